@@ -1,0 +1,1 @@
+//! The synthetic dump: events with the shape, sizes and oddities of real ones.

@@ -1,0 +1,3 @@
+//! The `aegis-kills` program.
+
+fn main() {}
