@@ -1,0 +1,303 @@
+# shellcheck shell=bash
+#
+# What the scripts beside this file share. To be sourced, not run; takes no arguments.
+#
+#   repository         variable: the checkout's folder, whatever the working folder is
+#   ensure_postgres    initdb, pg_ctl, postgres and psql are on PATH afterwards
+#   ensure_rust        cargo of a release that can build this, and a C compiler, are on PATH afterwards
+#   forget_settings    the caller's database settings no longer reach the programs started here
+#   say, die           one line of progress; an error and exit code 1
+#
+# What it changes on the machine: nothing when sourced. ensure_postgres and ensure_rust install what is
+# missing with the system's package manager, as root or with a sudo that asks for no password. No
+# database is made and no server is left running by that. Where they may not install, they print the
+# command to run and exit with code 1. Nothing here asks a question or needs a terminal.
+#
+# Written for bash 3.2, which is what macOS has.
+
+repository=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
+
+say() {
+    printf '==> %s\n' "$*"
+}
+
+# Each argument is a line.
+die() {
+    printf 'error: %s\n' "$1" >&2
+    shift
+    if [ $# -gt 0 ]; then
+        printf '    %s\n' "$@" >&2
+    fi
+    exit 1
+}
+
+have() {
+    command -v "$1" >/dev/null 2>&1
+}
+
+# The loader's variables and libpq's would lead a trial or a test to the caller's own database.
+forget_settings() {
+    local name
+    for name in "${!KILLS_@}" "${!DATABASE_@}" "${!ALBION_@}" "${!PG@}"; do
+        case $name in
+            PG_*) ;; # not libpq's
+            *) unset "$name" ;;
+        esac
+    done
+}
+
+# --- PostgreSQL ---------------------------------------------------------------------------------------
+
+ensure_postgres() {
+    if postgres_on_path || postgres_elsewhere; then
+        return
+    fi
+    install_packages postgres "PostgreSQL's server programs (initdb, pg_ctl, postgres) and psql"
+    if postgres_on_path || postgres_elsewhere; then
+        return
+    fi
+    die "PostgreSQL was installed, but initdb, pg_ctl, postgres and psql are not all to be found" \
+        "Put the folder that holds them on PATH and run this again."
+}
+
+postgres_on_path() {
+    hash -r
+    have initdb && have pg_ctl && have postgres && have psql
+}
+
+# Puts the newest release that is installed outside PATH on PATH, if there is one.
+postgres_elsewhere() {
+    local folder major best='' best_major=0
+    while IFS= read -r folder; do
+        if [ -x "$folder/initdb" ] && [ -x "$folder/pg_ctl" ] && [ -x "$folder/postgres" ]; then
+            major=$("$folder/postgres" --version | sed 's/^[^0-9]*\([0-9]*\).*/\1/') || major=''
+            if [ "${major:-0}" -gt "$best_major" ]; then
+                best=$folder
+                best_major=$major
+            fi
+        fi
+    done <<EOT
+$(postgres_folders)
+EOT
+    [ -n "$best" ] || return 1
+    PATH=$best:$PATH
+    export PATH
+    postgres_on_path
+}
+
+# Where packages put the server programs, one folder a line. A pattern that fits nothing stays as it is
+# and is dropped by the caller's look into it.
+postgres_folders() {
+    printf '%s\n' \
+        /usr/lib/postgresql/*/bin \
+        /usr/pgsql-*/bin \
+        /usr/lib64/pgsql/bin \
+        /usr/lib/postgresql*/bin \
+        /usr/libexec/postgresql* \
+        /opt/homebrew/opt/postgresql*/bin \
+        /usr/local/opt/postgresql*/bin \
+        /home/linuxbrew/.linuxbrew/opt/postgresql*/bin \
+        /Applications/Postgres.app/Contents/Versions/*/bin \
+        /usr/local/pgsql/bin
+    if have pg_config; then
+        pg_config --bindir || true
+    fi
+}
+
+# --- Rust ---------------------------------------------------------------------------------------------
+
+ensure_rust() {
+    local wanted found why
+    wanted=$(sed -n 's/^rust-version *= *"\([0-9]*\.[0-9]*\).*/\1/p' "$repository/Cargo.toml")
+    [ -n "$wanted" ] || die "$repository/Cargo.toml names no rust-version"
+    if ! have cargo; then
+        PATH=$PATH:${CARGO_HOME:-${HOME:-}/.cargo}/bin
+        export PATH
+    fi
+    have cargo || die_without_rust "$wanted" "cargo was found neither on PATH nor in ${CARGO_HOME:-~/.cargo}/bin"
+    why=$(cargo --version 2>&1) || die_without_rust "$wanted" "cargo is there, but does not run: $why"
+    found=$(rustc --version 2>&1) || die_without_rust "$wanted" "rustc is missing or does not run: $found"
+    found=$(printf '%s\n' "$found" | sed -n 's/^rustc \([0-9][0-9]*\.[0-9][0-9]*\).*/\1/p')
+    if ! release_at_least "${found:-0.0}" "$wanted"; then
+        die_without_rust "$wanted" "the Rust on PATH is $found, which is too old ($(command -v rustc))"
+    fi
+
+    # Two of the dependencies compile C, and every Rust program is linked by the C compiler.
+    if ! c_compiler_works; then
+        install_packages cc "a C compiler"
+        c_compiler_works || die "a C compiler was installed, but 'cc' still cannot build a program"
+    fi
+}
+
+die_without_rust() {
+    die "$2" \
+        "Rust $1 or newer is needed. With rustup (https://rustup.rs) already there:" \
+        "    rustup update stable && rustup default stable" \
+        "else:" \
+        "    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y" \
+        "Then run this again."
+}
+
+# Whether release $1 is $2 or newer; both MAJOR.MINOR.
+release_at_least() {
+    [ "${1%.*}" -gt "${2%.*}" ] || { [ "${1%.*}" -eq "${2%.*}" ] && [ "${1#*.}" -ge "${2#*.}" ]; }
+}
+
+# A compiler may be there without the C library's headers, so build something.
+c_compiler_works() {
+    local folder works=1
+    hash -r
+    have cc || return 1
+    # On macOS cc is there before the tools are, and opens a window that offers to install them.
+    if [ "$(uname -s)" = Darwin ] && ! xcode-select -p >/dev/null 2>&1; then
+        return 1
+    fi
+    folder=$(mktemp -d "${TMPDIR:-/tmp}/aegis-kills-cc.XXXXXX") || return 1
+    printf '#include <stdlib.h>\nint main(void) { return EXIT_SUCCESS; }\n' >"$folder/main.c"
+    if cc -o "$folder/main" "$folder/main.c" >/dev/null 2>&1; then
+        works=0
+    fi
+    rm -rf "$folder"
+    return "$works"
+}
+
+# --- Packages -----------------------------------------------------------------------------------------
+
+# install_packages postgres|cc WHAT: installs WHAT, or says how to and exits.
+install_packages() {
+    local manager packages
+    manager=$(package_manager)
+    packages=$(packages_of "$manager" "$1")
+    if [ -z "$packages" ]; then
+        die "$2: not found" "$(advice_without_packages "$1")" "Then run this again."
+    fi
+    if ! may_install "$manager"; then
+        if [ "${manager##*/}" = brew ]; then
+            die "$2: not found, and Homebrew does not install as root" \
+                "Run this as the user that Homebrew belongs to, then try again:" \
+                "    $(install_command "$manager" "$packages")"
+        fi
+        die "$2: not found, and installing needs root (this is $(id -un), and sudo wants a password or is not there)" \
+            "Run this$(have sudo || echo ' as root'), then try again:" \
+            "    $(install_command "$manager" "$packages")"
+    fi
+    say "installing $2 with $manager: $packages"
+    # The list of packages is meant to be split. Progress goes to standard error, as cargo's does.
+    # shellcheck disable=SC2086
+    if ! run_manager "$manager" $packages </dev/null >&2; then
+        die "$manager could not install $2" \
+            "Mend what it says above, or run this by hand, then try again:" \
+            "    $(install_command "$manager" "$packages")"
+    fi
+}
+
+# The first of the known package managers, or nothing.
+package_manager() {
+    local manager
+    if [ "$(uname -s)" = Darwin ]; then
+        for manager in brew /opt/homebrew/bin/brew /usr/local/bin/brew; do
+            if have "$manager"; then
+                printf '%s\n' "$manager"
+                return
+            fi
+        done
+        return
+    fi
+    for manager in apt-get dnf yum apk pacman zypper brew; do
+        if have "$manager"; then
+            printf '%s\n' "$manager"
+            return
+        fi
+    done
+}
+
+# packages_of MANAGER postgres|cc
+packages_of() {
+    case ${1##*/}:$2 in
+        apt-get:postgres) echo postgresql ;;
+        apt-get:cc) echo gcc libc6-dev ;;
+        dnf:postgres | yum:postgres | zypper:postgres) echo postgresql-server postgresql ;;
+        dnf:cc | yum:cc) echo gcc ;;
+        zypper:cc) echo gcc glibc-devel ;;
+        apk:postgres) echo postgresql postgresql-client ;;
+        apk:cc) echo gcc musl-dev ;;
+        pacman:postgres) echo postgresql ;;
+        pacman:cc) echo gcc ;;
+        brew:postgres) echo postgresql@17 ;;
+        # Homebrew's gcc gives no cc; macOS has its own, from the command line tools.
+        *) ;;
+    esac
+}
+
+advice_without_packages() {
+    case $(uname -s):$1 in
+        Darwin:cc) echo "Install the command line tools: xcode-select --install" ;;
+        Darwin:postgres) echo "Install Homebrew (https://brew.sh) and run: brew install postgresql@17" ;;
+        *:cc) echo "Install gcc or clang with your system's package manager, so that 'cc' is on PATH." ;;
+        *) echo "Install PostgreSQL's server and psql with your system's package manager, and put their folder on PATH." ;;
+    esac
+}
+
+# install_command MANAGER PACKAGES: the command to show to somebody who has to install by hand.
+install_command() {
+    local sudo=''
+    if [ "$(id -u)" -ne 0 ] && have sudo; then
+        sudo='sudo '
+    fi
+    case ${1##*/} in
+        apt-get) echo "${sudo}apt-get update && ${sudo}apt-get install -y $2" ;;
+        dnf | yum) echo "$sudo$1 install -y $2" ;;
+        apk) echo "${sudo}apk add $2" ;;
+        pacman) echo "${sudo}pacman -Syu --needed $2" ;;
+        zypper) echo "${sudo}zypper install $2" ;;
+        brew) echo "brew install $2" ;;
+    esac
+}
+
+# Homebrew refuses root and needs none; every other manager needs it.
+may_install() {
+    case ${1##*/} in
+        brew) [ "$(id -u)" -ne 0 ] ;;
+        *) [ "$(id -u)" -eq 0 ] || sudo -n true 2>/dev/null ;;
+    esac
+}
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    else
+        sudo -n "$@"
+    fi
+}
+
+# run_manager MANAGER PACKAGE...
+run_manager() {
+    local manager=$1
+    shift
+    case ${manager##*/} in
+        apt-get) as_root sh -eu -c "$apt_script" sh "$@" ;;
+        dnf | yum) as_root "$manager" install -y "$@" ;;
+        apk) as_root apk add --no-cache "$@" ;;
+        # With the lists that are there: fetching newer ones without upgrading all is not supported by Arch.
+        pacman) as_root pacman -S --noconfirm --needed "$@" ;;
+        zypper) as_root zypper --non-interactive install "$@" ;;
+        brew) NONINTERACTIVE=1 "$manager" install "$@" ;;
+    esac
+}
+
+# Debian and Ubuntu make and start a cluster when the server is first installed, unless told otherwise by
+# a file that is there before. The file goes away again, so that a later choice of the owner is not changed.
+# shellcheck disable=SC2016
+apt_script='
+    export DEBIAN_FRONTEND=noninteractive
+    folder=/etc/postgresql-common/createcluster.d
+    file=$folder/zz-aegis-kills.conf
+    trap "rm -f $file; rmdir $folder ${folder%/*} 2>/dev/null || :" EXIT
+    trap "exit 129" HUP
+    trap "exit 130" INT
+    trap "exit 143" TERM
+    mkdir -p "$folder"
+    echo "create_main_cluster = false" >"$file"
+    apt-get update -q || echo "going on with the lists of packages that are there"
+    apt-get install -q -y --no-install-recommends -o DPkg::Lock::Timeout=300 "$@"
+'
