@@ -1,0 +1,158 @@
+//! `load`: dumps in, events in the database, an account of each.
+
+use super::database::OpenDatabase;
+use super::signals::Listener;
+use super::write_output;
+use crate::cli::LoadArgs;
+use crate::database::store::{Store, StoreError};
+use crate::database::{PostgresStore, RunCounts, RunEnd, RunLog, StoreSettings, schema};
+use crate::error::{CommandError, Ending, in_full};
+use crate::pipeline::{self, Halt, HaltReason, RejectFile, RunReport};
+use crate::report::{Status, Summary};
+use crate::settings::{DatabaseSettings, Environment, LoadSettings};
+use jiff::Timestamp;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+use uuid::Uuid;
+
+/// Runs the command.
+pub fn run(args: &LoadArgs, env: Environment<'_>, quiet: bool) -> Result<Ending, CommandError> {
+    let settings = LoadSettings::new(args, env)?;
+    for source in &settings.sources {
+        source.check()?;
+    }
+    let id = Uuid::new_v4();
+    let rejects = RejectFile::new(settings.rejects.clone().unwrap_or_else(|| default_rejects(id)))?;
+    let started = Instant::now();
+    let (report, store) = match &settings.database {
+        Some(place) => load(&settings, place, id, &rejects)?,
+        None => (read_only(&settings, &rejects)?, StoreFigures::default()),
+    };
+    let (status, ending) = outcome(&report);
+    let summary = Summary {
+        status,
+        run: id,
+        server: settings.event.server,
+        layout: settings.event.layout,
+        counts: report.counts,
+        bytes_read: report.bytes_read,
+        bytes_uncompressed: report.bytes_uncompressed,
+        retries: store.retries,
+        connection_errors: store.connection_errors,
+        elapsed: started.elapsed(),
+        rejects_file: rejects.path_if_made().map(PathBuf::from),
+        error: cause(&report),
+        dry_run: args.dry_run,
+    };
+    if args.json {
+        write_output(&format!("{}\n", summary.to_json()))?;
+    } else if !quiet || ending != Ending::Complete {
+        write_output(&format!("{summary}\n"))?;
+    }
+    Ok(ending)
+}
+
+/// What the store counted beside the events.
+#[derive(Default)]
+struct StoreFigures {
+    retries: u64,
+    connection_errors: u64,
+}
+
+fn read_only(settings: &LoadSettings, rejects: &RejectFile) -> Result<RunReport, CommandError> {
+    let halt = Arc::new(Halt::default());
+    let _listener = Listener::start(Arc::clone(&halt))?;
+    Ok(pipeline::run(settings.sources.clone(), &settings.pipeline, None, rejects, &halt)?)
+}
+
+fn load(
+    settings: &LoadSettings,
+    place: &DatabaseSettings,
+    id: Uuid,
+    rejects: &RejectFile,
+) -> Result<(RunReport, StoreFigures), CommandError> {
+    let database = OpenDatabase::open(place)?;
+    let schema_name = place.schema().to_owned();
+    schema::ensure(&mut *database.manager.get()?, settings.event.layout, &schema_name)?;
+    let store_settings = StoreSettings {
+        layout: settings.event.layout,
+        schema: schema_name,
+        server: settings.event.server,
+        held: settings.held,
+        retry: settings.retry,
+    };
+    let sources: Vec<String> = settings.sources.iter().map(ToString::to_string).collect();
+    let log = RunLog::begin(&database.manager, &store_settings, id, &sources)?;
+    let store = PostgresStore::new(database.manager.clone(), &store_settings, id);
+    // From here on a signal is a wish to stop with everything in order.
+    let halt = Arc::new(Halt::default());
+    let listener = Listener::start(Arc::clone(&halt))?;
+    let report = pipeline::run(
+        settings.sources.clone(),
+        &settings.pipeline,
+        Some(&store as &dyn Store),
+        rejects,
+        &halt,
+    )?;
+    let figures = StoreFigures { retries: store.retries(), connection_errors: store.connection_errors() };
+    let end = RunEnd {
+        status: outcome(&report).0.name(),
+        counts: ledger_counts(&report, &figures),
+        error: cause(&report),
+    };
+    if let Err(error) = log.end(&database.manager, &end) {
+        // The events are committed; only this run's row lacks its end.
+        log::warn!("{}", in_full(&error));
+    }
+    drop(listener);
+    drop(store);
+    database.close()?;
+    Ok((report, figures))
+}
+
+fn ledger_counts(report: &RunReport, store: &StoreFigures) -> RunCounts {
+    let counts = &report.counts;
+    [
+        ("lines", counts.lines),
+        ("events", counts.events),
+        ("inserted", counts.inserted),
+        ("updated", counts.updated),
+        ("duplicate", counts.duplicate),
+        ("already_loaded", counts.already_loaded),
+        ("rejected", counts.rejected),
+        ("unfinished", counts.unfinished()),
+        ("bytes_read", report.bytes_read),
+        ("bytes_uncompressed", report.bytes_uncompressed),
+        ("segments", counts.segments),
+        ("segments_skipped", counts.segments_skipped),
+        ("retries", store.retries),
+        ("connection_errors", store.connection_errors),
+    ]
+}
+
+fn default_rejects(run: Uuid) -> PathBuf {
+    let now = Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
+    PathBuf::from(format!("rejects-{now}-{run}.ndjson"))
+}
+
+fn outcome(report: &RunReport) -> (Status, Ending) {
+    match &report.halted {
+        Some(HaltReason::Failed(error)) if error.is::<StoreError>() => {
+            (Status::Failed, Ending::DatabaseFailed)
+        }
+        Some(HaltReason::Failed(_)) => (Status::Failed, Ending::Failed),
+        _ if !report.source_errors.is_empty() => (Status::Failed, Ending::Failed),
+        Some(HaltReason::RejectLimit) => (Status::RejectLimit, Ending::RejectLimit),
+        Some(HaltReason::Signal(signal)) => (Status::Interrupted, Ending::Interrupted(*signal)),
+        None if report.counts.rejected > 0 => (Status::Rejects, Ending::Rejects),
+        None => (Status::Complete, Ending::Complete),
+    }
+}
+
+fn cause(report: &RunReport) -> Option<String> {
+    match &report.halted {
+        Some(HaltReason::Failed(error)) => Some(in_full(error.as_ref())),
+        _ => report.source_errors.first().map(|error| in_full(error)),
+    }
+}

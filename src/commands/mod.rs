@@ -1,0 +1,13 @@
+//! One file a subcommand; each puts the parts together and says how it went.
+
+pub mod embedded;
+pub mod generate;
+pub mod load;
+pub mod schema;
+pub mod verify;
+
+mod database;
+mod output;
+mod signals;
+
+pub use output::write_output;

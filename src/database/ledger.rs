@@ -1,0 +1,271 @@
+//! The ledger: which segments are loaded, and what each run did.
+//!
+//! Invariant: a segment's row commits with its events. It is written first in their transaction, so that a
+//! second load of the same segment waits for the first one's outcome instead of doing its work again.
+
+use super::manager::DatabaseManager;
+use super::postgres_store::StoreSettings;
+use super::store::StoreError;
+use super::store::{Batch, SegmentCounts, SegmentHash};
+use crate::kill::Server;
+use crate::layout::{Layout, quote_identifier};
+use postgres::types::ToSql;
+use postgres::{Client, Error, Transaction};
+use std::fmt::Write as _;
+use uuid::Uuid;
+
+/// The ledger's tables, made again and again without harm.
+pub(super) fn ddl(schema: &str) -> String {
+    let schema = quote_identifier(schema);
+    format!(
+        "CREATE TABLE IF NOT EXISTS {schema}.kill_load_run (
+  id uuid PRIMARY KEY,
+  started timestamptz NOT NULL DEFAULT now(),
+  finished timestamptz,
+  status text NOT NULL,
+  server text NOT NULL,
+  layout text NOT NULL,
+  sources text[] NOT NULL,
+  lines bigint NOT NULL DEFAULT 0,
+  events bigint NOT NULL DEFAULT 0,
+  inserted bigint NOT NULL DEFAULT 0,
+  updated bigint NOT NULL DEFAULT 0,
+  duplicate bigint NOT NULL DEFAULT 0,
+  already_loaded bigint NOT NULL DEFAULT 0,
+  rejected bigint NOT NULL DEFAULT 0,
+  unfinished bigint NOT NULL DEFAULT 0,
+  bytes_read bigint NOT NULL DEFAULT 0,
+  bytes_uncompressed bigint NOT NULL DEFAULT 0,
+  segments bigint NOT NULL DEFAULT 0,
+  segments_skipped bigint NOT NULL DEFAULT 0,
+  retries bigint NOT NULL DEFAULT 0,
+  connection_errors bigint NOT NULL DEFAULT 0,
+  error text,
+  version text NOT NULL
+);
+
+CREATE TABLE IF NOT EXISTS {schema}.kill_load_segment (
+  hash bytea NOT NULL,
+  server text NOT NULL,
+  layout text NOT NULL,
+  run uuid NOT NULL,
+  number bigint NOT NULL,
+  lines bigint NOT NULL,
+  events bigint NOT NULL,
+  inserted bigint NOT NULL,
+  updated bigint NOT NULL,
+  duplicate bigint NOT NULL,
+  rejected bigint NOT NULL,
+  loaded_at timestamptz NOT NULL DEFAULT now(),
+  PRIMARY KEY (hash, server, layout)
+);
+"
+    )
+}
+
+/// Whether segments that the ledger holds are loaded again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Held {
+    /// They are skipped, unless events of them were refused.
+    Skip,
+    /// They are loaded again.
+    LoadAgain,
+}
+
+/// The ledger as one run sees it.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    schema: String,
+    server: &'static str,
+    layout: &'static str,
+    run: Uuid,
+    held: Held,
+}
+
+/// What the ledger says of a segment that is about to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Claim {
+    /// Its row is written with the events to come.
+    Taken,
+    /// An earlier try of this run has committed it, though its answer was lost.
+    CommittedBefore(SegmentOutcome),
+    /// It is loaded.
+    Held(SegmentCounts),
+}
+
+/// The counts of a segment's row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct SegmentOutcome {
+    pub(super) inserted: u64,
+    pub(super) duplicate: u64,
+    pub(super) rejected: u64,
+}
+
+impl Ledger {
+    pub(super) fn new(schema: &str, server: Server, layout: Layout, run: Uuid, held: Held) -> Self {
+        Self { schema: quote_identifier(schema), server: server.name(), layout: layout.name(), run, held }
+    }
+
+    /// What a segment held, if it is loaded and is to be skipped.
+    pub(super) fn find(
+        &self,
+        client: &mut Client,
+        hash: &SegmentHash,
+    ) -> Result<Option<SegmentCounts>, Error> {
+        if self.held == Held::LoadAgain {
+            return Ok(None);
+        }
+        let sql = format!(
+            "SELECT lines, events FROM {}.kill_load_segment
+             WHERE hash = $1 AND server = $2 AND layout = $3 AND rejected = 0",
+            self.schema
+        );
+        let row = client.query_opt(&sql, &[&&hash.0[..], &self.server, &self.layout])?;
+        Ok(row.map(|row| SegmentCounts { lines: count(row.get(0)), events: count(row.get(1)) }))
+    }
+
+    /// Writes the row of a segment, or finds it; waits for whoever is writing the same one.
+    pub(super) fn claim(&self, transaction: &mut Transaction<'_>, batch: &Batch<'_>) -> Result<Claim, Error> {
+        let sql = format!(
+            "INSERT INTO {}.kill_load_segment
+               (hash, server, layout, run, number, lines, events, inserted, updated, duplicate, rejected)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0, 0, 0)
+             ON CONFLICT (hash, server, layout) DO NOTHING",
+            self.schema
+        );
+        let (lines, events) = (signed(batch.counts.lines), signed(batch.counts.events));
+        let (hash, number) = (&batch.hash.0[..], signed(batch.number));
+        let values: [&(dyn ToSql + Sync); 7] =
+            [&hash, &self.server, &self.layout, &self.run, &number, &lines, &events];
+        if transaction.execute(&sql, &values)? == 1 {
+            return Ok(Claim::Taken);
+        }
+        self.claim_again(transaction, batch)
+    }
+
+    fn claim_again(&self, transaction: &mut Transaction<'_>, batch: &Batch<'_>) -> Result<Claim, Error> {
+        let sql = format!(
+            "SELECT run, number, lines, events, inserted, duplicate, rejected FROM {}.kill_load_segment
+             WHERE hash = $1 AND server = $2 AND layout = $3 FOR UPDATE",
+            self.schema
+        );
+        let key: [&(dyn ToSql + Sync); 3] = [&&batch.hash.0[..], &self.server, &self.layout];
+        let Some(row) = transaction.query_opt(&sql, &key)? else {
+            // Whoever held the row has deleted it in the meantime.
+            return self.claim(transaction, batch);
+        };
+        let (run, number): (Uuid, i64) = (row.get(0), row.get(1));
+        if run == self.run && number == signed(batch.number) {
+            return Ok(Claim::CommittedBefore(SegmentOutcome {
+                inserted: count(row.get(4)),
+                duplicate: count(row.get(5)),
+                rejected: count(row.get(6)),
+            }));
+        }
+        let refused: i64 = row.get(6);
+        if self.held == Held::Skip && refused == 0 {
+            return Ok(Claim::Held(SegmentCounts { lines: count(row.get(2)), events: count(row.get(3)) }));
+        }
+        Ok(Claim::Taken)
+    }
+
+    /// Writes the outcome into a segment's row.
+    pub(super) fn settle(
+        &self,
+        transaction: &mut Transaction<'_>,
+        batch: &Batch<'_>,
+        outcome: SegmentOutcome,
+    ) -> Result<(), Error> {
+        let sql = format!(
+            "UPDATE {}.kill_load_segment
+             SET run = $4, number = $5, inserted = $6, duplicate = $7, rejected = $8, loaded_at = now()
+             WHERE hash = $1 AND server = $2 AND layout = $3",
+            self.schema
+        );
+        let number = signed(batch.number);
+        let (inserted, duplicate) = (signed(outcome.inserted), signed(outcome.duplicate));
+        let rejected = signed(outcome.rejected);
+        let values: [&(dyn ToSql + Sync); 8] = [
+            &&batch.hash.0[..],
+            &self.server,
+            &self.layout,
+            &self.run,
+            &number,
+            &inserted,
+            &duplicate,
+            &rejected,
+        ];
+        transaction.execute(&sql, &values).map(drop)
+    }
+}
+
+/// The row of a run: written at its begin, completed at its end.
+#[derive(Debug)]
+pub struct RunLog {
+    schema: String,
+    id: Uuid,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone)]
+pub struct RunEnd {
+    /// The status, as in the summary.
+    pub status: &'static str,
+    /// What became of the events.
+    pub counts: RunCounts,
+    /// What broke, if something did.
+    pub error: Option<String>,
+}
+
+/// The counts of a run, by the names of the row's columns.
+pub type RunCounts = [(&'static str, u64); 14];
+
+impl RunLog {
+    /// Writes the row of a run that begins.
+    pub fn begin(
+        manager: &DatabaseManager,
+        settings: &StoreSettings,
+        id: Uuid,
+        sources: &[String],
+    ) -> Result<Self, StoreError> {
+        let schema = quote_identifier(&settings.schema);
+        let sql = format!(
+            "INSERT INTO {schema}.kill_load_run (id, status, server, layout, sources, version)
+             VALUES ($1, 'running', $2, $3, $4, $5)"
+        );
+        let (server, layout) = (settings.server.name(), settings.layout.name());
+        manager
+            .get()?
+            .execute(&sql, &[&id, &server, &layout, &sources, &env!("CARGO_PKG_VERSION")])
+            .map_err(|error| StoreError::new("the run can't be written into the ledger", error))?;
+        Ok(Self { schema, id })
+    }
+
+    /// Completes the row.
+    pub fn end(&self, manager: &DatabaseManager, end: &RunEnd) -> Result<(), StoreError> {
+        let numbers: Vec<i64> = end.counts.iter().map(|(_, value)| signed(*value)).collect();
+        let mut values: Vec<&(dyn ToSql + Sync)> = vec![&self.id, &end.status, &end.error];
+        let mut columns = String::new();
+        for ((name, _), number) in end.counts.iter().zip(&numbers) {
+            values.push(number);
+            let _ = write!(columns, ", {name} = ${}", values.len());
+        }
+        let sql = format!(
+            "UPDATE {}.kill_load_run SET finished = clock_timestamp(), status = $2, error = $3{columns} WHERE id = $1",
+            self.schema
+        );
+        let updated = manager.get()?.execute(&sql, &values);
+        updated
+            .map(drop)
+            .map_err(|error| StoreError::new("the run's end can't be written into the ledger", error))
+    }
+}
+
+fn count(value: i64) -> u64 {
+    // The columns are written by `signed`, and so are never negative.
+    u64::try_from(value).unwrap_or_default()
+}
+
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,28 @@
+//! Which events are stored.
+
+use super::store::StoreError;
+use crate::kill::Server;
+use crate::layout::{Layout, quote_identifier};
+use postgres::Client;
+use std::collections::HashSet;
+
+/// The ids among `ids` that are stored in the first table of the layout.
+pub fn present_ids(
+    client: &mut Client,
+    layout: Layout,
+    schema: &str,
+    server: Server,
+    ids: &[i64],
+) -> Result<HashSet<i64>, StoreError> {
+    let sql = stored_query(layout, schema, server);
+    let rows = client
+        .query(&sql, &[&ids])
+        .map_err(|error| StoreError::new("the stored events can't be looked up", error))?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// The statement that is given ids and returns those that are stored.
+pub(super) fn stored_query(layout: Layout, schema: &str, server: Server) -> String {
+    let (schema, table) = (quote_identifier(schema), layout.tables()[0].name);
+    format!("SELECT event_id FROM {schema}.{table} WHERE server = '{server}' AND event_id = ANY ($1)")
+}

@@ -1,0 +1,171 @@
+//! The tables in a database: made where they are missing, checked before anything is written.
+//!
+//! Invariant: the catalog alone says what is there. There is no table of versions that could disagree with
+//! it; every statement of the DDL makes what is missing and leaves what is there.
+
+use super::ledger;
+use super::store::StoreError;
+use crate::layout::{Column, Layout, Table, quote_identifier};
+use postgres::{Client, Error, GenericClient};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The key of the lock under which tables are made, so that two loads that start together don't both make
+/// them; any number that no one else uses.
+const SCHEMA_LOCK: i64 = 0x6b69_6c6c_7363_6865;
+
+/// The DDL of all tables of a layout and of the ledger, to read or to run.
+pub fn ddl(layout: Layout, schema: &str) -> String {
+    let create_schema = match schema {
+        "public" => String::new(),
+        _ => format!("CREATE SCHEMA IF NOT EXISTS {};\n\n", quote_identifier(schema)),
+    };
+    format!("{create_schema}{}{}", layout.ddl(schema), ledger::ddl(schema))
+}
+
+/// Makes what is missing, and refuses tables that do not fit. Says whether anything was made.
+pub fn ensure(client: &mut Client, layout: Layout, schema: &str) -> Result<bool, StoreError> {
+    let asked = |source| StoreError::new("the database's tables can't be looked up", source);
+    let mut made = false;
+    if !missing(client, layout, schema).map_err(asked)?.is_empty() {
+        made = apply(client, layout, schema)?;
+    }
+    let misfits = misfits(client, layout, schema).map_err(asked)?;
+    if misfits.is_empty() {
+        return Ok(made);
+    }
+    Err(StoreError::plain(format!(
+        "the tables in schema {schema:?} do not fit: {}; another schema can be chosen by --schema, and \
+         'aegis-kills schema print' shows what is needed",
+        misfits.join("; ")
+    )))
+}
+
+fn apply(client: &mut Client, layout: Layout, schema: &str) -> Result<bool, StoreError> {
+    let failed = |source| {
+        StoreError::new(
+            format!(
+                "the missing tables can't be made in schema {schema:?}; who may can run 'aegis-kills schema apply'"
+            ),
+            source,
+        )
+    };
+    let mut transaction = client.transaction().map_err(failed)?;
+    transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&SCHEMA_LOCK]).map_err(failed)?;
+    let missing = missing(&mut transaction, layout, schema).map_err(failed)?;
+    if missing.is_empty() {
+        return Ok(false);
+    }
+    let exists =
+        transaction.query_opt("SELECT FROM pg_namespace WHERE nspname = $1", &[&schema]).map_err(failed)?;
+    if exists.is_none() {
+        let sql = format!("CREATE SCHEMA {}", quote_identifier(schema));
+        transaction.batch_execute(&sql).map_err(failed)?;
+    }
+    transaction.batch_execute(&layout.ddl(schema)).map_err(failed)?;
+    transaction.batch_execute(&ledger::ddl(schema)).map_err(failed)?;
+    transaction.commit().map_err(failed)?;
+    log::info!("made in schema {schema:?}: {}", missing.join(", "));
+    Ok(true)
+}
+
+/// The names of tables and indexes that are not there.
+fn missing(
+    client: &mut impl GenericClient,
+    layout: Layout,
+    schema: &str,
+) -> Result<Vec<&'static str>, Error> {
+    let sql =
+        "SELECT relname::text FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = $1";
+    let rows = client.query(sql, &[&schema])?;
+    let found: BTreeSet<String> = rows.iter().map(|row| row.get(0)).collect();
+    let wanted = layout
+        .tables()
+        .iter()
+        .flat_map(|table| std::iter::once(table.name).chain(table.indexes.iter().map(|index| index.name)))
+        .chain(["kill_load_run", "kill_load_segment"]);
+    Ok(wanted.filter(|name| !found.contains(*name)).collect())
+}
+
+/// What of the layout's tables does not fit, in words.
+fn misfits(client: &mut impl GenericClient, layout: Layout, schema: &str) -> Result<Vec<String>, Error> {
+    let mut misfits = Vec::new();
+    for table in layout.tables() {
+        table_misfits(client, table, schema, &mut misfits)?;
+    }
+    Ok(misfits)
+}
+
+fn table_misfits(
+    client: &mut impl GenericClient,
+    table: &Table,
+    schema: &str,
+    misfits: &mut Vec<String>,
+) -> Result<(), Error> {
+    let name = table.name;
+    let rows = client.query(
+        "SELECT a.attname::text, t.typname::text, a.attnotnull, a.atthasdef OR a.attidentity <> '' AS filled,
+                c.relkind IN ('r', 'p') AS is_table
+         FROM pg_attribute a
+         JOIN pg_class c ON c.oid = a.attrelid
+         JOIN pg_namespace n ON n.oid = c.relnamespace
+         JOIN pg_type t ON t.oid = a.atttypid
+         WHERE n.nspname = $1 AND c.relname = $2 AND a.attnum > 0 AND NOT a.attisdropped",
+        &[&schema, &name],
+    )?;
+    if rows.iter().any(|row| !row.get::<_, bool>("is_table")) {
+        misfits.push(format!("{name} is no table"));
+        return Ok(());
+    }
+    let mut found: BTreeMap<String, (String, bool)> = rows
+        .iter()
+        .map(|row| {
+            let must_be_given = row.get::<_, bool>("attnotnull") && !row.get::<_, bool>("filled");
+            (row.get("attname"), (row.get("typname"), must_be_given))
+        })
+        .collect();
+    for column in table.columns {
+        column_misfit(name, column, found.remove(column.name), misfits);
+    }
+    for (column, _) in found.iter().filter(|(_, (_, must_be_given))| *must_be_given) {
+        misfits.push(format!("{name} has a column {column} of its own that is NOT NULL and has no default"));
+    }
+    if !has_key(client, table, schema)? {
+        misfits.push(format!("{name} has no unique key ({})", table.key.join(", ")));
+    }
+    Ok(())
+}
+
+fn column_misfit(table: &str, column: &Column, found: Option<(String, bool)>, misfits: &mut Vec<String>) {
+    let fitting = column.kind.fitting_types();
+    match found {
+        None => misfits.push(format!("{table} has no column {}", column.name)),
+        Some((kind, _)) if !fitting.contains(&kind.as_str()) => misfits.push(format!(
+            "{table}.{} is of type {kind}, {} is needed",
+            column.name,
+            fitting.join(" or ")
+        )),
+        Some((_, true)) if !column.needed => {
+            misfits.push(format!("{table}.{} is NOT NULL, and is not known of every event", column.name));
+        }
+        Some(_) => {}
+    }
+}
+
+fn has_key(client: &mut impl GenericClient, table: &Table, schema: &str) -> Result<bool, Error> {
+    let rows = client.query(
+        "SELECT array_agg(a.attname::text)
+         FROM pg_index i
+         JOIN pg_class c ON c.oid = i.indrelid
+         JOIN pg_namespace n ON n.oid = c.relnamespace
+         JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY (i.indkey)
+         WHERE n.nspname = $1 AND c.relname = $2 AND i.indisunique AND i.indisvalid
+           AND i.indpred IS NULL AND i.indexprs IS NULL AND i.indimmediate
+         GROUP BY i.indexrelid",
+        &[&schema, &table.name],
+    )?;
+    let wanted: BTreeSet<&str> = table.key.iter().copied().collect();
+    Ok(rows.iter().any(|row| {
+        let columns: Vec<String> = row.get(0);
+        columns.iter().map(String::as_str).collect::<BTreeSet<_>>() == wanted
+    }))
+}

@@ -1,0 +1,105 @@
+//! What the pipeline asks of a database, in words that hold no type of a client library.
+
+use crate::layout::Rows;
+use std::error::Error;
+use std::fmt;
+
+/// The blake3 hash of a segment's bytes; with server and layout it is the segment's key in the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SegmentHash(pub [u8; 32]);
+
+/// What a segment held when it was loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SegmentCounts {
+    /// Lines, blank ones too.
+    pub lines: u64,
+    /// Events, refused ones too.
+    pub events: u64,
+}
+
+/// A segment ready to be written: the same value is written again by each try.
+#[derive(Debug, Clone, Copy)]
+pub struct Batch<'b> {
+    /// Its key in the ledger.
+    pub hash: &'b SegmentHash,
+    /// Its place in the run, from 0.
+    pub number: u64,
+    /// Its lines and events.
+    pub counts: SegmentCounts,
+    /// Events that were refused before the database saw them.
+    pub rejected: u64,
+    /// Events that stand in the segment more than once, counted without their first place.
+    pub repeated: u64,
+    /// The rows of all events.
+    pub rows: &'b Rows,
+    /// Which events of `rows` are to be stored: each id once, ascending. One order for all who write is
+    /// what keeps two of them from waiting for each other in a circle.
+    pub order: &'b [usize],
+}
+
+/// What became of a batch. The outcome is committed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Written {
+    /// Its events are stored.
+    Stored {
+        /// Events that are new.
+        inserted: u64,
+        /// Events that were stored before, or stand in the segment more than once.
+        duplicate: u64,
+        /// Events that the database refused.
+        refused: Vec<Refused>,
+    },
+    /// Another load, or another run, has stored the same segment.
+    AlreadyLoaded(SegmentCounts),
+}
+
+/// An event that the database refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// The event's place in the batch's rows.
+    pub event: usize,
+    /// The SQLSTATE; none where a trigger dropped the row without a word.
+    pub sqlstate: Option<String>,
+    /// The database's own words.
+    pub reason: String,
+}
+
+/// Where segments are stored.
+pub trait Store: Sync {
+    /// What a segment held, if it has been loaded and none of its events was refused.
+    fn loaded(&self, hash: &SegmentHash) -> Result<Option<SegmentCounts>, StoreError>;
+
+    /// Stores a batch in one transaction, trying again where that can help.
+    fn write(&self, batch: &Batch<'_>) -> Result<Written, StoreError>;
+}
+
+/// The database failed for good: nothing of the batch is stored.
+#[derive(Debug)]
+pub struct StoreError {
+    what: String,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl StoreError {
+    /// A failure, with what was being done.
+    pub fn new(what: impl Into<String>, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { what: what.into(), source: Some(source.into()) }
+    }
+
+    /// A failure that has no further cause.
+    pub fn plain(what: impl Into<String>) -> Self {
+        Self { what: what.into(), source: None }
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl Error for StoreError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_ref().map(|source| -> &(dyn Error + 'static) { source.as_ref() })
+    }
+}

@@ -1,0 +1,84 @@
+//! Why an event was not taken: the field, the reason, and whether the text was JSON at all.
+
+use std::fmt;
+
+/// What is wrong with a line or an event. It never holds the record's own text.
+///
+/// It is one pointer wide, so that the parser's results stay small on the path that has no faults.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault(Box<Inner>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Inner {
+    kind: Kind,
+    field: String,
+    reason: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// The text is no JSON: the whole line is refused.
+    Syntax,
+    /// The text is JSON, but not an event that can be stored: the event is refused.
+    Value,
+}
+
+impl Fault {
+    /// The text is no JSON at `byte` of the line.
+    #[cold]
+    pub(super) fn syntax(reason: &str, byte: usize) -> Self {
+        Self(Box::new(Inner {
+            kind: Kind::Syntax,
+            field: String::new(),
+            reason: format!("not JSON: {reason} at byte {byte} of the line"),
+        }))
+    }
+
+    /// The text is JSON, but a value does not fit.
+    #[cold]
+    pub(super) fn value(reason: impl Into<String>) -> Self {
+        Self(Box::new(Inner { kind: Kind::Value, field: String::new(), reason: reason.into() }))
+    }
+
+    /// The same fault, seen from the object that holds `name`.
+    #[cold]
+    pub(super) fn within(mut self, name: &str) -> Self {
+        if self.0.kind == Kind::Value {
+            let joint = if self.0.field.is_empty() || self.0.field.starts_with('[') { "" } else { "." };
+            self.0.field = format!("{name}{joint}{}", self.0.field);
+        }
+        self
+    }
+
+    /// The same fault, seen from the array that holds the element.
+    #[cold]
+    pub(super) fn within_element(self, index: usize) -> Self {
+        self.within(&format!("[{index}]"))
+    }
+
+    /// Whether the text was no JSON, so that nothing of its line can be trusted.
+    pub fn is_syntax(&self) -> bool {
+        self.0.kind == Kind::Syntax
+    }
+
+    /// The path of the field below the event, such as `Participants[2].Id`, where there is one.
+    pub fn field(&self) -> Option<&str> {
+        (!self.0.field.is_empty()).then_some(self.0.field.as_str())
+    }
+
+    /// The reason, without the field.
+    pub fn reason(&self) -> &str {
+        &self.0.reason
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.field() {
+            Some(field) => write!(f, "{field}: {}", self.0.reason),
+            None => f.write_str(&self.0.reason),
+        }
+    }
+}
+
+impl std::error::Error for Fault {}

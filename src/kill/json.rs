@@ -1,0 +1,402 @@
+//! A cursor over the text of one line of JSON: it hands out borrowed strings and numbers, and skips what
+//! is not wanted without building it, but never without checking it.
+//!
+//! Invariant: whatever it accepts, `serde_json` accepts as a `Value`, and the other way round, down to the
+//! limit on depth and to numbers too large for a float.
+
+use super::fault::Fault;
+use super::text::{NulPolicy, read_escape, unescape, without_nul};
+use std::borrow::Cow;
+use std::ops::Range;
+
+/// How deep arrays and objects may lie in one another; `serde_json`'s limit.
+const DEPTH_MAX: u32 = 127;
+
+/// How deep a value may be to be remembered by [`Cursor::skip_repeated`].
+const REPEATED_DEPTH_MAX: u32 = 8;
+
+pub(super) type Parsed<T> = Result<T, Fault>;
+
+/// A place in a line.
+#[derive(Debug, Clone)]
+pub(super) struct Cursor<'a> {
+    text: &'a str,
+    at: usize,
+    /// How many more arrays and objects may be entered.
+    depth_left: u32,
+    /// The last value that `skip_repeated` checked; a whole object, or empty.
+    repeated: &'a str,
+    pub(super) nul: NulPolicy,
+}
+
+impl<'a> Cursor<'a> {
+    pub(super) fn new(text: &'a str, nul: NulPolicy) -> Self {
+        Self { text, at: 0, depth_left: DEPTH_MAX, repeated: "", nul }
+    }
+
+    /// The byte of the line at which the cursor stands.
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// The text since `start`, a place where the cursor has stood.
+    pub(super) fn text_since(&self, start: usize) -> &'a str {
+        &self.text[start..self.at]
+    }
+
+    /// Moves past white space and says what comes; `None` at the end of the line.
+    #[inline]
+    pub(super) fn peek(&mut self) -> Option<u8> {
+        let bytes = self.text.as_bytes();
+        loop {
+            match bytes.get(self.at) {
+                Some(b' ' | b'\t' | b'\n' | b'\r') => self.at += 1,
+                other => return other.copied(),
+            }
+        }
+    }
+
+    /// Whether nothing but white space follows.
+    pub(super) fn expect_end(&mut self) -> Parsed<()> {
+        match self.peek() {
+            None => Ok(()),
+            Some(_) => Err(self.syntax("something follows the value")),
+        }
+    }
+
+    #[cold]
+    fn syntax(&self, reason: &str) -> Fault {
+        let reason = if self.at >= self.text.len() { "it is cut off" } else { reason };
+        Fault::syntax(reason, self.at)
+    }
+
+    #[inline]
+    fn enter(&mut self) -> Parsed<()> {
+        if self.depth_left == 0 {
+            return Err(self.syntax("values nested more than 127 deep"));
+        }
+        self.depth_left -= 1;
+        self.at += 1;
+        Ok(())
+    }
+
+    #[inline]
+    fn leave(&mut self) {
+        self.depth_left += 1;
+        self.at += 1;
+    }
+
+    /// Reads an object; `field` is given each key and must read its value. The cursor stands at `{`.
+    #[inline]
+    pub(super) fn object(&mut self, mut field: impl FnMut(&mut Self, &str) -> Parsed<()>) -> Parsed<()> {
+        self.enter()?;
+        if self.peek() == Some(b'}') {
+            self.leave();
+            return Ok(());
+        }
+        loop {
+            if self.peek() != Some(b'"') {
+                return Err(self.syntax("a key in quotes is needed"));
+            }
+            let (inside, escaped) = self.string()?;
+            if self.peek() != Some(b':') {
+                return Err(self.syntax("a colon is needed after the key"));
+            }
+            self.at += 1;
+            if escaped {
+                // A key is only compared, so what the policy makes of a NUL in it does not matter.
+                let key = unescape(self.text, inside, NulPolicy::Replace)?;
+                field(self, &key)?;
+            } else {
+                field(self, &self.text[inside])?;
+            }
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(b'}') => {
+                    self.leave();
+                    return Ok(());
+                }
+                _ => return Err(self.syntax("a comma or a closing brace is needed")),
+            }
+        }
+    }
+
+    /// Reads an array; `element` is given each index and must read the value. The cursor stands at `[`.
+    #[inline]
+    pub(super) fn array(&mut self, mut element: impl FnMut(&mut Self, usize) -> Parsed<()>) -> Parsed<()> {
+        self.enter()?;
+        if self.peek() == Some(b']') {
+            self.leave();
+            return Ok(());
+        }
+        for index in 0.. {
+            element(self, index)?;
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(b']') => break,
+                _ => return Err(self.syntax("a comma or a closing bracket is needed")),
+            }
+        }
+        self.leave();
+        Ok(())
+    }
+
+    /// Takes a `null`, and says whether there was one.
+    #[inline]
+    pub(super) fn null(&mut self) -> Parsed<bool> {
+        if self.peek() != Some(b'n') {
+            return Ok(false);
+        }
+        self.word("null")?;
+        Ok(true)
+    }
+
+    fn word(&mut self, word: &str) -> Parsed<()> {
+        let found = self.text.as_bytes()[self.at..].iter().zip(word.as_bytes());
+        let same = found.take_while(|(found, wanted)| found == wanted).count();
+        self.at += same;
+        if same == word.len() { Ok(()) } else { Err(self.syntax("an unknown word")) }
+    }
+
+    /// A kept string, unescaped; empty ones are `None`, as is `null`.
+    #[inline]
+    pub(super) fn text(&mut self) -> Parsed<Option<Cow<'a, str>>> {
+        if self.peek() != Some(b'"') {
+            return if self.null()? { Ok(None) } else { Err(self.other_type("a string")) };
+        }
+        let (inside, escaped) = self.string()?;
+        let text = if escaped {
+            Cow::Owned(unescape(self.text, inside, self.nul)?)
+        } else {
+            Cow::Borrowed(&self.text[inside])
+        };
+        Ok((!text.is_empty()).then_some(text))
+    }
+
+    /// A kept JSON value, in a form that `jsonb` takes.
+    pub(super) fn json(&mut self) -> Parsed<Option<Cow<'a, str>>> {
+        if self.null()? {
+            return Ok(None);
+        }
+        let start = self.at;
+        self.skip()?;
+        without_nul(self.text_since(start), self.nul).map(Some)
+    }
+
+    /// An integer of 64 bits.
+    #[inline]
+    pub(super) fn integer(&mut self) -> Parsed<Option<i64>> {
+        let Some(first @ (b'-' | b'0'..=b'9')) = self.peek() else {
+            return if self.null()? { Ok(None) } else { Err(self.other_type("an integer")) };
+        };
+        let number = self.number()?;
+        // `-0` is a float to serde_json, and so is whatever has a fraction or an exponent.
+        if number.integer && (first != b'-' || number.text != "-0") {
+            match number.text.parse() {
+                Ok(value) => Ok(Some(value)),
+                Err(_) => Err(Fault::value("an integer beyond 64 bits")),
+            }
+        } else {
+            Err(Fault::value("an integer is needed, a number with fraction or exponent was found"))
+        }
+    }
+
+    /// A finite number.
+    #[inline]
+    pub(super) fn float(&mut self) -> Parsed<Option<f64>> {
+        let Some(b'-' | b'0'..=b'9') = self.peek() else {
+            return if self.null()? { Ok(None) } else { Err(self.other_type("a number")) };
+        };
+        let number = self.number()?;
+        match number.text.parse() {
+            Ok(value) => Ok(Some(value)),
+            Err(_) => Err(self.syntax("a malformed number")),
+        }
+    }
+
+    /// The fault of a value of another type; it is checked all the same, so that no fault of syntax hides in it.
+    #[cold]
+    pub(super) fn other_type(&mut self, wanted: &str) -> Fault {
+        let found = match self.peek() {
+            Some(b'"') => "a string",
+            Some(b'{') => "an object",
+            Some(b'[') => "an array",
+            Some(b't' | b'f') => "a boolean",
+            Some(b'n') => "null",
+            _ => "a number",
+        };
+        match self.skip() {
+            Ok(()) => Fault::value(format!("{wanted} is needed, {found} was found")),
+            Err(fault) => fault,
+        }
+    }
+
+    /// Moves past a value of any kind.
+    pub(super) fn skip(&mut self) -> Parsed<()> {
+        match self.peek() {
+            Some(b'"') => {
+                let (inside, escaped) = self.string()?;
+                if escaped { check_escapes(self.text, inside) } else { Ok(()) }
+            }
+            Some(b'{') => self.object(|cursor, _| cursor.skip()),
+            Some(b'[') => self.array(|cursor, _| cursor.skip()),
+            Some(b'-' | b'0'..=b'9') => self.number().map(drop),
+            Some(b't') => self.word("true"),
+            Some(b'f') => self.word("false"),
+            Some(b'n') => self.word("null"),
+            _ => Err(self.syntax("a value is needed")),
+        }
+    }
+
+    /// Moves past a value that mostly is the same text each time, as LifetimeStatistics is, a third of
+    /// all bytes: what is equal to the last one that was checked need not be checked again.
+    #[inline]
+    pub(super) fn skip_repeated(&mut self) -> Parsed<()> {
+        if self.peek() != Some(b'{') {
+            return self.skip();
+        }
+        let rest = &self.text.as_bytes()[self.at..];
+        if !self.repeated.is_empty()
+            && self.depth_left >= REPEATED_DEPTH_MAX
+            && rest.starts_with(self.repeated.as_bytes())
+        {
+            self.at += self.repeated.len();
+            return Ok(());
+        }
+        let start = self.at;
+        if self.depth_left >= REPEATED_DEPTH_MAX {
+            let mut shallow = self.clone();
+            shallow.depth_left = REPEATED_DEPTH_MAX;
+            if shallow.skip().is_ok() {
+                self.at = shallow.at;
+                self.repeated = self.text_since(start);
+                return Ok(());
+            }
+        }
+        self.skip()
+    }
+
+    /// Where the inside of a string is, and whether it has escapes, which are not checked here. The cursor
+    /// stands at the quote.
+    #[inline]
+    fn string(&mut self) -> Parsed<(Range<usize>, bool)> {
+        let bytes = self.text.as_bytes();
+        let start = self.at + 1;
+        let mut at = start;
+        let mut escaped = false;
+        loop {
+            at = special_byte(bytes, at);
+            match bytes.get(at) {
+                Some(b'"') => break,
+                Some(b'\\') => {
+                    escaped = true;
+                    at += 2;
+                }
+                Some(_) => return Err(Fault::syntax("a control character in a string", at)),
+                None => return Err(Fault::syntax("a string is cut off", bytes.len())),
+            }
+        }
+        self.at = at + 1;
+        Ok((start..at, escaped))
+    }
+
+    /// The cursor stands at a digit or a minus.
+    #[inline]
+    fn number(&mut self) -> Parsed<Number<'a>> {
+        let bytes = self.text.as_bytes();
+        let start = self.at;
+        if bytes[self.at] == b'-' {
+            self.at += 1;
+        }
+        match bytes.get(self.at) {
+            Some(b'0') => self.at += 1,
+            Some(b'1'..=b'9') => self.digits(),
+            _ => return Err(self.syntax("a malformed number")),
+        }
+        let mut integer = true;
+        if bytes.get(self.at) == Some(&b'.') {
+            integer = false;
+            self.at += 1;
+            self.some_digits()?;
+        }
+        let exponent = matches!(bytes.get(self.at), Some(b'e' | b'E'));
+        if exponent {
+            integer = false;
+            self.at += 1;
+            if let Some(b'+' | b'-') = bytes.get(self.at) {
+                self.at += 1;
+            }
+            self.some_digits()?;
+        }
+        if let Some(b'0'..=b'9') = bytes.get(self.at) {
+            return Err(self.syntax("a number with a leading zero"));
+        }
+        let text = &self.text[start..self.at];
+        // Only a long number or one with an exponent can leave the range of a float.
+        if (exponent || text.len() > 300) && text.parse().is_ok_and(f64::is_infinite) {
+            return Err(Fault::syntax("a number out of range", start));
+        }
+        Ok(Number { text, integer })
+    }
+
+    #[inline]
+    fn digits(&mut self) {
+        let bytes = self.text.as_bytes();
+        while let Some(b'0'..=b'9') = bytes.get(self.at) {
+            self.at += 1;
+        }
+    }
+
+    fn some_digits(&mut self) -> Parsed<()> {
+        let start = self.at;
+        self.digits();
+        if self.at == start {
+            return Err(self.syntax("a malformed number"));
+        }
+        Ok(())
+    }
+}
+
+struct Number<'a> {
+    text: &'a str,
+    /// Neither a fraction nor an exponent.
+    integer: bool,
+}
+
+fn check_escapes(line: &str, inside: Range<usize>) -> Parsed<()> {
+    let mut at = inside.start;
+    while let Some(found) = memchr::memchr(b'\\', &line.as_bytes()[at..inside.end]) {
+        at = read_escape(line.as_bytes(), at + found)?.1;
+    }
+    Ok(())
+}
+
+/// Where the next quote, backslash or control character stands, from `at`; the length where there is none.
+///
+/// Eight bytes at a time: strings here are short, so that a call to a wider search would cost more than it saves.
+#[inline]
+fn special_byte(bytes: &[u8], mut at: usize) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    while let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
+        let word = u64::from_le_bytes(*word);
+        let quote = word ^ (ONES * u64::from(b'"'));
+        let backslash = word ^ (ONES * u64::from(b'\\'));
+        // A byte's high bit is set where the byte was zero, or below 0x20; only the lowest one is sure.
+        let found = (quote.wrapping_sub(ONES) & !quote
+            | backslash.wrapping_sub(ONES) & !backslash
+            | word.wrapping_sub(ONES * 0x20) & !word)
+            & HIGHS;
+        if found != 0 {
+            return at + found.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    while let Some(&byte) = bytes.get(at) {
+        if byte == b'"' || byte == b'\\' || byte < 0x20 {
+            break;
+        }
+        at += 1;
+    }
+    at
+}

@@ -1,0 +1,64 @@
+//! The domain: what a kill event is, and how it is read from a line of JSON.
+//!
+//! Invariant: this module knows no SQL, no threads and no files; it borrows from the text it is given.
+//!
+//! Invariant: a line is taken as JSON exactly when `serde_json` takes it as a `Value`: the same grammar,
+//! the same limit on depth and on numbers, and of two equal keys the last one counts. Property tests hold
+//! the two against each other.
+
+mod event;
+mod fault;
+mod json;
+mod line;
+mod parse;
+mod text;
+
+pub use event::{EQUIPMENT_SLOTS, Event, Item, Player};
+pub use fault::Fault;
+pub use line::{Line, read_line};
+pub use text::NulPolicy;
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The game server that events come from; the payload never says, and ids of different servers collide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Server {
+    /// Albion Americas.
+    Americas,
+    /// Albion Europe.
+    Europe,
+    /// Albion Asia.
+    Asia,
+}
+
+impl Server {
+    /// All game servers, in the order of the database's enum.
+    pub const ALL: [Server; 3] = [Server::Americas, Server::Europe, Server::Asia];
+
+    /// The name used in options, in JSON and in the database.
+    pub fn name(self) -> &'static str {
+        match self {
+            Server::Americas => "americas",
+            Server::Europe => "europe",
+            Server::Asia => "asia",
+        }
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Server {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        Server::ALL
+            .into_iter()
+            .find(|server| server.name() == name)
+            .ok_or_else(|| "one of americas, europe, asia is needed".to_owned())
+    }
+}

@@ -1,0 +1,241 @@
+//! From JSON to an [`Event`]: which fields are kept, of what type, and which are needed.
+
+use super::event::{EQUIPMENT_SLOTS, Event, Item, Player};
+use super::fault::Fault;
+use super::json::{Cursor, Parsed};
+use jiff::Timestamp;
+
+/// Reads the event at which the cursor stands, into `event`, whose old content is dropped.
+///
+/// Needed are `EventId`, `TimeStamp`, `TotalVictimKillFame`, `Killer` and `Victim`, both of these with `Id`
+/// and `Name`, and the `Id` of every other player. Of two equal keys the last one counts.
+pub(super) fn event<'a>(cursor: &mut Cursor<'a>, event: &mut Event<'a>) -> Parsed<()> {
+    let mut needed = Needed::default();
+    clear(event);
+    if cursor.peek() != Some(b'{') {
+        return Err(cursor.other_type("an event object"));
+    }
+    cursor.object(|cursor, key| {
+        top_field(cursor, key, event, &mut needed).map_err(|fault| fault.within(key))
+    })?;
+    let missing = |name: &str| Fault::value("is missing, and is needed").within(name);
+    event.event_id = needed.event_id.ok_or_else(|| missing("EventId"))?;
+    event.occurred_at_us = needed.occurred_at_us.ok_or_else(|| missing("TimeStamp"))?;
+    event.fame = needed.fame.ok_or_else(|| missing("TotalVictimKillFame"))?;
+    named(&event.killer, needed.killer).map_err(|fault| fault.within("Killer"))?;
+    named(&event.victim, needed.victim).map_err(|fault| fault.within("Victim"))
+}
+
+#[derive(Default)]
+struct Needed {
+    event_id: Option<i64>,
+    occurred_at_us: Option<i64>,
+    fame: Option<i64>,
+    killer: bool,
+    victim: bool,
+}
+
+fn clear(event: &mut Event<'_>) {
+    event.battle_id = None;
+    event.participant_count = None;
+    event.group_size = None;
+    event.kill_area = None;
+    event.category = None;
+    event.kind = None;
+    event.location = None;
+    event.version = None;
+    event.gvg_match = None;
+    event.participants.clear();
+    event.group_members.clear();
+    event.loot.clear();
+}
+
+fn top_field<'a>(
+    cursor: &mut Cursor<'a>,
+    key: &str,
+    event: &mut Event<'a>,
+    needed: &mut Needed,
+) -> Parsed<()> {
+    match key {
+        "EventId" => needed.event_id = cursor.integer()?,
+        "TimeStamp" => needed.occurred_at_us = time_stamp(cursor)?,
+        "TotalVictimKillFame" => needed.fame = cursor.integer()?,
+        "Killer" => needed.killer = whole_player(cursor, &mut event.killer, None)?,
+        "Victim" => needed.victim = whole_player(cursor, &mut event.victim, Some(&mut event.loot))?,
+        "Participants" => players(cursor, &mut event.participants)?,
+        "GroupMembers" => players(cursor, &mut event.group_members)?,
+        "BattleId" => event.battle_id = cursor.integer()?,
+        "numberOfParticipants" => event.participant_count = narrow(cursor)?,
+        "groupMemberCount" => event.group_size = narrow(cursor)?,
+        "KillArea" => event.kill_area = cursor.text()?,
+        "Category" => event.category = cursor.text()?,
+        "Type" => event.kind = cursor.text()?,
+        "Location" => event.location = cursor.text()?,
+        "Version" => event.version = narrow(cursor)?,
+        "GvGMatch" => event.gvg_match = cursor.json()?,
+        _ => cursor.skip()?,
+    }
+    Ok(())
+}
+
+/// The killer or the victim; false where it is null.
+fn whole_player<'a>(
+    cursor: &mut Cursor<'a>,
+    into: &mut Player<'a>,
+    mut loot: Option<&mut Vec<(i16, Item<'a>)>>,
+) -> Parsed<bool> {
+    if let Some(loot) = &mut loot {
+        loot.clear();
+    }
+    if cursor.null()? {
+        return Ok(false);
+    }
+    *into = player(cursor, loot)?;
+    Ok(true)
+}
+
+fn named(player: &Player<'_>, present: bool) -> Parsed<()> {
+    if !present {
+        return Err(Fault::value("is missing, and is needed"));
+    }
+    if player.name.is_none() {
+        return Err(Fault::value("is missing or empty, and is needed").within("Name"));
+    }
+    Ok(())
+}
+
+fn players<'a>(cursor: &mut Cursor<'a>, into: &mut Vec<Player<'a>>) -> Parsed<()> {
+    into.clear();
+    optional_array(cursor, |cursor, _| {
+        into.push(player(cursor, None)?);
+        Ok(())
+    })
+}
+
+fn optional_array<'a>(
+    cursor: &mut Cursor<'a>,
+    mut element: impl FnMut(&mut Cursor<'a>, usize) -> Parsed<()>,
+) -> Parsed<()> {
+    match cursor.peek() {
+        Some(b'[') => {
+            cursor.array(|cursor, index| element(cursor, index).map_err(|fault| fault.within_element(index)))
+        }
+        _ if cursor.null()? => Ok(()),
+        _ => Err(cursor.other_type("an array")),
+    }
+}
+
+/// A player with an id. `loot` is where the inventory goes; without it the inventory is skipped.
+fn player<'a>(cursor: &mut Cursor<'a>, mut loot: Option<&mut Vec<(i16, Item<'a>)>>) -> Parsed<Player<'a>> {
+    if cursor.peek() != Some(b'{') {
+        return Err(cursor.other_type("a player object"));
+    }
+    let mut player = Player::default();
+    let mut id = None;
+    cursor.object(|cursor, key| {
+        let read = match (key, &mut loot) {
+            ("Id", _) => cursor.text().map(|text| id = text),
+            ("Inventory", Some(loot)) => inventory(cursor, loot),
+            _ => player_field(cursor, key, &mut player),
+        };
+        read.map_err(|fault| fault.within(key))
+    })?;
+    match id {
+        Some(id) => player.id = id,
+        None => return Err(Fault::value("is missing or empty, and is needed").within("Id")),
+    }
+    Ok(player)
+}
+
+fn player_field<'a>(cursor: &mut Cursor<'a>, key: &str, player: &mut Player<'a>) -> Parsed<()> {
+    match key {
+        "LifetimeStatistics" => cursor.skip_repeated()?,
+        "Equipment" => equipment(cursor, player)?,
+        "Name" => player.name = cursor.text()?,
+        "GuildId" => player.guild_id = cursor.text()?,
+        "GuildName" => player.guild_name = cursor.text()?,
+        "AllianceId" => player.alliance_id = cursor.text()?,
+        "AllianceName" => player.alliance_name = cursor.text()?,
+        "AverageItemPower" => player.item_power = cursor.float()?,
+        "KillFame" => player.kill_fame = cursor.integer()?,
+        "DeathFame" => player.death_fame = cursor.integer()?,
+        "DamageDone" => player.damage_done = cursor.float()?,
+        "SupportHealingDone" => player.healing_done = cursor.float()?,
+        _ => cursor.skip()?,
+    }
+    Ok(())
+}
+
+fn equipment<'a>(cursor: &mut Cursor<'a>, player: &mut Player<'a>) -> Parsed<()> {
+    player.equipment = Default::default();
+    if cursor.null()? {
+        return Ok(());
+    }
+    if cursor.peek() != Some(b'{') {
+        return Err(cursor.other_type("an object of slots"));
+    }
+    cursor.object(|cursor, key| {
+        match EQUIPMENT_SLOTS.iter().position(|slot| *slot == key) {
+            Some(slot) => player.equipment[slot] = item(cursor).map_err(|fault| fault.within(key))?,
+            None => cursor.skip()?,
+        }
+        Ok(())
+    })
+}
+
+fn inventory<'a>(cursor: &mut Cursor<'a>, loot: &mut Vec<(i16, Item<'a>)>) -> Parsed<()> {
+    loot.clear();
+    optional_array(cursor, |cursor, index| {
+        if let Some(item) = item(cursor)? {
+            let slot =
+                i16::try_from(index).map_err(|_| Fault::value("an inventory of more than 32768 slots"))?;
+            loot.push((slot, item));
+        }
+        Ok(())
+    })
+}
+
+fn item<'a>(cursor: &mut Cursor<'a>) -> Parsed<Option<Item<'a>>> {
+    if cursor.null()? {
+        return Ok(None);
+    }
+    if cursor.peek() != Some(b'{') {
+        return Err(cursor.other_type("an item object"));
+    }
+    let mut item = Item::default();
+    cursor.object(|cursor, key| {
+        let read = match key {
+            "Type" => cursor.text().map(|text| item.kind = text),
+            "Quality" => narrow(cursor).map(|quality| item.quality = quality),
+            "Count" => narrow(cursor).map(|count| item.count = count),
+            "LegendarySoul" => cursor.json().map(|soul| item.soul = soul),
+            _ => cursor.skip(),
+        };
+        read.map_err(|fault| fault.within(key))
+    })?;
+    Ok(Some(item))
+}
+
+/// An integer that has to fit a column narrower than 64 bits.
+fn narrow<T: TryFrom<i64>>(cursor: &mut Cursor<'_>) -> Parsed<Option<T>> {
+    let wide = cursor.integer()?;
+    wide.map(T::try_from).transpose().map_err(|_| {
+        let bits = size_of::<T>() * 8;
+        Fault::value(format!("an integer beyond the {bits} bits of its column"))
+    })
+}
+
+/// An RFC 3339 time with `Z` or an offset, in microseconds since 1970, cut, not rounded.
+fn time_stamp(cursor: &mut Cursor<'_>) -> Parsed<Option<i64>> {
+    let Some(text) = cursor.text()? else {
+        return Ok(None);
+    };
+    let fault = || Fault::value("no date and time such as 2024-08-18T20:45:46.725895400Z");
+    // The library also takes other separators, annotations in brackets and a 60th second.
+    let shape = text.as_bytes();
+    let usual = shape.len() >= 20 && shape[10] == b'T' && shape[17] != b'6' && !text.contains(['[', ',']);
+    let time: Timestamp = text.parse().ok().filter(|_| usual).ok_or_else(fault)?;
+    // Both parts of the time have the same sign, so that the sum is cut towards the past.
+    let microseconds = time.as_nanosecond().div_euclid(1000);
+    i64::try_from(microseconds).map(Some).map_err(|_| fault())
+}

@@ -1,0 +1,165 @@
+//! The strings of JSON: escapes, lone surrogates and the NUL that PostgreSQL can't hold.
+
+use super::fault::Fault;
+use std::borrow::Cow;
+use std::ops::Range;
+use std::str::FromStr;
+
+/// What becomes of a `\u0000` in a string that is kept: PostgreSQL's `text` and `jsonb` can't hold it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NulPolicy {
+    /// The event is rejected.
+    #[default]
+    Reject,
+    /// The character is left out.
+    Strip,
+    /// The character becomes U+FFFD.
+    Replace,
+}
+
+impl FromStr for NulPolicy {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        match name {
+            "reject" => Ok(Self::Reject),
+            "strip" => Ok(Self::Strip),
+            "replace" => Ok(Self::Replace),
+            _ => Err("one of reject, strip, replace is needed".to_owned()),
+        }
+    }
+}
+
+const NUL_REASON: &str =
+    "holds \\u0000, which PostgreSQL text can't hold; --nul strip or --nul replace would load it";
+
+/// Reads the escape whose backslash stands at `at` of a line: the character, and where the text goes on.
+pub(super) fn read_escape(text: &[u8], at: usize) -> Result<(char, usize), Fault> {
+    let plain = match text.get(at + 1) {
+        Some(b'"') => '"',
+        Some(b'\\') => '\\',
+        Some(b'/') => '/',
+        Some(b'b') => '\u{8}',
+        Some(b'f') => '\u{c}',
+        Some(b'n') => '\n',
+        Some(b'r') => '\r',
+        Some(b't') => '\t',
+        Some(b'u') => return read_unicode_escape(text, at),
+        _ => return Err(Fault::syntax("an escape that JSON does not have", at)),
+    };
+    Ok((plain, at + 2))
+}
+
+fn read_unicode_escape(text: &[u8], at: usize) -> Result<(char, usize), Fault> {
+    let first = hex4(text, at)?;
+    if !(0xD800..=0xDFFF).contains(&first) {
+        // Outside of the surrogates every value of 16 bits is a character.
+        let character = char::from_u32(first).unwrap_or(char::REPLACEMENT_CHARACTER);
+        return Ok((character, at + 6));
+    }
+    let lone = || Fault::syntax("a lone surrogate, which is no character", at);
+    if first >= 0xDC00 || text.get(at + 6..at + 8) != Some(b"\\u") {
+        return Err(lone());
+    }
+    let second = hex4(text, at + 6)?;
+    if !(0xDC00..=0xDFFF).contains(&second) {
+        return Err(lone());
+    }
+    let joined = 0x1_0000 + ((first - 0xD800) << 10) + (second - 0xDC00);
+    Ok((char::from_u32(joined).ok_or_else(lone)?, at + 12))
+}
+
+fn hex4(text: &[u8], at: usize) -> Result<u32, Fault> {
+    let fault = || Fault::syntax("a \\u escape without four hexadecimal digits", at);
+    let digits = text.get(at + 2..at + 6).ok_or_else(fault)?;
+    digits.iter().try_fold(0, |value, &digit| {
+        let digit = char::from(digit).to_digit(16).ok_or_else(fault)?;
+        Ok(value << 4 | digit)
+    })
+}
+
+/// The text of a string that has escapes; `inside` is where it stands in its line, between the quotes.
+pub(super) fn unescape(line: &str, inside: Range<usize>, nul: NulPolicy) -> Result<String, Fault> {
+    let mut out = String::with_capacity(inside.len());
+    let mut at = inside.start;
+    while let Some(found) = memchr::memchr(b'\\', &line.as_bytes()[at..inside.end]) {
+        out.push_str(&line[at..at + found]);
+        let (character, next) = read_escape(line.as_bytes(), at + found)?;
+        match (character, nul) {
+            ('\0', NulPolicy::Reject) => return Err(Fault::value(NUL_REASON)),
+            ('\0', NulPolicy::Strip) => {}
+            ('\0', NulPolicy::Replace) => out.push(char::REPLACEMENT_CHARACTER),
+            _ => out.push(character),
+        }
+        at = next;
+    }
+    out.push_str(&line[at..inside.end]);
+    Ok(out)
+}
+
+/// A JSON value as text that `jsonb` takes: `raw` itself unless a string in it holds `\u0000`.
+pub(super) fn without_nul(raw: &str, nul: NulPolicy) -> Result<Cow<'_, str>, Fault> {
+    const ESCAPE: &str = "\\u0000";
+    if !raw.contains(ESCAPE) {
+        return Ok(Cow::Borrowed(raw));
+    }
+    let mut out = String::with_capacity(raw.len());
+    let mut at = 0;
+    // A backslash and what follows it go together, so that `\\u0000`, which is no NUL, stays.
+    while let Some(found) = memchr::memchr(b'\\', &raw.as_bytes()[at..]) {
+        let escape = at + found;
+        out.push_str(&raw[at..escape]);
+        if raw[escape..].starts_with(ESCAPE) {
+            match nul {
+                NulPolicy::Reject => return Err(Fault::value(NUL_REASON)),
+                NulPolicy::Strip => {}
+                NulPolicy::Replace => out.push_str("\\ufffd"),
+            }
+            at = escape + ESCAPE.len();
+        } else {
+            out.push_str(&raw[escape..escape + 2]);
+            at = escape + 2;
+        }
+    }
+    out.push_str(&raw[at..]);
+    Ok(Cow::Owned(out))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nul_in_a_json_value() {
+        let check = |raw: &str, nul, expected: Option<&str>| {
+            assert_eq!(without_nul(raw, nul).ok().as_deref(), expected, "{raw}");
+        };
+        check(r#"{"a":"b"}"#, NulPolicy::Reject, Some(r#"{"a":"b"}"#));
+        check(r#""a\u0000b""#, NulPolicy::Reject, None);
+        check(r#""a\u0000b""#, NulPolicy::Strip, Some(r#""ab""#));
+        check(r#""a\u0000b""#, NulPolicy::Replace, Some(r#""a\ufffdb""#));
+        check(r#""a\\u0000b""#, NulPolicy::Reject, Some(r#""a\\u0000b""#));
+        check(r#""\\\u0000""#, NulPolicy::Strip, Some(r#""\\""#));
+    }
+
+    #[test]
+    fn escapes_are_those_of_serde_json() {
+        for raw in [
+            r"a\n\t\r\b\f\/\\\u0041",
+            r"\u00e9\ud83d\ude00",
+            r"\ud800",
+            r"\udc00",
+            r"\ud800\u0041",
+            r"\ud800\ud800",
+            r"\u12",
+            r"\u12G4",
+            r"\u+123",
+            r"\x",
+        ] {
+            let expected: Option<String> = serde_json::from_str(&format!("\"{raw}\"")).ok();
+            let line = format!("\"{raw}\"");
+            let found = unescape(&line, 1..line.len() - 1, NulPolicy::Reject);
+            assert_eq!(found.ok(), expected, "{raw}");
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! The layout `archive`: a row an event, a row a player and event, a row for each item the victim lost.
+
+use super::copy::Row;
+use super::ddl::ROLES;
+use super::rows::Rows;
+use super::table::ColumnType::{
+    Bool, Float8, Id, Int2, Int4, Int8, Jsonb, Role, Server as ServerName, Text, Timestamptz,
+};
+use super::table::{Column, Index, Table, needed, optional};
+use crate::kill::{Event, Item, Player, Server};
+
+const EVENT: usize = 0;
+const PLAYER: usize = 1;
+const LOOT: usize = 2;
+
+/// The slots whose count is kept.
+const POTION: usize = 8;
+const FOOD: usize = 9;
+const MAIN_HAND: usize = 0;
+
+pub(super) static TABLES: [Table; 3] = [
+    Table {
+        name: "kill_event",
+        columns: &EVENT_COLUMNS,
+        defaulted: &[("loaded_at", "timestamptz NOT NULL DEFAULT now()")],
+        key: &["server", "event_id"],
+        indexes: &[
+            // The newest kills of a server; with the fame in it, the top fame since a time as well.
+            Index { name: "kill_event_newest", definition: "(server, occurred_at) INCLUDE (fame)" },
+            // A player's kills and deaths, newest first. Player ids are not shared between servers.
+            Index { name: "kill_event_killer", definition: "(killer_id, occurred_at)" },
+            Index { name: "kill_event_victim", definition: "(victim_id, occurred_at)" },
+            // The kills of a battle.
+            Index { name: "kill_event_battle", definition: "(battle_id)" },
+        ],
+    },
+    Table {
+        name: "kill_player",
+        columns: &PLAYER_COLUMNS,
+        defaulted: &[],
+        key: &["server", "event_id", "player_id"],
+        indexes: &[
+            // A guild's kills. One row an event has this role, so that the index is a fifth of what it would be.
+            Index {
+                name: "kill_player_guild_kills",
+                definition: "(guild_id, event_id) WHERE role = 'killer'",
+            },
+        ],
+    },
+    Table {
+        name: "kill_loot",
+        columns: &LOOT_COLUMNS,
+        defaulted: &[],
+        key: &["server", "event_id", "slot"],
+        indexes: &[],
+    },
+];
+
+static EVENT_COLUMNS: [Column; 15] = [
+    needed("server", ServerName),
+    needed("event_id", Int8),
+    needed("occurred_at", Timestamptz),
+    optional("battle_id", Int8),
+    needed("fame", Int8),
+    needed("killer_id", Id),
+    needed("victim_id", Id),
+    optional("participant_count", Int4),
+    optional("group_size", Int4),
+    optional("kill_area", Text),
+    optional("category", Text),
+    optional("kind", Text),
+    optional("location", Text),
+    optional("version", Int4),
+    optional("gvg_match", Jsonb),
+];
+
+static PLAYER_COLUMNS: [Column; 38] = [
+    needed("server", ServerName),
+    needed("event_id", Int8),
+    needed("player_id", Id),
+    needed("role", Role),
+    needed("in_group", Bool),
+    optional("name", Text),
+    optional("guild_id", Id),
+    optional("guild_name", Text),
+    optional("alliance_id", Id),
+    optional("alliance_name", Text),
+    optional("item_power", Float8),
+    optional("kill_fame", Int8),
+    optional("death_fame", Int8),
+    optional("damage_done", Float8),
+    optional("healing_done", Float8),
+    optional("main_hand", Text),
+    optional("main_hand_quality", Int2),
+    optional("off_hand", Text),
+    optional("off_hand_quality", Int2),
+    optional("head", Text),
+    optional("head_quality", Int2),
+    optional("armor", Text),
+    optional("armor_quality", Int2),
+    optional("shoes", Text),
+    optional("shoes_quality", Int2),
+    optional("bag", Text),
+    optional("bag_quality", Int2),
+    optional("cape", Text),
+    optional("cape_quality", Int2),
+    optional("mount", Text),
+    optional("mount_quality", Int2),
+    optional("potion", Text),
+    optional("potion_quality", Int2),
+    optional("food", Text),
+    optional("food_quality", Int2),
+    optional("potion_count", Int4),
+    optional("food_count", Int4),
+    optional("main_hand_soul", Jsonb),
+];
+
+static LOOT_COLUMNS: [Column; 7] = [
+    needed("server", ServerName),
+    needed("event_id", Int8),
+    needed("slot", Int2),
+    optional("item", Text),
+    optional("quality", Int2),
+    optional("count", Int4),
+    optional("soul", Jsonb),
+];
+
+/// Turns events into rows; it keeps its working space from event to event.
+#[derive(Debug)]
+pub struct Encoder {
+    server: Server,
+    records: Vec<Record>,
+}
+
+/// Where a record of a player stands in an event; in the order of richness, which is that of the roles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Record {
+    Killer,
+    Victim,
+    Participant(usize),
+    GroupMember(usize),
+}
+
+impl Record {
+    fn of<'e, 'a>(self, event: &'e Event<'a>) -> &'e Player<'a> {
+        match self {
+            Record::Killer => &event.killer,
+            Record::Victim => &event.victim,
+            Record::Participant(index) => &event.participants[index],
+            Record::GroupMember(index) => &event.group_members[index],
+        }
+    }
+
+    fn role(self) -> &'static str {
+        match self {
+            Record::Killer => ROLES[0],
+            Record::Victim => ROLES[1],
+            Record::Participant(_) => ROLES[2],
+            Record::GroupMember(_) => ROLES[3],
+        }
+    }
+}
+
+impl Encoder {
+    /// An encoder for events of one game server.
+    pub fn new(server: Server) -> Self {
+        Self { server, records: Vec::new() }
+    }
+
+    /// Appends the rows of an event.
+    pub fn encode(&mut self, event: &Event<'_>, rows: &mut Rows) {
+        self.event_row(event, rows.table(EVENT));
+        self.player_rows(event, rows.table(PLAYER));
+        self.loot_rows(event, rows.table(LOOT));
+        rows.end_event(event.event_id);
+    }
+
+    fn event_row(&self, event: &Event<'_>, out: &mut Vec<u8>) {
+        let mut row = Row::begin(out, &EVENT_COLUMNS);
+        row.text(self.server.name());
+        row.int8(event.event_id);
+        row.timestamptz(event.occurred_at_us);
+        row.optional_int8(event.battle_id);
+        row.int8(event.fame);
+        row.text(&event.killer.id);
+        row.text(&event.victim.id);
+        row.optional_int4(event.participant_count);
+        row.optional_int4(event.group_size);
+        row.optional_text(event.kill_area.as_deref());
+        row.optional_text(event.category.as_deref());
+        row.optional_text(event.kind.as_deref());
+        row.optional_text(event.location.as_deref());
+        row.optional_int4(event.version);
+        row.optional_jsonb(event.gvg_match.as_deref());
+        row.end();
+    }
+
+    /// A row for each player, by id: the order of the key, which the index likes.
+    fn player_rows(&mut self, event: &Event<'_>, out: &mut Vec<u8>) {
+        self.records.clear();
+        self.records.extend([Record::Killer, Record::Victim]);
+        self.records.extend((0..event.participants.len()).map(Record::Participant));
+        self.records.extend((0..event.group_members.len()).map(Record::GroupMember));
+        self.records.sort_unstable_by(|a, b| (&a.of(event).id, a).cmp(&(&b.of(event).id, b)));
+        for records in self.records.chunk_by(|a, b| a.of(event).id == b.of(event).id) {
+            player_row(self.server, event, records, out);
+        }
+    }
+
+    fn loot_rows(&self, event: &Event<'_>, out: &mut Vec<u8>) {
+        for (slot, item) in &event.loot {
+            let mut row = Row::begin(out, &LOOT_COLUMNS);
+            row.text(self.server.name());
+            row.int8(event.event_id);
+            row.int2(*slot);
+            row.optional_text(item.kind.as_deref());
+            row.optional_int2(item.quality);
+            row.optional_int4(item.count);
+            row.optional_jsonb(item.soul.as_deref());
+            row.end();
+        }
+    }
+}
+
+/// The row of one player, from all their records in the event, the richest first.
+fn player_row(server: Server, event: &Event<'_>, records: &[Record], out: &mut Vec<u8>) {
+    let richest = records[0];
+    let player = richest.of(event);
+    let participant = records.iter().find(|record| matches!(record, Record::Participant(_)));
+    let group_member = records.iter().find(|record| matches!(record, Record::GroupMember(_)));
+    // Participants say 0 for everyone's kill fame; the shares are in Killer and GroupMembers.
+    let kill_fame = match (richest, group_member) {
+        (Record::Participant(_), Some(member)) => member.of(event).kill_fame,
+        _ => player.kill_fame,
+    };
+    // GroupMembers say 0 for everyone's item power.
+    let item_power = match richest {
+        Record::GroupMember(_) => player.item_power.filter(|power| *power != 0.0),
+        _ => player.item_power,
+    };
+    let mut row = Row::begin(out, &PLAYER_COLUMNS);
+    row.text(server.name());
+    row.int8(event.event_id);
+    row.text(&player.id);
+    row.text(richest.role());
+    row.bool(group_member.is_some());
+    row.optional_text(player.name.as_deref());
+    row.optional_text(player.guild_id.as_deref());
+    row.optional_text(player.guild_name.as_deref());
+    row.optional_text(player.alliance_id.as_deref());
+    row.optional_text(player.alliance_name.as_deref());
+    row.optional_float8(item_power);
+    row.optional_int8(kill_fame);
+    row.optional_int8(player.death_fame);
+    row.optional_float8(participant.and_then(|record| record.of(event).damage_done));
+    row.optional_float8(participant.and_then(|record| record.of(event).healing_done));
+    equipment_fields(player, &mut row);
+    row.end();
+}
+
+fn equipment_fields(player: &Player<'_>, row: &mut Row<'_>) {
+    for item in &player.equipment {
+        let item = item.as_ref();
+        row.optional_text(item.and_then(|item| item.kind.as_deref()));
+        row.optional_int2(item.and_then(|item| item.quality));
+    }
+    let slot = |slot: usize| -> Option<&Item<'_>> { player.equipment[slot].as_ref() };
+    row.optional_int4(slot(POTION).and_then(|item| item.count));
+    row.optional_int4(slot(FOOD).and_then(|item| item.count));
+    row.optional_jsonb(slot(MAIN_HAND).and_then(|item| item.soul.as_deref()));
+}

@@ -1,0 +1,132 @@
+//! The binary format of `COPY`, as <https://www.postgresql.org/docs/current/sql-copy.html> gives it: a header,
+//! rows of counted fields with counted bytes, in network order, and a trailer.
+
+use super::table::Column;
+
+/// What a stream of rows begins with: the signature, no flags, no extension.
+pub const COPY_HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+
+/// What a stream of rows ends with.
+pub const COPY_TRAILER: &[u8] = &[0xff, 0xff];
+
+/// PostgreSQL counts time from 2000-01-01 UTC; this is that day in microseconds since 1970.
+const POSTGRES_EPOCH_US: i64 = 946_684_800_000_000;
+
+/// A row that is being written; the fields must come in the order of the table's columns.
+pub(super) struct Row<'o> {
+    out: &'o mut Vec<u8>,
+    #[cfg(debug_assertions)]
+    fields_left: usize,
+}
+
+impl<'o> Row<'o> {
+    pub(super) fn begin(out: &'o mut Vec<u8>, columns: &[Column]) -> Self {
+        let count = i16::try_from(columns.len()).expect("a table has at most 1,600 columns");
+        out.extend_from_slice(&count.to_be_bytes());
+        Self {
+            out,
+            #[cfg(debug_assertions)]
+            fields_left: columns.len(),
+        }
+    }
+
+    #[inline]
+    fn field(&mut self, bytes: &[u8]) {
+        self.count_field();
+        self.out.extend_from_slice(&length(bytes.len()));
+        self.out.extend_from_slice(bytes);
+    }
+
+    #[inline]
+    fn null(&mut self) {
+        self.count_field();
+        self.out.extend_from_slice(&(-1_i32).to_be_bytes());
+    }
+
+    #[inline]
+    fn count_field(&mut self) {
+        #[cfg(debug_assertions)]
+        {
+            self.fields_left -= 1;
+        }
+    }
+
+    pub(super) fn text(&mut self, value: &str) {
+        self.field(value.as_bytes());
+    }
+
+    pub(super) fn int8(&mut self, value: i64) {
+        self.field(&value.to_be_bytes());
+    }
+
+    pub(super) fn int2(&mut self, value: i16) {
+        self.field(&value.to_be_bytes());
+    }
+
+    pub(super) fn bool(&mut self, value: bool) {
+        self.field(&[u8::from(value)]);
+    }
+
+    pub(super) fn timestamptz(&mut self, microseconds_since_1970: i64) {
+        self.int8(microseconds_since_1970 - POSTGRES_EPOCH_US);
+    }
+
+    pub(super) fn optional_text(&mut self, value: Option<&str>) {
+        match value {
+            Some(value) => self.text(value),
+            None => self.null(),
+        }
+    }
+
+    pub(super) fn optional_int8(&mut self, value: Option<i64>) {
+        match value {
+            Some(value) => self.int8(value),
+            None => self.null(),
+        }
+    }
+
+    pub(super) fn optional_int4(&mut self, value: Option<i32>) {
+        match value {
+            Some(value) => self.field(&value.to_be_bytes()),
+            None => self.null(),
+        }
+    }
+
+    pub(super) fn optional_int2(&mut self, value: Option<i16>) {
+        match value {
+            Some(value) => self.int2(value),
+            None => self.null(),
+        }
+    }
+
+    pub(super) fn optional_float8(&mut self, value: Option<f64>) {
+        match value {
+            Some(value) => self.field(&value.to_be_bytes()),
+            None => self.null(),
+        }
+    }
+
+    /// `jsonb` is sent as a version, 1, and the JSON's text.
+    pub(super) fn optional_jsonb(&mut self, value: Option<&str>) {
+        match value {
+            Some(value) => {
+                self.count_field();
+                self.out.extend_from_slice(&length(value.len() + 1));
+                self.out.push(1);
+                self.out.extend_from_slice(value.as_bytes());
+            }
+            None => self.null(),
+        }
+    }
+
+    /// Ends the row.
+    pub(super) fn end(self) {
+        #[cfg(debug_assertions)]
+        assert_eq!(self.fields_left, 0, "a row needs a field for each column");
+    }
+}
+
+fn length(bytes: usize) -> [u8; 4] {
+    let length = i32::try_from(bytes).expect("a value is part of a line, which is far shorter than 2 GiB");
+    length.to_be_bytes()
+}

@@ -1,0 +1,67 @@
+//! The layouts: which tables and columns an event becomes, and the bytes of its rows for `COPY`.
+//!
+//! Invariant: this module knows no connection. The description of a table here is the one source of its
+//! DDL, of the columns that COPY names and of the check that an existing table fits.
+//!
+//! A further layout is a file beside `archive`, and an arm in each `match` on [`Layout`].
+
+mod archive;
+mod copy;
+mod ddl;
+mod rows;
+mod table;
+
+pub use archive::Encoder;
+pub use copy::{COPY_HEADER, COPY_TRAILER};
+pub use ddl::quote_identifier;
+pub use rows::{EncodedEvent, Rows, TABLES_MAX};
+pub use table::{Column, ColumnType, Index, Table};
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A set of tables that events are stored in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// Events, their players and their loot in three tables, for queries of a kill board.
+    Archive,
+}
+
+impl Layout {
+    /// The name used in options, in JSON and in the ledger.
+    pub fn name(self) -> &'static str {
+        match self {
+            Layout::Archive => "archive",
+        }
+    }
+
+    /// The tables in the order in which they are written. The first has one row an event, and its key decides
+    /// whether an event is stored.
+    pub fn tables(self) -> &'static [Table] {
+        match self {
+            Layout::Archive => &archive::TABLES,
+        }
+    }
+
+    /// The statements that make what is missing of the types, tables and indexes in `schema`; they can be run again.
+    pub fn ddl(self, schema: &str) -> String {
+        ddl::statements(self, schema)
+    }
+}
+
+impl fmt::Display for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Layout {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        match name {
+            "archive" => Ok(Layout::Archive),
+            _ => Err("archive is needed".to_owned()),
+        }
+    }
+}

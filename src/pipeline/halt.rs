@@ -1,0 +1,93 @@
+//! One place that says whether, and why, a run is to stop reading.
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Why a run stopped before the end of its input.
+#[derive(Debug)]
+pub enum HaltReason {
+    /// A signal, by its number: what was read is to be stored.
+    Signal(i32),
+    /// More rejects than allowed: what was read is to be stored.
+    RejectLimit,
+    /// The database, the reject file or a thread failed: nothing more can be stored.
+    Failed(anyhow::Error),
+}
+
+/// Stops a run; the first reason counts, but a failure counts more than a wish to stop.
+#[derive(Debug)]
+pub struct Halt {
+    reason: Mutex<Option<HaltReason>>,
+    /// Dropped in order to wake whoever listens.
+    alive: Mutex<Option<Sender<()>>>,
+    stopped: Receiver<()>,
+}
+
+impl Default for Halt {
+    fn default() -> Self {
+        let (alive, stopped) = bounded(0);
+        Self { reason: Mutex::new(None), alive: Mutex::new(Some(alive)), stopped }
+    }
+}
+
+impl Halt {
+    /// Stops the run.
+    pub fn stop(&self, reason: HaltReason) {
+        let mut current = lock(&self.reason);
+        let outranked = matches!(
+            (&*current, &reason),
+            (Some(HaltReason::Signal(_) | HaltReason::RejectLimit), HaltReason::Failed(_))
+        );
+        if current.is_none() || outranked {
+            *current = Some(reason);
+        }
+        drop(lock(&self.alive).take());
+    }
+
+    /// A channel that is disconnected once the run is to stop.
+    pub fn stopped(&self) -> Receiver<()> {
+        self.stopped.clone()
+    }
+
+    /// Whether nothing more can be stored.
+    pub fn has_failed(&self) -> bool {
+        matches!(*lock(&self.reason), Some(HaltReason::Failed(_)))
+    }
+
+    /// Why the run stopped, if it did.
+    pub fn into_reason(self) -> Option<HaltReason> {
+        self.reason.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The reason so far, for who can't take the whole.
+    pub fn take_reason(&self) -> Option<HaltReason> {
+        lock(&self.reason).take()
+    }
+
+    /// A guard that stops the run if the thread that holds it panics, so that no one waits for that thread.
+    pub(super) fn alarm(&self, thread: &'static str) -> Alarm<'_> {
+        Alarm { halt: self, thread }
+    }
+}
+
+/// See [`Halt::alarm`].
+pub(super) struct Alarm<'h> {
+    halt: &'h Halt,
+    thread: &'static str,
+}
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.halt.stop(HaltReason::Failed(anyhow::anyhow!(
+                "a {} thread panicked; this is a defect",
+                self.thread
+            )));
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is in these is whole after every statement, so that a panic elsewhere spoils nothing.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

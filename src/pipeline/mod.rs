@@ -1,0 +1,21 @@
+//! From segments to stored events: preparing, writing, and the account of what became of each event.
+//!
+//! Invariant: this module knows no type of PostgreSQL; it writes through [`Store`](crate::database::store::Store).
+//!
+//! Invariant: everything is bounded. The buffers that segments are read into are made once and go round
+//! (reader, preparing threads, writers, reader); whoever has none waits, and so does the input.
+//!
+//! Invariant: every event that was read is in exactly one count, or in none and so unfinished.
+
+mod halt;
+mod prepare;
+mod rejects;
+mod run;
+mod tally;
+mod write;
+
+pub use halt::{Halt, HaltReason};
+pub use prepare::{Prepared, Preparer};
+pub use rejects::{Reject, RejectFile, RejectFileError};
+pub use run::{PipelineError, PipelineSettings, RunReport, run};
+pub use tally::{Counts, RejectLimit};

@@ -1,0 +1,215 @@
+//! From a segment to a batch: lines are parsed, events encoded, duplicates found.
+
+use super::rejects::Reject;
+use crate::database::store::{Batch, SegmentCounts, SegmentHash};
+use crate::input::Segment;
+use crate::kill::{Event, Fault, NulPolicy, Server, read_line};
+use crate::layout::{Encoder, Rows};
+use std::ops::Range;
+
+/// A segment, parsed and encoded once; every try to write it sends the same bytes.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The text, which rejects are cut from.
+    pub segment: Segment,
+    /// The segment's key.
+    pub hash: SegmentHash,
+    /// Lines and events.
+    pub counts: SegmentCounts,
+    /// What was refused.
+    pub rejects: Vec<Reject>,
+    rows: Rows,
+    /// Where each event of `rows` came from.
+    places: Vec<Place>,
+    /// The events of `rows`, by id, each id once.
+    order: Vec<usize>,
+}
+
+/// Where an event stands in its segment.
+#[derive(Debug, Clone)]
+struct Place {
+    line: u64,
+    index: Option<usize>,
+    text: Range<usize>,
+}
+
+impl Prepared {
+    /// What a store is given.
+    pub fn batch(&self) -> Batch<'_> {
+        Batch {
+            hash: &self.hash,
+            number: self.segment.number,
+            counts: self.counts,
+            rejected: self.rejects.len() as u64,
+            repeated: self.repeated(),
+            rows: &self.rows,
+            order: &self.order,
+        }
+    }
+
+    /// Events that stand in the segment more than once, counted without their first place.
+    pub fn repeated(&self) -> u64 {
+        (self.places.len() - self.order.len()) as u64
+    }
+
+    /// The ids of all events that can be stored, with the number of the line that each stands in.
+    pub fn ids(&self) -> impl Iterator<Item = (i64, u64)> + '_ {
+        self.rows.events().iter().zip(&self.places).map(|(event, place)| (event.id, place.line))
+    }
+
+    /// Notes that the database refused an event of the batch.
+    pub fn reject(&mut self, event: usize, reason: String, sqlstate: Option<String>) {
+        let Place { line, index, text } = self.places[event].clone();
+        self.rejects.push(Reject { line, index, text, reason, field: None, sqlstate, truncated: false });
+    }
+}
+
+/// Prepares segments.
+#[derive(Debug, Clone, Copy)]
+pub struct Preparer {
+    /// The game server that the events are of.
+    pub server: Server,
+    /// What becomes of a NUL.
+    pub nul: NulPolicy,
+}
+
+impl Preparer {
+    /// The key of a segment in the ledger.
+    pub fn hash(segment: &Segment) -> SegmentHash {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&segment.bytes);
+        if let Some(bytes) = segment.oversized {
+            // Only the begin of the line is there; its length tells it from a whole line of the same text.
+            hasher.update(&bytes.to_le_bytes());
+        }
+        SegmentHash(*hasher.finalize().as_bytes())
+    }
+
+    /// Parses and encodes the lines of a segment.
+    pub fn prepare(self, segment: Segment, hash: SegmentHash) -> Prepared {
+        let mut parts = Parts::default();
+        if let Some(bytes) = segment.oversized {
+            parts.refuse_oversized(&segment, bytes);
+        } else {
+            parts.read_lines(self, &segment);
+        }
+        let Parts { lines, events, rejects, rows, places } = parts;
+        // A stable order of equal ids is the order of the dump, in which the first one counts.
+        let mut order: Vec<usize> = (0..places.len()).collect();
+        order.sort_by_key(|&event| rows.events()[event].id);
+        order.dedup_by_key(|event| rows.events()[*event].id);
+        let counts = SegmentCounts { lines, events };
+        Prepared { segment, hash, counts, rejects, rows, places, order }
+    }
+}
+
+/// What is gathered while the lines of a segment are read.
+#[derive(Default)]
+struct Parts {
+    lines: u64,
+    events: u64,
+    rejects: Vec<Reject>,
+    rows: Rows,
+    places: Vec<Place>,
+}
+
+impl Parts {
+    fn refuse_oversized(&mut self, segment: &Segment, bytes: u64) {
+        self.lines = 1;
+        self.events = 1;
+        self.rejects.push(Reject {
+            line: segment.first_line,
+            index: None,
+            text: 0..segment.bytes.len(),
+            reason: format!("a line of {bytes} bytes, and at most 16777216 are taken"),
+            field: None,
+            sqlstate: None,
+            truncated: true,
+        });
+    }
+
+    fn read_lines(&mut self, preparer: Preparer, segment: &Segment) {
+        let bytes = &segment.bytes[..];
+        // Nearly always all of it is UTF-8, which is faster to see in one go.
+        let text = simdutf8::basic::from_utf8(bytes).ok();
+        let mut encoder = Encoder::new(preparer.server);
+        let mut event = Event::default();
+        let mut start = 0;
+        while start < bytes.len() {
+            let end = memchr::memchr(b'\n', &bytes[start..]).map_or(bytes.len(), |found| start + found);
+            let range = start..end - usize::from(bytes[start..end].ends_with(b"\r"));
+            let number = segment.first_line + self.lines;
+            self.lines += 1;
+            match text {
+                Some(text) => {
+                    self.read(preparer, &text[range.clone()], range, number, &mut event, &mut encoder)
+                }
+                None => match simdutf8::compat::from_utf8(&bytes[range.clone()]) {
+                    Ok(line) => self.read(preparer, line, range, number, &mut event, &mut encoder),
+                    Err(error) => {
+                        let reason = format!("not UTF-8 at byte {} of the line", error.valid_up_to());
+                        self.refuse_line(range, number, reason);
+                    }
+                },
+            }
+            start = end + 1;
+        }
+    }
+
+    fn read<'s>(
+        &mut self,
+        preparer: Preparer,
+        line: &'s str,
+        range: Range<usize>,
+        number: u64,
+        event: &mut Event<'s>,
+        encoder: &mut Encoder,
+    ) {
+        let (events, stored, refused) = (self.events, self.places.len(), self.rejects.len());
+        let result = read_line(line, preparer.nul, event, |found| {
+            self.events += 1;
+            let start = range.start + found.byte_offset;
+            let text = start..start + found.text.len();
+            match found.event {
+                Ok(event) => {
+                    encoder.encode(event, &mut self.rows);
+                    self.places.push(Place { line: number, index: found.index, text });
+                }
+                Err(fault) => self.rejects.push(reject(&fault, text, number, found.index)),
+            }
+        });
+        if let Err(fault) = result {
+            self.events = events;
+            self.places.truncate(stored);
+            self.rows.truncate(stored);
+            self.rejects.truncate(refused);
+            self.refuse_line(range, number, fault.reason().to_owned());
+        }
+    }
+
+    /// The whole line counts as one event.
+    fn refuse_line(&mut self, text: Range<usize>, line: u64, reason: String) {
+        self.events += 1;
+        self.rejects.push(Reject {
+            line,
+            index: None,
+            text,
+            reason,
+            field: None,
+            sqlstate: None,
+            truncated: false,
+        });
+    }
+}
+
+fn reject(fault: &Fault, text: Range<usize>, line: u64, index: Option<usize>) -> Reject {
+    Reject {
+        line,
+        index,
+        text,
+        reason: fault.reason().to_owned(),
+        field: fault.field().map(str::to_owned),
+        sqlstate: None,
+        truncated: false,
+    }
+}

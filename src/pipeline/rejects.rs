@@ -1,0 +1,169 @@
+//! The reject file: where lines go that were refused, each with its place and reason.
+//!
+//! Invariant: the file is made at the first reject, readable by its owner alone, and only ever appended to.
+
+use crate::input::Segment;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::ops::Range;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+/// A refused line or element.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reject {
+    /// The number of its line in the source, from 1.
+    pub line: u64,
+    /// Its place in the line's array, from 0.
+    pub index: Option<usize>,
+    /// Where its text stands in the segment.
+    pub text: Range<usize>,
+    /// Why it was refused.
+    pub reason: String,
+    /// The field at fault, as a path below the event.
+    pub field: Option<String>,
+    /// What the database called it.
+    pub sqlstate: Option<String>,
+    /// Whether the text is only the begin of the line.
+    pub truncated: bool,
+}
+
+/// One line of the file.
+#[derive(Serialize)]
+struct Record<'r> {
+    source: &'r str,
+    line: u64,
+    byte_offset: u64,
+    index: Option<usize>,
+    reason: &'r str,
+    field: Option<&'r str>,
+    sqlstate: Option<&'r str>,
+    raw: &'r str,
+    #[serde(skip_serializing_if = "is_false")]
+    raw_base64: bool,
+    #[serde(skip_serializing_if = "is_false")]
+    truncated: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the serializer asks with a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+/// The reject file can't be written.
+#[derive(Debug, thiserror::Error)]
+#[error("the reject file {path:?} can't be {what}; another place can be chosen by --rejects")]
+pub struct RejectFileError {
+    path: PathBuf,
+    what: &'static str,
+    source: io::Error,
+}
+
+/// The reject file of a run.
+#[derive(Debug)]
+pub struct RejectFile {
+    path: PathBuf,
+    file: Mutex<Option<File>>,
+}
+
+impl RejectFile {
+    /// The file at `path`, which is not made yet; an error if it could not be.
+    pub fn new(path: PathBuf) -> Result<Self, RejectFileError> {
+        match may_be_written(&path) {
+            Ok(()) => Ok(Self { path, file: Mutex::new(None) }),
+            Err(source) => Err(RejectFileError { path, what: "written", source }),
+        }
+    }
+
+    /// Where it is, once there are rejects.
+    pub fn path_if_made(&self) -> Option<&Path> {
+        let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        file.is_some().then_some(self.path.as_path())
+    }
+
+    /// Appends the rejects of a segment, in the order of its lines.
+    pub(super) fn write(&self, segment: &Segment, rejects: &mut [Reject]) -> Result<(), RejectFileError> {
+        if rejects.is_empty() {
+            return Ok(());
+        }
+        rejects.sort_by_key(|reject| (reject.line, reject.index));
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = match &mut *file {
+            Some(file) => append(file, segment, rejects),
+            none => open(&self.path).and_then(|opened| append(none.insert(opened), segment, rejects)),
+        };
+        result.map_err(|source| self.error("written", source))
+    }
+
+    /// Makes sure that what was written outlives the machine.
+    pub(super) fn sync(&self) -> Result<(), RejectFileError> {
+        match &*self.file.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(file) => file.sync_all().map_err(|source| self.error("synced", source)),
+            None => Ok(()),
+        }
+    }
+
+    fn error(&self, what: &'static str, source: io::Error) -> RejectFileError {
+        RejectFileError { path: self.path.clone(), what, source }
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
+}
+
+fn may_be_written(path: &Path) -> io::Result<()> {
+    match path.metadata() {
+        // Opening says more than the rights do: a folder, a file system that is read only.
+        Ok(_) => OpenOptions::new().append(true).open(path).map(drop),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let folder = match path.parent() {
+                Some(parent) if !parent.as_os_str().is_empty() => parent,
+                _ => Path::new("."),
+            };
+            nix::unistd::access(folder, nix::unistd::AccessFlags::W_OK).map_err(io::Error::from)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn append(file: &mut File, segment: &Segment, rejects: &[Reject]) -> io::Result<()> {
+    // One write for many lines; with what is open for appending, those of two loads don't tear each other.
+    const WRITE_BYTES: usize = 1 << 20;
+    let mut lines = Vec::new();
+    for reject in rejects {
+        serde_json::to_writer(&mut lines, &record(segment, reject, &mut String::new()))?;
+        lines.push(b'\n');
+        if lines.len() >= WRITE_BYTES {
+            file.write_all(&lines)?;
+            lines.clear();
+        }
+    }
+    file.write_all(&lines)
+}
+
+fn record<'r>(segment: &'r Segment, reject: &'r Reject, base64: &'r mut String) -> Record<'r> {
+    let bytes = &segment.bytes[reject.text.clone()];
+    let (raw, raw_base64) = if let Ok(text) = str::from_utf8(bytes) {
+        (text, false)
+    } else {
+        STANDARD.encode_string(bytes, base64);
+        (base64.as_str(), true)
+    };
+    Record {
+        source: &segment.source,
+        line: reject.line,
+        byte_offset: segment.byte_offset + reject.text.start as u64,
+        index: reject.index,
+        reason: &reject.reason,
+        field: reject.field.as_deref(),
+        sqlstate: reject.sqlstate.as_deref(),
+        raw,
+        raw_base64,
+        truncated: reject.truncated,
+    }
+}

@@ -1,0 +1,227 @@
+//! One run: the threads, and what goes between them.
+
+use super::halt::{Halt, HaltReason};
+use super::prepare::{Prepared, Preparer};
+use super::rejects::RejectFile;
+use super::tally::{Counts, RejectLimit, Tally};
+use super::write::Writers;
+use crate::database::store::Store;
+use crate::input::{
+    InputError, Next, ReadCounters, Segment, SegmentLimits, Segmenter, Source, looks_pretty_printed,
+    spawn_reader,
+};
+use crate::kill::{NulPolicy, Server};
+use anyhow::Context as _;
+use crossbeam_channel::{Sender, bounded};
+use std::sync::Arc;
+use std::thread;
+
+/// How a run works.
+#[derive(Debug, Clone, Copy)]
+pub struct PipelineSettings {
+    /// Writer threads, at least 1.
+    pub workers: usize,
+    /// Threads that parse and encode, at least 1.
+    pub parse_threads: usize,
+    /// How the input is cut.
+    pub segment: SegmentLimits,
+    /// The game server that the events are of.
+    pub server: Server,
+    /// What becomes of a NUL.
+    pub nul: NulPolicy,
+    /// How many rejects are too many.
+    pub reject_limit: Option<RejectLimit>,
+}
+
+/// What a run came to.
+#[derive(Debug)]
+pub struct RunReport {
+    /// The account.
+    pub counts: Counts,
+    /// Bytes as they came, compressed or not.
+    pub bytes_read: u64,
+    /// Bytes of text.
+    pub bytes_uncompressed: u64,
+    /// Why the run ended early, if it did.
+    pub halted: Option<HaltReason>,
+    /// Sources that could not be read to their end.
+    pub source_errors: Vec<PipelineError>,
+}
+
+/// A source could not be read to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    /// It broke.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// It is one JSON document over many lines.
+    #[error(
+        "{source_name} is one pretty-printed JSON document, not one event a line; mend it with: \
+         jq -c 'if type == \"array\" then .[] else . end' {file} | aegis-kills load"
+    )]
+    PrettyPrinted {
+        /// The source.
+        source_name: String,
+        /// What `jq` is given.
+        file: String,
+    },
+}
+
+/// Reads `sources` to their end, or until `halt`, and stores their events; without a store they are only counted.
+pub fn run(
+    sources: Vec<Source>,
+    settings: &PipelineSettings,
+    store: Option<&dyn Store>,
+    rejects: &RejectFile,
+    halt: &Halt,
+) -> anyhow::Result<RunReport> {
+    let reader = spawn_reader(sources).context("the reader thread can't be started")?;
+    let read = reader.counters();
+    let tally = Tally::default();
+    let writers = Writers {
+        store,
+        rejects,
+        reject_limit: settings.reject_limit,
+        tally: &tally,
+        halt,
+        buffer_bytes_max: settings.segment.segment_bytes * 2,
+    };
+    // One buffer in each pair of hands: the reader's, those that parse, those that write, and one to spare.
+    let buffer_count = settings.parse_threads + settings.workers + 2;
+    let (give_back, buffers) = bounded(buffer_count);
+    for _ in 0..buffer_count {
+        give_back.send(Vec::new()).context("a channel that is held open here was closed")?;
+    }
+    let segmenter = Segmenter::new(reader, settings.segment, buffers, halt.stopped());
+    let source_errors = spawn_threads(settings, &writers, segmenter, &give_back)?;
+    let finished = rejects.sync();
+    if let Err(error) = finished {
+        halt.stop(HaltReason::Failed(error.into()));
+    }
+    let counts = tally.counts();
+    if settings.reject_limit.is_some_and(|limit| limit.is_passed(&counts, true)) {
+        halt.stop(HaltReason::RejectLimit);
+    }
+    Ok(report(counts, &read, halt, source_errors))
+}
+
+fn report(
+    counts: Counts,
+    read: &Arc<ReadCounters>,
+    halt: &Halt,
+    source_errors: Vec<PipelineError>,
+) -> RunReport {
+    RunReport {
+        counts,
+        bytes_read: read.bytes_read(),
+        bytes_uncompressed: read.bytes_uncompressed(),
+        halted: halt.take_reason(),
+        source_errors,
+    }
+}
+
+/// Runs writers and preparing threads until the segments are at their end and all is written.
+fn spawn_threads(
+    settings: &PipelineSettings,
+    writers: &Writers<'_>,
+    segmenter: Segmenter,
+    give_back: &Sender<Vec<u8>>,
+) -> anyhow::Result<Vec<PipelineError>> {
+    let parsers = rayon::ThreadPoolBuilder::new()
+        .num_threads(settings.parse_threads)
+        .thread_name(|number| format!("parse-{number}"))
+        .build()
+        .context("the parsing threads can't be started")?;
+    let preparer = Preparer { server: settings.server, nul: settings.nul };
+    thread::scope(|scope| {
+        // In the scope, so that the writers see its end however this function is left.
+        let (batches, queue) = bounded::<Prepared>(1);
+        for number in 0..settings.workers {
+            let (queue, give_back) = (queue.clone(), give_back.clone());
+            thread::Builder::new()
+                .name(format!("writer-{number}"))
+                .spawn_scoped(scope, move || writers.work(&queue, &give_back))
+                .context("a writer thread can't be started")?;
+        }
+        drop(queue);
+        let stage = PrepareStage { preparer, writers, batches, give_back };
+        let source_errors = parsers.in_place_scope(|tasks| read_segments(segmenter, tasks, &stage));
+        Ok(source_errors)
+    })
+}
+
+fn read_segments<'s>(
+    mut segmenter: Segmenter,
+    tasks: &rayon::Scope<'s>,
+    stage: &'s PrepareStage<'_>,
+) -> Vec<PipelineError> {
+    let mut errors = Vec::new();
+    let mut last_source: Option<Arc<str>> = None;
+    loop {
+        match segmenter.next() {
+            Next::Segment(segment) => {
+                let first = last_source.as_ref().is_none_or(|last| !Arc::ptr_eq(last, &segment.source));
+                if first && looks_pretty_printed(&segment.bytes) {
+                    errors.push(pretty_printed(&segment.source));
+                    return errors;
+                }
+                last_source = Some(segment.source.clone());
+                tasks.spawn(move |_| stage.prepare(segment));
+            }
+            Next::SourceFailed(error) => {
+                log::error!("{:#}", anyhow::Error::msg(error.to_string()));
+                errors.push(error.into());
+            }
+            Next::Stopped | Next::End => return errors,
+        }
+    }
+}
+
+fn pretty_printed(source: &str) -> PipelineError {
+    let file = if source == Source::Stdin.to_string() { String::new() } else { source.to_owned() };
+    PipelineError::PrettyPrinted { source_name: source.to_owned(), file }
+}
+
+/// What a preparing thread does with a segment.
+struct PrepareStage<'r> {
+    preparer: Preparer,
+    writers: &'r Writers<'r>,
+    batches: Sender<Prepared>,
+    give_back: &'r Sender<Vec<u8>>,
+}
+
+impl PrepareStage<'_> {
+    fn prepare(&self, segment: Segment) {
+        let halt = self.writers.halt;
+        let _alarm = halt.alarm("parsing");
+        let tally = self.writers.tally;
+        tally.add(|counts| counts.segments += 1);
+        let hash = Preparer::hash(&segment);
+        let loaded = match self.writers.store {
+            Some(store) if !halt.has_failed() => store.loaded(&hash),
+            _ => Ok(None),
+        };
+        match loaded {
+            Ok(Some(held)) => {
+                tally.add(|counts| {
+                    counts.lines += held.lines;
+                    counts.events += held.events;
+                    counts.already_loaded += held.events;
+                    counts.segments_skipped += 1;
+                });
+                return self.writers.give_back(segment.bytes, self.give_back);
+            }
+            Ok(None) => {}
+            Err(error) => halt.stop(HaltReason::Failed(error.into())),
+        }
+        let prepared = self.preparer.prepare(segment, hash);
+        tally.add(|counts| {
+            counts.lines += prepared.counts.lines;
+            counts.events += prepared.counts.events;
+        });
+        if let Err(refused) = self.batches.send(prepared) {
+            // All writers have gone, which only a defect can bring about; the alarm has told why.
+            self.writers.give_back(refused.into_inner().segment.bytes, self.give_back);
+        }
+    }
+}

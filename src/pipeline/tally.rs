@@ -1,0 +1,116 @@
+//! What became of the events of a run, counted.
+
+use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
+
+/// Counts of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Lines, blank ones too.
+    pub lines: u64,
+    /// Events; a line that is no JSON is one.
+    pub events: u64,
+    /// Events that are new in the database.
+    pub inserted: u64,
+    /// Events that were stored before, and were rewritten because they differed.
+    pub updated: u64,
+    /// Events that were stored before, or came more than once.
+    pub duplicate: u64,
+    /// Events of segments that the ledger holds.
+    pub already_loaded: u64,
+    /// Events that are in the reject file.
+    pub rejected: u64,
+    /// Segments that were read.
+    pub segments: u64,
+    /// Segments that the ledger holds.
+    pub segments_skipped: u64,
+}
+
+impl Counts {
+    /// Events that were read, but of which nothing is known: the run ended before their turn came.
+    pub fn unfinished(&self) -> u64 {
+        let finished = self.inserted + self.updated + self.duplicate + self.already_loaded + self.rejected;
+        self.events.saturating_sub(finished)
+    }
+}
+
+/// How many rejects are too many.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum RejectLimit {
+    /// More than this number.
+    Number(u64),
+    /// More than this share of all events, in per cent; looked at once 1,000 events were read, and at the end.
+    Percent(f64),
+}
+
+/// How many events must have been read before a share of them says something.
+const PERCENT_EVENTS_MIN: u64 = 1000;
+
+impl RejectLimit {
+    /// Whether the limit is passed, by the counts so far or, at the end of the input, by all of them.
+    pub fn is_passed(self, counts: &Counts, at_end: bool) -> bool {
+        match self {
+            RejectLimit::Number(limit) => counts.rejected > limit,
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "a share of more than 2^53 events needs no last digit"
+            )]
+            RejectLimit::Percent(limit) => {
+                (at_end || counts.events >= PERCENT_EVENTS_MIN)
+                    && counts.rejected as f64 * 100.0 > counts.events as f64 * limit
+            }
+        }
+    }
+}
+
+impl FromStr for RejectLimit {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wanted = || "a number of events such as 100, or a share such as 0.5%, is needed".to_owned();
+        match text.strip_suffix('%') {
+            Some(percent) => {
+                let percent: f64 = percent.trim().parse().map_err(|_| wanted())?;
+                if (0.0..=100.0).contains(&percent) { Ok(Self::Percent(percent)) } else { Err(wanted()) }
+            }
+            None => text.parse().map(Self::Number).map_err(|_| wanted()),
+        }
+    }
+}
+
+/// Counts that several threads add to.
+#[derive(Debug, Default)]
+pub(super) struct Tally(Mutex<Counts>);
+
+impl Tally {
+    pub(super) fn add(&self, change: impl FnOnce(&mut Counts)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits() {
+        let check = |limit: &str, rejected, events, at_end, passed| {
+            let limit: RejectLimit = limit.parse().unwrap();
+            let counts = Counts { rejected, events, ..Counts::default() };
+            assert_eq!(limit.is_passed(&counts, at_end), passed, "{limit:?} {rejected} of {events}");
+        };
+        check("0", 0, 10, true, false);
+        check("0", 1, 10, false, true);
+        check("10%", 10, 100, true, false);
+        check("10%", 11, 100, true, true);
+        check("10%", 11, 100, false, false);
+        check("10%", 101, 1000, false, true);
+        for wrong in ["", "-1", "x", "101%", "-1%", "NaN%", "%"] {
+            assert!(wrong.parse::<RejectLimit>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! The writer threads: each takes the next batch, has it stored, and settles its account.
+
+use super::halt::{Halt, HaltReason};
+use super::prepare::Prepared;
+use super::rejects::RejectFile;
+use super::tally::{RejectLimit, Tally};
+use crate::database::store::{Store, Written};
+use crossbeam_channel::{Receiver, Sender};
+
+/// What the writers of a run share.
+pub(super) struct Writers<'r> {
+    /// None in a dry run.
+    pub(super) store: Option<&'r dyn Store>,
+    pub(super) rejects: &'r RejectFile,
+    pub(super) reject_limit: Option<RejectLimit>,
+    pub(super) tally: &'r Tally,
+    pub(super) halt: &'r Halt,
+    /// Buffers that have grown beyond this many bytes, for a long line, are not kept.
+    pub(super) buffer_bytes_max: usize,
+}
+
+impl Writers<'_> {
+    /// Writes batches until there are no more. After a failure they are taken and dropped, so that nobody
+    /// waits for a place in the queue.
+    pub(super) fn work(&self, batches: &Receiver<Prepared>, buffers: &Sender<Vec<u8>>) {
+        let _alarm = self.halt.alarm("writer");
+        for mut batch in batches {
+            if !self.halt.has_failed()
+                && let Err(error) = self.settle(&mut batch)
+            {
+                self.halt.stop(HaltReason::Failed(error));
+            }
+            self.give_back(batch.segment.bytes, buffers);
+        }
+    }
+
+    /// Returns a buffer to the reader.
+    pub(super) fn give_back(&self, mut buffer: Vec<u8>, buffers: &Sender<Vec<u8>>) {
+        buffer.clear();
+        if buffer.capacity() > self.buffer_bytes_max {
+            buffer = Vec::new();
+        }
+        // The reader may have gone; then nobody needs the buffer.
+        let _ = buffers.send(buffer);
+    }
+
+    fn settle(&self, batch: &mut Prepared) -> anyhow::Result<()> {
+        let written = match self.store {
+            Some(store) => Some(store.write(&batch.batch())?),
+            None => None,
+        };
+        let repeated = batch.repeated();
+        let (inserted, duplicate) = match written {
+            Some(Written::AlreadyLoaded(_)) => {
+                self.tally.add(|counts| {
+                    counts.already_loaded += batch.counts.events;
+                    counts.segments_skipped += 1;
+                });
+                return Ok(());
+            }
+            Some(Written::Stored { inserted, duplicate, refused }) => {
+                for refused in refused {
+                    batch.reject(refused.event, refused.reason, refused.sqlstate);
+                }
+                (inserted, duplicate)
+            }
+            None => (0, repeated),
+        };
+        self.rejects.write(&batch.segment, &mut batch.rejects)?;
+        let rejected = batch.rejects.len() as u64;
+        self.tally.add(|counts| {
+            counts.inserted += inserted;
+            counts.duplicate += duplicate;
+            counts.rejected += rejected;
+        });
+        let passed = |limit: RejectLimit| limit.is_passed(&self.tally.counts(), false);
+        if rejected > 0 && self.reject_limit.is_some_and(passed) {
+            self.halt.stop(HaltReason::RejectLimit);
+        }
+        Ok(())
+    }
+}
