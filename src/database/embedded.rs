@@ -1,1 +1,0 @@
-//! The private PostgreSQL of `--embedded`.
