@@ -1,0 +1,186 @@
+//! The private PostgreSQL of `--embedded DIR`: made, started, shared and stopped.
+//!
+//! - It listens on a Unix socket only, in a folder that only the user who owns it, and root, may enter.
+//! - Its programs are the machine's own ([`Programs`]); run by root, they run as another user ([`Account`]).
+//! - It runs while somebody has a share in it ([`Embedded`]); who gives back the last share stops it, unless it was started
+//!   to stay ([`Lifetime::UntilStopped`]). A share dies with its process, however that ends.
+//! - A crash of anything, at any time, leaves it startable, with all that was committed.
+
+mod account;
+mod cluster;
+mod error;
+mod folder;
+mod process;
+mod program;
+mod programs;
+mod server;
+mod socket;
+
+use std::path::Path;
+
+pub use self::account::Account;
+pub use self::error::EmbeddedError;
+pub use self::programs::Programs;
+
+use self::folder::{Folder, Lease, StartLock, Users};
+use self::server::{Server, State};
+
+/// A share in the private PostgreSQL of one folder, which runs for as long as this lives.
+#[derive(Debug)]
+pub struct Embedded {
+    folder: Folder,
+    /// Taken when the share is given back.
+    lease: Option<Lease>,
+    url: String,
+}
+
+/// How long a server runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lifetime {
+    /// Until nobody uses it any more.
+    WhileUsed,
+    /// Until [`stop`], whoever uses it or not. When it crashes, or the machine restarts, the next user starts it, and it stays again.
+    UntilStopped,
+}
+
+/// What giving back a share did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closed {
+    /// It was the last: the server was stopped.
+    Stopped,
+    /// Others use the server, which runs on.
+    InUse,
+    /// Nobody uses the server, which was started to stay, and runs on.
+    Kept,
+}
+
+/// What [`stop`] found and did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopped {
+    /// There is no private PostgreSQL in the folder.
+    Missing,
+    /// The server did not run.
+    Already,
+    /// The server ran, unused, and was stopped.
+    Idle,
+    /// The server was stopped while somebody used it.
+    InUse,
+}
+
+/// What a folder's server does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Status {
+    /// Its process lives, be it still starting or already stopping.
+    Running {
+        /// The process number of the postmaster.
+        pid: i32,
+        /// Where its database is.
+        url: String,
+        /// The major version, such as `15`.
+        version: String,
+        /// How long it runs.
+        lifetime: Lifetime,
+    },
+    /// It can be started, and holds what was loaded.
+    Stopped,
+    /// There is none.
+    Missing,
+}
+
+impl Embedded {
+    /// Takes a share in the server of `dir`, which is made and started as needed.
+    ///
+    /// Waits while somebody else makes, starts or stops it. A start takes a second or so, the first one some seconds, one
+    /// after a crash up to some minutes, as the server then replays its log. Fails where no server programs are found,
+    /// where `dir` holds something else, where its data need another major version, and where a program fails.
+    pub fn open(dir: &Path, lifetime: Lifetime) -> Result<Self, EmbeddedError> {
+        let folder = Folder::make(dir)?;
+        let start = folder.lock_start()?;
+        let lease = folder.take_lease(&start)?;
+        if server::data_version(&folder)?.is_none() {
+            cluster::make(&folder, &Programs::find()?, &start)?;
+        }
+        let url = server::ensure(&folder, &start)?;
+        if lifetime == Lifetime::UntilStopped {
+            folder.keep(&start)?;
+        }
+        Ok(Self { folder, lease: Some(lease), url })
+    }
+
+    /// The database's URL, for `psql` as for the `postgres` crate: `postgresql:///kills?host=%2Fpath&port=5432&user=aegis`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Gives back the share, and stops the server if that was the last and it was not started to stay.
+    ///
+    /// Dropping does the same, and logs what fails.
+    pub fn close(mut self) -> Result<Closed, EmbeddedError> {
+        self.give_back()
+    }
+
+    fn give_back(&mut self) -> Result<Closed, EmbeddedError> {
+        let start = self.folder.lock_start()?;
+        // Between these two nobody can come in: a share is taken under the start lock.
+        drop(self.lease.take());
+        let users = self.folder.users(&start)?;
+        match users {
+            Users::Some => Ok(Closed::InUse),
+            Users::None if self.folder.kept() => Ok(Closed::Kept),
+            Users::None => server::stop(&self.folder, &start).map(|_| Closed::Stopped),
+        }
+    }
+}
+
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        if self.lease.is_some()
+            && let Err(error) = self.give_back()
+        {
+            let cause =
+                std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+            log::warn!("the private PostgreSQL in {}: {error}{cause}", self.folder.dir().display());
+        }
+    }
+}
+
+/// Stops the server of `dir`, whoever uses it: their sessions end, what they committed stays.
+pub fn stop(dir: &Path) -> Result<Stopped, EmbeddedError> {
+    let Some(folder) = with_data(dir)? else {
+        return Ok(Stopped::Missing);
+    };
+    let start: StartLock = folder.lock_start()?;
+    folder.keep_no_more(&start)?;
+    let users = folder.users(&start)?;
+    Ok(match (server::stop(&folder, &start)?, users) {
+        (false, _) => Stopped::Already,
+        (true, Users::None) => Stopped::Idle,
+        (true, Users::Some) => Stopped::InUse,
+    })
+}
+
+/// What the server of `dir` does. Nothing is changed, and nothing waited for.
+pub fn status(dir: &Path) -> Result<Status, EmbeddedError> {
+    let Some(folder) = with_data(dir)? else {
+        return Ok(Status::Missing);
+    };
+    let State::Alive(Server { pid, port, socket, .. }) = server::state(&folder)? else {
+        return Ok(Status::Stopped);
+    };
+    let place = socket.map_or_else(|| socket::place(&folder), Ok)?;
+    let lifetime = if folder.kept() { Lifetime::UntilStopped } else { Lifetime::WhileUsed };
+    Ok(Status::Running {
+        pid,
+        url: socket::url(&place, port),
+        version: server::data_version(&folder)?.unwrap_or_default(),
+        lifetime,
+    })
+}
+
+/// The folder at `dir`, if it holds a cluster.
+fn with_data(dir: &Path) -> Result<Option<Folder>, EmbeddedError> {
+    let Some(folder) = Folder::existing(dir)? else {
+        return Ok(None);
+    };
+    Ok(server::data_version(&folder)?.map(|_| folder))
+}

@@ -1,0 +1,72 @@
+//! The tests' own PostgreSQL: does it do what the other tests count on?
+
+use std::path::Path;
+use std::time::Duration;
+
+use postgres::{Client, NoTls};
+
+use crate::support::cluster::Cluster;
+use crate::support::{eventually, lives};
+
+#[test]
+fn databases_of_the_shared_cluster_are_apart_and_go() {
+    let cluster = Cluster::shared();
+    let (one, two) = (cluster.database("Same hint!"), cluster.database("Same hint!"));
+    one.client().batch_execute("create table t ()").expect("a table");
+    let exists = "select to_regclass('t') is not null";
+    let asked = |client: &mut Client| client.query_one(exists, &[]).expect("an answer").get::<_, bool>(0);
+    assert!(asked(&mut Client::connect(&one.tcp_url(), NoTls).expect("by TCP")));
+    assert!(!asked(&mut two.client()));
+
+    let url = one.url();
+    let open = one.client();
+    drop(one);
+    assert!(Client::connect(&url, NoTls).is_err(), "the database is gone, though a session was open");
+    drop(open);
+}
+
+#[test]
+fn a_private_cluster_can_be_stopped_killed_and_started() {
+    let cluster = Cluster::private(&[("max_connections", "17")]);
+    let database = cluster.database("private");
+    let mut client = database.client();
+    let setting: String = client.query_one("show max_connections", &[]).expect("an answer").get(0);
+    assert_eq!(setting, "17");
+    client.batch_execute("create table t (n int); insert into t values (1)").expect("a row");
+
+    for name in ["stop", "stop_immediate", "kill9"] {
+        match name {
+            "stop" => cluster.stop(),
+            "stop_immediate" => cluster.stop_immediate(),
+            _ => cluster.kill9(),
+        }
+        assert!(Client::connect(&database.url(), NoTls).is_err(), "down after {name}");
+        cluster.start();
+        let rows: i64 = database.client().query_one("select count(*) from t", &[]).expect("an answer").get(0);
+        assert_eq!(rows, 1, "after {name}");
+    }
+    cluster.restart();
+    assert!(database.client().is_valid(Duration::from_secs(10)).is_ok());
+}
+
+#[test]
+fn nothing_is_left_of_a_cluster() {
+    let gone = |pid: i32, folder: &Path| {
+        eventually(Duration::from_secs(10), "server and folder are gone", || !lives(pid) && !folder.exists());
+    };
+    let cluster = Cluster::private(&[]);
+    let (pid, folder) = (cluster.pid().expect("running"), cluster.folder().to_path_buf());
+    assert!(lives(pid) && folder.exists());
+    drop(cluster);
+    gone(pid, &folder);
+
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let panicked = std::thread::spawn(move || {
+        let cluster = Cluster::private(&[]);
+        sender.send((cluster.pid().expect("running"), cluster.folder().to_path_buf())).expect("a receiver");
+        std::panic::resume_unwind(Box::new("as a failed test does"));
+    });
+    assert!(panicked.join().is_err());
+    let (pid, folder) = receiver.recv().expect("the cluster");
+    gone(pid, &folder);
+}

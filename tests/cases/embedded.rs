@@ -1,0 +1,333 @@
+//! The private PostgreSQL of `--embedded`, for real.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use aegis_kills::database::embedded::{
+    Account, Closed, Embedded, EmbeddedError, Lifetime, Status, Stopped, status, stop,
+};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use postgres::{Client, NoTls};
+
+use crate::support::scratch::Scratch;
+use crate::support::{eventually, lives};
+
+fn open(dir: &Path) -> Embedded {
+    Embedded::open(dir, Lifetime::WhileUsed).unwrap_or_else(|error| panic!("{error}: {error:?}"))
+}
+
+fn client(server: &Embedded) -> Client {
+    Client::connect(server.url(), NoTls).unwrap_or_else(|error| panic!("{}: {error:?}", server.url()))
+}
+
+/// Adds a row to the table `t`, which is made as needed, and gives the number of rows.
+fn add_row(server: &Embedded) -> i64 {
+    let mut client = client(server);
+    client.batch_execute("create table if not exists t (); insert into t default values").expect("a row");
+    client.query_one("select count(*) from t", &[]).expect("an answer").get(0)
+}
+
+/// The process of the server that runs in `dir`.
+fn pid(dir: &Path) -> i32 {
+    match status(dir).expect("a status") {
+        Status::Running { pid, .. } => pid,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn kill9(dir: &Path) {
+    let pid = pid(dir);
+    kill(Pid::from_raw(pid), Signal::SIGKILL).expect("to kill the server");
+    eventually(Duration::from_secs(10), "the server is gone", || !lives(pid));
+}
+
+#[test]
+fn a_fresh_folder_becomes_a_server_for_its_owner_alone() {
+    let scratch = Scratch::new();
+    let dir = scratch.path().join("not/yet/there");
+    assert_eq!(status(&dir).expect("a status"), Status::Missing);
+    assert_eq!(stop(&dir).expect("nothing to stop"), Stopped::Missing);
+    assert!(!dir.exists(), "looking makes nothing");
+
+    let server = open(&dir);
+    let row = client(&server)
+        .query_one(
+            "select current_database()::text, current_user::text, current_setting('listen_addresses'),
+                    current_setting('server_encoding'), current_setting('fsync'), current_setting('max_wal_size')",
+            &[],
+        )
+        .expect("an answer");
+    let values: Vec<String> = (0..row.len()).map(|column| row.get(column)).collect();
+    assert_eq!(values, ["kills", "aegis", "", "UTF8", "on", "4GB"]);
+
+    for folder in ["", "data", "run", "log"] {
+        let metadata = fs::metadata(dir.join(folder)).expect("a folder");
+        assert_eq!(metadata.permissions().mode() & 0o777, 0o700, "{folder:?}");
+        assert_ne!(metadata.uid(), 0, "{folder:?} is not root's");
+    }
+    let psql = Command::new("psql").args(["-Atc", "select 1", server.url()]).output().expect("psql");
+    assert_eq!(String::from_utf8_lossy(&psql.stdout), "1\n", "{psql:?}");
+
+    let Status::Running { pid, url, version, lifetime } = status(&dir).expect("a status") else {
+        panic!("it runs");
+    };
+    assert_eq!((url.as_str(), lifetime), (server.url(), Lifetime::WhileUsed));
+    assert_eq!(version, fs::read_to_string(dir.join("data/PG_VERSION")).expect("a version").trim());
+    assert_eq!(server.close().expect("to close"), Closed::Stopped);
+    assert!(!lives(pid));
+    assert_eq!(status(&dir).expect("a status"), Status::Stopped);
+}
+
+#[test]
+fn two_share_one_server_which_lives_until_the_last_leaves() {
+    let scratch = Scratch::new();
+    let dir = scratch.path().join("shared");
+    // Both come to an empty folder at once: one makes the server, the other waits for it.
+    let (one, two) = thread::scope(|scope| {
+        let other = scope.spawn(|| open(&dir));
+        (open(&dir), other.join().expect("no panic"))
+    });
+    assert_eq!(one.url(), two.url());
+    let pid = pid(&dir);
+    assert_eq!(one.close().expect("to close"), Closed::InUse);
+    assert_eq!(add_row(&two), 1);
+    drop(two);
+    assert!(!lives(pid), "a drop stops it, too");
+}
+
+#[test]
+fn a_server_started_to_stay_stays_until_it_is_stopped() {
+    let scratch = Scratch::new();
+    let dir = scratch.path().join("kept");
+    let starter = Embedded::open(&dir, Lifetime::UntilStopped).expect("a server");
+    assert_eq!(starter.close().expect("to close"), Closed::Kept);
+    let first = pid(&dir);
+    let user = open(&dir);
+    assert_eq!(add_row(&user), 1);
+    assert_eq!(user.close().expect("to close"), Closed::Kept);
+    assert!(matches!(status(&dir), Ok(Status::Running { lifetime: Lifetime::UntilStopped, .. })));
+
+    let user = open(&dir);
+    assert_eq!(stop(&dir).expect("to stop"), Stopped::InUse);
+    assert!(!lives(first));
+    assert_eq!(user.close().expect("to close"), Closed::Stopped);
+    assert_eq!(stop(&dir).expect("to stop"), Stopped::Already);
+
+    // The wish is forgotten with the stop.
+    let user = open(&dir);
+    assert_eq!(add_row(&user), 2);
+    assert_eq!(user.close().expect("to close"), Closed::Stopped);
+}
+
+#[test]
+fn a_server_whose_only_user_was_killed_is_stopped_by_the_next() {
+    let scratch = Scratch::new();
+    let dir = scratch.path().join("orphan");
+    Embedded::open(&dir, Lifetime::UntilStopped).expect("a server").close().expect("to close");
+    // A server that runs, not to stay, and that nobody has a share in: what a killed user leaves.
+    fs::remove_file(dir.join("kept")).expect("the mark");
+    let orphan = pid(&dir);
+    let user = open(&dir);
+    assert_eq!(pid(&dir), orphan, "the same server");
+    assert_eq!(user.close().expect("to close"), Closed::Stopped);
+    assert!(!lives(orphan));
+}
+
+#[test]
+fn an_unused_server_is_stopped_on_demand() {
+    let scratch = Scratch::new();
+    let dir = scratch.path().join("idle");
+    Embedded::open(&dir, Lifetime::UntilStopped).expect("a server").close().expect("to close");
+    assert_eq!(stop(&dir).expect("to stop"), Stopped::Idle);
+    assert_eq!(status(&dir).expect("a status"), Status::Stopped);
+}
+
+#[test]
+fn a_killed_server_starts_again_with_its_data() {
+    let scratch = Scratch::new();
+    let dir = scratch.path().join("crash");
+    let server = open(&dir);
+    assert_eq!(add_row(&server), 1);
+    // Sessions of the killed server may outlive it for a moment.
+    let _session = client(&server);
+    kill9(&dir);
+    assert_eq!(status(&dir).expect("a status"), Status::Stopped);
+    let again = open(&dir);
+    assert_eq!(add_row(&again), 2);
+    assert_eq!(server.close().expect("to close"), Closed::InUse);
+    assert_eq!(again.close().expect("to close"), Closed::Stopped);
+}
+
+#[test]
+fn the_process_that_a_stale_pid_file_names_is_left_alone() {
+    let scratch = Scratch::new();
+    let dir = scratch.path().join("stale");
+    let server = open(&dir);
+    assert_eq!(add_row(&server), 1);
+    let pid_files = [dir.join("data/postmaster.pid"), dir.join("run/.s.PGSQL.5432.lock")];
+    let stale: Vec<String> = pid_files.iter().map(|path| fs::read_to_string(path).expect("a pid")).collect();
+    kill9(&dir);
+
+    // The worst that can have the number now: a process of the same user, which PostgreSQL takes for a server.
+    let account = Account::for_paths(&[&dir.join("data")]).expect("an account");
+    let mut bystander = account
+        .command(Path::new("/bin/sh"))
+        .args(["-c", "read line"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("a shell");
+    for (path, text) in pid_files.iter().zip(&stale) {
+        let (_, rest) = text.split_once('\n').expect("lines");
+        fs::write(path, format!("{}\n{rest}", bystander.id())).expect("a stale file");
+    }
+    assert_eq!(status(&dir).expect("a status"), Status::Stopped);
+    assert_eq!(stop(&dir).expect("nothing to stop"), Stopped::Already);
+    let again = open(&dir);
+    assert_eq!(add_row(&again), 2);
+    drop(server);
+    drop(again);
+    assert!(bystander.try_wait().expect("a child").is_none(), "the bystander lives");
+    drop(bystander.stdin.take());
+    bystander.wait().expect("its end");
+}
+
+#[test]
+fn a_torn_pid_file_does_not_bar_the_start() {
+    let scratch = Scratch::new();
+    let dir = scratch.path().join("torn");
+    let server = open(&dir);
+    assert_eq!(add_row(&server), 1);
+    kill9(&dir);
+    fs::write(dir.join("data/postmaster.pid"), "").expect("a torn file");
+    assert_eq!(add_row(&open(&dir)), 2);
+}
+
+#[test]
+fn a_cluster_whose_making_was_cut_short_is_made_anew() {
+    let scratch = Scratch::new();
+    let dir = scratch.path().join("half");
+    fs::create_dir_all(dir.join("data.new/base")).expect("a folder");
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).expect("its mode");
+    fs::write(dir.join("data.new/PG_VERSION"), "15\n").expect("a file");
+    fs::write(dir.join("aegis-kills.lock"), "").expect("a file");
+    assert_eq!(status(&dir).expect("a status"), Status::Missing);
+    assert_eq!(add_row(&open(&dir)), 1);
+    assert!(!dir.join("data.new").exists());
+}
+
+#[test]
+fn any_path_will_do() {
+    let long = "l".repeat(120);
+    let odd = r#"sp ace 'one' "two" %41 $(exit 1) `x` \n;&é日"#;
+    for (name, inside) in [(odd, true), (long.as_str(), false), ("comma,comma", false)] {
+        let scratch = Scratch::new();
+        let dir = scratch.path().join(name);
+        let server = open(&dir);
+        assert_eq!(add_row(&server), 1, "{name}");
+        let row = client(&server).query_one("show unix_socket_directories", &[]).expect("an answer");
+        let setting: String = row.get(0);
+        let socket = PathBuf::from(setting.trim_matches('"').replace("\"\"", "\""));
+        assert_eq!(socket.starts_with(&dir), inside, "{name}: {}", socket.display());
+        assert_eq!(fs::metadata(&socket).expect("its folder").permissions().mode() & 0o777, 0o700, "{name}");
+        let psql = Command::new("psql").args(["-Atc", "select 1", server.url()]).output().expect("psql");
+        assert_eq!(String::from_utf8_lossy(&psql.stdout), "1\n", "{name}: {psql:?}");
+
+        // Started anew, and by another name for the same folder, it is the same.
+        kill9(&dir);
+        let link = scratch.path().join("link");
+        std::os::unix::fs::symlink(&dir, &link).expect("a link");
+        let again = open(&link);
+        assert_eq!(again.url(), server.url(), "{name}");
+        drop(server);
+        assert_eq!(add_row(&again), 2, "{name}");
+        assert_eq!(again.close().expect("to close"), Closed::Stopped, "{name}");
+        assert_eq!(socket.exists(), inside, "{name}: nothing is left outside");
+    }
+}
+
+#[test]
+fn what_is_not_ours_is_refused_and_left_as_it_is() {
+    let scratch = Scratch::new();
+    let holds_file = scratch.path().join("documents");
+    fs::create_dir(&holds_file).expect("a folder");
+    fs::write(holds_file.join("letter"), "dear").expect("a file");
+    let another_cluster = scratch.path().join("cluster");
+    fs::create_dir(&another_cluster).expect("a folder");
+    fs::write(another_cluster.join("PG_VERSION"), "15\n").expect("a file");
+    let file = holds_file.join("letter");
+
+    for dir in [&holds_file, &another_cluster, &file] {
+        let error = Embedded::open(dir, Lifetime::WhileUsed).expect_err("refused");
+        assert!(matches!(error, EmbeddedError::Foreign { .. }), "{error:?}");
+        assert!(error.to_string().contains(&*dir.to_string_lossy()), "{error}");
+        assert!(matches!(stop(dir), Err(EmbeddedError::Foreign { .. })));
+        assert!(matches!(status(dir), Err(EmbeddedError::Foreign { .. })));
+    }
+    let names: Vec<_> =
+        fs::read_dir(&holds_file).expect("a folder").map(|entry| entry.expect("one").file_name()).collect();
+    assert_eq!(names, ["letter"]);
+    let error = Embedded::open(&scratch.path().join("a\nb"), Lifetime::WhileUsed).expect_err("refused");
+    assert!(matches!(error, EmbeddedError::Path { .. }), "{error:?}");
+}
+
+#[test]
+fn data_of_another_version_name_both_versions() {
+    let scratch = Scratch::new();
+    let dir = scratch.path().join("old");
+    drop(open(&dir));
+    fs::write(dir.join("data/PG_VERSION"), "11\n").expect("a version");
+    let error = Embedded::open(&dir, Lifetime::WhileUsed).expect_err("refused");
+    assert!(matches!(&error, EmbeddedError::Version { data, .. } if data == "11"), "{error:?}");
+    assert!(error.to_string().contains("PostgreSQL 11"), "{error}");
+}
+
+#[test]
+fn a_failed_start_shows_what_the_server_said() {
+    let scratch = Scratch::new();
+    let dir = scratch.path().join("broken");
+    drop(open(&dir));
+    let conf = dir.join("data/postgresql.conf");
+    let text = fs::read_to_string(&conf).expect("settings");
+    fs::write(&conf, format!("{text}\nno_such_setting = on\n")).expect("settings");
+    let error = Embedded::open(&dir, Lifetime::WhileUsed).expect_err("refused").to_string();
+    for part in ["pg_ctl failed", "no_such_setting", "log/server.log"] {
+        assert!(error.contains(part), "{part} is missing in: {error}");
+    }
+    fs::write(&conf, text).expect("settings");
+    assert_eq!(add_row(&open(&dir)), 1, "mended, it starts");
+}
+
+#[test]
+fn a_folder_on_the_way_that_bars_the_account_is_named() {
+    let scratch = Scratch::new();
+    let barred = scratch.path().join("barred");
+    fs::create_dir(&barred).expect("a folder");
+    let bar = |mode| fs::set_permissions(&barred, fs::Permissions::from_mode(mode)).expect("its mode");
+    bar(0o600);
+    let error = Embedded::open(&barred.join("dir"), Lifetime::WhileUsed).expect_err("refused");
+    bar(0o700);
+    // An ordinary user is barred from its own folder by the system itself.
+    if nix::unistd::geteuid().is_root() {
+        assert!(matches!(&error, EmbeddedError::Blocked { blocker, .. } if *blocker == barred), "{error:?}");
+    } else {
+        assert!(matches!(&error, EmbeddedError::Io { .. }), "{error:?}");
+    }
+    assert!(error.to_string().contains(&*barred.to_string_lossy()), "{error}");
+}
+
+#[test]
+fn the_programs_inherit_no_secret_and_no_setting() {
+    let account = Account::for_paths(&[]).expect("an account");
+    let command = account.command(Path::new("/bin/true"));
+    let names: Vec<&OsStr> = command.get_envs().map(|(name, _)| name).collect();
+    for name in ["DATABASE_URL", "PGDATA", "PGPORT", "PGPASSWORD"] {
+        assert!(!names.contains(&OsStr::new(name)), "{name}");
+    }
+    assert!(names.contains(&OsStr::new("LC_ALL")));
+}

@@ -1,0 +1,254 @@
+//! PostgreSQL for the tests: one cluster that all share, or one of a test's own to stop, kill and start.
+//!
+//! - A cluster is in a temporary folder, and listens on a Unix socket there and on a free port of 127.0.0.1.
+//! - A supervisor, a shell, does all that touches the cluster, one thing after the other, as it is told through a pipe. When
+//!   the pipe closes, by a drop, a panic or the death of this process, it stops the server and removes the folder.
+//! - Each test has databases of its own, which go when they are dropped.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock};
+
+use aegis_kills::database::embedded::{Account, Programs};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use postgres::{Client, NoTls};
+
+/// Arguments: the programs' folder, the cluster's folder, its settings. Each line of input is a command, each line of output
+/// says how it ended. The server's output goes to a file, so that it holds no pipe of ours.
+const SUPERVISOR: &str = r#"
+bin=$1; folder=$2; data=$2/data
+pg_ctl() { "$bin/pg_ctl" "$@" -D "$data" -w -t 60 >>"$folder/pg_ctl.log" 2>&1 </dev/null; }
+make() {
+    mkdir -m 700 "$folder" &&
+    "$bin/initdb" -D "$data" -U aegis -A trust -E UTF8 --locale=C -N >"$folder/initdb.log" 2>&1 </dev/null &&
+    printf '%s\n' "$1" >>"$data/postgresql.conf"
+}
+while read -r command argument; do
+    case $command in
+        make) make "$3" ;;
+        start) pg_ctl start -l "$folder/server.log" -o "-p $argument" ;;
+        stop) pg_ctl stop -m "$argument" ;;
+    esac
+    echo "$?"
+done
+if [ -e "$data/postmaster.pid" ]; then pg_ctl stop -m immediate; fi
+rm -rf "$folder"
+"#;
+
+/// Tries to find a port that is still free when the server comes to it.
+const PORT_TRIES: u32 = 10;
+/// What can be lost by this is lost with the machine alone, and with it the test.
+const SHARED_SETTINGS: [(&str, &str); 4] =
+    [("fsync", "off"), ("full_page_writes", "off"), ("max_wal_size", "4GB"), ("max_connections", "200")];
+
+/// A PostgreSQL cluster in a temporary folder.
+pub(crate) struct Cluster {
+    folder: PathBuf,
+    port: AtomicU32,
+    databases: AtomicU64,
+    supervisor: Mutex<Supervisor>,
+}
+
+struct Supervisor {
+    process: Child,
+    /// Its input: what closes it ends the cluster. Nothing when that is done.
+    commands: Option<ChildStdin>,
+    answers: BufReader<ChildStdout>,
+}
+
+/// A database of a test's own.
+pub(crate) struct Database<'a> {
+    cluster: &'a Cluster,
+    name: String,
+}
+
+impl Cluster {
+    /// The cluster that all tests of this process share, made by the first that asks.
+    pub(crate) fn shared() -> &'static Self {
+        static SHARED: OnceLock<Cluster> = OnceLock::new();
+        SHARED.get_or_init(|| Self::new(&SHARED_SETTINGS))
+    }
+
+    /// A cluster of a test's own, with these settings besides. Its commits are as durable as PostgreSQL's defaults.
+    pub(crate) fn private(settings: &[(&str, &str)]) -> Self {
+        Self::new(settings)
+    }
+
+    /// A new, empty database, whose name begins with `hint`.
+    pub(crate) fn database(&self, hint: &str) -> Database<'_> {
+        let hint: String = hint.chars().filter(char::is_ascii_alphanumeric).take(30).collect();
+        let number = self.databases.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{}_{number}", hint.to_ascii_lowercase());
+        self.admin()
+            .batch_execute(&format!("create database {name} template template0"))
+            .expect("a database");
+        Database { cluster: self, name }
+    }
+
+    /// Stops the server as a crash would: sessions are cut, nothing is written, the next start recovers.
+    pub(crate) fn stop_immediate(&self) {
+        assert!(self.tell("stop immediate"), "{}", self.logs());
+    }
+
+    /// Stops the server properly, ending all sessions.
+    pub(crate) fn stop(&self) {
+        assert!(self.tell("stop fast"), "{}", self.logs());
+    }
+
+    /// Starts the server on the port that it had.
+    pub(crate) fn start(&self) {
+        // What a killed server leaves running may hold its memory for a moment.
+        super::eventually(std::time::Duration::from_secs(30), "the server starts", || {
+            self.tell(&format!("start {}", self.port()))
+        });
+    }
+
+    /// Stops the server properly and starts it.
+    pub(crate) fn restart(&self) {
+        self.stop();
+        self.start();
+    }
+
+    /// Kills the postmaster with SIGKILL, and waits until it is gone.
+    pub(crate) fn kill9(&self) {
+        let pid = self.pid().expect("a running server");
+        kill(Pid::from_raw(pid), Signal::SIGKILL).expect("to kill the server");
+        super::eventually(std::time::Duration::from_secs(10), "the server is gone", || !super::lives(pid));
+    }
+
+    /// The process of the postmaster, as its file says.
+    pub(crate) fn pid(&self) -> Option<i32> {
+        let text = fs::read_to_string(self.folder.join("data/postmaster.pid")).ok()?;
+        text.lines().next()?.parse().ok()
+    }
+
+    /// Where the cluster is.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The TCP port on 127.0.0.1, which is in the socket's name too.
+    pub(crate) fn port(&self) -> u32 {
+        self.port.load(Ordering::Relaxed)
+    }
+
+    fn new(settings: &[(&str, &str)]) -> Self {
+        let programs = Programs::find().expect("PostgreSQL's server programs");
+        let account = Account::for_paths(&[]).expect("an account to run PostgreSQL as");
+        let folder = free_folder();
+        let mut conf =
+            format!("listen_addresses = '127.0.0.1'\nunix_socket_directories = '{}'\n", folder.display());
+        for (name, value) in settings {
+            writeln!(conf, "{name} = '{value}'").expect("memory");
+        }
+        let mut process = account
+            .command(Path::new("/bin/sh"))
+            .args(["-c", SUPERVISOR, "sh"])
+            .args([programs.bin(), &folder, Path::new(&conf)])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a shell");
+        let commands = process.stdin.take();
+        let answers = BufReader::new(process.stdout.take().expect("its output"));
+        let cluster = Self {
+            folder,
+            port: AtomicU32::new(0),
+            databases: AtomicU64::new(0),
+            supervisor: Mutex::new(Supervisor { process, commands, answers }),
+        };
+        assert!(cluster.tell("make"), "{}", cluster.logs());
+        let started = (0..PORT_TRIES).any(|_| {
+            cluster.port.store(free_port(), Ordering::Relaxed);
+            cluster.tell(&format!("start {}", cluster.port()))
+        });
+        assert!(started, "{}", cluster.logs());
+        cluster
+    }
+
+    /// Has the supervisor do something, and says whether it went well.
+    fn tell(&self, command: &str) -> bool {
+        let mut supervisor = self.supervisor.lock().expect("no test panicked in here");
+        let input = supervisor.commands.as_mut().expect("open until the drop");
+        writeln!(input, "{command}").expect("the supervisor lives");
+        let mut answer = String::new();
+        supervisor.answers.read_line(&mut answer).expect("an answer");
+        answer == "0\n"
+    }
+
+    fn admin(&self) -> Client {
+        Client::connect(&self.url("postgres"), NoTls).expect("a connection to the test's server")
+    }
+
+    fn url(&self, database: &str) -> String {
+        let folder = self.folder.display().to_string().replace('/', "%2F");
+        format!("postgresql:///{database}?host={folder}&port={}&user=aegis", self.port())
+    }
+
+    fn logs(&self) -> String {
+        let read = |name: &str| fs::read_to_string(self.folder.join(name)).unwrap_or_default();
+        ["initdb.log", "pg_ctl.log", "server.log"].map(read).join("\n")
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let supervisor = self.supervisor.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        drop(supervisor.commands.take());
+        // Nothing more can be done about a shell that fails, and a panic here would hide the test's own.
+        let _ = supervisor.process.wait();
+    }
+}
+
+impl Database<'_> {
+    /// The URL by the Unix socket.
+    pub(crate) fn url(&self) -> String {
+        self.cluster.url(&self.name)
+    }
+
+    /// The URL by TCP.
+    pub(crate) fn tcp_url(&self) -> String {
+        format!("postgresql://aegis@127.0.0.1:{}/{}", self.cluster.port(), self.name)
+    }
+
+    /// A connection by the Unix socket.
+    pub(crate) fn client(&self) -> Client {
+        Client::connect(&self.url(), NoTls).expect("a connection to the test's database")
+    }
+}
+
+impl Drop for Database<'_> {
+    fn drop(&mut self) {
+        // A test may have left its server stopped; then the cluster goes, and the database with it.
+        if let Ok(mut client) = Client::connect(&self.cluster.url("postgres"), NoTls) {
+            let dropped = client.batch_execute(&format!("drop database {} with (force)", self.name));
+            if let Err(error) = dropped
+                && !std::thread::panicking()
+            {
+                panic!("could not drop {}: {error}", self.name);
+            }
+        }
+    }
+}
+
+/// A name in the temporary folder that nobody has. The supervisor makes the folder, so that it is the account's.
+fn free_folder() -> PathBuf {
+    let parent = match std::env::temp_dir() {
+        // A socket's path may have 103 bytes on some systems.
+        long if long.as_os_str().len() > 60 => PathBuf::from("/tmp"),
+        short => short,
+    };
+    parent.join(format!("kills-test-{}", uuid::Uuid::new_v4().simple()))
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> u32 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("its number").port().into()
+}

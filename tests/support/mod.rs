@@ -1,0 +1,26 @@
+//! What the tests stand on.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub(crate) mod cluster;
+pub(crate) mod scratch;
+
+/// Waits until `condition` holds, looking again and again; panics with `what` if it does not in time.
+#[track_caller]
+pub(crate) fn eventually(limit: Duration, what: &str, mut condition: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !condition() {
+        assert!(begun.elapsed() < limit, "not within {limit:?}: {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Whether a process lives; one that ended and was not waited for does not.
+pub(crate) fn lives(pid: i32) -> bool {
+    match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(stat) => stat.rsplit(") ").next().is_some_and(|rest| !rest.starts_with('Z')),
+        Err(_) if cfg!(target_os = "linux") => false,
+        Err(_) => nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None).is_ok(),
+    }
+}
