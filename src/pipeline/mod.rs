@@ -8,6 +8,7 @@
 //! Invariant: every event that was read is in exactly one count, or in none and so unfinished.
 
 mod halt;
+mod order;
 mod prepare;
 mod rejects;
 mod run;

@@ -52,6 +52,11 @@ impl Prepared {
         (self.places.len() - self.order.len()) as u64
     }
 
+    /// The ids that are to be stored, each once, ascending.
+    pub(super) fn sorted_ids(&self) -> Vec<i64> {
+        self.order.iter().map(|&event| self.rows.events()[event].id).collect()
+    }
+
     /// The ids of all events that can be stored, with the number of the line that each stands in.
     pub fn ids(&self) -> impl Iterator<Item = (i64, u64)> + '_ {
         self.rows.events().iter().zip(&self.places).map(|(event, place)| (event.id, place.line))

@@ -1,6 +1,7 @@
 //! One run: the threads, and what goes between them.
 
 use super::halt::{Halt, HaltReason};
+use super::order::{InFlight, Sequencer};
 use super::prepare::{Prepared, Preparer};
 use super::rejects::RejectFile;
 use super::tally::{Counts, RejectLimit, Tally};
@@ -77,13 +78,14 @@ pub fn run(
 ) -> anyhow::Result<RunReport> {
     let reader = spawn_reader(sources).context("the reader thread can't be started")?;
     let read = reader.counters();
-    let tally = Tally::default();
+    let (tally, in_flight) = (Tally::default(), InFlight::default());
     let writers = Writers {
         store,
         rejects,
         reject_limit: settings.reject_limit,
         tally: &tally,
         halt,
+        in_flight: &in_flight,
         buffer_bytes_max: settings.segment.segment_bytes * 2,
     };
     // One buffer in each pair of hands: the reader's, those that parse, those that write, and one to spare.
@@ -144,7 +146,8 @@ fn spawn_threads(
                 .context("a writer thread can't be started")?;
         }
         drop(queue);
-        let stage = PrepareStage { preparer, writers, batches, give_back };
+        let sequencer = Sequencer::new(batches, writers.in_flight);
+        let stage = PrepareStage { preparer, writers, sequencer, give_back };
         let source_errors = parsers.in_place_scope(|tasks| read_segments(segmenter, tasks, &stage));
         Ok(source_errors)
     })
@@ -186,7 +189,7 @@ fn pretty_printed(source: &str) -> PipelineError {
 struct PrepareStage<'r> {
     preparer: Preparer,
     writers: &'r Writers<'r>,
-    batches: Sender<Prepared>,
+    sequencer: Sequencer<'r>,
     give_back: &'r Sender<Vec<u8>>,
 }
 
@@ -196,6 +199,7 @@ impl PrepareStage<'_> {
         let _alarm = halt.alarm("parsing");
         let tally = self.writers.tally;
         tally.add(|counts| counts.segments += 1);
+        let number = segment.number;
         let hash = Preparer::hash(&segment);
         let loaded = match self.writers.store {
             Some(store) if !halt.has_failed() => store.loaded(&hash),
@@ -209,7 +213,8 @@ impl PrepareStage<'_> {
                     counts.already_loaded += held.events;
                     counts.segments_skipped += 1;
                 });
-                return self.writers.give_back(segment.bytes, self.give_back);
+                self.writers.give_back(segment.bytes, self.give_back);
+                return self.sequencer.submit(number, None);
             }
             Ok(None) => {}
             Err(error) => halt.stop(HaltReason::Failed(error.into())),
@@ -219,9 +224,6 @@ impl PrepareStage<'_> {
             counts.lines += prepared.counts.lines;
             counts.events += prepared.counts.events;
         });
-        if let Err(refused) = self.batches.send(prepared) {
-            // All writers have gone, which only a defect can bring about; the alarm has told why.
-            self.writers.give_back(refused.into_inner().segment.bytes, self.give_back);
-        }
+        self.sequencer.submit(number, Some(prepared));
     }
 }

@@ -1,6 +1,7 @@
 //! The writer threads: each takes the next batch, has it stored, and settles its account.
 
 use super::halt::{Halt, HaltReason};
+use super::order::InFlight;
 use super::prepare::Prepared;
 use super::rejects::RejectFile;
 use super::tally::{RejectLimit, Tally};
@@ -15,6 +16,7 @@ pub(super) struct Writers<'r> {
     pub(super) reject_limit: Option<RejectLimit>,
     pub(super) tally: &'r Tally,
     pub(super) halt: &'r Halt,
+    pub(super) in_flight: &'r InFlight,
     /// Buffers that have grown beyond this many bytes, for a long line, are not kept.
     pub(super) buffer_bytes_max: usize,
 }
@@ -25,6 +27,7 @@ impl Writers<'_> {
     pub(super) fn work(&self, batches: &Receiver<Prepared>, buffers: &Sender<Vec<u8>>) {
         let _alarm = self.halt.alarm("writer");
         for mut batch in batches {
+            let _turn = self.in_flight.turn(batch.segment.number);
             if !self.halt.has_failed()
                 && let Err(error) = self.settle(&mut batch)
             {
