@@ -4,6 +4,7 @@ use super::event::{EQUIPMENT_SLOTS, Event, Item, Player};
 use super::fault::Fault;
 use super::json::{Cursor, Parsed};
 use jiff::Timestamp;
+use jiff::civil::DateTime;
 
 /// Reads the event at which the cursor stands, into `event`, whose old content is dropped.
 ///
@@ -230,12 +231,57 @@ fn time_stamp(cursor: &mut Cursor<'_>) -> Parsed<Option<i64>> {
     let Some(text) = cursor.text()? else {
         return Ok(None);
     };
-    let fault = || Fault::value("no date and time such as 2024-08-18T20:45:46.725895400Z");
-    // The library also takes other separators, annotations in brackets and a 60th second.
+    let time = microseconds_since_1970(&text);
+    time.map(Some).ok_or_else(|| Fault::value("no date and time such as 2024-08-18T20:45:46.725895400Z"))
+}
+
+fn microseconds_since_1970(text: &str) -> Option<i64> {
+    const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
+    // The library also takes other separators, annotations in brackets, a comma and a 60th second.
     let shape = text.as_bytes();
-    let usual = shape.len() >= 20 && shape[10] == b'T' && shape[17] != b'6' && !text.contains(['[', ',']);
-    let time: Timestamp = text.parse().ok().filter(|_| usual).ok_or_else(fault)?;
-    // Both parts of the time have the same sign, so that the sum is cut towards the past.
-    let microseconds = time.as_nanosecond().div_euclid(1000);
-    i64::try_from(microseconds).map(Some).map_err(|_| fault())
+    if shape.len() < 20 || shape[10] != b'T' || shape[17] == b'6' || text.contains(['[', ',']) {
+        return None;
+    }
+    let nanoseconds = match text.strip_suffix('Z') {
+        Some(civil) => civil.parse::<DateTime>().ok()?.duration_since(EPOCH).as_nanos(),
+        None => text.parse::<Timestamp>().ok()?.as_nanosecond(),
+    };
+    i64::try_from(nanoseconds.div_euclid(1000)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_stamps() {
+        let check = |text: &str, expected: Option<i64>| {
+            assert_eq!(microseconds_since_1970(text), expected, "{text}");
+        };
+        check("1970-01-01T00:00:00Z", Some(0));
+        check("1970-01-01T00:00:01.5Z", Some(1_500_000));
+        check("1970-01-01T00:00:00.123456789Z", Some(123_456));
+        check("1970-01-01T00:00:00.999999999Z", Some(999_999));
+        check("1969-12-31T23:59:59.9999999Z", Some(-1));
+        check("1970-01-01T02:00:00+02:00", Some(0));
+        check("2024-02-29T00:00:00Z", Some(1_709_164_800_000_000));
+        check("9999-12-31T23:59:59Z", Some(253_402_300_799_000_000));
+        for wrong in [
+            "",
+            "now",
+            "2023-02-29T00:00:00Z",
+            "2024-13-01T00:00:00Z",
+            "2024-01-01T25:00:00Z",
+            "2024-01-01T00:00:60Z",
+            "2024-01-01 00:00:00Z",
+            "2024-01-01T00:00:00",
+            "2024-01-01",
+            "2024-01-01T00:00:00Z[UTC]",
+            "2024-01-01T00:00:00+02:00Z",
+            "2024-01-01T00:00:00ZZ",
+            "20240101T000000.0000Z",
+        ] {
+            check(wrong, None);
+        }
+    }
 }

@@ -4,6 +4,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub(crate) mod cluster;
+pub(crate) mod hostile;
+pub(crate) mod oracle;
+pub(crate) mod samples;
 pub(crate) mod scratch;
 
 /// Waits until `condition` holds, looking again and again; panics with `what` if it does not in time.

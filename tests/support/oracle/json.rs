@@ -1,0 +1,407 @@
+//! Owns the step from a line's bytes to its events as [`Value`]s.
+//!
+//! Invariant: what a line holds is for `serde_json` to say. Only where it refuses a line that a parser may well accept
+//! (it did not look at the value in question) the line is mended and read again, as doubtful.
+
+use std::fmt::{self, Write as _};
+
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
+
+/// The longest line that is read.
+const LINE_MAX_BYTES: usize = 16 * 1024 * 1024;
+/// Whether a line's end and byte order mark count is left open.
+const LINE_SLACK_BYTES: usize = 5;
+/// `serde_json` refuses at 128; mended lines must stay below.
+const DEPTH_MAX: usize = 100;
+
+/// What a line holds.
+pub(super) enum Line {
+    /// White space: no event.
+    Blank,
+    /// No JSON, or too long: one event, rejected.
+    Refused,
+    /// One element, or those of an array.
+    Json(Vec<Element>),
+    /// As `Json`, but only after it was mended: a lone surrogate was made a NUL, a number without bounds `false`, and
+    /// what lies too deep `null`. Refusing the line is right; so is loading it if none of that is kept.
+    Doubtful { elements: Vec<Element>, why: &'static str },
+}
+
+/// What should be an event.
+pub(super) struct Element {
+    /// Its index in the line's array, if it came in one.
+    pub(super) index: Option<u64>,
+    pub(super) value: Value,
+    /// The paths of keys that the layout knows and that are there more than once.
+    pub(super) duplicates: Vec<String>,
+}
+
+/// What `line`, without its line feed, holds.
+pub(super) fn read_line(line: &[u8]) -> Line {
+    let text = line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line);
+    if line.len() > LINE_MAX_BYTES + LINE_SLACK_BYTES {
+        return Line::Refused;
+    }
+    if text.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r')) {
+        return Line::Blank;
+    }
+    let is_at_limit = line.len() + LINE_SLACK_BYTES > LINE_MAX_BYTES;
+    match parse(text) {
+        Some(elements) if is_at_limit => Line::Doubtful { elements, why: "a line as long as the limit" },
+        Some(elements) => Line::Json(elements),
+        None => mend(text)
+            .and_then(|(mended, why)| {
+                let elements = parse(&mended)?;
+                Some(Line::Doubtful { elements, why })
+            })
+            .unwrap_or(Line::Refused),
+    }
+}
+
+fn parse(text: &[u8]) -> Option<Vec<Element>> {
+    let mut path = String::new();
+    let mut duplicates = Vec::new();
+    let node = Node { shape: Shape::Line, path: &mut path, duplicates: &mut duplicates };
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    let value = node.deserialize(&mut deserializer).ok()?;
+    deserializer.end().ok()?;
+
+    let Value::Array(values) = value else {
+        return Some(vec![Element { index: None, value, duplicates }]);
+    };
+    let elements = (0..).zip(values).map(|(index, value)| {
+        let prefix = format!("[{index}].");
+        Element {
+            index: Some(index),
+            value,
+            duplicates: duplicates
+                .iter()
+                .filter_map(|path| path.strip_prefix(&prefix).map(str::to_owned))
+                .collect(),
+        }
+    });
+    Some(elements.collect())
+}
+
+/// What the layout knows of a place in the document.
+#[derive(Clone, Copy)]
+enum Shape {
+    Line,
+    Event,
+    Players,
+    Player,
+    Victim,
+    Equipment,
+    Inventory,
+    Item,
+    /// A value of a known key whose inside no rule speaks of.
+    Leaf,
+    Unknown,
+}
+
+impl Shape {
+    fn of_elements(self) -> Self {
+        match self {
+            Self::Line => Self::Event,
+            Self::Players => Self::Player,
+            Self::Inventory => Self::Item,
+            _ => Self::Unknown,
+        }
+    }
+
+    fn of_key(self, key: &str) -> Self {
+        match (self, key) {
+            (Self::Line | Self::Event, "Killer") => Self::Player,
+            (Self::Line | Self::Event, "Victim") => Self::Victim,
+            (Self::Line | Self::Event, "Participants" | "GroupMembers") => Self::Players,
+            (
+                Self::Line | Self::Event,
+                "EventId"
+                | "TimeStamp"
+                | "TotalVictimKillFame"
+                | "BattleId"
+                | "numberOfParticipants"
+                | "groupMemberCount"
+                | "KillArea"
+                | "Category"
+                | "Type"
+                | "Location"
+                | "Version"
+                | "GvGMatch",
+            )
+            | (
+                Self::Player | Self::Victim,
+                "Id" | "Name" | "GuildId" | "GuildName" | "AllianceId" | "AllianceName" | "AverageItemPower"
+                | "KillFame" | "DeathFame" | "DamageDone" | "SupportHealingDone",
+            )
+            | (Self::Player, "Inventory")
+            | (Self::Item, "Type" | "Quality" | "Count" | "LegendarySoul") => Self::Leaf,
+            (Self::Player | Self::Victim, "Equipment") => Self::Equipment,
+            (Self::Victim, "Inventory") => Self::Inventory,
+            (
+                Self::Equipment,
+                "MainHand" | "OffHand" | "Head" | "Armor" | "Shoes" | "Bag" | "Cape" | "Mount" | "Potion"
+                | "Food",
+            ) => Self::Item,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// Builds the [`Value`] of one place, the last of equal keys winning, and notes equal keys where the layout knows them.
+struct Node<'a> {
+    shape: Shape,
+    path: &'a mut String,
+    duplicates: &'a mut Vec<String>,
+}
+
+impl<'de> DeserializeSeed<'de> for Node<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Node<'_> {
+    type Value = Value;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a JSON value")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let mut values = Vec::new();
+        let length = self.path.len();
+        loop {
+            let index = values.len();
+            write!(self.path, "[{index}]").map_err(A::Error::custom)?;
+            let node = Node { shape: self.shape.of_elements(), path: self.path, duplicates: self.duplicates };
+            let value = seq.next_element_seed(node)?;
+            self.path.truncate(length);
+            match value {
+                Some(value) => values.push(value),
+                None => return Ok(Value::Array(values)),
+            }
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let mut values = Map::new();
+        let length = self.path.len();
+        while let Some(key) = map.next_key::<String>()? {
+            let shape = self.shape.of_key(&key);
+            if !self.path.is_empty() {
+                self.path.push('.');
+            }
+            self.path.push_str(&key);
+            if values.contains_key(&key) && !matches!(shape, Shape::Unknown) {
+                self.duplicates.push(self.path.clone());
+            }
+            let node = Node { shape, path: self.path, duplicates: self.duplicates };
+            let value = map.next_value_seed(node)?;
+            values.insert(key, value);
+            self.path.truncate(length);
+        }
+        Ok(Value::Object(values))
+    }
+}
+
+/// `text` without what [`Line::Doubtful`] names, and what that was; none if there is nothing of the kind.
+fn mend(text: &[u8]) -> Option<(Vec<u8>, &'static str)> {
+    let mut mended = Vec::with_capacity(text.len());
+    let mut why = None;
+    let mut depth = 0_usize;
+    let mut rest = text;
+    while let Some(&byte) = rest.first() {
+        let length = match byte {
+            b'"' => {
+                let length = string_length(rest)?;
+                if mend_string(&rest[..length], &mut mended) {
+                    why = Some("a lone surrogate");
+                }
+                length
+            }
+            b'[' | b'{' if depth == DEPTH_MAX => {
+                why = Some("nesting deeper than a parser must bear");
+                mended.extend_from_slice(b"null");
+                nested_length(rest)?
+            }
+            b'-' | b'0'..=b'9' => {
+                let is_part = |byte: &&u8| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E');
+                let length = rest.iter().take_while(is_part).count();
+                if is_beyond_bounds(&rest[..length]) {
+                    why = Some("a number beyond float8");
+                    mended.extend_from_slice(b"false");
+                } else {
+                    mended.extend_from_slice(&rest[..length]);
+                }
+                length
+            }
+            _ => {
+                match byte {
+                    b'[' | b'{' => depth += 1,
+                    b']' | b'}' => depth = depth.checked_sub(1)?,
+                    _ => {}
+                }
+                mended.push(byte);
+                1
+            }
+        };
+        rest = &rest[length..];
+    }
+    why.map(|why| (mended, why))
+}
+
+/// A number by its grammar that no finite float is near.
+fn is_beyond_bounds(token: &[u8]) -> bool {
+    serde_json::from_slice::<IgnoredAny>(token).is_ok() && serde_json::from_slice::<f64>(token).is_err()
+}
+
+/// The length of the string that `text` begins with, quotes included; none if it has no end.
+fn string_length(text: &[u8]) -> Option<usize> {
+    let mut at = 1;
+    loop {
+        match text.get(at)? {
+            b'"' => return Some(at + 1),
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+}
+
+/// The length of the array or object that `text` begins with; none if its brackets do not agree.
+fn nested_length(text: &[u8]) -> Option<usize> {
+    let mut open = Vec::new();
+    let mut at = 0;
+    loop {
+        match text.get(at)? {
+            b'"' => at += string_length(&text[at..])? - 1,
+            b'[' => open.push(b']'),
+            b'{' => open.push(b'}'),
+            close @ (b']' | b'}') if open.pop() != Some(*close) => return None,
+            _ => {}
+        }
+        at += 1;
+        if open.is_empty() {
+            return Some(at);
+        }
+    }
+}
+
+/// Copies a string, each lone surrogate as a NUL; whether there was one.
+fn mend_string(string: &[u8], mended: &mut Vec<u8>) -> bool {
+    let unit = |at: usize| {
+        let escape = string.get(at..at + 6)?.strip_prefix(b"\\u")?;
+        u16::from_str_radix(std::str::from_utf8(escape).ok()?, 16).ok()
+    };
+    let mut is_mended = false;
+    let mut at = 0;
+    while at < string.len() {
+        let length = match (unit(at), unit(at + 6)) {
+            (Some(0xD800..=0xDBFF), Some(0xDC00..=0xDFFF)) => 12,
+            (Some(0xD800..=0xDFFF), _) => {
+                is_mended = true;
+                mended.extend_from_slice(b"\\u0000");
+                at += 6;
+                continue;
+            }
+            (Some(_), _) => 6,
+            (None, _) if string[at] == b'\\' => 2,
+            (None, _) => 1,
+        };
+        mended.extend_from_slice(&string[at..at + length]);
+        at += length;
+    }
+    is_mended
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Line, read_line};
+
+    /// Blank, refused, or the number of elements with the paths of their duplicates.
+    fn summary(line: &[u8]) -> String {
+        let elements = |elements: Vec<super::Element>| {
+            let paths = elements.iter().flat_map(|element| element.duplicates.clone());
+            format!("{} [{}]", elements.len(), paths.collect::<Vec<_>>().join(" "))
+        };
+        match read_line(line) {
+            Line::Blank => "blank".to_owned(),
+            Line::Refused => "refused".to_owned(),
+            Line::Json(list) => elements(list),
+            Line::Doubtful { elements: list, why } => format!("{why}: {}", elements(list)),
+        }
+    }
+
+    #[test]
+    fn lines_are_told_apart() {
+        for (line, expected) in [
+            ("", "blank"),
+            (" \t\r", "blank"),
+            ("\u{feff}\r", "blank"),
+            ("\u{feff}{}\r", "1 []"),
+            ("\u{feff}\u{feff}{}", "refused"),
+            ("\u{b}", "refused"),
+            ("{} {}", "refused"),
+            ("null", "1 []"),
+            ("[]", "0 []"),
+            ("[[],{},3]", "3 []"),
+            (r#"{"EventId":1,"EventId":2,"x":1,"x":2}"#, "1 [EventId]"),
+            (r#"[{},{"Killer":{"Id":1,"Id":1,"Avatar":1,"Avatar":1}}]"#, "2 [Killer.Id]"),
+            (
+                r#"{"GroupMembers":[0,{"Equipment":{"Bag":{"Type":1,"Type":1}}}]}"#,
+                "1 [GroupMembers[1].Equipment.Bag.Type]",
+            ),
+            (
+                r#"{"Victim":{"Inventory":[{"LegendarySoul":{"a":1,"a":2},"Count":1,"Count":1}]}}"#,
+                "1 [Victim.Inventory[0].Count]",
+            ),
+            (r#"{"Killer":{"Inventory":[{"Count":1,"Count":1}]}}"#, "1 []"),
+            (r#"{"a":"\ud83d\ude00"}"#, "1 []"),
+            (r#"{"a":"\ud83d"}"#, "a lone surrogate: 1 []"),
+            (r#"{"a":"\\\ude00\ud83d"}"#, "a lone surrogate: 1 []"),
+            (r#"{"a":"\ud83d",}"#, "refused"),
+            (r#"{"a":"\ud8"}"#, "refused"),
+            (r#"[-1e999,{"a":2}]"#, "a number beyond float8: 2 []"),
+            ("[1e400x]", "refused"),
+        ] {
+            assert_eq!(summary(line.as_bytes()), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn deep_lines_are_doubtful_if_their_brackets_agree() {
+        let nested = |open: &str, close: &str| [open.repeat(5_000), close.repeat(5_000)].concat();
+        let doubtful = "nesting deeper than a parser must bear: 1 []";
+        assert_eq!(summary(nested("[", "]").as_bytes()), doubtful);
+        assert_eq!(summary(format!("{{\"a\":{}}}", nested("[", "]")).as_bytes()), doubtful);
+        assert_eq!(summary(nested("[", "}").as_bytes()), "refused");
+        assert_eq!(summary(nested("[", "").as_bytes()), "refused");
+    }
+}
