@@ -1,1 +1,34 @@
-//! Where dumps come from, and how they are cut into segments; knows no JSON.
+//! Where dumps come from: opens files and standard input, decompresses, and cuts the text into segments of whole lines.
+//!
+//! ```text
+//! sources ─► thread "reader": open, tell the format apart, decompress ─► pieces ─► Segmenter, on the caller's thread ─► segments
+//! ```
+//!
+//! Invariant: this room knows no JSON and no SQL; a line is what ends with a newline, whatever it holds.
+//!
+//! Invariant: where a segment begins and ends depends on the uncompressed bytes of its source alone, never on how reads happened to
+//! return, so that a dump always cuts the same way. The one exception is input slower than [`SegmentLimits::flush_interval`].
+//!
+//! Invariant: memory is bounded by the caller's segment buffers, the reader's pieces (2 MiB), the compressed bytes in hand (256 KiB), the
+//! decoder's window, and the unfinished line between two segments (less than a segment). No segment exists twice.
+//!
+//! Invariant: nothing that was decoded before a source broke is lost, and no end of input is taken for complete that is not.
+
+mod cut;
+mod decompress;
+mod error;
+mod format;
+mod pretty;
+mod raw;
+mod reader;
+mod segment;
+mod source;
+#[cfg(test)]
+mod tests;
+
+pub use error::{Breakage, InputError};
+pub use format::{Foreign, Packing};
+pub use pretty::looks_pretty_printed;
+pub use reader::{ReadCounters, Reader, spawn_reader};
+pub use segment::{Next, Segment, SegmentLimits, Segmenter};
+pub use source::Source;

@@ -1,0 +1,219 @@
+//! What can go wrong with an input: each error names the input, the place, and what would do.
+
+use std::fmt;
+use std::io;
+
+use thiserror::Error;
+
+use super::format::{Foreign, Packing};
+use super::source::Source;
+
+/// An input that cannot be read, or not to its end.
+#[derive(Debug, Error)]
+pub enum InputError {
+    /// No file of that name.
+    #[error("{input}: there is no such file: check the path, or name '-' for standard input")]
+    Missing {
+        /// The input.
+        input: Source,
+        /// What the system said.
+        #[source]
+        cause: io::Error,
+    },
+    /// A folder in place of a file.
+    #[error("{input} is a folder: name the files in it, such as {input}/*.ndjson")]
+    Folder {
+        /// The input.
+        input: Source,
+    },
+    /// A file that this user may not read.
+    #[error(
+        "{input}: no right to read it: run as a user who may, or give the right with 'chmod u+r {}'",
+        quoted(input)
+    )]
+    Denied {
+        /// The input.
+        input: Source,
+        /// What the system said.
+        #[source]
+        cause: io::Error,
+    },
+    /// Not opened for another reason.
+    #[error("{input} cannot be opened: see to the cause, then run the same command again")]
+    Unopened {
+        /// The input.
+        input: Source,
+        /// What the system said.
+        #[source]
+        cause: io::Error,
+    },
+    /// A compression or text encoding that this program does not decode.
+    #[error("{input} is {format}, which is not read directly: run '{}'", piped(format.decoder(), input))]
+    Foreign {
+        /// The input.
+        input: Source,
+        /// What its first bytes say it is.
+        format: Foreign,
+    },
+    /// It broke on the way: all before `text_offset` was given out.
+    #[error("{input}: {breakage} at byte {text_offset} of its text, byte {raw_offset} of the input as it came: {}",
+        breakage.remedy(input, *raw_offset))]
+    Broken {
+        /// The input.
+        input: Source,
+        /// What broke.
+        breakage: Breakage,
+        /// Bytes of uncompressed text before the break.
+        text_offset: u64,
+        /// Bytes of the input as it came (compressed, if it is) before the break.
+        raw_offset: u64,
+        /// What the system or the decoder said.
+        #[source]
+        cause: io::Error,
+    },
+    /// The reading thread is gone without having said that it was done: a defect of the program.
+    #[error(
+        "{input}: the thread that reads the input ended early: run the same command again, and report it if that happens again"
+    )]
+    ReaderLost {
+        /// The input that was being read.
+        input: String,
+    },
+}
+
+impl InputError {
+    /// The error for an input that could not be opened.
+    pub(super) fn opening(input: &Source, cause: io::Error) -> Self {
+        let input = input.clone();
+        match cause.kind() {
+            io::ErrorKind::NotFound => Self::Missing { input, cause },
+            io::ErrorKind::PermissionDenied => Self::Denied { input, cause },
+            io::ErrorKind::IsADirectory => Self::Folder { input },
+            _ => Self::Unopened { input, cause },
+        }
+    }
+}
+
+/// How an input broke while it was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Breakage {
+    /// The system could not read on.
+    Read,
+    /// The compressed data ends before its end.
+    CutShort(Packing),
+    /// The compressed data is damaged.
+    Damaged(Packing),
+    /// Something follows the compressed data that is none.
+    Trailing(Packing),
+    /// zstd data that needs a window of over 128 MiB to decode.
+    Window,
+}
+
+impl Breakage {
+    fn remedy(self, input: &Source, raw_offset: u64) -> String {
+        match self {
+            Self::Read => "see to the cause, then run the same command again".to_owned(),
+            Self::CutShort(_) | Self::Damaged(_) => {
+                "what came before it was read; get a sound copy and run the same command again"
+                    .to_owned()
+            }
+            Self::Trailing(packing) => {
+                let decoder = match packing {
+                    Packing::Gzip => "gzip -dc",
+                    Packing::Zstd => "zstd -dc",
+                };
+                let cut = match input {
+                    Source::Stdin => format!("head -c {raw_offset}"),
+                    Source::File(_) => format!("head -c {raw_offset} {}", quoted(input)),
+                };
+                format!(
+                    "what came before it was read; see what the rest is, or leave it out with '{cut} | {decoder} | aegis-kills load'"
+                )
+            }
+            Self::Window => format!("run '{}'", piped("zstd -dc --long=31", input)),
+        }
+    }
+}
+
+impl fmt::Display for Breakage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read => f.write_str("reading failed"),
+            Self::CutShort(packing) => write!(f, "the {packing} data is cut short"),
+            Self::Damaged(packing) => write!(f, "the {packing} data is damaged"),
+            Self::Trailing(packing) => {
+                write!(f, "the {packing} data is followed by something else")
+            }
+            Self::Window => f.write_str("the zstd data needs more than 128 MiB to decode"),
+        }
+    }
+}
+
+/// The command that decodes an input and pipes it to this program.
+fn piped(decoder: &str, input: &Source) -> String {
+    match input {
+        Source::Stdin => format!("… | {decoder} | aegis-kills load"),
+        Source::File(_) => format!("{decoder} {} | aegis-kills load", quoted(input)),
+    }
+}
+
+/// The input's path as a shell takes it.
+fn quoted(input: &Source) -> String {
+    let path = input.to_string();
+    let harmless = |c: char| c.is_alphanumeric() || "/._-+,:@%=".contains(c);
+    if !path.is_empty() && path.chars().all(harmless) {
+        path
+    } else {
+        format!("'{}'", path.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_carry_a_command_that_can_be_pasted() {
+        fn check(input: &Source, format: Foreign, expected: &str) {
+            let error = InputError::Foreign {
+                input: input.clone(),
+                format,
+            };
+            assert_eq!(error.to_string(), expected);
+        }
+        let plain = Source::File("d/a.ndjson.xz".into());
+        check(
+            &plain,
+            Foreign::Xz,
+            "d/a.ndjson.xz is xz, which is not read directly: run 'xz -dc d/a.ndjson.xz | aegis-kills load'",
+        );
+        let odd = Source::File("it's.zip".into());
+        check(
+            &odd,
+            Foreign::Zip,
+            r"it's.zip is zip, which is not read directly: run 'unzip -p 'it'\''s.zip' | aegis-kills load'",
+        );
+        check(
+            &Source::Stdin,
+            Foreign::Utf16,
+            "<stdin> is UTF-16 text, which is not read directly: run '… | iconv -f UTF-16 -t UTF-8 | aegis-kills load'",
+        );
+    }
+
+    #[test]
+    fn a_break_names_both_places_and_keeps_its_cause() {
+        let error = InputError::Broken {
+            input: Source::File("a b.gz".into()),
+            breakage: Breakage::Trailing(Packing::Gzip),
+            text_offset: 70,
+            raw_offset: 33,
+            cause: io::ErrorKind::InvalidData.into(),
+        };
+        assert_eq!(
+            error.to_string(),
+            "a b.gz: the gzip data is followed by something else at byte 70 of its text, byte 33 of the input as it came: what came \
+             before it was read; see what the rest is, or leave it out with 'head -c 33 'a b.gz' | gzip -dc | aegis-kills load'"
+        );
+        assert!(std::error::Error::source(&error).unwrap().is::<io::Error>());
+    }
+}

@@ -1,0 +1,233 @@
+//! The thread that reads: opens the sources one after the other, decompresses, and sends the text in pieces.
+//!
+//! Invariant: pieces are recycled, never made anew, so their number bounds what is read ahead.
+//!
+//! Invariant: the last message is [`Message::Done`]; a channel that ends without it means that the thread died, not that all was read.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::decompress::{Break, Decoder, Then};
+use super::error::InputError;
+use super::format::{Format, Head, sniff};
+use super::raw::RawInput;
+use super::source::Source;
+
+/// Starts the thread `reader` on these sources, in this order. It is detached, because a pipe may block it for ever; it ends
+/// when all is read or the [`Reader`] is dropped, whichever it sees first.
+///
+/// An error says that no thread could be started.
+pub fn spawn_reader(sources: Vec<Source>) -> io::Result<Reader> {
+    spawn_with(sources, ReaderShape::default(), Source::open)
+}
+
+/// The receiving end of the thread that reads.
+#[derive(Debug)]
+pub struct Reader {
+    pub(super) messages: Receiver<Message>,
+    pub(super) spares: Sender<Vec<u8>>,
+    counters: Arc<ReadCounters>,
+}
+
+impl Reader {
+    /// How far it has read, for whoever reports it.
+    pub fn counters(&self) -> Arc<ReadCounters> {
+        Arc::clone(&self.counters)
+    }
+}
+
+/// How far the reader has read, over all sources: up to 2 MiB ahead of the segments.
+#[derive(Debug, Default)]
+pub struct ReadCounters {
+    bytes_read: AtomicU64,
+    bytes_uncompressed: AtomicU64,
+}
+
+impl ReadCounters {
+    /// Bytes read as they came, compressed or not.
+    pub fn bytes_read(&self) -> u64 {
+        self.bytes_read.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of text that they made.
+    pub fn bytes_uncompressed(&self) -> u64 {
+        self.bytes_uncompressed.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn add_read(&self, count: u64) {
+        self.bytes_read.fetch_add(count, Ordering::Relaxed);
+    }
+}
+
+/// What the reader sends: for each source `Opened`, pieces, `Closed`; at the end `Done`.
+#[derive(Debug)]
+pub(super) enum Message {
+    Opened(Arc<str>),
+    /// The first `len` bytes of the vector.
+    Piece(Vec<u8>, usize),
+    /// With the error, if it broke or could not be opened.
+    Closed(Option<InputError>),
+    Done,
+}
+
+/// The sizes of the reader's buffers.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ReaderShape {
+    /// Bytes of text in a piece. A piece fits a core's second-level cache, so that cutting it does not wait for memory.
+    pub(super) piece_bytes: usize,
+    pub(super) pieces: usize,
+    /// Bytes of compressed input in hand.
+    pub(super) raw_bytes: usize,
+}
+
+impl Default for ReaderShape {
+    fn default() -> Self {
+        Self {
+            piece_bytes: 256 << 10,
+            pieces: 8,
+            raw_bytes: 256 << 10,
+        }
+    }
+}
+
+/// [`spawn_reader`] with another way to open a source.
+pub(super) fn spawn_with<O>(sources: Vec<Source>, shape: ReaderShape, open: O) -> io::Result<Reader>
+where
+    O: FnMut(&Source) -> Result<Box<dyn Read>, InputError> + Send + 'static,
+{
+    // Room for every piece: what holds the reader back is that they run out.
+    let (message_sender, messages) = bounded(shape.pieces + 1);
+    let (spares, spare_receiver) = bounded(shape.pieces);
+    for _ in 0..shape.pieces {
+        spares
+            .send(vec![0; shape.piece_bytes])
+            .expect("the receiver is in this function");
+    }
+    let counters = Arc::new(ReadCounters::default());
+    let mut link = Link {
+        messages: message_sender,
+        spares: spare_receiver,
+        counters: Arc::clone(&counters),
+        raw_bytes: shape.raw_bytes,
+    };
+    thread::Builder::new()
+        .name("reader".to_owned())
+        .spawn(move || {
+            if link.read_all(&sources, open).is_err() {
+                log::debug!("the reader ends early: nobody takes what it reads");
+            }
+        })?;
+    Ok(Reader {
+        messages,
+        spares,
+        counters,
+    })
+}
+
+/// Nobody takes what is read any more.
+struct Gone;
+
+/// The reader's side of its channels.
+struct Link {
+    messages: Sender<Message>,
+    spares: Receiver<Vec<u8>>,
+    counters: Arc<ReadCounters>,
+    raw_bytes: usize,
+}
+
+impl Link {
+    fn read_all<O>(&mut self, sources: &[Source], mut open: O) -> Result<(), Gone>
+    where
+        O: FnMut(&Source) -> Result<Box<dyn Read>, InputError>,
+    {
+        for source in sources {
+            self.send(Message::Opened(source.to_string().into()))?;
+            let failure = match open(source) {
+                Ok(reader) => self.read_one(source, reader)?,
+                Err(error) => Some(error),
+            };
+            self.send(Message::Closed(failure))?;
+        }
+        self.send(Message::Done)
+    }
+
+    /// Sends one source's text; what it returns is the error that ended it early.
+    fn read_one(&self, source: &Source, reader: Box<dyn Read>) -> Result<Option<InputError>, Gone> {
+        let mut raw = RawInput::new(reader, Arc::clone(&self.counters), self.raw_bytes);
+        let packing = match first_bytes(&mut raw) {
+            Format::Plain => None,
+            Format::Packed(packing) => Some(packing),
+            Format::Foreign(format) => {
+                return Ok(Some(InputError::Foreign {
+                    input: source.clone(),
+                    format,
+                }));
+            }
+        };
+        let mut decoder = Decoder::new(packing);
+        let mut text_offset = 0;
+        let mut spare = None;
+        loop {
+            let mut piece = spare
+                .take()
+                .map_or_else(|| self.spares.recv().map_err(|_| Gone), Ok)?;
+            let filled = decoder.fill(&mut raw, &mut piece);
+            text_offset += filled.bytes as u64;
+            if filled.bytes > 0 {
+                self.send_piece(piece, filled.bytes)?;
+            } else {
+                spare = Some(piece);
+            }
+            match filled.then {
+                Then::More => {}
+                Then::End => return Ok(None),
+                Then::Broken(Break {
+                    breakage,
+                    raw_offset,
+                    cause,
+                }) => {
+                    return Ok(Some(InputError::Broken {
+                        input: source.clone(),
+                        breakage,
+                        text_offset,
+                        raw_offset,
+                        cause,
+                    }));
+                }
+            }
+        }
+    }
+
+    fn send_piece(&self, piece: Vec<u8>, len: usize) -> Result<(), Gone> {
+        self.counters
+            .bytes_uncompressed
+            .fetch_add(len as u64, Ordering::Relaxed);
+        self.send(Message::Piece(piece, len))
+    }
+
+    fn send(&self, message: Message) -> Result<(), Gone> {
+        self.messages.send(message).map_err(|_| Gone)
+    }
+}
+
+/// Reads until the format is clear. An error of reading is met again behind what came before it.
+fn first_bytes(raw: &mut RawInput) -> Format {
+    let mut head = Head::Open;
+    loop {
+        if let Some(format) = sniff(raw.buffered(), head) {
+            return format;
+        }
+        match raw.refill() {
+            Ok(true) => {}
+            Ok(false) => head = Head::Whole,
+            Err(cause) => {
+                raw.defer(cause);
+                head = Head::Whole;
+            }
+        }
+    }
+}

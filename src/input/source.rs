@@ -1,0 +1,154 @@
+//! What the user named as input, and how it is opened.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{AccessFlags, access};
+
+use super::error::InputError;
+
+/// One input of a run. Shows as `<stdin>`, or as the path that was typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// Standard input, typed as `-`.
+    Stdin,
+    /// A file, or a pipe with a name.
+    File(PathBuf),
+}
+
+impl Source {
+    /// Tells before anything is read whether this can be read: an error names a missing file, a folder, or a lacking right.
+    ///
+    /// A regular file is opened to see; a pipe is not, because closing it again would cut off who writes to it.
+    pub fn check(&self) -> Result<(), InputError> {
+        let Self::File(path) = self else {
+            return Ok(());
+        };
+        let kind = fs::metadata(path)
+            .map_err(|cause| InputError::opening(self, cause))?
+            .file_type();
+        if kind.is_dir() {
+            Err(InputError::Folder {
+                input: self.clone(),
+            })
+        } else if kind.is_file() {
+            File::open(path)
+                .map(drop)
+                .map_err(|cause| InputError::opening(self, cause))
+        } else {
+            access(path, AccessFlags::R_OK).map_err(|errno| InputError::opening(self, errno.into()))
+        }
+    }
+
+    /// Opens it for reading from its start, without a buffer.
+    pub(super) fn open(&self) -> Result<Box<dyn Read>, InputError> {
+        let file = match self {
+            // A descriptor of its own, because the standard library's handle puts a small buffer before every read.
+            Self::Stdin => io::stdin().as_fd().try_clone_to_owned().map(File::from),
+            Self::File(path) if path.is_dir() => {
+                return Err(InputError::Folder {
+                    input: self.clone(),
+                });
+            }
+            Self::File(path) => File::open(path),
+        };
+        file.map(|file| Box::new(file) as Box<dyn Read>)
+            .map_err(|cause| InputError::opening(self, cause))
+    }
+}
+
+impl From<&Path> for Source {
+    /// What was typed: `-` is standard input, all else a path.
+    fn from(typed: &Path) -> Self {
+        if typed == Path::new("-") {
+            Self::Stdin
+        } else {
+            Self::File(typed.to_owned())
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stdin => f.write_str("<stdin>"),
+            Self::File(path) => path.display().fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dash_is_standard_input() {
+        fn check(typed: &str, expected: &Source, shown: &str) {
+            let source = Source::from(Path::new(typed));
+            assert_eq!(&source, expected);
+            assert_eq!(source.to_string(), shown);
+        }
+        check("-", &Source::Stdin, "<stdin>");
+        check("./-", &Source::File("./-".into()), "./-");
+        check(
+            "a/b.ndjson",
+            &Source::File("a/b.ndjson".into()),
+            "a/b.ndjson",
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_before_and_at_opening() {
+        fn check(path: &Path, expected: &str) {
+            let source = Source::File(path.to_owned());
+            let expected = expected.replace("PATH", &path.display().to_string());
+            assert_eq!(source.check().unwrap_err().to_string(), expected);
+            assert_eq!(source.open().err().unwrap().to_string(), expected);
+        }
+        let folder = tempfile::tempdir().unwrap();
+        check(
+            folder.path(),
+            "PATH is a folder: name the files in it, such as PATH/*.ndjson",
+        );
+        let missing = folder.path().join("missing.ndjson");
+        check(
+            &missing,
+            "PATH: there is no such file: check the path, or name '-' for standard input",
+        );
+        let file = folder.path().join("there.ndjson");
+        fs::write(&file, "{}").unwrap();
+        let beneath_a_file = file.join("x");
+        check(
+            &beneath_a_file,
+            "PATH cannot be opened: see to the cause, then run the same command again",
+        );
+        assert!(Source::File(file).check().is_ok());
+        assert!(Source::Stdin.check().is_ok());
+    }
+
+    #[test]
+    fn a_lacking_right_is_named() {
+        // Made from the error itself: whoever runs the tests may be allowed to read everything.
+        let error = InputError::opening(
+            &Source::File("kept.ndjson".into()),
+            io::ErrorKind::PermissionDenied.into(),
+        );
+        assert_eq!(
+            error.to_string(),
+            "kept.ndjson: no right to read it: run as a user who may, or give the right with 'chmod u+r kept.ndjson'"
+        );
+        assert!(std::error::Error::source(&error).is_some());
+    }
+
+    #[test]
+    fn checking_a_pipe_does_not_open_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        // Opening a pipe that nobody writes to would block this test for ever.
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(Source::File(pipe).check().is_ok());
+    }
+}
