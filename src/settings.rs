@@ -9,6 +9,8 @@ use crate::kill::{NulPolicy, Server};
 use crate::layout::Layout;
 use crate::pipeline::{PipelineSettings, RejectLimit};
 use jiff::SignedDuration;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -129,8 +131,8 @@ fn place(args: &DatabaseArgs, env: Environment<'_>) -> Result<DatabasePlace, Set
 }
 
 fn pool(env: Environment<'_>) -> Result<PoolSettings, SettingError> {
-    let max = env.variable("DATABASE_POOL_MAX", 10, |text| number(text, 1, 1000))?;
-    let min = env.variable("DATABASE_POOL_MIN", 2.min(max), |text| number(text, 1, 1000))?;
+    let max = env.variable("DATABASE_POOL_MAX", 10, |text| number(text, 1..=1000))?;
+    let min = env.variable("DATABASE_POOL_MIN", 2.min(max), |text| number(text, 1..=1000))?;
     if min > max {
         return Err(SettingError::Value {
             place: "DATABASE_POOL_MIN",
@@ -204,8 +206,8 @@ impl LoadSettings {
         )?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let pipeline = PipelineSettings {
-            workers: env.variable("KILLS_WORKER_CONCURRENCY", 3, |text| number(text, 1, 256))?,
-            parse_threads: env.variable("KILLS_PARSE_THREADS", cores, |text| number(text, 1, 256))?,
+            workers: env.variable("KILLS_WORKER_CONCURRENCY", 3, |text| number(text, 1..=256))?,
+            parse_threads: env.variable("KILLS_PARSE_THREADS", cores, |text| number(text, 1..=256))?,
             segment: segment_limits(env)?,
             server: event.server,
             nul: event.nul,
@@ -278,17 +280,15 @@ fn retry(env: Environment<'_>) -> Result<RetryPolicy, SettingError> {
     let default = RetryPolicy::default();
     Ok(RetryPolicy {
         attempts_max: env
-            .variable("DATABASE_RETRY_ATTEMPTS", default.attempts_max, |text| number(text, 1, 1000))?,
+            .variable("DATABASE_RETRY_ATTEMPTS", default.attempts_max, |text| number(text, 1..=1000))?,
         delay_base: env.variable("DATABASE_RETRY_BASE", default.delay_base, duration)?,
         delay_max: default.delay_max,
     })
 }
 
-fn number<T: FromStr + PartialOrd + std::fmt::Display>(text: &str, min: T, max: T) -> Result<T, String> {
-    match text.parse() {
-        Ok(value) if value >= min && value <= max => Ok(value),
-        _ => Err(format!("a whole number from {min} to {max} is needed")),
-    }
+fn number<T: FromStr + PartialOrd + Display>(text: &str, range: RangeInclusive<T>) -> Result<T, String> {
+    let wanted = || format!("a whole number from {} to {} is needed", range.start(), range.end());
+    text.parse().ok().filter(|value| range.contains(value)).ok_or_else(wanted)
 }
 
 /// A bare number is milliseconds; else a number with a unit, such as `30s` or `5min`.
@@ -296,15 +296,14 @@ fn duration(text: &str) -> Result<Duration, String> {
     let wanted = || {
         "a time above zero is needed: milliseconds, or a number with a unit such as 30s or 5min".to_owned()
     };
-    let parsed = match text.parse() {
-        Ok(milliseconds) => Duration::from_millis(milliseconds),
-        Err(_) => {
-            let signed: SignedDuration = text.parse().map_err(|_| wanted())?;
-            signed.try_into().map_err(|_| wanted())?
-        }
+    let parsed = if let Ok(milliseconds) = text.parse() {
+        Duration::from_millis(milliseconds)
+    } else {
+        let signed: SignedDuration = text.parse().map_err(|_| wanted())?;
+        signed.try_into().map_err(|_| wanted())?
     };
     // A year is more than anyone waits, and less than what the clocks can add up.
-    if parsed.is_zero() || parsed > Duration::from_secs(365 * 86_400) {
+    if parsed.is_zero() || parsed > Duration::from_hours(365 * 24) {
         return Err(wanted());
     }
     Ok(parsed)

@@ -10,6 +10,7 @@ use crate::error::{CommandError, Ending, in_full};
 use crate::pipeline::{self, Halt, HaltReason, RejectFile, RunReport};
 use crate::report::{Status, Summary};
 use crate::settings::{DatabaseSettings, Environment, LoadSettings};
+use anyhow::Context as _;
 use jiff::Timestamp;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -46,7 +47,7 @@ pub fn run(args: &LoadArgs, env: Environment<'_>, quiet: bool) -> Result<Ending,
         dry_run: args.dry_run,
     };
     if args.json {
-        write_output(&format!("{}\n", summary.to_json()))?;
+        write_output(&format!("{}\n", summary.to_json().context("the summary can't be written as JSON")?))?;
     } else if !quiet || ending != Ending::Complete {
         write_output(&format!("{summary}\n"))?;
     }

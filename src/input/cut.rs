@@ -98,10 +98,7 @@ impl Cutter {
 
     /// Takes the first bytes of `data`: how many, and the segment that they finish, if they do. Takes all if they don't.
     pub(super) fn feed(&mut self, data: &[u8]) -> (usize, Option<Segment>) {
-        let mut filling = self
-            .filling
-            .take()
-            .expect("a buffer is given before data is fed");
+        let mut filling = self.filling.take().expect("a buffer is given before data is fed");
         let mut taken = 0;
         while taken < data.len() {
             let step = self.step(&mut filling, &data[taken..]);
@@ -123,12 +120,8 @@ impl Cutter {
     /// Gives out all that is left of a source, if there is any: its last line is whole without a newline.
     pub(super) fn finish(&mut self) -> Option<Segment> {
         let filling = self.filling.take_if(|filling| !filling.is_empty())?;
-        let close = self
-            .oversized
-            .map_or(Close::All, |line_bytes| Close::Oversized {
-                line_bytes,
-                with_newline: 0,
-            });
+        let close =
+            self.oversized.map_or(Close::All, |line_bytes| Close::Oversized { line_bytes, with_newline: 0 });
         Some(self.close(filling, close))
     }
 
@@ -136,11 +129,7 @@ impl Cutter {
         if let Some(line_bytes) = self.oversized {
             return self.pass_over(filling, data, line_bytes);
         }
-        let SegmentLimits {
-            segment_bytes,
-            line_max_bytes,
-            ..
-        } = self.limits;
+        let SegmentLimits { segment_bytes, line_max_bytes, .. } = self.limits;
         let line_bytes = filling.len() - self.whole_bytes;
         let line_room = line_max_bytes - line_bytes;
         let room = segment_bytes.saturating_sub(filling.len());
@@ -152,10 +141,7 @@ impl Cutter {
             return Step::went_on(taken, self.is_full());
         }
         if self.whole_bytes > 0 && (room == 0 || data[0] != b'\n') {
-            return Step {
-                taken: 0,
-                close: Some(Close::WholeLines),
-            };
+            return Step { taken: 0, close: Some(Close::WholeLines) };
         }
         if line_room == 0 {
             if data[0] == b'\n' {
@@ -182,13 +168,7 @@ impl Cutter {
         let line_bytes = line_bytes + rest.len() as u64;
         self.oversized = Some(line_bytes);
         match newline {
-            Some(at) => Step {
-                taken: at + 1,
-                close: Some(Close::Oversized {
-                    line_bytes,
-                    with_newline: 1,
-                }),
-            },
+            Some(at) => Step { taken: at + 1, close: Some(Close::Oversized { line_bytes, with_newline: 1 }) },
             None => Step::went_on(data.len(), false),
         }
     }
@@ -220,10 +200,7 @@ impl Cutter {
                 (bytes.len() as u64, self.whole_lines, None)
             }
             Close::All => (bytes.len() as u64, self.whole_lines, None),
-            Close::Oversized {
-                line_bytes,
-                with_newline,
-            } => (line_bytes + with_newline, 1, Some(line_bytes)),
+            Close::Oversized { line_bytes, with_newline } => (line_bytes + with_newline, 1, Some(line_bytes)),
         };
         let segment = Segment {
             number: self.number,
@@ -251,10 +228,7 @@ struct Step {
 
 impl Step {
     fn went_on(taken: usize, full: bool) -> Self {
-        Self {
-            taken,
-            close: full.then_some(Close::WholeLines),
-        }
+        Self { taken, close: full.then_some(Close::WholeLines) }
     }
 }
 

@@ -65,19 +65,12 @@ impl Decoder {
                     bytes = count;
                     Ok(Then::More)
                 }
-                Err(cause) => Err(Break {
-                    breakage: Breakage::Read,
-                    raw_offset: raw.taken(),
-                    cause,
-                }),
+                Err(cause) => Err(Break { breakage: Breakage::Read, raw_offset: raw.taken(), cause }),
             },
             Self::Gzip(gzip) => gzip.fill(raw, out, &mut bytes),
             Self::Zstd(zstd) => zstd.fill(raw, out, &mut bytes),
         };
-        Filled {
-            bytes,
-            then: then.unwrap_or_else(Then::Broken),
-        }
+        Filled { bytes, then: then.unwrap_or_else(Then::Broken) }
     }
 }
 
@@ -101,11 +94,7 @@ fn supply(raw: &mut RawInput, wanted: usize, bytes: usize) -> Result<Supply, Bre
             return Ok(Supply::Later);
         }
         let raw_offset = raw.taken() + raw.buffered().len() as u64;
-        raw.refill().map_err(|cause| Break {
-            breakage: Breakage::Read,
-            raw_offset,
-            cause,
-        })?;
+        raw.refill().map_err(|cause| Break { breakage: Breakage::Read, raw_offset, cause })?;
     }
     Ok(Supply::Ready)
 }
@@ -119,15 +108,8 @@ fn cut_short(packing: Packing, raw: &RawInput) -> Break {
 }
 
 fn trailing(packing: Packing, raw: &RawInput) -> Break {
-    let cause = io::Error::new(
-        io::ErrorKind::InvalidData,
-        "no magic number where another part could begin",
-    );
-    Break {
-        breakage: Breakage::Trailing(packing),
-        raw_offset: raw.taken(),
-        cause,
-    }
+    let cause = io::Error::new(io::ErrorKind::InvalidData, "no magic number where another part could begin");
+    Break { breakage: Breakage::Trailing(packing), raw_offset: raw.taken(), cause }
 }
 
 /// gzip, member after member; zero bytes after the last (a tape's padding) are skipped.
@@ -149,18 +131,10 @@ const GZIP_WINDOW_BITS: u8 = 15;
 
 impl Gzip {
     fn new() -> Self {
-        Self {
-            inflate: Decompress::new_gzip(GZIP_WINDOW_BITS),
-            place: GzipPlace::Between,
-        }
+        Self { inflate: Decompress::new_gzip(GZIP_WINDOW_BITS), place: GzipPlace::Between }
     }
 
-    fn fill(
-        &mut self,
-        raw: &mut RawInput,
-        out: &mut [u8],
-        bytes: &mut usize,
-    ) -> Result<Then, Break> {
+    fn fill(&mut self, raw: &mut RawInput, out: &mut [u8], bytes: &mut usize) -> Result<Then, Break> {
         while *bytes < out.len() {
             match self.place {
                 GzipPlace::Between => match supply(raw, format::GZIP.len(), *bytes)? {
@@ -210,9 +184,7 @@ impl Gzip {
         bytes: &mut usize,
     ) -> Result<Option<Then>, Break> {
         let (in_before, out_before) = (self.inflate.total_in(), self.inflate.total_out());
-        let result =
-            self.inflate
-                .decompress(raw.buffered(), &mut out[*bytes..], FlushDecompress::None);
+        let result = self.inflate.decompress(raw.buffered(), &mut out[*bytes..], FlushDecompress::None);
         // The totals hold after an error, too.
         let taken = to_usize(self.inflate.total_in() - in_before);
         let given = to_usize(self.inflate.total_out() - out_before);
@@ -233,11 +205,7 @@ impl Gzip {
             },
             Err(error) => {
                 let cause = io::Error::new(io::ErrorKind::InvalidData, error);
-                Err(Break {
-                    breakage: Breakage::Damaged(Packing::Gzip),
-                    raw_offset: raw.taken(),
-                    cause,
-                })
+                Err(Break { breakage: Breakage::Damaged(Packing::Gzip), raw_offset: raw.taken(), cause })
             }
         }
     }
@@ -276,19 +244,10 @@ const ZSTD_BLOCK_HEADER_BYTES: usize = 3;
 
 impl Zstd {
     fn new() -> Self {
-        Self {
-            context: DCtx::create(),
-            place: ZstdPlace::Between,
-            output: ZstdOutput::Given,
-        }
+        Self { context: DCtx::create(), place: ZstdPlace::Between, output: ZstdOutput::Given }
     }
 
-    fn fill(
-        &mut self,
-        raw: &mut RawInput,
-        out: &mut [u8],
-        bytes: &mut usize,
-    ) -> Result<Then, Break> {
+    fn fill(&mut self, raw: &mut RawInput, out: &mut [u8], bytes: &mut usize) -> Result<Then, Break> {
         while *bytes < out.len() {
             let ZstdPlace::Unit { left, .. } = self.place else {
                 match supply(raw, ZSTD_MAGIC_BYTES, *bytes)? {
@@ -297,13 +256,8 @@ impl Zstd {
                     Supply::Ended if format::may_begin_zstd(raw.buffered()) => {
                         return Err(cut_short(Packing::Zstd, raw));
                     }
-                    Supply::Ready
-                        if format::may_begin_zstd(&raw.buffered()[..ZSTD_MAGIC_BYTES]) =>
-                    {
-                        self.place = ZstdPlace::Unit {
-                            start: raw.taken(),
-                            left: ZSTD_MAGIC_BYTES,
-                        };
+                    Supply::Ready if format::may_begin_zstd(&raw.buffered()[..ZSTD_MAGIC_BYTES]) => {
+                        self.place = ZstdPlace::Unit { start: raw.taken(), left: ZSTD_MAGIC_BYTES };
                     }
                     Supply::Ended | Supply::Ready => return Err(trailing(Packing::Zstd, raw)),
                 }
@@ -345,45 +299,23 @@ impl Zstd {
         match result {
             Ok(hint) => {
                 raw.take(taken);
-                self.output = if bytes + given == room {
-                    ZstdOutput::Pending
-                } else {
-                    ZstdOutput::Given
-                };
+                self.output = if bytes + given == room { ZstdOutput::Pending } else { ZstdOutput::Given };
                 self.place = match (hint, left - taken) {
                     (0, _) => ZstdPlace::Between,
                     (_, 0) => {
-                        let ahead = if hint > ZSTD_BLOCK_HEADER_BYTES {
-                            ZSTD_BLOCK_HEADER_BYTES
-                        } else {
-                            0
-                        };
-                        ZstdPlace::Unit {
-                            start: raw.taken(),
-                            left: hint - ahead,
-                        }
+                        let ahead = if hint > ZSTD_BLOCK_HEADER_BYTES { ZSTD_BLOCK_HEADER_BYTES } else { 0 };
+                        ZstdPlace::Unit { start: raw.taken(), left: hint - ahead }
                     }
                     (_, left) => ZstdPlace::Unit { start, left },
                 };
                 Ok((taken, given))
             }
             Err(code) => {
-                let too_wide = zstd_safe::is_error_kind(
-                    code,
-                    ZSTD_ErrorCode::ZSTD_error_frameParameter_windowTooLarge,
-                );
-                let breakage = if too_wide {
-                    Breakage::Window
-                } else {
-                    Breakage::Damaged(Packing::Zstd)
-                };
-                let cause =
-                    io::Error::new(io::ErrorKind::InvalidData, zstd_safe::get_error_name(code));
-                Err(Break {
-                    breakage,
-                    raw_offset: start,
-                    cause,
-                })
+                let too_wide =
+                    zstd_safe::is_error_kind(code, ZSTD_ErrorCode::ZSTD_error_frameParameter_windowTooLarge);
+                let breakage = if too_wide { Breakage::Window } else { Breakage::Damaged(Packing::Zstd) };
+                let cause = io::Error::new(io::ErrorKind::InvalidData, zstd_safe::get_error_name(code));
+                Err(Break { breakage, raw_offset: start, cause })
             }
         }
     }

@@ -114,8 +114,7 @@ impl Breakage {
         match self {
             Self::Read => "see to the cause, then run the same command again".to_owned(),
             Self::CutShort(_) | Self::Damaged(_) => {
-                "what came before it was read; get a sound copy and run the same command again"
-                    .to_owned()
+                "what came before it was read; get a sound copy and run the same command again".to_owned()
             }
             Self::Trailing(packing) => {
                 let decoder = match packing {
@@ -175,10 +174,7 @@ mod tests {
     #[test]
     fn errors_carry_a_command_that_can_be_pasted() {
         fn check(input: &Source, format: Foreign, expected: &str) {
-            let error = InputError::Foreign {
-                input: input.clone(),
-                format,
-            };
+            let error = InputError::Foreign { input: input.clone(), format };
             assert_eq!(error.to_string(), expected);
         }
         let plain = Source::File("d/a.ndjson.xz".into());

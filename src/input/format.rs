@@ -85,10 +85,7 @@ pub(super) enum Head {
 /// pipe that gives one byte and waits is plain as soon as that byte says so.
 pub(super) fn sniff(first: &[u8], head: Head) -> Option<Format> {
     for (magic, format) in MAGICS {
-        let fits = magic
-            .iter()
-            .zip(first)
-            .all(|(&(value, mask), byte)| byte & mask == value);
+        let fits = magic.iter().zip(first).all(|(&(value, mask), byte)| byte & mask == value);
         if fits && first.len() >= magic.len() {
             return Some(*format);
         }
@@ -104,12 +101,9 @@ pub(super) const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// Whether a zstd or a skippable frame may begin so; of fewer than four bytes, whether it still may.
 pub(super) fn may_begin_zstd(bytes: &[u8]) -> bool {
-    [ZSTD_FRAME, ZSTD_SKIPPABLE].iter().any(|magic| {
-        magic
-            .iter()
-            .zip(bytes)
-            .all(|(&(value, mask), byte)| byte & mask == value)
-    })
+    [ZSTD_FRAME, ZSTD_SKIPPABLE]
+        .iter()
+        .any(|magic| magic.iter().zip(bytes).all(|(&(value, mask), byte)| byte & mask == value))
 }
 
 /// A first byte: the value it has under the mask.
@@ -122,78 +116,30 @@ const ZSTD_SKIPPABLE: &[Masked] = &[(0x50, 0xf0), (0x2a, 0xff), (0x4d, 0xff), (0
 
 /// In this order: what begins like another comes before it.
 const MAGICS: &[(&[Masked], Format)] = &[
-    (
-        &[(GZIP[0], 0xff), (GZIP[1], 0xff)],
-        Format::Packed(Packing::Gzip),
-    ),
+    (&[(GZIP[0], 0xff), (GZIP[1], 0xff)], Format::Packed(Packing::Gzip)),
     (ZSTD_FRAME, Format::Packed(Packing::Zstd)),
     (ZSTD_SKIPPABLE, Format::Packed(Packing::Zstd)),
     (
-        &[
-            (0xfd, 0xff),
-            (b'7', 0xff),
-            (b'z', 0xff),
-            (b'X', 0xff),
-            (b'Z', 0xff),
-            (0, 0xff),
-        ],
+        &[(0xfd, 0xff), (b'7', 0xff), (b'z', 0xff), (b'X', 0xff), (b'Z', 0xff), (0, 0xff)],
         Format::Foreign(Foreign::Xz),
     ),
     // "BZh", the level as a digit, and the first byte of a block or of the end: a line of text may begin with the letters.
     (
-        &[
-            (b'B', 0xff),
-            (b'Z', 0xff),
-            (b'h', 0xff),
-            (0x30, 0xf0),
-            (0x31, 0xff),
-            (0x41, 0xff),
-        ],
+        &[(b'B', 0xff), (b'Z', 0xff), (b'h', 0xff), (0x30, 0xf0), (0x31, 0xff), (0x41, 0xff)],
         Format::Foreign(Foreign::Bzip2),
     ),
     (
-        &[
-            (b'B', 0xff),
-            (b'Z', 0xff),
-            (b'h', 0xff),
-            (0x30, 0xf0),
-            (0x17, 0xff),
-            (0x72, 0xff),
-        ],
+        &[(b'B', 0xff), (b'Z', 0xff), (b'h', 0xff), (0x30, 0xf0), (0x17, 0xff), (0x72, 0xff)],
         Format::Foreign(Foreign::Bzip2),
     ),
-    (
-        &[(b'P', 0xff), (b'K', 0xff), (3, 0xff), (4, 0xff)],
-        Format::Foreign(Foreign::Zip),
-    ),
-    (
-        &[(b'P', 0xff), (b'K', 0xff), (5, 0xff), (6, 0xff)],
-        Format::Foreign(Foreign::Zip),
-    ),
-    (
-        &[(0x04, 0xff), (0x22, 0xff), (0x4d, 0xff), (0x18, 0xff)],
-        Format::Foreign(Foreign::Lz4),
-    ),
-    (
-        &[(0x02, 0xff), (0x21, 0xff), (0x4c, 0xff), (0x18, 0xff)],
-        Format::Foreign(Foreign::Lz4),
-    ),
-    (
-        &[(0xff, 0xff), (0xfe, 0xff), (0, 0xff), (0, 0xff)],
-        Format::Foreign(Foreign::Utf32),
-    ),
-    (
-        &[(0, 0xff), (0, 0xff), (0xfe, 0xff), (0xff, 0xff)],
-        Format::Foreign(Foreign::Utf32),
-    ),
-    (
-        &[(0xff, 0xff), (0xfe, 0xff)],
-        Format::Foreign(Foreign::Utf16),
-    ),
-    (
-        &[(0xfe, 0xff), (0xff, 0xff)],
-        Format::Foreign(Foreign::Utf16),
-    ),
+    (&[(b'P', 0xff), (b'K', 0xff), (3, 0xff), (4, 0xff)], Format::Foreign(Foreign::Zip)),
+    (&[(b'P', 0xff), (b'K', 0xff), (5, 0xff), (6, 0xff)], Format::Foreign(Foreign::Zip)),
+    (&[(0x04, 0xff), (0x22, 0xff), (0x4d, 0xff), (0x18, 0xff)], Format::Foreign(Foreign::Lz4)),
+    (&[(0x02, 0xff), (0x21, 0xff), (0x4c, 0xff), (0x18, 0xff)], Format::Foreign(Foreign::Lz4)),
+    (&[(0xff, 0xff), (0xfe, 0xff), (0, 0xff), (0, 0xff)], Format::Foreign(Foreign::Utf32)),
+    (&[(0, 0xff), (0, 0xff), (0xfe, 0xff), (0xff, 0xff)], Format::Foreign(Foreign::Utf32)),
+    (&[(0xff, 0xff), (0xfe, 0xff)], Format::Foreign(Foreign::Utf16)),
+    (&[(0xfe, 0xff), (0xff, 0xff)], Format::Foreign(Foreign::Utf16)),
 ];
 
 #[cfg(test)]
@@ -203,16 +149,8 @@ mod tests {
     #[test]
     fn formats_are_told_by_their_first_bytes() {
         fn check(first: &[u8], while_open: Option<Format>, when_whole: Format) {
-            assert_eq!(
-                sniff(first, Head::Open),
-                while_open,
-                "{first:x?}, more may come"
-            );
-            assert_eq!(
-                sniff(first, Head::Whole),
-                Some(when_whole),
-                "{first:x?}, no more"
-            );
+            assert_eq!(sniff(first, Head::Open), while_open, "{first:x?}, more may come");
+            assert_eq!(sniff(first, Head::Whole), Some(when_whole), "{first:x?}, no more");
         }
         fn sure(first: &[u8], format: Format) {
             check(first, Some(format), format);

@@ -21,11 +21,7 @@ pub(super) struct RawInput {
 }
 
 impl RawInput {
-    pub(super) fn new(
-        reader: Box<dyn Read>,
-        counters: Arc<ReadCounters>,
-        buffer_bytes: usize,
-    ) -> Self {
+    pub(super) fn new(reader: Box<dyn Read>, counters: Arc<ReadCounters>, buffer_bytes: usize) -> Self {
         Self {
             reader,
             counters,
@@ -75,11 +71,7 @@ impl RawInput {
             return Err(error);
         }
         if !self.ended {
-            let count = read_some(
-                &mut *self.reader,
-                &mut self.buffer[self.end..],
-                &self.counters,
-            )?;
+            let count = read_some(&mut *self.reader, &mut self.buffer[self.end..], &self.counters)?;
             self.end += count;
             self.ended = count == 0;
         }

@@ -86,11 +86,7 @@ pub(super) struct ReaderShape {
 
 impl Default for ReaderShape {
     fn default() -> Self {
-        Self {
-            piece_bytes: 256 << 10,
-            pieces: 8,
-            raw_bytes: 256 << 10,
-        }
+        Self { piece_bytes: 256 << 10, pieces: 8, raw_bytes: 256 << 10 }
     }
 }
 
@@ -103,9 +99,7 @@ where
     let (message_sender, messages) = bounded(shape.pieces + 1);
     let (spares, spare_receiver) = bounded(shape.pieces);
     for _ in 0..shape.pieces {
-        spares
-            .send(vec![0; shape.piece_bytes])
-            .expect("the receiver is in this function");
+        spares.send(vec![0; shape.piece_bytes]).expect("the receiver is in this function");
     }
     let counters = Arc::new(ReadCounters::default());
     let mut link = Link {
@@ -114,18 +108,12 @@ where
         counters: Arc::clone(&counters),
         raw_bytes: shape.raw_bytes,
     };
-    thread::Builder::new()
-        .name("reader".to_owned())
-        .spawn(move || {
-            if link.read_all(&sources, open).is_err() {
-                log::debug!("the reader ends early: nobody takes what it reads");
-            }
-        })?;
-    Ok(Reader {
-        messages,
-        spares,
-        counters,
-    })
+    thread::Builder::new().name("reader".to_owned()).spawn(move || {
+        if link.read_all(&sources, open).is_err() {
+            log::debug!("the reader ends early: nobody takes what it reads");
+        }
+    })?;
+    Ok(Reader { messages, spares, counters })
 }
 
 /// Nobody takes what is read any more.
@@ -162,19 +150,14 @@ impl Link {
             Format::Plain => None,
             Format::Packed(packing) => Some(packing),
             Format::Foreign(format) => {
-                return Ok(Some(InputError::Foreign {
-                    input: source.clone(),
-                    format,
-                }));
+                return Ok(Some(InputError::Foreign { input: source.clone(), format }));
             }
         };
         let mut decoder = Decoder::new(packing);
         let mut text_offset = 0;
         let mut spare = None;
         loop {
-            let mut piece = spare
-                .take()
-                .map_or_else(|| self.spares.recv().map_err(|_| Gone), Ok)?;
+            let mut piece = spare.take().map_or_else(|| self.spares.recv().map_err(|_| Gone), Ok)?;
             let filled = decoder.fill(&mut raw, &mut piece);
             text_offset += filled.bytes as u64;
             if filled.bytes > 0 {
@@ -185,11 +168,7 @@ impl Link {
             match filled.then {
                 Then::More => {}
                 Then::End => return Ok(None),
-                Then::Broken(Break {
-                    breakage,
-                    raw_offset,
-                    cause,
-                }) => {
+                Then::Broken(Break { breakage, raw_offset, cause }) => {
                     return Ok(Some(InputError::Broken {
                         input: source.clone(),
                         breakage,
@@ -203,9 +182,7 @@ impl Link {
     }
 
     fn send_piece(&self, piece: Vec<u8>, len: usize) -> Result<(), Gone> {
-        self.counters
-            .bytes_uncompressed
-            .fetch_add(len as u64, Ordering::Relaxed);
+        self.counters.bytes_uncompressed.fetch_add(len as u64, Ordering::Relaxed);
         self.send(Message::Piece(piece, len))
     }
 

@@ -136,11 +136,7 @@ impl Segmenter {
                 }
                 State::Running | State::Stopping => {}
             }
-            let segment = if self.piece.is_some() {
-                self.cut_piece()
-            } else {
-                self.go_on()
-            };
+            let segment = if self.piece.is_some() { self.cut_piece() } else { self.go_on() };
             if let Some(segment) = segment {
                 if self.state == State::Stopping {
                     self.state = State::Stopped;
@@ -179,11 +175,7 @@ impl Segmenter {
                 None
             }
             Event::Message(Message::Piece(bytes, end)) => {
-                self.piece = Some(Piece {
-                    bytes,
-                    start: 0,
-                    end,
-                });
+                self.piece = Some(Piece { bytes, start: 0, end });
                 None
             }
             Event::Message(Message::Closed(failure)) => {
@@ -195,9 +187,7 @@ impl Segmenter {
                 None
             }
             Event::ReaderLost => {
-                self.failure = Some(InputError::ReaderLost {
-                    input: self.cutter.source().to_owned(),
-                });
+                self.failure = Some(InputError::ReaderLost { input: self.cutter.source().to_owned() });
                 let last = self.finish_source();
                 self.state = State::Ended;
                 last

@@ -27,17 +27,11 @@ impl Source {
         let Self::File(path) = self else {
             return Ok(());
         };
-        let kind = fs::metadata(path)
-            .map_err(|cause| InputError::opening(self, cause))?
-            .file_type();
+        let kind = fs::metadata(path).map_err(|cause| InputError::opening(self, cause))?.file_type();
         if kind.is_dir() {
-            Err(InputError::Folder {
-                input: self.clone(),
-            })
+            Err(InputError::Folder { input: self.clone() })
         } else if kind.is_file() {
-            File::open(path)
-                .map(drop)
-                .map_err(|cause| InputError::opening(self, cause))
+            File::open(path).map(drop).map_err(|cause| InputError::opening(self, cause))
         } else {
             access(path, AccessFlags::R_OK).map_err(|errno| InputError::opening(self, errno.into()))
         }
@@ -49,25 +43,18 @@ impl Source {
             // A descriptor of its own, because the standard library's handle puts a small buffer before every read.
             Self::Stdin => io::stdin().as_fd().try_clone_to_owned().map(File::from),
             Self::File(path) if path.is_dir() => {
-                return Err(InputError::Folder {
-                    input: self.clone(),
-                });
+                return Err(InputError::Folder { input: self.clone() });
             }
             Self::File(path) => File::open(path),
         };
-        file.map(|file| Box::new(file) as Box<dyn Read>)
-            .map_err(|cause| InputError::opening(self, cause))
+        file.map(|file| Box::new(file) as Box<dyn Read>).map_err(|cause| InputError::opening(self, cause))
     }
 }
 
 impl From<&Path> for Source {
     /// What was typed: `-` is standard input, all else a path.
     fn from(typed: &Path) -> Self {
-        if typed == Path::new("-") {
-            Self::Stdin
-        } else {
-            Self::File(typed.to_owned())
-        }
+        if typed == Path::new("-") { Self::Stdin } else { Self::File(typed.to_owned()) }
     }
 }
 
@@ -93,11 +80,7 @@ mod tests {
         }
         check("-", &Source::Stdin, "<stdin>");
         check("./-", &Source::File("./-".into()), "./-");
-        check(
-            "a/b.ndjson",
-            &Source::File("a/b.ndjson".into()),
-            "a/b.ndjson",
-        );
+        check("a/b.ndjson", &Source::File("a/b.ndjson".into()), "a/b.ndjson");
     }
 
     #[test]
@@ -109,22 +92,13 @@ mod tests {
             assert_eq!(source.open().err().unwrap().to_string(), expected);
         }
         let folder = tempfile::tempdir().unwrap();
-        check(
-            folder.path(),
-            "PATH is a folder: name the files in it, such as PATH/*.ndjson",
-        );
+        check(folder.path(), "PATH is a folder: name the files in it, such as PATH/*.ndjson");
         let missing = folder.path().join("missing.ndjson");
-        check(
-            &missing,
-            "PATH: there is no such file: check the path, or name '-' for standard input",
-        );
+        check(&missing, "PATH: there is no such file: check the path, or name '-' for standard input");
         let file = folder.path().join("there.ndjson");
         fs::write(&file, "{}").unwrap();
         let beneath_a_file = file.join("x");
-        check(
-            &beneath_a_file,
-            "PATH cannot be opened: see to the cause, then run the same command again",
-        );
+        check(&beneath_a_file, "PATH cannot be opened: see to the cause, then run the same command again");
         assert!(Source::File(file).check().is_ok());
         assert!(Source::Stdin.check().is_ok());
     }
@@ -132,10 +106,8 @@ mod tests {
     #[test]
     fn a_lacking_right_is_named() {
         // Made from the error itself: whoever runs the tests may be allowed to read everything.
-        let error = InputError::opening(
-            &Source::File("kept.ndjson".into()),
-            io::ErrorKind::PermissionDenied.into(),
-        );
+        let error =
+            InputError::opening(&Source::File("kept.ndjson".into()), io::ErrorKind::PermissionDenied.into());
         assert_eq!(
             error.to_string(),
             "kept.ndjson: no right to read it: run as a user who may, or give the right with 'chmod u+r kept.ndjson'"

@@ -147,7 +147,7 @@ impl Parts {
             self.lines += 1;
             match text {
                 Some(text) => {
-                    self.read(preparer, &text[range.clone()], range, number, &mut event, &mut encoder)
+                    self.read(preparer, &text[range.clone()], range, number, &mut event, &mut encoder);
                 }
                 None => match simdutf8::compat::from_utf8(&bytes[range.clone()]) {
                     Ok(line) => self.read(preparer, line, range, number, &mut event, &mut encoder),

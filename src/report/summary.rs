@@ -97,7 +97,7 @@ struct Json<'s> {
 
 impl Summary {
     /// One JSON object, without a newline.
-    pub fn to_json(&self) -> String {
+    pub fn to_json(&self) -> serde_json::Result<String> {
         let counts = &self.counts;
         let json = Json {
             status: self.status,
@@ -123,7 +123,7 @@ impl Summary {
             rejects_file: self.rejects_file.as_ref().map(|path| path.to_string_lossy().into_owned()),
             error: self.error.as_deref(),
         };
-        serde_json::to_string(&json).expect("numbers and texts can be written as JSON")
+        serde_json::to_string(&json)
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a rate needs no more than 15 digits")]

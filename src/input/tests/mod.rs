@@ -54,32 +54,18 @@ impl Bench {
         let (asking, asked) = unbounded();
         let open = move |_: &Source| {
             let (steps, asked) = (script.clone(), asking.clone());
-            Ok(Box::new(Script {
-                steps,
-                asked,
-                rest: Vec::new(),
-            }) as Box<dyn Read>)
+            Ok(Box::new(Script { steps, asked, rest: Vec::new() }) as Box<dyn Read>)
         };
         let reader = spawn_with(vec![Source::Stdin], shape, open).unwrap();
         let (buffers, free) = unbounded();
         buffers.send(Vec::new()).unwrap();
         let (stop, stopped) = bounded(1);
         let segmenter = Segmenter::new(reader, limits, free, stopped);
-        Self {
-            steps: Some(steps),
-            asked,
-            segmenter,
-            buffers: Some(buffers),
-            stop: Some(stop),
-        }
+        Self { steps: Some(steps), asked, segmenter, buffers: Some(buffers), stop: Some(stop) }
     }
 
     fn send(&self, text: impl AsRef<[u8]>) {
-        self.steps
-            .as_ref()
-            .unwrap()
-            .send(Ok(text.as_ref().to_vec()))
-            .unwrap();
+        self.steps.as_ref().unwrap().send(Ok(text.as_ref().to_vec())).unwrap();
     }
 
     fn fail(&self, kind: io::ErrorKind) {
@@ -109,14 +95,7 @@ impl Bench {
 fn show(next: Next, buffers: Option<&Sender<Vec<u8>>>) -> String {
     match next {
         Next::Segment(segment) => {
-            let Segment {
-                number,
-                first_line,
-                byte_offset,
-                bytes,
-                oversized,
-                ..
-            } = segment;
+            let Segment { number, first_line, byte_offset, bytes, oversized, .. } = segment;
             let text = String::from_utf8_lossy(&bytes).into_owned();
             if let Some(buffers) = buffers {
                 buffers.send(bytes).unwrap();
@@ -125,12 +104,9 @@ fn show(next: Next, buffers: Option<&Sender<Vec<u8>>>) -> String {
             format!("{number}: line {first_line} at {byte_offset}{oversized} {text:?}")
         }
         Next::SourceFailed(error) => match error {
-            InputError::Broken {
-                breakage,
-                text_offset,
-                raw_offset,
-                ..
-            } => format!("{breakage:?} at {text_offset} of {raw_offset}"),
+            InputError::Broken { breakage, text_offset, raw_offset, .. } => {
+                format!("{breakage:?} at {text_offset} of {raw_offset}")
+            }
             other => other.to_string(),
         },
         Next::Stopped => "stopped".to_owned(),
@@ -139,11 +115,7 @@ fn show(next: Next, buffers: Option<&Sender<Vec<u8>>>) -> String {
 }
 
 fn limits(segment_bytes: usize, line_max_bytes: usize) -> SegmentLimits {
-    SegmentLimits {
-        segment_bytes,
-        line_max_bytes,
-        flush_interval: Duration::MAX,
-    }
+    SegmentLimits { segment_bytes, line_max_bytes, flush_interval: Duration::MAX }
 }
 
 fn gzip(text: &[u8]) -> Vec<u8> {
@@ -169,33 +141,13 @@ fn segments_are_the_longest_runs_of_whole_lines() {
     check("", limits(8, 99), &["end"]);
     check("\n", limits(8, 99), &[r#"0: line 1 at 0 "\n""#, "end"]);
     check("abc", limits(8, 99), &[r#"0: line 1 at 0 "abc""#, "end"]);
-    check(
-        "abc\ndef\n",
-        limits(8, 99),
-        &[r#"0: line 1 at 0 "abc\ndef\n""#, "end"],
-    );
-    check(
-        "abc\ndefg",
-        limits(8, 99),
-        &[r#"0: line 1 at 0 "abc\ndefg""#, "end"],
-    );
-    check(
-        "abc\ndefg\n",
-        limits(8, 99),
-        &[
-            r#"0: line 1 at 0 "abc\n""#,
-            r#"1: line 2 at 4 "defg\n""#,
-            "end",
-        ],
-    );
+    check("abc\ndef\n", limits(8, 99), &[r#"0: line 1 at 0 "abc\ndef\n""#, "end"]);
+    check("abc\ndefg", limits(8, 99), &[r#"0: line 1 at 0 "abc\ndefg""#, "end"]);
+    check("abc\ndefg\n", limits(8, 99), &[r#"0: line 1 at 0 "abc\n""#, r#"1: line 2 at 4 "defg\n""#, "end"]);
     check(
         "a\n\u{feff}b\r\n\r\nc",
         limits(9, 99),
-        &[
-            r#"0: line 1 at 0 "a\n\u{feff}b\r\n""#,
-            r#"1: line 3 at 8 "\r\nc""#,
-            "end",
-        ],
+        &[r#"0: line 1 at 0 "a\n\u{feff}b\r\n""#, r#"1: line 3 at 8 "\r\nc""#, "end"],
     );
     check(
         "a\nlonger than it\nb\n",
@@ -211,8 +163,7 @@ fn segments_are_the_longest_runs_of_whole_lines() {
 
 #[test]
 fn a_line_too_long_leaves_its_head_and_its_length() {
-    let short =
-        |expected: &[&str]| check("a\n12345\nb\n123456\nc\n1234567", limits(10, 5), expected);
+    let short = |expected: &[&str]| check("a\n12345\nb\n123456\nc\n1234567", limits(10, 5), expected);
     short(&[
         r#"0: line 1 at 0 "a\n12345\nb\n""#,
         r#"1: line 4 at 10 head of 6 "123456""#,
@@ -223,11 +174,7 @@ fn a_line_too_long_leaves_its_head_and_its_length() {
     let long = "x".repeat(5000);
     let head = format!("0: line 1 at 0 head of 5000 {:?}", &long[..4096]);
     check(format!("{long}\n"), limits(10, 4999), &[&head, "end"]);
-    check(
-        format!("{long}\nb"),
-        limits(9000, 3),
-        &[&head, r#"1: line 2 at 5001 "b""#, "end"],
-    );
+    check(format!("{long}\nb"), limits(9000, 3), &[&head, r#"1: line 2 at 5001 "b""#, "end"]);
     check(
         format!("{long}\n"),
         limits(10, 5000),
@@ -240,26 +187,11 @@ fn compressed_input_is_told_by_its_content() {
     let text = ["0: line 1 at 0 \"a\\nb\\nc\"", "end"];
     let roomy = limits(99, 99);
     check(gzip(b"a\nb\nc"), roomy, &text);
-    check(
-        [gzip(b"a\nb"), gzip(b""), gzip(b"\nc")].concat(),
-        roomy,
-        &text,
-    );
+    check([gzip(b"a\nb"), gzip(b""), gzip(b"\nc")].concat(), roomy, &text);
     check([gzip(b"a\nb\nc"), vec![0; 700]].concat(), roomy, &text);
     check(zstd(b"a\nb\nc"), roomy, &text);
     let skippable = b"\x5a\x2a\x4d\x18\x03\0\0\0abc";
-    check(
-        [
-            &skippable[..],
-            &zstd(b"a\nb"),
-            skippable,
-            &zstd(b""),
-            &zstd(b"\nc"),
-        ]
-        .concat(),
-        roomy,
-        &text,
-    );
+    check([&skippable[..], &zstd(b"a\nb"), skippable, &zstd(b""), &zstd(b"\nc")].concat(), roomy, &text);
     check(gzip(b""), roomy, &["end"]);
     check(zstd(b""), roomy, &["end"]);
     check(b"\x1f", roomy, &["0: line 1 at 0 \"\\u{1f}\"", "end"]);
@@ -271,22 +203,10 @@ fn what_broke_comes_after_what_was_whole() {
     let text = r#"0: line 1 at 0 "a\nb\nc""#;
     let whole = gzip(b"a\nb\nc");
     let len = whole.len();
-    check(
-        &whole[..len - 1],
-        roomy,
-        &[text, &format!("CutShort(Gzip) at 5 of {}", len - 1), "end"],
-    );
+    check(&whole[..len - 1], roomy, &[text, &format!("CutShort(Gzip) at 5 of {}", len - 1), "end"]);
     check(b"\x1f\x8b", roomy, &["CutShort(Gzip) at 0 of 2", "end"]);
-    check(
-        [&whole[..], b"\x1f"].concat(),
-        roomy,
-        &[text, &format!("CutShort(Gzip) at 5 of {len}"), "end"],
-    );
-    check(
-        [&whole[..], b"more"].concat(),
-        roomy,
-        &[text, &format!("Trailing(Gzip) at 5 of {len}"), "end"],
-    );
+    check([&whole[..], b"\x1f"].concat(), roomy, &[text, &format!("CutShort(Gzip) at 5 of {len}"), "end"]);
+    check([&whole[..], b"more"].concat(), roomy, &[text, &format!("Trailing(Gzip) at 5 of {len}"), "end"]);
     check(
         [&whole[..], b"\0\0m"].concat(),
         roomy,
@@ -294,75 +214,40 @@ fn what_broke_comes_after_what_was_whole() {
     );
     let mut damaged = whole;
     damaged[len - 8] ^= 1; // the checksum
-    check(
-        damaged,
-        roomy,
-        &[text, &format!("Damaged(Gzip) at 5 of {}", len - 4), "end"],
-    );
+    check(damaged, roomy, &[text, &format!("Damaged(Gzip) at 5 of {}", len - 4), "end"]);
 
     let whole = zstd(b"a\nb\nc");
     let len = whole.len();
     check(
         &whole[..len - 1],
         roomy,
-        &[
-            r#"0: line 1 at 0 "a\nb\n""#,
-            &format!("CutShort(Zstd) at 4 of {}", len - 1),
-            "end",
-        ],
+        &[r#"0: line 1 at 0 "a\nb\n""#, &format!("CutShort(Zstd) at 4 of {}", len - 1), "end"],
     );
     check(
         [&whole[..], b"\x28\xb5"].concat(),
         roomy,
         &[text, &format!("CutShort(Zstd) at 5 of {len}"), "end"],
     );
-    check(
-        [&whole[..], b"more"].concat(),
-        roomy,
-        &[text, &format!("Trailing(Zstd) at 5 of {len}"), "end"],
-    );
-    check(
-        [&whole[..], b"m"].concat(),
-        roomy,
-        &[text, &format!("Trailing(Zstd) at 5 of {len}"), "end"],
-    );
+    check([&whole[..], b"more"].concat(), roomy, &[text, &format!("Trailing(Zstd) at 5 of {len}"), "end"]);
+    check([&whole[..], b"m"].concat(), roomy, &[text, &format!("Trailing(Zstd) at 5 of {len}"), "end"]);
     // A frame that asks for a window of 2 GiB: descriptor 0, window exponent 21 (RFC 8878, 3.1.1.1.2).
-    check(
-        b"\x28\xb5\x2f\xfd\0\xa8\x01\0\0",
-        roomy,
-        &["Window at 0 of 4", "end"],
-    );
+    check(b"\x28\xb5\x2f\xfd\0\xa8\x01\0\0", roomy, &["Window at 0 of 4", "end"]);
 }
 
 #[test]
 fn a_damaged_zstd_block_loses_none_before_it() {
-    let line = |n: u32| {
-        format!(
-            "{{\"EventId\":{},\"Fame\":{}}}\n",
-            n,
-            u64::from(n) * 7919 % 1_000_003
-        )
-    };
+    let line = |n: u32| format!("{{\"EventId\":{},\"Fame\":{}}}\n", n, u64::from(n) * 7919 % 1_000_003);
     let text: String = (0..20_000).map(line).collect();
     let packed = zstd(text.as_bytes());
     // The last block is cut within: whole blocks of 128 KiB come before it (RFC 8878, 3.1.1.2).
     let mut bench = Bench::new(limits(8 << 20, 8 << 20), ReaderShape::default());
     bench.send(&packed[..packed.len() - 10]);
     bench.end();
-    let Next::Segment(segment) = bench.segmenter.next() else {
-        panic!("no segment")
-    };
+    let Next::Segment(segment) = bench.segmenter.next() else { panic!("no segment") };
     let whole_blocks = text.len() / (128 << 10) * (128 << 10);
     assert!(whole_blocks > 0);
-    assert!(
-        segment.bytes == text.as_bytes()[..whole_blocks],
-        "{} of {whole_blocks}",
-        segment.bytes.len()
-    );
-    assert_eq!(
-        bench.next(),
-        format!("CutShort(Zstd) at {whole_blocks} of {}", packed.len() - 10)
-    );
+    assert!(segment.bytes == text.as_bytes()[..whole_blocks], "{} of {whole_blocks}", segment.bytes.len());
+    assert_eq!(bench.next(), format!("CutShort(Zstd) at {whole_blocks} of {}", packed.len() - 10));
 }
 
 #[test]
@@ -374,26 +259,18 @@ fn a_failing_read_keeps_its_cause_and_its_place() {
     bench.send("c");
     bench.fail(io::ErrorKind::TimedOut);
     assert_eq!(bench.next(), r#"0: line 1 at 0 "a\nbc""#);
-    let Next::SourceFailed(error) = bench.segmenter.next() else {
-        panic!("no failure")
-    };
+    let Next::SourceFailed(error) = bench.segmenter.next() else { panic!("no failure") };
     let expected = "<stdin>: reading failed at byte 4 of its text, byte 4 of the input as it came: see to the cause, then run the same \
                     command again";
     assert_eq!(error.to_string(), expected);
-    let cause = std::error::Error::source(&error)
-        .unwrap()
-        .downcast_ref::<io::Error>()
-        .unwrap();
+    let cause = std::error::Error::source(&error).unwrap().downcast_ref::<io::Error>().unwrap();
     assert_eq!(cause.kind(), io::ErrorKind::TimedOut);
     assert_eq!(bench.all(), ["end"]);
 
     let mut in_the_first_bytes = Bench::new(limits(99, 99), ReaderShape::default());
     in_the_first_bytes.send("B");
     in_the_first_bytes.fail(io::ErrorKind::TimedOut);
-    assert_eq!(
-        in_the_first_bytes.all(),
-        [r#"0: line 1 at 0 "B""#, "Read at 1 of 1", "end"]
-    );
+    assert_eq!(in_the_first_bytes.all(), [r#"0: line 1 at 0 "B""#, "Read at 1 of 1", "end"]);
 }
 
 #[test]
@@ -401,16 +278,8 @@ fn foreign_formats_are_named() {
     let mut bench = Bench::new(limits(99, 99), ReaderShape::default());
     bench.send(b"\xfd7zX");
     bench.send(b"Z\0more");
-    let Next::SourceFailed(error) = bench.segmenter.next() else {
-        panic!("no failure")
-    };
-    assert!(matches!(
-        error,
-        InputError::Foreign {
-            format: Foreign::Xz,
-            ..
-        }
-    ));
+    let Next::SourceFailed(error) = bench.segmenter.next() else { panic!("no failure") };
+    assert!(matches!(error, InputError::Foreign { format: Foreign::Xz, .. }));
     assert_eq!(bench.all(), ["end"]);
 }
 

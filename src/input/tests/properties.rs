@@ -12,12 +12,7 @@ use super::{Bench, gzip, limits, zstd};
 /// A segment as the rules say, or what ended the source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Seen {
-    Segment {
-        first_line: u64,
-        byte_offset: u64,
-        bytes: Vec<u8>,
-        oversized: Option<u64>,
-    },
+    Segment { first_line: u64, byte_offset: u64, bytes: Vec<u8>, oversized: Option<u64> },
     Broken(String),
 }
 
@@ -54,12 +49,7 @@ fn model(text: &[u8], limits: SegmentLimits) -> Vec<Seen> {
         at += line.len() as u64;
     }
     if !open.is_empty() {
-        segments.push(Seen::Segment {
-            first_line,
-            byte_offset,
-            bytes: open,
-            oversized: None,
-        });
+        segments.push(Seen::Segment { first_line, byte_offset, bytes: open, oversized: None });
     }
     segments
 }
@@ -80,30 +70,11 @@ fn run(raw: &[u8], chunks: &[usize], shape: ReaderShape, limits: SegmentLimits) 
     let mut seen = Vec::new();
     loop {
         match bench.segmenter.next() {
-            Next::Segment(Segment {
-                number,
-                source,
-                first_line,
-                byte_offset,
-                bytes,
-                oversized,
-            }) => {
+            Next::Segment(Segment { number, source, first_line, byte_offset, bytes, oversized }) => {
                 assert_eq!((number, &*source), (seen.len() as u64, "<stdin>"));
-                let most = limits
-                    .segment_bytes
-                    .max(limits.line_max_bytes + 1)
-                    .max(2 * 4096);
-                assert!(
-                    bytes.capacity() <= most,
-                    "{} bytes of room",
-                    bytes.capacity()
-                );
-                seen.push(Seen::Segment {
-                    first_line,
-                    byte_offset,
-                    bytes: bytes.clone(),
-                    oversized,
-                });
+                let most = limits.segment_bytes.max(limits.line_max_bytes + 1).max(2 * 4096);
+                assert!(bytes.capacity() <= most, "{} bytes of room", bytes.capacity());
+                seen.push(Seen::Segment { first_line, byte_offset, bytes: bytes.clone(), oversized });
                 bench.buffers.as_ref().unwrap().send(bytes).unwrap();
             }
             Next::SourceFailed(error) => seen.push(Seen::Broken(error.to_string())),
@@ -134,24 +105,13 @@ fn texts() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn sizes() -> impl Strategy<Value = SegmentLimits> {
-    (
-        prop_oneof![1..60usize, 60..900usize, Just(9000)],
-        prop_oneof![1..60usize, 60..7000usize],
-    )
+    (prop_oneof![1..60usize, 60..900usize, Just(9000)], prop_oneof![1..60usize, 60..7000usize])
         .prop_map(|(segment, line)| limits(segment, line))
 }
 
 fn shapes() -> impl Strategy<Value = ReaderShape> {
-    (
-        prop_oneof![1..60usize, Just(5000)],
-        1..4usize,
-        prop_oneof![8..60usize, Just(5000)],
-    )
-        .prop_map(|(piece_bytes, pieces, raw_bytes)| ReaderShape {
-            piece_bytes,
-            pieces,
-            raw_bytes,
-        })
+    (prop_oneof![1..60usize, Just(5000)], 1..4usize, prop_oneof![8..60usize, Just(5000)])
+        .prop_map(|(piece_bytes, pieces, raw_bytes)| ReaderShape { piece_bytes, pieces, raw_bytes })
 }
 
 fn chunks() -> impl Strategy<Value = Vec<usize>> {
@@ -159,12 +119,7 @@ fn chunks() -> impl Strategy<Value = Vec<usize>> {
 }
 
 /// The text compressed in as many parts as there are cuts and one more.
-fn packed(
-    text: &[u8],
-    cuts: &[prop::sample::Index],
-    pack: fn(&[u8]) -> Vec<u8>,
-    between: &[u8],
-) -> Vec<u8> {
+fn packed(text: &[u8], cuts: &[prop::sample::Index], pack: fn(&[u8]) -> Vec<u8>, between: &[u8]) -> Vec<u8> {
     let mut places: Vec<_> = cuts.iter().map(|cut| cut.index(text.len() + 1)).collect();
     places.sort_unstable();
     places.push(text.len());

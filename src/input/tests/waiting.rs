@@ -12,10 +12,7 @@ use super::{Bench, gzip, limits, show};
 
 #[test]
 fn slow_lines_are_given_out_when_they_have_waited() {
-    let slow = SegmentLimits {
-        flush_interval: Duration::from_millis(1),
-        ..limits(99, 99)
-    };
+    let slow = SegmentLimits { flush_interval: Duration::from_millis(1), ..limits(99, 99) };
     for packed in [false, true] {
         let mut bench = Bench::new(slow, ReaderShape::default());
         // A gzip member for each: its text must not wait in the decoder for the next.
@@ -87,9 +84,7 @@ fn told_to_stop_before_anything_came_it_stops() {
 fn told_to_stop_it_does_not_wait_for_a_buffer() {
     let mut bench = Bench::new(limits(2, 99), ReaderShape::default());
     bench.send("a\nb\n");
-    let Next::Segment(kept) = bench.segmenter.next() else {
-        panic!("no segment")
-    };
+    let Next::Segment(kept) = bench.segmenter.next() else { panic!("no segment") };
     assert_eq!(kept.bytes, b"a\n");
     let stopper = stop_when_silent(&mut bench, 1, false);
     assert_eq!(bench.all(), ["stopped"]);
@@ -113,29 +108,17 @@ fn a_reader_that_dies_is_not_the_end_of_the_input() {
     struct Dying;
     impl Read for Dying {
         fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-            assert!(
-                out.len() < 256 << 10,
-                "the reader dies of this, as the test wants"
-            );
+            assert!(out.len() < 256 << 10, "the reader dies of this, as the test wants");
             out[..2].copy_from_slice(b"a\n");
             Ok(2)
         }
     }
-    let shape = ReaderShape {
-        raw_bytes: 64,
-        ..ReaderShape::default()
-    };
+    let shape = ReaderShape { raw_bytes: 64, ..ReaderShape::default() };
     let reader = spawn_with(vec![Source::Stdin], shape, |_| Ok(Box::new(Dying))).unwrap();
     let (buffers, free) = unbounded();
     buffers.send(Vec::new()).unwrap();
     let mut segmenter = Segmenter::new(reader, limits(99, 99), free, never());
-    assert_eq!(
-        show(segmenter.next(), Some(&buffers)),
-        r#"0: line 1 at 0 "a\n""#
-    );
-    assert!(matches!(
-        segmenter.next(),
-        Next::SourceFailed(InputError::ReaderLost { .. })
-    ));
+    assert_eq!(show(segmenter.next(), Some(&buffers)), r#"0: line 1 at 0 "a\n""#);
+    assert!(matches!(segmenter.next(), Next::SourceFailed(InputError::ReaderLost { .. })));
     assert!(matches!(segmenter.next(), Next::End));
 }
