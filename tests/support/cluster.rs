@@ -20,8 +20,9 @@ use nix::unistd::Pid;
 use postgres::{Client, NoTls};
 
 /// Arguments: the programs' folder, the cluster's folder, its settings. Each line of input is a command, each line of output
-/// says how it ended. The server's output goes to a file, so that it holds no pipe of ours.
+/// says how it ended. An answer that nobody reads any more must not end the shell, which has yet to clean up. The server's output goes to a file, so that it holds no pipe of ours.
 const SUPERVISOR: &str = r#"
+trap : PIPE
 bin=$1; folder=$2; data=$2/data
 pg_ctl() { "$bin/pg_ctl" "$@" -D "$data" -w -t 60 >>"$folder/pg_ctl.log" 2>&1 </dev/null; }
 make() {
@@ -35,7 +36,7 @@ while read -r command argument; do
         start) pg_ctl start -l "$folder/server.log" -o "-p $argument" ;;
         stop) pg_ctl stop -m "$argument" ;;
     esac
-    echo "$?"
+    echo "$?" 2>/dev/null
 done
 if [ -e "$data/postmaster.pid" ]; then pg_ctl stop -m immediate; fi
 rm -rf "$folder"

@@ -4,22 +4,37 @@
 //! the shell ends the servers whose data are in the folder and removes it.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-/// Arguments: the folder. SIGQUIT is PostgreSQL's immediate shutdown. The socket's folder may be outside.
+/// Input: the folder, which is no argument, as the shell looks for processes with the folder in their arguments: servers, and
+/// programs that are still making or starting one. SIGQUIT is PostgreSQL's immediate shutdown.
 const JANITOR: &str = r#"
+read -r folder
 while read -r line; do :; done
-find "$1" -name postmaster.pid | while read -r file; do
-    pid=$(sed -n 1p "$file"); socket=$(sed -n 5p "$file")
-    kill -QUIT "$pid" 2>/dev/null
-    tries=0
-    while [ -e "$file" ] && kill -0 "$pid" 2>/dev/null && [ $tries -lt 100 ]; do sleep 0.05; tries=$((tries + 1)); done
-    [ -n "$socket" ] && rmdir "$socket" 2>/dev/null
+signal=QUIT tries=0 sockets=
+while [ $tries -lt 400 ]; do
+    tries=$((tries + 1))
+    [ $tries -eq 200 ] && signal=KILL
+    sockets="$sockets
+$(find "$folder" -name postmaster.pid -exec sed -n 5p {} \; 2>/dev/null)"
+    busy=$(ps -A -o pid= -o args= | while read -r pid args; do
+        case $args in *"$folder"*) echo "$pid" ;; esac
+    done)
+    if [ -n "$busy" ]; then
+        kill -$signal $busy 2>/dev/null
+    else
+        rm -rf "$folder" 2>/dev/null
+        [ -e "$folder" ] || break
+    fi
+    sleep 0.05
 done
-rm -rf "$1"
+printf '%s\n' "$sockets" | while read -r socket; do
+    case $socket in */aegis-kills-*) rm -rf "$socket" ;; esac
+done
 "#;
 
 /// A temporary folder that other users may enter.
@@ -31,9 +46,8 @@ pub(crate) struct Scratch {
 impl Scratch {
     pub(crate) fn new() -> Self {
         let folder = tempfile::Builder::new().prefix("kills-test-").tempdir().expect("a temporary folder");
-        let janitor = Command::new("/bin/sh")
-            .args(["-c", JANITOR, "sh"])
-            .arg(folder.path())
+        let mut janitor = Command::new("/bin/sh")
+            .args(["-c", JANITOR])
             .current_dir("/")
             .process_group(0)
             .stdin(Stdio::piped())
@@ -42,6 +56,8 @@ impl Scratch {
         // Run by root, the servers run as another user, who must get through.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("its mode");
         let path = fs::canonicalize(folder.keep()).expect("its path");
+        let input = janitor.stdin.as_mut().expect("its input");
+        writeln!(input, "{}", path.display()).expect("the shell lives");
         Self { path, janitor }
     }
 
