@@ -116,6 +116,10 @@ pub struct LoadArgs {
     pub(crate) database: DatabaseArgs,
     #[command(flatten)]
     pub(crate) event: EventArgs,
+    /// For an event that is stored already: skip leaves it, update rewrites it if it differs [env: KILLS_ON_CONFLICT]
+    /// [default: skip].
+    #[arg(long, value_name = "MODE")]
+    pub on_conflict: Option<String>,
     /// Load segments again that were loaded before.
     #[arg(long)]
     pub force: bool,

@@ -3,11 +3,13 @@
 //! An option wins over a variable, a variable over the default. A variable that is empty counts as not set.
 
 use crate::cli::{DatabaseArgs, EventArgs, LoadArgs, SchemaArgs, VerifyArgs};
-use crate::database::{Held, PoolSettings, RetryPolicy, Target, TargetError, from_url, from_variables};
+use crate::database::{
+    Held, OnConflict, PoolSettings, RetryPolicy, Target, TargetError, from_url, from_variables,
+};
 use crate::input::{SegmentLimits, Source};
 use crate::kill::{NulPolicy, Server};
 use crate::layout::Layout;
-use crate::pipeline::{PipelineSettings, RejectLimit};
+use crate::pipeline::{PipelineSettings, RejectLimit, Repeats};
 use jiff::SignedDuration;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -172,6 +174,14 @@ impl EventSettings {
     }
 }
 
+fn on_conflict(mode: &str) -> Result<OnConflict, String> {
+    match mode {
+        "skip" => Ok(OnConflict::Skip),
+        "update" => Ok(OnConflict::Update),
+        _ => Err("skip or update is needed".to_owned()),
+    }
+}
+
 fn layout(option: Option<&str>, env: Environment<'_>) -> Result<Layout, SettingError> {
     Ok(env.read(("--layout", option), "KILLS_LAYOUT", Layout::from_str)?.unwrap_or(Layout::Archive))
 }
@@ -187,6 +197,8 @@ pub struct LoadSettings {
     pub event: EventSettings,
     /// The threads and limits.
     pub pipeline: PipelineSettings,
+    /// What is done with events that are stored already.
+    pub on_conflict: OnConflict,
     /// What is done with segments that were loaded before.
     pub held: Held,
     /// When a batch is tried again.
@@ -204,6 +216,9 @@ impl LoadSettings {
             "KILLS_MAX_REJECTS",
             RejectLimit::from_str,
         )?;
+        let on_conflict = env
+            .read(("--on-conflict", args.on_conflict.as_deref()), "KILLS_ON_CONFLICT", on_conflict)?
+            .unwrap_or(OnConflict::Skip);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let pipeline = PipelineSettings {
             workers: env.variable("KILLS_WORKER_CONCURRENCY", 3, |text| number(text, 1..=256))?,
@@ -211,6 +226,10 @@ impl LoadSettings {
             segment: segment_limits(env)?,
             server: event.server,
             nul: event.nul,
+            repeats: match on_conflict {
+                OnConflict::Skip => Repeats::FirstCounts,
+                OnConflict::Update => Repeats::LastCounts,
+            },
             reject_limit,
         };
         Ok(Self {
@@ -218,7 +237,9 @@ impl LoadSettings {
             database: if args.dry_run { None } else { Some(DatabaseSettings::new(&args.database, env)?) },
             event,
             pipeline,
-            held: if args.force { Held::LoadAgain } else { Held::Skip },
+            on_conflict,
+            // What is stored can differ from a segment that was loaded once.
+            held: if args.force || on_conflict == OnConflict::Update { Held::LoadAgain } else { Held::Skip },
             retry: retry(env)?,
             rejects: args.rejects.clone().or_else(|| env.get("KILLS_REJECTS_FILE").map(PathBuf::from)),
         })
@@ -348,6 +369,7 @@ mod tests {
         check("ALBION_SERVER", "west", "americas, europe, asia");
         check("KILLS_LAYOUT", "flat", "archive");
         check("KILLS_NUL", "drop", "reject, strip, replace");
+        check("KILLS_ON_CONFLICT", "merge", "skip or update");
         check("KILLS_MAX_REJECTS", "some", "0.5%");
         check("KILLS_WORKER_CONCURRENCY", "0", "1 to 256");
         check("KILLS_PARSE_THREADS", "-1", "1 to 256");

@@ -80,6 +80,7 @@ fn load(
         layout: settings.event.layout,
         schema: schema_name,
         server: settings.event.server,
+        on_conflict: settings.on_conflict,
         held: settings.held,
         retry: settings.retry,
     };

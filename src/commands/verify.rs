@@ -6,8 +6,8 @@ use crate::cli::VerifyArgs;
 use crate::database::{DatabaseManager, present_ids};
 use crate::error::{CommandError, Ending, in_full};
 use crate::input::{Next, Segmenter, spawn_reader};
-use crate::pipeline::{Prepared, Preparer};
-use crate::settings::{Environment, VerifySettings};
+use crate::pipeline::{Prepared, Preparer, Repeats};
+use crate::settings::{Environment, EventSettings, VerifySettings};
 use anyhow::Context as _;
 use crossbeam_channel::{bounded, never};
 use serde::Serialize;
@@ -60,7 +60,8 @@ fn compare(
     let (give_back, buffers) = bounded(1);
     give_back.send(Vec::new()).context("a channel that is held open here was closed")?;
     let mut segmenter = Segmenter::new(reader, settings.segment, buffers, never());
-    let preparer = Preparer { server: settings.event.server, nul: settings.event.nul };
+    let EventSettings { server, nul, .. } = settings.event;
+    let preparer = Preparer { server, nul, repeats: Repeats::FirstCounts };
     let mut whole = true;
     loop {
         match segmenter.next() {

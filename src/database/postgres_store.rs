@@ -5,6 +5,7 @@ use super::ledger::{Held, Ledger};
 use super::manager::DatabaseManager;
 use super::retry::RetryPolicy;
 use super::store::{Batch, SegmentCounts, SegmentHash, Store, StoreError, Written};
+use super::update::OnConflict;
 use super::write::{Attempt, Mode, Writer};
 use crate::kill::Server;
 use crate::layout::Layout;
@@ -20,6 +21,8 @@ pub struct StoreSettings {
     pub schema: String,
     /// The game server that the events are of.
     pub server: Server,
+    /// What is done with events that are stored already.
+    pub on_conflict: OnConflict,
     /// What is done with segments that were loaded before.
     pub held: Held,
     /// When a batch is tried again.
@@ -43,7 +46,7 @@ impl PostgresStore {
         let ledger = Ledger::new(&settings.schema, server, layout, run, held);
         Self {
             manager,
-            writer: Writer::new(ledger, layout, &settings.schema, server),
+            writer: Writer::new(ledger, layout, &settings.schema, server, settings.on_conflict),
             retry,
             retries: AtomicU64::new(0),
             connection_errors: AtomicU64::new(0),

@@ -44,6 +44,8 @@ pub enum Written {
     Stored {
         /// Events that are new.
         inserted: u64,
+        /// Events that were stored before and differed, where that is asked for.
+        updated: u64,
         /// Events that were stored before, or stand in the segment more than once.
         duplicate: u64,
         /// Events that the database refused.

@@ -10,6 +10,7 @@ use super::classify::{WriteError, copy_error};
 use super::ledger::{Claim, Ledger, SegmentOutcome};
 use super::present::stored_query;
 use super::store::{Batch, Refused, Written};
+use super::update::{OnConflict, Updater};
 use crate::kill::Server;
 use crate::layout::{COPY_HEADER, COPY_TRAILER, Layout, Rows, Table, quote_identifier};
 use postgres::{Client, Transaction};
@@ -40,6 +41,8 @@ pub(super) struct Writer {
     stage: String,
     copy_stage: String,
     merge: String,
+    /// None where stored events are left as they are.
+    updater: Option<Updater>,
 }
 
 #[derive(Debug)]
@@ -55,10 +58,27 @@ pub(super) enum Attempt {
     Collided,
 }
 
+/// How many events were new, and how many were rewritten.
+#[derive(Debug, Clone, Copy, Default)]
+struct Put {
+    inserted: u64,
+    updated: u64,
+}
+
 const STAGE: &str = "pg_temp.aegis_kills_stage";
 
 impl Writer {
-    pub(super) fn new(ledger: Ledger, layout: Layout, schema: &str, server: Server) -> Self {
+    pub(super) fn new(
+        ledger: Ledger,
+        layout: Layout,
+        schema: &str,
+        server: Server,
+        on_conflict: OnConflict,
+    ) -> Self {
+        let updater = match on_conflict {
+            OnConflict::Skip => None,
+            OnConflict::Update => Some(Updater::new(layout, schema, server)),
+        };
         let stored = stored_query(layout, schema, server);
         let schema = quote_identifier(schema);
         let tables = layout.tables();
@@ -67,6 +87,7 @@ impl Writer {
         let name = event.name;
         Self {
             ledger,
+            updater,
             stored,
             stage: format!(
                 "CREATE TEMP TABLE aegis_kills_stage ON COMMIT DROP AS SELECT {columns} FROM {schema}.{name} WITH NO DATA"
@@ -112,15 +133,16 @@ impl Writer {
                 transaction.rollback()?;
                 return Ok(Attempt::Done(Written::Stored {
                     inserted: outcome.inserted,
+                    updated: outcome.updated,
                     duplicate: outcome.duplicate,
                     refused: Vec::new(),
                 }));
             }
         }
         let mut refused = Vec::new();
-        let inserted = match mode {
+        let put = match mode {
             Mode::Direct => match self.direct(&mut transaction, batch)? {
-                Some(inserted) => inserted,
+                Some(put) => put,
                 None => return Ok(Attempt::Collided),
             },
             Mode::Merge => {
@@ -134,49 +156,48 @@ impl Writer {
                 self.narrow(&mut transaction, batch, batch.order, &mut refused)?
             }
         };
+        let Put { inserted, updated } = put;
+        let distinct = batch.order.len() as u64;
         let outcome = SegmentOutcome {
             inserted,
-            duplicate: batch.repeated + batch.order.len() as u64 - inserted - refused.len() as u64,
+            updated,
+            duplicate: batch.repeated + distinct - inserted - updated - refused.len() as u64,
             rejected: batch.rejected + refused.len() as u64,
         };
         self.ledger.settle(&mut transaction, batch, outcome)?;
         transaction.commit()?;
-        Ok(Attempt::Done(Written::Stored { inserted, duplicate: outcome.duplicate, refused }))
+        Ok(Attempt::Done(Written::Stored { inserted, updated, duplicate: outcome.duplicate, refused }))
     }
 
-    /// The number of new events; none where rows were dropped without an error.
+    /// None where rows were dropped without an error.
     fn direct(
         &self,
         transaction: &mut Transaction<'_>,
         batch: &Batch<'_>,
-    ) -> Result<Option<u64>, WriteError> {
+    ) -> Result<Option<Put>, WriteError> {
         let stored = self.stored(transaction, batch.rows, batch.order)?;
-        let fresh: Vec<usize> = batch
-            .order
-            .iter()
-            .copied()
-            .filter(|&event| !stored.contains(&batch.rows.events()[event].id))
-            .collect();
-        if fresh.is_empty() {
-            return Ok(Some(0));
-        }
-        for (table, statements) in self.tables.iter().enumerate() {
-            let copied = copy(transaction, &statements.copy, batch.rows, table, &fresh)?;
-            if table == 0 && copied != fresh.len() as u64 {
-                return Ok(None);
+        let is_stored = |&&event: &&usize| stored.contains(&batch.rows.events()[event].id);
+        let (known, new): (Vec<usize>, Vec<usize>) = batch.order.iter().partition(is_stored);
+        if !new.is_empty() {
+            for (table, statements) in self.tables.iter().enumerate() {
+                let copied = copy(transaction, &statements.copy, batch.rows, table, &new)?;
+                if table == 0 && copied != new.len() as u64 {
+                    return Ok(None);
+                }
             }
         }
-        Ok(Some(fresh.len() as u64))
+        let updated = self.update(transaction, batch.rows, &known)?;
+        Ok(Some(Put { inserted: new.len() as u64, updated }))
     }
 
-    /// The number of new events among `events`; those that neither were new nor are stored were dropped.
+    /// Events that are neither new nor stored were dropped by the tables, and are refused.
     fn merge(
         &self,
         transaction: &mut Transaction<'_>,
         batch: &Batch<'_>,
         events: &[usize],
         refused: &mut Vec<Refused>,
-    ) -> Result<u64, WriteError> {
+    ) -> Result<Put, WriteError> {
         copy(transaction, &self.copy_stage, batch.rows, 0, events)?;
         let rows = transaction.query(&self.merge, &[])?;
         transaction.batch_execute(&format!("TRUNCATE {STAGE}"))?;
@@ -193,14 +214,28 @@ impl Writer {
             }
         }
         let stored = self.stored(transaction, batch.rows, &known)?;
-        refused.extend(known.into_iter().filter(|&event| !stored.contains(&id(event))).map(|event| {
-            Refused {
-                event,
-                sqlstate: None,
-                reason: "a trigger or rule of the table dropped the event".to_owned(),
-            }
+        let (known, dropped): (Vec<usize>, Vec<usize>) =
+            known.into_iter().partition(|&event| stored.contains(&id(event)));
+        let updated = self.update(transaction, batch.rows, &known)?;
+        // Last, as an error above leaves the list as it was.
+        refused.extend(dropped.into_iter().map(|event| Refused {
+            event,
+            sqlstate: None,
+            reason: "a trigger or rule of the table dropped the event".to_owned(),
         }));
-        Ok(new.len() as u64)
+        Ok(Put { inserted: new.len() as u64, updated })
+    }
+
+    fn update(
+        &self,
+        transaction: &mut Transaction<'_>,
+        rows: &Rows,
+        known: &[usize],
+    ) -> Result<u64, WriteError> {
+        match &self.updater {
+            Some(updater) => updater.update(transaction, rows, known),
+            None => Ok(0),
+        }
     }
 
     fn narrow(
@@ -209,15 +244,15 @@ impl Writer {
         batch: &Batch<'_>,
         events: &[usize],
         refused: &mut Vec<Refused>,
-    ) -> Result<u64, WriteError> {
+    ) -> Result<Put, WriteError> {
         if events.is_empty() {
-            return Ok(0);
+            return Ok(Put::default());
         }
         let mut savepoint = transaction.transaction()?;
         let error = match self.merge(&mut savepoint, batch, events, refused) {
-            Ok(inserted) => {
+            Ok(put) => {
                 savepoint.commit()?;
-                return Ok(inserted);
+                return Ok(put);
             }
             Err(error) if error.class() == ErrorClass::Data => error,
             Err(error) => return Err(error),
@@ -225,11 +260,12 @@ impl Writer {
         savepoint.rollback()?;
         if let [event] = events {
             refused.push(refusal(*event, &error));
-            return Ok(0);
+            return Ok(Put::default());
         }
         let (first, second) = events.split_at(events.len() / 2);
-        let inserted = self.narrow(transaction, batch, first, refused)?;
-        Ok(inserted + self.narrow(transaction, batch, second, refused)?)
+        let first = self.narrow(transaction, batch, first, refused)?;
+        let second = self.narrow(transaction, batch, second, refused)?;
+        Ok(Put { inserted: first.inserted + second.inserted, updated: first.updated + second.updated })
     }
 
     /// The ids among `events` that are stored.
@@ -249,7 +285,7 @@ impl Writer {
 }
 
 /// Sends the rows of `events` in one table, and returns how many the database took.
-fn copy(
+pub(super) fn copy(
     transaction: &mut Transaction<'_>,
     statement: &str,
     rows: &Rows,
@@ -271,7 +307,7 @@ fn copy(
     Ok(writer.finish()?)
 }
 
-fn column_list(table: &Table) -> String {
+pub(super) fn column_list(table: &Table) -> String {
     table.columns.iter().map(|column| quote_identifier(column.name)).collect::<Vec<_>>().join(", ")
 }
 

@@ -76,6 +76,17 @@ pub struct Preparer {
     pub server: Server,
     /// What becomes of a NUL.
     pub nul: NulPolicy,
+    /// Which of several events of one id is stored.
+    pub repeats: Repeats,
+}
+
+/// Which of several events of one id in a segment is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeats {
+    /// The first, as a stored event is left as it is.
+    FirstCounts,
+    /// The last, as a stored event is rewritten.
+    LastCounts,
 }
 
 impl Preparer {
@@ -99,13 +110,22 @@ impl Preparer {
             parts.read_lines(self, &segment);
         }
         let Parts { lines, events, rejects, rows, places } = parts;
-        // A stable order of equal ids is the order of the dump, in which the first one counts.
-        let mut order: Vec<usize> = (0..places.len()).collect();
-        order.sort_by_key(|&event| rows.events()[event].id);
-        order.dedup_by_key(|event| rows.events()[*event].id);
+        let order = in_order(&rows, self.repeats);
         let counts = SegmentCounts { lines, events };
         Prepared { segment, hash, counts, rejects, rows, places, order }
     }
+}
+
+/// The events by id, each id once.
+fn in_order(rows: &Rows, repeats: Repeats) -> Vec<usize> {
+    let id = |event: usize| rows.events()[event].id;
+    let mut order: Vec<usize> = (0..rows.events().len()).collect();
+    order.sort_unstable_by_key(|&event| match repeats {
+        Repeats::FirstCounts => (id(event), event),
+        Repeats::LastCounts => (id(event), usize::MAX - event),
+    });
+    order.dedup_by_key(|event| id(*event));
+    order
 }
 
 /// What is gathered while the lines of a segment are read.

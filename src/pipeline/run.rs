@@ -2,7 +2,7 @@
 
 use super::halt::{Halt, HaltReason};
 use super::order::{InFlight, Sequencer};
-use super::prepare::{Prepared, Preparer};
+use super::prepare::{Prepared, Preparer, Repeats};
 use super::rejects::RejectFile;
 use super::tally::{Counts, RejectLimit, Tally};
 use super::write::Writers;
@@ -30,6 +30,8 @@ pub struct PipelineSettings {
     pub server: Server,
     /// What becomes of a NUL.
     pub nul: NulPolicy,
+    /// Which of several events of one id is stored.
+    pub repeats: Repeats,
     /// How many rejects are too many.
     pub reject_limit: Option<RejectLimit>,
 }
@@ -134,7 +136,7 @@ fn spawn_threads(
         .thread_name(|number| format!("parse-{number}"))
         .build()
         .context("the parsing threads can't be started")?;
-    let preparer = Preparer { server: settings.server, nul: settings.nul };
+    let preparer = Preparer { server: settings.server, nul: settings.nul, repeats: settings.repeats };
     thread::scope(|scope| {
         // In the scope, so that the writers see its end however this function is left.
         let (batches, queue) = bounded::<Prepared>(1);
