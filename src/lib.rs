@@ -18,7 +18,7 @@
 //! - [`generate`]: synthetic dumps.
 //! - [`cli`] and [`settings`]: what was typed, and what it comes to.
 //! - [`commands`]: one file a subcommand.
-//! - [`error`]: how a command can end.
+//! - [`error`] and [`causes`]: how a command can end, and how an error is told.
 //!
 //! Imports run one way: commands → report → pipeline → database → layout → kill; `input` and `generate` stand
 //! by themselves.
@@ -39,6 +39,7 @@
 //!
 //! **Invariant: there is no async runtime in this crate.** The `postgres` crate carries one inside each client.
 
+pub mod causes;
 pub mod cli;
 pub mod commands;
 pub mod database;

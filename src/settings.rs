@@ -33,6 +33,19 @@ pub enum SettingError {
     /// Where the database is.
     #[error(transparent)]
     Target(#[from] TargetError),
+    /// Two variables name a database each.
+    #[error(
+        "KILLS_EMBEDDED and DATABASE_URL are both set, and only one database can be written; unset one of them"
+    )]
+    TwoDatabases,
+    /// The file of variables can't be read.
+    #[error("the file .env can't be read")]
+    EnvFile(#[source] std::io::Error),
+    /// The file of variables has a line that is not understood.
+    #[error(
+        "the file .env has a line that can't be understood; NAME=value is the form, in quotes if it has spaces"
+    )]
+    EnvFileLine,
 }
 
 /// The variables of the process, or of a test.
@@ -120,15 +133,17 @@ fn place(args: &DatabaseArgs, env: Environment<'_>) -> Result<DatabasePlace, Set
     if let Some(url) = &args.database_url {
         return target(url);
     }
-    if let Some(dir) = args.embedded.clone().or_else(|| env.get("KILLS_EMBEDDED").map(PathBuf::from)) {
-        return Ok(DatabasePlace::Embedded(dir));
+    if let Some(dir) = &args.embedded {
+        return Ok(DatabasePlace::Embedded(dir.clone()));
     }
-    if let Some(url) = env.get("DATABASE_URL") {
-        return target(&url);
-    }
-    match from_variables(|name| env.get(name))? {
-        Some(target) => Ok(DatabasePlace::Target(Box::new(target))),
-        None => Err(TargetError::Missing.into()),
+    match (env.get("KILLS_EMBEDDED"), env.get("DATABASE_URL")) {
+        (Some(_), Some(_)) => Err(SettingError::TwoDatabases),
+        (Some(dir), None) => Ok(DatabasePlace::Embedded(PathBuf::from(dir))),
+        (None, Some(url)) => target(&url),
+        (None, None) => match from_variables(|name| env.get(name))? {
+            Some(target) => Ok(DatabasePlace::Target(Box::new(target))),
+            None => Err(TargetError::Missing.into()),
+        },
     }
 }
 

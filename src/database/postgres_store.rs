@@ -7,6 +7,7 @@ use super::retry::RetryPolicy;
 use super::store::{Batch, SegmentCounts, SegmentHash, Store, StoreError, Written};
 use super::update::OnConflict;
 use super::write::{Attempt, Mode, Writer};
+use crate::causes::in_full;
 use crate::kill::Server;
 use crate::layout::Layout;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -85,9 +86,9 @@ impl PostgresStore {
                 return Err(StoreError::new(format!("{what} failed"), error));
             }
             log::warn!(
-                "Database operation failed, attempt {attempt}/{}: {what}: {:#}",
+                "Database operation failed, attempt {attempt}/{}: {what}: {}",
                 self.retry.attempts_max,
-                anyhow::Error::new(error)
+                in_full(&error)
             );
             self.retries.fetch_add(1, Ordering::Relaxed);
             std::thread::sleep(self.retry.delay(attempt, fastrand::f64()));

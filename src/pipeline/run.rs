@@ -6,7 +6,8 @@ use super::prepare::{Prepared, Preparer, Repeats};
 use super::rejects::RejectFile;
 use super::tally::{Counts, RejectLimit, Tally};
 use super::write::Writers;
-use crate::database::store::Store;
+use crate::causes::in_full;
+use crate::database::store::{Store, StoreError};
 use crate::input::{
     InputError, Next, ReadCounters, Segment, SegmentLimits, Segmenter, Source, looks_pretty_printed,
     spawn_reader,
@@ -49,6 +50,19 @@ pub struct RunReport {
     pub halted: Option<HaltReason>,
     /// Sources that could not be read to their end.
     pub source_errors: Vec<PipelineError>,
+}
+
+impl RunReport {
+    /// A run that ended before anything was read.
+    pub fn failed(error: StoreError) -> Self {
+        Self {
+            counts: Counts::default(),
+            bytes_read: 0,
+            bytes_uncompressed: 0,
+            halted: Some(HaltReason::Failed(error.into())),
+            source_errors: Vec::new(),
+        }
+    }
 }
 
 /// A source could not be read to its end.
@@ -174,7 +188,7 @@ fn read_segments<'s>(
                 tasks.spawn(move |_| stage.prepare(segment));
             }
             Next::SourceFailed(error) => {
-                log::error!("{:#}", anyhow::Error::msg(error.to_string()));
+                log::error!("{}", in_full(&error));
                 errors.push(error.into());
             }
             Next::Stopped | Next::End => return errors,
