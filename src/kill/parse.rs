@@ -243,6 +243,8 @@ fn microseconds_since_1970(text: &str) -> Option<i64> {
         return None;
     }
     let nanoseconds = match text.strip_suffix('Z') {
+        // What has an offset too would be taken, and the offset left out.
+        Some(civil) if civil.get(11..)?.contains(['+', '-']) => return None,
         Some(civil) => civil.parse::<DateTime>().ok()?.duration_since(EPOCH).as_nanos(),
         None => text.parse::<Timestamp>().ok()?.as_nanosecond(),
     };
