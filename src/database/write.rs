@@ -11,9 +11,9 @@ use super::ledger::{Claim, Ledger, SegmentOutcome};
 use super::present::stored_query;
 use super::store::{Batch, Refused, Written};
 use crate::kill::Server;
-use crate::layout::{COPY_HEADER, COPY_TRAILER, Layout, Rows, Table, quote_identifier};
+use crate::layout::{COPY_HEADER, COPY_TRAILER, EncodedEvent, Layout, Rows, Table, quote_identifier};
 use postgres::{Client, Transaction};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::io::Write as _;
 
 /// How much is sent in one message: `CopyInWriter` makes a message of each write that is over 4 KiB.
@@ -134,6 +134,7 @@ impl Writer {
                 self.narrow(&mut transaction, batch, batch.order, &mut refused)?
             }
         };
+        let inserted = inserted + self.later_versions(&mut transaction, batch, &mut refused)?;
         let outcome = SegmentOutcome {
             inserted,
             duplicate: batch.repeated + batch.order.len() as u64 - inserted - refused.len() as u64,
@@ -230,6 +231,33 @@ impl Writer {
         let (first, second) = events.split_at(events.len() / 2);
         let inserted = self.narrow(transaction, batch, first, refused)?;
         Ok(inserted + self.narrow(transaction, batch, second, refused)?)
+    }
+
+    /// Of an event that was refused, a later version in the segment may be taken: each is tried in its turn, until one
+    /// is. The number of new events.
+    fn later_versions(
+        &self,
+        transaction: &mut Transaction<'_>,
+        batch: &Batch<'_>,
+        refused: &mut Vec<Refused>,
+    ) -> Result<u64, WriteError> {
+        let encoded = batch.rows.events();
+        let (mut inserted, mut seen) = (0, 0);
+        while batch.repeated > 0 && seen < refused.len() {
+            // The latest refused version of each event, by id: its next version comes after it.
+            let latest: BTreeMap<i64, usize> =
+                refused[seen..].iter().map(|refused| (encoded[refused.event].id, refused.event)).collect();
+            let mut next = BTreeMap::new();
+            for (event, EncodedEvent { id, .. }) in encoded.iter().enumerate() {
+                if latest.get(id).is_some_and(|&refused| event > refused) {
+                    next.entry(*id).or_insert(event);
+                }
+            }
+            seen = refused.len();
+            let next: Vec<usize> = next.into_values().collect();
+            inserted += self.narrow(transaction, batch, &next, refused)?;
+        }
+        Ok(inserted)
     }
 
     /// The ids among `events` that are stored.
