@@ -5,4 +5,7 @@ mod support;
 mod cases {
     mod cluster;
     mod embedded;
+    mod load_duplicates;
+    mod load_forms;
+    mod load_refused;
 }

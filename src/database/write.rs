@@ -16,6 +16,7 @@ use crate::layout::{COPY_HEADER, COPY_TRAILER, Layout, Rows, Table, quote_identi
 use postgres::{Client, Transaction};
 use std::collections::HashSet;
 use std::io::Write as _;
+use std::ops::Add;
 
 /// How much is sent in one message: `CopyInWriter` makes a message of each write that is over 4 KiB.
 const COPY_CHUNK_BYTES: usize = 128 << 10;
@@ -63,6 +64,14 @@ pub(super) enum Attempt {
 struct Put {
     inserted: u64,
     updated: u64,
+}
+
+impl Add for Put {
+    type Output = Put;
+
+    fn add(self, other: Put) -> Put {
+        Put { inserted: self.inserted + other.inserted, updated: self.updated + other.updated }
+    }
 }
 
 const STAGE: &str = "pg_temp.aegis_kills_stage";
@@ -140,7 +149,7 @@ impl Writer {
             }
         }
         let mut refused = Vec::new();
-        let put = match mode {
+        let mut put = match mode {
             Mode::Direct => match self.direct(&mut transaction, batch)? {
                 Some(put) => put,
                 None => return Ok(Attempt::Collided),
@@ -156,12 +165,12 @@ impl Writer {
                 self.narrow(&mut transaction, batch, batch.order, &mut refused)?
             }
         };
+        put = put + self.other_versions(&mut transaction, batch, &mut refused)?;
         let Put { inserted, updated } = put;
-        let distinct = batch.order.len() as u64;
         let outcome = SegmentOutcome {
             inserted,
             updated,
-            duplicate: batch.repeated + distinct - inserted - updated - refused.len() as u64,
+            duplicate: batch.versions.len() as u64 - inserted - updated - refused.len() as u64,
             rejected: batch.rejected + refused.len() as u64,
         };
         self.ledger.settle(&mut transaction, batch, outcome)?;
@@ -263,9 +272,25 @@ impl Writer {
             return Ok(Put::default());
         }
         let (first, second) = events.split_at(events.len() / 2);
-        let first = self.narrow(transaction, batch, first, refused)?;
-        let second = self.narrow(transaction, batch, second, refused)?;
-        Ok(Put { inserted: first.inserted + second.inserted, updated: first.updated + second.updated })
+        Ok(self.narrow(transaction, batch, first, refused)?
+            + self.narrow(transaction, batch, second, refused)?)
+    }
+
+    /// Of an event that was refused, another version in the segment may be taken: each is tried in its turn.
+    fn other_versions(
+        &self,
+        transaction: &mut Transaction<'_>,
+        batch: &Batch<'_>,
+        refused: &mut Vec<Refused>,
+    ) -> Result<Put, WriteError> {
+        let (mut put, mut seen) = (Put::default(), 0);
+        while seen < refused.len() {
+            let next: Vec<usize> =
+                refused[seen..].iter().filter_map(|refused| batch.next_version(refused.event)).collect();
+            seen = refused.len();
+            put = put + self.narrow(transaction, batch, &next, refused)?;
+        }
+        Ok(put)
     }
 
     /// The ids among `events` that are stored.

@@ -4,8 +4,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub(crate) mod cluster;
+pub(crate) mod dumps;
 pub(crate) mod hostile;
 pub(crate) mod oracle;
+pub(crate) mod program;
 pub(crate) mod samples;
 pub(crate) mod scratch;
 

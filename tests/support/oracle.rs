@@ -18,7 +18,7 @@ use std::collections::BTreeSet;
 
 use self::event::Reading;
 use self::json::{Element, Line};
-pub(crate) use self::tables::{Cell, Row, Tables, assert_same, differences};
+pub(crate) use self::tables::{Cell, Row, Tables, assert_same, differences, read_tables};
 
 /// Where an event stands: its line, from 1, and its index in the line's array, from 0, if it came in one.
 pub(crate) type Place = (u64, Option<u64>);

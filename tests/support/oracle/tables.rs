@@ -120,10 +120,6 @@ const LOOT_COLUMNS: [Column; 4] =
     [("item", Kind::Text), ("quality", Kind::Int), ("count", Kind::Int), ("soul", Kind::Json)];
 
 /// The rows that `schema` holds of `server`.
-#[expect(
-    dead_code,
-    reason = "its test needs the program's own schema, which comes with the tests of loading"
-)]
 pub(crate) fn read_tables(client: &mut Client, schema: &str, server: &str) -> Tables {
     let mut tables = Tables::default();
     let mut table = |name: &str, key: &[Column], columns: &[Column]| {

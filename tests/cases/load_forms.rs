@@ -1,0 +1,166 @@
+//! `load`: every form that a dump comes in ends in the same tables.
+
+use crate::support::cluster::Cluster;
+use crate::support::dumps::{generated, gzip, gzip_members, in_arrays, join, lines, version, zstd_frames};
+use crate::support::oracle::{Nul, Tables, expect};
+use crate::support::program::{Workplace, assert_loaded, assert_tables};
+use crate::support::samples;
+
+/// Loads `input`, which is `text` in some form, from a file and from a pipe.
+#[track_caller]
+fn check_form(name: &str, input: &[u8], text: &[u8]) -> Tables {
+    let cluster = Cluster::shared();
+    let work = Workplace::new();
+    work.write(name, input);
+    let tables = [true, false].map(|from_file| {
+        let database = cluster.database(name);
+        let run = match from_file {
+            true => work.load(&database, &[name]).expect(0),
+            false => work.load(&database, &[]).stdin(input).expect(0),
+        };
+        let sizes = [("bytes_read", input.len() as u64), ("bytes_uncompressed", text.len() as u64)];
+        run.summary().check(&sizes);
+        assert_eq!(run.summary().status(), "complete");
+        assert_loaded(&database, text, &run).tables
+    });
+    assert_eq!(tables[0], tables[1]);
+    tables.into_iter().next().expect("two")
+}
+
+#[test]
+fn every_form_of_the_same_events_ends_in_the_same_tables() {
+    let plain = samples::sample_events();
+    let events = lines(&plain);
+    let crlf: Vec<Vec<u8>> = events.iter().map(|line| [line, &b"\r"[..]].concat()).collect();
+    let spaced: Vec<Vec<u8>> = events.iter().map(|line| [b"\n  ", *line, b"\t\n \t\r\n"].concat()).collect();
+    let texts = [
+        ("plain", plain.clone()),
+        ("no last newline", plain.trim_ascii_end().to_vec()),
+        ("crlf", join(&crlf)),
+        ("bom", [b"\xef\xbb\xbf", &plain[..]].concat()),
+        ("blank lines and spaces", join(&spaced)),
+        ("arrays of 51", in_arrays(&plain, 51)),
+        ("arrays of 1, no last newline", in_arrays(&plain, 1).trim_ascii_end().to_vec()),
+    ];
+    let expected = expect(&plain, Nul::Reject).tables;
+    assert!(expected.kill_event.len() >= 20);
+    for (name, text) in texts {
+        assert_eq!(check_form(name, &text, &text), expected, "{name}");
+    }
+    for (name, packed) in [
+        ("gzip", gzip(&plain)),
+        ("gzip of many members", gzip_members(&plain, 100_000)),
+        ("zstd", zstd_frames(&plain, usize::MAX)),
+        ("zstd of many frames", zstd_frames(&plain, 100_000)),
+    ] {
+        assert_eq!(check_form(name, &packed, &plain), expected, "{name}");
+    }
+}
+
+#[test]
+fn sizes_of_segments_and_numbers_of_threads_change_nothing() {
+    let text = [samples::sample_events(), generated(300, 7, 20.0)].concat();
+    let cluster = Cluster::shared();
+    let work = Workplace::new();
+    work.write("dump", &text);
+    for (segment_bytes, workers, parsers, segments_min) in
+        [(4 << 10, 1, 1, 200), (4 << 10, 4, 4, 200), (64 << 10, 4, 2, 50), (256 << 20, 1, 1, 1)]
+    {
+        let database = cluster.database("threads");
+        let run = work
+            .load(&database, &["dump"])
+            .segment_bytes(segment_bytes)
+            .workers(workers)
+            .env("KILLS_PARSE_THREADS", &parsers.to_string())
+            .expect(0);
+        assert_loaded(&database, &text, &run);
+        let segments = run.summary().count("segments");
+        assert!(segments >= segments_min && segments <= 2 * 600, "{segments} of {segment_bytes} bytes");
+    }
+}
+
+#[test]
+fn many_sources_of_one_run() {
+    let text = samples::sample_events();
+    let events = lines(&text);
+    let third = events.len() / 3;
+    let work = Workplace::new();
+    // No file ends in a newline, and the first of two sources' events must not run into one line.
+    work.write("1.ndjson", join(&events[..third]).trim_ascii_end());
+    work.write("3.gz", gzip(&join(&events[2 * third..])));
+    work.write("empty", "");
+    let database = Cluster::shared().database("sources");
+    let run = work
+        .load(&database, &["1.ndjson", "empty", "-", "./3.gz"])
+        .stdin(zstd_frames(&join(&events[third..2 * third]), 50_000))
+        .expect(0);
+    assert_loaded(&database, &text, &run);
+    let sources: Vec<String> =
+        database.client().query_one("select sources from kill_load_run", &[]).expect("a run").get(0);
+    assert_eq!(sources, ["1.ndjson", "empty", "<stdin>", "./3.gz"]);
+}
+
+#[test]
+fn servers_share_tables_but_no_events() {
+    let database = Cluster::shared().database("servers");
+    let work = Workplace::new();
+    // The same ids, and other versions of the events.
+    let dumps = ["americas", "europe", "asia"].map(|server| {
+        (server, join(&(1..40).map(|id| version(id, server.len() as i64)).collect::<Vec<_>>()))
+    });
+    for (server, dump) in &dumps {
+        let run = work.load(&database, &["--server", server]).stdin(dump.clone()).expect(0);
+        assert_eq!(run.summary().0["server"], *server);
+        run.summary().check(&[("inserted", 39), ("duplicate", 0)]);
+    }
+    for (server, dump) in &dumps {
+        assert_tables(&database, server, &expect(dump, Nul::Reject).tables);
+        // The very same bytes were loaded for another server, which says nothing of this one.
+        let other = if *server == "asia" { "europe" } else { "asia" };
+        let run = work.load(&database, &["--server", other]).stdin(dump.clone()).expect(0);
+        run.summary().check(&[("inserted", 0), ("duplicate", 39), ("already_loaded", 0)]);
+    }
+}
+
+#[test]
+fn nothing_to_read_is_no_fault() {
+    let database = Cluster::shared().database("nothing");
+    let work = Workplace::new();
+    for (input, lines) in [(&b""[..], 0), (b"\n", 1), (b"\n\r\n  \n[]\n", 4)] {
+        let run = work.load(&database, &[]).stdin(input).expect(0);
+        run.summary().check(&[("events", 0), ("lines", lines)]);
+        assert_loaded(&database, input, &run);
+    }
+}
+
+#[test]
+fn a_run_leaves_its_row_in_the_ledger() {
+    let database = Cluster::shared().database("ledger");
+    let work = Workplace::new();
+    let text = samples::sample_events();
+    let run = work.load(&database, &[]).stdin([&text[..], b"no event\n"].concat()).expect(3);
+    let summary = run.summary();
+    let row = database
+        .client()
+        .query_one(
+            "select to_jsonb(r)::text, finished >= started from kill_load_run r where id = $1::text::uuid",
+            &[&summary.0["run"].as_str().expect("an id")],
+        )
+        .expect("a row");
+    let ledger: serde_json::Value = serde_json::from_str(row.get(0)).expect("JSON");
+    assert!(row.get::<_, bool>(1));
+    assert_eq!(ledger["id"], summary.0["run"]);
+    for (name, value) in ledger.as_object().expect("an object") {
+        match name.as_str() {
+            "id" | "started" | "finished" | "sources" | "version" => {}
+            _ => assert_eq!(*value, summary.0[name], "{name}"),
+        }
+    }
+    let segments = database.client().query_one(
+        "select count(*), sum(events)::bigint, sum(inserted)::bigint, sum(rejected)::bigint from kill_load_segment",
+        &[],
+    );
+    let segments = segments.expect("rows");
+    let counted = ["segments", "events", "inserted", "rejected"].map(|name| summary.count(name) as i64);
+    assert_eq!([0, 1, 2, 3].map(|column| segments.get::<_, i64>(column)), counted);
+}

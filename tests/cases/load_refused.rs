@@ -1,0 +1,247 @@
+//! `load`: events that PostgreSQL itself refuses are rejected one by one, and all others are stored.
+
+use std::collections::BTreeSet;
+
+use crate::support::cluster::{Cluster, Database};
+use crate::support::dumps::{join, lines, small_event, version};
+use crate::support::oracle::{Cell, Nul, Row, Tables, expect};
+use crate::support::program::{Ended, Reject, Workplace, assert_tables};
+use crate::support::samples;
+
+/// What a user may have put upon the tables, and which events it refuses.
+struct Case {
+    name: &'static str,
+    sql: &'static str,
+    sqlstate: Option<&'static str>,
+    /// Words of the reason.
+    reason: &'static str,
+    refused: fn(&Tables) -> BTreeSet<i64>,
+}
+
+const RAISE: &str = "create function refuse() returns trigger language plpgsql as
+    $$ begin raise exception 'not with us'; end $$;";
+
+fn which(tables: &Tables, refused: impl Fn(i64) -> bool) -> BTreeSet<i64> {
+    tables.kill_event.keys().copied().filter(|id| refused(*id)).collect()
+}
+
+/// The tables without some events.
+fn without(mut tables: Tables, ids: &BTreeSet<i64>) -> Tables {
+    tables.kill_event.retain(|id, _| !ids.contains(id));
+    tables.kill_player.retain(|(id, _), _| !ids.contains(id));
+    tables.kill_loot.retain(|(id, _), _| !ids.contains(id));
+    tables
+}
+
+fn id_in(raw: &[u8]) -> i64 {
+    let event: serde_json::Value = serde_json::from_slice(raw).expect("the raw event is whole");
+    event["EventId"].as_i64().expect("an id")
+}
+
+/// Checks that a load of `dump` into empty tables has rejected the events of `refused`, and stored the others.
+#[track_caller]
+fn check_refused(case: &Case, database: &Database<'_>, dump: &[u8], run: &Ended) {
+    let expected = expect(dump, Nul::Reject);
+    let refused = (case.refused)(&expected.tables);
+    let all = expected.loaded();
+    let name = case.name;
+    assert!(!refused.is_empty() && (refused.len() as u64) < all, "{name}: {} of {all}", refused.len());
+    assert_tables(database, "americas", &without(expected.tables, &refused));
+
+    let summary = run.summary();
+    let count = refused.len() as u64;
+    summary.check(&[("inserted", all - count), ("rejected", count), ("duplicate", 0), ("unfinished", 0)]);
+    assert_eq!(summary.status(), "rejects", "{name}");
+    let rejects = run.rejects();
+    let lines = lines(dump);
+    for reject in &rejects {
+        assert_eq!(reject.text("sqlstate"), case.sqlstate, "{name}: {reject:?}");
+        assert!(reject.text("reason").expect("a reason").contains(case.reason), "{name}: {reject:?}");
+        let line = usize::try_from(reject.line()).expect("a line");
+        assert_eq!(reject.raw(), lines[line - 1], "{name}");
+        assert_eq!(reject.index(), None);
+        assert_eq!(reject.text("source"), Some("<stdin>"));
+    }
+    let ids: BTreeSet<i64> = rejects.iter().map(|reject| id_in(&reject.raw())).collect();
+    assert_eq!((ids, rejects.len() as u64), (refused, count), "{name}");
+}
+
+const CASES: [Case; 8] = [
+    Case {
+        name: "a check of kill_event",
+        sql: "alter table kill_event add constraint odd check (event_id % 5 <> 2)",
+        sqlstate: Some("23514"),
+        reason: "\"odd\"",
+        refused: |tables| which(tables, |id| id % 5 == 2),
+    },
+    Case {
+        name: "a check of kill_player",
+        sql: "alter table kill_player add check (role <> 'participant' or event_id % 5 <> 1)",
+        sqlstate: Some("23514"),
+        reason: "kill_player",
+        refused: |tables| {
+            let participant = Cell::Text("participant".to_owned());
+            let rows = tables.kill_player.iter();
+            let found = rows.filter(|((id, _), row)| id % 5 == 1 && row["role"] == participant);
+            found.map(|((id, _), _)| *id).collect()
+        },
+    },
+    Case {
+        name: "a trigger of kill_loot that raises",
+        sql: "create trigger refuse before insert on kill_loot for each row
+              when (new.slot = 0 and new.event_id % 2 = 0) execute function refuse()",
+        sqlstate: Some("P0001"),
+        reason: "not with us",
+        refused: |tables| which(tables, |id| id % 2 == 0 && tables.kill_loot.contains_key(&(id, 0))),
+    },
+    Case {
+        name: "a trigger that is deferred to the commit",
+        sql: "create constraint trigger refuse after insert on kill_event deferrable initially deferred
+              for each row when (new.event_id % 5 = 3) execute function refuse()",
+        sqlstate: Some("P0001"),
+        reason: "not with us",
+        refused: |tables| which(tables, |id| id % 5 == 3),
+    },
+    Case {
+        name: "a foreign key that is deferred to the commit",
+        sql: "create table known (id bigint primary key);
+              insert into known select n from generate_series(0, 4) n;
+              alter table kill_event add modulus bigint generated always as (event_id % 6) stored
+              references known deferrable initially deferred",
+        sqlstate: Some("23503"),
+        reason: "foreign key",
+        refused: |tables| which(tables, |id| id % 6 == 5),
+    },
+    Case {
+        name: "a trigger of kill_event that drops the row",
+        sql: "create function ignore() returns trigger language plpgsql as $$ begin return null; end $$;
+              create trigger ignore before insert on kill_event for each row
+              when (new.event_id % 5 = 4) execute function ignore()",
+        sqlstate: None,
+        reason: "dropped",
+        refused: |tables| which(tables, |id| id % 5 == 4),
+    },
+    Case {
+        name: "a unique key of the user's",
+        sql: "create unique index one_a_modulus on kill_loot (slot, event_id) where slot = 0;
+              alter table kill_loot add check (slot <> 0 or event_id % 5 <> 0)",
+        sqlstate: Some("23514"),
+        reason: "kill_loot",
+        refused: |tables| which(tables, |id| id % 5 == 0 && tables.kill_loot.contains_key(&(id, 0))),
+    },
+    Case {
+        name: "a column made narrower",
+        sql: "alter table kill_event alter kill_area type varchar(5) using 'x'",
+        sqlstate: Some("22001"),
+        reason: "too long",
+        refused: |tables| {
+            let area = |row: &Row| matches!(&row["kill_area"], Cell::Text(_));
+            tables.kill_event.iter().filter(|(_, row)| area(row)).map(|(id, _)| *id).collect()
+        },
+    },
+];
+
+#[test]
+fn what_a_user_has_put_upon_the_tables() {
+    let work = Workplace::new();
+    let mut small: Vec<String> = (5001..5020).map(|id| small_event(id).to_string()).collect();
+    small.extend((5020..5040).map(|id| samples::event(id).to_string()));
+    let dump = [samples::sample_events(), join(&small)].concat();
+    for case in CASES {
+        for segment_bytes in [8 << 20, 64 << 10] {
+            let database = Cluster::shared().database("refused");
+            let place = ["--database-url", &database.url()];
+            work.program(&["schema", "apply"]).args(&place).expect(0);
+            let mut client = database.client();
+            client.batch_execute(RAISE).expect("a function");
+            client.batch_execute(case.sql).unwrap_or_else(|error| panic!("{}: {error:?}", case.name));
+            let run = work.load(&database, &[]).stdin(dump.clone()).segment_bytes(segment_bytes).expect(3);
+            check_refused(&case, &database, &dump, &run);
+        }
+    }
+}
+
+#[test]
+fn an_id_too_long_for_an_index() {
+    let work = Workplace::new();
+    let mut rng = fastrand::Rng::with_seed(1);
+    // Random, as what is packed well would fit.
+    let mut long_id = || (0..8000).map(|_| rng.alphanumeric()).collect::<String>();
+    let mut events: Vec<serde_json::Value> = (1..=30).map(samples::event).collect();
+    events[4]["Killer"]["Id"] = long_id().into();
+    events[11]["Participants"][2]["Id"] = long_id().into();
+    events[12]["Victim"]["GuildName"] = long_id().into();
+    events[29]["Victim"]["Id"] = long_id().into();
+    let dump = join(&events.iter().map(ToString::to_string).collect::<Vec<_>>());
+    let case = Case {
+        name: "an id",
+        sql: "",
+        sqlstate: Some("54000"),
+        reason: "index row size",
+        refused: |tables| which(tables, |id| [5, 12, 30].contains(&id)),
+    };
+    let database = Cluster::shared().database("long");
+    let run = work.load(&database, &[]).stdin(dump.clone()).expect(3);
+    check_refused(&case, &database, &dump, &run);
+}
+
+#[test]
+fn an_element_of_an_array_is_rejected_by_itself() {
+    let work = Workplace::new();
+    let database = Cluster::shared().database("element");
+    work.program(&["schema", "apply", "--database-url", &database.url()]).expect(0);
+    database.client().batch_execute("alter table kill_event add check (event_id <> 13)").expect("a check");
+    let events: Vec<String> = (11..=15).map(|id| small_event(id).to_string()).collect();
+    let dump = format!("\n[{}]\n", events.join(" , "));
+    let run = work.load(&database, &[]).stdin(dump).expect(3);
+    run.summary().check(&[("events", 5), ("inserted", 4), ("rejected", 1)]);
+    let rejects = run.rejects();
+    assert_eq!((rejects[0].line(), rejects[0].index()), (2, Some(2)));
+    assert_eq!(rejects[0].raw(), events[2].as_bytes());
+}
+
+#[test]
+fn what_was_refused_is_refused_again_until_it_is_mended() {
+    let work = Workplace::new();
+    let database = Cluster::shared().database("again");
+    work.program(&["schema", "apply", "--database-url", &database.url()]).expect(0);
+    let mut client = database.client();
+    client
+        .batch_execute("alter table kill_event add constraint odd check (event_id <> 13)")
+        .expect("a check");
+    let dump = join(&(1..=40).map(|id| small_event(id).to_string()).collect::<Vec<_>>());
+    let load = |code| work.load(&database, &[]).stdin(dump.clone()).segment_bytes(4 << 10).expect(code);
+    load(3).summary().check(&[("inserted", 39), ("rejected", 1)]);
+
+    let again = load(3);
+    again.summary().check(&[("inserted", 0), ("rejected", 1), ("unfinished", 0)]);
+    assert!(again.summary().count("already_loaded") > 0, "segments without rejects are skipped");
+    assert_eq!(id_in(&again.rejects()[0].raw()), 13, "it is named each time");
+
+    client.batch_execute("alter table kill_event drop constraint odd").expect("to drop the check");
+    load(0).summary().check(&[("inserted", 1), ("rejected", 0)]);
+    load(0).summary().check(&[("already_loaded", 40)]);
+    assert_tables(&database, "americas", &expect(&dump, Nul::Reject).tables);
+}
+
+#[test]
+fn the_first_version_that_is_not_refused_wins() {
+    let work = Workplace::new();
+    let dump = join(
+        // Of 1 the third version is taken, of 2 none, of 3 the first.
+        &[(1, 13), (2, 13), (3, 1), (1, 13), (1, 2), (2, 13), (3, 13), (1, 4), (4, 1), (4, 13)]
+            .map(|(id, number)| version(id, number)),
+    );
+    for segment_bytes in [8 << 20, 4 << 10] {
+        let database = Cluster::shared().database("versions");
+        work.program(&["schema", "apply", "--database-url", &database.url()]).expect(0);
+        database.client().batch_execute("alter table kill_event add check (fame <> 13)").expect("a check");
+        let run = work.load(&database, &[]).stdin(dump.clone()).segment_bytes(segment_bytes).expect(3);
+        let taken = join(&[version(1, 2), version(3, 1), version(4, 1)]);
+        assert_tables(&database, "americas", &expect(&taken, Nul::Reject).tables);
+        let lines: Vec<u64> = run.rejects().iter().map(Reject::line).collect();
+        // What comes after the version that is stored is a duplicate, whatever it is.
+        assert_eq!(lines, [1, 2, 4, 6], "{segment_bytes}");
+        run.summary().check(&[("inserted", 3), ("duplicate", 3), ("rejected", 4)]);
+    }
+}

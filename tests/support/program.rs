@@ -1,0 +1,364 @@
+//! Runs the program under test, in a folder of its own and without the settings of whoever runs the tests.
+//!
+//! Invariant: whatever is run is waited for, and ended when it takes too long.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use super::cluster::Database;
+use super::eventually;
+use super::oracle::{self, Expected, Nul, Tables, assert_same, read_tables};
+use super::scratch::Scratch;
+
+/// Longer than any run takes on a slow machine.
+const RUN_MAX: Duration = Duration::from_secs(180);
+
+/// What the settings of the person or the machine begin with.
+const SETTING_PREFIXES: [&str; 5] = ["KILLS_", "DATABASE_", "ALBION_", "PG", "RUST_LOG"];
+
+/// A folder to run in, where dumps are, and rejects go.
+pub(crate) struct Workplace {
+    scratch: Scratch,
+}
+
+/// A run to be.
+pub(crate) struct Program {
+    command: Command,
+    input: Vec<u8>,
+    folder: PathBuf,
+}
+
+/// A run that is fed by hand.
+pub(crate) struct Running {
+    child: Child,
+    input: Option<ChildStdin>,
+    folder: PathBuf,
+}
+
+/// A run that was.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// The exit code; 128 and more where a signal ended it, as a shell has it.
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    folder: PathBuf,
+}
+
+/// The JSON object of `load --json`.
+#[derive(Debug)]
+pub(crate) struct Summary(pub(crate) Value);
+
+/// A line of a reject file.
+#[derive(Debug)]
+pub(crate) struct Reject(pub(crate) Value);
+
+impl Workplace {
+    pub(crate) fn new() -> Self {
+        Self { scratch: Scratch::new() }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    /// Puts a file into the folder.
+    pub(crate) fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
+        fs::write(self.path().join(name), bytes).expect("a file");
+    }
+
+    /// The program, with nothing to read and nothing set.
+    pub(crate) fn program(&self, args: &[&str]) -> Program {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_aegis-kills"));
+        command.args(args).current_dir(self.path());
+        for (name, _) in std::env::vars_os() {
+            if SETTING_PREFIXES.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
+                command.env_remove(name);
+            }
+        }
+        Program { command, input: Vec::new(), folder: self.path().to_owned() }
+    }
+
+    /// `load --json` into a database.
+    pub(crate) fn load(&self, database: &Database<'_>, args: &[&str]) -> Program {
+        self.program(&["load", "--json"]).args(args).env("DATABASE_URL", &database.url())
+    }
+}
+
+impl Program {
+    pub(crate) fn args(mut self, args: &[&str]) -> Self {
+        self.command.args(args);
+        self
+    }
+
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Small segments, so that there are many of them.
+    pub(crate) fn segment_bytes(self, bytes: usize) -> Self {
+        self.env("KILLS_SEGMENT_BYTES", &bytes.to_string())
+    }
+
+    pub(crate) fn workers(self, workers: u32) -> Self {
+        self.env("KILLS_WORKER_CONCURRENCY", &workers.to_string())
+    }
+
+    /// Standard input, as a whole.
+    pub(crate) fn stdin(mut self, input: impl Into<Vec<u8>>) -> Self {
+        self.input = input.into();
+        self
+    }
+
+    /// Runs it to its end.
+    pub(crate) fn run(self) -> Ended {
+        let input = self.input.clone();
+        let mut running = self.start();
+        let mut pipe = running.input.take().expect("not closed yet");
+        thread::scope(|scope| {
+            // A program that reads no further closes the pipe, which is its right.
+            scope.spawn(move || drop(pipe.write_all(&input)));
+            running.finish()
+        })
+    }
+
+    /// Runs it, and asserts the exit code.
+    #[track_caller]
+    pub(crate) fn expect(self, code: i32) -> Ended {
+        self.run().expect(code)
+    }
+
+    /// Starts it, its input being a pipe that stays open.
+    pub(crate) fn start(mut self) -> Running {
+        self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = self.command.spawn().expect("the program");
+        let input = child.stdin.take();
+        Running { child, input, folder: self.folder }
+    }
+}
+
+impl Running {
+    /// Writes to its standard input; with more than a pipe holds, it has begun to read when this returns.
+    pub(crate) fn feed(&mut self, bytes: &[u8]) {
+        self.input.as_mut().expect("not closed yet").write_all(bytes).expect("it reads");
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).expect("a process id");
+        kill(Pid::from_raw(pid), signal).expect("it runs");
+    }
+
+    /// Waits for its end, leaving its standard input open if it is.
+    pub(crate) fn finish(mut self) -> Ended {
+        let mut stdout = self.child.stdout.take().expect("a pipe");
+        let mut stderr = self.child.stderr.take().expect("a pipe");
+        let (stdout, stderr, status) = thread::scope(|scope| {
+            let out = scope.spawn(move || {
+                let mut bytes = Vec::new();
+                stdout.read_to_end(&mut bytes).map(|_| bytes).expect("standard output")
+            });
+            let err = scope.spawn(move || {
+                let mut bytes = Vec::new();
+                stderr.read_to_end(&mut bytes).map(|_| bytes).expect("standard error")
+            });
+            let status = self.wait();
+            (out.join().expect("no panic"), err.join().expect("no panic"), status)
+        });
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("the program writes UTF-8");
+        let code = status.code().or(status.signal().map(|signal| 128 + signal)).expect("it ended");
+        Ended { code, stdout: text(stdout), stderr: text(stderr), folder: self.folder.clone() }
+    }
+
+    fn wait(&mut self) -> ExitStatus {
+        let mut status = None;
+        eventually(RUN_MAX, "the program ends", || {
+            status = self.child.try_wait().expect("a child");
+            status.is_some()
+        });
+        status.expect("it ended")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Both fail once it has ended, as it nearly always has.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Ended {
+    #[track_caller]
+    pub(crate) fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "\nstandard output: {}\nstandard error: {}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Asserts that standard error has all of these words.
+    #[track_caller]
+    pub(crate) fn says(self, words: &[&str]) -> Self {
+        for word in words {
+            assert!(self.stderr.contains(word), "{word:?} is missing in: {}", self.stderr);
+        }
+        self
+    }
+
+    /// The summary, its shape and its rule checked.
+    #[track_caller]
+    pub(crate) fn summary(&self) -> Summary {
+        let value: Value = serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {:?}, {}", self.stdout, self.stderr));
+        let summary = Summary(value);
+        summary.check_shape();
+        let parts = ["inserted", "updated", "duplicate", "already_loaded", "rejected", "unfinished"];
+        let sum: u64 = parts.iter().map(|name| summary.count(name)).sum();
+        assert_eq!(summary.count("events"), sum, "{summary:?}");
+        summary
+    }
+
+    /// The rejects of the file that the summary names, in the order of the input's lines.
+    pub(crate) fn rejects(&self) -> Vec<Reject> {
+        match self.summary().0["rejects_file"].as_str() {
+            Some(path) => read_rejects(&self.folder.join(path)),
+            None => Vec::new(),
+        }
+    }
+}
+
+/// The rejects in a file, by line and index.
+pub(crate) fn read_rejects(path: &Path) -> Vec<Reject> {
+    let text = fs::read_to_string(path).expect("a reject file");
+    assert!(text.ends_with('\n'), "the last reject is whole");
+    let parse = |line: &str| Reject(serde_json::from_str(line).expect("a reject is JSON"));
+    let mut rejects: Vec<Reject> = text.lines().map(parse).collect();
+    rejects.sort_by_key(|reject| (reject.line(), reject.index()));
+    rejects
+}
+
+impl Summary {
+    #[track_caller]
+    pub(crate) fn count(&self, name: &str) -> u64 {
+        self.0[name].as_u64().unwrap_or_else(|| panic!("{name} is no count in {}", self.0))
+    }
+
+    pub(crate) fn status(&self) -> &str {
+        self.0["status"].as_str().expect("a status")
+    }
+
+    pub(crate) fn error(&self) -> &str {
+        self.0["error"].as_str().unwrap_or_default()
+    }
+
+    /// Asserts some of the counts.
+    #[track_caller]
+    pub(crate) fn check(&self, counts: &[(&str, u64)]) {
+        for (name, expected) in counts {
+            assert_eq!(self.count(name), *expected, "{name} in {}", self.0);
+        }
+    }
+
+    #[track_caller]
+    fn check_shape(&self) {
+        const COUNTS: [&str; 14] = [
+            "lines",
+            "events",
+            "inserted",
+            "updated",
+            "duplicate",
+            "already_loaded",
+            "rejected",
+            "unfinished",
+            "bytes_read",
+            "bytes_uncompressed",
+            "segments",
+            "segments_skipped",
+            "retries",
+            "connection_errors",
+        ];
+        const OTHERS: [&str; 8] = [
+            "status",
+            "run",
+            "server",
+            "layout",
+            "elapsed_seconds",
+            "events_per_second",
+            "rejects_file",
+            "error",
+        ];
+        let object = self.0.as_object().expect("one JSON object");
+        let mut keys: Vec<&str> = object.keys().map(String::as_str).collect();
+        let mut wanted = [&COUNTS[..], &OTHERS[..]].concat();
+        keys.sort_unstable();
+        wanted.sort_unstable();
+        assert_eq!(keys, wanted);
+        assert!(COUNTS.iter().all(|name| object[*name].is_u64()), "{}", self.0);
+        assert!(["elapsed_seconds", "events_per_second"].iter().all(|name| object[*name].is_f64()));
+        assert!(
+            ["rejects_file", "error"].iter().all(|name| object[*name].is_string() || object[*name].is_null())
+        );
+        assert!(["complete", "rejects", "interrupted", "failed", "reject_limit"].contains(&self.status()));
+        uuid::Uuid::parse_str(object["run"].as_str().expect("a text")).expect("a UUID");
+        assert!(["americas", "europe", "asia"].contains(&object["server"].as_str().expect("a text")));
+        assert_eq!(object["layout"], "archive");
+    }
+}
+
+impl Reject {
+    pub(crate) fn line(&self) -> u64 {
+        self.0["line"].as_u64().expect("a line")
+    }
+
+    pub(crate) fn index(&self) -> Option<u64> {
+        self.0["index"].as_u64()
+    }
+
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        self.0[name].as_str()
+    }
+
+    /// What was refused, as it came.
+    pub(crate) fn raw(&self) -> Vec<u8> {
+        let raw = self.text("raw").expect("a text");
+        match self.0.get("raw_base64") {
+            Some(Value::Bool(true)) => STANDARD.decode(raw).expect("base64"),
+            None => raw.as_bytes().to_vec(),
+            other => panic!("raw_base64 is {other:?}"),
+        }
+    }
+}
+
+/// Asserts the rows of `server` in the schema `public`.
+#[track_caller]
+pub(crate) fn assert_tables(database: &Database<'_>, server: &str, expected: &Tables) {
+    assert_same(expected, &read_tables(&mut database.client(), "public", server));
+}
+
+/// Asserts that a run put `text`, and nothing else, into empty tables, and that it says so.
+#[track_caller]
+pub(crate) fn assert_loaded(database: &Database<'_>, text: &[u8], run: &Ended) -> Expected {
+    let expected = oracle::expect(text, Nul::Reject);
+    assert_tables(database, "americas", &expected.tables);
+    let summary = run.summary();
+    summary.check(&[
+        ("lines", expected.lines),
+        ("events", expected.events),
+        ("inserted", expected.loaded()),
+        ("rejected", expected.rejected.len() as u64),
+        ("unfinished", 0),
+    ]);
+    // A segment that is there twice is loaded already when it comes again.
+    assert_eq!(summary.count("duplicate") + summary.count("already_loaded"), expected.duplicates);
+    expected
+}
