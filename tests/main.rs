@@ -4,5 +4,6 @@ mod support;
 
 mod cases {
     mod cluster;
+    mod differential;
     mod embedded;
 }
