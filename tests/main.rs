@@ -4,6 +4,7 @@ mod support;
 
 mod cases {
     mod cluster;
+    mod differential;
     mod embedded;
     mod load_duplicates;
     mod load_forms;

@@ -89,6 +89,6 @@ pub struct Item<'a> {
     pub quality: Option<i16>,
     /// `Count`.
     pub count: Option<i32>,
-    /// `LegendarySoul`.
+    /// `LegendarySoul`, of main hands and of the inventory only.
     pub soul: Option<Json<'a>>,
 }

@@ -173,14 +173,15 @@ impl<'a> Cursor<'a> {
         Ok((!text.is_empty()).then_some(text))
     }
 
-    /// A kept JSON value, in a form that `jsonb` takes.
+    /// A kept JSON value, in a form that `jsonb` takes; an empty string is `None`, as is `null`.
     pub(super) fn json(&mut self) -> Parsed<Option<Cow<'a, str>>> {
         if self.null()? {
             return Ok(None);
         }
         let start = self.at;
         self.skip()?;
-        without_nul(self.text_since(start), self.nul).map(Some)
+        let value = without_nul(self.text_since(start), self.nul)?;
+        Ok((value != "\"\"").then_some(value))
     }
 
     /// An integer of 64 bits.
@@ -400,3 +401,6 @@ fn special_byte(bytes: &[u8], mut at: usize) -> usize {
     }
     at
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,8 @@ mod fault;
 mod json;
 mod line;
 mod parse;
+#[cfg(test)]
+mod tests;
 mod text;
 
 pub use event::{EQUIPMENT_SLOTS, Event, Item, Player};

@@ -3,8 +3,10 @@
 use super::event::{EQUIPMENT_SLOTS, Event, Item, Player};
 use super::fault::Fault;
 use super::json::{Cursor, Parsed};
-use jiff::Timestamp;
 use jiff::civil::DateTime;
+
+/// The only slot of [`EQUIPMENT_SLOTS`] whose soul is kept.
+const MAIN_HAND: usize = 0;
 
 /// Reads the event at which the cursor stands, into `event`, whose old content is dropped.
 ///
@@ -177,7 +179,10 @@ fn equipment<'a>(cursor: &mut Cursor<'a>, player: &mut Player<'a>) -> Parsed<()>
     }
     cursor.object(|cursor, key| {
         match EQUIPMENT_SLOTS.iter().position(|slot| *slot == key) {
-            Some(slot) => player.equipment[slot] = item(cursor).map_err(|fault| fault.within(key))?,
+            Some(slot) => {
+                let soul = if slot == MAIN_HAND { Soul::Keep } else { Soul::Skip };
+                player.equipment[slot] = item(cursor, soul).map_err(|fault| fault.within(key))?;
+            }
             None => cursor.skip()?,
         }
         Ok(())
@@ -187,7 +192,7 @@ fn equipment<'a>(cursor: &mut Cursor<'a>, player: &mut Player<'a>) -> Parsed<()>
 fn inventory<'a>(cursor: &mut Cursor<'a>, loot: &mut Vec<(i16, Item<'a>)>) -> Parsed<()> {
     loot.clear();
     optional_array(cursor, |cursor, index| {
-        if let Some(item) = item(cursor)? {
+        if let Some(item) = item(cursor, Soul::Keep)? {
             let slot =
                 i16::try_from(index).map_err(|_| Fault::value("an inventory of more than 32768 slots"))?;
             loot.push((slot, item));
@@ -196,7 +201,14 @@ fn inventory<'a>(cursor: &mut Cursor<'a>, loot: &mut Vec<(i16, Item<'a>)>) -> Pa
     })
 }
 
-fn item<'a>(cursor: &mut Cursor<'a>) -> Parsed<Option<Item<'a>>> {
+/// What becomes of an item's soul. One that is not kept must not be what an event is refused for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Soul {
+    Keep,
+    Skip,
+}
+
+fn item<'a>(cursor: &mut Cursor<'a>, soul: Soul) -> Parsed<Option<Item<'a>>> {
     if cursor.null()? {
         return Ok(None);
     }
@@ -209,7 +221,7 @@ fn item<'a>(cursor: &mut Cursor<'a>) -> Parsed<Option<Item<'a>>> {
             "Type" => cursor.text().map(|text| item.kind = text),
             "Quality" => narrow(cursor).map(|quality| item.quality = quality),
             "Count" => narrow(cursor).map(|count| item.count = count),
-            "LegendarySoul" => cursor.json().map(|soul| item.soul = soul),
+            "LegendarySoul" if soul == Soul::Keep => cursor.json().map(|soul| item.soul = soul),
             _ => cursor.skip(),
         };
         read.map_err(|fault| fault.within(key))
@@ -237,18 +249,48 @@ fn time_stamp(cursor: &mut Cursor<'_>) -> Parsed<Option<i64>> {
 
 fn microseconds_since_1970(text: &str) -> Option<i64> {
     const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
-    // The library also takes other separators, annotations in brackets, a comma and a 60th second.
-    let shape = text.as_bytes();
-    if shape.len() < 20 || shape[10] != b'T' || shape[17] == b'6' || text.contains(['[', ',']) {
+    let (civil, offset) = match text.strip_suffix('Z') {
+        Some(civil) => (civil, 0),
+        None => {
+            let (civil, zone) = text.split_at_checked(text.len().checked_sub(6)?)?;
+            (civil, offset_seconds(zone)?)
+        }
+    };
+    if !has_shape_of_rfc_3339(civil) {
         return None;
     }
-    let nanoseconds = match text.strip_suffix('Z') {
-        // What has an offset too would be taken, and the offset left out.
-        Some(civil) if civil.get(11..)?.contains(['+', '-']) => return None,
-        Some(civil) => civil.parse::<DateTime>().ok()?.duration_since(EPOCH).as_nanos(),
-        None => text.parse::<Timestamp>().ok()?.as_nanosecond(),
+    let nanoseconds = civil.parse::<DateTime>().ok()?.duration_since(EPOCH).as_nanos();
+    let local = i64::try_from(nanoseconds.div_euclid(1000)).ok()?;
+    Some(local - offset * 1_000_000)
+}
+
+/// Whether a time without its zone is one of RFC 3339; the library takes other forms of ISO 8601 too, and a 60th second.
+fn has_shape_of_rfc_3339(civil: &str) -> bool {
+    const SHAPE: &[u8; 19] = b"0000-00-00T00:00:00";
+    let Some((seconds, fraction)) = civil.as_bytes().split_first_chunk::<19>() else { return false };
+    let fits = |(found, shape): (&u8, &u8)| match shape {
+        b'0' => found.is_ascii_digit(),
+        mark => found == mark,
     };
-    i64::try_from(nanoseconds.div_euclid(1000)).ok()
+    let fraction_fits = match fraction.split_first() {
+        Some((point, digits)) => *point == b'.' && digits.iter().all(u8::is_ascii_digit),
+        None => true,
+    };
+    seconds.iter().zip(SHAPE).all(fits) && seconds[17] < b'6' && fraction_fits
+}
+
+/// An offset such as `+02:00`, in seconds.
+fn offset_seconds(zone: &str) -> Option<i64> {
+    let &[sign @ (b'+' | b'-'), hour_tens, hour, b':', minute_tens, minute] = zone.as_bytes() else {
+        return None;
+    };
+    let number = |tens: u8, ones: u8| {
+        let digits = tens.is_ascii_digit() && ones.is_ascii_digit();
+        digits.then(|| i64::from(tens - b'0') * 10 + i64::from(ones - b'0'))
+    };
+    let (hours, minutes) = (number(hour_tens, hour)?, number(minute_tens, minute)?);
+    let seconds = (hours * 60 + minutes) * 60;
+    (hours < 24 && minutes < 60).then_some(if sign == b'-' { -seconds } else { seconds })
 }
 
 #[cfg(test)]
@@ -266,6 +308,8 @@ mod tests {
         check("1970-01-01T00:00:00.999999999Z", Some(999_999));
         check("1969-12-31T23:59:59.9999999Z", Some(-1));
         check("1970-01-01T02:00:00+02:00", Some(0));
+        check("1969-12-31T18:30:00.000001-05:30", Some(1));
+        check("1970-01-01T00:00:00-00:00", Some(0));
         check("2024-02-29T00:00:00Z", Some(1_709_164_800_000_000));
         check("9999-12-31T23:59:59Z", Some(253_402_300_799_000_000));
         for wrong in [
@@ -282,6 +326,16 @@ mod tests {
             "2024-01-01T00:00:00+02:00Z",
             "2024-01-01T00:00:00ZZ",
             "20240101T000000.0000Z",
+            "2024-01-01T00:00:00.Z",
+            "2024-01-01T00:00:00,5Z",
+            "2024-01-01T00:00:00.0000000001Z",
+            "2024-01-01T00:00:00+02",
+            "2024-01-01T00:00:00+0200",
+            "2024-01-01T00:00:00+24:00",
+            "2024-01-01T00:00:00+00:60",
+            "2024-01-01T00:00:00+02:00:00",
+            "2024-01-01T00:00:00\u{2212}02:00",
+            "2024-01-01T00:00+02Z",
         ] {
             check(wrong, None);
         }

@@ -4,12 +4,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub(crate) mod cluster;
-pub(crate) mod dumps;
+pub(crate) mod copybin;
 pub(crate) mod hostile;
 pub(crate) mod oracle;
 pub(crate) mod program;
 pub(crate) mod samples;
 pub(crate) mod scratch;
+pub(crate) mod tree;
 
 /// Waits until `condition` holds, looking again and again; panics with `what` if it does not in time.
 #[track_caller]

@@ -1,0 +1,202 @@
+//! Whole lines: of equal keys the last counts, arrays of events, hostile depth, and an event's space used again.
+
+use super::*;
+use serde_json::{Value, json};
+
+const KILLER: &str = r#"{"Id":"k","Name":"K","Equipment":{"MainHand":{"Type":"T4_BOW","Quality":2}}}"#;
+const VICTIM: &str = r#"{"Id":"v","Name":"V","Inventory":[null,{"Type":"T4_BAG","Count":3}]}"#;
+
+/// An event with these members after all others.
+fn event_with(members: &str) -> String {
+    format!(
+        r#"{{"EventId":1,"TimeStamp":"2024-08-18T20:45:46Z","TotalVictimKillFame":2,"Killer":{KILLER},"Victim":{VICTIM}{members}}}"#
+    )
+}
+
+/// What of an event the tests look at; of a refused one, the field.
+fn read(line: &str) -> Vec<Result<Value, Option<String>>> {
+    read_all(line, NulPolicy::Reject).unwrap_or_else(|fault| panic!("{fault}: {line}"))
+}
+
+fn read_all(line: &str, nul: NulPolicy) -> Result<Vec<Result<Value, Option<String>>>, Fault> {
+    let mut events = Vec::new();
+    read_line(line, nul, &mut Event::default(), |found| {
+        let ids =
+            |players: &[Player<'_>]| players.iter().map(|player| player.id.to_string()).collect::<Vec<_>>();
+        let loot = |event: &Event<'_>| {
+            event.loot.iter().map(|(slot, item)| json!([slot, item.kind, item.count])).collect::<Vec<_>>()
+        };
+        events.push(match found.event {
+            Ok(event) => Ok(json!({
+                "id": event.event_id,
+                "killer": event.killer.name,
+                "main_hand": event.killer.equipment[0].as_ref().map(|item| item.kind.as_deref()),
+                "victim": event.victim.name,
+                "participants": ids(&event.participants),
+                "group": ids(&event.group_members),
+                "loot": loot(event),
+            })),
+            Err(fault) => Err(fault.field().map(str::to_owned)),
+        });
+    })?;
+    Ok(events)
+}
+
+#[test]
+fn of_equal_keys_the_last_counts() {
+    let plain = json!({"id": 1, "killer": "K", "main_hand": "T4_BOW", "victim": "V", "participants": [], "group": [],
+        "loot": [[1, "T4_BAG", 3]]});
+    let check = |members: &str, change: Value| {
+        let mut expected = plain.clone();
+        for (key, value) in change.as_object().unwrap() {
+            expected[key] = value.clone();
+        }
+        assert_eq!(read(&event_with(members)), [Ok(expected)], "{members}");
+    };
+    let refused = |members: &str, field: &str| {
+        assert_eq!(read(&event_with(members)), [Err(Some(field.to_owned()))], "{members}");
+    };
+    check("", json!({}));
+    check(r#","EventId":7"#, json!({"id": 7}));
+    check(r#","\u0045ventId":7"#, json!({"id": 7}));
+    refused(r#","EventId":null"#, "EventId");
+    refused(r#","EventId":7.0,"EventId":1"#, "EventId");
+    check(r#","Killer":{"Id":"k","Name":"L"}"#, json!({"killer": "L", "main_hand": null}));
+    check(r#","Killer":null,"Killer":{"Id":"k","Name":"L"}"#, json!({"killer": "L", "main_hand": null}));
+    check(
+        r#","Killer":{"Id":"x","Id":"k","Name":null,"Name":"L"}"#,
+        json!({"killer": "L", "main_hand": null}),
+    );
+    refused(r#","Killer":null"#, "Killer");
+    refused(r#","Killer":{"Id":"k","Name":"K","Name":""}"#, "Killer.Name");
+    refused(r#","Killer":{"Id":"k","Name":"K","Id":null}"#, "Killer.Id");
+    // What the first one had is gone with it.
+    check(r#","Victim":{"Id":"v","Name":"W"}"#, json!({"victim": "W", "loot": []}));
+    check(
+        r#","Victim":{"Id":"v","Name":"W","Inventory":[{"Type":"a"}],"Inventory":null}"#,
+        json!({"victim": "W", "loot": []}),
+    );
+    check(
+        r#","Victim":{"Id":"v","Name":"W","Inventory":[{},{}],"Inventory":[null,{"Type":"b","Count":1,"Count":2}]}"#,
+        json!({"victim": "W", "loot": [[1, "b", 2]]}),
+    );
+    check(
+        r#","Participants":[{"Id":"a"},{"Id":"b"}],"Participants":[{"Id":"c"}]"#,
+        json!({"participants": ["c"]}),
+    );
+    check(r#","Participants":[{"Id":"a"}],"Participants":null"#, json!({}));
+    check(r#","GroupMembers":[{"Id":"a"}],"GroupMembers":[]"#, json!({}));
+    let killer = r#","Killer":{"Id":"k","Name":"K","Equipment":{"MainHand":{"Type":"a"}},"Equipment":"#;
+    check(&format!("{killer}null}}"), json!({"main_hand": null}));
+    check(&format!("{killer}{{}}}}"), json!({"main_hand": null}));
+    check(&format!(r#"{killer}{{"MainHand":{{"Type":"a"}},"MainHand":{{}}}}}}"#), json!({"main_hand": null}));
+    check(&format!(r#"{killer}{{"MainHand":null,"MainHand":{{"Type":"b"}}}}}}"#), json!({"main_hand": "b"}));
+}
+
+#[test]
+fn an_event_leaves_nothing_to_the_next() {
+    let rich = event_with(
+        r#","Participants":[{"Id":"a"}],"GroupMembers":[{"Id":"b"}],"BattleId":9,"KillArea":"x","Version":4,"GvGMatch":{}"#,
+    );
+    let poor = r#"{"EventId":2,"TimeStamp":"2024-08-18T20:45:46Z","TotalVictimKillFame":0,"Killer":{"Id":"k","Name":"K"},"Victim":{"Id":"v","Name":"V"}}"#;
+    let alone = |line| {
+        let mut event = Event::default();
+        read_line(line, NulPolicy::Reject, &mut event, |_| ()).unwrap();
+        event
+    };
+    let mut event = Event::default();
+    for line in [rich.as_str(), r#"{"EventId":1,"Participants":[{"Id":"a"},1]}"#, poor] {
+        read_line(line, NulPolicy::Reject, &mut event, |_| ()).unwrap();
+    }
+    assert_eq!(event, alone(poor));
+}
+
+#[test]
+fn arrays_hold_events_by_index() {
+    let event = event_with("");
+    let line = format!("\u{feff} [ {event} ,5,{{\"EventId\":\"x\"}},[{event}],null,{event}] ");
+    let fields: Vec<_> = read(&line).into_iter().map(|event| event.map(|_| ())).collect();
+    assert_eq!(fields, [Ok(()), Err(None), Err(Some("EventId".to_owned())), Err(None), Err(None), Ok(())]);
+    assert_eq!(read("[]"), []);
+    assert_eq!(read(" \t\r"), []);
+    assert_eq!(read("\u{feff}"), []);
+}
+
+#[test]
+fn a_syntax_fault_anywhere_refuses_the_line() {
+    let event = event_with("");
+    for line in [
+        format!("[{event},{event}"),
+        format!("[{event},]"),
+        format!("[{event} {event}]"),
+        format!("{event}{event}"),
+        format!("[{event},{{\"EventId\":\"x\",\"y\":01}}]"),
+        // After a fault of value, which alone would refuse the event only.
+        event_with(r#","EventId":"x","y":"\ud800""#),
+        event_with(r#","Killer":5,"y":[1,]"#),
+        event_with(r#","Killer":{"Id":5,"Avatar":nul}"#),
+        event_with(r#","Victim":"\x""#),
+        "\u{feff}\u{feff}{}".to_owned(),
+        "{".repeat(100_000),
+        "[".repeat(100_000),
+        format!("{}{}", "[".repeat(100_000), "]".repeat(100_000)),
+        event_with(&format!(r#","Killer":{}"#, "[".repeat(100_000))),
+        event_with(&format!(r#","GvGMatch":{}1{}"#, "[".repeat(127), "]".repeat(127))),
+    ] {
+        let fault = read_all(&line, NulPolicy::Reject).expect_err(&line);
+        assert!(fault.is_syntax() && fault.field().is_none(), "{fault:?}: {line}");
+    }
+}
+
+#[test]
+fn depth_counts_from_the_line() {
+    let deep = |depth: usize| event_with(&format!(r#","x":{}{}"#, "[".repeat(depth), "]".repeat(depth)));
+    assert!(read_all(&deep(126), NulPolicy::Reject).is_ok());
+    assert!(read_all(&deep(127), NulPolicy::Reject).is_err());
+    assert!(read_all(&format!("[{}]", deep(125)), NulPolicy::Reject).is_ok());
+    assert!(read_all(&format!("[{}]", deep(126)), NulPolicy::Reject).is_err());
+}
+
+#[test]
+fn a_nul_matters_only_in_what_is_kept() {
+    let kept = [
+        r#","KillArea":"a\u0000""#,
+        r#","GvGMatch":{"a\u0000":1}"#,
+        r#","Killer":{"Id":"k","Name":"K","Equipment":{"MainHand":{"LegendarySoul":["\u0000"]}}}"#,
+        r#","Victim":{"Id":"v","Name":"V","Inventory":[{"LegendarySoul":["\u0000"]}]}"#,
+    ];
+    let dropped = [
+        r#","x\u0000":"\u0000""#,
+        r#","Killer":{"Id":"k","Name":"K","Avatar":"\u0000","LifetimeStatistics":{"a":"\u0000"}}"#,
+        r#","Killer":{"Id":"k","Name":"K","Equipment":{"Head":{"LegendarySoul":["\u0000"],"ActiveSpells":"\u0000"}}}"#,
+        r#","Killer":{"Id":"k","Name":"K","Inventory":[{"LegendarySoul":["\u0000"]}]}"#,
+    ];
+    let taken = |members: &str, nul| read_all(&event_with(members), nul).unwrap()[0].is_ok();
+    for members in kept {
+        assert!(!taken(members, NulPolicy::Reject), "{members}");
+    }
+    for members in kept.iter().chain(&dropped) {
+        assert!(taken(members, NulPolicy::Strip), "{members}");
+        assert!(taken(members, NulPolicy::Replace), "{members}");
+    }
+    for members in dropped {
+        assert!(taken(members, NulPolicy::Reject), "{members}");
+    }
+}
+
+#[test]
+fn an_empty_string_is_nothing_in_a_json_column_too() {
+    for (raw, nul, expected) in [
+        (r#""""#, NulPolicy::Reject, None),
+        (r#""\u0000""#, NulPolicy::Strip, None),
+        (r#""\u0000""#, NulPolicy::Replace, Some(r#""\ufffd""#)),
+        ("null", NulPolicy::Reject, None),
+        ("false", NulPolicy::Reject, Some("false")),
+        ("[\"\"]", NulPolicy::Reject, Some("[\"\"]")),
+    ] {
+        let mut event = Event::default();
+        let line = event_with(&format!(r#","GvGMatch":{raw}"#));
+        read_line(&line, nul, &mut event, |_| ()).unwrap();
+        assert_eq!(event.gvg_match.as_deref(), expected, "{raw}");
+    }
+}
