@@ -135,7 +135,8 @@ fn deleted_events_come_back_when_forced() {
     let database = Cluster::shared().database("deleted");
     let work = Workplace::new();
     let dump = generated(120, 9, 0.0);
-    let load = |args: &[&str]| work.load(&database, args).stdin(dump.clone()).segment_bytes(64 << 10).expect(0);
+    let load =
+        |args: &[&str]| work.load(&database, args).stdin(dump.clone()).segment_bytes(64 << 10).expect(0);
     load(&[]);
     let delete = |table: &str| format!("delete from {table} where event_id % 3 = 0;");
     let all = ["kill_event", "kill_player", "kill_loot"].map(delete).concat();
@@ -173,7 +174,8 @@ fn check_at_once(database: &Database<'_>, dumps: &[Vec<u8>], segment_bytes: usiz
     let works: Vec<Workplace> = dumps.iter().map(|_| Workplace::new()).collect();
     let runs: Vec<_> = thread::scope(|scope| {
         let start = |(work, dump): (&Workplace, &Vec<u8>)| {
-            let program = work.load(database, &[]).stdin(dump.clone()).segment_bytes(segment_bytes).workers(2);
+            let program =
+                work.load(database, &[]).stdin(dump.clone()).segment_bytes(segment_bytes).workers(2);
             scope.spawn(|| program.run())
         };
         let threads: Vec<_> = works.iter().zip(dumps).map(start).collect();

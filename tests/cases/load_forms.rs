@@ -105,8 +105,9 @@ fn servers_share_tables_but_no_events() {
     let database = Cluster::shared().database("servers");
     let work = Workplace::new();
     // The same ids, and other versions of the events.
-    let dumps = ["americas", "europe", "asia"]
-        .map(|server| (server, join(&(1..40).map(|id| version(id, server.len() as i64)).collect::<Vec<_>>())));
+    let dumps = ["americas", "europe", "asia"].map(|server| {
+        (server, join(&(1..40).map(|id| version(id, server.len() as i64)).collect::<Vec<_>>()))
+    });
     for (server, dump) in &dumps {
         let run = work.load(&database, &["--server", server]).stdin(dump.clone()).expect(0);
         assert_eq!(run.summary().0["server"], *server);

@@ -206,7 +206,9 @@ fn what_was_refused_is_refused_again_until_it_is_mended() {
     let database = Cluster::shared().database("again");
     work.program(&["schema", "apply", "--database-url", &database.url()]).expect(0);
     let mut client = database.client();
-    client.batch_execute("alter table kill_event add constraint odd check (event_id <> 13)").expect("a check");
+    client
+        .batch_execute("alter table kill_event add constraint odd check (event_id <> 13)")
+        .expect("a check");
     let dump = join(&(1..=40).map(|id| small_event(id).to_string()).collect::<Vec<_>>());
     let load = |code| work.load(&database, &[]).stdin(dump.clone()).segment_bytes(4 << 10).expect(code);
     load(3).summary().check(&[("inserted", 39), ("rejected", 1)]);

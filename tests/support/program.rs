@@ -160,6 +160,18 @@ impl Running {
         kill(Pid::from_raw(pid), signal).expect("it runs");
     }
 
+    /// Sends a signal again and again until it has ended.
+    pub(crate) fn signal_until_ended(mut self, signal: Signal) -> Ended {
+        eventually(RUN_MAX, "the program ends", || {
+            let ended = self.child.try_wait().expect("a child").is_some();
+            if !ended {
+                self.signal(signal);
+            }
+            ended
+        });
+        self.finish()
+    }
+
     /// Waits for its end, leaving its standard input open if it is.
     pub(crate) fn finish(mut self) -> Ended {
         let mut stdout = self.child.stdout.take().expect("a pipe");
@@ -305,7 +317,9 @@ impl Summary {
         assert_eq!(keys, wanted);
         assert!(COUNTS.iter().all(|name| object[*name].is_u64()), "{}", self.0);
         assert!(["elapsed_seconds", "events_per_second"].iter().all(|name| object[*name].is_f64()));
-        assert!(["rejects_file", "error"].iter().all(|name| object[*name].is_string() || object[*name].is_null()));
+        assert!(
+            ["rejects_file", "error"].iter().all(|name| object[*name].is_string() || object[*name].is_null())
+        );
         assert!(["complete", "rejects", "interrupted", "failed", "reject_limit"].contains(&self.status()));
         uuid::Uuid::parse_str(object["run"].as_str().expect("a text")).expect("a UUID");
         assert!(["americas", "europe", "asia"].contains(&object["server"].as_str().expect("a text")));
