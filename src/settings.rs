@@ -93,12 +93,7 @@ pub enum DatabasePlace {
 impl DatabaseSettings {
     /// Reads options and variables.
     pub fn new(args: &DatabaseArgs, env: Environment<'_>) -> Result<Self, SettingError> {
-        let schema =
-            env.read(("--schema", args.schema.as_deref()), "DATABASE_SCHEMA", |name| match name {
-                "" => Err("a name is needed".to_owned()),
-                name => Ok(name.to_owned()),
-            })?;
-        Ok(Self { place: place(args, env)?, schema, pool: pool(env)? })
+        Ok(Self { place: place(args, env)?, schema: schema_name(args, env)?, pool: pool(env)? })
     }
 
     /// The PostgreSQL schema: what is set, else what the URL says, else `public`.
@@ -107,7 +102,7 @@ impl DatabaseSettings {
             DatabasePlace::Target(target) => target.schema.as_deref(),
             DatabasePlace::Embedded(_) => None,
         };
-        self.schema.as_deref().or(of_url).unwrap_or("public")
+        self.schema.as_deref().or(of_url).unwrap_or(DEFAULT_SCHEMA)
     }
 }
 
@@ -250,12 +245,25 @@ impl VerifySettings {
     }
 }
 
-/// What `schema` needs of its options: the layout, and the schema's name.
+/// What `schema` needs of its options: the layout, and the schema's name, for which no database need be named.
 pub fn schema(args: &SchemaArgs, env: Environment<'_>) -> Result<(Layout, String), SettingError> {
     let layout = layout(args.layout.as_deref(), env)?;
-    let named = env
-        .read(("--schema", args.database.schema.as_deref()), "DATABASE_SCHEMA", |name| Ok(name.to_owned()))?;
-    Ok((layout, named.unwrap_or_else(|| "public".to_owned())))
+    let of_url = match place(&args.database, env) {
+        Ok(DatabasePlace::Target(target)) => target.schema,
+        Ok(DatabasePlace::Embedded(_)) | Err(SettingError::Target(TargetError::Missing)) => None,
+        Err(error) => return Err(error),
+    };
+    let name = schema_name(&args.database, env)?.or(of_url);
+    Ok((layout, name.unwrap_or_else(|| DEFAULT_SCHEMA.to_owned())))
+}
+
+const DEFAULT_SCHEMA: &str = "public";
+
+fn schema_name(args: &DatabaseArgs, env: Environment<'_>) -> Result<Option<String>, SettingError> {
+    env.read(("--schema", args.schema.as_deref()), "DATABASE_SCHEMA", |name| match name {
+        "" => Err("a name is needed".to_owned()),
+        name => Ok(name.to_owned()),
+    })
 }
 
 fn sources(files: &[PathBuf]) -> Vec<Source> {

@@ -89,6 +89,6 @@ pub struct Item<'a> {
     pub quality: Option<i16>,
     /// `Count`.
     pub count: Option<i32>,
-    /// `LegendarySoul`.
+    /// `LegendarySoul`; only of main hands and of what was lost.
     pub soul: Option<Json<'a>>,
 }

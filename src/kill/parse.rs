@@ -177,7 +177,10 @@ fn equipment<'a>(cursor: &mut Cursor<'a>, player: &mut Player<'a>) -> Parsed<()>
     }
     cursor.object(|cursor, key| {
         match EQUIPMENT_SLOTS.iter().position(|slot| *slot == key) {
-            Some(slot) => player.equipment[slot] = item(cursor).map_err(|fault| fault.within(key))?,
+            Some(slot) => {
+                let soul = if key == "MainHand" { Soul::Kept } else { Soul::Skipped };
+                player.equipment[slot] = item(cursor, soul).map_err(|fault| fault.within(key))?;
+            }
             None => cursor.skip()?,
         }
         Ok(())
@@ -187,7 +190,7 @@ fn equipment<'a>(cursor: &mut Cursor<'a>, player: &mut Player<'a>) -> Parsed<()>
 fn inventory<'a>(cursor: &mut Cursor<'a>, loot: &mut Vec<(i16, Item<'a>)>) -> Parsed<()> {
     loot.clear();
     optional_array(cursor, |cursor, index| {
-        if let Some(item) = item(cursor)? {
+        if let Some(item) = item(cursor, Soul::Kept)? {
             let slot =
                 i16::try_from(index).map_err(|_| Fault::value("an inventory of more than 32768 slots"))?;
             loot.push((slot, item));
@@ -196,7 +199,14 @@ fn inventory<'a>(cursor: &mut Cursor<'a>, loot: &mut Vec<(i16, Item<'a>)>) -> Pa
     })
 }
 
-fn item<'a>(cursor: &mut Cursor<'a>) -> Parsed<Option<Item<'a>>> {
+/// Whether an item's soul is kept: it is of what is held in the main hand and of what was lost.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Soul {
+    Kept,
+    Skipped,
+}
+
+fn item<'a>(cursor: &mut Cursor<'a>, soul: Soul) -> Parsed<Option<Item<'a>>> {
     if cursor.null()? {
         return Ok(None);
     }
@@ -209,7 +219,7 @@ fn item<'a>(cursor: &mut Cursor<'a>) -> Parsed<Option<Item<'a>>> {
             "Type" => cursor.text().map(|text| item.kind = text),
             "Quality" => narrow(cursor).map(|quality| item.quality = quality),
             "Count" => narrow(cursor).map(|count| item.count = count),
-            "LegendarySoul" => cursor.json().map(|soul| item.soul = soul),
+            "LegendarySoul" if soul == Soul::Kept => cursor.json().map(|soul| item.soul = soul),
             _ => cursor.skip(),
         };
         read.map_err(|fault| fault.within(key))
