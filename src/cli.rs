@@ -1,7 +1,6 @@
 //! What the user typed. No value is looked at here: `settings` does that, for options and variables alike.
 
 #![expect(clippy::doc_markdown, reason = "clap shows these comments to people as they are")]
-#![expect(rustdoc::bare_urls, reason = "likewise")]
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -116,10 +115,14 @@ pub struct LoadArgs {
     pub(crate) database: DatabaseArgs,
     #[command(flatten)]
     pub(crate) event: EventArgs,
+    /// For an event that is stored already: skip leaves it, update rewrites it if it differs [env: KILLS_ON_CONFLICT]
+    /// [default: skip].
+    #[arg(long, value_name = "MODE")]
+    pub on_conflict: Option<String>,
     /// Load segments again that were loaded before.
     #[arg(long)]
     pub force: bool,
-    /// Where refused lines go [env: KILLS_REJECTS_FILE] [default: rejects-<UTC>-<run>.ndjson, made when needed].
+    /// Where refused lines go [env: KILLS_REJECTS_FILE] [default: rejects-UTC-RUN.ndjson, made when needed].
     #[arg(long, value_name = "FILE")]
     pub rejects: Option<PathBuf>,
     /// Stop once more events than this were refused: N or P% [env: KILLS_MAX_REJECTS] [default: no limit].

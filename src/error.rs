@@ -5,8 +5,6 @@ use crate::database::store::StoreError;
 use crate::input::InputError;
 use crate::pipeline::RejectFileError;
 use crate::settings::SettingError;
-use std::error::Error;
-use std::fmt::Write as _;
 
 /// A command failed before it could say how it went.
 #[derive(Debug, thiserror::Error)]
@@ -78,19 +76,4 @@ impl Ending {
             Ending::Interrupted(signal) => 128 + u8::try_from(signal).unwrap_or(0),
         }
     }
-}
-
-/// An error and its causes, in one line.
-pub fn in_full(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        // Some libraries repeat the cause in their own words.
-        let words = cause.to_string();
-        if !text.ends_with(&words) {
-            let _ = write!(text, ": {words}");
-        }
-        source = cause.source();
-    }
-    text
 }

@@ -1,5 +1,45 @@
-//! Loads Albion Online kill dumps into PostgreSQL.
+//! Loads Albion Online kill dumps into PostgreSQL, and accounts for every event.
+//!
+//! ```text
+//! files, stdin ─ input ─► segments ─ rayon ─► batches ─ bounded channel ─► writer threads ─► PostgreSQL
+//! ```
+//!
+//! A *segment* is whole lines up to a size. A *batch* is a segment parsed and encoded into the bytes of binary
+//! `COPY`, once. A *writer* stores a batch and its row in the ledger in one transaction.
+//!
+//! # The map, in the order in which to read it
+//!
+//! - [`kill`]: what an event is, and how it is read from a line of JSON.
+//! - [`layout`]: the tables, and an event's rows as `COPY` takes them.
+//! - [`input`]: sources, decompression, segments.
+//! - [`database`]: the pool, the transaction of a batch, the ledger, the schema, the private PostgreSQL.
+//! - [`pipeline`]: the threads of a run, and the account of its events.
+//! - [`report`]: the summary.
+//! - [`generate`]: synthetic dumps.
+//! - [`cli`] and [`settings`]: what was typed, and what it comes to.
+//! - [`commands`]: one file a subcommand.
+//! - [`error`] and [`causes`]: how a command can end, and how an error is told.
+//!
+//! Imports run one way: commands → report → pipeline → database → layout → kill; `input` and `generate` stand
+//! by themselves.
+//!
+//! # Invariants
+//!
+//! **Invariant: `kill` knows no SQL and no threads, `layout` no connection, `input` no JSON, `pipeline` no type of
+//! PostgreSQL.** The pipeline sees the database through [`database::store::Store`] alone.
+//!
+//! **Invariant: every event that was read is in one count of the summary.** What is in none of the others is
+//! unfinished, by subtraction.
+//!
+//! **Invariant: a segment's ledger row commits with its events.** There is no other record of progress.
+//!
+//! **Invariant: everything is bounded:** line, segment, queue, tries, memory. Buffers go round; whoever has none waits.
+//!
+//! **Invariant: there is no global state.** A command builds one [`database::DatabaseManager`], and so one pool a process.
+//!
+//! **Invariant: there is no async runtime in this crate.** The `postgres` crate carries one inside each client.
 
+pub mod causes;
 pub mod cli;
 pub mod commands;
 pub mod database;

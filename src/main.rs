@@ -1,12 +1,14 @@
 //! The `aegis-kills` program: from arguments to a command to an exit code.
 
+use aegis_kills::causes::in_full;
 use aegis_kills::cli::{Cli, Command, Verbosity};
 use aegis_kills::commands::{embedded, generate, load, schema, verify, write_output};
-use aegis_kills::error::{CommandError, Ending, in_full};
-use aegis_kills::settings::Environment;
+use aegis_kills::error::{CommandError, Ending};
+use aegis_kills::settings::{Environment, SettingError};
 use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser as _};
 use clap_complete::Shell;
+use log::LevelFilter;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
@@ -40,23 +42,25 @@ fn run(cli: &Cli) -> Result<Ending, CommandError> {
     }
 }
 
-/// The real environment wins over the file.
-fn read_env_file() -> anyhow::Result<()> {
+/// The real environment wins over the file. What a line holds is never told: it may be a password.
+fn read_env_file() -> Result<(), SettingError> {
     match dotenvy::from_path(".env") {
-        Err(error) if !error.not_found() => Err(error).context("the file .env can't be read"),
-        _ => Ok(()),
+        Err(error) if error.not_found() => Ok(()),
+        Err(dotenvy::Error::Io(error)) => Err(SettingError::EnvFile(error)),
+        Err(_) => Err(SettingError::EnvFileLine),
+        Ok(()) => Ok(()),
     }
 }
 
 fn start_log(verbosity: Verbosity) {
-    let level = match (verbosity.quiet, verbosity.verbose) {
-        (true, _) => "error",
-        (false, 0) => "warn",
-        (false, 1) => "info",
-        (false, _) => "debug",
+    let mut log = env_logger::Builder::new();
+    match (verbosity.quiet, verbosity.verbose) {
+        (true, _) => log.filter_level(LevelFilter::Error),
+        (false, 0) => log.filter_level(LevelFilter::Warn).parse_default_env(),
+        (false, 1) => log.filter_level(LevelFilter::Info),
+        (false, _) => log.filter_level(LevelFilter::Debug),
     };
-    let filter = env_logger::Env::default().default_filter_or(level);
-    env_logger::Builder::from_env(filter).format_target(false).init();
+    log.format_target(false).init();
 }
 
 fn completions(shell: Shell) -> Result<Ending, CommandError> {

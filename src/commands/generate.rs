@@ -2,17 +2,22 @@
 
 use crate::cli::GenerateArgs;
 use crate::error::{CommandError, Ending};
-use crate::generate::{GenerateOptions, generate};
+use crate::generate::{EVENTS_MAX, GenerateOptions, OVERLAP_PERCENT_MAX, generate};
 use crate::settings::SettingError;
 use anyhow::Context as _;
 use std::io;
 
 /// Runs the command.
 pub fn run(args: &GenerateArgs) -> Result<Ending, CommandError> {
-    if !(0.0..=50.0).contains(&args.overlap) {
-        let wanted = "a share from 0 to 50 per cent is needed".to_owned();
-        let value = args.overlap.to_string();
-        return Err(SettingError::Value { place: "--overlap", value, wanted }.into());
+    let wrong =
+        |place, value: String, wanted| CommandError::from(SettingError::Value { place, value, wanted });
+    if !(0.0..=OVERLAP_PERCENT_MAX).contains(&args.overlap) {
+        let wanted = format!("a share from 0 to {OVERLAP_PERCENT_MAX} per cent is needed");
+        return Err(wrong("--overlap", args.overlap.to_string(), wanted));
+    }
+    if args.events > EVENTS_MAX {
+        let wanted = format!("at most {EVENTS_MAX} events can be made");
+        return Err(wrong("--events", args.events.to_string(), wanted));
     }
     let options = GenerateOptions { events: args.events, seed: args.seed, overlap_percent: args.overlap };
     match generate(&options, &mut io::stdout().lock()) {

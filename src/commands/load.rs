@@ -2,11 +2,13 @@
 
 use super::database::OpenDatabase;
 use super::signals::Listener;
+use super::sources;
 use super::write_output;
+use crate::causes::in_full;
 use crate::cli::LoadArgs;
 use crate::database::store::{Store, StoreError};
 use crate::database::{PostgresStore, RunCounts, RunEnd, RunLog, StoreSettings, schema};
-use crate::error::{CommandError, Ending, in_full};
+use crate::error::{CommandError, Ending};
 use crate::pipeline::{self, Halt, HaltReason, RejectFile, RunReport};
 use crate::report::{Status, Summary};
 use crate::settings::{DatabaseSettings, Environment, LoadSettings};
@@ -20,15 +22,20 @@ use uuid::Uuid;
 /// Runs the command.
 pub fn run(args: &LoadArgs, env: Environment<'_>, quiet: bool) -> Result<Ending, CommandError> {
     let settings = LoadSettings::new(args, env)?;
-    for source in &settings.sources {
-        source.check()?;
-    }
+    sources::check(&settings.sources)?;
     let id = Uuid::new_v4();
     let rejects = RejectFile::new(settings.rejects.clone().unwrap_or_else(|| default_rejects(id)))?;
     let started = Instant::now();
-    let (report, store) = match &settings.database {
-        Some(place) => load(&settings, place, id, &rejects)?,
-        None => (read_only(&settings, &rejects)?, StoreFigures::default()),
+    let done = match &settings.database {
+        Some(place) => load(&settings, place, id, &rejects),
+        None => read_only(&settings, &rejects).map(|report| (report, StoreFigures::default())),
+    };
+    let (report, store) = match done {
+        // Scripts that ask for JSON get it of a database that could not be used, too.
+        Err(CommandError::Database(error)) if args.json => {
+            (RunReport::failed(error), StoreFigures::default())
+        }
+        done => done?,
     };
     let (status, ending) = outcome(&report);
     let summary = Summary {
@@ -80,6 +87,7 @@ fn load(
         layout: settings.event.layout,
         schema: schema_name,
         server: settings.event.server,
+        on_conflict: settings.on_conflict,
         held: settings.held,
         retry: settings.retry,
     };

@@ -9,5 +9,6 @@ pub mod verify;
 mod database;
 mod output;
 mod signals;
+mod sources;
 
 pub use output::write_output;

@@ -1,13 +1,15 @@
 //! `verify`: is every event of the dumps in the database?
 
 use super::database::OpenDatabase;
+use super::sources;
 use super::write_output;
+use crate::causes::in_full;
 use crate::cli::VerifyArgs;
 use crate::database::{DatabaseManager, present_ids};
-use crate::error::{CommandError, Ending, in_full};
+use crate::error::{CommandError, Ending};
 use crate::input::{Next, Segmenter, spawn_reader};
-use crate::pipeline::{Prepared, Preparer};
-use crate::settings::{Environment, VerifySettings};
+use crate::pipeline::{Prepared, Preparer, Repeats};
+use crate::settings::{Environment, EventSettings, VerifySettings};
 use anyhow::Context as _;
 use crossbeam_channel::{bounded, never};
 use serde::Serialize;
@@ -28,9 +30,7 @@ struct Found {
 /// Runs the command.
 pub fn run(args: &VerifyArgs, env: Environment<'_>, quiet: bool) -> Result<Ending, CommandError> {
     let settings = VerifySettings::new(args, env)?;
-    for source in &settings.sources {
-        source.check()?;
-    }
+    sources::check(&settings.sources)?;
     let database = OpenDatabase::open(&settings.database)?;
     let mut found = Found::default();
     let sources_whole = compare(&settings, &database.manager, &mut found, args.json)?;
@@ -60,7 +60,8 @@ fn compare(
     let (give_back, buffers) = bounded(1);
     give_back.send(Vec::new()).context("a channel that is held open here was closed")?;
     let mut segmenter = Segmenter::new(reader, settings.segment, buffers, never());
-    let preparer = Preparer { server: settings.event.server, nul: settings.event.nul };
+    let EventSettings { server, nul, .. } = settings.event;
+    let preparer = Preparer { server, nul, repeats: Repeats::FirstCounts };
     let mut whole = true;
     loop {
         match segmenter.next() {

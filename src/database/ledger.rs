@@ -97,6 +97,7 @@ pub(super) enum Claim {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct SegmentOutcome {
     pub(super) inserted: u64,
+    pub(super) updated: u64,
     pub(super) duplicate: u64,
     pub(super) rejected: u64,
 }
@@ -145,7 +146,7 @@ impl Ledger {
 
     fn claim_again(&self, transaction: &mut Transaction<'_>, batch: &Batch<'_>) -> Result<Claim, Error> {
         let sql = format!(
-            "SELECT run, number, lines, events, inserted, duplicate, rejected FROM {}.kill_load_segment
+            "SELECT run, number, lines, events, inserted, updated, duplicate, rejected FROM {}.kill_load_segment
              WHERE hash = $1 AND server = $2 AND layout = $3 FOR UPDATE",
             self.schema
         );
@@ -158,11 +159,12 @@ impl Ledger {
         if run == self.run && number == signed(batch.number) {
             return Ok(Claim::CommittedBefore(SegmentOutcome {
                 inserted: count(row.get(4)),
-                duplicate: count(row.get(5)),
-                rejected: count(row.get(6)),
+                updated: count(row.get(5)),
+                duplicate: count(row.get(6)),
+                rejected: count(row.get(7)),
             }));
         }
-        let refused: i64 = row.get(6);
+        let refused: i64 = row.get(7);
         if self.held == Held::Skip && refused == 0 {
             return Ok(Claim::Held(SegmentCounts { lines: count(row.get(2)), events: count(row.get(3)) }));
         }
@@ -178,14 +180,14 @@ impl Ledger {
     ) -> Result<(), Error> {
         let sql = format!(
             "UPDATE {}.kill_load_segment
-             SET run = $4, number = $5, inserted = $6, duplicate = $7, rejected = $8, loaded_at = now()
+             SET run = $4, number = $5, inserted = $6, duplicate = $7, rejected = $8, updated = $9, loaded_at = now()
              WHERE hash = $1 AND server = $2 AND layout = $3",
             self.schema
         );
         let number = signed(batch.number);
         let (inserted, duplicate) = (signed(outcome.inserted), signed(outcome.duplicate));
-        let rejected = signed(outcome.rejected);
-        let values: [&(dyn ToSql + Sync); 8] = [
+        let (rejected, updated) = (signed(outcome.rejected), signed(outcome.updated));
+        let values: [&(dyn ToSql + Sync); 9] = [
             &&batch.hash.0[..],
             &self.server,
             &self.layout,
@@ -194,6 +196,7 @@ impl Ledger {
             &inserted,
             &duplicate,
             &rejected,
+            &updated,
         ];
         transaction.execute(&sql, &values).map(drop)
     }

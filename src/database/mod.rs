@@ -11,6 +11,7 @@ mod manager;
 mod postgres_store;
 mod present;
 mod retry;
+mod update;
 mod write;
 
 pub use classify::{ErrorClass, classify};
@@ -20,3 +21,4 @@ pub use manager::{Connection, DatabaseManager, Manager, PoolSettings};
 pub use postgres_store::{PostgresStore, StoreSettings};
 pub use present::present_ids;
 pub use retry::RetryPolicy;
+pub use update::OnConflict;

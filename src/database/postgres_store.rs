@@ -5,7 +5,9 @@ use super::ledger::{Held, Ledger};
 use super::manager::DatabaseManager;
 use super::retry::RetryPolicy;
 use super::store::{Batch, SegmentCounts, SegmentHash, Store, StoreError, Written};
+use super::update::OnConflict;
 use super::write::{Attempt, Mode, Writer};
+use crate::causes::in_full;
 use crate::kill::Server;
 use crate::layout::Layout;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,6 +22,8 @@ pub struct StoreSettings {
     pub schema: String,
     /// The game server that the events are of.
     pub server: Server,
+    /// What is done with events that are stored already.
+    pub on_conflict: OnConflict,
     /// What is done with segments that were loaded before.
     pub held: Held,
     /// When a batch is tried again.
@@ -43,7 +47,7 @@ impl PostgresStore {
         let ledger = Ledger::new(&settings.schema, server, layout, run, held);
         Self {
             manager,
-            writer: Writer::new(ledger, layout, &settings.schema, server),
+            writer: Writer::new(ledger, layout, &settings.schema, server, settings.on_conflict),
             retry,
             retries: AtomicU64::new(0),
             connection_errors: AtomicU64::new(0),
@@ -82,9 +86,9 @@ impl PostgresStore {
                 return Err(StoreError::new(format!("{what} failed"), error));
             }
             log::warn!(
-                "Database operation failed, attempt {attempt}/{}: {what}: {:#}",
+                "Database operation failed, attempt {attempt}/{}: {what}: {}",
                 self.retry.attempts_max,
-                anyhow::Error::new(error)
+                in_full(&error)
             );
             self.retries.fetch_add(1, Ordering::Relaxed);
             std::thread::sleep(self.retry.delay(attempt, fastrand::f64()));

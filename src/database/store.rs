@@ -28,13 +28,23 @@ pub struct Batch<'b> {
     pub counts: SegmentCounts,
     /// Events that were refused before the database saw them.
     pub rejected: u64,
-    /// Events that stand in the segment more than once, counted without their first place.
-    pub repeated: u64,
     /// The rows of all events.
     pub rows: &'b Rows,
-    /// Which events of `rows` are to be stored: each id once, ascending. One order for all who write is
-    /// what keeps two of them from waiting for each other in a circle.
+    /// All events of `rows` by id; of one id, the version that is to be stored comes first.
+    pub versions: &'b [usize],
+    /// The first version of each id. One order for all who write is what keeps two of them from waiting for
+    /// each other in a circle.
     pub order: &'b [usize],
+}
+
+impl Batch<'_> {
+    /// The version of an event that is to be stored if `version` can't be.
+    pub fn next_version(&self, version: usize) -> Option<usize> {
+        let id = |event: usize| self.rows.events()[event].id;
+        let first = self.versions.partition_point(|&event| id(event) < id(version));
+        let mut rest = self.versions[first..].iter().copied().skip_while(|&event| event != version);
+        rest.nth(1).filter(|&event| id(event) == id(version))
+    }
 }
 
 /// What became of a batch. The outcome is committed.
@@ -44,6 +54,8 @@ pub enum Written {
     Stored {
         /// Events that are new.
         inserted: u64,
+        /// Events that were stored before and differed, where that is asked for.
+        updated: u64,
         /// Events that were stored before, or stand in the segment more than once.
         duplicate: u64,
         /// Events that the database refused.

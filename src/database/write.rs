@@ -10,11 +10,13 @@ use super::classify::{WriteError, copy_error};
 use super::ledger::{Claim, Ledger, SegmentOutcome};
 use super::present::stored_query;
 use super::store::{Batch, Refused, Written};
+use super::update::{OnConflict, Updater};
 use crate::kill::Server;
-use crate::layout::{COPY_HEADER, COPY_TRAILER, EncodedEvent, Layout, Rows, Table, quote_identifier};
+use crate::layout::{COPY_HEADER, COPY_TRAILER, Layout, Rows, Table, quote_identifier};
 use postgres::{Client, Transaction};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::io::Write as _;
+use std::ops::Add;
 
 /// How much is sent in one message: `CopyInWriter` makes a message of each write that is over 4 KiB.
 const COPY_CHUNK_BYTES: usize = 128 << 10;
@@ -40,6 +42,8 @@ pub(super) struct Writer {
     stage: String,
     copy_stage: String,
     merge: String,
+    /// None where stored events are left as they are.
+    updater: Option<Updater>,
 }
 
 #[derive(Debug)]
@@ -55,10 +59,35 @@ pub(super) enum Attempt {
     Collided,
 }
 
+/// How many events were new, and how many were rewritten.
+#[derive(Debug, Clone, Copy, Default)]
+struct Put {
+    inserted: u64,
+    updated: u64,
+}
+
+impl Add for Put {
+    type Output = Put;
+
+    fn add(self, other: Put) -> Put {
+        Put { inserted: self.inserted + other.inserted, updated: self.updated + other.updated }
+    }
+}
+
 const STAGE: &str = "pg_temp.aegis_kills_stage";
 
 impl Writer {
-    pub(super) fn new(ledger: Ledger, layout: Layout, schema: &str, server: Server) -> Self {
+    pub(super) fn new(
+        ledger: Ledger,
+        layout: Layout,
+        schema: &str,
+        server: Server,
+        on_conflict: OnConflict,
+    ) -> Self {
+        let updater = match on_conflict {
+            OnConflict::Skip => None,
+            OnConflict::Update => Some(Updater::new(layout, schema, server)),
+        };
         let stored = stored_query(layout, schema, server);
         let schema = quote_identifier(schema);
         let tables = layout.tables();
@@ -67,6 +96,7 @@ impl Writer {
         let name = event.name;
         Self {
             ledger,
+            updater,
             stored,
             stage: format!(
                 "CREATE TEMP TABLE aegis_kills_stage ON COMMIT DROP AS SELECT {columns} FROM {schema}.{name} WITH NO DATA"
@@ -112,15 +142,16 @@ impl Writer {
                 transaction.rollback()?;
                 return Ok(Attempt::Done(Written::Stored {
                     inserted: outcome.inserted,
+                    updated: outcome.updated,
                     duplicate: outcome.duplicate,
                     refused: Vec::new(),
                 }));
             }
         }
         let mut refused = Vec::new();
-        let inserted = match mode {
+        let mut put = match mode {
             Mode::Direct => match self.direct(&mut transaction, batch)? {
-                Some(inserted) => inserted,
+                Some(put) => put,
                 None => return Ok(Attempt::Collided),
             },
             Mode::Merge => {
@@ -134,50 +165,48 @@ impl Writer {
                 self.narrow(&mut transaction, batch, batch.order, &mut refused)?
             }
         };
-        let inserted = inserted + self.later_versions(&mut transaction, batch, &mut refused)?;
+        put = put + self.other_versions(&mut transaction, batch, &mut refused)?;
+        let Put { inserted, updated } = put;
         let outcome = SegmentOutcome {
             inserted,
-            duplicate: batch.repeated + batch.order.len() as u64 - inserted - refused.len() as u64,
+            updated,
+            duplicate: batch.versions.len() as u64 - inserted - updated - refused.len() as u64,
             rejected: batch.rejected + refused.len() as u64,
         };
         self.ledger.settle(&mut transaction, batch, outcome)?;
         transaction.commit()?;
-        Ok(Attempt::Done(Written::Stored { inserted, duplicate: outcome.duplicate, refused }))
+        Ok(Attempt::Done(Written::Stored { inserted, updated, duplicate: outcome.duplicate, refused }))
     }
 
-    /// The number of new events; none where rows were dropped without an error.
+    /// None where rows were dropped without an error.
     fn direct(
         &self,
         transaction: &mut Transaction<'_>,
         batch: &Batch<'_>,
-    ) -> Result<Option<u64>, WriteError> {
+    ) -> Result<Option<Put>, WriteError> {
         let stored = self.stored(transaction, batch.rows, batch.order)?;
-        let fresh: Vec<usize> = batch
-            .order
-            .iter()
-            .copied()
-            .filter(|&event| !stored.contains(&batch.rows.events()[event].id))
-            .collect();
-        if fresh.is_empty() {
-            return Ok(Some(0));
-        }
-        for (table, statements) in self.tables.iter().enumerate() {
-            let copied = copy(transaction, &statements.copy, batch.rows, table, &fresh)?;
-            if table == 0 && copied != fresh.len() as u64 {
-                return Ok(None);
+        let is_stored = |&&event: &&usize| stored.contains(&batch.rows.events()[event].id);
+        let (known, new): (Vec<usize>, Vec<usize>) = batch.order.iter().partition(is_stored);
+        if !new.is_empty() {
+            for (table, statements) in self.tables.iter().enumerate() {
+                let copied = copy(transaction, &statements.copy, batch.rows, table, &new)?;
+                if table == 0 && copied != new.len() as u64 {
+                    return Ok(None);
+                }
             }
         }
-        Ok(Some(fresh.len() as u64))
+        let updated = self.update(transaction, batch.rows, &known)?;
+        Ok(Some(Put { inserted: new.len() as u64, updated }))
     }
 
-    /// The number of new events among `events`; those that neither were new nor are stored were dropped.
+    /// Events that are neither new nor stored were dropped by the tables, and are refused.
     fn merge(
         &self,
         transaction: &mut Transaction<'_>,
         batch: &Batch<'_>,
         events: &[usize],
         refused: &mut Vec<Refused>,
-    ) -> Result<u64, WriteError> {
+    ) -> Result<Put, WriteError> {
         copy(transaction, &self.copy_stage, batch.rows, 0, events)?;
         let rows = transaction.query(&self.merge, &[])?;
         transaction.batch_execute(&format!("TRUNCATE {STAGE}"))?;
@@ -194,14 +223,28 @@ impl Writer {
             }
         }
         let stored = self.stored(transaction, batch.rows, &known)?;
-        refused.extend(known.into_iter().filter(|&event| !stored.contains(&id(event))).map(|event| {
-            Refused {
-                event,
-                sqlstate: None,
-                reason: "a trigger or rule of the table dropped the event".to_owned(),
-            }
+        let (known, dropped): (Vec<usize>, Vec<usize>) =
+            known.into_iter().partition(|&event| stored.contains(&id(event)));
+        let updated = self.update(transaction, batch.rows, &known)?;
+        // Last, as an error above leaves the list as it was.
+        refused.extend(dropped.into_iter().map(|event| Refused {
+            event,
+            sqlstate: None,
+            reason: "a trigger or rule of the table dropped the event".to_owned(),
         }));
-        Ok(new.len() as u64)
+        Ok(Put { inserted: new.len() as u64, updated })
+    }
+
+    fn update(
+        &self,
+        transaction: &mut Transaction<'_>,
+        rows: &Rows,
+        known: &[usize],
+    ) -> Result<u64, WriteError> {
+        match &self.updater {
+            Some(updater) => updater.update(transaction, rows, known),
+            None => Ok(0),
+        }
     }
 
     fn narrow(
@@ -210,15 +253,15 @@ impl Writer {
         batch: &Batch<'_>,
         events: &[usize],
         refused: &mut Vec<Refused>,
-    ) -> Result<u64, WriteError> {
+    ) -> Result<Put, WriteError> {
         if events.is_empty() {
-            return Ok(0);
+            return Ok(Put::default());
         }
         let mut savepoint = transaction.transaction()?;
         let error = match self.merge(&mut savepoint, batch, events, refused) {
-            Ok(inserted) => {
+            Ok(put) => {
                 savepoint.commit()?;
-                return Ok(inserted);
+                return Ok(put);
             }
             Err(error) if error.class() == ErrorClass::Data => error,
             Err(error) => return Err(error),
@@ -226,38 +269,28 @@ impl Writer {
         savepoint.rollback()?;
         if let [event] = events {
             refused.push(refusal(*event, &error));
-            return Ok(0);
+            return Ok(Put::default());
         }
         let (first, second) = events.split_at(events.len() / 2);
-        let inserted = self.narrow(transaction, batch, first, refused)?;
-        Ok(inserted + self.narrow(transaction, batch, second, refused)?)
+        Ok(self.narrow(transaction, batch, first, refused)?
+            + self.narrow(transaction, batch, second, refused)?)
     }
 
-    /// Of an event that was refused, a later version in the segment may be taken: each is tried in its turn, until one
-    /// is. The number of new events.
-    fn later_versions(
+    /// Of an event that was refused, another version in the segment may be taken: each is tried in its turn.
+    fn other_versions(
         &self,
         transaction: &mut Transaction<'_>,
         batch: &Batch<'_>,
         refused: &mut Vec<Refused>,
-    ) -> Result<u64, WriteError> {
-        let encoded = batch.rows.events();
-        let (mut inserted, mut seen) = (0, 0);
-        while batch.repeated > 0 && seen < refused.len() {
-            // The latest refused version of each event, by id: its next version comes after it.
-            let latest: BTreeMap<i64, usize> =
-                refused[seen..].iter().map(|refused| (encoded[refused.event].id, refused.event)).collect();
-            let mut next = BTreeMap::new();
-            for (event, EncodedEvent { id, .. }) in encoded.iter().enumerate() {
-                if latest.get(id).is_some_and(|&refused| event > refused) {
-                    next.entry(*id).or_insert(event);
-                }
-            }
+    ) -> Result<Put, WriteError> {
+        let (mut put, mut seen) = (Put::default(), 0);
+        while seen < refused.len() {
+            let next: Vec<usize> =
+                refused[seen..].iter().filter_map(|refused| batch.next_version(refused.event)).collect();
             seen = refused.len();
-            let next: Vec<usize> = next.into_values().collect();
-            inserted += self.narrow(transaction, batch, &next, refused)?;
+            put = put + self.narrow(transaction, batch, &next, refused)?;
         }
-        Ok(inserted)
+        Ok(put)
     }
 
     /// The ids among `events` that are stored.
@@ -277,7 +310,7 @@ impl Writer {
 }
 
 /// Sends the rows of `events` in one table, and returns how many the database took.
-fn copy(
+pub(super) fn copy(
     transaction: &mut Transaction<'_>,
     statement: &str,
     rows: &Rows,
@@ -299,7 +332,7 @@ fn copy(
     Ok(writer.finish()?)
 }
 
-fn column_list(table: &Table) -> String {
+pub(super) fn column_list(table: &Table) -> String {
     table.columns.iter().map(|column| quote_identifier(column.name)).collect::<Vec<_>>().join(", ")
 }
 

@@ -180,7 +180,8 @@ impl<'a> Cursor<'a> {
         }
         let start = self.at;
         self.skip()?;
-        without_nul(self.text_since(start), self.nul).map(Some)
+        let text = without_nul(self.text_since(start), self.nul)?;
+        Ok((text != "\"\"").then_some(text))
     }
 
     /// An integer of 64 bits.

@@ -247,14 +247,25 @@ fn time_stamp(cursor: &mut Cursor<'_>) -> Parsed<Option<i64>> {
 
 fn microseconds_since_1970(text: &str) -> Option<i64> {
     const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
-    // The library also takes other separators, annotations in brackets, a comma and a 60th second.
+    // The library also takes other separators or none, annotations in brackets, a comma, a 60th second and offsets
+    // without a colon.
     let shape = text.as_bytes();
-    if shape.len() < 20 || shape[10] != b'T' || shape[17] == b'6' || text.contains(['[', ',']) {
+    let marks = [4, 7, 10, 13, 16].map(|at| shape.get(at));
+    if shape.len() < 20
+        || marks != b"--T::".each_ref().map(Some)
+        || shape[17] == b'6'
+        || text.contains(['[', ','])
+    {
         return None;
     }
     let nanoseconds = match text.strip_suffix('Z') {
+        // What has an offset too would be taken, and the offset left out.
+        Some(civil) if civil.get(11..)?.contains(['+', '-']) => return None,
         Some(civil) => civil.parse::<DateTime>().ok()?.duration_since(EPOCH).as_nanos(),
-        None => text.parse::<Timestamp>().ok()?.as_nanosecond(),
+        None if matches!(shape[shape.len() - 6..], [b'+' | b'-', _, _, b':', _, _]) => {
+            text.parse::<Timestamp>().ok()?.as_nanosecond()
+        }
+        None => return None,
     };
     i64::try_from(nanoseconds.div_euclid(1000)).ok()
 }
@@ -290,6 +301,10 @@ mod tests {
             "2024-01-01T00:00:00+02:00Z",
             "2024-01-01T00:00:00ZZ",
             "20240101T000000.0000Z",
+            "2024-01-01T000000.0000Z",
+            "2024-01-01T00:00:00+0200",
+            "2024-01-01T00:00:00+02",
+            "2024-01-01T00:00:00+02:00:00",
         ] {
             check(wrong, None);
         }

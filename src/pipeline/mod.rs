@@ -16,7 +16,7 @@ mod tally;
 mod write;
 
 pub use halt::{Halt, HaltReason};
-pub use prepare::{Prepared, Preparer};
+pub use prepare::{Prepared, Preparer, Repeats};
 pub use rejects::{Reject, RejectFile, RejectFileError};
 pub use run::{PipelineError, PipelineSettings, RunReport, run};
 pub use tally::{Counts, RejectLimit};

@@ -21,7 +21,9 @@ pub struct Prepared {
     rows: Rows,
     /// Where each event of `rows` came from.
     places: Vec<Place>,
-    /// The events of `rows`, by id, each id once.
+    /// The events of `rows`, by id; of one id, the one that counts comes first.
+    versions: Vec<usize>,
+    /// The first version of each id.
     order: Vec<usize>,
 }
 
@@ -41,15 +43,15 @@ impl Prepared {
             number: self.segment.number,
             counts: self.counts,
             rejected: self.rejects.len() as u64,
-            repeated: self.repeated(),
             rows: &self.rows,
+            versions: &self.versions,
             order: &self.order,
         }
     }
 
     /// Events that stand in the segment more than once, counted without their first place.
     pub fn repeated(&self) -> u64 {
-        (self.places.len() - self.order.len()) as u64
+        (self.versions.len() - self.order.len()) as u64
     }
 
     /// The ids that are to be stored, each once, ascending.
@@ -76,6 +78,17 @@ pub struct Preparer {
     pub server: Server,
     /// What becomes of a NUL.
     pub nul: NulPolicy,
+    /// Which of several events of one id is stored.
+    pub repeats: Repeats,
+}
+
+/// Which of several events of one id in a segment is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeats {
+    /// The first, as a stored event is left as it is.
+    FirstCounts,
+    /// The last, as a stored event is rewritten.
+    LastCounts,
 }
 
 impl Preparer {
@@ -99,13 +112,23 @@ impl Preparer {
             parts.read_lines(self, &segment);
         }
         let Parts { lines, events, rejects, rows, places } = parts;
-        // A stable order of equal ids is the order of the dump, in which the first one counts.
-        let mut order: Vec<usize> = (0..places.len()).collect();
-        order.sort_by_key(|&event| rows.events()[event].id);
+        let versions = in_order(&rows, self.repeats);
+        let mut order = versions.clone();
         order.dedup_by_key(|event| rows.events()[*event].id);
         let counts = SegmentCounts { lines, events };
-        Prepared { segment, hash, counts, rejects, rows, places, order }
+        Prepared { segment, hash, counts, rejects, rows, places, versions, order }
     }
+}
+
+/// The events by id; of one id, the one that counts first.
+fn in_order(rows: &Rows, repeats: Repeats) -> Vec<usize> {
+    let id = |event: usize| rows.events()[event].id;
+    let mut order: Vec<usize> = (0..rows.events().len()).collect();
+    order.sort_unstable_by_key(|&event| match repeats {
+        Repeats::FirstCounts => (id(event), event),
+        Repeats::LastCounts => (id(event), usize::MAX - event),
+    });
+    order
 }
 
 /// What is gathered while the lines of a segment are read.

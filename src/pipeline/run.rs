@@ -2,11 +2,12 @@
 
 use super::halt::{Halt, HaltReason};
 use super::order::{InFlight, Sequencer};
-use super::prepare::{Prepared, Preparer};
+use super::prepare::{Prepared, Preparer, Repeats};
 use super::rejects::RejectFile;
 use super::tally::{Counts, RejectLimit, Tally};
 use super::write::Writers;
-use crate::database::store::Store;
+use crate::causes::in_full;
+use crate::database::store::{Store, StoreError};
 use crate::input::{
     InputError, Next, ReadCounters, Segment, SegmentLimits, Segmenter, Source, looks_pretty_printed,
     shell_quoted, spawn_reader,
@@ -30,6 +31,8 @@ pub struct PipelineSettings {
     pub server: Server,
     /// What becomes of a NUL.
     pub nul: NulPolicy,
+    /// Which of several events of one id is stored.
+    pub repeats: Repeats,
     /// How many rejects are too many.
     pub reject_limit: Option<RejectLimit>,
 }
@@ -47,6 +50,19 @@ pub struct RunReport {
     pub halted: Option<HaltReason>,
     /// Sources that could not be read to their end.
     pub source_errors: Vec<PipelineError>,
+}
+
+impl RunReport {
+    /// A run that ended before anything was read.
+    pub fn failed(error: StoreError) -> Self {
+        Self {
+            counts: Counts::default(),
+            bytes_read: 0,
+            bytes_uncompressed: 0,
+            halted: Some(HaltReason::Failed(error.into())),
+            source_errors: Vec::new(),
+        }
+    }
 }
 
 /// A source could not be read to its end.
@@ -134,7 +150,7 @@ fn spawn_threads(
         .thread_name(|number| format!("parse-{number}"))
         .build()
         .context("the parsing threads can't be started")?;
-    let preparer = Preparer { server: settings.server, nul: settings.nul };
+    let preparer = Preparer { server: settings.server, nul: settings.nul, repeats: settings.repeats };
     thread::scope(|scope| {
         // In the scope, so that the writers see its end however this function is left.
         let (batches, queue) = bounded::<Prepared>(1);
@@ -172,7 +188,7 @@ fn read_segments<'s>(
                 tasks.spawn(move |_| stage.prepare(segment));
             }
             Next::SourceFailed(error) => {
-                log::error!("{:#}", anyhow::Error::msg(error.to_string()));
+                log::error!("{}", in_full(&error));
                 errors.push(error.into());
             }
             Next::Stopped | Next::End => return errors,

@@ -100,7 +100,7 @@ mod tests {
     fn limits() {
         let check = |limit: &str, rejected, events, at_end, passed| {
             let limit: RejectLimit = limit.parse().unwrap();
-            let counts = Counts { rejected, events, ..Counts::default() };
+            let counts = Counts { events, rejected, ..Counts::default() };
             assert_eq!(limit.is_passed(&counts, at_end), passed, "{limit:?} {rejected} of {events}");
         };
         check("0", 0, 10, true, false);

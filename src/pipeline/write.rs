@@ -53,7 +53,7 @@ impl Writers<'_> {
             None => None,
         };
         let repeated = batch.repeated();
-        let (inserted, duplicate) = match written {
+        let (inserted, updated, duplicate) = match written {
             Some(Written::AlreadyLoaded(_)) => {
                 self.tally.add(|counts| {
                     counts.already_loaded += batch.counts.events;
@@ -61,18 +61,19 @@ impl Writers<'_> {
                 });
                 return Ok(());
             }
-            Some(Written::Stored { inserted, duplicate, refused }) => {
+            Some(Written::Stored { inserted, updated, duplicate, refused }) => {
                 for refused in refused {
                     batch.reject(refused.event, refused.reason, refused.sqlstate);
                 }
-                (inserted, duplicate)
+                (inserted, updated, duplicate)
             }
-            None => (0, repeated),
+            None => (0, 0, repeated),
         };
         self.rejects.write(&batch.segment, &mut batch.rejects)?;
         let rejected = batch.rejects.len() as u64;
         self.tally.add(|counts| {
             counts.inserted += inserted;
+            counts.updated += updated;
             counts.duplicate += duplicate;
             counts.rejected += rejected;
         });

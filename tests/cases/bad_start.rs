@@ -73,7 +73,7 @@ fn a_database_that_cannot_be_reached() {
         (format!("postgresql://no_such_role@127.0.0.1:{port}/postgres"), "no_such_role"),
         ("postgresql://aegis@/kills?host=/no/such/folder".to_owned(), "No such file"),
     ] {
-        for command in [&["load", "--json"][..], &["verify", "--json"], &["schema", "apply"]] {
+        for command in [&["load"][..], &["verify", "--json"], &["schema", "apply"]] {
             let begun = Instant::now();
             let ended = work.program(command).env("DATABASE_URL", &url).stdin("no event\n").expect(4);
             // Well before the 30 s for which a pool would wait.
@@ -81,6 +81,10 @@ fn a_database_that_cannot_be_reached() {
             assert_eq!(ended.stdout, "");
             ended.says(&["database", words]);
         }
+        let ended = work.program(&["load", "--json"]).env("DATABASE_URL", &url).stdin("no event\n").expect(4);
+        assert_eq!(ended.summary().status(), "failed");
+        assert!(ended.summary().error().contains(words), "{}", ended.stdout);
+        ended.summary().check(&[("events", 0)]);
     }
     assert_eq!(fs::read_dir(work.path()).expect("a folder").count(), 0, "no file is left");
 }

@@ -50,20 +50,14 @@ fn check_rejects(dump: &[u8], expected: &Expected, rejects: &[Reject]) {
             continue;
         }
         assert!(reject.0.get("truncated").is_none(), "{shown}");
-        match reject.index() {
-            Some(index) => {
-                let elements: Vec<serde_json::Value> = serde_json::from_slice(line).expect("an array");
-                let element: serde_json::Value = serde_json::from_slice(&raw).expect("an element");
-                assert_eq!(element, elements[usize::try_from(index).expect("an index")], "{shown}");
-            }
-            None => {
-                let whole = |text: &[u8]| text.trim_ascii().to_vec();
-                let line = line
-                    .strip_prefix(b"\xef\xbb\xbf")
-                    .filter(|rest| whole(rest) == whole(&raw))
-                    .unwrap_or(line);
-                assert_eq!(whole(&raw), whole(line), "{shown}");
-            }
+        let whole = |text: &[u8]| text.trim_ascii().to_vec();
+        if let Some(index) = reject.index() {
+            let elements: Vec<serde_json::Value> = serde_json::from_slice(line).expect("an array");
+            let element: serde_json::Value = serde_json::from_slice(&raw).expect("an element");
+            assert_eq!(element, elements[usize::try_from(index).expect("an index")], "{shown}");
+        } else {
+            let without_mark = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
+            assert!([line, without_mark].iter().any(|line| whole(line) == whole(&raw)), "{shown}");
         }
     }
     assert_eq!(rejects.len(), expected.rejected.len());
@@ -140,9 +134,10 @@ fn nul_is_rejected_stripped_or_replaced() {
     for (mode, nul) in [("reject", Nul::Reject), ("strip", Nul::Strip), ("replace", Nul::Replace)] {
         for by_option in [true, false] {
             let database = Cluster::shared().database(mode);
-            let program = match by_option {
-                true => work.load(&database, &["--nul", mode]),
-                false => work.load(&database, &[]).env("KILLS_NUL", mode),
+            let program = if by_option {
+                work.load(&database, &["--nul", mode])
+            } else {
+                work.load(&database, &[]).env("KILLS_NUL", mode)
             };
             let run = program.stdin(plain.clone()).expect(3);
             let expected = expect_as(&plain, nul, &run);

@@ -64,7 +64,7 @@ fn slow_input_is_written_at_intervals() {
     for count in 1..=3 {
         running.feed(&join(&events[count - 1..count]));
         let mut client = database.client();
-        eventually(Duration::from_secs(60), "the event is stored while the pipe is open", || {
+        eventually(Duration::from_mins(1), "the event is stored while the pipe is open", || {
             let rows = client.query_one("select count(*) from kill_event", &[]);
             rows.is_ok_and(|row| row.get::<_, i64>(0) == i64::try_from(count).expect("a count"))
         });
@@ -86,7 +86,7 @@ fn a_second_signal_ends_it_at_once() {
     let mut running = work.load(&database, &[]).segment_bytes(64 << 10).start();
     running.feed(&dump);
     let mut watcher = database.client();
-    eventually(Duration::from_secs(60), "a writer waits for the lock", || {
+    eventually(Duration::from_mins(1), "a writer waits for the lock", || {
         let sql =
             "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
         !watcher.query(sql, &[]).expect("sessions").is_empty()
