@@ -3,10 +3,18 @@
 mod support;
 
 mod cases {
+    mod bad_start;
+    mod broken_input;
     mod cluster;
     mod differential;
     mod embedded;
     mod load_duplicates;
+    mod load_embedded;
     mod load_forms;
     mod load_refused;
+    mod load_rejects;
+    mod load_signals;
+    mod queries;
+    mod schema;
+    mod verify;
 }

@@ -24,14 +24,23 @@ pub fn ddl(layout: Layout, schema: &str) -> String {
 
 /// Makes what is missing, and refuses tables that do not fit. Says whether anything was made.
 pub fn ensure(client: &mut Client, layout: Layout, schema: &str) -> Result<bool, StoreError> {
-    let asked = |source| StoreError::new("the database's tables can't be looked up", source);
-    let mut made = false;
-    if !missing(client, layout, schema).map_err(asked)?.is_empty() {
-        made = apply(client, layout, schema)?;
+    // Nothing is made beside tables that do not fit: their owner may want another schema.
+    refuse_misfits(client, layout, schema)?;
+    if missing(client, layout, schema).map_err(not_looked_up)?.is_empty() || !apply(client, layout, schema)? {
+        return Ok(false);
     }
-    let misfits = misfits(client, layout, schema).map_err(asked)?;
+    refuse_misfits(client, layout, schema)?;
+    Ok(true)
+}
+
+fn not_looked_up(source: Error) -> StoreError {
+    StoreError::new("the database's tables can't be looked up", source)
+}
+
+fn refuse_misfits(client: &mut Client, layout: Layout, schema: &str) -> Result<(), StoreError> {
+    let misfits = misfits(client, layout, schema).map_err(not_looked_up)?;
     if misfits.is_empty() {
-        return Ok(made);
+        return Ok(());
     }
     Err(StoreError::plain(format!(
         "the tables in schema {schema:?} do not fit: {}; another schema can be chosen by --schema, and \
@@ -86,7 +95,7 @@ fn missing(
     Ok(wanted.filter(|name| !found.contains(*name)).collect())
 }
 
-/// What of the layout's tables does not fit, in words.
+/// What of the layout's tables that are there does not fit, in words.
 fn misfits(client: &mut impl GenericClient, layout: Layout, schema: &str) -> Result<Vec<String>, Error> {
     let mut misfits = Vec::new();
     for table in layout.tables() {
@@ -102,9 +111,21 @@ fn table_misfits(
     misfits: &mut Vec<String>,
 ) -> Result<(), Error> {
     let name = table.name;
+    let kind = client.query_opt(
+        "SELECT c.relkind IN ('r', 'p') FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE n.nspname = $1 AND c.relname = $2",
+        &[&schema, &name],
+    )?;
+    match kind.map(|row| row.get(0)) {
+        None => return Ok(()),
+        Some(true) => {}
+        Some(false) => {
+            misfits.push(format!("{name} is no table"));
+            return Ok(());
+        }
+    }
     let rows = client.query(
-        "SELECT a.attname::text, t.typname::text, a.attnotnull, a.atthasdef OR a.attidentity <> '' AS filled,
-                c.relkind IN ('r', 'p') AS is_table
+        "SELECT a.attname::text, t.typname::text, a.attnotnull, a.atthasdef OR a.attidentity <> '' AS filled
          FROM pg_attribute a
          JOIN pg_class c ON c.oid = a.attrelid
          JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -112,10 +133,6 @@ fn table_misfits(
          WHERE n.nspname = $1 AND c.relname = $2 AND a.attnum > 0 AND NOT a.attisdropped",
         &[&schema, &name],
     )?;
-    if rows.iter().any(|row| !row.get::<_, bool>("is_table")) {
-        misfits.push(format!("{name} is no table"));
-        return Ok(());
-    }
     let mut found: BTreeMap<String, (String, bool)> = rows
         .iter()
         .map(|row| {

@@ -158,10 +158,14 @@ fn piped(decoder: &str, input: &Source) -> String {
 
 /// The input's path as a shell takes it.
 fn quoted(input: &Source) -> String {
-    let path = input.to_string();
+    shell_quoted(&input.to_string())
+}
+
+/// A path as a shell takes it.
+pub(crate) fn shell_quoted(path: &str) -> String {
     let harmless = |c: char| c.is_alphanumeric() || "/._-+,:@%=".contains(c);
     if !path.is_empty() && path.chars().all(harmless) {
-        path
+        path.to_owned()
     } else {
         format!("'{}'", path.replace('\'', r"'\''"))
     }

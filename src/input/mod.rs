@@ -26,6 +26,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use error::shell_quoted;
 pub use error::{Breakage, InputError};
 pub use format::{Foreign, Packing};
 pub use pretty::looks_pretty_printed;

@@ -33,10 +33,14 @@ pub(super) fn statements(layout: Layout, schema: &str) -> String {
 // Writing to a String can't fail, so that the results of write! are dropped.
 fn create_enum(sql: &mut String, schema: &str, name: &str, labels: &[&str]) {
     let labels = labels.join("', '");
+    let mut quotes = "$$".to_owned();
+    while schema.contains(&quotes) {
+        quotes.insert(1, '_');
+    }
     let _ = write!(
         sql,
-        "DO $$ BEGIN\n  CREATE TYPE {schema}.{name} AS ENUM ('{labels}');\n\
-         EXCEPTION WHEN duplicate_object THEN NULL;\nEND $$;\n\n",
+        "DO {quotes} BEGIN\n  CREATE TYPE {schema}.{name} AS ENUM ('{labels}');\n\
+         EXCEPTION WHEN duplicate_object THEN NULL;\nEND {quotes};\n\n",
     );
 }
 

@@ -10,7 +10,7 @@ use crate::causes::in_full;
 use crate::database::store::{Store, StoreError};
 use crate::input::{
     InputError, Next, ReadCounters, Segment, SegmentLimits, Segmenter, Source, looks_pretty_printed,
-    spawn_reader,
+    shell_quoted, spawn_reader,
 };
 use crate::kill::{NulPolicy, Server};
 use anyhow::Context as _;
@@ -74,12 +74,12 @@ pub enum PipelineError {
     /// It is one JSON document over many lines.
     #[error(
         "{source_name} is one pretty-printed JSON document, not one event a line; mend it with: \
-         jq -c 'if type == \"array\" then .[] else . end' {file} | aegis-kills load"
+         jq -c 'if type == \"array\" then .[] else . end'{file} | aegis-kills load"
     )]
     PrettyPrinted {
         /// The source.
         source_name: String,
-        /// What `jq` is given.
+        /// What `jq` is given: a space and the path as a shell takes it, or nothing where it reads standard input.
         file: String,
     },
 }
@@ -197,7 +197,11 @@ fn read_segments<'s>(
 }
 
 fn pretty_printed(source: &str) -> PipelineError {
-    let file = if source == Source::Stdin.to_string() { String::new() } else { source.to_owned() };
+    let file = if source == Source::Stdin.to_string() {
+        String::new()
+    } else {
+        format!(" {}", shell_quoted(source))
+    };
     PipelineError::PrettyPrinted { source_name: source.to_owned(), file }
 }
 

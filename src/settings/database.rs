@@ -29,22 +29,45 @@ pub enum DatabasePlace {
 impl DatabaseSettings {
     /// Reads options and variables.
     pub fn new(args: &DatabaseArgs, env: Environment<'_>) -> Result<Self, SettingError> {
-        let schema =
-            env.read(("--schema", args.schema.as_deref()), "DATABASE_SCHEMA", |name| match name {
-                "" => Err("a name is needed".to_owned()),
-                name => Ok(name.to_owned()),
-            })?;
-        Ok(Self { place: place(args, env)?, schema, pool: pool(env)? })
+        Ok(Self { place: place(args, env)?, schema: schema_name(args, env)?, pool: pool(env)? })
     }
 
     /// The PostgreSQL schema: what is set, else what the URL says, else `public`.
     pub fn schema(&self) -> &str {
-        let of_url = match &self.place {
+        self.schema.as_deref().or(self.place.schema()).unwrap_or(DEFAULT_SCHEMA)
+    }
+}
+
+impl DatabasePlace {
+    /// The schema that the URL names.
+    fn schema(&self) -> Option<&str> {
+        match self {
             DatabasePlace::Target(target) => target.schema.as_deref(),
             DatabasePlace::Embedded(_) => None,
-        };
-        self.schema.as_deref().or(of_url).unwrap_or("public")
+        }
     }
+}
+
+const DEFAULT_SCHEMA: &str = "public";
+
+/// The PostgreSQL schema, as [`DatabaseSettings::schema`] has it, where no database need be named.
+pub(super) fn schema_without_database(
+    args: &DatabaseArgs,
+    env: Environment<'_>,
+) -> Result<String, SettingError> {
+    let place = match place(args, env) {
+        Err(SettingError::Target(TargetError::Missing)) => None,
+        place => Some(place?),
+    };
+    let of_url = place.as_ref().and_then(DatabasePlace::schema);
+    Ok(schema_name(args, env)?.unwrap_or_else(|| of_url.unwrap_or(DEFAULT_SCHEMA).to_owned()))
+}
+
+fn schema_name(args: &DatabaseArgs, env: Environment<'_>) -> Result<Option<String>, SettingError> {
+    env.read(("--schema", args.schema.as_deref()), "DATABASE_SCHEMA", |name| match name {
+        "" => Err("a name is needed".to_owned()),
+        name => Ok(name.to_owned()),
+    })
 }
 
 fn place(args: &DatabaseArgs, env: Environment<'_>) -> Result<DatabasePlace, SettingError> {

@@ -144,9 +144,7 @@ impl VerifySettings {
 /// What `schema` needs of its options: the layout, and the schema's name.
 pub fn schema(args: &SchemaArgs, env: Environment<'_>) -> Result<(Layout, String), SettingError> {
     let layout = layout(args.layout.as_deref(), env)?;
-    let named = env
-        .read(("--schema", args.database.schema.as_deref()), "DATABASE_SCHEMA", |name| Ok(name.to_owned()))?;
-    Ok((layout, named.unwrap_or_else(|| "public".to_owned())))
+    Ok((layout, database::schema_without_database(&args.database, env)?))
 }
 
 fn sources(files: &[PathBuf]) -> Vec<Source> {

@@ -14,9 +14,10 @@ fn check_form(name: &str, input: &[u8], text: &[u8]) -> Tables {
     work.write(name, input);
     let tables = [true, false].map(|from_file| {
         let database = cluster.database(name);
-        let run = match from_file {
-            true => work.load(&database, &[name]).expect(0),
-            false => work.load(&database, &[]).stdin(input).expect(0),
+        let run = if from_file {
+            work.load(&database, &[name]).expect(0)
+        } else {
+            work.load(&database, &[]).stdin(input).expect(0)
         };
         let sizes = [("bytes_read", input.len() as u64), ("bytes_uncompressed", text.len() as u64)];
         run.summary().check(&sizes);
@@ -105,9 +106,8 @@ fn servers_share_tables_but_no_events() {
     let database = Cluster::shared().database("servers");
     let work = Workplace::new();
     // The same ids, and other versions of the events.
-    let dumps = ["americas", "europe", "asia"].map(|server| {
-        (server, join(&(1..40).map(|id| version(id, server.len() as i64)).collect::<Vec<_>>()))
-    });
+    let dumps = [("americas", 8), ("europe", 6), ("asia", 4)]
+        .map(|(server, number)| (server, join(&(1..40).map(|id| version(id, number)).collect::<Vec<_>>())));
     for (server, dump) in &dumps {
         let run = work.load(&database, &["--server", server]).stdin(dump.clone()).expect(0);
         assert_eq!(run.summary().0["server"], *server);
@@ -161,6 +161,7 @@ fn a_run_leaves_its_row_in_the_ledger() {
         &[],
     );
     let segments = segments.expect("rows");
-    let counted = ["segments", "events", "inserted", "rejected"].map(|name| summary.count(name) as i64);
+    let counted =
+        ["segments", "events", "inserted", "rejected"].map(|name| summary.count(name).cast_signed());
     assert_eq!([0, 1, 2, 3].map(|column| segments.get::<_, i64>(column)), counted);
 }

@@ -22,7 +22,7 @@ use super::oracle::{self, Expected, Nul, Tables, assert_same, read_tables};
 use super::scratch::Scratch;
 
 /// Longer than any run takes on a slow machine.
-const RUN_MAX: Duration = Duration::from_secs(180);
+const RUN_MAX: Duration = Duration::from_mins(3);
 
 /// What the settings of the person or the machine begin with.
 const SETTING_PREFIXES: [&str; 5] = ["KILLS_", "DATABASE_", "ALBION_", "PG", "RUST_LOG"];
@@ -151,13 +151,27 @@ impl Program {
 
 impl Running {
     /// Writes to its standard input; with more than a pipe holds, it has begun to read when this returns.
+    /// A program that has ended reads nothing, and how it ended says more than this could.
     pub(crate) fn feed(&mut self, bytes: &[u8]) {
-        self.input.as_mut().expect("not closed yet").write_all(bytes).expect("it reads");
+        let input = self.input.as_mut().expect("not closed yet");
+        let _ = input.write_all(bytes).and_then(|()| input.flush());
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).expect("a process id");
         kill(Pid::from_raw(pid), signal).expect("it runs");
+    }
+
+    /// Sends a signal again and again until it has ended.
+    pub(crate) fn signal_until_ended(mut self, signal: Signal) -> Ended {
+        eventually(RUN_MAX, "the program ends", || {
+            let ended = self.child.try_wait().expect("a child").is_some();
+            if !ended {
+                self.signal(signal);
+            }
+            ended
+        });
+        self.finish()
     }
 
     /// Waits for its end, leaving its standard input open if it is.

@@ -1,0 +1,47 @@
+-- The questions that the tables of layout "archive" have an index for.
+--
+-- Run it with psql: psql "$DATABASE_URL" -f queries.sql
+-- or take a query and put your own values in. A table in another schema than "public" needs
+-- SET search_path = that_schema; first. Set what is asked for here:
+
+\set server 'americas'
+\set player 'the id of a player'
+\set guild 'the id of a guild'
+\set battle 1300000001
+\set since '2026-01-05T00:00:00Z'
+
+-- The newest kills of a server.
+SELECT event_id, occurred_at, fame, killer_id, victim_id
+FROM kill_event
+WHERE server = :'server'
+ORDER BY occurred_at DESC
+LIMIT 50;
+
+-- A player's kills and deaths, newest first. Two halves, so that each reads its own index in order.
+(SELECT event_id, occurred_at, fame, 'kill' AS what FROM kill_event
+ WHERE server = :'server' AND killer_id = :'player' ORDER BY occurred_at DESC LIMIT 50)
+UNION ALL
+(SELECT event_id, occurred_at, fame, 'death' AS what FROM kill_event
+ WHERE server = :'server' AND victim_id = :'player' ORDER BY occurred_at DESC LIMIT 50)
+ORDER BY occurred_at DESC
+LIMIT 50;
+
+-- A guild's kills since a time. The index is of killers alone, so role = 'killer' must be there.
+SELECT e.event_id, e.occurred_at, e.fame, p.name AS killer, p.item_power
+FROM kill_player p
+JOIN kill_event e ON e.server = p.server AND e.event_id = p.event_id
+WHERE p.server = :'server' AND p.guild_id = :'guild' AND p.role = 'killer' AND e.occurred_at >= :'since'
+ORDER BY e.occurred_at DESC;
+
+-- The kills of a battle.
+SELECT event_id, occurred_at, fame, killer_id, victim_id
+FROM kill_event
+WHERE server = :'server' AND battle_id = :battle
+ORDER BY occurred_at;
+
+-- The top fame since a time.
+SELECT event_id, occurred_at, fame, killer_id, victim_id
+FROM kill_event
+WHERE server = :'server' AND occurred_at >= :'since'
+ORDER BY fame DESC
+LIMIT 20;

@@ -1,0 +1,162 @@
+//! Settings, databases and inputs that can't be used: told at once, with the remedy, and nothing is done.
+
+use std::fs;
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use crate::support::cluster::{Cluster, Database};
+use crate::support::dumps::small_event;
+use crate::support::program::Workplace;
+use crate::support::samples;
+
+#[track_caller]
+fn assert_untouched(database: &Database<'_>) {
+    let rows = database.client().query("select relname::text from pg_class where relname like 'kill%'", &[]);
+    assert!(rows.expect("rows").is_empty());
+}
+
+#[test]
+fn values_that_make_no_sense() {
+    let work = Workplace::new();
+    let database = Cluster::shared().database("values");
+    for (name, value, wanted) in [
+        ("ALBION_SERVER", "west", "asia"),
+        ("KILLS_LAYOUT", "flat", "archive"),
+        ("KILLS_NUL", "drop", "strip"),
+        ("KILLS_MAX_REJECTS", "101%", "0.5%"),
+        ("KILLS_SEGMENT_BYTES", "4095", "4096"),
+        ("KILLS_WORKER_CONCURRENCY", "0", "1 to"),
+        ("KILLS_PARSE_THREADS", "many", "1 to"),
+        ("KILLS_FLUSH_INTERVAL", "0", "above zero"),
+        ("DATABASE_POOL_MIN", "11", "DATABASE_POOL_MAX"),
+        ("DATABASE_POOL_MAX", "0", "1 to"),
+        ("DATABASE_CONNECTION_TIMEOUT", "-1", "30s"),
+        ("DATABASE_RETRY_BASE", "soon", "30s"),
+    ] {
+        let program = work.load(&database, &[]).env(name, value).stdin(samples::sample_events());
+        let ended = program.expect(2).says(&[name, value, wanted]);
+        assert_eq!(ended.stdout, "", "{name}");
+    }
+    for args in [
+        &["--server", "west"][..],
+        &["--nul", "drop"],
+        &["--max-rejects", "-1"],
+        &["--layout", "flat"],
+        &["--schema", ""],
+        &["--no-such-option"],
+        &["--database-url", "mysql://me:secret@db/kills"],
+        &["--database-url", "postgresql://me:secret@db:99999/kills"],
+        &["--database-url", "postgresql://me:secret@db/kills?sslmode=secret"],
+        &["--database-url", "postgresql://db/kills", "--embedded", "dir"],
+    ] {
+        let ended = work.load(&database, args).stdin(samples::sample_events()).expect(2);
+        assert_eq!(ended.stdout, "", "{args:?}");
+        assert!(!ended.stderr.contains("me:secret"), "{}", ended.stderr);
+    }
+    work.program(&["load"]).expect(2).says(&["DATABASE_URL", "--embedded"]);
+    assert_untouched(&database);
+    assert_eq!(fs::read_dir(work.path()).expect("a folder").count(), 0, "no file is left");
+}
+
+#[test]
+fn a_database_that_cannot_be_reached() {
+    let work = Workplace::new();
+    let closed = {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        listener.local_addr().expect("its number").port()
+    };
+    let cluster = Cluster::shared();
+    let port = cluster.port();
+    for (url, words) in [
+        (format!("postgresql://aegis@127.0.0.1:{closed}/kills"), "refused"),
+        (format!("postgresql://aegis@127.0.0.1:{port}/no_such_database"), "no_such_database"),
+        (format!("postgresql://no_such_role@127.0.0.1:{port}/postgres"), "no_such_role"),
+        ("postgresql://aegis@/kills?host=/no/such/folder".to_owned(), "No such file"),
+    ] {
+        for command in [&["load"][..], &["verify", "--json"], &["schema", "apply"]] {
+            let begun = Instant::now();
+            let ended = work.program(command).env("DATABASE_URL", &url).stdin("no event\n").expect(4);
+            // Well before the 30 s for which a pool would wait.
+            assert!(begun.elapsed() < Duration::from_secs(15), "{command:?} {url}");
+            assert_eq!(ended.stdout, "");
+            ended.says(&["database", words]);
+        }
+        let ended = work.program(&["load", "--json"]).env("DATABASE_URL", &url).stdin("no event\n").expect(4);
+        assert_eq!(ended.summary().status(), "failed");
+        assert!(ended.summary().error().contains(words), "{}", ended.stdout);
+        ended.summary().check(&[("events", 0)]);
+    }
+    assert_eq!(fs::read_dir(work.path()).expect("a folder").count(), 0, "no file is left");
+}
+
+#[test]
+fn inputs_that_are_not_there() {
+    let work = Workplace::new();
+    work.write("good", samples::sample_events());
+    fs::create_dir(work.path().join("folder")).expect("a folder");
+    let database = Cluster::shared().database("inputs");
+    for (file, words) in [("missing", "no such file"), ("folder", "folder/*.ndjson"), ("good/x", "good/x")] {
+        for command in ["load", "verify"] {
+            let program = work.program(&[command, "good", file]).env("DATABASE_URL", &database.url());
+            let ended = program.expect(1).says(&[file, words]);
+            assert_eq!(ended.stdout, "", "{command} {file}");
+        }
+    }
+    assert_untouched(&database);
+}
+
+#[test]
+fn one_pretty_printed_document() {
+    let work = Workplace::new();
+    let event = samples::event(1);
+    let list = serde_json::to_string_pretty(&vec![small_event(1), small_event(2)]).expect("JSON");
+    let hint = "jq -c 'if type == \"array\" then .[] else . end'";
+    for (name, text) in [
+        ("one.json", serde_json::to_string_pretty(&event).expect("JSON")),
+        ("a list, it's.json", list),
+        ("lines.json", format!("[\n{event},\n{event}\n]\n")),
+    ] {
+        let database = Cluster::shared().database("pretty");
+        work.write(name, &text);
+        let from_file = work.load(&database, &[name]).expect(1);
+        let from_pipe = work.load(&database, &[]).stdin(text.clone()).expect(1);
+        for (run, source) in [(&from_file, name), (&from_pipe, "<stdin>")] {
+            let error = run.summary().error().to_owned();
+            assert!(error.contains(hint) && error.contains(source), "{error}");
+            assert_eq!(run.summary().status(), "failed");
+            run.summary().check(&[("inserted", 0), ("rejected", 0)]);
+        }
+        // The command that is named does what it says.
+        let error = from_file.summary().error().to_owned();
+        let command = error.split_once("mend it with: ").expect("a command").1.split(" | aegis-kills").next();
+        let mended = std::process::Command::new("sh")
+            .args(["-c", command.expect("a command")])
+            .current_dir(work.path())
+            .output()
+            .expect("a shell");
+        if mended.status.code() != Some(127) {
+            let run = work.load(&database, &[]).stdin(mended.stdout).expect(0);
+            assert!(run.summary().count("inserted") >= 1, "{name}");
+        }
+    }
+}
+
+#[test]
+fn formats_that_are_not_read_name_the_command_that_does() {
+    let work = Workplace::new();
+    for (name, bytes, words) in [
+        ("dump.xz", &b"\xfd7zXZ\0\0\x04"[..], "xz -dc dump.xz | aegis-kills load"),
+        ("dump.bz2", b"BZh91AY&SY", "bzip2 -dc dump.bz2 | aegis-kills load"),
+        ("dump.zip", b"PK\x03\x04aaaa", "unzip -p dump.zip | aegis-kills load"),
+        ("utf16", b"\xff\xfe{\0}\0", "iconv -f UTF-16"),
+    ] {
+        let database = Cluster::shared().database("foreign");
+        work.write(name, bytes);
+        work.write("good", samples::sample_events());
+        let run = work.load(&database, &[name, "good"]).expect(1).says(&[words]);
+        assert!(run.summary().error().contains(words), "{}", run.summary().error());
+        assert!(run.summary().count("inserted") >= 20, "what is sound is loaded");
+        let run = work.load(&database, &[]).stdin(bytes).expect(1);
+        assert!(run.summary().error().contains("<stdin>"), "{}", run.summary().error());
+    }
+}

@@ -1,0 +1,93 @@
+//! `load`: inputs that break on the way: what precedes is loaded, the place is named, the next input goes on.
+
+use std::io::Read as _;
+
+use flate2::read::GzDecoder;
+
+use crate::support::cluster::Cluster;
+use crate::support::dumps::{generated, gzip, join, lines, zstd_frames};
+use crate::support::oracle::{Expected, Nul, expect, merge};
+use crate::support::program::{Workplace, assert_tables};
+use crate::support::samples;
+
+/// Loads a broken input, which holds `text` up to its break, and then a sound one.
+#[track_caller]
+fn check_broken(broken: &[u8], text: &[u8], words: &[&str]) {
+    let database = Cluster::shared().database("broken");
+    let work = Workplace::new();
+    let sound = samples::sample_events();
+    work.write("broken dump", broken);
+    work.write("sound", &sound);
+    let run = work.load(&database, &["broken dump", "sound"]).segment_bytes(64 << 10).expect(1);
+    let expected: Expected = merge(vec![expect(text, Nul::Reject), expect(&sound, Nul::Reject)]);
+    assert_tables(&database, "americas", &expected.tables);
+    let summary = run.summary();
+    assert_eq!(summary.status(), "failed");
+    let rejected = expected.rejected.len() as u64;
+    summary.check(&[("inserted", expected.loaded()), ("rejected", rejected), ("unfinished", 0)]);
+    let place = format!("at byte {} of its text", text.len());
+    for word in words.iter().chain(&["broken dump", &place]) {
+        assert!(summary.error().contains(word), "{word:?} is missing in: {}", summary.error());
+        assert!(run.stderr.contains(word), "{word:?} is missing in: {}", run.stderr);
+    }
+    // In any order, and from a pipe, it is the same.
+    let run = work.load(&database, &["sound", "-"]).stdin(broken).segment_bytes(64 << 10).expect(1);
+    assert!(run.summary().error().contains("<stdin>"), "{}", run.summary().error());
+    run.summary().check(&[("inserted", 0), ("rejected", rejected), ("unfinished", 0)]);
+    assert_tables(&database, "americas", &expected.tables);
+}
+
+#[test]
+fn gzip_that_is_cut() {
+    let text = generated(60, 21, 0.0);
+    let whole = gzip(&text);
+    for part in [2, 3] {
+        let cut = &whole[..whole.len() * (part - 1) / part];
+        // As much as can be had, byte by byte, from another way to decode it.
+        let mut before = Vec::new();
+        let (mut decoder, mut byte) = (GzDecoder::new(cut), [0]);
+        while let Ok(1) = decoder.read(&mut byte) {
+            before.extend(byte);
+        }
+        assert!(before.len() > 100_000 && text.starts_with(&before));
+        check_broken(cut, &before, &["gzip", "cut short"]);
+    }
+    // All of the text is there, but not the checksum that says so.
+    check_broken(&whole[..whole.len() - 5], &text, &["gzip", "cut short"]);
+}
+
+#[test]
+fn gzip_that_is_damaged_in_the_middle() {
+    let text = generated(60, 22, 0.0);
+    let events = lines(&text);
+    let parts: Vec<Vec<u8>> = events.chunks(20).map(join).collect();
+    let mut second = gzip(&parts[1]);
+    // The kind of its first block, after a header of 10 bytes: there is no such kind.
+    second[10] |= 0b110;
+    let damaged = [gzip(&parts[0]), second, gzip(&parts[2])].concat();
+    check_broken(&damaged, &parts[0], &["gzip", "damaged"]);
+
+    let mut checksum = gzip(&parts[1]);
+    let at = checksum.len() - 8;
+    checksum[at] ^= 1;
+    let damaged = [gzip(&parts[0]), checksum, gzip(&parts[2])].concat();
+    check_broken(&damaged, &parts[..2].concat(), &["gzip", "damaged"]);
+
+    let trailing = [gzip(&parts[0]), b"and then some".to_vec()].concat();
+    check_broken(&trailing, &parts[0], &["gzip", "followed by something else", "head -c"]);
+}
+
+#[test]
+fn zstd_that_is_cut_or_damaged() {
+    let text = generated(60, 23, 0.0);
+    let events = lines(&text);
+    let parts: Vec<Vec<u8>> = events.chunks(20).map(join).collect();
+    let frames: Vec<Vec<u8>> = parts.iter().map(|part| zstd_frames(part, usize::MAX)).collect();
+    let cut = [&frames[0][..], &frames[1][..3]].concat();
+    check_broken(&cut, &parts[0], &["zstd", "cut short"]);
+    let mut header = frames[1].clone();
+    // The reserved bit of the frame header's descriptor.
+    header[4] |= 0b1000;
+    let damaged = [&frames[0][..], &header, &frames[2]].concat();
+    check_broken(&damaged, &parts[0], &["zstd", "damaged"]);
+}

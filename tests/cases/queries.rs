@@ -1,0 +1,98 @@
+//! The queries that the documentation gives: each is served by an index.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use postgres::Client;
+use serde_json::Value;
+
+use crate::support::cluster::Cluster;
+use crate::support::dumps::generated;
+use crate::support::program::Workplace;
+
+/// The statements of the documentation, without comments and psql's own commands, with these values put in.
+fn queries(values: &[(&str, String)]) -> Vec<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/queries.sql");
+    let text = fs::read_to_string(path).expect("the documented queries");
+    let sql: Vec<&str> =
+        text.lines().filter(|line| !line.starts_with("--") && !line.starts_with('\\')).collect();
+    let put_in = |sql: &str| {
+        values.iter().fold(sql.to_owned(), |sql, (name, value)| {
+            sql.replace(&format!(":'{name}'"), &format!("'{value}'")).replace(&format!(":{name}"), value)
+        })
+    };
+    sql.join("\n").split(';').map(str::trim).filter(|sql| !sql.is_empty()).map(put_in).collect()
+}
+
+/// The kinds of a plan's nodes, and the indexes that they use.
+fn nodes(plan: &Value, kinds: &mut BTreeSet<String>, indexes: &mut BTreeSet<String>) {
+    let text = |name: &str| plan[name].as_str().map(str::to_owned);
+    kinds.extend(text("Node Type"));
+    indexes.extend(text("Index Name"));
+    for child in plan["Plans"].as_array().into_iter().flatten() {
+        nodes(child, kinds, indexes);
+    }
+}
+
+fn one(client: &mut Client, sql: &str) -> String {
+    client.query_one(sql, &[]).unwrap_or_else(|error| panic!("{sql}: {error:?}")).get(0)
+}
+
+#[test]
+fn each_documented_query_is_served_by_an_index() {
+    let database = Cluster::shared().database("queries");
+    let work = Workplace::new();
+    work.load(&database, &[]).stdin(generated(3000, 31, 0.0)).expect(0);
+    let mut client = database.client();
+    client.batch_execute("analyze").expect("statistics");
+    // Those who have the most rows, for whom an index helps the least.
+    let most = |column, from| {
+        format!(
+            "select {column}::text from {from} and {column} is not null group by 1 order by count(*) desc, 1 limit 1"
+        )
+    };
+    let values = [
+        ("server", "americas".to_owned()),
+        ("player", one(&mut client, &most("killer_id", "kill_event where true"))),
+        ("guild", one(&mut client, &most("guild_id", "kill_player where role = 'killer'"))),
+        ("battle", one(&mut client, &most("battle_id", "kill_event where true"))),
+        ("since", one(&mut client, "select (max(occurred_at) - interval '5 minutes')::text from kill_event")),
+    ];
+    let queries = queries(&values);
+    let indexes_of: [&[&str]; 5] = [
+        &["kill_event_newest"],
+        &["kill_event_killer", "kill_event_victim"],
+        &["kill_player_guild_kills"],
+        &["kill_event_battle"],
+        &["kill_event_newest"],
+    ];
+    assert_eq!(queries.len(), indexes_of.len());
+    for (query, wanted) in queries.iter().zip(indexes_of) {
+        let rows = client.query(query, &[]).unwrap_or_else(|error| panic!("{query}: {error:?}"));
+        assert!(!rows.is_empty(), "{query}");
+        let explained = client.query_one(&format!("explain (format json) {query}"), &[]).expect("a plan");
+        let plan: String = explained.get::<_, Json>(0).0;
+        let plan: Value = serde_json::from_str(&plan).expect("JSON");
+        let (mut kinds, mut indexes) = (BTreeSet::new(), BTreeSet::new());
+        nodes(&plan[0]["Plan"], &mut kinds, &mut indexes);
+        assert!(!kinds.contains("Seq Scan"), "{query}\n{plan:#}");
+        assert!(wanted.iter().all(|index| indexes.contains(*index)), "{query}\n{plan:#}");
+    }
+}
+
+/// A JSON value as its text.
+struct Json(String);
+
+impl<'a> postgres::types::FromSql<'a> for Json {
+    fn from_sql(
+        _: &postgres::types::Type,
+        raw: &'a [u8],
+    ) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+        Ok(Self(std::str::from_utf8(raw)?.to_owned()))
+    }
+
+    fn accepts(kind: &postgres::types::Type) -> bool {
+        *kind == postgres::types::Type::JSON
+    }
+}

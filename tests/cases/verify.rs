@@ -1,0 +1,104 @@
+//! `verify`: which events of a dump are in the database.
+
+use serde_json::{Value, json};
+
+use crate::support::cluster::{Cluster, Database};
+use crate::support::dumps::{generated, gzip, in_arrays, join, lines, small_event, zstd_frames};
+use crate::support::oracle::{Nul, expect};
+use crate::support::program::{Program, Workplace, assert_tables};
+
+fn verify(work: &Workplace, database: &Database<'_>, args: &[&str]) -> Program {
+    work.program(&["verify"]).args(args).env("DATABASE_URL", &database.url())
+}
+
+fn found(program: Program, code: i32) -> Value {
+    serde_json::from_str(&program.args(&["--json"]).expect(code).stdout).expect("one JSON object")
+}
+
+#[test]
+fn all_present() {
+    let database = Cluster::shared().database("present");
+    let work = Workplace::new();
+    let dump = generated(120, 41, 10.0);
+    work.load(&database, &[]).stdin(dump.clone()).expect(0);
+    work.write("dump", &dump);
+    work.write("dump.gz", gzip(&dump));
+    let all = |events: u64| json!({"events": events, "present": events, "missing": 0, "missing_ids": []});
+    assert_eq!(found(verify(&work, &database, &["dump"]).segment_bytes(16 << 10), 0), all(120));
+    assert_eq!(
+        found(verify(&work, &database, &["dump", "dump.gz", "-"]).stdin(zstd_frames(&dump, 90_000)), 0),
+        all(360)
+    );
+    assert_eq!(found(verify(&work, &database, &[]).stdin(in_arrays(&dump, 51)), 0), all(120));
+    assert_eq!(found(verify(&work, &database, &[]), 0), all(0));
+    let words = verify(&work, &database, &["dump"]).expect(0).stdout;
+    assert!(words.contains("120") && !words.contains("missing:"), "{words}");
+    // The ids of another server say nothing of this one.
+    assert_eq!(found(verify(&work, &database, &["dump", "--server", "asia"]), 6)["missing"], 120);
+}
+
+#[test]
+fn missing_events_are_named() {
+    let database = Cluster::shared().database("missing");
+    let work = Workplace::new();
+    let dump = join(&(1..=400).map(|id| small_event(id).to_string()).collect::<Vec<_>>());
+    work.load(&database, &[]).stdin(dump.clone()).expect(0);
+    work.write("dump", &dump);
+    let mut client = database.client();
+
+    client.batch_execute("delete from kill_event where event_id in (7, 300)").expect("to delete");
+    let program = || verify(&work, &database, &["dump"]).segment_bytes(4 << 10);
+    assert_eq!(
+        found(program(), 6),
+        json!({"events": 400, "present": 398, "missing": 2, "missing_ids": [7, 300]})
+    );
+    let words = program().expect(6).stdout;
+    for wanted in ["event 7, dump line 7", "event 300, dump line 300", "2 of 400"] {
+        assert!(words.contains(wanted), "{wanted:?} is missing in: {words}");
+    }
+    assert_eq!(words.matches("missing:").count(), 2, "{words}");
+
+    client.batch_execute("delete from kill_event where event_id > 250").expect("to delete");
+    let missing = found(program(), 6);
+    assert_eq!((&missing["missing"], &missing["present"]), (&json!(151), &json!(249)));
+    let ids: Vec<i64> = [7].into_iter().chain(251..350).collect();
+    assert_eq!(missing["missing_ids"], json!(ids), "the first 100");
+    assert_eq!(program().expect(6).stdout.matches("missing:").count(), 151, "in words it is all of them");
+
+    work.load(&database, &["dump", "--force"]).expect(0).summary().check(&[("inserted", 151)]);
+    assert_eq!(found(program(), 0)["missing"], 0);
+    assert_tables(&database, "americas", &expect(&dump, Nul::Reject).tables);
+}
+
+#[test]
+fn what_cannot_be_loaded_is_missing_too() {
+    let database = Cluster::shared().database("unloadable");
+    let work = Workplace::new();
+    let dump = format!("{}\nno event\n[{},{{\"EventId\":3}}]\n\n", small_event(1), small_event(2));
+    work.load(&database, &[]).stdin(dump.clone()).expect(3);
+    let result = found(verify(&work, &database, &[]).stdin(dump.clone()), 6);
+    assert_eq!(result, json!({"events": 4, "present": 2, "missing": 2, "missing_ids": []}));
+    let words = verify(&work, &database, &[]).stdin(dump).expect(6).stdout;
+    for wanted in ["<stdin> line 2", "<stdin> line 3", "TimeStamp"] {
+        assert!(words.contains(wanted), "{wanted:?} is missing in: {words}");
+    }
+}
+
+#[test]
+fn broken_input_and_missing_tables() {
+    let database = Cluster::shared().database("broken");
+    let work = Workplace::new();
+    let dump = generated(60, 43, 0.0);
+    let begin = join(&lines(&dump)[..40]);
+    // Of the second member there is half of the header.
+    let end = gzip(&join(&lines(&dump)[40..]));
+    let broken = [&gzip(&begin)[..], &end[..5]].concat();
+    work.write("broken.gz", &broken);
+    verify(&work, &database, &["broken.gz"]).expect(4).says(&["kill_event"]);
+    work.load(&database, &[]).stdin(dump).expect(0);
+    let ended =
+        verify(&work, &database, &["broken.gz", "--json"]).expect(1).says(&["broken.gz", "cut short"]);
+    let result: Value = serde_json::from_str(&ended.stdout).expect("JSON");
+    assert_eq!(result, json!({"events": 40, "present": 40, "missing": 0, "missing_ids": []}));
+    verify(&work, &database, &["missing.gz"]).expect(1).says(&["missing.gz"]);
+}
