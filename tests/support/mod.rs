@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) mod cluster;
 pub(crate) mod copybin;
+pub(crate) mod dumps;
 pub(crate) mod hostile;
 pub(crate) mod oracle;
 pub(crate) mod program;
