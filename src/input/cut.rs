@@ -34,7 +34,7 @@ pub(super) struct Cutter {
     carry: Vec<u8>,
     /// Bytes of `filling` that are whole lines, and how many lines those are.
     whole_bytes: usize,
-    whole_lines: u64,
+    whole_lines: usize,
     /// The bytes so far of a line that is too long, whose head alone is in `filling`.
     oversized: Option<u64>,
 }
@@ -135,7 +135,7 @@ impl Cutter {
         let room = segment_bytes.saturating_sub(filling.len());
 
         // Within both limits no line can be too long, so the newlines need only be counted and the last one found.
-        let taken = data.len().min(room).min(line_room);
+        let taken = self.within_lines_max(&data[..data.len().min(room).min(line_room)]);
         if taken > 0 {
             self.append(filling, &data[..taken]);
             return Step::went_on(taken, self.is_full());
@@ -182,14 +182,24 @@ impl Cutter {
         reserve(filling, bytes.len(), most);
         if let Some(newline) = memrchr(b'\n', bytes) {
             self.whole_bytes = filling.len() + newline + 1;
-            self.whole_lines += memchr_iter(b'\n', &bytes[..=newline]).count() as u64;
+            self.whole_lines += memchr_iter(b'\n', &bytes[..=newline]).count();
         }
         filling.extend_from_slice(bytes);
     }
 
+    /// How much of `data` may be added until the segment has all the lines that it may have.
+    fn within_lines_max(&self, data: &[u8]) -> usize {
+        let lines_room = self.limits.lines_max - self.whole_lines;
+        if data.len() <= lines_room {
+            return data.len();
+        }
+        memchr_iter(b'\n', data).nth(lines_room - 1).map_or(data.len(), |newline| newline + 1)
+    }
+
     /// Whether no line can be added any more.
     fn is_full(&self) -> bool {
-        self.whole_bytes > 0 && self.whole_bytes >= self.limits.segment_bytes
+        self.whole_lines == self.limits.lines_max
+            || self.whole_bytes > 0 && self.whole_bytes >= self.limits.segment_bytes
     }
 
     fn close(&mut self, mut bytes: Vec<u8>, close: Close) -> Segment {
@@ -197,9 +207,9 @@ impl Cutter {
             Close::WholeLines => {
                 self.carry.extend_from_slice(&bytes[self.whole_bytes..]);
                 bytes.truncate(self.whole_bytes);
-                (bytes.len() as u64, self.whole_lines, None)
+                (bytes.len() as u64, self.whole_lines as u64, None)
             }
-            Close::All => (bytes.len() as u64, self.whole_lines, None),
+            Close::All => (bytes.len() as u64, self.whole_lines as u64, None),
             Close::Oversized { line_bytes, with_newline } => (line_bytes + with_newline, 1, Some(line_bytes)),
         };
         let segment = Segment {

@@ -35,6 +35,8 @@ pub struct Segment {
 pub struct SegmentLimits {
     /// A segment is the longest run of whole lines that fits in this many bytes, or one line that is longer.
     pub segment_bytes: usize,
+    /// A segment has at most this many lines, so that what is noted of each line takes a bounded space too.
+    pub lines_max: usize,
     /// The longest line that is kept, in bytes without its newline. A segment's buffer may grow to one more than this.
     pub line_max_bytes: usize,
     /// How long whole lines wait for more of them, when input is slow, before they are given out.

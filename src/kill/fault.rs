@@ -17,8 +17,8 @@ struct Inner {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// The text is no JSON: the whole line is refused.
-    Syntax,
+    /// The text is no JSON, or past a limit: the whole line is refused.
+    Line,
     /// The text is JSON, but not an event that can be stored: the event is refused.
     Value,
 }
@@ -28,10 +28,16 @@ impl Fault {
     #[cold]
     pub(super) fn syntax(reason: &str, byte: usize) -> Self {
         Self(Box::new(Inner {
-            kind: Kind::Syntax,
+            kind: Kind::Line,
             field: String::new(),
             reason: format!("not JSON: {reason} at byte {byte} of the line"),
         }))
+    }
+
+    /// The line is past a limit.
+    #[cold]
+    pub(super) fn line(reason: String) -> Self {
+        Self(Box::new(Inner { kind: Kind::Line, field: String::new(), reason }))
     }
 
     /// The text is JSON, but a value does not fit.
@@ -56,9 +62,9 @@ impl Fault {
         self.within(&format!("[{index}]"))
     }
 
-    /// Whether the text was no JSON, so that nothing of its line can be trusted.
-    pub fn is_syntax(&self) -> bool {
-        self.0.kind == Kind::Syntax
+    /// Whether nothing of the line can be taken.
+    pub fn refuses_line(&self) -> bool {
+        self.0.kind == Kind::Line
     }
 
     /// The path of the field below the event, such as `Participants[2].Id`, where there is one.

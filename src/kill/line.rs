@@ -6,6 +6,10 @@ use super::json::Cursor;
 use super::parse;
 use super::text::NulPolicy;
 
+/// The longest array of events; what is noted of each event takes a space, which this bounds. The API's pages
+/// have at most 51.
+const ELEMENTS_MAX: usize = 32_768;
+
 /// One event of a line, as it is handed to the caller of [`read_line`].
 #[derive(Debug)]
 pub struct Line<'e, 'a> {
@@ -25,7 +29,7 @@ pub struct Line<'e, 'a> {
 ///
 /// # Errors
 ///
-/// The line is no JSON. Events handed out before are then to be forgotten: the line counts as one that is refused.
+/// The line is no JSON, or an array too long. Events handed out before are then to be forgotten: the line counts as one that is refused.
 pub fn read_line<'a>(
     line: &'a str,
     nul: NulPolicy,
@@ -38,6 +42,9 @@ pub fn read_line<'a>(
     match cursor.peek() {
         None => return Ok(()),
         Some(b'[') => cursor.array(|cursor, index| {
+            if index == ELEMENTS_MAX {
+                return Err(Fault::line(format!("an array of more than {ELEMENTS_MAX} elements")));
+            }
             each(read_event(cursor, event, Some(index), mark)?);
             Ok(())
         })?,
@@ -62,7 +69,7 @@ fn read_event<'e, 'a>(
     let start = cursor.clone();
     let result = parse::event(cursor, event);
     if let Err(fault) = &result {
-        if fault.is_syntax() {
+        if fault.refuses_line() {
             return Err(fault.clone());
         }
         // The fault was met somewhere inside: what follows it must be JSON all the same.

@@ -5,6 +5,10 @@ use super::fault::Fault;
 use super::json::{Cursor, Parsed};
 use jiff::civil::DateTime;
 
+/// The most players in one list of an event: a bound on the space that one event can take. The largest fights
+/// of the game have some hundreds.
+const PLAYERS_MAX: usize = 1000;
+
 /// The only slot of [`EQUIPMENT_SLOTS`] whose soul is kept.
 const MAIN_HAND: usize = 0;
 
@@ -109,7 +113,10 @@ fn named(player: &Player<'_>, present: bool) -> Parsed<()> {
 
 fn players<'a>(cursor: &mut Cursor<'a>, into: &mut Vec<Player<'a>>) -> Parsed<()> {
     into.clear();
-    optional_array(cursor, |cursor, _| {
+    optional_array(cursor, |cursor, index| {
+        if index == PLAYERS_MAX {
+            return Err(Fault::value(format!("more than {PLAYERS_MAX} players in one list")));
+        }
         into.push(player(cursor, None)?);
         Ok(())
     })

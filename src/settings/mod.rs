@@ -160,6 +160,8 @@ fn segment_limits(env: Environment<'_>) -> Result<SegmentLimits, SettingError> {
     Ok(SegmentLimits {
         segment_bytes: env
             .variable("KILLS_SEGMENT_BYTES", 8 << 20, |text| bytes(text, 4 << 10, 256 << 20))?,
+        // Real events have 600 bytes and more, so that dumps are cut by their bytes alone.
+        lines_max: 16 << 10,
         line_max_bytes: 16 << 20,
         flush_interval: env.variable("KILLS_FLUSH_INTERVAL", Duration::from_secs(1), duration)?,
     })

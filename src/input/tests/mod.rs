@@ -115,7 +115,7 @@ fn show(next: Next, buffers: Option<&Sender<Vec<u8>>>) -> String {
 }
 
 fn limits(segment_bytes: usize, line_max_bytes: usize) -> SegmentLimits {
-    SegmentLimits { segment_bytes, line_max_bytes, flush_interval: Duration::MAX }
+    SegmentLimits { segment_bytes, lines_max: usize::MAX, line_max_bytes, flush_interval: Duration::MAX }
 }
 
 fn gzip(text: &[u8]) -> Vec<u8> {

@@ -20,11 +20,12 @@ enum Seen {
 fn model(text: &[u8], limits: SegmentLimits) -> Vec<Seen> {
     let mut segments = Vec::new();
     let (mut open, mut first_line, mut byte_offset) = (Vec::new(), 1, 0);
-    let mut at = 0;
+    let (mut at, mut open_lines) = (0, 0);
     for (index, line) in text.split_inclusive(|&byte| byte == b'\n').enumerate() {
         let content = line.strip_suffix(b"\n").unwrap_or(line);
         let oversized = content.len() > limits.line_max_bytes;
-        if !open.is_empty() && (oversized || open.len() + line.len() > limits.segment_bytes) {
+        let full = open.len() + line.len() > limits.segment_bytes || open_lines == limits.lines_max;
+        if !open.is_empty() && (oversized || full) {
             segments.push(Seen::Segment {
                 first_line,
                 byte_offset,
@@ -33,7 +34,7 @@ fn model(text: &[u8], limits: SegmentLimits) -> Vec<Seen> {
             });
         }
         if open.is_empty() {
-            (first_line, byte_offset) = (index as u64 + 1, at);
+            (first_line, byte_offset, open_lines) = (index as u64 + 1, at, 0);
         }
         if oversized {
             let bytes = content[..content.len().min(4096)].to_vec();
@@ -45,6 +46,7 @@ fn model(text: &[u8], limits: SegmentLimits) -> Vec<Seen> {
             });
         } else {
             open.extend_from_slice(line);
+            open_lines += 1;
         }
         at += line.len() as u64;
     }
@@ -105,8 +107,9 @@ fn texts() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn sizes() -> impl Strategy<Value = SegmentLimits> {
-    (prop_oneof![1..60usize, 60..900usize, Just(9000)], prop_oneof![1..60usize, 60..7000usize])
-        .prop_map(|(segment, line)| limits(segment, line))
+    let bytes = (prop_oneof![1..60usize, 60..900usize, Just(9000)], prop_oneof![1..60usize, 60..7000usize]);
+    (bytes, prop_oneof![1..9usize, Just(usize::MAX)])
+        .prop_map(|((segment, line), lines_max)| SegmentLimits { lines_max, ..limits(segment, line) })
 }
 
 fn shapes() -> impl Strategy<Value = ReaderShape> {
