@@ -44,7 +44,7 @@ fn every_form_of_the_same_events_ends_in_the_same_tables() {
         ("arrays of 1, no last newline", in_arrays(&plain, 1).trim_ascii_end().to_vec()),
     ];
     let expected = expect(&plain, Nul::Reject).tables;
-    assert!(expected.kill_event.len() >= 20);
+    assert!(!expected.kill_event.is_empty());
     for (name, text) in texts {
         assert_eq!(check_form(name, &text, &text), expected, "{name}");
     }
