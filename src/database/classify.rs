@@ -74,6 +74,9 @@ pub(super) enum WriteError {
     Postgres(#[from] Error),
     #[error("the connection broke")]
     Io(#[source] io::Error),
+    /// Fewer rows were stored than were sent, without an error.
+    #[error("a trigger or rule of the table dropped the event")]
+    Dropped,
 }
 
 impl WriteError {
@@ -81,13 +84,14 @@ impl WriteError {
         match self {
             WriteError::Postgres(error) => classify(error),
             WriteError::Io(_) => ErrorClass::Transient,
+            WriteError::Dropped => ErrorClass::Data,
         }
     }
 
     pub(super) fn sqlstate(&self) -> Option<&str> {
         match self {
             WriteError::Postgres(error) => error.code().map(postgres::error::SqlState::code),
-            WriteError::Io(_) => None,
+            WriteError::Io(_) | WriteError::Dropped => None,
         }
     }
 }

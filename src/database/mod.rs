@@ -8,6 +8,7 @@ mod classify;
 mod connect;
 mod ledger;
 mod manager;
+mod narrow;
 mod postgres_store;
 mod present;
 mod retry;

@@ -6,7 +6,7 @@ use super::manager::DatabaseManager;
 use super::retry::RetryPolicy;
 use super::store::{Batch, SegmentCounts, SegmentHash, Store, StoreError, Written};
 use super::update::OnConflict;
-use super::write::{Attempt, Mode, Writer};
+use super::write::{Mode, Writer};
 use crate::causes::in_full;
 use crate::kill::Server;
 use crate::layout::Layout;
@@ -102,8 +102,7 @@ impl PostgresStore {
         let mut mode = Mode::Direct;
         loop {
             mode = match self.writer.attempt(client, batch, mode) {
-                Ok(Attempt::Done(written)) => return Ok(written),
-                Ok(Attempt::Collided) => Mode::Merge,
+                Ok(written) => return Ok(written),
                 Err(error) if error.class() != ErrorClass::Data || mode == Mode::Narrow => return Err(error),
                 Err(error) if mode == Mode::Direct && error.sqlstate() == Some(UNIQUE_VIOLATION) => {
                     Mode::Merge

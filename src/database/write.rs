@@ -5,18 +5,16 @@
 //! the order of their keys, and their event rows before all others, so that two writers of the same events wait
 //! for each other in one direction only.
 
-use super::classify::ErrorClass;
 use super::classify::{WriteError, copy_error};
 use super::ledger::{Claim, Ledger, SegmentOutcome};
 use super::present::stored_query;
-use super::store::{Batch, Refused, Written};
+use super::store::{Batch, Written};
 use super::update::{OnConflict, Updater};
 use crate::kill::Server;
 use crate::layout::{COPY_HEADER, COPY_TRAILER, Layout, Rows, Table, quote_identifier};
 use postgres::{Client, Transaction};
 use std::collections::HashSet;
 use std::io::Write as _;
-use std::ops::Add;
 
 /// How much is sent in one message: `CopyInWriter` makes a message of each write that is over 4 KiB.
 const COPY_CHUNK_BYTES: usize = 128 << 10;
@@ -29,7 +27,7 @@ pub(super) enum Mode {
     /// COPY of the event rows into a staging table, `INSERT … ON CONFLICT DO NOTHING` from there, and COPY of
     /// the other rows of the events that were new.
     Merge,
-    /// As `Merge`, halving what is refused until the event is found.
+    /// COPY, halving what is refused until the event is found.
     Narrow,
 }
 
@@ -52,26 +50,11 @@ struct TableStatements {
     delete: String,
 }
 
-/// What became of a batch, or that another mode is needed.
-pub(super) enum Attempt {
-    Done(Written),
-    /// The row count says that rows were dropped without an error, or a key was taken in the meantime.
-    Collided,
-}
-
 /// How many events were new, and how many were rewritten.
 #[derive(Debug, Clone, Copy, Default)]
-struct Put {
-    inserted: u64,
-    updated: u64,
-}
-
-impl Add for Put {
-    type Output = Put;
-
-    fn add(self, other: Put) -> Put {
-        Put { inserted: self.inserted + other.inserted, updated: self.updated + other.updated }
-    }
+pub(super) struct Put {
+    pub(super) inserted: u64,
+    pub(super) updated: u64,
 }
 
 const STAGE: &str = "pg_temp.aegis_kills_stage";
@@ -130,42 +113,30 @@ impl Writer {
         client: &mut Client,
         batch: &Batch<'_>,
         mode: Mode,
-    ) -> Result<Attempt, WriteError> {
+    ) -> Result<Written, WriteError> {
         let mut transaction = client.transaction()?;
         match self.ledger.claim(&mut transaction, batch)? {
             Claim::Taken => {}
             Claim::Held(counts) => {
                 transaction.rollback()?;
-                return Ok(Attempt::Done(Written::AlreadyLoaded(counts)));
+                return Ok(Written::AlreadyLoaded(counts));
             }
             Claim::CommittedBefore(outcome) => {
                 transaction.rollback()?;
-                return Ok(Attempt::Done(Written::Stored {
+                return Ok(Written::Stored {
                     inserted: outcome.inserted,
                     updated: outcome.updated,
                     duplicate: outcome.duplicate,
                     refused: Vec::new(),
-                }));
+                });
             }
         }
         let mut refused = Vec::new();
-        let mut put = match mode {
-            Mode::Direct => match self.direct(&mut transaction, batch)? {
-                Some(put) => put,
-                None => return Ok(Attempt::Collided),
-            },
-            Mode::Merge => {
-                transaction.batch_execute(&self.stage)?;
-                self.merge(&mut transaction, batch, batch.order, &mut refused)?
-            }
-            Mode::Narrow => {
-                transaction.batch_execute(&self.stage)?;
-                // What is checked at the end of a transaction is checked at each step, so that the event is found.
-                transaction.batch_execute("SET CONSTRAINTS ALL IMMEDIATE")?;
-                self.narrow(&mut transaction, batch, batch.order, &mut refused)?
-            }
+        let put = match mode {
+            Mode::Direct => self.direct(&mut transaction, batch)?,
+            Mode::Merge => self.merge(&mut transaction, batch)?,
+            Mode::Narrow => self.narrow(&mut transaction, batch, &mut refused)?,
         };
-        put = put + self.other_versions(&mut transaction, batch, &mut refused)?;
         let Put { inserted, updated } = put;
         let outcome = SegmentOutcome {
             inserted,
@@ -175,137 +146,97 @@ impl Writer {
         };
         self.ledger.settle(&mut transaction, batch, outcome)?;
         transaction.commit()?;
-        Ok(Attempt::Done(Written::Stored { inserted, updated, duplicate: outcome.duplicate, refused }))
+        Ok(Written::Stored { inserted, updated, duplicate: outcome.duplicate, refused })
     }
 
-    /// None where rows were dropped without an error.
-    fn direct(
-        &self,
-        transaction: &mut Transaction<'_>,
-        batch: &Batch<'_>,
-    ) -> Result<Option<Put>, WriteError> {
-        let stored = self.stored(transaction, batch.rows, batch.order)?;
-        let is_stored = |&&event: &&usize| stored.contains(&batch.rows.events()[event].id);
-        let (known, new): (Vec<usize>, Vec<usize>) = batch.order.iter().partition(is_stored);
-        if !new.is_empty() {
-            for (table, statements) in self.tables.iter().enumerate() {
-                let copied = copy(transaction, &statements.copy, batch.rows, table, &new)?;
-                if table == 0 && copied != new.len() as u64 {
-                    return Ok(None);
-                }
-            }
-        }
+    fn direct(&self, transaction: &mut Transaction<'_>, batch: &Batch<'_>) -> Result<Put, WriteError> {
+        let (known, new) = self.known_and_new(transaction, batch.rows, batch.order)?;
+        let inserted = self.insert(transaction, batch.rows, &new)?;
         let updated = self.update(transaction, batch.rows, &known)?;
-        Ok(Some(Put { inserted: new.len() as u64, updated }))
+        Ok(Put { inserted, updated })
     }
 
-    /// Events that are neither new nor stored were dropped by the tables, and are refused.
-    fn merge(
-        &self,
-        transaction: &mut Transaction<'_>,
-        batch: &Batch<'_>,
-        events: &[usize],
-        refused: &mut Vec<Refused>,
-    ) -> Result<Put, WriteError> {
-        copy(transaction, &self.copy_stage, batch.rows, 0, events)?;
+    fn merge(&self, transaction: &mut Transaction<'_>, batch: &Batch<'_>) -> Result<Put, WriteError> {
+        transaction.batch_execute(&self.stage)?;
+        copy(transaction, &self.copy_stage, batch.rows, 0, batch.order)?;
         let rows = transaction.query(&self.merge, &[])?;
-        transaction.batch_execute(&format!("TRUNCATE {STAGE}"))?;
         let new_ids: HashSet<i64> = rows.iter().map(|row| row.get(0)).collect();
-        let id = |event: usize| batch.rows.events()[event].id;
-        let (new, known): (Vec<usize>, Vec<usize>) =
-            events.iter().partition(|&&event| new_ids.contains(&id(event)));
-        if !new.is_empty() {
-            let ids: Vec<i64> = new.iter().map(|&event| id(event)).collect();
-            for (table, statements) in self.tables.iter().enumerate().skip(1) {
-                // Someone may have deleted an event and left its other rows.
-                transaction.execute(&statements.delete, &[&ids])?;
-                copy(transaction, &statements.copy, batch.rows, table, &new)?;
-            }
+        let is_new = |&&event: &&usize| new_ids.contains(&batch.rows.events()[event].id);
+        let (new, known): (Vec<usize>, Vec<usize>) = batch.order.iter().partition(is_new);
+        self.delete_leftovers(transaction, batch.rows, &new)?;
+        for (table, statements) in self.tables.iter().enumerate().skip(1) {
+            copy(transaction, &statements.copy, batch.rows, table, &new)?;
         }
-        let stored = self.stored(transaction, batch.rows, &known)?;
-        let (known, dropped): (Vec<usize>, Vec<usize>) =
-            known.into_iter().partition(|&event| stored.contains(&id(event)));
+        let (known, dropped) = self.known_and_new(transaction, batch.rows, &known)?;
+        if !dropped.is_empty() {
+            return Err(WriteError::Dropped);
+        }
         let updated = self.update(transaction, batch.rows, &known)?;
-        // Last, as an error above leaves the list as it was.
-        refused.extend(dropped.into_iter().map(|event| Refused {
-            event,
-            sqlstate: None,
-            reason: "a trigger or rule of the table dropped the event".to_owned(),
-        }));
         Ok(Put { inserted: new.len() as u64, updated })
     }
 
-    fn update(
+    /// Stores events that are not stored, and returns how many they are.
+    pub(super) fn insert(
         &self,
         transaction: &mut Transaction<'_>,
         rows: &Rows,
-        known: &[usize],
+        events: &[usize],
+    ) -> Result<u64, WriteError> {
+        if events.is_empty() {
+            return Ok(0);
+        }
+        let count = events.len() as u64;
+        for (table, statements) in self.tables.iter().enumerate() {
+            let copied = copy(transaction, &statements.copy, rows, table, events)?;
+            if table == 0 && copied != count {
+                return Err(WriteError::Dropped);
+            }
+        }
+        Ok(count)
+    }
+
+    /// Rewrites those of the events, all of them stored, that differ, if that is asked for.
+    pub(super) fn update(
+        &self,
+        transaction: &mut Transaction<'_>,
+        rows: &Rows,
+        events: &[usize],
     ) -> Result<u64, WriteError> {
         match &self.updater {
-            Some(updater) => updater.update(transaction, rows, known),
+            Some(updater) => updater.update(transaction, rows, events),
             None => Ok(0),
         }
     }
 
-    fn narrow(
-        &self,
-        transaction: &mut Transaction<'_>,
-        batch: &Batch<'_>,
-        events: &[usize],
-        refused: &mut Vec<Refused>,
-    ) -> Result<Put, WriteError> {
-        if events.is_empty() {
-            return Ok(Put::default());
-        }
-        let mut savepoint = transaction.transaction()?;
-        let error = match self.merge(&mut savepoint, batch, events, refused) {
-            Ok(put) => {
-                savepoint.commit()?;
-                return Ok(put);
-            }
-            Err(error) if error.class() == ErrorClass::Data => error,
-            Err(error) => return Err(error),
-        };
-        savepoint.rollback()?;
-        if let [event] = events {
-            refused.push(refusal(*event, &error));
-            return Ok(Put::default());
-        }
-        let (first, second) = events.split_at(events.len() / 2);
-        Ok(self.narrow(transaction, batch, first, refused)?
-            + self.narrow(transaction, batch, second, refused)?)
-    }
-
-    /// Of an event that was refused, another version in the segment may be taken: each is tried in its turn.
-    fn other_versions(
-        &self,
-        transaction: &mut Transaction<'_>,
-        batch: &Batch<'_>,
-        refused: &mut Vec<Refused>,
-    ) -> Result<Put, WriteError> {
-        let (mut put, mut seen) = (Put::default(), 0);
-        while seen < refused.len() {
-            let next: Vec<usize> =
-                refused[seen..].iter().filter_map(|refused| batch.next_version(refused.event)).collect();
-            seen = refused.len();
-            put = put + self.narrow(transaction, batch, &next, refused)?;
-        }
-        Ok(put)
-    }
-
-    /// The ids among `events` that are stored.
-    fn stored(
+    /// Someone may have deleted events and left their other rows.
+    pub(super) fn delete_leftovers(
         &self,
         transaction: &mut Transaction<'_>,
         rows: &Rows,
         events: &[usize],
-    ) -> Result<HashSet<i64>, WriteError> {
-        if events.is_empty() {
-            return Ok(HashSet::new());
-        }
+    ) -> Result<(), WriteError> {
         let ids: Vec<i64> = events.iter().map(|&event| rows.events()[event].id).collect();
+        for statements in &self.tables[1..] {
+            transaction.execute(&statements.delete, &[&ids])?;
+        }
+        Ok(())
+    }
+
+    /// Those of `events` that are stored, and those that are not.
+    pub(super) fn known_and_new(
+        &self,
+        transaction: &mut Transaction<'_>,
+        rows: &Rows,
+        events: &[usize],
+    ) -> Result<(Vec<usize>, Vec<usize>), WriteError> {
+        if events.is_empty() {
+            return Ok((Vec::new(), Vec::new()));
+        }
+        let id = |event: usize| rows.events()[event].id;
+        let ids: Vec<i64> = events.iter().map(|&event| id(event)).collect();
         let stored = transaction.query(&self.stored, &[&ids])?;
-        Ok(stored.iter().map(|row| row.get(0)).collect())
+        let stored: HashSet<i64> = stored.iter().map(|row| row.get(0)).collect();
+        Ok(events.iter().partition(|&&event| stored.contains(&id(event))))
     }
 }
 
@@ -334,15 +265,4 @@ pub(super) fn copy(
 
 pub(super) fn column_list(table: &Table) -> String {
     table.columns.iter().map(|column| quote_identifier(column.name)).collect::<Vec<_>>().join(", ")
-}
-
-/// The server's message names the constraint or the value, never the whole row, which is in its detail.
-fn refusal(event: usize, error: &WriteError) -> Refused {
-    let reason = match error {
-        WriteError::Postgres(error) => {
-            error.as_db_error().map_or_else(|| error.to_string(), |error| error.message().to_owned())
-        }
-        WriteError::Io(error) => error.to_string(),
-    };
-    Refused { event, sqlstate: error.sqlstate().map(str::to_owned), reason }
 }
