@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use nix::libc::O_NOFOLLOW;
+use uuid::Uuid;
 
 use super::account::{Account, name_of};
 use super::error::{At, EmbeddedError};
@@ -58,7 +59,7 @@ impl Folder {
             if let Some(parent) = dir.parent() {
                 fs::create_dir_all(parent).at("make the folder", parent)?;
             }
-            make_private_folder(&dir, &account)?;
+            make_at_once(&dir, &account)?;
         }
         let folder = Self { dir: fs::canonicalize(&dir).at("find", &dir)?, account };
         folder.check_ours()?;
@@ -252,6 +253,22 @@ pub(super) fn make_private_folder(path: &Path, account: &Account) -> Result<(), 
         Ok(()) => account.own(path),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(error).at("make the folder", path),
+    }
+}
+
+/// Makes a private folder that is never seen without its owner: another loader may come at the same moment, and a crash
+/// between making it and giving it away would bar the account from it for good.
+fn make_at_once(path: &Path, account: &Account) -> Result<(), EmbeddedError> {
+    let new = path.with_file_name(format!(".aegis-kills-{}", Uuid::new_v4()));
+    make_private_folder(&new, account)?;
+    match fs::rename(&new, path) {
+        // Somebody else was faster.
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists) =>
+        {
+            fs::remove_dir(&new).at("remove", &new)
+        }
+        result => result.at("make the folder", path),
     }
 }
 
