@@ -6,4 +6,5 @@ mod cases {
     mod cluster;
     mod differential;
     mod embedded;
+    mod memory;
 }

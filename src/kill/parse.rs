@@ -249,12 +249,11 @@ fn time_stamp(cursor: &mut Cursor<'_>) -> Parsed<Option<i64>> {
 
 fn microseconds_since_1970(text: &str) -> Option<i64> {
     const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
-    let (civil, offset) = match text.strip_suffix('Z') {
-        Some(civil) => (civil, 0),
-        None => {
-            let (civil, zone) = text.split_at_checked(text.len().checked_sub(6)?)?;
-            (civil, offset_seconds(zone)?)
-        }
+    let (civil, offset) = if let Some(civil) = text.strip_suffix('Z') {
+        (civil, 0)
+    } else {
+        let (civil, zone) = text.split_at_checked(text.len().checked_sub(6)?)?;
+        (civil, offset_seconds(zone)?)
     };
     if !has_shape_of_rfc_3339(civil) {
         return None;
