@@ -27,7 +27,7 @@ const SEGMENTS: u64 = PARSE_THREADS + 3 + 2 + 2;
 const SCALE: u64 = 8;
 const PROGRAM_KIB: u64 = 16 << 10;
 const LINE_MAX_BYTES: usize = 16 << 20;
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_mins(3);
 
 /// Loads what `feed` writes, in segments `scale` times smaller than by default, and returns the peak in KiB and the summary. `feed` says how many events it wrote.
 fn load(

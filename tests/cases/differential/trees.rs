@@ -291,7 +291,7 @@ impl Edit {
 }
 
 /// The fields of one of the objects that have some.
-fn object<'t>(event: &'t mut Tree, at: Index) -> Option<&'t mut Vec<(String, Tree)>> {
+fn object(event: &mut Tree, at: Index) -> Option<&mut Vec<(String, Tree)>> {
     let objects: Vec<usize> = (0..event.size())
         .filter(|&number| matches!(event.value(number), Tree::Object(fields) if !fields.is_empty()))
         .collect();
