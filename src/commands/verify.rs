@@ -7,8 +7,8 @@ use crate::causes::in_full;
 use crate::cli::VerifyArgs;
 use crate::database::{DatabaseManager, present_ids};
 use crate::error::{CommandError, Ending};
-use crate::input::{Next, Segmenter, spawn_reader};
-use crate::pipeline::{Prepared, Preparer, Repeats};
+use crate::input::{Segmenter, spawn_reader};
+use crate::pipeline::{Prepared, Preparer, Repeats, Segments};
 use crate::settings::{Environment, EventSettings, VerifySettings};
 use anyhow::Context as _;
 use crossbeam_channel::{bounded, never};
@@ -59,27 +59,25 @@ fn compare(
     // One buffer, which goes back and forth between the segmenter and this function.
     let (give_back, buffers) = bounded(1);
     give_back.send(Vec::new()).context("a channel that is held open here was closed")?;
-    let mut segmenter = Segmenter::new(reader, settings.segment, buffers, never());
+    let segmenter = Segmenter::new(reader, settings.segment, buffers, never());
     let EventSettings { server, nul, .. } = settings.event;
     let preparer = Preparer { server, nul, repeats: Repeats::FirstCounts };
     let mut whole = true;
-    loop {
-        match segmenter.next() {
-            Next::Segment(segment) => {
+    for read in Segments::new(segmenter, give_back.clone()) {
+        match read {
+            Ok(segment) => {
                 let hash = Preparer::hash(&segment);
                 let batch = preparer.prepare(segment, hash);
                 compare_segment(settings, manager, &batch, found, silent)?;
-                let mut buffer = batch.segment.bytes;
-                buffer.clear();
-                give_back.send(buffer).context("a channel that is held open here was closed")?;
+                give_back.send(batch.segment.bytes).context("a channel that is held open here was closed")?;
             }
-            Next::SourceFailed(error) => {
+            Err(error) => {
                 log::error!("{}", in_full(&error));
                 whole = false;
             }
-            Next::Stopped | Next::End => return Ok(whole),
         }
     }
+    Ok(whole)
 }
 
 fn compare_segment(

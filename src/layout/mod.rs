@@ -10,6 +10,8 @@ mod copy;
 mod ddl;
 mod rows;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use archive::Encoder;
 pub use copy::{COPY_HEADER, COPY_TRAILER};

@@ -12,11 +12,13 @@ mod order;
 mod prepare;
 mod rejects;
 mod run;
+mod segments;
 mod tally;
 mod write;
 
 pub use halt::{Halt, HaltReason};
 pub use prepare::{Prepared, Preparer, Repeats};
 pub use rejects::{Reject, RejectFile, RejectFileError};
-pub use run::{PipelineError, PipelineSettings, RunReport, run};
+pub use run::{PipelineSettings, RunReport, run};
+pub use segments::{Segments, SourceError};
 pub use tally::{Counts, RejectLimit};

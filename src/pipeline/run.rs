@@ -4,14 +4,12 @@ use super::halt::{Halt, HaltReason};
 use super::order::{InFlight, Sequencer};
 use super::prepare::{Prepared, Preparer, Repeats};
 use super::rejects::RejectFile;
+use super::segments::{Segments, SourceError};
 use super::tally::{Counts, RejectLimit, Tally};
 use super::write::Writers;
 use crate::causes::in_full;
 use crate::database::store::{Store, StoreError};
-use crate::input::{
-    InputError, Next, ReadCounters, Segment, SegmentLimits, Segmenter, Source, looks_pretty_printed,
-    shell_quoted, spawn_reader,
-};
+use crate::input::{ReadCounters, Segment, SegmentLimits, Segmenter, Source, spawn_reader};
 use crate::kill::{NulPolicy, Server};
 use anyhow::Context as _;
 use crossbeam_channel::{Sender, bounded};
@@ -49,7 +47,7 @@ pub struct RunReport {
     /// Why the run ended early, if it did.
     pub halted: Option<HaltReason>,
     /// Sources that could not be read to their end.
-    pub source_errors: Vec<PipelineError>,
+    pub source_errors: Vec<SourceError>,
 }
 
 impl RunReport {
@@ -63,25 +61,6 @@ impl RunReport {
             source_errors: Vec::new(),
         }
     }
-}
-
-/// A source could not be read to its end.
-#[derive(Debug, thiserror::Error)]
-pub enum PipelineError {
-    /// It broke.
-    #[error(transparent)]
-    Input(#[from] InputError),
-    /// It is one JSON document over many lines.
-    #[error(
-        "{source_name} is one pretty-printed JSON document, not one event a line; mend it with: \
-         jq -c 'if type == \"array\" then .[] else . end'{file} | aegis-kills load"
-    )]
-    PrettyPrinted {
-        /// The source.
-        source_name: String,
-        /// What `jq` is given: a space and the path as a shell takes it, or nothing where it reads standard input.
-        file: String,
-    },
 }
 
 /// Reads `sources` to their end, or until `halt`, and stores their events; without a store they are only counted.
@@ -127,7 +106,7 @@ fn report(
     counts: Counts,
     read: &Arc<ReadCounters>,
     halt: &Halt,
-    source_errors: Vec<PipelineError>,
+    source_errors: Vec<SourceError>,
 ) -> RunReport {
     RunReport {
         counts,
@@ -144,7 +123,7 @@ fn spawn_threads(
     writers: &Writers<'_>,
     segmenter: Segmenter,
     give_back: &Sender<Vec<u8>>,
-) -> anyhow::Result<Vec<PipelineError>> {
+) -> anyhow::Result<Vec<SourceError>> {
     let parsers = rayon::ThreadPoolBuilder::new()
         .num_threads(settings.parse_threads)
         .thread_name(|number| format!("parse-{number}"))
@@ -170,39 +149,21 @@ fn spawn_threads(
 }
 
 fn read_segments<'s>(
-    mut segmenter: Segmenter,
+    segmenter: Segmenter,
     tasks: &rayon::Scope<'s>,
     stage: &'s PrepareStage<'_>,
-) -> Vec<PipelineError> {
+) -> Vec<SourceError> {
     let mut errors = Vec::new();
-    let mut last_source: Option<Arc<str>> = None;
-    loop {
-        match segmenter.next() {
-            Next::Segment(segment) => {
-                let first = last_source.as_ref().is_none_or(|last| !Arc::ptr_eq(last, &segment.source));
-                if first && looks_pretty_printed(&segment.bytes) {
-                    errors.push(pretty_printed(&segment.source));
-                    return errors;
-                }
-                last_source = Some(segment.source.clone());
-                tasks.spawn(move |_| stage.prepare(segment));
-            }
-            Next::SourceFailed(error) => {
+    for read in Segments::new(segmenter, stage.give_back.clone()) {
+        match read {
+            Ok(segment) => tasks.spawn(move |_| stage.prepare(segment)),
+            Err(error) => {
                 log::error!("{}", in_full(&error));
-                errors.push(error.into());
+                errors.push(error);
             }
-            Next::Stopped | Next::End => return errors,
         }
     }
-}
-
-fn pretty_printed(source: &str) -> PipelineError {
-    let file = if source == Source::Stdin.to_string() {
-        String::new()
-    } else {
-        format!(" {}", shell_quoted(source))
-    };
-    PipelineError::PrettyPrinted { source_name: source.to_owned(), file }
+    errors
 }
 
 /// What a preparing thread does with a segment.

@@ -157,7 +157,7 @@ fn write_text(text: &str, tape: &mut Tape<'_>, out: &mut String) {
     out.push('"');
     for character in text.chars() {
         let is_special = matches!(character, '"' | '\\' | '\0'..='\u{1f}');
-        if !is_special && !(escape_all && tape.next() & 1 == 1) {
+        if !(is_special || escape_all && tape.next() & 1 == 1) {
             out.push(character);
             continue;
         }

@@ -269,16 +269,16 @@ fn what_repeats_itself_keeps_to_the_depth() {
 
 #[test]
 fn what_repeats_itself_was_seen_higher_up() {
+    fn read(cursor: &mut Cursor<'_>) -> Parsed<()> {
+        match cursor.peek() {
+            Some(b'[') => cursor.array(|cursor, _| read(cursor)),
+            _ => cursor.skip_repeated(),
+        }
+    }
     // Remembered where there is room for it, and met again where there is none.
     let nested = ["{\"a\":".repeat(8), "1".to_owned(), "}".repeat(8)].concat();
     for depth in 115..125 {
         let line = ["[", &nested, ",", &"[".repeat(depth), &nested, &"]".repeat(depth), "]"].concat();
-        fn read(cursor: &mut Cursor<'_>) -> Parsed<()> {
-            match cursor.peek() {
-                Some(b'[') => cursor.array(|cursor, _| read(cursor)),
-                _ => cursor.skip_repeated(),
-            }
-        }
         let mut cursor = Cursor::new(&line, POLICY);
         assert_eq!(read(&mut cursor).is_ok(), serde_json::from_str::<Value>(&line).is_ok(), "{depth}");
     }

@@ -254,25 +254,25 @@ impl Edit {
             }
             Edit::Value(at, tree) => *event.value(at.index(size)) = tree.clone(),
             Edit::Again(at, first, tree) => {
-                if let Some(fields) = object(event, at) {
+                if let Some(fields) = object(event, *at) {
                     let (key, value) = fields[at.index(fields.len())].clone();
                     let place = if *first { 0 } else { fields.len() };
                     fields.insert(place, (key, tree.clone().unwrap_or(value)));
                 }
             }
             Edit::Remove(at) => {
-                if let Some(fields) = object(event, at) {
+                if let Some(fields) = object(event, *at) {
                     fields.remove(at.index(fields.len()));
                 }
             }
             Edit::Rotate(at, by) => {
-                if let Some(fields) = object(event, at) {
+                if let Some(fields) = object(event, *at) {
                     let by = by % fields.len();
                     fields.rotate_left(by);
                 }
             }
             Edit::Unknown(at, key, tree) => {
-                if let Some(fields) = object(event, at) {
+                if let Some(fields) = object(event, *at) {
                     fields.insert(at.index(fields.len()), ((*key).to_owned(), tree.clone()));
                 }
             }
@@ -291,7 +291,7 @@ impl Edit {
 }
 
 /// The fields of one of the objects that have some.
-fn object<'t>(event: &'t mut Tree, at: &Index) -> Option<&'t mut Vec<(String, Tree)>> {
+fn object(event: &mut Tree, at: Index) -> Option<&mut Vec<(String, Tree)>> {
     let objects: Vec<usize> = (0..event.size())
         .filter(|&number| matches!(event.value(number), Tree::Object(fields) if !fields.is_empty()))
         .collect();
@@ -328,7 +328,9 @@ fn write(events: &[Tree], tape: &mut Tape<'_>, frame: Frame) -> String {
 fn line(size: usize) -> impl Strategy<Value = String> {
     let event = (any::<Index>(), vec(edit(), 0..4)).prop_map(move |(at, edits)| {
         let mut event = at.get(&EVENTS[size]).clone();
-        edits.iter().for_each(|edit| edit.make(&mut event));
+        for edit in &edits {
+            edit.make(&mut event);
+        }
         event
     });
     let event = event.boxed();

@@ -85,7 +85,7 @@ fn parse(text: &[u8]) -> Option<Vec<Element>> {
 }
 
 /// What the layout knows of a place in the document.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Shape {
     Line,
     Event,
@@ -97,6 +97,8 @@ enum Shape {
     Item,
     /// A value of a known key whose inside no rule speaks of.
     Leaf,
+    /// A value that is kept as it came, and all in it.
+    Document,
     Unknown,
 }
 
@@ -106,6 +108,7 @@ impl Shape {
             Self::Line => Self::Event,
             Self::Players => Self::Player,
             Self::Inventory => Self::Item,
+            Self::Document => Self::Document,
             _ => Self::Unknown,
         }
     }
@@ -127,8 +130,7 @@ impl Shape {
                 | "Category"
                 | "Type"
                 | "Location"
-                | "Version"
-                | "GvGMatch",
+                | "Version",
             )
             | (
                 Self::Player | Self::Victim,
@@ -136,7 +138,10 @@ impl Shape {
                 | "KillFame" | "DeathFame" | "DamageDone" | "SupportHealingDone",
             )
             | (Self::Player, "Inventory")
-            | (Self::Item, "Type" | "Quality" | "Count" | "LegendarySoul") => Self::Leaf,
+            | (Self::Item, "Type" | "Quality" | "Count") => Self::Leaf,
+            (Self::Line | Self::Event, "GvGMatch") | (Self::Item, "LegendarySoul") | (Self::Document, _) => {
+                Self::Document
+            }
             (Self::Player | Self::Victim, "Equipment") => Self::Equipment,
             (Self::Victim, "Inventory") => Self::Inventory,
             (
@@ -220,8 +225,13 @@ impl<'de> Visitor<'de> for Node<'_> {
                 self.path.push('.');
             }
             self.path.push_str(&key);
-            if values.contains_key(&key) && !matches!(shape, Shape::Unknown) {
-                self.duplicates.push(self.path.clone());
+            // In a document a database may look at the value that loses, though it keeps the other.
+            let is_known = match self.shape {
+                Shape::Document => values.get(&key).is_some_and(holds_nul),
+                _ => values.contains_key(&key) && shape != Shape::Unknown,
+            };
+            if is_known {
+                self.duplicates.push(path_of_document(self.path).to_owned());
             }
             let node = Node { shape, path: self.path, duplicates: self.duplicates };
             let value = map.next_value_seed(node)?;
@@ -229,6 +239,21 @@ impl<'de> Visitor<'de> for Node<'_> {
             self.path.truncate(length);
         }
         Ok(Value::Object(values))
+    }
+}
+
+/// The path of the document that a path leads into, or the path itself.
+fn path_of_document(path: &str) -> &str {
+    let ends = ["LegendarySoul", "GvGMatch"].map(|name| path.find(name).map(|start| start + name.len()));
+    &path[..ends.into_iter().flatten().min().unwrap_or(path.len())]
+}
+
+fn holds_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(values) => values.iter().any(holds_nul),
+        Value::Object(fields) => fields.iter().any(|(key, value)| key.contains('\0') || holds_nul(value)),
+        _ => false,
     }
 }
 
@@ -382,6 +407,7 @@ mod tests {
                 r#"{"Victim":{"Inventory":[{"LegendarySoul":{"a":1,"a":2},"Count":1,"Count":1}]}}"#,
                 "1 [Victim.Inventory[0].Count]",
             ),
+            (r#"{"GvGMatch":{"a":[{"b":"\u0000","b":0}]}}"#, "1 [GvGMatch]"),
             (r#"{"Killer":{"Inventory":[{"Count":1,"Count":1}]}}"#, "1 []"),
             (r#"{"a":"\ud83d\ude00"}"#, "1 []"),
             (r#"{"a":"\ud83d"}"#, "a lone surrogate: 1 []"),

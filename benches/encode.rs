@@ -1,0 +1,62 @@
+//! How fast lines become rows: parsing and encoding, as a segment's thread does both.
+
+mod support {
+    pub(crate) mod dumps;
+}
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use aegis_kills::kill::{Event, NulPolicy, Server, read_line};
+use aegis_kills::layout::{Encoder, Rows};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+
+fn encode(criterion: &mut Criterion) {
+    for (name, dump) in support::dumps::dumps() {
+        let mut group = criterion.benchmark_group(format!("encode/{name}"));
+        group.throughput(Throughput::Bytes(dump.len() as u64));
+        group.bench_function("parse and encode", |bencher| {
+            bencher.iter(|| {
+                let (mut encoder, mut rows) = (Encoder::new(Server::Europe), Rows::default());
+                let mut event = Event::default();
+                for line in dump.lines() {
+                    let read = read_line(line, NulPolicy::Reject, &mut event, |found| {
+                        encoder.encode(found.event.expect("valid"), &mut rows);
+                    });
+                    read.expect("JSON");
+                }
+                black_box(rows.byte_len())
+            });
+        });
+        let events = parsed(&dump);
+        group.bench_function("encode", |bencher| {
+            bencher.iter(|| {
+                let (mut encoder, mut rows) = (Encoder::new(Server::Europe), Rows::default());
+                for event in &events {
+                    encoder.encode(event, &mut rows);
+                }
+                black_box(rows.byte_len())
+            });
+        });
+        group.finish();
+    }
+}
+
+fn parsed(dump: &str) -> Vec<Event<'_>> {
+    let mut events = Vec::new();
+    let mut event = Event::default();
+    for line in dump.lines() {
+        let read = read_line(line, NulPolicy::Reject, &mut event, |found| {
+            events.push(found.event.expect("valid").clone());
+        });
+        read.expect("JSON");
+    }
+    events
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().sample_size(10).measurement_time(Duration::from_secs(3));
+    targets = encode
+}
+criterion_main!(benches);

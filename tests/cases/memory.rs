@@ -1,0 +1,257 @@
+//! How much memory a load takes at most, whatever it is given.
+//!
+//! The dumps come through a pipe that stays open until all is stored, so that the process is there to be asked for its
+//! peak. On the way a lock holds the writers up, until everything that can be in flight is.
+#![cfg(target_os = "linux")]
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use aegis_kills::generate::{GenerateOptions, generate};
+use postgres::Client;
+use serde_json::Value;
+
+use crate::support::cluster::Cluster;
+use crate::support::eventually;
+
+/// With the default settings on a machine of four cores.
+const PARSE_THREADS: u64 = 4;
+const PEAK_MAX_KIB: u64 = 256 << 10;
+const SEGMENT_BYTES: u64 = 8 << 20;
+/// A segment for each thread that parses or writes, one that is read and one to spare; and some more.
+const SEGMENTS: u64 = PARSE_THREADS + 3 + 2 + 2;
+/// For dumps of many lines, which take long: all but what the program itself takes is as many times smaller.
+const SCALE: u64 = 8;
+const PROGRAM_KIB: u64 = 16 << 10;
+const LINE_MAX_BYTES: usize = 16 << 20;
+const PATIENCE: Duration = Duration::from_mins(3);
+
+/// Loads what `feed` writes, in segments `scale` times smaller than by default, and returns the peak in KiB and the summary. `feed` says how many events it wrote.
+fn load(
+    name: &str,
+    scale: u64,
+    feed: impl FnOnce(&mut ChildStdin) -> io::Result<u64> + Send,
+) -> (u64, Value) {
+    let database = Cluster::shared().database(name);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut loader = Loader(
+        Command::new(env!("CARGO_BIN_EXE_aegis-kills"))
+            .args(["load", "--json", "--rejects"])
+            .arg(folder.path().join("rejects.ndjson"))
+            .env_clear()
+            .env("DATABASE_URL", database.url())
+            .env("KILLS_PARSE_THREADS", PARSE_THREADS.to_string())
+            .env("KILLS_SEGMENT_BYTES", (SEGMENT_BYTES / scale).to_string())
+            .current_dir(&folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the program"),
+    );
+    let mut input = loader.0.stdin.take().expect("its input");
+    let mut client = database.client();
+    let peak = thread::scope(|scope| {
+        eventually(PATIENCE, "the load begins", || {
+            client
+                .query_one("select count(*) from kill_load_run", &[])
+                .is_ok_and(|row| row.get::<_, i64>(0) == 1)
+        });
+        let mut locker = database.client();
+        let mut lock = locker.transaction().expect("a transaction");
+        lock.batch_execute("lock table kill_load_segment in share mode").expect("the lock");
+        let feeder = scope.spawn(move || feed(&mut input).map(|events| (events, input)));
+        let mut idle = Idle::default();
+        eventually(PATIENCE, "all that can be in flight is", || {
+            idle.since_a_while(loader.0.id(), &mut client)
+        });
+        lock.commit().expect("the lock's end");
+        let (events, input) = feeder.join().expect("no panic").expect("the program reads");
+        eventually(PATIENCE, "all is stored", || stored(&mut client) == events);
+        let peak = peak_kib(loader.0.id());
+        drop(input);
+        peak
+    });
+    let mut summary = String::new();
+    loader.0.stdout.take().expect("its output").read_to_string(&mut summary).expect("text");
+    loader.0.wait().expect("its end");
+    (peak, serde_json::from_str(&summary).expect("a summary"))
+}
+
+/// The program; it ends with the test.
+struct Loader(Child);
+
+impl Drop for Loader {
+    fn drop(&mut self) {
+        // Both fail if it ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Watches for a process to have nothing to do but wait for the lock.
+#[derive(Default)]
+struct Idle {
+    ticks: u64,
+    looks: u32,
+}
+
+impl Idle {
+    fn since_a_while(&mut self, pid: u32, client: &mut Client) -> bool {
+        let waiting = "select count(*) from pg_locks where not granted and database = \
+                       (select oid from pg_database where datname = current_database())";
+        let is_waiting = client.query_one(waiting, &[]).expect("an answer").get::<_, i64>(0) > 0;
+        let ticks = ticks(pid);
+        self.looks = if is_waiting && ticks == self.ticks { self.looks + 1 } else { 0 };
+        self.ticks = ticks;
+        self.looks == 25
+    }
+}
+
+/// The processor's time that a process took.
+fn ticks(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the program lives");
+    let after_name = stat.rsplit(") ").next().expect("a name");
+    after_name.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("a number")).sum()
+}
+
+fn peak_kib(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the program lives");
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+    peak.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+fn stored(client: &mut Client) -> u64 {
+    let sum = "select coalesce(sum(events), 0)::bigint from kill_load_segment";
+    let events: i64 = client.query_one(sum, &[]).expect("an answer").get(0);
+    u64::try_from(events).expect("a count")
+}
+
+#[track_caller]
+fn check(name: &str, scale: u64, (peak, summary): (u64, Value), expected: [(&str, u64); 3]) {
+    for (count, expected) in expected {
+        assert_eq!(summary[count].as_u64(), Some(expected), "{name}: {count} in {summary}");
+    }
+    let peak_max = PROGRAM_KIB + (PEAK_MAX_KIB - PROGRAM_KIB) / scale;
+    assert!(peak < peak_max, "{name}: {peak} KiB, and at most {peak_max} are allowed: {summary}");
+}
+
+/// Puts lines that each hold an event together, into arrays that are nearly as long as a line may be.
+struct Pages<'w> {
+    out: &'w mut ChildStdin,
+    page: Vec<u8>,
+    event: Vec<u8>,
+}
+
+impl Pages<'_> {
+    fn end_page(&mut self) -> io::Result<()> {
+        if !self.page.is_empty() {
+            self.page.extend_from_slice(b"]\n");
+            self.out.write_all(&self.page)?;
+            self.page.clear();
+        }
+        Ok(())
+    }
+}
+
+impl Write for Pages<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
+            self.event.extend_from_slice(piece);
+            if piece.ends_with(b"\n") {
+                if self.page.len() + self.event.len() + 2 > LINE_MAX_BYTES {
+                    self.end_page()?;
+                }
+                self.page.push(if self.page.is_empty() { b'[' } else { b',' });
+                self.page.extend_from_slice(&self.event[..self.event.len() - 1]);
+                self.event.clear();
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Writes lines of which `line` makes the one of a number, until there are `bytes` of them.
+fn write_lines(out: &mut ChildStdin, bytes: u64, mut line: impl FnMut(u64, &mut Vec<u8>)) -> io::Result<u64> {
+    let (mut lines, mut written, mut buffer) = (0, 0, Vec::new());
+    while written < bytes {
+        buffer.clear();
+        while buffer.len() < 1 << 20 {
+            lines += 1;
+            line(lines, &mut buffer);
+        }
+        out.write_all(&buffer)?;
+        written += buffer.len() as u64;
+    }
+    Ok(lines)
+}
+
+/// An event as AlbionBB has it, of about 250 bytes, with this for its id.
+fn small_event(id: &str, number: u64) -> String {
+    let player = |name: &str| {
+        format!(
+            r#"{{"Id":"{name}-{number:016}","Name":"{name}","GuildName":"","Equipment":{{"MainHand":null}}}}"#
+        )
+    };
+    format!(
+        "{{\"EventId\":{id},\"TimeStamp\":\"2025-08-25T21:50:19.445Z\",\"TotalVictimKillFame\":0,\"Killer\":{},\"Victim\":{}}}\n",
+        player("k"),
+        player("v")
+    )
+}
+
+#[test]
+fn events_like_those_of_the_game() {
+    // Of 14,000 bytes each.
+    let options = GenerateOptions { events: SEGMENTS * SEGMENT_BYTES / 14_000, ..GenerateOptions::default() };
+    let events = options.events;
+    let loaded = load("memory game", 1, move |input| generate(&options, input).map(|summary| summary.lines));
+    check("game", 1, loaded, [("events", events), ("inserted", events), ("rejected", 0)]);
+}
+
+#[test]
+fn the_smallest_events() {
+    let mut events = 0;
+    let counted = &mut events;
+    let loaded = load("memory small", SCALE, move |input| {
+        *counted = write_lines(input, SEGMENTS * SEGMENT_BYTES / SCALE, |number, out| {
+            out.extend_from_slice(small_event(&number.to_string(), number).as_bytes());
+        })?;
+        Ok(*counted)
+    });
+    check("small", SCALE, loaded, [("events", events), ("inserted", events), ("rejected", 0)]);
+}
+
+#[test]
+fn nothing_but_rejects() {
+    let mut events = 0;
+    let counted = &mut events;
+    let loaded = load("memory rejects", SCALE, move |input| {
+        *counted = write_lines(input, SEGMENTS * SEGMENT_BYTES / SCALE, |number, out| {
+            out.extend_from_slice(small_event("null", number).as_bytes());
+        })?;
+        Ok(*counted)
+    });
+    check("rejects", SCALE, loaded, [("events", events), ("inserted", 0), ("rejected", events)]);
+}
+
+#[test]
+fn the_longest_lines() {
+    let options = GenerateOptions { events: 11 * 1_180, ..GenerateOptions::default() };
+    let events = options.events;
+    let loaded = load("memory lines", 1, move |input| {
+        input.write_all(&vec![b'x'; 20_000_000])?;
+        input.write_all(b"\n")?;
+        let mut pages = Pages { out: input, page: Vec::new(), event: Vec::new() };
+        generate(&options, &mut pages)?;
+        pages.end_page()?;
+        Ok(events + 1)
+    });
+    check("lines", 1, loaded, [("events", events + 1), ("inserted", events), ("rejected", 1)]);
+}
