@@ -4,6 +4,7 @@ use super::write_output;
 use crate::cli::EmbeddedAction;
 use crate::database::embedded::{self, Embedded, Lifetime, Status, Stopped};
 use crate::error::{CommandError, Ending};
+use crate::input::shell_quoted;
 
 /// Runs the command.
 pub fn run(action: &EmbeddedAction) -> Result<Ending, CommandError> {
@@ -57,7 +58,8 @@ fn status(dir: &std::path::Path) -> Result<Ending, CommandError> {
 
 fn not_running(dir: &std::path::Path) -> Result<Ending, CommandError> {
     Err(CommandError::Other(anyhow::anyhow!(
-        "the private PostgreSQL in {dir} does not run; start it by: aegis-kills embedded start {dir}",
-        dir = dir.display()
+        "the private PostgreSQL in {} does not run; start it by: aegis-kills embedded start {}",
+        dir.display(),
+        shell_quoted(&dir.to_string_lossy())
     )))
 }

@@ -1,6 +1,7 @@
 //! Where the database is: connection URLs as libpq and Prisma write them, and the `PG*` variables.
 
 use std::borrow::Cow;
+use std::path::Path;
 use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
@@ -103,7 +104,11 @@ pub fn from_url(url: &str) -> Result<Target, TargetError> {
     if !kept.is_empty() {
         plain = format!("{plain}?{}", kept.join("&"));
     }
-    let config: Config = plain.parse().map_err(|source| fault(Some(source)))?;
+    let mut config: Config = plain.parse().map_err(|source| fault(Some(source)))?;
+    if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+        let port = config.get_ports().first().copied().unwrap_or(DEFAULT_PORT);
+        config.host(&local_host(port));
+    }
     Ok(Target { config: with_habits(config), schema, warnings })
 }
 
@@ -127,6 +132,16 @@ pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Optio
         config.password(password);
     }
     Ok(Some(Target { config: with_habits(config), schema: None, warnings: Vec::new() }))
+}
+
+const DEFAULT_PORT: u16 = 5432;
+
+/// Where a server is if no host is named: as for libpq a Unix socket of this machine, in the folders that Debian,
+/// Red Hat and PostgreSQL itself choose; else `localhost`.
+fn local_host(port: u16) -> String {
+    let folders = ["/var/run/postgresql", "/run/postgresql", "/tmp"];
+    let has_socket = |folder: &&str| Path::new(folder).join(format!(".s.PGSQL.{port}")).exists();
+    folders.into_iter().find(has_socket).unwrap_or("localhost").to_owned()
 }
 
 /// What every connection is given: a name, and TCP that notices within a minute when the other side is gone.

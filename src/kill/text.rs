@@ -33,6 +33,36 @@ impl FromStr for NulPolicy {
 const NUL_REASON: &str =
     "holds \\u0000, which PostgreSQL text can't hold; --nul strip or --nul replace would load it";
 
+/// Where the next quote, backslash or control character stands, from `at`; the length where there is none.
+///
+/// Eight bytes at a time: strings here are short, so that a call to a wider search would cost more than it saves.
+#[inline]
+pub(super) fn special_byte(bytes: &[u8], mut at: usize) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    while let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
+        let word = u64::from_le_bytes(*word);
+        let quote = word ^ (ONES * u64::from(b'"'));
+        let backslash = word ^ (ONES * u64::from(b'\\'));
+        // A byte's high bit is set where the byte was zero, or below 0x20; only the lowest one is sure.
+        let found = (quote.wrapping_sub(ONES) & !quote
+            | backslash.wrapping_sub(ONES) & !backslash
+            | word.wrapping_sub(ONES * 0x20) & !word)
+            & HIGHS;
+        if found != 0 {
+            return at + found.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    while let Some(&byte) = bytes.get(at) {
+        if byte == b'"' || byte == b'\\' || byte < 0x20 {
+            break;
+        }
+        at += 1;
+    }
+    at
+}
+
 /// Reads the escape whose backslash stands at `at` of a line: the character, and where the text goes on.
 pub(super) fn read_escape(text: &[u8], at: usize) -> Result<(char, usize), Fault> {
     let plain = match text.get(at + 1) {

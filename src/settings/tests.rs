@@ -18,6 +18,7 @@ fn wrong_values_name_the_variable_the_value_and_what_would_do() {
     };
     check("ALBION_SERVER", "west", "americas, europe, asia");
     check("KILLS_LAYOUT", "flat", "archive");
+    check("DATABASE_SCHEMA", "pg_kills", "63 bytes");
     check("KILLS_NUL", "drop", "reject, strip, replace");
     check("KILLS_ON_CONFLICT", "merge", "skip or update");
     check("KILLS_MAX_REJECTS", "some", "0.5%");
