@@ -89,11 +89,21 @@ fn check_outcome(line: &str, nul: Nul, outcome: &Outcome) {
         || format!("rejects {:?}, expected {:?}: {}", outcome.rejects, expected.rejected, head(line));
     assert_eq!(outcome.rejects.len(), expected.rejected.len(), "{}", summary());
     for ((index, field), expected) in outcome.rejects.iter().zip(&expected.rejected) {
-        assert!(expected.allows(*index, field.as_deref()), "{}", summary());
+        // Of a key that is there twice the oracle names the key alone; the fault may lie deeper, in the value that loses.
+        let holder = |field: &&String| expected.fields.iter().any(|holder| is_within(field, holder));
+        let is_allowed = expected.allows(*index, field.as_deref())
+            || expected.allows(*index, expected.fields.first().map(String::as_str))
+                && field.as_ref().filter(holder).is_some();
+        assert!(is_allowed, "{}", summary());
     }
     let loaded = outcome.rows.events().len() as u64;
     assert_eq!(loaded, expected.loaded() + expected.duplicates, "{}", head(line));
     assert_same(&expected.tables, &copybin::tables(&outcome.rows, SERVER));
+}
+
+/// Whether a path leads into what another one names.
+fn is_within(path: &str, holder: &str) -> bool {
+    path.strip_prefix(holder).is_some_and(|rest| rest.starts_with(['.', '[']))
 }
 
 /// Enough of a line to know it by; the whole of it is among the inputs that the property failed for.
