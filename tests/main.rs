@@ -14,6 +14,7 @@ mod cases {
     mod load_refused;
     mod load_rejects;
     mod load_signals;
+    mod load_update;
     mod memory;
     mod queries;
     mod schema;

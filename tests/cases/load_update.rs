@@ -1,0 +1,66 @@
+//! `load --on-conflict update`: stored events that differ are rewritten, and nothing else is.
+
+use crate::support::cluster::{Cluster, Database};
+use crate::support::dumps::{join, version};
+use crate::support::oracle::{Nul, Tables, expect};
+use crate::support::program::{Workplace, assert_tables};
+
+/// What is stored when the last version of each event counts: the oracle takes the first, so it is given the lines backwards.
+fn last_wins(lines: &[String]) -> Tables {
+    let backwards: Vec<&String> = lines.iter().rev().collect();
+    expect(&join(&backwards), Nul::Reject).tables
+}
+
+/// Which transaction wrote each row.
+fn writers(database: &Database<'_>) -> Vec<(String, String)> {
+    let select = |table: &str| format!("select '{table}' || ctid::text as place, xmin::text from {table}");
+    let tables = ["kill_event", "kill_player", "kill_loot"].map(select).join(" union all ");
+    let rows = database.client().query(&format!("{tables} order by 1"), &[]).expect("rows");
+    rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+}
+
+#[test]
+fn what_differs_is_rewritten_and_the_rest_is_left() {
+    let database = Cluster::shared().database("update");
+    let work = Workplace::new();
+    let stored: Vec<String> = (1..=40).map(|id| version(id, 1)).collect();
+    work.load(&database, &[]).stdin(join(&stored)).expect(0).summary().check(&[("inserted", 40)]);
+
+    let news: Vec<String> = (1..=50).map(|id| version(id, if id <= 20 { 1 } else { 2 })).collect();
+    let update = || work.load(&database, &["--on-conflict", "update"]).stdin(join(&news)).expect(0);
+    update().summary().check(&[("inserted", 10), ("updated", 20), ("duplicate", 20)]);
+    let all: Vec<String> = stored.iter().chain(&news).cloned().collect();
+    assert_tables(&database, "americas", &last_wins(&all));
+
+    let before = writers(&database);
+    update().summary().check(&[("inserted", 0), ("updated", 0), ("duplicate", 50)]);
+    assert_eq!(writers(&database), before, "a run without news writes no row");
+}
+
+#[test]
+fn the_last_of_several_versions_wins() {
+    for (segment_bytes, workers) in [(8 << 20, 1), (4 << 10, 4)] {
+        let database = Cluster::shared().database("update_last");
+        let lines: Vec<String> = (0..400).map(|number| version(1 + number * 7 % 30, number)).collect();
+        let run = Workplace::new()
+            .load(&database, &["--on-conflict", "update"])
+            .segment_bytes(segment_bytes)
+            .workers(workers)
+            .stdin(join(&lines))
+            .expect(0);
+        run.summary().check(&[("events", 400), ("inserted", 30)]);
+        assert_tables(&database, "americas", &last_wins(&lines));
+    }
+}
+
+#[test]
+fn rows_that_were_deleted_come_back() {
+    let database = Cluster::shared().database("update_rows");
+    let work = Workplace::new();
+    let lines: Vec<String> = (1..=10).map(|id| version(id, 1)).collect();
+    work.load(&database, &[]).stdin(join(&lines)).expect(0);
+    database.client().batch_execute("delete from kill_player where event_id = 3").expect("deleted");
+    let run = work.load(&database, &["--on-conflict", "update"]).stdin(join(&lines)).expect(0);
+    run.summary().check(&[("updated", 1), ("duplicate", 9)]);
+    assert_tables(&database, "americas", &last_wins(&lines));
+}
