@@ -83,8 +83,9 @@ pub fn run(
         in_flight: &in_flight,
         buffer_bytes_max: settings.segment.segment_bytes * 2,
     };
-    // One buffer in each pair of hands: the reader's, those that parse, those that write.
-    let buffer_count = settings.parse_threads + settings.workers + 1;
+    // One buffer in each pair of hands: the reader's, those that parse, those that write. More cores than four
+    // take no more memory: parsing outruns the writers long before.
+    let buffer_count = settings.parse_threads.min(4) + settings.workers + 1;
     let (give_back, buffers) = bounded(buffer_count);
     for _ in 0..buffer_count {
         give_back.send(Vec::new()).context("a channel that is held open here was closed")?;
