@@ -54,12 +54,7 @@ impl Halt {
         matches!(*lock(&self.reason), Some(HaltReason::Failed(_)))
     }
 
-    /// Why the run stopped, if it did.
-    pub fn into_reason(self) -> Option<HaltReason> {
-        self.reason.into_inner().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The reason so far, for who can't take the whole.
+    /// Why the run stopped, if it did; it is told once.
     pub fn take_reason(&self) -> Option<HaltReason> {
         lock(&self.reason).take()
     }
