@@ -1,9 +1,10 @@
 //! The database of a command: of the user's, or a private one that runs for as long as it is used.
 
 use crate::database::embedded::{Embedded, Lifetime};
-use crate::database::{DatabaseManager, from_url};
+use crate::database::{DatabaseManager, application_name, from_url};
 use crate::error::CommandError;
 use crate::settings::{DatabasePlace, DatabaseSettings, SettingError};
+use uuid::Uuid;
 
 /// A pool of connections, and the share in the server that it may need.
 pub(super) struct OpenDatabase {
@@ -13,7 +14,8 @@ pub(super) struct OpenDatabase {
 }
 
 impl OpenDatabase {
-    pub(super) fn open(settings: &DatabaseSettings) -> Result<Self, CommandError> {
+    /// `run` is told in the name of each session.
+    pub(super) fn open(settings: &DatabaseSettings, run: Uuid) -> Result<Self, CommandError> {
         let (target, embedded) = match &settings.place {
             DatabasePlace::Target(target) => {
                 for warning in &target.warnings {
@@ -26,7 +28,8 @@ impl OpenDatabase {
                 (from_url(embedded.url()).map_err(SettingError::from)?, Some(embedded))
             }
         };
-        let manager = DatabaseManager::connect(&target, settings.pool)?;
+        let name = application_name(target.config.get_application_name(), run);
+        let manager = DatabaseManager::connect(&target, &name, settings.pool, settings.trouble)?;
         Ok(Self { manager, embedded })
     }
 

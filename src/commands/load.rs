@@ -7,7 +7,7 @@ use super::write_output;
 use crate::causes::in_full;
 use crate::cli::LoadArgs;
 use crate::database::store::{Store, StoreError};
-use crate::database::{PostgresStore, RunCounts, RunEnd, RunLog, StoreSettings, schema};
+use crate::database::{Patience, PostgresStore, RunCounts, RunEnd, RunLog, StoreSettings, schema};
 use crate::error::{CommandError, Ending};
 use crate::pipeline::{self, Halt, HaltReason, RejectFile, RunReport};
 use crate::report::{Status, Summary};
@@ -16,7 +16,7 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 /// Runs the command.
@@ -61,6 +61,9 @@ pub fn run(args: &LoadArgs, env: Environment<'_>, quiet: bool) -> Result<Ending,
     Ok(ending)
 }
 
+/// How long a run that was stopped tries to write its end into the ledger.
+const END_MAX: Duration = Duration::from_secs(5);
+
 /// What the store counted beside the events.
 #[derive(Default)]
 struct StoreFigures {
@@ -70,7 +73,7 @@ struct StoreFigures {
 
 fn read_only(settings: &LoadSettings, rejects: &RejectFile) -> Result<RunReport, CommandError> {
     let halt = Arc::new(Halt::default());
-    let _listener = Listener::start(Arc::clone(&halt))?;
+    let _listener = Listener::start(Arc::clone(&halt), settings.drain_timeout)?;
     Ok(pipeline::run(settings.sources.clone(), &settings.pipeline, None, rejects, &halt)?)
 }
 
@@ -80,23 +83,23 @@ fn load(
     id: Uuid,
     rejects: &RejectFile,
 ) -> Result<(RunReport, StoreFigures), CommandError> {
-    let database = OpenDatabase::open(place)?;
+    let database = OpenDatabase::open(place, id)?;
     let schema_name = place.schema().to_owned();
-    schema::ensure(&mut *database.manager.get()?, settings.event.layout, &schema_name)?;
+    schema::ensure(&database.manager, settings.event.layout, &schema_name)?;
     let store_settings = StoreSettings {
         layout: settings.event.layout,
         schema: schema_name,
         server: settings.event.server,
         on_conflict: settings.on_conflict,
         held: settings.held,
-        retry: settings.retry,
     };
     let sources: Vec<String> = settings.sources.iter().map(ToString::to_string).collect();
     let log = RunLog::begin(&database.manager, &store_settings, id, &sources)?;
-    let store = PostgresStore::new(database.manager.clone(), &store_settings, id);
     // From here on a signal is a wish to stop with everything in order.
     let halt = Arc::new(Halt::default());
-    let listener = Listener::start(Arc::clone(&halt))?;
+    let listener = Listener::start(Arc::clone(&halt), settings.drain_timeout)?;
+    let patience = Patience::until_told(halt.given_up());
+    let store = PostgresStore::new(database.manager.clone(), &store_settings, id, patience);
     let report = pipeline::run(
         settings.sources.clone(),
         &settings.pipeline,
@@ -104,13 +107,21 @@ fn load(
         rejects,
         &halt,
     )?;
-    let figures = StoreFigures { retries: store.retries(), connection_errors: store.connection_errors() };
+    let figures = StoreFigures {
+        retries: database.manager.retries(),
+        connection_errors: database.manager.connection_errors(),
+    };
     let end = RunEnd {
         status: outcome(&report).0.name(),
         counts: ledger_counts(&report, &figures),
         error: cause(&report),
     };
-    if let Err(error) = log.end(&database.manager, &end) {
+    // A database that was waited for in vain gets one more moment, no more.
+    let patience = match report.halted {
+        Some(HaltReason::Failed(_) | HaltReason::Signal(_)) => Patience::at_most(END_MAX),
+        _ => Patience::endless(),
+    };
+    if let Err(error) = log.end(&database.manager, &end, &patience) {
         // The events are committed; only this run's row lacks its end.
         log::warn!("{}", in_full(&error));
     }

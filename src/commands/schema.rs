@@ -6,6 +6,7 @@ use crate::cli::SchemaAction;
 use crate::database::schema;
 use crate::error::{CommandError, Ending};
 use crate::settings::{self, DatabaseSettings, Environment};
+use uuid::Uuid;
 
 /// Runs the command.
 pub fn run(action: &SchemaAction, env: Environment<'_>) -> Result<Ending, CommandError> {
@@ -17,8 +18,8 @@ pub fn run(action: &SchemaAction, env: Environment<'_>) -> Result<Ending, Comman
         SchemaAction::Apply(args) => {
             let (layout, _) = settings::schema(args, env)?;
             let settings = DatabaseSettings::new(&args.database, env)?;
-            let database = OpenDatabase::open(&settings)?;
-            let made = schema::ensure(&mut *database.manager.get()?, layout, settings.schema())?;
+            let database = OpenDatabase::open(&settings, Uuid::new_v4())?;
+            let made = schema::ensure(&database.manager, layout, settings.schema())?;
             database.close()?;
             let what = if made { "the tables are made" } else { "all tables and indexes are there" };
             write_output(&format!("{what}, in schema {:?}\n", settings.schema()))?;

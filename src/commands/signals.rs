@@ -1,4 +1,5 @@
-//! SIGINT and SIGTERM: the first stops the reading, the second ends the program at once.
+//! SIGINT and SIGTERM: the first stops the reading and gives a time to store what was read, the second ends the
+//! program at once.
 
 use crate::pipeline::{Halt, HaltReason};
 use anyhow::Context as _;
@@ -6,6 +7,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 /// Listens for as long as it lives.
 pub(super) struct Listener {
@@ -13,7 +15,7 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    pub(super) fn start(halt: Arc<Halt>) -> anyhow::Result<Self> {
+    pub(super) fn start(halt: Arc<Halt>, drain_timeout: Duration) -> anyhow::Result<Self> {
         let mut signals = Signals::new([SIGINT, SIGTERM]).context("signals can't be listened for")?;
         let handle = signals.handle();
         let listen = move || {
@@ -26,6 +28,7 @@ impl Listener {
                 seen = true;
                 log::warn!("stopping: what was read is being written; a second signal ends this at once");
                 halt.stop(HaltReason::Signal(signal));
+                give_up_after(Arc::clone(&halt), drain_timeout);
             }
         };
         thread::Builder::new()
@@ -33,6 +36,18 @@ impl Listener {
             .spawn(listen)
             .context("a thread can't be started")?;
         Ok(Self { handle })
+    }
+}
+
+/// Stops what still waits for the database once the time is over.
+fn give_up_after(halt: Arc<Halt>, drain_timeout: Duration) {
+    let wait = move || {
+        thread::sleep(drain_timeout);
+        log::warn!("what was read can't be stored in time; the same command goes on from here");
+        halt.give_up();
+    };
+    if thread::Builder::new().name("drain".to_owned()).spawn(wait).is_err() {
+        log::warn!("no thread can be started to watch the time; a second signal ends this at once");
     }
 }
 

@@ -14,6 +14,7 @@ use anyhow::Context as _;
 use crossbeam_channel::{bounded, never};
 use serde::Serialize;
 use std::fmt::Write as _;
+use uuid::Uuid;
 
 /// How many missing ids the JSON lists.
 const MISSING_IDS_MAX: usize = 100;
@@ -31,7 +32,7 @@ struct Found {
 pub fn run(args: &VerifyArgs, env: Environment<'_>, quiet: bool) -> Result<Ending, CommandError> {
     let settings = VerifySettings::new(args, env)?;
     sources::check(&settings.sources)?;
-    let database = OpenDatabase::open(&settings.database)?;
+    let database = OpenDatabase::open(&settings.database, Uuid::new_v4())?;
     let mut found = Found::default();
     let sources_whole = compare(&settings, &database.manager, &mut found, args.json)?;
     database.close()?;
@@ -89,11 +90,10 @@ fn compare_segment(
 ) -> Result<(), CommandError> {
     let ids: Vec<i64> = prepared.ids().map(|(id, _)| id).collect();
     let event = &settings.event;
-    let stored =
-        present_ids(&mut *manager.get()?, event.layout, settings.database.schema(), event.server, &ids)?;
+    let stored = present_ids(manager, event.layout, settings.database.schema(), event.server, ids)?;
     let mut missing = String::new();
     let source = &prepared.segment.source;
-    found.events += prepared.counts.events;
+    found.events += prepared.batch.counts.events;
     for (id, line) in prepared.ids() {
         if stored.contains(&id) {
             found.present += 1;

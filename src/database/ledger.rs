@@ -3,15 +3,13 @@
 //! Invariant: a segment's row commits with its events. It is written first in their transaction, so that a
 //! second load of the same segment waits for the first one's outcome instead of doing its work again.
 
-use super::manager::DatabaseManager;
-use super::postgres_store::StoreSettings;
-use super::store::StoreError;
+use super::classify::DatabaseError;
 use super::store::{Batch, SegmentCounts, SegmentHash};
+use super::transaction::Transaction;
 use crate::kill::Server;
 use crate::layout::{Layout, quote_identifier};
+use postgres::Client;
 use postgres::types::ToSql;
-use postgres::{Client, Error, Transaction};
-use std::fmt::Write as _;
 use uuid::Uuid;
 
 /// The ledger's tables, made again and again without harm.
@@ -112,7 +110,7 @@ impl Ledger {
         &self,
         client: &mut Client,
         hash: &SegmentHash,
-    ) -> Result<Option<SegmentCounts>, Error> {
+    ) -> Result<Option<SegmentCounts>, DatabaseError> {
         if self.held == Held::LoadAgain {
             return Ok(None);
         }
@@ -126,7 +124,11 @@ impl Ledger {
     }
 
     /// Writes the row of a segment, or finds it; waits for whoever is writing the same one.
-    pub(super) fn claim(&self, transaction: &mut Transaction<'_>, batch: &Batch<'_>) -> Result<Claim, Error> {
+    pub(super) fn claim(
+        &self,
+        transaction: &mut Transaction<'_>,
+        batch: &Batch,
+    ) -> Result<Claim, DatabaseError> {
         let sql = format!(
             "INSERT INTO {}.kill_load_segment
                (hash, server, layout, run, number, lines, events, inserted, updated, duplicate, rejected)
@@ -144,7 +146,7 @@ impl Ledger {
         self.claim_again(transaction, batch)
     }
 
-    fn claim_again(&self, transaction: &mut Transaction<'_>, batch: &Batch<'_>) -> Result<Claim, Error> {
+    fn claim_again(&self, transaction: &mut Transaction<'_>, batch: &Batch) -> Result<Claim, DatabaseError> {
         let sql = format!(
             "SELECT run, number, lines, events, inserted, updated, duplicate, rejected FROM {}.kill_load_segment
              WHERE hash = $1 AND server = $2 AND layout = $3 FOR UPDATE",
@@ -175,9 +177,9 @@ impl Ledger {
     pub(super) fn settle(
         &self,
         transaction: &mut Transaction<'_>,
-        batch: &Batch<'_>,
+        batch: &Batch,
         outcome: SegmentOutcome,
-    ) -> Result<(), Error> {
+    ) -> Result<(), DatabaseError> {
         let sql = format!(
             "UPDATE {}.kill_load_segment
              SET run = $4, number = $5, inserted = $6, duplicate = $7, rejected = $8, updated = $9, loaded_at = now()
@@ -202,73 +204,11 @@ impl Ledger {
     }
 }
 
-/// The row of a run: written at its begin, completed at its end.
-#[derive(Debug)]
-pub struct RunLog {
-    schema: String,
-    id: Uuid,
-}
-
-/// How a run ended.
-#[derive(Debug, Clone)]
-pub struct RunEnd {
-    /// The status, as in the summary.
-    pub status: &'static str,
-    /// What became of the events.
-    pub counts: RunCounts,
-    /// What broke, if something did.
-    pub error: Option<String>,
-}
-
-/// The counts of a run, by the names of the row's columns.
-pub type RunCounts = [(&'static str, u64); 14];
-
-impl RunLog {
-    /// Writes the row of a run that begins.
-    pub fn begin(
-        manager: &DatabaseManager,
-        settings: &StoreSettings,
-        id: Uuid,
-        sources: &[String],
-    ) -> Result<Self, StoreError> {
-        let schema = quote_identifier(&settings.schema);
-        let sql = format!(
-            "INSERT INTO {schema}.kill_load_run (id, status, server, layout, sources, version)
-             VALUES ($1, 'running', $2, $3, $4, $5)"
-        );
-        let (server, layout) = (settings.server.name(), settings.layout.name());
-        manager
-            .get()?
-            .execute(&sql, &[&id, &server, &layout, &sources, &env!("CARGO_PKG_VERSION")])
-            .map_err(|error| StoreError::new("the run can't be written into the ledger", error))?;
-        Ok(Self { schema, id })
-    }
-
-    /// Completes the row.
-    pub fn end(&self, manager: &DatabaseManager, end: &RunEnd) -> Result<(), StoreError> {
-        let numbers: Vec<i64> = end.counts.iter().map(|(_, value)| signed(*value)).collect();
-        let mut values: Vec<&(dyn ToSql + Sync)> = vec![&self.id, &end.status, &end.error];
-        let mut columns = String::new();
-        for ((name, _), number) in end.counts.iter().zip(&numbers) {
-            values.push(number);
-            let _ = write!(columns, ", {name} = ${}", values.len());
-        }
-        let sql = format!(
-            "UPDATE {}.kill_load_run SET finished = clock_timestamp(), status = $2, error = $3{columns} WHERE id = $1",
-            self.schema
-        );
-        let updated = manager.get()?.execute(&sql, &values);
-        updated
-            .map(drop)
-            .map_err(|error| StoreError::new("the run's end can't be written into the ledger", error))
-    }
-}
-
-fn count(value: i64) -> u64 {
+pub(super) fn count(value: i64) -> u64 {
     // The columns are written by `signed`, and so are never negative.
     u64::try_from(value).unwrap_or_default()
 }
 
-fn signed(value: u64) -> i64 {
+pub(super) fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }

@@ -1,10 +1,10 @@
 //! What the database refuses is narrowed down to the event: what is refused is halved, and tried again, until
 //! one event is left. The rest of the batch is stored, all in one transaction.
 
-use super::classify::{ErrorClass, WriteError};
+use super::classify::{DatabaseError, ErrorClass};
 use super::store::{Batch, Refused};
+use super::transaction::Transaction;
 use super::write::{Put, Writer};
-use postgres::Transaction;
 
 /// What is done with events that may be refused.
 #[derive(Debug, Clone, Copy)]
@@ -18,17 +18,17 @@ impl Writer {
     pub(super) fn narrow(
         &self,
         transaction: &mut Transaction<'_>,
-        batch: &Batch<'_>,
+        batch: &Batch,
         refused: &mut Vec<Refused>,
-    ) -> Result<Put, WriteError> {
+    ) -> Result<Put, DatabaseError> {
         // What would be checked at the end of the transaction is checked at each step, so that the event is found.
         transaction.batch_execute("SET CONSTRAINTS ALL IMMEDIATE")?;
         let mut put = Put::default();
-        let mut events = batch.order.to_vec();
+        let mut events = batch.order.clone();
         while !events.is_empty() {
             let seen = refused.len();
-            let (known, new) = self.known_and_new(transaction, batch.rows, &events)?;
-            self.delete_leftovers(transaction, batch.rows, &new)?;
+            let (known, new) = self.known_and_new(transaction, &batch.rows, &events)?;
+            self.delete_leftovers(transaction, &batch.rows, &new)?;
             put.inserted += self.halve(transaction, batch, &new, Action::Insert, refused)?;
             put.updated += self.halve(transaction, batch, &known, Action::Update, refused)?;
             // Of an event that was refused, another version in the segment may be taken.
@@ -41,18 +41,18 @@ impl Writer {
     fn halve(
         &self,
         transaction: &mut Transaction<'_>,
-        batch: &Batch<'_>,
+        batch: &Batch,
         events: &[usize],
         action: Action,
         refused: &mut Vec<Refused>,
-    ) -> Result<u64, WriteError> {
+    ) -> Result<u64, DatabaseError> {
         if events.is_empty() {
             return Ok(0);
         }
-        let mut savepoint = transaction.transaction()?;
+        let mut savepoint = transaction.savepoint()?;
         let result = match action {
-            Action::Insert => self.insert(&mut savepoint, batch.rows, events),
-            Action::Update => self.update(&mut savepoint, batch.rows, events),
+            Action::Insert => self.insert(&mut savepoint, &batch.rows, events),
+            Action::Update => self.update(&mut savepoint, &batch.rows, events),
         };
         let error = match result {
             Ok(count) => {
@@ -65,7 +65,7 @@ impl Writer {
         savepoint.rollback()?;
         if let [event] = events {
             // Another session may have stored the event in the meantime; then it is a duplicate.
-            let (known, _) = self.known_and_new(transaction, batch.rows, events)?;
+            let (known, _) = self.known_and_new(transaction, &batch.rows, events)?;
             if matches!(action, Action::Update) || known.is_empty() {
                 refused.push(refusal(*event, &error));
             }
@@ -78,12 +78,12 @@ impl Writer {
 }
 
 /// The server's message names the constraint or the value, never the whole row, which is in its detail.
-fn refusal(event: usize, error: &WriteError) -> Refused {
+fn refusal(event: usize, error: &DatabaseError) -> Refused {
     let reason = match error {
-        WriteError::Postgres(error) => {
+        DatabaseError::Postgres(error) => {
             error.as_db_error().map_or_else(|| error.to_string(), |error| error.message().to_owned())
         }
-        WriteError::Io(_) | WriteError::Dropped => error.to_string(),
+        error => error.to_string(),
     };
     Refused { event, sqlstate: error.sqlstate().map(str::to_owned), reason }
 }

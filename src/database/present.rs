@@ -1,24 +1,25 @@
 //! Which events are stored.
 
+use super::manager::DatabaseManager;
+use super::patience::Patience;
 use super::store::StoreError;
 use crate::kill::Server;
 use crate::layout::{Layout, quote_identifier};
-use postgres::Client;
 use std::collections::HashSet;
 
 /// The ids among `ids` that are stored in the first table of the layout.
 pub fn present_ids(
-    client: &mut Client,
+    manager: &DatabaseManager,
     layout: Layout,
     schema: &str,
     server: Server,
-    ids: &[i64],
+    ids: Vec<i64>,
 ) -> Result<HashSet<i64>, StoreError> {
     let sql = stored_query(layout, schema, server);
-    let rows = client
-        .query(&sql, &[&ids])
-        .map_err(|error| StoreError::new("the stored events can't be looked up", error))?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
+    manager.run("looking up stored events", &Patience::endless(), move |client, _| {
+        let rows = client.query(&sql, &[&ids])?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
+    })
 }
 
 /// The statement that is given ids and returns those that are stored.

@@ -4,6 +4,8 @@
 //! it; every statement of the DDL makes what is missing and leaves what is there.
 
 use super::ledger;
+use super::manager::DatabaseManager;
+use super::patience::Patience;
 use super::store::StoreError;
 use crate::causes::in_full;
 use crate::layout::{Column, Layout, Table, quote_identifier};
@@ -24,7 +26,14 @@ pub fn ddl(layout: Layout, schema: &str) -> String {
 }
 
 /// Makes what is missing, and refuses tables that do not fit. Says whether anything was made.
-pub fn ensure(client: &mut Client, layout: Layout, schema: &str) -> Result<bool, StoreError> {
+pub fn ensure(manager: &DatabaseManager, layout: Layout, schema: &str) -> Result<bool, StoreError> {
+    let schema = schema.to_owned();
+    manager.run("looking after the tables", &Patience::endless(), move |client, _| {
+        Ok(ensure_once(client, layout, &schema)?)
+    })
+}
+
+fn ensure_once(client: &mut Client, layout: Layout, schema: &str) -> Result<bool, StoreError> {
     // Nothing is made beside tables that do not fit: their owner may want another schema.
     refuse_misfits(client, layout, schema)?;
     let missing = missing(client, layout, schema).map_err(not_looked_up)?;

@@ -3,6 +3,7 @@
 use crate::layout::Rows;
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 
 /// The blake3 hash of a segment's bytes; with server and layout it is the segment's key in the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -18,10 +19,10 @@ pub struct SegmentCounts {
 }
 
 /// A segment ready to be written: the same value is written again by each try.
-#[derive(Debug, Clone, Copy)]
-pub struct Batch<'b> {
+#[derive(Debug)]
+pub struct Batch {
     /// Its key in the ledger.
-    pub hash: &'b SegmentHash,
+    pub hash: SegmentHash,
     /// Its place in the run, from 0.
     pub number: u64,
     /// Its lines and events.
@@ -29,15 +30,15 @@ pub struct Batch<'b> {
     /// Events that were refused before the database saw them.
     pub rejected: u64,
     /// The rows of all events.
-    pub rows: &'b Rows,
+    pub rows: Rows,
     /// All events of `rows` by id; of one id, the version that is to be stored comes first.
-    pub versions: &'b [usize],
+    pub versions: Vec<usize>,
     /// The first version of each id. One order for all who write is what keeps two of them from waiting for
     /// each other in a circle.
-    pub order: &'b [usize],
+    pub order: Vec<usize>,
 }
 
-impl Batch<'_> {
+impl Batch {
     /// The version of an event that is to be stored if `version` can't be.
     pub fn next_version(&self, version: usize) -> Option<usize> {
         let id = |event: usize| self.rows.events()[event].id;
@@ -81,8 +82,9 @@ pub trait Store: Sync {
     /// What a segment held, if it has been loaded and none of its events was refused.
     fn loaded(&self, hash: &SegmentHash) -> Result<Option<SegmentCounts>, StoreError>;
 
-    /// Stores a batch in one transaction, trying again where that can help.
-    fn write(&self, batch: &Batch<'_>) -> Result<Written, StoreError>;
+    /// Stores a batch in one transaction, trying again where that can help. A try that hangs is left behind, and
+    /// may hold the batch for longer than this call.
+    fn write(&self, batch: &Arc<Batch>) -> Result<Written, StoreError>;
 }
 
 /// The database failed for good: nothing of the batch is stored.
@@ -90,17 +92,40 @@ pub trait Store: Sync {
 pub struct StoreError {
     what: String,
     source: Option<Box<dyn Error + Send + Sync>>,
+    given_up: bool,
 }
 
 impl StoreError {
     /// A failure, with what was being done.
     pub fn new(what: impl Into<String>, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { what: what.into(), source: Some(source.into()) }
+        Self { what: what.into(), source: Some(source.into()), given_up: false }
     }
 
     /// A failure that has no further cause.
     pub fn plain(what: impl Into<String>) -> Self {
-        Self { what: what.into(), source: None }
+        Self { what: what.into(), source: None, given_up: false }
+    }
+
+    /// The caller wanted to wait no longer. What was being done may still come to be.
+    pub fn given_up(what: impl Into<String>) -> Self {
+        Self { what: what.into(), source: None, given_up: true }
+    }
+
+    /// Whether it is the caller's own wish that ended it.
+    pub fn is_given_up(&self) -> bool {
+        self.given_up
+    }
+
+    /// What PostgreSQL or its client said, if it was that.
+    pub(super) fn postgres_error(&self) -> Option<&postgres::Error> {
+        let mut source = self.source();
+        while let Some(cause) = source {
+            if let Some(error) = cause.downcast_ref() {
+                return Some(error);
+            }
+            source = cause.source();
+        }
+        None
     }
 }
 

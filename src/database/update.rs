@@ -2,11 +2,11 @@
 //!
 //! Invariant: an event whose rows are all the same is not written, so that a run without news leaves no dead rows.
 
-use super::classify::WriteError;
-use super::write::{column_list, copy};
+use super::classify::DatabaseError;
+use super::transaction::Transaction;
+use super::write::column_list;
 use crate::kill::Server;
 use crate::layout::{Layout, Rows, quote_identifier};
-use postgres::Transaction;
 use std::collections::BTreeSet;
 
 /// What is done with an event that is stored already.
@@ -83,7 +83,7 @@ impl Updater {
         transaction: &mut Transaction<'_>,
         rows: &Rows,
         events: &[usize],
-    ) -> Result<u64, WriteError> {
+    ) -> Result<u64, DatabaseError> {
         if events.is_empty() {
             return Ok(0);
         }
@@ -96,7 +96,7 @@ impl Updater {
         let mut differing = BTreeSet::new();
         for (number, table) in self.tables.iter().enumerate() {
             transaction.batch_execute(&table.stage)?;
-            copy(transaction, &table.copy, rows, number, events)?;
+            transaction.copy(&table.copy, rows, number, events)?;
             let found = transaction.query(&table.differing, &[&ids])?;
             differing.extend(found.iter().map(|row| row.get::<_, i64>(0)));
         }

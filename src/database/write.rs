@@ -5,19 +5,18 @@
 //! the order of their keys, and their event rows before all others, so that two writers of the same events wait
 //! for each other in one direction only.
 
-use super::classify::{WriteError, copy_error};
+use super::call::Progress;
+use super::classify::DatabaseError;
 use super::ledger::{Claim, Ledger, SegmentOutcome};
 use super::present::stored_query;
-use super::store::{Batch, Written};
+use super::store::{Batch, Refused, Written};
+use super::transaction::Transaction;
 use super::update::{OnConflict, Updater};
 use crate::kill::Server;
-use crate::layout::{COPY_HEADER, COPY_TRAILER, Layout, Rows, Table, quote_identifier};
-use postgres::{Client, Transaction};
+use crate::layout::{Layout, Rows, Table, quote_identifier};
+use postgres::Client;
 use std::collections::HashSet;
-use std::io::Write as _;
-
-/// How much is sent in one message: `CopyInWriter` makes a message of each write that is over 4 KiB.
-const COPY_CHUNK_BYTES: usize = 128 << 10;
+use std::sync::{Mutex, PoisonError};
 
 /// How a batch is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +54,23 @@ struct TableStatements {
 pub(super) struct Put {
     pub(super) inserted: u64,
     pub(super) updated: u64,
+}
+
+/// The events that the database refused in the try that last came to its COMMIT.
+///
+/// It is noted with the segment's row in the ledger locked, so that of several tries, some of them left behind, it is
+/// the one that commits that was the last to note.
+#[derive(Debug, Default)]
+pub(super) struct Refusals(Mutex<Vec<Refused>>);
+
+impl Refusals {
+    fn note(&self, refused: &[Refused]) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = refused.to_vec();
+    }
+
+    fn last(&self) -> Vec<Refused> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 const STAGE: &str = "pg_temp.aegis_kills_stage";
@@ -107,14 +123,17 @@ impl Writer {
         &self.ledger
     }
 
-    /// One try of one batch, from BEGIN to COMMIT.
+    /// One try of one batch, from BEGIN to COMMIT. `refusals` outlives it: a later try that finds this one committed
+    /// takes the refused events from there.
     pub(super) fn attempt(
         &self,
         client: &mut Client,
-        batch: &Batch<'_>,
+        progress: &Progress,
+        batch: &Batch,
         mode: Mode,
-    ) -> Result<Written, WriteError> {
-        let mut transaction = client.transaction()?;
+        refusals: &Refusals,
+    ) -> Result<Written, DatabaseError> {
+        let mut transaction = Transaction::begin(client, progress)?;
         match self.ledger.claim(&mut transaction, batch)? {
             Claim::Taken => {}
             Claim::Held(counts) => {
@@ -127,7 +146,7 @@ impl Writer {
                     inserted: outcome.inserted,
                     updated: outcome.updated,
                     duplicate: outcome.duplicate,
-                    refused: Vec::new(),
+                    refused: refusals.last(),
                 });
             }
         }
@@ -145,33 +164,34 @@ impl Writer {
             rejected: batch.rejected + refused.len() as u64,
         };
         self.ledger.settle(&mut transaction, batch, outcome)?;
+        refusals.note(&refused);
         transaction.commit()?;
         Ok(Written::Stored { inserted, updated, duplicate: outcome.duplicate, refused })
     }
 
-    fn direct(&self, transaction: &mut Transaction<'_>, batch: &Batch<'_>) -> Result<Put, WriteError> {
-        let (known, new) = self.known_and_new(transaction, batch.rows, batch.order)?;
-        let inserted = self.insert(transaction, batch.rows, &new)?;
-        let updated = self.update(transaction, batch.rows, &known)?;
+    fn direct(&self, transaction: &mut Transaction<'_>, batch: &Batch) -> Result<Put, DatabaseError> {
+        let (known, new) = self.known_and_new(transaction, &batch.rows, &batch.order)?;
+        let inserted = self.insert(transaction, &batch.rows, &new)?;
+        let updated = self.update(transaction, &batch.rows, &known)?;
         Ok(Put { inserted, updated })
     }
 
-    fn merge(&self, transaction: &mut Transaction<'_>, batch: &Batch<'_>) -> Result<Put, WriteError> {
+    fn merge(&self, transaction: &mut Transaction<'_>, batch: &Batch) -> Result<Put, DatabaseError> {
         transaction.batch_execute(&self.stage)?;
-        copy(transaction, &self.copy_stage, batch.rows, 0, batch.order)?;
+        transaction.copy(&self.copy_stage, &batch.rows, 0, &batch.order)?;
         let rows = transaction.query(&self.merge, &[])?;
         let new_ids: HashSet<i64> = rows.iter().map(|row| row.get(0)).collect();
         let is_new = |&&event: &&usize| new_ids.contains(&batch.rows.events()[event].id);
         let (new, known): (Vec<usize>, Vec<usize>) = batch.order.iter().partition(is_new);
-        self.delete_leftovers(transaction, batch.rows, &new)?;
+        self.delete_leftovers(transaction, &batch.rows, &new)?;
         for (table, statements) in self.tables.iter().enumerate().skip(1) {
-            copy(transaction, &statements.copy, batch.rows, table, &new)?;
+            transaction.copy(&statements.copy, &batch.rows, table, &new)?;
         }
-        let (known, dropped) = self.known_and_new(transaction, batch.rows, &known)?;
+        let (known, dropped) = self.known_and_new(transaction, &batch.rows, &known)?;
         if !dropped.is_empty() {
-            return Err(WriteError::Dropped);
+            return Err(DatabaseError::Dropped);
         }
-        let updated = self.update(transaction, batch.rows, &known)?;
+        let updated = self.update(transaction, &batch.rows, &known)?;
         Ok(Put { inserted: new.len() as u64, updated })
     }
 
@@ -181,15 +201,15 @@ impl Writer {
         transaction: &mut Transaction<'_>,
         rows: &Rows,
         events: &[usize],
-    ) -> Result<u64, WriteError> {
+    ) -> Result<u64, DatabaseError> {
         if events.is_empty() {
             return Ok(0);
         }
         let count = events.len() as u64;
         for (table, statements) in self.tables.iter().enumerate() {
-            let copied = copy(transaction, &statements.copy, rows, table, events)?;
+            let copied = transaction.copy(&statements.copy, rows, table, events)?;
             if table == 0 && copied != count {
-                return Err(WriteError::Dropped);
+                return Err(DatabaseError::Dropped);
             }
         }
         Ok(count)
@@ -201,7 +221,7 @@ impl Writer {
         transaction: &mut Transaction<'_>,
         rows: &Rows,
         events: &[usize],
-    ) -> Result<u64, WriteError> {
+    ) -> Result<u64, DatabaseError> {
         match &self.updater {
             Some(updater) => updater.update(transaction, rows, events),
             None => Ok(0),
@@ -214,7 +234,7 @@ impl Writer {
         transaction: &mut Transaction<'_>,
         rows: &Rows,
         events: &[usize],
-    ) -> Result<(), WriteError> {
+    ) -> Result<(), DatabaseError> {
         let ids: Vec<i64> = events.iter().map(|&event| rows.events()[event].id).collect();
         for statements in &self.tables[1..] {
             transaction.execute(&statements.delete, &[&ids])?;
@@ -228,7 +248,7 @@ impl Writer {
         transaction: &mut Transaction<'_>,
         rows: &Rows,
         events: &[usize],
-    ) -> Result<(Vec<usize>, Vec<usize>), WriteError> {
+    ) -> Result<(Vec<usize>, Vec<usize>), DatabaseError> {
         if events.is_empty() {
             return Ok((Vec::new(), Vec::new()));
         }
@@ -238,29 +258,6 @@ impl Writer {
         let stored: HashSet<i64> = stored.iter().map(|row| row.get(0)).collect();
         Ok(events.iter().partition(|&&event| stored.contains(&id(event))))
     }
-}
-
-/// Sends the rows of `events` in one table, and returns how many the database took.
-pub(super) fn copy(
-    transaction: &mut Transaction<'_>,
-    statement: &str,
-    rows: &Rows,
-    table: usize,
-    events: &[usize],
-) -> Result<u64, WriteError> {
-    let mut writer = transaction.copy_in(statement)?;
-    let mut chunk = Vec::with_capacity(COPY_CHUNK_BYTES * 2);
-    chunk.extend_from_slice(COPY_HEADER);
-    for &event in events {
-        chunk.extend_from_slice(rows.of(event, table));
-        if chunk.len() >= COPY_CHUNK_BYTES {
-            writer.write_all(&chunk).map_err(copy_error)?;
-            chunk.clear();
-        }
-    }
-    chunk.extend_from_slice(COPY_TRAILER);
-    writer.write_all(&chunk).map_err(copy_error)?;
-    Ok(writer.finish()?)
 }
 
 pub(super) fn column_list(table: &Table) -> String {

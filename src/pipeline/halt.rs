@@ -21,12 +21,22 @@ pub struct Halt {
     /// Dropped in order to wake whoever listens.
     alive: Mutex<Option<Sender<()>>>,
     stopped: Receiver<()>,
+    /// Dropped in order to wake whoever waits for the database.
+    patient: Mutex<Option<Sender<()>>>,
+    given_up: Receiver<()>,
 }
 
 impl Default for Halt {
     fn default() -> Self {
         let (alive, stopped) = bounded(0);
-        Self { reason: Mutex::new(None), alive: Mutex::new(Some(alive)), stopped }
+        let (patient, given_up) = bounded(0);
+        Self {
+            reason: Mutex::new(None),
+            alive: Mutex::new(Some(alive)),
+            stopped,
+            patient: Mutex::new(Some(patient)),
+            given_up,
+        }
     }
 }
 
@@ -47,6 +57,16 @@ impl Halt {
     /// A channel that is disconnected once the run is to stop.
     pub fn stopped(&self) -> Receiver<()> {
         self.stopped.clone()
+    }
+
+    /// Ends all waiting for the database: what is not stored by now stays unfinished.
+    pub fn give_up(&self) {
+        drop(lock(&self.patient).take());
+    }
+
+    /// A channel that is disconnected once nobody is to wait for the database any more.
+    pub fn given_up(&self) -> Receiver<()> {
+        self.given_up.clone()
     }
 
     /// Whether nothing more can be stored.

@@ -6,25 +6,19 @@ use crate::input::Segment;
 use crate::kill::{Event, Fault, NulPolicy, Server, read_line};
 use crate::layout::{Encoder, Rows};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// A segment, parsed and encoded once; every try to write it sends the same bytes.
 #[derive(Debug)]
 pub struct Prepared {
     /// The text, which rejects are cut from.
     pub segment: Segment,
-    /// The segment's key.
-    pub hash: SegmentHash,
-    /// Lines and events.
-    pub counts: SegmentCounts,
     /// What was refused.
     pub rejects: Vec<Reject>,
-    rows: Rows,
-    /// Where each event of `rows` came from.
+    /// What a store is given.
+    pub batch: Arc<Batch>,
+    /// Where each event of the batch came from.
     places: Vec<Place>,
-    /// The events of `rows`, by id; of one id, the one that counts comes first.
-    versions: Vec<usize>,
-    /// The first version of each id.
-    order: Vec<usize>,
 }
 
 /// Where an event stands in its segment.
@@ -36,32 +30,19 @@ struct Place {
 }
 
 impl Prepared {
-    /// What a store is given.
-    pub fn batch(&self) -> Batch<'_> {
-        Batch {
-            hash: &self.hash,
-            number: self.segment.number,
-            counts: self.counts,
-            rejected: self.rejects.len() as u64,
-            rows: &self.rows,
-            versions: &self.versions,
-            order: &self.order,
-        }
-    }
-
     /// Events that stand in the segment more than once, counted without their first place.
     pub fn repeated(&self) -> u64 {
-        (self.versions.len() - self.order.len()) as u64
+        (self.batch.versions.len() - self.batch.order.len()) as u64
     }
 
     /// The ids that are to be stored, each once, ascending.
     pub(super) fn sorted_ids(&self) -> Vec<i64> {
-        self.order.iter().map(|&event| self.rows.events()[event].id).collect()
+        self.batch.order.iter().map(|&event| self.batch.rows.events()[event].id).collect()
     }
 
     /// The ids of all events that can be stored, with the number of the line that each stands in.
     pub fn ids(&self) -> impl Iterator<Item = (i64, u64)> + '_ {
-        self.rows.events().iter().zip(&self.places).map(|(event, place)| (event.id, place.line))
+        self.batch.rows.events().iter().zip(&self.places).map(|(event, place)| (event.id, place.line))
     }
 
     /// Notes that the database refused an event of the batch.
@@ -116,7 +97,9 @@ impl Preparer {
         let mut order = versions.clone();
         order.dedup_by_key(|event| rows.events()[*event].id);
         let counts = SegmentCounts { lines, events };
-        Prepared { segment, hash, counts, rejects, rows, places, versions, order }
+        let (number, rejected) = (segment.number, rejects.len() as u64);
+        let batch = Arc::new(Batch { hash, number, counts, rejected, rows, versions, order });
+        Prepared { segment, rejects, batch, places }
     }
 }
 

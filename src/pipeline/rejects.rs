@@ -9,7 +9,7 @@ use serde::Serialize;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::ops::Range;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -93,8 +93,8 @@ impl RejectFile {
         rejects.sort_by_key(|reject| (reject.line, reject.index));
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let result = match &mut *file {
-            Some(file) => append(file, segment, rejects),
-            none => open(&self.path).and_then(|opened| append(none.insert(opened), segment, rejects)),
+            Some(file) => append_whole(file, segment, rejects),
+            none => open(&self.path).and_then(|opened| append_whole(none.insert(opened), segment, rejects)),
         };
         result.map_err(|source| self.error("written", source))
     }
@@ -113,7 +113,7 @@ impl RejectFile {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
+    OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)
 }
 
 fn may_be_written(path: &Path) -> io::Result<()> {
@@ -131,8 +131,31 @@ fn may_be_written(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Appends all or nothing, so that a disk that fills up leaves no torn line for the next run to go on from. Two
+/// loads that share a file wait for each other.
+fn append_whole(file: &mut File, segment: &Segment, rejects: &[Reject]) -> io::Result<()> {
+    // Some file systems have no locks; then one load at a time is all that is safe.
+    let locked = file.lock().is_ok();
+    let end = file.metadata()?.len();
+    let mut result = end_torn_line(file, end).and_then(|()| append(file, segment, rejects));
+    if result.is_err() && file.set_len(end).is_err() {
+        log::warn!("the last line of the reject file may be torn");
+    }
+    if locked {
+        result = file.unlock().and(result);
+    }
+    result
+}
+
+/// A machine that went down may have left half a line.
+fn end_torn_line(file: &mut File, end: u64) -> io::Result<()> {
+    let Some(last) = end.checked_sub(1) else { return Ok(()) };
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, last)?;
+    if byte == *b"\n" { Ok(()) } else { file.write_all(b"\n") }
+}
+
 fn append(file: &mut File, segment: &Segment, rejects: &[Reject]) -> io::Result<()> {
-    // One write for many lines; with what is open for appending, those of two loads don't tear each other.
     const WRITE_BYTES: usize = 1 << 20;
     let mut lines = Vec::new();
     for reject in rejects {

@@ -199,12 +199,14 @@ impl PrepareStage<'_> {
                 return self.sequencer.submit(number, None);
             }
             Ok(None) => {}
+            // Its events are counted all the same, and stay unfinished.
+            Err(error) if error.is_given_up() => {}
             Err(error) => halt.stop(HaltReason::Failed(error.into())),
         }
         let prepared = self.preparer.prepare(segment, hash);
         tally.add(|counts| {
-            counts.lines += prepared.counts.lines;
-            counts.events += prepared.counts.events;
+            counts.lines += prepared.batch.counts.lines;
+            counts.events += prepared.batch.counts.events;
         });
         self.sequencer.submit(number, Some(prepared));
     }

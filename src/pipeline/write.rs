@@ -5,8 +5,9 @@ use super::order::InFlight;
 use super::prepare::Prepared;
 use super::rejects::RejectFile;
 use super::tally::{RejectLimit, Tally};
-use crate::database::store::{Store, Written};
+use crate::database::store::{Batch, Store, StoreError, Written};
 use crossbeam_channel::{Receiver, Sender};
+use std::sync::Arc;
 
 /// What the writers of a run share.
 pub(super) struct Writers<'r> {
@@ -28,10 +29,13 @@ impl Writers<'_> {
         let _alarm = self.halt.alarm("writer");
         for mut batch in batches {
             let _turn = self.in_flight.turn(batch.segment.number);
-            if !self.halt.has_failed()
-                && let Err(error) = self.settle(&mut batch)
-            {
-                self.halt.stop(HaltReason::Failed(error));
+            if !self.halt.has_failed() {
+                match self.store_batch(&batch.batch) {
+                    Ok(written) => self.settle(&mut batch, written),
+                    // Its events stay unfinished; that is what was asked for.
+                    Err(error) if error.is_given_up() => {}
+                    Err(error) => self.halt.stop(HaltReason::Failed(error.into())),
+                }
             }
             self.give_back(batch.segment.bytes, buffers);
         }
@@ -47,19 +51,21 @@ impl Writers<'_> {
         let _ = buffers.send(buffer);
     }
 
-    fn settle(&self, batch: &mut Prepared) -> anyhow::Result<()> {
-        let written = match self.store {
-            Some(store) => Some(store.write(&batch.batch())?),
-            None => None,
-        };
+    /// Nothing is written in a dry run.
+    fn store_batch(&self, batch: &Arc<Batch>) -> Result<Option<Written>, StoreError> {
+        self.store.map(|store| store.write(batch)).transpose()
+    }
+
+    /// Accounts for each event of a batch.
+    fn settle(&self, batch: &mut Prepared, written: Option<Written>) {
         let repeated = batch.repeated();
         let (inserted, updated, duplicate) = match written {
             Some(Written::AlreadyLoaded(_)) => {
                 self.tally.add(|counts| {
-                    counts.already_loaded += batch.counts.events;
+                    counts.already_loaded += batch.batch.counts.events;
                     counts.segments_skipped += 1;
                 });
-                return Ok(());
+                return;
             }
             Some(Written::Stored { inserted, updated, duplicate, refused }) => {
                 for refused in refused {
@@ -69,18 +75,20 @@ impl Writers<'_> {
             }
             None => (0, 0, repeated),
         };
-        self.rejects.write(&batch.segment, &mut batch.rejects)?;
-        let rejected = batch.rejects.len() as u64;
         self.tally.add(|counts| {
             counts.inserted += inserted;
             counts.updated += updated;
             counts.duplicate += duplicate;
-            counts.rejected += rejected;
         });
+        // Events count as rejected when they are named, not before: without that they stay unfinished.
+        if let Err(error) = self.rejects.write(&batch.segment, &mut batch.rejects) {
+            return self.halt.stop(HaltReason::Failed(error.into()));
+        }
+        let rejected = batch.rejects.len() as u64;
+        self.tally.add(|counts| counts.rejected += rejected);
         let passed = |limit: RejectLimit| limit.is_passed(&self.tally.counts(), false);
         if rejected > 0 && self.reject_limit.is_some_and(passed) {
             self.halt.stop(HaltReason::RejectLimit);
         }
-        Ok(())
     }
 }

@@ -11,7 +11,7 @@ pub use database::{DatabasePlace, DatabaseSettings};
 pub use environment::{Environment, SettingError};
 
 use crate::cli::{EventArgs, LoadArgs, SchemaArgs, VerifyArgs};
-use crate::database::{Held, OnConflict, RetryPolicy};
+use crate::database::{Held, OnConflict};
 use crate::input::{SegmentLimits, Source};
 use crate::kill::{NulPolicy, Server};
 use crate::layout::Layout;
@@ -71,8 +71,8 @@ pub struct LoadSettings {
     pub on_conflict: OnConflict,
     /// What is done with segments that were loaded before.
     pub held: Held,
-    /// When a batch is tried again.
-    pub retry: RetryPolicy,
+    /// How long what was read may take to be stored after a signal.
+    pub drain_timeout: Duration,
     /// Where rejects go, where it is set.
     pub rejects: Option<PathBuf>,
 }
@@ -110,7 +110,7 @@ impl LoadSettings {
             on_conflict,
             // What is stored can differ from a segment that was loaded once.
             held: if args.force || on_conflict == OnConflict::Update { Held::LoadAgain } else { Held::Skip },
-            retry: retry(env)?,
+            drain_timeout: env.variable("KILLS_DRAIN_TIMEOUT", Duration::from_secs(25), duration)?,
             rejects: args.rejects.clone().or_else(|| env.get("KILLS_REJECTS_FILE").map(PathBuf::from)),
         })
     }
@@ -164,15 +164,5 @@ fn segment_limits(env: Environment<'_>) -> Result<SegmentLimits, SettingError> {
         lines_max: 16 << 10,
         line_max_bytes: 16 << 20,
         flush_interval: env.variable("KILLS_FLUSH_INTERVAL", Duration::from_secs(1), duration)?,
-    })
-}
-
-fn retry(env: Environment<'_>) -> Result<RetryPolicy, SettingError> {
-    let default = RetryPolicy::default();
-    Ok(RetryPolicy {
-        attempts_max: env
-            .variable("DATABASE_RETRY_ATTEMPTS", default.attempts_max, |text| number(text, 1..=1000))?,
-        delay_base: env.variable("DATABASE_RETRY_BASE", default.delay_base, duration)?,
-        delay_max: default.delay_max,
     })
 }

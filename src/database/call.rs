@@ -1,0 +1,208 @@
+//! A call of the database that nobody hangs on: what does not get on is cancelled, then its backend terminated,
+//! then the connection left behind.
+//!
+//! Invariant: a call left behind can do no harm. Its transaction holds the segment's row of the ledger, or will
+//! find that another try has written it.
+
+use super::classify::DatabaseError;
+use super::patience::{Patience, Waited};
+use super::session::{ApartClient, Opener, Session, spawn};
+use crossbeam_channel::bounded;
+use postgres::{Client, NoTls};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long is waited after each step against a call that stands still, unless that is longer than its time-out.
+const STEP_MAX: Duration = Duration::from_secs(5);
+
+/// When a call last got on.
+#[derive(Debug)]
+pub(super) struct Progress {
+    begun: Instant,
+    /// Milliseconds after `begun`.
+    last: AtomicU64,
+}
+
+impl Progress {
+    fn new() -> Self {
+        Self { begun: Instant::now(), last: AtomicU64::new(0) }
+    }
+
+    /// Says that the call got on.
+    pub(super) fn tick(&self) {
+        let elapsed = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last.store(elapsed, Ordering::Relaxed);
+    }
+
+    fn idle(&self) -> Duration {
+        self.begun.elapsed().saturating_sub(Duration::from_millis(self.last.load(Ordering::Relaxed)))
+    }
+}
+
+/// What is done with a connection; it may be done again.
+pub(super) type Operation<T> = Arc<dyn Fn(&mut Client, &Progress) -> Result<T, DatabaseError> + Send + Sync>;
+
+/// Makes calls.
+#[derive(Debug, Clone)]
+pub(super) struct Caller {
+    /// Opens the connection that looks for what a call waits for.
+    pub(super) opener: Opener,
+    /// Time without progress after which a call is cancelled.
+    pub(super) stall_timeout: Duration,
+}
+
+impl Caller {
+    /// Runs `operation` on a thread that has the session's client, and waits for it. After an error the session is
+    /// broken: it may be in the middle of anything.
+    pub(super) fn call<T: Send + 'static>(
+        &self,
+        session: &mut Session,
+        operation: &Operation<T>,
+        patience: &Patience,
+    ) -> Result<T, DatabaseError> {
+        let closed = || DatabaseError::Io(std::io::ErrorKind::NotConnected.into());
+        let mut client = session.take().ok_or_else(closed)?;
+        let progress = Arc::new(Progress::new());
+        let (sender, done) = bounded::<(ApartClient, Result<T, DatabaseError>)>(1);
+        let (operation, ticks) = (Arc::clone(operation), Arc::clone(&progress));
+        spawn("database", move || {
+            let result = operation(client.get(), &ticks);
+            let _ = sender.send((client, result));
+        })?;
+        let mut stall = Stall::new(self.stall_timeout);
+        loop {
+            match patience.wait(&done, stall.due.saturating_sub(progress.idle())) {
+                Waited::Got((client, Ok(value))) => {
+                    session.put_back(client);
+                    return Ok(value);
+                }
+                Waited::Got((_, Err(error))) => return Err(stall.explain(error)),
+                Waited::Ended => return Err(DatabaseError::Thread("an operation panicked".to_owned())),
+                Waited::GivenUp => {
+                    let cancel = session.cancel.clone();
+                    spawn("cancel", move || drop(cancel.cancel_query(NoTls)))?;
+                    return Err(DatabaseError::GivenUp);
+                }
+                Waited::TimeOver => stall.act(self, session, progress.idle())?,
+            }
+        }
+    }
+
+    /// Notes what a statement waits for, if it can be seen, and cancels it. Both can take long: nobody waits for it.
+    fn look_and_cancel(&self, session: &Session, held_by: &Arc<Mutex<Option<String>>>) {
+        let (opener, pid, cancel) = (self.opener.clone(), session.pid, session.cancel.clone());
+        let (held_by, time) = (Arc::clone(held_by), self.stall_timeout.min(STEP_MAX) / 2);
+        let work = move || {
+            if let Some(pid) = pid
+                && let Ok(Some(holder)) = on_another(&opener, time, move |client| holder(client, pid))
+            {
+                log::warn!("the statement waits for {holder}");
+                *held_by.lock().unwrap_or_else(PoisonError::into_inner) = Some(holder);
+            }
+            if let Err(error) = cancel.cancel_query(NoTls) {
+                log::debug!("cancelling failed: {error}");
+            }
+        };
+        let _ = spawn("cancel", work);
+    }
+
+    fn terminate(&self, session: &Session) {
+        let (opener, time) = (self.opener.clone(), self.stall_timeout.min(STEP_MAX));
+        let Some(pid) = session.pid else { return };
+        let _ = spawn("terminate", move || {
+            // Only a backend of this program: a pooler's may have gone to someone else.
+            let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                       WHERE pid = $1 AND application_name = current_setting('application_name')";
+            let ended =
+                on_another(&opener, time, move |client| client.execute(sql, &[&pid]).map(|_| None::<String>));
+            if let Err(error) = ended {
+                log::debug!("terminating failed: {error}");
+            }
+        });
+    }
+}
+
+/// Runs `ask` on a new connection.
+fn on_another<T>(
+    opener: &Opener,
+    time: Duration,
+    ask: impl FnOnce(&mut Client) -> Result<T, postgres::Error>,
+) -> Result<T, DatabaseError> {
+    let mut session = opener.open(&Patience::at_most(time))?;
+    let mut client = session.take().ok_or(DatabaseError::GivenUp)?;
+    Ok(ask(client.get())?)
+}
+
+/// Who holds the lock that a backend waits for.
+fn holder(client: &mut Client, pid: i32) -> Result<Option<String>, postgres::Error> {
+    let sql = "SELECT format('a lock that backend %s holds (%s, %s)', pid,
+                 coalesce(nullif(application_name, ''), 'without a name'), coalesce(state, 'of another role'))
+               FROM pg_stat_activity WHERE pid = ANY (pg_blocking_pids($1)) LIMIT 1";
+    Ok(client.query_opt(sql, &[&pid])?.map(|row| row.get(0)))
+}
+
+/// What has been done against a call that stands still.
+struct Stall {
+    step: Step,
+    /// How long it may stand still until the next step.
+    due: Duration,
+    /// How long it stood still at the last step.
+    idle: Duration,
+    /// What it waited for, once that is known.
+    held_by: Arc<Mutex<Option<String>>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    None,
+    Cancelled,
+    Terminated,
+}
+
+impl Stall {
+    fn new(timeout: Duration) -> Self {
+        Self { step: Step::None, due: timeout, idle: Duration::ZERO, held_by: Arc::default() }
+    }
+
+    /// Takes the next step if it is due; the last one is to leave the call behind.
+    fn act(&mut self, caller: &Caller, session: &Session, idle: Duration) -> Result<(), DatabaseError> {
+        if idle < self.due {
+            // It got on in the meantime.
+            (self.step, self.due) = (Step::None, caller.stall_timeout);
+            return Ok(());
+        }
+        self.idle = idle;
+        self.due = idle + caller.stall_timeout.min(STEP_MAX);
+        self.step = match self.step {
+            Step::None => {
+                log::warn!("a statement made no progress for {} s: it is cancelled", idle.as_secs_f64());
+                caller.look_and_cancel(session, &self.held_by);
+                Step::Cancelled
+            }
+            Step::Cancelled => {
+                log::warn!("the statement could not be cancelled: its backend is terminated");
+                caller.terminate(session);
+                Step::Terminated
+            }
+            Step::Terminated => {
+                log::warn!("the backend does not end: its connection is left behind");
+                return Err(self.told(None));
+            }
+        };
+        Ok(())
+    }
+
+    /// The error of a call that was cancelled tells why it was.
+    fn explain(&self, error: DatabaseError) -> DatabaseError {
+        match error {
+            DatabaseError::Postgres(source) if self.step != Step::None => self.told(Some(source)),
+            error => error,
+        }
+    }
+
+    fn told(&self, source: Option<postgres::Error>) -> DatabaseError {
+        let held_by = self.held_by.lock().unwrap_or_else(PoisonError::into_inner).take();
+        DatabaseError::Stalled { idle: self.idle, held_by, source }
+    }
+}

@@ -1,0 +1,140 @@
+//! The runs in the ledger: each has a row, written at its begin and completed at its end.
+//!
+//! A run that was killed can't complete its row; the next run sees that none of its sessions is left, and does.
+
+use super::classify::DatabaseError;
+use super::ledger::signed;
+use super::manager::DatabaseManager;
+use super::patience::Patience;
+use super::postgres_store::StoreSettings;
+use super::store::StoreError;
+use crate::layout::quote_identifier;
+use postgres::types::ToSql;
+use std::fmt::Write as _;
+use uuid::Uuid;
+
+/// A name of PostgreSQL's has at most 63 bytes.
+const NAME_BYTES_MAX: usize = 63;
+
+/// What the sessions of a run call themselves: the name that the connection URL gives, and the run, by which
+/// other runs see that it lives.
+pub fn application_name(name: Option<&str>, run: Uuid) -> String {
+    let (name, run) = (name.unwrap_or("aegis-kills"), run.to_string());
+    let end = name.floor_char_boundary(NAME_BYTES_MAX - run.len() - 1);
+    format!("{} {run}", &name[..end])
+}
+
+/// The row of a run.
+#[derive(Debug)]
+pub struct RunLog {
+    schema: String,
+    id: Uuid,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone)]
+pub struct RunEnd {
+    /// The status, as in the summary.
+    pub status: &'static str,
+    /// What became of the events.
+    pub counts: RunCounts,
+    /// What broke, if something did.
+    pub error: Option<String>,
+}
+
+/// The counts of a run, by the names of the row's columns.
+pub type RunCounts = [(&'static str, u64); 14];
+
+impl RunLog {
+    /// Writes the row of a run that begins, and completes those of runs that have died.
+    pub fn begin(
+        manager: &DatabaseManager,
+        settings: &StoreSettings,
+        id: Uuid,
+        sources: &[String],
+    ) -> Result<Self, StoreError> {
+        let schema = quote_identifier(&settings.schema);
+        // A try whose answer was lost may have written the row.
+        let insert = format!(
+            "INSERT INTO {schema}.kill_load_run (id, status, server, layout, sources, version)
+             VALUES ($1, 'running', $2, $3, $4, $5) ON CONFLICT (id) DO NOTHING"
+        );
+        let bury = bury_the_dead(&schema);
+        let (server, layout, sources) = (settings.server.name(), settings.layout.name(), sources.to_vec());
+        manager.run("writing the run into the ledger", &Patience::endless(), move |client, progress| {
+            client.execute(&insert, &[&id, &server, &layout, &sources, &env!("CARGO_PKG_VERSION")])?;
+            progress.tick();
+            match client.execute(&bury, &[&id]) {
+                Ok(0) => {}
+                Ok(dead) => log::warn!("{dead} earlier run(s) ended without a word; the ledger now says so"),
+                // Another role may have written them; this run can do its work all the same.
+                Err(error) => log::debug!("runs that died can't be marked: {error}"),
+            }
+            Ok(())
+        })?;
+        Ok(Self { schema, id })
+    }
+
+    /// Completes the row.
+    pub fn end(
+        &self,
+        manager: &DatabaseManager,
+        end: &RunEnd,
+        patience: &Patience,
+    ) -> Result<(), StoreError> {
+        let (sql, id, end) = (self.end_statement(&end.counts), self.id, end.clone());
+        manager.run("writing the run's end into the ledger", patience, move |client, _| {
+            let RunEnd { status, counts, error } = &end;
+            let numbers: Vec<i64> = counts.iter().map(|(_, value)| signed(*value)).collect();
+            let mut values: Vec<&(dyn ToSql + Sync)> = vec![&id, status, error];
+            values.extend(numbers.iter().map(|number| -> &(dyn ToSql + Sync) { number }));
+            client.execute(&sql, &values).map(drop).map_err(DatabaseError::from)
+        })
+    }
+
+    fn end_statement(&self, counts: &RunCounts) -> String {
+        let mut columns = String::new();
+        for (number, (name, _)) in counts.iter().enumerate() {
+            let _ = write!(columns, ", {name} = ${}", number + 4);
+        }
+        format!(
+            "UPDATE {}.kill_load_run SET finished = clock_timestamp(), status = $2, error = $3{columns} WHERE id = $1",
+            self.schema
+        )
+    }
+}
+
+/// Completes the rows of runs that have no session any more, by what their segments say.
+///
+/// One that has only lost its sessions for a moment completes its row by itself in the end.
+fn bury_the_dead(schema: &str) -> String {
+    format!(
+        "UPDATE {schema}.kill_load_run AS run
+         SET status = 'failed', error = 'the run ended without a word: killed, or its machine went down',
+             finished = greatest(run.started, found.finished), lines = found.lines, events = found.events,
+             inserted = found.inserted, updated = found.updated, duplicate = found.duplicate,
+             rejected = found.rejected, segments = found.segments
+         FROM (SELECT dead.id, max(loaded_at) AS finished, count(segment.hash) AS segments,
+                 coalesce(sum(segment.lines), 0) AS lines, coalesce(sum(segment.events), 0) AS events,
+                 coalesce(sum(segment.inserted), 0) AS inserted, coalesce(sum(segment.updated), 0) AS updated,
+                 coalesce(sum(segment.duplicate), 0) AS duplicate, coalesce(sum(segment.rejected), 0) AS rejected
+               FROM (SELECT id FROM {schema}.kill_load_run WHERE status = 'running' AND id <> $1 AND NOT EXISTS
+                       (SELECT FROM pg_stat_activity WHERE application_name LIKE '%' || id)) AS dead
+               LEFT JOIN {schema}.kill_load_segment AS segment ON segment.run = dead.id
+               GROUP BY dead.id) AS found
+         WHERE run.id = found.id AND run.status = 'running'"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_fit_and_end_in_the_run() {
+        let run = Uuid::nil();
+        assert_eq!(application_name(None, run), format!("aegis-kills {run}"));
+        let name = application_name(Some(&"é".repeat(40)), run);
+        assert!(name.len() <= NAME_BYTES_MAX && name.ends_with(&run.to_string()), "{name}");
+    }
+}
