@@ -3,6 +3,7 @@
 mod support;
 
 mod cases {
+    mod backends;
     mod bad_start;
     mod broken_input;
     mod cluster;
@@ -16,6 +17,7 @@ mod cases {
     mod load_signals;
     mod load_update;
     mod memory;
+    mod proxy;
     mod queries;
     mod schema;
     mod verify;

@@ -183,11 +183,13 @@ impl Cluster {
         answer == "0\n"
     }
 
-    fn admin(&self) -> Client {
+    /// A connection to the database `postgres` by the Unix socket.
+    pub(crate) fn admin(&self) -> Client {
         Client::connect(&self.url("postgres"), NoTls).expect("a connection to the test's server")
     }
 
-    fn url(&self, database: &str) -> String {
+    /// The URL of a database by the Unix socket.
+    pub(crate) fn url(&self, database: &str) -> String {
         let folder = self.folder.display().to_string().replace('/', "%2F");
         format!("postgresql:///{database}?host={folder}&port={}&user=aegis", self.port())
     }
@@ -208,6 +210,11 @@ impl Drop for Cluster {
 }
 
 impl Database<'_> {
+    /// Its name, which needs no quotes.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The URL by the Unix socket.
     pub(crate) fn url(&self) -> String {
         self.cluster.url(&self.name)

@@ -3,12 +3,14 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+pub(crate) mod backends;
 pub(crate) mod cluster;
 pub(crate) mod copybin;
 pub(crate) mod dumps;
 pub(crate) mod hostile;
 pub(crate) mod oracle;
 pub(crate) mod program;
+pub(crate) mod proxy;
 pub(crate) mod samples;
 pub(crate) mod scratch;
 pub(crate) mod tree;
