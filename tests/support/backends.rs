@@ -12,8 +12,8 @@ use postgres::{Client, NoTls};
 use super::cluster::{Cluster, Database};
 use super::eventually;
 
-/// The name that the program's sessions bear.
-const PROGRAM_NAME: &str = "aegis-kills";
+/// The name that the sessions of the program bear: its own, and the run.
+const PROGRAM_NAME: &str = "aegis-kills %";
 
 /// A session whose process is stopped: it holds what it holds, and says nothing.
 pub(crate) struct Frozen(Pid);
@@ -23,7 +23,8 @@ pub(crate) struct ReadOnly<'a>(&'a Cluster);
 
 /// The processes of the program's sessions in a database.
 pub(crate) fn backends(database: &Database<'_>) -> Vec<i32> {
-    let sql = "select pid from pg_stat_activity where datname = current_database() and application_name = $1";
+    let sql =
+        "select pid from pg_stat_activity where datname = current_database() and application_name like $1";
     let rows = database.client().query(sql, &[&PROGRAM_NAME]).expect("sessions");
     rows.iter().map(|row| row.get(0)).collect()
 }

@@ -10,6 +10,7 @@ pub(crate) mod dumps;
 pub(crate) mod hostile;
 pub(crate) mod oracle;
 pub(crate) mod program;
+pub(crate) mod progress;
 pub(crate) mod proxy;
 pub(crate) mod samples;
 pub(crate) mod scratch;
