@@ -9,6 +9,7 @@ mod cases {
     mod cluster;
     mod differential;
     mod embedded;
+    mod faults_loader;
     mod faults_server;
     mod load_duplicates;
     mod load_embedded;

@@ -162,10 +162,14 @@ impl Running {
         kill(Pid::from_raw(pid), signal).expect("it runs");
     }
 
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("a child").is_some()
+    }
+
     /// Sends a signal again and again until it has ended.
     pub(crate) fn signal_until_ended(mut self, signal: Signal) -> Ended {
         eventually(RUN_MAX, "the program ends", || {
-            let ended = self.child.try_wait().expect("a child").is_some();
+            let ended = self.has_ended();
             if !ended {
                 self.signal(signal);
             }

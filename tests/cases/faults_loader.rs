@@ -1,0 +1,210 @@
+//! Faults of the loader itself: killed, told to stop at any moment, its reject file on a full disk, its output unread.
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::support::cluster::{Cluster, Database};
+use crate::support::dumps::{generated, join, lines};
+use crate::support::eventually;
+use crate::support::oracle::{Nul, expect};
+use crate::support::program::{Reject, Workplace, assert_tables, read_rejects};
+use crate::support::progress::{in_small_steps, segments, steps};
+use crate::support::proxy::{Fault, Phase, Proxy, What};
+
+/// What the ledger says of its runs: how many by status.
+fn runs(database: &Database<'_>) -> Vec<(String, i64)> {
+    let sql = "select status, count(*) from kill_load_run where finished is not null or status = 'running'
+               group by 1 order by 1";
+    let rows = database.client().query(sql, &[]).expect("runs");
+    rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+}
+
+#[test]
+fn killed_again_and_again_and_run_again() {
+    let database = Cluster::shared().database("sigkill");
+    let work = Workplace::new();
+    let dump = generated(900, 81, 5.0);
+    work.write("dump.ndjson", &dump);
+    let mut random = fastrand::Rng::with_seed(81);
+    let mut killed = 0;
+    for _ in 0..12 {
+        let mut running = in_small_steps(&work, &database).start();
+        // Somewhere between the first connection and the end.
+        let (begin, most) = (segments(&database), random.i64(0..30));
+        let until = Instant::now() + Duration::from_millis(random.u64(20..400));
+        eventually(Duration::from_mins(1), "its moment comes", || {
+            running.has_ended() || segments(&database) > begin + most || Instant::now() > until
+        });
+        if !running.has_ended() {
+            running.signal(Signal::SIGKILL);
+        }
+        killed += i64::from(running.finish().code == 137);
+    }
+    assert!(killed > 5, "{killed}");
+    let ended = in_small_steps(&work, &database).expect(0);
+    let expected = expect(&dump, Nul::Reject);
+    assert_tables(&database, "americas", &expected.tables);
+    ended.summary().check(&[("events", expected.events), ("unfinished", 0)]);
+    let found = runs(&database);
+    assert!(!found.iter().any(|(status, _)| status == "running"), "{found:?}");
+    // Those that were killed early had no row yet.
+    let dead: i64 = found.iter().filter(|(status, _)| status == "failed").map(|(_, count)| count).sum();
+    assert!(dead > 0 && dead <= killed, "{found:?}");
+    let sum = "select sum(inserted)::bigint from kill_load_run";
+    let inserted: i64 = database.client().query_one(sum, &[]).expect("a sum").get(0);
+    assert_eq!(
+        u64::try_from(inserted).expect("a count"),
+        expected.loaded(),
+        "all runs, the dead too, add up"
+    );
+}
+
+#[test]
+fn told_to_stop_at_any_phase() {
+    for at in [Phase::Begin, Phase::MidCopy, Phase::AfterCopyDone, Phase::CommitSent, Phase::CommitAnswer] {
+        let database = Cluster::shared().database("phases");
+        let work = Workplace::new();
+        let dump = generated(200, 82, 0.0);
+        work.write("dump.ndjson", &dump);
+        let proxy = Proxy::to(Cluster::shared().port());
+        let fault = Fault::new(at, What::Stall).nth(12);
+        proxy.plan(if matches!(at, Phase::CommitSent | Phase::CommitAnswer) {
+            fault.after_copy()
+        } else {
+            fault
+        });
+        let program = in_small_steps(&work, &database).env("DATABASE_URL", &proxy.url(&database));
+        let running = program.env("KILLS_DRAIN_TIMEOUT", "700").start();
+        proxy.wait_until_hit();
+        let begun = Instant::now();
+        running.signal(Signal::SIGTERM);
+        let ended = running.finish().expect(143).says(&["stopping"]);
+        assert!(begun.elapsed() < Duration::from_secs(20), "{at:?}");
+        let summary = ended.summary();
+        assert_eq!(summary.status(), "interrupted", "{at:?}");
+        assert!(summary.count("unfinished") > 0, "one segment can't be stored: {at:?}");
+        drop(proxy);
+        let again = in_small_steps(&work, &database).expect(0).summary();
+        again.check(&[("events", 200), ("unfinished", 0)]);
+        assert_tables(&database, "americas", &expect(&dump, Nul::Reject).tables);
+    }
+}
+
+#[test]
+fn told_to_stop_while_the_database_is_away() {
+    let cluster = Cluster::private(&[]);
+    let database = cluster.database("away");
+    let work = Workplace::new();
+    let dump = generated(400, 83, 0.0);
+    work.write("dump.ndjson", &dump);
+    let mut running = in_small_steps(&work, &database).env("KILLS_DRAIN_TIMEOUT", "500").start();
+    steps(&database, 10, &|| false);
+    cluster.stop();
+    assert!(!running.has_ended());
+    running.signal(Signal::SIGINT);
+    let summary = running.finish().expect(130).summary();
+    assert_eq!(summary.status(), "interrupted");
+    assert!(summary.count("unfinished") > 0, "{summary:?}");
+    cluster.start();
+    in_small_steps(&work, &database).expect(0);
+    assert_tables(&database, "americas", &expect(&dump, Nul::Reject).tables);
+}
+
+#[test]
+fn what_was_read_is_stored_when_the_database_comes_back_in_time() {
+    let cluster = Cluster::private(&[]);
+    let database = cluster.database("back");
+    let work = Workplace::new();
+    let dump = generated(400, 84, 0.0);
+    work.write("dump.ndjson", &dump);
+    let mut running = in_small_steps(&work, &database).start();
+    steps(&database, 10, &|| false);
+    cluster.stop();
+    assert!(!running.has_ended());
+    running.signal(Signal::SIGTERM);
+    cluster.start();
+    let summary = running.finish().expect(143).summary();
+    let stored = usize::try_from(summary.count("inserted")).expect("a count");
+    summary.check(&[("unfinished", 0), ("events", summary.count("inserted"))]);
+    assert!(stored > 0 && stored < 400, "{summary:?}");
+    let begin = join(&lines(&dump)[..stored]);
+    assert_tables(&database, "americas", &expect(&begin, Nul::Reject).tables);
+    assert_eq!(runs(&database), [("interrupted".to_owned(), 1)]);
+}
+
+/// A dump of which every third line is refused.
+fn with_rejects(events: u64) -> Vec<u8> {
+    let dump = generated(events, 85, 0.0);
+    let line = |(number, line): (usize, &&[u8])| match number % 3 {
+        0 => format!("no event {}", "x".repeat(300)).into_bytes(),
+        _ => line.to_vec(),
+    };
+    join(&lines(&dump).iter().enumerate().map(line).collect::<Vec<_>>())
+}
+
+#[test]
+fn rejects_on_a_full_disk() {
+    let database = Cluster::shared().database("fulldisk");
+    let work = Workplace::new();
+    let dump = with_rejects(300);
+    work.write("dump.ndjson", &dump);
+    let expected = expect(&dump, Nul::Reject);
+    // The device that is always full, and a file that may not grow over 8 KiB, in which the last line would be torn.
+    let program = in_small_steps(&work, &database).args(&["--rejects", "/dev/full"]);
+    let ended = program.expect(1);
+    assert!(ended.summary().error().contains("No space left"), "{}", ended.stdout);
+    assert!(ended.summary().count("unfinished") > 0);
+
+    let limited = "trap '' XFSZ; ulimit -f 16; exec \"$0\" \"$@\"";
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", limited, env!("CARGO_BIN_EXE_aegis-kills"), "load", "--json", "dump.ndjson"]);
+    command.args(["--rejects", "rejects.ndjson"]).current_dir(work.path());
+    command.env("DATABASE_URL", database.url()).env("KILLS_SEGMENT_BYTES", "32768");
+    let ended = command.output().expect("the program");
+    assert_eq!(ended.status.code(), Some(1), "{}", String::from_utf8_lossy(&ended.stderr));
+    let path = work.path().join("rejects.ndjson");
+    let torn = read_rejects(&path);
+    assert!(!torn.is_empty() && torn.len() < expected.rejected.len(), "{}", torn.len());
+
+    // With room on the disk each is named, whatever was named before.
+    fs::remove_file(&path).expect("a file");
+    let ended = in_small_steps(&work, &database).args(&["--rejects", "rejects.ndjson"]).expect(3);
+    let named: Vec<u64> = ended.rejects().iter().map(Reject::line).collect();
+    let wanted: Vec<u64> = expected.rejected.iter().map(|reject| reject.line).collect();
+    assert_eq!(named, wanted);
+    assert_tables(&database, "americas", &expected.tables);
+}
+
+#[test]
+fn a_reject_file_that_ends_in_half_a_line_is_gone_on_from() {
+    let work = Workplace::new();
+    work.write("rejects.ndjson", "{\"source\":\"dump.ndj");
+    let program = work.program(&["load", "--json", "--dry-run", "--rejects", "rejects.ndjson"]);
+    program.stdin("no event\n").expect(3);
+    let text = fs::read_to_string(work.path().join("rejects.ndjson")).expect("a file");
+    let mut lines = text.lines();
+    assert_eq!(lines.next(), Some("{\"source\":\"dump.ndj"));
+    assert!(lines.next().is_some_and(|line| line.starts_with('{') && line.ends_with('}')), "{text}");
+}
+
+#[test]
+fn nobody_reads_the_summary() {
+    let database = Cluster::shared().database("unread");
+    let work = Workplace::new();
+    let dump = generated(50, 86, 0.0);
+    work.write("dump.ndjson", &dump);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_aegis-kills"))
+        .args(["load", "--json", "dump.ndjson"])
+        .current_dir(work.path())
+        .env("DATABASE_URL", database.url())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program");
+    drop((child.stdout.take(), child.stderr.take()));
+    assert_eq!(child.wait().expect("its end").code(), Some(0));
+    assert_tables(&database, "americas", &expect(&dump, Nul::Reject).tables);
+}
