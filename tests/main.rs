@@ -9,6 +9,7 @@ mod cases {
     mod cluster;
     mod differential;
     mod embedded;
+    mod faults_network;
     mod load_duplicates;
     mod load_embedded;
     mod load_forms;
