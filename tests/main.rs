@@ -9,7 +9,9 @@ mod cases {
     mod cluster;
     mod differential;
     mod embedded;
+    mod faults_disk;
     mod faults_loader;
+    mod faults_network;
     mod faults_server;
     mod load_duplicates;
     mod load_embedded;

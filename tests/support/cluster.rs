@@ -10,7 +10,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
 
@@ -73,12 +73,21 @@ impl Cluster {
     /// The cluster that all tests of this process share, made by the first that asks.
     pub(crate) fn shared() -> &'static Self {
         static SHARED: OnceLock<Cluster> = OnceLock::new();
-        SHARED.get_or_init(|| Self::new(&SHARED_SETTINGS))
+        SHARED.get_or_init(|| Self::new(&SHARED_SETTINGS, None))
     }
 
     /// A cluster of a test's own, with these settings besides. Its commits are as durable as PostgreSQL's defaults.
     pub(crate) fn private(settings: &[(&str, &str)]) -> Self {
-        Self::new(settings)
+        Self::new(settings, None)
+    }
+
+    /// The same, with a disk of so many MiB at the path, for a tablespace. None where this process may not mount one;
+    /// only the server sees it, and it goes with the server.
+    pub(crate) fn with_disk(path: &Path, mebibytes: u32) -> Option<Self> {
+        let may_mount = Command::new("unshare").args(["--mount", "true"]).output();
+        let may_mount =
+            nix::unistd::geteuid().is_root() && may_mount.is_ok_and(|tried| tried.status.success());
+        may_mount.then(|| Self::new(&[], Some((path, mebibytes))))
     }
 
     /// A new, empty database, whose name begins with `hint`.
@@ -139,7 +148,7 @@ impl Cluster {
         self.port.load(Ordering::Relaxed)
     }
 
-    fn new(settings: &[(&str, &str)]) -> Self {
+    fn new(settings: &[(&str, &str)], disk: Option<(&Path, u32)>) -> Self {
         let programs = Programs::find().expect("PostgreSQL's server programs");
         let account = Account::for_paths(&[]).expect("an account to run PostgreSQL as");
         let folder = free_folder();
@@ -148,8 +157,11 @@ impl Cluster {
         for (name, value) in settings {
             writeln!(conf, "{name} = '{value}'").expect("memory");
         }
-        let mut process = account
-            .command(Path::new("/bin/sh"))
+        let mut shell = match disk {
+            None => account.command(Path::new("/bin/sh")),
+            Some((path, mebibytes)) => with_disk(path, mebibytes, account.name()),
+        };
+        let mut process = shell
             .args(["-c", SUPERVISOR, "sh"])
             .args([programs.bin(), &folder, Path::new(&conf)])
             .stdin(Stdio::piped())
@@ -243,6 +255,25 @@ impl Drop for Database<'_> {
             }
         }
     }
+}
+
+/// A shell of the account, in a world in which a disk is mounted at the path.
+fn with_disk(path: &Path, mebibytes: u32, account: &str) -> Command {
+    const MOUNT: &str = r#"mount -t tmpfs -o size="$1"m,mode=700,uid="$(id -u "$3")" tmpfs "$2" && account=$3 && shift 3 &&
+        exec setpriv --reuid "$account" --regid "$account" --init-groups --reset-env /bin/sh "$@""#;
+    let mut command = Command::new("unshare");
+    command.args([
+        "--mount",
+        "--propagation",
+        "private",
+        "/bin/sh",
+        "-c",
+        MOUNT,
+        "sh",
+        &mebibytes.to_string(),
+    ]);
+    command.arg(path).arg(account).current_dir("/");
+    command
 }
 
 /// A name in the temporary folder that nobody has. The supervisor makes the folder, so that it is the account's.

@@ -8,7 +8,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -195,17 +195,24 @@ impl Running {
             (out.join().expect("no panic"), err.join().expect("no panic"), status)
         });
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("the program writes UTF-8");
+        let (stdout, stderr) = (text(stdout), text(stderr));
+        let status =
+            status.unwrap_or_else(|| panic!("not ended within {RUN_MAX:?}\nstandard error: {stderr}"));
         let code = status.code().or(status.signal().map(|signal| 128 + signal)).expect("it ended");
-        Ended { code, stdout: text(stdout), stderr: text(stderr), folder: self.folder.clone() }
+        Ended { code, stdout, stderr, folder: self.folder.clone() }
     }
 
-    fn wait(&mut self) -> ExitStatus {
-        let mut status = None;
-        eventually(RUN_MAX, "the program ends", || {
-            status = self.child.try_wait().expect("a child");
-            status.is_some()
-        });
-        status.expect("it ended")
+    /// Waits for its end. What takes too long is killed, so that who reads its output comes to an end as well.
+    fn wait(&mut self) -> Option<ExitStatus> {
+        let begun = Instant::now();
+        while begun.elapsed() < RUN_MAX {
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                return Some(status);
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        self.child.kill().expect("a child");
+        None
     }
 }
 

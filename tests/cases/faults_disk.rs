@@ -1,0 +1,59 @@
+//! The server's disk is full for a time.
+
+use std::thread;
+use std::time::Duration;
+
+use postgres::error::SqlState;
+
+use crate::support::cluster::{Cluster, Database};
+use crate::support::dumps::generated;
+use crate::support::oracle::{Nul, expect};
+use crate::support::program::{Workplace, assert_tables};
+use crate::support::progress::{in_small_steps, meanwhile, steps};
+
+/// Takes what is left of the disk.
+fn fill(database: &Database<'_>) {
+    let mut client = database.client();
+    client.batch_execute("create table filler (page text)").expect("a table");
+    client.batch_execute("alter table filler alter page set storage plain").expect("a setting");
+    for rows in [1000, 100, 10, 1] {
+        let insert = format!("insert into filler select repeat('x', 7000) from generate_series(1, {rows})");
+        let full = loop {
+            if let Err(error) = client.batch_execute(&insert) {
+                break error;
+            }
+        };
+        assert_eq!(full.code(), Some(&SqlState::DISK_FULL), "{full:?}");
+    }
+}
+
+#[test]
+fn the_disk_of_the_server_is_full_for_a_time() {
+    let work = Workplace::new();
+    let path = work.path().join("disk");
+    std::fs::create_dir(&path).expect("a folder");
+    let Some(cluster) = Cluster::with_disk(&path, 64) else {
+        eprintln!("not tried: a full disk needs the right to mount one (root)");
+        return;
+    };
+    let database = cluster.database("full");
+    let mut admin = cluster.admin();
+    for sql in [
+        format!("create tablespace small location '{}'", path.display()),
+        format!("alter database {} set tablespace small", database.name()),
+    ] {
+        admin.batch_execute(&sql).expect("a tablespace");
+    }
+    let dump = generated(900, 91, 5.0);
+    work.write("dump.ndjson", &dump);
+    let ended = meanwhile(in_small_steps(&work, &database), |ended| {
+        steps(&database, 20, ended);
+        fill(&database);
+        // This is the fault, not a wait for something.
+        thread::sleep(Duration::from_secs(2));
+        assert!(!ended(), "there is more to load");
+        database.client().batch_execute("drop table filler").expect("room");
+    });
+    ended.expect(0).says(&["the database is away", "No space left on device"]);
+    assert_tables(&database, "americas", &expect(&dump, Nul::Reject).tables);
+}
