@@ -12,7 +12,8 @@
 //! - [`kill`]: what an event is, and how it is read from a line of JSON.
 //! - [`layout`]: the tables, and an event's rows as `COPY` takes them.
 //! - [`input`]: sources, decompression, segments.
-//! - [`database`]: the pool, the transaction of a batch, the ledger, the schema, the private PostgreSQL.
+//! - [`database`]: the pool, the gate and its watchdog, the transaction of a batch, the ledger, the schema, the
+//!   private PostgreSQL.
 //! - [`pipeline`]: the threads of a run, and the account of its events.
 //! - [`report`]: the summary.
 //! - [`generate`]: synthetic dumps.
@@ -36,6 +37,9 @@
 //! **Invariant: everything is bounded:** line, segment, queue, tries, memory. Buffers go round; whoever has none waits.
 //!
 //! **Invariant: there is no global state.** A command builds one [`database::DatabaseManager`], and so one pool a process.
+//!
+//! **Invariant: nothing hangs on the database.** Each call runs on a thread that can be left behind, and the
+//! ledger says what came of it.
 //!
 //! **Invariant: there is no async runtime in this crate.** The `postgres` crate carries one inside each client.
 

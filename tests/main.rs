@@ -8,6 +8,7 @@ mod cases {
     mod broken_input;
     mod cluster;
     mod differential;
+    mod documents;
     mod embedded;
     mod faults_disk;
     mod faults_loader;

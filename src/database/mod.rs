@@ -1,4 +1,8 @@
 //! Everything that speaks to PostgreSQL.
+//!
+//! A call goes this way: the *manager* waits at the *gate* until the database is there, takes a *session* from the
+//! pool, and has the *caller* run it on a thread of its own. What fails is sorted by *classify*, and tried again by the
+//! *retry* policy, or by the gate once its *watchdog* has seen the database again.
 
 pub mod embedded;
 pub mod schema;

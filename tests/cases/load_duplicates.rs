@@ -214,3 +214,13 @@ fn loaders_of_overlapping_dumps_at_once() {
         check_at_once(&database, &(0..loaders).map(shuffled).collect::<Vec<_>>(), segment_bytes);
     }
 }
+
+#[test]
+fn loaders_in_opposite_orders_at_once() {
+    let events: Vec<String> = (1..=400).map(|id| small_event(id).to_string()).collect();
+    let backwards: Vec<String> = events.iter().rev().cloned().collect();
+    for segment_bytes in [4 << 10, 8 << 20] {
+        let database = Cluster::shared().database("opposite");
+        check_at_once(&database, &[join(&events), join(&backwards)], segment_bytes);
+    }
+}
