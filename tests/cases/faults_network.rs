@@ -9,6 +9,7 @@ use crate::support::dumps::generated;
 use crate::support::oracle::{Nul, expect};
 use crate::support::program::{Program, Workplace, assert_loaded, assert_tables};
 use crate::support::proxy::{Fault, Phase, Proxy, Side, What};
+use crate::support::tell;
 
 /// Points of a load, each past its start, in which a database that can't be used is told at once.
 const POINTS: [(Phase, u64); 7] = [
@@ -42,12 +43,6 @@ fn load(work: &Workplace, database: &Database<'_>, proxy: &Proxy, args: &[&str])
 fn fault((phase, nth): (Phase, u64), what: What) -> Fault {
     let fault = Fault::new(phase, what).nth(nth);
     if matches!(phase, Phase::CommitSent | Phase::CommitAnswer) { fault.after_copy() } else { fault }
-}
-
-/// Says what is tried, to be read where the test fails.
-#[expect(clippy::print_stderr, reason = "a test's output is shown when it fails")]
-fn tell(what: impl std::fmt::Debug) {
-    eprintln!("trying {what:?}");
 }
 
 fn check_points(what: What) {

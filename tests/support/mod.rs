@@ -16,6 +16,12 @@ pub(crate) mod samples;
 pub(crate) mod scratch;
 pub(crate) mod tree;
 
+/// Says what is tried, to be read where the test fails.
+#[expect(clippy::print_stderr, reason = "a test's output is shown when it fails")]
+pub(crate) fn tell(what: impl std::fmt::Debug) {
+    eprintln!("trying {what:?}");
+}
+
 /// Waits until `condition` holds, looking again and again; panics with `what` if it does not in time.
 #[track_caller]
 pub(crate) fn eventually(limit: Duration, what: &str, mut condition: impl FnMut() -> bool) {
