@@ -77,7 +77,7 @@ pub(super) fn copy_error(error: io::Error) -> DatabaseError {
 /// An error of a connection, of a statement or of the bytes sent to it.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DatabaseError {
-    #[error("the database refused")]
+    #[error("{}", if .0.code().is_some() { "the database refused" } else { "the connection broke" })]
     Postgres(#[from] Error),
     #[error("no connection could be had")]
     Connect(#[source] Error),

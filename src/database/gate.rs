@@ -12,6 +12,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+/// A database that is back is noticed within this time.
+const PROBE_DELAY_MAX: Duration = Duration::from_secs(5);
+
 /// Whether the database is there.
 #[derive(Debug)]
 pub(super) struct Gate {
@@ -140,6 +143,7 @@ impl Watchdog {
         let (closings, closed) = bounded(1);
         let (alive, ended) = bounded(0);
         let gate = Arc::new(Gate::new(away_timeout, closings));
+        let delays = RetryPolicy { delay_max: delays.delay_max.min(PROBE_DELAY_MAX), ..delays };
         let round = Round { gate: Arc::clone(&gate), opener, delays, patience: Patience::until_told(ended) };
         let watch = move || {
             while let Waited::Got(()) = round.patience.wait(&closed, Duration::MAX) {
