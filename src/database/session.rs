@@ -19,9 +19,10 @@ const LIFETIME: Duration = Duration::from_mins(30);
 /// - The server notices within a minute when the loader is gone or the network swallows all, and gives back the locks.
 /// - These sessions find rows by their keys alone. Of a table that was never analyzed the planner would think that
 ///   a few hundred ids are most of its rows, and read it whole for each segment.
+/// - Nothing that they do is worth compiling, which takes longer than the statement itself.
 const SESSION_SETTINGS: &str = "SET idle_in_transaction_session_timeout = '1min'; SET tcp_keepalives_idle = 30; \
      SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3; SET TimeZone = 'UTC'; SET enable_seqscan = off; \
-     SELECT pg_backend_pid()";
+     SET jit = off; SELECT pg_backend_pid()";
 
 /// A server before 14, or on a system that can't tell, has no such setting.
 const CHECK_CLIENT: &str = "SET client_connection_check_interval = '10s'";

@@ -88,9 +88,6 @@ impl Updater {
             return Ok(0);
         }
         let ids: Vec<i64> = events.iter().map(|&event| rows.events()[event].id).collect();
-        // A staging table has no statistics, so that the planner thinks the comparison worth compiling, which
-        // takes seconds for each segment where the comparison takes milliseconds.
-        transaction.batch_execute("SET LOCAL jit = off")?;
         // In the order of the keys, like everything that is written; what is compared can't change any more.
         transaction.execute(&self.lock, &[&ids])?;
         let mut differing = BTreeSet::new();
