@@ -13,7 +13,7 @@ use crate::support::eventually;
 
 /// A session that passes for one of the program's.
 fn session(database: &Database<'_>) -> Client {
-    let url = format!("{}&application_name=aegis-kills", database.url());
+    let url = format!("{}&application_name=aegis-kills%20test", database.url());
     Client::connect(&url, NoTls).expect("a session")
 }
 
