@@ -108,8 +108,8 @@ fn load(
         &halt,
     )?;
     let figures = StoreFigures {
-        retries: database.manager.retries(),
-        connection_errors: database.manager.connection_errors(),
+        retries: database.manager.figures().retries(),
+        connection_errors: database.manager.figures().connection_errors(),
     };
     let end = RunEnd {
         status: outcome(&report).0.name(),

@@ -5,6 +5,7 @@
 //! find that another try has written it.
 
 use super::classify::DatabaseError;
+use super::figures::Figures;
 use super::patience::{Patience, Waited};
 use super::session::{ApartClient, Opener, Session, spawn};
 use crossbeam_channel::bounded;
@@ -19,14 +20,16 @@ const STEP_MAX: Duration = Duration::from_secs(5);
 /// When a call last got on.
 #[derive(Debug)]
 pub(super) struct Progress {
+    /// Where its steps are timed.
+    pub(super) figures: Figures,
     begun: Instant,
     /// Milliseconds after `begun`.
     last: AtomicU64,
 }
 
 impl Progress {
-    fn new() -> Self {
-        Self { begun: Instant::now(), last: AtomicU64::new(0) }
+    fn new(figures: Figures) -> Self {
+        Self { figures, begun: Instant::now(), last: AtomicU64::new(0) }
     }
 
     /// Says that the call got on.
@@ -50,6 +53,7 @@ pub(super) struct Caller {
     pub(super) opener: Opener,
     /// Time without progress after which a call is cancelled.
     pub(super) stall_timeout: Duration,
+    pub(super) figures: Figures,
 }
 
 impl Caller {
@@ -63,7 +67,7 @@ impl Caller {
     ) -> Result<T, DatabaseError> {
         let closed = || DatabaseError::Io(std::io::ErrorKind::NotConnected.into());
         let mut client = session.take().ok_or_else(closed)?;
-        let progress = Arc::new(Progress::new());
+        let progress = Arc::new(Progress::new(self.figures.clone()));
         let (sender, done) = bounded::<(ApartClient, Result<T, DatabaseError>)>(1);
         let (operation, ticks) = (Arc::clone(operation), Arc::clone(&progress));
         spawn("database", move || {

@@ -1,19 +1,12 @@
-//! The gate: while the database is away all who want it wait here together, and one watchdog looks after it.
+//! The gate: while the database is away all who want it wait here together.
 //!
 //! Invariant: nobody waits longer than the settings allow since the database last did anything for anyone.
 
 use super::classify::{DatabaseError, ErrorClass};
 use super::patience::{Patience, Waited};
-use super::retry::RetryPolicy;
-use super::session::Opener;
-use crate::causes::in_full;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
-
-/// A database that is back is noticed within this time.
-const PROBE_DELAY_MAX: Duration = Duration::from_secs(5);
 
 /// Whether the database is there.
 #[derive(Debug)]
@@ -60,7 +53,9 @@ pub(super) enum GateError {
 }
 
 impl Gate {
-    fn new(away_timeout: Duration, closings: Sender<()>) -> Self {
+    /// A gate that is open, and what tells its watchdog that it closes.
+    pub(super) fn new(away_timeout: Duration) -> (Self, Receiver<()>) {
+        let (closings, closed) = bounded(1);
         let state = State {
             closed: None,
             closed_last: None,
@@ -69,7 +64,7 @@ impl Gate {
             fatal: None,
             cause: None,
         };
-        Self { state: Mutex::new(state), closings, away_timeout }
+        (Self { state: Mutex::new(state), closings, away_timeout }, closed)
     }
 
     /// Waits until the gate is open. `since` is when the caller first found the database away.
@@ -120,107 +115,30 @@ impl Gate {
         state.closed = None;
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The thread that looks for the database while it is away. It ends when this is dropped.
-#[derive(Debug)]
-pub(super) struct Watchdog {
-    /// Above the handle, so that the thread sees its end before it is waited for.
-    alive: Option<Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Watchdog {
-    /// Starts the watchdog of a new gate, which probes with connections of its own.
-    pub(super) fn start(
-        opener: Opener,
-        delays: RetryPolicy,
-        away_timeout: Duration,
-    ) -> Result<(Arc<Gate>, Self), DatabaseError> {
-        let (closings, closed) = bounded(1);
-        let (alive, ended) = bounded(0);
-        let gate = Arc::new(Gate::new(away_timeout, closings));
-        let delays = RetryPolicy { delay_max: delays.delay_max.min(PROBE_DELAY_MAX), ..delays };
-        let round = Round { gate: Arc::clone(&gate), opener, delays, patience: Patience::until_told(ended) };
-        let watch = move || {
-            while let Waited::Got(()) = round.patience.wait(&closed, Duration::MAX) {
-                round.look_until_back();
-            }
-        };
-        let thread = thread::Builder::new()
-            .name("watchdog".to_owned())
-            .spawn(watch)
-            .map_err(|error| DatabaseError::Thread(error.to_string()))?;
-        Ok((gate, Self { alive: Some(alive), thread: Some(thread) }))
-    }
-}
-
-impl Drop for Watchdog {
-    fn drop(&mut self) {
-        drop(self.alive.take());
-        if let Some(thread) = self.thread.take() {
-            // A panic of it has been printed.
-            let _ = thread.join();
-        }
-    }
-}
-
-struct Round {
-    gate: Arc<Gate>,
-    opener: Opener,
-    delays: RetryPolicy,
-    patience: Patience,
-}
-
-impl Round {
-    /// Probes, with longer and longer waits in between, until the database answers or the watchdog is to end.
-    fn look_until_back(&self) {
-        loop {
-            let (failures, away) = {
-                let mut state = self.gate.lock();
-                let Some(closed) = &state.closed else { return };
-                let since = closed.since;
-                state.failures = state.failures.saturating_add(1);
-                (state.failures, since.elapsed())
-            };
-            // What passes at once, such as one backend that was terminated, costs no wait.
-            let delay = match failures - 1 {
-                0 => Duration::ZERO,
-                earlier => self.delays.delay(earlier, fastrand::f64()),
-            };
-            self.tell(away, delay);
-            if !self.patience.sleep(delay) {
-                return;
-            }
-            match self.probe() {
-                Ok(()) => {
-                    let mut state = self.gate.lock();
-                    if state
-                        .closed
-                        .take()
-                        .is_some_and(|closed| closed.since.elapsed() > Duration::from_secs(1))
-                    {
-                        log::warn!("the database answers again");
-                    }
-                    return;
-                }
-                Err(DatabaseError::GivenUp) => return,
-                Err(error) => self.note(error),
-            }
-        }
+    /// Why the database was last found away.
+    pub(super) fn cause(&self) -> Option<Arc<DatabaseError>> {
+        self.lock().cause.clone()
     }
 
-    fn probe(&self) -> Result<(), DatabaseError> {
-        // To connect, log in and set up the session is more than a `SELECT 1`.
-        self.opener.open(&self.patience).map(drop)
+    /// For how long it has been closed, and how often in a row the database was found away, this time counted.
+    /// None: it is open.
+    pub(super) fn count_failure(&self) -> Option<(Duration, u32)> {
+        let mut state = self.lock();
+        let away = state.closed.as_ref()?.since.elapsed();
+        state.failures = state.failures.saturating_add(1);
+        Some((away, state.failures))
     }
 
-    fn note(&self, error: DatabaseError) {
+    /// Opens the gate, as the database answers, and says for how long it was closed. A next closing counts as the
+    /// same trouble, until something succeeds.
+    pub(super) fn open(&self) -> Option<Duration> {
+        self.lock().closed.take().map(|closed| closed.since.elapsed())
+    }
+
+    /// Notes why a probe failed. What time won't mend ends all waiting.
+    pub(super) fn note(&self, error: DatabaseError) {
         let error = Arc::new(error);
-        let mut state = self.gate.lock();
+        let mut state = self.lock();
         if error.class() == ErrorClass::Fatal {
             state.fatal = Some(Arc::clone(&error));
             state.closed = None;
@@ -228,14 +146,7 @@ impl Round {
         state.cause = Some(error);
     }
 
-    fn tell(&self, away: Duration, delay: Duration) {
-        let cause = self.gate.lock().cause.clone();
-        let cause = cause.map(|cause| in_full(&*cause)).unwrap_or_default();
-        if delay.is_zero() {
-            log::warn!("the database is away: {cause}");
-        } else {
-            let (away, delay) = (away.as_secs_f64(), delay.as_secs_f64());
-            log::warn!("the database is away for {away:.0} s, trying again in {delay:.1} s: {cause}");
-        }
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,34 +1,23 @@
-//! The one pool of a process, and the calls that are made again until they succeed or can't.
+//! The one manager of a process: its pool, its health, and the calls that are made again until they succeed or can't.
 
 use super::call::{Caller, Operation, Progress};
 use super::classify::{DatabaseError, ErrorClass};
 use super::connect::Target;
-use super::gate::{Gate, GateError, Watchdog};
+use super::figures::Figures;
+use super::gate::{Gate, GateError};
+use super::health::HealthStatus;
 use super::patience::Patience;
+use super::pool::{Connection, Pool, PoolSettings, PoolState};
 use super::retry::RetryPolicy;
-use super::session::{Opener, Session};
+use super::session::Opener;
 use super::store::StoreError;
+use super::watchdog::{Charge, LastHealth, Watchdog};
 use crate::causes::in_full;
 use postgres::Client;
-use r2d2::{HandleError, ManageConnection, Pool, PooledConnection};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The size of the pool and its waits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PoolSettings {
-    /// Connections kept idle; at least 1, at most `max`.
-    pub min: u32,
-    /// Connections at most.
-    pub max: u32,
-    /// How long opening a connection may take, login included.
-    pub connection_timeout: Duration,
-    /// How long an idle connection above the minimum is kept.
-    pub idle_timeout: Duration,
-}
-
-/// What is done when the database does not do as it is asked.
+/// What is done when the database does not do as it is asked; the default is that of the program's settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TroubleSettings {
     /// When something that a present database refused is tried again.
@@ -38,9 +27,43 @@ pub struct TroubleSettings {
     /// Time without progress after which a statement is cancelled, then its backend terminated, then its
     /// connection left behind.
     pub stall_timeout: Duration,
+    /// Time between two checks of the database's health; it is at most 5 s while it is unhealthy.
+    pub health_interval: Duration,
 }
 
-/// Connections to one database; built once by the program.
+impl Default for TroubleSettings {
+    fn default() -> Self {
+        Self {
+            retry: RetryPolicy::default(),
+            away_timeout: Duration::from_mins(5),
+            stall_timeout: Duration::from_mins(1),
+            health_interval: Duration::from_mins(5),
+        }
+    }
+}
+
+/// Connections to one database; built once by the program, and cheap to clone.
+///
+/// ```no_run
+/// use aegis_kills::database::{DatabaseManager, PoolSettings, TroubleSettings, from_url};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let target = from_url("postgresql://me:secret@localhost:5432/kills")?;
+/// let manager =
+///     DatabaseManager::connect(&target, "my-service", PoolSettings::default(), TroubleSettings::default())?;
+///
+/// // A connection of the pool, for as long as it is held.
+/// let kills: i64 = manager.get()?.query_one("SELECT count(*) FROM kill_event", &[])?.get(0);
+///
+/// // The same, waiting for a database that is away, and trying again what may pass.
+/// let again: i64 = manager.with_retry("counting kills", |client| {
+///     Ok(client.query_one("SELECT count(*) FROM kill_event", &[])?.get(0))
+/// })?;
+///
+/// println!("{kills} kills, healthy: {}, {again}", manager.health_check().is_healthy());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct DatabaseManager {
     shared: Arc<Shared>,
@@ -48,19 +71,16 @@ pub struct DatabaseManager {
 
 #[derive(Debug)]
 struct Shared {
-    pool: Pool<Manager>,
-    connect_error: ConnectError,
+    pool: Pool,
+    pool_settings: PoolSettings,
     caller: Caller,
     gate: Arc<Gate>,
     retry: RetryPolicy,
-    retries: AtomicU64,
-    connection_errors: Arc<AtomicU64>,
+    health: Arc<LastHealth>,
+    figures: Figures,
     /// Ends when the last manager is dropped.
     _watchdog: Watchdog,
 }
-
-/// In what slices a connection is waited for, to see in between whether connecting fails.
-const CHECKOUT_SLICE: Duration = Duration::from_millis(100);
 
 impl DatabaseManager {
     /// Waits until the database can be connected to, and builds the pool. A cause that time won't mend is an error
@@ -68,58 +88,120 @@ impl DatabaseManager {
     pub fn connect(
         target: &Target,
         application: &str,
-        pool: PoolSettings,
+        pool_settings: PoolSettings,
         trouble: TroubleSettings,
     ) -> Result<Self, StoreError> {
+        let failed = |error| StoreError::new("the pool can't be built", error);
+        let figures = Figures::new().map_err(|error| StoreError::new("the metrics can't be made", error))?;
         let mut config = target.config.clone();
         config.application_name(application);
-        let opener = Opener::new(config, pool.connection_timeout);
-        let errors = Arc::new(AtomicU64::new(0));
-        wait_for_database(&opener, pool, trouble, &errors)
+        let opener = Opener::new(config, pool_settings.connection_timeout);
+        wait_for_database(&opener, pool_settings, trouble, &figures)
             .map_err(|error| StoreError::new("the database can't be reached", error))?;
-        let failed = |error| StoreError::new("the pool can't be built", error);
-        let (gate, watchdog) =
-            Watchdog::start(opener.clone(), trouble.retry, trouble.away_timeout).map_err(failed)?;
-        let connect_error = ConnectError { last: Arc::default(), count: Arc::clone(&errors) };
-        let shared = Shared {
-            pool: Pool::builder()
-                .min_idle(Some(pool.min))
-                .max_size(pool.max)
-                .connection_timeout(pool.connection_timeout)
-                .idle_timeout(Some(pool.idle_timeout))
-                .max_lifetime(None)
-                .test_on_check_out(false)
-                .error_handler(Box::new(connect_error.clone()))
-                .build_unchecked(Manager {
-                    opener: opener.clone(),
-                    gate: Arc::clone(&gate),
-                    connection_timeout: pool.connection_timeout,
-                }),
-            connect_error,
-            caller: Caller { opener, stall_timeout: trouble.stall_timeout },
-            gate,
-            retry: trouble.retry,
-            retries: AtomicU64::new(0),
-            connection_errors: errors,
-            _watchdog: watchdog,
+        log::info!("Database connected successfully");
+        let (gate, closings) = Gate::new(trouble.away_timeout);
+        let gate = Arc::new(gate);
+        let pool = Pool::new(opener.clone(), Arc::clone(&gate), figures.clone(), pool_settings);
+        let health = Arc::<LastHealth>::default();
+        let charge = Charge {
+            gate: Arc::clone(&gate),
+            opener: opener.clone(),
+            pool: pool.clone(),
+            delays: trouble.retry,
+            health_interval: trouble.health_interval,
+            trim_interval: (pool_settings.idle_timeout / 4).clamp(TRIM_MIN, TRIM_MAX),
+            health: Arc::clone(&health),
         };
+        let watchdog = Watchdog::start(charge, closings).map_err(failed)?;
+        let caller = Caller { opener, stall_timeout: trouble.stall_timeout, figures: figures.clone() };
+        let retry = trouble.retry;
         log::info!("Database connection pool initialized successfully");
-        log::info!("Pool configuration: min={}, max={}", pool.min, pool.max);
+        log::info!("Pool configuration: min={}, max={}", pool_settings.min, pool_settings.max);
+        let shared =
+            Shared { pool, pool_settings, caller, gate, retry, health, figures, _watchdog: watchdog };
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// How often something was tried again.
-    pub fn retries(&self) -> u64 {
-        self.shared.retries.load(Ordering::Relaxed)
+    /// A connection of the pool. It waits for one for at most the connection time-out; the error then says how many
+    /// there are, and what failed last.
+    pub fn get(&self) -> Result<Connection, StoreError> {
+        let patience = Patience::at_most(self.shared.pool_settings.connection_timeout);
+        loop {
+            let waited = self.shared.gate.wait(None, &patience);
+            let error = match waited {
+                Ok(()) => match self.shared.pool.check_out(&patience) {
+                    Ok(session) => match Connection::new(session) {
+                        Some(connection) => return Ok(connection),
+                        None => continue,
+                    },
+                    Err(error) => error,
+                },
+                Err(GateError::GivenUp) => DatabaseError::GivenUp,
+                Err(error) => return Err(StoreError::new("no connection to the database can be had", error)),
+            };
+            match error.class() {
+                ErrorClass::Away => self.shared.gate.close(error),
+                _ if matches!(error, DatabaseError::GivenUp) => return Err(self.no_connection()),
+                _ => return Err(StoreError::new("no connection to the database can be had", error)),
+            }
+        }
     }
 
-    /// How often no connection could be opened, or one was lost.
-    pub fn connection_errors(&self) -> u64 {
-        self.shared.connection_errors.load(Ordering::Relaxed)
+    fn no_connection(&self) -> StoreError {
+        self.shared.figures.timeouts.inc();
+        let PoolState { total, active, idle, waiting } = self.pool_state();
+        let what = format!(
+            "no connection to the database could be had within {} s; of the pool's {total} connections {active} are in \
+             use and {idle} idle, and {waiting} other threads wait for one",
+            self.shared.pool_settings.connection_timeout.as_secs_f64()
+        );
+        match self.shared.gate.cause() {
+            Some(cause) => StoreError::new(what, cause),
+            None => StoreError::plain(what),
+        }
     }
 
     /// Does `operation` with a connection: again while the database is away, and a few times while it refuses for a
-    /// reason that may pass. `what` names it in errors. It runs on another thread, which may be left behind.
+    /// reason that may pass. `what` names it in errors and in the log. It runs on another thread, which is left behind
+    /// if it does not get on; what it does is best one transaction.
+    pub fn with_retry<T: Send + 'static>(
+        &self,
+        what: &str,
+        operation: impl Fn(&mut Client) -> Result<T, postgres::Error> + Send + Sync + 'static,
+    ) -> Result<T, StoreError> {
+        self.run(what, &Patience::endless(), move |client, _| Ok(operation(client)?))
+    }
+
+    /// Checks the database's health, on a connection of its own; takes at most 10 s.
+    pub fn health_check(&self) -> HealthStatus {
+        let patience = Patience::at_most(HEALTH_CHECK_MAX);
+        match self.shared.health.check(&self.shared.caller.opener, &patience) {
+            Ok(status) => status,
+            Err(error) => HealthStatus::failed(&error),
+        }
+    }
+
+    /// What the last check found, of the watchdog's or of [`health_check`](Self::health_check); none before the first.
+    pub fn health_status(&self) -> Option<HealthStatus> {
+        self.shared.health.get()
+    }
+
+    /// The pool's connections at this moment.
+    pub fn pool_state(&self) -> PoolState {
+        self.shared.pool.state()
+    }
+
+    /// The pool's settings.
+    pub fn pool_settings(&self) -> PoolSettings {
+        self.shared.pool_settings
+    }
+
+    /// What is counted and timed.
+    pub fn figures(&self) -> &Figures {
+        &self.shared.figures
+    }
+
+    /// The same with patience, and with progress that is told.
     pub(super) fn run<T: Send + 'static>(
         &self,
         what: &str,
@@ -150,6 +232,7 @@ impl DatabaseManager {
             match error.class() {
                 ErrorClass::Away => {
                     away_since.get_or_insert_with(Instant::now);
+                    self.shared.figures.retries.with_label_values(&["away"]).inc();
                     self.shared.gate.close(error);
                 }
                 ErrorClass::Transient if attempt < self.shared.retry.attempts_max => {
@@ -161,11 +244,11 @@ impl DatabaseManager {
                     if !patience.sleep(self.shared.retry.delay(attempt, fastrand::f64())) {
                         return Err(failed(DatabaseError::GivenUp));
                     }
+                    self.shared.figures.retries.with_label_values(&["transient"]).inc();
                     attempt += 1;
                 }
                 ErrorClass::Transient | ErrorClass::Data | ErrorClass::Fatal => return Err(failed(error)),
             }
-            self.shared.retries.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -174,35 +257,21 @@ impl DatabaseManager {
         operation: &Operation<T>,
         patience: &Patience,
     ) -> Result<T, DatabaseError> {
-        let mut session = self.check_out(patience)?;
+        let mut session = self.shared.pool.check_out(patience)?;
         let result = self.shared.caller.call(&mut session, operation, patience);
         if result.as_ref().is_err_and(DatabaseError::is_loss) {
-            self.shared.connection_errors.fetch_add(1, Ordering::Relaxed);
+            self.shared.figures.connection_errors.inc();
         }
         result
     }
-
-    /// A connection that was not broken when it was put back. While all are in use by others it waits for one of
-    /// these; when one can't be opened that is the error.
-    fn check_out(&self, patience: &Patience) -> Result<PooledConnection<Manager>, DatabaseError> {
-        self.shared.connect_error.forget();
-        loop {
-            if let Ok(mut session) = self.shared.pool.get_timeout(CHECKOUT_SLICE) {
-                // One that was cut while it lay idle goes back to the pool, which sees that it is broken.
-                if session.is_fit(self.shared.gate.closed_last()) {
-                    return Ok(session);
-                }
-                continue;
-            }
-            if let Some(error) = self.shared.connect_error.take() {
-                return Err(error);
-            }
-            if patience.is_over() {
-                return Err(DatabaseError::GivenUp);
-            }
-        }
-    }
 }
+
+/// How often idle connections are looked at.
+const TRIM_MIN: Duration = Duration::from_millis(100);
+const TRIM_MAX: Duration = Duration::from_secs(10);
+
+/// How long a health check that someone waits for may take.
+const HEALTH_CHECK_MAX: Duration = Duration::from_secs(10);
 
 /// Connects once by itself, for an error that tells its cause. Who just starts waits for a server that says that it is
 /// not ready as long as for one that goes away later; a place where nothing answers may be mistyped, and is
@@ -211,12 +280,12 @@ fn wait_for_database(
     opener: &Opener,
     pool: PoolSettings,
     trouble: TroubleSettings,
-    errors: &AtomicU64,
+    figures: &Figures,
 ) -> Result<(), DatabaseError> {
     let begun = Instant::now();
     for failures in 1.. {
         let Err(error) = opener.open(&Patience::endless()) else { return Ok(()) };
-        errors.fetch_add(1, Ordering::Relaxed);
+        figures.connection_errors.inc();
         let wait_max = match (error.class(), error.sqlstate()) {
             (ErrorClass::Away, Some(_)) => trouble.away_timeout,
             (ErrorClass::Away, None) => trouble.away_timeout.min(pool.connection_timeout),
@@ -226,66 +295,9 @@ fn wait_for_database(
         if left.is_zero() {
             return Err(error);
         }
-        let delay = trouble.retry.delay(failures, fastrand::f64()).min(left);
-        let cause = in_full(&error);
-        log::warn!(
-            "the database can't be reached, trying again for {:.0} s: {cause}",
-            left.as_secs_f64().ceil()
-        );
-        std::thread::sleep(delay);
+        let (seconds, cause) = (left.as_secs_f64().ceil(), in_full(&error));
+        log::warn!("the database can't be reached, trying again for {seconds:.0} s: {cause}");
+        std::thread::sleep(trouble.retry.delay(failures, fastrand::f64()).min(left));
     }
     unreachable!("the loop ends by its time")
-}
-
-/// Opens connections for the pool.
-#[derive(Debug)]
-struct Manager {
-    opener: Opener,
-    gate: Arc<Gate>,
-    connection_timeout: Duration,
-}
-
-impl ManageConnection for Manager {
-    type Connection = Session;
-    type Error = DatabaseError;
-
-    fn connect(&self) -> Result<Session, DatabaseError> {
-        // The pool would try again and again, each time after twice the time, and come late when the database is back.
-        let _ = self.gate.wait(None, &Patience::at_most(self.connection_timeout));
-        self.opener.open(&Patience::endless())
-    }
-
-    /// Not asked for: what is checked out is looked at with more knowledge than this could have.
-    fn is_valid(&self, _: &mut Session) -> Result<(), DatabaseError> {
-        Ok(())
-    }
-
-    fn has_broken(&self, session: &mut Session) -> bool {
-        session.is_broken()
-    }
-}
-
-/// The pool keeps only a text of its errors; this keeps the last error itself.
-#[derive(Debug, Clone)]
-struct ConnectError {
-    last: Arc<Mutex<Option<DatabaseError>>>,
-    count: Arc<AtomicU64>,
-}
-
-impl ConnectError {
-    fn forget(&self) {
-        drop(self.take());
-    }
-
-    fn take(&self) -> Option<DatabaseError> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
-impl HandleError<DatabaseError> for ConnectError {
-    fn handle_error(&self, error: DatabaseError) {
-        log::debug!("connecting failed: {}", in_full(&error));
-        self.count.fetch_add(1, Ordering::Relaxed);
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-    }
 }

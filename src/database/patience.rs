@@ -27,6 +27,13 @@ impl Patience {
         Self { given_up: never(), until: Instant::now().checked_add(time) }
     }
 
+    /// The same, but no longer than `time` from now.
+    pub(super) fn at_most_for(&self, time: Duration) -> Self {
+        let until = Instant::now().checked_add(time);
+        let until = self.until.map_or(until, |own| until.map_or(Some(own), |until| Some(own.min(until))));
+        Self { given_up: self.given_up.clone(), until }
+    }
+
     /// Waits for `receiver`, for at most `time`. Of several things that have come the first in this order counts.
     pub(super) fn wait<T>(&self, receiver: &Receiver<T>, time: Duration) -> Waited<T> {
         let until = self.until.map_or_else(never, at);

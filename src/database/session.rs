@@ -42,6 +42,11 @@ impl Opener {
         Self { manager: Arc::new(PostgresConnectionManager::new(config, NoTls)), time_max }
     }
 
+    /// How long opening may take.
+    pub(super) fn time_max(&self) -> Duration {
+        self.time_max
+    }
+
     /// Opens a connection, and gives up after the settings' time or when `patience` is over.
     ///
     /// The client library's own limit ends with the socket; a server that accepts and says nothing would hold
@@ -106,6 +111,11 @@ impl Session {
         self.used = Instant::now();
     }
 
+    /// How long it has not been used.
+    pub(super) fn idle(&self) -> Duration {
+        self.used.elapsed()
+    }
+
     /// Whether it can be relied on. `away` is when the database was last found away: what was used before then may
     /// be cut, though the client does not know yet.
     pub(super) fn is_fit(&mut self, away: Option<Instant>) -> bool {
@@ -136,6 +146,10 @@ pub(super) struct ApartClient(Option<Client>);
 impl ApartClient {
     pub(super) fn get(&mut self) -> &mut Client {
         self.0.as_mut().expect("it is taken by drop alone")
+    }
+
+    pub(super) fn get_ref(&self) -> &Client {
+        self.0.as_ref().expect("it is taken by drop alone")
     }
 
     fn is_closed(&self) -> bool {

@@ -32,7 +32,9 @@ impl<'t> Transaction<'t> {
     }
 
     pub(super) fn commit(self) -> Result<()> {
+        let timer = self.progress.figures.commit_seconds.start_timer();
         self.inner.commit()?;
+        timer.observe_duration();
         self.progress.tick();
         Ok(())
     }
@@ -69,6 +71,7 @@ impl<'t> Transaction<'t> {
 
     /// Sends the rows of `events` in one table, and returns how many the database took.
     pub(super) fn copy(&mut self, sql: &str, rows: &Rows, table: usize, events: &[usize]) -> Result<u64> {
+        let timer = self.progress.figures.copy_seconds.start_timer();
         let mut writer = self.inner.copy_in(sql)?;
         let mut chunk = Vec::with_capacity(COPY_CHUNK_BYTES * 2);
         chunk.extend_from_slice(COPY_HEADER);
@@ -83,6 +86,7 @@ impl<'t> Transaction<'t> {
         chunk.extend_from_slice(COPY_TRAILER);
         writer.write_all(&chunk).map_err(copy_error)?;
         let copied = writer.finish()?;
+        timer.observe_duration();
         self.progress.tick();
         Ok(copied)
     }

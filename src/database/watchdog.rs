@@ -1,0 +1,190 @@
+//! The watchdog: a thread that checks the database's health now and then, looks for it while it is away, and
+//! closes connections that nobody needs.
+
+use super::classify::DatabaseError;
+use super::gate::Gate;
+use super::health::{self, HealthStatus};
+use super::patience::{Patience, Waited};
+use super::pool::Pool;
+use super::retry::RetryPolicy;
+use super::session::Opener;
+use crate::causes::in_full;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// A database that is back is noticed within this time, and one that is unhealthy is checked this often.
+const PROBE_DELAY_MAX: Duration = Duration::from_secs(5);
+
+/// A health check that takes longer has failed.
+const CHECK_MAX: Duration = Duration::from_secs(10);
+
+/// What the watchdog looks after.
+pub(super) struct Charge {
+    pub(super) gate: Arc<Gate>,
+    pub(super) opener: Opener,
+    pub(super) pool: Pool,
+    pub(super) delays: RetryPolicy,
+    pub(super) health_interval: Duration,
+    /// How often idle connections are looked at.
+    pub(super) trim_interval: Duration,
+    pub(super) health: Arc<LastHealth>,
+}
+
+/// What the last health check found.
+#[derive(Debug, Default)]
+pub(super) struct LastHealth(Mutex<Option<HealthStatus>>);
+
+impl LastHealth {
+    pub(super) fn get(&self) -> Option<HealthStatus> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Checks, and keeps what was found.
+    pub(super) fn check(&self, opener: &Opener, patience: &Patience) -> Result<HealthStatus, DatabaseError> {
+        let found = health::check(opener, patience);
+        let status = match &found {
+            Ok(status) => status.clone(),
+            Err(error) => HealthStatus::failed(error),
+        };
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
+        found
+    }
+}
+
+/// The thread. It ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct Watchdog {
+    /// Above the handle, so that the thread sees its end before it is waited for.
+    alive: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Watchdog {
+    /// Starts it; a message of `closings` says that the gate has closed.
+    pub(super) fn start(charge: Charge, closings: Receiver<()>) -> Result<Self, DatabaseError> {
+        let (alive, ended) = bounded(0);
+        let watch = Watch { charge, closings, patience: Patience::until_told(ended) };
+        let thread = thread::Builder::new()
+            .name("watchdog".to_owned())
+            .spawn(move || watch.run())
+            .map_err(|error| DatabaseError::Thread(error.to_string()))?;
+        Ok(Self { alive: Some(alive), thread: Some(thread) })
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        drop(self.alive.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic of it has been printed.
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Watch {
+    charge: Charge,
+    closings: Receiver<()>,
+    patience: Patience,
+}
+
+impl Watch {
+    fn run(&self) {
+        let mut next_check = Instant::now();
+        let mut next_trim = Instant::now() + self.charge.trim_interval;
+        loop {
+            let due = next_check.min(next_trim).saturating_duration_since(Instant::now());
+            match self.patience.wait(&self.closings, due) {
+                Waited::Got(()) => {
+                    // At once after a failure, and again until it is healthy.
+                    next_check = Instant::now();
+                    if !self.look_until_back() {
+                        return;
+                    }
+                }
+                Waited::TimeOver => {}
+                Waited::Ended | Waited::GivenUp => return,
+            }
+            if Instant::now() >= next_check {
+                let interval = match self.is_healthy() {
+                    Some(true) => self.charge.health_interval,
+                    Some(false) => self.charge.health_interval.min(PROBE_DELAY_MAX),
+                    None => return,
+                };
+                next_check = Instant::now() + interval;
+            }
+            if Instant::now() >= next_trim {
+                self.charge.pool.trim();
+                next_trim = Instant::now() + self.charge.trim_interval;
+            }
+        }
+    }
+
+    /// Checks the health. None: the watchdog is to end.
+    fn is_healthy(&self) -> Option<bool> {
+        match self.charge.health.check(&self.charge.opener, &self.patience.at_most_for(CHECK_MAX)) {
+            Ok(status) => {
+                match &status.error {
+                    Some(error) => log::warn!("Database health check failed: {error}"),
+                    None => log::debug!("the database is healthy"),
+                }
+                Some(status.is_healthy())
+            }
+            Err(_) if self.patience.is_over() => None,
+            Err(error) => {
+                // Whether that concerns the writers they find out themselves: their connections may be good.
+                log::warn!("Database health check failed: {}", in_full(&error));
+                Some(false)
+            }
+        }
+    }
+
+    /// Probes, with longer and longer waits in between, until the database answers. False: the watchdog is to end.
+    fn look_until_back(&self) -> bool {
+        let delays = RetryPolicy {
+            delay_max: self.charge.delays.delay_max.min(PROBE_DELAY_MAX),
+            ..self.charge.delays
+        };
+        while let Some((away, failures)) = self.charge.gate.count_failure() {
+            // What passes at once, such as one backend that was terminated, costs no wait.
+            let delay = match failures.saturating_sub(1) {
+                0 => Duration::ZERO,
+                earlier => delays.delay(earlier, fastrand::f64()),
+            };
+            self.tell(away, delay);
+            if !self.patience.sleep(delay) {
+                return false;
+            }
+            match self.probe() {
+                Ok(()) => {
+                    if self.charge.gate.open().is_some_and(|away| away > Duration::from_secs(1)) {
+                        log::warn!("the database answers again");
+                    }
+                    return true;
+                }
+                Err(DatabaseError::GivenUp) => return false,
+                Err(error) => self.charge.gate.note(error),
+            }
+        }
+        true
+    }
+
+    /// To connect, log in and set up the session is more than a `SELECT 1`. Where there is no room for one more
+    /// connection, one of the pool's that answers is as good.
+    fn probe(&self) -> Result<(), DatabaseError> {
+        let opened = self.charge.opener.open(&self.patience).map(drop);
+        opened.or_else(|error| if self.charge.pool.has_fit_one() { Ok(()) } else { Err(error) })
+    }
+
+    fn tell(&self, away: Duration, delay: Duration) {
+        let cause = self.charge.gate.cause().map(|cause| in_full(&*cause)).unwrap_or_default();
+        if delay.is_zero() {
+            log::warn!("the database is away: {cause}");
+        } else {
+            let (away, delay) = (away.as_secs_f64(), delay.as_secs_f64());
+            log::warn!("the database is away for {away:.0} s, trying again in {delay:.1} s: {cause}");
+        }
+    }
+}
