@@ -28,7 +28,7 @@ Exit codes:
   3  all is loaded but the rejects
   4  the database could not be reached or refused; some events are not loaded
   5  more rejects than allowed; stopped
-  6  verify found events missing
+  6  verify found events missing; health found the database unhealthy
   130, 143  interrupted; what was read is committed";
 
 /// How much is told on standard error.
@@ -54,6 +54,8 @@ Examples:
     Load(LoadArgs),
     /// Check that every event of dumps is in the database, and name those that are not.
     Verify(VerifyArgs),
+    /// Check the database and the pool's settings, and recommend what to change.
+    Health(HealthArgs),
     /// Print or apply the DDL of the tables.
     Schema {
         /// What to do with it.
@@ -149,6 +151,22 @@ pub struct VerifyArgs {
     /// Print the result as one JSON object.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `health`.
+#[derive(Debug, Default, Args)]
+pub struct HealthArgs {
+    #[command(flatten)]
+    pub(crate) database: DatabaseArgs,
+    /// The tables whose indexes are looked at: archive [env: KILLS_LAYOUT] [default: archive].
+    #[arg(long, value_name = "NAME")]
+    pub layout: Option<String>,
+    /// Print the result as one JSON object.
+    #[arg(long)]
+    pub json: bool,
+    /// Check again every 2 s, until Ctrl-C.
+    #[arg(long)]
+    pub watch: bool,
 }
 
 /// What to do with the DDL.

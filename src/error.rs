@@ -55,7 +55,7 @@ pub enum Ending {
     DatabaseFailed,
     /// More rejects than allowed.
     RejectLimit,
-    /// `verify` found events missing; a private PostgreSQL does not run.
+    /// `verify` found events missing; `health` found the database unhealthy; a private PostgreSQL does not run.
     Missing,
     /// Interrupted by the signal of this number.
     Interrupted(i32),

@@ -2,7 +2,7 @@
 
 use aegis_kills::causes::in_full;
 use aegis_kills::cli::{Cli, Command, Verbosity};
-use aegis_kills::commands::{embedded, generate, load, schema, verify, write_output};
+use aegis_kills::commands::{embedded, generate, health, load, schema, verify, write_output};
 use aegis_kills::error::{CommandError, Ending};
 use aegis_kills::settings::{Environment, SettingError};
 use anyhow::Context as _;
@@ -34,6 +34,7 @@ fn run(cli: &Cli) -> Result<Ending, CommandError> {
     match &cli.command {
         Command::Load(args) => load::run(args, env, quiet),
         Command::Verify(args) => verify::run(args, env, quiet),
+        Command::Health(args) => health::run(args, env),
         Command::Schema { action } => schema::run(action, env),
         Command::Embedded { action } => embedded::run(action),
         Command::Generate(args) => generate::run(args),

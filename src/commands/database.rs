@@ -1,44 +1,62 @@
 //! The database of a command: of the user's, or a private one that runs for as long as it is used.
 
 use crate::database::embedded::{Embedded, Lifetime};
-use crate::database::{DatabaseManager, application_name, from_url};
+use crate::database::{DatabaseManager, Target, application_name, from_url};
 use crate::error::CommandError;
 use crate::settings::{DatabasePlace, DatabaseSettings, SettingError};
 use uuid::Uuid;
 
-/// A pool of connections, and the share in the server that it may need.
-pub(super) struct OpenDatabase {
-    /// Above the share, so that the connections are closed before the server is stopped.
-    pub(super) manager: DatabaseManager,
+/// Where a database is, and the share in the private server that it may need.
+pub(super) struct Place {
+    pub(super) target: Target,
     embedded: Option<Embedded>,
+}
+
+impl Place {
+    pub(super) fn open(settings: &DatabaseSettings) -> Result<Self, CommandError> {
+        match &settings.place {
+            DatabasePlace::Target(target) => {
+                for warning in &target.warnings {
+                    log::warn!("{warning}");
+                }
+                Ok(Self { target: target.as_ref().clone(), embedded: None })
+            }
+            DatabasePlace::Embedded(dir) => {
+                let embedded = Embedded::open(dir, Lifetime::WhileUsed)?;
+                let target = from_url(embedded.url()).map_err(SettingError::from)?;
+                Ok(Self { target, embedded: Some(embedded) })
+            }
+        }
+    }
+
+    /// Gives back the share.
+    pub(super) fn close(self) -> Result<(), CommandError> {
+        match self.embedded {
+            Some(embedded) => Ok(embedded.close().map(drop)?),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A pool of connections.
+pub(super) struct OpenDatabase {
+    /// Above the place, so that the connections are closed before the server is stopped.
+    pub(super) manager: DatabaseManager,
+    pub(super) place: Place,
 }
 
 impl OpenDatabase {
     /// `run` is told in the name of each session.
     pub(super) fn open(settings: &DatabaseSettings, run: Uuid) -> Result<Self, CommandError> {
-        let (target, embedded) = match &settings.place {
-            DatabasePlace::Target(target) => {
-                for warning in &target.warnings {
-                    log::warn!("{warning}");
-                }
-                (target.as_ref().clone(), None)
-            }
-            DatabasePlace::Embedded(dir) => {
-                let embedded = Embedded::open(dir, Lifetime::WhileUsed)?;
-                (from_url(embedded.url()).map_err(SettingError::from)?, Some(embedded))
-            }
-        };
-        let name = application_name(target.config.get_application_name(), run);
-        let manager = DatabaseManager::connect(&target, &name, settings.pool, settings.trouble)?;
-        Ok(Self { manager, embedded })
+        let place = Place::open(settings)?;
+        let name = application_name(place.target.config.get_application_name(), run);
+        let manager = DatabaseManager::connect(&place.target, &name, settings.pool, settings.trouble)?;
+        Ok(Self { manager, place })
     }
 
     /// Closes the connections, and gives back the share.
     pub(super) fn close(self) -> Result<(), CommandError> {
         drop(self.manager);
-        match self.embedded {
-            Some(embedded) => Ok(embedded.close().map(drop)?),
-            None => Ok(()),
-        }
+        self.place.close()
     }
 }

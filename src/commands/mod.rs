@@ -2,6 +2,7 @@
 
 pub mod embedded;
 pub mod generate;
+pub mod health;
 pub mod load;
 pub mod schema;
 pub mod verify;

@@ -1,11 +1,17 @@
 //! Is the database there, and fit to be written?
 
 use super::classify::DatabaseError;
-use super::patience::Patience;
-use super::session::Opener;
+use super::connect::Target;
+use super::patience::{Patience, Waited};
+use super::session::{Opener, spawn};
+use super::store::StoreError;
+use super::{runs, schema};
 use crate::causes::in_full;
+use crate::layout::Layout;
+use crossbeam_channel::bounded;
 use jiff::Timestamp;
 use postgres::Client;
+use serde_json::Value;
 use std::time::{Duration, Instant};
 
 /// What one check found.
@@ -52,17 +58,51 @@ impl ServerHealth {
     }
 }
 
+/// What a database holds that a load cares about.
+#[derive(Debug, Clone, Default)]
+pub struct Inspection {
+    /// The ledger's row of the run that started last.
+    pub last_run: Option<Value>,
+    /// Indexes of the layout that are missing or invalid, in words.
+    pub index_faults: Vec<String>,
+}
+
+/// Looks at a database without a pool, each time on a new connection.
+#[derive(Debug, Clone)]
+pub struct HealthProbe {
+    opener: Opener,
+}
+
+impl HealthProbe {
+    /// A probe whose checks take at most `time_max` each.
+    pub fn new(target: &Target, application: &str, time_max: Duration) -> Self {
+        let mut config = target.config.clone();
+        config.application_name(application);
+        Self { opener: Opener::new(config, time_max) }
+    }
+
+    /// Checks the database's health.
+    pub fn check(&self) -> HealthStatus {
+        let patience = Patience::at_most(self.opener.time_max());
+        check(&self.opener, &patience).unwrap_or_else(|error| HealthStatus::failed(&error))
+    }
+
+    /// Looks at the tables of a layout and at the ledger. Empty where there are none yet.
+    pub fn inspect(&self, layout: Layout, schema: &str) -> Result<Inspection, StoreError> {
+        let schema = schema.to_owned();
+        let patience = Patience::at_most(self.opener.time_max());
+        apart(&self.opener, &patience, move |client| {
+            let last_run = runs::last_run(client, &schema)?;
+            let index_faults = schema::index_faults(client, layout, &schema)?;
+            Ok(Inspection { last_run, index_faults })
+        })
+        .map_err(|error| StoreError::new("the tables can't be looked at", error))
+    }
+}
+
 /// Connects, and asks. It never takes longer than `patience` lasts.
 pub(super) fn check(opener: &Opener, patience: &Patience) -> Result<HealthStatus, DatabaseError> {
-    let mut session = opener.open(patience)?;
-    let mut client = session.take().ok_or(DatabaseError::GivenUp)?;
-    let (sender, answered) = crossbeam_channel::bounded(1);
-    super::session::spawn("health", move || drop(sender.send(ask(client.get()))))?;
-    let server = match patience.wait(&answered, opener.time_max()) {
-        super::patience::Waited::Got(answer) => answer?,
-        super::patience::Waited::TimeOver => return Err(DatabaseError::NoAnswer(opener.time_max())),
-        _ => return Err(DatabaseError::GivenUp),
-    };
+    let server = apart(opener, patience, ask)?;
     let error = match (server.in_recovery, server.read_only) {
         (true, _) => Some("the server is a standby or recovers, and can't be written".to_owned()),
         (false, true) => {
@@ -71,6 +111,24 @@ pub(super) fn check(opener: &Opener, patience: &Patience) -> Result<HealthStatus
         (false, false) => None,
     };
     Ok(HealthStatus { error, server: Some(server), last_check: Timestamp::now() })
+}
+
+/// Asks something on a new connection, and waits no longer than for opening it.
+fn apart<T: Send + 'static>(
+    opener: &Opener,
+    patience: &Patience,
+    ask: impl FnOnce(&mut Client) -> Result<T, DatabaseError> + Send + 'static,
+) -> Result<T, DatabaseError> {
+    let mut session = opener.open(patience)?;
+    let mut client = session.take().ok_or(DatabaseError::GivenUp)?;
+    let (sender, answered) = bounded(1);
+    spawn("health", move || drop(sender.send(ask(client.get()))))?;
+    match patience.wait(&answered, opener.time_max()) {
+        Waited::Got(answer) => answer,
+        Waited::TimeOver => Err(DatabaseError::NoAnswer(opener.time_max())),
+        Waited::GivenUp => Err(DatabaseError::GivenUp),
+        Waited::Ended => Err(DatabaseError::Thread("a health check panicked".to_owned())),
+    }
 }
 
 impl HealthStatus {

@@ -32,7 +32,7 @@ mod write;
 pub use classify::{ErrorClass, classify};
 pub use connect::{Target, TargetError, from_url, from_variables};
 pub use figures::Figures;
-pub use health::{HealthStatus, ServerHealth};
+pub use health::{HealthProbe, HealthStatus, Inspection, ServerHealth};
 pub use ledger::Held;
 pub use manager::{DatabaseManager, TroubleSettings};
 pub use patience::Patience;

@@ -9,7 +9,9 @@ use super::patience::Patience;
 use super::postgres_store::StoreSettings;
 use super::store::StoreError;
 use crate::layout::quote_identifier;
+use postgres::Client;
 use postgres::types::ToSql;
+use serde_json::Value;
 use std::fmt::Write as _;
 use uuid::Uuid;
 
@@ -102,6 +104,18 @@ impl RunLog {
             self.schema
         )
     }
+}
+
+/// The ledger's row of the run that started last; none where there is no ledger.
+pub(super) fn last_run(client: &mut Client, schema: &str) -> Result<Option<Value>, DatabaseError> {
+    let table = format!("{}.kill_load_run", quote_identifier(schema));
+    let is_there = client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&table])?;
+    if !is_there.get::<_, bool>(0) {
+        return Ok(None);
+    }
+    let sql = format!("SELECT to_jsonb(run)::text FROM {table} AS run ORDER BY started DESC LIMIT 1");
+    let row = client.query_opt(&sql, &[])?;
+    Ok(row.and_then(|row| serde_json::from_str(row.get(0)).ok()))
 }
 
 /// Completes the rows of runs that have no session any more, by what their segments say.

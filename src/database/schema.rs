@@ -3,6 +3,7 @@
 //! Invariant: the catalog alone says what is there. There is no table of versions that could disagree with
 //! it; every statement of the DDL makes what is missing and leaves what is there.
 
+use super::classify::DatabaseError;
 use super::ledger;
 use super::manager::DatabaseManager;
 use super::patience::Patience;
@@ -115,6 +116,33 @@ fn missing(
         .flat_map(|table| std::iter::once(table.name).chain(table.indexes.iter().map(|index| index.name)))
         .chain(["kill_load_run", "kill_load_segment"]);
     Ok(wanted.filter(|name| !found.contains(*name)).collect())
+}
+
+/// Indexes of tables that are there, which are missing or invalid, in words.
+pub(super) fn index_faults(
+    client: &mut Client,
+    layout: Layout,
+    schema: &str,
+) -> Result<Vec<String>, DatabaseError> {
+    let sql = "SELECT c.relname::text, coalesce(i.indisvalid, true)
+               FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+               LEFT JOIN pg_index i ON i.indexrelid = c.oid WHERE n.nspname = $1";
+    let rows = client.query(sql, &[&schema])?;
+    let found: BTreeMap<String, bool> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let mut faults = Vec::new();
+    for table in layout.tables().iter().filter(|table| found.contains_key(table.name)) {
+        for index in table.indexes {
+            match found.get(index.name) {
+                Some(true) => {}
+                Some(false) => faults.push(format!("the index {} is invalid: REINDEX it", index.name)),
+                None => faults.push(format!(
+                    "the index {} is missing: 'aegis-kills schema apply' makes it",
+                    index.name
+                )),
+            }
+        }
+    }
+    Ok(faults)
 }
 
 /// What of the layout's tables that are there does not fit, in words.

@@ -1,5 +1,7 @@
-//! What people and scripts are told of a run.
+//! What people and scripts are told of a run, and of the database.
 
+mod health;
 mod summary;
 
+pub use health::HealthReport;
 pub use summary::{Status, Summary};

@@ -10,7 +10,7 @@ mod tests;
 pub use database::{DatabasePlace, DatabaseSettings};
 pub use environment::{Environment, SettingError};
 
-use crate::cli::{EventArgs, LoadArgs, SchemaArgs, VerifyArgs};
+use crate::cli::{EventArgs, HealthArgs, LoadArgs, SchemaArgs, VerifyArgs};
 use crate::database::{Held, OnConflict};
 use crate::input::{SegmentLimits, Source};
 use crate::kill::{NulPolicy, Server};
@@ -91,7 +91,7 @@ impl LoadSettings {
             .unwrap_or(OnConflict::Skip);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let pipeline = PipelineSettings {
-            workers: env.variable("KILLS_WORKER_CONCURRENCY", 3, |text| number(text, 1..=256))?,
+            workers: workers(env)?,
             parse_threads: env.variable("KILLS_PARSE_THREADS", cores, |text| number(text, 1..=256))?,
             segment: segment_limits(env)?,
             server: event.server,
@@ -139,6 +139,32 @@ impl VerifySettings {
             segment: segment_limits(env)?,
         })
     }
+}
+
+/// What `health` needs.
+#[derive(Debug)]
+pub struct HealthSettings {
+    /// The database.
+    pub database: DatabaseSettings,
+    /// The tables whose indexes are looked at.
+    pub layout: Layout,
+    /// Writer threads of a load with these settings.
+    pub workers: usize,
+}
+
+impl HealthSettings {
+    /// Reads options and variables.
+    pub fn new(args: &HealthArgs, env: Environment<'_>) -> Result<Self, SettingError> {
+        Ok(Self {
+            database: DatabaseSettings::new(&args.database, env)?,
+            layout: layout(args.layout.as_deref(), env)?,
+            workers: workers(env)?,
+        })
+    }
+}
+
+fn workers(env: Environment<'_>) -> Result<usize, SettingError> {
+    env.variable("KILLS_WORKER_CONCURRENCY", 3, |text| number(text, 1..=256))
 }
 
 /// What `schema` needs of its options: the layout, and the schema's name.
