@@ -130,6 +130,12 @@ pub struct LoadArgs {
     /// Stop once more events than this were refused: N or P% [env: KILLS_MAX_REJECTS] [default: no limit].
     #[arg(long, value_name = "N|P%")]
     pub max_rejects: Option<String>,
+    /// Write metrics into a file at the end, as Prometheus's textfile collector reads them [env: KILLS_METRICS_FILE].
+    #[arg(long, value_name = "FILE")]
+    pub metrics_file: Option<PathBuf>,
+    /// Serve /health and /metrics over HTTP while it runs; a port alone is of 127.0.0.1 [env: KILLS_LISTEN].
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub listen: Option<String>,
     /// Read, parse, count and reject; touch no database.
     #[arg(long)]
     pub dry_run: bool,

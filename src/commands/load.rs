@@ -1,6 +1,7 @@
 //! `load`: dumps in, events in the database, an account of each.
 
 use super::database::OpenDatabase;
+use super::observe::Observer;
 use super::signals::Listener;
 use super::sources;
 use super::write_output;
@@ -28,8 +29,12 @@ pub fn run(args: &LoadArgs, env: Environment<'_>, quiet: bool) -> Result<Ending,
     let started = Instant::now();
     let done = match &settings.database {
         Some(place) => load(&settings, place, id, &rejects),
-        None => read_only(&settings, &rejects).map(|report| (report, StoreFigures::default())),
+        None => read_only(&settings, id, &rejects).map(|report| (report, StoreFigures::default())),
     };
+    if matches!(done, Err(CommandError::Database(_))) && settings.metrics_file.is_some() {
+        // Whoever watches the file must see this run as well.
+        Observer::start(&settings, None, id, None)?.finish(false)?;
+    }
     let (report, store) = match done {
         // Scripts that ask for JSON get it of a database that could not be used, too.
         Err(CommandError::Database(error)) if args.json => {
@@ -71,10 +76,19 @@ struct StoreFigures {
     connection_errors: u64,
 }
 
-fn read_only(settings: &LoadSettings, rejects: &RejectFile) -> Result<RunReport, CommandError> {
+fn read_only(settings: &LoadSettings, id: Uuid, rejects: &RejectFile) -> Result<RunReport, CommandError> {
     let halt = Arc::new(Halt::default());
     let _listener = Listener::start(Arc::clone(&halt), settings.drain_timeout)?;
-    Ok(pipeline::run(settings.sources.clone(), &settings.pipeline, None, rejects, &halt)?)
+    let observer = Observer::start(settings, settings.listen, id, None)?;
+    let sources = settings.sources.clone();
+    let report = pipeline::run(sources, &settings.pipeline, None, rejects, &halt, &observer.monitor)?;
+    observer.finish(has_succeeded(&report))?;
+    Ok(report)
+}
+
+/// Whether all is loaded, but the rejects.
+fn has_succeeded(report: &RunReport) -> bool {
+    matches!(outcome(report).1, Ending::Complete | Ending::Rejects)
 }
 
 fn load(
@@ -93,6 +107,7 @@ fn load(
         on_conflict: settings.on_conflict,
         held: settings.held,
     };
+    let observer = Observer::start(settings, settings.listen, id, Some(&database))?;
     let sources: Vec<String> = settings.sources.iter().map(ToString::to_string).collect();
     let log = RunLog::begin(&database.manager, &store_settings, id, &sources)?;
     // From here on a signal is a wish to stop with everything in order.
@@ -106,6 +121,7 @@ fn load(
         Some(&store as &dyn Store),
         rejects,
         &halt,
+        &observer.monitor,
     )?;
     let figures = StoreFigures {
         retries: database.manager.figures().retries(),
@@ -125,6 +141,7 @@ fn load(
         // The events are committed; only this run's row lacks its end.
         log::warn!("{}", in_full(&error));
     }
+    observer.finish(has_succeeded(&report))?;
     drop(listener);
     drop(store);
     database.close()?;

@@ -8,6 +8,7 @@ pub mod schema;
 pub mod verify;
 
 mod database;
+mod observe;
 mod output;
 mod signals;
 mod sources;

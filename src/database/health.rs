@@ -142,7 +142,7 @@ fn ask(client: &mut Client) -> Result<ServerHealth, DatabaseError> {
     client.simple_query("")?;
     let latency = begun.elapsed();
     let row = client.query_one(
-        "SELECT current_setting('server_version'), current_setting('transaction_read_only') = 'on',
+        "SELECT split_part(current_setting('server_version'), ' ', 1), current_setting('transaction_read_only') = 'on',
            pg_is_in_recovery(), current_setting('max_connections')::int,
            current_setting('superuser_reserved_connections')::int
              + coalesce(current_setting('reserved_connections', true)::int, 0),

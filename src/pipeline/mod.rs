@@ -8,6 +8,7 @@
 //! Invariant: every event that was read is in exactly one count, or in none and so unfinished.
 
 mod halt;
+mod monitor;
 mod order;
 mod prepare;
 mod rejects;
@@ -17,6 +18,7 @@ mod tally;
 mod write;
 
 pub use halt::{Halt, HaltReason};
+pub use monitor::Monitor;
 pub use prepare::{Prepared, Preparer, Repeats};
 pub use rejects::{Reject, RejectFile, RejectFileError};
 pub use run::{PipelineSettings, RunReport, run};

@@ -51,13 +51,17 @@ impl<'r> Sequencer<'r> {
 }
 
 /// The ids of the batches that are queued or being written.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct InFlight {
     ids: Mutex<BTreeMap<u64, Vec<i64>>>,
     left: Condvar,
 }
 
 impl InFlight {
+    pub(super) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
     fn enter(&self, batch: &Prepared) {
         self.lock().insert(batch.segment.number, batch.sorted_ids());
     }

@@ -1,19 +1,19 @@
 //! One run: the threads, and what goes between them.
 
 use super::halt::{Halt, HaltReason};
-use super::order::{InFlight, Sequencer};
+use super::monitor::Monitor;
+use super::order::Sequencer;
 use super::prepare::{Prepared, Preparer, Repeats};
 use super::rejects::RejectFile;
 use super::segments::{Segments, SourceError};
-use super::tally::{Counts, RejectLimit, Tally};
+use super::tally::{Counts, RejectLimit};
 use super::write::Writers;
 use crate::causes::in_full;
 use crate::database::store::{Store, StoreError};
-use crate::input::{ReadCounters, Segment, SegmentLimits, Segmenter, Source, spawn_reader};
+use crate::input::{Segment, SegmentLimits, Segmenter, Source, spawn_reader};
 use crate::kill::{NulPolicy, Server};
 use anyhow::Context as _;
 use crossbeam_channel::{Sender, bounded};
-use std::sync::Arc;
 use std::thread;
 
 /// How a run works.
@@ -64,23 +64,25 @@ impl RunReport {
 }
 
 /// Reads `sources` to their end, or until `halt`, and stores their events; without a store they are only counted.
+/// `monitor` is new, and shows how far it has come.
 pub fn run(
     sources: Vec<Source>,
     settings: &PipelineSettings,
     store: Option<&dyn Store>,
     rejects: &RejectFile,
     halt: &Halt,
+    monitor: &Monitor,
 ) -> anyhow::Result<RunReport> {
     let reader = spawn_reader(sources).context("the reader thread can't be started")?;
-    let read = reader.counters();
-    let (tally, in_flight) = (Tally::default(), InFlight::default());
+    // One monitor is for one run; a second would go on counting for the first.
+    let _ = monitor.read.set(reader.counters());
     let writers = Writers {
         store,
         rejects,
         reject_limit: settings.reject_limit,
-        tally: &tally,
+        tally: &monitor.tally,
         halt,
-        in_flight: &in_flight,
+        in_flight: &monitor.in_flight,
         buffer_bytes_max: settings.segment.segment_bytes * 2,
     };
     // One buffer in each pair of hands: the reader's, those that parse, those that write. More cores than four
@@ -96,26 +98,17 @@ pub fn run(
     if let Err(error) = finished {
         halt.stop(HaltReason::Failed(error.into()));
     }
-    let counts = tally.counts();
+    let counts = monitor.counts();
     if settings.reject_limit.is_some_and(|limit| limit.is_passed(&counts, true)) {
         halt.stop(HaltReason::RejectLimit);
     }
-    Ok(report(counts, &read, halt, source_errors))
-}
-
-fn report(
-    counts: Counts,
-    read: &Arc<ReadCounters>,
-    halt: &Halt,
-    source_errors: Vec<SourceError>,
-) -> RunReport {
-    RunReport {
+    Ok(RunReport {
         counts,
-        bytes_read: read.bytes_read(),
-        bytes_uncompressed: read.bytes_uncompressed(),
+        bytes_read: monitor.bytes_read(),
+        bytes_uncompressed: monitor.bytes_uncompressed(),
         halted: halt.take_reason(),
         source_errors,
-    }
+    })
 }
 
 /// Runs writers and preparing threads until the segments are at their end and all is written.

@@ -1,7 +1,11 @@
 //! What people and scripts are told of a run, and of the database.
 
 mod health;
+mod http;
+mod metrics;
 mod summary;
 
 pub use health::HealthReport;
+pub use http::{HttpServer, Pages, Response};
+pub use metrics::Metrics;
 pub use summary::{Status, Summary};

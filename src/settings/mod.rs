@@ -17,6 +17,7 @@ use crate::kill::{NulPolicy, Server};
 use crate::layout::Layout;
 use crate::pipeline::{PipelineSettings, RejectLimit, Repeats};
 use environment::{bytes, duration, number};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -75,6 +76,10 @@ pub struct LoadSettings {
     pub drain_timeout: Duration,
     /// Where rejects go, where it is set.
     pub rejects: Option<PathBuf>,
+    /// Where metrics go at the end, where it is set.
+    pub metrics_file: Option<PathBuf>,
+    /// Where pages are served, where it is set.
+    pub listen: Option<SocketAddr>,
 }
 
 impl LoadSettings {
@@ -112,7 +117,35 @@ impl LoadSettings {
             held: if args.force || on_conflict == OnConflict::Update { Held::LoadAgain } else { Held::Skip },
             drain_timeout: env.variable("KILLS_DRAIN_TIMEOUT", Duration::from_secs(25), duration)?,
             rejects: args.rejects.clone().or_else(|| env.get("KILLS_REJECTS_FILE").map(PathBuf::from)),
+            metrics_file: metrics_file(args, env)?,
+            listen: env.read(("--listen", args.listen.as_deref()), "KILLS_LISTEN", address)?,
         })
+    }
+}
+
+fn metrics_file(args: &LoadArgs, env: Environment<'_>) -> Result<Option<PathBuf>, SettingError> {
+    let (place, path) = match (&args.metrics_file, env.get("KILLS_METRICS_FILE")) {
+        (Some(path), _) => ("--metrics-file", path.clone()),
+        (None, Some(path)) => ("KILLS_METRICS_FILE", PathBuf::from(path)),
+        (None, None) => return Ok(None),
+    };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if path.is_dir() || !folder.is_none_or(Path::is_dir) {
+        let value = path.display().to_string();
+        let wanted = "a file in a folder that is there is needed".to_owned();
+        return Err(SettingError::Value { place, value, wanted });
+    }
+    Ok(Some(path))
+}
+
+/// An address and a port, or a port alone, which is then of this machine only.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let wanted =
+        || "an address and port such as 127.0.0.1:8080 or [::1]:8080 is needed, or a port alone".to_owned();
+    let port = text.strip_prefix(':').unwrap_or(text);
+    match port.parse::<u16>() {
+        Ok(port) => Ok(SocketAddr::from(([127, 0, 0, 1], port))),
+        Err(_) => text.replace("localhost:", "127.0.0.1:").parse().map_err(|_| wanted()),
     }
 }
 

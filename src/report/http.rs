@@ -1,0 +1,212 @@
+//! A small HTTP server for `--listen`: a few pages to read, nothing to change.
+//!
+//! Invariant: no client can make it hold much or wait long: a request has at most 8 KiB and 5 s, and there are at most 16
+//! at once.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+const REQUEST_BYTES_MAX: usize = 8 << 10;
+const REQUEST_TIME_MAX: Duration = Duration::from_secs(5);
+const REQUESTS_MAX: usize = 16;
+const HEADERS_MAX: usize = 64;
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Response {
+    /// Such as 200.
+    pub status: u16,
+    /// What the body is.
+    pub content_type: &'static str,
+    /// The body.
+    pub body: String,
+}
+
+impl Response {
+    /// Plain words.
+    pub fn words(status: u16, words: &str) -> Self {
+        Self { status, content_type: "text/plain; charset=utf-8", body: format!("{words}\n") }
+    }
+}
+
+/// What answers a GET of a path.
+pub type Pages = Arc<dyn Fn(&str) -> Response + Send + Sync>;
+
+/// The server, until it is dropped.
+#[derive(Debug)]
+pub struct HttpServer {
+    address: SocketAddr,
+    ended: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl HttpServer {
+    /// Listens on `address`; an error if that is not this machine's, or taken.
+    pub fn start(address: SocketAddr, pages: Pages) -> io::Result<Self> {
+        let listener = TcpListener::bind(address)?;
+        let address = listener.local_addr()?;
+        let ended = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&ended);
+        let thread =
+            thread::Builder::new().name("http".to_owned()).spawn(move || accept(&listener, &pages, &seen))?;
+        Ok(Self { address, ended, thread: Some(thread) })
+    }
+
+    /// Where it listens; the port is the real one where 0 was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for HttpServer {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Release);
+        // The thread waits for a connection, so it is given one.
+        let mut own = self.address;
+        if own.ip().is_unspecified() {
+            own.set_ip(match own.ip() {
+                IpAddr::V4(_) => IpAddr::from([127, 0, 0, 1]),
+                IpAddr::V6(_) => IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]),
+            });
+        }
+        if TcpStream::connect_timeout(&own, REQUEST_TIME_MAX).is_ok()
+            && let Some(thread) = self.thread.take()
+        {
+            // A panic of it has been printed.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn accept(listener: &TcpListener, pages: &Pages, ended: &AtomicBool) {
+    let busy = Arc::new(AtomicUsize::new(0));
+    for stream in listener.incoming() {
+        if ended.load(Ordering::Acquire) {
+            return;
+        }
+        let Ok(stream) = stream else {
+            // Out of descriptors, say; the next may be luckier.
+            thread::sleep(Duration::from_millis(50));
+            continue;
+        };
+        let place = Place::take(&busy);
+        let pages = Arc::clone(pages);
+        let serve = move || {
+            if let Some(_place) = place
+                && let Err(error) = answer(stream, &pages)
+            {
+                log::debug!("a request failed: {error}");
+            }
+        };
+        if thread::Builder::new().name("request".to_owned()).spawn(serve).is_err() {
+            log::debug!("no thread for a request");
+        }
+    }
+}
+
+/// One of the requests that may be answered at once.
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn take(busy: &Arc<AtomicUsize>) -> Option<Self> {
+        let place = Self(Arc::clone(busy));
+        (busy.fetch_add(1, Ordering::AcqRel) < REQUESTS_MAX).then_some(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+fn answer(mut stream: TcpStream, pages: &Pages) -> io::Result<()> {
+    stream.set_write_timeout(Some(REQUEST_TIME_MAX))?;
+    let (response, with_body) = match read_request(&mut stream)? {
+        Request::Get(path) => (pages(&path), true),
+        Request::Head(path) => (pages(&path), false),
+        Request::Other => (Response::words(405, "only GET and HEAD are answered"), true),
+        Request::TooLarge => (Response::words(431, "the request is too large"), true),
+        Request::Broken => (Response::words(400, "this is no HTTP"), true),
+    };
+    let Response { status, content_type, body } = &response;
+    let head = format!(
+        "HTTP/1.1 {status} {}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\nCache-Control: no-store\r\n\
+         X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n",
+        reason(*status),
+        body.len()
+    );
+    stream.write_all(head.as_bytes())?;
+    if with_body {
+        stream.write_all(body.as_bytes())?;
+    }
+    stream.flush()
+}
+
+enum Request {
+    Get(String),
+    Head(String),
+    Other,
+    TooLarge,
+    Broken,
+}
+
+fn read_request(stream: &mut TcpStream) -> io::Result<Request> {
+    let begun = Instant::now();
+    let mut bytes = Vec::new();
+    let mut part = [0; 1024];
+    loop {
+        let left = REQUEST_TIME_MAX.saturating_sub(begun.elapsed());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        stream.set_read_timeout(Some(left))?;
+        let count = stream.read(&mut part)?;
+        bytes.extend_from_slice(&part[..count]);
+        if let Some(request) = parse(&bytes) {
+            return Ok(request);
+        }
+        if bytes.len() > REQUEST_BYTES_MAX {
+            return Ok(Request::TooLarge);
+        }
+        if count == 0 {
+            return Ok(Request::Broken);
+        }
+    }
+}
+
+/// None: there is more to come.
+fn parse(bytes: &[u8]) -> Option<Request> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut request = httparse::Request::new(&mut headers);
+    match request.parse(bytes) {
+        Ok(httparse::Status::Partial) => None,
+        Ok(httparse::Status::Complete(_)) => {
+            let path = request.path.unwrap_or_default();
+            let path = path.split('?').next().unwrap_or_default().to_owned();
+            Some(match request.method {
+                Some("GET") => Request::Get(path),
+                Some("HEAD") => Request::Head(path),
+                _ => Request::Other,
+            })
+        }
+        Err(httparse::Error::TooManyHeaders) => Some(Request::TooLarge),
+        Err(_) => Some(Request::Broken),
+    }
+}
+
+fn reason(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        400 => "Bad Request",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        431 => "Request Header Fields Too Large",
+        503 => "Service Unavailable",
+        _ => "Unknown",
+    }
+}

@@ -1,0 +1,202 @@
+//! Metrics in the text format of Prometheus, for `/metrics` and for a file that the node exporter's textfile collector
+//! reads.
+
+use crate::database::DatabaseManager;
+use crate::kill::Server;
+use crate::layout::Layout;
+use crate::pipeline::Monitor;
+use jiff::Timestamp;
+use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+use uuid::Uuid;
+
+/// The name under which the end of the last good run is told.
+const LAST_SUCCESS: &str = "aegis_kills_last_success_timestamp_seconds";
+
+/// The metrics of one run.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    monitor: Arc<Monitor>,
+    manager: Option<DatabaseManager>,
+    begun: Instant,
+    /// One at a time sets the values and writes them out.
+    values: Mutex<Values>,
+}
+
+#[derive(Debug)]
+struct Values {
+    events: IntCounterVec,
+    segments: IntCounterVec,
+    lines: IntCounter,
+    read_bytes: IntCounter,
+    text_bytes: IntCounter,
+    in_flight: IntGauge,
+    pool: IntGaugeVec,
+    pool_max: IntGauge,
+    healthy: IntGauge,
+    seconds: Gauge,
+}
+
+impl Values {
+    fn new() -> Result<Self, prometheus::Error> {
+        let counters = |name, help, label| IntCounterVec::new(Opts::new(name, help), &[label]);
+        Ok(Self {
+            events: counters("aegis_kills_events_total", "Events by what became of them.", "outcome")?,
+            segments: counters(
+                "aegis_kills_segments_total",
+                "Segments read, each one transaction.",
+                "outcome",
+            )?,
+            lines: IntCounter::new("aegis_kills_lines_total", "Lines read.")?,
+            read_bytes: IntCounter::new("aegis_kills_read_bytes_total", "Bytes read, compressed or not.")?,
+            text_bytes: IntCounter::new("aegis_kills_uncompressed_bytes_total", "Bytes of text read.")?,
+            in_flight: IntGauge::new("aegis_kills_queue_depth", "Batches that are ready or being written.")?,
+            pool: IntGaugeVec::new(
+                Opts::new("aegis_kills_pool_connections", "Connections of the pool by state."),
+                &["state"],
+            )?,
+            pool_max: IntGauge::new(
+                "aegis_kills_pool_connections_max",
+                "Connections that the pool may open.",
+            )?,
+            healthy: IntGauge::new(
+                "aegis_kills_database_healthy",
+                "Whether the last health check went well.",
+            )?,
+            seconds: Gauge::new("aegis_kills_run_seconds", "For how long the run has gone on.")?,
+        })
+    }
+
+    fn register(&self, registry: &Registry, has_database: bool) -> Result<(), prometheus::Error> {
+        registry.register(Box::new(self.events.clone()))?;
+        registry.register(Box::new(self.segments.clone()))?;
+        for counter in [&self.lines, &self.read_bytes, &self.text_bytes] {
+            registry.register(Box::new(counter.clone()))?;
+        }
+        registry.register(Box::new(self.in_flight.clone()))?;
+        registry.register(Box::new(self.seconds.clone()))?;
+        if has_database {
+            registry.register(Box::new(self.pool.clone()))?;
+            registry.register(Box::new(self.pool_max.clone()))?;
+            registry.register(Box::new(self.healthy.clone()))?;
+        }
+        Ok(())
+    }
+
+    fn set_run(&self, monitor: &Monitor, begun: Instant) {
+        let counts = monitor.counts();
+        let events = [
+            ("inserted", counts.inserted),
+            ("updated", counts.updated),
+            ("duplicate", counts.duplicate),
+            ("already_loaded", counts.already_loaded),
+            ("rejected", counts.rejected),
+        ];
+        for (outcome, value) in events {
+            set(&self.events.with_label_values(&[outcome]), value);
+        }
+        set(&self.segments.with_label_values(&["skipped"]), counts.segments_skipped);
+        set(&self.segments.with_label_values(&["read"]), counts.segments - counts.segments_skipped);
+        set(&self.lines, counts.lines);
+        set(&self.read_bytes, monitor.bytes_read());
+        set(&self.text_bytes, monitor.bytes_uncompressed());
+        self.in_flight.set(i64::try_from(monitor.batches_in_flight()).unwrap_or(i64::MAX));
+        self.seconds.set(begun.elapsed().as_secs_f64());
+    }
+
+    fn set_database(&self, manager: &DatabaseManager) {
+        let state = manager.pool_state();
+        for (name, value) in [("total", state.total), ("active", state.active), ("idle", state.idle)] {
+            self.pool.with_label_values(&[name]).set(value.into());
+        }
+        self.pool_max.set(manager.pool_settings().max.into());
+        self.healthy.set(manager.health_status().is_some_and(|status| status.is_healthy()).into());
+    }
+}
+
+/// The counts are kept elsewhere; a counter takes them over.
+fn set(counter: &IntCounter, value: u64) {
+    counter.inc_by(value.saturating_sub(counter.get()));
+}
+
+impl Metrics {
+    /// The metrics of a run, as `monitor` and `manager` show it; there is no manager in a dry run.
+    pub fn new(
+        run: Uuid,
+        server: Server,
+        layout: Layout,
+        monitor: Arc<Monitor>,
+        manager: Option<DatabaseManager>,
+    ) -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let labels = [
+            ("run", run.to_string()),
+            ("server", server.name().to_owned()),
+            ("layout", layout.name().to_owned()),
+            ("version", env!("CARGO_PKG_VERSION").to_owned()),
+        ];
+        let info = labels.into_iter().fold(
+            Opts::new("aegis_kills_run_info", "The run that the other values are of."),
+            |opts, (name, value)| opts.const_label(name, value),
+        );
+        let info = IntGauge::with_opts(info)?;
+        info.set(1);
+        registry.register(Box::new(info))?;
+        let values = Values::new()?;
+        values.register(&registry, manager.is_some())?;
+        if let Some(manager) = &manager {
+            manager.figures().register(&registry)?;
+        }
+        Ok(Self { registry, monitor, manager, begun: Instant::now(), values: Mutex::new(values) })
+    }
+
+    /// The text of all metrics at this moment.
+    pub fn text(&self) -> String {
+        let values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
+        values.set_run(&self.monitor, self.begun);
+        if let Some(manager) = &self.manager {
+            values.set_database(manager);
+        }
+        // It fails for families without a name or metrics, which these are not.
+        TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
+    }
+
+    /// Writes the metrics of a run that has ended: into a temporary file that then takes the other's name, so that a
+    /// reader sees all of it or nothing. After a failure the time of the last success is that of the old file.
+    pub fn write(&self, path: &Path, succeeded: bool) -> io::Result<()> {
+        let mut text = self.text();
+        let success = if succeeded {
+            Some(Timestamp::now().as_second().to_string())
+        } else {
+            fs::read_to_string(path).ok().and_then(|old| {
+                let line = old.lines().find_map(|line| line.strip_prefix(LAST_SUCCESS))?;
+                Some(line.trim().to_owned())
+            })
+        };
+        if let Some(success) = success {
+            text += &family(LAST_SUCCESS, "When a run last loaded all, or all but rejects.", &success);
+        }
+        let result = u8::from(succeeded).to_string();
+        text += &family(
+            "aegis_kills_last_run_success",
+            "Whether the last run loaded all, or all but rejects.",
+            &result,
+        );
+        let temporary = path.with_added_extension(format!("{}.tmp", std::process::id()));
+        let written = File::create(&temporary).and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            file.sync_all()
+        });
+        let renamed = written.and_then(|()| fs::rename(&temporary, path));
+        renamed.inspect_err(|_| drop(fs::remove_file(&temporary)))
+    }
+}
+
+fn family(name: &str, help: &str, value: &str) -> String {
+    format!("# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}\n")
+}
