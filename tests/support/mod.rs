@@ -3,6 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+pub(crate) mod agreement;
 pub(crate) mod backends;
 pub(crate) mod cluster;
 pub(crate) mod copybin;

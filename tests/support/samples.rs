@@ -73,6 +73,21 @@ pub(crate) fn event(id: i64) -> Value {
     })
 }
 
+/// [`event`] with each kind of part once: few slots of the equipment, and of the inventory an item, a gap and an item with a soul.
+pub(crate) fn lean_event(id: i64) -> Value {
+    let mut event = event(id);
+    let slots = event["Victim"]["Inventory"].as_array().expect("slots").clone();
+    event["Victim"]["Inventory"] = json!([slots[0], null, slots[47]]);
+    for part in event.as_object_mut().expect("an object").values_mut() {
+        match part {
+            Value::Array(players) => players.iter_mut().for_each(|player| keep_slots(player, &["MainHand"])),
+            player @ Value::Object(_) => keep_slots(player, &["MainHand", "Potion", "Cape"]),
+            _ => {}
+        }
+    }
+    event
+}
+
 /// The files in `folder` whose name begins with `prefix` and ends in `.ndjson`, sorted; none if there is no folder.
 fn dumps_in(folder: &Path, prefix: &str) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else {
@@ -140,6 +155,12 @@ fn player(name: &str, kill_fame: i64) -> Value {
         "FameRatio": 875_999.99,
         "LifetimeStatistics": {"PvE": {"Total": 0}, "Timestamp": null},
     })
+}
+
+fn keep_slots(player: &mut Value, slots: &[&str]) {
+    if let Some(equipment) = player.get_mut("Equipment").and_then(Value::as_object_mut) {
+        equipment.retain(|slot, _| slots.contains(&slot.as_str()));
+    }
 }
 
 fn item(kind: &str, count: i64) -> Value {

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{check, config, valid_lines};
 use crate::support::samples;
@@ -129,30 +129,9 @@ const TEXTS: [&str; 14] = [
 static EVENTS: LazyLock<[Vec<Tree>; 2]> = LazyLock::new(|| {
     let large = valid_lines(5);
     let large = large.iter().map(|line| serde_json::from_str(line).expect("a valid event"));
-    let small = (1..=3).map(|id| lean(samples::event(id)));
+    let small = (1..=3).map(samples::lean_event);
     [small.map(|event| Tree::from(&event)).collect(), large.map(|event: Value| Tree::from(&event)).collect()]
 });
-
-/// Each kind of part, once.
-fn lean(mut event: Value) -> Value {
-    let slots = event["Victim"]["Inventory"].as_array().expect("slots").clone();
-    event["Victim"]["Inventory"] = json!([slots[0], null, slots[47]]);
-    let event = event.as_object_mut().expect("an object");
-    for part in event.values_mut() {
-        match part {
-            Value::Array(players) => players.iter_mut().for_each(|player| lean_player(player, &["MainHand"])),
-            player @ Value::Object(_) => lean_player(player, &["MainHand", "Potion", "Cape"]),
-            _ => {}
-        }
-    }
-    Value::Object(event.clone())
-}
-
-fn lean_player(player: &mut Value, slots: &[&str]) {
-    if let Some(equipment) = player.get_mut("Equipment").and_then(Value::as_object_mut) {
-        equipment.retain(|slot, _| slots.contains(&slot.as_str()));
-    }
-}
 
 fn odd() -> impl Strategy<Value = Tree> {
     let nested = prop_oneof![0..6_usize, 110..130_usize].prop_flat_map(|depth| {

@@ -1,0 +1,110 @@
+//! Events that differ from a valid one in the fields that the input names: their rows are those that the oracle says, alone and
+//! behind one another.
+//!
+//! The input is text. A line of it is a JSON pointer, a space, and the JSON that goes there; an empty line begins another event.
+//! The first byte chooses what becomes of a NUL.
+
+#![no_main]
+
+#[path = "../../tests/support"]
+#[allow(dead_code, unused_imports, reason = "the tests use the rest of it")]
+mod support {
+    pub(crate) mod agreement;
+    pub(crate) mod copybin;
+    pub(crate) mod oracle;
+    pub(crate) mod samples;
+}
+
+use aegis_kills::kill::{Event, read_line};
+use aegis_kills::layout::{Encoder, Layout, Rows};
+use libfuzzer_sys::fuzz_target;
+use serde_json::Value;
+
+use support::agreement::{POLICIES, SERVER, check};
+use support::samples;
+
+const EVENTS_MAX: usize = 3;
+
+fuzz_target!(|data: &[u8]| {
+    let Some((&choice, script)) = data.split_first() else { return };
+    let nul = usize::from(choice) % POLICIES.len();
+    let lines = events(&String::from_utf8_lossy(script));
+    match &lines[..] {
+        [line] => check(line, nul),
+        lines => check(&format!("[{}]", lines.join(",")), nul),
+    }
+    check_order(&lines, nul);
+});
+
+/// The events of a script, each on its line.
+fn events(script: &str) -> Vec<String> {
+    let scripts = script.split("\n\n").take(EVENTS_MAX);
+    (1..).zip(scripts).map(|(id, script)| event(id, script).to_string()).collect()
+}
+
+fn event(id: i64, script: &str) -> Value {
+    let mut event = samples::lean_event(id);
+    for line in script.lines() {
+        if let Some((pointer, text)) = line.split_once(' ')
+            && let Ok(value) = serde_json::from_str(text)
+        {
+            put(&mut event, pointer, value);
+        }
+    }
+    event
+}
+
+/// Puts a value where the pointer says, also where there is none yet.
+fn put(event: &mut Value, pointer: &str, value: Value) {
+    let Some((parent, key)) = pointer.rsplit_once('/') else { return };
+    match event.pointer_mut(parent) {
+        Some(Value::Object(fields)) => {
+            fields.insert(key.to_owned(), value);
+        }
+        Some(Value::Array(values)) => match key.parse::<usize>() {
+            Ok(index) if index < values.len() => values[index] = value,
+            _ => values.push(value),
+        },
+        _ => {}
+    }
+}
+
+/// An event has the same rows whichever came before it, and those that came before keep theirs when it is taken back.
+fn check_order(lines: &[String], nul: usize) {
+    let mut together = Rows::default();
+    let mut encoder = Encoder::new(SERVER);
+    let mut space = Event::default();
+    for line in lines {
+        encode(line, nul, &mut encoder, &mut space, &mut together);
+    }
+    let tables = 0..Layout::Archive.tables().len();
+    let mut place = 0;
+    for line in lines {
+        let mut alone = Rows::default();
+        encode(line, nul, &mut Encoder::new(SERVER), &mut Event::default(), &mut alone);
+        if alone.events().is_empty() {
+            continue;
+        }
+        assert_eq!(together.events()[place].id, alone.events()[0].id);
+        for table in tables.clone() {
+            assert_eq!(together.of(place, table), alone.of(0, table), "table {table} of event {place}");
+        }
+        place += 1;
+    }
+    assert_eq!(together.events().len(), place);
+    for kept in (0..=place).rev() {
+        together.truncate(kept);
+        let pieces = (0..kept).flat_map(|event| tables.clone().map(move |table| (event, table)));
+        let bytes: usize = pieces.map(|(event, table)| together.of(event, table).len()).sum();
+        assert_eq!(together.byte_len(), bytes, "bytes of {kept} events");
+    }
+}
+
+fn encode<'a>(line: &'a str, nul: usize, encoder: &mut Encoder, space: &mut Event<'a>, rows: &mut Rows) {
+    let read = read_line(line, POLICIES[nul].0, space, |found| {
+        if let Ok(event) = found.event {
+            encoder.encode(event, rows);
+        }
+    });
+    read.expect("what serde_json wrote is JSON");
+}

@@ -1,0 +1,230 @@
+//! Any bytes, through the reader and the segmenter: segments are whole lines within the limits, in their places, all that there is
+//! of the text, and the same however the bytes arrive. Any bytes may look compressed, too.
+//!
+//! The first bytes of the input are the limits, how the rest is packed, and the sizes in which it arrives: see [`Shape::read`].
+//! It arrives through a pipe in packet mode, which gives what was written piece by piece; that is Linux's alone.
+
+#![no_main]
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+use aegis_kills::input::{Next, Segment, SegmentLimits, Segmenter, Source, spawn_reader};
+use crossbeam_channel::{never, unbounded};
+use libfuzzer_sys::fuzz_target;
+use nix::fcntl::OFlag;
+
+/// How much of a line that is too long is kept.
+const HEAD_BYTES: usize = 4096;
+/// The longest packet, and how many of them a pipe holds at least (pipe(7)).
+const PACKET_MAX_BYTES: usize = 4096;
+const PACKETS_MAX: usize = 16;
+/// A few bytes may unpack to very many: the rest is not looked at.
+const TEXT_MAX_BYTES: usize = 1 << 20;
+
+fuzz_target!(|data: &[u8]| {
+    let Some((head, body)) = data.split_first_chunk() else { return };
+    let body = &body[..body.len().min(PACKETS_MAX * PACKET_MAX_BYTES / 2)];
+    let shape = Shape::read(*head);
+    let raw = shape.packing.pack(body);
+    if raw.len() > PACKETS_MAX * PACKET_MAX_BYTES {
+        return;
+    }
+    let outcome = run(&raw, shape.first_bytes, shape.limits);
+    assert_eq!(outcome, run(&raw, shape.other_bytes, shape.limits), "it depends on how the bytes arrive");
+
+    let is_known = !matches!(shape.packing, Packing::AsItIs) || !may_be_packed(body);
+    match outcome.end {
+        End::Whole if is_known => outcome.check(body, shape.limits),
+        End::Whole => outcome.check(&unpacked(&raw), shape.limits),
+        End::Broken(_) | End::TooMuch => {
+            assert!(!is_known || outcome.end == End::TooMuch, "it broke: {:?}", outcome.end);
+            // What came before is whole all the same. Of a line that is too long it is not known what was in it.
+            if outcome.segments.iter().all(|segment| segment.oversized.is_none()) {
+                outcome.check(&outcome.joined(), shape.limits);
+            }
+        }
+    }
+});
+
+/// What the first bytes of the input say.
+struct Shape {
+    limits: SegmentLimits,
+    packing: Packing,
+    /// The sizes of the pieces, the one time and the other.
+    first_bytes: usize,
+    other_bytes: usize,
+}
+
+impl Shape {
+    fn read([segment, lines, line, line_scale, packing, first, other]: [u8; 7]) -> Self {
+        let size = |byte: u8| usize::from(byte) + 1;
+        let limits = SegmentLimits {
+            segment_bytes: size(segment) * if segment >= 0xf0 { 16 } else { 1 },
+            lines_max: if lines == 0xff { usize::MAX } else { size(lines) },
+            line_max_bytes: size(line) * (usize::from(line_scale % 32) + 1),
+            flush_interval: Duration::MAX,
+        };
+        let packing = match packing % 4 {
+            0 | 1 => Packing::AsItIs,
+            2 => Packing::Gzip,
+            _ => Packing::Zstd,
+        };
+        Self { limits, packing, first_bytes: size(first), other_bytes: size(other) * 16 }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Packing {
+    AsItIs,
+    Gzip,
+    Zstd,
+}
+
+impl Packing {
+    /// In two parts, where there can be parts.
+    fn pack(self, body: &[u8]) -> Vec<u8> {
+        let halves = body.split_at(body.len() / 2);
+        match self {
+            Self::AsItIs => body.to_vec(),
+            Self::Gzip => [gzip(halves.0), gzip(halves.1)].concat(),
+            Self::Zstd => {
+                [halves.0, halves.1].map(|half| zstd::encode_all(half, 1).expect("memory")).concat()
+            }
+        }
+    }
+}
+
+fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(text).expect("memory");
+    encoder.finish().expect("memory")
+}
+
+/// Whether the text may begin as another format does.
+fn may_be_packed(body: &[u8]) -> bool {
+    matches!(body.first(), Some(0 | 2 | 4 | 0x1f | b'(' | b'P'..=b'_' | b'B' | 0xfd..))
+}
+
+/// What another decoder makes of what the program took for whole.
+fn unpacked(raw: &[u8]) -> Vec<u8> {
+    let mut text = Vec::new();
+    match raw {
+        // It fails at the padding after the last member, which is no fault; what it gave before is the text.
+        [0x1f, 0x8b, ..] => drop(flate2::read::MultiGzDecoder::new(raw).read_to_end(&mut text)),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
+            zstd::stream::copy_decode(raw, &mut text).expect("taken for whole, but to zstd it is not");
+        }
+        plain => text.extend_from_slice(plain),
+    }
+    text
+}
+
+/// How it ended.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    Whole,
+    /// With the message.
+    Broken(String),
+    TooMuch,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Outcome {
+    segments: Vec<Segment>,
+    end: End,
+}
+
+/// What comes of these bytes when they arrive in pieces of about this size.
+fn run(raw: &[u8], piece_bytes: usize, limits: SegmentLimits) -> Outcome {
+    let (pipe, entry) = nix::unistd::pipe2(OFlag::O_DIRECT | OFlag::O_CLOEXEC).expect("a pipe");
+    let mut entry = File::from(entry);
+    let source = Source::File(format!("/proc/self/fd/{}", pipe.as_raw_fd()).into());
+    let piece_bytes = piece_bytes.max(raw.len().div_ceil(PACKETS_MAX)).min(PACKET_MAX_BYTES);
+    for piece in raw.chunks(piece_bytes) {
+        entry.write_all(piece).expect("the pipe has room for it");
+    }
+    drop(entry);
+    let reader = spawn_reader(vec![source.clone()]).expect("a thread");
+    let (buffers, free) = unbounded();
+    buffers.send(Vec::new()).expect("the segmenter takes it");
+    let mut segmenter = Segmenter::new(reader, limits, free, never());
+    // The pipe's number is another one each time, so that it is not kept.
+    let (mut segments, mut text_bytes) = (Vec::new(), 0);
+    let mut end = None;
+    while end != Some(End::TooMuch) {
+        match segmenter.next() {
+            Next::Segment(segment) => {
+                assert_eq!(end, None, "nothing follows the end");
+                assert_eq!(*segment.source, source.to_string());
+                text_bytes += segment.bytes.len();
+                buffers.send(segment.bytes.clone()).expect("the segmenter takes it");
+                segments.push(Segment { source: "".into(), ..segment });
+                if text_bytes > TEXT_MAX_BYTES {
+                    end = Some(End::TooMuch);
+                }
+            }
+            Next::SourceFailed(error) => {
+                end = Some(End::Broken(error.to_string().replace(&source.to_string(), "")));
+            }
+            Next::Stopped => panic!("nobody stopped it"),
+            Next::End => break,
+        }
+    }
+    Outcome { segments, end: end.unwrap_or(End::Whole) }
+}
+
+impl Outcome {
+    /// The text, as far as the segments have it.
+    fn joined(&self) -> Vec<u8> {
+        self.segments.iter().flat_map(|segment| segment.bytes.clone()).collect()
+    }
+
+    /// Follows the segments through the text.
+    fn check(&self, text: &[u8], limits: SegmentLimits) {
+        let (mut at, mut line) = (0, 1);
+        for (place, segment) in (0..).zip(&self.segments) {
+            let Segment { number, first_line, byte_offset, bytes, oversized, .. } = segment;
+            assert_eq!((*number, *first_line, *byte_offset), (place, line, at as u64));
+            let rest = &text[at..];
+            let count = lines(bytes).count();
+            let lines: Vec<&[u8]> = lines(rest).take(count + 1).collect();
+            if let Some(line_bytes) = oversized {
+                let content = content(lines[0]);
+                assert!(content.len() > limits.line_max_bytes, "it is not too long");
+                assert_eq!(*line_bytes, content.len() as u64);
+                assert_eq!(bytes[..], content[..content.len().min(HEAD_BYTES)]);
+                at += lines[0].len();
+                line += 1;
+                continue;
+            }
+            assert!(rest.starts_with(bytes), "segment {number} is not the text");
+            assert_eq!(lines[..count].concat(), bytes[..], "segment {number} ends within a line");
+            assert!((1..=limits.lines_max).contains(&count));
+            assert!(lines[..count].iter().all(|line| content(line).len() <= limits.line_max_bytes));
+            assert!(count == 1 || bytes.len() <= limits.segment_bytes);
+            if let Some(next) = lines.get(count) {
+                let fits = bytes.len() + next.len() <= limits.segment_bytes && count < limits.lines_max;
+                assert!(
+                    !fits || content(next).len() > limits.line_max_bytes,
+                    "segment {number} is cut early"
+                );
+            }
+            at += bytes.len();
+            line += count as u64;
+        }
+        assert_eq!(at, text.len(), "text is lost");
+    }
+}
+
+/// The lines with their ends.
+fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split_inclusive(|&byte| byte == b'\n')
+}
+
+/// A line without its end.
+fn content(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\n").unwrap_or(line)
+}

@@ -1,0 +1,108 @@
+//! Owns the check that the parser and the encoder agree with `serde_json` and the oracle on a line: whether it is JSON, which
+//! events of it are taken, and what their rows are.
+
+use std::collections::BTreeSet;
+
+use aegis_kills::kill::{Event, NulPolicy, Server, read_line};
+use aegis_kills::layout::{Encoder, Rows};
+use serde_json::Value;
+
+use super::copybin;
+use super::oracle::{Nul, Place, assert_same, expect_given};
+
+/// The server of the events that are encoded.
+pub(crate) const SERVER: Server = Server::Europe;
+/// What may become of a NUL, in the words of the program and of the oracle.
+pub(crate) const POLICIES: [(NulPolicy, Nul); 3] =
+    [(NulPolicy::Reject, Nul::Reject), (NulPolicy::Strip, Nul::Strip), (NulPolicy::Replace, Nul::Replace)];
+
+/// What came of a line.
+#[derive(Default)]
+struct Outcome {
+    /// By index, where in the line, and the text.
+    events: Vec<(Option<u64>, usize, String)>,
+    rows: Rows,
+    rejects: Vec<(Option<u64>, Option<String>)>,
+}
+
+/// Holds the program against `serde_json` and the oracle on one line. `nul` is an index of [`POLICIES`].
+#[track_caller]
+pub(crate) fn check(line: &str, nul: usize) {
+    let (policy, nul) = POLICIES[nul];
+    let text = line.strip_prefix('\u{feff}').unwrap_or(line);
+    let is_blank = text.bytes().all(|byte| b" \t\r\n".contains(&byte));
+    let value = serde_json::from_str::<Value>(text);
+    let outcome = match (read(line, policy), &value) {
+        (Ok(outcome), Ok(value)) => {
+            check_places(line, value, &outcome);
+            outcome
+        }
+        (Ok(outcome), Err(_)) if is_blank => outcome,
+        (Err(_), Err(_)) if !is_blank => Outcome { rejects: vec![(None, None)], ..Outcome::default() },
+        (Ok(_), Err(error)) => panic!("taken, but to serde_json it is no JSON: {error}: {}", head(line)),
+        (Err(fault), _) => panic!("refused, but it is JSON: {fault}: {}", head(line)),
+    };
+    // To the oracle a line feed ends a line.
+    if !line.contains('\n') {
+        check_outcome(line, nul, &outcome);
+    }
+}
+
+fn read(line: &str, policy: NulPolicy) -> Result<Outcome, aegis_kills::kill::Fault> {
+    let mut outcome = Outcome::default();
+    let mut encoder = Encoder::new(SERVER);
+    read_line(line, policy, &mut Event::default(), |found| {
+        let index = found.index.map(|index| index as u64);
+        outcome.events.push((index, found.byte_offset, found.text.to_owned()));
+        match found.event {
+            Ok(event) => encoder.encode(event, &mut outcome.rows),
+            Err(fault) => outcome.rejects.push((index, fault.field().map(str::to_owned))),
+        }
+    })?;
+    Ok(outcome)
+}
+
+/// Each event is there once, in its order, with the text that is its own.
+#[track_caller]
+fn check_places(line: &str, value: &Value, outcome: &Outcome) {
+    let expected: Vec<(Option<u64>, &Value)> = match value {
+        Value::Array(values) => (0..).map(Some).zip(values).collect(),
+        event => vec![(None, event)],
+    };
+    assert_eq!(outcome.events.len(), expected.len(), "events of {}", head(line));
+    for ((index, byte_offset, text), (expected_index, expected)) in outcome.events.iter().zip(expected) {
+        assert_eq!(*index, expected_index, "{}", head(line));
+        assert_eq!(line.get(*byte_offset..byte_offset + text.len()), Some(text.as_str()), "{}", head(line));
+        assert_eq!(serde_json::from_str::<Value>(text).ok().as_ref(), Some(expected), "{}", head(line));
+    }
+}
+
+#[track_caller]
+fn check_outcome(line: &str, nul: Nul, outcome: &Outcome) {
+    let refused: BTreeSet<Place> = outcome.rejects.iter().map(|(index, _)| (1, *index)).collect();
+    let expected = expect_given(format!("{line}\n").as_bytes(), nul, &refused);
+    let summary =
+        || format!("rejects {:?}, expected {:?}: {}", outcome.rejects, expected.rejected, head(line));
+    assert_eq!(outcome.rejects.len(), expected.rejected.len(), "{}", summary());
+    for ((index, field), expected) in outcome.rejects.iter().zip(&expected.rejected) {
+        // Of a key that is there twice the oracle names the key alone; the fault may lie deeper, in the value that loses.
+        let holder = |field: &&String| expected.fields.iter().any(|holder| is_within(field, holder));
+        let is_allowed = expected.allows(*index, field.as_deref())
+            || expected.allows(*index, expected.fields.first().map(String::as_str))
+                && field.as_ref().is_some_and(|field| holder(&field));
+        assert!(is_allowed, "{}", summary());
+    }
+    let loaded = outcome.rows.events().len() as u64;
+    assert_eq!(loaded, expected.loaded() + expected.duplicates, "{}", head(line));
+    assert_same(&expected.tables, &copybin::tables(&outcome.rows, SERVER));
+}
+
+/// Whether a path leads into what another one names.
+fn is_within(path: &str, holder: &str) -> bool {
+    path.strip_prefix(holder).is_some_and(|rest| rest.starts_with(['.', '[']))
+}
+
+/// Enough of a line to know it by; the whole of it is among the inputs that the property failed for.
+fn head(line: &str) -> String {
+    line.chars().take(400).collect()
+}
