@@ -25,10 +25,10 @@ impl OpenDatabase {
             }
             DatabasePlace::Embedded(dir) => {
                 let embedded = Embedded::open(dir, Lifetime::WhileUsed)?;
-                (from_url(embedded.url()).map_err(SettingError::from)?, Some(embedded))
+                (from_url(embedded.url(), &|_| None).map_err(SettingError::from)?, Some(embedded))
             }
         };
-        let name = application_name(target.config.get_application_name(), run);
+        let name = application_name(target.application_name(), run);
         let manager = DatabaseManager::connect(&target, &name, settings.pool, settings.trouble)?;
         Ok(Self { manager, embedded })
     }

@@ -2,6 +2,7 @@
 
 use super::call::{Caller, Operation, Progress};
 use super::classify::{DatabaseError, ErrorClass};
+use super::client::Client;
 use super::connect::Target;
 use super::gate::{Gate, GateError, Watchdog};
 use super::patience::Patience;
@@ -9,7 +10,6 @@ use super::retry::RetryPolicy;
 use super::session::{Opener, Session};
 use super::store::StoreError;
 use crate::causes::in_full;
-use postgres::Client;
 use r2d2::{HandleError, ManageConnection, Pool, PooledConnection};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -71,9 +71,7 @@ impl DatabaseManager {
         pool: PoolSettings,
         trouble: TroubleSettings,
     ) -> Result<Self, StoreError> {
-        let mut config = target.config.clone();
-        config.application_name(application);
-        let opener = Opener::new(config, pool.connection_timeout);
+        let opener = Opener::new(target, application, pool.connection_timeout);
         let errors = Arc::new(AtomicU64::new(0));
         wait_for_database(&opener, pool, trouble, &errors)
             .map_err(|error| StoreError::new("the database can't be reached", error))?;

@@ -10,6 +10,7 @@ pub mod store;
 
 mod call;
 mod classify;
+mod client;
 mod connect;
 mod gate;
 mod ledger;
@@ -26,7 +27,7 @@ mod update;
 mod write;
 
 pub use classify::{ErrorClass, classify};
-pub use connect::{Target, TargetError, from_url, from_variables};
+pub use connect::{Target, TargetError, Tls, TlsError, Variables, from_url, from_variables};
 pub use ledger::Held;
 pub use manager::{DatabaseManager, PoolSettings, TroubleSettings};
 pub use patience::Patience;
