@@ -22,8 +22,10 @@ mod cases {
     mod load_signals;
     mod load_update;
     mod memory;
+    mod pgbouncer;
     mod proxy;
     mod queries;
     mod schema;
+    mod tls;
     mod verify;
 }

@@ -23,7 +23,7 @@ impl Place {
             }
             DatabasePlace::Embedded(dir) => {
                 let embedded = Embedded::open(dir, Lifetime::WhileUsed)?;
-                let target = from_url(embedded.url()).map_err(SettingError::from)?;
+                let target = from_url(embedded.url(), &|_| None).map_err(SettingError::from)?;
                 Ok(Self { target, embedded: Some(embedded) })
             }
         }
@@ -49,7 +49,7 @@ impl OpenDatabase {
     /// `run` is told in the name of each session.
     pub(super) fn open(settings: &DatabaseSettings, run: Uuid) -> Result<Self, CommandError> {
         let place = Place::open(settings)?;
-        let name = application_name(place.target.config.get_application_name(), run);
+        let name = application_name(place.target.application_name(), run);
         let manager = DatabaseManager::connect(&place.target, &name, settings.pool, settings.trouble)?;
         Ok(Self { manager, place })
     }

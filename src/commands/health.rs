@@ -22,7 +22,7 @@ const CLEAR: &str = "\x1b[2J\x1b[H";
 pub fn run(args: &HealthArgs, env: Environment<'_>) -> Result<Ending, CommandError> {
     let settings = HealthSettings::new(args, env)?;
     let place = Place::open(&settings.database)?;
-    let name = application_name(place.target.config.get_application_name(), Uuid::new_v4());
+    let name = application_name(place.target.application_name(), Uuid::new_v4());
     let probe = HealthProbe::new(&place.target, &name, settings.database.pool.connection_timeout);
     let healthy = loop {
         let report = look(&probe, &settings);

@@ -5,11 +5,11 @@
 //! find that another try has written it.
 
 use super::classify::DatabaseError;
+use super::client::{Client, GenericClient as _};
 use super::figures::Figures;
 use super::patience::{Patience, Waited};
 use super::session::{ApartClient, Opener, Session, spawn};
 use crossbeam_channel::bounded;
-use postgres::{Client, NoTls};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -84,8 +84,8 @@ impl Caller {
                 Waited::Got((_, Err(error))) => return Err(stall.explain(error)),
                 Waited::Ended => return Err(DatabaseError::Thread("an operation panicked".to_owned())),
                 Waited::GivenUp => {
-                    let cancel = session.cancel.clone();
-                    spawn("cancel", move || drop(cancel.cancel_query(NoTls)))?;
+                    let cancel = session.canceller();
+                    spawn("cancel", move || drop(cancel()))?;
                     return Err(DatabaseError::GivenUp);
                 }
                 Waited::TimeOver => stall.act(self, session, progress.idle())?,
@@ -95,7 +95,7 @@ impl Caller {
 
     /// Notes what a statement waits for, if it can be seen, and cancels it. Both can take long: nobody waits for it.
     fn look_and_cancel(&self, session: &Session, held_by: &Arc<Mutex<Option<String>>>) {
-        let (opener, pid, cancel) = (self.opener.clone(), session.pid, session.cancel.clone());
+        let (opener, pid, cancel) = (self.opener.clone(), session.pid, session.canceller());
         let (held_by, time) = (Arc::clone(held_by), self.stall_timeout.min(STEP_MAX) / 2);
         let work = move || {
             if let Some(pid) = pid
@@ -104,7 +104,7 @@ impl Caller {
                 log::warn!("the statement waits for {holder}");
                 *held_by.lock().unwrap_or_else(PoisonError::into_inner) = Some(holder);
             }
-            if let Err(error) = cancel.cancel_query(NoTls) {
+            if let Err(error) = cancel() {
                 log::debug!("cancelling failed: {error}");
             }
         };

@@ -1,5 +1,6 @@
 //! What an error of PostgreSQL means for what is to be done next: one function decides.
 
+use super::connect::{Advice, tls_fault};
 use super::store::StoreError;
 use postgres::Error;
 use std::error::Error as _;
@@ -26,6 +27,8 @@ pub enum ErrorClass {
 pub fn classify(error: &Error) -> ErrorClass {
     match error.code() {
         Some(state) => classify_sqlstate(state.code()),
+        // It comes as an error of input and output, too.
+        None if tls_fault(error).is_some() => ErrorClass::Fatal,
         None if error.is_closed() || has_io_error(error) => ErrorClass::Away,
         None => ErrorClass::Fatal,
     }
@@ -79,8 +82,12 @@ pub(super) fn copy_error(error: io::Error) -> DatabaseError {
 pub(super) enum DatabaseError {
     #[error("{}", if .0.code().is_some() { "the database refused" } else { "the connection broke" })]
     Postgres(#[from] Error),
-    #[error("no connection could be had")]
-    Connect(#[source] Error),
+    #[error("{}", advised(advice.as_ref()))]
+    Connect {
+        /// What it means, where the error does not say it all.
+        advice: Option<Advice>,
+        source: Error,
+    },
     #[error("the connection broke")]
     Io(#[source] io::Error),
     /// A server that accepts connections and says nothing, or a network that swallows all.
@@ -109,6 +116,10 @@ pub(super) enum DatabaseError {
     Told(#[from] StoreError),
 }
 
+fn advised(advice: Option<&Advice>) -> String {
+    advice.map_or_else(|| "no connection could be had".to_owned(), ToString::to_string)
+}
+
 fn told(held_by: Option<&String>) -> String {
     held_by.map(|held_by| format!(", waiting for {held_by}")).unwrap_or_default()
 }
@@ -116,7 +127,7 @@ fn told(held_by: Option<&String>) -> String {
 impl DatabaseError {
     pub(super) fn class(&self) -> ErrorClass {
         match self {
-            DatabaseError::Postgres(error) | DatabaseError::Connect(error) => classify(error),
+            DatabaseError::Postgres(error) | DatabaseError::Connect { source: error, .. } => classify(error),
             DatabaseError::Io(_) | DatabaseError::NoAnswer(_) => ErrorClass::Away,
             DatabaseError::Stalled { .. } => ErrorClass::Transient,
             DatabaseError::Dropped => ErrorClass::Data,
@@ -133,7 +144,7 @@ impl DatabaseError {
 
     pub(super) fn sqlstate(&self) -> Option<&str> {
         match self {
-            DatabaseError::Postgres(error) | DatabaseError::Connect(error) => {
+            DatabaseError::Postgres(error) | DatabaseError::Connect { source: error, .. } => {
                 error.code().map(postgres::error::SqlState::code)
             }
             _ => None,

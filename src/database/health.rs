@@ -1,6 +1,7 @@
 //! Is the database there, and fit to be written?
 
 use super::classify::DatabaseError;
+use super::client::{Client, GenericClient as _};
 use super::connect::Target;
 use super::patience::{Patience, Waited};
 use super::session::{Opener, spawn};
@@ -10,7 +11,6 @@ use crate::causes::in_full;
 use crate::layout::Layout;
 use crossbeam_channel::bounded;
 use jiff::Timestamp;
-use postgres::Client;
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
@@ -76,9 +76,7 @@ pub struct HealthProbe {
 impl HealthProbe {
     /// A probe whose checks take at most `time_max` each.
     pub fn new(target: &Target, application: &str, time_max: Duration) -> Self {
-        let mut config = target.config.clone();
-        config.application_name(application);
-        Self { opener: Opener::new(config, time_max) }
+        Self { opener: Opener::new(target, application, time_max) }
     }
 
     /// Checks the database's health.
@@ -139,9 +137,9 @@ impl HealthStatus {
 
 fn ask(client: &mut Client) -> Result<ServerHealth, DatabaseError> {
     let begun = Instant::now();
-    client.simple_query("")?;
+    client.raw().simple_query("")?;
     let latency = begun.elapsed();
-    let row = client.query_one(
+    let rows = client.query(
         "SELECT split_part(current_setting('server_version'), ' ', 1), current_setting('transaction_read_only') = 'on',
            pg_is_in_recovery(), current_setting('max_connections')::int,
            current_setting('superuser_reserved_connections')::int
@@ -149,6 +147,8 @@ fn ask(client: &mut Client) -> Result<ServerHealth, DatabaseError> {
            (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend')::int",
         &[],
     )?;
+    // It has no FROM, and so one row.
+    let row = &rows[0];
     let number = |index: usize| u32::try_from(row.get::<_, i32>(index)).unwrap_or(0);
     Ok(ServerHealth {
         version: row.get(0),

@@ -4,11 +4,11 @@
 //! second load of the same segment waits for the first one's outcome instead of doing its work again.
 
 use super::classify::DatabaseError;
+use super::client::{Client, GenericClient as _};
 use super::store::{Batch, SegmentCounts, SegmentHash};
 use super::transaction::Transaction;
 use crate::kill::Server;
 use crate::layout::{Layout, quote_identifier};
-use postgres::Client;
 use postgres::types::ToSql;
 use uuid::Uuid;
 

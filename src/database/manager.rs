@@ -2,6 +2,7 @@
 
 use super::call::{Caller, Operation, Progress};
 use super::classify::{DatabaseError, ErrorClass};
+use super::client::Client;
 use super::connect::Target;
 use super::figures::Figures;
 use super::gate::{Gate, GateError};
@@ -13,7 +14,6 @@ use super::session::Opener;
 use super::store::StoreError;
 use super::watchdog::{Charge, LastHealth, Watchdog};
 use crate::causes::in_full;
-use postgres::Client;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -93,9 +93,7 @@ impl DatabaseManager {
     ) -> Result<Self, StoreError> {
         let failed = |error| StoreError::new("the pool can't be built", error);
         let figures = Figures::new().map_err(|error| StoreError::new("the metrics can't be made", error))?;
-        let mut config = target.config.clone();
-        config.application_name(application);
-        let opener = Opener::new(config, pool_settings.connection_timeout);
+        let opener = Opener::new(target, application, pool_settings.connection_timeout);
         wait_for_database(&opener, pool_settings, trouble, &figures)
             .map_err(|error| StoreError::new("the database can't be reached", error))?;
         log::info!("Database connected successfully");
@@ -167,9 +165,9 @@ impl DatabaseManager {
     pub fn with_retry<T: Send + 'static>(
         &self,
         what: &str,
-        operation: impl Fn(&mut Client) -> Result<T, postgres::Error> + Send + Sync + 'static,
+        operation: impl Fn(&mut postgres::Client) -> Result<T, postgres::Error> + Send + Sync + 'static,
     ) -> Result<T, StoreError> {
-        self.run(what, &Patience::endless(), move |client, _| Ok(operation(client)?))
+        self.run(what, &Patience::endless(), move |client, _| Ok(operation(client.raw())?))
     }
 
     /// Checks the database's health, on a connection of its own; takes at most 10 s.

@@ -10,7 +10,6 @@ use super::gate::Gate;
 use super::patience::Patience;
 use super::session::{ApartClient, Opener, Session};
 use crate::causes::in_full;
-use postgres::Client;
 use r2d2::{HandleError, ManageConnection, PooledConnection};
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -160,16 +159,16 @@ impl Connection {
 }
 
 impl Deref for Connection {
-    type Target = Client;
+    type Target = postgres::Client;
 
-    fn deref(&self) -> &Client {
-        self.client.as_ref().expect("it is put back by drop alone").get_ref()
+    fn deref(&self) -> &postgres::Client {
+        self.client.as_ref().expect("it is put back by drop alone").get_ref().raw_ref()
     }
 }
 
 impl DerefMut for Connection {
-    fn deref_mut(&mut self) -> &mut Client {
-        self.client.as_mut().expect("it is put back by drop alone").get()
+    fn deref_mut(&mut self) -> &mut postgres::Client {
+        self.client.as_mut().expect("it is put back by drop alone").get().raw()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::call::Progress;
 use super::classify::{DatabaseError, ErrorClass};
+use super::client::Client;
 use super::ledger::{Held, Ledger};
 use super::manager::DatabaseManager;
 use super::patience::Patience;
@@ -10,7 +11,6 @@ use super::update::OnConflict;
 use super::write::{Mode, Refusals, Writer};
 use crate::kill::Server;
 use crate::layout::Layout;
-use postgres::Client;
 use std::sync::Arc;
 use uuid::Uuid;
 

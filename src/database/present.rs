@@ -1,5 +1,6 @@
 //! Which events are stored.
 
+use super::client::GenericClient as _;
 use super::manager::DatabaseManager;
 use super::patience::Patience;
 use super::store::StoreError;

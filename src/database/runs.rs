@@ -3,13 +3,13 @@
 //! A run that was killed can't complete its row; the next run sees that none of its sessions is left, and does.
 
 use super::classify::DatabaseError;
+use super::client::{Client, GenericClient as _};
 use super::ledger::signed;
 use super::manager::DatabaseManager;
 use super::patience::Patience;
 use super::postgres_store::StoreSettings;
 use super::store::StoreError;
 use crate::layout::quote_identifier;
-use postgres::Client;
 use postgres::types::ToSql;
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -109,8 +109,7 @@ impl RunLog {
 /// The ledger's row of the run that started last; none where there is no ledger.
 pub(super) fn last_run(client: &mut Client, schema: &str) -> Result<Option<Value>, DatabaseError> {
     let table = format!("{}.kill_load_run", quote_identifier(schema));
-    let is_there = client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&table])?;
-    if !is_there.get::<_, bool>(0) {
+    if client.query_opt("SELECT WHERE to_regclass($1) IS NOT NULL", &[&table])?.is_none() {
         return Ok(None);
     }
     let sql = format!("SELECT to_jsonb(run)::text FROM {table} AS run ORDER BY started DESC LIMIT 1");

@@ -4,13 +4,14 @@
 //! it; every statement of the DDL makes what is missing and leaves what is there.
 
 use super::classify::DatabaseError;
+use super::client::{Client, GenericClient};
 use super::ledger;
 use super::manager::DatabaseManager;
 use super::patience::Patience;
 use super::store::StoreError;
 use crate::causes::in_full;
 use crate::layout::{Column, Layout, Table, quote_identifier};
-use postgres::{Client, Error, GenericClient};
+use postgres::Error;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The key of the lock under which tables are made, so that two loads that start together don't both make

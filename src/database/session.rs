@@ -1,11 +1,14 @@
 //! One connection: opened within a time, used by one call at a time, closed where closing can block nobody.
 
-use super::classify::DatabaseError;
+use super::classify::{DatabaseError, ErrorClass};
+use super::client::Client;
+use super::connect::{Advice, Connector, Target, Tls};
 use super::patience::{Patience, Waited};
 use crossbeam_channel::bounded;
-use postgres::{CancelToken, Client, Config, NoTls};
+use postgres::{CancelToken, Config};
 use r2d2::ManageConnection as _;
 use r2d2_postgres::PostgresConnectionManager;
+use std::fmt;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,32 +17,38 @@ use std::time::{Duration, Instant};
 /// renewed together. Long enough to cost nothing, short enough to follow a change of a name's address.
 const LIFETIME: Duration = Duration::from_mins(30);
 
-/// What each session is set to; one round trip.
-///
-/// - The server notices within a minute when the loader is gone or the network swallows all, and gives back the locks.
-/// - These sessions find rows by their keys alone. Of a table that was never analyzed the planner would think that
-///   a few hundred ids are most of its rows, and read it whole for each segment.
-/// - Nothing that they do is worth compiling, which takes longer than the statement itself.
-const SESSION_SETTINGS: &str = "SET idle_in_transaction_session_timeout = '1min'; SET tcp_keepalives_idle = 30; \
-     SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3; SET TimeZone = 'UTC'; SET enable_seqscan = off; \
-     SET jit = off; SELECT pg_backend_pid()";
-
-/// A server before 14, or on a system that can't tell, has no such setting.
-const CHECK_CLIENT: &str = "SET client_connection_check_interval = '10s'";
-
 /// Opens connections.
 #[derive(Debug, Clone)]
 pub(super) struct Opener {
-    manager: Arc<PostgresConnectionManager<NoTls>>,
+    hosts: Arc<Hosts>,
     /// From the name's look-up to the first answer of the session.
     time_max: Duration,
 }
 
+struct Hosts {
+    /// For each host the ways in which it is tried, in their order.
+    ways: Vec<Vec<Way>>,
+    any_order: bool,
+    tls: Tls,
+}
+
+struct Way {
+    config: Config,
+    manager: PostgresConnectionManager<Connector>,
+}
+
 impl Opener {
-    pub(super) fn new(mut config: Config, time_max: Duration) -> Self {
-        // The server's notices ("relation exists, skipping") are of no use to who runs a load.
-        config.notice_callback(|notice| log::debug!("{notice}"));
-        Self { manager: Arc::new(PostgresConnectionManager::new(config, NoTls)), time_max }
+    /// `application` is what the sessions call themselves.
+    pub(super) fn new(target: &Target, application: &str, time_max: Duration) -> Self {
+        let way = |mut config: Config| {
+            config.application_name(application);
+            // The server's notices ("relation exists, skipping") are of no use to who runs a load.
+            config.notice_callback(|notice| log::debug!("{notice}"));
+            Way { manager: PostgresConnectionManager::new(config.clone(), target.tls.connector()), config }
+        };
+        let ways = target.hosts.iter().map(|host| target.tls.ways(host).into_iter().map(way).collect());
+        let hosts = Hosts { ways: ways.collect(), any_order: target.any_order, tls: target.tls.clone() };
+        Self { hosts: Arc::new(hosts), time_max }
     }
 
     /// How long opening may take.
@@ -53,8 +62,8 @@ impl Opener {
     /// its caller for ever. So a thread of its own does it, and is left behind when it takes too long.
     pub(super) fn open(&self, patience: &Patience) -> Result<Session, DatabaseError> {
         let (sender, opened) = bounded(1);
-        let manager = Arc::clone(&self.manager);
-        let connect = move || drop(sender.send(connect(&manager)));
+        let hosts = Arc::clone(&self.hosts);
+        let connect = move || drop(sender.send(hosts.connect()));
         spawn("connect", connect)?;
         match patience.wait(&opened, self.time_max) {
             Waited::Got(session) => session,
@@ -65,30 +74,62 @@ impl Opener {
     }
 }
 
-fn connect(manager: &PostgresConnectionManager<NoTls>) -> Result<Session, DatabaseError> {
-    let mut client = ApartClient(Some(manager.connect().map_err(DatabaseError::Connect)?));
-    let inner = client.get();
-    let answers = inner.simple_query(SESSION_SETTINGS).map_err(DatabaseError::Connect)?;
-    let pid = answers.iter().find_map(|answer| match answer {
-        postgres::SimpleQueryMessage::Row(row) => row.get(0)?.parse().ok(),
-        _ => None,
-    });
-    if let Err(error) = inner.batch_execute(CHECK_CLIENT) {
-        log::debug!("the server can't watch for lost clients: {error}");
+impl Hosts {
+    /// The first host that lets us in. Who has refused us is not asked again in another place.
+    fn connect(&self) -> Result<Session, DatabaseError> {
+        let mut ways: Vec<&Vec<Way>> = self.ways.iter().collect();
+        if self.any_order {
+            fastrand::shuffle(&mut ways);
+        }
+        let mut failed = DatabaseError::GivenUp;
+        for host in ways {
+            failed = match self.connect_to(host) {
+                Ok(session) => return Ok(session),
+                Err(error) if error.class() == ErrorClass::Fatal && error.sqlstate().is_some() => {
+                    return Err(error);
+                }
+                Err(error) => error,
+            };
+        }
+        Err(failed)
     }
-    let cancel = inner.cancel_token();
-    let lifetime = LIFETIME.mul_f64(1.0 - fastrand::f64() / 4.0);
-    let now = Instant::now();
-    Ok(Session { client: Some(client), pid, cancel, expires: now + lifetime, used: now })
+
+    fn connect_to(&self, host: &[Way]) -> Result<Session, DatabaseError> {
+        let mut failed = DatabaseError::GivenUp;
+        for Way { config, manager } in host {
+            let advised = |source| {
+                let advice = Advice::on(&source, &self.tls, config);
+                DatabaseError::Connect { advice, source }
+            };
+            match manager.connect() {
+                Ok(client) => return Session::new(client, self.tls.connector()).map_err(advised),
+                Err(error) => {
+                    let tries_on = self.tls.tries_on(&error);
+                    failed = advised(error);
+                    if !tries_on {
+                        break;
+                    }
+                }
+            }
+        }
+        Err(failed)
+    }
+}
+
+impl fmt::Debug for Hosts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hosts").field("tls", &self.tls).finish_non_exhaustive()
+    }
 }
 
 /// A connection of the pool.
 pub(super) struct Session {
     /// None while a call has it, and for good when a call kept it.
     client: Option<ApartClient>,
-    /// The process of the server, where it says so.
+    /// The process of the server, where it is known.
     pub(super) pid: Option<i32>,
-    pub(super) cancel: CancelToken,
+    cancel: CancelToken,
+    connector: Connector,
     expires: Instant,
     /// When it last did as it was asked.
     used: Instant,
@@ -101,6 +142,21 @@ const IDLE_TRUSTED: Duration = Duration::from_secs(5);
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 
 impl Session {
+    fn new(client: postgres::Client, connector: Connector) -> Result<Self, postgres::Error> {
+        let mut client = ApartClient(Some(Client::new(client)?));
+        let (pid, cancel) = (client.get().pid(), client.get().cancel_token());
+        let lifetime = LIFETIME.mul_f64(1.0 - fastrand::f64() / 4.0);
+        let now = Instant::now();
+        let client = Some(client);
+        Ok(Self { client, pid, cancel, connector, expires: now + lifetime, used: now })
+    }
+
+    /// What cancels the statement that runs, as encrypted as the session is.
+    pub(super) fn canceller(&self) -> impl FnOnce() -> Result<(), postgres::Error> + Send + 'static {
+        let (token, connector) = (self.cancel.clone(), self.connector.clone());
+        move || token.cancel_query(connector)
+    }
+
     /// Hands out the client; until it is put back the session counts as broken.
     pub(super) fn take(&mut self) -> Option<ApartClient> {
         self.client.take()

@@ -2,9 +2,10 @@
 
 use super::call::Progress;
 use super::classify::{DatabaseError, copy_error};
+use super::client::{Client, ClientTransaction, GenericClient as _};
 use crate::layout::{COPY_HEADER, COPY_TRAILER, Rows};
+use postgres::Row;
 use postgres::types::ToSql;
-use postgres::{Client, Row};
 use std::io::Write as _;
 
 /// How much is sent in one message: `CopyInWriter` makes a message of each write that is over 4 KiB.
@@ -12,7 +13,7 @@ const COPY_CHUNK_BYTES: usize = 128 << 10;
 
 /// A transaction or a savepoint. Dropped, it is rolled back.
 pub(super) struct Transaction<'t> {
-    inner: postgres::Transaction<'t>,
+    inner: ClientTransaction<'t>,
     progress: &'t Progress,
 }
 

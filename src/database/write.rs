@@ -7,6 +7,7 @@
 
 use super::call::Progress;
 use super::classify::DatabaseError;
+use super::client::Client;
 use super::ledger::{Claim, Ledger, SegmentOutcome};
 use super::present::stored_query;
 use super::store::{Batch, Refused, Written};
@@ -14,7 +15,6 @@ use super::transaction::Transaction;
 use super::update::{OnConflict, Updater};
 use crate::kill::Server;
 use crate::layout::{Layout, Rows, Table, quote_identifier};
-use postgres::Client;
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 

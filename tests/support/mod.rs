@@ -10,11 +10,13 @@ pub(crate) mod copybin;
 pub(crate) mod dumps;
 pub(crate) mod hostile;
 pub(crate) mod oracle;
+pub(crate) mod pgbouncer;
 pub(crate) mod program;
 pub(crate) mod progress;
 pub(crate) mod proxy;
 pub(crate) mod samples;
 pub(crate) mod scratch;
+pub(crate) mod tls;
 pub(crate) mod tree;
 
 /// Says what is tried, to be read where the test fails.

@@ -1,0 +1,237 @@
+//! The client library's connection, spoken to in a way that also works behind a pooler that hands out another backend for
+//! each transaction, such as PgBouncer in transaction mode.
+//!
+//! - A statement has no name, and needs one round trip: a name would be known to one backend alone.
+//! - `COPY` can't do without a name. It is used inside a transaction only, and is gone when that ends.
+//! - Behind a pooler the settings are made for each transaction anew, as those of a session would stay with a backend that
+//!   others use.
+
+use bytes::BytesMut;
+use postgres::types::{ToSql, Type};
+use postgres::{CancelToken, CopyInWriter, Error, Row};
+use std::time::Duration;
+
+/// - The server notices within a minute when the loader is gone, and gives back the locks.
+/// - The statements find rows by their keys alone. Of a table that was never analyzed the planner would think that
+///   a few hundred ids are most of its rows, and read it whole for each segment.
+/// - Nothing that they do is worth compiling, which takes longer than the statement itself.
+const SETTINGS: [(&str, &str); 4] = [
+    ("idle_in_transaction_session_timeout", "1min"),
+    ("TimeZone", "UTC"),
+    ("enable_seqscan", "off"),
+    ("jit", "off"),
+];
+
+/// Those of a session of our own besides: the server notices when the network swallows all.
+const SESSION_SETTINGS: [(&str, &str); 3] =
+    [("tcp_keepalives_idle", "30"), ("tcp_keepalives_interval", "10"), ("tcp_keepalives_count", "3")];
+
+/// A server before 14, or on a system that can't tell, has no such setting.
+const CHECK_CLIENT: &str = "SET client_connection_check_interval = '10s'";
+
+/// The client library numbers its names from 0 in each process. What another program, or Prisma's engine, has left behind
+/// in the backend that a transaction was given is in the way.
+const FREE_NAMES: &str = r"DO $$ DECLARE left_behind text; BEGIN
+    FOR left_behind IN SELECT name FROM pg_prepared_statements WHERE name ~ '^s[0-9]+$' LOOP
+        EXECUTE format('DEALLOCATE %I', left_behind);
+    END LOOP;
+END $$";
+
+/// The server's process, and whether it took the session's name from who logged in: a pooler sets it afterwards.
+const LOOK: &str =
+    "SELECT pg_backend_pid(), source = 'client' FROM pg_settings WHERE name = 'application_name'";
+
+type Result<T> = std::result::Result<T, Error>;
+type Values<'v> = [&'v (dyn ToSql + Sync)];
+
+/// A connection.
+pub(super) struct Client {
+    inner: postgres::Client,
+    /// None behind a pooler: the next transaction may be another process's.
+    pid: Option<i32>,
+}
+
+impl Client {
+    /// Makes a session that was just opened ready.
+    pub(super) fn new(mut inner: postgres::Client) -> Result<Self> {
+        let answers = inner.simple_query(LOOK)?;
+        let row = answers.iter().find_map(|answer| match answer {
+            postgres::SimpleQueryMessage::Row(row) => Some(row),
+            _ => None,
+        });
+        let own = row.filter(|row| row.get(1) == Some("t"));
+        let Some(row) = own else {
+            log::debug!("there is a pooler before the database: settings are made for each transaction");
+            return Ok(Self { inner, pid: None });
+        };
+        let pid = row.get(0).and_then(|pid| pid.parse().ok());
+        inner.batch_execute(&(set("SET", &SETTINGS) + &set("SET", &SESSION_SETTINGS)))?;
+        if let Err(error) = inner.batch_execute(CHECK_CLIENT) {
+            log::debug!("the server can't watch for lost clients: {error}");
+        }
+        Ok(Self { inner, pid })
+    }
+
+    /// The client library's own, for who uses the library.
+    pub(super) fn raw(&mut self) -> &mut postgres::Client {
+        &mut self.inner
+    }
+
+    pub(super) fn raw_ref(&self) -> &postgres::Client {
+        &self.inner
+    }
+
+    /// The process of the server, where it is known.
+    pub(super) fn pid(&self) -> Option<i32> {
+        self.pid
+    }
+
+    pub(super) fn cancel_token(&self) -> CancelToken {
+        self.inner.cancel_token()
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.inner.is_closed()
+    }
+
+    /// Asks whether the server is there.
+    pub(super) fn is_valid(&mut self, timeout: Duration) -> Result<()> {
+        self.inner.is_valid(timeout)
+    }
+
+    pub(super) fn execute(&mut self, sql: &str, values: &Values<'_>) -> Result<u64> {
+        self.inner.execute_typed(sql, &typed(values))
+    }
+
+    pub(super) fn transaction(&mut self) -> Result<ClientTransaction<'_>> {
+        let is_pooled = self.pid.is_none();
+        let mut inner = self.inner.transaction()?;
+        if is_pooled {
+            inner.batch_execute(&(set("SET LOCAL", &SETTINGS) + FREE_NAMES))?;
+        }
+        Ok(ClientTransaction { inner })
+    }
+}
+
+/// A transaction or a savepoint. Dropped, it is rolled back.
+pub(super) struct ClientTransaction<'c> {
+    inner: postgres::Transaction<'c>,
+}
+
+impl ClientTransaction<'_> {
+    pub(super) fn execute(&mut self, sql: &str, values: &Values<'_>) -> Result<u64> {
+        self.inner.execute_typed(sql, &typed(values))
+    }
+
+    pub(super) fn batch_execute(&mut self, sql: &str) -> Result<()> {
+        self.inner.batch_execute(sql)
+    }
+
+    pub(super) fn copy_in(&mut self, sql: &str) -> Result<CopyInWriter<'_>> {
+        self.inner.copy_in(sql)
+    }
+
+    /// A savepoint.
+    pub(super) fn transaction(&mut self) -> Result<ClientTransaction<'_>> {
+        Ok(ClientTransaction { inner: self.inner.transaction()? })
+    }
+
+    pub(super) fn commit(self) -> Result<()> {
+        self.inner.commit()
+    }
+
+    pub(super) fn rollback(self) -> Result<()> {
+        self.inner.rollback()
+    }
+}
+
+/// What can be asked in a transaction and without one.
+pub(super) trait GenericClient {
+    fn query(&mut self, sql: &str, values: &Values<'_>) -> Result<Vec<Row>>;
+    fn query_opt(&mut self, sql: &str, values: &Values<'_>) -> Result<Option<Row>>;
+}
+
+impl GenericClient for Client {
+    fn query(&mut self, sql: &str, values: &Values<'_>) -> Result<Vec<Row>> {
+        self.inner.query_typed(sql, &typed(values))
+    }
+
+    fn query_opt(&mut self, sql: &str, values: &Values<'_>) -> Result<Option<Row>> {
+        self.inner.query_typed_opt(sql, &typed(values))
+    }
+}
+
+impl GenericClient for ClientTransaction<'_> {
+    fn query(&mut self, sql: &str, values: &Values<'_>) -> Result<Vec<Row>> {
+        self.inner.query_typed(sql, &typed(values))
+    }
+
+    fn query_opt(&mut self, sql: &str, values: &Values<'_>) -> Result<Option<Row>> {
+        self.inner.query_typed_opt(sql, &typed(values))
+    }
+}
+
+/// What values are sent as: the first of these that takes a value is its type, as none takes another's values.
+const TYPES: [Type; 16] = [
+    Type::INT8,
+    Type::INT8_ARRAY,
+    Type::TEXT,
+    Type::TEXT_ARRAY,
+    Type::UUID,
+    Type::UUID_ARRAY,
+    Type::BYTEA,
+    Type::BYTEA_ARRAY,
+    Type::BOOL,
+    Type::BOOL_ARRAY,
+    Type::INT4,
+    Type::INT4_ARRAY,
+    Type::INT2,
+    Type::INT2_ARRAY,
+    Type::FLOAT8,
+    Type::FLOAT8_ARRAY,
+];
+
+fn typed<'v>(values: &Values<'v>) -> Vec<(&'v (dyn ToSql + Sync), Type)> {
+    let takes =
+        |value: &(dyn ToSql + Sync), kind: &Type| value.to_sql_checked(kind, &mut BytesMut::new()).is_ok();
+    let kind = |value| TYPES.into_iter().find(|kind| takes(value, kind)).unwrap_or(Type::UNKNOWN);
+    values.iter().map(|&value| (value, kind(value))).collect()
+}
+
+fn set(command: &str, settings: &[(&str, &str)]) -> String {
+    settings.iter().map(|(name, value)| format!("{command} {name} = '{value}'; ")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_of_values() {
+        let text = "text".to_owned();
+        let values: [&(dyn ToSql + Sync); 9] = [
+            &1_i64,
+            &vec![1_i64],
+            &text,
+            &vec![text.clone()],
+            &None::<String>,
+            &uuid::Uuid::nil(),
+            &&[1_u8][..],
+            &1_i32,
+            &true,
+        ];
+        let kinds: Vec<Type> = typed(&values).into_iter().map(|(_, kind)| kind).collect();
+        let expected = [
+            Type::INT8,
+            Type::INT8_ARRAY,
+            Type::TEXT,
+            Type::TEXT_ARRAY,
+            Type::TEXT,
+            Type::UUID,
+            Type::BYTEA,
+            Type::INT4,
+            Type::BOOL,
+        ];
+        assert_eq!(kinds, expected);
+    }
+}

@@ -1,0 +1,283 @@
+//! Where the database is, and how it is reached: connection URLs as libpq and Prisma write them, the `PG*` variables,
+//! `~/.pgpass`, TLS.
+//!
+//! Invariant: no error or warning holds a password, nor a text that could be a part of one.
+
+mod advice;
+mod parameters;
+mod pgpass;
+#[cfg(test)]
+mod tests;
+mod text;
+mod tls;
+mod verifier;
+
+pub(super) use advice::{Advice, tls_fault};
+pub(super) use tls::Connector;
+pub use tls::{Tls, TlsError};
+
+use parameters::Parameters;
+use pgpass::{Login, PasswordFile};
+use postgres::Config;
+use postgres::config::{ChannelBinding, LoadBalanceHosts, TargetSessionAttrs};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Where the database is, and what the URL said about things that are no business of a connection.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// What the client connects with: one for each host, to be tried in this order.
+    pub hosts: Vec<Config>,
+    /// Whether the hosts are tried in any order.
+    pub any_order: bool,
+    /// What is encrypted and checked.
+    pub tls: Tls,
+    /// The schema that a Prisma URL names.
+    pub schema: Option<String>,
+    /// What was dropped, in words for the log.
+    pub warnings: Vec<String>,
+}
+
+/// A URL or variable that can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    /// Nothing says where the database is.
+    #[error(
+        "no database is named: set DATABASE_URL (postgresql://user:password@host:5432/database), or PGHOST and \
+         PGDATABASE, or give --database-url, or --embedded DIR for a private one"
+    )]
+    Missing,
+    /// The text is no connection string.
+    #[error(
+        "the database URL can't be read: {why}; postgresql://user:password@host:5432/database is the form, with \
+         special characters in the parts written as %40 and the like"
+    )]
+    Text {
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A parameter or variable has a value that makes no sense.
+    #[error("{place} is {value:?}; {wanted} is needed")]
+    Value {
+        /// The parameter or variable.
+        place: String,
+        /// Its value.
+        value: String,
+        /// What would do.
+        wanted: String,
+    },
+    /// Values that are lists do not fit together.
+    #[error("{count} values of {name} can't be for {hosts} hosts; give one for each host{or_one}")]
+    Count {
+        /// The list's name.
+        name: &'static str,
+        /// Its values.
+        count: usize,
+        /// The hosts.
+        hosts: usize,
+        /// What would do as well.
+        or_one: &'static str,
+    },
+    /// A parameter that nobody knows.
+    #[error("the database URL has a parameter {name:?} that is not known; known are {known}")]
+    Unknown {
+        /// The parameter, where it can be told.
+        name: String,
+        /// Those that are known.
+        known: String,
+    },
+    /// A parameter or variable that this program does not support.
+    #[error("{name} is not supported; {remedy}")]
+    NotOffered {
+        /// The parameter or variable.
+        name: &'static str,
+        /// What to do instead.
+        remedy: &'static str,
+    },
+    /// TLS can't be used as it is asked for.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// The variables of the process, or of a test; one that is empty is not set.
+pub type Variables<'v> = &'v dyn Fn(&str) -> Option<String>;
+
+/// Reads a connection URL, or the `key=value` form of libpq; what it leaves out is filled in from the `PG*`
+/// variables and `~/.pgpass`.
+pub fn from_url(url: &str, variables: Variables<'_>) -> Result<Target, TargetError> {
+    let mut warnings = Vec::new();
+    let mut parameters = Parameters::of_text(url, &mut warnings)?;
+    parameters.fill(variables)?;
+    target(&parameters, variables, warnings)
+}
+
+/// Reads libpq's `PG*` variables; `None` where they name neither a host nor a database.
+pub fn from_variables(variables: Variables<'_>) -> Result<Option<Target>, TargetError> {
+    let mut parameters = Parameters::default();
+    parameters.fill(variables)?;
+    if ["host", "hostaddr", "dbname"].iter().all(|name| parameters.get(name).is_none()) {
+        return Ok(None);
+    }
+    target(&parameters, variables, Vec::new()).map(Some)
+}
+
+impl Target {
+    /// What the sessions are to call themselves, where that is set.
+    pub fn application_name(&self) -> Option<&str> {
+        self.hosts.first().and_then(|config| config.get_application_name())
+    }
+}
+
+/// Folders that Debian, Red Hat and PostgreSQL itself choose for Unix sockets.
+const SOCKET_FOLDERS: [&str; 3] = ["/var/run/postgresql", "/run/postgresql", "/tmp"];
+
+/// Where a server is if no host is named: as for libpq a Unix socket of this machine; else `localhost`.
+fn local_host(port: u16) -> &'static str {
+    let has_socket = |folder: &&str| Path::new(folder).join(format!(".s.PGSQL.{port}")).exists();
+    SOCKET_FOLDERS.into_iter().find(has_socket).unwrap_or("localhost")
+}
+
+fn target(
+    parameters: &Parameters,
+    variables: Variables<'_>,
+    mut warnings: Vec<String>,
+) -> Result<Target, TargetError> {
+    let home = variables("HOME").map(PathBuf::from);
+    let base = base_config(parameters)?;
+    let passwords = match (parameters.text("password"), parameters.text("passfile")) {
+        (Some(_), _) => PasswordFile::default(),
+        (None, Some(file)) => PasswordFile::read(PathBuf::from(file), &mut warnings),
+        (None, None) => match &home {
+            Some(home) => PasswordFile::read(home.join(".pgpass"), &mut warnings),
+            None => PasswordFile::default(),
+        },
+    };
+    let mut hosts = Vec::new();
+    for place in places(parameters)? {
+        let mut config = base.clone();
+        config.host(&place.host).port(place.port);
+        if let Some(address) = place.address {
+            config.hostaddr(address);
+        }
+        let login = Login {
+            host: if SOCKET_FOLDERS.contains(&place.host.as_str()) { "localhost" } else { &place.host },
+            port: place.port,
+            database: base.get_dbname().unwrap_or_default(),
+            user: base.get_user().unwrap_or_default(),
+        };
+        if let Some(password) = passwords.password(login) {
+            config.password(password);
+        }
+        hosts.push(config);
+    }
+    Ok(Target {
+        hosts,
+        any_order: base.get_load_balance_hosts() == LoadBalanceHosts::Random,
+        tls: Tls::new(parameters, home.as_deref())?,
+        schema: parameters.text("schema").map(str::to_owned),
+        warnings,
+    })
+}
+
+/// One of the hosts.
+struct Place {
+    host: String,
+    address: Option<IpAddr>,
+    port: u16,
+}
+
+fn places(parameters: &Parameters) -> Result<Vec<Place>, TargetError> {
+    const DEFAULT_PORT: u16 = 5432;
+    let (names, addresses) = (parameters.list("host"), parameters.list("hostaddr"));
+    let ports = parameters.list("port");
+    let count = names.len().max(addresses.len()).max(1);
+    if !names.is_empty() && !addresses.is_empty() && names.len() != addresses.len() {
+        let (name, or_one) = ("hostaddr", "");
+        return Err(TargetError::Count { name, count: addresses.len(), hosts: names.len(), or_one });
+    }
+    if ports.len() > 1 && ports.len() != count {
+        let (name, or_one) = ("port", ", or one for all");
+        return Err(TargetError::Count { name, count: ports.len(), hosts: count, or_one });
+    }
+    let wrong = |name, wanted: &str| match parameters.get(name) {
+        Some(value) => value.wrong(wanted),
+        None => TargetError::Missing,
+    };
+    let place = |number: usize| {
+        let port = match ports.get(number).or(ports.first()).copied().unwrap_or_default() {
+            "" => DEFAULT_PORT,
+            text => match text.parse() {
+                Ok(port) if port > 0 => port,
+                _ => return Err(wrong("port", "a port from 1 to 65535")),
+            },
+        };
+        let address: Option<IpAddr> = match addresses.get(number).copied().unwrap_or_default() {
+            "" => None,
+            text => Some(text.parse().map_err(|_| wrong("hostaddr", "an IP address such as 192.0.2.1"))?),
+        };
+        let host = match (names.get(number).copied().unwrap_or_default(), address) {
+            // The address is then the name that a certificate is asked for.
+            ("", Some(address)) => address.to_string(),
+            ("", None) => local_host(port).to_owned(),
+            (name, _) => name.to_owned(),
+        };
+        Ok(Place { host, address, port })
+    };
+    (0..count).map(place).collect()
+}
+
+/// What is the same for all hosts; among it TCP that notices within a minute when the other side is gone.
+fn base_config(parameters: &Parameters) -> Result<Config, TargetError> {
+    let mut config = Config::new();
+    let user = match parameters.text("user") {
+        Some(user) => user.to_owned(),
+        None => nix::unistd::User::from_uid(nix::unistd::geteuid())
+            .ok()
+            .flatten()
+            .map_or_else(|| "postgres".to_owned(), |user| user.name),
+    };
+    config.dbname(parameters.text("dbname").unwrap_or(&user)).user(&user);
+    if let Some(password) = parameters.text("password") {
+        config.password(password);
+    }
+    config.application_name(parameters.text("application_name").unwrap_or("aegis-kills"));
+    if let Some(options) = parameters.text("options") {
+        config.options(options);
+    }
+    let seconds = |name, default| -> Result<Duration, TargetError> {
+        let number = parameters.number(name, 0..=86_400, " of seconds")?;
+        Ok(Duration::from_secs(number.filter(|seconds| *seconds > 0).unwrap_or(default)))
+    };
+    config.connect_timeout(seconds("connect_timeout", 10)?);
+    config.keepalives(parameters.number("keepalives", 0..=1, "")?.unwrap_or(1) == 1);
+    config.keepalives_idle(seconds("keepalives_idle", 30)?);
+    config.keepalives_interval(seconds("keepalives_interval", 10)?);
+    let count = parameters.number("keepalives_count", 0..=127, "")?;
+    config.keepalives_retries(count.filter(|count| *count > 0).unwrap_or(3));
+    // The client library's own reading of a URL takes this for seconds; it is milliseconds for libpq.
+    let user_timeout = parameters.number("tcp_user_timeout", 0..=86_400_000, " of milliseconds")?;
+    let user_timeout = user_timeout.filter(|milliseconds| *milliseconds > 0).unwrap_or(30_000);
+    config.tcp_user_timeout(Duration::from_millis(user_timeout));
+    let attributes = [
+        ("any", TargetSessionAttrs::Any),
+        ("read-write", TargetSessionAttrs::ReadWrite),
+        ("read-only", TargetSessionAttrs::ReadOnly),
+    ];
+    if let Some(attributes) = parameters.word("target_session_attrs", &attributes)? {
+        config.target_session_attrs(attributes);
+    }
+    let order = [("disable", LoadBalanceHosts::Disable), ("random", LoadBalanceHosts::Random)];
+    if let Some(order) = parameters.word("load_balance_hosts", &order)? {
+        config.load_balance_hosts(order);
+    }
+    let binding = [
+        ("disable", ChannelBinding::Disable),
+        ("prefer", ChannelBinding::Prefer),
+        ("require", ChannelBinding::Require),
+    ];
+    if let Some(binding) = parameters.word("channel_binding", &binding)? {
+        config.channel_binding(binding);
+    }
+    Ok(config)
+}

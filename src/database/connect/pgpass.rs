@@ -1,0 +1,125 @@
+//! `~/.pgpass`: passwords by host, port, database and user, as libpq reads them.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+
+/// Whose password is looked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Login<'l> {
+    /// `localhost` for a Unix socket in a usual folder.
+    pub(super) host: &'l str,
+    pub(super) port: u16,
+    pub(super) database: &'l str,
+    pub(super) user: &'l str,
+}
+
+/// The lines of a file of passwords.
+#[derive(Default)]
+pub(super) struct PasswordFile {
+    text: String,
+}
+
+impl PasswordFile {
+    /// Reads the file, if it is there; what is wrong with it is a warning, as it is for libpq.
+    pub(super) fn read(path: PathBuf, warnings: &mut Vec<String>) -> Self {
+        let path = path.display();
+        let text = fs::metadata(path.to_string()).and_then(|file| {
+            if !file.is_file() {
+                warnings.push(format!("the password file {path} is no plain file, and is not read"));
+            } else if file.permissions().mode() & 0o077 != 0 {
+                warnings.push(format!(
+                    "the password file {path} can be read by others, and is not used; mend it by: chmod 600 {path}"
+                ));
+            } else {
+                return fs::read_to_string(path.to_string());
+            }
+            Ok(String::new())
+        });
+        match text {
+            Ok(text) => Self { text },
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Self::default(),
+            Err(error) => {
+                warnings.push(format!("the password file {path} can't be read: {error}"));
+                Self::default()
+            }
+        }
+    }
+
+    /// The password of the first line that fits.
+    pub(super) fn password(&self, login: Login<'_>) -> Option<String> {
+        let port = login.port.to_string();
+        let wanted = [login.host, &port, login.database, login.user];
+        self.text.lines().filter(|line| !line.starts_with('#')).find_map(|line| {
+            let mut fields = fields(line);
+            let fits = wanted.iter().all(|wanted| {
+                let field = fields.next();
+                field.is_some_and(|(raw, field)| raw == "*" || field == *wanted)
+            });
+            if fits { fields.next().map(|(_, password)| password) } else { None }
+        })
+    }
+}
+
+/// The fields of a line, as they are written and without their escapes: `\:` is a colon, `\\` a backslash.
+fn fields(line: &str) -> impl Iterator<Item = (&str, String)> {
+    let mut rest = Some(line);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let mut field = String::new();
+        let mut letters = text.char_indices();
+        while let Some((at, letter)) = letters.next() {
+            match letter {
+                '\\' => field.extend(letters.next().map(|(_, letter)| letter)),
+                ':' => {
+                    rest = Some(&text[at + 1..]);
+                    return Some((&text[..at], field));
+                }
+                letter => field.push(letter),
+            }
+        }
+        rest = None;
+        Some((text, field))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_line_that_fits() {
+        let file = PasswordFile {
+            text: "# db:5432:kills:me:comment\nshort:5432\ndb:5432:kills:me:p\\:a\\\\ss\ndb:*:*:me:any\n\
+                   fe80\\:\\:1:5432:*:*:six\n\\*:*:*:star:literal\n*:5433:*:*:last"
+                .to_owned(),
+        };
+        let password = |host, port, database, user| file.password(Login { host, port, database, user });
+        assert_eq!(password("db", 5432, "kills", "me").as_deref(), Some("p:a\\ss"));
+        assert_eq!(password("db", 5433, "kills", "me").as_deref(), Some("any"));
+        assert_eq!(password("fe80::1", 5432, "kills", "you").as_deref(), Some("six"));
+        assert_eq!(password("db", 5433, "kills", "you").as_deref(), Some("last"));
+        assert_eq!(password("db", 1, "kills", "star"), None);
+        assert_eq!(password("short", 5432, "kills", "me"), None);
+    }
+
+    #[test]
+    fn a_file_that_others_can_read_is_not_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pgpass");
+        fs::write(&path, "*:*:*:*:secret\n").unwrap();
+        let login = Login { host: "db", port: 5432, database: "kills", user: "me" };
+        for (mode, used) in [(0o600, true), (0o400, true), (0o640, false), (0o604, false)] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let mut warnings = Vec::new();
+            let file = PasswordFile::read(path.clone(), &mut warnings);
+            assert_eq!(file.password(login).is_some(), used, "{mode:o}");
+            assert_eq!(warnings.iter().any(|warning| warning.contains("chmod 600")), !used, "{warnings:?}");
+        }
+        let mut warnings = Vec::new();
+        PasswordFile::read(folder.path().join("none"), &mut warnings);
+        assert!(warnings.is_empty());
+        PasswordFile::read(folder.path().to_owned(), &mut warnings);
+        assert!(warnings[0].contains("no plain file"), "{warnings:?}");
+    }
+}

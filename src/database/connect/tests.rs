@@ -1,0 +1,218 @@
+use super::*;
+use postgres::config::Host;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+fn with<'s>(pairs: &'s [(&'s str, &'s str)]) -> impl Fn(&str) -> Option<String> + 's {
+    move |name| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+}
+
+fn url(text: &str) -> Result<Target, TargetError> {
+    from_url(text, &with(&[]))
+}
+
+#[track_caller]
+fn hosts(text: &str) -> Vec<(String, u16)> {
+    let target = url(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+    let place = |config: &Config| match config.get_hosts() {
+        [Host::Tcp(name)] => (name.clone(), config.get_ports()[0]),
+        [Host::Unix(path)] => (path.display().to_string(), config.get_ports()[0]),
+        other => panic!("{other:?}"),
+    };
+    target.hosts.iter().map(place).collect()
+}
+
+#[test]
+fn a_prisma_url() {
+    let text =
+        "postgresql://me:p%40ss@db.example:5433/kills?schema=my%20schema&connection_limit=5&pgbouncer=true";
+    let target = url(text).unwrap();
+    assert_eq!(target.schema.as_deref(), Some("my schema"));
+    assert_eq!(target.warnings.len(), 2);
+    let config = &target.hosts[0];
+    assert_eq!(config.get_password(), Some(&b"p@ss"[..]));
+    assert_eq!(config.get_ports(), [5433]);
+    assert_eq!(config.get_dbname(), Some("kills"));
+}
+
+#[test]
+fn places_of_all_forms() {
+    let place = |host: &str, port| vec![(host.to_owned(), port)];
+    assert_eq!(hosts("postgres://db"), place("db", 5432));
+    assert_eq!(hosts("postgresql://me@[fe80::1]:5433/k"), place("fe80::1", 5433));
+    assert_eq!(hosts("postgresql://%2Fvar%2Frun/k?port=6432"), place("/var/run", 6432));
+    assert_eq!(hosts("postgresql://elsewhere/k?host=/var/run"), place("/var/run", 5432));
+    assert_eq!(hosts("host = db port='5433' password='a \\'b\\\\ c' user=me"), place("db", 5433));
+    assert_eq!(hosts("hostaddr=192.0.2.1"), place("192.0.2.1", 5432));
+    let two = vec![("a".to_owned(), 1), ("b".to_owned(), 5432)];
+    assert_eq!(hosts("postgresql://a:1,b/k?target_session_attrs=read-write&load_balance_hosts=random"), two);
+    assert_eq!(hosts("host=a,b port=1,5432"), two);
+    assert_eq!(hosts("host=a,b port=7"), [("a".to_owned(), 7), ("b".to_owned(), 7)]);
+    let target = url("host=db password='a \\'b\\\\ c' user=me").unwrap();
+    assert_eq!(target.hosts[0].get_password(), Some(&b"a 'b\\ c"[..]));
+    assert_eq!(target.hosts[0].get_dbname(), Some("me"));
+}
+
+#[test]
+fn times() {
+    let config = |text: &str| url(text).unwrap().hosts.remove(0);
+    let plain = config("host=db");
+    let seconds = Duration::from_secs;
+    assert_eq!(plain.get_tcp_user_timeout(), Some(&seconds(30)));
+    assert_eq!(plain.get_connect_timeout(), Some(&seconds(10)));
+    assert_eq!(
+        (plain.get_keepalives_idle(), plain.get_keepalives_interval()),
+        (seconds(30), Some(seconds(10)))
+    );
+    assert_eq!(plain.get_keepalives_retries(), Some(3));
+    let set = config(
+        "postgresql://db?tcp_user_timeout=1500&connect_timeout=3&keepalives_count=5&keepalives_idle=7",
+    );
+    assert_eq!(set.get_tcp_user_timeout(), Some(&Duration::from_millis(1500)));
+    assert_eq!(set.get_connect_timeout(), Some(&seconds(3)));
+    assert_eq!((set.get_keepalives_idle(), set.get_keepalives_retries()), (seconds(7), Some(5)));
+}
+
+#[test]
+fn wrong_parts_are_named_with_the_remedy() {
+    for (text, words) in [
+        ("", &["empty", "postgresql://user"][..]),
+        ("mysql://db/kills", &["mysql://", "postgresql://"]),
+        ("nonsense", &["no '='"]),
+        ("host=db password='open", &["no end"]),
+        ("postgresql://db:99999/kills", &["port", "99999", "1 to 65535"]),
+        ("postgresql://db:0/kills", &["port", "1 to 65535"]),
+        ("postgresql://db:x/kills", &["port", "1 to 65535"]),
+        ("postgresql://[fe80::1/kills", &["']'"]),
+        ("postgresql://me:p%ff@db", &["password", "UTF-8"]),
+        ("postgresql://a,b,c/k?port=1,2", &["2 values of port", "3 hosts"]),
+        ("host=a,b hostaddr=192.0.2.1", &["1 values of hostaddr", "2 hosts"]),
+        ("hostaddr=db", &["hostaddr of the database URL", "\"db\"", "192.0.2.1"]),
+        ("postgresql://db?sslmode=maybe", &["sslmode of the database URL", "maybe", "verify-full"]),
+        ("postgresql://db?connect_timeout=soon", &["connect_timeout", "soon", "seconds"]),
+        ("postgresql://db?tcp_user_timeout=30s", &["tcp_user_timeout", "30s", "milliseconds"]),
+        ("postgresql://db?keepalives=yes", &["keepalives", "yes", "0 to 1"]),
+        ("postgresql://db?target_session_attrs=primary", &["target_session_attrs", "primary", "read-write"]),
+        ("postgresql://db?load_balance_hosts=1", &["load_balance_hosts", "random"]),
+        ("postgresql://db?channel_binding=1", &["channel_binding", "require"]),
+        ("postgresql://db?service=mine", &["service is not supported", "DATABASE_URL"]),
+        ("postgresql://db?sslpassword=hunter2", &["sslpassword is not supported", "openssl pkey"]),
+        ("postgresql://db?sslidentity=a.p12", &["sslidentity is not supported", "sslcert"]),
+        ("postgresql://db?sslcrl=a", &["sslcrl is not supported"]),
+        ("postgresql://db?gssencmode=require", &["gssencmode=require is not supported", "sslmode"]),
+        ("postgresql://db?ssl_mode=require", &["\"ssl_mode\"", "not known", "sslmode"]),
+        ("postgresql://db?sslmode=verify-full", &["sslmode=verify-full", "sslrootcert=FILE", "system"]),
+        ("postgresql://db?sslmode=verify-ca", &["sslmode=verify-ca", "sslrootcert"]),
+        (
+            "postgresql://db?sslmode=require&sslrootcert=system",
+            &["sslmode=require", "too weak", "verify-full"],
+        ),
+        ("postgresql://db?sslmode=verify-ca&sslrootcert=/none", &["sslrootcert", "/none", "No such file"]),
+        ("postgresql://db?sslcert=/none", &["sslcert of the database URL", "/none", "No such file"]),
+    ] {
+        let error = url(text).expect_err(text).to_string();
+        assert!(words.iter().all(|word| error.contains(word)), "{text}: {error}");
+    }
+}
+
+#[test]
+fn errors_hold_no_password() {
+    for text in [
+        "mysql://me:hunter2@db/kills",
+        "postgresql://me:hunter2@db:99999/kills",
+        "postgresql://me:hunter2@db/kills?nonsense=hunter2",
+        "postgresql://me:hun@ter2@db:x/kills",
+        "postgresql://me:hunter2/@db/kills",
+        "postgresql://me:hunter2?@db/kills",
+        "postgresql://me:1hunter2?x@db/kills",
+        "postgresql://me:%ffhunter2@db",
+        "postgresql://db/kills?hunter2",
+        "postgresql://db/kills?password=hunter2&port=x",
+        "postgresql://db/kills?sslpassword=hunter2",
+        "host=db password=hunter2 nonsense=1",
+        "host=db password='hunter2",
+        "host=db password=hunter2 hunter2",
+        "hunter2",
+        "postgresql://me:hunter2@db/kills?sslmode=verify-full",
+    ] {
+        let error = url(text).expect_err(text);
+        let words = format!("{error} {error:?}");
+        assert!(!words.contains("hunter2") && !words.contains("ter2"), "{words}");
+    }
+}
+
+#[test]
+fn variables() {
+    assert!(from_variables(&with(&[])).unwrap().is_none());
+    let target = from_variables(&with(&[("PGHOST", "/tmp"), ("PGUSER", "me")])).unwrap().unwrap();
+    assert_eq!(target.hosts[0].get_dbname(), Some("me"));
+    for (name, value, words) in [
+        ("PGPORT", "many", "PGPORT is \"many\"; a port from 1 to 65535 is needed"),
+        ("PGHOSTADDR", "db", "PGHOSTADDR is \"db\"; an IP address"),
+        ("PGSSLMODE", "on", "PGSSLMODE is \"on\"; one of disable, allow, prefer"),
+        ("PGCONNECT_TIMEOUT", "-1", "PGCONNECT_TIMEOUT is \"-1\"; a whole number of seconds"),
+        ("PGTARGETSESSIONATTRS", "up", "PGTARGETSESSIONATTRS is \"up\"; one of any"),
+        ("PGSSLROOTCERT", "/none", "PGSSLROOTCERT \"/none\" can't be read"),
+        ("PGSSLCERT", "/none", "PGSSLCERT \"/none\" can't be read"),
+        ("PGSERVICE", "mine", "PGSERVICE is not supported"),
+    ] {
+        // A file of authorities is read only where it is used.
+        let mode = if name == "PGSSLROOTCERT" { "verify-ca" } else { "" };
+        let pairs = [(name, value), ("PGHOST", "db"), ("PGSSLMODE", mode)];
+        let error = from_variables(&with(&pairs)).expect_err(name).to_string();
+        assert!(error.contains(words), "{error}");
+    }
+}
+
+#[test]
+fn variables_fill_what_a_url_leaves_out() {
+    let pairs = [
+        ("PGHOST", "other"),
+        ("PGHOSTADDR", "192.0.2.7"),
+        ("PGPORT", "6432"),
+        ("PGUSER", "me"),
+        ("PGPASSWORD", "secret"),
+        ("PGDATABASE", "kills"),
+        ("PGAPPNAME", "mine"),
+        ("PGOPTIONS", "-c jit=off"),
+        ("PGCONNECT_TIMEOUT", "4"),
+        ("PGTARGETSESSIONATTRS", "read-write"),
+    ];
+    let target = from_url("postgresql://you@db", &with(&pairs)).unwrap();
+    assert_eq!(target.application_name(), Some("mine"));
+    let config = &target.hosts[0];
+    assert_eq!(config.get_hosts(), [Host::Tcp("db".to_owned())]);
+    assert!(config.get_hostaddrs().is_empty());
+    assert_eq!(config.get_ports(), [6432]);
+    assert_eq!((config.get_user(), config.get_dbname()), (Some("you"), Some("kills")));
+    assert_eq!(config.get_password(), Some(&b"secret"[..]));
+    assert_eq!(config.get_options(), Some("-c jit=off"));
+    assert_eq!(config.get_connect_timeout(), Some(&Duration::from_secs(4)));
+    assert_eq!(config.get_target_session_attrs(), TargetSessionAttrs::ReadWrite);
+    let all = from_variables(&with(&pairs)).unwrap().unwrap();
+    assert_eq!(all.hosts[0].get_hostaddrs().len(), 1);
+}
+
+#[test]
+fn passwords_come_from_the_file_for_each_host() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join(".pgpass");
+    fs::write(&file, "a:1:*:*:first\nb:*:*:*:second\nlocalhost:*:*:*:socket\n").unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    let home = home.path().to_str().unwrap();
+    let passwords = |text: &str, pairs: &[(&str, &str)]| -> Vec<Option<String>> {
+        let target = from_url(text, &with(pairs)).unwrap();
+        let password =
+            |config: &Config| config.get_password().map(|bytes| String::from_utf8_lossy(bytes).into());
+        target.hosts.iter().map(password).collect()
+    };
+    let some = |text: &str| Some(text.to_owned());
+    let of_home = [("HOME", home)];
+    assert_eq!(passwords("host=a,b,c port=1", &of_home), [some("first"), some("second"), None]);
+    assert_eq!(passwords("host=/var/run/postgresql", &of_home), [some("socket")]);
+    assert_eq!(passwords("host=/elsewhere", &of_home), [None]);
+    assert_eq!(passwords("host=a port=1 password=own", &of_home), [some("own")]);
+    let file = file.to_str().unwrap();
+    assert_eq!(passwords("host=b", &[("PGPASSFILE", file)]), [some("second")]);
+    assert_eq!(passwords(&format!("host=b passfile={file}"), &[("PGPASSFILE", "/none")]), [some("second")]);
+}

@@ -1,0 +1,119 @@
+//! Connection strings, in both of libpq's forms, as names and values. No error of it holds a value: each may be a password.
+
+use super::TargetError;
+use percent_encoding::percent_decode_str;
+
+/// What a connection string says, in its order: a later value of a name wins.
+pub(super) type Pairs = Vec<(String, String)>;
+
+const SCHEMES: [&str; 2] = ["postgresql://", "postgres://"];
+
+/// Reads `postgresql://…` or `name=value name='value'`.
+pub(super) fn parse(text: &str) -> Result<Pairs, TargetError> {
+    if let Some(rest) = SCHEMES.iter().find_map(|scheme| text.strip_prefix(scheme)) {
+        return url(rest);
+    }
+    let is_scheme = |scheme: &str| {
+        scheme.bytes().all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, b'+' | b'-' | b'.'))
+    };
+    match text.split_once("://") {
+        Some((scheme, _)) if is_scheme(scheme) => {
+            Err(fault(format!("it begins with {scheme}://, not with postgresql://")))
+        }
+        _ => pairs(text),
+    }
+}
+
+fn fault(why: impl Into<String>) -> TargetError {
+    TargetError::Text { why: why.into() }
+}
+
+/// `user:password@host:port,host:port/database?name=value&name=value`
+fn url(rest: &str) -> Result<Pairs, TargetError> {
+    let (base, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (authority, database) = base.split_once('/').unwrap_or((base, ""));
+    let misplaced = |part: &str| part.split('=').next().is_some_and(|name| name.contains('@'));
+    if database.contains('@') || query.split('&').any(misplaced) {
+        return Err(fault("an '@' stands where none can be; in a password, write / as %2F and ? as %3F"));
+    }
+    let mut found = Pairs::new();
+    let mut add = |name: &str, value: &str| -> Result<(), TargetError> {
+        if !value.is_empty() {
+            found.push((name.to_owned(), decode(name, value)?));
+        }
+        Ok(())
+    };
+    let (login, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
+    let (user, password) = login.split_once(':').unwrap_or((login, ""));
+    add("user", user)?;
+    add("password", password)?;
+    add("dbname", database)?;
+    let (mut names, mut ports) = (Vec::new(), Vec::new());
+    for host in hosts.split(',') {
+        let (name, port) = host_and_port(host)?;
+        names.push(name);
+        ports.push(port);
+    }
+    for (name, values) in [("host", names), ("port", ports)] {
+        if values.iter().any(|value| !value.is_empty()) {
+            add(name, &values.join(","))?;
+        }
+    }
+    for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        found.push((name.to_owned(), decode("a parameter", value)?));
+    }
+    Ok(found)
+}
+
+fn host_and_port(host: &str) -> Result<(&str, &str), TargetError> {
+    let (name, port) = match host.strip_prefix('[') {
+        Some(address) => {
+            let (address, rest) =
+                address.split_once(']').ok_or_else(|| fault("an IPv6 address lacks its ']'"))?;
+            (address, rest.strip_prefix(':').unwrap_or(rest))
+        }
+        None => host.rsplit_once(':').unwrap_or((host, "")),
+    };
+    // What is no number may be a password in the wrong place.
+    if !port.bytes().all(|letter| letter.is_ascii_digit()) {
+        return Err(fault("what follows the ':' after a host is no port, a number from 1 to 65535"));
+    }
+    Ok((name, port))
+}
+
+fn decode(name: &str, value: &str) -> Result<String, TargetError> {
+    let decoded = percent_decode_str(value).decode_utf8();
+    decoded.map(Into::into).map_err(|_| fault(format!("{name} is not UTF-8, its %-escapes resolved")))
+}
+
+/// `name=value name='value'`, with `\` before a quote or a `\`.
+fn pairs(text: &str) -> Result<Pairs, TargetError> {
+    let mut found = Pairs::new();
+    let mut rest = text.trim_start();
+    while !rest.is_empty() {
+        let (name, after) = rest.split_once('=').ok_or_else(|| fault("a name has no '=' after it"))?;
+        let (value, after) = pair_value(after.trim_start())?;
+        found.push((name.trim_end().to_owned(), value));
+        rest = after.trim_start();
+    }
+    if found.is_empty() { Err(fault("it is empty")) } else { Ok(found) }
+}
+
+fn pair_value(text: &str) -> Result<(String, &str), TargetError> {
+    let (quoted, text) = match text.strip_prefix('\'') {
+        Some(text) => (true, text),
+        None => (false, text),
+    };
+    let mut value = String::new();
+    let mut letters = text.char_indices();
+    while let Some((at, letter)) = letters.next() {
+        match letter {
+            '\\' => value.extend(letters.next().map(|(_, letter)| letter)),
+            '\'' if quoted => return Ok((value, &text[at + 1..])),
+            letter if !quoted && letter.is_whitespace() => return Ok((value, &text[at..])),
+            letter => value.push(letter),
+        }
+    }
+    if quoted { Err(fault("a value in quotes has no end")) } else { Ok((value, "")) }
+}

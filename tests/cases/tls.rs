@@ -1,0 +1,190 @@
+//! TLS in libpq's modes, with a real server that shows right and wrong certificates.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use crate::support::cluster::Database;
+use crate::support::program::{Ended, Workplace};
+use crate::support::tell;
+use crate::support::tls::{HOST, TlsCluster};
+
+/// Notes for each run whether its session is encrypted.
+const WITNESS: &str = "create table witness (ssl boolean, name text);
+    create function note() returns trigger language plpgsql as $$ begin
+        insert into witness select ssl, client_dn from pg_stat_ssl where pid = pg_backend_pid();
+        return new;
+    end $$;
+    create trigger note before insert on kill_load_run for each row execute function note()";
+
+/// A database with tables, and a witness of who writes.
+fn prepare<'c>(tls: &'c TlsCluster, work: &Workplace) -> Database<'c> {
+    let database = tls.cluster.database("tls");
+    work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
+    database.client().batch_execute(WITNESS).expect("a trigger");
+    database
+}
+
+/// A load of nothing by TCP.
+fn load(work: &Workplace, database: &Database<'_>, tls: &TlsCluster, user: &str, parameters: &str) -> Ended {
+    let (port, name) = (tls.cluster.port(), database.name());
+    let url = format!("postgresql://{user}@{HOST}:{port}/{name}?hostaddr=127.0.0.1{parameters}");
+    tell(&url);
+    let home = work.path().display().to_string();
+    let program = work.program(&["load"]).env("DATABASE_URL", &url).env("HOME", &home);
+    program.env("DATABASE_CONNECTION_TIMEOUT", "5s").run()
+}
+
+/// What the witness saw since it was last asked: the session's encryption, and the name in the client's certificate.
+fn seen(database: &Database<'_>) -> (bool, Option<String>) {
+    let rows =
+        database.client().query("with gone as (delete from witness returning *) select * from gone", &[]);
+    match &rows.expect("rows")[..] {
+        [row] => (row.get(0), row.get(1)),
+        rows => panic!("{} rows", rows.len()),
+    }
+}
+
+#[test]
+fn modes_and_certificates() {
+    const PLAIN: Result<bool, &str> = Ok(false);
+    const CRYPT: Result<bool, &str> = Ok(true);
+    let work = Workplace::new();
+    let tls = TlsCluster::new(work.path());
+    let database = prepare(&tls, &work);
+    let ours = format!("&sslrootcert={}", tls.file("ours.crt"));
+    let alone = format!("&sslrootcert={}", tls.file("alone.crt"));
+    let past = format!("&sslrootcert={}", tls.file("alone-expired.crt"));
+    for (certificate, mode, root, expected) in [
+        ("right", "disable", "", PLAIN),
+        ("right", "allow", "", PLAIN),
+        ("right", "prefer", "", CRYPT),
+        ("right", "require", "", CRYPT),
+        ("right", "require", &*ours, CRYPT),
+        ("right", "verify-ca", &ours, CRYPT),
+        ("right", "verify-full", &ours, CRYPT),
+        ("right", "verify-full", "&sslrootcert=system", Err("signed by no authority of sslrootcert system")),
+        ("elsewhere", "prefer", &ours, CRYPT),
+        ("elsewhere", "require", &ours, CRYPT),
+        ("elsewhere", "verify-ca", &ours, CRYPT),
+        ("elsewhere", "verify-full", &ours, Err("not for the host \"kills.test\" (sslmode=verify-full)")),
+        ("expired", "prefer", &ours, CRYPT),
+        ("expired", "require", "", CRYPT),
+        ("expired", "require", &ours, Err("has expired (sslmode=require)")),
+        ("expired", "verify-full", &ours, Err("has expired (sslmode=verify-full)")),
+        ("early", "verify-ca", &ours, Err("not valid yet (sslmode=verify-ca)")),
+        ("foreign", "require", "", CRYPT),
+        ("foreign", "require", &ours, Err("(sslmode=require); put the certificate of the authority")),
+        ("foreign", "verify-ca", &ours, Err("signed by no authority of sslrootcert")),
+        ("alone", "require", "", CRYPT),
+        ("alone", "verify-full", &ours, Err("signed by no authority of sslrootcert")),
+        ("alone", "verify-full", &alone, CRYPT),
+        ("alone-expired", "verify-full", &past, Err("has expired")),
+    ] {
+        tell((certificate, mode));
+        tls.show(certificate);
+        let run = load(&work, &database, &tls, "aegis", &format!("&sslmode={mode}{root}"));
+        match expected {
+            Ok(encrypted) => {
+                run.expect(0);
+                assert_eq!(seen(&database), (encrypted, None), "{certificate} {mode} {root}");
+            }
+            Err(words) => drop(run.expect(4).says(&["can't be reached", words])),
+        }
+    }
+}
+
+#[test]
+fn a_server_that_wants_it_or_does_not_offer_it() {
+    let work = Workplace::new();
+    let tls = TlsCluster::new(work.path());
+    let database = prepare(&tls, &work);
+    for (user, mode, expected) in [
+        ("crypt", "disable", Err("use sslmode=require")),
+        ("crypt", "allow", Ok(true)),
+        ("crypt", "prefer", Ok(true)),
+        ("plain", "prefer", Ok(false)),
+        ("plain", "require", Err("pg_hba.conf")),
+        ("either", "allow", Ok(false)),
+    ] {
+        let run = load(&work, &database, &tls, user, &format!("&sslmode={mode}"));
+        match expected {
+            Ok(encrypted) => {
+                run.expect(0);
+                assert_eq!(seen(&database).0, encrypted, "{user} {mode}");
+            }
+            Err(words) => drop(run.expect(4).says(&[words])),
+        }
+    }
+    tls.hide();
+    load(&work, &database, &tls, "aegis", "&sslmode=prefer").expect(0);
+    assert!(!seen(&database).0);
+    load(&work, &database, &tls, "aegis", "&sslmode=require")
+        .expect(4)
+        .says(&["does not offer TLS", "ssl = on"]);
+    // A Unix socket is never encrypted, and needs not be.
+    let url = format!("{}&sslmode=require", database.url());
+    work.program(&["load"]).env("DATABASE_URL", &url).expect(0);
+}
+
+#[test]
+fn client_certificates() {
+    let work = Workplace::new();
+    let tls = TlsCluster::new(work.path());
+    let database = prepare(&tls, &work);
+    let pair = |certificate: &str, key: &str| {
+        let (certificate, key) = (tls.file(certificate), tls.file(key));
+        format!("&sslmode=require&sslcert={certificate}&sslkey={key}")
+    };
+    load(&work, &database, &tls, "witnessed", &pair("witnessed.crt", "witnessed.key")).expect(0);
+    assert_eq!(seen(&database), (true, Some("/CN=witnessed".to_owned())));
+    let open = work.path().join("open.key");
+    fs::copy(tls.file("witnessed.key"), &open).expect("a copy");
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o644)).expect("its mode");
+    work.write(
+        "locked.key",
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
+    );
+    fs::set_permissions(work.path().join("locked.key"), fs::Permissions::from_mode(0o600)).expect("its mode");
+    for (parameters, code, words) in [
+        ("&sslmode=require".to_owned(), 4, "name one whose common name is that by sslcert and sslkey"),
+        (pair("somebody.crt", "somebody.key"), 4, "its common name must be the user's name"),
+        (pair("stranger.crt", "stranger.key"), 4, "stranger.crt must be valid, and signed by an authority"),
+        (pair("witnessed.crt", "somebody.key"), 2, "can't be used together"),
+        (pair("witnessed.crt", "open.key"), 2, "chmod 600"),
+        (pair("witnessed.crt", "locked.key"), 2, "sslpassword is not supported"),
+        (pair("witnessed.crt", "none.key"), 2, "none.key"),
+        (pair("witnessed.crt", "ours.crt"), 2, "holds no private key"),
+        (pair("witnessed.key", "witnessed.key"), 2, "holds no certificate"),
+    ] {
+        load(&work, &database, &tls, "witnessed", &parameters).expect(code).says(&[words]);
+    }
+    // Those in the usual place are used unasked.
+    let folder = work.path().join(".postgresql");
+    fs::create_dir(&folder).expect("a folder");
+    for (file, name) in
+        [("witnessed.crt", "postgresql.crt"), ("witnessed.key", "postgresql.key"), ("ours.crt", "root.crt")]
+    {
+        fs::copy(tls.file(file), folder.join(name)).expect("a copy");
+    }
+    load(&work, &database, &tls, "witnessed", "&sslmode=verify-full").expect(0);
+    assert_eq!(seen(&database), (true, Some("/CN=witnessed".to_owned())));
+}
+
+#[test]
+fn passwords_by_tls() {
+    let work = Workplace::new();
+    let tls = TlsCluster::new(work.path());
+    let database = prepare(&tls, &work);
+    load(&work, &database, &tls, "secretive", "").expect(4).says(&["~/.pgpass"]);
+    load(&work, &database, &tls, "secretive", "&password=wrong").expect(4).says(&["refused the password"]);
+    load(&work, &database, &tls, "secretive", "&password=hunter2").expect(0);
+    load(&work, &database, &tls, "secretive", "&password=hunter2&channel_binding=require").expect(0);
+    let unbound = "&password=hunter2&channel_binding=require&sslmode=disable";
+    load(&work, &database, &tls, "secretive", unbound).expect(4).says(&["channel_binding=require"]);
+    work.write(".pgpass", format!("{HOST}:*:*:secretive:hunter2\n"));
+    let file = work.path().join(".pgpass");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).expect("its mode");
+    load(&work, &database, &tls, "secretive", "").expect(4).says(&["chmod 600"]);
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("its mode");
+    load(&work, &database, &tls, "secretive", "").expect(0);
+}
