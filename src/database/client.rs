@@ -65,7 +65,7 @@ impl Client {
             return Ok(Self { inner, pid: None });
         };
         let pid = row.get(0).and_then(|pid| pid.parse().ok());
-        inner.batch_execute(&(set("SET", &SETTINGS) + &set("SET", &SESSION_SETTINGS)))?;
+        inner.batch_execute(&format!("{}; {}", set("SET", &SETTINGS), set("SET", &SESSION_SETTINGS)))?;
         if let Err(error) = inner.batch_execute(CHECK_CLIENT) {
             log::debug!("the server can't watch for lost clients: {error}");
         }
@@ -107,7 +107,7 @@ impl Client {
         let is_pooled = self.pid.is_none();
         let mut inner = self.inner.transaction()?;
         if is_pooled {
-            inner.batch_execute(&(set("SET LOCAL", &SETTINGS) + FREE_NAMES))?;
+            inner.batch_execute(&format!("{}; {FREE_NAMES}", set("SET LOCAL", &SETTINGS)))?;
         }
         Ok(ClientTransaction { inner })
     }
@@ -199,7 +199,8 @@ fn typed<'v>(values: &Values<'v>) -> Vec<(&'v (dyn ToSql + Sync), Type)> {
 }
 
 fn set(command: &str, settings: &[(&str, &str)]) -> String {
-    settings.iter().map(|(name, value)| format!("{command} {name} = '{value}'; ")).collect()
+    let statement = |(name, value): &(&str, &str)| format!("{command} {name} = '{value}'");
+    settings.iter().map(statement).collect::<Vec<_>>().join("; ")
 }
 
 #[cfg(test)]

@@ -57,7 +57,7 @@ fn check(database: &Database<'_>, url: &str) {
     let other = each_backend(url, "show enable_seqscan; show jit; show idle_in_transaction_session_timeout");
     assert_eq!(other, vec![["on", "on", "0"]; 2], "nobody else has our settings");
     let left = each_backend(url, "select name from pg_prepared_statements");
-    assert!(left.iter().flatten().all(|name| name.is_empty()), "{left:?}");
+    assert!(left.iter().flatten().all(String::is_empty), "{left:?}");
     let sessions = "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()";
     let count: i64 = database.client().query_one(sessions, &[]).expect("a row").get(0);
     assert!(count <= i64::from(BACKENDS), "{count} backends");

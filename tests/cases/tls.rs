@@ -4,7 +4,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use crate::support::cluster::Database;
+use crate::support::dumps::small_event;
 use crate::support::program::{Ended, Workplace};
+use crate::support::proxy::{Fault, Phase, Proxy, Side, What};
 use crate::support::tell;
 use crate::support::tls::{HOST, TlsCluster};
 
@@ -88,7 +90,10 @@ fn modes_and_certificates() {
                 run.expect(0);
                 assert_eq!(seen(&database), (encrypted, None), "{certificate} {mode} {root}");
             }
-            Err(words) => drop(run.expect(4).says(&["can't be reached", words])),
+            Err(words) => {
+                let run = run.expect(4).says(&["can't be reached", words]);
+                assert!(!run.stderr.contains("again"), "time mends no certificate: {}", run.stderr);
+            }
         }
     }
 }
@@ -124,6 +129,49 @@ fn a_server_that_wants_it_or_does_not_offer_it() {
     // A Unix socket is never encrypted, and needs not be.
     let url = format!("{}&sslmode=require", database.url());
     work.program(&["load"]).env("DATABASE_URL", &url).expect(0);
+}
+
+/// What is cut is tried again, in the same mode: it is no fault of the certificate's.
+#[test]
+fn a_handshake_that_is_cut() {
+    let work = Workplace::new();
+    let tls = TlsCluster::new(work.path());
+    let database = prepare(&tls, &work);
+    for (bytes, what) in [(0, What::Reset), (1, What::Cut), (200, What::Reset), (600, What::Cut)] {
+        for mode in ["prefer", "verify-full"] {
+            tell((bytes, what, mode));
+            let proxy = Proxy::to(tls.cluster.port());
+            proxy.plan(Fault::new(Phase::Bytes(Side::Server, bytes), what));
+            let url = proxy.url(&database).replace("127.0.0.1", HOST);
+            let root = tls.file("ours.crt");
+            let url = format!("{url}?hostaddr=127.0.0.1&sslmode={mode}&sslrootcert={root}");
+            let program =
+                work.program(&["load"]).env("DATABASE_URL", &url).env("DATABASE_RETRY_BASE", "20ms");
+            program.expect(0).says(&["trying again"]);
+            assert_eq!(proxy.hits(), 1);
+            assert!(seen(&database).0);
+        }
+    }
+}
+
+/// The wish to cancel is as encrypted as the session.
+#[test]
+fn a_statement_that_stands_still_is_cancelled() {
+    let work = Workplace::new();
+    let tls = TlsCluster::new(work.path());
+    let database = prepare(&tls, &work);
+    let mut holder = database.client();
+    holder.batch_execute("begin; lock table kill_event").expect("a lock");
+    let (root, port) = (tls.file("ours.crt"), tls.cluster.port());
+    let url = format!(
+        "postgresql://crypt@{HOST}:{port}/{}?hostaddr=127.0.0.1&sslmode=verify-full&sslrootcert={root}",
+        database.name()
+    );
+    let program =
+        work.program(&["load", "--json"]).env("DATABASE_URL", &url).stdin(small_event(1).to_string());
+    let program = program.env("DATABASE_STALL_TIMEOUT", "1s").env("DATABASE_RETRY_ATTEMPTS", "2");
+    let run = program.env("DATABASE_RETRY_BASE", "20ms").expect(4);
+    run.says(&["it is cancelled", "a lock that backend"]);
 }
 
 #[test]

@@ -22,7 +22,7 @@ impl Advice {
     /// None where the error says it all.
     pub(in super::super) fn on(error: &postgres::Error, tls: &Tls, config: &Config) -> Option<Self> {
         let words = match (tls_fault(error), error.code()) {
-            (Some(fault), _) => tls_words(fault, tls, config),
+            (Some(fault), _) => Some(tls_words(fault, tls, config)),
             (None, Some(code)) => refused_words(code.code(), error, tls, config),
             (None, None) => own_words(error, tls),
         };
@@ -68,10 +68,10 @@ fn stays(fault: &rustls::Error) -> bool {
     }
 }
 
-fn tls_words(fault: &rustls::Error, tls: &Tls, config: &Config) -> Option<String> {
+fn tls_words(fault: &rustls::Error, tls: &Tls, config: &Config) -> String {
     let (mode, file) = (tls.mode.name(), file_of(tls.authorities.as_ref()).display());
     let host = host(config);
-    Some(match fault {
+    match fault {
         rustls::Error::InvalidCertificate(error) => match error {
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
                 format!("the server's certificate has expired (sslmode={mode}); have it renewed on {host}")
@@ -105,7 +105,7 @@ fn tls_words(fault: &rustls::Error, tls: &Tls, config: &Config) -> Option<String
             ),
         },
         _ => format!("TLS with {host} failed (sslmode={mode}); the server must speak TLS 1.2 or 1.3"),
-    })
+    }
 }
 
 fn refused_words(code: &str, error: &postgres::Error, tls: &Tls, config: &Config) -> Option<String> {

@@ -147,9 +147,9 @@ fn target(
     let base = base_config(parameters)?;
     let passwords = match (parameters.text("password"), parameters.text("passfile")) {
         (Some(_), _) => PasswordFile::default(),
-        (None, Some(file)) => PasswordFile::read(PathBuf::from(file), &mut warnings),
+        (None, Some(file)) => PasswordFile::read(Path::new(file), &mut warnings),
         (None, None) => match &home {
-            Some(home) => PasswordFile::read(home.join(".pgpass"), &mut warnings),
+            Some(home) => PasswordFile::read(&home.join(".pgpass"), &mut warnings),
             None => PasswordFile::default(),
         },
     };

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::Path;
 
 /// Whose password is looked for.
 #[derive(Debug, Clone, Copy)]
@@ -22,17 +22,17 @@ pub(super) struct PasswordFile {
 
 impl PasswordFile {
     /// Reads the file, if it is there; what is wrong with it is a warning, as it is for libpq.
-    pub(super) fn read(path: PathBuf, warnings: &mut Vec<String>) -> Self {
-        let path = path.display();
-        let text = fs::metadata(path.to_string()).and_then(|file| {
+    pub(super) fn read(path: &Path, warnings: &mut Vec<String>) -> Self {
+        let name = path.display();
+        let text = fs::metadata(path).and_then(|file| {
             if !file.is_file() {
-                warnings.push(format!("the password file {path} is no plain file, and is not read"));
+                warnings.push(format!("the password file {name} is no plain file, and is not read"));
             } else if file.permissions().mode() & 0o077 != 0 {
                 warnings.push(format!(
-                    "the password file {path} can be read by others, and is not used; mend it by: chmod 600 {path}"
+                    "the password file {name} can be read by others, and is not used; mend it by: chmod 600 {name}"
                 ));
             } else {
-                return fs::read_to_string(path.to_string());
+                return fs::read_to_string(path);
             }
             Ok(String::new())
         });
@@ -40,7 +40,7 @@ impl PasswordFile {
             Ok(text) => Self { text },
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Self::default(),
             Err(error) => {
-                warnings.push(format!("the password file {path} can't be read: {error}"));
+                warnings.push(format!("the password file {name} can't be read: {error}"));
                 Self::default()
             }
         }
@@ -112,14 +112,14 @@ mod tests {
         for (mode, used) in [(0o600, true), (0o400, true), (0o640, false), (0o604, false)] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             let mut warnings = Vec::new();
-            let file = PasswordFile::read(path.clone(), &mut warnings);
+            let file = PasswordFile::read(&path, &mut warnings);
             assert_eq!(file.password(login).is_some(), used, "{mode:o}");
             assert_eq!(warnings.iter().any(|warning| warning.contains("chmod 600")), !used, "{warnings:?}");
         }
         let mut warnings = Vec::new();
-        PasswordFile::read(folder.path().join("none"), &mut warnings);
+        PasswordFile::read(&folder.path().join("none"), &mut warnings);
         assert!(warnings.is_empty());
-        PasswordFile::read(folder.path().to_owned(), &mut warnings);
+        PasswordFile::read(folder.path(), &mut warnings);
         assert!(warnings[0].contains("no plain file"), "{warnings:?}");
     }
 }
