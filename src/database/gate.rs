@@ -27,8 +27,8 @@ struct State {
     failures: u32,
     /// When something last succeeded.
     success: Instant,
-    /// The cause that ends all waiting.
-    fatal: Option<Arc<DatabaseError>>,
+    /// A cause that time won't mend, and when it was seen: it ends the waiting of who found the database away before.
+    fatal: Option<(Instant, Arc<DatabaseError>)>,
     /// Why it was last found away.
     cause: Option<Arc<DatabaseError>>,
 }
@@ -72,7 +72,9 @@ impl Gate {
         loop {
             let (opened, left) = {
                 let state = self.lock();
-                if let Some(fatal) = &state.fatal {
+                if let (Some((seen, fatal)), Some(since)) = (&state.fatal, since)
+                    && *seen >= since
+                {
                     return Err(GateError::Fatal(Arc::clone(fatal)));
                 }
                 let since = since.or(state.closed.as_ref().map(|closed| closed.since));
@@ -140,7 +142,7 @@ impl Gate {
         let error = Arc::new(error);
         let mut state = self.lock();
         if error.class() == ErrorClass::Fatal {
-            state.fatal = Some(Arc::clone(&error));
+            state.fatal = Some((Instant::now(), Arc::clone(&error)));
             state.closed = None;
         }
         state.cause = Some(error);
