@@ -112,7 +112,7 @@ fn load(
     let log = RunLog::begin(&database.manager, &store_settings, id, &sources)?;
     // From here on a signal is a wish to stop with everything in order.
     let halt = Arc::new(Halt::default());
-    let listener = Listener::start(Arc::clone(&halt), settings.drain_timeout)?;
+    let _listener = Listener::start(Arc::clone(&halt), settings.drain_timeout)?;
     let patience = Patience::until_told(halt.given_up());
     let store = PostgresStore::new(database.manager.clone(), &store_settings, id, patience);
     let report = pipeline::run(
@@ -135,16 +135,18 @@ fn load(
     // A database that was waited for in vain gets one more moment, no more.
     let patience = match report.halted {
         Some(HaltReason::Failed(_) | HaltReason::Signal(_)) => Patience::at_most(END_MAX),
-        _ => Patience::endless(),
+        _ => Patience::until_told(halt.given_up()),
     };
     if let Err(error) = log.end(&database.manager, &end, &patience) {
         // The events are committed; only this run's row lacks its end.
         log::warn!("{}", in_full(&error));
     }
     observer.finish(has_succeeded(&report))?;
-    drop(listener);
     drop(store);
-    database.close()?;
+    if let Err(error) = database.close() {
+        // All is stored; the account of it is worth more than a server that did not stop.
+        log::warn!("{}", in_full(&error));
+    }
     Ok((report, figures))
 }
 

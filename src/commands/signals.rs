@@ -43,7 +43,7 @@ impl Listener {
 fn give_up_after(halt: Arc<Halt>, drain_timeout: Duration) {
     let wait = move || {
         thread::sleep(drain_timeout);
-        log::warn!("what was read can't be stored in time; the same command goes on from here");
+        log::warn!("the time to finish is over: what is not stored by now stays unfinished");
         halt.give_up();
     };
     if thread::Builder::new().name("drain".to_owned()).spawn(wait).is_err() {

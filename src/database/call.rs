@@ -78,7 +78,10 @@ impl Caller {
         loop {
             match patience.wait(&done, stall.due.saturating_sub(progress.idle())) {
                 Waited::Got((client, Ok(value))) => {
-                    session.put_back(client);
+                    // A cancel that was sent may come late, and is not to hit what is done next.
+                    if stall.step == Step::None {
+                        session.put_back(client);
+                    }
                     return Ok(value);
                 }
                 Waited::Got((_, Err(error))) => return Err(stall.explain(error)),

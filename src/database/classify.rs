@@ -42,7 +42,7 @@ fn classify_sqlstate(code: &str) -> ErrorClass {
         // the server's own files.
         "53100" | "53300" | "57P01" | "57P02" | "57P03" | "57P05" | "25006" | "58000" | "58030" => Away,
         // Serialization failure, deadlock; lock not available, object in use; idle in transaction; cancelled.
-        "40001" | "40P01" | "55P03" | "55006" | "25P03" | "57014" => Transient,
+        "40001" | "40P01" | "55P03" | "55006" | "25P03" | "25P04" | "57014" => Transient,
         // Raised by the user's own function.
         "P0001" => Data,
         _ => match code.get(..2).unwrap_or_default() {
@@ -168,7 +168,7 @@ mod tests {
             ErrorClass::Away,
         );
         check(
-            &["40001", "40P01", "55P03", "55006", "57014", "25P03", "53200", "53400"],
+            &["40001", "40P01", "55P03", "55006", "57014", "25P03", "25P04", "53200", "53400"],
             ErrorClass::Transient,
         );
         check(

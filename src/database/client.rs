@@ -26,6 +26,13 @@ const SETTINGS: [(&str, &str); 4] = [
 const SESSION_SETTINGS: [(&str, &str); 3] =
     [("tcp_keepalives_idle", "30"), ("tcp_keepalives_interval", "10"), ("tcp_keepalives_count", "3")];
 
+/// What was committed outlives a crash of the server, whatever the role or the database is set to.
+fn keep_commits(is_local: bool) -> String {
+    format!(
+        "SELECT set_config('synchronous_commit', 'on', {is_local}) WHERE current_setting('synchronous_commit') = 'off'"
+    )
+}
+
 /// A server before 14, or on a system that can't tell, has no such setting.
 const CHECK_CLIENT: &str = "SET client_connection_check_interval = '10s'";
 
@@ -65,7 +72,8 @@ impl Client {
             return Ok(Self { inner, pid: None });
         };
         let pid = row.get(0).and_then(|pid| pid.parse().ok());
-        inner.batch_execute(&format!("{}; {}", set("SET", &SETTINGS), set("SET", &SESSION_SETTINGS)))?;
+        let settings = set("SET", &SETTINGS) + &set("SET", &SESSION_SETTINGS) + &keep_commits(false);
+        inner.batch_execute(&settings)?;
         if let Err(error) = inner.batch_execute(CHECK_CLIENT) {
             log::debug!("the server can't watch for lost clients: {error}");
         }
@@ -107,7 +115,8 @@ impl Client {
         let is_pooled = self.pid.is_none();
         let mut inner = self.inner.transaction()?;
         if is_pooled {
-            inner.batch_execute(&format!("{}; {FREE_NAMES}", set("SET LOCAL", &SETTINGS)))?;
+            let settings = set("SET LOCAL", &SETTINGS) + &keep_commits(true);
+            inner.batch_execute(&format!("{settings}; {FREE_NAMES}"))?;
         }
         Ok(ClientTransaction { inner })
     }

@@ -8,6 +8,9 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+/// A trouble that was shorter is not told to be over.
+const BLINK_MAX: Duration = Duration::from_secs(1);
+
 /// Whether the database is there.
 #[derive(Debug)]
 pub(super) struct Gate {
@@ -21,6 +24,8 @@ pub(super) struct Gate {
 struct State {
     /// While it is away.
     closed: Option<Closed>,
+    /// Since when it has been found away, again and again, without any success.
+    trouble: Option<Instant>,
     /// When it was last found away.
     closed_last: Option<Instant>,
     /// How often in a row the database was found away. Each makes the next wait longer.
@@ -35,7 +40,6 @@ struct State {
 
 #[derive(Debug)]
 struct Closed {
-    since: Instant,
     /// Dropped when the gate opens, which wakes all who wait.
     _opening: Sender<()>,
     opened: Receiver<()>,
@@ -58,6 +62,7 @@ impl Gate {
         let (closings, closed) = bounded(1);
         let state = State {
             closed: None,
+            trouble: None,
             closed_last: None,
             failures: 0,
             success: Instant::now(),
@@ -77,7 +82,7 @@ impl Gate {
                 {
                     return Err(GateError::Fatal(Arc::clone(fatal)));
                 }
-                let since = since.or(state.closed.as_ref().map(|closed| closed.since));
+                let since = since.or(state.closed.as_ref().and(state.trouble));
                 let away = since.map_or(Duration::ZERO, |since| since.max(state.success).elapsed());
                 if away >= self.away_timeout {
                     return Err(GateError::AwayTooLong(away, state.cause.clone()));
@@ -96,7 +101,8 @@ impl Gate {
         let mut state = self.lock();
         if state.closed.is_none() {
             let (opening, opened) = bounded(0);
-            state.closed = Some(Closed { since: Instant::now(), _opening: opening, opened });
+            state.closed = Some(Closed { _opening: opening, opened });
+            state.trouble.get_or_insert_with(Instant::now);
             // The watchdog has one message at most to see; a second tells it nothing.
             let _ = self.closings.try_send(());
         }
@@ -115,6 +121,9 @@ impl Gate {
         state.failures = 0;
         state.success = Instant::now();
         state.closed = None;
+        if state.trouble.take().is_some_and(|since| since.elapsed() > BLINK_MAX) {
+            log::warn!("the database does as it is asked again");
+        }
     }
 
     /// Why the database was last found away.
@@ -126,15 +135,14 @@ impl Gate {
     /// None: it is open.
     pub(super) fn count_failure(&self) -> Option<(Duration, u32)> {
         let mut state = self.lock();
-        let away = state.closed.as_ref()?.since.elapsed();
+        let away = state.closed.as_ref().and(state.trouble)?.elapsed();
         state.failures = state.failures.saturating_add(1);
         Some((away, state.failures))
     }
 
-    /// Opens the gate, as the database answers, and says for how long it was closed. A next closing counts as the
-    /// same trouble, until something succeeds.
-    pub(super) fn open(&self) -> Option<Duration> {
-        self.lock().closed.take().map(|closed| closed.since.elapsed())
+    /// Opens the gate, as the database answers. A next closing counts as the same trouble, until something succeeds.
+    pub(super) fn open(&self) {
+        self.lock().closed = None;
     }
 
     /// Notes why a probe failed. What time won't mend ends all waiting.

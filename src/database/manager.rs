@@ -285,7 +285,7 @@ fn wait_for_database(
         let Err(error) = opener.open(&Patience::endless()) else { return Ok(()) };
         figures.connection_errors.inc();
         let wait_max = match (error.class(), error.sqlstate()) {
-            (ErrorClass::Away, Some(_)) => trouble.away_timeout,
+            (ErrorClass::Away | ErrorClass::Transient, Some(_)) => trouble.away_timeout,
             (ErrorClass::Away, None) => trouble.away_timeout.min(pool.connection_timeout),
             _ => return Err(error),
         };

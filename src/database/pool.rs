@@ -13,7 +13,7 @@ use crate::causes::in_full;
 use r2d2::{HandleError, ManageConnection, PooledConnection};
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The size of the pool and its waits; the default is that of the program's settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +63,8 @@ pub(super) struct Pool {
     gate: Arc<Gate>,
     figures: Figures,
     idle_timeout: Duration,
+    /// Connections that were last used before this are not relied on.
+    distrusted: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Pool {
@@ -78,7 +80,14 @@ impl Pool {
             .test_on_check_out(false)
             .error_handler(Box::new(connect_error.clone()))
             .build_unchecked(Manager { opener, gate: Arc::clone(&gate), connection_timeout });
-        Self { inner, connect_error, gate, figures, idle_timeout: settings.idle_timeout }
+        Self {
+            inner,
+            connect_error,
+            gate,
+            figures,
+            idle_timeout: settings.idle_timeout,
+            distrusted: Arc::default(),
+        }
     }
 
     /// A connection that was not broken when it was put back. While all are in use by others it waits for one of
@@ -89,12 +98,10 @@ impl Pool {
         loop {
             if let Ok(mut session) = self.inner.get_timeout(CHECKOUT_SLICE) {
                 // One that was cut while it lay idle goes back to the pool, which sees that it is broken.
-                if session.is_fit(self.gate.closed_last()) {
+                if self.is_fit(&mut session) {
                     return Ok(session);
                 }
-                continue;
-            }
-            if let Some(error) = self.connect_error.take() {
+            } else if let Some(error) = self.connect_error.take() {
                 return Err(error);
             }
             if patience.is_over() {
@@ -105,7 +112,24 @@ impl Pool {
 
     /// Whether there is an idle connection that answers.
     pub(super) fn has_fit_one(&self) -> bool {
-        self.inner.try_get().is_some_and(|mut session| session.is_fit(self.gate.closed_last()))
+        self.inner.try_get().is_some_and(|mut session| self.is_fit(&mut session))
+    }
+
+    /// Once one has not answered, none that was idle at that time is asked: each would cost its time again.
+    fn is_fit(&self, session: &mut Session) -> bool {
+        if session.is_broken() {
+            return false;
+        }
+        let mut distrusted = self.distrusted.lock().unwrap_or_else(PoisonError::into_inner);
+        if distrusted.is_some_and(|before| session.used() < before) {
+            drop(session.take());
+            return false;
+        }
+        let is_fit = session.is_fit(self.gate.closed_last());
+        if !is_fit {
+            *distrusted = Some(Instant::now());
+        }
+        is_fit
     }
 
     pub(super) fn state(&self) -> PoolState {
@@ -120,7 +144,7 @@ impl Pool {
         // The pool hands out the one that was used last, so that those are left which are the minimum.
         let idle: Vec<_> = (0..surplus).map_while(|_| self.inner.try_get()).collect();
         for mut session in idle {
-            if session.idle() >= self.idle_timeout {
+            if session.used().elapsed() >= self.idle_timeout {
                 drop(session.take());
             }
         }
@@ -193,8 +217,10 @@ impl ManageConnection for Manager {
     type Error = DatabaseError;
 
     fn connect(&self) -> Result<Session, DatabaseError> {
-        // The pool would try again and again, each time after twice the time, and come late when the database is back.
-        let _ = self.gate.wait(None, &Patience::at_most(self.connection_timeout));
+        // While the database is away the watchdog alone tries. The pool would do so again and again, and come late, after
+        // twice the time each time, when it is back.
+        let patience = Patience::at_most(self.connection_timeout);
+        self.gate.wait(None, &patience).map_err(|_| DatabaseError::GivenUp)?;
         self.opener.open(&Patience::endless())
     }
 
@@ -227,6 +253,10 @@ impl ConnectError {
 
 impl HandleError<DatabaseError> for ConnectError {
     fn handle_error(&self, error: DatabaseError) {
+        // Nothing was tried.
+        if matches!(error, DatabaseError::GivenUp) {
+            return;
+        }
         log::debug!("connecting failed: {}", in_full(&error));
         self.figures.connection_errors.inc();
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);

@@ -123,7 +123,7 @@ pub(super) fn last_run(client: &mut Client, schema: &str) -> Result<Option<Value
 fn bury_the_dead(schema: &str) -> String {
     format!(
         "UPDATE {schema}.kill_load_run AS run
-         SET status = 'failed', error = 'the run ended without a word: killed, or its machine went down',
+         SET status = 'failed', error = 'the run could not say how it ended: it was killed, or its machine or the database went down',
              finished = greatest(run.started, found.finished), lines = found.lines, events = found.events,
              inserted = found.inserted, updated = found.updated, duplicate = found.duplicate,
              rejected = found.rejected, segments = found.segments

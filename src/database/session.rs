@@ -139,7 +139,7 @@ pub(super) struct Session {
 const IDLE_TRUSTED: Duration = Duration::from_secs(5);
 
 /// How long that answer may take.
-const ANSWER_MAX: Duration = Duration::from_secs(5);
+const ANSWER_MAX: Duration = Duration::from_secs(2);
 
 impl Session {
     fn new(client: postgres::Client, connector: Connector) -> Result<Self, postgres::Error> {
@@ -167,9 +167,9 @@ impl Session {
         self.used = Instant::now();
     }
 
-    /// How long it has not been used.
-    pub(super) fn idle(&self) -> Duration {
-        self.used.elapsed()
+    /// When it was last used.
+    pub(super) fn used(&self) -> Instant {
+        self.used
     }
 
     /// Whether it can be relied on. `away` is when the database was last found away: what was used before then may

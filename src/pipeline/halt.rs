@@ -51,7 +51,13 @@ impl Halt {
         if current.is_none() || outranked {
             *current = Some(reason);
         }
+        let has_failed = matches!(*current, Some(HaltReason::Failed(_)));
+        drop(current);
         drop(lock(&self.alive).take());
+        if has_failed {
+            // Others may wait for the database, or for a lock, for minutes.
+            self.give_up();
+        }
     }
 
     /// A channel that is disconnected once the run is to stop.

@@ -142,6 +142,9 @@ impl Summary {
             }
             Status::Complete => "Complete: every event is in the database.",
             Status::Rejects => "All is loaded but the rejected events.",
+            Status::Interrupted if self.counts.unfinished() > 0 => {
+                "Interrupted: not all that was read is in the database; run the same command to go on."
+            }
             Status::Interrupted => {
                 "Interrupted: what was read is in the database; run the same command to go on."
             }

@@ -179,6 +179,46 @@ fn rejects_on_a_full_disk() {
 }
 
 #[test]
+fn a_full_disk_is_told_at_once_though_another_writer_waits() {
+    let database = Cluster::shared().database("waits");
+    let work = Workplace::new();
+    work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
+    let mut dump = generated(10, 87, 0.0);
+    dump.extend_from_slice(&b"no event\n".repeat(40_000));
+    work.write("dump.ndjson", &dump);
+    let mut client = database.client();
+    let mut lock = client.transaction().expect("a transaction");
+    lock.batch_execute("lock table kill_event in exclusive mode").expect("a lock");
+    // The first writer waits for the lock; the second has nothing but rejects.
+    let program = in_small_steps(&work, &database).segment_bytes(256 << 10).args(&["--rejects", "/dev/full"]);
+    let begun = Instant::now();
+    let ended = program.expect(1);
+    assert!(begun.elapsed() < Duration::from_secs(30), "a statement may stand still for a minute");
+    assert!(ended.summary().error().contains("No space left"), "{}", ended.stdout);
+    lock.rollback().expect("the lock is given back");
+    in_small_steps(&work, &database).expect(3);
+    assert_tables(&database, "americas", &expect(&dump, Nul::Reject).tables);
+}
+
+#[test]
+fn a_role_whose_commits_are_not_kept_is_overruled() {
+    let database = Cluster::shared().database("commits");
+    let work = Workplace::new();
+    let set = format!("alter database {} set synchronous_commit = off", database.name());
+    database.client().batch_execute(&set).expect("a setting");
+    work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
+    // A trigger sees what the loader's transactions are set to.
+    let trigger = "create table seen (value text);
+        create function see() returns trigger language plpgsql as
+          $$ begin insert into seen values (current_setting('synchronous_commit')); return null; end $$;
+        create trigger see after insert on kill_event for each statement execute function see()";
+    database.client().batch_execute(trigger).expect("a trigger");
+    work.load(&database, &[]).stdin(generated(5, 88, 0.0)).expect(0);
+    let seen = database.client().query("select distinct value from seen", &[]).expect("values");
+    assert_eq!(seen.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>(), ["on"]);
+}
+
+#[test]
 fn a_reject_file_that_ends_in_half_a_line_is_gone_on_from() {
     let work = Workplace::new();
     work.write("rejects.ndjson", "{\"source\":\"dump.ndj");
