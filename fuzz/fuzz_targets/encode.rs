@@ -15,6 +15,8 @@ mod support {
     pub(crate) mod samples;
 }
 
+use std::sync::LazyLock;
+
 use aegis_kills::kill::{Event, read_line};
 use aegis_kills::layout::{Encoder, Layout, Rows};
 use libfuzzer_sys::fuzz_target;
@@ -24,6 +26,9 @@ use support::agreement::{POLICIES, SERVER, check};
 use support::samples;
 
 const EVENTS_MAX: usize = 3;
+
+/// What every event is, but for its id, where the input does not say otherwise.
+static TEMPLATE: LazyLock<Value> = LazyLock::new(|| samples::lean_event(1));
 
 fuzz_target!(|data: &[u8]| {
     let Some((&choice, script)) = data.split_first() else { return };
@@ -43,7 +48,8 @@ fn events(script: &str) -> Vec<String> {
 }
 
 fn event(id: i64, script: &str) -> Value {
-    let mut event = samples::lean_event(id);
+    let mut event = TEMPLATE.clone();
+    event["EventId"] = id.into();
     for line in script.lines() {
         if let Some((pointer, text)) = line.split_once(' ')
             && let Ok(value) = serde_json::from_str(text)
