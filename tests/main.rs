@@ -3,6 +3,7 @@
 mod support;
 
 mod cases {
+    mod aegis;
     mod backends;
     mod bad_start;
     mod broken_input;

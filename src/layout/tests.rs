@@ -1,7 +1,7 @@
 //! The bytes of rows and the text of the DDL, to the letter, and which bytes belong to which event.
 
 use super::*;
-use crate::kill::{Event, Item, Player, Server};
+use crate::kill::{Event, Fault, Item, NulPolicy, Player, Server};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -15,9 +15,13 @@ fn item(kind: &str) -> Item<'_> {
     Item { kind: Some(kind.into()), ..Item::default() }
 }
 
+fn encode_into(rows: &mut Rows, layout: Layout, event: &Event<'_>) -> Result<(), Fault> {
+    Encoder::new(layout, Server::Asia, NulPolicy::Reject, Repeats::FirstCounts).encode(event, rows)
+}
+
 fn encoded(event: &Event<'_>) -> Rows {
     let mut rows = Rows::default();
-    Encoder::new(Server::Asia).encode(event, &mut rows);
+    encode_into(&mut rows, Layout::Archive, event).expect("it fits");
     rows
 }
 

@@ -17,7 +17,7 @@ mod tally;
 mod write;
 
 pub use halt::{Halt, HaltReason};
-pub use prepare::{Prepared, Preparer, Repeats};
+pub use prepare::{Prepared, Preparer};
 pub use rejects::{Reject, RejectFile, RejectFileError};
 pub use run::{PipelineSettings, RunReport, run};
 pub use segments::{Segments, SourceError};
