@@ -4,6 +4,7 @@ mod support;
 
 mod cases {
     mod aegis;
+    mod aegis_table;
     mod backends;
     mod bad_start;
     mod broken_input;

@@ -51,6 +51,11 @@ impl Layout {
         }
     }
 
+    /// Whether events of two servers that have the same id are kept apart.
+    pub fn tells_servers_apart(self) -> bool {
+        self.tables().iter().flat_map(|table| table.columns).any(|column| column.kind == ColumnType::Server)
+    }
+
     /// The statements that make what is missing of the types, tables and indexes in `schema`; they can be run again.
     pub fn ddl(self, schema: &str) -> String {
         ddl::statements(self, schema)

@@ -1,7 +1,6 @@
 //! Layout `aegis`: the table that the TypeScript Albion Aegis keeps through Prisma.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -9,66 +8,24 @@ use serde_json::{Value, json};
 
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::{generated, in_arrays, join, lines, small_event};
-use crate::support::oracle::{Expected, Layout, Nul, Tables, assert_same, expect, expect_in, read_aegis};
+use crate::support::oracle::{
+    Cell, Expected, Layout, Nul, Row, Tables, assert_same, expect, expect_in, read_aegis, read_tables,
+};
 use crate::support::program::{Ended, Program, Workplace, assert_tables};
 use crate::support::progress::{in_small_steps, segments};
 use crate::support::{eventually, hostile, samples};
 
-/// The table as Prisma writes it into a migration.
-const MADE_BY_PRISMA: &str = r#"
--- CreateTable
-CREATE TABLE "KillEvent" (
-    "EventId" BIGINT NOT NULL,
-    "TimeStamp" TIMESTAMP(3) NOT NULL,
-    "TotalVictimKillFame" INTEGER NOT NULL,
-    "battleAlbionId" BIGINT,
-    "killerId" VARCHAR(64) NOT NULL,
-    "killerName" VARCHAR(48) NOT NULL,
-    "killerGuild" VARCHAR(64),
-    "killerAlliance" VARCHAR(16),
-    "killerAvgIP" DOUBLE PRECISION NOT NULL,
-    "victimId" VARCHAR(64) NOT NULL,
-    "victimName" VARCHAR(48) NOT NULL,
-    "victimGuild" VARCHAR(64),
-    "victimAlliance" VARCHAR(16),
-    "victimAvgIP" DOUBLE PRECISION NOT NULL,
-    "killerEquipment" JSONB,
-    "victimEquipment" JSONB,
-    "ingestedAt" TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP,
-
-    CONSTRAINT "KillEvent_pkey" PRIMARY KEY ("EventId")
-);
-
--- CreateIndex
-CREATE INDEX "KillEvent_TimeStamp_idx" ON "KillEvent"("TimeStamp");
-
--- CreateIndex
-CREATE INDEX "KillEvent_battleAlbionId_idx" ON "KillEvent"("battleAlbionId");
-
--- CreateIndex
-CREATE INDEX "KillEvent_killerAlliance_idx" ON "KillEvent"("killerAlliance");
-
--- CreateIndex
-CREATE INDEX "KillEvent_victimAlliance_idx" ON "KillEvent"("victimAlliance");
-
--- CreateIndex
-CREATE INDEX "KillEvent_killerId_idx" ON "KillEvent"("killerId");
-
--- CreateIndex
-CREATE INDEX "KillEvent_victimId_idx" ON "KillEvent"("victimId");
-"#;
-
-fn load(work: &Workplace, database: &Database<'_>, args: &[&str]) -> Program {
+pub(super) fn load(work: &Workplace, database: &Database<'_>, args: &[&str]) -> Program {
     work.load(database, &["--layout", "aegis"]).args(args)
 }
 
 /// What a load with the default `--nul` comes to.
-fn expected(dump: &[u8]) -> Expected {
+pub(super) fn expected(dump: &[u8]) -> Expected {
     expect_in(Layout::Aegis, dump, Nul::Reject, &BTreeSet::new())
 }
 
 #[track_caller]
-fn assert_stored(database: &Database<'_>, expected: &Tables) {
+pub(super) fn assert_stored(database: &Database<'_>, expected: &Tables) {
     assert_same(expected, &read_aegis(&mut database.client(), "public"));
 }
 
@@ -88,7 +45,7 @@ fn assert_loaded(database: &Database<'_>, dump: &[u8], run: &Ended) {
 }
 
 /// The sample events but those, the fixtures have one, whose fame the table can't hold.
-fn fitting_events() -> Vec<u8> {
+pub(super) fn fitting_events() -> Vec<u8> {
     let events = samples::sample_events();
     join(&lines(&events).into_iter().filter(|line| expected(line).rejected.is_empty()).collect::<Vec<_>>())
 }
@@ -98,21 +55,6 @@ fn places(database: &Database<'_>) -> BTreeMap<i64, (String, String)> {
     let sql = r#"select "EventId", ctid::text || ' ' || xmin, "ingestedAt"::text from "KillEvent""#;
     let rows = database.client().query(sql, &[]).expect("rows");
     rows.iter().map(|row| (row.get(0), (row.get(1), row.get(2)))).collect()
-}
-
-/// Columns, constraints and indexes, to the letter, with the numbers that the catalog knows them by.
-fn catalog(database: &Database<'_>, table: &str) -> Vec<String> {
-    let sql =
-        "select concat_ws(' ', attnum, attname, format_type(atttypid, atttypmod), attnotnull, attcollation,
-                 pg_get_expr(adbin, adrelid))
-               from pg_attribute left join pg_attrdef on adrelid = attrelid and adnum = attnum
-               where attrelid = $1::text::regclass and attnum > 0
-               union all select concat_ws(' ', conname, pg_get_constraintdef(oid))
-               from pg_constraint where conrelid = $1::text::regclass
-               union all select pg_get_indexdef(indexrelid) from pg_index where indrelid = $1::text::regclass
-               order by 1";
-    let rows = database.client().query(sql, &[&table]).expect("a catalog");
-    rows.iter().map(|row| row.get(0)).collect()
 }
 
 #[test]
@@ -269,26 +211,6 @@ fn what_does_not_fit_a_column_is_rejected_with_its_place() {
     assert_tables(&database, "americas", &expect(&dump, Nul::Reject).tables);
 }
 
-#[test]
-fn what_a_narrower_table_refuses_is_narrowed_down() {
-    let database = Cluster::shared().database("aegis_narrow");
-    let narrower = MADE_BY_PRISMA.replace("\"victimName\" VARCHAR(48)", "\"victimName\" VARCHAR(9)");
-    database.client().batch_execute(&narrower).expect("a table");
-    let mut events: Vec<Value> = (1..=60).map(small_event).collect();
-    for event in events.iter_mut().filter(|event| event["EventId"].as_i64().is_some_and(|id| id % 13 != 0)) {
-        event["Victim"]["Name"] = json!("Retnark");
-    }
-    let dump = join(&events.iter().map(Value::to_string).collect::<Vec<_>>());
-    let work = Workplace::new();
-    let run = load(&work, &database, &[]).stdin(dump.clone()).expect(3);
-    let mut stored = expected(&dump).tables;
-    stored.aegis.retain(|id, _| id % 13 != 0);
-    assert_stored(&database, &stored);
-    let rejects = run.rejects();
-    assert_eq!(rejects.iter().map(|reject| reject.line()).collect::<Vec<_>>(), [13, 26, 39, 52]);
-    assert!(rejects.iter().all(|reject| reject.text("sqlstate") == Some("22001")));
-}
-
 /// An event whose versions differ; only every second one names its battle.
 fn version(id: i64, version: i64) -> String {
     let mut event = small_event(id);
@@ -305,9 +227,8 @@ fn updated(lines: &[String]) -> Tables {
     let mut tables = Tables::default();
     for line in lines {
         for (id, mut row) in expected(line.as_bytes()).tables.aegis {
-            let battle =
-                tables.aegis.get(&id).map(|old: &crate::support::oracle::Row| old["battleAlbionId"].clone());
-            if let (Some(battle), crate::support::oracle::Cell::Null) = (battle, &row["battleAlbionId"]) {
+            let battle = tables.aegis.get(&id).map(|old: &Row| old["battleAlbionId"].clone());
+            if let (Some(battle), Cell::Null) = (battle, &row["battleAlbionId"]) {
                 row.insert("battleAlbionId", battle);
             }
             tables.aegis.insert(id, row);
@@ -377,63 +298,6 @@ fn many_versions_in_one_segment_end_as_in_many() {
 }
 
 #[test]
-fn a_table_that_prisma_made_is_used_and_left_as_it_is() {
-    let work = Workplace::new();
-    let dump = fitting_events();
-    let ours = Cluster::shared().database("aegis_ours");
-    load(&work, &ours, &[]).stdin(dump.clone()).expect(0);
-    for more in [
-        "",
-        // What a later migration may add, or may not have made yet.
-        r#"alter table "KillEvent" add "note" text, add "seen" integer not null default 0"#,
-        r#"drop index "KillEvent_victimId_idx", "KillEvent_TimeStamp_idx""#,
-        r#"alter table "KillEvent" alter "killerName" type text, alter "killerGuild" type varchar(100)"#,
-    ] {
-        let database = Cluster::shared().database("aegis_prisma");
-        database.client().batch_execute(&format!("{MADE_BY_PRISMA};{more}")).expect("a table");
-        let before = catalog(&database, r#""KillEvent""#);
-        if more.is_empty() {
-            assert_eq!(before, catalog(&ours, r#""KillEvent""#), "our table is Prisma's");
-        }
-        load(&work, &database, &[]).stdin(dump.clone()).expect(0);
-        let printed = work.program(&["schema", "print", "--layout", "aegis"]).expect(0).stdout;
-        database.client().batch_execute(&printed).expect("it can be run again");
-        let apply = work.program(&["schema", "apply"]).env("KILLS_LAYOUT", "aegis");
-        apply.env("DATABASE_URL", &database.url()).expect(0);
-        assert_eq!(catalog(&database, r#""KillEvent""#), before, "{more}");
-        assert_stored(&database, &expected(&dump).tables);
-    }
-}
-
-#[test]
-fn tables_that_do_not_fit_are_refused() {
-    let work = Workplace::new();
-    for (sql, words) in [
-        (
-            r#"alter table "KillEvent" alter "TotalVictimKillFame" type bigint"#,
-            &["KillEvent.TotalVictimKillFame", "int4"][..],
-        ),
-        (
-            r#"alter table "KillEvent" alter "TimeStamp" type timestamptz"#,
-            &["KillEvent.TimeStamp", "timestamp"],
-        ),
-        (
-            r#"alter table "KillEvent" alter "killerGuild" set not null"#,
-            &["KillEvent.killerGuild", "NOT NULL"],
-        ),
-        (r#"alter table "KillEvent" drop constraint "KillEvent_pkey""#, &["KillEvent", "(EventId)"]),
-        (r#"alter table "KillEvent" add "server" text not null"#, &["KillEvent", "server"]),
-    ] {
-        let database = Cluster::shared().database("aegis_misfit");
-        database.client().batch_execute(&format!("{MADE_BY_PRISMA};{sql}")).expect("a table");
-        let before = catalog(&database, r#""KillEvent""#);
-        let program = work.program(&["load", "--layout", "aegis"]).env("DATABASE_URL", &database.url());
-        program.stdin(fitting_events()).expect(4).says(words);
-        assert_eq!(catalog(&database, r#""KillEvent""#), before);
-    }
-}
-
-#[test]
 fn both_layouts_in_one_schema_whatever_it_is_called() {
     let work = Workplace::new();
     let dump = fitting_events();
@@ -452,9 +316,21 @@ fn both_layouts_in_one_schema_whatever_it_is_called() {
         }
         let mut client = database.client();
         assert_same(&expected(&dump).tables, &read_aegis(&mut client, schema));
-        let archive = crate::support::oracle::read_tables(&mut client, schema, "americas");
+        let archive = read_tables(&mut client, schema, "americas");
         assert_same(&expect(&dump, Nul::Reject).tables, &archive);
     }
+}
+
+#[test]
+fn two_servers_in_one_schema_are_warned_of() {
+    let database = Cluster::shared().database("aegis_servers");
+    let work = Workplace::new();
+    let run = |args: &[&str]| load(&work, &database, args).stdin(version(1, 1) + "\n").expect(0);
+    assert_eq!(run(&["--server", "europe"]).stderr, "");
+    assert_eq!(run(&["--server", "europe"]).stderr, "");
+    assert_eq!(run(&["--server", "asia", "--schema", "asia"]).stderr, "");
+    let run = run(&["--server", "asia"]).says(&["europe", "asia", "collide", "--schema"]);
+    run.summary().check(&[("inserted", 0), ("duplicate", 1)]);
 }
 
 #[test]
@@ -498,13 +374,4 @@ fn killed_and_run_again() {
     let inserted: i64 = database.client().query_one(sum, &[]).expect("a sum").get(0);
     assert_eq!(u64::try_from(inserted), Ok(expected.loaded()), "nothing is there twice");
     program().expect(0).summary().check(&[("already_loaded", expected.events), ("inserted", 0)]);
-}
-
-#[test]
-fn the_documented_table_is_the_one_that_is_made() {
-    let page = format!("{}/docs/aegis.md", env!("CARGO_MANIFEST_DIR"));
-    let page = fs::read_to_string(page).expect("the page");
-    for name in expected(&fitting_events()).tables.aegis.values().flat_map(BTreeMap::keys) {
-        assert!(page.contains(name), "{name} is missing in docs/aegis.md");
-    }
 }

@@ -16,7 +16,6 @@ pub(crate) type Row = BTreeMap<&'static str, Cell>;
 
 /// The rows of one game server, by key.
 #[derive(Clone, Debug, Default, PartialEq)]
-#[expect(clippy::struct_field_names, reason = "they are the names of the tables")]
 pub(crate) struct Tables {
     /// By event id.
     pub(crate) kill_event: BTreeMap<i64, Row>,
