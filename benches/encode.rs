@@ -8,7 +8,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use aegis_kills::kill::{Event, NulPolicy, Server, read_line};
-use aegis_kills::layout::{Encoder, Rows};
+use aegis_kills::layout::{Encoder, Layout, Repeats, Rows};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 fn encode(criterion: &mut Criterion) {
@@ -17,11 +17,11 @@ fn encode(criterion: &mut Criterion) {
         group.throughput(Throughput::Bytes(dump.len() as u64));
         group.bench_function("parse and encode", |bencher| {
             bencher.iter(|| {
-                let (mut encoder, mut rows) = (Encoder::new(Server::Europe), Rows::default());
+                let (mut encoder, mut rows) = (encoder(), Rows::default());
                 let mut event = Event::default();
                 for line in dump.lines() {
                     let read = read_line(line, NulPolicy::Reject, &mut event, |found| {
-                        encoder.encode(found.event.expect("valid"), &mut rows);
+                        encoder.encode(found.event.expect("valid"), &mut rows).expect("it fits");
                     });
                     read.expect("JSON");
                 }
@@ -34,15 +34,19 @@ fn encode(criterion: &mut Criterion) {
         group.throughput(Throughput::Bytes(few.len() as u64));
         group.bench_function("encode", |bencher| {
             bencher.iter(|| {
-                let (mut encoder, mut rows) = (Encoder::new(Server::Europe), Rows::default());
+                let (mut encoder, mut rows) = (encoder(), Rows::default());
                 for event in &events {
-                    encoder.encode(event, &mut rows);
+                    encoder.encode(event, &mut rows).expect("it fits");
                 }
                 black_box(rows.byte_len())
             });
         });
         group.finish();
     }
+}
+
+fn encoder() -> Encoder {
+    Encoder::new(Layout::Archive, Server::Europe, NulPolicy::Reject, Repeats::FirstCounts)
 }
 
 fn parsed(dump: &str) -> Vec<Event<'_>> {

@@ -99,7 +99,7 @@ pub struct EventArgs {
     /// The game server: americas, europe or asia [env: ALBION_SERVER] [default: americas].
     #[arg(long, value_name = "NAME")]
     pub server: Option<String>,
-    /// The tables: archive [env: KILLS_LAYOUT] [default: archive].
+    /// The tables: archive or aegis [env: KILLS_LAYOUT] [default: archive].
     #[arg(long, value_name = "NAME")]
     pub layout: Option<String>,
     /// What becomes of \u0000 in a text: reject, strip or replace [env: KILLS_NUL] [default: reject].
@@ -189,7 +189,7 @@ pub enum SchemaAction {
 pub struct SchemaArgs {
     #[command(flatten)]
     pub(crate) database: DatabaseArgs,
-    /// The tables: archive [env: KILLS_LAYOUT] [default: archive].
+    /// The tables: archive or aegis [env: KILLS_LAYOUT] [default: archive].
     #[arg(long, value_name = "NAME")]
     pub layout: Option<String>,
 }

@@ -3,6 +3,8 @@
 mod support;
 
 mod cases {
+    mod aegis;
+    mod aegis_table;
     mod backends;
     mod bad_start;
     mod broken_input;
@@ -14,6 +16,7 @@ mod cases {
     mod faults_loader;
     mod faults_network;
     mod faults_server;
+    mod health;
     mod load_duplicates;
     mod load_embedded;
     mod load_forms;

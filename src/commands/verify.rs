@@ -8,7 +8,8 @@ use crate::cli::VerifyArgs;
 use crate::database::{DatabaseManager, present_ids};
 use crate::error::{CommandError, Ending};
 use crate::input::{Segmenter, spawn_reader};
-use crate::pipeline::{Prepared, Preparer, Repeats, Segments};
+use crate::layout::Repeats;
+use crate::pipeline::{Prepared, Preparer, Segments};
 use crate::settings::{Environment, EventSettings, VerifySettings};
 use anyhow::Context as _;
 use crossbeam_channel::{bounded, never};
@@ -61,8 +62,8 @@ fn compare(
     let (give_back, buffers) = bounded(1);
     give_back.send(Vec::new()).context("a channel that is held open here was closed")?;
     let segmenter = Segmenter::new(reader, settings.segment, buffers, never());
-    let EventSettings { server, nul, .. } = settings.event;
-    let preparer = Preparer { server, nul, repeats: Repeats::FirstCounts };
+    let EventSettings { server, layout, nul } = settings.event;
+    let preparer = Preparer { layout, server, nul, repeats: Repeats::FirstCounts };
     let mut whole = true;
     for read in Segments::new(segmenter, give_back.clone()) {
         match read {

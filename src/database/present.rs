@@ -25,6 +25,7 @@ pub fn present_ids(
 
 /// The statement that is given ids and returns those that are stored.
 pub(super) fn stored_query(layout: Layout, schema: &str, server: Server) -> String {
-    let (schema, table) = (quote_identifier(schema), layout.tables()[0].name);
-    format!("SELECT event_id FROM {schema}.{table} WHERE server = '{server}' AND event_id = ANY ($1)")
+    let table = &layout.tables()[0];
+    let target = table.in_schema(&quote_identifier(schema));
+    format!("SELECT {} FROM {target} WHERE {}", table.id_column(), table.of_events(server))
 }

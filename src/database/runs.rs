@@ -62,10 +62,20 @@ impl RunLog {
              VALUES ($1, 'running', $2, $3, $4, $5) ON CONFLICT (id) DO NOTHING"
         );
         let bury = bury_the_dead(&schema);
+        let others = (!settings.layout.tells_servers_apart()).then(|| other_servers(&schema));
         let (server, layout, sources) = (settings.server.name(), settings.layout.name(), sources.to_vec());
         manager.run("writing the run into the ledger", &Patience::endless(), move |client, progress| {
             client.execute(&insert, &[&id, &server, &layout, &sources, &env!("CARGO_PKG_VERSION")])?;
             progress.tick();
+            if let Some(others) = &others
+                && let Some(other) = client.query_opt(others, &[&layout, &server])?
+            {
+                log::warn!(
+                    "events of {} were loaded into this schema, and the ids of two servers collide in the layout \
+                     {layout}: events of {server} belong into another one, chosen by --schema",
+                    other.get::<_, &str>(0)
+                );
+            }
             match client.execute(&bury, &[&id]) {
                 Ok(0) => {}
                 Ok(dead) => log::warn!("{dead} earlier run(s) ended without a word; the ledger now says so"),
@@ -115,6 +125,11 @@ pub(super) fn last_run(client: &mut Client, schema: &str) -> Result<Option<Value
     let sql = format!("SELECT to_jsonb(run)::text FROM {table} AS run ORDER BY started DESC LIMIT 1");
     let row = client.query_opt(&sql, &[])?;
     Ok(row.and_then(|row| serde_json::from_str(row.get(0)).ok()))
+}
+
+/// Another server that something was loaded for in the same layout.
+fn other_servers(schema: &str) -> String {
+    format!("SELECT server FROM {schema}.kill_load_segment WHERE layout = $1 AND server <> $2 LIMIT 1")
 }
 
 /// Completes the rows of runs that have no session any more, by what their segments say.

@@ -10,7 +10,7 @@ use super::manager::DatabaseManager;
 use super::patience::Patience;
 use super::store::StoreError;
 use crate::causes::in_full;
-use crate::layout::{Column, Layout, Table, quote_identifier};
+use crate::layout::{Column, Keeper, Layout, Table, quote_identifier};
 use postgres::Error;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -101,7 +101,7 @@ fn apply(client: &mut Client, layout: Layout, schema: &str) -> Result<bool, Stor
     Ok(true)
 }
 
-/// The names of tables and indexes that are not there.
+/// The names of tables that are not there, and of indexes that are not there and are to be made.
 fn missing(
     client: &mut impl GenericClient,
     layout: Layout,
@@ -111,10 +111,13 @@ fn missing(
         "SELECT relname::text FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = $1";
     let rows = client.query(sql, &[&schema])?;
     let found: BTreeSet<String> = rows.iter().map(|row| row.get(0)).collect();
+    let ours = |table: &&Table| table.keeper == Keeper::Us;
+    let indexes = layout.tables().iter().filter(ours).flat_map(|table| table.indexes);
     let wanted = layout
         .tables()
         .iter()
-        .flat_map(|table| std::iter::once(table.name).chain(table.indexes.iter().map(|index| index.name)))
+        .map(|table| table.name)
+        .chain(indexes.map(|index| index.name))
         .chain(["kill_load_run", "kill_load_segment"]);
     Ok(wanted.filter(|name| !found.contains(*name)).collect())
 }

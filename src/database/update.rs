@@ -6,7 +6,7 @@ use super::classify::DatabaseError;
 use super::transaction::Transaction;
 use super::write::column_list;
 use crate::kill::Server;
-use crate::layout::{Layout, Rows, quote_identifier};
+use crate::layout::{Layout, Rows, Table, quote_identifier};
 use std::collections::BTreeSet;
 
 /// What is done with an event that is stored already.
@@ -29,6 +29,8 @@ pub(super) struct Updater {
 struct TableUpdate {
     stage: String,
     copy: String,
+    /// Where there are columns that keep what is known.
+    keep: Option<String>,
     differing: String,
     /// For the first table an UPDATE, which leaves what the database filled in; for the others a DELETE, as
     /// an event may have more or fewer rows than before.
@@ -40,39 +42,15 @@ struct TableUpdate {
 impl Updater {
     pub(super) fn new(layout: Layout, schema: &str, server: Server) -> Self {
         let schema = quote_identifier(schema);
-        let tables = layout.tables().iter().enumerate().map(|(number, table)| {
-            let (target, columns) = (format!("{schema}.{}", table.name), column_list(table));
-            let stage = format!("aegis_kills_update_{number}");
-            let stored = format!("SELECT {columns} FROM {target} WHERE server = '{server}' AND event_id = ANY ($1)");
-            let staged = format!("SELECT {columns} FROM pg_temp.{stage}");
-            let first = number == 0;
-            TableUpdate {
-                stage: format!("CREATE TEMP TABLE {stage} ON COMMIT DROP AS SELECT {columns} FROM {target} WITH NO DATA"),
-                copy: format!("COPY pg_temp.{stage} ({columns}) FROM STDIN BINARY"),
-                differing: format!(
-                    "SELECT event_id FROM ({staged} EXCEPT {stored}) AS ours
-                     UNION SELECT event_id FROM ({stored} EXCEPT {staged}) AS theirs"
-                ),
-                rewrite: if first {
-                    format!(
-                        "UPDATE {target} AS target SET ({columns}) = (SELECT {columns} FROM pg_temp.{stage} AS staged
-                           WHERE staged.event_id = target.event_id)
-                         WHERE server = '{server}' AND event_id = ANY ($1)"
-                    )
-                } else {
-                    format!("DELETE FROM {target} WHERE server = '{server}' AND event_id = ANY ($1)")
-                },
-                insert: (!first)
-                    .then(|| format!("INSERT INTO {target} ({columns}) {staged} WHERE event_id = ANY ($1)")),
-                drop_stage: format!("DROP TABLE pg_temp.{stage}"),
-            }
-        });
-        let event = layout.tables()[0].name;
+        let tables = layout.tables().iter().enumerate();
+        let event = &layout.tables()[0];
         Self {
-            tables: tables.collect(),
+            tables: tables.map(|(number, table)| TableUpdate::new(number, table, &schema, server)).collect(),
             lock: format!(
-                "SELECT FROM {schema}.{event} WHERE server = '{server}' AND event_id = ANY ($1)
-                 ORDER BY event_id FOR UPDATE"
+                "SELECT FROM {} WHERE {} ORDER BY {} FOR UPDATE",
+                event.in_schema(&schema),
+                event.of_events(server),
+                event.id_column()
             ),
         }
     }
@@ -94,6 +72,9 @@ impl Updater {
         for (number, table) in self.tables.iter().enumerate() {
             transaction.batch_execute(&table.stage)?;
             transaction.copy(&table.copy, rows, number, events)?;
+            if let Some(keep) = &table.keep {
+                transaction.execute(keep, &[&ids])?;
+            }
             let found = transaction.query(&table.differing, &[&ids])?;
             differing.extend(found.iter().map(|row| row.get::<_, i64>(0)));
         }
@@ -109,4 +90,57 @@ impl Updater {
         }
         Ok(differing.len() as u64)
     }
+}
+
+impl TableUpdate {
+    /// The statements for the table that is the layout's `number`th; `schema` is quoted.
+    fn new(number: usize, table: &Table, schema: &str, server: Server) -> Self {
+        let (target, columns, id) = (table.in_schema(schema), column_list(table), table.id_column());
+        let of_events = table.of_events(server);
+        let stage = format!("pg_temp.aegis_kills_update_{number}");
+        let stored = format!("SELECT {columns} FROM {target} WHERE {of_events}");
+        let staged = format!("SELECT {columns} FROM {stage}");
+        let first = number == 0;
+        Self {
+            stage: format!(
+                "CREATE TEMP TABLE aegis_kills_update_{number} ON COMMIT DROP AS SELECT {columns} FROM {target} WITH NO DATA"
+            ),
+            copy: format!("COPY {stage} ({columns}) FROM STDIN BINARY"),
+            keep: keep(table, &stage, &stored),
+            differing: format!(
+                "SELECT {id} FROM ({staged} EXCEPT {stored}) AS ours
+                 UNION SELECT {id} FROM ({stored} EXCEPT {staged}) AS theirs"
+            ),
+            rewrite: if first {
+                format!(
+                    "UPDATE {target} AS target SET ({columns}) = (SELECT {columns} FROM {stage} AS staged
+                       WHERE staged.{id} = target.{id})
+                     WHERE {of_events}"
+                )
+            } else {
+                format!("DELETE FROM {target} WHERE {of_events}")
+            },
+            insert: (!first)
+                .then(|| format!("INSERT INTO {target} ({columns}) {staged} WHERE {id} = ANY ($1)")),
+            drop_stage: format!("DROP TABLE {stage}"),
+        }
+    }
+}
+
+/// Puts into the staged rows what the stored ones know and they do not, so that all that follows takes it as theirs.
+fn keep(table: &Table, stage: &str, stored: &str) -> Option<String> {
+    let lasting = table.columns.iter().filter(|column| column.lasting);
+    let names: Vec<String> = lasting.map(|column| quote_identifier(column.name)).collect();
+    if names.is_empty() {
+        return None;
+    }
+    let known: Vec<String> =
+        names.iter().map(|name| format!("{name} = coalesce(staged.{name}, stored.{name})")).collect();
+    let missing: Vec<String> = names.iter().map(|name| format!("staged.{name} IS NULL")).collect();
+    let id = table.id_column();
+    Some(format!(
+        "UPDATE {stage} AS staged SET {} FROM ({stored}) AS stored WHERE staged.{id} = stored.{id} AND ({})",
+        known.join(", "),
+        missing.join(" OR ")
+    ))
 }

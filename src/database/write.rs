@@ -91,29 +91,28 @@ impl Writer {
         let schema = quote_identifier(schema);
         let tables = layout.tables();
         let event = &tables[0];
-        let columns = column_list(event);
-        let name = event.name;
+        let (target, columns, id) = (event.in_schema(&schema), column_list(event), event.id_column());
         Self {
             ledger,
             updater,
             stored,
             stage: format!(
-                "CREATE TEMP TABLE aegis_kills_stage ON COMMIT DROP AS SELECT {columns} FROM {schema}.{name} WITH NO DATA"
+                "CREATE TEMP TABLE aegis_kills_stage ON COMMIT DROP AS SELECT {columns} FROM {target} WITH NO DATA"
             ),
             copy_stage: format!("COPY {STAGE} ({columns}) FROM STDIN BINARY"),
             merge: format!(
-                "INSERT INTO {schema}.{name} ({columns}) SELECT {columns} FROM {STAGE} ORDER BY event_id
-                 ON CONFLICT ({}) DO NOTHING RETURNING event_id",
-                event.key.join(", ")
+                "INSERT INTO {target} ({columns}) SELECT {columns} FROM {STAGE} ORDER BY {id}
+                 ON CONFLICT ({}) DO NOTHING RETURNING {id}",
+                quoted(event.key)
             ),
             tables: tables
                 .iter()
-                .map(|table| TableStatements {
-                    copy: format!("COPY {schema}.{} ({}) FROM STDIN BINARY", table.name, column_list(table)),
-                    delete: format!(
-                        "DELETE FROM {schema}.{} WHERE server = '{server}' AND event_id = ANY ($1)",
-                        table.name
-                    ),
+                .map(|table| {
+                    let target = table.in_schema(&schema);
+                    TableStatements {
+                        copy: format!("COPY {target} ({}) FROM STDIN BINARY", column_list(table)),
+                        delete: format!("DELETE FROM {target} WHERE {}", table.of_events(server)),
+                    }
                 })
                 .collect(),
         }
@@ -261,5 +260,9 @@ impl Writer {
 }
 
 pub(super) fn column_list(table: &Table) -> String {
-    table.columns.iter().map(|column| quote_identifier(column.name)).collect::<Vec<_>>().join(", ")
+    quoted(&table.columns.iter().map(|column| column.name).collect::<Vec<_>>())
+}
+
+fn quoted(names: &[&str]) -> String {
+    names.iter().map(|name| quote_identifier(name)).collect::<Vec<_>>().join(", ")
 }

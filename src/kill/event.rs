@@ -78,6 +78,8 @@ pub struct Player<'a> {
     pub healing_done: Option<f64>,
     /// `Equipment`, by [`EQUIPMENT_SLOTS`].
     pub equipment: [Option<Item<'a>>; EQUIPMENT_SLOTS.len()],
+    /// The object `Equipment` as it came; what is not kept of it by slot may hold a `\u0000`.
+    pub equipment_text: Option<&'a str>,
 }
 
 /// An item in a slot.

@@ -42,13 +42,13 @@ impl Fault {
 
     /// The text is JSON, but a value does not fit.
     #[cold]
-    pub(super) fn value(reason: impl Into<String>) -> Self {
+    pub(crate) fn value(reason: impl Into<String>) -> Self {
         Self(Box::new(Inner { kind: Kind::Value, field: String::new(), reason: reason.into() }))
     }
 
     /// The same fault, seen from the object that holds `name`.
     #[cold]
-    pub(super) fn within(mut self, name: &str) -> Self {
+    pub(crate) fn within(mut self, name: &str) -> Self {
         if self.0.kind == Kind::Value {
             let joint = if self.0.field.is_empty() || self.0.field.starts_with('[') { "" } else { "." };
             self.0.field = format!("{name}{joint}{}", self.0.field);

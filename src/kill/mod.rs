@@ -19,6 +19,7 @@ pub use event::{EQUIPMENT_SLOTS, Event, Item, Player};
 pub use fault::Fault;
 pub use line::{Line, read_line};
 pub use text::NulPolicy;
+pub(crate) use text::without_nul;
 
 use std::fmt;
 use std::str::FromStr;

@@ -178,12 +178,14 @@ fn player_field<'a>(cursor: &mut Cursor<'a>, key: &str, player: &mut Player<'a>)
 
 fn equipment<'a>(cursor: &mut Cursor<'a>, player: &mut Player<'a>) -> Parsed<()> {
     player.equipment = Default::default();
+    player.equipment_text = None;
     if cursor.null()? {
         return Ok(());
     }
     if cursor.peek() != Some(b'{') {
         return Err(cursor.other_type("an object of slots"));
     }
+    let start = cursor.at();
     cursor.object(|cursor, key| {
         match EQUIPMENT_SLOTS.iter().position(|slot| *slot == key) {
             Some(slot) => {
@@ -193,7 +195,9 @@ fn equipment<'a>(cursor: &mut Cursor<'a>, player: &mut Player<'a>) -> Parsed<()>
             None => cursor.skip()?,
         }
         Ok(())
-    })
+    })?;
+    player.equipment_text = Some(cursor.text_since(start));
+    Ok(())
 }
 
 fn inventory<'a>(cursor: &mut Cursor<'a>, loot: &mut Vec<(i16, Item<'a>)>) -> Parsed<()> {

@@ -128,7 +128,7 @@ pub(super) fn unescape(line: &str, inside: Range<usize>, nul: NulPolicy) -> Resu
 }
 
 /// A JSON value as text that `jsonb` takes: `raw` itself unless a string in it holds `\u0000`.
-pub(super) fn without_nul(raw: &str, nul: NulPolicy) -> Result<Cow<'_, str>, Fault> {
+pub(crate) fn without_nul(raw: &str, nul: NulPolicy) -> Result<Cow<'_, str>, Fault> {
     const ESCAPE: &str = "\\u0000";
     if !raw.contains(ESCAPE) {
         return Ok(Cow::Borrowed(raw));

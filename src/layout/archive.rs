@@ -6,7 +6,7 @@ use super::rows::Rows;
 use super::table::ColumnType::{
     Bool, Float8, Id, Int2, Int4, Int8, Jsonb, Role, Server as ServerName, Text, Timestamptz,
 };
-use super::table::{Column, Index, Table, needed, optional};
+use super::table::{Column, Index, Keeper, Table, needed, optional};
 use crate::kill::{Event, Item, Player, Server};
 
 const EVENT: usize = 0;
@@ -23,6 +23,7 @@ pub(super) static TABLES: [Table; 3] = [
         name: "kill_event",
         columns: &EVENT_COLUMNS,
         defaulted: &[("loaded_at", "timestamptz NOT NULL DEFAULT now()")],
+        id: "event_id",
         key: &["server", "event_id"],
         indexes: &[
             // The newest kills of a server; with the fame in it, the top fame since a time as well.
@@ -33,11 +34,13 @@ pub(super) static TABLES: [Table; 3] = [
             // The kills of a battle.
             Index { name: "kill_event_battle", definition: "(battle_id)" },
         ],
+        keeper: Keeper::Us,
     },
     Table {
         name: "kill_player",
         columns: &PLAYER_COLUMNS,
         defaulted: &[],
+        id: "event_id",
         key: &["server", "event_id", "player_id"],
         indexes: &[
             // A guild's kills. One row an event has this role, so that the index is a fifth of what it would be.
@@ -46,13 +49,16 @@ pub(super) static TABLES: [Table; 3] = [
                 definition: "(guild_id, event_id) WHERE role = 'killer'",
             },
         ],
+        keeper: Keeper::Us,
     },
     Table {
         name: "kill_loot",
         columns: &LOOT_COLUMNS,
         defaulted: &[],
+        id: "event_id",
         key: &["server", "event_id", "slot"],
         indexes: &[],
+        keeper: Keeper::Us,
     },
 ];
 
@@ -127,7 +133,7 @@ static LOOT_COLUMNS: [Column; 7] = [
 
 /// Turns events into rows; it keeps its working space from event to event.
 #[derive(Debug)]
-pub struct Encoder {
+pub(super) struct Encoder {
     server: Server,
     records: Vec<Record>,
 }
@@ -163,12 +169,12 @@ impl Record {
 
 impl Encoder {
     /// An encoder for events of one game server.
-    pub fn new(server: Server) -> Self {
+    pub(super) fn new(server: Server) -> Self {
         Self { server, records: Vec::new() }
     }
 
     /// Appends the rows of an event.
-    pub fn encode(&mut self, event: &Event<'_>, rows: &mut Rows) {
+    pub(super) fn encode(&mut self, event: &Event<'_>, rows: &mut Rows) {
         self.event_row(event, rows.table(EVENT));
         self.player_rows(event, rows.table(PLAYER));
         self.loot_rows(event, rows.table(LOOT));

@@ -71,6 +71,19 @@ impl<'o> Row<'o> {
         self.int8(microseconds_since_1970 - POSTGRES_EPOCH_US);
     }
 
+    pub(super) fn float8(&mut self, value: f64) {
+        self.field(&value.to_be_bytes());
+    }
+
+    pub(super) fn int4(&mut self, value: i32) {
+        self.field(&value.to_be_bytes());
+    }
+
+    /// `timestamp` is sent as `timestamptz` is.
+    pub(super) fn timestamp_ms(&mut self, microseconds_since_1970: i64) {
+        self.timestamptz(microseconds_since_1970.div_euclid(1000) * 1000);
+    }
+
     pub(super) fn optional_text(&mut self, value: Option<&str>) {
         match value {
             Some(value) => self.text(value),
@@ -87,7 +100,7 @@ impl<'o> Row<'o> {
 
     pub(super) fn optional_int4(&mut self, value: Option<i32>) {
         match value {
-            Some(value) => self.field(&value.to_be_bytes()),
+            Some(value) => self.int4(value),
             None => self.null(),
         }
     }
@@ -101,7 +114,7 @@ impl<'o> Row<'o> {
 
     pub(super) fn optional_float8(&mut self, value: Option<f64>) {
         match value {
-            Some(value) => self.field(&value.to_be_bytes()),
+            Some(value) => self.float8(value),
             None => self.null(),
         }
     }

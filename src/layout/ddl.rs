@@ -1,7 +1,7 @@
 //! The DDL of a layout, written from its tables' descriptions.
 
 use super::Layout;
-use super::table::{Column, ColumnType, Table};
+use super::table::{Column, ColumnType, Index, Keeper, Table};
 use crate::kill::Server;
 use std::fmt::Write as _;
 
@@ -11,6 +11,12 @@ pub(super) const ROLES: [&str; 4] = ["killer", "victim", "participant", "group"]
 /// An identifier in the quotes that SQL wants, whatever it holds.
 pub fn quote_identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A name in the quotes that SQL wants, where it wants them; only the words of PostgreSQL itself are not looked for.
+pub(super) fn identifier(name: &str) -> String {
+    let plain = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+    if plain { name.to_owned() } else { quote_identifier(name) }
 }
 
 pub(super) fn statements(layout: Layout, schema: &str) -> String {
@@ -25,7 +31,10 @@ pub(super) fn statements(layout: Layout, schema: &str) -> String {
         create_enum(&mut sql, &schema, "kill_role", &ROLES);
     }
     for table in tables {
-        create_table(&mut sql, &schema, table);
+        match table.keeper {
+            Keeper::Us => create_missing(&mut sql, &schema, table),
+            Keeper::Others => create_whole(&mut sql, &schema, table),
+        }
     }
     sql
 }
@@ -33,10 +42,7 @@ pub(super) fn statements(layout: Layout, schema: &str) -> String {
 // Writing to a String can't fail, so that the results of write! are dropped.
 fn create_enum(sql: &mut String, schema: &str, name: &str, labels: &[&str]) {
     let labels = labels.join("', '");
-    let mut quotes = "$$".to_owned();
-    while schema.contains(&quotes) {
-        quotes.insert(1, '_');
-    }
+    let quotes = dollar_quotes(schema);
     let _ = write!(
         sql,
         "DO {quotes} BEGIN\n  CREATE TYPE {schema}.{name} AS ENUM ('{labels}');\n\
@@ -44,23 +50,51 @@ fn create_enum(sql: &mut String, schema: &str, name: &str, labels: &[&str]) {
     );
 }
 
-fn create_table(sql: &mut String, schema: &str, table: &Table) {
-    let _ = writeln!(sql, "CREATE TABLE IF NOT EXISTS {schema}.{} (", table.name);
+/// Quotes for a block that holds the schema's name.
+fn dollar_quotes(schema: &str) -> String {
+    let mut quotes = "$$".to_owned();
+    while schema.contains(&quotes) {
+        quotes.insert(1, '_');
+    }
+    quotes
+}
+
+/// What is there is left, what is missing of it is made.
+fn create_missing(sql: &mut String, schema: &str, table: &Table) {
+    let _ = writeln!(sql, "CREATE TABLE IF NOT EXISTS {};\n", definition(schema, table));
+    for index in table.indexes {
+        let _ = writeln!(sql, "CREATE INDEX IF NOT EXISTS {};\n", index_definition(schema, table, index));
+    }
+}
+
+/// The table is made with all its indexes, or left as it is.
+fn create_whole(sql: &mut String, schema: &str, table: &Table) {
+    let quotes = dollar_quotes(schema);
+    let regclass = table.in_schema(schema).replace('\'', "''");
+    let _ = writeln!(sql, "DO {quotes} BEGIN\nIF to_regclass('{regclass}') IS NULL THEN\n");
+    let _ = writeln!(sql, "CREATE TABLE {};\n", definition(schema, table));
+    for index in table.indexes {
+        let _ = writeln!(sql, "CREATE INDEX {};\n", index_definition(schema, table, index));
+    }
+    let _ = writeln!(sql, "END IF;\nEND {quotes};\n");
+}
+
+fn definition(schema: &str, table: &Table) -> String {
+    let mut sql = format!("{} (\n", table.in_schema(schema));
     for column in table.columns {
         let not_null = if column.needed { " NOT NULL" } else { "" };
-        let _ = writeln!(sql, "  {} {}{not_null},", column.name, column_type(schema, column));
+        let _ = writeln!(sql, "  {} {}{not_null},", identifier(column.name), column_type(schema, column));
     }
     for (name, definition) in table.defaulted {
-        let _ = writeln!(sql, "  {name} {definition},");
+        let _ = writeln!(sql, "  {} {definition},", identifier(name));
     }
-    let _ = writeln!(sql, "  PRIMARY KEY ({})\n);\n", table.key.join(", "));
-    for index in table.indexes {
-        let _ = writeln!(
-            sql,
-            "CREATE INDEX IF NOT EXISTS {}\n  ON {schema}.{} {};\n",
-            index.name, table.name, index.definition
-        );
-    }
+    let key: Vec<String> = table.key.iter().map(|column| identifier(column)).collect();
+    let _ = write!(sql, "  PRIMARY KEY ({})\n)", key.join(", "));
+    sql
+}
+
+fn index_definition(schema: &str, table: &Table, index: &Index) -> String {
+    format!("{}\n  ON {} {}", identifier(index.name), table.in_schema(schema), index.definition)
 }
 
 fn column_type(schema: &str, column: &Column) -> String {
@@ -69,12 +103,14 @@ fn column_type(schema: &str, column: &Column) -> String {
         ColumnType::Role => format!("{schema}.kill_role"),
         ColumnType::Id => "text COLLATE \"C\"".to_owned(),
         ColumnType::Text => "text".to_owned(),
+        ColumnType::Varchar(characters) => format!("varchar({characters})"),
         ColumnType::Int2 => "smallint".to_owned(),
         ColumnType::Int4 => "integer".to_owned(),
         ColumnType::Int8 => "bigint".to_owned(),
         ColumnType::Float8 => "double precision".to_owned(),
         ColumnType::Bool => "boolean".to_owned(),
         ColumnType::Timestamptz => "timestamptz".to_owned(),
+        ColumnType::TimestampMs => "timestamp(3)".to_owned(),
         ColumnType::Jsonb => "jsonb".to_owned(),
     }
 }

@@ -3,21 +3,23 @@
 //! Invariant: this module knows no connection. The description of a table here is the one source of its
 //! DDL, of the columns that COPY names and of the check that an existing table fits.
 //!
-//! A further layout is a file beside `archive`, and an arm in each `match` on [`Layout`].
+//! A further layout is a file beside `archive` and `aegis`, and an arm in each `match` on [`Layout`].
 
+mod aegis;
 mod archive;
 mod copy;
 mod ddl;
+mod encoder;
 mod rows;
 mod table;
 #[cfg(test)]
 mod tests;
 
-pub use archive::Encoder;
 pub use copy::{COPY_HEADER, COPY_TRAILER};
 pub use ddl::quote_identifier;
+pub use encoder::{Encoder, Repeats};
 pub use rows::{EncodedEvent, Rows, TABLES_MAX};
-pub use table::{Column, ColumnType, Index, Table};
+pub use table::{Column, ColumnType, Index, Keeper, Table};
 
 use std::fmt;
 use std::str::FromStr;
@@ -27,6 +29,8 @@ use std::str::FromStr;
 pub enum Layout {
     /// Events, their players and their loot in three tables, for queries of a kill board.
     Archive,
+    /// The one table that the TypeScript Albion Aegis keeps through Prisma.
+    Aegis,
 }
 
 impl Layout {
@@ -34,6 +38,7 @@ impl Layout {
     pub fn name(self) -> &'static str {
         match self {
             Layout::Archive => "archive",
+            Layout::Aegis => "aegis",
         }
     }
 
@@ -42,7 +47,13 @@ impl Layout {
     pub fn tables(self) -> &'static [Table] {
         match self {
             Layout::Archive => &archive::TABLES,
+            Layout::Aegis => &aegis::TABLES,
         }
+    }
+
+    /// Whether events of two servers that have the same id are kept apart.
+    pub fn tells_servers_apart(self) -> bool {
+        self.tables().iter().flat_map(|table| table.columns).any(|column| column.kind == ColumnType::Server)
     }
 
     /// The statements that make what is missing of the types, tables and indexes in `schema`; they can be run again.
@@ -63,7 +74,8 @@ impl FromStr for Layout {
     fn from_str(name: &str) -> Result<Self, Self::Err> {
         match name {
             "archive" => Ok(Layout::Archive),
-            _ => Err("archive is needed".to_owned()),
+            "aegis" => Ok(Layout::Aegis),
+            _ => Err("archive or aegis is needed".to_owned()),
         }
     }
 }

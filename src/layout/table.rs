@@ -1,5 +1,8 @@
 //! Tables, columns and indexes as data.
 
+use super::ddl::identifier;
+use crate::kill::Server;
+
 /// A table of a layout.
 #[derive(Debug, Clone, Copy)]
 pub struct Table {
@@ -9,10 +12,45 @@ pub struct Table {
     pub columns: &'static [Column],
     /// Columns that the database fills by a default: name and DDL.
     pub defaulted: &'static [(&'static str, &'static str)],
+    /// The column of the event's id.
+    pub id: &'static str,
     /// The columns of the primary key.
     pub key: &'static [&'static str],
     /// The secondary indexes.
     pub indexes: &'static [Index],
+    /// Who looks after it.
+    pub keeper: Keeper,
+}
+
+/// Who looks after a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keeper {
+    /// This program: what is missing is made, indexes too.
+    Us,
+    /// Another program as well: a table that is there is left as it is, without some of its indexes too.
+    Others,
+}
+
+impl Table {
+    /// Its name in a statement; `schema` is quoted already.
+    pub fn in_schema(&self, schema: &str) -> String {
+        format!("{schema}.{}", identifier(self.name))
+    }
+
+    /// The column of the event's id in a statement.
+    pub fn id_column(&self) -> String {
+        identifier(self.id)
+    }
+
+    /// The condition that picks the rows of a server's events whose ids are the statement's first parameter. Where
+    /// there is no column for the server, all rows are taken as its own.
+    pub fn of_events(&self, server: Server) -> String {
+        let of_ids = format!("{} = ANY ($1)", self.id_column());
+        match self.columns.iter().find(|column| column.kind == ColumnType::Server) {
+            Some(column) => format!("{} = '{server}' AND {of_ids}", identifier(column.name)),
+            None => of_ids,
+        }
+    }
 }
 
 /// A column that is written.
@@ -24,6 +62,8 @@ pub struct Column {
     pub kind: ColumnType,
     /// Whether it is never NULL.
     pub needed: bool,
+    /// Whether an update leaves what is known where the event says nothing.
+    pub lasting: bool,
 }
 
 /// A secondary index.
@@ -46,6 +86,8 @@ pub enum ColumnType {
     Id,
     /// Text for people.
     Text,
+    /// Text of so many characters at most.
+    Varchar(usize),
     /// 16 bits.
     Int2,
     /// 32 bits.
@@ -58,6 +100,8 @@ pub enum ColumnType {
     Bool,
     /// An instant, in microseconds.
     Timestamptz,
+    /// An instant in UTC, in milliseconds, whose column does not say that it is UTC.
+    TimestampMs,
     /// JSON.
     Jsonb,
 }
@@ -69,13 +113,14 @@ impl ColumnType {
             // An enum's binary form is its label, which text takes as well.
             ColumnType::Server => &["albion_server", "text", "varchar"],
             ColumnType::Role => &["kill_role", "text", "varchar"],
-            ColumnType::Id | ColumnType::Text => &["text", "varchar"],
+            ColumnType::Id | ColumnType::Text | ColumnType::Varchar(_) => &["text", "varchar"],
             ColumnType::Int2 => &["int2"],
             ColumnType::Int4 => &["int4"],
             ColumnType::Int8 => &["int8"],
             ColumnType::Float8 => &["float8"],
             ColumnType::Bool => &["bool"],
             ColumnType::Timestamptz => &["timestamptz"],
+            ColumnType::TimestampMs => &["timestamp"],
             ColumnType::Jsonb => &["jsonb"],
         }
     }
@@ -83,10 +128,15 @@ impl ColumnType {
 
 /// A column that may be NULL.
 pub(super) const fn optional(name: &'static str, kind: ColumnType) -> Column {
-    Column { name, kind, needed: false }
+    Column { name, kind, needed: false, lasting: false }
+}
+
+/// A column that may be NULL, and that an update does not make NULL.
+pub(super) const fn lasting(name: &'static str, kind: ColumnType) -> Column {
+    Column { name, kind, needed: false, lasting: true }
 }
 
 /// A column that is never NULL.
 pub(super) const fn needed(name: &'static str, kind: ColumnType) -> Column {
-    Column { name, kind, needed: true }
+    Column { name, kind, needed: true, lasting: false }
 }

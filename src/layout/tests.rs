@@ -1,7 +1,7 @@
 //! The bytes of rows and the text of the DDL, to the letter, and which bytes belong to which event.
 
 use super::*;
-use crate::kill::{Event, Item, Player, Server};
+use crate::kill::{Event, Fault, Item, NulPolicy, Player, Server};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -15,9 +15,13 @@ fn item(kind: &str) -> Item<'_> {
     Item { kind: Some(kind.into()), ..Item::default() }
 }
 
+fn encode_into(rows: &mut Rows, layout: Layout, event: &Event<'_>) -> Result<(), Fault> {
+    Encoder::new(layout, Server::Asia, NulPolicy::Reject, Repeats::FirstCounts).encode(event, rows)
+}
+
 fn encoded(event: &Event<'_>) -> Rows {
     let mut rows = Rows::default();
-    Encoder::new(Server::Asia).encode(event, &mut rows);
+    encode_into(&mut rows, Layout::Archive, event).expect("it fits");
     rows
 }
 
@@ -200,4 +204,59 @@ fn identifiers_are_quoted() {
 #[test]
 fn the_ddl_is_this_text() {
     assert_eq!(Layout::Archive.ddl("Al\"bion"), include_str!("tests/archive.sql"));
+}
+
+#[test]
+fn the_row_of_an_event_in_aegis() {
+    let equipment = r#"{"Head":null, "x":1e0}"#;
+    let event = Event {
+        event_id: 1,
+        // A microsecond before the day from which PostgreSQL counts.
+        occurred_at_us: 946_684_799_999_999,
+        fame: -2,
+        battle_id: Some(3),
+        killer: Player {
+            guild_name: Some("g".into()),
+            alliance_name: Some("é".repeat(16).into()),
+            item_power: Some(1.5),
+            equipment_text: Some(equipment),
+            ..player("k", "K")
+        },
+        victim: player("v", "V"),
+        ..Event::default()
+    };
+    let alliance = [b"\x00\x00\x00\x20", "é".repeat(16).as_bytes()].concat();
+    let json = [b"\x00\x00\x00\x17\x01", equipment.as_bytes()].concat();
+    let expected: &[&[u8]] = &[
+        b"\x00\x10",                                         // 16 fields
+        b"\x00\x00\x00\x08\x00\x00\x00\x00\x00\x00\x00\x01", // EventId
+        b"\x00\x00\x00\x08\xff\xff\xff\xff\xff\xff\xfc\x18", // TimeStamp: -1,000 µs
+        b"\x00\x00\x00\x04\xff\xff\xff\xfe",                 // TotalVictimKillFame
+        b"\x00\x00\x00\x08\x00\x00\x00\x00\x00\x00\x00\x03", // battleAlbionId
+        b"\x00\x00\x00\x01k",                                // killerId
+        b"\x00\x00\x00\x01K",                                // killerName
+        b"\x00\x00\x00\x01g",                                // killerGuild
+        &alliance,                                           // killerAlliance
+        b"\x00\x00\x00\x08\x3f\xf8\x00\x00\x00\x00\x00\x00", // killerAvgIP
+        b"\x00\x00\x00\x01v",                                // victimId
+        b"\x00\x00\x00\x01V",                                // victimName
+        &NULL.repeat(2),                                     // victimGuild, victimAlliance
+        b"\x00\x00\x00\x08\x00\x00\x00\x00\x00\x00\x00\x00", // victimAvgIP
+        &json,                                               // killerEquipment: jsonb, version 1
+        NULL,                                                // victimEquipment
+    ];
+    let mut rows = Rows::default();
+    encode_into(&mut rows, Layout::Aegis, &event).expect("it fits");
+    assert_eq!(rows.of(0, 0), expected.concat());
+    // What does not fit leaves nothing behind.
+    let before = rows.byte_len();
+    let wide = Event { fame: 1 << 31, ..event };
+    let fault = encode_into(&mut rows, Layout::Aegis, &wide).expect_err("too wide");
+    assert_eq!(fault.field(), Some("TotalVictimKillFame"));
+    assert_eq!((rows.byte_len(), rows.events().len()), (before, 1));
+}
+
+#[test]
+fn the_ddl_of_aegis_is_this_text() {
+    assert_eq!(Layout::Aegis.ddl("Al\"bi'on"), include_str!("tests/aegis.sql"));
 }

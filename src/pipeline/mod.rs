@@ -19,7 +19,7 @@ mod write;
 
 pub use halt::{Halt, HaltReason};
 pub use monitor::Monitor;
-pub use prepare::{Prepared, Preparer, Repeats};
+pub use prepare::{Prepared, Preparer};
 pub use rejects::{Reject, RejectFile, RejectFileError};
 pub use run::{PipelineSettings, RunReport, run};
 pub use segments::{Segments, SourceError};

@@ -4,7 +4,7 @@ use super::rejects::Reject;
 use crate::database::store::{Batch, SegmentCounts, SegmentHash};
 use crate::input::Segment;
 use crate::kill::{Event, Fault, NulPolicy, Server, read_line};
-use crate::layout::{Encoder, Rows};
+use crate::layout::{Encoder, Layout, Repeats, Rows};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -55,21 +55,14 @@ impl Prepared {
 /// Prepares segments.
 #[derive(Debug, Clone, Copy)]
 pub struct Preparer {
+    /// The tables.
+    pub layout: Layout,
     /// The game server that the events are of.
     pub server: Server,
     /// What becomes of a NUL.
     pub nul: NulPolicy,
     /// Which of several events of one id is stored.
     pub repeats: Repeats,
-}
-
-/// Which of several events of one id in a segment is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Repeats {
-    /// The first, as a stored event is left as it is.
-    FirstCounts,
-    /// The last, as a stored event is rewritten.
-    LastCounts,
 }
 
 impl Preparer {
@@ -143,7 +136,8 @@ impl Parts {
         let bytes = &segment.bytes[..];
         // Nearly always all of it is UTF-8, which is faster to see in one go.
         let text = simdutf8::basic::from_utf8(bytes).ok();
-        let mut encoder = Encoder::new(preparer.server);
+        let Preparer { layout, server, nul, repeats } = preparer;
+        let mut encoder = Encoder::new(layout, server, nul, repeats);
         let mut event = Event::default();
         let mut start = 0;
         while start < bytes.len() {
@@ -181,11 +175,8 @@ impl Parts {
             self.events += 1;
             let start = range.start + found.byte_offset;
             let text = start..start + found.text.len();
-            match found.event {
-                Ok(event) => {
-                    encoder.encode(event, &mut self.rows);
-                    self.places.push(Place { line: number, index: found.index, text });
-                }
+            match found.event.and_then(|event| encoder.encode(event, &mut self.rows)) {
+                Ok(()) => self.places.push(Place { line: number, index: found.index, text }),
                 Err(fault) => self.rejects.push(reject(&fault, text, number, found.index)),
             }
         });

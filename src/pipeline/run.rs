@@ -3,7 +3,7 @@
 use super::halt::{Halt, HaltReason};
 use super::monitor::Monitor;
 use super::order::Sequencer;
-use super::prepare::{Prepared, Preparer, Repeats};
+use super::prepare::{Prepared, Preparer};
 use super::rejects::RejectFile;
 use super::segments::{Segments, SourceError};
 use super::tally::{Counts, RejectLimit};
@@ -12,6 +12,7 @@ use crate::causes::in_full;
 use crate::database::store::{Store, StoreError};
 use crate::input::{Segment, SegmentLimits, Segmenter, Source, spawn_reader};
 use crate::kill::{NulPolicy, Server};
+use crate::layout::{Layout, Repeats};
 use anyhow::Context as _;
 use crossbeam_channel::{Sender, bounded};
 use std::thread;
@@ -25,6 +26,8 @@ pub struct PipelineSettings {
     pub parse_threads: usize,
     /// How the input is cut.
     pub segment: SegmentLimits,
+    /// The tables.
+    pub layout: Layout,
     /// The game server that the events are of.
     pub server: Server,
     /// What becomes of a NUL.
@@ -123,7 +126,8 @@ fn spawn_threads(
         .thread_name(|number| format!("parse-{number}"))
         .build()
         .context("the parsing threads can't be started")?;
-    let preparer = Preparer { server: settings.server, nul: settings.nul, repeats: settings.repeats };
+    let PipelineSettings { layout, server, nul, repeats, .. } = *settings;
+    let preparer = Preparer { layout, server, nul, repeats };
     thread::scope(|scope| {
         // In the scope, so that the writers see its end however this function is left.
         let (batches, queue) = bounded::<Prepared>(1);

@@ -14,8 +14,8 @@ use crate::cli::{EventArgs, HealthArgs, LoadArgs, SchemaArgs, VerifyArgs};
 use crate::database::{Held, OnConflict};
 use crate::input::{SegmentLimits, Source};
 use crate::kill::{NulPolicy, Server};
-use crate::layout::Layout;
-use crate::pipeline::{PipelineSettings, RejectLimit, Repeats};
+use crate::layout::{Layout, Repeats};
+use crate::pipeline::{PipelineSettings, RejectLimit};
 use environment::{bytes, duration, number};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -99,6 +99,7 @@ impl LoadSettings {
             workers: workers(env)?,
             parse_threads: env.variable("KILLS_PARSE_THREADS", cores, |text| number(text, 1..=256))?,
             segment: segment_limits(env)?,
+            layout: event.layout,
             server: event.server,
             nul: event.nul,
             repeats: match on_conflict {

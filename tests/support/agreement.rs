@@ -4,17 +4,21 @@
 use std::collections::BTreeSet;
 
 use aegis_kills::kill::{Event, NulPolicy, Server, read_line};
-use aegis_kills::layout::{Encoder, Rows};
+use aegis_kills::layout::{Encoder, Layout, Repeats, Rows};
 use serde_json::Value;
 
 use super::copybin;
-use super::oracle::{Nul, Place, assert_same, expect_given};
+use super::oracle::{self, Nul, Place, assert_same, expect_in};
 
 /// The server of the events that are encoded.
 pub(crate) const SERVER: Server = Server::Europe;
 /// What may become of a NUL, in the words of the program and of the oracle.
 pub(crate) const POLICIES: [(NulPolicy, Nul); 3] =
     [(NulPolicy::Reject, Nul::Reject), (NulPolicy::Strip, Nul::Strip), (NulPolicy::Replace, Nul::Replace)];
+
+/// The layouts, in the words of the program and of the oracle.
+pub(crate) const LAYOUTS: [(Layout, oracle::Layout); 2] =
+    [(Layout::Archive, oracle::Layout::Archive), (Layout::Aegis, oracle::Layout::Aegis)];
 
 /// What came of a line.
 #[derive(Default)]
@@ -28,11 +32,17 @@ struct Outcome {
 /// Holds the program against `serde_json` and the oracle on one line. `nul` is an index of [`POLICIES`].
 #[track_caller]
 pub(crate) fn check(line: &str, nul: usize) {
-    let (policy, nul) = POLICIES[nul];
+    for layout in LAYOUTS {
+        check_in(layout, line, POLICIES[nul]);
+    }
+}
+
+#[track_caller]
+fn check_in(layout: (Layout, oracle::Layout), line: &str, (policy, nul): (NulPolicy, Nul)) {
     let text = line.strip_prefix('\u{feff}').unwrap_or(line);
     let is_blank = text.bytes().all(|byte| b" \t\r\n".contains(&byte));
     let value = serde_json::from_str::<Value>(text);
-    let outcome = match (read(line, policy), &value) {
+    let outcome = match (read(layout.0, line, policy), &value) {
         (Ok(outcome), Ok(value)) => {
             check_places(line, value, &outcome);
             outcome
@@ -44,18 +54,18 @@ pub(crate) fn check(line: &str, nul: usize) {
     };
     // To the oracle a line feed ends a line.
     if !line.contains('\n') {
-        check_outcome(line, nul, &outcome);
+        check_outcome(layout, line, nul, &outcome);
     }
 }
 
-fn read(line: &str, policy: NulPolicy) -> Result<Outcome, aegis_kills::kill::Fault> {
+fn read(layout: Layout, line: &str, policy: NulPolicy) -> Result<Outcome, aegis_kills::kill::Fault> {
     let mut outcome = Outcome::default();
-    let mut encoder = Encoder::new(SERVER);
+    let mut encoder = Encoder::new(layout, SERVER, policy, Repeats::FirstCounts);
     read_line(line, policy, &mut Event::default(), |found| {
         let index = found.index.map(|index| index as u64);
         outcome.events.push((index, found.byte_offset, found.text.to_owned()));
-        match found.event {
-            Ok(event) => encoder.encode(event, &mut outcome.rows),
+        match found.event.and_then(|event| encoder.encode(event, &mut outcome.rows)) {
+            Ok(()) => {}
             Err(fault) => outcome.rejects.push((index, fault.field().map(str::to_owned))),
         }
     })?;
@@ -78,9 +88,9 @@ fn check_places(line: &str, value: &Value, outcome: &Outcome) {
 }
 
 #[track_caller]
-fn check_outcome(line: &str, nul: Nul, outcome: &Outcome) {
+fn check_outcome((layout, tables): (Layout, oracle::Layout), line: &str, nul: Nul, outcome: &Outcome) {
     let refused: BTreeSet<Place> = outcome.rejects.iter().map(|(index, _)| (1, *index)).collect();
-    let expected = expect_given(format!("{line}\n").as_bytes(), nul, &refused);
+    let expected = expect_in(tables, format!("{line}\n").as_bytes(), nul, &refused);
     let summary =
         || format!("rejects {:?}, expected {:?}: {}", outcome.rejects, expected.rejected, head(line));
     assert_eq!(outcome.rejects.len(), expected.rejected.len(), "{}", summary());
@@ -94,7 +104,7 @@ fn check_outcome(line: &str, nul: Nul, outcome: &Outcome) {
     }
     let loaded = outcome.rows.events().len() as u64;
     assert_eq!(loaded, expected.loaded() + expected.duplicates, "{}", head(line));
-    assert_same(&expected.tables, &copybin::tables(&outcome.rows, SERVER));
+    assert_same(&expected.tables, &copybin::tables(&outcome.rows, layout, SERVER));
 }
 
 /// Whether a path leads into what another one names.

@@ -14,14 +14,14 @@ use super::oracle::{Cell, Row, Tables};
 const YEAR_2000_MICROS: i64 = 10_957 * 24 * 60 * 60 * 1_000_000;
 
 /// What the tables hold once `rows` are in them; of equal ids the first event counts.
-pub(crate) fn tables(rows: &Rows, server: Server) -> Tables {
+pub(crate) fn tables(rows: &Rows, layout: Layout, server: Server) -> Tables {
     let mut tables = Tables::default();
     let mut known = BTreeSet::new();
     for (event, encoded) in rows.events().iter().enumerate() {
         if !known.insert(encoded.id) {
             continue;
         }
-        for (index, table) in Layout::Archive.tables().iter().enumerate() {
+        for (index, table) in layout.tables().iter().enumerate() {
             for row in decode(rows.of(event, index), table) {
                 insert(&mut tables, table.name, row, encoded.id, server);
             }
@@ -59,7 +59,11 @@ fn cell(mut field: &[u8], kind: ColumnType) -> Cell {
         text.to_owned()
     };
     let cell = match kind {
-        ColumnType::Server | ColumnType::Role | ColumnType::Id | ColumnType::Text => {
+        ColumnType::Server
+        | ColumnType::Role
+        | ColumnType::Id
+        | ColumnType::Text
+        | ColumnType::Varchar(_) => {
             return Cell::Text(text(field));
         }
         ColumnType::Jsonb => {
@@ -72,7 +76,9 @@ fn cell(mut field: &[u8], kind: ColumnType) -> Cell {
         ColumnType::Int4 => Cell::Int(i32::from_be_bytes(take(&mut field)).into()),
         ColumnType::Int8 => Cell::Int(i64::from_be_bytes(take(&mut field))),
         ColumnType::Float8 => Cell::Float(f64::from_be_bytes(take(&mut field))),
-        ColumnType::Timestamptz => Cell::Time(i64::from_be_bytes(take(&mut field)) + YEAR_2000_MICROS),
+        ColumnType::Timestamptz | ColumnType::TimestampMs => {
+            Cell::Time(i64::from_be_bytes(take(&mut field)) + YEAR_2000_MICROS)
+        }
         ColumnType::Bool => {
             let [byte] = take(&mut field);
             assert!(byte < 2, "a boolean is 0 or 1");
@@ -101,6 +107,11 @@ fn take<const N: usize>(bytes: &mut &[u8]) -> [u8; N] {
 }
 
 fn insert(tables: &mut Tables, table: &str, mut row: Row, event: i64, server: Server) {
+    if table == "KillEvent" {
+        assert_eq!(row.remove("EventId"), Some(Cell::Int(event)), "{table}: the event");
+        assert!(tables.aegis.insert(event, row).is_none(), "{table}: the key {event} is there twice");
+        return;
+    }
     assert_eq!(row.remove("server"), Some(Cell::Text(server.name().to_owned())), "{table}: the server");
     assert_eq!(row.remove("event_id"), Some(Cell::Int(event)), "{table}: the event");
     let old = match table {

@@ -1,4 +1,4 @@
-//! Owns the oracle: from the text of a dump, what the tables of layout `archive` hold once it is loaded.
+//! Owns the oracle: from the text of a dump, what the tables of a layout hold once it is loaded.
 //!
 //! Invariant: nothing of the program under test is used here, so that the two can only agree by both being right.
 //!
@@ -6,6 +6,7 @@
 //! string that is not kept) the event is *tolerated*: loading it and refusing it are both right. Its rows are those
 //! of an event that was loaded; [`expect_given`] says what follows where it was refused.
 
+mod aegis;
 mod event;
 mod fields;
 mod json;
@@ -18,7 +19,7 @@ use std::collections::BTreeSet;
 
 use self::event::Reading;
 use self::json::{Element, Line};
-pub(crate) use self::tables::{Cell, Row, Tables, assert_same, differences, read_tables};
+pub(crate) use self::tables::{Cell, Row, Tables, assert_same, differences, read_aegis, read_tables};
 
 /// Where an event stands: its line, from 1, and its index in the line's array, from 0, if it came in one.
 pub(crate) type Place = (u64, Option<u64>);
@@ -34,12 +35,21 @@ pub(crate) enum Nul {
     Replace,
 }
 
+/// Which tables a dump is loaded into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// `kill_event`, `kill_player` and `kill_loot`.
+    Archive,
+    /// `"KillEvent"`, which refuses what the other takes, and takes nothing that it refuses.
+    Aegis,
+}
+
 /// What a load of one or more dumps into empty tables must come to.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Expected {
     /// Lines, blank ones too.
     pub(crate) lines: u64,
-    /// Events, rejected ones too: always `duplicates + rejected.len() + tables.kill_event.len()`.
+    /// Events, rejected ones too: always `duplicates + rejected.len()`, and those that have rows.
     pub(crate) events: u64,
     /// Valid events whose id an earlier valid event has.
     pub(crate) duplicates: u64,
@@ -94,7 +104,12 @@ pub(crate) fn expect(dump: &[u8], nul: Nul) -> Expected {
 /// As [`expect`], but tolerated events at the places `refused` count as rejected. Other places in it change nothing,
 /// so all places of a reject file can be given.
 pub(crate) fn expect_given(dump: &[u8], nul: Nul, refused: &BTreeSet<Place>) -> Expected {
-    let mut run = Run { nul, refused, expected: Expected::default() };
+    expect_in(Layout::Archive, dump, nul, refused)
+}
+
+/// As [`expect_given`], in one layout or the other.
+pub(crate) fn expect_in(layout: Layout, dump: &[u8], nul: Nul, refused: &BTreeSet<Place>) -> Expected {
+    let mut run = Run { layout, nul, refused, expected: Expected::default() };
     let mut lines: Vec<&[u8]> = dump.split(|&byte| byte == b'\n').collect();
     // What follows the last line's end is no line.
     if lines.last().is_some_and(|last| last.is_empty()) {
@@ -123,7 +138,7 @@ pub(crate) fn merge(parts: Vec<Expected>) -> Expected {
 impl Expected {
     /// The events that have rows.
     pub(crate) fn loaded(&self) -> u64 {
-        self.tables.kill_event.len() as u64
+        (self.tables.kill_event.len() + self.tables.aegis.len()) as u64
     }
 }
 
@@ -153,6 +168,7 @@ impl ExpectedReject {
 
 /// One pass over a dump.
 struct Run<'a> {
+    layout: Layout,
     nul: Nul,
     refused: &'a BTreeSet<Place>,
     expected: Expected,
@@ -179,7 +195,7 @@ impl Run<'_> {
             self.reject(line, index, BTreeSet::new(), Certainty::Exact);
             return;
         };
-        let mut reading = event::read(event, self.nul);
+        let mut reading = event::read(self.layout, event, self.nul);
         for path in duplicates {
             reading.doubts.entry(path).or_insert("a known key is there twice");
         }
@@ -205,10 +221,11 @@ impl Run<'_> {
         }
         for Element { index, value, .. } in elements {
             // What was mended in a kept string reads as a NUL, in a kept number as a wrong type: a fault both times.
-            let event = value.as_object().filter(|event| event::read(event, Nul::Reject).faults.is_empty());
+            let is_faultless = |event: &_| event::read(self.layout, event, Nul::Reject).faults.is_empty();
+            let event = value.as_object().filter(|event| is_faultless(*event));
             match event {
                 Some(event) if !self.refused.contains(&(line, index)) => {
-                    let reading = event::read(event, self.nul);
+                    let reading = event::read(self.layout, event, self.nul);
                     self.load(line, index, Some(why), reading);
                 }
                 _ => self.reject(line, index, BTreeSet::new(), Certainty::LineOnly),

@@ -6,18 +6,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use super::Nul;
 use super::fields::{BIGINT, Fields, INT, SMALLINT, Weight};
 use super::tables::{Cell, Row, SLOTS, Tables};
+use super::{Layout, Nul, aegis};
 
 /// What an event says.
-#[derive(Default)]
 pub(super) struct Reading {
     pub(super) id: Option<i64>,
     /// Paths of the fields for which it must be rejected.
     pub(super) faults: BTreeSet<String>,
     /// Paths of the fields for which it may be rejected, with the reason.
     pub(super) doubts: BTreeMap<String, &'static str>,
+    layout: Layout,
     event: Row,
     players: BTreeMap<String, Row>,
     loot: BTreeMap<i16, Row>,
@@ -26,7 +26,11 @@ pub(super) struct Reading {
 impl Reading {
     /// The rows, of use only if there are no faults.
     pub(super) fn tables(self, id: i64) -> Tables {
+        if self.layout == Layout::Aegis {
+            return Tables { aegis: BTreeMap::from([(id, self.event)]), ..Tables::default() };
+        }
         Tables {
+            aegis: BTreeMap::new(),
             kill_event: BTreeMap::from([(id, self.event)]),
             kill_player: self.players.into_iter().map(|(player, row)| ((id, player), row)).collect(),
             kill_loot: self.loot.into_iter().map(|(slot, row)| ((id, slot), row)).collect(),
@@ -34,9 +38,18 @@ impl Reading {
     }
 }
 
-/// Reads one event.
-pub(super) fn read(event: &Map<String, Value>, nul: Nul) -> Reading {
-    let mut reader = Reader { fields: Fields::new(nul), reading: Reading::default() };
+/// Reads one event. What is a fault in layout `archive` is one in `aegis` too.
+pub(super) fn read(layout: Layout, event: &Map<String, Value>, nul: Nul) -> Reading {
+    let reading = Reading {
+        layout,
+        id: None,
+        faults: BTreeSet::new(),
+        doubts: BTreeMap::new(),
+        event: Row::new(),
+        players: BTreeMap::new(),
+        loot: BTreeMap::new(),
+    };
+    let mut reader = Reader { fields: Fields::new(nul), reading };
     let records = reader.records(event);
     reader.event(event, &records);
     reader.players(&records);
@@ -44,7 +57,14 @@ pub(super) fn read(event: &Map<String, Value>, nul: Nul) -> Reading {
         reader.loot(victim.get("Inventory"));
     }
     let (faults, doubts) = reader.fields.into_findings();
-    Reading { faults, doubts, ..reader.reading }
+    let mut reading = Reading { faults, doubts, ..reader.reading };
+    if layout == Layout::Aegis {
+        let (row, faults, doubts) = aegis::read(event, nul);
+        reading.event = row;
+        reading.faults.extend(faults);
+        reading.doubts.extend(doubts);
+    }
+    reading
 }
 
 /// Where a player was met, the richest first: the order of roles too.

@@ -1,8 +1,8 @@
-//! Owns the tables of layout `archive` as tests see them: the columns, the reading of the stored ones, the comparison.
+//! Owns the tables as tests see them: the columns, the reading of the stored ones, the comparison.
 //!
-//! Invariant: every column but `server` (which is asked for) and `loaded_at` (which no dump says) is compared.
+//! Invariant: every column but `server` (which is asked for), `loaded_at` and `ingestedAt` (which no dump says) is compared.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Debug, Display};
 
 use postgres::Client;
@@ -16,7 +16,6 @@ pub(crate) type Row = BTreeMap<&'static str, Cell>;
 
 /// The rows of one game server, by key.
 #[derive(Clone, Debug, Default, PartialEq)]
-#[expect(clippy::struct_field_names, reason = "they are the names of the tables")]
 pub(crate) struct Tables {
     /// By event id.
     pub(crate) kill_event: BTreeMap<i64, Row>,
@@ -24,6 +23,8 @@ pub(crate) struct Tables {
     pub(crate) kill_player: BTreeMap<(i64, String), Row>,
     /// By event id and slot.
     pub(crate) kill_loot: BTreeMap<(i64, i16), Row>,
+    /// The table `"KillEvent"` of layout `aegis`, by event id.
+    pub(crate) aegis: BTreeMap<i64, Row>,
 }
 
 /// A value of a column.
@@ -119,11 +120,40 @@ const PLAYER_COLUMNS: [Column; 15] = [
 const LOOT_COLUMNS: [Column; 4] =
     [("item", Kind::Text), ("quality", Kind::Int), ("count", Kind::Int), ("soul", Kind::Json)];
 
-/// The rows that `schema` holds of `server`.
+const AEGIS_COLUMNS: [Column; 15] = [
+    ("TimeStamp", Kind::Time),
+    ("TotalVictimKillFame", Kind::Int),
+    ("battleAlbionId", Kind::Int),
+    ("killerId", Kind::Text),
+    ("killerName", Kind::Text),
+    ("killerGuild", Kind::Text),
+    ("killerAlliance", Kind::Text),
+    ("killerAvgIP", Kind::Float),
+    ("victimId", Kind::Text),
+    ("victimName", Kind::Text),
+    ("victimGuild", Kind::Text),
+    ("victimAlliance", Kind::Text),
+    ("victimAvgIP", Kind::Float),
+    ("killerEquipment", Kind::Json),
+    ("victimEquipment", Kind::Json),
+];
+
+/// The rows of layout `aegis` in `schema`.
+pub(crate) fn read_aegis(client: &mut Client, schema: &str) -> Tables {
+    let mut tables = Tables::default();
+    let statement = select(schema, "KillEvent", &[("EventId", Kind::Int)], &AEGIS_COLUMNS);
+    for row in client.query(&statement, &[]).expect("rows of \"KillEvent\"") {
+        let (key, row) = read_row(&row, 1, &AEGIS_COLUMNS);
+        insert(&mut tables.aegis, number(&key[0]), row);
+    }
+    tables
+}
+
+/// The rows that `schema` holds of `server` in layout `archive`.
 pub(crate) fn read_tables(client: &mut Client, schema: &str, server: &str) -> Tables {
     let mut tables = Tables::default();
     let mut table = |name: &str, key: &[Column], columns: &[Column]| {
-        let statement = select(schema, name, key, columns);
+        let statement = format!("{} WHERE server::text = $1", select(schema, name, key, columns));
         let rows = client
             .query(&statement, &[&server])
             .unwrap_or_else(|error| panic!("{name} can't be read: {error:?}"));
@@ -157,6 +187,7 @@ pub(crate) fn differences(expected: &Tables, found: &Tables) -> Vec<String> {
         table_differences("kill_event", &expected.kill_event, &found.kill_event),
         table_differences("kill_player", &expected.kill_player, &found.kill_player),
         table_differences("kill_loot", &expected.kill_loot, &found.kill_loot),
+        table_differences("KillEvent", &expected.aegis, &found.aegis),
     ]
     .concat()
 }
@@ -164,13 +195,13 @@ pub(crate) fn differences(expected: &Tables, found: &Tables) -> Vec<String> {
 impl Tables {
     /// Adds what `later` holds of events that are not here yet, and says how many of its events are.
     pub(super) fn add(&mut self, later: Tables) -> u64 {
-        let is_new: BTreeMap<i64, bool> =
-            later.kill_event.keys().map(|id| (*id, !self.kill_event.contains_key(id))).collect();
-        let is_new = |id: &i64| is_new[id];
-        let duplicates = later.kill_event.keys().filter(|id| !is_new(id)).count();
+        let mut known = self.kill_event.keys().chain(self.aegis.keys()).copied().collect::<BTreeSet<i64>>();
+        known.retain(|id| later.kill_event.contains_key(id) || later.aegis.contains_key(id));
+        let (duplicates, is_new) = (known.len(), |id: &i64| !known.contains(id));
         self.kill_event.extend(later.kill_event.into_iter().filter(|(id, _)| is_new(id)));
         self.kill_player.extend(later.kill_player.into_iter().filter(|((id, _), _)| is_new(id)));
         self.kill_loot.extend(later.kill_loot.into_iter().filter(|((id, _), _)| is_new(id)));
+        self.aegis.extend(later.aegis.into_iter().filter(|(id, _)| is_new(id)));
         duplicates as u64
     }
 }
@@ -217,9 +248,9 @@ fn same_json(one: &Value, other: &Value) -> bool {
 /// Every column comes as text, so that a column may be of a narrower type than the promised one.
 fn select(schema: &str, table: &str, key: &[Column], columns: &[Column]) -> String {
     let columns: Vec<String> =
-        key.iter().chain(columns).map(|(name, kind)| expression(name, *kind)).collect();
+        key.iter().chain(columns).map(|(name, kind)| expression(&format!("\"{name}\""), *kind)).collect();
     let schema = schema.replace('"', "\"\"");
-    format!("SELECT {} FROM \"{schema}\".{table} WHERE server::text = $1", columns.join(", "))
+    format!("SELECT {} FROM \"{schema}\".\"{table}\"", columns.join(", "))
 }
 
 /// A text from which the value can be had back whole, whatever the session's settings.

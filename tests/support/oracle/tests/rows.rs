@@ -35,6 +35,7 @@ fn a_reduced_event_has_its_rows() {
     );
     let found = expect(dump.as_bytes(), Nul::Reject);
     let expected = Tables {
+        aegis: BTreeMap::new(),
         kill_event: BTreeMap::from([(
             1_265_122_450,
             row(

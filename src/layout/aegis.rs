@@ -1,0 +1,150 @@
+//! The layout `aegis`: the table that the TypeScript Albion Aegis keeps through Prisma, a row an event.
+//!
+//! Invariant: names, types, defaults and indexes are those that Prisma gives its model, so that Prisma sees no
+//! difference between a table that it made and one that was made here.
+//!
+//! Invariant: what a column can't hold is refused here, with its field, before the database sees it.
+
+use super::copy::Row;
+use super::encoder::Repeats;
+use super::rows::Rows;
+use super::table::ColumnType::{Float8, Int4, Int8, Jsonb, TimestampMs, Varchar};
+use super::table::{Column, Index, Keeper, Table, lasting, needed, optional};
+use crate::kill::{Event, Fault, NulPolicy, Player, without_nul};
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+const KILL_EVENT: usize = 0;
+
+/// How many characters the columns of texts hold.
+const ID_MAX: usize = 64;
+const NAME_MAX: usize = 48;
+const GUILD_MAX: usize = 64;
+const ALLIANCE_MAX: usize = 16;
+
+pub(super) static TABLES: [Table; 1] = [Table {
+    name: "KillEvent",
+    columns: &COLUMNS,
+    defaulted: &[("ingestedAt", "timestamp(3) NOT NULL DEFAULT CURRENT_TIMESTAMP")],
+    id: "EventId",
+    key: &["EventId"],
+    indexes: &[
+        Index { name: "KillEvent_TimeStamp_idx", definition: "(\"TimeStamp\")" },
+        Index { name: "KillEvent_battleAlbionId_idx", definition: "(\"battleAlbionId\")" },
+        Index { name: "KillEvent_killerAlliance_idx", definition: "(\"killerAlliance\")" },
+        Index { name: "KillEvent_victimAlliance_idx", definition: "(\"victimAlliance\")" },
+        Index { name: "KillEvent_killerId_idx", definition: "(\"killerId\")" },
+        Index { name: "KillEvent_victimId_idx", definition: "(\"victimId\")" },
+    ],
+    keeper: Keeper::Others,
+}];
+
+static COLUMNS: [Column; 16] = [
+    needed("EventId", Int8),
+    needed("TimeStamp", TimestampMs),
+    needed("TotalVictimKillFame", Int4),
+    lasting("battleAlbionId", Int8),
+    needed("killerId", Varchar(ID_MAX)),
+    needed("killerName", Varchar(NAME_MAX)),
+    optional("killerGuild", Varchar(GUILD_MAX)),
+    optional("killerAlliance", Varchar(ALLIANCE_MAX)),
+    needed("killerAvgIP", Float8),
+    needed("victimId", Varchar(ID_MAX)),
+    needed("victimName", Varchar(NAME_MAX)),
+    optional("victimGuild", Varchar(GUILD_MAX)),
+    optional("victimAlliance", Varchar(ALLIANCE_MAX)),
+    needed("victimAvgIP", Float8),
+    optional("killerEquipment", Jsonb),
+    optional("victimEquipment", Jsonb),
+];
+
+/// Turns events into rows.
+#[derive(Debug)]
+pub(super) struct Encoder {
+    nul: NulPolicy,
+    /// The battles of the segment's events so far. Where the last event of an id counts and names no battle, an
+    /// earlier one has, which would have been stored first if it had come in a segment of its own.
+    battles: Option<HashMap<i64, Named>>,
+}
+
+/// A battle that an event named.
+#[derive(Debug, Clone, Copy)]
+struct Named {
+    battle: i64,
+    /// The event's place in the rows; it may have been taken away since, with its line.
+    event: usize,
+}
+
+impl Encoder {
+    pub(super) fn new(nul: NulPolicy, repeats: Repeats) -> Self {
+        let battles = match repeats {
+            Repeats::FirstCounts => None,
+            Repeats::LastCounts => Some(HashMap::new()),
+        };
+        Self { nul, battles }
+    }
+
+    /// Appends the row of an event that fits its columns.
+    pub(super) fn encode(&mut self, event: &Event<'_>, rows: &mut Rows) -> Result<(), Fault> {
+        let fame = i32::try_from(event.fame).map_err(|_| {
+            Fault::value("an integer beyond the 32 bits of its column").within("TotalVictimKillFame")
+        })?;
+        let killer = self.checked(&event.killer).map_err(|fault| fault.within("Killer"))?;
+        let victim = self.checked(&event.victim).map_err(|fault| fault.within("Victim"))?;
+        let battle = self.battle(event, rows);
+        let mut row = Row::begin(rows.table(KILL_EVENT), &COLUMNS);
+        row.int8(event.event_id);
+        row.timestamp_ms(event.occurred_at_us);
+        row.int4(fame);
+        row.optional_int8(battle);
+        player_fields(&event.killer, &mut row);
+        player_fields(&event.victim, &mut row);
+        row.optional_jsonb(killer.as_deref());
+        row.optional_jsonb(victim.as_deref());
+        row.end();
+        rows.end_event(event.event_id);
+        Ok(())
+    }
+
+    /// The equipment, of a player whose texts fit.
+    fn checked<'a>(&self, player: &Player<'a>) -> Result<Option<Cow<'a, str>>, Fault> {
+        fits("Id", Some(&player.id), ID_MAX)?;
+        fits("Name", player.name.as_deref(), NAME_MAX)?;
+        fits("GuildName", player.guild_name.as_deref(), GUILD_MAX)?;
+        fits("AllianceName", player.alliance_name.as_deref(), ALLIANCE_MAX)?;
+        let equipment = player.equipment_text.map(|text| without_nul(text, self.nul));
+        equipment.transpose().map_err(|fault| fault.within("Equipment"))
+    }
+
+    /// The battle of an event that is about to be added to `rows`.
+    fn battle(&mut self, event: &Event<'_>, rows: &Rows) -> Option<i64> {
+        let Some(battles) = &mut self.battles else { return event.battle_id };
+        let (id, before) = (event.event_id, rows.events());
+        if let Some(battle) = event.battle_id {
+            battles.insert(id, Named { battle, event: before.len() });
+        } else if battles.get(&id).is_some_and(|named| before.get(named.event).is_none_or(|at| at.id != id)) {
+            battles.remove(&id);
+        }
+        battles.get(&id).map(|named| named.battle)
+    }
+}
+
+fn player_fields(player: &Player<'_>, row: &mut Row<'_>) {
+    row.text(&player.id);
+    // The parser refuses a killer or victim without a name.
+    row.text(player.name.as_deref().unwrap_or_default());
+    row.optional_text(player.guild_name.as_deref());
+    row.optional_text(player.alliance_name.as_deref());
+    row.float8(player.item_power.unwrap_or_default());
+}
+
+/// PostgreSQL counts characters; a text of no more bytes has no more of them.
+fn fits(field: &str, text: Option<&str>, characters_max: usize) -> Result<(), Fault> {
+    match text {
+        Some(text) if text.len() > characters_max && text.chars().count() > characters_max => {
+            let reason = format!("longer than the {characters_max} characters of its column");
+            Err(Fault::value(reason).within(field))
+        }
+        _ => Ok(()),
+    }
+}

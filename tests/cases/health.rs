@@ -1,0 +1,214 @@
+//! `health`, `--listen` and `--metrics-file`: what is told of the database and of a run.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
+
+use aegis_kills::database::{DatabaseManager, PoolSettings, TroubleSettings, from_url};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::support::backends::ReadOnly;
+use crate::support::cluster::{Cluster, Database};
+use crate::support::dumps::{generated, small_event};
+use crate::support::eventually;
+use crate::support::program::Workplace;
+
+/// Runs `health --json` and gives its object.
+#[track_caller]
+fn health(work: &Workplace, url: &str, settings: &[(&str, &str)], code: i32) -> Value {
+    let program = work.program(&["health", "--json"]).env("DATABASE_URL", url);
+    let program = settings.iter().fold(program, |program, (name, value)| program.env(name, value));
+    serde_json::from_str(&program.expect(code).stdout).expect("one JSON object")
+}
+
+fn recommendations(report: &Value) -> Vec<String> {
+    let list = report["recommendations"].as_array().expect("a list");
+    list.iter().map(|words| words.as_str().expect("a text").to_owned()).collect()
+}
+
+#[test]
+fn a_healthy_database_and_its_last_run() {
+    let database = Cluster::shared().database("healthy");
+    let work = Workplace::new();
+    let report = health(&work, &database.url(), &[], 0);
+    assert_eq!((&report["healthy"], &report["error"]), (&Value::Bool(true), &Value::Null));
+    assert_eq!(report["last_run"], Value::Null, "nothing was loaded");
+    assert_eq!(report["read_only"], false);
+    assert_eq!(report["in_recovery"], false);
+    assert_eq!(
+        report["pool"],
+        serde_json::json!({"min": 2, "max": 10, "connection_timeout_ms": 30000, "idle_timeout_ms": 60000})
+    );
+    assert_eq!((&report["workers"], &report["connection_errors"]), (&Value::from(3), &Value::from(0)));
+    let connections = &report["server_connections"];
+    let number = |name: &str| connections[name].as_u64().expect("a count");
+    assert_eq!(number("max"), 200);
+    assert_eq!(number("max"), number("reserved") + number("used") + number("free"));
+    assert!(report["latency_ms"].as_f64().expect("a time") > 0.0);
+    let version = database.client().query_one("show server_version", &[]).expect("a version");
+    assert!(version.get::<_, &str>(0).starts_with(report["server_version"].as_str().expect("a version")));
+
+    work.load(&database, &[]).stdin(format!("{}\n", small_event(1))).expect(0);
+    let report = health(&work, &database.url(), &[], 0);
+    assert_eq!(report["last_run"]["status"], "complete");
+    assert_eq!(report["last_run"]["inserted"], 1);
+    let words = work.program(&["health"]).env("DATABASE_URL", &database.url()).expect(0).stdout;
+    assert!(words.starts_with("Healthy:") && words.contains("last run     complete"), "{words}");
+}
+
+#[test]
+fn what_is_to_be_changed_is_recommended() {
+    let database = Cluster::shared().database("recommended");
+    let work = Workplace::new();
+    work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
+    let check = |settings: &[(&str, &str)], wanted: &str| {
+        let found = recommendations(&health(&work, &database.url(), settings, 0));
+        assert!(found.iter().any(|words| words.contains(wanted)), "{found:?}");
+    };
+    check(&[("DATABASE_POOL_MIN", "1")], "Pool min is very low, consider increasing to 2+");
+    check(
+        &[("KILLS_WORKER_CONCURRENCY", "12")],
+        "Pool max is smaller than recommended for your worker concurrency: set DATABASE_POOL_MAX=20",
+    );
+    check(&[("KILLS_WORKER_CONCURRENCY", "12")], "12 workers share 10 connections");
+    check(&[("DATABASE_POOL_MAX", "500")], "the server has room for");
+    let index: String = database
+        .client()
+        .query_one("select indexname::text from pg_indexes where tablename = 'kill_event' and indexname not like '%pkey'  limit 1", &[])
+        .expect("an index")
+        .get(0);
+    database.client().batch_execute(&format!("drop index {index}")).expect("to drop");
+    check(&[], &format!("the index {index} is missing"));
+}
+
+#[test]
+fn an_unhealthy_database_is_told_with_its_cause() {
+    let cluster = Cluster::private(&[]);
+    let database = cluster.database("unhealthy");
+    let work = Workplace::new();
+    let read_only = ReadOnly::new(&cluster);
+    let report = health(&work, &database.url(), &[], 6);
+    assert_eq!((&report["healthy"], &report["read_only"]), (&Value::Bool(false), &Value::Bool(true)));
+    assert!(report["error"].as_str().expect("a text").contains("read-only"));
+    drop(read_only);
+    let url = database.url();
+    cluster.stop();
+    let report = health(&work, &url, &[], 6);
+    assert_eq!((&report["healthy"], &report["server_version"]), (&Value::Bool(false), &Value::Null));
+    assert!(report["error"].as_str().is_some_and(|error| !error.is_empty()));
+    let words = work.program(&["health"]).env("DATABASE_URL", &url).expect(6).stdout;
+    assert!(words.starts_with("Unhealthy: not connected"), "{words}");
+    cluster.start();
+}
+
+/// The status and the body of a request, sent as it is.
+fn request(port: u16, text: &[u8]) -> (u16, String) {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("a connection");
+    stream.write_all(text).expect("to send");
+    let mut answer = String::new();
+    // A server that has refused a request need not read it to its end.
+    let _ = stream.read_to_string(&mut answer);
+    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+    (status, answer.split_once("\r\n\r\n").unwrap_or_default().1.to_owned())
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("its number").port()
+}
+
+#[test]
+fn pages_are_served_while_a_load_runs() {
+    let database = Cluster::shared().database("pages");
+    let work = Workplace::new();
+    let port = free_port();
+    let mut running = work.load(&database, &["--listen", &port.to_string()]).env("KILLS_FLUSH_INTERVAL", "10").start();
+    running.feed(&generated(3, 92, 0.0));
+    let get = |path: &str| request(port, format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());
+    eventually(Duration::from_mins(1), "three events are counted", || {
+        TcpStream::connect(("127.0.0.1", port)).is_ok()
+            && get("/metrics").1.contains("aegis_kills_events_total{outcome=\"inserted\"} 3\n")
+    });
+    let (status, metrics) = get("/metrics");
+    assert_eq!(status, 200);
+    for wanted in ["aegis_kills_pool_connections{state=\"total\"}", "aegis_kills_copy_seconds_bucket", "aegis_kills_commit_seconds_count"] {
+        assert!(metrics.contains(wanted), "{wanted} is missing in {metrics}");
+    }
+    let (status, body) = get("/health");
+    let report: Value = serde_json::from_str(&body).expect("JSON");
+    assert_eq!((status, &report["healthy"], &report["last_run"]["status"]), (200, &Value::Bool(true), &Value::from("running")));
+    assert_eq!(get("/nothing").0, 404);
+    assert_eq!(request(port, b"POST /health HTTP/1.1\r\nHost: x\r\n\r\n").0, 405);
+    assert_eq!(request(port, b"nonsense\r\n\r\n").0, 400);
+    let long = format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(20_000));
+    assert!([431, 0].contains(&request(port, long.as_bytes()).0), "too much is refused");
+    running.signal(Signal::SIGTERM);
+    running.finish().expect(143);
+    assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "it is gone with the load");
+}
+
+#[test]
+fn metrics_are_left_in_a_file() {
+    let database = Cluster::shared().database("file");
+    let work = Workplace::new();
+    let read = || fs::read_to_string(work.path().join("kills.prom")).expect("a file");
+    let value = |name: &str| {
+        let text = read();
+        let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name} in {text}"));
+        line.rsplit(' ').next().expect("a value").to_owned()
+    };
+    let args = ["--metrics-file", "kills.prom"];
+    work.load(&database, &args).stdin(format!("{}\n", small_event(1))).expect(0);
+    assert_eq!(value("aegis_kills_events_total{outcome=\"inserted\"}"), "1");
+    assert_eq!(value("aegis_kills_last_run_success"), "1");
+    let success = value("aegis_kills_last_success_timestamp_seconds");
+    // A run that failed says so, and leaves the time of the last good one.
+    let program = work.program(&["load", "--metrics-file", "kills.prom"]);
+    let program = program.env("DATABASE_URL", "postgresql://aegis@127.0.0.1:1/none").env("DATABASE_CONNECTION_TIMEOUT", "200");
+    program.expect(4);
+    assert_eq!(value("aegis_kills_last_run_success"), "0");
+    assert_eq!(value("aegis_kills_last_success_timestamp_seconds"), success);
+    assert_eq!(fs::read_dir(work.path()).expect("a folder").count(), 1, "no temporary file is left");
+    work.program(&["load", "--dry-run", "--metrics-file", "no/such/folder.prom"]).expect(2).says(&["--metrics-file"]);
+    work.program(&["load", "--dry-run", "--listen", "nowhere"]).expect(2).says(&["--listen", "nowhere"]);
+}
+
+/// How many sessions of this name there are.
+fn sessions(database: &Database<'_>, name: &str) -> i64 {
+    let sql = "select count(*) from pg_stat_activity where application_name = $1";
+    database.client().query_one(sql, &[&name]).expect("sessions").get(0)
+}
+
+#[test]
+fn the_pool_keeps_its_minimum_and_closes_what_is_idle() {
+    let database = Cluster::shared().database("pool");
+    let target = from_url(&database.url(), &|_| None).expect("a URL");
+    let pool = PoolSettings {
+        min: 2,
+        max: 5,
+        connection_timeout: Duration::from_millis(700),
+        idle_timeout: Duration::from_millis(400),
+    };
+    let name = "pool-test";
+    let manager = DatabaseManager::connect(&target, name, pool, TroubleSettings::default()).expect("a pool");
+    let mut held: Vec<_> = (0..5).map(|_| manager.get().expect("a connection")).collect();
+    assert_eq!(sessions(&database, name), 5, "no more than the maximum");
+    let Err(error) = manager.get() else { panic!("there are five") };
+    for words in ["5 connections", "5 are in use", "0 idle", "0.7 s"] {
+        assert!(error.to_string().contains(words), "{error}");
+    }
+    assert_eq!(held[0].query_one("select 7", &[]).expect("a row").get::<_, i32>(0), 7);
+    held.clear();
+    eventually(Duration::from_secs(30), "those above the minimum are closed", || sessions(&database, name) == 2);
+    assert_eq!(manager.pool_state().total, 2);
+    let seven: i32 = manager
+        .with_retry("asking", |client| Ok(client.query_one("select 7", &[])?.get(0)))
+        .expect("an answer");
+    assert_eq!(seven, 7);
+    assert!(manager.health_check().is_healthy());
+    assert!(manager.health_status().is_some_and(|status| status.server.is_some()));
+    drop(manager);
+    eventually(Duration::from_secs(30), "all are closed", || sessions(&database, name) == 0);
+}
