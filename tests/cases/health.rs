@@ -124,7 +124,8 @@ fn pages_are_served_while_a_load_runs() {
     let database = Cluster::shared().database("pages");
     let work = Workplace::new();
     let port = free_port();
-    let mut running = work.load(&database, &["--listen", &port.to_string()]).env("KILLS_FLUSH_INTERVAL", "10").start();
+    let mut running =
+        work.load(&database, &["--listen", &port.to_string()]).env("KILLS_FLUSH_INTERVAL", "10").start();
     running.feed(&generated(3, 92, 0.0));
     let get = |path: &str| request(port, format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());
     eventually(Duration::from_mins(1), "three events are counted", || {
@@ -133,12 +134,19 @@ fn pages_are_served_while_a_load_runs() {
     });
     let (status, metrics) = get("/metrics");
     assert_eq!(status, 200);
-    for wanted in ["aegis_kills_pool_connections{state=\"total\"}", "aegis_kills_copy_seconds_bucket", "aegis_kills_commit_seconds_count"] {
+    for wanted in [
+        "aegis_kills_pool_connections{state=\"total\"}",
+        "aegis_kills_copy_seconds_bucket",
+        "aegis_kills_commit_seconds_count",
+    ] {
         assert!(metrics.contains(wanted), "{wanted} is missing in {metrics}");
     }
     let (status, body) = get("/health");
     let report: Value = serde_json::from_str(&body).expect("JSON");
-    assert_eq!((status, &report["healthy"], &report["last_run"]["status"]), (200, &Value::Bool(true), &Value::from("running")));
+    assert_eq!(
+        (status, &report["healthy"], &report["last_run"]["status"]),
+        (200, &Value::Bool(true), &Value::from("running"))
+    );
     assert_eq!(get("/nothing").0, 404);
     assert_eq!(request(port, b"POST /health HTTP/1.1\r\nHost: x\r\n\r\n").0, 405);
     assert_eq!(request(port, b"nonsense\r\n\r\n").0, 400);
@@ -156,7 +164,8 @@ fn metrics_are_left_in_a_file() {
     let read = || fs::read_to_string(work.path().join("kills.prom")).expect("a file");
     let value = |name: &str| {
         let text = read();
-        let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name} in {text}"));
+        let line =
+            text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name} in {text}"));
         line.rsplit(' ').next().expect("a value").to_owned()
     };
     let args = ["--metrics-file", "kills.prom"];
@@ -166,12 +175,16 @@ fn metrics_are_left_in_a_file() {
     let success = value("aegis_kills_last_success_timestamp_seconds");
     // A run that failed says so, and leaves the time of the last good one.
     let program = work.program(&["load", "--metrics-file", "kills.prom"]);
-    let program = program.env("DATABASE_URL", "postgresql://aegis@127.0.0.1:1/none").env("DATABASE_CONNECTION_TIMEOUT", "200");
+    let program = program
+        .env("DATABASE_URL", "postgresql://aegis@127.0.0.1:1/none")
+        .env("DATABASE_CONNECTION_TIMEOUT", "200");
     program.expect(4);
     assert_eq!(value("aegis_kills_last_run_success"), "0");
     assert_eq!(value("aegis_kills_last_success_timestamp_seconds"), success);
     assert_eq!(fs::read_dir(work.path()).expect("a folder").count(), 1, "no temporary file is left");
-    work.program(&["load", "--dry-run", "--metrics-file", "no/such/folder.prom"]).expect(2).says(&["--metrics-file"]);
+    work.program(&["load", "--dry-run", "--metrics-file", "no/such/folder.prom"])
+        .expect(2)
+        .says(&["--metrics-file"]);
     work.program(&["load", "--dry-run", "--listen", "nowhere"]).expect(2).says(&["--listen", "nowhere"]);
 }
 
@@ -201,7 +214,9 @@ fn the_pool_keeps_its_minimum_and_closes_what_is_idle() {
     }
     assert_eq!(held[0].query_one("select 7", &[]).expect("a row").get::<_, i32>(0), 7);
     held.clear();
-    eventually(Duration::from_secs(30), "those above the minimum are closed", || sessions(&database, name) == 2);
+    eventually(Duration::from_secs(30), "those above the minimum are closed", || {
+        sessions(&database, name) == 2
+    });
     assert_eq!(manager.pool_state().total, 2);
     let seven: i32 = manager
         .with_retry("asking", |client| Ok(client.query_one("select 7", &[])?.get(0)))
