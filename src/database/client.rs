@@ -72,8 +72,8 @@ impl Client {
             return Ok(Self { inner, pid: None });
         };
         let pid = row.get(0).and_then(|pid| pid.parse().ok());
-        let settings = set("SET", &SETTINGS) + &set("SET", &SESSION_SETTINGS) + &keep_commits(false);
-        inner.batch_execute(&settings)?;
+        let settings = [set("SET", &SETTINGS), set("SET", &SESSION_SETTINGS), keep_commits(false)];
+        inner.batch_execute(&settings.join("; "))?;
         if let Err(error) = inner.batch_execute(CHECK_CLIENT) {
             log::debug!("the server can't watch for lost clients: {error}");
         }
@@ -115,8 +115,8 @@ impl Client {
         let is_pooled = self.pid.is_none();
         let mut inner = self.inner.transaction()?;
         if is_pooled {
-            let settings = set("SET LOCAL", &SETTINGS) + &keep_commits(true);
-            inner.batch_execute(&format!("{settings}; {FREE_NAMES}"))?;
+            let settings = [set("SET LOCAL", &SETTINGS), keep_commits(true), FREE_NAMES.to_owned()];
+            inner.batch_execute(&settings.join("; "))?;
         }
         Ok(ClientTransaction { inner })
     }
