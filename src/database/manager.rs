@@ -48,7 +48,8 @@ impl Default for TroubleSettings {
 /// use aegis_kills::database::{DatabaseManager, PoolSettings, TroubleSettings, from_url};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let target = from_url("postgresql://me:secret@localhost:5432/kills")?;
+/// let variable = |name: &str| std::env::var(name).ok();
+/// let target = from_url("postgresql://me:secret@localhost:5432/kills", &variable)?;
 /// let manager =
 ///     DatabaseManager::connect(&target, "my-service", PoolSettings::default(), TroubleSettings::default())?;
 ///
