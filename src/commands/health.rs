@@ -18,7 +18,7 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 /// Clears a terminal and goes to its first line.
 const CLEAR: &str = "\x1b[2J\x1b[H";
 
-/// Runs the command. With `--watch` it goes on until a signal ends it.
+/// Runs the command. With `--watch` it goes on until a signal ends it, or nobody reads it.
 pub fn run(args: &HealthArgs, env: Environment<'_>) -> Result<Ending, CommandError> {
     let settings = HealthSettings::new(args, env)?;
     let place = Place::open(&settings.database)?;
@@ -26,8 +26,8 @@ pub fn run(args: &HealthArgs, env: Environment<'_>) -> Result<Ending, CommandErr
     let probe = HealthProbe::new(&place.target, &name, settings.database.pool.connection_timeout);
     let healthy = loop {
         let report = look(&probe, &settings);
-        show(&report, args)?;
-        if !args.watch {
+        let is_read = show(&report, args)?;
+        if !args.watch || !is_read {
             break report.status.is_healthy();
         }
         std::thread::sleep(WATCH_INTERVAL);
@@ -52,7 +52,8 @@ fn look(probe: &HealthProbe, settings: &HealthSettings) -> HealthReport {
     }
 }
 
-fn show(report: &HealthReport, args: &HealthArgs) -> anyhow::Result<()> {
+/// Whether someone still reads what is shown.
+fn show(report: &HealthReport, args: &HealthArgs) -> anyhow::Result<bool> {
     let text = if args.json { report.to_json().to_string() } else { report.to_string() };
     let clear = if args.watch && !args.json && io::stdout().is_terminal() { CLEAR } else { "" };
     write_output(&format!("{clear}{text}\n"))

@@ -3,13 +3,13 @@
 use anyhow::Context as _;
 use std::io::{self, Write as _};
 
-/// Writes to standard output. A reader that has gone (`| head`) is no error.
-pub fn write_output(text: &str) -> anyhow::Result<()> {
+/// Writes to standard output, and says whether someone still reads it. A reader that has gone (`| head`) is no error.
+pub fn write_output(text: &str) -> anyhow::Result<bool> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(error).context("standard output can't be written")
         }
-        _ => Ok(()),
+        written => Ok(written.is_ok()),
     }
 }

@@ -1,8 +1,9 @@
 //! `health`, `--listen` and `--metrics-file`: what is told of the database and of a run.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use aegis_kills::database::{DatabaseManager, PoolSettings, TroubleSettings, from_url};
@@ -101,6 +102,23 @@ fn an_unhealthy_database_is_told_with_its_cause() {
     let words = work.program(&["health"]).env("DATABASE_URL", &url).expect(6).stdout;
     assert!(words.starts_with("Unhealthy: not connected"), "{words}");
     cluster.start();
+}
+
+#[test]
+fn a_watch_ends_when_nobody_reads_it() {
+    let database = Cluster::shared().database("watch");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_aegis-kills"))
+        .args(["health", "--json", "--watch", "--database-url", &database.url()])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the program");
+    let mut line = String::new();
+    let mut reader = BufReader::new(child.stdout.take().expect("a pipe"));
+    reader.read_line(&mut line).expect("a report");
+    assert!(line.starts_with('{'), "{line}");
+    drop(reader);
+    let ended = || child.try_wait().expect("a child").is_some();
+    eventually(Duration::from_secs(30), "it ends", ended);
 }
 
 /// The status and the body of a request, sent as it is.
