@@ -7,7 +7,7 @@ mod support {
 use std::hint::black_box;
 use std::time::Duration;
 
-use aegis_kills::kill::{Event, NulPolicy, Server, read_line};
+use aegis_kills::kill::{Event, LineReader, NulPolicy, Server};
 use aegis_kills::layout::{Encoder, Layout, Repeats, Rows};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
@@ -18,9 +18,9 @@ fn encode(criterion: &mut Criterion) {
         group.bench_function("parse and encode", |bencher| {
             bencher.iter(|| {
                 let (mut encoder, mut rows) = (encoder(), Rows::default());
-                let mut event = Event::default();
+                let (mut reader, mut event) = (LineReader::new(NulPolicy::Reject), Event::default());
                 for line in dump.lines() {
-                    let read = read_line(line, NulPolicy::Reject, &mut event, |found| {
+                    let read = reader.read(line, &mut event, |found| {
                         encoder.encode(found.event.expect("valid"), &mut rows).expect("it fits");
                     });
                     read.expect("JSON");
@@ -51,9 +51,9 @@ fn encoder() -> Encoder {
 
 fn parsed(dump: &str) -> Vec<Event<'_>> {
     let mut events = Vec::new();
-    let mut event = Event::default();
+    let (mut reader, mut event) = (LineReader::new(NulPolicy::Reject), Event::default());
     for line in dump.lines() {
-        let read = read_line(line, NulPolicy::Reject, &mut event, |found| {
+        let read = reader.read(line, &mut event, |found| {
             events.push(found.event.expect("valid").clone());
         });
         read.expect("JSON");

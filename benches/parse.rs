@@ -8,7 +8,7 @@ mod support {
 use std::hint::black_box;
 use std::time::Duration;
 
-use aegis_kills::kill::{Event, NulPolicy, read_line};
+use aegis_kills::kill::{Event, LineReader, NulPolicy};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 use support::plain;
@@ -19,9 +19,9 @@ fn parse(criterion: &mut Criterion) {
         group.throughput(Throughput::Bytes(dump.len() as u64));
         group.bench_function("ours", |bencher| {
             bencher.iter(|| {
-                let mut event = Event::default();
+                let (mut reader, mut event) = (LineReader::new(NulPolicy::Reject), Event::default());
                 for line in dump.lines() {
-                    let read = read_line(line, NulPolicy::Reject, &mut event, |found| {
+                    let read = reader.read(line, &mut event, |found| {
                         black_box(found.event.expect("valid"));
                     });
                     read.expect("JSON");

@@ -17,7 +17,7 @@ mod support {
 
 use std::sync::LazyLock;
 
-use aegis_kills::kill::{Event, read_line};
+use aegis_kills::kill::{Event, LineReader};
 use aegis_kills::layout::{Encoder, Layout, Repeats, Rows};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
@@ -110,7 +110,7 @@ fn check_order(layout: Layout, lines: &[String], nul: usize) {
 }
 
 fn encode<'a>(line: &'a str, nul: usize, encoder: &mut Encoder, space: &mut Event<'a>, rows: &mut Rows) {
-    let read = read_line(line, POLICIES[nul].0, space, |found| {
+    let read = LineReader::new(POLICIES[nul].0).read(line, space, |found| {
         // What is refused has no rows, which is all that is asked here.
         let _ = found.event.and_then(|event| encoder.encode(event, rows));
     });

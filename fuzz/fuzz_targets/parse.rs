@@ -12,7 +12,7 @@ mod support {
     pub(crate) mod oracle;
 }
 
-use aegis_kills::kill::{Event, NulPolicy, read_line};
+use aegis_kills::kill::{Event, LineReader, NulPolicy};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
@@ -43,7 +43,7 @@ fn check_long(pieces: &str) {
     let text = line.strip_prefix('\u{feff}').unwrap_or(&line);
     let is_blank = text.bytes().all(|byte| b" \t\r\n".contains(&byte));
     let is_json = serde_json::from_str::<Value>(text).is_ok();
-    match read_line(&line, NulPolicy::Reject, &mut Event::default(), |_| ()) {
+    match LineReader::new(NulPolicy::Reject).read(&line, &mut Event::default(), |_| ()) {
         Ok(()) => assert!(is_json || is_blank, "taken, but it is no JSON"),
         Err(fault) if fault.reason().starts_with("an array of more than") => {}
         Err(fault) => assert!(!is_json, "refused, but it is JSON: {fault}"),

@@ -5,6 +5,8 @@
 //! limit on depth and to numbers too large for a float.
 
 use super::fault::Fault;
+use super::field::Field;
+use super::keys::{Keys, Kind};
 use super::text::{NulPolicy, read_escape, special_byte, unescape, without_nul};
 use std::borrow::Cow;
 use std::ops::Range;
@@ -17,8 +19,8 @@ const REPEATED_DEPTH_MAX: u32 = 8;
 
 pub(super) type Parsed<T> = Result<T, Fault>;
 
-/// A place in a line.
-#[derive(Debug, Clone)]
+/// A place in a line, and what was seen in the lines before that may come again.
+#[derive(Debug)]
 pub(super) struct Cursor<'a> {
     text: &'a str,
     at: usize,
@@ -26,12 +28,45 @@ pub(super) struct Cursor<'a> {
     depth_left: u32,
     /// The last value that `skip_repeated` checked; a whole object, or empty.
     repeated: &'a str,
-    pub(super) nul: NulPolicy,
+    keys: Keys,
+    nul: NulPolicy,
+}
+
+/// Where a cursor stands.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    at: usize,
+    /// How many more arrays and objects may be entered.
+    depth_left: u32,
+}
+
+/// An object whose fields are being read.
+#[derive(Debug)]
+pub(super) struct Object {
+    kind: Kind,
+    /// How many fields were read.
+    number: usize,
 }
 
 impl<'a> Cursor<'a> {
-    pub(super) fn new(text: &'a str, nul: NulPolicy) -> Self {
-        Self { text, at: 0, depth_left: DEPTH_MAX, repeated: "", nul }
+    pub(super) fn new(nul: NulPolicy) -> Self {
+        Self { text: "", at: 0, depth_left: DEPTH_MAX, repeated: "", keys: Keys::default(), nul }
+    }
+
+    /// Stands at the begin of a line from now on.
+    pub(super) fn start(&mut self, line: &'a str) {
+        self.text = line;
+        self.return_to(Place { at: 0, depth_left: DEPTH_MAX });
+    }
+
+    /// Where the cursor stands, to come back to.
+    pub(super) fn place(&self) -> Place {
+        Place { at: self.at, depth_left: self.depth_left }
+    }
+
+    /// Goes to where the cursor has stood in the same line.
+    pub(super) fn return_to(&mut self, place: Place) {
+        Place { at: self.at, depth_left: self.depth_left } = place;
     }
 
     /// The byte of the line at which the cursor stands.
@@ -86,39 +121,67 @@ impl<'a> Cursor<'a> {
         self.at += 1;
     }
 
-    /// Reads an object; `field` is given each key and must read its value. The cursor stands at `{`.
+    /// Enters an object of a kind, at whose `{` the cursor stands.
     #[inline]
-    pub(super) fn object(&mut self, mut field: impl FnMut(&mut Self, &str) -> Parsed<()>) -> Parsed<()> {
+    pub(super) fn object(&mut self, kind: Kind) -> Parsed<Object> {
         self.enter()?;
-        if self.peek() == Some(b'}') {
-            self.leave();
-            return Ok(());
+        Ok(Object { kind, number: 0 })
+    }
+
+    /// Moves to the next value of an object, and says which field it is of; `None` once the object is left. The cursor
+    /// stands at the object's begin or at the end of its last value.
+    #[inline]
+    pub(super) fn field(&mut self, object: &mut Object) -> Parsed<Option<Field>> {
+        let rest = &self.text.as_bytes()[self.at..];
+        if let Some((length, field)) = self.keys.find(object.kind, object.number, rest) {
+            self.at += length;
+            object.number += 1;
+            return Ok(Some(field));
         }
-        loop {
-            if self.peek() != Some(b'"') {
-                return Err(self.syntax("a key in quotes is needed"));
+        self.new_field(object)
+    }
+
+    /// The same, for keys that are not those of the last object of the kind.
+    #[inline(never)]
+    fn new_field(&mut self, object: &mut Object) -> Parsed<Option<Field>> {
+        let start = self.at;
+        let Some((inside, escaped)) = self.key(object.number == 0)? else { return Ok(None) };
+        let field = if escaped {
+            // A key is only compared, so what the policy makes of a NUL in it does not matter.
+            Field::of(&unescape(self.text, inside, NulPolicy::Replace)?)
+        } else {
+            Field::of(&self.text[inside])
+        };
+        self.peek();
+        self.keys.note(object.kind, object.number, self.text[start..self.at].as_bytes(), field);
+        object.number += 1;
+        Ok(Some(field))
+    }
+
+    /// Moves past a key and its colon, and says where it stood and whether it has escapes; past the closing brace, and
+    /// `None`, where there is no further one.
+    fn key(&mut self, is_first: bool) -> Parsed<Option<(Range<usize>, bool)>> {
+        match self.peek() {
+            Some(b'}') => {
+                self.leave();
+                return Ok(None);
             }
-            let (inside, escaped) = self.string()?;
-            if self.peek() != Some(b':') {
-                return Err(self.syntax("a colon is needed after the key"));
+            Some(b',') if !is_first => {
+                self.at += 1;
+                self.peek();
             }
-            self.at += 1;
-            if escaped {
-                // A key is only compared, so what the policy makes of a NUL in it does not matter.
-                let key = unescape(self.text, inside, NulPolicy::Replace)?;
-                field(self, &key)?;
-            } else {
-                field(self, &self.text[inside])?;
-            }
-            match self.peek() {
-                Some(b',') => self.at += 1,
-                Some(b'}') => {
-                    self.leave();
-                    return Ok(());
-                }
-                _ => return Err(self.syntax("a comma or a closing brace is needed")),
-            }
+            _ if is_first => {}
+            _ => return Err(self.syntax("a comma or a closing brace is needed")),
         }
+        if self.peek() != Some(b'"') {
+            return Err(self.syntax("a key in quotes is needed"));
+        }
+        let key = self.string()?;
+        if self.peek() != Some(b':') {
+            return Err(self.syntax("a colon is needed after the key"));
+        }
+        self.at += 1;
+        Ok(Some(key))
     }
 
     /// Reads an array; `element` is given each index and must read the value. The cursor stands at `[`.
@@ -146,6 +209,10 @@ impl<'a> Cursor<'a> {
     pub(super) fn null(&mut self) -> Parsed<bool> {
         if self.peek() != Some(b'n') {
             return Ok(false);
+        }
+        if self.text.as_bytes()[self.at..].first_chunk() == Some(b"null") {
+            self.at += 4;
+            return Ok(true);
         }
         self.word("null")?;
         Ok(true)
@@ -190,6 +257,9 @@ impl<'a> Cursor<'a> {
         let Some(first @ (b'-' | b'0'..=b'9')) = self.peek() else {
             return if self.null()? { Ok(None) } else { Err(self.other_type("an integer")) };
         };
+        if let Some(value) = self.short_integer() {
+            return Ok(Some(value));
+        }
         let number = self.number()?;
         // `-0` is a float to serde_json, and so is whatever has a fraction or an exponent.
         if number.integer && (first != b'-' || number.text != "-0") {
@@ -200,6 +270,27 @@ impl<'a> Cursor<'a> {
         } else {
             Err(Fault::value("an integer is needed, a number with fraction or exponent was found"))
         }
+    }
+
+    /// An integer as nearly all are: without a sign, of at most 18 digits, and so of less than 64 bits.
+    #[inline]
+    fn short_integer(&mut self) -> Option<i64> {
+        const DIGITS_MAX: usize = 18;
+        let rest = &self.text.as_bytes()[self.at..];
+        let (mut value, mut digits) = (0, 0);
+        while let Some(digit @ b'0'..=b'9') = rest.get(digits) {
+            if digits == DIGITS_MAX {
+                return None;
+            }
+            value = value * 10 + i64::from(digit - b'0');
+            digits += 1;
+        }
+        let leading_zero = rest.first() == Some(&b'0') && digits > 1;
+        if digits == 0 || leading_zero || matches!(rest.get(digits), Some(b'.' | b'e' | b'E')) {
+            return None;
+        }
+        self.at += digits;
+        Some(value)
     }
 
     /// A finite number.
@@ -239,7 +330,7 @@ impl<'a> Cursor<'a> {
                 let (inside, escaped) = self.string()?;
                 if escaped { check_escapes(self.text, inside) } else { Ok(()) }
             }
-            Some(b'{') => self.object(|cursor, _| cursor.skip()),
+            Some(b'{') => self.skip_object(),
             Some(b'[') => self.array(|cursor, _| cursor.skip()),
             Some(b'-' | b'0'..=b'9') => self.number().map(drop),
             Some(b't') => self.word("true"),
@@ -247,6 +338,19 @@ impl<'a> Cursor<'a> {
             Some(b'n') => self.word("null"),
             _ => Err(self.syntax("a value is needed")),
         }
+    }
+
+    fn skip_object(&mut self) -> Parsed<()> {
+        self.enter()?;
+        let mut is_first = true;
+        while let Some((inside, escaped)) = self.key(is_first)? {
+            if escaped {
+                check_escapes(self.text, inside)?;
+            }
+            self.skip()?;
+            is_first = false;
+        }
+        Ok(())
     }
 
     /// Moves past a value that mostly is the same text each time, as LifetimeStatistics is, a third of
@@ -264,15 +368,16 @@ impl<'a> Cursor<'a> {
             self.at += self.repeated.len();
             return Ok(());
         }
-        let start = self.at;
+        let start = self.place();
         if self.depth_left >= REPEATED_DEPTH_MAX {
-            let mut shallow = self.clone();
-            shallow.depth_left = REPEATED_DEPTH_MAX;
-            if shallow.skip().is_ok() {
-                self.at = shallow.at;
-                self.repeated = self.text_since(start);
+            self.depth_left = REPEATED_DEPTH_MAX;
+            let skipped = self.skip();
+            self.depth_left = start.depth_left;
+            if skipped.is_ok() {
+                self.repeated = self.text_since(start.at);
                 return Ok(());
             }
+            self.return_to(start);
         }
         self.skip()
     }

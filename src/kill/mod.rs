@@ -8,7 +8,9 @@
 
 mod event;
 mod fault;
+mod field;
 mod json;
+mod keys;
 mod line;
 mod parse;
 #[cfg(test)]
@@ -17,7 +19,7 @@ mod text;
 
 pub use event::{EQUIPMENT_SLOTS, Event, Item, Player};
 pub use fault::Fault;
-pub use line::{Line, read_line};
+pub use line::{Line, LineReader};
 pub use text::NulPolicy;
 pub(crate) use text::without_nul;
 

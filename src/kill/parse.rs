@@ -1,15 +1,17 @@
 //! From JSON to an [`Event`]: which fields are kept, of what type, and which are needed.
 
-use super::event::{EQUIPMENT_SLOTS, Event, Item, Player};
+use super::event::{Event, Item, Player};
 use super::fault::Fault;
+use super::field::Field;
 use super::json::{Cursor, Parsed};
+use super::keys::Kind;
 use jiff::civil::DateTime;
 
 /// The most players in one list of an event: a bound on the space that one event can take. The largest fights
 /// of the game have some hundreds.
 const PLAYERS_MAX: usize = 1000;
 
-/// The only slot of [`EQUIPMENT_SLOTS`] whose soul is kept.
+/// The only slot of [`EQUIPMENT_SLOTS`](super::EQUIPMENT_SLOTS) whose soul is kept.
 const MAIN_HAND: usize = 0;
 
 /// Reads the event at which the cursor stands, into `event`, whose old content is dropped.
@@ -22,9 +24,10 @@ pub(super) fn event<'a>(cursor: &mut Cursor<'a>, event: &mut Event<'a>) -> Parse
     if cursor.peek() != Some(b'{') {
         return Err(cursor.other_type("an event object"));
     }
-    cursor.object(|cursor, key| {
-        top_field(cursor, key, event, &mut needed).map_err(|fault| fault.within(key))
-    })?;
+    let mut object = cursor.object(Kind::Event)?;
+    while let Some(field) = cursor.field(&mut object)? {
+        top_field(cursor, field, event, &mut needed).map_err(|fault| fault.within(field.name()))?;
+    }
     let missing = |name: &str| Fault::value("is missing, and is needed").within(name);
     event.event_id = needed.event_id.ok_or_else(|| missing("EventId"))?;
     event.occurred_at_us = needed.occurred_at_us.ok_or_else(|| missing("TimeStamp"))?;
@@ -59,27 +62,29 @@ fn clear(event: &mut Event<'_>) {
 
 fn top_field<'a>(
     cursor: &mut Cursor<'a>,
-    key: &str,
+    field: Field,
     event: &mut Event<'a>,
     needed: &mut Needed,
 ) -> Parsed<()> {
-    match key {
-        "EventId" => needed.event_id = cursor.integer()?,
-        "TimeStamp" => needed.occurred_at_us = time_stamp(cursor)?,
-        "TotalVictimKillFame" => needed.fame = cursor.integer()?,
-        "Killer" => needed.killer = whole_player(cursor, &mut event.killer, None)?,
-        "Victim" => needed.victim = whole_player(cursor, &mut event.victim, Some(&mut event.loot))?,
-        "Participants" => players(cursor, &mut event.participants)?,
-        "GroupMembers" => players(cursor, &mut event.group_members)?,
-        "BattleId" => event.battle_id = cursor.integer()?,
-        "numberOfParticipants" => event.participant_count = narrow(cursor)?,
-        "groupMemberCount" => event.group_size = narrow(cursor)?,
-        "KillArea" => event.kill_area = cursor.text()?,
-        "Category" => event.category = cursor.text()?,
-        "Type" => event.kind = cursor.text()?,
-        "Location" => event.location = cursor.text()?,
-        "Version" => event.version = narrow(cursor)?,
-        "GvGMatch" => event.gvg_match = cursor.json()?,
+    match field {
+        Field::EventId => needed.event_id = cursor.integer()?,
+        Field::TimeStamp => needed.occurred_at_us = time_stamp(cursor)?,
+        Field::TotalVictimKillFame => needed.fame = cursor.integer()?,
+        Field::Killer => needed.killer = whole_player(cursor, Kind::Killer, &mut event.killer, None)?,
+        Field::Victim => {
+            needed.victim = whole_player(cursor, Kind::Victim, &mut event.victim, Some(&mut event.loot))?;
+        }
+        Field::Participants => players(cursor, Kind::Participant, &mut event.participants)?,
+        Field::GroupMembers => players(cursor, Kind::GroupMember, &mut event.group_members)?,
+        Field::BattleId => event.battle_id = cursor.integer()?,
+        Field::NumberOfParticipants => event.participant_count = narrow(cursor)?,
+        Field::GroupMemberCount => event.group_size = narrow(cursor)?,
+        Field::KillArea => event.kill_area = cursor.text()?,
+        Field::Category => event.category = cursor.text()?,
+        Field::Type => event.kind = cursor.text()?,
+        Field::Location => event.location = cursor.text()?,
+        Field::Version => event.version = narrow(cursor)?,
+        Field::GvGMatch => event.gvg_match = cursor.json()?,
         _ => cursor.skip()?,
     }
     Ok(())
@@ -88,6 +93,7 @@ fn top_field<'a>(
 /// The killer or the victim; false where it is null.
 fn whole_player<'a>(
     cursor: &mut Cursor<'a>,
+    kind: Kind,
     into: &mut Player<'a>,
     mut loot: Option<&mut Vec<(i16, Item<'a>)>>,
 ) -> Parsed<bool> {
@@ -97,7 +103,8 @@ fn whole_player<'a>(
     if cursor.null()? {
         return Ok(false);
     }
-    *into = player(cursor, loot)?;
+    *into = Player::default();
+    player(cursor, kind, into, loot)?;
     Ok(true)
 }
 
@@ -111,14 +118,15 @@ fn named(player: &Player<'_>, present: bool) -> Parsed<()> {
     Ok(())
 }
 
-fn players<'a>(cursor: &mut Cursor<'a>, into: &mut Vec<Player<'a>>) -> Parsed<()> {
+fn players<'a>(cursor: &mut Cursor<'a>, kind: Kind, into: &mut Vec<Player<'a>>) -> Parsed<()> {
     into.clear();
     optional_array(cursor, |cursor, index| {
         if index == PLAYERS_MAX {
             return Err(Fault::value(format!("more than {PLAYERS_MAX} players in one list")));
         }
-        into.push(player(cursor, None)?);
-        Ok(())
+        into.push(Player::default());
+        // It was just put there.
+        into.last_mut().map_or(Ok(()), |into| player(cursor, kind, into, None))
     })
 }
 
@@ -136,41 +144,43 @@ fn optional_array<'a>(
 }
 
 /// A player with an id. `loot` is where the inventory goes; without it the inventory is skipped.
-fn player<'a>(cursor: &mut Cursor<'a>, mut loot: Option<&mut Vec<(i16, Item<'a>)>>) -> Parsed<Player<'a>> {
+fn player<'a>(
+    cursor: &mut Cursor<'a>,
+    kind: Kind,
+    into: &mut Player<'a>,
+    mut loot: Option<&mut Vec<(i16, Item<'a>)>>,
+) -> Parsed<()> {
     if cursor.peek() != Some(b'{') {
         return Err(cursor.other_type("a player object"));
     }
-    let mut player = Player::default();
     let mut id = None;
-    cursor.object(|cursor, key| {
-        let read = match (key, &mut loot) {
-            ("Id", _) => cursor.text().map(|text| id = text),
-            ("Inventory", Some(loot)) => inventory(cursor, loot),
-            _ => player_field(cursor, key, &mut player),
+    let mut object = cursor.object(kind)?;
+    while let Some(field) = cursor.field(&mut object)? {
+        let read = match (field, &mut loot) {
+            (Field::Id, _) => cursor.text().map(|text| id = text),
+            (Field::Inventory, Some(loot)) => inventory(cursor, loot),
+            _ => player_field(cursor, field, into),
         };
-        read.map_err(|fault| fault.within(key))
-    })?;
-    match id {
-        Some(id) => player.id = id,
-        None => return Err(Fault::value("is missing or empty, and is needed").within("Id")),
+        read.map_err(|fault| fault.within(field.name()))?;
     }
-    Ok(player)
+    into.id = id.ok_or_else(|| Fault::value("is missing or empty, and is needed").within("Id"))?;
+    Ok(())
 }
 
-fn player_field<'a>(cursor: &mut Cursor<'a>, key: &str, player: &mut Player<'a>) -> Parsed<()> {
-    match key {
-        "LifetimeStatistics" => cursor.skip_repeated()?,
-        "Equipment" => equipment(cursor, player)?,
-        "Name" => player.name = cursor.text()?,
-        "GuildId" => player.guild_id = cursor.text()?,
-        "GuildName" => player.guild_name = cursor.text()?,
-        "AllianceId" => player.alliance_id = cursor.text()?,
-        "AllianceName" => player.alliance_name = cursor.text()?,
-        "AverageItemPower" => player.item_power = cursor.float()?,
-        "KillFame" => player.kill_fame = cursor.integer()?,
-        "DeathFame" => player.death_fame = cursor.integer()?,
-        "DamageDone" => player.damage_done = cursor.float()?,
-        "SupportHealingDone" => player.healing_done = cursor.float()?,
+fn player_field<'a>(cursor: &mut Cursor<'a>, field: Field, player: &mut Player<'a>) -> Parsed<()> {
+    match field {
+        Field::LifetimeStatistics => cursor.skip_repeated()?,
+        Field::Equipment => equipment(cursor, player)?,
+        Field::Name => player.name = cursor.text()?,
+        Field::GuildId => player.guild_id = cursor.text()?,
+        Field::GuildName => player.guild_name = cursor.text()?,
+        Field::AllianceId => player.alliance_id = cursor.text()?,
+        Field::AllianceName => player.alliance_name = cursor.text()?,
+        Field::AverageItemPower => player.item_power = cursor.float()?,
+        Field::KillFame => player.kill_fame = cursor.integer()?,
+        Field::DeathFame => player.death_fame = cursor.integer()?,
+        Field::DamageDone => player.damage_done = cursor.float()?,
+        Field::SupportHealingDone => player.healing_done = cursor.float()?,
         _ => cursor.skip()?,
     }
     Ok(())
@@ -186,18 +196,35 @@ fn equipment<'a>(cursor: &mut Cursor<'a>, player: &mut Player<'a>) -> Parsed<()>
         return Err(cursor.other_type("an object of slots"));
     }
     let start = cursor.at();
-    cursor.object(|cursor, key| {
-        match EQUIPMENT_SLOTS.iter().position(|slot| *slot == key) {
+    let mut object = cursor.object(Kind::Equipment)?;
+    while let Some(field) = cursor.field(&mut object)? {
+        match equipment_slot(field) {
             Some(slot) => {
                 let soul = if slot == MAIN_HAND { Soul::Keep } else { Soul::Skip };
-                player.equipment[slot] = item(cursor, soul).map_err(|fault| fault.within(key))?;
+                player.equipment[slot] = item(cursor, soul).map_err(|fault| fault.within(field.name()))?;
             }
             None => cursor.skip()?,
         }
-        Ok(())
-    })?;
+    }
     player.equipment_text = Some(cursor.text_since(start));
     Ok(())
+}
+
+/// A slot's place in [`EQUIPMENT_SLOTS`](super::EQUIPMENT_SLOTS).
+fn equipment_slot(field: Field) -> Option<usize> {
+    Some(match field {
+        Field::MainHand => MAIN_HAND,
+        Field::OffHand => 1,
+        Field::Head => 2,
+        Field::Armor => 3,
+        Field::Shoes => 4,
+        Field::Bag => 5,
+        Field::Cape => 6,
+        Field::Mount => 7,
+        Field::Potion => 8,
+        Field::Food => 9,
+        _ => return None,
+    })
 }
 
 fn inventory<'a>(cursor: &mut Cursor<'a>, loot: &mut Vec<(i16, Item<'a>)>) -> Parsed<()> {
@@ -227,16 +254,17 @@ fn item<'a>(cursor: &mut Cursor<'a>, soul: Soul) -> Parsed<Option<Item<'a>>> {
         return Err(cursor.other_type("an item object"));
     }
     let mut item = Item::default();
-    cursor.object(|cursor, key| {
-        let read = match key {
-            "Type" => cursor.text().map(|text| item.kind = text),
-            "Quality" => narrow(cursor).map(|quality| item.quality = quality),
-            "Count" => narrow(cursor).map(|count| item.count = count),
-            "LegendarySoul" if soul == Soul::Keep => cursor.json().map(|soul| item.soul = soul),
+    let mut object = cursor.object(Kind::Item)?;
+    while let Some(field) = cursor.field(&mut object)? {
+        let read = match field {
+            Field::Type => cursor.text().map(|text| item.kind = text),
+            Field::Quality => narrow(cursor).map(|quality| item.quality = quality),
+            Field::Count => narrow(cursor).map(|count| item.count = count),
+            Field::LegendarySoul if soul == Soul::Keep => cursor.json().map(|soul| item.soul = soul),
             _ => cursor.skip(),
         };
-        read.map_err(|fault| fault.within(key))
-    })?;
+        read.map_err(|fault| fault.within(field.name()))?;
+    }
     Ok(Some(item))
 }
 

@@ -20,7 +20,7 @@ fn read(line: &str) -> Vec<Result<Value, Option<String>>> {
 
 fn read_all(line: &str, nul: NulPolicy) -> Result<Vec<Result<Value, Option<String>>>, Fault> {
     let mut events = Vec::new();
-    read_line(line, nul, &mut Event::default(), |found| {
+    LineReader::new(nul).read(line, &mut Event::default(), |found| {
         let ids =
             |players: &[Player<'_>]| players.iter().map(|player| player.id.to_string()).collect::<Vec<_>>();
         let loot = |event: &Event<'_>| {
@@ -101,14 +101,54 @@ fn an_event_leaves_nothing_to_the_next() {
     let poor = r#"{"EventId":2,"TimeStamp":"2024-08-18T20:45:46Z","TotalVictimKillFame":0,"Killer":{"Id":"k","Name":"K"},"Victim":{"Id":"v","Name":"V"}}"#;
     let alone = |line| {
         let mut event = Event::default();
-        read_line(line, NulPolicy::Reject, &mut event, |_| ()).unwrap();
+        LineReader::new(NulPolicy::Reject).read(line, &mut event, |_| ()).unwrap();
         event
     };
-    let mut event = Event::default();
+    let (mut reader, mut event) = (LineReader::new(NulPolicy::Reject), Event::default());
     for line in [rich.as_str(), r#"{"EventId":1,"Participants":[{"Id":"a"},1]}"#, poor] {
-        read_line(line, NulPolicy::Reject, &mut event, |_| ()).unwrap();
+        reader.read(line, &mut event, |_| ()).unwrap();
     }
     assert_eq!(event, alone(poor));
+}
+
+/// What a reader has seen of the keys of one line must not matter to the next.
+#[test]
+fn keys_in_another_order_with_other_space_are_the_same_keys() {
+    let event = event_with(r#","BattleId":9,"Participants":[{"Id":"a","Name":"A"}]"#);
+    let value: Value = serde_json::from_str(&event).unwrap();
+    let mut reversed = serde_json::Map::new();
+    let mut names: Vec<_> = value.as_object().unwrap().keys().cloned().collect();
+    names.sort_by(|a, b| b.cmp(a));
+    for name in names {
+        reversed.insert(name.clone(), value[&name].clone());
+    }
+    let members = reversed.iter().map(|(name, value)| format!("{}: {value}", json!(name)));
+    let reversed = format!("{{ {} }}", members.collect::<Vec<_>>().join(" ,\t"));
+    let lines = [
+        event.clone(),
+        reversed.clone(),
+        reversed.replace(": ", ":"),
+        event.replace("EventId", "\\u0045ventId"),
+        event.replace(",\"BattleId\":9", ""),
+        event.clone(),
+    ];
+    let broken = [
+        event.replace("\"BattleId\":", "\"BattleId\" "),
+        event.replace(",\"BattleId\":9", ",\"BattleId\":9,"),
+        event.replace(",\"BattleId\"", "\"BattleId\""),
+        event.replace("{\"EventId\"", "{,\"EventId\""),
+    ];
+    let (mut reader, mut event) = (LineReader::new(NulPolicy::Reject), Event::default());
+    for line in &lines {
+        reader.read(line, &mut event, |_| ()).unwrap();
+        let mut alone = Event::default();
+        LineReader::new(NulPolicy::Reject).read(line, &mut alone, |_| ()).unwrap();
+        assert_eq!(event, alone, "{line}");
+        for line in &broken {
+            assert!(serde_json::from_str::<Value>(line).is_err(), "{line}");
+            assert!(reader.read(line, &mut event, |_| ()).is_err(), "{line}");
+        }
+    }
 }
 
 #[test]
@@ -196,7 +236,7 @@ fn an_empty_string_is_nothing_in_a_json_column_too() {
     ] {
         let mut event = Event::default();
         let line = event_with(&format!(r#","GvGMatch":{raw}"#));
-        read_line(&line, nul, &mut event, |_| ()).unwrap();
+        LineReader::new(nul).read(&line, &mut event, |_| ()).unwrap();
         assert_eq!(event.gvg_match.as_deref(), expected, "{raw}");
     }
 }

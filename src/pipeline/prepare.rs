@@ -3,7 +3,7 @@
 use super::rejects::Reject;
 use crate::database::store::{Batch, SegmentCounts, SegmentHash};
 use crate::input::Segment;
-use crate::kill::{Event, Fault, NulPolicy, Server, read_line};
+use crate::kill::{Event, Fault, LineReader, NulPolicy, Server};
 use crate::layout::{Encoder, Layout, Repeats, Rows};
 use std::ops::Range;
 use std::sync::Arc;
@@ -107,6 +107,13 @@ fn in_order(rows: &Rows, repeats: Repeats) -> Vec<usize> {
     order
 }
 
+/// What reads the lines of one segment; it keeps its working space, and what it has seen, from line to line.
+struct Tools<'s> {
+    reader: LineReader<'s>,
+    event: Event<'s>,
+    encoder: Encoder,
+}
+
 /// What is gathered while the lines of a segment are read.
 #[derive(Default)]
 struct Parts {
@@ -137,8 +144,11 @@ impl Parts {
         // Nearly always all of it is UTF-8, which is faster to see in one go.
         let text = simdutf8::basic::from_utf8(bytes).ok();
         let Preparer { layout, server, nul, repeats } = preparer;
-        let mut encoder = Encoder::new(layout, server, nul, repeats);
-        let mut event = Event::default();
+        let mut tools = Tools {
+            reader: LineReader::new(nul),
+            event: Event::default(),
+            encoder: Encoder::new(layout, server, nul, repeats),
+        };
         let mut start = 0;
         while start < bytes.len() {
             let end = memchr::memchr(b'\n', &bytes[start..]).map_or(bytes.len(), |found| start + found);
@@ -146,11 +156,9 @@ impl Parts {
             let number = segment.first_line + self.lines;
             self.lines += 1;
             match text {
-                Some(text) => {
-                    self.read(preparer, &text[range.clone()], range, number, &mut event, &mut encoder);
-                }
+                Some(text) => self.read(&mut tools, &text[range.clone()], range, number),
                 None => match simdutf8::compat::from_utf8(&bytes[range.clone()]) {
-                    Ok(line) => self.read(preparer, line, range, number, &mut event, &mut encoder),
+                    Ok(line) => self.read(&mut tools, line, range, number),
                     Err(error) => {
                         let reason = format!("not UTF-8 at byte {} of the line", error.valid_up_to());
                         self.refuse_line(range, number, reason);
@@ -161,17 +169,10 @@ impl Parts {
         }
     }
 
-    fn read<'s>(
-        &mut self,
-        preparer: Preparer,
-        line: &'s str,
-        range: Range<usize>,
-        number: u64,
-        event: &mut Event<'s>,
-        encoder: &mut Encoder,
-    ) {
+    fn read<'s>(&mut self, tools: &mut Tools<'s>, line: &'s str, range: Range<usize>, number: u64) {
+        let Tools { reader, event, encoder } = tools;
         let (events, stored, refused) = (self.events, self.places.len(), self.rejects.len());
-        let result = read_line(line, preparer.nul, event, |found| {
+        let result = reader.read(line, event, |found| {
             self.events += 1;
             let start = range.start + found.byte_offset;
             let text = start..start + found.text.len();

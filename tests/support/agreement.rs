@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use aegis_kills::kill::{Event, NulPolicy, Server, read_line};
+use aegis_kills::kill::{Event, Fault, LineReader, NulPolicy, Server};
 use aegis_kills::layout::{Encoder, Layout, Repeats, Rows};
 use serde_json::Value;
 
@@ -21,7 +21,7 @@ pub(crate) const LAYOUTS: [(Layout, oracle::Layout); 2] =
     [(Layout::Archive, oracle::Layout::Archive), (Layout::Aegis, oracle::Layout::Aegis)];
 
 /// What came of a line.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Outcome {
     /// By index, where in the line, and the text.
     events: Vec<(Option<u64>, usize, String)>,
@@ -58,10 +58,29 @@ fn check_in(layout: (Layout, oracle::Layout), line: &str, (policy, nul): (NulPol
     }
 }
 
-fn read(layout: Layout, line: &str, policy: NulPolicy) -> Result<Outcome, aegis_kills::kill::Fault> {
+/// An event with its keys in the game's order.
+const USUAL: &str = include_str!("../fixtures/usual-event.json");
+
+/// Reads a line with a new reader; one that knows the line already, and one that knows another, must say the same.
+#[track_caller]
+fn read(layout: Layout, line: &str, policy: NulPolicy) -> Result<Outcome, Fault> {
+    let outcome = read_after(&[], layout, line, policy);
+    for before in [line, USUAL] {
+        let again = read_after(&[before], layout, line, policy);
+        assert_eq!(format!("{again:?}"), format!("{outcome:?}"), "after {}: {}", head(before), head(line));
+    }
+    outcome
+}
+
+fn read_after(before: &[&str], layout: Layout, line: &str, policy: NulPolicy) -> Result<Outcome, Fault> {
+    let (mut reader, mut event) = (LineReader::new(policy), Event::default());
+    for line in before {
+        // Whether it can be taken does not matter here, but what the reader remembers of it.
+        let _ = reader.read(line, &mut event, |_| ());
+    }
     let mut outcome = Outcome::default();
     let mut encoder = Encoder::new(layout, SERVER, policy, Repeats::FirstCounts);
-    read_line(line, policy, &mut Event::default(), |found| {
+    reader.read(line, &mut event, |found| {
         let index = found.index.map(|index| index as u64);
         outcome.events.push((index, found.byte_offset, found.text.to_owned()));
         match found.event.and_then(|event| encoder.encode(event, &mut outcome.rows)) {

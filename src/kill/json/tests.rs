@@ -8,6 +8,12 @@ use serde_json::Value;
 
 const POLICY: NulPolicy = NulPolicy::Replace;
 
+fn cursor_at(line: &str) -> Cursor<'_> {
+    let mut cursor = Cursor::new(POLICY);
+    cursor.start(line);
+    cursor
+}
+
 fn is_special(byte: u8) -> bool {
     matches!(byte, b'"' | b'\\' | 0..0x20)
 }
@@ -70,13 +76,13 @@ fn all_texts(letters: &[&str], length_max: u32) -> impl Iterator<Item = String> 
 
 /// A kept string, if the text is one; an empty one, which is `None` to the cursor, as such.
 fn kept_string(line: &str) -> Option<String> {
-    let mut cursor = Cursor::new(line, POLICY);
+    let mut cursor = cursor_at(line);
     let text = cursor.text().and_then(|text| cursor.expect_end().map(|()| text.unwrap_or_default())).ok()?;
     Some(text.into_owned())
 }
 
 fn is_skipped(line: &str) -> bool {
-    let mut cursor = Cursor::new(line, POLICY);
+    let mut cursor = cursor_at(line);
     cursor.skip().and_then(|()| cursor.expect_end()).is_ok()
 }
 
@@ -137,9 +143,9 @@ fn strings_end_anywhere() {
 #[test]
 fn all_short_numbers_are_those_of_serde_json() {
     let read = |line: &str| {
-        let mut cursor = Cursor::new(line, POLICY);
+        let mut cursor = cursor_at(line);
         let float = cursor.float().and_then(|number| cursor.expect_end().map(|()| number)).ok().flatten();
-        let mut cursor = Cursor::new(line, POLICY);
+        let mut cursor = cursor_at(line);
         let integer = cursor.integer().and_then(|number| cursor.expect_end().map(|()| number)).ok().flatten();
         (float.map(f64::to_bits), integer)
     };
@@ -190,9 +196,9 @@ fn numbers_at_the_bounds_are_those_of_serde_json() {
     ] {
         let value = serde_json::from_str::<Value>(&number).ok();
         assert_eq!(is_skipped(&number), value.is_some(), "{number}");
-        let float = Cursor::new(&number, POLICY).float().ok().flatten();
+        let float = cursor_at(&number).float().ok().flatten();
         assert_eq!(float, value.as_ref().and_then(Value::as_f64), "{number}");
-        let integer = Cursor::new(&number, POLICY).integer().ok().flatten();
+        let integer = cursor_at(&number).integer().ok().flatten();
         assert_eq!(integer, value.as_ref().and_then(Value::as_i64), "{number}");
     }
 }
@@ -223,7 +229,7 @@ fn skips_repeated(elements: &[&str], around: usize) -> bool {
     }
     let inner = format!("[{}]", elements.join(","));
     let line = ["[".repeat(around), inner, "]".repeat(around)].concat();
-    let mut cursor = Cursor::new(&line, POLICY);
+    let mut cursor = cursor_at(&line);
     let taken = read(&mut cursor, around).and_then(|()| cursor.expect_end()).is_ok();
     assert_eq!(taken, serde_json::from_str::<Value>(&line).is_ok(), "{line}");
     taken
@@ -250,7 +256,7 @@ fn what_repeats_itself_is_checked_as_all_else_is() {
     check(&[zeros, &zeros[..zeros.len() - 1]], false);
     for cut in 1..zeros.len() {
         let line = format!("[{zeros},{}", &zeros[..cut]);
-        let mut cursor = Cursor::new(&line, POLICY);
+        let mut cursor = cursor_at(&line);
         assert!(cursor.array(|cursor, _| cursor.skip_repeated()).is_err(), "{line}");
     }
 }
@@ -279,7 +285,7 @@ fn what_repeats_itself_was_seen_higher_up() {
     let nested = ["{\"a\":".repeat(8), "1".to_owned(), "}".repeat(8)].concat();
     for depth in 115..125 {
         let line = ["[", &nested, ",", &"[".repeat(depth), &nested, &"]".repeat(depth), "]"].concat();
-        let mut cursor = Cursor::new(&line, POLICY);
+        let mut cursor = cursor_at(&line);
         assert_eq!(read(&mut cursor).is_ok(), serde_json::from_str::<Value>(&line).is_ok(), "{depth}");
     }
 }
