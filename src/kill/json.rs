@@ -153,7 +153,7 @@ impl<'a> Cursor<'a> {
             Field::of(&self.text[inside])
         };
         self.peek();
-        self.keys.note(object.kind, object.number, self.text[start..self.at].as_bytes(), field);
+        self.keys.note(object.kind, object.number, &self.text.as_bytes()[start..self.at], field);
         object.number += 1;
         Ok(Some(field))
     }

@@ -101,11 +101,11 @@ mod tests {
     #[test]
     fn a_text_is_found_where_it_stands_whole() {
         for length in 1..=TEXT_MAX + 2 {
-            let text = "abcdefgh".repeat(5)[..length].as_bytes().to_vec();
+            let text = &"abcdefgh".repeat(5).into_bytes()[..length];
             let mut keys = Keys::default();
-            let mut line = [&text[..], &[b' '; TEXT_MAX]].concat();
+            let mut line = [text, &[b' '; TEXT_MAX]].concat();
             assert_eq!(keys.find(Kind::Item, 1, &line), None);
-            keys.note(Kind::Item, 1, &text, Field::Count);
+            keys.note(Kind::Item, 1, text, Field::Count);
             let expected = (length <= TEXT_MAX).then_some((length, Field::Count));
             assert_eq!(keys.find(Kind::Item, 1, &line), expected, "{length}");
             assert_eq!(keys.find(Kind::Item, 0, &line), None);
