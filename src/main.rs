@@ -2,7 +2,7 @@
 
 use aegis_kills::causes::in_full;
 use aegis_kills::cli::{Cli, Command, Verbosity};
-use aegis_kills::commands::{embedded, generate, health, load, schema, verify, write_output};
+use aegis_kills::commands::{EarlySignals, embedded, generate, health, load, schema, verify, write_output};
 use aegis_kills::error::{CommandError, Ending};
 use aegis_kills::settings::{Environment, SettingError};
 use anyhow::Context as _;
@@ -26,13 +26,14 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> Result<Ending, CommandError> {
+    let signals = EarlySignals::heed()?;
     read_env_file()?;
     start_log(cli.verbosity);
     let variable = |name: &str| std::env::var(name).ok();
     let env = Environment(&variable);
     let quiet = cli.verbosity.quiet;
     match &cli.command {
-        Command::Load(args) => load::run(args, env, quiet),
+        Command::Load(args) => load::run(args, env, quiet, &signals),
         Command::Verify(args) => verify::run(args, env, quiet),
         Command::Health(args) => health::run(args, env),
         Command::Schema { action } => schema::run(action, env),

@@ -9,6 +9,7 @@ mod cases {
     mod bad_start;
     mod broken_input;
     mod cluster;
+    mod deploy;
     mod differential;
     mod documents;
     mod embedded;
@@ -16,6 +17,7 @@ mod cases {
     mod faults_loader;
     mod faults_network;
     mod faults_server;
+    mod first_process;
     mod health;
     mod load_duplicates;
     mod load_embedded;
@@ -28,6 +30,7 @@ mod cases {
     mod pgbouncer;
     mod proxy;
     mod queries;
+    mod role;
     mod schema;
     mod tls;
     mod verify;

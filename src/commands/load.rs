@@ -2,7 +2,7 @@
 
 use super::database::OpenDatabase;
 use super::observe::Observer;
-use super::signals::Listener;
+use super::signals::{EarlySignals, Listener};
 use super::sources;
 use super::write_output;
 use crate::causes::in_full;
@@ -21,15 +21,20 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 /// Runs the command.
-pub fn run(args: &LoadArgs, env: Environment<'_>, quiet: bool) -> Result<Ending, CommandError> {
+pub fn run(
+    args: &LoadArgs,
+    env: Environment<'_>,
+    quiet: bool,
+    signals: &EarlySignals,
+) -> Result<Ending, CommandError> {
     let settings = LoadSettings::new(args, env)?;
     sources::check(&settings.sources)?;
     let id = Uuid::new_v4();
     let rejects = RejectFile::new(settings.rejects.clone().unwrap_or_else(|| default_rejects(id)))?;
     let started = Instant::now();
     let done = match &settings.database {
-        Some(place) => load(&settings, place, id, &rejects),
-        None => read_only(&settings, id, &rejects).map(|report| (report, StoreFigures::default())),
+        Some(place) => load(&settings, place, id, &rejects, signals),
+        None => read_only(&settings, id, &rejects, signals).map(|report| (report, StoreFigures::default())),
     };
     if matches!(done, Err(CommandError::Database(_))) && settings.metrics_file.is_some() {
         // Whoever watches the file must see this run as well.
@@ -76,9 +81,14 @@ struct StoreFigures {
     connection_errors: u64,
 }
 
-fn read_only(settings: &LoadSettings, id: Uuid, rejects: &RejectFile) -> Result<RunReport, CommandError> {
+fn read_only(
+    settings: &LoadSettings,
+    id: Uuid,
+    rejects: &RejectFile,
+    signals: &EarlySignals,
+) -> Result<RunReport, CommandError> {
     let halt = Arc::new(Halt::default());
-    let _listener = Listener::start(Arc::clone(&halt), settings.drain_timeout)?;
+    let _listener = Listener::start(signals, Arc::clone(&halt), settings.drain_timeout)?;
     let observer = Observer::start(settings, settings.listen, id, None)?;
     let sources = settings.sources.clone();
     let report = pipeline::run(sources, &settings.pipeline, None, rejects, &halt, &observer.monitor)?;
@@ -96,6 +106,7 @@ fn load(
     place: &DatabaseSettings,
     id: Uuid,
     rejects: &RejectFile,
+    signals: &EarlySignals,
 ) -> Result<(RunReport, StoreFigures), CommandError> {
     let database = OpenDatabase::open(place, id)?;
     let schema_name = place.schema().to_owned();
@@ -110,9 +121,8 @@ fn load(
     let observer = Observer::start(settings, settings.listen, id, Some(&database))?;
     let sources: Vec<String> = settings.sources.iter().map(ToString::to_string).collect();
     let log = RunLog::begin(&database.manager, &store_settings, id, &sources)?;
-    // From here on a signal is a wish to stop with everything in order.
     let halt = Arc::new(Halt::default());
-    let _listener = Listener::start(Arc::clone(&halt), settings.drain_timeout)?;
+    let _listener = Listener::start(signals, Arc::clone(&halt), settings.drain_timeout)?;
     let patience = Patience::until_told(halt.given_up());
     let store = PostgresStore::new(database.manager.clone(), &store_settings, id, patience);
     let report = pipeline::run(

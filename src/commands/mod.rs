@@ -14,3 +14,4 @@ mod signals;
 mod sources;
 
 pub use output::write_output;
+pub use signals::EarlySignals;

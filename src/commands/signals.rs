@@ -4,10 +4,33 @@
 use crate::pipeline::{Halt, HaltReason};
 use anyhow::Context as _;
 use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag::register_conditional_shutdown;
 use signal_hook::iterator::{Handle, Signals};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
+
+/// Signals before a load listens for itself, and in commands that never do: they end the program at once.
+#[derive(Debug)]
+pub struct EarlySignals {
+    end: Arc<AtomicBool>,
+}
+
+impl EarlySignals {
+    /// Sees to it that they do. Elsewhere the system does by itself, but it keeps signals that nobody handles from
+    /// process 1, which is what a container's program is.
+    pub fn heed() -> anyhow::Result<Self> {
+        let early = Self { end: Arc::new(AtomicBool::new(true)) };
+        if std::process::id() == 1 {
+            for signal in [SIGINT, SIGTERM] {
+                register_conditional_shutdown(signal, 128 + signal, Arc::clone(&early.end))
+                    .context("signals can't be listened for")?;
+            }
+        }
+        Ok(early)
+    }
+}
 
 /// Listens for as long as it lives.
 pub(super) struct Listener {
@@ -15,8 +38,14 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    pub(super) fn start(halt: Arc<Halt>, drain_timeout: Duration) -> anyhow::Result<Self> {
+    /// From here on a signal is a wish to stop with everything in order.
+    pub(super) fn start(
+        early: &EarlySignals,
+        halt: Arc<Halt>,
+        drain_timeout: Duration,
+    ) -> anyhow::Result<Self> {
         let mut signals = Signals::new([SIGINT, SIGTERM]).context("signals can't be listened for")?;
+        early.end.store(false, Ordering::SeqCst);
         let handle = signals.handle();
         let listen = move || {
             let mut seen = false;

@@ -37,6 +37,7 @@ pub(crate) struct Program {
     command: Command,
     input: Vec<u8>,
     folder: PathBuf,
+    nested: bool,
 }
 
 /// A run that is fed by hand.
@@ -44,6 +45,8 @@ pub(crate) struct Running {
     child: Child,
     input: Option<ChildStdin>,
     folder: PathBuf,
+    /// Whether the program is a child of our child.
+    nested: bool,
 }
 
 /// A run that was.
@@ -80,14 +83,19 @@ impl Workplace {
 
     /// The program, with nothing to read and nothing set.
     pub(crate) fn program(&self, args: &[&str]) -> Program {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_aegis-kills"));
+        self.other_program(env!("CARGO_BIN_EXE_aegis-kills"), args)
+    }
+
+    /// Another program, which runs the one under test.
+    pub(crate) fn other_program(&self, program: &str, args: &[&str]) -> Program {
+        let mut command = Command::new(program);
         command.args(args).current_dir(self.path());
         for (name, _) in std::env::vars_os() {
             if SETTING_PREFIXES.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
                 command.env_remove(name);
             }
         }
-        Program { command, input: Vec::new(), folder: self.path().to_owned() }
+        Program { command, input: Vec::new(), folder: self.path().to_owned(), nested: false }
     }
 
     /// `load --json` into a database.
@@ -105,6 +113,23 @@ impl Program {
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.command.env(name, value);
         self
+    }
+
+    /// As process 1 of a world of its own, as in a container. None where this process may not make one.
+    pub(crate) fn into_first_process(self) -> Option<Self> {
+        let wrap = ["--pid", "--fork", "--kill-child"];
+        let may = Command::new("unshare").args(wrap).arg("true").output();
+        may.ok().filter(|tried| tried.status.success())?;
+        let mut command = Command::new("unshare");
+        command.args(wrap).arg(self.command.get_program()).args(self.command.get_args());
+        command.current_dir(&self.folder);
+        for (name, value) in self.command.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        Some(Self { command, nested: true, ..self })
     }
 
     /// Small segments, so that there are many of them.
@@ -145,7 +170,7 @@ impl Program {
         self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = self.command.spawn().expect("the program");
         let input = child.stdin.take();
-        Running { child, input, folder: self.folder }
+        Running { child, input, folder: self.folder, nested: self.nested }
     }
 }
 
@@ -158,8 +183,13 @@ impl Running {
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.child.id()).expect("a process id");
-        kill(Pid::from_raw(pid), signal).expect("it runs");
+        let child = self.child.id();
+        let pid = if self.nested {
+            fs::read_to_string(format!("/proc/{child}/task/{child}/children")).expect("its children")
+        } else {
+            child.to_string()
+        };
+        kill(Pid::from_raw(pid.trim().parse().expect("one process id")), signal).expect("it runs");
     }
 
     pub(crate) fn has_ended(&mut self) -> bool {

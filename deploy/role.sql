@@ -1,0 +1,135 @@
+-- Two roles with no more rights than they need: one that loads, and one that reads.
+--
+--     aegis-kills schema apply                            first, as the owner of the tables: for each layout in use
+--     psql "$DATABASE_URL" -f deploy/role.sql             as the owner too, who must be allowed to make roles
+--     psql "$DATABASE_URL" -c '\password kills_loader'    asks, and sends the password's hash alone
+--     psql "$DATABASE_URL" -c '\password kills_reader'
+--
+-- Until they have a password they can log in only where pg_hba.conf wants none. There is no variable for it: on a
+-- command line others would see it. Variables that there are, with their defaults:
+--
+--     psql -v schema=public -v loader=kills_loader -v reader=kills_reader -f deploy/role.sql
+--
+-- Run again it does no harm, and takes back from the two what they have on these tables and do not need; run it again
+-- after another layout was applied. It is all done or nothing. A role that is there is used, unless it has a power
+-- of its own, such as to make roles.
+--
+-- The loader may add events and rewrite those that differ (--on-conflict update), and keeps the ledger. It may make
+-- temporary tables, in which it compares. It may not make, alter, empty or drop anything, nor delete an event, nor
+-- read other tables. The reader is enough for 'health', 'verify', and every query.
+
+\set ON_ERROR_STOP on
+\if :{?schema}
+\else
+    \set schema public
+\endif
+\if :{?loader}
+\else
+    \set loader kills_loader
+\endif
+\if :{?reader}
+\else
+    \set reader kills_reader
+\endif
+
+BEGIN;
+
+-- psql's variables do not reach into a block; settings of the transaction do.
+SELECT set_config('aegis_kills.schema', :'schema', true) AS a,
+       set_config('aegis_kills.loader', :'loader', true) AS b,
+       set_config('aegis_kills.reader', :'reader', true) AS c \gset given_
+
+DO $block$
+DECLARE
+    in_schema text := current_setting('aegis_kills.schema');
+    loader text := current_setting('aegis_kills.loader');
+    reader text := current_setting('aegis_kills.reader');
+    who text;
+    thing record;
+    done integer := 0;
+BEGIN
+    IF to_regnamespace(quote_ident(in_schema)) IS NULL THEN
+        RAISE EXCEPTION 'there is no schema %', quote_ident(in_schema)
+            USING HINT = 'run ''aegis-kills schema apply'' first, or choose the schema by -v schema=NAME';
+    END IF;
+
+    FOREACH who IN ARRAY ARRAY[loader, reader] LOOP
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = who) THEN
+            EXECUTE format('CREATE ROLE %I LOGIN NOINHERIT', who);
+        ELSIF EXISTS (SELECT FROM pg_roles WHERE rolname = who AND (rolsuper OR rolcreaterole OR rolcreatedb
+                                                                    OR rolreplication OR rolbypassrls)) THEN
+            RAISE EXCEPTION 'the role % has powers of its own', quote_ident(who)
+                USING HINT = 'choose another name by -v loader=NAME or -v reader=NAME';
+        END IF;
+
+        -- All may do both in a database as it is made; where that was taken back, these two need it.
+        IF NOT has_database_privilege(who, current_database(), 'CONNECT') THEN
+            EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), who);
+        END IF;
+        IF who = loader AND NOT has_database_privilege(who, current_database(), 'TEMPORARY') THEN
+            EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO %I', current_database(), who);
+        END IF;
+        IF NOT has_schema_privilege(who, to_regnamespace(quote_ident(in_schema))::oid, 'USAGE') THEN
+            EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', in_schema, who);
+        END IF;
+    END LOOP;
+
+    FOR thing IN
+        SELECT c.relname AS name, wanted.rights, pg_get_userbyid(c.relowner) AS owner
+        FROM (VALUES ('kill_event', 'SELECT, INSERT, UPDATE'),
+                     ('kill_player', 'SELECT, INSERT, DELETE'),
+                     ('kill_loot', 'SELECT, INSERT, DELETE'),
+                     ('KillEvent', 'SELECT, INSERT, UPDATE'),
+                     ('kill_load_run', 'SELECT, INSERT, UPDATE'),
+                     ('kill_load_segment', 'SELECT, INSERT, UPDATE')) AS wanted (name, rights)
+        JOIN pg_class c ON c.relname = wanted.name AND c.relnamespace = to_regnamespace(quote_ident(in_schema))
+        WHERE c.relkind IN ('r', 'p')
+    LOOP
+        IF thing.owner IN (loader, reader) THEN
+            RAISE EXCEPTION 'the table %.% belongs to %, who may do all with it',
+                quote_ident(in_schema), quote_ident(thing.name), quote_ident(thing.owner)
+                USING HINT = 'choose another name by -v loader=NAME or -v reader=NAME';
+        END IF;
+        EXECUTE format('REVOKE ALL ON %I.%I FROM %I, %I', in_schema, thing.name, loader, reader);
+        EXECUTE format('GRANT %s ON %I.%I TO %I', thing.rights, in_schema, thing.name, loader);
+        EXECUTE format('GRANT SELECT ON %I.%I TO %I', in_schema, thing.name, reader);
+        -- PostgreSQL only warns when someone else's rights are granted in vain.
+        IF NOT has_table_privilege(loader, format('%I.%I', in_schema, thing.name), 'INSERT') THEN
+            RAISE EXCEPTION '% may grant nothing on %.%', quote_ident(current_user), quote_ident(in_schema),
+                quote_ident(thing.name)
+                USING HINT = format('run this as %I, who owns it', thing.owner);
+        END IF;
+        done := done + 1;
+    END LOOP;
+    IF done = 0 THEN
+        RAISE EXCEPTION 'the schema % has none of the tables', quote_ident(in_schema)
+            USING HINT = 'run ''aegis-kills schema apply'' first, or choose the schema by -v schema=NAME';
+    END IF;
+
+    FOR thing IN
+        SELECT typname AS name FROM pg_type
+        WHERE typname IN ('albion_server', 'kill_role') AND typtype = 'e'
+          AND typnamespace = to_regnamespace(quote_ident(in_schema))
+    LOOP
+        EXECUTE format('GRANT USAGE ON TYPE %I.%I TO %I, %I', in_schema, thing.name, loader, reader);
+    END LOOP;
+
+    -- What they may do beyond this they may by PUBLIC or by another role, which is not this file's to change.
+    FOREACH who IN ARRAY ARRAY[loader, reader] LOOP
+        FOR thing IN SELECT nspname AS name FROM pg_namespace
+                     WHERE nspname !~ '^pg_' AND has_schema_privilege(who, oid, 'CREATE')
+        LOOP
+            RAISE WARNING '% may make tables in schema %', quote_ident(who), quote_ident(thing.name)
+                USING HINT = format('REVOKE CREATE ON SCHEMA %I FROM PUBLIC; PostgreSQL 15 and later begin so', thing.name);
+        END LOOP;
+        FOR thing IN SELECT r.rolname AS name FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid
+                     WHERE m.member = (SELECT oid FROM pg_roles WHERE rolname = who)
+        LOOP
+            RAISE WARNING '% is a member of %, and may do what that one may', quote_ident(who), quote_ident(thing.name)
+                USING HINT = format('REVOKE %I FROM %I', thing.name, who);
+        END LOOP;
+    END LOOP;
+END
+$block$;
+
+COMMIT;

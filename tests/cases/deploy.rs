@@ -1,0 +1,249 @@
+//! `deploy/`, `docs/deployment.md` and `.env.example` say what is true of the program.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use aegis_kills::cli::{Cli, LoadArgs};
+use aegis_kills::settings::{Environment, LoadSettings};
+use clap::Parser as _;
+use serde_json::Value;
+
+/// How long a run that was stopped goes on at most once the drain time is over: the run's end in the ledger.
+const END_MAX: Duration = Duration::from_secs(5);
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    entries.filter(|path| path.is_file() && path.to_string_lossy().ends_with(extension)).collect()
+}
+
+/// Names of variables of ours.
+fn variables(text: &str) -> BTreeSet<String> {
+    let words = text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+    let ours = |word: &&str| {
+        let prefix = ["KILLS_", "DATABASE_", "ALBION_"].iter().find_map(|prefix| word.strip_prefix(prefix));
+        prefix.is_some_and(|rest| rest.starts_with(|letter: char| letter.is_ascii_uppercase()))
+    };
+    words.filter(ours).map(str::to_owned).collect()
+}
+
+/// The variables that the program reads: the texts of its settings that look like one.
+fn program_variables() -> BTreeSet<String> {
+    let sources = files("src/settings", ".rs");
+    let sources = sources.iter().filter(|path| !path.ends_with("tests.rs")).map(read);
+    sources
+        .flat_map(|source| source.split('"').skip(1).step_by(2).flat_map(variables).collect::<Vec<_>>())
+        .collect()
+}
+
+#[test]
+fn variables_that_are_named_are_there_and_all_are_explained() {
+    let there = program_variables();
+    assert!(there.len() > 20 && there.contains("DATABASE_URL"), "{there:?}");
+    let mut texts = files("deploy", "");
+    texts.extend(["docs/deployment.md", ".env.example", "README.md"].map(PathBuf::from));
+    for path in texts {
+        let unknown: Vec<_> = variables(&read(&path)).difference(&there).cloned().collect();
+        assert!(unknown.is_empty(), "{}: {unknown:?}", path.display());
+    }
+    let example = read(".env.example");
+    let is_set = |name: &String| {
+        example.lines().any(|line| line.trim_start_matches('#').starts_with(&format!("{name}=")))
+    };
+    let unexplained: Vec<_> = there.iter().filter(|name| !is_set(name)).collect();
+    assert!(unexplained.is_empty(), ".env.example lacks {unexplained:?}");
+}
+
+/// What stands in a text as a command of the program, as words.
+fn commands(text: &str) -> Vec<Vec<String>> {
+    const SUBCOMMANDS: [&str; 8] =
+        ["load", "verify", "health", "schema", "embedded", "generate", "completions", "man"];
+    let text = text.replace("\\\n", " ");
+    let after = text.split("aegis-kills ").skip(1);
+    let until = |rest: &str| {
+        let ends = ["\n", "  ", "|", ";", "&", "<", ">", "`", "'", "\"", "\\", "#", ")"];
+        let end = ends.iter().filter_map(|end| rest.find(end)).min().unwrap_or(rest.len());
+        rest[..end].split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    after
+        .map(until)
+        .filter(|words| words.first().is_some_and(|word| SUBCOMMANDS.contains(&&**word)))
+        .collect()
+}
+
+#[test]
+fn commands_that_are_shown_are_understood() {
+    let mut count = 0;
+    let mut texts = files("deploy", "");
+    texts.extend(["docs/deployment.md", "README.md"].map(PathBuf::from));
+    for path in texts {
+        for words in commands(&read(&path)) {
+            let parsed = Cli::try_parse_from([&["aegis-kills".to_owned()], &words[..]].concat());
+            let wrong = parsed.err().filter(clap::Error::use_stderr);
+            assert!(wrong.is_none(), "{}: {words:?}: {}", path.display(), wrong.expect("an error"));
+            count += 1;
+        }
+    }
+    assert!(count > 20, "{count}");
+}
+
+/// The time that a run must be given between SIGTERM and SIGKILL.
+fn grace() -> Duration {
+    let mut args = LoadArgs::default();
+    args.dry_run = true;
+    LoadSettings::new(&args, Environment(&|_| None)).expect("the defaults").drain_timeout + END_MAX
+}
+
+#[track_caller]
+fn is_enough(seconds: Option<u64>) {
+    assert!(seconds.is_some_and(|seconds| Duration::from_secs(seconds) > grace()), "{seconds:?}");
+}
+
+#[test]
+fn railways_files_fit() {
+    for path in files("deploy", ".json") {
+        let file: Value = serde_json::from_str(&read(&path)).expect("JSON");
+        let dockerfile = file["build"]["dockerfilePath"].as_str().expect("a path");
+        assert!(read(dockerfile).contains("FROM "));
+        let deploy = &file["deploy"];
+        // A string is refused, whatever Railway's page shows.
+        is_enough(deploy["drainingSeconds"].as_u64());
+        let start = deploy["startCommand"].as_str().expect("a command");
+        assert!(start.contains("exec aegis-kills load"), "the program itself hears SIGTERM: {start}");
+        // Who serves a page is asked for it; a job that ends is not.
+        let serves = start.contains("--listen 0.0.0.0:$PORT");
+        assert_eq!(deploy["healthcheckPath"].as_str(), serves.then_some("/health"));
+        assert_eq!(deploy["cronSchedule"].is_string(), !serves);
+    }
+}
+
+#[test]
+fn the_cron_job_fits() {
+    let job: Value = serde_saphyr::from_str(&read("deploy/cronjob.yaml")).expect("YAML");
+    assert_eq!((&job["apiVersion"], &job["kind"]), (&Value::from("batch/v1"), &Value::from("CronJob")));
+    assert_eq!(job["spec"]["concurrencyPolicy"], "Forbid");
+    let spec = &job["spec"]["jobTemplate"]["spec"];
+    let pod = &spec["template"]["spec"];
+    is_enough(pod["terminationGracePeriodSeconds"].as_u64());
+    assert_eq!(pod["restartPolicy"], "Never", "a podFailurePolicy needs it");
+    let load = &pod["containers"][0];
+    let codes = &spec["podFailurePolicy"]["rules"][1]["onExitCodes"];
+    assert_eq!((&codes["containerName"], &codes["operator"]), (&load["name"], &Value::from("In")));
+    assert_eq!(codes["values"], serde_json::json!([1, 2, 3, 5]), "what would end the same way again");
+    assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+    assert_eq!(load["securityContext"]["readOnlyRootFilesystem"], true);
+    assert_eq!(load["securityContext"]["allowPrivilegeEscalation"], false);
+    let user = pod["securityContext"]["runAsUser"].as_u64().expect("a number");
+    assert!(read("deploy/Dockerfile").contains(&format!("\nUSER {user}:{user}\n")));
+    let url = load["env"].as_array().expect("variables").iter().find(|entry| entry["name"] == "DATABASE_URL");
+    assert!(url.expect("the URL")["valueFrom"]["secretKeyRef"].is_object());
+    for entry in load["env"].as_array().expect("variables") {
+        assert!(entry["value"].is_string() || entry["valueFrom"].is_object(), "{entry} is no text");
+    }
+}
+
+/// The value of a setting that stands in a unit once.
+fn unit_value<'u>(unit: &'u str, name: &str) -> &'u str {
+    let mut found = unit.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+    let value = found.next().unwrap_or_else(|| panic!("{name} is missing"));
+    assert_eq!(found.next(), None, "{name}");
+    value
+}
+
+#[test]
+fn the_units_fit() {
+    let service = read("deploy/aegis-kills.service");
+    is_enough(unit_value(&service, "TimeoutStopSec").parse().ok());
+    assert_eq!(unit_value(&service, "SuccessExitStatus"), "143");
+    assert_eq!(unit_value(&service, "Type"), "oneshot");
+    assert_eq!(unit_value(&service, "NoNewPrivileges"), "yes");
+    assert_eq!(unit_value(&service, "ProtectSystem"), "strict");
+    assert_ne!(unit_value(&service, "User"), "root");
+    // What is written lies in the folders that the service has.
+    let state =
+        unit_value(&service, "StateDirectory").split(' ').map(|name| Path::new("/var/lib").join(name));
+    let state: Vec<PathBuf> = state.collect();
+    let metrics = unit_value(&service, "Environment=KILLS_METRICS_FILE");
+    assert!(state.iter().any(|folder| Path::new(metrics).parent() == Some(folder)), "{metrics}");
+    assert!(state.iter().any(|folder| Path::new(unit_value(&service, "WorkingDirectory")) == folder));
+    assert!(unit_value(&service, "ExecStart").contains("exec /usr/local/bin/aegis-kills load"));
+
+    let units = files("deploy", ".service").into_iter().chain(files("deploy", ".timer"));
+    let verify = Command::new("systemd-analyze").args(["verify", "--man=no"]).args(units).output();
+    if let Ok(output) = verify {
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+/// The instructions of a Dockerfile, each in one line.
+fn instructions() -> Vec<(String, String)> {
+    let text = read("deploy/Dockerfile");
+    let text: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+    let text = text.join("\n").replace("\\\n", " ");
+    let split =
+        |line: &str| line.split_once(' ').map(|(name, rest)| (name.to_owned(), rest.trim().to_owned()));
+    text.lines().filter_map(split).collect()
+}
+
+fn values(name: &str) -> Vec<String> {
+    instructions().into_iter().filter(|(found, _)| found == name).map(|(_, rest)| rest).collect()
+}
+
+#[test]
+fn the_image_is_what_is_promised() {
+    let entry: Vec<String> = serde_json::from_str(&values("ENTRYPOINT")[0]).expect("the exec form");
+    assert_eq!(entry, ["aegis-kills"]);
+    let user = values("USER").pop().expect("a user");
+    assert!(user.split(':').all(|id| id.parse::<u32>().is_ok_and(|id| id > 0)), "{user}");
+    let runs = values("RUN");
+    assert!(
+        runs.iter().filter(|run| run.contains("cargo build")).all(|run| run.contains("--release --locked"))
+    );
+    assert!(runs.iter().any(|run| run.contains("ca-certificates")));
+    // A program finds the C library of the release that it was linked on.
+    let from = values("FROM");
+    let (build, last) = (from[0].split(' ').next().expect("an image"), &from[1]);
+    let release = last.strip_prefix("debian:").and_then(|tag| tag.strip_suffix("-slim")).expect("a release");
+    let manifest = read("Cargo.toml");
+    let rust = manifest.lines().find_map(|line| line.strip_prefix("rust-version = ")).expect("a version");
+    assert_eq!(build, format!("rust:{}-slim-{release}", rust.trim_matches('"')));
+}
+
+#[test]
+fn the_image_has_no_secret_and_no_file_but_what_is_named() {
+    let fixed = values("ENV").into_iter().chain(values("ARG")).collect::<String>();
+    assert!(variables(&fixed).is_empty() && !fixed.contains("PASS"), "{fixed}");
+    assert!(values("VOLUME").is_empty(), "Railway refuses it");
+    let ignore = read(".dockerignore");
+    let mut lines = ignore.lines().filter(|line| !line.starts_with('#'));
+    assert_eq!(lines.next(), Some("*"), "nothing is sent but what is named");
+    let sent: BTreeSet<&str> = lines.filter_map(|line| line.strip_prefix('!')).collect();
+    let copies = values("COPY");
+    let of_us = copies.iter().filter(|copy| !copy.starts_with("--from"));
+    let taken = of_us.flat_map(|copy| copy.rsplit_once(' ').expect("two words").0.split(' ')).collect();
+    assert_eq!(sent, taken);
+}
+
+#[test]
+fn the_layer_of_the_dependencies_has_a_file_for_each_target() {
+    let runs = values("RUN");
+    let stub = runs.iter().find(|run| run.contains("mkdir src")).expect("the layer");
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["Cargo.toml", "Cargo.lock"] {
+        fs::write(folder.path().join(name), read(name)).expect("a file");
+    }
+    // What cargo refuses of a manifest it refuses before it builds anything.
+    let look = format!("'{}' metadata --no-deps --locked --offline --format-version 1", env!("CARGO"));
+    let script = stub.replace("cargo build --release --locked", &look);
+    let output =
+        Command::new("/bin/sh").args(["-c", &script]).current_dir(&folder).output().expect("a shell");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}

@@ -1,0 +1,302 @@
+//! `deploy/role.sql`: its two roles may do what they are for, and nothing else.
+
+use std::process::{Command, Output};
+
+use postgres::{Client, NoTls};
+
+use crate::support::cluster::{Cluster, Database};
+use crate::support::dumps::{join, version};
+use crate::support::program::{Program, Workplace};
+use crate::support::tell;
+
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/role.sql");
+const LAYOUTS: [&str; 2] = ["archive", "aegis"];
+
+/// A database whose tables are made, and the two roles, which go with it.
+struct Roles {
+    database: Database<'static>,
+    schema: &'static str,
+    loader: String,
+    reader: String,
+}
+
+impl Roles {
+    /// Nothing is granted yet.
+    fn new(schema: &'static str) -> Self {
+        let database = Cluster::shared().database("roles");
+        let id = uuid::Uuid::new_v4().simple();
+        let roles = Self { database, schema, loader: format!("Lo\"ad {id}"), reader: format!("read'{id}") };
+        for layout in LAYOUTS {
+            let args = ["schema", "apply", "--schema", schema, "--layout", layout];
+            Workplace::new().program(&args).env("DATABASE_URL", &roles.database.url()).expect(0);
+        }
+        roles
+    }
+
+    /// Runs the file with psql, as the owner of the tables or as the role at the URL.
+    fn psql(&self, url: &str) -> Output {
+        let variables = [("schema", self.schema), ("loader", &self.loader), ("reader", &self.reader)];
+        let variables = variables.map(|(name, value)| format!("--set={name}={value}"));
+        let mut psql = Command::new("psql");
+        psql.args(["-X", "-q", url, "-f", FILE]).args(variables).output().expect("psql")
+    }
+
+    /// Runs the file as the owner, and gives what it said.
+    #[track_caller]
+    fn grant(&self) -> String {
+        let output = self.psql(&self.database.url());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "");
+        said
+    }
+
+    fn url(&self, role: &str) -> String {
+        let role = role.replace('"', "%22").replace(' ', "%20");
+        self.database.tcp_url().replace("aegis@", &format!("{role}@"))
+    }
+
+    fn client(&self, role: &str) -> Client {
+        Client::connect(&self.url(role), NoTls).expect("the role may log in")
+    }
+
+    fn program(&self, work: &Workplace, role: &str, args: &[&str]) -> Program {
+        work.program(args).env("DATABASE_URL", &self.url(role)).env("DATABASE_SCHEMA", self.schema)
+    }
+
+    /// What the roles may do with relations, as `role relation right`.
+    fn rights(&self) -> Vec<String> {
+        let sql = "select concat_ws(' ', pg_get_userbyid(grantee), relname, privilege_type)
+                   from pg_class, aclexplode(relacl) where pg_get_userbyid(grantee) in ($1, $2) order by 1";
+        let rows = self.database.client().query(sql, &[&self.loader, &self.reader]).expect("rows");
+        rows.iter().map(|row| row.get(0)).collect()
+    }
+}
+
+impl Drop for Roles {
+    fn drop(&mut self) {
+        for role in [&self.loader, &self.reader] {
+            let sql = format!("drop owned by {0}; drop role {0}", quoted(role));
+            // A failed test has its own message.
+            let _ = self.database.client().batch_execute(&sql);
+        }
+    }
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Loads new events, and others of the same ids in both modes, so that every way to write is gone; gives what went
+/// wrong.
+fn loads(roles: &Roles, layout: &str) -> Vec<String> {
+    let work = Workplace::new();
+    let first = join(&(1..=30).map(|id| version(id, 1)).collect::<Vec<_>>());
+    let second = join(&(20..=40).map(|id| version(id, 2)).collect::<Vec<_>>());
+    let mut faults = Vec::new();
+    for (mode, dump) in [("skip", &first), ("skip", &second), ("update", &second)] {
+        let args = ["load", "--json", "--force", "--layout", layout, "--on-conflict", mode];
+        let run = roles.program(&work, &roles.loader, &args).stdin(dump.clone()).run();
+        if run.code == 0 && mode == "update" {
+            assert_eq!(run.summary().count("updated"), 11, "{}", run.stderr);
+        }
+        if run.code != 0 || !run.stderr.is_empty() {
+            faults.push(run.stdout + &run.stderr);
+        }
+    }
+    faults
+}
+
+#[test]
+fn they_may_do_what_they_are_for() {
+    for schema in ["public", "Kills of \"EU\""] {
+        let roles = Roles::new(schema);
+        // A database as a careful owner keeps it.
+        let name = roles.database.name();
+        let careful =
+            format!("revoke all on database {name} from public; revoke all on schema public from public");
+        roles.database.client().batch_execute(&careful).expect("a revoke");
+        assert_eq!(roles.grant(), "");
+        let rights = roles.rights();
+        assert_eq!(roles.grant(), "", "it can be run again");
+        assert_eq!(roles.rights(), rights);
+
+        let work = Workplace::new();
+        let dump = join(&(1..=40).map(|id| version(id, 1)).collect::<Vec<_>>());
+        for layout in LAYOUTS {
+            assert_eq!(loads(&roles, layout), [""; 0], "{layout}");
+            // Events that someone deleted, and left their other rows.
+            let mut owner = roles.database.client();
+            let table = if layout == "archive" { "kill_event" } else { "\"KillEvent\"" };
+            owner.batch_execute(&format!("delete from {}.{table}", quoted(schema))).expect("a delete");
+            assert_eq!(loads(&roles, layout), [""; 0], "{layout}");
+            for role in [&roles.loader, &roles.reader] {
+                let verify = roles.program(&work, role, &["verify", "--layout", layout]);
+                verify.stdin(dump.clone()).expect(0);
+                let health = roles.program(&work, role, &["health", "--json", "--layout", layout]).expect(0);
+                assert!(health.stdout.contains("\"status\":\"complete\""), "{}", health.stdout);
+            }
+            roles.program(&work, &roles.reader, &["load", "--layout", layout]).stdin(dump.clone()).expect(4);
+        }
+    }
+}
+
+/// What neither may do.
+const OF_NEITHER: [&str; 33] = [
+    "drop table kill_event",
+    "drop table \"KillEvent\"",
+    "drop schema public",
+    "drop index kill_event_newest",
+    "truncate kill_event, kill_player, kill_loot",
+    "truncate \"KillEvent\"",
+    "truncate kill_load_segment",
+    "alter table kill_event add note text",
+    "alter table \"KillEvent\" alter \"killerName\" type text",
+    "alter table kill_load_run owner to current_user",
+    "create table mine (id int)",
+    "create view mine as select * from kill_event",
+    "create index on kill_event (fame)",
+    "create function mine() returns int language sql as 'select 1'",
+    "create type mine as enum ('a')",
+    "create schema mine",
+    "create database mine",
+    "create role mine",
+    "create trigger mine before insert on kill_event for each row execute function suppress_redundant_updates_trigger()",
+    "alter type kill_role add value 'friend'",
+    "delete from kill_event",
+    "delete from \"KillEvent\"",
+    "delete from kill_load_segment",
+    "delete from kill_load_run",
+    "update kill_player set name = 'x'",
+    "update kill_loot set count = 1",
+    "select * from others",
+    "select * from private.others",
+    "insert into others values (1)",
+    "copy kill_event to program 'true'",
+    "copy kill_event to '/tmp/kills'",
+    "select pg_read_file('/etc/passwd')",
+    "set role aegis",
+];
+
+/// What only the loader may do.
+const OF_LOADER: [&str; 6] = [
+    "insert into kill_load_run select * from kill_load_run",
+    "insert into \"KillEvent\" select * from \"KillEvent\"",
+    "update kill_event set fame = 1",
+    "select from kill_event for update",
+    "delete from kill_player",
+    "update kill_load_run set status = ''",
+];
+
+#[test]
+fn they_may_do_nothing_else() {
+    let roles = Roles::new("public");
+    let mut owner = roles.database.client();
+    owner
+        .batch_execute(
+            "create table others (id int); create schema private; create table private.others (id int);
+             create function power() returns int language sql security definer as 'select 1'",
+        )
+        .expect("things of others");
+    roles.grant();
+    let mut wanted = Vec::new();
+    for (relation, rights) in [
+        ("KillEvent", ["INSERT", "SELECT", "UPDATE"]),
+        ("kill_event", ["INSERT", "SELECT", "UPDATE"]),
+        ("kill_load_run", ["INSERT", "SELECT", "UPDATE"]),
+        ("kill_load_segment", ["INSERT", "SELECT", "UPDATE"]),
+        ("kill_loot", ["DELETE", "INSERT", "SELECT"]),
+        ("kill_player", ["DELETE", "INSERT", "SELECT"]),
+    ] {
+        wanted.extend(rights.map(|right| format!("{} {relation} {right}", roles.loader)));
+        wanted.push(format!("{} {relation} SELECT", roles.reader));
+    }
+    wanted.sort();
+    let mut rights = roles.rights();
+    rights.sort();
+    assert_eq!(rights, wanted);
+
+    for (role, statements) in
+        [(&roles.loader, &OF_NEITHER[..]), (&roles.reader, &OF_NEITHER), (&roles.reader, &OF_LOADER)]
+    {
+        let mut client = roles.client(role);
+        for sql in statements {
+            tell((role, sql));
+            let error = client.batch_execute(sql).expect_err("it is not allowed");
+            assert_eq!(error.code().map(postgres::error::SqlState::code), Some("42501"), "{error:?}");
+        }
+    }
+}
+
+#[test]
+fn each_right_of_the_loader_is_needed() {
+    let roles = Roles::new("public");
+    roles.grant();
+    let rights = roles.rights();
+    let of_loader = rights.iter().filter_map(|right| right.strip_prefix(&format!("{} ", roles.loader)));
+    for right in of_loader {
+        tell(right);
+        let (relation, privilege) = right.split_once(' ').expect("two words");
+        let mut owner = roles.database.client();
+        owner
+            .batch_execute(&format!(
+                "truncate kill_event, kill_player, kill_loot, kill_load_run, kill_load_segment, \"KillEvent\";
+                 revoke {privilege} on {} from {}",
+                quoted(relation),
+                quoted(&roles.loader)
+            ))
+            .expect("a revoke");
+        let layout = if relation == "KillEvent" { "aegis" } else { "archive" };
+        let faults = loads(&roles, layout);
+        assert!(faults.iter().any(|fault| fault.contains("permission denied")), "{right}: {faults:?}");
+        // What was taken away is given again.
+        roles.grant();
+        assert_eq!(roles.rights(), rights);
+    }
+}
+
+#[test]
+fn what_it_cannot_do_it_says_and_leaves_all_as_it_was() {
+    let roles = Roles::new("public");
+    let mut owner = roles.database.client();
+    let fails = |url: &str, words: &[&str]| {
+        let output = roles.psql(url);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success(), "{said}");
+        assert!(words.iter().all(|word| said.contains(word)), "{words:?} in {said}");
+        assert_eq!(roles.rights(), [""; 0], "nothing is done by halves");
+    };
+    let url = roles.database.url();
+    let role = quoted(&roles.loader);
+
+    owner
+        .batch_execute("alter table kill_load_run rename to runs; alter schema public rename to other")
+        .expect("done");
+    fails(&url, &["there is no schema public", "schema apply"]);
+    owner.batch_execute("create schema public").expect("a schema");
+    fails(&url, &["has none of the tables", "schema apply"]);
+    owner.batch_execute("drop schema public; alter schema other rename to public; alter table runs rename to kill_load_run").expect("done");
+
+    owner.batch_execute(&format!("create role {role} login createdb")).expect("a role");
+    fails(&url, &["has powers of its own", "-v loader="]);
+    owner
+        .batch_execute(&format!("alter role {role} nocreatedb; alter table kill_loot owner to {role}"))
+        .expect("done");
+    fails(&url, &["belongs to", "-v loader="]);
+    owner.batch_execute("alter table kill_loot owner to aegis").expect("done");
+
+    // Someone who does not own the tables, nor may make roles.
+    let nobody = format!("{}2", roles.loader);
+    owner.batch_execute(&format!("create role {} login", quoted(&nobody))).expect("a role");
+    fails(&roles.url(&nobody), &["permission denied"]);
+    owner.batch_execute(&format!("drop role {}", quoted(&nobody))).expect("done");
+
+    // What others gave to all is told, and not changed.
+    owner
+        .batch_execute(&format!("grant create on schema public to public; grant pg_read_all_data to {role}"))
+        .expect("done");
+    let said = roles.grant();
+    for words in ["may make tables in schema public", "is a member of pg_read_all_data"] {
+        assert!(said.contains(words), "{said}");
+    }
+}
