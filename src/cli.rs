@@ -4,6 +4,7 @@
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+use std::fmt;
 use std::path::PathBuf;
 
 /// Loads Albion Online kill dumps into PostgreSQL: fast, safe, and every event accounted for.
@@ -80,7 +81,7 @@ Examples:
 }
 
 /// Where the database is.
-#[derive(Debug, Default, Args)]
+#[derive(Default, Args)]
 pub struct DatabaseArgs {
     /// The database, as postgresql://user:password@host:5432/database [env: DATABASE_URL, else PGHOST and the like].
     #[arg(long, value_name = "URL")]
@@ -91,6 +92,17 @@ pub struct DatabaseArgs {
     /// The PostgreSQL schema of all tables [env: DATABASE_SCHEMA] [default: public].
     #[arg(long, value_name = "NAME")]
     pub schema: Option<String>,
+}
+
+/// The URL may hold a password.
+impl fmt::Debug for DatabaseArgs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DatabaseArgs")
+            .field("database_url", &self.database_url.as_ref().map(|_| "…"))
+            .field("embedded", &self.embedded)
+            .field("schema", &self.schema)
+            .finish()
+    }
 }
 
 /// What the events are and how they are stored.

@@ -6,6 +6,7 @@ mod cases {
     mod aegis;
     mod aegis_table;
     mod backends;
+    mod bad_server;
     mod bad_start;
     mod broken_input;
     mod cluster;

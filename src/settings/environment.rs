@@ -3,7 +3,10 @@
 use crate::database::TargetError;
 use jiff::SignedDuration;
 use std::fmt::Display;
+use std::fs;
+use std::io;
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -33,9 +36,54 @@ pub enum SettingError {
     EnvFile(#[source] std::io::Error),
     /// The file of variables has a line that is not understood.
     #[error(
-        "the file .env has a line that can't be understood; NAME=value is the form, in quotes if it has spaces"
+        "line {line} of the file .env can't be understood; NAME=value is the form, in single quotes if it has spaces, $ or #"
     )]
-    EnvFileLine,
+    EnvFileLine {
+        /// Which, from 1.
+        line: usize,
+    },
+    /// The text of a variable is none.
+    #[error("{name} is not UTF-8; write it anew, with characters beyond ASCII in UTF-8, or unset it")]
+    NotText {
+        /// The variable.
+        name: String,
+    },
+}
+
+/// What the program's own variables begin with, and libpq's.
+const PREFIXES: [&str; 4] = ["KILLS_", "DATABASE_", "ALBION_", "PG"];
+
+/// Refuses variables that would be passed over, as they are no text.
+pub fn check() -> Result<(), SettingError> {
+    let is_ours = |name: &str| PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+    let wrong = std::env::vars_os().find_map(|(name, value)| {
+        let name = name.to_str().filter(|name| is_ours(name))?;
+        value.to_str().is_none().then(|| name.to_owned())
+    });
+    wrong.map_or(Ok(()), |name| Err(SettingError::NotText { name }))
+}
+
+/// Reads a file of variables, if it is there; the real environment wins over it. What a line holds is never told: it may
+/// be a password.
+pub fn read_file(path: &Path) -> Result<(), SettingError> {
+    let text = match fs::read_to_string(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        text => text.map_err(SettingError::EnvFile)?,
+    };
+    // No variable can hold one, and the library panics with the line's text.
+    if let Some(at) = text.find('\0') {
+        return Err(SettingError::EnvFileLine { line: text[..at].matches('\n').count() + 1 });
+    }
+    dotenvy::from_read(text.as_bytes()).map_err(|_| SettingError::EnvFileLine { line: wrong_line(&text) })
+}
+
+/// The line after all those that can be read together; a value in quotes may have several.
+fn wrong_line(text: &str) -> usize {
+    let text = text.trim_start_matches('\u{feff}');
+    let ends = text.match_indices('\n').map(|(at, _)| at + 1);
+    let reads = |end: &usize| dotenvy::from_read_iter(&text.as_bytes()[..*end]).all(|item| item.is_ok());
+    let good = ends.enumerate().filter(|(_, end)| reads(end)).last();
+    good.map_or(1, |(number, _)| number + 2)
 }
 
 /// The variables of the process, or of a test.

@@ -108,7 +108,7 @@ impl Parameters {
             } else if let Some((known, _)) = KNOWN.iter().find(|known| known.0 == name) {
                 parameters.set(known, value, place(known));
             } else {
-                return Err(unknown(&name));
+                return Err(unknown(&name, text::may_be_password(text, &name)));
             }
         }
         Ok(parameters)
@@ -202,11 +202,11 @@ fn dropped(name: &str) -> String {
     format!("{name} of the database URL is dropped: {why}")
 }
 
-fn unknown(name: &str) -> TargetError {
+fn unknown(name: &str, may_be_password: bool) -> TargetError {
     // What is no name may be a part of a password.
     let is_name = name.bytes().all(|letter| letter.is_ascii_lowercase() || letter == b'_');
     TargetError::Unknown {
-        name: if is_name { name.to_owned() } else { "…".to_owned() },
+        name: if is_name && !may_be_password { name.to_owned() } else { "…".to_owned() },
         known: KNOWN.map(|(name, _)| name).join(", "),
     }
 }
