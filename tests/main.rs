@@ -18,6 +18,7 @@ mod cases {
     mod faults_network;
     mod faults_server;
     mod health;
+    mod identifiers;
     mod load_duplicates;
     mod load_embedded;
     mod load_forms;
@@ -29,7 +30,10 @@ mod cases {
     mod pgbouncer;
     mod proxy;
     mod queries;
+    mod reject_file;
     mod schema;
+    mod secrets;
+    mod sessions;
     mod tls;
     mod verify;
 }

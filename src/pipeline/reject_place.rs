@@ -58,7 +58,8 @@ fn refuse_planted(path: &Path, found: &Metadata) -> io::Result<()> {
     let trusted = [nix::unistd::geteuid().as_raw(), 0, folder.uid()];
     if folder.mode() & 0o002 != 0 && !trusted.contains(&found.uid()) {
         let what = if found.is_symlink() { "link" } else { "file" };
-        let words = format!("it is a {what} of another user (id {}) in a folder that all may write", found.uid());
+        let words =
+            format!("it is a {what} of another user (id {}) in a folder that all may write", found.uid());
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, words));
     }
     Ok(())

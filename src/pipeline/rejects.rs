@@ -95,7 +95,8 @@ impl RejectFile {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let result = match &mut *file {
             Some(file) => append_whole(file, segment, rejects),
-            none => reject_place::open(&self.path).and_then(|opened| append_whole(none.insert(opened), segment, rejects)),
+            none => reject_place::open(&self.path)
+                .and_then(|opened| append_whole(none.insert(opened), segment, rejects)),
         };
         result.map_err(|source| self.error("written", source))
     }

@@ -77,7 +77,7 @@ pub(super) fn schema_without_database(
 }
 
 fn schema_name(args: &DatabaseArgs, env: Environment<'_>) -> Result<Option<String>, SettingError> {
-    env.read(("--schema", args.schema.as_deref()), "DATABASE_SCHEMA", |name| {
+    env.read_exactly(("--schema", args.schema.as_deref()), "DATABASE_SCHEMA", |name| {
         checked_schema(name).map(|()| name.to_owned())
     })
 }

@@ -32,7 +32,7 @@ pub enum SettingError {
     )]
     TwoDatabases,
     /// The file of variables can't be read.
-    #[error("the file .env can't be read")]
+    #[error("the file .env can't be read; make it a file in UTF-8 that this user may read, or take it away")]
     EnvFile(#[source] std::io::Error),
     /// The file of variables has a line that is not understood.
     #[error(
@@ -102,12 +102,22 @@ impl Environment<'_> {
         variable: &'static str,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Result<Option<T>, SettingError> {
+        self.read_exactly(option, variable, |value| parse(value.trim()))
+    }
+
+    /// The same where spaces around the value are a part of it.
+    pub(super) fn read_exactly<T>(
+        &self,
+        option: (&'static str, Option<&str>),
+        variable: &'static str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<Option<T>, SettingError> {
         let (place, value) = match (option.1, self.get(variable)) {
             (Some(value), _) => (option.0, value.to_owned()),
             (None, Some(value)) => (variable, value),
             (None, None) => return Ok(None),
         };
-        match parse(value.trim()) {
+        match parse(&value) {
             Ok(parsed) => Ok(Some(parsed)),
             Err(wanted) => Err(SettingError::Value { place, value, wanted }),
         }

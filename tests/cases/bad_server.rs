@@ -15,13 +15,15 @@ fn load(work: &Workplace, url: &str) -> Ended {
     program.env("DATABASE_CONNECTION_TIMEOUT", "300").run()
 }
 
+// What is said of it.
+const FOREIGN: &[&str] = &["what answers at 127.0.0.1:", "is no PostgreSQL", "mend the host and the port"];
+const LOGIN: &[&str] = &["a way to log in that is not supported", "scram-sha-256"];
+const CLOSED: &[&str] = &["127.0.0.1:", "closes the connection", "its log may say why"];
+const NO_TLS: &[&str] = &["does not offer TLS", "sslmode=require", "ssl = on", "if it is no PostgreSQL"];
+
 #[test]
 fn what_answers_is_named_with_the_remedy() {
     let work = Workplace::new();
-    const FOREIGN: &[&str] = &["what answers at 127.0.0.1:", "is no PostgreSQL", "mend the host and the port"];
-    const LOGIN: &[&str] = &["a way to log in that is not supported", "scram-sha-256"];
-    const CLOSED: &[&str] = &["127.0.0.1:", "closes the connection", "its log may say why"];
-    const NO_TLS: &[&str] = &["does not offer TLS", "sslmode=require", "ssl = on", "if it is no PostgreSQL"];
     let raw = |bytes: &[u8]| Answer::Raw(bytes.to_vec());
     let http = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
     for (name, answer, mode, words) in [
@@ -57,9 +59,15 @@ fn what_answers_is_named_with_the_remedy() {
 #[test]
 fn refusals_are_told_with_the_remedy() {
     let work = Workplace::new();
-    let no_entry = "no pg_hba.conf entry for host \"10.0.0.1\", user \"me\", database \"kills\", no encryption";
+    let no_entry =
+        "no pg_hba.conf entry for host \"10.0.0.1\", user \"me\", database \"kills\", no encryption";
     for (code, message, mode, words) in [
-        ("28P01", "password authentication failed", "prefer", "refused the password of \"me\"; it is taken from"),
+        (
+            "28P01",
+            "password authentication failed",
+            "prefer",
+            "refused the password of \"me\"; it is taken from",
+        ),
         ("28000", no_entry, "prefer", "does not let \"me\" into \"kills\"; its pg_hba.conf says who may"),
         ("28000", no_entry, "disable", "use sslmode=require"),
         ("28000", "role \"me\" is not permitted to log in", "prefer", "does not let \"me\" into"),
@@ -81,7 +89,8 @@ fn a_real_server_refuses_with_the_remedy() {
     let rules = "local all all trust\nhost all barred 127.0.0.1/32 reject\nhost all absent 127.0.0.1/32 gss\n\
                  host all all 127.0.0.1/32 scram-sha-256\n";
     let cluster = Cluster::private(&[]);
-    let made = "create role me login password 'right'; create role full login password 'right' connection limit 0;
+    let made =
+        "create role me login password 'right'; create role full login password 'right' connection limit 0;
         create role barred login; create role locked nologin password 'right'";
     cluster.admin().batch_execute(made).expect("roles");
     fs::write(cluster.folder().join("data/pg_hba.conf"), rules).expect("the server's folder");

@@ -165,3 +165,38 @@ fn formats_that_are_not_read_name_the_command_that_does() {
         assert!(run.summary().error().contains("<stdin>"), "{}", run.summary().error());
     }
 }
+
+/// They would be passed over otherwise, and the default be taken.
+#[test]
+fn variables_that_are_no_text() {
+    let work = Workplace::new();
+    for name in ["DATABASE_POOL_MAX", "PGPASSWORD", "KILLS_REJECTS_FILE", "ALBION_SERVER"] {
+        let script = format!("export {name}=\"$(printf 'zebra\\377')\"; exec \"$0\" load --dry-run");
+        let output = std::process::Command::new("sh")
+            .args(["-c", &script, env!("CARGO_BIN_EXE_aegis-kills")])
+            .current_dir(work.path())
+            .stdin(std::process::Stdio::null())
+            .output()
+            .expect("a shell");
+        let words = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{words}");
+        assert!(words.contains(&format!("{name} is not UTF-8")) && !words.contains("zebra"), "{words}");
+    }
+}
+
+#[test]
+fn a_file_of_variables_that_can_not_be_read() {
+    let work = Workplace::new();
+    let path = work.path().join(".env");
+    let refused =
+        || work.program(&["load", "--dry-run"]).expect(2).says(&["the file .env can't be read", "UTF-8"]);
+    work.write(".env", b"ALBION_SERVER=\xff\n");
+    refused().says(&["valid UTF-8"]);
+    fs::remove_file(&path).expect("a file");
+    fs::create_dir(&path).expect("a folder");
+    refused().says(&["Is a directory"]);
+    fs::remove_dir(&path).expect("a folder");
+    // A byte order mark and the line ends of other systems are normal.
+    work.write(".env", "\u{feff}ALBION_SERVER='west'\r\n");
+    work.program(&["load", "--dry-run"]).expect(2).says(&["ALBION_SERVER", "west"]);
+}

@@ -141,9 +141,13 @@ fn refused_words(code: &str, error: &postgres::Error, tls: &Tls, config: &Config
         ),
         "0A000" => {
             let place = place::of(config);
-            format!("{place} does not do as PostgreSQL does; name a PostgreSQL of version 12 or later, or its pooler")
+            format!(
+                "{place} does not do as PostgreSQL does; name a PostgreSQL of version 12 or later, or its pooler"
+            )
         }
-        "08P01" => "the server, or a pooler before it, broke off; see to what it says, and into its log".to_owned(),
+        "08P01" => {
+            "the server, or a pooler before it, broke off; see to what it says, and into its log".to_owned()
+        }
         _ => return None,
     })
 }

@@ -29,13 +29,12 @@ pub(super) fn unreached_words(error: &Error, config: &Config) -> Option<String> 
             "what answers at {place} is no PostgreSQL, or something between alters what is sent; mend the host and the port"
         )
     };
-    let Some(cause) = io_error(error) else {
-        return match error.to_string().as_str() {
-            "unexpected message from server" | "error parsing response from server" => Some(foreign()),
-            "connection closed" => Some(closed(&place)),
-            _ => None,
-        };
-    };
+    match error.to_string().as_str() {
+        "unexpected message from server" | "error parsing response from server" => return Some(foreign()),
+        "connection closed" => return Some(closed(&place)),
+        _ => {}
+    }
+    let cause = io_error(error)?;
     Some(match cause.kind() {
         io::ErrorKind::ConnectionRefused => format!(
             "nothing listens at {place}; start the server, mend the host and the port, or have it listen there (its \

@@ -95,9 +95,17 @@ fn host_and_port(host: &str) -> Result<(&str, &str), TargetError> {
 }
 
 fn decode(name: &str, value: &str) -> Result<String, TargetError> {
+    let is_escape = |rest: &str| rest.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
+    if !value.split('%').skip(1).all(is_escape) {
+        return Err(fault(format!(
+            "{name} has a '%' without two hex digits after it; write % itself as %25"
+        )));
+    }
     let decoded = percent_decode_str(value).decode_utf8();
     match decoded {
-        Ok(decoded) if decoded.contains('\0') => Err(fault(format!("{name} holds a NUL (%00), which is never allowed"))),
+        Ok(decoded) if decoded.contains('\0') => {
+            Err(fault(format!("{name} holds a NUL (%00), which is never allowed")))
+        }
         Ok(decoded) => Ok(decoded.into()),
         Err(_) => Err(fault(format!("{name} is not UTF-8, its %-escapes resolved"))),
     }
