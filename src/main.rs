@@ -41,9 +41,10 @@ fn refuse(error: &clap::Error) -> ExitCode {
 fn run(cli: &Cli) -> Result<Ending, CommandError> {
     environment::read_file(Path::new(".env"))?;
     environment::check()?;
-    start_log(cli.verbosity);
     let variable = |name: &str| std::env::var(name).ok();
     let env = Environment(&variable);
+    environment::check_log(env)?;
+    start_log(cli.verbosity);
     let quiet = cli.verbosity.quiet;
     match &cli.command {
         Command::Load(args) => load::run(args, env, quiet),

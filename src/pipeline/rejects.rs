@@ -104,7 +104,11 @@ impl RejectFile {
     /// Makes sure that what was written outlives the machine.
     pub(super) fn sync(&self) -> Result<(), RejectFileError> {
         match &*self.file.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(file) => file.sync_all().map_err(|source| self.error("synced", source)),
+            Some(file) => match file.sync_all() {
+                // A device or a pipe keeps nothing that could be synced.
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+                synced => synced.map_err(|source| self.error("synced", source)),
+            },
             None => Ok(()),
         }
     }

@@ -63,6 +63,23 @@ pub fn check() -> Result<(), SettingError> {
     wrong.map_or(Ok(()), |name| Err(SettingError::NotText { name }))
 }
 
+/// Refuses a `RUST_LOG` of which the logger would pass over a part, or take a level for a module's name and tell nothing.
+pub fn check_log(env: Environment<'_>) -> Result<(), SettingError> {
+    let is_level = |word: &str| word.trim().parse::<log::LevelFilter>().is_ok();
+    let is_module = |word: &str| word.trim().starts_with("aegis_kills") || word.contains("::");
+    let parse = |text: &str| {
+        let directives = text.split('/').next().unwrap_or_default();
+        let fits = |directive: &str| match directive.split_once('=') {
+            Some((module, level)) => !module.trim().is_empty() && is_level(level),
+            None => directive.trim().is_empty() || is_level(directive) || is_module(directive),
+        };
+        let wanted =
+            "off, error, warn, info, debug or trace is needed, or module=level, with commas between several";
+        if directives.split(',').all(fits) { Ok(()) } else { Err(wanted.to_owned()) }
+    };
+    env.variable("RUST_LOG", (), parse)
+}
+
 /// Reads a file of variables, if it is there; the real environment wins over it. What a line holds is never told: it may
 /// be a password.
 pub fn read_file(path: &Path) -> Result<(), SettingError> {

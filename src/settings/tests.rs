@@ -98,7 +98,7 @@ const TIMES: [&str; 8] = [
 ];
 
 #[rustfmt::skip]
-const BORDERS: [Borders; 15] = [
+const BORDERS: [Borders; 14] = [
     Borders { name: "ALBION_SERVER", good: &["americas", "europe", "asia"], bad: &["west", "eu", "europe,asia", "1"],
         wanted: "americas, europe, asia" },
     Borders { name: "KILLS_LAYOUT", good: &["archive", "aegis"], bad: &["flat", "archives", "0"], wanted: "archive or aegis" },
@@ -120,7 +120,6 @@ const BORDERS: [Borders; 15] = [
         bad: &["0", "4095", "3KiB", "268435457", "257M", "1G", "-1", "8 apples", "18446744073709551616", "17179869184G"],
         wanted: "from 4096 to 268435456 bytes" },
     Borders { name: "DATABASE_RETRY_ATTEMPTS", good: &["1", "1000"], bad: &["0", "-1", "1001", "x"], wanted: "1 to 1000" },
-    Borders { name: "DATABASE_URL", good: &["postgresql://db/kills"], bad: &[], wanted: "" },
 ];
 
 const SCHEMA_63: &str = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
@@ -159,7 +158,7 @@ fn the_borders_of_each_variable() {
 /// Where a variable has no wrong values, or its place tries it out, another test has it.
 #[test]
 fn each_variable_of_the_example_is_tried() {
-    let elsewhere = ["KILLS_EMBEDDED", "KILLS_REJECTS_FILE", "RUST_LOG"];
+    let elsewhere = ["DATABASE_URL", "KILLS_EMBEDDED", "KILLS_REJECTS_FILE", "RUST_LOG"];
     let known: Vec<&str> = BORDERS.iter().map(|borders| borders.name).chain(TIMES).chain(elsewhere).collect();
     let example = include_str!("../../.env.example");
     let names = example.lines().filter_map(|line| Some(line.trim_start_matches('#').split_once('=')?.0));
@@ -169,6 +168,32 @@ fn each_variable_of_the_example_is_tried() {
     names.sort_unstable();
     known.sort_unstable();
     assert_eq!(names, known);
+}
+
+#[test]
+fn levels_of_the_log() {
+    let check = |text: &str| {
+        let variable = |name: &str| (name == "RUST_LOG").then(|| text.to_owned());
+        super::environment::check_log(Environment(&variable)).map_err(|error| error.to_string())
+    };
+    for good in [
+        "",
+        "off",
+        "INFO",
+        "warn,rustls=debug",
+        "aegis_kills",
+        "aegis_kills::input=trace, error",
+        "debug/a=b",
+    ] {
+        assert_eq!(check(good), Ok(()), "{good}");
+    }
+    for bad in ["loud", "info,loud", "rustls=loud", "a=b=info", "=info", "1"] {
+        let words = check(bad).expect_err(bad);
+        assert!(
+            words.contains(&format!("RUST_LOG is {bad:?}")) && words.contains("debug or trace"),
+            "{words}"
+        );
+    }
 }
 
 #[test]

@@ -33,6 +33,11 @@ fn values_that_make_no_sense() {
         ("DATABASE_POOL_MAX", "0", "1 to"),
         ("DATABASE_CONNECTION_TIMEOUT", "-1", "30s"),
         ("DATABASE_RETRY_BASE", "soon", "30s"),
+        ("DATABASE_SCHEMA", "pg_kills", "63 bytes"),
+        ("KILLS_ON_CONFLICT", "merge", "skip or update"),
+        ("KILLS_LISTEN", "65536", "127.0.0.1:8080"),
+        ("KILLS_METRICS_FILE", "/", "in a folder that is there"),
+        ("RUST_LOG", "loud", "debug or trace"),
     ] {
         let program = work.load(&database, &[]).env(name, value).stdin(samples::sample_events());
         let ended = program.expect(2).says(&[name, value, wanted]);

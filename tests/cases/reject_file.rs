@@ -60,8 +60,11 @@ fn places_that_can_not_be_written() {
         let program = work.program(&["load", "--dry-run"]).env("KILLS_REJECTS_FILE", place).stdin(NO_EVENT);
         program.expect(1).says(&["the reject file", place, words, "--rejects"]);
     }
+    // A device or a pipe is no file of anyone's.
     let program = work.program(&["load", "--dry-run", "--rejects", "/dev/null"]).stdin(NO_EVENT);
     assert!(!program.expect(3).stderr.contains("chmod"));
+    let ended = work.program(&["load", "--dry-run", "--rejects", "/dev/stderr"]).stdin(NO_EVENT).expect(3);
+    assert!(ended.stderr.contains("\"raw\":\"no event\""), "{}", ended.stderr);
 }
 
 #[test]

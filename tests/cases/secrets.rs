@@ -22,6 +22,9 @@ const ENCODED: &str = "zebra%407f%3F1c";
 /// What of it is looked for: a part of all forms, in hex, in base64 and as a list of bytes.
 const TRACES: [&str; 4] = ["zebra", "7a65627261", "emVicm", "122, 101, 98, 114"];
 
+/// All that anything in the program logs, the libraries asked for by their names.
+const ALL: &str = "trace,tokio_postgres=trace,postgres=trace,rustls=trace,mio=trace,tokio=trace";
+
 /// Asserts that a text holds no secret.
 #[track_caller]
 fn assert_clean(what: &str, text: &str) {
@@ -158,8 +161,7 @@ fn each_way_to_give_a_password_and_each_ending() {
             // Each of the commands, and each way to have much told, has its turn.
             let command = [&["load", "--json"][..], &["verify"], &["load"], &["schema", "apply"]][number % 4];
             let program = program(&work, command, way, &place, &rest);
-            let program =
-                if number % 2 == 0 { program.env("RUST_LOG", "trace") } else { program.args(&["-vv"]) };
+            let program = if number % 2 == 0 { program.env("RUST_LOG", ALL) } else { program.args(&["-vv"]) };
             let program =
                 program.env("DATABASE_CONNECTION_TIMEOUT", "200").env("DATABASE_AWAY_TIMEOUT", "200");
             let ended = program.run().expect(code);
@@ -183,7 +185,7 @@ fn a_password_that_is_refused() {
     let work = Workplace::new();
     for way in WAYS {
         let place = format!("127.0.0.1:{}/{}", cluster.port(), database.name());
-        let refused = program(&work, &["load", "--json"], way, &place, "").env("RUST_LOG", "trace").expect(4);
+        let refused = program(&work, &["load", "--json"], way, &place, "").env("RUST_LOG", ALL).expect(4);
         assert!(refused.summary().error().contains("refused the password"), "{}", refused.stdout);
         assert_clean("a refusal", &[refused.stdout, refused.stderr].concat());
     }
@@ -396,7 +398,7 @@ fn a_run_is_looked_at_from_all_sides() {
         cluster.stop_immediate();
         None
     };
-    watched_run(&cluster, &[("RUST_LOG", "trace")], dies, 4);
+    watched_run(&cluster, &[("RUST_LOG", ALL)], dies, 4);
     cluster.start();
 }
 
