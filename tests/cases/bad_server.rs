@@ -100,9 +100,14 @@ fn a_real_server_refuses_with_the_remedy() {
         ("me:wrong", "postgres", &["refused the password of \"me\"", "PGPASSWORD", "~/.pgpass"][..]),
         ("me", "postgres", &["the server wants a password", "~/.pgpass"]),
         ("nobody:right", "postgres", &["refused the password of \"nobody\""]),
+        ("me:right", &"x".repeat(64), &["the database's name has 64 bytes", "63 at most"]),
         ("me:right", "nowhere", &["no database \"nowhere\"", "createdb nowhere"]),
         ("full:right", "postgres", &["no room for \"full\"", "limit of the role"]),
         ("barred:right", "postgres", &["does not let \"barred\" into \"postgres\"", "pg_hba.conf"]),
+        ("me:right", "postgres?target_session_attrs=read-only", &["not as target_session_attrs asks"]),
+        ("me:right", "postgres?options=-c%20nonsense%3D1", &["does not take the options", "PGOPTIONS"]),
+        ("me:right", "postgres?options=-c%20work_mem%3Dmany", &["does not take the options", "work_mem"]),
+        ("me:right", "postgres?options=nonsense", &["does not take the options", "PGOPTIONS"]),
         ("locked:right", "postgres", &["does not let \"locked\"", "not permitted to log in"]),
     ] {
         tell((login, database));

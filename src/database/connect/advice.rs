@@ -131,8 +131,17 @@ fn refused_words(code: &str, error: &postgres::Error, tls: &Tls, config: &Config
         "28000" => {
             format!("the server does not let {user:?} into {database:?}; its pg_hba.conf says who may")
         }
+        "3D000" if database.len() > 63 => {
+            format!(
+                "the database's name has {} bytes, and those of PostgreSQL have 63 at most; mend it",
+                database.len()
+            )
+        }
         "3D000" => {
             format!("there is no database {database:?}; make it by: createdb {database}, or name another")
+        }
+        "22023" | "42501" | "42601" | "42704" | "55P02" if config.get_options().is_some() => {
+            "the server does not take the options; mend them in the URL (options=) or in PGOPTIONS".to_owned()
         }
         "57P03" => "the server starts, stops or recovers; wait until it is ready".to_owned(),
         "53300" => format!(

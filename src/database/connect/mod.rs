@@ -169,7 +169,13 @@ fn target(
     let base = base_config(parameters)?;
     let passwords = match (parameters.text("password"), parameters.text("passfile")) {
         (Some(_), _) => PasswordFile::default(),
-        (None, Some(file)) => PasswordFile::read(Path::new(file), &mut warnings),
+        (None, Some(file)) => {
+            let path = Path::new(file);
+            if !path.exists() {
+                warnings.push(format!("the password file {file} (passfile, PGPASSFILE) is not there"));
+            }
+            PasswordFile::read(path, &mut warnings)
+        }
         (None, None) => match &home {
             Some(home) => PasswordFile::read(&home.join(".pgpass"), &mut warnings),
             None => PasswordFile::default(),

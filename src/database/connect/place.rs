@@ -43,6 +43,10 @@ pub(super) fn unreached_words(error: &Error, config: &Config) -> Option<String> 
         io::ErrorKind::NotFound => format!(
             "there is no socket {place}; start the server, or give as host the folder that its unix_socket_directories names"
         ),
+        io::ErrorKind::PermissionDenied if cause.to_string().starts_with("database") => format!(
+            "the server at {place} is not as target_session_attrs asks; name one that is (several hosts are tried in turn), or \
+             leave target_session_attrs out"
+        ),
         io::ErrorKind::PermissionDenied => {
             format!("this user has no right to use {place}; run as one who has, or name the host by TCP")
         }
@@ -56,7 +60,7 @@ pub(super) fn unreached_words(error: &Error, config: &Config) -> Option<String> 
             closed(&place)
         }
         _ => match cause.to_string() {
-            words if words.contains("failed to lookup address") => {
+            words if ["failed to lookup", "could not resolve"].iter().any(|begin| words.contains(begin)) => {
                 format!("the name of the host {place} is not known; mend it, or see to this machine's DNS")
             }
             words if words.contains("SUN_LEN") => format!(

@@ -287,6 +287,8 @@ fn passwords_come_from_the_file_for_each_host() {
     assert_eq!(passwords("host=a port=1 password=own", &of_home), [some("own")]);
     let file = file.to_str().unwrap();
     assert_eq!(passwords("host=b", &[("PGPASSFILE", file)]), [some("second")]);
+    let missing = from_url("host=b", &with(&[("PGPASSFILE", "/none")])).unwrap();
+    assert_eq!(missing.warnings, ["the password file /none (passfile, PGPASSFILE) is not there"]);
     assert_eq!(passwords(&format!("host=b passfile={file}"), &[("PGPASSFILE", "/none")]), [some("second")]);
 }
 
