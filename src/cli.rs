@@ -83,7 +83,8 @@ Examples:
 /// Where the database is.
 #[derive(Default, Args)]
 pub struct DatabaseArgs {
-    /// The database, as postgresql://user:password@host:5432/database [env: DATABASE_URL, else PGHOST and the like].
+    /// The database, as postgresql://user@host:5432/database; all users of this machine could see a password in it
+    /// [env: DATABASE_URL, else PGHOST and the like].
     #[arg(long, value_name = "URL")]
     pub database_url: Option<String>,
     /// A private PostgreSQL kept in a folder, made and started as needed [env: KILLS_EMBEDDED].
