@@ -1,9 +1,9 @@
-//! An error told with all that brought it about.
+//! An error told with all that brought it about, and without the passwords that someone may have put where none belongs.
 
 use std::error::Error;
 use std::fmt::Write as _;
 
-/// An error and its causes, in one line.
+/// An error and its causes, in one line, as [`concealed`] leaves it.
 pub fn in_full(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -15,5 +15,63 @@ pub fn in_full(error: &(dyn Error + 'static)) -> String {
         }
         source = cause.source();
     }
-    text
+    concealed(&text)
+}
+
+/// The text without the login of each URL and without the value of each `password=`, such as of a URL that was typed in
+/// place of a file's name, or that a server sends back.
+pub fn concealed(text: &str) -> String {
+    let ends = |letter: char| letter.is_whitespace() || matches!(letter, '\'' | '"');
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let (before, after) = rest.split_at(at + "://".len());
+        shown.push_str(before);
+        rest = after;
+        let word = &after[..after.find(ends).unwrap_or(after.len())];
+        // But not of the form that is told as a remedy.
+        if let Some(login) = word.rfind('@').filter(|login| word[..*login] != *"user:password") {
+            shown.push('…');
+            rest = &after[login..];
+        }
+    }
+    shown.push_str(rest);
+    without_values(&shown, "password=")
+}
+
+fn without_values(text: &str, name: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(name) {
+        let (before, value) = rest.split_at(at + name.len());
+        shown.push_str(before);
+        let quoted = value.strip_prefix('\'').and_then(|inner| inner.find('\'').map(|end| end + 2));
+        let bare = || value.find(|letter: char| letter.is_whitespace() || "&'\"".contains(letter));
+        let end = quoted.or_else(bare).unwrap_or(value.len());
+        shown.push_str(if end == 0 { "" } else { "…" });
+        rest = &value[end..];
+    }
+    shown.push_str(rest);
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_concealed_wherever_they_stand() {
+        for (text, shown) in [
+            ("no such file: dump.ndjson", "no such file: dump.ndjson"),
+            ("postgresql://me:secret@db/kills: no", "postgresql://…@db/kills: no"),
+            ("'mysql://me:s/e?c@ret@db' and x://y:secret@z!", "'mysql://…@db' and x://…@z!"),
+            ("see https://example.org/a, me@example.org", "see https://example.org/a, me@example.org"),
+            ("postgresql://db?password=secret&port=1", "postgresql://db?password=…&port=1"),
+            ("host=db password='sec ret' port=1", "host=db password=… port=1"),
+            ("password=secret", "password=…"),
+            ("sslpassword=secret password=", "sslpassword=… password="),
+        ] {
+            assert_eq!(concealed(text), shown);
+        }
+    }
 }

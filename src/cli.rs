@@ -4,6 +4,7 @@
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+use std::fmt;
 use std::path::PathBuf;
 
 /// Loads Albion Online kill dumps into PostgreSQL: fast, safe, and every event accounted for.
@@ -80,9 +81,10 @@ Examples:
 }
 
 /// Where the database is.
-#[derive(Debug, Default, Args)]
+#[derive(Default, Args)]
 pub struct DatabaseArgs {
-    /// The database, as postgresql://user:password@host:5432/database [env: DATABASE_URL, else PGHOST and the like].
+    /// The database, as postgresql://user@host:5432/database; all users of this machine could see a password in it
+    /// [env: DATABASE_URL, else PGHOST and the like].
     #[arg(long, value_name = "URL")]
     pub database_url: Option<String>,
     /// A private PostgreSQL kept in a folder, made and started as needed [env: KILLS_EMBEDDED].
@@ -91,6 +93,17 @@ pub struct DatabaseArgs {
     /// The PostgreSQL schema of all tables [env: DATABASE_SCHEMA] [default: public].
     #[arg(long, value_name = "NAME")]
     pub schema: Option<String>,
+}
+
+/// The URL may hold a password.
+impl fmt::Debug for DatabaseArgs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DatabaseArgs")
+            .field("database_url", &self.database_url.as_ref().map(|_| "…"))
+            .field("embedded", &self.embedded)
+            .field("schema", &self.schema)
+            .finish()
+    }
 }
 
 /// What the events are and how they are stored.

@@ -1,19 +1,23 @@
 //! The `aegis-kills` program: from arguments to a command to an exit code.
 
-use aegis_kills::causes::in_full;
+use aegis_kills::causes::{concealed, in_full};
 use aegis_kills::cli::{Cli, Command, Verbosity};
 use aegis_kills::commands::{EarlySignals, embedded, generate, health, load, schema, verify, write_output};
 use aegis_kills::error::{CommandError, Ending};
-use aegis_kills::settings::{Environment, SettingError};
+use aegis_kills::settings::{Environment, environment};
 use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser as _};
 use clap_complete::Shell;
 use log::LevelFilter;
 use std::io::{self, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
     let ending = match run(&cli) {
         Ok(ending) => ending,
         Err(error) => {
@@ -25,12 +29,23 @@ fn main() -> ExitCode {
     ExitCode::from(ending.code())
 }
 
+/// Tells what is wrong with the arguments, which the words repeat, or prints the help that was asked for.
+fn refuse(error: &clap::Error) -> ExitCode {
+    let words = error.to_string();
+    let shown = concealed(&words);
+    // Both fail when nobody reads it.
+    let _ = if shown == words { error.print() } else { write!(io::stderr(), "{shown}") };
+    if error.use_stderr() { ExitCode::from(Ending::WrongSetting.code()) } else { ExitCode::SUCCESS }
+}
+
 fn run(cli: &Cli) -> Result<Ending, CommandError> {
     let signals = EarlySignals::heed()?;
-    read_env_file()?;
-    start_log(cli.verbosity);
+    environment::read_file(Path::new(".env"))?;
+    environment::check()?;
     let variable = |name: &str| std::env::var(name).ok();
     let env = Environment(&variable);
+    environment::check_log(env)?;
+    start_log(cli.verbosity);
     let quiet = cli.verbosity.quiet;
     match &cli.command {
         Command::Load(args) => load::run(args, env, quiet, &signals),
@@ -44,18 +59,12 @@ fn run(cli: &Cli) -> Result<Ending, CommandError> {
     }
 }
 
-/// The real environment wins over the file. What a line holds is never told: it may be a password.
-fn read_env_file() -> Result<(), SettingError> {
-    match dotenvy::from_path(".env") {
-        Err(error) if error.not_found() => Ok(()),
-        Err(dotenvy::Error::Io(error)) => Err(SettingError::EnvFile(error)),
-        Err(_) => Err(SettingError::EnvFileLine),
-        Ok(()) => Ok(()),
-    }
-}
-
 fn start_log(verbosity: Verbosity) {
     let mut log = env_logger::Builder::new();
+    // These tell statements with their parameters, and bytes of the sessions. Who needs that asks for it by the module's name.
+    for module in ["tokio_postgres", "postgres", "rustls", "mio", "tokio"] {
+        log.filter_module(module, if verbosity.quiet { LevelFilter::Error } else { LevelFilter::Warn });
+    }
     match (verbosity.quiet, verbosity.verbose) {
         (true, _) => log.filter_level(LevelFilter::Error),
         (false, 0) => log.filter_level(LevelFilter::Warn).parse_default_env(),

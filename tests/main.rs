@@ -6,6 +6,7 @@ mod cases {
     mod aegis;
     mod aegis_table;
     mod backends;
+    mod bad_server;
     mod bad_start;
     mod broken_input;
     mod cluster;
@@ -19,6 +20,7 @@ mod cases {
     mod faults_server;
     mod first_process;
     mod health;
+    mod identifiers;
     mod load_duplicates;
     mod load_embedded;
     mod load_forms;
@@ -30,8 +32,11 @@ mod cases {
     mod pgbouncer;
     mod proxy;
     mod queries;
+    mod reject_file;
     mod role;
     mod schema;
+    mod secrets;
+    mod sessions;
     mod tls;
     mod verify;
 }

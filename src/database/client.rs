@@ -12,11 +12,17 @@ use postgres::{CancelToken, CopyInWriter, Error, Row};
 use std::time::Duration;
 
 /// - The server notices within a minute when the loader is gone, and gives back the locks.
+/// - What stands still the watchdog ends, by the settings of the user, and long before these time-outs: they end what a
+///   loader left behind that is frozen itself, and overrule shorter ones that the role or the database is set to.
 /// - The statements find rows by their keys alone. Of a table that was never analyzed the planner would think that
 ///   a few hundred ids are most of its rows, and read it whole for each segment.
 /// - Nothing that they do is worth compiling, which takes longer than the statement itself.
-const SETTINGS: [(&str, &str); 4] = [
+/// - The names that are part of statements have no escapes but doubled quotes.
+const SETTINGS: [(&str, &str); 7] = [
     ("idle_in_transaction_session_timeout", "1min"),
+    ("statement_timeout", "1h"),
+    ("lock_timeout", "30min"),
+    ("standard_conforming_strings", "on"),
     ("TimeZone", "UTC"),
     ("enable_seqscan", "off"),
     ("jit", "off"),

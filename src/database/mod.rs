@@ -31,7 +31,7 @@ mod watchdog;
 mod write;
 
 pub use classify::{ErrorClass, classify};
-pub use connect::{Target, TargetError, Tls, TlsError, Variables, from_url, from_variables};
+pub use connect::{Target, TargetError, Tls, TlsError, Variables, from_url, from_variables, holds_password};
 pub use figures::Figures;
 pub use health::{HealthProbe, HealthStatus, Inspection, ServerHealth};
 pub use ledger::Held;

@@ -11,6 +11,7 @@ mod halt;
 mod monitor;
 mod order;
 mod prepare;
+mod reject_place;
 mod rejects;
 mod run;
 mod segments;

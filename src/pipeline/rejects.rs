@@ -2,14 +2,15 @@
 //!
 //! Invariant: the file is made at the first reject, readable by its owner alone, and only ever appended to.
 
+use super::reject_place;
 use crate::input::Segment;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write as _};
 use std::ops::Range;
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -73,7 +74,7 @@ pub struct RejectFile {
 impl RejectFile {
     /// The file at `path`, which is not made yet; an error if it could not be.
     pub fn new(path: PathBuf) -> Result<Self, RejectFileError> {
-        match may_be_written(&path) {
+        match reject_place::check(&path) {
             Ok(()) => Ok(Self { path, file: Mutex::new(None) }),
             Err(source) => Err(RejectFileError { path, what: "written", source }),
         }
@@ -94,7 +95,8 @@ impl RejectFile {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let result = match &mut *file {
             Some(file) => append_whole(file, segment, rejects),
-            none => open(&self.path).and_then(|opened| append_whole(none.insert(opened), segment, rejects)),
+            none => reject_place::open(&self.path)
+                .and_then(|opened| append_whole(none.insert(opened), segment, rejects)),
         };
         result.map_err(|source| self.error("written", source))
     }
@@ -102,32 +104,17 @@ impl RejectFile {
     /// Makes sure that what was written outlives the machine.
     pub(super) fn sync(&self) -> Result<(), RejectFileError> {
         match &*self.file.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(file) => file.sync_all().map_err(|source| self.error("synced", source)),
+            Some(file) => match file.sync_all() {
+                // A device or a pipe keeps nothing that could be synced.
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+                synced => synced.map_err(|source| self.error("synced", source)),
+            },
             None => Ok(()),
         }
     }
 
     fn error(&self, what: &'static str, source: io::Error) -> RejectFileError {
         RejectFileError { path: self.path.clone(), what, source }
-    }
-}
-
-fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)
-}
-
-fn may_be_written(path: &Path) -> io::Result<()> {
-    match path.metadata() {
-        // Opening says more than the rights do: a folder, a file system that is read only.
-        Ok(_) => OpenOptions::new().append(true).open(path).map(drop),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let folder = match path.parent() {
-                Some(parent) if !parent.as_os_str().is_empty() => parent,
-                _ => Path::new("."),
-            };
-            nix::unistd::access(folder, nix::unistd::AccessFlags::W_OK).map_err(io::Error::from)
-        }
-        Err(error) => Err(error),
     }
 }
 

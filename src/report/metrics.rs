@@ -188,7 +188,9 @@ impl Metrics {
             &result,
         );
         let temporary = path.with_added_extension(format!("{}.tmp", std::process::id()));
-        let written = File::create(&temporary).and_then(|mut file| {
+        // What is there is of a run that was killed, or a link that someone planted.
+        let _ = fs::remove_file(&temporary);
+        let written = File::create_new(&temporary).and_then(|mut file| {
             file.write_all(text.as_bytes())?;
             file.sync_all()
         });

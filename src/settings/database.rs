@@ -3,7 +3,7 @@
 use super::environment::{Environment, SettingError, duration, number};
 use crate::cli::DatabaseArgs;
 use crate::database::{
-    PoolSettings, RetryPolicy, Target, TargetError, TroubleSettings, from_url, from_variables,
+    PoolSettings, RetryPolicy, Target, TargetError, TroubleSettings, from_url, from_variables, holds_password,
 };
 use std::path::PathBuf;
 use std::time::Duration;
@@ -59,6 +59,10 @@ impl DatabasePlace {
 
 const DEFAULT_SCHEMA: &str = "public";
 
+/// A program can't take back what it was started with.
+const SEEN_PASSWORD: &str = "the password in --database-url can be seen in the process list, by each user of this machine; \
+    put the URL into DATABASE_URL or .env, or the password alone into PGPASSWORD or ~/.pgpass";
+
 /// The PostgreSQL schema, as [`DatabaseSettings::schema`] has it, where no database need be named.
 pub(super) fn schema_without_database(
     args: &DatabaseArgs,
@@ -73,21 +77,38 @@ pub(super) fn schema_without_database(
 }
 
 fn schema_name(args: &DatabaseArgs, env: Environment<'_>) -> Result<Option<String>, SettingError> {
-    env.read(("--schema", args.schema.as_deref()), "DATABASE_SCHEMA", |name| {
-        // PostgreSQL keeps names of 63 bytes, and those that begin with pg_ for itself.
-        if name.is_empty() || name.len() > 63 || name.starts_with("pg_") || name.contains('\0') {
-            return Err("a name of 1 to 63 bytes that does not begin with pg_ is needed".to_owned());
-        }
-        Ok(name.to_owned())
+    env.read_exactly(("--schema", args.schema.as_deref()), "DATABASE_SCHEMA", |name| {
+        checked_schema(name).map(|()| name.to_owned())
     })
 }
 
+/// PostgreSQL keeps names of 63 bytes, and those that begin with `pg_` for itself.
+fn checked_schema(name: &str) -> Result<(), String> {
+    if name.is_empty() || name.len() > 63 || name.starts_with("pg_") || name.contains('\0') {
+        return Err("a name of 1 to 63 bytes that does not begin with pg_ is needed".to_owned());
+    }
+    Ok(())
+}
+
 fn place(args: &DatabaseArgs, env: Environment<'_>) -> Result<DatabasePlace, SettingError> {
-    let target = |url: &str| -> Result<DatabasePlace, SettingError> {
-        Ok(DatabasePlace::Target(Box::new(from_url(url, &|name| env.get(name))?)))
+    let target = |url: &str| -> Result<Target, SettingError> {
+        let target = from_url(url, &|name| env.get(name))?;
+        if let Some(schema) = &target.schema {
+            checked_schema(schema).map_err(|wanted| SettingError::Value {
+                place: "schema of the database URL",
+                value: schema.clone(),
+                wanted,
+            })?;
+        }
+        Ok(target)
     };
+    let boxed = |target| DatabasePlace::Target(Box::new(target));
     if let Some(url) = &args.database_url {
-        return target(url);
+        let mut target = target(url)?;
+        if holds_password(url) {
+            target.warnings.push(SEEN_PASSWORD.to_owned());
+        }
+        return Ok(boxed(target));
     }
     if let Some(dir) = &args.embedded {
         return Ok(DatabasePlace::Embedded(dir.clone()));
@@ -95,9 +116,9 @@ fn place(args: &DatabaseArgs, env: Environment<'_>) -> Result<DatabasePlace, Set
     match (env.get("KILLS_EMBEDDED"), env.get("DATABASE_URL")) {
         (Some(_), Some(_)) => Err(SettingError::TwoDatabases),
         (Some(dir), None) => Ok(DatabasePlace::Embedded(PathBuf::from(dir))),
-        (None, Some(url)) => target(&url),
+        (None, Some(url)) => target(&url).map(boxed),
         (None, None) => match from_variables(&|name| env.get(name))? {
-            Some(target) => Ok(DatabasePlace::Target(Box::new(target))),
+            Some(target) => Ok(boxed(target)),
             None => Err(TargetError::Missing.into()),
         },
     }

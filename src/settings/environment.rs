@@ -3,7 +3,10 @@
 use crate::database::TargetError;
 use jiff::SignedDuration;
 use std::fmt::Display;
+use std::fs;
+use std::io;
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -29,13 +32,75 @@ pub enum SettingError {
     )]
     TwoDatabases,
     /// The file of variables can't be read.
-    #[error("the file .env can't be read")]
+    #[error("the file .env can't be read; make it a file in UTF-8 that this user may read, or take it away")]
     EnvFile(#[source] std::io::Error),
     /// The file of variables has a line that is not understood.
     #[error(
-        "the file .env has a line that can't be understood; NAME=value is the form, in quotes if it has spaces"
+        "line {line} of the file .env can't be understood; NAME=value is the form, in single quotes if it has spaces, $ or #"
     )]
-    EnvFileLine,
+    EnvFileLine {
+        /// Which, from 1.
+        line: usize,
+    },
+    /// The text of a variable is none.
+    #[error("{name} is not UTF-8; write it anew, with characters beyond ASCII in UTF-8, or unset it")]
+    NotText {
+        /// The variable.
+        name: String,
+    },
+}
+
+/// What the program's own variables begin with, and libpq's.
+const PREFIXES: [&str; 4] = ["KILLS_", "DATABASE_", "ALBION_", "PG"];
+
+/// Refuses variables that would be passed over, as they are no text.
+pub fn check() -> Result<(), SettingError> {
+    let is_ours = |name: &str| PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+    let wrong = std::env::vars_os().find_map(|(name, value)| {
+        let name = name.to_str().filter(|name| is_ours(name))?;
+        value.to_str().is_none().then(|| name.to_owned())
+    });
+    wrong.map_or(Ok(()), |name| Err(SettingError::NotText { name }))
+}
+
+/// Refuses a `RUST_LOG` of which the logger would pass over a part, or take a level for a module's name and tell nothing.
+pub fn check_log(env: Environment<'_>) -> Result<(), SettingError> {
+    let is_level = |word: &str| word.trim().parse::<log::LevelFilter>().is_ok();
+    let is_module = |word: &str| word.trim().starts_with("aegis_kills") || word.contains("::");
+    let parse = |text: &str| {
+        let directives = text.split('/').next().unwrap_or_default();
+        let fits = |directive: &str| match directive.split_once('=') {
+            Some((module, level)) => !module.trim().is_empty() && is_level(level),
+            None => directive.trim().is_empty() || is_level(directive) || is_module(directive),
+        };
+        let wanted =
+            "off, error, warn, info, debug or trace is needed, or module=level, with commas between several";
+        if directives.split(',').all(fits) { Ok(()) } else { Err(wanted.to_owned()) }
+    };
+    env.variable("RUST_LOG", (), parse)
+}
+
+/// Reads a file of variables, if it is there; the real environment wins over it. What a line holds is never told: it may
+/// be a password.
+pub fn read_file(path: &Path) -> Result<(), SettingError> {
+    let text = match fs::read_to_string(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        text => text.map_err(SettingError::EnvFile)?,
+    };
+    // No variable can hold one, and the library panics with the line's text.
+    if let Some(at) = text.find('\0') {
+        return Err(SettingError::EnvFileLine { line: text[..at].matches('\n').count() + 1 });
+    }
+    dotenvy::from_read(text.as_bytes()).map_err(|_| SettingError::EnvFileLine { line: wrong_line(&text) })
+}
+
+/// The line after all those that can be read together; a value in quotes may have several.
+fn wrong_line(text: &str) -> usize {
+    let text = text.trim_start_matches('\u{feff}');
+    let ends = text.match_indices('\n').map(|(at, _)| at + 1);
+    let reads = |end: &usize| dotenvy::from_read_iter(&text.as_bytes()[..*end]).all(|item| item.is_ok());
+    let good = ends.enumerate().filter(|(_, end)| reads(end)).last();
+    good.map_or(1, |(number, _)| number + 2)
 }
 
 /// The variables of the process, or of a test.
@@ -54,12 +119,22 @@ impl Environment<'_> {
         variable: &'static str,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Result<Option<T>, SettingError> {
+        self.read_exactly(option, variable, |value| parse(value.trim()))
+    }
+
+    /// The same where spaces around the value are a part of it.
+    pub(super) fn read_exactly<T>(
+        &self,
+        option: (&'static str, Option<&str>),
+        variable: &'static str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<Option<T>, SettingError> {
         let (place, value) = match (option.1, self.get(variable)) {
             (Some(value), _) => (option.0, value.to_owned()),
             (None, Some(value)) => (variable, value),
             (None, None) => return Ok(None),
         };
-        match parse(value.trim()) {
+        match parse(&value) {
             Ok(parsed) => Ok(Some(parsed)),
             Err(wanted) => Err(SettingError::Value { place, value, wanted }),
         }

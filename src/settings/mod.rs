@@ -3,7 +3,7 @@
 //! An option wins over a variable, a variable over the default. A variable that is empty counts as not set.
 
 mod database;
-mod environment;
+pub mod environment;
 #[cfg(test)]
 mod tests;
 

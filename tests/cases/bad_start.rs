@@ -33,6 +33,11 @@ fn values_that_make_no_sense() {
         ("DATABASE_POOL_MAX", "0", "1 to"),
         ("DATABASE_CONNECTION_TIMEOUT", "-1", "30s"),
         ("DATABASE_RETRY_BASE", "soon", "30s"),
+        ("DATABASE_SCHEMA", "pg_kills", "63 bytes"),
+        ("KILLS_ON_CONFLICT", "merge", "skip or update"),
+        ("KILLS_LISTEN", "65536", "127.0.0.1:8080"),
+        ("KILLS_METRICS_FILE", "/", "in a folder that is there"),
+        ("RUST_LOG", "loud", "debug or trace"),
     ] {
         let program = work.load(&database, &[]).env(name, value).stdin(samples::sample_events());
         let ended = program.expect(2).says(&[name, value, wanted]);
@@ -164,4 +169,39 @@ fn formats_that_are_not_read_name_the_command_that_does() {
         let run = work.load(&database, &[]).stdin(bytes).expect(1);
         assert!(run.summary().error().contains("<stdin>"), "{}", run.summary().error());
     }
+}
+
+/// They would be passed over otherwise, and the default be taken.
+#[test]
+fn variables_that_are_no_text() {
+    let work = Workplace::new();
+    for name in ["DATABASE_POOL_MAX", "PGPASSWORD", "KILLS_REJECTS_FILE", "ALBION_SERVER"] {
+        let script = format!("export {name}=\"$(printf 'zebra\\377')\"; exec \"$0\" load --dry-run");
+        let output = std::process::Command::new("sh")
+            .args(["-c", &script, env!("CARGO_BIN_EXE_aegis-kills")])
+            .current_dir(work.path())
+            .stdin(std::process::Stdio::null())
+            .output()
+            .expect("a shell");
+        let words = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{words}");
+        assert!(words.contains(&format!("{name} is not UTF-8")) && !words.contains("zebra"), "{words}");
+    }
+}
+
+#[test]
+fn a_file_of_variables_that_can_not_be_read() {
+    let work = Workplace::new();
+    let path = work.path().join(".env");
+    let refused =
+        || work.program(&["load", "--dry-run"]).expect(2).says(&["the file .env can't be read", "UTF-8"]);
+    work.write(".env", b"ALBION_SERVER=\xff\n");
+    refused().says(&["valid UTF-8"]);
+    fs::remove_file(&path).expect("a file");
+    fs::create_dir(&path).expect("a folder");
+    refused().says(&["Is a directory"]);
+    fs::remove_dir(&path).expect("a folder");
+    // A byte order mark and the line ends of other systems are normal.
+    work.write(".env", "\u{feff}ALBION_SERVER='west'\r\n");
+    work.program(&["load", "--dry-run"]).expect(2).says(&["ALBION_SERVER", "west"]);
 }

@@ -3,26 +3,44 @@
 use std::fs;
 use std::path::Path;
 
-#[test]
-fn each_test_that_the_faults_page_names_is_there() {
+/// The text of all sources below a folder.
+fn sources(folder: &Path) -> String {
+    let mut text = String::new();
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("a file").path();
+        text += &if path.is_dir() { sources(&path) } else { fs::read_to_string(path).expect("a source") };
+    }
+    text
+}
+
+/// Looks for the tests that the last column of a page's table names, below the folders.
+#[track_caller]
+fn check(page: &str, heading: &str, folders: &[&str], rows_min: usize) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let page = fs::read_to_string(root.join("docs/faults.md")).expect("the page");
-    let (_, page) = page.split_once("tests that try them").expect("the table's heading");
+    let page = fs::read_to_string(root.join(page)).expect("the page");
+    let (_, page) = page.split_once(heading).expect("the table's heading");
     let rows: Vec<&str> =
         page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| --")).skip(1).collect();
-    assert!(rows.len() > 20, "{rows:?}");
-    let mut sources = String::new();
-    for entry in fs::read_dir(root.join("tests/cases")).expect("a folder") {
-        let path = entry.expect("a file").path();
-        if path.is_file() {
-            sources += &fs::read_to_string(path).expect("a source");
-        }
-    }
+    assert!(rows.len() >= rows_min, "{rows:?}");
+    let sources: String = folders.iter().map(|folder| sources(&root.join(folder))).collect();
     for row in rows {
-        let tests = row.trim_end_matches(" |").rsplit(" | ").next().expect("a cell");
-        for test in tests.split(", ") {
-            let test = test.trim_matches('`');
-            assert!(sources.contains(&format!("#[test]\nfn {test}() {{")), "there is no test {test:?}");
+        let (_, tests) = row.strip_suffix('|').and_then(|row| row.rsplit_once('|')).expect("a cell");
+        for test in tests.split(", ").filter(|test| !test.trim().is_empty()) {
+            let test = test.trim().trim_matches('`');
+            let is_there = ["", "    "]
+                .iter()
+                .any(|indent| sources.contains(&format!("#[test]\n{indent}fn {test}() {{")));
+            assert!(is_there, "there is no test {test:?}");
         }
     }
+}
+
+#[test]
+fn each_test_that_the_faults_page_names_is_there() {
+    check("docs/faults.md", "tests that try them", &["tests/cases"], 20);
+}
+
+#[test]
+fn each_test_that_the_security_page_names_is_there() {
+    check("SECURITY.md", "what is done", &["tests/cases", "src"], 8);
 }

@@ -235,4 +235,13 @@ fn passwords_by_tls() {
     load(&work, &database, &tls, "secretive", "").expect(4).says(&["chmod 600"]);
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("its mode");
     load(&work, &database, &tls, "secretive", "").expect(0);
+    // Nor is it told by any library's log.
+    let (port, name) = (tls.cluster.port(), database.name());
+    let url = format!("postgresql://secretive:hunter2@{HOST}:{port}/{name}?hostaddr=127.0.0.1");
+    let program = work.program(&["load"]).env("DATABASE_URL", &url);
+    let run = program
+        .env("RUST_LOG", "trace,rustls=trace,tokio_postgres=trace")
+        .expect(0)
+        .says(&["executing statement batch"]);
+    assert!(!run.stderr.contains("hunter2"), "{}", run.stderr);
 }

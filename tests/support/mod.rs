@@ -8,6 +8,7 @@ pub(crate) mod backends;
 pub(crate) mod cluster;
 pub(crate) mod copybin;
 pub(crate) mod dumps;
+pub(crate) mod fake;
 pub(crate) mod hostile;
 pub(crate) mod oracle;
 pub(crate) mod pgbouncer;

@@ -192,6 +192,16 @@ impl Running {
         kill(Pid::from_raw(pid.trim().parse().expect("one process id")), signal).expect("it runs");
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Closes its standard input, and waits for its end.
+    pub(crate) fn finish_after_input(mut self) -> Ended {
+        drop(self.input.take());
+        self.finish()
+    }
+
     pub(crate) fn has_ended(&mut self) -> bool {
         self.child.try_wait().expect("a child").is_some()
     }

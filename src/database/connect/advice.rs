@@ -1,5 +1,6 @@
 //! What to do about an error of connecting, in words that name the mode, the file and the remedy.
 
+use super::place;
 use super::tls::{Mode, Tls, file_of};
 use postgres::Config;
 use postgres::config::Host;
@@ -24,7 +25,7 @@ impl Advice {
         let words = match (tls_fault(error), error.code()) {
             (Some(fault), _) => Some(tls_words(fault, tls, config)),
             (None, Some(code)) => refused_words(code.code(), error, tls, config),
-            (None, None) => own_words(error, tls),
+            (None, None) => own_words(error, tls).or_else(|| place::unreached_words(error, config)),
         };
         words.map(Self)
     }
@@ -130,8 +131,31 @@ fn refused_words(code: &str, error: &postgres::Error, tls: &Tls, config: &Config
         "28000" => {
             format!("the server does not let {user:?} into {database:?}; its pg_hba.conf says who may")
         }
+        "3D000" if database.len() > 63 => {
+            format!(
+                "the database's name has {} bytes, and those of PostgreSQL have 63 at most; mend it",
+                database.len()
+            )
+        }
         "3D000" => {
             format!("there is no database {database:?}; make it by: createdb {database}, or name another")
+        }
+        "22023" | "42501" | "42601" | "42704" | "55P02" if config.get_options().is_some() => {
+            "the server does not take the options; mend them in the URL (options=) or in PGOPTIONS".to_owned()
+        }
+        "57P03" => "the server starts, stops or recovers; wait until it is ready".to_owned(),
+        "53300" => format!(
+            "the server has no room for {user:?}; lower DATABASE_POOL_MAX here or in its other clients, or raise its \
+             max_connections (or the limit of the role or the database)"
+        ),
+        "0A000" => {
+            let place = place::of(config);
+            format!(
+                "{place} does not do as PostgreSQL does; name a PostgreSQL of version 12 or later, or its pooler"
+            )
+        }
+        "08P01" => {
+            "the server, or a pooler before it, broke off; see to what it says, and into its log".to_owned()
         }
         _ => return None,
     })
@@ -145,9 +169,15 @@ fn own_words(error: &postgres::Error, tls: &Tls) -> Option<String> {
             "the server wants a password; put it into the URL, PGPASSWORD or ~/.pgpass".to_owned()
         }
         "server does not support TLS" => format!(
-            "the server does not offer TLS, and sslmode={} asks for it; turn it on there (ssl = on), or use sslmode=prefer",
+            "the server does not offer TLS, and sslmode={} asks for it; turn it on there (ssl = on), or use sslmode=prefer, or mend \
+             the host and the port if it is no PostgreSQL",
             tls.mode.name()
         ),
+        "unsupported authentication method" | "unsupported SASL mechanism" => {
+            "the server asks for a way to log in that is not supported; have its pg_hba.conf ask for scram-sha-256, md5, \
+             password, cert or trust"
+                .to_owned()
+        }
         "server did not use channel binding" => {
             "the server does not bind the password to TLS; leave out channel_binding=require".to_owned()
         }

@@ -6,6 +6,7 @@
 mod advice;
 mod parameters;
 mod pgpass;
+mod place;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -20,12 +21,13 @@ use parameters::Parameters;
 use pgpass::{Login, PasswordFile};
 use postgres::Config;
 use postgres::config::{ChannelBinding, LoadBalanceHosts, TargetSessionAttrs};
+use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Where the database is, and what the URL said about things that are no business of a connection.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Target {
     /// What the client connects with: one for each host, to be tried in this order.
     pub hosts: Vec<Config>,
@@ -37,6 +39,20 @@ pub struct Target {
     pub schema: Option<String>,
     /// What was dropped, in words for the log.
     pub warnings: Vec<String>,
+}
+
+/// A password is no one's business, nor are `options`, which may set a secret of the database's own.
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let places = self.hosts.iter().map(|config| (config.get_hosts(), config.get_ports()));
+        f.debug_struct("Target")
+            .field("hosts", &places.collect::<Vec<_>>())
+            .field("any_order", &self.any_order)
+            .field("tls", &self.tls)
+            .field("schema", &self.schema)
+            .field("warnings", &self.warnings)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A URL or variable that can't be used.
@@ -112,6 +128,12 @@ pub fn from_url(url: &str, variables: Variables<'_>) -> Result<Target, TargetErr
     target(&parameters, variables, warnings)
 }
 
+/// Whether a connection URL, or the `key=value` form, holds a password itself.
+pub fn holds_password(url: &str) -> bool {
+    let is_password = |(name, value): &(String, String)| name == "password" && !value.is_empty();
+    text::parse(url).is_ok_and(|pairs| pairs.iter().any(is_password))
+}
+
 /// Reads libpq's `PG*` variables; `None` where they name neither a host nor a database.
 pub fn from_variables(variables: Variables<'_>) -> Result<Option<Target>, TargetError> {
     let mut parameters = Parameters::default();
@@ -147,7 +169,13 @@ fn target(
     let base = base_config(parameters)?;
     let passwords = match (parameters.text("password"), parameters.text("passfile")) {
         (Some(_), _) => PasswordFile::default(),
-        (None, Some(file)) => PasswordFile::read(Path::new(file), &mut warnings),
+        (None, Some(file)) => {
+            let path = Path::new(file);
+            if !path.exists() {
+                warnings.push(format!("the password file {file} (passfile, PGPASSFILE) is not there"));
+            }
+            PasswordFile::read(path, &mut warnings)
+        }
         (None, None) => match &home {
             Some(home) => PasswordFile::read(&home.join(".pgpass"), &mut warnings),
             None => PasswordFile::default(),

@@ -36,7 +36,7 @@ const KNOWN: [(&str, &str); 23] = [
 ];
 
 /// What libpq or Prisma has, and this program has not: to go on without it could be wrong.
-const NOT_OFFERED: [(&str, &str, &str); 8] = [
+const NOT_OFFERED: [(&str, &str, &str); 9] = [
     ("service", "PGSERVICE", "write what the service file says into DATABASE_URL"),
     ("servicefile", "PGSERVICEFILE", "write what the service file says into DATABASE_URL"),
     (
@@ -52,8 +52,15 @@ const NOT_OFFERED: [(&str, &str, &str); 8] = [
         "PGREQUIREPEER",
         "leave it out, and keep the socket in a folder that only its owner can write",
     ),
+    (
+        "require_auth",
+        "PGREQUIREAUTH",
+        "leave it out; with channel_binding=require the server must ask for scram-sha-256",
+    ),
     ("replication", "", "leave it out"),
 ];
+
+const NO_GSSAPI: &str = "GSSAPI is not used; encrypt by sslmode";
 
 /// What means nothing to this program, or is always as it does it.
 const DROPPED: [&str; 20] = [
@@ -97,8 +104,7 @@ impl Parameters {
         let mut parameters = Self::default();
         for (name, value) in text::parse(text)? {
             if name == "gssencmode" && value == "require" {
-                let remedy = "GSSAPI is not used; encrypt by sslmode";
-                return Err(TargetError::NotOffered { name: "gssencmode=require", remedy });
+                return Err(TargetError::NotOffered { name: "gssencmode=require", remedy: NO_GSSAPI });
             } else if DROPPED.contains(&name.as_str()) {
                 warnings.push(dropped(&name));
             } else if let Some((name, _, remedy)) = NOT_OFFERED.iter().find(|known| known.0 == name) {
@@ -108,7 +114,7 @@ impl Parameters {
             } else if let Some((known, _)) = KNOWN.iter().find(|known| known.0 == name) {
                 parameters.set(known, value, place(known));
             } else {
-                return Err(unknown(&name));
+                return Err(unknown(&name, text::may_be_password(text, &name)));
             }
         }
         Ok(parameters)
@@ -121,6 +127,9 @@ impl Parameters {
             if variable(name).is_some() {
                 return Err(TargetError::NotOffered { name, remedy });
             }
+        }
+        if variable("PGGSSENCMODE").as_deref() == Some("require") {
+            return Err(TargetError::NotOffered { name: "PGGSSENCMODE=require", remedy: NO_GSSAPI });
         }
         // A host that the text names is not at the variable's address.
         let has_host = self.values.contains_key("host") || self.values.contains_key("hostaddr");
@@ -202,11 +211,11 @@ fn dropped(name: &str) -> String {
     format!("{name} of the database URL is dropped: {why}")
 }
 
-fn unknown(name: &str) -> TargetError {
+fn unknown(name: &str, may_be_password: bool) -> TargetError {
     // What is no name may be a part of a password.
     let is_name = name.bytes().all(|letter| letter.is_ascii_lowercase() || letter == b'_');
     TargetError::Unknown {
-        name: if is_name { name.to_owned() } else { "…".to_owned() },
+        name: if is_name && !may_be_password { name.to_owned() } else { "…".to_owned() },
         known: KNOWN.map(|(name, _)| name).join(", "),
     }
 }

@@ -1,3 +1,5 @@
+mod files;
+
 use super::*;
 use postgres::config::Host;
 use std::fs;
@@ -81,10 +83,34 @@ fn wrong_parts_are_named_with_the_remedy() {
         ("nonsense", &["no '='"]),
         ("host=db password='open", &["no end"]),
         ("postgresql://db:99999/kills", &["port", "99999", "1 to 65535"]),
-        ("postgresql://db:0/kills", &["port", "1 to 65535"]),
+        ("postgresql://db:0/kills", &["port", "\"0\"", "1 to 65535"]),
+        ("postgresql://db:65536/kills", &["port", "65536", "1 to 65535"]),
+        ("postgresql://db/kills?port=-1", &["port", "-1", "1 to 65535"]),
+        ("host=a,b port=1,x", &["port of the database URL", "1,x", "1 to 65535"]),
+        ("host=a,b port=1,2,3", &["3 values of port", "2 hosts", "or one for all"]),
+        ("hostaddr=192.0.2.1,192.0.2.2 port=1,2,3", &["3 values of port", "2 hosts"]),
+        ("host=a hostaddr=192.0.2.1,192.0.2.2", &["2 values of hostaddr", "1 hosts", "one for each host"]),
+        ("hostaddr=999.0.2.1", &["hostaddr", "999.0.2.1", "192.0.2.1"]),
         ("postgresql://db:x/kills", &["port", "1 to 65535"]),
         ("postgresql://[fe80::1/kills", &["']'"]),
         ("postgresql://me:p%ff@db", &["password", "UTF-8"]),
+        ("postgresql://m%e@db", &["user has a '%'", "%25"]),
+        ("postgresql://me:p%4@db", &["password has a '%'", "%25"]),
+        ("postgresql://me:%@db", &["password has a '%'", "%25"]),
+        ("postgresql://d%b/kills", &["host has a '%'", "%25"]),
+        ("postgresql://db/k%zz", &["dbname has a '%'", "%25"]),
+        ("postgresql://db/k?application_name=%1", &["a parameter has a '%'", "%25"]),
+        ("postgresql://m%00e@db", &["user holds a NUL (%00)"]),
+        ("postgresql://me:%00@db", &["password holds a NUL (%00)"]),
+        ("postgresql://db%00/kills", &["host holds a NUL (%00)"]),
+        ("postgresql://db/k%00", &["dbname holds a NUL (%00)"]),
+        ("postgresql://db/k?schema=%00", &["a parameter holds a NUL (%00)"]),
+        ("postgresql:db/kills", &["no '='", "postgresql://user"]),
+        ("postgres:/db/kills", &["no '='", "postgresql://user"]),
+        ("jdbc:postgresql://db/kills", &["no '='", "postgresql://user"]),
+        ("http://db/kills", &["http://", "not with postgresql://"]),
+        ("postgresql://me:se/cret@db/kills", &["'@'", "%2F"]),
+        ("postgresql://me:1?2@db/kills", &["'@'", "%3F"]),
         ("postgresql://a,b,c/k?port=1,2", &["2 values of port", "3 hosts"]),
         ("host=a,b hostaddr=192.0.2.1", &["1 values of hostaddr", "2 hosts"]),
         ("hostaddr=db", &["hostaddr of the database URL", "\"db\"", "192.0.2.1"]),
@@ -92,6 +118,23 @@ fn wrong_parts_are_named_with_the_remedy() {
         ("postgresql://db?connect_timeout=soon", &["connect_timeout", "soon", "seconds"]),
         ("postgresql://db?tcp_user_timeout=30s", &["tcp_user_timeout", "30s", "milliseconds"]),
         ("postgresql://db?keepalives=yes", &["keepalives", "yes", "0 to 1"]),
+        ("postgresql://db?keepalives=2", &["keepalives", "\"2\"", "0 to 1"]),
+        ("postgresql://db?connect_timeout=-1", &["connect_timeout", "-1", "seconds from 0 to 86400"]),
+        ("postgresql://db?connect_timeout=86401", &["connect_timeout", "86401", "0 to 86400"]),
+        ("postgresql://db?keepalives_idle=86401", &["keepalives_idle", "86401", "0 to 86400"]),
+        ("postgresql://db?keepalives_interval=1s", &["keepalives_interval", "1s", "seconds"]),
+        ("postgresql://db?keepalives_count=128", &["keepalives_count", "128", "0 to 127"]),
+        ("postgresql://db?tcp_user_timeout=86400001", &["tcp_user_timeout", "86400001", "0 to 86400000"]),
+        (
+            "postgresql://db?target_session_attrs=standby",
+            &["target_session_attrs", "any, read-write, read-only"],
+        ),
+        ("postgresql://db?replication=database", &["replication is not supported", "leave it out"]),
+        ("postgresql://db?requirepeer=postgres", &["requirepeer is not supported", "leave it out"]),
+        ("postgresql://db?servicefile=a", &["servicefile is not supported", "DATABASE_URL"]),
+        ("postgresql://db?sslcrldir=a", &["sslcrldir is not supported"]),
+        ("postgresql://db?Host=other", &["not known", "host, hostaddr"]),
+        ("postgresql://db?ssl=false", &["\"ssl\"", "not known", "sslmode"]),
         ("postgresql://db?target_session_attrs=primary", &["target_session_attrs", "primary", "read-write"]),
         ("postgresql://db?load_balance_hosts=1", &["load_balance_hosts", "random"]),
         ("postgresql://db?channel_binding=1", &["channel_binding", "require"]),
@@ -127,6 +170,12 @@ fn errors_hold_no_password() {
         "postgresql://me:1hunter2?x@db/kills",
         "postgresql://me:%ffhunter2@db",
         "postgresql://db/kills?hunter2",
+        "postgresql://me:1234?hunter=2x&ter2=@db/kills",
+        "postgresql://me:1?hunter=ter2@db/kills",
+        "postgresql://me:hunter2%@db/kills",
+        "postgresql://me:%00hunter2@db/kills",
+        "postgresql://db/kills?password=hunter2%00",
+        "host=db password=my hunter=ter2",
         "postgresql://db/kills?password=hunter2&port=x",
         "postgresql://db/kills?sslpassword=hunter2",
         "host=db password=hunter2 nonsense=1",
@@ -154,11 +203,35 @@ fn variables() {
         ("PGTARGETSESSIONATTRS", "up", "PGTARGETSESSIONATTRS is \"up\"; one of any"),
         ("PGSSLROOTCERT", "/none", "PGSSLROOTCERT \"/none\" can't be read"),
         ("PGSSLCERT", "/none", "PGSSLCERT \"/none\" can't be read"),
-        ("PGSERVICE", "mine", "PGSERVICE is not supported"),
+        ("PGLOADBALANCEHOSTS", "1", "PGLOADBALANCEHOSTS is \"1\"; one of disable, random"),
+        ("PGCHANNELBINDING", "on", "PGCHANNELBINDING is \"on\"; one of disable, prefer, require"),
+        (
+            "PGCONNECT_TIMEOUT",
+            "86401",
+            "PGCONNECT_TIMEOUT is \"86401\"; a whole number of seconds from 0 to 86400",
+        ),
+        ("PGPORT", "65536", "PGPORT is \"65536\"; a port from 1 to 65535"),
+        ("PGHOST", "a,b,c", "2 values of port can't be for 3 hosts"),
+        ("PGSERVICE", "mine", "PGSERVICE is not supported; write what the service file says"),
+        ("PGSERVICEFILE", "mine", "PGSERVICEFILE is not supported; write"),
+        ("PGSSLCRL", "a", "PGSSLCRL is not supported; leave it out"),
+        ("PGSSLCRLDIR", "a", "PGSSLCRLDIR is not supported; leave it out"),
+        ("PGREQUIREPEER", "me", "PGREQUIREPEER is not supported; leave it out"),
+        (
+            "PGREQUIREAUTH",
+            "scram-sha-256",
+            "PGREQUIREAUTH is not supported; leave it out; with channel_binding",
+        ),
+        (
+            "PGGSSENCMODE",
+            "require",
+            "PGGSSENCMODE=require is not supported; GSSAPI is not used; encrypt by sslmode",
+        ),
     ] {
         // A file of authorities is read only where it is used.
         let mode = if name == "PGSSLROOTCERT" { "verify-ca" } else { "" };
-        let pairs = [(name, value), ("PGHOST", "db"), ("PGSSLMODE", mode)];
+        let ports = if name == "PGHOST" { "1,2" } else { "" };
+        let pairs = [(name, value), ("PGHOST", "db"), ("PGSSLMODE", mode), ("PGPORT", ports)];
         let error = from_variables(&with(&pairs)).expect_err(name).to_string();
         assert!(error.contains(words), "{error}");
     }
@@ -214,5 +287,41 @@ fn passwords_come_from_the_file_for_each_host() {
     assert_eq!(passwords("host=a port=1 password=own", &of_home), [some("own")]);
     let file = file.to_str().unwrap();
     assert_eq!(passwords("host=b", &[("PGPASSFILE", file)]), [some("second")]);
+    let missing = from_url("host=b", &with(&[("PGPASSFILE", "/none")])).unwrap();
+    assert_eq!(missing.warnings, ["the password file /none (passfile, PGPASSFILE) is not there"]);
     assert_eq!(passwords(&format!("host=b passfile={file}"), &[("PGPASSFILE", "/none")]), [some("second")]);
+}
+
+#[test]
+fn values_at_their_borders() {
+    for text in [
+        "postgresql://db:1/kills",
+        "postgresql://db:65535/kills",
+        "postgresql://db?connect_timeout=0",
+        "postgresql://db?connect_timeout=86400&keepalives_idle=86400&keepalives_interval=0",
+        "postgresql://db?keepalives=0&keepalives_count=0",
+        "postgresql://db?keepalives=1&keepalives_count=127&tcp_user_timeout=0",
+        "postgresql://db?tcp_user_timeout=86400000",
+        "postgresql://db?sslmode=disable&target_session_attrs=any&load_balance_hosts=disable&channel_binding=disable",
+        "postgresql://db?sslmode=allow&target_session_attrs=read-only&channel_binding=prefer&ssl=true",
+        "postgresql://%6De:%25%40@d%62/%6Bills?application_name=%E9%8D%B5",
+        "postgresql://me:@db/kills?sslmode=",
+        "postgresql://",
+    ] {
+        assert!(url(text).is_ok(), "{text}: {:?}", url(text).err());
+    }
+}
+
+#[test]
+fn the_login_of_a_url_is_told_from_those_of_variables() {
+    for (text, held) in [
+        ("postgresql://me:secret@db", true),
+        ("postgresql://db?password=secret", true),
+        ("host=db password='secret'", true),
+        ("postgresql://me@db", false),
+        ("postgresql://me:@db?password=", false),
+        ("nonsense", false),
+    ] {
+        assert_eq!(holds_password(text), held, "{text}");
+    }
 }

@@ -24,6 +24,18 @@ pub(super) fn parse(text: &str) -> Result<Pairs, TargetError> {
     }
 }
 
+/// Whether what was read as a parameter's name may be a part of a password: one that holds a `?` and so ended too early, or
+/// one with spaces and no quotes.
+pub(super) fn may_be_password(text: &str, name: &str) -> bool {
+    match text.split_once("://") {
+        Some((_, rest)) => {
+            let (base, query) = rest.split_once('?').unwrap_or((rest, ""));
+            query.contains('@') && !base.contains('@')
+        }
+        None => text.find("password").is_some_and(|at| text[at..].contains(name)),
+    }
+}
+
 fn fault(why: impl Into<String>) -> TargetError {
     TargetError::Text { why: why.into() }
 }
@@ -83,8 +95,20 @@ fn host_and_port(host: &str) -> Result<(&str, &str), TargetError> {
 }
 
 fn decode(name: &str, value: &str) -> Result<String, TargetError> {
+    let is_escape = |rest: &str| rest.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
+    if !value.split('%').skip(1).all(is_escape) {
+        return Err(fault(format!(
+            "{name} has a '%' without two hex digits after it; write % itself as %25"
+        )));
+    }
     let decoded = percent_decode_str(value).decode_utf8();
-    decoded.map(Into::into).map_err(|_| fault(format!("{name} is not UTF-8, its %-escapes resolved")))
+    match decoded {
+        Ok(decoded) if decoded.contains('\0') => {
+            Err(fault(format!("{name} holds a NUL (%00), which is never allowed")))
+        }
+        Ok(decoded) => Ok(decoded.into()),
+        Err(_) => Err(fault(format!("{name} is not UTF-8, its %-escapes resolved"))),
+    }
 }
 
 /// `name=value name='value'`, with `\` before a quote or a `\`.

@@ -244,14 +244,19 @@ fn roots(authorities: &Authorities, place: &str) -> Result<Vec<CertificateDer<'s
     }
 }
 
+const WANTED: &str = "name a file in PEM that this user may read";
+
 fn certificates(path: &Path, place: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let unreadable = |why: String| TlsError::File { place: place.to_owned(), path: path.to_owned(), why };
-    let bytes = fs::read(path).map_err(|error| unreadable(error.to_string()))?;
+    let bytes = fs::read(path).map_err(|error| unreadable(format!("{error}; {WANTED}")))?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
     match found {
-        Ok(found) if found.is_empty() => Err(unreadable("it holds no certificate in PEM".to_owned())),
+        Ok(found) if found.is_empty() => {
+            let why = "it holds no certificate in PEM; one in DER is converted by: openssl x509 -inform DER -in FILE -out NEW";
+            Err(unreadable(why.to_owned()))
+        }
         Ok(found) => Ok(found),
-        Err(error) => Err(unreadable(format!("it is no certificate in PEM: {error}"))),
+        Err(error) => Err(unreadable(format!("it is no certificate in PEM: {error}; {WANTED}"))),
     }
 }
 
@@ -288,12 +293,15 @@ fn private_key(path: &Path, place: &str) -> Result<PrivateKeyDer<'static>, TlsEr
     let unreadable = |why: String| TlsError::File { place: place.to_owned(), path: path.to_owned(), why };
     let not_there = "; the key of sslcert is named by sslkey (what Prisma calls sslcert is sslrootcert here)";
     let file = fs::metadata(path).map_err(|error| unreadable(format!("{error}{not_there}")))?;
+    if !file.is_file() {
+        return Err(unreadable(format!("it is no plain file; {WANTED}")));
+    }
     // As libpq has it: root's keys are often lent to a group.
     let open_bits = if file.uid() == 0 { 0o037 } else { 0o077 };
     if file.mode() & open_bits != 0 {
         return Err(TlsError::OpenKey { place: place.to_owned(), path: path.to_owned() });
     }
-    let text = fs::read(path).map_err(|error| unreadable(error.to_string()))?;
+    let text = fs::read(path).map_err(|error| unreadable(format!("{error}; {WANTED}")))?;
     let is_encrypted = ["BEGIN ENCRYPTED PRIVATE KEY", "Proc-Type: 4,ENCRYPTED"]
         .iter()
         .any(|mark| memchr::memmem::find(&text, mark.as_bytes()).is_some());
@@ -302,7 +310,8 @@ fn private_key(path: &Path, place: &str) -> Result<PrivateKeyDer<'static>, TlsEr
             "it is encrypted, and sslpassword is not supported; decrypt it by: openssl pkey -in KEY -out NEW";
         return Err(unreadable(why.to_owned()));
     }
-    PrivateKeyDer::from_pem_slice(&text).map_err(|_| unreadable("it holds no private key in PEM".to_owned()))
+    PrivateKeyDer::from_pem_slice(&text)
+        .map_err(|_| unreadable(format!("it holds no private key in PEM; {WANTED}")))
 }
 
 fn connector(verifier: Verifier, identity: Option<Identity>) -> Result<Connector, TlsError> {

@@ -1,0 +1,118 @@
+//! Who may read the reject file, and what is not written to as it may be someone else's.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, lchown, symlink};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::support::program::{Workplace, read_rejects};
+
+/// Another user, who need not exist.
+const NOBODY: u32 = 65534;
+
+const NO_EVENT: &str = "no event\n";
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).expect("a file").permissions().mode() & 0o777
+}
+
+#[test]
+fn a_new_file_is_its_owners_alone_whatever_the_mask_says() {
+    let work = Workplace::new();
+    for mask in ["000", "022", "077", "777"] {
+        let name = format!("refused-{mask}");
+        let script = format!("umask {mask}; printf 'no event\\n' | \"$0\" load --dry-run --rejects {name}");
+        let program = ["-c", &script, env!("CARGO_BIN_EXE_aegis-kills")];
+        let status = Command::new("sh").args(program).current_dir(work.path()).stdout(Stdio::null()).status();
+        assert_eq!(status.expect("a shell").code(), Some(3), "{mask}");
+        assert_eq!(mode(&work.path().join(&name)) & !0o600, 0, "{mask}");
+    }
+}
+
+#[test]
+fn a_file_that_is_there_keeps_its_rights_with_a_warning() {
+    let work = Workplace::new();
+    let path = work.path().join("refused");
+    let load = |args: &[&str]| {
+        work.program(&["load", "--dry-run", "--rejects", "refused"])
+            .args(args)
+            .stdin(NO_EVENT)
+            .expect(3)
+            .stderr
+    };
+    for (number, rights) in [0o600, 0o640, 0o604, 0o666].into_iter().enumerate() {
+        if number > 0 {
+            fs::set_permissions(&path, fs::Permissions::from_mode(rights)).expect("its mode");
+        }
+        let warned = load(&[]);
+        assert_eq!(warned.contains("chmod 600 refused"), rights != 0o600, "{rights:o}: {warned}");
+        assert_eq!(mode(&path), rights);
+        assert_eq!(load(&["-q"]), "");
+    }
+    assert_eq!(read_rejects(&path).len(), 8, "each went to its end");
+}
+
+#[test]
+fn places_that_can_not_be_written() {
+    let work = Workplace::new();
+    fs::create_dir(work.path().join("folder")).expect("a folder");
+    for (place, words) in [("folder", "Is a directory"), ("no/such/refused", "No such file")] {
+        let program = work.program(&["load", "--dry-run"]).env("KILLS_REJECTS_FILE", place).stdin(NO_EVENT);
+        program.expect(1).says(&["the reject file", place, words, "--rejects"]);
+    }
+    // A device or a pipe is no file of anyone's.
+    let program = work.program(&["load", "--dry-run", "--rejects", "/dev/null"]).stdin(NO_EVENT);
+    assert!(!program.expect(3).stderr.contains("chmod"));
+    let ended = work.program(&["load", "--dry-run", "--rejects", "/dev/stderr"]).stdin(NO_EVENT).expect(3);
+    assert!(ended.stderr.contains("\"raw\":\"no event\""), "{}", ended.stderr);
+}
+
+#[test]
+fn links_and_files_of_others_in_a_shared_folder() {
+    let work = Workplace::new();
+    let shared = work.path().join("shared");
+    fs::create_dir(&shared).expect("a folder");
+    fs::set_permissions(&shared, fs::Permissions::from_mode(0o1777)).expect("its mode");
+    let load = |name: &str| {
+        work.program(&["load", "--dry-run", "--rejects", &format!("shared/{name}")]).stdin(NO_EVENT)
+    };
+    symlink("../mine", shared.join("own-link")).expect("a link");
+    load("own-link").expect(3);
+    assert_eq!(mode(&work.path().join("mine")), 0o600);
+    load("own-link").expect(3);
+    if !nix::unistd::geteuid().is_root() {
+        // Only root can make what is another user's.
+        return;
+    }
+    work.write("precious", "precious");
+    symlink("../precious", shared.join("link")).expect("a link");
+    symlink("../new", shared.join("dangling")).expect("a link");
+    fs::write(shared.join("file"), "").expect("a file");
+    for (name, what) in [("link", "link"), ("dangling", "link"), ("file", "file")] {
+        lchown(shared.join(name), Some(NOBODY), Some(NOBODY)).expect("another owner");
+        load(name).expect(1).says(&[&format!("a {what} of another user"), "that all may write", "--rejects"]);
+    }
+    assert_eq!(fs::read_to_string(work.path().join("precious")).expect("a file"), "precious");
+    assert!(!work.path().join("new").exists());
+    assert_eq!(fs::metadata(shared.join("file")).expect("a file").len(), 0);
+    // In a folder that only its owner writes, what is there was put there by right.
+    fs::set_permissions(&shared, fs::Permissions::from_mode(0o755)).expect("its mode");
+    load("file").expect(3);
+}
+
+/// A link in the place of the file that metrics are first written to.
+#[test]
+fn a_link_in_the_way_of_the_metrics() {
+    let work = Workplace::new();
+    work.write("precious", "precious");
+    let script = "ln -s precious kills.prom.$$.tmp; exec \"$0\" load --dry-run --metrics-file kills.prom";
+    let status = Command::new("sh")
+        .args(["-c", script, env!("CARGO_BIN_EXE_aegis-kills")])
+        .current_dir(work.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .status();
+    assert_eq!(status.expect("a shell").code(), Some(0));
+    assert_eq!(fs::read_to_string(work.path().join("precious")).expect("a file"), "precious");
+    assert!(fs::read_to_string(work.path().join("kills.prom")).expect("a file").contains("aegis_kills_"));
+}

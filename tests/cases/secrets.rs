@@ -1,0 +1,427 @@
+//! Secrets, put wherever one can be given, are told nowhere, however a run ends and however much it is asked to tell.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::support::cluster::{Cluster, Database};
+use crate::support::dumps::small_event;
+use crate::support::fake::{Answer, Fake};
+use crate::support::program::{Program, Workplace};
+use crate::support::{eventually, tell};
+
+/// The password of the role, as it is and with percent-encoding.
+const PASSWORD: &str = "zebra@7f?1c";
+const ENCODED: &str = "zebra%407f%3F1c";
+
+/// What of it is looked for: a part of all forms, in hex, in base64 and as a list of bytes.
+const TRACES: [&str; 4] = ["zebra", "7a65627261", "emVicm", "122, 101, 98, 114"];
+
+/// All that anything in the program logs, the libraries asked for by their names.
+const ALL: &str = "trace,tokio_postgres=trace,postgres=trace,rustls=trace,mio=trace,tokio=trace";
+
+/// Asserts that a text holds no secret.
+#[track_caller]
+fn assert_clean(what: &str, text: &str) {
+    for trace in TRACES {
+        assert!(!text.to_lowercase().contains(&trace.to_lowercase()), "{what} holds {trace:?}: {text}");
+    }
+}
+
+/// A server that asks for passwords by TCP, with a role whose password is the secret.
+fn guarded(durable: &[(&str, &str)]) -> Cluster {
+    let cluster = Cluster::private(durable);
+    let role = format!("create role keeper superuser login password '{PASSWORD}'");
+    cluster.admin().batch_execute(&role).expect("a role");
+    let rules = "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n";
+    fs::write(cluster.folder().join("data/pg_hba.conf"), rules).expect("the server's folder");
+    cluster.restart();
+    cluster
+}
+
+/// A file of passwords, readable by its owner alone.
+fn write_private(work: &Workplace, name: &str, text: &str) -> String {
+    work.write(name, text);
+    let path = work.path().join(name);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("its mode");
+    path.display().to_string()
+}
+
+/// A way to give the password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Url,
+    Parameter,
+    Pairs,
+    Variable,
+    PassFile,
+    HomeFile,
+    EnvFile,
+    Option,
+}
+
+const WAYS: [Way; 8] = [
+    Way::Url,
+    Way::Parameter,
+    Way::Pairs,
+    Way::Variable,
+    Way::PassFile,
+    Way::HomeFile,
+    Way::EnvFile,
+    Way::Option,
+];
+
+/// A command that is given the password in a way, for a place `host:port/database`, with `rest` of a URL after it. All other
+/// places have secrets as well, and do not count.
+fn program(work: &Workplace, command: &[&str], way: Way, place: &str, rest: &str) -> Program {
+    let (address, database) = place.split_once('/').expect("a database");
+    let (host, port) = address.rsplit_once(':').expect("a port");
+    let bare = format!("postgresql://keeper@{place}?{rest}");
+    let with_login = format!("postgresql://keeper:{ENCODED}@{place}?{rest}");
+    let pairs = rest.replace('&', " ");
+    let line = format!("*:*:*:keeper:{PASSWORD}\n");
+    // Nothing of an earlier way is left.
+    for name in [".env", ".pgpass"] {
+        let _ = fs::remove_file(work.path().join(name));
+    }
+    let program = work.program(command).env("PGOPTIONS", "-c kills.token=zebra-option");
+    let program = program.env("HOME", &work.path().display().to_string()).env("RUST_BACKTRACE", "full");
+    match way {
+        Way::Url => program.env("DATABASE_URL", &with_login).env("PGPASSWORD", "zebra-other"),
+        Way::Parameter => program.env("DATABASE_URL", &format!("{bare}&password={ENCODED}")),
+        Way::Pairs => {
+            let text = format!(
+                "host={host} port={port} dbname={database} user=keeper password='{PASSWORD}' {pairs}"
+            );
+            program.env("DATABASE_URL", &text)
+        }
+        Way::Variable => program.env("DATABASE_URL", &bare).env("PGPASSWORD", PASSWORD),
+        Way::PassFile => {
+            program.env("DATABASE_URL", &bare).env("PGPASSFILE", &write_private(work, "passwords", &line))
+        }
+        Way::HomeFile => {
+            write_private(work, ".pgpass", &line);
+            program.env("DATABASE_URL", &bare)
+        }
+        Way::EnvFile => {
+            write_private(work, ".env", &format!("DATABASE_URL='{with_login}'\nPGPASSWORD=zebra-other\n"));
+            program
+        }
+        Way::Option => program.args(&["--database-url", &with_login]).env("DATABASE_URL", "zebra"),
+    }
+}
+
+/// The places that a run can be given, each with the rest of the URL and how a load there ends.
+fn endings(cluster: &Cluster, database: &Database<'_>, fake: &Fake) -> Vec<(String, String, i32)> {
+    let here = format!("127.0.0.1:{}/{}", cluster.port(), database.name());
+    let nothing = |rest: &str| (here.clone(), rest.to_owned());
+    let closed = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
+    let mut endings = vec![(here.clone(), String::new(), 0)];
+    for (place, rest) in [
+        (format!("127.0.0.1:{}/kills", closed.port()), String::new()),
+        (format!("127.0.0.1:{}/kills", fake.port()), String::new()),
+        ("no-such-host.invalid:5432/kills".to_owned(), String::new()),
+        (format!("127.0.0.1:{}/nowhere", cluster.port()), String::new()),
+        nothing("sslmode=require"),
+        nothing("channel_binding=require"),
+    ] {
+        endings.push((place, rest, 4));
+    }
+    for rest in [
+        "sslmode=maybe",
+        "sslmode=verify-full&sslrootcert=/none",
+        "sslpassword=zebra-key",
+        "sslcert=passwords.crt&sslkey=zebra.key",
+        "connect_timeout=soon",
+        "nonsense=zebra-value",
+        "schema=pg_mine",
+    ] {
+        endings.push((here.clone(), rest.to_owned(), 2));
+    }
+    endings
+}
+
+#[test]
+fn each_way_to_give_a_password_and_each_ending() {
+    let cluster = guarded(&[]);
+    let database = cluster.database("secrets");
+    let work = Workplace::new();
+    // What is read from files is no more to be told than what is in the URL.
+    write_private(&work, "passwords.crt", "zebra, and no certificate");
+    write_private(&work, "zebra.key", "zebra, and no key");
+    let fake = Fake::new(Answer::Raw(b"HTTP/1.1 200 OK\r\n\r\n".to_vec()));
+    for way in WAYS {
+        for (number, (place, rest, code)) in endings(&cluster, &database, &fake).into_iter().enumerate() {
+            tell((way, &place, &rest));
+            // Each of the commands, and each way to have much told, has its turn.
+            let command = [&["load", "--json"][..], &["verify"], &["load"], &["schema", "apply"]][number % 4];
+            let program = program(&work, command, way, &place, &rest);
+            let program = if number % 2 == 0 { program.env("RUST_LOG", ALL) } else { program.args(&["-vv"]) };
+            let program =
+                program.env("DATABASE_CONNECTION_TIMEOUT", "200").env("DATABASE_AWAY_TIMEOUT", "200");
+            let ended = program.run().expect(code);
+            // The key's file has a name of the secret's kind, which is no secret.
+            assert_clean("standard error", &ended.stderr.replace("zebra.key", ""));
+            assert_clean("standard output", &ended.stdout);
+            let seen = ended.stderr.contains("can be seen in the process list");
+            assert_eq!(seen, way == Way::Option && code != 2, "{}", ended.stderr);
+        }
+        let (place, ..) = endings(&cluster, &database, &fake).swap_remove(0);
+        let healthy = program(&work, &["health", "-vv"], way, &place, "").expect(0);
+        assert_clean("health", &[healthy.stdout, healthy.stderr].concat());
+    }
+}
+
+#[test]
+fn a_password_that_is_refused() {
+    let cluster = guarded(&[]);
+    let database = cluster.database("refused");
+    cluster.admin().batch_execute("alter role keeper password 'another'").expect("a password");
+    let work = Workplace::new();
+    for way in WAYS {
+        let place = format!("127.0.0.1:{}/{}", cluster.port(), database.name());
+        let refused = program(&work, &["load", "--json"], way, &place, "").env("RUST_LOG", ALL).expect(4);
+        assert!(refused.summary().error().contains("refused the password"), "{}", refused.stdout);
+        assert_clean("a refusal", &[refused.stdout, refused.stderr].concat());
+    }
+}
+
+#[test]
+fn texts_that_can_not_be_read() {
+    let work = Workplace::new();
+    for text in [
+        "postgresql://me:zebra@db:99999/kills",
+        "postgresql://me:zebra@[::1/kills",
+        "postgresql://me:ze@zebra@db:x/kills",
+        "postgresql://me:zebra/1@db/kills",
+        "postgresql://me:1zebra?x@db/kills",
+        "postgresql://me:12?zebra=x@db/kills",
+        "postgresql://me:%ffzebra@db/kills",
+        "postgresql://me:%00zebra@db/kills",
+        "postgresql://db/kills?password=zebra%00",
+        "postgresql:/me:zebra@db/kills",
+        "mysql://me:zebra@db/kills",
+        "host=db password=zebra port=many",
+        "host=db password=my zebra=x",
+        "host=db password='zebra",
+        "zebra",
+    ] {
+        tell(text);
+        let url = work.program(&["load"]).env("DATABASE_URL", text).env("RUST_LOG", "trace").expect(2);
+        assert_clean("standard error", &url.stderr);
+        assert_clean("standard error", &work.program(&["health", "--database-url", text]).expect(2).stderr);
+    }
+    for (line, number) in [
+        ("PGPASSWORD=zebra zebra", 3),
+        ("PGPASSWORD='zebra", 3),
+        ("PGPASSWORD=\"ze\\xbra zebra\"", 3),
+        ("zebra", 3),
+        ("PGPASSWORD=zebra\0", 3),
+        ("A='1\n2'\nPGPASSWORD=${zebra", 5),
+    ] {
+        tell(line);
+        work.write(".env", format!("# a comment\nKILLS_NUL=reject\n{line}\n\nKILLS_LAYOUT=archive\n"));
+        let program = work.program(&["load", "--dry-run"]).env("RUST_BACKTRACE", "full");
+        let ended = program.expect(2).says(&[&format!("line {number} of the file .env"), "NAME=value"]);
+        assert_clean("standard error", &ended.stderr);
+    }
+}
+
+/// What was typed in the wrong place is repeated, but not what is secret in it.
+#[test]
+fn a_url_in_the_wrong_place() {
+    let work = Workplace::new();
+    let url = "postgresql://me:zebra@db/kills";
+    for (args, code) in [
+        (&["load", url][..], 1),
+        (&["verify", url], 1),
+        (&["health", url], 2),
+        (&[url], 2),
+        (&["load", "--databse-url=postgresql://me:zebra@db/kills"], 2),
+        (&["load", "--server", url], 2),
+        (&["load", "--dry-run", "--listen", url], 2),
+    ] {
+        let ended = work.program(args).env("DATABASE_URL", "postgresql://db/kills").expect(code);
+        assert_clean("standard error", &ended.stderr);
+    }
+    work.program(&["load", url])
+        .env("DATABASE_URL", url)
+        .expect(1)
+        .says(&["postgresql://…@db/kills", "no such file"]);
+    assert!(work.program(&["--help"]).expect(0).stdout.contains("Exit codes"));
+}
+
+#[test]
+fn a_password_on_the_command_line_is_warned_of_once() {
+    let cluster = guarded(&[]);
+    let database = cluster.database("warned");
+    let work = Workplace::new();
+    let place = format!("127.0.0.1:{}/{}", cluster.port(), database.name());
+    let url = format!("postgresql://keeper:{ENCODED}@{place}");
+    let run = |args: &[&str]| work.program(&["load"]).args(args).env("PGPASSWORD", PASSWORD).expect(0).stderr;
+    let words = run(&["--database-url", &url]);
+    assert_eq!(words.matches("can be seen in the process list").count(), 1, "{words}");
+    assert!(words.contains("DATABASE_URL or .env") && words.contains("~/.pgpass"), "{words}");
+    assert_eq!(run(&["-q", "--database-url", &url]), "");
+    assert_eq!(run(&["--database-url", &format!("postgresql://keeper@{place}")]), "", "it has none");
+}
+
+/// The body of a page.
+fn page(port: u16, path: &str) -> String {
+    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return String::new() };
+    let mut answer = String::new();
+    let asked = write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+    asked.and_then(|()| stream.read_to_string(&mut answer).map(drop)).map_or(String::new(), |()| answer)
+}
+
+/// What other processes can see of one.
+fn process(pid: u32) -> String {
+    let mut seen = String::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/task")).expect("its threads") {
+        let folder = entry.expect("a thread").path();
+        for file in ["comm", "cmdline"] {
+            // A thread may end at any time.
+            seen += &fs::read_to_string(folder.join(file)).unwrap_or_default();
+        }
+    }
+    seen
+}
+
+/// What another user of the database can see of the sessions.
+fn sessions(database: &Database<'_>) -> String {
+    let sql = "select coalesce(string_agg(concat_ws(' ', a.*), '; '), '') from pg_stat_activity a
+               where usename = 'keeper'";
+    database.client().query_one(sql, &[]).expect("sessions").get(0)
+}
+
+fn ledger(database: &Database<'_>) -> String {
+    let sql =
+        "select coalesce(string_agg(row, ' '), '') from (select to_jsonb(r)::text as row from kill_load_run r
+               union all select to_jsonb(s)::text from kill_load_segment s) of_both";
+    database.client().query_one(sql, &[]).expect("the ledger").get(0)
+}
+
+/// An event that the database refuses, repeating its text, and a line that is no event.
+fn rejects() -> String {
+    let mut refused = small_event(2);
+    refused["Killer"]["Name"] = "quagga, refused".into();
+    format!("{}\n{refused}\n{{\"quagga\": no JSON\n", small_event(1))
+}
+
+#[track_caller]
+fn assert_no_event(what: &str, text: &str) {
+    assert!(!text.contains("quagga"), "{what} holds an event's text: {text}");
+}
+
+/// One run, looked at from all sides while it goes on, and ended by `end`.
+fn watched_run(cluster: &Cluster, level: &[(&str, &str)], end: impl FnOnce() -> Option<Signal>, code: i32) {
+    let database = cluster.database("watched");
+    let work = Workplace::new();
+    work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
+    let check = "alter table kill_player add constraint no_quagga check (name not like 'quagga%')";
+    database.client().batch_execute(check).expect("a constraint");
+    let place = format!("127.0.0.1:{}/{}", cluster.port(), database.name());
+    let listener =
+        TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
+    let port = listener.port();
+    let args = [
+        "load",
+        "--json",
+        "--rejects",
+        "refused",
+        "--metrics-file",
+        "kills.prom",
+        "--listen",
+        &port.to_string(),
+    ];
+    let program = program(&work, &args, Way::EnvFile, &place, "").env("KILLS_FLUSH_INTERVAL", "10");
+    let program = program.env("DATABASE_AWAY_TIMEOUT", "300").env("DATABASE_CONNECTION_TIMEOUT", "300");
+    let program = level.iter().fold(program, |program, (name, value)| program.env(name, value));
+    let mut running = program.start();
+    running.feed(rejects().as_bytes());
+    let counted = "aegis_kills_events_total{outcome=\"rejected\"} 2\n";
+    eventually(Duration::from_mins(1), "two events are rejected", || {
+        page(port, "/metrics").contains(counted)
+    });
+    for (what, text) in [
+        ("/metrics", page(port, "/metrics")),
+        ("/health", page(port, "/health")),
+        ("/", page(port, "/")),
+        ("the process list", process(running.pid())),
+        ("pg_stat_activity", sessions(&database)),
+        ("the ledger", ledger(&database)),
+    ] {
+        assert!(!text.is_empty(), "{what}");
+        assert_clean(what, &text);
+        assert_no_event(what, &text);
+    }
+    let signal = end();
+    let ended = if let Some(signal) = signal {
+        running.signal(signal);
+        running.finish()
+    } else {
+        running.feed(format!("{}\n", small_event(3)).as_bytes());
+        running.finish_after_input()
+    };
+    let ended = ended.expect(code);
+    let metrics = fs::read_to_string(work.path().join("kills.prom")).expect("metrics");
+    for (what, text) in [("output", &ended.stdout), ("log", &ended.stderr), ("metrics", &metrics)] {
+        assert_clean(what, text);
+        assert_no_event(what, text);
+    }
+    check_reject_file(&work.path().join("refused"));
+}
+
+fn check_reject_file(path: &Path) {
+    let text = fs::read_to_string(path).expect("the reject file");
+    assert_eq!(fs::metadata(path).expect("a file").permissions().mode() & 0o777, 0o600);
+    assert!(
+        text.contains("quagga, refused") && text.contains("no JSON"),
+        "it holds what was refused: {text}"
+    );
+    assert_clean("the reject file", &text);
+}
+
+#[test]
+fn a_run_is_looked_at_from_all_sides() {
+    let cluster = guarded(&[]);
+    for level in [&[("RUST_LOG", "trace"), ("RUST_BACKTRACE", "full")][..], &[("RUST_LOG", "debug")], &[]] {
+        watched_run(&cluster, level, || Some(Signal::SIGTERM), 143);
+    }
+    // The server dies in the middle of the load.
+    let dies = || {
+        cluster.stop_immediate();
+        None
+    };
+    watched_run(&cluster, &[("RUST_LOG", ALL)], dies, 4);
+    cluster.start();
+}
+
+/// What is printed by a program that crashes: here it gets no memory.
+#[test]
+fn a_crash() {
+    let work = Workplace::new();
+    let cluster = guarded(&[]);
+    let database = cluster.database("crash");
+    let url = format!("postgresql://keeper:{ENCODED}@127.0.0.1:{}/{}", cluster.port(), database.name());
+    let mut crashes = 0;
+    for kibibytes in [20_000, 40_000, 80_000, 160_000] {
+        let script = format!("ulimit -c 0; ulimit -v {kibibytes}; exec \"$0\" load -vv");
+        let output = std::process::Command::new("sh")
+            .args(["-c", &script, env!("CARGO_BIN_EXE_aegis-kills")])
+            .current_dir(work.path())
+            .env("DATABASE_URL", &url)
+            .env("RUST_BACKTRACE", "full")
+            .stdin(std::process::Stdio::null())
+            .output()
+            .expect("a shell");
+        crashes += u32::from(output.status.code() != Some(0));
+        assert_clean("a crash", &String::from_utf8_lossy(&[output.stdout, output.stderr].concat()));
+    }
+    assert!(crashes > 0, "at least one has not enough");
+}

@@ -1,0 +1,55 @@
+//! What the program's sessions are set to, whatever the role or the database says.
+
+use crate::support::cluster::Cluster;
+use crate::support::program::Workplace;
+
+/// Notes the settings of the session that writes a run's row.
+const WITNESS: &str = "create table witness (name text, setting text);
+    create function note() returns trigger language plpgsql as $$ begin
+        insert into public.witness select name, setting from pg_settings;
+        insert into public.witness select 'activity', application_name from pg_stat_activity where pid = pg_backend_pid();
+        return new;
+    end $$;
+    create trigger note before insert on kill_load_run for each row execute function note()";
+
+#[test]
+fn time_outs_and_names_of_sessions() {
+    let database = Cluster::shared().database("sessions");
+    let work = Workplace::new();
+    work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
+    let mut client = database.client();
+    client.batch_execute(WITNESS).expect("a trigger");
+    for setting in
+        ["statement_timeout = '2s'", "lock_timeout = '1s'", "idle_in_transaction_session_timeout = 0"]
+    {
+        let sql = format!("alter database {} set {setting}", database.name());
+        client.batch_execute(&sql).expect("a setting");
+    }
+    let url = format!("{}?application_name=nightly", database.tcp_url());
+    let run = work.program(&["load", "--json"]).env("DATABASE_URL", &url).expect(0);
+    let run = run.summary().0["run"].as_str().expect("a run").to_owned();
+    let mut setting = |name: &str| -> Option<String> {
+        let row = client.query_opt("select setting from public.witness where name = $1", &[&name]);
+        row.expect("a row").map(|row| row.get(0))
+    };
+    for (name, value) in [
+        ("statement_timeout", "3600000"),
+        ("lock_timeout", "1800000"),
+        ("idle_in_transaction_session_timeout", "60000"),
+        ("tcp_keepalives_idle", "30"),
+        ("tcp_keepalives_interval", "10"),
+        ("tcp_keepalives_count", "3"),
+        ("standard_conforming_strings", "on"),
+        ("synchronous_commit", "on"),
+        ("TimeZone", "UTC"),
+        ("application_name", &format!("nightly {run}")),
+        ("activity", &format!("nightly {run}")),
+    ] {
+        assert_eq!(setting(name).as_deref(), Some(value), "{name}");
+    }
+    // A server before 14, or on a system that can't tell, has no such setting.
+    let version: i32 = setting("server_version_num").expect("a version").parse().expect("a number");
+    if version >= 140_000 && cfg!(target_os = "linux") {
+        assert_eq!(setting("client_connection_check_interval").as_deref(), Some("10000"));
+    }
+}
