@@ -31,6 +31,7 @@ mod cases {
     mod memory;
     mod pgbouncer;
     mod proxy;
+    mod put_off;
     mod queries;
     mod reject_file;
     mod role;

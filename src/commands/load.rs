@@ -10,6 +10,7 @@ use crate::cli::LoadArgs;
 use crate::database::store::{Store, StoreError};
 use crate::database::{Patience, PostgresStore, RunCounts, RunEnd, RunLog, StoreSettings, schema};
 use crate::error::{CommandError, Ending};
+use crate::layout::Indexes;
 use crate::pipeline::{self, Halt, HaltReason, RejectFile, RunReport};
 use crate::report::{Status, Summary};
 use crate::settings::{DatabaseSettings, Environment, LoadSettings};
@@ -110,7 +111,7 @@ fn load(
 ) -> Result<(RunReport, StoreFigures), CommandError> {
     let database = OpenDatabase::open(place, id)?;
     let schema_name = place.schema().to_owned();
-    schema::ensure(&database.manager, settings.event.layout, &schema_name)?;
+    schema::ensure(&database.manager, settings.event.layout, &schema_name, Indexes::Later)?;
     let store_settings = StoreSettings {
         layout: settings.event.layout,
         schema: schema_name,
@@ -150,6 +151,10 @@ fn load(
     if let Err(error) = log.end(&database.manager, &end, &patience) {
         // The events are committed; only this run's row lacks its end.
         log::warn!("{}", in_full(&error));
+    }
+    if report.halted.is_none() {
+        // With its end in the ledger, so that of two runs that end together one builds them. A signal leaves it to the next.
+        store.build_indexes(&Patience::until_told(halt.stopped()));
     }
     observer.finish(has_succeeded(&report))?;
     drop(store);

@@ -5,6 +5,7 @@ use super::write_output;
 use crate::cli::SchemaAction;
 use crate::database::schema;
 use crate::error::{CommandError, Ending};
+use crate::layout::Indexes;
 use crate::settings::{self, DatabaseSettings, Environment};
 use uuid::Uuid;
 
@@ -19,7 +20,7 @@ pub fn run(action: &SchemaAction, env: Environment<'_>) -> Result<Ending, Comman
             let (layout, _) = settings::schema(args, env)?;
             let settings = DatabaseSettings::new(&args.database, env)?;
             let database = OpenDatabase::open(&settings, Uuid::new_v4())?;
-            let made = schema::ensure(&database.manager, layout, settings.schema())?;
+            let made = schema::ensure(&database.manager, layout, settings.schema(), Indexes::Now)?;
             database.close()?;
             let what = if made { "the tables are made" } else { "all tables and indexes are there" };
             write_output(&format!("{what}, in schema {:?}\n", settings.schema()))?;

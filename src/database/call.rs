@@ -38,6 +38,11 @@ impl Progress {
         self.last.store(elapsed, Ordering::Relaxed);
     }
 
+    /// Says that the call may stand still for as long as it likes from now on.
+    pub(super) fn takes_long(&self) {
+        self.last.store(u64::MAX, Ordering::Relaxed);
+    }
+
     fn idle(&self) -> Duration {
         self.begun.elapsed().saturating_sub(Duration::from_millis(self.last.load(Ordering::Relaxed)))
     }

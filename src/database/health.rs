@@ -6,7 +6,7 @@ use super::connect::Target;
 use super::patience::{Patience, Waited};
 use super::session::{Opener, spawn};
 use super::store::StoreError;
-use super::{runs, schema};
+use super::{indexes, runs};
 use crate::causes::in_full;
 use crate::layout::Layout;
 use crossbeam_channel::bounded;
@@ -91,7 +91,7 @@ impl HealthProbe {
         let patience = Patience::at_most(self.opener.time_max());
         apart(&self.opener, &patience, move |client| {
             let last_run = runs::last_run(client, &schema)?;
-            let index_faults = schema::index_faults(client, layout, &schema)?;
+            let index_faults = indexes::faults(client, layout, &schema)?;
             Ok(Inspection { last_run, index_faults })
         })
         .map_err(|error| StoreError::new("the tables can't be looked at", error))

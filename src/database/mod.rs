@@ -15,6 +15,7 @@ mod connect;
 mod figures;
 mod gate;
 mod health;
+mod indexes;
 mod ledger;
 mod manager;
 mod narrow;

@@ -3,15 +3,17 @@
 use super::call::Progress;
 use super::classify::{DatabaseError, ErrorClass};
 use super::client::Client;
+use super::indexes::PutOff;
 use super::ledger::{Held, Ledger};
 use super::manager::DatabaseManager;
 use super::patience::Patience;
 use super::store::{Batch, SegmentCounts, SegmentHash, Store, StoreError, Written};
 use super::update::OnConflict;
 use super::write::{Mode, Refusals, Writer};
+use crate::causes::in_full;
 use crate::kill::Server;
 use crate::layout::Layout;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 use uuid::Uuid;
 
 /// What a load stores, and where.
@@ -35,6 +37,9 @@ pub struct PostgresStore {
     manager: DatabaseManager,
     writer: Arc<Writer>,
     patience: Patience,
+    put_off: PutOff,
+    /// Held for writing while indexes are built: rows that wait for that within the database would look stuck.
+    writing: RwLock<()>,
 }
 
 impl PostgresStore {
@@ -43,7 +48,20 @@ impl PostgresStore {
         let StoreSettings { layout, server, held, .. } = *settings;
         let ledger = Ledger::new(&settings.schema, server, layout, run, held);
         let writer = Writer::new(ledger, layout, &settings.schema, server, settings.on_conflict);
-        Self { manager, writer: Arc::new(writer), patience }
+        let put_off = PutOff::new(layout, &settings.schema, run);
+        Self { manager, writer: Arc::new(writer), patience, put_off, writing: RwLock::default() }
+    }
+
+    /// Builds the indexes that are missing, unless another run goes on, which then does.
+    pub fn build_indexes(&self, patience: &Patience) {
+        let _nobody_writes = self.writing.write();
+        if let Err(error) = self.put_off.build(&self.manager, patience) {
+            log::warn!(
+                "{}; all events are stored, and queries are slow until 'aegis-kills schema apply' or the next load \
+                 has made the missing indexes",
+                in_full(&error)
+            );
+        }
     }
 }
 
@@ -55,7 +73,14 @@ impl Store for PostgresStore {
         })
     }
 
+    fn catch_up(&self) {
+        if self.put_off.is_due() {
+            self.build_indexes(&self.patience);
+        }
+    }
+
     fn write(&self, batch: &Arc<Batch>) -> Result<Written, StoreError> {
+        let _writes = self.writing.read();
         let (writer, batch, refusals) = (Arc::clone(&self.writer), Arc::clone(batch), Refusals::default());
         self.manager.run("writing a segment", &self.patience, move |client, progress| {
             write_once(&writer, client, progress, &batch, &refusals)

@@ -127,6 +127,18 @@ pub(super) fn last_run(client: &mut Client, schema: &str) -> Result<Option<Value
     Ok(row.and_then(|row| serde_json::from_str(row.get(0)).ok()))
 }
 
+/// Whether another run than `own` is under way.
+pub(super) fn another_runs(client: &mut Client, schema: &str, own: Uuid) -> Result<bool, DatabaseError> {
+    let sql = format!(
+        "SELECT FROM {}.kill_load_run WHERE status = 'running' AND id <> $1 AND {LIVES} LIMIT 1",
+        quote_identifier(schema)
+    );
+    Ok(client.query_opt(&sql, &[&own])?.is_some())
+}
+
+/// The condition that a run's row is of one that has a session.
+const LIVES: &str = "EXISTS (SELECT FROM pg_stat_activity WHERE application_name LIKE '%' || id)";
+
 /// Another server that something was loaded for in the same layout.
 fn other_servers(schema: &str) -> String {
     format!("SELECT server FROM {schema}.kill_load_segment WHERE layout = $1 AND server <> $2 LIMIT 1")
@@ -146,8 +158,7 @@ fn bury_the_dead(schema: &str) -> String {
                  coalesce(sum(segment.lines), 0) AS lines, coalesce(sum(segment.events), 0) AS events,
                  coalesce(sum(segment.inserted), 0) AS inserted, coalesce(sum(segment.updated), 0) AS updated,
                  coalesce(sum(segment.duplicate), 0) AS duplicate, coalesce(sum(segment.rejected), 0) AS rejected
-               FROM (SELECT id FROM {schema}.kill_load_run WHERE status = 'running' AND id <> $1 AND NOT EXISTS
-                       (SELECT FROM pg_stat_activity WHERE application_name LIKE '%' || id)) AS dead
+               FROM (SELECT id FROM {schema}.kill_load_run WHERE status = 'running' AND id <> $1 AND NOT {LIVES}) AS dead
                LEFT JOIN {schema}.kill_load_segment AS segment ON segment.run = dead.id
                GROUP BY dead.id) AS found
          WHERE run.id = found.id AND run.status = 'running'"

@@ -3,20 +3,18 @@
 //! Invariant: the catalog alone says what is there. There is no table of versions that could disagree with
 //! it; every statement of the DDL makes what is missing and leaves what is there.
 
-use super::classify::DatabaseError;
 use super::client::{Client, GenericClient};
 use super::ledger;
 use super::manager::DatabaseManager;
 use super::patience::Patience;
 use super::store::StoreError;
-use crate::causes::in_full;
-use crate::layout::{Column, Keeper, Layout, Table, quote_identifier};
+use crate::layout::{Column, Indexes, Keeper, Layout, Table, quote_identifier};
 use postgres::Error;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The key of the lock under which tables are made, so that two loads that start together don't both make
 /// them; any number that no one else uses.
-const SCHEMA_LOCK: i64 = 0x6b69_6c6c_7363_6865;
+pub(super) const SCHEMA_LOCK: i64 = 0x6b69_6c6c_7363_6865;
 
 /// The DDL of all tables of a layout and of the ledger, to read or to run.
 pub fn ddl(layout: Layout, schema: &str) -> String {
@@ -24,37 +22,39 @@ pub fn ddl(layout: Layout, schema: &str) -> String {
         "public" => String::new(),
         _ => format!("CREATE SCHEMA IF NOT EXISTS {};\n\n", quote_identifier(schema)),
     };
-    format!("{create_schema}{}{}", layout.ddl(schema), ledger::ddl(schema))
+    format!("{create_schema}{}{}", layout.ddl(schema, Indexes::Now), ledger::ddl(schema))
 }
 
-/// Makes what is missing, and refuses tables that do not fit. Says whether anything was made.
-pub fn ensure(manager: &DatabaseManager, layout: Layout, schema: &str) -> Result<bool, StoreError> {
+/// Makes what is missing, and refuses tables that do not fit. Says whether anything was made. Indexes that are for later
+/// are no concern of it.
+pub fn ensure(
+    manager: &DatabaseManager,
+    layout: Layout,
+    schema: &str,
+    indexes: Indexes,
+) -> Result<bool, StoreError> {
     let schema = schema.to_owned();
     manager.run("looking after the tables", &Patience::endless(), move |client, _| {
-        Ok(ensure_once(client, layout, &schema)?)
+        Ok(ensure_once(client, layout, &schema, indexes)?)
     })
 }
 
-fn ensure_once(client: &mut Client, layout: Layout, schema: &str) -> Result<bool, StoreError> {
+fn ensure_once(
+    client: &mut Client,
+    layout: Layout,
+    schema: &str,
+    indexes: Indexes,
+) -> Result<bool, StoreError> {
     // Nothing is made beside tables that do not fit: their owner may want another schema.
     refuse_misfits(client, layout, schema)?;
-    let missing = missing(client, layout, schema).map_err(not_looked_up)?;
-    if missing.is_empty() {
+    if missing(client, layout, schema, indexes).map_err(not_looked_up)?.is_empty() {
         return Ok(false);
     }
-    match apply(client, layout, schema) {
-        // Without an index a load is right, and only the queries are slow; its maker may be another role.
-        Err(error) if missing.iter().all(|name| is_index(layout, name)) => {
-            log::warn!("{}; missing are only indexes: {}", in_full(&error), missing.join(", "));
-            Ok(false)
-        }
-        Ok(true) => refuse_misfits(client, layout, schema).map(|()| true),
-        made => made,
+    let made = apply(client, layout, schema, indexes)?;
+    if made {
+        refuse_misfits(client, layout, schema)?;
     }
-}
-
-fn is_index(layout: Layout, name: &str) -> bool {
-    layout.tables().iter().flat_map(|table| table.indexes).any(|index| index.name == name)
+    Ok(made)
 }
 
 fn not_looked_up(source: Error) -> StoreError {
@@ -73,7 +73,7 @@ fn refuse_misfits(client: &mut Client, layout: Layout, schema: &str) -> Result<(
     )))
 }
 
-fn apply(client: &mut Client, layout: Layout, schema: &str) -> Result<bool, StoreError> {
+fn apply(client: &mut Client, layout: Layout, schema: &str, indexes: Indexes) -> Result<bool, StoreError> {
     let failed = |source| {
         StoreError::new(
             format!(
@@ -84,7 +84,7 @@ fn apply(client: &mut Client, layout: Layout, schema: &str) -> Result<bool, Stor
     };
     let mut transaction = client.transaction().map_err(failed)?;
     transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&SCHEMA_LOCK]).map_err(failed)?;
-    let missing = missing(&mut transaction, layout, schema).map_err(failed)?;
+    let missing = missing(&mut transaction, layout, schema, indexes).map_err(failed)?;
     if missing.is_empty() {
         return Ok(false);
     }
@@ -94,24 +94,25 @@ fn apply(client: &mut Client, layout: Layout, schema: &str) -> Result<bool, Stor
         let sql = format!("CREATE SCHEMA {}", quote_identifier(schema));
         transaction.batch_execute(&sql).map_err(failed)?;
     }
-    transaction.batch_execute(&layout.ddl(schema)).map_err(failed)?;
+    transaction.batch_execute(&layout.ddl(schema, indexes)).map_err(failed)?;
     transaction.batch_execute(&ledger::ddl(schema)).map_err(failed)?;
     transaction.commit().map_err(failed)?;
     log::info!("made in schema {schema:?}: {}", missing.join(", "));
     Ok(true)
 }
 
-/// The names of tables that are not there, and of indexes that are not there and are to be made.
+/// The names of tables that are not there, and of indexes that are not there and are to be made now.
 fn missing(
     client: &mut impl GenericClient,
     layout: Layout,
     schema: &str,
+    indexes: Indexes,
 ) -> Result<Vec<&'static str>, Error> {
     let sql =
         "SELECT relname::text FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = $1";
     let rows = client.query(sql, &[&schema])?;
     let found: BTreeSet<String> = rows.iter().map(|row| row.get(0)).collect();
-    let ours = |table: &&Table| table.keeper == Keeper::Us;
+    let ours = |table: &&Table| table.keeper == Keeper::Us && indexes == Indexes::Now;
     let indexes = layout.tables().iter().filter(ours).flat_map(|table| table.indexes);
     let wanted = layout
         .tables()
@@ -120,33 +121,6 @@ fn missing(
         .chain(indexes.map(|index| index.name))
         .chain(["kill_load_run", "kill_load_segment"]);
     Ok(wanted.filter(|name| !found.contains(*name)).collect())
-}
-
-/// Indexes of tables that are there, which are missing or invalid, in words.
-pub(super) fn index_faults(
-    client: &mut Client,
-    layout: Layout,
-    schema: &str,
-) -> Result<Vec<String>, DatabaseError> {
-    let sql = "SELECT c.relname::text, coalesce(i.indisvalid, true)
-               FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-               LEFT JOIN pg_index i ON i.indexrelid = c.oid WHERE n.nspname = $1";
-    let rows = client.query(sql, &[&schema])?;
-    let found: BTreeMap<String, bool> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
-    let mut faults = Vec::new();
-    for table in layout.tables().iter().filter(|table| found.contains_key(table.name)) {
-        for index in table.indexes {
-            match found.get(index.name) {
-                Some(true) => {}
-                Some(false) => faults.push(format!("the index {} is invalid: REINDEX it", index.name)),
-                None => faults.push(format!(
-                    "the index {} is missing: 'aegis-kills schema apply' makes it",
-                    index.name
-                )),
-            }
-        }
-    }
-    Ok(faults)
 }
 
 /// What of the layout's tables that are there does not fit, in words.

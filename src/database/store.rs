@@ -85,6 +85,10 @@ pub trait Store: Sync {
     /// Stores a batch in one transaction, trying again where that can help. A try that hangs is left behind, and
     /// may hold the batch for longer than this call.
     fn write(&self, batch: &Arc<Batch>) -> Result<Written, StoreError>;
+
+    /// Does what was put off for the sake of speed. It is called again and again while there is little to write; who
+    /// writes meanwhile waits. What fails of it is told in the log, as nothing is lost.
+    fn catch_up(&self);
 }
 
 /// The database failed for good: nothing of the batch is stored.

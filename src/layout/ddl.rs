@@ -8,6 +8,15 @@ use std::fmt::Write as _;
 /// The roles of a player in an event, in the order of the database's enum.
 pub(super) const ROLES: [&str; 4] = ["killer", "victim", "participant", "group"];
 
+/// When the secondary indexes of tables are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Indexes {
+    /// With their tables.
+    Now,
+    /// Later, when much was loaded: sorting all at once is faster than finding a place for each row.
+    Later,
+}
+
 /// An identifier in the quotes that SQL wants, whatever it holds.
 pub fn quote_identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
@@ -19,7 +28,8 @@ pub(super) fn identifier(name: &str) -> String {
     if plain { name.to_owned() } else { quote_identifier(name) }
 }
 
-pub(super) fn statements(layout: Layout, schema: &str) -> String {
+/// `indexes` says what is done about the secondary indexes of our own tables.
+pub(super) fn statements(layout: Layout, schema: &str, indexes: Indexes) -> String {
     let schema = quote_identifier(schema);
     let mut sql = String::new();
     let tables = layout.tables();
@@ -32,7 +42,7 @@ pub(super) fn statements(layout: Layout, schema: &str) -> String {
     }
     for table in tables {
         match table.keeper {
-            Keeper::Us => create_missing(&mut sql, &schema, table),
+            Keeper::Us => create_missing(&mut sql, &schema, table, indexes),
             Keeper::Others => create_whole(&mut sql, &schema, table),
         }
     }
@@ -60,11 +70,28 @@ fn dollar_quotes(schema: &str) -> String {
 }
 
 /// What is there is left, what is missing of it is made.
-fn create_missing(sql: &mut String, schema: &str, table: &Table) {
+fn create_missing(sql: &mut String, schema: &str, table: &Table, indexes: Indexes) {
     let _ = writeln!(sql, "CREATE TABLE IF NOT EXISTS {};\n", definition(schema, table));
-    for index in table.indexes {
-        let _ = writeln!(sql, "CREATE INDEX IF NOT EXISTS {};\n", index_definition(schema, table, index));
+    if indexes == Indexes::Now {
+        for index in table.indexes {
+            let _ = writeln!(sql, "{};\n", create_index(schema, table, index));
+        }
     }
+}
+
+fn create_index(schema: &str, table: &Table, index: &Index) -> String {
+    format!("CREATE INDEX IF NOT EXISTS {}", index_definition(schema, table, index))
+}
+
+/// The secondary indexes of our own tables, by name, and the statements that make each.
+pub(super) fn indexes(layout: Layout, schema: &str) -> Vec<(&'static str, String)> {
+    let schema = quote_identifier(schema);
+    let ours = layout.tables().iter().filter(|table| table.keeper == Keeper::Us);
+    let made = |table: &'static Table| {
+        let schema = &schema;
+        table.indexes.iter().map(move |index| (index.name, create_index(schema, table, index)))
+    };
+    ours.flat_map(made).collect()
 }
 
 /// The table is made with all its indexes, or left as it is.

@@ -39,10 +39,7 @@ impl Encoder {
     /// A value does not fit its column; then nothing is appended.
     pub fn encode(&mut self, event: &Event<'_>, rows: &mut Rows) -> Result<(), Fault> {
         match &mut self.0 {
-            Inner::Archive(encoder) => {
-                encoder.encode(event, rows);
-                Ok(())
-            }
+            Inner::Archive(encoder) => encoder.encode(event, rows),
             Inner::Aegis(encoder) => encoder.encode(event, rows),
         }
     }

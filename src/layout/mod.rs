@@ -16,7 +16,7 @@ mod table;
 mod tests;
 
 pub use copy::{COPY_HEADER, COPY_TRAILER};
-pub use ddl::quote_identifier;
+pub use ddl::{Indexes, quote_identifier};
 pub use encoder::{Encoder, Repeats};
 pub use rows::{EncodedEvent, Rows, TABLES_MAX};
 pub use table::{Column, ColumnType, Index, Keeper, Table};
@@ -57,8 +57,13 @@ impl Layout {
     }
 
     /// The statements that make what is missing of the types, tables and indexes in `schema`; they can be run again.
-    pub fn ddl(self, schema: &str) -> String {
-        ddl::statements(self, schema)
+    pub fn ddl(self, schema: &str, indexes: Indexes) -> String {
+        ddl::statements(self, schema, indexes)
+    }
+
+    /// The secondary indexes that may be made later than their tables, by name, and the statements that make each.
+    pub fn indexes(self, schema: &str) -> Vec<(&'static str, String)> {
+        ddl::indexes(self, schema)
     }
 }
 

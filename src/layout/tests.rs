@@ -203,7 +203,7 @@ fn identifiers_are_quoted() {
 
 #[test]
 fn the_ddl_is_this_text() {
-    assert_eq!(Layout::Archive.ddl("Al\"bion"), include_str!("tests/archive.sql"));
+    assert_eq!(Layout::Archive.ddl("Al\"bion", Indexes::Now), include_str!("tests/archive.sql"));
 }
 
 #[test]
@@ -258,5 +258,5 @@ fn the_row_of_an_event_in_aegis() {
 
 #[test]
 fn the_ddl_of_aegis_is_this_text() {
-    assert_eq!(Layout::Aegis.ddl("Al\"bi'on"), include_str!("tests/aegis.sql"));
+    assert_eq!(Layout::Aegis.ddl("Al\"bi'on", Indexes::Now), include_str!("tests/aegis.sql"));
 }

@@ -6,8 +6,9 @@ use super::prepare::Prepared;
 use super::rejects::RejectFile;
 use super::tally::{RejectLimit, Tally};
 use crate::database::store::{Batch, Store, StoreError, Written};
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// What the writers of a run share.
 pub(super) struct Writers<'r> {
@@ -27,7 +28,8 @@ impl Writers<'_> {
     /// waits for a place in the queue.
     pub(super) fn work(&self, batches: &Receiver<Prepared>, buffers: &Sender<Vec<u8>>) {
         let _alarm = self.halt.alarm("writer");
-        for mut batch in batches {
+        let mut pace = Pace::default();
+        while let Some(mut batch) = self.next(batches, &mut pace) {
             let _turn = self.in_flight.turn(batch.segment.number);
             if !self.halt.has_failed() {
                 match self.store_batch(&batch.batch) {
@@ -38,6 +40,23 @@ impl Writers<'_> {
                 }
             }
             self.give_back(batch.segment.bytes, buffers);
+        }
+    }
+
+    /// The next batch; what was put off is done when they come slowly. None at the end.
+    fn next(&self, batches: &Receiver<Prepared>, pace: &mut Pace) -> Option<Prepared> {
+        loop {
+            let batch = pace.wait_for(batches);
+            if let Some(store) = self.store
+                && pace.is_slow()
+                && !self.halt.has_failed()
+            {
+                store.catch_up();
+            }
+            match batch {
+                Err(RecvTimeoutError::Timeout) => {}
+                batch => return batch.ok(),
+            }
         }
     }
 
@@ -90,5 +109,38 @@ impl Writers<'_> {
         if rejected > 0 && self.reject_limit.is_some_and(passed) {
             self.halt.stop(HaltReason::RejectLimit);
         }
+    }
+}
+
+/// How much of its time a writer waits for input.
+#[derive(Default)]
+struct Pace {
+    /// When its first batch came: until then the input may only be starting.
+    begun: Option<Instant>,
+    waited: Duration,
+}
+
+/// How often a writer that waits looks at its pace.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What is shorter says nothing.
+const SLOW_MIN: Duration = Duration::from_secs(10);
+
+impl Pace {
+    fn wait_for<T>(&mut self, queue: &Receiver<T>) -> Result<T, RecvTimeoutError> {
+        let since = Instant::now();
+        let received = queue.recv_timeout(LOOK_INTERVAL);
+        if self.begun.is_some() {
+            self.waited += since.elapsed();
+        } else if received.is_ok() {
+            self.begun = Some(Instant::now());
+        }
+        received
+    }
+
+    /// Whether the writer waits nearly always, as behind a pipe that brings events as they happen.
+    fn is_slow(&self) -> bool {
+        let elapsed = self.begun.map_or(Duration::ZERO, |begun| begun.elapsed());
+        elapsed >= SLOW_MIN && self.waited > elapsed * 3 / 4
     }
 }

@@ -1,0 +1,143 @@
+//! The secondary indexes: put off while much is loaded, and built when that is over.
+//!
+//! Invariant: what is put off is written down nowhere but in the catalog, as what is missing. So whoever loads next
+//! finishes what a run that was killed has left, and `health` names it meanwhile.
+//!
+//! Invariant: no index is built while another run lives, whose rows would wait for it; the last one builds them.
+
+use super::call::Progress;
+use super::classify::DatabaseError;
+use super::client::{Client, GenericClient};
+use super::manager::DatabaseManager;
+use super::patience::Patience;
+use super::runs::another_runs;
+use super::schema::SCHEMA_LOCK;
+use super::store::StoreError;
+use crate::layout::Layout;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+
+/// How long until it is tried again, where another run lives or something failed.
+const AGAIN: Duration = Duration::from_mins(1);
+
+/// The indexes that one load has to see to.
+#[derive(Debug)]
+pub(super) struct PutOff {
+    layout: Layout,
+    schema: String,
+    run: Uuid,
+    /// When it is to be looked next; none once all are there. Held by whoever builds them.
+    due: Mutex<Option<Instant>>,
+}
+
+/// What came of a look.
+#[derive(Debug, PartialEq, Eq)]
+enum Outcome {
+    Built,
+    LeftToAnother,
+}
+
+impl PutOff {
+    pub(super) fn new(layout: Layout, schema: &str, run: Uuid) -> Self {
+        Self { layout, schema: schema.to_owned(), run, due: Mutex::new(Some(Instant::now())) }
+    }
+
+    /// Whether it may be time to build them, and nobody is about to.
+    pub(super) fn is_due(&self) -> bool {
+        self.due.try_lock().is_ok_and(|due| due.is_some_and(|due| due <= Instant::now()))
+    }
+
+    /// Builds what is missing, unless another run lives. Meanwhile nobody may write.
+    pub(super) fn build(&self, manager: &DatabaseManager, patience: &Patience) -> Result<(), StoreError> {
+        let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        if due.is_none() {
+            return Ok(());
+        }
+        *due = Some(Instant::now() + AGAIN);
+        if self.build_missing(manager, patience)? == Outcome::Built {
+            *due = None;
+        }
+        Ok(())
+    }
+
+    fn build_missing(&self, manager: &DatabaseManager, patience: &Patience) -> Result<Outcome, StoreError> {
+        let (layout, schema, run) = (self.layout, self.schema.clone(), self.run);
+        let missing = manager.run("looking for missing indexes", patience, move |client, _| {
+            let missing = missing(client, layout, &schema)?;
+            let other_runs = !missing.is_empty() && another_runs(client, &schema, run)?;
+            Ok((!other_runs).then_some(missing))
+        })?;
+        let Some(missing) = missing else { return Ok(Outcome::LeftToAnother) };
+        for (name, statement) in missing {
+            let what = format!("building the index {name}");
+            log::info!("{what}");
+            let built = manager
+                .run(&what, patience, move |client, progress| build_one(client, progress, &statement))?;
+            if built == Outcome::LeftToAnother {
+                return Ok(built);
+            }
+        }
+        Ok(Outcome::Built)
+    }
+}
+
+/// The indexes that are not there, and the statements that make them.
+fn missing(
+    client: &mut Client,
+    layout: Layout,
+    schema: &str,
+) -> Result<Vec<(&'static str, String)>, DatabaseError> {
+    let found = found(client, schema)?;
+    let mut indexes = layout.indexes(schema);
+    indexes.retain(|(name, _)| !found.contains_key(*name));
+    Ok(indexes)
+}
+
+/// Whoever builds one holds the lock under which tables are made; then there is nothing to be done here.
+fn build_one(client: &mut Client, progress: &Progress, statement: &str) -> Result<Outcome, DatabaseError> {
+    let mut transaction = client.transaction()?;
+    // Sorting a season takes its time. What the table's own lock is waited for is bounded all the same.
+    progress.takes_long();
+    transaction.batch_execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '30s'")?;
+    let alone = transaction.query_opt("SELECT WHERE pg_try_advisory_xact_lock($1)", &[&SCHEMA_LOCK])?;
+    if alone.is_none() {
+        return Ok(Outcome::LeftToAnother);
+    }
+    transaction.batch_execute(statement)?;
+    transaction.commit()?;
+    Ok(Outcome::Built)
+}
+
+/// The names of what is in the schema, and whether it is fit for use, where it is an index.
+fn found(client: &mut impl GenericClient, schema: &str) -> Result<BTreeMap<String, bool>, postgres::Error> {
+    let sql = "SELECT c.relname::text, coalesce(i.indisvalid, true)
+               FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+               LEFT JOIN pg_index i ON i.indexrelid = c.oid WHERE n.nspname = $1";
+    let rows = client.query(sql, &[&schema])?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+/// Indexes of tables that are there, which are missing or invalid, in words.
+pub(super) fn faults(
+    client: &mut Client,
+    layout: Layout,
+    schema: &str,
+) -> Result<Vec<String>, DatabaseError> {
+    let found = found(client, schema)?;
+    let mut faults = Vec::new();
+    for table in layout.tables().iter().filter(|table| found.contains_key(table.name)) {
+        for index in table.indexes {
+            match found.get(index.name) {
+                Some(true) => {}
+                Some(false) => faults.push(format!("the index {} is invalid: REINDEX it", index.name)),
+                None => faults.push(format!(
+                    "the index {} is missing: 'aegis-kills schema apply' makes it, and so does the next load at its end",
+                    index.name
+                )),
+            }
+        }
+    }
+    Ok(faults)
+}
