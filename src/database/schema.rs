@@ -133,17 +133,25 @@ pub(super) fn index_faults(
                LEFT JOIN pg_index i ON i.indexrelid = c.oid WHERE n.nspname = $1";
     let rows = client.query(sql, &[&schema])?;
     let found: BTreeMap<String, bool> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let schema = quote_identifier(schema);
     let mut faults = Vec::new();
     for table in layout.tables().iter().filter(|table| found.contains_key(table.name)) {
         for index in table.indexes {
-            match found.get(index.name) {
-                Some(true) => {}
-                Some(false) => faults.push(format!("the index {} is invalid: REINDEX it", index.name)),
-                None => faults.push(format!(
-                    "the index {} is missing: 'aegis-kills schema apply' makes it",
-                    index.name
-                )),
-            }
+            let name = quote_identifier(index.name);
+            let remedy = match (found.get(index.name), table.keeper) {
+                (Some(true), _) => continue,
+                (Some(false), _) => {
+                    format!("is invalid: run REINDEX INDEX CONCURRENTLY {schema}.{name}")
+                }
+                (None, Keeper::Us) => "is missing: 'aegis-kills schema apply' makes it".to_owned(),
+                // A table that others keep as well is left as it is.
+                (None, Keeper::Others) => format!(
+                    "is missing: run CREATE INDEX CONCURRENTLY {name} ON {} {}",
+                    table.in_schema(&schema),
+                    index.definition
+                ),
+            };
+            faults.push(format!("the index {} {remedy}", index.name));
         }
     }
     Ok(faults)
