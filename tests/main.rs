@@ -12,11 +12,13 @@ mod cases {
     mod differential;
     mod documents;
     mod embedded;
+    mod env_file;
     mod faults_disk;
     mod faults_loader;
     mod faults_network;
     mod faults_server;
     mod health;
+    mod health_advice;
     mod load_duplicates;
     mod load_embedded;
     mod load_forms;
@@ -25,7 +27,9 @@ mod cases {
     mod load_signals;
     mod load_update;
     mod memory;
+    mod metrics;
     mod pgbouncer;
+    mod pool;
     mod proxy;
     mod queries;
     mod schema;

@@ -305,7 +305,10 @@ mod tests {
         );
         check(
             report(30, 8, 20, 5),
-            &["30 workers share 20 connections: set DATABASE_POOL_MAX to 30 or more, or", "DATABASE_POOL_MAX=30"],
+            &[
+                "30 workers share 20 connections: set DATABASE_POOL_MAX to 30 or more, or",
+                "DATABASE_POOL_MAX=30",
+            ],
         );
         check(report(3, 2, 10, 95), &["the server has room for 2: set DATABASE_POOL_MAX to 2"]);
         // What one recommendation raises no other lowers.
