@@ -94,7 +94,7 @@ pub(super) enum DatabaseError {
     #[error("the database did not answer within {} s", .0.as_secs_f64())]
     NoAnswer(Duration),
     /// A statement did not get on, and was cancelled or left behind.
-    #[error("no progress for {} s{}", idle.as_secs_f64(), told(held_by.as_ref()))]
+    #[error("no progress for {:.1} s{}", idle.as_secs_f64(), told(held_by.as_ref()))]
     Stalled {
         idle: Duration,
         /// What it waited for, where that could be seen.

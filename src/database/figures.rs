@@ -42,7 +42,7 @@ impl Figures {
             )?,
             timeouts: IntCounter::new(
                 "aegis_kills_pool_timeouts_total",
-                "Waits for a connection that ended without one.",
+                "Waits for a connection that took longer than the connection time-out.",
             )?,
             waiting: IntGauge::new("aegis_kills_pool_waiting", "Threads that wait for a connection.")?,
             copy_seconds: histogram("aegis_kills_copy_seconds", "How long one COPY into one table took.")?,

@@ -150,8 +150,8 @@ impl DatabaseManager {
         self.shared.figures.timeouts.inc();
         let PoolState { total, active, idle, waiting } = self.pool_state();
         let what = format!(
-            "no connection to the database could be had within {} s; of the pool's {total} connections {active} are in \
-             use and {idle} idle, and {waiting} other threads wait for one",
+            "no connection to the database could be had within {} s (the pool: total {total}, active {active}, idle \
+             {idle}, others waiting {waiting}); give connections back sooner, or raise DATABASE_POOL_MAX",
             self.shared.pool_settings.connection_timeout.as_secs_f64()
         );
         match self.shared.gate.cause() {
@@ -175,7 +175,7 @@ impl DatabaseManager {
                     if gate.idle() >= gate.away_timeout() {
                         return Err(DatabaseError::NoneFree(error));
                     }
-                    log::warn!("waiting on: {}", in_full(&error));
+                    log::warn!("others get on, so that this waits on: {}", in_full(&error));
                 }
                 result => return result,
             }

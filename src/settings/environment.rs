@@ -33,7 +33,8 @@ pub enum SettingError {
     EnvFile(#[source] std::io::Error),
     /// The file of variables has a line that is not understood.
     #[error(
-        "the file .env has a line that can't be understood; NAME=value is the form, in quotes if it has spaces"
+        "the file .env has a line that can't be understood; NAME=value is the form, in single quotes if it has \
+         spaces or a $"
     )]
     EnvFileLine,
 }

@@ -133,6 +133,9 @@ fn refused_words(code: &str, error: &postgres::Error, tls: &Tls, config: &Config
         "3D000" => {
             format!("there is no database {database:?}; make it by: createdb {database}, or name another")
         }
+        "53300" => "the server has no room for one more connection; close some that are idle, raise max_connections or \
+             the role's connection limit, or lower DATABASE_POOL_MAX"
+            .to_owned(),
         _ => return None,
     })
 }
