@@ -177,7 +177,7 @@ pub struct VerifyArgs {
 pub struct HealthArgs {
     #[command(flatten)]
     pub(crate) database: DatabaseArgs,
-    /// The tables whose indexes are looked at: archive [env: KILLS_LAYOUT] [default: archive].
+    /// The tables whose indexes are looked at: archive or aegis [env: KILLS_LAYOUT] [default: archive].
     #[arg(long, value_name = "NAME")]
     pub layout: Option<String>,
     /// Print the result as one JSON object.

@@ -55,3 +55,8 @@ pub mod layout;
 pub mod pipeline;
 pub mod report;
 pub mod settings;
+
+/// The examples of the page on connections, which are compiled as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/connections.md")]
+pub struct ConnectionsPage;

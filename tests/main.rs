@@ -14,12 +14,14 @@ mod cases {
     mod differential;
     mod documents;
     mod embedded;
+    mod env_file;
     mod faults_disk;
     mod faults_loader;
     mod faults_network;
     mod faults_server;
     mod first_process;
     mod health;
+    mod health_advice;
     mod identifiers;
     mod load_duplicates;
     mod load_embedded;
@@ -29,7 +31,9 @@ mod cases {
     mod load_signals;
     mod load_update;
     mod memory;
+    mod metrics;
     mod pgbouncer;
+    mod pool;
     mod proxy;
     mod put_off;
     mod queries;

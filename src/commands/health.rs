@@ -1,22 +1,23 @@
 //! `health`: is the database there and fit to be written, and do the settings go with it?
 
 use super::database::Place;
+use super::signals::{Ends, ends};
 use super::write_output;
 use crate::causes::in_full;
 use crate::cli::HealthArgs;
 use crate::database::{HealthProbe, application_name};
 use crate::error::{CommandError, Ending};
-use crate::report::HealthReport;
+use crate::report::{HealthReport, Watch};
 use crate::settings::{Environment, HealthSettings};
+use anyhow::Context as _;
+use crossbeam_channel::{Receiver, bounded, select_biased};
 use std::io::{self, IsTerminal as _};
+use std::thread;
 use std::time::Duration;
 use uuid::Uuid;
 
 /// Between two looks of `--watch`.
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
-
-/// Clears a terminal and goes to its first line.
-const CLEAR: &str = "\x1b[2J\x1b[H";
 
 /// Runs the command. With `--watch` it goes on until a signal ends it, or nobody reads it.
 pub fn run(args: &HealthArgs, env: Environment<'_>) -> Result<Ending, CommandError> {
@@ -24,16 +25,53 @@ pub fn run(args: &HealthArgs, env: Environment<'_>) -> Result<Ending, CommandErr
     let place = Place::open(&settings.database)?;
     let name = application_name(place.target.application_name(), Uuid::new_v4());
     let probe = HealthProbe::new(&place.target, &name, settings.database.pool.connection_timeout);
-    let healthy = loop {
+    let ending = if args.watch {
+        watch(args, probe, settings)?
+    } else {
         let report = look(&probe, &settings);
-        let is_read = show(&report, args)?;
-        if !args.watch || !is_read {
-            break report.status.is_healthy();
-        }
-        std::thread::sleep(WATCH_INTERVAL);
+        let text = if args.json { report.to_json().to_string() } else { report.to_string() };
+        write_output(&format!("{text}\n"))?;
+        ending(report.status.is_healthy())
     };
     place.close()?;
-    Ok(if healthy { Ending::Complete } else { Ending::Missing })
+    Ok(ending)
+}
+
+fn ending(is_healthy: bool) -> Ending {
+    if is_healthy { Ending::Complete } else { Ending::Missing }
+}
+
+fn watch(args: &HealthArgs, probe: HealthProbe, settings: HealthSettings) -> anyhow::Result<Ending> {
+    let Ends { signals, .. } = &ends()?;
+    let reports = look_again_and_again(probe, settings)?;
+    let mut watch = Watch::new(!args.json && io::stdout().is_terminal());
+    loop {
+        let report = select_biased! {
+            recv(signals) -> signal => return Ok(signal.map_or(Ending::Failed, Ending::Interrupted)),
+            recv(reports) -> report => report.context("a health check panicked")?,
+        };
+        let healthy = report.status.is_healthy();
+        let text = if args.json { watch.json(report) } else { watch.words(report) };
+        if !write_output(&text)? {
+            return Ok(ending(healthy));
+        }
+    }
+}
+
+/// Looks on a thread of its own, as a look can take long, and who ends the watch must not wait for it.
+fn look_again_and_again(
+    probe: HealthProbe,
+    settings: HealthSettings,
+) -> anyhow::Result<Receiver<HealthReport>> {
+    let (sender, reports) = bounded(0);
+    let looks = move || {
+        while sender.send(look(&probe, &settings)).is_ok() {
+            thread::sleep(WATCH_INTERVAL);
+        }
+    };
+    let thread = thread::Builder::new().name("watch".to_owned()).spawn(looks);
+    thread.context("a thread can't be started")?;
+    Ok(reports)
 }
 
 fn look(probe: &HealthProbe, settings: &HealthSettings) -> HealthReport {
@@ -50,11 +88,4 @@ fn look(probe: &HealthProbe, settings: &HealthSettings) -> HealthReport {
         workers: settings.workers,
         pool_total: 0,
     }
-}
-
-/// Whether someone still reads what is shown.
-fn show(report: &HealthReport, args: &HealthArgs) -> anyhow::Result<bool> {
-    let text = if args.json { report.to_json().to_string() } else { report.to_string() };
-    let clear = if args.watch && !args.json && io::stdout().is_terminal() { CLEAR } else { "" };
-    write_output(&format!("{clear}{text}\n"))
 }

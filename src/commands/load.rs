@@ -29,17 +29,15 @@ pub fn run(
     signals: &EarlySignals,
 ) -> Result<Ending, CommandError> {
     let settings = LoadSettings::new(args, env)?;
-    sources::check(&settings.sources)?;
     let id = Uuid::new_v4();
-    let rejects = RejectFile::new(settings.rejects.clone().unwrap_or_else(|| default_rejects(id)))?;
+    let rejects = prepare(&settings, id).inspect_err(|_| tell_of_failure(&settings, id))?;
     let started = Instant::now();
     let done = match &settings.database {
         Some(place) => load(&settings, place, id, &rejects, signals),
         None => read_only(&settings, id, &rejects, signals).map(|report| (report, StoreFigures::default())),
     };
-    if matches!(done, Err(CommandError::Database(_))) && settings.metrics_file.is_some() {
-        // Whoever watches the file must see this run as well.
-        Observer::start(&settings, None, id, None)?.finish(false)?;
+    if done.is_err() {
+        tell_of_failure(&settings, id);
     }
     let (report, store) = match done {
         // Scripts that ask for JSON get it of a database that could not be used, too.
@@ -72,6 +70,23 @@ pub fn run(
     Ok(ending)
 }
 
+/// Looks at what is read and written beside the database.
+fn prepare(settings: &LoadSettings, id: Uuid) -> Result<RejectFile, CommandError> {
+    sources::check(&settings.sources)?;
+    Ok(RejectFile::new(settings.rejects.clone().unwrap_or_else(|| default_rejects(id)))?)
+}
+
+/// Whoever watches the file of metrics must see a run as well that did not come to its end.
+fn tell_of_failure(settings: &LoadSettings, id: Uuid) {
+    if settings.metrics_file.is_none() || settings.database.is_none() {
+        return;
+    }
+    let told = Observer::start(settings, None, id, None, None).and_then(|observer| observer.finish(false));
+    if let Err(error) = told {
+        log::warn!("{}", in_full(error.as_ref()));
+    }
+}
+
 /// How long a run that was stopped tries to write its end into the ledger.
 const END_MAX: Duration = Duration::from_secs(5);
 
@@ -90,10 +105,12 @@ fn read_only(
 ) -> Result<RunReport, CommandError> {
     let halt = Arc::new(Halt::default());
     let _listener = Listener::start(signals, Arc::clone(&halt), settings.drain_timeout)?;
-    let observer = Observer::start(settings, settings.listen, id, None)?;
+    let observer = Observer::start(settings, settings.listen, id, None, None)?;
+    if settings.metrics_file.is_some() {
+        log::warn!("the metrics file is left as it is: it is of loads, and a dry run is none");
+    }
     let sources = settings.sources.clone();
     let report = pipeline::run(sources, &settings.pipeline, None, rejects, &halt, &observer.monitor)?;
-    observer.finish(has_succeeded(&report))?;
     Ok(report)
 }
 
@@ -119,7 +136,10 @@ fn load(
         on_conflict: settings.on_conflict,
         held: settings.held,
     };
-    let observer = Observer::start(settings, settings.listen, id, Some(&database))?;
+    let is_watched = settings.listen.is_some() || settings.metrics_file.is_some();
+    let last_success =
+        if is_watched { RunLog::last_success(&database.manager, &store_settings)? } else { None };
+    let observer = Observer::start(settings, settings.listen, id, Some(&database), last_success)?;
     let sources: Vec<String> = settings.sources.iter().map(ToString::to_string).collect();
     let log = RunLog::begin(&database.manager, &store_settings, id, &sources)?;
     let halt = Arc::new(Halt::default());

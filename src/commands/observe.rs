@@ -29,18 +29,20 @@ pub(super) struct Observer {
 }
 
 impl Observer {
-    /// Starts what is asked for; without a database in a dry run.
+    /// Starts what is asked for; without a database in a dry run. `last_success` is when an earlier run last did well.
     pub(super) fn start(
         settings: &LoadSettings,
         listen: Option<SocketAddr>,
         run: Uuid,
         database: Option<&OpenDatabase>,
+        last_success: Option<i64>,
     ) -> anyhow::Result<Self> {
         let monitor = Arc::<Monitor>::default();
         let manager = database.map(|database| database.manager.clone());
         let event = &settings.event;
-        let metrics = Metrics::new(run, event.server, event.layout, Arc::clone(&monitor), manager)
-            .context("the metrics can't be made")?;
+        let metrics =
+            Metrics::new(run, event.server, event.layout, Arc::clone(&monitor), manager, last_success)
+                .context("the metrics can't be made")?;
         let metrics = Arc::new(metrics);
         let server = match listen {
             Some(address) => {

@@ -3,6 +3,7 @@
 
 use crate::pipeline::{Halt, HaltReason};
 use anyhow::Context as _;
+use crossbeam_channel::{Receiver, bounded};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag::register_conditional_shutdown;
 use signal_hook::iterator::{Handle, Signals};
@@ -65,6 +66,34 @@ impl Listener {
             .spawn(listen)
             .context("a thread can't be started")?;
         Ok(Self { handle })
+    }
+}
+
+/// Says which signal is to end a command that has nothing to store.
+pub(super) struct Ends {
+    pub(super) signals: Receiver<i32>,
+    handle: Handle,
+}
+
+/// Listens for as long as the result lives.
+pub(super) fn ends() -> anyhow::Result<Ends> {
+    let mut arriving = Signals::new([SIGINT, SIGTERM]).context("signals can't be listened for")?;
+    let handle = arriving.handle();
+    let (sender, signals) = bounded(1);
+    let listen = move || {
+        for signal in arriving.forever() {
+            if sender.try_send(signal).is_err() {
+                std::process::exit(128 + signal);
+            }
+        }
+    };
+    thread::Builder::new().name("signals".to_owned()).spawn(listen).context("a thread can't be started")?;
+    Ok(Ends { signals, handle })
+}
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.handle.close();
     }
 }
 

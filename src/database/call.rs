@@ -188,7 +188,7 @@ impl Stall {
         self.due = idle + caller.stall_timeout.min(STEP_MAX);
         self.step = match self.step {
             Step::None => {
-                log::warn!("a statement made no progress for {} s: it is cancelled", idle.as_secs_f64());
+                log::warn!("a statement made no progress for {:.1} s: it is cancelled", idle.as_secs_f64());
                 caller.look_and_cancel(session, &self.held_by);
                 Step::Cancelled
             }

@@ -94,7 +94,7 @@ pub(super) enum DatabaseError {
     #[error("the database did not answer within {} s", .0.as_secs_f64())]
     NoAnswer(Duration),
     /// A statement did not get on, and was cancelled or left behind.
-    #[error("no progress for {} s{}", idle.as_secs_f64(), told(held_by.as_ref()))]
+    #[error("no progress for {:.1} s{}", idle.as_secs_f64(), told(held_by.as_ref()))]
     Stalled {
         idle: Duration,
         /// What it waited for, where that could be seen.
@@ -108,6 +108,9 @@ pub(super) enum DatabaseError {
     /// What the caller allowed for waiting is over.
     #[error("told to stop")]
     GivenUp,
+    /// All connections of the pool stayed in use.
+    #[error(transparent)]
+    NoneFree(StoreError),
     /// No thread can be started, or one panicked.
     #[error("a thread failed: {0}")]
     Thread(String),
@@ -131,7 +134,9 @@ impl DatabaseError {
             DatabaseError::Io(_) | DatabaseError::NoAnswer(_) => ErrorClass::Away,
             DatabaseError::Stalled { .. } => ErrorClass::Transient,
             DatabaseError::Dropped => ErrorClass::Data,
-            DatabaseError::GivenUp | DatabaseError::Thread(_) => ErrorClass::Fatal,
+            DatabaseError::GivenUp | DatabaseError::NoneFree(_) | DatabaseError::Thread(_) => {
+                ErrorClass::Fatal
+            }
             DatabaseError::Told(error) => error.postgres_error().map_or(ErrorClass::Fatal, classify),
         }
     }

@@ -5,6 +5,9 @@ use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, 
 /// Seconds, from a small batch on a fast disk to a statement that the watchdog is about to cancel.
 const SECONDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
 
+/// Why something is done again.
+const RETRY_CLASSES: [&str; 2] = ["away", "transient"];
+
 /// Counters and histograms of one pool.
 #[derive(Debug, Clone)]
 pub struct Figures {
@@ -20,21 +23,26 @@ impl Figures {
     pub(super) fn new() -> Result<Self, prometheus::Error> {
         let histogram =
             |name, help| Histogram::with_opts(HistogramOpts::new(name, help).buckets(SECONDS.to_vec()));
+        let retries = IntCounterVec::new(
+            Opts::new(
+                "aegis_kills_retries_total",
+                "Operations done again, because the database was away or refused for a passing reason.",
+            ),
+            &["class"],
+        )?;
+        // A rate can only be told of what was 0 before.
+        for class in RETRY_CLASSES {
+            retries.with_label_values(&[class]);
+        }
         Ok(Self {
-            retries: IntCounterVec::new(
-                Opts::new(
-                    "aegis_kills_retries_total",
-                    "Operations done again, because the database was away or refused for a passing reason.",
-                ),
-                &["class"],
-            )?,
+            retries,
             connection_errors: IntCounter::new(
                 "aegis_kills_connection_errors_total",
                 "Connections that were lost or could not be opened.",
             )?,
             timeouts: IntCounter::new(
                 "aegis_kills_pool_timeouts_total",
-                "Waits for a connection that ended without one.",
+                "Waits for a connection that took longer than the connection time-out.",
             )?,
             waiting: IntGauge::new("aegis_kills_pool_waiting", "Threads that wait for a connection.")?,
             copy_seconds: histogram("aegis_kills_copy_seconds", "How long one COPY into one table took.")?,
@@ -44,7 +52,7 @@ impl Figures {
 
     /// How often something was done again.
     pub fn retries(&self) -> u64 {
-        ["away", "transient"].iter().map(|class| self.retries.with_label_values(&[class]).get()).sum()
+        RETRY_CLASSES.iter().map(|class| self.retries.with_label_values(&[class]).get()).sum()
     }
 
     /// How often a connection was lost or could not be opened.

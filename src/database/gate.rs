@@ -34,8 +34,8 @@ struct State {
     success: Instant,
     /// A cause that time won't mend, and when it was seen: it ends the waiting of who found the database away before.
     fatal: Option<(Instant, Arc<DatabaseError>)>,
-    /// Why it was last found away.
-    cause: Option<Arc<DatabaseError>>,
+    /// Why it was last found away, and when.
+    cause: Option<(Instant, Arc<DatabaseError>)>,
 }
 
 #[derive(Debug)]
@@ -85,7 +85,8 @@ impl Gate {
                 let since = since.or(state.closed.as_ref().and(state.trouble));
                 let away = since.map_or(Duration::ZERO, |since| since.max(state.success).elapsed());
                 if away >= self.away_timeout {
-                    return Err(GateError::AwayTooLong(away, state.cause.clone()));
+                    let cause = state.cause.as_ref().map(|(_, cause)| Arc::clone(cause));
+                    return Err(GateError::AwayTooLong(away, cause));
                 }
                 let Some(closed) = &state.closed else { return Ok(()) };
                 (closed.opened.clone(), self.away_timeout.saturating_sub(away))
@@ -107,7 +108,7 @@ impl Gate {
             let _ = self.closings.try_send(());
         }
         state.closed_last = Some(Instant::now());
-        state.cause = Some(Arc::new(cause));
+        state.cause = Some((Instant::now(), Arc::new(cause)));
     }
 
     /// When the database was last found away.
@@ -126,9 +127,19 @@ impl Gate {
         }
     }
 
-    /// Why the database was last found away.
-    pub(super) fn cause(&self) -> Option<Arc<DatabaseError>> {
+    /// When and why the database was last found away.
+    pub(super) fn cause(&self) -> Option<(Instant, Arc<DatabaseError>)> {
         self.lock().cause.clone()
+    }
+
+    /// For how long nothing has succeeded.
+    pub(super) fn idle(&self) -> Duration {
+        self.lock().success.elapsed()
+    }
+
+    /// Nobody waits longer than this while nothing succeeds.
+    pub(super) fn away_timeout(&self) -> Duration {
+        self.away_timeout
     }
 
     /// For how long it has been closed, and how often in a row the database was found away, this time counted.
@@ -153,7 +164,7 @@ impl Gate {
             state.fatal = Some((Instant::now(), Arc::clone(&error)));
             state.closed = None;
         }
-        state.cause = Some(error);
+        state.cause = Some((Instant::now(), error));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

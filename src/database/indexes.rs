@@ -13,7 +13,7 @@ use super::patience::Patience;
 use super::runs::another_runs;
 use super::schema::SCHEMA_LOCK;
 use super::store::StoreError;
-use crate::layout::Layout;
+use crate::layout::{Keeper, Layout, quote_identifier};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -126,17 +126,28 @@ pub(super) fn faults(
     schema: &str,
 ) -> Result<Vec<String>, DatabaseError> {
     let found = found(client, schema)?;
+    let schema = quote_identifier(schema);
     let mut faults = Vec::new();
     for table in layout.tables().iter().filter(|table| found.contains_key(table.name)) {
         for index in table.indexes {
-            match found.get(index.name) {
-                Some(true) => {}
-                Some(false) => faults.push(format!("the index {} is invalid: REINDEX it", index.name)),
-                None => faults.push(format!(
-                    "the index {} is missing: 'aegis-kills schema apply' makes it, and so does the next load at its end",
-                    index.name
-                )),
-            }
+            let name = quote_identifier(index.name);
+            let remedy = match (found.get(index.name), table.keeper) {
+                (Some(true), _) => continue,
+                (Some(false), _) => {
+                    format!("is invalid: run REINDEX INDEX CONCURRENTLY {schema}.{name}")
+                }
+                (None, Keeper::Us) => {
+                    "is missing: 'aegis-kills schema apply' makes it, and so does the next load at its end"
+                        .to_owned()
+                }
+                // A table that others keep as well is left as it is.
+                (None, Keeper::Others) => format!(
+                    "is missing: run CREATE INDEX CONCURRENTLY {name} ON {} {}",
+                    table.in_schema(&schema),
+                    index.definition
+                ),
+            };
+            faults.push(format!("the index {} {remedy}", index.name));
         }
     }
     Ok(faults)

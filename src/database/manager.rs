@@ -8,7 +8,7 @@ use super::figures::Figures;
 use super::gate::{Gate, GateError};
 use super::health::HealthStatus;
 use super::patience::Patience;
-use super::pool::{Connection, Pool, PoolSettings, PoolState};
+use super::pool::{Connection, Pool, PoolSettings, PoolState, PooledSession};
 use super::retry::RetryPolicy;
 use super::session::Opener;
 use super::store::StoreError;
@@ -150,19 +150,42 @@ impl DatabaseManager {
         self.shared.figures.timeouts.inc();
         let PoolState { total, active, idle, waiting } = self.pool_state();
         let what = format!(
-            "no connection to the database could be had within {} s; of the pool's {total} connections {active} are in \
-             use and {idle} idle, and {waiting} other threads wait for one",
+            "no connection to the database could be had within {} s (the pool: total {total}, active {active}, idle \
+             {idle}, others waiting {waiting}); give connections back sooner, or raise DATABASE_POOL_MAX",
             self.shared.pool_settings.connection_timeout.as_secs_f64()
         );
         match self.shared.gate.cause() {
-            Some(cause) => StoreError::new(what, cause),
+            // It need not be the reason: the age tells.
+            Some((when, cause)) => {
+                let age = when.elapsed().as_secs();
+                StoreError::new(format!("{what}; the last failure was {age} s ago"), cause)
+            }
             None => StoreError::plain(what),
+        }
+    }
+
+    /// A connection for a call. It is waited for as long as the connection time-out, and longer while others get done
+    /// what they do: they are then many for a small pool.
+    fn check_out(&self, patience: &Patience) -> Result<PooledSession, DatabaseError> {
+        let Shared { pool, pool_settings, gate, .. } = &*self.shared;
+        loop {
+            match pool.check_out(&patience.at_most_for(pool_settings.connection_timeout)) {
+                Err(DatabaseError::GivenUp) if !patience.is_over() => {
+                    let error = self.no_connection();
+                    if gate.idle() >= gate.away_timeout() {
+                        return Err(DatabaseError::NoneFree(error));
+                    }
+                    log::warn!("others get on, so that this waits on: {}", in_full(&error));
+                }
+                result => return result,
+            }
         }
     }
 
     /// Does `operation` with a connection: again while the database is away, and a few times while it refuses for a
     /// reason that may pass. `what` names it in errors and in the log. It runs on another thread, which is left behind
-    /// if it does not get on; what it does is best one transaction.
+    /// if it does not get on; what it does is best one transaction. A pool whose connections are all in use is waited
+    /// for as [`get`](Self::get) does, and longer while other calls succeed.
     pub fn with_retry<T: Send + 'static>(
         &self,
         what: &str,
@@ -256,7 +279,7 @@ impl DatabaseManager {
         operation: &Operation<T>,
         patience: &Patience,
     ) -> Result<T, DatabaseError> {
-        let mut session = self.shared.pool.check_out(patience)?;
+        let mut session = self.check_out(patience)?;
         let result = self.shared.caller.call(&mut session, operation, patience);
         if result.as_ref().is_err_and(DatabaseError::is_loss) {
             self.shared.figures.connection_errors.inc();

@@ -92,7 +92,7 @@ impl Pool {
 
     /// A connection that was not broken when it was put back. While all are in use by others it waits for one of
     /// these; when one can't be opened that is the error.
-    pub(super) fn check_out(&self, patience: &Patience) -> Result<PooledConnection<Manager>, DatabaseError> {
+    pub(super) fn check_out(&self, patience: &Patience) -> Result<PooledSession, DatabaseError> {
         self.connect_error.forget();
         let _waiting = Waiting::new(&self.figures);
         loop {
@@ -151,6 +151,9 @@ impl Pool {
     }
 }
 
+/// A session that the pool takes back when this is dropped.
+pub(super) type PooledSession = PooledConnection<Manager>;
+
 /// Counts a thread that waits.
 struct Waiting<'f>(&'f Figures);
 
@@ -171,12 +174,12 @@ impl Drop for Waiting<'_> {
 pub struct Connection {
     /// Nothing when it has been put back.
     client: Option<ApartClient>,
-    session: PooledConnection<Manager>,
+    session: PooledSession,
 }
 
 impl Connection {
     /// None if the session has just broken.
-    pub(super) fn new(mut session: PooledConnection<Manager>) -> Option<Self> {
+    pub(super) fn new(mut session: PooledSession) -> Option<Self> {
         let client = session.take()?;
         Some(Self { client: Some(client), session })
     }

@@ -104,6 +104,23 @@ impl RunLog {
         })
     }
 
+    /// When a run like this one last loaded all, or all but rejects, in seconds since 1970.
+    pub fn last_success(
+        manager: &DatabaseManager,
+        settings: &StoreSettings,
+    ) -> Result<Option<i64>, StoreError> {
+        let sql = format!(
+            "SELECT extract(epoch FROM max(finished))::bigint FROM {}.kill_load_run
+             WHERE status IN ('complete', 'rejects') AND server = $1 AND layout = $2",
+            quote_identifier(&settings.schema)
+        );
+        let (server, layout) = (settings.server.name(), settings.layout.name());
+        manager.run("asking for the last good run", &Patience::endless(), move |client, _| {
+            let row = client.query_opt(&sql, &[&server, &layout])?;
+            Ok(row.and_then(|row| row.get(0)))
+        })
+    }
+
     fn end_statement(&self, counts: &RunCounts) -> String {
         let mut columns = String::new();
         for (number, (name, _)) in counts.iter().enumerate() {

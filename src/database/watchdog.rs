@@ -44,12 +44,15 @@ impl LastHealth {
     /// Checks, and keeps what was found.
     pub(super) fn check(&self, opener: &Opener, patience: &Patience) -> Result<HealthStatus, DatabaseError> {
         let found = health::check(opener, patience);
-        let status = match &found {
+        self.keep(match &found {
             Ok(status) => status.clone(),
             Err(error) => HealthStatus::failed(error),
-        };
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
+        });
         found
+    }
+
+    fn keep(&self, status: HealthStatus) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
     }
 }
 
@@ -163,7 +166,14 @@ impl Watch {
                     return true;
                 }
                 Err(DatabaseError::GivenUp) => return false,
-                Err(error) => self.charge.gate.note(error),
+                Err(error) => {
+                    // The probe is a health check, too. That it goes on failing is told with the waits.
+                    if self.charge.health.get().is_none_or(|status| status.is_healthy()) {
+                        log::warn!("Database health check failed: {}", in_full(&error));
+                    }
+                    self.charge.health.keep(HealthStatus::failed(&error));
+                    self.charge.gate.note(error);
+                }
             }
         }
         true
@@ -177,7 +187,7 @@ impl Watch {
     }
 
     fn tell(&self, away: Duration, delay: Duration) {
-        let cause = self.charge.gate.cause().map(|cause| in_full(&*cause)).unwrap_or_default();
+        let cause = self.charge.gate.cause().map(|(_, cause)| in_full(&*cause)).unwrap_or_default();
         if delay.is_zero() {
             log::warn!("the database is away: {cause}");
         } else {

@@ -1,6 +1,7 @@
 //! The health of the database, for scripts and for people, with what to change.
 
 use crate::database::{HealthStatus, Inspection, PoolSettings, ServerHealth};
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::fmt;
@@ -41,35 +42,58 @@ const RECOMMENDED: [Recommended; 4] = [
     Recommended { workers_max: usize::MAX, pool_min: 8, pool_max: 20 },
 ];
 
+/// The settings to have.
+struct Wanted {
+    pool_min: u32,
+    pool_max: u32,
+    workers: u32,
+}
+
 impl HealthReport {
-    fn recommended(&self) -> &'static Recommended {
+    /// What goes well with the workers, in the room that the server has.
+    fn wanted(&self) -> Wanted {
+        let workers = u32::try_from(self.workers).unwrap_or(u32::MAX);
         let fits = |row: &&Recommended| self.workers <= row.workers_max;
-        RECOMMENDED.iter().find(fits).unwrap_or(&RECOMMENDED[RECOMMENDED.len() - 1])
+        let row = RECOMMENDED.iter().find(fits).unwrap_or(&RECOMMENDED[RECOMMENDED.len() - 1]);
+        let room = self.room().unwrap_or(u32::MAX).max(1);
+        let pool_max = row.pool_max.max(workers).min(room);
+        Wanted { pool_min: row.pool_min.min(pool_max), pool_max, workers: workers.min(pool_max) }
+    }
+
+    /// Connections that the pool could have in all, as far as it is known.
+    fn room(&self) -> Option<u32> {
+        self.status.server.as_ref().map(|server| server.connections_free().saturating_add(self.pool_total))
     }
 
     /// What to change, most pressing first.
     pub fn recommendations(&self) -> Vec<String> {
         let mut words = Vec::new();
-        let (pool, recommended) = (self.pool, self.recommended());
+        let (pool, wanted) = (self.pool, self.wanted());
         if let Some(server) = &self.status.server {
             self.recommend_of_server(server, &mut words);
         }
         if self.workers > pool.max as usize {
+            let more = match wanted.pool_max {
+                max if max > pool.max => format!("DATABASE_POOL_MAX to {max} or more, or "),
+                _ => String::new(),
+            };
             words.push(format!(
-                "{} workers share {} connections: set DATABASE_POOL_MAX to {} or more, or KILLS_WORKER_CONCURRENCY to {} or less",
-                self.workers, pool.max, recommended.pool_max, pool.max
+                "{} workers share {}: set {more}KILLS_WORKER_CONCURRENCY to {} or less",
+                self.workers,
+                counted(pool.max, "connection"),
+                pool.max.min(wanted.pool_max)
             ));
         }
-        if pool.max < recommended.pool_max {
+        if pool.max < wanted.pool_max {
             words.push(format!(
                 "Pool max is smaller than recommended for your worker concurrency: set DATABASE_POOL_MAX={}",
-                recommended.pool_max
+                wanted.pool_max
             ));
         }
-        if pool.min < 2 {
+        if pool.min < 2 && pool.min < wanted.pool_min {
             words.push(format!(
                 "Pool min is very low, consider increasing to 2+: set DATABASE_POOL_MIN={}",
-                recommended.pool_min
+                wanted.pool_min
             ));
         }
         if let Some(inspection) = &self.inspection {
@@ -79,12 +103,13 @@ impl HealthReport {
     }
 
     fn recommend_of_server(&self, server: &ServerHealth, words: &mut Vec<String>) {
-        let room = server.connections_free() + self.pool_total;
-        if self.pool.max > room {
+        if let Some(room) = self.room()
+            && self.pool.max > room
+        {
             words.push(format!(
-                "The pool may open {} connections, and the server has room for {room}: set DATABASE_POOL_MAX to {} or \
+                "The pool may open {}, and the server has room for {room}: set DATABASE_POOL_MAX to {} or \
                  less, or raise the server's max_connections",
-                self.pool.max,
+                counted(self.pool.max, "connection"),
                 room.max(1)
             ));
         }
@@ -94,6 +119,18 @@ impl HealthReport {
                 milliseconds(server.latency)
             ));
         }
+    }
+
+    /// Why it is unhealthy, if it is.
+    fn cause(&self) -> Option<String> {
+        let error = self.status.error.as_ref()?;
+        let place = if self.status.server.is_none() { "not connected: " } else { "" };
+        Some(format!("{place}{error}"))
+    }
+
+    /// In a few words, the same for as long as nothing changes.
+    pub(super) fn state(&self) -> String {
+        self.cause().map_or_else(|| "healthy".to_owned(), |cause| format!("unhealthy: {cause}"))
     }
 
     /// The report as JSON, in the form that `health --json` and `/health` promise.
@@ -138,10 +175,9 @@ struct ServerConnections {
 
 impl fmt::Display for HealthReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.status.error, &self.status.server) {
-            (None, _) => writeln!(f, "Healthy: the database answers, and can be written.")?,
-            (Some(error), Some(_)) => writeln!(f, "Unhealthy: {error}.")?,
-            (Some(error), None) => writeln!(f, "Unhealthy: not connected: {error}.")?,
+        match self.cause() {
+            None => writeln!(f, "Healthy: the database answers, and can be written.")?,
+            Some(cause) => writeln!(f, "Unhealthy: {cause}.")?,
         }
         if let Some(server) = &self.status.server {
             let role = if server.in_recovery { "standby" } else { "primary" };
@@ -160,19 +196,24 @@ impl fmt::Display for HealthReport {
         let pool = self.pool;
         writeln!(
             f,
-            "  pool         min={}, max={}, connection timeout {} ms, idle timeout {} ms, for {} workers",
+            "  pool         min={}, max={}, connection timeout {} ms, idle timeout {} ms",
             pool.min,
             pool.max,
             whole_milliseconds(pool.connection_timeout),
             whole_milliseconds(pool.idle_timeout),
-            self.workers
         )?;
-        writeln!(f, "  errors       {} of connections", self.connection_errors)?;
-        writeln!(f, "  checked      {}", self.status.last_check.strftime("%Y-%m-%d %H:%M:%S UTC"))?;
+        writeln!(f, "  workers      {}", self.workers)?;
+        writeln!(f, "  errors       {}", counted(self.connection_errors, "connection error"))?;
+        writeln!(f, "  checked      {}", told(self.status.last_check))?;
         if let Some(run) = self.inspection.as_ref().and_then(|inspection| inspection.last_run.as_ref()) {
             let text = |name: &str| run[name].as_str().unwrap_or("-").to_owned();
-            let (status, started, inserted) = (text("status"), text("started"), &run["inserted"]);
-            writeln!(f, "  last run     {status}, started {started}, {inserted} events inserted")?;
+            let inserted = counted(run["inserted"].as_u64().unwrap_or(0), "event");
+            writeln!(
+                f,
+                "  last run     {}, started {}, {inserted} inserted",
+                text("status"),
+                in_utc(&text("started"))
+            )?;
         }
         let recommendations = self.recommendations();
         if recommendations.is_empty() {
@@ -189,14 +230,29 @@ impl fmt::Display for HealthReport {
 impl HealthReport {
     /// Lines to copy into `.env`.
     fn write_settings(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Recommended { pool_min, pool_max, .. } = self.recommended();
+        let Wanted { pool_min, pool_max, workers } = self.wanted();
         write!(
             f,
-            "Recommended for {} workers, in .env:\n  DATABASE_POOL_MIN={pool_min}\n  DATABASE_POOL_MAX={pool_max}\n  \
-             DATABASE_CONNECTION_TIMEOUT=30000\n  DATABASE_IDLE_TIMEOUT=60000",
-            self.workers
+            "Recommended for {}, in .env:\n  DATABASE_POOL_MIN={pool_min}\n  DATABASE_POOL_MAX={pool_max}\n  \
+             DATABASE_CONNECTION_TIMEOUT=30000\n  DATABASE_IDLE_TIMEOUT=60000\n  KILLS_WORKER_CONCURRENCY={workers}",
+            counted(workers, "worker"),
         )
     }
+}
+
+/// Such as `1 event` or `2 events`.
+fn counted(number: impl Into<u64>, what: &str) -> String {
+    let number = number.into();
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+/// A time as the database writes it, as the other times are written.
+fn in_utc(text: &str) -> String {
+    text.parse::<Timestamp>().map_or_else(|_| text.to_owned(), told)
+}
+
+pub(super) fn told(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
 fn milliseconds(time: Duration) -> f64 {
@@ -210,7 +266,6 @@ fn whole_milliseconds(time: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jiff::Timestamp;
 
     fn report(workers: usize, min: u32, max: u32, used: u32) -> HealthReport {
         let server = ServerHealth {
@@ -248,8 +303,24 @@ mod tests {
             report(8, 5, 10, 5),
             &["Pool max is smaller than recommended for your worker concurrency: set DATABASE_POOL_MAX=15"],
         );
-        check(report(30, 8, 20, 5), &["30 workers share 20 connections"]);
+        check(
+            report(30, 8, 20, 5),
+            &[
+                "30 workers share 20 connections: set DATABASE_POOL_MAX to 30 or more, or",
+                "DATABASE_POOL_MAX=30",
+            ],
+        );
         check(report(3, 2, 10, 95), &["the server has room for 2: set DATABASE_POOL_MAX to 2"]);
+        // What one recommendation raises no other lowers.
+        check(
+            report(12, 1, 10, 91),
+            &[
+                "The pool may open 10 connections, and the server has room for 6",
+                "12 workers share 10 connections: set KILLS_WORKER_CONCURRENCY to 6 or less",
+                "Pool min is very low, consider increasing to 2+: set DATABASE_POOL_MIN=6",
+            ],
+        );
+        check(report(1, 1, 1, 97), &["room for 0: set DATABASE_POOL_MAX to 1 or less"]);
         let mut slow = report(3, 2, 10, 5);
         slow.status.server.as_mut().expect("a server").latency = Duration::from_millis(80);
         check(slow, &["An answer takes 80.0 ms"]);

@@ -134,8 +134,9 @@ fn answer(mut stream: TcpStream, pages: &Pages) -> io::Result<()> {
         Request::Broken => (Response::words(400, "this is no HTTP"), true),
     };
     let Response { status, content_type, body } = &response;
+    let allow = if *status == 405 { "Allow: GET, HEAD\r\n" } else { "" };
     let head = format!(
-        "HTTP/1.1 {status} {}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\nCache-Control: no-store\r\n\
+        "HTTP/1.1 {status} {}\r\n{allow}Content-Type: {content_type}\r\nContent-Length: {}\r\nCache-Control: no-store\r\n\
          X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n",
         reason(*status),
         body.len()

@@ -7,8 +7,9 @@ use crate::layout::Layout;
 use crate::pipeline::Monitor;
 use jiff::Timestamp;
 use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -24,6 +25,8 @@ pub struct Metrics {
     monitor: Arc<Monitor>,
     manager: Option<DatabaseManager>,
     begun: Instant,
+    /// In seconds since 1970.
+    last_success: Option<i64>,
     /// One at a time sets the values and writes them out.
     values: Mutex<Values>,
 }
@@ -101,7 +104,10 @@ impl Values {
             set(&self.events.with_label_values(&[outcome]), value);
         }
         set(&self.segments.with_label_values(&["skipped"]), counts.segments_skipped);
-        set(&self.segments.with_label_values(&["read"]), counts.segments - counts.segments_skipped);
+        set(
+            &self.segments.with_label_values(&["read"]),
+            counts.segments.saturating_sub(counts.segments_skipped),
+        );
         set(&self.lines, counts.lines);
         set(&self.read_bytes, monitor.bytes_read());
         set(&self.text_bytes, monitor.bytes_uncompressed());
@@ -115,7 +121,8 @@ impl Values {
             self.pool.with_label_values(&[name]).set(value.into());
         }
         self.pool_max.set(manager.pool_settings().max.into());
-        self.healthy.set(manager.health_status().is_some_and(|status| status.is_healthy()).into());
+        // Before the first check there is that it could be connected to.
+        self.healthy.set(manager.health_status().is_none_or(|status| status.is_healthy()).into());
     }
 }
 
@@ -125,13 +132,15 @@ fn set(counter: &IntCounter, value: u64) {
 }
 
 impl Metrics {
-    /// The metrics of a run, as `monitor` and `manager` show it; there is no manager in a dry run.
+    /// The metrics of a run, as `monitor` and `manager` show it; there is no manager in a dry run. `last_success` is
+    /// when an earlier run last did well.
     pub fn new(
         run: Uuid,
         server: Server,
         layout: Layout,
         monitor: Arc<Monitor>,
         manager: Option<DatabaseManager>,
+        last_success: Option<i64>,
     ) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let labels = [
@@ -152,35 +161,41 @@ impl Metrics {
         if let Some(manager) = &manager {
             manager.figures().register(&registry)?;
         }
-        Ok(Self { registry, monitor, manager, begun: Instant::now(), values: Mutex::new(values) })
+        let (begun, values) = (Instant::now(), Mutex::new(values));
+        Ok(Self { registry, monitor, manager, begun, last_success, values })
     }
 
     /// The text of all metrics at this moment.
     pub fn text(&self) -> String {
+        self.text_with(self.last_success)
+    }
+
+    fn text_with(&self, last_success: Option<i64>) -> String {
         let values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
         values.set_run(&self.monitor, self.begun);
         if let Some(manager) = &self.manager {
             values.set_database(manager);
         }
         // It fails for families without a name or metrics, which these are not.
-        TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
+        let text = TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default();
+        let success = last_success.map(|time| {
+            family(LAST_SUCCESS, "When a run last loaded all, or all but rejects.", &time.to_string())
+        });
+        text + &success.unwrap_or_default()
     }
 
     /// Writes the metrics of a run that has ended: into a temporary file that then takes the other's name, so that a
-    /// reader sees all of it or nothing. After a failure the time of the last success is that of the old file.
+    /// reader sees all of it or nothing. After a failure the time of the last success is that of the old file. The reader
+    /// is mostly another user: all may read it, unless the old file says otherwise.
     pub fn write(&self, path: &Path, succeeded: bool) -> io::Result<()> {
-        let mut text = self.text();
         let success = if succeeded {
-            Some(Timestamp::now().as_second().to_string())
+            Some(Timestamp::now().as_second())
         } else {
-            fs::read_to_string(path).ok().and_then(|old| {
-                let line = old.lines().find_map(|line| line.strip_prefix(LAST_SUCCESS))?;
-                Some(line.trim().to_owned())
-            })
+            let old = fs::read_to_string(path).unwrap_or_default();
+            let told = old.lines().find_map(|line| line.strip_prefix(LAST_SUCCESS)?.trim().parse().ok());
+            told.max(self.last_success)
         };
-        if let Some(success) = success {
-            text += &family(LAST_SUCCESS, "When a run last loaded all, or all but rejects.", &success);
-        }
+        let mut text = self.text_with(success);
         let result = u8::from(succeeded).to_string();
         text += &family(
             "aegis_kills_last_run_success",
@@ -188,9 +203,11 @@ impl Metrics {
             &result,
         );
         let temporary = path.with_added_extension(format!("{}.tmp", std::process::id()));
+        let mode = fs::metadata(path).map_or(0o644, |old| old.permissions().mode() & 0o777);
         // What is there is of a run that was killed, or a link that someone planted.
         let _ = fs::remove_file(&temporary);
         let written = File::create_new(&temporary).and_then(|mut file| {
+            file.set_permissions(Permissions::from_mode(mode))?;
             file.write_all(text.as_bytes())?;
             file.sync_all()
         });

@@ -4,8 +4,10 @@ mod health;
 mod http;
 mod metrics;
 mod summary;
+mod watch;
 
 pub use health::HealthReport;
 pub use http::{HttpServer, Pages, Response};
 pub use metrics::Metrics;
 pub use summary::{Status, Summary};
+pub use watch::Watch;

@@ -116,6 +116,9 @@ fn the_reduced_format_of_albionbb() {
     assert_eq!(rows[0], expected);
     assert_eq!(rows[1]["TimeStamp"], "1969-12-31T23:59:59.999");
     assert_eq!((&rows[1]["killerAvgIP"], &rows[1]["killerEquipment"]), (&json!(0), &Value::Null));
+    let archive = Cluster::shared().database("archive_reduced");
+    work.load(&archive, &[]).stdin(dump.clone()).expect(0);
+    assert_tables(&archive, "americas", &expect(&dump, Nul::Reject).tables);
 }
 
 /// A JSON document of a query.

@@ -56,7 +56,8 @@ fn leave_names(url: &str) {
 fn check(database: &Database<'_>, url: &str) {
     let other = each_backend(url, "show enable_seqscan; show jit; show idle_in_transaction_session_timeout");
     assert_eq!(other, vec![["on", "on", "0"]; 2], "nobody else has our settings");
-    let left = each_backend(url, "select name from pg_prepared_statements");
+    // A pooler that knows statements by name (from 1.21 on) keeps some under names of its own, which are in nobody's way.
+    let left = each_backend(url, "select name from pg_prepared_statements where name !~ '^PGBOUNCER_'");
     assert!(left.iter().flatten().all(String::is_empty), "{left:?}");
     let sessions = "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()";
     let count: i64 = database.client().query_one(sessions, &[]).expect("a row").get(0);

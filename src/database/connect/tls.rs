@@ -2,8 +2,10 @@
 //!
 //! - `disable`: never. `allow`: if the server refuses a plain session. `prefer`: if the server offers it; a plain session
 //!   if it does not, or if the handshake or the login fails. Nothing is checked in these modes: who can alter what is
-//!   sent can have it sent in plain as well.
-//! - `require`: always; nothing is checked, unless there is a file of authorities, and then as `verify-ca`.
+//!   sent can have it sent in plain as well. libpq looks at the certificate where there is a file of authorities, and goes on
+//!   in plain where it is wrong (`prefer`), or fails where the server insists; here it is encrypted in these cases.
+//! - `require`: always; nothing is checked, unless there is a file of authorities, and then as `verify-ca`. A file that is
+//!   named and missing is an error; libpq would check nothing.
 //! - `verify-ca`: the certificate's chain and dates. `verify-full`: the name, too.
 //!
 //! A Unix socket is never encrypted, in any mode. Names are those of the certificate's subject alternative names alone.

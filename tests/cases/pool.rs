@@ -1,0 +1,183 @@
+//! The manager and its pool: each setting holds, as the server's own list of sessions shows.
+
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use aegis_kills::database::{DatabaseManager, PoolSettings, TroubleSettings, from_url};
+use postgres::Client;
+
+use super::health::sessions;
+use crate::support::backends::ReadOnly;
+use crate::support::cluster::{Cluster, Database};
+use crate::support::eventually;
+use crate::support::program::Workplace;
+
+const NAME: &str = "pool-test";
+
+fn manager(database: &Database<'_>, pool: PoolSettings, trouble: TroubleSettings) -> DatabaseManager {
+    let target = from_url(&database.url(), &|_| None).expect("a URL");
+    DatabaseManager::connect(&target, NAME, pool, trouble).expect("a pool")
+}
+
+/// The backends of the pool that do nothing, and when each began.
+fn idle(database: &Database<'_>) -> Vec<i32> {
+    let sql = "select pid from pg_stat_activity where application_name = $1 and state = 'idle' order by pid";
+    let rows = database.client().query(sql, &[&NAME]).expect("sessions");
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+#[test]
+fn the_minimum_is_opened_at_the_start_and_never_closed_for_being_idle() {
+    let database = Cluster::shared().database("minimum");
+    let idle_timeout = Duration::from_millis(200);
+    let pool = PoolSettings { min: 3, max: 6, idle_timeout, ..PoolSettings::default() };
+    let trouble =
+        TroubleSettings { health_interval: Duration::from_millis(100), ..TroubleSettings::default() };
+    let manager = manager(&database, pool, trouble);
+    eventually(Duration::from_secs(30), "the minimum is opened", || {
+        manager.pool_state().idle == 3 && idle(&database).len() == 3
+    });
+    // A check that is under way has a session of its own.
+    let mut at_first = Vec::new();
+    eventually(Duration::from_secs(30), "the pool's sessions alone", || {
+        at_first = idle(&database);
+        at_first.len() == 3
+    });
+    // The watchdog has looked for idle ones many times when it has checked the health some times more.
+    let checks = || manager.health_status().map(|status| status.last_check);
+    for _ in 0..15 {
+        let before = checks();
+        eventually(Duration::from_secs(30), "a health check", || checks() != before);
+    }
+    eventually(Duration::from_secs(30), "the same sessions, not new ones", || idle(&database) == at_first);
+    drop(manager.get().expect("a connection"));
+    eventually(Duration::from_secs(30), "back at the minimum", || sessions(&database, NAME) == 3);
+}
+
+#[test]
+fn a_full_pool_names_who_has_it_and_what_failed_last() {
+    let database = Cluster::shared().database("waiting");
+    let pool = PoolSettings {
+        min: 1,
+        max: 2,
+        connection_timeout: Duration::from_millis(600),
+        ..PoolSettings::default()
+    };
+    let manager = manager(&database, pool, TroubleSettings::default());
+    let mut first = manager.get().expect("a connection");
+    let second = manager.get().expect("another");
+    eventually(Duration::from_secs(30), "two, once the check at the start is over", || {
+        sessions(&database, NAME) == 2
+    });
+    let begun = Instant::now();
+    let error = thread::scope(|scope| {
+        let other = scope.spawn(|| manager.get().map(drop));
+        eventually(Duration::from_secs(10), "one waits", || manager.pool_state().waiting == 1);
+        let error = manager.get().map(drop).expect_err("both are in use");
+        other.join().expect("no panic").expect_err("both are in use");
+        error.to_string()
+    });
+    assert!(begun.elapsed() >= Duration::from_millis(600) && begun.elapsed() < Duration::from_secs(10));
+    assert!(error.starts_with("no connection to the database could be had within 0.6 s"), "{error}");
+    assert!(error.contains("total 2, active 2, idle 0, others waiting "), "{error}");
+    assert!(!error.contains("failure"), "nothing has failed: {error}");
+    // A lost session is the last failure from then on.
+    let pid: i32 = first.query_one("select pg_backend_pid()", &[]).expect("a row").get(0);
+    database.client().execute("select pg_terminate_backend($1)", &[&pid]).expect("an end");
+    first.batch_execute("select 1").expect_err("it is gone");
+    drop((first, second));
+    let lost = manager.with_retry("losing a session once", {
+        let lost = std::sync::atomic::AtomicBool::new(false);
+        move |client: &mut Client| {
+            if lost.swap(true, std::sync::atomic::Ordering::Relaxed) {
+                return Ok(());
+            }
+            client.batch_execute("select pg_terminate_backend(pg_backend_pid())")
+        }
+    });
+    lost.expect("it is tried again");
+    let _both = (manager.get().expect("a connection"), manager.get().expect("another"));
+    let error = manager.get().map(drop).expect_err("both are in use");
+    assert!(error.to_string().contains("the last failure was "), "{error}");
+    assert!(std::error::Error::source(&error).is_some(), "with its cause");
+}
+
+#[test]
+fn a_call_with_retry_does_not_wait_for_ever_for_a_full_pool() {
+    let database = Cluster::shared().database("retry");
+    let short = Duration::from_millis(300);
+    let pool = PoolSettings { min: 1, max: 1, connection_timeout: short, ..PoolSettings::default() };
+    let trouble = TroubleSettings { away_timeout: 2 * short, ..TroubleSettings::default() };
+    let manager = manager(&database, pool, trouble);
+    let held = manager.get().expect("a connection");
+    let error = manager.with_retry("counting", |client| client.batch_execute("select 1"));
+    let error = error.expect_err("it is in use").to_string();
+    assert!(error.contains("counting failed"), "{error}");
+    // It is waited for while others get on.
+    let (sender, begun) = mpsc::channel();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            sender.send(()).expect("a reader");
+            manager
+                .with_retry("waiting", |client| client.batch_execute("select 1"))
+                .expect("it is free in time");
+        });
+        begun.recv().expect("a thread");
+        eventually(Duration::from_secs(10), "it waits", || manager.pool_state().waiting == 1);
+        drop(held);
+    });
+}
+
+#[test]
+fn health_is_known_to_be_bad_while_the_database_is_away() {
+    let cluster = Cluster::private(&[]);
+    let database = cluster.database("away");
+    let manager = manager(&database, PoolSettings::default(), TroubleSettings::default());
+    let healthy = || manager.health_status().is_some_and(|status| status.is_healthy());
+    eventually(Duration::from_secs(30), "the first check", healthy);
+    cluster.stop();
+    thread::scope(|scope| {
+        let call = scope.spawn(|| manager.with_retry("asking", |client| client.batch_execute("select 1")));
+        eventually(Duration::from_secs(30), "it is seen", || !healthy());
+        assert!(
+            manager.health_status().is_some_and(|status| status.error.is_some() && status.server.is_none())
+        );
+        cluster.start();
+        call.join().expect("no panic").expect("it is waited for");
+        eventually(Duration::from_secs(30), "it is healthy again", healthy);
+    });
+}
+
+#[test]
+fn an_unhealthy_database_is_checked_every_few_seconds() {
+    let cluster = Cluster::private(&[]);
+    let database = cluster.database("unhealthy");
+    let read_only = ReadOnly::new(&cluster);
+    // By the next regular check it would be five minutes.
+    let manager = manager(&database, PoolSettings::default(), TroubleSettings::default());
+    let status = || manager.health_status();
+    eventually(Duration::from_secs(30), "a check at the start", || status().is_some());
+    assert!(status().is_some_and(|status| status.server.is_some_and(|server| server.read_only)));
+    drop(read_only);
+    eventually(Duration::from_secs(30), "a check soon after", || {
+        status().is_some_and(|status| status.is_healthy())
+    });
+}
+
+#[test]
+fn the_log_has_the_words_that_are_watched_for() {
+    let cluster = Cluster::private(&[]);
+    let database = cluster.database("words");
+    let work = Workplace::new();
+    let load = || work.load(&database, &[]);
+    load().args(&["-v"]).expect(0).says(&[
+        "Database connected successfully",
+        "Database connection pool initialized successfully",
+        "Pool configuration: min=2, max=10",
+    ]);
+    assert_eq!(load().expect(0).stderr, "", "unasked nothing is said of what is well");
+    let _read_only = ReadOnly::new(&cluster);
+    let program = load().stdin("no event\n").env("DATABASE_AWAY_TIMEOUT", "1s");
+    program.expect(4).says(&["Database health check failed: transactions are read-only by default"]);
+}
