@@ -30,6 +30,7 @@ mod cases {
     mod load_rejects;
     mod load_signals;
     mod load_update;
+    mod look_ups;
     mod memory;
     mod metrics;
     mod pgbouncer;

@@ -26,6 +26,6 @@ pub fn present_ids(
 /// The statement that is given ids and returns those that are stored.
 pub(super) fn stored_query(layout: Layout, schema: &str, server: Server) -> String {
     let table = &layout.tables()[0];
-    let target = table.in_schema(&quote_identifier(schema));
-    format!("SELECT {} FROM {target} WHERE {}", table.id_column(), table.of_events(server))
+    let id = table.id_column();
+    format!("SELECT stored.{id} FROM {}", table.stored(&quote_identifier(schema), server, &id))
 }

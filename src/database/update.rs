@@ -49,7 +49,7 @@ impl Updater {
             lock: format!(
                 "SELECT FROM {} WHERE {} ORDER BY {} FOR UPDATE",
                 event.in_schema(&schema),
-                event.of_events(server),
+                event.is_stored(&schema, server),
                 event.id_column()
             ),
         }
@@ -96,9 +96,9 @@ impl TableUpdate {
     /// The statements for the table that is the layout's `number`th; `schema` is quoted.
     fn new(number: usize, table: &Table, schema: &str, server: Server) -> Self {
         let (target, columns, id) = (table.in_schema(schema), column_list(table), table.id_column());
-        let of_events = table.of_events(server);
+        let is_stored = table.is_stored(schema, server);
         let stage = format!("pg_temp.aegis_kills_update_{number}");
-        let stored = format!("SELECT {columns} FROM {target} WHERE {of_events}");
+        let stored = format!("SELECT {columns} FROM {}", table.stored(schema, server, &columns));
         let staged = format!("SELECT {columns} FROM {stage}");
         let first = number == 0;
         Self {
@@ -115,10 +115,10 @@ impl TableUpdate {
                 format!(
                     "UPDATE {target} AS target SET ({columns}) = (SELECT {columns} FROM {stage} AS staged
                        WHERE staged.{id} = target.{id})
-                     WHERE {of_events}"
+                     WHERE {is_stored}"
                 )
             } else {
-                format!("DELETE FROM {target} WHERE {of_events}")
+                format!("DELETE FROM {target} WHERE {is_stored}")
             },
             insert: (!first)
                 .then(|| format!("INSERT INTO {target} ({columns}) {staged} WHERE {id} = ANY ($1)")),

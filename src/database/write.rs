@@ -111,7 +111,7 @@ impl Writer {
                     let target = table.in_schema(&schema);
                     TableStatements {
                         copy: format!("COPY {target} ({}) FROM STDIN BINARY", column_list(table)),
-                        delete: format!("DELETE FROM {target} WHERE {}", table.of_events(server)),
+                        delete: format!("DELETE FROM {target} WHERE {}", table.is_stored(&schema, server)),
                     }
                 })
                 .collect(),

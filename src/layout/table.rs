@@ -42,14 +42,36 @@ impl Table {
         identifier(self.id)
     }
 
-    /// The condition that picks the rows of a server's events whose ids are the statement's first parameter. Where
-    /// there is no column for the server, all rows are taken as its own.
-    pub fn of_events(&self, server: Server) -> String {
-        let of_ids = format!("{} = ANY ($1)", self.id_column());
-        match self.columns.iter().find(|column| column.kind == ColumnType::Server) {
-            Some(column) => format!("{} = '{server}' AND {of_ids}", identifier(column.name)),
-            None => of_ids,
-        }
+    /// What follows FROM to read columns of those rows of a server's events whose ids are the statement's first parameter, in
+    /// its order. Where there is no column for the server, all rows are taken as its own. `schema` is quoted.
+    ///
+    /// Each id is looked up by the key, whatever the planner believes: of a table that was never analyzed it believes
+    /// that a server has few events, and would read all of them rather than look up some hundred. OFFSET 0 keeps it from
+    /// turning the look-ups into such a join.
+    pub fn stored(&self, schema: &str, server: Server, columns: &str) -> String {
+        format!(
+            "unnest($1::bigint[]) AS wanted (id) CROSS JOIN LATERAL
+               (SELECT {columns} FROM {} WHERE {}{} = wanted.id OFFSET 0) AS stored",
+            self.in_schema(schema),
+            self.of_server(server),
+            self.id_column()
+        )
+    }
+
+    /// The condition that picks the same rows in an UPDATE or a DELETE. They are found by their places, and the rest of
+    /// it is for partitions, in each of which another row may have the same place.
+    pub fn is_stored(&self, schema: &str, server: Server) -> String {
+        format!(
+            "ctid = ANY (ARRAY (SELECT stored.ctid FROM {})) AND {}{} = ANY ($1)",
+            self.stored(schema, server, "ctid"),
+            self.of_server(server),
+            self.id_column()
+        )
+    }
+
+    fn of_server(&self, server: Server) -> String {
+        let column = self.columns.iter().find(|column| column.kind == ColumnType::Server);
+        column.map(|column| format!("{} = '{server}' AND ", identifier(column.name))).unwrap_or_default()
     }
 }
 

@@ -22,7 +22,7 @@ const INDEXES: [&str; 5] = [
 const SOON: Duration = Duration::from_mins(1);
 
 fn lines(ids: std::ops::Range<i64>) -> Vec<u8> {
-    ids.map(|id| format!("{}\n", small_event(id))).collect::<String>().into_bytes()
+    ids.flat_map(|id| format!("{}\n", small_event(id)).into_bytes()).collect()
 }
 
 /// The secondary indexes that can be used.
