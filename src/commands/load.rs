@@ -8,7 +8,7 @@ use super::write_output;
 use crate::causes::in_full;
 use crate::cli::LoadArgs;
 use crate::database::store::{Store, StoreError};
-use crate::database::{Patience, PostgresStore, RunCounts, RunEnd, RunLog, StoreSettings, schema};
+use crate::database::{Patience, PostgresStore, RunCounts, RunEnd, RunLog, StoreSettings, indexes, schema};
 use crate::error::{CommandError, Ending};
 use crate::layout::Indexes;
 use crate::pipeline::{self, Halt, HaltReason, RejectFile, RunReport};
@@ -129,6 +129,7 @@ fn load(
     let database = OpenDatabase::open(place, id)?;
     let schema_name = place.schema().to_owned();
     schema::ensure(&database.manager, settings.event.layout, &schema_name, Indexes::Later)?;
+    indexes::put_off(&database.manager, settings.event.layout, &schema_name, id);
     let store_settings = StoreSettings {
         layout: settings.event.layout,
         schema: schema_name,

@@ -13,6 +13,7 @@ use super::patience::Patience;
 use super::runs::another_runs;
 use super::schema::SCHEMA_LOCK;
 use super::store::StoreError;
+use crate::causes::in_full;
 use crate::layout::{Keeper, Layout, quote_identifier};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -81,6 +82,72 @@ impl PutOff {
         }
         Ok(Outcome::Built)
     }
+}
+
+/// Takes the indexes off tables that are empty and ours to change, so that a first load into them is as fast as one that
+/// makes them. What does not go is left as it is.
+pub fn put_off(manager: &DatabaseManager, layout: Layout, schema: &str, run: Uuid) {
+    let name = schema.to_owned();
+    let done = manager.run("putting off indexes", &Patience::endless(), move |client, _| {
+        // It is no reason to wait, or to try again.
+        let dropped = drop_of_empty_tables(client, layout, &name, run);
+        Ok(dropped.unwrap_or_else(|error| {
+            log::debug!("the indexes stay: {error}");
+            false
+        }))
+    });
+    match done {
+        Ok(true) => log::info!(
+            "the tables in schema {schema:?} are empty: their indexes are built when the data is in"
+        ),
+        Ok(false) => {}
+        Err(error) => log::debug!("the indexes stay: {}", in_full(&error)),
+    }
+}
+
+/// Whether any was dropped.
+fn drop_of_empty_tables(
+    client: &mut Client,
+    layout: Layout,
+    schema: &str,
+    run: Uuid,
+) -> Result<bool, postgres::Error> {
+    let found = found(client, schema)?;
+    let mut indexes = layout.indexes(schema);
+    indexes.retain(|(name, _)| found.get(*name) == Some(&true));
+    let quoted = quote_identifier(schema);
+    let tables: Vec<String> = layout.tables().iter().map(|table| table.in_schema(&quoted)).collect();
+    let is_filled: Vec<String> = tables.iter().map(|table| format!("EXISTS (SELECT FROM {table})")).collect();
+    let is_filled = format!("SELECT WHERE {}", is_filled.join(" OR "));
+    if indexes.is_empty() || client.query_opt(&is_filled, &[])?.is_some() {
+        return Ok(false);
+    }
+    let mut transaction = client.transaction()?;
+    transaction.batch_execute("SET LOCAL lock_timeout = '1s'")?;
+    transaction.batch_execute(&format!("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", tables.join(", ")))?;
+    if another_runs(&mut transaction, schema, run)? || transaction.query_opt(&is_filled, &[])?.is_some() {
+        return Ok(false);
+    }
+    for (name, create) in &indexes {
+        let index = format!("{quoted}.{}", quote_identifier(name));
+        let definition = format!("SELECT pg_get_indexdef('{}'::regclass)", index.replace('\'', "''"));
+        let drop = format!("DROP INDEX {index}");
+        let owners = text(&mut transaction, &definition)?;
+        transaction.batch_execute(&format!("{drop}; {create}"))?;
+        let ours = text(&mut transaction, &definition)?;
+        if owners != ours {
+            // Their owner has made it otherwise, and it would not come back that way.
+            return Ok(false);
+        }
+        transaction.batch_execute(&drop)?;
+    }
+    transaction.commit()?;
+    Ok(true)
+}
+
+/// The text that a statement gives.
+fn text(client: &mut impl GenericClient, sql: &str) -> Result<Option<String>, postgres::Error> {
+    Ok(client.query_opt(sql, &[])?.and_then(|row| row.get(0)))
 }
 
 /// The indexes that are not there, and the statements that make them.

@@ -5,6 +5,7 @@
 //! *retry* policy, or by the gate once its *watchdog* has seen the database again.
 
 pub mod embedded;
+pub mod indexes;
 pub mod schema;
 pub mod store;
 
@@ -15,7 +16,6 @@ mod connect;
 mod figures;
 mod gate;
 mod health;
-mod indexes;
 mod ledger;
 mod manager;
 mod narrow;

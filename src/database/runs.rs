@@ -3,7 +3,7 @@
 //! A run that was killed can't complete its row; the next run sees that none of its sessions is left, and does.
 
 use super::classify::DatabaseError;
-use super::client::{Client, GenericClient as _};
+use super::client::{Client, GenericClient};
 use super::ledger::signed;
 use super::manager::DatabaseManager;
 use super::patience::Patience;
@@ -145,7 +145,11 @@ pub(super) fn last_run(client: &mut Client, schema: &str) -> Result<Option<Value
 }
 
 /// Whether another run than `own` is under way.
-pub(super) fn another_runs(client: &mut Client, schema: &str, own: Uuid) -> Result<bool, DatabaseError> {
+pub(super) fn another_runs(
+    client: &mut impl GenericClient,
+    schema: &str,
+    own: Uuid,
+) -> Result<bool, postgres::Error> {
     let sql = format!(
         "SELECT FROM {}.kill_load_run WHERE status = 'running' AND id <> $1 AND {LIVES} LIMIT 1",
         quote_identifier(schema)

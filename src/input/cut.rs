@@ -135,9 +135,9 @@ impl Cutter {
         let room = segment_bytes.saturating_sub(filling.len());
 
         // Within both limits no line can be too long, so the newlines need only be counted and the last one found.
-        let taken = self.within_lines_max(&data[..data.len().min(room).min(line_room)]);
+        let (taken, lines) = self.within_lines_max(&data[..data.len().min(room).min(line_room)]);
         if taken > 0 {
-            self.append(filling, &data[..taken]);
+            self.append(filling, &data[..taken], lines);
             return Step::went_on(taken, self.is_full());
         }
         if self.whole_bytes > 0 && (room == 0 || data[0] != b'\n') {
@@ -145,7 +145,7 @@ impl Cutter {
         }
         if line_room == 0 {
             if data[0] == b'\n' {
-                self.append(filling, &data[..1]);
+                self.append(filling, &data[..1], 1);
                 return Step::went_on(1, self.is_full());
             }
             filling.truncate(HEAD_BYTES);
@@ -154,8 +154,9 @@ impl Cutter {
         }
         // A first line that is longer than a segment should be.
         let span = &data[..data.len().min(line_room)];
-        let taken = memchr(b'\n', span).map_or(span.len(), |newline| newline + 1);
-        self.append(filling, &span[..taken]);
+        let newline = memchr(b'\n', span);
+        let taken = newline.map_or(span.len(), |newline| newline + 1);
+        self.append(filling, &span[..taken], usize::from(newline.is_some()));
         Step::went_on(taken, self.is_full())
     }
 
@@ -173,7 +174,8 @@ impl Cutter {
         }
     }
 
-    fn append(&mut self, filling: &mut Vec<u8>, bytes: &[u8]) {
+    /// Adds bytes that have so many newlines.
+    fn append(&mut self, filling: &mut Vec<u8>, bytes: &[u8], lines: usize) {
         let most = if filling.len() + bytes.len() > self.limits.segment_bytes {
             self.limits.line_max_bytes.saturating_add(1)
         } else {
@@ -182,18 +184,20 @@ impl Cutter {
         reserve(filling, bytes.len(), most);
         if let Some(newline) = memrchr(b'\n', bytes) {
             self.whole_bytes = filling.len() + newline + 1;
-            self.whole_lines += memchr_iter(b'\n', &bytes[..=newline]).count();
+            self.whole_lines += lines;
         }
         filling.extend_from_slice(bytes);
     }
 
-    /// How much of `data` may be added until the segment has all the lines that it may have.
-    fn within_lines_max(&self, data: &[u8]) -> usize {
+    /// How much of `data` may be added until the segment has all the lines that it may have, and how many newlines that has.
+    fn within_lines_max(&self, data: &[u8]) -> (usize, usize) {
         let lines_room = self.limits.lines_max - self.whole_lines;
-        if data.len() <= lines_room {
-            return data.len();
+        let lines = memchr_iter(b'\n', data).count();
+        if lines < lines_room {
+            return (data.len(), lines);
         }
-        memchr_iter(b'\n', data).nth(lines_room - 1).map_or(data.len(), |newline| newline + 1)
+        let last = memchr_iter(b'\n', data).nth(lines_room - 1);
+        last.map_or((data.len(), lines), |newline| (newline + 1, lines_room))
     }
 
     /// Whether no line can be added any more.

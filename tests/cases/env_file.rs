@@ -64,7 +64,7 @@ fn a_file_that_cannot_be_used_is_told_and_nothing_of_it_is_shown() {
     let run = || work.program(&["health"]).env("DATABASE_URL", &database.url());
     run().expect(0);
     work.write(".env", "DATABASE_URL=postgresql://me:hunter2@db/kills?a=b c\n");
-    let said = run().expect(2).says(&["the file .env has a line that can't be understood"]);
+    let said = run().expect(2).says(&["line 1 of the file .env can't be understood"]);
     assert!(!said.stderr.contains("hunter2"), "{}", said.stderr);
     fs::remove_file(work.path().join(".env")).expect("a file");
     fs::create_dir(work.path().join(".env")).expect("a folder");

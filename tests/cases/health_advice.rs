@@ -65,7 +65,11 @@ fn a_server_that_is_far_away() {
 #[test]
 fn indexes_that_are_missing_or_invalid_in_both_layouts() {
     for (layout, index, remedy) in [
-        ("archive", "kill_event_newest", "is missing: 'aegis-kills schema apply' makes it"),
+        (
+            "archive",
+            "kill_event_newest",
+            "is missing: 'aegis-kills schema apply' makes it, and so does the next load at its end",
+        ),
         (
             "aegis",
             "KillEvent_TimeStamp_idx",

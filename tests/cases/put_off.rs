@@ -33,6 +33,11 @@ fn indexes(database: &Database<'_>) -> Vec<String> {
     rows.iter().map(|row| row.get(0)).collect()
 }
 
+fn definitions(database: &Database<'_>) -> Vec<String> {
+    let sql = "select indexdef from pg_indexes where tablename like 'kill%' order by indexname";
+    database.client().query(sql, &[]).expect("rows").iter().map(|row| row.get(0)).collect()
+}
+
 #[track_caller]
 fn wait_for_events(database: &Database<'_>, count: i64) {
     eventually(SOON, "the events are stored", || {
@@ -62,6 +67,33 @@ fn built_after_the_data_and_named_until_then() {
     load.finish_after_input().expect(0).summary().check(&[("inserted", 30)]);
     assert_eq!(indexes(&database), INDEXES);
     assert_tables(&database, "americas", &expect(&lines(1..31), Nul::Reject).tables);
+}
+
+#[test]
+fn empty_tables_lose_them_for_as_long() {
+    let (work, database) = (Workplace::new(), Cluster::shared().database("empty"));
+    work.program(&["schema", "apply", "--database-url", &database.url()]).expect(0);
+    assert_eq!(indexes(&database), INDEXES);
+    let load = begin(&work, &database, 1..21, 20);
+    assert_eq!(indexes(&database), [""; 0]);
+    load.finish_after_input().expect(0);
+    assert_eq!(indexes(&database), INDEXES);
+    // Full tables keep them.
+    let load = begin(&work, &database, 21..31, 30);
+    assert_eq!(indexes(&database), INDEXES);
+    load.finish_after_input().expect(0);
+}
+
+#[test]
+fn an_index_that_its_owner_has_changed_stays_as_it_is() {
+    let (work, database) = (Workplace::new(), Cluster::shared().database("changed"));
+    work.program(&["schema", "apply", "--database-url", &database.url()]).expect(0);
+    let changed =
+        "drop index kill_event_battle; create index kill_event_battle on kill_event (battle_id, fame)";
+    database.client().batch_execute(changed).expect("an index");
+    let before = definitions(&database);
+    work.load(&database, &[]).stdin(lines(1..21)).expect(0);
+    assert_eq!(definitions(&database), before);
 }
 
 #[test]

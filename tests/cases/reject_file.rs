@@ -5,6 +5,7 @@ use std::os::unix::fs::{PermissionsExt as _, lchown, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::support::cluster::Cluster;
 use crate::support::program::{Workplace, read_rejects};
 
 /// Another user, who need not exist.
@@ -105,9 +106,11 @@ fn links_and_files_of_others_in_a_shared_folder() {
 fn a_link_in_the_way_of_the_metrics() {
     let work = Workplace::new();
     work.write("precious", "precious");
-    let script = "ln -s precious kills.prom.$$.tmp; exec \"$0\" load --dry-run --metrics-file kills.prom";
+    let script =
+        "ln -s precious kills.prom.$$.tmp; exec \"$0\" load --metrics-file kills.prom --database-url \"$1\"";
+    let database = Cluster::shared().database("link");
     let status = Command::new("sh")
-        .args(["-c", script, env!("CARGO_BIN_EXE_aegis-kills")])
+        .args(["-c", script, env!("CARGO_BIN_EXE_aegis-kills"), &database.url()])
         .current_dir(work.path())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
