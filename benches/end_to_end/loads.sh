@@ -15,7 +15,8 @@ list_loads() {
 ours aegis-kills load, its settings at their defaults
 floor two psql sessions at once COPY the same rows as ready-made binary files: PostgreSQL's own time
 psql-jsonb two psql sessions COPY half of the lines each into a jsonb column, then INSERT … SELECT into the tables
-psycopg two Python processes: orjson, then COPY by psycopg 3, for each 1,000 events
+psycopg two Python processes: orjson, then binary COPY by psycopg 3, for each 1,000 events
+psycopg-single as psycopg, in one process
 duckdb DuckDB reads the dump on two threads and sends the rows as CSV through two psql sessions
 ours-empty as ours, into empty tables: an initial backfill
 floor-empty as floor, into empty tables that have all their keys and indexes
@@ -54,7 +55,8 @@ describe() {
             command=("$parts/floor.sh" load "$url" "$folder/floor" kill_event kill_player kill_loot)
             ;;
         psql-jsonb) command=("$parts/psql_jsonb.sh" "$url" "$folder/dump.ndjson" "$events") ;;
-        psycopg) command=("$python" "$parts/psycopg_orjson.py" "$url" "$folder/dump.ndjson") ;;
+        psycopg) command=("$python" "$parts/psycopg_orjson.py" "$url" "$folder/dump.ndjson" 2) ;;
+        psycopg-single) command=("$python" "$parts/psycopg_orjson.py" "$url" "$folder/dump.ndjson" 1) ;;
         duckdb) command=("$python" "$parts/duckdb_load.py" "$url" "$folder/dump.ndjson") ;;
         row-by-row) command=("$python" "$parts/row_by_row.py" "$url" "$folder/small.ndjson") ;;
     esac

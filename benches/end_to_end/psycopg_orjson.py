@@ -1,34 +1,48 @@
-"""Loads a dump into the layout `archive` with psycopg 3 and orjson: psycopg_orjson.py URL DUMP
+"""Loads a dump into the layout `archive` with psycopg 3 and orjson: psycopg_orjson.py URL DUMP PROCESSES
 
-Two processes take half of the dump each, and send a COPY for each table and every 1,000 events.
+Each process takes its share of the dump, and sends a binary COPY for each table and every 1,000 events. Binary was a
+little faster than text, and faster than text put together by hand.
 """
 
+import datetime
 import itertools
 import multiprocessing
 import sys
 
 import orjson
 import psycopg
+from psycopg.types.json import set_json_dumps
 from rows import SLOTS, TABLES, lines, parts
 
 BATCH = 1000
+
+# The types of the columns of each table.
+TYPES = {
+    "kill_event": "text int8 timestamptz int8 int8 text text int4 int4 text text text text int4 jsonb".split(),
+    "kill_player": (
+        "text int8 text text bool text text text text text float8 int8 int8 float8 float8 "
+        + "text int2 " * len(SLOTS)
+        + "int4 int4 jsonb"
+    ).split(),
+    "kill_loot": "text int8 int2 text int2 int4 jsonb".split(),
+}
 
 
 def text(value):
     return value or None
 
 
-def document(value):
-    return None if value is None or value == "" else orjson.dumps(value).decode()
+def decimal(player, field):
+    value = player and player.get(field)
+    return None if value is None else float(value)
 
 
 def event_row(event):
-    stamp = event["TimeStamp"]
     return (
         "europe",
         event["EventId"],
         # Cut, as PostgreSQL would round.
-        stamp[:26] + "Z" if len(stamp) > 27 else stamp,
+        datetime.datetime.fromisoformat(event["TimeStamp"].rstrip("Z")[:26] + "+00:00"),
         event.get("BattleId"),
         event["TotalVictimKillFame"],
         event["Killer"]["Id"],
@@ -40,13 +54,13 @@ def event_row(event):
         text(event.get("Type")),
         text(event.get("Location")),
         event.get("Version"),
-        document(event.get("GvGMatch")),
+        text(event.get("GvGMatch")),
     )
 
 
 def player_rows(event, rows):
     killer, victim = event["Killer"], event["Victim"]
-    participants, members = ({}, {})
+    participants, members = {}, {}
     for player in event.get("Participants") or ():
         participants.setdefault(player["Id"], player)
     for player in event.get("GroupMembers") or ():
@@ -63,7 +77,7 @@ def player_rows(event, rows):
 
 
 def player_row(event_id, player, role, participant, member):
-    power, fame = player.get("AverageItemPower"), player.get("KillFame")
+    power, fame = decimal(player, "AverageItemPower"), player.get("KillFame")
     if role == "group" and power == 0:
         power = None
     if role == "participant" and member:
@@ -82,8 +96,8 @@ def player_row(event_id, player, role, participant, member):
         power,
         fame,
         player.get("DeathFame"),
-        participant and participant.get("DamageDone"),
-        participant and participant.get("SupportHealingDone"),
+        decimal(participant, "DamageDone"),
+        decimal(participant, "SupportHealingDone"),
     ]
     equipment = player.get("Equipment") or {}
     for slot in SLOTS.values():
@@ -95,7 +109,6 @@ def player_row(event_id, player, role, participant, member):
     for slot, field in (("Potion", "Count"), ("Food", "Count"), ("MainHand", "LegendarySoul")):
         item = equipment.get(slot)
         row.append(item and item.get(field))
-    row[-1] = document(row[-1])
     return row
 
 
@@ -110,12 +123,13 @@ def loot_rows(event, rows):
                     text(item.get("Type")),
                     item.get("Quality"),
                     item.get("Count"),
-                    document(item.get("LegendarySoul")),
+                    text(item.get("LegendarySoul")),
                 )
             )
 
 
 def load(url, dump, begin, end):
+    set_json_dumps(orjson.dumps)
     left = lines(dump, begin, end)
     with psycopg.connect(url) as connection:
         while batch := list(itertools.islice(left, BATCH)):
@@ -126,15 +140,18 @@ def load(url, dump, begin, end):
                 player_rows(event, rows["kill_player"])
                 loot_rows(event, rows["kill_loot"])
             for table, columns in TABLES.items():
-                with connection.cursor().copy(f"COPY {table} ({', '.join(columns)}) FROM STDIN") as copy:
+                statement = f"COPY {table} ({', '.join(columns)}) FROM STDIN BINARY"
+                with connection.cursor().copy(statement) as copy:
+                    copy.set_types(TYPES[table])
                     for row in rows[table]:
                         copy.write_row(row)
             connection.commit()
 
 
 def main():
-    url, dump = sys.argv[1:]
-    processes = [multiprocessing.Process(target=load, args=(url, dump, *part)) for part in parts(dump, 2)]
+    url, dump, count = sys.argv[1:]
+    shares = parts(dump, int(count))
+    processes = [multiprocessing.Process(target=load, args=(url, dump, *share)) for share in shares]
     for process in processes:
         process.start()
     for process in processes:
