@@ -116,7 +116,7 @@ facts() {
     fact Memory "${memory:-unknown}"
     fact System "$os"
     fact PostgreSQL "$(psql_in postgres --command 'SHOW server_version'), initdb's settings, Unix socket"
-    fact Loader "$("$program" --version), $(git -C "$repository" rev-parse --short HEAD 2>/dev/null || echo 'no commit')"
+    fact Loader "$("$program" --version), commit $(git -C "$repository" describe --always --dirty 2>/dev/null || echo unknown)"
     fact Compiler "$(rustc --version)"
     if [ -n "$python" ]; then
         fact Peers "$("$python" --version), $("$python" -m pip list --format freeze --disable-pip-version-check |
