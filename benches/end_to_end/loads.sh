@@ -22,7 +22,7 @@ ours-empty as ours, into empty tables: an initial backfill
 floor-empty as floor, into empty tables that have all their keys and indexes
 ours-aegis as ours, into the table of Albion Aegis
 floor-aegis as floor, into the table of Albion Aegis
-row-by-row an upsert for each event over ten connections, as Prisma sends it, without Prisma's own overhead
+row-by-row an upsert for each event, as Prisma sends it, over ten connections; without Prisma's own overhead, so it flatters Prisma
 gzip as ours, from a dump packed by gzip
 zstd as ours, from a dump packed by zstd
 half-stored as ours, where every second event of the dump is stored already

@@ -1,8 +1,8 @@
 """Fills the layout `aegis` the way a service with Prisma does: row_by_row.py URL DUMP
 
-One upsert for each event, with the statement that Prisma sends for it, each a transaction of its own, over ten
-connections, as a pool of ten has. It stands for Prisma without what Prisma itself costs (its client, its engine and the
-JSON between them), so it flatters it. Statements are prepared once a connection. Two processes with five threads each
+One upsert for each event, INSERT … ON CONFLICT … DO UPDATE … RETURNING all columns as Prisma sends it, each a transaction of
+its own, over ten connections, as a pool of ten has. It stands for Prisma without what Prisma itself costs (its client, its
+engine and the JSON between them), so it flatters it. Statements are prepared once a connection. Two processes with five threads each
 keep the Python interpreter out of the way.
 """
 
