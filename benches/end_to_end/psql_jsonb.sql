@@ -15,7 +15,8 @@ ALTER TABLE staging ALTER doc SET STORAGE EXTERNAL;
 -- The quote and the delimiter are in no JSON text, so that a line is taken as it is.
 \copy staging FROM pstdin WITH (FORMAT csv, QUOTE E'\x01', DELIMITER E'\x02')
 
-INSERT INTO kill_event (server, event_id, occurred_at, battle_id, fame, killer_id, victim_id, participant_count, group_size, kill_area, category, kind, location, version, gvg_match)
+INSERT INTO kill_event (server, event_id, occurred_at, battle_id, fame, killer_id, victim_id, participant_count,
+    group_size, kill_area, category, kind, location, version, gvg_match)
 SELECT 'europe', d."EventId",
        -- Cut, as PostgreSQL would round.
        (left(rtrim(d."TimeStamp", 'Z'), 26) || 'Z')::timestamptz,
@@ -28,7 +29,11 @@ SELECT 'europe', d."EventId",
            "Category" text, "Type" text, "Location" text, "Version" int, "GvGMatch" jsonb)
 ON CONFLICT DO NOTHING;
 
-INSERT INTO kill_player (server, event_id, player_id, role, in_group, name, guild_id, guild_name, alliance_id, alliance_name, item_power, kill_fame, death_fame, damage_done, healing_done, main_hand, main_hand_quality, off_hand, off_hand_quality, head, head_quality, armor, armor_quality, shoes, shoes_quality, bag, bag_quality, cape, cape_quality, mount, mount_quality, potion, potion_quality, food, food_quality, potion_count, food_count, main_hand_soul)
+INSERT INTO kill_player (server, event_id, player_id, role, in_group, name, guild_id, guild_name, alliance_id,
+    alliance_name, item_power, kill_fame, death_fame, damage_done, healing_done, main_hand, main_hand_quality,
+    off_hand, off_hand_quality, head, head_quality, armor, armor_quality, shoes, shoes_quality, bag, bag_quality,
+    cape, cape_quality, mount, mount_quality, potion, potion_quality, food, food_quality, potion_count, food_count,
+    main_hand_soul)
 SELECT 'europe', event_id, p."Id", role::kill_role, in_group,
        nullif(p."Name", ''), nullif(p."GuildId", ''), nullif(p."GuildName", ''), nullif(p."AllianceId", ''),
        nullif(p."AllianceName", ''),
@@ -68,7 +73,8 @@ SELECT 'europe', event_id, p."Id", role::kill_role, in_group,
        ) AS player,
        jsonb_to_record(record) AS p("Id" text, "Name" text, "GuildId" text, "GuildName" text, "AllianceId" text,
            "AllianceName" text, "AverageItemPower" float8, "KillFame" bigint, "DeathFame" bigint, "Equipment" jsonb),
-       jsonb_to_record(p."Equipment") AS e("MainHand" jsonb, "OffHand" jsonb, "Head" jsonb, "Armor" jsonb, "Shoes" jsonb, "Bag" jsonb, "Cape" jsonb, "Mount" jsonb, "Potion" jsonb, "Food" jsonb)
+              jsonb_to_record(p."Equipment") AS e("MainHand" jsonb, "OffHand" jsonb, "Head" jsonb, "Armor" jsonb,
+           "Shoes" jsonb, "Bag" jsonb, "Cape" jsonb, "Mount" jsonb, "Potion" jsonb, "Food" jsonb)
 ON CONFLICT DO NOTHING;
 
 INSERT INTO kill_loot (server, event_id, slot, item, quality, count, soul)
