@@ -5,10 +5,11 @@
 #   repository         variable: the checkout's folder, whatever the working folder is
 #   ensure_postgres    initdb, pg_ctl, postgres and psql are on PATH afterwards
 #   ensure_rust        cargo of a release that can build this, and a C compiler, are on PATH afterwards
+#   ensure_python      python3 of release 3.9 or newer is on PATH afterwards
 #   forget_settings    the caller's database settings no longer reach the programs started here
 #   say, die           one line of progress; an error and exit code 1
 #
-# What it changes on the machine: nothing when sourced. ensure_postgres and ensure_rust install what is
+# What it changes on the machine: nothing when sourced. The functions named ensure_… install what is
 # missing with the system's package manager, as root or with a sudo that asks for no password. No
 # database is made and no server is left running by that. Where they may not install, they print the
 # command to run and exit with code 1. Nothing here asks a question or needs a terminal.
@@ -161,9 +162,24 @@ c_compiler_works() {
     return "$works"
 }
 
+# --- Python -------------------------------------------------------------------------------------------
+
+ensure_python() {
+    if python_works; then
+        return
+    fi
+    install_packages python "Python 3"
+    python_works || die "Python 3.9 or newer is needed, but python3 on PATH is: $(python3 --version 2>&1 || true)"
+}
+
+python_works() {
+    hash -r
+    have python3 && python3 -c 'import sys; sys.exit(sys.version_info < (3, 9))' 2>/dev/null
+}
+
 # --- Packages -----------------------------------------------------------------------------------------
 
-# install_packages postgres|cc WHAT: installs WHAT, or says how to and exits.
+# install_packages postgres|cc|python WHAT: installs WHAT, or says how to and exits.
 install_packages() {
     local manager packages
     manager=$(package_manager)
@@ -211,11 +227,15 @@ package_manager() {
     done
 }
 
-# packages_of MANAGER postgres|cc
+# packages_of MANAGER postgres|cc|python
 packages_of() {
     case ${1##*/}:$2 in
         apt-get:postgres) echo postgresql ;;
         apt-get:cc) echo gcc libc6-dev ;;
+        apt-get:python) echo python3 python3-venv ;;
+        dnf:python | yum:python | zypper:python | apk:python) echo python3 ;;
+        pacman:python) echo python ;;
+        brew:python) echo python@3 ;;
         dnf:postgres | yum:postgres | zypper:postgres) echo postgresql-server postgresql ;;
         dnf:cc | yum:cc) echo gcc ;;
         zypper:cc) echo gcc glibc-devel ;;
@@ -232,6 +252,8 @@ packages_of() {
 advice_without_packages() {
     case $(uname -s):$1 in
         Darwin:cc) echo "Install the command line tools: xcode-select --install" ;;
+        Darwin:python) echo "Install Homebrew (https://brew.sh) and run: brew install python@3" ;;
+        *:python) echo "Install Python 3 with your system's package manager, so that 'python3' is on PATH." ;;
         Darwin:postgres) echo "Install Homebrew (https://brew.sh) and run: brew install postgresql@17" ;;
         *:cc) echo "Install gcc or clang with your system's package manager, so that 'cc' is on PATH." ;;
         *) echo "Install PostgreSQL's server and psql with your system's package manager, and put their folder on PATH." ;;

@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+#
+# The floor: two psql sessions at once COPY ready-made binary files into the tables, and nothing else is done.
+#
+#   floor.sh export URL FOLDER TABLE...    writes the rows of the tables, half of them in a file each
+#   floor.sh load URL FOLDER TABLE...      loads these files
+#
+# The rows come in the order in which they lie in the tables that they are taken from.
+
+set -euo pipefail
+
+ask() {
+    psql --no-psqlrc --quiet --no-align --tuples-only --set ON_ERROR_STOP=1 --dbname "$url" "$@"
+}
+
+# All columns of table $1 but the one that the database fills in by itself.
+columns() {
+    ask --command "SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute
+        WHERE attrelid = '$1'::regclass AND attnum > 0 AND attname NOT IN ('loaded_at', 'ingestedAt')"
+}
+
+export_table() {
+    local list count first
+    list=$(columns "$1")
+    count=$(ask --command "SELECT count(*) FROM $1")
+    first=$(((count + 1) / 2))
+    half 1 "$1" "LIMIT $first"
+    half 2 "$1" "OFFSET $first"
+}
+
+# half NUMBER TABLE CLAUSE
+half() {
+    ask --command "\\copy (SELECT $list FROM $2 ORDER BY ctid $3) TO '$folder/${2//\"/}.$1' BINARY"
+    printf "\\\\copy %s (%s) FROM '%s' BINARY\n" "$2" "$list" "$folder/${2//\"/}.$1" >"$folder/${2//\"/}.$1.sql"
+}
+
+# load_half NUMBER TABLE...
+load_half() {
+    local number=$1 table files=()
+    shift
+    for table in "$@"; do
+        files+=(--file "$folder/${table//\"/}.$number.sql")
+    done
+    ask "${files[@]}"
+}
+
+action=$1 url=$2 folder=$3
+shift 3
+case $action in
+    export)
+        for table in "$@"; do
+            export_table "$table"
+        done
+        ;;
+    load)
+        load_half 1 "$@" &
+        load_half 2 "$@"
+        wait $!
+        ;;
+esac

@@ -1,0 +1,67 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2034,SC2154 # these files share their variables with scripts/bench
+#
+# What is measured. To be sourced by scripts/bench, not run.
+#
+#   list_loads       a line for each: its name and what it does
+#   describe NAME    sets what a run of it takes:
+#                    template    the database that it begins with
+#                    layout      archive or aegis
+#                    command     what is measured; it loads into the database at $url
+#                    same_as     the database that the loader filled with the same rows; empty: not compared
+
+list_loads() {
+    cat <<'EOT'
+ours aegis-kills load, its settings at their defaults
+floor two psql sessions at once COPY the same rows as ready-made binary files: PostgreSQL's own time
+psql-jsonb two psql sessions COPY half of the lines each into a jsonb column, then INSERT … SELECT into the tables
+psycopg two Python processes: orjson, then binary COPY by psycopg 3, for each 1,000 events
+psycopg-single as psycopg, in one process
+duckdb DuckDB reads the dump on two threads and sends the rows as CSV through two psql sessions
+ours-empty as ours, into empty tables: an initial backfill
+floor-empty as floor, into empty tables that have all their keys and indexes
+ours-aegis as ours, into the table of Albion Aegis
+floor-aegis as floor, into the table of Albion Aegis
+row-by-row an upsert for each event, as Prisma sends it, over ten connections; without Prisma's own overhead, so it flatters Prisma
+gzip as ours, from a dump packed by gzip
+zstd as ours, from a dump packed by zstd
+half-stored as ours, where every second event of the dump is stored already
+second-run as ours, where the same dump was loaded before
+size-tenth as ours, from a tenth of the dump
+size-half as ours, from half of the dump
+size-tenfold as ours, from a dump ten times as large
+EOT
+}
+
+describe() {
+    layout=archive
+    template=archive_filled
+    same_as=archive_new
+    case $1 in
+        *-empty) template=archive_empty ;;
+        *-aegis) layout=aegis template=aegis_filled same_as=aegis_new ;;
+        row-by-row) layout=aegis template=aegis_filled same_as=aegis_small ;;
+        half-stored) template=archive_half ;;
+        second-run) template=archive_new ;;
+        size-*) same_as='' ;;
+    esac
+    case $1 in
+        ours | ours-* | half-stored | second-run) load_of "$folder/dump.ndjson" ;;
+        gzip) load_of "$folder/dump.ndjson.gz" ;;
+        zstd) load_of "$folder/dump.ndjson.zst" ;;
+        size-*) load_of "$folder/$1.ndjson" ;;
+        floor-aegis) command=("$parts/floor.sh" load "$url" "$folder/floor" '"KillEvent"') ;;
+        floor | floor-empty)
+            command=("$parts/floor.sh" load "$url" "$folder/floor" kill_event kill_player kill_loot)
+            ;;
+        psql-jsonb) command=("$parts/psql_jsonb.sh" "$url" "$folder/dump.ndjson" "$events") ;;
+        psycopg) command=("$python" "$parts/psycopg_orjson.py" "$url" "$folder/dump.ndjson" 2) ;;
+        psycopg-single) command=("$python" "$parts/psycopg_orjson.py" "$url" "$folder/dump.ndjson" 1) ;;
+        duckdb) command=("$python" "$parts/duckdb_load.py" "$url" "$folder/dump.ndjson") ;;
+        row-by-row) command=("$python" "$parts/row_by_row.py" "$url" "$folder/small.ndjson") ;;
+    esac
+}
+
+load_of() {
+    command=("$program" load --quiet --database-url "$url" --server europe --layout "$layout" "$1")
+}
