@@ -146,7 +146,8 @@ fn load(
     let halt = Arc::new(Halt::default());
     let _listener = Listener::start(signals, Arc::clone(&halt), settings.drain_timeout)?;
     let patience = Patience::until_told(halt.given_up());
-    let store = PostgresStore::new(database.manager.clone(), &store_settings, id, patience);
+    let leisure = Patience::until_told(halt.stopped());
+    let store = PostgresStore::new(database.manager.clone(), &store_settings, id, patience, leisure);
     let report = pipeline::run(
         settings.sources.clone(),
         &settings.pipeline,
@@ -174,8 +175,8 @@ fn load(
         log::warn!("{}", in_full(&error));
     }
     if report.halted.is_none() {
-        // With its end in the ledger, so that of two runs that end together one builds them. A signal leaves it to the next.
-        store.build_indexes(&Patience::until_told(halt.stopped()));
+        // With its end in the ledger, so that of two runs that end together one builds them.
+        store.build_indexes();
     }
     observer.finish(has_succeeded(&report))?;
     drop(store);

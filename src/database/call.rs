@@ -96,22 +96,35 @@ impl Caller {
                     spawn("cancel", move || drop(cancel()))?;
                     return Err(DatabaseError::GivenUp);
                 }
-                Waited::TimeOver => stall.act(self, session, progress.idle())?,
+                Waited::TimeOver => stall.act(self, session, &progress)?,
             }
         }
     }
 
     /// Notes what a statement waits for, if it can be seen, and cancels it. Both can take long: nobody waits for it.
-    fn look_and_cancel(&self, session: &Session, held_by: &Arc<Mutex<Option<String>>>) {
+    /// Who waits for an index that is being built waits on: that comes to an end, however long it takes.
+    fn look_and_cancel(
+        &self,
+        session: &Session,
+        progress: &Arc<Progress>,
+        held_by: &Arc<Mutex<Option<String>>>,
+    ) {
         let (opener, pid, cancel) = (self.opener.clone(), session.pid, session.canceller());
         let (held_by, time) = (Arc::clone(held_by), self.stall_timeout.min(STEP_MAX) / 2);
+        let (progress, idle) = (Arc::clone(progress), progress.idle().as_secs_f64());
         let work = move || {
             if let Some(pid) = pid
                 && let Ok(Some(holder)) = on_another(&opener, time, move |client| holder(client, pid))
             {
-                log::warn!("the statement waits for {holder}");
-                *held_by.lock().unwrap_or_else(PoisonError::into_inner) = Some(holder);
+                let Holder { lock, builds_an_index } = holder;
+                log::warn!("the statement waits for {lock}");
+                if builds_an_index {
+                    log::warn!("an index is being built there: that is waited for");
+                    return progress.tick();
+                }
+                *held_by.lock().unwrap_or_else(PoisonError::into_inner) = Some(lock);
             }
+            log::warn!("a statement made no progress for {idle:.1} s: it is cancelled");
             if let Err(error) = cancel() {
                 log::debug!("cancelling failed: {error}");
             }
@@ -146,12 +159,21 @@ fn on_another<T>(
     Ok(ask(client.get())?)
 }
 
+/// What a backend waits for.
+struct Holder {
+    /// The lock and who holds it, in words.
+    lock: String,
+    builds_an_index: bool,
+}
+
 /// Who holds the lock that a backend waits for.
-fn holder(client: &mut Client, pid: i32) -> Result<Option<String>, postgres::Error> {
+fn holder(client: &mut Client, pid: i32) -> Result<Option<Holder>, postgres::Error> {
     let sql = "SELECT format('a lock that backend %s holds (%s, %s)', pid,
-                 coalesce(nullif(application_name, ''), 'without a name'), coalesce(state, 'of another role'))
-               FROM pg_stat_activity WHERE pid = ANY (pg_blocking_pids($1)) LIMIT 1";
-    Ok(client.query_opt(sql, &[&pid])?.map(|row| row.get(0)))
+                 coalesce(nullif(application_name, ''), 'without a name'), coalesce(state, 'of another role')),
+                 pid IN (SELECT pid FROM pg_stat_progress_create_index) AS builds_an_index
+               FROM pg_stat_activity WHERE pid = ANY (pg_blocking_pids($1)) ORDER BY builds_an_index DESC LIMIT 1";
+    let row = client.query_opt(sql, &[&pid])?;
+    Ok(row.map(|row| Holder { lock: row.get(0), builds_an_index: row.get(1) }))
 }
 
 /// What has been done against a call that stands still.
@@ -178,7 +200,13 @@ impl Stall {
     }
 
     /// Takes the next step if it is due; the last one is to leave the call behind.
-    fn act(&mut self, caller: &Caller, session: &Session, idle: Duration) -> Result<(), DatabaseError> {
+    fn act(
+        &mut self,
+        caller: &Caller,
+        session: &Session,
+        progress: &Arc<Progress>,
+    ) -> Result<(), DatabaseError> {
+        let idle = progress.idle();
         if idle < self.due {
             // It got on in the meantime.
             (self.step, self.due) = (Step::None, caller.stall_timeout);
@@ -188,8 +216,7 @@ impl Stall {
         self.due = idle + caller.stall_timeout.min(STEP_MAX);
         self.step = match self.step {
             Step::None => {
-                log::warn!("a statement made no progress for {:.1} s: it is cancelled", idle.as_secs_f64());
-                caller.look_and_cancel(session, &self.held_by);
+                caller.look_and_cancel(session, progress, &self.held_by);
                 Step::Cancelled
             }
             Step::Cancelled => {

@@ -3,14 +3,15 @@
 //! Invariant: what is put off is written down nowhere but in the catalog, as what is missing. So whoever loads next
 //! finishes what a run that was killed has left, and `health` names it meanwhile.
 //!
-//! Invariant: no index is built while another run lives, whose rows would wait for it; the last one builds them.
+//! Invariant: no index is built while another run fills the same tables, whose rows would wait for it; the last one builds
+//! them. Only runs that may go on for ever are not waited for by those that have little to do.
 
 use super::call::Progress;
 use super::classify::DatabaseError;
-use super::client::{Client, GenericClient};
+use super::client::{Client, ClientTransaction, GenericClient};
 use super::manager::DatabaseManager;
 use super::patience::Patience;
-use super::runs::another_runs;
+use super::runs::{OtherRuns, another_runs};
 use super::schema::SCHEMA_LOCK;
 use super::store::StoreError;
 use crate::causes::in_full;
@@ -51,31 +52,43 @@ impl PutOff {
     }
 
     /// Builds what is missing, unless another run lives. Meanwhile nobody may write.
-    pub(super) fn build(&self, manager: &DatabaseManager, patience: &Patience) -> Result<(), StoreError> {
+    pub(super) fn build(
+        &self,
+        manager: &DatabaseManager,
+        others: OtherRuns,
+        patience: &Patience,
+    ) -> Result<(), StoreError> {
         let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
         if due.is_none() {
             return Ok(());
         }
         *due = Some(Instant::now() + AGAIN);
-        if self.build_missing(manager, patience)? == Outcome::Built {
+        if self.build_missing(manager, others, patience)? == Outcome::Built {
             *due = None;
         }
         Ok(())
     }
 
-    fn build_missing(&self, manager: &DatabaseManager, patience: &Patience) -> Result<Outcome, StoreError> {
+    fn build_missing(
+        &self,
+        manager: &DatabaseManager,
+        others: OtherRuns,
+        patience: &Patience,
+    ) -> Result<Outcome, StoreError> {
         let (layout, schema, run) = (self.layout, self.schema.clone(), self.run);
         let missing = manager.run("looking for missing indexes", patience, move |client, _| {
-            let missing = missing(client, layout, &schema)?;
-            let other_runs = !missing.is_empty() && another_runs(client, &schema, run)?;
-            Ok((!other_runs).then_some(missing))
+            missing(client, layout, &schema)
         })?;
-        let Some(missing) = missing else { return Ok(Outcome::LeftToAnother) };
         for (name, statement) in missing {
-            let what = format!("building the index {name}");
-            log::info!("{what}");
-            let built = manager
-                .run(&what, patience, move |client, progress| build_one(client, progress, &statement))?;
+            let (what, schema) = (format!("building the index {name}"), self.schema.clone());
+            let built = manager.run(&what, patience, move |client, progress| {
+                let mut transaction = client.transaction()?;
+                if is_busy(&mut transaction, layout, &schema, run, others)? {
+                    return Ok(Outcome::LeftToAnother);
+                }
+                log::info!("building the index {name}");
+                build_one(transaction, progress, &statement)
+            })?;
             if built == Outcome::LeftToAnother {
                 return Ok(built);
             }
@@ -114,7 +127,7 @@ fn drop_of_empty_tables(
 ) -> Result<bool, postgres::Error> {
     let found = found(client, schema)?;
     let mut indexes = layout.indexes(schema);
-    indexes.retain(|(name, _)| found.get(*name) == Some(&true));
+    indexes.retain(|(name, _)| found.get(*name).is_some_and(|found| found.is_plain_index));
     let quoted = quote_identifier(schema);
     let tables: Vec<String> = layout.tables().iter().map(|table| table.in_schema(&quoted)).collect();
     let is_filled: Vec<String> = tables.iter().map(|table| format!("EXISTS (SELECT FROM {table})")).collect();
@@ -125,12 +138,17 @@ fn drop_of_empty_tables(
     let mut transaction = client.transaction()?;
     transaction.batch_execute("SET LOCAL lock_timeout = '1s'")?;
     transaction.batch_execute(&format!("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", tables.join(", ")))?;
-    if another_runs(&mut transaction, schema, run)? || transaction.query_opt(&is_filled, &[])?.is_some() {
+    if another_runs(&mut transaction, schema, layout, run, OtherRuns::All)?
+        || transaction.query_opt(&is_filled, &[])?.is_some()
+    {
         return Ok(false);
     }
     for (name, create) in &indexes {
         let index = format!("{quoted}.{}", quote_identifier(name));
-        let definition = format!("SELECT pg_get_indexdef('{}'::regclass)", index.replace('\'', "''"));
+        let definition = format!(
+            "SELECT pg_get_indexdef(oid) || reltablespace FROM pg_class WHERE oid = '{}'::regclass",
+            index.replace('\'', "''")
+        );
         let drop = format!("DROP INDEX {index}");
         let owners = text(&mut transaction, &definition)?;
         transaction.batch_execute(&format!("{drop}; {create}"))?;
@@ -162,28 +180,53 @@ fn missing(
     Ok(indexes)
 }
 
-/// Whoever builds one holds the lock under which tables are made; then there is nothing to be done here.
-fn build_one(client: &mut Client, progress: &Progress, statement: &str) -> Result<Outcome, DatabaseError> {
-    let mut transaction = client.transaction()?;
+/// Whether another run goes on, or builds: then there is nothing to be done here. Who makes tables or builds indexes in a
+/// schema holds its lock.
+fn is_busy(
+    transaction: &mut ClientTransaction<'_>,
+    layout: Layout,
+    schema: &str,
+    run: Uuid,
+    others: OtherRuns,
+) -> Result<bool, postgres::Error> {
+    let lock = format!("SELECT WHERE pg_try_advisory_xact_lock({SCHEMA_LOCK})");
+    let is_alone = transaction.query_opt(&lock, &[&schema])?.is_some();
+    Ok(!is_alone || another_runs(transaction, schema, layout, run, others)?)
+}
+
+fn build_one(
+    mut transaction: ClientTransaction<'_>,
+    progress: &Progress,
+    statement: &str,
+) -> Result<Outcome, DatabaseError> {
     // Sorting a season takes its time. What the table's own lock is waited for is bounded all the same.
     progress.takes_long();
     transaction.batch_execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '30s'")?;
-    let alone = transaction.query_opt("SELECT WHERE pg_try_advisory_xact_lock($1)", &[&SCHEMA_LOCK])?;
-    if alone.is_none() {
-        return Ok(Outcome::LeftToAnother);
-    }
     transaction.batch_execute(statement)?;
     transaction.commit()?;
     Ok(Outcome::Built)
 }
 
-/// The names of what is in the schema, and whether it is fit for use, where it is an index.
-fn found(client: &mut impl GenericClient, schema: &str) -> Result<BTreeMap<String, bool>, postgres::Error> {
-    let sql = "SELECT c.relname::text, coalesce(i.indisvalid, true)
+/// Something that has a name in the schema.
+struct Found {
+    /// The table that it is an index of, if it is one.
+    table: Option<String>,
+    is_valid: bool,
+    /// Whether it is a valid index of a table without partitions, whose own indexes may each be of another kind.
+    is_plain_index: bool,
+}
+
+fn found(client: &mut impl GenericClient, schema: &str) -> Result<BTreeMap<String, Found>, postgres::Error> {
+    let sql = "SELECT c.relname::text, t.relname::text, coalesce(i.indisvalid, false), c.relkind = 'i'
                FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-               LEFT JOIN pg_index i ON i.indexrelid = c.oid WHERE n.nspname = $1";
+               LEFT JOIN pg_index i ON i.indexrelid = c.oid LEFT JOIN pg_class t ON t.oid = i.indrelid
+               WHERE n.nspname = $1";
     let rows = client.query(sql, &[&schema])?;
-    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+    let found = rows.iter().map(|row| {
+        let (table, is_valid, is_index) = (row.get(1), row.get(2), row.get::<_, bool>(3));
+        (row.get(0), Found { table, is_valid, is_plain_index: is_valid && is_index })
+    });
+    Ok(found.collect())
 }
 
 /// Indexes of tables that are there, which are missing or invalid, in words.
@@ -199,8 +242,13 @@ pub(super) fn faults(
         for index in table.indexes {
             let name = quote_identifier(index.name);
             let remedy = match (found.get(index.name), table.keeper) {
-                (Some(true), _) => continue,
-                (Some(false), _) => {
+                (Some(found), _) if found.table.as_deref() != Some(table.name) => {
+                    "is missing, and its name is taken by something else: rename that, then run \
+                     'aegis-kills schema apply'"
+                        .to_owned()
+                }
+                (Some(found), _) if found.is_valid => continue,
+                (Some(_), _) => {
                     format!("is invalid: run REINDEX INDEX CONCURRENTLY {schema}.{name}")
                 }
                 (None, Keeper::Us) => {

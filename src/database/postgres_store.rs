@@ -7,6 +7,7 @@ use super::indexes::PutOff;
 use super::ledger::{Held, Ledger};
 use super::manager::DatabaseManager;
 use super::patience::Patience;
+use super::runs::OtherRuns;
 use super::store::{Batch, SegmentCounts, SegmentHash, Store, StoreError, Written};
 use super::update::OnConflict;
 use super::write::{Mode, Refusals, Writer};
@@ -37,25 +38,38 @@ pub struct PostgresStore {
     manager: DatabaseManager,
     writer: Arc<Writer>,
     patience: Patience,
+    /// For what is done when there is time for it.
+    leisure: Patience,
     put_off: PutOff,
     /// Held for writing while indexes are built: rows that wait for that within the database would look stuck.
     writing: RwLock<()>,
 }
 
 impl PostgresStore {
-    /// A store for the run `run`, which waits for the database as long as `patience` lasts. The tables must be there.
-    pub fn new(manager: DatabaseManager, settings: &StoreSettings, run: Uuid, patience: Patience) -> Self {
+    /// A store for the run `run`, which waits for the database as long as `patience` lasts, and leaves building indexes to
+    /// the next run once `leisure` is over. The tables must be there.
+    pub fn new(
+        manager: DatabaseManager,
+        settings: &StoreSettings,
+        run: Uuid,
+        patience: Patience,
+        leisure: Patience,
+    ) -> Self {
         let StoreSettings { layout, server, held, .. } = *settings;
         let ledger = Ledger::new(&settings.schema, server, layout, run, held);
         let writer = Writer::new(ledger, layout, &settings.schema, server, settings.on_conflict);
         let put_off = PutOff::new(layout, &settings.schema, run);
-        Self { manager, writer: Arc::new(writer), patience, put_off, writing: RwLock::default() }
+        Self { manager, writer: Arc::new(writer), patience, leisure, put_off, writing: RwLock::default() }
     }
 
-    /// Builds the indexes that are missing, unless another run goes on, which then does.
-    pub fn build_indexes(&self, patience: &Patience) {
+    /// Builds the indexes that are missing, at the run's end, unless another run goes on, which then does.
+    pub fn build_indexes(&self) {
+        self.build_unless(OtherRuns::All);
+    }
+
+    fn build_unless(&self, others: OtherRuns) {
         let _nobody_writes = self.writing.write();
-        if let Err(error) = self.put_off.build(&self.manager, patience) {
+        if let Err(error) = self.put_off.build(&self.manager, others, &self.leisure) {
             log::warn!(
                 "{}; all events are stored, and queries are slow until 'aegis-kills schema apply' or the next load \
                  has made the missing indexes",
@@ -75,7 +89,7 @@ impl Store for PostgresStore {
 
     fn catch_up(&self) {
         if self.put_off.is_due() {
-            self.build_indexes(&self.patience);
+            self.build_unless(OtherRuns::Young);
         }
     }
 

@@ -9,7 +9,7 @@ use super::manager::DatabaseManager;
 use super::patience::Patience;
 use super::postgres_store::StoreSettings;
 use super::store::StoreError;
-use crate::layout::quote_identifier;
+use crate::layout::{Layout, quote_identifier};
 use postgres::types::ToSql;
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -144,17 +144,33 @@ pub(super) fn last_run(client: &mut Client, schema: &str) -> Result<Option<Value
     Ok(row.and_then(|row| serde_json::from_str(row.get(0)).ok()))
 }
 
-/// Whether another run than `own` is under way.
+/// Whether another run than `own` writes the same tables; `which` of them count.
 pub(super) fn another_runs(
     client: &mut impl GenericClient,
     schema: &str,
+    layout: Layout,
     own: Uuid,
+    which: OtherRuns,
 ) -> Result<bool, postgres::Error> {
+    let age = match which {
+        OtherRuns::All => "",
+        OtherRuns::Young => "AND started > now() - interval '1 hour'",
+    };
     let sql = format!(
-        "SELECT FROM {}.kill_load_run WHERE status = 'running' AND id <> $1 AND {LIVES} LIMIT 1",
+        "SELECT FROM {}.kill_load_run
+         WHERE status = 'running' AND id <> $1 AND layout = $2 AND {LIVES} {age} LIMIT 1",
         quote_identifier(schema)
     );
-    Ok(client.query_opt(&sql, &[&own])?.is_some())
+    Ok(client.query_opt(&sql, &[&own, &layout.name()])?.is_some())
+}
+
+/// Which other runs are looked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum OtherRuns {
+    /// All that live.
+    All,
+    /// Those that began within the last hour. Older ones may go on for ever, as behind a pipe.
+    Young,
 }
 
 /// The condition that a run's row is of one that has a session.

@@ -12,9 +12,9 @@ use crate::layout::{Column, Indexes, Keeper, Layout, Table, quote_identifier};
 use postgres::Error;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The key of the lock under which tables are made, so that two loads that start together don't both make
-/// them; any number that no one else uses.
-pub(super) const SCHEMA_LOCK: i64 = 0x6b69_6c6c_7363_6865;
+/// The key of the lock under which the tables of a schema are made, so that two loads that start together don't both
+/// make them. Its parameter is the schema; the number is any that no one else uses.
+pub(super) const SCHEMA_LOCK: &str = "hashtextextended($1, 7740106396966348901)";
 
 /// The DDL of all tables of a layout and of the ledger, to read or to run.
 pub fn ddl(layout: Layout, schema: &str) -> String {
@@ -83,7 +83,8 @@ fn apply(client: &mut Client, layout: Layout, schema: &str, indexes: Indexes) ->
         )
     };
     let mut transaction = client.transaction().map_err(failed)?;
-    transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&SCHEMA_LOCK]).map_err(failed)?;
+    let lock = format!("SELECT pg_advisory_xact_lock({SCHEMA_LOCK})");
+    transaction.execute(&lock, &[&schema]).map_err(failed)?;
     let missing = missing(&mut transaction, layout, schema, indexes).map_err(failed)?;
     if missing.is_empty() {
         return Ok(false);

@@ -81,6 +81,7 @@ pub fn run(
     let _ = monitor.read.set(reader.counters());
     let writers = Writers {
         store,
+        workers: settings.workers,
         rejects,
         reject_limit: settings.reject_limit,
         tally: &monitor.tally,

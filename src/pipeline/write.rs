@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 pub(super) struct Writers<'r> {
     /// None in a dry run.
     pub(super) store: Option<&'r dyn Store>,
+    /// How many writers there are.
+    pub(super) workers: usize,
     pub(super) rejects: &'r RejectFile,
     pub(super) reject_limit: Option<RejectLimit>,
     pub(super) tally: &'r Tally,
@@ -48,7 +50,7 @@ impl Writers<'_> {
         loop {
             let batch = pace.wait_for(batches);
             if let Some(store) = self.store
-                && pace.is_slow()
+                && pace.is_slow(self.workers)
                 && !self.halt.has_failed()
             {
                 store.catch_up();
@@ -138,9 +140,12 @@ impl Pace {
         received
     }
 
-    /// Whether the writer waits nearly always, as behind a pipe that brings events as they happen.
-    fn is_slow(&self) -> bool {
-        let elapsed = self.begun.map_or(Duration::ZERO, |begun| begun.elapsed());
-        elapsed >= SLOW_MIN && self.waited > elapsed * 3 / 4
+    /// Whether the writers wait nearly always, as behind a pipe that brings events as they happen: what all of them do is
+    /// less than a quarter of what one could.
+    fn is_slow(&self, workers: usize) -> bool {
+        let elapsed = self.begun.map_or(Duration::ZERO, |begun| begun.elapsed()).as_secs_f64();
+        #[expect(clippy::cast_precision_loss, reason = "threads are few")]
+        let busy_max = elapsed / 4.0 / workers as f64;
+        elapsed >= SLOW_MIN.as_secs_f64() && elapsed - self.waited.as_secs_f64() < busy_max
     }
 }
