@@ -37,6 +37,7 @@ mod cases {
     mod pool;
     mod proxy;
     mod put_off;
+    mod put_off_beside;
     mod queries;
     mod reject_file;
     mod role;

@@ -10,7 +10,7 @@ use crate::support::eventually;
 use crate::support::oracle::{Nul, expect};
 use crate::support::program::{Running, Workplace, assert_tables};
 
-const INDEXES: [&str; 5] = [
+pub(super) const INDEXES: [&str; 5] = [
     "kill_event_battle",
     "kill_event_killer",
     "kill_event_newest",
@@ -19,14 +19,14 @@ const INDEXES: [&str; 5] = [
 ];
 
 /// Longer than a slow machine takes to write a few events, or to see that its input is slow.
-const SOON: Duration = Duration::from_mins(1);
+pub(super) const SOON: Duration = Duration::from_mins(1);
 
-fn lines(ids: std::ops::Range<i64>) -> Vec<u8> {
+pub(super) fn lines(ids: std::ops::Range<i64>) -> Vec<u8> {
     ids.flat_map(|id| format!("{}\n", small_event(id)).into_bytes()).collect()
 }
 
 /// The secondary indexes that can be used.
-fn indexes(database: &Database<'_>) -> Vec<String> {
+pub(super) fn indexes(database: &Database<'_>) -> Vec<String> {
     let sql = "select relname::text from pg_class join pg_index on indexrelid = oid
                where relname like 'kill\\_%' and not indisunique and indisvalid order by relname";
     let rows = database.client().query(sql, &[]).expect("rows");
@@ -39,7 +39,7 @@ fn definitions(database: &Database<'_>) -> Vec<String> {
 }
 
 #[track_caller]
-fn wait_for_events(database: &Database<'_>, count: i64) {
+pub(super) fn wait_for_events(database: &Database<'_>, count: i64) {
     eventually(SOON, "the events are stored", || {
         let rows = database.client().query("select count(*) from kill_event", &[]);
         rows.is_ok_and(|rows| rows[0].get::<_, i64>(0) == count)
@@ -47,7 +47,12 @@ fn wait_for_events(database: &Database<'_>, count: i64) {
 }
 
 /// A load that has stored these events, and waits for more.
-fn begin(work: &Workplace, database: &Database<'_>, ids: std::ops::Range<i64>, stored: i64) -> Running {
+pub(super) fn begin(
+    work: &Workplace,
+    database: &Database<'_>,
+    ids: std::ops::Range<i64>,
+    stored: i64,
+) -> Running {
     let mut load = work.load(database, &[]).env("KILLS_FLUSH_INTERVAL", "50").start();
     load.feed(&lines(ids));
     wait_for_events(database, stored);

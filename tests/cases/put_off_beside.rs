@@ -1,0 +1,136 @@
+//! Secondary indexes of a first load, beside other loads, other people's locks, and signals.
+
+use std::thread;
+
+use nix::sys::signal::Signal;
+
+use super::health::{free_port, request};
+use super::put_off::{INDEXES, SOON, begin, indexes, lines, wait_for_events};
+use crate::support::cluster::{Cluster, Database};
+use crate::support::eventually;
+use crate::support::oracle::{Nul, expect};
+use crate::support::program::{Workplace, assert_tables};
+
+/// Until a statement of the database that begins so has waited for a lock for two seconds.
+#[track_caller]
+fn wait_for_waiting(database: &Database<'_>, statement: &str) {
+    let sql = "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'
+               and query ilike $1 || '%' and query_start < now() - interval '2 s'";
+    eventually(SOON, "a statement waits for a lock", || {
+        !database.client().query(sql, &[&statement]).expect("rows").is_empty()
+    });
+}
+
+/// It fills other tables, and would never build these.
+#[test]
+fn a_load_of_the_other_layout_is_not_waited_for() {
+    let (work, database) = (Workplace::new(), Cluster::shared().database("layouts"));
+    let mut other = work.load(&database, &["--layout", "aegis"]).env("KILLS_FLUSH_INTERVAL", "50").start();
+    other.feed(&lines(1..21));
+    eventually(SOON, "the other load has stored its events", || {
+        let rows = database.client().query(r#"select from "KillEvent""#, &[]);
+        rows.is_ok_and(|rows| rows.len() == 20)
+    });
+    work.load(&database, &[]).stdin(lines(1..21)).expect(0);
+    assert_eq!(indexes(&database), INDEXES);
+    other.finish_after_input().expect(0);
+}
+
+/// One of `public` waits for a lock all the while.
+#[test]
+fn a_load_that_builds_in_another_schema_is_not_waited_for() {
+    let (work, database) = (Workplace::new(), Cluster::shared().database("schemas"));
+    let load = begin(&work, &database, 1..21, 20);
+    let mut client = database.client();
+    let mut lock = client.transaction().expect("a transaction");
+    lock.batch_execute("lock table kill_event in row exclusive mode").expect("a lock");
+    let ended = thread::scope(|scope| {
+        let ended = scope.spawn(|| load.finish_after_input());
+        wait_for_waiting(&database, "create index");
+        work.load(&database, &["--schema", "other"]).stdin(lines(1..21)).expect(0);
+        assert_eq!(indexes(&database), INDEXES);
+        lock.rollback().expect("the lock is given back");
+        ended.join().expect("no panic")
+    });
+    ended.expect(0);
+    assert_eq!(indexes(&database).len(), 2 * INDEXES.len());
+}
+
+/// Whoever builds it: another load, 'schema apply', or a person.
+#[test]
+fn rows_wait_for_an_index_that_is_built_as_long_as_it_takes() {
+    let (work, database) = (Workplace::new(), Cluster::shared().database("long_build"));
+    work.load(&database, &[]).stdin(lines(1..21)).expect(0);
+    let (mut gate, mut builder) = (database.client(), database.client());
+    gate.batch_execute(
+        "create function slow(bigint) returns bigint immutable language plpgsql
+           as 'begin perform pg_advisory_xact_lock_shared(1); return $1; end';
+         select pg_advisory_lock(1)",
+    )
+    .expect("a slow function");
+    let builds =
+        thread::spawn(move || builder.batch_execute("create index slow on kill_event (slow(event_id))"));
+    wait_for_waiting(&database, "create index");
+    let settings = [("DATABASE_STALL_TIMEOUT", "300"), ("DATABASE_RETRY_ATTEMPTS", "1")];
+    let load = settings.iter().fold(work.load(&database, &[]), |load, (name, value)| load.env(name, value));
+    let mut load = load.start();
+    load.feed(&lines(21..31));
+    let ended = thread::scope(|scope| {
+        let ended = scope.spawn(|| load.finish_after_input());
+        wait_for_waiting(&database, "copy");
+        gate.batch_execute("select pg_advisory_unlock(1)").expect("it goes on");
+        ended.join().expect("no panic")
+    });
+    ended.expect(0).says(&["an index is being built"]).summary().check(&[("inserted", 10), ("retries", 0)]);
+    builds.join().expect("no panic").expect("an index");
+    assert_tables(&database, "americas", &expect(&lines(1..31), Nul::Reject).tables);
+}
+
+/// Pipes that bring events as they happen do not end: waiting for each other, none would ever build.
+#[test]
+fn two_pipes_are_no_reason_to_go_without() {
+    let (work, database) = (Workplace::new(), Cluster::shared().database("pipes"));
+    let first = begin(&work, &database, 1..21, 20);
+    let second = begin(&work, &database, 21..41, 40);
+    let since = "update kill_load_run set started = now() - interval '2 hours'";
+    database.client().batch_execute(since).expect("to make them older");
+    eventually(2 * SOON, "the indexes are built while both run", || indexes(&database) == INDEXES);
+    for load in [first, second] {
+        load.finish_after_input().expect(0);
+    }
+}
+
+#[test]
+fn told_to_stop_it_stores_what_was_read_rather_than_build() {
+    let (work, database, port) = (Workplace::new(), Cluster::shared().database("stop"), free_port());
+    let load = work.load(&database, &["--listen", &port.to_string()]);
+    let mut load = load.env("KILLS_FLUSH_INTERVAL", "50").env("KILLS_DRAIN_TIMEOUT", "10s").start();
+    load.feed(&lines(1..21));
+    wait_for_events(&database, 20);
+    let mut client = database.client();
+    let mut lock = client.transaction().expect("a transaction");
+    lock.batch_execute("lock table kill_event in row exclusive mode").expect("a lock");
+    wait_for_waiting(&database, "create index");
+    load.feed(&lines(21..31));
+    eventually(SOON, "the events are read", || {
+        let (_, metrics) = request(port, b"GET /metrics HTTP/1.1\r\n\r\n");
+        metrics.contains("aegis_kills_lines_total 30")
+    });
+    load.signal(Signal::SIGTERM);
+    let ended = load.finish().expect(143);
+    ended.summary().check(&[("inserted", 30), ("unfinished", 0)]);
+    lock.rollback().expect("the lock is given back");
+    assert_eq!(indexes(&database), [""; 0]);
+    work.load(&database, &[]).stdin(lines(1..31)).expect(0);
+    assert_eq!(indexes(&database), INDEXES);
+}
+
+#[test]
+fn a_name_that_is_taken_is_told() {
+    let (work, database) = (Workplace::new(), Cluster::shared().database("taken"));
+    database.client().batch_execute("create table kill_event_battle (id int)").expect("a table");
+    work.load(&database, &[]).stdin(lines(1..21)).expect(0);
+    let health = work.program(&["health", "--json", "--database-url", &database.url()]).expect(0);
+    let told = "the index kill_event_battle is missing, and its name is taken by something else";
+    assert!(health.stdout.contains(told), "{}", health.stdout);
+}
