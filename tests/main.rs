@@ -43,6 +43,7 @@ mod cases {
     mod role;
     mod schema;
     mod secrets;
+    mod secrets_run;
     mod sessions;
     mod tls;
     mod verify;

@@ -1,7 +1,11 @@
 //! `load --on-conflict update`: stored events that differ are rewritten, and nothing else is.
 
+use std::thread;
+use std::time::Duration;
+
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::{join, version};
+use crate::support::eventually;
 use crate::support::oracle::{Nul, Tables, expect};
 use crate::support::program::{Workplace, assert_tables};
 
@@ -63,4 +67,69 @@ fn rows_that_were_deleted_come_back() {
     let run = work.load(&database, &["--on-conflict", "update"]).stdin(join(&lines)).expect(0);
     run.summary().check(&[("updated", 1), ("duplicate", 9)]);
     assert_tables(&database, "americas", &last_wins(&lines));
+}
+
+/// Rows are rewritten by their places, which are the same in each partition.
+#[test]
+fn partitions_are_told_apart() {
+    let database = Cluster::shared().database("update_parts");
+    let work = Workplace::new();
+    work.program(&["schema", "apply", "--database-url", &database.url()]).expect(0);
+    for table in ["kill_event", "kill_player", "kill_loot"] {
+        let mut sql = format!(
+            "alter table {table} rename to whole;
+             create table {table} (like whole including defaults) partition by hash (event_id);
+             drop table whole; alter table {table} add primary key (server, event_id{});",
+            match table {
+                "kill_player" => ", player_id",
+                "kill_loot" => ", slot",
+                _ => "",
+            }
+        );
+        let part = |part| {
+            format!(
+                "create table {table}_{part} partition of {table} for values with (modulus 4, remainder {part});"
+            )
+        };
+        sql.extend((0..4).map(part));
+        database.client().batch_execute(&sql).expect("partitions");
+    }
+    let mut all = Vec::new();
+    for round in 1..4 {
+        all.extend((1..=40).filter(|id| id % round == 0).map(|id| version(id, round)));
+        work.load(&database, &["--on-conflict", "update"]).stdin(join(&all)).segment_bytes(4 << 10).expect(0);
+        assert_tables(&database, "americas", &last_wins(&all));
+    }
+}
+
+/// What someone else has changed while it was waited for is found in its new place.
+#[test]
+fn rows_that_someone_else_changes_meanwhile() {
+    for change in [
+        "update kill_event set fame = fame + 1",
+        "update kill_player set name = 'someone'",
+        "update kill_loot set count = count + 1",
+        "delete from kill_player where event_id = 3",
+    ] {
+        let database = Cluster::shared().database("update_beside");
+        let work = Workplace::new();
+        let stored: Vec<String> = (1..=10).map(|id| version(id, 1)).collect();
+        let news: Vec<String> = (1..=10).map(|id| version(id, 2)).collect();
+        work.load(&database, &[]).stdin(join(&stored)).expect(0);
+        let mut client = database.client();
+        let mut transaction = client.transaction().expect("a transaction");
+        transaction.execute(change, &[]).expect("a change");
+        let load = work.load(&database, &["--on-conflict", "update"]).stdin(join(&news));
+        let ended = thread::scope(|scope| {
+            let ended = scope.spawn(|| load.run());
+            let waits = "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
+            eventually(Duration::from_mins(1), "the load waits", || {
+                !database.client().query(waits, &[]).expect("rows").is_empty()
+            });
+            transaction.commit().expect("the change");
+            ended.join().expect("no panic")
+        });
+        ended.expect(0).summary().check(&[("updated", 10), ("rejected", 0)]);
+        assert_tables(&database, "americas", &last_wins(&news));
+    }
 }

@@ -33,11 +33,6 @@ pub(super) fn indexes(database: &Database<'_>) -> Vec<String> {
     rows.iter().map(|row| row.get(0)).collect()
 }
 
-fn definitions(database: &Database<'_>) -> Vec<String> {
-    let sql = "select indexdef from pg_indexes where tablename like 'kill%' order by indexname";
-    database.client().query(sql, &[]).expect("rows").iter().map(|row| row.get(0)).collect()
-}
-
 #[track_caller]
 pub(super) fn wait_for_events(database: &Database<'_>, count: i64) {
     eventually(SOON, "the events are stored", || {
@@ -91,14 +86,30 @@ fn empty_tables_lose_them_for_as_long() {
 
 #[test]
 fn an_index_that_its_owner_has_changed_stays_as_it_is() {
-    let (work, database) = (Workplace::new(), Cluster::shared().database("changed"));
-    work.program(&["schema", "apply", "--database-url", &database.url()]).expect(0);
-    let changed =
-        "drop index kill_event_battle; create index kill_event_battle on kill_event (battle_id, fame)";
-    database.client().batch_execute(changed).expect("an index");
-    let before = definitions(&database);
-    work.load(&database, &[]).stdin(lines(1..21)).expect(0);
-    assert_eq!(definitions(&database), before);
+    for changed in [
+        "drop index kill_event_battle; create index kill_event_battle on kill_event (battle_id, fame)",
+        // Those of its partitions may each have been changed.
+        "alter table kill_event rename to whole;
+         create table kill_event (like whole including defaults) partition by hash (event_id);
+         drop table whole; alter table kill_event add primary key (server, event_id);
+         create table part partition of kill_event for values with (modulus 1, remainder 0);
+         create index kill_event_battle on kill_event (battle_id)",
+    ] {
+        let (work, database) = (Workplace::new(), Cluster::shared().database("changed"));
+        work.program(&["schema", "apply", "--database-url", &database.url()]).expect(0);
+        database.client().batch_execute(changed).expect("an index");
+        let index =
+            "select pg_get_indexdef('kill_event_battle'::regclass), 'kill_event_battle'::regclass::oid";
+        let definition = || {
+            let row = database.client().query_one(index, &[]).expect("an index");
+            (row.get::<_, String>(0), row.get::<_, u32>(1))
+        };
+        let before = definition();
+        let load = begin(&work, &database, 1..21, 20);
+        assert_eq!(definition(), before);
+        load.finish_after_input().expect(0);
+        assert_eq!(definition(), before);
+    }
 }
 
 #[test]

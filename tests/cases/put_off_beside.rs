@@ -40,6 +40,10 @@ fn a_load_of_the_other_layout_is_not_waited_for() {
 #[test]
 fn a_load_that_builds_in_another_schema_is_not_waited_for() {
     let (work, database) = (Workplace::new(), Cluster::shared().database("schemas"));
+    // With what a start would make in place, as that waits for others who make tables.
+    let other = ["--schema", "other", "--database-url", &database.url()];
+    work.program(&["schema", "apply"]).args(&other).expect(0);
+    database.client().batch_execute("drop index other.kill_event_battle").expect("to drop it");
     let load = begin(&work, &database, 1..21, 20);
     let mut client = database.client();
     let mut lock = client.transaction().expect("a transaction");
@@ -48,6 +52,7 @@ fn a_load_that_builds_in_another_schema_is_not_waited_for() {
         let ended = scope.spawn(|| load.finish_after_input());
         wait_for_waiting(&database, "create index");
         work.load(&database, &["--schema", "other"]).stdin(lines(1..21)).expect(0);
+        wait_for_waiting(&database, "create index");
         assert_eq!(indexes(&database), INDEXES);
         lock.rollback().expect("the lock is given back");
         ended.join().expect("no panic")
@@ -133,4 +138,22 @@ fn a_name_that_is_taken_is_told() {
     let health = work.program(&["health", "--json", "--database-url", &database.url()]).expect(0);
     let told = "the index kill_event_battle is missing, and its name is taken by something else";
     assert!(health.stdout.contains(told), "{}", health.stdout);
+}
+
+#[test]
+fn a_server_that_restarts_while_an_index_is_built() {
+    let cluster = Cluster::private(&[]);
+    let (work, database) = (Workplace::new(), cluster.database("restart"));
+    let load = begin(&work, &database, 1..21, 20);
+    let mut client = database.client();
+    // The restart gives it back.
+    client.batch_execute("begin; lock table kill_event in row exclusive mode").expect("a lock");
+    let ended = thread::scope(|scope| {
+        let ended = scope.spawn(|| load.finish_after_input());
+        wait_for_waiting(&database, "create index");
+        cluster.restart();
+        ended.join().expect("no panic")
+    });
+    ended.expect(0).summary().check(&[("inserted", 20)]);
+    assert_eq!(indexes(&database), INDEXES);
 }

@@ -2,6 +2,8 @@
 //!
 //! Invariant: whatever is run is waited for, and ended when it takes too long.
 
+mod account;
+
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
@@ -10,8 +12,6 @@ use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -20,6 +20,7 @@ use super::cluster::Database;
 use super::eventually;
 use super::oracle::{self, Expected, Nul, Tables, assert_same, read_tables};
 use super::scratch::Scratch;
+pub(crate) use account::{Reject, Summary, read_rejects};
 
 /// Longer than any run takes on a slow machine.
 const RUN_MAX: Duration = Duration::from_mins(3);
@@ -58,14 +59,6 @@ pub(crate) struct Ended {
     pub(crate) stderr: String,
     folder: PathBuf,
 }
-
-/// The JSON object of `load --json`.
-#[derive(Debug)]
-pub(crate) struct Summary(pub(crate) Value);
-
-/// A line of a reject file.
-#[derive(Debug)]
-pub(crate) struct Reject(pub(crate) Value);
 
 impl Workplace {
     pub(crate) fn new() -> Self {
@@ -298,108 +291,6 @@ impl Ended {
         match self.summary().0["rejects_file"].as_str() {
             Some(path) => read_rejects(&self.folder.join(path)),
             None => Vec::new(),
-        }
-    }
-}
-
-/// The rejects in a file, by line and index.
-pub(crate) fn read_rejects(path: &Path) -> Vec<Reject> {
-    let text = fs::read_to_string(path).expect("a reject file");
-    assert!(text.ends_with('\n'), "the last reject is whole");
-    let parse = |line: &str| Reject(serde_json::from_str(line).expect("a reject is JSON"));
-    let mut rejects: Vec<Reject> = text.lines().map(parse).collect();
-    rejects.sort_by_key(|reject| (reject.line(), reject.index()));
-    rejects
-}
-
-impl Summary {
-    #[track_caller]
-    pub(crate) fn count(&self, name: &str) -> u64 {
-        self.0[name].as_u64().unwrap_or_else(|| panic!("{name} is no count in {}", self.0))
-    }
-
-    pub(crate) fn status(&self) -> &str {
-        self.0["status"].as_str().expect("a status")
-    }
-
-    pub(crate) fn error(&self) -> &str {
-        self.0["error"].as_str().unwrap_or_default()
-    }
-
-    /// Asserts some of the counts.
-    #[track_caller]
-    pub(crate) fn check(&self, counts: &[(&str, u64)]) {
-        for (name, expected) in counts {
-            assert_eq!(self.count(name), *expected, "{name} in {}", self.0);
-        }
-    }
-
-    #[track_caller]
-    fn check_shape(&self) {
-        const COUNTS: [&str; 14] = [
-            "lines",
-            "events",
-            "inserted",
-            "updated",
-            "duplicate",
-            "already_loaded",
-            "rejected",
-            "unfinished",
-            "bytes_read",
-            "bytes_uncompressed",
-            "segments",
-            "segments_skipped",
-            "retries",
-            "connection_errors",
-        ];
-        const OTHERS: [&str; 8] = [
-            "status",
-            "run",
-            "server",
-            "layout",
-            "elapsed_seconds",
-            "events_per_second",
-            "rejects_file",
-            "error",
-        ];
-        let object = self.0.as_object().expect("one JSON object");
-        let mut keys: Vec<&str> = object.keys().map(String::as_str).collect();
-        let mut wanted = [&COUNTS[..], &OTHERS[..]].concat();
-        keys.sort_unstable();
-        wanted.sort_unstable();
-        assert_eq!(keys, wanted);
-        assert!(COUNTS.iter().all(|name| object[*name].is_u64()), "{}", self.0);
-        assert!(["elapsed_seconds", "events_per_second"].iter().all(|name| object[*name].is_f64()));
-        assert!(
-            ["rejects_file", "error"].iter().all(|name| object[*name].is_string() || object[*name].is_null())
-        );
-        assert!(["complete", "rejects", "interrupted", "failed", "reject_limit"].contains(&self.status()));
-        uuid::Uuid::parse_str(object["run"].as_str().expect("a text")).expect("a UUID");
-        assert!(["americas", "europe", "asia"].contains(&object["server"].as_str().expect("a text")));
-        assert!(["archive", "aegis"].contains(&object["layout"].as_str().expect("a text")));
-    }
-}
-
-impl Reject {
-    pub(crate) fn line(&self) -> u64 {
-        self.0["line"].as_u64().expect("a line")
-    }
-
-    pub(crate) fn index(&self) -> Option<u64> {
-        self.0["index"].as_u64()
-    }
-
-    pub(crate) fn text(&self, name: &str) -> Option<&str> {
-        self.0[name].as_str()
-    }
-
-    /// What was refused, as it came.
-    pub(crate) fn raw(&self) -> Vec<u8> {
-        let raw = self.text("raw").expect("a text");
-        match self.0.get("raw_base64") {
-            Some(Value::Bool(true)) => STANDARD.decode(raw).expect("base64"),
-            None => raw.as_bytes().to_vec(),
-            other => panic!("raw_base64 is {other:?}"),
         }
     }
 }

@@ -1,0 +1,171 @@
+//! No secret of a run is seen while it goes on, when it ends, or when it crashes, and no event's text but in the reject file.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use super::secrets::{ALL, ENCODED, Way, assert_clean, guarded, program};
+use crate::support::cluster::{Cluster, Database};
+use crate::support::dumps::small_event;
+use crate::support::eventually;
+use crate::support::program::Workplace;
+
+/// The body of a page.
+fn page(port: u16, path: &str) -> String {
+    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return String::new() };
+    let mut answer = String::new();
+    let asked = write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+    asked.and_then(|()| stream.read_to_string(&mut answer).map(drop)).map_or(String::new(), |()| answer)
+}
+
+/// What other processes can see of one.
+fn process(pid: u32) -> String {
+    let mut seen = String::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/task")).expect("its threads") {
+        let folder = entry.expect("a thread").path();
+        for file in ["comm", "cmdline"] {
+            // A thread may end at any time.
+            seen += &fs::read_to_string(folder.join(file)).unwrap_or_default();
+        }
+    }
+    seen
+}
+
+/// What another user of the database can see of the sessions.
+fn sessions(database: &Database<'_>) -> String {
+    let sql = "select coalesce(string_agg(concat_ws(' ', a.*), '; '), '') from pg_stat_activity a
+               where usename = 'keeper'";
+    database.client().query_one(sql, &[]).expect("sessions").get(0)
+}
+
+fn ledger(database: &Database<'_>) -> String {
+    let sql =
+        "select coalesce(string_agg(row, ' '), '') from (select to_jsonb(r)::text as row from kill_load_run r
+               union all select to_jsonb(s)::text from kill_load_segment s) of_both";
+    database.client().query_one(sql, &[]).expect("the ledger").get(0)
+}
+
+/// An event that the database refuses, repeating its text, and a line that is no event.
+fn rejects() -> String {
+    let mut refused = small_event(2);
+    refused["Killer"]["Name"] = "quagga, refused".into();
+    format!("{}\n{refused}\n{{\"quagga\": no JSON\n", small_event(1))
+}
+
+#[track_caller]
+fn assert_no_event(what: &str, text: &str) {
+    assert!(!text.contains("quagga"), "{what} holds an event's text: {text}");
+}
+
+/// One run, looked at from all sides while it goes on, and ended by `end`.
+fn watched_run(cluster: &Cluster, level: &[(&str, &str)], end: impl FnOnce() -> Option<Signal>, code: i32) {
+    let database = cluster.database("watched");
+    let work = Workplace::new();
+    work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
+    let check = "alter table kill_player add constraint no_quagga check (name not like 'quagga%')";
+    database.client().batch_execute(check).expect("a constraint");
+    let place = format!("127.0.0.1:{}/{}", cluster.port(), database.name());
+    let listener =
+        TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
+    let port = listener.port();
+    let args = [
+        "load",
+        "--json",
+        "--rejects",
+        "refused",
+        "--metrics-file",
+        "kills.prom",
+        "--listen",
+        &port.to_string(),
+    ];
+    let program = program(&work, &args, Way::EnvFile, &place, "").env("KILLS_FLUSH_INTERVAL", "10");
+    let program = program.env("DATABASE_AWAY_TIMEOUT", "300").env("DATABASE_CONNECTION_TIMEOUT", "300");
+    let program = level.iter().fold(program, |program, (name, value)| program.env(name, value));
+    let mut running = program.start();
+    running.feed(rejects().as_bytes());
+    let counted = "aegis_kills_events_total{outcome=\"rejected\"} 2\n";
+    eventually(Duration::from_mins(1), "two events are rejected", || {
+        page(port, "/metrics").contains(counted)
+    });
+    for (what, text) in [
+        ("/metrics", page(port, "/metrics")),
+        ("/health", page(port, "/health")),
+        ("/", page(port, "/")),
+        ("the process list", process(running.pid())),
+        ("pg_stat_activity", sessions(&database)),
+        ("the ledger", ledger(&database)),
+    ] {
+        assert!(!text.is_empty(), "{what}");
+        assert_clean(what, &text);
+        assert_no_event(what, &text);
+    }
+    let signal = end();
+    let ended = if let Some(signal) = signal {
+        running.signal(signal);
+        running.finish()
+    } else {
+        running.feed(format!("{}\n", small_event(3)).as_bytes());
+        running.finish_after_input()
+    };
+    let ended = ended.expect(code);
+    let metrics = fs::read_to_string(work.path().join("kills.prom")).expect("metrics");
+    for (what, text) in [("output", &ended.stdout), ("log", &ended.stderr), ("metrics", &metrics)] {
+        assert_clean(what, text);
+        assert_no_event(what, text);
+    }
+    check_reject_file(&work.path().join("refused"));
+}
+
+fn check_reject_file(path: &Path) {
+    let text = fs::read_to_string(path).expect("the reject file");
+    assert_eq!(fs::metadata(path).expect("a file").permissions().mode() & 0o777, 0o600);
+    assert!(
+        text.contains("quagga, refused") && text.contains("no JSON"),
+        "it holds what was refused: {text}"
+    );
+    assert_clean("the reject file", &text);
+}
+
+#[test]
+fn a_run_is_looked_at_from_all_sides() {
+    let cluster = guarded(&[]);
+    for level in [&[("RUST_LOG", "trace"), ("RUST_BACKTRACE", "full")][..], &[("RUST_LOG", "debug")], &[]] {
+        watched_run(&cluster, level, || Some(Signal::SIGTERM), 143);
+    }
+    // The server dies in the middle of the load.
+    let dies = || {
+        cluster.stop_immediate();
+        None
+    };
+    watched_run(&cluster, &[("RUST_LOG", ALL)], dies, 4);
+    cluster.start();
+}
+
+/// What is printed by a program that crashes: here it gets no memory.
+#[test]
+fn a_crash() {
+    let work = Workplace::new();
+    let cluster = guarded(&[]);
+    let database = cluster.database("crash");
+    let url = format!("postgresql://keeper:{ENCODED}@127.0.0.1:{}/{}", cluster.port(), database.name());
+    let mut crashes = 0;
+    for kibibytes in [20_000, 40_000, 80_000, 160_000] {
+        let script = format!("ulimit -c 0; ulimit -v {kibibytes}; exec \"$0\" load -vv");
+        let output = std::process::Command::new("sh")
+            .args(["-c", &script, env!("CARGO_BIN_EXE_aegis-kills")])
+            .current_dir(work.path())
+            .env("DATABASE_URL", &url)
+            .env("RUST_BACKTRACE", "full")
+            .stdin(std::process::Stdio::null())
+            .output()
+            .expect("a shell");
+        crashes += u32::from(output.status.code() != Some(0));
+        assert_clean("a crash", &String::from_utf8_lossy(&[output.stdout, output.stderr].concat()));
+    }
+    assert!(crashes > 0, "at least one has not enough");
+}
