@@ -219,7 +219,8 @@ fn a_deadlock_with_someone_else() {
     let program = in_small_steps(&work, &database).segment_bytes(8 << 20);
     let ended = meanwhile(program, |_| {
         let waiting =
-            "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
+            "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()
+                         and query ilike 'copy %'";
         let mut watcher = database.client();
         eventually(Duration::from_mins(1), "the loader waits for the other", || {
             !watcher.query(waiting, &[]).expect("sessions").is_empty()

@@ -5,11 +5,11 @@
 mod account;
 
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -45,6 +45,8 @@ pub(crate) struct Program {
 pub(crate) struct Running {
     child: Child,
     input: Option<ChildStdin>,
+    stdout: Output,
+    stderr: Output,
     folder: PathBuf,
     /// Whether the program is a child of our child.
     nested: bool,
@@ -163,8 +165,20 @@ impl Program {
         self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = self.command.spawn().expect("the program");
         let input = child.stdin.take();
-        Running { child, input, folder: self.folder, nested: self.nested }
+        let stdout = Some(collect(child.stdout.take().expect("a pipe")));
+        let stderr = Some(collect(child.stderr.take().expect("a pipe")));
+        Running { child, input, stdout, stderr, folder: self.folder, nested: self.nested }
     }
+}
+
+/// What a program writes, read as it comes: a pipe that is full would hold it up.
+type Output = Option<JoinHandle<Vec<u8>>>;
+
+fn collect(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        pipe.read_to_end(&mut bytes).map(|_| bytes).expect("its output")
+    })
 }
 
 impl Running {
@@ -213,22 +227,12 @@ impl Running {
 
     /// Waits for its end, leaving its standard input open if it is.
     pub(crate) fn finish(mut self) -> Ended {
-        let mut stdout = self.child.stdout.take().expect("a pipe");
-        let mut stderr = self.child.stderr.take().expect("a pipe");
-        let (stdout, stderr, status) = thread::scope(|scope| {
-            let out = scope.spawn(move || {
-                let mut bytes = Vec::new();
-                stdout.read_to_end(&mut bytes).map(|_| bytes).expect("standard output")
-            });
-            let err = scope.spawn(move || {
-                let mut bytes = Vec::new();
-                stderr.read_to_end(&mut bytes).map(|_| bytes).expect("standard error")
-            });
-            let status = self.wait();
-            (out.join().expect("no panic"), err.join().expect("no panic"), status)
-        });
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("the program writes UTF-8");
-        let (stdout, stderr) = (text(stdout), text(stderr));
+        let status = self.wait();
+        let text = |output: &mut Output| {
+            let bytes = output.take().expect("it is taken once").join().expect("no panic");
+            String::from_utf8(bytes).expect("the program writes UTF-8")
+        };
+        let (stdout, stderr) = (text(&mut self.stdout), text(&mut self.stderr));
         let status =
             status.unwrap_or_else(|| panic!("not ended within {RUN_MAX:?}\nstandard error: {stderr}"));
         let code = status.code().or(status.signal().map(|signal| 128 + signal)).expect("it ended");
