@@ -82,8 +82,15 @@ impl PutOff {
         for (name, statement) in missing {
             let (what, schema) = (format!("building the index {name}"), self.schema.clone());
             let built = manager.run(&what, patience, move |client, progress| {
+                // Asked before the lock is taken as well: of two runs that end together, one that would leave it to the other
+                // is not to keep that one from it.
+                if another_runs(client, &schema, layout, run, others)? {
+                    return Ok(Outcome::LeftToAnother);
+                }
                 let mut transaction = client.transaction()?;
-                if is_busy(&mut transaction, layout, &schema, run, others)? {
+                if is_locked(&mut transaction, &schema)?
+                    || another_runs(&mut transaction, &schema, layout, run, others)?
+                {
                     return Ok(Outcome::LeftToAnother);
                 }
                 log::info!("building the index {name}");
@@ -180,18 +187,10 @@ fn missing(
     Ok(indexes)
 }
 
-/// Whether another run goes on, or builds: then there is nothing to be done here. Who makes tables or builds indexes in a
-/// schema holds its lock.
-fn is_busy(
-    transaction: &mut ClientTransaction<'_>,
-    layout: Layout,
-    schema: &str,
-    run: Uuid,
-    others: OtherRuns,
-) -> Result<bool, postgres::Error> {
+/// Takes the lock of who makes tables or builds indexes in a schema, unless another has it.
+fn is_locked(transaction: &mut ClientTransaction<'_>, schema: &str) -> Result<bool, postgres::Error> {
     let lock = format!("SELECT WHERE pg_try_advisory_xact_lock({SCHEMA_LOCK})");
-    let is_alone = transaction.query_opt(&lock, &[&schema])?.is_some();
-    Ok(!is_alone || another_runs(transaction, schema, layout, run, others)?)
+    Ok(transaction.query_opt(&lock, &[&schema])?.is_none())
 }
 
 fn build_one(

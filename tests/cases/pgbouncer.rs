@@ -5,6 +5,7 @@ use std::thread;
 
 use postgres::{Client, NoTls};
 
+use super::put_off::{INDEXES, indexes};
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::generated;
 use crate::support::oracle::{Nul, expect};
@@ -75,6 +76,7 @@ fn a_load_behind_a_pooler() {
     let run = load(&work, &url, &[]).stdin(dump.clone()).run();
     assert!([0, 3].contains(&run.code), "{}", run.stderr);
     assert_loaded(&database, &dump, &run);
+    assert_eq!(indexes(&database), INDEXES);
     check(&database, &url);
     leave_names(&url);
     work.program(&["verify"]).env("DATABASE_URL", &url).stdin(generated(100, 3, 0.0)).run();
@@ -97,6 +99,7 @@ fn two_loads_behind_one_pooler() {
         }
     });
     assert_tables(&database, "americas", &expect(&dump, Nul::Reject).tables);
+    assert_eq!(indexes(&database), INDEXES);
     check(&database, &url);
     let run: String = database
         .client()
