@@ -149,3 +149,26 @@ impl Pace {
         elapsed >= SLOW_MIN.as_secs_f64() && elapsed - self.waited.as_secs_f64() < busy_max
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_writers_that_wait_for_each_other_are_not_slow() {
+        // Seconds since the first batch, seconds of them waited, writers.
+        for (elapsed, waited, workers, expected) in [
+            (5, 5, 1, false),
+            (20, 10, 1, false),
+            (20, 18, 1, true),
+            (20, 18, 3, false),
+            (20, 18, 10, false),
+            (2000, 1999, 10, true),
+        ] {
+            let begun = Instant::now().checked_sub(Duration::from_secs(elapsed));
+            let pace = Pace { begun, waited: Duration::from_secs(waited) };
+            assert_eq!(pace.is_slow(workers), expected, "{elapsed} {waited} {workers}");
+        }
+        assert!(!Pace::default().is_slow(1));
+    }
+}

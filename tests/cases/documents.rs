@@ -68,6 +68,7 @@ fn the_page_on_connections_knows_all_metrics_and_no_message_that_is_not_there() 
         "the database is away: ",
         "the database does as it is asked again",
         "a statement made no progress for ",
+        "an index is being built there: that is waited for",
         "no progress for ",
         "the database can't be reached",
         "no connection to the database could be had within ",

@@ -1,0 +1,64 @@
+//! Lines as the oracle reads them.
+
+use super::{Line, read_line};
+
+/// Blank, refused, or the number of elements with the paths of their duplicates.
+fn summary(line: &[u8]) -> String {
+    let elements = |elements: Vec<super::Element>| {
+        let paths = elements.iter().flat_map(|element| element.duplicates.clone());
+        format!("{} [{}]", elements.len(), paths.collect::<Vec<_>>().join(" "))
+    };
+    match read_line(line) {
+        Line::Blank => "blank".to_owned(),
+        Line::Refused => "refused".to_owned(),
+        Line::Json(list) => elements(list),
+        Line::Doubtful { elements: list, why } => format!("{why}: {}", elements(list)),
+    }
+}
+
+#[test]
+fn lines_are_told_apart() {
+    for (line, expected) in [
+        ("", "blank"),
+        (" \t\r", "blank"),
+        ("\u{feff}\r", "blank"),
+        ("\u{feff}{}\r", "1 []"),
+        ("\u{feff}\u{feff}{}", "refused"),
+        ("\u{b}", "refused"),
+        ("{} {}", "refused"),
+        ("null", "1 []"),
+        ("[]", "0 []"),
+        ("[[],{},3]", "3 []"),
+        (r#"{"EventId":1,"EventId":2,"x":1,"x":2}"#, "1 [EventId]"),
+        (r#"[{},{"Killer":{"Id":1,"Id":1,"Avatar":1,"Avatar":1}}]"#, "2 [Killer.Id]"),
+        (
+            r#"{"GroupMembers":[0,{"Equipment":{"Bag":{"Type":1,"Type":1}}}]}"#,
+            "1 [GroupMembers[1].Equipment.Bag.Type]",
+        ),
+        (
+            r#"{"Victim":{"Inventory":[{"LegendarySoul":{"a":1,"a":2},"Count":1,"Count":1}]}}"#,
+            "1 [Victim.Inventory[0].Count]",
+        ),
+        (r#"{"GvGMatch":{"a":[{"b":"\u0000","b":0}]}}"#, "1 [GvGMatch]"),
+        (r#"{"Killer":{"Inventory":[{"Count":1,"Count":1}]}}"#, "1 []"),
+        (r#"{"a":"\ud83d\ude00"}"#, "1 []"),
+        (r#"{"a":"\ud83d"}"#, "a lone surrogate: 1 []"),
+        (r#"{"a":"\\\ude00\ud83d"}"#, "a lone surrogate: 1 []"),
+        (r#"{"a":"\ud83d",}"#, "refused"),
+        (r#"{"a":"\ud8"}"#, "refused"),
+        (r#"[-1e999,{"a":2}]"#, "a number beyond float8: 2 []"),
+        ("[1e400x]", "refused"),
+    ] {
+        assert_eq!(summary(line.as_bytes()), expected, "{line}");
+    }
+}
+
+#[test]
+fn deep_lines_are_doubtful_if_their_brackets_agree() {
+    let nested = |open: &str, close: &str| [open.repeat(5_000), close.repeat(5_000)].concat();
+    let doubtful = "nesting deeper than a parser must bear: 1 []";
+    assert_eq!(summary(nested("[", "]").as_bytes()), doubtful);
+    assert_eq!(summary(format!("{{\"a\":{}}}", nested("[", "]")).as_bytes()), doubtful);
+    assert_eq!(summary(nested("[", "}").as_bytes()), "refused");
+    assert_eq!(summary(nested("[", "").as_bytes()), "refused");
+}
