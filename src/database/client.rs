@@ -15,16 +15,17 @@ use std::time::Duration;
 /// - What stands still the watchdog ends, by the settings of the user, and long before these time-outs: they end what a
 ///   loader left behind that is frozen itself, and overrule shorter ones that the role or the database is set to.
 /// - The statements find rows by their keys alone. Of a table that was never analyzed the planner would think that
-///   a few hundred ids are most of its rows, and read it whole for each segment.
+///   a few hundred ids are most of its rows, and read it whole for each segment; or read it by another index, and sort.
 /// - Nothing that they do is worth compiling, which takes longer than the statement itself.
 /// - The names that are part of statements have no escapes but doubled quotes.
-const SETTINGS: [(&str, &str); 7] = [
+const SETTINGS: [(&str, &str); 8] = [
     ("idle_in_transaction_session_timeout", "1min"),
     ("statement_timeout", "1h"),
     ("lock_timeout", "30min"),
     ("standard_conforming_strings", "on"),
     ("TimeZone", "UTC"),
     ("enable_seqscan", "off"),
+    ("enable_sort", "off"),
     ("jit", "off"),
 ];
 
@@ -32,10 +33,12 @@ const SETTINGS: [(&str, &str); 7] = [
 const SESSION_SETTINGS: [(&str, &str); 3] =
     [("tcp_keepalives_idle", "30"), ("tcp_keepalives_interval", "10"), ("tcp_keepalives_count", "3")];
 
-/// What was committed outlives a crash of the server, whatever the role or the database is set to.
-fn keep_commits(is_local: bool) -> String {
+/// - What was committed outlives a crash of the server, whatever the role or the database is set to.
+/// - A server before 13 has no incremental sort, which is a sort as well.
+fn adjust(is_local: bool) -> String {
     format!(
-        "SELECT set_config('synchronous_commit', 'on', {is_local}) WHERE current_setting('synchronous_commit') = 'off'"
+        "SELECT set_config('synchronous_commit', 'on', {is_local}) WHERE current_setting('synchronous_commit') = 'off';
+         SELECT set_config(name, 'off', {is_local}) FROM pg_settings WHERE name = 'enable_incremental_sort'"
     )
 }
 
@@ -78,7 +81,7 @@ impl Client {
             return Ok(Self { inner, pid: None });
         };
         let pid = row.get(0).and_then(|pid| pid.parse().ok());
-        let settings = [set("SET", &SETTINGS), set("SET", &SESSION_SETTINGS), keep_commits(false)];
+        let settings = [set("SET", &SETTINGS), set("SET", &SESSION_SETTINGS), adjust(false)];
         inner.batch_execute(&settings.join("; "))?;
         if let Err(error) = inner.batch_execute(CHECK_CLIENT) {
             log::debug!("the server can't watch for lost clients: {error}");
@@ -121,7 +124,7 @@ impl Client {
         let is_pooled = self.pid.is_none();
         let mut inner = self.inner.transaction()?;
         if is_pooled {
-            let settings = [set("SET LOCAL", &SETTINGS), keep_commits(true), FREE_NAMES.to_owned()];
+            let settings = [set("SET LOCAL", &SETTINGS), adjust(true), FREE_NAMES.to_owned()];
             inner.batch_execute(&settings.join("; "))?;
         }
         Ok(ClientTransaction { inner })

@@ -176,7 +176,7 @@ fn table_misfits(
         misfits.push(format!("{name} has a column {column} of its own that is NOT NULL and has no default"));
     }
     if !has_key(client, table, schema)? {
-        misfits.push(format!("{name} has no unique key ({})", table.key.join(", ")));
+        misfits.push(format!("{name} has no unique key ({}), in this order", table.key.join(", ")));
     }
     Ok(())
 }
@@ -197,21 +197,20 @@ fn column_misfit(table: &str, column: &Column, found: Option<(String, bool)>, mi
     }
 }
 
+/// Whether there is a unique key of the table's key columns, in their order: events are looked up by its first ones.
 fn has_key(client: &mut impl GenericClient, table: &Table, schema: &str) -> Result<bool, Error> {
     let rows = client.query(
-        "SELECT array_agg(a.attname::text)
+        "SELECT array_agg(a.attname::text ORDER BY array_position(i.indkey::int2[], a.attnum))
          FROM pg_index i
          JOIN pg_class c ON c.oid = i.indrelid
          JOIN pg_namespace n ON n.oid = c.relnamespace
          JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY (i.indkey)
+           -- It counts from 0, and what is only included comes last.
+           AND array_position(i.indkey::int2[], a.attnum) < i.indnkeyatts
          WHERE n.nspname = $1 AND c.relname = $2 AND i.indisunique AND i.indisvalid
            AND i.indpred IS NULL AND i.indexprs IS NULL AND i.indimmediate
          GROUP BY i.indexrelid",
         &[&schema, &table.name],
     )?;
-    let wanted: BTreeSet<&str> = table.key.iter().copied().collect();
-    Ok(rows.iter().any(|row| {
-        let columns: Vec<String> = row.get(0);
-        columns.iter().map(String::as_str).collect::<BTreeSet<_>>() == wanted
-    }))
+    Ok(rows.iter().any(|row| row.get::<_, Vec<String>>(0) == table.key))
 }

@@ -45,33 +45,48 @@ impl Table {
     /// What follows FROM to read columns of those rows of a server's events whose ids are the statement's first parameter, in
     /// its order. Where there is no column for the server, all rows are taken as its own. `schema` is quoted.
     ///
-    /// Each id is looked up by the key, whatever the planner believes: of a table that was never analyzed it believes
-    /// that a server has few events, and would read all of them rather than look up some hundred. OFFSET 0 keeps it from
-    /// turning the look-ups into such a join.
+    /// Each id is looked up by the primary key, whatever the planner believes. Of a table that was never analyzed, or that
+    /// was when it was small, it believes that a server has few events, and would read all of them for each segment, or
+    /// even for each id by another index that begins with the server. So the subquery has an OFFSET or a LIMIT, which keep
+    /// it from being turned into a join; and where the key has one row, it asks for the first one of a range in the order
+    /// of the key, which no other index has. (Of an equality the order would not matter.)
     pub fn stored(&self, schema: &str, server: Server, columns: &str) -> String {
+        let (table, id) = (self.in_schema(schema), self.id_column());
+        let key = self.key.iter().map(|column| identifier(column)).collect::<Vec<_>>().join(", ");
+        let (of_server, value) = match self.server_column() {
+            Some(column) => {
+                (format!("{} = '{server}' AND ", identifier(column.name)), format!("('{server}', wanted.id)"))
+            }
+            None => (String::new(), "wanted.id".to_owned()),
+        };
+        let has_one_row = self.key.len() == 1 + usize::from(self.server_column().is_some());
+        let condition = if has_one_row {
+            format!("({key}) >= {value} AND ({key}) <= {value} ORDER BY {key} LIMIT 1")
+        } else {
+            format!("{of_server}{id} = wanted.id OFFSET 0")
+        };
         format!(
             "unnest($1::bigint[]) AS wanted (id) CROSS JOIN LATERAL
-               (SELECT {columns} FROM {} WHERE {}{} = wanted.id OFFSET 0) AS stored",
-            self.in_schema(schema),
-            self.of_server(server),
-            self.id_column()
+               (SELECT {columns} FROM {table} WHERE {condition}) AS stored"
         )
     }
 
-    /// The condition that picks the same rows in an UPDATE or a DELETE. They are found by their places, and the rest of
-    /// it is for partitions, in each of which another row may have the same place.
+    /// The condition that picks the same rows in an UPDATE or a DELETE. They are found by their places; the rest of it is
+    /// for partitions, in each of which another row may have the same place, and in a form that no index is used for.
     pub fn is_stored(&self, schema: &str, server: Server) -> String {
+        let of_server = self
+            .server_column()
+            .map(|column| format!("concat({}) = '{server}' AND ", identifier(column.name)));
         format!(
-            "ctid = ANY (ARRAY (SELECT stored.ctid FROM {})) AND {}{} = ANY ($1)",
+            "ctid = ANY (ARRAY (SELECT stored.ctid FROM {})) AND {}{} + 0 = ANY ($1)",
             self.stored(schema, server, "ctid"),
-            self.of_server(server),
+            of_server.unwrap_or_default(),
             self.id_column()
         )
     }
 
-    fn of_server(&self, server: Server) -> String {
-        let column = self.columns.iter().find(|column| column.kind == ColumnType::Server);
-        column.map(|column| format!("{} = '{server}' AND ", identifier(column.name))).unwrap_or_default()
+    fn server_column(&self) -> Option<&Column> {
+        self.columns.iter().find(|column| column.kind == ColumnType::Server)
     }
 }
 

@@ -51,9 +51,9 @@ fn rows_that_are_read_are_as_many_as_are_loaded() {
             });
             rows_read(&database)
         };
-        // As long as a table has a few pages, any index looks as good as its key to the planner.
-        let mut before = load("skip", dump(1..=EVENTS, 1));
-        let more = EVENTS + 1..=2 * EVENTS;
+        // Building indexes tells the planner how many rows there are, which is one.
+        let mut before = load("skip", dump(1..=1, 1));
+        let more = 2..=EVENTS;
         for (mode, fame) in [("skip", 1), ("skip", 2), ("update", 1), ("update", 2)] {
             let now = load(mode, dump(more.clone(), fame));
             // An event has three rows, which an update compares, locks and rewrites, each found by a key.

@@ -155,13 +155,18 @@ fn a_role_without_rights_is_told_what_to_do() {
 }
 
 /// What the tables are made into, and words that must be said of it.
-const MISFITS: [(&str, &[&str]); 11] = [
+const MISFITS: [(&str, &[&str]); 12] = [
     ("alter table kill_event alter fame type integer", &["kill_event.fame", "int4", "int8"]),
     ("alter table kill_event alter occurred_at type timestamp", &["kill_event.occurred_at", "timestamptz"]),
     ("alter table kill_player drop guild_id", &["kill_player", "guild_id"]),
     ("alter table kill_loot add owner text not null", &["kill_loot", "owner", "NOT NULL"]),
     ("alter table kill_player alter name set not null", &["kill_player.name", "NOT NULL"]),
     ("alter table kill_event drop constraint kill_event_pkey", &["kill_event", "(server, event_id)"]),
+    (
+        "alter table kill_event drop constraint kill_event_pkey;
+         create unique index on kill_event (event_id, server)",
+        &["kill_event", "(server, event_id), in this order"],
+    ),
     (
         "alter table kill_player drop constraint kill_player_pkey;
          alter table kill_player add primary key (server, event_id, player_id) deferrable",
@@ -218,7 +223,7 @@ fn tables_that_fit_in_another_way_are_taken() {
         "alter table kill_event add note text, add seen int not null default 0,
            add number bigint generated always as identity;
          alter table kill_event drop constraint kill_event_pkey;
-         create unique index on kill_event (event_id, server)",
+         create unique index on kill_event (server, event_id) include (fame)",
         "drop index kill_player_guild_kills;
          alter table kill_player alter role type text, alter name type varchar(100);
          create index kill_player_guild_kills on kill_player (guild_id, event_id)",

@@ -1,0 +1,109 @@
+//! How fast a dump becomes segments, by its format, and a segment a batch: hashed, parsed and encoded, as its thread does it.
+
+mod support {
+    pub(crate) mod dumps;
+}
+
+use std::hint::black_box;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use aegis_kills::input::{Next, Segment, SegmentLimits, Segmenter, Source, spawn_reader};
+use aegis_kills::kill::{NulPolicy, Server};
+use aegis_kills::layout::{Layout, Repeats};
+use aegis_kills::pipeline::Preparer;
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use crossbeam_channel::{bounded, never};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+const LIMITS: SegmentLimits = SegmentLimits {
+    segment_bytes: 8 << 20,
+    lines_max: 16 << 10,
+    line_max_bytes: 16 << 20,
+    flush_interval: Duration::from_secs(1),
+};
+
+fn segments(criterion: &mut Criterion) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (_, dump) = support::dumps::dumps().swap_remove(0);
+    let mut group = criterion.benchmark_group("segment");
+    group.throughput(Throughput::Bytes(dump.len() as u64));
+    for (name, bytes) in [("plain", dump.clone().into_bytes()), ("gzip", gzip(&dump)), ("zstd", zstd(&dump))]
+    {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).expect("a file");
+        group.bench_function(name, |bencher| bencher.iter(|| black_box(read(path.clone(), |_| ()))));
+    }
+    group.finish();
+
+    let mut whole = Vec::new();
+    read(folder.path().join("plain"), |segment| whole.push(segment.bytes.clone()));
+    let segment = |bytes: &Vec<u8>| Segment {
+        number: 0,
+        source: "dump".into(),
+        first_line: 1,
+        byte_offset: 0,
+        bytes: bytes.clone(),
+        oversized: None,
+    };
+    let mut group = criterion.benchmark_group("prepare");
+    group.throughput(Throughput::Bytes(whole[0].len() as u64));
+    let first = segment(&whole[0]);
+    group.bench_function("hash", |bencher| bencher.iter(|| black_box(Preparer::hash(&first))));
+    for layout in [Layout::Archive, Layout::Aegis] {
+        let preparer = Preparer {
+            layout,
+            server: Server::Europe,
+            nul: NulPolicy::Reject,
+            repeats: Repeats::FirstCounts,
+        };
+        group.bench_function(format!("parse and encode, {layout}"), |bencher| {
+            let hash = Preparer::hash(&first);
+            bencher.iter_batched(
+                || segment(&whole[0]),
+                |segment| black_box(preparer.prepare(segment, hash)),
+                BatchSize::LargeInput,
+            );
+        });
+    }
+    group.finish();
+}
+
+/// Reads a file to its end, and gives its buffer back after each segment.
+fn read(path: PathBuf, mut each: impl FnMut(&Segment)) -> usize {
+    let reader = spawn_reader(vec![Source::File(path)]).expect("a thread");
+    let (give_back, buffers) = bounded(1);
+    give_back.send(Vec::new()).expect("the channel is open");
+    let mut segmenter = Segmenter::new(reader, LIMITS, buffers, never());
+    let mut bytes = 0;
+    loop {
+        match segmenter.next() {
+            Next::Segment(segment) => {
+                bytes += segment.bytes.len();
+                each(&segment);
+                give_back.send(segment.bytes).expect("the channel is open");
+            }
+            Next::End => return bytes,
+            other => panic!("a sound dump: {other:?}"),
+        }
+    }
+}
+
+fn gzip(dump: &str) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(dump.as_bytes()).expect("memory takes all");
+    encoder.finish().expect("memory takes all")
+}
+
+fn zstd(dump: &str) -> Vec<u8> {
+    zstd::encode_all(dump.as_bytes(), 3).expect("memory takes all")
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().sample_size(10).measurement_time(Duration::from_secs(3));
+    targets = segments
+}
+criterion_main!(benches);
