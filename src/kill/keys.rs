@@ -39,6 +39,8 @@ pub(super) struct Keys([[Step; KEYS_MAX]; KINDS]);
 struct Step {
     /// The text, filled up with anything.
     text: [u8; TEXT_MAX],
+    /// Which bytes of a window belong to it.
+    mask: [u8; TEXT_MAX],
     length: u8,
     field: Field,
 }
@@ -46,26 +48,9 @@ struct Step {
 impl Default for Keys {
     fn default() -> Self {
         // No byte of a str is 0xff, so that what was never noted is never found.
-        let never = Step { text: [0xff; TEXT_MAX], length: 1, field: Field::Other };
+        let never = Step { text: [0xff; TEXT_MAX], mask: [0xff; TEXT_MAX], length: 0, field: Field::Other };
         Self([[never; KEYS_MAX]; KINDS])
     }
-}
-
-/// Which bytes of a window belong to a text of so many bytes.
-static MASKS: [[u8; TEXT_MAX]; TEXT_MAX + 1] = masks();
-
-const fn masks() -> [[u8; TEXT_MAX]; TEXT_MAX + 1] {
-    let mut masks = [[0; TEXT_MAX]; TEXT_MAX + 1];
-    let mut length = 0;
-    while length <= TEXT_MAX {
-        let mut byte = 0;
-        while byte < length {
-            masks[length][byte] = 0xff;
-            byte += 1;
-        }
-        length += 1;
-    }
-    masks
 }
 
 impl Keys {
@@ -75,13 +60,11 @@ impl Keys {
         let step = self.0[kind as usize].get(number)?;
         // All at once, whatever the length: the processor has no branch to guess, and compares 16 bytes or more in one go.
         let window = rest.first_chunk::<TEXT_MAX>()?;
-        let length = usize::from(step.length);
-        let mask = MASKS.get(length)?;
         let mut differing = 0;
         for byte in 0..TEXT_MAX {
-            differing |= (window[byte] ^ step.text[byte]) & mask[byte];
+            differing |= (window[byte] ^ step.text[byte]) & step.mask[byte];
         }
-        (differing == 0).then_some((length, step.field))
+        (differing == 0).then_some((usize::from(step.length), step.field))
     }
 
     /// Notes what stood before value `number` of an object.
@@ -89,6 +72,7 @@ impl Keys {
         let Some(step) = self.0[kind as usize].get_mut(number) else { return };
         if let (Some(place), Ok(length)) = (step.text.get_mut(..text.len()), u8::try_from(text.len())) {
             place.copy_from_slice(text);
+            step.mask = std::array::from_fn(|byte| if byte < text.len() { 0xff } else { 0 });
             (step.length, step.field) = (length, field);
         }
     }
