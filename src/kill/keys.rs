@@ -60,10 +60,8 @@ impl Keys {
         let step = self.0[kind as usize].get(number)?;
         // All at once, whatever the length: the processor has no branch to guess, and compares 16 bytes or more in one go.
         let window = rest.first_chunk::<TEXT_MAX>()?;
-        let mut differing = 0;
-        for byte in 0..TEXT_MAX {
-            differing |= (window[byte] ^ step.text[byte]) & step.mask[byte];
-        }
+        let bytes = window.iter().zip(&step.text).zip(&step.mask);
+        let differing = bytes.fold(0, |differing, ((found, text), mask)| differing | (found ^ text) & mask);
         (differing == 0).then_some((usize::from(step.length), step.field))
     }
 

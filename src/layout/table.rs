@@ -53,15 +53,12 @@ impl Table {
     pub fn stored(&self, schema: &str, server: Server, columns: &str) -> String {
         let (table, id) = (self.in_schema(schema), self.id_column());
         let key = self.key.iter().map(|column| identifier(column)).collect::<Vec<_>>().join(", ");
-        let (of_server, value) = match self.server_column() {
-            Some(column) => {
-                (format!("{} = '{server}' AND ", identifier(column.name)), format!("('{server}', wanted.id)"))
-            }
-            None => (String::new(), "wanted.id".to_owned()),
-        };
+        let of_server =
+            self.server_column().map(|column| format!("{} = '{server}' AND ", identifier(column.name)));
+        let of_server = of_server.unwrap_or_default();
         let has_one_row = self.key.len() == 1 + usize::from(self.server_column().is_some());
         let condition = if has_one_row {
-            format!("({key}) >= {value} AND ({key}) <= {value} ORDER BY {key} LIMIT 1")
+            format!("{of_server}{id} >= wanted.id AND {id} <= wanted.id ORDER BY {key} LIMIT 1")
         } else {
             format!("{of_server}{id} = wanted.id OFFSET 0")
         };
