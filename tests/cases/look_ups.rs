@@ -10,14 +10,17 @@ use crate::support::program::Workplace;
 
 const EVENTS: i64 = 6_000;
 
-/// Entries of indexes, and rows of tables, that were read so far.
-fn rows_read(database: &Database<'_>) -> i64 {
+/// Entries of indexes, and rows of tables, that were read so far, and pages of indexes, in which entries may be passed over.
+fn read_so_far(database: &Database<'_>) -> (i64, i64) {
     let sql = "select (select coalesce(sum(idx_tup_read), 0) from pg_stat_user_indexes
                        where relname in ('kill_event', 'kill_player', 'kill_loot', 'KillEvent'))::bigint
                     + (select coalesce(sum(seq_tup_read), 0) from pg_stat_user_tables
-                       where relname in ('kill_event', 'kill_player', 'kill_loot', 'KillEvent'))::bigint";
+                       where relname in ('kill_event', 'kill_player', 'kill_loot', 'KillEvent'))::bigint,
+                      (select coalesce(sum(idx_blks_hit + idx_blks_read), 0) from pg_statio_user_indexes
+                       where indexrelname in ('kill_event_pkey', 'KillEvent_pkey'))::bigint";
     // A server counts what a session did when that has ended.
-    database.client().query_one(sql, &[]).expect("a row").get(0)
+    let row = database.client().query_one(sql, &[]).expect("a row");
+    (row.get(0), row.get(1))
 }
 
 #[test]
@@ -48,7 +51,7 @@ fn rows_that_are_read_are_as_many_as_are_loaded() {
                 let sql = "select from pg_stat_activity where application_name like 'aegis-kills %' and datname = current_database()";
                 database.client().query(sql, &[]).expect("rows").is_empty()
             });
-            rows_read(&database)
+            read_so_far(&database)
         };
         // Building indexes tells the planner how many rows there are, which is one.
         let mut before = load("skip", dump(&[0], 1));
@@ -64,9 +67,15 @@ fn rows_that_are_read_are_as_many_as_are_loaded() {
         ] {
             let now = load(mode, dump(ids, fame));
             // An event has three rows, which an update compares, locks and rewrites, each found by a key.
-            let read = now - before;
+            let (rows, pages) = (now.0 - before.0, now.1 - before.1);
             before = now;
-            assert!(read < EVENTS * 40, "{layout} {mode}: {read} rows were read for {EVENTS} events");
+            assert!(rows < EVENTS * 40, "{layout} {mode}: {rows} rows were read for {EVENTS} events");
+            // A look-up goes down two pages, and so does each entry that is made.
+            let pages_max = EVENTS * if mode == "skip" { 4 } else { 16 };
+            assert!(
+                pages < pages_max,
+                "{layout} {mode}: {pages} pages of the key were read for {EVENTS} events"
+            );
         }
     }
 }
