@@ -49,7 +49,8 @@ impl Table {
     /// was when it was small, it believes that a server has few events, and would read all of them for each segment, or
     /// even for each id by another index that begins with the server. So the subquery has an OFFSET or a LIMIT, which keep
     /// it from being turned into a join; and where the key has one row, it asks for the first one of a range in the order
-    /// of the key, which no other index has. (Of an equality the order would not matter.)
+    /// of the key, which no other index has. (Of an equality the order would not matter, and `enable_sort` is off in the
+    /// sessions that ask, or the order could be had from another index by sorting.)
     pub fn stored(&self, schema: &str, server: Server, columns: &str) -> String {
         let (table, id) = (self.in_schema(schema), self.id_column());
         let key = self.key.iter().map(|column| identifier(column)).collect::<Vec<_>>().join(", ");
