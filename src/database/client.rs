@@ -1,14 +1,17 @@
 //! The client library's connection, spoken to in a way that also works behind a pooler that hands out another backend for
 //! each transaction, such as PgBouncer in transaction mode.
 //!
-//! - A statement has no name, and needs one round trip: a name would be known to one backend alone.
-//! - `COPY` can't do without a name. It is used inside a transaction only, and is gone when that ends.
+//! - Behind a pooler a statement has no name, and needs one round trip: a name would be known to one backend alone.
+//! - `COPY` can't do without a name. There it is used inside a transaction only, and is gone when that ends.
 //! - Behind a pooler the settings are made for each transaction anew, as those of a session would stay with a backend that
 //!   others use.
+//! - A session of our own keeps the statements of its transactions by name: the server reads and plans each of them once, not for each
+//!   segment.
 
 use bytes::BytesMut;
 use postgres::types::{ToSql, Type};
-use postgres::{CancelToken, CopyInWriter, Error, Row};
+use postgres::{CancelToken, CopyInWriter, Error, Row, Statement};
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// - The server notices within a minute when the loader is gone, and gives back the locks.
@@ -53,9 +56,10 @@ const FREE_NAMES: &str = r"DO $$ DECLARE left_behind text; BEGIN
     END LOOP;
 END $$";
 
-/// The server's process, and whether it took the session's name from who logged in: a pooler sets it afterwards.
-const LOOK: &str =
-    "SELECT pg_backend_pid(), source = 'client' FROM pg_settings WHERE name = 'application_name'";
+/// The server's process, and the session's name, where it was taken from who logged in: a pooler sets it afterwards, or logs in with
+/// a name of its own.
+const LOOK: &str = "SELECT pg_backend_pid(), setting FROM pg_settings
+     WHERE name = 'application_name' AND source = 'client'";
 
 type Result<T> = std::result::Result<T, Error>;
 type Values<'v> = [&'v (dyn ToSql + Sync)];
@@ -65,20 +69,24 @@ pub(super) struct Client {
     inner: postgres::Client,
     /// None behind a pooler: the next transaction may be another process's.
     pid: Option<i32>,
+    kept: Kept,
 }
 
+/// The statements that a session keeps, by their text. They are those of this program, and so a few dozen at most.
+type Kept = HashMap<String, Statement>;
+
 impl Client {
-    /// Makes a session that was just opened ready.
-    pub(super) fn new(mut inner: postgres::Client) -> Result<Self> {
+    /// Makes a session that was just opened ready; `name` is what it was to call itself.
+    pub(super) fn new(mut inner: postgres::Client, name: &str) -> Result<Self> {
         let answers = inner.simple_query(LOOK)?;
         let row = answers.iter().find_map(|answer| match answer {
             postgres::SimpleQueryMessage::Row(row) => Some(row),
             _ => None,
         });
-        let own = row.filter(|row| row.get(1) == Some("t"));
+        let own = row.filter(|row| row.get(1).is_some_and(|found| found.ends_with(ascii_end(name))));
         let Some(row) = own else {
             log::debug!("there is a pooler before the database: settings are made for each transaction");
-            return Ok(Self { inner, pid: None });
+            return Ok(Self { inner, pid: None, kept: Kept::new() });
         };
         let pid = row.get(0).and_then(|pid| pid.parse().ok());
         let settings = [set("SET", &SETTINGS), set("SET", &SESSION_SETTINGS), adjust(false)];
@@ -86,7 +94,7 @@ impl Client {
         if let Err(error) = inner.batch_execute(CHECK_CLIENT) {
             log::debug!("the server can't watch for lost clients: {error}");
         }
-        Ok(Self { inner, pid })
+        Ok(Self { inner, pid, kept: Kept::new() })
     }
 
     /// The client library's own, for who uses the library.
@@ -121,24 +129,34 @@ impl Client {
     }
 
     pub(super) fn transaction(&mut self) -> Result<ClientTransaction<'_>> {
-        let is_pooled = self.pid.is_none();
         let mut inner = self.inner.transaction()?;
-        if is_pooled {
+        let kept = self.pid.map(|_| &mut self.kept);
+        if kept.is_none() {
             let settings = [set("SET LOCAL", &SETTINGS), adjust(true), FREE_NAMES.to_owned()];
             inner.batch_execute(&settings.join("; "))?;
         }
-        Ok(ClientTransaction { inner })
+        Ok(ClientTransaction { inner, kept })
     }
+}
+
+/// What the server keeps of a name as it is: it puts something else in the place of each byte that is not ASCII.
+fn ascii_end(name: &str) -> &str {
+    name.rsplit(|character: char| !character.is_ascii()).next().unwrap_or(name)
 }
 
 /// A transaction or a savepoint. Dropped, it is rolled back.
 pub(super) struct ClientTransaction<'c> {
     inner: postgres::Transaction<'c>,
+    /// None behind a pooler.
+    kept: Option<&'c mut Kept>,
 }
 
 impl ClientTransaction<'_> {
     pub(super) fn execute(&mut self, sql: &str, values: &Values<'_>) -> Result<u64> {
-        self.inner.execute_typed(sql, &typed(values))
+        match self.kept(sql, values)? {
+            Some(statement) => self.inner.execute(&statement, values),
+            None => self.inner.execute_typed(sql, &typed(values)),
+        }
     }
 
     pub(super) fn batch_execute(&mut self, sql: &str) -> Result<()> {
@@ -146,12 +164,15 @@ impl ClientTransaction<'_> {
     }
 
     pub(super) fn copy_in(&mut self, sql: &str) -> Result<CopyInWriter<'_>> {
-        self.inner.copy_in(sql)
+        match self.kept(sql, &[])? {
+            Some(statement) => self.inner.copy_in(&statement),
+            None => self.inner.copy_in(sql),
+        }
     }
 
     /// A savepoint.
     pub(super) fn transaction(&mut self) -> Result<ClientTransaction<'_>> {
-        Ok(ClientTransaction { inner: self.inner.transaction()? })
+        Ok(ClientTransaction { inner: self.inner.transaction()?, kept: self.kept.as_deref_mut() })
     }
 
     pub(super) fn commit(self) -> Result<()> {
@@ -160,6 +181,18 @@ impl ClientTransaction<'_> {
 
     pub(super) fn rollback(self) -> Result<()> {
         self.inner.rollback()
+    }
+
+    /// The statement that the session keeps; None where it keeps none.
+    fn kept(&mut self, sql: &str, values: &Values<'_>) -> Result<Option<Statement>> {
+        let Some(kept) = &mut self.kept else { return Ok(None) };
+        if let Some(statement) = kept.get(sql) {
+            return Ok(Some(statement.clone()));
+        }
+        let types: Vec<Type> = typed(values).into_iter().map(|(_, kind)| kind).collect();
+        let statement = self.inner.prepare_typed(sql, &types)?;
+        kept.insert(sql.to_owned(), statement.clone());
+        Ok(Some(statement))
     }
 }
 
@@ -181,11 +214,17 @@ impl GenericClient for Client {
 
 impl GenericClient for ClientTransaction<'_> {
     fn query(&mut self, sql: &str, values: &Values<'_>) -> Result<Vec<Row>> {
-        self.inner.query_typed(sql, &typed(values))
+        match self.kept(sql, values)? {
+            Some(statement) => self.inner.query(&statement, values),
+            None => self.inner.query_typed(sql, &typed(values)),
+        }
     }
 
     fn query_opt(&mut self, sql: &str, values: &Values<'_>) -> Result<Option<Row>> {
-        self.inner.query_typed_opt(sql, &typed(values))
+        match self.kept(sql, values)? {
+            Some(statement) => self.inner.query_opt(&statement, values),
+            None => self.inner.query_typed_opt(sql, &typed(values)),
+        }
     }
 }
 
@@ -224,6 +263,18 @@ fn set(command: &str, settings: &[(&str, &str)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_that_the_server_changes() {
+        for (name, end) in [
+            ("aegis-kills 0b8d", "aegis-kills 0b8d"),
+            ("\u{e9}t\u{e9} 0b8d", " 0b8d"),
+            ("\u{e9}", ""),
+            ("", ""),
+        ] {
+            assert_eq!(ascii_end(name), end, "{name}");
+        }
+    }
 
     #[test]
     fn types_of_values() {

@@ -102,7 +102,10 @@ impl Hosts {
                 DatabaseError::Connect { advice, source }
             };
             match manager.connect() {
-                Ok(client) => return Session::new(client, self.tls.connector()).map_err(advised),
+                Ok(client) => {
+                    let name = config.get_application_name().unwrap_or_default();
+                    return Session::new(client, name, self.tls.connector()).map_err(advised);
+                }
                 Err(error) => {
                     let tries_on = self.tls.tries_on(&error);
                     failed = advised(error);
@@ -142,8 +145,8 @@ const IDLE_TRUSTED: Duration = Duration::from_secs(5);
 const ANSWER_MAX: Duration = Duration::from_secs(2);
 
 impl Session {
-    fn new(client: postgres::Client, connector: Connector) -> Result<Self, postgres::Error> {
-        let mut client = ApartClient(Some(Client::new(client)?));
+    fn new(client: postgres::Client, name: &str, connector: Connector) -> Result<Self, postgres::Error> {
+        let mut client = ApartClient(Some(Client::new(client, name)?));
         let (pid, cancel) = (client.get().pid(), client.get().cancel_token());
         let lifetime = LIFETIME.mul_f64(1.0 - fastrand::f64() / 4.0);
         let now = Instant::now();
