@@ -22,6 +22,8 @@ ours-empty as ours, into empty tables: an initial backfill
 floor-empty as floor, into empty tables that have all their keys and indexes
 ours-aegis as ours, into the table of Albion Aegis
 floor-aegis as floor, into the table of Albion Aegis
+prisma Prisma itself, an upsert for each event: three workers share a client with a pool of up to ten connections
+prisma-batches the same three workers with createMany of 1,000 events, skipDuplicates
 row-by-row an upsert for each event, as Prisma sends it, over ten connections; without Prisma's own overhead, so it flatters Prisma
 gzip as ours, from a dump packed by gzip
 zstd as ours, from a dump packed by zstd
@@ -40,7 +42,8 @@ describe() {
     case $1 in
         *-empty) template=archive_empty ;;
         *-aegis) layout=aegis template=aegis_filled same_as=aegis_new ;;
-        row-by-row) layout=aegis template=aegis_filled same_as=aegis_small ;;
+        prisma-batches) layout=aegis template=aegis_filled same_as=aegis_new ;;
+        prisma | row-by-row) layout=aegis template=aegis_filled same_as=aegis_small ;;
         half-stored) template=archive_half ;;
         second-run) template=archive_new ;;
         size-*) same_as='' ;;
@@ -58,6 +61,8 @@ describe() {
         psycopg) command=("$python" "$parts/psycopg_orjson.py" "$url" "$folder/dump.ndjson" 2) ;;
         psycopg-single) command=("$python" "$parts/psycopg_orjson.py" "$url" "$folder/dump.ndjson" 1) ;;
         duckdb) command=("$python" "$parts/duckdb_load.py" "$url" "$folder/dump.ndjson") ;;
+        prisma) command=(node "$prisma/load.js" "$url" "$folder/small.ndjson" 1) ;;
+        prisma-batches) command=(node "$prisma/load.js" "$url" "$folder/dump.ndjson" 1000) ;;
         row-by-row) command=("$python" "$parts/row_by_row.py" "$url" "$folder/small.ndjson") ;;
     esac
 }

@@ -18,6 +18,7 @@ NAMES = {
     "psycopg": "psycopg 3 + orjson, 2 processes",
     "psycopg-single": "psycopg 3 + orjson, 1 process",
     "psql-jsonb": "psql + jsonb",
+    "prisma": "Prisma, layout aegis",
     "row-by-row": "row by row, layout aegis",
 }
 SIZES = ("size-tenth", "size-half", "ours", "size-tenfold")

@@ -118,16 +118,24 @@ facts() {
     fact PostgreSQL "$(psql_in postgres --command 'SHOW server_version'), initdb's settings, Unix socket"
     fact Loader "$("$program" --version), commit $(git -C "$repository" describe --always --dirty 2>/dev/null || echo unknown)"
     fact Compiler "$(rustc --version)"
-    if [ -n "$python" ]; then
-        fact Peers "$("$python" --version), $("$python" -m pip list --format freeze --disable-pip-version-check |
-            grep -E '^(duckdb|orjson|psycopg)=' | sed 's/==/ /' | paste -s -d , - | sed 's/,/, /g')"
-    else
-        fact Peers "psql alone; the Python packages could not be installed"
-    fi
+    fact Peers "$(peers)"
     fact events "$events"
     fact small "$small"
     fact rounds "$rounds"
     fact bytes "$(wc -c <"$folder/dump.ndjson" | tr -d ' ')"
+}
+
+# The versions of the peers that could be installed.
+peers() {
+    local found='psql'
+    if [ -n "$python" ]; then
+        found="$found, $("$python" --version), $("$python" -m pip list --format freeze --disable-pip-version-check |
+            grep -E '^(duckdb|orjson|psycopg)=' | sed 's/==/ /' | paste -s -d , - | sed 's/,/, /g')"
+    fi
+    if [ -n "$prisma" ]; then
+        found="$found, Node $(node --version), Prisma $(sed -n 's/.*"prisma": "\(.*\)".*/\1/p' "$prisma/package.json")"
+    fi
+    printf '%s\n' "$found"
 }
 
 fact() {

@@ -7,7 +7,7 @@ from figures import Run
 MACHINE = ("Processor", "Memory", "System", "PostgreSQL", "Loader", "Compiler", "Peers")
 SIDE_BY_SIDE = ("ours", "floor", "psql-jsonb", "psycopg", "psycopg-single", "duckdb")
 BACKFILL = ("ours-empty", "floor-empty")
-AEGIS = ("ours-aegis", "floor-aegis", "row-by-row")
+AEGIS = ("ours-aegis", "floor-aegis", "row-by-row", "prisma", "prisma-batches")
 SCENARIOS = ("gzip", "zstd", "half-stored", "second-run", "size-tenth", "size-half", "size-tenfold")
 
 HOW = """\
@@ -15,8 +15,8 @@ PostgreSQL runs at initdb's own settings on a Unix socket, on the same machine. 
 database of its own, after a checkpoint, with its input in memory. All take their turn in each round; the figures are medians of
 the rounds, and a ratio is the median of the rounds' ratios. The time is that of the whole command, from its start to its end.
 Before measuring, the rows that each load writes (but those of dumps of other sizes) were found to be the same as the loader's: their
-number, and a hash of all columns but the time of loading, with numbers in documents compared as double precision, as Python and
-DuckDB keep no more of them.
+number, and a hash of all columns but the time of loading, with numbers in documents compared as double precision, as Python,
+JavaScript and DuckDB keep no more of them.
 The tables have all keys and indexes of `aegis-kills schema apply`, and hold 1,000 older events, unless they are said to be empty.
 The dump holds no event twice, so that plain COPY does for peers which would need more with duplicates. The loader also keeps its
 ledger, which no peer has. CPU time is that of the client alone."""
@@ -95,6 +95,7 @@ def targets(run):
     least("times DuckDB's speed", run.ratio("duckdb", "ours"), 2)
     least("times the speed of psycopg with orjson, two processes", run.ratio("psycopg", "ours"), 4)
     least("times the speed of psycopg with orjson, one process", run.ratio("psycopg-single", "ours"), 4)
+    least("times the speed of Prisma, layout `aegis`", run.ratio("prisma", "ours-aegis"), 20)
     least("times the speed of row by row, layout `aegis`", run.ratio("row-by-row", "ours-aegis"), 20)
     for packer in ("gzip", "zstd"):
         least(f"{packer}: speed over that of plain input", run.ratio("ours", packer), 0.9)
