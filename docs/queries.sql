@@ -45,3 +45,21 @@ FROM kill_event
 WHERE server = :'server' AND occurred_at >= :'since'
 ORDER BY fame DESC
 LIMIT 20;
+
+-- The builds that killed most often since a time.
+SELECT p.main_hand, p.head, p.armor, p.shoes, count(*) AS kills, round(avg(p.item_power)) AS item_power
+FROM kill_event e
+JOIN kill_player p ON p.server = e.server AND p.event_id = e.event_id AND p.player_id = e.killer_id
+WHERE e.server = :'server' AND e.occurred_at >= :'since'
+GROUP BY p.main_hand, p.head, p.armor, p.shoes
+ORDER BY kills DESC
+LIMIT 20;
+
+-- The loot: what the victims carried since a time.
+SELECT l.item, sum(l.count) AS items, count(DISTINCT l.event_id) AS kills
+FROM kill_event e
+JOIN kill_loot l ON l.server = e.server AND l.event_id = e.event_id
+WHERE e.server = :'server' AND e.occurred_at >= :'since'
+GROUP BY l.item
+ORDER BY items DESC
+LIMIT 20;

@@ -116,7 +116,12 @@ fn definition(schema: &str, table: &Table) -> String {
         let _ = writeln!(sql, "  {} {definition},", identifier(name));
     }
     let key: Vec<String> = table.key.iter().map(|column| identifier(column)).collect();
-    let _ = write!(sql, "  PRIMARY KEY ({})\n)", key.join(", "));
+    let full = match table.keeper {
+        // New keys come in their order behind all others, so that no room is needed between them.
+        Keeper::Us => " WITH (fillfactor = 100)",
+        Keeper::Others => "",
+    };
+    let _ = write!(sql, "  PRIMARY KEY ({}){full}\n)", key.join(", "));
     sql
 }
 

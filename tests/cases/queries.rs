@@ -57,15 +57,17 @@ fn each_documented_query_is_served_by_an_index() {
         ("player", one(&mut client, &most("killer_id", "kill_event where true"))),
         ("guild", one(&mut client, &most("guild_id", "kill_player where role = 'killer'"))),
         ("battle", one(&mut client, &most("battle_id", "kill_event where true"))),
-        ("since", one(&mut client, "select (max(occurred_at) - interval '5 minutes')::text from kill_event")),
+        ("since", one(&mut client, "select (max(occurred_at) - interval '1 minute')::text from kill_event")),
     ];
     let queries = queries(&values);
-    let indexes_of: [&[&str]; 5] = [
+    let indexes_of: [&[&str]; 7] = [
         &["kill_event_newest"],
         &["kill_event_killer", "kill_event_victim"],
         &["kill_player_guild_kills"],
         &["kill_event_battle"],
         &["kill_event_newest"],
+        &["kill_event_newest", "kill_player_pkey"],
+        &["kill_event_newest", "kill_loot_pkey"],
     ];
     assert_eq!(queries.len(), indexes_of.len());
     for (query, wanted) in queries.iter().zip(indexes_of) {
