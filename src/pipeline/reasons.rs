@@ -76,7 +76,7 @@ fn in_general(reject: &Reject) -> String {
         // A name in quotes, such as a constraint's, may have a number, and tells what is the matter.
         let in_quotes = |before: &str| before.matches('"').count() % 2 == 1;
         reason += &without_numbers(words, |before| !in_quotes(before), "N");
-        reason += &format!(" ({sqlstate})");
+        reason.extend([" (", sqlstate, ")"]);
     } else {
         let varies = |before: &str| before.ends_with("at byte ") || before.ends_with("a line of ");
         reason += &without_numbers(words, varies, "N");
