@@ -155,6 +155,7 @@ impl Write for Screen {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::num::NonZero;
 
     #[derive(Clone, Default)]
     struct Terminal(Arc<Mutex<vt100::Parser>>);
@@ -206,12 +207,13 @@ mod tests {
 
     #[test]
     fn at_the_bottom_of_a_terminal_nothing_is_lost() {
-        let terminal = Terminal(Arc::new(Mutex::new(vt100::Parser::new(5, 20, 100))));
+        let size = |cells| NonZero::new(cells).expect("some");
+        let terminal = Terminal(Arc::new(Mutex::new(vt100::Parser::new(size(5), size(20), 100))));
         let mut screen = Screen::new(Box::new(terminal.clone()), Manner::Drawn, true);
         for number in 0..9 {
-            screen.draw(&lines(&["a", "a line that is longer than the terminal"]));
+            screen.draw(&lines(&["a", "a line of the width"]));
             screen.write_all(format!("{number}\n").as_bytes()).unwrap();
         }
-        assert_eq!(terminal.rows(), ["6", "7", "8", "a", "a line that is longe"]);
+        assert_eq!(terminal.rows(), ["6", "7", "8", "a", "a line of the width"]);
     }
 }

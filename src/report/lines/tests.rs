@@ -91,7 +91,7 @@ fn sizes_that_are_not_known_are_not_made_up() {
     assert_eq!(lines(&empty, &Pace::default(), 200).advance, "0 bytes  0 events/s  0 bytes/s");
     let grown = Figures { bytes_read: 50_000_000_000, ..figures() };
     let grown = lines(&grown, &Pace::default(), 80).advance;
-    assert_eq!(grown, "[==========================]  100%  41.2 of 41.2 GB  0 events/s  0 bytes/s");
+    assert_eq!(grown, "[===============================]  100%  41.2 of 41.2 GB  0 events/s  0 bytes/s");
     let nearly = Figures { bytes_read: 41_199_999_999, ..figures() };
     assert!(lines(&nearly, &pace(), 40).advance.starts_with(" 99%"));
 }

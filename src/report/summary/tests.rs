@@ -181,7 +181,7 @@ fn the_first_line_is_the_outcome_and_the_last_what_to_run() {
         let number = |line: &str| {
             line.split_whitespace().next().and_then(|word| word.replace(',', "").parse::<u64>().ok())
         };
-        let (parts, sum) = text.split_once("---\n").expect("a rule");
+        let (parts, sum) = text.split_once("-\n").expect("a rule");
         let parts: u64 = parts.lines().skip(1).filter_map(number).sum();
         assert_eq!(Some(parts), number(sum), "{text}");
     }
