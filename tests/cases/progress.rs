@@ -80,8 +80,9 @@ fn what_is_known_of_the_input_is_shown() {
     ] {
         let terminal = Terminal::new(100);
         let mut client = database.client();
+        // What is stored already would not have to be written.
+        client.batch_execute("truncate kill_event, kill_load_segment").expect("as if nothing was loaded");
         let held = hold(&mut client);
-        database.client().execute("delete from kill_load_segment", &[]).expect("no ledger");
         let mut running = program.on(&terminal).start();
         running.feed(&dump);
         terminal.shows(&["events/s"]);
@@ -110,13 +111,10 @@ fn a_terminal_may_become_narrow_and_have_no_colours() {
     let ended = running.finish().expect(143);
     assert!(ended.stdout.starts_with("Interrupted: "), "{}", ended.stdout);
     let bytes = terminal.bytes();
-    assert!(bytes.contains("INFO") && !bytes.contains("m["), "{bytes:?}");
-    assert!(
-        !bytes.split('\x1b').any(|part| part.starts_with('[')
-            && part[1..].starts_with(|c: char| c.is_ascii_digit())
-            && part.trim_start_matches(|c: char| "[0123456789;".contains(c)).starts_with('m')),
-        "{bytes:?}"
-    );
+    assert!(bytes.contains("INFO"), "{bytes:?}");
+    let is_colour =
+        |part: &str| part.trim_start_matches(|c: char| "[0123456789;".contains(c)).starts_with('m');
+    assert!(!bytes.split('\x1b').skip(1).any(is_colour), "{bytes:?}");
 }
 
 #[test]

