@@ -48,7 +48,7 @@ pub(super) fn lines(figures: &Figures, pace: &Pace, width: usize) -> Lines {
             advance = format!("{}{GAP}{advance}", bar(fraction, bar_room));
         }
     }
-    let state = state(figures, pace).map(|state| State { words: cut(state.words, room), ..state });
+    let state = state(figures, pace).map(|state| State { words: shortened(state.words, room), ..state });
     Lines { advance, account: fit(account(figures), room, GAP), state }
 }
 
@@ -176,6 +176,14 @@ fn fit(mut pieces: Vec<Piece>, room: usize, gap: &str) -> String {
         let last = pieces.iter().map(|Piece(rank, _)| *rank).max();
         pieces.retain(|Piece(rank, _)| Some(*rank) != last);
     }
+}
+
+/// The state, in fewer words where there is no room for all.
+fn shortened(words: String, room: usize) -> String {
+    if words.len() <= room {
+        return words;
+    }
+    cut(words.replace("database away for ", "database away ").replace("trying again", "again"), room)
 }
 
 /// Only what is ASCII comes here, but a name of an index could be otherwise one day.

@@ -178,6 +178,14 @@ fn the_state_is_told_in_words() {
 }
 
 #[test]
+fn a_narrow_terminal_gets_fewer_words() {
+    let database =
+        DatabaseState::Away { elapsed: Duration::from_secs(12), next_try: Some(Duration::from_secs(4)) };
+    let narrow = lines(&Figures { database: Some(database), ..figures() }, &pace(), 40).state;
+    assert_eq!(narrow.expect("a state").words, "database away 12 s, again in 4 s");
+}
+
+#[test]
 fn a_log_gets_all_in_one_line() {
     assert_eq!(
         one_line(&figures(), &pace()),
