@@ -15,7 +15,7 @@
 //! - [`database`]: the pool, the gate and its watchdog, the transaction of a batch, the ledger, the schema, the
 //!   private PostgreSQL.
 //! - [`pipeline`]: the threads of a run, and the account of its events.
-//! - [`report`]: the summary, the health report, metrics, and the pages over HTTP.
+//! - [`report`]: the progress, the summary, the health report, metrics, and the pages over HTTP.
 //! - [`generate`]: synthetic dumps.
 //! - [`cli`] and [`settings`]: what was typed, and what it comes to.
 //! - [`commands`]: one file a subcommand.

@@ -4,10 +4,12 @@ use aegis_kills::causes::{concealed, in_full};
 use aegis_kills::cli::{Cli, Command, Verbosity};
 use aegis_kills::commands::{EarlySignals, embedded, generate, health, load, schema, verify, write_output};
 use aegis_kills::error::{CommandError, Ending};
+use aegis_kills::report::Screen;
 use aegis_kills::settings::{Environment, environment};
 use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser as _};
 use clap_complete::Shell;
+use env_logger::{Target, WriteStyle};
 use log::LevelFilter;
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -45,10 +47,11 @@ fn run(cli: &Cli) -> Result<Ending, CommandError> {
     let variable = |name: &str| std::env::var(name).ok();
     let env = Environment(&variable);
     environment::check_log(env)?;
-    start_log(cli.verbosity);
     let quiet = cli.verbosity.quiet;
+    let screen = Screen::of_stderr(quiet);
+    start_log(cli.verbosity, screen.clone());
     match &cli.command {
-        Command::Load(args) => load::run(args, env, quiet, &signals),
+        Command::Load(args) => load::run(args, env, quiet, &signals, &screen),
         Command::Verify(args) => verify::run(args, env, quiet),
         Command::Health(args) => health::run(args, env),
         Command::Schema { action } => schema::run(action, env),
@@ -59,8 +62,11 @@ fn run(cli: &Cli) -> Result<Ending, CommandError> {
     }
 }
 
-fn start_log(verbosity: Verbosity) {
+/// What is logged goes by way of `screen`, where the progress may be drawn.
+fn start_log(verbosity: Verbosity, screen: Screen) {
     let mut log = env_logger::Builder::new();
+    log.write_style(if screen.has_colour() { WriteStyle::Always } else { WriteStyle::Never });
+    log.target(Target::Pipe(Box::new(screen)));
     // These tell statements with their parameters, and bytes of the sessions. Who needs that asks for it by the module's name.
     for module in ["tokio_postgres", "postgres", "rustls", "mio", "tokio"] {
         log.filter_module(module, if verbosity.quiet { LevelFilter::Error } else { LevelFilter::Warn });

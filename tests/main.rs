@@ -35,6 +35,7 @@ mod cases {
     mod metrics;
     mod pgbouncer;
     mod pool;
+    mod progress;
     mod proxy;
     mod put_off;
     mod put_off_beside;
@@ -45,6 +46,7 @@ mod cases {
     mod secrets;
     mod secrets_run;
     mod sessions;
+    mod summary;
     mod tls;
     mod verify;
 }

@@ -1,6 +1,7 @@
 //! `load`: dumps in, events in the database, an account of each.
 
 use super::database::OpenDatabase;
+use super::next;
 use super::observe::Observer;
 use super::signals::{EarlySignals, Listener};
 use super::sources;
@@ -8,11 +9,13 @@ use super::write_output;
 use crate::causes::in_full;
 use crate::cli::LoadArgs;
 use crate::database::store::{Store, StoreError};
-use crate::database::{Patience, PostgresStore, RunCounts, RunEnd, RunLog, StoreSettings, indexes, schema};
+use crate::database::{
+    DatabaseManager, Patience, PostgresStore, RunCounts, RunEnd, RunLog, StoreSettings, indexes, schema,
+};
 use crate::error::{CommandError, Ending};
 use crate::layout::Indexes;
-use crate::pipeline::{self, Halt, HaltReason, RejectFile, RunReport};
-use crate::report::{Status, Summary};
+use crate::pipeline::{self, Halt, HaltReason, Monitor, RejectFile, RunReport};
+use crate::report::{LiveRun, Progress, Screen, Status, Summary};
 use crate::settings::{DatabaseSettings, Environment, LoadSettings};
 use anyhow::Context as _;
 use jiff::Timestamp;
@@ -27,14 +30,18 @@ pub fn run(
     env: Environment<'_>,
     quiet: bool,
     signals: &EarlySignals,
+    screen: &Screen,
 ) -> Result<Ending, CommandError> {
     let settings = LoadSettings::new(args, env)?;
     let id = Uuid::new_v4();
     let rejects = prepare(&settings, id).inspect_err(|_| tell_of_failure(&settings, id))?;
     let started = Instant::now();
+    let monitor = Arc::<Monitor>::default();
+    let parts =
+        Parts { settings: &settings, id, started, rejects: &rejects, signals, screen, monitor: &monitor };
     let done = match &settings.database {
-        Some(place) => load(&settings, place, id, &rejects, signals),
-        None => read_only(&settings, id, &rejects, signals).map(|report| (report, StoreFigures::default())),
+        Some(place) => load(&parts, place),
+        None => read_only(&parts).map(|report| (report, StoreFigures::default())),
     };
     if done.is_err() {
         tell_of_failure(&settings, id);
@@ -59,8 +66,11 @@ pub fn run(
         connection_errors: store.connection_errors,
         elapsed: started.elapsed(),
         rejects_file: rejects.path_if_made().map(PathBuf::from),
+        reasons: monitor.top_reasons(REASONS_SHOWN),
         error: cause(&report),
+        database_failed: ending == Ending::DatabaseFailed,
         dry_run: args.dry_run,
+        next: next::commands(args, env),
     };
     if args.json {
         write_output(&format!("{}\n", summary.to_json().context("the summary can't be written as JSON")?))?;
@@ -81,7 +91,8 @@ fn tell_of_failure(settings: &LoadSettings, id: Uuid) {
     if settings.metrics_file.is_none() || settings.database.is_none() {
         return;
     }
-    let told = Observer::start(settings, None, id, None, None).and_then(|observer| observer.finish(false));
+    let told = Observer::start(settings, Arc::default(), None, id, None, None)
+        .and_then(|observer| observer.finish(false));
     if let Err(error) = told {
         log::warn!("{}", in_full(error.as_ref()));
     }
@@ -90,6 +101,9 @@ fn tell_of_failure(settings: &LoadSettings, id: Uuid) {
 /// How long a run that was stopped tries to write its end into the ledger.
 const END_MAX: Duration = Duration::from_secs(5);
 
+/// So many reasons of rejects are told.
+const REASONS_SHOWN: usize = 3;
+
 /// What the store counted beside the events.
 #[derive(Default)]
 struct StoreFigures {
@@ -97,20 +111,47 @@ struct StoreFigures {
     connection_errors: u64,
 }
 
-fn read_only(
-    settings: &LoadSettings,
+/// What both kinds of runs are given.
+struct Parts<'r> {
+    settings: &'r LoadSettings,
     id: Uuid,
-    rejects: &RejectFile,
-    signals: &EarlySignals,
-) -> Result<RunReport, CommandError> {
+    started: Instant,
+    rejects: &'r RejectFile,
+    signals: &'r EarlySignals,
+    screen: &'r Screen,
+    monitor: &'r Arc<Monitor>,
+}
+
+impl Parts<'_> {
+    /// Shows the progress for as long as the result lives.
+    fn show(&self, halt: &Arc<Halt>, manager: Option<&DatabaseManager>) -> anyhow::Result<Progress> {
+        let run = LiveRun {
+            begun: self.started,
+            monitor: Arc::clone(self.monitor),
+            halt: Arc::clone(halt),
+            manager: manager.cloned(),
+            bytes_total: sources::bytes_total(&self.settings.sources),
+        };
+        Progress::start(run, self.screen.clone()).context("a thread can't be started")
+    }
+
+    fn listen(&self, halt: &Arc<Halt>) -> anyhow::Result<Listener> {
+        Listener::start(self.signals, Arc::clone(halt), self.settings.drain_timeout, self.screen.clone())
+    }
+}
+
+fn read_only(parts: &Parts<'_>) -> Result<RunReport, CommandError> {
+    let (settings, id) = (parts.settings, parts.id);
     let halt = Arc::new(Halt::default());
-    let _listener = Listener::start(signals, Arc::clone(&halt), settings.drain_timeout)?;
-    let observer = Observer::start(settings, settings.listen, id, None, None)?;
+    let _listener = parts.listen(&halt)?;
+    let monitor = Arc::clone(parts.monitor);
+    let observer = Observer::start(settings, monitor, settings.listen, id, None, None)?;
     if settings.metrics_file.is_some() {
         log::warn!("the metrics file is left as it is: it is of loads, and a dry run is none");
     }
+    let _progress = parts.show(&halt, None)?;
     let sources = settings.sources.clone();
-    let report = pipeline::run(sources, &settings.pipeline, None, rejects, &halt, &observer.monitor)?;
+    let report = pipeline::run(sources, &settings.pipeline, None, parts.rejects, &halt, &observer.monitor)?;
     Ok(report)
 }
 
@@ -119,13 +160,8 @@ fn has_succeeded(report: &RunReport) -> bool {
     matches!(outcome(report).1, Ending::Complete | Ending::Rejects)
 }
 
-fn load(
-    settings: &LoadSettings,
-    place: &DatabaseSettings,
-    id: Uuid,
-    rejects: &RejectFile,
-    signals: &EarlySignals,
-) -> Result<(RunReport, StoreFigures), CommandError> {
+fn load(parts: &Parts<'_>, place: &DatabaseSettings) -> Result<(RunReport, StoreFigures), CommandError> {
+    let (settings, id) = (parts.settings, parts.id);
     let database = OpenDatabase::open(place, id)?;
     let schema_name = place.schema().to_owned();
     schema::ensure(&database.manager, settings.event.layout, &schema_name, Indexes::Later)?;
@@ -140,11 +176,13 @@ fn load(
     let is_watched = settings.listen.is_some() || settings.metrics_file.is_some();
     let last_success =
         if is_watched { RunLog::last_success(&database.manager, &store_settings)? } else { None };
-    let observer = Observer::start(settings, settings.listen, id, Some(&database), last_success)?;
+    let monitor = Arc::clone(parts.monitor);
+    let observer = Observer::start(settings, monitor, settings.listen, id, Some(&database), last_success)?;
     let sources: Vec<String> = settings.sources.iter().map(ToString::to_string).collect();
     let log = RunLog::begin(&database.manager, &store_settings, id, &sources)?;
     let halt = Arc::new(Halt::default());
-    let _listener = Listener::start(signals, Arc::clone(&halt), settings.drain_timeout)?;
+    let _listener = parts.listen(&halt)?;
+    let progress = parts.show(&halt, Some(&database.manager))?;
     let patience = Patience::until_told(halt.given_up());
     let leisure = Patience::until_told(halt.stopped());
     let store = PostgresStore::new(database.manager.clone(), &store_settings, id, patience, leisure);
@@ -152,7 +190,7 @@ fn load(
         settings.sources.clone(),
         &settings.pipeline,
         Some(&store as &dyn Store),
-        rejects,
+        parts.rejects,
         &halt,
         &observer.monitor,
     )?;
@@ -179,6 +217,7 @@ fn load(
         store.build_indexes();
     }
     observer.finish(has_succeeded(&report))?;
+    drop(progress);
     drop(store);
     if let Err(error) = database.close() {
         // All is stored; the account of it is worth more than a server that did not stop.

@@ -8,6 +8,7 @@ pub mod schema;
 pub mod verify;
 
 mod database;
+mod next;
 mod observe;
 mod output;
 mod signals;

@@ -32,12 +32,12 @@ impl Observer {
     /// Starts what is asked for; without a database in a dry run. `last_success` is when an earlier run last did well.
     pub(super) fn start(
         settings: &LoadSettings,
+        monitor: Arc<Monitor>,
         listen: Option<SocketAddr>,
         run: Uuid,
         database: Option<&OpenDatabase>,
         last_success: Option<i64>,
     ) -> anyhow::Result<Self> {
-        let monitor = Arc::<Monitor>::default();
         let manager = database.map(|database| database.manager.clone());
         let event = &settings.event;
         let metrics =

@@ -2,6 +2,7 @@
 //! program at once.
 
 use crate::pipeline::{Halt, HaltReason};
+use crate::report::Screen;
 use anyhow::Context as _;
 use crossbeam_channel::{Receiver, bounded};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -44,6 +45,7 @@ impl Listener {
         early: &EarlySignals,
         halt: Arc<Halt>,
         drain_timeout: Duration,
+        screen: Screen,
     ) -> anyhow::Result<Self> {
         let mut signals = Signals::new([SIGINT, SIGTERM]).context("signals can't be listened for")?;
         early.end.store(false, Ordering::SeqCst);
@@ -52,6 +54,7 @@ impl Listener {
             let mut seen = false;
             for signal in signals.forever() {
                 if seen {
+                    screen.clear_at_once();
                     // Whatever was being written is rolled back by the database when the connection closes.
                     std::process::exit(128 + signal);
                 }

@@ -30,6 +30,8 @@ struct State {
     closed_last: Option<Instant>,
     /// How often in a row the database was found away. Each makes the next wait longer.
     failures: u32,
+    /// When the watchdog looks for it next.
+    next_probe: Option<Instant>,
     /// When something last succeeded.
     success: Instant,
     /// A cause that time won't mend, and when it was seen: it ends the waiting of who found the database away before.
@@ -65,6 +67,7 @@ impl Gate {
             trouble: None,
             closed_last: None,
             failures: 0,
+            next_probe: None,
             success: Instant::now(),
             fatal: None,
             cause: None,
@@ -149,6 +152,19 @@ impl Gate {
         let away = state.closed.as_ref().and(state.trouble)?.elapsed();
         state.failures = state.failures.saturating_add(1);
         Some((away, state.failures))
+    }
+
+    /// Notes when the database is looked for next.
+    pub(super) fn probe_at(&self, time: Instant) {
+        self.lock().next_probe = Some(time);
+    }
+
+    /// For how long the database has been away, and how long until it is looked for again, unless that goes on right
+    /// now. None: it is there.
+    pub(super) fn away(&self) -> Option<(Duration, Option<Duration>)> {
+        let state = self.lock();
+        let away = state.closed.as_ref().and(state.trouble)?.elapsed();
+        Some((away, state.next_probe.and_then(|next| next.checked_duration_since(Instant::now()))))
     }
 
     /// Opens the gate, as the database answers. A next closing counts as the same trouble, until something succeeds.

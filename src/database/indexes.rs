@@ -81,6 +81,7 @@ impl PutOff {
         })?;
         for (name, statement) in missing {
             let (what, schema) = (format!("building the index {name}"), self.schema.clone());
+            let _shown = manager.building(name);
             let built = manager.run(&what, patience, move |client, progress| {
                 // Asked before the lock is taken as well: of two runs that end together, one that would leave it to the other
                 // is not to keep that one from it.

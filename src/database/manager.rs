@@ -11,6 +11,7 @@ use super::patience::Patience;
 use super::pool::{Connection, Pool, PoolSettings, PoolState, PooledSession};
 use super::retry::RetryPolicy;
 use super::session::Opener;
+use super::state::{Building, BuildingGuard, DatabaseState};
 use super::store::StoreError;
 use super::watchdog::{Charge, LastHealth, Watchdog};
 use crate::causes::in_full;
@@ -79,6 +80,7 @@ struct Shared {
     retry: RetryPolicy,
     health: Arc<LastHealth>,
     figures: Figures,
+    building: Building,
     /// Ends when the last manager is dropped.
     _watchdog: Watchdog,
 }
@@ -116,8 +118,17 @@ impl DatabaseManager {
         let retry = trouble.retry;
         log::info!("Database connection pool initialized successfully");
         log::info!("Pool configuration: min={}, max={}", pool_settings.min, pool_settings.max);
-        let shared =
-            Shared { pool, pool_settings, caller, gate, retry, health, figures, _watchdog: watchdog };
+        let shared = Shared {
+            pool,
+            pool_settings,
+            caller,
+            gate,
+            retry,
+            health,
+            figures,
+            building: Building::default(),
+            _watchdog: watchdog,
+        };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -206,6 +217,19 @@ impl DatabaseManager {
     /// What the last check found, of the watchdog's or of [`health_check`](Self::health_check); none before the first.
     pub fn health_status(&self) -> Option<HealthStatus> {
         self.shared.health.get()
+    }
+
+    /// What the database does at this moment.
+    pub fn state(&self) -> DatabaseState {
+        match self.shared.gate.away() {
+            Some((elapsed, next_try)) => DatabaseState::Away { elapsed, next_try },
+            None => self.shared.building.state().unwrap_or(DatabaseState::Present),
+        }
+    }
+
+    /// Notes that an index is being built, until the result is dropped.
+    pub(super) fn building(&self, index: &str) -> BuildingGuard<'_> {
+        self.shared.building.begin(index)
     }
 
     /// The pool's connections at this moment.

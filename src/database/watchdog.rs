@@ -156,6 +156,7 @@ impl Watch {
                 0 => Duration::ZERO,
                 earlier => delays.delay(earlier, fastrand::f64()),
             };
+            self.charge.gate.probe_at(Instant::now() + delay);
             self.tell(away, delay);
             if !self.patience.sleep(delay) {
                 return false;

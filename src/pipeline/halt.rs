@@ -14,6 +14,17 @@ pub enum HaltReason {
     Failed(anyhow::Error),
 }
 
+/// A [`HaltReason`], seen from outside while the run comes to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopping {
+    /// By a signal.
+    Signal,
+    /// By too many rejects.
+    RejectLimit,
+    /// By a failure.
+    Failure,
+}
+
 /// Stops a run; the first reason counts, but a failure counts more than a wish to stop.
 #[derive(Debug)]
 pub struct Halt {
@@ -78,6 +89,15 @@ impl Halt {
     /// Whether nothing more can be stored.
     pub fn has_failed(&self) -> bool {
         matches!(*lock(&self.reason), Some(HaltReason::Failed(_)))
+    }
+
+    /// Whether, and why, the run is about to end early.
+    pub fn stopping(&self) -> Option<Stopping> {
+        lock(&self.reason).as_ref().map(|reason| match reason {
+            HaltReason::Signal(_) => Stopping::Signal,
+            HaltReason::RejectLimit => Stopping::RejectLimit,
+            HaltReason::Failed(_) => Stopping::Failure,
+        })
     }
 
     /// Why the run stopped, if it did; it is told once.

@@ -1,6 +1,7 @@
 //! A run as it can be seen from outside while it goes on.
 
 use super::order::InFlight;
+use super::reasons::{Reasons, TopReasons};
 use super::tally::{Counts, Tally};
 use crate::input::ReadCounters;
 use std::sync::{Arc, OnceLock};
@@ -9,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 #[derive(Debug, Default)]
 pub struct Monitor {
     pub(super) tally: Tally,
+    pub(super) reasons: Reasons,
     pub(super) in_flight: InFlight,
     /// Set once there is a reader.
     pub(super) read: OnceLock<Arc<ReadCounters>>,
@@ -18,6 +20,11 @@ impl Monitor {
     /// What became of the events so far.
     pub fn counts(&self) -> Counts {
         self.tally.counts()
+    }
+
+    /// The `count` most frequent reasons for which events were rejected so far.
+    pub fn top_reasons(&self, count: usize) -> TopReasons {
+        self.reasons.top(count)
     }
 
     /// Bytes read as they came, compressed or not.

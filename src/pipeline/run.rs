@@ -85,6 +85,7 @@ pub fn run(
         rejects,
         reject_limit: settings.reject_limit,
         tally: &monitor.tally,
+        reasons: &monitor.reasons,
         halt,
         in_flight: &monitor.in_flight,
         buffer_bytes_max: settings.segment.segment_bytes * 2,

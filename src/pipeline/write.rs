@@ -3,6 +3,7 @@
 use super::halt::{Halt, HaltReason};
 use super::order::InFlight;
 use super::prepare::Prepared;
+use super::reasons::Reasons;
 use super::rejects::RejectFile;
 use super::tally::{RejectLimit, Tally};
 use crate::database::store::{Batch, Store, StoreError, Written};
@@ -19,6 +20,7 @@ pub(super) struct Writers<'r> {
     pub(super) rejects: &'r RejectFile,
     pub(super) reject_limit: Option<RejectLimit>,
     pub(super) tally: &'r Tally,
+    pub(super) reasons: &'r Reasons,
     pub(super) halt: &'r Halt,
     pub(super) in_flight: &'r InFlight,
     /// Buffers that have grown beyond this many bytes, for a long line, are not kept.
@@ -107,6 +109,7 @@ impl Writers<'_> {
         }
         let rejected = batch.rejects.len() as u64;
         self.tally.add(|counts| counts.rejected += rejected);
+        self.reasons.add(&batch.rejects);
         let passed = |limit: RejectLimit| limit.is_passed(&self.tally.counts(), false);
         if rejected > 0 && self.reject_limit.is_some_and(passed) {
             self.halt.stop(HaltReason::RejectLimit);

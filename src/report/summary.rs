@@ -1,8 +1,10 @@
 //! The summary of a load, for scripts and for people.
 
+use super::next::Next;
+use super::words::{bytes, counted, grouped, time};
 use crate::kill::Server;
 use crate::layout::Layout;
-use crate::pipeline::Counts;
+use crate::pipeline::{Counts, TopReasons};
 use serde::Serialize;
 use std::fmt;
 use std::path::PathBuf;
@@ -63,10 +65,16 @@ pub struct Summary {
     pub elapsed: Duration,
     /// Where the rejects are, if there are any.
     pub rejects_file: Option<PathBuf>,
+    /// Why events were rejected, most often.
+    pub reasons: TopReasons,
     /// What broke.
     pub error: Option<String>,
+    /// Whether that is the database.
+    pub database_failed: bool,
     /// Whether the database was left alone.
     pub dry_run: bool,
+    /// What to run next.
+    pub next: Next,
 }
 
 #[derive(Serialize)]
@@ -132,91 +140,121 @@ impl Summary {
         if seconds > 0.0 { self.counts.events as f64 / seconds } else { 0.0 }
     }
 
-    fn outcome(&self) -> &'static str {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a rate is positive, and below 2^53"
+    )]
+    fn rates(&self) -> (u64, u64) {
+        let seconds = self.elapsed.as_secs_f64();
+        #[expect(clippy::cast_precision_loss, reason = "a rate needs no more than 15 digits")]
+        let per_second = self.bytes_uncompressed as f64 / seconds.max(f64::MIN_POSITIVE);
+        (per_second.round() as u64, self.events_per_second().round() as u64)
+    }
+
+    fn outcome(&self) -> String {
+        let counts = &self.counts;
+        let (events, unfinished) = (counted(counts.events, "event"), grouped(counts.unfinished()));
+        let rejected = format!("{} of {events}", grouped(counts.rejected));
         match self.status {
             Status::Complete if self.dry_run => {
-                "Dry run: every event can be loaded; the database was left alone."
+                format!("Dry run: {events}, all can be loaded; the database was left alone.")
             }
             Status::Rejects if self.dry_run => {
-                "Dry run: some events would be rejected; the database was left alone."
+                format!("Dry run: {rejected} would be rejected; the database was left alone.")
             }
-            Status::Complete => "Complete: every event is in the database.",
-            Status::Rejects => "All is loaded but the rejected events.",
-            Status::Interrupted if self.counts.unfinished() > 0 => {
-                "Interrupted: not all that was read is in the database; run the same command to go on."
+            Status::Interrupted if self.dry_run => {
+                format!("Dry run, interrupted: {events} seen; the database was left alone.")
             }
-            Status::Interrupted => {
-                "Interrupted: what was read is in the database; run the same command to go on."
+            Status::Failed if self.dry_run => {
+                format!("Dry run, failed: {events} seen; the database was left alone.")
             }
-            Status::Failed => {
-                "Failed: not everything is in the database; run the same command again once it is mended."
+            Status::Complete => format!("Complete: {events}, all in the database."),
+            Status::Rejects => format!("Loaded all but the rejects: {rejected} were rejected."),
+            Status::Interrupted if counts.unfinished() > 0 => {
+                format!("Interrupted: {unfinished} of {events} that were read are not in the database.")
             }
-            Status::RejectLimit => "Stopped: more events were rejected than allowed.",
+            Status::Interrupted => format!("Interrupted: {events} read, none of them lost."),
+            Status::Failed if counts.unfinished() > 0 => {
+                format!("Failed: {unfinished} of {events} that were read are not in the database.")
+            }
+            Status::Failed => "Failed: not everything is in the database.".to_owned(),
+            Status::RejectLimit => format!("Stopped: {rejected} were rejected, more than allowed."),
         }
     }
-}
 
-/// The summary for people: the outcome, the account, the speed, and what to look at next.
-impl fmt::Display for Summary {
-    #[expect(clippy::cast_precision_loss, reason = "megabytes are shown with one digit")]
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// What became of the events, as a sum.
+    fn account(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let counts = &self.counts;
-        writeln!(f, "{}", self.outcome())?;
-        if let Some(error) = &self.error {
-            writeln!(f, "  cause: {error}")?;
-        }
-        writeln!(
-            f,
-            "  {:>12} events in {} lines, {}",
-            grouped(counts.events),
-            grouped(counts.lines),
-            self.server
-        )?;
-        let not_loaded = if self.dry_run { "that can be loaded" } else { "unfinished" };
+        let unfinished = if self.dry_run { "can be loaded" } else { "unfinished" };
         for (number, what) in [
             (counts.inserted, "inserted"),
             (counts.updated, "updated"),
             (counts.duplicate, "duplicate"),
             (counts.already_loaded, "already loaded"),
             (counts.rejected, "rejected"),
-            (counts.unfinished(), not_loaded),
+            (counts.unfinished(), unfinished),
         ] {
             if number > 0 {
-                writeln!(f, "  {:>12} {what}", grouped(number))?;
+                writeln!(f, "{:>15}  {what}", grouped(number))?;
             }
         }
-        let megabytes = self.bytes_uncompressed as f64 / 1e6;
-        let seconds = self.elapsed.as_secs_f64();
-        let rate = self.events_per_second();
-        write!(f, "  {megabytes:.1} MB in {seconds:.1} s, {rate:.0} events/s")?;
-        if let Some(path) = &self.rejects_file {
-            write!(f, "\n  rejects, each with its place and reason: {}", path.display())?;
+        let (events, lines) = (grouped(counts.events), counted(counts.lines, "line"));
+        let noun = if counts.events == 1 { "event" } else { "events" };
+        writeln!(f, "{:>15}\n{events:>15}  {noun} in {lines}, {}", "-".repeat(events.len()), self.server)
+    }
+
+    fn speed(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "  {}", bytes(self.bytes_uncompressed))?;
+        if self.bytes_read < self.bytes_uncompressed {
+            write!(f, " (packed {})", bytes(self.bytes_read))?;
+        }
+        let elapsed = match self.elapsed.as_secs_f64() {
+            seconds if seconds < 60.0 => format!("{seconds:.1} s"),
+            _ => time(self.elapsed),
+        };
+        let (bytes_rate, events_rate) = self.rates();
+        write!(f, " in {elapsed}: {}/s, {} events/s", bytes(bytes_rate), grouped(events_rate))?;
+        if self.retries > 0 {
+            write!(
+                f,
+                "\n  tried again: {}, connection errors: {}",
+                grouped(self.retries),
+                grouped(self.connection_errors)
+            )?;
+        }
+        Ok(())
+    }
+
+    fn rejects(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(path) = &self.rejects_file else { return Ok(()) };
+        write!(f, "\n  rejects, each with its place and reason: {}", path.display())?;
+        for (reason, count) in &self.reasons.reasons {
+            write!(f, "\n{:>15}  {reason}", grouped(*count))?;
+        }
+        match self.reasons.others {
+            0 => Ok(()),
+            others => write!(f, "\n{:>15}  for other reasons", grouped(others)),
+        }
+    }
+}
+
+/// The summary for people: the outcome, the account, the speed, the rejects, and what to do next.
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.outcome())?;
+        if let Some(error) = &self.error {
+            writeln!(f, "  cause: {error}")?;
+        }
+        self.account(f)?;
+        self.speed(f)?;
+        self.rejects(f)?;
+        for (what_for, command) in self.next_steps() {
+            write!(f, "\n  {what_for}:\n    {command}")?;
         }
         Ok(())
     }
 }
 
-/// A number with its thousands apart.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::with_capacity(digits.len() * 4 / 3);
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn thousands_are_apart() {
-        for (number, expected) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
-            assert_eq!(grouped(number), expected);
-        }
-    }
-}
+mod tests;

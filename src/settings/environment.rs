@@ -108,7 +108,8 @@ fn wrong_line(text: &str) -> usize {
 pub struct Environment<'e>(pub &'e dyn Fn(&str) -> Option<String>);
 
 impl Environment<'_> {
-    pub(super) fn get(&self, name: &str) -> Option<String> {
+    /// The value of a variable that is set.
+    pub fn get(&self, name: &str) -> Option<String> {
         (self.0)(name).filter(|value| !value.is_empty())
     }
 

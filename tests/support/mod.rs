@@ -17,6 +17,7 @@ pub(crate) mod progress;
 pub(crate) mod proxy;
 pub(crate) mod samples;
 pub(crate) mod scratch;
+pub(crate) mod terminal;
 pub(crate) mod tls;
 pub(crate) mod tree;
 

@@ -20,6 +20,7 @@ use super::cluster::Database;
 use super::eventually;
 use super::oracle::{self, Expected, Nul, Tables, assert_same, read_tables};
 use super::scratch::Scratch;
+use super::terminal::Terminal;
 pub(crate) use account::{Reject, Summary, read_rejects};
 
 /// Longer than any run takes on a slow machine.
@@ -39,6 +40,8 @@ pub(crate) struct Program {
     input: Vec<u8>,
     folder: PathBuf,
     nested: bool,
+    /// Where standard error goes; into a pipe if nothing else is set.
+    stderr: Option<Stdio>,
 }
 
 /// A run that is fed by hand.
@@ -90,7 +93,7 @@ impl Workplace {
                 command.env_remove(name);
             }
         }
-        Program { command, input: Vec::new(), folder: self.path().to_owned(), nested: false }
+        Program { command, input: Vec::new(), folder: self.path().to_owned(), nested: false, stderr: None }
     }
 
     /// `load --json` into a database.
@@ -125,6 +128,12 @@ impl Program {
             };
         }
         Some(Self { command, nested: true, ..self })
+    }
+
+    /// With standard error on a terminal.
+    pub(crate) fn on(mut self, terminal: &Terminal) -> Self {
+        self.stderr = Some(terminal.end().into());
+        self
     }
 
     /// Small segments, so that there are many of them.
@@ -162,11 +171,12 @@ impl Program {
 
     /// Starts it, its input being a pipe that stays open.
     pub(crate) fn start(mut self) -> Running {
-        self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let stderr = self.stderr.take().unwrap_or_else(Stdio::piped);
+        self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr);
         let mut child = self.command.spawn().expect("the program");
         let input = child.stdin.take();
         let stdout = Some(collect(child.stdout.take().expect("a pipe")));
-        let stderr = Some(collect(child.stderr.take().expect("a pipe")));
+        let stderr = child.stderr.take().map(collect);
         Running { child, input, stdout, stderr, folder: self.folder, nested: self.nested }
     }
 }
@@ -229,7 +239,7 @@ impl Running {
     pub(crate) fn finish(mut self) -> Ended {
         let status = self.wait();
         let text = |output: &mut Output| {
-            let bytes = output.take().expect("it is taken once").join().expect("no panic");
+            let bytes = output.take().map_or_else(Vec::new, |output| output.join().expect("no panic"));
             String::from_utf8(bytes).expect("the program writes UTF-8")
         };
         let (stdout, stderr) = (text(&mut self.stdout), text(&mut self.stderr));

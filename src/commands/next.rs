@@ -1,0 +1,102 @@
+//! The commands that a load's summary shows: those to run next, with the options that it was given.
+//!
+//! Invariant: no secret is in them. A URL with a password is left out, and such a command fails where it is not put in.
+
+use crate::cli::{DatabaseArgs, LoadArgs};
+use crate::database::holds_password;
+use crate::input::shell_quoted;
+use crate::report::Next;
+use crate::settings::Environment;
+use std::ffi::OsStr;
+use std::path::Path;
+
+/// What to run after a load with these settings.
+pub(super) fn commands(args: &LoadArgs, env: Environment<'_>) -> Next {
+    let reads_stdin = args.files.is_empty() || args.files.iter().any(|file| file == Path::new("-"));
+    let typed = |name: &str| Typed::new(name, args, env);
+    let load = |rejects: Option<&OsStr>| typed("load").of_events(args, env).of_loads(args, env, rejects);
+    let same = || load(args.rejects.as_ref().map(|path| path.as_os_str()));
+    // It must not be read and written at once.
+    let rejects_given = args.rejects.clone().or_else(|| env.get("KILLS_REJECTS_FILE").map(Into::into));
+    let rejects_again = rejects_given.map(|path| path.with_added_extension("again"));
+    Next {
+        again: same().flag("--dry-run", args.dry_run).files(args).0,
+        load: same().files(args).0,
+        load_piped: load(rejects_again.as_ref().map(|path| path.as_os_str())).0,
+        verify: (!reads_stdin).then(|| typed("verify").of_events(args, env).files(args).0),
+        health: typed("health").option("--layout", args.event.layout.as_deref(), env.get("KILLS_LAYOUT")).0,
+    }
+}
+
+/// A command as it is typed in a shell.
+struct Typed(String);
+
+impl Typed {
+    fn new(command: &str, args: &LoadArgs, env: Environment<'_>) -> Self {
+        let program = std::env::args_os().next().unwrap_or_else(|| "aegis-kills".into());
+        Self(format!("{} {command}", quoted(&program))).of_database(&args.database, env)
+    }
+
+    fn word(mut self, word: &str) -> Self {
+        self.0 = format!("{} {word}", self.0);
+        self
+    }
+
+    /// What was typed, or set: a variable may have been set for that one command.
+    fn option(self, name: &str, typed: Option<&str>, set: Option<String>) -> Self {
+        match typed.map(str::to_owned).or(set) {
+            Some(value) => self.word(name).word(&shell_quoted(&value)),
+            None => self,
+        }
+    }
+
+    fn path(self, name: &str, path: Option<&OsStr>) -> Self {
+        match path {
+            Some(path) => self.word(name).word(&quoted(path)),
+            None => self,
+        }
+    }
+
+    fn flag(self, name: &str, is_set: bool) -> Self {
+        if is_set { self.word(name) } else { self }
+    }
+
+    fn of_database(self, args: &DatabaseArgs, env: Environment<'_>) -> Self {
+        let is_secret = |url: &str| holds_password(url) || url.to_lowercase().contains("password");
+        let url = args.database_url.as_deref().map(|url| if is_secret(url) { "postgresql://…" } else { url });
+        let embedded = match &url {
+            Some(_) => None,
+            None => args.embedded.clone().or_else(|| env.get("KILLS_EMBEDDED").map(Into::into)),
+        };
+        self.option("--database-url", url, None)
+            .path("--embedded", embedded.as_ref().map(|path| path.as_os_str()))
+            .option("--schema", args.schema.as_deref(), env.get("DATABASE_SCHEMA"))
+    }
+
+    fn of_events(self, args: &LoadArgs, env: Environment<'_>) -> Self {
+        let event = &args.event;
+        self.option("--server", event.server.as_deref(), env.get("ALBION_SERVER"))
+            .option("--layout", event.layout.as_deref(), env.get("KILLS_LAYOUT"))
+            .option("--nul", event.nul.as_deref(), env.get("KILLS_NUL"))
+    }
+
+    fn of_loads(self, args: &LoadArgs, env: Environment<'_>, rejects: Option<&OsStr>) -> Self {
+        self.option("--on-conflict", args.on_conflict.as_deref(), env.get("KILLS_ON_CONFLICT"))
+            .flag("--force", args.force)
+            .path("--rejects", rejects)
+            .option("--max-rejects", args.max_rejects.as_deref(), None)
+            .path("--metrics-file", args.metrics_file.as_ref().map(|path| path.as_os_str()))
+            .option("--listen", args.listen.as_deref(), None)
+    }
+
+    fn files(self, args: &LoadArgs) -> Self {
+        let is_option_like =
+            |file: &&std::path::PathBuf| file.to_string_lossy().starts_with('-') && *file != Path::new("-");
+        let begin = self.flag("--", args.files.iter().any(|file| is_option_like(&file)));
+        args.files.iter().fold(begin, |command, file| command.word(&quoted(file.as_os_str())))
+    }
+}
+
+fn quoted(word: &OsStr) -> String {
+    shell_quoted(&word.to_string_lossy())
+}

@@ -1,0 +1,188 @@
+//! The summary as data: what a run came to, and what people read.
+
+use super::*;
+
+fn summary(status: Status) -> Summary {
+    let counts =
+        Counts { lines: 12_400, events: 12_345, inserted: 12_300, duplicate: 45, ..Counts::default() };
+    Summary {
+        status,
+        run: Uuid::nil(),
+        server: Server::Europe,
+        layout: Layout::Archive,
+        counts,
+        bytes_read: 52_100_000,
+        bytes_uncompressed: 52_100_000,
+        retries: 0,
+        connection_errors: 0,
+        elapsed: Duration::from_millis(1200),
+        rejects_file: None,
+        reasons: TopReasons::default(),
+        error: None,
+        database_failed: false,
+        dry_run: false,
+        next: Next {
+            again: "aegis-kills load dump".to_owned(),
+            load: "aegis-kills load dump".to_owned(),
+            load_piped: "aegis-kills load".to_owned(),
+            verify: Some("aegis-kills verify dump".to_owned()),
+            health: "aegis-kills health".to_owned(),
+        },
+    }
+}
+
+fn with_rejects(status: Status) -> Summary {
+    let reason = |reason: &str, count| (reason.to_owned(), count);
+    let mut summary = summary(status);
+    summary.counts = Counts { inserted: 10_000, rejected: 2_300, ..summary.counts };
+    summary.rejects_file = Some(PathBuf::from("the rejects.ndjson"));
+    summary.reasons = TopReasons {
+        reasons: vec![
+            reason("Killer.Id: is missing", 2000),
+            reason("not JSON: it is cut off", 200),
+            reason("not UTF-8", 60),
+        ],
+        others: 40,
+    };
+    summary
+}
+
+#[test]
+fn all_went_well() {
+    assert_eq!(
+        summary(Status::Complete).to_string(),
+        "\
+Complete: 12,345 events, all in the database.
+         12,300  inserted
+             45  duplicate
+         ------
+         12,345  events in 12,400 lines, europe
+  52.1 MB in 1.2 s: 43.4 MB/s, 10,288 events/s
+  to check it:
+    aegis-kills verify dump"
+    );
+    let piped = Summary {
+        next: Next { verify: None, ..summary(Status::Complete).next },
+        ..summary(Status::Complete)
+    };
+    assert!(piped.to_string().ends_with("events/s"));
+}
+
+#[test]
+fn rejects_are_told_with_their_reasons() {
+    assert_eq!(
+        with_rejects(Status::Rejects).to_string(),
+        "\
+Loaded all but the rejects: 2,300 of 12,345 events were rejected.
+         10,000  inserted
+             45  duplicate
+          2,300  rejected
+         ------
+         12,345  events in 12,400 lines, europe
+  52.1 MB in 1.2 s: 43.4 MB/s, 10,288 events/s
+  rejects, each with its place and reason: the rejects.ndjson
+          2,000  Killer.Id: is missing
+            200  not JSON: it is cut off
+             60  not UTF-8
+             40  for other reasons
+  to see them:
+    jq -r '[.source, .line, .field, .reason] | @tsv' 'the rejects.ndjson'
+  once they are mended:
+    jq -r .raw 'the rejects.ndjson' | aegis-kills load"
+    );
+}
+
+#[test]
+fn the_database_failed() {
+    let mut failed = summary(Status::Failed);
+    failed.counts.inserted = 5_000;
+    failed.error = Some("writing a segment failed: it is gone".to_owned());
+    failed.database_failed = true;
+    (failed.retries, failed.connection_errors) = (4, 7);
+    (failed.bytes_read, failed.elapsed) = (9_000_000, Duration::from_secs(3723));
+    assert_eq!(
+        failed.to_string(),
+        "\
+Failed: 7,300 of 12,345 events that were read are not in the database.
+  cause: writing a segment failed: it is gone
+          5,000  inserted
+             45  duplicate
+          7,300  unfinished
+         ------
+         12,345  events in 12,400 lines, europe
+  52.1 MB (packed 9.0 MB) in 1 h 2 min: 14.0 kB/s, 3 events/s
+  tried again: 4, connection errors: 7
+  to look at the database:
+    aegis-kills health
+  once that is mended:
+    aegis-kills load dump"
+    );
+}
+
+#[test]
+fn the_first_line_is_the_outcome_and_the_last_what_to_run() {
+    let dry = |status| {
+        let mut dry = summary(status);
+        (dry.dry_run, dry.next.again) = (true, "aegis-kills load --dry-run dump".to_owned());
+        dry
+    };
+    let one = |mut summary: Summary| {
+        summary.counts = Counts { lines: 1, events: 1, inserted: 1, ..Counts::default() };
+        summary
+    };
+    let unfinished = |mut summary: Summary| {
+        summary.counts.inserted = 0;
+        summary
+    };
+    let piped = |mut summary: Summary| {
+        summary.next.verify = None;
+        summary
+    };
+    for (summary, first, last_two) in [
+        (
+            one(summary(Status::Complete)),
+            "Complete: 1 event, all in the database.",
+            "  to check it:\n    aegis-kills verify dump",
+        ),
+        (
+            summary(Status::Interrupted),
+            "Interrupted: 12,345 events read, none of them lost.",
+            "  to go on:\n    aegis-kills load dump",
+        ),
+        (
+            piped(unfinished(summary(Status::Interrupted))),
+            "Interrupted: 12,300 of 12,345 events that were read are not in the database.",
+            "  to go on, with the same input:\n    aegis-kills load dump",
+        ),
+        (
+            summary(Status::Failed),
+            "Failed: not everything is in the database.",
+            "  once that is mended:\n    aegis-kills load dump",
+        ),
+        (
+            with_rejects(Status::RejectLimit),
+            "Stopped: 2,300 of 12,345 events were rejected, more than allowed.",
+            "  to go on, with a higher --max-rejects:\n    aegis-kills load dump",
+        ),
+        (
+            dry(Status::Complete),
+            "Dry run: 12,345 events, all can be loaded; the database was left alone.",
+            "  to load it:\n    aegis-kills load dump",
+        ),
+        (
+            dry(Status::Interrupted),
+            "Dry run, interrupted: 12,345 events seen; the database was left alone.",
+            "  to go on:\n    aegis-kills load --dry-run dump",
+        ),
+    ] {
+        let text = summary.to_string();
+        assert!(text.starts_with(&format!("{first}\n")) && text.ends_with(last_two), "{text}");
+        // The parts above the rule add up to the number below it.
+        let number = |line: &str| {
+            line.split_whitespace().next().and_then(|word| word.replace(',', "").parse::<u64>().ok())
+        };
+        let (parts, sum) = text.split_once("-\n").expect("a rule");
+        let parts: u64 = parts.lines().skip(1).filter_map(number).sum();
+        assert_eq!(Some(parts), number(sum), "{text}");
+    }
+}

@@ -1,0 +1,142 @@
+//! The progress of `load`, seen on a real terminal.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use postgres::{Client, Transaction};
+
+use crate::support::cluster::{Cluster, Database};
+use crate::support::dumps::{generated, join, lines};
+use crate::support::eventually;
+use crate::support::oracle::{Nul, expect};
+use crate::support::program::{Program, Workplace, assert_tables};
+use crate::support::terminal::Terminal;
+
+const SOON: Duration = Duration::from_mins(1);
+
+/// A database with tables, and a folder with a dump of 60 events in it.
+fn prepared(database: &Database<'_>) -> (Workplace, Vec<u8>) {
+    let (work, dump) = (Workplace::new(), generated(60, 81, 0.0));
+    work.write("dump.ndjson", &dump);
+    work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
+    (work, dump)
+}
+
+/// A load for people, in segments of a few events.
+fn load(work: &Workplace, database: &Database<'_>, args: &[&str]) -> Program {
+    let program = work.program(&["load"]).args(args).env("DATABASE_URL", &database.url());
+    program.segment_bytes(32 << 10).env("TERM", "xterm").env("NO_COLOR", "")
+}
+
+/// As long as it lives no load gets on.
+fn hold(client: &mut Client) -> Transaction<'_> {
+    let mut transaction = client.transaction().expect("a transaction");
+    transaction.batch_execute("lock table kill_event in exclusive mode").expect("a lock");
+    transaction
+}
+
+#[test]
+fn a_database_that_is_away_is_told_in_words() {
+    let cluster = Cluster::private(&[]);
+    let database = cluster.database("progress");
+    let (work, dump) = prepared(&database);
+    let terminal = Terminal::new(200);
+    let mut client = database.client();
+    let held = hold(&mut client);
+    let running = load(&work, &database, &["dump.ndjson"]).on(&terminal).start();
+    terminal.shows(&["%  ", " of ", "events/s", "/s"]);
+    terminal.shows(&["inserted 0"]);
+    cluster.stop_immediate();
+    terminal.shows(&["database away for ", " s, trying again "]);
+    assert!(terminal.bytes().contains("\x1b[33mdatabase away"), "trouble has a colour");
+    assert!(held.commit().is_err(), "the lock went with the server");
+    cluster.start();
+    let ended = running.finish().expect(0);
+    assert!(ended.stdout.starts_with("Complete: 60 events, all in the database.\n"), "{}", ended.stdout);
+    assert_tables(&database, "americas", &expect(&dump, Nul::Reject).tables);
+
+    // What is left is the log, every line of it whole.
+    terminal.shows(&["does as it is asked again"]);
+    let lines = terminal.lines();
+    assert!(lines.iter().any(|line| line.contains("the database is away")), "{lines:#?}");
+    assert!(lines.iter().all(|line| line.starts_with('[') && line.contains("WARN")), "{lines:#?}");
+}
+
+#[test]
+fn what_is_known_of_the_input_is_shown() {
+    let database = Cluster::shared().database("known");
+    let (work, dump) = prepared(&database);
+    let program = env!("CARGO_BIN_EXE_aegis-kills");
+    let redirected = format!("exec '{program}' load < dump.ndjson");
+    let shell = || {
+        let shell = work.other_program("sh", &["-c", &redirected]).env("DATABASE_URL", &database.url());
+        shell.segment_bytes(32 << 10).env("TERM", "xterm")
+    };
+    let begin = join(&lines(&dump)[..5]);
+    for (program, is_piped, reads_pipe) in [
+        (load(&work, &database, &["--force", "dump.ndjson"]), false, false),
+        (shell(), false, false),
+        (load(&work, &database, &["--force"]), true, true),
+        (load(&work, &database, &["--force", "dump.ndjson", "-"]), true, false),
+    ] {
+        let terminal = Terminal::new(100);
+        let mut client = database.client();
+        // What is stored already would not have to be written.
+        client.batch_execute("truncate kill_event, kill_load_segment").expect("as if nothing was loaded");
+        let held = hold(&mut client);
+        let mut running = program.on(&terminal).start();
+        // No more than a pipe and the program hold.
+        if reads_pipe {
+            running.feed(&begin);
+        }
+        terminal.shows(&["events/s"]);
+        assert_eq!(terminal.bytes().contains('%'), !is_piped, "{:#?}", terminal.lines());
+        held.rollback().expect("the lock is given back");
+        running.finish_after_input().expect(0);
+        eventually(SOON, "nothing is left", || terminal.lines().is_empty());
+    }
+}
+
+#[test]
+fn a_terminal_may_become_narrow_and_have_no_colours() {
+    let database = Cluster::shared().database("narrow");
+    let (work, _) = prepared(&database);
+    let terminal = Terminal::new(120);
+    let mut client = database.client();
+    let held = hold(&mut client);
+    let running = load(&work, &database, &["-v", "dump.ndjson"]).env("NO_COLOR", "1").on(&terminal).start();
+    terminal.shows(&["[====", "%  ", "events/s", "/s"]);
+    terminal.resize(40);
+    let is_narrow = |line: &String| line.contains("% ") && line.ends_with("events/s") && line.len() < 40;
+    eventually(SOON, "a shorter line", || terminal.lines().iter().any(is_narrow));
+    running.signal(Signal::SIGTERM);
+    terminal.shows(&["stopping, ", " to write"]);
+    held.rollback().expect("the lock is given back");
+    let ended = running.finish().expect(143);
+    assert!(ended.stdout.starts_with("Interrupted: "), "{}", ended.stdout);
+    let bytes = terminal.bytes();
+    assert!(bytes.contains("INFO"), "{bytes:?}");
+    let is_colour =
+        |part: &str| part.trim_start_matches(|c: char| "[0123456789;".contains(c)).starts_with('m');
+    assert!(!bytes.split('\x1b').skip(1).any(is_colour), "{bytes:?}");
+}
+
+#[test]
+fn where_nothing_can_be_drawn_there_is_a_line_every_10_s() {
+    let database = Cluster::shared().database("dumb");
+    let (work, _) = prepared(&database);
+    let (dumb, quiet) = (Terminal::new(200), Terminal::new(200));
+    let mut client = database.client();
+    let held = hold(&mut client);
+    let begin = |terminal: &Terminal, args: &[&str], term| {
+        load(&work, &database, args).env("TERM", term).on(terminal).start()
+    };
+    let running = [begin(&dumb, &["dump.ndjson"], "dumb"), begin(&quiet, &["-q", "dump.ndjson"], "xterm")];
+    dumb.shows(&["s: ", "%, ", " of ", " events/s, ", "; inserted 0"]);
+    held.rollback().expect("the lock is given back");
+    for run in running {
+        run.finish().expect(0);
+    }
+    assert!(!dumb.bytes().contains('\x1b'), "{:?}", dumb.bytes());
+    assert_eq!(quiet.bytes(), "", "quiet is quiet for as long as the other had something to say");
+}

@@ -1,0 +1,129 @@
+//! The summary of `load` for people: what it says, and that its commands can be run.
+
+use std::fs;
+
+use crate::support::cluster::{Cluster, Database};
+use crate::support::dumps::{generated, join, small_event};
+use crate::support::program::{Ended, Program, Workplace};
+
+fn load(work: &Workplace, database: &Database<'_>, args: &[&str]) -> Program {
+    work.program(&["load"]).args(args).env("DATABASE_URL", &database.url())
+}
+
+/// The command that stands below these words.
+#[track_caller]
+fn command<'e>(ended: &'e Ended, what_for: &str) -> &'e str {
+    let mut lines = ended.stdout.lines().skip_while(|line| line.trim() != format!("{what_for}:"));
+    lines.nth(1).unwrap_or_else(|| panic!("{what_for:?} is missing in {}", ended.stdout)).trim()
+}
+
+#[track_caller]
+fn says(ended: &Ended, lines: &[&str]) {
+    for line in lines {
+        assert!(
+            ended.stdout.lines().any(|said| said.trim() == *line),
+            "{line:?} is missing in {}",
+            ended.stdout
+        );
+    }
+}
+
+/// Events 1 to 9, and twelve that are refused for five reasons, some of which have a place in them.
+fn with_rejects() -> Vec<u8> {
+    let mut lines: Vec<String> = (1..10).map(|id| small_event(id).to_string()).collect();
+    for id in 0..5 {
+        let mut event = small_event(100 + id);
+        event["Participants"] =
+            (0..=id).map(|n| serde_json::json!({"Id": if n < id { "x" } else { "" }})).collect();
+        lines.push(event.to_string());
+    }
+    lines.extend((10..13).map(|len| small_event(7).to_string()[..len].to_owned()));
+    let mut nameless = small_event(8);
+    nameless["Killer"]["Name"] = "".into();
+    lines.extend([nameless.to_string(), nameless.to_string(), "[1]".to_owned(), "{}".to_owned()]);
+    join(&lines)
+}
+
+#[test]
+fn what_is_complete_can_be_checked_by_the_command_that_is_told() {
+    let database = Cluster::shared().database("complete");
+    let work = Workplace::new();
+    work.write("a dump.ndjson", generated(20, 91, 0.0));
+    let load = |args: &[&str]| load(&work, &database, args).env("ALBION_SERVER", "asia");
+    let first = load(&["--schema", "its schema", "a dump.ndjson"]).expect(0);
+    assert!(first.stdout.starts_with("Complete: 20 events, all in the database.\n"), "{}", first.stdout);
+    says(&first, &["20  inserted", "20  events in 20 lines, asia"]);
+    let check = command(&first, "to check it");
+    assert!(check.ends_with("verify --schema 'its schema' --server asia 'a dump.ndjson'"), "{check}");
+    work.other_program("sh", &["-c", check]).env("DATABASE_URL", &database.url()).expect(0);
+    says(&load(&["--schema", "its schema", "a dump.ndjson"]).expect(0), &["20  already loaded"]);
+    assert_eq!(load(&["-q", "--schema", "its schema", "a dump.ndjson"]).expect(0).stdout, "");
+}
+
+#[test]
+fn rejects_are_told_with_their_most_frequent_reasons() {
+    let database = Cluster::shared().database("reasons");
+    let work = Workplace::new();
+    work.write("dump.ndjson", with_rejects());
+    let args = ["-q", "--nul", "strip", "--rejects", "the rejects", "dump.ndjson"];
+    let ended = load(&work, &database, &args).expect(3);
+    assert!(
+        ended.stdout.starts_with("Loaded all but the rejects: 12 of 21 events were rejected.\n"),
+        "{}",
+        ended.stdout
+    );
+    says(
+        &ended,
+        &[
+            "9  inserted",
+            "12  rejected",
+            "21  events in 21 lines, americas",
+            "5  Participants[].Id: is missing or empty, and is needed",
+            "3  not JSON: it is cut off",
+            "2  Killer.Name: is missing or empty, and is needed",
+            "2  for other reasons",
+            "rejects, each with its place and reason: the rejects",
+        ],
+    );
+    let mend = command(&ended, "once they are mended");
+    assert!(mend.starts_with("jq -r .raw 'the rejects' | "), "{mend}");
+    assert!(mend.ends_with("load --nul strip --rejects 'the rejects.again'"), "{mend}");
+    if std::process::Command::new("jq").arg("--version").output().is_ok() {
+        let before = fs::read(work.path().join("the rejects")).expect("rejects");
+        work.other_program("sh", &["-c", mend]).env("DATABASE_URL", &database.url()).expect(3);
+        assert_eq!(fs::read(work.path().join("the rejects")).expect("rejects"), before);
+        let see = command(&ended, "to see them");
+        let seen = work.other_program("sh", &["-c", see]).expect(0).stdout;
+        assert_eq!(
+            seen.lines().next(),
+            Some("dump.ndjson\t10\tParticipants[0].Id\tis missing or empty, and is needed")
+        );
+    }
+}
+
+#[test]
+fn no_command_has_a_password_in_it() {
+    let database = Cluster::shared().database("concealed");
+    let work = Workplace::new();
+    work.write("dump.ndjson", generated(5, 92, 0.0));
+    let url = database.url();
+    let joint = if url.contains('?') { '&' } else { '?' };
+    for (url, shown) in [
+        (format!("{url}{joint}password=zebra"), "--database-url 'postgresql://…'"),
+        (url.clone(), &format!("--database-url '{url}'")),
+    ] {
+        let ended = work.program(&["load", "--database-url", &url, "dump.ndjson"]).expect(0);
+        let check = command(&ended, "to check it").replace(&url, &format!("'{url}'")).replace("''", "'");
+        assert!(check.contains(shown) && !ended.stdout.contains("zebra"), "{check}, {shown}");
+    }
+}
+
+#[test]
+fn a_dry_run_tells_how_to_load() {
+    let work = Workplace::new();
+    work.write("dump.ndjson", with_rejects());
+    let ended = work.program(&["load", "--dry-run", "--force", "dump.ndjson"]).expect(3);
+    says(&ended, &["9  can be loaded", "12  rejected", "21  events in 21 lines, americas"]);
+    let load = command(&ended, "to load it");
+    assert!(load.ends_with("load --force dump.ndjson"), "{load}");
+}
