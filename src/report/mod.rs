@@ -1,13 +1,21 @@
 //! What people and scripts are told of a run, and of the database.
+//!
+//! Each report has two forms: words, whose first line is the outcome and whose last says what to run next, and one JSON
+//! object, whose fields are promised. The figures of a run that is under way are read from its
+//! [`Monitor`](crate::pipeline::Monitor), and cost the run nothing.
+//!
+//! Invariant: this module asks the database nothing. It is given what was found.
 
 mod health;
 mod http;
 mod metrics;
 mod summary;
+mod verify;
 mod watch;
 
 pub use health::HealthReport;
 pub use http::{HttpServer, Pages, Response};
 pub use metrics::Metrics;
 pub use summary::{Status, Summary};
+pub use verify::{Missing, VerifyReport};
 pub use watch::Watch;
