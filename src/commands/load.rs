@@ -1,7 +1,7 @@
 //! `load`: dumps in, events in the database, an account of each.
 
 use super::database::OpenDatabase;
-use super::observe::Observer;
+use super::observe::{self, Observer};
 use super::signals::{EarlySignals, Listener};
 use super::sources;
 use super::write_output;
@@ -13,9 +13,10 @@ use crate::error::{CommandError, Ending};
 use crate::layout::Indexes;
 use crate::pipeline::{self, Halt, HaltReason, RejectFile, RunReport};
 use crate::report::{Status, Summary};
-use crate::settings::{DatabaseSettings, Environment, LoadSettings};
+use crate::settings::{DatabaseSettings, Environment, LoadSettings, SettingError};
 use anyhow::Context as _;
 use jiff::Timestamp;
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,12 +30,15 @@ pub fn run(
     signals: &EarlySignals,
 ) -> Result<Ending, CommandError> {
     let settings = LoadSettings::new(args, env)?;
+    // Before anything is written, the file of metrics as well.
+    refuse_overwriting(&settings)?;
     let id = Uuid::new_v4();
-    let rejects = prepare(&settings, id).inspect_err(|_| tell_of_failure(&settings, id))?;
+    let (rejects, listener) = prepare(&settings, id).inspect_err(|_| tell_of_failure(&settings, id))?;
     let started = Instant::now();
     let done = match &settings.database {
-        Some(place) => load(&settings, place, id, &rejects, signals),
-        None => read_only(&settings, id, &rejects, signals).map(|report| (report, StoreFigures::default())),
+        Some(place) => load(&settings, place, id, &rejects, listener, signals),
+        None => read_only(&settings, id, &rejects, listener, signals)
+            .map(|report| (report, StoreFigures::default())),
     };
     if done.is_err() {
         tell_of_failure(&settings, id);
@@ -70,10 +74,18 @@ pub fn run(
     Ok(ending)
 }
 
-/// Looks at what is read and written beside the database.
-fn prepare(settings: &LoadSettings, id: Uuid) -> Result<RejectFile, CommandError> {
+fn refuse_overwriting(settings: &LoadSettings) -> Result<(), SettingError> {
+    let written = [("--rejects", &settings.rejects), ("--metrics-file", &settings.metrics_file)];
+    let named = written.into_iter().filter_map(|(place, file)| Some((place, file.as_ref()?)));
+    named.into_iter().try_for_each(|(place, file)| sources::check_apart(&settings.sources, place, file))
+}
+
+/// Looks at what is read and written beside the database, and takes the address that pages are served at.
+fn prepare(settings: &LoadSettings, id: Uuid) -> Result<(RejectFile, Option<TcpListener>), CommandError> {
+    let listener = settings.listen.map(observe::listen).transpose()?;
     sources::check(&settings.sources)?;
-    Ok(RejectFile::new(settings.rejects.clone().unwrap_or_else(|| default_rejects(id)))?)
+    let rejects = RejectFile::new(settings.rejects.clone().unwrap_or_else(|| default_rejects(id)))?;
+    Ok((rejects, listener))
 }
 
 /// Whoever watches the file of metrics must see a run as well that did not come to its end.
@@ -101,11 +113,12 @@ fn read_only(
     settings: &LoadSettings,
     id: Uuid,
     rejects: &RejectFile,
+    listener: Option<TcpListener>,
     signals: &EarlySignals,
 ) -> Result<RunReport, CommandError> {
     let halt = Arc::new(Halt::default());
     let _listener = Listener::start(signals, Arc::clone(&halt), settings.drain_timeout)?;
-    let observer = Observer::start(settings, settings.listen, id, None, None)?;
+    let observer = Observer::start(settings, listener, id, None, None)?;
     if settings.metrics_file.is_some() {
         log::warn!("the metrics file is left as it is: it is of loads, and a dry run is none");
     }
@@ -124,6 +137,7 @@ fn load(
     place: &DatabaseSettings,
     id: Uuid,
     rejects: &RejectFile,
+    listener: Option<TcpListener>,
     signals: &EarlySignals,
 ) -> Result<(RunReport, StoreFigures), CommandError> {
     let database = OpenDatabase::open(place, id)?;
@@ -140,7 +154,7 @@ fn load(
     let is_watched = settings.listen.is_some() || settings.metrics_file.is_some();
     let last_success =
         if is_watched { RunLog::last_success(&database.manager, &store_settings)? } else { None };
-    let observer = Observer::start(settings, settings.listen, id, Some(&database), last_success)?;
+    let observer = Observer::start(settings, listener, id, Some(&database), last_success)?;
     let sources: Vec<String> = settings.sources.iter().map(ToString::to_string).collect();
     let log = RunLog::begin(&database.manager, &store_settings, id, &sources)?;
     let halt = Arc::new(Halt::default());
