@@ -15,14 +15,28 @@ fn tables(database: &Database<'_>) -> i64 {
     database.client().query_one(count, &[]).expect("a count").get(0)
 }
 
-/// A tar archive of one file, as GNU tar begins it.
+/// A tar archive of one file, as GNU tar makes it.
 fn tar(text: &[u8]) -> Vec<u8> {
     let mut header = vec![0; 512];
-    header[..11].copy_from_slice(b"dump.ndjson");
     let size = format!("{:011o}", text.len());
-    header[124..135].copy_from_slice(size.as_bytes());
-    header[257..265].copy_from_slice(b"ustar  \0");
-    [header, text.to_vec(), vec![0; 1024]].concat()
+    for (at, field) in [
+        (0, "dump.ndjson"),
+        (100, "0000644"),
+        (108, "0000000"),
+        (116, "0000000"),
+        (124, size.as_str()),
+        (136, "00000000000"),
+        // Where the sum of all bytes goes, which counts as blank.
+        (148, "        "),
+        (156, "0"),
+        (257, "ustar  "),
+    ] {
+        header[at..at + field.len()].copy_from_slice(field.as_bytes());
+    }
+    let sum: u32 = header.iter().map(|&byte| u32::from(byte)).sum();
+    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    let padding = vec![0; text.len().next_multiple_of(512) - text.len() + 1024];
+    [header, text.to_vec(), padding].concat()
 }
 
 #[test]
@@ -97,12 +111,19 @@ fn inputs_that_are_no_dumps() {
         let (unpack, _) = command.split_once(" | ").expect("a pipe");
         let shell =
             Command::new("sh").args(["-c", unpack]).current_dir(work.path()).output().expect("a shell");
-        if shell.status.success() {
+        let lacks_program =
+            shell.status.code() == Some(127) || (name.ends_with("zst") && !shell.status.success());
+        if !lacks_program {
             let run = work.load(&database, &[]).stdin(shell.stdout).expect(0);
             run.summary().check(&[("inserted", 20)]);
         }
     }
-    let database = Cluster::shared().database("nodump");
+}
+
+#[test]
+fn files_that_were_not_meant() {
+    let database = Cluster::shared().database("notmeant");
+    let work = Workplace::new();
     work.write("k.csv", "EventId,TimeStamp,Killer\n1,2026-01-01T00:00:00Z,Bob\n");
     work.write("page.html", "<!DOCTYPE html>\n<p>Not found\n");
     for name in ["k.csv", "page.html"] {
