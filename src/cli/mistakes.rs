@@ -32,8 +32,8 @@ fn owners(option: &str) -> Option<String> {
     let mut commands = Vec::new();
     collect_owners(&Cli::command(), name, "aegis-kills", &mut commands);
     let (last, others) = commands.split_last()?;
-    let list = if others.is_empty() { last.clone() } else { format!("{} and {last}", others.join(", ")) };
-    Some(format!("'{option}' is an option of {list}, and stands after the command"))
+    let named = if others.is_empty() { last.clone() } else { format!("{} and {last}", others.join(", ")) };
+    Some(format!("'{option}' is an option of {named}, and stands after the command"))
 }
 
 fn collect_owners(command: &Command, name: &str, path: &str, owners: &mut Vec<String>) {
