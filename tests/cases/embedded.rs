@@ -269,10 +269,15 @@ fn what_is_not_ours_is_refused_and_left_as_it_is() {
 
     for dir in [&holds_file, &another_cluster, &file] {
         let error = Embedded::open(dir, Lifetime::WhileUsed).expect_err("refused");
-        assert!(matches!(error, EmbeddedError::Foreign { .. }), "{error:?}");
         assert!(error.to_string().contains(&*dir.to_string_lossy()), "{error}");
-        assert!(matches!(stop(dir), Err(EmbeddedError::Foreign { .. })));
-        assert!(matches!(status(dir), Err(EmbeddedError::Foreign { .. })));
+        for error in [error, stop(dir).expect_err("refused"), status(dir).expect_err("refused")] {
+            let fits = match error {
+                EmbeddedError::NoFolder { .. } => *dir == file,
+                EmbeddedError::Foreign { .. } => *dir != file,
+                _ => false,
+            };
+            assert!(fits && error.is_wrong_folder(), "{error:?}");
+        }
     }
     let names: Vec<_> =
         fs::read_dir(&holds_file).expect("a folder").map(|entry| entry.expect("one").file_name()).collect();
