@@ -20,7 +20,8 @@ fn main() {
 }
 
 fn commit() -> Option<String> {
-    let git = folder(Path::new(env!("CARGO_MANIFEST_DIR")))?;
+    // As it is now: one that was compiled in would be that of 'cargo package', where it was the last to build this.
+    let git = folder(Path::new(&std::env::var_os("CARGO_MANIFEST_DIR")?))?;
     let head = read(&git.join("HEAD"))?;
     let commit = match head.strip_prefix("ref: ") {
         None => head,

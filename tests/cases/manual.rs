@@ -126,7 +126,10 @@ fn the_version_has_the_commit_where_there_is_one() {
     match version.trim().rsplit_once(" (") {
         None => {
             assert_eq!(version.trim(), number);
-            assert!(!std::path::Path::new(root).join(".git").exists(), "a checkout has a commit");
+            assert!(
+                !std::path::Path::new(root).join(".git").exists(),
+                "a checkout has a commit; touch build.rs after 'cargo package' in its target folder"
+            );
         }
         Some((before, commit)) => {
             assert_eq!(before, number);
