@@ -128,7 +128,7 @@ fn the_version_has_the_commit_where_there_is_one() {
             assert_eq!(version.trim(), number);
             assert!(
                 !std::path::Path::new(root).join(".git").exists(),
-                "a checkout has a commit; touch build.rs after 'cargo package' in its target folder"
+                "a checkout has a commit; after 'cargo package' remove target/package"
             );
         }
         Some((before, commit)) => {
