@@ -2,6 +2,11 @@
 
 #![expect(clippy::doc_markdown, reason = "clap shows these comments to people as they are")]
 
+mod mistakes;
+mod words;
+
+pub use mistakes::with_remedy;
+
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use std::fmt;
@@ -9,9 +14,13 @@ use std::path::PathBuf;
 
 /// Loads Albion Online kill dumps into PostgreSQL: fast, safe, and every event accounted for.
 ///
+/// Each event ends as inserted, updated, duplicate, already loaded or rejected; the numbers add up, or the exit code says
+/// that they do not. Whatever dies on the way, the same command again ends with the same tables as one clean run.
+///
 /// Settings come from options, from the environment and from a .env file in the working directory, in this order.
 #[derive(Debug, Parser)]
-#[command(name = "aegis-kills", version, max_term_width = 110, after_help = EXIT_CODES)]
+#[command(name = "aegis-kills", version = crate::VERSION, max_term_width = 110)]
+#[command(after_help = words::START, after_long_help = words::START_AND_CODES)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -21,24 +30,16 @@ pub struct Cli {
     pub verbosity: Verbosity,
 }
 
-const EXIT_CODES: &str = "\
-Exit codes:
-  0  every event is in the database
-  1  the input, the reject file or the program itself failed
-  2  a wrong option, variable or value; nothing was done
-  3  all is loaded but the rejects
-  4  the database could not be reached or refused; some events are not loaded
-  5  more rejects than allowed; stopped
-  6  verify found events missing; health found the database unhealthy
-  130, 143  interrupted; what was read is committed";
-
 /// How much is told on standard error.
 #[derive(Debug, Clone, Copy, Args)]
+#[command(next_help_heading = "Output")]
 pub struct Verbosity {
     /// Say less: only what needs a person.
     #[arg(short, long, global = true)]
     pub quiet: bool,
     /// Say more; twice for all.
+    ///
+    /// Finer by RUST_LOG, such as RUST_LOG=info.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
 }
@@ -47,50 +48,69 @@ pub struct Verbosity {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Read dumps and write their events into PostgreSQL.
-    #[command(after_help = "\
-Examples:
-  zcat kills-*.ndjson.gz | aegis-kills load --server europe
-  aegis-kills load --server americas --json /var/dumps/*.ndjson.zst
-  aegis-kills load --embedded ~/kills-db dump.ndjson")]
+    ///
+    /// A line of a dump holds one event, or an array of them. The tables are made if they are missing. What was loaded before
+    /// is passed over, so that the same command again only loads what is new.
+    #[command(after_help = words::LOAD, after_long_help = words::LOAD_LONG)]
     Load(LoadArgs),
     /// Check that every event of dumps is in the database, and name those that are not.
+    ///
+    /// The first 100 missing events are named, with -v all of them. Exit code 0: none is missing; 6: some are.
+    #[command(after_help = words::VERIFY)]
     Verify(VerifyArgs),
     /// Check the database and the pool's settings, and recommend what to change.
+    ///
+    /// Exit code 0: healthy; 6: not.
+    #[command(after_help = words::HEALTH)]
     Health(HealthArgs),
     /// Print or apply the DDL of the tables.
+    #[command(after_help = words::SCHEMA)]
     Schema {
         /// What to do with it.
         #[command(subcommand)]
         action: SchemaAction,
     },
     /// Start, stop or look at the private PostgreSQL of --embedded.
+    ///
+    /// It is kept in a folder, and listens on a Unix socket only. 'load --embedded' starts it for as long as it is used.
+    #[command(after_help = words::EMBEDDED)]
     Embedded {
         /// What to do with it.
         #[command(subcommand)]
         action: EmbeddedAction,
     },
     /// Write a realistic synthetic dump to standard output.
+    #[command(after_help = words::GENERATE)]
     Generate(GenerateArgs),
     /// Write a completion script for a shell to standard output.
+    #[command(after_help = words::COMPLETIONS)]
     Completions {
         /// The shell.
         shell: Shell,
     },
     /// Write the manual page to standard output.
+    #[command(after_help = words::MAN)]
     Man,
 }
 
 /// Where the database is.
 #[derive(Default, Args)]
+#[command(next_help_heading = "Database")]
 pub struct DatabaseArgs {
-    /// The database, as postgresql://user@host:5432/database; all users of this machine could see a password in it
-    /// [env: DATABASE_URL, else PGHOST and the like].
+    /// The database, as postgresql://user@host:5432/database [env: DATABASE_URL].
+    ///
+    /// Where that is not set either, PGHOST and the like say it, and ~/.pgpass. A password belongs there or into .env: in an
+    /// option all users of this machine can see it.
     #[arg(long, value_name = "URL")]
     pub database_url: Option<String>,
     /// A private PostgreSQL kept in a folder, made and started as needed [env: KILLS_EMBEDDED].
+    ///
+    /// It needs the server programs of PostgreSQL on this machine. 'aegis-kills embedded start DIR' keeps it running.
     #[arg(long, value_name = "DIR", conflicts_with = "database_url")]
     pub embedded: Option<PathBuf>,
     /// The PostgreSQL schema of all tables [env: DATABASE_SCHEMA] [default: public].
+    ///
+    /// It is made if it is missing. A schema= in the URL counts where neither of the two is set.
     #[arg(long, value_name = "NAME")]
     pub schema: Option<String>,
 }
@@ -108,14 +128,21 @@ impl fmt::Debug for DatabaseArgs {
 
 /// What the events are and how they are stored.
 #[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Events")]
 pub struct EventArgs {
     /// The game server: americas, europe or asia [env: ALBION_SERVER] [default: americas].
+    ///
+    /// The payload never says which one it is from, and ids of different servers collide.
     #[arg(long, value_name = "NAME")]
     pub server: Option<String>,
     /// The tables: archive or aegis [env: KILLS_LAYOUT] [default: archive].
+    ///
+    /// archive: kill_event, kill_player and kill_loot. aegis: the "KillEvent" of the TypeScript Albion Aegis.
     #[arg(long, value_name = "NAME")]
     pub layout: Option<String>,
     /// What becomes of \u0000 in a text: reject, strip or replace [env: KILLS_NUL] [default: reject].
+    ///
+    /// PostgreSQL's text can't hold it: the event is rejected, or the character left out, or U+FFFD put in its place.
     #[arg(long, value_name = "MODE")]
     pub nul: Option<String>,
 }
@@ -130,31 +157,40 @@ pub struct LoadArgs {
     pub(crate) database: DatabaseArgs,
     #[command(flatten)]
     pub(crate) event: EventArgs,
-    /// For an event that is stored already: skip leaves it, update rewrites it if it differs [env: KILLS_ON_CONFLICT]
-    /// [default: skip].
-    #[arg(long, value_name = "MODE")]
+    /// What becomes of stored events: skip leaves them, update rewrites [env: KILLS_ON_CONFLICT] [default: skip].
+    ///
+    /// Only those that differ are rewritten.
+    #[arg(long, value_name = "MODE", help_heading = "Storing")]
     pub on_conflict: Option<String>,
     /// Load segments again that were loaded before.
-    #[arg(long)]
+    ///
+    /// For when events were deleted: the ledger still holds that they were loaded.
+    #[arg(long, help_heading = "Storing")]
     pub force: bool,
-    /// Where refused lines go [env: KILLS_REJECTS_FILE] [default: rejects-UTC-RUN.ndjson, made when needed].
-    #[arg(long, value_name = "FILE")]
+    /// Read, parse, count and reject; touch no database.
+    #[arg(long, help_heading = "Storing")]
+    pub dry_run: bool,
+    /// Where refused lines go [env: KILLS_REJECTS_FILE] [default: rejects-UTC-RUN.ndjson].
+    ///
+    /// One JSON object a line, with its place, its reason and the line as it came. The file is made at the first.
+    #[arg(long, value_name = "FILE", help_heading = "Rejects")]
     pub rejects: Option<PathBuf>,
     /// Stop once more events than this were refused: N or P% [env: KILLS_MAX_REJECTS] [default: no limit].
-    #[arg(long, value_name = "N|P%")]
+    #[arg(long, value_name = "N|P%", help_heading = "Rejects")]
     pub max_rejects: Option<String>,
-    /// Write metrics into a file at the end, as Prometheus's textfile collector reads them [env: KILLS_METRICS_FILE].
-    #[arg(long, value_name = "FILE")]
-    pub metrics_file: Option<PathBuf>,
-    /// Serve /health and /metrics over HTTP while it runs; a port alone is of 127.0.0.1 [env: KILLS_LISTEN].
-    #[arg(long, value_name = "ADDR:PORT")]
-    pub listen: Option<String>,
-    /// Read, parse, count and reject; touch no database.
-    #[arg(long)]
-    pub dry_run: bool,
     /// Print the summary as one JSON object.
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     pub json: bool,
+    /// Write metrics into a file at the end [env: KILLS_METRICS_FILE].
+    ///
+    /// For Prometheus's textfile collector; the file is written whole or not at all.
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub metrics_file: Option<PathBuf>,
+    /// Serve /health and /metrics over HTTP while it runs [env: KILLS_LISTEN].
+    ///
+    /// A port alone is of 127.0.0.1. Nobody has to log in.
+    #[arg(long, value_name = "ADDR:PORT", help_heading = "Output")]
+    pub listen: Option<String>,
 }
 
 /// `verify`.
@@ -168,7 +204,7 @@ pub struct VerifyArgs {
     #[command(flatten)]
     pub(crate) event: EventArgs,
     /// Print the result as one JSON object.
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     pub json: bool,
 }
 
@@ -178,13 +214,13 @@ pub struct HealthArgs {
     #[command(flatten)]
     pub(crate) database: DatabaseArgs,
     /// The tables whose indexes are looked at: archive or aegis [env: KILLS_LAYOUT] [default: archive].
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = "Database")]
     pub layout: Option<String>,
     /// Print the result as one JSON object.
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     pub json: bool,
     /// Check again every 2 s, until Ctrl-C.
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     pub watch: bool,
 }
 
@@ -203,18 +239,19 @@ pub struct SchemaArgs {
     #[command(flatten)]
     pub(crate) database: DatabaseArgs,
     /// The tables: archive or aegis [env: KILLS_LAYOUT] [default: archive].
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = "Database")]
     pub layout: Option<String>,
 }
 
 /// What to do with a private PostgreSQL.
 #[derive(Debug, Subcommand)]
 pub enum EmbeddedAction {
-    /// Start it, and keep it running until it is stopped.
+    /// Start it, and keep it running until it is stopped; prints its URL.
     Start(EmbeddedArgs),
     /// Stop it.
     Stop(EmbeddedArgs),
-    /// Say whether it runs (exit code 0) or not (6).
+    /// Say whether it runs, since when, where, and how large it is.
+    #[command(after_help = words::STATUS)]
     Status(EmbeddedArgs),
     /// Print its URL, for psql and others.
     Url(EmbeddedArgs),
@@ -236,7 +273,9 @@ pub struct GenerateArgs {
     /// The same seed gives the same dump.
     #[arg(long, value_name = "S", default_value_t = 1)]
     pub seed: u64,
-    /// The share of lines that repeat an earlier event, in per cent, as overlapping pages of the API do: 0 to 50.
+    /// The share of lines that repeat an earlier event, in per cent: 0 to 50.
+    ///
+    /// Overlapping pages of the API do.
     #[arg(long, value_name = "P", default_value_t = 0.0)]
     pub overlap: f64,
 }

@@ -34,6 +34,7 @@ impl CommandError {
     pub fn ending(&self) -> Ending {
         match self {
             CommandError::Setting(_) => Ending::WrongSetting,
+            CommandError::Embedded(error) if error.is_wrong_folder() => Ending::WrongSetting,
             CommandError::Database(_) | CommandError::Embedded(_) => Ending::DatabaseFailed,
             CommandError::Input(_) | CommandError::RejectFile(_) | CommandError::Other(_) => Ending::Failed,
         }

@@ -15,14 +15,28 @@
 //! - [`database`]: the pool, the gate and its watchdog, the transaction of a batch, the ledger, the schema, the
 //!   private PostgreSQL.
 //! - [`pipeline`]: the threads of a run, and the account of its events.
-//! - [`report`]: the progress, the summary, the health report, metrics, and the pages over HTTP.
+//! - [`report`]: the progress, the summary, the reports of `health` and `verify`, metrics, and the pages over HTTP.
 //! - [`generate`]: synthetic dumps.
 //! - [`cli`] and [`settings`]: what was typed, and what it comes to.
-//! - [`commands`]: one file a subcommand.
+//! - [`commands`]: one file a subcommand; `man` and `completions` are of the definitions in [`cli`].
 //! - [`error`] and [`causes`]: how a command can end, and how an error is told.
 //!
 //! Imports run one way: commands → report → pipeline → database → layout → kill; `input` and `generate` stand
 //! by themselves.
+//!
+//! # As a library
+//!
+//! The program is a thin layer over this crate. For its pool, its retries and its health checks in a service of your own
+//! see [`database::DatabaseManager`] and `docs/connections.md`. A dump to try things on is one call away:
+//!
+//! ```
+//! use aegis_kills::generate::{GenerateOptions, generate};
+//!
+//! let mut dump = Vec::new();
+//! generate(&GenerateOptions { events: 3, seed: 1, overlap_percent: 0.0 }, &mut dump)?;
+//! assert_eq!(dump.iter().filter(|&&byte| byte == b'\n').count(), 3);
+//! # Ok::<(), std::io::Error>(())
+//! ```
 //!
 //! # Invariants
 //!
@@ -55,6 +69,9 @@ pub mod layout;
 pub mod pipeline;
 pub mod report;
 pub mod settings;
+
+/// The version, and the commit where the program was built in a checkout: `0.1.0 (0123456789ab)`.
+pub const VERSION: &str = env!("AEGIS_KILLS_VERSION");
 
 /// The examples of the page on connections, which are compiled as tests.
 #[cfg(doctest)]

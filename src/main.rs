@@ -1,14 +1,12 @@
 //! The `aegis-kills` program: from arguments to a command to an exit code.
 
 use aegis_kills::causes::{concealed, in_full};
-use aegis_kills::cli::{Cli, Command, Verbosity};
-use aegis_kills::commands::{EarlySignals, embedded, generate, health, load, schema, verify, write_output};
+use aegis_kills::cli::{Cli, Command, Verbosity, with_remedy};
+use aegis_kills::commands::{EarlySignals, embedded, generate, health, load, manual, schema, verify};
 use aegis_kills::error::{CommandError, Ending};
 use aegis_kills::report::Screen;
 use aegis_kills::settings::{Environment, environment};
-use anyhow::Context as _;
-use clap::{CommandFactory as _, Parser as _};
-use clap_complete::Shell;
+use clap::Parser as _;
 use env_logger::{Target, WriteStyle};
 use log::LevelFilter;
 use std::io::{self, Write as _};
@@ -18,7 +16,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return refuse(&error),
+        Err(error) => return refuse(&with_remedy(error)),
     };
     let ending = match run(&cli) {
         Ok(ending) => ending,
@@ -33,11 +31,16 @@ fn main() -> ExitCode {
 
 /// Tells what is wrong with the arguments, which the words repeat, or prints the help that was asked for.
 fn refuse(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // It fails when nobody reads it.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
     let words = error.to_string();
     let shown = concealed(&words);
     // Both fail when nobody reads it.
     let _ = if shown == words { error.print() } else { write!(io::stderr(), "{shown}") };
-    if error.use_stderr() { ExitCode::from(Ending::WrongSetting.code()) } else { ExitCode::SUCCESS }
+    ExitCode::from(Ending::WrongSetting.code())
 }
 
 fn run(cli: &Cli) -> Result<Ending, CommandError> {
@@ -57,8 +60,8 @@ fn run(cli: &Cli) -> Result<Ending, CommandError> {
         Command::Schema { action } => schema::run(action, env),
         Command::Embedded { action } => embedded::run(action),
         Command::Generate(args) => generate::run(args),
-        Command::Completions { shell } => completions(*shell),
-        Command::Man => manual(),
+        Command::Completions { shell } => manual::completions(*shell),
+        Command::Man => manual::manual(),
     }
 }
 
@@ -78,18 +81,4 @@ fn start_log(verbosity: Verbosity, screen: Screen) {
         (false, _) => log.filter_level(LevelFilter::Debug),
     };
     log.format_target(false).init();
-}
-
-fn completions(shell: Shell) -> Result<Ending, CommandError> {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "aegis-kills", &mut script);
-    write_output(&String::from_utf8_lossy(&script))?;
-    Ok(Ending::Complete)
-}
-
-fn manual() -> Result<Ending, CommandError> {
-    let mut page = Vec::new();
-    clap_mangen::Man::new(Cli::command()).render(&mut page).context("the manual page can't be made")?;
-    write_output(&String::from_utf8_lossy(&page))?;
-    Ok(Ending::Complete)
 }

@@ -31,8 +31,10 @@ mod cases {
     mod load_signals;
     mod load_update;
     mod look_ups;
+    mod manual;
     mod memory;
     mod metrics;
+    mod mistakes;
     mod pgbouncer;
     mod pool;
     mod progress;

@@ -2,9 +2,17 @@
 
 use super::write_output;
 use crate::cli::EmbeddedAction;
-use crate::database::embedded::{self, Embedded, Lifetime, Status, Stopped};
+use crate::database::embedded::{self, Embedded, Lifetime, Phase, Status, Stopped, disk_bytes};
+use crate::database::{HealthProbe, ServerHealth, from_url};
 use crate::error::{CommandError, Ending};
 use crate::input::shell_quoted;
+use crate::settings::SettingError;
+use jiff::{SignedDuration, Timestamp};
+use std::path::Path;
+use std::time::Duration;
+
+/// How long `status` waits for the server's answer.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(3);
 
 /// Runs the command.
 pub fn run(action: &EmbeddedAction) -> Result<Ending, CommandError> {
@@ -24,7 +32,15 @@ pub fn run(action: &EmbeddedAction) -> Result<Ending, CommandError> {
             };
             write_output(&format!("{said}\n"))?;
         }
-        EmbeddedAction::Status(args) => return status(&args.dir),
+        EmbeddedAction::Status(args) => {
+            let status = embedded::status(&args.dir)?;
+            write_output(&in_words(&args.dir, &status)?)?;
+            return Ok(match status {
+                Status::Running { .. } => Ending::Complete,
+                Status::Stopped => Ending::Missing,
+                Status::Missing => Ending::WrongSetting,
+            });
+        }
         EmbeddedAction::Url(args) => {
             let Status::Running { url, .. } = embedded::status(&args.dir)? else {
                 return not_running(&args.dir);
@@ -35,31 +51,80 @@ pub fn run(action: &EmbeddedAction) -> Result<Ending, CommandError> {
     Ok(Ending::Complete)
 }
 
-fn status(dir: &std::path::Path) -> Result<Ending, CommandError> {
-    match embedded::status(dir)? {
-        Status::Running { pid, url, version, lifetime } => {
+fn in_words(dir: &Path, status: &Status) -> Result<String, CommandError> {
+    let start = start_command(dir);
+    Ok(match status {
+        Status::Running { pid, url, version, lifetime, since, socket, phase } => {
+            let server = match phase {
+                Phase::Ready => ask(url)?,
+                Phase::Starting | Phase::Stopping => None,
+            };
+            let phase = match (phase, &server) {
+                (Phase::Ready, Some(_)) => "Running",
+                (Phase::Ready, None) => "Running, but it does not answer",
+                (Phase::Starting, _) => "Starting",
+                (Phase::Stopping, _) => "Stopping",
+            };
+            let version = server.as_ref().map_or(version, |server| &server.version);
+            let since = since.map(age).unwrap_or_default();
             let until = match lifetime {
-                Lifetime::WhileUsed => "until nobody uses it any more",
+                Lifetime::WhileUsed => "for as long as it is used",
                 Lifetime::UntilStopped => "until 'embedded stop'",
             };
-            write_output(&format!("PostgreSQL {version} is running {until}, process {pid}\n{url}\n"))?;
-            Ok(Ending::Complete)
+            let used = server.as_ref().map_or_else(String::new, |server| {
+                // The one that asked is among them.
+                let others = server.connections_used.saturating_sub(1);
+                let noun = if others == 1 { "connection" } else { "connections" };
+                format!("  used by  {others} {noun}, of {} at most\n", server.connections_max)
+            });
+            format!(
+                "{phase}: PostgreSQL {version}, process {pid}{since}, {until}.\n{used}{}  socket   {}\n  url      {url}\n",
+                folder(dir),
+                socket.display(),
+            )
         }
         Status::Stopped => {
-            write_output("stopped; what was loaded is there\n")?;
-            Ok(Ending::Missing)
+            format!("Stopped: what was loaded is there; start it by: {start}\n{}", folder(dir))
         }
         Status::Missing => {
-            write_output(&format!("there is no private PostgreSQL in {}\n", dir.display()))?;
-            Ok(Ending::Missing)
+            format!("There is no private PostgreSQL in {}; make one by: {start}\n", dir.display())
         }
-    }
+    })
 }
 
-fn not_running(dir: &std::path::Path) -> Result<Ending, CommandError> {
+/// What the server says of itself; nothing where it does not answer.
+fn ask(url: &str) -> Result<Option<ServerHealth>, CommandError> {
+    let target = from_url(url, &|_| None).map_err(SettingError::from)?;
+    Ok(HealthProbe::new(&target, "aegis-kills status", ANSWER_TIME_MAX).check().server)
+}
+
+/// The line of the folder and its size, which may not be readable for who asks.
+#[expect(clippy::cast_precision_loss, reason = "megabytes are shown with one digit")]
+fn folder(dir: &Path) -> String {
+    let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
+    let size = disk_bytes(&dir).map(|bytes| format!(", {:.1} MB on disk", bytes as f64 / 1e6));
+    format!("  folder   {}{}\n", dir.display(), size.unwrap_or_default())
+}
+
+fn age(since: Timestamp) -> String {
+    let age = Timestamp::now().duration_since(since).max(SignedDuration::ZERO);
+    let shown = match (age.as_hours(), age.as_mins()) {
+        (48.., _) => format!("{} days", age.as_hours() / 24),
+        (2.., _) => format!("{} h", age.as_hours()),
+        (_, 2..) => format!("{} min", age.as_mins()),
+        _ => format!("{} s", age.as_secs()),
+    };
+    format!(", since {} ({shown})", since.strftime("%Y-%m-%d %H:%M:%S UTC"))
+}
+
+fn start_command(dir: &Path) -> String {
+    format!("aegis-kills embedded start {}", shell_quoted(&dir.to_string_lossy()))
+}
+
+fn not_running(dir: &Path) -> Result<Ending, CommandError> {
     Err(CommandError::Other(anyhow::anyhow!(
-        "the private PostgreSQL in {} does not run; start it by: aegis-kills embedded start {}",
+        "the private PostgreSQL in {} does not run; start it by: {}",
         dir.display(),
-        shell_quoted(&dir.to_string_lossy())
+        start_command(dir)
     )))
 }

@@ -2,7 +2,7 @@
 
 use super::database::OpenDatabase;
 use super::next;
-use super::observe::Observer;
+use super::observe::{self, Observer};
 use super::signals::{EarlySignals, Listener};
 use super::sources;
 use super::write_output;
@@ -16,9 +16,10 @@ use crate::error::{CommandError, Ending};
 use crate::layout::Indexes;
 use crate::pipeline::{self, Halt, HaltReason, Monitor, RejectFile, RunReport};
 use crate::report::{LiveRun, Progress, Screen, Status, Summary};
-use crate::settings::{DatabaseSettings, Environment, LoadSettings};
+use crate::settings::{DatabaseSettings, Environment, LoadSettings, SettingError};
 use anyhow::Context as _;
 use jiff::Timestamp;
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,15 +34,17 @@ pub fn run(
     screen: &Screen,
 ) -> Result<Ending, CommandError> {
     let settings = LoadSettings::new(args, env)?;
+    // Before anything is written, the file of metrics as well.
+    refuse_overwriting(&settings)?;
     let id = Uuid::new_v4();
-    let rejects = prepare(&settings, id).inspect_err(|_| tell_of_failure(&settings, id))?;
+    let (rejects, listener) = prepare(&settings, id).inspect_err(|_| tell_of_failure(&settings, id))?;
     let started = Instant::now();
     let monitor = Arc::<Monitor>::default();
     let parts =
         Parts { settings: &settings, id, started, rejects: &rejects, signals, screen, monitor: &monitor };
     let done = match &settings.database {
-        Some(place) => load(&parts, place),
-        None => read_only(&parts).map(|report| (report, StoreFigures::default())),
+        Some(place) => load(&parts, listener, place),
+        None => read_only(&parts, listener).map(|report| (report, StoreFigures::default())),
     };
     if done.is_err() {
         tell_of_failure(&settings, id);
@@ -80,10 +83,18 @@ pub fn run(
     Ok(ending)
 }
 
-/// Looks at what is read and written beside the database.
-fn prepare(settings: &LoadSettings, id: Uuid) -> Result<RejectFile, CommandError> {
+fn refuse_overwriting(settings: &LoadSettings) -> Result<(), SettingError> {
+    let written = [("--rejects", &settings.rejects), ("--metrics-file", &settings.metrics_file)];
+    let named = written.into_iter().filter_map(|(place, file)| Some((place, file.as_ref()?)));
+    named.into_iter().try_for_each(|(place, file)| sources::check_apart(&settings.sources, place, file))
+}
+
+/// Looks at what is read and written beside the database, and takes the address that pages are served at.
+fn prepare(settings: &LoadSettings, id: Uuid) -> Result<(RejectFile, Option<TcpListener>), CommandError> {
+    let listener = settings.listen.map(observe::listen).transpose()?;
     sources::check(&settings.sources)?;
-    Ok(RejectFile::new(settings.rejects.clone().unwrap_or_else(|| default_rejects(id)))?)
+    let rejects = RejectFile::new(settings.rejects.clone().unwrap_or_else(|| default_rejects(id)))?;
+    Ok((rejects, listener))
 }
 
 /// Whoever watches the file of metrics must see a run as well that did not come to its end.
@@ -140,12 +151,12 @@ impl Parts<'_> {
     }
 }
 
-fn read_only(parts: &Parts<'_>) -> Result<RunReport, CommandError> {
+fn read_only(parts: &Parts<'_>, listener: Option<TcpListener>) -> Result<RunReport, CommandError> {
     let (settings, id) = (parts.settings, parts.id);
     let halt = Arc::new(Halt::default());
     let _listener = parts.listen(&halt)?;
     let monitor = Arc::clone(parts.monitor);
-    let observer = Observer::start(settings, monitor, settings.listen, id, None, None)?;
+    let observer = Observer::start(settings, monitor, listener, id, None, None)?;
     if settings.metrics_file.is_some() {
         log::warn!("the metrics file is left as it is: it is of loads, and a dry run is none");
     }
@@ -160,7 +171,11 @@ fn has_succeeded(report: &RunReport) -> bool {
     matches!(outcome(report).1, Ending::Complete | Ending::Rejects)
 }
 
-fn load(parts: &Parts<'_>, place: &DatabaseSettings) -> Result<(RunReport, StoreFigures), CommandError> {
+fn load(
+    parts: &Parts<'_>,
+    listener: Option<TcpListener>,
+    place: &DatabaseSettings,
+) -> Result<(RunReport, StoreFigures), CommandError> {
     let (settings, id) = (parts.settings, parts.id);
     let database = OpenDatabase::open(place, id)?;
     let schema_name = place.schema().to_owned();
@@ -177,7 +192,7 @@ fn load(parts: &Parts<'_>, place: &DatabaseSettings) -> Result<(RunReport, Store
     let last_success =
         if is_watched { RunLog::last_success(&database.manager, &store_settings)? } else { None };
     let monitor = Arc::clone(parts.monitor);
-    let observer = Observer::start(settings, monitor, settings.listen, id, Some(&database), last_success)?;
+    let observer = Observer::start(settings, monitor, listener, id, Some(&database), last_success)?;
     let sources: Vec<String> = settings.sources.iter().map(ToString::to_string).collect();
     let log = RunLog::begin(&database.manager, &store_settings, id, &sources)?;
     let halt = Arc::new(Halt::default());

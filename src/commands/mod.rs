@@ -4,6 +4,7 @@ pub mod embedded;
 pub mod generate;
 pub mod health;
 pub mod load;
+pub mod manual;
 pub mod schema;
 pub mod verify;
 

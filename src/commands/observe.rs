@@ -4,9 +4,9 @@ use super::database::OpenDatabase;
 use crate::database::{DatabaseManager, HealthProbe};
 use crate::pipeline::Monitor;
 use crate::report::{HealthReport, HttpServer, Metrics, Pages, Response};
-use crate::settings::LoadSettings;
+use crate::settings::{LoadSettings, SettingError};
 use anyhow::Context as _;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,6 +17,11 @@ const HEALTH_AGE_MAX: Duration = Duration::from_secs(1);
 
 /// Whoever asks for `/health` waits no longer than most of them are ready to.
 const HEALTH_TIME_MAX: Duration = Duration::from_secs(3);
+
+/// Takes the address that pages are to be served at. Whoever asks before they are is answered then.
+pub(super) fn listen(address: SocketAddr) -> Result<TcpListener, SettingError> {
+    TcpListener::bind(address).map_err(|source| SettingError::Listen { address, source })
+}
 
 /// What shows a run.
 pub(super) struct Observer {
@@ -33,7 +38,7 @@ impl Observer {
     pub(super) fn start(
         settings: &LoadSettings,
         monitor: Arc<Monitor>,
-        listen: Option<SocketAddr>,
+        listener: Option<TcpListener>,
         run: Uuid,
         database: Option<&OpenDatabase>,
         last_success: Option<i64>,
@@ -44,13 +49,11 @@ impl Observer {
             Metrics::new(run, event.server, event.layout, Arc::clone(&monitor), manager, last_success)
                 .context("the metrics can't be made")?;
         let metrics = Arc::new(metrics);
-        let server = match listen {
-            Some(address) => {
+        let server = match listener {
+            Some(listener) => {
                 let health = database.map(|database| HealthPage::new(settings, database));
                 let pages = pages(Arc::clone(&metrics), health);
-                let server = HttpServer::start(address, pages).with_context(|| {
-                    format!("{address} can't be listened on; another address can be chosen by --listen")
-                })?;
+                let server = HttpServer::start(listener, pages).context("the pages can't be served")?;
                 log::info!("listening on http://{}/", server.address());
                 Some(server)
             }

@@ -10,52 +10,52 @@ use crate::error::{CommandError, Ending};
 use crate::input::{Segmenter, spawn_reader};
 use crate::layout::Repeats;
 use crate::pipeline::{Prepared, Preparer, Segments};
+use crate::report::{Missing, VerifyReport};
 use crate::settings::{Environment, EventSettings, VerifySettings};
 use anyhow::Context as _;
 use crossbeam_channel::{bounded, never};
-use serde::Serialize;
-use std::fmt::Write as _;
 use uuid::Uuid;
-
-/// How many missing ids the JSON lists.
-const MISSING_IDS_MAX: usize = 100;
-
-/// The result, as `--json` prints it.
-#[derive(Debug, Default, Serialize)]
-struct Found {
-    events: u64,
-    present: u64,
-    missing: u64,
-    missing_ids: Vec<i64>,
-}
 
 /// Runs the command.
 pub fn run(args: &VerifyArgs, env: Environment<'_>, quiet: bool) -> Result<Ending, CommandError> {
     let settings = VerifySettings::new(args, env)?;
     sources::check(&settings.sources)?;
     let database = OpenDatabase::open(&settings.database, Uuid::new_v4())?;
-    let mut found = Found::default();
-    let sources_whole = compare(&settings, &database.manager, &mut found, args.json)?;
+    let mut report = VerifyReport::default();
+    let sources_whole = compare(&settings, &database.manager, &mut report)?;
     database.close()?;
     if args.json {
-        let json = serde_json::to_string(&found).context("the result can't be written as JSON")?;
+        let json = report.to_json().context("the result can't be written as JSON")?;
         write_output(&format!("{json}\n"))?;
-    } else if !quiet || found.missing > 0 {
-        write_output(&format!("{}\n", in_words(&found)))?;
+    } else if !quiet || report.missing() > 0 {
+        write_output(&report.in_words(sources_whole, &options(args)))?;
     }
-    Ok(match (sources_whole, found.missing) {
+    Ok(match (sources_whole, report.missing()) {
         (false, _) => Ending::Failed,
         (true, 0) => Ending::Complete,
         (true, _) => Ending::Missing,
     })
 }
 
+/// The options that a load of the same events into the same tables needs. A URL may hold a password, and is not repeated.
+fn options(args: &VerifyArgs) -> Vec<(&'static str, String)> {
+    let embedded = args.database.embedded.as_ref().map(|dir| dir.to_string_lossy().into_owned());
+    let typed = [
+        ("--database-url", args.database.database_url.as_ref().map(|_| "URL".to_owned())),
+        ("--embedded", embedded),
+        ("--schema", args.database.schema.clone()),
+        ("--server", args.event.server.clone()),
+        ("--layout", args.event.layout.clone()),
+        ("--nul", args.event.nul.clone()),
+    ];
+    typed.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+}
+
 /// Whether all sources could be read to their end.
 fn compare(
     settings: &VerifySettings,
     manager: &DatabaseManager,
-    found: &mut Found,
-    silent: bool,
+    report: &mut VerifyReport,
 ) -> Result<bool, CommandError> {
     let reader = spawn_reader(settings.sources.clone()).context("the reader thread can't be started")?;
     // One buffer, which goes back and forth between the segmenter and this function.
@@ -70,7 +70,7 @@ fn compare(
             Ok(segment) => {
                 let hash = Preparer::hash(&segment);
                 let batch = preparer.prepare(segment, hash);
-                compare_segment(settings, manager, &batch, found, silent)?;
+                compare_segment(settings, manager, &batch, report)?;
                 give_back.send(batch.segment.bytes).context("a channel that is held open here was closed")?;
             }
             Err(error) => {
@@ -86,44 +86,23 @@ fn compare_segment(
     settings: &VerifySettings,
     manager: &DatabaseManager,
     prepared: &Prepared,
-    found: &mut Found,
-    silent: bool,
+    report: &mut VerifyReport,
 ) -> Result<(), CommandError> {
     let ids: Vec<i64> = prepared.ids().map(|(id, _)| id).collect();
     let event = &settings.event;
     let stored = present_ids(manager, event.layout, settings.database.schema(), event.server, ids)?;
-    let mut missing = String::new();
-    let source = &prepared.segment.source;
-    found.events += prepared.batch.counts.events;
+    let source = &*prepared.segment.source;
+    report.events += prepared.batch.counts.events;
     for (id, line) in prepared.ids() {
         if stored.contains(&id) {
-            found.present += 1;
-            continue;
-        }
-        found.missing += 1;
-        let _ = writeln!(missing, "missing: event {id}, {source} line {line}");
-        if found.missing_ids.len() < MISSING_IDS_MAX {
-            found.missing_ids.push(id);
+            report.present += 1;
+        } else {
+            report.add(source, line, Missing::Event(id));
         }
     }
     for reject in &prepared.rejects {
-        found.missing += 1;
         let field = reject.field.as_ref().map(|field| format!("{field}: ")).unwrap_or_default();
-        let _ = writeln!(
-            missing,
-            "missing: {source} line {}, which can't be loaded: {field}{}",
-            reject.line, reject.reason
-        );
-    }
-    if !silent {
-        write_output(&missing)?;
+        report.add(source, reject.line, Missing::Unloadable(format!("{field}{}", reject.reason)));
     }
     Ok(())
-}
-
-fn in_words(found: &Found) -> String {
-    match found.missing {
-        0 => format!("All {} events are in the database.", found.events),
-        missing => format!("{missing} of {} events are missing.", found.events),
-    }
 }

@@ -1,11 +1,14 @@
 //! Which events are stored.
 
+use super::classify::DatabaseError;
 use super::client::GenericClient as _;
 use super::manager::DatabaseManager;
 use super::patience::Patience;
 use super::store::StoreError;
 use crate::kill::Server;
 use crate::layout::{Layout, quote_identifier};
+use postgres::Error;
+use postgres::error::SqlState;
 use std::collections::HashSet;
 
 /// The ids among `ids` that are stored in the first table of the layout.
@@ -17,10 +20,29 @@ pub fn present_ids(
     ids: Vec<i64>,
 ) -> Result<HashSet<i64>, StoreError> {
     let sql = stored_query(layout, schema, server);
+    let schema = schema.to_owned();
     manager.run("looking up stored events", &Patience::endless(), move |client, _| {
-        let rows = client.query(&sql, &[&ids])?;
+        let rows = client.query(&sql, &[&ids]).map_err(|error| unlike(&schema, error))?;
         Ok(rows.iter().map(|row| row.get(0)).collect())
     })
+}
+
+/// Says what would do where the tables are not those that a load makes, or not to be read.
+fn unlike(schema: &str, error: Error) -> DatabaseError {
+    let what = match error.code().map(SqlState::code) {
+        // No such table, column or schema; no such type, or operator of the types that are there.
+        Some("42P01" | "42703" | "3F000" | "42704" | "42883") => format!(
+            "schema {schema:?} has no tables of this layout, or of another make; a load makes them, --schema and \
+             --layout choose others"
+        ),
+        Some("42501") => {
+            format!(
+                "this role may not read the tables in schema {schema:?}; their owner can grant it USAGE and SELECT"
+            )
+        }
+        _ => return error.into(),
+    };
+    StoreError::new(what, error).into()
 }
 
 /// The statement that is given ids and returns those that are stored.

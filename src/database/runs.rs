@@ -65,7 +65,7 @@ impl RunLog {
         let others = (!settings.layout.tells_servers_apart()).then(|| other_servers(&schema));
         let (server, layout, sources) = (settings.server.name(), settings.layout.name(), sources.to_vec());
         manager.run("writing the run into the ledger", &Patience::endless(), move |client, progress| {
-            client.execute(&insert, &[&id, &server, &layout, &sources, &env!("CARGO_PKG_VERSION")])?;
+            client.execute(&insert, &[&id, &server, &layout, &sources, &crate::VERSION])?;
             progress.tick();
             if let Some(others) = &others
                 && let Some(other) = client.query_opt(others, &[&layout, &server])?

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
@@ -19,6 +20,15 @@ pub enum InputError {
         /// What the system said.
         #[source]
         cause: io::Error,
+    },
+    /// No file of that name, which is a pattern that the shell found nothing for.
+    #[error(
+        "no file matches {input}: check the folder with 'ls {}', and the ending of the names in it",
+        quoted(&folder_of(input))
+    )]
+    NoMatch {
+        /// The pattern.
+        input: Source,
     },
     /// A folder in place of a file.
     #[error("{input} is a folder: name the files in it, such as {input}/*.ndjson")]
@@ -86,6 +96,7 @@ impl InputError {
     pub(super) fn opening(input: &Source, cause: io::Error) -> Self {
         let input = input.clone();
         match cause.kind() {
+            io::ErrorKind::NotFound if input.to_string().contains(['*', '?', '[']) => Self::NoMatch { input },
             io::ErrorKind::NotFound => Self::Missing { input, cause },
             io::ErrorKind::PermissionDenied => Self::Denied { input, cause },
             io::ErrorKind::IsADirectory => Self::Folder { input },
@@ -146,6 +157,13 @@ impl fmt::Display for Breakage {
             Self::Window => f.write_str("the zstd data needs more than 128 MiB to decode"),
         }
     }
+}
+
+/// The folder of the files that a pattern is for.
+fn folder_of(input: &Source) -> Source {
+    let path = PathBuf::from(input.to_string());
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    Source::File(folder.map_or_else(|| PathBuf::from("."), Path::to_owned))
 }
 
 /// The command that decodes an input and pipes it to this program.

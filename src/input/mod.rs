@@ -14,6 +14,7 @@
 //!
 //! Invariant: nothing that was decoded before a source broke is lost, and no end of input is taken for complete that is not.
 
+mod content;
 mod cut;
 mod decompress;
 mod error;
@@ -26,10 +27,10 @@ mod source;
 #[cfg(test)]
 mod tests;
 
+pub use content::Content;
 pub(crate) use error::shell_quoted;
 pub use error::{Breakage, InputError};
 pub use format::{Foreign, Packing};
-pub use pretty::looks_pretty_printed;
 pub use reader::{ReadCounters, Reader, spawn_reader};
 pub use segment::{Next, Segment, SegmentLimits, Segmenter};
 pub use source::Source;

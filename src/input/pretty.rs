@@ -5,7 +5,7 @@
 /// True when its first line that is not blank is only `[`, `{` or `[{`, and the next begins with a space or tab, or ends with a
 /// comma. A line that is cut off by the end of `first_bytes` counts as far as it goes, but its last byte says nothing:
 /// give it enough for two lines, such as a first segment.
-pub fn looks_pretty_printed(first_bytes: &[u8]) -> bool {
+pub(super) fn looks_pretty_printed(first_bytes: &[u8]) -> bool {
     let text = first_bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(first_bytes);
     let mut lines = text.split_inclusive(|&byte| byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
     let (Some(first), Some(second)) = (lines.next(), lines.next()) else {

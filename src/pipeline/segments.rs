@@ -1,6 +1,6 @@
 //! The segments of all sources, and the sources that are no dumps.
 
-use crate::input::{InputError, Next, Segment, Segmenter, Source, looks_pretty_printed, shell_quoted};
+use crate::input::{Content, InputError, Next, Segment, Segmenter, Source, shell_quoted};
 use crossbeam_channel::Sender;
 use std::sync::Arc;
 
@@ -10,16 +10,17 @@ pub enum SourceError {
     /// It broke.
     #[error(transparent)]
     Input(#[from] InputError),
-    /// It is one JSON document over many lines.
-    #[error(
-        "{source_name} is one pretty-printed JSON document, not one event a line; mend it with: \
-         jq -c 'if type == \"array\" then .[] else . end'{file} | aegis-kills load"
-    )]
-    PrettyPrinted {
+    /// It is something that was taken for a dump.
+    #[error("{source_name} is {what}; {remedy}: {command}")]
+    NoDump {
         /// The source.
         source_name: String,
-        /// What `jq` is given: a space and the path as a shell takes it, or nothing where it reads standard input.
-        file: String,
+        /// What it is.
+        what: &'static str,
+        /// What would do.
+        remedy: &'static str,
+        /// The command that does it.
+        command: String,
     },
 }
 
@@ -41,6 +42,11 @@ impl Segments {
     pub fn new(segmenter: Segmenter, give_back: Sender<Vec<u8>>) -> Self {
         Self { segmenter, give_back, number: 0, current: None, left: false }
     }
+
+    fn pass_over(&self, buffer: Vec<u8>) {
+        // There is room for every buffer there is.
+        let _ = self.give_back.try_send(buffer);
+    }
 }
 
 impl Iterator for Segments {
@@ -53,19 +59,20 @@ impl Iterator for Segments {
                     let begins =
                         self.current.as_ref().is_none_or(|current| !Arc::ptr_eq(current, &segment.source));
                     if begins {
-                        self.left = looks_pretty_printed(&segment.bytes);
+                        let refused = refused(&segment);
+                        self.left = refused.is_some();
                         self.current = Some(Arc::clone(&segment.source));
+                        if let Some(error) = refused {
+                            self.pass_over(segment.bytes);
+                            return Some(Err(error));
+                        }
                     }
                     if !self.left {
                         segment.number = self.number;
                         self.number += 1;
                         return Some(Ok(segment));
                     }
-                    // There is room for every buffer there is.
-                    let _ = self.give_back.try_send(segment.bytes);
-                    if begins {
-                        return Some(Err(pretty_printed(&segment.source)));
-                    }
+                    self.pass_over(segment.bytes);
                 }
                 Next::SourceFailed(error) => return Some(Err(error.into())),
                 Next::Stopped | Next::End => return None,
@@ -74,11 +81,38 @@ impl Iterator for Segments {
     }
 }
 
-fn pretty_printed(source: &str) -> SourceError {
-    let file = if source == Source::Stdin.to_string() {
-        String::new()
-    } else {
-        format!(" {}", shell_quoted(source))
+/// Why a source is left, by its first segment.
+fn refused(segment: &Segment) -> Option<SourceError> {
+    let source = &*segment.source;
+    let (what, remedy, before, after) = match Content::of(&segment.bytes) {
+        Content::Lines => return None,
+        Content::NoJson => {
+            log::warn!(
+                "{source} does not begin with JSON: is it a dump of kills? what is no event is rejected; each line \
+                 must hold one, or an array of them"
+            );
+            return None;
+        }
+        Content::PrettyPrinted => (
+            "one pretty-printed JSON document, not one event a line",
+            "mend it with",
+            "jq -c 'if type == \"array\" then .[] else . end'",
+            "",
+        ),
+        Content::Tar => ("a tar archive", "unpack it with", "tar -xO", " -f"),
+        Content::Utf16Le => ("UTF-16 text", "turn it into UTF-8 with", "iconv -f UTF-16LE -t UTF-8", ""),
+        Content::Utf16Be => ("UTF-16 text", "turn it into UTF-8 with", "iconv -f UTF-16BE -t UTF-8", ""),
+        Content::Rejects => (
+            "the reject file of an earlier load",
+            "leave it out, or mend what it holds and load that with",
+            "jq -r .raw",
+            "",
+        ),
     };
-    SourceError::PrettyPrinted { source_name: source.to_owned(), file }
+    let command = if source == Source::Stdin.to_string() {
+        format!("… | {before} | aegis-kills load")
+    } else {
+        format!("{before}{after} {} | aegis-kills load", shell_quoted(source))
+    };
+    Some(SourceError::NoDump { source_name: source.to_owned(), what, remedy, command })
 }

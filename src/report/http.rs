@@ -45,9 +45,8 @@ pub struct HttpServer {
 }
 
 impl HttpServer {
-    /// Listens on `address`; an error if that is not this machine's, or taken.
-    pub fn start(address: SocketAddr, pages: Pages) -> io::Result<Self> {
-        let listener = TcpListener::bind(address)?;
+    /// Answers whoever comes to `listener`.
+    pub fn start(listener: TcpListener, pages: Pages) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let ended = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&ended);

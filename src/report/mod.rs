@@ -1,4 +1,10 @@
 //! What people and scripts are told of a run, and of the database.
+//!
+//! Each report has two forms: words, whose first line is the outcome and whose last says what to run next, and one JSON
+//! object, whose fields are promised. The figures of a run that is under way are read from its
+//! [`Monitor`](crate::pipeline::Monitor), and cost the run nothing.
+//!
+//! Invariant: this module asks the database nothing. It is given what was found.
 
 mod figures;
 mod health;
@@ -10,6 +16,7 @@ mod progress;
 mod screen;
 mod speed;
 mod summary;
+mod verify;
 mod watch;
 mod words;
 
@@ -22,4 +29,5 @@ pub use progress::Progress;
 pub use screen::{Manner, Screen};
 pub use speed::{Pace, Speed};
 pub use summary::{Status, Summary};
+pub use verify::{Missing, VerifyReport};
 pub use watch::Watch;

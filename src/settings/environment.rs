@@ -5,6 +5,7 @@ use jiff::SignedDuration;
 use std::fmt::Display;
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::str::FromStr;
@@ -41,6 +42,14 @@ pub enum SettingError {
     EnvFileLine {
         /// Which, from 1.
         line: usize,
+    },
+    /// The address for pages is taken, or not this machine's.
+    #[error("{address} can't be listened on; another address can be chosen by --listen, or KILLS_LISTEN")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
     },
     /// The text of a variable is none.
     #[error("{name} is not UTF-8; write it anew, with characters beyond ASCII in UTF-8, or unset it")]

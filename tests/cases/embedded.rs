@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use aegis_kills::database::embedded::{
-    Account, Closed, Embedded, EmbeddedError, Lifetime, Status, Stopped, status, stop,
+    Account, Closed, Embedded, EmbeddedError, Lifetime, Phase, Status, Stopped, status, stop,
 };
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -74,10 +74,15 @@ fn a_fresh_folder_becomes_a_server_for_its_owner_alone() {
     let psql = Command::new("psql").args(["-Atc", "select 1", server.url()]).output().expect("psql");
     assert_eq!(String::from_utf8_lossy(&psql.stdout), "1\n", "{psql:?}");
 
-    let Status::Running { pid, url, version, lifetime } = status(&dir).expect("a status") else {
+    let Status::Running { pid, url, version, lifetime, since, socket, phase } =
+        status(&dir).expect("a status")
+    else {
         panic!("it runs");
     };
     assert_eq!((url.as_str(), lifetime), (server.url(), Lifetime::WhileUsed));
+    assert_eq!((socket, phase), (dir.join("run/.s.PGSQL.5432"), Phase::Ready));
+    let age = since.map(|since| since.duration_until(jiff::Timestamp::now()).as_secs());
+    assert!(age.is_some_and(|age| (0..600).contains(&age)), "{age:?}");
     assert_eq!(version, fs::read_to_string(dir.join("data/PG_VERSION")).expect("a version").trim());
     assert_eq!(server.close().expect("to close"), Closed::Stopped);
     assert!(!lives(pid));
@@ -264,10 +269,15 @@ fn what_is_not_ours_is_refused_and_left_as_it_is() {
 
     for dir in [&holds_file, &another_cluster, &file] {
         let error = Embedded::open(dir, Lifetime::WhileUsed).expect_err("refused");
-        assert!(matches!(error, EmbeddedError::Foreign { .. }), "{error:?}");
         assert!(error.to_string().contains(&*dir.to_string_lossy()), "{error}");
-        assert!(matches!(stop(dir), Err(EmbeddedError::Foreign { .. })));
-        assert!(matches!(status(dir), Err(EmbeddedError::Foreign { .. })));
+        for error in [error, stop(dir).expect_err("refused"), status(dir).expect_err("refused")] {
+            let fits = match error {
+                EmbeddedError::NoFolder { .. } => *dir == file,
+                EmbeddedError::Foreign { .. } => *dir != file,
+                _ => false,
+            };
+            assert!(fits && error.is_wrong_folder(), "{error:?}");
+        }
     }
     let names: Vec<_> =
         fs::read_dir(&holds_file).expect("a folder").map(|entry| entry.expect("one").file_name()).collect();

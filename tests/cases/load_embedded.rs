@@ -35,7 +35,7 @@ fn two_loads_at_once_make_one_server_that_goes_with_them() {
     assert_eq!(status(&dir).expect("a status"), Status::Stopped);
     assert!(!dir.join("data/postmaster.pid").exists());
     let embedded = |action: &str, code| work.program(&["embedded", action, &dir_text]).expect(code).stdout;
-    assert!(embedded("status", 6).contains("stopped"));
+    assert!(embedded("status", 6).starts_with("Stopped: "));
 
     let url = embedded("start", 0);
     assert_eq!(embedded("url", 0), url);
@@ -46,7 +46,24 @@ fn two_loads_at_once_make_one_server_that_goes_with_them() {
     let again =
         work.program(&["load", "--json"]).env("KILLS_EMBEDDED", &dir_text).stdin(join(&events[..120]));
     again.expect(0).summary().check(&[("already_loaded", 120)]);
-    assert!(embedded("status", 0).contains("running"));
+    let told = embedded("status", 0);
+    let socket = format!("{dir_text}/run/.s.PGSQL.5432");
+    for words in [
+        "Running: PostgreSQL ",
+        ", process ",
+        ", since 20",
+        "'embedded stop'",
+        " MB on disk",
+        url.trim(),
+        &socket,
+    ] {
+        assert!(told.contains(words), "{words:?} is missing in: {told}");
+    }
+    assert!(told.contains("used by  0 connections"), "{told}");
+    let session = Client::connect(url.trim(), NoTls).expect("the private server");
+    assert!(embedded("status", 0).contains("used by  1 connection, of "));
+    drop(session);
+    assert!(work.program(&["embedded", "status", "none"]).expect(2).stdout.contains("embedded start none"));
     embedded("stop", 0);
 
     let verify = work.program(&["verify", "--json", "--embedded", &dir_text]).stdin(dump.clone());
@@ -60,7 +77,7 @@ fn a_folder_of_another_kind_is_refused() {
     fs::create_dir(work.path().join("photos")).expect("a folder");
     work.write("photos/holiday.jpg", "");
     let program = work.program(&["load", "--embedded", "photos"]).stdin("no event\n");
-    let ended = program.expect(4).says(&["photos"]);
+    let ended = program.expect(2).says(&["photos"]);
     assert_eq!(ended.stdout, "");
     assert_eq!(fs::read_dir(work.path().join("photos")).expect("a folder").count(), 1);
 }

@@ -198,7 +198,7 @@ fn pages_keep_to_their_limits() {
     assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
     eventually(Duration::from_secs(30), "it answers", || get("/health").0 == 200);
     // The port is taken.
-    let taken = work.load(&database, &["--listen", &port.to_string()]).expect(1);
+    let taken = work.load(&database, &["--listen", &port.to_string()]).expect(2);
     taken.says(&[&format!("127.0.0.1:{port} can't be listened on"), "--listen"]);
     // Nobody from elsewhere gets in.
     assert!(TcpListener::bind(("127.0.0.2", port)).is_ok(), "it listens on 127.0.0.1 alone");

@@ -32,7 +32,7 @@ fn all_present() {
     assert_eq!(found(verify(&work, &database, &[]).stdin(in_arrays(&dump, 51)), 0), all(120));
     assert_eq!(found(verify(&work, &database, &[]), 0), all(0));
     let words = verify(&work, &database, &["dump"]).expect(0).stdout;
-    assert!(words.contains("120") && !words.contains("missing:"), "{words}");
+    assert!(words.contains("120") && !words.contains("missing"), "{words}");
     // The ids of another server say nothing of this one.
     assert_eq!(found(verify(&work, &database, &["dump", "--server", "asia"]), 6)["missing"], 120);
 }
@@ -53,19 +53,25 @@ fn missing_events_are_named() {
         json!({"events": 400, "present": 398, "missing": 2, "missing_ids": [7, 300]})
     );
     let words = program().expect(6).stdout;
-    for wanted in ["event 7, dump line 7", "event 300, dump line 300", "2 of 400"] {
-        assert!(words.contains(wanted), "{wanted:?} is missing in: {words}");
-    }
-    assert_eq!(words.matches("missing:").count(), 2, "{words}");
+    let lines: Vec<&str> = words.lines().collect();
+    assert_eq!(lines[0], "Missing: 2 of 400 events are not in the database.");
+    assert!(lines[1].ends_with(" 398 present") && lines[2].ends_with(" 2 missing"), "{words}");
+    assert_eq!(lines[3..5], ["dump:7  event 7", "dump:300  event 300"]);
 
     client.batch_execute("delete from kill_event where event_id > 250").expect("to delete");
     let missing = found(program(), 6);
     assert_eq!((&missing["missing"], &missing["present"]), (&json!(151), &json!(249)));
     let ids: Vec<i64> = [7].into_iter().chain(251..350).collect();
     assert_eq!(missing["missing_ids"], json!(ids), "the first 100");
-    assert_eq!(program().expect(6).stdout.matches("missing:").count(), 151, "in words it is all of them");
+    let told = program().args(&["-v"]).expect(6);
+    assert_eq!(told.stdout.matches("  event ").count(), 100, "the first 100");
+    assert_eq!(told.stderr.matches("missing: dump:").count(), 151, "with -v it is all of them");
 
-    work.load(&database, &["dump", "--force"]).expect(0).summary().check(&[("inserted", 151)]);
+    // What is named to be run next brings them all.
+    let next = told.stdout.lines().last().expect("a command").trim();
+    let args: Vec<&str> = next.strip_prefix("aegis-kills ").expect("a command").split(' ').collect();
+    let load = work.program(&args).args(&["--json"]).env("DATABASE_URL", &database.url());
+    load.expect(0).summary().check(&[("inserted", 151)]);
     assert_eq!(found(program(), 0)["missing"], 0);
     assert_tables(&database, "americas", &expect(&dump, Nul::Reject).tables);
 }
@@ -79,7 +85,12 @@ fn what_cannot_be_loaded_is_missing_too() {
     let result = found(verify(&work, &database, &[]).stdin(dump.clone()), 6);
     assert_eq!(result, json!({"events": 4, "present": 2, "missing": 2, "missing_ids": []}));
     let words = verify(&work, &database, &[]).stdin(dump).expect(6).stdout;
-    for wanted in ["<stdin> line 2", "<stdin> line 3", "TimeStamp"] {
+    for wanted in [
+        "<stdin>:2  can't be loaded",
+        "<stdin>:3  can't be loaded",
+        "TimeStamp",
+        "… | aegis-kills load --dry-run -",
+    ] {
         assert!(words.contains(wanted), "{wanted:?} is missing in: {words}");
     }
 }

@@ -42,6 +42,13 @@ pub enum EmbeddedError {
         dir: PathBuf,
     },
 
+    /// A file in place of a folder.
+    #[error("{} is no folder, and a private PostgreSQL needs one of its own; choose a new or an empty folder", dir.display())]
+    NoFolder {
+        /// What was asked for.
+        dir: PathBuf,
+    },
+
     /// The path has a character that the server programs can't take.
     #[error(
         "the path {dir:?} has a control character, which PostgreSQL's programs refuse; choose another folder"
@@ -169,6 +176,13 @@ pub enum EmbeddedError {
         /// What the system said.
         source: io::Error,
     },
+}
+
+impl EmbeddedError {
+    /// Whether the folder that was named can't be one of a private PostgreSQL.
+    pub fn is_wrong_folder(&self) -> bool {
+        matches!(self, Self::Foreign { .. } | Self::NoFolder { .. } | Self::Path { .. })
+    }
 }
 
 fn ending(log: &Path, tail: &str) -> String {

@@ -190,7 +190,7 @@ impl Folder {
     fn check_ours(&self) -> Result<(), EmbeddedError> {
         let foreign = || EmbeddedError::Foreign { dir: self.dir.clone() };
         if !self.dir.is_dir() {
-            return Err(foreign());
+            return Err(EmbeddedError::NoFolder { dir: self.dir.clone() });
         }
         let mut empty = true;
         for entry in fs::read_dir(&self.dir).at("read the folder", &self.dir)? {

@@ -14,13 +14,17 @@ mod process;
 mod program;
 mod programs;
 mod server;
+mod size;
 mod socket;
 
-use std::path::Path;
+use jiff::Timestamp;
+use std::path::{Path, PathBuf};
 
 pub use self::account::Account;
 pub use self::error::EmbeddedError;
 pub use self::programs::Programs;
+pub use self::server::Phase;
+pub use self::size::disk_bytes;
 
 use self::folder::{Folder, Lease, StartLock, Users};
 use self::server::{Server, State};
@@ -80,6 +84,12 @@ pub enum Status {
         version: String,
         /// How long it runs.
         lifetime: Lifetime,
+        /// When it was started, once it has told.
+        since: Option<Timestamp>,
+        /// Its socket.
+        socket: PathBuf,
+        /// Whether it takes connections.
+        phase: Phase,
     },
     /// It can be started, and holds what was loaded.
     Stopped,
@@ -164,7 +174,7 @@ pub fn status(dir: &Path) -> Result<Status, EmbeddedError> {
     let Some(folder) = with_data(dir)? else {
         return Ok(Status::Missing);
     };
-    let State::Alive(Server { pid, port, socket, .. }) = server::state(&folder)? else {
+    let State::Alive(Server { pid, since, port, socket, phase }) = server::state(&folder)? else {
         return Ok(Status::Stopped);
     };
     let place = socket.map_or_else(|| socket::place(&folder), Ok)?;
@@ -174,6 +184,9 @@ pub fn status(dir: &Path) -> Result<Status, EmbeddedError> {
         url: socket::url(&place, port),
         version: server::data_version(&folder)?.unwrap_or_default(),
         lifetime,
+        since,
+        socket: socket::path(&place),
+        phase,
     })
 }
 

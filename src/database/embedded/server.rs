@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use nix::errno::Errno;
 use nix::libc::O_NOFOLLOW;
 use nix::sys::signal::{Signal, kill};
@@ -58,16 +59,22 @@ pub(super) enum State {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Server {
     pub(super) pid: i32,
+    /// When it was started.
+    pub(super) since: Option<Timestamp>,
     pub(super) port: u16,
     /// Where its socket is, once it has told.
     pub(super) socket: Option<PathBuf>,
     pub(super) phase: Phase,
 }
 
+/// How far a server is whose process lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
+pub enum Phase {
+    /// It takes no connections yet.
     Starting,
+    /// It takes connections.
     Ready,
+    /// It takes no connections any more.
     Stopping,
 }
 
@@ -259,6 +266,7 @@ fn parse(bytes: &[u8]) -> Option<Server> {
     let number = |at: usize| std::str::from_utf8(line(at)?).ok();
     Some(Server {
         pid: number(0)?.parse().ok().filter(|&pid| pid > 0)?,
+        since: number(2).and_then(|second| Timestamp::from_second(second.parse().ok()?).ok()),
         port: number(3).and_then(|port| port.parse().ok()).unwrap_or(socket::PORT),
         socket: line(4).map(|path| PathBuf::from(std::ffi::OsStr::from_bytes(path))),
         phase: match line(7) {
@@ -288,8 +296,10 @@ mod tests {
     #[test]
     fn a_pid_file_is_read_as_far_as_it_is_written() {
         let check = |text: &str, expected: Option<(i32, u16, Option<&str>, Phase)>| {
+            let since = (text.lines().count() > 2).then(|| Timestamp::from_second(17).expect("a time"));
             let expected = expected.map(|(pid, port, socket, phase)| Server {
                 pid,
+                since,
                 port,
                 socket: socket.map(PathBuf::from),
                 phase,

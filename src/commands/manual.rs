@@ -1,0 +1,120 @@
+//! `man` and `completions`: the definitions of the command line in other forms.
+
+use super::write_output;
+use crate::cli::Cli;
+use crate::error::{CommandError, Ending};
+use crate::kill::Server;
+use crate::layout::Layout;
+use anyhow::Context as _;
+use clap::builder::PossibleValuesParser;
+use clap::{Command, CommandFactory as _};
+use clap_complete::Shell;
+use clap_mangen::Man;
+use clap_mangen::roff::{Roff, bold, roman};
+use std::io;
+
+/// Writes a shell's completion script.
+pub fn completions(shell: Shell) -> Result<Ending, CommandError> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut with_values(Cli::command()), "aegis-kills", &mut script);
+    // For bash the library takes the hyphen of the program's name for a step to a subcommand in one of two places, so that
+    // nothing would be completed after one.
+    let script = String::from_utf8_lossy(&script).replace("aegis__subcmd__kills", "aegis__kills");
+    write_output(&script)?;
+    Ok(Ending::Complete)
+}
+
+/// Writes the manual: one page with all commands.
+pub fn manual() -> Result<Ending, CommandError> {
+    let mut page = Vec::new();
+    render(&mut page).context("the manual page can't be made")?;
+    write_output(&String::from_utf8_lossy(&page))?;
+    Ok(Ending::Complete)
+}
+
+/// The command with the values of its options, to be completed. The settings check them, for variables as well.
+fn with_values(command: Command) -> Command {
+    let servers = Server::ALL.map(Server::name);
+    let layouts = [Layout::Archive, Layout::Aegis].map(Layout::name);
+    let command = command.mut_args(|argument| {
+        let values: &[&'static str] = match argument.get_id().as_str() {
+            "server" => &servers,
+            "layout" => &layouts,
+            "nul" => &["reject", "strip", "replace"],
+            "on_conflict" => &["skip", "update"],
+            _ => return argument,
+        };
+        argument.value_parser(PossibleValuesParser::new(values))
+    });
+    command.mut_subcommands(with_values)
+}
+
+fn render(page: &mut Vec<u8>) -> io::Result<()> {
+    let mut root = Cli::command();
+    root.build();
+    let man =
+        Man::new(root.clone()).source(format!("aegis-kills {}", crate::VERSION)).manual("User Commands");
+    man.render_title(page)?;
+    man.render_name_section(page)?;
+    man.render_synopsis_section(page)?;
+    man.render_description_section(page)?;
+    man.render_options_section(page)?;
+    for command in root.get_subcommands().filter(|command| command.get_name() != "help") {
+        render_command(command, page)?;
+    }
+    let mut rest = Roff::new();
+    after_help(&mut rest, "SH", &root);
+    rest.control("SH", ["FILES"]);
+    for (file, what) in FILES {
+        rest.control("TP", []).text([bold(*file)]).text([roman(*what)]);
+    }
+    rest.control("SH", ["SEE ALSO"]).text([roman("psql(1), pg_dump(1), jq(1), zstd(1)")]);
+    rest.to_writer(page)
+}
+
+const FILES: &[(&str, &str)] = &[
+    (".env", "Settings, as NAME=value, in the working directory; the environment wins over them."),
+    ("rejects-UTC-RUN.ndjson", "Refused lines of a load, in the working directory, made at the first."),
+    ("~/.pgpass", "Passwords, as of psql."),
+];
+
+/// The section of a command, and those of the commands below it.
+fn render_command(command: &Command, page: &mut Vec<u8>) -> io::Result<()> {
+    let name = command.get_bin_name().unwrap_or_else(|| command.get_name()).to_owned();
+    let mut heading = Roff::new();
+    heading.control("SH", [name.to_uppercase().as_str()]);
+    heading.to_writer(page)?;
+    let man = Man::new(command.clone());
+    let mut parts = Vec::new();
+    man.render_synopsis_section(&mut parts)?;
+    man.render_description_section(&mut parts)?;
+    man.render_options_section(&mut parts)?;
+    // They are sections of a page of their own there.
+    page.extend(String::from_utf8_lossy(&parts).replace("\n.SH ", "\n.SS ").bytes());
+    let mut rest = Roff::new();
+    after_help(&mut rest, "SS", command);
+    rest.to_writer(page)?;
+    for below in command.get_subcommands().filter(|below| below.get_name() != "help") {
+        render_command(below, page)?;
+    }
+    Ok(())
+}
+
+/// What stands after the options: paragraphs, each with a heading that ends with a colon, in lines that stay as they are.
+fn after_help(roff: &mut Roff, heading: &str, command: &Command) {
+    let Some(text) = command.get_after_long_help().or_else(|| command.get_after_help()) else {
+        return;
+    };
+    for paragraph in text.to_string().split("\n\n") {
+        let (first, rest) = paragraph.split_once('\n').unwrap_or((paragraph, ""));
+        let Some(title) = first.strip_suffix(':') else {
+            roff.control("PP", []).text([roman(paragraph)]);
+            continue;
+        };
+        roff.control(heading, [title.to_uppercase().as_str()]).control("nf", []);
+        for line in rest.lines() {
+            roff.text([roman(line)]);
+        }
+        roff.control("fi", []);
+    }
+}

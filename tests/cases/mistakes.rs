@@ -1,0 +1,276 @@
+//! What a newcomer gets wrong: each is told with its place, its value and what would do, and nothing is half done.
+
+use std::fs;
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::support::cluster::{Cluster, Database};
+use crate::support::dumps::{generated, gzip, zstd_frames};
+use crate::support::program::Workplace;
+use crate::support::{eventually, tell};
+
+fn tables(database: &Database<'_>) -> i64 {
+    let count = "select count(*) from pg_tables where schemaname = 'public'";
+    database.client().query_one(count, &[]).expect("a count").get(0)
+}
+
+/// A tar archive of one file, as GNU tar makes it.
+fn tar(text: &[u8]) -> Vec<u8> {
+    let mut header = vec![0; 512];
+    let size = format!("{:011o}", text.len());
+    for (at, field) in [
+        (0, "dump.ndjson"),
+        (100, "0000644"),
+        (108, "0000000"),
+        (116, "0000000"),
+        (124, size.as_str()),
+        (136, "00000000000"),
+        // Where the sum of all bytes goes, which counts as blank.
+        (148, "        "),
+        (156, "0"),
+        (257, "ustar  "),
+    ] {
+        header[at..at + field.len()].copy_from_slice(field.as_bytes());
+    }
+    let sum: u32 = header.iter().map(|&byte| u32::from(byte)).sum();
+    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    let padding = vec![0; text.len().next_multiple_of(512) - text.len() + 1024];
+    [header, text.to_vec(), padding].concat()
+}
+
+#[test]
+fn arguments() {
+    let work = Workplace::new();
+    work.write("dump.ndjson", generated(3, 1, 0.0));
+    for (args, words) in [
+        (&["laod", "dump.ndjson"][..], &["'laod'", "'load'"][..]),
+        (&["dump.ndjson"], &["to load a file: 'aegis-kills load dump.ndjson'"]),
+        (&["no such/dump.gz"], &["'aegis-kills load 'no such/dump.gz''"]),
+        (&["load", "--sever", "europe"], &["'--sever'", "'--server'"]),
+        (&["load", "--databse-url", "x"], &["'--databse-url'", "'--database-url'"]),
+        (&["verify", "--on-conflict", "update"], &["'--on-conflict' is an option of 'aegis-kills load'"]),
+        (&["load", "--events", "3"], &["'--events' is an option of 'aegis-kills generate'"]),
+        (&["load", "--watch"], &["'--watch' is an option of 'aegis-kills health'"]),
+        (
+            &["--server", "europe", "load"],
+            &["'aegis-kills load' and 'aegis-kills verify'", "after the command"],
+        ),
+        (&["load", "--server", "eu"], &["--server", "\"eu\"", "americas, europe, asia"]),
+        (&["load", "--server", "Europe"], &["--server", "\"Europe\"", "americas, europe, asia"]),
+        (&["load", "--rejects", "dump.ndjson", "dump.ndjson"], &["--rejects", "dump.ndjson", "another file"]),
+        (&["load", "--metrics-file", "./dump.ndjson", "dump.ndjson"], &["--metrics-file", "another file"]),
+        (&["completions"], &["<SHELL>"]),
+        (&["completions", "csh"], &["'csh'", "zsh"]),
+        (&["generate"], &["--events"]),
+        (&["embedded", "status"], &["<DIR>"]),
+        (&["load", "--embedded", "."], &["is not empty", "choose a new or an empty folder"]),
+        (&["load", "--embedded", "dump.ndjson"], &["is no folder", "choose a new or an empty folder"]),
+        (&["load", "dump.ndjson"], &["DATABASE_URL", "--embedded"]),
+    ] {
+        tell(args);
+        let mut program = work.program(args);
+        if !args.contains(&"--embedded") && args != ["load", "dump.ndjson"] {
+            program = program.env("DATABASE_URL", "postgresql://127.0.0.1:1/none");
+        }
+        let ended = program.expect(2).says(words);
+        assert_eq!(ended.stdout, "");
+        assert!(!ended.stderr.contains("to pass '"), "a tip that leads astray: {}", ended.stderr);
+    }
+    let left = fs::read_dir(work.path()).expect("a folder").count();
+    assert_eq!(left, 1, "nothing is made");
+    let is_same = fs::read(work.path().join("dump.ndjson")).expect("the dump") == generated(3, 1, 0.0);
+    assert!(is_same, "the dump is left as it is");
+}
+
+#[test]
+fn inputs_that_are_no_dumps() {
+    let dump = generated(20, 2, 0.0);
+    let text = String::from_utf8(dump.clone()).expect("JSON");
+    let utf16 = |order: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(order).collect::<Vec<u8>>();
+    let work = Workplace::new();
+    for (name, bytes, words) in [
+        ("a.tar", tar(&dump), "a tar archive; unpack it with: tar -xO -f a.tar | aegis-kills load"),
+        ("a.tar.gz", gzip(&tar(&dump)), "tar -xO -f a.tar.gz | aegis-kills load"),
+        ("a.tzst", zstd_frames(&tar(&dump), 1 << 20), "tar -xO -f a.tzst | aegis-kills load"),
+        ("le.txt", utf16(u16::to_le_bytes), "iconv -f UTF-16LE -t UTF-8 le.txt | aegis-kills load"),
+        ("be.txt", utf16(u16::to_be_bytes), "iconv -f UTF-16BE -t UTF-8 be.txt | aegis-kills load"),
+    ] {
+        tell(name);
+        let database = Cluster::shared().database("nodump");
+        work.write(name, &bytes);
+        for run in [work.load(&database, &[name]), work.load(&database, &[]).stdin(bytes)] {
+            let run = run.expect(1);
+            run.summary().check(&[("events", 0), ("rejected", 0)]);
+            let (_, command) = words.split_once("; unpack it with: ").unwrap_or(("", words));
+            let wanted = if run.summary().error().contains(name) { words } else { &command[..7] };
+            assert!(run.summary().error().contains(wanted), "{}", run.summary().error());
+        }
+        // The command that is named does what it says, where its program is there.
+        let (_, command) = words.split_once("; unpack it with: ").unwrap_or(("", words));
+        let (unpack, _) = command.split_once(" | ").expect("a pipe");
+        let shell =
+            Command::new("sh").args(["-c", unpack]).current_dir(work.path()).output().expect("a shell");
+        let lacks_program =
+            shell.status.code() == Some(127) || (name.ends_with("zst") && !shell.status.success());
+        if !lacks_program {
+            let run = work.load(&database, &[]).stdin(shell.stdout).expect(0);
+            run.summary().check(&[("inserted", 20)]);
+        }
+    }
+}
+
+#[test]
+fn files_that_were_not_meant() {
+    let database = Cluster::shared().database("notmeant");
+    let work = Workplace::new();
+    work.write("k.csv", "EventId,TimeStamp,Killer\n1,2026-01-01T00:00:00Z,Bob\n");
+    work.write("page.html", "<!DOCTYPE html>\n<p>Not found\n");
+    for name in ["k.csv", "page.html"] {
+        let run = work.load(&database, &[name]).expect(3);
+        run.says(&[name, "does not begin with JSON", "is it a dump"]).summary().check(&[("rejected", 2)]);
+    }
+    // A pattern that takes in what an earlier load rejected.
+    let rejects = fs::read_dir(work.path()).expect("a folder").filter_map(|entry| {
+        let name = entry.expect("a file").file_name().into_string().expect("text");
+        name.starts_with("rejects-").then_some(name)
+    });
+    let rejects = rejects.min().expect("a reject file");
+    let run = work.load(&database, &[&rejects]).expect(1);
+    assert!(run.summary().error().contains(&format!("jq -r .raw {rejects} | aegis-kills load")));
+
+    work.write("empty", "");
+    work.load(&database, &["empty"]).expect(0).says(&["empty is empty"]);
+    fs::create_dir(work.path().join("dumps")).expect("a folder");
+    for (pattern, folder) in [("dumps/*.ndjson", "'ls dumps'"), ("kills-[0-9].gz", "'ls .'")] {
+        work.load(&database, &[pattern]).expect(1).says(&["no file matches", pattern, folder]);
+    }
+}
+
+#[test]
+fn a_port_that_is_taken_is_told_before_anything_is_done() {
+    let database = Cluster::shared().database("taken");
+    let work = Workplace::new();
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("its number").port().to_string();
+    for program in [
+        work.load(&database, &["--listen", &port]),
+        work.load(&database, &[]).env("KILLS_LISTEN", &port),
+        work.load(&database, &["--dry-run", "--listen", &port]),
+    ] {
+        let ended = program.stdin(generated(3, 1, 0.0)).expect(2);
+        ended.says(&[&format!("127.0.0.1:{port} can't be listened on"), "--listen", "in use"]);
+    }
+    assert_eq!(tables(&database), 0);
+}
+
+#[test]
+fn a_password_with_signs_of_a_url() {
+    let cluster = Cluster::private(&[]);
+    let signs = "create role me superuser login password 'p@s#s:1'";
+    cluster.admin().batch_execute(signs).expect("a role");
+    let rules = "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n";
+    fs::write(cluster.folder().join("data/pg_hba.conf"), rules).expect("the server's folder");
+    cluster.restart();
+    let work = Workplace::new();
+    let url = |password: &str| format!("postgresql://me:{password}@127.0.0.1:{}/postgres", cluster.port());
+    for (password, code, words) in [
+        ("p@s#s:1", 0, &[][..]),
+        ("p%40s%23s%3A1", 0, &[]),
+        ("p/s", 2, &["write / as %2F"]),
+        ("p?s", 2, &["? as %3F"]),
+        ("p%s", 2, &["write % itself as %25"]),
+    ] {
+        tell(password);
+        let ended = work.program(&["schema", "apply"]).env("DATABASE_URL", &url(password)).run();
+        let ended = ended.expect(code).says(words);
+        assert!(!ended.stderr.contains(&format!(":{password}@")), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn tables_of_another_make() {
+    let database = Cluster::shared().database("make");
+    let work = Workplace::new();
+    work.write("dump", generated(3, 1, 0.0));
+    let old = "create schema old; create table old.kill_event (event_id bigint primary key)";
+    database.client().batch_execute(old).expect("a table");
+    work.program(&["load", "--schema", "old", "dump"])
+        .env("DATABASE_URL", &database.url())
+        .expect(4)
+        .says(&["schema \"old\" do not fit", "kill_event has no column server", "--schema", "schema print"]);
+    for schema in ["old", "missing"] {
+        let verify =
+            work.program(&["verify", "--schema", schema, "dump"]).env("DATABASE_URL", &database.url());
+        verify.expect(4).says(&[&format!("schema {schema:?} has no tables of this layout"), "--schema"]);
+    }
+    let make = "create role made_no_tables login; revoke create on schema public from public";
+    database.client().batch_execute(make).expect("a role");
+    let url = database.tcp_url().replace("//aegis@", "//made_no_tables@");
+    let program = work.program(&["load", "dump"]).env("DATABASE_URL", &url);
+    program.expect(4).says(&["can't be made in schema \"public\"", "'aegis-kills schema apply'", "denied"]);
+    work.load(&database, &["dump"]).expect(0);
+    let program = work.program(&["verify", "dump"]).env("DATABASE_URL", &url);
+    program.expect(4).says(&["may not read the tables in schema \"public\"", "SELECT"]);
+    database.client().batch_execute("drop role made_no_tables").expect("no role");
+}
+
+/// Runs a shell's pipeline in which `$0` is the program.
+fn shell(work: &Workplace, database: &Database<'_>, script: &str) -> (String, String) {
+    let mut command = Command::new("bash");
+    command.args(["-c", script, env!("CARGO_BIN_EXE_aegis-kills")]).current_dir(work.path());
+    let output = command.env("DATABASE_URL", database.url()).stdin(Stdio::null()).output().expect("a shell");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_error_and_a_full_disk_is() {
+    let database = Cluster::shared().database("head");
+    let work = Workplace::new();
+    work.write("dump", generated(3, 1, 0.0));
+    work.load(&database, &["dump"]).expect(0);
+    for (command, code) in [
+        ("generate --events 2000", 0),
+        ("schema print", 0),
+        ("load --json dump", 0),
+        ("load dump", 0),
+        ("verify --json dump", 0),
+        ("verify --server asia dump", 6),
+        ("health", 0),
+        ("load --help", 0),
+        ("completions zsh", 0),
+        ("man", 0),
+    ] {
+        tell(command);
+        let (codes, stderr) =
+            shell(&work, &database, &format!("$0 {command} | true; echo \"${{PIPESTATUS[0]}}\""));
+        assert_eq!((codes.trim(), stderr.as_str()), (code.to_string().as_str(), ""), "{command}");
+    }
+    for command in ["generate --events 9", "schema print", "load --json dump", "verify dump", "man"] {
+        tell(command);
+        let (code, stderr) = shell(&work, &database, &format!("$0 {command} >/dev/full; echo $?"));
+        assert_eq!(code.trim(), "1");
+        assert!(stderr.contains("standard output") && stderr.contains("No space left"), "{stderr}");
+    }
+}
+
+#[test]
+fn a_terminal_in_place_of_a_dump() {
+    let work = Workplace::new();
+    // util-linux's program, which gives another one a terminal.
+    let has_script = Command::new("script").arg("--version").output();
+    if !has_script.is_ok_and(|tried| tried.status.success()) {
+        return;
+    }
+    let program = env!("CARGO_BIN_EXE_aegis-kills");
+    let command = format!("{program} load --dry-run");
+    let mut running = work.other_program("script", &["-qefc", &command, "typed"]).start();
+    let told = || fs::read_to_string(work.path().join("typed")).unwrap_or_default();
+    eventually(Duration::from_mins(1), "it says that it waits", || told().contains("waiting for events"));
+    assert!(told().contains("Ctrl-D ends them"), "{}", told());
+    // Ctrl-D.
+    running.feed(b"\x04");
+    let ended = running.finish();
+    assert!(ended.expect(0).stdout.contains("0 events"));
+}
