@@ -45,6 +45,7 @@ mod cases {
     mod secrets;
     mod secrets_run;
     mod sessions;
+    mod status_page;
     mod tls;
     mod verify;
 }

@@ -1,7 +1,7 @@
 //! `load`: dumps in, events in the database, an account of each.
 
 use super::database::OpenDatabase;
-use super::observe::Observer;
+use super::observe::{Farewell, Observer};
 use super::signals::{EarlySignals, Listener};
 use super::sources;
 use super::write_output;
@@ -12,7 +12,7 @@ use crate::database::{Patience, PostgresStore, RunCounts, RunEnd, RunLog, StoreS
 use crate::error::{CommandError, Ending};
 use crate::layout::Indexes;
 use crate::pipeline::{self, Halt, HaltReason, RejectFile, RunReport};
-use crate::report::{Status, Summary};
+use crate::report::{RunOutcome, Status, Summary};
 use crate::settings::{DatabaseSettings, Environment, LoadSettings};
 use anyhow::Context as _;
 use jiff::Timestamp;
@@ -34,15 +34,16 @@ pub fn run(
     let started = Instant::now();
     let done = match &settings.database {
         Some(place) => load(&settings, place, id, &rejects, signals),
-        None => read_only(&settings, id, &rejects, signals).map(|report| (report, StoreFigures::default())),
+        None => read_only(&settings, id, &rejects, signals),
     };
     if done.is_err() {
         tell_of_failure(&settings, id);
     }
-    let (report, store) = match done {
+    // The page is told the end while the summary is printed, and is waited for after that.
+    let (report, store, _farewell) = match done {
         // Scripts that ask for JSON get it of a database that could not be used, too.
         Err(CommandError::Database(error)) if args.json => {
-            (RunReport::failed(error), StoreFigures::default())
+            (RunReport::failed(error), StoreFigures::default(), None)
         }
         done => done?,
     };
@@ -81,7 +82,8 @@ fn tell_of_failure(settings: &LoadSettings, id: Uuid) {
     if settings.metrics_file.is_none() || settings.database.is_none() {
         return;
     }
-    let told = Observer::start(settings, None, id, None, None).and_then(|observer| observer.finish(false));
+    let told =
+        Observer::start(settings, None, id, None, None).and_then(|observer| observer.write_metrics(false));
     if let Err(error) = told {
         log::warn!("{}", in_full(error.as_ref()));
     }
@@ -89,6 +91,9 @@ fn tell_of_failure(settings: &LoadSettings, id: Uuid) {
 
 /// How long a run that was stopped tries to write its end into the ledger.
 const END_MAX: Duration = Duration::from_secs(5);
+
+/// What a run came to, and whoever still looks at its page.
+type Done = (RunReport, StoreFigures, Option<Farewell>);
 
 /// What the store counted beside the events.
 #[derive(Default)]
@@ -102,16 +107,18 @@ fn read_only(
     id: Uuid,
     rejects: &RejectFile,
     signals: &EarlySignals,
-) -> Result<RunReport, CommandError> {
+) -> Result<Done, CommandError> {
     let halt = Arc::new(Halt::default());
     let _listener = Listener::start(signals, Arc::clone(&halt), settings.drain_timeout)?;
     let observer = Observer::start(settings, settings.listen, id, None, None)?;
+    observer.heed(&halt);
     if settings.metrics_file.is_some() {
         log::warn!("the metrics file is left as it is: it is of loads, and a dry run is none");
     }
     let sources = settings.sources.clone();
     let report = pipeline::run(sources, &settings.pipeline, None, rejects, &halt, &observer.monitor)?;
-    Ok(report)
+    let farewell = observer.say_farewell(&run_outcome(&report));
+    Ok((report, StoreFigures::default(), farewell))
 }
 
 /// Whether all is loaded, but the rejects.
@@ -125,7 +132,7 @@ fn load(
     id: Uuid,
     rejects: &RejectFile,
     signals: &EarlySignals,
-) -> Result<(RunReport, StoreFigures), CommandError> {
+) -> Result<Done, CommandError> {
     let database = OpenDatabase::open(place, id)?;
     let schema_name = place.schema().to_owned();
     schema::ensure(&database.manager, settings.event.layout, &schema_name, Indexes::Later)?;
@@ -144,6 +151,7 @@ fn load(
     let sources: Vec<String> = settings.sources.iter().map(ToString::to_string).collect();
     let log = RunLog::begin(&database.manager, &store_settings, id, &sources)?;
     let halt = Arc::new(Halt::default());
+    observer.heed(&halt);
     let _listener = Listener::start(signals, Arc::clone(&halt), settings.drain_timeout)?;
     let patience = Patience::until_told(halt.given_up());
     let leisure = Patience::until_told(halt.stopped());
@@ -176,15 +184,17 @@ fn load(
     }
     if report.halted.is_none() {
         // With its end in the ledger, so that of two runs that end together one builds them.
+        observer.builds_indexes();
         store.build_indexes();
     }
-    observer.finish(has_succeeded(&report))?;
+    observer.write_metrics(has_succeeded(&report))?;
+    let farewell = observer.say_farewell(&run_outcome(&report));
     drop(store);
     if let Err(error) = database.close() {
         // All is stored; the account of it is worth more than a server that did not stop.
         log::warn!("{}", in_full(&error));
     }
-    Ok((report, figures))
+    Ok((report, figures, farewell))
 }
 
 fn ledger_counts(report: &RunReport, store: &StoreFigures) -> RunCounts {
@@ -224,6 +234,10 @@ fn outcome(report: &RunReport) -> (Status, Ending) {
         None if report.counts.rejected > 0 => (Status::Rejects, Ending::Rejects),
         None => (Status::Complete, Ending::Complete),
     }
+}
+
+fn run_outcome(report: &RunReport) -> RunOutcome {
+    RunOutcome { status: outcome(report).0, error: cause(report) }
 }
 
 fn cause(report: &RunReport) -> Option<String> {

@@ -7,6 +7,7 @@ use super::connect::Target;
 use super::figures::Figures;
 use super::gate::{Gate, GateError};
 use super::health::HealthStatus;
+use super::outages::Outages;
 use super::patience::Patience;
 use super::pool::{Connection, Pool, PoolSettings, PoolState, PooledSession};
 use super::retry::RetryPolicy;
@@ -206,6 +207,11 @@ impl DatabaseManager {
     /// What the last check found, of the watchdog's or of [`health_check`](Self::health_check); none before the first.
     pub fn health_status(&self) -> Option<HealthStatus> {
         self.shared.health.get()
+    }
+
+    /// When the database was away so far, blinks of less than a second left out.
+    pub fn outages(&self) -> Outages {
+        self.shared.gate.outages()
     }
 
     /// The pool's connections at this moment.

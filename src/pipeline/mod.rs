@@ -7,10 +7,12 @@
 //!
 //! Invariant: every event that was read is in exactly one count, or in none and so unfinished.
 
+mod activity;
 mod halt;
 mod monitor;
 mod order;
 mod prepare;
+mod reasons;
 mod reject_place;
 mod rejects;
 mod run;
@@ -18,9 +20,11 @@ mod segments;
 mod tally;
 mod write;
 
+pub use activity::{Activity, Writer};
 pub use halt::{Halt, HaltReason};
 pub use monitor::Monitor;
 pub use prepare::{Prepared, Preparer};
+pub use reasons::{RejectKind, RejectKinds};
 pub use rejects::{Reject, RejectFile, RejectFileError};
 pub use run::{PipelineSettings, RunReport, run};
 pub use segments::{Segments, SourceError};

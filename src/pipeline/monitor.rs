@@ -1,6 +1,8 @@
 //! A run as it can be seen from outside while it goes on.
 
+use super::activity::{Activities, Writer};
 use super::order::InFlight;
+use super::reasons::{Reasons, RejectKinds};
 use super::tally::{Counts, Tally};
 use crate::input::ReadCounters;
 use std::sync::{Arc, OnceLock};
@@ -10,6 +12,8 @@ use std::sync::{Arc, OnceLock};
 pub struct Monitor {
     pub(super) tally: Tally,
     pub(super) in_flight: InFlight,
+    pub(super) reasons: Reasons,
+    pub(super) activities: Activities,
     /// Set once there is a reader.
     pub(super) read: OnceLock<Arc<ReadCounters>>,
 }
@@ -28,6 +32,16 @@ impl Monitor {
     /// Bytes of text read.
     pub fn bytes_uncompressed(&self) -> u64 {
         self.read.get().map_or(0, |read| read.bytes_uncompressed())
+    }
+
+    /// The kinds of rejects so far.
+    pub fn reject_kinds(&self) -> RejectKinds {
+        self.reasons.kinds()
+    }
+
+    /// What the writers are doing.
+    pub fn writers(&self) -> Vec<Writer> {
+        self.activities.writers()
     }
 
     /// Batches that are ready or being written.

@@ -87,6 +87,8 @@ pub fn run(
         tally: &monitor.tally,
         halt,
         in_flight: &monitor.in_flight,
+        reasons: &monitor.reasons,
+        activities: &monitor.activities,
         buffer_bytes_max: settings.segment.segment_bytes * 2,
     };
     // One buffer in each pair of hands: the reader's, those that parse, those that write. More cores than four

@@ -1,8 +1,10 @@
 //! The writer threads: each takes the next batch, has it stored, and settles its account.
 
+use super::activity::{Activities, Activity};
 use super::halt::{Halt, HaltReason};
 use super::order::InFlight;
 use super::prepare::Prepared;
+use super::reasons::Reasons;
 use super::rejects::RejectFile;
 use super::tally::{RejectLimit, Tally};
 use crate::database::store::{Batch, Store, StoreError, Written};
@@ -21,6 +23,8 @@ pub(super) struct Writers<'r> {
     pub(super) tally: &'r Tally,
     pub(super) halt: &'r Halt,
     pub(super) in_flight: &'r InFlight,
+    pub(super) reasons: &'r Reasons,
+    pub(super) activities: &'r Activities,
     /// Buffers that have grown beyond this many bytes, for a long line, are not kept.
     pub(super) buffer_bytes_max: usize,
 }
@@ -30,9 +34,13 @@ impl Writers<'_> {
     /// waits for a place in the queue.
     pub(super) fn work(&self, batches: &Receiver<Prepared>, buffers: &Sender<Vec<u8>>) {
         let _alarm = self.halt.alarm("writer");
+        let own = self.activities.begin();
         let mut pace = Pace::default();
         while let Some(mut batch) = self.next(batches, &mut pace) {
+            let at_hand = Some((batch.segment.number, batch.batch.counts.events));
+            own.does(Activity::WaitingForTurn, at_hand);
             let _turn = self.in_flight.turn(batch.segment.number);
+            own.does(Activity::Writing, at_hand);
             if !self.halt.has_failed() {
                 match self.store_batch(&batch.batch) {
                     Ok(written) => self.settle(&mut batch, written),
@@ -41,6 +49,7 @@ impl Writers<'_> {
                     Err(error) => self.halt.stop(HaltReason::Failed(error.into())),
                 }
             }
+            own.does(Activity::Waiting, None);
             self.give_back(batch.segment.bytes, buffers);
         }
     }
@@ -105,6 +114,7 @@ impl Writers<'_> {
         if let Err(error) = self.rejects.write(&batch.segment, &mut batch.rejects) {
             return self.halt.stop(HaltReason::Failed(error.into()));
         }
+        self.reasons.add(&batch.segment.source, &batch.rejects);
         let rejected = batch.rejects.len() as u64;
         self.tally.add(|counts| counts.rejected += rejected);
         let passed = |limit: RejectLimit| limit.is_passed(&self.tally.counts(), false);

@@ -3,11 +3,13 @@
 mod health;
 mod http;
 mod metrics;
+mod status;
 mod summary;
 mod watch;
 
 pub use health::HealthReport;
 pub use http::{HttpServer, Pages, Response};
 pub use metrics::Metrics;
+pub use status::{RunFacts, RunOutcome, StatusPage, bytes_total, sources_in_words};
 pub use summary::{Status, Summary};
 pub use watch::Watch;
