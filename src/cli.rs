@@ -146,7 +146,7 @@ pub struct LoadArgs {
     /// Write metrics into a file at the end, as Prometheus's textfile collector reads them [env: KILLS_METRICS_FILE].
     #[arg(long, value_name = "FILE")]
     pub metrics_file: Option<PathBuf>,
-    /// Serve /health and /metrics over HTTP while it runs; a port alone is of 127.0.0.1 [env: KILLS_LISTEN].
+    /// Serve a status page, /health and /metrics over HTTP while it runs; a port alone is of 127.0.0.1 [env: KILLS_LISTEN].
     #[arg(long, value_name = "ADDR:PORT")]
     pub listen: Option<String>,
     /// Read, parse, count and reject; touch no database.

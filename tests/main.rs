@@ -48,4 +48,5 @@ mod cases {
     mod status_page;
     mod tls;
     mod verify;
+    mod watch_terminal;
 }

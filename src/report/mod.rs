@@ -12,4 +12,4 @@ pub use http::{HttpServer, Pages, Response};
 pub use metrics::Metrics;
 pub use status::{RunFacts, RunOutcome, StatusPage, bytes_total, sources_in_words};
 pub use summary::{Status, Summary};
-pub use watch::Watch;
+pub use watch::{TerminalSize, Watch};

@@ -282,13 +282,15 @@ fn a_browser_shows_a_load_its_end_and_that_it_is_gone() {
     let port = free_port();
     // Whatever a name holds, it is text.
     let (running, mut lock) = held_up(&work, &database, port, "<b onclick=x>.ndjson");
-    let held = await_status(port, "it is held up", |status| status["queue_depth"].as_u64() >= Some(2));
+    let held = await_status(port, "it is held up, and there is a curve to draw", |status| {
+        status["queue_depth"].as_u64() >= Some(2)
+            && status["history"]["seconds"].as_array().is_some_and(|seconds| seconds.len() > 3)
+    });
     let dom = browser.dom(&format!("http://127.0.0.1:{port}/"), 2500);
     assert_eq!((text(&dom, "state"), text(&dom, "title")), ("Running", "Loading &lt;b onclick=x&gt;.ndjson"));
     assert!(!dom.contains("<b onclick"), "{dom}");
     assert_eq!(dom.matches(">writing segment").count(), 2, "{dom}");
-    for wanted in ["class=\"curve\"", "class=\"grid\"", " of 10</td>", held["run"].as_str().expect("an id")]
-    {
+    for wanted in ["class=\"curve\"", "class=\"grid\"", " of 10</td>", held["run"].as_str().expect("an id")] {
         assert!(dom.contains(wanted), "{wanted} is missing in {dom}");
     }
     let page = get(port, "/").1;

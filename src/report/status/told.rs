@@ -173,7 +173,7 @@ fn reject_kind(kind: &crate::pipeline::RejectKind) -> Value {
         "field": kind.field,
         "sqlstate": kind.sqlstate,
         "count": kind.count,
-        "last": {"source": &*kind.source, "line": kind.line, "index": kind.index},
+        "last": {"source": shortened(&kind.source), "line": kind.line, "index": kind.index},
     })
 }
 
