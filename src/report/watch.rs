@@ -46,13 +46,14 @@ impl Watch {
         format!("{}\n", self.add(report).to_json())
     }
 
-    /// A report for people: on a terminal of this size it is written over the one before. Elsewhere the first is told in
-    /// full, and each further one in a line.
+    /// A report for people: on a terminal of this size it is written over the one before. Elsewhere it is a line, with all of
+    /// it below after a change.
     pub fn words(&mut self, report: HealthReport, terminal: Option<TerminalSize>) -> String {
-        let is_first = self.state.is_none();
+        let before = self.state.clone();
         let report = self.add(report);
         let Some(size) = terminal else {
-            return if is_first { format!("{report}\n\n") } else { format!("{}\n", report.line()) };
+            let line = report.line();
+            return if self.state == before { format!("{line}\n") } else { format!("{line}\n{report}\n\n") };
         };
         let mut text = format!("{report}\nChanges, of looks every 2 s; Ctrl-C ends them:\n");
         for change in &self.changes {
@@ -172,15 +173,28 @@ mod tests {
     }
 
     #[test]
-    fn elsewhere_a_report_is_followed_by_lines() {
+    fn elsewhere_a_look_is_a_line_and_a_change_a_report() {
         let mut watch = Watch::default();
-        let mut words = |second, error| watch.words(report(second, error), None);
-        let first = words(0, None);
-        assert!(first.starts_with("Healthy: ") && first.ends_with("\n\n"), "{first}");
-        assert_eq!(words(2, None), "1970-01-01 00:00:02 UTC  healthy\n");
-        assert_eq!(
-            words(4, Some("gone")),
-            "1970-01-01 00:00:04 UTC  unhealthy: not connected: gone, 1 connection error so far\n"
-        );
+        for (second, error, line, report) in [
+            (0, None, "healthy", Some("Healthy: ")),
+            (2, None, "healthy", None),
+            (
+                4,
+                Some("gone"),
+                "unhealthy: not connected: gone, 1 connection error so far",
+                Some("Unhealthy: "),
+            ),
+            (6, Some("gone"), "unhealthy: not connected: gone, 2 connection errors so far", None),
+            (8, None, "healthy, 2 connection errors so far", Some("Healthy: ")),
+        ] {
+            let words = watch.words(self::report(second, error), None);
+            let rest = words.strip_prefix(&format!("1970-01-01 00:00:0{second} UTC  {line}\n"));
+            match (rest, report) {
+                (Some(rest), Some(report)) => {
+                    assert!(rest.starts_with(report) && rest.ends_with("\n\n"), "{words}")
+                }
+                (rest, _) => assert_eq!(rest, Some(""), "{words}"),
+            }
+        }
     }
 }

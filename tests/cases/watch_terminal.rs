@@ -70,15 +70,17 @@ fn a_small_terminal_is_written_over_and_left_as_it_was() {
 }
 
 #[test]
-fn a_pipe_gets_a_report_and_then_lines() {
+fn a_pipe_gets_a_line_for_each_look_and_a_report_at_first() {
     let database = Cluster::shared().database("watch_pipe");
     let mut child = watch(&database.url()).stdout(Stdio::piped()).spawn().expect("the program");
     let mut lines =
         BufReader::new(child.stdout.take().expect("a pipe")).lines().map(|line| line.expect("UTF-8"));
+    let is_look = |line: &String| line.contains(" UTC  healthy, latency ");
+    assert!(lines.next().is_some_and(|line| is_look(&line)));
     assert!(lines.next().is_some_and(|line| line.starts_with("Healthy: ")));
     // The report ends with an empty line.
     let after: Vec<String> = lines.by_ref().skip_while(|line| !line.is_empty()).skip(1).take(2).collect();
-    assert!(after.iter().all(|line| line.contains(" UTC  healthy, latency ")), "{after:?}");
+    assert!(after.iter().all(is_look), "{after:?}");
     assert!(!after.concat().contains('\x1b'));
     drop(lines);
     child.wait().expect("it ends when nobody reads it");
