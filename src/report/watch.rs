@@ -191,7 +191,7 @@ mod tests {
             let rest = words.strip_prefix(&format!("1970-01-01 00:00:0{second} UTC  {line}\n"));
             match (rest, report) {
                 (Some(rest), Some(report)) => {
-                    assert!(rest.starts_with(report) && rest.ends_with("\n\n"), "{words}")
+                    assert!(rest.starts_with(report) && rest.ends_with("\n\n"), "{words}");
                 }
                 (rest, _) => assert_eq!(rest, Some(""), "{words}"),
             }
