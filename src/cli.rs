@@ -186,7 +186,7 @@ pub struct LoadArgs {
     /// For Prometheus's textfile collector; the file is written whole or not at all.
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub metrics_file: Option<PathBuf>,
-    /// Serve /health and /metrics over HTTP while it runs [env: KILLS_LISTEN].
+    /// Serve a status page, /health and /metrics over HTTP while it runs [env: KILLS_LISTEN].
     ///
     /// A port alone is of 127.0.0.1. Nobody has to log in.
     #[arg(long, value_name = "ADDR:PORT", help_heading = "Output")]

@@ -48,7 +48,9 @@ mod cases {
     mod secrets;
     mod secrets_run;
     mod sessions;
+    mod status_page;
     mod summary;
     mod tls;
     mod verify;
+    mod watch_terminal;
 }

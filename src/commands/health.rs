@@ -7,7 +7,7 @@ use crate::causes::in_full;
 use crate::cli::HealthArgs;
 use crate::database::{HealthProbe, application_name};
 use crate::error::{CommandError, Ending};
-use crate::report::{HealthReport, Watch};
+use crate::report::{HealthReport, TerminalSize, Watch};
 use crate::settings::{Environment, HealthSettings};
 use anyhow::Context as _;
 use crossbeam_channel::{Receiver, bounded, select_biased};
@@ -44,18 +44,36 @@ fn ending(is_healthy: bool) -> Ending {
 fn watch(args: &HealthArgs, probe: HealthProbe, settings: HealthSettings) -> anyhow::Result<Ending> {
     let Ends { signals, .. } = &ends()?;
     let reports = look_again_and_again(probe, settings)?;
-    let mut watch = Watch::new(!args.json && io::stdout().is_terminal());
+    let mut watch = Watch::default();
     loop {
         let report = select_biased! {
-            recv(signals) -> signal => return Ok(signal.map_or(Ending::Failed, Ending::Interrupted)),
+            recv(signals) -> signal => {
+                if !args.json && terminal().is_some() {
+                    // The terminal may have put a `^C` into the line that the shell goes on in.
+                    write_output("\n")?;
+                }
+                return Ok(signal.map_or(Ending::Failed, Ending::Interrupted));
+            }
             recv(reports) -> report => report.context("a health check panicked")?,
         };
         let healthy = report.status.is_healthy();
-        let text = if args.json { watch.json(report) } else { watch.words(report) };
+        let text = if args.json { watch.json(report) } else { watch.words(report, terminal()) };
         if !write_output(&text)? {
             return Ok(ending(healthy));
         }
     }
+}
+
+/// The size of the terminal at this moment, if there is one that can be written over.
+fn terminal() -> Option<TerminalSize> {
+    let (out, is_dumb) = (io::stdout(), std::env::var_os("TERM").is_some_and(|name| name == "dumb"));
+    if is_dumb || !out.is_terminal() {
+        return None;
+    }
+    // Of a terminal that does not tell it, it is that of old.
+    let told = terminal_size::terminal_size_of(out);
+    let (columns, rows) = told.map_or((80, 24), |(width, height)| (width.0.into(), height.0.into()));
+    Some(TerminalSize { rows, columns })
 }
 
 /// Looks on a thread of its own, as a look can take long, and who ends the watch must not wait for it.

@@ -2,7 +2,7 @@
 
 use super::database::OpenDatabase;
 use super::next;
-use super::observe::{self, Observer};
+use super::observe::{self, Farewell, Observer};
 use super::signals::{EarlySignals, Listener};
 use super::sources;
 use super::write_output;
@@ -15,7 +15,7 @@ use crate::database::{
 use crate::error::{CommandError, Ending};
 use crate::layout::Indexes;
 use crate::pipeline::{self, Halt, HaltReason, Monitor, RejectFile, RunReport};
-use crate::report::{LiveRun, Progress, Screen, Status, Summary};
+use crate::report::{LiveRun, Progress, RunOutcome, Screen, Status, Summary};
 use crate::settings::{DatabaseSettings, Environment, LoadSettings, SettingError};
 use anyhow::Context as _;
 use jiff::Timestamp;
@@ -44,15 +44,16 @@ pub fn run(
         Parts { settings: &settings, id, started, rejects: &rejects, signals, screen, monitor: &monitor };
     let done = match &settings.database {
         Some(place) => load(&parts, listener, place),
-        None => read_only(&parts, listener).map(|report| (report, StoreFigures::default())),
+        None => read_only(&parts, listener),
     };
     if done.is_err() {
         tell_of_failure(&settings, id);
     }
-    let (report, store) = match done {
+    // The page is told the end while the summary is printed, and is waited for after that.
+    let (report, store, _farewell) = match done {
         // Scripts that ask for JSON get it of a database that could not be used, too.
         Err(CommandError::Database(error)) if args.json => {
-            (RunReport::failed(error), StoreFigures::default())
+            (RunReport::failed(error), StoreFigures::default(), None)
         }
         done => done?,
     };
@@ -69,7 +70,7 @@ pub fn run(
         connection_errors: store.connection_errors,
         elapsed: started.elapsed(),
         rejects_file: rejects.path_if_made().map(PathBuf::from),
-        reasons: monitor.top_reasons(REASONS_SHOWN),
+        reasons: monitor.reject_kinds(),
         error: cause(&report),
         database_failed: ending == Ending::DatabaseFailed,
         dry_run: args.dry_run,
@@ -103,7 +104,7 @@ fn tell_of_failure(settings: &LoadSettings, id: Uuid) {
         return;
     }
     let told = Observer::start(settings, Arc::default(), None, id, None, None)
-        .and_then(|observer| observer.finish(false));
+        .and_then(|observer| observer.write_metrics(false));
     if let Err(error) = told {
         log::warn!("{}", in_full(error.as_ref()));
     }
@@ -112,8 +113,8 @@ fn tell_of_failure(settings: &LoadSettings, id: Uuid) {
 /// How long a run that was stopped tries to write its end into the ledger.
 const END_MAX: Duration = Duration::from_secs(5);
 
-/// So many reasons of rejects are told.
-const REASONS_SHOWN: usize = 3;
+/// What a run came to, and whoever still looks at its page.
+type Done = (RunReport, StoreFigures, Option<Farewell>);
 
 /// What the store counted beside the events.
 #[derive(Default)]
@@ -151,19 +152,21 @@ impl Parts<'_> {
     }
 }
 
-fn read_only(parts: &Parts<'_>, listener: Option<TcpListener>) -> Result<RunReport, CommandError> {
+fn read_only(parts: &Parts<'_>, listener: Option<TcpListener>) -> Result<Done, CommandError> {
     let (settings, id) = (parts.settings, parts.id);
     let halt = Arc::new(Halt::default());
     let _listener = parts.listen(&halt)?;
     let monitor = Arc::clone(parts.monitor);
     let observer = Observer::start(settings, monitor, listener, id, None, None)?;
+    observer.heed(&halt);
     if settings.metrics_file.is_some() {
         log::warn!("the metrics file is left as it is: it is of loads, and a dry run is none");
     }
     let _progress = parts.show(&halt, None)?;
     let sources = settings.sources.clone();
     let report = pipeline::run(sources, &settings.pipeline, None, parts.rejects, &halt, &observer.monitor)?;
-    Ok(report)
+    let farewell = observer.say_farewell(&run_outcome(&report));
+    Ok((report, StoreFigures::default(), farewell))
 }
 
 /// Whether all is loaded, but the rejects.
@@ -175,7 +178,7 @@ fn load(
     parts: &Parts<'_>,
     listener: Option<TcpListener>,
     place: &DatabaseSettings,
-) -> Result<(RunReport, StoreFigures), CommandError> {
+) -> Result<Done, CommandError> {
     let (settings, id) = (parts.settings, parts.id);
     let database = OpenDatabase::open(place, id)?;
     let schema_name = place.schema().to_owned();
@@ -196,6 +199,7 @@ fn load(
     let sources: Vec<String> = settings.sources.iter().map(ToString::to_string).collect();
     let log = RunLog::begin(&database.manager, &store_settings, id, &sources)?;
     let halt = Arc::new(Halt::default());
+    observer.heed(&halt);
     let _listener = parts.listen(&halt)?;
     let progress = parts.show(&halt, Some(&database.manager))?;
     let patience = Patience::until_told(halt.given_up());
@@ -229,16 +233,18 @@ fn load(
     }
     if report.halted.is_none() {
         // With its end in the ledger, so that of two runs that end together one builds them.
+        observer.builds_indexes();
         store.build_indexes();
     }
-    observer.finish(has_succeeded(&report))?;
+    observer.write_metrics(has_succeeded(&report))?;
     drop(progress);
+    let farewell = observer.say_farewell(&run_outcome(&report));
     drop(store);
     if let Err(error) = database.close() {
         // All is stored; the account of it is worth more than a server that did not stop.
         log::warn!("{}", in_full(&error));
     }
-    Ok((report, figures))
+    Ok((report, figures, farewell))
 }
 
 fn ledger_counts(report: &RunReport, store: &StoreFigures) -> RunCounts {
@@ -278,6 +284,10 @@ fn outcome(report: &RunReport) -> (Status, Ending) {
         None if report.counts.rejected > 0 => (Status::Rejects, Ending::Rejects),
         None => (Status::Complete, Ending::Complete),
     }
+}
+
+fn run_outcome(report: &RunReport) -> RunOutcome {
+    RunOutcome { status: outcome(report).0, error: cause(report) }
 }
 
 fn cause(report: &RunReport) -> Option<String> {

@@ -1,11 +1,15 @@
 //! What a load shows of itself: pages over HTTP while it runs, and a file of metrics at its end.
+//!
+//! Invariant: nothing here holds the database once the run has ended, so that its connections can be closed.
 
 use super::database::OpenDatabase;
+use super::sources;
 use crate::database::{DatabaseManager, HealthProbe};
-use crate::pipeline::Monitor;
-use crate::report::{HealthReport, HttpServer, Metrics, Pages, Response};
+use crate::pipeline::{Halt, Monitor};
+use crate::report::{HealthReport, HttpServer, Metrics, Pages, Response, RunFacts, RunOutcome, StatusPage};
 use crate::settings::{LoadSettings, SettingError};
 use anyhow::Context as _;
+use crossbeam_channel::{Receiver, bounded};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,7 +34,13 @@ pub(super) struct Observer {
     metrics: Arc<Metrics>,
     metrics_file: Option<PathBuf>,
     /// Nothing where none was asked for.
-    _server: Option<HttpServer>,
+    listening: Option<Listening>,
+}
+
+/// The pages of a run.
+struct Listening {
+    server: HttpServer,
+    status: Arc<StatusPage>,
 }
 
 impl Observer {
@@ -49,21 +59,32 @@ impl Observer {
             Metrics::new(run, event.server, event.layout, Arc::clone(&monitor), manager, last_success)
                 .context("the metrics can't be made")?;
         let metrics = Arc::new(metrics);
-        let server = match listener {
-            Some(listener) => {
-                let health = database.map(|database| HealthPage::new(settings, database));
-                let pages = pages(Arc::clone(&metrics), health);
-                let server = HttpServer::start(listener, pages).context("the pages can't be served")?;
-                log::info!("listening on http://{}/", server.address());
-                Some(server)
-            }
-            None => None,
-        };
-        Ok(Self { monitor, metrics, metrics_file: settings.metrics_file.clone(), _server: server })
+        let listen = |listener| Listening::start(listener, settings, run, &monitor, &metrics, database);
+        let listening = listener.map(listen).transpose()?;
+        Ok(Self { monitor, metrics, metrics_file: settings.metrics_file.clone(), listening })
+    }
+
+    /// Tells the page when the run is to stop.
+    pub(super) fn heed(&self, halt: &Halt) {
+        if let Some(listening) = &self.listening {
+            listening.status.heed(halt.stopped());
+        }
+    }
+
+    /// Tells the page that all is stored, and the indexes are built from now on.
+    pub(super) fn builds_indexes(&self) {
+        if let Some(listening) = &self.listening {
+            listening.status.builds_indexes();
+        }
+    }
+
+    /// Leaves the end of the run to a page that is open; nothing where none is.
+    pub(super) fn say_farewell(self, outcome: &RunOutcome) -> Option<Farewell> {
+        self.listening.and_then(|listening| listening.say_farewell(outcome))
     }
 
     /// Writes the file of metrics, if one was asked for.
-    pub(super) fn finish(self, succeeded: bool) -> anyhow::Result<()> {
+    pub(super) fn write_metrics(&self, succeeded: bool) -> anyhow::Result<()> {
         match &self.metrics_file {
             Some(path) => self
                 .metrics
@@ -74,18 +95,79 @@ impl Observer {
     }
 }
 
-fn pages(metrics: Arc<Metrics>, health: Option<HealthPage>) -> Pages {
+impl Listening {
+    fn start(
+        listener: TcpListener,
+        settings: &LoadSettings,
+        run: Uuid,
+        monitor: &Arc<Monitor>,
+        metrics: &Arc<Metrics>,
+        database: Option<&OpenDatabase>,
+    ) -> anyhow::Result<Self> {
+        let facts = RunFacts {
+            run,
+            server: settings.event.server,
+            layout: settings.event.layout,
+            sources: sources::in_words(&settings.sources),
+            bytes_total: sources::bytes_total(&settings.sources),
+            manager: database.map(|database| database.manager.clone()),
+        };
+        let status = StatusPage::start(facts, Arc::clone(monitor)).context("a thread can't be started")?;
+        let status = Arc::new(status);
+        let health = database.map(|database| HealthPage::new(settings, database));
+        let pages = pages(Arc::clone(&status), Arc::clone(metrics), health);
+        let server = HttpServer::start(listener, pages).context("the pages can't be served")?;
+        log::info!("listening on http://{}/", server.address());
+        Ok(Self { server, status })
+    }
+
+    fn say_farewell(self, outcome: &RunOutcome) -> Option<Farewell> {
+        let Self { server, status } = self;
+        let (page, last) = (status.page(), status.last_json(outcome)?);
+        let (seen, told) = bounded(1);
+        server.replace(Arc::new(move |path| match path {
+            "/" => page.clone(),
+            "/status.json" => {
+                // Who waits for it needs one word.
+                let _ = seen.try_send(());
+                last.clone()
+            }
+            _ => Response::words(404, "the load has ended"),
+        }));
+        Some(Farewell { server, told })
+    }
+}
+
+/// A page that is open asks each second.
+const FAREWELL_MAX: Duration = Duration::from_millis(1500);
+
+/// An answer takes no time, unless its reader does.
+const ANSWERS_MAX: Duration = Duration::from_millis(200);
+
+/// Gives a page that is open, when this is dropped, a moment to see how the run has ended.
+pub(super) struct Farewell {
+    server: HttpServer,
+    told: Receiver<()>,
+}
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        if self.told.recv_timeout(FAREWELL_MAX).is_ok() {
+            self.server.finish_answers(ANSWERS_MAX);
+        }
+    }
+}
+
+fn pages(status: Arc<StatusPage>, metrics: Arc<Metrics>, health: Option<HealthPage>) -> Pages {
     Arc::new(move |path| match path {
-        "/metrics" => Response {
-            status: 200,
-            content_type: "text/plain; version=0.0.4; charset=utf-8",
-            body: metrics.text(),
-        },
+        "/" => status.page(),
+        "/status.json" => status.json(),
+        "/metrics" => Response::new(200, "text/plain; version=0.0.4; charset=utf-8", metrics.text()),
         "/health" => match &health {
             Some(page) => page.answer(),
             None => Response::words(404, "a dry run has no database"),
         },
-        _ => Response::words(404, "there are /health and /metrics"),
+        _ => Response::words(404, "there are /, /status.json, /health and /metrics"),
     })
 }
 
@@ -145,10 +227,7 @@ impl HealthPage {
             connection_errors: self.manager.figures().connection_errors(),
             pool_total: self.manager.pool_state().total,
         };
-        Response {
-            status: if report.status.is_healthy() { 200 } else { 503 },
-            content_type: "application/json",
-            body: format!("{}\n", report.to_json()),
-        }
+        let status = if report.status.is_healthy() { 200 } else { 503 };
+        Response::new(status, "application/json", format!("{}\n", report.to_json()))
     }
 }

@@ -67,3 +67,16 @@ fn metadata(source: &Source) -> Option<Metadata> {
         Source::File(path) => fs::metadata(path).ok(),
     }
 }
+
+/// The sources in a few words.
+pub(super) fn in_words(sources: &[Source]) -> String {
+    let name = |source: &Source| match source {
+        Source::Stdin => "standard input".to_owned(),
+        Source::File(path) => path.file_name().unwrap_or(path.as_os_str()).display().to_string(),
+    };
+    match sources {
+        [] => "nothing".to_owned(),
+        [one] => name(one),
+        [first, rest @ ..] => format!("{} and {} more", name(first), rest.len()),
+    }
+}

@@ -52,7 +52,12 @@ impl Figures {
 
     /// How often something was done again.
     pub fn retries(&self) -> u64 {
-        RETRY_CLASSES.iter().map(|class| self.retries.with_label_values(&[class]).get()).sum()
+        self.retries_by_class().iter().map(|(_, count)| count).sum()
+    }
+
+    /// How often something was done again because the database was away, and because it refused for a passing reason.
+    pub fn retries_by_class(&self) -> [(&'static str, u64); 2] {
+        RETRY_CLASSES.map(|class| (class, self.retries.with_label_values(&[class]).get()))
     }
 
     /// How often a connection was lost or could not be opened.

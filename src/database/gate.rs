@@ -3,6 +3,7 @@
 //! Invariant: nobody waits longer than the settings allow since the database last did anything for anyone.
 
 use super::classify::{DatabaseError, ErrorClass};
+use super::outages::{OutageLog, Outages};
 use super::patience::{Patience, Waited};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -38,6 +39,7 @@ struct State {
     fatal: Option<(Instant, Arc<DatabaseError>)>,
     /// Why it was last found away, and when.
     cause: Option<(Instant, Arc<DatabaseError>)>,
+    outages: OutageLog,
 }
 
 #[derive(Debug)]
@@ -71,6 +73,7 @@ impl Gate {
             success: Instant::now(),
             fatal: None,
             cause: None,
+            outages: OutageLog::default(),
         };
         (Self { state: Mutex::new(state), closings, away_timeout }, closed)
     }
@@ -107,6 +110,7 @@ impl Gate {
             let (opening, opened) = bounded(0);
             state.closed = Some(Closed { _opening: opening, opened });
             state.trouble.get_or_insert_with(Instant::now);
+            state.outages.begin(&cause);
             // The watchdog has one message at most to see; a second tells it nothing.
             let _ = self.closings.try_send(());
         }
@@ -125,6 +129,7 @@ impl Gate {
         state.failures = 0;
         state.success = Instant::now();
         state.closed = None;
+        state.outages.end(BLINK_MAX);
         if state.trouble.take().is_some_and(|since| since.elapsed() > BLINK_MAX) {
             log::warn!("the database does as it is asked again");
         }
@@ -133,6 +138,12 @@ impl Gate {
     /// When and why the database was last found away.
     pub(super) fn cause(&self) -> Option<(Instant, Arc<DatabaseError>)> {
         self.lock().cause.clone()
+    }
+
+    /// When the database was away.
+    pub(super) fn outages(&self) -> Outages {
+        let state = self.lock();
+        state.outages.outages(state.closed.is_some())
     }
 
     /// For how long nothing has succeeded.

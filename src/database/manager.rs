@@ -7,6 +7,7 @@ use super::connect::Target;
 use super::figures::Figures;
 use super::gate::{Gate, GateError};
 use super::health::HealthStatus;
+use super::outages::Outages;
 use super::patience::Patience;
 use super::pool::{Connection, Pool, PoolSettings, PoolState, PooledSession};
 use super::retry::RetryPolicy;
@@ -230,6 +231,11 @@ impl DatabaseManager {
     /// Notes that an index is being built, until the result is dropped.
     pub(super) fn building(&self, index: &str) -> BuildingGuard<'_> {
         self.shared.building.begin(index)
+    }
+
+    /// When the database was away so far, blinks of less than a second left out.
+    pub fn outages(&self) -> Outages {
+        self.shared.gate.outages()
     }
 
     /// The pool's connections at this moment.

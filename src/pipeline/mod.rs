@@ -7,6 +7,7 @@
 //!
 //! Invariant: every event that was read is in exactly one count, or in none and so unfinished.
 
+mod activity;
 mod halt;
 mod monitor;
 mod order;
@@ -19,10 +20,11 @@ mod segments;
 mod tally;
 mod write;
 
+pub use activity::{Activity, Writer};
 pub use halt::{Halt, HaltReason, Stopping};
 pub use monitor::Monitor;
 pub use prepare::{Prepared, Preparer};
-pub use reasons::TopReasons;
+pub use reasons::{RejectKind, RejectKinds};
 pub use rejects::{Reject, RejectFile, RejectFileError};
 pub use run::{PipelineSettings, RunReport, run};
 pub use segments::{Segments, SourceError};

@@ -1,7 +1,8 @@
 //! A run as it can be seen from outside while it goes on.
 
+use super::activity::{Activities, Writer};
 use super::order::InFlight;
-use super::reasons::{Reasons, TopReasons};
+use super::reasons::{Reasons, RejectKinds};
 use super::tally::{Counts, Tally};
 use crate::input::ReadCounters;
 use std::sync::{Arc, OnceLock};
@@ -10,8 +11,9 @@ use std::sync::{Arc, OnceLock};
 #[derive(Debug, Default)]
 pub struct Monitor {
     pub(super) tally: Tally,
-    pub(super) reasons: Reasons,
     pub(super) in_flight: InFlight,
+    pub(super) reasons: Reasons,
+    pub(super) activities: Activities,
     /// Set once there is a reader.
     pub(super) read: OnceLock<Arc<ReadCounters>>,
 }
@@ -22,11 +24,6 @@ impl Monitor {
         self.tally.counts()
     }
 
-    /// The `count` most frequent reasons for which events were rejected so far.
-    pub fn top_reasons(&self, count: usize) -> TopReasons {
-        self.reasons.top(count)
-    }
-
     /// Bytes read as they came, compressed or not.
     pub fn bytes_read(&self) -> u64 {
         self.read.get().map_or(0, |read| read.bytes_read())
@@ -35,6 +32,16 @@ impl Monitor {
     /// Bytes of text read.
     pub fn bytes_uncompressed(&self) -> u64 {
         self.read.get().map_or(0, |read| read.bytes_uncompressed())
+    }
+
+    /// The kinds of rejects so far.
+    pub fn reject_kinds(&self) -> RejectKinds {
+        self.reasons.kinds()
+    }
+
+    /// What the writers are doing.
+    pub fn writers(&self) -> Vec<Writer> {
+        self.activities.writers()
     }
 
     /// Batches that are ready or being written.

@@ -1,89 +1,109 @@
-//! Why events were refused: how many for each reason.
+//! Why events were refused, by kind: how many, and where the last one is. The reject file has each of them in full.
 //!
 //! Invariant: however many different reasons there are, it holds a bounded number of them.
 
 use super::rejects::Reject;
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::cmp::Reverse;
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// Reasons that are told apart. The program has far fewer of its own, but a trigger's words may be anything.
-const REASONS_MAX: usize = 1000;
+/// Kinds that are told apart. The program has fewer of its own, but a trigger's words may be anything.
+const KINDS_MAX: usize = 200;
 
 /// Longer reasons are cut.
 const REASON_BYTES_MAX: usize = 200;
 
-/// How many events were refused for each reason, which several threads add to.
-#[derive(Debug, Default)]
-pub(super) struct Reasons(Mutex<Counted>);
-
-#[derive(Debug, Default)]
-struct Counted {
-    by_reason: HashMap<String, u64>,
-    /// For reasons that came when there was no more room.
-    others: u64,
+/// Rejects of one kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RejectKind {
+    /// Why, without the numbers that differ from one to the next. What the database refused is told in its words, which may quote
+    /// what it was given.
+    pub reason: String,
+    /// The field at fault, without the places in lists.
+    pub field: Option<String>,
+    /// What the database called it.
+    pub sqlstate: Option<String>,
+    /// How many there are.
+    pub count: u64,
+    /// The source of the last one.
+    pub source: Arc<str>,
+    /// Its line there, from 1.
+    pub line: u64,
+    /// Its place in the line's array, from 0.
+    pub index: Option<usize>,
 }
 
-/// The most frequent reasons.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct TopReasons {
-    /// In words, with how many were refused for it; the most frequent first.
-    pub reasons: Vec<(String, u64)>,
-    /// How many were refused for any other reason.
+/// The kinds of rejects so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RejectKinds {
+    /// The most frequent first.
+    pub kinds: Vec<RejectKind>,
+    /// Rejects of further kinds.
     pub others: u64,
 }
 
+/// Kinds that several threads add to.
+#[derive(Debug, Default)]
+pub(super) struct Reasons(Mutex<RejectKinds>);
+
 impl Reasons {
-    pub(super) fn add(&self, rejects: &[Reject]) {
+    /// Adds the rejects of a segment.
+    pub(super) fn add(&self, source: &Arc<str>, rejects: &[Reject]) {
         if rejects.is_empty() {
             return;
         }
-        let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for reject in rejects {
-            let reason = in_general(reject);
-            let has_room = counted.by_reason.len() < REASONS_MAX;
-            match counted.by_reason.get_mut(&reason) {
-                Some(count) => *count += 1,
-                None if has_room => drop(counted.by_reason.insert(reason, 1)),
-                None => counted.others += 1,
-            }
+            all.add(source, reject);
         }
     }
 
-    /// The `count` most frequent ones.
-    pub(super) fn top(&self, count: usize) -> TopReasons {
-        let counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut reasons: Vec<(&String, u64)> =
-            counted.by_reason.iter().map(|(reason, &count)| (reason, count)).collect();
-        reasons.sort_unstable_by(|(a, a_count), (b, b_count)| b_count.cmp(a_count).then(a.cmp(b)));
-        let rest = reasons.split_off(count.min(reasons.len()));
-        TopReasons {
-            reasons: reasons.into_iter().map(|(reason, count)| (reason.clone(), count)).collect(),
-            others: counted.others + rest.iter().map(|(_, count)| count).sum::<u64>(),
+    pub(super) fn kinds(&self) -> RejectKinds {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        all.kinds.sort_by(|a, b| (Reverse(a.count), &a.reason).cmp(&(Reverse(b.count), &b.reason)));
+        all
+    }
+}
+
+impl RejectKinds {
+    fn add(&mut self, source: &Arc<str>, reject: &Reject) {
+        let reason = in_general(reject);
+        let field = reject.field.as_deref().map(without_places);
+        let sqlstate = &reject.sqlstate;
+        let same = |kind: &&mut RejectKind| {
+            kind.reason == reason && kind.field == field && kind.sqlstate == *sqlstate
+        };
+        let (line, index) = (reject.line, reject.index);
+        if let Some(kind) = self.kinds.iter_mut().find(same) {
+            kind.count += 1;
+            (kind.source, kind.line, kind.index) = (Arc::clone(source), line, index);
+        } else if self.kinds.len() < KINDS_MAX {
+            let (sqlstate, source) = (sqlstate.clone(), Arc::clone(source));
+            self.kinds.push(RejectKind { reason, field, sqlstate, count: 1, source, line, index });
+        } else {
+            self.others += 1;
         }
     }
 }
 
-/// The reason without what differs from event to event: the place in the line, the place in a list, numbers in the
-/// database's words.
+/// The reason without what differs from event to event: the place in the line, numbers in the database's words.
 fn in_general(reject: &Reject) -> String {
-    let mut reason = match &reject.field {
-        Some(field) => format!("{}: ", without_numbers(field, |before| before.ends_with('['), "")),
-        None => String::new(),
-    };
     // No longer than what is kept of it with the numbers left out.
     let words = &reject.reason[..reject.reason.floor_char_boundary(REASON_BYTES_MAX * 4)];
-    if let Some(sqlstate) = &reject.sqlstate {
+    let mut reason = if reject.sqlstate.is_some() {
         // A name in quotes, such as a constraint's, may have a number, and tells what is the matter.
         let in_quotes = |before: &str| before.matches('"').count() % 2 == 1;
-        reason += &without_numbers(words, |before| !in_quotes(before), "N");
-        reason.extend([" (", sqlstate, ")"]);
+        without_numbers(words, |before| !in_quotes(before), "N")
     } else {
         let varies = |before: &str| before.ends_with("at byte ") || before.ends_with("a line of ");
-        reason += &without_numbers(words, varies, "N");
-    }
-    reason = reason.replace(" at byte N of the line", "");
+        without_numbers(words, varies, "N").replace(" at byte N of the line", "")
+    };
     reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
     reason
+}
+
+/// `Participants[2].Id` becomes `Participants[].Id`.
+fn without_places(field: &str) -> String {
+    without_numbers(field, |before| before.ends_with('['), "")
 }
 
 /// The text with `put` in place of each number for which `varies` holds of what stands before it.
@@ -105,9 +125,9 @@ fn without_numbers(text: &str, varies: impl Fn(&str) -> bool, put: &str) -> Stri
 mod tests {
     use super::*;
 
-    fn reject(field: Option<&str>, reason: &str, sqlstate: Option<&str>) -> Reject {
+    fn reject(field: Option<&str>, reason: &str, sqlstate: Option<&str>, line: u64) -> Reject {
         Reject {
-            line: 1,
+            line,
             index: None,
             text: 0..0,
             reason: reason.to_owned(),
@@ -119,60 +139,72 @@ mod tests {
 
     #[test]
     fn what_differs_from_event_to_event_is_left_out() {
-        for (field, reason, sqlstate, expected) in [
-            (None, "not JSON: it is cut off at byte 123 of the line", None, "not JSON: it is cut off"),
-            (None, "not UTF-8 at byte 7 of the line", None, "not UTF-8"),
+        for (reason, sqlstate, expected) in [
+            ("not JSON: it is cut off at byte 123 of the line", None, "not JSON: it is cut off"),
+            ("not UTF-8 at byte 7 of the line", None, "not UTF-8"),
             (
-                None,
                 "a line of 17000000 bytes, and at most 16777216 are taken",
                 None,
                 "a line of N bytes, and at most 16777216 are taken",
             ),
-            (Some("Participants[12].Id"), "is missing", None, "Participants[].Id: is missing"),
             (
-                Some("EventId"),
                 "an integer beyond the 64 bits of its column",
                 None,
-                "EventId: an integer beyond the 64 bits of its column",
+                "an integer beyond the 64 bits of its column",
             ),
             (
-                None,
                 "player 12 is banned since 2024, by \"rule_7\" of 9",
                 Some("P0001"),
-                "player N is banned since N, by \"rule_7\" of N (P0001)",
+                "player N is banned since N, by \"rule_7\" of N",
             ),
-            (None, "of 5 ä1", Some("P0001"), "of N äN (P0001)"),
+            ("of 5 ä1", Some("P0001"), "of N äN"),
         ] {
-            assert_eq!(in_general(&reject(field, reason, sqlstate)), expected);
+            assert_eq!(in_general(&reject(None, reason, sqlstate, 1)), expected);
         }
-        let long = in_general(&reject(None, &"ä".repeat(300), None));
+        let long = in_general(&reject(None, &"ä".repeat(300), None, 1));
         assert_eq!(long, "ä".repeat(100));
     }
 
     #[test]
-    fn the_most_frequent_come_first() {
+    fn rejects_that_differ_in_a_place_are_one_kind_and_the_most_frequent_come_first() {
         let reasons = Reasons::default();
-        assert_eq!(reasons.top(3), TopReasons::default());
-        for (reason, count) in [("d", 1), ("b", 2), ("a", 2), ("c", 3)] {
-            reasons.add(&vec![reject(None, reason, None); count]);
-        }
-        let expected = |top: &[(&str, u64)], others| TopReasons {
-            reasons: top.iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect(),
-            others,
-        };
-        assert_eq!(reasons.top(3), expected(&[("c", 3), ("a", 2), ("b", 2)], 1));
-        assert_eq!(reasons.top(9), expected(&[("c", 3), ("a", 2), ("b", 2), ("d", 1)], 0));
+        assert_eq!(reasons.kinds(), RejectKinds::default());
+        let source: Arc<str> = "a.ndjson".into();
+        reasons.add(
+            &source,
+            &[
+                reject(None, "not UTF-8 at byte 17 of the line", None, 1),
+                reject(Some("Participants[2].Id"), "is missing", None, 2),
+                reject(Some("Participants[13].Id"), "is missing", None, 5),
+                reject(None, "of 1", Some("P0001"), 6),
+                reject(None, "of 2", Some("P0002"), 7),
+            ],
+        );
+        reasons.add(&source, &[reject(Some("Participants[0].Id"), "is missing", None, 9)]);
+        let kinds = reasons.kinds().kinds;
+        let found: Vec<_> = kinds
+            .iter()
+            .map(|kind| (kind.reason.as_str(), kind.field.as_deref(), kind.count, kind.line))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                ("is missing", Some("Participants[].Id"), 3, 9),
+                ("not UTF-8", None, 1, 1),
+                ("of N", None, 1, 6),
+                ("of N", None, 1, 7),
+            ]
+        );
     }
 
     #[test]
     fn there_is_a_limit_to_what_is_held() {
         let reasons = Reasons::default();
         let letters = |number: usize| "x".repeat(number % 100) + &"y".repeat(number / 100);
-        let many: Vec<Reject> = (0..5000).map(|number| reject(None, &letters(number), None)).collect();
-        reasons.add(&many);
-        reasons.add(&many[..1]);
-        assert_eq!(reasons.0.lock().unwrap().by_reason.len(), REASONS_MAX);
-        let top = reasons.top(1);
-        assert_eq!((top.reasons[0].1, top.others), (2, 4999));
+        let many: Vec<Reject> = (0..5000).map(|number| reject(None, &letters(number), None, 1)).collect();
+        reasons.add(&"a".into(), &many);
+        reasons.add(&"a".into(), &many[..1]);
+        let RejectKinds { kinds, others } = reasons.kinds();
+        assert_eq!((kinds.len(), kinds[0].count, others), (KINDS_MAX, 2, 5000 - KINDS_MAX as u64));
     }
 }

@@ -88,6 +88,7 @@ pub fn run(
         reasons: &monitor.reasons,
         halt,
         in_flight: &monitor.in_flight,
+        activities: &monitor.activities,
         buffer_bytes_max: settings.segment.segment_bytes * 2,
     };
     // One buffer in each pair of hands: the reader's, those that parse, those that write. More cores than four

@@ -1,5 +1,6 @@
 //! The writer threads: each takes the next batch, has it stored, and settles its account.
 
+use super::activity::{Activities, Activity};
 use super::halt::{Halt, HaltReason};
 use super::order::InFlight;
 use super::prepare::Prepared;
@@ -20,9 +21,10 @@ pub(super) struct Writers<'r> {
     pub(super) rejects: &'r RejectFile,
     pub(super) reject_limit: Option<RejectLimit>,
     pub(super) tally: &'r Tally,
-    pub(super) reasons: &'r Reasons,
     pub(super) halt: &'r Halt,
     pub(super) in_flight: &'r InFlight,
+    pub(super) reasons: &'r Reasons,
+    pub(super) activities: &'r Activities,
     /// Buffers that have grown beyond this many bytes, for a long line, are not kept.
     pub(super) buffer_bytes_max: usize,
 }
@@ -32,9 +34,13 @@ impl Writers<'_> {
     /// waits for a place in the queue.
     pub(super) fn work(&self, batches: &Receiver<Prepared>, buffers: &Sender<Vec<u8>>) {
         let _alarm = self.halt.alarm("writer");
+        let own = self.activities.begin();
         let mut pace = Pace::default();
         while let Some(mut batch) = self.next(batches, &mut pace) {
+            let at_hand = Some((batch.segment.number, batch.batch.counts.events));
+            own.does(Activity::WaitingForTurn, at_hand);
             let _turn = self.in_flight.turn(batch.segment.number);
+            own.does(Activity::Writing, at_hand);
             if !self.halt.has_failed() {
                 match self.store_batch(&batch.batch) {
                     Ok(written) => self.settle(&mut batch, written),
@@ -43,6 +49,7 @@ impl Writers<'_> {
                     Err(error) => self.halt.stop(HaltReason::Failed(error.into())),
                 }
             }
+            own.does(Activity::Waiting, None);
             self.give_back(batch.segment.bytes, buffers);
         }
     }
@@ -107,9 +114,9 @@ impl Writers<'_> {
         if let Err(error) = self.rejects.write(&batch.segment, &mut batch.rejects) {
             return self.halt.stop(HaltReason::Failed(error.into()));
         }
+        self.reasons.add(&batch.segment.source, &batch.rejects);
         let rejected = batch.rejects.len() as u64;
         self.tally.add(|counts| counts.rejected += rejected);
-        self.reasons.add(&batch.rejects);
         let passed = |limit: RejectLimit| limit.is_passed(&self.tally.counts(), false);
         if rejected > 0 && self.reject_limit.is_some_and(passed) {
             self.halt.stop(HaltReason::RejectLimit);

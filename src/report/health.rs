@@ -4,7 +4,7 @@ use crate::database::{HealthStatus, Inspection, PoolSettings, ServerHealth};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 /// What a health check found, and what follows from it.
@@ -131,6 +131,20 @@ impl HealthReport {
     /// In a few words, the same for as long as nothing changes.
     pub(super) fn state(&self) -> String {
         self.cause().map_or_else(|| "healthy".to_owned(), |cause| format!("unhealthy: {cause}"))
+    }
+
+    /// The report in one line.
+    pub(super) fn line(&self) -> String {
+        let mut line = format!("{}  {}", told(self.status.last_check), self.state());
+        if let Some(server) = &self.status.server {
+            let latency = milliseconds(server.latency);
+            let (used, max) = (server.connections_used, server.connections_max);
+            let _ = write!(line, ", latency {latency:.2} ms, {used} of {max} connections in use");
+        }
+        if self.connection_errors > 0 {
+            let _ = write!(line, ", {} so far", counted(self.connection_errors, "connection error"));
+        }
+        line
     }
 
     /// The report as JSON, in the form that `health --json` and `/health` promise.

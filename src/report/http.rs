@@ -3,10 +3,11 @@
 //! Invariant: no client can make it hold much or wait long: a request has at most 8 KiB and 5 s, and there are at most 16
 //! at once.
 
+use std::borrow::Cow;
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,9 @@ const REQUEST_BYTES_MAX: usize = 8 << 10;
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(5);
 const REQUESTS_MAX: usize = 16;
 const HEADERS_MAX: usize = 64;
+
+/// What a browser may do with an answer that is no page.
+const NOTHING: &str = "default-src 'none'; frame-ancestors 'none'";
 
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,12 +28,25 @@ pub struct Response {
     pub content_type: &'static str,
     /// The body.
     pub body: String,
+    /// What a browser may do with it.
+    policy: Cow<'static, str>,
 }
 
 impl Response {
+    /// With which a browser may do nothing.
+    pub fn new(status: u16, content_type: &'static str, body: String) -> Self {
+        Self { status, content_type, body, policy: Cow::Borrowed(NOTHING) }
+    }
+
+    /// The same with another Content-Security-Policy.
+    #[must_use]
+    pub fn with_policy(self, policy: Cow<'static, str>) -> Self {
+        Self { policy, ..self }
+    }
+
     /// Plain words.
     pub fn words(status: u16, words: &str) -> Self {
-        Self { status, content_type: "text/plain; charset=utf-8", body: format!("{words}\n") }
+        Self::new(status, "text/plain; charset=utf-8", format!("{words}\n"))
     }
 }
 
@@ -37,10 +54,12 @@ impl Response {
 pub type Pages = Arc<dyn Fn(&str) -> Response + Send + Sync>;
 
 /// The server, until it is dropped.
-#[derive(Debug)]
 pub struct HttpServer {
     address: SocketAddr,
+    pages: Arc<Mutex<Pages>>,
     ended: Arc<AtomicBool>,
+    /// Requests that are being answered.
+    busy: Arc<AtomicUsize>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -49,15 +68,30 @@ impl HttpServer {
     pub fn start(listener: TcpListener, pages: Pages) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let ended = Arc::new(AtomicBool::new(false));
-        let seen = Arc::clone(&ended);
-        let thread =
-            thread::Builder::new().name("http".to_owned()).spawn(move || accept(&listener, &pages, &seen))?;
-        Ok(Self { address, ended, thread: Some(thread) })
+        let (pages, busy) = (Arc::new(Mutex::new(pages)), Arc::<AtomicUsize>::default());
+        let (seen, current, places) = (Arc::clone(&ended), Arc::clone(&pages), Arc::clone(&busy));
+        let thread = thread::Builder::new()
+            .name("http".to_owned())
+            .spawn(move || accept(&listener, &current, &seen, &places))?;
+        Ok(Self { address, pages, ended, busy, thread: Some(thread) })
     }
 
     /// Where it listens; the port is the real one where 0 was asked for.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Serves other pages from now on; the old ones are dropped, once no request is at them.
+    pub fn replace(&self, pages: Pages) {
+        *self.pages.lock().unwrap_or_else(PoisonError::into_inner) = pages;
+    }
+
+    /// Waits until all requests are answered, for at most `time_max`.
+    pub fn finish_answers(&self, time_max: Duration) {
+        let begun = Instant::now();
+        while self.busy.load(Ordering::Acquire) > 0 && begun.elapsed() < time_max {
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 
@@ -81,8 +115,7 @@ impl Drop for HttpServer {
     }
 }
 
-fn accept(listener: &TcpListener, pages: &Pages, ended: &AtomicBool) {
-    let busy = Arc::new(AtomicUsize::new(0));
+fn accept(listener: &TcpListener, pages: &Mutex<Pages>, ended: &AtomicBool, busy: &Arc<AtomicUsize>) {
     for stream in listener.incoming() {
         if ended.load(Ordering::Acquire) {
             return;
@@ -92,8 +125,8 @@ fn accept(listener: &TcpListener, pages: &Pages, ended: &AtomicBool) {
             thread::sleep(Duration::from_millis(50));
             continue;
         };
-        let place = Place::take(&busy);
-        let pages = Arc::clone(pages);
+        let place = Place::take(busy);
+        let pages = Arc::clone(&*pages.lock().unwrap_or_else(PoisonError::into_inner));
         let serve = move || {
             if let Some(_place) = place
                 && let Err(error) = answer(stream, &pages)
@@ -132,11 +165,12 @@ fn answer(mut stream: TcpStream, pages: &Pages) -> io::Result<()> {
         Request::TooLarge => (Response::words(431, "the request is too large"), true),
         Request::Broken => (Response::words(400, "this is no HTTP"), true),
     };
-    let Response { status, content_type, body } = &response;
+    let Response { status, content_type, body, policy } = &response;
     let allow = if *status == 405 { "Allow: GET, HEAD\r\n" } else { "" };
     let head = format!(
         "HTTP/1.1 {status} {}\r\n{allow}Content-Type: {content_type}\r\nContent-Length: {}\r\nCache-Control: no-store\r\n\
-         X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n",
+         X-Content-Type-Options: nosniff\r\nContent-Security-Policy: {policy}\r\nReferrer-Policy: no-referrer\r\n\
+         Connection: close\r\n\r\n",
         reason(*status),
         body.len()
     );

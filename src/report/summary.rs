@@ -4,7 +4,7 @@ use super::next::Next;
 use super::words::{bytes, counted, grouped, time};
 use crate::kill::Server;
 use crate::layout::Layout;
-use crate::pipeline::{Counts, TopReasons};
+use crate::pipeline::{Counts, RejectKind, RejectKinds};
 use serde::Serialize;
 use std::fmt;
 use std::path::PathBuf;
@@ -66,7 +66,7 @@ pub struct Summary {
     /// Where the rejects are, if there are any.
     pub rejects_file: Option<PathBuf>,
     /// Why events were rejected, most often.
-    pub reasons: TopReasons,
+    pub reasons: RejectKinds,
     /// What broke.
     pub error: Option<String>,
     /// Whether that is the database.
@@ -229,14 +229,24 @@ impl Summary {
     fn rejects(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(path) = &self.rejects_file else { return Ok(()) };
         write!(f, "\n  rejects, each with its place and reason: {}", path.display())?;
-        for (reason, count) in &self.reasons.reasons {
-            write!(f, "\n{:>15}  {reason}", grouped(*count))?;
+        let (shown, rest) = self.reasons.kinds.split_at(REASONS_SHOWN.min(self.reasons.kinds.len()));
+        for kind in shown {
+            write!(f, "\n{:>15}  {}", grouped(kind.count), in_words(kind))?;
         }
-        match self.reasons.others {
+        match self.reasons.others + rest.iter().map(|kind| kind.count).sum::<u64>() {
             0 => Ok(()),
             others => write!(f, "\n{:>15}  for other reasons", grouped(others)),
         }
     }
+}
+
+/// So many reasons of rejects are told.
+const REASONS_SHOWN: usize = 3;
+
+fn in_words(kind: &RejectKind) -> String {
+    let field = kind.field.as_ref().map(|field| format!("{field}: ")).unwrap_or_default();
+    let sqlstate = kind.sqlstate.as_ref().map(|sqlstate| format!(" ({sqlstate})")).unwrap_or_default();
+    format!("{field}{}{sqlstate}", kind.reason)
 }
 
 /// The summary for people: the outcome, the account, the speed, the rejects, and what to do next.

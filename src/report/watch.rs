@@ -7,6 +7,11 @@ use std::fmt::Write as _;
 /// So many changes are shown.
 const CHANGES_MAX: usize = 5;
 
+/// The terminal is to show what comes up to `END` at once, without a cursor that jumps about, and without lines that go on in
+/// the next one. A terminal that does not know one of these ignores it.
+const BEGIN: &str = "\x1b[?2026h\x1b[?25l\x1b[?7l";
+/// All is again as it was found after each report, so that nothing has to be restored, however the watch ends.
+const END: &str = "\x1b[?7h\x1b[?25h\x1b[?2026l";
 /// Clears a terminal.
 const CLEAR: &str = "\x1b[2J";
 /// Goes to its first line.
@@ -15,40 +20,49 @@ const HOME: &str = "\x1b[H";
 const REST_OF_LINE: &str = "\x1b[K";
 const BELOW: &str = "\x1b[J";
 
+/// The size of a terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TerminalSize {
+    /// Lines.
+    pub rows: usize,
+    /// Letters in each.
+    pub columns: usize,
+}
+
 /// The reports of a watch so far.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Watch {
-    on_terminal: bool,
     connection_errors: u64,
     /// The last ones: when, and to what.
     changes: VecDeque<String>,
     state: Option<String>,
+    /// The size of the terminal that the report before was written to.
+    size: Option<TerminalSize>,
 }
 
 impl Watch {
-    /// On a terminal each report is written over the one before.
-    pub fn new(on_terminal: bool) -> Self {
-        Self { on_terminal, connection_errors: 0, changes: VecDeque::new(), state: None }
-    }
-
     /// A report as a line of JSON.
     pub fn json(&mut self, report: HealthReport) -> String {
         format!("{}\n", self.add(report).to_json())
     }
 
-    /// A report for people.
-    pub fn words(&mut self, report: HealthReport) -> String {
-        let is_first = self.state.is_none();
+    /// A report for people: on a terminal of this size it is written over the one before. Elsewhere it is a line, with all of
+    /// it below after a change.
+    pub fn words(&mut self, report: HealthReport, terminal: Option<TerminalSize>) -> String {
+        let before = self.state.clone();
         let report = self.add(report);
+        let Some(size) = terminal else {
+            let line = report.line();
+            return if self.state == before { format!("{line}\n") } else { format!("{line}\n{report}\n\n") };
+        };
         let mut text = format!("{report}\nChanges, of looks every 2 s; Ctrl-C ends them:\n");
         for change in &self.changes {
             let _ = writeln!(text, "  {change}");
         }
-        if !self.on_terminal {
-            return text + "\n";
-        }
-        let start = if is_first { CLEAR } else { "" };
-        format!("{start}{HOME}{}{BELOW}", text.replace('\n', &format!("{REST_OF_LINE}\n")))
+        // What a terminal does to its lines when it changes its size is not known.
+        let start = if self.size.replace(size) == Some(size) { "" } else { CLEAR };
+        let lines = clipped(&text, size).join(&format!("{REST_OF_LINE}\n"));
+        format!("{BEGIN}{start}{HOME}{lines}{REST_OF_LINE}\n{BELOW}{END}")
     }
 
     /// Takes note of it; its errors are then those of the whole watch.
@@ -67,11 +81,30 @@ impl Watch {
     }
 }
 
+/// As much as a terminal shows above the line that the cursor is left in.
+fn clipped(text: &str, TerminalSize { rows, columns }: TerminalSize) -> Vec<String> {
+    let lines: Vec<&str> = text.lines().collect();
+    let room = rows.saturating_sub(1).max(1);
+    let mut shown: Vec<String> = lines.iter().take(room).map(|line| (*line).to_owned()).collect();
+    if lines.len() > room {
+        let hidden = lines.len() - room + 1;
+        shown[room - 1] = format!("({hidden} more lines, for which the terminal has no room)");
+    }
+    for line in &mut shown {
+        if line.chars().count() > columns {
+            *line = line.chars().take(columns.saturating_sub(1)).chain(['…']).collect();
+        }
+    }
+    shown
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::database::{HealthStatus, PoolSettings};
     use jiff::Timestamp;
+
+    const SIZE: TerminalSize = TerminalSize { rows: 50, columns: 120 };
 
     fn report(second: i64, error: Option<&str>) -> HealthReport {
         HealthReport {
@@ -90,7 +123,7 @@ mod tests {
 
     #[test]
     fn changes_are_kept_and_errors_are_added_up() {
-        let mut watch = Watch::new(false);
+        let mut watch = Watch::default();
         for (second, error, lines) in [
             (0, None, &["1970-01-01 00:00:00 UTC  healthy", "0 connection errors"][..]),
             (2, None, &["1970-01-01 00:00:00 UTC  healthy"]),
@@ -98,9 +131,8 @@ mod tests {
             (6, Some("gone"), &["00:00:04 UTC  unhealthy", "2 connection errors"]),
             (8, None, &["00:00:00 UTC  healthy", "00:00:08 UTC  healthy", "2 connection errors"]),
         ] {
-            let text = watch.words(report(second, error));
+            let text = watch.words(report(second, error), Some(SIZE)).replace(REST_OF_LINE, "");
             assert!(lines.iter().all(|line| text.contains(line)), "{text}");
-            assert!(!text.contains('\x1b'), "{text}");
         }
         assert_eq!(watch.changes.len(), 3);
         for second in 10..30 {
@@ -111,10 +143,58 @@ mod tests {
 
     #[test]
     fn a_terminal_is_cleared_once_and_then_written_over() {
-        let mut watch = Watch::new(true);
-        let (first, second) = (watch.words(report(0, None)), watch.words(report(2, None)));
-        assert!(first.starts_with("\x1b[2J\x1b[H") && second.starts_with("\x1b[HHealthy"), "{second:?}");
-        assert!(second.ends_with("\x1b[J"));
-        assert!(second.lines().all(|line| line.ends_with(REST_OF_LINE) || line == BELOW), "{second:?}");
+        let mut watch = Watch::default();
+        let mut words = |second, size| watch.words(report(second, None), Some(size));
+        let (first, second) = (words(0, SIZE), words(2, SIZE));
+        assert!(first.starts_with(&format!("{BEGIN}{CLEAR}{HOME}Healthy")), "{first:?}");
+        assert!(second.starts_with(&format!("{BEGIN}{HOME}Healthy")), "{second:?}");
+        let end = format!("{BELOW}{END}");
+        assert!(second.lines().all(|line| line.ends_with(REST_OF_LINE) || line == end), "{second:?}");
+        let smaller = TerminalSize { rows: 5, columns: 20 };
+        let third = words(4, smaller);
+        assert!(third.contains(CLEAR) && third.matches('\n').count() == 4, "{third:?}");
+        assert!(!words(6, smaller).contains(CLEAR));
+    }
+
+    #[test]
+    fn a_report_is_clipped_to_the_terminal() {
+        let check = |rows, columns, expected: &[&str]| {
+            assert_eq!(
+                clipped("one\ntwo\nthe third\n", TerminalSize { rows, columns }),
+                expected,
+                "{rows} {columns}"
+            );
+        };
+        check(4, 80, &["one", "two", "the third"]);
+        check(4, 5, &["one", "two", "the …"]);
+        check(3, 80, &["one", "(2 more lines, for which the terminal has no room)"]);
+        check(2, 10, &["(3 more l…"]);
+        check(0, 0, &["…"]);
+    }
+
+    #[test]
+    fn elsewhere_a_look_is_a_line_and_a_change_a_report() {
+        let mut watch = Watch::default();
+        for (second, error, line, report) in [
+            (0, None, "healthy", Some("Healthy: ")),
+            (2, None, "healthy", None),
+            (
+                4,
+                Some("gone"),
+                "unhealthy: not connected: gone, 1 connection error so far",
+                Some("Unhealthy: "),
+            ),
+            (6, Some("gone"), "unhealthy: not connected: gone, 2 connection errors so far", None),
+            (8, None, "healthy, 2 connection errors so far", Some("Healthy: ")),
+        ] {
+            let words = watch.words(self::report(second, error), None);
+            let rest = words.strip_prefix(&format!("1970-01-01 00:00:0{second} UTC  {line}\n"));
+            match (rest, report) {
+                (Some(rest), Some(report)) => {
+                    assert!(rest.starts_with(report) && rest.ends_with("\n\n"), "{words}");
+                }
+                (rest, _) => assert_eq!(rest, Some(""), "{words}"),
+            }
+        }
     }
 }

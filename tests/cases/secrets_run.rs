@@ -96,6 +96,7 @@ fn watched_run(cluster: &Cluster, level: &[(&str, &str)], end: impl FnOnce() -> 
         ("/metrics", page(port, "/metrics")),
         ("/health", page(port, "/health")),
         ("/", page(port, "/")),
+        ("/status.json", page(port, "/status.json")),
         ("the process list", process(running.pid())),
         ("pg_stat_activity", sessions(&database)),
         ("the ledger", ledger(&database)),

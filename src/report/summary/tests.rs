@@ -17,7 +17,7 @@ fn summary(status: Status) -> Summary {
         connection_errors: 0,
         elapsed: Duration::from_millis(1200),
         rejects_file: None,
-        reasons: TopReasons::default(),
+        reasons: RejectKinds::default(),
         error: None,
         database_failed: false,
         dry_run: false,
@@ -32,17 +32,26 @@ fn summary(status: Status) -> Summary {
 }
 
 fn with_rejects(status: Status) -> Summary {
-    let reason = |reason: &str, count| (reason.to_owned(), count);
+    let kind = |field: Option<&str>, reason: &str, count| RejectKind {
+        reason: reason.to_owned(),
+        field: field.map(str::to_owned),
+        sqlstate: None,
+        count,
+        source: "a.ndjson".into(),
+        line: 1,
+        index: None,
+    };
     let mut summary = summary(status);
     summary.counts = Counts { inserted: 10_000, rejected: 2_300, ..summary.counts };
     summary.rejects_file = Some(PathBuf::from("the rejects.ndjson"));
-    summary.reasons = TopReasons {
-        reasons: vec![
-            reason("Killer.Id: is missing", 2000),
-            reason("not JSON: it is cut off", 200),
-            reason("not UTF-8", 60),
+    summary.reasons = RejectKinds {
+        kinds: vec![
+            kind(Some("Killer.Id"), "is missing", 2000),
+            kind(None, "not JSON: it is cut off", 200),
+            kind(None, "not UTF-8", 60),
+            kind(None, "seldom", 10),
         ],
-        others: 40,
+        others: 30,
     };
     summary
 }

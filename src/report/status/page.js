@@ -1,0 +1,279 @@
+'use strict';
+const POLL_MS = 1000, ANSWER_MS = 5000;
+const SVG = 'http://www.w3.org/2000/svg';
+const STATES = {
+  loading: 'Running', stopping: 'Stopping', indexes: 'Finishing', away: 'Waiting', complete: 'Complete',
+  rejects: 'Complete, with rejects', interrupted: 'Interrupted', failed: 'Failed', reject_limit: 'Stopped',
+};
+const ALERTS = ['away', 'failed', 'reject_limit', 'interrupted'];
+const OUTCOMES = [
+  ['inserted', 'Inserted'], ['updated', 'Updated'], ['duplicate', 'Duplicate'], ['already_loaded', 'Already loaded'],
+  ['rejected', 'Rejected'], ['unfinished', 'Not yet known'],
+];
+const byId = (id) => document.getElementById(id);
+const whole = new Intl.NumberFormat('en', {maximumFractionDigits: 0});
+const number = (value) => whole.format(value);
+const counted = (value, what) => `${number(value)} ${what}${value === 1 ? '' : 's'}`;
+
+/* All text gets into the page through here, and so none of it is ever read as HTML. */
+function write(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+function show(id, text) {
+  write(byId(id), text || '');
+  byId(id).hidden = !text;
+}
+
+function bytes(value) {
+  const units = ['bytes', 'kB', 'MB', 'GB', 'TB'];
+  let unit = 0;
+  while (value >= 1000 && unit < units.length - 1) { value /= 1000; unit += 1; }
+  return `${unit === 0 ? number(value) : value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0)} ${units[unit]}`;
+}
+
+function time(seconds) {
+  if (seconds < 10) return `${seconds.toFixed(1)} s`;
+  if (seconds < 60) return `${Math.floor(seconds)} s`;
+  const minutes = Math.floor(seconds / 60), two = (value) => String(Math.floor(value)).padStart(2, '0');
+  if (minutes < 60) return `${minutes} min ${two(seconds % 60)} s`;
+  return `${number(Math.floor(minutes / 60))} h ${two(minutes % 60)} min`;
+}
+
+function moment(text) {
+  const local = new Date(text);
+  return local.toLocaleTimeString('en-GB', {hour: '2-digit', minute: '2-digit', second: '2-digit'});
+}
+
+/* Rows of a table's body: each a list of cells, each a text, or null for what others fill, a class, and a tag. */
+function rows(id, list) {
+  const body = byId(id);
+  while (body.rows.length > list.length) body.deleteRow(-1);
+  list.forEach((cells, index) => {
+    const row = body.rows[index] || body.insertRow();
+    cells.forEach(([text, name, tag], place) => {
+      let cell = row.cells[place];
+      if (!cell) {
+        cell = row.appendChild(document.createElement(tag || 'td'));
+        if (tag === 'th') cell.scope = 'row';
+        if (name) cell.className = name;
+      }
+      if (text !== null) write(cell, text);
+    });
+  });
+}
+
+function counts(status) {
+  const list = OUTCOMES.filter(([key]) => key !== 'unfinished' || status.unfinished > 0);
+  rows('counts', list.map(([key, name]) => {
+    const label = key === 'unfinished' && status.finished ? 'Unfinished' : name;
+    return [[label, '', 'th'], [number(status[key]), 'number'], [null, 'share']];
+  }));
+  list.forEach(([key], index) => {
+    const cell = byId('counts').rows[index].cells[2];
+    const share = status.events ? status[key] / status.events : 0;
+    const bar = cell.firstChild || cell.appendChild(document.createElement('span'));
+    bar.className = 'bar';
+    bar.hidden = share === 0;
+    bar.style.width = `${100 * share}%`;
+    bar.title = `${(100 * share).toFixed(1)} %`;
+  });
+  write(byId('events'), number(status.events));
+}
+
+function writers(status) {
+  const isAway = status.database && status.database.away_seconds !== null;
+  const doing = (writer) => ({
+    waiting: 'waiting for input',
+    waiting_for_turn: `segment ${number(writer.segment)}: waiting for an earlier one with the same event`,
+    writing: isAway ? `holding segment ${number(writer.segment)} until the database is back`
+      : `writing segment ${number(writer.segment)}, ${counted(writer.events, 'event')}`,
+    ended: 'done',
+  })[writer.doing] || writer.doing;
+  rows('writers', status.writers.map((writer, index) => [
+    [number(index + 1), '', 'th'], [doing(writer)], [writer.doing === 'ended' ? '' : time(writer.seconds), 'number'],
+  ]));
+  const skipped = status.segments_skipped ? `, ${number(status.segments_skipped)} of them loaded before` : '';
+  write(byId('queue'), `${counted(status.queue_depth, 'segment')} ready or being written; ${number(status.segments)} read${skipped}`);
+}
+
+function database(status) {
+  const about = status.database;
+  document.querySelectorAll('.of-database').forEach((element) => { element.hidden = !about; });
+  if (!about) return;
+  const {pool, retries} = about;
+  const values = (id, list) => rows(id, list.map(([name, value]) => [[name, '', 'th'], [value, 'number']]));
+  values('pool', [
+    ['In use', number(pool.active)], ['Idle', number(pool.idle)], ['Open', `${number(pool.total)} of ${number(pool.max)}`],
+    ['Threads that wait for one', number(pool.waiting)], ['Lost, or not opened', number(about.connection_errors)],
+  ]);
+  const health = about.away_seconds !== null ? `away for ${time(about.away_seconds)}` : about.healthy ? 'healthy' : 'unhealthy';
+  values('database', [
+    ['Health', health], ['Last checked', about.last_check ? moment(about.last_check) : 'not yet'],
+    ['Answers within', about.latency_ms === null ? '–' : `${about.latency_ms.toFixed(2)} ms`],
+    ['Retried as it was away', number(retries.away)], ['Retried as it refused', number(retries.transient)],
+  ]);
+  byId('database').rows[0].cells[1].classList.toggle('alert-text', health !== 'healthy');
+  const total = about.outages_total;
+  const kept = about.outages.length < total ? `; the last ${number(about.outages.length)} are listed` : '';
+  write(byId('outages-words'), total
+    ? `${number(total)} ${total === 1 ? 'time' : 'times'}, ${time(about.outages_seconds)} in all${kept}.`
+    : 'Never in this run.');
+  byId('outages-table').hidden = !total;
+  rows('outages', about.outages.slice().reverse().map((outage) => [
+    [moment(outage.began), '', 'th'], [time(outage.seconds) + (outage.over ? '' : ' so far'), 'number'], [outage.cause, 'wide'],
+  ]));
+}
+
+function rejects(status) {
+  const {kinds, others} = status.rejects;
+  write(byId('rejects-words'), kinds.length ? 'The reject file has each of them in full.' : 'None was.');
+  byId('rejects-table').hidden = !kinds.length;
+  const reason = (kind) => [kind.field, kind.reason].filter(Boolean).join(': ') + (kind.sqlstate ? ` (SQLSTATE ${kind.sqlstate})` : '');
+  const place = ({source, line, index}) => `${source}, line ${number(line)}` + (index === null ? '' : `, element ${number(index)}`);
+  const list = kinds.map((kind) => [[number(kind.count), 'number'], [reason(kind), 'wide'], [place(kind.last), 'place']]);
+  if (others) list.push([[number(others), 'number'], ['of further kinds', 'wide'], ['', 'place']]);
+  rows('rejects', list);
+}
+
+function progress(status) {
+  const {bytes_read: read, bytes_total: total, rates} = status;
+  const bar = byId('progress');
+  bar.hidden = !total;
+  if (total) bar.value = Math.min(1, read / total);
+  const words = [total ? `${bytes(read)} of ${bytes(total)} read` : `${bytes(read)} read`];
+  if (total) words.push(`${Math.min(100, Math.floor(100 * read / total))} %`);
+  if (read !== status.bytes_uncompressed) words.push(`${bytes(status.bytes_uncompressed)} of text`);
+  if (status.seconds_left !== null) words.push(`about ${time(status.seconds_left)} left`);
+  write(byId('bytes'), words.join(' · '));
+  const mean = (value) => value / Math.max(status.elapsed_seconds, .001);
+  const settled = status.events - status.unfinished;
+  const now = status.finished
+    ? [mean(settled), mean(status.bytes_uncompressed)] : [rates.events_per_second, rates.bytes_uncompressed_per_second];
+  const mb = now[1] / 1e6;
+  write(byId('events-rate'), number(now[0]));
+  write(byId('bytes-rate'), mb < 100 ? mb.toFixed(1) : number(mb));
+  write(byId('settled'), number(settled));
+  write(byId('elapsed'), time(status.elapsed_seconds));
+}
+
+/* Steps of 1, 2 or 5, of which there are at most four up to the greatest value. */
+function step(most) {
+  let size = 10 ** Math.floor(Math.log10(Math.max(most, 1) / 4));
+  for (const factor of [2, 2.5, 2]) if (most / size > 4) size *= factor;
+  return Math.max(size, 1);
+}
+
+/* Events per second at each sample, over a few samples while they are a second apart, as segments come in one go. */
+function speeds({seconds, events, interval_seconds: interval}) {
+  const span = interval < 2 ? 2 : 1;
+  const points = [];
+  for (let at = 1; at < seconds.length; at += 1) {
+    const from = Math.max(0, at - span);
+    const passed = seconds[at] - seconds[from];
+    if (passed > 0) points.push([seconds[at], (events[at] - events[from]) / passed]);
+  }
+  if (points.length) points.unshift([0, points[0][1]]);
+  return points;
+}
+
+let latest = null;
+
+function chart() {
+  if (!latest) return;
+  const svg = byId('chart'), width = svg.clientWidth, height = svg.clientHeight;
+  const points = speeds(latest.history);
+  const end = Math.max(points.length ? points[points.length - 1][0] : 0, 1);
+  const size = step(Math.max(...points.map(([, speed]) => speed), 1));
+  const top = size * Math.ceil(Math.max(...points.map(([, speed]) => speed), 1) / size);
+  const left = 9 + 7 * number(top).length, right = width - 4, bottom = height - 24;
+  const x = (seconds) => left + (right - left) * Math.min(1, Math.max(0, seconds / end));
+  const y = (speed) => bottom - (bottom - 8) * speed / top;
+  const list = [];
+  const add = (name, attributes, text) => {
+    const element = document.createElementNS(SVG, name);
+    for (const key in attributes) element.setAttribute(key, attributes[key]);
+    if (text) element.textContent = text;
+    list.push(element);
+  };
+  const away = latest.database ? latest.database.outages : [];
+  for (const outage of away) {
+    const from = x(outage.run_seconds);
+    const to = outage.over ? x(outage.run_seconds + outage.seconds) : right;
+    add('rect', {class: 'outage', x: from, y: 8, width: Math.max(2, to - from), height: bottom - 8});
+  }
+  for (let speed = 0; speed <= top; speed += size) {
+    add('line', {class: 'grid', x1: left, x2: right, y1: y(speed), y2: y(speed)});
+    add('text', {x: left - 8, y: y(speed) + 4, 'text-anchor': 'end'}, number(speed));
+  }
+  add('text', {x: left, y: height - 4}, '0 s');
+  if (width > 500) add('text', {x: (left + right) / 2, y: height - 4, 'text-anchor': 'middle'}, time(end / 2));
+  add('text', {x: right, y: height - 4, 'text-anchor': 'end'}, time(end));
+  if (points.length > 1) {
+    const line = points.map(([seconds, speed]) => `${x(seconds).toFixed(1)} ${y(speed).toFixed(1)}`).join('L');
+    add('path', {class: 'area', d: `M${left} ${bottom}L${line}L${x(end)} ${bottom}Z`});
+    add('path', {class: 'curve', d: `M${line}`});
+  }
+  svg.setAttribute('viewBox', `0 0 ${width} ${height}`);
+  svg.replaceChildren(...list);
+  const mean = points.length ? latest.history.events[latest.history.events.length - 1] / end : 0;
+  svg.setAttribute('aria-label', `Events per second over ${time(end)}: ${number(mean)} on average, at most ${number(Math.max(...points.map(([, speed]) => speed), 0))}`);
+  byId('chart-key').hidden = !away.length;
+}
+
+function render(status) {
+  latest = status;
+  byId('main').hidden = false;
+  document.body.classList.toggle('alert', ALERTS.includes(status.state));
+  write(byId('state'), STATES[status.state] || status.state);
+  write(byId('title'), status.title);
+  const percent = status.bytes_total ? `${Math.min(100, Math.floor(100 * status.bytes_read / status.bytes_total))} % · ` : '';
+  document.title = `${status.finished ? '' : percent}${STATES[status.state] || status.state} – aegis-kills`;
+  const about = status.database;
+  const current = about && about.outages.find((outage) => !outage.over);
+  const postgres = about && about.server_version ? ` · PostgreSQL ${about.server_version}` : '';
+  write(byId('detail'), about && about.away_seconds !== null && !status.finished
+    ? `Away for ${time(about.away_seconds)}. Nothing is lost.`
+    : `${status.server} · layout ${status.layout}${postgres}`);
+  const trouble = current ? current.cause : about && !about.healthy ? about.error : '';
+  show('error', status.error || trouble);
+  progress(status);
+  counts(status);
+  writers(status);
+  database(status);
+  rejects(status);
+  chart();
+  write(byId('about'), `aegis-kills ${status.version} · run ${status.run} · started at ${moment(status.started)}`);
+  write(byId('seen'), `as of ${moment(status.now)}`);
+  if (status.finished) show('gone', 'The load has ended, and the program with it. This is how it ended.');
+  else show('gone', '');
+}
+
+function gone(seen) {
+  const last = seen ? `It was last seen at ${seen.toLocaleTimeString('en-GB')}` : 'It was not seen since this page was opened';
+  byId('main').hidden = false;
+  document.body.classList.add('alert');
+  write(byId('state'), 'Gone');
+  document.title = 'Gone – aegis-kills';
+  show('gone', `The program does not answer: it has ended, or can't be reached. ${last}; what is shown is from then. Its summary is where it was started.`);
+}
+
+let seen = null;
+
+async function poll() {
+  try {
+    const answer = await fetch('/status.json', {cache: 'no-store', signal: AbortSignal.timeout(ANSWER_MS)});
+    if (!answer.ok) throw new Error(`status ${answer.status}`);
+    const status = await answer.json();
+    seen = new Date();
+    render(status);
+    if (status.finished) return;
+  } catch (error) {
+    console.warn(error);
+    gone(seen);
+  }
+  setTimeout(poll, POLL_MS);
+}
+
+window.addEventListener('resize', chart);
+poll();

@@ -1,0 +1,314 @@
+//! The status of a load over HTTP: its JSON, its page, and what a browser makes of them.
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use nix::sys::signal::Signal;
+use postgres::Client;
+use ring::digest::{SHA256, digest};
+use serde_json::Value;
+
+use super::health::free_port;
+use crate::support::browser::Browser;
+use crate::support::cluster::{Cluster, Database};
+use crate::support::dumps::{generated, join};
+use crate::support::eventually;
+use crate::support::program::{Program, Running, Workplace};
+
+const WAIT: Duration = Duration::from_mins(1);
+
+/// What refused lines hold must never be shown.
+const SECRET: &str = "top-secret-of-a-line";
+
+/// Head and body of the answer to a GET; both are empty while nothing listens.
+fn get(port: u16, path: &str) -> (String, String) {
+    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return Default::default() };
+    let mut answer = String::new();
+    let sent = stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());
+    let _ = sent.and_then(|()| stream.read_to_string(&mut answer));
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
+    (head.to_owned(), body.to_owned())
+}
+
+/// The status; null while nothing listens.
+fn status(port: u16) -> Value {
+    serde_json::from_str(&get(port, "/status.json").1).unwrap_or_default()
+}
+
+/// Waits for a status that `is_it` says yes to.
+#[track_caller]
+fn await_status(port: u16, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
+    let mut found = Value::Null;
+    eventually(WAIT, what, || {
+        found = status(port);
+        is_it(&found)
+    });
+    found
+}
+
+fn is_sum_of_its_parts(status: &Value) -> bool {
+    let parts = ["inserted", "updated", "duplicate", "already_loaded", "rejected", "unfinished"];
+    status["events"].as_u64() == parts.iter().map(|part| status[part].as_u64()).sum()
+}
+
+/// A dump whose third part is refused.
+fn dump() -> Vec<u8> {
+    let refused = |number: u64| match number % 3 {
+        0 => format!("{SECRET} {number}"),
+        1 => format!("{{\"EventId\": \"{SECRET}\"}}"),
+        _ => format!("[{{\"EventId\": {number}, \"TimeStamp\": \"{SECRET}\"}}]"),
+    };
+    [generated(60, 3, 0.0), join(&(0..30).map(refused).collect::<Vec<_>>())].concat()
+}
+
+/// A load of a file that is held up by a lock once it has come to its first segment, and the lock.
+fn held_up(work: &Workplace, database: &Database<'_>, port: u16, name: &str) -> (Running, Client) {
+    work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
+    let mut lock = database.client();
+    lock.batch_execute("begin; lock table kill_load_segment in exclusive mode").expect("a lock");
+    work.write(name, dump());
+    let load = work.load(database, &["--listen", &port.to_string(), name]).workers(2);
+    (load.segment_bytes(64 << 10).start(), lock)
+}
+
+#[test]
+fn the_status_of_a_load_from_its_begin_to_its_end() {
+    let database = Cluster::shared().database("status");
+    let work = Workplace::new();
+    let port = free_port();
+    let (running, mut lock) = held_up(&work, &database, port, "kills.ndjson");
+    let bytes = dump().len();
+    let writing = |writer: &Value| writer["doing"] == "writing" && writer["segment"].as_u64() > Some(0);
+    let held = await_status(port, "two writers are held up", |status| {
+        status["writers"].as_array().is_some_and(|writers| writers.len() == 2 && writers.iter().all(writing))
+            && status["database"]["last_check"].is_string()
+            && status["history"]["seconds"].as_array().is_some_and(|seconds| seconds.len() > 2)
+    });
+    for (pointer, expected) in [
+        ("/state", Value::from("loading")),
+        ("/title", "Loading kills.ndjson".into()),
+        ("/finished", false.into()),
+        ("/error", Value::Null),
+        ("/version", env!("CARGO_PKG_VERSION").into()),
+        ("/server", "americas".into()),
+        ("/layout", "archive".into()),
+        ("/bytes_total", bytes.into()),
+        ("/inserted", 0.into()),
+        ("/database/healthy", true.into()),
+        ("/database/away_seconds", Value::Null),
+        ("/database/outages", Value::Array(vec![])),
+        ("/database/pool/active", 2.into()),
+        ("/database/pool/max", 10.into()),
+        ("/database/retries/transient", 0.into()),
+        ("/rejects/kinds", Value::Array(vec![])),
+        ("/history/events/0", 0.into()),
+    ] {
+        assert_eq!(held.pointer(pointer), Some(&expected), "{pointer} in {held}");
+    }
+    assert!(is_sum_of_its_parts(&held) && held["unfinished"] == held["events"], "{held}");
+    assert!(held["queue_depth"].as_u64() >= Some(2) && held["bytes_read"].as_u64() > Some(0), "{held}");
+    lock.batch_execute("rollback").expect("the lock's end");
+    // Who looks sees the end, too.
+    let end = await_status(port, "the load has ended", |status| status["finished"] == true);
+    let ended = running.finish().expect(3);
+    let summary = ended.summary();
+    assert_eq!((&end["state"], &end["error"]), (&Value::from("rejects"), &Value::Null));
+    assert_eq!(end["title"], "Done: all but the rejects are in the database");
+    for name in ["events", "inserted", "rejected", "segments", "bytes_read"] {
+        assert_eq!(end[name].as_u64(), Some(summary.count(name)), "{name}");
+    }
+    assert_eq!((&end["unfinished"], end["rejected"].as_u64()), (&0.into(), Some(30)));
+    let kinds = end["rejects"]["kinds"].as_array().expect("a list");
+    let counts: u64 = kinds.iter().map(|kind| kind["count"].as_u64().expect("a count")).sum();
+    assert_eq!(counts + end["rejects"]["others"].as_u64().expect("a count"), 30, "{kinds:?}");
+    let of_field = |name: &str| kinds.iter().find(|kind| kind["field"] == name).expect("its kind");
+    assert_eq!(
+        of_field("EventId")["last"],
+        serde_json::json!({"source": "kills.ndjson", "line": 89, "index": null})
+    );
+    assert_eq!(of_field("TimeStamp")["last"]["index"], 0);
+    assert!(!end.to_string().contains(SECRET), "{end}");
+    assert_eq!(end["history"]["events"].as_array().and_then(|events| events.last()), Some(&end["events"]));
+    assert!(end.to_string().len() < 64 << 10);
+}
+
+#[test]
+fn the_history_of_a_database_that_was_away() {
+    let cluster = Cluster::private(&[]);
+    let database = cluster.database("away");
+    let work = Workplace::new();
+    let port = free_port();
+    let mut running =
+        work.load(&database, &["--listen", &port.to_string()]).env("KILLS_FLUSH_INTERVAL", "10").start();
+    running.feed(&generated(3, 92, 0.0));
+    await_status(port, "three events are counted", |status| status["inserted"] == 3);
+    cluster.stop();
+    running.feed(&generated(3, 93, 0.0));
+    let away = await_status(port, "it is away for a while", |status| {
+        status["database"]["away_seconds"].as_f64().is_some_and(|seconds| seconds > 1.2)
+    });
+    assert_eq!((&away["state"], &away["database"]["healthy"]), (&Value::from("away"), &Value::from(false)));
+    assert_eq!(away["database"]["outages"][0]["over"], false);
+    assert!(
+        away["database"]["outages"][0]["cause"].as_str().is_some_and(|cause| !cause.is_empty()),
+        "{away}"
+    );
+    cluster.start();
+    let back = await_status(port, "the others are counted", |status| status["inserted"] == 6);
+    let about = &back["database"];
+    assert_eq!((&back["state"], &about["away_seconds"]), (&Value::from("loading"), &Value::Null));
+    assert_eq!((&about["outages_total"], &about["outages"][0]["over"]), (&1.into(), &true.into()), "{about}");
+    let times = ["seconds", "run_seconds"].map(|name| about["outages"][0][name].as_f64().expect("a time"));
+    assert!(times[0] > 1.2 && times[1] + times[0] <= back["elapsed_seconds"].as_f64().expect("a time") + 0.2);
+    assert!(about["retries"]["away"].as_u64() > Some(0) && about["connection_errors"].as_u64() > Some(0));
+    running.signal(Signal::SIGTERM);
+    let end = await_status(port, "it ends", |status| status["finished"] == true);
+    assert_eq!(end["state"], "interrupted");
+    running.finish().expect(143);
+}
+
+#[test]
+fn how_a_run_that_is_looked_at_ends() {
+    let database = Cluster::shared().database("ends");
+    let work = Workplace::new();
+    let check = |program: Program, input: &str, code: i32, state: &str, title: &str| {
+        let port = free_port();
+        let mut running = program.args(&["--listen", &port.to_string()]).start();
+        await_status(port, "it listens", |status| status["finished"] == false);
+        running.feed(input.as_bytes());
+        let (end, ended) = thread::scope(|scope| {
+            let ended = scope.spawn(|| running.finish_after_input());
+            let end = await_status(port, "it ends", |status| status["finished"] == true);
+            (end, ended.join().expect("no panic"))
+        });
+        ended.expect(code);
+        assert_eq!((&end["state"], &end["title"]), (&Value::from(state), &Value::from(title)));
+        end
+    };
+    let load = || work.load(&database, &[]);
+    check(load(), "", 0, "complete", "Done: there was no event to load");
+    let dry = || work.program(&["load", "--json", "--dry-run"]);
+    let end = check(dry(), "no event\n", 3, "rejects", "Done: all but the rejects can be loaded");
+    assert_eq!(end["database"], Value::Null);
+    let limit = "Stopped: there are more rejects than allowed";
+    check(load().args(&["--max-rejects", "0"]), "no event\n", 5, "reject_limit", limit);
+    let pretty = "{\n  \"EventId\": 1\n}\n";
+    let end = check(load(), pretty, 1, "failed", "Failed: the same command goes on where it was");
+    assert!(end["error"].as_str().is_some_and(|error| error.contains("pretty-printed")), "{end}");
+}
+
+#[test]
+fn a_browser_may_do_nothing_but_run_the_page() {
+    let database = Cluster::shared().database("headers");
+    let work = Workplace::new();
+    let port = free_port();
+    let running = work.load(&database, &["--listen", &port.to_string()]).start();
+    eventually(WAIT, "it listens", || get(port, "/").0.starts_with("HTTP/1.1 200"));
+    for path in ["/", "/status.json", "/metrics", "/health", "/nothing"] {
+        let (head, body) = get(port, path);
+        let policy =
+            head.lines().find_map(|line| line.strip_prefix("Content-Security-Policy: ")).expect("a policy");
+        let directives: Vec<&str> = policy.split("; ").collect();
+        assert!(
+            directives.contains(&"default-src 'none'") && directives.contains(&"frame-ancestors 'none'"),
+            "{policy}"
+        );
+        assert!(!policy.contains("unsafe") && !policy.contains('*'), "{policy}");
+        for wanted in
+            ["X-Content-Type-Options: nosniff", "Cache-Control: no-store", "Referrer-Policy: no-referrer"]
+        {
+            assert!(head.lines().any(|line| line == wanted), "{path}: {wanted} is missing in {head}");
+        }
+        if path == "/" {
+            assert!(head.contains("Content-Type: text/html; charset=utf-8"), "{head}");
+            for tag in ["script", "style"] {
+                let (_, rest) = body.split_once(&format!("<{tag}>")).expect("its begin");
+                let text = rest.split_once(&format!("</{tag}>")).expect("its end").0;
+                let hash = STANDARD.encode(digest(&SHA256, text.as_bytes()));
+                assert!(directives.contains(&format!("{tag}-src 'sha256-{hash}'").as_str()), "{policy}");
+            }
+            assert!(body.contains("<noscript>") && body.contains("href=\"/health\""));
+        } else {
+            assert_eq!(directives.len(), 2, "{policy}");
+        }
+    }
+    running.signal(Signal::SIGTERM);
+    running.finish().expect(143);
+}
+
+/// Serves a page and its statuses, one after the other; the last one again and again. None is no answer.
+fn serve(page: String, statuses: Vec<Option<String>>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("its number").port();
+    let next = AtomicUsize::new(0);
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("a connection");
+            let mut request = [0; 4096];
+            let count = stream.read(&mut request).unwrap_or(0);
+            let is_page = request[..count].starts_with(b"GET / ");
+            let (kind, body) = if is_page {
+                ("text/html", Some(&page))
+            } else {
+                let number = next.fetch_add(1, Ordering::Relaxed).min(statuses.len() - 1);
+                ("application/json", statuses[number].as_ref())
+            };
+            if let Some(body) = body {
+                let head =
+                    format!("Content-Type: {kind}\r\nContent-Length: {}\r\nConnection: close", body.len());
+                let _ = stream.write_all(format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n{body}").as_bytes());
+            }
+        }
+    });
+    port
+}
+
+/// The text of the element that has this id.
+fn text<'d>(dom: &'d str, id: &str) -> &'d str {
+    let (_, rest) = dom.split_once(&format!("id=\"{id}\"")).unwrap_or_else(|| panic!("{id} in {dom}"));
+    rest.split_once('>').and_then(|(_, rest)| rest.split_once('<')).expect("its text").0
+}
+
+#[test]
+fn a_browser_shows_a_load_its_end_and_that_it_is_gone() {
+    let Some(browser) = Browser::find() else { return };
+    let database = Cluster::shared().database("browser");
+    let work = Workplace::new();
+    let port = free_port();
+    // Whatever a name holds, it is text.
+    let (running, mut lock) = held_up(&work, &database, port, "<b onclick=x>.ndjson");
+    let held = await_status(port, "it is held up, and there is a curve to draw", |status| {
+        status["queue_depth"].as_u64() >= Some(2)
+            && status["history"]["seconds"].as_array().is_some_and(|seconds| seconds.len() > 3)
+    });
+    let dom = browser.dom(&format!("http://127.0.0.1:{port}/"), 2500);
+    assert_eq!((text(&dom, "state"), text(&dom, "title")), ("Running", "Loading &lt;b onclick=x&gt;.ndjson"));
+    assert!(!dom.contains("<b onclick"), "{dom}");
+    assert_eq!(dom.matches(">writing segment").count(), 2, "{dom}");
+    for wanted in ["class=\"curve\"", "class=\"grid\"", " of 10</td>", held["run"].as_str().expect("an id")] {
+        assert!(dom.contains(wanted), "{wanted} is missing in {dom}");
+    }
+    let page = get(port, "/").1;
+    lock.batch_execute("rollback").expect("the lock's end");
+    let end = await_status(port, "the load has ended", |status| status["finished"] == true);
+    running.finish().expect(3);
+
+    let shown = |statuses: Vec<Option<String>>| {
+        browser.dom(&format!("http://127.0.0.1:{}/", serve(page.clone(), statuses)), 8000)
+    };
+    let dom = shown(vec![Some(held.to_string()), Some(end.to_string())]);
+    assert_eq!(text(&dom, "state"), "Complete, with rejects");
+    assert_eq!(text(&dom, "title"), "Done: all but the rejects are in the database");
+    assert!(text(&dom, "gone").contains("The load has ended") && text(&dom, "settled") == "90", "{dom}");
+    assert!(dom.contains("EventId: an integer is needed") && !dom.contains(SECRET), "{dom}");
+    let dom = shown(vec![Some(held.to_string()), None]);
+    assert_eq!(text(&dom, "state"), "Gone");
+    assert!(text(&dom, "gone").contains("It was last seen at "), "{dom}");
+    let dom = shown(vec![None]);
+    assert!(text(&dom, "gone").contains("not seen since this page was opened"), "{dom}");
+}

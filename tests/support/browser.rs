@@ -1,0 +1,61 @@
+//! A headless Chromium, where one is installed, and what it makes of a page.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use super::scratch::Scratch;
+
+/// The names that it goes by.
+const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+
+/// It sees no network but this machine's, and asks no one for anything.
+const ARGS: [&str; 10] = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=360,800",
+];
+
+/// The program of a browser.
+pub(crate) struct Browser(PathBuf);
+
+impl Browser {
+    /// None where there is none, which is said to who runs the tests.
+    pub(crate) fn find() -> Option<Self> {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+        let of =
+            |name: &&str| folders.iter().map(|folder| folder.join(name)).find(|program| program.is_file());
+        let found = NAMES.iter().find_map(of);
+        if found.is_none() {
+            // Past the test harness, which keeps what a test that passes prints.
+            let said =
+                std::io::stderr().write_all(b"NOT TRIED: the status page, as no Chromium is installed\n");
+            said.expect("standard error");
+        }
+        found.map(Self)
+    }
+
+    /// The page's elements once it has run for so long by its own clock.
+    pub(crate) fn dom(&self, url: &str, milliseconds: u32) -> String {
+        let profile = Scratch::new();
+        let output = Command::new(&self.0)
+            .args(ARGS)
+            .arg(format!("--user-data-dir={}", profile.path().display()))
+            .arg(format!("--virtual-time-budget={milliseconds}"))
+            .args(["--dump-dom", url])
+            .stdin(Stdio::null())
+            .output()
+            .expect("a browser");
+        let dom = String::from_utf8(output.stdout).expect("UTF-8");
+        assert!(dom.contains("</html>"), "{}: {dom}", String::from_utf8_lossy(&output.stderr));
+        dom
+    }
+}
