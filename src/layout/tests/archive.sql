@@ -25,7 +25,7 @@ CREATE TABLE IF NOT EXISTS "Al""bion".kill_event (
   version integer,
   gvg_match jsonb,
   loaded_at timestamptz NOT NULL DEFAULT now(),
-  PRIMARY KEY (server, event_id)
+  PRIMARY KEY (server, event_id) WITH (fillfactor = 100)
 );
 
 CREATE INDEX IF NOT EXISTS kill_event_newest
@@ -79,7 +79,7 @@ CREATE TABLE IF NOT EXISTS "Al""bion".kill_player (
   potion_count integer,
   food_count integer,
   main_hand_soul jsonb,
-  PRIMARY KEY (server, event_id, player_id)
+  PRIMARY KEY (server, event_id, player_id) WITH (fillfactor = 100)
 );
 
 CREATE INDEX IF NOT EXISTS kill_player_guild_kills
@@ -93,6 +93,6 @@ CREATE TABLE IF NOT EXISTS "Al""bion".kill_loot (
   quality smallint,
   count integer,
   soul jsonb,
-  PRIMARY KEY (server, event_id, slot)
+  PRIMARY KEY (server, event_id, slot) WITH (fillfactor = 100)
 );
 
