@@ -21,7 +21,6 @@ class Run:
         """How many events a load is given."""
         events = int(self.facts["events"])
         return {
-            "prisma": int(self.facts["small"]),
             "row-by-row": int(self.facts["small"]),
             "size-tenth": events // 10,
             "size-half": events // 2,

@@ -42,8 +42,8 @@ describe() {
     case $1 in
         *-empty) template=archive_empty ;;
         *-aegis) layout=aegis template=aegis_filled same_as=aegis_new ;;
-        prisma-batches) layout=aegis template=aegis_filled same_as=aegis_new ;;
-        prisma | row-by-row) layout=aegis template=aegis_filled same_as=aegis_small ;;
+        prisma | prisma-batches) layout=aegis template=aegis_filled same_as=aegis_new ;;
+        row-by-row) layout=aegis template=aegis_filled same_as=aegis_small ;;
         half-stored) template=archive_half ;;
         second-run) template=archive_new ;;
         size-*) same_as='' ;;
@@ -61,7 +61,7 @@ describe() {
         psycopg) command=("$python" "$parts/psycopg_orjson.py" "$url" "$folder/dump.ndjson" 2) ;;
         psycopg-single) command=("$python" "$parts/psycopg_orjson.py" "$url" "$folder/dump.ndjson" 1) ;;
         duckdb) command=("$python" "$parts/duckdb_load.py" "$url" "$folder/dump.ndjson") ;;
-        prisma) command=(node "$prisma/load.js" "$url" "$folder/small.ndjson" 1) ;;
+        prisma) command=(node "$prisma/load.js" "$url" "$folder/dump.ndjson" 1) ;;
         prisma-batches) command=(node "$prisma/load.js" "$url" "$folder/dump.ndjson" 1000) ;;
         row-by-row) command=("$python" "$parts/row_by_row.py" "$url" "$folder/small.ndjson") ;;
     esac
