@@ -103,7 +103,14 @@ fn tell_of_failure(settings: &LoadSettings, id: Uuid) {
     if settings.metrics_file.is_none() || settings.database.is_none() {
         return;
     }
-    let told = Observer::start(settings, Arc::default(), None, id, None, None)
+    let live = LiveRun {
+        begun: Instant::now(),
+        monitor: Arc::default(),
+        halt: Arc::default(),
+        manager: None,
+        bytes_total: None,
+    };
+    let told = Observer::start(settings, &live, None, id, None, None)
         .and_then(|observer| observer.write_metrics(false));
     if let Err(error) = told {
         log::warn!("{}", in_full(error.as_ref()));
@@ -123,6 +130,15 @@ struct StoreFigures {
     connection_errors: u64,
 }
 
+impl StoreFigures {
+    fn of(manager: &DatabaseManager) -> Self {
+        Self {
+            retries: manager.figures().retries(),
+            connection_errors: manager.figures().connection_errors(),
+        }
+    }
+}
+
 /// What both kinds of runs are given.
 struct Parts<'r> {
     settings: &'r LoadSettings,
@@ -135,15 +151,19 @@ struct Parts<'r> {
 }
 
 impl Parts<'_> {
-    /// Shows the progress for as long as the result lives.
-    fn show(&self, halt: &Arc<Halt>, manager: Option<&DatabaseManager>) -> anyhow::Result<Progress> {
-        let run = LiveRun {
+    /// What a run is looked at with.
+    fn live(&self, halt: &Arc<Halt>, manager: Option<&DatabaseManager>) -> LiveRun {
+        LiveRun {
             begun: self.started,
             monitor: Arc::clone(self.monitor),
             halt: Arc::clone(halt),
             manager: manager.cloned(),
             bytes_total: sources::bytes_total(&self.settings.sources),
-        };
+        }
+    }
+
+    /// Shows the progress for as long as the result lives.
+    fn show(&self, run: LiveRun) -> anyhow::Result<Progress> {
         Progress::start(run, self.screen.clone()).context("a thread can't be started")
     }
 
@@ -153,18 +173,17 @@ impl Parts<'_> {
 }
 
 fn read_only(parts: &Parts<'_>, listener: Option<TcpListener>) -> Result<Done, CommandError> {
-    let (settings, id) = (parts.settings, parts.id);
+    let settings = parts.settings;
     let halt = Arc::new(Halt::default());
     let _listener = parts.listen(&halt)?;
-    let monitor = Arc::clone(parts.monitor);
-    let observer = Observer::start(settings, monitor, listener, id, None, None)?;
-    observer.heed(&halt);
+    let live = parts.live(&halt, None);
+    let observer = Observer::start(settings, &live, listener, parts.id, None, None)?;
     if settings.metrics_file.is_some() {
         log::warn!("the metrics file is left as it is: it is of loads, and a dry run is none");
     }
-    let _progress = parts.show(&halt, None)?;
+    let _progress = parts.show(live)?;
     let sources = settings.sources.clone();
-    let report = pipeline::run(sources, &settings.pipeline, None, parts.rejects, &halt, &observer.monitor)?;
+    let report = pipeline::run(sources, &settings.pipeline, None, parts.rejects, &halt, parts.monitor)?;
     let farewell = observer.say_farewell(&run_outcome(&report));
     Ok((report, StoreFigures::default(), farewell))
 }
@@ -181,27 +200,19 @@ fn load(
 ) -> Result<Done, CommandError> {
     let (settings, id) = (parts.settings, parts.id);
     let database = OpenDatabase::open(place, id)?;
-    let schema_name = place.schema().to_owned();
-    schema::ensure(&database.manager, settings.event.layout, &schema_name, Indexes::Later)?;
-    indexes::put_off(&database.manager, settings.event.layout, &schema_name, id);
-    let store_settings = StoreSettings {
-        layout: settings.event.layout,
-        schema: schema_name,
-        server: settings.event.server,
-        on_conflict: settings.on_conflict,
-        held: settings.held,
-    };
+    let store_settings = store_settings(settings, place);
+    schema::ensure(&database.manager, settings.event.layout, &store_settings.schema, Indexes::Later)?;
+    indexes::put_off(&database.manager, settings.event.layout, &store_settings.schema, id);
     let is_watched = settings.listen.is_some() || settings.metrics_file.is_some();
     let last_success =
         if is_watched { RunLog::last_success(&database.manager, &store_settings)? } else { None };
-    let monitor = Arc::clone(parts.monitor);
-    let observer = Observer::start(settings, monitor, listener, id, Some(&database), last_success)?;
+    let halt = Arc::new(Halt::default());
+    let live = parts.live(&halt, Some(&database.manager));
+    let observer = Observer::start(settings, &live, listener, id, Some(&database), last_success)?;
     let sources: Vec<String> = settings.sources.iter().map(ToString::to_string).collect();
     let log = RunLog::begin(&database.manager, &store_settings, id, &sources)?;
-    let halt = Arc::new(Halt::default());
-    observer.heed(&halt);
     let _listener = parts.listen(&halt)?;
-    let progress = parts.show(&halt, Some(&database.manager))?;
+    let progress = parts.show(live)?;
     let patience = Patience::until_told(halt.given_up());
     let leisure = Patience::until_told(halt.stopped());
     let store = PostgresStore::new(database.manager.clone(), &store_settings, id, patience, leisure);
@@ -211,29 +222,12 @@ fn load(
         Some(&store as &dyn Store),
         parts.rejects,
         &halt,
-        &observer.monitor,
+        parts.monitor,
     )?;
-    let figures = StoreFigures {
-        retries: database.manager.figures().retries(),
-        connection_errors: database.manager.figures().connection_errors(),
-    };
-    let end = RunEnd {
-        status: outcome(&report).0.name(),
-        counts: ledger_counts(&report, &figures),
-        error: cause(&report),
-    };
-    // A database that was waited for in vain gets one more moment, no more.
-    let patience = match report.halted {
-        Some(HaltReason::Failed(_) | HaltReason::Signal(_)) => Patience::at_most(END_MAX),
-        _ => Patience::until_told(halt.given_up()),
-    };
-    if let Err(error) = log.end(&database.manager, &end, &patience) {
-        // The events are committed; only this run's row lacks its end.
-        log::warn!("{}", in_full(&error));
-    }
+    let figures = StoreFigures::of(&database.manager);
+    end_in_ledger(&log, &database.manager, &report, &figures, &halt);
     if report.halted.is_none() {
         // With its end in the ledger, so that of two runs that end together one builds them.
-        observer.builds_indexes();
         store.build_indexes();
     }
     observer.write_metrics(has_succeeded(&report))?;
@@ -245,6 +239,39 @@ fn load(
         log::warn!("{}", in_full(&error));
     }
     Ok((report, figures, farewell))
+}
+
+fn store_settings(settings: &LoadSettings, place: &DatabaseSettings) -> StoreSettings {
+    StoreSettings {
+        layout: settings.event.layout,
+        schema: place.schema().to_owned(),
+        server: settings.event.server,
+        on_conflict: settings.on_conflict,
+        held: settings.held,
+    }
+}
+
+fn end_in_ledger(
+    log: &RunLog,
+    manager: &DatabaseManager,
+    report: &RunReport,
+    figures: &StoreFigures,
+    halt: &Halt,
+) {
+    let end = RunEnd {
+        status: outcome(report).0.name(),
+        counts: ledger_counts(report, figures),
+        error: cause(report),
+    };
+    // A database that was waited for in vain gets one more moment, no more.
+    let patience = match report.halted {
+        Some(HaltReason::Failed(_) | HaltReason::Signal(_)) => Patience::at_most(END_MAX),
+        _ => Patience::until_told(halt.given_up()),
+    };
+    if let Err(error) = log.end(manager, &end, &patience) {
+        // The events are committed; only this run's row lacks its end.
+        log::warn!("{}", in_full(&error));
+    }
 }
 
 fn ledger_counts(report: &RunReport, store: &StoreFigures) -> RunCounts {

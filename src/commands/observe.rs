@@ -5,8 +5,9 @@
 use super::database::OpenDatabase;
 use super::sources;
 use crate::database::{DatabaseManager, HealthProbe};
-use crate::pipeline::{Halt, Monitor};
-use crate::report::{HealthReport, HttpServer, Metrics, Pages, Response, RunFacts, RunOutcome, StatusPage};
+use crate::report::{
+    HealthReport, HttpServer, LiveRun, Metrics, Pages, Response, RunFacts, RunOutcome, StatusPage,
+};
 use crate::settings::{LoadSettings, SettingError};
 use anyhow::Context as _;
 use crossbeam_channel::{Receiver, bounded};
@@ -29,8 +30,6 @@ pub(super) fn listen(address: SocketAddr) -> Result<TcpListener, SettingError> {
 
 /// What shows a run.
 pub(super) struct Observer {
-    /// The account that the run adds to.
-    pub(super) monitor: Arc<Monitor>,
     metrics: Arc<Metrics>,
     metrics_file: Option<PathBuf>,
     /// Nothing where none was asked for.
@@ -47,35 +46,20 @@ impl Observer {
     /// Starts what is asked for; without a database in a dry run. `last_success` is when an earlier run last did well.
     pub(super) fn start(
         settings: &LoadSettings,
-        monitor: Arc<Monitor>,
+        live: &LiveRun,
         listener: Option<TcpListener>,
         run: Uuid,
         database: Option<&OpenDatabase>,
         last_success: Option<i64>,
     ) -> anyhow::Result<Self> {
-        let manager = database.map(|database| database.manager.clone());
-        let event = &settings.event;
+        let (event, monitor) = (&settings.event, Arc::clone(&live.monitor));
         let metrics =
-            Metrics::new(run, event.server, event.layout, Arc::clone(&monitor), manager, last_success)
+            Metrics::new(run, event.server, event.layout, monitor, live.manager.clone(), last_success)
                 .context("the metrics can't be made")?;
         let metrics = Arc::new(metrics);
-        let listen = |listener| Listening::start(listener, settings, run, &monitor, &metrics, database);
+        let listen = |listener| Listening::start(listener, settings, live, run, &metrics, database);
         let listening = listener.map(listen).transpose()?;
-        Ok(Self { monitor, metrics, metrics_file: settings.metrics_file.clone(), listening })
-    }
-
-    /// Tells the page when the run is to stop.
-    pub(super) fn heed(&self, halt: &Halt) {
-        if let Some(listening) = &self.listening {
-            listening.status.heed(halt.stopped());
-        }
-    }
-
-    /// Tells the page that all is stored, and the indexes are built from now on.
-    pub(super) fn builds_indexes(&self) {
-        if let Some(listening) = &self.listening {
-            listening.status.builds_indexes();
-        }
+        Ok(Self { metrics, metrics_file: settings.metrics_file.clone(), listening })
     }
 
     /// Leaves the end of the run to a page that is open; nothing where none is.
@@ -99,8 +83,8 @@ impl Listening {
     fn start(
         listener: TcpListener,
         settings: &LoadSettings,
+        live: &LiveRun,
         run: Uuid,
-        monitor: &Arc<Monitor>,
         metrics: &Arc<Metrics>,
         database: Option<&OpenDatabase>,
     ) -> anyhow::Result<Self> {
@@ -109,10 +93,8 @@ impl Listening {
             server: settings.event.server,
             layout: settings.event.layout,
             sources: sources::in_words(&settings.sources),
-            bytes_total: sources::bytes_total(&settings.sources),
-            manager: database.map(|database| database.manager.clone()),
         };
-        let status = StatusPage::start(facts, Arc::clone(monitor)).context("a thread can't be started")?;
+        let status = StatusPage::start(facts, live.clone()).context("a thread can't be started")?;
         let status = Arc::new(status);
         let health = database.map(|database| HealthPage::new(settings, database));
         let pages = pages(Arc::clone(&status), Arc::clone(metrics), health);

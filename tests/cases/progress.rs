@@ -40,7 +40,7 @@ fn a_database_that_is_away_is_told_in_words() {
     let cluster = Cluster::private(&[]);
     let database = cluster.database("progress");
     let (work, dump) = prepared(&database);
-    let terminal = Terminal::new(200);
+    let terminal = Terminal::new(500);
     let mut client = database.client();
     let held = hold(&mut client);
     let running = load(&work, &database, &["dump.ndjson"]).on(&terminal).start();
@@ -55,7 +55,7 @@ fn a_database_that_is_away_is_told_in_words() {
     assert!(ended.stdout.starts_with("Complete: 60 events, all in the database.\n"), "{}", ended.stdout);
     assert_tables(&database, "americas", &expect(&dump, Nul::Reject).tables);
 
-    // What is left is the log, every line of it whole.
+    // What is left is the log, every line of it whole: no cause is as long as the terminal is wide.
     terminal.shows(&["does as it is asked again"]);
     let lines = terminal.lines();
     assert!(lines.iter().any(|line| line.contains("the database is away")), "{lines:#?}");

@@ -9,18 +9,16 @@ mod page;
 mod sampler;
 mod told;
 
+use super::figures::LiveRun;
 use super::http::Response;
 use super::summary::Status;
-use crate::database::DatabaseManager;
 use crate::kill::Server;
 use crate::layout::Layout;
-use crate::pipeline::Monitor;
-use crossbeam_channel::{Receiver, TryRecvError};
 use history::{History, Sample};
 use jiff::Timestamp;
 use sampler::Sampler;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
@@ -38,10 +36,6 @@ pub struct RunFacts {
     pub layout: Layout,
     /// The dumps, in words.
     pub sources: String,
-    /// Bytes of all dumps as they come, where that is known.
-    pub bytes_total: Option<u64>,
-    /// Knows how the database and the pool are; there is none in a dry run.
-    pub manager: Option<DatabaseManager>,
 }
 
 /// How a run ended.
@@ -65,44 +59,28 @@ pub struct StatusPage {
 #[derive(Debug)]
 struct Live {
     facts: RunFacts,
-    monitor: Arc<Monitor>,
+    run: LiveRun,
+    /// When the history begins.
     begun: Instant,
     started: Timestamp,
     history: Mutex<History>,
-    /// Disconnected once the run is to stop.
-    stopped: OnceLock<Receiver<()>>,
-    /// Set once all is stored and the indexes are built.
-    builds_indexes: OnceLock<()>,
     asked: Mutex<Option<Instant>>,
 }
 
 impl StatusPage {
     /// Begins to look at a run.
-    pub fn start(facts: RunFacts, monitor: Arc<Monitor>) -> io::Result<Self> {
+    pub fn start(facts: RunFacts, run: LiveRun) -> io::Result<Self> {
         let live = Arc::new(Live {
             facts,
-            monitor,
+            run,
             begun: Instant::now(),
             started: Timestamp::now(),
             history: Mutex::default(),
-            stopped: OnceLock::new(),
-            builds_indexes: OnceLock::new(),
             asked: Mutex::default(),
         });
         let seen = Arc::clone(&live);
         let sampler = Sampler::start(move || seen.sample())?;
         Ok(Self { live, page: page::response(), _sampler: sampler })
-    }
-
-    /// Tells of a wish to stop, which this channel shows by its end.
-    pub fn heed(&self, stopped: Receiver<()>) {
-        // A run has one; a second says the same.
-        let _ = self.live.stopped.set(stopped);
-    }
-
-    /// All is stored, and the indexes are built from now on.
-    pub fn builds_indexes(&self) {
-        let _ = self.live.builds_indexes.set(());
     }
 
     /// The page for people.
@@ -132,17 +110,14 @@ fn json_response(value: &serde_json::Value) -> Response {
 
 impl Live {
     fn sample(&self) {
-        let counts = self.monitor.counts();
+        let monitor = &self.run.monitor;
+        let counts = monitor.counts();
         lock(&self.history).add(Sample {
             seconds: self.begun.elapsed().as_secs_f64(),
             events: counts.events - counts.unfinished(),
-            bytes_read: self.monitor.bytes_read(),
-            bytes_text: self.monitor.bytes_uncompressed(),
+            bytes_read: monitor.bytes_read(),
+            bytes_text: monitor.bytes_uncompressed(),
         });
-    }
-
-    fn is_stopping(&self) -> bool {
-        self.stopped.get().is_some_and(|stopped| stopped.try_recv() == Err(TryRecvError::Disconnected))
     }
 }
 

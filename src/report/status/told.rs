@@ -2,7 +2,7 @@
 
 use super::history::tenths;
 use super::{Live, RunOutcome, lock};
-use crate::database::{DatabaseManager, HealthStatus, Outages};
+use crate::database::{DatabaseManager, DatabaseState, HealthStatus, Outages};
 use crate::pipeline::{Activity, Counts, RejectKind, RejectKinds, Writer};
 use crate::report::summary::Status;
 use jiff::Timestamp;
@@ -15,18 +15,18 @@ const ERROR_LETTERS_MAX: usize = 500;
 impl Live {
     /// The status; with the outcome once the run has ended.
     pub(super) fn to_json(&self, outcome: Option<&RunOutcome>) -> Value {
-        let counts = self.monitor.counts();
-        let database = self.facts.manager.as_ref();
+        let counts = self.run.monitor.counts();
+        let database = self.run.manager.as_ref();
         let outages = database.map(DatabaseManager::outages).unwrap_or_default();
         let (state, title) = self.state(outcome, &outages, &counts);
         let history = lock(&self.history);
         let rates = history.rates();
-        let (read, total) = (self.monitor.bytes_read(), self.facts.bytes_total);
+        let (read, total) = (self.run.monitor.bytes_read(), self.run.bytes_total);
         #[expect(clippy::cast_precision_loss, reason = "an estimate")]
         let seconds_left = total
             .filter(|total| *total > read && rates.bytes_read > 0.0 && state == "loading")
             .map(|total| ((total - read) as f64 / rates.bytes_read).round());
-        let rejects = for_all_to_see(self.monitor.reject_kinds());
+        let rejects = for_all_to_see(self.run.monitor.reject_kinds());
         let kinds: Vec<Value> = rejects.kinds.iter().map(reject_kind).collect();
         json!({
             "state": state,
@@ -54,14 +54,14 @@ impl Live {
             "segments_skipped": counts.segments_skipped,
             "bytes_read": read,
             "bytes_total": total,
-            "bytes_uncompressed": self.monitor.bytes_uncompressed(),
+            "bytes_uncompressed": self.run.monitor.bytes_uncompressed(),
             "rates": {
                 "events_per_second": tenths(rates.events),
                 "bytes_read_per_second": rates.bytes_read.round(),
                 "bytes_uncompressed_per_second": rates.bytes_text.round(),
             },
-            "queue_depth": self.monitor.batches_in_flight(),
-            "writers": self.monitor.writers().iter().map(writer).collect::<Vec<_>>(),
+            "queue_depth": self.run.monitor.batches_in_flight(),
+            "writers": self.run.monitor.writers().iter().map(writer).collect::<Vec<_>>(),
             "database": database.map(|manager| self.of_database(manager, &outages)),
             "rejects": {"kinds": kinds, "others": rejects.others},
             "history": history.to_json(),
@@ -76,17 +76,19 @@ impl Live {
         counts: &Counts,
     ) -> (&'static str, String) {
         let sources = &self.facts.sources;
-        let is_dry = self.facts.manager.is_none();
+        let is_dry = self.run.manager.is_none();
         if let Some(outcome) = outcome {
             return (outcome.status.name(), ended(outcome.status, counts, is_dry).to_owned());
         }
-        if self.builds_indexes.get().is_some() {
-            return ("indexes", "All events are stored; indexes are being built".to_owned());
+        if let Some(DatabaseState::Building { index, .. }) =
+            self.run.manager.as_ref().map(DatabaseManager::state)
+        {
+            return ("indexes", format!("What was read is stored; the index {index} is being built"));
         }
         if outages.is_away {
             return ("away", "The database is away; the load goes on when it is back".to_owned());
         }
-        match (self.is_stopping(), is_dry) {
+        match (self.run.halt.stopping().is_some(), is_dry) {
             (true, _) => ("stopping", "Stopping: what was read is being written".to_owned()),
             (false, true) => ("loading", format!("Checking {sources}, without a database")),
             (false, false) => ("loading", format!("Loading {sources}")),
