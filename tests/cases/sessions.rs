@@ -1,6 +1,7 @@
 //! What the program's sessions are set to, whatever the role or the database says.
 
 use crate::support::cluster::Cluster;
+use crate::support::dumps::generated;
 use crate::support::program::Workplace;
 
 /// Notes the settings of the session that writes a run's row.
@@ -51,5 +52,38 @@ fn time_outs_and_names_of_sessions() {
     let version: i32 = setting("server_version_num").expect("a version").parse().expect("a number");
     if version >= 140_000 && cfg!(target_os = "linux") {
         assert_eq!(setting("client_connection_check_interval").as_deref(), Some("10000"));
+    }
+}
+
+#[test]
+fn a_session_keeps_its_statements() {
+    let database = Cluster::shared().database("statements");
+    let work = Workplace::new();
+    work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
+    let mut client = database.client();
+    let note = "create table witness (pid int, segment int generated always as identity, statements bigint);
+        create function note() returns trigger language plpgsql as $$ begin
+            insert into public.witness (pid, statements) select pg_backend_pid(), count(*) from pg_prepared_statements;
+            return new;
+        end $$;
+        create trigger note before update on kill_load_segment for each row execute function note()";
+    client.batch_execute(note).expect("a trigger");
+    let dump = generated(300, 7, 0.0);
+    work.load(&database, &[]).segment_bytes(64 << 10).workers(1).stdin(&*dump).expect(0);
+    // Of each session: its segments, and how many statements it had at the end of the first and of each later one.
+    let rows = client
+        .query(
+            "select count(*), (array_agg(statements order by segment))[1], min(statements) filter (where place > 1),
+                    max(statements) filter (where place > 1)
+             from (select *, row_number() over (partition by pid order by segment) as place from witness) as placed
+             group by pid having count(*) > 1",
+            &[],
+        )
+        .expect("rows");
+    let segments: i64 = rows.iter().map(|row| row.get::<_, i64>(0)).sum();
+    assert!(segments > 40, "{rows:?}");
+    for row in rows {
+        let (first, least, most): (i64, i64, i64) = (row.get(1), row.get(2), row.get(3));
+        assert!(first >= 5 && least == most && most <= first + 1, "{first} {least} {most}");
     }
 }
