@@ -9,7 +9,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use aegis_kills::input::{Next, Segment, SegmentLimits, Segmenter, Source, spawn_reader};
+use aegis_kills::input::{LINE_MAX_BYTES, Next, Segment, SegmentLimits, Segmenter, Source, spawn_reader};
 use aegis_kills::kill::{NulPolicy, Server};
 use aegis_kills::layout::{Layout, Repeats};
 use aegis_kills::pipeline::Preparer;
@@ -21,7 +21,7 @@ use flate2::write::GzEncoder;
 const LIMITS: SegmentLimits = SegmentLimits {
     segment_bytes: 8 << 20,
     lines_max: 16 << 10,
-    line_max_bytes: 16 << 20,
+    line_max_bytes: LINE_MAX_BYTES,
     flush_interval: Duration::from_secs(1),
 };
 

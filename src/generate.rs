@@ -4,7 +4,7 @@
 //! and query like them. Sizes, shares and shapes are those measured on real events of 2020 to 2026.
 //!
 //! Invariant: the same options give the same bytes on every platform. So no number is written by way
-//! of a float, no hash map is gone through, and no random number has the width of a pointer.
+//! of a float, no hash map is iterated over, and no random number has the width of a pointer.
 //!
 //! Invariant: memory does not grow with the number of events.
 //!

@@ -73,7 +73,7 @@ SELECT 'europe', event_id, p."Id", role::kill_role, in_group,
        ) AS player,
        jsonb_to_record(record) AS p("Id" text, "Name" text, "GuildId" text, "GuildName" text, "AllianceId" text,
            "AllianceName" text, "AverageItemPower" float8, "KillFame" bigint, "DeathFame" bigint, "Equipment" jsonb),
-              jsonb_to_record(p."Equipment") AS e("MainHand" jsonb, "OffHand" jsonb, "Head" jsonb, "Armor" jsonb,
+       jsonb_to_record(p."Equipment") AS e("MainHand" jsonb, "OffHand" jsonb, "Head" jsonb, "Armor" jsonb,
            "Shoes" jsonb, "Bag" jsonb, "Cape" jsonb, "Mount" jsonb, "Potion" jsonb, "Food" jsonb)
 ON CONFLICT DO NOTHING;
 

@@ -1,5 +1,5 @@
-//! Any bytes, through the reader and the segmenter: segments are whole lines within the limits, in their places, all that there is
-//! of the text, and the same however the bytes arrive. Any bytes may look compressed, too.
+//! Any bytes, through the reader and the segmenter: segments are whole lines within the limits, in their places, all that
+//! there is of the text, and the same however the bytes arrive. Any bytes may look compressed, too.
 //!
 //! The first bytes of the input are the limits, how the rest is packed, and the sizes in which it arrives: see [`Shape::read`].
 //! It arrives through a pipe in packet mode, which gives what was written piece by piece; that is Linux's alone.

@@ -3,7 +3,7 @@
 use super::cast::{Cast, Seat};
 use super::chance::{Wheel, permille, skewed};
 use super::clock::Clock;
-use super::gearing::Outfitter;
+use super::gearing::{NOTHING_ELSE, Outfitter};
 use super::items::Era;
 use super::population::{PlayerIndex, Population, Spelling};
 use super::souls::Souls;
@@ -11,6 +11,7 @@ use super::text;
 use fastrand::Rng;
 use std::ops::Range;
 
+/// The end of every player's record: zeros, as the API gives them with events.
 const STATISTICS: &str = concat!(
     r#","LifetimeStatistics":{"PvE":{"Total":0,"Royal":0,"Outlands":0,"Avalon":0,"Hellgate":0,"CorruptedDungeon":0,"#,
     r#""Mists":0},"Gathering":{"Fiber":{"Total":0,"Royal":0,"Outlands":0,"Avalon":0},"Hide":{"Total":0,"Royal":0,"#,
@@ -27,13 +28,6 @@ const STATISTICS_2020: &str = concat!(
     r#""Outlands":0,"Avalon":0}},"Crafting":{"Total":0,"Royal":0,"Outlands":0,"Avalon":0},"CrystalLeague":0,"#,
     r#""Timestamp":null}"#,
 );
-
-/// What a group member has after the main hand.
-const GROUP_TAIL: &[u8] = concat!(
-    r#","OffHand":null,"Head":null,"Armor":null,"Shoes":null,"Bag":null,"Cape":null,"Mount":null,"Potion":null,"#,
-    r#""Food":null},"Inventory":[],"#,
-)
-.as_bytes();
 
 /// Lowest and highest total fame, and how many of a thousand events lie between: the measured quantiles.
 const FAMES: [((u64, u64), u32); 8] = [
@@ -248,7 +242,8 @@ impl EventWriter {
                 Some(hand) => buffer.extend_from_within(hand),
                 None => self.outfitter.push_hand(buffer, &mut self.rng, style.era),
             }
-            buffer.extend_from_slice(GROUP_TAIL);
+            buffer.extend_from_slice(NOTHING_ELSE);
+            buffer.extend_from_slice(b"[],");
             self.push_person(buffer, style, self.cast.group[member], [0, share]);
             buffer.push(b'}');
         }

@@ -19,7 +19,8 @@ const NULLS: [u8; NULL.len() * BAG_SLOTS as usize] = {
     }
     text
 };
-const NAKED: &[u8] = concat!(
+/// What comes after the main hand of a player who wears nothing else, up to the inventory.
+pub(super) const NOTHING_ELSE: &[u8] = concat!(
     r#","OffHand":null,"Head":null,"Armor":null,"Shoes":null,"Bag":null,"Cape":null,"Mount":null,"Potion":null,"#,
     r#""Food":null},"Inventory":"#,
 )
@@ -227,6 +228,6 @@ fn push_nothing(buffer: &mut Vec<u8>, power_zero: &[u8]) -> Range<usize> {
     let hand_start = buffer.len();
     buffer.extend_from_slice(b"null");
     let hand = hand_start..buffer.len();
-    buffer.extend_from_slice(NAKED);
+    buffer.extend_from_slice(NOTHING_ELSE);
     hand
 }

@@ -49,7 +49,7 @@ fn is_tar(bytes: &[u8]) -> bool {
     bytes.get(MAGIC_AT..).is_some_and(|rest| rest.starts_with(b"ustar"))
 }
 
-/// Whether JSON begins so, with `at` of the place of the byte that says something in each pair.
+/// Whether JSON begins so; `at` is the place, in each pair of bytes, of the one that is not zero.
 fn is_utf16(bytes: &[u8], at: usize) -> bool {
     let opens = |pair: &[u8]| b"{[".contains(&pair[at]) && pair[1 - at] == 0;
     let goes_on = |pair: &[u8]| pair[at].is_ascii() && pair[at] != 0 && pair[1 - at] == 0;

@@ -1,9 +1,10 @@
 //! From the bytes as they came to plain text, a piece at a time.
 //!
-//! Invariant: what was decoded before an error is in `out`, and counted. So the decoders are driven a step at a time here: the
-//! readers that wrap them give up, with an error, what the same call had decoded before it.
+//! Invariant: what was decoded before an error is in `out`, and counted. So the decoders are driven a step at a time
+//! here: the readers that wrap them lose, at an error, what the same call had decoded before it.
 //!
-//! Invariant: [`Decoder::fill`] reads from the source only while it has nothing to give, so that a slow pipe's text is not held back.
+//! Invariant: [`Decoder::fill`] reads from the source only while it has nothing to give, so that a slow pipe's text is
+//! not held back.
 
 use std::io;
 
@@ -55,7 +56,8 @@ impl Decoder {
         }
     }
 
-    /// Decodes into `out`, which must not be empty, as much as fits and can be had without blocking; blocks only for the first byte.
+    /// Decodes into `out`, which must not be empty, as much as fits and can be had without blocking; blocks only for the
+    /// first byte.
     pub(super) fn fill(&mut self, raw: &mut RawInput, out: &mut [u8]) -> Filled {
         let mut bytes = 0;
         let then = match self {

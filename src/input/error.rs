@@ -9,7 +9,7 @@ use thiserror::Error;
 use super::format::{Foreign, Packing};
 use super::source::Source;
 
-/// An input that cannot be read, or not to its end.
+/// An input that can't be read, or not to its end.
 #[derive(Debug, Error)]
 pub enum InputError {
     /// No file of that name.
@@ -49,7 +49,7 @@ pub enum InputError {
         cause: io::Error,
     },
     /// Not opened for another reason.
-    #[error("{input} cannot be opened: see to the cause, then run the same command again")]
+    #[error("{input} can't be opened: see to the cause, then run the same command again")]
     Unopened {
         /// The input.
         input: Source,
@@ -58,7 +58,7 @@ pub enum InputError {
         cause: io::Error,
     },
     /// A compression or text encoding that this program does not decode.
-    #[error("{input} is {format}, which is not read directly: run '{}'", piped(format.decoder(), input))]
+    #[error("{input} is {format}, which is not read directly: run '{}'", piped(decoder(*format, input), input))]
     Foreign {
         /// The input.
         input: Source,
@@ -166,6 +166,15 @@ fn folder_of(input: &Source) -> Source {
     Source::File(folder.map_or_else(|| PathBuf::from("."), Path::to_owned))
 }
 
+/// The program that turns an input into plain text.
+fn decoder(format: Foreign, input: &Source) -> &'static str {
+    match (format, input) {
+        // What unpacks a file reads no pipe.
+        (Foreign::Zip, Source::Stdin) => "funzip",
+        _ => format.decoder(),
+    }
+}
+
 /// The command that decodes an input and pipes it to this program.
 fn piped(decoder: &str, input: &Source) -> String {
     match input {
@@ -215,6 +224,11 @@ mod tests {
             &Source::Stdin,
             Foreign::Utf16,
             "<stdin> is UTF-16 text, which is not read directly: run '… | iconv -f UTF-16 -t UTF-8 | aegis-kills load'",
+        );
+        check(
+            &Source::Stdin,
+            Foreign::Zip,
+            "<stdin> is zip, which is not read directly: run '… | funzip | aegis-kills load'",
         );
     }
 

@@ -38,7 +38,7 @@ pub enum Foreign {
 }
 
 impl Foreign {
-    /// The program that turns it into plain text: of the file named after it, or from a pipe.
+    /// The program that turns the file named after it into plain text.
     pub(super) fn decoder(self) -> &'static str {
         match self {
             Self::Xz => "xz -dc",

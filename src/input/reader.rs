@@ -2,7 +2,8 @@
 //!
 //! Invariant: pieces are recycled, never made anew, so their number bounds what is read ahead.
 //!
-//! Invariant: the last message is [`Message::Done`]; a channel that ends without it means that the thread died, not that all was read.
+//! Invariant: the last message is [`Message::Done`]; a channel that ends without it means that the thread died, not that
+//! all was read.
 
 use std::io::{self, Read};
 use std::sync::Arc;

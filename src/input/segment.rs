@@ -12,6 +12,9 @@ use super::cut::Cutter;
 use super::error::InputError;
 use super::reader::{Message, Reader};
 
+/// The longest line that a load keeps, in bytes without its newline.
+pub const LINE_MAX_BYTES: usize = 16 << 20;
+
 /// Whole lines of one source, or the head of one line that is too long.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Segment {
@@ -96,8 +99,9 @@ enum Event {
 }
 
 impl Segmenter {
-    /// Cuts what `reader` reads. Each segment's bytes are in a vector from `buffers`, to which the caller returns it when it is used
-    /// up: their number bounds memory and holds the reader back. One is enough. A message or the end of `stop` ends it.
+    /// Cuts what `reader` reads. Each segment's bytes are in a vector from `buffers`, to which the caller returns it when it
+    /// is used up: their number bounds memory and holds the reader back. One is enough. A message or the end of `stop` ends
+    /// it.
     pub fn new(
         reader: Reader,
         limits: SegmentLimits,

@@ -15,7 +15,7 @@ use super::error::InputError;
 pub enum Source {
     /// Standard input, typed as `-`.
     Stdin,
-    /// A file, or a pipe with a name.
+    /// A file, or a named pipe.
     File(PathBuf),
 }
 
@@ -98,7 +98,7 @@ mod tests {
         let file = folder.path().join("there.ndjson");
         fs::write(&file, "{}").unwrap();
         let beneath_a_file = file.join("x");
-        check(&beneath_a_file, "PATH cannot be opened: see to the cause, then run the same command again");
+        check(&beneath_a_file, "PATH can't be opened: see to the cause, then run the same command again");
         assert!(Source::File(file).check().is_ok());
         assert!(Source::Stdin.check().is_ok());
     }

@@ -6,6 +6,11 @@ use std::borrow::Cow;
 pub const EQUIPMENT_SLOTS: [&str; 10] =
     ["MainHand", "OffHand", "Head", "Armor", "Shoes", "Bag", "Cape", "Mount", "Potion", "Food"];
 
+/// The places in [`EQUIPMENT_SLOTS`] of those slots of which more than type and quality is kept.
+pub(crate) const MAIN_HAND: usize = 0;
+pub(crate) const POTION: usize = 8;
+pub(crate) const FOOD: usize = 9;
+
 /// A text of the payload; never empty where it is optional, and free of NUL.
 pub(super) type Text<'a> = Cow<'a, str>;
 

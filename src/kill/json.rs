@@ -57,7 +57,7 @@ impl<'a> Cursor<'a> {
         Self { text: "", at: 0, depth_left: DEPTH_MAX, repeated: "", keys: Keys::default(), nul }
     }
 
-    /// Stands at the begin of a line from now on.
+    /// Stands at the start of a line from now on.
     pub(super) fn start(&mut self, line: &'a str) {
         self.text = line;
         self.return_to(Place { at: 0, depth_left: DEPTH_MAX });
@@ -133,7 +133,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Moves to the next value of an object, and says which field it is of; `None` once the object is left. The cursor
-    /// stands at the object's begin or at the end of its last value.
+    /// stands behind the object's brace, or at the end of its last value.
     #[inline]
     pub(super) fn field(&mut self, object: &mut Object) -> Parsed<Option<Field>> {
         let rest = &self.text.as_bytes()[self.at..];

@@ -34,7 +34,7 @@ const KINDS: usize = Kind::Item as usize + 1;
 #[derive(Debug)]
 pub(super) struct Keys([[Step; KEYS_MAX]; KINDS]);
 
-/// The text from the end of one value to the begin of the next.
+/// The text from the end of one value to the start of the next.
 #[derive(Debug, Clone, Copy)]
 struct Step {
     /// The text, filled up with anything.

@@ -6,8 +6,8 @@ use super::json::Cursor;
 use super::parse;
 use super::text::NulPolicy;
 
-/// The longest array of events; what is noted of each event takes a space, which this bounds. The API's pages
-/// have at most 51.
+/// The longest array of events: a bound on the space that is taken by what is noted of each. The API's pages have
+/// at most 51.
 const ELEMENTS_MAX: usize = 32_768;
 
 /// One event of a line, as it is handed to the caller of [`LineReader::read`].
@@ -15,7 +15,7 @@ const ELEMENTS_MAX: usize = 32_768;
 pub struct Line<'e, 'a> {
     /// The event's place in the line's array, from 0; `None` where the line is the event.
     pub index: Option<usize>,
-    /// Where the event's text begins, in bytes from the line's begin.
+    /// Where the event's text begins, in bytes from the start of the line.
     pub byte_offset: usize,
     /// The event's text.
     pub text: &'a str,
@@ -38,11 +38,12 @@ impl<'a> LineReader<'a> {
 
     /// Reads a line and hands out each event of it.
     ///
-    /// A byte order mark at the line's begin is dropped. `event` is space that is used for all events.
+    /// A byte order mark at the start of the line is dropped. `event` is space that is used for all events.
     ///
     /// # Errors
     ///
-    /// The line is no JSON, or an array too long. Events handed out before are then to be forgotten: the line counts as one that is refused.
+    /// The line is no JSON, or an array too long. Events handed out before are then to be forgotten: the line counts as
+    /// one that is refused.
     pub fn read(
         &mut self,
         line: &'a str,

@@ -18,6 +18,7 @@ mod tests;
 mod text;
 
 pub use event::{EQUIPMENT_SLOTS, Event, Item, Player};
+pub(crate) use event::{FOOD, MAIN_HAND, POTION};
 pub use fault::Fault;
 pub use line::{Line, LineReader};
 pub use text::NulPolicy;

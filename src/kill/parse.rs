@@ -1,6 +1,6 @@
 //! From JSON to an [`Event`]: which fields are kept, of what type, and which are needed.
 
-use super::event::{Event, Item, Player};
+use super::event::{Event, FOOD, Item, MAIN_HAND, POTION, Player};
 use super::fault::Fault;
 use super::field::Field;
 use super::json::{Cursor, Parsed};
@@ -10,9 +10,6 @@ use jiff::civil::DateTime;
 /// The most players in one list of an event: a bound on the space that one event can take. The largest fights
 /// of the game have some hundreds.
 const PLAYERS_MAX: usize = 1000;
-
-/// The only slot of [`EQUIPMENT_SLOTS`](super::EQUIPMENT_SLOTS) whose soul is kept.
-const MAIN_HAND: usize = 0;
 
 /// Reads the event at which the cursor stands, into `event`, whose old content is dropped.
 ///
@@ -200,6 +197,7 @@ fn equipment<'a>(cursor: &mut Cursor<'a>, player: &mut Player<'a>) -> Parsed<()>
     while let Some(field) = cursor.field(&mut object)? {
         match equipment_slot(field) {
             Some(slot) => {
+                // The souls of other slots have no column.
                 let soul = if slot == MAIN_HAND { Soul::Keep } else { Soul::Skip };
                 player.equipment[slot] = item(cursor, soul).map_err(|fault| fault.within(field.name()))?;
             }
@@ -221,8 +219,8 @@ fn equipment_slot(field: Field) -> Option<usize> {
         Field::Bag => 5,
         Field::Cape => 6,
         Field::Mount => 7,
-        Field::Potion => 8,
-        Field::Food => 9,
+        Field::Potion => POTION,
+        Field::Food => FOOD,
         _ => return None,
     })
 }
@@ -333,7 +331,18 @@ fn offset_seconds(zone: &str) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::EQUIPMENT_SLOTS;
     use super::*;
+
+    #[test]
+    fn slots_are_at_the_places_of_their_names() {
+        for (place, name) in EQUIPMENT_SLOTS.into_iter().enumerate() {
+            assert_eq!(equipment_slot(Field::of(name)), Some(place), "{name}");
+        }
+        for (place, name) in [(MAIN_HAND, "MainHand"), (POTION, "Potion"), (FOOD, "Food")] {
+            assert_eq!(EQUIPMENT_SLOTS[place], name);
+        }
+    }
 
     #[test]
     fn time_stamps() {

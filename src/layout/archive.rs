@@ -7,16 +7,11 @@ use super::table::ColumnType::{
     Bool, Float8, Id, Int2, Int4, Int8, Jsonb, Role, Server as ServerName, Text, Timestamptz,
 };
 use super::table::{Column, Index, Keeper, Table, needed, optional};
-use crate::kill::{Event, Fault, Item, Player, Server};
+use crate::kill::{Event, FOOD, Fault, Item, MAIN_HAND, POTION, Player, Server};
 
 const EVENT: usize = 0;
 const PLAYER: usize = 1;
 const LOOT: usize = 2;
-
-/// The slots whose count is kept.
-const POTION: usize = 8;
-const FOOD: usize = 9;
-const MAIN_HAND: usize = 0;
 
 pub(super) static TABLES: [Table; 3] = [
     Table {

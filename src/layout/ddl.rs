@@ -28,7 +28,7 @@ pub(super) fn identifier(name: &str) -> String {
     if plain { name.to_owned() } else { quote_identifier(name) }
 }
 
-/// `indexes` says what is done about the secondary indexes of our own tables.
+/// The statements that make what is missing in `schema`; `indexes` is for the secondary indexes of our own tables.
 pub(super) fn statements(layout: Layout, schema: &str, indexes: Indexes) -> String {
     let schema = quote_identifier(schema);
     let mut sql = String::new();

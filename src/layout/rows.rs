@@ -1,7 +1,5 @@
 //! The encoded rows of a segment's events, and which bytes belong to which event.
 
-use std::ops::Range;
-
 /// The most tables that a layout has.
 pub const TABLES_MAX: usize = 3;
 
@@ -35,8 +33,8 @@ impl Rows {
             Some(before) => self.events[before].ends[table],
             None => 0,
         };
-        let range: Range<usize> = start as usize..self.events[event].ends[table] as usize;
-        &self.tables[table][range]
+        let end = self.events[event].ends[table];
+        &self.tables[table][start as usize..end as usize]
     }
 
     /// All bytes of all tables.

@@ -27,7 +27,7 @@ pub struct Table {
 pub enum Keeper {
     /// This program: what is missing is made, indexes too.
     Us,
-    /// Another program as well: a table that is there is left as it is, without some of its indexes too.
+    /// Another program as well: a table that is there is left as it is, even where it lacks some of its indexes.
     Others,
 }
 

@@ -1,4 +1,4 @@
-//! What each writer is doing, for who watches the run. It is noted a few times a segment.
+//! What each writer is doing, for whoever watches the run. It is noted a few times a segment.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;

@@ -121,7 +121,7 @@ impl Drop for Alarm<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.halt.stop(HaltReason::Failed(anyhow::anyhow!(
-                "a {} thread panicked; this is a defect",
+                "a {} thread panicked: run the same command again, and report it if that happens again",
                 self.thread
             )));
         }

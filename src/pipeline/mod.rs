@@ -3,7 +3,7 @@
 //! Invariant: this module knows no type of PostgreSQL; it writes through [`Store`](crate::database::store::Store).
 //!
 //! Invariant: everything is bounded. The buffers that segments are read into are made once and go round
-//! (reader, preparing threads, writers, reader); whoever has none waits, and so does the input.
+//! (reader, parsing threads, writers, reader); whoever has none waits, and so does the input.
 //!
 //! Invariant: every event that was read is in exactly one count, or in none and so unfinished.
 

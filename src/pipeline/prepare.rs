@@ -2,7 +2,7 @@
 
 use super::rejects::Reject;
 use crate::database::store::{Batch, SegmentCounts, SegmentHash};
-use crate::input::Segment;
+use crate::input::{LINE_MAX_BYTES, Segment};
 use crate::kill::{Event, Fault, LineReader, NulPolicy, Server};
 use crate::layout::{Encoder, Layout, Repeats, Rows};
 use std::ops::Range;
@@ -71,7 +71,7 @@ impl Preparer {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&segment.bytes);
         if let Some(bytes) = segment.oversized {
-            // Only the begin of the line is there; its length tells it from a whole line of the same text.
+            // Only the head of the line is there; its length tells it from a whole line of the same text.
             hasher.update(&bytes.to_le_bytes());
         }
         SegmentHash(*hasher.finalize().as_bytes())
@@ -132,7 +132,7 @@ impl Parts {
             line: segment.first_line,
             index: None,
             text: 0..segment.bytes.len(),
-            reason: format!("a line of {bytes} bytes, and at most 16777216 are taken"),
+            reason: format!("a line of {bytes} bytes, and at most {LINE_MAX_BYTES} are taken"),
             field: None,
             sqlstate: None,
             truncated: true,

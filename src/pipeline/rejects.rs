@@ -29,7 +29,7 @@ pub struct Reject {
     pub field: Option<String>,
     /// What the database called it.
     pub sqlstate: Option<String>,
-    /// Whether the text is only the begin of the line.
+    /// Whether the text is only the head of the line.
     pub truncated: bool,
 }
 

@@ -99,13 +99,13 @@ pub fn run(
         give_back.send(Vec::new()).context("a channel that is held open here was closed")?;
     }
     let segmenter = Segmenter::new(reader, settings.segment, buffers, halt.stopped());
-    let source_errors = spawn_threads(settings, &writers, segmenter, &give_back)?;
+    let source_errors = run_threads(settings, &writers, segmenter, &give_back)?;
     let finished = rejects.sync();
     if let Err(error) = finished {
         halt.stop(HaltReason::Failed(error.into()));
     }
     let counts = monitor.counts();
-    if settings.reject_limit.is_some_and(|limit| limit.is_passed(&counts, true)) {
+    if settings.reject_limit.is_some_and(|limit| limit.is_passed_at_end(&counts)) {
         halt.stop(HaltReason::RejectLimit);
     }
     Ok(RunReport {
@@ -117,8 +117,8 @@ pub fn run(
     })
 }
 
-/// Runs writers and preparing threads until the segments are at their end and all is written.
-fn spawn_threads(
+/// Runs parsing threads and writers until the segments are at their end and all is written.
+fn run_threads(
     settings: &PipelineSettings,
     writers: &Writers<'_>,
     segmenter: Segmenter,
@@ -167,7 +167,7 @@ fn read_segments<'s>(
     errors
 }
 
-/// What a preparing thread does with a segment.
+/// What a parsing thread does with a segment.
 struct PrepareStage<'r> {
     preparer: Preparer,
     writers: &'r Writers<'r>,

@@ -33,14 +33,14 @@ pub struct Segments {
     number: u64,
     /// The source of the segment before, to see where one begins.
     current: Option<Arc<str>>,
-    /// Whether what comes of the current source is passed over.
-    left: bool,
+    /// Whether the rest of the current source is passed over.
+    leaves_source: bool,
 }
 
 impl Segments {
     /// Reads from `segmenter`, whose buffers come from `give_back`, until it ends or is stopped.
     pub fn new(segmenter: Segmenter, give_back: Sender<Vec<u8>>) -> Self {
-        Self { segmenter, give_back, number: 0, current: None, left: false }
+        Self { segmenter, give_back, number: 0, current: None, leaves_source: false }
     }
 
     fn pass_over(&self, buffer: Vec<u8>) {
@@ -60,14 +60,14 @@ impl Iterator for Segments {
                         self.current.as_ref().is_none_or(|current| !Arc::ptr_eq(current, &segment.source));
                     if begins {
                         let refused = refused(&segment);
-                        self.left = refused.is_some();
+                        self.leaves_source = refused.is_some();
                         self.current = Some(Arc::clone(&segment.source));
                         if let Some(error) = refused {
                             self.pass_over(segment.bytes);
                             return Some(Err(error));
                         }
                     }
-                    if !self.left {
+                    if !self.leaves_source {
                         segment.number = self.number;
                         self.number += 1;
                         return Some(Ok(segment));
@@ -84,7 +84,7 @@ impl Iterator for Segments {
 /// Why a source is left, by its first segment.
 fn refused(segment: &Segment) -> Option<SourceError> {
     let source = &*segment.source;
-    let (what, remedy, before, after) = match Content::of(&segment.bytes) {
+    let (what, remedy, command, on_stdin) = match Content::of(&segment.bytes) {
         Content::Lines => return None,
         Content::NoJson => {
             log::warn!(
@@ -99,7 +99,7 @@ fn refused(segment: &Segment) -> Option<SourceError> {
             "jq -c 'if type == \"array\" then .[] else . end'",
             "",
         ),
-        Content::Tar => ("a tar archive", "unpack it with", "tar -xO", " -f"),
+        Content::Tar => ("a tar archive", "unpack it with", "tar -xO -f", " -"),
         Content::Utf16Le => ("UTF-16 text", "turn it into UTF-8 with", "iconv -f UTF-16LE -t UTF-8", ""),
         Content::Utf16Be => ("UTF-16 text", "turn it into UTF-8 with", "iconv -f UTF-16BE -t UTF-8", ""),
         Content::Rejects => (
@@ -110,9 +110,9 @@ fn refused(segment: &Segment) -> Option<SourceError> {
         ),
     };
     let command = if source == Source::Stdin.to_string() {
-        format!("… | {before} | aegis-kills load")
+        format!("… | {command}{on_stdin} | aegis-kills load")
     } else {
-        format!("{before}{after} {} | aegis-kills load", shell_quoted(source))
+        format!("{command} {} | aegis-kills load", shell_quoted(source))
     };
     Some(SourceError::NoDump { source_name: source.to_owned(), what, remedy, command })
 }

@@ -47,18 +47,23 @@ pub enum RejectLimit {
 const PERCENT_EVENTS_MIN: u64 = 1000;
 
 impl RejectLimit {
-    /// Whether the limit is passed, by the counts so far or, at the end of the input, by all of them.
-    pub fn is_passed(self, counts: &Counts, at_end: bool) -> bool {
+    /// Whether the limit is passed while the input goes on.
+    pub fn is_passed_so_far(self, counts: &Counts) -> bool {
+        match self {
+            RejectLimit::Percent(_) if counts.events < PERCENT_EVENTS_MIN => false,
+            RejectLimit::Number(_) | RejectLimit::Percent(_) => self.is_passed_at_end(counts),
+        }
+    }
+
+    /// Whether the limit is passed by the counts of all the input.
+    pub fn is_passed_at_end(self, counts: &Counts) -> bool {
         match self {
             RejectLimit::Number(limit) => counts.rejected > limit,
             #[expect(
                 clippy::cast_precision_loss,
                 reason = "a share of more than 2^53 events needs no last digit"
             )]
-            RejectLimit::Percent(limit) => {
-                (at_end || counts.events >= PERCENT_EVENTS_MIN)
-                    && counts.rejected as f64 * 100.0 > counts.events as f64 * limit
-            }
+            RejectLimit::Percent(limit) => counts.rejected as f64 * 100.0 > counts.events as f64 * limit,
         }
     }
 }
@@ -98,17 +103,22 @@ mod tests {
 
     #[test]
     fn limits() {
-        let check = |limit: &str, rejected, events, at_end, passed| {
+        let check = |limit: &str, rejected, events, so_far, at_end| {
             let limit: RejectLimit = limit.parse().unwrap();
             let counts = Counts { events, rejected, ..Counts::default() };
-            assert_eq!(limit.is_passed(&counts, at_end), passed, "{limit:?} {rejected} of {events}");
+            assert_eq!(limit.is_passed_so_far(&counts), so_far, "{limit:?} {rejected} of {events}, so far");
+            assert_eq!(
+                limit.is_passed_at_end(&counts),
+                at_end,
+                "{limit:?} {rejected} of {events}, at the end"
+            );
         };
-        check("0", 0, 10, true, false);
-        check("0", 1, 10, false, true);
-        check("10%", 10, 100, true, false);
-        check("10%", 11, 100, true, true);
-        check("10%", 11, 100, false, false);
-        check("10%", 101, 1000, false, true);
+        check("0", 0, 10, false, false);
+        check("0", 1, 10, true, true);
+        check("10%", 10, 100, false, false);
+        check("10%", 11, 100, false, true);
+        check("10%", 100, 1000, false, false);
+        check("10%", 101, 1000, true, true);
         for wrong in ["", "-1", "x", "101%", "-1%", "NaN%", "%"] {
             assert!(wrong.parse::<RejectLimit>().is_err(), "{wrong}");
         }

@@ -117,7 +117,7 @@ impl Writers<'_> {
         self.reasons.add(&batch.segment.source, &batch.rejects);
         let rejected = batch.rejects.len() as u64;
         self.tally.add(|counts| counts.rejected += rejected);
-        let passed = |limit: RejectLimit| limit.is_passed(&self.tally.counts(), false);
+        let passed = |limit: RejectLimit| limit.is_passed_so_far(&self.tally.counts());
         if rejected > 0 && self.reject_limit.is_some_and(passed) {
             self.halt.stop(HaltReason::RejectLimit);
         }
@@ -135,7 +135,7 @@ struct Pace {
 /// How often a writer that waits looks at its pace.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What is shorter says nothing.
+/// A shorter time says nothing of the pace.
 const SLOW_MIN: Duration = Duration::from_secs(10);
 
 impl Pace {

@@ -24,9 +24,9 @@ pub struct DatabaseSettings {
 /// A server of the user's, or a private one.
 #[derive(Debug)]
 pub enum DatabasePlace {
-    /// Somewhere.
+    /// The user's, as the URL or the variables have it.
     Target(Box<Target>),
-    /// In a folder.
+    /// The private one in this folder.
     Embedded(PathBuf),
 }
 

@@ -12,7 +12,7 @@ pub use environment::{Environment, SettingError};
 
 use crate::cli::{EventArgs, HealthArgs, LoadArgs, SchemaArgs, VerifyArgs};
 use crate::database::{Held, OnConflict};
-use crate::input::{SegmentLimits, Source};
+use crate::input::{LINE_MAX_BYTES, SegmentLimits, Source};
 use crate::kill::{NulPolicy, Server};
 use crate::layout::{Layout, Repeats};
 use crate::pipeline::{PipelineSettings, RejectLimit};
@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-/// What the events are.
+/// Whose events they are, and the tables that they go into.
 #[derive(Debug, Clone, Copy)]
 pub struct EventSettings {
     /// The game server.
@@ -211,9 +211,7 @@ fn sources(files: &[PathBuf]) -> Vec<Source> {
     if files.is_empty() {
         return vec![Source::Stdin];
     }
-    let source =
-        |file: &PathBuf| if file == Path::new("-") { Source::Stdin } else { Source::File(file.clone()) };
-    files.iter().map(source).collect()
+    files.iter().map(|file| Source::from(file.as_path())).collect()
 }
 
 fn segment_limits(env: Environment<'_>) -> Result<SegmentLimits, SettingError> {
@@ -222,7 +220,7 @@ fn segment_limits(env: Environment<'_>) -> Result<SegmentLimits, SettingError> {
             .variable("KILLS_SEGMENT_BYTES", 8 << 20, |text| bytes(text, 4 << 10, 256 << 20))?,
         // Real events have 600 bytes and more, so that dumps are cut by their bytes alone.
         lines_max: 16 << 10,
-        line_max_bytes: 16 << 20,
+        line_max_bytes: LINE_MAX_BYTES,
         flush_interval: env.variable("KILLS_FLUSH_INTERVAL", Duration::from_secs(1), duration)?,
     })
 }

@@ -1,3 +1,5 @@
+//! Values as they are typed: which are taken, which are refused, and with what words.
+
 use super::environment::{bytes, duration};
 use super::*;
 use std::time::Duration;

@@ -3,7 +3,8 @@
 use std::thread;
 use std::time::Duration;
 
-use crate::support::cluster::{Cluster, Database};
+use super::load_duplicates::places;
+use crate::support::cluster::Cluster;
 use crate::support::dumps::{join, version};
 use crate::support::eventually;
 use crate::support::oracle::{Nul, Tables, expect};
@@ -13,14 +14,6 @@ use crate::support::program::{Workplace, assert_tables};
 fn last_wins(lines: &[String]) -> Tables {
     let backwards: Vec<&String> = lines.iter().rev().collect();
     expect(&join(&backwards), Nul::Reject).tables
-}
-
-/// Which transaction wrote each row.
-fn writers(database: &Database<'_>) -> Vec<(String, String)> {
-    let select = |table: &str| format!("select '{table}' || ctid::text as place, xmin::text from {table}");
-    let tables = ["kill_event", "kill_player", "kill_loot"].map(select).join(" union all ");
-    let rows = database.client().query(&format!("{tables} order by 1"), &[]).expect("rows");
-    rows.iter().map(|row| (row.get(0), row.get(1))).collect()
 }
 
 #[test]
@@ -36,9 +29,9 @@ fn what_differs_is_rewritten_and_the_rest_is_left() {
     let all: Vec<String> = stored.iter().chain(&news).cloned().collect();
     assert_tables(&database, "americas", &last_wins(&all));
 
-    let before = writers(&database);
+    let before = places(&mut database.client());
     update().summary().check(&[("inserted", 0), ("updated", 0), ("duplicate", 50)]);
-    assert_eq!(writers(&database), before, "a run without news writes no row");
+    assert_eq!(places(&mut database.client()), before, "a run without news writes no row");
 }
 
 #[test]

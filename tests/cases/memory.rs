@@ -21,15 +21,16 @@ use crate::support::eventually;
 const PARSE_THREADS: u64 = 4;
 const PEAK_MAX_KIB: u64 = 256 << 10;
 const SEGMENT_BYTES: u64 = 8 << 20;
-/// A segment for each thread that parses or writes, one that is read and one to spare; and some more.
-const SEGMENTS: u64 = PARSE_THREADS + 3 + 2 + 2;
+/// A buffer for each thread that parses or writes, and for the reader; and some segments more.
+const SEGMENTS: u64 = PARSE_THREADS + 3 + 1 + 3;
 /// For dumps of many lines, which take long: all but what the program itself takes is as many times smaller.
 const SCALE: u64 = 8;
 const PROGRAM_KIB: u64 = 16 << 10;
 const LINE_MAX_BYTES: usize = 16 << 20;
 const PATIENCE: Duration = Duration::from_mins(3);
 
-/// Loads what `feed` writes, in segments `scale` times smaller than by default, and returns the peak in KiB and the summary. `feed` says how many events it wrote.
+/// Loads what `feed` writes, in segments `scale` times smaller than by default, and returns the peak in KiB and the
+/// summary. `feed` says how many events it wrote.
 fn load(
     name: &str,
     scale: u64,
@@ -243,7 +244,8 @@ fn nothing_but_rejects() {
 
 #[test]
 fn the_longest_lines() {
-    let options = GenerateOptions { events: 11 * 1_180, ..GenerateOptions::default() };
+    // An array of so many is nearly as long as a line may be, and a segment by itself.
+    let options = GenerateOptions { events: SEGMENTS * 1_180, ..GenerateOptions::default() };
     let events = options.events;
     let loaded = load("memory lines", 1, move |input| {
         input.write_all(&vec![b'x'; 20_000_000])?;

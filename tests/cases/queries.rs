@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use postgres::Client;
+use postgres::{Client, SimpleQueryMessage};
 use serde_json::Value;
 
 use crate::support::cluster::Cluster;
@@ -23,6 +23,18 @@ fn queries(values: &[(&str, String)]) -> Vec<String> {
         })
     };
     sql.join("\n").split(';').map(str::trim).filter(|sql| !sql.is_empty()).map(put_in).collect()
+}
+
+/// The plan of a query.
+fn plan(client: &mut Client, query: &str) -> Value {
+    // Asked for simply, all values come as text.
+    let messages = client.simple_query(&format!("explain (format json) {query}")).expect("a plan");
+    let text = messages.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0),
+        _ => None,
+    });
+    let plans: Value = serde_json::from_str(text.expect("a row")).expect("JSON");
+    plans[0]["Plan"].clone()
 }
 
 /// The kinds of a plan's nodes, and the indexes that they use.
@@ -75,28 +87,10 @@ fn each_documented_query_is_served_by_an_index() {
     for (query, wanted) in queries.iter().zip(indexes_of) {
         let rows = client.query(query, &[]).unwrap_or_else(|error| panic!("{query}: {error:?}"));
         assert!(!rows.is_empty(), "{query}");
-        let explained = client.query_one(&format!("explain (format json) {query}"), &[]).expect("a plan");
-        let plan: String = explained.get::<_, Json>(0).0;
-        let plan: Value = serde_json::from_str(&plan).expect("JSON");
+        let plan = plan(&mut client, query);
         let (mut kinds, mut indexes) = (BTreeSet::new(), BTreeSet::new());
-        nodes(&plan[0]["Plan"], &mut kinds, &mut indexes);
+        nodes(&plan, &mut kinds, &mut indexes);
         assert!(!kinds.contains("Seq Scan"), "{query}\n{plan:#}");
         assert!(wanted.iter().all(|index| indexes.contains(*index)), "{query}\n{plan:#}");
-    }
-}
-
-/// A JSON value as its text.
-struct Json(String);
-
-impl<'a> postgres::types::FromSql<'a> for Json {
-    fn from_sql(
-        _: &postgres::types::Type,
-        raw: &'a [u8],
-    ) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
-        Ok(Self(std::str::from_utf8(raw)?.to_owned()))
-    }
-
-    fn accepts(kind: &postgres::types::Type) -> bool {
-        *kind == postgres::types::Type::JSON
     }
 }

@@ -1,4 +1,4 @@
-//! The room as a whole: sources in, segments out.
+//! The module as a whole: sources in, segments out.
 
 mod properties;
 mod waiting;

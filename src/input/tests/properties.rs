@@ -177,7 +177,8 @@ proptest! {
 
     #[test]
     fn what_is_cut_short_gives_all_that_came_before(
-        text in texts(), shape in shapes(), chunks in chunks(), cuts in cuts(), end in any::<prop::sample::Index>(), gzipped in any::<bool>(),
+        text in texts(), shape in shapes(), chunks in chunks(), cuts in cuts(), end in any::<prop::sample::Index>(),
+        gzipped in any::<bool>(),
     ) {
         let mut raw = if gzipped { packed(&text, &cuts, gzip, b"") } else { packed(&text, &cuts, zstd, SKIPPABLE) };
         // Enough of it to tell the format.
@@ -206,7 +207,8 @@ proptest! {
 
     #[test]
     fn damage_shows_the_same_however_it_arrives(
-        text in texts(), shape in shapes(), chunks in chunks(), place in any::<prop::sample::Index>(), flip in 1..=255u8, gzipped in any::<bool>(),
+        text in texts(), shape in shapes(), chunks in chunks(), place in any::<prop::sample::Index>(), flip in 1..=255u8,
+        gzipped in any::<bool>(),
     ) {
         let mut raw = if gzipped { gzip(&text) } else { zstd_blocks(&text) };
         let place = 4 + place.index(raw.len() - 4);

@@ -17,7 +17,7 @@ enum Edit {
     /// The value under a key, wherever it stands.
     Under(&'static str, Index, Tree),
     Value(Index, Tree),
-    /// A key once more, at the begin or at the end of its object, with its own value or another.
+    /// A key once more, at the start or at the end of its object, with its own value or another.
     Again(Index, bool, Option<Tree>),
     Remove(Index),
     Rotate(Index, usize),
