@@ -187,14 +187,7 @@ fn differences_name_rows_and_columns() {
         ]
     );
     let many: Vec<String> = (1..=30).map(|id| samples::event(id).to_string()).collect();
-    let many = expect(
-        many.join(
-            "
-",
-        )
-        .as_bytes(),
-        Nul::Reject,
-    );
+    let many = expect(many.join("\n").as_bytes(), Nul::Reject);
     let report = differences(&many.tables, &Tables::default());
     assert_eq!(report[0], "kill_event: expected 30 rows, found 0");
     assert_eq!(report[21], "kill_event: and 10 differences more");
