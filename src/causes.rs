@@ -18,6 +18,11 @@ pub fn in_full(error: &(dyn Error + 'static)) -> String {
     concealed(&text)
 }
 
+/// The nearest cause of an error that is of this type.
+pub fn cause_of<'e, T: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e T> {
+    std::iter::successors(error.source(), |&cause| cause.source()).find_map(|cause| cause.downcast_ref())
+}
+
 /// The text without the login of each URL and without the value of each `password=`, such as of a URL that was typed in
 /// place of a file's name, or that a server sends back.
 pub fn concealed(text: &str) -> String {

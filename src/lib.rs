@@ -18,7 +18,7 @@
 //! - [`report`]: the progress, the summary, the reports of `health` and `verify`, metrics, and the pages over HTTP.
 //! - [`generate`]: synthetic dumps.
 //! - [`cli`] and [`settings`]: what was typed, and what it comes to.
-//! - [`commands`]: one file a subcommand; `man` and `completions` are of the definitions in [`cli`].
+//! - [`commands`]: one file a subcommand; `man` and `completions` are made from the definitions in [`cli`].
 //! - [`error`] and [`causes`]: how a command can end, and how an error is told.
 //!
 //! Imports run one way: commands → report → pipeline → database → layout → kill; `input` and `generate` stand

@@ -4,11 +4,12 @@
 //! Invariant: a call left behind can do no harm. Its transaction holds the segment's row of the ledger, or will
 //! find that another try has written it.
 
-use super::classify::DatabaseError;
 use super::client::{Client, GenericClient as _};
+use super::error::DatabaseError;
 use super::figures::Figures;
 use super::patience::{Patience, Waited};
 use super::session::{ApartClient, Opener, Session, spawn};
+use crate::causes::in_full;
 use crossbeam_channel::bounded;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -126,12 +127,13 @@ impl Caller {
             }
             log::warn!("a statement made no progress for {idle:.1} s: it is cancelled");
             if let Err(error) = cancel() {
-                log::debug!("cancelling failed: {error}");
+                log::debug!("cancelling failed: {}", in_full(&error));
             }
         };
         let _ = spawn("cancel", work);
     }
 
+    /// Terminates the session's backend. That can take long: nobody waits for it.
     fn terminate(&self, session: &Session) {
         let (opener, time) = (self.opener.clone(), self.stall_timeout.min(STEP_MAX));
         let Some(pid) = session.pid else { return };
@@ -142,7 +144,7 @@ impl Caller {
             let ended =
                 on_another(&opener, time, move |client| client.execute(sql, &[&pid]).map(|_| None::<String>));
             if let Err(error) = ended {
-                log::debug!("terminating failed: {error}");
+                log::debug!("terminating failed: {}", in_full(&error));
             }
         });
     }
@@ -240,6 +242,7 @@ impl Stall {
         }
     }
 
+    /// The error of the call, with what it waited for.
     fn told(&self, source: Option<postgres::Error>) -> DatabaseError {
         let held_by = self.held_by.lock().unwrap_or_else(PoisonError::into_inner).take();
         DatabaseError::Stalled { idle: self.idle, held_by, source }

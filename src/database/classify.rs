@@ -1,11 +1,11 @@
-//! What an error of PostgreSQL means for what is to be done next: one function decides.
+//! What an error of the database means for what is done next: one function decides, by SQLSTATE and type, never by
+//! the words.
 
-use super::connect::{Advice, tls_fault};
-use super::store::StoreError;
+use super::connect::tls_fault;
+use super::error::DatabaseError;
+use crate::causes::cause_of;
 use postgres::Error;
-use std::error::Error as _;
 use std::io;
-use std::time::Duration;
 
 /// What can be done about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub fn classify(error: &Error) -> ErrorClass {
         Some(state) => classify_sqlstate(state.code()),
         // It comes as an error of input and output, too.
         None if tls_fault(error).is_some() => ErrorClass::Fatal,
-        None if error.is_closed() || has_io_error(error) => ErrorClass::Away,
+        None if error.is_closed() || cause_of::<io::Error>(error).is_some() => ErrorClass::Away,
         None => ErrorClass::Fatal,
     }
 }
@@ -58,76 +58,8 @@ fn classify_sqlstate(code: &str) -> ErrorClass {
     }
 }
 
-fn has_io_error(error: &Error) -> bool {
-    let mut source = error.source();
-    while let Some(cause) = source {
-        if cause.is::<io::Error>() {
-            return true;
-        }
-        source = cause.source();
-    }
-    false
-}
-
-/// The error of a write into a COPY: the client wraps the server's error in one of input and output.
-pub(super) fn copy_error(error: io::Error) -> DatabaseError {
-    match error.downcast::<Error>() {
-        Ok(error) => DatabaseError::Postgres(error),
-        Err(error) => DatabaseError::Io(error),
-    }
-}
-
-/// An error of a connection, of a statement or of the bytes sent to it.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum DatabaseError {
-    #[error("{}", if .0.code().is_some() { "the database refused" } else { "the connection broke" })]
-    Postgres(#[from] Error),
-    #[error("{}", advised(advice.as_ref()))]
-    Connect {
-        /// What it means, where the error does not say it all.
-        advice: Option<Advice>,
-        source: Error,
-    },
-    #[error("the connection broke")]
-    Io(#[source] io::Error),
-    /// A server that accepts connections and says nothing, or a network that swallows all.
-    #[error("the database did not answer within {} s", .0.as_secs_f64())]
-    NoAnswer(Duration),
-    /// A statement did not get on, and was cancelled or left behind.
-    #[error("no progress for {:.1} s{}", idle.as_secs_f64(), told(held_by.as_ref()))]
-    Stalled {
-        idle: Duration,
-        /// What it waited for, where that could be seen.
-        held_by: Option<String>,
-        /// What came of cancelling it; none where it was left behind.
-        source: Option<Error>,
-    },
-    /// Fewer rows were stored than were sent, without an error.
-    #[error("a trigger or rule of the table dropped the event")]
-    Dropped,
-    /// What the caller allowed for waiting is over.
-    #[error("told to stop")]
-    GivenUp,
-    /// All connections of the pool stayed in use.
-    #[error(transparent)]
-    NoneFree(StoreError),
-    /// No thread can be started, or one panicked.
-    #[error("a thread failed: {0}")]
-    Thread(String),
-    /// An operation's own words for one of the others.
-    #[error(transparent)]
-    Told(#[from] StoreError),
-}
-
-fn advised(advice: Option<&Advice>) -> String {
-    advice.map_or_else(|| "no connection could be had".to_owned(), ToString::to_string)
-}
-
-fn told(held_by: Option<&String>) -> String {
-    held_by.map(|held_by| format!(", waiting for {held_by}")).unwrap_or_default()
-}
-
 impl DatabaseError {
+    /// What can be done about it.
     pub(super) fn class(&self) -> ErrorClass {
         match self {
             DatabaseError::Postgres(error) | DatabaseError::Connect { source: error, .. } => classify(error),
@@ -137,7 +69,7 @@ impl DatabaseError {
             DatabaseError::GivenUp | DatabaseError::NoneFree(_) | DatabaseError::Thread(_) => {
                 ErrorClass::Fatal
             }
-            DatabaseError::Told(error) => error.postgres_error().map_or(ErrorClass::Fatal, classify),
+            DatabaseError::Told(error) => cause_of(error).map_or(ErrorClass::Fatal, classify),
         }
     }
 
@@ -145,15 +77,6 @@ impl DatabaseError {
     pub(super) fn is_loss(&self) -> bool {
         let is_refusal = |state: &str| matches!(state, "53100" | "25006" | "58000" | "58030");
         self.class() == ErrorClass::Away && !self.sqlstate().is_some_and(is_refusal)
-    }
-
-    pub(super) fn sqlstate(&self) -> Option<&str> {
-        match self {
-            DatabaseError::Postgres(error) | DatabaseError::Connect { source: error, .. } => {
-                error.code().map(postgres::error::SqlState::code)
-            }
-            _ => None,
-        }
     }
 }
 

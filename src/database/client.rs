@@ -5,15 +5,18 @@
 //! - `COPY` can't do without a name. There it is used inside a transaction only, and is gone when that ends.
 //! - Behind a pooler the settings are made for each transaction anew, as those of a session would stay with a backend that
 //!   others use.
-//! - A session of our own keeps the statements of its transactions by name: the server reads and plans each of them once, not for each
-//!   segment.
+//! - A session of our own keeps the statements of its transactions by name: the server reads and plans each of them
+//!   once, not for each segment.
 
+use crate::causes::in_full;
 use bytes::BytesMut;
 use postgres::types::{ToSql, Type};
 use postgres::{CancelToken, CopyInWriter, Error, Row, Statement};
 use std::collections::HashMap;
 use std::time::Duration;
 
+/// What a session of our own is set to, and each transaction behind a pooler:
+///
 /// - The server notices within a minute when the loader is gone, and gives back the locks.
 /// - What stands still the watchdog ends, by the settings of the user, and long before these time-outs: they end what a
 ///   loader left behind that is frozen itself, and overrule shorter ones that the role or the database is set to.
@@ -32,10 +35,12 @@ const SETTINGS: [(&str, &str); 8] = [
     ("jit", "off"),
 ];
 
-/// Those of a session of our own besides: the server notices when the network swallows all.
+/// What a session of our own is set to besides: the server notices when the network swallows all.
 const SESSION_SETTINGS: [(&str, &str); 3] =
     [("tcp_keepalives_idle", "30"), ("tcp_keepalives_interval", "10"), ("tcp_keepalives_count", "3")];
 
+/// Settings that depend on what is there:
+///
 /// - What was committed outlives a crash of the server, whatever the role or the database is set to.
 /// - A server before 13 has no incremental sort, which is a sort as well.
 fn adjust(is_local: bool) -> String {
@@ -45,19 +50,19 @@ fn adjust(is_local: bool) -> String {
     )
 }
 
-/// A server before 14, or on a system that can't tell, has no such setting.
+/// The server ends a statement whose client has gone. One before 14, or on a system that can't tell, has no such setting.
 const CHECK_CLIENT: &str = "SET client_connection_check_interval = '10s'";
 
-/// The client library numbers its names from 0 in each process. What another program, or Prisma's engine, has left behind
-/// in the backend that a transaction was given is in the way.
+/// Makes room for the names of the client library, which it numbers from 0 in each process: what another program, or
+/// Prisma's engine, has left behind in the backend that a transaction was given is in the way.
 const FREE_NAMES: &str = r"DO $$ DECLARE left_behind text; BEGIN
     FOR left_behind IN SELECT name FROM pg_prepared_statements WHERE name ~ '^s[0-9]+$' LOOP
         EXECUTE format('DEALLOCATE %I', left_behind);
     END LOOP;
 END $$";
 
-/// The server's process, and the session's name, where it was taken from who logged in: a pooler sets it afterwards, or logs in with
-/// a name of its own.
+/// The server's process, and the session's name if it came with the login. A pooler sets the name afterwards, or logs in
+/// with one of its own.
 const LOOK: &str = "SELECT pg_backend_pid(), setting FROM pg_settings
      WHERE name = 'application_name' AND source = 'client'";
 
@@ -92,12 +97,12 @@ impl Client {
         let settings = [set("SET", &SETTINGS), set("SET", &SESSION_SETTINGS), adjust(false)];
         inner.batch_execute(&settings.join("; "))?;
         if let Err(error) = inner.batch_execute(CHECK_CLIENT) {
-            log::debug!("the server can't watch for lost clients: {error}");
+            log::debug!("the server can't watch for lost clients: {}", in_full(&error));
         }
         Ok(Self { inner, pid, kept: Kept::new() })
     }
 
-    /// The client library's own, for who uses the library.
+    /// The client library's own, for those who use this crate as a library.
     pub(super) fn raw(&mut self) -> &mut postgres::Client {
         &mut self.inner
     }
@@ -106,7 +111,7 @@ impl Client {
         &self.inner
     }
 
-    /// The process of the server, where it is known.
+    /// The process number of the backend, where it is known.
     pub(super) fn pid(&self) -> Option<i32> {
         self.pid
     }
@@ -139,7 +144,7 @@ impl Client {
     }
 }
 
-/// What the server keeps of a name as it is: it puts something else in the place of each byte that is not ASCII.
+/// The end of a name that the server keeps as it is: it replaces each byte that is not ASCII.
 fn ascii_end(name: &str) -> &str {
     name.rsplit(|character: char| !character.is_ascii()).next().unwrap_or(name)
 }

@@ -2,7 +2,8 @@
 //!
 //! Invariant: nobody waits longer than the settings allow since the database last did anything for anyone.
 
-use super::classify::{DatabaseError, ErrorClass};
+use super::classify::ErrorClass;
+use super::error::DatabaseError;
 use super::outages::{OutageLog, Outages};
 use super::patience::{Patience, Waited};
 use crossbeam_channel::{Receiver, Sender, bounded};

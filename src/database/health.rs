@@ -1,8 +1,10 @@
-//! Is the database there, and fit to be written?
+//! Health checks: whether the database is there, and can be written.
+//!
+//! Invariant: each check opens a connection of its own, and ends in time whatever the pool and the server do.
 
-use super::classify::DatabaseError;
 use super::client::{Client, GenericClient as _};
 use super::connect::Target;
+use super::error::DatabaseError;
 use super::patience::{Patience, Waited};
 use super::session::{Opener, spawn};
 use super::store::StoreError;
@@ -12,7 +14,11 @@ use crate::layout::Layout;
 use crossbeam_channel::bounded;
 use jiff::Timestamp;
 use serde_json::Value;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+/// A check of the manager's that takes longer has failed.
+pub(super) const CHECK_MAX: Duration = Duration::from_secs(10);
 
 /// What one check found.
 #[derive(Debug, Clone)]
@@ -29,6 +35,11 @@ impl HealthStatus {
     /// Whether it answers, and can be written.
     pub fn is_healthy(&self) -> bool {
         self.error.is_none()
+    }
+
+    /// What is said of a database that could not be asked.
+    pub(super) fn failed(error: &DatabaseError) -> Self {
+        Self { error: Some(in_full(error)), server: None, last_check: Timestamp::now() }
     }
 }
 
@@ -98,8 +109,32 @@ impl HealthProbe {
     }
 }
 
+/// What the last health check found, the watchdog's or another's.
+#[derive(Debug, Default)]
+pub(super) struct LastHealth(Mutex<Option<HealthStatus>>);
+
+impl LastHealth {
+    pub(super) fn get(&self) -> Option<HealthStatus> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Checks, and keeps what was found.
+    pub(super) fn check(&self, opener: &Opener, patience: &Patience) -> Result<HealthStatus, DatabaseError> {
+        let found = check(opener, patience);
+        self.keep(match &found {
+            Ok(status) => status.clone(),
+            Err(error) => HealthStatus::failed(error),
+        });
+        found
+    }
+
+    pub(super) fn keep(&self, status: HealthStatus) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
+    }
+}
+
 /// Connects, and asks. It never takes longer than `patience` lasts.
-pub(super) fn check(opener: &Opener, patience: &Patience) -> Result<HealthStatus, DatabaseError> {
+fn check(opener: &Opener, patience: &Patience) -> Result<HealthStatus, DatabaseError> {
     let server = apart(opener, patience, ask)?;
     let error = match (server.in_recovery, server.read_only) {
         (true, _) => Some("the server is a standby or recovers, and can't be written".to_owned()),
@@ -126,12 +161,6 @@ fn apart<T: Send + 'static>(
         Waited::TimeOver => Err(DatabaseError::NoAnswer(opener.time_max())),
         Waited::GivenUp => Err(DatabaseError::GivenUp),
         Waited::Ended => Err(DatabaseError::Thread("a health check panicked".to_owned())),
-    }
-}
-
-impl HealthStatus {
-    pub(super) fn failed(error: &DatabaseError) -> Self {
-        Self { error: Some(in_full(error)), server: None, last_check: Timestamp::now() }
     }
 }
 

@@ -7,8 +7,8 @@
 //! them. Only runs that may go on for ever are not waited for by those that have little to do.
 
 use super::call::Progress;
-use super::classify::DatabaseError;
 use super::client::{Client, ClientTransaction, GenericClient};
+use super::error::DatabaseError;
 use super::manager::DatabaseManager;
 use super::patience::Patience;
 use super::runs::{OtherRuns, another_runs};
@@ -21,7 +21,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
-/// How long until it is tried again, where another run lives or something failed.
+/// How long until the next attempt, where another run lives or something failed.
 const AGAIN: Duration = Duration::from_mins(1);
 
 /// The indexes that one load has to see to.
@@ -30,11 +30,11 @@ pub(super) struct PutOff {
     layout: Layout,
     schema: String,
     run: Uuid,
-    /// When it is to be looked next; none once all are there. Held by whoever builds them.
+    /// When to look for missing ones next; none once all are there. Held by whoever builds them.
     due: Mutex<Option<Instant>>,
 }
 
-/// What came of a look.
+/// What came of an attempt to build them.
 #[derive(Debug, PartialEq, Eq)]
 enum Outcome {
     Built,
@@ -46,7 +46,7 @@ impl PutOff {
         Self { layout, schema: schema.to_owned(), run, due: Mutex::new(Some(Instant::now())) }
     }
 
-    /// Whether it may be time to build them, and nobody is about to.
+    /// Whether it is time to look for missing ones, and nobody is at it.
     pub(super) fn is_due(&self) -> bool {
         self.due.try_lock().is_ok_and(|due| due.is_some_and(|due| due <= Instant::now()))
     }
@@ -83,13 +83,13 @@ impl PutOff {
             let (what, schema) = (format!("building the index {name}"), self.schema.clone());
             let _shown = manager.building(name);
             let built = manager.run(&what, patience, move |client, progress| {
-                // Asked before the lock is taken as well: of two runs that end together, one that would leave it to the other
-                // is not to keep that one from it.
+                // Asked before the lock is taken as well: of two runs that end together, the one that would leave it to
+                // the other must not hold the lock that the other needs.
                 if another_runs(client, &schema, layout, run, others)? {
                     return Ok(Outcome::LeftToAnother);
                 }
                 let mut transaction = client.transaction()?;
-                if is_locked(&mut transaction, &schema)?
+                if !try_lock(&mut transaction, &schema)?
                     || another_runs(&mut transaction, &schema, layout, run, others)?
                 {
                     return Ok(Outcome::LeftToAnother);
@@ -113,7 +113,7 @@ pub fn put_off(manager: &DatabaseManager, layout: Layout, schema: &str, run: Uui
         // It is no reason to wait, or to try again.
         let dropped = drop_of_empty_tables(client, layout, &name, run);
         Ok(dropped.unwrap_or_else(|error| {
-            log::debug!("the indexes stay: {error}");
+            log::debug!("the indexes stay: {}", in_full(&error));
             false
         }))
     });
@@ -188,10 +188,10 @@ fn missing(
     Ok(indexes)
 }
 
-/// Takes the lock of who makes tables or builds indexes in a schema, unless another has it.
-fn is_locked(transaction: &mut ClientTransaction<'_>, schema: &str) -> Result<bool, postgres::Error> {
+/// Takes the lock of who makes tables or builds indexes in a schema; false: another has it.
+fn try_lock(transaction: &mut ClientTransaction<'_>, schema: &str) -> Result<bool, postgres::Error> {
     let lock = format!("SELECT WHERE pg_try_advisory_xact_lock({SCHEMA_LOCK})");
-    Ok(transaction.query_opt(&lock, &[&schema])?.is_none())
+    Ok(transaction.query_opt(&lock, &[&schema])?.is_some())
 }
 
 fn build_one(

@@ -3,8 +3,8 @@
 //! Invariant: a segment's row commits with its events. It is written first in their transaction, so that a
 //! second load of the same segment waits for the first one's outcome instead of doing its work again.
 
-use super::classify::DatabaseError;
 use super::client::{Client, GenericClient as _};
+use super::error::DatabaseError;
 use super::store::{Batch, SegmentCounts, SegmentHash};
 use super::transaction::Transaction;
 use crate::kill::Server;
@@ -12,7 +12,7 @@ use crate::layout::{Layout, quote_identifier};
 use postgres::types::ToSql;
 use uuid::Uuid;
 
-/// The ledger's tables, made again and again without harm.
+/// The DDL of the ledger's tables, which makes what is missing and leaves what is there.
 pub(super) fn ddl(schema: &str) -> String {
     let schema = quote_identifier(schema);
     format!(
@@ -146,6 +146,7 @@ impl Ledger {
         self.claim_again(transaction, batch)
     }
 
+    /// What the row says that was there before.
     fn claim_again(&self, transaction: &mut Transaction<'_>, batch: &Batch) -> Result<Claim, DatabaseError> {
         let sql = format!(
             "SELECT run, number, lines, events, inserted, updated, duplicate, rejected FROM {}.kill_load_segment

@@ -1,12 +1,13 @@
 //! The one manager of a process: its pool, its health, and the calls that are made again until they succeed or can't.
 
 use super::call::{Caller, Operation, Progress};
-use super::classify::{DatabaseError, ErrorClass};
+use super::classify::ErrorClass;
 use super::client::Client;
 use super::connect::Target;
+use super::error::DatabaseError;
 use super::figures::Figures;
 use super::gate::{Gate, GateError};
-use super::health::HealthStatus;
+use super::health::{CHECK_MAX, HealthStatus, LastHealth};
 use super::outages::Outages;
 use super::patience::Patience;
 use super::pool::{Connection, Pool, PoolSettings, PoolState, PooledSession};
@@ -14,7 +15,7 @@ use super::retry::RetryPolicy;
 use super::session::Opener;
 use super::state::{Building, BuildingGuard, DatabaseState};
 use super::store::StoreError;
-use super::watchdog::{Charge, LastHealth, Watchdog};
+use super::watchdog::{Charge, Watchdog};
 use crate::causes::in_full;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -187,7 +188,7 @@ impl DatabaseManager {
                     if gate.idle() >= gate.away_timeout() {
                         return Err(DatabaseError::NoneFree(error));
                     }
-                    log::warn!("others get on, so that this waits on: {}", in_full(&error));
+                    log::warn!("waiting on, as other calls succeed: {}", in_full(&error));
                 }
                 result => return result,
             }
@@ -208,7 +209,7 @@ impl DatabaseManager {
 
     /// Checks the database's health, on a connection of its own; takes at most 10 s.
     pub fn health_check(&self) -> HealthStatus {
-        let patience = Patience::at_most(HEALTH_CHECK_MAX);
+        let patience = Patience::at_most(CHECK_MAX);
         match self.shared.health.check(&self.shared.caller.opener, &patience) {
             Ok(status) => status,
             Err(error) => HealthStatus::failed(&error),
@@ -253,7 +254,7 @@ impl DatabaseManager {
         &self.shared.figures
     }
 
-    /// The same with patience, and with progress that is told.
+    /// What [`with_retry`](Self::with_retry) does, for as long as `patience` lasts, and with progress that is told.
     pub(super) fn run<T: Send + 'static>(
         &self,
         what: &str,
@@ -322,12 +323,9 @@ impl DatabaseManager {
 const TRIM_MIN: Duration = Duration::from_millis(100);
 const TRIM_MAX: Duration = Duration::from_secs(10);
 
-/// How long a health check that someone waits for may take.
-const HEALTH_CHECK_MAX: Duration = Duration::from_secs(10);
-
-/// Connects once by itself, for an error that tells its cause. Who just starts waits for a server that says that it is
-/// not ready as long as for one that goes away later; a place where nothing answers may be mistyped, and is
-/// given up after the time for one connection.
+/// Connects without the pool, whose errors would not tell their cause. A server that says that it is not ready is waited
+/// for as long as one that goes away later; a place where nothing answers may be mistyped, and is given up after the time
+/// for one connection.
 fn wait_for_database(
     opener: &Opener,
     pool: PoolSettings,
@@ -335,8 +333,10 @@ fn wait_for_database(
     figures: &Figures,
 ) -> Result<(), DatabaseError> {
     let begun = Instant::now();
-    for failures in 1.. {
+    let mut failures = 0;
+    loop {
         let Err(error) = opener.open(&Patience::endless()) else { return Ok(()) };
+        failures += 1;
         figures.connection_errors.inc();
         let wait_max = match (error.class(), error.sqlstate()) {
             (ErrorClass::Away | ErrorClass::Transient, Some(_)) => trouble.away_timeout,
@@ -351,5 +351,4 @@ fn wait_for_database(
         log::warn!("the database can't be reached, trying again for {seconds:.0} s: {cause}");
         std::thread::sleep(trouble.retry.delay(failures, fastrand::f64()).min(left));
     }
-    unreachable!("the loop ends by its time")
 }

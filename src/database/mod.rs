@@ -3,6 +3,17 @@
 //! A call goes this way: the *manager* waits at the *gate* until the database is there, takes a *session* from the
 //! pool, and has the *caller* run it on a thread of its own. What fails is sorted by *classify*, and tried again by the
 //! *retry* policy, or by the gate once its *watchdog* has seen the database again.
+//!
+//! The files, in the order in which to read them:
+//!
+//! - `connect`: where the database is. `session`, `client`, `transaction`: one connection, and how it is spoken to.
+//! - `error`, `classify`, `retry`: what went wrong, what that means, and when to try again.
+//! - `pool`, `gate`, `watchdog`, `health`, `call`, `manager`: a call that nobody hangs on. `patience`, `outages`,
+//!   `state`, `figures`: how long is waited, and what is told of it.
+//! - `store`, `postgres_store`: what the pipeline asks for. `write`, `narrow`, `update`, `present`: the transaction of a
+//!   batch. `ledger`, `runs`: the record of segments and runs.
+//! - `schema`, `indexes`: the tables, and the indexes that are put off.
+//! - `embedded`: the private PostgreSQL.
 
 pub mod embedded;
 pub mod indexes;
@@ -13,6 +24,7 @@ mod call;
 mod classify;
 mod client;
 mod connect;
+mod error;
 mod figures;
 mod gate;
 mod health;

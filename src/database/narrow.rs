@@ -1,7 +1,8 @@
 //! What the database refuses is narrowed down to the event: what is refused is halved, and tried again, until
 //! one event is left. The rest of the batch is stored, all in one transaction.
 
-use super::classify::{DatabaseError, ErrorClass};
+use super::classify::ErrorClass;
+use super::error::DatabaseError;
 use super::store::{Batch, Refused};
 use super::transaction::Transaction;
 use super::write::{Put, Writer};
@@ -38,6 +39,8 @@ impl Writer {
         Ok(put)
     }
 
+    /// Stores or rewrites `events`: all at once, or where the database refuses one of them each half by itself. Returns
+    /// how many were.
     fn halve(
         &self,
         transaction: &mut Transaction<'_>,

@@ -4,7 +4,7 @@
 //! Invariant: the minimum is kept. The pool's own reaper would close all that are idle for long and open the
 //! minimum anew each time; so it is off, and the watchdog closes those above the minimum.
 
-use super::classify::DatabaseError;
+use super::error::DatabaseError;
 use super::figures::Figures;
 use super::gate::Gate;
 use super::patience::Patience;

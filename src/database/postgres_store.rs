@@ -1,8 +1,9 @@
 //! The store that is a PostgreSQL: the modes of writing, each tried until it succeeds or can't.
 
 use super::call::Progress;
-use super::classify::{DatabaseError, ErrorClass};
+use super::classify::ErrorClass;
 use super::client::Client;
+use super::error::DatabaseError;
 use super::indexes::PutOff;
 use super::ledger::{Held, Ledger};
 use super::manager::DatabaseManager;

@@ -1,7 +1,7 @@
 //! Which events are stored.
 
-use super::classify::DatabaseError;
 use super::client::GenericClient as _;
+use super::error::DatabaseError;
 use super::manager::DatabaseManager;
 use super::patience::Patience;
 use super::store::StoreError;
@@ -22,18 +22,18 @@ pub fn present_ids(
     let sql = stored_query(layout, schema, server);
     let schema = schema.to_owned();
     manager.run("looking up stored events", &Patience::endless(), move |client, _| {
-        let rows = client.query(&sql, &[&ids]).map_err(|error| unlike(&schema, error))?;
+        let rows = client.query(&sql, &[&ids]).map_err(|error| advised(&schema, error))?;
         Ok(rows.iter().map(|row| row.get(0)).collect())
     })
 }
 
-/// Says what would do where the tables are not those that a load makes, or not to be read.
-fn unlike(schema: &str, error: Error) -> DatabaseError {
+/// The error with its remedy, where the tables are not those that a load makes, or may not be read.
+fn advised(schema: &str, error: Error) -> DatabaseError {
     let what = match error.code().map(SqlState::code) {
         // No such table, column or schema; no such type, or operator of the types that are there.
         Some("42P01" | "42703" | "3F000" | "42704" | "42883") => format!(
-            "schema {schema:?} has no tables of this layout, or of another make; a load makes them, --schema and \
-             --layout choose others"
+            "schema {schema:?} has no tables of this layout, or they are of another make; a load makes them, and \
+             --schema and --layout choose others"
         ),
         Some("42501") => {
             format!(

@@ -1,4 +1,5 @@
-//! When to try again: the policy is plain data, and sleeping is an argument.
+//! When to try again: the policy is plain data. The jitter is an argument and the caller does
+//! the waiting, so that it is tested without chance and without sleeping.
 
 use std::time::Duration;
 

@@ -2,13 +2,14 @@
 //!
 //! A run that was killed can't complete its row; the next run sees that none of its sessions is left, and does.
 
-use super::classify::DatabaseError;
 use super::client::{Client, GenericClient};
+use super::error::DatabaseError;
 use super::ledger::signed;
 use super::manager::DatabaseManager;
 use super::patience::Patience;
 use super::postgres_store::StoreSettings;
 use super::store::StoreError;
+use crate::causes::in_full;
 use crate::layout::{Layout, quote_identifier};
 use postgres::types::ToSql;
 use serde_json::Value;
@@ -80,7 +81,7 @@ impl RunLog {
                 Ok(0) => {}
                 Ok(dead) => log::warn!("{dead} earlier run(s) ended without a word; the ledger now says so"),
                 // Another role may have written them; this run can do its work all the same.
-                Err(error) => log::debug!("runs that died can't be marked: {error}"),
+                Err(error) => log::debug!("runs that died can't be marked: {}", in_full(&error)),
             }
             Ok(())
         })?;

@@ -1,9 +1,11 @@
 //! One connection: opened within a time, used by one call at a time, closed where closing can block nobody.
 
-use super::classify::{DatabaseError, ErrorClass};
+use super::classify::ErrorClass;
 use super::client::Client;
 use super::connect::{Advice, Connector, Target, Tls};
+use super::error::DatabaseError;
 use super::patience::{Patience, Waited};
+use crate::causes::in_full;
 use crossbeam_channel::bounded;
 use postgres::{CancelToken, Config};
 use r2d2::ManageConnection as _;
@@ -125,11 +127,11 @@ impl fmt::Debug for Hosts {
     }
 }
 
-/// A connection of the pool.
+/// An open connection, and what is known of its use.
 pub(super) struct Session {
     /// None while a call has it, and for good when a call kept it.
     client: Option<ApartClient>,
-    /// The process of the server, where it is known.
+    /// The process number of its backend, where it is known.
     pub(super) pid: Option<i32>,
     cancel: CancelToken,
     connector: Connector,
@@ -188,7 +190,7 @@ impl Session {
         let Some(mut client) = self.client.take() else { return false };
         match client.get().is_valid(ANSWER_MAX) {
             Ok(()) => self.put_back(client),
-            Err(error) => log::debug!("an idle connection is gone: {error}"),
+            Err(error) => log::debug!("an idle connection is gone: {}", in_full(&error)),
         }
         self.client.is_some()
     }

@@ -91,7 +91,7 @@ pub trait Store: Sync {
     fn catch_up(&self);
 }
 
-/// The database failed for good: nothing of the batch is stored.
+/// A call of the database that failed for good. Of a batch nothing is stored, unless it was given up.
 #[derive(Debug)]
 pub struct StoreError {
     what: String,
@@ -118,18 +118,6 @@ impl StoreError {
     /// Whether it is the caller's own wish that ended it.
     pub fn is_given_up(&self) -> bool {
         self.given_up
-    }
-
-    /// What PostgreSQL or its client said, if it was that.
-    pub(super) fn postgres_error(&self) -> Option<&postgres::Error> {
-        let mut source = self.source();
-        while let Some(cause) = source {
-            if let Some(error) = cause.downcast_ref() {
-                return Some(error);
-            }
-            source = cause.source();
-        }
-        None
     }
 }
 

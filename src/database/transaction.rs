@@ -1,8 +1,8 @@
 //! A transaction whose every step tells the watchdog that it gets on.
 
 use super::call::Progress;
-use super::classify::{DatabaseError, copy_error};
 use super::client::{Client, ClientTransaction, GenericClient as _};
+use super::error::{DatabaseError, copy_error};
 use crate::layout::{COPY_HEADER, COPY_TRAILER, Rows};
 use postgres::Row;
 use postgres::types::ToSql;

@@ -2,7 +2,7 @@
 //!
 //! Invariant: an event whose rows are all the same is not written, so that a run without news leaves no dead rows.
 
-use super::classify::DatabaseError;
+use super::error::DatabaseError;
 use super::transaction::Transaction;
 use super::write::column_list;
 use crate::kill::Server;

@@ -1,24 +1,21 @@
 //! The watchdog: a thread that checks the database's health now and then, looks for it while it is away, and
 //! closes connections that nobody needs.
 
-use super::classify::DatabaseError;
+use super::error::DatabaseError;
 use super::gate::Gate;
-use super::health::{self, HealthStatus};
+use super::health::{CHECK_MAX, HealthStatus, LastHealth};
 use super::patience::{Patience, Waited};
 use super::pool::Pool;
 use super::retry::RetryPolicy;
 use super::session::Opener;
 use crate::causes::in_full;
 use crossbeam_channel::{Receiver, Sender, bounded};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// A database that is back is noticed within this time, and one that is unhealthy is checked this often.
 const PROBE_DELAY_MAX: Duration = Duration::from_secs(5);
-
-/// A health check that takes longer has failed.
-const CHECK_MAX: Duration = Duration::from_secs(10);
 
 /// What the watchdog looks after.
 pub(super) struct Charge {
@@ -30,30 +27,6 @@ pub(super) struct Charge {
     /// How often idle connections are looked at.
     pub(super) trim_interval: Duration,
     pub(super) health: Arc<LastHealth>,
-}
-
-/// What the last health check found.
-#[derive(Debug, Default)]
-pub(super) struct LastHealth(Mutex<Option<HealthStatus>>);
-
-impl LastHealth {
-    pub(super) fn get(&self) -> Option<HealthStatus> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Checks, and keeps what was found.
-    pub(super) fn check(&self, opener: &Opener, patience: &Patience) -> Result<HealthStatus, DatabaseError> {
-        let found = health::check(opener, patience);
-        self.keep(match &found {
-            Ok(status) => status.clone(),
-            Err(error) => HealthStatus::failed(error),
-        });
-        found
-    }
-
-    fn keep(&self, status: HealthStatus) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
-    }
 }
 
 /// The thread. It ends when this is dropped.

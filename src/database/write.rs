@@ -6,8 +6,8 @@
 //! for each other in one direction only.
 
 use super::call::Progress;
-use super::classify::DatabaseError;
 use super::client::Client;
+use super::error::DatabaseError;
 use super::ledger::{Claim, Ledger, SegmentOutcome};
 use super::present::stored_query;
 use super::store::{Batch, Refused, Written};

@@ -57,7 +57,7 @@ fn the_page_on_connections_knows_all_metrics_and_no_message_that_is_not_there() 
     for name in names {
         assert!(page.contains(&format!("`{name}")), "{name} is not on the page");
     }
-    let files = ["manager.rs", "watchdog.rs", "gate.rs", "call.rs", "classify.rs", "connect/advice.rs"];
+    let files = ["manager.rs", "watchdog.rs", "gate.rs", "call.rs", "error.rs", "connect/advice.rs"];
     let messages: String = files.iter().map(|file| source(&format!("database/{file}"))).collect();
     for words in [
         "Database connected successfully",

@@ -7,10 +7,10 @@ use postgres::error::SqlState;
 
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::generated;
+use crate::support::not_tried;
 use crate::support::oracle::{Nul, expect};
 use crate::support::program::{Workplace, assert_tables};
 use crate::support::progress::{in_small_steps, meanwhile, steps};
-use crate::support::tell;
 
 /// Takes what is left of the disk.
 fn fill(database: &Database<'_>) {
@@ -34,7 +34,7 @@ fn the_disk_of_the_server_is_full_for_a_time() {
     let path = work.path().join("disk");
     std::fs::create_dir(&path).expect("a folder");
     let Some(cluster) = Cluster::with_disk(&path, 64) else {
-        tell("nothing: a full disk needs the right to mount one, which root has");
+        not_tried("a full disk of the server", "only root may mount one");
         return;
     };
     let database = cluster.database("full");

@@ -201,24 +201,6 @@ fn a_full_disk_is_told_at_once_though_another_writer_waits() {
 }
 
 #[test]
-fn a_role_whose_commits_are_not_kept_is_overruled() {
-    let database = Cluster::shared().database("commits");
-    let work = Workplace::new();
-    let set = format!("alter database {} set synchronous_commit = off", database.name());
-    database.client().batch_execute(&set).expect("a setting");
-    work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
-    // A trigger sees what the loader's transactions are set to.
-    let trigger = "create table seen (value text);
-        create function see() returns trigger language plpgsql as
-          $$ begin insert into seen values (current_setting('synchronous_commit')); return null; end $$;
-        create trigger see after insert on kill_event for each statement execute function see()";
-    database.client().batch_execute(trigger).expect("a trigger");
-    work.load(&database, &[]).stdin(generated(5, 88, 0.0)).expect(0);
-    let seen = database.client().query("select distinct value from seen", &[]).expect("values");
-    assert_eq!(seen.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>(), ["on"]);
-}
-
-#[test]
 fn a_reject_file_that_ends_in_half_a_line_is_gone_on_from() {
     let work = Workplace::new();
     work.write("rejects.ndjson", "{\"source\":\"dump.ndj");

@@ -259,9 +259,9 @@ fn a_server_that_stays_away_is_given_up() {
 }
 
 #[test]
-fn a_password_that_changes_ends_a_load_at_once() {
+fn a_database_that_lets_nobody_in_any_more_ends_a_load_at_once() {
     let cluster = Cluster::private(&[]);
-    let database = cluster.database("password");
+    let database = cluster.database("closed");
     let work = Workplace::new();
     work.write("dump.ndjson", generated(600, 76, 0.0));
     let ended = meanwhile(in_small_steps(&work, &database), |ended| {

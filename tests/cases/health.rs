@@ -1,20 +1,20 @@
 //! `health`, `--listen` and `--metrics-file`: what is told of the database and of a run.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use aegis_kills::database::{DatabaseManager, PoolSettings, TroubleSettings, from_url};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::support::backends::ReadOnly;
-use crate::support::cluster::{Cluster, Database};
+use crate::support::cluster::Cluster;
 use crate::support::dumps::{generated, small_event};
-use crate::support::eventually;
+use crate::support::http::{self, request};
 use crate::support::program::Workplace;
+use crate::support::{eventually, free_port};
 
 /// Runs `health --json` and gives its object.
 #[track_caller]
@@ -121,22 +121,6 @@ fn a_watch_ends_when_nobody_reads_it() {
     eventually(Duration::from_secs(30), "it ends", ended);
 }
 
-/// The status and the body of a request, sent as it is.
-pub(super) fn request(port: u16, text: &[u8]) -> (u16, String) {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("a connection");
-    stream.write_all(text).expect("to send");
-    let mut answer = String::new();
-    // A server that has refused a request need not read it to its end.
-    let _ = stream.read_to_string(&mut answer);
-    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-    (status, answer.split_once("\r\n\r\n").unwrap_or_default().1.to_owned())
-}
-
-pub(super) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("its number").port()
-}
-
 #[test]
 fn pages_are_served_while_a_load_runs() {
     let database = Cluster::shared().database("pages");
@@ -145,10 +129,9 @@ fn pages_are_served_while_a_load_runs() {
     let mut running =
         work.load(&database, &["--listen", &port.to_string()]).env("KILLS_FLUSH_INTERVAL", "10").start();
     running.feed(&generated(3, 92, 0.0));
-    let get = |path: &str| request(port, format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());
+    let get = |path: &str| http::get(port, path);
     eventually(Duration::from_mins(1), "three events are counted", || {
-        TcpStream::connect(("127.0.0.1", port)).is_ok()
-            && get("/metrics").1.contains("aegis_kills_events_total{outcome=\"inserted\"} 3\n")
+        get("/metrics").1.contains("aegis_kills_events_total{outcome=\"inserted\"} 3\n")
     });
     let (status, metrics) = get("/metrics");
     assert_eq!(status, 200);
@@ -204,46 +187,4 @@ fn metrics_are_left_in_a_file() {
         .expect(2)
         .says(&["--metrics-file"]);
     work.program(&["load", "--dry-run", "--listen", "nowhere"]).expect(2).says(&["--listen", "nowhere"]);
-}
-
-/// How many sessions of this name there are.
-pub(super) fn sessions(database: &Database<'_>, name: &str) -> i64 {
-    let sql = "select count(*) from pg_stat_activity where application_name = $1";
-    database.client().query_one(sql, &[&name]).expect("sessions").get(0)
-}
-
-#[test]
-fn the_pool_keeps_its_minimum_and_closes_what_is_idle() {
-    let database = Cluster::shared().database("pool");
-    let target = from_url(&database.url(), &|_| None).expect("a URL");
-    let pool = PoolSettings {
-        min: 2,
-        max: 5,
-        connection_timeout: Duration::from_millis(700),
-        idle_timeout: Duration::from_millis(400),
-    };
-    let name = "pool-test";
-    let manager = DatabaseManager::connect(&target, name, pool, TroubleSettings::default()).expect("a pool");
-    let mut held: Vec<_> = (0..5).map(|_| manager.get().expect("a connection")).collect();
-    eventually(Duration::from_secs(30), "five, once the check at the start is over", || {
-        sessions(&database, name) == 5
-    });
-    let Err(error) = manager.get() else { panic!("there are five") };
-    for words in ["total 5", "active 5", "idle 0", "waiting 0", "within 0.7 s"] {
-        assert!(error.to_string().contains(words), "{error}");
-    }
-    assert_eq!(held[0].query_one("select 7", &[]).expect("a row").get::<_, i32>(0), 7);
-    held.clear();
-    eventually(Duration::from_secs(30), "those above the minimum are closed", || {
-        sessions(&database, name) == 2
-    });
-    assert_eq!(manager.pool_state().total, 2);
-    let seven: i32 = manager
-        .with_retry("asking", |client| Ok(client.query_one("select 7", &[])?.get(0)))
-        .expect("an answer");
-    assert_eq!(seven, 7);
-    assert!(manager.health_check().is_healthy());
-    assert!(manager.health_status().is_some_and(|status| status.server.is_some()));
-    drop(manager);
-    eventually(Duration::from_secs(30), "all are closed", || sessions(&database, name) == 0);
 }

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use super::health::{free_port, request};
 use crate::support::cluster::Cluster;
 use crate::support::dumps::{generated, join};
-use crate::support::eventually;
+use crate::support::http::{self, request};
 use crate::support::program::Workplace;
+use crate::support::{eventually, free_port};
 
 /// The samples by name and labels, once the text is what Prometheus's own checker lets pass: help and type before a
 /// family's samples, units last in names, counters that end in `_total`, buckets that grow up to the count.
@@ -170,7 +170,7 @@ fn pages_keep_to_their_limits() {
     work.load(&database, &[]).expect(0);
     let port = free_port();
     let running = work.load(&database, &["--listen", &port.to_string()]).start();
-    let get = |path: &str| request(port, format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());
+    let get = |path: &str| http::get(port, path);
     eventually(Duration::from_mins(1), "it listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
     let samples = checked(&get("/metrics").1);
     assert!(samples.contains_key("aegis_kills_last_success_timestamp_seconds"), "{samples:?}");
@@ -213,7 +213,7 @@ fn health_says_503_while_the_database_is_away() {
     let work = Workplace::new();
     let port = free_port();
     let running = work.load(&database, &["--listen", &port.to_string()]).start();
-    let get = |path: &str| request(port, format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());
+    let get = |path: &str| http::get(port, path);
     let status = || TcpStream::connect(("127.0.0.1", port)).map_or(0, |_| get("/health").0);
     eventually(Duration::from_mins(1), "it is healthy", || status() == 200);
     cluster.stop();

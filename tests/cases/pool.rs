@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use aegis_kills::database::{DatabaseManager, PoolSettings, TroubleSettings, from_url};
 use postgres::Client;
 
-use super::health::sessions;
 use crate::support::backends::ReadOnly;
 use crate::support::cluster::{Cluster, Database};
 use crate::support::eventually;
@@ -20,7 +19,13 @@ fn manager(database: &Database<'_>, pool: PoolSettings, trouble: TroubleSettings
     DatabaseManager::connect(&target, NAME, pool, trouble).expect("a pool")
 }
 
-/// The backends of the pool that do nothing, and when each began.
+/// How many sessions the pool has.
+fn sessions(database: &Database<'_>) -> i64 {
+    let sql = "select count(*) from pg_stat_activity where application_name = $1";
+    database.client().query_one(sql, &[&NAME]).expect("sessions").get(0)
+}
+
+/// The pool's backends that do nothing.
 fn idle(database: &Database<'_>) -> Vec<i32> {
     let sql = "select pid from pg_stat_activity where application_name = $1 and state = 'idle' order by pid";
     let rows = database.client().query(sql, &[&NAME]).expect("sessions");
@@ -52,7 +57,39 @@ fn the_minimum_is_opened_at_the_start_and_never_closed_for_being_idle() {
     }
     eventually(Duration::from_secs(30), "the same sessions, not new ones", || idle(&database) == at_first);
     drop(manager.get().expect("a connection"));
-    eventually(Duration::from_secs(30), "back at the minimum", || sessions(&database, NAME) == 3);
+    eventually(Duration::from_secs(30), "back at the minimum", || sessions(&database) == 3);
+}
+
+#[test]
+fn the_pool_keeps_its_minimum_and_closes_what_is_idle() {
+    let database = Cluster::shared().database("pool");
+    let pool = PoolSettings {
+        min: 2,
+        max: 5,
+        connection_timeout: Duration::from_millis(700),
+        idle_timeout: Duration::from_millis(400),
+    };
+    let manager = manager(&database, pool, TroubleSettings::default());
+    let mut held: Vec<_> = (0..5).map(|_| manager.get().expect("a connection")).collect();
+    eventually(Duration::from_secs(30), "five, once the check at the start is over", || {
+        sessions(&database) == 5
+    });
+    let Err(error) = manager.get() else { panic!("there are five") };
+    for words in ["total 5", "active 5", "idle 0", "waiting 0", "within 0.7 s"] {
+        assert!(error.to_string().contains(words), "{error}");
+    }
+    assert_eq!(held[0].query_one("select 7", &[]).expect("a row").get::<_, i32>(0), 7);
+    held.clear();
+    eventually(Duration::from_secs(30), "those above the minimum are closed", || sessions(&database) == 2);
+    assert_eq!(manager.pool_state().total, 2);
+    let seven: i32 = manager
+        .with_retry("asking", |client| Ok(client.query_one("select 7", &[])?.get(0)))
+        .expect("an answer");
+    assert_eq!(seven, 7);
+    assert!(manager.health_check().is_healthy());
+    assert!(manager.health_status().is_some_and(|status| status.server.is_some()));
+    drop(manager);
+    eventually(Duration::from_secs(30), "all are closed", || sessions(&database) == 0);
 }
 
 #[test]
@@ -68,7 +105,7 @@ fn a_full_pool_names_who_has_it_and_what_failed_last() {
     let mut first = manager.get().expect("a connection");
     let second = manager.get().expect("another");
     eventually(Duration::from_secs(30), "two, once the check at the start is over", || {
-        sessions(&database, NAME) == 2
+        sessions(&database) == 2
     });
     let begun = Instant::now();
     let error = thread::scope(|scope| {

@@ -4,12 +4,11 @@ use std::thread;
 
 use nix::sys::signal::Signal;
 
-use super::health::{free_port, request};
 use super::put_off::{INDEXES, SOON, begin, indexes, lines, wait_for_events};
 use crate::support::cluster::{Cluster, Database};
-use crate::support::eventually;
 use crate::support::oracle::{Nul, expect};
 use crate::support::program::{Workplace, assert_tables};
+use crate::support::{eventually, free_port, http};
 
 /// Until a statement of the database that begins so has waited for a lock for two seconds.
 #[track_caller]
@@ -118,8 +117,7 @@ fn told_to_stop_it_stores_what_was_read_rather_than_build() {
     wait_for_waiting(&database, "create index");
     load.feed(&lines(21..31));
     eventually(SOON, "the events are read", || {
-        let (_, metrics) = request(port, b"GET /metrics HTTP/1.1\r\n\r\n");
-        metrics.contains("aegis_kills_lines_total 30")
+        http::get(port, "/metrics").1.contains("aegis_kills_lines_total 30")
     });
     load.signal(Signal::SIGTERM);
     let ended = load.finish().expect(143);

@@ -1,13 +1,12 @@
 //! Secrets, put wherever one can be given, are told nowhere, however a run ends and however much it is asked to tell.
 
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 
 use crate::support::cluster::{Cluster, Database};
 use crate::support::fake::{Answer, Fake};
 use crate::support::program::{Program, Workplace};
-use crate::support::tell;
+use crate::support::{free_port, tell};
 
 /// The password of the role, as it is and with percent-encoding.
 const PASSWORD: &str = "zebra@7f?1c";
@@ -28,8 +27,8 @@ pub(super) fn assert_clean(what: &str, text: &str) {
 }
 
 /// A server that asks for passwords by TCP, with a role whose password is the secret.
-pub(super) fn guarded(durable: &[(&str, &str)]) -> Cluster {
-    let cluster = Cluster::private(durable);
+pub(super) fn guarded() -> Cluster {
+    let cluster = Cluster::private(&[]);
     let role = format!("create role keeper superuser login password '{PASSWORD}'");
     cluster.admin().batch_execute(&role).expect("a role");
     let rules = "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n";
@@ -114,10 +113,9 @@ pub(super) fn program(work: &Workplace, command: &[&str], way: Way, place: &str,
 fn endings(cluster: &Cluster, database: &Database<'_>, fake: &Fake) -> Vec<(String, String, i32)> {
     let here = format!("127.0.0.1:{}/{}", cluster.port(), database.name());
     let nothing = |rest: &str| (here.clone(), rest.to_owned());
-    let closed = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
     let mut endings = vec![(here.clone(), String::new(), 0)];
     for (place, rest) in [
-        (format!("127.0.0.1:{}/kills", closed.port()), String::new()),
+        (format!("127.0.0.1:{}/kills", free_port()), String::new()),
         (format!("127.0.0.1:{}/kills", fake.port()), String::new()),
         ("no-such-host.invalid:5432/kills".to_owned(), String::new()),
         (format!("127.0.0.1:{}/nowhere", cluster.port()), String::new()),
@@ -142,7 +140,7 @@ fn endings(cluster: &Cluster, database: &Database<'_>, fake: &Fake) -> Vec<(Stri
 
 #[test]
 fn each_way_to_give_a_password_and_each_ending() {
-    let cluster = guarded(&[]);
+    let cluster = guarded();
     let database = cluster.database("secrets");
     let work = Workplace::new();
     // What is read from files is no more to be told than what is in the URL.
@@ -173,7 +171,7 @@ fn each_way_to_give_a_password_and_each_ending() {
 
 #[test]
 fn a_password_that_is_refused() {
-    let cluster = guarded(&[]);
+    let cluster = guarded();
     let database = cluster.database("refused");
     cluster.admin().batch_execute("alter role keeper password 'another'").expect("a password");
     let work = Workplace::new();
@@ -252,7 +250,7 @@ fn a_url_in_the_wrong_place() {
 
 #[test]
 fn a_password_on_the_command_line_is_warned_of_once() {
-    let cluster = guarded(&[]);
+    let cluster = guarded();
     let database = cluster.database("warned");
     let work = Workplace::new();
     let place = format!("127.0.0.1:{}/{}", cluster.port(), database.name());

@@ -1,8 +1,6 @@
 //! No secret of a run is seen while it goes on, when it ends, or when it crashes, and no event's text but in the reject file.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
@@ -12,16 +10,8 @@ use nix::sys::signal::Signal;
 use super::secrets::{ALL, ENCODED, Way, assert_clean, guarded, program};
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::small_event;
-use crate::support::eventually;
 use crate::support::program::Workplace;
-
-/// The body of a page.
-fn page(port: u16, path: &str) -> String {
-    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return String::new() };
-    let mut answer = String::new();
-    let asked = write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
-    asked.and_then(|()| stream.read_to_string(&mut answer).map(drop)).map_or(String::new(), |()| answer)
-}
+use crate::support::{eventually, free_port, http};
 
 /// What other processes can see of one.
 fn process(pid: u32) -> String {
@@ -70,9 +60,8 @@ fn watched_run(cluster: &Cluster, level: &[(&str, &str)], end: impl FnOnce() -> 
     let check = "alter table kill_player add constraint no_quagga check (name not like 'quagga%')";
     database.client().batch_execute(check).expect("a constraint");
     let place = format!("127.0.0.1:{}/{}", cluster.port(), database.name());
-    let listener =
-        TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
-    let port = listener.port();
+    let port = free_port();
+    let page = |path: &str| http::get(port, path).1;
     let args = [
         "load",
         "--json",
@@ -89,14 +78,12 @@ fn watched_run(cluster: &Cluster, level: &[(&str, &str)], end: impl FnOnce() -> 
     let mut running = program.start();
     running.feed(rejects().as_bytes());
     let counted = "aegis_kills_events_total{outcome=\"rejected\"} 2\n";
-    eventually(Duration::from_mins(1), "two events are rejected", || {
-        page(port, "/metrics").contains(counted)
-    });
+    eventually(Duration::from_mins(1), "two events are rejected", || page("/metrics").contains(counted));
     for (what, text) in [
-        ("/metrics", page(port, "/metrics")),
-        ("/health", page(port, "/health")),
-        ("/", page(port, "/")),
-        ("/status.json", page(port, "/status.json")),
+        ("/metrics", page("/metrics")),
+        ("/health", page("/health")),
+        ("/", page("/")),
+        ("/status.json", page("/status.json")),
         ("the process list", process(running.pid())),
         ("pg_stat_activity", sessions(&database)),
         ("the ledger", ledger(&database)),
@@ -134,7 +121,7 @@ fn check_reject_file(path: &Path) {
 
 #[test]
 fn a_run_is_looked_at_from_all_sides() {
-    let cluster = guarded(&[]);
+    let cluster = guarded();
     for level in [&[("RUST_LOG", "trace"), ("RUST_BACKTRACE", "full")][..], &[("RUST_LOG", "debug")], &[]] {
         watched_run(&cluster, level, || Some(Signal::SIGTERM), 143);
     }
@@ -151,7 +138,7 @@ fn a_run_is_looked_at_from_all_sides() {
 #[test]
 fn a_crash() {
     let work = Workplace::new();
-    let cluster = guarded(&[]);
+    let cluster = guarded();
     let database = cluster.database("crash");
     let url = format!("postgresql://keeper:{ENCODED}@127.0.0.1:{}/{}", cluster.port(), database.name());
     let mut crashes = 0;

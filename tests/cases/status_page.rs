@@ -13,12 +13,11 @@ use postgres::Client;
 use ring::digest::{SHA256, digest};
 use serde_json::Value;
 
-use super::health::free_port;
 use crate::support::browser::Browser;
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::{generated, join};
-use crate::support::eventually;
 use crate::support::program::{Program, Running, Workplace};
+use crate::support::{eventually, free_port};
 
 const WAIT: Duration = Duration::from_mins(1);
 

@@ -1,10 +1,10 @@
 //! A headless Chromium, where one is installed, and what it makes of a page.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use super::scratch::Scratch;
+use super::{find_program, not_tried};
 
 /// The names that it goes by.
 const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
@@ -29,16 +29,9 @@ pub(crate) struct Browser(PathBuf);
 impl Browser {
     /// None where there is none, which is said to who runs the tests.
     pub(crate) fn find() -> Option<Self> {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
-        let of =
-            |name: &&str| folders.iter().map(|folder| folder.join(name)).find(|program| program.is_file());
-        let found = NAMES.iter().find_map(of);
+        let found = find_program(&NAMES, &[]);
         if found.is_none() {
-            // Past the test harness, which keeps what a test that passes prints.
-            let said =
-                std::io::stderr().write_all(b"NOT TRIED: the status page, as no Chromium is installed\n");
-            said.expect("standard error");
+            not_tried("the status page", "no Chromium is installed");
         }
         found.map(Self)
     }

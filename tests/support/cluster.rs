@@ -8,7 +8,6 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -19,8 +18,11 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use postgres::{Client, NoTls};
 
+use super::free_port;
+
 /// Arguments: the programs' folder, the cluster's folder, its settings. Each line of input is a command, each line of output
-/// says how it ended. An answer that nobody reads any more must not end the shell, which has yet to clean up. The server's output goes to a file, so that it holds no pipe of ours.
+/// says how it ended. An answer that nobody reads any more must not end the shell, which has yet to clean up. The server's
+/// output goes to a file, so that it holds no pipe of ours.
 const SUPERVISOR: &str = r#"
 trap : PIPE
 bin=$1; folder=$2; data=$2/data
@@ -178,7 +180,7 @@ impl Cluster {
         };
         assert!(cluster.tell("make"), "{}", cluster.logs());
         let started = (0..PORT_TRIES).any(|_| {
-            cluster.port.store(free_port(), Ordering::Relaxed);
+            cluster.port.store(free_port().into(), Ordering::Relaxed);
             cluster.tell(&format!("start {}", cluster.port()))
         });
         assert!(started, "{}", cluster.logs());
@@ -284,10 +286,4 @@ fn free_folder() -> PathBuf {
         short => short,
     };
     parent.join(format!("kills-test-{}", uuid::Uuid::new_v4().simple()))
-}
-
-/// A port that was free a moment ago.
-fn free_port() -> u32 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("its number").port().into()
 }

@@ -19,7 +19,7 @@ pub(crate) enum Answer {
     Plain(Vec<u8>),
 }
 
-/// It ends when it is dropped.
+/// Listens on a free port, and gives each client the same answer. It ends when it is dropped.
 pub(crate) struct Fake {
     address: SocketAddr,
     ended: Arc<AtomicBool>,

@@ -1,5 +1,8 @@
 //! What the tests stand on.
 
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,6 +14,7 @@ pub(crate) mod copybin;
 pub(crate) mod dumps;
 pub(crate) mod fake;
 pub(crate) mod hostile;
+pub(crate) mod http;
 pub(crate) mod oracle;
 pub(crate) mod pgbouncer;
 pub(crate) mod program;
@@ -26,6 +30,28 @@ pub(crate) mod tree;
 #[expect(clippy::print_stderr, reason = "a test's output is shown when it fails")]
 pub(crate) fn tell(what: impl std::fmt::Debug) {
     eprintln!("trying {what:?}");
+}
+
+/// Says what a test can't try on this machine, past the test harness, which keeps what a test that passes prints.
+pub(crate) fn not_tried(what: &str, why: &str) {
+    let said = writeln!(std::io::stderr(), "NOT TRIED: {what}, as {why}");
+    said.expect("standard error");
+}
+
+/// The first program of these names that is on `PATH`, or in one of `more_folders`.
+pub(crate) fn find_program(names: &[&str], more_folders: &[&str]) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders: Vec<PathBuf> =
+        std::env::split_paths(&path).chain(more_folders.iter().map(PathBuf::from)).collect();
+    names
+        .iter()
+        .find_map(|name| folders.iter().map(|folder| folder.join(name)).find(|program| program.is_file()))
+}
+
+/// A TCP port of 127.0.0.1 that was free a moment ago.
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("its number").port()
 }
 
 /// Waits until `condition` holds, looking again and again; panics with `what` if it does not in time.

@@ -1,16 +1,15 @@
 //! A PgBouncer in transaction mode before a cluster, where the program is installed.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::net::TcpStream;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use aegis_kills::database::embedded::Account;
 
 use super::cluster::{Cluster, Database};
-use super::eventually;
 use super::scratch::Scratch;
+use super::{eventually, find_program, free_port, not_tried};
 
 /// Fewer than the connections of a load, so that they share them.
 pub(crate) const BACKENDS: u32 = 2;
@@ -24,14 +23,13 @@ pub(crate) struct PgBouncer {
 }
 
 impl PgBouncer {
-    /// None where it is not installed.
+    /// None where it is not installed, which is said to who runs the tests.
     pub(crate) fn before(cluster: &Cluster) -> Option<Self> {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
-        let program = folders.map(|folder| folder.join("pgbouncer")).find(|program| program.is_file())?;
-        let folder = Scratch::new();
-        let port =
-            TcpListener::bind("127.0.0.1:0").and_then(|bound| bound.local_addr()).expect("a port").port();
+        let Some(program) = find_program(&["pgbouncer"], &["/usr/sbin"]) else {
+            not_tried("a load behind a PgBouncer", "it is not installed");
+            return None;
+        };
+        let (folder, port) = (Scratch::new(), free_port());
         let settings = folder.path().join("pgbouncer.ini");
         let text = format!(
             "[databases]\n* = host=127.0.0.1 port={} user=aegis\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\

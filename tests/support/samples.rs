@@ -73,7 +73,8 @@ pub(crate) fn event(id: i64) -> Value {
     })
 }
 
-/// [`event`] with each kind of part once: few slots of the equipment, and of the inventory an item, a gap and an item with a soul.
+/// [`event`] with each kind of part once: few slots of the equipment, and of the inventory an item, a gap and an item with
+/// a soul.
 pub(crate) fn lean_event(id: i64) -> Value {
     let mut event = event(id);
     let slots = event["Victim"]["Inventory"].as_array().expect("slots").clone();

@@ -1,8 +1,8 @@
 //! A host that is not there, or no PostgreSQL: what that means, and what can be done.
 
+use crate::causes::cause_of;
 use postgres::config::Host;
 use postgres::{Config, Error};
-use std::error::Error as _;
 use std::fmt::Write as _;
 use std::io;
 
@@ -34,7 +34,7 @@ pub(super) fn unreached_words(error: &Error, config: &Config) -> Option<String> 
         "connection closed" => return Some(closed(&place)),
         _ => {}
     }
-    let cause = io_error(error)?;
+    let cause: &io::Error = cause_of(error)?;
     Some(match cause.kind() {
         io::ErrorKind::ConnectionRefused => format!(
             "nothing listens at {place}; start the server, mend the host and the port, or have it listen there (its \
@@ -77,15 +77,4 @@ fn closed(place: &str) -> String {
         "{place} closes the connection before anyone is let in; its log may say why, or it is no PostgreSQL: then mend the \
          host and the port"
     )
-}
-
-fn io_error(error: &Error) -> Option<&io::Error> {
-    let mut source = error.source();
-    while let Some(cause) = source {
-        if let Some(cause) = cause.downcast_ref() {
-            return Some(cause);
-        }
-        source = cause.source();
-    }
-    None
 }

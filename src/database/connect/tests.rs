@@ -1,3 +1,5 @@
+//! What connection strings, variables and password files come to, and that no error tells a password.
+
 mod files;
 
 use super::*;

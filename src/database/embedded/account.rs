@@ -1,7 +1,8 @@
 //! Who the server programs run as.
 //!
 //! - An ordinary user runs them as itself; root never does, as PostgreSQL refuses root.
-//! - A program gets a small environment of its own: no `PG*` variable bends what it does, and no secret of ours is passed on.
+//! - A program gets a small environment of its own: no `PG*` variable bends what it does, and no secret of ours is passed
+//!   on.
 //! - A program runs in a process group of its own: Ctrl-C at the terminal is not for it.
 
 use std::env;
@@ -36,8 +37,8 @@ enum Switch {
 }
 
 impl Account {
-    /// This program's own account; if that is root, the first owner of `paths` that is not root, else `postgres`, else `nobody`.
-    /// A path that does not exist is passed over.
+    /// This program's own account; if that is root, the first owner of `paths` that is not root, else `postgres`, else
+    /// `nobody`. A path that does not exist is passed over.
     pub fn for_paths(paths: &[&Path]) -> Result<Self, EmbeddedError> {
         if !geteuid().is_root() {
             let uid = geteuid().as_raw();

@@ -17,6 +17,7 @@ mod server;
 mod size;
 mod socket;
 
+use crate::causes::in_full;
 use jiff::Timestamp;
 use std::path::{Path, PathBuf};
 
@@ -43,7 +44,7 @@ pub struct Embedded {
 pub enum Lifetime {
     /// Until nobody uses it any more.
     WhileUsed,
-    /// Until [`stop`], whoever uses it or not. When it crashes, or the machine restarts, the next user starts it, and it stays again.
+    /// Until [`stop`], used or not. When it crashes, or the machine restarts, the next user starts it, and it stays again.
     UntilStopped,
 }
 
@@ -147,9 +148,7 @@ impl Drop for Embedded {
         if self.lease.is_some()
             && let Err(error) = self.give_back()
         {
-            let cause =
-                std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-            log::warn!("the private PostgreSQL in {}: {error}{cause}", self.folder.dir().display());
+            log::warn!("the private PostgreSQL in {}: {}", self.folder.dir().display(), in_full(&error));
         }
     }
 }

@@ -69,11 +69,6 @@ impl Programs {
         &self.version
     }
 
-    /// The major version, such as 15.
-    pub fn major(&self) -> u32 {
-        self.major
-    }
-
     /// The programs in `bin`, if it holds all of them in a version that will do.
     fn in_folder(bin: PathBuf, ask: &dyn Fn(&Path, &str) -> Option<String>) -> Option<Self> {
         if !["initdb", "pg_ctl", "postgres"].iter().all(|name| bin.join(name).is_file()) {
@@ -336,7 +331,7 @@ mod tests {
         machine.install("usr/lib/postgresql/15/bin", "15.18");
         let folder = Path::new("/d/data");
         let programs = choose(machine.found(&[]), folder, "14").expect("14 is there");
-        assert_eq!((programs.major(), programs.version()), (14, "14.9"));
+        assert_eq!((programs.major, programs.version()), (14, "14.9"));
 
         let text = choose(machine.found(&[]), folder, "13").expect_err("13 is not").to_string();
         for word in ["/d/data", "PostgreSQL 13", "15.18, 14.9"] {

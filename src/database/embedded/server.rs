@@ -3,7 +3,8 @@
 //! - Who starts or stops holds the start lock; looking needs no lock.
 //! - No signal is sent to a process, and no server is waited for, that is not the postmaster of this folder's data: a
 //!   `postmaster.pid` that outlived its server may name any process by now.
-//! - PostgreSQL's own guard against two servers on the same data, the shared memory that `postmaster.pid` names, stays in force.
+//! - PostgreSQL's own guard against two servers on the same data, the shared memory that `postmaster.pid` names, stays in
+//!   force.
 //! - Every wait has an end.
 
 use std::fs::{self, OpenOptions};

@@ -91,7 +91,8 @@ pub(super) fn tidy(folder: &Folder, place: &Path) {
     }
 }
 
-/// The URL of the database, as `psql` and the `postgres` crate take it. The port is in it because `PGPORT` would bend it otherwise.
+/// The URL of the database, as `psql` and the `postgres` crate take it. The port is in it, as `PGPORT` would bend it
+/// otherwise.
 pub(super) fn url(place: &Path, port: u16) -> String {
     let mut url = format!("postgresql:///{DATABASE}?host=");
     for &byte in place.as_os_str().as_bytes() {
