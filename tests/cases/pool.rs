@@ -19,15 +19,17 @@ fn manager(database: &Database<'_>, pool: PoolSettings, trouble: TroubleSettings
     DatabaseManager::connect(&target, NAME, pool, trouble).expect("a pool")
 }
 
-/// How many sessions the pool has.
+/// How many sessions the pool of this database has; the other tests have theirs at the same time.
 fn sessions(database: &Database<'_>) -> i64 {
-    let sql = "select count(*) from pg_stat_activity where application_name = $1";
+    let sql = "select count(*) from pg_stat_activity
+               where datname = current_database() and application_name = $1";
     database.client().query_one(sql, &[&NAME]).expect("sessions").get(0)
 }
 
 /// The pool's backends that do nothing.
 fn idle(database: &Database<'_>) -> Vec<i32> {
-    let sql = "select pid from pg_stat_activity where application_name = $1 and state = 'idle' order by pid";
+    let sql = "select pid from pg_stat_activity
+               where datname = current_database() and application_name = $1 and state = 'idle' order by pid";
     let rows = database.client().query(sql, &[&NAME]).expect("sessions");
     rows.iter().map(|row| row.get(0)).collect()
 }
