@@ -1,4 +1,4 @@
-//! The runs in the ledger: each has a row, written at its begin and completed at its end.
+//! The runs in the ledger: each has a row, written at its start and completed at its end.
 //!
 //! A run that was killed can't complete its row; the next run sees that none of its sessions is left, and does.
 

@@ -1,6 +1,6 @@
 //! Standard error, which the log and the progress share, so that neither tears the other.
 //!
-//! Invariant: after each write the cursor stands at the begin of the first line that is drawn. Where a terminal that is made
+//! Invariant: after each write the cursor stands at the start of the first line that is drawn. Where a terminal that is made
 //! narrower folds what is drawn, all of it is still below the cursor, and is cleared with it.
 
 use anstream::{AutoStream, ColorChoice};
@@ -8,7 +8,7 @@ use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal as _, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Goes to the begin of the line, and clears it with all that is below.
+/// Goes to the start of the line, and clears it with all that is below.
 const CLEAR: &str = "\r\x1b[J";
 /// While lines are drawn what is too long is cut off, as the terminal may have been made narrower a moment ago.
 const WRAP_OFF: &str = "\x1b[?7l";
