@@ -194,6 +194,19 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// What is shown of a command elsewhere than in a block.
+#[track_caller]
+fn check_answer(command: &str, answer: &str, page: &str) {
+    if command.contains("queries.sql") {
+        let with_rows = answer.matches(" rows)").count() + answer.matches("(1 row)").count();
+        assert!(with_rows == 7 && !answer.contains("(0 rows)"), "{answer}");
+    }
+    if command.starts_with("aegis-kills verify ") {
+        let outcome = answer.lines().next().expect("an outcome");
+        assert!(page.contains(&format!("`{outcome}`")), "{outcome}");
+    }
+}
+
 fn is_there(program: &str) -> bool {
     Command::new(program).arg("--version").output().is_ok()
 }
@@ -214,38 +227,39 @@ fn each_command_does_what_the_page_shows() {
     for (shown, _) in &reader.substitutes {
         assert!(text.contains(shown), "{shown}");
     }
-    let mut unrun: Vec<&str> = Vec::new();
+    let (mut unrun, mut outputs) = (Vec::new(), 0);
     // What the last command has printed; none where there was none, or it could not be tried.
     let mut last: Option<Ended> = None;
     for block in blocks(&text) {
         match block.kind {
             "sh" => {
                 for line in block.commands() {
-                    last = None;
+                    let lacking = OPTIONAL.into_iter().find(|name| line.calls(name) && !is_there(name));
                     if let Some(entry) = unrun::find(line.command) {
                         entry.check(root());
                         unrun.push(entry.command);
-                        last = entry.instead.map(|command| reader.run(&Line::new(command)));
-                    } else if let Some(lacking) =
-                        OPTIONAL.into_iter().find(|name| line.calls(name) && !is_there(name))
-                    {
+                        last = entry.instead.map(|command| reader.run(&Line::new(command))).or(last);
+                    } else if let Some(lacking) = lacking {
                         not_tried(line.command, lacking);
+                        last = None;
                     } else {
                         last = Some(reader.run(&line));
+                        check_answer(line.command, &last.as_ref().expect("a run").stdout, &text);
                     }
                 }
             }
             "crontab" => block.lines.iter().for_each(|entry| reader.run_by_cron(entry)),
             "text" if block.is_output => {
-                if let Some(ended) = last.take() {
-                    assert!(has_gist(&ended.stdout, &block.lines), "{block:?}\n{}", ended.stdout);
-                }
+                let ended = last.take().expect("what is shown is of a command that every machine can run");
+                assert!(has_gist(&ended.stdout, &block.lines), "{block:?}\n{}", ended.stdout);
+                outputs += 1;
             }
             "text" => {}
             "sql" => reader.query(&block),
             other => panic!("line {}: a block of {other:?}", block.number),
         }
     }
+    assert_eq!(outputs, 2);
     assert_eq!(unrun, unrun::UNRUN.map(|entry| entry.command), "what is on the list is on the page");
     let expected = expect(&dumps.all(is_there("jq")), Nul::Reject).tables;
     assert_same(&expected, &read_tables(&mut database.client(), "public", "europe"));

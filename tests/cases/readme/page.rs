@@ -116,7 +116,7 @@ fn the_gist_of_an_output() {
     for (shown, same) in [
         (&["Loaded: 20 events.", "  20  inserted", "  --", "2.5 MB in 0.1 s", "to see: x-1.nd"][..], true),
         (&["Loaded: 20 events.", "…", "to see: x-….nd"], true),
-        (&["Loaded: 20 events.", "…", "  to see: x-", "…"], true),
+        (&["Loaded: 20 events.", "…", "7 kB in 0 s", "…"], true),
         (&["Loaded: 20 events.", "…", "to do: x-….nd"], false),
         (&["Loaded: 20 events."], false),
         (&["20 events.", "…"], false),
