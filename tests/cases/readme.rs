@@ -122,7 +122,8 @@ impl<'a> Reader<'a> {
         let command = self.put_in(line.command);
         tell(&command);
         if line.command.starts_with("export ") {
-            self.before += &format!("{command}\n");
+            self.before.push_str(&command);
+            self.before.push('\n');
         }
         let ended = if line.goes_on {
             self.interrupt(&command)
