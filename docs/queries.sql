@@ -1,16 +1,40 @@
 -- The questions that the tables of layout "archive" have an index for.
 --
--- Run it with psql: psql "$DATABASE_URL" -f queries.sql
--- or take a query and put your own values in. A table in another schema than "public" needs
--- SET search_path = that_schema; first. Set what is asked for here:
+-- It runs as it is: psql "$DATABASE_URL" -v server=europe -f queries.sql
+-- asks for the newest player, guild and battle, and for the week up to the newest kill. Name others in the same way
+-- (-v player=… -v guild=… -v battle=… -v since=…), or take a query and put your own values in. A table in another
+-- schema than "public" needs SET search_path = that_schema; first.
 
+\set ON_ERROR_STOP on
+\if :{?server}
+\else
 \set server 'americas'
-\set player 'the id of a player'
-\set guild 'the id of a guild'
-\set battle 1300000001
-\set since '2026-01-05T00:00:00Z'
+\endif
+\if :{?player}
+\else
+SELECT coalesce((SELECT killer_id FROM kill_event WHERE server = :'server' ORDER BY occurred_at DESC LIMIT 1), '') AS player
+\gset
+\endif
+\if :{?guild}
+\else
+SELECT coalesce((SELECT p.guild_id FROM kill_event e
+                 JOIN kill_player p ON p.server = e.server AND p.event_id = e.event_id AND p.player_id = e.killer_id
+                 WHERE e.server = :'server' AND p.guild_id IS NOT NULL ORDER BY e.occurred_at DESC LIMIT 1), '') AS guild
+\gset
+\endif
+\if :{?battle}
+\else
+SELECT coalesce((SELECT battle_id FROM kill_event WHERE server = :'server' AND battle_id IS NOT NULL
+                 ORDER BY occurred_at DESC LIMIT 1), 0) AS battle
+\gset
+\endif
+\if :{?since}
+\else
+SELECT coalesce((SELECT max(occurred_at) FROM kill_event WHERE server = :'server'), now()) - interval '7 days' AS since
+\gset
+\endif
 
--- The newest kills of a server.
+-- The feed: the newest kills of a server.
 SELECT event_id, occurred_at, fame, killer_id, victim_id
 FROM kill_event
 WHERE server = :'server'

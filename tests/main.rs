@@ -42,6 +42,7 @@ mod cases {
     mod put_off;
     mod put_off_beside;
     mod queries;
+    mod readme;
     mod reject_file;
     mod role;
     mod schema;

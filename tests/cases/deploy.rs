@@ -49,7 +49,7 @@ fn variables_that_are_named_are_there_and_all_are_explained() {
     let there = program_variables();
     assert!(there.len() > 20 && there.contains("DATABASE_URL"), "{there:?}");
     let mut texts = files("deploy", "");
-    texts.extend(["docs/deployment.md", ".env.example", "README.md"].map(PathBuf::from));
+    texts.extend(["docs/deployment.md", "docs/settings.md", ".env.example", "README.md"].map(PathBuf::from));
     for path in texts {
         let unknown: Vec<_> = variables(&read(&path)).difference(&there).cloned().collect();
         assert!(unknown.is_empty(), "{}: {unknown:?}", path.display());
@@ -60,6 +60,10 @@ fn variables_that_are_named_are_there_and_all_are_explained() {
     };
     let unexplained: Vec<_> = there.iter().filter(|name| !is_set(name)).collect();
     assert!(unexplained.is_empty(), ".env.example lacks {unexplained:?}");
+    let page = read("docs/settings.md");
+    let unexplained: Vec<_> =
+        there.iter().filter(|name| !page.contains(&format!("\n| `{name}` |"))).collect();
+    assert!(unexplained.is_empty(), "docs/settings.md lacks {unexplained:?}");
 }
 
 /// What stands in a text as a command of the program, as words.

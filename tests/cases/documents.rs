@@ -81,3 +81,58 @@ fn the_page_on_connections_knows_all_metrics_and_no_message_that_is_not_there() 
         assert!(page.contains(words) && messages.contains(words), "{words}");
     }
 }
+
+/// A page's lines outside of its fenced blocks.
+fn prose(page: &str) -> impl Iterator<Item = &str> {
+    let mut inside = false;
+    page.lines().filter(move |line| {
+        let is_fence = line.starts_with("```");
+        inside ^= is_fence;
+        !inside && !is_fence
+    })
+}
+
+/// The anchors of a page's headings, as the hosting sites make them.
+fn anchors(page: &str) -> Vec<String> {
+    let headings = prose(page).filter(|line| line.starts_with('#'));
+    let anchor = |heading: &str| -> String {
+        let text = heading.trim_start_matches('#').trim().to_lowercase();
+        let kept = text.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+        kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+    };
+    headings.map(anchor).collect()
+}
+
+#[test]
+fn each_link_leads_to_a_file_and_a_heading() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let docs = fs::read_dir(root.join("docs")).expect("a folder").map(|entry| entry.expect("a file").path());
+    let mut pages: Vec<_> = docs.filter(|path| path.extension().is_some_and(|kind| kind == "md")).collect();
+    pages.extend(["README.md", "SECURITY.md", "CHANGELOG.md"].map(|name| root.join(name)));
+    let (mut links, mut to_headings, mut linked) = (0, 0, String::new());
+    for path in &pages {
+        let page = fs::read_to_string(path).expect("a page");
+        for link in prose(&page).flat_map(|line| line.split("](").skip(1)) {
+            let (link, _) = link.split_once(')').unwrap_or_else(|| panic!("{}: {link}", path.display()));
+            if link.contains("://") {
+                continue;
+            }
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() { path.clone() } else { path.with_file_name("").join(file) };
+            assert!(target.exists(), "{}: there is no {link}", path.display());
+            if !heading.is_empty() {
+                let text = fs::read_to_string(&target).expect("a page");
+                assert!(anchors(&text).contains(&heading.to_owned()), "{}: no {link}", path.display());
+                to_headings += 1;
+            }
+            links += 1;
+            linked += file;
+        }
+    }
+    assert!(links > 40 && to_headings > 10, "{links}, {to_headings}");
+    // A page that nothing leads to is found by nobody.
+    for path in pages {
+        let name = path.file_name().expect("a name").to_string_lossy();
+        assert!(name == "CHANGELOG.md" || linked.contains(&*name), "nothing leads to {name}");
+    }
+}

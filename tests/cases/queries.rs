@@ -11,12 +11,12 @@ use crate::support::cluster::Cluster;
 use crate::support::dumps::generated;
 use crate::support::program::Workplace;
 
-/// The statements of the documentation, without comments and psql's own commands, with these values put in.
+/// The statements of the documentation, without comments and what finds values to put in, with these values put in.
 fn queries(values: &[(&str, String)]) -> Vec<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/queries.sql");
     let text = fs::read_to_string(path).expect("the documented queries");
-    let sql: Vec<&str> =
-        text.lines().filter(|line| !line.starts_with("--") && !line.starts_with('\\')).collect();
+    let (_, text) = text.rsplit_once("\\endif\n").expect("what finds values for those that were not named");
+    let sql: Vec<&str> = text.lines().filter(|line| !line.starts_with("--")).collect();
     let put_in = |sql: &str| {
         values.iter().fold(sql.to_owned(), |sql, (name, value)| {
             sql.replace(&format!(":'{name}'"), &format!("'{value}'")).replace(&format!(":{name}"), value)

@@ -1,0 +1,137 @@
+//! Reads the blocks of README.md.
+
+/// A fenced block.
+#[derive(Debug)]
+pub(super) struct Block<'a> {
+    pub(super) kind: &'a str,
+    /// The line of the page on which it begins.
+    pub(super) number: usize,
+    pub(super) lines: Vec<&'a str>,
+    /// Whether commands went before it in its section.
+    pub(super) is_output: bool,
+}
+
+/// A command, and what its remark says of it.
+#[derive(Debug)]
+pub(super) struct Line<'a> {
+    pub(super) command: &'a str,
+    pub(super) code: i32,
+    pub(super) goes_on: bool,
+}
+
+impl<'a> Block<'a> {
+    pub(super) fn commands(&self) -> impl Iterator<Item = Line<'a>> {
+        self.lines.iter().map(|line| Line::new(line))
+    }
+}
+
+impl<'a> Line<'a> {
+    pub(super) fn new(line: &'a str) -> Self {
+        let (command, remark) = line.split_once("  #").unwrap_or((line, ""));
+        let goes_on = remark.contains("until Ctrl-C");
+        let code = remark.split_once("exit code ").map(|(_, rest)| {
+            let digits = rest.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
+            digits.parse().unwrap_or_else(|_| panic!("an exit code in {line:?}"))
+        });
+        Self { command: command.trim(), code: code.unwrap_or(if goes_on { 130 } else { 0 }), goes_on }
+    }
+
+    /// Whether a program is run by it.
+    pub(super) fn calls(&self, program: &str) -> bool {
+        self.command.split('|').any(|part| part.split_whitespace().next() == Some(program))
+    }
+}
+
+/// The blocks of a page, in their order. One that is not fenced would hold commands that nobody finds, and is refused.
+pub(super) fn blocks(page: &str) -> Vec<Block<'_>> {
+    let mut blocks: Vec<Block> = Vec::new();
+    let (mut inside, mut after_commands) = (false, false);
+    for (index, line) in page.lines().enumerate() {
+        match line.strip_prefix("```") {
+            Some(_) if inside => inside = false,
+            Some(kind) => {
+                inside = true;
+                let is_output = kind == "text" && after_commands;
+                after_commands = kind == "sh";
+                blocks.push(Block { kind, number: index + 1, lines: Vec::new(), is_output });
+            }
+            None if inside => blocks.last_mut().expect("a block").lines.push(line),
+            None => {
+                assert!(!line.starts_with("    "), "line {}: a block without a fence: {line}", index + 1);
+                after_commands &= !line.starts_with('#');
+            }
+        }
+    }
+    assert!(!inside, "a block does not end");
+    blocks
+}
+
+/// A line without what differs from run to run: numbers, the width of columns.
+fn gist(line: &str) -> String {
+    let mut gist = String::new();
+    for word in line.split_whitespace() {
+        if word.bytes().all(|byte| byte == b'-') {
+            gist.push_str(" --");
+            continue;
+        }
+        gist.push(' ');
+        let mut letters = word.chars().peekable();
+        while let Some(c) = letters.next() {
+            let in_number = gist.ends_with('0');
+            let digit_follows = letters.peek().is_some_and(char::is_ascii_digit);
+            match c {
+                '0'..='9' if in_number => {}
+                '0'..='9' => gist.push('0'),
+                '.' | ',' if in_number && digit_follows => {}
+                _ => gist.push(c),
+            }
+        }
+    }
+    gist.trim_start().replace("kB", "MB")
+}
+
+/// Whether a text is what is shown, but for numbers; `…` stands for anything.
+pub(super) fn has_gist(text: &str, shown: &[&str]) -> bool {
+    let gists = |lines: &mut dyn Iterator<Item = &str>| lines.map(gist).collect::<Vec<_>>().join("\n");
+    let text = gists(&mut text.lines());
+    let shown = gists(&mut shown.iter().copied());
+    let mut parts: Vec<&str> = shown.split('…').collect();
+    let end = parts.pop().expect("one at least");
+    if parts.is_empty() {
+        return text == end;
+    }
+    let mut rest = text.as_str();
+    for (index, part) in parts.into_iter().enumerate() {
+        rest = match rest.find(part) {
+            Some(at) if index > 0 || at == 0 => &rest[at + part.len()..],
+            _ => return false,
+        };
+    }
+    rest.ends_with(end)
+}
+
+#[test]
+fn the_gist_of_an_output() {
+    let text = "Loaded: 1,000 events.\n     1000  inserted\n     ----\n  1.2 kB in 3 s\n  to see: x-17.nd\n";
+    for (shown, same) in [
+        (&["Loaded: 20 events.", "  20  inserted", "  --", "2.5 MB in 0.1 s", "to see: x-1.nd"][..], true),
+        (&["Loaded: 20 events.", "…", "to see: x-….nd"], true),
+        (&["Loaded: 20 events.", "…", "7 kB in 0 s", "…"], true),
+        (&["Loaded: 20 events.", "…", "to do: x-….nd"], false),
+        (&["Loaded: 20 events."], false),
+        (&["20 events.", "…"], false),
+        (&["Loaded: 20 events.", "…", "to see: x-"], false),
+    ] {
+        assert_eq!(has_gist(text, shown), same, "{shown:?}");
+    }
+}
+
+#[test]
+fn the_remarks_of_a_command() {
+    let line = Line::new("a | b 'x # y'     # exit code 3: some");
+    assert_eq!((line.command, line.code, line.goes_on), ("a | b 'x # y'", 3, false));
+    assert!(line.calls("b") && !line.calls("x"));
+    let line = Line::new("a  # every 2 s until Ctrl-C");
+    assert_eq!((line.command, line.code, line.goes_on), ("a", 130, true));
+    assert_eq!(Line::new("a").code, 0);
+}

@@ -1,0 +1,98 @@
+//! The commands of README.md that a test can't run inside itself, and what is looked at instead.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
+
+/// A command that is not run.
+pub(super) struct Unrun {
+    pub(super) command: &'static str,
+    /// Why not.
+    why: &'static str,
+    look: Look,
+    /// What prints the same as the command, as far as the page shows it.
+    pub(super) instead: Option<&'static str>,
+}
+
+/// How to see that the command is there.
+enum Look {
+    /// A script, and how it can be run for nothing: arguments, exit code, and what it says.
+    Script(&'static [&'static str], i32, &'static str),
+    /// A subcommand of cargo, and what the manifest, or a file that it is about, has for it.
+    Cargo(&'static str, &'static str),
+}
+
+/// In the order of the page.
+pub(super) const UNRUN: [Unrun; 5] = [
+    Unrun {
+        command: "scripts/quickstart",
+        why: "builds a release; .ci/run runs it",
+        look: Look::Script(&["no"], 1, "takes no arguments"),
+        instead: Some(
+            "aegis-kills generate --events 2000 --seed 7 | aegis-kills load --embedded ~/quickstart --server europe",
+        ),
+    },
+    Unrun {
+        command: "cargo install --locked --path .",
+        why: "builds a release, and writes into the home of who runs the tests",
+        look: Look::Cargo("src/main.rs", "fn main()"),
+        instead: None,
+    },
+    Unrun {
+        command: "scripts/test",
+        why: "is what runs this test",
+        look: Look::Script(&["-n"], 0, ""),
+        instead: None,
+    },
+    Unrun {
+        command: "cargo bench",
+        why: "builds a release, and measures for minutes",
+        look: Look::Cargo("Cargo.toml", "[[bench]]"),
+        instead: None,
+    },
+    Unrun {
+        command: "scripts/bench",
+        why: "builds a release, and measures for minutes",
+        look: Look::Script(&["--list"], 0, "prisma"),
+        instead: None,
+    },
+];
+
+pub(super) fn find(command: &str) -> Option<&'static Unrun> {
+    const { &UNRUN }.iter().find(|entry| entry.command == command)
+}
+
+impl Unrun {
+    /// Looks for the script or the manifest's entry, and tries the options where that is cheap.
+    pub(super) fn check(&self, root: &Path) {
+        let (command, args, code, words) = match self.look {
+            Look::Script(args, code, words) => {
+                let script = root.join(self.command);
+                let mode = fs::metadata(&script).expect("the script").permissions().mode();
+                assert_eq!(mode & 0o111, 0o111, "{} can be run", self.command);
+                // `-n` is bash's own: the script is read alone.
+                let command = if args == ["-n"] { vec!["bash".into(), "-n".into()] } else { vec![] };
+                let command: Vec<_> = command.into_iter().chain([script.into_os_string()]).collect();
+                (command, if args == ["-n"] { &[][..] } else { args }, code, words)
+            }
+            Look::Cargo(file, words) => {
+                let text = fs::read_to_string(root.join(file)).expect("a file");
+                assert!(text.contains(words), "{file} has no {words}");
+                let words = self.command.split(' ').skip(1).map(Into::into);
+                (
+                    [env!("CARGO").into()].into_iter().chain(words).collect(),
+                    &["--help"][..],
+                    0,
+                    "Usage: cargo",
+                )
+            }
+        };
+        let output = Command::new(&command[0]).args(&command[1..]).args(args).current_dir(root).output();
+        let output = output.expect("a program");
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert_eq!(output.status.code(), Some(code), "{} ({}): {said}", self.command, self.why);
+        assert!(said.contains(words), "{}: {said}", self.command);
+    }
+}
