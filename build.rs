@@ -21,7 +21,11 @@ fn main() {
 
 fn commit() -> Option<String> {
     // As it is now: one that was compiled in would be that of 'cargo package', where it was the last to build this.
-    let git = folder(Path::new(&std::env::var_os("CARGO_MANIFEST_DIR")?))?;
+    let package = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR")?);
+    // A package alone has this file. Cargo takes what it built of a package for what it would build here, unless something
+    // that it is to look at is missing.
+    let _ = read(&package.join("Cargo.toml.orig"));
+    let git = folder(&package)?;
     let head = read(&git.join("HEAD"))?;
     let commit = match head.strip_prefix("ref: ") {
         None => head,

@@ -93,11 +93,14 @@ fn look_again_and_again(
 }
 
 fn look(probe: &HealthProbe, settings: &HealthSettings) -> HealthReport {
-    let status = probe.check();
+    let mut status = probe.check();
     let inspection = status.server.as_ref().and_then(|_| {
         let found = probe.inspect(settings.layout, settings.database.schema());
         found.inspect_err(|error| log::warn!("{}", in_full(error))).ok()
     });
+    if status.error.is_none() {
+        status.error = inspection.as_ref().and_then(|inspection| inspection.misfits.clone());
+    }
     HealthReport {
         connection_errors: u64::from(status.server.is_none()),
         status,

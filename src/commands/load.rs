@@ -10,7 +10,8 @@ use crate::causes::in_full;
 use crate::cli::LoadArgs;
 use crate::database::store::{Store, StoreError};
 use crate::database::{
-    DatabaseManager, Patience, PostgresStore, RunCounts, RunEnd, RunLog, StoreSettings, indexes, schema,
+    DatabaseManager, Patience, PostgresStore, RunCounts, RunEnd, RunLog, StoreSettings, in_public, indexes,
+    schema,
 };
 use crate::error::{CommandError, Ending};
 use crate::layout::Indexes;
@@ -19,6 +20,7 @@ use crate::report::{LiveRun, Progress, RunOutcome, Screen, Status, Summary};
 use crate::settings::{DatabaseSettings, Environment, LoadSettings, SettingError};
 use anyhow::Context as _;
 use jiff::Timestamp;
+use std::error::Error;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -71,7 +73,7 @@ pub fn run(
         elapsed: started.elapsed(),
         rejects_file: rejects.path_if_made().map(PathBuf::from),
         reasons: monitor.reject_kinds(),
-        error: cause(&report),
+        error: cause(&report, in_full),
         database_failed: ending == Ending::DatabaseFailed,
         dry_run: args.dry_run,
         next: next::commands(args, env),
@@ -261,7 +263,7 @@ fn end_in_ledger(
     let end = RunEnd {
         status: outcome(report).0.name(),
         counts: ledger_counts(report, figures),
-        error: cause(report),
+        error: cause(report, in_full),
     };
     // A database that was waited for in vain gets one more moment, no more.
     let patience = match report.halted {
@@ -314,12 +316,12 @@ fn outcome(report: &RunReport) -> (Status, Ending) {
 }
 
 fn run_outcome(report: &RunReport) -> RunOutcome {
-    RunOutcome { status: outcome(report).0, error: cause(report) }
+    RunOutcome { status: outcome(report).0, error: cause(report, in_public) }
 }
 
-fn cause(report: &RunReport) -> Option<String> {
+fn cause(report: &RunReport, in_words: fn(&(dyn Error + 'static)) -> String) -> Option<String> {
     match &report.halted {
-        Some(HaltReason::Failed(error)) => Some(in_full(error.as_ref())),
-        _ => report.source_errors.first().map(|error| in_full(error)),
+        Some(HaltReason::Failed(error)) => Some(in_words(error.as_ref())),
+        _ => report.source_errors.first().map(|error| in_words(error)),
     }
 }

@@ -90,7 +90,9 @@ fn render_command(command: &Command, page: &mut Vec<u8>) -> io::Result<()> {
     man.render_description_section(&mut parts)?;
     man.render_options_section(&mut parts)?;
     // They are sections of a page of their own there.
-    page.extend(String::from_utf8_lossy(&parts).replace("\n.SH ", "\n.SS ").bytes());
+    let parts = String::from_utf8_lossy(&parts).replace("\n.SH ", "\n.SS ");
+    // The library does not tell that there may be several.
+    page.extend(parts.replace("[\\fIFILE\\fR]", "[\\fIFILE\\fR]...").bytes());
     let mut rest = Roff::new();
     after_help(&mut rest, "SS", command);
     rest.to_writer(page)?;

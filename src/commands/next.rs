@@ -1,8 +1,8 @@
-//! The commands that a load's summary shows: those to run next, with the options that it was given.
+//! The commands that the reports of `load` and `verify` show: those to run next, with the options that were given.
 //!
 //! Invariant: no secret is in them. A URL with a password is left out, and such a command fails where it is not put in.
 
-use crate::cli::{DatabaseArgs, LoadArgs};
+use crate::cli::{DatabaseArgs, EventArgs, LoadArgs, VerifyArgs};
 use crate::database::holds_password;
 use crate::input::shell_quoted;
 use crate::report::Next;
@@ -13,28 +13,43 @@ use std::path::Path;
 /// What to run after a load with these settings.
 pub(super) fn commands(args: &LoadArgs, env: Environment<'_>) -> Next {
     let reads_stdin = args.files.is_empty() || args.files.iter().any(|file| file == Path::new("-"));
-    let typed = |name: &str| Typed::new(name, args, env);
-    let load = |rejects: Option<&OsStr>| typed("load").of_events(args, env).of_loads(args, env, rejects);
-    let same = || load(args.rejects.as_ref().map(|path| path.as_os_str()));
+    let typed = |name: &str| Typed::new(name, &args.database, env);
+    let of_events = |name: &str| typed(name).of_events(&args.event, env);
+    let load = |rejects: Option<&OsStr>| of_events("load").of_loads(args, env, rejects);
+    let rejects = args.rejects.as_ref().map(|path| path.as_os_str());
+    let max_rejects = args.max_rejects.as_deref();
+    let same = || load(rejects).option("--max-rejects", max_rejects, None);
     // It must not be read and written at once.
     let rejects_given = args.rejects.clone().or_else(|| env.get("KILLS_REJECTS_FILE").map(Into::into));
     let rejects_again = rejects_given.map(|path| path.with_added_extension("again"));
     Next {
         again: same().flag("--dry-run", args.dry_run).files(args).0,
+        unlimited: load(rejects)
+            .option("--max-rejects", Some("100%"), None)
+            .flag("--dry-run", args.dry_run)
+            .files(args)
+            .0,
         load: same().files(args).0,
-        load_piped: load(rejects_again.as_ref().map(|path| path.as_os_str())).0,
-        verify: (!reads_stdin).then(|| typed("verify").of_events(args, env).files(args).0),
+        load_piped: load(rejects_again.as_ref().map(|path| path.as_os_str()))
+            .option("--max-rejects", max_rejects, None)
+            .0,
+        verify: (!reads_stdin).then(|| of_events("verify").files(args).0),
         health: typed("health").option("--layout", args.event.layout.as_deref(), env.get("KILLS_LAYOUT")).0,
     }
+}
+
+/// A load of the same events into the same tables that a verification looked at, but for its files.
+pub(super) fn load_of_verified(args: &VerifyArgs, env: Environment<'_>) -> String {
+    Typed::new("load", &args.database, env).of_events(&args.event, env).0
 }
 
 /// A command as it is typed in a shell.
 struct Typed(String);
 
 impl Typed {
-    fn new(command: &str, args: &LoadArgs, env: Environment<'_>) -> Self {
+    fn new(command: &str, args: &DatabaseArgs, env: Environment<'_>) -> Self {
         let program = std::env::args_os().next().unwrap_or_else(|| "aegis-kills".into());
-        Self(format!("{} {command}", quoted(&program))).of_database(&args.database, env)
+        Self(format!("{} {command}", quoted(&program))).of_database(args, env)
     }
 
     fn word(mut self, word: &str) -> Self {
@@ -73,8 +88,7 @@ impl Typed {
             .option("--schema", args.schema.as_deref(), env.get("DATABASE_SCHEMA"))
     }
 
-    fn of_events(self, args: &LoadArgs, env: Environment<'_>) -> Self {
-        let event = &args.event;
+    fn of_events(self, event: &EventArgs, env: Environment<'_>) -> Self {
         self.option("--server", event.server.as_deref(), env.get("ALBION_SERVER"))
             .option("--layout", event.layout.as_deref(), env.get("KILLS_LAYOUT"))
             .option("--nul", event.nul.as_deref(), env.get("KILLS_NUL"))
@@ -84,7 +98,6 @@ impl Typed {
         self.option("--on-conflict", args.on_conflict.as_deref(), env.get("KILLS_ON_CONFLICT"))
             .flag("--force", args.force)
             .path("--rejects", rejects)
-            .option("--max-rejects", args.max_rejects.as_deref(), None)
             .path("--metrics-file", args.metrics_file.as_ref().map(|path| path.as_os_str()))
             .option("--listen", args.listen.as_deref(), None)
     }

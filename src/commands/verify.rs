@@ -1,6 +1,7 @@
 //! `verify`: is every event of the dumps in the database?
 
 use super::database::OpenDatabase;
+use super::next::load_of_verified;
 use super::sources;
 use super::write_output;
 use crate::causes::in_full;
@@ -28,27 +29,13 @@ pub fn run(args: &VerifyArgs, env: Environment<'_>, quiet: bool) -> Result<Endin
         let json = report.to_json().context("the result can't be written as JSON")?;
         write_output(&format!("{json}\n"))?;
     } else if !quiet || report.missing() > 0 {
-        write_output(&report.in_words(sources_whole, &options(args)))?;
+        write_output(&report.in_words(sources_whole, &load_of_verified(args, env)))?;
     }
     Ok(match (sources_whole, report.missing()) {
         (false, _) => Ending::Failed,
         (true, 0) => Ending::Complete,
         (true, _) => Ending::Missing,
     })
-}
-
-/// The options that a load of the same events into the same tables needs. A URL may hold a password, and is not repeated.
-fn options(args: &VerifyArgs) -> Vec<(&'static str, String)> {
-    let embedded = args.database.embedded.as_ref().map(|dir| dir.to_string_lossy().into_owned());
-    let typed = [
-        ("--database-url", args.database.database_url.as_ref().map(|_| "URL".to_owned())),
-        ("--embedded", embedded),
-        ("--schema", args.database.schema.clone()),
-        ("--server", args.event.server.clone()),
-        ("--layout", args.event.layout.clone()),
-        ("--nul", args.event.nul.clone()),
-    ];
-    typed.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
 /// Whether all sources could be read to their end.

@@ -8,7 +8,7 @@ use super::error::DatabaseError;
 use super::patience::{Patience, Waited};
 use super::session::{Opener, spawn};
 use super::store::StoreError;
-use super::{indexes, runs};
+use super::{indexes, runs, schema};
 use crate::causes::in_full;
 use crate::layout::Layout;
 use crossbeam_channel::bounded;
@@ -76,6 +76,8 @@ pub struct Inspection {
     pub last_run: Option<Value>,
     /// Indexes of the layout that are missing or invalid, in words.
     pub index_faults: Vec<String>,
+    /// Why no load can write the tables that are there, if so.
+    pub misfits: Option<String>,
 }
 
 /// Looks at a database without a pool, each time on a new connection.
@@ -103,7 +105,8 @@ impl HealthProbe {
         apart(&self.opener, &patience, move |client| {
             let last_run = runs::last_run(client, &schema)?;
             let index_faults = indexes::faults(client, layout, &schema)?;
-            Ok(Inspection { last_run, index_faults })
+            let misfits = schema::misfits(client, layout, &schema)?;
+            Ok(Inspection { last_run, index_faults, misfits })
         })
         .map_err(|error| StoreError::new("the tables can't be looked at", error))
     }

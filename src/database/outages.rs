@@ -1,6 +1,6 @@
 //! When the database was away, and for how long: kept by the gate, for who watches a run.
 
-use crate::causes::in_full;
+use super::public::in_public;
 use jiff::Timestamp;
 use std::collections::VecDeque;
 use std::error::Error;
@@ -48,7 +48,7 @@ pub(super) struct OutageLog {
 impl OutageLog {
     /// One begins, unless it has begun before.
     pub(super) fn begin(&mut self, cause: &(dyn Error + 'static)) {
-        self.current.get_or_insert_with(|| (Instant::now(), Timestamp::now(), in_full(cause)));
+        self.current.get_or_insert_with(|| (Instant::now(), Timestamp::now(), in_public(cause)));
     }
 
     /// It is over; what was shorter than `length_min` is not worth telling.

@@ -62,15 +62,10 @@ fn not_looked_up(source: Error) -> StoreError {
 }
 
 fn refuse_misfits(client: &mut Client, layout: Layout, schema: &str) -> Result<(), StoreError> {
-    let misfits = misfits(client, layout, schema).map_err(not_looked_up)?;
-    if misfits.is_empty() {
-        return Ok(());
+    match misfits(client, layout, schema).map_err(not_looked_up)? {
+        None => Ok(()),
+        Some(misfits) => Err(StoreError::plain(misfits)),
     }
-    Err(StoreError::plain(format!(
-        "the tables in schema {schema:?} do not fit: {}; another schema can be chosen by --schema, and \
-         'aegis-kills schema print' shows what is needed",
-        misfits.join("; ")
-    )))
 }
 
 fn apply(client: &mut Client, layout: Layout, schema: &str, indexes: Indexes) -> Result<bool, StoreError> {
@@ -124,13 +119,24 @@ fn missing(
     Ok(wanted.filter(|name| !found.contains(*name)).collect())
 }
 
-/// What of the layout's tables that are there does not fit, in words.
-fn misfits(client: &mut impl GenericClient, layout: Layout, schema: &str) -> Result<Vec<String>, Error> {
+/// What of the layout's tables that are there does not fit, if anything, in words: a load is refused for it.
+pub(super) fn misfits(
+    client: &mut impl GenericClient,
+    layout: Layout,
+    schema: &str,
+) -> Result<Option<String>, Error> {
     let mut misfits = Vec::new();
     for table in layout.tables() {
         table_misfits(client, table, schema, &mut misfits)?;
     }
-    Ok(misfits)
+    let words = || {
+        format!(
+            "the tables in schema {schema:?} do not fit: {}; another schema can be chosen by --schema, and \
+             'aegis-kills schema print' shows what is needed",
+            misfits.join("; ")
+        )
+    };
+    Ok((!misfits.is_empty()).then(words))
 }
 
 fn table_misfits(

@@ -9,6 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Kinds that are told apart. The program has fewer of its own, but a trigger's words may be anything.
 const KINDS_MAX: usize = 200;
 
+/// Kinds of one SQLSTATE that are told apart: a trigger's words may differ with each event, and are then one kind together.
+const TEXTS_MAX: usize = 10;
+
+/// The reason of that kind.
+const VARIOUS: &str = "the database refused it in various words";
+
 /// Longer reasons are cut.
 const REASON_BYTES_MAX: usize = 200;
 
@@ -66,9 +72,12 @@ impl Reasons {
 
 impl RejectKinds {
     fn add(&mut self, source: &Arc<str>, reject: &Reject) {
-        let reason = in_general(reject);
+        let mut reason = in_general(reject);
         let field = reject.field.as_deref().map(without_places);
         let sqlstate = &reject.sqlstate;
+        if sqlstate.is_some() && self.is_new_of_many(&reason, sqlstate.as_ref()) {
+            VARIOUS.clone_into(&mut reason);
+        }
         let same = |kind: &&mut RejectKind| {
             kind.reason == reason && kind.field == field && kind.sqlstate == *sqlstate
         };
@@ -82,6 +91,13 @@ impl RejectKinds {
         } else {
             self.others += 1;
         }
+    }
+}
+
+impl RejectKinds {
+    fn is_new_of_many(&self, reason: &str, sqlstate: Option<&String>) -> bool {
+        let of_state = || self.kinds.iter().filter(|kind| kind.sqlstate.as_ref() == sqlstate);
+        of_state().count() >= TEXTS_MAX && of_state().all(|kind| kind.reason != reason)
     }
 }
 
@@ -195,6 +211,19 @@ mod tests {
                 ("of N", None, 1, 7),
             ]
         );
+    }
+
+    #[test]
+    fn a_trigger_whose_words_always_differ_does_not_conceal_other_reasons() {
+        let reasons = Reasons::default();
+        let banned = |number: usize| reject(None, &"x".repeat(number + 1), Some("P0001"), 1);
+        reasons.add(&"a".into(), &(0..150).map(banned).collect::<Vec<_>>());
+        reasons.add(&"a".into(), &[banned(3), reject(Some("Killer.Id"), "is missing", None, 2)]);
+        let RejectKinds { kinds, others } = reasons.kinds();
+        let told = |kind: &RejectKind| (kind.reason.clone(), kind.count);
+        assert_eq!(told(&kinds[0]), (VARIOUS.to_owned(), 140));
+        assert_eq!(told(&kinds[1]), ("xxxx".to_owned(), 2));
+        assert_eq!((kinds.len(), others), (TEXTS_MAX + 2, 0));
     }
 
     #[test]

@@ -8,6 +8,8 @@ use crate::input::shell_quoted;
 pub struct Next {
     /// The same again.
     pub again: String,
+    /// The same, with no limit of rejects.
+    pub unlimited: String,
     /// The same, but no dry run.
     pub load: String,
     /// A load of standard input, whose rejects go to a file of their own.
@@ -21,7 +23,7 @@ pub struct Next {
 impl Summary {
     /// What to do next, each with what it is for.
     pub(super) fn next_steps(&self) -> Vec<(&'static str, String)> {
-        let Next { again, load, load_piped, verify, health } = &self.next;
+        let Next { again, unlimited, load, load_piped, verify, health } = &self.next;
         let of_input = |from_file, from_pipe| if verify.is_some() { from_file } else { from_pipe };
         let rejects = self.rejects_file.as_ref().map(|path| shell_quoted(&path.to_string_lossy()));
         let look = rejects
@@ -39,10 +41,10 @@ impl Summary {
             }
             Status::RejectLimit => {
                 let more = of_input(
-                    "to go on, with a higher --max-rejects",
-                    "to go on, with a higher --max-rejects and the same input",
+                    "to load the rest, however many are rejected",
+                    "to load the rest, however many are rejected, with the same input",
                 );
-                look.into_iter().chain([(more, again.clone())]).collect()
+                look.into_iter().chain([(more, unlimited.clone())]).collect()
             }
             Status::Failed => {
                 let health = self.database_failed.then(|| ("to look at the database", health.clone()));

@@ -80,6 +80,10 @@ impl Speed {
         if skipped * 2 > events || !is_present {
             self.typical.0.clear();
         }
+        if !is_present {
+            // Once it is back, the rates are those of loading again.
+            self.recent.0.clear();
+        }
         self.typical.add(now, LEFT_TIME);
         self.recent.add(now, RATE_TIME);
         let recent = self.recent.to(now);
@@ -237,6 +241,7 @@ mod tests {
         assert!(pace.events_per_second < 1.0);
         let pace = run.go(8, GB / 10, 0, &DatabaseState::Present);
         assert!((70..=75).contains(&seconds_left(&pace).unwrap()), "{pace:?}");
+        assert!(pace.events_per_second > 9e4, "{pace:?}");
     }
 
     #[test]

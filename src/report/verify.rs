@@ -83,8 +83,9 @@ impl VerifyReport {
         })
     }
 
-    /// The outcome, the account, the first of the missing with their places, and what to run next with `options`.
-    pub fn in_words(&self, sources_whole: bool, options: &[(&str, String)]) -> String {
+    /// The outcome, the account, the first of the missing with their places, and what to run next: `load` is the command
+    /// that loads such events, without its files.
+    pub fn in_words(&self, sources_whole: bool, load: &str) -> String {
         let (events, missing) = (grouped(self.events), grouped(self.missing()));
         let mut text = match (self.missing(), sources_whole) {
             (_, false) => format!(
@@ -95,12 +96,12 @@ impl VerifyReport {
             (_, true) => format!("Missing: {missing} of {events} events are not in the database.\n"),
         };
         if self.missing() > 0 {
-            self.tell_missing(&mut text, options);
+            self.tell_missing(&mut text, load);
         }
         text
     }
 
-    fn tell_missing(&self, text: &mut String, options: &[(&str, String)]) {
+    fn tell_missing(&self, text: &mut String, load: &str) {
         for (count, what) in [
             (self.present, "present"),
             (self.absent, "missing"),
@@ -118,10 +119,10 @@ impl VerifyReport {
             let _ = writeln!(text, "… and {} more, which -v names", grouped(more));
         }
         if self.absent > 0 {
-            let _ = writeln!(text, "To load them:\n  {}", load("--force", &self.sources, options));
+            let _ = writeln!(text, "To load them:\n  {}", of_files(load, "--force", &self.sources));
         }
         if self.unloadable > 0 {
-            let command = load("--dry-run", &self.unloadable_sources, options);
+            let command = of_files(load, "--dry-run", &self.unloadable_sources);
             let _ = writeln!(
                 text,
                 "What can't be loaded goes, whole and with the reason, to a reject file by:\n  {command}"
@@ -140,13 +141,10 @@ impl fmt::Display for Missing {
 }
 
 /// The command for a shell. With `--force`, as what the ledger holds would be passed over.
-fn load(how: &str, sources: &BTreeSet<String>, options: &[(&str, String)]) -> String {
+fn of_files(load: &str, how: &str, sources: &BTreeSet<String>) -> String {
     let stdin = Source::Stdin.to_string();
     let mut command = if sources.contains(&stdin) { "… | " } else { "" }.to_owned();
-    let _ = write!(command, "aegis-kills load {how}");
-    for (name, value) in options {
-        let _ = write!(command, " {name} {}", shell_quoted(value));
-    }
+    let _ = write!(command, "{load} {how}");
     for source in sources {
         let file = if *source == stdin { "-" } else { source };
         let _ = write!(command, " {}", shell_quoted(file));
@@ -165,22 +163,22 @@ mod tests {
             report.add("it's a.ndjson", line, Missing::Event(9_000 + i64::try_from(line).expect("small")));
         }
         report.add("<stdin>", 7, Missing::Unloadable("Killer.Name: it is missing".to_owned()));
-        let options = [("--server", "asia".to_owned())];
-        let words = report.in_words(true, &options);
+        let load = "aegis-kills load --server asia";
+        let words = report.in_words(true, load);
         let lines: Vec<&str> = words.lines().collect();
         assert_eq!(lines[0], "Missing: 151 of 1,300 events are not in the database.");
         assert_eq!(lines[1].trim(), "1,100 present");
         assert_eq!(lines[4], "it's a.ndjson:1  event 9001");
         assert_eq!(lines[3 + 101], "… and 51 more, which -v names");
-        let load = r"aegis-kills load --force --server asia 'it'\''s a.ndjson'";
-        assert!(lines.iter().any(|line| line.trim() == load), "{words}");
+        let forced = r"aegis-kills load --server asia --force 'it'\''s a.ndjson'";
+        assert!(lines.iter().any(|line| line.trim() == forced), "{words}");
         assert_eq!(
             lines.last().map(|line| line.trim()),
-            Some("… | aegis-kills load --dry-run --server asia -")
+            Some("… | aegis-kills load --server asia --dry-run -")
         );
-        assert!(report.in_words(false, &options).starts_with("Failed: not all could be read"));
+        assert!(report.in_words(false, load).starts_with("Failed: not all could be read"));
         let all = VerifyReport { events: 2, present: 2, ..VerifyReport::default() };
-        assert_eq!(all.in_words(true, &[]), "All 2 events are in the database.\n");
-        assert_eq!(VerifyReport::default().in_words(true, &[]), "There are no events to look for.\n");
+        assert_eq!(all.in_words(true, load), "All 2 events are in the database.\n");
+        assert_eq!(VerifyReport::default().in_words(true, load), "There are no events to look for.\n");
     }
 }

@@ -61,7 +61,7 @@ impl Watch {
         }
         // What a terminal does to its lines when it changes its size is not known.
         let start = if self.size.replace(size) == Some(size) { "" } else { CLEAR };
-        let lines = clipped(&text, size).join(&format!("{REST_OF_LINE}\n"));
+        let lines = clipped(&wrapped(&text, size.columns), size).join(&format!("{REST_OF_LINE}\n"));
         format!("{BEGIN}{start}{HOME}{lines}{REST_OF_LINE}\n{BELOW}{END}")
     }
 
@@ -79,6 +79,29 @@ impl Watch {
         }
         report
     }
+}
+
+/// The text in lines of so many letters, which go on indented where they are broken.
+fn wrapped(text: &str, columns: usize) -> String {
+    let mut shown = String::new();
+    for line in text.lines() {
+        let indent = line.len() - line.trim_start().len() + 2;
+        let mut length = 0;
+        for (number, word) in line.split(' ').enumerate() {
+            let letters = word.chars().count();
+            if number > 0 && length + 1 + letters > columns && length > indent {
+                let _ = write!(shown, "\n{:indent$}", "");
+                length = indent;
+            } else if number > 0 {
+                shown.push(' ');
+                length += 1;
+            }
+            shown.push_str(word);
+            length += letters;
+        }
+        shown.push('\n');
+    }
+    shown
 }
 
 /// As much as a terminal shows above the line that the cursor is left in.
@@ -154,6 +177,25 @@ mod tests {
         let third = words(4, smaller);
         assert!(third.contains(CLEAR) && third.matches('\n').count() == 4, "{third:?}");
         assert!(!words(6, smaller).contains(CLEAR));
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_goes_on_in_the_next() {
+        for (text, columns, expected) in [
+            ("Healthy: yes\n", 12, "Healthy: yes\n"),
+            ("Unhealthy: the cause and\nthe remedy\n", 16, "Unhealthy: the\n  cause and\nthe remedy\n"),
+            ("  pool   min=2, max=10\n", 16, "  pool   min=2,\n    max=10\n"),
+            ("/a/word/too/long for it\n", 8, "/a/word/too/long\n  for it\n"),
+        ] {
+            assert_eq!(wrapped(text, columns), expected);
+        }
+        let cause = "nothing listens at 127.0.0.1:5432; start the server, or mend the host and the port";
+        let small = TerminalSize { rows: 12, columns: 60 };
+        let text = Watch::default().words(report(0, Some(cause)), Some(small)).replace(REST_OF_LINE, "");
+        assert!(
+            text.contains("127.0.0.1:5432;\n  start the server, or mend the host and the port.\n"),
+            "{text}"
+        );
     }
 
     #[test]

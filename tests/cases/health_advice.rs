@@ -110,6 +110,22 @@ fn indexes_that_are_missing_or_invalid_in_both_layouts() {
     }
 }
 
+/// A load would be refused, and so they are not healthy.
+#[test]
+fn tables_of_another_make_are_unhealthy() {
+    let database = Cluster::shared().database("misfits");
+    database.client().batch_execute("create table kill_event (event_id text)").expect("a table");
+    let work = Workplace::new();
+    let report = health(&work, &database.url(), &[], 6);
+    let error = report["error"].as_str().expect("a cause");
+    assert!(error.contains("kill_event.event_id is of type text") && error.contains("--schema"), "{error}");
+    let words = work.program(&["health"]).env("DATABASE_URL", &database.url()).expect(6).stdout;
+    assert!(words.starts_with("Unhealthy: the tables in schema \"public\" do not fit"), "{words}");
+    let refused = work.load(&database, &[]).stdin(format!("{}\n", small_event(1))).expect(4).summary();
+    assert!(refused.error().contains(error), "{}", refused.error());
+    health(&work, &database.url(), &[("DATABASE_SCHEMA", "other")], 0);
+}
+
 #[test]
 fn sessions_of_others_are_counted_by_a_role_that_may_not_look_at_them() {
     let cluster = Cluster::private(&[("max_connections", "20"), ("superuser_reserved_connections", "2")]);

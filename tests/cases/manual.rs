@@ -68,6 +68,7 @@ fn the_manual_has_all_commands_and_options() {
     {
         assert!(plain.contains(wanted), "{wanted} is missing in: {plain}");
     }
+    assert!(page.contains("[\\fIFILE\\fR]..."), "{page}");
     // No warning of the program that sets it, where it is there.
     let work = Workplace::new();
     work.write("page.1", &page);

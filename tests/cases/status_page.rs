@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::support::browser::Browser;
 use crate::support::cluster::{Cluster, Database};
-use crate::support::dumps::{generated, join};
+use crate::support::dumps::{generated, join, small_event};
 use crate::support::program::{Program, Running, Workplace};
 use crate::support::{eventually, free_port};
 
@@ -199,6 +199,43 @@ fn how_a_run_that_is_looked_at_ends() {
     let pretty = "{\n  \"EventId\": 1\n}\n";
     let end = check(load(), pretty, 1, "failed", "Failed: the same command goes on where it was");
     assert!(end["error"].as_str().is_some_and(|error| error.contains("pretty-printed")), "{end}");
+}
+
+/// What a trigger raises may quote the event: as a reason of a reject, as what fails the load, as why the database is away.
+#[test]
+fn what_the_database_quotes_of_an_event_is_not_shown() {
+    let quoting = |sqlstate: &str| {
+        format!(
+            "create or replace function quote() returns trigger language plpgsql as $$ begin
+               raise exception 'not with %', new.killer_id using errcode = '{sqlstate}'; end $$;"
+        )
+    };
+    let trigger = "create trigger quote before insert on kill_event for each row execute function quote();";
+    let mut event = small_event(1);
+    event["Killer"]["Id"] = SECRET.into();
+    for (sqlstate, code, told) in
+        [("P0001", 3, "trigger"), ("45000", 4, "SQLSTATE 45000"), ("53100", 4, "disk is full")]
+    {
+        let database = Cluster::shared().database("quotes");
+        let work = Workplace::new();
+        work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
+        database.client().batch_execute(&format!("{} {trigger}", quoting(sqlstate))).expect("a trigger");
+        let port = free_port();
+        let load = work.load(&database, &["--listen", &port.to_string()]);
+        let mut running = load.env("DATABASE_AWAY_TIMEOUT", "2s").start();
+        await_status(port, "it listens", |status| status["finished"] == false);
+        running.feed(format!("{event}\n").as_bytes());
+        let (end, ended) = thread::scope(|scope| {
+            let ended = scope.spawn(|| running.finish_after_input());
+            let is_secret = |status: &Value| status.to_string().contains(SECRET);
+            let end = await_status(port, "it ends", |status| is_secret(status) || status["finished"] == true);
+            (end, ended.join().expect("no panic"))
+        });
+        let ended = ended.expect(code);
+        // Who started it is told all.
+        assert!(code == 3 || ended.summary().error().contains(SECRET), "{}", ended.stdout);
+        assert!(!end.to_string().contains(SECRET) && end.to_string().contains(told), "{end}");
+    }
 }
 
 #[test]

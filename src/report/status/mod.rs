@@ -43,7 +43,7 @@ pub struct RunFacts {
 pub struct RunOutcome {
     /// In one word.
     pub status: Status,
-    /// What broke, if something did.
+    /// What broke, if something did, in words for all to see.
     pub error: Option<String>,
 }
 

@@ -211,7 +211,7 @@ function chart() {
   add('text', {x: right, y: height - 4, 'text-anchor': 'end'}, time(end));
   if (points.length > 1) {
     const line = points.map(([seconds, speed]) => `${x(seconds).toFixed(1)} ${y(speed).toFixed(1)}`).join('L');
-    add('path', {class: 'area', d: `M${left} ${bottom}L${line}L${x(end)} ${bottom}Z`});
+    add('path', {class: 'area', d: `M${left} ${bottom}L${line}L${x(points[points.length - 1][0])} ${bottom}Z`});
     add('path', {class: 'curve', d: `M${line}`});
   }
   svg.setAttribute('viewBox', `0 0 ${width} ${height}`);

@@ -23,6 +23,7 @@ fn summary(status: Status) -> Summary {
         dry_run: false,
         next: Next {
             again: "aegis-kills load dump".to_owned(),
+            unlimited: "aegis-kills load --max-rejects 100% dump".to_owned(),
             load: "aegis-kills load dump".to_owned(),
             load_piped: "aegis-kills load".to_owned(),
             verify: Some("aegis-kills verify dump".to_owned()),
@@ -171,7 +172,7 @@ fn the_first_line_is_the_outcome_and_the_last_what_to_run() {
         (
             with_rejects(Status::RejectLimit),
             "Stopped: 2,300 of 12,345 events were rejected, more than allowed.",
-            "  to go on, with a higher --max-rejects:\n    aegis-kills load dump",
+            "  to load the rest, however many are rejected:\n    aegis-kills load --max-rejects 100% dump",
         ),
         (
             dry(Status::Complete),
