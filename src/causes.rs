@@ -15,7 +15,8 @@ pub fn in_full(error: &(dyn Error + 'static)) -> String {
         }
         source = cause.source();
     }
-    concealed(&text)
+    // A database tells the details of an error in further lines.
+    concealed(&text.trim_end().replace('\n', "; "))
 }
 
 /// The nearest cause of an error that is of this type.
@@ -63,6 +64,12 @@ fn without_values(text: &str, name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_has_many_lines_is_told_in_one() {
+        let error = std::io::Error::other("ERROR: no room\nDETAIL: 3 of 3 are taken\n");
+        assert_eq!(in_full(&error), "ERROR: no room; DETAIL: 3 of 3 are taken");
+    }
 
     #[test]
     fn passwords_are_concealed_wherever_they_stand() {

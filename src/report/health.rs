@@ -231,7 +231,12 @@ impl fmt::Display for HealthReport {
         }
         let recommendations = self.recommendations();
         if recommendations.is_empty() {
-            return write!(f, "No recommendations.");
+            let words = if self.status.is_healthy() {
+                "No recommendations."
+            } else {
+                "Mend what is said above; there is nothing else to recommend."
+            };
+            return write!(f, "{words}");
         }
         writeln!(f, "Recommendations:")?;
         for words in &recommendations {
