@@ -127,7 +127,7 @@ function database(status) {
 
 function rejects(status) {
   const {kinds, others} = status.rejects;
-  write(byId('rejects-words'), kinds.length ? 'The reject file has each of them in full.' : 'None was.');
+  write(byId('rejects-words'), kinds.length ? 'The reject file has each of them in full.' : 'None so far.');
   byId('rejects-table').hidden = !kinds.length;
   const reason = (kind) => [kind.field, kind.reason].filter(Boolean).join(': ') + (kind.sqlstate ? ` (SQLSTATE ${kind.sqlstate})` : '');
   const place = ({source, line, index}) => `${source}, line ${number(line)}` + (index === null ? '' : `, element ${number(index)}`);
