@@ -6,8 +6,9 @@ use crate::database::embedded::{self, Embedded, Lifetime, Phase, Status, Stopped
 use crate::database::{HealthProbe, ServerHealth, from_url};
 use crate::error::{CommandError, Ending};
 use crate::input::shell_quoted;
+use crate::report::{bytes, counted, time, utc};
 use crate::settings::SettingError;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use std::path::Path;
 use std::time::Duration;
 
@@ -74,8 +75,11 @@ fn in_words(dir: &Path, status: &Status) -> Result<String, CommandError> {
             let used = server.as_ref().map_or_else(String::new, |server| {
                 // The one that asked is among them.
                 let others = server.connections_used.saturating_sub(1);
-                let noun = if others == 1 { "connection" } else { "connections" };
-                format!("  used by  {others} {noun}, of {} at most\n", server.connections_max)
+                format!(
+                    "  used by  {}, of {} at most\n",
+                    counted(others.into(), "connection"),
+                    server.connections_max
+                )
             });
             format!(
                 "{phase}: PostgreSQL {version}, process {pid}{since}, {until}.\n{used}{}  socket   {}\n  url      {url}\n",
@@ -99,22 +103,16 @@ fn ask(url: &str) -> Result<Option<ServerHealth>, CommandError> {
 }
 
 /// The line of the folder and its size, which may not be readable for who asks.
-#[expect(clippy::cast_precision_loss, reason = "megabytes are shown with one digit")]
 fn folder(dir: &Path) -> String {
     let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
-    let size = disk_bytes(&dir).map(|bytes| format!(", {:.1} MB on disk", bytes as f64 / 1e6));
+    let size = disk_bytes(&dir).map(|size| format!(", {} on disk", bytes(size)));
     format!("  folder   {}{}\n", dir.display(), size.unwrap_or_default())
 }
 
 fn age(since: Timestamp) -> String {
-    let age = Timestamp::now().duration_since(since).max(SignedDuration::ZERO);
-    let shown = match (age.as_hours(), age.as_mins()) {
-        (48.., _) => format!("{} days", age.as_hours() / 24),
-        (2.., _) => format!("{} h", age.as_hours()),
-        (_, 2..) => format!("{} min", age.as_mins()),
-        _ => format!("{} s", age.as_secs()),
-    };
-    format!(", since {} ({shown})", since.strftime("%Y-%m-%d %H:%M:%S UTC"))
+    // A clock that was put back is no age.
+    let age = Duration::try_from(Timestamp::now().duration_since(since)).unwrap_or_default();
+    format!(", since {} ({})", utc(since), time(age))
 }
 
 fn start_command(dir: &Path) -> String {

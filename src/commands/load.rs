@@ -3,24 +3,23 @@
 use super::database::OpenDatabase;
 use super::next;
 use super::observe::{self, Farewell, Observer};
+use super::outcome::{cause, has_succeeded, outcome, run_outcome};
 use super::signals::{EarlySignals, Listener};
 use super::sources;
 use super::write_output;
 use crate::causes::in_full;
 use crate::cli::LoadArgs;
-use crate::database::store::{Store, StoreError};
+use crate::database::store::Store;
 use crate::database::{
-    DatabaseManager, Patience, PostgresStore, RunCounts, RunEnd, RunLog, StoreSettings, in_public, indexes,
-    schema,
+    DatabaseManager, Patience, PostgresStore, RunCounts, RunEnd, RunLog, StoreSettings, indexes, schema,
 };
 use crate::error::{CommandError, Ending};
 use crate::layout::Indexes;
 use crate::pipeline::{self, Halt, HaltReason, Monitor, RejectFile, RunReport};
-use crate::report::{LiveRun, Progress, RunOutcome, Screen, Status, Summary};
+use crate::report::{LiveRun, Progress, Screen, Summary};
 use crate::settings::{DatabaseSettings, Environment, LoadSettings, SettingError};
 use anyhow::Context as _;
 use jiff::Timestamp;
-use std::error::Error;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -119,9 +118,6 @@ fn tell_of_failure(settings: &LoadSettings, id: Uuid) {
     }
 }
 
-/// How long a run that was stopped tries to write its end into the ledger.
-const END_MAX: Duration = Duration::from_secs(5);
-
 /// What a run came to, and whoever still looks at its page.
 type Done = (RunReport, StoreFigures, Option<Farewell>);
 
@@ -190,11 +186,6 @@ fn read_only(parts: &Parts<'_>, listener: Option<TcpListener>) -> Result<Done, C
     Ok((report, StoreFigures::default(), farewell))
 }
 
-/// Whether all is loaded, but the rejects.
-fn has_succeeded(report: &RunReport) -> bool {
-    matches!(outcome(report).1, Ending::Complete | Ending::Rejects)
-}
-
 fn load(
     parts: &Parts<'_>,
     listener: Option<TcpListener>,
@@ -253,6 +244,9 @@ fn store_settings(settings: &LoadSettings, place: &DatabaseSettings) -> StoreSet
     }
 }
 
+/// How long a run that was stopped tries to write its end into the ledger.
+const END_MAX: Duration = Duration::from_secs(5);
+
 fn end_in_ledger(
     log: &RunLog,
     manager: &DatabaseManager,
@@ -299,29 +293,4 @@ fn ledger_counts(report: &RunReport, store: &StoreFigures) -> RunCounts {
 fn default_rejects(run: Uuid) -> PathBuf {
     let now = Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
     PathBuf::from(format!("rejects-{now}-{run}.ndjson"))
-}
-
-fn outcome(report: &RunReport) -> (Status, Ending) {
-    match &report.halted {
-        Some(HaltReason::Failed(error)) if error.is::<StoreError>() => {
-            (Status::Failed, Ending::DatabaseFailed)
-        }
-        Some(HaltReason::Failed(_)) => (Status::Failed, Ending::Failed),
-        _ if !report.source_errors.is_empty() => (Status::Failed, Ending::Failed),
-        Some(HaltReason::RejectLimit) => (Status::RejectLimit, Ending::RejectLimit),
-        Some(HaltReason::Signal(signal)) => (Status::Interrupted, Ending::Interrupted(*signal)),
-        None if report.counts.rejected > 0 => (Status::Rejects, Ending::Rejects),
-        None => (Status::Complete, Ending::Complete),
-    }
-}
-
-fn run_outcome(report: &RunReport) -> RunOutcome {
-    RunOutcome { status: outcome(report).0, error: cause(report, in_public) }
-}
-
-fn cause(report: &RunReport, in_words: fn(&(dyn Error + 'static)) -> String) -> Option<String> {
-    match &report.halted {
-        Some(HaltReason::Failed(error)) => Some(in_words(error.as_ref())),
-        _ => report.source_errors.first().map(|error| in_words(error)),
-    }
 }

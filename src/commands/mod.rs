@@ -11,6 +11,7 @@ pub mod verify;
 mod database;
 mod next;
 mod observe;
+mod outcome;
 mod output;
 mod signals;
 mod sources;

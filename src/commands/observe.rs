@@ -5,6 +5,7 @@
 use super::database::OpenDatabase;
 use super::sources;
 use crate::database::{DatabaseManager, HealthProbe};
+use crate::layout::Layout;
 use crate::report::{
     HealthReport, HttpServer, LiveRun, Metrics, Pages, Response, RunFacts, RunOutcome, StatusPage,
 };
@@ -157,15 +158,12 @@ fn pages(status: Arc<StatusPage>, metrics: Arc<Metrics>, health: Option<HealthPa
 struct HealthPage {
     probe: HealthProbe,
     manager: DatabaseManager,
-    settings: HealthPageSettings,
+    layout: Layout,
+    schema: String,
+    /// Threads that write.
+    workers: usize,
     /// The last answer, and when it was given.
     last: Mutex<Option<(Instant, Response)>>,
-}
-
-struct HealthPageSettings {
-    layout: crate::layout::Layout,
-    schema: String,
-    workers: usize,
 }
 
 impl HealthPage {
@@ -176,11 +174,9 @@ impl HealthPage {
         Self {
             probe: HealthProbe::new(&database.place.target, "aegis-kills health", time_max),
             manager,
-            settings: HealthPageSettings {
-                layout: settings.event.layout,
-                schema,
-                workers: settings.pipeline.workers,
-            },
+            layout: settings.event.layout,
+            schema,
+            workers: settings.pipeline.workers,
             last: Mutex::default(),
         }
     }
@@ -200,12 +196,12 @@ impl HealthPage {
 
     fn look(&self) -> Response {
         let status = self.probe.check();
-        let inspect = || self.probe.inspect(self.settings.layout, &self.settings.schema).ok();
+        let inspect = || self.probe.inspect(self.layout, &self.schema).ok();
         let report = HealthReport {
             inspection: status.server.as_ref().and_then(|_| inspect()),
             status,
             pool: self.manager.pool_settings(),
-            workers: self.settings.workers,
+            workers: self.workers,
             connection_errors: self.manager.figures().connection_errors(),
             pool_total: self.manager.pool_state().total,
         };

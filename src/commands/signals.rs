@@ -20,8 +20,8 @@ pub struct EarlySignals {
 }
 
 impl EarlySignals {
-    /// Sees to it that they do. Elsewhere the system does by itself, but it keeps signals that nobody handles from
-    /// process 1, which is what a container's program is.
+    /// Makes them end the program. Mostly the system does so by itself; but from process 1, which is what a container's
+    /// program is, it keeps the signals that nobody handles.
     pub fn heed() -> anyhow::Result<Self> {
         let early = Self { end: Arc::new(AtomicBool::new(true)) };
         if std::process::id() == 1 {
@@ -72,6 +72,24 @@ impl Listener {
     }
 }
 
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.handle.close();
+    }
+}
+
+/// Stops what still waits for the database once the time is over.
+fn give_up_after(halt: Arc<Halt>, drain_timeout: Duration) {
+    let wait = move || {
+        thread::sleep(drain_timeout);
+        log::warn!("the time to finish is over: what is not stored by now stays unfinished");
+        halt.give_up();
+    };
+    if thread::Builder::new().name("drain".to_owned()).spawn(wait).is_err() {
+        log::warn!("no thread can be started to watch the time; a second signal ends this at once");
+    }
+}
+
 /// Says which signal is to end a command that has nothing to store.
 pub(super) struct Ends {
     pub(super) signals: Receiver<i32>,
@@ -95,24 +113,6 @@ pub(super) fn ends() -> anyhow::Result<Ends> {
 }
 
 impl Drop for Ends {
-    fn drop(&mut self) {
-        self.handle.close();
-    }
-}
-
-/// Stops what still waits for the database once the time is over.
-fn give_up_after(halt: Arc<Halt>, drain_timeout: Duration) {
-    let wait = move || {
-        thread::sleep(drain_timeout);
-        log::warn!("the time to finish is over: what is not stored by now stays unfinished");
-        halt.give_up();
-    };
-    if thread::Builder::new().name("drain".to_owned()).spawn(wait).is_err() {
-        log::warn!("no thread can be started to watch the time; a second signal ends this at once");
-    }
-}
-
-impl Drop for Listener {
     fn drop(&mut self) {
         self.handle.close();
     }

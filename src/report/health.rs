@@ -1,5 +1,6 @@
 //! The health of the database, for scripts and for people, with what to change.
 
+use super::words::{counted, rfc3339, utc};
 use crate::database::{HealthStatus, Inspection, PoolSettings, ServerHealth};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -20,7 +21,7 @@ pub struct HealthReport {
     pub workers: usize,
     /// Connections that were lost or could not be opened.
     pub connection_errors: u64,
-    /// Whether this process has connections of its pool open, which are then among those that are used.
+    /// Connections of this process's own pool that are open; they are among those that the server counts as used.
     pub pool_total: u32,
 }
 
@@ -80,7 +81,7 @@ impl HealthReport {
             words.push(format!(
                 "{} workers share {}: set {more}KILLS_WORKER_CONCURRENCY to {} or less",
                 self.workers,
-                counted(pool.max, "connection"),
+                counted(pool.max.into(), "connection"),
                 pool.max.min(wanted.pool_max)
             ));
         }
@@ -109,7 +110,7 @@ impl HealthReport {
             words.push(format!(
                 "The pool may open {}, and the server has room for {room}: set DATABASE_POOL_MAX to {} or \
                  less, or raise the server's max_connections",
-                counted(self.pool.max, "connection"),
+                counted(self.pool.max.into(), "connection"),
                 room.max(1)
             ));
         }
@@ -135,7 +136,7 @@ impl HealthReport {
 
     /// The report in one line.
     pub(super) fn line(&self) -> String {
-        let mut line = format!("{}  {}", told(self.status.last_check), self.state());
+        let mut line = format!("{}  {}", utc(self.status.last_check), self.state());
         if let Some(server) = &self.status.server {
             let latency = milliseconds(server.latency);
             let (used, max) = (server.connections_used, server.connections_max);
@@ -172,7 +173,7 @@ impl HealthReport {
             "workers": self.workers,
             "server_connections": connections,
             "connection_errors": self.connection_errors,
-            "last_check": self.status.last_check.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            "last_check": rfc3339(self.status.last_check),
             "last_run": self.inspection.as_ref().and_then(|inspection| inspection.last_run.as_ref()),
             "recommendations": self.recommendations(),
         })
@@ -218,7 +219,7 @@ impl fmt::Display for HealthReport {
         )?;
         writeln!(f, "  workers      {}", self.workers)?;
         writeln!(f, "  errors       {}", counted(self.connection_errors, "connection error"))?;
-        writeln!(f, "  checked      {}", told(self.status.last_check))?;
+        writeln!(f, "  checked      {}", utc(self.status.last_check))?;
         if let Some(run) = self.inspection.as_ref().and_then(|inspection| inspection.last_run.as_ref()) {
             let text = |name: &str| run[name].as_str().unwrap_or("-").to_owned();
             let inserted = counted(run["inserted"].as_u64().unwrap_or(0), "event");
@@ -254,24 +255,14 @@ impl HealthReport {
             f,
             "Recommended for {}, in .env:\n  DATABASE_POOL_MIN={pool_min}\n  DATABASE_POOL_MAX={pool_max}\n  \
              DATABASE_CONNECTION_TIMEOUT=30000\n  DATABASE_IDLE_TIMEOUT=60000\n  KILLS_WORKER_CONCURRENCY={workers}",
-            counted(workers, "worker"),
+            counted(workers.into(), "worker"),
         )
     }
 }
 
-/// Such as `1 event` or `2 events`.
-fn counted(number: impl Into<u64>, what: &str) -> String {
-    let number = number.into();
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
-}
-
 /// A time as the database writes it, as the other times are written.
 fn in_utc(text: &str) -> String {
-    text.parse::<Timestamp>().map_or_else(|_| text.to_owned(), told)
-}
-
-pub(super) fn told(time: Timestamp) -> String {
-    time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+    text.parse::<Timestamp>().map_or_else(|_| text.to_owned(), utc)
 }
 
 fn milliseconds(time: Duration) -> f64 {

@@ -69,10 +69,10 @@ impl HttpServer {
         let address = listener.local_addr()?;
         let ended = Arc::new(AtomicBool::new(false));
         let (pages, busy) = (Arc::new(Mutex::new(pages)), Arc::<AtomicUsize>::default());
-        let (seen, current, places) = (Arc::clone(&ended), Arc::clone(&pages), Arc::clone(&busy));
+        let (seen, current, requests) = (Arc::clone(&ended), Arc::clone(&pages), Arc::clone(&busy));
         let thread = thread::Builder::new()
             .name("http".to_owned())
-            .spawn(move || accept(&listener, &current, &seen, &places))?;
+            .spawn(move || accept(&listener, &current, &seen, &requests))?;
         Ok(Self { address, pages, ended, busy, thread: Some(thread) })
     }
 
@@ -125,10 +125,10 @@ fn accept(listener: &TcpListener, pages: &Mutex<Pages>, ended: &AtomicBool, busy
             thread::sleep(Duration::from_millis(50));
             continue;
         };
-        let place = Place::take(busy);
+        let slot = Slot::take(busy);
         let pages = Arc::clone(&*pages.lock().unwrap_or_else(PoisonError::into_inner));
         let serve = move || {
-            if let Some(_place) = place
+            if let Some(_slot) = slot
                 && let Err(error) = answer(stream, &pages)
             {
                 log::debug!("a request failed: {error}");
@@ -141,16 +141,16 @@ fn accept(listener: &TcpListener, pages: &Mutex<Pages>, ended: &AtomicBool, busy
 }
 
 /// One of the requests that may be answered at once.
-struct Place(Arc<AtomicUsize>);
+struct Slot(Arc<AtomicUsize>);
 
-impl Place {
+impl Slot {
     fn take(busy: &Arc<AtomicUsize>) -> Option<Self> {
-        let place = Self(Arc::clone(busy));
-        (busy.fetch_add(1, Ordering::AcqRel) < REQUESTS_MAX).then_some(place)
+        let slot = Self(Arc::clone(busy));
+        (busy.fetch_add(1, Ordering::AcqRel) < REQUESTS_MAX).then_some(slot)
     }
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }

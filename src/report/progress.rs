@@ -1,13 +1,12 @@
-//! The thread that shows how far a run has come.
+//! How far a run has come, shown on standard error while it goes on.
 
 use super::figures::{Figures, LiveRun};
 use super::lines::{self, Lines};
 use super::screen::{Manner, Screen};
 use super::speed::{Pace, Speed};
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use super::ticker::Ticker;
 use nix::unistd::{getpgrp, tcgetpgrp};
 use std::io;
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use terminal_size::{Height, Width, terminal_size_of};
 
@@ -20,48 +19,40 @@ const LINE_INTERVAL: Duration = Duration::from_secs(10);
 /// The progress of a run, until it is dropped.
 #[derive(Debug)]
 pub struct Progress {
-    /// Above the handle, so that the thread sees its end before it is waited for.
-    alive: Option<Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    /// None where nothing is shown.
+    ticker: Option<Ticker>,
+    screen: Screen,
 }
 
 impl Progress {
     /// Shows `run` on `screen`, in the manner that it allows.
     pub fn start(run: LiveRun, screen: Screen) -> io::Result<Self> {
-        if screen.manner() == Manner::Silent {
-            return Ok(Self { alive: None, thread: None });
-        }
-        let (alive, ended) = bounded(0);
-        let show = move || show(&run, &screen, &ended);
-        let thread = thread::Builder::new().name("progress".to_owned()).spawn(show)?;
-        Ok(Self { alive: Some(alive), thread: Some(thread) })
+        let shown = screen.clone();
+        let (mut speed, mut next_line) = (Speed::default(), LINE_INTERVAL);
+        let show = move || {
+            let figures = run.figures();
+            let pace = speed.look(&figures);
+            if shown.manner() == Manner::Drawn {
+                draw(&shown, &figures, &pace);
+            } else if figures.elapsed >= next_line {
+                shown.line(&lines::one_line(&figures, &pace));
+                next_line = figures.elapsed + LINE_INTERVAL;
+            }
+        };
+        let ticker = match screen.manner() {
+            Manner::Silent => None,
+            Manner::Drawn | Manner::Lines => Some(Ticker::start("progress", INTERVAL, show)?),
+        };
+        Ok(Self { ticker, screen })
     }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        drop(self.alive.take());
-        if let Some(thread) = self.thread.take() {
-            // A panic of it has been printed.
-            let _ = thread.join();
-        }
+        // It must not draw once more after that.
+        drop(self.ticker.take());
+        self.screen.clear();
     }
-}
-
-fn show(run: &LiveRun, screen: &Screen, ended: &Receiver<()>) {
-    let mut speed = Speed::default();
-    let mut next_line = LINE_INTERVAL;
-    while ended.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
-        let figures = run.figures();
-        let pace = speed.look(&figures);
-        if screen.manner() == Manner::Drawn {
-            draw(screen, &figures, &pace);
-        } else if figures.elapsed >= next_line {
-            screen.line(&lines::one_line(&figures, &pace));
-            next_line = figures.elapsed + LINE_INTERVAL;
-        }
-    }
-    screen.clear();
 }
 
 fn draw(screen: &Screen, figures: &Figures, pace: &Pace) {

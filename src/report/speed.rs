@@ -25,6 +25,8 @@ const STILL_MIN: Duration = Duration::from_secs(10);
 pub struct Pace {
     /// Events a second, of the last seconds.
     pub events_per_second: f64,
+    /// Bytes a second as they come, compressed or not, of the last seconds.
+    pub bytes_read_per_second: f64,
     /// Bytes of text a second, of the last seconds.
     pub bytes_per_second: f64,
     /// How long it may go on, where that can be told.
@@ -90,6 +92,7 @@ impl Speed {
         let still = now.elapsed.saturating_sub(self.moved);
         Pace {
             events_per_second: recent.rate(|sample| sample.events),
+            bytes_read_per_second: recent.rate(|sample| sample.bytes_read),
             bytes_per_second: recent.rate(|sample| sample.bytes_text),
             left: self.left(figures, now),
             is_skipping: recent.is_skipping(),

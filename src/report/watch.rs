@@ -1,6 +1,7 @@
 //! What `health --watch` shows: the last report, and what has changed.
 
-use super::health::{HealthReport, told};
+use super::health::HealthReport;
+use super::words::utc;
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 
@@ -74,7 +75,7 @@ impl Watch {
             if self.changes.len() == CHANGES_MAX {
                 self.changes.pop_front();
             }
-            self.changes.push_back(format!("{}  {state}", told(report.status.last_check)));
+            self.changes.push_back(format!("{}  {state}", utc(report.status.last_check)));
             self.state = Some(state);
         }
         report

@@ -1,5 +1,6 @@
-//! Numbers as people read them.
+//! Numbers and times as people read them, and times as scripts do.
 
+use jiff::Timestamp;
 use std::time::Duration;
 
 /// A number with its thousands apart.
@@ -15,8 +16,8 @@ pub(super) fn grouped(number: u64) -> String {
     grouped
 }
 
-/// With the noun in the singular for 1.
-pub(super) fn counted(number: u64, noun: &str) -> String {
+/// A number with its noun, which is in the singular for 1.
+pub(crate) fn counted(number: u64, noun: &str) -> String {
     format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
 }
 
@@ -35,7 +36,7 @@ fn unit_of(bytes: u64) -> (f64, &'static str) {
 }
 
 /// A number of bytes, such as `12.8 GB`.
-pub(super) fn bytes(bytes: u64) -> String {
+pub(crate) fn bytes(bytes: u64) -> String {
     let unit = unit_of(bytes);
     format!("{} {}", in_unit(bytes, unit), unit.1)
 }
@@ -47,7 +48,7 @@ pub(super) fn bytes_of(part: u64, whole: u64) -> String {
 }
 
 /// A time in its two largest units, such as `2 min 10 s`.
-pub(super) fn time(time: Duration) -> String {
+pub(crate) fn time(time: Duration) -> String {
     let seconds = time.as_secs();
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
     match (days, hours, minutes) {
@@ -56,6 +57,16 @@ pub(super) fn time(time: Duration) -> String {
         (0, _, _) => format!("{hours} h {} min", minutes % 60),
         _ => format!("{days} d {} h", hours % 24),
     }
+}
+
+/// A moment for people, such as `2024-05-01 12:30:00 UTC`.
+pub(crate) fn utc(moment: Timestamp) -> String {
+    moment.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+/// A moment for scripts, as RFC 3339 has it: `2024-05-01T12:30:00Z`.
+pub(super) fn rfc3339(moment: Timestamp) -> String {
+    moment.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 #[cfg(test)]

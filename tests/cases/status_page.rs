@@ -192,8 +192,16 @@ fn how_a_run_that_is_looked_at_ends() {
     let load = || work.load(&database, &[]);
     check(load(), "", 0, "complete", "Done: there was no event to load");
     let dry = || work.program(&["load", "--json", "--dry-run"]);
-    let end = check(dry(), "no event\n", 3, "rejects", "Done: all but the rejects can be loaded");
+    let end = check(
+        dry(),
+        &format!("{}\nno event\n", small_event(1)),
+        3,
+        "rejects",
+        "Done: all but the rejects can be loaded",
+    );
     assert_eq!(end["database"], Value::Null);
+    // Without a database an event is done with once it is read.
+    assert_eq!(end["history"]["events"].as_array().and_then(|events| events.last()), Some(&2.into()));
     let limit = "Stopped: there are more rejects than allowed";
     check(load().args(&["--max-rejects", "0"]), "no event\n", 5, "reject_limit", limit);
     let pretty = "{\n  \"EventId\": 1\n}\n";
@@ -342,6 +350,11 @@ fn a_browser_shows_a_load_its_end_and_that_it_is_gone() {
     assert_eq!(text(&dom, "title"), "Done: all but the rejects are in the database");
     assert!(text(&dom, "gone").contains("The load has ended") && text(&dom, "settled") == "90", "{dom}");
     assert!(dom.contains("EventId: an integer is needed") && !dom.contains(SECRET), "{dom}");
+    // A dry run has no database, and is done with an event once it is read.
+    let mut dry = end.clone();
+    (dry["database"], dry["inserted"], dry["unfinished"]) = (Value::Null, 0.into(), 60.into());
+    let dom = shown(vec![Some(dry.to_string())]);
+    assert!(text(&dom, "settled") == "90" && dom.contains(">Can be loaded<"), "{dom}");
     let dom = shown(vec![Some(held.to_string()), None]);
     assert_eq!(text(&dom, "state"), "Gone");
     assert!(text(&dom, "gone").contains("It was last seen at "), "{dom}");

@@ -32,6 +32,7 @@ fn figures() -> Figures {
 
 fn pace() -> Pace {
     Pace {
+        bytes_read_per_second: 0.0,
         events_per_second: 152_310.4,
         bytes_per_second: 213_000_000.0,
         left: Some(Duration::from_secs(130)),

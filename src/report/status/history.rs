@@ -3,13 +3,9 @@
 //! Invariant: it is bounded. When it is full every second sample goes, and the next ones are taken half as often.
 
 use serde_json::{Value, json};
-use std::collections::VecDeque;
 
 /// So many samples are kept of all of the run.
 const SAMPLES_MAX: usize = 360;
-
-/// The present rate is that of so many samples.
-const RECENT_MAX: usize = 10;
 
 /// What had been done at one time.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -18,18 +14,8 @@ pub(super) struct Sample {
     pub(super) seconds: f64,
     /// Events of which it was known what became of them.
     pub(super) events: u64,
-    /// Bytes read as they came.
-    pub(super) bytes_read: u64,
     /// Bytes of text read.
     pub(super) bytes_text: u64,
-}
-
-/// How fast a run is at present.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub(super) struct Rates {
-    pub(super) events: f64,
-    pub(super) bytes_read: f64,
-    pub(super) bytes_text: f64,
 }
 
 #[derive(Debug)]
@@ -37,25 +23,22 @@ pub(super) struct History {
     kept: Vec<Sample>,
     /// Between two that are kept.
     interval_seconds: f64,
-    /// The last ones.
-    recent: VecDeque<Sample>,
+    /// The last that was taken, whether it is kept or not.
+    newest: Sample,
 }
 
 impl Default for History {
     /// The first sample is that of the run's begin.
     fn default() -> Self {
         let begin = Sample::default();
-        Self { kept: vec![begin], interval_seconds: 1.0, recent: VecDeque::from([begin]) }
+        Self { kept: vec![begin], interval_seconds: 1.0, newest: begin }
     }
 }
 
 impl History {
     /// Adds what comes about each second.
     pub(super) fn add(&mut self, sample: Sample) {
-        if self.recent.len() == RECENT_MAX {
-            self.recent.pop_front();
-        }
-        self.recent.push_back(sample);
+        self.newest = sample;
         let due = self.kept.last().map_or(0.0, |last| last.seconds + self.interval_seconds);
         // A timer is never exact.
         if sample.seconds + 0.1 < due {
@@ -72,27 +55,9 @@ impl History {
         self.kept.push(sample);
     }
 
-    /// Over the last seconds.
-    pub(super) fn rates(&self) -> Rates {
-        let (Some(first), Some(last)) = (self.recent.front(), self.recent.back()) else {
-            return Rates::default();
-        };
-        let seconds = last.seconds - first.seconds;
-        if seconds <= 0.0 {
-            return Rates::default();
-        }
-        #[expect(clippy::cast_precision_loss, reason = "a rate needs no more than its first digits")]
-        let rate = |of: fn(&Sample) -> u64| of(last).saturating_sub(of(first)) as f64 / seconds;
-        Rates {
-            events: rate(|sample| sample.events),
-            bytes_read: rate(|sample| sample.bytes_read),
-            bytes_text: rate(|sample| sample.bytes_text),
-        }
-    }
-
     /// What was done by each time: lists of one length, the last sample being the last that was taken.
     pub(super) fn to_json(&self) -> Value {
-        let newest = self.recent.back().filter(|recent| self.kept.last() != Some(recent));
+        let newest = Some(&self.newest).filter(|newest| self.kept.last() != Some(newest));
         let samples: Vec<&Sample> = self.kept.iter().chain(newest).collect();
         let seconds: Vec<f64> = samples.iter().map(|sample| tenths(sample.seconds)).collect();
         let list = |of: fn(&Sample) -> u64| samples.iter().map(|sample| of(sample)).collect::<Vec<_>>();
@@ -116,7 +81,7 @@ mod tests {
 
     fn at(second: u32) -> Sample {
         let events = u64::from(second) * 100;
-        Sample { seconds: f64::from(second) + 0.03, events, bytes_read: events, bytes_text: events * 10 }
+        Sample { seconds: f64::from(second) + 0.03, events, bytes_text: events * 10 }
     }
 
     #[test]
@@ -142,17 +107,5 @@ mod tests {
             }
             assert!(json.to_string().len() < 16 << 10);
         }
-    }
-
-    #[test]
-    fn the_rate_is_that_of_the_last_seconds() {
-        let mut history = History::default();
-        assert_eq!(history.rates(), Rates::default());
-        (1..=100).for_each(|second| history.add(at(second)));
-        let rates = history.rates();
-        assert!((rates.events - 100.0).abs() < 1e-6 && (rates.bytes_text - 1000.0).abs() < 1e-6, "{rates:?}");
-        // It stands still.
-        (101..=120).for_each(|second| history.add(Sample { seconds: f64::from(second), ..at(100) }));
-        assert!(history.rates().events.abs() < 1e-6);
     }
 }

@@ -6,21 +6,24 @@
 
 mod history;
 mod page;
-mod sampler;
 mod told;
 
 use super::figures::LiveRun;
 use super::http::Response;
+use super::speed::{Pace, Speed};
 use super::summary::Status;
+use super::ticker::Ticker;
 use crate::kill::Server;
 use crate::layout::Layout;
 use history::{History, Sample};
 use jiff::Timestamp;
-use sampler::Sampler;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
+
+/// Between two samples.
+const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Who has asked within this time looks at the page.
 const LOOK_MAX: Duration = Duration::from_secs(3);
@@ -52,7 +55,7 @@ pub struct RunOutcome {
 pub struct StatusPage {
     live: Arc<Live>,
     page: Response,
-    _sampler: Sampler,
+    _sampler: Ticker,
 }
 
 /// What a run is looked at with.
@@ -63,23 +66,33 @@ struct Live {
     /// When the history begins.
     begun: Instant,
     started: Timestamp,
-    history: Mutex<History>,
+    seen: Mutex<Seen>,
     asked: Mutex<Option<Instant>>,
+}
+
+/// What the samples so far come to.
+#[derive(Debug, Default)]
+struct Seen {
+    history: History,
+    speed: Speed,
+    pace: Pace,
 }
 
 impl StatusPage {
     /// Begins to look at a run.
     pub fn start(facts: RunFacts, run: LiveRun) -> io::Result<Self> {
+        let mut seen = Seen::default();
+        seen.pace = seen.speed.look(&run.figures());
         let live = Arc::new(Live {
             facts,
             run,
             begun: Instant::now(),
             started: Timestamp::now(),
-            history: Mutex::default(),
+            seen: Mutex::new(seen),
             asked: Mutex::default(),
         });
-        let seen = Arc::clone(&live);
-        let sampler = Sampler::start(move || seen.sample())?;
+        let looked_at = Arc::clone(&live);
+        let sampler = Ticker::start("status", SAMPLE_INTERVAL, move || looked_at.sample())?;
         Ok(Self { live, page: page::response(), _sampler: sampler })
     }
 
@@ -110,13 +123,13 @@ fn json_response(value: &serde_json::Value) -> Response {
 
 impl Live {
     fn sample(&self) {
-        let monitor = &self.run.monitor;
-        let counts = monitor.counts();
-        lock(&self.history).add(Sample {
+        let figures = self.run.figures();
+        let mut seen = lock(&self.seen);
+        seen.pace = seen.speed.look(&figures);
+        seen.history.add(Sample {
             seconds: self.begun.elapsed().as_secs_f64(),
-            events: counts.events - counts.unfinished(),
-            bytes_read: monitor.bytes_read(),
-            bytes_text: monitor.bytes_uncompressed(),
+            events: figures.events_done(),
+            bytes_text: figures.bytes_uncompressed,
         });
     }
 }

@@ -66,7 +66,7 @@ function rows(id, list) {
 function counts(status) {
   const list = OUTCOMES.filter(([key]) => key !== 'unfinished' || status.unfinished > 0);
   rows('counts', list.map(([key, name]) => {
-    const label = key === 'unfinished' && status.finished ? 'Unfinished' : name;
+    const label = key !== 'unfinished' ? name : !status.database ? 'Can be loaded' : status.finished ? 'Unfinished' : name;
     return [[label, '', 'th'], [number(status[key]), 'number'], [null, 'share']];
   }));
   list.forEach(([key], index) => {
@@ -147,7 +147,8 @@ function progress(status) {
   if (status.seconds_left !== null) words.push(`about ${time(status.seconds_left)} left`);
   write(byId('bytes'), words.join(' · '));
   const mean = (value) => value / Math.max(status.elapsed_seconds, .001);
-  const settled = status.events - status.unfinished;
+  /* Without a database an event is done with once it is read. */
+  const settled = status.database ? status.events - status.unfinished : status.events;
   const now = status.finished
     ? [mean(settled), mean(status.bytes_uncompressed)] : [rates.events_per_second, rates.bytes_uncompressed_per_second];
   const mb = now[1] / 1e6;

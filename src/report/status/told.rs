@@ -5,6 +5,7 @@ use super::{Live, RunOutcome, lock};
 use crate::database::{DatabaseManager, DatabaseState, HealthStatus, Outages};
 use crate::pipeline::{Activity, Counts, RejectKind, RejectKinds, Writer};
 use crate::report::summary::Status;
+use crate::report::words::rfc3339;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -19,13 +20,9 @@ impl Live {
         let database = self.run.manager.as_ref();
         let outages = database.map(DatabaseManager::outages).unwrap_or_default();
         let (state, title) = self.state(outcome, &outages, &counts);
-        let history = lock(&self.history);
-        let rates = history.rates();
-        let (read, total) = (self.run.monitor.bytes_read(), self.run.bytes_total);
-        #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-        let seconds_left = total
-            .filter(|total| *total > read && rates.bytes_read > 0.0 && state == "loading")
-            .map(|total| ((total - read) as f64 / rates.bytes_read).round());
+        let seen = lock(&self.seen);
+        let pace = seen.pace;
+        let seconds_left = pace.left.filter(|_| state == "loading").map(|left| left.as_secs());
         let rejects = for_all_to_see(self.run.monitor.reject_kinds());
         let kinds: Vec<Value> = rejects.kinds.iter().map(reject_kind).collect();
         json!({
@@ -38,8 +35,8 @@ impl Live {
             "server": self.facts.server.name(),
             "layout": self.facts.layout.name(),
             "sources": self.facts.sources,
-            "started": in_seconds(self.started),
-            "now": in_seconds(Timestamp::now()),
+            "started": rfc3339(self.started),
+            "now": rfc3339(Timestamp::now()),
             "elapsed_seconds": tenths(self.begun.elapsed().as_secs_f64()),
             "seconds_left": seconds_left,
             "lines": counts.lines,
@@ -52,19 +49,19 @@ impl Live {
             "unfinished": counts.unfinished(),
             "segments": counts.segments,
             "segments_skipped": counts.segments_skipped,
-            "bytes_read": read,
-            "bytes_total": total,
+            "bytes_read": self.run.monitor.bytes_read(),
+            "bytes_total": self.run.bytes_total,
             "bytes_uncompressed": self.run.monitor.bytes_uncompressed(),
             "rates": {
-                "events_per_second": tenths(rates.events),
-                "bytes_read_per_second": rates.bytes_read.round(),
-                "bytes_uncompressed_per_second": rates.bytes_text.round(),
+                "events_per_second": tenths(pace.events_per_second),
+                "bytes_read_per_second": pace.bytes_read_per_second.round(),
+                "bytes_uncompressed_per_second": pace.bytes_per_second.round(),
             },
             "queue_depth": self.run.monitor.batches_in_flight(),
             "writers": self.run.monitor.writers().iter().map(writer).collect::<Vec<_>>(),
             "database": database.map(|manager| self.of_database(manager, &outages)),
             "rejects": {"kinds": kinds, "others": rejects.others},
-            "history": history.to_json(),
+            "history": seen.history.to_json(),
         })
     }
 
@@ -105,7 +102,7 @@ impl Live {
             .iter()
             .map(|outage| {
                 json!({
-                    "began": in_seconds(outage.began),
+                    "began": rfc3339(outage.began),
                     "run_seconds": in_tenths(outage.began.duration_since(self.started).unsigned_abs()),
                     "seconds": in_tenths(outage.length),
                     "cause": shortened(&outage.cause),
@@ -124,7 +121,7 @@ impl Live {
             "error": health.as_ref().and_then(|health| health.error.as_deref()).map(shortened),
             "server_version": server.map(|server| &server.version),
             "latency_ms": server.map(|server| server.latency.as_secs_f64() * 1000.0),
-            "last_check": health.as_ref().map(|health| in_seconds(health.last_check)),
+            "last_check": health.as_ref().map(|health| rfc3339(health.last_check)),
             "away_seconds": away.map(|away| in_tenths(away.length)),
             "outages": recent,
             "outages_total": outages.count,
@@ -227,8 +224,4 @@ fn shortened(text: &str) -> String {
 
 fn in_tenths(time: Duration) -> f64 {
     tenths(time.as_secs_f64())
-}
-
-fn in_seconds(time: Timestamp) -> String {
-    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }

@@ -1,34 +1,37 @@
-//! The thread that looks each second how far the run has come.
+//! A thread that does the same again and again, until it is dropped.
 
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use std::io;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-const INTERVAL: Duration = Duration::from_secs(1);
-
-/// It ends when this is dropped.
+/// The thread; a drop waits for its end.
 #[derive(Debug)]
-pub(super) struct Sampler {
+pub(super) struct Ticker {
     /// Above the handle, so that the thread sees its end before it is waited for.
     alive: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Sampler {
-    pub(super) fn start(look: impl Fn() + Send + 'static) -> io::Result<Self> {
+impl Ticker {
+    /// Calls `act` after each `interval`; the first time after the first one.
+    pub(super) fn start(
+        name: &str,
+        interval: Duration,
+        mut act: impl FnMut() + Send + 'static,
+    ) -> io::Result<Self> {
         let (alive, ended) = bounded::<()>(0);
         let work = move || {
-            while ended.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
-                look();
+            while ended.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
+                act();
             }
         };
-        let thread = thread::Builder::new().name("status".to_owned()).spawn(work)?;
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(work)?;
         Ok(Self { alive: Some(alive), thread: Some(thread) })
     }
 }
 
-impl Drop for Sampler {
+impl Drop for Ticker {
     fn drop(&mut self) {
         drop(self.alive.take());
         if let Some(thread) = self.thread.take() {

@@ -1,0 +1,41 @@
+//! How a load ended, by what its run reports: the status, the exit code, and what broke.
+
+use crate::database::in_public;
+use crate::database::store::StoreError;
+use crate::error::Ending;
+use crate::pipeline::{HaltReason, RunReport};
+use crate::report::{RunOutcome, Status};
+use std::error::Error;
+
+/// What broke counts before what could not be read, and that before what stopped the run.
+pub(super) fn outcome(report: &RunReport) -> (Status, Ending) {
+    match &report.halted {
+        Some(HaltReason::Failed(error)) if error.is::<StoreError>() => {
+            (Status::Failed, Ending::DatabaseFailed)
+        }
+        Some(HaltReason::Failed(_)) => (Status::Failed, Ending::Failed),
+        _ if !report.source_errors.is_empty() => (Status::Failed, Ending::Failed),
+        Some(HaltReason::RejectLimit) => (Status::RejectLimit, Ending::RejectLimit),
+        Some(HaltReason::Signal(signal)) => (Status::Interrupted, Ending::Interrupted(*signal)),
+        None if report.counts.rejected > 0 => (Status::Rejects, Ending::Rejects),
+        None => (Status::Complete, Ending::Complete),
+    }
+}
+
+/// Whether all is loaded, but the rejects.
+pub(super) fn has_succeeded(report: &RunReport) -> bool {
+    matches!(outcome(report).1, Ending::Complete | Ending::Rejects)
+}
+
+/// The outcome for a page that all can see.
+pub(super) fn run_outcome(report: &RunReport) -> RunOutcome {
+    RunOutcome { status: outcome(report).0, error: cause(report, in_public) }
+}
+
+/// What broke, told by `in_words`.
+pub(super) fn cause(report: &RunReport, in_words: fn(&(dyn Error + 'static)) -> String) -> Option<String> {
+    match &report.halted {
+        Some(HaltReason::Failed(error)) => Some(in_words(error.as_ref())),
+        _ => report.source_errors.first().map(|error| in_words(error)),
+    }
+}
