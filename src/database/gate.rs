@@ -26,8 +26,6 @@ pub(super) struct Gate {
 struct State {
     /// While it is away.
     closed: Option<Closed>,
-    /// Since when it has been found away, again and again, without any success.
-    trouble: Option<Instant>,
     /// When it was last found away.
     closed_last: Option<Instant>,
     /// How often in a row the database was found away. Each makes the next wait longer.
@@ -40,6 +38,7 @@ struct State {
     fatal: Option<(Instant, Arc<DatabaseError>)>,
     /// Why it was last found away, and when.
     cause: Option<(Instant, Arc<DatabaseError>)>,
+    /// The last of them goes on until something succeeds, though the gate may open and close meanwhile.
     outages: OutageLog,
 }
 
@@ -67,7 +66,6 @@ impl Gate {
         let (closings, closed) = bounded(1);
         let state = State {
             closed: None,
-            trouble: None,
             closed_last: None,
             failures: 0,
             next_probe: None,
@@ -89,7 +87,7 @@ impl Gate {
                 {
                     return Err(GateError::Fatal(Arc::clone(fatal)));
                 }
-                let since = since.or(state.closed.as_ref().and(state.trouble));
+                let since = since.or(state.closed.as_ref().and(state.outages.since()));
                 let away = since.map_or(Duration::ZERO, |since| since.max(state.success).elapsed());
                 if away >= self.away_timeout {
                     let cause = state.cause.as_ref().map(|(_, cause)| Arc::clone(cause));
@@ -110,7 +108,6 @@ impl Gate {
         if state.closed.is_none() {
             let (opening, opened) = bounded(0);
             state.closed = Some(Closed { _opening: opening, opened });
-            state.trouble.get_or_insert_with(Instant::now);
             state.outages.begin(&cause);
             // The watchdog has one message at most to see; a second tells it nothing.
             let _ = self.closings.try_send(());
@@ -130,8 +127,7 @@ impl Gate {
         state.failures = 0;
         state.success = Instant::now();
         state.closed = None;
-        state.outages.end(BLINK_MAX);
-        if state.trouble.take().is_some_and(|since| since.elapsed() > BLINK_MAX) {
+        if state.outages.end(BLINK_MAX) {
             log::warn!("the database does as it is asked again");
         }
     }
@@ -161,7 +157,7 @@ impl Gate {
     /// None: it is open.
     pub(super) fn count_failure(&self) -> Option<(Duration, u32)> {
         let mut state = self.lock();
-        let away = state.closed.as_ref().and(state.trouble)?.elapsed();
+        let away = state.closed.as_ref().and(state.outages.since())?.elapsed();
         state.failures = state.failures.saturating_add(1);
         Some((away, state.failures))
     }
@@ -175,7 +171,7 @@ impl Gate {
     /// now. None: it is there.
     pub(super) fn away(&self) -> Option<(Duration, Option<Duration>)> {
         let state = self.lock();
-        let away = state.closed.as_ref().and(state.trouble)?.elapsed();
+        let away = state.closed.as_ref().and(state.outages.since())?.elapsed();
         Some((away, state.next_probe.and_then(|next| next.checked_duration_since(Instant::now()))))
     }
 

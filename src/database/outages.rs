@@ -51,12 +51,17 @@ impl OutageLog {
         self.current.get_or_insert_with(|| (Instant::now(), Timestamp::now(), in_public(cause)));
     }
 
-    /// It is over; what was shorter than `length_min` is not worth telling.
-    pub(super) fn end(&mut self, length_min: Duration) {
-        let Some((since, began, cause)) = self.current.take() else { return };
+    /// When the one began that goes on.
+    pub(super) fn since(&self) -> Option<Instant> {
+        self.current.as_ref().map(|(since, ..)| *since)
+    }
+
+    /// It is over. False: there was none, or it was no longer than `length_min`, and is not worth telling.
+    pub(super) fn end(&mut self, length_min: Duration) -> bool {
+        let Some((since, began, cause)) = self.current.take() else { return false };
         let length = since.elapsed();
         if length <= length_min {
-            return;
+            return false;
         }
         self.count += 1;
         self.length += length;
@@ -64,6 +69,7 @@ impl OutageLog {
             self.over.pop_front();
         }
         self.over.push_back(Outage { began, length, cause, is_over: true });
+        true
     }
 
     pub(super) fn outages(&self, is_away: bool) -> Outages {
@@ -90,10 +96,10 @@ mod tests {
         for number in 0..30 {
             log.begin(&io::Error::other(number.to_string()));
             log.begin(&io::Error::other("again"));
-            log.end(Duration::ZERO);
+            assert!(log.since().is_some() && log.end(Duration::ZERO));
         }
         log.begin(&io::Error::other("a blink"));
-        log.end(Duration::MAX);
+        assert!(!log.end(Duration::MAX) && !log.end(Duration::ZERO) && log.since().is_none());
         log.begin(&io::Error::other("now"));
         let outages = log.outages(true);
         assert_eq!((outages.count, outages.recent.len()), (31, OUTAGES_MAX + 1));

@@ -28,10 +28,10 @@ pub(super) struct History {
 }
 
 impl Default for History {
-    /// The first sample is that of the run's begin.
+    /// The first sample is that of the run's start.
     fn default() -> Self {
-        let begin = Sample::default();
-        Self { kept: vec![begin], interval_seconds: 1.0, newest: begin }
+        let start = Sample::default();
+        Self { kept: vec![start], interval_seconds: 1.0, newest: start }
     }
 }
 
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn it_thins_out_and_keeps_begin_and_end() {
+    fn it_thins_out_and_keeps_start_and_end() {
         for (seconds, interval) in [(10, 1.0), (359, 1.0), (400, 2.0), (1000, 4.0), (50_000, 256.0)] {
             let mut history = History::default();
             (1..=seconds).for_each(|second| history.add(at(second)));

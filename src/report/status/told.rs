@@ -19,7 +19,7 @@ impl Live {
         let counts = self.run.monitor.counts();
         let database = self.run.manager.as_ref();
         let outages = database.map(DatabaseManager::outages).unwrap_or_default();
-        let (state, title) = self.state(outcome, &outages, &counts);
+        let (state, title) = self.state(outcome, &counts);
         let seen = lock(&self.seen);
         let pace = seen.pace;
         let seconds_left = pace.left.filter(|_| state == "loading").map(|left| left.as_secs());
@@ -66,24 +66,20 @@ impl Live {
     }
 
     /// A name for programs, and a sentence that stays the same for as long as the state does.
-    fn state(
-        &self,
-        outcome: Option<&RunOutcome>,
-        outages: &Outages,
-        counts: &Counts,
-    ) -> (&'static str, String) {
+    fn state(&self, outcome: Option<&RunOutcome>, counts: &Counts) -> (&'static str, String) {
         let sources = &self.facts.sources;
         let is_dry = self.run.manager.is_none();
         if let Some(outcome) = outcome {
             return (outcome.status.name(), ended(outcome.status, counts, is_dry).to_owned());
         }
-        if let Some(DatabaseState::Building { index, .. }) =
-            self.run.manager.as_ref().map(DatabaseManager::state)
-        {
-            return ("indexes", format!("What was read is stored; the index {index} is being built"));
-        }
-        if outages.is_away {
-            return ("away", "The database is away; the load goes on when it is back".to_owned());
+        match self.run.manager.as_ref().map(DatabaseManager::state) {
+            Some(DatabaseState::Building { index, .. }) => {
+                return ("indexes", format!("What was read is stored; the index {index} is being built"));
+            }
+            Some(DatabaseState::Away { .. }) => {
+                return ("away", "The database is away; the load goes on when it is back".to_owned());
+            }
+            Some(DatabaseState::Present) | None => {}
         }
         match (self.run.halt.stopping().is_some(), is_dry) {
             (true, _) => ("stopping", "Stopping: what was read is being written".to_owned()),
