@@ -35,7 +35,7 @@ pub(super) const UNRUN: [Unrun; 5] = [
     },
     Unrun {
         command: "cargo install --locked --path .",
-        why: "builds a release, and writes into the home of who runs the tests",
+        why: "builds a release, and writes into the home of who runs the tests; .ci/run runs it",
         look: Look::Cargo("src/main.rs", "fn main()"),
         instead: None,
     },
@@ -47,13 +47,13 @@ pub(super) const UNRUN: [Unrun; 5] = [
     },
     Unrun {
         command: "cargo bench",
-        why: "builds a release, and measures for minutes",
+        why: "builds a release, and measures for minutes; .ci/run runs it in small",
         look: Look::Cargo("Cargo.toml", "[[bench]]"),
         instead: None,
     },
     Unrun {
         command: "scripts/bench",
-        why: "builds a release, and measures for minutes",
+        why: "builds a release, and measures for minutes; .ci/run runs it in small",
         look: Look::Script(&["--list"], 0, "prisma"),
         instead: None,
     },
