@@ -10,7 +10,7 @@ use super::session::{Opener, spawn};
 use super::store::StoreError;
 use super::{indexes, runs, schema};
 use crate::causes::in_full;
-use crate::layout::Layout;
+use crate::layout::{Distribution, Layout};
 use crossbeam_channel::bounded;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -105,7 +105,7 @@ impl HealthProbe {
         apart(&self.opener, &patience, move |client| {
             let last_run = runs::last_run(client, &schema)?;
             let index_faults = indexes::faults(client, layout, &schema)?;
-            let misfits = schema::misfits(client, layout, &schema)?;
+            let misfits = schema::misfits(client, layout, &schema, Distribution::OneServer)?;
             Ok(Inspection { last_run, index_faults, misfits })
         })
         .map_err(|error| StoreError::new("the tables can't be looked at", error))

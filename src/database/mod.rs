@@ -12,7 +12,7 @@
 //!   `state`, `figures`: how long is waited, and what is told of it.
 //! - `store`, `postgres_store`: what the pipeline asks for. `write`, `narrow`, `update`, `present`: the transaction of a
 //!   batch. `ledger`, `runs`: the record of segments and runs.
-//! - `schema`, `indexes`: the tables, and the indexes that are put off.
+//! - `schema`, `citus`, `indexes`: the tables, what is different where they are distributed, and the indexes that are put off.
 //! - `embedded`: the private PostgreSQL.
 
 pub mod embedded;
@@ -21,6 +21,7 @@ pub mod schema;
 pub mod store;
 
 mod call;
+mod citus;
 mod classify;
 mod client;
 mod connect;
@@ -46,6 +47,7 @@ mod update;
 mod watchdog;
 mod write;
 
+pub use citus::{Node, recover};
 pub use classify::{ErrorClass, classify};
 pub use connect::{Target, TargetError, Tls, TlsError, Variables, from_url, from_variables, holds_password};
 pub use figures::Figures;

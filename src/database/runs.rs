@@ -128,7 +128,7 @@ impl RunLog {
             let _ = write!(columns, ", {name} = ${}", number + 4);
         }
         format!(
-            "UPDATE {}.kill_load_run SET finished = clock_timestamp(), status = $2, error = $3{columns} WHERE id = $1",
+            "UPDATE {}.kill_load_run SET finished = now(), status = $2, error = $3{columns} WHERE id = $1",
             self.schema
         )
     }
