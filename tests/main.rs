@@ -9,6 +9,8 @@ mod cases {
     mod bad_server;
     mod bad_start;
     mod broken_input;
+    mod citus;
+    mod citus_faults;
     mod cluster;
     mod deploy;
     mod differential;

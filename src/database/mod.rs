@@ -12,7 +12,8 @@
 //!   `state`, `figures`: how long is waited, and what is told of it.
 //! - `store`, `postgres_store`: what the pipeline asks for. `write`, `narrow`, `update`, `present`: the transaction of a
 //!   batch. `ledger`, `runs`: the record of segments and runs.
-//! - `schema`, `citus`, `indexes`: the tables, what is different where they are distributed, and the indexes that are put off.
+//! - `schema`, `citus`, `indexes`, `size`: the tables, what is different where they are distributed, the indexes that are put
+//!   off, and how much room it all takes.
 //! - `embedded`: the private PostgreSQL.
 
 pub mod embedded;
@@ -41,6 +42,7 @@ mod public;
 mod retry;
 mod runs;
 mod session;
+mod size;
 mod state;
 mod transaction;
 mod update;
