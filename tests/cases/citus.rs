@@ -122,8 +122,10 @@ fn loaders_beside_each_other() {
     let work = Workplace::new();
     citus.distribute(&work, "archive");
     // The same dump for two of them, and one that shares events with it in other segments.
-    let dump = generated(600, 14, 5.0);
-    let other = [generated(300, 15, 0.0), join(&lines(&dump)[100..400])].concat();
+    let all = generated(900, 14, 5.0);
+    let all = lines(&all);
+    let dump = join(&all[..600]);
+    let other = join(&[&all[600..], &all[100..400]].concat());
     work.write("dump.ndjson", &dump);
     work.write("other.ndjson", &other);
     let mut most = BTreeMap::new();
@@ -194,10 +196,9 @@ fn tables_that_are_filled_are_distributed_with_all_that_is_in_them() {
     assert_eq!(citus.client().query_one(kept, &[]).expect("a size").get::<_, i64>(0), 0, "a copy was kept");
     // What a load makes beside them is distributed as well.
     citus.load(&work, &["--layout", "aegis", "first.ndjson"]).expect(0);
-    let kinds = "select count(*) filter (where citus_table_type = 'distributed'),
-                        count(*) filter (where citus_table_type = 'reference')
-                 from citus_tables where table_name::text = any (select format('%s', c.oid::regclass)
-                 from pg_class c where relnamespace = current_schema()::regnamespace)";
+    let kinds = "select count(*) filter (where partmethod = 'h'), count(*) filter (where partmethod = 'n')
+                 from pg_dist_partition join pg_class on oid = logicalrelid
+                 where relnamespace = current_schema()::regnamespace";
     let row = citus.client().query_one(kinds, &[]).expect("a row");
     assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (4, 2));
 }

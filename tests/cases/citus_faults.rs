@@ -140,22 +140,23 @@ fn a_commit_that_a_crash_has_interrupted() {
     let mut worker = config.connect(postgres::NoTls).expect("the worker");
     let gid = format!("citus_0_1_{id}_1");
     let (schema, shard) = shard.split_once('.').unwrap_or((citus.schema(), &shard));
+    worker.batch_execute(&format!("set search_path = {schema}")).expect("the schema");
+    let read = format!("select to_jsonb(event)::text from {shard} event where event_id = {id}");
+    let kept: String = worker.query_one(&read, &[]).expect("a row").get(0);
     worker
         .batch_execute(&format!(
-            "set search_path = {schema};
-             create temp table kept as select * from {shard} where event_id = {id};
-             delete from {shard} where event_id = {id};
-             set citus.enable_manual_changes_to_shards = on"
+            "set citus.enable_manual_changes_to_shards = on;
+             delete from {shard} where event_id = {id}"
         ))
         .expect("the shard");
-    let kept: String = worker.query_one("select to_jsonb(kept)::text from kept", &[]).expect("a row").get(0);
+    assert_eq!(citus.tables().kill_event.len(), 19);
     worker
         .batch_execute(&format!(
-            "drop table kept; begin; insert into {shard} select * from jsonb_populate_record(null::{shard}, '{}');
-             prepare transaction '{gid}'",
+            "begin; insert into {shard} select * from jsonb_populate_record(null::{shard}, '{}')",
             kept.replace('\'', "''")
         ))
-        .expect("a prepared transaction");
+        .expect("the event");
+    worker.batch_execute(&format!("prepare transaction '{gid}'")).expect("a prepared transaction");
     let group = format!(
         "insert into pg_dist_transaction (groupid, gid)
          select groupid, '{gid}' from pg_dist_node where nodename = '{host}' and nodeport = {port}"
