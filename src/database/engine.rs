@@ -1,17 +1,18 @@
 //! What it is that speaks PostgreSQL's protocol, and whether this program works with it.
 //!
-//! Invariant: a server that is refused was asked for its version, and for nothing else. Others than PostgreSQL may refuse
-//! what a session is set to, in words that do not say what they are, so it is the first thing that is asked.
+//! Invariant: a server that is refused was asked for its version, and for nothing else. Others than PostgreSQL
+//! may refuse what a session is set to, in words that do not say what they are, so it is the first thing that
+//! is asked.
 //!
 //! `docs/engines.md` has the sources of what is said here of others.
 
 use postgres::{Client, SimpleQueryMessage};
 
 /// The least version of PostgreSQL that the program is tried with.
-const VERSION_MIN: u32 = 12;
+pub(super) const VERSION_MIN: u32 = 12;
 
-/// In the simple protocol, which all of them speak, and without other names than this one, which all of them know: the
-/// oldest of them has no `server_version_num`.
+/// In the simple protocol, which all of them speak, and without other names than this one, which all of them
+/// know: the oldest of them has no `server_version_num`.
 const LOOK: &str = "SELECT version()";
 
 /// How much is told of what a server says of itself.
@@ -47,21 +48,22 @@ const ENGINES: [Engine; 6] = [
     Engine {
         name: "Amazon Redshift",
         mark: "Redshift",
-        support: Support::Lacks("keys that it holds to, and COPY from a client"),
+        support: Support::Lacks("unique keys that are held to"),
     },
     Engine { name: "RisingWave", mark: "-RisingWave-", support: Support::Lacks("transactions that write") },
     Engine { name: "Greenplum", mark: "(Greenplum Database ", support: Support::MayWork(TABLE_LOCKS) },
     Engine { name: "Apache Cloudberry", mark: "(Apache Cloudberry ", support: Support::MayWork(TABLE_LOCKS) },
 ];
 
-const TABLE_LOCKS: &str = "each UPDATE locks its whole table there unless gp_enable_global_deadlock_detector is on, so that \
-                           writers wait for each other";
+const TABLE_LOCKS: &str = "each UPDATE locks its whole table there unless gp_enable_global_deadlock_detector \
+                           is on, so that writers wait for each other";
 
 /// A server that the program can't work with, what it is told for, and what would do.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Unsupported {
     #[error(
-        "the server is {name}, which lacks {lack}; use PostgreSQL of version {VERSION_MIN} or later, Citus included"
+        "the server is {name}, which lacks {lack}; use PostgreSQL of version {VERSION_MIN} or later, Citus \
+         included"
     )]
     Lacks { name: String, lack: &'static str },
     #[error("the server is {0}, which is too old; use PostgreSQL of version {VERSION_MIN} or later")]
@@ -78,8 +80,8 @@ pub(super) fn version(client: &mut Client) -> Result<String, postgres::Error> {
     Ok(version.unwrap_or_default().to_owned())
 }
 
-/// Tells from what a server says whether the program works with it. It returns what the user should know of one that may
-/// work.
+/// Tells from what a server says whether the program works with it. It returns what the user should know of one
+/// that may work.
 pub(super) fn judge(version: &str) -> Result<Option<String>, Unsupported> {
     let engine = ENGINES.iter().find(|engine| version.contains(engine.mark));
     let said = in_short(version);
@@ -92,7 +94,8 @@ pub(super) fn judge(version: &str) -> Result<Option<String>, Unsupported> {
         }
         (None, Some(_)) => Ok(None),
         (None, None) => Ok(Some(format!(
-            "the server says that it is {said:?}, and this program is tried with PostgreSQL alone: it may fail"
+            "the server says that it is {said:?}, and this program is tried with PostgreSQL alone: it may \
+             fail"
         ))),
     }
 }

@@ -1,5 +1,5 @@
-//! Servers that speak as PostgreSQL does, and are none, or an old one: each is told what it is and what would do, before
-//! anything else is asked of it. Those that may work are loaded into, with a word of caution.
+//! Servers that speak as PostgreSQL does, and are none, or an old one: each is told what it is and what would do,
+//! before anything else is asked of it. Those that may work are loaded into, with a word of caution.
 
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::{generated, small_event};
@@ -7,8 +7,10 @@ use crate::support::fake::{Answer, Fake};
 use crate::support::program::{Workplace, assert_loaded};
 use crate::support::tell;
 
-const REDSHIFT: &str = "PostgreSQL 8.0.2 on i686-pc-linux-gnu, compiled by GCC gcc (GCC) 3.4.2 20041017 (Red Hat 3.4.2-6.fc3), Redshift 1.0.12103";
-const GREENPLUM: &str = "PostgreSQL 12.12 (Greenplum Database 7.1.0 build commit:e7c2b1f14bb42a1018ac57d14f4436880e0a0515 Open Source) on x86_64-pc-linux-gnu";
+const REDSHIFT: &str = "PostgreSQL 8.0.2 on i686-pc-linux-gnu, compiled by GCC gcc (GCC) 3.4.2 20041017 \
+                        (Red Hat 3.4.2-6.fc3), Redshift 1.0.12103";
+const GREENPLUM: &str = "PostgreSQL 12.12 (Greenplum Database 7.4.0 build \
+                         commit:27de6dc6d00607a5630a41fd2c0ad489f40e2ad4) on x86_64-pc-linux-gnu";
 
 /// The URL of sessions for which `version()` says this: they look into `public` first.
 fn url_of(database: &Database<'_>, version: &str) -> String {
@@ -23,14 +25,14 @@ fn what_can_t_work_is_asked_for_its_version_and_told_what_would_do() {
     let work = Workplace::new();
     for (version, words) in [
         (
-            "CockroachDB CCL v24.3.5 (x86_64-pc-linux-gnu, built 2025/02/03 17:28:15, go1.22.8)",
-            "the server is CockroachDB (CockroachDB CCL v24.3.5), which lacks temporary tables",
+            "CockroachDB CCL v21.1.5 (x86_64-apple-darwin19, built 2021/07/02 04:00:15, go1.15.11)",
+            "the server is CockroachDB (CockroachDB CCL v21.1.5), which lacks temporary tables",
         ),
         (
-            "PostgreSQL 15.12-YB-2.25.2.0-b0 on x86_64-pc-linux-gnu, compiled by clang, 64-bit",
+            "PostgreSQL 15.12-YB-2.25.2.0-b0 on x86_64-pc-linux-gnu",
             "the server is YugabyteDB (PostgreSQL 15.12-YB-2.25.2.0-b0), which lacks the places of rows (ctid)",
         ),
-        (REDSHIFT, "the server is Amazon Redshift (PostgreSQL 8.0.2), which lacks keys"),
+        (REDSHIFT, "the server is Amazon Redshift (PostgreSQL 8.0.2), which lacks unique keys"),
         ("PostgreSQL 11.22 on x86_64-pc-linux-gnu", "the server is PostgreSQL 11.22, which is too old"),
     ] {
         let fake = Fake::new(Answer::Session(version));
