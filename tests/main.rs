@@ -16,6 +16,7 @@ mod cases {
     mod differential;
     mod documents;
     mod embedded;
+    mod engines;
     mod env_file;
     mod faults_disk;
     mod faults_loader;

@@ -67,9 +67,10 @@ impl DatabaseError {
             DatabaseError::Io(_) | DatabaseError::NoAnswer(_) => ErrorClass::Away,
             DatabaseError::Stalled { .. } => ErrorClass::Transient,
             DatabaseError::Dropped => ErrorClass::Data,
-            DatabaseError::GivenUp | DatabaseError::NoneFree(_) | DatabaseError::Thread(_) => {
-                ErrorClass::Fatal
-            }
+            DatabaseError::Unsupported(_)
+            | DatabaseError::GivenUp
+            | DatabaseError::NoneFree(_)
+            | DatabaseError::Thread(_) => ErrorClass::Fatal,
             DatabaseError::Told(error) => cause_of(error).map_or(ErrorClass::Fatal, classify),
         }
     }

@@ -6,7 +6,8 @@
 //!
 //! The files, in the order in which to read them:
 //!
-//! - `connect`: where the database is. `session`, `client`, `transaction`: one connection, and how it is spoken to.
+//! - `connect`: where the database is. `engine`: what it is. `session`, `client`, `transaction`: one connection, and how
+//!   it is spoken to.
 //! - `error`, `classify`, `retry`: what went wrong, what that means, and when to try again.
 //! - `pool`, `gate`, `watchdog`, `health`, `call`, `manager`: a call that nobody hangs on. `patience`, `outages`,
 //!   `state`, `figures`: how long is waited, and what is told of it.
@@ -26,6 +27,7 @@ mod citus;
 mod classify;
 mod client;
 mod connect;
+mod engine;
 mod error;
 mod figures;
 mod gate;
