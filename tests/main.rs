@@ -35,6 +35,7 @@ mod cases {
     mod memory;
     mod metrics;
     mod mistakes;
+    mod partitioned;
     mod pgbouncer;
     mod pool;
     mod progress;
