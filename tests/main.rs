@@ -46,6 +46,7 @@ mod cases {
     mod readme;
     mod reject_file;
     mod role;
+    mod scaling;
     mod schema;
     mod secrets;
     mod secrets_run;
