@@ -15,8 +15,9 @@ use crate::support::oracle::{Nul, assert_same, expect, read_tables};
 use crate::support::program::{Program, Workplace};
 use crate::support::{find_program, not_tried, tell};
 
-const EVENTS: u64 = 600;
-const DUMPS: usize = 6;
+const EVENTS: u32 = 600;
+const DUMPS: u32 = 6;
+const EVENTS_EACH: usize = 100;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -28,9 +29,9 @@ fn read(path: &str) -> String {
 
 /// Writes the dumps into the folder `dumps` of a workplace, and gives what they hold.
 fn write_dumps(work: &Workplace) -> Vec<u8> {
-    let dump = generated(EVENTS, 77, 0.0);
+    let dump = generated(EVENTS.into(), 77, 0.0);
     fs::create_dir_all(work.path().join("dumps")).expect("a folder");
-    for (number, part) in lines(&dump).chunks(EVENTS as usize / DUMPS).enumerate() {
+    for (number, part) in lines(&dump).chunks(EVENTS_EACH).enumerate() {
         work.write(&format!("dumps/day {number}.ndjson.zst"), zstd_frames(&join(part), 1 << 20));
     }
     dump
@@ -149,7 +150,7 @@ fn the_same_line_of_cron_on_several_hosts() {
     assert_all_loaded(&database, &dump);
     let sql = "select sum(inserted)::bigint, count(*), count(*) filter (where status = 'complete') from kill_load_run";
     let row = database.client().query_one(sql, &[]).expect("a row");
-    assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1), row.get::<_, i64>(2)), (EVENTS as i64, 3, 3));
+    assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1), row.get::<_, i64>(2)), (EVENTS.into(), 3, 3));
 }
 
 #[test]
@@ -163,7 +164,7 @@ fn the_shares_of_the_indexed_job() {
     assert_eq!((shell_path, dash_c), (&"/bin/sh".into(), &"-c".into()));
     let script = script.as_str().expect("a text").replace("/dumps/", "dumps/");
     let completions = spec["completions"].as_u64().expect("a number");
-    assert!(completions > DUMPS as u64, "there are pods for which no dump is left");
+    assert!(completions > DUMPS.into(), "there are pods for which no dump is left");
     let (mut inserted, mut reports) = (0, String::new());
     for index in 0..completions {
         let pod = shell(&work, &database, &script)
@@ -172,16 +173,17 @@ fn the_shares_of_the_indexed_job() {
             .env("JOB_COMPLETION_INDEX", &index.to_string());
         let ended = pod.stdin("not read").expect(0);
         reports.push_str(&ended.stdout);
-        if index < DUMPS as u64 {
+        if index < DUMPS.into() {
             inserted += ended.summary().count("inserted");
         } else {
             assert_eq!(ended.stdout, "");
         }
     }
-    assert_eq!(inserted, EVENTS);
+    assert_eq!(inserted, u64::from(EVENTS));
     assert_all_loaded(&database, &dump);
     let sources = "select unnest(sources) from kill_load_run";
     let sources = database.client().query(sources, &[]).expect("rows");
     let sources: Vec<String> = sources.iter().map(|row| row.get(0)).collect();
-    assert_eq!((sources.len(), sources.iter().collect::<BTreeSet<_>>().len()), (DUMPS, DUMPS), "{sources:?}");
+    let distinct: BTreeSet<&String> = sources.iter().collect();
+    assert_eq!((sources.len(), distinct.len() as u64), (distinct.len(), DUMPS.into()), "{sources:?}");
 }
