@@ -56,7 +56,8 @@ BEGIN
   FOR index IN SELECT relname AS name FROM pg_index JOIN pg_class c ON c.oid = indexrelid WHERE indrelid = first::regclass LOOP
     EXECUTE format('ALTER INDEX %I RENAME TO %I', index.name, index.name || '_first');
   END LOOP;
-  EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL EXCLUDING INDEXES EXCLUDING STATISTICS) PARTITION BY RANGE (event_id)', name, first);
+  EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL EXCLUDING INDEXES EXCLUDING STATISTICS)
+                  PARTITION BY RANGE (event_id)', name, first);
   EXECUTE format('ALTER TABLE %I ADD CONSTRAINT %I %s WITH (fillfactor = 100)', name, name || '_pkey', key);
   EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (MINVALUE) TO (%s)', name, first, bound);
 END $$;
@@ -82,11 +83,12 @@ BEGIN
     END LOOP;
   END IF;
   -- Where the last partition ends.
-  SELECT max(substring(pg_get_expr(relpartbound, oid) FROM $expression$TO \('(-?\d+)'\)$expression$)::bigint) INTO bound
-  FROM pg_class JOIN pg_inherits ON inhrelid = oid WHERE inhparent = 'kill_event'::regclass;
+  SELECT max(substring(pg_get_expr(relpartbound, oid) FROM $expression$TO \('(-?\d+)'\)$expression$)::bigint)
+  INTO bound FROM pg_class JOIN pg_inherits ON inhrelid = oid WHERE inhparent = 'kill_event'::regclass;
   WHILE bound <= last + ids * current_setting('kills.ahead')::bigint LOOP
     FOREACH name IN ARRAY tables LOOP
-      EXECUTE format('CREATE TABLE %I PARTITION OF %I FOR VALUES FROM (%s) TO (%s)', name || '_' || bound, name, bound, bound + ids);
+      EXECUTE format('CREATE TABLE %I PARTITION OF %I FOR VALUES FROM (%s) TO (%s)',
+                     name || '_' || bound, name, bound, bound + ids);
     END LOOP;
     RAISE NOTICE 'made partitions for the ids from % to %', bound, bound + ids - 1;
     bound := bound + ids;

@@ -49,7 +49,10 @@ fn variables_that_are_named_are_there_and_all_are_explained() {
     let there = program_variables();
     assert!(there.len() > 20 && there.contains("DATABASE_URL"), "{there:?}");
     let mut texts = files("deploy", "");
-    texts.extend(["docs/deployment.md", "docs/settings.md", ".env.example", "README.md"].map(PathBuf::from));
+    texts.extend(
+        ["docs/deployment.md", "docs/scaling.md", "docs/settings.md", ".env.example", "README.md"]
+            .map(PathBuf::from),
+    );
     for path in texts {
         let unknown: Vec<_> = variables(&read(&path)).difference(&there).cloned().collect();
         assert!(unknown.is_empty(), "{}: {unknown:?}", path.display());
@@ -87,7 +90,7 @@ fn commands(text: &str) -> Vec<Vec<String>> {
 fn commands_that_are_shown_are_understood() {
     let mut count = 0;
     let mut texts = files("deploy", "");
-    texts.extend(["docs/deployment.md", "README.md"].map(PathBuf::from));
+    texts.extend(["docs/deployment.md", "docs/scaling.md", "README.md"].map(PathBuf::from));
     for path in texts {
         for words in commands(&read(&path)) {
             let parsed = Cli::try_parse_from([&["aegis-kills".to_owned()], &words[..]].concat());

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::thread;
 
-use super::put_off::{INDEXES, indexes, lines};
+use super::put_off::{INDEXES, begin, indexes, lines, wait_for_events};
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::{self, generated, join, version};
 use crate::support::oracle::{Nul, expect, merge};
@@ -108,6 +108,18 @@ fn tables_with_events_become_the_first_partition() {
     let loot = "select count(*) from pg_constraint where contype = 'p' and conrelid::regclass::text like 'kill_loot%'";
     let keys: i64 = database.client().query_one(loot, &[]).expect("a row").get(0);
     assert_eq!(usize::try_from(keys), Ok(partitions(&database, "kill_loot").len() + 1));
+}
+
+#[test]
+fn a_load_that_runs_meanwhile_goes_on_in_the_partitions() {
+    let (work, database) = (Workplace::new(), Cluster::shared().database("meanwhile"));
+    let mut load = begin(&work, &database, 1..21, 20);
+    partition(&database, &["ids=30", "ahead=2"]);
+    load.feed(&lines(21..61));
+    wait_for_events(&database, 60);
+    load.finish_after_input().expect(0).summary().check(&[("inserted", 60), ("retries", 0)]);
+    assert_eq!(whole_indexes(&database), INDEXES);
+    assert_tables(&database, "americas", &expect(&lines(1..61), Nul::Reject).tables);
 }
 
 #[test]
