@@ -38,6 +38,7 @@ mod cases {
     mod memory;
     mod metrics;
     mod mistakes;
+    mod partitioned;
     mod pgbouncer;
     mod pool;
     mod progress;
@@ -48,6 +49,7 @@ mod cases {
     mod readme;
     mod reject_file;
     mod role;
+    mod scaling;
     mod schema;
     mod secrets;
     mod secrets_run;
