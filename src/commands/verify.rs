@@ -6,7 +6,7 @@ use super::sources;
 use super::write_output;
 use crate::causes::in_full;
 use crate::cli::VerifyArgs;
-use crate::database::{DatabaseManager, present_ids, recover, schema};
+use crate::database::{DatabaseManager, HalfCommitted, finish_commits, present_ids, schema};
 use crate::error::{CommandError, Ending};
 use crate::input::{Segmenter, spawn_reader};
 use crate::layout::{Distribution, Repeats};
@@ -82,15 +82,11 @@ fn compare_segment(
     let look = || present_ids(manager, layout, settings.database.schema(), server, distribution, ids.clone());
     let mut stored = look()?;
     if distribution == Distribution::Citus && ids.iter().any(|id| !stored.contains(id)) {
-        match recover(manager) {
-            Ok(false) => {}
-            Ok(true) => stored = look()?,
-            Err(error) => log::warn!(
-                "{}; after a crash of a node events may be missing that are there a minute later, when Citus has \
-                 finished what was being committed",
-                in_full(&error)
-            ),
+        let half_committed = finish_commits(manager)?;
+        if half_committed != HalfCommitted::None {
+            stored = look()?;
         }
+        report.half_committed |= half_committed == HalfCommitted::Some;
     }
     let source = &*prepared.segment.source;
     report.events += prepared.batch.counts.events;

@@ -12,6 +12,7 @@ use super::error::DatabaseError;
 use super::manager::DatabaseManager;
 use super::patience::Patience;
 use super::store::StoreError;
+use crate::causes::in_full;
 use crate::layout::{Distribution, Layout, Table, quote_identifier};
 use postgres::types::ToSql;
 use postgres::{Error, Row};
@@ -189,13 +190,40 @@ pub(super) fn nodes(client: &mut Client) -> Result<Vec<Node>, Error> {
     Ok(rows.iter().map(|row| Node { name: row.get(0), is_there: row.get(1) }).collect())
 }
 
-/// Has Citus finish the commits that a crash of a node has interrupted, which it does by itself once a minute, and says
-/// whether there were any. Rows of theirs are not seen before.
-pub fn recover(manager: &DatabaseManager) -> Result<bool, StoreError> {
-    manager.run("finishing interrupted commits", &Patience::endless(), |client, _| {
-        let row = client.query_opt("SELECT recover_prepared_transactions()", &[])?;
-        Ok::<_, DatabaseError>(row.is_some_and(|row| row.get::<_, i32>(0) > 0))
+/// Commits that have reached one node and not another, as a crash in between leaves them. Their rows are not seen before
+/// Citus has finished them, which it does once a minute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HalfCommitted {
+    /// There are none.
+    None,
+    /// There were some, and all are finished now.
+    Finished,
+    /// There are some: this role may not have them finished, or they are still on their way.
+    Some,
+}
+
+/// Has Citus finish what is half committed, where it may be told to.
+pub fn finish_commits(manager: &DatabaseManager) -> Result<HalfCommitted, StoreError> {
+    manager.run("looking for half committed events", &Patience::endless(), |client, _| {
+        if !is_half_committed(client)? {
+            return Ok(HalfCommitted::None);
+        }
+        if let Err(error) = client.query_opt("SELECT recover_prepared_transactions()", &[]) {
+            // Superusers alone may, at its defaults.
+            log::debug!("half committed events are left to Citus: {}", in_full(&error));
+            return Ok(HalfCommitted::Some);
+        }
+        Ok(if is_half_committed(client)? { HalfCommitted::Some } else { HalfCommitted::Finished })
     })
+}
+
+fn is_half_committed(client: &mut Client) -> Result<bool, DatabaseError> {
+    let row = client.query_opt(
+        r"SELECT FROM run_command_on_workers($$SELECT count(*) FROM pg_prepared_xacts
+           WHERE database = current_database() AND gid LIKE 'citus\_%'$$) WHERE result <> '0' LIMIT 1",
+        &[],
+    )?;
+    Ok(row.is_some())
 }
 
 /// What is said where the tables are to be distributed and can't be.

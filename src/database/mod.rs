@@ -51,7 +51,7 @@ mod update;
 mod watchdog;
 mod write;
 
-pub use citus::{Node, recover};
+pub use citus::{HalfCommitted, Node, finish_commits};
 pub use classify::{ErrorClass, classify};
 pub use connect::{Target, TargetError, Tls, TlsError, Variables, from_url, from_variables, holds_password};
 pub use figures::Figures;

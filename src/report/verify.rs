@@ -25,6 +25,8 @@ pub struct VerifyReport {
     pub events: u64,
     /// Those that are in the database.
     pub present: u64,
+    /// Whether events that were missing may be seen a moment later.
+    pub half_committed: bool,
     absent: u64,
     unloadable: u64,
     /// The first of them, each with its source and line.
@@ -95,6 +97,12 @@ impl VerifyReport {
             (0, true) => format!("All {events} events are in the database.\n"),
             (_, true) => format!("Missing: {missing} of {events} events are not in the database.\n"),
         };
+        if self.absent > 0 && self.half_committed {
+            text.push_str(
+                "Events that are missing may be stored: nodes of Citus have transactions that are committed on others. It \
+                 finishes them within a minute, after a crash too; verify again then.\n",
+            );
+        }
         if self.missing() > 0 {
             self.tell_missing(&mut text, load);
         }
