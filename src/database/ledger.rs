@@ -3,9 +3,8 @@
 //! Invariant: a segment's row commits with its events. It is written first in their transaction, so that a
 //! second load of the same segment waits for the first one's outcome instead of doing its work again.
 
-use super::client::{Client, GenericClient as _};
 use super::error::DatabaseError;
-use super::store::{Batch, SegmentCounts, SegmentHash};
+use super::store::{Batch, SegmentCounts};
 use super::transaction::Transaction;
 use crate::kill::Server;
 use crate::layout::{Layout, quote_identifier};
@@ -103,24 +102,6 @@ pub(super) struct SegmentOutcome {
 impl Ledger {
     pub(super) fn new(schema: &str, server: Server, layout: Layout, run: Uuid, held: Held) -> Self {
         Self { schema: quote_identifier(schema), server: server.name(), layout: layout.name(), run, held }
-    }
-
-    /// What a segment held, if it is loaded and is to be skipped.
-    pub(super) fn find(
-        &self,
-        client: &mut Client,
-        hash: &SegmentHash,
-    ) -> Result<Option<SegmentCounts>, DatabaseError> {
-        if self.held == Held::LoadAgain {
-            return Ok(None);
-        }
-        let sql = format!(
-            "SELECT lines, events FROM {}.kill_load_segment
-             WHERE hash = $1 AND server = $2 AND layout = $3 AND rejected = 0",
-            self.schema
-        );
-        let row = client.query_opt(&sql, &[&&hash.0[..], &self.server, &self.layout])?;
-        Ok(row.map(|row| SegmentCounts { lines: count(row.get(0)), events: count(row.get(1)) }))
     }
 
     /// Writes the row of a segment, or finds it; waits for whoever is writing the same one.

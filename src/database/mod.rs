@@ -11,7 +11,8 @@
 //! - `pool`, `gate`, `watchdog`, `health`, `call`, `manager`: a call that nobody hangs on. `patience`, `outages`,
 //!   `state`, `figures`: how long is waited, and what is told of it.
 //! - `store`, `postgres_store`: what the pipeline asks for. `write`, `narrow`, `update`, `present`: the transaction of a
-//!   batch. `ledger`, `runs`: the record of segments and runs.
+//!   batch. `ledger`, `runs`: the record of segments and runs. `entries`, `claims`: which segments are done, or taken by
+//!   another load.
 //! - `schema`, `indexes`: the tables, and the indexes that are put off.
 //! - `embedded`: the private PostgreSQL.
 
@@ -21,9 +22,11 @@ pub mod schema;
 pub mod store;
 
 mod call;
+mod claims;
 mod classify;
 mod client;
 mod connect;
+mod entries;
 mod error;
 mod figures;
 mod gate;
