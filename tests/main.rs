@@ -32,6 +32,7 @@ mod cases {
     mod load_update;
     mod look_ups;
     mod manual;
+    mod many_loaders;
     mod memory;
     mod metrics;
     mod mistakes;
