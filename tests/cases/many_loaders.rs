@@ -233,15 +233,17 @@ fn a_dump_that_is_named_twice_and_standard_input() {
     season.text = once.repeat(3);
     let lock = season.hold();
     let runs: Vec<Running> = (0..2).map(|_| season.load().start()).collect();
-    let mut piped = season.work.load(&season.database, &[]).segment_bytes(32 << 10).start();
-    piped.feed(&once);
-    eventually(WAIT, "all are at work", || {
-        let waiting = "select count(distinct application_name) from pg_stat_activity
-                       where datname = current_database() and wait_event_type = 'Lock'";
-        season.claims().len() >= 2 && season.number(waiting) == 3
+    let piped = season.work.load(&season.database, &[]).segment_bytes(32 << 10).stdin(once);
+    let piped = thread::scope(|scope| {
+        let piped = scope.spawn(|| piped.run());
+        eventually(WAIT, "all are at work", || {
+            let waiting = "select count(distinct application_name) from pg_stat_activity
+                           where datname = current_database() and wait_event_type = 'Lock'";
+            season.claims().len() >= 2 && season.number(waiting) == 3
+        });
+        drop(lock);
+        piped.join().expect("no panic").expect(0).summary()
     });
-    drop(lock);
-    let piped = piped.finish_after_input().expect(0).summary();
     let runs = summaries(runs, 0);
     season.check(&runs);
     piped.check(&[("events", 150), ("unfinished", 0)]);
