@@ -6,7 +6,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::decompress::{Break, Decoder, Then};
@@ -45,7 +45,7 @@ impl Place {
 
 /// A file that is read again, at one place after the other.
 pub struct Rereader {
-    source: Source,
+    path: PathBuf,
     text: Text,
 }
 
@@ -80,11 +80,15 @@ impl Rereader {
             })),
             Format::Foreign(format) => return Err(InputError::Foreign { input: source, format }),
         };
-        Ok(Self { source, text })
+        Ok(Self { path: path.to_owned(), text })
     }
 
-    /// Puts what is at a place into `buffer`; false if the text ends before. The places must come in their order.
+    /// Puts what is at a place into `buffer`; false if the text ends before. In the order of their places segments are
+    /// found fastest: what is packed is otherwise read from its start.
     pub fn read(&mut self, place: &Place, buffer: &mut Vec<u8>) -> Result<bool, InputError> {
+        if matches!(&self.text, Text::Packed(packed) if packed.offset > place.byte_offset) {
+            *self = Self::open(&self.path)?;
+        }
         buffer.clear();
         buffer.resize(place.bytes, 0);
         let read = match &mut self.text {
@@ -92,7 +96,7 @@ impl Rereader {
             Text::Packed(packed) => packed.read(place.byte_offset, buffer),
         };
         read.map_err(|Break { breakage, raw_offset, cause }| InputError::Broken {
-            input: self.source.clone(),
+            input: Source::File(self.path.clone()),
             breakage,
             text_offset: place.byte_offset,
             raw_offset,

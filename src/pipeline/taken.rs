@@ -137,12 +137,13 @@ impl Rest<'_> {
             waiting.iter().map(|taken| taken.hash).filter(|hash| seen.insert(*hash)).collect();
         let standings = self.store.look_again(&hashes, waited)?;
         let standings: HashMap<SegmentHash, Standing> = hashes.into_iter().zip(standings).collect();
-        let (mut ours, mut others) = (VecDeque::new(), Vec::new());
+        let (mut ours, mut others, mut chosen) = (VecDeque::new(), Vec::new(), HashSet::new());
         for taken in waiting.drain(..) {
             match standings.get(&taken.hash) {
                 Some(Standing::Loaded(held)) => self.tally.add(|counts| counts.skip(*held)),
-                Some(Standing::Free) => ours.push_back(taken),
-                Some(Standing::Taken) | None => others.push(taken),
+                // Of several that are alike one is loaded, and the others are then loaded already.
+                Some(Standing::Free) if chosen.insert(taken.hash) => ours.push_back(taken),
+                _ => others.push(taken),
             }
         }
         *waiting = others;
