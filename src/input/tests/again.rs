@@ -26,7 +26,7 @@ fn segments(source: &Source, text: &[u8]) -> Vec<Segment> {
 #[test]
 fn segments_are_read_again_from_their_places() {
     let folder = tempfile::tempdir().unwrap();
-    let line = |number: u64| format!("{{\"EventId\":{number}}}{}\n", " ".repeat(number as usize % 300));
+    let line = |number: usize| format!("{{\"EventId\":{number}}}{}\n", " ".repeat(number % 300));
     let text: String = (0..20_000).map(line).collect();
     let text = text.trim_end().as_bytes();
     let (first, second) = text.split_at(text.len() / 3);
