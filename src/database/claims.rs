@@ -11,7 +11,7 @@ use super::classify::ErrorClass;
 use super::entries::{Entries, Shelf};
 use super::error::DatabaseError;
 use super::patience::Patience;
-use super::session::Session;
+use super::session::{Opening, Session};
 use super::store::SegmentHash;
 use crate::causes::in_full;
 use postgres::SimpleQueryMessage;
@@ -39,6 +39,8 @@ pub(super) struct Claims {
 #[derive(Default)]
 struct Link {
     session: Option<Session>,
+    /// The first one, which is opened while the input is.
+    opening: Option<Opening>,
     /// When one was last opened, or that was tried.
     tried: Option<Instant>,
     /// Whether claims can't be had in this database, or on this way to it.
@@ -65,6 +67,11 @@ pub(super) struct Answer {
 impl Claims {
     pub(super) fn new(caller: Caller, shelf: Arc<Shelf>) -> Self {
         Self { caller, shelf, link: Mutex::default(), book: Mutex::default() }
+    }
+
+    /// Begins to open the session, so that who asks first need not wait for it.
+    pub(super) fn begin(&self) {
+        lock(&self.link).opening = self.caller.opener.begin().ok();
     }
 
     /// Claims up to `most` of the segments, and looks for them in the ledger, in one round trip. None: no claims can be had
@@ -115,7 +122,13 @@ impl Claims {
             return;
         }
         link.tried = Some(Instant::now());
-        match self.caller.opener.open(&patience.at_most_for(TIME_MAX)) {
+        let patience = patience.at_most_for(TIME_MAX);
+        let opener = &self.caller.opener;
+        let session = match link.opening.take() {
+            Some(opening) => opener.wait_for(&opening, &patience),
+            None => opener.open(&patience),
+        };
+        match session {
             Ok(session) if session.pid.is_some() => link.session = Some(session),
             Ok(_) => link.is_impossible = true,
             Err(error) => log::debug!("segments can't be claimed for now: {}", in_full(&error)),

@@ -75,6 +75,9 @@ impl PostgresStore {
         let put_off = PutOff::new(layout, &settings.schema, run);
         let shelf = Arc::new(Shelf::new(&settings.schema, server, layout));
         let claims = Claims::new(manager.caller().clone(), Arc::clone(&shelf));
+        if held == Held::Skip {
+            claims.begin();
+        }
         Self {
             manager,
             writer: Arc::new(writer),
