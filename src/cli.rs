@@ -241,6 +241,12 @@ pub struct SchemaArgs {
     /// The tables: archive or aegis [env: KILLS_LAYOUT] [default: archive].
     #[arg(long, value_name = "NAME", help_heading = "Database")]
     pub layout: Option<String>,
+    /// Distribute the tables over the nodes of a database: citus.
+    ///
+    /// By the event's id, with the ledger on all nodes. Tables that are there are distributed with all that is in them. Loads
+    /// and the other commands notice it by themselves.
+    #[arg(long, value_name = "BY", help_heading = "Database")]
+    pub distributed: Option<String>,
 }
 
 /// What to do with a private PostgreSQL.

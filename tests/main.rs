@@ -9,11 +9,14 @@ mod cases {
     mod bad_server;
     mod bad_start;
     mod broken_input;
+    mod citus;
+    mod citus_faults;
     mod cluster;
     mod deploy;
     mod differential;
     mod documents;
     mod embedded;
+    mod engines;
     mod env_file;
     mod faults_disk;
     mod faults_loader;
@@ -36,6 +39,7 @@ mod cases {
     mod memory;
     mod metrics;
     mod mistakes;
+    mod partitioned;
     mod pgbouncer;
     mod pool;
     mod progress;
@@ -46,6 +50,7 @@ mod cases {
     mod readme;
     mod reject_file;
     mod role;
+    mod scaling;
     mod schema;
     mod secrets;
     mod secrets_run;

@@ -74,7 +74,8 @@ Examples:
 pub(super) const SCHEMA: &str = "\
 Examples:
   aegis-kills schema print --layout aegis | less
-  aegis-kills schema apply --schema kills";
+  aegis-kills schema apply --schema kills
+  aegis-kills schema apply --distributed citus";
 
 /// After the help of `embedded`.
 pub(super) const EMBEDDED: &str = "\

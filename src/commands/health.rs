@@ -3,7 +3,6 @@
 use super::database::Place;
 use super::signals::{Ends, ends};
 use super::write_output;
-use crate::causes::in_full;
 use crate::cli::HealthArgs;
 use crate::database::{HealthProbe, application_name};
 use crate::error::{CommandError, Ending};
@@ -93,14 +92,7 @@ fn look_again_and_again(
 }
 
 fn look(probe: &HealthProbe, settings: &HealthSettings) -> HealthReport {
-    let mut status = probe.check();
-    let inspection = status.server.as_ref().and_then(|_| {
-        let found = probe.inspect(settings.layout, settings.database.schema());
-        found.inspect_err(|error| log::warn!("{}", in_full(error))).ok()
-    });
-    if status.error.is_none() {
-        status.error = inspection.as_ref().and_then(|inspection| inspection.misfits.clone());
-    }
+    let (status, inspection) = probe.examine(settings.layout, settings.database.schema());
     HealthReport {
         connection_errors: u64::from(status.server.is_none()),
         status,

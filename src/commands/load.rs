@@ -14,7 +14,7 @@ use crate::database::{
     DatabaseManager, Patience, PostgresStore, RunCounts, RunEnd, RunLog, StoreSettings, indexes, schema,
 };
 use crate::error::{CommandError, Ending};
-use crate::layout::Indexes;
+use crate::layout::{Distribution, Indexes};
 use crate::pipeline::{self, Halt, HaltReason, Monitor, RejectFile, RunReport};
 use crate::report::{LiveRun, Progress, Screen, Summary};
 use crate::settings::{DatabaseSettings, Environment, LoadSettings, SettingError};
@@ -193,9 +193,12 @@ fn load(
 ) -> Result<Done, CommandError> {
     let (settings, id) = (parts.settings, parts.id);
     let database = OpenDatabase::open(place, id)?;
-    let store_settings = store_settings(settings, place);
-    schema::ensure(&database.manager, settings.event.layout, &store_settings.schema, Indexes::Later)?;
-    indexes::put_off(&database.manager, settings.event.layout, &store_settings.schema, id);
+    let (layout, schema) = (settings.event.layout, place.schema());
+    let tables = schema::ensure(&database.manager, layout, schema, Indexes::Later, Distribution::OneServer)?;
+    if tables.distribution == Distribution::OneServer {
+        indexes::put_off(&database.manager, layout, schema, id);
+    }
+    let store_settings = store_settings(settings, place, tables.distribution);
     let is_watched = settings.listen.is_some() || settings.metrics_file.is_some();
     let last_success =
         if is_watched { RunLog::last_success(&database.manager, &store_settings)? } else { None };
@@ -234,13 +237,18 @@ fn load(
     Ok((report, figures, farewell))
 }
 
-fn store_settings(settings: &LoadSettings, place: &DatabaseSettings) -> StoreSettings {
+fn store_settings(
+    settings: &LoadSettings,
+    place: &DatabaseSettings,
+    distribution: Distribution,
+) -> StoreSettings {
     StoreSettings {
         layout: settings.event.layout,
         schema: place.schema().to_owned(),
         server: settings.event.server,
         on_conflict: settings.on_conflict,
         held: settings.held,
+        distribution,
     }
 }
 

@@ -195,10 +195,9 @@ impl HealthPage {
     }
 
     fn look(&self) -> Response {
-        let status = self.probe.check();
-        let inspect = || self.probe.inspect(self.layout, &self.schema).ok();
+        let (status, inspection) = self.probe.examine(self.layout, &self.schema);
         let report = HealthReport {
-            inspection: status.server.as_ref().and_then(|_| inspect()),
+            inspection,
             status,
             pool: self.manager.pool_settings(),
             workers: self.workers,

@@ -5,25 +5,30 @@ use super::write_output;
 use crate::cli::SchemaAction;
 use crate::database::schema;
 use crate::error::{CommandError, Ending};
-use crate::layout::Indexes;
-use crate::settings::{self, DatabaseSettings, Environment};
+use crate::layout::{Distribution, Indexes};
+use crate::settings::{DatabaseSettings, Environment, SchemaSettings};
 use uuid::Uuid;
 
 /// Runs the command.
 pub fn run(action: &SchemaAction, env: Environment<'_>) -> Result<Ending, CommandError> {
     match action {
         SchemaAction::Print(args) => {
-            let (layout, name) = settings::schema(args, env)?;
-            write_output(&schema::ddl(layout, &name))?;
+            let SchemaSettings { layout, schema: name, distribution } = SchemaSettings::new(args, env)?;
+            write_output(&schema::ddl(layout, &name, distribution))?;
         }
         SchemaAction::Apply(args) => {
-            let (layout, _) = settings::schema(args, env)?;
+            let SchemaSettings { layout, distribution: asked, .. } = SchemaSettings::new(args, env)?;
             let settings = DatabaseSettings::new(&args.database, env)?;
             let database = OpenDatabase::open(&settings, Uuid::new_v4())?;
-            let made = schema::ensure(&database.manager, layout, settings.schema(), Indexes::Now)?;
+            let name = settings.schema();
+            let tables = schema::ensure(&database.manager, layout, name, Indexes::Now, asked)?;
             database.close()?;
-            let what = if made { "the tables are made" } else { "all tables and indexes are there" };
-            write_output(&format!("{what}, in schema {:?}\n", settings.schema()))?;
+            let what = if tables.made { "the tables are made" } else { "all tables and indexes are there" };
+            let spread = match tables.distribution {
+                Distribution::OneServer => "",
+                Distribution::Citus => ", and distributed by Citus",
+            };
+            write_output(&format!("{what}, in schema {name:?}{spread}\n"))?;
         }
     }
     Ok(Ending::Complete)

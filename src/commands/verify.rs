@@ -6,10 +6,10 @@ use super::sources;
 use super::write_output;
 use crate::causes::in_full;
 use crate::cli::VerifyArgs;
-use crate::database::{DatabaseManager, present_ids};
+use crate::database::{DatabaseManager, present_ids, recover, schema};
 use crate::error::{CommandError, Ending};
 use crate::input::{Segmenter, spawn_reader};
-use crate::layout::Repeats;
+use crate::layout::{Distribution, Repeats};
 use crate::pipeline::{Prepared, Preparer, Segments};
 use crate::report::{Missing, VerifyReport};
 use crate::settings::{Environment, EventSettings, VerifySettings};
@@ -51,13 +51,14 @@ fn compare(
     let segmenter = Segmenter::new(reader, settings.segment, buffers, never());
     let EventSettings { server, layout, nul } = settings.event;
     let preparer = Preparer { layout, server, nul, repeats: Repeats::FirstCounts };
+    let distribution = schema::distribution(manager, layout, settings.database.schema())?;
     let mut whole = true;
     for read in Segments::new(segmenter, give_back.clone()) {
         match read {
             Ok(segment) => {
                 let hash = Preparer::hash(&segment);
                 let batch = preparer.prepare(segment, hash);
-                compare_segment(settings, manager, &batch, report)?;
+                compare_segment(settings, manager, distribution, &batch, report)?;
                 give_back.send(batch.segment.bytes).context("a channel that is held open here was closed")?;
             }
             Err(error) => {
@@ -72,12 +73,25 @@ fn compare(
 fn compare_segment(
     settings: &VerifySettings,
     manager: &DatabaseManager,
+    distribution: Distribution,
     prepared: &Prepared,
     report: &mut VerifyReport,
 ) -> Result<(), CommandError> {
+    let EventSettings { server, layout, .. } = settings.event;
     let ids: Vec<i64> = prepared.ids().map(|(id, _)| id).collect();
-    let event = &settings.event;
-    let stored = present_ids(manager, event.layout, settings.database.schema(), event.server, ids)?;
+    let look = || present_ids(manager, layout, settings.database.schema(), server, distribution, ids.clone());
+    let mut stored = look()?;
+    if distribution == Distribution::Citus && ids.iter().any(|id| !stored.contains(id)) {
+        match recover(manager) {
+            Ok(false) => {}
+            Ok(true) => stored = look()?,
+            Err(error) => log::warn!(
+                "{}; after a crash of a node events may be missing that are there a minute later, when Citus has \
+                 finished what was being committed",
+                in_full(&error)
+            ),
+        }
+    }
     let source = &*prepared.segment.source;
     report.events += prepared.batch.counts.events;
     for (id, line) in prepared.ids() {

@@ -41,8 +41,9 @@ fn classify_sqlstate(code: &str) -> ErrorClass {
         // Disk full, too many connections; shut down, crashed, starting up, idle session; a standby, or read-only;
         // the server's own files.
         "53100" | "53300" | "57P01" | "57P02" | "57P03" | "57P05" | "25006" | "58000" | "58030" => Away,
-        // Serialization failure, deadlock; lock not available, object in use; idle in transaction; cancelled.
-        "40001" | "40P01" | "55P03" | "55006" | "25P03" | "25P04" | "57014" => Transient,
+        // Serialization failure, deadlock; lock not available, object in use; idle in transaction; cancelled; what the
+        // server did not expect, such as a catalog that changed meanwhile, or of Citus a node that was lost.
+        "40001" | "40P01" | "55P03" | "55006" | "25P03" | "25P04" | "57014" | "XX000" => Transient,
         // Raised by the user's own function.
         "P0001" => Data,
         _ => match code.get(..2).unwrap_or_default() {
@@ -66,9 +67,10 @@ impl DatabaseError {
             DatabaseError::Io(_) | DatabaseError::NoAnswer(_) => ErrorClass::Away,
             DatabaseError::Stalled { .. } => ErrorClass::Transient,
             DatabaseError::Dropped => ErrorClass::Data,
-            DatabaseError::GivenUp | DatabaseError::NoneFree(_) | DatabaseError::Thread(_) => {
-                ErrorClass::Fatal
-            }
+            DatabaseError::Unsupported(_)
+            | DatabaseError::GivenUp
+            | DatabaseError::NoneFree(_)
+            | DatabaseError::Thread(_) => ErrorClass::Fatal,
             DatabaseError::Told(error) => cause_of(error).map_or(ErrorClass::Fatal, classify),
         }
     }
@@ -96,7 +98,7 @@ mod tests {
             ErrorClass::Away,
         );
         check(
-            &["40001", "40P01", "55P03", "55006", "57014", "25P03", "25P04", "53200", "53400"],
+            &["40001", "40P01", "55P03", "55006", "57014", "25P03", "25P04", "53200", "53400", "XX000"],
             ErrorClass::Transient,
         );
         check(

@@ -24,7 +24,11 @@ use std::time::Duration;
 ///   a few hundred ids are most of its rows, and read it whole for each segment; or read it by another index, and sort.
 /// - Nothing that they do is worth compiling, which takes longer than the statement itself.
 /// - The names that are part of statements have no escapes but doubled quotes.
-const SETTINGS: [(&str, &str); 8] = [
+/// - Where there is Citus, a session has one connection to each node, not one to each shard. PostgreSQL without it takes what
+///   is called so for no setting of its own.
+const SETTINGS: [(&str, &str); 10] = [
+    ("citus.multi_shard_modify_mode", "sequential"),
+    ("citus.max_adaptive_executor_pool_size", "1"),
     ("idle_in_transaction_session_timeout", "1min"),
     ("statement_timeout", "1h"),
     ("lock_timeout", "30min"),

@@ -1,6 +1,7 @@
 //! The error of a call of the database, before it is decided what is done about it.
 
 use super::connect::Advice;
+use super::engine::Unsupported;
 use super::store::StoreError;
 use postgres::Error;
 use std::io;
@@ -17,6 +18,9 @@ pub(super) enum DatabaseError {
         advice: Option<Advice>,
         source: Error,
     },
+    /// It is no PostgreSQL, or one that is too old.
+    #[error(transparent)]
+    Unsupported(#[from] Unsupported),
     #[error("the connection broke")]
     Io(#[source] io::Error),
     /// A server that accepts connections and says nothing, or a network that swallows all.

@@ -2,15 +2,16 @@
 //!
 //! Invariant: each check opens a connection of its own, and ends in time whatever the pool and the server do.
 
+use super::citus::{self, Distributed, Node};
 use super::client::{Client, GenericClient as _};
 use super::connect::Target;
 use super::error::DatabaseError;
 use super::patience::{Patience, Waited};
 use super::session::{Opener, spawn};
 use super::store::StoreError;
-use super::{indexes, runs, schema};
+use super::{indexes, runs, schema, size};
 use crate::causes::in_full;
-use crate::layout::Layout;
+use crate::layout::{Distribution, Layout};
 use crossbeam_channel::bounded;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -70,7 +71,7 @@ impl ServerHealth {
 }
 
 /// What a database holds that a load cares about.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Inspection {
     /// The ledger's row of the run that started last.
     pub last_run: Option<Value>,
@@ -78,6 +79,30 @@ pub struct Inspection {
     pub index_faults: Vec<String>,
     /// Why no load can write the tables that are there, if so.
     pub misfits: Option<String>,
+    /// Where the rows of the tables are.
+    pub distribution: Distribution,
+    /// The nodes of Citus; none where there is no Citus.
+    pub nodes: Vec<Node>,
+    /// The bytes of the tables and their indexes; none where that is not known.
+    pub table_bytes: Option<u64>,
+}
+
+impl Inspection {
+    /// Why no load can go on, if so.
+    fn fault(&self) -> Option<String> {
+        if self.misfits.is_some() {
+            return self.misfits.clone();
+        }
+        let is_needed = self.distribution == Distribution::Citus;
+        let away: Vec<&str> =
+            self.nodes.iter().filter(|node| is_needed && !node.is_there).map(|node| &*node.name).collect();
+        (!away.is_empty()).then(|| {
+            format!(
+                "of the nodes that the tables are distributed over the coordinator can't reach {}",
+                away.join(", ")
+            )
+        })
+    }
 }
 
 /// Looks at a database without a pool, each time on a new connection.
@@ -98,15 +123,42 @@ impl HealthProbe {
         check(&self.opener, &patience).unwrap_or_else(|error| HealthStatus::failed(&error))
     }
 
-    /// Looks at the tables of a layout and at the ledger. Empty where there are none yet.
-    pub fn inspect(&self, layout: Layout, schema: &str) -> Result<Inspection, StoreError> {
+    /// Checks the database's health, then looks at the tables of a layout, at the ledger and at the nodes. What is found
+    /// there may be why it is unhealthy.
+    pub fn examine(&self, layout: Layout, schema: &str) -> (HealthStatus, Option<Inspection>) {
+        let patience = Patience::at_most(self.opener.time_max());
+        let mut status = check(&self.opener, &patience).unwrap_or_else(|error| HealthStatus::failed(&error));
+        if status.server.is_none() {
+            return (status, None);
+        }
+        let inspection = self.inspect(layout, schema);
+        let inspection = inspection.inspect_err(|error| log::warn!("{}", in_full(error))).ok();
+        let fault = || inspection.as_ref().and_then(Inspection::fault);
+        status.error = status.error.or_else(fault);
+        (status, inspection)
+    }
+
+    /// Nothing is found where there are no tables yet.
+    fn inspect(&self, layout: Layout, schema: &str) -> Result<Inspection, StoreError> {
         let schema = schema.to_owned();
         let patience = Patience::at_most(self.opener.time_max());
         apart(&self.opener, &patience, move |client| {
             let last_run = runs::last_run(client, &schema)?;
             let index_faults = indexes::faults(client, layout, &schema)?;
-            let misfits = schema::misfits(client, layout, &schema)?;
-            Ok(Inspection { last_run, index_faults, misfits })
+            let misfits = schema::misfits(client, layout, &schema, Distribution::OneServer)?;
+            let distribution = Distributed::of(client, &schema)?.distribution(layout);
+            let nodes = citus::nodes(client)?;
+            let table_bytes = size::of_tables(client, layout, &schema, distribution);
+            let table_bytes = table_bytes
+                .inspect_err(|error| log::debug!("the tables' size can't be told: {}", in_full(error)));
+            Ok(Inspection {
+                last_run,
+                index_faults,
+                misfits,
+                distribution,
+                nodes,
+                table_bytes: table_bytes.ok(),
+            })
         })
         .map_err(|error| StoreError::new("the tables can't be looked at", error))
     }

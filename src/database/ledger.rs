@@ -2,12 +2,15 @@
 //!
 //! Invariant: a segment's row commits with its events. It is written first in their transaction, so that a
 //! second load of the same segment waits for the first one's outcome instead of doing its work again.
+//!
+//! On Citus, where the ledger is on all nodes, a row that may be there already keeps all others out until the transaction's
+//! end. So there the second load waits for a lock on the coordinator, and the row is written last.
 
 use super::error::DatabaseError;
 use super::store::{Batch, SegmentCounts};
 use super::transaction::Transaction;
 use crate::kill::Server;
-use crate::layout::{Layout, quote_identifier};
+use crate::layout::{Distribution, Layout, quote_identifier};
 use postgres::types::ToSql;
 use uuid::Uuid;
 
@@ -77,18 +80,32 @@ pub(super) struct Ledger {
     layout: &'static str,
     run: Uuid,
     held: Held,
+    distribution: Distribution,
 }
 
 /// What the ledger says of a segment that is about to be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Claim {
     /// Its row is written with the events to come.
-    Taken,
+    Taken(SegmentRow),
     /// An earlier try of this run has committed it, though its answer was lost.
     CommittedBefore(SegmentOutcome),
     /// It is loaded.
     Held(SegmentCounts),
 }
+
+/// A segment's row, before its outcome is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SegmentRow {
+    /// There is one, of this transaction or of an earlier load.
+    Written,
+    /// It is yet to be written.
+    ToCome,
+}
+
+/// The key of the lock that a load holds on a segment on Citus. Its parameter names the segment; the number is any that no
+/// one else uses.
+const SEGMENT_LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended($1, 2893472349837451120))";
 
 /// The counts of a segment's row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -100,8 +117,16 @@ pub(super) struct SegmentOutcome {
 }
 
 impl Ledger {
-    pub(super) fn new(schema: &str, server: Server, layout: Layout, run: Uuid, held: Held) -> Self {
-        Self { schema: quote_identifier(schema), server: server.name(), layout: layout.name(), run, held }
+    pub(super) fn new(
+        schema: &str,
+        server: Server,
+        layout: Layout,
+        run: Uuid,
+        held: Held,
+        distribution: Distribution,
+    ) -> Self {
+        let (server, layout) = (server.name(), layout.name());
+        Self { schema: quote_identifier(schema), server, layout, run, held, distribution }
     }
 
     /// Writes the row of a segment, or finds it; waits for whoever is writing the same one.
@@ -110,49 +135,88 @@ impl Ledger {
         transaction: &mut Transaction<'_>,
         batch: &Batch,
     ) -> Result<Claim, DatabaseError> {
+        if self.distribution == Distribution::Citus {
+            let segment = format!("{} {} {} {:?}", self.schema, self.server, self.layout, batch.hash.0);
+            transaction.execute(SEGMENT_LOCK, &[&segment])?;
+            return Ok(self.claim_again(transaction, batch)?.unwrap_or(Claim::Taken(SegmentRow::ToCome)));
+        }
+        let counts = SegmentOutcome::default();
+        if self.insert(transaction, batch, counts, " ON CONFLICT (hash, server, layout) DO NOTHING")? == 1 {
+            return Ok(Claim::Taken(SegmentRow::Written));
+        }
+        match self.claim_again(transaction, batch)? {
+            Some(claim) => Ok(claim),
+            // Whoever held the row has deleted it in the meantime.
+            None => self.claim(transaction, batch),
+        }
+    }
+
+    /// Writes the row of a segment, and returns how many rows that were.
+    fn insert(
+        &self,
+        transaction: &mut Transaction<'_>,
+        batch: &Batch,
+        outcome: SegmentOutcome,
+        on_conflict: &str,
+    ) -> Result<u64, DatabaseError> {
         let sql = format!(
             "INSERT INTO {}.kill_load_segment
                (hash, server, layout, run, number, lines, events, inserted, updated, duplicate, rejected)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0, 0, 0)
-             ON CONFLICT (hash, server, layout) DO NOTHING",
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11){on_conflict}",
             self.schema
         );
         let (lines, events) = (signed(batch.counts.lines), signed(batch.counts.events));
         let (hash, number) = (&batch.hash.0[..], signed(batch.number));
-        let values: [&(dyn ToSql + Sync); 7] =
-            [&hash, &self.server, &self.layout, &self.run, &number, &lines, &events];
-        if transaction.execute(&sql, &values)? == 1 {
-            return Ok(Claim::Taken);
-        }
-        self.claim_again(transaction, batch)
+        let [inserted, updated, duplicate, rejected] = outcome.signed();
+        let values: [&(dyn ToSql + Sync); 11] = [
+            &hash,
+            &self.server,
+            &self.layout,
+            &self.run,
+            &number,
+            &lines,
+            &events,
+            &inserted,
+            &updated,
+            &duplicate,
+            &rejected,
+        ];
+        transaction.execute(&sql, &values)
     }
 
-    /// What the row says that was there before.
-    fn claim_again(&self, transaction: &mut Transaction<'_>, batch: &Batch) -> Result<Claim, DatabaseError> {
+    /// What the row says that was there before; none if there is none.
+    fn claim_again(
+        &self,
+        transaction: &mut Transaction<'_>,
+        batch: &Batch,
+    ) -> Result<Option<Claim>, DatabaseError> {
+        let lock = match self.distribution {
+            Distribution::OneServer => "FOR UPDATE",
+            // The lock of the segment is held.
+            Distribution::Citus => "",
+        };
         let sql = format!(
             "SELECT run, number, lines, events, inserted, updated, duplicate, rejected FROM {}.kill_load_segment
-             WHERE hash = $1 AND server = $2 AND layout = $3 FOR UPDATE",
+             WHERE hash = $1 AND server = $2 AND layout = $3 {lock}",
             self.schema
         );
         let key: [&(dyn ToSql + Sync); 3] = [&&batch.hash.0[..], &self.server, &self.layout];
-        let Some(row) = transaction.query_opt(&sql, &key)? else {
-            // Whoever held the row has deleted it in the meantime.
-            return self.claim(transaction, batch);
-        };
+        let Some(row) = transaction.query_opt(&sql, &key)? else { return Ok(None) };
         let (run, number): (Uuid, i64) = (row.get(0), row.get(1));
         if run == self.run && number == signed(batch.number) {
-            return Ok(Claim::CommittedBefore(SegmentOutcome {
+            return Ok(Some(Claim::CommittedBefore(SegmentOutcome {
                 inserted: count(row.get(4)),
                 updated: count(row.get(5)),
                 duplicate: count(row.get(6)),
                 rejected: count(row.get(7)),
-            }));
+            })));
         }
         let refused: i64 = row.get(7);
         if self.held == Held::Skip && refused == 0 {
-            return Ok(Claim::Held(SegmentCounts { lines: count(row.get(2)), events: count(row.get(3)) }));
+            let counts = SegmentCounts { lines: count(row.get(2)), events: count(row.get(3)) };
+            return Ok(Some(Claim::Held(counts)));
         }
-        Ok(Claim::Taken)
+        Ok(Some(Claim::Taken(SegmentRow::Written)))
     }
 
     /// Writes the outcome into a segment's row.
@@ -160,17 +224,20 @@ impl Ledger {
         &self,
         transaction: &mut Transaction<'_>,
         batch: &Batch,
+        row: SegmentRow,
         outcome: SegmentOutcome,
     ) -> Result<(), DatabaseError> {
+        if row == SegmentRow::ToCome {
+            return self.insert(transaction, batch, outcome, "").map(drop);
+        }
         let sql = format!(
             "UPDATE {}.kill_load_segment
-             SET run = $4, number = $5, inserted = $6, duplicate = $7, rejected = $8, updated = $9, loaded_at = now()
+             SET run = $4, number = $5, inserted = $6, updated = $7, duplicate = $8, rejected = $9, loaded_at = now()
              WHERE hash = $1 AND server = $2 AND layout = $3",
             self.schema
         );
         let number = signed(batch.number);
-        let (inserted, duplicate) = (signed(outcome.inserted), signed(outcome.duplicate));
-        let (rejected, updated) = (signed(outcome.rejected), signed(outcome.updated));
+        let [inserted, updated, duplicate, rejected] = outcome.signed();
         let values: [&(dyn ToSql + Sync); 9] = [
             &&batch.hash.0[..],
             &self.server,
@@ -178,11 +245,18 @@ impl Ledger {
             &self.run,
             &number,
             &inserted,
+            &updated,
             &duplicate,
             &rejected,
-            &updated,
         ];
         transaction.execute(&sql, &values).map(drop)
+    }
+}
+
+impl SegmentOutcome {
+    /// Inserted, updated, duplicate, rejected.
+    fn signed(self) -> [i64; 4] {
+        [self.inserted, self.updated, self.duplicate, self.rejected].map(signed)
     }
 }
 

@@ -99,8 +99,13 @@ impl DatabaseManager {
         let failed = |error| StoreError::new("the pool can't be built", error);
         let figures = Figures::new().map_err(|error| StoreError::new("the metrics can't be made", error))?;
         let opener = Opener::new(target, application, pool_settings.connection_timeout);
-        wait_for_database(&opener, pool_settings, trouble, &figures)
-            .map_err(|error| StoreError::new("the database can't be reached", error))?;
+        wait_for_database(&opener, pool_settings, trouble, &figures).map_err(|error| {
+            let what = match error {
+                DatabaseError::Unsupported(_) => "the database can't be used",
+                _ => "the database can't be reached",
+            };
+            StoreError::new(what, error)
+        })?;
         log::info!("Database connected successfully");
         let (gate, closings) = Gate::new(trouble.away_timeout);
         let gate = Arc::new(gate);

@@ -6,14 +6,16 @@
 //!
 //! The files, in the order in which to read them:
 //!
-//! - `connect`: where the database is. `session`, `client`, `transaction`: one connection, and how it is spoken to.
+//! - `connect`: where the database is. `engine`: what it is. `session`, `client`, `transaction`: one connection, and how
+//!   it is spoken to.
 //! - `error`, `classify`, `retry`: what went wrong, what that means, and when to try again.
 //! - `pool`, `gate`, `watchdog`, `health`, `call`, `manager`: a call that nobody hangs on. `patience`, `outages`,
 //!   `state`, `figures`: how long is waited, and what is told of it.
 //! - `store`, `postgres_store`: what the pipeline asks for. `write`, `narrow`, `update`, `present`: the transaction of a
 //!   batch. `ledger`, `runs`: the record of segments and runs. `entries`, `claims`: which segments are done, or taken by
 //!   another load.
-//! - `schema`, `indexes`: the tables, and the indexes that are put off.
+//! - `schema`, `citus`, `indexes`, `size`: the tables, what is different where they are distributed, the indexes that are put
+//!   off, and how much room it all takes.
 //! - `embedded`: the private PostgreSQL.
 
 pub mod embedded;
@@ -22,10 +24,12 @@ pub mod schema;
 pub mod store;
 
 mod call;
+mod citus;
 mod claims;
 mod classify;
 mod client;
 mod connect;
+mod engine;
 mod entries;
 mod error;
 mod figures;
@@ -43,12 +47,14 @@ mod public;
 mod retry;
 mod runs;
 mod session;
+mod size;
 mod state;
 mod transaction;
 mod update;
 mod watchdog;
 mod write;
 
+pub use citus::{Node, recover};
 pub use classify::{ErrorClass, classify};
 pub use connect::{Target, TargetError, Tls, TlsError, Variables, from_url, from_variables, holds_password};
 pub use figures::Figures;

@@ -5,7 +5,7 @@ use super::classify::ErrorClass;
 use super::error::DatabaseError;
 use super::store::{Batch, Refused};
 use super::transaction::Transaction;
-use super::write::{Put, Writer};
+use super::write::{Mode, Put, Writer};
 
 /// What is done with events that may be refused.
 #[derive(Debug, Clone, Copy)]
@@ -54,7 +54,7 @@ impl Writer {
         }
         let mut savepoint = transaction.savepoint()?;
         let result = match action {
-            Action::Insert => self.insert(&mut savepoint, &batch.rows, events),
+            Action::Insert => self.insert(&mut savepoint, &batch.rows, events, Mode::Narrow),
             Action::Update => self.update(&mut savepoint, &batch.rows, events),
         };
         let error = match result {

@@ -16,7 +16,7 @@ use super::update::OnConflict;
 use super::write::{Mode, Refusals, Writer};
 use crate::causes::in_full;
 use crate::kill::Server;
-use crate::layout::Layout;
+use crate::layout::{Distribution, Layout};
 use std::collections::HashSet;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
@@ -35,6 +35,8 @@ pub struct StoreSettings {
     pub on_conflict: OnConflict,
     /// What is done with segments that were loaded before.
     pub held: Held,
+    /// Where the rows of the tables are.
+    pub distribution: Distribution,
 }
 
 /// So many segments are asked for at once.
@@ -69,11 +71,11 @@ impl PostgresStore {
         patience: Patience,
         leisure: Patience,
     ) -> Self {
-        let StoreSettings { layout, server, held, .. } = *settings;
-        let ledger = Ledger::new(&settings.schema, server, layout, run, held);
-        let writer = Writer::new(ledger, layout, &settings.schema, server, settings.on_conflict);
-        let put_off = PutOff::new(layout, &settings.schema, run);
-        let shelf = Arc::new(Shelf::new(&settings.schema, server, layout));
+        let StoreSettings { layout, ref schema, server, on_conflict, held, distribution } = *settings;
+        let ledger = Ledger::new(schema, server, layout, run, held, distribution);
+        let writer = Writer::new(ledger, layout, schema, server, on_conflict, distribution);
+        let put_off = PutOff::new(layout, schema, run);
+        let shelf = Arc::new(Shelf::new(schema, server, layout));
         let claims = Claims::new(manager.caller().clone(), Arc::clone(&shelf));
         if held == Held::Skip {
             claims.begin();
@@ -193,13 +195,12 @@ fn write_once(
     batch: &Batch,
     refusals: &Refusals,
 ) -> Result<Written, DatabaseError> {
-    const UNIQUE_VIOLATION: &str = "23505";
     let mut mode = Mode::Direct;
     loop {
         mode = match writer.attempt(client, progress, batch, mode, refusals) {
             Ok(written) => return Ok(written),
+            Err(error) if mode == Mode::Direct && writer.may_merge(&error) => Mode::Merge,
             Err(error) if error.class() != ErrorClass::Data || mode == Mode::Narrow => return Err(error),
-            Err(error) if mode == Mode::Direct && error.sqlstate() == Some(UNIQUE_VIOLATION) => Mode::Merge,
             Err(_) => Mode::Narrow,
         };
     }

@@ -1,12 +1,13 @@
 //! Which events are stored.
 
+use super::citus;
 use super::client::GenericClient as _;
 use super::error::DatabaseError;
 use super::manager::DatabaseManager;
 use super::patience::Patience;
 use super::store::StoreError;
 use crate::kill::Server;
-use crate::layout::{Layout, quote_identifier};
+use crate::layout::{Distribution, Layout, quote_identifier};
 use postgres::Error;
 use postgres::error::SqlState;
 use std::collections::HashSet;
@@ -17,12 +18,17 @@ pub fn present_ids(
     layout: Layout,
     schema: &str,
     server: Server,
+    distribution: Distribution,
     ids: Vec<i64>,
 ) -> Result<HashSet<i64>, StoreError> {
-    let sql = stored_query(layout, schema, server);
+    let sql = stored_query(layout, schema, server, distribution);
     let schema = schema.to_owned();
     manager.run("looking up stored events", &Patience::endless(), move |client, _| {
-        let rows = client.query(&sql, &[&ids]).map_err(|error| advised(&schema, error))?;
+        let rows = match distribution {
+            Distribution::OneServer => client.query(&sql, &[&ids]),
+            Distribution::Citus => citus::query(client, &sql, &[&ids]),
+        };
+        let rows = rows.map_err(|error| advised(&schema, error))?;
         Ok(rows.iter().map(|row| row.get(0)).collect())
     })
 }
@@ -46,8 +52,12 @@ fn advised(schema: &str, error: Error) -> DatabaseError {
 }
 
 /// The statement that is given ids and returns those that are stored.
-pub(super) fn stored_query(layout: Layout, schema: &str, server: Server) -> String {
+pub(super) fn stored_query(
+    layout: Layout,
+    schema: &str,
+    server: Server,
+    distribution: Distribution,
+) -> String {
     let table = &layout.tables()[0];
-    let id = table.id_column();
-    format!("SELECT stored.{id} FROM {}", table.stored(&quote_identifier(schema), server, &id))
+    table.select_stored(&quote_identifier(schema), server, &table.id_column(), distribution)
 }

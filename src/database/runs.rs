@@ -62,7 +62,7 @@ impl RunLog {
             "INSERT INTO {schema}.kill_load_run (id, status, server, layout, sources, version)
              VALUES ($1, 'running', $2, $3, $4, $5) ON CONFLICT (id) DO NOTHING"
         );
-        let bury = bury_the_dead(&schema);
+        let (dead, bury) = (dead_runs(&schema), bury_the_dead(&schema));
         let others = (!settings.layout.tells_servers_apart()).then(|| other_servers(&schema));
         let (server, layout, sources) = (settings.server.name(), settings.layout.name(), sources.to_vec());
         manager.run("writing the run into the ledger", &Patience::endless(), move |client, progress| {
@@ -77,7 +77,11 @@ impl RunLog {
                     other.get::<_, &str>(0)
                 );
             }
-            match client.execute(&bury, &[&id]) {
+            let buried = client.query(&dead, &[&id]).and_then(|dead| {
+                // One after the other: Citus joins no view of sessions with what it updates.
+                dead.iter().try_fold(0, |sum, row| Ok(sum + client.execute(&bury, &[&row.get::<_, Uuid>(0)])?))
+            });
+            match buried {
                 Ok(0) => {}
                 Ok(dead) => log::warn!("{dead} earlier run(s) ended without a word; the ledger now says so"),
                 // Another role may have written them; this run can do its work all the same.
@@ -128,7 +132,7 @@ impl RunLog {
             let _ = write!(columns, ", {name} = ${}", number + 4);
         }
         format!(
-            "UPDATE {}.kill_load_run SET finished = clock_timestamp(), status = $2, error = $3{columns} WHERE id = $1",
+            "UPDATE {}.kill_load_run SET finished = now(), status = $2, error = $3{columns} WHERE id = $1",
             self.schema
         )
     }
@@ -182,7 +186,12 @@ fn other_servers(schema: &str) -> String {
     format!("SELECT server FROM {schema}.kill_load_segment WHERE layout = $1 AND server <> $2 LIMIT 1")
 }
 
-/// Completes the rows of runs that have no session any more, by what their segments say.
+/// Runs but the parameter's that have not ended, and have no session any more.
+fn dead_runs(schema: &str) -> String {
+    format!("SELECT id FROM {schema}.kill_load_run WHERE status = 'running' AND id <> $1 AND NOT {LIVES}")
+}
+
+/// Completes the row of a run that has died, by what its segments say.
 ///
 /// One that has only lost its sessions for a moment completes its row by itself in the end.
 fn bury_the_dead(schema: &str) -> String {
@@ -192,14 +201,12 @@ fn bury_the_dead(schema: &str) -> String {
              finished = greatest(run.started, found.finished), lines = found.lines, events = found.events,
              inserted = found.inserted, updated = found.updated, duplicate = found.duplicate,
              rejected = found.rejected, segments = found.segments
-         FROM (SELECT dead.id, max(loaded_at) AS finished, count(segment.hash) AS segments,
-                 coalesce(sum(segment.lines), 0) AS lines, coalesce(sum(segment.events), 0) AS events,
-                 coalesce(sum(segment.inserted), 0) AS inserted, coalesce(sum(segment.updated), 0) AS updated,
-                 coalesce(sum(segment.duplicate), 0) AS duplicate, coalesce(sum(segment.rejected), 0) AS rejected
-               FROM (SELECT id FROM {schema}.kill_load_run WHERE status = 'running' AND id <> $1 AND NOT {LIVES}) AS dead
-               LEFT JOIN {schema}.kill_load_segment AS segment ON segment.run = dead.id
-               GROUP BY dead.id) AS found
-         WHERE run.id = found.id AND run.status = 'running'"
+         FROM (SELECT max(loaded_at) AS finished, count(*) AS segments,
+                 coalesce(sum(lines), 0) AS lines, coalesce(sum(events), 0) AS events,
+                 coalesce(sum(inserted), 0) AS inserted, coalesce(sum(updated), 0) AS updated,
+                 coalesce(sum(duplicate), 0) AS duplicate, coalesce(sum(rejected), 0) AS rejected
+               FROM {schema}.kill_load_segment WHERE run = $1) AS found
+         WHERE run.id = $1 AND run.status = 'running'"
     )
 }
 

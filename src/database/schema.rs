@@ -3,12 +3,15 @@
 //! Invariant: the catalog alone says what is there. There is no table of versions that could disagree with
 //! it; every statement of the DDL makes what is missing and leaves what is there.
 
+use super::call::Progress;
+use super::citus::{self, Distributed};
 use super::client::{Client, GenericClient};
+use super::error::DatabaseError;
 use super::ledger;
 use super::manager::DatabaseManager;
 use super::patience::Patience;
 use super::store::StoreError;
-use crate::layout::{Column, Indexes, Keeper, Layout, Table, quote_identifier};
+use crate::layout::{Column, Distribution, Indexes, Keeper, Layout, Table, quote_identifier};
 use postgres::Error;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,84 +20,152 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) const SCHEMA_LOCK: &str = "hashtextextended($1, 7740106396966348901)";
 
 /// The DDL of all tables of a layout and of the ledger, to read or to run.
-pub fn ddl(layout: Layout, schema: &str) -> String {
+pub fn ddl(layout: Layout, schema: &str, distribution: Distribution) -> String {
     let create_schema = match schema {
         "public" => String::new(),
         _ => format!("CREATE SCHEMA IF NOT EXISTS {};\n\n", quote_identifier(schema)),
     };
-    format!("{create_schema}{}{}", layout.ddl(schema, Indexes::Now), ledger::ddl(schema))
+    let tables = format!("{create_schema}{}{}", layout.ddl(schema, Indexes::Now), ledger::ddl(schema));
+    match distribution {
+        Distribution::OneServer => tables,
+        Distribution::Citus => {
+            let distribute = citus::ddl(layout, schema);
+            format!("BEGIN;\n\n{}{tables}\n{distribute}COMMIT;\n", citus::DISTRIBUTING)
+        }
+    }
 }
 
-/// Makes what is missing, and refuses tables that do not fit. Says whether anything was made. Indexes that are for later
-/// are no concern of it.
+/// The tables as they are now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tables {
+    /// Whether any of them, or of their indexes, was missing, or was not distributed as was asked for.
+    pub made: bool,
+    /// Where their rows are.
+    pub distribution: Distribution,
+}
+
+/// Makes what is missing, and refuses tables that do not fit. Indexes that are for later are no concern of it. What is made
+/// beside distributed tables is distributed as well; with `distribution` all that is there is.
 pub fn ensure(
     manager: &DatabaseManager,
     layout: Layout,
     schema: &str,
     indexes: Indexes,
-) -> Result<bool, StoreError> {
-    let schema = schema.to_owned();
-    manager.run("looking after the tables", &Patience::endless(), move |client, _| {
-        Ok(ensure_once(client, layout, &schema, indexes)?)
+    distribution: Distribution,
+) -> Result<Tables, StoreError> {
+    let wanted = Wanted { layout, schema: schema.to_owned(), indexes, distribution };
+    manager.run("looking after the tables", &Patience::endless(), move |client, progress| {
+        wanted.ensure(client, progress)
     })
 }
 
-fn ensure_once(
-    client: &mut Client,
+/// Where the rows of the tables that are there are; tables that do not fit are refused.
+pub fn distribution(
+    manager: &DatabaseManager,
     layout: Layout,
     schema: &str,
+) -> Result<Distribution, StoreError> {
+    let schema = schema.to_owned();
+    manager.run("looking for distributed tables", &Patience::endless(), move |client, _| {
+        Ok(Distributed::of(client, &schema)?.distribution(layout))
+    })
+}
+
+/// What the tables are to be like.
+struct Wanted {
+    layout: Layout,
+    schema: String,
     indexes: Indexes,
-) -> Result<bool, StoreError> {
-    // Nothing is made beside tables that do not fit: their owner may want another schema.
-    refuse_misfits(client, layout, schema)?;
-    if missing(client, layout, schema, indexes).map_err(not_looked_up)?.is_empty() {
-        return Ok(false);
+    distribution: Distribution,
+}
+
+impl Wanted {
+    fn ensure(&self, client: &mut Client, progress: &Progress) -> Result<Tables, DatabaseError> {
+        // Nothing is made beside tables that do not fit: their owner may want another schema.
+        self.refuse_misfits(client, self.distribution)?;
+        if self.distribution == Distribution::Citus {
+            citus::refuse_without_citus(client)?;
+        }
+        let Lacking { names, distribution } = self.lacking(client).map_err(not_looked_up)?;
+        let made = !names.is_empty() && self.apply(client, progress)?;
+        if made {
+            self.refuse_misfits(client, Distribution::OneServer)?;
+        }
+        Ok(Tables { made, distribution })
     }
-    let made = apply(client, layout, schema, indexes)?;
-    if made {
-        refuse_misfits(client, layout, schema)?;
+
+    fn refuse_misfits(&self, client: &mut Client, allowed: Distribution) -> Result<(), StoreError> {
+        match misfits(client, self.layout, &self.schema, allowed).map_err(not_looked_up)? {
+            None => Ok(()),
+            Some(misfits) => Err(StoreError::plain(misfits)),
+        }
     }
-    Ok(made)
+
+    fn lacking(&self, client: &mut impl GenericClient) -> Result<Lacking, Error> {
+        let Self { layout, ref schema, indexes, distribution } = *self;
+        let mut names = missing(client, layout, schema, indexes)?;
+        let distributed = Distributed::of(client, schema)?;
+        let distribution = match distribution {
+            Distribution::Citus => Distribution::Citus,
+            Distribution::OneServer => distributed.distribution(layout),
+        };
+        if distribution == Distribution::Citus {
+            names.extend(distributed.lacking(layout));
+            names.dedup();
+        }
+        Ok(Lacking { names, distribution })
+    }
+
+    fn apply(&self, client: &mut Client, progress: &Progress) -> Result<bool, StoreError> {
+        let Self { layout, ref schema, indexes, .. } = *self;
+        let failed = |source| {
+            StoreError::new(
+                format!(
+                    "the missing tables can't be made in schema {schema:?}; who may can run 'aegis-kills schema apply'"
+                ),
+                source,
+            )
+        };
+        let mut transaction = client.transaction().map_err(failed)?;
+        let lock = format!("SELECT pg_advisory_xact_lock({SCHEMA_LOCK})");
+        transaction.execute(&lock, &[schema]).map_err(failed)?;
+        let Lacking { names, distribution } = self.lacking(&mut transaction).map_err(failed)?;
+        if names.is_empty() {
+            return Ok(false);
+        }
+        let exists = transaction
+            .query_opt("SELECT FROM pg_namespace WHERE nspname = $1", &[schema])
+            .map_err(failed)?;
+        if exists.is_none() {
+            let sql = format!("CREATE SCHEMA {}", quote_identifier(schema));
+            transaction.batch_execute(&sql).map_err(failed)?;
+        }
+        let (before, indexes, after) = match distribution {
+            Distribution::OneServer => ("", indexes, String::new()),
+            Distribution::Citus => (citus::DISTRIBUTING, Indexes::Now, citus::ddl(layout, schema)),
+        };
+        if distribution == Distribution::Citus {
+            // All that is in the tables goes to the nodes.
+            progress.takes_long();
+        }
+        let sql = format!("{before}{}{}{after}", layout.ddl(schema, indexes), ledger::ddl(schema));
+        transaction.batch_execute(&sql).map_err(failed)?;
+        transaction.commit().map_err(failed)?;
+        log::info!("made in schema {schema:?}: {}", names.join(", "));
+        Ok(true)
+    }
+}
+
+/// What there is to do.
+struct Lacking {
+    /// Tables and indexes that are missing, and tables that are not distributed.
+    names: Vec<&'static str>,
+    /// Where the rows are to be.
+    distribution: Distribution,
 }
 
 fn not_looked_up(source: Error) -> StoreError {
     StoreError::new("the database's tables can't be looked up", source)
-}
-
-fn refuse_misfits(client: &mut Client, layout: Layout, schema: &str) -> Result<(), StoreError> {
-    match misfits(client, layout, schema).map_err(not_looked_up)? {
-        None => Ok(()),
-        Some(misfits) => Err(StoreError::plain(misfits)),
-    }
-}
-
-fn apply(client: &mut Client, layout: Layout, schema: &str, indexes: Indexes) -> Result<bool, StoreError> {
-    let failed = |source| {
-        StoreError::new(
-            format!(
-                "the missing tables can't be made in schema {schema:?}; who may can run 'aegis-kills schema apply'"
-            ),
-            source,
-        )
-    };
-    let mut transaction = client.transaction().map_err(failed)?;
-    let lock = format!("SELECT pg_advisory_xact_lock({SCHEMA_LOCK})");
-    transaction.execute(&lock, &[&schema]).map_err(failed)?;
-    let missing = missing(&mut transaction, layout, schema, indexes).map_err(failed)?;
-    if missing.is_empty() {
-        return Ok(false);
-    }
-    let exists =
-        transaction.query_opt("SELECT FROM pg_namespace WHERE nspname = $1", &[&schema]).map_err(failed)?;
-    if exists.is_none() {
-        let sql = format!("CREATE SCHEMA {}", quote_identifier(schema));
-        transaction.batch_execute(&sql).map_err(failed)?;
-    }
-    transaction.batch_execute(&layout.ddl(schema, indexes)).map_err(failed)?;
-    transaction.batch_execute(&ledger::ddl(schema)).map_err(failed)?;
-    transaction.commit().map_err(failed)?;
-    log::info!("made in schema {schema:?}: {}", missing.join(", "));
-    Ok(true)
 }
 
 /// The names of tables that are not there, and of indexes that are not there and are to be made now.
@@ -119,15 +190,21 @@ fn missing(
     Ok(wanted.filter(|name| !found.contains(*name)).collect())
 }
 
-/// What of the layout's tables that are there does not fit, if anything, in words: a load is refused for it.
+/// What of the layout's tables that are there does not fit, if anything, in words: a load is refused for it. Where they are
+/// to be distributed, those that are not yet fit as well.
 pub(super) fn misfits(
     client: &mut impl GenericClient,
     layout: Layout,
     schema: &str,
+    allowed: Distribution,
 ) -> Result<Option<String>, Error> {
     let mut misfits = Vec::new();
     for table in layout.tables() {
         table_misfits(client, table, schema, &mut misfits)?;
+    }
+    if allowed == Distribution::OneServer {
+        let missing = missing(client, layout, schema, Indexes::Later)?;
+        misfits.extend(Distributed::of(client, schema)?.misfits(layout, &missing));
     }
     let words = || {
         format!(

@@ -3,6 +3,7 @@
 use super::classify::ErrorClass;
 use super::client::Client;
 use super::connect::{Advice, Connector, Target, Tls};
+use super::engine::{self, Unsupported};
 use super::error::DatabaseError;
 use super::patience::{Patience, Waited};
 use crate::causes::in_full;
@@ -12,6 +13,7 @@ use r2d2::ManageConnection as _;
 use r2d2_postgres::PostgresConnectionManager;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -28,10 +30,16 @@ pub(super) struct Opener {
 }
 
 struct Hosts {
-    /// For each host the ways in which it is tried, in their order.
-    ways: Vec<Vec<Way>>,
+    all: Vec<Host>,
     any_order: bool,
     tls: Tls,
+}
+
+struct Host {
+    /// The ways in which it is tried, in their order.
+    ways: Vec<Way>,
+    /// Whether it has said what it is, and may be used; it is asked once a process.
+    is_known: AtomicBool,
 }
 
 struct Way {
@@ -51,8 +59,11 @@ impl Opener {
             config.notice_callback(|notice| log::debug!("{notice}"));
             Way { manager: PostgresConnectionManager::new(config.clone(), target.tls.connector()), config }
         };
-        let ways = target.hosts.iter().map(|host| target.tls.ways(host).into_iter().map(way).collect());
-        let hosts = Hosts { ways: ways.collect(), any_order: target.any_order, tls: target.tls.clone() };
+        let hosts = target.hosts.iter().map(|host| Host {
+            ways: target.tls.ways(host).into_iter().map(way).collect(),
+            is_known: AtomicBool::new(false),
+        });
+        let hosts = Hosts { all: hosts.collect(), any_order: target.any_order, tls: target.tls.clone() };
         Self { hosts: Arc::new(hosts), time_max }
     }
 
@@ -91,14 +102,15 @@ impl Opener {
 impl Hosts {
     /// The first host that lets us in. Who has refused us is not asked again in another place.
     fn connect(&self) -> Result<Session, DatabaseError> {
-        let mut ways: Vec<&Vec<Way>> = self.ways.iter().collect();
+        let mut hosts: Vec<&Host> = self.all.iter().collect();
         if self.any_order {
-            fastrand::shuffle(&mut ways);
+            fastrand::shuffle(&mut hosts);
         }
         let mut failed = DatabaseError::GivenUp;
-        for host in ways {
+        for host in hosts {
             failed = match self.connect_to(host) {
                 Ok(session) => return Ok(session),
+                Err(error @ DatabaseError::Unsupported(_)) => return Err(error),
                 Err(error) if error.class() == ErrorClass::Fatal && error.sqlstate().is_some() => {
                     return Err(error);
                 }
@@ -108,15 +120,18 @@ impl Hosts {
         Err(failed)
     }
 
-    fn connect_to(&self, host: &[Way]) -> Result<Session, DatabaseError> {
+    fn connect_to(&self, host: &Host) -> Result<Session, DatabaseError> {
         let mut failed = DatabaseError::GivenUp;
-        for Way { config, manager } in host {
+        for Way { config, manager } in &host.ways {
             let advised = |source| {
                 let advice = Advice::on(&source, &self.tls, config);
                 DatabaseError::Connect { advice, source }
             };
             match manager.connect() {
-                Ok(client) => {
+                Ok(mut client) => {
+                    if !host.is_known.load(Ordering::Acquire) {
+                        host.get_to_know(&engine::version(&mut client).map_err(advised)?)?;
+                    }
                     let name = config.get_application_name().unwrap_or_default();
                     return Session::new(client, name, self.tls.connector()).map_err(advised);
                 }
@@ -130,6 +145,17 @@ impl Hosts {
             }
         }
         Err(failed)
+    }
+}
+
+impl Host {
+    /// Takes note of what it says of itself. Who can't be worked with stays unknown, and is asked again.
+    fn get_to_know(&self, version: &str) -> Result<(), Unsupported> {
+        if let Some(caution) = engine::judge(version)? {
+            log::warn!("{caution}");
+        }
+        self.is_known.store(true, Ordering::Release);
+        Ok(())
     }
 }
 

@@ -1,12 +1,16 @@
 //! `--on-conflict update`: stored events that differ from those of a batch are rewritten.
 //!
 //! Invariant: an event whose rows are all the same is not written, so that a run without news leaves no dead rows.
+//!
+//! Citus compares no rows of a node with those of a staging table, locks none of several nodes, and updates none by another
+//! table. There the stored rows are fetched into a staging table as well, one load at a time rewrites, and a row is updated
+//! as the conflict of an INSERT.
 
 use super::error::DatabaseError;
 use super::transaction::Transaction;
-use super::write::column_list;
+use super::write::{column_list, quoted};
 use crate::kill::Server;
-use crate::layout::{Layout, Rows, Table, quote_identifier};
+use crate::layout::{Distribution, Layout, Rows, Table, quote_identifier};
 use std::collections::BTreeSet;
 
 /// What is done with an event that is stored already.
@@ -21,14 +25,25 @@ pub enum OnConflict {
 /// The statements that compare and rewrite the events of one layout.
 #[derive(Debug)]
 pub(super) struct Updater {
-    lock: String,
+    lock: Lock,
     tables: Vec<TableUpdate>,
+}
+
+/// What is locked before rows are compared.
+#[derive(Debug)]
+enum Lock {
+    /// The rows that the statement finds.
+    Rows(String),
+    /// All that a load may rewrite of a table.
+    Table(String),
 }
 
 #[derive(Debug)]
 struct TableUpdate {
     stage: String,
     copy: String,
+    /// On Citus: makes a staging table for what is stored, and fills it.
+    fetch: Option<[String; 2]>,
     /// Where there are columns that keep what is known.
     keep: Option<String>,
     differing: String,
@@ -39,20 +54,29 @@ struct TableUpdate {
     drop_stage: String,
 }
 
+/// The key of the lock that a load on Citus holds while it rewrites. Its parameter is the table; the number is any that no one
+/// else uses.
+const UPDATE_LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended($1, 5530128644037112389))";
+
 impl Updater {
-    pub(super) fn new(layout: Layout, schema: &str, server: Server) -> Self {
+    pub(super) fn new(layout: Layout, schema: &str, server: Server, distribution: Distribution) -> Self {
         let schema = quote_identifier(schema);
-        let tables = layout.tables().iter().enumerate();
         let event = &layout.tables()[0];
-        Self {
-            tables: tables.map(|(number, table)| TableUpdate::new(number, table, &schema, server)).collect(),
-            lock: format!(
-                "SELECT FROM {} WHERE {} ORDER BY {} FOR UPDATE",
-                event.in_schema(&schema),
-                event.is_stored(&schema, server),
+        let update = |(number, table)| match distribution {
+            Distribution::OneServer => TableUpdate::new(number, table, &schema, server),
+            Distribution::Citus => TableUpdate::on_citus(number, table, &schema, server),
+        };
+        let tables = layout.tables().iter().enumerate().map(update).collect();
+        let table = event.in_schema(&schema);
+        let lock = match distribution {
+            Distribution::OneServer => Lock::Rows(format!(
+                "SELECT FROM {table} WHERE {} ORDER BY {} FOR UPDATE",
+                event.is_stored(&schema, server, distribution),
                 event.id_column()
-            ),
-        }
+            )),
+            Distribution::Citus => Lock::Table(table),
+        };
+        Self { lock, tables }
     }
 
     /// Rewrites those of `events`, all of them stored, that differ, and returns how many they were.
@@ -67,11 +91,18 @@ impl Updater {
         }
         let ids: Vec<i64> = events.iter().map(|&event| rows.events()[event].id).collect();
         // In the order of the keys, like everything that is written; what is compared can't change any more.
-        transaction.execute(&self.lock, &[&ids])?;
+        match &self.lock {
+            Lock::Rows(sql) => transaction.execute(sql, &[&ids])?,
+            Lock::Table(table) => transaction.execute(UPDATE_LOCK, &[table])?,
+        };
         let mut differing = BTreeSet::new();
         for (number, table) in self.tables.iter().enumerate() {
             transaction.batch_execute(&table.stage)?;
             transaction.copy(&table.copy, rows, number, events)?;
+            if let Some([stage, fetch]) = &table.fetch {
+                transaction.batch_execute(stage)?;
+                transaction.execute(fetch, &[&ids])?;
+            }
             if let Some(keep) = &table.keep {
                 transaction.execute(keep, &[&ids])?;
             }
@@ -96,35 +127,85 @@ impl TableUpdate {
     /// The statements for the table that is the layout's `number`th; `schema` is quoted.
     fn new(number: usize, table: &Table, schema: &str, server: Server) -> Self {
         let (target, columns, id) = (table.in_schema(schema), column_list(table), table.id_column());
-        let is_stored = table.is_stored(schema, server);
-        let stage = format!("pg_temp.aegis_kills_update_{number}");
-        let stored = format!("SELECT {columns} FROM {}", table.stored(schema, server, &columns));
+        let is_stored = table.is_stored(schema, server, Distribution::OneServer);
+        let stored = table.select_stored(schema, server, &columns, Distribution::OneServer);
+        let (rewrite, insert) = if number == 0 {
+            let update = format!(
+                "UPDATE {target} AS target SET ({columns}) = (SELECT {columns} FROM {} AS staged
+                   WHERE staged.{id} = target.{id})
+                 WHERE {is_stored}",
+                stage(number)
+            );
+            (update, None)
+        } else {
+            let delete = format!("DELETE FROM {target} WHERE {is_stored}");
+            (delete, Some(insert_staged(&target, number, &columns, &id)))
+        };
+        Self { rewrite, insert, ..Self::comparing(number, table, &target, &stored) }
+    }
+
+    /// The same for a distributed table.
+    fn on_citus(number: usize, table: &Table, schema: &str, server: Server) -> Self {
+        let (target, columns, id) = (table.in_schema(schema), column_list(table), table.id_column());
+        let key = quoted(table.key);
+        let fetched = format!("aegis_kills_stored_{number}");
+        let fetch = [
+            format!(
+                "CREATE TEMP TABLE {fetched} ON COMMIT DROP AS SELECT {columns} FROM {target} WITH NO DATA"
+            ),
+            format!(
+                "INSERT INTO pg_temp.{fetched} ({columns}) {}",
+                table.select_stored(schema, server, &columns, Distribution::Citus)
+            ),
+        ];
+        let stored = format!("SELECT {columns} FROM pg_temp.{fetched} WHERE {id} = ANY ($1)");
+        let insert = insert_staged(&target, number, &columns, &id);
+        let (rewrite, insert) = if number == 0 {
+            let new =
+                table.columns.iter().map(|column| format!("excluded.{}", quote_identifier(column.name)));
+            let new = new.collect::<Vec<_>>().join(", ");
+            (format!("{insert} ON CONFLICT ({key}) DO UPDATE SET ({columns}) = ROW ({new})"), None)
+        } else {
+            let is_stored = table.is_stored(schema, server, Distribution::Citus);
+            // With the conflict, which there is none of, Citus tells what is refused.
+            let insert = format!("{insert} ON CONFLICT ({key}) DO NOTHING");
+            (format!("DELETE FROM {target} WHERE {is_stored}"), Some(insert))
+        };
+        let comparing = Self::comparing(number, table, &target, &stored);
+        let drop_stage = format!("{}, pg_temp.{fetched}", comparing.drop_stage);
+        Self { rewrite, insert, fetch: Some(fetch), drop_stage, ..comparing }
+    }
+
+    /// What compares the staged rows with those that `stored` selects.
+    fn comparing(number: usize, table: &Table, target: &str, stored: &str) -> Self {
+        let (columns, id, stage) = (column_list(table), table.id_column(), stage(number));
         let staged = format!("SELECT {columns} FROM {stage}");
-        let first = number == 0;
         Self {
             stage: format!(
                 "CREATE TEMP TABLE aegis_kills_update_{number} ON COMMIT DROP AS SELECT {columns} FROM {target} WITH NO DATA"
             ),
             copy: format!("COPY {stage} ({columns}) FROM STDIN BINARY"),
-            keep: keep(table, &stage, &stored),
+            fetch: None,
+            keep: keep(table, &stage, stored),
             differing: format!(
                 "SELECT {id} FROM ({staged} EXCEPT {stored}) AS ours
                  UNION SELECT {id} FROM ({stored} EXCEPT {staged}) AS theirs"
             ),
-            rewrite: if first {
-                format!(
-                    "UPDATE {target} AS target SET ({columns}) = (SELECT {columns} FROM {stage} AS staged
-                       WHERE staged.{id} = target.{id})
-                     WHERE {is_stored}"
-                )
-            } else {
-                format!("DELETE FROM {target} WHERE {is_stored}")
-            },
-            insert: (!first)
-                .then(|| format!("INSERT INTO {target} ({columns}) {staged} WHERE {id} = ANY ($1)")),
+            rewrite: String::new(),
+            insert: None,
             drop_stage: format!("DROP TABLE {stage}"),
         }
     }
+}
+
+/// The staging table of the layout's `number`th table.
+fn stage(number: usize) -> String {
+    format!("pg_temp.aegis_kills_update_{number}")
+}
+
+fn insert_staged(target: &str, number: usize, columns: &str, id: &str) -> String {
+    let stage = stage(number);
+    format!("INSERT INTO {target} ({columns}) SELECT {columns} FROM {stage} WHERE {id} = ANY ($1)")
 }
 
 /// Puts into the staged rows what the stored ones know and they do not, so that all that follows takes it as theirs.

@@ -1,11 +1,15 @@
 //! The transaction of a batch, in three ways: straight into the tables where nothing collides; through a
 //! staging table where something does; and event by event where the database refuses one.
 //!
+//! On Citus the second and the third way lead through staging tables for all tables: a COPY there says that something was refused,
+//! and not what.
+//!
 //! Invariant: one transaction holds the segment's ledger row and all rows of its events. Events are written in
 //! the order of their keys, and their event rows before all others, so that two writers of the same events wait
 //! for each other in one direction only.
 
 use super::call::Progress;
+use super::citus;
 use super::client::Client;
 use super::error::DatabaseError;
 use super::ledger::{Claim, Ledger, SegmentOutcome};
@@ -14,7 +18,7 @@ use super::store::{Batch, Refused, Written};
 use super::transaction::Transaction;
 use super::update::{OnConflict, Updater};
 use crate::kill::Server;
-use crate::layout::{Layout, Rows, Table, quote_identifier};
+use crate::layout::{Distribution, Layout, Rows, Table, quote_identifier};
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
@@ -34,6 +38,7 @@ pub(super) enum Mode {
 #[derive(Debug)]
 pub(super) struct Writer {
     ledger: Ledger,
+    distribution: Distribution,
     stored: String,
     tables: Vec<TableStatements>,
     stage: String,
@@ -47,6 +52,52 @@ pub(super) struct Writer {
 struct TableStatements {
     copy: String,
     delete: String,
+    /// What brings rows into a distributed table where a COPY may be refused; none in one server.
+    staged: Option<Staged>,
+}
+
+/// The statements that bring rows into a table through a staging table.
+#[derive(Debug)]
+struct Staged {
+    stage: String,
+    copy: String,
+    /// Returns a row for each that is stored: Citus counts those of the staging table.
+    insert: String,
+    drop_stage: String,
+}
+
+impl Staged {
+    /// For the table that is the layout's `number`th; `schema` is quoted.
+    fn new(number: usize, table: &Table, schema: &str) -> Self {
+        let (target, columns, id) = (table.in_schema(schema), column_list(table), table.id_column());
+        let (name, key) = (format!("aegis_kills_rows_{number}"), quoted(table.key));
+        Self {
+            stage: format!(
+                "CREATE TEMP TABLE {name} ON COMMIT DROP AS SELECT {columns} FROM {target} WITH NO DATA"
+            ),
+            copy: format!("COPY pg_temp.{name} ({columns}) FROM STDIN BINARY"),
+            insert: format!(
+                "INSERT INTO {target} ({columns}) SELECT {columns} FROM pg_temp.{name} ORDER BY {key}
+                 ON CONFLICT ({key}) DO NOTHING RETURNING {id}"
+            ),
+            drop_stage: format!("DROP TABLE pg_temp.{name}"),
+        }
+    }
+
+    /// Stores the rows of `events`, and returns how many there are now that were not before.
+    fn put(
+        &self,
+        transaction: &mut Transaction<'_>,
+        rows: &Rows,
+        number: usize,
+        events: &[usize],
+    ) -> Result<u64, DatabaseError> {
+        transaction.batch_execute(&self.stage)?;
+        transaction.copy(&self.copy, rows, number, events)?;
+        let stored = transaction.query(&self.insert, &[])?.len() as u64;
+        transaction.batch_execute(&self.drop_stage)?;
+        Ok(stored)
+    }
 }
 
 /// How many events were new, and how many were rewritten.
@@ -82,18 +133,20 @@ impl Writer {
         schema: &str,
         server: Server,
         on_conflict: OnConflict,
+        distribution: Distribution,
     ) -> Self {
         let updater = match on_conflict {
             OnConflict::Skip => None,
-            OnConflict::Update => Some(Updater::new(layout, schema, server)),
+            OnConflict::Update => Some(Updater::new(layout, schema, server, distribution)),
         };
-        let stored = stored_query(layout, schema, server);
+        let stored = stored_query(layout, schema, server, distribution);
         let schema = quote_identifier(schema);
         let tables = layout.tables();
         let event = &tables[0];
         let (target, columns, id) = (event.in_schema(&schema), column_list(event), event.id_column());
         Self {
             ledger,
+            distribution,
             updater,
             stored,
             stage: format!(
@@ -107,11 +160,15 @@ impl Writer {
             ),
             tables: tables
                 .iter()
-                .map(|table| {
+                .enumerate()
+                .map(|(number, table)| {
                     let target = table.in_schema(&schema);
+                    let is_stored = table.is_stored(&schema, server, distribution);
+                    let is_distributed = distribution == Distribution::Citus;
                     TableStatements {
                         copy: format!("COPY {target} ({}) FROM STDIN BINARY", column_list(table)),
-                        delete: format!("DELETE FROM {target} WHERE {}", table.is_stored(&schema, server)),
+                        delete: format!("DELETE FROM {target} WHERE {is_stored}"),
+                        staged: is_distributed.then(|| Staged::new(number, table, &schema)),
                     }
                 })
                 .collect(),
@@ -129,8 +186,11 @@ impl Writer {
         refusals: &Refusals,
     ) -> Result<Written, DatabaseError> {
         let mut transaction = Transaction::begin(client, progress)?;
-        match self.ledger.claim(&mut transaction, batch)? {
-            Claim::Taken => {}
+        if self.distribution == Distribution::Citus {
+            transaction.batch_execute(citus::NODE_SETTINGS)?;
+        }
+        let row = match self.ledger.claim(&mut transaction, batch)? {
+            Claim::Taken(row) => row,
             Claim::Held(counts) => {
                 transaction.rollback()?;
                 return Ok(Written::AlreadyLoaded(counts));
@@ -144,7 +204,7 @@ impl Writer {
                     refused: refusals.last(),
                 });
             }
-        }
+        };
         let mut refused = Vec::new();
         let put = match mode {
             Mode::Direct => self.direct(&mut transaction, batch)?,
@@ -158,7 +218,7 @@ impl Writer {
             duplicate: batch.versions.len() as u64 - inserted - updated - refused.len() as u64,
             rejected: batch.rejected + refused.len() as u64,
         };
-        self.ledger.settle(&mut transaction, batch, outcome)?;
+        self.ledger.settle(&mut transaction, batch, row, outcome)?;
         refusals.note(&refused);
         transaction.commit()?;
         Ok(Written::Stored { inserted, updated, duplicate: outcome.duplicate, refused })
@@ -166,7 +226,7 @@ impl Writer {
 
     fn direct(&self, transaction: &mut Transaction<'_>, batch: &Batch) -> Result<Put, DatabaseError> {
         let (known, new) = self.known_and_new(transaction, &batch.rows, &batch.order)?;
-        let inserted = self.insert(transaction, &batch.rows, &new)?;
+        let inserted = self.insert(transaction, &batch.rows, &new, Mode::Direct)?;
         let updated = self.update(transaction, &batch.rows, &known)?;
         Ok(Put { inserted, updated })
     }
@@ -179,8 +239,8 @@ impl Writer {
         let is_new = |&&event: &&usize| new_ids.contains(&batch.rows.events()[event].id);
         let (new, known): (Vec<usize>, Vec<usize>) = batch.order.iter().partition(is_new);
         self.delete_leftovers(transaction, &batch.rows, &new)?;
-        for (table, statements) in self.tables.iter().enumerate().skip(1) {
-            transaction.copy(&statements.copy, &batch.rows, table, &new)?;
+        for table in 1..self.tables.len() {
+            self.put(transaction, &batch.rows, table, &new, Mode::Merge)?;
         }
         let (known, dropped) = self.known_and_new(transaction, &batch.rows, &known)?;
         if !dropped.is_empty() {
@@ -196,18 +256,47 @@ impl Writer {
         transaction: &mut Transaction<'_>,
         rows: &Rows,
         events: &[usize],
+        mode: Mode,
     ) -> Result<u64, DatabaseError> {
         if events.is_empty() {
             return Ok(0);
         }
         let count = events.len() as u64;
-        for (table, statements) in self.tables.iter().enumerate() {
-            let copied = transaction.copy(&statements.copy, rows, table, events)?;
-            if table == 0 && copied != count {
+        for table in 0..self.tables.len() {
+            let stored = self.put(transaction, rows, table, events, mode)?;
+            if table == 0 && stored != count {
                 return Err(DatabaseError::Dropped);
             }
         }
         Ok(count)
+    }
+
+    /// Stores the rows of `events` in one table, and returns how many the database took.
+    fn put(
+        &self,
+        transaction: &mut Transaction<'_>,
+        rows: &Rows,
+        table: usize,
+        events: &[usize],
+        mode: Mode,
+    ) -> Result<u64, DatabaseError> {
+        let statements = &self.tables[table];
+        match &statements.staged {
+            Some(staged) if mode != Mode::Direct => staged.put(transaction, rows, table, events),
+            _ => transaction.copy(&statements.copy, rows, table, events),
+        }
+    }
+
+    /// Whether a segment that was refused so is tried again through a staging table: another session was faster, or a node
+    /// of Citus has refused something that a COPY can't tell.
+    pub(super) fn may_merge(&self, error: &DatabaseError) -> bool {
+        const UNIQUE_VIOLATION: &str = "23505";
+        const INTERNAL_ERROR: &str = "XX000";
+        match error.sqlstate() {
+            Some(UNIQUE_VIOLATION) => true,
+            Some(INTERNAL_ERROR) => self.distribution == Distribution::Citus,
+            _ => false,
+        }
     }
 
     /// Rewrites those of the events, all of them stored, that differ, if that is asked for.
@@ -259,6 +348,6 @@ pub(super) fn column_list(table: &Table) -> String {
     quoted(&table.columns.iter().map(|column| column.name).collect::<Vec<_>>())
 }
 
-fn quoted(names: &[&str]) -> String {
+pub(super) fn quoted(names: &[&str]) -> String {
     names.iter().map(|name| quote_identifier(name)).collect::<Vec<_>>().join(", ")
 }

@@ -22,6 +22,15 @@ pub struct Table {
     pub keeper: Keeper,
 }
 
+/// Where the rows of a layout's tables are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Distribution {
+    /// All in one server.
+    OneServer,
+    /// Spread by the event's id over the nodes of Citus, those of one event together.
+    Citus,
+}
+
 /// Who looks after a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keeper {
@@ -42,8 +51,8 @@ impl Table {
         identifier(self.id)
     }
 
-    /// What follows FROM to read columns of those rows of a server's events whose ids are the statement's first parameter, in
-    /// its order. Where there is no column for the server, all rows are taken as its own. `schema` is quoted.
+    /// The statement that reads columns of those rows of a server's events whose ids are its first parameter. Where there is
+    /// no column for the server, all rows are taken as its own. `schema` is quoted.
     ///
     /// Each id is looked up by the primary key, whatever the planner believes. Of a table that was never analyzed, or that
     /// was when it was small, it believes that a server has few events, and would read all of them for each segment, or
@@ -51,12 +60,22 @@ impl Table {
     /// it from being turned into a join; and where the key has one row, it asks for the first one of a range in the order
     /// of the key, which no other index has. (Of an equality the order would not matter, and `enable_sort` is off in the
     /// sessions that ask, or the order could be had from another index by sorting.)
-    pub fn stored(&self, schema: &str, server: Server, columns: &str) -> String {
+    ///
+    /// Citus knows no such subquery. There it is the plain condition, in whatever order, which its nodes look up by the key
+    /// where `enable_seqscan` is off in them as well.
+    pub fn select_stored(
+        &self,
+        schema: &str,
+        server: Server,
+        columns: &str,
+        distribution: Distribution,
+    ) -> String {
         let (table, id) = (self.in_schema(schema), self.id_column());
+        if distribution == Distribution::Citus {
+            return format!("SELECT {columns} FROM {table} WHERE {}", self.is_one_of(server));
+        }
         let key = self.key.iter().map(|column| identifier(column)).collect::<Vec<_>>().join(", ");
-        let of_server =
-            self.server_column().map(|column| format!("{} = '{server}' AND ", identifier(column.name)));
-        let of_server = of_server.unwrap_or_default();
+        let of_server = self.of_server(server);
         let has_one_row = self.key.len() == 1 + usize::from(self.server_column().is_some());
         let condition = if has_one_row {
             format!("{of_server}{id} >= wanted.id AND {id} <= wanted.id ORDER BY {key} LIMIT 1")
@@ -64,23 +83,38 @@ impl Table {
             format!("{of_server}{id} = wanted.id OFFSET 0")
         };
         format!(
-            "unnest($1::bigint[]) AS wanted (id) CROSS JOIN LATERAL
+            "SELECT {columns} FROM unnest($1::bigint[]) AS wanted (id) CROSS JOIN LATERAL
                (SELECT {columns} FROM {table} WHERE {condition}) AS stored"
         )
     }
 
-    /// The condition that picks the same rows in an UPDATE or a DELETE. They are found by their places; the rest of it is
-    /// for partitions, in each of which another row may have the same place, and in a form that no index is used for.
-    pub fn is_stored(&self, schema: &str, server: Server) -> String {
+    /// The condition that picks the same rows in an UPDATE or a DELETE. In one server they are found by their places; the
+    /// rest of it is for partitions, in each of which another row may have the same place, and in a form that no index is
+    /// used for.
+    pub fn is_stored(&self, schema: &str, server: Server, distribution: Distribution) -> String {
+        if distribution == Distribution::Citus {
+            return self.is_one_of(server);
+        }
         let of_server = self
             .server_column()
             .map(|column| format!("concat({}) = '{server}' AND ", identifier(column.name)));
         format!(
-            "ctid = ANY (ARRAY (SELECT stored.ctid FROM {})) AND {}{} + 0 = ANY ($1)",
-            self.stored(schema, server, "ctid"),
+            "ctid = ANY (ARRAY ({})) AND {}{} + 0 = ANY ($1)",
+            self.select_stored(schema, server, "ctid", distribution),
             of_server.unwrap_or_default(),
             self.id_column()
         )
+    }
+
+    fn is_one_of(&self, server: Server) -> String {
+        format!("{}{} = ANY ($1)", self.of_server(server), self.id_column())
+    }
+
+    /// The beginning of a condition that leaves the rows of a server.
+    fn of_server(&self, server: Server) -> String {
+        let of_server =
+            self.server_column().map(|column| format!("{} = '{server}' AND ", identifier(column.name)));
+        of_server.unwrap_or_default()
     }
 
     fn server_column(&self) -> Option<&Column> {

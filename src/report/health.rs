@@ -1,7 +1,8 @@
 //! The health of the database, for scripts and for people, with what to change.
 
-use super::words::{counted, rfc3339, utc};
-use crate::database::{HealthStatus, Inspection, PoolSettings, ServerHealth};
+use super::words::{bytes, counted, rfc3339, utc};
+use crate::database::{HealthStatus, Inspection, Node, PoolSettings, ServerHealth};
+use crate::layout::Distribution;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -99,6 +100,13 @@ impl HealthReport {
         }
         if let Some(inspection) = &self.inspection {
             words.extend(inspection.index_faults.iter().cloned());
+            if inspection.distribution == Distribution::OneServer && !inspection.nodes.is_empty() {
+                words.push(format!(
+                    "The tables are on the coordinator alone: 'aegis-kills schema apply --distributed citus' distributes \
+                     them over {}",
+                    counted(inspection.nodes.len() as u64, "node")
+                ));
+            }
         }
         words
     }
@@ -150,6 +158,17 @@ impl HealthReport {
 
     /// The report as JSON, in the form that `health --json` and `/health` promise.
     pub fn to_json(&self) -> Value {
+        let mut json = self.promised_json();
+        // They are of Citus alone.
+        let nodes = self.inspection.as_ref().map(|inspection| &inspection.nodes);
+        if let Some(nodes) = nodes.filter(|nodes| !nodes.is_empty()) {
+            let nodes = nodes.iter().map(|node| json!({"name": node.name, "available": node.is_there}));
+            json["nodes"] = nodes.collect();
+        }
+        json
+    }
+
+    fn promised_json(&self) -> Value {
         let server = self.status.server.as_ref();
         let connections = server.map(|server| ServerConnections {
             max: server.connections_max,
@@ -208,6 +227,9 @@ impl fmt::Display for HealthReport {
                 server.connections_free()
             )?;
         }
+        if let Some(inspection) = &self.inspection {
+            write_inspection(inspection, f)?;
+        }
         let pool = self.pool;
         writeln!(
             f,
@@ -257,6 +279,19 @@ impl HealthReport {
              DATABASE_CONNECTION_TIMEOUT=30000\n  DATABASE_IDLE_TIMEOUT=60000\n  KILLS_WORKER_CONCURRENCY={workers}",
             counted(workers.into(), "worker"),
         )
+    }
+}
+
+fn write_inspection(inspection: &Inspection, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    if !inspection.nodes.is_empty() {
+        let word = |node: &Node| format!("{}{}", node.name, if node.is_there { "" } else { " (away)" });
+        let nodes: Vec<String> = inspection.nodes.iter().map(word).collect();
+        writeln!(f, "  nodes        {}", nodes.join(", "))?;
+    }
+    match (inspection.table_bytes, inspection.distribution) {
+        (None | Some(0), _) => Ok(()),
+        (Some(size), Distribution::OneServer) => writeln!(f, "  tables       {}", bytes(size)),
+        (Some(size), Distribution::Citus) => writeln!(f, "  tables       {}, distributed", bytes(size)),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::cli::{EventArgs, HealthArgs, LoadArgs, SchemaArgs, VerifyArgs};
 use crate::database::{Held, OnConflict};
 use crate::input::{LINE_MAX_BYTES, SegmentLimits, Source};
 use crate::kill::{NulPolicy, Server};
-use crate::layout::{Layout, Repeats};
+use crate::layout::{Distribution, Layout, Repeats};
 use crate::pipeline::{PipelineSettings, RejectLimit};
 use environment::{bytes, duration, number};
 use std::net::SocketAddr;
@@ -201,10 +201,32 @@ fn workers(env: Environment<'_>) -> Result<usize, SettingError> {
     env.variable("KILLS_WORKER_CONCURRENCY", 3, |text| number(text, 1..=256))
 }
 
-/// What `schema` needs of its options: the layout, and the schema's name.
-pub fn schema(args: &SchemaArgs, env: Environment<'_>) -> Result<(Layout, String), SettingError> {
-    let layout = layout(args.layout.as_deref(), env)?;
-    Ok((layout, database::schema_without_database(&args.database, env)?))
+/// What `schema` needs, beside the database.
+#[derive(Debug)]
+pub struct SchemaSettings {
+    /// The tables.
+    pub layout: Layout,
+    /// The PostgreSQL schema that they are in.
+    pub schema: String,
+    /// Where their rows are to be.
+    pub distribution: Distribution,
+}
+
+impl SchemaSettings {
+    /// Checks what was typed.
+    pub fn new(args: &SchemaArgs, env: Environment<'_>) -> Result<Self, SettingError> {
+        let distribution = match args.distributed.as_deref() {
+            None => Distribution::OneServer,
+            Some("citus") => Distribution::Citus,
+            Some(other) => {
+                let wanted = "citus is needed, the one that tables can be distributed by".to_owned();
+                return Err(SettingError::Value { place: "--distributed", value: other.to_owned(), wanted });
+            }
+        };
+        let layout = layout(args.layout.as_deref(), env)?;
+        let schema = database::schema_without_database(&args.database, env)?;
+        Ok(Self { layout, schema, distribution })
+    }
 }
 
 fn sources(files: &[PathBuf]) -> Vec<Source> {

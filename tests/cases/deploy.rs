@@ -49,7 +49,10 @@ fn variables_that_are_named_are_there_and_all_are_explained() {
     let there = program_variables();
     assert!(there.len() > 20 && there.contains("DATABASE_URL"), "{there:?}");
     let mut texts = files("deploy", "");
-    texts.extend(["docs/deployment.md", "docs/settings.md", ".env.example", "README.md"].map(PathBuf::from));
+    texts.extend(
+        ["docs/deployment.md", "docs/scaling.md", "docs/settings.md", ".env.example", "README.md"]
+            .map(PathBuf::from),
+    );
     for path in texts {
         let unknown: Vec<_> = variables(&read(&path)).difference(&there).cloned().collect();
         assert!(unknown.is_empty(), "{}: {unknown:?}", path.display());
@@ -87,7 +90,7 @@ fn commands(text: &str) -> Vec<Vec<String>> {
 fn commands_that_are_shown_are_understood() {
     let mut count = 0;
     let mut texts = files("deploy", "");
-    texts.extend(["docs/deployment.md", "README.md"].map(PathBuf::from));
+    texts.extend(["docs/deployment.md", "docs/scaling.md", "README.md"].map(PathBuf::from));
     for path in texts {
         for words in commands(&read(&path)) {
             let parsed = Cli::try_parse_from([&["aegis-kills".to_owned()], &words[..]].concat());
@@ -129,19 +132,19 @@ fn railways_files_fit() {
     }
 }
 
-#[test]
-fn the_cron_job_fits() {
-    let job: Value = serde_saphyr::from_str(&read("deploy/cronjob.yaml")).expect("YAML");
-    assert_eq!((&job["apiVersion"], &job["kind"]), (&Value::from("batch/v1"), &Value::from("CronJob")));
-    assert_eq!(job["spec"]["concurrencyPolicy"], "Forbid");
-    let spec = &job["spec"]["jobTemplate"]["spec"];
+/// A file of Kubernetes, of this kind.
+fn manifest(path: &str, kind: &str) -> Value {
+    let file: Value = serde_saphyr::from_str(&read(path)).expect("YAML");
+    assert_eq!((&file["apiVersion"], &file["kind"]), (&Value::from("batch/v1"), &Value::from(kind)));
+    file
+}
+
+/// What a pod that loads must have; gives its container.
+fn pod_fits(spec: &Value) -> &Value {
     let pod = &spec["template"]["spec"];
     is_enough(pod["terminationGracePeriodSeconds"].as_u64());
     assert_eq!(pod["restartPolicy"], "Never", "a podFailurePolicy needs it");
     let load = &pod["containers"][0];
-    let codes = &spec["podFailurePolicy"]["rules"][1]["onExitCodes"];
-    assert_eq!((&codes["containerName"], &codes["operator"]), (&load["name"], &Value::from("In")));
-    assert_eq!(codes["values"], serde_json::json!([1, 2, 3, 5]), "what would end the same way again");
     assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
     assert_eq!(load["securityContext"]["readOnlyRootFilesystem"], true);
     assert_eq!(load["securityContext"]["allowPrivilegeEscalation"], false);
@@ -152,6 +155,47 @@ fn the_cron_job_fits() {
     for entry in load["env"].as_array().expect("variables") {
         assert!(entry["value"].is_string() || entry["valueFrom"].is_object(), "{entry} is no text");
     }
+    load
+}
+
+/// What becomes of each exit code that is named.
+fn failure_actions(spec: &Value) -> BTreeSet<(u64, &str)> {
+    let container = &spec["template"]["spec"]["containers"][0]["name"];
+    let rules = spec["podFailurePolicy"]["rules"].as_array().expect("rules");
+    let mut actions = BTreeSet::new();
+    for rule in rules.iter().filter(|rule| rule["onExitCodes"].is_object()) {
+        let codes = &rule["onExitCodes"];
+        assert_eq!((&codes["containerName"], &codes["operator"]), (container, &Value::from("In")));
+        let action = rule["action"].as_str().expect("an action");
+        let codes = codes["values"].as_array().expect("codes").iter();
+        actions.extend(codes.map(|code| (code.as_u64().expect("a code"), action)));
+    }
+    actions
+}
+
+#[test]
+fn the_cron_job_fits() {
+    let job = manifest("deploy/cronjob.yaml", "CronJob");
+    assert_eq!(job["spec"]["concurrencyPolicy"], "Forbid");
+    let spec = &job["spec"]["jobTemplate"]["spec"];
+    pod_fits(spec);
+    let same_again = [1, 2, 3, 5].map(|code| (code, "FailJob"));
+    assert_eq!(failure_actions(spec), same_again.into(), "what would end the same way again");
+}
+
+#[test]
+fn the_indexed_job_fits() {
+    let job = manifest("deploy/job-indexed.yaml", "Job");
+    let spec = &job["spec"];
+    let load = pod_fits(spec);
+    assert_eq!(spec["completionMode"], "Indexed");
+    let shares = load["env"].as_array().expect("variables").iter().find(|entry| entry["name"] == "SHARES");
+    assert_eq!(shares.expect("a variable")["value"], spec["completions"].to_string());
+    // One share's rejects are no reason to end the others; a wrong setting is that of all.
+    let actions = [(1, "FailIndex"), (2, "FailJob"), (3, "FailIndex"), (5, "FailIndex")];
+    assert_eq!(failure_actions(spec), actions.into());
+    assert!(spec["backoffLimitPerIndex"].is_u64(), "FailIndex needs it");
+    assert!(spec["backoffLimit"].is_null(), "it would count the tries of all shares");
 }
 
 /// The value of a setting that stands in a unit once.

@@ -2,8 +2,8 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -17,11 +17,15 @@ pub(crate) enum Answer {
     Raw(Vec<u8>),
     /// No TLS, and to the start of the session these bytes.
     Plain(Vec<u8>),
+    /// No TLS, a session for everybody, and to each query this text.
+    Session(&'static str),
 }
 
 /// Listens on a free port, and gives each client the same answer. It ends when it is dropped.
 pub(crate) struct Fake {
     address: SocketAddr,
+    /// What was asked in sessions.
+    queries: Arc<Mutex<Vec<String>>>,
     ended: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -32,20 +36,27 @@ impl Fake {
         let address = listener.local_addr().expect("its number");
         let ended = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&ended);
+        let queries = Arc::<Mutex<Vec<String>>>::default();
+        let asked = Arc::clone(&queries);
         let thread = thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 if seen.load(Ordering::Acquire) {
                     return;
                 }
                 // A client that has heard enough goes away, which is its right.
-                let _ = tell(stream, &answer);
+                let _ = tell(stream, &answer, &asked);
             }
         });
-        Self { address, ended, thread: Some(thread) }
+        Self { address, queries, ended, thread: Some(thread) }
     }
 
     pub(crate) fn port(&self) -> u16 {
         self.address.port()
+    }
+
+    /// All messages that clients have sent in sessions: the kind of each, and its text.
+    pub(crate) fn queries(&self) -> Vec<String> {
+        self.queries.lock().expect("no panic").clone()
     }
 }
 
@@ -60,24 +71,51 @@ impl Drop for Fake {
     }
 }
 
-fn tell(mut stream: TcpStream, answer: &Answer) -> std::io::Result<()> {
+fn tell(mut stream: TcpStream, answer: &Answer, asked: &Mutex<Vec<String>>) -> std::io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     let mut part = [0; 1024];
     let count = stream.read(&mut part)?;
+    if !matches!(answer, Answer::Raw(_)) && part[..count] == SSL_REQUEST {
+        stream.write_all(b"N")?;
+        let _ = stream.read(&mut part)?;
+    }
     let bytes = match answer {
-        Answer::Raw(bytes) => bytes,
-        Answer::Plain(bytes) => {
-            if part[..count] == SSL_REQUEST {
-                stream.write_all(b"N")?;
-                let _ = stream.read(&mut part)?;
-            }
-            bytes
-        }
+        Answer::Raw(bytes) | Answer::Plain(bytes) => bytes,
+        Answer::Session(text) => return serve(stream, text, asked),
     };
     stream.write_all(bytes)?;
     stream.shutdown(Shutdown::Write)?;
     while stream.read(&mut part)? > 0 {}
     Ok(())
+}
+
+/// Lets a client in, and answers each of its queries with one row of one column, until it goes.
+fn serve(mut stream: TcpStream, text: &str, asked: &Mutex<Vec<String>>) -> std::io::Result<()> {
+    stream.write_all(&[login(0, b""), message(b'Z', b"I")].concat())?;
+    loop {
+        let mut head = [0; 5];
+        stream.read_exact(&mut head)?;
+        let length = u32::from_be_bytes(head[1..].try_into().expect("four bytes"));
+        let mut body = vec![0; usize::try_from(length).expect("a length") - 4];
+        stream.read_exact(&mut body)?;
+        if head[0] == b'X' {
+            return Ok(());
+        }
+        let words = String::from_utf8_lossy(&body);
+        let query = format!("{} {}", char::from(head[0]), words.trim_end_matches('\0'));
+        asked.lock().expect("no panic").push(query);
+        stream.write_all(&row(text))?;
+    }
+}
+
+/// The answer to a query: a row of one column.
+fn row(text: &str) -> Vec<u8> {
+    let length = u32::try_from(text.len()).expect("a short text").to_be_bytes();
+    // One column without a name, of no table, of the type text.
+    let column = b"\0\x01\0\0\0\0\0\0\0\0\0\0\x19\xff\xff\xff\xff\xff\xff\0\0";
+    let value = [&[0, 1][..], &length, text.as_bytes()].concat();
+    let parts = [(b'T', &column[..]), (b'D', &value), (b'C', b"SELECT 1\0"), (b'Z', b"I")];
+    parts.map(|(kind, body)| message(kind, body)).concat()
 }
 
 /// A message of PostgreSQL's protocol.

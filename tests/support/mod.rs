@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 pub(crate) mod agreement;
 pub(crate) mod backends;
 pub(crate) mod browser;
+pub(crate) mod citus;
 pub(crate) mod cluster;
 pub(crate) mod copybin;
 pub(crate) mod dumps;

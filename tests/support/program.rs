@@ -287,6 +287,13 @@ impl Ended {
         self
     }
 
+    /// Asserts that standard output has these words.
+    #[track_caller]
+    pub(crate) fn says_in_output(self, words: &str) -> Self {
+        assert!(self.stdout.contains(words), "{words:?} is missing in: {}", self.stdout);
+        self
+    }
+
     /// The summary, its shape and its rule checked.
     #[track_caller]
     pub(crate) fn summary(&self) -> Summary {

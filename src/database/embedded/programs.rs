@@ -10,9 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::error::EmbeddedError;
-
-/// The oldest major version that tells in `postmaster.pid` whether it is ready.
-const MAJOR_MIN: u32 = 10;
+use crate::database::engine::VERSION_MIN;
 
 /// Where packages put the programs, under the root of the file system. A `*` stands for the rest of one name.
 const USUAL_PLACES: [&str; 9] = [
@@ -79,7 +77,7 @@ impl Programs {
             log::debug!("passed over {}: it tells no version", bin.display());
             return None;
         };
-        if major < MAJOR_MIN {
+        if major < VERSION_MIN {
             log::debug!("passed over {}: PostgreSQL {version} is too old", bin.display());
             return None;
         }
