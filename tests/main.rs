@@ -35,6 +35,7 @@ mod cases {
     mod load_update;
     mod look_ups;
     mod manual;
+    mod many_loaders;
     mod memory;
     mod metrics;
     mod mistakes;

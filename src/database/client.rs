@@ -11,7 +11,7 @@
 use crate::causes::in_full;
 use bytes::BytesMut;
 use postgres::types::{ToSql, Type};
-use postgres::{CancelToken, CopyInWriter, Error, Row, Statement};
+use postgres::{CancelToken, CopyInWriter, Error, Row, SimpleQueryMessage, Statement};
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -89,7 +89,7 @@ impl Client {
     pub(super) fn new(mut inner: postgres::Client, name: &str) -> Result<Self> {
         let answers = inner.simple_query(LOOK)?;
         let row = answers.iter().find_map(|answer| match answer {
-            postgres::SimpleQueryMessage::Row(row) => Some(row),
+            SimpleQueryMessage::Row(row) => Some(row),
             _ => None,
         });
         let own = row.filter(|row| row.get(1).is_some_and(|found| found.ends_with(ascii_end(name))));
@@ -135,6 +135,11 @@ impl Client {
 
     pub(super) fn execute(&mut self, sql: &str, values: &Values<'_>) -> Result<u64> {
         self.inner.execute_typed(sql, &typed(values))
+    }
+
+    /// Statements without values, in one round trip; each sees what was committed before it began.
+    pub(super) fn simple_query(&mut self, sql: &str) -> Result<Vec<SimpleQueryMessage>> {
+        self.inner.simple_query(sql)
     }
 
     pub(super) fn transaction(&mut self) -> Result<ClientTransaction<'_>> {

@@ -6,9 +6,8 @@
 //! On Citus, where the ledger is on all nodes, a row that may be there already keeps all others out until the transaction's
 //! end. So there the second load waits for a lock on the coordinator, and the row is written last.
 
-use super::client::{Client, GenericClient as _};
 use super::error::DatabaseError;
-use super::store::{Batch, SegmentCounts, SegmentHash};
+use super::store::{Batch, SegmentCounts};
 use super::transaction::Transaction;
 use crate::kill::Server;
 use crate::layout::{Distribution, Layout, quote_identifier};
@@ -128,24 +127,6 @@ impl Ledger {
     ) -> Self {
         let (server, layout) = (server.name(), layout.name());
         Self { schema: quote_identifier(schema), server, layout, run, held, distribution }
-    }
-
-    /// What a segment held, if it is loaded and is to be skipped.
-    pub(super) fn find(
-        &self,
-        client: &mut Client,
-        hash: &SegmentHash,
-    ) -> Result<Option<SegmentCounts>, DatabaseError> {
-        if self.held == Held::LoadAgain {
-            return Ok(None);
-        }
-        let sql = format!(
-            "SELECT lines, events FROM {}.kill_load_segment
-             WHERE hash = $1 AND server = $2 AND layout = $3 AND rejected = 0",
-            self.schema
-        );
-        let row = client.query_opt(&sql, &[&&hash.0[..], &self.server, &self.layout])?;
-        Ok(row.map(|row| SegmentCounts { lines: count(row.get(0)), events: count(row.get(1)) }))
     }
 
     /// Writes the row of a segment, or finds it; waits for whoever is writing the same one.

@@ -259,6 +259,11 @@ impl DatabaseManager {
         &self.shared.figures
     }
 
+    /// What makes calls, for sessions outside of the pool.
+    pub(super) fn caller(&self) -> &Caller {
+        &self.shared.caller
+    }
+
     /// What [`with_retry`](Self::with_retry) does, for as long as `patience` lasts, and with progress that is told.
     pub(super) fn run<T: Send + 'static>(
         &self,

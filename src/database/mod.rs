@@ -12,7 +12,8 @@
 //! - `pool`, `gate`, `watchdog`, `health`, `call`, `manager`: a call that nobody hangs on. `patience`, `outages`,
 //!   `state`, `figures`: how long is waited, and what is told of it.
 //! - `store`, `postgres_store`: what the pipeline asks for. `write`, `narrow`, `update`, `present`: the transaction of a
-//!   batch. `ledger`, `runs`: the record of segments and runs.
+//!   batch. `ledger`, `runs`: the record of segments and runs. `entries`, `claims`: which segments are done, or taken by
+//!   another load.
 //! - `schema`, `citus`, `indexes`, `size`: the tables, what is different where they are distributed, the indexes that are put
 //!   off, and how much room it all takes.
 //! - `embedded`: the private PostgreSQL.
@@ -24,10 +25,12 @@ pub mod store;
 
 mod call;
 mod citus;
+mod claims;
 mod classify;
 mod client;
 mod connect;
 mod engine;
+mod entries;
 mod error;
 mod figures;
 mod gate;

@@ -1,21 +1,25 @@
 //! The store that is a PostgreSQL: the modes of writing, each tried until it succeeds or can't.
 
 use super::call::Progress;
+use super::claims::{Answer, Claims};
 use super::classify::ErrorClass;
 use super::client::Client;
+use super::entries::{Entries, Entry, Shelf};
 use super::error::DatabaseError;
 use super::indexes::PutOff;
 use super::ledger::{Held, Ledger};
 use super::manager::DatabaseManager;
 use super::patience::Patience;
 use super::runs::OtherRuns;
-use super::store::{Batch, SegmentCounts, SegmentHash, Store, StoreError, Written};
+use super::store::{Batch, SegmentHash, Standing, Store, StoreError, Written};
 use super::update::OnConflict;
 use super::write::{Mode, Refusals, Writer};
 use crate::causes::in_full;
 use crate::kill::Server;
 use crate::layout::{Distribution, Layout};
+use std::collections::HashSet;
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 use uuid::Uuid;
 
 /// What a load stores, and where.
@@ -35,6 +39,12 @@ pub struct StoreSettings {
     pub distribution: Distribution,
 }
 
+/// So many segments are asked for at once.
+const QUESTION_MAX: usize = 500;
+
+/// So many of them are claimed at most: each is a lock of the server's, whose table of locks all share.
+const CLAIMS_MAX: usize = 64;
+
 /// Stores segments in PostgreSQL.
 #[derive(Debug)]
 pub struct PostgresStore {
@@ -44,6 +54,9 @@ pub struct PostgresStore {
     /// For what is done when there is time for it.
     leisure: Patience,
     put_off: PutOff,
+    held: Held,
+    shelf: Arc<Shelf>,
+    claims: Claims,
     /// Held for writing while indexes are built: rows that wait for that within the database would look stuck.
     writing: RwLock<()>,
 }
@@ -62,12 +75,62 @@ impl PostgresStore {
         let ledger = Ledger::new(schema, server, layout, run, held, distribution);
         let writer = Writer::new(ledger, layout, schema, server, on_conflict, distribution);
         let put_off = PutOff::new(layout, schema, run);
-        Self { manager, writer: Arc::new(writer), patience, leisure, put_off, writing: RwLock::default() }
+        let shelf = Arc::new(Shelf::new(schema, server, layout));
+        let claims = Claims::new(manager.caller().clone(), Arc::clone(&shelf));
+        if held == Held::Skip {
+            claims.begin();
+        }
+        Self {
+            manager,
+            writer: Arc::new(writer),
+            patience,
+            leisure,
+            put_off,
+            held,
+            shelf,
+            claims,
+            writing: RwLock::default(),
+        }
     }
 
     /// Builds the indexes that are missing, at the run's end, unless another run goes on, which then does.
     pub fn build_indexes(&self) {
         self.build_unless(OtherRuns::All);
+    }
+
+    /// Asks for segments, most of which are loaded by now, and claims some of those that are not. None where no claims can
+    /// be had.
+    fn claim_some(&self, hashes: &[SegmentHash], most: usize) -> Option<Answer> {
+        let mut answer = self.claims.ask(hashes, 0, &self.patience)?;
+        let is_open = |hash: &&SegmentHash| answer.entries.get(hash).is_none();
+        let open: Vec<SegmentHash> = hashes.iter().filter(is_open).copied().collect();
+        if !open.is_empty() && most > 0 {
+            let Answer { entries, claimed } = self.claims.ask(&open, most, &self.patience)?;
+            answer.entries.add(entries);
+            answer.claimed = claimed;
+        }
+        Some(answer)
+    }
+
+    fn ask_without_claims(&self, hashes: &[SegmentHash]) -> Result<Answer, StoreError> {
+        let (question, hashes) = (self.shelf.question(hashes), hashes.to_vec());
+        self.manager.run("looking up the ledger", &self.patience, move |client, _| {
+            let entries = Entries::read(&client.simple_query(&question)?, &hashes);
+            Ok(Answer { entries, claimed: None })
+        })
+    }
+
+    fn standing(&self, answer: &Answer, hash: &SegmentHash) -> Standing {
+        match (answer.entries.get(hash), &answer.claimed) {
+            (Some(Entry::Loaded(counts)), _) => {
+                self.claims.release(hash);
+                Standing::Loaded(counts)
+            }
+            // What is refused is named by each load, so that there is no work to save.
+            (Some(Entry::WithRejects), _) | (None, None) => Standing::Free,
+            (None, Some(claimed)) if claimed.contains(hash) => Standing::Free,
+            (None, Some(_)) => Standing::Taken,
+        }
     }
 
     fn build_unless(&self, others: OtherRuns) {
@@ -83,11 +146,30 @@ impl PostgresStore {
 }
 
 impl Store for PostgresStore {
-    fn loaded(&self, hash: &SegmentHash) -> Result<Option<SegmentCounts>, StoreError> {
-        let (writer, hash) = (Arc::clone(&self.writer), *hash);
-        self.manager.run("looking up the ledger", &self.patience, move |client, _| {
-            writer.ledger().find(client, &hash)
-        })
+    fn look(&self, hash: &SegmentHash) -> Result<Standing, StoreError> {
+        if self.held == Held::LoadAgain {
+            return Ok(Standing::Free);
+        }
+        let answer = self.claims.ask(&[*hash], 1, &self.patience);
+        let answer = answer.map_or_else(|| self.ask_without_claims(&[*hash]), Ok)?;
+        Ok(self.standing(&answer, hash))
+    }
+
+    fn look_again(&self, hashes: &[SegmentHash], waited: Duration) -> Result<Vec<Standing>, StoreError> {
+        let is_overdue = waited >= self.manager.caller().stall_timeout;
+        let mut standings = Vec::with_capacity(hashes.len());
+        let mut room = CLAIMS_MAX;
+        for hashes in hashes.chunks(QUESTION_MAX) {
+            let claimed = if is_overdue { None } else { self.claim_some(hashes, room) };
+            let answer = claimed.map_or_else(|| self.ask_without_claims(hashes), Ok)?;
+            room -= answer.claimed.as_ref().map_or(0, HashSet::len);
+            standings.extend(hashes.iter().map(|hash| self.standing(&answer, hash)));
+        }
+        Ok(standings)
+    }
+
+    fn done(&self, hash: &SegmentHash) {
+        self.claims.release(hash);
     }
 
     fn catch_up(&self) {

@@ -7,7 +7,7 @@ use super::engine::{self, Unsupported};
 use super::error::DatabaseError;
 use super::patience::{Patience, Waited};
 use crate::causes::in_full;
-use crossbeam_channel::bounded;
+use crossbeam_channel::{Receiver, bounded};
 use postgres::{CancelToken, Config};
 use r2d2::ManageConnection as _;
 use r2d2_postgres::PostgresConnectionManager;
@@ -47,6 +47,9 @@ struct Way {
     manager: PostgresConnectionManager<Connector>,
 }
 
+/// A connection that is being opened.
+pub(super) type Opening = Receiver<Result<Session, DatabaseError>>;
+
 impl Opener {
     /// `application` is what the sessions call themselves.
     pub(super) fn new(target: &Target, application: &str, time_max: Duration) -> Self {
@@ -74,11 +77,20 @@ impl Opener {
     /// The client library's own limit ends with the socket; a server that accepts and says nothing would hold
     /// its caller for ever. So a thread of its own does it, and is left behind when it takes too long.
     pub(super) fn open(&self, patience: &Patience) -> Result<Session, DatabaseError> {
-        let (sender, opened) = bounded(1);
+        self.wait_for(&self.begin()?, patience)
+    }
+
+    /// Begins to open a connection, to be waited for later.
+    pub(super) fn begin(&self) -> Result<Opening, DatabaseError> {
+        let (sender, opening) = bounded(1);
         let hosts = Arc::clone(&self.hosts);
-        let connect = move || drop(sender.send(hosts.connect()));
-        spawn("connect", connect)?;
-        match patience.wait(&opened, self.time_max) {
+        spawn("connect", move || drop(sender.send(hosts.connect())))?;
+        Ok(opening)
+    }
+
+    /// Waits for a connection as [`open`](Self::open) does.
+    pub(super) fn wait_for(&self, opening: &Opening, patience: &Patience) -> Result<Session, DatabaseError> {
+        match patience.wait(opening, self.time_max) {
             Waited::Got(session) => session,
             Waited::GivenUp => Err(DatabaseError::GivenUp),
             Waited::TimeOver => Err(DatabaseError::NoAnswer(self.time_max)),

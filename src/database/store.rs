@@ -4,9 +4,10 @@ use crate::layout::Rows;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The blake3 hash of a segment's bytes; with server and layout it is the segment's key in the ledger.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SegmentHash(pub [u8; 32]);
 
 /// What a segment held when it was loaded.
@@ -77,10 +78,28 @@ pub struct Refused {
     pub reason: String,
 }
 
+/// How it stands with a segment that is about to be loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It is ours to load. Another load may come to it all the same; it is stored once.
+    Free,
+    /// It has been loaded, and none of its events was refused.
+    Loaded(SegmentCounts),
+    /// Another load is at it.
+    Taken,
+}
+
 /// Where segments are stored.
 pub trait Store: Sync {
-    /// What a segment held, if it has been loaded and none of its events was refused.
-    fn loaded(&self, hash: &SegmentHash) -> Result<Option<SegmentCounts>, StoreError>;
+    /// How it stands with a segment; one that is free is ours from now on, until [`done`](Self::done) is called.
+    fn look(&self, hash: &SegmentHash) -> Result<Standing, StoreError>;
+
+    /// The same of segments that were taken, each named once, in their order. Of those that are given free some are made
+    /// ours, and the others stay taken. `waited` is for how long nothing was heard of any: who has them may be frozen.
+    fn look_again(&self, hashes: &[SegmentHash], waited: Duration) -> Result<Vec<Standing>, StoreError>;
+
+    /// Says that nothing more is done with a segment. Nothing where it is not ours.
+    fn done(&self, hash: &SegmentHash);
 
     /// Stores a batch in one transaction, trying again where that can help. A try that hangs is left behind, and
     /// may hold the batch for longer than this call.

@@ -175,10 +175,6 @@ impl Writer {
         }
     }
 
-    pub(super) fn ledger(&self) -> &Ledger {
-        &self.ledger
-    }
-
     /// One try of one batch, from BEGIN to COMMIT. `refusals` outlives it: a later try that finds this one committed
     /// takes the refused events from there.
     pub(super) fn attempt(

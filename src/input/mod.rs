@@ -16,6 +16,7 @@
 //!
 //! Invariant: nothing that was decoded before a source broke is lost, and no end of input is taken for complete that is not.
 
+mod again;
 mod content;
 mod cut;
 mod decompress;
@@ -29,6 +30,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 
+pub use again::{Place, Rereader, lasting_file};
 pub use content::Content;
 pub(crate) use error::shell_quoted;
 pub use error::{Breakage, InputError};

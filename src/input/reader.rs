@@ -193,7 +193,7 @@ impl Link {
 }
 
 /// Reads until the format is clear. An error of reading is met again behind what came before it.
-fn first_bytes(raw: &mut RawInput) -> Format {
+pub(super) fn first_bytes(raw: &mut RawInput) -> Format {
     let mut head = Head::Open;
     loop {
         if let Some(format) = sniff(raw.buffered(), head) {

@@ -17,6 +17,7 @@ mod reject_place;
 mod rejects;
 mod run;
 mod segments;
+mod taken;
 mod tally;
 mod write;
 

@@ -5,6 +5,7 @@ use super::order::InFlight;
 use super::reasons::{Reasons, RejectKinds};
 use super::tally::{Counts, Tally};
 use crate::input::ReadCounters;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// The account of a run, which others may look at while the run adds to it.
@@ -14,6 +15,7 @@ pub struct Monitor {
     pub(super) in_flight: InFlight,
     pub(super) reasons: Reasons,
     pub(super) activities: Activities,
+    pub(super) awaited: Awaited,
     /// Set once there is a reader.
     pub(super) read: OnceLock<Arc<ReadCounters>>,
 }
@@ -44,8 +46,23 @@ impl Monitor {
         self.activities.writers()
     }
 
+    /// Segments that other loads have taken and that are waited for; none while there is something else to do.
+    pub fn segments_awaited(&self) -> usize {
+        self.awaited.0.load(Ordering::Relaxed)
+    }
+
     /// Batches that are ready or being written.
     pub fn batches_in_flight(&self) -> usize {
         self.in_flight.len()
+    }
+}
+
+/// How many segments of other loads are waited for.
+#[derive(Debug, Default)]
+pub(super) struct Awaited(AtomicUsize);
+
+impl Awaited {
+    pub(super) fn set(&self, segments: usize) {
+        self.0.store(segments, Ordering::Relaxed);
     }
 }

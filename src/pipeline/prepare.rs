@@ -77,6 +77,11 @@ impl Preparer {
         SegmentHash(*hasher.finalize().as_bytes())
     }
 
+    /// The same of a segment whose bytes are all there.
+    pub(super) fn hash_of(bytes: &[u8]) -> SegmentHash {
+        SegmentHash(*blake3::hash(bytes).as_bytes())
+    }
+
     /// Parses and encodes the lines of a segment.
     pub fn prepare(self, segment: Segment, hash: SegmentHash) -> Prepared {
         let mut parts = Parts::default();

@@ -6,10 +6,11 @@ use super::order::Sequencer;
 use super::prepare::{Prepared, Preparer};
 use super::rejects::RejectFile;
 use super::segments::{Segments, SourceError};
+use super::taken::{Rest, TakenSegments};
 use super::tally::{Counts, RejectLimit};
 use super::write::Writers;
 use crate::causes::in_full;
-use crate::database::store::{Store, StoreError};
+use crate::database::store::{SegmentHash, Standing, Store, StoreError};
 use crate::input::{Segment, SegmentLimits, Segmenter, Source, spawn_reader};
 use crate::kill::{NulPolicy, Server};
 use crate::layout::{Layout, Repeats};
@@ -76,6 +77,7 @@ pub fn run(
     halt: &Halt,
     monitor: &Monitor,
 ) -> anyhow::Result<RunReport> {
+    let taken = TakenSegments::new(&sources);
     let reader = spawn_reader(sources).context("the reader thread can't be started")?;
     // One monitor is for one run; a second would go on counting for the first.
     let _ = monitor.read.set(reader.counters());
@@ -98,8 +100,17 @@ pub fn run(
     for _ in 0..buffer_count {
         give_back.send(Vec::new()).context("a channel that is held open here was closed")?;
     }
-    let segmenter = Segmenter::new(reader, settings.segment, buffers, halt.stopped());
-    let source_errors = run_threads(settings, &writers, segmenter, &give_back)?;
+    let segmenter = Segmenter::new(reader, settings.segment, buffers.clone(), halt.stopped());
+    let rest = store.map(|store| Rest {
+        taken: &taken,
+        store,
+        tally: &monitor.tally,
+        halt,
+        awaited: &monitor.awaited,
+        buffers: &buffers,
+        give_back: &give_back,
+    });
+    let source_errors = run_threads(settings, &writers, segmenter, &give_back, rest.as_ref())?;
     let finished = rejects.sync();
     if let Err(error) = finished {
         halt.stop(HaltReason::Failed(error.into()));
@@ -123,6 +134,7 @@ fn run_threads(
     writers: &Writers<'_>,
     segmenter: Segmenter,
     give_back: &Sender<Vec<u8>>,
+    rest: Option<&Rest<'_>>,
 ) -> anyhow::Result<Vec<SourceError>> {
     let parsers = rayon::ThreadPoolBuilder::new()
         .num_threads(settings.parse_threads)
@@ -143,19 +155,33 @@ fn run_threads(
         }
         drop(queue);
         let sequencer = Sequencer::new(batches, writers.in_flight);
-        let stage = PrepareStage { preparer, writers, sequencer, give_back };
-        let source_errors = parsers.in_place_scope(|tasks| read_segments(segmenter, tasks, &stage));
-        Ok(source_errors)
+        let taken = rest.map(|rest| rest.taken);
+        let stage = PrepareStage { preparer, writers, sequencer, give_back, taken };
+        let stage = &stage;
+        let (mut errors, next_number) =
+            parsers.in_place_scope(|tasks| read_segments(segmenter, tasks, stage));
+        if let Some(rest) = rest {
+            errors.extend(rest.finish(next_number, |segments| {
+                parsers.in_place_scope(|tasks| {
+                    for (segment, hash) in segments {
+                        tasks.spawn(move |_| stage.load(segment, hash));
+                    }
+                });
+            }));
+        }
+        Ok(errors)
     })
 }
 
+/// The sources that had to be left, and the number of the next segment.
 fn read_segments<'s>(
     segmenter: Segmenter,
     tasks: &rayon::Scope<'s>,
     stage: &'s PrepareStage<'_>,
-) -> Vec<SourceError> {
+) -> (Vec<SourceError>, u64) {
     let mut errors = Vec::new();
-    for read in Segments::new(segmenter, stage.give_back.clone()) {
+    let mut segments = Segments::new(segmenter, stage.give_back.clone());
+    for read in &mut segments {
         match read {
             Ok(segment) => tasks.spawn(move |_| stage.prepare(segment)),
             Err(error) => {
@@ -164,7 +190,7 @@ fn read_segments<'s>(
             }
         }
     }
-    errors
+    (errors, segments.number())
 }
 
 /// What a parsing thread does with a segment.
@@ -173,38 +199,58 @@ struct PrepareStage<'r> {
     writers: &'r Writers<'r>,
     sequencer: Sequencer<'r>,
     give_back: &'r Sender<Vec<u8>>,
+    /// Where segments are put off that other loads have taken; none in a dry run.
+    taken: Option<&'r TakenSegments>,
 }
 
 impl PrepareStage<'_> {
     fn prepare(&self, segment: Segment) {
-        let halt = self.writers.halt;
-        let _alarm = halt.alarm("parsing");
-        let tally = self.writers.tally;
-        tally.add(|counts| counts.segments += 1);
-        let number = segment.number;
+        let _alarm = self.writers.halt.alarm("parsing");
         let hash = Preparer::hash(&segment);
-        let loaded = match self.writers.store {
-            Some(store) if !halt.has_failed() => store.loaded(&hash),
-            _ => Ok(None),
-        };
-        match loaded {
-            Ok(Some(held)) => {
-                tally.add(|counts| {
-                    counts.lines += held.lines;
-                    counts.events += held.events;
-                    counts.already_loaded += held.events;
-                    counts.segments_skipped += 1;
-                });
-                self.writers.give_back(segment.bytes, self.give_back);
-                return self.sequencer.submit(number, None);
+        let number = segment.number;
+        let unread = match self.standing(&segment, &hash) {
+            Standing::Free => Err(segment),
+            Standing::Loaded(held) => {
+                self.writers.tally.add(|counts| counts.skip(held));
+                Ok(segment.bytes)
             }
-            Ok(None) => {}
-            // Its events are counted all the same, and stay unfinished.
-            Err(error) if error.is_given_up() => {}
-            Err(error) => halt.stop(HaltReason::Failed(error.into())),
+            Standing::Taken => match self.taken {
+                Some(taken) => taken.put_off(segment, hash),
+                None => Err(segment),
+            },
+        };
+        match unread {
+            Ok(buffer) => {
+                self.writers.give_back(buffer, self.give_back);
+                self.sequencer.submit(number, None);
+            }
+            Err(segment) => self.load(segment, hash),
         }
+    }
+
+    /// Where that can't be known, the segment's events are counted all the same, and stay unfinished.
+    fn standing(&self, segment: &Segment, hash: &SegmentHash) -> Standing {
+        let halt = self.writers.halt;
+        let standing = match self.writers.store {
+            // What is refused is never skipped.
+            Some(store) if segment.oversized.is_none() && !halt.has_failed() => store.look(hash),
+            _ => return Standing::Free,
+        };
+        standing.unwrap_or_else(|error| {
+            if !error.is_given_up() {
+                halt.stop(HaltReason::Failed(error.into()));
+            }
+            Standing::Free
+        })
+    }
+
+    /// Parses a segment, and passes it on to be written.
+    fn load(&self, segment: Segment, hash: SegmentHash) {
+        let _alarm = self.writers.halt.alarm("parsing");
+        let number = segment.number;
         let prepared = self.preparer.prepare(segment, hash);
-        tally.add(|counts| {
+        self.writers.tally.add(|counts| {
+            counts.segments += 1;
             counts.lines += prepared.batch.counts.lines;
             counts.events += prepared.batch.counts.events;
         });

@@ -22,6 +22,12 @@ pub enum SourceError {
         /// The command that does it.
         command: String,
     },
+    /// What was put off, as another load had taken it, is not there any more.
+    #[error("{source_name} has changed while it was loaded: run the same command again")]
+    Changed {
+        /// The source.
+        source_name: String,
+    },
 }
 
 /// Segments in the order of the input, with an error for each source that has to be left.
@@ -41,6 +47,11 @@ impl Segments {
     /// Reads from `segmenter`, whose buffers come from `give_back`, until it ends or is stopped.
     pub fn new(segmenter: Segmenter, give_back: Sender<Vec<u8>>) -> Self {
         Self { segmenter, give_back, number: 0, current: None, leaves_source: false }
+    }
+
+    /// The number of the next segment.
+    pub(super) fn number(&self) -> u64 {
+        self.number
     }
 
     fn pass_over(&self, buffer: Vec<u8>) {

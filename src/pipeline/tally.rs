@@ -1,5 +1,6 @@
 //! What became of the events of a run, counted.
 
+use crate::database::store::SegmentCounts;
 use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
 
@@ -27,6 +28,15 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Counts a segment that the ledger holds.
+    pub(super) fn skip(&mut self, held: SegmentCounts) {
+        self.lines += held.lines;
+        self.events += held.events;
+        self.already_loaded += held.events;
+        self.segments += 1;
+        self.segments_skipped += 1;
+    }
+
     /// Events that were read, but of which nothing is known: the run ended before their turn came.
     pub fn unfinished(&self) -> u64 {
         let finished = self.inserted + self.updated + self.duplicate + self.already_loaded + self.rejected;

@@ -49,6 +49,9 @@ impl Writers<'_> {
                     Err(error) => self.halt.stop(HaltReason::Failed(error.into())),
                 }
             }
+            if let Some(store) = self.store {
+                store.done(&batch.batch.hash);
+            }
             own.does(Activity::Waiting, None);
             self.give_back(batch.segment.bytes, buffers);
         }

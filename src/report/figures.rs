@@ -35,6 +35,8 @@ pub struct Figures {
     pub bytes_uncompressed: u64,
     /// Batches that are ready or being written.
     pub batches_in_flight: usize,
+    /// Segments that other loads have taken, and that are all there is to wait for.
+    pub segments_awaited: usize,
     /// How often something was tried again.
     pub retries: u64,
     /// None in a dry run.
@@ -54,6 +56,7 @@ impl LiveRun {
             bytes_total: self.bytes_total,
             bytes_uncompressed: self.monitor.bytes_uncompressed(),
             batches_in_flight: self.monitor.batches_in_flight(),
+            segments_awaited: self.monitor.segments_awaited(),
             retries: self.manager.as_ref().map_or(0, |manager| manager.figures().retries()),
             database: self.manager.as_ref().map(DatabaseManager::state),
             stopping: self.halt.stopping(),

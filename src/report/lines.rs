@@ -148,6 +148,10 @@ fn state(figures: &Figures, pace: &Pace) -> Option<State> {
         (Some(DatabaseState::Building { index, elapsed }), None) => {
             (format!("building the index {index} for {}", time(*elapsed)), false)
         }
+        _ if figures.segments_awaited > 0 && figures.batches_in_flight == 0 => {
+            let segments = counted(figures.segments_awaited as u64, "segment");
+            (format!("waiting for {segments} that other loads have taken"), false)
+        }
         _ => match pace.still {
             Some(still) if figures.batches_in_flight > 0 => {
                 (format!("waiting for the database for {}: nothing is stored", time(still)), true)

@@ -194,6 +194,7 @@ mod tests {
                 bytes_total: Some(10 * GB),
                 bytes_uncompressed: self.done * 5,
                 batches_in_flight: 3,
+                segments_awaited: 0,
                 retries: 0,
                 database: Some(database.clone()),
                 stopping: None,

@@ -48,6 +48,10 @@ fn check(database: &Database<'_>, url: &str) {
     // A pooler that knows statements by name (from 1.21 on) keeps some under names of its own, which are in nobody's way.
     let left = each_backend(url, "select name from pg_prepared_statements where name !~ '^PGBOUNCER_'");
     assert!(left.iter().flatten().all(String::is_empty), "{left:?}");
+    let claims = "select count(*) from pg_locks where locktype = 'advisory'
+                  and database = (select oid from pg_database where datname = current_database())";
+    let count: i64 = database.client().query_one(claims, &[]).expect("a row").get(0);
+    assert_eq!(count, 0, "a lock would stay with a backend that others use");
     let sessions = "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()";
     let count: i64 = database.client().query_one(sessions, &[]).expect("a row").get(0);
     assert!(count <= i64::from(BACKENDS), "{count} backends");

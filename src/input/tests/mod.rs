@@ -1,5 +1,6 @@
 //! The module as a whole: sources in, segments out.
 
+mod again;
 mod properties;
 mod waiting;
 

@@ -2,7 +2,7 @@
 const POLL_MS = 1000, ANSWER_MS = 5000;
 const SVG = 'http://www.w3.org/2000/svg';
 const STATES = {
-  loading: 'Running', stopping: 'Stopping', indexes: 'Finishing', away: 'Waiting', complete: 'Complete',
+  loading: 'Running', stopping: 'Stopping', indexes: 'Finishing', away: 'Waiting', waiting: 'Waiting', complete: 'Complete',
   rejects: 'Complete, with rejects', interrupted: 'Interrupted', failed: 'Failed', reject_limit: 'Stopped',
 };
 const ALERTS = ['away', 'failed', 'reject_limit', 'interrupted'];
@@ -235,6 +235,7 @@ function render(status) {
   const postgres = about && about.server_version ? ` · PostgreSQL ${about.server_version}` : '';
   write(byId('detail'), about && about.away_seconds !== null && !status.finished
     ? `Away for ${time(about.away_seconds)}. Nothing is lost.`
+    : status.state === 'waiting' ? `${counted(status.segments_awaited, 'segment')} of them to go. What they leave undone is loaded here.`
     : `${status.server} · layout ${status.layout}${postgres}`);
   const trouble = current ? current.cause : about && !about.healthy ? about.error : '';
   show('error', status.error || trouble);

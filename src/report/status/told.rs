@@ -58,6 +58,7 @@ impl Live {
                 "bytes_uncompressed_per_second": pace.bytes_per_second.round(),
             },
             "queue_depth": self.run.monitor.batches_in_flight(),
+            "segments_awaited": self.run.monitor.segments_awaited(),
             "writers": self.run.monitor.writers().iter().map(writer).collect::<Vec<_>>(),
             "database": database.map(|manager| self.of_database(manager, &outages)),
             "rejects": {"kinds": kinds, "others": rejects.others},
@@ -81,7 +82,12 @@ impl Live {
             }
             Some(DatabaseState::Present) | None => {}
         }
+        let monitor = &self.run.monitor;
+        let awaits = monitor.segments_awaited() > 0 && monitor.batches_in_flight() == 0;
         match (self.run.halt.stopping().is_some(), is_dry) {
+            (false, false) if awaits => {
+                ("waiting", "Waiting for segments that other loads have taken".to_owned())
+            }
             (true, _) => ("stopping", "Stopping: what was read is being written".to_owned()),
             (false, true) => ("loading", format!("Checking {sources}, without a database")),
             (false, false) => ("loading", format!("Loading {sources}")),

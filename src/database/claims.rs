@@ -1,0 +1,190 @@
+//! Claims: of several loads that are given the same dumps, which one parses and writes a segment.
+//!
+//! Invariant: a claim saves work, and nothing rests on it. What is stored, and counted, the ledger's key decides. So
+//! whoever can have no claims loads without them, and whoever loses them goes on.
+//!
+//! A claim is an advisory lock of a session of its own, outside of the pool: a load that dies gives back its claims at once,
+//! as its session ends. Behind a pooler there are none, as the lock would stay with a backend that others use.
+
+use super::call::{Caller, Operation};
+use super::classify::ErrorClass;
+use super::entries::{Entries, Shelf};
+use super::error::DatabaseError;
+use super::patience::Patience;
+use super::session::{Opening, Session};
+use super::store::SegmentHash;
+use crate::causes::in_full;
+use postgres::SimpleQueryMessage;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long is waited for the session, and for each of its answers: loading goes on without claims after that.
+const TIME_MAX: Duration = Duration::from_secs(5);
+
+/// How long until a session that was lost, or could not be had, is opened again.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// The claims of one load.
+#[derive(Debug)]
+pub(super) struct Claims {
+    caller: Caller,
+    shelf: Arc<Shelf>,
+    /// Locked for as long as an answer takes, and so apart from the book.
+    link: Mutex<Link>,
+    book: Mutex<Book>,
+}
+
+/// The session that claims are made on.
+#[derive(Default)]
+struct Link {
+    session: Option<Session>,
+    /// The first one, which is opened while the input is.
+    opening: Option<Opening>,
+    /// When one was last opened, or that was tried.
+    tried: Option<Instant>,
+    /// Whether claims can't be had in this database, or on this way to it.
+    is_impossible: bool,
+}
+
+/// The claims that the session holds. The server counts them: what is claimed twice must be released twice.
+#[derive(Debug, Default)]
+struct Book {
+    held: HashMap<i64, u32>,
+    /// What the next question gives back.
+    released: Vec<i64>,
+}
+
+/// What is known of segments that were asked for.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// What the ledger holds of them.
+    pub(super) entries: Entries,
+    /// Those of them that are ours by now; none where no claims could be made.
+    pub(super) claimed: Option<HashSet<SegmentHash>>,
+}
+
+impl Claims {
+    pub(super) fn new(caller: Caller, shelf: Arc<Shelf>) -> Self {
+        Self { caller, shelf, link: Mutex::default(), book: Mutex::default() }
+    }
+
+    /// Begins to open the session, so that who asks first need not wait for it.
+    pub(super) fn begin(&self) {
+        lock(&self.link).opening = self.caller.opener.begin().ok();
+    }
+
+    /// Claims up to `most` of the segments, and looks for them in the ledger, in one round trip. None: no claims can be had
+    /// at this moment.
+    ///
+    /// The ledger is looked at after the claim was made: who had it before has stored the segment by then, or did not.
+    pub(super) fn ask(&self, hashes: &[SegmentHash], most: usize, patience: &Patience) -> Option<Answer> {
+        let mut link = lock(&self.link);
+        self.open(&mut link, patience);
+        let session = link.session.as_mut()?;
+        let keys: Vec<i64> = hashes.iter().map(|hash| self.shelf.claim_key(hash)).collect();
+        let sql = self.question(hashes, &keys, most);
+        let operation: Operation<Vec<SimpleQueryMessage>> =
+            Arc::new(move |client, _| Ok(client.simple_query(&sql)?));
+        match self.caller.call(session, &operation, &patience.at_most_for(TIME_MAX)) {
+            Ok(messages) => {
+                let claimed = claimed(&messages);
+                let mut book = lock(&self.book);
+                for &place in &claimed {
+                    *book.held.entry(keys[place]).or_default() += 1;
+                }
+                let claimed = claimed.iter().map(|&place| hashes[place]).collect();
+                Some(Answer { entries: Entries::read(&messages, hashes), claimed: Some(claimed) })
+            }
+            Err(error) => {
+                self.lose(&mut link, &error);
+                None
+            }
+        }
+    }
+
+    /// Gives back the claim on a segment, with the next question. Nothing where there is none.
+    pub(super) fn release(&self, hash: &SegmentHash) {
+        let key = self.shelf.claim_key(hash);
+        let mut book = lock(&self.book);
+        let Some(times) = book.held.get_mut(&key) else { return };
+        *times -= 1;
+        if *times == 0 {
+            book.held.remove(&key);
+        }
+        book.released.push(key);
+    }
+
+    /// Opens the session, where there is none and that was not tried a moment ago.
+    fn open(&self, link: &mut Link, patience: &Patience) {
+        let is_due = link.tried.is_none_or(|tried| tried.elapsed() >= AGAIN);
+        if link.session.is_some() || link.is_impossible || !is_due {
+            return;
+        }
+        link.tried = Some(Instant::now());
+        let patience = patience.at_most_for(TIME_MAX);
+        let opener = &self.caller.opener;
+        let session = match link.opening.take() {
+            Some(opening) => opener.wait_for(&opening, &patience),
+            None => opener.open(&patience),
+        };
+        match session {
+            Ok(session) if session.pid.is_some() => link.session = Some(session),
+            Ok(_) => link.is_impossible = true,
+            Err(error) => log::debug!("segments can't be claimed for now: {}", in_full(&error)),
+        }
+    }
+
+    /// Notes that the session is lost, and so all of its claims. A database that knows none is not asked again.
+    fn lose(&self, link: &mut Link, error: &DatabaseError) {
+        log::debug!("segments can't be claimed for now: {}", in_full(error));
+        link.session = None;
+        link.is_impossible = error.sqlstate().is_some() && error.class() == ErrorClass::Fatal;
+        *lock(&self.book) = Book::default();
+    }
+
+    /// One text, whose statements see each what was committed before it began.
+    fn question(&self, hashes: &[SegmentHash], keys: &[i64], most: usize) -> String {
+        let released = std::mem::take(&mut lock(&self.book).released);
+        let mut statements = Vec::new();
+        if !released.is_empty() {
+            let keys = rows_of(&released);
+            statements.push(format!("SELECT count(pg_advisory_unlock(key)) AS released FROM {keys}"));
+        }
+        if most > 0 {
+            // No table is named with it, so that it is the server which was asked that locks.
+            let keys = rows_of(keys);
+            statements.push(format!(
+                "SELECT place AS claimed FROM {keys} WHERE pg_try_advisory_lock(key) LIMIT {most}"
+            ));
+        }
+        statements.push(self.shelf.question(hashes));
+        statements.join("; ")
+    }
+}
+
+fn rows_of(keys: &[i64]) -> String {
+    let keys: Vec<String> = keys.iter().map(i64::to_string).collect();
+    format!("unnest('{{{}}}'::bigint[]) WITH ORDINALITY AS keys (key, place)", keys.join(","))
+}
+
+/// The places of the segments that were claimed, from 0.
+fn claimed(messages: &[SimpleQueryMessage]) -> Vec<usize> {
+    let place = |message: &SimpleQueryMessage| {
+        let SimpleQueryMessage::Row(row) = message else { return None };
+        let place: usize = row.try_get("claimed").ok()??.parse().ok()?;
+        place.checked_sub(1)
+    };
+    messages.iter().filter_map(place).collect()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is in these is whole after every statement.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Link").field("tried", &self.tried).finish_non_exhaustive()
+    }
+}

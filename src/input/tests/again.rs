@@ -1,0 +1,64 @@
+//! Segments that are read again.
+
+use std::fs;
+
+use crossbeam_channel::never;
+
+use super::super::{Next, Place, Rereader, Segment, Segmenter, Source, lasting_file, spawn_reader};
+use super::{gzip, limits, zstd};
+
+/// The segments of a file, read to its end.
+fn segments(source: &Source, text: &[u8]) -> Vec<Segment> {
+    let (give, buffers) = crossbeam_channel::unbounded();
+    let reader = spawn_reader(vec![source.clone()]).unwrap();
+    let mut segmenter = Segmenter::new(reader, limits(text.len() / 50, 1 << 20), buffers, never());
+    let mut segments = Vec::new();
+    loop {
+        give.send(Vec::new()).unwrap();
+        match segmenter.next() {
+            Next::Segment(segment) => segments.push(segment),
+            Next::End => return segments,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn segments_are_read_again_from_their_places() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = |number: usize| format!("{{\"EventId\":{number}}}{}\n", " ".repeat(number % 300));
+    let text: String = (0..20_000).map(line).collect();
+    let text = text.trim_end().as_bytes();
+    let (first, second) = text.split_at(text.len() / 3);
+    for (name, bytes) in [
+        ("plain", text.to_vec()),
+        ("gzip", [gzip(first), gzip(second)].concat()),
+        ("zstd", [zstd(first), zstd(second)].concat()),
+    ] {
+        let path = folder.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        let source = Source::File(path.clone());
+        assert_eq!(lasting_file(&source), Some(&*path));
+        let segments = segments(&source, text);
+        assert!(segments.len() > 45, "{name}: {}", segments.len());
+        let (mut rereader, mut buffer) = (Rereader::open(&path).unwrap(), vec![1; 10]);
+        for segment in segments.iter().filter(|segment| segment.number % 3 != 1) {
+            let place = Place::of(segment);
+            assert!(rereader.read(&place, &mut buffer).unwrap(), "{name} {}", segment.number);
+            let again = place.segment(segment.number, segment.source.clone(), buffer.clone());
+            assert_eq!(again, *segment, "{name}");
+        }
+        // A list may name a file twice.
+        for number in [30, 30, 2] {
+            assert!(rereader.read(&Place::of(&segments[number]), &mut buffer).unwrap(), "{name} {number}");
+            assert_eq!(buffer, segments[number].bytes, "{name} {number}");
+        }
+        fs::write(&path, &text[..100]).unwrap();
+        let place = Place::of(&segments[40]);
+        assert!(!Rereader::open(&path).unwrap().read(&place, &mut buffer).unwrap(), "{name}");
+        fs::remove_file(&path).unwrap();
+        assert!(Rereader::open(&path).is_err(), "{name}");
+    }
+    assert_eq!(lasting_file(&Source::Stdin), None);
+    assert_eq!(lasting_file(&Source::File(folder.path().to_owned())), None);
+}
