@@ -88,6 +88,12 @@ impl Table {
         )
     }
 
+    /// The statement that reads the ids of a server's events from the first parameter to the second. `schema` is quoted.
+    pub fn select_ids_between(&self, schema: &str, server: Server) -> String {
+        let (table, id, of_server) = (self.in_schema(schema), self.id_column(), self.of_server(server));
+        format!("SELECT {id} FROM {table} WHERE {of_server}{id} >= $1 AND {id} <= $2")
+    }
+
     /// The condition that picks the same rows in an UPDATE or a DELETE. In one server they are found by their places; the
     /// rest of it is for partitions, in each of which another row may have the same place, and in a form that no index is
     /// used for.
