@@ -22,6 +22,9 @@ use std::time::{Duration, Instant};
 /// How long is waited for the session, and for each of its answers: loading goes on without claims after that.
 const TIME_MAX: Duration = Duration::from_secs(5);
 
+/// So many segments are asked for at once.
+pub(super) const QUESTION_MAX: usize = 500;
+
 /// How long until a session that was lost, or could not be had, is opened again.
 const AGAIN: Duration = Duration::from_secs(5);
 
@@ -84,17 +87,19 @@ impl Claims {
         let session = link.session.as_mut()?;
         let keys: Vec<i64> = hashes.iter().map(|hash| self.shelf.claim_key(hash)).collect();
         let sql = self.question(hashes, &keys, most);
-        let operation: Operation<Vec<SimpleQueryMessage>> =
-            Arc::new(move |client, _| Ok(client.simple_query(&sql)?));
+        let asked = hashes.to_vec();
+        let operation: Operation<(Entries, Places)> = Arc::new(move |client, _| {
+            let messages = client.simple_query(&sql)?;
+            Ok((Entries::read(&messages, &asked), Places::claimed(&messages)))
+        });
         match self.caller.call(session, &operation, &patience.at_most_for(TIME_MAX)) {
-            Ok(messages) => {
-                let claimed = claimed(&messages);
+            Ok((entries, places)) => {
                 let mut book = lock(&self.book);
-                for &place in &claimed {
+                let claimed = (0..hashes.len()).filter(|&place| places.has(place)).map(|place| {
                     *book.held.entry(keys[place]).or_default() += 1;
-                }
-                let claimed = claimed.iter().map(|&place| hashes[place]).collect();
-                Some(Answer { entries: Entries::read(&messages, hashes), claimed: Some(claimed) })
+                    hashes[place]
+                });
+                Some(Answer { entries, claimed: Some(claimed.collect()) })
             }
             Err(error) => {
                 self.lose(&mut link, &error);
@@ -168,14 +173,32 @@ fn rows_of(keys: &[i64]) -> String {
     format!("unnest('{{{}}}'::bigint[]) WITH ORDINALITY AS keys (key, place)", keys.join(","))
 }
 
-/// The places of the segments that were claimed, from 0.
-fn claimed(messages: &[SimpleQueryMessage]) -> Vec<usize> {
-    let place = |message: &SimpleQueryMessage| {
-        let SimpleQueryMessage::Row(row) = message else { return None };
-        let place: usize = row.try_get("claimed").ok()??.parse().ok()?;
-        place.checked_sub(1)
-    };
-    messages.iter().filter_map(place).collect()
+/// The places of the segments that were claimed, from 0, as bits.
+///
+/// It is no vector for a reason: the allocator would have the thread that asked, which parses, reuse and grow within the
+/// memory of the one that answered, a new one for each answer, and a load would take a third more.
+#[derive(Default)]
+struct Places([u64; QUESTION_MAX.div_ceil(64)]);
+
+impl Places {
+    fn claimed(messages: &[SimpleQueryMessage]) -> Self {
+        let place = |message: &SimpleQueryMessage| {
+            let SimpleQueryMessage::Row(row) = message else { return None };
+            let place: usize = row.try_get("claimed").ok()??.parse().ok()?;
+            place.checked_sub(1)
+        };
+        let mut places = Self::default();
+        for place in messages.iter().filter_map(place) {
+            if let Some(bits) = places.0.get_mut(place / 64) {
+                *bits |= 1 << (place % 64);
+            }
+        }
+        places
+    }
+
+    fn has(&self, place: usize) -> bool {
+        self.0.get(place / 64).is_some_and(|bits| bits >> (place % 64) & 1 == 1)
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

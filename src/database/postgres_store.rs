@@ -1,7 +1,7 @@
 //! The store that is a PostgreSQL: the modes of writing, each tried until it succeeds or can't.
 
 use super::call::Progress;
-use super::claims::{Answer, Claims};
+use super::claims::{Answer, Claims, QUESTION_MAX};
 use super::classify::ErrorClass;
 use super::client::Client;
 use super::entries::{Entries, Entry, Shelf};
@@ -38,9 +38,6 @@ pub struct StoreSettings {
     /// Where the rows of the tables are.
     pub distribution: Distribution,
 }
-
-/// So many segments are asked for at once.
-const QUESTION_MAX: usize = 500;
 
 /// So many of them are claimed at most: each is a lock of the server's, whose table of locks all share.
 const CLAIMS_MAX: usize = 64;
