@@ -24,6 +24,7 @@ impl Writer {
     ) -> Result<Put, DatabaseError> {
         // What would be checked at the end of the transaction is checked at each step, so that the event is found.
         transaction.batch_execute("SET CONSTRAINTS ALL IMMEDIATE")?;
+        self.take_turn(transaction)?;
         let mut put = Put::default();
         let mut events = batch.order.clone();
         while !events.is_empty() {

@@ -110,8 +110,9 @@ impl Wanted {
             Distribution::OneServer => distributed.distribution(layout),
         };
         if distribution == Distribution::Citus {
-            names.extend(distributed.lacking(layout));
-            names.dedup();
+            let beside: Vec<&str> =
+                distributed.lacking(layout).filter(|name| !names.contains(name)).collect();
+            names.extend(beside);
         }
         Ok(Lacking { names, distribution })
     }

@@ -79,7 +79,17 @@ impl Updater {
         Self { lock, tables }
     }
 
-    /// Rewrites those of `events`, all of them stored, that differ, and returns how many they were.
+    /// On Citus: waits until no other load rewrites. It comes before all that is written: who waits here has nothing that
+    /// one who rewrites could wait for.
+    pub(super) fn take_turn(&self, transaction: &mut Transaction<'_>) -> Result<(), DatabaseError> {
+        if let Lock::Table(table) = &self.lock {
+            transaction.execute(UPDATE_LOCK, &[table])?;
+        }
+        Ok(())
+    }
+
+    /// Rewrites those of `events`, all of them stored, that differ, and returns how many they were. On Citus it is this
+    /// transaction's turn.
     pub(super) fn update(
         &self,
         transaction: &mut Transaction<'_>,
@@ -91,10 +101,9 @@ impl Updater {
         }
         let ids: Vec<i64> = events.iter().map(|&event| rows.events()[event].id).collect();
         // In the order of the keys, like everything that is written; what is compared can't change any more.
-        match &self.lock {
-            Lock::Rows(sql) => transaction.execute(sql, &[&ids])?,
-            Lock::Table(table) => transaction.execute(UPDATE_LOCK, &[table])?,
-        };
+        if let Lock::Rows(sql) = &self.lock {
+            transaction.execute(sql, &[&ids])?;
+        }
         let mut differing = BTreeSet::new();
         for (number, table) in self.tables.iter().enumerate() {
             transaction.batch_execute(&table.stage)?;

@@ -229,12 +229,16 @@ impl Writer {
 
     fn direct(&self, transaction: &mut Transaction<'_>, batch: &Batch) -> Result<Put, DatabaseError> {
         let (known, new) = self.known_and_new(transaction, &batch.rows, &batch.order)?;
+        if !known.is_empty() {
+            self.take_turn(transaction)?;
+        }
         let inserted = self.insert(transaction, &batch.rows, &new, Mode::Direct)?;
         let updated = self.update(transaction, &batch.rows, &known)?;
         Ok(Put { inserted, updated })
     }
 
     fn merge(&self, transaction: &mut Transaction<'_>, batch: &Batch) -> Result<Put, DatabaseError> {
+        self.take_turn(transaction)?;
         transaction.batch_execute(&self.stage)?;
         transaction.copy(&self.copy_stage, &batch.rows, 0, &batch.order)?;
         let rows = transaction.query(&self.merge, &[])?;
@@ -300,6 +304,11 @@ impl Writer {
             Some(INTERNAL_ERROR) => self.distribution == Distribution::Citus,
             _ => false,
         }
+    }
+
+    /// Before anything is written where events may be rewritten.
+    pub(super) fn take_turn(&self, transaction: &mut Transaction<'_>) -> Result<(), DatabaseError> {
+        self.updater.as_ref().map_or(Ok(()), |updater| updater.take_turn(transaction))
     }
 
     /// Rewrites those of the events, all of them stored, that differ, if that is asked for.

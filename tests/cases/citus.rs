@@ -88,6 +88,38 @@ fn what_differs_is_updated() {
 }
 
 #[test]
+fn loaders_that_update_beside_each_other() {
+    let Some(citus) = Citus::get("updates beside each other") else { return };
+    let work = Workplace::new();
+    let dump = generated(400, 15, 0.0);
+    work.write("dump.ndjson", &dump);
+    citus.distribute(&work, "archive");
+    citus.load(&work, &["dump.ndjson"]).expect(0);
+    // With rows of theirs left, events can't go straight into the tables: they are merged, and others of the segment rewritten.
+    let mut client = citus.client();
+    for sql in [
+        "update kill_event set fame = -1 where event_id % 2 = 0",
+        "delete from kill_event where event_id % 7 = 0",
+    ] {
+        assert!(client.execute(sql, &[]).expect("rows") > 0, "{sql}");
+    }
+    let updates = ["--on-conflict", "update", "dump.ndjson"];
+    let loads: Vec<_> = thread::scope(|scope| {
+        // Segments of other sizes are others.
+        let load = |size| {
+            let (citus, work) = (&citus, &work);
+            scope.spawn(move || citus.load(work, &updates).segment_bytes(size).expect(0).summary())
+        };
+        let loads = [64 << 10, 96 << 10].map(load);
+        loads.into_iter().map(|load| load.join().expect("no panic")).collect()
+    });
+    for load in loads {
+        load.check(&[("retries", 0), ("unfinished", 0)]);
+    }
+    assert_same(&expect(&dump, Nul::Reject).tables, &citus.tables());
+}
+
+#[test]
 fn a_node_that_refuses_rows() {
     let Some(citus) = Citus::get("rejects by a node") else { return };
     let work = Workplace::new();

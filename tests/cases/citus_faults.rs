@@ -95,6 +95,19 @@ fn a_worker_that_is_away_for_a_while() {
 }
 
 #[test]
+fn a_worker_that_says_nothing() {
+    let Some(citus) = Citus::get("a worker that says nothing") else { return };
+    let Some((_, workers)) = citus.nodes() else { return };
+    let work = Workplace::new();
+    citus.distribute(&work, "archive");
+    let health = workers[0].frozen(|| citus.program(&work, &["health", "--json"]).run());
+    assert_eq!(health.code, 6, "{health:?}");
+    let json: serde_json::Value = serde_json::from_str(&health.stdout).expect("JSON");
+    assert_eq!((&json["healthy"], &json["nodes"][0]["available"]), (&false.into(), &false.into()), "{json}");
+    assert_eq!(json["nodes"][1]["available"], true, "{json}");
+}
+
+#[test]
 fn a_loader_that_is_killed() {
     let Some(citus) = Citus::get("a loader that is killed") else { return };
     let work = Workplace::new();

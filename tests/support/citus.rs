@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use nix::unistd::Uid;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, Uid};
 use postgres::{Client, NoTls};
 
 use super::oracle::{Tables, read_aegis, read_tables};
@@ -171,6 +172,21 @@ impl Node {
             let answers = citus.try_client().and_then(|mut client| client.query(all_answer, &[]));
             answers.is_ok_and(|failed| failed.is_empty())
         });
+    }
+
+    /// While `during` runs it takes connections and says nothing, as a machine does that hangs.
+    pub(crate) fn frozen<T>(&self, during: impl FnOnce() -> T) -> T {
+        struct Thaw(Pid);
+        impl Drop for Thaw {
+            fn drop(&mut self) {
+                kill(self.0, Signal::SIGCONT).expect("the server goes on");
+            }
+        }
+        let pid = fs::read_to_string(self.data.join("postmaster.pid")).expect("it runs");
+        let pid = pid.lines().next().and_then(|pid| pid.parse().ok()).expect("a process number");
+        kill(Pid::from_raw(pid), Signal::SIGSTOP).expect("the server stands");
+        let _thaw = Thaw(Pid::from_raw(pid));
+        during()
     }
 
     fn pg_ctl(&self, args: &[&str]) {
