@@ -13,6 +13,7 @@ use super::patience::Patience;
 use super::store::StoreError;
 use crate::layout::{Column, Distribution, Indexes, Keeper, Layout, Table, quote_identifier};
 use postgres::Error;
+use postgres::error::SqlState;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The key of the lock under which the tables of a schema are made, so that two loads that start together don't both
@@ -119,13 +120,12 @@ impl Wanted {
 
     fn apply(&self, client: &mut Client, progress: &Progress) -> Result<bool, StoreError> {
         let Self { layout, ref schema, indexes, .. } = *self;
-        let failed = |source| {
-            StoreError::new(
-                format!(
-                    "the missing tables can't be made in schema {schema:?}; who may can run 'aegis-kills schema apply'"
-                ),
-                source,
-            )
+        let failed = |source: Error| {
+            let remedy = match source.code() {
+                Some(&SqlState::INSUFFICIENT_PRIVILEGE) => "; who may can run 'aegis-kills schema apply'",
+                _ => "",
+            };
+            StoreError::new(format!("the missing tables can't be made in schema {schema:?}{remedy}"), source)
         };
         let mut transaction = client.transaction().map_err(failed)?;
         let lock = format!("SELECT pg_advisory_xact_lock({SCHEMA_LOCK})");
