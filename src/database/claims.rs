@@ -126,13 +126,14 @@ impl Claims {
         if link.session.is_some() || link.is_impossible || !is_due {
             return;
         }
-        link.tried = Some(Instant::now());
         let patience = patience.at_most_for(TIME_MAX);
         let opener = &self.caller.opener;
         let session = match link.opening.take() {
             Some(opening) => opener.wait_for(&opening, &patience),
             None => opener.open(&patience),
         };
+        // From its end on: an attempt may take as long as the wait for the next one.
+        link.tried = Some(Instant::now());
         match session {
             Ok(session) if session.pid.is_some() => link.session = Some(session),
             Ok(_) => link.is_impossible = true,

@@ -201,7 +201,9 @@ impl Reading<'_> {
     fn read(&mut self, taken: &Taken, buffer: &mut Vec<u8>) -> Result<(), SourceError> {
         let changed = || SourceError::Changed { source_name: taken.source.to_string() };
         if self.file.as_ref().is_none_or(|(source, _)| *source != taken.source) {
-            let path = self.rest.taken.files.get(&*taken.source).ok_or_else(changed)?;
+            // To open a pipe that stands there by now would wait for who writes into it.
+            let may_open = |path: &&PathBuf| path.is_file() || !path.exists();
+            let path = self.rest.taken.files.get(&*taken.source).filter(may_open).ok_or_else(changed)?;
             self.file = Some((Arc::clone(&taken.source), Rereader::open(path)?));
         }
         let (_, file) = self.file.as_mut().ok_or_else(changed)?;

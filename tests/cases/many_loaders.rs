@@ -1,9 +1,12 @@
 //! Many loads of one list of dumps: each segment is parsed and stored by one of them, and what one leaves undone another does.
 
+use std::fs;
 use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 use postgres::Client;
 use serde_json::Value;
 
@@ -266,6 +269,20 @@ fn a_dump_that_changes_while_a_load_waits() {
         summary.check(&[("unfinished", 0), ("events", summary.count("inserted"))]);
         drop(frozen);
     }
+}
+
+#[test]
+fn a_dump_that_becomes_a_pipe_while_a_load_waits() {
+    let season = Season::new(generated(200, 210, 0.0), 2, <[u8]>::to_vec);
+    let frozen = season.frozen();
+    let waiting = season.waiting();
+    let dump = season.work.path().join("dump-0");
+    fs::remove_file(&dump).expect("to remove the dump");
+    mkfifo(&dump, Mode::S_IRWXU).expect("to make a pipe");
+    frozen.signal(Signal::SIGKILL);
+    let summary = waiting.finish().expect(1).summary();
+    assert_eq!(summary.error(), "dump-0 has changed while it was loaded: run the same command again");
+    drop(frozen);
 }
 
 #[test]

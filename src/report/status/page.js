@@ -84,7 +84,7 @@ function counts(status) {
 function writers(status) {
   const isAway = status.database && status.database.away_seconds !== null;
   const doing = (writer) => ({
-    waiting: 'waiting for input',
+    waiting: status.segments_awaited ? 'waiting for segments that other loads have taken' : 'waiting for input',
     waiting_for_turn: `segment ${number(writer.segment)}: waiting for an earlier one with the same event`,
     writing: isAway ? `holding segment ${number(writer.segment)} until the database is back`
       : `writing segment ${number(writer.segment)}, ${counted(writer.events, 'event')}`,
