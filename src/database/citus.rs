@@ -12,6 +12,7 @@ use super::error::DatabaseError;
 use super::manager::DatabaseManager;
 use super::patience::Patience;
 use super::store::StoreError;
+use super::transaction::Transaction;
 use crate::causes::in_full;
 use crate::layout::{Distribution, Layout, Table, quote_identifier};
 use postgres::types::ToSql;
@@ -40,6 +41,29 @@ pub(super) fn query(
     transaction.batch_execute(NODE_SETTINGS)?;
     let rows = transaction.query(sql, values)?;
     transaction.commit()?;
+    Ok(rows)
+}
+
+/// Runs a statement that inserts what a staging table holds of events, once for each shard, with the ids that are the shard's
+/// as its parameter, and returns all rows. `table` is the one whose shards they are.
+///
+/// For all shards at once Citus would open a connection for each of them.
+pub(super) fn each_shard(
+    transaction: &mut Transaction<'_>,
+    table: &str,
+    ids: &[i64],
+    sql: &str,
+) -> Result<Vec<Row>, DatabaseError> {
+    const SHARDS: &str = "SELECT array_agg(id ORDER BY id) FROM
+           (SELECT id, get_shard_id_for_distribution_column($2::text::regclass, id) AS shard
+            FROM unnest($1::bigint[]) AS ids (id)) AS placed
+         GROUP BY shard ORDER BY shard";
+    let shards = transaction.query(SHARDS, &[&ids, &table])?;
+    let mut rows = Vec::new();
+    for shard in shards {
+        let ids: Vec<i64> = shard.get(0);
+        rows.extend(transaction.query(sql, &[&ids])?);
+    }
     Ok(rows)
 }
 

@@ -6,6 +6,7 @@
 //! table. There the stored rows are fetched into a staging table as well, one load at a time rewrites, and a row is updated
 //! as the conflict of an INSERT.
 
+use super::citus;
 use super::error::DatabaseError;
 use super::transaction::Transaction;
 use super::write::{column_list, quoted};
@@ -42,14 +43,14 @@ enum Lock {
 struct TableUpdate {
     stage: String,
     copy: String,
-    /// On Citus: makes a staging table for what is stored, and fills it.
-    fetch: Option<[String; 2]>,
+    /// None in one server.
+    fetch: Option<Fetch>,
     /// Where there are columns that keep what is known.
     keep: Option<String>,
     differing: String,
-    /// For the first table an UPDATE, which leaves what the database filled in; for the others a DELETE, as
-    /// an event may have more or fewer rows than before.
-    rewrite: String,
+    /// For the first table an UPDATE, which leaves what the database filled in, on Citus as the conflict of `insert`; for
+    /// the others a DELETE, as an event may have more or fewer rows than before.
+    rewrite: Option<String>,
     insert: Option<String>,
     drop_stage: String,
 }
@@ -57,6 +58,16 @@ struct TableUpdate {
 /// The key of the lock that a load on Citus holds while it rewrites. Its parameter is the table; the number is any that no one
 /// else uses.
 const UPDATE_LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended($1, 5530128644037112389))";
+
+/// What fetches the stored rows of a distributed table.
+#[derive(Debug)]
+struct Fetch {
+    target: String,
+    /// Makes a staging table for them.
+    stage: String,
+    /// Fills it.
+    fill: String,
+}
 
 impl Updater {
     pub(super) fn new(layout: Layout, schema: &str, server: Server, distribution: Distribution) -> Self {
@@ -108,9 +119,9 @@ impl Updater {
         for (number, table) in self.tables.iter().enumerate() {
             transaction.batch_execute(&table.stage)?;
             transaction.copy(&table.copy, rows, number, events)?;
-            if let Some([stage, fetch]) = &table.fetch {
+            if let Some(Fetch { stage, fill, .. }) = &table.fetch {
                 transaction.batch_execute(stage)?;
-                transaction.execute(fetch, &[&ids])?;
+                transaction.execute(fill, &[&ids])?;
             }
             if let Some(keep) = &table.keep {
                 transaction.execute(keep, &[&ids])?;
@@ -121,10 +132,7 @@ impl Updater {
         let differing: Vec<i64> = differing.into_iter().collect();
         for table in &self.tables {
             if !differing.is_empty() {
-                transaction.execute(&table.rewrite, &[&differing])?;
-                if let Some(insert) = &table.insert {
-                    transaction.execute(insert, &[&differing])?;
-                }
+                table.rewrite(transaction, &differing)?;
             }
             transaction.batch_execute(&table.drop_stage)?;
         }
@@ -133,6 +141,20 @@ impl Updater {
 }
 
 impl TableUpdate {
+    /// Puts the staged rows of events in place of the stored ones.
+    fn rewrite(&self, transaction: &mut Transaction<'_>, ids: &Vec<i64>) -> Result<(), DatabaseError> {
+        if let Some(rewrite) = &self.rewrite {
+            transaction.execute(rewrite, &[ids])?;
+        }
+        match (&self.insert, &self.fetch) {
+            (None, _) => Ok(()),
+            (Some(insert), None) => transaction.execute(insert, &[ids]).map(drop),
+            (Some(insert), Some(fetch)) => {
+                citus::each_shard(transaction, &fetch.target, ids, insert).map(drop)
+            }
+        }
+    }
+
     /// The statements for the table that is the layout's `number`th; `schema` is quoted.
     fn new(number: usize, table: &Table, schema: &str, server: Server) -> Self {
         let (target, columns, id) = (table.in_schema(schema), column_list(table), table.id_column());
@@ -145,10 +167,10 @@ impl TableUpdate {
                  WHERE {is_stored}",
                 stage(number)
             );
-            (update, None)
+            (Some(update), None)
         } else {
             let delete = format!("DELETE FROM {target} WHERE {is_stored}");
-            (delete, Some(insert_staged(&target, number, &columns, &id)))
+            (Some(delete), Some(insert_staged(&target, number, &columns, &id)))
         };
         Self { rewrite, insert, ..Self::comparing(number, table, &target, &stored) }
     }
@@ -158,27 +180,28 @@ impl TableUpdate {
         let (target, columns, id) = (table.in_schema(schema), column_list(table), table.id_column());
         let key = quoted(table.key);
         let fetched = format!("aegis_kills_stored_{number}");
-        let fetch = [
-            format!(
+        let fetch = Fetch {
+            stage: format!(
                 "CREATE TEMP TABLE {fetched} ON COMMIT DROP AS SELECT {columns} FROM {target} WITH NO DATA"
             ),
-            format!(
+            fill: format!(
                 "INSERT INTO pg_temp.{fetched} ({columns}) {}",
                 table.select_stored(schema, server, &columns, Distribution::Citus)
             ),
-        ];
+            target: target.clone(),
+        };
         let stored = format!("SELECT {columns} FROM pg_temp.{fetched} WHERE {id} = ANY ($1)");
         let insert = insert_staged(&target, number, &columns, &id);
         let (rewrite, insert) = if number == 0 {
             let new =
                 table.columns.iter().map(|column| format!("excluded.{}", quote_identifier(column.name)));
             let new = new.collect::<Vec<_>>().join(", ");
-            (format!("{insert} ON CONFLICT ({key}) DO UPDATE SET ({columns}) = ROW ({new})"), None)
+            (None, Some(format!("{insert} ON CONFLICT ({key}) DO UPDATE SET ({columns}) = ROW ({new})")))
         } else {
             let is_stored = table.is_stored(schema, server, Distribution::Citus);
             // With the conflict, which there is none of, Citus tells what is refused.
             let insert = format!("{insert} ON CONFLICT ({key}) DO NOTHING");
-            (format!("DELETE FROM {target} WHERE {is_stored}"), Some(insert))
+            (Some(format!("DELETE FROM {target} WHERE {is_stored}")), Some(insert))
         };
         let comparing = Self::comparing(number, table, &target, &stored);
         let drop_stage = format!("{}, pg_temp.{fetched}", comparing.drop_stage);
@@ -200,7 +223,7 @@ impl TableUpdate {
                 "SELECT {id} FROM ({staged} EXCEPT {stored}) AS ours
                  UNION SELECT {id} FROM ({stored} EXCEPT {staged}) AS theirs"
             ),
-            rewrite: String::new(),
+            rewrite: None,
             insert: None,
             drop_stage: format!("DROP TABLE {stage}"),
         }

@@ -61,6 +61,7 @@ struct TableStatements {
 /// The statements that bring rows into a table through a staging table.
 #[derive(Debug)]
 struct Staged {
+    target: String,
     stage: String,
     copy: String,
     /// Returns a row for each that is stored: Citus counts those of the staging table.
@@ -79,10 +80,11 @@ impl Staged {
             ),
             copy: format!("COPY pg_temp.{name} ({columns}) FROM STDIN BINARY"),
             insert: format!(
-                "INSERT INTO {target} ({columns}) SELECT {columns} FROM pg_temp.{name} ORDER BY {key}
-                 ON CONFLICT ({key}) DO NOTHING RETURNING {id}"
+                "INSERT INTO {target} ({columns}) SELECT {columns} FROM pg_temp.{name} WHERE {id} = ANY ($1)
+                 ORDER BY {key} ON CONFLICT ({key}) DO NOTHING RETURNING {id}"
             ),
             drop_stage: format!("DROP TABLE pg_temp.{name}"),
+            target,
         }
     }
 
@@ -96,7 +98,8 @@ impl Staged {
     ) -> Result<u64, DatabaseError> {
         transaction.batch_execute(&self.stage)?;
         transaction.copy(&self.copy, rows, number, events)?;
-        let stored = transaction.query(&self.insert, &[])?.len() as u64;
+        let ids: Vec<i64> = events.iter().map(|&event| rows.events()[event].id).collect();
+        let stored = citus::each_shard(transaction, &self.target, &ids, &self.insert)?.len() as u64;
         transaction.batch_execute(&self.drop_stage)?;
         Ok(stored)
     }
@@ -158,8 +161,9 @@ impl Writer {
             ),
             copy_stage: format!("COPY {STAGE} ({columns}) FROM STDIN BINARY"),
             merge: format!(
-                "INSERT INTO {target} ({columns}) SELECT {columns} FROM {STAGE} ORDER BY {id}
+                "INSERT INTO {target} ({columns}) SELECT {columns} FROM {STAGE}{} ORDER BY {id}
                  ON CONFLICT ({}) DO NOTHING RETURNING {id}",
+                if is_distributed { format!(" WHERE {id} = ANY ($1)") } else { String::new() },
                 quoted(event.key)
             ),
             tables: tables
@@ -241,7 +245,13 @@ impl Writer {
         self.take_turn(transaction)?;
         transaction.batch_execute(&self.stage)?;
         transaction.copy(&self.copy_stage, &batch.rows, 0, &batch.order)?;
-        let rows = transaction.query(&self.merge, &[])?;
+        let rows = match &self.tables[0].staged {
+            None => transaction.query(&self.merge, &[])?,
+            Some(staged) => {
+                let ids: Vec<i64> = batch.order.iter().map(|&event| batch.rows.events()[event].id).collect();
+                citus::each_shard(transaction, &staged.target, &ids, &self.merge)?
+            }
+        };
         let new_ids: HashSet<i64> = rows.iter().map(|row| row.get(0)).collect();
         let is_new = |&&event: &&usize| new_ids.contains(&batch.rows.events()[event].id);
         let (new, known): (Vec<usize>, Vec<usize>) = batch.order.iter().partition(is_new);
