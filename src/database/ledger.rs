@@ -104,7 +104,7 @@ pub(super) enum SegmentRow {
 }
 
 /// The key of the lock that a load holds on a segment on Citus. Its parameter names the segment; the number is any that no
-/// one else uses.
+/// one else uses. It is not the key of the load's claim, which another session of the same load holds meanwhile.
 const SEGMENT_LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended($1, 2893472349837451120))";
 
 /// The counts of a segment's row.

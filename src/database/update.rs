@@ -110,7 +110,7 @@ impl Updater {
         if events.is_empty() {
             return Ok(0);
         }
-        let ids: Vec<i64> = events.iter().map(|&event| rows.events()[event].id).collect();
+        let ids = rows.ids(events);
         // In the order of the keys, like everything that is written; what is compared can't change any more.
         if let Lock::Rows(sql) = &self.lock {
             transaction.execute(sql, &[&ids])?;

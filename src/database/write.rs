@@ -98,7 +98,7 @@ impl Staged {
     ) -> Result<u64, DatabaseError> {
         transaction.batch_execute(&self.stage)?;
         transaction.copy(&self.copy, rows, number, events)?;
-        let ids: Vec<i64> = events.iter().map(|&event| rows.events()[event].id).collect();
+        let ids = rows.ids(events);
         let stored = citus::each_shard(transaction, &self.target, &ids, &self.insert)?.len() as u64;
         transaction.batch_execute(&self.drop_stage)?;
         Ok(stored)
@@ -248,7 +248,7 @@ impl Writer {
         let rows = match &self.tables[0].staged {
             None => transaction.query(&self.merge, &[])?,
             Some(staged) => {
-                let ids: Vec<i64> = batch.order.iter().map(|&event| batch.rows.events()[event].id).collect();
+                let ids = batch.rows.ids(&batch.order);
                 citus::each_shard(transaction, &staged.target, &ids, &self.merge)?
             }
         };
@@ -341,7 +341,7 @@ impl Writer {
         rows: &Rows,
         events: &[usize],
     ) -> Result<(), DatabaseError> {
-        let ids: Vec<i64> = events.iter().map(|&event| rows.events()[event].id).collect();
+        let ids = rows.ids(events);
         for statements in &self.tables[1..] {
             transaction.execute(&statements.delete, &[&ids])?;
         }
@@ -359,7 +359,7 @@ impl Writer {
             return Ok((Vec::new(), Vec::new()));
         }
         let id = |event: usize| rows.events()[event].id;
-        let ids: Vec<i64> = events.iter().map(|&event| id(event)).collect();
+        let ids = rows.ids(events);
         let stored = match (&self.stored_between, close_together(&ids)) {
             (Some(sql), Some((first, last))) => transaction.query(sql, &[&first, &last])?,
             _ => transaction.query(&self.stored, &[&ids])?,

@@ -27,6 +27,11 @@ impl Rows {
         &self.events
     }
 
+    /// The ids of events, in the order in which these are named.
+    pub fn ids(&self, events: &[usize]) -> Vec<i64> {
+        events.iter().map(|&event| self.events[event].id).collect()
+    }
+
     /// The rows of an event in a table of the layout.
     pub fn of(&self, event: usize, table: usize) -> &[u8] {
         let start = match event.checked_sub(1) {

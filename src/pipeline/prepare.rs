@@ -37,7 +37,7 @@ impl Prepared {
 
     /// The ids that are to be stored, each once, ascending.
     pub(super) fn sorted_ids(&self) -> Vec<i64> {
-        self.batch.order.iter().map(|&event| self.batch.rows.events()[event].id).collect()
+        self.batch.rows.ids(&self.batch.order)
     }
 
     /// The ids of all events that can be stored, with the number of the line that each stands in.
