@@ -1,8 +1,12 @@
 //! All tests that need a real PostgreSQL or the whole program, in one binary, so that they share one server.
 
+// Here a panic is how a test fails.
+#![allow(clippy::disallowed_methods)]
+
 mod support;
 
 mod cases {
+    mod access;
     mod aegis;
     mod aegis_table;
     mod backends;
@@ -26,6 +30,7 @@ mod cases {
     mod health;
     mod health_advice;
     mod identifiers;
+    mod ledger_faults;
     mod load_duplicates;
     mod load_embedded;
     mod load_forms;
@@ -55,6 +60,7 @@ mod cases {
     mod secrets;
     mod secrets_run;
     mod sessions;
+    mod standby;
     mod status_page;
     mod summary;
     mod tls;

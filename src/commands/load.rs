@@ -1,5 +1,6 @@
 //! `load`: dumps in, events in the database, an account of each.
 
+use super::confirm::confirm;
 use super::database::OpenDatabase;
 use super::next;
 use super::observe::{self, Farewell, Observer};
@@ -212,7 +213,7 @@ fn load(
     let patience = Patience::until_told(halt.given_up());
     let leisure = Patience::until_told(halt.stopped());
     let store = PostgresStore::new(database.manager.clone(), &store_settings, id, patience, leisure);
-    let report = pipeline::run(
+    let mut report = pipeline::run(
         settings.sources.clone(),
         &settings.pipeline,
         Some(&store as &dyn Store),
@@ -220,6 +221,9 @@ fn load(
         &halt,
         parts.monitor,
     )?;
+    if report.halted.is_none() {
+        confirm(&store, &mut report);
+    }
     let figures = StoreFigures::of(&database.manager);
     end_in_ledger(&log, &database.manager, &report, &figures, &halt);
     if report.halted.is_none() {

@@ -8,6 +8,7 @@ pub mod manual;
 pub mod schema;
 pub mod verify;
 
+mod confirm;
 mod database;
 mod next;
 mod observe;

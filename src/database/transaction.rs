@@ -34,7 +34,11 @@ impl<'t> Transaction<'t> {
 
     pub(super) fn commit(self) -> Result<()> {
         let timer = self.progress.figures.commit_seconds.start_timer();
+        let notices = self.inner.notices();
         self.inner.commit()?;
+        if notices.take_standby_wait_cancelled() {
+            return Err(DatabaseError::Unreplicated);
+        }
         timer.observe_duration();
         self.progress.tick();
         Ok(())

@@ -133,7 +133,16 @@ fn they_may_do_what_they_are_for() {
             for role in [&roles.loader, &roles.reader] {
                 let verify = roles.program(&work, role, &["verify", "--layout", layout]);
                 verify.stdin(dump.clone()).expect(0);
-                let health = roles.program(&work, role, &["health", "--json", "--layout", layout]).expect(0);
+                // A role that can't write is no fit one for a load.
+                let code = if role == &roles.loader { 0 } else { 6 };
+                let health =
+                    roles.program(&work, role, &["health", "--json", "--layout", layout]).expect(code);
+                assert_eq!(
+                    health.stdout.contains("lacks INSERT"),
+                    role == &roles.reader,
+                    "{}",
+                    health.stdout
+                );
                 assert!(health.stdout.contains("\"status\":\"complete\""), "{}", health.stdout);
             }
             roles.program(&work, &roles.reader, &["load", "--layout", layout]).stdin(dump.clone()).expect(4);
