@@ -167,6 +167,11 @@ pub struct LoadArgs {
     /// For when events were deleted: the ledger still holds that they were loaded.
     #[arg(long, help_heading = "Storing")]
     pub force: bool,
+    /// Read files even if they are unchanged since they were loaded.
+    ///
+    /// Segments that were loaded before are skipped all the same, unless --force is given.
+    #[arg(long, help_heading = "Storing")]
+    pub reread: bool,
     /// Read, parse, count and reject; touch no database.
     #[arg(long, help_heading = "Storing")]
     pub dry_run: bool,

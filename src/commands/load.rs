@@ -7,12 +7,14 @@ use super::observe::{self, Farewell, Observer};
 use super::outcome::{cause, has_succeeded, outcome, run_outcome};
 use super::signals::{EarlySignals, Listener};
 use super::sources;
+use super::unchanged::Files;
 use super::write_output;
 use crate::causes::in_full;
 use crate::cli::LoadArgs;
-use crate::database::store::Store;
+use crate::database::store::{SegmentCounts, Store};
 use crate::database::{
-    DatabaseManager, Patience, PostgresStore, RunCounts, RunEnd, RunLog, StoreSettings, indexes, schema,
+    DatabaseManager, FileCounts, Patience, PostgresStore, RunCounts, RunEnd, RunLog, StoreSettings, indexes,
+    schema,
 };
 use crate::error::{CommandError, Ending};
 use crate::layout::{Distribution, Indexes};
@@ -213,8 +215,12 @@ fn load(
     let patience = Patience::until_told(halt.given_up());
     let leisure = Patience::until_told(halt.stopped());
     let store = PostgresStore::new(database.manager.clone(), &store_settings, id, patience, leisure);
+    let files = Files::examine(&database.manager, &store_settings, &settings.sources, settings.rereads)?;
+    for FileCounts { lines, events, segments } in &files.skipped {
+        parts.monitor.skip_file(*segments, SegmentCounts { lines: *lines, events: *events });
+    }
     let mut report = pipeline::run(
-        settings.sources.clone(),
+        files.sources.clone(),
         &settings.pipeline,
         Some(&store as &dyn Store),
         parts.rejects,
@@ -224,6 +230,8 @@ fn load(
     if report.halted.is_none() {
         confirm(&store, &mut report);
     }
+    let patience = Patience::until_told(halt.given_up());
+    files.record(&database.manager, id, &report, parts.monitor, &patience);
     let figures = StoreFigures::of(&database.manager);
     end_in_ledger(&log, &database.manager, &report, &figures, &halt);
     if report.halted.is_none() {

@@ -16,6 +16,7 @@ mod outcome;
 mod output;
 mod signals;
 mod sources;
+mod unchanged;
 
 pub use output::write_output;
 pub use signals::EarlySignals;

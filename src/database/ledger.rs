@@ -7,6 +7,7 @@
 //! end. So there the second load waits for a lock on the coordinator, and the row is written last.
 
 use super::error::DatabaseError;
+use super::files;
 use super::store::{Batch, SegmentCounts, StoreError};
 use super::transaction::Transaction;
 use crate::kill::Server;
@@ -16,8 +17,8 @@ use postgres::{Error, Row};
 use uuid::Uuid;
 
 /// The DDL of the ledger's tables, which makes what is missing and leaves what is there.
-pub(super) fn ddl(schema: &str) -> String {
-    let schema = quote_identifier(schema);
+pub(super) fn ddl(name: &str) -> String {
+    let schema = quote_identifier(name);
     format!(
         "CREATE TABLE IF NOT EXISTS {schema}.kill_load_run (
   id uuid PRIMARY KEY,
@@ -60,7 +61,9 @@ CREATE TABLE IF NOT EXISTS {schema}.kill_load_segment (
   loaded_at timestamptz NOT NULL DEFAULT now(),
   PRIMARY KEY (hash, server, layout)
 );
-"
+
+{}",
+        files::ddl(name)
     )
 }
 

@@ -8,6 +8,7 @@
 //! Invariant: every event that was read is in exactly one count, or in none and so unfinished.
 
 mod activity;
+mod files;
 mod halt;
 mod monitor;
 mod order;

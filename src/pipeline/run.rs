@@ -1,5 +1,6 @@
 //! One run: the threads, and what goes between them.
 
+use super::files::FileSegments;
 use super::halt::{Halt, HaltReason};
 use super::monitor::Monitor;
 use super::order::Sequencer;
@@ -110,7 +111,8 @@ pub fn run(
         buffers: &buffers,
         give_back: &give_back,
     });
-    let source_errors = run_threads(settings, &writers, segmenter, &give_back, rest.as_ref())?;
+    let source_errors =
+        run_threads(settings, &writers, segmenter, &give_back, rest.as_ref(), &monitor.files)?;
     let finished = rejects.sync();
     if let Err(error) = finished {
         halt.stop(HaltReason::Failed(error.into()));
@@ -135,6 +137,7 @@ fn run_threads(
     segmenter: Segmenter,
     give_back: &Sender<Vec<u8>>,
     rest: Option<&Rest<'_>>,
+    files: &FileSegments,
 ) -> anyhow::Result<Vec<SourceError>> {
     let parsers = rayon::ThreadPoolBuilder::new()
         .num_threads(settings.parse_threads)
@@ -156,7 +159,7 @@ fn run_threads(
         drop(queue);
         let sequencer = Sequencer::new(batches, writers.in_flight);
         let taken = rest.map(|rest| rest.taken);
-        let stage = PrepareStage { preparer, writers, sequencer, give_back, taken };
+        let stage = PrepareStage { preparer, writers, sequencer, give_back, taken, files };
         let stage = &stage;
         let (mut errors, next_number) =
             parsers.in_place_scope(|tasks| read_segments(segmenter, tasks, stage));
@@ -199,6 +202,7 @@ struct PrepareStage<'r> {
     writers: &'r Writers<'r>,
     sequencer: Sequencer<'r>,
     give_back: &'r Sender<Vec<u8>>,
+    files: &'r FileSegments,
     /// Where segments are put off that other loads have taken; none in a dry run.
     taken: Option<&'r TakenSegments>,
 }
@@ -207,6 +211,7 @@ impl PrepareStage<'_> {
     fn prepare(&self, segment: Segment) {
         let _alarm = self.writers.halt.alarm("parsing");
         let hash = Preparer::hash(&segment);
+        self.files.note(&segment.source, hash);
         let number = segment.number;
         let unread = match self.standing(&segment, &hash) {
             Standing::Free => Err(segment),

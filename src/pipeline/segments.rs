@@ -30,6 +30,18 @@ pub enum SourceError {
     },
 }
 
+impl SourceError {
+    /// The source, as it is shown.
+    pub fn source_name(&self) -> String {
+        match self {
+            SourceError::Input(error) => error.input_name(),
+            SourceError::NoDump { source_name, .. } | SourceError::Changed { source_name } => {
+                source_name.clone()
+            }
+        }
+    }
+}
+
 /// Segments in the order of the input, with an error for each source that has to be left.
 pub struct Segments {
     segmenter: Segmenter,

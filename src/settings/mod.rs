@@ -72,6 +72,8 @@ pub struct LoadSettings {
     pub on_conflict: OnConflict,
     /// What is done with segments that were loaded before.
     pub held: Held,
+    /// Whether files are read that are unchanged since they were loaded.
+    pub rereads: bool,
     /// How long what was read may take to be stored after a signal.
     pub drain_timeout: Duration,
     /// Where rejects go, where it is set.
@@ -115,6 +117,7 @@ impl LoadSettings {
             pipeline,
             on_conflict,
             // What is stored can differ from a segment that was loaded once.
+            rereads: args.reread,
             held: if args.force || on_conflict == OnConflict::Update { Held::LoadAgain } else { Held::Skip },
             drain_timeout: env.variable("KILLS_DRAIN_TIMEOUT", Duration::from_secs(25), duration)?,
             rejects: args.rejects.clone().or_else(|| env.get("KILLS_REJECTS_FILE").map(PathBuf::from)),
