@@ -188,10 +188,10 @@ fn run_threads(
 }
 
 /// The sources that had to be left, and the number of the next segment.
-fn read_segments<'s, 'r>(
+fn read_segments<'s>(
     segmenter: Segmenter,
     tasks: &rayon::Scope<'s>,
-    stage: &'s PrepareStage<'r>,
+    stage: &'s PrepareStage<'_>,
 ) -> (Vec<SourceError>, u64) {
     let mut errors = Vec::new();
     let mut segments = Segments::new(segmenter);

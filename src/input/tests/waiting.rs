@@ -4,11 +4,11 @@ use std::io::{self, Read};
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::{never, unbounded};
+use crossbeam_channel::never;
 
 use super::super::reader::{ReaderShape, spawn_with};
 use super::super::{InputError, Next, SegmentLimits, Segmenter, Source};
-use super::{Bench, gzip, limits, show};
+use super::{Bench, gzip, limits, one_buffer, show};
 
 #[test]
 fn slow_lines_are_given_out_when_they_have_waited() {
