@@ -64,6 +64,7 @@ mod cases {
     mod status_page;
     mod summary;
     mod tls;
+    mod unchanged_files;
     mod verify;
     mod watch_terminal;
 }
