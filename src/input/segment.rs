@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, TryRecvError, at, never, select_biased};
 
+use super::buffers::{BufferPool, PooledBuffer};
 use super::cut::Cutter;
 use super::error::InputError;
 use super::reader::{Message, Reader};
@@ -26,8 +27,9 @@ pub struct Segment {
     pub first_line: u64,
     /// Where its first byte is in the uncompressed source, from 0.
     pub byte_offset: u64,
-    /// Whole lines; only the last of a source may lack its newline.
-    pub bytes: Vec<u8>,
+    /// Whole lines; only the last of a source may lack its newline. The buffer goes back to the segmenter's pool when the
+    /// segment is dropped.
+    pub bytes: PooledBuffer,
     /// Some if the line is longer than [`SegmentLimits::line_max_bytes`]: then `bytes` is its first 4 KiB, which may end within a
     /// character, and this is its length, its newline not counted. It counts as one line.
     pub oversized: Option<u64>,
@@ -53,7 +55,7 @@ pub enum Next {
     Segment(Segment),
     /// A source could not be opened, or ended early. What preceded was given out; the next source goes on.
     SourceFailed(InputError),
-    /// It was told to stop, or nobody gives it buffers any more. From now on it says nothing else.
+    /// It was told to stop. From now on it says nothing else.
     Stopped,
     /// All sources were read. From now on it says nothing else.
     End,
@@ -63,7 +65,7 @@ pub enum Next {
 pub struct Segmenter {
     reader: Reader,
     flush_interval: Duration,
-    buffers: Receiver<Vec<u8>>,
+    buffers: BufferPool,
     stop: Receiver<()>,
     cutter: Cutter,
     /// The piece in hand.
@@ -76,7 +78,7 @@ pub struct Segmenter {
 }
 
 struct Piece {
-    bytes: Vec<u8>,
+    bytes: PooledBuffer,
     start: usize,
     end: usize,
 }
@@ -99,15 +101,9 @@ enum Event {
 }
 
 impl Segmenter {
-    /// Cuts what `reader` reads. Each segment's bytes are in a vector from `buffers`, to which the caller returns it when it
-    /// is used up: their number bounds memory and holds the reader back. One is enough. A message or the end of `stop` ends
-    /// it.
-    pub fn new(
-        reader: Reader,
-        limits: SegmentLimits,
-        buffers: Receiver<Vec<u8>>,
-        stop: Receiver<()>,
-    ) -> Self {
+    /// Cuts what `reader` reads. Each segment's bytes are in one of `buffers`: their number bounds memory and holds the
+    /// reader back. One is enough. A message or the end of `stop` ends it.
+    pub fn new(reader: Reader, limits: SegmentLimits, buffers: BufferPool, stop: Receiver<()>) -> Self {
         Self {
             reader,
             flush_interval: limits.flush_interval,
@@ -163,9 +159,6 @@ impl Segmenter {
         piece.start += taken;
         if piece.start < piece.end {
             self.piece = Some(piece);
-        } else {
-            // It fails if the reader is gone, which has no use for it then.
-            let _ = self.reader.spares.send(piece.bytes);
         }
         if self.waiting_since.is_none() && self.cutter.has_whole_lines() {
             self.waiting_since = Some(Instant::now());
@@ -189,6 +182,7 @@ impl Segmenter {
                 self.finish_source()
             }
             Event::Message(Message::Done) => {
+                debug_assert_eq!(self.reader.pieces.lent(), 0, "pieces of the reader are lost");
                 self.state = State::Ended;
                 None
             }
@@ -221,13 +215,11 @@ impl Segmenter {
         }
         let mut buffer = None;
         if self.state == State::Running {
-            select_biased! {
-                recv(self.stop) -> _ => self.state = State::Stopping,
-                recv(self.buffers) -> free => buffer = free.ok(),
-            }
+            buffer = self.buffers.take_unless(&self.stop);
         }
-        if self.state == State::Stopping {
-            buffer = self.buffers.try_recv().ok();
+        if buffer.is_none() {
+            self.state = State::Stopping;
+            buffer = self.buffers.try_take();
         }
         if let Some(buffer) = buffer {
             self.cutter.give(buffer);

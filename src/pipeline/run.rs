@@ -11,11 +11,11 @@ use super::tally::{Counts, RejectLimit};
 use super::write::Writers;
 use crate::causes::in_full;
 use crate::database::store::{SegmentHash, Standing, Store, StoreError};
-use crate::input::{Segment, SegmentLimits, Segmenter, Source, spawn_reader};
+use crate::input::{BufferPool, Segment, SegmentLimits, Segmenter, Source, spawn_reader};
 use crate::kill::{NulPolicy, Server};
 use crate::layout::{Layout, Repeats};
 use anyhow::Context as _;
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::bounded;
 use std::thread;
 
 /// How a run works.
@@ -91,15 +91,12 @@ pub fn run(
         halt,
         in_flight: &monitor.in_flight,
         activities: &monitor.activities,
-        buffer_bytes_max: settings.segment.segment_bytes * 2,
     };
     // One buffer in each pair of hands: the reader's, those that parse, those that write. More cores than four
     // take no more memory: parsing outruns the writers long before.
     let buffer_count = settings.parse_threads.min(4) + settings.workers + 1;
-    let (give_back, buffers) = bounded(buffer_count);
-    for _ in 0..buffer_count {
-        give_back.send(Vec::new()).context("a channel that is held open here was closed")?;
-    }
+    // The memory of one that has grown for a long line is not kept.
+    let buffers = BufferPool::new(buffer_count, settings.segment.segment_bytes.saturating_mul(2));
     let segmenter = Segmenter::new(reader, settings.segment, buffers.clone(), halt.stopped());
     let rest = store.map(|store| Rest {
         taken: &taken,
@@ -108,9 +105,9 @@ pub fn run(
         halt,
         awaited: &monitor.awaited,
         buffers: &buffers,
-        give_back: &give_back,
     });
-    let source_errors = run_threads(settings, &writers, segmenter, &give_back, rest.as_ref())?;
+    let source_errors = run_threads(settings, &writers, segmenter, rest.as_ref())?;
+    debug_assert_eq!(buffers.lent(), 0, "buffers of segments are lost");
     let finished = rejects.sync();
     if let Err(error) = finished {
         halt.stop(HaltReason::Failed(error.into()));
@@ -133,7 +130,6 @@ fn run_threads(
     settings: &PipelineSettings,
     writers: &Writers<'_>,
     segmenter: Segmenter,
-    give_back: &Sender<Vec<u8>>,
     rest: Option<&Rest<'_>>,
 ) -> anyhow::Result<Vec<SourceError>> {
     let parsers = rayon::ThreadPoolBuilder::new()
@@ -147,16 +143,16 @@ fn run_threads(
         // In the scope, so that the writers see its end however this function is left.
         let (batches, queue) = bounded::<Prepared>(1);
         for number in 0..settings.workers {
-            let (queue, give_back) = (queue.clone(), give_back.clone());
+            let queue = queue.clone();
             thread::Builder::new()
                 .name(format!("writer-{number}"))
-                .spawn_scoped(scope, move || writers.work(&queue, &give_back))
+                .spawn_scoped(scope, move || writers.work(&queue))
                 .context("a writer thread can't be started")?;
         }
         drop(queue);
         let sequencer = Sequencer::new(batches, writers.in_flight);
         let taken = rest.map(|rest| rest.taken);
-        let stage = PrepareStage { preparer, writers, sequencer, give_back, taken };
+        let stage = PrepareStage { preparer, writers, sequencer, taken };
         let stage = &stage;
         let (mut errors, next_number) =
             parsers.in_place_scope(|tasks| read_segments(segmenter, tasks, stage));
@@ -180,7 +176,7 @@ fn read_segments<'s>(
     stage: &'s PrepareStage<'_>,
 ) -> (Vec<SourceError>, u64) {
     let mut errors = Vec::new();
-    let mut segments = Segments::new(segmenter, stage.give_back.clone());
+    let mut segments = Segments::new(segmenter);
     for read in &mut segments {
         match read {
             Ok(segment) => tasks.spawn(move |_| stage.prepare(segment)),
@@ -198,7 +194,6 @@ struct PrepareStage<'r> {
     preparer: Preparer,
     writers: &'r Writers<'r>,
     sequencer: Sequencer<'r>,
-    give_back: &'r Sender<Vec<u8>>,
     /// Where segments are put off that other loads have taken; none in a dry run.
     taken: Option<&'r TakenSegments>,
 }
@@ -212,7 +207,8 @@ impl PrepareStage<'_> {
             Standing::Free => Err(segment),
             Standing::Loaded(held) => {
                 self.writers.tally.add(|counts| counts.skip(held));
-                Ok(segment.bytes)
+                drop(segment);
+                Ok(())
             }
             Standing::Taken => match self.taken {
                 Some(taken) => taken.put_off(segment, hash),
@@ -220,10 +216,7 @@ impl PrepareStage<'_> {
             },
         };
         match unread {
-            Ok(buffer) => {
-                self.writers.give_back(buffer, self.give_back);
-                self.sequencer.submit(number, None);
-            }
+            Ok(()) => self.sequencer.submit(number, None),
             Err(segment) => self.load(segment, hash),
         }
     }

@@ -12,8 +12,8 @@ use super::segments::SourceError;
 use super::tally::Tally;
 use crate::causes::in_full;
 use crate::database::store::{SegmentHash, Standing, Store, StoreError};
-use crate::input::{Place, Rereader, Segment, Source, lasting_file};
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, select_biased};
+use crate::input::{BufferPool, Place, PooledBuffer, Rereader, Segment, Source, lasting_file};
+use crossbeam_channel::RecvTimeoutError;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -53,14 +53,14 @@ impl TakenSegments {
         Self { files, waiting: Mutex::default() }
     }
 
-    /// Puts a segment off, and gives its buffer back; the segment itself if it can't be read again.
-    pub(super) fn put_off(&self, segment: Segment, hash: SegmentHash) -> Result<Vec<u8>, Segment> {
+    /// Puts a segment off; gives it back if it can't be read again.
+    pub(super) fn put_off(&self, segment: Segment, hash: SegmentHash) -> Result<(), Segment> {
         if !self.files.contains_key(&*segment.source) {
             return Err(segment);
         }
         let (place, source) = (Place::of(&segment), segment.source);
         self.add(vec![Taken { source, place, hash }]);
-        Ok(segment.bytes)
+        Ok(())
     }
 
     fn add(&self, mut taken: Vec<Taken>) {
@@ -81,8 +81,7 @@ pub(super) struct Rest<'r> {
     pub(super) tally: &'r Tally,
     pub(super) halt: &'r Halt,
     pub(super) awaited: &'r Awaited,
-    pub(super) buffers: &'r Receiver<Vec<u8>>,
-    pub(super) give_back: &'r Sender<Vec<u8>>,
+    pub(super) buffers: &'r BufferPool,
 }
 
 /// A segment that is ours by now, read again.
@@ -151,11 +150,8 @@ impl Rest<'_> {
     }
 
     /// A buffer to read into; none when the run is to stop.
-    fn buffer(&self) -> Option<Vec<u8>> {
-        select_biased! {
-            recv(self.halt.stopped()) -> _ => None,
-            recv(self.buffers) -> buffer => buffer.ok(),
-        }
+    fn buffer(&self) -> Option<PooledBuffer> {
+        self.buffers.take_unless(&self.halt.stopped())
     }
 }
 
@@ -187,8 +183,6 @@ impl Iterator for Reading<'_> {
                 }
                 Err(error) => {
                     self.rest.store.done(&taken.hash);
-                    // There is room for every buffer there is.
-                    let _ = self.rest.give_back.try_send(buffer);
                     self.note(taken.source, error);
                 }
             }

@@ -8,7 +8,7 @@ use super::reasons::Reasons;
 use super::rejects::RejectFile;
 use super::tally::{RejectLimit, Tally};
 use crate::database::store::{Batch, Store, StoreError, Written};
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,14 +25,12 @@ pub(super) struct Writers<'r> {
     pub(super) in_flight: &'r InFlight,
     pub(super) reasons: &'r Reasons,
     pub(super) activities: &'r Activities,
-    /// Buffers that have grown beyond this many bytes, for a long line, are not kept.
-    pub(super) buffer_bytes_max: usize,
 }
 
 impl Writers<'_> {
     /// Writes batches until there are no more. After a failure they are taken and dropped, so that nobody
     /// waits for a place in the queue.
-    pub(super) fn work(&self, batches: &Receiver<Prepared>, buffers: &Sender<Vec<u8>>) {
+    pub(super) fn work(&self, batches: &Receiver<Prepared>) {
         let _alarm = self.halt.alarm("writer");
         let own = self.activities.begin();
         let mut pace = Pace::default();
@@ -53,7 +51,8 @@ impl Writers<'_> {
                 store.done(&batch.batch.hash);
             }
             own.does(Activity::Waiting, None);
-            self.give_back(batch.segment.bytes, buffers);
+            // With the segment's buffer, which the reader waits for.
+            drop(batch);
         }
     }
 
@@ -72,16 +71,6 @@ impl Writers<'_> {
                 batch => return batch.ok(),
             }
         }
-    }
-
-    /// Returns a buffer to the reader.
-    pub(super) fn give_back(&self, mut buffer: Vec<u8>, buffers: &Sender<Vec<u8>>) {
-        buffer.clear();
-        if buffer.capacity() > self.buffer_bytes_max {
-            buffer = Vec::new();
-        }
-        // The reader may have gone; then nobody needs the buffer.
-        let _ = buffers.send(buffer);
     }
 
     /// Nothing is written in a dry run.

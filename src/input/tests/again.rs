@@ -4,19 +4,19 @@ use std::fs;
 
 use crossbeam_channel::never;
 
-use super::super::{Next, Place, Rereader, Segment, Segmenter, Source, lasting_file, spawn_reader};
-use super::{gzip, limits, zstd};
+use super::super::{
+    Next, Place, PooledBuffer, Rereader, Segment, Segmenter, Source, lasting_file, spawn_reader,
+};
+use super::{gzip, limits, one_buffer, zstd};
 
 /// The segments of a file, read to its end.
 fn segments(source: &Source, text: &[u8]) -> Vec<Segment> {
-    let (give, buffers) = crossbeam_channel::unbounded();
     let reader = spawn_reader(vec![source.clone()]).unwrap();
-    let mut segmenter = Segmenter::new(reader, limits(text.len() / 50, 1 << 20), buffers, never());
+    let mut segmenter = Segmenter::new(reader, limits(text.len() / 50, 1 << 20), one_buffer(), never());
     let mut segments = Vec::new();
     loop {
-        give.send(Vec::new()).unwrap();
         match segmenter.next() {
-            Next::Segment(segment) => segments.push(segment),
+            Next::Segment(segment) => segments.push(segment.clone()),
             Next::End => return segments,
             other => panic!("{other:?}"),
         }
@@ -41,7 +41,7 @@ fn segments_are_read_again_from_their_places() {
         assert_eq!(lasting_file(&source), Some(&*path));
         let segments = segments(&source, text);
         assert!(segments.len() > 45, "{name}: {}", segments.len());
-        let (mut rereader, mut buffer) = (Rereader::open(&path).unwrap(), vec![1; 10]);
+        let (mut rereader, mut buffer) = (Rereader::open(&path).unwrap(), PooledBuffer::from(vec![1; 10]));
         for segment in segments.iter().filter(|segment| segment.number % 3 != 1) {
             let place = Place::of(segment);
             assert!(rereader.read(&place, &mut buffer).unwrap(), "{name} {}", segment.number);
