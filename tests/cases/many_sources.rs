@@ -54,7 +54,7 @@ fn check(count: usize, kinds: &[Kind]) {
         }
     }
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let code = if is_whole { 0 } else { 1 };
+    let code = i32::from(!is_whole);
     let expected = expect(&text, Nul::Reject);
 
     let dry = work.program(&["load", "--json", "--dry-run", "--server", "americas"]).args(&names).run();

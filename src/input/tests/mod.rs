@@ -353,7 +353,7 @@ fn any_number_of_sources_ends_with_all_pieces_back() {
             }
         }
     });
-    assert_eq!(end.recv_timeout(Duration::from_secs(120)), Err::<(), _>(RecvTimeoutError::Disconnected));
+    assert_eq!(end.recv_timeout(Duration::from_mins(2)), Err::<(), _>(RecvTimeoutError::Disconnected));
     runs.join().unwrap();
 }
 
@@ -387,6 +387,6 @@ fn a_reader_that_waits_for_a_piece_ends_when_nobody_reads_any_more() {
     assert!(matches!(reader.messages.recv(), Ok(super::reader::Message::Opened(_))));
     let held = reader.messages.recv().unwrap();
     drop(reader);
-    assert_eq!(end.recv_timeout(Duration::from_secs(60)), Err(RecvTimeoutError::Disconnected));
+    assert_eq!(end.recv_timeout(Duration::from_mins(1)), Err(RecvTimeoutError::Disconnected));
     drop(held);
 }
