@@ -73,10 +73,10 @@ fn segments(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Reads a file to its end, and gives its buffer back after each segment.
+/// Reads a file to its end, into one buffer, segment after segment.
 fn read(path: PathBuf, mut each: impl FnMut(&Segment)) -> usize {
     let reader = spawn_reader(vec![Source::File(path)]).expect("a thread");
-    let buffers = BufferPool::new(1, usize::MAX);
+    let buffers = BufferPool::new(1, LIMITS.segment_bytes * 2);
     let mut segmenter = Segmenter::new(reader, LIMITS, buffers, never());
     let mut bytes = 0;
     loop {

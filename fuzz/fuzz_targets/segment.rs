@@ -148,7 +148,7 @@ fn run(raw: &[u8], piece_bytes: usize, limits: SegmentLimits) -> Outcome {
     }
     drop(entry);
     let reader = spawn_reader(vec![source.clone()]).expect("a thread");
-    let buffers = BufferPool::new(1, usize::MAX);
+    let buffers = BufferPool::new(1, limits.segment_bytes.saturating_mul(2));
     let mut segmenter = Segmenter::new(reader, limits, buffers, never());
     // The pipe's number is another one each time, so that it is not kept.
     let (mut segments, mut text_bytes) = (Vec::new(), 0);
@@ -159,7 +159,7 @@ fn run(raw: &[u8], piece_bytes: usize, limits: SegmentLimits) -> Outcome {
                 assert_eq!(end, None, "nothing follows the end");
                 assert_eq!(*segment.source, source.to_string());
                 text_bytes += segment.bytes.len();
-                // A clone, so that the buffer goes back.
+                // A clone leaves the one buffer to the next segment.
                 segments.push(Segment { source: "".into(), ..segment.clone() });
                 if text_bytes > TEXT_MAX_BYTES {
                     end = Some(End::TooMuch);

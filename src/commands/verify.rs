@@ -46,7 +46,7 @@ fn compare(
 ) -> Result<bool, CommandError> {
     let reader = spawn_reader(settings.sources.clone()).context("the reader thread can't be started")?;
     // One buffer, which goes back and forth between the segmenter and this function.
-    let buffers = BufferPool::new(1, usize::MAX);
+    let buffers = BufferPool::new(1, settings.segment.segment_bytes * 2);
     let segmenter = Segmenter::new(reader, settings.segment, buffers, never());
     let EventSettings { server, layout, nul } = settings.event;
     let preparer = Preparer { layout, server, nul, repeats: Repeats::FirstCounts };

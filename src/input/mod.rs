@@ -32,7 +32,7 @@ mod source;
 mod tests;
 
 pub use again::{Place, Rereader, lasting_file};
-pub use buffers::{BufferPool, PooledBuffer};
+pub use buffers::{Buffer, BufferPool};
 pub use content::Content;
 pub(crate) use error::shell_quoted;
 pub use error::{Breakage, InputError};

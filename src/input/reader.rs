@@ -12,7 +12,7 @@ use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::buffers::{BufferPool, PooledBuffer};
+use super::buffers::{Buffer, BufferPool};
 use super::decompress::{Break, Decoder, Then};
 use super::error::InputError;
 use super::format::{Format, Head, sniff};
@@ -72,7 +72,7 @@ impl ReadCounters {
 pub(super) enum Message {
     Opened(Arc<str>),
     /// The first so many bytes of the buffer.
-    Piece(PooledBuffer, usize),
+    Piece(Buffer, usize),
     /// With the error, if it broke or could not be opened.
     Closed(Option<InputError>),
     Done,
@@ -101,7 +101,7 @@ where
 {
     // Room for every piece: what holds the reader back is that they run out.
     let (message_sender, messages) = bounded(shape.pieces + 1);
-    let pieces = BufferPool::with_len(shape.pieces, shape.piece_bytes, usize::MAX);
+    let pieces = BufferPool::with_len(shape.pieces, shape.piece_bytes);
     let (open_end, closed) = bounded(0);
     let counters = Arc::new(ReadCounters::default());
     let mut link = Link {
@@ -160,7 +160,7 @@ impl Link {
         let mut decoder = Decoder::new(packing);
         let mut text_offset = 0;
         loop {
-            let mut piece = self.pieces.take_unless(&self.closed).ok_or(Gone)?;
+            let mut piece = self.pieces.take(&self.closed).ok_or(Gone)?;
             let filled = decoder.fill(&mut raw, &mut piece);
             text_offset += filled.bytes as u64;
             if filled.bytes > 0 {
@@ -182,7 +182,7 @@ impl Link {
         }
     }
 
-    fn send_piece(&self, piece: PooledBuffer, len: usize) -> Result<(), Gone> {
+    fn send_piece(&self, piece: Buffer, len: usize) -> Result<(), Gone> {
         self.counters.bytes_uncompressed.fetch_add(len as u64, Ordering::Relaxed);
         self.send(Message::Piece(piece, len))
     }

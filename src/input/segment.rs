@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, TryRecvError, at, never, select_biased};
 
-use super::buffers::{BufferPool, PooledBuffer};
+use super::buffers::{Buffer, BufferPool};
 use super::cut::Cutter;
 use super::error::InputError;
 use super::reader::{Message, Reader};
@@ -27,9 +27,8 @@ pub struct Segment {
     pub first_line: u64,
     /// Where its first byte is in the uncompressed source, from 0.
     pub byte_offset: u64,
-    /// Whole lines; only the last of a source may lack its newline. The buffer goes back to the segmenter's pool when the
-    /// segment is dropped.
-    pub bytes: PooledBuffer,
+    /// Whole lines; only the last of a source may lack its newline.
+    pub bytes: Buffer,
     /// Some if the line is longer than [`SegmentLimits::line_max_bytes`]: then `bytes` is its first 4 KiB, which may end within a
     /// character, and this is its length, its newline not counted. It counts as one line.
     pub oversized: Option<u64>,
@@ -78,7 +77,7 @@ pub struct Segmenter {
 }
 
 struct Piece {
-    bytes: PooledBuffer,
+    bytes: Buffer,
     start: usize,
     end: usize,
 }
@@ -182,7 +181,7 @@ impl Segmenter {
                 self.finish_source()
             }
             Event::Message(Message::Done) => {
-                debug_assert_eq!(self.reader.pieces.lent(), 0, "pieces of the reader are lost");
+                debug_assert_eq!(self.reader.pieces.in_use(), 0, "pieces of the reader are lost");
                 self.state = State::Ended;
                 None
             }
@@ -215,10 +214,12 @@ impl Segmenter {
         }
         let mut buffer = None;
         if self.state == State::Running {
-            buffer = self.buffers.take_unless(&self.stop);
+            buffer = self.buffers.take(&self.stop);
+            if buffer.is_none() {
+                self.state = State::Stopping;
+            }
         }
-        if buffer.is_none() {
-            self.state = State::Stopping;
+        if self.state == State::Stopping {
             buffer = self.buffers.try_take();
         }
         if let Some(buffer) = buffer {

@@ -5,18 +5,19 @@ use std::fs;
 use crossbeam_channel::never;
 
 use super::super::{
-    Next, Place, PooledBuffer, Rereader, Segment, Segmenter, Source, lasting_file, spawn_reader,
+    BufferPool, Next, Place, Rereader, Segment, Segmenter, Source, lasting_file, spawn_reader,
 };
-use super::{gzip, limits, one_buffer, zstd};
+use super::{gzip, limits, zstd};
 
 /// The segments of a file, read to its end.
 fn segments(source: &Source, text: &[u8]) -> Vec<Segment> {
     let reader = spawn_reader(vec![source.clone()]).unwrap();
-    let mut segmenter = Segmenter::new(reader, limits(text.len() / 50, 1 << 20), one_buffer(), never());
+    let buffers = BufferPool::new(100, 1 << 20);
+    let mut segmenter = Segmenter::new(reader, limits(text.len() / 50, 1 << 20), buffers, never());
     let mut segments = Vec::new();
     loop {
         match segmenter.next() {
-            Next::Segment(segment) => segments.push(segment.clone()),
+            Next::Segment(segment) => segments.push(segment),
             Next::End => return segments,
             other => panic!("{other:?}"),
         }
@@ -41,17 +42,17 @@ fn segments_are_read_again_from_their_places() {
         assert_eq!(lasting_file(&source), Some(&*path));
         let segments = segments(&source, text);
         assert!(segments.len() > 45, "{name}: {}", segments.len());
-        let (mut rereader, mut buffer) = (Rereader::open(&path).unwrap(), PooledBuffer::from(vec![1; 10]));
+        let (mut rereader, mut buffer) = (Rereader::open(&path).unwrap(), vec![1; 10]);
         for segment in segments.iter().filter(|segment| segment.number % 3 != 1) {
             let place = Place::of(segment);
             assert!(rereader.read(&place, &mut buffer).unwrap(), "{name} {}", segment.number);
-            let again = place.segment(segment.number, segment.source.clone(), buffer.clone());
+            let again = place.segment(segment.number, segment.source.clone(), buffer.clone().into());
             assert_eq!(again, *segment, "{name}");
         }
         // A list may name a file twice.
         for number in [30, 30, 2] {
             assert!(rereader.read(&Place::of(&segments[number]), &mut buffer).unwrap(), "{name} {number}");
-            assert_eq!(buffer, segments[number].bytes, "{name} {number}");
+            assert_eq!(buffer, *segments[number].bytes, "{name} {number}");
         }
         fs::write(&path, &text[..100]).unwrap();
         let place = Place::of(&segments[40]);

@@ -85,7 +85,7 @@ fn told_to_stop_it_does_not_wait_for_a_buffer() {
     let mut bench = Bench::new(limits(2, 99), ReaderShape::default());
     bench.send("a\nb\n");
     let Next::Segment(kept) = bench.segmenter.next() else { panic!("no segment") };
-    assert_eq!(kept.bytes[..], b"a\n"[..]);
+    assert_eq!(*kept.bytes, b"a\n");
     let stopper = stop_when_silent(&mut bench, 1, false);
     assert_eq!(bench.all(), ["stopped"]);
     stopper.join().unwrap();
@@ -103,7 +103,7 @@ fn a_reader_that_dies_is_not_the_end_of_the_input() {
     }
     let shape = ReaderShape { raw_bytes: 64, ..ReaderShape::default() };
     let reader = spawn_with(vec![Source::Stdin], shape, |_| Ok(Box::new(Dying))).unwrap();
-    let mut segmenter = Segmenter::new(reader, limits(99, 99), one_buffer(), never());
+    let mut segmenter = Segmenter::new(reader, limits(99, 99), one_buffer(limits(99, 99)), never());
     assert_eq!(show(segmenter.next()), r#"0: line 1 at 0 "a\n""#);
     assert!(matches!(segmenter.next(), Next::SourceFailed(InputError::ReaderLost { .. })));
     assert!(matches!(segmenter.next(), Next::End));
