@@ -6,6 +6,7 @@
 //! the same limit on depth and on numbers, and of two equal keys the last one counts. Property tests hold
 //! the two against each other.
 
+mod document;
 mod event;
 mod fault;
 mod field;
@@ -17,12 +18,12 @@ mod parse;
 mod tests;
 mod text;
 
+pub(crate) use document::document;
 pub use event::{EQUIPMENT_SLOTS, Event, Item, Player};
 pub(crate) use event::{FOOD, MAIN_HAND, POTION};
 pub use fault::Fault;
 pub use line::{Line, LineReader};
 pub use text::NulPolicy;
-pub(crate) use text::without_nul;
 
 use std::fmt;
 use std::str::FromStr;
