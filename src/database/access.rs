@@ -41,7 +41,7 @@ pub(super) fn faults(
          WHERE n.nspname = $1 AND c.relname = ANY ($2) AND c.relrowsecurity AND row_security_active(c.oid)
          HAVING count(*) > 0";
     faults.extend(first_column::<String, Vec<_>>(&client.query(hidden, &[&schema, &names])?)?);
-    let unlogged = "SELECT format('%s %s UNLOGGED, so that a crash of the server empties them while the ledger says that they '
+    let unlogged = "SELECT format('%s %s UNLOGGED, so that a crash of the server loses rows which the ledger says '
              'are loaded: run ALTER TABLE … SET LOGGED', string_agg(c.relname, ', '),
              CASE count(*) WHEN 1 THEN 'is' ELSE 'are' END)
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace

@@ -119,6 +119,12 @@ impl DatabaseError {
         )
     }
 
+    /// Whether the server, the process or its machine has no room for another session.
+    pub(super) fn is_want_of_room(&self) -> bool {
+        matches!(self, DatabaseError::OutOfFiles(_) | DatabaseError::Thread(_))
+            || self.sqlstate() == Some("53300")
+    }
+
     /// The SQLSTATE; none where the server did not send the error.
     pub(super) fn sqlstate(&self) -> Option<&str> {
         match self {

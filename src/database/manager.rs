@@ -280,14 +280,21 @@ impl DatabaseManager {
         self.retried(what, patience, || self.try_once(&operation, patience))
     }
 
-    /// The same on a session that is opened for it, for what asks alone and takes no longer than opening one may.
+    /// The same on a session that is opened for it, for what asks alone and takes no longer than opening one may. Where there
+    /// is no room for another session, one of the pool's has to do.
     pub(super) fn ask_apart<T: Send + 'static>(
         &self,
         what: &str,
         patience: &Patience,
-        ask: impl Fn(&mut Client) -> Result<T, DatabaseError> + Clone + Send + 'static,
+        ask: impl Fn(&mut Client) -> Result<T, DatabaseError> + Clone + Send + Sync + 'static,
     ) -> Result<T, StoreError> {
-        self.retried(what, patience, || apart(&self.shared.caller.opener, patience, ask.clone()))
+        let opener = &self.shared.caller.opener;
+        let again = ask.clone();
+        let operation: Operation<T> = Arc::new(move |client, _| again(client));
+        self.retried(what, patience, || match apart(opener, patience, ask.clone()) {
+            Err(error) if error.is_want_of_room() => self.try_once(&operation, patience),
+            result => result,
+        })
     }
 
     fn retried<T>(
