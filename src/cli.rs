@@ -149,6 +149,7 @@ pub struct EventArgs {
 }
 
 /// `load`.
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 #[derive(Debug, Default, Args)]
 pub struct LoadArgs {
     /// Dumps, plain or packed with gzip or zstd; none or '-' for standard input.
