@@ -113,7 +113,7 @@ fn an_index_that_waits_for_a_standby_does_not_hold_the_load() {
         let building =
             "select from pg_stat_activity where wait_event_type = 'Lock' and query like 'CREATE INDEX%'";
         let mut admin = cluster.admin();
-        eventually(Duration::from_secs(60), "the index waits for the table", || {
+        eventually(Duration::from_mins(1), "the index waits for the table", || {
             ended() || !admin.query(building, &[]).expect("rows").is_empty()
         });
         await_standby(&cluster, "gone");

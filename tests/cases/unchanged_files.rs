@@ -77,7 +77,7 @@ fn every_change_is_noticed() {
                 .open(&path)
                 .expect("a file")
                 .set_modified(std::time::SystemTime::UNIX_EPOCH)
-                .expect("a time")
+                .expect("a time");
         }),
         ("appended", &|| fs::write(&path, [&old[..], &new[..]].concat()).expect("a file")),
         ("truncated", &|| fs::write(&path, &old).expect("a file")),
