@@ -104,9 +104,8 @@ fn an_index_that_waits_for_a_standby_does_not_hold_the_load() {
     work.write("dump.ndjson", generated(30, 3, 0.0));
     work.load(&database, &["dump.ndjson"]).expect(0);
     let mut holder = database.client();
-    holder
-        .batch_execute("drop index kill_event_newest; begin; lock table kill_event in row exclusive mode")
-        .expect("a lock");
+    holder.batch_execute("drop index kill_event_newest").expect("a drop");
+    holder.batch_execute("begin; lock table kill_event in row exclusive mode").expect("a lock");
     let program =
         load(&work, &database).env("DATABASE_STALL_TIMEOUT", "3s").env("DATABASE_RETRY_ATTEMPTS", "100");
     let ended = meanwhile(program, |ended| {
