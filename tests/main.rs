@@ -39,6 +39,7 @@ mod cases {
     mod memory;
     mod metrics;
     mod mistakes;
+    mod notices;
     mod partitioned;
     mod pgbouncer;
     mod pool;
@@ -58,6 +59,8 @@ mod cases {
     mod status_page;
     mod summary;
     mod tls;
+    mod tls_attacks;
+    mod tls_like_psql;
     mod verify;
     mod watch_terminal;
 }

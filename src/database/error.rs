@@ -1,6 +1,6 @@
 //! The error of a call of the database, before it is decided what is done about it.
 
-use super::connect::Advice;
+use super::connect::ConnectFault;
 use super::engine::Unsupported;
 use super::store::StoreError;
 use postgres::Error;
@@ -12,12 +12,12 @@ use std::time::Duration;
 pub(super) enum DatabaseError {
     #[error("{}", if .0.code().is_some() { "the database refused" } else { "the connection broke" })]
     Postgres(#[from] Error),
-    #[error("{}", advised(advice.as_ref()))]
-    Connect {
-        /// What it means, where the error does not say it all.
-        advice: Option<Advice>,
-        source: Error,
-    },
+    /// No connection was made. `fault` states the cause, so `error` is no source of it.
+    #[error("{fault}")]
+    Connect { fault: ConnectFault, error: Error },
+    /// No server is of the kind that `target_session_attrs` asks for.
+    #[error("{0}")]
+    Unmet(ConnectFault),
     /// It is no PostgreSQL, or one that is too old.
     #[error(transparent)]
     Unsupported(#[from] Unsupported),
@@ -52,10 +52,6 @@ pub(super) enum DatabaseError {
     Told(#[from] StoreError),
 }
 
-fn advised(advice: Option<&Advice>) -> String {
-    advice.map_or_else(|| "no connection could be had".to_owned(), ToString::to_string)
-}
-
 fn told(held_by: Option<&String>) -> String {
     held_by.map(|held_by| format!(", waiting for {held_by}")).unwrap_or_default()
 }
@@ -64,7 +60,7 @@ impl DatabaseError {
     /// The SQLSTATE; none where the server did not send the error.
     pub(super) fn sqlstate(&self) -> Option<&str> {
         match self {
-            DatabaseError::Postgres(error) | DatabaseError::Connect { source: error, .. } => {
+            DatabaseError::Postgres(error) | DatabaseError::Connect { error, .. } => {
                 error.code().map(postgres::error::SqlState::code)
             }
             _ => None,

@@ -2,7 +2,7 @@
 
 use super::classify::ErrorClass;
 use super::client::Client;
-use super::connect::{Advice, Connector, Target, Tls};
+use super::connect::{ConnectFault, Connector, SessionAttributes, Target, Tls};
 use super::engine::{self, Unsupported};
 use super::error::DatabaseError;
 use super::patience::{Patience, Waited};
@@ -32,6 +32,7 @@ pub(super) struct Opener {
 struct Hosts {
     all: Vec<Host>,
     any_order: bool,
+    attributes: SessionAttributes,
     tls: Tls,
 }
 
@@ -63,7 +64,12 @@ impl Opener {
             ways: target.tls.ways(host).into_iter().map(way).collect(),
             is_known: AtomicBool::new(false),
         });
-        let hosts = Hosts { all: hosts.collect(), any_order: target.any_order, tls: target.tls.clone() };
+        let hosts = Hosts {
+            all: hosts.collect(),
+            any_order: target.any_order,
+            attributes: target.attributes,
+            tls: target.tls.clone(),
+        };
         Self { hosts: Arc::new(hosts), time_max }
     }
 
@@ -107,8 +113,10 @@ impl Hosts {
             fastrand::shuffle(&mut hosts);
         }
         let mut failed = DatabaseError::GivenUp;
-        for host in hosts {
-            failed = match self.connect_to(host) {
+        let rounds = self.attributes.rounds();
+        for (host, attributes) in rounds.iter().flat_map(|round| hosts.iter().map(move |host| (host, *round)))
+        {
+            failed = match self.connect_to(host, attributes) {
                 Ok(session) => return Ok(session),
                 Err(error @ DatabaseError::Unsupported(_)) => return Err(error),
                 Err(error) if error.class() == ErrorClass::Fatal && error.sqlstate().is_some() => {
@@ -120,24 +128,27 @@ impl Hosts {
         Err(failed)
     }
 
-    fn connect_to(&self, host: &Host) -> Result<Session, DatabaseError> {
+    fn connect_to(&self, host: &Host, attributes: SessionAttributes) -> Result<Session, DatabaseError> {
         let mut failed = DatabaseError::GivenUp;
         for Way { config, manager } in &host.ways {
-            let advised = |source| {
-                let advice = Advice::on(&source, &self.tls, config);
-                DatabaseError::Connect { advice, source }
+            let explained = |error| {
+                let fault = ConnectFault::new(&error, &self.tls, config);
+                DatabaseError::Connect { fault, error }
             };
             match manager.connect() {
                 Ok(mut client) => {
+                    if let Some(unmet) = attributes.unmet(&mut client).map_err(explained)? {
+                        return Err(DatabaseError::Unmet(ConnectFault::unmet(&unmet, config)));
+                    }
                     if !host.is_known.load(Ordering::Acquire) {
-                        host.get_to_know(&engine::version(&mut client).map_err(advised)?)?;
+                        host.get_to_know(&engine::version(&mut client).map_err(explained)?)?;
                     }
                     let name = config.get_application_name().unwrap_or_default();
-                    return Session::new(client, name, self.tls.connector()).map_err(advised);
+                    return Session::new(client, name, self.tls.connector()).map_err(explained);
                 }
                 Err(error) => {
-                    let tries_on = self.tls.tries_on(&error);
-                    failed = advised(error);
+                    let tries_on = self.tls.tries_on(&error, config);
+                    failed = explained(error);
                     if !tries_on {
                         break;
                     }
