@@ -140,8 +140,6 @@ impl Wanted {
         if exists.is_none() {
             let sql = format!("CREATE SCHEMA {}", quote_identifier(schema));
             transaction.batch_execute(&sql).map_err(failed)?;
-            // A name that was typed wrong, or set for another program, shows in time.
-            log::warn!("creating schema '{schema}'");
         }
         let (before, indexes, after) = match distribution {
             Distribution::OneServer => ("", indexes, String::new()),
