@@ -45,6 +45,7 @@ mod cases {
     mod memory;
     mod metrics;
     mod mistakes;
+    mod notices;
     mod partitioned;
     mod pgbouncer;
     mod pool;
@@ -65,6 +66,8 @@ mod cases {
     mod status_page;
     mod summary;
     mod tls;
+    mod tls_attacks;
+    mod tls_like_psql;
     mod unchanged_files;
     mod verify;
     mod watch_terminal;

@@ -85,7 +85,11 @@ impl Typed {
         };
         self.option("--database-url", url, None)
             .path("--embedded", embedded.as_ref().map(|path| path.as_os_str()))
-            .option("--schema", args.schema.as_deref(), env.get("DATABASE_SCHEMA"))
+            .option(
+                "--schema",
+                args.schema.as_deref().map(str::trim),
+                env.get("DATABASE_SCHEMA").map(|name| name.trim().to_owned()),
+            )
     }
 
     fn of_events(self, event: &EventArgs, env: Environment<'_>) -> Self {

@@ -70,9 +70,10 @@ impl DatabaseError {
     /// What can be done about it.
     pub(super) fn class(&self) -> ErrorClass {
         match self {
-            DatabaseError::Postgres(error) | DatabaseError::Connect { source: error, .. } => classify(error),
+            DatabaseError::Postgres(error) | DatabaseError::Connect { error, .. } => classify(error),
             DatabaseError::Io(_)
             | DatabaseError::NoAnswer(_)
+            | DatabaseError::Unmet(_)
             | DatabaseError::Standby(_)
             | DatabaseError::Unreplicated => ErrorClass::Away,
             DatabaseError::Stalled { .. } => ErrorClass::Transient,
@@ -86,7 +87,10 @@ impl DatabaseError {
             | DatabaseError::GivenUp
             | DatabaseError::NoneFree(_)
             | DatabaseError::Thread(_) => ErrorClass::Fatal,
-            DatabaseError::Told(error) => cause_of(error).map_or(ErrorClass::Fatal, classify),
+            DatabaseError::Told(error) => match cause_of::<DatabaseError>(error) {
+                Some(error) => error.class(),
+                None => cause_of(error).map_or(ErrorClass::Fatal, classify),
+            },
         }
     }
 

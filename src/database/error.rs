@@ -1,6 +1,6 @@
 //! The error of a call of the database, before it is decided what is done about it.
 
-use super::connect::Advice;
+use super::connect::ConnectFault;
 use super::engine::Unsupported;
 use super::store::StoreError;
 use crate::causes::cause_of;
@@ -13,12 +13,12 @@ use std::time::Duration;
 pub(super) enum DatabaseError {
     #[error("{}", headline(.0))]
     Postgres(#[from] Error),
-    #[error("{}", advised(advice.as_ref()))]
-    Connect {
-        /// What it means, where the error does not say it all.
-        advice: Option<Advice>,
-        source: Error,
-    },
+    /// No connection was made. `fault` states the cause, so `error` is no source of it.
+    #[error("{fault}")]
+    Connect { fault: ConnectFault, error: Error },
+    /// No server is of the kind that `target_session_attrs` asks for.
+    #[error("{0}")]
+    Unmet(ConnectFault),
     /// It is no PostgreSQL, or one that is too old.
     #[error(transparent)]
     Unsupported(#[from] Unsupported),
@@ -99,10 +99,6 @@ fn headline(error: &Error) -> &'static str {
     }
 }
 
-fn advised(advice: Option<&Advice>) -> String {
-    advice.map_or_else(|| "no connection could be had".to_owned(), ToString::to_string)
-}
-
 fn told(held_by: Option<&String>) -> String {
     held_by.map(|held_by| format!(", waiting for {held_by}")).unwrap_or_default()
 }
@@ -129,7 +125,7 @@ impl DatabaseError {
     pub(super) fn sqlstate(&self) -> Option<&str> {
         match self {
             DatabaseError::Postgres(error)
-            | DatabaseError::Connect { source: error, .. }
+            | DatabaseError::Connect { error, .. }
             | DatabaseError::TimeoutTooShort(error)
             | DatabaseError::StatementPooling(error)
             | DatabaseError::ReadOnlyRole(error) => error.code().map(postgres::error::SqlState::code),

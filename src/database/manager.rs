@@ -102,7 +102,7 @@ impl DatabaseManager {
         wait_for_database(&opener, pool_settings, trouble, &figures).map_err(|error| {
             let what = match error {
                 DatabaseError::Unsupported(_) => "the database can't be used",
-                _ => "the database can't be reached",
+                _ => "cannot connect to the database",
             };
             StoreError::new(what, error)
         })?;
@@ -394,7 +394,7 @@ fn wait_for_database(
             return Err(error);
         }
         let (seconds, cause) = (left.as_secs_f64().ceil(), in_full(&error));
-        log::warn!("the database can't be reached, trying again for {seconds:.0} s: {cause}");
+        log::warn!("cannot connect to the database, retrying for {seconds:.0} s: {cause}");
         std::thread::sleep(trouble.retry.delay(failures, fastrand::f64()).min(left));
     }
 }

@@ -61,7 +61,10 @@ mod write;
 
 pub use citus::{HalfCommitted, Node, finish_commits};
 pub use classify::{ErrorClass, classify};
-pub use connect::{Target, TargetError, Tls, TlsError, Variables, from_url, from_variables, holds_password};
+pub use connect::{
+    SessionAttributes, Target, TargetError, Tls, TlsError, Unmet, Variables, from_url, from_variables,
+    holds_password,
+};
 pub use figures::Figures;
 pub use files::{FileCounts, FileStamp, LoadedFiles};
 pub(crate) use files::{as_signed, nanoseconds, size};

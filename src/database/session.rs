@@ -2,7 +2,7 @@
 
 use super::classify::{ErrorClass, is_out_of_files};
 use super::client::Client;
-use super::connect::{Advice, Connector, Target, Tls};
+use super::connect::{ConnectFault, Connector, SessionAttributes, Target, Tls};
 use super::engine::{self, Unsupported};
 use super::error::DatabaseError;
 use super::notices::{Notices, Warnings};
@@ -38,6 +38,7 @@ struct Hosts {
     warnings: Warnings,
     all: Vec<Host>,
     any_order: bool,
+    attributes: SessionAttributes,
     tls: Tls,
 }
 
@@ -67,6 +68,7 @@ impl Opener {
             warnings: Warnings::default(),
             all: hosts.collect(),
             any_order: target.any_order,
+            attributes: target.attributes,
             tls: target.tls.clone(),
         };
         Self { hosts: Arc::new(hosts), time_max }
@@ -113,8 +115,10 @@ impl Hosts {
             fastrand::shuffle(&mut hosts);
         }
         let mut failed = DatabaseError::GivenUp;
-        for host in hosts {
-            failed = match self.connect_to(host) {
+        let rounds = self.attributes.rounds();
+        for (host, attributes) in rounds.iter().flat_map(|round| hosts.iter().map(move |host| (host, *round)))
+        {
+            failed = match self.connect_to(host, attributes) {
                 Ok(session) => return Ok(session),
                 Err(error) if error.class() == ErrorClass::Fatal && error.is_named() => return Err(error),
                 Err(error) if error.class() == ErrorClass::Fatal && error.sqlstate().is_some() => {
@@ -126,30 +130,33 @@ impl Hosts {
         Err(failed)
     }
 
-    fn connect_to(&self, host: &Host) -> Result<Session, DatabaseError> {
+    fn connect_to(&self, host: &Host, attributes: SessionAttributes) -> Result<Session, DatabaseError> {
         let mut failed = DatabaseError::GivenUp;
         for config in &host.ways {
-            let advised = |source| {
-                let advice = Advice::on(&source, &self.tls, config);
-                DatabaseError::Connect { advice, source }
+            let explained = |error| {
+                let fault = ConnectFault::new(&error, &self.tls, config);
+                DatabaseError::Connect { fault, error }
             };
             let notices = Notices::new(&self.warnings);
             let manager =
                 PostgresConnectionManager::new(notices.heard_by(config.clone()), self.tls.connector());
             match manager.connect() {
                 Ok(mut client) => {
+                    if let Some(unmet) = attributes.unmet(&mut client).map_err(explained)? {
+                        return Err(DatabaseError::Unmet(ConnectFault::unmet(&unmet, config)));
+                    }
                     if !host.is_known.load(Ordering::Acquire) {
                         let version =
-                            engine::version(&mut client).map_err(|error| refusal(error, advised))?;
+                            engine::version(&mut client).map_err(|error| refusal(error, explained))?;
                         host.get_to_know(&version)?;
                     }
                     let client = Client::new(client, &self.application, notices);
-                    let client = client.map_err(|error| refusal(error, advised))?;
+                    let client = client.map_err(|error| refusal(error, explained))?;
                     return Ok(Session::new(client, self.tls.connector()));
                 }
                 Err(error) => {
-                    let tries_on = self.tls.tries_on(&error);
-                    failed = advised(error);
+                    let tries_on = self.tls.tries_on(&error, config);
+                    failed = explained(error);
                     if !tries_on {
                         break;
                     }
@@ -172,14 +179,14 @@ fn spare_files() -> Result<(), DatabaseError> {
 }
 
 /// The error of a session that could not be set up.
-fn refusal(error: postgres::Error, advised: impl FnOnce(postgres::Error) -> DatabaseError) -> DatabaseError {
+fn refusal(error: postgres::Error, explained: impl FnOnce(postgres::Error) -> DatabaseError) -> DatabaseError {
     let is_cancelled = error.code() == Some(&SqlState::QUERY_CANCELED);
     let is_statement_pooling =
         error.as_db_error().is_some_and(|error| error.message().contains("statement pooling"));
     match (is_cancelled, is_statement_pooling) {
         (true, _) => DatabaseError::TimeoutTooShort(error),
         (_, true) => DatabaseError::StatementPooling(error),
-        _ => advised(error),
+        _ => explained(error),
     }
 }
 
