@@ -14,12 +14,14 @@ use crate::database::{
     DatabaseManager, Patience, PostgresStore, RunCounts, RunEnd, RunLog, StoreSettings, indexes, schema,
 };
 use crate::error::{CommandError, Ending};
+use crate::input::Reader;
 use crate::layout::{Distribution, Indexes};
 use crate::pipeline::{self, Halt, HaltReason, Monitor, RejectFile, RunReport};
 use crate::report::{LiveRun, Progress, Screen, Summary};
 use crate::settings::{DatabaseSettings, Environment, LoadSettings, SettingError};
 use anyhow::Context as _;
 use jiff::Timestamp;
+use std::cell::Cell;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,15 +36,18 @@ pub fn run(
     signals: &EarlySignals,
     screen: &Screen,
 ) -> Result<Ending, CommandError> {
-    let settings = LoadSettings::new(args, env)?;
+    let mut reader = None;
+    let settings = LoadSettings::new(args, env)?
+        .named(|settings| sources::first_server(&settings.sources, &settings.event, &mut reader))?;
     // Before anything is written, the file of metrics as well.
     refuse_overwriting(&settings)?;
     let id = Uuid::new_v4();
     let (rejects, listener) = prepare(&settings, id).inspect_err(|_| tell_of_failure(&settings, id))?;
     let started = Instant::now();
     let monitor = Arc::<Monitor>::default();
+    let reader = Cell::new(reader);
     let parts =
-        Parts { settings: &settings, id, started, rejects: &rejects, signals, screen, monitor: &monitor };
+        Parts { settings: &settings, reader, id, started, rejects: &rejects, signals, screen, monitor: &monitor };
     let done = match &settings.database {
         Some(place) => load(&parts, listener, place),
         None => read_only(&parts, listener),
@@ -140,6 +145,8 @@ impl StoreFigures {
 /// What both kinds of runs are given.
 struct Parts<'r> {
     settings: &'r LoadSettings,
+    /// Where someone has begun to read the sources.
+    reader: Cell<Option<Reader>>,
     id: Uuid,
     started: Instant,
     rejects: &'r RejectFile,
@@ -181,7 +188,8 @@ fn read_only(parts: &Parts<'_>, listener: Option<TcpListener>) -> Result<Done, C
     }
     let _progress = parts.show(live)?;
     let sources = settings.sources.clone();
-    let report = pipeline::run(sources, &settings.pipeline, None, parts.rejects, &halt, parts.monitor)?;
+    let (reader, run) = (parts.reader.take(), settings.pipeline());
+    let report = pipeline::run(sources, reader, &run, None, parts.rejects, &halt, parts.monitor)?;
     let farewell = observer.say_farewell(&run_outcome(&report));
     Ok((report, StoreFigures::default(), farewell))
 }
@@ -214,7 +222,8 @@ fn load(
     let store = PostgresStore::new(database.manager.clone(), &store_settings, id, patience, leisure);
     let report = pipeline::run(
         settings.sources.clone(),
-        &settings.pipeline,
+        parts.reader.take(),
+        &settings.pipeline(),
         Some(&store as &dyn Store),
         parts.rejects,
         &halt,

@@ -7,13 +7,16 @@
 //! the two against each other.
 
 mod document;
+mod envelope;
 mod event;
+mod extended;
 mod fault;
 mod field;
 mod json;
 mod keys;
 mod line;
 mod parse;
+mod reject_record;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -22,7 +25,8 @@ pub(crate) use document::document;
 pub use event::{EQUIPMENT_SLOTS, Event, Item, Player};
 pub(crate) use event::{FOOD, MAIN_HAND, POTION};
 pub use fault::Fault;
-pub use line::{Line, LineReader};
+pub use envelope::EventsAt;
+pub use line::{Line, LineReader, ReadRules, decoded_text, first_named_server};
 pub use text::NulPolicy;
 
 use std::fmt;

@@ -3,7 +3,7 @@
 use super::halt::{Halt, HaltReason};
 use super::monitor::Monitor;
 use super::order::Sequencer;
-use super::prepare::{Prepared, Preparer};
+use super::prepare::{Prepared, Preparer, Reading};
 use super::rejects::RejectFile;
 use super::segments::{Segments, SourceError};
 use super::taken::{Rest, TakenSegments};
@@ -11,15 +11,16 @@ use super::tally::{Counts, RejectLimit};
 use super::write::Writers;
 use crate::causes::in_full;
 use crate::database::store::{SegmentHash, Standing, Store, StoreError};
-use crate::input::{Segment, SegmentLimits, Segmenter, Source, spawn_reader};
+use crate::input::{Reader, Segment, SegmentLimits, Segmenter, Source, spawn_reader};
 use crate::kill::{NulPolicy, Server};
 use crate::layout::{Layout, Repeats};
 use anyhow::Context as _;
 use crossbeam_channel::{Sender, bounded};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 /// How a run works.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct PipelineSettings {
     /// Writer threads, at least 1.
     pub workers: usize,
@@ -35,6 +36,8 @@ pub struct PipelineSettings {
     pub nul: NulPolicy,
     /// Which of several events of one id is stored.
     pub repeats: Repeats,
+    /// What is known of events beside their text.
+    pub reading: Reading,
     /// How many rejects are too many.
     pub reject_limit: Option<RejectLimit>,
 }
@@ -67,10 +70,19 @@ impl RunReport {
     }
 }
 
+impl PipelineSettings {
+    fn preparer(&self) -> Preparer {
+        let Self { layout, server, nul, repeats, .. } = *self;
+        Preparer { layout, server, nul, repeats, reading: self.reading.clone() }
+    }
+}
+
 /// Reads `sources` to their end, or until `halt`, and stores their events; without a store they are only counted.
-/// `monitor` is new, and shows how far it has come.
+/// `monitor` is new, and shows how far it has come. `reader` is that of the
+/// sources, if someone has begun to read them.
 pub fn run(
     sources: Vec<Source>,
+    reader: Option<Reader>,
     settings: &PipelineSettings,
     store: Option<&dyn Store>,
     rejects: &RejectFile,
@@ -78,7 +90,10 @@ pub fn run(
     monitor: &Monitor,
 ) -> anyhow::Result<RunReport> {
     let taken = TakenSegments::new(&sources);
-    let reader = spawn_reader(sources).context("the reader thread can't be started")?;
+    let reader = match reader {
+        Some(reader) => reader,
+        None => spawn_reader(sources).context("the reader thread can't be started")?,
+    };
     // One monitor is for one run; a second would go on counting for the first.
     let _ = monitor.read.set(reader.counters());
     let writers = Writers {
@@ -101,8 +116,10 @@ pub fn run(
         give_back.send(Vec::new()).context("a channel that is held open here was closed")?;
     }
     let segmenter = Segmenter::new(reader, settings.segment, buffers.clone(), halt.stopped());
+    let preparer = settings.preparer();
     let rest = store.map(|store| Rest {
         taken: &taken,
+        preparer: &preparer,
         store,
         tally: &monitor.tally,
         halt,
@@ -110,7 +127,7 @@ pub fn run(
         buffers: &buffers,
         give_back: &give_back,
     });
-    let source_errors = run_threads(settings, &writers, segmenter, &give_back, rest.as_ref())?;
+    let source_errors = run_threads(settings, &preparer, &writers, segmenter, &give_back, rest.as_ref())?;
     let finished = rejects.sync();
     if let Err(error) = finished {
         halt.stop(HaltReason::Failed(error.into()));
@@ -131,6 +148,7 @@ pub fn run(
 /// Runs parsing threads and writers until the segments are at their end and all is written.
 fn run_threads(
     settings: &PipelineSettings,
+    preparer: &Preparer,
     writers: &Writers<'_>,
     segmenter: Segmenter,
     give_back: &Sender<Vec<u8>>,
@@ -141,8 +159,6 @@ fn run_threads(
         .thread_name(|number| format!("parse-{number}"))
         .build()
         .context("the parsing threads can't be started")?;
-    let PipelineSettings { layout, server, nul, repeats, .. } = *settings;
-    let preparer = Preparer { layout, server, nul, repeats };
     thread::scope(|scope| {
         // In the scope, so that the writers see its end however this function is left.
         let (batches, queue) = bounded::<Prepared>(1);
@@ -156,7 +172,7 @@ fn run_threads(
         drop(queue);
         let sequencer = Sequencer::new(batches, writers.in_flight);
         let taken = rest.map(|rest| rest.taken);
-        let stage = PrepareStage { preparer, writers, sequencer, give_back, taken };
+        let stage = PrepareStage { preparer, has_warned: AtomicBool::new(false), writers, sequencer, give_back, taken };
         let stage = &stage;
         let (mut errors, next_number) =
             parsers.in_place_scope(|tasks| read_segments(segmenter, tasks, stage));
@@ -195,7 +211,9 @@ fn read_segments<'s>(
 
 /// What a parsing thread does with a segment.
 struct PrepareStage<'r> {
-    preparer: Preparer,
+    preparer: &'r Preparer,
+    /// Whether a run was warned of ids that are none of its server's.
+    has_warned: AtomicBool,
     writers: &'r Writers<'r>,
     sequencer: Sequencer<'r>,
     give_back: &'r Sender<Vec<u8>>,
@@ -206,7 +224,7 @@ struct PrepareStage<'r> {
 impl PrepareStage<'_> {
     fn prepare(&self, segment: Segment) {
         let _alarm = self.writers.halt.alarm("parsing");
-        let hash = Preparer::hash(&segment);
+        let hash = self.preparer.hash(&segment);
         let number = segment.number;
         let unread = match self.standing(&segment, &hash) {
             Standing::Free => Err(segment),
@@ -249,6 +267,12 @@ impl PrepareStage<'_> {
         let _alarm = self.writers.halt.alarm("parsing");
         let number = segment.number;
         let prepared = self.preparer.prepare(segment, hash);
+        if let Some(id) = prepared.implausible
+            && !self.has_warned.swap(true, Ordering::Relaxed)
+        {
+            let server = self.preparer.server;
+            log::warn!("event {id} of {} is implausible for {server}: check --server", prepared.segment.source);
+        }
         self.writers.tally.add(|counts| {
             counts.segments += 1;
             counts.lines += prepared.batch.counts.lines;

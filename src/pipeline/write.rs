@@ -53,7 +53,7 @@ impl Writers<'_> {
                 store.done(&batch.batch.hash);
             }
             own.does(Activity::Waiting, None);
-            self.give_back(batch.segment.bytes, buffers);
+            self.give_back(batch.into_buffer(), buffers);
         }
     }
 
@@ -114,11 +114,10 @@ impl Writers<'_> {
             counts.duplicate += duplicate;
         });
         // Events count as rejected when they are named, not before: without that they stay unfinished.
-        if let Err(error) = self.rejects.write(&batch.segment, &mut batch.rejects) {
+        if let Err(error) = self.rejects.write(batch, self.reasons) {
             return self.halt.stop(HaltReason::Failed(error.into()));
         }
-        self.reasons.add(&batch.segment.source, &batch.rejects);
-        let rejected = batch.rejects.len() as u64;
+        let rejected = batch.rejected();
         self.tally.add(|counts| counts.rejected += rejected);
         let passed = |limit: RejectLimit| limit.is_passed_so_far(&self.tally.counts());
         if rejected > 0 && self.reject_limit.is_some_and(passed) {
