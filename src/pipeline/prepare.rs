@@ -5,7 +5,7 @@
 
 use super::rejects::Reject;
 use crate::database::store::{Batch, SegmentCounts, SegmentHash};
-use crate::input::{LINE_MAX_BYTES, Segment};
+use crate::input::{LINE_MAX_BYTES, PooledBuffer, Segment};
 use crate::kill::{Event, EventsAt, Line, LineReader, NulPolicy, ReadRules, Server, decoded_text};
 use crate::layout::{Encoder, Layout, Recode, Repeats, Rows};
 use std::borrow::Cow;
@@ -40,6 +40,8 @@ pub struct Prepared {
     /// The first event whose id its server can hardly have given out.
     pub implausible: Option<i64>,
     preparer: Preparer,
+    /// The pool's buffer, where the segment's text is not in it any more: it counts the segments in flight.
+    _emptied: Option<PooledBuffer>,
 }
 
 /// Where an event stands in its segment. A segment has less than 4 GiB.
@@ -108,12 +110,6 @@ impl Prepared {
             sqlstate,
             truncated: false,
         });
-    }
-
-    /// The segment's buffer, or another one where a try to write that hangs still needs it.
-    pub fn into_buffer(self) -> Vec<u8> {
-        drop(self.batch);
-        Arc::try_unwrap(self.segment).map(|segment| segment.bytes).unwrap_or_default()
     }
 
     /// How many events were rejected.
@@ -225,8 +221,7 @@ impl Preparer {
     }
 
     /// Parses and encodes the values of a segment.
-    pub fn prepare(&self, segment: Segment, hash: SegmentHash) -> Prepared {
-        let segment = Arc::new(segment);
+    pub fn prepare(&self, mut segment: Segment, hash: SegmentHash) -> Prepared {
         let mut parts = Parts::new(HELD_BYTES_MAX.saturating_sub(segment.bytes.len()).max(HELD_ROWS_MIN));
         if let Some(bytes) = segment.oversized {
             parts.reject_oversized(&segment, bytes);
@@ -235,6 +230,13 @@ impl Preparer {
         }
         let Parts { lines, events, rejects, mut rows, places, implausible, .. } = parts;
         let places = Arc::new(places);
+        // A try to write that hangs may need the text for longer than this run: its memory leaves the pool's buffer, which
+        // stays with the segment.
+        let emptied = rows.is_recoded().then(|| {
+            let bytes = std::mem::take(&mut *segment.bytes);
+            std::mem::replace(&mut segment.bytes, bytes.into())
+        });
+        let segment = Arc::new(segment);
         if rows.is_recoded() {
             let (segment, places) = (Arc::clone(&segment), Arc::clone(&places));
             rows.set_recoder(Box::new(Recoder { segment, places, preparer: self.clone() }));
@@ -246,7 +248,7 @@ impl Preparer {
         let (number, rejected) = (segment.number, rejects.count);
         let batch = Arc::new(Batch { hash, number, counts, rejected, rows, versions, order });
         let preparer = self.clone();
-        Prepared { segment, batch, found: rejects, refused: Vec::new(), places, implausible, preparer }
+        Prepared { segment, batch, found: rejects, refused: Vec::new(), places, implausible, preparer, _emptied: emptied }
     }
 
     /// How the values of a source are read.
