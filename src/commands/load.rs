@@ -46,8 +46,16 @@ pub fn run(
     let started = Instant::now();
     let monitor = Arc::<Monitor>::default();
     let reader = Cell::new(reader);
-    let parts =
-        Parts { settings: &settings, reader, id, started, rejects: &rejects, signals, screen, monitor: &monitor };
+    let parts = Parts {
+        settings: &settings,
+        reader,
+        id,
+        started,
+        rejects: &rejects,
+        signals,
+        screen,
+        monitor: &monitor,
+    };
     let done = match &settings.database {
         Some(place) => load(&parts, listener, place),
         None => read_only(&parts, listener),

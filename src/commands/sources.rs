@@ -38,7 +38,8 @@ pub(super) fn first_server(
     sources.iter().try_for_each(Source::check)?;
     let opened = spawn_reader(sources.to_vec()).context("the reader thread can't be started")?;
     let events_at = event.reading.events_at.as_deref();
-    let named = reader.insert(opened).look_ahead(|text, is_whole| first_named_server(text, is_whole, events_at));
+    let named =
+        reader.insert(opened).look_ahead(|text, is_whole| first_named_server(text, is_whole, events_at));
     Ok(named.flatten())
 }
 

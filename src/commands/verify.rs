@@ -21,9 +21,8 @@ use uuid::Uuid;
 /// Runs the command.
 pub fn run(args: &VerifyArgs, env: Environment<'_>, quiet: bool) -> Result<Ending, CommandError> {
     let mut reader = None;
-    let settings = VerifySettings::new(args, env)?.named(|settings| {
-        sources::first_server(&settings.sources, &settings.event, &mut reader)
-    })?;
+    let settings = VerifySettings::new(args, env)?
+        .named(|settings| sources::first_server(&settings.sources, &settings.event, &mut reader))?;
     sources::check(&settings.sources)?;
     let database = OpenDatabase::open(&settings.database, Uuid::new_v4())?;
     let mut report = VerifyReport::default();

@@ -35,7 +35,9 @@ pub(super) fn number(cursor: &mut Cursor<'_>) -> Parsed<Option<ExtendedNumber>> 
         }
         let text = cursor.text()?.unwrap_or_default();
         let number = match key {
-            "$numberDouble" => text.parse().ok().filter(|value: &f64| value.is_finite()).map(ExtendedNumber::Float),
+            "$numberDouble" => {
+                text.parse().ok().filter(|value: &f64| value.is_finite()).map(ExtendedNumber::Float)
+            }
             _ => text.parse().ok().map(ExtendedNumber::Integer),
         };
         number.map(Some).ok_or_else(|| Fault::value(format!("{key} without a number that fits")))

@@ -219,13 +219,7 @@ fn read_rejected(
 }
 
 /// Reads JSON that was in a string. What is no JSON is one rejected event.
-fn read_decoded(
-    text: &str,
-    rules: &ReadRules<'_>,
-    steps: &[Step],
-    around: Around,
-    each: Each<'_>,
-) {
+fn read_decoded(text: &str, rules: &ReadRules<'_>, steps: &[Step], around: Around, each: Each<'_>) {
     let mut cursor = Cursor::new(rules.nul);
     cursor.start(text);
     let checked = cursor.skip().and_then(|()| cursor.expect_end());

@@ -22,10 +22,10 @@ mod tests;
 mod text;
 
 pub(crate) use document::document;
+pub use envelope::EventsAt;
 pub use event::{EQUIPMENT_SLOTS, Event, Item, Player};
 pub(crate) use event::{FOOD, MAIN_HAND, POTION};
 pub use fault::Fault;
-pub use envelope::EventsAt;
 pub use line::{Line, LineReader, ReadRules, decoded_text, first_named_server};
 pub use text::NulPolicy;
 

@@ -95,7 +95,11 @@ fn top_field<'a>(
 
 /// The game server that a value names; other names, and values that are no strings, name none.
 pub(super) fn named_server(cursor: &mut Cursor<'_>) -> Parsed<Option<Server>> {
-    if cursor.peek() == Some(b'"') { Ok(cursor.whole_string()?.parse().ok()) } else { cursor.skip().map(|()| None) }
+    if cursor.peek() == Some(b'"') {
+        Ok(cursor.whole_string()?.parse().ok())
+    } else {
+        cursor.skip().map(|()| None)
+    }
 }
 
 /// The one server of two that may be named.

@@ -127,8 +127,7 @@ impl Rows {
             return;
         }
         let ends = std::array::from_fn(|table| {
-            u32::try_from(self.tables[table].len())
-                .expect("rows are dropped long before they have 4 GiB")
+            u32::try_from(self.tables[table].len()).expect("rows are dropped long before they have 4 GiB")
         });
         self.events.push(EncodedEvent { id, ends });
     }

@@ -5,7 +5,7 @@
 
 use super::rejects::Reject;
 use crate::database::store::{Batch, SegmentCounts, SegmentHash};
-use crate::input::{LINE_MAX_BYTES, PooledBuffer, Segment};
+use crate::input::{Buffer, LINE_MAX_BYTES, Segment};
 use crate::kill::{Event, EventsAt, Line, LineReader, NulPolicy, ReadRules, Server, decoded_text};
 use crate::layout::{Encoder, Layout, Recode, Repeats, Rows};
 use std::borrow::Cow;
@@ -41,7 +41,7 @@ pub struct Prepared {
     pub implausible: Option<i64>,
     preparer: Preparer,
     /// The pool's buffer, where the segment's text is not in it any more: it counts the segments in flight.
-    _emptied: Option<PooledBuffer>,
+    _emptied: Option<Buffer>,
 }
 
 /// Where an event stands in its segment. A segment has less than 4 GiB.
@@ -248,7 +248,16 @@ impl Preparer {
         let (number, rejected) = (segment.number, rejects.count);
         let batch = Arc::new(Batch { hash, number, counts, rejected, rows, versions, order });
         let preparer = self.clone();
-        Prepared { segment, batch, found: rejects, refused: Vec::new(), places, implausible, preparer, _emptied: emptied }
+        Prepared {
+            segment,
+            batch,
+            found: rejects,
+            refused: Vec::new(),
+            places,
+            implausible,
+            preparer,
+            _emptied: emptied,
+        }
     }
 
     /// How the values of a source are read.
@@ -306,7 +315,13 @@ impl Recode for Recoder {
         let Some(text) = event_text(&self.segment, self.places[event], &self.preparer) else { return };
         let rules = self.preparer.rules(&self.segment.source);
         // Its text is the event itself, and what was asked of it holds.
-        let rules = ReadRules { events_at: None, server: None, must_name_server: false, must_name_battle: false, ..rules };
+        let rules = ReadRules {
+            events_at: None,
+            server: None,
+            must_name_server: false,
+            must_name_battle: false,
+            ..rules
+        };
         let mut encoder = self.preparer.encoder();
         // Both have been done before with the same text.
         let _ = LineReader::with_rules(rules).read(&text, &mut Event::default(), |found| {
@@ -496,7 +511,8 @@ impl Parts {
         if let Some(sink) = sink {
             return self.fresh.drain(..).all(|reject| sink(&reject));
         }
-        *raw_bytes += self.fresh.iter().map(|reject| reject.raw.as_ref().map_or(0, String::len)).sum::<usize>();
+        *raw_bytes +=
+            self.fresh.iter().map(|reject| reject.raw.as_ref().map_or(0, String::len)).sum::<usize>();
         if is_whole && held.len() + self.fresh.len() <= HELD_REJECTS_MAX && *raw_bytes <= HELD_RAW_BYTES_MAX {
             held.append(&mut self.fresh);
         } else {
@@ -537,7 +553,14 @@ mod tests {
     }
 
     fn segment(bytes: Vec<u8>) -> Segment {
-        Segment { number: 0, source: "a".into(), first_line: 1, byte_offset: 0, bytes: bytes.into(), oversized: None }
+        Segment {
+            number: 0,
+            source: "a".into(),
+            first_line: 1,
+            byte_offset: 0,
+            bytes: bytes.into(),
+            oversized: None,
+        }
     }
 
     fn prepare(preparer: &Preparer, text: &str) -> Prepared {

@@ -291,7 +291,10 @@ impl<'r> PrepareStage<'r> {
             && !self.has_warned.swap(true, Ordering::Relaxed)
         {
             let server = self.preparer.server;
-            log::warn!("event {id} of {} is implausible for {server}: check --server", prepared.segment.source);
+            log::warn!(
+                "event {id} of {} is implausible for {server}: check --server",
+                prepared.segment.source
+            );
         }
         self.writers.tally.add(|counts| {
             counts.segments += 1;

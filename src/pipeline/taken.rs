@@ -212,7 +212,8 @@ impl Reading<'_, '_> {
             self.file = Some((Arc::clone(&taken.source), Rereader::open(path)?));
         }
         let (_, file) = self.file.as_mut().ok_or_else(changed)?;
-        let is_there = file.read(&taken.place, buffer)? && self.rest.preparer.hash_of(&taken.source, buffer, None) == taken.hash;
+        let is_there = file.read(&taken.place, buffer)?
+            && self.rest.preparer.hash_of(&taken.source, buffer, None) == taken.hash;
         if is_there { Ok(()) } else { Err(changed()) }
     }
 

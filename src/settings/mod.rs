@@ -79,7 +79,11 @@ impl EventSettings {
         let events_at =
             env.read(("--events-at", args.events_at.as_deref()), "KILLS_EVENTS_AT", EventsAt::from_str)?;
         let battle = args.battle.as_deref().map(|value| {
-            battle(value).map_err(|wanted| SettingError::Value { place: "--battle", value: value.to_owned(), wanted })
+            battle(value).map_err(|wanted| SettingError::Value {
+                place: "--battle",
+                value: value.to_owned(),
+                wanted,
+            })
         });
         let events = Self {
             server: server.unwrap_or(Server::Americas),

@@ -11,7 +11,9 @@ fn load(variables: &[(&str, &str)], args: &LoadArgs) -> Result<LoadSettings, Str
         found.map(|(_, value)| (*value).to_owned())
     };
     let settings = LoadSettings::new(args, Environment(&get));
-    settings.and_then(|settings| settings.named(|_| Ok(None))).map_err(|error: SettingError| error.to_string())
+    settings
+        .and_then(|settings| settings.named(|_| Ok(None)))
+        .map_err(|error: SettingError| error.to_string())
 }
 
 #[test]
@@ -238,9 +240,11 @@ fn no_secret_is_printed_for_debugging() {
 #[test]
 fn the_server_that_events_name_is_taken_where_none_is_set() {
     let load = |variables: &[(&str, &str)], named| {
-        let get = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        let get =
+            |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
         let args = LoadArgs { dry_run: true, ..LoadArgs::default() };
-        let settings = LoadSettings::new(&args, Environment(&get))?.named(|_| Ok::<_, SettingError>(named))?;
+        let settings =
+            LoadSettings::new(&args, Environment(&get))?.named(|_| Ok::<_, SettingError>(named))?;
         let pipeline = settings.pipeline();
         assert_eq!(pipeline.server, settings.event.server);
         Ok::<_, SettingError>((pipeline.server, pipeline.reading.must_name_server))
@@ -260,6 +264,9 @@ fn battles() {
     assert_eq!(battle("1337"), Ok(Battle::Id(1337)));
     assert_eq!(battle("from-name"), Ok(Battle::FromName));
     for bad in ["", "0", "-1", "x", "fromname", "9223372036854775808"] {
-        assert!(battle(bad).is_err_and(|words| words.contains("--battle") && words.contains("from-name")), "{bad}");
+        assert!(
+            battle(bad).is_err_and(|words| words.contains("--battle") && words.contains("from-name")),
+            "{bad}"
+        );
     }
 }

@@ -90,7 +90,10 @@ impl<'a> Cursor<'a> {
             return Ok(None);
         }
         match self.extended_number()? {
-            #[expect(clippy::cast_precision_loss, reason = "so it is with any number that a float is read from")]
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "so it is with any number that a float is read from"
+            )]
             Some(ExtendedNumber::Integer(value)) => Ok(Some(value as f64)),
             Some(ExtendedNumber::Float(value)) => Ok(Some(value)),
             None => Err(self.other_type("a number")),
