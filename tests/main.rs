@@ -28,6 +28,7 @@ mod cases {
     mod identifiers;
     mod load_duplicates;
     mod load_embedded;
+    mod load_envelopes;
     mod load_forms;
     mod load_refused;
     mod load_rejects;
