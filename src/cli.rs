@@ -160,6 +160,7 @@ pub struct EventArgs {
 
 /// `load`.
 #[derive(Debug, Default, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag that was typed")]
 pub struct LoadArgs {
     /// Dumps, plain or packed with gzip or zstd; none or '-' for standard input.
     #[arg(value_name = "FILE")]

@@ -146,7 +146,7 @@ mod tests {
     #[test]
     fn events_that_lie_deeper() {
         let check = |text: &str, expected: Option<&str>| {
-            assert_eq!(seeming_path(text).as_deref(), expected, "{text}")
+            assert_eq!(seeming_path(text).as_deref(), expected, "{text}");
         };
         check(r#"{"EventId":1}"#, None);
         check(r#"{"id":1}"#, None);

@@ -1,4 +1,4 @@
-//! MongoDB Extended JSON: objects such as `{"$numberLong":"123"}` in place of a number or a time.
+//! Extended JSON, as `MongoDB` has it: objects such as `{"$numberLong":"123"}` in place of a number or a time.
 
 use super::fault::Fault;
 use super::json::{Cursor, Parsed};
@@ -71,10 +71,10 @@ fn read_only_member<'a, T>(
         cursor.return_to(place);
         return Ok(None);
     };
-    if let Some(value) = read(cursor, &key)? {
-        if cursor.ends_object()? {
-            return Ok(Some(value));
-        }
+    if let Some(value) = read(cursor, &key)?
+        && cursor.ends_object()?
+    {
+        return Ok(Some(value));
     }
     cursor.return_to(place);
     Ok(None)

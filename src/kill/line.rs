@@ -146,7 +146,8 @@ fn read_event<'a>(
         cursor.skip()?;
         let text = cursor.text_since(start);
         if let Some(record) = reject_record::read(text) {
-            return read_rejected(text, start, record, rules, around, each);
+            read_rejected(text, start, record, rules, around, each);
+            return Ok(());
         }
         let fault = fault.clone();
         let fault = if fault.field() == Some("EventId") { fault.and(&advice(text)) } else { fault };
@@ -209,13 +210,12 @@ fn read_rejected(
     rules: &ReadRules<'_>,
     around: Around,
     each: Each<'_>,
-) -> Parsed<()> {
+) {
     let steps = rules.events_at.map(EventsAt::steps).unwrap_or_default();
     match record {
         Ok(value) => read_decoded(&value, rules, steps, around, each),
         Err(fault) => each(line(text, start, around, Err(fault))),
     }
-    Ok(())
 }
 
 /// Reads JSON that was in a string. What is no JSON is one rejected event.

@@ -655,11 +655,11 @@ mod tests {
 
     #[test]
     fn events_in_strings_keep_their_places() {
-        let mut preparer = preparer(Layout::Archive);
-        preparer.reading.events_at = Some(Arc::new("raw".parse().unwrap()));
+        let mut settings = preparer(Layout::Archive);
+        settings.reading.events_at = Some(Arc::new("raw".parse().unwrap()));
         let events = format!("[{},{}]", event(1, ""), event(2, ""));
         let line = format!(r#"{{"id":5,"raw":{}}}"#, serde_json::to_string(&events).unwrap());
-        let mut prepared = prepare(&preparer, &format!("\n{line}\n"));
+        let mut prepared = prepare(&settings, &format!("\n{line}\n"));
         assert_eq!(prepared.ids().collect::<Vec<_>>(), [(1, 2), (2, 2)]);
         prepared.reject(1, "refused".to_owned(), None);
         let [found] = &rejects(&prepared)[..] else { panic!("one") };
