@@ -33,6 +33,7 @@ mod cases {
     mod ledger_faults;
     mod load_duplicates;
     mod load_embedded;
+    mod load_envelopes;
     mod load_forms;
     mod load_refused;
     mod load_rejects;

@@ -81,7 +81,7 @@ impl<'t> Transaction<'t> {
         let mut chunk = Vec::with_capacity(COPY_CHUNK_BYTES * 2);
         chunk.extend_from_slice(COPY_HEADER);
         for &event in events {
-            chunk.extend_from_slice(rows.of(event, table));
+            rows.append(event, table, &mut chunk);
             if chunk.len() >= COPY_CHUNK_BYTES {
                 writer.write_all(&chunk).map_err(copy_error)?;
                 self.progress.tick();

@@ -103,11 +103,10 @@ impl Writers<'_> {
             counts.duplicate += duplicate;
         });
         // Events count as rejected when they are named, not before: without that they stay unfinished.
-        if let Err(error) = self.rejects.write(&batch.segment, &mut batch.rejects) {
+        if let Err(error) = self.rejects.write(batch, self.reasons) {
             return self.halt.stop(HaltReason::Failed(error.into()));
         }
-        self.reasons.add(&batch.segment.source, &batch.rejects);
-        let rejected = batch.rejects.len() as u64;
+        let rejected = batch.rejected();
         self.tally.add(|counts| counts.rejected += rejected);
         let passed = |limit: RejectLimit| limit.is_passed_so_far(&self.tally.counts());
         if rejected > 0 && self.reject_limit.is_some_and(passed) {
