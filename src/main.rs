@@ -5,7 +5,7 @@ use aegis_kills::cli::{Cli, Command, Verbosity, with_remedy};
 use aegis_kills::commands::{EarlySignals, embedded, generate, health, load, manual, schema, verify};
 use aegis_kills::error::{CommandError, Ending};
 use aegis_kills::report::Screen;
-use aegis_kills::settings::{Environment, environment};
+use aegis_kills::settings::{EnvFile, Environment, environment, misspelled_variables};
 use clap::Parser as _;
 use env_logger::{Target, WriteStyle};
 use log::LevelFilter;
@@ -45,14 +45,22 @@ fn refuse(error: &clap::Error) -> ExitCode {
 
 fn run(cli: &Cli) -> Result<Ending, CommandError> {
     let signals = EarlySignals::heed()?;
-    environment::read_file(Path::new(".env"))?;
-    environment::check()?;
-    let variable = |name: &str| std::env::var(name).ok();
+    let file = settings_file(&cli.command)?;
+    // The environment wins, and hides the file's setting where it sets an empty one.
+    let variable = |name: &str| std::env::var(name).ok().or_else(|| file.get(name).map(str::to_owned));
     let env = Environment(&variable);
-    environment::check_log(env)?;
     let quiet = cli.verbosity.quiet;
     let screen = Screen::of_stderr(quiet);
-    start_log(cli.verbosity, screen.clone());
+    if cli.command.reads_settings() {
+        environment::check()?;
+        environment::check_log(env)?;
+    }
+    start_log(cli.verbosity, screen.clone(), env.get("RUST_LOG"));
+    if cli.command.reads_settings() {
+        for warning in file.warnings.iter().chain(&misspelled_variables(&file)) {
+            log::warn!("{warning}");
+        }
+    }
     match &cli.command {
         Command::Load(args) => load::run(args, env, quiet, &signals, &screen),
         Command::Verify(args) => verify::run(args, env, quiet),
@@ -65,8 +73,20 @@ fn run(cli: &Cli) -> Result<Ending, CommandError> {
     }
 }
 
+/// The settings of `.env`, for a command that has any. The private PostgreSQL can be looked at and stopped whatever stands there.
+fn settings_file(command: &Command) -> Result<EnvFile, CommandError> {
+    if !command.reads_settings() {
+        return Ok(EnvFile::default());
+    }
+    let is_set = |name: &str| std::env::var_os(name).is_some();
+    match (EnvFile::read(Path::new(".env"), &is_set), command) {
+        (Err(error), Command::Embedded { .. }) => Ok(EnvFile::ignored(in_full(&error))),
+        (file, _) => Ok(file?),
+    }
+}
+
 /// What is logged goes by way of `screen`, where the progress may be drawn.
-fn start_log(verbosity: Verbosity, screen: Screen) {
+fn start_log(verbosity: Verbosity, screen: Screen, filters: Option<String>) {
     let mut log = env_logger::Builder::new();
     log.write_style(if screen.has_colour() { WriteStyle::Always } else { WriteStyle::Never });
     log.target(Target::Pipe(Box::new(screen)));
@@ -76,7 +96,7 @@ fn start_log(verbosity: Verbosity, screen: Screen) {
     }
     match (verbosity.quiet, verbosity.verbose) {
         (true, _) => log.filter_level(LevelFilter::Error),
-        (false, 0) => log.filter_level(LevelFilter::Warn).parse_default_env(),
+        (false, 0) => log.filter_level(LevelFilter::Warn).parse_filters(&filters.unwrap_or_default()),
         (false, 1) => log.filter_level(LevelFilter::Info),
         (false, _) => log.filter_level(LevelFilter::Debug),
     };

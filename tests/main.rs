@@ -16,6 +16,7 @@ mod cases {
     mod differential;
     mod documents;
     mod embedded;
+    mod embedded_planted;
     mod engines;
     mod env_file;
     mod faults_disk;
@@ -41,6 +42,7 @@ mod cases {
     mod mistakes;
     mod partitioned;
     mod pgbouncer;
+    mod planted;
     mod pool;
     mod progress;
     mod proxy;

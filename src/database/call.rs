@@ -170,7 +170,7 @@ struct Holder {
 
 /// Who holds the lock that a backend waits for.
 fn holder(client: &mut Client, pid: i32) -> Result<Option<Holder>, postgres::Error> {
-    let sql = "SELECT format('a lock that backend %s holds (%s, %s)', pid,
+    let sql = "SELECT pg_catalog.format('a lock that backend %s holds (%s, %s)', pid,
                  coalesce(nullif(application_name, ''), 'without a name'), coalesce(state, 'of another role')),
                  pid IN (SELECT pid FROM pg_stat_progress_create_index) AS builds_an_index
                FROM pg_stat_activity WHERE pid = ANY (pg_blocking_pids($1)) ORDER BY builds_an_index DESC LIMIT 1";

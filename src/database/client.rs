@@ -43,6 +43,16 @@ const SETTINGS: [(&str, &str); 10] = [
 const SESSION_SETTINGS: [(&str, &str); 3] =
     [("tcp_keepalives_idle", "30"), ("tcp_keepalives_interval", "10"), ("tcp_keepalives_count", "3")];
 
+/// Where names of statements are looked up: what others have put into `public`, where they may, is not found there. A function,
+/// an operator or a cast of theirs that fits the values better would run as the loader's role. It can't be among [`SETTINGS`]:
+/// quotes make one name of a list.
+fn search_path(is_local: bool) -> String {
+    format!("SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', {is_local})")
+}
+
+/// The path that the role, the database or the URL sets.
+const SESSION_PATH: &str = "SET search_path TO DEFAULT";
+
 /// Settings that depend on what is there:
 ///
 /// - What was committed outlives a crash of the server, whatever the role or the database is set to.
@@ -67,7 +77,7 @@ END $$";
 
 /// The server's process, and the session's name if it came with the login. A pooler sets the name afterwards, or logs in
 /// with one of its own.
-const LOOK: &str = "SELECT pg_backend_pid(), setting FROM pg_settings
+const LOOK: &str = "SELECT pg_catalog.pg_backend_pid(), setting FROM pg_catalog.pg_settings
      WHERE name = 'application_name' AND source = 'client'";
 
 type Result<T> = std::result::Result<T, Error>;
@@ -79,6 +89,8 @@ pub(super) struct Client {
     /// None behind a pooler: the next transaction may be another process's.
     pid: Option<i32>,
     kept: Kept,
+    /// Whether names are looked up by the session's own path, as users of the client library's own expect it.
+    has_session_path: bool,
 }
 
 /// The statements that a session keeps, by their text. They are those of this program, and so a few dozen at most.
@@ -95,20 +107,36 @@ impl Client {
         let own = row.filter(|row| row.get(1).is_some_and(|found| found.ends_with(ascii_end(name))));
         let Some(row) = own else {
             log::debug!("there is a pooler before the database: settings are made for each transaction");
-            return Ok(Self { inner, pid: None, kept: Kept::new() });
+            return Ok(Self { inner, pid: None, kept: Kept::new(), has_session_path: false });
         };
         let pid = row.get(0).and_then(|pid| pid.parse().ok());
-        let settings = [set("SET", &SETTINGS), set("SET", &SESSION_SETTINGS), adjust(false)];
+        let settings =
+            [search_path(false), set("SET", &SETTINGS), set("SET", &SESSION_SETTINGS), adjust(false)];
         inner.batch_execute(&settings.join("; "))?;
         if let Err(error) = inner.batch_execute(CHECK_CLIENT) {
             log::debug!("the server can't watch for lost clients: {}", in_full(&error));
         }
-        Ok(Self { inner, pid, kept: Kept::new() })
+        Ok(Self { inner, pid, kept: Kept::new(), has_session_path: false })
     }
 
     /// The client library's own, for those who use this crate as a library.
+    ///
+    /// Names are looked up as the role and the database have it: the statements are not ours.
     pub(super) fn raw(&mut self) -> &mut postgres::Client {
+        if self.pid.is_some() && !self.has_session_path {
+            // A session that does not take it is broken, which the statement that follows shows.
+            self.has_session_path = self.inner.batch_execute(SESSION_PATH).is_ok();
+        }
         &mut self.inner
+    }
+
+    /// Before a statement of ours.
+    fn guard_path(&mut self) -> Result<()> {
+        if self.has_session_path {
+            self.inner.batch_execute(&search_path(false))?;
+            self.has_session_path = false;
+        }
+        Ok(())
     }
 
     pub(super) fn raw_ref(&self) -> &postgres::Client {
@@ -134,19 +162,23 @@ impl Client {
     }
 
     pub(super) fn execute(&mut self, sql: &str, values: &Values<'_>) -> Result<u64> {
+        self.guard_path()?;
         self.inner.execute_typed(sql, &typed(values))
     }
 
     /// Statements without values, in one round trip; each sees what was committed before it began.
     pub(super) fn simple_query(&mut self, sql: &str) -> Result<Vec<SimpleQueryMessage>> {
+        self.guard_path()?;
         self.inner.simple_query(sql)
     }
 
     pub(super) fn transaction(&mut self) -> Result<ClientTransaction<'_>> {
+        self.guard_path()?;
         let mut inner = self.inner.transaction()?;
         let kept = self.pid.map(|_| &mut self.kept);
         if kept.is_none() {
-            let settings = [set("SET LOCAL", &SETTINGS), adjust(true), FREE_NAMES.to_owned()];
+            let settings =
+                [search_path(true), set("SET LOCAL", &SETTINGS), adjust(true), FREE_NAMES.to_owned()];
             inner.batch_execute(&settings.join("; "))?;
         }
         Ok(ClientTransaction { inner, kept })
@@ -218,10 +250,12 @@ pub(super) trait GenericClient {
 
 impl GenericClient for Client {
     fn query(&mut self, sql: &str, values: &Values<'_>) -> Result<Vec<Row>> {
+        self.guard_path()?;
         self.inner.query_typed(sql, &typed(values))
     }
 
     fn query_opt(&mut self, sql: &str, values: &Values<'_>) -> Result<Option<Row>> {
+        self.guard_path()?;
         self.inner.query_typed_opt(sql, &typed(values))
     }
 }

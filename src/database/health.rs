@@ -225,7 +225,7 @@ fn latency(client: &mut Client) -> Result<Duration, DatabaseError> {
     let mut least = Duration::MAX;
     for _ in 0..LATENCY_SAMPLES {
         let begun = Instant::now();
-        client.raw().simple_query("")?;
+        client.simple_query("")?;
         least = least.min(begun.elapsed());
     }
     Ok(least)

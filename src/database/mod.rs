@@ -51,6 +51,7 @@ mod size;
 mod state;
 mod transaction;
 mod update;
+mod user_code;
 mod watchdog;
 mod write;
 

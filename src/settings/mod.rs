@@ -3,11 +3,14 @@
 //! An option wins over a variable, a variable over the default. A variable that is empty counts as not set.
 
 mod database;
+mod env_file;
 pub mod environment;
 #[cfg(test)]
 mod tests;
+mod variables;
 
 pub use database::{DatabasePlace, DatabaseSettings};
+pub use env_file::{EnvFile, misspelled_variables};
 pub use environment::{Environment, SettingError};
 
 use crate::cli::{EventArgs, HealthArgs, LoadArgs, SchemaArgs, VerifyArgs};
