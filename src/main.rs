@@ -6,6 +6,7 @@ use aegis_kills::commands::{EarlySignals, embedded, generate, health, load, manu
 use aegis_kills::error::{CommandError, Ending};
 use aegis_kills::report::Screen;
 use aegis_kills::settings::{EnvFile, Environment, environment, misspelled_variables};
+use aegis_kills::visible::visible;
 use clap::Parser as _;
 use env_logger::{Target, WriteStyle};
 use log::LevelFilter;
@@ -22,7 +23,7 @@ fn main() -> ExitCode {
         Ok(ending) => ending,
         Err(error) => {
             // Standard error may be gone, and then there is nobody left to tell.
-            let _ = writeln!(io::stderr(), "aegis-kills: {}", in_full(&error));
+            let _ = writeln!(io::stderr(), "aegis-kills: {}", visible(&in_full(&error)));
             error.ending()
         }
     };
@@ -37,7 +38,7 @@ fn refuse(error: &clap::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let words = error.to_string();
-    let shown = concealed(&words);
+    let shown = visible(&concealed(&words)).into_owned();
     // Both fail when nobody reads it.
     let _ = if shown == words { error.print() } else { write!(io::stderr(), "{shown}") };
     ExitCode::from(Ending::WrongSetting.code())
@@ -100,5 +101,12 @@ fn start_log(verbosity: Verbosity, screen: Screen, filters: Option<String>) {
         (false, 1) => log.filter_level(LevelFilter::Info),
         (false, _) => log.filter_level(LevelFilter::Debug),
     };
-    log.format_target(false).init();
+    // What others have put into names and messages must not reach a terminal as it is, nor begin a line of its own.
+    log.format(|line, record| {
+        let style = line.default_level_style(record.level());
+        let text = record.args().to_string();
+        let text = visible(&text).replace('\n', "\n    ");
+        writeln!(line, "[{} {style}{:<5}{style:#}] {text}", line.timestamp(), record.level())
+    });
+    log.init();
 }

@@ -40,6 +40,7 @@ mod cases {
     mod memory;
     mod metrics;
     mod mistakes;
+    mod pages_guarded;
     mod partitioned;
     mod pgbouncer;
     mod planted;
@@ -59,6 +60,7 @@ mod cases {
     mod sessions;
     mod status_page;
     mod summary;
+    mod terminal_text;
     mod tls;
     mod verify;
     mod watch_terminal;

@@ -16,5 +16,5 @@ mod output;
 mod signals;
 mod sources;
 
-pub use output::write_output;
+pub use output::{write_output, write_text};
 pub use signals::EarlySignals;

@@ -13,7 +13,7 @@ use r2d2::ManageConnection as _;
 use r2d2_postgres::PostgresConnectionManager;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,17 @@ pub(super) struct Opener {
     hosts: Arc<Hosts>,
     /// From the name's look-up to the first answer of the session.
     time_max: Duration,
+    /// Threads that open a connection, or ask something on one apart, and have not ended.
+    threads: Arc<AtomicUsize>,
+}
+
+/// Counts a thread for as long as it lives.
+pub(super) struct Busy(Arc<AtomicUsize>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 struct Hosts {
@@ -64,7 +75,18 @@ impl Opener {
             is_known: AtomicBool::new(false),
         });
         let hosts = Hosts { all: hosts.collect(), any_order: target.any_order, tls: target.tls.clone() };
-        Self { hosts: Arc::new(hosts), time_max }
+        Self { hosts: Arc::new(hosts), time_max, threads: Arc::default() }
+    }
+
+    /// How many threads of this opener and its clones have not ended: beside those at work, those that were left behind.
+    pub(super) fn threads(&self) -> usize {
+        self.threads.load(Ordering::Acquire)
+    }
+
+    /// Counts a thread, until what is returned is dropped.
+    pub(super) fn busy(&self) -> Busy {
+        self.threads.fetch_add(1, Ordering::AcqRel);
+        Busy(Arc::clone(&self.threads))
     }
 
     /// How long opening may take.
@@ -84,7 +106,11 @@ impl Opener {
     pub(super) fn begin(&self) -> Result<Opening, DatabaseError> {
         let (sender, opening) = bounded(1);
         let hosts = Arc::clone(&self.hosts);
-        spawn("connect", move || drop(sender.send(hosts.connect())))?;
+        let busy = self.busy();
+        spawn("connect", move || {
+            let _busy = busy;
+            drop(sender.send(hosts.connect()));
+        })?;
         Ok(opening)
     }
 

@@ -4,7 +4,6 @@ use crate::database::TargetError;
 use jiff::SignedDuration;
 use std::fmt::Display;
 use std::io;
-use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
@@ -67,7 +66,7 @@ pub enum SettingError {
     #[error("{address} can't be listened on; another address can be chosen by --listen, or KILLS_LISTEN")]
     Listen {
         /// The address.
-        address: SocketAddr,
+        address: String,
         /// What the system said.
         source: io::Error,
     },
