@@ -67,6 +67,7 @@ pub mod generate;
 pub mod input;
 pub mod kill;
 pub mod layout;
+mod permissions;
 pub mod pipeline;
 pub mod report;
 pub mod settings;

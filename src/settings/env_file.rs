@@ -11,8 +11,9 @@ mod tests;
 use super::environment::{SettingError, unwrapped};
 use super::variables::{is_setting, meant};
 use crate::database::holds_password;
+use crate::permissions::others_may;
 use nix::libc::{O_NOCTTY, O_NONBLOCK};
-use nix::unistd::{Gid, Group, Uid, User, geteuid};
+use nix::unistd::geteuid;
 use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read as _};
@@ -154,26 +155,6 @@ fn refuse_others(path: &Path, file: &Metadata) -> Result<(), SettingError> {
     } else {
         Ok(())
     }
-}
-
-/// Whether any user but the owner has one of the rights in `mask`, as far as the mode says. A group that is the owner's own,
-/// as most systems make one for each user, is not other users.
-fn others_may(file: &Metadata, mask: u32) -> bool {
-    let open = file.mode() & mask;
-    open & 0o007 != 0 || open & 0o070 != 0 && !is_private_group(file.uid(), file.gid())
-}
-
-fn is_private_group(uid: u32, gid: u32) -> bool {
-    if uid == 0 {
-        return false;
-    }
-    let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
-    let group = Group::from_gid(Gid::from_raw(gid)).ok().flatten();
-    user.zip(group).is_some_and(|(user, group)| {
-        user.gid.as_raw() == gid
-            && user.name == group.name
-            && group.mem.iter().all(|member| *member == user.name)
-    })
 }
 
 /// The lines that can be read, each by itself, and the numbers of those that can't and name no setting.

@@ -220,5 +220,6 @@ fn a_file_of_variables_that_can_not_be_read() {
     fs::remove_file(&path).expect("a file");
     // A byte order mark and the line ends of other systems are normal.
     work.write(".env", "\u{feff}ALBION_SERVER='mars'\r\n");
-    work.program(&["load", "--dry-run"]).expect(2).says(&["ALBION_SERVER", "mars"]);
+    let program = work.program(&["load", "--dry-run"]).without("ALBION_SERVER");
+    program.expect(2).says(&["ALBION_SERVER", "mars"]);
 }

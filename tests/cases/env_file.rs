@@ -180,7 +180,8 @@ fn lines_of_other_programs() {
     for line in ["APP_NAME=My Kill Board", "CFG={\"a\": 1}", "NOTE=it's", "[section]", "KEY: value"] {
         tell(line);
         work.write(".env", format!("{line}\nALBION_SERVER=asia\n"));
-        run().expect(0).says(&["line 1 of the file .env is not NAME=value"]).says_in_output("asia");
+        let ended = run().without("ALBION_SERVER").expect(0);
+        ended.says(&["line 1 of the file .env is not NAME=value"]).says_in_output("asia");
     }
     for line in ["KILLS_WORKER_CONCURENCY=5", "DATABASE_POOL_MX=5", "DATABSE_URL=postgresql:///x"] {
         tell(line);

@@ -3,6 +3,7 @@
 
 use std::io::Read as _;
 use std::net::{TcpListener, TcpStream};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -16,7 +17,7 @@ use crate::support::cluster::Cluster;
 use crate::support::dumps::small_event;
 use crate::support::http::{get, request};
 use crate::support::program::{Running, Workplace};
-use crate::support::{eventually, free_port, tell};
+use crate::support::{eventually, free_port, not_tried};
 
 const WAIT: Duration = Duration::from_mins(1);
 
@@ -53,16 +54,15 @@ fn requests_for_another_host_are_refused() {
 
 #[test]
 fn the_name_given_to_listen_is_its_own() {
-    let Ok(name) = nix::unistd::gethostname() else { return };
-    let name = name.to_string_lossy().to_lowercase();
+    let Ok(told) = Command::new("hostname").output() else {
+        return not_tried("a name for --listen", "there is no program hostname");
+    };
+    let name = String::from_utf8_lossy(&told.stdout).trim().to_lowercase();
     let work = Workplace::new();
     let port = free_port();
     let listens = TcpListener::bind((name.as_str(), 0)).and_then(|own| own.local_addr());
     let Some(address) = listens.ok().filter(std::net::SocketAddr::is_ipv4) else {
-        return crate::support::not_tried(
-            "a name for --listen",
-            "this machine's name leads to none of its addresses",
-        );
+        return not_tried("a name for --listen", "this machine's name leads to none of its addresses");
     };
     let running = work
         .program(&["load", "--dry-run", "--server", "europe", "--listen", &format!("{name}:{port}")])

@@ -26,7 +26,10 @@ fn assert_plain(ended: &Ended) {
 fn names_of_files() {
     let database = Cluster::shared().database("terminal");
     let work = Workplace::new();
-    work.write(HOSTILE, join(&[small_event(1), "{\"no\": \"event\"}".to_owned(), "no JSON".to_owned()]));
+    work.write(
+        HOSTILE,
+        join(&[small_event(1).to_string(), "{\"no\": \"event\"}".to_owned(), "no JSON".to_owned()]),
+    );
     let missing = format!("missing{HOSTILE}");
     let url = database.url();
     let run = |args: &[&str]| work.program(args).env("DATABASE_URL", &url).run();
@@ -57,7 +60,7 @@ fn names_of_files() {
 #[test]
 fn json_is_exact() {
     let work = Workplace::new();
-    work.write(HOSTILE, join(&[small_event(1), "{\"no\": \"event\"}".to_owned()]));
+    work.write(HOSTILE, join(&[small_event(1).to_string(), "{\"no\": \"event\"}".to_owned()]));
     let args =
         ["load", "--dry-run", "--json", "--server", "europe", "--rejects", "r\u{1b}[2J.ndjson", HOSTILE];
     let ended = work.program(&args).expect(3);
@@ -71,7 +74,7 @@ fn json_is_exact() {
 #[test]
 fn suggested_commands_name_the_file() {
     let work = Workplace::new();
-    work.write(HOSTILE, join(&[small_event(1)]));
+    work.write(HOSTILE, join(&[small_event(1).to_string()]));
     let ended = work.program(&["load", "--dry-run", "--server", "europe", HOSTILE]).expect(0);
     assert_plain(&ended);
     let command = ended.stdout.lines().find(|line| line.contains("aegis-kills load")).expect("a command");
