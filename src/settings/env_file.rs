@@ -9,7 +9,7 @@
 mod tests;
 
 use super::environment::{SettingError, unwrapped};
-use super::variables::{is_setting, meant};
+use super::variables::{is_listed, is_setting, meant};
 use crate::database::holds_password;
 use crate::permissions::others_may;
 use nix::libc::{O_NOCTTY, O_NONBLOCK};
@@ -215,6 +215,5 @@ fn names_setting(line: &[u8]) -> bool {
     let end =
         text.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').unwrap_or(text.len());
     let (name, rest) = text.split_at(end);
-    is_setting(name) && rest.trim_start().starts_with(['=', ':'])
-        || super::variables::VARIABLES.contains(&name)
+    is_listed(name) && (rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n', '=', ':']))
 }

@@ -90,6 +90,11 @@ pub(super) fn is_setting(name: &str) -> bool {
     VARIABLES.contains(&name) || name.starts_with("PG")
 }
 
+/// Whether a variable is one of those listed here: `PGADMIN_DEFAULT_EMAIL` is a `PG*` of another program.
+pub(super) fn is_listed(name: &str) -> bool {
+    VARIABLES.contains(&name) || name.strip_prefix("PG").is_some_and(|rest| LIBPQ.contains(&rest))
+}
+
 /// The setting that a name was probably meant to be. None for a setting, and for what belongs to another program.
 pub(super) fn meant(name: &str) -> Option<String> {
     if VARIABLES.contains(&name) {

@@ -29,6 +29,7 @@ fn lines_of_another_program() {
     check(b"A=x\0y", "line 1");
     check(b"KEY=\"-----BEGIN\nabc def\n-----END\"\nB=1", "");
     check(b"[section]\nother: yaml", "lines 1, 2");
+    check(b"PGADMIN_DEFAULT_EMAIL=my mail", "line 1");
 }
 
 #[test]
