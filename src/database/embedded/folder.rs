@@ -87,7 +87,8 @@ impl Folder {
         let acting = self.account.act();
         let locks = [self.start_lock_path(), self.lease_path()];
         let is_lock = |entry: fs::DirEntry| locks.contains(&entry.path());
-        if !fs::read_dir(&self.dir).is_ok_and(|entries| entries.flatten().all(is_lock)) {
+        // Where the account can't get to, it has made nothing.
+        if fs::read_dir(&self.dir).is_ok_and(|entries| !entries.flatten().all(is_lock)) {
             return;
         }
         for path in locks.iter().filter(|path| path.exists()) {
