@@ -93,6 +93,14 @@ pub enum Command {
     Man,
 }
 
+impl Command {
+    /// Whether it reads settings from the environment and from `.env`; the others never fail because of one.
+    #[must_use]
+    pub fn reads_settings(&self) -> bool {
+        !matches!(self, Self::Generate(_) | Self::Completions { .. } | Self::Man)
+    }
+}
+
 /// Where the database is.
 #[derive(Default, Args)]
 #[command(next_help_heading = "Database")]

@@ -20,6 +20,7 @@ mod cases {
     mod differential;
     mod documents;
     mod embedded;
+    mod embedded_planted;
     mod engines;
     mod env_file;
     mod faults_disk;
@@ -47,8 +48,10 @@ mod cases {
     mod metrics;
     mod mistakes;
     mod notices;
+    mod pages_guarded;
     mod partitioned;
     mod pgbouncer;
+    mod planted;
     mod pool;
     mod progress;
     mod proxy;
@@ -66,6 +69,7 @@ mod cases {
     mod standby;
     mod status_page;
     mod summary;
+    mod terminal_text;
     mod tls;
     mod tls_attacks;
     mod tls_like_psql;

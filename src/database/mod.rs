@@ -56,6 +56,7 @@ mod state;
 mod stored;
 mod transaction;
 mod update;
+mod user_code;
 mod watchdog;
 mod write;
 

@@ -20,6 +20,13 @@ use std::collections::{BTreeMap, BTreeSet};
 /// make them. Its parameter is the schema; the number is any that no one else uses.
 pub(super) const SCHEMA_LOCK: &str = "hashtextextended($1, 7740106396966348901)";
 
+/// Event triggers run within our DDL, and may rely on the path of the role and the database. Those of extensions do not.
+const PATH_OF_EVENT_TRIGGERS: &str = "
+    SELECT set_config('search_path', reset_val, true) FROM pg_settings WHERE name = 'search_path' AND EXISTS (
+        SELECT FROM pg_event_trigger e WHERE evtenabled <> 'D' AND NOT EXISTS (
+            SELECT FROM pg_depend d
+            WHERE d.classid = 'pg_event_trigger'::regclass AND d.objid = e.oid AND d.deptype = 'e'))";
+
 /// The DDL of all tables of a layout and of the ledger, to read or to run.
 pub fn ddl(layout: Layout, schema: &str, distribution: Distribution) -> String {
     let create_schema = match schema {
@@ -128,6 +135,7 @@ impl Wanted {
             StoreError::new(format!("the missing tables can't be made in schema {schema:?}{remedy}"), source)
         };
         let mut transaction = client.transaction().map_err(failed)?;
+        transaction.batch_execute(PATH_OF_EVENT_TRIGGERS).map_err(failed)?;
         let lock = format!("SELECT pg_advisory_xact_lock({SCHEMA_LOCK})");
         transaction.execute(&lock, &[schema]).map_err(failed)?;
         let Lacking { names, distribution } = self.lacking(&mut transaction).map_err(failed)?;
@@ -152,6 +160,10 @@ impl Wanted {
         let sql = format!("{before}{}{}{after}", layout.ddl(schema, indexes), ledger::ddl(schema));
         transaction.batch_execute(&sql).map_err(failed)?;
         transaction.commit().map_err(failed)?;
+        if exists.is_none() {
+            // At the level that everyone sees: a name with a slip in it makes a schema of its own.
+            log::warn!("created the schema {schema:?}");
+        }
         log::info!("made in schema {schema:?}: {}", names.join(", "));
         Ok(true)
     }
@@ -284,13 +296,13 @@ fn column_misfit(table: &str, column: &Column, found: Option<(String, bool)>, mi
 /// Whether there is a unique key of the table's key columns, in their order: events are looked up by its first ones.
 fn has_key(client: &mut impl GenericClient, table: &Table, schema: &str) -> Result<bool, Error> {
     let rows = client.query(
-        "SELECT array_agg(a.attname::text ORDER BY array_position(i.indkey::int2[], a.attnum))
+        "SELECT pg_catalog.array_agg(a.attname::text ORDER BY pg_catalog.array_position(i.indkey::int2[], a.attnum))
          FROM pg_index i
          JOIN pg_class c ON c.oid = i.indrelid
          JOIN pg_namespace n ON n.oid = c.relnamespace
          JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY (i.indkey)
            -- It counts from 0, and what is only included comes last.
-           AND array_position(i.indkey::int2[], a.attnum) < i.indnkeyatts
+           AND pg_catalog.array_position(i.indkey::int2[], a.attnum) < i.indnkeyatts
          WHERE n.nspname = $1 AND c.relname = $2 AND i.indisunique AND i.indisvalid
            AND i.indpred IS NULL AND i.indexprs IS NULL AND i.indimmediate
          GROUP BY i.indexrelid",

@@ -17,6 +17,7 @@ use super::present::stored_query;
 use super::store::{Batch, Refused, Written};
 use super::transaction::Transaction;
 use super::update::{OnConflict, Updater};
+use super::user_code::UserCode;
 use crate::kill::Server;
 use crate::layout::{Distribution, Layout, Rows, Table, quote_identifier};
 use std::collections::HashSet;
@@ -38,6 +39,7 @@ pub(super) enum Mode {
 #[derive(Debug)]
 pub(super) struct Writer {
     ledger: Ledger,
+    user_code: UserCode,
     distribution: Distribution,
     stored: String,
     /// On Citus, for ids that lie close together.
@@ -149,6 +151,7 @@ impl Writer {
             OnConflict::Update => Some(Updater::new(layout, schema, server, distribution)),
         };
         let stored = stored_query(layout, schema, server, distribution);
+        let user_code = UserCode::new(layout, schema);
         let schema = quote_identifier(schema);
         let tables = layout.tables();
         let event = &tables[0];
@@ -156,6 +159,7 @@ impl Writer {
         let is_distributed = distribution == Distribution::Citus;
         Self {
             ledger,
+            user_code,
             stored_between: is_distributed.then(|| event.select_ids_between(&schema, server)),
             distribution,
             updater,
@@ -197,6 +201,7 @@ impl Writer {
         refusals: &Refusals,
     ) -> Result<Written, DatabaseError> {
         let mut transaction = Transaction::begin(client, progress)?;
+        self.user_code.give_path(&mut transaction)?;
         if self.distribution == Distribution::Citus {
             transaction.batch_execute(citus::NODE_SETTINGS)?;
         }

@@ -83,7 +83,7 @@ impl Table {
             format!("{of_server}{id} = wanted.id OFFSET 0")
         };
         format!(
-            "SELECT {columns} FROM unnest($1::bigint[]) AS wanted (id) CROSS JOIN LATERAL
+            "SELECT {columns} FROM pg_catalog.unnest($1::bigint[]) AS wanted (id) CROSS JOIN LATERAL
                (SELECT {columns} FROM {table} WHERE {condition}) AS stored"
         )
     }

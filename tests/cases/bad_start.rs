@@ -215,15 +215,11 @@ fn a_load_without_a_game_server() {
 fn a_file_of_variables_that_can_not_be_read() {
     let work = Workplace::new();
     let path = work.path().join(".env");
-    let refused =
-        || work.program(&["load", "--dry-run"]).expect(2).says(&["the file .env can't be read", "UTF-8"]);
     work.write(".env", b"ALBION_SERVER=\xff\n");
-    refused().says(&["valid UTF-8"]);
+    work.program(&["load", "--dry-run"]).expect(2).says(&["line 1 of the file .env", "UTF-8"]);
     fs::remove_file(&path).expect("a file");
-    fs::create_dir(&path).expect("a folder");
-    refused().says(&["Is a directory"]);
-    fs::remove_dir(&path).expect("a folder");
     // A byte order mark and the line ends of other systems are normal.
     work.write(".env", "\u{feff}ALBION_SERVER='mars'\r\n");
-    work.program(&["load", "--dry-run"]).expect(2).says(&["ALBION_SERVER", "mars"]);
+    let program = work.program(&["load", "--dry-run"]).without("ALBION_SERVER");
+    program.expect(2).says(&["ALBION_SERVER", "mars"]);
 }
