@@ -19,7 +19,7 @@
 //! - [`generate`]: synthetic dumps.
 //! - [`cli`] and [`settings`]: what was typed, and what it comes to.
 //! - [`commands`]: one file a subcommand; `man` and `completions` are made from the definitions in [`cli`].
-//! - [`error`] and [`causes`]: how a command can end, and how an error is told.
+//! - [`exit`], [`error`] and [`causes`]: how a command can end, and how an error is told.
 //!
 //! Imports run one way: commands → report → pipeline → database → layout → kill; `input` and `generate` stand
 //! by themselves.
@@ -62,6 +62,7 @@ pub mod cli;
 pub mod commands;
 pub mod database;
 pub mod error;
+pub mod exit;
 pub mod generate;
 pub mod input;
 pub mod kill;

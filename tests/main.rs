@@ -14,6 +14,7 @@ mod cases {
     mod cluster;
     mod deploy;
     mod differential;
+    mod distrust;
     mod documents;
     mod embedded;
     mod engines;
@@ -39,6 +40,7 @@ mod cases {
     mod memory;
     mod metrics;
     mod mistakes;
+    mod not_the_row;
     mod partitioned;
     mod pgbouncer;
     mod pool;
@@ -58,6 +60,7 @@ mod cases {
     mod status_page;
     mod summary;
     mod tls;
+    mod update_keeps;
     mod verify;
     mod watch_terminal;
 }

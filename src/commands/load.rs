@@ -73,7 +73,7 @@ pub fn run(
         rejects_file: rejects.path_if_made().map(PathBuf::from),
         reasons: monitor.reject_kinds(),
         error: cause(&report, in_full),
-        database_failed: ending == Ending::DatabaseFailed,
+        database_failed: matches!(ending, Ending::DatabaseFailed | Ending::DatabaseRefused),
         dry_run: args.dry_run,
         next: next::commands(args, env),
     };

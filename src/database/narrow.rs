@@ -84,7 +84,7 @@ impl Writer {
 /// The server's message names the constraint or the value, never the whole row, which is in its detail.
 fn refusal(event: usize, error: &DatabaseError) -> Refused {
     let reason = match error {
-        DatabaseError::Postgres(error) => {
+        DatabaseError::Rows { source: error, .. } => {
             error.as_db_error().map_or_else(|| error.to_string(), |error| error.message().to_owned())
         }
         error => error.to_string(),

@@ -45,6 +45,11 @@ impl Prepared {
         self.batch.rows.events().iter().zip(&self.places).map(|(event, place)| (event.id, place.line))
     }
 
+    /// Where an event of the batch came from, as an error names it.
+    pub(super) fn place(&self, event: usize) -> String {
+        format!("{}:{}", self.segment.source, self.places[event].line)
+    }
+
     /// Notes that the database refused an event of the batch.
     pub fn reject(&mut self, event: usize, reason: String, sqlstate: Option<String>) {
         let Place { line, index, text } = self.places[event].clone();

@@ -46,7 +46,15 @@ impl Writers<'_> {
                     Ok(written) => self.settle(&mut batch, written),
                     // Its events stay unfinished; that is what was asked for.
                     Err(error) if error.is_given_up() => {}
-                    Err(error) => self.halt.stop(HaltReason::Failed(error.into())),
+                    Err(error) => {
+                        let place = error.event().map(|event| batch.place(event));
+                        let error = anyhow::Error::from(error);
+                        let error = match place {
+                            Some(place) => error.context(place),
+                            None => error,
+                        };
+                        self.halt.stop(HaltReason::Failed(error));
+                    }
                 }
             }
             if let Some(store) = self.store {

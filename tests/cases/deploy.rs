@@ -179,7 +179,7 @@ fn the_cron_job_fits() {
     assert_eq!(job["spec"]["concurrencyPolicy"], "Forbid");
     let spec = &job["spec"]["jobTemplate"]["spec"];
     pod_fits(spec);
-    let same_again = [1, 2, 3, 5].map(|code| (code, "FailJob"));
+    let same_again = [1, 2, 3, 5, 7].map(|code| (code, "FailJob"));
     assert_eq!(failure_actions(spec), same_again.into(), "what would end the same way again");
 }
 
@@ -192,7 +192,7 @@ fn the_indexed_job_fits() {
     let shares = load["env"].as_array().expect("variables").iter().find(|entry| entry["name"] == "SHARES");
     assert_eq!(shares.expect("a variable")["value"], spec["completions"].to_string());
     // One share's rejects are no reason to end the others; a wrong setting is that of all.
-    let actions = [(1, "FailIndex"), (2, "FailJob"), (3, "FailIndex"), (5, "FailIndex")];
+    let actions = [(1, "FailIndex"), (2, "FailJob"), (3, "FailIndex"), (5, "FailIndex"), (7, "FailJob")];
     assert_eq!(failure_actions(spec), actions.into());
     assert!(spec["backoffLimitPerIndex"].is_u64(), "FailIndex needs it");
     assert!(spec["backoffLimit"].is_null(), "it would count the tries of all shares");

@@ -136,7 +136,7 @@ fn they_may_do_what_they_are_for() {
                 let health = roles.program(&work, role, &["health", "--json", "--layout", layout]).expect(0);
                 assert!(health.stdout.contains("\"status\":\"complete\""), "{}", health.stdout);
             }
-            roles.program(&work, &roles.reader, &["load", "--layout", layout]).stdin(dump.clone()).expect(4);
+            roles.program(&work, &roles.reader, &["load", "--layout", layout]).stdin(dump.clone()).expect(7);
         }
     }
 }
