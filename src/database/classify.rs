@@ -53,14 +53,13 @@ fn classify_sqlstate(code: &str) -> ErrorClass {
             Some("08") => Away,
             // Memory and other limits of the server's; an operator; a snapshot too old; a transaction rolled back.
             Some("53" | "57" | "72" | "40") => Transient,
-            // What a function of a trigger raises: conditions that are no errors, an action, a CASE or a subquery that does
-            // not fit, what it does with the transaction, what it returns, an external routine, PL/pgSQL's own.
+            // A value; a constraint; a view's check; a limit, such as an index row's size. And what a function of a trigger
+            // raises: conditions that are no errors, an action, a CASE or a subquery that does not fit, what it does with the
+            // transaction, what it returns, an external routine, PL/pgSQL's own.
             Some(
-                "00" | "01" | "02" | "03" | "09" | "0F" | "0Z" | "10" | "20" | "21" | "27" | "2D" | "2F"
-                | "38" | "39" | "P0",
+                "22" | "23" | "44" | "54" | "00" | "01" | "02" | "03" | "09" | "0F" | "0Z" | "10" | "20"
+                | "21" | "27" | "2D" | "2F" | "38" | "39" | "P0",
             ) => Data,
-            // A value; a constraint; a view's check; a limit, such as an index row's size.
-            Some("22" | "23" | "44" | "54") => Data,
             // Features; a transaction or a role that can't be begun, named or granted; the state of a transaction, of
             // a statement, a cursor or a savepoint; the login; dependent objects; names of databases and schemas; privileges,
             // names and syntax; the state of an object; the system, configuration, foreign data, corruption: nothing to be

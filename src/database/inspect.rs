@@ -237,7 +237,7 @@ pub(super) fn distrust(
     misfits: &mut Vec<String>,
 ) -> Result<(), Error> {
     let data: Vec<String> = tables.iter().map(|table| table.name.to_owned()).collect();
-    let ledger: Vec<String> = ledger_tables().iter().map(|table| table.name.to_owned()).collect();
+    let ledger: Vec<String> = ledger_tables().into_iter().map(|table| table.name).collect();
     let names: Vec<String> = data.iter().chain(&ledger).cloned().collect();
     // A partition may be unlogged by itself.
     let rows = client.query(

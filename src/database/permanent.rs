@@ -34,7 +34,8 @@ fn decide(error: &(dyn Error + 'static)) -> Option<bool> {
     }
     if let Some(error) = error.downcast_ref::<DatabaseError>() {
         return match error {
-            DatabaseError::Told(_) => None,
+            // It speaks for the error that it holds, and names that one's cause as its own.
+            DatabaseError::Told(error) => Some(error.is_permanent()),
             // It is the caller's wish, or the machine that the program runs on.
             DatabaseError::GivenUp | DatabaseError::NoneFree(_) | DatabaseError::Thread(_) => Some(false),
             error => Some(error.class() == ErrorClass::Fatal),

@@ -152,6 +152,7 @@ impl StoreError {
     }
 
     /// The same failure, which one event of the batch has caused; it is the event's place in the batch's rows.
+    #[must_use]
     pub fn at_event(self, event: Option<usize>) -> Self {
         Self { event, ..self }
     }

@@ -289,6 +289,18 @@ impl Writer {
         Ok(events.len() as u64)
     }
 
+    /// Sends each table a COPY without rows.
+    pub(super) fn insert_none(
+        &self,
+        transaction: &mut Transaction<'_>,
+        rows: &Rows,
+    ) -> Result<(), DatabaseError> {
+        for statements in &self.tables {
+            transaction.copy(&statements.copy, statements.name, rows, 0, &[])?;
+        }
+        Ok(())
+    }
+
     /// Stores the rows of `events` in one table, all of them: a trigger or a rule may drop some without an error.
     fn put_all(
         &self,

@@ -96,11 +96,12 @@ impl Table {
         let key = self.key.iter().map(|column| identifier(column)).collect::<Vec<_>>();
         let rest = key.iter().filter(|column| **column != id);
         let rest = rest.filter(|column| self.server_column().is_none_or(|server| server.name != *column));
-        let rest: String = rest.map(|column| format!(" AND {column} = found.{column}")).collect();
+        let rest: Vec<String> = rest.map(|column| format!("AND {column} = found.{column}")).collect();
         format!(
             "SELECT ctid AS place, tableoid AS part FROM {table}
-             WHERE {}{id} >= found.{id} AND {id} <= found.{id}{rest} ORDER BY {} LIMIT 1",
+             WHERE {}{id} >= found.{id} AND {id} <= found.{id} {} ORDER BY {} LIMIT 1",
             self.of_server(server),
+            rest.join(" "),
             key.join(", ")
         )
     }

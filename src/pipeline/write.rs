@@ -48,10 +48,10 @@ impl Writers<'_> {
                     // Its events stay unfinished; that is what was asked for.
                     Err(error) if error.is_given_up() => {}
                     Err(error) => {
-                        let place = error.event().map(|event| batch.place(event));
+                        let culprit = error.event().map(|event| batch.place(event));
                         let error = anyhow::Error::from(error);
-                        let error = match place {
-                            Some(place) => error.context(place),
+                        let error = match culprit {
+                            Some(culprit) => error.context(culprit),
                             None => error,
                         };
                         self.halt.stop(HaltReason::Failed(error));

@@ -129,3 +129,21 @@ fn escapes_in_other_encodings() {
         admin.batch_execute(&format!("drop database {name} with (force)")).expect("dropped");
     }
 }
+
+/// A trigger of the statement fires whatever the rows are.
+#[test]
+fn a_trigger_of_the_statement_that_refuses() {
+    let work = Workplace::new();
+    for table in ["kill_event", "kill_loot"] {
+        let database = Cluster::shared().database("statement");
+        work.program(&["schema", "apply", "--database-url", &database.url()]).expect(0);
+        let sql = format!(
+            "create function closed() returns trigger language plpgsql as $$ begin raise exception 'closed'; end $$;
+             create trigger closed before insert on {table} for each statement execute function closed()"
+        );
+        database.client().batch_execute(&sql).expect("a trigger");
+        let run = work.load(&database, &[]).env("DATABASE_RETRY_BASE", "1ms").stdin(dump()).expect(4);
+        run.summary().check(&[("rejected", 0), ("unfinished", 3)]);
+        assert!(run.summary().error().contains("closed (SQLSTATE P0001)"), "{}", run.stdout);
+    }
+}
