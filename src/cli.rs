@@ -20,7 +20,7 @@ use std::path::PathBuf;
 /// Settings come from options, from the environment and from a .env file in the working directory, in this order.
 #[derive(Debug, Parser)]
 #[command(name = "aegis-kills", version = crate::VERSION, max_term_width = 110)]
-#[command(after_help = words::START, after_long_help = words::START_AND_CODES)]
+#[command(after_help = words::START, after_long_help = words::start_and_codes())]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

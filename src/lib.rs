@@ -19,8 +19,8 @@
 //! - [`generate`]: synthetic dumps.
 //! - [`cli`] and [`settings`]: what was typed, and what it comes to.
 //! - [`commands`]: one file a subcommand; `man` and `completions` are made from the definitions in [`cli`].
-//! - [`error`] and [`causes`]: how a command can end, and how an error is told; [`visible`]: text of others made safe for a
-//!   terminal.
+//! - [`exit`], [`error`] and [`causes`]: how a command can end, and how an error is told; [`visible`]: text of others made safe
+//!   for a terminal.
 //!
 //! Imports run one way: commands → report → pipeline → database → layout → kill; `input` and `generate` stand
 //! by themselves.
@@ -63,6 +63,7 @@ pub mod cli;
 pub mod commands;
 pub mod database;
 pub mod error;
+pub mod exit;
 pub mod generate;
 pub mod input;
 pub mod kill;

@@ -49,8 +49,7 @@ fn run(cli: &Cli) -> Result<Ending, CommandError> {
     let signals = EarlySignals::heed()?;
     let file = settings_file(&cli.command)?;
     // The environment wins, and hides the file's setting where it sets an empty one.
-    let variable =
-        |name: &str| environment::of_process(name).or_else(|| file.get(name).map(str::to_owned));
+    let variable = |name: &str| environment::of_process(name).or_else(|| file.get(name).map(str::to_owned));
     let env = Environment(&variable);
     let quiet = cli.verbosity.quiet;
     let screen = Screen::of_stderr(quiet);

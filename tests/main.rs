@@ -18,6 +18,7 @@ mod cases {
     mod cluster;
     mod deploy;
     mod differential;
+    mod distrust;
     mod documents;
     mod embedded;
     mod embedded_planted;
@@ -47,6 +48,7 @@ mod cases {
     mod memory;
     mod metrics;
     mod mistakes;
+    mod not_the_row;
     mod notices;
     mod pages_guarded;
     mod partitioned;
@@ -74,6 +76,7 @@ mod cases {
     mod tls_attacks;
     mod tls_like_psql;
     mod unchanged_files;
+    mod update_keeps;
     mod verify;
     mod watch_terminal;
 }

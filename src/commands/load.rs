@@ -13,8 +13,8 @@ use crate::causes::in_full;
 use crate::cli::LoadArgs;
 use crate::database::store::{SegmentCounts, Store};
 use crate::database::{
-    DatabaseManager, FileCounts, Patience, PostgresStore, RunCounts, RunEnd, RunLog, StoreSettings, in_public, indexes,
-    schema,
+    DatabaseManager, FileCounts, Patience, PostgresStore, RunCounts, RunEnd, RunLog, StoreSettings,
+    in_public, indexes, schema,
 };
 use crate::error::{CommandError, Ending};
 use crate::input::Reader;
@@ -90,7 +90,7 @@ pub fn run(
         rejects_file: rejects.path_if_made().map(PathBuf::from),
         reasons: monitor.reject_kinds(),
         error: cause(&report, in_full),
-        database_failed: ending == Ending::DatabaseFailed,
+        database_failed: matches!(ending, Ending::DatabaseFailed | Ending::DatabaseRefused),
         dry_run: args.dry_run,
         next: next::commands(args, env),
     };

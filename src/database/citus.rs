@@ -62,7 +62,7 @@ pub(super) fn each_shard(
     let mut rows = Vec::new();
     for shard in shards {
         let ids: Vec<i64> = shard.try_get(0)?;
-        rows.extend(transaction.query(sql, &[&ids])?);
+        rows.extend(transaction.move_returning(sql, &[&ids])?);
     }
     Ok(rows)
 }
@@ -258,5 +258,5 @@ pub(super) fn refuse_without_citus(client: &mut Client) -> Result<(), DatabaseEr
     }
     let what = "this database has no Citus: it is made there with CREATE EXTENSION citus, on the coordinator and on each \
                 worker, and the workers are named to the coordinator by citus_add_node";
-    Err(StoreError::plain(what).into())
+    Err(StoreError::refused(what).into())
 }

@@ -91,7 +91,8 @@ const LOOK: &str = "SELECT pg_backend_pid(),
      FROM pg_settings WHERE name IN ('application_name', 'default_transaction_read_only')";
 
 /// Frees what follows from a time-out and a path that the role or the database is set to. A pooler's next client does not find it.
-const FREE_OF_TIMEOUT: &str = "BEGIN; SET LOCAL statement_timeout = '1min'; SET LOCAL search_path = pg_catalog, pg_temp";
+const FREE_OF_TIMEOUT: &str =
+    "BEGIN; SET LOCAL statement_timeout = '1min'; SET LOCAL search_path = pg_catalog, pg_temp";
 
 /// How often that is tried, as it takes less than a millisecond mostly.
 const FREE_ATTEMPTS_MAX: u32 = 5;

@@ -205,7 +205,10 @@ fn spare_files() -> Result<(), DatabaseError> {
 }
 
 /// The error of a session that could not be set up.
-fn refusal(error: postgres::Error, explained: impl FnOnce(postgres::Error) -> DatabaseError) -> DatabaseError {
+fn refusal(
+    error: postgres::Error,
+    explained: impl FnOnce(postgres::Error) -> DatabaseError,
+) -> DatabaseError {
     let is_cancelled = error.code() == Some(&SqlState::QUERY_CANCELED);
     let is_statement_pooling =
         error.as_db_error().is_some_and(|error| error.message().contains("statement pooling"));

@@ -73,24 +73,24 @@ fn a_database_that_cannot_be_reached() {
     };
     let cluster = Cluster::shared();
     let port = cluster.port();
-    for (url, words) in [
-        (format!("postgresql://aegis@127.0.0.1:{closed}/kills"), "refused"),
-        (format!("postgresql://aegis@127.0.0.1:{port}/no_such_database"), "no_such_database"),
-        (format!("postgresql://no_such_role@127.0.0.1:{port}/postgres"), "no_such_role"),
-        ("postgresql://aegis@/kills?host=/no/such/folder".to_owned(), "No such file"),
+    for (url, words, code) in [
+        (format!("postgresql://aegis@127.0.0.1:{closed}/kills"), "refused", 4),
+        (format!("postgresql://aegis@127.0.0.1:{port}/no_such_database"), "no_such_database", 7),
+        (format!("postgresql://no_such_role@127.0.0.1:{port}/postgres"), "no_such_role", 7),
+        ("postgresql://aegis@/kills?host=/no/such/folder".to_owned(), "No such file", 4),
     ] {
         for command in [&["load"][..], &["verify", "--json"], &["schema", "apply"]] {
             let begun = Instant::now();
             let program =
                 work.program(command).env("DATABASE_URL", &url).env("DATABASE_CONNECTION_TIMEOUT", "500");
-            let ended = program.stdin("no event\n").expect(4);
+            let ended = program.stdin("no event\n").expect(code);
             // What answers is not waited for, and what does not no longer than is set.
             assert!(begun.elapsed() < Duration::from_secs(15), "{command:?} {url}");
             assert_eq!(ended.stdout, "");
             ended.says(&["database", words]);
         }
         let program = work.program(&["load", "--json"]).env("DATABASE_URL", &url);
-        let ended = program.env("DATABASE_CONNECTION_TIMEOUT", "500").stdin("no event\n").expect(4);
+        let ended = program.env("DATABASE_CONNECTION_TIMEOUT", "500").stdin("no event\n").expect(code);
         assert_eq!(ended.summary().status(), "failed");
         assert!(ended.summary().error().contains(words), "{}", ended.stdout);
         ended.summary().check(&[("events", 0)]);
