@@ -19,7 +19,7 @@
 //! - [`generate`]: synthetic dumps.
 //! - [`cli`] and [`settings`]: what was typed, and what it comes to.
 //! - [`commands`]: one file a subcommand; `man` and `completions` are made from the definitions in [`cli`].
-//! - [`error`] and [`causes`]: how a command can end, and how an error is told.
+//! - [`error`], [`causes`] and [`panics`]: how a command can end, how an error is reported, what a panic does.
 //!
 //! Imports run one way: commands → report → pipeline → database → layout → kill; `input` and `generate` stand
 //! by themselves.
@@ -66,6 +66,7 @@ pub mod generate;
 pub mod input;
 pub mod kill;
 pub mod layout;
+pub mod panics;
 pub mod pipeline;
 pub mod report;
 pub mod settings;

@@ -2,14 +2,18 @@
 
 use aegis_kills::causes::{concealed, in_full};
 use aegis_kills::cli::{Cli, Command, Verbosity, with_remedy};
-use aegis_kills::commands::{EarlySignals, embedded, generate, health, load, manual, schema, verify};
+use aegis_kills::commands::{
+    EarlySignals, Process, embedded, generate, health, load, manual, schema, verify,
+};
 use aegis_kills::error::{CommandError, Ending};
-use aegis_kills::report::Screen;
+use aegis_kills::panics::Panics;
+use aegis_kills::report::{Logger, Screen};
 use aegis_kills::settings::{Environment, environment};
 use clap::Parser as _;
 use env_logger::{Target, WriteStyle};
 use log::LevelFilter;
 use std::io::{self, Write as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -18,14 +22,19 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return refuse(&with_remedy(error)),
     };
-    let ending = match run(&cli) {
-        Ok(ending) => ending,
-        Err(error) => {
-            // Standard error may be gone, and then there is nobody left to tell.
-            let _ = writeln!(io::stderr(), "aegis-kills: {}", in_full(&error));
+    let screen = Screen::of_stderr(cli.verbosity.quiet);
+    let panics = Panics::install();
+    // Of this thread's panics the hook has told.
+    let ending = match catch_unwind(AssertUnwindSafe(|| run(&cli, &screen, &panics))) {
+        Ok(Ok(ending)) => ending,
+        Ok(Err(error)) => {
+            screen.line(&format!("aegis-kills: {}", in_full(&error)));
             error.ending()
         }
+        Err(_) => Ending::Failed,
     };
+    let ending = if panics.happened() { Ending::Failed } else { ending };
+    screen.flush();
     ExitCode::from(ending.code())
 }
 
@@ -43,7 +52,7 @@ fn refuse(error: &clap::Error) -> ExitCode {
     ExitCode::from(Ending::WrongSetting.code())
 }
 
-fn run(cli: &Cli) -> Result<Ending, CommandError> {
+fn run(cli: &Cli, screen: &Screen, panics: &Panics) -> Result<Ending, CommandError> {
     let signals = EarlySignals::heed()?;
     environment::read_file(Path::new(".env"))?;
     environment::check()?;
@@ -51,10 +60,9 @@ fn run(cli: &Cli) -> Result<Ending, CommandError> {
     let env = Environment(&variable);
     environment::check_log(env)?;
     let quiet = cli.verbosity.quiet;
-    let screen = Screen::of_stderr(quiet);
     start_log(cli.verbosity, screen.clone());
     match &cli.command {
-        Command::Load(args) => load::run(args, env, quiet, &signals, &screen),
+        Command::Load(args) => load::run(args, env, quiet, &Process { signals: &signals, panics, screen }),
         Command::Verify(args) => verify::run(args, env, quiet),
         Command::Health(args) => health::run(args, env),
         Command::Schema { action } => schema::run(action, env),
@@ -69,7 +77,7 @@ fn run(cli: &Cli) -> Result<Ending, CommandError> {
 fn start_log(verbosity: Verbosity, screen: Screen) {
     let mut log = env_logger::Builder::new();
     log.write_style(if screen.has_colour() { WriteStyle::Always } else { WriteStyle::Never });
-    log.target(Target::Pipe(Box::new(screen)));
+    log.target(Target::Pipe(Box::new(screen.clone())));
     // These tell statements with their parameters, and bytes of the sessions. Who needs that asks for it by the module's name.
     for module in ["tokio_postgres", "postgres", "rustls", "mio", "tokio"] {
         log.filter_module(module, if verbosity.quiet { LevelFilter::Error } else { LevelFilter::Warn });
@@ -80,5 +88,6 @@ fn start_log(verbosity: Verbosity, screen: Screen) {
         (false, 1) => log.filter_level(LevelFilter::Info),
         (false, _) => log.filter_level(LevelFilter::Debug),
     };
-    log.format_target(false).init();
+    log.format_target(false);
+    Logger::install(log, screen);
 }

@@ -15,24 +15,36 @@ use crate::database::{
 };
 use crate::error::{CommandError, Ending};
 use crate::layout::{Distribution, Indexes};
+use crate::panics::Panics;
 use crate::pipeline::{self, Halt, HaltReason, Monitor, RejectFile, RunReport};
 use crate::report::{LiveRun, Progress, Screen, Summary};
 use crate::settings::{DatabaseSettings, Environment, LoadSettings, SettingError};
 use anyhow::Context as _;
 use jiff::Timestamp;
+use std::io;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
+
+/// What a load has of its process.
+#[derive(Debug)]
+pub struct Process<'p> {
+    /// Signals until the load listens for itself.
+    pub signals: &'p EarlySignals,
+    /// What a panic does.
+    pub panics: &'p Panics,
+    /// Where log and progress go.
+    pub screen: &'p Screen,
+}
 
 /// Runs the command.
 pub fn run(
     args: &LoadArgs,
     env: Environment<'_>,
     quiet: bool,
-    signals: &EarlySignals,
-    screen: &Screen,
+    process: &Process<'_>,
 ) -> Result<Ending, CommandError> {
     let settings = LoadSettings::new(args, env)?;
     // Before anything is written, the file of metrics as well.
@@ -41,8 +53,7 @@ pub fn run(
     let (rejects, listener) = prepare(&settings, id).inspect_err(|_| tell_of_failure(&settings, id))?;
     let started = Instant::now();
     let monitor = Arc::<Monitor>::default();
-    let parts =
-        Parts { settings: &settings, id, started, rejects: &rejects, signals, screen, monitor: &monitor };
+    let parts = Parts { settings: &settings, id, started, rejects: &rejects, process, monitor: &monitor };
     let done = match &settings.database {
         Some(place) => load(&parts, listener, place),
         None => read_only(&parts, listener),
@@ -88,14 +99,39 @@ pub fn run(
 fn refuse_overwriting(settings: &LoadSettings) -> Result<(), SettingError> {
     let written = [("--rejects", &settings.rejects), ("--metrics-file", &settings.metrics_file)];
     let named = written.into_iter().filter_map(|(place, file)| Some((place, file.as_ref()?)));
-    named.into_iter().try_for_each(|(place, file)| sources::check_apart(&settings.sources, place, file))
+    named.into_iter().try_for_each(|(place, file)| sources::check_apart(&settings.sources, place, file))?;
+    match (&settings.rejects, &settings.metrics_file) {
+        (Some(rejects), Some(metrics)) if are_one_file(rejects, metrics) => Err(SettingError::Value {
+            place: "--metrics-file",
+            value: metrics.display().to_string(),
+            wanted: "the rejects are written to that file; another file is needed".to_owned(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Whether two paths are of one file, which need not be there. Devices and pipes can be written by both.
+fn are_one_file(one: &Path, other: &Path) -> bool {
+    let is_special = |path: &Path| path.metadata().is_ok_and(|found| !found.is_file());
+    if is_special(one) || is_special(other) {
+        return false;
+    }
+    let whole = |path: &Path| {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        path.canonicalize().or_else(|_| Ok(folder.canonicalize()?.join(path.file_name().unwrap_or_default())))
+    };
+    let both: (io::Result<PathBuf>, io::Result<PathBuf>) = (whole(one), whole(other));
+    matches!(both, (Ok(one), Ok(other)) if one == other)
 }
 
 /// Looks at what is read and written beside the database, and takes the address that pages are served at.
 fn prepare(settings: &LoadSettings, id: Uuid) -> Result<(RejectFile, Option<TcpListener>), CommandError> {
     let listener = settings.listen.map(observe::listen).transpose()?;
     sources::check(&settings.sources)?;
-    let rejects = RejectFile::new(settings.rejects.clone().unwrap_or_else(|| default_rejects(id)))?;
+    let rejects = match &settings.rejects {
+        Some(path) => RejectFile::new(path.clone())?,
+        None => RejectFile::by_default(default_rejects(id)),
+    };
     Ok((rejects, listener))
 }
 
@@ -143,8 +179,7 @@ struct Parts<'r> {
     id: Uuid,
     started: Instant,
     rejects: &'r RejectFile,
-    signals: &'r EarlySignals,
-    screen: &'r Screen,
+    process: &'r Process<'r>,
     monitor: &'r Arc<Monitor>,
 }
 
@@ -162,11 +197,12 @@ impl Parts<'_> {
 
     /// Shows the progress for as long as the result lives.
     fn show(&self, run: LiveRun) -> anyhow::Result<Progress> {
-        Progress::start(run, self.screen.clone()).context("a thread can't be started")
+        Progress::start(run, self.process.screen.clone()).context("a thread can't be started")
     }
 
     fn listen(&self, halt: &Arc<Halt>) -> anyhow::Result<Listener> {
-        Listener::start(self.signals, Arc::clone(halt), self.settings.drain_timeout, self.screen.clone())
+        let Process { signals, panics, screen } = self.process;
+        Listener::start(signals, panics, halt, self.settings.drain_timeout, (*screen).clone())
     }
 }
 
@@ -181,7 +217,7 @@ fn read_only(parts: &Parts<'_>, listener: Option<TcpListener>) -> Result<Done, C
     }
     let _progress = parts.show(live)?;
     let sources = settings.sources.clone();
-    let report = pipeline::run(sources, &settings.pipeline, None, parts.rejects, &halt, parts.monitor)?;
+    let report = pipeline::run(sources, &settings.pipeline, None, parts.rejects, &halt, parts.monitor);
     let farewell = observer.say_farewell(&run_outcome(&report));
     Ok((report, StoreFigures::default(), farewell))
 }
@@ -207,19 +243,22 @@ fn load(
     let observer = Observer::start(settings, &live, listener, id, Some(&database), last_success)?;
     let sources: Vec<String> = settings.sources.iter().map(ToString::to_string).collect();
     let log = RunLog::begin(&database.manager, &store_settings, id, &sources)?;
-    let _listener = parts.listen(&halt)?;
-    let progress = parts.show(live)?;
+    // From here on the ledger has the run, and is told its end.
+    let (listener, progress) = (parts.listen(&halt), parts.show(live));
     let patience = Patience::until_told(halt.given_up());
     let leisure = Patience::until_told(halt.stopped());
     let store = PostgresStore::new(database.manager.clone(), &store_settings, id, patience, leisure);
-    let report = pipeline::run(
-        settings.sources.clone(),
-        &settings.pipeline,
-        Some(&store as &dyn Store),
-        parts.rejects,
-        &halt,
-        parts.monitor,
-    )?;
+    let report = match (&listener, &progress) {
+        (Ok(_), Ok(_)) => pipeline::run(
+            settings.sources.clone(),
+            &settings.pipeline,
+            Some(&store as &dyn Store),
+            parts.rejects,
+            &halt,
+            parts.monitor,
+        ),
+        (Err(error), _) | (_, Err(error)) => RunReport::failed(anyhow::anyhow!("{error:#}")),
+    };
     let figures = StoreFigures::of(&database.manager);
     end_in_ledger(&log, &database.manager, &report, &figures, &halt);
     if report.halted.is_none() {
@@ -269,7 +308,9 @@ fn end_in_ledger(
     };
     // A database that was waited for in vain gets one more moment, no more.
     let patience = match report.halted {
-        Some(HaltReason::Failed(_) | HaltReason::Signal(_)) => Patience::at_most(END_MAX),
+        Some(HaltReason::Failed(_) | HaltReason::Panicked(_) | HaltReason::Signal(_)) => {
+            Patience::at_most(END_MAX)
+        }
         _ => Patience::until_told(halt.given_up()),
     };
     if let Err(error) = log.end(manager, &end, &patience) {

@@ -16,5 +16,6 @@ mod output;
 mod signals;
 mod sources;
 
+pub use load::Process;
 pub use output::write_output;
 pub use signals::EarlySignals;

@@ -13,7 +13,7 @@ pub(super) fn outcome(report: &RunReport) -> (Status, Ending) {
         Some(HaltReason::Failed(error)) if error.is::<StoreError>() => {
             (Status::Failed, Ending::DatabaseFailed)
         }
-        Some(HaltReason::Failed(_)) => (Status::Failed, Ending::Failed),
+        Some(HaltReason::Failed(_) | HaltReason::Panicked(_)) => (Status::Failed, Ending::Failed),
         _ if !report.source_errors.is_empty() => (Status::Failed, Ending::Failed),
         Some(HaltReason::RejectLimit) => (Status::RejectLimit, Ending::RejectLimit),
         Some(HaltReason::Signal(signal)) => (Status::Interrupted, Ending::Interrupted(*signal)),
@@ -36,6 +36,7 @@ pub(super) fn run_outcome(report: &RunReport) -> RunOutcome {
 pub(super) fn cause(report: &RunReport, in_words: fn(&(dyn Error + 'static)) -> String) -> Option<String> {
     match &report.halted {
         Some(HaltReason::Failed(error)) => Some(in_words(error.as_ref())),
+        Some(HaltReason::Panicked(message)) => Some(message.clone()),
         _ => report.source_errors.first().map(|error| in_words(error)),
     }
 }

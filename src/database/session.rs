@@ -7,6 +7,7 @@ use super::engine::{self, Unsupported};
 use super::error::DatabaseError;
 use super::patience::{Patience, Waited};
 use crate::causes::in_full;
+use crate::panics::{contained, inject};
 use crossbeam_channel::{Receiver, bounded};
 use postgres::{CancelToken, Config};
 use r2d2::ManageConnection as _;
@@ -84,7 +85,12 @@ impl Opener {
     pub(super) fn begin(&self) -> Result<Opening, DatabaseError> {
         let (sender, opening) = bounded(1);
         let hosts = Arc::clone(&self.hosts);
-        spawn("connect", move || drop(sender.send(hosts.connect())))?;
+        spawn("connect", move || {
+            // The client library panics where it can open no file.
+            let opened = contained(|| hosts.connect());
+            let no_thread = |message| Err(DatabaseError::Thread(message));
+            drop(sender.send(opened.unwrap_or_else(no_thread)));
+        })?;
         Ok(opening)
     }
 
@@ -267,6 +273,11 @@ impl Drop for ApartClient {
 
 /// Starts a thread that nobody waits for.
 pub(super) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), DatabaseError> {
+    let point = name.to_owned();
+    let work = move || {
+        inject(&point);
+        work();
+    };
     let spawned = thread::Builder::new().name(name.to_owned()).spawn(work);
     spawned.map(drop).map_err(|error| DatabaseError::Thread(error.to_string()))
 }

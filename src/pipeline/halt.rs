@@ -10,8 +10,21 @@ pub enum HaltReason {
     Signal(i32),
     /// More rejects than allowed: what was read is to be stored.
     RejectLimit,
-    /// The database, the reject file or a thread failed: nothing more can be stored.
+    /// The database or the reject file failed: nothing more can be stored.
     Failed(anyhow::Error),
+    /// A thread panicked, with this message: what was read is to be stored as far as that goes.
+    Panicked(String),
+}
+
+impl HaltReason {
+    /// Of several reasons the one of the highest rank counts, and of one rank the first.
+    fn rank(&self) -> u8 {
+        match self {
+            HaltReason::Signal(_) | HaltReason::RejectLimit => 0,
+            HaltReason::Failed(_) => 1,
+            HaltReason::Panicked(_) => 2,
+        }
+    }
 }
 
 /// A [`HaltReason`], seen from outside while the run comes to its end.
@@ -25,7 +38,7 @@ pub enum Stopping {
     Failure,
 }
 
-/// Stops a run; the first reason counts, but a failure counts more than a wish to stop.
+/// Stops a run; the first reason counts, but a failure counts more than a wish to stop, and a panic more than both.
 #[derive(Debug)]
 pub struct Halt {
     reason: Mutex<Option<HaltReason>>,
@@ -55,11 +68,7 @@ impl Halt {
     /// Stops the run.
     pub fn stop(&self, reason: HaltReason) {
         let mut current = lock(&self.reason);
-        let outranked = matches!(
-            (&*current, &reason),
-            (Some(HaltReason::Signal(_) | HaltReason::RejectLimit), HaltReason::Failed(_))
-        );
-        if current.is_none() || outranked {
+        if current.as_ref().is_none_or(|current| current.rank() < reason.rank()) {
             *current = Some(reason);
         }
         let has_failed = matches!(*current, Some(HaltReason::Failed(_)));
@@ -96,7 +105,7 @@ impl Halt {
         lock(&self.reason).as_ref().map(|reason| match reason {
             HaltReason::Signal(_) => Stopping::Signal,
             HaltReason::RejectLimit => Stopping::RejectLimit,
-            HaltReason::Failed(_) => Stopping::Failure,
+            HaltReason::Failed(_) | HaltReason::Panicked(_) => Stopping::Failure,
         })
     }
 
@@ -120,7 +129,7 @@ pub(super) struct Alarm<'h> {
 impl Drop for Alarm<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.halt.stop(HaltReason::Failed(anyhow::anyhow!(
+            self.halt.stop(HaltReason::Panicked(format!(
                 "a {} thread panicked: run the same command again, and report it if that happens again",
                 self.thread
             )));
@@ -131,4 +140,30 @@ impl Drop for Alarm<'_> {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What is in these is whole after every statement, so that a panic elsewhere spoils nothing.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_reason_of_the_highest_rank_counts() {
+        let failed = || HaltReason::Failed(anyhow::anyhow!("broken"));
+        let panicked = || HaltReason::Panicked("panicked".to_owned());
+        let check = |reasons: Vec<HaltReason>, expected: &str, gives_up: bool| {
+            let halt = Halt::default();
+            let given_up = halt.given_up();
+            for reason in reasons {
+                halt.stop(reason);
+            }
+            assert!(halt.stopped().try_recv().is_err_and(|error| error.is_disconnected()));
+            let has_given_up = given_up.try_recv().is_err_and(|error| error.is_disconnected());
+            assert_eq!(has_given_up, gives_up, "{expected}");
+            assert_eq!(format!("{:?}", halt.take_reason().unwrap()), expected);
+        };
+        check(vec![HaltReason::Signal(15), HaltReason::RejectLimit], "Signal(15)", false);
+        check(vec![HaltReason::Signal(15), failed(), HaltReason::Signal(2)], "Failed(broken)", true);
+        check(vec![HaltReason::RejectLimit, panicked(), failed()], "Panicked(\"panicked\")", false);
+        check(vec![failed(), panicked()], "Panicked(\"panicked\")", true);
+    }
 }

@@ -12,6 +12,8 @@
 
 mod activity;
 mod claim;
+#[cfg(test)]
+mod fake;
 mod halt;
 mod monitor;
 mod order;
@@ -23,6 +25,8 @@ mod run;
 mod segments;
 mod taken;
 mod tally;
+#[cfg(test)]
+mod tests;
 mod write;
 
 pub use activity::{Activity, Writer};

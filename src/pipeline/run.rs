@@ -15,8 +15,10 @@ use crate::database::store::{SegmentCounts, SegmentHash, Standing, Store, StoreE
 use crate::input::{BufferPool, Segment, SegmentLimits, Segmenter, Source, spawn_reader};
 use crate::kill::{NulPolicy, Server};
 use crate::layout::{Layout, Repeats};
+use crate::panics::inject;
 use anyhow::Context as _;
 use crossbeam_channel::bounded;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 
 /// How a run works.
@@ -57,7 +59,7 @@ pub struct RunReport {
 
 impl RunReport {
     /// A run that ended before anything was read.
-    pub fn failed(error: StoreError) -> Self {
+    pub fn failed(error: impl Into<anyhow::Error>) -> Self {
         Self {
             counts: Counts::default(),
             bytes_read: 0,
@@ -77,7 +79,45 @@ pub fn run(
     rejects: &RejectFile,
     halt: &Halt,
     monitor: &Monitor,
-) -> anyhow::Result<RunReport> {
+) -> RunReport {
+    // A panic has been noted by then; what is in flight was dropped, and so returned, as it went through here.
+    let work = AssertUnwindSafe(|| read_and_store(sources, settings, store, rejects, halt, monitor));
+    let source_errors = match catch_unwind(work) {
+        Ok(Ok(errors)) => errors,
+        Ok(Err(error)) => {
+            halt.stop(HaltReason::Failed(error));
+            Vec::new()
+        }
+        Err(_) => {
+            halt.stop(HaltReason::Panicked("a thread of the run panicked".to_owned()));
+            Vec::new()
+        }
+    };
+    if let Err(error) = rejects.sync() {
+        halt.stop(HaltReason::Failed(error.into()));
+    }
+    let counts = monitor.counts();
+    if settings.reject_limit.is_some_and(|limit| limit.is_passed_at_end(&counts)) {
+        halt.stop(HaltReason::RejectLimit);
+    }
+    RunReport {
+        counts,
+        bytes_read: monitor.bytes_read(),
+        bytes_uncompressed: monitor.bytes_uncompressed(),
+        halted: halt.take_reason(),
+        source_errors,
+    }
+}
+
+/// The sources that could not be read to their end.
+fn read_and_store(
+    sources: Vec<Source>,
+    settings: &PipelineSettings,
+    store: Option<&dyn Store>,
+    rejects: &RejectFile,
+    halt: &Halt,
+    monitor: &Monitor,
+) -> anyhow::Result<Vec<SourceError>> {
     let taken = TakenSegments::new(&sources);
     let reader = spawn_reader(sources).context("the reader thread can't be started")?;
     // One monitor is for one run; a second would go on counting for the first.
@@ -109,28 +149,14 @@ pub fn run(
         buffers: &buffers,
         claims: &claims,
     });
-    let source_errors = run_threads(settings, &writers, segmenter, rest.as_ref(), &claims)?;
+    let errors = run_threads(settings, &writers, segmenter, rest.as_ref(), &claims)?;
     let held = Held { buffers: buffers.in_use(), batches: monitor.in_flight.len(), claims: claims.held() };
     // Whatever is lost here would have someone wait for it in vain.
     debug_assert_eq!(held, Held::default(), "all that circulates is back at the end of a run");
     if held != Held::default() {
         log::error!("a defect of the program: {held:?} at the end of the run; report it");
     }
-    let finished = rejects.sync();
-    if let Err(error) = finished {
-        halt.stop(HaltReason::Failed(error.into()));
-    }
-    let counts = monitor.counts();
-    if settings.reject_limit.is_some_and(|limit| limit.is_passed_at_end(&counts)) {
-        halt.stop(HaltReason::RejectLimit);
-    }
-    Ok(RunReport {
-        counts,
-        bytes_read: monitor.bytes_read(),
-        bytes_uncompressed: monitor.bytes_uncompressed(),
-        halted: halt.take_reason(),
-        source_errors,
-    })
+    Ok(errors)
 }
 
 /// What is still held of what circulates.
@@ -232,6 +258,7 @@ enum Found<'r> {
 impl<'r> PrepareStage<'r> {
     fn prepare(&self, segment: Segment, slot: Slot<'_, 'r>) {
         let _alarm = self.writers.halt.alarm("parsing");
+        inject("parse");
         let hash = Preparer::hash(&segment);
         match self.find(&segment, hash) {
             Found::Ours(claim) => self.load(segment, hash, claim, slot),

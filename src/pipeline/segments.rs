@@ -1,6 +1,7 @@
 //! The segments of all sources, and the sources that are no dumps.
 
 use crate::input::{Content, InputError, Next, Segment, Segmenter, Source, shell_quoted};
+use crate::panics::inject;
 use std::sync::Arc;
 
 /// A source could not be read to its end.
@@ -56,6 +57,7 @@ impl Iterator for Segments {
     type Item = Result<Segment, SourceError>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        inject("cut");
         loop {
             match self.segmenter.next() {
                 Next::Segment(mut segment) => {

@@ -9,6 +9,7 @@ use super::reasons::Reasons;
 use super::rejects::RejectFile;
 use super::tally::{RejectLimit, Tally};
 use crate::database::store::{Batch, Store, StoreError, Written};
+use crate::panics::inject;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -42,6 +43,7 @@ impl Writers<'_> {
             own.does(Activity::WaitingForTurn, at_hand);
             entry.wait_for_turn();
             own.does(Activity::Writing, at_hand);
+            inject("writer");
             if !self.halt.has_failed() {
                 match self.store_batch(&batch.batch) {
                     Ok(written) => self.settle(&mut batch, written),
@@ -101,7 +103,8 @@ impl Writers<'_> {
             counts.duplicate += duplicate;
         });
         // Events count as rejected when they are named, not before: without that they stay unfinished.
-        if let Err(error) = self.rejects.write(&batch.segment, &mut batch.rejects) {
+        let written = self.rejects.write(&batch.segment, &mut batch.rejects, &self.halt.given_up());
+        if let Err(error) = written {
             return self.halt.stop(HaltReason::Failed(error.into()));
         }
         self.reasons.add(&batch.segment.source, &batch.rejects);
@@ -152,6 +155,7 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fake::{FakeStore, Operation};
     use super::*;
 
     #[test]
@@ -170,5 +174,32 @@ mod tests {
             assert_eq!(pace.is_slow(workers), expected, "{elapsed} {waited} {workers}");
         }
         assert!(!Pace::default().is_slow(1));
+    }
+
+    #[test]
+    fn what_was_put_off_is_done_while_there_is_little_to_write() {
+        let (tally, halt, in_flight) = (Tally::default(), Halt::default(), InFlight::default());
+        let (reasons, activities) = (Reasons::default(), Activities::default());
+        let folder = tempfile::tempdir().unwrap();
+        let rejects = RejectFile::new(folder.path().join("rejects")).unwrap();
+        for (waited, expected) in [(0, 0), (60, 1)] {
+            let store = FakeStore::new(halt.given_up());
+            let writers = Writers {
+                store: Some(&store as &dyn Store),
+                workers: 1,
+                rejects: &rejects,
+                reject_limit: None,
+                tally: &tally,
+                halt: &halt,
+                in_flight: &in_flight,
+                reasons: &reasons,
+                activities: &activities,
+            };
+            let (_, ended) = crossbeam_channel::bounded::<QueuedBatch<'_>>(1);
+            let begun = Instant::now().checked_sub(Duration::from_mins(1));
+            let mut pace = Pace { begun, waited: Duration::from_secs(waited) };
+            assert!(writers.next(&ended, &mut pace).is_none());
+            assert_eq!(store.calls(Operation::CatchUp), expected, "{waited} s waited");
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! Invariant: no client can make it hold much or wait long: a request has at most 8 KiB and 5 s, and there are at most 16
 //! at once.
 
+use crate::panics::inject;
 use std::borrow::Cow;
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -117,6 +118,7 @@ impl Drop for HttpServer {
 
 fn accept(listener: &TcpListener, pages: &Mutex<Pages>, ended: &AtomicBool, busy: &Arc<AtomicUsize>) {
     for stream in listener.incoming() {
+        inject("http");
         if ended.load(Ordering::Acquire) {
             return;
         }
@@ -128,6 +130,7 @@ fn accept(listener: &TcpListener, pages: &Mutex<Pages>, ended: &AtomicBool, busy
         let slot = Slot::take(busy);
         let pages = Arc::clone(&*pages.lock().unwrap_or_else(PoisonError::into_inner));
         let serve = move || {
+            inject("request");
             if let Some(_slot) = slot
                 && let Err(error) = answer(stream, &pages)
             {
