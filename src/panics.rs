@@ -109,7 +109,11 @@ fn text_of(payload: &(dyn Any + Send)) -> &str {
     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
 }
 
-/// Panics if the environment variable `AEGIS_KILLS_PANIC` names `point`, for the tests; builds for release have nothing of it.
+/// A place where tests can have a thread panic; builds for release have nothing of it.
+///
+/// # Panics
+///
+/// If the environment variable `AEGIS_KILLS_PANIC` names `point`.
 #[cfg(debug_assertions)]
 pub fn inject(point: &str) {
     assert!(std::env::var_os("AEGIS_KILLS_PANIC").is_none_or(|wanted| wanted != point), "injected");

@@ -26,6 +26,7 @@ mod cases {
     mod health;
     mod health_advice;
     mod identifiers;
+    mod limits;
     mod load_duplicates;
     mod load_embedded;
     mod load_forms;
@@ -38,7 +39,9 @@ mod cases {
     mod many_loaders;
     mod memory;
     mod metrics;
+    mod metrics_file;
     mod mistakes;
+    mod panics;
     mod partitioned;
     mod pgbouncer;
     mod pool;
@@ -56,6 +59,7 @@ mod cases {
     mod secrets_run;
     mod sessions;
     mod status_page;
+    mod stop_requests;
     mod summary;
     mod tls;
     mod verify;

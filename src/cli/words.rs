@@ -22,7 +22,7 @@ Exit codes:
   4  the database could not be reached or refused; some events are not loaded
   5  more rejects than allowed; stopped
   6  verify found events missing; health found the database unhealthy
-  130, 143  interrupted; what was read is committed
+  129, 130, 143  stopped by SIGHUP, SIGINT or SIGTERM; what was read is committed
 
 'aegis-kills COMMAND --help' tells all of a command, 'aegis-kills man | man -l -' all of all.";
 

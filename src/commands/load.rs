@@ -62,11 +62,14 @@ pub fn run(
         tell_of_failure(&settings, id);
     }
     // The page is told the end while the summary is printed, and is waited for after that.
-    let (report, store, _farewell) = match done {
+    let Done { report, store, metrics, farewell: _farewell } = match done {
         // Scripts that ask for JSON get it of a database that could not be used, too.
-        Err(CommandError::Database(error)) if args.json => {
-            (RunReport::failed(error), StoreFigures::default(), None)
-        }
+        Err(CommandError::Database(error)) if args.json => Done {
+            report: RunReport::failed(error),
+            store: StoreFigures::default(),
+            metrics: Ok(()),
+            farewell: None,
+        },
         done => done?,
     };
     let (status, ending) = outcome(&report);
@@ -93,7 +96,16 @@ pub fn run(
     } else if !quiet || ending != Ending::Complete {
         write_output(&format!("{summary}\n"))?;
     }
+    if let Err(error) = metrics {
+        // What became of the events is told above.
+        log::error!("{error:#}");
+        return Ok(if has_stored_all(ending) { Ending::Failed } else { ending });
+    }
     Ok(ending)
+}
+
+fn has_stored_all(ending: Ending) -> bool {
+    matches!(ending, Ending::Complete | Ending::Rejects)
 }
 
 fn refuse_overwriting(settings: &LoadSettings) -> Result<(), SettingError> {
@@ -154,8 +166,15 @@ fn tell_of_failure(settings: &LoadSettings, id: Uuid) {
     }
 }
 
-/// What a run came to, and whoever still looks at its page.
-type Done = (RunReport, StoreFigures, Option<Farewell>);
+/// What a run came to.
+struct Done {
+    report: RunReport,
+    store: StoreFigures,
+    /// Whether the file of metrics could be written.
+    metrics: anyhow::Result<()>,
+    /// Whoever still looks at its page.
+    farewell: Option<Farewell>,
+}
 
 /// What the store counted beside the events.
 #[derive(Default)]
@@ -219,7 +238,7 @@ fn read_only(parts: &Parts<'_>, listener: Option<TcpListener>) -> Result<Done, C
     let sources = settings.sources.clone();
     let report = pipeline::run(sources, &settings.pipeline, None, parts.rejects, &halt, parts.monitor);
     let farewell = observer.say_farewell(&run_outcome(&report));
-    Ok((report, StoreFigures::default(), farewell))
+    Ok(Done { report, store: StoreFigures::default(), metrics: Ok(()), farewell })
 }
 
 fn load(
@@ -265,7 +284,7 @@ fn load(
         // With its end in the ledger, so that of two runs that end together one builds them.
         store.build_indexes();
     }
-    observer.write_metrics(has_succeeded(&report))?;
+    let metrics = observer.write_metrics(has_succeeded(&report));
     drop(progress);
     let farewell = observer.say_farewell(&run_outcome(&report));
     drop(store);
@@ -273,7 +292,7 @@ fn load(
         // All is stored; the account of it is worth more than a server that did not stop.
         log::warn!("{}", in_full(&error));
     }
-    Ok((report, figures, farewell))
+    Ok(Done { report, store: figures, metrics, farewell })
 }
 
 fn store_settings(

@@ -83,16 +83,16 @@ impl Listener {
         let signals = Signals::new(stop_signals()).context("signals can't be listened for")?;
         early.end.store(false, Ordering::SeqCst);
         let is_over = Arc::<AtomicBool>::default();
-        let (begin, begun) = bounded(1);
+        let (request, requested) = bounded(1);
         let (alive, ended) = bounded(0);
-        let (requests, over, begin_drain) = (Arc::clone(halt), Arc::clone(&is_over), begin.clone());
+        let (requests, over, begin_drain) = (Arc::clone(halt), Arc::clone(&is_over), request.clone());
         spawn("signals", move || listen(signals, &requests, &over, &begin_drain, &screen))?;
         let drained = Arc::clone(halt);
-        spawn("drain", move || drain(&begun, &ended, &drained, drain_timeout))?;
+        spawn("drain", move || drain(&requested, &ended, &drained, drain_timeout))?;
         let broken = Arc::clone(halt);
         let watch = panics.watch(move |message| {
             broken.stop(HaltReason::Panicked(message.to_owned()));
-            let _ = begin.try_send(Drain { code: 1, is_requested: false });
+            let _ = request.try_send(Drain { code: 1, is_requested: false });
         });
         Ok(Self { is_over, _alive: alive, _panics: watch })
     }
@@ -139,8 +139,8 @@ fn listen(mut signals: Signals, halt: &Halt, is_over: &AtomicBool, begin: &Sende
 }
 
 /// Waits for the run to be stopped, and then for its end: it stops what still waits for the database once the time is over.
-fn drain(begun: &Receiver<Drain>, ended: &Receiver<()>, halt: &Halt, timeout: Duration) {
-    let Ok(Drain { code, is_requested }) = begun.recv() else { return };
+fn drain(requested: &Receiver<Drain>, ended: &Receiver<()>, halt: &Halt, timeout: Duration) {
+    let Ok(Drain { code, is_requested }) = requested.recv() else { return };
     inject("drain");
     if is_requested {
         log::warn!(

@@ -108,7 +108,7 @@ impl FakeStore {
     pub(super) fn wait_for(&self, operation: Operation, calls: usize) {
         let state = self.lock();
         let too_few = |state: &mut State| state.calls.get(&operation).copied().unwrap_or_default() < calls;
-        let (_, waited) =
+        let (_state, waited) =
             self.changed.wait_timeout_while(state, Duration::from_mins(1), too_few).expect("no panic");
         assert!(!waited.timed_out(), "{operation:?} was not called {calls} times");
     }

@@ -179,8 +179,9 @@ fn lock(file: &File, given_up: &Receiver<()>, time_max: Duration) -> io::Result<
             Err(TryLockError::WouldBlock) => {}
             Err(TryLockError::Error(_)) => return Ok(false),
         }
-        let held =
-            |how| io::Error::new(io::ErrorKind::TimedOut, format!("another program holds its lock{how}"));
+        let held = |how: &str| {
+            io::Error::new(io::ErrorKind::TimedOut, format!("another program holds its lock{how}"))
+        };
         if begun.elapsed() >= time_max {
             return Err(held(&format!(" for {} s", time_max.as_secs())));
         }

@@ -11,7 +11,7 @@ use super::taken::{Reread, Rest, TakenSegments};
 use super::tally::{Counts, RejectLimit};
 use super::write::Writers;
 use crate::causes::in_full;
-use crate::database::store::{SegmentCounts, SegmentHash, Standing, Store, StoreError};
+use crate::database::store::{SegmentCounts, SegmentHash, Standing, Store};
 use crate::input::{BufferPool, Segment, SegmentLimits, Segmenter, Source, spawn_reader};
 use crate::kill::{NulPolicy, Server};
 use crate::layout::{Layout, Repeats};
