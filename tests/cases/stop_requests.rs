@@ -116,6 +116,7 @@ fn a_terminal_that_closes_drains_the_run() {
         .current_dir(work.path())
         .env("DATABASE_URL", database.url())
         .env("KILLS_FLUSH_INTERVAL", "10")
+        .env("ALBION_SERVER", "americas")
         .env("TERM", "xterm")
         .stdin(end())
         .stderr(end())
