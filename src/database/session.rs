@@ -88,7 +88,11 @@ impl Opener {
         spawn("connect", move || {
             // The client library panics where it can open no file.
             let opened = contained(|| hosts.connect());
-            let no_thread = |message| Err(DatabaseError::Thread(message));
+            let no_thread = |message: String| {
+                // The number of EMFILE.
+                let words = "too many open files: raise the limit, such as by 'ulimit -n 1024'".to_owned();
+                Err(DatabaseError::Thread(if message.contains("code: 24,") { words } else { message }))
+            };
             drop(sender.send(opened.unwrap_or_else(no_thread)));
         })?;
         Ok(opening)

@@ -10,6 +10,8 @@ pub enum HaltReason {
     Signal(i32),
     /// More rejects than allowed: what was read is to be stored.
     RejectLimit,
+    /// The rejects would take more than so many bytes: what was read is to be stored.
+    RejectBytes(u64),
     /// The database or the reject file failed: nothing more can be stored.
     Failed(anyhow::Error),
     /// A thread panicked, with this message: what was read is to be stored as far as that goes.
@@ -20,7 +22,7 @@ impl HaltReason {
     /// Of several reasons the one of the highest rank counts, and of one rank the first.
     fn rank(&self) -> u8 {
         match self {
-            HaltReason::Signal(_) | HaltReason::RejectLimit => 0,
+            HaltReason::Signal(_) | HaltReason::RejectLimit | HaltReason::RejectBytes(_) => 0,
             HaltReason::Failed(_) => 1,
             HaltReason::Panicked(_) => 2,
         }
@@ -104,7 +106,7 @@ impl Halt {
     pub fn stopping(&self) -> Option<Stopping> {
         lock(&self.reason).as_ref().map(|reason| match reason {
             HaltReason::Signal(_) => Stopping::Signal,
-            HaltReason::RejectLimit => Stopping::RejectLimit,
+            HaltReason::RejectLimit | HaltReason::RejectBytes(_) => Stopping::RejectLimit,
             HaltReason::Failed(_) | HaltReason::Panicked(_) => Stopping::Failure,
         })
     }
@@ -161,7 +163,7 @@ mod tests {
             assert_eq!(has_given_up, gives_up, "{expected}");
             let name = match halt.take_reason() {
                 Some(HaltReason::Signal(signal)) => format!("signal {signal}"),
-                Some(HaltReason::RejectLimit) => "limit".to_owned(),
+                Some(HaltReason::RejectLimit | HaltReason::RejectBytes(_)) => "limit".to_owned(),
                 Some(HaltReason::Failed(error)) => error.to_string(),
                 Some(HaltReason::Panicked(message)) => message,
                 None => "none".to_owned(),

@@ -14,6 +14,7 @@ mod activity;
 mod claim;
 #[cfg(test)]
 mod fake;
+mod first_values;
 mod halt;
 mod monitor;
 mod order;

@@ -35,6 +35,17 @@ impl Prepared {
         (self.batch.versions.len() - self.batch.order.len()) as u64
     }
 
+    /// Whether some of its events can be stored.
+    pub(super) fn has_events(&self) -> bool {
+        !self.places.is_empty()
+    }
+
+    /// How many rejects come before the first event that can be stored.
+    pub(super) fn first_rejects(&self) -> usize {
+        let first = self.places.first().map_or(usize::MAX, |place| place.text.start);
+        self.rejects.iter().take_while(|reject| reject.text.start < first).count()
+    }
+
     /// The ids that are to be stored, each once, ascending.
     pub(super) fn sorted_ids(&self) -> Vec<i64> {
         self.batch.rows.ids(&self.batch.order)

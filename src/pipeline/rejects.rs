@@ -15,6 +15,7 @@ use std::io::{self, Write as _};
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -73,6 +74,8 @@ pub struct RejectFileError {
 pub struct RejectFile {
     path: PathBuf,
     file: Mutex<Option<File>>,
+    /// Bytes that this run has written.
+    written: AtomicU64,
 }
 
 impl RejectFile {
@@ -96,7 +99,7 @@ impl RejectFile {
     }
 
     fn unchecked(path: PathBuf) -> Self {
-        Self { path, file: Mutex::new(None) }
+        Self { path, file: Mutex::new(None), written: AtomicU64::new(0) }
     }
 
     /// Where it is, once there are rejects.
@@ -105,25 +108,30 @@ impl RejectFile {
         file.is_some().then_some(self.path.as_path())
     }
 
-    /// Appends the rejects of a segment, in the order of its lines. Another program's lock on the file is waited for until
+    /// Appends the rejects of a segment, in the order of its lines, and returns how many: less than all if this run's would take
+    /// more than `bytes_max`. Another program's lock on the file is waited for until
     /// `given_up` is disconnected, and at most [`LOCK_MAX`].
     pub(super) fn write(
         &self,
         segment: &Segment,
         rejects: &mut [Reject],
+        bytes_max: u64,
         given_up: &Receiver<()>,
-    ) -> Result<(), RejectFileError> {
+    ) -> Result<usize, RejectFileError> {
         if rejects.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         rejects.sort_by_key(|reject| (reject.line, reject.index));
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = bytes_max.saturating_sub(self.written.load(Ordering::Relaxed));
         let result = match &mut *file {
-            Some(file) => append_whole(file, segment, rejects, given_up),
+            Some(file) => append_whole(file, segment, rejects, left, given_up),
             none => reject_place::open(&self.path)
-                .and_then(|opened| append_whole(none.insert(opened), segment, rejects, given_up)),
+                .and_then(|opened| append_whole(none.insert(opened), segment, rejects, left, given_up)),
         };
-        result.map_err(|source| self.error("written", source))
+        let Appended { rejects, bytes } = result.map_err(|source| self.error("written", source))?;
+        self.written.fetch_add(bytes, Ordering::Relaxed);
+        Ok(rejects)
     }
 
     /// Makes sure that what was written outlives the machine.
@@ -149,16 +157,17 @@ fn append_whole(
     file: &mut File,
     segment: &Segment,
     rejects: &[Reject],
+    bytes_max: u64,
     given_up: &Receiver<()>,
-) -> io::Result<()> {
+) -> io::Result<Appended> {
     let locked = lock(file, given_up, LOCK_MAX)?;
     let end = file.metadata()?.len();
-    let mut result = end_torn_line(file, end).and_then(|()| append(file, segment, rejects));
+    let result = end_torn_line(file, end).and_then(|()| append(file, segment, rejects, bytes_max));
     if result.is_err() && file.set_len(end).is_err() {
         log::warn!("the last line of the reject file may be torn");
     }
     if locked {
-        result = file.unlock().and(result);
+        file.unlock()?;
     }
     result
 }
@@ -199,18 +208,35 @@ fn end_torn_line(file: &mut File, end: u64) -> io::Result<()> {
     if byte == *b"\n" { Ok(()) } else { file.write_all(b"\n") }
 }
 
-fn append(file: &mut File, segment: &Segment, rejects: &[Reject]) -> io::Result<()> {
+/// What was appended.
+struct Appended {
+    rejects: usize,
+    bytes: u64,
+}
+
+/// Appends rejects for as long as they take no more than `bytes_max` bytes.
+fn append(file: &mut File, segment: &Segment, rejects: &[Reject], bytes_max: u64) -> io::Result<Appended> {
     const WRITE_BYTES: usize = 1 << 20;
     let mut lines = Vec::new();
+    let mut appended = Appended { rejects: 0, bytes: 0 };
     for reject in rejects {
+        let start = lines.len();
         serde_json::to_writer(&mut lines, &record(segment, reject, &mut String::new()))?;
         lines.push(b'\n');
+        let bytes = (lines.len() - start) as u64;
+        if appended.bytes + bytes > bytes_max {
+            lines.truncate(start);
+            break;
+        }
+        appended.rejects += 1;
+        appended.bytes += bytes;
         if lines.len() >= WRITE_BYTES {
             file.write_all(&lines)?;
             lines.clear();
         }
     }
-    file.write_all(&lines)
+    file.write_all(&lines)?;
+    Ok(appended)
 }
 
 fn record<'r>(segment: &'r Segment, reject: &'r Reject, base64: &'r mut String) -> Record<'r> {

@@ -1,6 +1,7 @@
 //! One run: the threads, and what goes between them.
 
 use super::claim::{Claim, ClaimCount, ClaimedBatch};
+use super::first_values::FirstValues;
 use super::halt::{Halt, HaltReason};
 use super::monitor::Monitor;
 use super::order::{Sequencer, Slot};
@@ -19,6 +20,7 @@ use crate::panics::inject;
 use anyhow::Context as _;
 use crossbeam_channel::bounded;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::thread;
 
 /// How a run works.
@@ -80,19 +82,11 @@ pub fn run(
     halt: &Halt,
     monitor: &Monitor,
 ) -> RunReport {
-    // A panic has been noted by then; what is in flight was dropped, and so returned, as it went through here.
-    let work = AssertUnwindSafe(|| read_and_store(sources, settings, store, rejects, halt, monitor));
-    let source_errors = match catch_unwind(work) {
-        Ok(Ok(errors)) => errors,
-        Ok(Err(error)) => {
-            halt.stop(HaltReason::Failed(error));
-            Vec::new()
-        }
-        Err(_) => {
-            halt.stop(HaltReason::Panicked("a thread of the run panicked".to_owned()));
-            Vec::new()
-        }
-    };
+    let read = read_and_store(sources, settings, store, rejects, halt, monitor);
+    let source_errors = read.unwrap_or_else(|error| {
+        halt.stop(HaltReason::Failed(error));
+        Vec::new()
+    });
     if let Err(error) = rejects.sync() {
         halt.stop(HaltReason::Failed(error.into()));
     }
@@ -119,6 +113,7 @@ fn read_and_store(
     monitor: &Monitor,
 ) -> anyhow::Result<Vec<SourceError>> {
     let taken = TakenSegments::new(&sources);
+    let last_source = sources.last().map(Source::to_string);
     let reader = spawn_reader(sources).context("the reader thread can't be started")?;
     // One monitor is for one run; a second would go on counting for the first.
     let _ = monitor.read.set(reader.counters());
@@ -132,6 +127,7 @@ fn read_and_store(
         halt,
         in_flight: &monitor.in_flight,
         activities: &monitor.activities,
+        read: reader.counters(),
     };
     // One buffer in each pair of hands: the reader's, those that parse, those that write. More cores than four
     // take no more memory: parsing outruns the writers long before.
@@ -149,14 +145,19 @@ fn read_and_store(
         buffers: &buffers,
         claims: &claims,
     });
-    let errors = run_threads(settings, &writers, segmenter, rest.as_ref(), &claims)?;
+    // A panic has been noted by then; what was in flight is dropped, and so returned, on its way to here.
+    let work = || run_threads(settings, &writers, segmenter, rest.as_ref(), &claims, last_source.as_deref());
+    let result = catch_unwind(AssertUnwindSafe(work));
     let held = Held { buffers: buffers.in_use(), batches: monitor.in_flight.len(), claims: claims.held() };
     // Whatever is lost here would have someone wait for it in vain.
     debug_assert_eq!(held, Held::default(), "all that circulates is back at the end of a run");
     if held != Held::default() {
         log::error!("a defect of the program: {held:?} at the end of the run; report it");
     }
-    Ok(errors)
+    result.unwrap_or_else(|_| {
+        halt.stop(HaltReason::Panicked("a thread of the run panicked".to_owned()));
+        Ok(Vec::new())
+    })
 }
 
 /// What is still held of what circulates.
@@ -174,6 +175,7 @@ fn run_threads(
     segmenter: Segmenter,
     rest: Option<&Rest<'_>>,
     claims: &ClaimCount,
+    last_source: Option<&str>,
 ) -> anyhow::Result<Vec<SourceError>> {
     let parsers = rayon::ThreadPoolBuilder::new()
         .num_threads(settings.parse_threads)
@@ -182,6 +184,7 @@ fn run_threads(
         .context("the parsing threads can't be started")?;
     let PipelineSettings { layout, server, nul, repeats, .. } = *settings;
     let preparer = Preparer { layout, server, nul, repeats };
+    let first_values = &FirstValues::default();
     thread::scope(|scope| {
         // In the scope, so that the writers see its end however this function is left.
         let (batches, queue) = bounded(1);
@@ -193,22 +196,24 @@ fn run_threads(
                 .context("a writer thread can't be started")?;
         }
         drop(queue);
-        let sequencer = Sequencer::new(batches, writers.in_flight);
+        let judged = settings.reject_limit.is_none().then_some(first_values);
+        let sequencer = Sequencer::new(batches, writers.in_flight, judged);
         let taken = rest.map(|rest| rest.taken);
-        let stage = PrepareStage { preparer, writers, sequencer, claims, taken };
+        let stage = PrepareStage { preparer, writers, sequencer, claims, taken, first_values };
         let stage = &stage;
         let (mut errors, next_number) =
-            parsers.in_place_scope(|tasks| read_segments(segmenter, tasks, stage));
+            parsers.in_place_scope(|tasks| read_segments(segmenter, tasks, stage, last_source));
         if let Some(rest) = rest {
             errors.extend(rest.finish(next_number, |segments| {
                 parsers.in_place_scope(|tasks| {
                     for Reread { segment, hash, claim } in segments {
-                        let slot = stage.sequencer.slot(segment.number);
+                        let slot = stage.sequencer.slot(segment.number, None);
                         tasks.spawn(move |_| stage.load(segment, hash, Some(claim), slot));
                     }
                 });
             }));
         }
+        errors.extend(first_values.take_errors());
         Ok(errors)
     })
 }
@@ -218,13 +223,21 @@ fn read_segments<'s>(
     segmenter: Segmenter,
     tasks: &rayon::Scope<'s>,
     stage: &'s PrepareStage<'_>,
+    last_source: Option<&str>,
 ) -> (Vec<SourceError>, u64) {
     let mut errors = Vec::new();
     let mut segments = Segments::new(segmenter);
     for read in &mut segments {
         match read {
             Ok(segment) => {
-                let slot = stage.sequencer.slot(segment.number);
+                let slot = stage.sequencer.slot(segment.number, Some(Arc::clone(&segment.source)));
+                if stage.first_values.is_abandoned(&segment.source) {
+                    if Some(&*segment.source) == last_source {
+                        // There is nothing to come but the rest of it.
+                        break;
+                    }
+                    continue;
+                }
                 tasks.spawn(move |_| stage.prepare(segment, slot));
             }
             Err(error) => {
@@ -242,6 +255,7 @@ struct PrepareStage<'r> {
     writers: &'r Writers<'r>,
     sequencer: Sequencer<'r>,
     claims: &'r ClaimCount,
+    first_values: &'r FirstValues,
     /// Where segments are put off that other loads have taken; none in a dry run.
     taken: Option<&'r TakenSegments>,
 }
@@ -300,6 +314,6 @@ impl<'r> PrepareStage<'r> {
             counts.lines += prepared.batch.counts.lines;
             counts.events += prepared.batch.counts.events;
         });
-        slot.fill(ClaimedBatch { prepared, _claim: claim });
+        slot.fill(ClaimedBatch { prepared, is_abandoned: false, _claim: claim });
     }
 }

@@ -22,6 +22,19 @@ pub enum SourceError {
         /// The command that does it.
         command: String,
     },
+    /// It is read as a dump, and holds no events.
+    #[error(
+        "{source_name} is abandoned, as its first {values} values are all rejected ({reason}): check that it holds kill events; \
+         '--max-rejects 100%' loads it all the same"
+    )]
+    NoEvents {
+        /// The source.
+        source_name: String,
+        /// How many values were looked at.
+        values: usize,
+        /// Why the first of them is rejected.
+        reason: String,
+    },
     /// What was put off, as another load had taken it, is not there any more.
     #[error("{source_name} has changed while it was loaded: run the same command again")]
     Changed {

@@ -311,3 +311,47 @@ fn without_a_store_all_is_counted() {
     let report = super::run(sources, &bench.settings, None, &rejects, &bench.halt, &bench.monitor);
     assert_eq!((report.counts.events, report.counts.unfinished()), (480, 480), "{report:?}");
 }
+
+#[test]
+fn an_input_whose_first_thousand_values_are_all_rejected_is_abandoned() {
+    let bad = "no event\n".to_owned();
+    let check = |lines: Vec<String>, limit, is_abandoned: bool, rejected: u64| {
+        let mut bench = Bench::new(&lines, 3);
+        bench.settings.reject_limit = limit;
+        let store = bench.store();
+        let report = bench.run(&store);
+        assert_eq!(report.source_errors.len(), usize::from(is_abandoned), "{report:?}");
+        assert_eq!((report.counts.rejected, report.halted.is_none()), (rejected, true));
+        let text = std::fs::read_to_string(bench.rejects()).unwrap();
+        assert_eq!(text.lines().count() as u64, rejected);
+        report
+    };
+    let report = check(vec![bad.clone(); 3000], None, true, 1000);
+    assert!(report.counts.events < 1100, "it is read no further: {report:?}");
+    let error = report.source_errors[0].to_string();
+    assert!(error.contains("first 1000 values") && error.contains("--max-rejects 100%"), "{error}");
+    check(vec![bad.clone(); 999], None, false, 999);
+    check(vec![bad.clone(); 1500], Some(RejectLimit::Percent(100.0)), false, 1500);
+    let late = |before| [vec![bad.clone(); before], events(1), vec![bad.clone(); 600]].concat();
+    check(late(999), None, false, 1599);
+    check(late(1000), None, true, 1000);
+}
+
+#[test]
+fn an_array_of_many_values_is_abandoned_after_the_first_thousand() {
+    let bench = Bench::new(&[format!("[{}0]\n", "0,".repeat(50_000))], 1);
+    let report = bench.run(&bench.store());
+    assert_eq!((report.source_errors.len(), report.counts.rejected), (1, 1000), "{report:?}");
+}
+
+#[test]
+fn a_reject_file_out_of_proportion_to_the_input_stops_the_run() {
+    let mut bench = Bench::new(&[format!("[{}0]\n", "0,".repeat(400_000))], 1);
+    bench.settings.reject_limit = Some(RejectLimit::Percent(100.0));
+    let report = bench.run(&bench.store());
+    let limit = (16 << 20) + 32 * report.bytes_read;
+    assert!(matches!(report.halted, Some(HaltReason::RejectBytes(bytes)) if bytes == limit), "{report:?}");
+    let size = std::fs::metadata(bench.rejects()).unwrap().len();
+    assert!(size <= limit && size + 1000 > limit, "{size}");
+    assert!(report.counts.unfinished() > 0, "{report:?}");
+}

@@ -9,6 +9,7 @@ use super::reasons::Reasons;
 use super::rejects::RejectFile;
 use super::tally::{RejectLimit, Tally};
 use crate::database::store::{Batch, Store, StoreError, Written};
+use crate::input::ReadCounters;
 use crate::panics::inject;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use std::sync::Arc;
@@ -27,7 +28,14 @@ pub(super) struct Writers<'r> {
     pub(super) in_flight: &'r InFlight,
     pub(super) reasons: &'r Reasons,
     pub(super) activities: &'r Activities,
+    /// How much is read, to which the size of the reject file is compared.
+    pub(super) read: Arc<ReadCounters>,
 }
+
+/// The rejects of a run may take so many bytes, and so many more for each byte of input as it comes. A dump compresses 25 times
+/// at most, so that one whose events are all rejected stays below.
+const REJECT_BYTES_MIN: u64 = 16 << 20;
+const REJECT_BYTES_PER_BYTE: u64 = 32;
 
 impl Writers<'_> {
     /// Writes batches until there are no more. After a failure they are taken and dropped, so that nobody
@@ -38,13 +46,15 @@ impl Writers<'_> {
         let mut pace = Pace::default();
         while let Some(QueuedBatch { batch, entry }) = self.next(batches, &mut pace) {
             // The claim is given back once the batch is settled, and before others get their turn.
-            let ClaimedBatch { prepared: mut batch, _claim } = batch;
+            let ClaimedBatch { prepared: mut batch, is_abandoned, _claim } = batch;
             let at_hand = Some((batch.segment.number, batch.batch.counts.events));
             own.does(Activity::WaitingForTurn, at_hand);
             entry.wait_for_turn();
             own.does(Activity::Writing, at_hand);
             inject("writer");
-            if !self.halt.has_failed() {
+            if is_abandoned {
+                self.name_rejects(&mut batch);
+            } else if !self.halt.has_failed() {
                 match self.store_batch(&batch.batch) {
                     Ok(written) => self.settle(&mut batch, written),
                     // Its events stay unfinished; that is what was asked for.
@@ -102,10 +112,22 @@ impl Writers<'_> {
             counts.updated += updated;
             counts.duplicate += duplicate;
         });
-        // Events count as rejected when they are named, not before: without that they stay unfinished.
-        let written = self.rejects.write(&batch.segment, &mut batch.rejects, &self.halt.given_up());
-        if let Err(error) = written {
-            return self.halt.stop(HaltReason::Failed(error.into()));
+        self.name_rejects(batch);
+    }
+
+    /// Writes the rejects of a batch. Events count as rejected when they are named, not before: without that they stay
+    /// unfinished.
+    fn name_rejects(&self, batch: &mut Prepared) {
+        let bytes_max =
+            REJECT_BYTES_MIN.saturating_add(self.read.bytes_read().saturating_mul(REJECT_BYTES_PER_BYTE));
+        let given_up = self.halt.given_up();
+        match self.rejects.write(&batch.segment, &mut batch.rejects, bytes_max, &given_up) {
+            Ok(named) if named < batch.rejects.len() => {
+                batch.rejects.truncate(named);
+                self.halt.stop(HaltReason::RejectBytes(bytes_max));
+            }
+            Ok(_) => {}
+            Err(error) => return self.halt.stop(HaltReason::Failed(error.into())),
         }
         self.reasons.add(&batch.segment.source, &batch.rejects);
         let rejected = batch.rejects.len() as u64;
@@ -194,6 +216,7 @@ mod tests {
                 in_flight: &in_flight,
                 reasons: &reasons,
                 activities: &activities,
+                read: Arc::default(),
             };
             let (_, ended) = crossbeam_channel::bounded::<QueuedBatch<'_>>(1);
             let begun = Instant::now().checked_sub(Duration::from_mins(1));

@@ -38,7 +38,7 @@ pub struct Screen {
 }
 
 /// What a reader that does not read is waited for at a flush.
-const READER_MAX: Duration = Duration::from_secs(5);
+const READER_MAX: Duration = Duration::from_secs(2);
 
 /// The same where the program ends at once.
 const READER_MAX_AT_ONCE: Duration = Duration::from_millis(100);
@@ -115,7 +115,7 @@ impl Screen {
         self.flush_within(READER_MAX_AT_ONCE);
     }
 
-    /// Waits until all is written; for at most 5 s in which a reader reads nothing.
+    /// Waits until all is written; for at most 2 s in which a reader reads nothing.
     pub fn flush(&self) {
         self.flush_within(READER_MAX);
     }

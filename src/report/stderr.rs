@@ -32,6 +32,8 @@ struct State {
     written: u64,
     /// How many texts were dropped since the last that was written.
     dropped: u64,
+    /// How many were written when a flush last waited in vain: until there are more, none waits again.
+    stuck_at: Option<u64>,
 }
 
 impl StderrQueue {
@@ -71,17 +73,17 @@ impl StderrQueue {
     /// Waits until all is written; no longer than `idle_max` in which nothing was.
     pub(super) fn flush(&self, idle_max: Duration) {
         let mut state = self.0.lock();
-        while !state.is_idle() {
+        while !state.is_idle() && state.stuck_at != Some(state.written) {
             let written = state.written;
             let wait = self
                 .0
                 .changed
                 .wait_timeout_while(state, idle_max, |state| !state.is_idle() && state.written == written);
             let (after, waited) = wait.unwrap_or_else(PoisonError::into_inner);
-            if waited.timed_out() {
-                return;
-            }
             state = after;
+            if waited.timed_out() {
+                state.stuck_at = Some(written);
+            }
         }
     }
 }
