@@ -199,7 +199,7 @@ fn run_threads(
         let judged = settings.reject_limit.is_none().then_some(first_values);
         let sequencer = Sequencer::new(batches, writers.in_flight, judged);
         let taken = rest.map(|rest| rest.taken);
-        let stage = PrepareStage { preparer, writers, sequencer, claims, taken, first_values };
+        let stage = PrepareStage { preparer, writers, sequencer, claims, first_values, taken };
         let stage = &stage;
         let (mut errors, next_number) =
             parsers.in_place_scope(|tasks| read_segments(segmenter, tasks, stage, last_source));
