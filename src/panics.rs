@@ -7,7 +7,7 @@ use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 
 thread_local! {
@@ -24,6 +24,8 @@ type Act = Box<dyn Fn(&str) + Send>;
 #[derive(Default)]
 struct Shared {
     happened: AtomicBool,
+    /// The message of the first one.
+    first: OnceLock<String>,
     /// What stops the run that goes on.
     act: Mutex<Option<Act>>,
 }
@@ -42,9 +44,15 @@ impl Panics {
         self.0.happened.load(Ordering::Acquire)
     }
 
-    /// Calls `act` with the message of each panic, on the thread that panics, until the result is dropped.
+    /// Calls `act` with the message of each panic, on the thread that panics, until the result is dropped; at once if there has
+    /// been one.
     pub fn watch(&self, act: impl Fn(&str) + Send + 'static) -> PanicWatch {
-        *self.0.lock() = Some(Box::new(act));
+        let mut current = self.0.lock();
+        if let Some(message) = self.0.first.get() {
+            act(message);
+        }
+        *current = Some(Box::new(act));
+        drop(current);
         PanicWatch(Arc::clone(&self.0))
     }
 }
@@ -73,6 +81,7 @@ impl Shared {
             text_of(info.payload())
         );
         self.happened.store(true, Ordering::Release);
+        let _ = self.first.set(message.clone());
         // First the act: whoever logs may have to wait.
         if let Some(act) = &*self.lock() {
             act(&message);
