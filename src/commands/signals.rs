@@ -92,7 +92,7 @@ impl Listener {
         let broken = Arc::clone(halt);
         let watch = panics.watch(move |message| {
             broken.stop(HaltReason::Panicked(message.to_owned()));
-            let _ = request.try_send(Drain { code: 1, is_requested: false });
+            let _ = request.try_send(Drain { code: 1 });
         });
         Ok(Self { is_over, _alive: alive, _panics: watch })
     }
@@ -113,8 +113,6 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> anyhow::Result<()>
 struct Drain {
     /// With which exit code, if it does not end by itself.
     code: i32,
-    /// Whether someone wants it.
-    is_requested: bool,
 }
 
 fn listen(mut signals: Signals, halt: &Halt, is_over: &AtomicBool, begin: &Sender<Drain>, screen: &Screen) {
@@ -127,7 +125,11 @@ fn listen(mut signals: Signals, halt: &Halt, is_over: &AtomicBool, begin: &Sende
                 first = Some(Instant::now());
                 halt.stop(HaltReason::Signal(signal));
                 // A panic may have begun it.
-                let _ = begin.try_send(Drain { code: 128 + signal, is_requested: true });
+                let _ = begin.try_send(Drain { code: 128 + signal });
+                // The log waits for nobody.
+                log::warn!(
+                    "stopping: what was read is being written; another signal, 1 s from now or later, ends this at once"
+                );
             }
             _ => {
                 screen.clear_at_once();
@@ -140,13 +142,8 @@ fn listen(mut signals: Signals, halt: &Halt, is_over: &AtomicBool, begin: &Sende
 
 /// Waits for the run to be stopped, and then for its end: it stops what still waits for the database once the time is over.
 fn drain(requested: &Receiver<Drain>, ended: &Receiver<()>, halt: &Halt, timeout: Duration) {
-    let Ok(Drain { code, is_requested }) = requested.recv() else { return };
+    let Ok(Drain { code }) = requested.recv() else { return };
     inject("drain");
-    if is_requested {
-        log::warn!(
-            "stopping: what was read is being written; another signal, 1 s from now or later, ends this at once"
-        );
-    }
     let has_ended = |time| ended.recv_timeout(time) != Err(RecvTimeoutError::Timeout);
     if has_ended(timeout) {
         return;

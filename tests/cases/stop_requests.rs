@@ -78,7 +78,10 @@ fn repeats_within_a_second_are_one_request() {
         running.signal(signal);
     }
     if begun.elapsed() < Duration::from_millis(900) {
-        running.finish().expect(143).summary().check(&[("unfinished", 0)]);
+        // Which of them is seen first the system decides.
+        let ended = running.finish();
+        assert!([129, 130, 143].contains(&ended.code), "{}: {}", ended.code, ended.stderr);
+        ended.summary().check(&[("unfinished", 0)]);
     }
 }
 
@@ -103,7 +106,8 @@ fn a_terminal_that_closes_drains_the_run() {
     let work = Workplace::new();
     let fifo = work.path().join("dump");
     mkfifo(&fifo, Mode::S_IRWXU).expect("a pipe");
-    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+    let terminal =
+        openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a terminal");
     grantpt(&terminal).and_then(|()| unlockpt(&terminal)).expect("it may be used");
     let path = ptsname(&terminal, Vec::new()).expect("its name").into_string().expect("UTF-8");
     let end = || {
