@@ -19,8 +19,8 @@
 //! - [`generate`]: synthetic dumps.
 //! - [`cli`] and [`settings`]: what was typed, and what it comes to.
 //! - [`commands`]: one file a subcommand; `man` and `completions` are made from the definitions in [`cli`].
-//! - [`exit`], [`error`] and [`causes`]: how a command can end, and how an error is told; [`visible`]: text of others made safe
-//!   for a terminal.
+//! - [`exit`], [`error`], [`causes`] and [`panics`]: how a command can end, how an error is reported, what a panic does;
+//!   [`visible`]: text of others made safe for a terminal.
 //!
 //! Imports run one way: commands → report → pipeline → database → layout → kill; `input` and `generate` stand
 //! by themselves.
@@ -68,6 +68,7 @@ pub mod generate;
 pub mod input;
 pub mod kill;
 pub mod layout;
+pub mod panics;
 mod permissions;
 pub mod pipeline;
 pub mod report;

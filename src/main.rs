@@ -2,15 +2,19 @@
 
 use aegis_kills::causes::{concealed, in_full};
 use aegis_kills::cli::{Cli, Command, Verbosity, with_remedy};
-use aegis_kills::commands::{EarlySignals, embedded, generate, health, load, manual, schema, verify};
+use aegis_kills::commands::{
+    EarlySignals, Process, embedded, generate, health, load, manual, schema, verify,
+};
 use aegis_kills::error::{CommandError, Ending};
-use aegis_kills::report::Screen;
+use aegis_kills::panics::Panics;
+use aegis_kills::report::{Logger, Screen};
 use aegis_kills::settings::{EnvFile, Environment, environment, misspelled_variables};
 use aegis_kills::visible::visible;
 use clap::Parser as _;
 use env_logger::{Target, WriteStyle};
 use log::LevelFilter;
 use std::io::{self, Write as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -19,15 +23,20 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return refuse(&with_remedy(error)),
     };
-    let ending = match run(&cli) {
-        Ok(ending) => ending,
-        Err(error) => {
-            // Standard error may be gone, and then there is nobody left to tell.
+    let screen = Screen::of_stderr(cli.verbosity.quiet);
+    let panics = Panics::install();
+    // Of this thread's panics the hook has told.
+    let ending = match catch_unwind(AssertUnwindSafe(|| run(&cli, &screen, &panics))) {
+        Ok(Ok(ending)) => ending,
+        Ok(Err(error)) => {
             let text = in_full(&error).replace("; hint: ", "\nhint: ");
-            let _ = writeln!(io::stderr(), "aegis-kills: {}", visible(&text));
+            screen.line(&format!("aegis-kills: {}", visible(&text)));
             error.ending()
         }
+        Err(_) => Ending::Failed,
     };
+    let ending = if panics.happened() { Ending::Failed } else { ending };
+    screen.flush();
     ExitCode::from(ending.code())
 }
 
@@ -45,14 +54,13 @@ fn refuse(error: &clap::Error) -> ExitCode {
     ExitCode::from(Ending::WrongSetting.code())
 }
 
-fn run(cli: &Cli) -> Result<Ending, CommandError> {
+fn run(cli: &Cli, screen: &Screen, panics: &Panics) -> Result<Ending, CommandError> {
     let signals = EarlySignals::heed()?;
     let file = settings_file(&cli.command)?;
     // The environment wins, and hides the file's setting where it sets an empty one.
     let variable = |name: &str| environment::of_process(name).or_else(|| file.get(name).map(str::to_owned));
     let env = Environment(&variable);
     let quiet = cli.verbosity.quiet;
-    let screen = Screen::of_stderr(quiet);
     if cli.command.reads_settings() {
         environment::check()?;
         environment::check_log(env)?;
@@ -64,7 +72,7 @@ fn run(cli: &Cli) -> Result<Ending, CommandError> {
         }
     }
     match &cli.command {
-        Command::Load(args) => load::run(args, env, quiet, &signals, &screen),
+        Command::Load(args) => load::run(args, env, quiet, &Process { signals: &signals, panics, screen }),
         Command::Verify(args) => verify::run(args, env, quiet),
         Command::Health(args) => health::run(args, env),
         Command::Schema { action } => schema::run(action, env),
@@ -91,7 +99,7 @@ fn settings_file(command: &Command) -> Result<EnvFile, CommandError> {
 fn start_log(verbosity: Verbosity, screen: Screen, filters: Option<String>) {
     let mut log = env_logger::Builder::new();
     log.write_style(if screen.has_colour() { WriteStyle::Always } else { WriteStyle::Never });
-    log.target(Target::Pipe(Box::new(screen)));
+    log.target(Target::Pipe(Box::new(screen.clone())));
     // These tell statements with their parameters, and bytes of the sessions. Who needs that asks for it by the module's name.
     for module in ["tokio_postgres", "postgres", "rustls", "mio", "tokio"] {
         log.filter_module(module, if verbosity.quiet { LevelFilter::Error } else { LevelFilter::Warn });
@@ -109,5 +117,5 @@ fn start_log(verbosity: Verbosity, screen: Screen, filters: Option<String>) {
         let text = visible(&text).replace('\n', "\n    ");
         writeln!(line, "[{} {style}{:<5}{style:#}] {text}", line.timestamp(), record.level())
     });
-    log.init();
+    Logger::install(log, screen);
 }

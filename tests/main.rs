@@ -33,6 +33,7 @@ mod cases {
     mod health_advice;
     mod identifiers;
     mod ledger_faults;
+    mod limits;
     mod load_duplicates;
     mod load_embedded;
     mod load_envelopes;
@@ -47,10 +48,12 @@ mod cases {
     mod many_sources;
     mod memory;
     mod metrics;
+    mod metrics_file;
     mod mistakes;
     mod not_the_row;
     mod notices;
     mod pages_guarded;
+    mod panics;
     mod partitioned;
     mod pgbouncer;
     mod planted;
@@ -70,6 +73,7 @@ mod cases {
     mod sessions;
     mod standby;
     mod status_page;
+    mod stop_requests;
     mod summary;
     mod terminal_text;
     mod tls;

@@ -19,25 +19,37 @@ use crate::database::{
 use crate::error::{CommandError, Ending};
 use crate::input::Reader;
 use crate::layout::{Distribution, Indexes};
+use crate::panics::Panics;
 use crate::pipeline::{self, Halt, HaltReason, Monitor, RejectFile, RunReport};
 use crate::report::{LiveRun, Progress, Screen, Summary};
 use crate::settings::{DatabaseSettings, Environment, LoadSettings, SettingError};
 use anyhow::Context as _;
 use jiff::Timestamp;
 use std::cell::Cell;
+use std::io;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
+
+/// What a load has of its process.
+#[derive(Debug)]
+pub struct Process<'p> {
+    /// Signals until the load listens for itself.
+    pub signals: &'p EarlySignals,
+    /// What a panic does.
+    pub panics: &'p Panics,
+    /// Where log and progress go.
+    pub screen: &'p Screen,
+}
 
 /// Runs the command.
 pub fn run(
     args: &LoadArgs,
     env: Environment<'_>,
     quiet: bool,
-    signals: &EarlySignals,
-    screen: &Screen,
+    process: &Process<'_>,
 ) -> Result<Ending, CommandError> {
     let mut reader = None;
     let settings = LoadSettings::new(args, env)?
@@ -46,18 +58,16 @@ pub fn run(
     refuse_overwriting(&settings)?;
     let id = Uuid::new_v4();
     let (rejects, listener) =
-        prepare(&settings, id, screen).inspect_err(|_| tell_of_failure(&settings, id))?;
+        prepare(&settings, id, process.screen).inspect_err(|_| tell_of_failure(&settings, id))?;
     let started = Instant::now();
     let monitor = Arc::<Monitor>::default();
-    let reader = Cell::new(reader);
     let parts = Parts {
         settings: &settings,
-        reader,
+        reader: Cell::new(reader),
         id,
         started,
         rejects: &rejects,
-        signals,
-        screen,
+        process,
         monitor: &monitor,
     };
     let done = match &settings.database {
@@ -68,11 +78,14 @@ pub fn run(
         tell_of_failure(&settings, id);
     }
     // The page is told the end while the summary is printed, and is waited for after that.
-    let (report, store, _farewell) = match done {
+    let Done { report, store, metrics, farewell: _farewell } = match done {
         // Scripts that ask for JSON get it of a database that could not be used, too.
-        Err(CommandError::Database(error)) if args.json => {
-            (RunReport::failed(error), StoreFigures::default(), None)
-        }
+        Err(CommandError::Database(error)) if args.json => Done {
+            report: RunReport::failed(error),
+            store: StoreFigures::default(),
+            metrics: Ok(()),
+            farewell: None,
+        },
         done => done?,
     };
     let (status, ending) = outcome(&report);
@@ -99,13 +112,44 @@ pub fn run(
     } else if !quiet || ending != Ending::Complete {
         write_text(&format!("{summary}\n"))?;
     }
+    if let Err(error) = metrics {
+        // What became of the events is told above.
+        log::error!("{error:#}");
+        return Ok(if has_stored_all(ending) { Ending::Failed } else { ending });
+    }
     Ok(ending)
+}
+
+fn has_stored_all(ending: Ending) -> bool {
+    matches!(ending, Ending::Complete | Ending::Rejects)
 }
 
 fn refuse_overwriting(settings: &LoadSettings) -> Result<(), SettingError> {
     let written = [("--rejects", &settings.rejects), ("--metrics-file", &settings.metrics_file)];
     let named = written.into_iter().filter_map(|(place, file)| Some((place, file.as_ref()?)));
-    named.into_iter().try_for_each(|(place, file)| sources::check_apart(&settings.sources, place, file))
+    named.into_iter().try_for_each(|(place, file)| sources::check_apart(&settings.sources, place, file))?;
+    match (&settings.rejects, &settings.metrics_file) {
+        (Some(rejects), Some(metrics)) if are_one_file(rejects, metrics) => Err(SettingError::Value {
+            place: "--metrics-file",
+            value: metrics.display().to_string(),
+            wanted: "the rejects are written to that file; another file is needed".to_owned(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Whether two paths are of one file, which need not be there. Devices and pipes can be written by both.
+fn are_one_file(one: &Path, other: &Path) -> bool {
+    let is_special = |path: &Path| path.metadata().is_ok_and(|found| !found.is_file());
+    if is_special(one) || is_special(other) {
+        return false;
+    }
+    let whole = |path: &Path| {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        path.canonicalize().or_else(|_| Ok(folder.canonicalize()?.join(path.file_name().unwrap_or_default())))
+    };
+    let both: (io::Result<PathBuf>, io::Result<PathBuf>) = (whole(one), whole(other));
+    matches!(both, (Ok(one), Ok(other)) if one == other)
 }
 
 /// Looks at what is read and written beside the database, and takes the address that pages are served at.
@@ -117,7 +161,10 @@ fn prepare(
     let listener =
         settings.listen.as_ref().map(|listen| observe::listen(listen, screen)).transpose()?.flatten();
     sources::check(&settings.sources)?;
-    let rejects = RejectFile::new(settings.rejects.clone().unwrap_or_else(|| default_rejects(id)))?;
+    let rejects = match &settings.rejects {
+        Some(path) => RejectFile::new(path.clone())?,
+        None => RejectFile::by_default(default_rejects(id)),
+    };
     Ok((rejects, listener))
 }
 
@@ -140,8 +187,15 @@ fn tell_of_failure(settings: &LoadSettings, id: Uuid) {
     }
 }
 
-/// What a run came to, and whoever still looks at its page.
-type Done = (RunReport, StoreFigures, Option<Farewell>);
+/// What a run came to.
+struct Done {
+    report: RunReport,
+    store: StoreFigures,
+    /// Whether the file of metrics could be written.
+    metrics: anyhow::Result<()>,
+    /// Whoever still looks at its page.
+    farewell: Option<Farewell>,
+}
 
 /// What the store counted beside the events.
 #[derive(Default)]
@@ -167,8 +221,7 @@ struct Parts<'r> {
     id: Uuid,
     started: Instant,
     rejects: &'r RejectFile,
-    signals: &'r EarlySignals,
-    screen: &'r Screen,
+    process: &'r Process<'r>,
     monitor: &'r Arc<Monitor>,
 }
 
@@ -186,11 +239,12 @@ impl Parts<'_> {
 
     /// Shows the progress for as long as the result lives.
     fn show(&self, run: LiveRun) -> anyhow::Result<Progress> {
-        Progress::start(run, self.screen.clone()).context("a thread can't be started")
+        Progress::start(run, self.process.screen.clone()).context("a thread can't be started")
     }
 
     fn listen(&self, halt: &Arc<Halt>) -> anyhow::Result<Listener> {
-        Listener::start(self.signals, Arc::clone(halt), self.settings.drain_timeout, self.screen.clone())
+        let Process { signals, panics, screen } = self.process;
+        Listener::start(signals, panics, halt, self.settings.drain_timeout, (*screen).clone())
     }
 }
 
@@ -206,9 +260,9 @@ fn read_only(parts: &Parts<'_>, listener: Option<TcpListener>) -> Result<Done, C
     let _progress = parts.show(live)?;
     let sources = settings.sources.clone();
     let (reader, run) = (parts.reader.take(), settings.pipeline());
-    let report = pipeline::run(sources, reader, &run, None, parts.rejects, &halt, parts.monitor)?;
+    let report = pipeline::run(sources, reader, &run, None, parts.rejects, &halt, parts.monitor);
     let farewell = observer.say_farewell(&run_outcome(&report));
-    Ok((report, StoreFigures::default(), farewell))
+    Ok(Done { report, store: StoreFigures::default(), metrics: Ok(()), farewell })
 }
 
 fn load(
@@ -232,39 +286,49 @@ fn load(
     let observer = Observer::start(settings, &live, listener, id, Some(&database), last_success)?;
     let sources: Vec<String> = settings.sources.iter().map(ToString::to_string).collect();
     let log = RunLog::begin(&database.manager, &store_settings, id, &sources)?;
-    let _listener = parts.listen(&halt)?;
-    let progress = parts.show(live)?;
+    // From here on the ledger has the run, and is told its end.
+    let (listener, progress) = (parts.listen(&halt), parts.show(live));
     let patience = Patience::until_told(halt.given_up());
     let leisure = Patience::until_told(halt.stopped());
     let store = PostgresStore::new(database.manager.clone(), &store_settings, id, patience, leisure);
     // Where the server was looked up in the first event, reading has begun, of all files.
     let reader = parts.reader.take();
     let rereads = settings.rereads || reader.is_some();
-    let files = Files::examine(&database.manager, &store_settings, &settings.sources, rereads)?;
-    for FileCounts { lines, events, segments } in &files.skipped {
-        parts.monitor.skip_file(*segments, SegmentCounts { lines: *lines, events: *events });
-    }
-    let mut report = pipeline::run(
-        files.sources.clone(),
-        reader,
-        &settings.pipeline(),
-        Some(&store as &dyn Store),
-        parts.rejects,
-        &halt,
-        parts.monitor,
-    )?;
-    if report.halted.is_none() {
-        confirm(&store, &mut report);
-    }
-    let patience = Patience::until_told(halt.given_up());
-    files.record(&database.manager, id, &report, parts.monitor, &patience);
+    let files = Files::examine(&database.manager, &store_settings, &settings.sources, rereads);
+    let report = match (&files, &listener, &progress) {
+        (Ok(files), Ok(_), Ok(_)) => {
+            for FileCounts { lines, events, segments } in &files.skipped {
+                parts.monitor.skip_file(*segments, SegmentCounts { lines: *lines, events: *events });
+            }
+            let mut report = pipeline::run(
+                files.sources.clone(),
+                reader,
+                &settings.pipeline(),
+                Some(&store as &dyn Store),
+                parts.rejects,
+                &halt,
+                parts.monitor,
+            );
+            if report.halted.is_none() {
+                confirm(&store, &mut report);
+            }
+            let patience = Patience::until_told(halt.given_up());
+            files.record(&database.manager, id, &report, parts.monitor, &patience);
+            report
+        }
+        (_, Err(error), _) | (_, _, Err(error)) => RunReport::failed(anyhow::anyhow!("{error:#}")),
+        (Err(_), ..) => match files {
+            Err(error) => RunReport::failed(error),
+            Ok(_) => unreachable!("it is an error"),
+        },
+    };
     let figures = StoreFigures::of(&database.manager);
     end_in_ledger(&log, &database.manager, &report, &figures, &halt);
     if report.halted.is_none() {
         // With its end in the ledger, so that of two runs that end together one builds them.
         store.build_indexes();
     }
-    observer.write_metrics(has_succeeded(&report))?;
+    let metrics = observer.write_metrics(has_succeeded(&report));
     drop(progress);
     let farewell = observer.say_farewell(&run_outcome(&report));
     drop(store);
@@ -272,7 +336,7 @@ fn load(
         // All is stored; the account of it is worth more than a server that did not stop.
         log::warn!("{}", in_full(&error));
     }
-    Ok((report, figures, farewell))
+    Ok(Done { report, store: figures, metrics, farewell })
 }
 
 fn store_settings(
@@ -308,7 +372,9 @@ fn end_in_ledger(
     };
     // A database that was waited for in vain gets one more moment, no more.
     let patience = match report.halted {
-        Some(HaltReason::Failed(_) | HaltReason::Signal(_)) => Patience::at_most(END_MAX),
+        Some(HaltReason::Failed(_) | HaltReason::Panicked(_) | HaltReason::Signal(_)) => {
+            Patience::at_most(END_MAX)
+        }
         _ => Patience::until_told(halt.given_up()),
     };
     if let Err(error) = log.end(manager, &end, &patience) {

@@ -18,5 +18,6 @@ mod signals;
 mod sources;
 mod unchanged;
 
+pub use load::Process;
 pub use output::{write_output, write_text};
 pub use signals::EarlySignals;

@@ -4,7 +4,7 @@ use crate::database::in_public;
 use crate::database::store::StoreError;
 use crate::error::{Ending, database_ending};
 use crate::pipeline::{HaltReason, RunReport};
-use crate::report::{RunOutcome, Status};
+use crate::report::{RunOutcome, Status, bytes};
 use std::error::Error;
 
 /// What broke counts before what could not be read, and that before what stopped the run.
@@ -14,8 +14,11 @@ pub(super) fn outcome(report: &RunReport) -> (Status, Ending) {
             let ending = error.downcast_ref::<StoreError>().map_or(Ending::Failed, database_ending);
             (Status::Failed, ending)
         }
+        Some(HaltReason::Panicked(_)) => (Status::Failed, Ending::Failed),
         _ if !report.source_errors.is_empty() => (Status::Failed, Ending::Failed),
-        Some(HaltReason::RejectLimit) => (Status::RejectLimit, Ending::RejectLimit),
+        Some(HaltReason::RejectLimit | HaltReason::RejectBytes(_)) => {
+            (Status::RejectLimit, Ending::RejectLimit)
+        }
         Some(HaltReason::Signal(signal)) => (Status::Interrupted, Ending::Interrupted(*signal)),
         None if report.counts.rejected > 0 => (Status::Rejects, Ending::Rejects),
         None => (Status::Complete, Ending::Complete),
@@ -36,6 +39,11 @@ pub(super) fn run_outcome(report: &RunReport) -> RunOutcome {
 pub(super) fn cause(report: &RunReport, in_words: fn(&(dyn Error + 'static)) -> String) -> Option<String> {
     match &report.halted {
         Some(HaltReason::Failed(error)) => Some(in_words(error.as_ref())),
+        Some(HaltReason::Panicked(message)) => Some(message.clone()),
+        Some(HaltReason::RejectBytes(bytes_max)) => Some(format!(
+            "the rejects would take more than {}, which is out of proportion to the input: check what it is",
+            bytes(*bytes_max)
+        )),
         _ => report.source_errors.first().map(|error| in_words(error)),
     }
 }

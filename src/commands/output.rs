@@ -6,6 +6,8 @@ use std::io::{self, Write as _};
 
 /// Writes to standard output, and says whether someone still reads it. A reader that has gone (`| head`) is no error.
 pub fn write_output(text: &str) -> anyhow::Result<bool> {
+    // On a terminal both appear in their order.
+    log::logger().flush();
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {

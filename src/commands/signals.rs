@@ -1,17 +1,44 @@
-//! SIGINT and SIGTERM: the first stops the reading and gives a time to store what was read, the second ends the
-//! program at once.
+//! Stop requests: SIGINT, SIGTERM and SIGHUP. The first stops the reading and gives a time to store what was read. One that
+//! comes at least a second later ends the program at once; until then it is the same request, as GNU `timeout` and terminals
+//! send their signals twice.
+//!
+//! Invariant: the threads here wait for nothing but signals and the clock, and act before they log.
 
+use crate::panics::{PanicWatch, Panics, inject};
 use crate::pipeline::{Halt, HaltReason};
 use crate::report::Screen;
 use anyhow::Context as _;
-use crossbeam_channel::{Receiver, bounded};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag::register_conditional_shutdown;
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::flag::{register, register_conditional_shutdown};
 use signal_hook::iterator::{Handle, Signals};
+use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// Signals within this time are one request.
+const REPEAT_MAX: Duration = Duration::from_secs(1);
+
+/// What a load may take after the time to drain is over, to give up and say so; it is ended then. Nothing should take that
+/// long: this is for a disk that hangs, say.
+const END_MAX: Duration = Duration::from_mins(1);
+
+/// The signals that are a request to stop.
+fn stop_signals() -> Vec<i32> {
+    // 'nohup' has a program started that way.
+    if is_ignored(SIGHUP) { vec![SIGINT, SIGTERM] } else { vec![SIGINT, SIGTERM, SIGHUP] }
+}
+
+/// Whether this program was started with a signal ignored. Where that can't be known it counts as ignored, and then stays as
+/// it is.
+fn is_ignored(signal: i32) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_none_or(|mask| mask >> (signal - 1) & 1 == 1)
+}
 
 /// Signals before a load listens for itself, and in commands that never do: they end the program at once.
 #[derive(Debug)]
@@ -23,9 +50,11 @@ impl EarlySignals {
     /// Makes them end the program. Mostly the system does so by itself; but from process 1, which is what a container's
     /// program is, it keeps the signals that nobody handles.
     pub fn heed() -> anyhow::Result<Self> {
+        // A file that may not grow (ulimit -f) is then an error of the write, which is reported.
+        register(SIGXFSZ, Arc::default()).context("signals can't be listened for")?;
         let early = Self { end: Arc::new(AtomicBool::new(true)) };
         if std::process::id() == 1 {
-            for signal in [SIGINT, SIGTERM] {
+            for signal in stop_signals() {
                 register_conditional_shutdown(signal, 128 + signal, Arc::clone(&early.end))
                     .context("signals can't be listened for")?;
             }
@@ -34,59 +63,97 @@ impl EarlySignals {
     }
 }
 
-/// Listens for as long as it lives.
+/// Makes stop requests drain the run, for as long as it lives. After that they end the program at once.
 pub(super) struct Listener {
-    handle: Handle,
+    is_over: Arc<AtomicBool>,
+    /// Dropped with the listener, so that the drain's clock stops.
+    _alive: Sender<()>,
+    _panics: PanicWatch,
 }
 
 impl Listener {
-    /// From here on a signal is a wish to stop with everything in order.
+    /// From here on a signal is a wish to stop with everything in order, and a panic ends the run in the same way.
     pub(super) fn start(
         early: &EarlySignals,
-        halt: Arc<Halt>,
+        panics: &Panics,
+        halt: &Arc<Halt>,
         drain_timeout: Duration,
         screen: Screen,
     ) -> anyhow::Result<Self> {
-        let mut signals = Signals::new([SIGINT, SIGTERM]).context("signals can't be listened for")?;
+        let signals = Signals::new(stop_signals()).context("signals can't be listened for")?;
         early.end.store(false, Ordering::SeqCst);
-        let handle = signals.handle();
-        let listen = move || {
-            let mut seen = false;
-            for signal in signals.forever() {
-                if seen {
-                    screen.clear_at_once();
-                    // Whatever was being written is rolled back by the database when the connection closes.
-                    std::process::exit(128 + signal);
-                }
-                seen = true;
-                log::warn!("stopping: what was read is being written; a second signal ends this at once");
-                halt.stop(HaltReason::Signal(signal));
-                give_up_after(Arc::clone(&halt), drain_timeout);
-            }
-        };
-        thread::Builder::new()
-            .name("signals".to_owned())
-            .spawn(listen)
-            .context("a thread can't be started")?;
-        Ok(Self { handle })
+        let is_over = Arc::<AtomicBool>::default();
+        let (request, requested) = bounded(1);
+        let (alive, ended) = bounded(0);
+        let (requests, over, begin_drain) = (Arc::clone(halt), Arc::clone(&is_over), request.clone());
+        spawn("signals", move || listen(signals, &requests, &over, &begin_drain, &screen))?;
+        let drained = Arc::clone(halt);
+        spawn("drain", move || drain(&requested, &ended, &drained, drain_timeout))?;
+        let broken = Arc::clone(halt);
+        let watch = panics.watch(move |message| {
+            broken.stop(HaltReason::Panicked(message.to_owned()));
+            let _ = request.try_send(Drain { code: 1 });
+        });
+        Ok(Self { is_over, _alive: alive, _panics: watch })
     }
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        self.handle.close();
+        self.is_over.store(true, Ordering::SeqCst);
     }
 }
 
-/// Stops what still waits for the database once the time is over.
-fn give_up_after(halt: Arc<Halt>, drain_timeout: Duration) {
-    let wait = move || {
-        thread::sleep(drain_timeout);
-        log::warn!("the time to finish is over: what is not stored by now stays unfinished");
-        halt.give_up();
-    };
-    if thread::Builder::new().name("drain".to_owned()).spawn(wait).is_err() {
-        log::warn!("no thread can be started to watch the time; a second signal ends this at once");
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> anyhow::Result<()> {
+    let spawned = thread::Builder::new().name(name.to_owned()).spawn(work);
+    spawned.map(drop).context("a thread can't be started")
+}
+
+/// The run is to end.
+struct Drain {
+    /// With which exit code, if it does not end by itself.
+    code: i32,
+}
+
+fn listen(mut signals: Signals, halt: &Halt, is_over: &AtomicBool, begin: &Sender<Drain>, screen: &Screen) {
+    let mut first: Option<Instant> = None;
+    for signal in signals.forever() {
+        inject("signals");
+        match first {
+            Some(first) if first.elapsed() < REPEAT_MAX => {}
+            None if !is_over.load(Ordering::SeqCst) => {
+                first = Some(Instant::now());
+                halt.stop(HaltReason::Signal(signal));
+                // A panic may have begun it.
+                let _ = begin.try_send(Drain { code: 128 + signal });
+                // The log waits for nobody.
+                log::warn!(
+                    "stopping: what was read is being written; another signal, 1 s from now or later, ends this at once"
+                );
+            }
+            _ => {
+                screen.clear_at_once();
+                // Whatever was being written is rolled back by the database when the connection closes.
+                std::process::exit(128 + signal);
+            }
+        }
+    }
+}
+
+/// Waits for the run to be stopped, and then for its end: it stops what still waits for the database once the time is over.
+fn drain(requested: &Receiver<Drain>, ended: &Receiver<()>, halt: &Halt, timeout: Duration) {
+    let Ok(Drain { code }) = requested.recv() else { return };
+    inject("drain");
+    let has_ended = |time| ended.recv_timeout(time) != Err(RecvTimeoutError::Timeout);
+    if has_ended(timeout) {
+        return;
+    }
+    halt.give_up();
+    log::warn!("the time to finish is over: what is not stored by now stays unfinished");
+    if !has_ended(END_MAX) {
+        log::error!("the program does not come to its end by itself, and is ended");
+        log::logger().flush();
+        std::process::exit(code);
     }
 }
 
@@ -98,17 +165,16 @@ pub(super) struct Ends {
 
 /// Listens for as long as the result lives.
 pub(super) fn ends() -> anyhow::Result<Ends> {
-    let mut arriving = Signals::new([SIGINT, SIGTERM]).context("signals can't be listened for")?;
+    let mut arriving = Signals::new(stop_signals()).context("signals can't be listened for")?;
     let handle = arriving.handle();
     let (sender, signals) = bounded(1);
-    let listen = move || {
+    spawn("signals", move || {
         for signal in arriving.forever() {
             if sender.try_send(signal).is_err() {
                 std::process::exit(128 + signal);
             }
         }
-    };
-    thread::Builder::new().name("signals".to_owned()).spawn(listen).context("a thread can't be started")?;
+    })?;
     Ok(Ends { signals, handle })
 }
 

@@ -127,7 +127,10 @@ impl Gate {
         state.failures = 0;
         state.success = Instant::now();
         state.closed = None;
-        if state.outages.end(BLINK_MAX) {
+        let is_over = state.outages.end(BLINK_MAX);
+        drop(state);
+        // Without the lock, which others wait for.
+        if is_over {
             log::warn!("the database does as it is asked again");
         }
     }

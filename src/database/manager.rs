@@ -109,7 +109,8 @@ impl DatabaseManager {
         log::info!("Database connected successfully");
         let (gate, closings) = Gate::new(trouble.away_timeout);
         let gate = Arc::new(gate);
-        let pool = Pool::new(opener.clone(), Arc::clone(&gate), figures.clone(), pool_settings);
+        let pool =
+            Pool::new(opener.clone(), Arc::clone(&gate), figures.clone(), pool_settings).map_err(failed)?;
         let health = Arc::<LastHealth>::default();
         let charge = Charge {
             gate: Arc::clone(&gate),

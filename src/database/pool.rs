@@ -10,6 +10,7 @@ use super::gate::Gate;
 use super::patience::Patience;
 use super::session::{ApartClient, Opener, Session};
 use crate::causes::in_full;
+use crate::panics::contained;
 use r2d2::{HandleError, ManageConnection, PooledConnection};
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -68,26 +69,33 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    pub(super) fn new(opener: Opener, gate: Arc<Gate>, figures: Figures, settings: PoolSettings) -> Self {
+    pub(super) fn new(
+        opener: Opener,
+        gate: Arc<Gate>,
+        figures: Figures,
+        settings: PoolSettings,
+    ) -> Result<Self, DatabaseError> {
         let connect_error = ConnectError { last: Arc::default(), figures: figures.clone() };
         let connection_timeout = settings.connection_timeout;
-        let inner = r2d2::Pool::builder()
+        let builder = r2d2::Pool::builder()
             .min_idle(Some(settings.min))
             .max_size(settings.max)
             .connection_timeout(connection_timeout)
             .idle_timeout(None)
             .max_lifetime(None)
             .test_on_check_out(false)
-            .error_handler(Box::new(connect_error.clone()))
-            .build_unchecked(Manager { opener, gate: Arc::clone(&gate), connection_timeout });
-        Self {
+            .error_handler(Box::new(connect_error.clone()));
+        let manager = Manager { opener, gate: Arc::clone(&gate), connection_timeout };
+        // It panics where its threads can't be started.
+        let inner = contained(|| builder.build_unchecked(manager)).map_err(DatabaseError::Thread)?;
+        Ok(Self {
             inner,
             connect_error,
             gate,
             figures,
             idle_timeout: settings.idle_timeout,
             distrusted: Arc::default(),
-        }
+        })
     }
 
     /// A connection that was not broken when it was put back. While all are in use by others it waits for one of

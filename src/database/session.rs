@@ -8,6 +8,7 @@ use super::error::DatabaseError;
 use super::notices::{Notices, Warnings};
 use super::patience::{Patience, Waited};
 use crate::causes::in_full;
+use crate::panics::{contained, inject};
 use crossbeam_channel::{Receiver, bounded};
 use postgres::error::SqlState;
 use postgres::{CancelToken, Config};
@@ -116,7 +117,14 @@ impl Opener {
         let busy = self.busy();
         spawn("connect", move || {
             let _busy = busy;
-            drop(sender.send(hosts.connect()));
+            // The client library panics where it can open no file.
+            let opened = contained(|| hosts.connect());
+            let no_thread = |message: String| {
+                // The number of EMFILE.
+                let words = "too many open files: raise the limit, such as by 'ulimit -n 1024'".to_owned();
+                Err(DatabaseError::Thread(if message.contains("code: 24,") { words } else { message }))
+            };
+            drop(sender.send(opened.unwrap_or_else(no_thread)));
         })?;
         Ok(opening)
     }
@@ -338,6 +346,11 @@ impl Drop for ApartClient {
 
 /// Starts a thread that nobody waits for.
 pub(super) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), DatabaseError> {
+    let point = name.to_owned();
+    let work = move || {
+        inject(&point);
+        work();
+    };
     let spawned = thread::Builder::new().name(name.to_owned()).spawn(work);
     spawned.map(drop).map_err(|error| DatabaseError::Thread(error.to_string()))
 }

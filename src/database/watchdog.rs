@@ -11,6 +11,7 @@ use super::pool::Pool;
 use super::retry::RetryPolicy;
 use super::session::Opener;
 use crate::causes::in_full;
+use crate::panics::inject;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -70,6 +71,7 @@ struct Watch {
 
 impl Watch {
     fn run(&self) {
+        inject("watchdog");
         let mut next_check = Instant::now();
         let mut next_trim = Instant::now() + self.charge.trim_interval;
         loop {

@@ -19,6 +19,7 @@ use super::error::InputError;
 use super::format::{Format, Head, sniff};
 use super::raw::RawInput;
 use super::source::Source;
+use crate::panics::inject;
 
 /// Starts the thread `reader` on these sources, in this order. It is detached, because a pipe may block it for ever; it ends
 /// when all is read or the [`Reader`] is dropped, whichever it sees first.
@@ -166,6 +167,7 @@ impl Link {
         O: FnMut(&Source) -> Result<Box<dyn Read>, InputError>,
     {
         for source in sources {
+            inject("reader");
             self.send(Message::Opened(source.to_string().into()))?;
             let failure = match open(source) {
                 Ok(reader) => self.read_one(source, reader)?,

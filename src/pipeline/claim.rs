@@ -41,6 +41,8 @@ impl Drop for Claim<'_> {
 /// A batch with the claim on its segment; none in a dry run.
 pub(super) struct ClaimedBatch<'r> {
     pub(super) prepared: Prepared,
+    /// Whether its source is abandoned: its rejects are named, and nothing is stored.
+    pub(super) is_abandoned: bool,
     /// Held for its drop.
     pub(super) _claim: Option<Claim<'r>>,
 }

@@ -10,8 +10,23 @@ pub enum HaltReason {
     Signal(i32),
     /// More rejects than allowed: what was read is to be stored.
     RejectLimit,
-    /// The database, the reject file or a thread failed: nothing more can be stored.
+    /// The rejects would take more than so many bytes: what was read is to be stored.
+    RejectBytes(u64),
+    /// The database or the reject file failed: nothing more can be stored.
     Failed(anyhow::Error),
+    /// A thread panicked, with this message: what was read is to be stored as far as that goes.
+    Panicked(String),
+}
+
+impl HaltReason {
+    /// Of several reasons the one of the highest rank counts, and of one rank the first.
+    fn rank(&self) -> u8 {
+        match self {
+            HaltReason::Signal(_) | HaltReason::RejectLimit | HaltReason::RejectBytes(_) => 0,
+            HaltReason::Failed(_) => 1,
+            HaltReason::Panicked(_) => 2,
+        }
+    }
 }
 
 /// A [`HaltReason`], seen from outside while the run comes to its end.
@@ -25,7 +40,7 @@ pub enum Stopping {
     Failure,
 }
 
-/// Stops a run; the first reason counts, but a failure counts more than a wish to stop.
+/// Stops a run; the first reason counts, but a failure counts more than a wish to stop, and a panic more than both.
 #[derive(Debug)]
 pub struct Halt {
     reason: Mutex<Option<HaltReason>>,
@@ -55,11 +70,7 @@ impl Halt {
     /// Stops the run.
     pub fn stop(&self, reason: HaltReason) {
         let mut current = lock(&self.reason);
-        let outranked = matches!(
-            (&*current, &reason),
-            (Some(HaltReason::Signal(_) | HaltReason::RejectLimit), HaltReason::Failed(_))
-        );
-        if current.is_none() || outranked {
+        if current.as_ref().is_none_or(|current| current.rank() < reason.rank()) {
             *current = Some(reason);
         }
         let has_failed = matches!(*current, Some(HaltReason::Failed(_)));
@@ -95,8 +106,8 @@ impl Halt {
     pub fn stopping(&self) -> Option<Stopping> {
         lock(&self.reason).as_ref().map(|reason| match reason {
             HaltReason::Signal(_) => Stopping::Signal,
-            HaltReason::RejectLimit => Stopping::RejectLimit,
-            HaltReason::Failed(_) => Stopping::Failure,
+            HaltReason::RejectLimit | HaltReason::RejectBytes(_) => Stopping::RejectLimit,
+            HaltReason::Failed(_) | HaltReason::Panicked(_) => Stopping::Failure,
         })
     }
 
@@ -120,7 +131,7 @@ pub(super) struct Alarm<'h> {
 impl Drop for Alarm<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.halt.stop(HaltReason::Failed(anyhow::anyhow!(
+            self.halt.stop(HaltReason::Panicked(format!(
                 "a {} thread panicked: run the same command again, and report it if that happens again",
                 self.thread
             )));
@@ -131,4 +142,37 @@ impl Drop for Alarm<'_> {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What is in these is whole after every statement, so that a panic elsewhere spoils nothing.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_reason_of_the_highest_rank_counts() {
+        let failed = || HaltReason::Failed(anyhow::anyhow!("broken"));
+        let panicked = || HaltReason::Panicked("panicked".to_owned());
+        let check = |reasons: Vec<HaltReason>, expected: &str, gives_up: bool| {
+            let halt = Halt::default();
+            let given_up = halt.given_up();
+            for reason in reasons {
+                halt.stop(reason);
+            }
+            assert!(halt.stopped().try_recv().is_err_and(|error| error.is_disconnected()));
+            let has_given_up = given_up.try_recv().is_err_and(|error| error.is_disconnected());
+            assert_eq!(has_given_up, gives_up, "{expected}");
+            let name = match halt.take_reason() {
+                Some(HaltReason::Signal(signal)) => format!("signal {signal}"),
+                Some(HaltReason::RejectLimit | HaltReason::RejectBytes(_)) => "limit".to_owned(),
+                Some(HaltReason::Failed(error)) => error.to_string(),
+                Some(HaltReason::Panicked(message)) => message,
+                None => "none".to_owned(),
+            };
+            assert_eq!(name, expected);
+        };
+        check(vec![HaltReason::Signal(15), HaltReason::RejectLimit], "signal 15", false);
+        check(vec![HaltReason::Signal(15), failed(), HaltReason::Signal(2)], "broken", true);
+        check(vec![HaltReason::RejectLimit, panicked(), failed()], "panicked", false);
+        check(vec![failed(), panicked()], "panicked", true);
+    }
 }

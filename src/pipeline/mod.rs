@@ -12,7 +12,10 @@
 
 mod activity;
 mod claim;
+#[cfg(test)]
+mod fake;
 mod files;
+mod first_values;
 mod halt;
 mod monitor;
 mod order;
@@ -24,6 +27,8 @@ mod run;
 mod segments;
 mod taken;
 mod tally;
+#[cfg(test)]
+mod tests;
 mod write;
 
 pub use activity::{Activity, Writer};

@@ -9,23 +9,33 @@
 //! Invariant: each number has one [`Slot`], whose drop passes the turn on, so that no number is waited for in vain.
 
 use super::claim::ClaimedBatch;
+use super::first_values::FirstValues;
 use crossbeam_channel::Sender;
 use std::collections::BTreeMap;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Puts batches, which are prepared in any order, back into that of the input.
 pub(super) struct Sequencer<'r> {
     early: Mutex<Early<'r>>,
     batches: Sender<QueuedBatch<'r>>,
     in_flight: &'r InFlight,
+    /// None where any number of rejects is allowed.
+    first_values: Option<&'r FirstValues>,
 }
 
 /// Batches that were ready before their turn. There are at most as many as there are buffers.
 #[derive(Default)]
 struct Early<'r> {
     next: u64,
-    /// None for a segment that needs no writing.
-    ready: BTreeMap<u64, Option<ClaimedBatch<'r>>>,
+    ready: BTreeMap<u64, Ready<'r>>,
+}
+
+/// What has become of a segment.
+struct Ready<'r> {
+    /// None for one that is read again.
+    source: Option<Arc<str>>,
+    /// None for one that needs no writing.
+    batch: Option<ClaimedBatch<'r>>,
 }
 
 /// A batch on its way to a writer.
@@ -38,29 +48,38 @@ pub(super) struct QueuedBatch<'r> {
 pub(super) struct Slot<'q, 'r> {
     sequencer: &'q Sequencer<'r>,
     number: u64,
+    source: Option<Arc<str>>,
     batch: Option<ClaimedBatch<'r>>,
 }
 
 impl<'r> Sequencer<'r> {
-    pub(super) fn new(batches: Sender<QueuedBatch<'r>>, in_flight: &'r InFlight) -> Self {
-        Self { early: Mutex::default(), batches, in_flight }
+    pub(super) fn new(
+        batches: Sender<QueuedBatch<'r>>,
+        in_flight: &'r InFlight,
+        first_values: Option<&'r FirstValues>,
+    ) -> Self {
+        Self { early: Mutex::default(), batches, in_flight, first_values }
     }
 
-    /// The slot of segment `number`. Each number from 0 on has exactly one.
-    pub(super) fn slot(&self, number: u64) -> Slot<'_, 'r> {
-        Slot { sequencer: self, number, batch: None }
+    /// The slot of segment `number`. Each number from 0 on has exactly one. A segment that is read again has no `source`.
+    pub(super) fn slot(&self, number: u64, source: Option<Arc<str>>) -> Slot<'_, 'r> {
+        Slot { sequencer: self, number, source, batch: None }
     }
 
     /// Passes on the batch of segment `number`, or notes that it has none, and whatever was waiting for that.
     ///
     /// It blocks while the queue is full, and so do all others who call it: the order asks for no less.
-    fn submit(&self, number: u64, batch: Option<ClaimedBatch<'r>>) {
+    fn submit(&self, number: u64, ready: Ready<'r>) {
         let mut early = self.early.lock().unwrap_or_else(PoisonError::into_inner);
-        early.ready.insert(number, batch);
+        early.ready.insert(number, ready);
         loop {
             let next = early.next;
-            let Some(batch) = early.ready.remove(&next) else { return };
+            let Some(Ready { source, batch }) = early.ready.remove(&next) else { return };
             early.next += 1;
+            let batch = match (self.first_values, source) {
+                (Some(first_values), Some(source)) => first_values.judge(&source, batch),
+                _ => batch,
+            };
             if let Some(batch) = batch {
                 let entry = self.in_flight.enter(batch.prepared.segment.number, batch.prepared.sorted_ids());
                 // All writers have gone only if each has panicked, and then the run has been stopped.
@@ -79,7 +98,8 @@ impl<'r> Slot<'_, 'r> {
 
 impl Drop for Slot<'_, '_> {
     fn drop(&mut self) {
-        self.sequencer.submit(self.number, self.batch.take());
+        let ready = Ready { source: self.source.take(), batch: self.batch.take() };
+        self.sequencer.submit(self.number, ready);
     }
 }
 

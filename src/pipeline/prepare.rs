@@ -24,6 +24,9 @@ const HELD_REJECTS_MAX: usize = 4096;
 /// The bytes of decoded text in rejects above which they are not held.
 const HELD_RAW_BYTES_MAX: usize = 1 << 20;
 
+/// More rejects before the first event are not counted: so many are enough to abandon an input.
+const REJECTS_COUNTED_MAX: usize = 1000;
+
 /// A segment, parsed and encoded once; every try to write it sends the same bytes.
 #[derive(Debug)]
 pub struct Prepared {
@@ -35,6 +38,8 @@ pub struct Prepared {
     found: Rejects,
     /// What the database rejected.
     refused: Vec<Reject>,
+    /// How many rejects count.
+    rejects_max: u64,
     /// Where each event of the batch came from.
     places: Arc<Vec<Place>>,
     /// The first event whose id its server can hardly have given out.
@@ -83,6 +88,25 @@ impl Prepared {
         (self.batch.versions.len() - self.batch.order.len()) as u64
     }
 
+    /// Whether some of its events can be stored.
+    pub(super) fn has_events(&self) -> bool {
+        !self.places.is_empty()
+    }
+
+    /// How many rejects come before the first event that can be stored, counted up to [`REJECTS_COUNTED_MAX`].
+    pub(super) fn first_rejects(&self) -> usize {
+        let first = self.places.first().map_or(usize::MAX, |place| place.text().start);
+        let mut before = 0;
+        let _ = self.each_reject(|reject| {
+            if reject.text.start >= first || before >= REJECTS_COUNTED_MAX {
+                return Err(());
+            }
+            before += 1;
+            Ok(())
+        });
+        before
+    }
+
     /// The ids that are to be stored, each once, ascending.
     pub(super) fn sorted_ids(&self) -> Vec<i64> {
         self.batch.rows.ids(&self.batch.order)
@@ -119,7 +143,22 @@ impl Prepared {
 
     /// How many events were rejected.
     pub fn rejected(&self) -> u64 {
-        self.found.count + self.refused.len() as u64
+        (self.found.count + self.refused.len() as u64).min(self.rejects_max)
+    }
+
+    /// Keeps the first `rejects_max` rejects alone.
+    pub(super) fn limit_rejects(&mut self, rejects_max: u64) {
+        self.rejects_max = rejects_max;
+    }
+
+    /// The first reject.
+    pub(super) fn first_reject(&self) -> Option<Reject> {
+        let mut first = None;
+        let _ = self.each_reject(|reject| {
+            first = Some(reject.clone());
+            Err(())
+        });
+        first
     }
 
     /// Hands out all rejects in the order of the segment, until `each` fails.
@@ -132,6 +171,14 @@ impl Prepared {
         refused.sort_by_key(|reject| (reject.line, reject.index));
         let mut refused = refused.into_iter().peekable();
         let mut result = Ok(());
+        let mut left = self.rejects_max;
+        let mut each = |reject: &Reject| {
+            if left > 0 {
+                left -= 1;
+                each(reject)?;
+            }
+            Ok(())
+        };
         let mut in_order = |reject: &Reject| {
             while let Some(earlier) =
                 refused.next_if(|refused| (refused.line, refused.index) < (reject.line, reject.index))
@@ -258,6 +305,7 @@ impl Preparer {
             batch,
             found: rejects,
             refused: Vec::new(),
+            rejects_max: u64::MAX,
             places,
             implausible,
             preparer,

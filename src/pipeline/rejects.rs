@@ -1,6 +1,8 @@
 //! The reject file: where lines go that were refused, each with its place and reason.
 //!
 //! Invariant: the file is made at the first reject, readable by its owner alone, and only ever appended to.
+//!
+//! Invariant: it does not grow out of proportion to the input, and nobody waits for its lock without an end.
 
 use super::prepare::Prepared;
 use super::reasons::Reasons;
@@ -8,13 +10,16 @@ use super::reject_place;
 use crate::input::Segment;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 use serde::Serialize;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, Write as _};
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// A refused line or element.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,15 +78,32 @@ pub struct RejectFileError {
 pub struct RejectFile {
     path: PathBuf,
     file: Mutex<Option<File>>,
+    /// Bytes that this run has written.
+    written: AtomicU64,
 }
 
 impl RejectFile {
     /// The file at `path`, which is not made yet; an error if it could not be.
     pub fn new(path: PathBuf) -> Result<Self, RejectFileError> {
         match reject_place::check(&path) {
-            Ok(()) => Ok(Self { path, file: Mutex::new(None) }),
+            Ok(()) => Ok(Self::unchecked(path)),
             Err(source) => Err(RejectFileError { path, what: "written", source }),
         }
+    }
+
+    /// The same for a path that nobody has chosen: that it could not be made is a warning, as there may be no rejects.
+    pub fn by_default(path: PathBuf) -> Self {
+        if let Err(error) = reject_place::check(&path) {
+            log::warn!(
+                "the working directory can't be written: {error}; a rejected event would end this load; --rejects names \
+                 another place for rejected events"
+            );
+        }
+        Self::unchecked(path)
+    }
+
+    fn unchecked(path: PathBuf) -> Self {
+        Self { path, file: Mutex::new(None), written: AtomicU64::new(0) }
     }
 
     /// Where it is, once there are rejects.
@@ -90,18 +112,29 @@ impl RejectFile {
         file.is_some().then_some(self.path.as_path())
     }
 
-    /// Appends the rejects of a segment, in the order of its lines, and counts them by reason.
-    pub(super) fn write(&self, batch: &Prepared, reasons: &Reasons) -> Result<(), RejectFileError> {
+    /// Appends the rejects of a segment, in the order of its lines, counts them by reason, and returns how many: less than all if
+    /// this run's would take more than `bytes_max`. Another program's lock on the file is waited for until
+    /// `given_up` is disconnected, and at most [`LOCK_MAX`].
+    pub(super) fn write(
+        &self,
+        batch: &Prepared,
+        reasons: &Reasons,
+        bytes_max: u64,
+        given_up: &Receiver<()>,
+    ) -> Result<u64, RejectFileError> {
         if batch.rejected() == 0 {
-            return Ok(());
+            return Ok(0);
         }
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = bytes_max.saturating_sub(self.written.load(Ordering::Relaxed));
         let result = match &mut *file {
-            Some(file) => append_whole(file, batch, reasons),
+            Some(file) => append_whole(file, batch, reasons, left, given_up),
             none => reject_place::open(&self.path)
-                .and_then(|opened| append_whole(none.insert(opened), batch, reasons)),
+                .and_then(|opened| append_whole(none.insert(opened), batch, reasons, left, given_up)),
         };
-        result.map_err(|source| self.error("written", source))
+        let Appended { rejects, bytes } = result.map_err(|source| self.error("written", source))?;
+        self.written.fetch_add(bytes, Ordering::Relaxed);
+        Ok(rejects)
     }
 
     /// Makes sure that what was written outlives the machine.
@@ -123,18 +156,51 @@ impl RejectFile {
 
 /// Appends all or nothing, so that a disk that fills up leaves no torn line for the next run to go on from. Two
 /// loads that share a file wait for each other.
-fn append_whole(file: &mut File, batch: &Prepared, reasons: &Reasons) -> io::Result<()> {
-    // Some file systems have no locks; then one load at a time is all that is safe.
-    let locked = file.lock().is_ok();
+fn append_whole(
+    file: &mut File,
+    batch: &Prepared,
+    reasons: &Reasons,
+    bytes_max: u64,
+    given_up: &Receiver<()>,
+) -> io::Result<Appended> {
+    let locked = lock(file, given_up, LOCK_MAX)?;
     let end = file.metadata()?.len();
-    let mut result = end_torn_line(file, end).and_then(|()| append(file, batch, reasons));
+    let result = end_torn_line(file, end).and_then(|()| append(file, batch, reasons, bytes_max));
     if result.is_err() && file.set_len(end).is_err() {
         log::warn!("the last line of the reject file may be torn");
     }
     if locked {
-        result = file.unlock().and(result);
+        file.unlock()?;
     }
     result
+}
+
+/// How long another program's lock on the file is waited for. Another load holds it for the time of a few writes.
+const LOCK_MAX: Duration = Duration::from_secs(30);
+
+/// Between two looks at a lock that another program holds.
+const LOCK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Locks the file; false where its file system has no locks, and one load at a time is all that is safe. The wait is a poll,
+/// as a blocking one could not be ended.
+fn lock(file: &File, given_up: &Receiver<()>, time_max: Duration) -> io::Result<bool> {
+    let begun = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(true),
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(_)) => return Ok(false),
+        }
+        let held = |how: &str| {
+            io::Error::new(io::ErrorKind::TimedOut, format!("another program holds its lock{how}"))
+        };
+        if begun.elapsed() >= time_max {
+            return Err(held(&format!(" for {} s", time_max.as_secs())));
+        }
+        if given_up.recv_timeout(LOCK_INTERVAL) != Err(RecvTimeoutError::Timeout) {
+            return Err(held(", and the time to finish is over"));
+        }
+    }
 }
 
 /// A machine that went down may have left half a line.
@@ -145,20 +211,42 @@ fn end_torn_line(file: &mut File, end: u64) -> io::Result<()> {
     if byte == *b"\n" { Ok(()) } else { file.write_all(b"\n") }
 }
 
-fn append(file: &mut File, batch: &Prepared, reasons: &Reasons) -> io::Result<()> {
+/// What was appended.
+struct Appended {
+    rejects: u64,
+    bytes: u64,
+}
+
+/// Appends rejects for as long as they take no more than `bytes_max` bytes.
+fn append(file: &mut File, batch: &Prepared, reasons: &Reasons, bytes_max: u64) -> io::Result<Appended> {
     const WRITE_BYTES: usize = 1 << 20;
     let mut lines = Vec::new();
-    batch.each_reject(|reject| {
-        reasons.add(&batch.segment.source, reject);
+    let mut appended = Appended { rejects: 0, bytes: 0 };
+    let mut is_full = false;
+    let result = batch.each_reject(|reject| {
+        let start = lines.len();
         serde_json::to_writer(&mut lines, &record(&batch.segment, reject, &mut String::new()))?;
         lines.push(b'\n');
+        let bytes = (lines.len() - start) as u64;
+        if appended.bytes + bytes > bytes_max {
+            lines.truncate(start);
+            is_full = true;
+            return Err(io::ErrorKind::QuotaExceeded.into());
+        }
+        appended.rejects += 1;
+        appended.bytes += bytes;
         if lines.len() >= WRITE_BYTES {
             file.write_all(&lines)?;
             lines.clear();
         }
+        reasons.add(&batch.segment.source, reject);
         io::Result::Ok(())
-    })?;
-    file.write_all(&lines)
+    });
+    if !is_full {
+        result?;
+    }
+    file.write_all(&lines)?;
+    Ok(appended)
 }
 
 fn record<'r>(segment: &'r Segment, reject: &'r Reject, base64: &'r mut String) -> Record<'r> {
@@ -181,5 +269,26 @@ fn record<'r>(segment: &'r Segment, reject: &'r Reject, base64: &'r mut String) 
         raw,
         raw_base64,
         truncated: reject.truncated,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crossbeam_channel::{bounded, never};
+
+    #[test]
+    fn a_lock_of_another_program_is_not_waited_for_without_an_end() {
+        let other = tempfile::NamedTempFile::new().unwrap();
+        let file = File::open(other.path()).unwrap();
+        other.as_file().lock_shared().unwrap();
+        let error = lock(&file, &never(), Duration::ZERO).unwrap_err();
+        assert_eq!(error.to_string(), "another program holds its lock for 0 s");
+        let (alive, given_up) = bounded(0);
+        drop(alive);
+        let error = lock(&file, &given_up, Duration::MAX).unwrap_err();
+        assert_eq!(error.to_string(), "another program holds its lock, and the time to finish is over");
+        other.as_file().unlock().unwrap();
+        assert!(lock(&file, &given_up, Duration::ZERO).unwrap());
     }
 }

@@ -1,6 +1,7 @@
 //! One run: the threads, and what goes between them.
 
 use super::claim::{Claim, ClaimCount, ClaimedBatch};
+use super::first_values::FirstValues;
 use super::halt::{Halt, HaltReason};
 use super::monitor::Monitor;
 use super::order::{Sequencer, Slot};
@@ -11,12 +12,15 @@ use super::taken::{Reread, Rest, TakenSegments};
 use super::tally::{Counts, RejectLimit};
 use super::write::Writers;
 use crate::causes::in_full;
-use crate::database::store::{SegmentCounts, SegmentHash, Standing, Store, StoreError};
+use crate::database::store::{SegmentCounts, SegmentHash, Standing, Store};
 use crate::input::{BufferPool, Reader, Segment, SegmentLimits, Segmenter, Source, spawn_reader};
 use crate::kill::{NulPolicy, Server};
 use crate::layout::{Layout, Repeats};
+use crate::panics::inject;
 use anyhow::Context as _;
 use crossbeam_channel::bounded;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -60,7 +64,7 @@ pub struct RunReport {
 
 impl RunReport {
     /// A run that ended before anything was read.
-    pub fn failed(error: StoreError) -> Self {
+    pub fn failed(error: impl Into<anyhow::Error>) -> Self {
         Self {
             counts: Counts::default(),
             bytes_read: 0,
@@ -89,8 +93,40 @@ pub fn run(
     rejects: &RejectFile,
     halt: &Halt,
     monitor: &Monitor,
-) -> anyhow::Result<RunReport> {
+) -> RunReport {
+    let read = read_and_store(sources, reader, settings, store, rejects, halt, monitor);
+    let source_errors = read.unwrap_or_else(|error| {
+        halt.stop(HaltReason::Failed(error));
+        Vec::new()
+    });
+    if let Err(error) = rejects.sync() {
+        halt.stop(HaltReason::Failed(error.into()));
+    }
+    let counts = monitor.counts();
+    if settings.reject_limit.is_some_and(|limit| limit.is_passed_at_end(&counts)) {
+        halt.stop(HaltReason::RejectLimit);
+    }
+    RunReport {
+        counts,
+        bytes_read: monitor.bytes_read(),
+        bytes_uncompressed: monitor.bytes_uncompressed(),
+        halted: halt.take_reason(),
+        source_errors,
+    }
+}
+
+/// The sources that could not be read to their end.
+fn read_and_store(
+    sources: Vec<Source>,
+    reader: Option<Reader>,
+    settings: &PipelineSettings,
+    store: Option<&dyn Store>,
+    rejects: &RejectFile,
+    halt: &Halt,
+    monitor: &Monitor,
+) -> anyhow::Result<Vec<SourceError>> {
     let taken = TakenSegments::new(&sources);
+    let last_source = sources.last().map(Source::to_string);
     let reader = match reader {
         Some(reader) => reader,
         None => spawn_reader(sources).context("the reader thread can't be started")?,
@@ -108,6 +144,7 @@ pub fn run(
         in_flight: &monitor.in_flight,
         activities: &monitor.activities,
         files: &monitor.files,
+        read: reader.counters(),
     };
     // One buffer in each pair of hands: the reader's, those that parse, those that write. More cores than four
     // take no more memory: parsing outruns the writers long before.
@@ -127,27 +164,20 @@ pub fn run(
         buffers: &buffers,
         claims: &claims,
     });
-    let source_errors = run_threads(settings, &preparer, &writers, segmenter, rest.as_ref(), &claims)?;
+    // A panic has been noted by then; what was in flight is dropped, and so returned, on its way to here.
+    let work = || {
+        run_threads(settings, &preparer, &writers, segmenter, rest.as_ref(), &claims, last_source.as_deref())
+    };
+    let result = catch_unwind(AssertUnwindSafe(work));
     let held = Held { buffers: buffers.in_use(), batches: monitor.in_flight.len(), claims: claims.held() };
     // Whatever is lost here would have someone wait for it in vain.
     debug_assert_eq!(held, Held::default(), "all that circulates is back at the end of a run");
     if held != Held::default() {
         log::error!("a defect of the program: {held:?} at the end of the run; report it");
     }
-    let finished = rejects.sync();
-    if let Err(error) = finished {
-        halt.stop(HaltReason::Failed(error.into()));
-    }
-    let counts = monitor.counts();
-    if settings.reject_limit.is_some_and(|limit| limit.is_passed_at_end(&counts)) {
-        halt.stop(HaltReason::RejectLimit);
-    }
-    Ok(RunReport {
-        counts,
-        bytes_read: monitor.bytes_read(),
-        bytes_uncompressed: monitor.bytes_uncompressed(),
-        halted: halt.take_reason(),
-        source_errors,
+    result.unwrap_or_else(|_| {
+        halt.stop(HaltReason::Panicked("a thread of the run panicked".to_owned()));
+        Ok(Vec::new())
     })
 }
 
@@ -167,12 +197,14 @@ fn run_threads(
     segmenter: Segmenter,
     rest: Option<&Rest<'_>>,
     claims: &ClaimCount,
+    last_source: Option<&str>,
 ) -> anyhow::Result<Vec<SourceError>> {
     let parsers = rayon::ThreadPoolBuilder::new()
         .num_threads(settings.parse_threads)
         .thread_name(|number| format!("parse-{number}"))
         .build()
         .context("the parsing threads can't be started")?;
+    let first_values = &FirstValues::default();
     thread::scope(|scope| {
         // In the scope, so that the writers see its end however this function is left.
         let (batches, queue) = bounded(1);
@@ -184,23 +216,25 @@ fn run_threads(
                 .context("a writer thread can't be started")?;
         }
         drop(queue);
-        let sequencer = Sequencer::new(batches, writers.in_flight);
+        let judged = settings.reject_limit.is_none().then_some(first_values);
+        let sequencer = Sequencer::new(batches, writers.in_flight, judged);
         let taken = rest.map(|rest| rest.taken);
         let has_warned = AtomicBool::new(false);
-        let stage = PrepareStage { preparer, has_warned, writers, sequencer, claims, taken };
+        let stage = PrepareStage { preparer, has_warned, writers, sequencer, claims, first_values, taken };
         let stage = &stage;
         let (mut errors, next_number) =
-            parsers.in_place_scope(|tasks| read_segments(segmenter, tasks, stage));
+            parsers.in_place_scope(|tasks| read_segments(segmenter, tasks, stage, last_source));
         if let Some(rest) = rest {
             errors.extend(rest.finish(next_number, |segments| {
                 parsers.in_place_scope(|tasks| {
                     for Reread { segment, hash, claim } in segments {
-                        let slot = stage.sequencer.slot(segment.number);
+                        let slot = stage.sequencer.slot(segment.number, None);
                         tasks.spawn(move |_| stage.load(segment, hash, Some(claim), slot));
                     }
                 });
             }));
         }
+        errors.extend(first_values.take_errors());
         Ok(errors)
     })
 }
@@ -210,13 +244,21 @@ fn read_segments<'s>(
     segmenter: Segmenter,
     tasks: &rayon::Scope<'s>,
     stage: &'s PrepareStage<'_>,
+    last_source: Option<&str>,
 ) -> (Vec<SourceError>, u64) {
     let mut errors = Vec::new();
     let mut segments = Segments::new(segmenter);
     for read in &mut segments {
         match read {
             Ok(segment) => {
-                let slot = stage.sequencer.slot(segment.number);
+                let slot = stage.sequencer.slot(segment.number, Some(Arc::clone(&segment.source)));
+                if stage.first_values.is_abandoned(&segment.source) {
+                    if Some(&*segment.source) == last_source {
+                        // There is nothing to come but the rest of it.
+                        break;
+                    }
+                    continue;
+                }
                 tasks.spawn(move |_| stage.prepare(segment, slot));
             }
             Err(error) => {
@@ -236,6 +278,7 @@ struct PrepareStage<'r> {
     writers: &'r Writers<'r>,
     sequencer: Sequencer<'r>,
     claims: &'r ClaimCount,
+    first_values: &'r FirstValues,
     /// Where segments are put off that other loads have taken; none in a dry run.
     taken: Option<&'r TakenSegments>,
 }
@@ -252,6 +295,7 @@ enum Found<'r> {
 impl<'r> PrepareStage<'r> {
     fn prepare(&self, segment: Segment, slot: Slot<'_, 'r>) {
         let _alarm = self.writers.halt.alarm("parsing");
+        inject("parse");
         let hash = self.preparer.hash(&segment);
         self.writers.files.note(&segment.source, hash);
         match self.find(&segment, hash) {
@@ -303,6 +347,6 @@ impl<'r> PrepareStage<'r> {
             counts.lines += prepared.batch.counts.lines;
             counts.events += prepared.batch.counts.events;
         });
-        slot.fill(ClaimedBatch { prepared, _claim: claim });
+        slot.fill(ClaimedBatch { prepared, is_abandoned: false, _claim: claim });
     }
 }

@@ -1,6 +1,7 @@
 //! The segments of all sources, and the sources that are no dumps.
 
 use crate::input::{Content, InputError, Next, Segment, Segmenter, Source, shell_quoted};
+use crate::panics::inject;
 use std::sync::Arc;
 
 /// A source could not be read to its end.
@@ -21,6 +22,19 @@ pub enum SourceError {
         /// The command that does it.
         command: String,
     },
+    /// It is read as a dump, and holds no events.
+    #[error(
+        "{source_name} is abandoned, as its first {values} values are all rejected ({reason}): check that it holds kill events; \
+         '--max-rejects 100%' loads it all the same"
+    )]
+    NoEvents {
+        /// The source.
+        source_name: String,
+        /// How many values were looked at.
+        values: usize,
+        /// Why the first of them is rejected.
+        reason: String,
+    },
     /// What was put off, as another load had taken it, is not there any more.
     #[error("{source_name} has changed while it was loaded: run the same command again")]
     Changed {
@@ -34,9 +48,9 @@ impl SourceError {
     pub fn source_name(&self) -> String {
         match self {
             SourceError::Input(error) => error.input_name(),
-            SourceError::NoDump { source_name, .. } | SourceError::Changed { source_name } => {
-                source_name.clone()
-            }
+            SourceError::NoDump { source_name, .. }
+            | SourceError::NoEvents { source_name, .. }
+            | SourceError::Changed { source_name } => source_name.clone(),
         }
     }
 }
@@ -68,6 +82,7 @@ impl Iterator for Segments {
     type Item = Result<Segment, SourceError>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        inject("cut");
         loop {
             match self.segmenter.next() {
                 Next::Segment(mut segment) => {

@@ -10,6 +10,8 @@ use super::reasons::Reasons;
 use super::rejects::RejectFile;
 use super::tally::{RejectLimit, Tally};
 use crate::database::store::{Batch, Store, StoreError, Written};
+use crate::input::ReadCounters;
+use crate::panics::inject;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,7 +30,14 @@ pub(super) struct Writers<'r> {
     pub(super) reasons: &'r Reasons,
     pub(super) activities: &'r Activities,
     pub(super) files: &'r FileSegments,
+    /// How much is read, to which the size of the reject file is compared.
+    pub(super) read: Arc<ReadCounters>,
 }
+
+/// The rejects of a run may take so many bytes, and so many more for each byte of input as it comes. A dump compresses 25 times
+/// at most, so that one whose events are all rejected stays below.
+const REJECT_BYTES_MIN: u64 = 16 << 20;
+const REJECT_BYTES_PER_BYTE: u64 = 32;
 
 impl Writers<'_> {
     /// Writes batches until there are no more. After a failure they are taken and dropped, so that nobody
@@ -39,12 +48,15 @@ impl Writers<'_> {
         let mut pace = Pace::default();
         while let Some(QueuedBatch { batch, entry }) = self.next(batches, &mut pace) {
             // The claim is given back once the batch is settled, and before others get their turn.
-            let ClaimedBatch { prepared: mut batch, _claim } = batch;
+            let ClaimedBatch { prepared: mut batch, is_abandoned, _claim } = batch;
             let at_hand = Some((batch.segment.number, batch.batch.counts.events));
             own.does(Activity::WaitingForTurn, at_hand);
             entry.wait_for_turn();
             own.does(Activity::Writing, at_hand);
-            if !self.halt.has_failed() {
+            inject("writer");
+            if is_abandoned {
+                self.name_rejects(&mut batch);
+            } else if !self.halt.has_failed() {
                 match self.store_batch(&batch.batch) {
                     Ok(written) => self.settle(&mut batch, written),
                     // Its events stay unfinished; that is what was asked for.
@@ -110,11 +122,22 @@ impl Writers<'_> {
             counts.updated += updated;
             counts.duplicate += duplicate;
         });
-        // Events count as rejected when they are named, not before: without that they stay unfinished.
-        if let Err(error) = self.rejects.write(batch, self.reasons) {
-            return self.halt.stop(HaltReason::Failed(error.into()));
+        self.name_rejects(batch);
+    }
+
+    /// Writes the rejects of a batch. Events count as rejected when they are named, not before: without that they stay
+    /// unfinished.
+    fn name_rejects(&self, batch: &Prepared) {
+        let bytes_max =
+            REJECT_BYTES_MIN.saturating_add(self.read.bytes_read().saturating_mul(REJECT_BYTES_PER_BYTE));
+        let given_up = self.halt.given_up();
+        let rejected = match self.rejects.write(batch, self.reasons, bytes_max, &given_up) {
+            Ok(named) => named,
+            Err(error) => return self.halt.stop(HaltReason::Failed(error.into())),
+        };
+        if rejected < batch.rejected() {
+            self.halt.stop(HaltReason::RejectBytes(bytes_max));
         }
-        let rejected = batch.rejected();
         self.tally.add(|counts| counts.rejected += rejected);
         let passed = |limit: RejectLimit| limit.is_passed_so_far(&self.tally.counts());
         if rejected > 0 && self.reject_limit.is_some_and(passed) {
@@ -161,6 +184,7 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fake::{FakeStore, Operation};
     use super::*;
 
     #[test]
@@ -179,5 +203,33 @@ mod tests {
             assert_eq!(pace.is_slow(workers), expected, "{elapsed} {waited} {workers}");
         }
         assert!(!Pace::default().is_slow(1));
+    }
+
+    #[test]
+    fn what_was_put_off_is_done_while_there_is_little_to_write() {
+        let (tally, halt, in_flight) = (Tally::default(), Halt::default(), InFlight::default());
+        let (reasons, activities) = (Reasons::default(), Activities::default());
+        let folder = tempfile::tempdir().unwrap();
+        let rejects = RejectFile::new(folder.path().join("rejects")).unwrap();
+        for (waited, expected) in [(0, 0), (60, 1)] {
+            let store = FakeStore::new(halt.given_up());
+            let writers = Writers {
+                store: Some(&store as &dyn Store),
+                workers: 1,
+                rejects: &rejects,
+                reject_limit: None,
+                tally: &tally,
+                halt: &halt,
+                in_flight: &in_flight,
+                reasons: &reasons,
+                activities: &activities,
+                read: Arc::default(),
+            };
+            let (_, ended) = crossbeam_channel::bounded::<QueuedBatch<'_>>(1);
+            let begun = Instant::now().checked_sub(Duration::from_mins(1));
+            let mut pace = Pace { begun, waited: Duration::from_secs(waited) };
+            assert!(writers.next(&ended, &mut pace).is_none());
+            assert_eq!(store.calls(Operation::CatchUp), expected, "{waited} s waited");
+        }
     }
 }

@@ -5,6 +5,7 @@
 //!
 //! Invariant: a page of another site that a browser shows reads nothing here, also where that site's name leads to this machine.
 
+use crate::panics::inject;
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::io::{self, Read as _, Write as _};
@@ -126,6 +127,7 @@ fn accept(
     slots: &Arc<Slots>,
 ) {
     for stream in listener.incoming() {
+        inject("http");
         if ended.load(Ordering::Acquire) {
             return;
         }
@@ -138,6 +140,7 @@ fn accept(
         let pages = Arc::clone(&*pages.lock().unwrap_or_else(PoisonError::into_inner));
         let name = name.cloned();
         let serve = move || {
+            inject("request");
             if let Some(slot) = slot
                 && let Err(error) = answer(stream, name.as_deref(), &pages, &slot)
             {

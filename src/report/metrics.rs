@@ -6,11 +6,13 @@ use crate::kill::Server;
 use crate::layout::Layout;
 use crate::pipeline::Monitor;
 use jiff::Timestamp;
+use nix::libc::{ENXIO, O_NOCTTY, O_NONBLOCK};
 use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use uuid::Uuid;
@@ -191,7 +193,9 @@ impl Metrics {
         let success = if succeeded {
             Some(Timestamp::now().as_second())
         } else {
-            let old = fs::read_to_string(path).unwrap_or_default();
+            // Of a pipe that is there nothing can be read without a wait.
+            let is_file = fs::metadata(path).is_ok_and(|old| old.is_file());
+            let old = if is_file { fs::read_to_string(path).unwrap_or_default() } else { String::new() };
             let told = old.lines().find_map(|line| line.strip_prefix(LAST_SUCCESS)?.trim().parse().ok());
             told.max(self.last_success)
         };
@@ -202,18 +206,65 @@ impl Metrics {
             "Whether the last run loaded all, or all but rejects.",
             &result,
         );
-        let temporary = path.with_added_extension(format!("{}.tmp", std::process::id()));
-        let mode = fs::metadata(path).map_or(0o644, |old| old.permissions().mode() & 0o777);
-        // What is there is of a run that was killed, or a link that someone planted.
-        let _ = fs::remove_file(&temporary);
-        let written = File::create_new(&temporary).and_then(|mut file| {
-            file.set_permissions(Permissions::from_mode(mode))?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()
-        });
-        let renamed = written.and_then(|()| fs::rename(&temporary, path));
-        renamed.inspect_err(|_| drop(fs::remove_file(&temporary)))
+        put(path, text.as_bytes())
     }
+}
+
+/// Replaces a regular file, also one behind a link, and makes one that is not there. Anything else is written to: a device,
+/// or a pipe if someone reads it and it has room. It never waits.
+fn put(path: &Path, text: &[u8]) -> io::Result<()> {
+    let found = match fs::metadata(path) {
+        Ok(found) => Some(found),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    let Some(found) = found else { return replace(&target(path)?, text, 0o644) };
+    if let Some(mut own) = own_output(&found) {
+        return own.write_all(text);
+    }
+    if found.is_file() {
+        return replace(&path.canonicalize()?, text, found.permissions().mode() & 0o777);
+    }
+    let mut options = File::options();
+    options.write(true).custom_flags(O_NONBLOCK | O_NOCTTY);
+    options.open(path).and_then(|mut special| special.write_all(text)).map_err(|error| {
+        match error.raw_os_error() {
+            Some(ENXIO) if found.file_type().is_fifo() => io::Error::other("nobody reads this pipe"),
+            _ if error.kind() == io::ErrorKind::WouldBlock => io::Error::other("its reader does not read"),
+            _ => error,
+        }
+    })
+}
+
+/// Standard output or standard error, if that is what was found: what replaced its file would take it away from us.
+fn own_output(found: &Metadata) -> Option<File> {
+    let is_found = |file: &File| {
+        file.metadata().is_ok_and(|own| (own.dev(), own.ino()) == (found.dev(), found.ino()) && own.is_file())
+    };
+    let outputs = [io::stdout().as_fd().try_clone_to_owned(), io::stderr().as_fd().try_clone_to_owned()];
+    outputs.into_iter().flatten().map(File::from).find(is_found)
+}
+
+/// Where a file is made that is not there: behind a link that leads to nothing, too.
+fn target(path: &Path) -> io::Result<PathBuf> {
+    if !path.is_symlink() {
+        return Ok(path.to_owned());
+    }
+    let behind = fs::read_link(path)?;
+    Ok(path.parent().unwrap_or(Path::new("")).join(behind))
+}
+
+fn replace(path: &Path, text: &[u8], mode: u32) -> io::Result<()> {
+    let temporary = path.with_added_extension(format!("{}.tmp", std::process::id()));
+    // What is there is of a run that was killed, or a link that someone planted.
+    let _ = fs::remove_file(&temporary);
+    let written = File::create_new(&temporary).and_then(|mut file| {
+        file.set_permissions(Permissions::from_mode(mode))?;
+        file.write_all(text)?;
+        file.sync_all()
+    });
+    let renamed = written.and_then(|()| fs::rename(&temporary, path));
+    renamed.inspect_err(|_| drop(fs::remove_file(&temporary)))
 }
 
 fn family(name: &str, help: &str, value: &str) -> String {

@@ -2,11 +2,15 @@
 //!
 //! Invariant: after each write the cursor stands at the start of the first line that is drawn. Where a terminal that is made
 //! narrower folds what is drawn, all of it is still below the cursor, and is cleared with it.
+//!
+//! Invariant: whoever writes waits for nobody, also where standard error is not read.
 
+use super::stderr::StderrQueue;
 use anstream::{AutoStream, ColorChoice};
 use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal as _, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Goes to the start of the line, and clears it with all that is below.
 const CLEAR: &str = "\r\x1b[J";
@@ -33,8 +37,20 @@ pub struct Screen {
     has_colour: bool,
 }
 
+/// What a reader that does not read is waited for at a flush.
+const READER_MAX: Duration = Duration::from_secs(2);
+
+/// The same where the program ends at once.
+const READER_MAX_AT_ONCE: Duration = Duration::from_millis(100);
+
+enum Out {
+    Queue(StderrQueue),
+    /// Where no thread can be started, and in tests.
+    Direct(Box<dyn Write + Send>),
+}
+
 struct Inner {
-    out: Box<dyn Write + Send>,
+    out: Out,
     /// What draws the lines that are shown; empty while none are.
     drawn: String,
 }
@@ -51,10 +67,11 @@ impl Screen {
             (false, true) => Manner::Drawn,
             (false, false) => Manner::Lines,
         };
-        Self::new(Box::new(stderr), manner, has_colour)
+        let out = StderrQueue::start().map_or_else(|_| Out::Direct(Box::new(stderr)), Out::Queue);
+        Self::new(out, manner, has_colour)
     }
 
-    fn new(out: Box<dyn Write + Send>, manner: Manner, has_colour: bool) -> Self {
+    fn new(out: Out, manner: Manner, has_colour: bool) -> Self {
         Self { inner: Arc::new(Mutex::new(Inner { out, drawn: String::new() })), manner, has_colour }
     }
 
@@ -76,20 +93,39 @@ impl Screen {
         }
         let _ = write!(drawn, "\r{WRAP_ON}");
         let mut inner = self.lock();
+        if let Out::Queue(queue) = &inner.out
+            && !queue.is_idle()
+        {
+            // Old figures are of no use to a reader that reads again.
+            return;
+        }
         inner.write(&format!("{CLEAR}{drawn}"));
         inner.drawn = drawn;
     }
 
-    /// Takes what is drawn away.
+    /// Takes what is drawn away, and waits until that is done.
     pub(super) fn clear(&self) {
         self.lock().clear();
+        self.flush();
     }
 
-    /// The same, unless someone is writing just now: nothing is waited for.
+    /// The same for a program that ends at once.
     pub fn clear_at_once(&self) {
-        if let Ok(mut inner) = self.inner.try_lock() {
-            inner.clear();
-        }
+        self.lock().clear();
+        self.flush_within(READER_MAX_AT_ONCE);
+    }
+
+    /// Waits until all is written; for at most 2 s in which a reader reads nothing.
+    pub fn flush(&self) {
+        self.flush_within(READER_MAX);
+    }
+
+    fn flush_within(&self, idle_max: Duration) {
+        let queue = match &self.lock().out {
+            Out::Queue(queue) => queue.clone(),
+            Out::Direct(_) => return,
+        };
+        queue.flush(idle_max);
     }
 
     /// Lets what is drawn be: something else has written over it.
@@ -105,7 +141,7 @@ impl Screen {
     }
 
     /// Writes a line by itself.
-    pub(super) fn line(&self, line: &str) {
+    pub fn line(&self, line: &str) {
         self.lock().write_above(format!("{line}\n").as_bytes());
     }
 
@@ -142,8 +178,11 @@ impl Inner {
     }
 
     fn write_bytes(&mut self, bytes: &[u8]) {
-        // It may be gone, and then there is nobody left to tell.
-        let _ = self.out.write_all(bytes).and_then(|()| self.out.flush());
+        match &mut self.out {
+            Out::Queue(queue) => queue.push(bytes),
+            // It may be gone, and then there is nobody left to read it.
+            Out::Direct(out) => drop(out.write_all(bytes).and_then(|()| out.flush())),
+        }
     }
 }
 
@@ -195,7 +234,7 @@ mod tests {
     #[test]
     fn log_and_progress_share_a_terminal() {
         let terminal = Terminal::default();
-        let mut screen = Screen::new(Box::new(terminal.clone()), Manner::Drawn, true);
+        let mut screen = Screen::new(Out::Direct(Box::new(terminal.clone())), Manner::Drawn, true);
         screen.write_all(b"first\n").unwrap();
         assert_eq!(terminal.rows(), ["first"]);
         screen.draw(&lines(&["a longer line", "b", "c"]));
@@ -216,7 +255,7 @@ mod tests {
     fn at_the_bottom_of_a_terminal_nothing_is_lost() {
         let size = |cells| NonZero::new(cells).expect("some");
         let terminal = Terminal(Arc::new(Mutex::new(vt100::Parser::new(size(5), size(20), 100))));
-        let mut screen = Screen::new(Box::new(terminal.clone()), Manner::Drawn, true);
+        let mut screen = Screen::new(Out::Direct(Box::new(terminal.clone())), Manner::Drawn, true);
         for number in 0..9 {
             screen.draw(&lines(&["a", "a line of the width"]));
             screen.write_all(format!("{number}\n").as_bytes()).unwrap();

@@ -1,5 +1,6 @@
 //! A thread that does the same again and again, until it is dropped.
 
+use crate::panics::inject;
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use std::io;
 use std::thread::{self, JoinHandle};
@@ -21,8 +22,10 @@ impl Ticker {
         mut act: impl FnMut() + Send + 'static,
     ) -> io::Result<Self> {
         let (alive, ended) = bounded::<()>(0);
+        let point = name.to_owned();
         let work = move || {
             while ended.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
+                inject(&point);
                 act();
             }
         };
@@ -35,7 +38,7 @@ impl Drop for Ticker {
     fn drop(&mut self) {
         drop(self.alive.take());
         if let Some(thread) = self.thread.take() {
-            // A panic of it has been printed.
+            // A panic of it has been logged.
             let _ = thread.join();
         }
     }

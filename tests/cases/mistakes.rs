@@ -59,6 +59,7 @@ fn arguments() {
         (&["load", "--server", "mars"], &["--server", "\"mars\"", "americas, europe, asia"]),
         (&["load", "--rejects", "dump.ndjson", "dump.ndjson"], &["--rejects", "dump.ndjson", "another file"]),
         (&["load", "--metrics-file", "./dump.ndjson", "dump.ndjson"], &["--metrics-file", "another file"]),
+        (&["load", "--rejects", "new", "--metrics-file", "./new"], &["--metrics-file", "another file"]),
         (&["completions"], &["<SHELL>"]),
         (&["completions", "csh"], &["'csh'", "zsh"]),
         (&["generate"], &["--events"]),

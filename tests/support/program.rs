@@ -144,6 +144,12 @@ impl Program {
         self
     }
 
+    /// With standard error going elsewhere.
+    pub(crate) fn stderr(mut self, stderr: Stdio) -> Self {
+        self.stderr = Some(stderr);
+        self
+    }
+
     /// Small segments, so that there are many of them.
     pub(crate) fn segment_bytes(self, bytes: usize) -> Self {
         self.env("KILLS_SEGMENT_BYTES", &bytes.to_string())

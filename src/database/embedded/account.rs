@@ -118,6 +118,16 @@ impl Account {
         command
     }
 
+    /// Whether the user database has an entry for it; what could not be looked up counts as there.
+    pub(super) fn has_entry(&self) -> bool {
+        !matches!(User::from_uid(Uid::from_raw(self.uid)), Ok(None))
+    }
+
+    /// The number of its user.
+    pub(super) fn uid(&self) -> u32 {
+        self.uid
+    }
+
     /// The account's name, or its number where it has none.
     pub fn name(&self) -> &str {
         &self.name

@@ -115,6 +115,16 @@ pub enum EmbeddedError {
     )]
     NoAccount,
 
+    /// The account that the server would run as has no entry in the user database, which the server programs need.
+    #[error(
+        "user id {uid} has no entry in /etc/passwd, and PostgreSQL's server programs start for no user without one; \
+         add one, such as 'useradd --uid {uid} aegis', or run this as a user who has one"
+    )]
+    NoEntry {
+        /// The user's number.
+        uid: u32,
+    },
+
     /// The folder meant for the socket can't be trusted with it.
     #[error(
         "the socket's folder {} is not a folder that only {user} may enter; remove it, or choose another with TMPDIR",

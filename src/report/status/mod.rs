@@ -83,11 +83,14 @@ impl StatusPage {
     pub fn start(facts: RunFacts, run: LiveRun) -> io::Result<Self> {
         let mut seen = Seen::default();
         seen.pace = seen.speed.look(&run.figures());
+        let (begun, now) = (run.begun, Timestamp::now());
+        let started = now.checked_sub(begun.elapsed()).unwrap_or(now);
         let live = Arc::new(Live {
             facts,
             run,
-            begun: Instant::now(),
-            started: Timestamp::now(),
+            // As the terminal counts it, so that both show one rate.
+            begun,
+            started,
             seen: Mutex::new(seen),
             asked: Mutex::default(),
         });

@@ -1,0 +1,146 @@
+//! Panics: each is logged, remembered for the exit code, and stops the run that goes on.
+//!
+//! Invariant: a panic of any thread ends the program with exit code 1, after the work in flight was finished.
+
+use std::any::Any;
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread;
+
+thread_local! {
+    /// Whether a panic of this thread is caught by [`contained`].
+    static IS_CONTAINED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The panics of this process.
+#[derive(Debug, Clone)]
+pub struct Panics(Arc<Shared>);
+
+type Act = Box<dyn Fn(&str) + Send>;
+
+#[derive(Default)]
+struct Shared {
+    happened: AtomicBool,
+    /// The message of the first one.
+    first: OnceLock<String>,
+    /// What stops the run that goes on.
+    act: Mutex<Option<Act>>,
+}
+
+impl Panics {
+    /// Begins to look for panics, in place of the hook of the standard library, which would wait for standard error.
+    pub fn install() -> Self {
+        let shared = Arc::<Shared>::default();
+        let own = Arc::clone(&shared);
+        std::panic::set_hook(Box::new(move |info| own.note(info)));
+        Self(shared)
+    }
+
+    /// Whether a thread has panicked.
+    pub fn happened(&self) -> bool {
+        self.0.happened.load(Ordering::Acquire)
+    }
+
+    /// Calls `act` with the message of each panic, on the thread that panics, until the result is dropped; at once if there has
+    /// been one.
+    pub fn watch(&self, act: impl Fn(&str) + Send + 'static) -> PanicWatch {
+        let mut current = self.0.lock();
+        if let Some(message) = self.0.first.get() {
+            act(message);
+        }
+        *current = Some(Box::new(act));
+        drop(current);
+        PanicWatch(Arc::clone(&self.0))
+    }
+}
+
+/// See [`Panics::watch`].
+pub struct PanicWatch(Arc<Shared>);
+
+impl Drop for PanicWatch {
+    fn drop(&mut self) {
+        *self.0.lock() = None;
+    }
+}
+
+impl Shared {
+    fn note(&self, info: &PanicHookInfo<'_>) {
+        if IS_CONTAINED.get() {
+            return;
+        }
+        let thread = thread::current();
+        let place = info.location().map(|place| format!(" at {}:{}", place.file(), place.line()));
+        let message = format!(
+            "a defect of the program: thread '{}' panicked{}: {}; run the same command again, and report this if it \
+             happens again",
+            thread.name().unwrap_or("unnamed"),
+            place.unwrap_or_default(),
+            text_of(info.payload())
+        );
+        self.happened.store(true, Ordering::Release);
+        let _ = self.first.set(message.clone());
+        // First the act: whoever logs may have to wait.
+        if let Some(act) = &*self.lock() {
+            act(&message);
+        }
+        log::error!("{message}");
+        let backtrace = Backtrace::capture();
+        if backtrace.status() == BacktraceStatus::Captured {
+            log::error!("{backtrace}");
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Act>> {
+        self.act.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Panics").field("happened", &self.happened).finish_non_exhaustive()
+    }
+}
+
+/// Runs what may panic for a reason of the machine, as libraries do that can't start a thread or open a file. The error is the
+/// panic's message, which is not logged and counts nowhere.
+pub fn contained<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    let was_contained = IS_CONTAINED.replace(true);
+    let result = catch_unwind(AssertUnwindSafe(work));
+    IS_CONTAINED.set(was_contained);
+    result.map_err(|payload| text_of(&*payload).to_owned())
+}
+
+fn text_of(payload: &(dyn Any + Send)) -> &str {
+    let text = payload.downcast_ref::<&str>().copied();
+    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
+}
+
+/// A place where tests can have a thread panic; builds for release have nothing of it.
+///
+/// # Panics
+///
+/// If the environment variable `AEGIS_KILLS_PANIC` names `point`.
+#[cfg(debug_assertions)]
+pub fn inject(point: &str) {
+    assert!(std::env::var_os("AEGIS_KILLS_PANIC").is_none_or(|wanted| wanted != point), "injected");
+}
+
+/// Nothing.
+#[cfg(not(debug_assertions))]
+#[inline]
+pub fn inject(_point: &str) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_contained_panic_is_an_error() {
+        assert_eq!(contained(|| 1), Ok(1));
+        assert_eq!(contained(|| panic!("no more {}", "threads")), Err::<(), _>("no more threads".to_owned()));
+        assert!(!IS_CONTAINED.get());
+    }
+}

@@ -1,0 +1,214 @@
+//! A store for the tests of a run: it keeps what is committed in memory, and does what a script says.
+
+use crate::database::store::{
+    Batch, Refused, SegmentCounts, SegmentHash, Standing, Store, StoreError, Written,
+};
+use crossbeam_channel::Receiver;
+use std::collections::HashMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// A call of the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Operation {
+    Look,
+    LookAgain,
+    Write,
+    CatchUp,
+}
+
+/// What a call does in place of its work.
+#[derive(Debug, Clone)]
+pub(super) enum Fault {
+    /// It fails for good.
+    Fail,
+    /// It panics.
+    Panic,
+    /// It works once the channel is disconnected, and is given up when the run gives up.
+    Wait(Receiver<()>),
+    /// The database rejects the first event of the batch.
+    RejectFirst,
+}
+
+/// What another load does with a segment.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Other {
+    /// It has it for so many questions, and has then loaded it.
+    Loads(usize),
+    /// It has it for so many questions, and then gives it back.
+    Leaves(usize),
+}
+
+/// See the module.
+pub(super) struct FakeStore {
+    state: Mutex<State>,
+    changed: Condvar,
+    given_up: Receiver<()>,
+}
+
+#[derive(Default)]
+struct State {
+    /// By operation and how many calls of it came before.
+    script: HashMap<(Operation, usize), Fault>,
+    /// What each call of an operation does that the script does not name.
+    always: HashMap<Operation, Fault>,
+    calls: HashMap<Operation, usize>,
+    others: HashMap<SegmentHash, Other>,
+    committed: Vec<u64>,
+    loaded: HashMap<SegmentHash, SegmentCounts>,
+    /// The segment whose version of an event is stored.
+    events: HashMap<i64, u64>,
+    claims: HashMap<SegmentHash, u32>,
+}
+
+impl FakeStore {
+    /// An empty store of a run that gives up when the channel is disconnected.
+    pub(super) fn new(given_up: Receiver<()>) -> Self {
+        Self { state: Mutex::default(), changed: Condvar::new(), given_up }
+    }
+
+    /// Has the call of that number, from 0, do something else.
+    pub(super) fn on(self, operation: Operation, call: usize, fault: Fault) -> Self {
+        self.lock().script.insert((operation, call), fault);
+        self
+    }
+
+    /// The same for each call.
+    pub(super) fn always(self, operation: Operation, fault: Fault) -> Self {
+        self.lock().always.insert(operation, fault);
+        self
+    }
+
+    /// Has another load at a segment.
+    pub(super) fn taken(self, hash: SegmentHash, other: Other) -> Self {
+        self.lock().others.insert(hash, other);
+        self
+    }
+
+    /// The numbers of the segments that were stored, in the order of the commits.
+    pub(super) fn committed(&self) -> Vec<u64> {
+        self.lock().committed.clone()
+    }
+
+    /// The segment whose version of the event is stored.
+    pub(super) fn segment_of(&self, event: i64) -> Option<u64> {
+        self.lock().events.get(&event).copied()
+    }
+
+    pub(super) fn calls(&self, operation: Operation) -> usize {
+        self.lock().calls.get(&operation).copied().unwrap_or_default()
+    }
+
+    /// Segments that are claimed at this moment.
+    pub(super) fn claims(&self) -> usize {
+        self.lock().claims.len()
+    }
+
+    /// Waits until an operation was called so often.
+    pub(super) fn wait_for(&self, operation: Operation, calls: usize) {
+        let state = self.lock();
+        let too_few = |state: &mut State| state.calls.get(&operation).copied().unwrap_or_default() < calls;
+        let (_state, waited) =
+            self.changed.wait_timeout_while(state, Duration::from_mins(1), too_few).expect("no panic");
+        assert!(!waited.timed_out(), "{operation:?} was not called {calls} times");
+    }
+
+    /// Counts a call, and does what the script says. The fault that is left to the caller, if there is one.
+    fn call(&self, operation: Operation) -> Result<Option<Fault>, StoreError> {
+        let mut state = self.lock();
+        let number = state.calls.entry(operation).or_default();
+        let key = (operation, *number);
+        *number += 1;
+        self.changed.notify_all();
+        let fault = state.script.get(&key).or_else(|| state.always.get(&operation)).cloned();
+        drop(state);
+        match fault {
+            Some(Fault::Fail) => Err(StoreError::plain("as the script says")),
+            Some(Fault::Panic) => panic!("as the script says"),
+            Some(Fault::Wait(until)) => crossbeam_channel::select_biased! {
+                recv(until) -> _ => Ok(None),
+                recv(self.given_up) -> _ => Err(StoreError::given_up("as the run gives up")),
+            },
+            other => Ok(other),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn standing(&mut self, hash: &SegmentHash) -> Standing {
+        if let Some(counts) = self.loaded.get(hash) {
+            return Standing::Loaded(*counts);
+        }
+        match self.others.get_mut(hash) {
+            Some(Other::Loads(0)) => Standing::Loaded(SegmentCounts { lines: 1, events: 1 }),
+            Some(Other::Loads(left) | Other::Leaves(left)) if *left > 0 => {
+                *left -= 1;
+                Standing::Taken
+            }
+            Some(Other::Loads(_) | Other::Leaves(_)) | None => {
+                *self.claims.entry(*hash).or_default() += 1;
+                Standing::Free
+            }
+        }
+    }
+}
+
+impl Store for FakeStore {
+    fn look(&self, hash: &SegmentHash) -> Result<Standing, StoreError> {
+        self.call(Operation::Look)?;
+        Ok(self.lock().standing(hash))
+    }
+
+    fn look_again(&self, hashes: &[SegmentHash], _waited: Duration) -> Result<Vec<Standing>, StoreError> {
+        self.call(Operation::LookAgain)?;
+        let mut state = self.lock();
+        Ok(hashes.iter().map(|hash| state.standing(hash)).collect())
+    }
+
+    fn done(&self, hash: &SegmentHash) {
+        let mut state = self.lock();
+        let Some(claims) = state.claims.get_mut(hash) else { return };
+        *claims -= 1;
+        if *claims == 0 {
+            state.claims.remove(hash);
+        }
+    }
+
+    fn write(&self, batch: &Arc<Batch>) -> Result<Written, StoreError> {
+        let fault = self.call(Operation::Write)?;
+        let rejects_first = matches!(fault, Some(Fault::RejectFirst));
+        let mut state = self.lock();
+        if let Some(counts) = state.loaded.get(&batch.hash) {
+            return Ok(Written::AlreadyLoaded(*counts));
+        }
+        let refused: Vec<Refused> = batch
+            .order
+            .iter()
+            .take(usize::from(rejects_first))
+            .map(|&event| Refused { event, sqlstate: Some("23514".to_owned()), reason: "no".to_owned() })
+            .collect();
+        let ids = batch.rows.ids(&batch.order[refused.len()..]);
+        let mut inserted = 0;
+        for id in ids {
+            state.events.entry(id).or_insert_with(|| {
+                inserted += 1;
+                batch.number
+            });
+        }
+        state.committed.push(batch.number);
+        if refused.is_empty() && batch.rejected == 0 {
+            state.loaded.insert(batch.hash, batch.counts);
+        }
+        let duplicate = batch.versions.len() as u64 - inserted - refused.len() as u64;
+        Ok(Written::Stored { inserted, updated: 0, duplicate, refused })
+    }
+
+    fn catch_up(&self) {
+        // A call that panics or waits does so here.
+        let _ = self.call(Operation::CatchUp);
+    }
+}

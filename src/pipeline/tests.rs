@@ -1,0 +1,357 @@
+//! Whole runs on a store in memory whose faults are scripted: what is stored in which order, and how a run ends.
+
+use super::fake::{FakeStore, Fault, Operation, Other};
+use super::{Halt, HaltReason, Monitor, PipelineSettings, Preparer, RejectFile, RejectLimit, RunReport};
+use crate::database::store::{SegmentHash, Store};
+use crate::input::{LINE_MAX_BYTES, SegmentLimits, Source};
+use crate::kill::{NulPolicy, Server};
+use crate::layout::{Layout, Repeats};
+use crossbeam_channel::{Receiver, bounded};
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// One line, which is a segment by itself.
+fn event(id: i64, fame: u32) -> String {
+    format!(
+        "{{\"EventId\":{id},\"TimeStamp\":\"2024-01-01T00:00:00Z\",\"TotalVictimKillFame\":{fame},\
+         \"Killer\":{{\"Id\":\"a\",\"Name\":\"a\"}},\"Victim\":{{\"Id\":\"b\",\"Name\":\"b\"}}}}\n"
+    )
+}
+
+fn events(count: i64) -> Vec<String> {
+    (1..=count).map(|id| event(id, 1)).collect()
+}
+
+fn hash(line: &str) -> SegmentHash {
+    Preparer::hash_of(line.as_bytes())
+}
+
+/// A dump, and what a run of it is given.
+struct Bench {
+    folder: TempDir,
+    settings: PipelineSettings,
+    halt: Halt,
+    monitor: Monitor,
+}
+
+impl Bench {
+    fn new(lines: &[String], workers: usize) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("dump"), lines.concat()).unwrap();
+        let segment = SegmentLimits {
+            segment_bytes: 1,
+            lines_max: 1,
+            line_max_bytes: LINE_MAX_BYTES,
+            flush_interval: Duration::MAX,
+        };
+        let settings = PipelineSettings {
+            workers,
+            parse_threads: 4,
+            segment,
+            layout: Layout::Archive,
+            server: Server::Americas,
+            nul: NulPolicy::Reject,
+            repeats: Repeats::FirstCounts,
+            reject_limit: None,
+        };
+        Self { folder, settings, halt: Halt::default(), monitor: Monitor::default() }
+    }
+
+    fn dump(&self) -> PathBuf {
+        self.folder.path().join("dump")
+    }
+
+    fn rejects(&self) -> PathBuf {
+        self.folder.path().join("rejects")
+    }
+
+    fn store(&self) -> FakeStore {
+        FakeStore::new(self.halt.given_up())
+    }
+
+    /// Runs it to its end. That all which circulates is back by then is asserted by the run itself.
+    fn run(&self, store: &FakeStore) -> RunReport {
+        let rejects = RejectFile::new(self.rejects()).unwrap();
+        let sources = vec![Source::File(self.dump())];
+        let report = super::run(
+            sources,
+            &self.settings,
+            Some(store as &dyn Store),
+            &rejects,
+            &self.halt,
+            &self.monitor,
+        );
+        assert_eq!(store.claims(), 0, "{report:?}");
+        report
+    }
+
+    /// Segments that can be on their way at once.
+    fn buffers(&self) -> u64 {
+        (self.settings.parse_threads.min(4) + self.settings.workers + 1) as u64
+    }
+}
+
+/// Writes that wait, and what lets them go on.
+fn waiting() -> (crossbeam_channel::Sender<()>, Receiver<()>) {
+    bounded(0)
+}
+
+#[test]
+fn one_writer_commits_in_the_order_of_the_input() {
+    let bench = Bench::new(&events(100), 1);
+    let store = bench.store();
+    let report = bench.run(&store);
+    assert!(report.halted.is_none(), "{report:?}");
+    assert_eq!(store.committed(), (0..100).collect::<Vec<u64>>());
+    assert_eq!((report.counts.inserted, report.counts.unfinished()), (100, 0));
+}
+
+#[test]
+fn of_several_versions_the_first_is_stored_however_many_write() {
+    let lines: Vec<String> = (0..200u32).map(|number| event(i64::from(number % 7), number)).collect();
+    let bench = Bench::new(&lines, 4);
+    let (release, wait) = waiting();
+    // The first one is held up while others are ready.
+    let store = bench.store().on(Operation::Write, 0, Fault::Wait(wait));
+    let report = thread::scope(|scope| {
+        let run = scope.spawn(|| bench.run(&store));
+        store.wait_for(Operation::Write, 4);
+        drop(release);
+        run.join().unwrap()
+    });
+    assert_eq!((report.counts.inserted, report.counts.duplicate), (7, 193));
+    for id in 0..7 {
+        assert_eq!(store.segment_of(id), Some(u64::try_from(id).unwrap()));
+    }
+}
+
+#[test]
+fn a_store_that_stands_still_holds_the_input_back() {
+    let bench = Bench::new(&events(500), 2);
+    let (release, wait) = waiting();
+    let store = bench.store().always(Operation::Write, Fault::Wait(wait));
+    let report = thread::scope(|scope| {
+        let run = scope.spawn(|| bench.run(&store));
+        store.wait_for(Operation::Write, 2);
+        let segments = bench.monitor.counts().segments;
+        assert!(segments <= bench.buffers(), "{segments}");
+        drop(release);
+        run.join().unwrap()
+    });
+    assert_eq!((report.counts.inserted, report.counts.unfinished()), (500, 0));
+}
+
+#[test]
+fn a_request_to_stop_stores_what_was_read_and_the_end_of_the_time_does_not() {
+    for gives_up in [false, true] {
+        let bench = Bench::new(&events(500), 2);
+        let (release, wait) = waiting();
+        let store = bench.store().always(Operation::Write, Fault::Wait(wait));
+        let report = thread::scope(|scope| {
+            let run = scope.spawn(|| bench.run(&store));
+            store.wait_for(Operation::Write, 2);
+            bench.halt.stop(HaltReason::Signal(15));
+            if gives_up {
+                bench.halt.give_up();
+            } else {
+                drop(release);
+            }
+            run.join().unwrap()
+        });
+        assert!(matches!(report.halted, Some(HaltReason::Signal(15))), "{report:?}");
+        let counts = report.counts;
+        assert!((2..=bench.buffers() + 1).contains(&counts.events), "{counts:?}");
+        let stored = if gives_up { 0 } else { counts.events };
+        assert_eq!((counts.inserted, counts.unfinished()), (stored, counts.events - stored));
+        assert_eq!(store.committed().len() as u64, stored);
+    }
+}
+
+#[test]
+fn a_failure_counts_before_a_signal() {
+    let bench = Bench::new(&events(50), 2);
+    let (release, wait) = waiting();
+    let store = bench.store().on(Operation::Write, 0, Fault::Wait(wait)).on(Operation::Write, 1, Fault::Fail);
+    let report = thread::scope(|scope| {
+        let run = scope.spawn(|| bench.run(&store));
+        store.wait_for(Operation::Write, 2);
+        bench.halt.stop(HaltReason::Signal(2));
+        drop(release);
+        run.join().unwrap()
+    });
+    assert!(matches!(report.halted, Some(HaltReason::Failed(_))), "{report:?}");
+    assert!(report.counts.unfinished() > 0, "{report:?}");
+}
+
+#[test]
+fn a_look_that_fails_ends_the_run() {
+    let bench = Bench::new(&events(50), 2);
+    let store = bench.store().on(Operation::Look, 3, Fault::Fail);
+    let report = bench.run(&store);
+    assert!(
+        matches!(&report.halted, Some(HaltReason::Failed(error)) if error.to_string() == "as the script says")
+    );
+    assert_eq!(report.counts.inserted + report.counts.unfinished(), report.counts.events);
+}
+
+#[test]
+fn a_panic_of_a_thread_loses_its_segment_and_no_other() {
+    for operation in [Operation::Look, Operation::Write] {
+        let bench = Bench::new(&events(60), 3);
+        let store = bench.store().on(operation, 5, Fault::Panic);
+        let report = bench.run(&store);
+        assert!(matches!(report.halted, Some(HaltReason::Panicked(_))), "{operation:?} {report:?}");
+        let counts = report.counts;
+        // What panicked before it was counted was not read.
+        assert_eq!(counts.unfinished(), u64::from(operation == Operation::Write), "{operation:?} {counts:?}");
+        assert_eq!(counts.inserted, store.committed().len() as u64);
+    }
+}
+
+#[test]
+fn when_all_writers_panic_the_run_still_ends() {
+    let bench = Bench::new(&events(100), 3);
+    let store = bench.store().always(Operation::Write, Fault::Panic);
+    let report = bench.run(&store);
+    assert!(matches!(report.halted, Some(HaltReason::Panicked(_))), "{report:?}");
+    assert_eq!(report.counts.unfinished(), report.counts.events);
+}
+
+#[test]
+fn rejects_are_named_and_counted_and_too_many_stop_the_run() {
+    let mut lines = events(20);
+    lines[3] = "no event\n".to_owned();
+    let bench = Bench::new(&lines, 2);
+    let store = bench.store().on(Operation::Write, 0, Fault::RejectFirst);
+    let report = bench.run(&store);
+    assert!(report.halted.is_none(), "{report:?}");
+    assert_eq!((report.counts.inserted, report.counts.rejected, report.counts.unfinished()), (18, 2, 0));
+    let text = std::fs::read_to_string(bench.rejects()).unwrap();
+    assert_eq!((text.lines().count(), text.contains("\"sqlstate\":\"23514\"")), (2, true), "{text}");
+
+    let mut bench = Bench::new(&vec!["no event\n".to_owned(); 200], 2);
+    bench.settings.reject_limit = Some(RejectLimit::Number(10));
+    let report = bench.run(&bench.store());
+    assert!(matches!(report.halted, Some(HaltReason::RejectLimit)), "{report:?}");
+    assert!((11..200).contains(&report.counts.rejected) && report.counts.unfinished() == 0, "{report:?}");
+}
+
+#[test]
+fn rejects_that_can_not_be_written_are_unfinished() {
+    let bench = Bench::new(&["no event\n".to_owned()], 1);
+    let rejects = RejectFile::by_default(bench.folder.path().join("no").join("rejects"));
+    let sources = vec![Source::File(bench.dump())];
+    let store = bench.store();
+    let report = super::run(
+        sources,
+        &bench.settings,
+        Some(&store as &dyn Store),
+        &rejects,
+        &bench.halt,
+        &bench.monitor,
+    );
+    assert!(matches!(report.halted, Some(HaltReason::Failed(_))), "{report:?}");
+    assert_eq!((report.counts.rejected, report.counts.unfinished()), (0, 1));
+}
+
+#[test]
+fn segments_of_other_loads_are_counted_once_they_are_loaded_and_loaded_when_they_are_left() {
+    let lines = events(30);
+    let bench = Bench::new(&lines, 2);
+    let store =
+        bench.store().taken(hash(&lines[3]), Other::Loads(2)).taken(hash(&lines[7]), Other::Leaves(2));
+    let report = bench.run(&store);
+    assert!(report.halted.is_none() && report.source_errors.is_empty(), "{report:?}");
+    assert_eq!(
+        (report.counts.inserted, report.counts.already_loaded, report.counts.unfinished()),
+        (29, 1, 0)
+    );
+    assert_eq!(store.segment_of(8), Some(30), "the last of all");
+}
+
+#[test]
+fn a_dump_that_is_gone_when_its_segments_are_left_is_an_error() {
+    let lines = events(10);
+    let bench = Bench::new(&lines, 2);
+    let (release, wait) = waiting();
+    let store =
+        bench.store().taken(hash(&lines[3]), Other::Leaves(1)).on(Operation::LookAgain, 0, Fault::Wait(wait));
+    let report = thread::scope(|scope| {
+        let run = scope.spawn(|| bench.run(&store));
+        store.wait_for(Operation::LookAgain, 1);
+        std::fs::remove_file(bench.dump()).unwrap();
+        drop(release);
+        run.join().unwrap()
+    });
+    assert_eq!((report.counts.inserted, report.source_errors.len()), (9, 1), "{report:?}");
+}
+
+#[test]
+fn a_stop_while_others_have_segments_leaves_them() {
+    let lines = events(10);
+    let bench = Bench::new(&lines, 2);
+    let store = bench.store().taken(hash(&lines[3]), Other::Leaves(usize::MAX));
+    let report = thread::scope(|scope| {
+        let run = scope.spawn(|| bench.run(&store));
+        store.wait_for(Operation::LookAgain, 2);
+        bench.halt.stop(HaltReason::Signal(1));
+        run.join().unwrap()
+    });
+    assert!(matches!(report.halted, Some(HaltReason::Signal(1))), "{report:?}");
+    assert_eq!((report.counts.events, report.counts.inserted), (9, 9));
+}
+
+#[test]
+fn without_a_store_all_is_counted() {
+    let bench = Bench::new(&events(40), 3);
+    let rejects = RejectFile::new(bench.rejects()).unwrap();
+    let sources = (0..12).map(|_| Source::File(bench.dump())).collect();
+    let report = super::run(sources, &bench.settings, None, &rejects, &bench.halt, &bench.monitor);
+    assert_eq!((report.counts.events, report.counts.unfinished()), (480, 480), "{report:?}");
+}
+
+#[test]
+fn an_input_whose_first_thousand_values_are_all_rejected_is_abandoned() {
+    let bad = "no event\n".to_owned();
+    let check = |lines: Vec<String>, limit, is_abandoned: bool, rejected: u64| {
+        let mut bench = Bench::new(&lines, 3);
+        bench.settings.reject_limit = limit;
+        let store = bench.store();
+        let report = bench.run(&store);
+        assert_eq!(report.source_errors.len(), usize::from(is_abandoned), "{report:?}");
+        assert_eq!((report.counts.rejected, report.halted.is_none()), (rejected, true));
+        let text = std::fs::read_to_string(bench.rejects()).unwrap();
+        assert_eq!(text.lines().count() as u64, rejected);
+        report
+    };
+    let report = check(vec![bad.clone(); 3000], None, true, 1000);
+    assert!(report.counts.events < 1100, "it is read no further: {report:?}");
+    let error = report.source_errors[0].to_string();
+    assert!(error.contains("first 1000 values") && error.contains("--max-rejects 100%"), "{error}");
+    check(vec![bad.clone(); 999], None, false, 999);
+    check(vec![bad.clone(); 1500], Some(RejectLimit::Percent(100.0)), false, 1500);
+    let late = |before| [vec![bad.clone(); before], events(1), vec![bad.clone(); 600]].concat();
+    check(late(999), None, false, 1599);
+    check(late(1000), None, true, 1000);
+}
+
+#[test]
+fn an_array_of_many_values_is_abandoned_after_the_first_thousand() {
+    let bench = Bench::new(&[format!("[{}0]\n", "0,".repeat(50_000))], 1);
+    let report = bench.run(&bench.store());
+    assert_eq!((report.source_errors.len(), report.counts.rejected), (1, 1000), "{report:?}");
+}
+
+#[test]
+fn a_reject_file_out_of_proportion_to_the_input_stops_the_run() {
+    let mut bench = Bench::new(&[format!("[{}0]\n", "0,".repeat(400_000))], 1);
+    bench.settings.reject_limit = Some(RejectLimit::Percent(100.0));
+    let report = bench.run(&bench.store());
+    let limit = (16 << 20) + 32 * report.bytes_read;
+    assert!(matches!(report.halted, Some(HaltReason::RejectBytes(bytes)) if bytes == limit), "{report:?}");
+    let size = std::fs::metadata(bench.rejects()).unwrap().len();
+    assert!(size <= limit && size + 1000 > limit, "{size}");
+    assert!(report.counts.unfinished() > 0, "{report:?}");
+}

@@ -1,0 +1,74 @@
+//! `--metrics-file`: what stands there is replaced if it is a file, written to if it is something else, and never waited for.
+
+use std::fs::{self, OpenOptions};
+use std::io::Read as _;
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _, symlink};
+
+use nix::libc::O_NONBLOCK;
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+
+use crate::support::cluster::{Cluster, Database};
+use crate::support::program::{Program, Workplace};
+
+const METRIC: &str = "aegis_kills_last_run_success 1";
+
+fn load(work: &Workplace, database: &Database<'_>, file: &str) -> Program {
+    work.load(database, &["--metrics-file", file])
+}
+
+#[test]
+fn a_link_is_followed() {
+    let database = Cluster::shared().database("links");
+    let work = Workplace::new();
+    work.write("kills.prom", "old");
+    symlink("kills.prom", work.path().join("link")).expect("a link");
+    symlink("new.prom", work.path().join("dangling")).expect("a link");
+    for (link, file) in [("link", "kills.prom"), ("dangling", "new.prom"), ("dangling", "new.prom")] {
+        load(&work, &database, link).expect(0);
+        assert!(work.path().join(link).is_symlink(), "{link}");
+        assert!(fs::read_to_string(work.path().join(file)).expect("a file").contains(METRIC), "{file}");
+    }
+}
+
+#[test]
+fn what_is_no_file_is_written_to() {
+    let database = Cluster::shared().database("special");
+    let work = Workplace::new();
+    load(&work, &database, "/dev/null").expect(0);
+    let null = fs::metadata("/dev/null").expect("a device");
+    assert!(null.file_type().is_char_device());
+    let ended = load(&work, &database, "/dev/stderr").expect(0);
+    assert!(ended.stderr.contains(METRIC), "{}", ended.stderr);
+    let ended = load(&work, &database, "/dev/stdout").expect(0);
+    assert!(ended.stdout.contains(METRIC) && ended.stdout.contains("\"status\""), "{}", ended.stdout);
+}
+
+#[test]
+fn standard_output_keeps_its_file() {
+    let database = Cluster::shared().database("stdout");
+    let work = Workplace::new();
+    let script = "exec \"$0\" load --json --metrics-file /dev/stdout >out";
+    let program = work.other_program("sh", &["-c", script, env!("CARGO_BIN_EXE_aegis-kills")]);
+    program.env("DATABASE_URL", &database.url()).expect(0);
+    let text = fs::read_to_string(work.path().join("out")).expect("a file");
+    assert!(text.contains(METRIC) && text.contains("\"status\":\"complete\""), "{text}");
+}
+
+#[test]
+fn a_pipe_is_never_waited_for() {
+    let database = Cluster::shared().database("fifo");
+    let work = Workplace::new();
+    let pipe = work.path().join("pipe");
+    mkfifo(&pipe, Mode::S_IRWXU).expect("a pipe");
+    // The summary is printed all the same: the events are stored.
+    let ended =
+        load(&work, &database, "pipe").expect(1).says(&["the metrics file", "nobody reads this pipe"]);
+    assert_eq!(ended.summary().status(), "complete");
+    let mut reader = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(&pipe).expect("the pipe");
+    load(&work, &database, "pipe").expect(0);
+    let mut text = String::new();
+    reader.read_to_string(&mut text).expect("what was written");
+    assert!(text.contains(METRIC), "{text}");
+    assert!(fs::metadata(&pipe).expect("a pipe").file_type().is_fifo());
+}

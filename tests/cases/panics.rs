@@ -1,0 +1,89 @@
+//! A panic of any thread: a message, exit code 1, what was read is stored, and the ledger says how the run ended.
+//! Builds for release have no way to inject one.
+#![cfg(debug_assertions)]
+
+use std::time::Duration;
+
+use crate::support::cluster::Cluster;
+use crate::support::dumps::generated;
+use crate::support::eventually;
+use crate::support::program::Workplace;
+use crate::support::{free_port, tell};
+use nix::sys::signal::Signal;
+
+/// The threads of a load, and the main thread's two ways.
+const POINTS: [&str; 9] =
+    ["reader", "cut", "parse", "writer", "database", "watchdog", "progress", "status", "http"];
+
+#[test]
+fn a_panic_of_each_thread_ends_the_run_in_order() {
+    for point in POINTS {
+        tell(point);
+        let database = Cluster::shared().database("panics");
+        let work = Workplace::new();
+        work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
+        let port = free_port();
+        let mut running = work
+            .load(&database, &["--listen", &port.to_string()])
+            .env("AEGIS_KILLS_PANIC", point)
+            .env("KILLS_FLUSH_INTERVAL", "10")
+            .segment_bytes(64 << 10)
+            .start();
+        running.feed(&generated(10, 8, 0.0));
+        if point == "http" {
+            eventually(Duration::from_mins(1), "the page is asked for", || {
+                running.has_ended() || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
+            });
+        }
+        // It ends though its input is open.
+        let ended = running.finish().expect(1).says(&["panicked", "injected"]);
+        if point == "database" {
+            // Nothing could be done before the ledger has the run.
+            continue;
+        }
+        let summary = ended.summary();
+        assert_eq!(summary.status(), "failed", "{point}");
+        assert!(summary.0["error"].as_str().is_some_and(|error| error.contains("panicked")), "{point}");
+        let sql = "select status, error, finished is not null, inserted,
+                     (select count(*) from kill_event) from kill_load_run";
+        let row = database.client().query_one(sql, &[]).expect("a run");
+        assert_eq!((row.get::<_, &str>(0), row.get::<_, bool>(2)), ("failed", true), "{point}");
+        assert!(row.get::<_, &str>(1).contains("panicked"), "{point}");
+        assert_eq!(row.get::<_, i64>(3), row.get::<_, i64>(4), "{point}");
+    }
+}
+
+#[test]
+fn a_panic_while_it_stops_ends_it_with_code_1() {
+    for point in ["signals", "drain"] {
+        let database = Cluster::shared().database("stopping");
+        let work = Workplace::new();
+        let program = work.load(&database, &[]).env("AEGIS_KILLS_PANIC", point);
+        let mut running = program.env("KILLS_FLUSH_INTERVAL", "10").start();
+        running.feed(&generated(10, 9, 0.0));
+        eventually(Duration::from_mins(1), "what was fed is stored", || {
+            let rows = database.client().query_one("select count(*) from kill_event", &[]);
+            rows.is_ok_and(|row| row.get::<_, i64>(0) > 0)
+        });
+        running.signal(Signal::SIGTERM);
+        running.finish().expect(1).says(&["panicked"]).summary().check(&[("unfinished", 0)]);
+    }
+}
+
+#[test]
+fn a_panic_of_a_request_ends_the_run_in_order() {
+    let database = Cluster::shared().database("request");
+    let work = Workplace::new();
+    let port = free_port();
+    let mut running = work
+        .load(&database, &["--listen", &port.to_string()])
+        .env("AEGIS_KILLS_PANIC", "request")
+        .env("KILLS_FLUSH_INTERVAL", "10")
+        .start();
+    running.feed(&generated(10, 10, 0.0));
+    eventually(Duration::from_mins(1), "the page is asked for", || {
+        running.has_ended() || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
+    });
+    let ended = running.finish().expect(1).says(&["panicked"]);
+    assert_eq!(ended.summary().status(), "failed");
+}

@@ -1,0 +1,192 @@
+//! Requests to stop as they come in practice: GNU `timeout`, `nohup`, a terminal that closes, standard error that nobody
+//! reads, repeats within a second.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::libc::O_NOCTTY;
+use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+use crate::support::cluster::{Cluster, Database};
+use crate::support::dumps::generated;
+use crate::support::program::{Program, Running, Workplace};
+use crate::support::{eventually, find_program, not_tried};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_aegis-kills");
+
+/// Longer than anything here takes on a slow machine.
+const SHOWN_MAX: Duration = Duration::from_mins(1);
+
+fn stored(database: &Database<'_>) -> i64 {
+    let rows = database.client().query_one("select count(*) from kill_event", &[]);
+    rows.map_or(0, |row| row.get(0))
+}
+
+/// Waits until what was fed is stored: from then on the load listens for signals.
+fn wait_until_stored(database: &Database<'_>) {
+    eventually(SHOWN_MAX, "what was fed is stored", || stored(database) > 0);
+}
+
+/// A load of standard input by another program.
+fn load_by(work: &Workplace, database: &Database<'_>, program: &str, args: &[&str]) -> Program {
+    let args = [args, &[PROGRAM, "load", "--json"]].concat();
+    work.other_program(program, &args).env("DATABASE_URL", &database.url()).env("KILLS_FLUSH_INTERVAL", "10")
+}
+
+#[test]
+fn timeout_sends_its_signal_twice_and_the_run_is_drained() {
+    let Some(timeout) = find_program(&["timeout"], &[]) else {
+        return not_tried("GNU timeout", "it is not there");
+    };
+    let timeout = timeout.to_str().expect("UTF-8");
+    for name in ["INT", "TERM", "HUP"] {
+        let database = Cluster::shared().database("timeout");
+        let work = Workplace::new();
+        let args = ["--preserve-status", "--signal", name, "4"];
+        let mut running = load_by(&work, &database, timeout, &args).start();
+        running.feed(&generated(20, 3, 0.0));
+        let ended = running.finish();
+        let expected = match name {
+            "INT" => 130,
+            "TERM" => 143,
+            _ => 129,
+        };
+        let ended = ended.expect(expected);
+        let stored = u64::try_from(stored(&database)).expect("a count");
+        ended.summary().check(&[("inserted", stored), ("unfinished", 0)]);
+        assert_eq!(ended.summary().status(), "interrupted");
+    }
+}
+
+#[test]
+fn repeats_within_a_second_are_one_request() {
+    let database = Cluster::shared().database("repeats");
+    let work = Workplace::new();
+    let mut running = work.load(&database, &[]).env("KILLS_FLUSH_INTERVAL", "10").start();
+    running.feed(&generated(20, 4, 0.0));
+    wait_until_stored(&database);
+    let begun = Instant::now();
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGTERM] {
+        running.signal(signal);
+    }
+    if begun.elapsed() < Duration::from_millis(900) {
+        // Which of them is seen first the system decides.
+        let ended = running.finish();
+        assert!([129, 130, 143].contains(&ended.code), "{}: {}", ended.code, ended.stderr);
+        ended.summary().check(&[("unfinished", 0)]);
+    }
+}
+
+#[test]
+fn a_load_under_nohup_goes_on() {
+    let Some(nohup) = find_program(&["nohup"], &[]) else { return not_tried("nohup", "it is not there") };
+    let database = Cluster::shared().database("nohup");
+    let work = Workplace::new();
+    let mut running = load_by(&work, &database, nohup.to_str().expect("UTF-8"), &[]).start();
+    running.feed(&generated(10, 5, 0.0));
+    wait_until_stored(&database);
+    running.signal(Signal::SIGHUP);
+    running.feed(&generated(20, 6, 0.0));
+    let ended = running.finish_after_input().expect(0);
+    assert_eq!(ended.summary().status(), "complete");
+}
+
+#[test]
+fn a_terminal_that_closes_drains_the_run() {
+    let Some(setsid) = find_program(&["setsid"], &[]) else { return not_tried("setsid", "it is not there") };
+    let database = Cluster::shared().database("hangup");
+    let work = Workplace::new();
+    let fifo = work.path().join("dump");
+    mkfifo(&fifo, Mode::S_IRWXU).expect("a pipe");
+    let terminal =
+        openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a terminal");
+    grantpt(&terminal).and_then(|()| unlockpt(&terminal)).expect("it may be used");
+    let path = ptsname(&terminal, Vec::new()).expect("its name").into_string().expect("UTF-8");
+    let end = || {
+        let opened = OpenOptions::new().read(true).write(true).custom_flags(O_NOCTTY).open(&path);
+        Stdio::from(opened.expect("its other end"))
+    };
+    let summary = work.path().join("summary");
+    let mut child = Command::new(setsid)
+        .args(["--ctty", "--wait", PROGRAM, "load", "--json", "dump"])
+        .current_dir(work.path())
+        .env("DATABASE_URL", database.url())
+        .env("KILLS_FLUSH_INTERVAL", "10")
+        .env("ALBION_SERVER", "americas")
+        .env("TERM", "xterm")
+        .stdin(end())
+        .stderr(end())
+        .stdout(File::create(&summary).expect("a file"))
+        .spawn()
+        .expect("setsid");
+    let mut writer = OpenOptions::new().write(true).open(&fifo).expect("the pipe");
+    writer.write_all(&generated(10, 7, 0.0)).expect("to write");
+    wait_until_stored(&database);
+    drop(terminal);
+    eventually(SHOWN_MAX, "the load ends", || child.try_wait().expect("a child").is_some());
+    let status = child.wait().expect("a child");
+    assert_eq!(status.code(), Some(129));
+    let summary = fs::read_to_string(&summary).expect("a file");
+    assert!(
+        summary.contains("\"status\":\"interrupted\"") && summary.contains("\"unfinished\":0"),
+        "{summary}"
+    );
+}
+
+/// A pipe that is full, and stays so for as long as its reading end is held.
+fn full_pipe() -> (OwnedFd, Stdio) {
+    let (reader, writer) = nix::unistd::pipe2(nix::fcntl::OFlag::O_NONBLOCK).expect("a pipe");
+    let mut file = File::from(writer.try_clone().expect("a copy"));
+    while file.write(&[b'x'; 4096]).is_ok() {}
+    while file.write(b"x").is_ok() {}
+    // The program's end is one that waits.
+    let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&writer));
+    let blocking = OpenOptions::new().write(true).open(path).expect("the pipe");
+    (reader, Stdio::from(blocking))
+}
+
+fn load_with_full_stderr(work: &Workplace, database: &Database<'_>) -> (OwnedFd, Running) {
+    let (reader, stderr) = full_pipe();
+    let program = work.load(database, &["-v", "-v"]).env("KILLS_FLUSH_INTERVAL", "10").stderr(stderr);
+    (reader, program.start())
+}
+
+#[test]
+fn standard_error_that_nobody_reads_holds_nothing_up() {
+    let database = Cluster::shared().database("full");
+    let work = Workplace::new();
+    for requests in [1, 2] {
+        let (reader, mut running) = load_with_full_stderr(&work, &database);
+        running.feed(&generated(20, requests, 0.0));
+        wait_until_stored(&database);
+        if requests == 1 {
+            running.signal(Signal::SIGTERM);
+            let ended = running.finish().expect(143);
+            assert_eq!(ended.summary().status(), "interrupted");
+        } else {
+            // What it reads can't be written while this is held.
+            let mut client = database.client();
+            let mut transaction = client.transaction().expect("a transaction");
+            transaction.batch_execute("lock table kill_event in exclusive mode").expect("a lock");
+            running.feed(&generated(20, 99, 0.0));
+            running.signal(Signal::SIGTERM);
+            // A request of its own comes at least a second later.
+            thread::sleep(Duration::from_millis(1100));
+            running.signal(Signal::SIGTERM);
+            assert_eq!(running.finish().expect(143).stdout, "", "there was no time for a summary");
+        }
+        drop(reader);
+    }
+    // The same where the run ends by itself.
+    let (_reader, mut running) = load_with_full_stderr(&work, &database);
+    running.feed(&generated(20, 1, 0.0));
+    running.finish_after_input().expect(0);
+}
