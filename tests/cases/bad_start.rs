@@ -225,5 +225,6 @@ fn a_file_of_variables_that_can_not_be_read() {
     fs::remove_dir(&path).expect("a folder");
     // A byte order mark and the line ends of other systems are normal.
     work.write(".env", "\u{feff}ALBION_SERVER='mars'\r\n");
-    work.program(&["load", "--dry-run"]).expect(2).says(&["ALBION_SERVER", "mars"]);
+    let program = work.program(&["load", "--dry-run"]).without("ALBION_SERVER");
+    program.expect(2).says(&["ALBION_SERVER", "mars"]);
 }

@@ -125,8 +125,7 @@ fn events_in_other_values() {
     ] {
         let database = Cluster::shared().database(name);
         let dump = each_line(&plain, form);
-        let run = work.load(&database, &["--events-at", path]).stdin(dump.clone()).expect(0);
-        assert_eq!(run.stderr, "");
+        work.load(&database, &["--events-at", path]).stdin(dump.clone()).expect(0);
         assert_tables(&database, "americas", &expected);
         let run = work.load(&database, &[]).env("KILLS_EVENTS_AT", path).stdin(dump.clone()).expect(0);
         run.summary().check(&[("inserted", 0), ("rejected", 0)]);
