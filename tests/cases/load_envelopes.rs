@@ -125,8 +125,7 @@ fn events_in_other_values() {
     ] {
         let database = Cluster::shared().database(name);
         let dump = each_line(&plain, form);
-        let run = work.load(&database, &["--events-at", path]).stdin(dump.clone()).expect(0);
-        assert_eq!(run.stderr, "");
+        work.load(&database, &["--events-at", path]).stdin(dump.clone()).expect(0);
         assert_tables(&database, "americas", &expected);
         let run = work.load(&database, &[]).env("KILLS_EVENTS_AT", path).stdin(dump.clone()).expect(0);
         run.summary().check(&[("inserted", 0), ("rejected", 0)]);
@@ -175,8 +174,12 @@ fn what_is_rejected_of_events_in_strings_is_named_and_loads_again() {
 #[test]
 fn a_battle_for_events_that_name_none() {
     let (work, database) = (Workplace::new(), Cluster::shared().database("battle"));
-    let page =
-        |ids: &[i64]| Value::Array(ids.iter().map(|id| samples::lean_event(*id)).collect()).to_string();
+    let event = |id: &i64| {
+        let mut event = samples::lean_event(*id);
+        event.as_object_mut().expect("an object").remove("BattleId");
+        event
+    };
+    let page = |ids: &[i64]| Value::Array(ids.iter().map(event).collect()).to_string();
     work.write("1337.json", page(&[1, 2]));
     work.write("battle-42.json.gz", gzip(page(&[3]).as_bytes()));
     let load = |args: &[&str]| work.load(&database, &["--layout", "aegis"]).args(args);

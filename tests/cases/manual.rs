@@ -40,7 +40,7 @@ fn help_has_groups_and_examples() {
         assert!(help.contains("postgresql://user@host:5432/database"), "{help}");
     }
     assert!(short.lines().count() * 2 < long.lines().count(), "{short}");
-    assert!(long.contains("DATABASE_AWAY_TIMEOUT") && long.contains("ids of different servers collide"));
+    assert!(long.contains("DATABASE_AWAY_TIMEOUT") && long.contains("Ids of different servers collide"));
     assert!(output(&["--help"]).contains("129, 130, 143"));
     for words in commands() {
         let args: Vec<&str> = words.iter().map(String::as_str).chain(["--help"]).collect();

@@ -87,7 +87,7 @@ fn rejects_are_told_with_their_most_frequent_reasons() {
     );
     let mend = command(&ended, "once they are mended");
     assert!(mend.starts_with("jq -r .raw 'the rejects' | "), "{mend}");
-    assert!(mend.ends_with("load --nul strip --rejects 'the rejects.again'"), "{mend}");
+    assert!(mend.ends_with("load --server americas --nul strip --rejects 'the rejects.again'"), "{mend}");
     if std::process::Command::new("jq").arg("--version").output().is_ok() {
         let before = fs::read(work.path().join("the rejects")).expect("rejects");
         work.other_program("sh", &["-c", mend]).env("DATABASE_URL", &database.url()).expect(3);
@@ -125,5 +125,5 @@ fn a_dry_run_tells_how_to_load() {
     let ended = work.program(&["load", "--dry-run", "--force", "dump.ndjson"]).expect(3);
     says(&ended, &["9  can be loaded", "12  rejected", "21  events in 21 lines, americas"]);
     let load = command(&ended, "to load it");
-    assert!(load.ends_with("load --force dump.ndjson"), "{load}");
+    assert!(load.ends_with("load --server americas --force dump.ndjson"), "{load}");
 }

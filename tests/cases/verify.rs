@@ -90,7 +90,7 @@ fn what_cannot_be_loaded_is_missing_too() {
         "<stdin>:2  can't be loaded",
         "<stdin>:3  can't be loaded",
         "TimeStamp",
-        "aegis-kills load --dry-run -",
+        "aegis-kills load --server americas --dry-run -",
     ] {
         assert!(words.contains(wanted), "{wanted:?} is missing in: {words}");
     }

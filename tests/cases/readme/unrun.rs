@@ -30,7 +30,7 @@ pub(super) const UNRUN: [Unrun; 5] = [
         why: "builds a release; .ci/run runs it",
         look: Look::Script(&["no"], 1, "takes no arguments"),
         instead: Some(
-            "aegis-kills generate --events 2000 --seed 7 | aegis-kills load --embedded ~/quickstart --server europe",
+            "aegis-kills generate --events 2000 --seed 7 | aegis-kills load --embedded ~/quickstart --server americas",
         ),
     },
     Unrun {
