@@ -1,5 +1,8 @@
 //! All tests that need a real PostgreSQL or the whole program, in one binary, so that they share one server.
 
+// Programs are started by `support::process`, which gives each a deadline.
+#![warn(clippy::disallowed_methods)]
+
 mod support;
 
 mod cases {

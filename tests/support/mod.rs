@@ -18,6 +18,7 @@ pub(crate) mod hostile;
 pub(crate) mod http;
 pub(crate) mod oracle;
 pub(crate) mod pgbouncer;
+pub(crate) mod process;
 pub(crate) mod program;
 pub(crate) mod progress;
 pub(crate) mod proxy;
