@@ -42,6 +42,7 @@ mod cases {
     mod memory;
     mod metrics;
     mod mistakes;
+    mod model;
     mod partitioned;
     mod pgbouncer;
     mod pool;
@@ -60,6 +61,7 @@ mod cases {
     mod sessions;
     mod status_page;
     mod summary;
+    mod swarm;
     mod tls;
     mod verify;
     mod watch_terminal;

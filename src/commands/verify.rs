@@ -8,13 +8,13 @@ use crate::causes::in_full;
 use crate::cli::VerifyArgs;
 use crate::database::{DatabaseManager, HalfCommitted, finish_commits, present_ids, schema};
 use crate::error::{CommandError, Ending};
-use crate::input::{Segmenter, spawn_reader};
+use crate::input::{BufferPool, Segmenter, spawn_reader};
 use crate::layout::{Distribution, Repeats};
 use crate::pipeline::{Prepared, Preparer, Segments};
 use crate::report::{Missing, VerifyReport};
 use crate::settings::{Environment, EventSettings, VerifySettings};
 use anyhow::Context as _;
-use crossbeam_channel::{bounded, never};
+use crossbeam_channel::never;
 use uuid::Uuid;
 
 /// Runs the command.
@@ -46,20 +46,18 @@ fn compare(
 ) -> Result<bool, CommandError> {
     let reader = spawn_reader(settings.sources.clone()).context("the reader thread can't be started")?;
     // One buffer, which goes back and forth between the segmenter and this function.
-    let (give_back, buffers) = bounded(1);
-    give_back.send(Vec::new()).context("a channel that is held open here was closed")?;
+    let buffers = BufferPool::new(1, settings.segment.segment_bytes * 2);
     let segmenter = Segmenter::new(reader, settings.segment, buffers, never());
     let EventSettings { server, layout, nul } = settings.event;
     let preparer = Preparer { layout, server, nul, repeats: Repeats::FirstCounts };
     let distribution = schema::distribution(manager, layout, settings.database.schema())?;
     let mut whole = true;
-    for read in Segments::new(segmenter, give_back.clone()) {
+    for read in Segments::new(segmenter) {
         match read {
             Ok(segment) => {
                 let hash = Preparer::hash(&segment);
                 let batch = preparer.prepare(segment, hash);
                 compare_segment(settings, manager, distribution, &batch, report)?;
-                give_back.send(batch.segment.bytes).context("a channel that is held open here was closed")?;
             }
             Err(error) => {
                 log::error!("{}", in_full(&error));

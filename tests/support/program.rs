@@ -76,7 +76,7 @@ impl Workplace {
         fs::write(self.path().join(name), bytes).expect("a file");
     }
 
-    /// The program, with nothing to read and nothing set.
+    /// The program, with nothing to read, and nothing set but the game server.
     pub(crate) fn program(&self, args: &[&str]) -> Program {
         self.other_program(env!("CARGO_BIN_EXE_aegis-kills"), args)
     }
@@ -90,6 +90,8 @@ impl Workplace {
                 command.env_remove(name);
             }
         }
+        // What each load needs; a test of the setting itself takes it away.
+        command.env("ALBION_SERVER", "americas");
         Program { command, input: Vec::new(), folder: self.path().to_owned(), nested: false, stderr: None }
     }
 
@@ -107,6 +109,12 @@ impl Program {
 
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.command.env(name, value);
+        self
+    }
+
+    /// Without a variable that is set for every run.
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.command.env_remove(name);
         self
     }
 
@@ -183,6 +191,11 @@ impl Running {
     pub(crate) fn feed(&mut self, bytes: &[u8]) {
         let input = self.input.as_mut().expect("not closed yet");
         let _ = input.write_all(bytes).and_then(|()| input.flush());
+    }
+
+    /// Its standard input, to be written to elsewhere.
+    pub(crate) fn take_input(&mut self) -> ChildStdin {
+        self.input.take().expect("not taken yet")
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

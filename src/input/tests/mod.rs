@@ -10,7 +10,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded, never, unbounded};
 
 use super::reader::{ReaderShape, spawn_with};
-use super::{Foreign, InputError, Next, Segment, SegmentLimits, Segmenter, Source, spawn_reader};
+use super::{BufferPool, Foreign, InputError, Next, Segment, SegmentLimits, Segmenter, Source, spawn_reader};
 
 /// What a read of a [`Script`] gives.
 type Step = io::Result<Vec<u8>>;
@@ -45,7 +45,6 @@ struct Bench {
     steps: Option<Sender<Step>>,
     asked: Receiver<()>,
     segmenter: Segmenter,
-    buffers: Option<Sender<Vec<u8>>>,
     stop: Option<Sender<()>>,
 }
 
@@ -58,11 +57,9 @@ impl Bench {
             Ok(Box::new(Script { steps, asked, rest: Vec::new() }) as Box<dyn Read>)
         };
         let reader = spawn_with(vec![Source::Stdin], shape, open).unwrap();
-        let (buffers, free) = unbounded();
-        buffers.send(Vec::new()).unwrap();
         let (stop, stopped) = bounded(1);
-        let segmenter = Segmenter::new(reader, limits, free, stopped);
-        Self { steps: Some(steps), asked, segmenter, buffers: Some(buffers), stop: Some(stop) }
+        let segmenter = Segmenter::new(reader, limits, one_buffer(limits), stopped);
+        Self { steps: Some(steps), asked, segmenter, stop: Some(stop) }
     }
 
     fn send(&self, text: impl AsRef<[u8]>) {
@@ -77,9 +74,9 @@ impl Bench {
         self.steps = None;
     }
 
-    /// The next thing in a line; a segment's buffer is given back.
+    /// The next thing in a line; a segment's buffer returns.
     fn next(&mut self) -> String {
-        show(self.segmenter.next(), self.buffers.as_ref())
+        show(self.segmenter.next())
     }
 
     fn all(&mut self) -> Vec<String> {
@@ -93,14 +90,15 @@ impl Bench {
     }
 }
 
-fn show(next: Next, buffers: Option<&Sender<Vec<u8>>>) -> String {
+fn one_buffer(limits: SegmentLimits) -> BufferPool {
+    BufferPool::new(1, limits.segment_bytes.saturating_mul(2))
+}
+
+fn show(next: Next) -> String {
     match next {
         Next::Segment(segment) => {
             let Segment { number, first_line, byte_offset, bytes, oversized, .. } = segment;
             let text = String::from_utf8_lossy(&bytes).into_owned();
-            if let Some(buffers) = buffers {
-                buffers.send(bytes).unwrap();
-            }
             let oversized = oversized.map_or(String::new(), |len| format!(" head of {len}"));
             format!("{number}: line {first_line} at {byte_offset}{oversized} {text:?}")
         }
@@ -247,7 +245,7 @@ fn a_damaged_zstd_block_loses_none_before_it() {
     let Next::Segment(segment) = bench.segmenter.next() else { panic!("no segment") };
     let whole_blocks = text.len() / (128 << 10) * (128 << 10);
     assert!(whole_blocks > 0);
-    assert!(segment.bytes == text.as_bytes()[..whole_blocks], "{} of {whole_blocks}", segment.bytes.len());
+    assert!(*segment.bytes == text.as_bytes()[..whole_blocks], "{} of {whole_blocks}", segment.bytes.len());
     assert_eq!(bench.next(), format!("CutShort(Zstd) at {whole_blocks} of {}", packed.len() - 10));
 }
 
@@ -302,10 +300,8 @@ fn sources_follow_each_other_past_one_that_is_gone() {
     ];
     let reader = spawn_reader(sources).unwrap();
     let counters = reader.counters();
-    let (buffers, free) = unbounded();
-    buffers.send(Vec::new()).unwrap();
-    let mut segmenter = Segmenter::new(reader, limits(99, 99), free, never());
-    let mut next = || show(segmenter.next(), Some(&buffers));
+    let mut segmenter = Segmenter::new(reader, limits(99, 99), one_buffer(limits(99, 99)), never());
+    let mut next = || show(segmenter.next());
     assert_eq!(next(), r#"0: line 1 at 0 "1\n2""#);
     assert_eq!(
         next(),
