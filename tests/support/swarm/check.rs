@@ -1,7 +1,7 @@
 //! Owns what must hold after each load of a case, whatever was done to it.
 
-use std::cell::OnceCell;
 use std::collections::BTreeSet;
+use std::sync::OnceLock;
 
 use postgres::Client;
 
@@ -100,15 +100,15 @@ pub(super) struct Truth<'a> {
     case: &'a Case,
     /// Of each dump, one event on each line.
     texts: Vec<Vec<u8>>,
-    first: OnceCell<Expected>,
-    of_files: OnceCell<Expected>,
-    last: OnceCell<Tables>,
+    first: OnceLock<Expected>,
+    of_files: OnceLock<Expected>,
+    last: OnceLock<Tables>,
 }
 
 impl<'a> Truth<'a> {
     pub(super) fn new(case: &'a Case) -> Self {
         let texts = case.dumps.iter().map(Dump::plain).collect();
-        Self { case, texts, first: OnceCell::new(), of_files: OnceCell::new(), last: OnceCell::new() }
+        Self { case, texts, first: OnceLock::new(), of_files: OnceLock::new(), last: OnceLock::new() }
     }
 
     fn ask(&self, text: &[u8]) -> Expected {
