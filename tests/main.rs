@@ -39,6 +39,7 @@ mod cases {
     mod look_ups;
     mod manual;
     mod many_loaders;
+    mod many_sources;
     mod memory;
     mod metrics;
     mod mistakes;

@@ -1,4 +1,4 @@
-//! The buffers that segments are read into: a fixed number, which return by themselves.
+//! The buffers that text is read into: a fixed number, which return by themselves.
 //!
 //! Invariant: a buffer is in the pool or has one owner, and its drop returns it, also when a thread panics. So none is lost,
 //! and whoever waits for one waits for someone who still works.
@@ -13,6 +13,8 @@ use crossbeam_channel::{Receiver, Sender, bounded, select_biased};
 pub struct BufferPool {
     free: Receiver<Vec<u8>>,
     home: Sender<Vec<u8>>,
+    /// The length of a buffer that is free.
+    len: usize,
     kept_bytes_max: usize,
 }
 
@@ -20,11 +22,21 @@ impl BufferPool {
     /// A pool of `count` empty buffers, at least 1. A buffer that has grown beyond `kept_bytes_max` bytes returns without
     /// its memory.
     pub fn new(count: usize, kept_bytes_max: usize) -> Self {
+        Self::filled(count, 0, kept_bytes_max)
+    }
+
+    /// A pool of `count` buffers of `len` bytes, at least 1 of each. Bytes that are appended to a buffer are dropped when
+    /// it returns; the others keep what they have.
+    pub(super) fn with_len(count: usize, len: usize) -> Self {
+        Self::filled(count, len, usize::MAX)
+    }
+
+    fn filled(count: usize, len: usize, kept_bytes_max: usize) -> Self {
         let (home, free) = bounded(count);
-        let empty = std::iter::repeat_with(Vec::new);
-        let filled = empty.take(count).all(|buffer| home.try_send(buffer).is_ok());
+        let new = std::iter::repeat_with(|| vec![0; len]);
+        let filled = new.take(count).all(|buffer| home.try_send(buffer).is_ok());
         debug_assert!(filled, "the channel has room for each");
-        Self { free, home, kept_bytes_max }
+        Self { free, home, len, kept_bytes_max }
     }
 
     /// Waits for a buffer; none once `stop` gets a message or ends.
@@ -50,7 +62,7 @@ impl BufferPool {
     }
 
     fn put_back(&self, mut bytes: Vec<u8>) {
-        bytes.clear();
+        bytes.truncate(self.len);
         if bytes.capacity() > self.kept_bytes_max {
             bytes = Vec::new();
         }

@@ -77,7 +77,7 @@ pub struct Segmenter {
 }
 
 struct Piece {
-    bytes: Vec<u8>,
+    bytes: Buffer,
     start: usize,
     end: usize,
 }
@@ -158,9 +158,6 @@ impl Segmenter {
         piece.start += taken;
         if piece.start < piece.end {
             self.piece = Some(piece);
-        } else {
-            // It fails if the reader is gone, which has no use for it then.
-            let _ = self.reader.spares.send(piece.bytes);
         }
         if self.waiting_since.is_none() && self.cutter.has_whole_lines() {
             self.waiting_since = Some(Instant::now());
@@ -184,6 +181,7 @@ impl Segmenter {
                 self.finish_source()
             }
             Event::Message(Message::Done) => {
+                debug_assert_eq!(self.reader.pieces.in_use(), 0, "pieces of the reader are lost");
                 self.state = State::Ended;
                 None
             }
