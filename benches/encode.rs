@@ -54,9 +54,10 @@ fn parsed(dump: &str) -> Vec<Event<'_>> {
     let (mut reader, mut event) = (LineReader::new(NulPolicy::Reject), Event::default());
     for line in dump.lines() {
         let read = reader.read(line, &mut event, |found| {
-            events.push(found.event.expect("valid").clone());
+            found.event.expect("valid");
         });
         read.expect("JSON");
+        events.push(event.clone());
     }
     events
 }

@@ -81,7 +81,8 @@ BEGIN
                      ('kill_loot', 'SELECT, INSERT, DELETE'),
                      ('KillEvent', 'SELECT, INSERT, UPDATE'),
                      ('kill_load_run', 'SELECT, INSERT, UPDATE'),
-                     ('kill_load_segment', 'SELECT, INSERT, UPDATE')) AS wanted (name, rights)
+                     ('kill_load_segment', 'SELECT, INSERT, UPDATE'),
+                     ('kill_load_file', 'SELECT, INSERT, UPDATE')) AS wanted (name, rights)
         JOIN pg_class c ON c.relname = wanted.name AND c.relnamespace = to_regnamespace(quote_ident(in_schema))
         WHERE c.relkind IN ('r', 'p')
     LOOP

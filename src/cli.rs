@@ -136,6 +136,16 @@ pub struct EventArgs {
     /// are us, west, live_us; eu, ams, live_ams; sgp, east, live_sgp.
     #[arg(long, value_name = "NAME")]
     pub server: Option<String>,
+    /// The path to the events in each value, such as raw_json or data.events [env: KILLS_EVENTS_AT] [default: top level].
+    ///
+    /// Keys joined by dots; * stands for each key. Arrays on the way are read through, and strings as the JSON in them.
+    #[arg(long, value_name = "PATH")]
+    pub events_at: Option<String>,
+    /// The battle of events that name none: its id, or from-name for the number in each file's name.
+    ///
+    /// AlbionBB's pages do not name their battle.
+    #[arg(long, value_name = "ID")]
+    pub battle: Option<String>,
     /// The tables: archive or aegis [env: KILLS_LAYOUT] [default: archive].
     ///
     /// archive: kill_event, kill_player and kill_loot. aegis: the "KillEvent" of the TypeScript Albion Aegis.
@@ -149,6 +159,7 @@ pub struct EventArgs {
 }
 
 /// `load`.
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 #[derive(Debug, Default, Args)]
 pub struct LoadArgs {
     /// Dumps, plain or packed with gzip or zstd; none or '-' for standard input.
@@ -168,6 +179,11 @@ pub struct LoadArgs {
     /// For when events were deleted: the ledger still holds that they were loaded.
     #[arg(long, help_heading = "Storing")]
     pub force: bool,
+    /// Read files even if they are unchanged since they were loaded.
+    ///
+    /// Segments that were loaded before are skipped all the same, unless --force is given.
+    #[arg(long, help_heading = "Storing")]
+    pub reread: bool,
     /// Read, parse, count and reject; touch no database.
     #[arg(long, help_heading = "Storing")]
     pub dry_run: bool,

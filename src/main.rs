@@ -22,7 +22,8 @@ fn main() -> ExitCode {
         Ok(ending) => ending,
         Err(error) => {
             // Standard error may be gone, and then there is nobody left to tell.
-            let _ = writeln!(io::stderr(), "aegis-kills: {}", in_full(&error));
+            let text = in_full(&error).replace("; hint: ", "\nhint: ");
+            let _ = writeln!(io::stderr(), "aegis-kills: {text}");
             error.ending()
         }
     };
@@ -47,8 +48,7 @@ fn run(cli: &Cli) -> Result<Ending, CommandError> {
     let signals = EarlySignals::heed()?;
     environment::read_file(Path::new(".env"))?;
     environment::check()?;
-    let variable = |name: &str| std::env::var(name).ok();
-    let env = Environment(&variable);
+    let env = Environment(&environment::of_process);
     environment::check_log(env)?;
     let quiet = cli.verbosity.quiet;
     let screen = Screen::of_stderr(quiet);

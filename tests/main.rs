@@ -1,11 +1,12 @@
 //! All tests that need a real PostgreSQL or the whole program, in one binary, so that they share one server.
 
-// Programs are started by `support::process`, which gives each a deadline.
-#![warn(clippy::disallowed_methods)]
+// Here a panic is how a test fails.
+#![allow(clippy::disallowed_methods)]
 
 mod support;
 
 mod cases {
+    mod access;
     mod aegis;
     mod aegis_table;
     mod backends;
@@ -29,8 +30,10 @@ mod cases {
     mod health;
     mod health_advice;
     mod identifiers;
+    mod ledger_faults;
     mod load_duplicates;
     mod load_embedded;
+    mod load_envelopes;
     mod load_forms;
     mod load_refused;
     mod load_rejects;
@@ -44,6 +47,7 @@ mod cases {
     mod metrics;
     mod mistakes;
     mod model;
+    mod notices;
     mod partitioned;
     mod pgbouncer;
     mod pool;
@@ -60,10 +64,14 @@ mod cases {
     mod secrets;
     mod secrets_run;
     mod sessions;
+    mod standby;
     mod status_page;
     mod summary;
     mod swarm;
     mod tls;
+    mod tls_attacks;
+    mod tls_like_psql;
+    mod unchanged_files;
     mod verify;
     mod watch_terminal;
 }

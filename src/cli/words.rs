@@ -40,7 +40,7 @@ Examples:
   aegis-kills load --server americas --json /var/dumps/*.ndjson.zst
   aegis-kills load --server europe --embedded ~/kills dump.ndjson
   aegis-kills load --dry-run --server europe dump.ndjson
-  jq -r .raw rejects-*.ndjson | aegis-kills load --server europe
+  aegis-kills load --server europe rejects-*.ndjson
 
 Variables without an option, and their defaults:
   DATABASE_POOL_MIN, DATABASE_POOL_MAX    connections kept idle, and at most (2, 10)

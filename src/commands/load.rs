@@ -1,25 +1,30 @@
 //! `load`: dumps in, events in the database, an account of each.
 
+use super::confirm::confirm;
 use super::database::OpenDatabase;
 use super::next;
 use super::observe::{self, Farewell, Observer};
 use super::outcome::{cause, has_succeeded, outcome, run_outcome};
 use super::signals::{EarlySignals, Listener};
 use super::sources;
+use super::unchanged::Files;
 use super::write_output;
 use crate::causes::in_full;
 use crate::cli::LoadArgs;
-use crate::database::store::Store;
+use crate::database::store::{SegmentCounts, Store};
 use crate::database::{
-    DatabaseManager, Patience, PostgresStore, RunCounts, RunEnd, RunLog, StoreSettings, indexes, schema,
+    DatabaseManager, FileCounts, Patience, PostgresStore, RunCounts, RunEnd, RunLog, StoreSettings, indexes,
+    schema,
 };
 use crate::error::{CommandError, Ending};
+use crate::input::Reader;
 use crate::layout::{Distribution, Indexes};
 use crate::pipeline::{self, Halt, HaltReason, Monitor, RejectFile, RunReport};
 use crate::report::{LiveRun, Progress, Screen, Summary};
 use crate::settings::{DatabaseSettings, Environment, LoadSettings, SettingError};
 use anyhow::Context as _;
 use jiff::Timestamp;
+use std::cell::Cell;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,15 +39,26 @@ pub fn run(
     signals: &EarlySignals,
     screen: &Screen,
 ) -> Result<Ending, CommandError> {
-    let settings = LoadSettings::new(args, env)?;
+    let mut reader = None;
+    let settings = LoadSettings::new(args, env)?
+        .named(|settings| sources::first_server(&settings.sources, &settings.event, &mut reader))?;
     // Before anything is written, the file of metrics as well.
     refuse_overwriting(&settings)?;
     let id = Uuid::new_v4();
     let (rejects, listener) = prepare(&settings, id).inspect_err(|_| tell_of_failure(&settings, id))?;
     let started = Instant::now();
     let monitor = Arc::<Monitor>::default();
-    let parts =
-        Parts { settings: &settings, id, started, rejects: &rejects, signals, screen, monitor: &monitor };
+    let reader = Cell::new(reader);
+    let parts = Parts {
+        settings: &settings,
+        reader,
+        id,
+        started,
+        rejects: &rejects,
+        signals,
+        screen,
+        monitor: &monitor,
+    };
     let done = match &settings.database {
         Some(place) => load(&parts, listener, place),
         None => read_only(&parts, listener),
@@ -140,6 +156,8 @@ impl StoreFigures {
 /// What both kinds of runs are given.
 struct Parts<'r> {
     settings: &'r LoadSettings,
+    /// Where someone has begun to read the sources.
+    reader: Cell<Option<Reader>>,
     id: Uuid,
     started: Instant,
     rejects: &'r RejectFile,
@@ -181,7 +199,8 @@ fn read_only(parts: &Parts<'_>, listener: Option<TcpListener>) -> Result<Done, C
     }
     let _progress = parts.show(live)?;
     let sources = settings.sources.clone();
-    let report = pipeline::run(sources, &settings.pipeline, None, parts.rejects, &halt, parts.monitor)?;
+    let (reader, run) = (parts.reader.take(), settings.pipeline());
+    let report = pipeline::run(sources, reader, &run, None, parts.rejects, &halt, parts.monitor)?;
     let farewell = observer.say_farewell(&run_outcome(&report));
     Ok((report, StoreFigures::default(), farewell))
 }
@@ -212,14 +231,27 @@ fn load(
     let patience = Patience::until_told(halt.given_up());
     let leisure = Patience::until_told(halt.stopped());
     let store = PostgresStore::new(database.manager.clone(), &store_settings, id, patience, leisure);
-    let report = pipeline::run(
-        settings.sources.clone(),
-        &settings.pipeline,
+    // Where the server was looked up in the first event, reading has begun, of all files.
+    let reader = parts.reader.take();
+    let rereads = settings.rereads || reader.is_some();
+    let files = Files::examine(&database.manager, &store_settings, &settings.sources, rereads)?;
+    for FileCounts { lines, events, segments } in &files.skipped {
+        parts.monitor.skip_file(*segments, SegmentCounts { lines: *lines, events: *events });
+    }
+    let mut report = pipeline::run(
+        files.sources.clone(),
+        reader,
+        &settings.pipeline(),
         Some(&store as &dyn Store),
         parts.rejects,
         &halt,
         parts.monitor,
     )?;
+    if report.halted.is_none() {
+        confirm(&store, &mut report);
+    }
+    let patience = Patience::until_told(halt.given_up());
+    files.record(&database.manager, id, &report, parts.monitor, &patience);
     let figures = StoreFigures::of(&database.manager);
     end_in_ledger(&log, &database.manager, &report, &figures, &halt);
     if report.halted.is_none() {

@@ -8,6 +8,7 @@ pub mod manual;
 pub mod schema;
 pub mod verify;
 
+mod confirm;
 mod database;
 mod next;
 mod observe;
@@ -15,6 +16,7 @@ mod outcome;
 mod output;
 mod signals;
 mod sources;
+mod unchanged;
 
 pub use output::write_output;
 pub use signals::EarlySignals;

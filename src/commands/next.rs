@@ -85,11 +85,17 @@ impl Typed {
         };
         self.option("--database-url", url, None)
             .path("--embedded", embedded.as_ref().map(|path| path.as_os_str()))
-            .option("--schema", args.schema.as_deref(), env.get("DATABASE_SCHEMA"))
+            .option(
+                "--schema",
+                args.schema.as_deref().map(str::trim),
+                env.get("DATABASE_SCHEMA").map(|name| name.trim().to_owned()),
+            )
     }
 
     fn of_events(self, event: &EventArgs, env: Environment<'_>) -> Self {
         self.option("--server", event.server.as_deref(), env.get("ALBION_SERVER"))
+            .option("--events-at", event.events_at.as_deref(), env.get("KILLS_EVENTS_AT"))
+            .option("--battle", event.battle.as_deref(), None)
             .option("--layout", event.layout.as_deref(), env.get("KILLS_LAYOUT"))
             .option("--nul", event.nul.as_deref(), env.get("KILLS_NUL"))
     }
@@ -97,6 +103,7 @@ impl Typed {
     fn of_loads(self, args: &LoadArgs, env: Environment<'_>, rejects: Option<&OsStr>) -> Self {
         self.option("--on-conflict", args.on_conflict.as_deref(), env.get("KILLS_ON_CONFLICT"))
             .flag("--force", args.force)
+            .flag("--reread", args.reread)
             .path("--rejects", rejects)
             .path("--metrics-file", args.metrics_file.as_ref().map(|path| path.as_os_str()))
             .option("--listen", args.listen.as_deref(), None)

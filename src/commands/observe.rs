@@ -176,7 +176,7 @@ impl HealthPage {
             manager,
             layout: settings.event.layout,
             schema,
-            workers: settings.pipeline.workers,
+            workers: settings.pipeline().workers,
             last: Mutex::default(),
         }
     }

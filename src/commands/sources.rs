@@ -1,7 +1,10 @@
 //! The dumps of a command, looked at before anything is read.
 
-use crate::input::{InputError, Source};
-use crate::settings::SettingError;
+use crate::error::CommandError;
+use crate::input::{InputError, Reader, Source, spawn_reader};
+use crate::kill::{Server, first_named_server};
+use crate::settings::{EventSettings, SettingError};
+use anyhow::Context as _;
 use std::fs::{self, File, Metadata};
 use std::io::{self, IsTerminal as _, Seek as _};
 use std::os::fd::AsFd as _;
@@ -23,6 +26,21 @@ pub(super) fn check(sources: &[Source]) -> Result<(), InputError> {
         );
     }
     Ok(())
+}
+
+/// The game server that the first event of `sources` names, for a load that is not told of one. The reader that has begun to
+/// read them is left in `reader`.
+pub(super) fn first_server(
+    sources: &[Source],
+    event: &EventSettings,
+    reader: &mut Option<Reader>,
+) -> Result<Option<Server>, CommandError> {
+    sources.iter().try_for_each(Source::check)?;
+    let opened = spawn_reader(sources.to_vec()).context("the reader thread can't be started")?;
+    let events_at = event.reading.events_at.as_deref();
+    let named =
+        reader.insert(opened).look_ahead(|text, is_whole| first_named_server(text, is_whole, events_at));
+    Ok(named.flatten())
 }
 
 /// The bytes that are to be read of all of `sources`; none where one of them is a pipe, say.

@@ -8,22 +8,25 @@ use crate::causes::in_full;
 use crate::cli::VerifyArgs;
 use crate::database::{DatabaseManager, HalfCommitted, finish_commits, present_ids, schema};
 use crate::error::{CommandError, Ending};
-use crate::input::{BufferPool, Segmenter, spawn_reader};
+use crate::input::{BufferPool, Reader, Segmenter, spawn_reader};
 use crate::layout::{Distribution, Repeats};
 use crate::pipeline::{Prepared, Preparer, Segments};
 use crate::report::{Missing, VerifyReport};
 use crate::settings::{Environment, EventSettings, VerifySettings};
 use anyhow::Context as _;
 use crossbeam_channel::never;
+use std::convert::Infallible;
 use uuid::Uuid;
 
 /// Runs the command.
 pub fn run(args: &VerifyArgs, env: Environment<'_>, quiet: bool) -> Result<Ending, CommandError> {
-    let settings = VerifySettings::new(args, env)?;
+    let mut reader = None;
+    let settings = VerifySettings::new(args, env)?
+        .named(|settings| sources::first_server(&settings.sources, &settings.event, &mut reader))?;
     sources::check(&settings.sources)?;
     let database = OpenDatabase::open(&settings.database, Uuid::new_v4())?;
     let mut report = VerifyReport::default();
-    let sources_whole = compare(&settings, &database.manager, &mut report)?;
+    let sources_whole = compare(&settings, reader, &database.manager, &mut report)?;
     database.close()?;
     if args.json {
         let json = report.to_json().context("the result can't be written as JSON")?;
@@ -41,21 +44,25 @@ pub fn run(args: &VerifyArgs, env: Environment<'_>, quiet: bool) -> Result<Endin
 /// Whether all sources could be read to their end.
 fn compare(
     settings: &VerifySettings,
+    reader: Option<Reader>,
     manager: &DatabaseManager,
     report: &mut VerifyReport,
 ) -> Result<bool, CommandError> {
-    let reader = spawn_reader(settings.sources.clone()).context("the reader thread can't be started")?;
+    let reader = match reader {
+        Some(reader) => reader,
+        None => spawn_reader(settings.sources.clone()).context("the reader thread can't be started")?,
+    };
     // One buffer, which goes back and forth between the segmenter and this function.
     let buffers = BufferPool::new(1, settings.segment.segment_bytes * 2);
     let segmenter = Segmenter::new(reader, settings.segment, buffers, never());
-    let EventSettings { server, layout, nul } = settings.event;
-    let preparer = Preparer { layout, server, nul, repeats: Repeats::FirstCounts };
+    let EventSettings { server, layout, nul, ref reading } = settings.event;
+    let preparer = Preparer { layout, server, nul, repeats: Repeats::FirstCounts, reading: reading.clone() };
     let distribution = schema::distribution(manager, layout, settings.database.schema())?;
     let mut whole = true;
     for read in Segments::new(segmenter) {
         match read {
             Ok(segment) => {
-                let hash = Preparer::hash(&segment);
+                let hash = preparer.hash(&segment);
                 let batch = preparer.prepare(segment, hash);
                 compare_segment(settings, manager, distribution, &batch, report)?;
             }
@@ -95,9 +102,10 @@ fn compare_segment(
             report.add(source, line, Missing::Event(id));
         }
     }
-    for reject in &prepared.rejects {
+    let Ok(()) = prepared.each_reject::<Infallible>(|reject| {
         let field = reject.field.as_ref().map(|field| format!("{field}: ")).unwrap_or_default();
         report.add(source, reject.line, Missing::Unloadable(format!("{field}{}", reject.reason)));
-    }
+        Ok(())
+    });
     Ok(())
 }

@@ -4,14 +4,16 @@
 //! Invariant: a call left behind can do no harm. Its transaction holds the segment's row of the ledger, or will
 //! find that another try has written it.
 
-use super::client::{Client, GenericClient as _};
+use super::backend::{Build, BuildLooks, Doing, look};
+use super::client::Client;
 use super::error::DatabaseError;
 use super::figures::Figures;
+use super::gate::Gate;
 use super::patience::{Patience, Waited};
 use super::session::{ApartClient, Opener, Session, spawn};
 use crate::causes::in_full;
 use crossbeam_channel::bounded;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -26,11 +28,24 @@ pub(super) struct Progress {
     begun: Instant,
     /// Milliseconds after `begun`.
     last: AtomicU64,
+    /// Whether a statement may take long, as it moves what is in a table. Its backend has to be at work.
+    is_long: AtomicBool,
+    /// Whether it builds an index, whose progress can be seen.
+    is_build: AtomicBool,
+    /// What was seen of an index that the call builds, or waits for.
+    builds: Mutex<BuildLooks>,
 }
 
 impl Progress {
     fn new(figures: Figures) -> Self {
-        Self { figures, begun: Instant::now(), last: AtomicU64::new(0) }
+        Self {
+            figures,
+            begun: Instant::now(),
+            last: AtomicU64::new(0),
+            is_long: AtomicBool::new(false),
+            is_build: AtomicBool::new(false),
+            builds: Mutex::default(),
+        }
     }
 
     /// Says that the call got on.
@@ -39,13 +54,29 @@ impl Progress {
         self.last.store(elapsed, Ordering::Relaxed);
     }
 
-    /// Says that the call may stand still for as long as it likes from now on.
+    /// Says that a statement may take long from now on, for as long as its backend is at work.
     pub(super) fn takes_long(&self) {
-        self.last.store(u64::MAX, Ordering::Relaxed);
+        self.tick();
+        self.is_long.store(true, Ordering::Relaxed);
+    }
+
+    /// Says that an index is built from now on, for as long as its build makes progress.
+    pub(super) fn builds_an_index(&self) {
+        self.takes_long();
+        self.is_build.store(true, Ordering::Relaxed);
+    }
+
+    fn is_build(&self) -> bool {
+        self.is_build.load(Ordering::Relaxed)
     }
 
     fn idle(&self) -> Duration {
         self.begun.elapsed().saturating_sub(Duration::from_millis(self.last.load(Ordering::Relaxed)))
+    }
+
+    /// Whether a build has made progress since it was last looked at.
+    fn has_built(&self, build: Build) -> bool {
+        self.builds.lock().unwrap_or_else(PoisonError::into_inner).has_progress(build)
     }
 }
 
@@ -60,6 +91,8 @@ pub(super) struct Caller {
     /// Time without progress after which a call is cancelled.
     pub(super) stall_timeout: Duration,
     pub(super) figures: Figures,
+    /// Closed while a COMMIT waits for a synchronous standby.
+    pub(super) gate: Arc<Gate>,
 }
 
 impl Caller {
@@ -77,12 +110,18 @@ impl Caller {
         let (sender, done) = bounded::<(ApartClient, Result<T, DatabaseError>)>(1);
         let (operation, ticks) = (Arc::clone(operation), Arc::clone(&progress));
         spawn("database", move || {
-            let result = operation(client.get(), &ticks);
+            let own = client.get();
+            let result = operation(own, &ticks).map_err(|error| match error {
+                DatabaseError::Postgres(error) if own.is_refused_as_read_only(&error) => {
+                    DatabaseError::ReadOnlyRole(error)
+                }
+                error => error,
+            });
             let _ = sender.send((client, result));
         })?;
         let mut stall = Stall::new(self.stall_timeout);
         loop {
-            match patience.wait(&done, stall.due.saturating_sub(progress.idle())) {
+            match patience.wait(&done, stall.next(self, &progress)) {
                 Waited::Got((client, Ok(value))) => {
                     // A cancel that was sent may come late, and is not to hit what is done next.
                     if stall.step == Step::None {
@@ -102,35 +141,53 @@ impl Caller {
         }
     }
 
-    /// Notes what a statement waits for, if it can be seen, and cancels it. Both can take long: nobody waits for it.
-    /// Who waits for an index that is being built waits on: that comes to an end, however long it takes.
-    fn look_and_cancel(
-        &self,
-        session: &Session,
-        progress: &Arc<Progress>,
-        held_by: &Arc<Mutex<Option<String>>>,
-    ) {
-        let (opener, pid, cancel) = (self.opener.clone(), session.pid, session.canceller());
-        let (held_by, time) = (Arc::clone(held_by), self.stall_timeout.min(STEP_MAX) / 2);
-        let (progress, idle) = (Arc::clone(progress), progress.idle().as_secs_f64());
+    /// Looks at what a statement without progress does or waits for, and cancels it unless that comes to an end by itself:
+    /// a wait for a standby, and an index that makes progress. All of it can take long: nobody waits for it.
+    fn look_and_cancel(&self, session: &Session, progress: &Arc<Progress>, seen: &Arc<Mutex<Seen>>) {
+        let (caller, pid, cancel) = (self.clone(), session.pid, session.canceller());
+        let (progress, seen) = (Arc::clone(progress), Arc::clone(seen));
         let work = move || {
-            if let Some(pid) = pid
-                && let Ok(Some(holder)) = on_another(&opener, time, move |client| holder(client, pid))
+            let time = caller.stall_timeout.min(STEP_MAX) / 2;
+            let doing = pid.map(|pid| on_another(&caller.opener, time, move |client| look(client, pid)));
+            if let Some(Ok(doing)) = doing
+                && caller.waits_on(doing, &progress, &seen)
             {
-                let Holder { lock, builds_an_index } = holder;
-                log::warn!("the statement waits for {lock}");
-                if builds_an_index {
-                    log::warn!("an index is being built there: that is waited for");
-                    return progress.tick();
-                }
-                *held_by.lock().unwrap_or_else(PoisonError::into_inner) = Some(lock);
+                return progress.tick();
             }
+            let idle = progress.idle().as_secs_f64();
             log::warn!("a statement made no progress for {idle:.1} s: it is cancelled");
             if let Err(error) = cancel() {
                 log::debug!("cancelling failed: {}", in_full(&error));
             }
         };
         let _ = spawn("cancel", work);
+    }
+
+    /// Whether a statement is left alone that was found to do this.
+    fn waits_on(&self, doing: Doing, progress: &Progress, seen: &Mutex<Seen>) -> bool {
+        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        match doing {
+            Doing::AwaitsStandby => {
+                let idle = progress.idle();
+                let since = Instant::now().checked_sub(idle).unwrap_or_else(Instant::now);
+                let since = *seen.standby_since.get_or_insert(since);
+                drop(seen);
+                self.gate.close(DatabaseError::Standby(since.elapsed()));
+                true
+            }
+            Doing::AwaitsLock { holder, build } => {
+                log::warn!("the statement waits for {holder}");
+                if build.is_some_and(|build| progress.has_built(build)) {
+                    log::warn!("an index is being built there: that is waited for");
+                    return true;
+                }
+                seen.held_by = Some(holder);
+                false
+            }
+            Doing::Builds(build) => progress.has_built(build),
+            Doing::Works => progress.is_long.load(Ordering::Relaxed) && !progress.is_build(),
+            Doing::Nothing => false,
+        }
     }
 
     /// Terminates the session's backend. That can take long: nobody waits for it.
@@ -161,23 +218,6 @@ fn on_another<T>(
     Ok(ask(client.get())?)
 }
 
-/// What a backend waits for.
-struct Holder {
-    /// The lock and who holds it, in words.
-    lock: String,
-    builds_an_index: bool,
-}
-
-/// Who holds the lock that a backend waits for.
-fn holder(client: &mut Client, pid: i32) -> Result<Option<Holder>, postgres::Error> {
-    let sql = "SELECT format('a lock that backend %s holds (%s, %s)', pid,
-                 coalesce(nullif(application_name, ''), 'without a name'), coalesce(state, 'of another role')),
-                 pid IN (SELECT pid FROM pg_stat_progress_create_index) AS builds_an_index
-               FROM pg_stat_activity WHERE pid = ANY (pg_blocking_pids($1)) ORDER BY builds_an_index DESC LIMIT 1";
-    let row = client.query_opt(sql, &[&pid])?;
-    Ok(row.map(|row| Holder { lock: row.get(0), builds_an_index: row.get(1) }))
-}
-
 /// What has been done against a call that stands still.
 struct Stall {
     step: Step,
@@ -185,8 +225,16 @@ struct Stall {
     due: Duration,
     /// How long it stood still at the last step.
     idle: Duration,
-    /// What it waited for, once that is known.
-    held_by: Arc<Mutex<Option<String>>>,
+    seen: Arc<Mutex<Seen>>,
+}
+
+/// What was seen of a call without progress.
+#[derive(Debug, Default)]
+struct Seen {
+    /// The lock that it waits for.
+    held_by: Option<String>,
+    /// Since when its COMMIT waits for a synchronous standby.
+    standby_since: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -198,7 +246,7 @@ enum Step {
 
 impl Stall {
     fn new(timeout: Duration) -> Self {
-        Self { step: Step::None, due: timeout, idle: Duration::ZERO, held_by: Arc::default() }
+        Self { step: Step::None, due: timeout, idle: Duration::ZERO, seen: Arc::default() }
     }
 
     /// Takes the next step if it is due; the last one is to leave the call behind.
@@ -208,6 +256,12 @@ impl Stall {
         session: &Session,
         progress: &Arc<Progress>,
     ) -> Result<(), DatabaseError> {
+        if let Some(waited) = self.standby_wait()
+            && waited >= caller.gate.away_timeout()
+        {
+            // It is committed on the primary. Its backend waits on, as nobody else is to see the rows before.
+            return Err(DatabaseError::Standby(waited));
+        }
         let idle = progress.idle();
         if idle < self.due {
             // It got on in the meantime.
@@ -218,7 +272,7 @@ impl Stall {
         self.due = idle + caller.stall_timeout.min(STEP_MAX);
         self.step = match self.step {
             Step::None => {
-                caller.look_and_cancel(session, progress, &self.held_by);
+                caller.look_and_cancel(session, progress, &self.seen);
                 Step::Cancelled
             }
             Step::Cancelled => {
@@ -234,6 +288,19 @@ impl Stall {
         Ok(())
     }
 
+    /// For how long its COMMIT has waited for a synchronous standby.
+    fn standby_wait(&self) -> Option<Duration> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.standby_since.map(|since| since.elapsed())
+    }
+
+    /// How long until the next step may be due.
+    fn next(&self, caller: &Caller, progress: &Progress) -> Duration {
+        let step = self.due.saturating_sub(progress.idle());
+        let left = self.standby_wait().map(|waited| caller.gate.away_timeout().saturating_sub(waited));
+        left.map_or(step, |left| left.min(step))
+    }
+
     /// The error of a call that was cancelled tells why it was.
     fn explain(&self, error: DatabaseError) -> DatabaseError {
         match error {
@@ -244,7 +311,7 @@ impl Stall {
 
     /// The error of the call, with what it waited for.
     fn told(&self, source: Option<postgres::Error>) -> DatabaseError {
-        let held_by = self.held_by.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let held_by = self.seen.lock().unwrap_or_else(PoisonError::into_inner).held_by.take();
         DatabaseError::Stalled { idle: self.idle, held_by, source }
     }
 }

@@ -61,7 +61,7 @@ pub(super) fn each_shard(
     let shards = transaction.query(SHARDS, &[&ids, &table])?;
     let mut rows = Vec::new();
     for shard in shards {
-        let ids: Vec<i64> = shard.get(0);
+        let ids: Vec<i64> = shard.try_get(0)?;
         rows.extend(transaction.query(sql, &[&ids])?);
     }
     Ok(rows)
@@ -96,8 +96,9 @@ impl Distributed {
              WHERE n.nspname = $1 AND (p.partmethod = 'h' OR p.partmethod = 'n' AND p.repmodel = 't')",
             &[&schema],
         )?;
-        let way = |row: &Row| (row.get(0), Way { column: row.get(1), colocation: row.get(2) });
-        Ok(Self { tables: rows.iter().map(way).collect() })
+        let way =
+            |row: &Row| Ok((row.try_get(0)?, Way { column: row.try_get(1)?, colocation: row.try_get(2)? }));
+        Ok(Self { tables: rows.iter().map(way).collect::<Result<_, Error>>()? })
     }
 
     /// Whether tables of this program are among them, so that all of them are to be.
@@ -211,7 +212,7 @@ pub(super) fn nodes(client: &mut Client) -> Result<Vec<Node>, Error> {
         &[],
     )?;
     transaction.commit()?;
-    Ok(rows.iter().map(|row| Node { name: row.get(0), is_there: row.get(1) }).collect())
+    rows.iter().map(|row| Ok(Node { name: row.try_get(0)?, is_there: row.try_get(1)? })).collect()
 }
 
 /// Commits that have reached one node and not another, as a crash in between leaves them. Their rows are not seen before

@@ -4,6 +4,7 @@
 use super::connect::tls_fault;
 use super::error::DatabaseError;
 use crate::causes::cause_of;
+use nix::errno::Errno;
 use postgres::Error;
 use std::io;
 
@@ -29,9 +30,15 @@ pub fn classify(error: &Error) -> ErrorClass {
         Some(state) => classify_sqlstate(state.code()),
         // It comes as an error of input and output, too.
         None if tls_fault(error).is_some() => ErrorClass::Fatal,
+        None if cause_of::<io::Error>(error).is_some_and(is_out_of_files) => ErrorClass::Fatal,
         None if error.is_closed() || cause_of::<io::Error>(error).is_some() => ErrorClass::Away,
         None => ErrorClass::Fatal,
     }
+}
+
+/// Whether the process, or the system, has no room for another file or socket.
+pub(super) fn is_out_of_files(error: &io::Error) -> bool {
+    [Errno::EMFILE, Errno::ENFILE].iter().any(|errno| error.raw_os_error() == Some(*errno as i32))
 }
 
 /// Sorts a SQLSTATE, by the classes of <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
@@ -63,22 +70,35 @@ impl DatabaseError {
     /// What can be done about it.
     pub(super) fn class(&self) -> ErrorClass {
         match self {
-            DatabaseError::Postgres(error) | DatabaseError::Connect { source: error, .. } => classify(error),
-            DatabaseError::Io(_) | DatabaseError::NoAnswer(_) => ErrorClass::Away,
+            DatabaseError::Postgres(error) | DatabaseError::Connect { error, .. } => classify(error),
+            DatabaseError::Io(_)
+            | DatabaseError::NoAnswer(_)
+            | DatabaseError::Unmet(_)
+            | DatabaseError::Standby(_)
+            | DatabaseError::Unreplicated => ErrorClass::Away,
             DatabaseError::Stalled { .. } => ErrorClass::Transient,
             DatabaseError::Dropped => ErrorClass::Data,
             DatabaseError::Unsupported(_)
+            | DatabaseError::TimeoutTooShort(_)
+            | DatabaseError::StatementPooling(_)
+            | DatabaseError::ReadOnlyRole(_)
+            | DatabaseError::OutOfFiles(_)
+            | DatabaseError::LedgerDrops
             | DatabaseError::GivenUp
             | DatabaseError::NoneFree(_)
             | DatabaseError::Thread(_) => ErrorClass::Fatal,
-            DatabaseError::Told(error) => cause_of(error).map_or(ErrorClass::Fatal, classify),
+            DatabaseError::Told(error) => match cause_of::<DatabaseError>(error) {
+                Some(error) => error.class(),
+                None => cause_of(error).map_or(ErrorClass::Fatal, classify),
+            },
         }
     }
 
     /// Whether it means that a connection was lost, or none could be had.
     pub(super) fn is_loss(&self) -> bool {
         let is_refusal = |state: &str| matches!(state, "53100" | "25006" | "58000" | "58030");
-        self.class() == ErrorClass::Away && !self.sqlstate().is_some_and(is_refusal)
+        let is_standby = matches!(self, DatabaseError::Standby(_) | DatabaseError::Unreplicated);
+        self.class() == ErrorClass::Away && !is_standby && !self.sqlstate().is_some_and(is_refusal)
     }
 }
 

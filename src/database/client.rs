@@ -8,9 +8,11 @@
 //! - A session of our own keeps the statements of its transactions by name: the server reads and plans each of them
 //!   once, not for each segment.
 
+use super::notices::Notices;
 use crate::causes::in_full;
 use bytes::BytesMut;
-use postgres::types::{ToSql, Type};
+use postgres::error::SqlState;
+use postgres::types::{FromSql, ToSql, Type};
 use postgres::{CancelToken, CopyInWriter, Error, Row, SimpleQueryMessage, Statement};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -22,16 +24,18 @@ use std::time::Duration;
 ///   loader left behind that is frozen itself, and overrule shorter ones that the role or the database is set to.
 /// - The statements find rows by their keys alone. Of a table that was never analyzed the planner would think that
 ///   a few hundred ids are most of its rows, and read it whole for each segment; or read it by another index, and sort.
+/// - Rows that row-level security hides from a role are an error, not missing.
 /// - Nothing that they do is worth compiling, which takes longer than the statement itself.
 /// - The names that are part of statements have no escapes but doubled quotes.
 /// - Where there is Citus, a session has one connection to each node, not one to each shard. PostgreSQL without it takes what
 ///   is called so for no setting of its own.
-const SETTINGS: [(&str, &str); 10] = [
+const SETTINGS: [(&str, &str); 11] = [
     ("citus.multi_shard_modify_mode", "sequential"),
     ("citus.max_adaptive_executor_pool_size", "1"),
     ("idle_in_transaction_session_timeout", "1min"),
     ("statement_timeout", "1h"),
     ("lock_timeout", "30min"),
+    ("row_security", "off"),
     ("standard_conforming_strings", "on"),
     ("TimeZone", "UTC"),
     ("enable_seqscan", "off"),
@@ -45,12 +49,16 @@ const SESSION_SETTINGS: [(&str, &str); 3] =
 
 /// Settings that depend on what is there:
 ///
-/// - What was committed outlives a crash of the server, whatever the role or the database is set to.
+/// - What was committed outlives a crash of the server, and a failover to a synchronous standby, whatever the role, the
+///   database or the server is set to, or is set to later. A stricter setting stays.
 /// - A server before 13 has no incremental sort, which is a sort as well.
+/// - Time-outs of later versions end what takes long, or connections that are kept idle.
 fn adjust(is_local: bool) -> String {
     format!(
-        "SELECT set_config('synchronous_commit', 'on', {is_local}) WHERE current_setting('synchronous_commit') = 'off';
-         SELECT set_config(name, 'off', {is_local}) FROM pg_settings WHERE name = 'enable_incremental_sort'"
+        "SELECT set_config('synchronous_commit',
+           CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, {is_local});
+         SELECT set_config(name, CASE name WHEN 'enable_incremental_sort' THEN 'off' ELSE '0' END, {is_local})
+         FROM pg_settings WHERE name IN ('enable_incremental_sort', 'transaction_timeout', 'idle_session_timeout')"
     )
 }
 
@@ -65,10 +73,18 @@ const FREE_NAMES: &str = r"DO $$ DECLARE left_behind text; BEGIN
     END LOOP;
 END $$";
 
-/// The server's process, and the session's name if it came with the login. A pooler sets the name afterwards, or logs in
-/// with one of its own.
-const LOOK: &str = "SELECT pg_backend_pid(), setting FROM pg_settings
-     WHERE name = 'application_name' AND source = 'client'";
+/// The server's process, and the session's name if it came with the login: a pooler sets the name afterwards, or logs in
+/// with one of its own. And whether the role or the database is set to write nothing.
+const LOOK: &str = "SELECT pg_backend_pid(),
+       max(setting) FILTER (WHERE name = 'application_name' AND source = 'client'),
+       bool_or(setting = 'on') FILTER (WHERE name = 'default_transaction_read_only' AND source LIKE ANY ('{user,database%}'))
+     FROM pg_settings WHERE name IN ('application_name', 'default_transaction_read_only')";
+
+/// Frees what follows from a time-out that the role or the database is set to. A pooler's next client does not find it.
+const FREE_OF_TIMEOUT: &str = "BEGIN; SET LOCAL statement_timeout = '1min'";
+
+/// How often that is tried, as it takes less than a millisecond mostly.
+const FREE_ATTEMPTS_MAX: u32 = 5;
 
 type Result<T> = std::result::Result<T, Error>;
 type Values<'v> = [&'v (dyn ToSql + Sync)];
@@ -79,31 +95,49 @@ pub(super) struct Client {
     /// None behind a pooler: the next transaction may be another process's.
     pid: Option<i32>,
     kept: Kept,
+    notices: Notices,
+    /// Whether the role or the database is set to write nothing.
+    is_read_only: bool,
 }
 
 /// The statements that a session keeps, by their text. They are those of this program, and so a few dozen at most.
 type Kept = HashMap<String, Statement>;
 
 impl Client {
-    /// Makes a session that was just opened ready; `name` is what it was to call itself.
-    pub(super) fn new(mut inner: postgres::Client, name: &str) -> Result<Self> {
+    /// Makes a session that was just opened ready; `name` is what it was to call itself, and `notices` come from it.
+    pub(super) fn new(mut inner: postgres::Client, name: &str, notices: Notices) -> Result<Self> {
+        free_of_timeout(&mut inner)?;
         let answers = inner.simple_query(LOOK)?;
         let row = answers.iter().find_map(|answer| match answer {
             SimpleQueryMessage::Row(row) => Some(row),
             _ => None,
         });
-        let own = row.filter(|row| row.get(1).is_some_and(|found| found.ends_with(ascii_end(name))));
-        let Some(row) = own else {
+        let text = |column: usize| row.and_then(|row| row.try_get(column).ok().flatten());
+        let is_own = text(1).is_some_and(|found| found.ends_with(ascii_end(name)));
+        let pid = text(0).filter(|_| is_own).and_then(|pid| pid.parse().ok());
+        let is_read_only = text(2) == Some("t");
+        if is_own {
+            let settings =
+                ["COMMIT".to_owned(), set("SET", &SETTINGS), set("SET", &SESSION_SETTINGS), adjust(false)];
+            inner.batch_execute(&settings.join("; "))?;
+            if let Err(error) = inner.batch_execute(CHECK_CLIENT) {
+                log::debug!("the server can't watch for lost clients: {}", in_full(&error));
+            }
+        } else {
             log::debug!("there is a pooler before the database: settings are made for each transaction");
-            return Ok(Self { inner, pid: None, kept: Kept::new() });
-        };
-        let pid = row.get(0).and_then(|pid| pid.parse().ok());
-        let settings = [set("SET", &SETTINGS), set("SET", &SESSION_SETTINGS), adjust(false)];
-        inner.batch_execute(&settings.join("; "))?;
-        if let Err(error) = inner.batch_execute(CHECK_CLIENT) {
-            log::debug!("the server can't watch for lost clients: {}", in_full(&error));
+            inner.batch_execute("COMMIT")?;
         }
-        Ok(Self { inner, pid, kept: Kept::new() })
+        Ok(Self { inner, pid, kept: Kept::new(), notices, is_read_only })
+    }
+
+    /// Whether `error` says that nothing may be written, as the role or the database is set so.
+    pub(super) fn is_refused_as_read_only(&self, error: &Error) -> bool {
+        self.is_read_only && error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION)
+    }
+
+    /// Whether a COMMIT since the last call has not waited for its standby to the end.
+    pub(super) fn take_standby_wait_cancelled(&self) -> bool {
+        self.notices.take_standby_wait_cancelled()
     }
 
     /// The client library's own, for those who use this crate as a library.
@@ -145,11 +179,26 @@ impl Client {
     pub(super) fn transaction(&mut self) -> Result<ClientTransaction<'_>> {
         let mut inner = self.inner.transaction()?;
         let kept = self.pid.map(|_| &mut self.kept);
+        let notices = &self.notices;
         if kept.is_none() {
             let settings = [set("SET LOCAL", &SETTINGS), adjust(true), FREE_NAMES.to_owned()];
             inner.batch_execute(&settings.join("; "))?;
         }
-        Ok(ClientTransaction { inner, kept })
+        Ok(ClientTransaction { inner, kept, notices })
+    }
+}
+
+fn free_of_timeout(client: &mut postgres::Client) -> Result<()> {
+    let mut attempt = 1;
+    loop {
+        match client.batch_execute(FREE_OF_TIMEOUT) {
+            Err(error) if attempt < FREE_ATTEMPTS_MAX && error.code() == Some(&SqlState::QUERY_CANCELED) => {
+                // This may be cancelled as well.
+                drop(client.batch_execute("ROLLBACK"));
+                attempt += 1;
+            }
+            result => return result,
+        }
     }
 }
 
@@ -163,9 +212,15 @@ pub(super) struct ClientTransaction<'c> {
     inner: postgres::Transaction<'c>,
     /// None behind a pooler.
     kept: Option<&'c mut Kept>,
+    notices: &'c Notices,
 }
 
-impl ClientTransaction<'_> {
+impl<'c> ClientTransaction<'c> {
+    /// What the server says on this connection.
+    pub(super) fn notices(&self) -> &'c Notices {
+        self.notices
+    }
+
     pub(super) fn execute(&mut self, sql: &str, values: &Values<'_>) -> Result<u64> {
         match self.kept(sql, values)? {
             Some(statement) => self.inner.execute(&statement, values),
@@ -186,7 +241,11 @@ impl ClientTransaction<'_> {
 
     /// A savepoint.
     pub(super) fn transaction(&mut self) -> Result<ClientTransaction<'_>> {
-        Ok(ClientTransaction { inner: self.inner.transaction()?, kept: self.kept.as_deref_mut() })
+        Ok(ClientTransaction {
+            inner: self.inner.transaction()?,
+            kept: self.kept.as_deref_mut(),
+            notices: self.notices,
+        })
     }
 
     pub(super) fn commit(self) -> Result<()> {
@@ -208,6 +267,15 @@ impl ClientTransaction<'_> {
         kept.insert(sql.to_owned(), statement.clone());
         Ok(Some(statement))
     }
+}
+
+/// The first column of all rows. An error says that it is of another type.
+pub(super) fn first_column<T, C>(rows: &[Row]) -> Result<C>
+where
+    T: for<'r> FromSql<'r>,
+    C: FromIterator<T>,
+{
+    rows.iter().map(|row| row.try_get(0)).collect()
 }
 
 /// What can be asked in a transaction and without one.

@@ -74,7 +74,7 @@ pub(super) enum Unsupported {
 pub(super) fn version(client: &mut Client) -> Result<String, postgres::Error> {
     let answers = client.simple_query(LOOK)?;
     let version = answers.iter().find_map(|answer| match answer {
-        SimpleQueryMessage::Row(row) => row.get(0),
+        SimpleQueryMessage::Row(row) => row.try_get(0).ok().flatten(),
         _ => None,
     });
     Ok(version.unwrap_or_default().to_owned())

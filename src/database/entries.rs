@@ -79,6 +79,11 @@ impl Entries {
         self.0.extend(others.0);
     }
 
+    /// The segments that have a row.
+    pub(super) fn hashes(&self) -> impl Iterator<Item = SegmentHash> {
+        self.0.keys().copied()
+    }
+
     pub(super) fn get(&self, hash: &SegmentHash) -> Option<Entry> {
         self.0.get(hash).copied()
     }

@@ -1,8 +1,9 @@
 //! The error of a call of the database, before it is decided what is done about it.
 
-use super::connect::Advice;
+use super::connect::ConnectFault;
 use super::engine::Unsupported;
 use super::store::StoreError;
+use crate::causes::cause_of;
 use postgres::Error;
 use std::io;
 use std::time::Duration;
@@ -10,14 +11,14 @@ use std::time::Duration;
 /// An error of a connection, of a statement or of the bytes sent to it.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DatabaseError {
-    #[error("{}", if .0.code().is_some() { "the database refused" } else { "the connection broke" })]
+    #[error("{}", headline(.0))]
     Postgres(#[from] Error),
-    #[error("{}", advised(advice.as_ref()))]
-    Connect {
-        /// What it means, where the error does not say it all.
-        advice: Option<Advice>,
-        source: Error,
-    },
+    /// No connection was made. `fault` states the cause, so `error` is no source of it.
+    #[error("{fault}")]
+    Connect { fault: ConnectFault, error: Error },
+    /// No server is of the kind that `target_session_attrs` asks for.
+    #[error("{0}")]
+    Unmet(ConnectFault),
     /// It is no PostgreSQL, or one that is too old.
     #[error(transparent)]
     Unsupported(#[from] Unsupported),
@@ -38,6 +39,44 @@ pub(super) enum DatabaseError {
     /// Fewer rows were stored than were sent, without an error.
     #[error("a trigger or rule of the table dropped the event")]
     Dropped,
+    /// The same, of the rows of the ledger.
+    #[error(
+        "a trigger or rule of kill_load_run or kill_load_segment drops the rows that are written; remove it"
+    )]
+    LedgerDrops,
+    /// The role or the database cancels even what sets up a session.
+    #[error(
+        "the statement_timeout of the role or the database is too short to set up a session; \
+         raise it by ALTER ROLE or ALTER DATABASE … SET statement_timeout"
+    )]
+    TimeoutTooShort(#[source] Error),
+    #[error(
+        "the pooler before the database is in statement mode, and a load needs transactions; \
+         set pool_mode = transaction or session"
+    )]
+    StatementPooling(#[source] Error),
+    /// What was written was refused, as the role or the database is set so.
+    #[error(
+        "default_transaction_read_only is on for this role or database, so that nothing can be written; \
+         use another role, or ALTER ROLE or ALTER DATABASE … RESET default_transaction_read_only"
+    )]
+    ReadOnlyRole(#[source] Error),
+    #[error(
+        "the program is out of file descriptors; raise the limit by 'ulimit -n', or lower DATABASE_POOL_MAX"
+    )]
+    OutOfFiles(#[source] io::Error),
+    /// A COMMIT waits for a standby that does not answer.
+    #[error(
+        "COMMIT has waited {:.0} s for a synchronous standby (wait event SyncRep); start the standby, or remove it from \
+         synchronous_standby_names", .0.as_secs_f64()
+    )]
+    Standby(Duration),
+    /// Such a wait was cancelled, which PostgreSQL says in a warning alone.
+    #[error(
+        "the wait of a COMMIT for a synchronous standby was cancelled: the data is on the primary, and may be \
+         missing on the standby"
+    )]
+    Unreplicated,
     /// What the caller allowed for waiting is over.
     #[error("told to stop")]
     GivenUp,
@@ -52,8 +91,12 @@ pub(super) enum DatabaseError {
     Told(#[from] StoreError),
 }
 
-fn advised(advice: Option<&Advice>) -> String {
-    advice.map_or_else(|| "no connection could be had".to_owned(), ToString::to_string)
+fn headline(error: &Error) -> &'static str {
+    match error.code() {
+        Some(_) => "the database refused",
+        None if error.is_closed() || cause_of::<io::Error>(error).is_some() => "the connection broke",
+        None => "the database's answer is of another type than expected",
+    }
 }
 
 fn told(held_by: Option<&String>) -> String {
@@ -61,12 +104,31 @@ fn told(held_by: Option<&String>) -> String {
 }
 
 impl DatabaseError {
+    /// Whether it names a cause that each host of a database would give.
+    pub(super) fn is_named(&self) -> bool {
+        matches!(
+            self,
+            DatabaseError::Unsupported(_)
+                | DatabaseError::TimeoutTooShort(_)
+                | DatabaseError::StatementPooling(_)
+                | DatabaseError::OutOfFiles(_)
+        )
+    }
+
+    /// Whether the server, the process or its machine has no room for another session.
+    pub(super) fn is_want_of_room(&self) -> bool {
+        matches!(self, DatabaseError::OutOfFiles(_) | DatabaseError::Thread(_))
+            || self.sqlstate() == Some("53300")
+    }
+
     /// The SQLSTATE; none where the server did not send the error.
     pub(super) fn sqlstate(&self) -> Option<&str> {
         match self {
-            DatabaseError::Postgres(error) | DatabaseError::Connect { source: error, .. } => {
-                error.code().map(postgres::error::SqlState::code)
-            }
+            DatabaseError::Postgres(error)
+            | DatabaseError::Connect { error, .. }
+            | DatabaseError::TimeoutTooShort(error)
+            | DatabaseError::StatementPooling(error)
+            | DatabaseError::ReadOnlyRole(error) => error.code().map(postgres::error::SqlState::code),
             _ => None,
         }
     }

@@ -9,7 +9,7 @@ use super::error::DatabaseError;
 use super::patience::{Patience, Waited};
 use super::session::{Opener, spawn};
 use super::store::StoreError;
-use super::{indexes, runs, schema, size};
+use super::{access, indexes, runs, schema, size};
 use crate::causes::in_full;
 use crate::layout::{Distribution, Layout};
 use crossbeam_channel::bounded;
@@ -79,6 +79,8 @@ pub struct Inspection {
     pub index_faults: Vec<String>,
     /// Why no load can write the tables that are there, if so.
     pub misfits: Option<String>,
+    /// What the role lacks, or is kept from seeing, and tables that a crash empties; one reason each.
+    pub access_faults: Vec<String>,
     /// Where the rows of the tables are.
     pub distribution: Distribution,
     /// The nodes of Citus; none where there is no Citus.
@@ -90,6 +92,9 @@ pub struct Inspection {
 impl Inspection {
     /// Why no load can go on, if so.
     fn fault(&self) -> Option<String> {
+        if !self.access_faults.is_empty() {
+            return Some(self.access_faults.join("; "));
+        }
         if self.misfits.is_some() {
             return self.misfits.clone();
         }
@@ -132,9 +137,12 @@ impl HealthProbe {
             return (status, None);
         }
         let inspection = self.inspect(layout, schema);
-        let inspection = inspection.inspect_err(|error| log::warn!("{}", in_full(error))).ok();
-        let fault = || inspection.as_ref().and_then(Inspection::fault);
-        status.error = status.error.or_else(fault);
+        // Nothing is said to be fit that could not be looked at.
+        let (fault, inspection) = match inspection {
+            Ok(inspection) => (inspection.fault(), Some(inspection)),
+            Err(error) => (Some(in_full(&error)), None),
+        };
+        status.error = status.error.or(fault);
         (status, inspection)
     }
 
@@ -142,7 +150,12 @@ impl HealthProbe {
     fn inspect(&self, layout: Layout, schema: &str) -> Result<Inspection, StoreError> {
         let schema = schema.to_owned();
         apart(&self.opener, &Patience::endless(), move |client| {
-            let last_run = runs::last_run(client, &schema)?;
+            let access_faults = access::faults(client, layout, &schema)?;
+            let last_run = match runs::last_run(client, &schema) {
+                // The role may not read it, as is said already.
+                Err(_) if !access_faults.is_empty() => None,
+                last_run => last_run?,
+            };
             let index_faults = indexes::faults(client, layout, &schema)?;
             let misfits = schema::misfits(client, layout, &schema, Distribution::OneServer)?;
             let distribution = Distributed::of(client, &schema)?.distribution(layout);
@@ -157,7 +170,15 @@ impl HealthProbe {
             let table_bytes = table_bytes
                 .inspect_err(|error| log::debug!("the tables' size can't be told: {}", in_full(error)));
             let table_bytes = table_bytes.ok().flatten();
-            Ok(Inspection { last_run, index_faults, misfits, distribution, nodes, table_bytes })
+            Ok(Inspection {
+                last_run,
+                index_faults,
+                misfits,
+                access_faults,
+                distribution,
+                nodes,
+                table_bytes,
+            })
         })
         .map_err(|error| StoreError::new("the tables can't be looked at", error))
     }
@@ -201,7 +222,7 @@ fn check(opener: &Opener, patience: &Patience) -> Result<HealthStatus, DatabaseE
 }
 
 /// Asks something on a new connection, and waits no longer than for opening it.
-fn apart<T: Send + 'static>(
+pub(super) fn apart<T: Send + 'static>(
     opener: &Opener,
     patience: &Patience,
     ask: impl FnOnce(&mut Client) -> Result<T, DatabaseError> + Send + 'static,
@@ -245,14 +266,15 @@ fn ask(client: &mut Client) -> Result<ServerHealth, DatabaseError> {
     )?;
     // It has no FROM, and so one row.
     let row = &rows[0];
-    let number = |index: usize| u32::try_from(row.get::<_, i32>(index)).unwrap_or(0);
+    let number =
+        |index: usize| Ok::<_, DatabaseError>(u32::try_from(row.try_get::<_, i32>(index)?).unwrap_or(0));
     Ok(ServerHealth {
-        version: row.get(0),
+        version: row.try_get(0)?,
         latency,
-        read_only: row.get(1),
-        in_recovery: row.get(2),
-        connections_max: number(3),
-        connections_reserved: number(4),
-        connections_used: number(5),
+        read_only: row.try_get(1)?,
+        in_recovery: row.try_get(2)?,
+        connections_max: number(3)?,
+        connections_reserved: number(4)?,
+        connections_used: number(5)?,
     })
 }

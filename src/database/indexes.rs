@@ -173,7 +173,7 @@ fn drop_of_empty_tables(
 
 /// The text that a statement gives.
 fn text(client: &mut impl GenericClient, sql: &str) -> Result<Option<String>, postgres::Error> {
-    Ok(client.query_opt(sql, &[])?.and_then(|row| row.get(0)))
+    client.query_opt(sql, &[])?.map_or(Ok(None), |row| row.try_get(0))
 }
 
 /// The indexes that are not there, and the statements that make them.
@@ -199,8 +199,8 @@ fn build_one(
     progress: &Progress,
     statement: &str,
 ) -> Result<Outcome, DatabaseError> {
-    // Sorting a season takes its time. What the table's own lock is waited for is bounded all the same.
-    progress.takes_long();
+    // Sorting a season takes its time, and is watched. What the table's own lock is waited for is bounded all the same.
+    progress.builds_an_index();
     transaction.batch_execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '30s'")?;
     transaction.batch_execute(statement)?;
     transaction.commit()?;
@@ -223,10 +223,10 @@ fn found(client: &mut impl GenericClient, schema: &str) -> Result<BTreeMap<Strin
                WHERE n.nspname = $1";
     let rows = client.query(sql, &[&schema])?;
     let found = rows.iter().map(|row| {
-        let (table, is_valid, is_index) = (row.get(1), row.get(2), row.get::<_, bool>(3));
-        (row.get(0), Found { table, is_valid, is_plain_index: is_valid && is_index })
+        let (table, is_valid, is_index): (_, _, bool) = (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
+        Ok((row.try_get(0)?, Found { table, is_valid, is_plain_index: is_valid && is_index }))
     });
-    Ok(found.collect())
+    found.collect()
 }
 
 /// Indexes of tables that are there, which are missing or invalid, in words.

@@ -7,16 +7,18 @@
 //! end. So there the second load waits for a lock on the coordinator, and the row is written last.
 
 use super::error::DatabaseError;
-use super::store::{Batch, SegmentCounts};
+use super::files;
+use super::store::{Batch, SegmentCounts, StoreError};
 use super::transaction::Transaction;
 use crate::kill::Server;
 use crate::layout::{Distribution, Layout, quote_identifier};
 use postgres::types::ToSql;
+use postgres::{Error, Row};
 use uuid::Uuid;
 
 /// The DDL of the ledger's tables, which makes what is missing and leaves what is there.
-pub(super) fn ddl(schema: &str) -> String {
-    let schema = quote_identifier(schema);
+pub(super) fn ddl(name: &str) -> String {
+    let schema = quote_identifier(name);
     format!(
         "CREATE TABLE IF NOT EXISTS {schema}.kill_load_run (
   id uuid PRIMARY KEY,
@@ -59,7 +61,9 @@ CREATE TABLE IF NOT EXISTS {schema}.kill_load_segment (
   loaded_at timestamptz NOT NULL DEFAULT now(),
   PRIMARY KEY (hash, server, layout)
 );
-"
+
+{}",
+        files::ddl(name)
     )
 }
 
@@ -101,7 +105,25 @@ pub(super) enum SegmentRow {
     Written,
     /// It is yet to be written.
     ToCome,
+    /// There is one of another segment of this run that holds the same bytes.
+    OfTwin,
 }
+
+/// An attempt that has come to its COMMIT.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tried {
+    /// Its number; none where it has none, or it is not known.
+    transaction: Option<i64>,
+    /// When the server was started, in microseconds since 1970.
+    server_start: i64,
+    outcome: SegmentOutcome,
+}
+
+/// How often a segment's row is written that is neither stored nor found. A trigger or rule drops it then.
+const CLAIM_ATTEMPTS_MAX: u32 = 5;
+
+/// A server that was replaced, or has recovered from a crash that ended all of it, has another one.
+const SERVER_START: &str = "(extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint";
 
 /// The key of the lock that a load holds on a segment on Citus. Its parameter names the segment; the number is any that no
 /// one else uses. It is not the key of the load's claim, which another session of the same load holds meanwhile.
@@ -129,26 +151,32 @@ impl Ledger {
         Self { schema: quote_identifier(schema), server, layout, run, held, distribution }
     }
 
-    /// Writes the row of a segment, or finds it; waits for whoever is writing the same one.
+    /// Writes the row of a segment, or finds it; waits for whoever is writing the same one. `tried` is the attempt of this
+    /// batch that last came to its COMMIT, if its answer was lost.
     pub(super) fn claim(
         &self,
         transaction: &mut Transaction<'_>,
         batch: &Batch,
+        tried: Option<Tried>,
     ) -> Result<Claim, DatabaseError> {
         if self.distribution == Distribution::Citus {
             let segment = format!("{} {} {} {:?}", self.schema, self.server, self.layout, batch.hash.0);
             transaction.execute(SEGMENT_LOCK, &[&segment])?;
-            return Ok(self.claim_again(transaction, batch)?.unwrap_or(Claim::Taken(SegmentRow::ToCome)));
+            let found = self.find(transaction, batch, tried)?;
+            return Ok(found.unwrap_or(Claim::Taken(SegmentRow::ToCome)));
         }
         let counts = SegmentOutcome::default();
-        if self.insert(transaction, batch, counts, " ON CONFLICT (hash, server, layout) DO NOTHING")? == 1 {
-            return Ok(Claim::Taken(SegmentRow::Written));
+        for _ in 0..CLAIM_ATTEMPTS_MAX {
+            if self.insert(transaction, batch, counts, " ON CONFLICT (hash, server, layout) DO NOTHING")? == 1
+            {
+                return Ok(Claim::Taken(SegmentRow::Written));
+            }
+            if let Some(claim) = self.find(transaction, batch, tried)? {
+                return Ok(claim);
+            }
+            // The owner of the row may have deleted it in the meantime.
         }
-        match self.claim_again(transaction, batch)? {
-            Some(claim) => Ok(claim),
-            // Whoever held the row has deleted it in the meantime.
-            None => self.claim(transaction, batch),
-        }
+        Err(DatabaseError::LedgerDrops)
     }
 
     /// Writes the row of a segment, and returns how many rows that were.
@@ -185,10 +213,11 @@ impl Ledger {
     }
 
     /// What the row says that was there before; none if there is none.
-    fn claim_again(
+    fn find(
         &self,
         transaction: &mut Transaction<'_>,
         batch: &Batch,
+        tried: Option<Tried>,
     ) -> Result<Option<Claim>, DatabaseError> {
         let lock = match self.distribution {
             Distribution::OneServer => "FOR UPDATE",
@@ -202,38 +231,71 @@ impl Ledger {
         );
         let key: [&(dyn ToSql + Sync); 3] = [&&batch.hash.0[..], &self.server, &self.layout];
         let Some(row) = transaction.query_opt(&sql, &key)? else { return Ok(None) };
-        let (run, number): (Uuid, i64) = (row.get(0), row.get(1));
-        if run == self.run && number == signed(batch.number) {
-            return Ok(Some(Claim::CommittedBefore(SegmentOutcome {
-                inserted: count(row.get(4)),
-                updated: count(row.get(5)),
-                duplicate: count(row.get(6)),
-                rejected: count(row.get(7)),
-            })));
+        let found = FoundRow::read(&row).map_err(misfit)?;
+        if found.run == self.run && found.number == signed(batch.number) {
+            return Ok(Some(Claim::CommittedBefore(found.outcome)));
         }
-        let refused: i64 = row.get(7);
-        if self.held == Held::Skip && refused == 0 {
-            let counts = SegmentCounts { lines: count(row.get(2)), events: count(row.get(3)) };
-            return Ok(Some(Claim::Held(counts)));
+        if let Some(tried) = tried
+            && Self::has_committed(transaction, tried, found.outcome)?
+        {
+            return Ok(Some(Claim::CommittedBefore(tried.outcome)));
         }
-        Ok(Some(Claim::Taken(SegmentRow::Written)))
+        if self.held == Held::Skip && found.outcome.rejected == 0 {
+            return Ok(Some(Claim::Held(found.counts)));
+        }
+        // Of equal segments of one run the row keeps what became of the first one.
+        let row = if found.run == self.run { SegmentRow::OfTwin } else { SegmentRow::Written };
+        Ok(Some(Claim::Taken(row)))
     }
 
-    /// Writes the outcome into a segment's row.
+    /// Whether an attempt was committed, though another load has written the segment's row since: of `found` outcome.
+    ///
+    /// The server's word alone is not enough. After a crash it may say so of a transaction that was lost, as another one was
+    /// given its number. Then the other load has stored what the attempt did not.
+    fn has_committed(
+        transaction: &mut Transaction<'_>,
+        tried: Tried,
+        found: SegmentOutcome,
+    ) -> Result<bool, DatabaseError> {
+        // A number that the server has not come to yet is an error to ask for.
+        const STATUS: &str = "SELECT CASE WHEN $1 < txid_snapshot_xmax(txid_current_snapshot())
+            THEN txid_status($1) = 'committed' AND $2 =";
+        let Some(number) = tried.transaction else { return Ok(false) };
+        if found.inserted > 0 || found.updated > 0 {
+            return Ok(false);
+        }
+        let sql = format!("{STATUS} {SERVER_START} END");
+        let row = transaction.query_opt(&sql, &[&number, &tried.server_start])?;
+        let status: Option<bool> = row.map(|row| row.try_get(0)).transpose()?.flatten();
+        Ok(status == Some(true))
+    }
+
+    /// Writes the outcome into a segment's row, as the last step before COMMIT; returns what to ask for if its answer is
+    /// lost.
     pub(super) fn settle(
         &self,
         transaction: &mut Transaction<'_>,
         batch: &Batch,
         row: SegmentRow,
         outcome: SegmentOutcome,
-    ) -> Result<(), DatabaseError> {
-        if row == SegmentRow::ToCome {
-            return self.insert(transaction, batch, outcome, "").map(drop);
+    ) -> Result<Tried, DatabaseError> {
+        match row {
+            SegmentRow::Written => {}
+            SegmentRow::OfTwin => return Ok(Tried::unnumbered(outcome)),
+            SegmentRow::ToCome => {
+                self.insert(transaction, batch, outcome, "")?;
+                return Ok(Tried::unnumbered(outcome));
+            }
         }
+        let returning = match self.distribution {
+            Distribution::OneServer => format!("txid_current_if_assigned(), {SERVER_START}"),
+            // A node would answer.
+            Distribution::Citus => "NULL::bigint, 0::bigint".to_owned(),
+        };
         let sql = format!(
             "UPDATE {}.kill_load_segment
              SET run = $4, number = $5, inserted = $6, updated = $7, duplicate = $8, rejected = $9, loaded_at = now()
-             WHERE hash = $1 AND server = $2 AND layout = $3",
+             WHERE hash = $1 AND server = $2 AND layout = $3 RETURNING {returning}",
             self.schema
         );
         let number = signed(batch.number);
@@ -249,7 +311,59 @@ impl Ledger {
             &duplicate,
             &rejected,
         ];
-        transaction.execute(&sql, &values).map(drop)
+        let Some(row) = transaction.query_opt(&sql, &values)? else { return Err(DatabaseError::LedgerDrops) };
+        Ok(Tried { transaction: row.try_get(0)?, server_start: row.try_get(1)?, outcome })
+    }
+
+    /// Writes to a row that was found, so that the COMMIT of this transaction waits for all that the row's own one may have
+    /// been too early for, such as a standby.
+    pub(super) fn confirm(
+        &self,
+        transaction: &mut Transaction<'_>,
+        batch: &Batch,
+    ) -> Result<(), DatabaseError> {
+        let sql = format!(
+            "UPDATE {}.kill_load_segment SET loaded_at = loaded_at
+             WHERE hash = $1 AND server = $2 AND layout = $3",
+            self.schema
+        );
+        transaction.execute(&sql, &[&&batch.hash.0[..], &self.server, &self.layout]).map(drop)
+    }
+}
+
+/// A row of `kill_load_segment`.
+struct FoundRow {
+    run: Uuid,
+    number: i64,
+    counts: SegmentCounts,
+    outcome: SegmentOutcome,
+}
+
+impl FoundRow {
+    fn read(row: &Row) -> Result<Self, Error> {
+        let number = |column: usize| row.try_get(column).map(count);
+        Ok(Self {
+            run: row.try_get(0)?,
+            number: row.try_get(1)?,
+            counts: SegmentCounts { lines: number(2)?, events: number(3)? },
+            outcome: SegmentOutcome {
+                inserted: number(4)?,
+                updated: number(5)?,
+                duplicate: number(6)?,
+                rejected: number(7)?,
+            },
+        })
+    }
+}
+
+/// The error of a ledger that has other columns.
+fn misfit(source: Error) -> DatabaseError {
+    StoreError::new("the table kill_load_segment is not a ledger of this program", source).into()
+}
+
+impl Tried {
+    fn unnumbered(outcome: SegmentOutcome) -> Self {
+        Self { transaction: None, server_start: 0, outcome }
     }
 }
 

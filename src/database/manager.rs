@@ -7,7 +7,7 @@ use super::connect::Target;
 use super::error::DatabaseError;
 use super::figures::Figures;
 use super::gate::{Gate, GateError};
-use super::health::{CHECK_MAX, HealthStatus, LastHealth};
+use super::health::{CHECK_MAX, HealthStatus, LastHealth, apart};
 use super::outages::Outages;
 use super::patience::Patience;
 use super::pool::{Connection, Pool, PoolSettings, PoolState, PooledSession};
@@ -102,7 +102,7 @@ impl DatabaseManager {
         wait_for_database(&opener, pool_settings, trouble, &figures).map_err(|error| {
             let what = match error {
                 DatabaseError::Unsupported(_) => "the database can't be used",
-                _ => "the database can't be reached",
+                _ => "cannot connect to the database",
             };
             StoreError::new(what, error)
         })?;
@@ -121,7 +121,12 @@ impl DatabaseManager {
             health: Arc::clone(&health),
         };
         let watchdog = Watchdog::start(charge, closings).map_err(failed)?;
-        let caller = Caller { opener, stall_timeout: trouble.stall_timeout, figures: figures.clone() };
+        let caller = Caller {
+            opener,
+            stall_timeout: trouble.stall_timeout,
+            figures: figures.clone(),
+            gate: Arc::clone(&gate),
+        };
         let retry = trouble.retry;
         log::info!("Database connection pool initialized successfully");
         log::info!("Pool configuration: min={}, max={}", pool_settings.min, pool_settings.max);
@@ -272,6 +277,32 @@ impl DatabaseManager {
         operation: impl Fn(&mut Client, &Progress) -> Result<T, DatabaseError> + Send + Sync + 'static,
     ) -> Result<T, StoreError> {
         let operation: Operation<T> = Arc::new(operation);
+        self.retried(what, patience, || self.try_once(&operation, patience))
+    }
+
+    /// The same on a session that is opened for it, for what asks alone and takes no longer than opening one may. Where there
+    /// is no room for another session, one of the pool's has to do.
+    pub(super) fn ask_apart<T: Send + 'static>(
+        &self,
+        what: &str,
+        patience: &Patience,
+        ask: impl Fn(&mut Client) -> Result<T, DatabaseError> + Clone + Send + Sync + 'static,
+    ) -> Result<T, StoreError> {
+        let opener = &self.shared.caller.opener;
+        let again = ask.clone();
+        let operation: Operation<T> = Arc::new(move |client, _| again(client));
+        self.retried(what, patience, || match apart(opener, patience, ask.clone()) {
+            Err(error) if error.is_want_of_room() => self.try_once(&operation, patience),
+            result => result,
+        })
+    }
+
+    fn retried<T>(
+        &self,
+        what: &str,
+        patience: &Patience,
+        try_once: impl Fn() -> Result<T, DatabaseError>,
+    ) -> Result<T, StoreError> {
         let failed = |error| match error {
             DatabaseError::GivenUp => StoreError::given_up(format!("{what} was given up")),
             error => StoreError::new(format!("{what} failed"), error),
@@ -285,7 +316,7 @@ impl DatabaseManager {
                 GateError::GivenUp => failed(DatabaseError::GivenUp),
                 error => StoreError::new(format!("{what} failed"), error),
             })?;
-            let error = match self.try_once(&operation, patience) {
+            let error = match try_once() {
                 Ok(value) => {
                     self.shared.gate.succeeded();
                     return Ok(value);
@@ -293,6 +324,11 @@ impl DatabaseManager {
                 Err(error) => error,
             };
             match error.class() {
+                ErrorClass::Away if matches!(error, DatabaseError::Standby(_)) => {
+                    let error =
+                        GateError::AwayTooLong(self.shared.gate.away_timeout(), Some(Arc::new(error)));
+                    return Err(StoreError::new(format!("{what} failed"), error));
+                }
                 ErrorClass::Away => {
                     away_since.get_or_insert_with(Instant::now);
                     self.shared.figures.retries.with_label_values(&["away"]).inc();
@@ -358,7 +394,7 @@ fn wait_for_database(
             return Err(error);
         }
         let (seconds, cause) = (left.as_secs_f64().ceil(), in_full(&error));
-        log::warn!("the database can't be reached, trying again for {seconds:.0} s: {cause}");
+        log::warn!("cannot connect to the database, retrying for {seconds:.0} s: {cause}");
         std::thread::sleep(trouble.retry.delay(failures, fastrand::f64()).min(left));
     }
 }

@@ -23,6 +23,8 @@ pub mod indexes;
 pub mod schema;
 pub mod store;
 
+mod access;
+mod backend;
 mod call;
 mod citus;
 mod claims;
@@ -33,11 +35,13 @@ mod engine;
 mod entries;
 mod error;
 mod figures;
+mod files;
 mod gate;
 mod health;
 mod ledger;
 mod manager;
 mod narrow;
+mod notices;
 mod outages;
 mod patience;
 mod pool;
@@ -49,6 +53,7 @@ mod runs;
 mod session;
 mod size;
 mod state;
+mod stored;
 mod transaction;
 mod update;
 mod watchdog;
@@ -56,8 +61,13 @@ mod write;
 
 pub use citus::{HalfCommitted, Node, finish_commits};
 pub use classify::{ErrorClass, classify};
-pub use connect::{Target, TargetError, Tls, TlsError, Variables, from_url, from_variables, holds_password};
+pub use connect::{
+    SessionAttributes, Target, TargetError, Tls, TlsError, Unmet, Variables, from_url, from_variables,
+    holds_password,
+};
 pub use figures::Figures;
+pub use files::{FileCounts, FileStamp, LoadedFiles};
+pub(crate) use files::{as_signed, nanoseconds, size};
 pub use health::{HealthProbe, HealthStatus, Inspection, ServerHealth};
 pub use ledger::Held;
 pub use manager::{DatabaseManager, TroubleSettings};
@@ -70,4 +80,5 @@ pub use public::in_public;
 pub use retry::RetryPolicy;
 pub use runs::{RunCounts, RunEnd, RunLog, application_name};
 pub use state::DatabaseState;
+pub use stored::StoredCounts;
 pub use update::OnConflict;

@@ -12,11 +12,12 @@ use super::manager::DatabaseManager;
 use super::patience::Patience;
 use super::runs::OtherRuns;
 use super::store::{Batch, SegmentHash, Standing, Store, StoreError, Written};
+use super::stored::{StoredCounts, StoredSegments};
 use super::update::OnConflict;
 use super::write::{Mode, Refusals, Writer};
 use crate::causes::in_full;
 use crate::kill::Server;
-use crate::layout::{Distribution, Layout};
+use crate::layout::{Distribution, Layout, quote_identifier};
 use std::collections::HashSet;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
@@ -56,6 +57,10 @@ pub struct PostgresStore {
     claims: Claims,
     /// Held for writing while indexes are built: rows that wait for that within the database would look stuck.
     writing: RwLock<()>,
+    stored: StoredSegments,
+    /// What was asked for at the end of the run.
+    confirm: String,
+    run: Uuid,
 }
 
 impl PostgresStore {
@@ -87,12 +92,45 @@ impl PostgresStore {
             shelf,
             claims,
             writing: RwLock::default(),
+            stored: StoredSegments::default(),
+            // It changes nothing, and its COMMIT waits for all that a standby has yet to receive.
+            confirm: format!(
+                "UPDATE {}.kill_load_run SET status = status WHERE id = $1",
+                quote_identifier(schema)
+            ),
+            run,
         }
     }
 
     /// Builds the indexes that are missing, at the run's end, unless another run goes on, which then does.
     pub fn build_indexes(&self) {
         self.build_unless(OtherRuns::All);
+    }
+
+    /// Asks the server, in a session that is opened for it, whether all segments are there that were reported as stored, and
+    /// waits until a synchronous standby has them. Returns what was counted of those that are not: a failover or a crash has
+    /// lost them.
+    pub fn confirm(&self) -> Result<StoredCounts, StoreError> {
+        let hashes: Arc<Vec<SegmentHash>> = Arc::new(self.stored.hashes());
+        if hashes.is_empty() {
+            return Ok(StoredCounts::default());
+        }
+        let asked = Arc::clone(&self.shelf);
+        let found: HashSet<SegmentHash> =
+            self.manager.ask_apart("asking for the stored segments", &self.patience, move |client| {
+                let mut found = HashSet::new();
+                for hashes in hashes.chunks(QUESTION_MAX) {
+                    let answer = client.simple_query(&asked.question(hashes))?;
+                    found.extend(Entries::read(&answer, hashes).hashes());
+                }
+                Ok(found)
+            })?;
+        let (confirm, run) = (self.confirm.clone(), self.run);
+        self.manager.run("confirming the stored segments", &self.patience, move |client, _| {
+            client.execute(&confirm, &[&run])?;
+            if client.take_standby_wait_cancelled() { Err(DatabaseError::Unreplicated) } else { Ok(()) }
+        })?;
+        Ok(self.stored.take_missing(|hash| found.contains(hash)))
     }
 
     /// Asks for segments, most of which are loaded by now, and claims some of those that are not. None where no claims can
@@ -121,6 +159,7 @@ impl PostgresStore {
         match (answer.entries.get(hash), &answer.claimed) {
             (Some(Entry::Loaded(counts)), _) => {
                 self.claims.release(hash);
+                self.stored.note(*hash, StoredCounts::already_loaded(counts.events));
                 Standing::Loaded(counts)
             }
             // What is refused is named by each load, so that there is no work to save.
@@ -134,8 +173,8 @@ impl PostgresStore {
         let _nobody_writes = self.writing.write();
         if let Err(error) = self.put_off.build(&self.manager, others, &self.leisure) {
             log::warn!(
-                "{}; all events are stored, and queries are slow until 'aegis-kills schema apply' or the next load \
-                 has made the missing indexes",
+                "{}; queries are slow until 'aegis-kills schema apply' or the next load has built the missing \
+                 indexes",
                 in_full(&error)
             );
         }
@@ -178,9 +217,12 @@ impl Store for PostgresStore {
     fn write(&self, batch: &Arc<Batch>) -> Result<Written, StoreError> {
         let _writes = self.writing.read();
         let (writer, batch, refusals) = (Arc::clone(&self.writer), Arc::clone(batch), Refusals::default());
-        self.manager.run("writing a segment", &self.patience, move |client, progress| {
+        let hash = batch.hash;
+        let written = self.manager.run("writing a segment", &self.patience, move |client, progress| {
             write_once(&writer, client, progress, &batch, &refusals)
-        })
+        })?;
+        self.stored.note(hash, StoredCounts::of(&written));
+        Ok(written)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Which events are stored.
 
 use super::citus;
-use super::client::GenericClient as _;
+use super::client::{GenericClient as _, first_column};
 use super::error::DatabaseError;
 use super::manager::DatabaseManager;
 use super::patience::Patience;
@@ -9,7 +9,7 @@ use super::store::StoreError;
 use crate::kill::Server;
 use crate::layout::{Distribution, Layout, quote_identifier};
 use postgres::Error;
-use postgres::error::SqlState;
+use postgres::error::{DbError, SqlState};
 use std::collections::HashSet;
 
 /// The ids among `ids` that are stored in the first table of the layout.
@@ -29,7 +29,7 @@ pub fn present_ids(
             Distribution::Citus => citus::query(client, &sql, &[&ids]),
         };
         let rows = rows.map_err(|error| advised(&schema, error))?;
-        Ok(rows.iter().map(|row| row.get(0)).collect())
+        Ok(first_column(&rows)?)
     })
 }
 
@@ -41,6 +41,17 @@ fn advised(schema: &str, error: Error) -> DatabaseError {
             "schema {schema:?} has no tables of this layout, or they are of another make; a load makes them, and \
              --schema and --layout choose others"
         ),
+        // The message is PostgreSQL's own, and may be translated.
+        Some("42501") if error.as_db_error().and_then(DbError::routine) == Some("check_enable_rls") => {
+            return StoreError::new(
+                format!(
+                    "row-level security hides rows in schema {schema:?} from this role, so that nothing can be said of \
+                     them; use the owner of the tables or a role with BYPASSRLS"
+                ),
+                error,
+            )
+            .into();
+        }
         Some("42501") => {
             format!(
                 "this role may not read the tables in schema {schema:?}; their owner can grant it USAGE and SELECT"

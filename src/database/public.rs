@@ -13,7 +13,9 @@ pub fn in_public(error: &(dyn Error + 'static)) -> String {
             return concealed(&format!("{text}{}", hidden(&code)));
         }
         let words = cause.to_string();
-        if !text.trim_end_matches(": ").ends_with(&words) {
+        // A hint is for who can change something.
+        let words = words.split("\nhint: ").next().unwrap_or_default();
+        if !text.trim_end_matches(": ").ends_with(words) {
             text = format!("{text}{words}: ");
         }
         next = cause.source();

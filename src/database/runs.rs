@@ -62,11 +62,15 @@ impl RunLog {
             "INSERT INTO {schema}.kill_load_run (id, status, server, layout, sources, version)
              VALUES ($1, 'running', $2, $3, $4, $5) ON CONFLICT (id) DO NOTHING"
         );
+        let exists = format!("SELECT FROM {schema}.kill_load_run WHERE id = $1");
         let (dead, bury) = (dead_runs(&schema), bury_the_dead(&schema));
         let others = (!settings.layout.tells_servers_apart()).then(|| other_servers(&schema));
         let (server, layout, sources) = (settings.server.name(), settings.layout.name(), sources.to_vec());
         manager.run("writing the run into the ledger", &Patience::endless(), move |client, progress| {
-            client.execute(&insert, &[&id, &server, &layout, &sources, &crate::VERSION])?;
+            let written = client.execute(&insert, &[&id, &server, &layout, &sources, &crate::VERSION])?;
+            if written == 0 && client.query_opt(&exists, &[&id])?.is_none() {
+                return Err(DatabaseError::LedgerDrops);
+            }
             progress.tick();
             if let Some(others) = &others
                 && let Some(other) = client.query_opt(others, &[&layout, &server])?
@@ -74,12 +78,12 @@ impl RunLog {
                 log::warn!(
                     "events of {} were loaded into this schema, and the ids of two servers collide in the layout \
                      {layout}: events of {server} belong into another one, chosen by --schema",
-                    other.get::<_, &str>(0)
+                    other.try_get::<_, &str>(0)?
                 );
             }
             let buried = client.query(&dead, &[&id]).and_then(|dead| {
                 // One after the other: Citus joins no view of sessions with what it updates.
-                dead.iter().try_fold(0, |sum, row| Ok(sum + client.execute(&bury, &[&row.get::<_, Uuid>(0)])?))
+                dead.iter().try_fold(0, |sum, row| Ok(sum + client.execute(&bury, &[&row.try_get::<_, Uuid>(0)?])?))
             });
             match buried {
                 Ok(0) => {}
@@ -105,7 +109,9 @@ impl RunLog {
             let numbers: Vec<i64> = counts.iter().map(|(_, value)| signed(*value)).collect();
             let mut values: Vec<&(dyn ToSql + Sync)> = vec![&id, status, error];
             values.extend(numbers.iter().map(|number| -> &(dyn ToSql + Sync) { number }));
-            client.execute(&sql, &values).map(drop).map_err(DatabaseError::from)
+            client.execute(&sql, &values)?;
+            // All that was committed before is on the standby as well once this is.
+            if client.take_standby_wait_cancelled() { Err(DatabaseError::Unreplicated) } else { Ok(()) }
         })
     }
 
@@ -122,7 +128,7 @@ impl RunLog {
         let (server, layout) = (settings.server.name(), settings.layout.name());
         manager.run("asking for the last good run", &Patience::endless(), move |client, _| {
             let row = client.query_opt(&sql, &[&server, &layout])?;
-            Ok(row.and_then(|row| row.get(0)))
+            Ok(row.map_or(Ok(None), |row| row.try_get(0))?)
         })
     }
 
@@ -146,7 +152,8 @@ pub(super) fn last_run(client: &mut Client, schema: &str) -> Result<Option<Value
     }
     let sql = format!("SELECT to_jsonb(run)::text FROM {table} AS run ORDER BY started DESC LIMIT 1");
     let row = client.query_opt(&sql, &[])?;
-    Ok(row.and_then(|row| serde_json::from_str(row.get(0)).ok()))
+    let text: Option<String> = row.map(|row| row.try_get(0)).transpose()?;
+    Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
 }
 
 /// Whether another run than `own` writes the same tables; `which` of them count.

@@ -5,7 +5,7 @@
 
 use super::call::Progress;
 use super::citus::{self, Distributed};
-use super::client::{Client, GenericClient};
+use super::client::{Client, GenericClient, first_column};
 use super::error::DatabaseError;
 use super::ledger;
 use super::manager::DatabaseManager;
@@ -179,7 +179,7 @@ fn missing(
     let sql =
         "SELECT relname::text FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = $1";
     let rows = client.query(sql, &[&schema])?;
-    let found: BTreeSet<String> = rows.iter().map(|row| row.get(0)).collect();
+    let found: BTreeSet<String> = first_column(&rows)?;
     let ours = |table: &&Table| table.keeper == Keeper::Us && indexes == Indexes::Now;
     let indexes = layout.tables().iter().filter(ours).flat_map(|table| table.indexes);
     let wanted = layout
@@ -229,7 +229,7 @@ fn table_misfits(
          WHERE n.nspname = $1 AND c.relname = $2",
         &[&schema, &name],
     )?;
-    match kind.map(|row| row.get(0)) {
+    match kind.map(|row| row.try_get(0)).transpose()? {
         None => return Ok(()),
         Some(true) => {}
         Some(false) => {
@@ -249,10 +249,10 @@ fn table_misfits(
     let mut found: BTreeMap<String, (String, bool)> = rows
         .iter()
         .map(|row| {
-            let must_be_given = row.get::<_, bool>("attnotnull") && !row.get::<_, bool>("filled");
-            (row.get("attname"), (row.get("typname"), must_be_given))
+            let must_be_given = row.try_get("attnotnull")? && !row.try_get::<_, bool>("filled")?;
+            Ok((row.try_get("attname")?, (row.try_get("typname")?, must_be_given)))
         })
-        .collect();
+        .collect::<Result<_, Error>>()?;
     for column in table.columns {
         column_misfit(name, column, found.remove(column.name), misfits);
     }
@@ -296,5 +296,6 @@ fn has_key(client: &mut impl GenericClient, table: &Table, schema: &str) -> Resu
          GROUP BY i.indexrelid",
         &[&schema, &table.name],
     )?;
-    Ok(rows.iter().any(|row| row.get::<_, Vec<String>>(0) == table.key))
+    let keys: Vec<Vec<String>> = first_column(&rows)?;
+    Ok(keys.iter().any(|key| key == table.key))
 }

@@ -1,17 +1,21 @@
 //! One connection: opened within a time, used by one call at a time, closed where closing can block nobody.
 
-use super::classify::ErrorClass;
+use super::classify::{ErrorClass, is_out_of_files};
 use super::client::Client;
-use super::connect::{Advice, Connector, Target, Tls};
+use super::connect::{ConnectFault, Connector, SessionAttributes, Target, Tls};
 use super::engine::{self, Unsupported};
 use super::error::DatabaseError;
+use super::notices::{Notices, Warnings};
 use super::patience::{Patience, Waited};
 use crate::causes::in_full;
 use crossbeam_channel::{Receiver, bounded};
+use postgres::error::SqlState;
 use postgres::{CancelToken, Config};
 use r2d2::ManageConnection as _;
 use r2d2_postgres::PostgresConnectionManager;
 use std::fmt;
+use std::fs::File;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -30,21 +34,19 @@ pub(super) struct Opener {
 }
 
 struct Hosts {
+    application: String,
+    warnings: Warnings,
     all: Vec<Host>,
     any_order: bool,
+    attributes: SessionAttributes,
     tls: Tls,
 }
 
 struct Host {
     /// The ways in which it is tried, in their order.
-    ways: Vec<Way>,
+    ways: Vec<Config>,
     /// Whether it has said what it is, and may be used; it is asked once a process.
     is_known: AtomicBool,
-}
-
-struct Way {
-    config: Config,
-    manager: PostgresConnectionManager<Connector>,
 }
 
 /// A connection that is being opened.
@@ -55,15 +57,20 @@ impl Opener {
     pub(super) fn new(target: &Target, application: &str, time_max: Duration) -> Self {
         let way = |mut config: Config| {
             config.application_name(application);
-            // The server's notices ("relation exists, skipping") are of no use to who runs a load.
-            config.notice_callback(|notice| log::debug!("{notice}"));
-            Way { manager: PostgresConnectionManager::new(config.clone(), target.tls.connector()), config }
+            config
         };
         let hosts = target.hosts.iter().map(|host| Host {
             ways: target.tls.ways(host).into_iter().map(way).collect(),
             is_known: AtomicBool::new(false),
         });
-        let hosts = Hosts { all: hosts.collect(), any_order: target.any_order, tls: target.tls.clone() };
+        let hosts = Hosts {
+            application: application.to_owned(),
+            warnings: Warnings::default(),
+            all: hosts.collect(),
+            any_order: target.any_order,
+            attributes: target.attributes,
+            tls: target.tls.clone(),
+        };
         Self { hosts: Arc::new(hosts), time_max }
     }
 
@@ -102,15 +109,18 @@ impl Opener {
 impl Hosts {
     /// The first host that lets us in. Who has refused us is not asked again in another place.
     fn connect(&self) -> Result<Session, DatabaseError> {
+        spare_files()?;
         let mut hosts: Vec<&Host> = self.all.iter().collect();
         if self.any_order {
             fastrand::shuffle(&mut hosts);
         }
         let mut failed = DatabaseError::GivenUp;
-        for host in hosts {
-            failed = match self.connect_to(host) {
+        let rounds = self.attributes.rounds();
+        for (host, attributes) in rounds.iter().flat_map(|round| hosts.iter().map(move |host| (host, *round)))
+        {
+            failed = match self.connect_to(host, attributes) {
                 Ok(session) => return Ok(session),
-                Err(error @ DatabaseError::Unsupported(_)) => return Err(error),
+                Err(error) if error.class() == ErrorClass::Fatal && error.is_named() => return Err(error),
                 Err(error) if error.class() == ErrorClass::Fatal && error.sqlstate().is_some() => {
                     return Err(error);
                 }
@@ -120,24 +130,33 @@ impl Hosts {
         Err(failed)
     }
 
-    fn connect_to(&self, host: &Host) -> Result<Session, DatabaseError> {
+    fn connect_to(&self, host: &Host, attributes: SessionAttributes) -> Result<Session, DatabaseError> {
         let mut failed = DatabaseError::GivenUp;
-        for Way { config, manager } in &host.ways {
-            let advised = |source| {
-                let advice = Advice::on(&source, &self.tls, config);
-                DatabaseError::Connect { advice, source }
+        for config in &host.ways {
+            let explained = |error| {
+                let fault = ConnectFault::new(&error, &self.tls, config);
+                DatabaseError::Connect { fault, error }
             };
+            let notices = Notices::new(&self.warnings);
+            let manager =
+                PostgresConnectionManager::new(notices.heard_by(config.clone()), self.tls.connector());
             match manager.connect() {
                 Ok(mut client) => {
-                    if !host.is_known.load(Ordering::Acquire) {
-                        host.get_to_know(&engine::version(&mut client).map_err(advised)?)?;
+                    if let Some(unmet) = attributes.unmet(&mut client).map_err(explained)? {
+                        return Err(DatabaseError::Unmet(ConnectFault::unmet(&unmet, config)));
                     }
-                    let name = config.get_application_name().unwrap_or_default();
-                    return Session::new(client, name, self.tls.connector()).map_err(advised);
+                    if !host.is_known.load(Ordering::Acquire) {
+                        let version =
+                            engine::version(&mut client).map_err(|error| refusal(error, explained))?;
+                        host.get_to_know(&version)?;
+                    }
+                    let client = Client::new(client, &self.application, notices);
+                    let client = client.map_err(|error| refusal(error, explained))?;
+                    return Ok(Session::new(client, self.tls.connector()));
                 }
                 Err(error) => {
-                    let tries_on = self.tls.tries_on(&error);
-                    failed = advised(error);
+                    let tries_on = self.tls.tries_on(&error, config);
+                    failed = explained(error);
                     if !tries_on {
                         break;
                     }
@@ -145,6 +164,32 @@ impl Hosts {
             }
         }
         Err(failed)
+    }
+}
+
+/// Fails where the process is out of file descriptors: the client library panics then.
+fn spare_files() -> Result<(), DatabaseError> {
+    const NEEDED: usize = 8;
+    let opened: io::Result<Vec<File>> = (0..NEEDED).map(|_| File::open("/dev/null")).collect();
+    match opened {
+        Err(error) if is_out_of_files(&error) => Err(DatabaseError::OutOfFiles(error)),
+        // Some systems have no such file.
+        _ => Ok(()),
+    }
+}
+
+/// The error of a session that could not be set up.
+fn refusal(
+    error: postgres::Error,
+    explained: impl FnOnce(postgres::Error) -> DatabaseError,
+) -> DatabaseError {
+    let is_cancelled = error.code() == Some(&SqlState::QUERY_CANCELED);
+    let is_statement_pooling =
+        error.as_db_error().is_some_and(|error| error.message().contains("statement pooling"));
+    match (is_cancelled, is_statement_pooling) {
+        (true, _) => DatabaseError::TimeoutTooShort(error),
+        (_, true) => DatabaseError::StatementPooling(error),
+        _ => explained(error),
     }
 }
 
@@ -185,13 +230,13 @@ const IDLE_TRUSTED: Duration = Duration::from_secs(5);
 const ANSWER_MAX: Duration = Duration::from_secs(2);
 
 impl Session {
-    fn new(client: postgres::Client, name: &str, connector: Connector) -> Result<Self, postgres::Error> {
-        let mut client = ApartClient(Some(Client::new(client, name)?));
+    fn new(client: Client, connector: Connector) -> Self {
+        let mut client = ApartClient(Some(client));
         let (pid, cancel) = (client.get().pid(), client.get().cancel_token());
         let lifetime = LIFETIME.mul_f64(1.0 - fastrand::f64() / 4.0);
         let now = Instant::now();
         let client = Some(client);
-        Ok(Self { client, pid, cancel, connector, expires: now + lifetime, used: now })
+        Self { client, pid, cancel, connector, expires: now + lifetime, used: now }
     }
 
     /// What cancels the statement that runs, as encrypted as the session is.

@@ -31,6 +31,6 @@ pub(super) fn of_tables(
     transaction.batch_execute(WAIT)?;
     let row = transaction.query_opt(&sql, &[&schema, &names])?;
     transaction.commit()?;
-    let bytes = row.map_or(0, |row| row.get::<_, i64>(0));
+    let bytes: i64 = row.map_or(Ok(0), |row| row.try_get(0))?;
     Ok(u64::try_from(bytes).unwrap_or_default())
 }

@@ -34,7 +34,11 @@ impl<'t> Transaction<'t> {
 
     pub(super) fn commit(self) -> Result<()> {
         let timer = self.progress.figures.commit_seconds.start_timer();
+        let notices = self.inner.notices();
         self.inner.commit()?;
+        if notices.take_standby_wait_cancelled() {
+            return Err(DatabaseError::Unreplicated);
+        }
         timer.observe_duration();
         self.progress.tick();
         Ok(())
@@ -77,7 +81,7 @@ impl<'t> Transaction<'t> {
         let mut chunk = Vec::with_capacity(COPY_CHUNK_BYTES * 2);
         chunk.extend_from_slice(COPY_HEADER);
         for &event in events {
-            chunk.extend_from_slice(rows.of(event, table));
+            rows.append(event, table, &mut chunk);
             if chunk.len() >= COPY_CHUNK_BYTES {
                 writer.write_all(&chunk).map_err(copy_error)?;
                 self.progress.tick();

@@ -7,6 +7,7 @@
 //! as the conflict of an INSERT.
 
 use super::citus;
+use super::client::first_column;
 use super::error::DatabaseError;
 use super::transaction::Transaction;
 use super::write::{column_list, quoted};
@@ -127,7 +128,7 @@ impl Updater {
                 transaction.execute(keep, &[&ids])?;
             }
             let found = transaction.query(&table.differing, &[&ids])?;
-            differing.extend(found.iter().map(|row| row.get::<_, i64>(0)));
+            differing.extend(first_column::<i64, Vec<_>>(&found)?);
         }
         let differing: Vec<i64> = differing.into_iter().collect();
         for table in &self.tables {

@@ -1,9 +1,11 @@
 //! The watchdog: a thread that checks the database's health now and then, looks for it while it is away, and
 //! closes connections that nobody needs.
 
+use super::backend::awaits_standby;
+use super::client::Client;
 use super::error::DatabaseError;
 use super::gate::Gate;
-use super::health::{CHECK_MAX, HealthStatus, LastHealth};
+use super::health::{CHECK_MAX, HealthStatus, LastHealth, apart};
 use super::patience::{Patience, Waited};
 use super::pool::Pool;
 use super::retry::RetryPolicy;
@@ -156,6 +158,14 @@ impl Watch {
     /// To connect, log in and set up the session is more than a `SELECT 1`. Where there is no room for one more
     /// connection, one of the pool's that answers is as good.
     fn probe(&self) -> Result<(), DatabaseError> {
+        let cause = self.charge.gate.cause();
+        if let Some((_, cause)) = cause
+            && let DatabaseError::Standby(waited) = *cause
+        {
+            let awaits = |client: &mut Client| Ok(awaits_standby(client)?);
+            let still = apart(&self.charge.opener, &self.patience, awaits)?;
+            return if still { Err(DatabaseError::Standby(waited)) } else { Ok(()) };
+        }
         let opened = self.charge.opener.open(&self.patience).map(drop);
         opened.or_else(|error| if self.charge.pool.has_fit_one() { Ok(()) } else { Err(error) })
     }

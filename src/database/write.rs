@@ -10,9 +10,9 @@
 
 use super::call::Progress;
 use super::citus;
-use super::client::Client;
+use super::client::{Client, first_column};
 use super::error::DatabaseError;
-use super::ledger::{Claim, Ledger, SegmentOutcome};
+use super::ledger::{Claim, Ledger, SegmentOutcome, Tried};
 use super::present::stored_query;
 use super::store::{Batch, Refused, Written};
 use super::transaction::Transaction;
@@ -112,20 +112,24 @@ pub(super) struct Put {
     pub(super) updated: u64,
 }
 
-/// The events that the database refused in the try that last came to its COMMIT.
+/// The try that last came to its COMMIT, and the events that the database refused in it.
 ///
 /// It is noted with the segment's row in the ledger locked, so that of several tries, some of them left behind, it is
 /// the one that commits that was the last to note.
 #[derive(Debug, Default)]
-pub(super) struct Refusals(Mutex<Vec<Refused>>);
+pub(super) struct Refusals(Mutex<(Vec<Refused>, Option<Tried>)>);
 
 impl Refusals {
-    fn note(&self, refused: &[Refused]) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = refused.to_vec();
+    fn note(&self, refused: &[Refused], tried: Tried) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (refused.to_vec(), Some(tried));
     }
 
     fn last(&self) -> Vec<Refused> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+
+    fn tried(&self) -> Option<Tried> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).1
     }
 }
 
@@ -196,14 +200,15 @@ impl Writer {
         if self.distribution == Distribution::Citus {
             transaction.batch_execute(citus::NODE_SETTINGS)?;
         }
-        let row = match self.ledger.claim(&mut transaction, batch)? {
+        let row = match self.ledger.claim(&mut transaction, batch, refusals.tried())? {
             Claim::Taken(row) => row,
             Claim::Held(counts) => {
                 transaction.rollback()?;
                 return Ok(Written::AlreadyLoaded(counts));
             }
             Claim::CommittedBefore(outcome) => {
-                transaction.rollback()?;
+                self.ledger.confirm(&mut transaction, batch)?;
+                transaction.commit()?;
                 return Ok(Written::Stored {
                     inserted: outcome.inserted,
                     updated: outcome.updated,
@@ -225,8 +230,8 @@ impl Writer {
             duplicate: batch.versions.len() as u64 - inserted - updated - refused.len() as u64,
             rejected: batch.rejected + refused.len() as u64,
         };
-        self.ledger.settle(&mut transaction, batch, row, outcome)?;
-        refusals.note(&refused);
+        let tried = self.ledger.settle(&mut transaction, batch, row, outcome)?;
+        refusals.note(&refused, tried);
         transaction.commit()?;
         Ok(Written::Stored { inserted, updated, duplicate: outcome.duplicate, refused })
     }
@@ -252,7 +257,7 @@ impl Writer {
                 citus::each_shard(transaction, &staged.target, &ids, &self.merge)?
             }
         };
-        let new_ids: HashSet<i64> = rows.iter().map(|row| row.get(0)).collect();
+        let new_ids: HashSet<i64> = first_column(&rows)?;
         let is_new = |&&event: &&usize| new_ids.contains(&batch.rows.events()[event].id);
         let (new, known): (Vec<usize>, Vec<usize>) = batch.order.iter().partition(is_new);
         self.delete_leftovers(transaction, &batch.rows, &new)?;
@@ -364,7 +369,7 @@ impl Writer {
             (Some(sql), Some((first, last))) => transaction.query(sql, &[&first, &last])?,
             _ => transaction.query(&self.stored, &[&ids])?,
         };
-        let stored: HashSet<i64> = stored.iter().map(|row| row.get(0)).collect();
+        let stored: HashSet<i64> = first_column(&stored)?;
         Ok(events.iter().partition(|&&event| stored.contains(&id(event))))
     }
 }

@@ -15,8 +15,6 @@ pub enum Content {
     Utf16Le,
     /// The same, the high byte first.
     Utf16Be,
-    /// The reject file of an earlier load.
-    Rejects,
     /// Its first line is no JSON: every line is read all the same, and the odd one may be an event.
     NoJson,
 }
@@ -33,8 +31,6 @@ impl Content {
             Self::Utf16Be
         } else if looks_pretty_printed(first_bytes) {
             Self::PrettyPrinted
-        } else if is_reject(text) {
-            Self::Rejects
         } else if text.first().is_none_or(|first| b"{[".contains(first)) {
             Self::Lines
         } else {
@@ -54,12 +50,6 @@ fn is_utf16(bytes: &[u8], at: usize) -> bool {
     let opens = |pair: &[u8]| b"{[".contains(&pair[at]) && pair[1 - at] == 0;
     let goes_on = |pair: &[u8]| pair[at].is_ascii() && pair[at] != 0 && pair[1 - at] == 0;
     bytes.len() >= 4 && opens(&bytes[..2]) && goes_on(&bytes[2..4])
-}
-
-/// Whether the first line is one of a reject file, as this program writes them.
-fn is_reject(text: &[u8]) -> bool {
-    let line = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
-    line.starts_with(b"{\"source\":") && memchr::memmem::find(line, b",\"raw\":").is_some()
 }
 
 #[cfg(test)]
@@ -87,8 +77,7 @@ mod tests {
         );
         check("{\0", Content::Lines);
         check("[\n  {\n", Content::PrettyPrinted);
-        check("{\"source\":\"dump\",\"line\":1,\"raw\":\"x\"}\n", Content::Rejects);
-        check("{\"source\":\"dump\",\"line\":1}\n{\"a\":1,\"raw\":\"x\"}\n", Content::Lines);
+        check("{\"source\":\"dump\",\"line\":1,\"raw\":\"x\"}\n", Content::Lines);
         check("EventId,TimeStamp\n1,2\n", Content::NoJson);
         check("<!DOCTYPE html>", Content::NoJson);
         check("7z\u{bc}\u{af}", Content::NoJson);

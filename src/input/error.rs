@@ -92,6 +92,20 @@ pub enum InputError {
 }
 
 impl InputError {
+    /// The input that can't be read, as it is shown.
+    pub fn input_name(&self) -> String {
+        match self {
+            Self::Missing { input, .. }
+            | Self::NoMatch { input }
+            | Self::Folder { input }
+            | Self::Denied { input, .. }
+            | Self::Unopened { input, .. }
+            | Self::Foreign { input, .. }
+            | Self::Broken { input, .. } => input.to_string(),
+            Self::ReaderLost { input } => input.clone(),
+        }
+    }
+
     /// The error for an input that could not be opened.
     pub(super) fn opening(input: &Source, cause: io::Error) -> Self {
         let input = input.clone();

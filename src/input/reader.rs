@@ -5,6 +5,7 @@
 //! Invariant: the last message is [`Message::Done`]; a channel that ends without it means that the thread died, not that
 //! all was read.
 
+use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,9 +36,37 @@ pub struct Reader {
     /// Closed with this end, which the thread sees while it waits for a piece.
     _open: Sender<()>,
     counters: Arc<ReadCounters>,
+    /// What was looked at before its turn; it comes before all further messages.
+    pub(super) ahead: VecDeque<Message>,
 }
 
 impl Reader {
+    /// Shows `look` the text of each source from its beginning, until it finds something in it. It is shown longer and longer
+    /// beginnings, at most 1.75 MiB in all, and is told whether that is the whole source or all that it gets to see. The
+    /// text is read as usual afterwards.
+    pub fn look_ahead<T>(&mut self, mut look: impl FnMut(&[u8], bool) -> Option<T>) -> Option<T> {
+        let pieces_max = ReaderShape::default().pieces - 1;
+        let (mut text, mut pieces) = (Vec::new(), 0);
+        loop {
+            let message = self.messages.recv().ok()?;
+            let mut is_whole = false;
+            match &message {
+                Message::Opened(_) => text.clear(),
+                Message::Piece(bytes, len) => {
+                    text.extend_from_slice(&bytes[..*len]);
+                    pieces += 1;
+                }
+                Message::Closed(_) | Message::Done => is_whole = true,
+            }
+            let is_last = matches!(message, Message::Done) || pieces == pieces_max;
+            self.ahead.push_back(message);
+            let found = look(&text, is_whole || is_last);
+            if found.is_some() || is_last {
+                return found;
+            }
+        }
+    }
+
     /// How far it has read, for whoever reports it.
     pub fn counters(&self) -> Arc<ReadCounters> {
         Arc::clone(&self.counters)
@@ -116,7 +145,7 @@ where
             log::debug!("the reader ends early: nobody takes what it reads");
         }
     })?;
-    Ok(Reader { messages, pieces, _open: open_end, counters })
+    Ok(Reader { messages, pieces, _open: open_end, counters, ahead: VecDeque::new() })
 }
 
 /// Nobody takes what is read any more.

@@ -232,6 +232,9 @@ impl Segmenter {
     }
 
     fn wait(&mut self) -> Event {
+        if let Some(message) = self.reader.ahead.pop_front() {
+            return Event::Message(message);
+        }
         // What is there already goes first: the clock is for input that keeps us waiting.
         match self.reader.messages.try_recv() {
             Ok(message) => return Event::Message(message),

@@ -1,5 +1,6 @@
 //! A kill event as the layouts need it, borrowed from its line.
 
+use super::Server;
 use std::borrow::Cow;
 
 /// The equipment slots that are kept, as the payload names them, in the order of the columns.
@@ -44,6 +45,8 @@ pub struct Event<'a> {
     pub version: Option<i32>,
     /// `GvGMatch`.
     pub gvg_match: Option<Json<'a>>,
+    /// The game server that `server`, `region` or `source_region` names, in the event or in what it lies in.
+    pub server: Option<Server>,
     /// `Killer`, with a name.
     pub killer: Player<'a>,
     /// `Victim`, with a name.

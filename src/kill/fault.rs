@@ -56,6 +56,15 @@ impl Fault {
         self
     }
 
+    /// The same fault, with advice, which may be empty.
+    #[cold]
+    pub(super) fn and(mut self, advice: &str) -> Self {
+        if !advice.is_empty() {
+            self.0.reason = format!("{}; {advice}", self.0.reason);
+        }
+        self
+    }
+
     /// The same fault, seen from the array that holds the element.
     #[cold]
     pub(super) fn within_element(self, index: usize) -> Self {

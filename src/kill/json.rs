@@ -107,6 +107,12 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// Whether the text was found to be cut off, or is at its end.
+    pub(super) fn is_at_end(&self) -> bool {
+        // An unfinished string is left where it begins, and no value ends within one.
+        self.at >= self.text.len() || self.text.as_bytes()[self.at..].first() == Some(&b'"')
+    }
+
     /// Whether nothing but white space follows.
     pub(super) fn expect_end(&mut self) -> Parsed<()> {
         match self.peek() {
@@ -210,6 +216,44 @@ impl<'a> Cursor<'a> {
         }
         self.at += 1;
         Ok(Some(key))
+    }
+
+    /// Enters the object at whose `{` the cursor stands, and moves to its first value, whose key it returns; `None`, once the
+    /// object is left, where it has none.
+    pub(super) fn first_key(&mut self) -> Parsed<Option<Cow<'a, str>>> {
+        self.enter()?;
+        self.next_key(true)
+    }
+
+    /// Moves from the end of a value of an object to the next one, whose key it returns; `None` once the object is left.
+    pub(super) fn following_key(&mut self) -> Parsed<Option<Cow<'a, str>>> {
+        self.next_key(false)
+    }
+
+    fn next_key(&mut self, is_first: bool) -> Parsed<Option<Cow<'a, str>>> {
+        let Some((inside, escaped)) = self.key(is_first)? else { return Ok(None) };
+        self.peek();
+        // A key is only compared or shown, so what the policy makes of a NUL in it does not matter.
+        Ok(Some(if escaped {
+            Cow::Owned(unescape(self.text, inside, NulPolicy::Replace)?)
+        } else {
+            Cow::Borrowed(&self.text[inside])
+        }))
+    }
+
+    /// Whether the object ends behind the value whose end the cursor stands at; then it is left.
+    pub(super) fn ends_object(&mut self) -> Parsed<bool> {
+        Ok(self.key(false)?.is_none())
+    }
+
+    /// A string of any length, unescaped, at whose quote the cursor stands. What becomes of a NUL in it is not asked.
+    pub(super) fn whole_string(&mut self) -> Parsed<Cow<'a, str>> {
+        let (inside, escaped) = self.string()?;
+        Ok(if escaped {
+            Cow::Owned(unescape(self.text, inside, NulPolicy::Replace)?)
+        } else {
+            Cow::Borrowed(&self.text[inside])
+        })
     }
 
     /// Reads an array; `element` is given each index and must read the value. The cursor stands at `[`.

@@ -7,22 +7,26 @@
 //! the two against each other.
 
 mod document;
+mod envelope;
 mod event;
+mod extended;
 mod fault;
 mod field;
 mod json;
 mod keys;
 mod line;
 mod parse;
+mod reject_record;
 #[cfg(test)]
 mod tests;
 mod text;
 
 pub(crate) use document::document;
+pub use envelope::EventsAt;
 pub use event::{EQUIPMENT_SLOTS, Event, Item, Player};
 pub(crate) use event::{FOOD, MAIN_HAND, POTION};
 pub use fault::Fault;
-pub use line::{Line, LineReader};
+pub use line::{Line, LineReader, ReadRules, decoded_text, first_named_server};
 pub use text::NulPolicy;
 
 use std::fmt;

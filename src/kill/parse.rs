@@ -1,6 +1,8 @@
 //! From JSON to an [`Event`]: which fields are kept, of what type, and which are needed.
 
+use super::Server;
 use super::event::{Event, FOOD, Item, MAIN_HAND, POTION, Player};
+use super::extended::{self, ExtendedDate};
 use super::fault::Fault;
 use super::field::Field;
 use super::json::{Cursor, Parsed};
@@ -52,6 +54,7 @@ fn clear(event: &mut Event<'_>) {
     event.location = None;
     event.version = None;
     event.gvg_match = None;
+    event.server = None;
     event.participants.clear();
     event.group_members.clear();
     event.loot.clear();
@@ -82,9 +85,31 @@ fn top_field<'a>(
         Field::Location => event.location = cursor.text()?,
         Field::Version => event.version = narrow(cursor)?,
         Field::GvGMatch => event.gvg_match = cursor.json()?,
+        Field::Server | Field::Region | Field::SourceRegion => {
+            event.server = one_server(event.server, named_server(cursor)?)?;
+        }
         _ => cursor.skip()?,
     }
     Ok(())
+}
+
+/// The game server that a value names; other names, and values that are no strings, name none.
+pub(super) fn named_server(cursor: &mut Cursor<'_>) -> Parsed<Option<Server>> {
+    if cursor.peek() == Some(b'"') {
+        Ok(cursor.whole_string()?.parse().ok())
+    } else {
+        cursor.skip().map(|()| None)
+    }
+}
+
+/// The one server of two that may be named.
+pub(super) fn one_server(first: Option<Server>, second: Option<Server>) -> Parsed<Option<Server>> {
+    match (first, second) {
+        (Some(first), Some(second)) if first != second => {
+            Err(Fault::value(format!("two game servers are named, {first} and {second}")))
+        }
+        (first, second) => Ok(first.or(second)),
+    }
 }
 
 /// The killer or the victim; false where it is null.
@@ -283,8 +308,14 @@ fn narrow<T: TryFrom<i64>>(cursor: &mut Cursor<'_>) -> Parsed<Option<T>> {
 
 /// An RFC 3339 time with `Z` or an offset, in microseconds since 1970, cut, not rounded.
 fn time_stamp(cursor: &mut Cursor<'_>) -> Parsed<Option<i64>> {
-    let Some(text) = cursor.text()? else {
-        return Ok(None);
+    let extended = if cursor.peek() == Some(b'{') { extended::date(cursor)? } else { None };
+    let text = match extended {
+        Some(ExtendedDate::Milliseconds(milliseconds)) => return Ok(Some(milliseconds * 1000)),
+        Some(ExtendedDate::Text(text)) => text.into(),
+        None => match cursor.text()? {
+            Some(text) => text,
+            None => return Ok(None),
+        },
     };
     let time = microseconds_since_1970(&text);
     time.map(Some).ok_or_else(|| Fault::value("no date and time such as 2024-08-18T20:45:46.725895400Z"))

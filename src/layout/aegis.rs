@@ -92,6 +92,7 @@ impl Encoder {
         let killer = self.checked(&event.killer).map_err(|fault| fault.within("Killer"))?;
         let victim = self.checked(&event.victim).map_err(|fault| fault.within("Victim"))?;
         let battle = self.battle(event, rows);
+        rows.note_battle(battle);
         let mut row = Row::begin(rows.table(KILL_EVENT), &COLUMNS);
         row.int8(event.event_id);
         row.timestamp_ms(event.occurred_at_us);

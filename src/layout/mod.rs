@@ -18,7 +18,7 @@ mod tests;
 pub use copy::{COPY_HEADER, COPY_TRAILER};
 pub use ddl::{Indexes, quote_identifier};
 pub use encoder::{Encoder, Repeats};
-pub use rows::{EncodedEvent, Rows, TABLES_MAX};
+pub use rows::{EncodedEvent, Recode, Rows, TABLES_MAX};
 pub use table::{Column, ColumnType, Distribution, Index, Keeper, Table};
 
 use std::fmt;

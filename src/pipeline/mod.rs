@@ -12,6 +12,7 @@
 
 mod activity;
 mod claim;
+mod files;
 mod halt;
 mod monitor;
 mod order;
@@ -28,7 +29,7 @@ mod write;
 pub use activity::{Activity, Writer};
 pub use halt::{Halt, HaltReason, Stopping};
 pub use monitor::Monitor;
-pub use prepare::{Prepared, Preparer};
+pub use prepare::{Battle, Prepared, Preparer, Reading, battle_in_name};
 pub use reasons::{RejectKind, RejectKinds};
 pub use rejects::{Reject, RejectFile, RejectFileError};
 pub use run::{PipelineSettings, RunReport, run};

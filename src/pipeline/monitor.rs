@@ -1,9 +1,11 @@
 //! A run as it can be seen from outside while it goes on.
 
 use super::activity::{Activities, Writer};
+use super::files::FileSegments;
 use super::order::InFlight;
 use super::reasons::{Reasons, RejectKinds};
 use super::tally::{Counts, Tally};
+use crate::database::store::{SegmentCounts, SegmentHash};
 use crate::input::ReadCounters;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -16,6 +18,7 @@ pub struct Monitor {
     pub(super) reasons: Reasons,
     pub(super) activities: Activities,
     pub(super) awaited: Awaited,
+    pub(super) files: FileSegments,
     /// Set once there is a reader.
     pub(super) read: OnceLock<Arc<ReadCounters>>,
 }
@@ -34,6 +37,16 @@ impl Monitor {
     /// Bytes of text read.
     pub fn bytes_uncompressed(&self) -> u64 {
         self.read.get().map_or(0, |read| read.bytes_uncompressed())
+    }
+
+    /// Counts a file of so many segments that is not read, as it is unchanged since it was loaded.
+    pub fn skip_file(&self, segments: u64, held: SegmentCounts) {
+        self.tally.add(|counts| counts.skip_file(segments, held));
+    }
+
+    /// The segments of a source that was read, in no order; none where they are not known.
+    pub fn segments_of(&self, source: &str) -> Option<Vec<SegmentHash>> {
+        self.files.of(source)
     }
 
     /// The kinds of rejects so far.

@@ -52,15 +52,9 @@ pub struct RejectKinds {
 pub(super) struct Reasons(Mutex<RejectKinds>);
 
 impl Reasons {
-    /// Adds the rejects of a segment.
-    pub(super) fn add(&self, source: &Arc<str>, rejects: &[Reject]) {
-        if rejects.is_empty() {
-            return;
-        }
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for reject in rejects {
-            all.add(source, reject);
-        }
+    /// Adds a reject of a source.
+    pub(super) fn add(&self, source: &Arc<str>, reject: &Reject) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).add(source, reject);
     }
 
     pub(super) fn kinds(&self) -> RejectKinds {
@@ -146,6 +140,7 @@ mod tests {
             line,
             index: None,
             text: 0..0,
+            raw: None,
             reason: reason.to_owned(),
             field: field.map(str::to_owned),
             sqlstate: sqlstate.map(str::to_owned),
@@ -186,17 +181,16 @@ mod tests {
         let reasons = Reasons::default();
         assert_eq!(reasons.kinds(), RejectKinds::default());
         let source: Arc<str> = "a.ndjson".into();
-        reasons.add(
-            &source,
-            &[
-                reject(None, "not UTF-8 at byte 17 of the line", None, 1),
-                reject(Some("Participants[2].Id"), "is missing", None, 2),
-                reject(Some("Participants[13].Id"), "is missing", None, 5),
-                reject(None, "of 1", Some("P0001"), 6),
-                reject(None, "of 2", Some("P0002"), 7),
-            ],
-        );
-        reasons.add(&source, &[reject(Some("Participants[0].Id"), "is missing", None, 9)]);
+        for reject in [
+            reject(None, "not UTF-8 at byte 17 of the line", None, 1),
+            reject(Some("Participants[2].Id"), "is missing", None, 2),
+            reject(Some("Participants[13].Id"), "is missing", None, 5),
+            reject(None, "of 1", Some("P0001"), 6),
+            reject(None, "of 2", Some("P0002"), 7),
+            reject(Some("Participants[0].Id"), "is missing", None, 9),
+        ] {
+            reasons.add(&source, &reject);
+        }
         let kinds = reasons.kinds().kinds;
         let found: Vec<_> = kinds
             .iter()
@@ -217,8 +211,9 @@ mod tests {
     fn a_trigger_whose_words_always_differ_does_not_conceal_other_reasons() {
         let reasons = Reasons::default();
         let banned = |number: usize| reject(None, &"x".repeat(number + 1), Some("P0001"), 1);
-        reasons.add(&"a".into(), &(0..150).map(banned).collect::<Vec<_>>());
-        reasons.add(&"a".into(), &[banned(3), reject(Some("Killer.Id"), "is missing", None, 2)]);
+        (0..150).for_each(|number| reasons.add(&"a".into(), &banned(number)));
+        reasons.add(&"a".into(), &banned(3));
+        reasons.add(&"a".into(), &reject(Some("Killer.Id"), "is missing", None, 2));
         let RejectKinds { kinds, others } = reasons.kinds();
         let told = |kind: &RejectKind| (kind.reason.clone(), kind.count);
         assert_eq!(told(&kinds[0]), (VARIOUS.to_owned(), 140));
@@ -231,8 +226,7 @@ mod tests {
         let reasons = Reasons::default();
         let letters = |number: usize| "x".repeat(number % 100) + &"y".repeat(number / 100);
         let many: Vec<Reject> = (0..5000).map(|number| reject(None, &letters(number), None, 1)).collect();
-        reasons.add(&"a".into(), &many);
-        reasons.add(&"a".into(), &many[..1]);
+        many.iter().chain(&many[..1]).for_each(|reject| reasons.add(&"a".into(), reject));
         let RejectKinds { kinds, others } = reasons.kinds();
         assert_eq!((kinds.len(), kinds[0].count, others), (KINDS_MAX, 2, 5000 - KINDS_MAX as u64));
     }

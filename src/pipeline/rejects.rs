@@ -2,6 +2,8 @@
 //!
 //! Invariant: the file is made at the first reject, readable by its owner alone, and only ever appended to.
 
+use super::prepare::Prepared;
+use super::reasons::Reasons;
 use super::reject_place;
 use crate::input::Segment;
 use base64::Engine as _;
@@ -23,6 +25,8 @@ pub struct Reject {
     pub index: Option<usize>,
     /// Where its text stands in the segment.
     pub text: Range<usize>,
+    /// Its text, where it was in a string of the segment.
+    pub raw: Option<String>,
     /// Why it was refused.
     pub reason: String,
     /// The field at fault, as a path below the event.
@@ -86,17 +90,16 @@ impl RejectFile {
         file.is_some().then_some(self.path.as_path())
     }
 
-    /// Appends the rejects of a segment, in the order of its lines.
-    pub(super) fn write(&self, segment: &Segment, rejects: &mut [Reject]) -> Result<(), RejectFileError> {
-        if rejects.is_empty() {
+    /// Appends the rejects of a segment, in the order of its lines, and counts them by reason.
+    pub(super) fn write(&self, batch: &Prepared, reasons: &Reasons) -> Result<(), RejectFileError> {
+        if batch.rejected() == 0 {
             return Ok(());
         }
-        rejects.sort_by_key(|reject| (reject.line, reject.index));
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let result = match &mut *file {
-            Some(file) => append_whole(file, segment, rejects),
+            Some(file) => append_whole(file, batch, reasons),
             none => reject_place::open(&self.path)
-                .and_then(|opened| append_whole(none.insert(opened), segment, rejects)),
+                .and_then(|opened| append_whole(none.insert(opened), batch, reasons)),
         };
         result.map_err(|source| self.error("written", source))
     }
@@ -120,11 +123,11 @@ impl RejectFile {
 
 /// Appends all or nothing, so that a disk that fills up leaves no torn line for the next run to go on from. Two
 /// loads that share a file wait for each other.
-fn append_whole(file: &mut File, segment: &Segment, rejects: &[Reject]) -> io::Result<()> {
+fn append_whole(file: &mut File, batch: &Prepared, reasons: &Reasons) -> io::Result<()> {
     // Some file systems have no locks; then one load at a time is all that is safe.
     let locked = file.lock().is_ok();
     let end = file.metadata()?.len();
-    let mut result = end_torn_line(file, end).and_then(|()| append(file, segment, rejects));
+    let mut result = end_torn_line(file, end).and_then(|()| append(file, batch, reasons));
     if result.is_err() && file.set_len(end).is_err() {
         log::warn!("the last line of the reject file may be torn");
     }
@@ -142,23 +145,26 @@ fn end_torn_line(file: &mut File, end: u64) -> io::Result<()> {
     if byte == *b"\n" { Ok(()) } else { file.write_all(b"\n") }
 }
 
-fn append(file: &mut File, segment: &Segment, rejects: &[Reject]) -> io::Result<()> {
+fn append(file: &mut File, batch: &Prepared, reasons: &Reasons) -> io::Result<()> {
     const WRITE_BYTES: usize = 1 << 20;
     let mut lines = Vec::new();
-    for reject in rejects {
-        serde_json::to_writer(&mut lines, &record(segment, reject, &mut String::new()))?;
+    batch.each_reject(|reject| {
+        reasons.add(&batch.segment.source, reject);
+        serde_json::to_writer(&mut lines, &record(&batch.segment, reject, &mut String::new()))?;
         lines.push(b'\n');
         if lines.len() >= WRITE_BYTES {
             file.write_all(&lines)?;
             lines.clear();
         }
-    }
+        io::Result::Ok(())
+    })?;
     file.write_all(&lines)
 }
 
 fn record<'r>(segment: &'r Segment, reject: &'r Reject, base64: &'r mut String) -> Record<'r> {
     let bytes = &segment.bytes[reject.text.clone()];
-    let (raw, raw_base64) = if let Ok(text) = str::from_utf8(bytes) {
+    let text = reject.raw.as_deref().map_or_else(|| str::from_utf8(bytes), Ok);
+    let (raw, raw_base64) = if let Ok(text) = text {
         (text, false)
     } else {
         STANDARD.encode_string(bytes, base64);

@@ -4,7 +4,7 @@ use super::claim::{Claim, ClaimCount, ClaimedBatch};
 use super::halt::{Halt, HaltReason};
 use super::monitor::Monitor;
 use super::order::{Sequencer, Slot};
-use super::prepare::Preparer;
+use super::prepare::{Preparer, Reading};
 use super::rejects::RejectFile;
 use super::segments::{Segments, SourceError};
 use super::taken::{Reread, Rest, TakenSegments};
@@ -12,15 +12,16 @@ use super::tally::{Counts, RejectLimit};
 use super::write::Writers;
 use crate::causes::in_full;
 use crate::database::store::{SegmentCounts, SegmentHash, Standing, Store, StoreError};
-use crate::input::{BufferPool, Segment, SegmentLimits, Segmenter, Source, spawn_reader};
+use crate::input::{BufferPool, Reader, Segment, SegmentLimits, Segmenter, Source, spawn_reader};
 use crate::kill::{NulPolicy, Server};
 use crate::layout::{Layout, Repeats};
 use anyhow::Context as _;
 use crossbeam_channel::bounded;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 /// How a run works.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct PipelineSettings {
     /// Writer threads, at least 1.
     pub workers: usize,
@@ -36,6 +37,8 @@ pub struct PipelineSettings {
     pub nul: NulPolicy,
     /// Which of several events of one id is stored.
     pub repeats: Repeats,
+    /// What is known of events beside their text.
+    pub reading: Reading,
     /// How many rejects are too many.
     pub reject_limit: Option<RejectLimit>,
 }
@@ -68,10 +71,19 @@ impl RunReport {
     }
 }
 
+impl PipelineSettings {
+    fn preparer(&self) -> Preparer {
+        let Self { layout, server, nul, repeats, .. } = *self;
+        Preparer { layout, server, nul, repeats, reading: self.reading.clone() }
+    }
+}
+
 /// Reads `sources` to their end, or until `halt`, and stores their events; without a store they are only counted.
-/// `monitor` is new, and shows how far it has come.
+/// `monitor` is new, and shows how far it has come. `reader` is that of the
+/// sources, if someone has begun to read them.
 pub fn run(
     sources: Vec<Source>,
+    reader: Option<Reader>,
     settings: &PipelineSettings,
     store: Option<&dyn Store>,
     rejects: &RejectFile,
@@ -79,7 +91,10 @@ pub fn run(
     monitor: &Monitor,
 ) -> anyhow::Result<RunReport> {
     let taken = TakenSegments::new(&sources);
-    let reader = spawn_reader(sources).context("the reader thread can't be started")?;
+    let reader = match reader {
+        Some(reader) => reader,
+        None => spawn_reader(sources).context("the reader thread can't be started")?,
+    };
     // One monitor is for one run; a second would go on counting for the first.
     let _ = monitor.read.set(reader.counters());
     let writers = Writers {
@@ -92,6 +107,7 @@ pub fn run(
         halt,
         in_flight: &monitor.in_flight,
         activities: &monitor.activities,
+        files: &monitor.files,
     };
     // One buffer in each pair of hands: the reader's, those that parse, those that write. More cores than four
     // take no more memory: parsing outruns the writers long before.
@@ -100,8 +116,10 @@ pub fn run(
     let buffers = BufferPool::new(buffer_count, settings.segment.segment_bytes * 2);
     let claims = ClaimCount::default();
     let segmenter = Segmenter::new(reader, settings.segment, buffers.clone(), halt.stopped());
+    let preparer = settings.preparer();
     let rest = store.map(|store| Rest {
         taken: &taken,
+        preparer: &preparer,
         store,
         tally: &monitor.tally,
         halt,
@@ -109,7 +127,7 @@ pub fn run(
         buffers: &buffers,
         claims: &claims,
     });
-    let source_errors = run_threads(settings, &writers, segmenter, rest.as_ref(), &claims)?;
+    let source_errors = run_threads(settings, &preparer, &writers, segmenter, rest.as_ref(), &claims)?;
     let held = Held { buffers: buffers.in_use(), batches: monitor.in_flight.len(), claims: claims.held() };
     // Whatever is lost here would have someone wait for it in vain.
     debug_assert_eq!(held, Held::default(), "all that circulates is back at the end of a run");
@@ -144,6 +162,7 @@ struct Held {
 /// Runs parsing threads and writers until the segments are at their end and all is written.
 fn run_threads(
     settings: &PipelineSettings,
+    preparer: &Preparer,
     writers: &Writers<'_>,
     segmenter: Segmenter,
     rest: Option<&Rest<'_>>,
@@ -154,8 +173,6 @@ fn run_threads(
         .thread_name(|number| format!("parse-{number}"))
         .build()
         .context("the parsing threads can't be started")?;
-    let PipelineSettings { layout, server, nul, repeats, .. } = *settings;
-    let preparer = Preparer { layout, server, nul, repeats };
     thread::scope(|scope| {
         // In the scope, so that the writers see its end however this function is left.
         let (batches, queue) = bounded(1);
@@ -169,7 +186,8 @@ fn run_threads(
         drop(queue);
         let sequencer = Sequencer::new(batches, writers.in_flight);
         let taken = rest.map(|rest| rest.taken);
-        let stage = PrepareStage { preparer, writers, sequencer, claims, taken };
+        let has_warned = AtomicBool::new(false);
+        let stage = PrepareStage { preparer, has_warned, writers, sequencer, claims, taken };
         let stage = &stage;
         let (mut errors, next_number) =
             parsers.in_place_scope(|tasks| read_segments(segmenter, tasks, stage));
@@ -212,7 +230,9 @@ fn read_segments<'s>(
 
 /// What a parsing thread does with a segment.
 struct PrepareStage<'r> {
-    preparer: Preparer,
+    preparer: &'r Preparer,
+    /// Whether a run was warned of ids that are none of its server's.
+    has_warned: AtomicBool,
     writers: &'r Writers<'r>,
     sequencer: Sequencer<'r>,
     claims: &'r ClaimCount,
@@ -232,7 +252,8 @@ enum Found<'r> {
 impl<'r> PrepareStage<'r> {
     fn prepare(&self, segment: Segment, slot: Slot<'_, 'r>) {
         let _alarm = self.writers.halt.alarm("parsing");
-        let hash = Preparer::hash(&segment);
+        let hash = self.preparer.hash(&segment);
+        self.writers.files.note(&segment.source, hash);
         match self.find(&segment, hash) {
             Found::Ours(claim) => self.load(segment, hash, claim, slot),
             Found::Loaded(held) => self.writers.tally.add(|counts| counts.skip(held)),
@@ -268,6 +289,15 @@ impl<'r> PrepareStage<'r> {
     fn load(&self, segment: Segment, hash: SegmentHash, claim: Option<Claim<'r>>, slot: Slot<'_, 'r>) {
         let _alarm = self.writers.halt.alarm("parsing");
         let prepared = self.preparer.prepare(segment, hash);
+        if let Some(id) = prepared.implausible
+            && !self.has_warned.swap(true, Ordering::Relaxed)
+        {
+            let server = self.preparer.server;
+            log::warn!(
+                "event {id} of {} is implausible for {server}: check --server",
+                prepared.segment.source
+            );
+        }
         self.writers.tally.add(|counts| {
             counts.segments += 1;
             counts.lines += prepared.batch.counts.lines;

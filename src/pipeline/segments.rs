@@ -29,6 +29,18 @@ pub enum SourceError {
     },
 }
 
+impl SourceError {
+    /// The source, as it is shown.
+    pub fn source_name(&self) -> String {
+        match self {
+            SourceError::Input(error) => error.input_name(),
+            SourceError::NoDump { source_name, .. } | SourceError::Changed { source_name } => {
+                source_name.clone()
+            }
+        }
+    }
+}
+
 /// Segments in the order of the input, with an error for each source that has to be left.
 pub struct Segments {
     segmenter: Segmenter,
@@ -103,12 +115,6 @@ fn refused(segment: &Segment) -> Option<SourceError> {
         Content::Tar => ("a tar archive", "unpack it with", "tar -xO -f", " -"),
         Content::Utf16Le => ("UTF-16 text", "turn it into UTF-8 with", "iconv -f UTF-16LE -t UTF-8", ""),
         Content::Utf16Be => ("UTF-16 text", "turn it into UTF-8 with", "iconv -f UTF-16BE -t UTF-8", ""),
-        Content::Rejects => (
-            "the reject file of an earlier load",
-            "leave it out, or mend what it holds and load that with",
-            "jq -r .raw",
-            "",
-        ),
     };
     let command = if source == Source::Stdin.to_string() {
         format!("… | {command}{on_stdin} | aegis-kills load")

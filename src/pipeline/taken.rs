@@ -78,6 +78,7 @@ impl TakenSegments {
 /// What sees to the segments that are put off, once all else is read.
 pub(super) struct Rest<'r> {
     pub(super) taken: &'r TakenSegments,
+    pub(super) preparer: &'r Preparer,
     pub(super) store: &'r dyn Store,
     pub(super) tally: &'r Tally,
     pub(super) halt: &'r Halt,
@@ -211,7 +212,8 @@ impl Reading<'_, '_> {
             self.file = Some((Arc::clone(&taken.source), Rereader::open(path)?));
         }
         let (_, file) = self.file.as_mut().ok_or_else(changed)?;
-        let is_there = file.read(&taken.place, buffer)? && Preparer::hash_of(buffer) == taken.hash;
+        let is_there = file.read(&taken.place, buffer)?
+            && self.rest.preparer.hash_of(&taken.source, buffer, None) == taken.hash;
         if is_there { Ok(()) } else { Err(changed()) }
     }
 

@@ -25,6 +25,8 @@ pub struct Counts {
     pub segments: u64,
     /// Segments that the ledger holds.
     pub segments_skipped: u64,
+    /// Files that were not read, as they are unchanged since they were loaded.
+    pub files_skipped: u64,
 }
 
 impl Counts {
@@ -35,6 +37,16 @@ impl Counts {
         self.already_loaded += held.events;
         self.segments += 1;
         self.segments_skipped += 1;
+    }
+
+    /// Counts a file that was loaded before and is unchanged.
+    pub(super) fn skip_file(&mut self, segments: u64, held: SegmentCounts) {
+        self.lines += held.lines;
+        self.events += held.events;
+        self.already_loaded += held.events;
+        self.segments += segments;
+        self.segments_skipped += segments;
+        self.files_skipped += 1;
     }
 
     /// Events that were read, but of which nothing is known: the run ended before their turn came.

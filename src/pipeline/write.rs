@@ -2,6 +2,7 @@
 
 use super::activity::{Activities, Activity};
 use super::claim::ClaimedBatch;
+use super::files::FileSegments;
 use super::halt::{Halt, HaltReason};
 use super::order::{InFlight, QueuedBatch};
 use super::prepare::Prepared;
@@ -26,6 +27,7 @@ pub(super) struct Writers<'r> {
     pub(super) in_flight: &'r InFlight,
     pub(super) reasons: &'r Reasons,
     pub(super) activities: &'r Activities,
+    pub(super) files: &'r FileSegments,
 }
 
 impl Writers<'_> {
@@ -101,11 +103,10 @@ impl Writers<'_> {
             counts.duplicate += duplicate;
         });
         // Events count as rejected when they are named, not before: without that they stay unfinished.
-        if let Err(error) = self.rejects.write(&batch.segment, &mut batch.rejects) {
+        if let Err(error) = self.rejects.write(batch, self.reasons) {
             return self.halt.stop(HaltReason::Failed(error.into()));
         }
-        self.reasons.add(&batch.segment.source, &batch.rejects);
-        let rejected = batch.rejects.len() as u64;
+        let rejected = batch.rejected();
         self.tally.add(|counts| counts.rejected += rejected);
         let passed = |limit: RejectLimit| limit.is_passed_so_far(&self.tally.counts());
         if rejected > 0 && self.reject_limit.is_some_and(passed) {

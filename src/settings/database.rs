@@ -77,15 +77,21 @@ pub(super) fn schema_without_database(
 }
 
 fn schema_name(args: &DatabaseArgs, env: Environment<'_>) -> Result<Option<String>, SettingError> {
-    env.read_exactly(("--schema", args.schema.as_deref()), "DATABASE_SCHEMA", |name| {
+    env.read(("--schema", args.schema.as_deref()), "DATABASE_SCHEMA", |name| {
         checked_schema(name).map(|()| name.to_owned())
     })
 }
 
 /// PostgreSQL keeps names of 63 bytes, and those that begin with `pg_` for itself.
 fn checked_schema(name: &str) -> Result<(), String> {
-    if name.is_empty() || name.len() > 63 || name.starts_with("pg_") || name.contains('\0') {
-        return Err("a name of 1 to 63 bytes that does not begin with pg_ is needed".to_owned());
+    // As 'docker --env-file' leaves them.
+    let is_quoted = |quote: char| name.len() > 1 && name.starts_with(quote) && name.ends_with(quote);
+    let is_quoted = is_quoted('"') || is_quoted('\'');
+    if name.is_empty() || name.len() > 63 || name.starts_with("pg_") || name.contains('\0') || is_quoted {
+        return Err(
+            "a name of 1 to 63 bytes, without quotes around it, that does not begin with pg_ is needed"
+                .to_owned(),
+        );
     }
     Ok(())
 }

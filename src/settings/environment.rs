@@ -118,6 +118,16 @@ fn wrong_line(text: &str) -> usize {
     good.map_or(1, |(number, _)| number + 2)
 }
 
+/// A variable of the process. Without `HOME`, the home directory is that of the user database, as for libpq.
+pub fn of_process(name: &str) -> Option<String> {
+    let of_user = || {
+        let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten()?;
+        user.dir.into_os_string().into_string().ok()
+    };
+    let value = std::env::var(name).ok();
+    if name == "HOME" { value.filter(|home| !home.is_empty()).or_else(of_user) } else { value }
+}
+
 /// The variables of the process, or of a test.
 #[derive(Clone, Copy)]
 pub struct Environment<'e>(pub &'e dyn Fn(&str) -> Option<String>);

@@ -13,17 +13,18 @@ pub use environment::{Environment, SettingError};
 use crate::cli::{EventArgs, HealthArgs, LoadArgs, SchemaArgs, VerifyArgs};
 use crate::database::{Held, OnConflict};
 use crate::input::{LINE_MAX_BYTES, SegmentLimits, Source};
-use crate::kill::{NulPolicy, Server};
+use crate::kill::{EventsAt, NulPolicy, Server};
 use crate::layout::{Distribution, Layout, Repeats};
-use crate::pipeline::{PipelineSettings, RejectLimit};
+use crate::pipeline::{Battle, PipelineSettings, Reading, RejectLimit};
 use environment::{bytes, duration, number};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Whose events they are, and the tables that they go into.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct EventSettings {
     /// The game server.
     pub server: Server,
@@ -31,17 +32,80 @@ pub struct EventSettings {
     pub layout: Layout,
     /// What becomes of a NUL.
     pub nul: NulPolicy,
+    /// What is known of events beside their text.
+    pub reading: Reading,
+}
+
+/// Settings whose game server may be left to the events to name.
+#[derive(Debug)]
+pub struct Unnamed<S> {
+    /// They hold any server as long as none is known.
+    settings: S,
+    is_known: bool,
+}
+
+/// Settings of a command that reads events.
+pub trait ReadsEvents {
+    /// Those of the events.
+    fn event(&mut self) -> &mut EventSettings;
+}
+
+impl<S: ReadsEvents> Unnamed<S> {
+    /// The settings, with the server that is set, or else with the one that `look` finds in the events, each of which must
+    /// then name it.
+    ///
+    /// # Errors
+    ///
+    /// `look` fails, or finds none.
+    pub fn named<E: From<SettingError>>(
+        mut self,
+        look: impl FnOnce(&S) -> Result<Option<Server>, E>,
+    ) -> Result<S, E> {
+        if !self.is_known {
+            let server = look(&self.settings)?.ok_or(SettingError::ServerRequired)?;
+            let event = self.settings.event();
+            event.server = server;
+            event.reading.must_name_server = true;
+        }
+        Ok(self.settings)
+    }
 }
 
 impl EventSettings {
-    fn new(args: &EventArgs, env: Environment<'_>) -> Result<Self, SettingError> {
+    /// The settings, and whether the server is set.
+    fn new(args: &EventArgs, env: Environment<'_>) -> Result<(Self, bool), SettingError> {
         let server = env.read(("--server", args.server.as_deref()), "ALBION_SERVER", Server::from_str)?;
         let nul = env.read(("--nul", args.nul.as_deref()), "KILLS_NUL", NulPolicy::from_str)?;
-        Ok(Self {
-            server: server.ok_or(SettingError::ServerRequired)?,
+        let events_at =
+            env.read(("--events-at", args.events_at.as_deref()), "KILLS_EVENTS_AT", EventsAt::from_str)?;
+        let battle = args.battle.as_deref().map(|value| {
+            battle(value).map_err(|wanted| SettingError::Value {
+                place: "--battle",
+                value: value.to_owned(),
+                wanted,
+            })
+        });
+        let events = Self {
+            server: server.unwrap_or(Server::Americas),
             layout: layout(args.layout.as_deref(), env)?,
             nul: nul.unwrap_or_default(),
-        })
+            reading: Reading {
+                events_at: events_at.map(Arc::new),
+                battle: battle.transpose()?.unwrap_or_default(),
+                must_name_server: false,
+            },
+        };
+        Ok((events, server.is_some()))
+    }
+}
+
+fn battle(value: &str) -> Result<Battle, String> {
+    match value.trim() {
+        "from-name" => Ok(Battle::FromName),
+        id => match id.parse() {
+            Ok(id) if id > 0 => Ok(Battle::Id(id)),
+            _ => Err("the id of a battle such as 1337, or from-name, is needed".to_owned()),
+        },
     }
 }
 
@@ -66,12 +130,14 @@ pub struct LoadSettings {
     pub database: Option<DatabaseSettings>,
     /// The events.
     pub event: EventSettings,
-    /// The threads and limits.
-    pub pipeline: PipelineSettings,
+    /// The threads and limits, but for what is known of the events by now.
+    pipeline: PipelineSettings,
     /// What is done with events that are stored already.
     pub on_conflict: OnConflict,
     /// What is done with segments that were loaded before.
     pub held: Held,
+    /// Whether files are read that are unchanged since they were loaded.
+    pub rereads: bool,
     /// How long what was read may take to be stored after a signal.
     pub drain_timeout: Duration,
     /// Where rejects go, where it is set.
@@ -84,8 +150,8 @@ pub struct LoadSettings {
 
 impl LoadSettings {
     /// Reads options and variables.
-    pub fn new(args: &LoadArgs, env: Environment<'_>) -> Result<Self, SettingError> {
-        let event = EventSettings::new(&args.event, env)?;
+    pub fn new(args: &LoadArgs, env: Environment<'_>) -> Result<Unnamed<Self>, SettingError> {
+        let (event, is_known) = EventSettings::new(&args.event, env)?;
         let reject_limit = env.read(
             ("--max-rejects", args.max_rejects.as_deref()),
             "KILLS_MAX_REJECTS",
@@ -106,21 +172,36 @@ impl LoadSettings {
                 OnConflict::Skip => Repeats::FirstCounts,
                 OnConflict::Update => Repeats::LastCounts,
             },
+            reading: event.reading.clone(),
             reject_limit,
         };
-        Ok(Self {
+        let settings = Self {
             sources: sources(&args.files),
             database: if args.dry_run { None } else { Some(DatabaseSettings::new(&args.database, env)?) },
             event,
             pipeline,
             on_conflict,
             // What is stored can differ from a segment that was loaded once.
+            rereads: args.reread,
             held: if args.force || on_conflict == OnConflict::Update { Held::LoadAgain } else { Held::Skip },
             drain_timeout: env.variable("KILLS_DRAIN_TIMEOUT", Duration::from_secs(25), duration)?,
             rejects: args.rejects.clone().or_else(|| env.get("KILLS_REJECTS_FILE").map(PathBuf::from)),
             metrics_file: metrics_file(args, env)?,
             listen: env.read(("--listen", args.listen.as_deref()), "KILLS_LISTEN", address)?,
-        })
+        };
+        Ok(Unnamed { settings, is_known })
+    }
+
+    /// The threads and limits of the run.
+    pub fn pipeline(&self) -> PipelineSettings {
+        let EventSettings { server, ref reading, .. } = self.event;
+        PipelineSettings { server, reading: reading.clone(), ..self.pipeline.clone() }
+    }
+}
+
+impl ReadsEvents for LoadSettings {
+    fn event(&mut self) -> &mut EventSettings {
+        &mut self.event
     }
 }
 
@@ -165,13 +246,21 @@ pub struct VerifySettings {
 
 impl VerifySettings {
     /// Reads options and variables.
-    pub fn new(args: &VerifyArgs, env: Environment<'_>) -> Result<Self, SettingError> {
-        Ok(Self {
+    pub fn new(args: &VerifyArgs, env: Environment<'_>) -> Result<Unnamed<Self>, SettingError> {
+        let (event, is_known) = EventSettings::new(&args.event, env)?;
+        let settings = Self {
             sources: sources(&args.files),
             database: DatabaseSettings::new(&args.database, env)?,
-            event: EventSettings::new(&args.event, env)?,
+            event,
             segment: segment_limits(env)?,
-        })
+        };
+        Ok(Unnamed { settings, is_known })
+    }
+}
+
+impl ReadsEvents for VerifySettings {
+    fn event(&mut self) -> &mut EventSettings {
+        &mut self.event
     }
 }
 

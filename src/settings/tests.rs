@@ -10,7 +10,10 @@ fn load(variables: &[(&str, &str)], args: &LoadArgs) -> Result<LoadSettings, Str
         let found = variables.iter().chain(&required).find(|(key, _)| *key == name);
         found.map(|(_, value)| (*value).to_owned())
     };
-    LoadSettings::new(args, Environment(&get)).map_err(|error| error.to_string())
+    let settings = LoadSettings::new(args, Environment(&get));
+    settings
+        .and_then(|settings| settings.named(|_| Ok(None)))
+        .map_err(|error: SettingError| error.to_string())
 }
 
 #[test]
@@ -22,6 +25,7 @@ fn wrong_values_name_the_variable_the_value_and_what_would_do() {
         assert!(words.contains(wanted), "{words}");
     };
     check("ALBION_SERVER", "mars", "americas, europe, asia");
+    check("KILLS_EVENTS_AT", "a..b", "data.events");
     check("KILLS_LAYOUT", "flat", "archive");
     check("DATABASE_SCHEMA", "pg_kills", "63 bytes");
     check("KILLS_NUL", "drop", "reject, strip, replace");
@@ -103,12 +107,14 @@ const TIMES: [&str; 8] = [
 ];
 
 #[rustfmt::skip]
-const BORDERS: [Borders; 14] = [
+const BORDERS: [Borders; 15] = [
     Borders { name: "ALBION_SERVER", good: &["americas", "EU", " live_sgp"], bad: &["mars", "europe,asia", "1"],
         wanted: "americas, europe, asia" },
+    Borders { name: "KILLS_EVENTS_AT", good: &["raw_json", "data.events", "*.data"], bad: &[".", "a.", "a..b"],
+        wanted: "data.events" },
     Borders { name: "KILLS_LAYOUT", good: &["archive", "aegis"], bad: &["flat", "archives", "0"], wanted: "archive or aegis" },
-    Borders { name: "DATABASE_SCHEMA", good: &["x", " ", "a\"b", SCHEMA_63],
-        bad: &["pg_x", SCHEMA_64, "a\0b"], wanted: "1 to 63 bytes" },
+    Borders { name: "DATABASE_SCHEMA", good: &["x", " x\r\n", "a\"b", SCHEMA_63],
+        bad: &["pg_x", SCHEMA_64, "a\0b", " ", "\"public\"", "'public'"], wanted: "1 to 63 bytes, without quotes" },
     Borders { name: "KILLS_ON_CONFLICT", good: &["skip", "update"], bad: &["merge", "SKIP"], wanted: "skip or update" },
     Borders { name: "KILLS_NUL", good: &["reject", "strip", "replace"], bad: &["drop", "1"], wanted: "reject, strip, replace" },
     Borders { name: "KILLS_MAX_REJECTS", good: &["0", "18446744073709551615", "0%", "0.5%", "100%"],
@@ -229,4 +235,38 @@ fn no_secret_is_printed_for_debugging() {
         assert!(!shown.contains(trace), "{shown}");
     }
     assert!(shown.contains("\"db\"") && shown.contains("5432"), "{shown}");
+}
+
+#[test]
+fn the_server_that_events_name_is_taken_where_none_is_set() {
+    let load = |variables: &[(&str, &str)], named| {
+        let get =
+            |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        let args = LoadArgs { dry_run: true, ..LoadArgs::default() };
+        let settings =
+            LoadSettings::new(&args, Environment(&get))?.named(|_| Ok::<_, SettingError>(named))?;
+        let pipeline = settings.pipeline();
+        assert_eq!(pipeline.server, settings.event.server);
+        Ok::<_, SettingError>((pipeline.server, pipeline.reading.must_name_server))
+    };
+    assert_eq!(load(&[], Some(Server::Asia)).unwrap(), (Server::Asia, true));
+    assert_eq!(load(&[("ALBION_SERVER", "EU")], Some(Server::Asia)).unwrap(), (Server::Europe, false));
+    assert!(load(&[], None).unwrap_err().to_string().contains("the game server is required"));
+}
+
+#[test]
+fn battles() {
+    let battle = |value: &str| {
+        let mut args = LoadArgs { dry_run: true, ..LoadArgs::default() };
+        args.event.battle = Some(value.to_owned());
+        load(&[], &args).map(|settings| settings.event.reading.battle)
+    };
+    assert_eq!(battle("1337"), Ok(Battle::Id(1337)));
+    assert_eq!(battle("from-name"), Ok(Battle::FromName));
+    for bad in ["", "0", "-1", "x", "fromname", "9223372036854775808"] {
+        assert!(
+            battle(bad).is_err_and(|words| words.contains("--battle") && words.contains("from-name")),
+            "{bad}"
+        );
+    }
 }

@@ -16,10 +16,11 @@ fn load(work: &Workplace, url: &str) -> Ended {
 }
 
 // What is said of it.
-const FOREIGN: &[&str] = &["what answers at 127.0.0.1:", "is no PostgreSQL", "mend the host and the port"];
-const LOGIN: &[&str] = &["a way to log in that is not supported", "scram-sha-256"];
-const CLOSED: &[&str] = &["127.0.0.1:", "closes the connection", "its log may say why"];
-const NO_TLS: &[&str] = &["does not offer TLS", "sslmode=require", "ssl = on", "if it is no PostgreSQL"];
+const FOREIGN: &[&str] = &["127.0.0.1:", "check host and port: what answers there is not PostgreSQL"];
+const LOGIN: &[&str] = &["unsupported authentication method", "scram-sha-256"];
+const CLOSED: &[&str] = &["127.0.0.1:", "the server closed the connection", "see the log of the server"];
+const NO_TLS: &[&str] =
+    &["server does not support TLS", "sslmode=require", "ssl = on", "if it is not PostgreSQL"];
 
 #[test]
 fn what_answers_is_named_with_the_remedy() {
@@ -51,7 +52,10 @@ fn what_answers_is_named_with_the_remedy() {
         tell((name, mode));
         let fake = Fake::new(answer);
         let url = format!("postgresql://me:hunter2@127.0.0.1:{}/kills?sslmode={mode}", fake.port());
-        let ended = load(&work, &url).expect(4).says(&["the database can't be reached"]).says(words);
+        let ended = load(&work, &url)
+            .expect(4)
+            .says(&["cannot connect to the database: 127.0.0.1:", "\nhint: "])
+            .says(words);
         assert!(!ended.stderr.contains("hunter2") && ended.stdout.is_empty(), "{}", ended.stderr);
     }
 }
@@ -66,21 +70,29 @@ fn refusals_are_told_with_the_remedy() {
             "28P01",
             "password authentication failed",
             "prefer",
-            "refused the password of \"me\"; it is taken from",
+            "check the password; the URL, PGPASSWORD and ~/.pgpass",
         ),
-        ("28000", no_entry, "prefer", "does not let \"me\" into \"kills\"; its pg_hba.conf says who may"),
-        ("28000", no_entry, "disable", "use sslmode=require"),
-        ("28000", "role \"me\" is not permitted to log in", "prefer", "does not let \"me\" into"),
-        ("3D000", "database \"kills\" does not exist", "prefer", "make it by: createdb kills"),
-        ("57P03", "the database system is starting up", "prefer", "wait until it is ready"),
+        ("28000", no_entry, "prefer", "pg_hba.conf: an entry must admit user 'me' to database 'kills'"),
+        ("28000", no_entry, "disable", "hostssl need sslmode=require"),
+        (
+            "3D000",
+            "database \"kills\" does not exist",
+            "prefer",
+            "create the database (createdb -h 127.0.0.1 -p",
+        ),
+        ("57P03", "the database system is starting up", "prefer", "wait until the server is ready"),
         ("53300", "sorry, too many clients already", "prefer", "lower DATABASE_POOL_MAX"),
-        ("0A000", "unsupported frontend protocol 3.0", "prefer", "PostgreSQL of version 12 or later"),
-        ("08P01", "expected SASL response, got message type 88", "prefer", "or a pooler before it"),
+        ("0A000", "unsupported frontend protocol 3.0", "prefer", "connect to PostgreSQL 12 or later"),
+        ("08P01", "expected SASL response, got message type 88", "prefer", "or of the pooler in front of it"),
     ] {
         tell((code, message, mode));
         let fake = Fake::new(Answer::Plain(refusal(code, message)));
         let url = format!("postgresql://me@127.0.0.1:{}/kills?sslmode={mode}", fake.port());
-        load(&work, &url).expect(4).says(&["the database can't be reached", words, message]);
+        let ended = load(&work, &url).expect(4).says(&["cannot connect to the database: 127.0.0.1:", words]);
+        for line in ended.stderr.lines().filter(|line| line.contains("cannot connect")) {
+            assert_eq!(line.matches(message).count(), 1, "{line}");
+        }
+        assert!(!ended.stderr.contains("FATAL") && !ended.stderr.contains("db error"), "{}", ended.stderr);
     }
 }
 
@@ -97,18 +109,41 @@ fn a_real_server_refuses_with_the_remedy() {
     cluster.restart();
     let work = Workplace::new();
     for (login, database, words) in [
-        ("me:wrong", "postgres", &["refused the password of \"me\"", "PGPASSWORD", "~/.pgpass"][..]),
-        ("me", "postgres", &["the server wants a password", "~/.pgpass"]),
-        ("nobody:right", "postgres", &["refused the password of \"nobody\""]),
-        ("me:right", &"x".repeat(64), &["the database's name has 64 bytes", "63 at most"]),
-        ("me:right", "nowhere", &["no database \"nowhere\"", "createdb nowhere"]),
-        ("full:right", "postgres", &["no room for \"full\"", "limit of the role"]),
-        ("barred:right", "postgres", &["does not let \"barred\" into \"postgres\"", "pg_hba.conf"]),
-        ("me:right", "postgres?target_session_attrs=read-only", &["not as target_session_attrs asks"]),
-        ("me:right", "postgres?options=-c%20nonsense%3D1", &["does not take the options", "PGOPTIONS"]),
-        ("me:right", "postgres?options=-c%20work_mem%3Dmany", &["does not take the options", "work_mem"]),
-        ("me:right", "postgres?options=nonsense", &["does not take the options", "PGOPTIONS"]),
-        ("locked:right", "postgres", &["does not let \"locked\"", "not permitted to log in"]),
+        (
+            "me:wrong",
+            "postgres",
+            &["password authentication failed for user \"me\"", "PGPASSWORD", "~/.pgpass"][..],
+        ),
+        ("me", "postgres", &["password missing", "put the password in the URL, PGPASSWORD or ~/.pgpass"]),
+        ("nobody:right", "postgres", &["password authentication failed for user \"nobody\""]),
+        ("me:right", &"x".repeat(64), &["at most 63 bytes; this one has 64"]),
+        (
+            "me:right",
+            "nowhere",
+            &["database \"nowhere\" does not exist", "createdb -h 127.0.0.1 -p", " -U me nowhere)"],
+        ),
+        ("full:right", "postgres", &["too many connections for role \"full\"", "CONNECTION LIMIT"]),
+        (
+            "barred:right",
+            "postgres",
+            &["pg_hba.conf rejects", "an entry must admit user 'barred' to database 'postgres'"],
+        ),
+        (
+            "me:right",
+            "postgres?target_session_attrs=read-only",
+            &[
+                "target_session_attrs=read-only is not met: the session is not read-only",
+                "hint: add the host",
+            ],
+        ),
+        ("me:right", "postgres?options=-c%20nonsense%3D1", &["options parameter of the URL, or PGOPTIONS"]),
+        ("me:right", "postgres?options=-c%20work_mem%3Dmany", &["options parameter of the URL", "work_mem"]),
+        ("me:right", "postgres?options=nonsense", &["options parameter of the URL, or PGOPTIONS"]),
+        (
+            "locked:right",
+            "postgres",
+            &["role \"locked\" is not permitted to log in", "CREATE ROLE \"locked\" LOGIN"],
+        ),
     ] {
         tell((login, database));
         let url = format!("postgresql://{login}@127.0.0.1:{}/{database}", cluster.port());
@@ -123,12 +158,18 @@ fn places_where_nothing_is() {
     let port = closed.expect("a port").port();
     let long = "x".repeat(120);
     for (place, words) in [
-        (format!("127.0.0.1:{port}/kills"), &["nothing listens at 127.0.0.1", "start the server"][..]),
-        ("no-such-host.invalid/kills".to_owned(), &["no-such-host.invalid:5432", "not known", "DNS"]),
-        (format!("{}/kills", "h".repeat(300)), &["not known", "mend it"]),
+        (format!("127.0.0.1:{port}/kills"), &["127.0.0.1:", "onnection refused", "start the server"][..]),
+        (
+            "no-such-host.invalid/kills".to_owned(),
+            &["no-such-host.invalid:5432: ", "correct the host name 'no-such-host.invalid', or check DNS"],
+        ),
+        (format!("{}/kills", "h".repeat(300)), &["correct the host name 'hhh"]),
         ("kills.test/kills?hostaddr=127.0.0.1&port=1".to_owned(), &["kills.test:1 (127.0.0.1)"]),
-        ("/kills?host=/no/where&port=6000".to_owned(), &["no socket /no/where/.s.PGSQL.6000", "folder"]),
-        (format!("/kills?host=/{long}"), &["path", "too long", "short path"]),
+        (
+            "/kills?host=/no/where&port=6000".to_owned(),
+            &["/no/where/.s.PGSQL.6000: No such file", "unix_socket_directories"],
+        ),
+        (format!("/kills?host=/{long}"), &["path", "directory with a shorter path"]),
     ] {
         tell(&place);
         load(&work, &format!("postgresql://me:hunter2@{place}")).expect(4).says(words);

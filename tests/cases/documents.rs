@@ -57,7 +57,15 @@ fn the_page_on_connections_knows_all_metrics_and_no_message_that_is_not_there() 
     for name in names {
         assert!(page.contains(&format!("`{name}")), "{name} is not on the page");
     }
-    let files = ["manager.rs", "watchdog.rs", "gate.rs", "call.rs", "error.rs", "connect/advice.rs"];
+    let files = [
+        "manager.rs",
+        "watchdog.rs",
+        "gate.rs",
+        "call.rs",
+        "error.rs",
+        "connect/fault.rs",
+        "connect/hints.rs",
+    ];
     let messages: String = files.iter().map(|file| source(&format!("database/{file}"))).collect();
     for words in [
         "Database connected successfully",
@@ -70,11 +78,12 @@ fn the_page_on_connections_knows_all_metrics_and_no_message_that_is_not_there() 
         "a statement made no progress for ",
         "an index is being built there: that is waited for",
         "no progress for ",
-        "the database can't be reached",
+        "cannot connect to the database",
         "no connection to the database could be had within ",
-        "the server has no room for ",
-        "the server refused the password of ",
-        "there is no database ",
+        "lower DATABASE_POOL_MAX",
+        "check the password",
+        "create the database",
+        "check the server's pg_hba.conf",
         "the connection broke",
         "the server's certificate ",
     ] {

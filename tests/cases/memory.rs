@@ -17,6 +17,7 @@ use serde_json::Value;
 use crate::support::cluster::Cluster;
 use crate::support::eventually;
 use crate::support::process::Supervised as _;
+use crate::support::program::Workplace;
 
 /// With the default settings on a machine of four cores.
 const PARSE_THREADS: u64 = 4;
@@ -245,4 +246,95 @@ fn the_longest_lines() {
         Ok(events + 1)
     });
     check("lines", 1, loaded, [("events", events + 1), ("inserted", events), ("rejected", 1)]);
+}
+
+/// An event with these members in its victim.
+fn event_with(id: u64, victim: &str) -> String {
+    let victim = format!(r#"{{"Id":"v","Name":"v"{victim}}}"#);
+    let killer = r#"{"Id":"k","Name":"k"}"#;
+    format!(
+        "{{\"EventId\":{id},\"TimeStamp\":\"2025-08-25T21:50:19.445Z\",\"TotalVictimKillFame\":0,\"Killer\":{killer},\"Victim\":{victim}}}\n"
+    )
+}
+
+/// Reads `count` lines that `line` makes, without a database, and returns the peak in KiB and the summary.
+fn dry_load(count: u64, line: impl Fn(u64) -> String + Send) -> (u64, Value) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut loader = Command::new(env!("CARGO_BIN_EXE_aegis-kills"))
+        .args(["load", "--json", "--dry-run", "--max-rejects", "100%", "--rejects"])
+        .arg(folder.path().join("rejects.ndjson"))
+        .env_clear()
+        .env("ALBION_SERVER", "americas")
+        .env("KILLS_PARSE_THREADS", PARSE_THREADS.to_string())
+        .current_dir(&folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .supervised()
+        .expect("the program");
+    loader.set_deadline(Some(2 * PATIENCE));
+    let mut input = loader.stdin.take().expect("its input");
+    for number in 1..=count {
+        input.write_all(line(number).as_bytes()).expect("the program reads");
+    }
+    let (mut before, mut looks) = (0, 0);
+    eventually(PATIENCE, "all is read", || {
+        let ticks = ticks(loader.id());
+        looks = if ticks == before { looks + 1 } else { 0 };
+        before = ticks;
+        looks == 25
+    });
+    let peak = peak_kib(loader.id());
+    drop(input);
+    let mut summary = String::new();
+    loader.stdout.take().expect("its output").read_to_string(&mut summary).expect("text");
+    (peak, serde_json::from_str(&summary).expect("a summary"))
+}
+
+#[test]
+fn arrays_of_what_is_no_event() {
+    const ELEMENTS: u64 = 32_768;
+    let line = format!("[{}0]\n", "0,".repeat(32_767));
+    let (peak, summary) = dry_load(8, |_| line.clone());
+    assert_eq!(summary["rejected"], 8 * ELEMENTS, "{summary}");
+    // A reject takes some 200 bytes.
+    assert!(peak < 48 << 10, "{peak} KiB: {summary}");
+}
+
+#[test]
+fn rows_of_nothing() {
+    let slots = format!(",\"Inventory\":[{}{{}}]", "{},".repeat(30_000));
+    let (peak, summary) = dry_load(372, |number| event_with(number, &slots));
+    assert_eq!(summary["rejected"], 0, "{summary}");
+    assert!(peak < PEAK_MAX_KIB, "{peak} KiB: {summary}");
+}
+
+#[test]
+fn the_longest_values() {
+    let long = format!(
+        ",\"Avatar\":\"{}\",\"Other\":{}1{}",
+        "x".repeat(15_000_000),
+        "[".repeat(100),
+        "]".repeat(100)
+    );
+    let (peak, summary) = dry_load(16, |number| event_with(number, &long));
+    assert_eq!((&summary["events"], &summary["rejected"]), (&16.into(), &0.into()), "{summary}");
+    assert!(peak < PEAK_MAX_KIB, "{peak} KiB: {summary}");
+}
+
+#[test]
+fn rows_that_are_made_again_are_stored() {
+    const SLOTS: i64 = 32_000;
+    let slots = format!(",\"Inventory\":[{}{{}}]", "{},".repeat(31_999));
+    let events = 18;
+    let database = Cluster::shared().database("memory again");
+    let work = Workplace::new();
+    let dump: String = (1..=events).map(|number| event_with(number, &slots)).collect();
+    work.load(&database, &[]).stdin(dump).expect(0).summary().check(&[("inserted", events)]);
+    let counts = "select count(*), count(distinct event_id), count(distinct slot) from kill_loot";
+    let row = database.client().query_one(counts, &[]).expect("counts");
+    let events = i64::try_from(events).expect("few");
+    assert_eq!(
+        (row.get::<_, i64>(0), row.get::<_, i64>(1), row.get::<_, i64>(2)),
+        (events * SLOTS, events, SLOTS)
+    );
 }

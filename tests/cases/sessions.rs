@@ -105,3 +105,50 @@ fn a_role_whose_commits_are_not_kept_is_overruled() {
     let seen = database.client().query("select distinct value from seen", &[]).expect("values");
     assert_eq!(seen.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>(), ["on"]);
 }
+
+/// All values that libpq knows, for a server that is a primary.
+#[test]
+fn the_server_that_is_asked_for() {
+    let database = Cluster::shared().database("attributes");
+    let work = Workplace::new();
+    for (value, met) in [
+        ("any", true),
+        ("read-write", true),
+        ("read-only", false),
+        ("primary", true),
+        ("standby", false),
+        ("prefer-standby", true),
+    ] {
+        let load = || work.program(&["load"]).env("DATABASE_CONNECTION_TIMEOUT", "300");
+        let url = format!("{}&target_session_attrs={value}", database.url());
+        let by_url = load().env("DATABASE_URL", &url).run();
+        let by_variable =
+            load().env("DATABASE_URL", &database.url()).env("PGTARGETSESSIONATTRS", value).run();
+        for run in [by_url, by_variable] {
+            if met {
+                run.expect(0);
+            } else {
+                let fault = format!("target_session_attrs={value} is not met: the se");
+                run.expect(4).says(&["cannot connect to the database: ", &fault, "\nhint: add the host"]);
+            }
+        }
+    }
+}
+
+/// Ends of lines that secrets and files of variables bring along.
+#[test]
+fn white_space_after_names() {
+    let database = Cluster::shared().database("spaces");
+    let work = Workplace::new();
+    let url = format!(" {}&schema=public\r\n", database.url());
+    work.program(&["load"]).env("DATABASE_URL", &url).expect(0);
+    let program = work.program(&["load"]).env("DATABASE_URL", &format!("{}\n", database.url()));
+    program.env("DATABASE_SCHEMA", " kills\r\n").expect(0);
+    let sql =
+        "select string_agg(nspname, '|' order by 1) from pg_namespace where nspname !~ '^pg_|information'";
+    let schemas: String = database.client().query_one(sql, &[]).expect("a row").get(0);
+    assert_eq!(schemas, "kills|public");
+    let count =
+        "select count(*) from pg_tables where tablename = 'kill_event' and schemaname in ('kills', 'public')";
+    assert_eq!(database.client().query_one(count, &[]).expect("a row").get::<_, i64>(0), 2);
+}

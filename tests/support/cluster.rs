@@ -34,9 +34,16 @@ make() {
     "$bin/initdb" -D "$data" -U aegis -A trust -E UTF8 --locale=C -N >"$folder/initdb.log" 2>&1 </dev/null &&
     printf '%s\n' "$1" >>"$data/postgresql.conf"
 }
+copy() {
+    mkdir -m 700 "$folder" &&
+    "$bin/pg_basebackup" -D "$data" -d "$2" -X stream -c fast -R >"$folder/initdb.log" 2>&1 </dev/null &&
+    printf '%s\n' "$1" >>"$data/postgresql.conf"
+}
 while read -r command argument; do
     case $command in
         make) make "$3" ;;
+        copy) copy "$3" "$argument" ;;
+        promote) pg_ctl promote ;;
         start) pg_ctl start -l "$folder/server.log" -o "-p $argument" ;;
         stop) pg_ctl stop -m "$argument" ;;
     esac
@@ -85,6 +92,16 @@ impl Cluster {
     /// A cluster of a test's own, with these settings besides. Its commits are as durable as PostgreSQL's defaults.
     pub(crate) fn private(settings: &[(&str, &str)]) -> Self {
         Self::new(settings, None)
+    }
+
+    /// A standby of another cluster, which receives what is committed there later than that.
+    pub(crate) fn standby_of(primary: &Self) -> Self {
+        Self::made_by(&format!("copy {}", primary.url("postgres")), &[], None)
+    }
+
+    /// Makes a standby a server of its own.
+    pub(crate) fn promote(&self) {
+        assert!(self.tell("promote"), "{}", self.logs());
     }
 
     /// The same, with a disk of so many MiB at the path, for a tablespace. None where this process may not mount one;
@@ -155,6 +172,10 @@ impl Cluster {
     }
 
     fn new(settings: &[(&str, &str)], disk: Option<(&Path, u32)>) -> Self {
+        Self::made_by("make", settings, disk)
+    }
+
+    fn made_by(make: &str, settings: &[(&str, &str)], disk: Option<(&Path, u32)>) -> Self {
         let programs = Programs::find().expect("PostgreSQL's server programs");
         let account = Account::for_paths(&[]).expect("an account to run PostgreSQL as");
         let folder = free_folder();
@@ -183,7 +204,7 @@ impl Cluster {
             databases: AtomicU64::new(0),
             supervisor: Mutex::new(Supervisor { process, commands, answers }),
         };
-        assert!(cluster.tell("make"), "{}", cluster.logs());
+        assert!(cluster.tell(make), "{}", cluster.logs());
         let started = (0..PORT_TRIES).any(|_| {
             cluster.port.store(free_port().into(), Ordering::Relaxed);
             cluster.tell(&format!("start {}", cluster.port()))

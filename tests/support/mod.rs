@@ -16,6 +16,7 @@ pub(crate) mod dumps;
 pub(crate) mod fake;
 pub(crate) mod hostile;
 pub(crate) mod http;
+pub(crate) mod impostor;
 pub(crate) mod model;
 pub(crate) mod oracle;
 pub(crate) mod pgbouncer;

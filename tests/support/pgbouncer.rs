@@ -1,4 +1,4 @@
-//! A PgBouncer in transaction mode before a cluster, where the program is installed.
+//! A PgBouncer before a cluster, where the program is installed.
 
 use std::fs;
 use std::net::TcpStream;
@@ -26,6 +26,11 @@ pub(crate) struct PgBouncer {
 impl PgBouncer {
     /// None where it is not installed, which is said to who runs the tests.
     pub(crate) fn before(cluster: &Cluster) -> Option<Self> {
+        Self::in_mode("transaction", cluster)
+    }
+
+    /// The same in another mode.
+    pub(crate) fn in_mode(mode: &str, cluster: &Cluster) -> Option<Self> {
         let Some(program) = find_program(&["pgbouncer"], &["/usr/sbin"]) else {
             not_tried("a load behind a PgBouncer", "it is not installed");
             return None;
@@ -34,7 +39,7 @@ impl PgBouncer {
         let settings = folder.path().join("pgbouncer.ini");
         let text = format!(
             "[databases]\n* = host=127.0.0.1 port={} user=aegis\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
-             listen_port = {port}\nunix_socket_dir =\nauth_type = any\npool_mode = transaction\n\
+             listen_port = {port}\nunix_socket_dir =\nauth_type = any\npool_mode = {mode}\n\
              default_pool_size = {BACKENDS}\n",
             cluster.port()
         );

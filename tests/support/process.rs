@@ -4,7 +4,7 @@
 //!   and at the deadline.
 //! - At the deadline the threads' stacks are read first. The wait for the program then panics with the command line, what the
 //!   program printed, and the stacks. A test that reads the program's pipes itself sees their end.
-//! - `Command`'s own `spawn`, `output` and `status` are errors in tests (`clippy::disallowed_methods`).
+//! - `Command`'s own `spawn`, `output` and `status` are used nowhere else; a test looks.
 
 mod stacks;
 
@@ -72,7 +72,6 @@ struct State {
     is_reported: bool,
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is what replaces them")]
 impl Supervised for Command {
     fn supervised(&mut self) -> io::Result<Process> {
         self.process_group(0);
@@ -297,7 +296,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::path::{Path, PathBuf};
 
     use super::*;
 
@@ -305,6 +306,30 @@ mod tests {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped());
         command.supervised().expect("a shell")
+    }
+
+    /// The calls of `Command` that have no deadline, as text: other things have a status as well.
+    const UNBOUNDED: [&str; 6] =
+        [".spawn()", ".output()", ".status().expect(", ".status().unwrap", ".status().is_ok", ".status();"];
+
+    fn sources(directory: &Path) -> Vec<PathBuf> {
+        let entries =
+            fs::read_dir(directory).expect("a directory").map(|entry| entry.expect("a file").path());
+        let list = |path: PathBuf| if path.is_dir() { sources(&path) } else { vec![path] };
+        entries.flat_map(list).filter(|path| path.extension().is_some_and(|end| end == "rs")).collect()
+    }
+
+    #[test]
+    fn no_program_is_started_elsewhere() {
+        let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+        for path in sources(&tests).iter().filter(|path| !path.to_string_lossy().contains("support/process"))
+        {
+            let text = fs::read_to_string(path).expect("a source");
+            let found = UNBOUNDED.iter().find(|call| text.contains(**call));
+            let replacement =
+                "start programs by tests/support/process.rs: supervised, output_in_time, status_in_time";
+            assert_eq!(found, None, "{}: {replacement}", path.display());
+        }
     }
 
     #[test]

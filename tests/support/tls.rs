@@ -5,7 +5,10 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer, KeyIdMethod,
+    KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, RevokedCertParams, SerialNumber, date_time_ymd,
+};
 
 use super::cluster::Cluster;
 use super::eventually;
@@ -20,6 +23,9 @@ const RULES: &str = "local all all trust\n\
     hostssl all witnessed 127.0.0.1/32 cert\n\
     host all secretive 127.0.0.1/32 scram-sha-256\n\
     host all aegis 127.0.0.1/32 trust\n";
+
+/// The serial number of the revoked certificate.
+const REVOKED: u64 = 4711;
 
 /// An authority.
 struct Authority {
@@ -39,6 +45,7 @@ impl TlsCluster {
         let tls = Self { cluster: Cluster::private(&[]), files: files.to_owned() };
         let (ours, foreign) = (Authority::new("ours"), Authority::new("foreign"));
         tls.write("ours.crt", &ours.certificate());
+        tls.write("ours.key", &ours.key.serialize_pem());
         let past = Some((date_time_ymd(2000, 1, 1), date_time_ymd(2001, 1, 1)));
         let future = Some((date_time_ymd(2200, 1, 1), date_time_ymd(2201, 1, 1)));
         for (name, host, years, signer) in [
@@ -47,6 +54,8 @@ impl TlsCluster {
             ("expired", HOST, past, Some(&ours)),
             ("early", HOST, future, Some(&ours)),
             ("foreign", HOST, None, Some(&foreign)),
+            ("revoked", HOST, None, Some(&ours)),
+            ("edwards", HOST, None, Some(&ours)),
             ("alone", HOST, None, None),
             ("alone-expired", HOST, past, None),
             // Of clients.
@@ -59,14 +68,24 @@ impl TlsCluster {
             if let Some((from, to)) = years {
                 (params.not_before, params.not_after) = (from, to);
             }
-            let key = KeyPair::generate().expect("a key");
+            if name == "revoked" {
+                params.serial_number = Some(SerialNumber::from(REVOKED));
+            }
+            let kind = if name == "edwards" { &PKCS_ED25519 } else { &PKCS_ECDSA_P256_SHA256 };
+            let key = KeyPair::generate_for(kind).expect("a key");
             let certificate = match signer {
                 Some(signer) => params.signed_by(&key, &Issuer::from_params(&signer.params, &signer.key)),
                 None => params.self_signed(&key),
             };
             tls.write(&format!("{name}.crt"), &certificate.expect("a certificate").pem());
             tls.write(&format!("{name}.key"), &key.serialize_pem());
+            if name == "right" {
+                tls.write_signed_by_leaf(&params, &key);
+            }
         }
+        tls.write("ours.crl", &ours.list(2200));
+        tls.write("past.crl", &ours.list(2001));
+        tls.write("foreign.crl", &foreign.list(2200));
         fs::write(tls.cluster.folder().join("data/pg_hba.conf"), RULES).expect("the server's folder");
         let mut admin = tls.cluster.admin();
         for role in ["crypt", "plain", "either", "witnessed", "secretive"] {
@@ -103,6 +122,16 @@ impl TlsCluster {
         self.reload("current_setting('ssl') = 'off'");
     }
 
+    /// A certificate signed by a server's own, which has no right to sign.
+    fn write_signed_by_leaf(&self, leaf: &CertificateParams, leaf_key: &KeyPair) {
+        let mut params = CertificateParams::new([HOST.to_owned()]).expect("a name");
+        params.distinguished_name.push(DnType::CommonName, HOST);
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.signed_by(&key, &Issuer::from_params(leaf, leaf_key));
+        self.write("by-leaf.crt", &certificate.expect("a certificate").pem());
+        self.write("by-leaf.key", &key.serialize_pem());
+    }
+
     fn reload(&self, done: &str) {
         self.cluster.admin().batch_execute("select pg_reload_conf()").expect("a reload");
         eventually(Duration::from_secs(10), done, || {
@@ -129,6 +158,27 @@ impl Authority {
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Self { params, key: KeyPair::generate().expect("a key") }
+    }
+
+    /// A list with one revoked certificate, current until a year.
+    fn list(&self, until: i32) -> String {
+        let (this_update, next_update) = (date_time_ymd(2000, 1, 1), date_time_ymd(until, 1, 1));
+        let revoked = RevokedCertParams {
+            serial_number: SerialNumber::from(REVOKED),
+            revocation_time: this_update,
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update,
+            next_update,
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: vec![revoked],
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let issuer = Issuer::from_params(&self.params, &self.key);
+        list.signed_by(&issuer).expect("a list").pem().expect("PEM")
     }
 
     fn certificate(&self) -> String {

@@ -3,24 +3,31 @@
 //!
 //! Invariant: no error or warning holds a password, nor a text that could be a part of one.
 
-mod advice;
+mod attributes;
+mod certificate;
+mod fault;
+mod hints;
 mod parameters;
 mod pgpass;
-mod place;
+mod revocation;
 #[cfg(test)]
 mod tests;
 mod text;
 mod tls;
+mod tls_error;
 mod verifier;
+mod versions;
 
-pub(super) use advice::{Advice, tls_fault};
+pub use attributes::{SessionAttributes, Unmet};
+pub(super) use fault::{ConnectFault, tls_fault};
 pub(super) use tls::Connector;
-pub use tls::{Tls, TlsError};
+pub use tls::Tls;
+pub use tls_error::TlsError;
 
 use parameters::Parameters;
 use pgpass::{Login, PasswordFile};
 use postgres::Config;
-use postgres::config::{ChannelBinding, LoadBalanceHosts, TargetSessionAttrs};
+use postgres::config::{ChannelBinding, Host, LoadBalanceHosts};
 use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -33,6 +40,8 @@ pub struct Target {
     pub hosts: Vec<Config>,
     /// Whether the hosts are tried in any order.
     pub any_order: bool,
+    /// Which of them a session may use.
+    pub attributes: SessionAttributes,
     /// What is encrypted and checked.
     pub tls: Tls,
     /// The schema that a Prisma URL names.
@@ -48,6 +57,7 @@ impl fmt::Debug for Target {
         f.debug_struct("Target")
             .field("hosts", &places.collect::<Vec<_>>())
             .field("any_order", &self.any_order)
+            .field("attributes", &self.attributes)
             .field("tls", &self.tls)
             .field("schema", &self.schema)
             .field("warnings", &self.warnings)
@@ -60,21 +70,29 @@ impl fmt::Debug for Target {
 pub enum TargetError {
     /// Nothing says where the database is.
     #[error(
-        "no database is named: set DATABASE_URL (postgresql://user:password@host:5432/database), or PGHOST and \
-         PGDATABASE, or give --database-url, or --embedded DIR for a private one"
+        "no database given\nhint: set DATABASE_URL (postgresql://user:password@host:5432/database), or PGHOST and \
+         PGDATABASE, or add --database-url, or --embedded DIR for a private one"
     )]
     Missing,
     /// The text is no connection string.
     #[error(
-        "the database URL can't be read: {why}; postgresql://user:password@host:5432/database is the form, with \
-         special characters in the parts written as %40 and the like"
+        "invalid database URL: {why}\nhint: write postgresql://user:password@host:5432/database, with special \
+         characters percent-encoded (@ as %40)"
     )]
     Text {
         /// What is wrong with it.
         why: String,
     },
+    /// The text would be a connection string without something that is easily taken away.
+    #[error("invalid database URL: {why}\nhint: {remedy}")]
+    Mistake {
+        /// What is wrong with it.
+        why: String,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// A parameter or variable has a value that makes no sense.
-    #[error("{place} is {value:?}; {wanted} is needed")]
+    #[error("invalid value '{value}' for {place} ({wanted})")]
     Value {
         /// The parameter or variable.
         place: String,
@@ -84,7 +102,10 @@ pub enum TargetError {
         wanted: String,
     },
     /// Values that are lists do not fit together.
-    #[error("{count} values of {name} can't be for {hosts} hosts; give one for each host{or_one}")]
+    #[error(
+        "{name} has {count} {}, host has {hosts}\nhint: give one for each host{or_one}",
+        if *count == 1 { "value" } else { "values" }
+    )]
     Count {
         /// The list's name.
         name: &'static str,
@@ -96,7 +117,7 @@ pub enum TargetError {
         or_one: &'static str,
     },
     /// A parameter that nobody knows.
-    #[error("the database URL has a parameter {name:?} that is not known; known are {known}")]
+    #[error("unknown parameter '{name}' in the database URL\nhint: use one of {known}")]
     Unknown {
         /// The parameter, where it can be told.
         name: String,
@@ -104,12 +125,33 @@ pub enum TargetError {
         known: String,
     },
     /// A parameter or variable that this program does not support.
-    #[error("{name} is not supported; {remedy}")]
+    #[error("{name} is not supported\nhint: {remedy}")]
     NotOffered {
         /// The parameter or variable.
         name: &'static str,
         /// What to do instead.
         remedy: &'static str,
+    },
+    /// A value that this program does not support.
+    #[error("{name}={value} is not supported\nhint: {remedy}")]
+    ValueNotOffered {
+        /// The parameter or variable.
+        name: &'static str,
+        /// Its value.
+        value: &'static str,
+        /// What to do instead.
+        remedy: &'static str,
+    },
+    /// No version of TLS is allowed.
+    #[error(
+        "ssl_min_protocol_version={min} is higher than ssl_max_protocol_version={max}\nhint: raise the maximum, or lower \
+         the minimum"
+    )]
+    VersionRange {
+        /// The lower limit.
+        min: &'static str,
+        /// The upper limit.
+        max: &'static str,
     },
     /// TLS can't be used as it is asked for.
     #[error(transparent)]
@@ -123,7 +165,7 @@ pub type Variables<'v> = &'v dyn Fn(&str) -> Option<String>;
 /// variables and `~/.pgpass`.
 pub fn from_url(url: &str, variables: Variables<'_>) -> Result<Target, TargetError> {
     let mut warnings = Vec::new();
-    let mut parameters = Parameters::of_text(url, &mut warnings)?;
+    let mut parameters = Parameters::of_text(url.trim(), &mut warnings)?;
     parameters.fill(variables)?;
     target(&parameters, variables, warnings)
 }
@@ -131,7 +173,7 @@ pub fn from_url(url: &str, variables: Variables<'_>) -> Result<Target, TargetErr
 /// Whether a connection URL, or the `key=value` form, holds a password itself.
 pub fn holds_password(url: &str) -> bool {
     let is_password = |(name, value): &(String, String)| name == "password" && !value.is_empty();
-    text::parse(url).is_ok_and(|pairs| pairs.iter().any(is_password))
+    text::parse(url.trim()).is_ok_and(|pairs| pairs.iter().any(is_password))
 }
 
 /// Reads libpq's `PG*` variables; `None` where they name neither a host nor a database.
@@ -172,7 +214,7 @@ fn target(
         (None, Some(file)) => {
             let path = Path::new(file);
             if !path.exists() {
-                warnings.push(format!("the password file {file} (passfile, PGPASSFILE) is not there"));
+                warnings.push(format!("the password file {file} (passfile, PGPASSFILE) does not exist"));
             }
             PasswordFile::read(path, &mut warnings)
         }
@@ -199,10 +241,15 @@ fn target(
         }
         hosts.push(config);
     }
+    let is_network = |config: &Config| {
+        !matches!(config.get_hosts(), [Host::Unix(_)]) || !config.get_hostaddrs().is_empty()
+    };
+    let tls = Tls::new(parameters, home.as_deref(), hosts.iter().any(is_network))?;
     Ok(Target {
         hosts,
         any_order: base.get_load_balance_hosts() == LoadBalanceHosts::Random,
-        tls: Tls::new(parameters, home.as_deref())?,
+        attributes: SessionAttributes::of(parameters)?,
+        tls,
         schema: parameters.text("schema").map(str::to_owned),
         warnings,
     })
@@ -225,7 +272,7 @@ fn places(parameters: &Parameters) -> Result<Vec<Place>, TargetError> {
         return Err(TargetError::Count { name, count: addresses.len(), hosts: names.len(), or_one });
     }
     if ports.len() > 1 && ports.len() != count {
-        let (name, or_one) = ("port", ", or one for all");
+        let (name, or_one) = ("port", ", or one for all of them");
         return Err(TargetError::Count { name, count: ports.len(), hosts: count, or_one });
     }
     let wrong = |name, wanted: &str| match parameters.get(name) {
@@ -237,12 +284,14 @@ fn places(parameters: &Parameters) -> Result<Vec<Place>, TargetError> {
             "" => DEFAULT_PORT,
             text => match text.parse() {
                 Ok(port) if port > 0 => port,
-                _ => return Err(wrong("port", "a port from 1 to 65535")),
+                _ => return Err(wrong("port", "expected a port from 1 to 65535")),
             },
         };
         let address: Option<IpAddr> = match addresses.get(number).copied().unwrap_or_default() {
             "" => None,
-            text => Some(text.parse().map_err(|_| wrong("hostaddr", "an IP address such as 192.0.2.1"))?),
+            text => Some(
+                text.parse().map_err(|_| wrong("hostaddr", "expected an IP address such as 192.0.2.1"))?,
+            ),
         };
         let host = match (names.get(number).copied().unwrap_or_default(), address) {
             // The address is then the name that a certificate is asked for.
@@ -287,14 +336,6 @@ fn base_config(parameters: &Parameters) -> Result<Config, TargetError> {
     let user_timeout = parameters.number("tcp_user_timeout", 0..=86_400_000, " of milliseconds")?;
     let user_timeout = user_timeout.filter(|milliseconds| *milliseconds > 0).unwrap_or(30_000);
     config.tcp_user_timeout(Duration::from_millis(user_timeout));
-    let attributes = [
-        ("any", TargetSessionAttrs::Any),
-        ("read-write", TargetSessionAttrs::ReadWrite),
-        ("read-only", TargetSessionAttrs::ReadOnly),
-    ];
-    if let Some(attributes) = parameters.word("target_session_attrs", &attributes)? {
-        config.target_session_attrs(attributes);
-    }
     let order = [("disable", LoadBalanceHosts::Disable), ("random", LoadBalanceHosts::Random)];
     if let Some(order) = parameters.word("load_balance_hosts", &order)? {
         config.load_balance_hosts(order);

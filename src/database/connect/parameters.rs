@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 /// Each parameter, and its variable.
-const KNOWN: [(&str, &str); 23] = [
+const KNOWN: [(&str, &str); 31] = [
     ("host", "PGHOST"),
     ("hostaddr", "PGHOSTADDR"),
     ("port", "PGPORT"),
@@ -27,6 +27,14 @@ const KNOWN: [(&str, &str); 23] = [
     ("sslrootcert", "PGSSLROOTCERT"),
     ("sslcert", "PGSSLCERT"),
     ("sslkey", "PGSSLKEY"),
+    ("sslcrl", "PGSSLCRL"),
+    ("sslcrldir", "PGSSLCRLDIR"),
+    ("sslcertmode", "PGSSLCERTMODE"),
+    ("sslnegotiation", "PGSSLNEGOTIATION"),
+    ("sslsni", "PGSSLSNI"),
+    ("ssl_min_protocol_version", "PGSSLMINPROTOCOLVERSION"),
+    ("ssl_max_protocol_version", "PGSSLMAXPROTOCOLVERSION"),
+    ("sslaccept", ""),
     ("keepalives", ""),
     ("keepalives_idle", ""),
     ("keepalives_interval", ""),
@@ -35,41 +43,43 @@ const KNOWN: [(&str, &str); 23] = [
     ("schema", ""),
 ];
 
-/// What libpq or Prisma has, and this program has not: to go on without it could be wrong.
-const NOT_OFFERED: [(&str, &str, &str); 9] = [
-    ("service", "PGSERVICE", "write what the service file says into DATABASE_URL"),
-    ("servicefile", "PGSERVICEFILE", "write what the service file says into DATABASE_URL"),
-    (
-        "sslpassword",
-        "",
-        "take the key's password away (openssl pkey -in KEY -out NEW), and name the new key by sslkey",
-    ),
-    ("sslidentity", "", "name a certificate and its key in PEM by sslcert and sslkey"),
-    ("sslcrl", "PGSSLCRL", "leave it out, and have revoked certificates replaced"),
-    ("sslcrldir", "PGSSLCRLDIR", "leave it out, and have revoked certificates replaced"),
+/// What libpq or Prisma has, and this program has not: to ignore it could be wrong.
+const NOT_OFFERED: [(&str, &str, &str); 7] = [
+    ("service", "PGSERVICE", "put the entries of the service file into DATABASE_URL"),
+    ("servicefile", "PGSERVICEFILE", "put the entries of the service file into DATABASE_URL"),
+    ("sslpassword", "", "decrypt the key (openssl pkey -in KEY -out NEW) and name the new file with sslkey"),
+    ("sslidentity", "", "name a certificate and its key in PEM with sslcert and sslkey"),
     (
         "requirepeer",
         "PGREQUIREPEER",
-        "leave it out, and keep the socket in a folder that only its owner can write",
+        "remove it, and keep the socket in a directory that only its owner can write",
     ),
     (
         "require_auth",
         "PGREQUIREAUTH",
-        "leave it out; with channel_binding=require the server must ask for scram-sha-256",
+        "remove it; channel_binding=require makes the server authenticate with scram-sha-256",
     ),
-    ("replication", "", "leave it out"),
+    ("replication", "", "remove it"),
 ];
 
-const NO_GSSAPI: &str = "GSSAPI is not used; encrypt by sslmode";
+/// Values that are wishes which this program can't meet.
+const VALUES_NOT_OFFERED: [(&str, &str, &str, &str); 2] = [
+    ("gssencmode", "PGGSSENCMODE", "require", "remove it, and encrypt with sslmode"),
+    (
+        "sslcertmode",
+        "PGSSLCERTMODE",
+        "require",
+        "remove it; clientcert=verify-full in pg_hba.conf makes the server ask for the certificate",
+    ),
+];
 
 /// What means nothing to this program, or is always as it does it.
-const DROPPED: [&str; 20] = [
+const DROPPED: [&str; 15] = [
     "connection_limit",
     "pool_timeout",
     "pgbouncer",
     "socket_timeout",
     "statement_cache_size",
-    "sslaccept",
     "single_use_connections",
     "max_connection_lifetime",
     "max_idle_connection_lifetime",
@@ -80,11 +90,10 @@ const DROPPED: [&str; 20] = [
     "gsslib",
     "krbsrvname",
     "sslcompression",
-    "sslsni",
-    "ssl_min_protocol_version",
-    "ssl_max_protocol_version",
-    "sslnegotiation",
 ];
+
+/// Parameters whose white space at the ends has a meaning.
+const AS_GIVEN: [&str; 2] = ["password", "options"];
 
 /// The values of one connection.
 #[derive(Default)]
@@ -103,10 +112,12 @@ impl Parameters {
     pub(super) fn of_text(text: &str, warnings: &mut Vec<String>) -> Result<Self, TargetError> {
         let mut parameters = Self::default();
         for (name, value) in text::parse(text)? {
-            if name == "gssencmode" && value == "require" {
-                return Err(TargetError::NotOffered { name: "gssencmode=require", remedy: NO_GSSAPI });
-            } else if DROPPED.contains(&name.as_str()) {
+            refuse_value(&name, &value, |(parameter, ..)| parameter)?;
+            if DROPPED.contains(&name.as_str()) {
                 warnings.push(dropped(&name));
+            } else if name == "sslaccept" && value == "accept_invalid_certs" {
+                warnings
+                    .push("ignored sslaccept in the database URL: sslmode sets what is checked".to_owned());
             } else if let Some((name, _, remedy)) = NOT_OFFERED.iter().find(|known| known.0 == name) {
                 return Err(TargetError::NotOffered { name, remedy });
             } else if name == "ssl" && value == "true" {
@@ -128,8 +139,8 @@ impl Parameters {
                 return Err(TargetError::NotOffered { name, remedy });
             }
         }
-        if variable("PGGSSENCMODE").as_deref() == Some("require") {
-            return Err(TargetError::NotOffered { name: "PGGSSENCMODE=require", remedy: NO_GSSAPI });
+        for (_, name, _, _) in VALUES_NOT_OFFERED {
+            refuse_value(name, &variable(name).unwrap_or_default(), |(_, variable, ..)| variable)?;
         }
         // A host that the text names is not at the variable's address.
         let has_host = self.values.contains_key("host") || self.values.contains_key("hostaddr");
@@ -142,10 +153,18 @@ impl Parameters {
                 self.set(name, value, of.to_owned());
             }
         }
+        // libpq's old name for one of the modes, as a default.
+        if !self.values.contains_key("sslmode")
+            && variable("PGREQUIRESSL").is_some_and(|value| value.starts_with('1'))
+        {
+            self.set("sslmode", "require".to_owned(), "PGREQUIRESSL".to_owned());
+        }
         Ok(())
     }
 
     fn set(&mut self, name: &'static str, text: String, place: String) {
+        // A line's end that a file or a secret has left, which would become a part of a name.
+        let text = if AS_GIVEN.contains(&name) { text } else { text.trim().to_owned() };
         // As for libpq, what is empty is not set.
         if text.is_empty() {
             self.values.remove(name);
@@ -176,7 +195,7 @@ impl Parameters {
     ) -> Result<Option<T>, TargetError> {
         let Some(value) = self.get(name) else { return Ok(None) };
         let parsed = value.text.trim().parse().ok().filter(|number| range.contains(number));
-        let wanted = || format!("a whole number{unit} from {} to {}", range.start(), range.end());
+        let wanted = || format!("expected a whole number{unit} from {} to {}", range.start(), range.end());
         parsed.map(Some).ok_or_else(|| value.wrong(wanted()))
     }
 
@@ -184,8 +203,8 @@ impl Parameters {
     pub(super) fn word<T: Copy>(&self, name: &str, words: &[(&str, T)]) -> Result<Option<T>, TargetError> {
         let Some(value) = self.get(name) else { return Ok(None) };
         let known = words.iter().find(|(word, _)| *word == value.text).map(|(_, meaning)| *meaning);
-        let wanted = || words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ");
-        known.map(Some).ok_or_else(|| value.wrong(format!("one of {}", wanted())))
+        let all = || words.iter().map(|(word, _)| *word).collect::<Vec<_>>();
+        known.map(Some).ok_or_else(|| value.not_among(&all()))
     }
 }
 
@@ -193,22 +212,37 @@ impl Value {
     pub(super) fn wrong(&self, wanted: impl Into<String>) -> TargetError {
         TargetError::Value { place: self.place.clone(), value: self.text.clone(), wanted: wanted.into() }
     }
+
+    /// It is none of the words that are possible.
+    pub(super) fn not_among(&self, words: &[&str]) -> TargetError {
+        self.wrong(format!("possible values: {}", words.join(", ")))
+    }
 }
 
 fn place(name: &str) -> String {
     format!("{name} of the database URL")
 }
 
+fn refuse_value(
+    name: &str,
+    value: &str,
+    of: impl Fn((&'static str, &'static str, &'static str, &'static str)) -> &'static str,
+) -> Result<(), TargetError> {
+    match VALUES_NOT_OFFERED.into_iter().find(|known| of(*known) == name && known.2 == value) {
+        Some(known) => Err(TargetError::ValueNotOffered { name: of(known), value: known.2, remedy: known.3 }),
+        None => Ok(()),
+    }
+}
+
 fn dropped(name: &str) -> String {
     let why = match name {
-        "pgbouncer" => "a pooler is noticed by itself",
-        "sslaccept" => "sslmode says what is checked",
-        "gssencmode" | "gssdelegation" | "gsslib" | "krbsrvname" => "GSSAPI is not used",
+        "pgbouncer" => "poolers are detected",
+        "gssencmode" | "gssdelegation" | "gsslib" | "krbsrvname" => "GSSAPI is not supported",
         "client_encoding" => "it is always UTF8",
-        name if name.starts_with("ssl") => "TLS is as rustls has it",
-        _ => "it means nothing to this program",
+        "sslcompression" => "TLS is never compressed",
+        _ => "it has no effect here",
     };
-    format!("{name} of the database URL is dropped: {why}")
+    format!("ignored {name} in the database URL: {why}")
 }
 
 fn unknown(name: &str, may_be_password: bool) -> TargetError {

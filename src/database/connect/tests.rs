@@ -1,6 +1,7 @@
 //! What connection strings, variables and password files come to, and that no error tells a password.
 
 mod files;
+mod settings;
 
 use super::*;
 use postgres::config::Host;
@@ -81,17 +82,17 @@ fn times() {
 fn wrong_parts_are_named_with_the_remedy() {
     for (text, words) in [
         ("", &["empty", "postgresql://user"][..]),
-        ("mysql://db/kills", &["mysql://", "postgresql://"]),
+        ("mysql://db/kills", &["MySQL", "postgresql://"]),
         ("nonsense", &["no '='"]),
         ("host=db password='open", &["no end"]),
         ("postgresql://db:99999/kills", &["port", "99999", "1 to 65535"]),
-        ("postgresql://db:0/kills", &["port", "\"0\"", "1 to 65535"]),
+        ("postgresql://db:0/kills", &["port", "'0'", "1 to 65535"]),
         ("postgresql://db:65536/kills", &["port", "65536", "1 to 65535"]),
         ("postgresql://db/kills?port=-1", &["port", "-1", "1 to 65535"]),
         ("host=a,b port=1,x", &["port of the database URL", "1,x", "1 to 65535"]),
-        ("host=a,b port=1,2,3", &["3 values of port", "2 hosts", "or one for all"]),
-        ("hostaddr=192.0.2.1,192.0.2.2 port=1,2,3", &["3 values of port", "2 hosts"]),
-        ("host=a hostaddr=192.0.2.1,192.0.2.2", &["2 values of hostaddr", "1 hosts", "one for each host"]),
+        ("host=a,b port=1,2,3", &["port has 3 values, host has 2", "or one for all"]),
+        ("hostaddr=192.0.2.1,192.0.2.2 port=1,2,3", &["port has 3 values, host has 2"]),
+        ("host=a hostaddr=192.0.2.1,192.0.2.2", &["hostaddr has 2 values, host has 1", "one for each host"]),
         ("hostaddr=999.0.2.1", &["hostaddr", "999.0.2.1", "192.0.2.1"]),
         ("postgresql://db:x/kills", &["port", "1 to 65535"]),
         ("postgresql://[fe80::1/kills", &["']'"]),
@@ -107,52 +108,43 @@ fn wrong_parts_are_named_with_the_remedy() {
         ("postgresql://db%00/kills", &["host holds a NUL (%00)"]),
         ("postgresql://db/k%00", &["dbname holds a NUL (%00)"]),
         ("postgresql://db/k?schema=%00", &["a parameter holds a NUL (%00)"]),
-        ("postgresql:db/kills", &["no '='", "postgresql://user"]),
-        ("postgres:/db/kills", &["no '='", "postgresql://user"]),
-        ("jdbc:postgresql://db/kills", &["no '='", "postgresql://user"]),
+        ("postgresql:db/kills", &["lacks the //", "postgresql://user"]),
+        ("postgres:/db/kills", &["lacks the //", "postgresql://user"]),
+        ("jdbc:postgresql://db/kills", &["JDBC", "remove 'jdbc:'"]),
+        ("\"postgresql:///kills\"", &["quotes around it", "remove the quotes"]),
+        ("'postgresql:///kills'", &["quotes around it", "remove the quotes"]),
+        ("DATABASE_URL=postgresql:///kills", &["starts with 'DATABASE_URL='", "remove"]),
+        ("export DATABASE_URL=postgresql:///kills", &["starts with 'export'", "remove"]),
+        ("psql postgresql:///kills", &["a command", "remove"]),
+        ("file:./dev.db", &["SQLite", "postgresql://user"]),
+        ("127.0.0.1:5432/kills", &["does not start with postgresql://", "put postgresql:// before it"]),
+        ("prisma://accelerate.prisma-data.net/?api_key=x", &["Prisma Accelerate", "postgresql://user"]),
         ("http://db/kills", &["http://", "not with postgresql://"]),
         ("postgresql://me:se/cret@db/kills", &["'@'", "%2F"]),
         ("postgresql://me:1?2@db/kills", &["'@'", "%3F"]),
-        ("postgresql://a,b,c/k?port=1,2", &["2 values of port", "3 hosts"]),
-        ("host=a,b hostaddr=192.0.2.1", &["1 values of hostaddr", "2 hosts"]),
-        ("hostaddr=db", &["hostaddr of the database URL", "\"db\"", "192.0.2.1"]),
-        ("postgresql://db?sslmode=maybe", &["sslmode of the database URL", "maybe", "verify-full"]),
+        ("postgresql://a,b,c/k?port=1,2", &["port has 2 values, host has 3"]),
+        ("host=a,b hostaddr=192.0.2.1", &["hostaddr has 1 value, host has 2"]),
+        ("hostaddr=db", &["hostaddr of the database URL", "'db'", "192.0.2.1"]),
         ("postgresql://db?connect_timeout=soon", &["connect_timeout", "soon", "seconds"]),
         ("postgresql://db?tcp_user_timeout=30s", &["tcp_user_timeout", "30s", "milliseconds"]),
         ("postgresql://db?keepalives=yes", &["keepalives", "yes", "0 to 1"]),
-        ("postgresql://db?keepalives=2", &["keepalives", "\"2\"", "0 to 1"]),
+        ("postgresql://db?keepalives=2", &["keepalives", "'2'", "0 to 1"]),
         ("postgresql://db?connect_timeout=-1", &["connect_timeout", "-1", "seconds from 0 to 86400"]),
         ("postgresql://db?connect_timeout=86401", &["connect_timeout", "86401", "0 to 86400"]),
         ("postgresql://db?keepalives_idle=86401", &["keepalives_idle", "86401", "0 to 86400"]),
         ("postgresql://db?keepalives_interval=1s", &["keepalives_interval", "1s", "seconds"]),
         ("postgresql://db?keepalives_count=128", &["keepalives_count", "128", "0 to 127"]),
         ("postgresql://db?tcp_user_timeout=86400001", &["tcp_user_timeout", "86400001", "0 to 86400000"]),
-        (
-            "postgresql://db?target_session_attrs=standby",
-            &["target_session_attrs", "any, read-write, read-only"],
-        ),
-        ("postgresql://db?replication=database", &["replication is not supported", "leave it out"]),
-        ("postgresql://db?requirepeer=postgres", &["requirepeer is not supported", "leave it out"]),
+        ("postgresql://db?replication=database", &["replication is not supported", "remove it"]),
+        ("postgresql://db?requirepeer=postgres", &["requirepeer is not supported", "remove it"]),
         ("postgresql://db?servicefile=a", &["servicefile is not supported", "DATABASE_URL"]),
-        ("postgresql://db?sslcrldir=a", &["sslcrldir is not supported"]),
-        ("postgresql://db?Host=other", &["not known", "host, hostaddr"]),
-        ("postgresql://db?ssl=false", &["\"ssl\"", "not known", "sslmode"]),
-        ("postgresql://db?target_session_attrs=primary", &["target_session_attrs", "primary", "read-write"]),
-        ("postgresql://db?load_balance_hosts=1", &["load_balance_hosts", "random"]),
-        ("postgresql://db?channel_binding=1", &["channel_binding", "require"]),
-        ("postgresql://db?service=mine", &["service is not supported", "DATABASE_URL"]),
-        ("postgresql://db?sslpassword=hunter2", &["sslpassword is not supported", "openssl pkey"]),
-        ("postgresql://db?sslidentity=a.p12", &["sslidentity is not supported", "sslcert"]),
-        ("postgresql://db?sslcrl=a", &["sslcrl is not supported"]),
-        ("postgresql://db?gssencmode=require", &["gssencmode=require is not supported", "sslmode"]),
-        ("postgresql://db?ssl_mode=require", &["\"ssl_mode\"", "not known", "sslmode"]),
-        ("postgresql://db?sslmode=verify-full", &["sslmode=verify-full", "sslrootcert=FILE", "system"]),
-        ("postgresql://db?sslmode=verify-ca", &["sslmode=verify-ca", "sslrootcert"]),
+        ("postgresql://db?Host=other", &["unknown parameter", "host, hostaddr"]),
         (
-            "postgresql://db?sslmode=require&sslrootcert=system",
-            &["sslmode=require", "too weak", "verify-full"],
+            "postgresql://db?target_session_attrs=master",
+            &["target_session_attrs", "master", "read-only, primary"],
         ),
-        ("postgresql://db?sslmode=verify-ca&sslrootcert=/none", &["sslrootcert", "/none", "No such file"]),
+        ("postgresql://db?load_balance_hosts=1", &["load_balance_hosts", "random"]),
+        ("postgresql://db?service=mine", &["service is not supported", "DATABASE_URL"]),
         ("postgresql://db?sslcert=/none", &["sslcert of the database URL", "/none", "No such file"]),
     ] {
         let error = url(text).expect_err(text).to_string();
@@ -184,6 +176,11 @@ fn errors_hold_no_password() {
         "host=db password='hunter2",
         "host=db password=hunter2 hunter2",
         "hunter2",
+        "me:hunter2@db/kills",
+        "'postgresql://me:hunter2@db/kills'",
+        "DATABASE_URL=postgresql://me:hunter2@db/kills",
+        "jdbc:postgresql://db/kills?user=me&password=hunter2",
+        "postgres:me:hunter2@db/kills",
         "postgresql://me:hunter2@db/kills?sslmode=verify-full",
     ] {
         let error = url(text).expect_err(text);
@@ -198,36 +195,53 @@ fn variables() {
     let target = from_variables(&with(&[("PGHOST", "/tmp"), ("PGUSER", "me")])).unwrap().unwrap();
     assert_eq!(target.hosts[0].get_dbname(), Some("me"));
     for (name, value, words) in [
-        ("PGPORT", "many", "PGPORT is \"many\"; a port from 1 to 65535 is needed"),
-        ("PGHOSTADDR", "db", "PGHOSTADDR is \"db\"; an IP address"),
-        ("PGSSLMODE", "on", "PGSSLMODE is \"on\"; one of disable, allow, prefer"),
-        ("PGCONNECT_TIMEOUT", "-1", "PGCONNECT_TIMEOUT is \"-1\"; a whole number of seconds"),
-        ("PGTARGETSESSIONATTRS", "up", "PGTARGETSESSIONATTRS is \"up\"; one of any"),
+        ("PGPORT", "many", "invalid value 'many' for PGPORT (expected a port from 1 to 65535"),
+        ("PGHOSTADDR", "db", "invalid value 'db' for PGHOSTADDR (expected an IP address"),
+        ("PGSSLMODE", "on", "invalid value 'on' for PGSSLMODE (possible values: disable, allow, prefer"),
+        (
+            "PGCONNECT_TIMEOUT",
+            "-1",
+            "invalid value '-1' for PGCONNECT_TIMEOUT (expected a whole number of seconds",
+        ),
+        ("PGTARGETSESSIONATTRS", "up", "invalid value 'up' for PGTARGETSESSIONATTRS (possible values: any"),
         ("PGSSLROOTCERT", "/none", "PGSSLROOTCERT \"/none\" can't be read"),
         ("PGSSLCERT", "/none", "PGSSLCERT \"/none\" can't be read"),
-        ("PGLOADBALANCEHOSTS", "1", "PGLOADBALANCEHOSTS is \"1\"; one of disable, random"),
-        ("PGCHANNELBINDING", "on", "PGCHANNELBINDING is \"on\"; one of disable, prefer, require"),
+        (
+            "PGLOADBALANCEHOSTS",
+            "1",
+            "invalid value '1' for PGLOADBALANCEHOSTS (possible values: disable, random",
+        ),
+        (
+            "PGCHANNELBINDING",
+            "on",
+            "invalid value 'on' for PGCHANNELBINDING (possible values: disable, prefer, require",
+        ),
         (
             "PGCONNECT_TIMEOUT",
             "86401",
-            "PGCONNECT_TIMEOUT is \"86401\"; a whole number of seconds from 0 to 86400",
+            "invalid value '86401' for PGCONNECT_TIMEOUT (expected a whole number of seconds from 0 to 86400",
         ),
-        ("PGPORT", "65536", "PGPORT is \"65536\"; a port from 1 to 65535"),
-        ("PGHOST", "a,b,c", "2 values of port can't be for 3 hosts"),
-        ("PGSERVICE", "mine", "PGSERVICE is not supported; write what the service file says"),
-        ("PGSERVICEFILE", "mine", "PGSERVICEFILE is not supported; write"),
-        ("PGSSLCRL", "a", "PGSSLCRL is not supported; leave it out"),
-        ("PGSSLCRLDIR", "a", "PGSSLCRLDIR is not supported; leave it out"),
-        ("PGREQUIREPEER", "me", "PGREQUIREPEER is not supported; leave it out"),
+        ("PGPORT", "65536", "invalid value '65536' for PGPORT (expected a port from 1 to 65535"),
+        ("PGHOST", "a,b,c", "port has 2 values, host has 3"),
+        ("PGSERVICE", "mine", "PGSERVICE is not supported\nhint: put the entries"),
+        ("PGSERVICEFILE", "mine", "PGSERVICEFILE is not supported\nhint: put"),
+        ("PGSSLCRL", "a", "PGSSLCRL has no effect without sslrootcert"),
+        ("PGSSLCRLDIR", "a", "PGSSLCRLDIR has no effect without sslrootcert"),
+        ("PGREQUIREPEER", "me", "PGREQUIREPEER is not supported\nhint: remove it"),
         (
             "PGREQUIREAUTH",
             "scram-sha-256",
-            "PGREQUIREAUTH is not supported; leave it out; with channel_binding",
+            "PGREQUIREAUTH is not supported\nhint: remove it; channel_binding",
         ),
+        ("PGSSLCERTMODE", "require", "PGSSLCERTMODE=require is not supported"),
+        ("PGSSLMINPROTOCOLVERSION", "1.2", "invalid value '1.2' for PGSSLMINPROTOCOLVERSION (possible"),
+        ("PGSSLMAXPROTOCOLVERSION", "TLSv1", "invalid value 'TLSv1' for PGSSLMAXPROTOCOLVERSION (possible"),
+        ("PGSSLNEGOTIATION", "direct", "sslnegotiation=direct cannot be used with sslmode=prefer"),
+        ("PGSSLSNI", "2", "invalid value '2' for PGSSLSNI"),
         (
             "PGGSSENCMODE",
             "require",
-            "PGGSSENCMODE=require is not supported; GSSAPI is not used; encrypt by sslmode",
+            "PGGSSENCMODE=require is not supported\nhint: remove it, and encrypt with sslmode",
         ),
     ] {
         // A file of authorities is read only where it is used.
@@ -263,7 +277,7 @@ fn variables_fill_what_a_url_leaves_out() {
     assert_eq!(config.get_password(), Some(&b"secret"[..]));
     assert_eq!(config.get_options(), Some("-c jit=off"));
     assert_eq!(config.get_connect_timeout(), Some(&Duration::from_secs(4)));
-    assert_eq!(config.get_target_session_attrs(), TargetSessionAttrs::ReadWrite);
+    assert_eq!(target.attributes, SessionAttributes::ReadWrite);
     let all = from_variables(&with(&pairs)).unwrap().unwrap();
     assert_eq!(all.hosts[0].get_hostaddrs().len(), 1);
 }
@@ -290,7 +304,7 @@ fn passwords_come_from_the_file_for_each_host() {
     let file = file.to_str().unwrap();
     assert_eq!(passwords("host=b", &[("PGPASSFILE", file)]), [some("second")]);
     let missing = from_url("host=b", &with(&[("PGPASSFILE", "/none")])).unwrap();
-    assert_eq!(missing.warnings, ["the password file /none (passfile, PGPASSFILE) is not there"]);
+    assert_eq!(missing.warnings, ["the password file /none (passfile, PGPASSFILE) does not exist"]);
     assert_eq!(passwords(&format!("host=b passfile={file}"), &[("PGPASSFILE", "/none")]), [some("second")]);
 }
 

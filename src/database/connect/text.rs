@@ -13,6 +13,9 @@ pub(super) fn parse(text: &str) -> Result<Pairs, TargetError> {
     if let Some(rest) = SCHEMES.iter().find_map(|scheme| text.strip_prefix(scheme)) {
         return url(rest);
     }
+    if let Some((why, remedy)) = mistake(text) {
+        return Err(TargetError::Mistake { why: why.to_owned(), remedy });
+    }
     let is_scheme = |scheme: &str| {
         scheme.bytes().all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, b'+' | b'-' | b'.'))
     };
@@ -22,6 +25,42 @@ pub(super) fn parse(text: &str) -> Result<Pairs, TargetError> {
         }
         _ => pairs(text),
     }
+}
+
+/// What people paste in place of a URL: why it is none, and what to do. It may hold a password, so none of it is shown.
+fn mistake(text: &str) -> Option<(&'static str, &'static str)> {
+    const POSTGRES: &str = "set it to the URL of a PostgreSQL: postgresql://user:password@host:5432/database";
+    const STARTS: [(&str, &str, &str); 9] = [
+        (
+            "jdbc:",
+            "it is a JDBC URL",
+            "remove 'jdbc:' from its start, and put user and password before the host: \
+                                       postgresql://user:password@host:5432/database",
+        ),
+        ("DATABASE_URL=", "it starts with 'DATABASE_URL='", "remove 'DATABASE_URL=' from its start"),
+        ("export ", "it starts with 'export'", "remove all that precedes postgresql://"),
+        ("psql ", "it is a command", "remove all that precedes postgresql://"),
+        ("file:", "it is the URL of an SQLite file", POSTGRES),
+        ("sqlite:", "it is the URL of an SQLite file", POSTGRES),
+        ("mysql://", "it is the URL of a MySQL", POSTGRES),
+        ("prisma://", "it is the URL of Prisma Accelerate", POSTGRES),
+        ("prisma+postgres://", "it is the URL of Prisma Accelerate or of 'prisma dev'", POSTGRES),
+    ];
+    if let Some((_, why, remedy)) = STARTS.iter().find(|(start, ..)| text.starts_with(start)) {
+        return Some((why, remedy));
+    }
+    if text.starts_with(['"', '\'', '`', '\u{201c}']) {
+        return Some(("it has quotes around it", "remove the quotes, which 'docker --env-file' keeps"));
+    }
+    let misses_slashes = ["postgresql:", "postgres:"].iter().any(|scheme| text.starts_with(scheme));
+    if misses_slashes {
+        return Some((
+            "it lacks the // after postgresql:",
+            "write postgresql://user:password@host:5432/database",
+        ));
+    }
+    let has_place = !text.contains('=') && !text.contains("://") && text.contains([':', '/', '@']);
+    has_place.then_some(("it does not start with postgresql://", "put postgresql:// before it"))
 }
 
 /// Whether what was read as a parameter's name may be a part of a password: one that holds a `?` and so ended too early, or

@@ -1,28 +1,33 @@
 //! TLS as libpq's `sslmode` has it, by rustls.
 //!
 //! - `disable`: never. `allow`: if the server refuses a plain session. `prefer`: if the server offers it; a plain session
-//!   if it does not, or if the handshake or the login fails. Nothing is checked in these modes: who can alter what is
-//!   sent can have it sent in plain as well. libpq looks at the certificate where there is a file of authorities, and goes on
-//!   in plain where it is wrong (`prefer`), or fails where the server insists; here it is encrypted in these cases.
-//! - `require`: always; nothing is checked, unless there is a file of authorities, and then as `verify-ca`. A file that is
-//!   named and missing is an error; libpq would check nothing.
-//! - `verify-ca`: the certificate's chain and dates. `verify-full`: the name, too.
+//!   if it does not, or if the handshake or the login fails.
+//! - `require`: always.
+//! - `verify-ca`: always; the certificate's chain, dates and revocation are checked. `verify-full`: the name, too.
 //!
-//! A Unix socket is never encrypted, in any mode. Names are those of the certificate's subject alternative names alone.
+//! As for libpq, a file of authorities turns `require` into `verify-ca`, and `prefer` and `allow` then fall back to a plain
+//! session rather than accept a wrong certificate. Unlike libpq, a file that is named and missing is an error, and names are
+//! those of the certificate's subject alternative names alone. A Unix socket is never encrypted, in any mode.
+//!
+//! A certificate of `sslrootcert` that is no authority is pinned: it is accepted as the server's own, and signs no other.
 
 use super::parameters::{Parameters, Value};
+use super::revocation;
+use super::tls_error::TlsError;
 use super::verifier::{Check, Verifier};
-use super::{TargetError, advice};
+use super::versions::versions;
+use super::{TargetError, fault};
 use postgres::Config;
-use postgres::config::{Host, SslMode};
-use rustls::ClientConfig;
+use postgres::config::{Host, SslMode, SslNegotiation};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, SupportedProtocolVersion};
 use std::fmt;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// What makes a session's TLS.
@@ -55,7 +60,11 @@ pub struct Tls {
     pub(super) authorities: Option<Authorities>,
     /// The file of the client's certificate.
     pub(super) certificate: Option<PathBuf>,
+    verifier: Arc<Verifier>,
+    negotiation: SslNegotiation,
     connector: Connector,
+    /// Whether the log has said that a session is not encrypted after a fault of TLS.
+    has_warned: Arc<AtomicBool>,
 }
 
 /// Who may have signed the server's certificate.
@@ -67,109 +76,95 @@ pub(super) enum Authorities {
     File(PathBuf),
 }
 
-/// Files or modes of TLS that can't be used.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    /// There is nothing to check the server's certificate by.
-    #[error(
-        "sslmode={mode} needs the certificate of the authority that signed the server's: name its file by \
-         sslrootcert=FILE (PGSSLROOTCERT){default}, or give sslrootcert=system for the authorities that this \
-         machine trusts"
-    )]
-    NoAuthorities {
-        /// The mode.
-        mode: &'static str,
-        /// The file that is looked for by default.
-        default: String,
-    },
-    /// A mode that would not check what the authorities of the system sign for anyone.
-    #[error(
-        "sslmode={mode} is too weak for sslrootcert=system, whose authorities sign certificates for anyone; use \
-         sslmode=verify-full, or leave sslmode out"
-    )]
-    WeakMode {
-        /// The mode.
-        mode: &'static str,
-    },
-    /// The machine's own authorities can't be read.
-    #[error(
-        "sslrootcert=system finds no authorities on this machine{why}; install ca-certificates, or name a file"
-    )]
-    System {
-        /// Why.
-        why: String,
-    },
-    /// A file is missing, or can't be read.
-    #[error("{place} {path:?} can't be read: {why}")]
-    File {
-        /// What named the file.
-        place: String,
-        /// The file.
-        path: PathBuf,
-        /// What is wrong, and the remedy.
-        why: String,
-    },
-    /// A private key that others can read.
-    #[error(
-        "{place} {path:?} can be read by others, and so is no secret; mend it by: chmod 600 {path} (640 if root owns it)"
-    )]
-    OpenKey {
-        /// What named the file.
-        place: String,
-        /// The file.
-        path: PathBuf,
-    },
-    /// A key of another certificate.
-    #[error("the client certificate {certificate:?} and the key {key:?} can't be used together: {why}")]
-    Pair {
-        /// The certificate's file.
-        certificate: PathBuf,
-        /// The key's file.
-        key: PathBuf,
-        /// Why.
-        why: String,
-    },
-}
-
 impl Mode {
     pub(super) fn name(self) -> &'static str {
         MODES.iter().find(|(_, mode)| *mode == self).map_or("", |(name, _)| name)
     }
+
+    fn is_always_encrypted(self) -> bool {
+        matches!(self, Mode::Require | Mode::VerifyCa | Mode::VerifyFull)
+    }
+}
+
+/// The mode that is asked for, and whether it is Prisma's strict one.
+fn wanted_mode(parameters: &Parameters) -> Result<(Option<Mode>, bool), TargetError> {
+    let mode = parameters.word("sslmode", &MODES)?;
+    let is_strict = parameters.word("sslaccept", &[("strict", true), ("accept_invalid_certs", false)])?;
+    Ok((mode, is_strict.unwrap_or(false)))
+}
+
+fn checked_mode(
+    mode: Option<Mode>,
+    authorities: Option<&Authorities>,
+    is_strict: bool,
+) -> Result<Mode, TlsError> {
+    match (mode, authorities) {
+        (Some(Mode::Disable), _) if is_strict => Err(TlsError::StrictButDisabled),
+        _ if is_strict => Ok(Mode::VerifyFull),
+        (Some(mode), Some(Authorities::System)) if mode != Mode::VerifyFull => {
+            Err(TlsError::WeakMode { mode: mode.name() })
+        }
+        (None, Some(Authorities::System)) => Ok(Mode::VerifyFull),
+        (mode, _) => Ok(mode.unwrap_or(Mode::Prefer)),
+    }
+}
+
+fn negotiation(parameters: &Parameters) -> Result<SslNegotiation, TargetError> {
+    let words = [("postgres", SslNegotiation::Postgres), ("direct", SslNegotiation::Direct)];
+    Ok(parameters.word("sslnegotiation", &words)?.unwrap_or_default())
 }
 
 impl Tls {
-    /// Reads the parameters, and the files that they name or that lie in `~/.postgresql`.
-    pub(super) fn new(parameters: &Parameters, home: Option<&Path>) -> Result<Self, TargetError> {
+    /// Reads the parameters, and the files that they name or that lie in `~/.postgresql`. Without a host that is reached by
+    /// network, no file is read and nothing is encrypted.
+    pub(super) fn new(
+        parameters: &Parameters,
+        home: Option<&Path>,
+        is_network: bool,
+    ) -> Result<Self, TargetError> {
         let home = home.map(|home| home.join(".postgresql"));
-        let mode = parameters.word("sslmode", &MODES)?;
+        let (mode, is_strict) = wanted_mode(parameters)?;
+        let versions = versions(parameters)?;
+        let negotiation = negotiation(parameters)?;
+        if !is_network {
+            let verifier = Verifier::new(Check::Nothing, Vec::new(), Vec::new()).map_err(TlsError::from)?;
+            return Self::with(Mode::Disable, None, negotiation, verifier, None, |_| {}, &versions);
+        }
         let authorities = match parameters.get("sslrootcert") {
             Some(Value { text, .. }) if text == "system" => Some(Authorities::System),
             Some(Value { text, .. }) => Some(Authorities::File(PathBuf::from(text))),
+            // What Prisma's strict mode checks by.
+            None if is_strict => default_file(home.as_deref(), "root.crt")
+                .map_or(Some(Authorities::System), |file| Some(Authorities::File(file))),
             None => default_file(home.as_deref(), "root.crt").map(Authorities::File),
         };
-        let mode = match (mode, &authorities) {
-            (Some(mode), Some(Authorities::System)) if mode != Mode::VerifyFull => {
-                return Err(TlsError::WeakMode { mode: mode.name() }.into());
-            }
-            (None, Some(Authorities::System)) => Mode::VerifyFull,
-            (mode, _) => mode.unwrap_or(Mode::Prefer),
-        };
+        let mode = checked_mode(mode, authorities.as_ref(), is_strict)?;
+        if negotiation == SslNegotiation::Direct && !mode.is_always_encrypted() {
+            return Err(TlsError::WeakNegotiation { mode: mode.name() }.into());
+        }
         let check = match (mode, &authorities) {
+            (Mode::Disable, _) => Check::Nothing,
             (Mode::VerifyFull, Some(_)) => Check::ChainAndName,
-            (Mode::VerifyCa | Mode::Require, Some(_)) => Check::Chain,
             (Mode::VerifyCa | Mode::VerifyFull, None) => {
                 let default = home.map(|home| format!(", or put it at {}", home.join("root.crt").display()));
                 let default = default.unwrap_or_default();
                 return Err(TlsError::NoAuthorities { mode: mode.name(), default }.into());
             }
-            _ => Check::Nothing,
+            (_, Some(_)) => Check::Chain,
+            (_, None) => Check::Nothing,
         };
         let place = parameters.get("sslrootcert").map_or("the default sslrootcert", |value| &value.place);
-        let roots = match &authorities {
-            Some(authorities) if check != Check::Nothing => roots(authorities, place)?,
-            _ => Vec::new(),
+        let (roots, lists) = match &authorities {
+            Some(authorities) if check != Check::Nothing => {
+                (roots(authorities, place)?, revocation::lists(parameters, home.as_deref())?)
+            }
+            _ if mode == Mode::Disable => (Vec::new(), Vec::new()),
+            _ => {
+                revocation::refuse_without_authorities(parameters)?;
+                (Vec::new(), Vec::new())
+            }
         };
-        let verifier = Verifier::new(check, roots).map_err(|why| TlsError::File {
+        let verifier = Verifier::new(check, roots, lists).map_err(|why| TlsError::File {
             place: place.to_owned(),
             path: file_of(authorities.as_ref()).to_owned(),
             why: format!("{why}; certificates in PEM are needed"),
@@ -178,8 +173,35 @@ impl Tls {
             Mode::Disable => None,
             _ => Identity::read(parameters, home.as_deref())?,
         };
+        let sends_name = parameters.number("sslsni", 0..=1, "")?.unwrap_or(1) == 1;
+        let adjust = |config: &mut ClientConfig| config.enable_sni = sends_name;
+        Self::with(mode, authorities, negotiation, verifier, identity, adjust, &versions)
+    }
+
+    fn with(
+        mode: Mode,
+        authorities: Option<Authorities>,
+        negotiation: SslNegotiation,
+        verifier: Verifier,
+        identity: Option<Identity>,
+        adjust: impl FnOnce(&mut ClientConfig),
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> Result<Self, TargetError> {
+        let verifier = Arc::new(verifier);
         let certificate = identity.as_ref().map(|identity| identity.certificate.clone());
-        Ok(Self { mode, authorities, certificate, connector: connector(verifier, identity)? })
+        let mut config = client_config(Arc::clone(&verifier), identity, versions)?;
+        adjust(&mut config);
+        if negotiation == SslNegotiation::Direct {
+            config.alpn_protocols = vec![b"postgresql".to_vec()];
+        }
+        let connector = MakeRustlsConnect::new(config);
+        let has_warned = Arc::default();
+        Ok(Self { mode, authorities, certificate, verifier, negotiation, connector, has_warned })
+    }
+
+    /// The algorithm that the certificate of the server that answered last is signed with.
+    pub(super) fn algorithm(&self) -> Option<String> {
+        self.verifier.algorithm()
     }
 
     pub(in super::super) fn connector(&self) -> Connector {
@@ -199,15 +221,26 @@ impl Tls {
         let way = |mode: &SslMode| {
             let mut config = config.clone();
             config.ssl_mode(*mode);
+            if *mode != SslMode::Disable {
+                config.ssl_negotiation(self.negotiation);
+            }
             config
         };
         modes.iter().map(way).collect()
     }
 
     /// Whether the next way is to be tried after an error of this one.
-    pub(in super::super) fn tries_on(&self, error: &postgres::Error) -> bool {
-        let refused = error.code() == Some(&postgres::error::SqlState::INVALID_AUTHORIZATION_SPECIFICATION);
-        refused || (self.mode == Mode::Prefer && advice::tls_fault(error).is_some())
+    pub(in super::super) fn tries_on(&self, error: &postgres::Error, config: &Config) -> bool {
+        if error.code() == Some(&postgres::error::SqlState::INVALID_AUTHORIZATION_SPECIFICATION) {
+            return true;
+        }
+        let Some(found) = fault::tls_fault(error) else { return false };
+        if self.mode == Mode::Prefer && !self.has_warned.swap(true, Ordering::Relaxed) {
+            let mode = self.mode.name();
+            let cause = fault::tls_cause(found, self, config);
+            log::warn!("TLS failed, trying without encryption (sslmode={mode}): {cause}");
+        }
+        self.mode == Mode::Prefer
     }
 }
 
@@ -272,7 +305,11 @@ struct Identity {
 
 impl Identity {
     /// None where none is named, and none lies at the default's place.
-    fn read(parameters: &Parameters, home: Option<&Path>) -> Result<Option<Self>, TlsError> {
+    fn read(parameters: &Parameters, home: Option<&Path>) -> Result<Option<Self>, TargetError> {
+        let is_sent = [("allow", true), ("disable", false), ("require", true)];
+        if parameters.word("sslcertmode", &is_sent)? == Some(false) {
+            return Ok(None);
+        }
         let (certificate, place) = match parameters.get("sslcert") {
             Some(value) => (PathBuf::from(&value.text), value.place.as_str()),
             None => match default_file(home, "postgresql.crt") {
@@ -284,7 +321,7 @@ impl Identity {
         let (key_file, place) = match (parameters.get("sslkey"), home) {
             (Some(value), _) => (PathBuf::from(&value.text), value.place.as_str()),
             (None, Some(home)) => (home.join("postgresql.key"), "the default sslkey"),
-            (None, None) => (PathBuf::from("postgresql.key"), "the default sslkey"),
+            (None, None) => return Err(TlsError::NoKey.into()),
         };
         let key = private_key(&key_file, place)?;
         Ok(Some(Self { chain, key, certificate, key_file }))
@@ -316,17 +353,22 @@ fn private_key(path: &Path, place: &str) -> Result<PrivateKeyDer<'static>, TlsEr
         .map_err(|_| unreadable(format!("it holds no private key in PEM; {WANTED}")))
 }
 
-fn connector(verifier: Verifier, identity: Option<Identity>) -> Result<Connector, TlsError> {
+fn client_config(
+    verifier: Arc<Verifier>,
+    identity: Option<Identity>,
+    versions: &[&'static SupportedProtocolVersion],
+) -> Result<ClientConfig, TlsError> {
     let builder = ClientConfig::builder_with_provider(verifier.provider())
-        .with_safe_default_protocol_versions()
-        .expect("the provider has the default versions")
+        .with_protocol_versions(versions)
+        .expect("the provider has all versions")
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier));
-    let config = match identity {
-        None => builder.with_no_client_auth(),
-        Some(Identity { chain, key, certificate, key_file }) => builder
-            .with_client_auth_cert(chain, key)
-            .map_err(|error| TlsError::Pair { certificate, key: key_file, why: error.to_string() })?,
-    };
-    Ok(MakeRustlsConnect::new(config))
+        .with_custom_certificate_verifier(verifier);
+    match identity {
+        None => Ok(builder.with_no_client_auth()),
+        Some(Identity { chain, key, certificate, key_file }) => {
+            let why = |error: rustls::Error| error.to_string();
+            let pair = |error| TlsError::Pair { certificate, key: key_file, why: why(error) };
+            builder.with_client_auth_cert(chain, key).map_err(pair)
+        }
+    }
 }

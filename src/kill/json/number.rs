@@ -2,6 +2,7 @@
 
 use super::{Cursor, Parsed};
 use crate::kill::document::DIGITS_MAX;
+use crate::kill::extended::{self, ExtendedNumber};
 use crate::kill::fault::Fault;
 
 pub(super) struct Number<'a> {
@@ -15,7 +16,7 @@ impl<'a> Cursor<'a> {
     #[inline]
     pub(in crate::kill) fn integer(&mut self) -> Parsed<Option<i64>> {
         let Some(first @ (b'-' | b'0'..=b'9')) = self.peek() else {
-            return if self.null()? { Ok(None) } else { Err(self.other_type("an integer")) };
+            return self.no_integer();
         };
         if let Some(value) = self.short_integer() {
             return Ok(Some(value));
@@ -57,13 +58,50 @@ impl<'a> Cursor<'a> {
     #[inline]
     pub(in crate::kill) fn float(&mut self) -> Parsed<Option<f64>> {
         let Some(b'-' | b'0'..=b'9') = self.peek() else {
-            return if self.null()? { Ok(None) } else { Err(self.other_type("a number")) };
+            return self.no_float();
         };
         let number = self.number()?;
         match number.text.parse() {
             Ok(value) => Ok(Some(value)),
             Err(_) => Err(self.syntax("a malformed number")),
         }
+    }
+
+    /// An integer that does not begin as one.
+    #[cold]
+    fn no_integer(&mut self) -> Parsed<Option<i64>> {
+        if self.null()? {
+            return Ok(None);
+        }
+        match self.extended_number()? {
+            Some(ExtendedNumber::Integer(value)) => Ok(Some(value)),
+            Some(ExtendedNumber::Float(value)) => match integral(value) {
+                Some(value) => Ok(Some(value)),
+                None => Err(Fault::value("an integer of 64 bits is needed, another number was found")),
+            },
+            None => Err(self.other_type("an integer")),
+        }
+    }
+
+    /// A number that does not begin as one.
+    #[cold]
+    fn no_float(&mut self) -> Parsed<Option<f64>> {
+        if self.null()? {
+            return Ok(None);
+        }
+        match self.extended_number()? {
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "so it is with any number that a float is read from"
+            )]
+            Some(ExtendedNumber::Integer(value)) => Ok(Some(value as f64)),
+            Some(ExtendedNumber::Float(value)) => Ok(Some(value)),
+            None => Err(self.other_type("a number")),
+        }
+    }
+
+    fn extended_number(&mut self) -> Parsed<Option<ExtendedNumber>> {
+        if self.peek() == Some(b'{') { extended::number(self) } else { Ok(None) }
     }
 
     /// The cursor stands at a digit or a minus.
@@ -124,4 +162,12 @@ impl<'a> Cursor<'a> {
         }
         Ok(())
     }
+}
+
+/// A float that is a whole number, as an integer. Floats are exact up to 2^53.
+fn integral(value: f64) -> Option<i64> {
+    const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+    let is_exact = value.fract() == 0.0 && value.abs() <= EXACT_MAX;
+    #[expect(clippy::cast_possible_truncation, reason = "it is a whole number of at most 53 bits")]
+    is_exact.then_some(value as i64)
 }

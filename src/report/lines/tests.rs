@@ -13,6 +13,7 @@ const COUNTS: Counts = Counts {
     rejected: 3,
     segments: 0,
     segments_skipped: 0,
+    files_skipped: 0,
 };
 
 /// In the middle of a large dump, packed.

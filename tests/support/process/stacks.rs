@@ -40,7 +40,6 @@ fn members(group: Pid) -> Vec<i32> {
     if found.is_empty() { vec![group.as_raw()] } else { found }
 }
 
-#[expect(clippy::disallowed_methods, reason = "it has a limit of its own")]
 fn by_gdb(pid: i32) -> Option<String> {
     let mut command = Command::new("gdb");
     command.args(["-nx", "-batch", "-ex", "thread apply all bt", "-p", &pid.to_string()]);

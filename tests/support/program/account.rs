@@ -49,7 +49,7 @@ impl Summary {
 
     #[track_caller]
     pub(super) fn check_shape(&self) {
-        const COUNTS: [&str; 14] = [
+        const COUNTS: [&str; 15] = [
             "lines",
             "events",
             "inserted",
@@ -58,6 +58,7 @@ impl Summary {
             "already_loaded",
             "rejected",
             "unfinished",
+            "files_skipped",
             "bytes_read",
             "bytes_uncompressed",
             "segments",

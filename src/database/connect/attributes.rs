@@ -1,0 +1,73 @@
+//! `target_session_attrs`: which of the hosts a session may use.
+
+use super::TargetError;
+use super::parameters::Parameters;
+use postgres::{Error, SimpleQueryMessage};
+
+/// Libpq's six values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SessionAttributes {
+    /// Any server.
+    #[default]
+    Any,
+    /// A session that can write.
+    ReadWrite,
+    /// A session that can only read.
+    ReadOnly,
+    /// A server that is not in recovery.
+    Primary,
+    /// A server in recovery.
+    Standby,
+    /// A server in recovery; any if there is none.
+    PreferStandby,
+}
+
+const NAMES: [(&str, SessionAttributes); 6] = [
+    ("any", SessionAttributes::Any),
+    ("read-write", SessionAttributes::ReadWrite),
+    ("read-only", SessionAttributes::ReadOnly),
+    ("primary", SessionAttributes::Primary),
+    ("standby", SessionAttributes::Standby),
+    ("prefer-standby", SessionAttributes::PreferStandby),
+];
+
+/// A server that is reachable, and not of the kind that is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("target_session_attrs={} is not met: {is}", NAMES.iter().find(|(_, value)| value == wanted).map_or("", |(name, _)| name))]
+pub struct Unmet {
+    wanted: SessionAttributes,
+    is: &'static str,
+}
+
+impl SessionAttributes {
+    pub(super) fn of(parameters: &Parameters) -> Result<Self, TargetError> {
+        Ok(parameters.word("target_session_attrs", &NAMES)?.unwrap_or_default())
+    }
+
+    /// What is asked of the hosts: in the first round, and if none met it in the second, where there is one.
+    pub(in super::super) fn rounds(self) -> Vec<Self> {
+        match self {
+            Self::PreferStandby => vec![Self::Standby, Self::Any],
+            other => vec![other],
+        }
+    }
+
+    /// Asks the server whether it is as wanted; none if it is.
+    pub(in super::super) fn unmet(self, client: &mut postgres::Client) -> Result<Option<Unmet>, Error> {
+        let (question, met_by, is) = match self {
+            Self::Any | Self::PreferStandby => return Ok(None),
+            Self::ReadWrite => ("SHOW transaction_read_only", "off", "the session is read-only"),
+            Self::ReadOnly => ("SHOW transaction_read_only", "on", "the session is not read-only"),
+            Self::Primary => (RECOVERY, "f", "the server is in hot standby mode"),
+            Self::Standby => (RECOVERY, "t", "the server is not in hot standby mode"),
+        };
+        let rows = client.simple_query(question)?;
+        let is_met = rows.iter().any(|row| match row {
+            SimpleQueryMessage::Row(row) => row.get(0) == Some(met_by),
+            _ => false,
+        });
+        Ok((!is_met).then_some(Unmet { wanted: self, is }))
+    }
+}
+
+const RECOVERY: &str = "SELECT pg_catalog.pg_is_in_recovery()";

@@ -1,0 +1,283 @@
+//! What to do about a connection that was not made. One table maps the SQLSTATE, and the server's routine where one
+//! SQLSTATE stands for several faults, to a hint: never the message, which the server translates.
+//!
+//! Invariant: no hint advises less protection than is asked for.
+
+use super::fault::{host, own_fault, place, tls_fault};
+use super::tls::{Authorities, Mode, Tls, file_of};
+use super::verifier::Fault;
+use crate::causes::cause_of;
+use postgres::config::Host;
+use postgres::{Config, Error};
+use rustls::CertificateError;
+use std::error::Error as _;
+use std::io;
+
+/// What a hint is made of.
+struct Facts<'f> {
+    user: &'f str,
+    database: &'f str,
+    tls: &'f Tls,
+    config: &'f Config,
+}
+
+type Make = fn(&Facts<'_>) -> String;
+
+/// SQLSTATEs, the routine (any if empty), and the hint. The first that fits counts.
+const TABLE: [(&[&str], &str, Make); 12] = [
+    (&["28P01"], "", |_| {
+        "check the password; the URL, PGPASSWORD and ~/.pgpass are read in this order".to_owned()
+    }),
+    // A role that does not exist, or that may not log in.
+    (&["28000"], "InitializeSessionUserId", |facts| {
+        let user = identifier(facts.user);
+        format!(
+            "connect as another user, or run in the database: CREATE ROLE {user} LOGIN (ALTER ROLE if it exists)"
+        )
+    }),
+    (&["28000"], "", |facts| no_entry(facts)),
+    (&["3D000"], "", |facts| match facts.database.len() {
+        0..=63 => format!("create the database ({}), or name another one", createdb(facts)),
+        length => format!("use a database name of at most 63 bytes; this one has {length}"),
+    }),
+    // The database does not accept connections.
+    (&["55000"], "", |facts| {
+        let database = identifier(facts.database);
+        format!(
+            "name another database, or run in the server: ALTER DATABASE {database} ALLOW_CONNECTIONS true"
+        )
+    }),
+    (&["22023", "42501", "42601", "42704", "55P02"], "", |facts| {
+        if facts.config.get_options().is_some() {
+            return "correct the options parameter of the URL, or PGOPTIONS".to_owned();
+        }
+        let (user, database) = (identifier(facts.user), identifier(facts.database));
+        format!("have the owner run: GRANT CONNECT ON DATABASE {database} TO {user}")
+    }),
+    (&["57P03"], "", |_| "wait until the server is ready".to_owned()),
+    (&["53300"], "", |_| {
+        "lower DATABASE_POOL_MAX here or in other clients, or raise the limit: max_connections of the server, or CONNECTION \
+         LIMIT of the role or database"
+            .to_owned()
+    }),
+    (&["0A000"], "", |_| "connect to PostgreSQL 12 or later, or to its pooler".to_owned()),
+    (&["08P01"], "", |_| "see the log of the server, or of the pooler in front of it".to_owned()),
+    (&["57P01", "57P02"], "", |_| "start the server again".to_owned()),
+    (&["53100"], "", |_| "free space on the server's disk".to_owned()),
+];
+
+/// For a server that is not of the kind that `target_session_attrs` asks for.
+pub(super) const UNMET: &str = "add the host of such a server to the URL, or change target_session_attrs";
+
+const FOREIGN: &str =
+    "check host and port: what answers there is not PostgreSQL, or something in between alters the bytes";
+
+/// None where the cause says it all.
+pub(super) fn hint(error: &Error, tls: &Tls, config: &Config) -> Option<String> {
+    let (user, database) = (config.get_user().unwrap_or_default(), config.get_dbname().unwrap_or_default());
+    let facts = Facts { user, database, tls, config };
+    if let Some(fault) = tls_fault(error) {
+        return Some(of_tls(fault, &facts));
+    }
+    match error.as_db_error() {
+        Some(refused) => {
+            let (code, routine) = (refused.code().code(), refused.routine().unwrap_or_default());
+            let fits = |(codes, of, _): &&(&[&str], &str, Make)| {
+                codes.contains(&code) && (of.is_empty() || *of == routine)
+            };
+            TABLE.iter().find(fits).map(|(_, _, make)| make(&facts))
+        }
+        None => own(error, &facts).or_else(|| unreachable(error, &facts)),
+    }
+}
+
+fn no_entry(facts: &Facts<'_>) -> String {
+    let (user, database) = (facts.user, facts.database);
+    let is_socket = matches!(facts.config.get_hosts(), [Host::Unix(_)]);
+    let more = match (&facts.tls.certificate, facts.tls.mode) {
+        _ if is_socket => "",
+        (_, Mode::Disable) => "; entries of type hostssl need sslmode=require or higher",
+        (None, _) => "; entries with cert or clientcert need a client certificate (sslcert, sslkey)",
+        (Some(_), _) => {
+            "; the common name of the client certificate must be the user's name, or be mapped to it in pg_ident.conf"
+        }
+    };
+    format!(
+        "check the server's pg_hba.conf: an entry must admit user '{user}' to database '{database}'{more}"
+    )
+}
+
+fn createdb(facts: &Facts<'_>) -> String {
+    let port = facts.config.get_ports().first().copied().unwrap_or_default();
+    let place = match (facts.config.get_hostaddrs(), facts.config.get_hosts()) {
+        ([address, ..], _) => address.to_string(),
+        (_, [Host::Tcp(name), ..]) => name.clone(),
+        (_, [Host::Unix(dir), ..]) => dir.display().to_string(),
+        _ => "localhost".to_owned(),
+    };
+    let words =
+        ["-h", &place, "-p", &port.to_string(), "-U", facts.user, "--", facts.database].map(shell_word);
+    format!("createdb {}", words.join(" "))
+        .replace(" -- ", if facts.database.starts_with('-') { " -- " } else { " " })
+}
+
+fn shell_word(word: &str) -> String {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:@%+,=".contains(letter);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+fn of_tls(fault: &rustls::Error, facts: &Facts<'_>) -> String {
+    let host = host(facts.config);
+    match own_fault(fault) {
+        Some(Fault::KeyNotHeld) => {
+            return format!(
+                "find out what answers at {}: it may be an attacker in between",
+                place(facts.config)
+            );
+        }
+        Some(Fault::ShortKey) => {
+            return format!("issue {host} a certificate with an ECDSA key, or an RSA key of 2048 bits");
+        }
+        Some(Fault::AuthorityDates) => return "renew the authority's certificate in sslrootcert".to_owned(),
+        None => {}
+    }
+    match fault {
+        rustls::Error::InvalidCertificate(error) => of_certificate(error, facts),
+        rustls::Error::InvalidCertRevocationList(_) => {
+            "replace the list in sslcrl or sslcrldir by one that the authority signed".to_owned()
+        }
+        rustls::Error::AlertReceived(_) => match &facts.tls.certificate {
+            Some(file) => format!(
+                "check that sslcert '{}' is valid, and signed by an authority of the server's ssl_ca_file",
+                file.display()
+            ),
+            None => "if the server asks for a client certificate, set sslcert and sslkey; else check its TLS versions \
+                     (ssl_min_protocol_version)"
+                .to_owned(),
+        },
+        _ => "have the server offer TLS 1.2 or 1.3 in the range of ssl_min_protocol_version and ssl_max_protocol_version"
+            .to_owned(),
+    }
+}
+
+fn of_certificate(error: &CertificateError, facts: &Facts<'_>) -> String {
+    use CertificateError as E;
+    let host = host(facts.config);
+    let file = file_of(facts.tls.authorities.as_ref()).display();
+    match error {
+        E::Expired | E::ExpiredContext { .. } => format!("renew the certificate on {host}"),
+        E::NotValidYet | E::NotValidYetContext { .. } => {
+            format!("check the clocks of this machine and of {host}")
+        }
+        E::UnknownIssuer if facts.tls.authorities == Some(Authorities::System) => {
+            "set sslrootcert to the certificate of the authority that signed the server's".to_owned()
+        }
+        E::UnknownIssuer => format!(
+            "add the certificate of the authority that signed the server's to {file}, or name another file with sslrootcert"
+        ),
+        E::BadSignature => {
+            format!(
+                "check that {file} holds the current certificate of the authority, and that nobody intercepts"
+            )
+        }
+        E::NotValidForName | E::NotValidForNameContext { .. } => {
+            format!(
+                "use a host name of the certificate, or issue one with {host} among its subject alternative names"
+            )
+        }
+        E::Revoked => format!("issue {host} a new certificate"),
+        E::UnknownRevocationStatus => {
+            "add the current lists of all authorities of the chain to sslcrl or sslcrldir".to_owned()
+        }
+        E::ExpiredRevocationList | E::ExpiredRevocationListContext { .. } => {
+            "get the authority's current list, and put it in sslcrl or sslcrldir".to_owned()
+        }
+        E::UnsupportedSignatureAlgorithmContext { .. }
+        | E::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            "issue a certificate signed with ecdsa-with-SHA256, ecdsa-with-SHA384 or sha256WithRSAEncryption"
+                .to_owned()
+        }
+        _ => format!("issue {host} a server certificate of X.509 version 3 with subject alternative names"),
+    }
+}
+
+/// Errors that the client library finds itself have no type of their own.
+fn own(error: &Error, facts: &Facts<'_>) -> Option<String> {
+    let cause = error.source().map(ToString::to_string).unwrap_or_default();
+    Some(match cause.as_str() {
+        "password missing" => "put the password in the URL, PGPASSWORD or ~/.pgpass".to_owned(),
+        "server does not support TLS" => format!(
+            "turn TLS on in the server (ssl = on), as sslmode={} needs it; check host and port if it is not PostgreSQL",
+            facts.tls.mode.name()
+        ),
+        "unsupported authentication method" | "unsupported SASL mechanism" => {
+            "have the server's pg_hba.conf use scram-sha-256, md5, password, cert or trust".to_owned()
+        }
+        "server did not use channel binding" => no_channel_binding(facts),
+        _ => return None,
+    })
+}
+
+/// The algorithms whose hash the client library knows.
+const BOUND: [&str; 2] = ["ecdsa-with-SHA256", "ecdsa-with-SHA384"];
+
+fn no_channel_binding(facts: &Facts<'_>) -> String {
+    // Signatures of RSA are listed by name only where they can't be bound.
+    let unbound = |name: &String| !BOUND.contains(&name.as_str()) && !name.starts_with("1.2.840.113549.1.1.");
+    match facts.tls.algorithm().filter(unbound) {
+        Some(name) if facts.tls.mode != Mode::Disable && name != "sha1WithRSAEncryption" => format!(
+            "channel_binding=require is not supported for a certificate signed with {name}: issue one signed with \
+             ecdsa-with-SHA256, ecdsa-with-SHA384 or sha256WithRSAEncryption"
+        ),
+        _ => {
+            "channel_binding=require needs TLS and a role with a password stored by scram-sha-256".to_owned()
+        }
+    }
+}
+
+fn unreachable(error: &Error, facts: &Facts<'_>) -> Option<String> {
+    let closed = || "see the log of the server; check host and port if it is not PostgreSQL".to_owned();
+    match error.to_string().as_str() {
+        "unexpected message from server" | "error parsing response from server" => {
+            return Some(FOREIGN.to_owned());
+        }
+        "connection closed" => return Some(closed()),
+        _ => {}
+    }
+    let cause: &io::Error = cause_of(error)?;
+    Some(match cause.kind() {
+        io::ErrorKind::ConnectionRefused => {
+            "start the server, correct host and port, or have the server listen there (listen_addresses)"
+                .to_owned()
+        }
+        io::ErrorKind::NotFound => {
+            "start the server, or set host to the directory of its unix_socket_directories".to_owned()
+        }
+        io::ErrorKind::PermissionDenied => {
+            "run as a user who can write to the socket, or set host to connect by TCP".to_owned()
+        }
+        io::ErrorKind::TimedOut
+        | io::ErrorKind::HostUnreachable
+        | io::ErrorKind::NetworkUnreachable
+        | io::ErrorKind::AddrNotAvailable => {
+            "correct the host, or open the port in the firewalls between".to_owned()
+        }
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => closed(),
+        _ => match cause.to_string() {
+            text if text.contains("failed to lookup") || text.contains("could not resolve") => {
+                format!("correct the host name '{}', or check DNS", host(facts.config))
+            }
+            text if text.contains("SUN_LEN") => {
+                "have the server put a socket in a directory with a shorter path".to_owned()
+            }
+            _ => FOREIGN.to_owned(),
+        },
+    })
+}

@@ -1,0 +1,135 @@
+//! Settings that imply others, and white space in values.
+
+use super::super::tls::Mode;
+use super::super::*;
+use super::{url, with};
+use postgres::config::Host;
+use std::fs;
+
+#[test]
+fn white_space_at_the_ends_becomes_no_part_of_a_name() {
+    for text in [
+        " postgresql://me@db/kills?schema=public\r\n",
+        "postgresql://me%20@db%0A/kills%0D%0A?schema=%20public%0A",
+        "\thost=db user='me ' dbname='kills\n' schema='public\r'\n",
+    ] {
+        let target = url(text).unwrap_or_else(|error| panic!("{text:?}: {error}"));
+        let config = &target.hosts[0];
+        assert_eq!(config.get_hosts(), [Host::Tcp("db".to_owned())], "{text:?}");
+        let found = (config.get_user(), config.get_dbname(), target.schema.as_deref());
+        assert_eq!(found, (Some("me"), Some("kills"), Some("public")), "{text:?}");
+    }
+    let pairs =
+        [("PGHOST", "db\r"), ("PGDATABASE", "kills\n"), ("PGUSER", " me"), ("PGPASSWORD", " secret ")];
+    let target = from_variables(&with(&pairs)).unwrap().unwrap();
+    let config = &target.hosts[0];
+    assert_eq!(config.get_hosts(), [Host::Tcp("db".to_owned())]);
+    assert_eq!((config.get_user(), config.get_dbname()), (Some("me"), Some("kills")));
+    assert_eq!(config.get_password(), Some(&b" secret "[..]));
+}
+
+/// Over a Unix socket nothing is encrypted, and no file of TLS is read.
+#[test]
+fn a_socket_needs_no_tls() {
+    for parameters in [
+        "sslmode=require",
+        "sslmode=verify-ca",
+        "sslmode=verify-full",
+        "sslmode=verify-full&sslrootcert=/none&sslcert=/none&sslcrl=/none",
+        "sslmode=prefer&sslnegotiation=direct",
+    ] {
+        let target = url(&format!("postgresql:///kills?host=/tmp&{parameters}")).expect(parameters);
+        assert_eq!(target.tls.ways(&target.hosts[0]).len(), 1, "{parameters}");
+        let error = url(&format!("postgresql:///kills?host=/tmp,db&port=1&{parameters}"));
+        assert_eq!(error.is_ok(), parameters == "sslmode=require", "{parameters}: {error:?}");
+    }
+    assert!(url("postgresql:///kills?host=/tmp&sslmode=on").is_err());
+    assert!(from_url("postgresql:///kills?host=/tmp", &with(&[("PGSSLMODE", "verify-full")])).is_ok());
+}
+
+#[test]
+fn modes_that_other_settings_imply() {
+    let mode = |text: &str, pairs: &[(&str, &str)]| from_url(text, &with(pairs)).unwrap().tls.mode;
+    assert_eq!(mode("postgresql://db", &[]), Mode::Prefer);
+    assert_eq!(mode("postgresql://db?ssl=true", &[]), Mode::Require);
+    assert_eq!(mode("postgresql://db", &[("PGREQUIRESSL", "1")]), Mode::Require);
+    assert_eq!(mode("postgresql://db", &[("PGREQUIRESSL", "0")]), Mode::Prefer);
+    assert_eq!(mode("postgresql://db?sslmode=disable", &[("PGREQUIRESSL", "1")]), Mode::Disable);
+    assert_eq!(mode("postgresql://db", &[("PGREQUIRESSL", "1"), ("PGSSLMODE", "allow")]), Mode::Allow);
+    for text in ["postgresql://db?sslaccept=strict", "postgresql://db?sslaccept=strict&sslmode=prefer"] {
+        match from_url(text, &with(&[])) {
+            Ok(target) => assert_eq!(target.tls.mode, Mode::VerifyFull, "{text}"),
+            // A machine without authorities.
+            Err(error) => assert!(error.to_string().contains("ca-certificates"), "{error}"),
+        }
+    }
+    let lax = url("postgresql://db?sslaccept=accept_invalid_certs").unwrap();
+    assert!((lax.tls.mode, lax.warnings.len()) == (Mode::Prefer, 1), "{:?}", lax.warnings);
+}
+
+/// Without a home there is no default file, least of all one in the working directory.
+#[test]
+fn no_home() {
+    let certificate = rcgen::generate_simple_self_signed(["me".to_owned()]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("me.crt");
+    fs::write(&file, certificate.cert.pem()).unwrap();
+    let text = format!("postgresql://db?sslcert={}", file.display());
+    let error = url(&text).expect_err("no key").to_string();
+    assert!(error.contains("sslkey is not") && error.contains("set sslkey"), "{error}");
+    // The mode without client certificates reads none.
+    assert!(url("postgresql://db?sslcert=/none&sslcertmode=disable").is_ok());
+}
+
+#[test]
+fn wrong_settings_of_tls_are_named_with_the_remedy() {
+    for (text, words) in [
+        ("postgresql://db?sslmode=maybe", &["sslmode of the database URL", "maybe", "verify-full"][..]),
+        ("postgresql://db?sslcrldir=a", &["sslcrldir of the database URL has no effect without sslrootcert"]),
+        ("postgresql://db?require_auth=scram-sha-256", &["require_auth is not supported", "channel_binding"]),
+        ("postgresql://db?sslcertmode=require", &["sslcertmode=require is not supported", "clientcert"]),
+        ("postgresql://db?sslcertmode=no", &["sslcertmode", "possible values: allow, disable, require"]),
+        ("postgresql://db?sslaccept=some", &["sslaccept", "possible values: strict, accept_invalid_certs"]),
+        (
+            "postgresql://db?sslaccept=strict&sslmode=disable",
+            &["sslaccept=strict", "sslmode=disable", "remove one"],
+        ),
+        (
+            "postgresql://db?ssl_min_protocol_version=TLSv2",
+            &["TLSv2", "possible values: TLSv1, TLSv1.1, TLSv1.2, TLSv1.3"],
+        ),
+        (
+            "postgresql://db?ssl_max_protocol_version=TLSv1.1",
+            &["TLSv1.1", "possible values: TLSv1.2, TLSv1.3"],
+        ),
+        (
+            "postgresql://db?ssl_min_protocol_version=tlsv1.3&ssl_max_protocol_version=TLSv1.2",
+            &["ssl_min_protocol_version=TLSv1.3 is higher than ssl_max_protocol_version=TLSv1.2"],
+        ),
+        (
+            "postgresql://db?sslnegotiation=direct",
+            &["sslnegotiation=direct", "sslmode=prefer", "sslmode=require"],
+        ),
+        ("postgresql://db?sslnegotiation=now", &["sslnegotiation", "possible values: postgres, direct"]),
+        ("postgresql://db?sslsni=yes", &["sslsni", "'yes'", "0 to 1"]),
+        ("postgresql://db?ssl=false", &["unknown parameter 'ssl'", "sslmode"]),
+        ("postgresql://db?channel_binding=1", &["channel_binding", "require"]),
+        ("postgresql://db?sslpassword=hunter2", &["sslpassword is not supported", "openssl pkey"]),
+        ("postgresql://db?sslidentity=a.p12", &["sslidentity is not supported", "sslcert"]),
+        ("postgresql://db?sslcrl=a", &["sslcrl of the database URL has no effect without sslrootcert"]),
+        ("postgresql://db?gssencmode=require", &["gssencmode=require is not supported", "sslmode"]),
+        ("postgresql://db?ssl_mode=require", &["unknown parameter 'ssl_mode'", "sslmode"]),
+        ("postgresql://db?sslmode=verify-full", &["sslmode=verify-full", "sslrootcert=FILE", "system"]),
+        ("postgresql://db?sslmode=verify-ca", &["sslmode=verify-ca", "sslrootcert"]),
+        (
+            "postgresql://db?sslmode=require&sslrootcert=system",
+            &["sslmode=require", "too weak", "verify-full"],
+        ),
+        ("postgresql://db?sslmode=verify-ca&sslrootcert=/none", &["sslrootcert", "/none", "No such file"]),
+        ("postgresql://db?sslcert=/none", &["sslcert of the database URL", "/none", "No such file"]),
+    ] {
+        let words: &[&str] = words;
+        let error = url(text).expect_err(text).to_string();
+        assert!(words.iter().all(|word| error.contains(word)), "{text}: {error}");
+    }
+}

@@ -1,0 +1,146 @@
+//! Roles and tables that a load can't use as they are: `health`, `verify` and `load` say why, and at once.
+
+use std::time::{Duration, Instant};
+
+use postgres::Client;
+use serde_json::Value;
+
+use crate::support::cluster::{Cluster, Database};
+use crate::support::dumps::generated;
+use crate::support::pgbouncer::PgBouncer;
+use crate::support::program::{Ended, Workplace};
+
+/// Less than what an outage is waited for.
+const AT_ONCE: Duration = Duration::from_secs(20);
+
+/// A database with tables and events, and a role of the test's own.
+struct Place<'c> {
+    database: Database<'c>,
+    work: Workplace,
+    role: String,
+}
+
+impl Place<'_> {
+    fn new() -> Self {
+        let database = Cluster::shared().database("access");
+        let work = Workplace::new();
+        work.write("dump.ndjson", generated(20, 3, 0.0));
+        work.load(&database, &["dump.ndjson"]).expect(0);
+        let role = format!("{}_role", database.name());
+        let place = Self { database, work, role };
+        let sql = "create role ROLE login; grant usage on schema public to ROLE;
+                   grant select, insert, update, delete on all tables in schema public to ROLE";
+        place.change(sql);
+        place
+    }
+
+    /// Runs statements as the owner, with the role's name in place of ROLE.
+    fn change(&self, sql: &str) {
+        let sql = sql.replace("ROLE", &self.role).replace("DATABASE_NAME", self.database.name());
+        self.database.client().batch_execute(&sql).expect("a change");
+    }
+
+    fn run(&self, args: &[&str]) -> Ended {
+        let url = self.database.tcp_url().replace("aegis@", &format!("{}@", self.role));
+        let begun = Instant::now();
+        let ended = self.work.program(args).env("DATABASE_URL", &url).env("ALBION_SERVER", "americas").run();
+        assert!(begun.elapsed() < AT_ONCE, "{ended:?}");
+        ended
+    }
+
+    #[track_caller]
+    fn is_unhealthy(&self, words: &str) {
+        let report = self.run(&["health", "--json"]).expect(6);
+        let report: Value = serde_json::from_str(&report.stdout).expect("JSON");
+        let error = report["error"].as_str().unwrap_or_default();
+        assert!(error.contains(words), "{words:?} is missing in {report}");
+        let text = self.run(&["health"]).expect(6).stdout;
+        assert!(text.contains(words) && !text.contains("can be written"), "{text}");
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut client: Client = self.database.client();
+        let sql = format!("drop owned by {0}; drop role {0}", self.role);
+        // A failed test has its own message.
+        let _ = client.batch_execute(&sql);
+    }
+}
+
+#[test]
+fn rows_that_are_hidden_from_a_role() {
+    let place = Place::new();
+    place.run(&["health"]).expect(0);
+    place.change("alter table kill_event enable row level security");
+    place.is_unhealthy("row-level security hides rows of kill_event from the role");
+    let verify = place.run(&["verify", "dump.ndjson"]);
+    assert!(verify.code == 4 || verify.code == 7, "{verify:?}");
+    assert!(verify.stderr.contains("row-level security hides rows"), "{verify:?}");
+    place.change("alter table kill_event disable row level security");
+    place.run(&["verify", "dump.ndjson"]).expect(0);
+}
+
+#[test]
+fn privileges_that_are_missing() {
+    for (change, words) in [
+        ("revoke insert on kill_event from ROLE", "lacks INSERT on kill_event"),
+        ("revoke select on kill_load_run from ROLE", "lacks SELECT on kill_load_run"),
+        ("revoke delete, insert on kill_loot from ROLE", "lacks INSERT, DELETE on kill_loot"),
+        ("revoke usage on schema public from public, ROLE", "lacks USAGE on the schema public"),
+        ("revoke temporary on database DATABASE_NAME from public", "lacks TEMPORARY on the database"),
+        (
+            "drop table kill_event, kill_player, kill_loot, kill_load_run, kill_load_segment;
+             revoke create on schema public from public",
+            "the tables are missing, and the role",
+        ),
+    ] {
+        let place = Place::new();
+        place.run(&["health"]).expect(0);
+        place.change(change);
+        place.is_unhealthy(words);
+    }
+}
+
+#[test]
+fn tables_that_a_crash_empties() {
+    let place = Place::new();
+    place.change("alter table kill_event set unlogged; alter table kill_loot set unlogged");
+    place.is_unhealthy("are UNLOGGED");
+    // All of it is lost together, and loaded again.
+    place.change("alter table kill_load_segment set unlogged");
+    place.run(&["health"]).expect(0);
+}
+
+#[test]
+fn a_role_that_may_write_nothing_is_no_outage() {
+    let place = Place::new();
+    place.change("alter role ROLE set default_transaction_read_only = on");
+    let load = place.run(&["load", "--json", "--force", "dump.ndjson"]);
+    assert!(load.code == 4 || load.code == 7, "{load:?}");
+    assert!(load.stdout.contains("default_transaction_read_only is on for this role"), "{load:?}");
+    place.run(&["verify", "dump.ndjson"]).expect(0);
+}
+
+#[test]
+fn time_outs_of_a_role_are_overruled() {
+    let place = Place::new();
+    place.change("alter role ROLE set lock_timeout = '1ms'; alter role ROLE set statement_timeout = '1ms'");
+    let load = place.run(&["load", "--json", "--force", "dump.ndjson"]);
+    // Where the machine is too slow for that, it is named.
+    assert!(load.code == 0 || load.stdout.contains("statement_timeout of the role"), "{load:?}");
+}
+
+#[test]
+fn a_pooler_in_statement_mode() {
+    let Some(pooler) = PgBouncer::in_mode("statement", Cluster::shared()) else { return };
+    let place = Place::new();
+    let begun = Instant::now();
+    let load = place
+        .work
+        .load(&place.database, &["dump.ndjson"])
+        .env("DATABASE_URL", &pooler.url(&place.database))
+        .run();
+    assert!(load.code == 4 || load.code == 7, "{load:?}");
+    assert!(load.stdout.contains("statement mode") && begun.elapsed() < AT_ONCE, "{load:?}");
+}

@@ -1,0 +1,97 @@
+//! The ledger where others have a hand in it: triggers, tables of another make, loads of the same dump.
+
+use crate::support::cluster::{Cluster, Database};
+use crate::support::dumps::generated;
+use crate::support::oracle::{Nul, expect};
+use crate::support::program::{Ended, Workplace, assert_tables};
+use crate::support::proxy::{Fault, Phase, Proxy, What};
+use crate::support::tell;
+
+fn ledger(database: &Database<'_>) -> Vec<(i64, i64, i64)> {
+    let sql = "select number, inserted, duplicate from kill_load_segment order by number";
+    let rows = database.client().query(sql, &[]).expect("the ledger");
+    rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect()
+}
+
+/// A load into a database whose tables were made by `schema apply`, and then changed.
+fn load_changed(sql: &str) -> Ended {
+    let database = Cluster::shared().database("ledger");
+    let work = Workplace::new();
+    work.write("dump.ndjson", generated(20, 3, 0.0));
+    work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
+    database.client().batch_execute(sql).expect("a change");
+    work.load(&database, &["dump.ndjson"]).run()
+}
+
+#[test]
+fn rows_that_a_trigger_drops() {
+    let drop = "create function nothing() returns trigger language plpgsql as 'begin return null; end'";
+    for (table, event) in
+        [("kill_load_segment", "insert"), ("kill_load_segment", "update"), ("kill_load_run", "insert")]
+    {
+        let trigger =
+            format!("create trigger t before {event} on {table} for each row execute function nothing()");
+        let ended = load_changed(&format!("{drop}; {trigger}")).expect(CODE_PERMANENT);
+        assert!(
+            ended.stdout.contains("a trigger or rule of kill_load_run or kill_load_segment"),
+            "{ended:?}"
+        );
+        ended.summary().check(&[("inserted", 0), ("events", ended.summary().count("unfinished"))]);
+    }
+}
+
+/// The exit code of a database that refuses for good.
+const CODE_PERMANENT: i32 = 4;
+
+#[test]
+fn columns_of_another_type() {
+    for column in ["run", "number", "lines", "events", "inserted", "updated", "duplicate", "rejected"] {
+        tell(column);
+        let database = Cluster::shared().database("types");
+        let work = Workplace::new();
+        work.write("dump.ndjson", generated(20, 3, 0.0));
+        work.load(&database, &["dump.ndjson"]).expect(0);
+        let change = format!("alter table kill_load_segment alter {column} type text using {column}::text");
+        database.client().batch_execute(&change).expect("a change");
+        let again = work.load(&database, &["--force", "dump.ndjson"]).expect(CODE_PERMANENT);
+        assert!(!again.stderr.contains("panicked"), "{again:?}");
+        assert!(again.stdout.contains("kill_load_segment"), "{again:?}");
+    }
+}
+
+#[test]
+fn equal_files_that_are_loaded_by_force_leave_what_the_first_one_stored() {
+    let database = Cluster::shared().database("twins");
+    let work = Workplace::new();
+    let dump = generated(30, 4, 0.0);
+    work.write("a.ndjson", &dump);
+    work.write("b.ndjson", &dump);
+    let run = work.load(&database, &["--force", "a.ndjson", "b.ndjson"]).expect(0);
+    run.summary().check(&[("inserted", 30), ("duplicate", 30), ("unfinished", 0)]);
+    let rows = ledger(&database);
+    assert_eq!((rows.len(), rows[0].1, rows[0].2), (1, 30, 0), "{rows:?}");
+    assert_tables(&database, "americas", &expect(&dump, Nul::Reject).tables);
+}
+
+#[test]
+fn an_answer_to_commit_is_lost_and_another_load_comes_first() {
+    for args in [&["--force"][..], &["--on-conflict", "update"]] {
+        let database = Cluster::shared().database("lost");
+        let work = Workplace::new();
+        let dump = generated(30, 5, 0.0);
+        work.write("dump.ndjson", &dump);
+        let proxy = Proxy::to(Cluster::shared().port());
+        proxy.plan(Fault::new(Phase::CommitAnswer, What::Stall).after_copy());
+        let first = work
+            .load(&database, &["dump.ndjson"])
+            .env("DATABASE_URL", &proxy.url(&database))
+            .env("DATABASE_STALL_TIMEOUT", "3s")
+            .start();
+        proxy.wait_until_hit();
+        let second = work.load(&database, &[args, &["dump.ndjson"]].concat()).expect(0);
+        second.summary().check(&[("inserted", 0), ("updated", 0), ("duplicate", 30)]);
+        let first = first.finish().expect(0);
+        first.summary().check(&[("inserted", 30), ("already_loaded", 0), ("unfinished", 0)]);
+        assert_tables(&database, "americas", &expect(&dump, Nul::Reject).tables);
+    }
+}

@@ -1,0 +1,194 @@
+//! `load`: events that lie in other values, that name their game server, that have no battle, that `mongoexport` or an
+//! earlier load wrote.
+
+use serde_json::{Value, json};
+
+use crate::support::cluster::Cluster;
+use crate::support::dumps::{generated, gzip, join, lines};
+use crate::support::oracle::{Nul, expect};
+use crate::support::program::{Workplace, assert_tables};
+use crate::support::samples;
+
+/// Each line of `dump` as `form` makes it.
+fn each_line(dump: &[u8], form: impl Fn(usize, &str) -> String) -> Vec<u8> {
+    let lines = lines(dump);
+    let texts = lines.iter().map(|line| str::from_utf8(line).expect("UTF-8"));
+    join(&texts.enumerate().map(|(number, line)| form(number, line)).collect::<Vec<_>>())
+}
+
+fn naming(server: &str, line: &str) -> String {
+    format!("{{\"server\":\"{server}\",{}", &line[1..])
+}
+
+#[test]
+fn the_server_that_events_name() {
+    let work = Workplace::new();
+    let dump = generated(300, 71, 0.0);
+    let named = each_line(&dump, |_, line| naming("Live_AMS", line));
+    work.write("plain", &named);
+    work.write("gzip", gzip(&named));
+    for args in [&["plain"][..], &["gzip"], &[]] {
+        let database = Cluster::shared().database("named");
+        let load = |args: &[&str]| {
+            let input =
+                if args.contains(&"plain") || args.contains(&"gzip") { Vec::new() } else { named.clone() };
+            work.load(&database, args).without("ALBION_SERVER").segment_bytes(64 << 10).stdin(input)
+        };
+        let run = load(args).expect(0);
+        assert_eq!(run.summary().0["server"], "europe");
+        assert_tables(&database, "europe", &expect(&dump, Nul::Reject).tables);
+        load(args).expect(0).summary().check(&[("already_loaded", 300), ("inserted", 0)]);
+        let verify = work.program(&["verify"]).args(args).env("DATABASE_URL", &database.url());
+        verify.without("ALBION_SERVER").stdin(named.clone()).expect(0);
+        let other = work.load(&database, &["--server", "asia", "--dry-run"]).args(args).stdin(named.clone());
+        let rejects = other.expect(3).rejects();
+        assert_eq!(rejects.len(), 300);
+        assert_eq!(rejects[0].0["field"], "server");
+    }
+}
+
+#[test]
+fn events_of_two_servers_in_one_input() {
+    let (work, database) = (Workplace::new(), Cluster::shared().database("mixed"));
+    let dump = generated(200, 72, 0.0);
+    let mixed = each_line(&dump, |number, line| match number % 3 {
+        0 => naming("eu", line),
+        1 => naming("sgp", line),
+        _ => line.to_owned(),
+    });
+    let load = |args: &[&str]| work.load(&database, args).without("ALBION_SERVER");
+    // The first event decides; what the others are is said in the reject file, which loads as it is.
+    let first = load(&["--rejects", "first.ndjson"]).stdin(mixed).expect(3);
+    first.summary().check(&[("inserted", 67), ("rejected", 133)]);
+    let second = load(&["--rejects", "second.ndjson", "first.ndjson"]).expect(3);
+    second.summary().check(&[("events", 133), ("inserted", 67), ("rejected", 66)]);
+    assert_eq!(second.summary().0["server"], "asia");
+    load(&["second.ndjson"]).expect(2).says(&["the game server is required"]);
+    load(&["second.ndjson", "--server", "us"]).expect(0).summary().check(&[("inserted", 66)]);
+    let of = |rest: usize| {
+        let lines = lines(&dump);
+        let chosen: Vec<&[u8]> = lines
+            .iter()
+            .enumerate()
+            .filter(|(number, _)| number % 3 == rest)
+            .map(|(_, line)| *line)
+            .collect();
+        join(&chosen)
+    };
+    for (server, rest) in [("europe", 0), ("asia", 1), ("americas", 2)] {
+        assert_tables(&database, server, &expect(&of(rest), Nul::Reject).tables);
+    }
+}
+
+#[test]
+fn ids_that_are_implausible_for_the_server_are_warned_of_once() {
+    let work = Workplace::new();
+    let dump = generated(400, 73, 0.0);
+    let load = |server: &str| {
+        let program = work.program(&["load", "--dry-run", "--server", server]).stdin(dump.clone());
+        program.segment_bytes(64 << 10).expect(0).stderr
+    };
+    assert_eq!(load("americas"), "");
+    assert_eq!(load("asia"), "");
+    let told = load("europe");
+    assert_eq!(told.matches("is implausible for europe").count(), 1, "{told}");
+}
+
+#[test]
+fn events_in_other_values() {
+    let work = Workplace::new();
+    let plain = samples::sample_events();
+    let expected = expect(&plain, Nul::Reject).tables;
+    let text = |line: &str| Value::from(line).to_string();
+    for (name, path, form) in [
+        (
+            "queue",
+            "data",
+            Box::new(|_, line: &str| format!("{{\"id\":1,\"data\":{line}}}"))
+                as Box<dyn Fn(usize, &str) -> String>,
+        ),
+        (
+            "page",
+            "data.events",
+            Box::new(|_, line: &str| format!("{{\"data\":{{\"n\":1,\"events\":[{line}]}}}}")),
+        ),
+        (
+            "rows",
+            "raw_json",
+            Box::new(|number, line: &str| format!("{{\"id\":{number},\"raw_json\":{}}}", text(line))),
+        ),
+        (
+            "board",
+            "*.data",
+            Box::new(|number, line: &str| format!("{{\"{number}\":{{\"posted\":true,\"data\":{line}}}}}")),
+        ),
+    ] {
+        let database = Cluster::shared().database(name);
+        let dump = each_line(&plain, form);
+        let run = work.load(&database, &["--events-at", path]).stdin(dump.clone()).expect(0);
+        assert_eq!(run.stderr, "");
+        assert_tables(&database, "americas", &expected);
+        let run = work.load(&database, &[]).env("KILLS_EVENTS_AT", path).stdin(dump.clone()).expect(0);
+        run.summary().check(&[("inserted", 0), ("rejected", 0)]);
+        // Without the option each is a reject that names it, and so does the summary.
+        let program = work.program(&["load", "--dry-run", "--rejects", &format!("{name}.ndjson")]);
+        let run = program.stdin(dump).expect(3);
+        assert!(run.stdout.contains(&format!("--events-at '{path}'")), "{}", run.stdout);
+    }
+}
+
+#[test]
+fn what_is_rejected_of_events_in_strings_is_named_and_loads_again() {
+    let (work, database) = (Workplace::new(), Cluster::shared().database("strings"));
+    let mut bad = samples::event(2);
+    bad["Killer"]["Name"] = "".into();
+    let events = json!([samples::event(1), bad, samples::event(3)]).to_string();
+    let dump = format!("\n{}\n", json!({"id": 5, "raw": events}));
+    work.load(&database, &[]).expect(0);
+    database
+        .client()
+        .batch_execute("alter table kill_event add check (event_id <> 3)")
+        .expect("a constraint");
+    let run =
+        work.load(&database, &["--events-at", "raw", "--rejects", "rejects.ndjson"]).stdin(dump).expect(3);
+    run.summary().check(&[("events", 3), ("inserted", 1), ("rejected", 2)]);
+    let rejects = run.rejects();
+    let [first, second] = &rejects[..] else { panic!("{rejects:?}") };
+    for (reject, index) in [(first, 1), (second, 2)] {
+        let place = (&reject.0["line"], &reject.0["byte_offset"], &reject.0["index"]);
+        assert_eq!(place, (&json!(2), &json!(1), &json!(index)));
+    }
+    assert_eq!(first.0["field"], "Killer.Name");
+    assert_eq!(second.0["sqlstate"], "23514");
+    assert_eq!(
+        serde_json::from_str::<Value>(second.0["raw"].as_str().expect("text")).expect("JSON"),
+        samples::event(3)
+    );
+    database
+        .client()
+        .batch_execute("alter table kill_event drop constraint kill_event_event_id_check")
+        .expect("none");
+    let again = work.load(&database, &["--rejects", "again.ndjson", "rejects.ndjson"]).expect(3);
+    again.summary().check(&[("events", 2), ("inserted", 1), ("rejected", 1)]);
+}
+
+#[test]
+fn a_battle_for_events_that_name_none() {
+    let (work, database) = (Workplace::new(), Cluster::shared().database("battle"));
+    let page =
+        |ids: &[i64]| Value::Array(ids.iter().map(|id| samples::lean_event(*id)).collect()).to_string();
+    work.write("1337.json", page(&[1, 2]));
+    work.write("battle-42.json.gz", gzip(page(&[3]).as_bytes()));
+    let load = |args: &[&str]| work.load(&database, &["--layout", "aegis"]).args(args);
+    load(&["--battle", "from-name", "1337.json", "battle-42.json.gz"]).expect(0);
+    load(&["--battle", "7"]).stdin(page(&[4])).expect(0);
+    // It neither replaces a battle nor takes one away.
+    load(&["--on-conflict", "update", "1337.json"]).expect(0).summary().check(&[("updated", 0)]);
+    let rows = "select \"EventId\", \"battleAlbionId\" from \"KillEvent\" order by 1";
+    let rows = database.client().query(rows, &[]).expect("rows");
+    let found: Vec<(i64, Option<i64>)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    assert_eq!(found, [(1, Some(1337)), (2, Some(1337)), (3, Some(42)), (4, Some(7))]);
+    let run = load(&["--battle", "from-name", "--rejects", "none.ndjson"]).stdin(page(&[5])).expect(3);
+    assert_eq!(run.rejects()[0].0["field"], "BattleId");
+    load(&["--battle", "x"]).expect(2).says(&["--battle", "from-name"]);
+}

@@ -1,0 +1,187 @@
+//! Standbys and crashes: what a load reports as stored is stored, and outlives what it may outlive.
+
+use std::time::Duration;
+
+use crate::support::cluster::{Cluster, Database};
+use crate::support::dumps::generated;
+use crate::support::eventually;
+use crate::support::oracle::{Nul, expect};
+use crate::support::program::{Program, Running, Workplace, assert_tables};
+use crate::support::progress::{in_small_steps, meanwhile, segments, steps};
+
+/// Has a server wait for a standby of this name.
+fn await_standby(cluster: &Cluster, name: &str) {
+    let mut admin = cluster.admin();
+    admin
+        .batch_execute(&format!("alter system set synchronous_standby_names = '{name}'"))
+        .expect("a setting");
+    admin.batch_execute("select pg_reload_conf()").expect("a reload");
+    let mut is_set = || {
+        let row = admin.query_one("select current_setting('synchronous_standby_names')", &[]).expect("a row");
+        row.get::<_, String>(0) == name
+    };
+    eventually(Duration::from_secs(10), "the setting is there", &mut is_set);
+}
+
+fn load(work: &Workplace, database: &Database<'_>) -> Program {
+    work.load(database, &["dump.ndjson"])
+        .env("DATABASE_STALL_TIMEOUT", "1s")
+        .env("DATABASE_AWAY_TIMEOUT", "4s")
+        .env("DATABASE_RETRY_BASE", "20")
+}
+
+fn wait_for_commit(running: &mut Running, cluster: &Cluster) {
+    let mut admin = cluster.admin();
+    eventually(Duration::from_secs(30), "a COMMIT waits for the standby", || {
+        assert!(!running.has_ended(), "it waits");
+        !admin
+            .query("select from pg_stat_activity where wait_event = 'SyncRep'", &[])
+            .expect("rows")
+            .is_empty()
+    });
+}
+
+#[test]
+fn a_commit_that_waits_for_a_standby_is_an_outage() {
+    let cluster = Cluster::private(&[]);
+    let database = cluster.database("gone");
+    let work = Workplace::new();
+    let dump = generated(30, 3, 0.0);
+    work.write("dump.ndjson", &dump);
+    work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
+    await_standby(&cluster, "gone");
+    for _ in 0..2 {
+        let ended =
+            load(&work, &database).run().expect(4).says(&["synchronous standby (wait event SyncRep)"]);
+        assert!(!ended.stderr.contains("it is cancelled"), "{}", ended.stderr);
+    }
+    await_standby(&cluster, "");
+    load(&work, &database).expect(0);
+    assert_tables(&database, "americas", &expect(&dump, Nul::Reject).tables);
+}
+
+#[test]
+fn a_standby_that_comes_back_ends_the_wait() {
+    let cluster = Cluster::private(&[]);
+    let database = cluster.database("back");
+    let work = Workplace::new();
+    let dump = generated(30, 3, 0.0);
+    work.write("dump.ndjson", &dump);
+    work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
+    await_standby(&cluster, "gone");
+    let mut running = load(&work, &database).env("DATABASE_AWAY_TIMEOUT", "1min").start();
+    wait_for_commit(&mut running, &cluster);
+    await_standby(&cluster, "");
+    let ended = running.finish().expect(0);
+    ended.summary().check(&[("events", 30), ("unfinished", 0)]);
+    assert_tables(&database, "americas", &expect(&dump, Nul::Reject).tables);
+}
+
+#[test]
+fn a_wait_for_a_standby_that_someone_cancels_is_no_success() {
+    let cluster = Cluster::private(&[]);
+    let database = cluster.database("cancelled");
+    let work = Workplace::new();
+    work.write("dump.ndjson", generated(30, 3, 0.0));
+    work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
+    await_standby(&cluster, "gone");
+    let mut running = load(&work, &database).start();
+    let mut admin = cluster.admin();
+    while !running.has_ended() {
+        let cancel = "select pg_cancel_backend(pid) from pg_stat_activity where wait_event = 'SyncRep'";
+        admin.batch_execute(cancel).expect("a cancel");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    running.finish().expect(4).says(&["WARNING of PostgreSQL", "has already committed locally"]);
+    await_standby(&cluster, "");
+}
+
+#[test]
+fn an_index_that_waits_for_a_standby_does_not_hold_the_load() {
+    let cluster = Cluster::private(&[]);
+    let database = cluster.database("index");
+    let work = Workplace::new();
+    work.write("dump.ndjson", generated(30, 3, 0.0));
+    work.load(&database, &["dump.ndjson"]).expect(0);
+    let mut holder = database.client();
+    holder.batch_execute("drop index kill_event_newest").expect("a drop");
+    holder.batch_execute("begin; lock table kill_event in row exclusive mode").expect("a lock");
+    let program =
+        load(&work, &database).env("DATABASE_STALL_TIMEOUT", "3s").env("DATABASE_RETRY_ATTEMPTS", "100");
+    let ended = meanwhile(program, |ended| {
+        let building =
+            "select from pg_stat_activity where wait_event_type = 'Lock' and query like 'CREATE INDEX%'";
+        let mut admin = cluster.admin();
+        eventually(Duration::from_mins(1), "the index waits for the table", || {
+            ended() || !admin.query(building, &[]).expect("rows").is_empty()
+        });
+        await_standby(&cluster, "gone");
+        holder.batch_execute("commit").expect("an end");
+    });
+    ended.expect(0).says(&["building the index kill_event_newest failed", "wait event SyncRep"]);
+    await_standby(&cluster, "");
+}
+
+#[test]
+fn a_failover_to_a_standby_that_lacks_what_was_stored_is_reported() {
+    let primary = Cluster::private(&[]);
+    let database = primary.database("failover");
+    let work = Workplace::new();
+    let dump = generated(800, 3, 0.0);
+    work.write("dump.ndjson", &dump);
+    work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
+    let standby = Cluster::standby_of(&primary);
+    let folders =
+        [&primary, &standby].map(|cluster| cluster.folder().display().to_string().replace('/', "%2F"));
+    let url = format!(
+        "postgresql:///{}?host={},{}&port={},{}&user=aegis",
+        database.name(),
+        folders[0],
+        folders[1],
+        primary.port(),
+        standby.port()
+    );
+    let program = in_small_steps(&work, &database).env("DATABASE_URL", &url);
+    let ended = meanwhile(program, |ended| {
+        steps(&database, 20, ended);
+        standby.stop();
+        steps(&database, 20, ended);
+        assert!(!ended(), "there is more to load");
+        primary.stop_immediate();
+        standby.start();
+        standby.promote();
+    });
+    let ended = ended.expect(4);
+    assert!(ended.stdout.contains("are missing in the database now"), "{}", ended.stdout);
+    let summary = ended.summary();
+    assert!(summary.count("unfinished") > 0, "{summary:?}");
+    let again = in_small_steps(&work, &database).env("DATABASE_URL", &url).expect(0);
+    again.summary().check(&[("inserted", summary.count("unfinished")), ("unfinished", 0)]);
+    let mut client =
+        postgres::Client::connect(&standby.url(database.name()), postgres::NoTls).expect("a client");
+    let count: i64 = client.query_one("select count(*) from kill_event", &[]).expect("a count").get(0);
+    assert_eq!(u64::try_from(count), Ok(expect(&dump, Nul::Reject).loaded()));
+    // It is gone, and with it the database that a drop would look for.
+    assert_eq!(segments(&database), 0);
+}
+
+#[test]
+fn a_server_that_is_told_in_mid_load_not_to_wait_for_its_disk_loses_nothing_in_a_crash() {
+    let cluster = Cluster::private(&[("wal_writer_delay", "10s"), ("wal_writer_flush_after", "0")]);
+    let database = cluster.database("lazy");
+    let work = Workplace::new();
+    let dump = generated(600, 3, 0.0);
+    work.write("dump.ndjson", &dump);
+    let ended = meanwhile(in_small_steps(&work, &database), |ended| {
+        steps(&database, 10, ended);
+        let mut admin = cluster.admin();
+        admin.batch_execute("alter system set synchronous_commit = off").expect("a setting");
+        admin.batch_execute("select pg_reload_conf()").expect("a reload");
+        steps(&database, 10, ended);
+        assert!(!ended(), "there is more to load");
+        cluster.stop_immediate();
+        cluster.start();
+    });
+    ended.expect(0).summary().check(&[("unfinished", 0)]);
+    assert_tables(&database, "americas", &expect(&dump, Nul::Reject).tables);
+}

@@ -1,0 +1,196 @@
+//! TLS is at least as strict as libpq: the same server, parameters and files are given to `psql` and to the program.
+
+use std::fmt;
+use std::path::Path;
+
+use crate::support::cluster::Database;
+use crate::support::program::Workplace;
+use crate::support::tell;
+use crate::support::tls::{HOST, TlsCluster};
+
+const MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
+
+/// How a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Refused,
+    Plain,
+    Encrypted,
+}
+
+use Verdict::{Encrypted, Refused};
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}")
+    }
+}
+
+/// What the server presents, and the parameters.
+struct Try {
+    what: &'static str,
+    shown: &'static str,
+    root: &'static str,
+    list: &'static str,
+    /// Whether the file names the very certificate that is presented, which is no authority. OpenSSL looks for the
+    /// authority of each certificate that did not sign itself, so psql refuses it; the program takes it as pinned.
+    is_pinned: bool,
+}
+
+const TRIES: [Try; 15] = [
+    Try { what: "right CA", shown: "right", root: "ours.crt", list: "", is_pinned: false },
+    Try { what: "no sslrootcert", shown: "right", root: "", list: "", is_pinned: false },
+    Try { what: "other CA", shown: "foreign", root: "ours.crt", list: "", is_pinned: false },
+    Try { what: "other CA, not checked", shown: "foreign", root: "", list: "", is_pinned: false },
+    Try { what: "self-signed", shown: "alone", root: "ours.crt", list: "", is_pinned: false },
+    Try { what: "self-signed and named", shown: "alone", root: "alone.crt", list: "", is_pinned: false },
+    Try { what: "expired", shown: "expired", root: "ours.crt", list: "", is_pinned: false },
+    Try {
+        what: "expired, self-signed and named",
+        shown: "alone-expired",
+        root: "alone-expired.crt",
+        list: "",
+        is_pinned: false,
+    },
+    Try { what: "wrong name", shown: "elsewhere", root: "ours.crt", list: "", is_pinned: false },
+    Try { what: "revoked", shown: "revoked", root: "ours.crt", list: "ours.crl", is_pinned: false },
+    Try { what: "not revoked", shown: "right", root: "ours.crt", list: "ours.crl", is_pinned: false },
+    Try {
+        what: "list of another CA",
+        shown: "right",
+        root: "ours.crt",
+        list: "foreign.crl",
+        is_pinned: false,
+    },
+    Try { what: "list out of date", shown: "right", root: "ours.crt", list: "past.crl", is_pinned: false },
+    Try {
+        what: "signed by a leaf in sslrootcert",
+        shown: "by-leaf",
+        root: "right.crt",
+        list: "",
+        is_pinned: false,
+    },
+    Try { what: "leaf in sslrootcert", shown: "right", root: "right.crt", list: "", is_pinned: true },
+];
+
+/// A URL of the database.
+fn url(tls: &TlsCluster, database: &Database<'_>, user: &str, mode: &str, tried: &Try) -> String {
+    let file = |name: &str, parameter: &str| match name {
+        "" => String::new(),
+        name => format!("&{parameter}={}", tls.file(name)),
+    };
+    format!(
+        "postgresql://{user}@{HOST}:{}/{}?hostaddr=127.0.0.1&sslmode={mode}{}{}",
+        tls.cluster.port(),
+        database.name(),
+        file(tried.root, "sslrootcert"),
+        file(tried.list, "sslcrl"),
+    )
+}
+
+fn home(work: &Workplace) -> String {
+    work.path().join("home").display().to_string()
+}
+
+fn psql(work: &Workplace, url: &str) -> (Verdict, String) {
+    let question = "select ssl from pg_stat_ssl where pid = pg_backend_pid()";
+    let ended = work.other_program("psql", &["-XAtw", "-c", question, url]).env("HOME", &home(work)).run();
+    let verdict = match ended.stdout.trim() {
+        "t" => Encrypted,
+        "f" => Verdict::Plain,
+        _ => Refused,
+    };
+    (verdict, ended.stderr)
+}
+
+fn program(work: &Workplace, database: &Database<'_>, url: &str) -> (Verdict, String) {
+    let program = work.program(&["load"]).env("DATABASE_URL", url).env("HOME", &home(work));
+    let ended = program.env("DATABASE_CONNECTION_TIMEOUT", "5s").run();
+    let rows =
+        database.client().query("with gone as (delete from witness returning *) select * from gone", &[]);
+    let verdict = match &rows.expect("rows")[..] {
+        [] => Refused,
+        [row, ..] if row.get(0) => Encrypted,
+        _ => Verdict::Plain,
+    };
+    assert_eq!(verdict == Refused, ended.code != 0, "{}", ended.stderr);
+    (verdict, ended.stderr)
+}
+
+/// Notes for each run whether its session is encrypted.
+const WITNESS: &str = "create table witness (ssl boolean);
+    create function note() returns trigger language plpgsql as $$ begin
+        insert into witness select ssl from pg_stat_ssl where pid = pg_backend_pid();
+        return new;
+    end $$;
+    create trigger note before insert on kill_load_run for each row execute function note()";
+
+#[test]
+fn each_mode_with_each_certificate() {
+    let work = Workplace::new();
+    let tls = TlsCluster::new(work.path());
+    let database = tls.cluster.database("tls");
+    work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
+    database.client().batch_execute(WITNESS).expect("a trigger");
+    let mut wrong = Vec::new();
+    for tried in TRIES {
+        tell((tried.what, tried.shown));
+        tls.show(tried.shown);
+        // One role may come by both ways, the other by TLS alone.
+        for (user, modes) in [("aegis", &MODES[..]), ("crypt", &MODES[1..3])] {
+            for mode in modes {
+                let url = url(&tls, &database, user, mode, &tried);
+                let (theirs, their_words) = psql(&work, &url);
+                let (ours, our_words) = program(&work, &database, &url);
+                let is_checked = *mode != "disable" && (*mode, user) != ("allow", "aegis");
+                let expected = if tried.is_pinned && is_checked {
+                    assert_ne!(theirs, Encrypted, "{}, {mode}", tried.what);
+                    Encrypted
+                } else {
+                    theirs
+                };
+                if ours != expected {
+                    wrong.push(format!(
+                        "{}, {user}, {mode}: psql {theirs}, we {ours}\n  {their_words}  {our_words}",
+                        tried.what
+                    ));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The files in `~/.postgresql` are read as libpq reads them.
+#[test]
+fn files_of_the_home_directory() {
+    let work = Workplace::new();
+    let tls = TlsCluster::new(work.path());
+    let database = tls.cluster.database("tls");
+    work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
+    database.client().batch_execute(WITNESS).expect("a trigger");
+    let folder = work.path().join("home/.postgresql");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let nothing = Try { what: "", shown: "", root: "", list: "", is_pinned: false };
+    let copy = |from: &str, to: &str| {
+        std::fs::copy(Path::new(&tls.file(from)), folder.join(to)).expect("a copy");
+    };
+    copy("ours.crt", "root.crt");
+    for (list, shown, expected) in [
+        (None, "revoked", Encrypted),
+        (Some("ours.crl"), "revoked", Refused),
+        (Some("ours.crl"), "right", Encrypted),
+    ] {
+        if let Some(list) = list {
+            copy(list, "root.crl");
+        }
+        tls.show(shown);
+        for mode in ["require", "verify-full"] {
+            let url = url(&tls, &database, "aegis", mode, &nothing);
+            let (theirs, words) = psql(&work, &url);
+            assert_eq!(theirs, expected, "{list:?} {shown} {mode}: {words}");
+            let (ours, words) = program(&work, &database, &url);
+            assert_eq!(ours, expected, "{list:?} {shown} {mode}: {words}");
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Files that were loaded completely and are unchanged are not read again; every change of them is noticed.
+
+use std::fs;
+use std::time::Duration;
+
+use crate::support::cluster::{Cluster, Database};
+use crate::support::dumps::generated;
+use crate::support::eventually;
+use crate::support::oracle::{Nul, expect};
+use crate::support::program::{Summary, Workplace, assert_tables};
+
+fn load(work: &Workplace, database: &Database<'_>, args: &[&str]) -> Summary {
+    work.load(database, args).expect(0).summary()
+}
+
+/// Loads until all files are skipped: a file that was changed a moment ago is read.
+fn settle(work: &Workplace, database: &Database<'_>, names: &[&str]) -> Summary {
+    let mut last = None;
+    eventually(Duration::from_secs(30), "unchanged files are skipped", || {
+        let summary = load(work, database, names);
+        let is_settled = summary.count("files_skipped") == names.len() as u64;
+        last = Some(summary);
+        is_settled
+    });
+    last.expect("a load")
+}
+
+#[test]
+fn unchanged_files_are_not_read() {
+    let database = Cluster::shared().database("unchanged");
+    let work = Workplace::new();
+    let (a, b) = (generated(40, 3, 0.0), generated(30, 4, 0.0));
+    let expected = [expect(&a, Nul::Reject), expect(&b, Nul::Reject)];
+    work.write("a.ndjson", &a);
+    work.write("b.ndjson", &b);
+    let summary = settle(&work, &database, &["a.ndjson", "b.ndjson"]);
+    let events = expected.iter().map(|expected| expected.events).sum();
+    summary.check(&[
+        ("events", events),
+        ("already_loaded", events),
+        ("bytes_read", 0),
+        ("segments_skipped", 2),
+    ]);
+    // A file that can't be read is not opened; what is asked for is done.
+    for (args, skipped) in [
+        (&["--reread", "a.ndjson", "b.ndjson"][..], 0),
+        (&["--force", "a.ndjson", "b.ndjson"], 0),
+        (&["--on-conflict", "update", "a.ndjson", "b.ndjson"], 0),
+        (&["a.ndjson", "a.ndjson"], 0),
+        (&["b.ndjson"], 1),
+    ] {
+        load(&work, &database, args).check(&[("files_skipped", skipped)]);
+    }
+    // Segments that are deleted from the ledger are loaded again.
+    database
+        .client()
+        .batch_execute("delete from kill_load_segment; delete from kill_event where event_id % 2 = 0")
+        .expect("a delete");
+    let again = load(&work, &database, &["a.ndjson", "b.ndjson"]);
+    again.check(&[("files_skipped", 0), ("already_loaded", 0)]);
+    assert!(again.count("inserted") > 0);
+}
+
+#[test]
+fn every_change_is_noticed() {
+    let database = Cluster::shared().database("changed");
+    let work = Workplace::new();
+    let (old, new) = (generated(40, 3, 0.0), generated(40, 5, 0.0));
+    let path = work.path().join("a.ndjson");
+    work.write("a.ndjson", &old);
+    settle(&work, &database, &["a.ndjson"]);
+    let mut all = old.clone();
+    let changes: [(&str, &dyn Fn()); 4] = [
+        ("touched", &|| {
+            fs::File::options()
+                .append(true)
+                .open(&path)
+                .expect("a file")
+                .set_modified(std::time::SystemTime::UNIX_EPOCH)
+                .expect("a time");
+        }),
+        ("appended", &|| fs::write(&path, [&old[..], &new[..]].concat()).expect("a file")),
+        ("truncated", &|| fs::write(&path, &old).expect("a file")),
+        ("replaced", &|| {
+            work.write("other", &new);
+            fs::rename(work.path().join("other"), &path).expect("a rename");
+        }),
+    ];
+    for (what, change) in changes {
+        crate::support::tell(what);
+        change();
+        load(&work, &database, &["a.ndjson"]).check(&[("files_skipped", 0)]);
+        settle(&work, &database, &["a.ndjson"]);
+    }
+    all.extend_from_slice(&new);
+    assert_tables(&database, "americas", &expect(&all, Nul::Reject).tables);
+}
+
+#[test]
+fn files_that_are_not_whole_are_read_again() {
+    let database = Cluster::shared().database("broken");
+    let work = Workplace::new();
+    work.write("good.ndjson", generated(20, 3, 0.0));
+    work.write("reject.ndjson", b"{\"EventId\":1}\n");
+    let run = |names: &[&str]| work.load(&database, names).expect(3).summary();
+    eventually(Duration::from_secs(30), "the good file is skipped", || {
+        run(&["good.ndjson", "reject.ndjson"]).count("files_skipped") == 1
+    });
+    let names: Vec<String> = database
+        .client()
+        .query("select name from kill_load_file", &[])
+        .expect("rows")
+        .iter()
+        .map(|row| row.get(0))
+        .collect();
+    assert!(names.len() == 1 && names[0].ends_with("/good.ndjson"), "{names:?}");
+}
+
+#[test]
+fn a_role_that_may_not_make_the_table_loads_without_it() {
+    let database = Cluster::shared().database("without");
+    let work = Workplace::new();
+    work.write("a.ndjson", generated(20, 3, 0.0));
+    load(&work, &database, &["a.ndjson"]);
+    let role = format!("{}_role", database.name());
+    database
+        .client()
+        .batch_execute(&format!(
+            "drop table kill_load_file; create role {role} login; revoke create on schema public from public;
+             grant usage on schema public to {role};
+             grant select, insert, update, delete on all tables in schema public to {role}"
+        ))
+        .expect("a role");
+    let url = database.tcp_url().replace("aegis@", &format!("{role}@"));
+    let ended = work.load(&database, &["a.ndjson"]).env("DATABASE_URL", &url).run();
+    database.client().batch_execute(&format!("drop owned by {role}; drop role {role}")).expect("a drop");
+    let ended = ended.expect(0);
+    assert!(ended.stderr.is_empty(), "{}", ended.stderr);
+    // Its owner's next load makes it.
+    load(&work, &database, &["a.ndjson"]).check(&[("inserted", 0)]);
+    database.client().query("select from kill_load_file", &[]).expect("it is there");
+}
