@@ -94,12 +94,15 @@ struct World<'c> {
     database: Database<'c>,
     work: Workplace,
     model: Model,
+    /// The files as they were written last: one that does not change is not touched.
+    written: [Option<Vec<model::Line>>; 4],
 }
 
 impl World<'_> {
     fn new(layout: Layout) -> Self {
         let (database, work) = (Cluster::shared().database("model"), Workplace::new());
-        let world = Self { layout, database, work, model: Model::default() };
+        let (model, written) = (Model::default(), [const { None }; 4]);
+        let mut world = Self { layout, database, work, model, written };
         world.set(world.work.program(&["schema", "apply"])).expect(0);
         world.write_files();
         world
@@ -125,9 +128,12 @@ impl World<'_> {
             .env("DATABASE_RETRY_BASE", "20")
     }
 
-    fn write_files(&self) {
-        for (number, lines) in self.model.files.iter().enumerate() {
-            self.work.write(&number.to_string(), model::text(lines));
+    fn write_files(&mut self) {
+        for (number, (lines, written)) in self.model.files.iter().zip(&mut self.written).enumerate() {
+            if written.as_ref() != Some(lines) {
+                self.work.write(&number.to_string(), model::text(lines));
+                *written = Some(lines.clone());
+            }
         }
     }
 
