@@ -34,6 +34,9 @@
 
 BEGIN;
 
+-- Up to PostgreSQL 14 others may create functions in the schema public. None of them is called here.
+SET LOCAL search_path TO pg_catalog, pg_temp;
+
 -- psql's variables do not reach into a block; settings of the transaction do.
 SELECT set_config('aegis_kills.schema', :'schema', true) AS a,
        set_config('aegis_kills.loader', :'loader', true) AS b,

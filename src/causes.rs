@@ -5,18 +5,33 @@ use std::fmt::Write as _;
 
 /// An error and its causes, in one line, as [`concealed`] leaves it.
 pub fn in_full(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
+    let mut text = words_of(error).unwrap_or_default();
     let mut source = error.source();
     while let Some(cause) = source {
         // Some libraries repeat the cause in their own words.
-        let words = cause.to_string();
-        if !text.ends_with(&words) {
-            let _ = write!(text, ": {words}");
+        match words_of(cause) {
+            Some(words) if text.is_empty() => text = words,
+            Some(words) if !text.ends_with(&words) => {
+                let _ = write!(text, ": {words}");
+            }
+            _ => {}
         }
         source = cause.source();
     }
     // A database tells the details of an error in further lines.
     concealed(&text.trim_end().replace('\n', "; "))
+}
+
+/// What an error says itself; of a server's error its SQLSTATE as well, once.
+fn words_of(error: &(dyn Error + 'static)) -> Option<String> {
+    if error.downcast_ref::<postgres::Error>().is_some_and(|error| error.as_db_error().is_some()) {
+        // Its cause says all.
+        return None;
+    }
+    Some(match error.downcast_ref::<postgres::error::DbError>() {
+        Some(error) => format!("{error} (SQLSTATE {})", error.code().code()),
+        None => error.to_string(),
+    })
 }
 
 /// The nearest cause of an error that is of this type.

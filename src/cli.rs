@@ -20,7 +20,7 @@ use std::path::PathBuf;
 /// Settings come from options, from the environment and from a .env file in the working directory, in this order.
 #[derive(Debug, Parser)]
 #[command(name = "aegis-kills", version = crate::VERSION, max_term_width = 110)]
-#[command(after_help = words::START, after_long_help = words::START_AND_CODES)]
+#[command(after_help = words::START, after_long_help = words::start_and_codes())]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -91,6 +91,14 @@ pub enum Command {
     /// Write the manual page to standard output.
     #[command(after_help = words::MAN)]
     Man,
+}
+
+impl Command {
+    /// Whether it reads settings from the environment and from `.env`; the others never fail because of one.
+    #[must_use]
+    pub fn reads_settings(&self) -> bool {
+        !matches!(self, Self::Generate(_) | Self::Completions { .. } | Self::Man)
+    }
 }
 
 /// Where the database is.

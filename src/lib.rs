@@ -19,7 +19,8 @@
 //! - [`generate`]: synthetic dumps.
 //! - [`cli`] and [`settings`]: what was typed, and what it comes to.
 //! - [`commands`]: one file a subcommand; `man` and `completions` are made from the definitions in [`cli`].
-//! - [`error`] and [`causes`]: how a command can end, and how an error is told.
+//! - [`exit`], [`error`] and [`causes`]: how a command can end, and how an error is told; [`visible`]: text of others made safe
+//!   for a terminal.
 //!
 //! Imports run one way: commands → report → pipeline → database → layout → kill; `input` and `generate` stand
 //! by themselves.
@@ -62,13 +63,16 @@ pub mod cli;
 pub mod commands;
 pub mod database;
 pub mod error;
+pub mod exit;
 pub mod generate;
 pub mod input;
 pub mod kill;
 pub mod layout;
+mod permissions;
 pub mod pipeline;
 pub mod report;
 pub mod settings;
+pub mod visible;
 
 /// The version, and the commit where the program was built in a checkout: `0.1.0 (0123456789ab)`.
 pub const VERSION: &str = env!("AEGIS_KILLS_VERSION");

@@ -5,7 +5,8 @@ use aegis_kills::cli::{Cli, Command, Verbosity, with_remedy};
 use aegis_kills::commands::{EarlySignals, embedded, generate, health, load, manual, schema, verify};
 use aegis_kills::error::{CommandError, Ending};
 use aegis_kills::report::Screen;
-use aegis_kills::settings::{Environment, environment};
+use aegis_kills::settings::{EnvFile, Environment, environment, misspelled_variables};
+use aegis_kills::visible::visible;
 use clap::Parser as _;
 use env_logger::{Target, WriteStyle};
 use log::LevelFilter;
@@ -23,7 +24,7 @@ fn main() -> ExitCode {
         Err(error) => {
             // Standard error may be gone, and then there is nobody left to tell.
             let text = in_full(&error).replace("; hint: ", "\nhint: ");
-            let _ = writeln!(io::stderr(), "aegis-kills: {text}");
+            let _ = writeln!(io::stderr(), "aegis-kills: {}", visible(&text));
             error.ending()
         }
     };
@@ -38,7 +39,7 @@ fn refuse(error: &clap::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let words = error.to_string();
-    let shown = concealed(&words);
+    let shown = visible(&concealed(&words)).into_owned();
     // Both fail when nobody reads it.
     let _ = if shown == words { error.print() } else { write!(io::stderr(), "{shown}") };
     ExitCode::from(Ending::WrongSetting.code())
@@ -46,13 +47,22 @@ fn refuse(error: &clap::Error) -> ExitCode {
 
 fn run(cli: &Cli) -> Result<Ending, CommandError> {
     let signals = EarlySignals::heed()?;
-    environment::read_file(Path::new(".env"))?;
-    environment::check()?;
-    let env = Environment(&environment::of_process);
-    environment::check_log(env)?;
+    let file = settings_file(&cli.command)?;
+    // The environment wins, and hides the file's setting where it sets an empty one.
+    let variable = |name: &str| environment::of_process(name).or_else(|| file.get(name).map(str::to_owned));
+    let env = Environment(&variable);
     let quiet = cli.verbosity.quiet;
     let screen = Screen::of_stderr(quiet);
-    start_log(cli.verbosity, screen.clone());
+    if cli.command.reads_settings() {
+        environment::check()?;
+        environment::check_log(env)?;
+    }
+    start_log(cli.verbosity, screen.clone(), env.get("RUST_LOG"));
+    if cli.command.reads_settings() {
+        for warning in file.warnings.iter().chain(&misspelled_variables(&file)) {
+            log::warn!("{warning}");
+        }
+    }
     match &cli.command {
         Command::Load(args) => load::run(args, env, quiet, &signals, &screen),
         Command::Verify(args) => verify::run(args, env, quiet),
@@ -65,8 +75,20 @@ fn run(cli: &Cli) -> Result<Ending, CommandError> {
     }
 }
 
+/// The settings of `.env`, for a command that has any. The private PostgreSQL can be looked at and stopped whatever stands there.
+fn settings_file(command: &Command) -> Result<EnvFile, CommandError> {
+    if !command.reads_settings() {
+        return Ok(EnvFile::default());
+    }
+    let is_set = |name: &str| std::env::var_os(name).is_some();
+    match (EnvFile::read(Path::new(".env"), &is_set), command) {
+        (Err(error), Command::Embedded { .. }) => Ok(EnvFile::ignored(in_full(&error))),
+        (file, _) => Ok(file?),
+    }
+}
+
 /// What is logged goes by way of `screen`, where the progress may be drawn.
-fn start_log(verbosity: Verbosity, screen: Screen) {
+fn start_log(verbosity: Verbosity, screen: Screen, filters: Option<String>) {
     let mut log = env_logger::Builder::new();
     log.write_style(if screen.has_colour() { WriteStyle::Always } else { WriteStyle::Never });
     log.target(Target::Pipe(Box::new(screen)));
@@ -76,9 +98,16 @@ fn start_log(verbosity: Verbosity, screen: Screen) {
     }
     match (verbosity.quiet, verbosity.verbose) {
         (true, _) => log.filter_level(LevelFilter::Error),
-        (false, 0) => log.filter_level(LevelFilter::Warn).parse_default_env(),
+        (false, 0) => log.filter_level(LevelFilter::Warn).parse_filters(&filters.unwrap_or_default()),
         (false, 1) => log.filter_level(LevelFilter::Info),
         (false, _) => log.filter_level(LevelFilter::Debug),
     };
-    log.format_target(false).init();
+    // What others have put into names and messages must not reach a terminal as it is, nor begin a line of its own.
+    log.format(|line, record| {
+        let style = line.default_level_style(record.level());
+        let text = record.args().to_string();
+        let text = visible(&text).replace('\n', "\n    ");
+        writeln!(line, "[{} {style}{:<5}{style:#}] {text}", line.timestamp(), record.level())
+    });
+    log.init();
 }

@@ -18,8 +18,10 @@ mod cases {
     mod cluster;
     mod deploy;
     mod differential;
+    mod distrust;
     mod documents;
     mod embedded;
+    mod embedded_planted;
     mod engines;
     mod env_file;
     mod faults_disk;
@@ -47,9 +49,12 @@ mod cases {
     mod metrics;
     mod mistakes;
     mod model;
+    mod not_the_row;
     mod notices;
+    mod pages_guarded;
     mod partitioned;
     mod pgbouncer;
+    mod planted;
     mod pool;
     mod progress;
     mod proxy;
@@ -68,10 +73,12 @@ mod cases {
     mod status_page;
     mod summary;
     mod swarm;
+    mod terminal_text;
     mod tls;
     mod tls_attacks;
     mod tls_like_psql;
     mod unchanged_files;
+    mod update_keeps;
     mod verify;
     mod watch_terminal;
 }

@@ -1,5 +1,7 @@
 //! What the help says after the options: examples, variables, exit codes.
 
+use crate::exit::exit_codes_help;
+
 /// After the program's short help.
 pub(super) const START: &str = "\
 Start:
@@ -9,22 +11,19 @@ Start:
 'aegis-kills COMMAND --help' tells all of a command, 'aegis-kills man | man -l -' all of all.";
 
 /// After the program's long help.
-pub(super) const START_AND_CODES: &str = "\
+const START_AND_CODES: &str = "\
 Start:
   aegis-kills load --server europe --embedded ~/kills dump.ndjson    a private database in a folder
   aegis-kills load --server europe dump.ndjson                       the database of DATABASE_URL
 
-Exit codes:
-  0  every event is in the database; health: healthy; verify: none missing
-  1  the input, the reject file or the program itself failed
-  2  a wrong option, variable or value; nothing was done
-  3  all is loaded but the rejects
-  4  the database could not be reached or refused; some events are not loaded
-  5  more rejects than allowed; stopped
-  6  verify found events missing; health found the database unhealthy
-  130, 143  interrupted; what was read is committed
+{CODES}
 
 'aegis-kills COMMAND --help' tells all of a command, 'aegis-kills man | man -l -' all of all.";
+
+/// The program's long help's end.
+pub(super) fn start_and_codes() -> String {
+    START_AND_CODES.replace("{CODES}", &exit_codes_help())
+}
 
 /// After the help of `load`.
 pub(super) const LOAD: &str = "\

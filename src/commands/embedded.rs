@@ -1,6 +1,6 @@
 //! `embedded`: the private PostgreSQL by itself.
 
-use super::write_output;
+use super::{write_output, write_text};
 use crate::cli::EmbeddedAction;
 use crate::database::embedded::{self, Embedded, Lifetime, Phase, Status, Stopped, disk_bytes};
 use crate::database::{HealthProbe, ServerHealth, from_url};
@@ -31,11 +31,11 @@ pub fn run(action: &EmbeddedAction) -> Result<Ending, CommandError> {
                 Stopped::Idle => "stopped".to_owned(),
                 Stopped::InUse => "stopped, though a load was using it".to_owned(),
             };
-            write_output(&format!("{said}\n"))?;
+            write_text(&format!("{said}\n"))?;
         }
         EmbeddedAction::Status(args) => {
             let status = embedded::status(&args.dir)?;
-            write_output(&in_words(&args.dir, &status)?)?;
+            write_text(&in_words(&args.dir, &status)?)?;
             return Ok(match status {
                 Status::Running { .. } => Ending::Complete,
                 Status::Stopped => Ending::Missing,

@@ -2,7 +2,7 @@
 
 use super::database::Place;
 use super::signals::{Ends, ends};
-use super::write_output;
+use super::{write_output, write_text};
 use crate::cli::HealthArgs;
 use crate::database::{HealthProbe, application_name};
 use crate::error::{CommandError, Ending};
@@ -28,8 +28,11 @@ pub fn run(args: &HealthArgs, env: Environment<'_>) -> Result<Ending, CommandErr
         watch(args, probe, settings)?
     } else {
         let report = look(&probe, &settings);
-        let text = if args.json { report.to_json().to_string() } else { report.to_string() };
-        write_output(&format!("{text}\n"))?;
+        if args.json {
+            write_output(&format!("{}\n", report.to_json()))?;
+        } else {
+            write_text(&format!("{report}\n"))?;
+        }
         ending(report.status.is_healthy())
     };
     place.close()?;

@@ -8,13 +8,13 @@ use super::outcome::{cause, has_succeeded, outcome, run_outcome};
 use super::signals::{EarlySignals, Listener};
 use super::sources;
 use super::unchanged::Files;
-use super::write_output;
+use super::{write_output, write_text};
 use crate::causes::in_full;
 use crate::cli::LoadArgs;
 use crate::database::store::{SegmentCounts, Store};
 use crate::database::{
-    DatabaseManager, FileCounts, Patience, PostgresStore, RunCounts, RunEnd, RunLog, StoreSettings, indexes,
-    schema,
+    DatabaseManager, FileCounts, Patience, PostgresStore, RunCounts, RunEnd, RunLog, StoreSettings,
+    in_public, indexes, schema,
 };
 use crate::error::{CommandError, Ending};
 use crate::input::Reader;
@@ -45,7 +45,8 @@ pub fn run(
     // Before anything is written, the file of metrics as well.
     refuse_overwriting(&settings)?;
     let id = Uuid::new_v4();
-    let (rejects, listener) = prepare(&settings, id).inspect_err(|_| tell_of_failure(&settings, id))?;
+    let (rejects, listener) =
+        prepare(&settings, id, screen).inspect_err(|_| tell_of_failure(&settings, id))?;
     let started = Instant::now();
     let monitor = Arc::<Monitor>::default();
     let reader = Cell::new(reader);
@@ -89,14 +90,14 @@ pub fn run(
         rejects_file: rejects.path_if_made().map(PathBuf::from),
         reasons: monitor.reject_kinds(),
         error: cause(&report, in_full),
-        database_failed: ending == Ending::DatabaseFailed,
+        database_failed: matches!(ending, Ending::DatabaseFailed | Ending::DatabaseRefused),
         dry_run: args.dry_run,
         next: next::commands(args, env),
     };
     if args.json {
         write_output(&format!("{}\n", summary.to_json().context("the summary can't be written as JSON")?))?;
     } else if !quiet || ending != Ending::Complete {
-        write_output(&format!("{summary}\n"))?;
+        write_text(&format!("{summary}\n"))?;
     }
     Ok(ending)
 }
@@ -108,8 +109,13 @@ fn refuse_overwriting(settings: &LoadSettings) -> Result<(), SettingError> {
 }
 
 /// Looks at what is read and written beside the database, and takes the address that pages are served at.
-fn prepare(settings: &LoadSettings, id: Uuid) -> Result<(RejectFile, Option<TcpListener>), CommandError> {
-    let listener = settings.listen.map(observe::listen).transpose()?;
+fn prepare(
+    settings: &LoadSettings,
+    id: Uuid,
+    screen: &Screen,
+) -> Result<(RejectFile, Option<TcpListener>), CommandError> {
+    let listener =
+        settings.listen.as_ref().map(|listen| observe::listen(listen, screen)).transpose()?.flatten();
     sources::check(&settings.sources)?;
     let rejects = RejectFile::new(settings.rejects.clone().unwrap_or_else(|| default_rejects(id)))?;
     Ok((rejects, listener))
@@ -297,7 +303,8 @@ fn end_in_ledger(
     let end = RunEnd {
         status: outcome(report).0.name(),
         counts: ledger_counts(report, figures),
-        error: cause(report, in_full),
+        // All who may read the ledger see it.
+        error: cause(report, in_public),
     };
     // A database that was waited for in vain gets one more moment, no more.
     let patience = match report.halted {

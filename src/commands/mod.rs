@@ -18,5 +18,5 @@ mod signals;
 mod sources;
 mod unchanged;
 
-pub use output::write_output;
+pub use output::{write_output, write_text};
 pub use signals::EarlySignals;

@@ -7,14 +7,15 @@ use super::sources;
 use crate::database::{DatabaseManager, HealthProbe};
 use crate::layout::Layout;
 use crate::report::{
-    HealthReport, HttpServer, LiveRun, Metrics, Pages, Response, RunFacts, RunOutcome, StatusPage,
+    HealthReport, HttpServer, LiveRun, Metrics, Pages, Response, RunFacts, RunOutcome, Screen, StatusPage,
 };
-use crate::settings::{LoadSettings, SettingError};
+use crate::settings::{Listen, LoadSettings, SettingError};
 use anyhow::Context as _;
 use crossbeam_channel::{Receiver, bounded};
-use std::net::{SocketAddr, TcpListener};
+use std::io;
+use std::net::TcpListener;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
@@ -24,9 +25,22 @@ const HEALTH_AGE_MAX: Duration = Duration::from_secs(1);
 /// Whoever asks for `/health` waits no longer than most of them are ready to.
 const HEALTH_TIME_MAX: Duration = Duration::from_secs(3);
 
-/// Takes the address that pages are to be served at. Whoever asks before they are is answered then.
-pub(super) fn listen(address: SocketAddr) -> Result<TcpListener, SettingError> {
-    TcpListener::bind(address).map_err(|source| SettingError::Listen { address, source })
+/// Takes the address that pages are to be served at. Whoever asks before they are is answered then. Where the address is
+/// another program's and comes from the environment, which many programs share, there are no pages.
+pub(super) fn listen(listen: &Listen, screen: &Screen) -> Result<Option<TcpListener>, SettingError> {
+    match TcpListener::bind((listen.host.as_str(), listen.port)) {
+        Ok(listener) => {
+            if let Ok(address) = listener.local_addr() {
+                screen.say(&format!("listening on http://{address}/"));
+            }
+            Ok(Some(listener))
+        }
+        Err(source) if listen.is_variable && source.kind() == io::ErrorKind::AddrInUse => {
+            log::warn!("{listen} (KILLS_LISTEN) is used by another program; no pages are served");
+            Ok(None)
+        }
+        Err(source) => Err(SettingError::Listen { address: listen.to_string(), source }),
+    }
 }
 
 /// What shows a run.
@@ -99,8 +113,8 @@ impl Listening {
         let status = Arc::new(status);
         let health = database.map(|database| HealthPage::new(settings, database));
         let pages = pages(Arc::clone(&status), Arc::clone(metrics), health);
-        let server = HttpServer::start(listener, pages).context("the pages can't be served")?;
-        log::info!("listening on http://{}/", server.address());
+        let name = settings.listen.as_ref().and_then(|listen| listen.name.clone());
+        let server = HttpServer::start(listener, name, pages).context("the pages can't be served")?;
         Ok(Self { server, status })
     }
 
@@ -164,6 +178,8 @@ struct HealthPage {
     workers: usize,
     /// The last answer, and when it was given.
     last: Mutex<Option<(Instant, Response)>>,
+    /// Held by the one that asks.
+    asking: Mutex<()>,
 }
 
 impl HealthPage {
@@ -172,25 +188,39 @@ impl HealthPage {
         let manager = database.manager.clone();
         let time_max = HEALTH_TIME_MAX.min(manager.pool_settings().connection_timeout);
         Self {
-            probe: HealthProbe::new(&database.place.target, "aegis-kills health", time_max),
+            probe: HealthProbe::new(&database.place.target, "aegis-kills health", time_max).for_public(),
             manager,
             layout: settings.event.layout,
             schema,
             workers: settings.pipeline().workers,
             last: Mutex::default(),
+            asking: Mutex::default(),
         }
     }
 
-    /// One at a time asks the database; the others wait for that answer.
+    /// One at a time asks the database; the others get the answer before it, and wait where there is none yet.
     fn answer(&self) -> Response {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((when, response)) = &*last
+        let lock = || self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = lock().clone();
+        if let Some((when, response)) = &known
             && when.elapsed() < HEALTH_AGE_MAX
         {
             return response.clone();
         }
+        let _asking = match (self.asking.try_lock(), known) {
+            (Ok(asking), _) => asking,
+            (Err(TryLockError::Poisoned(asking)), _) => asking.into_inner(),
+            (Err(TryLockError::WouldBlock), Some((_, response))) => return response,
+            (Err(TryLockError::WouldBlock), None) => {
+                let asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some((_, response)) = lock().clone() {
+                    return response;
+                }
+                asking
+            }
+        };
         let response = self.look();
-        *last = Some((Instant::now(), response.clone()));
+        *lock() = Some((Instant::now(), response.clone()));
         response
     }
 

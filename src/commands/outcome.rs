@@ -2,7 +2,7 @@
 
 use crate::database::in_public;
 use crate::database::store::StoreError;
-use crate::error::Ending;
+use crate::error::{Ending, database_ending};
 use crate::pipeline::{HaltReason, RunReport};
 use crate::report::{RunOutcome, Status};
 use std::error::Error;
@@ -10,10 +10,10 @@ use std::error::Error;
 /// What broke counts before what could not be read, and that before what stopped the run.
 pub(super) fn outcome(report: &RunReport) -> (Status, Ending) {
     match &report.halted {
-        Some(HaltReason::Failed(error)) if error.is::<StoreError>() => {
-            (Status::Failed, Ending::DatabaseFailed)
+        Some(HaltReason::Failed(error)) => {
+            let ending = error.downcast_ref::<StoreError>().map_or(Ending::Failed, database_ending);
+            (Status::Failed, ending)
         }
-        Some(HaltReason::Failed(_)) => (Status::Failed, Ending::Failed),
         _ if !report.source_errors.is_empty() => (Status::Failed, Ending::Failed),
         Some(HaltReason::RejectLimit) => (Status::RejectLimit, Ending::RejectLimit),
         Some(HaltReason::Signal(signal)) => (Status::Interrupted, Ending::Interrupted(*signal)),

@@ -1,5 +1,6 @@
 //! Standard output, whose reader may leave at any time.
 
+use crate::visible::visible;
 use anyhow::Context as _;
 use std::io::{self, Write as _};
 
@@ -12,4 +13,9 @@ pub fn write_output(text: &str) -> anyhow::Result<bool> {
         }
         written => Ok(written.is_ok()),
     }
+}
+
+/// Writes text for people, in which names and messages of others may do nothing to a terminal.
+pub fn write_text(text: &str) -> anyhow::Result<bool> {
+    write_output(&visible(text))
 }

@@ -1,7 +1,7 @@
 //! `schema`: the DDL, to read or to run.
 
 use super::database::OpenDatabase;
-use super::write_output;
+use super::{write_output, write_text};
 use crate::cli::SchemaAction;
 use crate::database::schema;
 use crate::error::{CommandError, Ending};
@@ -28,7 +28,7 @@ pub fn run(action: &SchemaAction, env: Environment<'_>) -> Result<Ending, Comman
                 Distribution::OneServer => "",
                 Distribution::Citus => ", and distributed by Citus",
             };
-            write_output(&format!("{what}, in schema {name:?}{spread}\n"))?;
+            write_text(&format!("{what}, in schema {name:?}{spread}\n"))?;
         }
     }
     Ok(Ending::Complete)

@@ -3,7 +3,7 @@
 use super::database::OpenDatabase;
 use super::next::load_of_verified;
 use super::sources;
-use super::write_output;
+use super::{write_output, write_text};
 use crate::causes::in_full;
 use crate::cli::VerifyArgs;
 use crate::database::{DatabaseManager, HalfCommitted, finish_commits, present_ids, schema};
@@ -32,7 +32,7 @@ pub fn run(args: &VerifyArgs, env: Environment<'_>, quiet: bool) -> Result<Endin
         let json = report.to_json().context("the result can't be written as JSON")?;
         write_output(&format!("{json}\n"))?;
     } else if !quiet || report.missing() > 0 {
-        write_output(&report.in_words(sources_whole, &load_of_verified(args, env)))?;
+        write_text(&report.in_words(sources_whole, &load_of_verified(args, env)))?;
     }
     Ok(match (sources_whole, report.missing()) {
         (false, _) => Ending::Failed,

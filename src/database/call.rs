@@ -304,7 +304,11 @@ impl Stall {
     /// The error of a call that was cancelled tells why it was.
     fn explain(&self, error: DatabaseError) -> DatabaseError {
         match error {
-            DatabaseError::Postgres(source) if self.step != Step::None => self.told(Some(source)),
+            DatabaseError::Postgres(source) | DatabaseError::Rows { source, .. }
+                if self.step != Step::None =>
+            {
+                self.told(Some(source))
+            }
             error => error,
         }
     }

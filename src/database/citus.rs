@@ -54,15 +54,15 @@ pub(super) fn each_shard(
     ids: &[i64],
     sql: &str,
 ) -> Result<Vec<Row>, DatabaseError> {
-    const SHARDS: &str = "SELECT array_agg(id ORDER BY id) FROM
+    const SHARDS: &str = "SELECT pg_catalog.array_agg(id ORDER BY id) FROM
            (SELECT id, get_shard_id_for_distribution_column($2::text::regclass, id) AS shard
-            FROM unnest($1::bigint[]) AS ids (id)) AS placed
+            FROM pg_catalog.unnest($1::bigint[]) AS ids (id)) AS placed
          GROUP BY shard ORDER BY shard";
     let shards = transaction.query(SHARDS, &[&ids, &table])?;
     let mut rows = Vec::new();
     for shard in shards {
         let ids: Vec<i64> = shard.try_get(0)?;
-        rows.extend(transaction.query(sql, &[&ids])?);
+        rows.extend(transaction.move_returning(sql, &[&ids])?);
     }
     Ok(rows)
 }
@@ -207,7 +207,7 @@ pub(super) fn nodes(client: &mut Client) -> Result<Vec<Node>, Error> {
     let mut transaction = client.transaction()?;
     transaction.batch_execute(WAIT)?;
     let rows = transaction.query(
-        "SELECT format('%s:%s', nodename, nodeport), citus_check_connection_to_node(nodename, nodeport)
+        "SELECT pg_catalog.format('%s:%s', nodename, nodeport), citus_check_connection_to_node(nodename, nodeport)
          FROM pg_dist_node WHERE isactive AND noderole = 'primary' AND groupid <> 0 ORDER BY 1",
         &[],
     )?;
@@ -244,7 +244,7 @@ pub fn finish_commits(manager: &DatabaseManager) -> Result<HalfCommitted, StoreE
 
 fn is_half_committed(client: &mut Client) -> Result<bool, DatabaseError> {
     let row = client.query_opt(
-        r"SELECT FROM run_command_on_workers($$SELECT count(*) FROM pg_prepared_xacts
+        r"SELECT FROM run_command_on_workers($$SELECT pg_catalog.count(*) FROM pg_prepared_xacts
            WHERE database = current_database() AND gid LIKE 'citus\_%'$$) WHERE result <> '0' LIMIT 1",
         &[],
     )?;
@@ -258,5 +258,5 @@ pub(super) fn refuse_without_citus(client: &mut Client) -> Result<(), DatabaseEr
     }
     let what = "this database has no Citus: it is made there with CREATE EXTENSION citus, on the coordinator and on each \
                 worker, and the workers are named to the coordinator by citus_add_node";
-    Err(StoreError::plain(what).into())
+    Err(StoreError::refused(what).into())
 }

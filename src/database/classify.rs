@@ -41,36 +41,58 @@ pub(super) fn is_out_of_files(error: &io::Error) -> bool {
     [Errno::EMFILE, Errno::ENFILE].iter().any(|errno| error.raw_os_error() == Some(*errno as i32))
 }
 
-/// Sorts a SQLSTATE, by the classes of <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+/// Sorts a SQLSTATE, by the classes of <https://www.postgresql.org/docs/current/errcodes-appendix.html>; each of them is
+/// named here.
 fn classify_sqlstate(code: &str) -> ErrorClass {
     use ErrorClass::{Away, Data, Fatal, Transient};
     match code {
         // Disk full, too many connections; shut down, crashed, starting up, idle session; a standby, or read-only;
         // the server's own files.
         "53100" | "53300" | "57P01" | "57P02" | "57P03" | "57P05" | "25006" | "58000" | "58030" => Away,
-        // Serialization failure, deadlock; lock not available, object in use; idle in transaction; cancelled; what the
-        // server did not expect, such as a catalog that changed meanwhile, or of Citus a node that was lost.
-        "40001" | "40P01" | "55P03" | "55006" | "25P03" | "25P04" | "57014" | "XX000" => Transient,
-        // Raised by the user's own function.
-        "P0001" => Data,
-        _ => match code.get(..2).unwrap_or_default() {
+        // Serialization failure, outcome of the statement unknown, deadlock; lock not available, object in use; idle in
+        // transaction, or too long in it; cancelled; what the server did not expect, such as a catalog that changed
+        // meanwhile, or of Citus a node that was lost.
+        "40001" | "40003" | "40P01" | "55P03" | "55006" | "25P03" | "25P04" | "57014" | "XX000" => Transient,
+        // The database was dropped.
+        "57P04" => Fatal,
+        _ => match code.get(..2) {
             // Connection.
-            "08" => Away,
-            // Memory and other limits of the server's.
-            "53" => Transient,
-            // A value; a constraint; a view's check; a limit, such as an index row's size.
-            "22" | "23" | "44" | "54" => Data,
-            // Rights, names, syntax, features, corruption, configuration: nothing to be gained by another try.
+            Some("08") => Away,
+            // Memory and other limits of the server's; an operator; a snapshot too old; a transaction rolled back.
+            Some("53" | "57" | "72" | "40") => Transient,
+            // A value; a constraint; a view's check; a limit, such as an index row's size. And what a function of a trigger
+            // raises: conditions that are no errors, an action, a CASE or a subquery that does not fit, what it does with the
+            // transaction, what it returns, an external routine, PL/pgSQL's own.
+            Some(
+                "22" | "23" | "44" | "54" | "00" | "01" | "02" | "03" | "09" | "0F" | "0Z" | "10" | "20"
+                | "21" | "27" | "2D" | "2F" | "38" | "39" | "P0",
+            ) => Data,
+            // Features; a transaction or a role that can't be begun, named or granted; the state of a transaction, of
+            // a statement, a cursor or a savepoint; the login; dependent objects; names of databases and schemas; privileges,
+            // names and syntax; the state of an object; the system, configuration, foreign data, corruption: nothing to be
+            // gained by another try.
+            Some(
+                "0A" | "0B" | "0L" | "0P" | "24" | "25" | "26" | "28" | "2B" | "34" | "3B" | "3D" | "3F"
+                | "42" | "55" | "58" | "F0" | "HV" | "XX",
+            ) => Fatal,
+            // PostgreSQL has no such class: a function of the user's has raised it.
+            Some(_) if code.len() == 5 => Data,
             _ => Fatal,
         },
     }
 }
 
 impl DatabaseError {
-    /// What can be done about it.
+    /// What can be done about it. A row is at fault in a statement alone that moves rows.
     pub(super) fn class(&self) -> ErrorClass {
         match self {
-            DatabaseError::Postgres(error) | DatabaseError::Connect { error, .. } => classify(error),
+            DatabaseError::Rows { source, .. } => classify(source),
+            DatabaseError::Postgres(error) => without_rows(classify(error)),
+            // The server does not take the login's options, or has functions that are called by a login.
+            DatabaseError::Connect { error, .. } => match classify(error) {
+                ErrorClass::Data => ErrorClass::Fatal,
+                class => class,
+            },
             DatabaseError::Io(_)
             | DatabaseError::NoAnswer(_)
             | DatabaseError::Unmet(_)
@@ -89,7 +111,7 @@ impl DatabaseError {
             | DatabaseError::Thread(_) => ErrorClass::Fatal,
             DatabaseError::Told(error) => match cause_of::<DatabaseError>(error) {
                 Some(error) => error.class(),
-                None => cause_of(error).map_or(ErrorClass::Fatal, classify),
+                None => cause_of(error).map_or(ErrorClass::Fatal, |error| without_rows(classify(error))),
             },
         }
     }
@@ -99,6 +121,14 @@ impl DatabaseError {
         let is_refusal = |state: &str| matches!(state, "53100" | "25006" | "58000" | "58030");
         let is_standby = matches!(self, DatabaseError::Standby(_) | DatabaseError::Unreplicated);
         self.class() == ErrorClass::Away && !is_standby && !self.sqlstate().is_some_and(is_refusal)
+    }
+}
+
+/// Whoever forbids a statement that has no row in it may allow it the next time.
+fn without_rows(class: ErrorClass) -> ErrorClass {
+    match class {
+        ErrorClass::Data => ErrorClass::Transient,
+        class => class,
     }
 }
 
@@ -122,11 +152,17 @@ mod tests {
             ErrorClass::Transient,
         );
         check(
-            &["22003", "22P02", "22P05", "23502", "23505", "23514", "54000", "44000", "P0001"],
+            &[
+                "22003", "22P02", "22P05", "23502", "23505", "23514", "54000", "44000", "P0001", "P0002",
+                "P0004", "KK001", "02000", "20000", "2F005", "38000", "ZZZZZ",
+            ],
             ErrorClass::Data,
         );
         check(
-            &["28000", "28P01", "3D000", "3F000", "42501", "42P01", "0A000", "F0001", "XX001", ""],
+            &[
+                "28000", "28P01", "3D000", "3F000", "42501", "42P01", "0A000", "55000", "57P04", "F0001",
+                "XX001", "",
+            ],
             ErrorClass::Fatal,
         );
     }

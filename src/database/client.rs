@@ -47,6 +47,16 @@ const SETTINGS: [(&str, &str); 11] = [
 const SESSION_SETTINGS: [(&str, &str); 3] =
     [("tcp_keepalives_idle", "30"), ("tcp_keepalives_interval", "10"), ("tcp_keepalives_count", "3")];
 
+/// Where names of statements are looked up: what others have put into `public`, where they may, is not found there. A function,
+/// an operator or a cast of theirs that fits the values better would run as the loader's role. It can't be among [`SETTINGS`]:
+/// quotes make one name of a list.
+fn search_path(is_local: bool) -> String {
+    format!("SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', {is_local})")
+}
+
+/// The path that the role, the database or the URL sets.
+const SESSION_PATH: &str = "SET search_path TO DEFAULT";
+
 /// Settings that depend on what is there:
 ///
 /// - What was committed outlives a crash of the server, and a failover to a synchronous standby, whatever the role, the
@@ -80,8 +90,9 @@ const LOOK: &str = "SELECT pg_backend_pid(),
        bool_or(setting = 'on') FILTER (WHERE name = 'default_transaction_read_only' AND source LIKE ANY ('{user,database%}'))
      FROM pg_settings WHERE name IN ('application_name', 'default_transaction_read_only')";
 
-/// Frees what follows from a time-out that the role or the database is set to. A pooler's next client does not find it.
-const FREE_OF_TIMEOUT: &str = "BEGIN; SET LOCAL statement_timeout = '1min'";
+/// Frees what follows from a time-out and a path that the role or the database is set to. A pooler's next client does not find it.
+const FREE_OF_TIMEOUT: &str =
+    "BEGIN; SET LOCAL statement_timeout = '1min'; SET LOCAL search_path = pg_catalog, pg_temp";
 
 /// How often that is tried, as it takes less than a millisecond mostly.
 const FREE_ATTEMPTS_MAX: u32 = 5;
@@ -98,6 +109,8 @@ pub(super) struct Client {
     notices: Notices,
     /// Whether the role or the database is set to write nothing.
     is_read_only: bool,
+    /// Whether names are looked up by the session's own path, as users of the client library's own expect it.
+    has_session_path: bool,
 }
 
 /// The statements that a session keeps, by their text. They are those of this program, and so a few dozen at most.
@@ -117,8 +130,13 @@ impl Client {
         let pid = text(0).filter(|_| is_own).and_then(|pid| pid.parse().ok());
         let is_read_only = text(2) == Some("t");
         if is_own {
-            let settings =
-                ["COMMIT".to_owned(), set("SET", &SETTINGS), set("SET", &SESSION_SETTINGS), adjust(false)];
+            let settings = [
+                "COMMIT".to_owned(),
+                search_path(false),
+                set("SET", &SETTINGS),
+                set("SET", &SESSION_SETTINGS),
+                adjust(false),
+            ];
             inner.batch_execute(&settings.join("; "))?;
             if let Err(error) = inner.batch_execute(CHECK_CLIENT) {
                 log::debug!("the server can't watch for lost clients: {}", in_full(&error));
@@ -127,7 +145,7 @@ impl Client {
             log::debug!("there is a pooler before the database: settings are made for each transaction");
             inner.batch_execute("COMMIT")?;
         }
-        Ok(Self { inner, pid, kept: Kept::new(), notices, is_read_only })
+        Ok(Self { inner, pid, kept: Kept::new(), notices, is_read_only, has_session_path: false })
     }
 
     /// Whether `error` says that nothing may be written, as the role or the database is set so.
@@ -141,8 +159,23 @@ impl Client {
     }
 
     /// The client library's own, for those who use this crate as a library.
+    ///
+    /// Names are looked up as the role and the database have it: the statements are not ours.
     pub(super) fn raw(&mut self) -> &mut postgres::Client {
+        if self.pid.is_some() && !self.has_session_path {
+            // A session that does not take it is broken, which the statement that follows shows.
+            self.has_session_path = self.inner.batch_execute(SESSION_PATH).is_ok();
+        }
         &mut self.inner
+    }
+
+    /// Before a statement of ours.
+    fn guard_path(&mut self) -> Result<()> {
+        if self.has_session_path {
+            self.inner.batch_execute(&search_path(false))?;
+            self.has_session_path = false;
+        }
+        Ok(())
     }
 
     pub(super) fn raw_ref(&self) -> &postgres::Client {
@@ -168,20 +201,24 @@ impl Client {
     }
 
     pub(super) fn execute(&mut self, sql: &str, values: &Values<'_>) -> Result<u64> {
+        self.guard_path()?;
         self.inner.execute_typed(sql, &typed(values))
     }
 
     /// Statements without values, in one round trip; each sees what was committed before it began.
     pub(super) fn simple_query(&mut self, sql: &str) -> Result<Vec<SimpleQueryMessage>> {
+        self.guard_path()?;
         self.inner.simple_query(sql)
     }
 
     pub(super) fn transaction(&mut self) -> Result<ClientTransaction<'_>> {
+        self.guard_path()?;
         let mut inner = self.inner.transaction()?;
         let kept = self.pid.map(|_| &mut self.kept);
         let notices = &self.notices;
         if kept.is_none() {
-            let settings = [set("SET LOCAL", &SETTINGS), adjust(true), FREE_NAMES.to_owned()];
+            let settings =
+                [search_path(true), set("SET LOCAL", &SETTINGS), adjust(true), FREE_NAMES.to_owned()];
             inner.batch_execute(&settings.join("; "))?;
         }
         Ok(ClientTransaction { inner, kept, notices })
@@ -286,10 +323,12 @@ pub(super) trait GenericClient {
 
 impl GenericClient for Client {
     fn query(&mut self, sql: &str, values: &Values<'_>) -> Result<Vec<Row>> {
+        self.guard_path()?;
         self.inner.query_typed(sql, &typed(values))
     }
 
     fn query_opt(&mut self, sql: &str, values: &Values<'_>) -> Result<Option<Row>> {
+        self.guard_path()?;
         self.inner.query_typed_opt(sql, &typed(values))
     }
 }

@@ -11,8 +11,16 @@ use std::time::Duration;
 /// An error of a connection, of a statement or of the bytes sent to it.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DatabaseError {
+    /// A statement that moves no rows of events: a look-up, DDL, the ledger's own rows.
     #[error("{}", headline(.0))]
     Postgres(#[from] Error),
+    /// A statement that moves rows of events, or the COMMIT of a transaction that moved some.
+    #[error("{}", headline(source))]
+    Rows {
+        /// The event that COPY was at, where the server names its line.
+        event: Option<usize>,
+        source: Error,
+    },
     /// No connection was made. `fault` states the cause, so `error` is no source of it.
     #[error("{fault}")]
     Connect { fault: ConnectFault, error: Error },
@@ -125,10 +133,24 @@ impl DatabaseError {
     pub(super) fn sqlstate(&self) -> Option<&str> {
         match self {
             DatabaseError::Postgres(error)
+            | DatabaseError::Rows { source: error, .. }
             | DatabaseError::Connect { error, .. }
             | DatabaseError::TimeoutTooShort(error)
             | DatabaseError::StatementPooling(error)
             | DatabaseError::ReadOnlyRole(error) => error.code().map(postgres::error::SqlState::code),
+            _ => None,
+        }
+    }
+
+    /// The error of a statement that moves rows of events.
+    pub(super) fn of_rows(source: Error) -> Self {
+        DatabaseError::Rows { event: None, source }
+    }
+
+    /// The event that is the cause, where that is known.
+    pub(super) fn event(&self) -> Option<usize> {
+        match self {
+            DatabaseError::Rows { event, .. } => *event,
             _ => None,
         }
     }
@@ -137,7 +159,40 @@ impl DatabaseError {
 /// The error of a write into a COPY: the client wraps the server's error in one of input and output.
 pub(super) fn copy_error(error: io::Error) -> DatabaseError {
     match error.downcast::<Error>() {
-        Ok(error) => DatabaseError::Postgres(error),
+        Ok(error) => DatabaseError::of_rows(error),
         Err(error) => DatabaseError::Io(error),
+    }
+}
+
+/// The line that a COPY was at when the server refused it, counted from 1. The words are the server's in whatever language, the
+/// number is the first one after the table's name.
+pub(super) fn copy_line(error: &Error, target: &str) -> Option<usize> {
+    let context = error.as_db_error()?.where_()?;
+    // The COPY is the outermost: functions of triggers come before it.
+    context.lines().rev().filter(|line| line.contains("COPY")).find_map(|line| line_of(line, target))
+}
+
+fn line_of(context: &str, target: &str) -> Option<usize> {
+    let (_, rest) = context.split_once(target)?;
+    let digits = rest.find(|character: char| character.is_ascii_digit())?;
+    let rest = &rest[digits..];
+    rest[..rest.find(|character: char| !character.is_ascii_digit()).unwrap_or(rest.len())].parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_a_copy() {
+        for (context, table, line) in [
+            ("COPY kill_event, line 17, column fame", "kill_event", Some(17)),
+            ("COPY kill_event, line 3", "kill_event", Some(3)),
+            ("COPY kill_event, Zeile 12, Spalte fame", "kill_event", Some(12)),
+            ("COPY KillEvent, line 12: \"4\"", "KillEvent", Some(12)),
+            ("COPY kill_event", "kill_event", None),
+        ] {
+            assert_eq!(line_of(context, table), line, "{context}");
+        }
     }
 }

@@ -7,6 +7,7 @@ use super::client::{Client, GenericClient as _};
 use super::connect::Target;
 use super::error::DatabaseError;
 use super::patience::{Patience, Waited};
+use super::public::in_public;
 use super::session::{Opener, spawn};
 use super::store::StoreError;
 use super::{access, indexes, runs, schema, size};
@@ -15,6 +16,7 @@ use crate::layout::{Distribution, Layout};
 use crossbeam_channel::bounded;
 use jiff::Timestamp;
 use serde_json::Value;
+use std::error::Error;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -38,9 +40,13 @@ impl HealthStatus {
         self.error.is_none()
     }
 
-    /// What is said of a database that could not be asked.
+    /// What is said of a database that could not be asked, on pages too.
     pub(super) fn failed(error: &DatabaseError) -> Self {
-        Self { error: Some(in_full(error)), server: None, last_check: Timestamp::now() }
+        Self::failed_with(in_public(error))
+    }
+
+    fn failed_with(error: String) -> Self {
+        Self { error: Some(error), server: None, last_check: Timestamp::now() }
     }
 }
 
@@ -114,25 +120,43 @@ impl Inspection {
 #[derive(Debug, Clone)]
 pub struct HealthProbe {
     opener: Opener,
+    /// What an error is told by.
+    in_words: fn(&(dyn Error + 'static)) -> String,
 }
+
+/// So many checks of one probe may be left behind by a server that accepts and says nothing: each is a thread and a
+/// connection. The next one has failed before it is begun.
+const LEFT_BEHIND_MAX: usize = 2;
 
 impl HealthProbe {
     /// A probe whose checks take at most `time_max` each.
     pub fn new(target: &Target, application: &str, time_max: Duration) -> Self {
-        Self { opener: Opener::new(target, application, time_max) }
+        Self { opener: Opener::new(target, application, time_max), in_words: in_full }
+    }
+
+    /// The same for a page that all can see: the words of a statement's error are left out.
+    #[must_use]
+    pub fn for_public(self) -> Self {
+        Self { in_words: in_public, ..self }
     }
 
     /// Checks the database's health.
     pub fn check(&self) -> HealthStatus {
+        if self.opener.threads() >= LEFT_BEHIND_MAX {
+            return self.failed(&DatabaseError::NoAnswer(self.opener.time_max()));
+        }
         let patience = Patience::at_most(self.opener.time_max());
-        check(&self.opener, &patience).unwrap_or_else(|error| HealthStatus::failed(&error))
+        check(&self.opener, &patience).unwrap_or_else(|error| self.failed(&error))
+    }
+
+    fn failed(&self, error: &DatabaseError) -> HealthStatus {
+        HealthStatus::failed_with((self.in_words)(error))
     }
 
     /// Checks the database's health, then looks at the tables of a layout, at the ledger and at the nodes. What is found
     /// there may be why it is unhealthy.
     pub fn examine(&self, layout: Layout, schema: &str) -> (HealthStatus, Option<Inspection>) {
-        let patience = Patience::at_most(self.opener.time_max());
-        let mut status = check(&self.opener, &patience).unwrap_or_else(|error| HealthStatus::failed(&error));
+        let mut status = self.check();
         if status.server.is_none() {
             return (status, None);
         }
@@ -230,7 +254,11 @@ pub(super) fn apart<T: Send + 'static>(
     let mut session = opener.open(patience)?;
     let mut client = session.take().ok_or(DatabaseError::GivenUp)?;
     let (sender, answered) = bounded(1);
-    spawn("health", move || drop(sender.send(ask(client.get()))))?;
+    let busy = opener.busy();
+    spawn("health", move || {
+        let _busy = busy;
+        drop(sender.send(ask(client.get())));
+    })?;
     match patience.wait(&answered, opener.time_max()) {
         Waited::Got(answer) => answer,
         Waited::TimeOver => Err(DatabaseError::NoAnswer(opener.time_max())),
@@ -246,7 +274,7 @@ fn latency(client: &mut Client) -> Result<Duration, DatabaseError> {
     let mut least = Duration::MAX;
     for _ in 0..LATENCY_SAMPLES {
         let begun = Instant::now();
-        client.raw().simple_query("")?;
+        client.simple_query("")?;
         least = least.min(begun.elapsed());
     }
     Ok(least)

@@ -305,7 +305,10 @@ impl DatabaseManager {
     ) -> Result<T, StoreError> {
         let failed = |error| match error {
             DatabaseError::GivenUp => StoreError::given_up(format!("{what} was given up")),
-            error => StoreError::new(format!("{what} failed"), error),
+            error => {
+                let event = error.event();
+                StoreError::new(format!("{what} failed"), error).at_event(event)
+            }
         };
         let (mut attempt, mut away_since) = (1, None);
         loop {

@@ -11,10 +11,10 @@
 //! - `error`, `classify`, `retry`: what went wrong, what that means, and when to try again.
 //! - `pool`, `gate`, `watchdog`, `health`, `call`, `manager`: a call that nobody hangs on. `patience`, `outages`,
 //!   `state`, `figures`: how long is waited, and what is told of it.
-//! - `store`, `postgres_store`: what the pipeline asks for. `write`, `narrow`, `update`, `present`: the transaction of a
-//!   batch. `ledger`, `runs`: the record of segments and runs. `entries`, `claims`: which segments are done, or taken by
+//! - `store`, `postgres_store`: what the pipeline asks for. `write`, `narrow`, `update`, `staging`, `update_citus`,
+//!   `present`: the transaction of a batch. `ledger`, `runs`: the record of segments and runs. `entries`, `claims`: which segments are done, or taken by
 //!   another load.
-//! - `schema`, `citus`, `indexes`, `size`: the tables, what is different where they are distributed, the indexes that are put
+//! - `schema`, `inspect`, `citus`, `indexes`, `size`: the tables, what is different where they are distributed, the indexes that are put
 //!   off, and how much room it all takes.
 //! - `embedded`: the private PostgreSQL.
 
@@ -38,12 +38,14 @@ mod figures;
 mod files;
 mod gate;
 mod health;
+mod inspect;
 mod ledger;
 mod manager;
 mod narrow;
 mod notices;
 mod outages;
 mod patience;
+mod permanent;
 mod pool;
 mod postgres_store;
 mod present;
@@ -52,10 +54,13 @@ mod retry;
 mod runs;
 mod session;
 mod size;
+mod staging;
 mod state;
 mod stored;
 mod transaction;
 mod update;
+mod update_citus;
+mod user_code;
 mod watchdog;
 mod write;
 

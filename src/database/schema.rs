@@ -7,6 +7,7 @@ use super::call::Progress;
 use super::citus::{self, Distributed};
 use super::client::{Client, GenericClient, first_column};
 use super::error::DatabaseError;
+use super::inspect::{self, Addition, FoundColumn};
 use super::ledger;
 use super::manager::DatabaseManager;
 use super::patience::Patience;
@@ -14,11 +15,18 @@ use super::store::StoreError;
 use crate::layout::{Column, Distribution, Indexes, Keeper, Layout, Table, quote_identifier};
 use postgres::Error;
 use postgres::error::SqlState;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// The key of the lock under which the tables of a schema are made, so that two loads that start together don't both
 /// make them. Its parameter is the schema; the number is any that no one else uses.
 pub(super) const SCHEMA_LOCK: &str = "hashtextextended($1, 7740106396966348901)";
+
+/// Event triggers run within our DDL, and may rely on the path of the role and the database. Those of extensions do not.
+const PATH_OF_EVENT_TRIGGERS: &str = "
+    SELECT set_config('search_path', reset_val, true) FROM pg_settings WHERE name = 'search_path' AND EXISTS (
+        SELECT FROM pg_event_trigger e WHERE evtenabled <> 'D' AND NOT EXISTS (
+            SELECT FROM pg_depend d
+            WHERE d.classid = 'pg_event_trigger'::regclass AND d.objid = e.oid AND d.deptype = 'e'))";
 
 /// The DDL of all tables of a layout and of the ledger, to read or to run.
 pub fn ddl(layout: Layout, schema: &str, distribution: Distribution) -> String {
@@ -83,23 +91,34 @@ struct Wanted {
 impl Wanted {
     fn ensure(&self, client: &mut Client, progress: &Progress) -> Result<Tables, DatabaseError> {
         // Nothing is made beside tables that do not fit: their owner may want another schema.
-        self.refuse_misfits(client, self.distribution)?;
+        self.refuse_misfits(client, self.distribution, Lack::Added)?;
+        if let Some(remedy) = inspect::read_only_setting(client).map_err(not_looked_up)? {
+            let what = format!(
+                "this role may not write: default_transaction_read_only is on for it or for the database; whoever may \
+                 change that can run: {remedy}"
+            );
+            return Err(StoreError::refused(what).into());
+        }
         if self.distribution == Distribution::Citus {
             citus::refuse_without_citus(client)?;
         }
-        let Lacking { names, distribution } = self.lacking(client).map_err(not_looked_up)?;
-        let made = !names.is_empty() && self.apply(client, progress)?;
+        let lacking = self.lacking(client).map_err(not_looked_up)?;
+        let distribution = lacking.distribution;
+        let made = !lacking.is_nothing() && self.apply(client, progress)?;
         if made {
-            self.refuse_misfits(client, Distribution::OneServer)?;
+            self.refuse_misfits(client, Distribution::OneServer, Lack::Misfit)?;
         }
         Ok(Tables { made, distribution })
     }
 
-    fn refuse_misfits(&self, client: &mut Client, allowed: Distribution) -> Result<(), StoreError> {
-        match misfits(client, self.layout, &self.schema, allowed).map_err(not_looked_up)? {
-            None => Ok(()),
-            Some(misfits) => Err(StoreError::plain(misfits)),
-        }
+    fn refuse_misfits(
+        &self,
+        client: &mut Client,
+        allowed: Distribution,
+        lack: Lack,
+    ) -> Result<(), StoreError> {
+        let found = misfits_and(client, self.layout, &self.schema, allowed, lack).map_err(not_looked_up)?;
+        found.map_or(Ok(()), |misfits| Err(StoreError::refused(misfits)))
     }
 
     fn lacking(&self, client: &mut impl GenericClient) -> Result<Lacking, Error> {
@@ -115,31 +134,38 @@ impl Wanted {
                 distributed.lacking(layout).filter(|name| !names.contains(name)).collect();
             names.extend(beside);
         }
-        Ok(Lacking { names, distribution })
+        let additions = inspect::additions(client, layout, schema)?;
+        Ok(Lacking { names, additions, distribution })
     }
 
     fn apply(&self, client: &mut Client, progress: &Progress) -> Result<bool, StoreError> {
         let Self { layout, ref schema, indexes, .. } = *self;
-        let failed = |source: Error| {
+        let failed = |source: Error, additions: &[Addition]| {
             let remedy = match source.code() {
-                Some(&SqlState::INSUFFICIENT_PRIVILEGE) => "; who may can run 'aegis-kills schema apply'",
-                _ => "",
+                Some(&SqlState::INSUFFICIENT_PRIVILEGE) => remedy(additions),
+                _ => String::new(),
             };
-            StoreError::new(format!("the missing tables can't be made in schema {schema:?}{remedy}"), source)
+            let what = format!("what is missing can't be made in schema {schema:?}{remedy}");
+            StoreError::new(what, DatabaseError::from(source))
         };
-        let mut transaction = client.transaction().map_err(failed)?;
+        let mut transaction = client.transaction().map_err(|error| failed(error, &[]))?;
+        transaction.batch_execute(PATH_OF_EVENT_TRIGGERS).map_err(|error| failed(error, &[]))?;
         let lock = format!("SELECT pg_advisory_xact_lock({SCHEMA_LOCK})");
-        transaction.execute(&lock, &[schema]).map_err(failed)?;
-        let Lacking { names, distribution } = self.lacking(&mut transaction).map_err(failed)?;
-        if names.is_empty() {
+        transaction.execute(&lock, &[schema]).map_err(|error| failed(error, &[]))?;
+        let lacking = self.lacking(&mut transaction).map_err(|error| failed(error, &[]))?;
+        if lacking.is_nothing() {
             return Ok(false);
+        }
+        let Lacking { names, additions, distribution } = lacking;
+        for Addition { statement, .. } in &additions {
+            transaction.batch_execute(statement).map_err(|error| failed(error, &additions))?;
         }
         let exists = transaction
             .query_opt("SELECT FROM pg_namespace WHERE nspname = $1", &[schema])
-            .map_err(failed)?;
+            .map_err(|error| failed(error, &[]))?;
         if exists.is_none() {
             let sql = format!("CREATE SCHEMA {}", quote_identifier(schema));
-            transaction.batch_execute(&sql).map_err(failed)?;
+            transaction.batch_execute(&sql).map_err(|error| failed(error, &[]))?;
         }
         let (before, indexes, after) = match distribution {
             Distribution::OneServer => ("", indexes, String::new()),
@@ -149,10 +175,18 @@ impl Wanted {
             // All that is in the tables goes to the nodes.
             progress.takes_long();
         }
-        let sql = format!("{before}{}{}{after}", layout.ddl(schema, indexes), ledger::ddl(schema));
-        transaction.batch_execute(&sql).map_err(failed)?;
-        transaction.commit().map_err(failed)?;
-        log::info!("made in schema {schema:?}: {}", names.join(", "));
+        if !names.is_empty() {
+            let sql = format!("{before}{}{}{after}", layout.ddl(schema, indexes), ledger::ddl(schema));
+            transaction.batch_execute(&sql).map_err(|error| failed(error, &[]))?;
+        }
+        transaction.commit().map_err(|error| failed(error, &additions))?;
+        if exists.is_none() {
+            // At the level that everyone sees: a name with a slip in it makes a schema of its own.
+            log::warn!("created the schema {schema:?}");
+        }
+        let added = additions.iter().map(|addition| addition.name.as_str());
+        let made: Vec<&str> = names.iter().copied().chain(added).collect();
+        log::info!("made in schema {schema:?}: {}", made.join(", "));
         Ok(true)
     }
 }
@@ -161,12 +195,38 @@ impl Wanted {
 struct Lacking {
     /// Tables and indexes that are missing, and tables that are not distributed.
     names: Vec<&'static str>,
+    /// What is missing of the tables and types that are there.
+    additions: Vec<Addition>,
     /// Where the rows are to be.
     distribution: Distribution,
 }
 
+impl Lacking {
+    fn is_nothing(&self) -> bool {
+        self.names.is_empty() && self.additions.is_empty()
+    }
+}
+
+/// Who can make what this role may not.
+fn remedy(additions: &[Addition]) -> String {
+    if additions.is_empty() {
+        return "; who may can run 'aegis-kills schema apply'".to_owned();
+    }
+    let statements: Vec<&str> = additions.iter().map(|addition| addition.statement.as_str()).collect();
+    format!("; their owner can run 'aegis-kills schema apply', or: {};", statements.join("; "))
+}
+
+/// What is thought of a column that is missing and can be added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lack {
+    /// It is about to be added.
+    Added,
+    /// The table does not fit.
+    Misfit,
+}
+
 fn not_looked_up(source: Error) -> StoreError {
-    StoreError::new("the database's tables can't be looked up", source)
+    StoreError::new("the database's tables can't be looked up", DatabaseError::from(source))
 }
 
 /// The names of tables that are not there, and of indexes that are not there and are to be made now.
@@ -199,9 +259,28 @@ pub(super) fn misfits(
     schema: &str,
     allowed: Distribution,
 ) -> Result<Option<String>, Error> {
+    misfits_and(client, layout, schema, allowed, Lack::Misfit)
+}
+
+fn misfits_and(
+    client: &mut impl GenericClient,
+    layout: Layout,
+    schema: &str,
+    allowed: Distribution,
+    lack: Lack,
+) -> Result<Option<String>, Error> {
     let mut misfits = Vec::new();
     for table in layout.tables() {
-        table_misfits(client, table, schema, &mut misfits)?;
+        table_misfits(client, table, schema, lack, &mut misfits)?;
+    }
+    inspect::ledger_misfits(client, schema, &mut misfits)?;
+    inspect::distrust(client, layout.tables(), schema, &mut misfits)?;
+    if lack == Lack::Misfit {
+        let additions = inspect::additions(client, layout, schema)?;
+        // A table tells its own columns that it lacks.
+        let labels = additions.iter().filter(|addition| addition.statement.starts_with("ALTER TYPE"));
+        misfits
+            .extend(labels.map(|addition| format!("{} is missing ({})", addition.name, addition.statement)));
     }
     if allowed == Distribution::OneServer {
         let missing = missing(client, layout, schema, Indexes::Later)?;
@@ -221,6 +300,7 @@ fn table_misfits(
     client: &mut impl GenericClient,
     table: &Table,
     schema: &str,
+    lack: Lack,
     misfits: &mut Vec<String>,
 ) -> Result<(), Error> {
     let name = table.name;
@@ -237,26 +317,15 @@ fn table_misfits(
             return Ok(());
         }
     }
-    let rows = client.query(
-        "SELECT a.attname::text, t.typname::text, a.attnotnull, a.atthasdef OR a.attidentity <> '' AS filled
-         FROM pg_attribute a
-         JOIN pg_class c ON c.oid = a.attrelid
-         JOIN pg_namespace n ON n.oid = c.relnamespace
-         JOIN pg_type t ON t.oid = a.atttypid
-         WHERE n.nspname = $1 AND c.relname = $2 AND a.attnum > 0 AND NOT a.attisdropped",
-        &[&schema, &name],
-    )?;
-    let mut found: BTreeMap<String, (String, bool)> = rows
-        .iter()
-        .map(|row| {
-            let must_be_given = row.try_get("attnotnull")? && !row.try_get::<_, bool>("filled")?;
-            Ok((row.try_get("attname")?, (row.try_get("typname")?, must_be_given)))
-        })
-        .collect::<Result<_, Error>>()?;
+    let mut found = inspect::columns(client, schema, name)?;
     for column in table.columns {
-        column_misfit(name, column, found.remove(column.name), misfits);
+        let is_added = lack == Lack::Added && table.keeper == Keeper::Us && inspect::is_addable(column);
+        let found = found.remove(column.name);
+        if found.is_some() || !is_added {
+            column_misfit(name, column, found, misfits);
+        }
     }
-    for (column, _) in found.iter().filter(|(_, (_, must_be_given))| *must_be_given) {
+    for (column, _) in found.iter().filter(|(_, found)| found.must_be_given) {
         misfits.push(format!("{name} has a column {column} of its own that is NOT NULL and has no default"));
     }
     if !has_key(client, table, schema)? {
@@ -265,16 +334,16 @@ fn table_misfits(
     Ok(())
 }
 
-fn column_misfit(table: &str, column: &Column, found: Option<(String, bool)>, misfits: &mut Vec<String>) {
+fn column_misfit(table: &str, column: &Column, found: Option<FoundColumn>, misfits: &mut Vec<String>) {
     let fitting = column.kind.fitting_types();
     match found {
         None => misfits.push(format!("{table} has no column {}", column.name)),
-        Some((kind, _)) if !fitting.contains(&kind.as_str()) => misfits.push(format!(
+        Some(FoundColumn { kind, .. }) if !fitting.contains(&kind.as_str()) => misfits.push(format!(
             "{table}.{} is of type {kind}, {} is needed",
             column.name,
             fitting.join(" or ")
         )),
-        Some((_, true)) if !column.needed => {
+        Some(FoundColumn { must_be_given: true, .. }) if !column.needed => {
             misfits.push(format!("{table}.{} is NOT NULL, and is not known of every event", column.name));
         }
         Some(_) => {}
@@ -284,13 +353,13 @@ fn column_misfit(table: &str, column: &Column, found: Option<(String, bool)>, mi
 /// Whether there is a unique key of the table's key columns, in their order: events are looked up by its first ones.
 fn has_key(client: &mut impl GenericClient, table: &Table, schema: &str) -> Result<bool, Error> {
     let rows = client.query(
-        "SELECT array_agg(a.attname::text ORDER BY array_position(i.indkey::int2[], a.attnum))
+        "SELECT pg_catalog.array_agg(a.attname::text ORDER BY pg_catalog.array_position(i.indkey::int2[], a.attnum))
          FROM pg_index i
          JOIN pg_class c ON c.oid = i.indrelid
          JOIN pg_namespace n ON n.oid = c.relnamespace
          JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY (i.indkey)
            -- It counts from 0, and what is only included comes last.
-           AND array_position(i.indkey::int2[], a.attnum) < i.indnkeyatts
+           AND pg_catalog.array_position(i.indkey::int2[], a.attnum) < i.indnkeyatts
          WHERE n.nspname = $1 AND c.relname = $2 AND i.indisunique AND i.indisvalid
            AND i.indpred IS NULL AND i.indexprs IS NULL AND i.indimmediate
          GROUP BY i.indexrelid",

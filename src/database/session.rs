@@ -17,7 +17,7 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -31,6 +31,17 @@ pub(super) struct Opener {
     hosts: Arc<Hosts>,
     /// From the name's look-up to the first answer of the session.
     time_max: Duration,
+    /// Threads that open a connection, or ask something on one apart, and have not ended.
+    threads: Arc<AtomicUsize>,
+}
+
+/// Counts a thread for as long as it lives.
+pub(super) struct Busy(Arc<AtomicUsize>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 struct Hosts {
@@ -71,7 +82,18 @@ impl Opener {
             attributes: target.attributes,
             tls: target.tls.clone(),
         };
-        Self { hosts: Arc::new(hosts), time_max }
+        Self { hosts: Arc::new(hosts), time_max, threads: Arc::default() }
+    }
+
+    /// How many threads of this opener and its clones have not ended: beside those at work, those that were left behind.
+    pub(super) fn threads(&self) -> usize {
+        self.threads.load(Ordering::Acquire)
+    }
+
+    /// Counts a thread, until what is returned is dropped.
+    pub(super) fn busy(&self) -> Busy {
+        self.threads.fetch_add(1, Ordering::AcqRel);
+        Busy(Arc::clone(&self.threads))
     }
 
     /// How long opening may take.
@@ -91,7 +113,11 @@ impl Opener {
     pub(super) fn begin(&self) -> Result<Opening, DatabaseError> {
         let (sender, opening) = bounded(1);
         let hosts = Arc::clone(&self.hosts);
-        spawn("connect", move || drop(sender.send(hosts.connect())))?;
+        let busy = self.busy();
+        spawn("connect", move || {
+            let _busy = busy;
+            drop(sender.send(hosts.connect()));
+        })?;
         Ok(opening)
     }
 

@@ -115,28 +115,61 @@ pub trait Store: Sync {
 pub struct StoreError {
     what: String,
     source: Option<Box<dyn Error + Send + Sync>>,
-    given_up: bool,
+    mark: Mark,
+    event: Option<usize>,
+}
+
+/// What is known of a failure besides its cause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    /// Nothing.
+    None,
+    /// It is the caller's own wish.
+    GivenUp,
+    /// Another try would fail again.
+    Refused,
 }
 
 impl StoreError {
     /// A failure, with what was being done.
     pub fn new(what: impl Into<String>, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { what: what.into(), source: Some(source.into()), given_up: false }
+        Self { what: what.into(), source: Some(source.into()), mark: Mark::None, event: None }
     }
 
     /// A failure that has no further cause.
     pub fn plain(what: impl Into<String>) -> Self {
-        Self { what: what.into(), source: None, given_up: false }
+        Self { what: what.into(), source: None, mark: Mark::None, event: None }
+    }
+
+    /// The database can't be used as it is: tables that do not fit, a role that may not write. Another try would fail again.
+    pub fn refused(what: impl Into<String>) -> Self {
+        Self { mark: Mark::Refused, ..Self::plain(what) }
     }
 
     /// The caller wanted to wait no longer. What was being done may still come to be.
     pub fn given_up(what: impl Into<String>) -> Self {
-        Self { what: what.into(), source: None, given_up: true }
+        Self { mark: Mark::GivenUp, ..Self::plain(what) }
+    }
+
+    /// The same failure, which one event of the batch has caused; it is the event's place in the batch's rows.
+    #[must_use]
+    pub fn at_event(self, event: Option<usize>) -> Self {
+        Self { event, ..self }
+    }
+
+    /// The event that has caused it, where that is known.
+    pub fn event(&self) -> Option<usize> {
+        self.event
+    }
+
+    /// Whether it was marked as one that another try would end with again.
+    pub(super) fn is_marked_refused(&self) -> bool {
+        self.mark == Mark::Refused
     }
 
     /// Whether it is the caller's own wish that ended it.
     pub fn is_given_up(&self) -> bool {
-        self.given_up
+        self.mark == Mark::GivenUp
     }
 }
 

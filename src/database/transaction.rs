@@ -2,7 +2,7 @@
 
 use super::call::Progress;
 use super::client::{Client, ClientTransaction, GenericClient as _};
-use super::error::{DatabaseError, copy_error};
+use super::error::{DatabaseError, copy_error, copy_line};
 use crate::layout::{COPY_HEADER, COPY_TRAILER, Rows};
 use postgres::Row;
 use postgres::types::ToSql;
@@ -32,10 +32,11 @@ impl<'t> Transaction<'t> {
         Ok(Transaction { inner, progress: self.progress })
     }
 
+    /// What is checked no earlier than now, such as a deferred trigger, is an error of the rows that were moved.
     pub(super) fn commit(self) -> Result<()> {
         let timer = self.progress.figures.commit_seconds.start_timer();
         let notices = self.inner.notices();
-        self.inner.commit()?;
+        self.inner.commit().map_err(DatabaseError::of_rows)?;
         if notices.take_standby_wait_cancelled() {
             return Err(DatabaseError::Unreplicated);
         }
@@ -68,16 +69,51 @@ impl<'t> Transaction<'t> {
         Ok(result?)
     }
 
+    /// A statement that moves rows of events, and returns how many it moved.
+    pub(super) fn move_rows(&mut self, sql: &str, values: &[&(dyn ToSql + Sync)]) -> Result<u64> {
+        let result = self.inner.execute(sql, values);
+        self.progress.tick();
+        result.map_err(DatabaseError::of_rows)
+    }
+
+    /// A statement that moves rows of events, and returns something of each.
+    pub(super) fn move_returning(&mut self, sql: &str, values: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
+        let result = self.inner.query(sql, values);
+        self.progress.tick();
+        result.map_err(DatabaseError::of_rows)
+    }
+
     pub(super) fn query_opt(&mut self, sql: &str, values: &[&(dyn ToSql + Sync)]) -> Result<Option<Row>> {
         let result = self.inner.query_opt(sql, values);
         self.progress.tick();
         Ok(result?)
     }
 
-    /// Sends the rows of `events` in one table, and returns how many the database took.
-    pub(super) fn copy(&mut self, sql: &str, rows: &Rows, table: usize, events: &[usize]) -> Result<u64> {
+    /// Sends the rows of `events` in one table of their layout, and returns how many the database took. `target` is the name
+    /// by which the database calls the table that they go to.
+    pub(super) fn copy(
+        &mut self,
+        sql: &str,
+        target: &str,
+        rows: &Rows,
+        table: usize,
+        events: &[usize],
+    ) -> Result<u64> {
         let timer = self.progress.figures.copy_seconds.start_timer();
-        let mut writer = self.inner.copy_in(sql)?;
+        let copied = self.send(sql, rows, table, events);
+        self.progress.tick();
+        timer.observe_duration();
+        copied.map_err(|error| match error {
+            DatabaseError::Rows { source, .. } => {
+                let event = copy_line(&source, target).and_then(|line| rows.event_at(table, events, line));
+                DatabaseError::Rows { event, source }
+            }
+            error => error,
+        })
+    }
+
+    fn send(&mut self, sql: &str, rows: &Rows, table: usize, events: &[usize]) -> Result<u64> {
+        let mut writer = self.inner.copy_in(sql).map_err(DatabaseError::of_rows)?;
         let mut chunk = Vec::with_capacity(COPY_CHUNK_BYTES * 2);
         chunk.extend_from_slice(COPY_HEADER);
         for &event in events {
@@ -90,9 +126,6 @@ impl<'t> Transaction<'t> {
         }
         chunk.extend_from_slice(COPY_TRAILER);
         writer.write_all(&chunk).map_err(copy_error)?;
-        let copied = writer.finish()?;
-        timer.observe_duration();
-        self.progress.tick();
-        Ok(copied)
+        writer.finish().map_err(DatabaseError::of_rows)
     }
 }

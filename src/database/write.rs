@@ -17,6 +17,7 @@ use super::present::stored_query;
 use super::store::{Batch, Refused, Written};
 use super::transaction::Transaction;
 use super::update::{OnConflict, Updater};
+use super::user_code::UserCode;
 use crate::kill::Server;
 use crate::layout::{Distribution, Layout, Rows, Table, quote_identifier};
 use std::collections::HashSet;
@@ -38,6 +39,7 @@ pub(super) enum Mode {
 #[derive(Debug)]
 pub(super) struct Writer {
     ledger: Ledger,
+    user_code: UserCode,
     distribution: Distribution,
     stored: String,
     /// On Citus, for ids that lie close together.
@@ -52,6 +54,7 @@ pub(super) struct Writer {
 
 #[derive(Debug)]
 struct TableStatements {
+    name: &'static str,
     copy: String,
     delete: String,
     /// What brings rows into a distributed table where a COPY may be refused; none in one server.
@@ -62,6 +65,7 @@ struct TableStatements {
 #[derive(Debug)]
 struct Staged {
     target: String,
+    name: String,
     stage: String,
     copy: String,
     /// Returns a row for each that is stored: Citus counts those of the staging table.
@@ -84,6 +88,7 @@ impl Staged {
                  ORDER BY {key} ON CONFLICT ({key}) DO NOTHING RETURNING {id}"
             ),
             drop_stage: format!("DROP TABLE pg_temp.{name}"),
+            name,
             target,
         }
     }
@@ -97,7 +102,7 @@ impl Staged {
         events: &[usize],
     ) -> Result<u64, DatabaseError> {
         transaction.batch_execute(&self.stage)?;
-        transaction.copy(&self.copy, rows, number, events)?;
+        transaction.copy(&self.copy, &self.name, rows, number, events)?;
         let ids = rows.ids(events);
         let stored = citus::each_shard(transaction, &self.target, &ids, &self.insert)?.len() as u64;
         transaction.batch_execute(&self.drop_stage)?;
@@ -134,6 +139,7 @@ impl Refusals {
 }
 
 const STAGE: &str = "pg_temp.aegis_kills_stage";
+const STAGE_NAME: &str = "aegis_kills_stage";
 
 impl Writer {
     pub(super) fn new(
@@ -149,6 +155,7 @@ impl Writer {
             OnConflict::Update => Some(Updater::new(layout, schema, server, distribution)),
         };
         let stored = stored_query(layout, schema, server, distribution);
+        let user_code = UserCode::new(layout, schema);
         let schema = quote_identifier(schema);
         let tables = layout.tables();
         let event = &tables[0];
@@ -156,6 +163,7 @@ impl Writer {
         let is_distributed = distribution == Distribution::Citus;
         Self {
             ledger,
+            user_code,
             stored_between: is_distributed.then(|| event.select_ids_between(&schema, server)),
             distribution,
             updater,
@@ -177,6 +185,7 @@ impl Writer {
                     let target = table.in_schema(&schema);
                     let is_stored = table.is_stored(&schema, server, distribution);
                     TableStatements {
+                        name: table.name,
                         copy: format!("COPY {target} ({}) FROM STDIN BINARY", column_list(table)),
                         delete: format!("DELETE FROM {target} WHERE {is_stored}"),
                         staged: is_distributed.then(|| Staged::new(number, table, &schema)),
@@ -197,6 +206,7 @@ impl Writer {
         refusals: &Refusals,
     ) -> Result<Written, DatabaseError> {
         let mut transaction = Transaction::begin(client, progress)?;
+        self.user_code.give_path(&mut transaction)?;
         if self.distribution == Distribution::Citus {
             transaction.batch_execute(citus::NODE_SETTINGS)?;
         }
@@ -249,9 +259,9 @@ impl Writer {
     fn merge(&self, transaction: &mut Transaction<'_>, batch: &Batch) -> Result<Put, DatabaseError> {
         self.take_turn(transaction)?;
         transaction.batch_execute(&self.stage)?;
-        transaction.copy(&self.copy_stage, &batch.rows, 0, &batch.order)?;
+        transaction.copy(&self.copy_stage, STAGE_NAME, &batch.rows, 0, &batch.order)?;
         let rows = match &self.tables[0].staged {
-            None => transaction.query(&self.merge, &[])?,
+            None => transaction.move_returning(&self.merge, &[])?,
             Some(staged) => {
                 let ids = batch.rows.ids(&batch.order);
                 citus::each_shard(transaction, &staged.target, &ids, &self.merge)?
@@ -262,7 +272,7 @@ impl Writer {
         let (new, known): (Vec<usize>, Vec<usize>) = batch.order.iter().partition(is_new);
         self.delete_leftovers(transaction, &batch.rows, &new)?;
         for table in 1..self.tables.len() {
-            self.put(transaction, &batch.rows, table, &new, Mode::Merge)?;
+            self.put_all(transaction, &batch.rows, table, &new, Mode::Merge)?;
         }
         let (known, dropped) = self.known_and_new(transaction, &batch.rows, &known)?;
         if !dropped.is_empty() {
@@ -283,14 +293,36 @@ impl Writer {
         if events.is_empty() {
             return Ok(0);
         }
-        let count = events.len() as u64;
         for table in 0..self.tables.len() {
-            let stored = self.put(transaction, rows, table, events, mode)?;
-            if table == 0 && stored != count {
-                return Err(DatabaseError::Dropped);
-            }
+            self.put_all(transaction, rows, table, events, mode)?;
         }
-        Ok(count)
+        Ok(events.len() as u64)
+    }
+
+    /// Sends each table a COPY without rows.
+    pub(super) fn insert_none(
+        &self,
+        transaction: &mut Transaction<'_>,
+        rows: &Rows,
+    ) -> Result<(), DatabaseError> {
+        for statements in &self.tables {
+            transaction.copy(&statements.copy, statements.name, rows, 0, &[])?;
+        }
+        Ok(())
+    }
+
+    /// Stores the rows of `events` in one table, all of them: a trigger or a rule may drop some without an error.
+    fn put_all(
+        &self,
+        transaction: &mut Transaction<'_>,
+        rows: &Rows,
+        table: usize,
+        events: &[usize],
+        mode: Mode,
+    ) -> Result<(), DatabaseError> {
+        let stored = self.put(transaction, rows, table, events, mode)?;
+        let sent: usize = events.iter().map(|&event| rows.count(event, table)).sum();
+        if stored == sent as u64 { Ok(()) } else { Err(DatabaseError::Dropped) }
     }
 
     /// Stores the rows of `events` in one table, and returns how many the database took.
@@ -305,7 +337,7 @@ impl Writer {
         let statements = &self.tables[table];
         match &statements.staged {
             Some(staged) if mode != Mode::Direct => staged.put(transaction, rows, table, events),
-            _ => transaction.copy(&statements.copy, rows, table, events),
+            _ => transaction.copy(&statements.copy, statements.name, rows, table, events),
         }
     }
 
@@ -348,7 +380,7 @@ impl Writer {
     ) -> Result<(), DatabaseError> {
         let ids = rows.ids(events);
         for statements in &self.tables[1..] {
-            transaction.execute(&statements.delete, &[&ids])?;
+            transaction.move_rows(&statements.delete, &[&ids])?;
         }
         Ok(())
     }

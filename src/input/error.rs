@@ -1,5 +1,6 @@
 //! What can go wrong with an input: each error names the input, the place, and what would do.
 
+use crate::visible::is_hidden;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -207,6 +208,16 @@ pub(crate) fn shell_quoted(path: &str) -> String {
     let harmless = |c: char| c.is_alphanumeric() || "/._-+,:@%=".contains(c);
     if !path.is_empty() && path.chars().all(harmless) {
         path.to_owned()
+    } else if path.chars().any(|letter| is_hidden(letter) || letter.is_control()) {
+        // The form of bash, zsh and ksh for what a terminal would not show.
+        let escaped = |letter: char| match letter {
+            '\'' | '\\' => format!("\\{letter}"),
+            hidden if is_hidden(hidden) || hidden.is_control() => {
+                hidden.to_string().bytes().fold(String::new(), |text, byte| format!("{text}\\x{byte:02x}"))
+            }
+            other => other.to_string(),
+        };
+        format!("$'{}'", path.chars().map(escaped).collect::<String>())
     } else {
         format!("'{}'", path.replace('\'', r"'\''"))
     }

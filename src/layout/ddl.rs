@@ -6,7 +6,7 @@ use crate::kill::Server;
 use std::fmt::Write as _;
 
 /// The roles of a player in an event, in the order of the database's enum.
-pub(super) const ROLES: [&str; 4] = ["killer", "victim", "participant", "group"];
+pub const ROLES: [&str; 4] = ["killer", "victim", "participant", "group"];
 
 /// When the secondary indexes of tables are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,8 +109,7 @@ fn create_whole(sql: &mut String, schema: &str, table: &Table) {
 fn definition(schema: &str, table: &Table) -> String {
     let mut sql = format!("{} (\n", table.in_schema(schema));
     for column in table.columns {
-        let not_null = if column.needed { " NOT NULL" } else { "" };
-        let _ = writeln!(sql, "  {} {}{not_null},", identifier(column.name), column_type(schema, column));
+        let _ = writeln!(sql, "  {} {},", identifier(column.name), column.definition(schema));
     }
     for (name, definition) in table.defaulted {
         let _ = writeln!(sql, "  {} {definition},", identifier(name));
@@ -127,6 +126,14 @@ fn definition(schema: &str, table: &Table) -> String {
 
 fn index_definition(schema: &str, table: &Table, index: &Index) -> String {
     format!("{}\n  ON {} {}", identifier(index.name), table.in_schema(schema), index.definition)
+}
+
+impl Column {
+    /// Its type, and whether it is never NULL, as DDL has it; `schema` is quoted.
+    pub fn definition(&self, schema: &str) -> String {
+        let not_null = if self.needed { " NOT NULL" } else { "" };
+        format!("{}{not_null}", column_type(schema, self))
+    }
 }
 
 fn column_type(schema: &str, column: &Column) -> String {

@@ -16,7 +16,7 @@ mod table;
 mod tests;
 
 pub use copy::{COPY_HEADER, COPY_TRAILER};
-pub use ddl::{Indexes, quote_identifier};
+pub use ddl::{Indexes, ROLES, quote_identifier};
 pub use encoder::{Encoder, Repeats};
 pub use rows::{EncodedEvent, Recode, Rows, TABLES_MAX};
 pub use table::{Column, ColumnType, Distribution, Index, Keeper, Table};

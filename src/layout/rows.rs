@@ -79,6 +79,25 @@ impl Rows {
         }
     }
 
+    /// How many rows an event has in a table of the layout.
+    pub fn count(&self, event: usize, table: usize) -> usize {
+        if !self.is_recoded() {
+            return EncodedRows(self.of(event, table)).count();
+        }
+        let mut rows = Vec::new();
+        self.append(event, table, &mut rows);
+        EncodedRows(&rows).count()
+    }
+
+    /// The event that has the `line`th row, counted from 1, of what `events` have in a table.
+    pub fn event_at(&self, table: usize, events: &[usize], line: usize) -> Option<usize> {
+        let mut rows = 0;
+        events.iter().copied().find(|&event| {
+            rows += self.count(event, table);
+            line > 0 && rows >= line
+        })
+    }
+
     /// All bytes of all tables that are held.
     pub fn byte_len(&self) -> usize {
         self.tables.iter().map(Vec::len).sum()
@@ -130,5 +149,45 @@ impl Rows {
             u32::try_from(self.tables[table].len()).expect("rows are dropped long before they have 4 GiB")
         });
         self.events.push(EncodedEvent { id, ends });
+    }
+}
+
+/// The rows that a text of binary COPY holds, each with its count of fields.
+struct EncodedRows<'r>(&'r [u8]);
+
+impl<'r> Iterator for EncodedRows<'r> {
+    type Item = &'r [u8];
+
+    fn next(&mut self) -> Option<&'r [u8]> {
+        let (fields, mut rest) = self.0.split_first_chunk::<2>()?;
+        for _ in 0..i16::from_be_bytes(*fields) {
+            let (length, after) = rest.split_first_chunk::<4>()?;
+            // NULL has the length -1, and no bytes.
+            rest = after.get(usize::try_from(i32::from_be_bytes(*length)).unwrap_or(0)..)?;
+        }
+        let (row, rest) = self.0.split_at(self.0.len() - rest.len());
+        self.0 = rest;
+        Some(row)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A row of one field of two bytes, and one that is NULL.
+    const ROW: [u8; 12] = [0, 2, 0, 0, 0, 2, 7, 7, 0xff, 0xff, 0xff, 0xff];
+
+    #[test]
+    fn rows_of_events() {
+        let mut rows = Rows::default();
+        for count in [2, 0, 1] {
+            rows.table(1).extend_from_slice(&ROW.repeat(count));
+            rows.end_event(7);
+        }
+        assert_eq!([0, 1, 2].map(|event| rows.count(event, 1)), [2, 0, 1]);
+        assert_eq!([0, 1, 2].map(|event| rows.count(event, 0)), [0, 0, 0]);
+        let at = |line| rows.event_at(1, &[2, 1, 0], line);
+        assert_eq!([0, 1, 2, 3, 4].map(at), [None, Some(2), Some(0), Some(0), None]);
     }
 }

@@ -83,8 +83,26 @@ impl Table {
             format!("{of_server}{id} = wanted.id OFFSET 0")
         };
         format!(
-            "SELECT {columns} FROM unnest($1::bigint[]) AS wanted (id) CROSS JOIN LATERAL
+            "SELECT {columns} FROM pg_catalog.unnest($1::bigint[]) AS wanted (id) CROSS JOIN LATERAL
                (SELECT {columns} FROM {table} WHERE {condition}) AS stored"
+        )
+    }
+
+    /// The subquery that finds the place of the stored row, if there is one, that has the key of the row `found`: `place`, and
+    /// in which table it is, `part`. It is looked up by the primary key, as in [`select_stored`](Self::select_stored).
+    /// `schema` is quoted.
+    pub fn select_place(&self, schema: &str, server: Server) -> String {
+        let (table, id) = (self.in_schema(schema), self.id_column());
+        let key = self.key.iter().map(|column| identifier(column)).collect::<Vec<_>>();
+        let rest = key.iter().filter(|column| **column != id);
+        let rest = rest.filter(|column| self.server_column().is_none_or(|server| server.name != *column));
+        let rest: Vec<String> = rest.map(|column| format!("AND {column} = found.{column}")).collect();
+        format!(
+            "SELECT ctid AS place, tableoid AS part FROM {table}
+             WHERE {}{id} >= found.{id} AND {id} <= found.{id} {} ORDER BY {} LIMIT 1",
+            self.of_server(server),
+            rest.join(" "),
+            key.join(", ")
         )
     }
 

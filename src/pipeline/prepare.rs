@@ -95,6 +95,11 @@ impl Prepared {
         self.batch.rows.events().iter().zip(&*self.places).map(move |(event, place)| (event.id, line(place)))
     }
 
+    /// Where an event of the batch came from, as an error names it.
+    pub(super) fn place(&self, event: usize) -> String {
+        format!("{}:{}", self.segment.source, self.places[event].line)
+    }
+
     /// Notes that the database refused an event of the batch.
     pub fn reject(&mut self, event: usize, reason: String, sqlstate: Option<String>) {
         let place = self.places[event];

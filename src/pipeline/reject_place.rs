@@ -1,8 +1,9 @@
 //! Where a reject file may be: what someone else could have put there is not written to.
 //!
-//! In a folder that all may write, such as `/tmp`, a link or a file of that name may be another user's, made to be read or
-//! to have something else overwritten. Linux refuses the same where `fs.protected_symlinks` and `fs.protected_regular` are set.
+//! In a directory that others can write, such as `/tmp`, a link or a file of that name may be another user's, made to be read or
+//! to have something else overwritten, and a file of ours may have got a second name. Linux refuses the same where `fs.protected_symlinks` and `fs.protected_regular` are set.
 
+use crate::permissions::others_may;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
@@ -56,13 +57,19 @@ fn refuse_planted(path: &Path, found: &Metadata) -> io::Result<()> {
     }
     let folder = fs::metadata(folder(path))?;
     let trusted = [nix::unistd::geteuid().as_raw(), 0, folder.uid()];
-    if folder.mode() & 0o002 != 0 && !trusted.contains(&found.uid()) {
-        let what = if found.is_symlink() { "link" } else { "file" };
-        let words =
-            format!("it is a {what} of another user (id {}) in a folder that all may write", found.uid());
-        return Err(io::Error::new(io::ErrorKind::PermissionDenied, words));
+    if !others_may(&folder, 0o222) {
+        return Ok(());
     }
-    Ok(())
+    let what = if found.is_symlink() { "link" } else { "file" };
+    let words = if !trusted.contains(&found.uid()) {
+        format!("it is a {what} of another user (id {}) in a directory that others can write", found.uid())
+    } else if found.is_file() && found.nlink() > 1 {
+        // Whoever can write the directory can give a file of ours a second name there.
+        "the file has a second name (hard link), in a directory that others can write".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, words))
 }
 
 fn warn_if_open(path: &Path, file: &Metadata) {

@@ -49,7 +49,15 @@ impl Writers<'_> {
                     Ok(written) => self.settle(&mut batch, written),
                     // Its events stay unfinished; that is what was asked for.
                     Err(error) if error.is_given_up() => {}
-                    Err(error) => self.halt.stop(HaltReason::Failed(error.into())),
+                    Err(error) => {
+                        let culprit = error.event().map(|event| batch.place(event));
+                        let error = anyhow::Error::from(error);
+                        let error = match culprit {
+                            Some(culprit) => error.context(culprit),
+                            None => error,
+                        };
+                        self.halt.stop(HaltReason::Failed(error));
+                    }
                 }
             }
             own.does(Activity::Waiting, None);

@@ -1,13 +1,16 @@
 //! A small HTTP server for `--listen`: a few pages to read, nothing to change.
 //!
 //! Invariant: no client can make it hold much or wait long: a request has at most 8 KiB and 5 s, and there are at most 16
-//! at once.
+//! at once. Who says nothing gives way to the next.
+//!
+//! Invariant: a page of another site that a browser shows reads nothing here, also where that site's name leads to this machine.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::io::{self, Read as _, Write as _};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -58,22 +61,22 @@ pub struct HttpServer {
     address: SocketAddr,
     pages: Arc<Mutex<Pages>>,
     ended: Arc<AtomicBool>,
-    /// Requests that are being answered.
-    busy: Arc<AtomicUsize>,
+    slots: Arc<Slots>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl HttpServer {
-    /// Answers whoever comes to `listener`.
-    pub fn start(listener: TcpListener, pages: Pages) -> io::Result<Self> {
+    /// Answers whoever comes to `listener` by an IP address, as `localhost`, or by `name`.
+    pub fn start(listener: TcpListener, name: Option<String>, pages: Pages) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let ended = Arc::new(AtomicBool::new(false));
-        let (pages, busy) = (Arc::new(Mutex::new(pages)), Arc::<AtomicUsize>::default());
-        let (seen, current, requests) = (Arc::clone(&ended), Arc::clone(&pages), Arc::clone(&busy));
+        let (pages, slots) = (Arc::new(Mutex::new(pages)), Arc::<Slots>::default());
+        let (seen, current, requests) = (Arc::clone(&ended), Arc::clone(&pages), Arc::clone(&slots));
+        let name: Option<Arc<str>> = name.map(Arc::from);
         let thread = thread::Builder::new()
             .name("http".to_owned())
-            .spawn(move || accept(&listener, &current, &seen, &requests))?;
-        Ok(Self { address, pages, ended, busy, thread: Some(thread) })
+            .spawn(move || accept(&listener, name.as_ref(), &current, &seen, &requests))?;
+        Ok(Self { address, pages, ended, slots, thread: Some(thread) })
     }
 
     /// Where it listens; the port is the real one where 0 was asked for.
@@ -89,7 +92,7 @@ impl HttpServer {
     /// Waits until all requests are answered, for at most `time_max`.
     pub fn finish_answers(&self, time_max: Duration) {
         let begun = Instant::now();
-        while self.busy.load(Ordering::Acquire) > 0 && begun.elapsed() < time_max {
+        while self.slots.busy.load(Ordering::Acquire) > 0 && begun.elapsed() < time_max {
             thread::sleep(Duration::from_millis(5));
         }
     }
@@ -115,7 +118,13 @@ impl Drop for HttpServer {
     }
 }
 
-fn accept(listener: &TcpListener, pages: &Mutex<Pages>, ended: &AtomicBool, busy: &Arc<AtomicUsize>) {
+fn accept(
+    listener: &TcpListener,
+    name: Option<&Arc<str>>,
+    pages: &Mutex<Pages>,
+    ended: &AtomicBool,
+    slots: &Arc<Slots>,
+) {
     for stream in listener.incoming() {
         if ended.load(Ordering::Acquire) {
             return;
@@ -125,11 +134,12 @@ fn accept(listener: &TcpListener, pages: &Mutex<Pages>, ended: &AtomicBool, busy
             thread::sleep(Duration::from_millis(50));
             continue;
         };
-        let slot = Slot::take(busy);
+        let slot = Slot::take(slots, &stream);
         let pages = Arc::clone(&*pages.lock().unwrap_or_else(PoisonError::into_inner));
+        let name = name.cloned();
         let serve = move || {
-            if let Some(_slot) = slot
-                && let Err(error) = answer(stream, &pages)
+            if let Some(slot) = slot
+                && let Err(error) = answer(stream, name.as_deref(), &pages, &slot)
             {
                 log::debug!("a request failed: {error}");
             }
@@ -140,27 +150,69 @@ fn accept(listener: &TcpListener, pages: &Mutex<Pages>, ended: &AtomicBool, busy
     }
 }
 
+/// Room for the requests that may be there at once.
+#[derive(Default)]
+struct Slots {
+    busy: AtomicUsize,
+    /// Connections that have not said what they want, the oldest first.
+    silent: Mutex<VecDeque<(u64, TcpStream)>>,
+    /// Of the last connection.
+    number: AtomicU64,
+}
+
+impl Slots {
+    fn silent(&self) -> MutexGuard<'_, VecDeque<(u64, TcpStream)>> {
+        self.silent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// One of the requests that may be answered at once.
-struct Slot(Arc<AtomicUsize>);
+struct Slot {
+    slots: Arc<Slots>,
+    number: u64,
+}
 
 impl Slot {
-    fn take(busy: &Arc<AtomicUsize>) -> Option<Self> {
-        let slot = Self(Arc::clone(busy));
-        (busy.fetch_add(1, Ordering::AcqRel) < REQUESTS_MAX).then_some(slot)
+    /// None where all are being answered. Where some only say nothing, the oldest of them is cut.
+    fn take(slots: &Arc<Slots>, stream: &TcpStream) -> Option<Self> {
+        let full = slots.busy.fetch_add(1, Ordering::AcqRel) >= REQUESTS_MAX;
+        let slot = Self { slots: Arc::clone(slots), number: slots.number.fetch_add(1, Ordering::Relaxed) };
+        let mut silent = slots.silent();
+        if full {
+            let (_, oldest) = silent.pop_front()?;
+            // Its thread then reads the end; one that has gone already needs nothing.
+            let _ = oldest.shutdown(Shutdown::Both);
+        }
+        silent.push_back((slot.number, stream.try_clone().ok()?));
+        drop(silent);
+        Some(slot)
+    }
+
+    /// The request has come.
+    fn has_spoken(&self) {
+        self.slots.silent().retain(|(number, _)| *number != self.number);
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+        self.has_spoken();
+        self.slots.busy.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
-fn answer(mut stream: TcpStream, pages: &Pages) -> io::Result<()> {
+fn answer(mut stream: TcpStream, name: Option<&str>, pages: &Pages, slot: &Slot) -> io::Result<()> {
     stream.set_write_timeout(Some(REQUEST_TIME_MAX))?;
-    let (response, with_body) = match read_request(&mut stream)? {
+    let request = read_request(&mut stream, name)?;
+    slot.has_spoken();
+    let (response, with_body) = match request {
         Request::Get(path) => (pages(&path), true),
         Request::Head(path) => (pages(&path), false),
+        Request::Foreign => {
+            let words =
+                "the request is for another host; ask by an IP address, localhost, or the name in --listen";
+            (Response::words(403, words), true)
+        }
         Request::Other => (Response::words(405, "only GET and HEAD are answered"), true),
         Request::TooLarge => (Response::words(431, "the request is too large"), true),
         Request::Broken => (Response::words(400, "this is no HTTP"), true),
@@ -184,12 +236,14 @@ fn answer(mut stream: TcpStream, pages: &Pages) -> io::Result<()> {
 enum Request {
     Get(String),
     Head(String),
+    /// By a name that is not this machine's, as far as is known.
+    Foreign,
     Other,
     TooLarge,
     Broken,
 }
 
-fn read_request(stream: &mut TcpStream) -> io::Result<Request> {
+fn read_request(stream: &mut TcpStream, name: Option<&str>) -> io::Result<Request> {
     let begun = Instant::now();
     let mut bytes = Vec::new();
     let mut part = [0; 1024];
@@ -201,7 +255,7 @@ fn read_request(stream: &mut TcpStream) -> io::Result<Request> {
         stream.set_read_timeout(Some(left))?;
         let count = stream.read(&mut part)?;
         bytes.extend_from_slice(&part[..count]);
-        if let Some(request) = parse(&bytes) {
+        if let Some(request) = parse(&bytes, name) {
             return Ok(request);
         }
         if bytes.len() > REQUEST_BYTES_MAX {
@@ -214,7 +268,7 @@ fn read_request(stream: &mut TcpStream) -> io::Result<Request> {
 }
 
 /// None: there is more to come.
-fn parse(bytes: &[u8]) -> Option<Request> {
+fn parse(bytes: &[u8], name: Option<&str>) -> Option<Request> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut request = httparse::Request::new(&mut headers);
     match request.parse(bytes) {
@@ -222,6 +276,11 @@ fn parse(bytes: &[u8]) -> Option<Request> {
         Ok(httparse::Status::Complete(_)) => {
             let path = request.path.unwrap_or_default();
             let path = path.split('?').next().unwrap_or_default().to_owned();
+            // A browser always says it; a probe need not.
+            let mut hosts = request.headers.iter().filter(|header| header.name.eq_ignore_ascii_case("host"));
+            if !hosts.all(|host| is_own(host.value, name)) {
+                return Some(Request::Foreign);
+            }
             Some(match request.method {
                 Some("GET") => Request::Get(path),
                 Some("HEAD") => Request::Head(path),
@@ -233,14 +292,50 @@ fn parse(bytes: &[u8]) -> Option<Request> {
     }
 }
 
+/// Whether a request's `Host` is this server's: an address, `localhost` or `name`, with any port, as forwarding changes it.
+fn is_own(host: &[u8], name: Option<&str>) -> bool {
+    let Ok(host) = str::from_utf8(host) else { return false };
+    let host = host.trim();
+    if let Some(rest) = host.strip_prefix('[') {
+        return rest.split(']').next().is_some_and(|address| address.parse::<Ipv6Addr>().is_ok());
+    }
+    let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
+    let is_name = |name: &str| host.eq_ignore_ascii_case(name);
+    host.parse::<Ipv4Addr>().is_ok() || is_name("localhost") || name.is_some_and(is_name)
+}
+
 fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
         400 => "Bad Request",
+        403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
         431 => "Request Header Fields Too Large",
         503 => "Service Unavailable",
         _ => "Unknown",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts() {
+        let check = |host: &str, expected: bool| {
+            assert_eq!(is_own(host.as_bytes(), Some("kills.example.org")), expected, "{host}");
+        };
+        for host in
+            ["127.0.0.1", "127.0.0.1:80", "10.1.2.3:8080", "[::1]:80", "[::1]", "localhost", "LocalHost:1"]
+        {
+            check(host, true);
+        }
+        check("kills.example.org:8080", true);
+        for host in
+            ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example:80", "[evil]", "", ":80", "x"]
+        {
+            check(host, false);
+        }
     }
 }

@@ -5,6 +5,7 @@ use super::lines::{self, Lines};
 use super::screen::{Manner, Screen};
 use super::speed::{Pace, Speed};
 use super::ticker::Ticker;
+use crate::visible::visible;
 use nix::unistd::{getpgrp, tcgetpgrp};
 use std::io;
 use std::time::Duration;
@@ -35,7 +36,7 @@ impl Progress {
             if shown.manner() == Manner::Drawn {
                 draw(&shown, &figures, &pace);
             } else if figures.elapsed >= next_line {
-                shown.line(&lines::one_line(&figures, &pace));
+                shown.line(&visible(&lines::one_line(&figures, &pace)));
                 next_line = figures.elapsed + LINE_INTERVAL;
             }
         };
@@ -64,9 +65,11 @@ fn draw(screen: &Screen, figures: &Figures, pace: &Pace) {
     let Lines { advance, account, state } = lines::lines(figures, pace, usize::from(width));
     let state = state.map(|state| {
         let is_coloured = state.is_trouble && screen.has_colour();
-        if is_coloured { format!("\x1b[33m{}\x1b[0m", state.words) } else { state.words }
+        let words = visible(&state.words);
+        if is_coloured { format!("\x1b[33m{words}\x1b[0m") } else { words.into_owned() }
     });
     // A low terminal shows what matters most.
+    let (advance, account) = (visible(&advance).into_owned(), visible(&account).into_owned());
     let account = (height >= 4 || state.is_none()).then_some(account);
     let mut shown: Vec<String> = [Some(advance), account, state].into_iter().flatten().collect();
     shown.truncate(usize::from(height).saturating_sub(1).max(1));

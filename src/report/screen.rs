@@ -97,6 +97,13 @@ impl Screen {
         self.lock().drawn.clear();
     }
 
+    /// Writes a line by itself, unless little is to be said.
+    pub(crate) fn say(&self, line: &str) {
+        if self.manner != Manner::Silent {
+            self.line(line);
+        }
+    }
+
     /// Writes a line by itself.
     pub(super) fn line(&self, line: &str) {
         self.lock().write_above(format!("{line}\n").as_bytes());

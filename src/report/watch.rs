@@ -2,6 +2,7 @@
 
 use super::health::HealthReport;
 use super::words::utc;
+use crate::visible::visible;
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 
@@ -54,7 +55,9 @@ impl Watch {
         let report = self.add(report);
         let Some(size) = terminal else {
             let line = report.line();
-            return if self.state == before { format!("{line}\n") } else { format!("{line}\n{report}\n\n") };
+            let text =
+                if self.state == before { format!("{line}\n") } else { format!("{line}\n{report}\n\n") };
+            return visible(&text).into_owned();
         };
         let mut text = format!("{report}\nChanges, of looks every 2 s; Ctrl-C ends them:\n");
         for change in &self.changes {
@@ -62,7 +65,7 @@ impl Watch {
         }
         // What a terminal does to its lines when it changes its size is not known.
         let start = if self.size.replace(size) == Some(size) { "" } else { CLEAR };
-        let lines = clipped(&wrapped(&text, size.columns), size).join(&format!("{REST_OF_LINE}\n"));
+        let lines = clipped(&wrapped(&visible(&text), size.columns), size).join(&format!("{REST_OF_LINE}\n"));
         format!("{BEGIN}{start}{HOME}{lines}{REST_OF_LINE}\n{BELOW}{END}")
     }
 

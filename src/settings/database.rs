@@ -1,6 +1,6 @@
 //! Where the database is, and the pool.
 
-use super::environment::{Environment, SettingError, duration, number};
+use super::environment::{Environment, SettingError, duration, number, unwrapped};
 use crate::cli::DatabaseArgs;
 use crate::database::{
     PoolSettings, RetryPolicy, Target, TargetError, TroubleSettings, from_url, from_variables, holds_password,
@@ -84,21 +84,19 @@ fn schema_name(args: &DatabaseArgs, env: Environment<'_>) -> Result<Option<Strin
 
 /// PostgreSQL keeps names of 63 bytes, and those that begin with `pg_` for itself.
 fn checked_schema(name: &str) -> Result<(), String> {
-    // As 'docker --env-file' leaves them.
-    let is_quoted = |quote: char| name.len() > 1 && name.starts_with(quote) && name.ends_with(quote);
-    let is_quoted = is_quoted('"') || is_quoted('\'');
-    if name.is_empty() || name.len() > 63 || name.starts_with("pg_") || name.contains('\0') || is_quoted {
-        return Err(
-            "a name of 1 to 63 bytes, without quotes around it, that does not begin with pg_ is needed"
-                .to_owned(),
-        );
+    if name.is_empty() || name.len() > 63 || name.starts_with("pg_") || name.contains('\0') {
+        return Err("a name of 1 to 63 bytes that does not begin with pg_ is needed".to_owned());
+    }
+    // A name that was meant so is rarer than one that came from a file with its line's end or its quotes.
+    if unwrapped(name) != name {
+        return Err("a name without quotes or white space around it is needed".to_owned());
     }
     Ok(())
 }
 
 fn place(args: &DatabaseArgs, env: Environment<'_>) -> Result<DatabasePlace, SettingError> {
     let target = |url: &str| -> Result<Target, SettingError> {
-        let target = from_url(url, &|name| env.get(name))?;
+        let target = from_url(unwrapped(url), &|name| env.get(name))?;
         if let Some(schema) = &target.schema {
             checked_schema(schema).map_err(|wanted| SettingError::Value {
                 place: "schema of the database URL",

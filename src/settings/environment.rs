@@ -3,11 +3,8 @@
 use crate::database::TargetError;
 use jiff::SignedDuration;
 use std::fmt::Display;
-use std::fs;
 use std::io;
-use std::net::SocketAddr;
 use std::ops::RangeInclusive;
-use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -39,21 +36,43 @@ pub enum SettingError {
     )]
     TwoDatabases,
     /// The file of variables can't be read.
-    #[error("the file .env can't be read; make it a file in UTF-8 that this user may read, or take it away")]
+    #[error("the file .env can't be read; make it a file that this user may read, or take it away")]
     EnvFile(#[source] std::io::Error),
-    /// The file of variables has a line that is not understood.
+    /// Another user could have written the file of variables.
+    #[error("the file .env belongs to another user (id {uid}) and is not used; take it away, or run as root: chown \"$(id -u)\" .env", uid = uid)]
+    EnvFileOwner {
+        /// The owner.
+        uid: u32,
+    },
+    /// Other users can write the file of variables.
     #[error(
-        "line {line} of the file .env can't be understood; NAME=value is the form, in single quotes if it has spaces, $ or #"
+        "other users can write the file .env (mode {mode:o}), and it is not used; to prevent that: chmod go-w .env"
+    )]
+    EnvFileMode {
+        /// The permission bits.
+        mode: u32,
+    },
+    /// The file of variables has a line with a setting that is not understood.
+    #[error(
+        "line {line} of the file .env can't be understood; NAME=value in UTF-8 is the form, in single quotes if it has spaces, $ or #"
     )]
     EnvFileLine {
         /// Which, from 1.
         line: usize,
     },
+    /// The file of variables has a name that is nearly a setting.
+    #[error("the file .env sets {name}, which is no setting; write {meant}, or take the line away")]
+    Misspelled {
+        /// The name.
+        name: String,
+        /// The setting that it was meant to be.
+        meant: String,
+    },
     /// The address for pages is taken, or not this machine's.
     #[error("{address} can't be listened on; another address can be chosen by --listen, or KILLS_LISTEN")]
     Listen {
         /// The address.
-        address: SocketAddr,
+        address: String,
         /// What the system said.
         source: io::Error,
     },
@@ -95,27 +114,15 @@ pub fn check_log(env: Environment<'_>) -> Result<(), SettingError> {
     env.variable("RUST_LOG", (), parse)
 }
 
-/// Reads a file of variables, if it is there; the real environment wins over it. What a line holds is never told: it may
-/// be a password.
-pub fn read_file(path: &Path) -> Result<(), SettingError> {
-    let text = match fs::read_to_string(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        text => text.map_err(SettingError::EnvFile)?,
-    };
-    // No variable can hold one, and the library panics with the line's text.
-    if let Some(at) = text.find('\0') {
-        return Err(SettingError::EnvFileLine { line: text[..at].matches('\n').count() + 1 });
-    }
-    dotenvy::from_read(text.as_bytes()).map_err(|_| SettingError::EnvFileLine { line: wrong_line(&text) })
-}
+/// Variables whose spaces and quotes may be meant.
+const EXACT: [&str; 3] = ["PGPASSWORD", "PGSSLPASSWORD", "PGOPTIONS"];
 
-/// The line after all those that can be read together; a value in quotes may have several.
-fn wrong_line(text: &str) -> usize {
-    let text = text.trim_start_matches('\u{feff}');
-    let ends = text.match_indices('\n').map(|(at, _)| at + 1);
-    let reads = |end: &usize| dotenvy::from_read_iter(&text.as_bytes()[..*end]).all(|item| item.is_ok());
-    let good = ends.enumerate().filter(|(_, end)| reads(end)).last();
-    good.map_or(1, |(number, _)| number + 2)
+/// A value without white space around it, and without the one pair of quotes that `docker --env-file` leaves there. Files of
+/// secrets end in a newline, and files of other systems in CR.
+pub(crate) fn unwrapped(value: &str) -> &str {
+    let value = value.trim();
+    let inner = |quote: char| value.strip_prefix(quote)?.strip_suffix(quote);
+    inner('"').or_else(|| inner('\'')).map_or(value, str::trim)
 }
 
 /// A variable of the process. Without `HOME`, the home directory is that of the user database, as for libpq.
@@ -133,9 +140,11 @@ pub fn of_process(name: &str) -> Option<String> {
 pub struct Environment<'e>(pub &'e dyn Fn(&str) -> Option<String>);
 
 impl Environment<'_> {
-    /// The value of a variable that is set.
+    /// The value of a variable that is set, [`unwrapped`]. Passwords and options are as they were set.
     pub fn get(&self, name: &str) -> Option<String> {
-        (self.0)(name).filter(|value| !value.is_empty())
+        let value = (self.0)(name)?;
+        let value = if EXACT.contains(&name) { value } else { unwrapped(&value).to_owned() };
+        (!value.is_empty()).then_some(value)
     }
 
     /// The value of an option, else of a variable, parsed.
@@ -148,7 +157,7 @@ impl Environment<'_> {
         self.read_exactly(option, variable, |value| parse(value.trim()))
     }
 
-    /// The same where spaces around the value are a part of it.
+    /// The same where spaces around an option's value are a part of it.
     pub(super) fn read_exactly<T>(
         &self,
         option: (&'static str, Option<&str>),

@@ -3,11 +3,14 @@
 //! An option wins over a variable, a variable over the default. A variable that is empty counts as not set.
 
 mod database;
+mod env_file;
 pub mod environment;
 #[cfg(test)]
 mod tests;
+mod variables;
 
 pub use database::{DatabasePlace, DatabaseSettings};
+pub use env_file::{EnvFile, misspelled_variables};
 pub use environment::{Environment, SettingError};
 
 use crate::cli::{EventArgs, HealthArgs, LoadArgs, SchemaArgs, VerifyArgs};
@@ -17,6 +20,7 @@ use crate::kill::{EventsAt, NulPolicy, Server};
 use crate::layout::{Distribution, Layout, Repeats};
 use crate::pipeline::{Battle, PipelineSettings, Reading, RejectLimit};
 use environment::{bytes, duration, number};
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -145,7 +149,7 @@ pub struct LoadSettings {
     /// Where metrics go at the end, where it is set.
     pub metrics_file: Option<PathBuf>,
     /// Where pages are served, where it is set.
-    pub listen: Option<SocketAddr>,
+    pub listen: Option<Listen>,
 }
 
 impl LoadSettings {
@@ -187,7 +191,9 @@ impl LoadSettings {
             drain_timeout: env.variable("KILLS_DRAIN_TIMEOUT", Duration::from_secs(25), duration)?,
             rejects: args.rejects.clone().or_else(|| env.get("KILLS_REJECTS_FILE").map(PathBuf::from)),
             metrics_file: metrics_file(args, env)?,
-            listen: env.read(("--listen", args.listen.as_deref()), "KILLS_LISTEN", address)?,
+            listen: env.read(("--listen", args.listen.as_deref()), "KILLS_LISTEN", |text| {
+                listen(text, args.listen.is_none())
+            })?,
         };
         Ok(Unnamed { settings, is_known })
     }
@@ -220,15 +226,49 @@ fn metrics_file(args: &LoadArgs, env: Environment<'_>) -> Result<Option<PathBuf>
     Ok(Some(path))
 }
 
-/// An address and a port, or a port alone, which is then of this machine only.
-fn address(text: &str) -> Result<SocketAddr, String> {
+/// Where pages are served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listen {
+    /// An IP address or a name.
+    pub host: String,
+    /// 0: one that the system chooses.
+    pub port: u16,
+    /// The host if it is a name: requests may come by it.
+    pub name: Option<String>,
+    /// Whether it comes from the environment or `.env`, not from the option.
+    pub is_variable: bool,
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// A host and a port, or a port alone, which is then of this machine only.
+fn listen(text: &str, is_variable: bool) -> Result<Listen, String> {
     let wanted =
         || "an address and port such as 127.0.0.1:8080 or [::1]:8080 is needed, or a port alone".to_owned();
-    let port = text.strip_prefix(':').unwrap_or(text);
-    match port.parse::<u16>() {
-        Ok(port) => Ok(SocketAddr::from(([127, 0, 0, 1], port))),
-        Err(_) => text.replace("localhost:", "127.0.0.1:").parse().map_err(|_| wanted()),
+    let listen = |host: &str, port, name| Listen { host: host.to_owned(), port, name, is_variable };
+    if let Ok(port) = text.strip_prefix(':').unwrap_or(text).parse::<u16>() {
+        return Ok(listen("127.0.0.1", port, None));
     }
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return Ok(listen(&address.ip().to_string(), address.port(), None));
+    }
+    let (host, port) = text.rsplit_once(':').ok_or_else(wanted)?;
+    let port = port.parse::<u16>().map_err(|_| wanted())?;
+    let is_of_name = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
+    if !host.contains(|letter: char| letter.is_ascii_alphabetic()) || !host.chars().all(is_of_name) {
+        return Err(wanted());
+    }
+    // One address, whatever else the name stands for.
+    let address = if host == "localhost" { "127.0.0.1" } else { host };
+    Ok(listen(address, port, Some(host.to_owned())))
 }
 
 /// What `verify` needs.

@@ -121,7 +121,7 @@ fn tables_that_do_not_fit_are_refused() {
         database.client().batch_execute(&format!("{MADE_BY_PRISMA};{sql}")).expect("a table");
         let before = catalog(&database, r#""KillEvent""#);
         let program = work.program(&["load", "--layout", "aegis"]).env("DATABASE_URL", &database.url());
-        program.stdin(fitting_events()).expect(4).says(words);
+        program.stdin(fitting_events()).expect(7).says(words);
         assert_eq!(catalog(&database, r#""KillEvent""#), before);
     }
 }

@@ -74,24 +74,24 @@ fn a_database_that_cannot_be_reached() {
     };
     let cluster = Cluster::shared();
     let port = cluster.port();
-    for (url, words) in [
-        (format!("postgresql://aegis@127.0.0.1:{closed}/kills"), "refused"),
-        (format!("postgresql://aegis@127.0.0.1:{port}/no_such_database"), "no_such_database"),
-        (format!("postgresql://no_such_role@127.0.0.1:{port}/postgres"), "no_such_role"),
-        ("postgresql://aegis@/kills?host=/no/such/folder".to_owned(), "No such file"),
+    for (url, words, code) in [
+        (format!("postgresql://aegis@127.0.0.1:{closed}/kills"), "refused", 4),
+        (format!("postgresql://aegis@127.0.0.1:{port}/no_such_database"), "no_such_database", 7),
+        (format!("postgresql://no_such_role@127.0.0.1:{port}/postgres"), "no_such_role", 7),
+        ("postgresql://aegis@/kills?host=/no/such/folder".to_owned(), "No such file", 4),
     ] {
         for command in [&["load"][..], &["verify", "--json"], &["schema", "apply"]] {
             let begun = Instant::now();
             let program =
                 work.program(command).env("DATABASE_URL", &url).env("DATABASE_CONNECTION_TIMEOUT", "500");
-            let ended = program.stdin("no event\n").expect(4);
+            let ended = program.stdin("no event\n").expect(code);
             // What answers is not waited for, and what does not no longer than is set.
             assert!(begun.elapsed() < Duration::from_secs(15), "{command:?} {url}");
             assert_eq!(ended.stdout, "");
             ended.says(&["database", words]);
         }
         let program = work.program(&["load", "--json"]).env("DATABASE_URL", &url);
-        let ended = program.env("DATABASE_CONNECTION_TIMEOUT", "500").stdin("no event\n").expect(4);
+        let ended = program.env("DATABASE_CONNECTION_TIMEOUT", "500").stdin("no event\n").expect(code);
         assert_eq!(ended.summary().status(), "failed");
         assert!(ended.summary().error().contains(words), "{}", ended.stdout);
         ended.summary().check(&[("events", 0)]);
@@ -216,15 +216,11 @@ fn a_load_without_a_game_server() {
 fn a_file_of_variables_that_can_not_be_read() {
     let work = Workplace::new();
     let path = work.path().join(".env");
-    let refused =
-        || work.program(&["load", "--dry-run"]).expect(2).says(&["the file .env can't be read", "UTF-8"]);
     work.write(".env", b"ALBION_SERVER=\xff\n");
-    refused().says(&["valid UTF-8"]);
+    work.program(&["load", "--dry-run"]).expect(2).says(&["line 1 of the file .env", "UTF-8"]);
     fs::remove_file(&path).expect("a file");
-    fs::create_dir(&path).expect("a folder");
-    refused().says(&["Is a directory"]);
-    fs::remove_dir(&path).expect("a folder");
     // A byte order mark and the line ends of other systems are normal.
     work.write(".env", "\u{feff}ALBION_SERVER='mars'\r\n");
-    work.program(&["load", "--dry-run"]).expect(2).says(&["ALBION_SERVER", "mars"]);
+    let program = work.program(&["load", "--dry-run"]).without("ALBION_SERVER");
+    program.expect(2).says(&["ALBION_SERVER", "mars"]);
 }

@@ -39,7 +39,7 @@ fn what_can_t_work_is_asked_for_its_version_and_told_what_would_do() {
         let url = format!("postgresql://me@127.0.0.1:{}/kills", fake.port());
         for command in [&["load"][..], &["verify"], &["schema", "apply"]] {
             tell((version, command));
-            let ended = work.program(command).env("DATABASE_URL", &url).stdin("").expect(4);
+            let ended = work.program(command).env("DATABASE_URL", &url).stdin("").expect(7);
             let ended =
                 ended.says(&["the database can't be used: ", words, "use PostgreSQL of version 12 or later"]);
             assert_eq!((ended.stderr.lines().count(), &*ended.stdout), (1, ""), "{}", ended.stderr);
@@ -56,7 +56,7 @@ fn what_can_t_work_is_left_as_it_is() {
     let database = Cluster::shared().database("engine");
     let url = url_of(&database, REDSHIFT);
     for command in [&["load", "--json"][..], &["schema", "apply"]] {
-        work.program(command).env("DATABASE_URL", &url).stdin(small_event(1).to_string()).expect(4);
+        work.program(command).env("DATABASE_URL", &url).stdin(small_event(1).to_string()).expect(7);
     }
     let count = "select count(*) from pg_class where relnamespace = 'public'::regnamespace";
     assert_eq!(database.client().query_one(count, &[]).expect("a count").get::<_, i64>(0), 0);

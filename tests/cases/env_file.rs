@@ -1,13 +1,13 @@
 //! `.env`: its forms, and what wins over it.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, chown, lchown, symlink};
 
 use serde_json::Value;
 
 use crate::support::cluster::Cluster;
 use crate::support::program::{Program, Workplace};
-use crate::support::tell;
+use crate::support::{not_tried, tell};
 
 fn health(program: Program) -> Value {
     serde_json::from_str(&program.expect(0).stdout).expect("JSON")
@@ -66,13 +66,181 @@ fn a_file_that_cannot_be_used_is_told_and_nothing_of_it_is_shown() {
     work.write(".env", "DATABASE_URL=postgresql://me:hunter2@db/kills?a=b c\n");
     let said = run().expect(2).says(&["line 1 of the file .env can't be understood"]);
     assert!(!said.stderr.contains("hunter2"), "{}", said.stderr);
-    fs::remove_file(work.path().join(".env")).expect("a file");
-    fs::create_dir(work.path().join(".env")).expect("a folder");
-    run().expect(2).says(&["the file .env can't be read"]);
-    fs::remove_dir(work.path().join(".env")).expect("a folder");
-    if !nix::unistd::geteuid().is_root() {
+    if !is_root() {
         work.write(".env", "DATABASE_POOL_MAX=12\n");
         fs::set_permissions(work.path().join(".env"), fs::Permissions::from_mode(0o000)).expect("its mode");
         run().expect(2).says(&["the file .env can't be read", "denied"]);
     }
+}
+
+fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+#[test]
+fn what_is_no_regular_file_is_no_file_of_settings() {
+    let work = Workplace::new();
+    let path = work.path().join(".env");
+    let run = || {
+        let ended = work.program(&["load", "--dry-run"]).expect(0);
+        assert!(!ended.stderr.contains(".env"), "{}", ended.stderr);
+    };
+    fs::create_dir(&path).expect("a folder");
+    run();
+    fs::remove_dir(&path).expect("a folder");
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
+    run();
+    fs::remove_file(&path).expect("a FIFO");
+    drop(std::os::unix::net::UnixListener::bind(&path).expect("a socket"));
+    run();
+    fs::remove_file(&path).expect("a socket");
+    symlink("/dev/null", &path).expect("a link");
+    run();
+}
+
+#[test]
+fn a_file_that_others_could_have_written_is_not_used() {
+    let work = Workplace::new();
+    let path = work.path().join(".env");
+    let run = || work.program(&["load", "--dry-run"]);
+    for (mode, code) in [(0o602, 2), (0o666, 2), (0o644, 0), (0o600, 0)] {
+        tell(format!("{mode:o}"));
+        work.write(".env", "KILLS_NUL=strip\n");
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("its mode");
+        let ended = run().expect(code);
+        if code == 2 {
+            ended.says(&["other users can write the file .env", "chmod go-w .env"]);
+        }
+    }
+    if !is_root() {
+        return not_tried("a .env of another user", "this is not root");
+    }
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o660)).expect("its mode");
+    run().expect(2).says(&["other users can write the file .env"]);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("its mode");
+    chown(&path, Some(4711), None).expect("root may");
+    run().expect(2).says(&["belongs to another user (id 4711)"]);
+    chown(&path, Some(0), None).expect("root may");
+    fs::rename(&path, work.path().join("settings")).expect("a file");
+    symlink("settings", &path).expect("a link");
+    run().expect(0);
+    lchown(&path, Some(4711), None).expect("root may");
+    run().expect(2).says(&["belongs to another user (id 4711)"]);
+}
+
+#[test]
+fn a_password_that_others_can_read_is_warned_of() {
+    let work = Workplace::new();
+    let path = work.path().join(".env");
+    for (mode, is_warned_of) in [(0o600, false), (0o604, true)] {
+        work.write(".env", "PGPASSWORD=zebra\n");
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("its mode");
+        let ended = work.program(&["load", "--dry-run"]).expect(0);
+        assert_eq!(ended.stderr.contains("chmod 600 .env"), is_warned_of, "{}", ended.stderr);
+        assert!(!ended.stderr.contains("zebra"), "{}", ended.stderr);
+    }
+}
+
+/// What a library or a program reads from the environment is not this file's to set.
+#[test]
+fn nothing_but_settings_reaches_the_program() {
+    let work = Workplace::new();
+    let home = work.path().display().to_string();
+    work.write("ca.pem", "this is no certificate");
+    // Were one of them set, the library would fail to load, or the roots to be read, or another PATH be searched.
+    work.write(
+        ".env",
+        format!(
+            "LD_PRELOAD={home}/x.so\nSSL_CERT_FILE={home}/ca.pem\nPATH=/nowhere\nTMPDIR={home}\nHOME={home}\n"
+        ),
+    );
+    work.write(".pgpass", "*:*:*:*:zebra\n");
+    let ended = work.program(&["embedded", "start", "db"]).env("HOME", "/").expect(0);
+    assert!(!ended.stderr.contains("preload") && ended.stderr.is_empty(), "{}", ended.stderr);
+    let pid = fs::read_to_string(work.path().join("db/data/postmaster.pid")).expect("a running server");
+    let place = format!("/proc/{}/environ", pid.lines().next().expect("a process"));
+    if let Ok(variables) = fs::read_to_string(place) {
+        for name in ["LD_PRELOAD", "SSL_CERT_FILE", "TMPDIR=", "PATH=/nowhere"] {
+            assert!(!variables.contains(name), "{variables}");
+        }
+    }
+    work.program(&["embedded", "stop", "db"]).expect(0);
+    let said = work
+        .program(&["load"])
+        .env("DATABASE_URL", "host=127.0.0.1 port=1 sslrootcert=system sslmode=verify-full");
+    let said = said.env("DATABASE_AWAY_TIMEOUT", "1").run();
+    assert!(!said.stderr.contains("certificate"), "{}", said.stderr);
+}
+
+#[test]
+fn lines_of_other_programs() {
+    let work = Workplace::new();
+    work.write("a.ndjson", "");
+    let run = || work.program(&["load", "--dry-run", "a.ndjson"]);
+    for line in ["APP_NAME=My Kill Board", "CFG={\"a\": 1}", "NOTE=it's", "[section]", "KEY: value"] {
+        tell(line);
+        work.write(".env", format!("{line}\nALBION_SERVER=asia\n"));
+        let ended = run().without("ALBION_SERVER").expect(0);
+        ended.says(&["line 1 of the file .env is not NAME=value"]).says_in_output("asia");
+    }
+    for line in ["KILLS_WORKER_CONCURENCY=5", "DATABASE_POOL_MX=5", "DATABSE_URL=postgresql:///x"] {
+        tell(line);
+        work.write(".env", format!("{line}\n"));
+        let (name, _) = line.split_once('=').expect("a name");
+        run().expect(2).says(&[name, "write "]);
+        fs::remove_file(work.path().join(".env")).expect("a file");
+        run().env(name, "5").expect(0).says(&[name, "is no setting"]);
+    }
+}
+
+/// A shell that completes commands, and a package that builds the manual, have nothing to set.
+#[test]
+fn commands_without_settings_never_fail_because_of_it() {
+    let work = Workplace::new();
+    for text in ["KILLS_NUL=a b c\n", "KILLS_WORKER_CONCURENCY=5\n", "RUST_LOG=loud\n"] {
+        work.write(".env", text);
+        for args in [&["generate", "--events", "1"][..], &["completions", "bash"], &["man"]] {
+            let ended = work.program(args).env("RUST_LOG", "loud").env("KILLS_NUL", "no").expect(0);
+            assert!(!ended.stderr.contains(".env"), "{}", ended.stderr);
+        }
+        work.program(&["load", "--dry-run"]).expect(2);
+    }
+    // It can be looked at and stopped all the same.
+    work.write(".env", "KILLS_WORKER_CONCURENCY=5\n");
+    work.program(&["embedded", "status", "none"]).expect(2).says(&["WARN"]).says_in_output("no private");
+}
+
+/// The end of a secret's file, of another system's line, and the quotes that `docker --env-file` keeps.
+#[test]
+fn white_space_and_quotes_around_values() {
+    let database = Cluster::shared().database("env");
+    let work = Workplace::new();
+    let url = database.url();
+    let prisma = format!("{url}&schema=public");
+    for (url, schema) in [
+        (format!("{prisma}\n"), ""),
+        (format!("  {prisma}\r\n"), ""),
+        (format!("\"{prisma}\""), ""),
+        (format!("'{url}'"), "public\r"),
+        (url.clone(), " public\n"),
+        (url.clone(), "\"public\""),
+        (url.clone(), "'public'\r"),
+    ] {
+        tell((&url, schema));
+        let program = work.program(&["schema", "apply"]).env("DATABASE_URL", &url);
+        program.env("DATABASE_SCHEMA", schema).env("KILLS_LAYOUT", "\"archive\"\r").expect(0);
+    }
+    for schema in ["public ", "public\r", "\"public\"", "'public'"] {
+        tell(schema);
+        let program = work.program(&["schema", "apply", "--schema", schema]).env("DATABASE_URL", &url);
+        program.expect(2).says(&["--schema", "without quotes or white space"]);
+    }
+    let encoded = work.program(&["schema", "apply"]).env("DATABASE_URL", &format!("{url}&schema=public%0A"));
+    encoded.expect(2).says(&["without quotes or white space"]);
+    let made =
+        "select string_agg(nspname, ',') from pg_namespace where nspname !~ '^pg_|^information_schema$'";
+    let names: String = database.client().query_one(made, &[]).expect("names").get(0);
+    assert_eq!(names, "public");
+    let run = work.program(&["schema", "apply", "--schema", "kills"]).env("DATABASE_URL", &url);
+    run.expect(0).says(&["created the schema \"kills\""]);
 }

@@ -274,7 +274,7 @@ fn a_database_that_lets_nobody_in_any_more_ends_a_load_at_once() {
         let pids = "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'aegis-kills %'";
         admin.batch_execute(pids).expect("sessions that end");
     });
-    let ended = ended.expect(4);
+    let ended = ended.expect(7);
     assert!(ended.summary().error().contains("not currently accepting"), "{}", ended.stdout);
     assert!(ended.summary().0["elapsed_seconds"].as_f64().expect("a time") < 30.0);
 }

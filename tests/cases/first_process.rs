@@ -77,5 +77,5 @@ fn railways_start_command_follows_a_dump_and_drains() {
     running.signal(Signal::SIGTERM);
     let ended = running.finish().expect(143).says(&["stopping"]);
     assert!(ended.stdout.contains(" 40  inserted"), "{}", ended.stdout);
-    assert_tables(&database, "americas", &expect(&dump, Nul::Reject).tables);
+    assert_tables(&database, "europe", &expect(&dump, Nul::Reject).tables);
 }

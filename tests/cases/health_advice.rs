@@ -121,7 +121,7 @@ fn tables_of_another_make_are_unhealthy() {
     assert!(error.contains("kill_event.event_id is of type text") && error.contains("--schema"), "{error}");
     let words = work.program(&["health"]).env("DATABASE_URL", &database.url()).expect(6).stdout;
     assert!(words.starts_with("Unhealthy: the tables in schema \"public\" do not fit"), "{words}");
-    let refused = work.load(&database, &[]).stdin(format!("{}\n", small_event(1))).expect(4).summary();
+    let refused = work.load(&database, &[]).stdin(format!("{}\n", small_event(1))).expect(7).summary();
     assert!(refused.error().contains(error), "{}", refused.error());
     health(&work, &database.url(), &[("DATABASE_SCHEMA", "other")], 0);
 }

@@ -200,21 +200,21 @@ fn tables_of_another_make() {
     database.client().batch_execute(old).expect("a table");
     work.program(&["load", "--schema", "old", "dump"])
         .env("DATABASE_URL", &database.url())
-        .expect(4)
+        .expect(7)
         .says(&["schema \"old\" do not fit", "kill_event has no column server", "--schema", "schema print"]);
     for schema in ["old", "missing"] {
         let verify =
             work.program(&["verify", "--schema", schema, "dump"]).env("DATABASE_URL", &database.url());
-        verify.expect(4).says(&[&format!("schema {schema:?} has no tables of this layout"), "--schema"]);
+        verify.expect(7).says(&[&format!("schema {schema:?} has no tables of this layout"), "--schema"]);
     }
     let make = "create role made_no_tables login; revoke create on schema public from public";
     database.client().batch_execute(make).expect("a role");
     let url = database.tcp_url().replace("//aegis@", "//made_no_tables@");
     let program = work.program(&["load", "dump"]).env("DATABASE_URL", &url);
-    program.expect(4).says(&["can't be made in schema \"public\"", "'aegis-kills schema apply'", "denied"]);
+    program.expect(7).says(&["can't be made in schema \"public\"", "'aegis-kills schema apply'", "denied"]);
     work.load(&database, &["dump"]).expect(0);
     let program = work.program(&["verify", "dump"]).env("DATABASE_URL", &url);
-    program.expect(4).says(&["may not read the tables in schema \"public\"", "SELECT"]);
+    program.expect(7).says(&["may not read the tables in schema \"public\"", "SELECT"]);
     database.client().batch_execute("drop role made_no_tables").expect("no role");
 }
 

@@ -85,6 +85,14 @@ fn links_and_files_of_others_in_a_shared_folder() {
     load("own-link").expect(3);
     assert_eq!(mode(&work.path().join("mine")), 0o600);
     load("own-link").expect(3);
+    // A second name of a file of one's own, which whoever can write the directory can make.
+    work.write("own", "own");
+    fs::hard_link(work.path().join("own"), shared.join("hard")).expect("a link");
+    for mode in [0o1777, 0o777] {
+        fs::set_permissions(&shared, fs::Permissions::from_mode(mode)).expect("its mode");
+        load("hard").expect(1).says(&["hard link", "--rejects"]);
+    }
+    assert_eq!(fs::read_to_string(work.path().join("own")).expect("a file"), "own");
     if !nix::unistd::geteuid().is_root() {
         // Only root can make what is another user's.
         return;
@@ -95,8 +103,13 @@ fn links_and_files_of_others_in_a_shared_folder() {
     fs::write(shared.join("file"), "").expect("a file");
     for (name, what) in [("link", "link"), ("dangling", "link"), ("file", "file")] {
         lchown(shared.join(name), Some(NOBODY), Some(NOBODY)).expect("another owner");
-        load(name).expect(1).says(&[&format!("a {what} of another user"), "that all may write", "--rejects"]);
+        for mode in [0o1777, 0o777, 0o775] {
+            fs::set_permissions(&shared, fs::Permissions::from_mode(mode)).expect("its mode");
+            let words = format!("a {what} of another user");
+            load(name).expect(1).says(&[&words, "that others can write", "--rejects"]);
+        }
     }
+    load("hard").expect(1).says(&["hard link"]);
     assert_eq!(fs::read_to_string(work.path().join("precious")).expect("a file"), "precious");
     assert!(!work.path().join("new").exists());
     assert_eq!(fs::metadata(shared.join("file")).expect("a file").len(), 0);

@@ -146,7 +146,7 @@ fn they_may_do_what_they_are_for() {
                 );
                 assert!(health.stdout.contains("\"status\":\"complete\""), "{}", health.stdout);
             }
-            roles.program(&work, &roles.reader, &["load", "--layout", layout]).stdin(dump.clone()).expect(4);
+            roles.program(&work, &roles.reader, &["load", "--layout", layout]).stdin(dump.clone()).expect(7);
         }
     }
 }

@@ -114,15 +114,15 @@ fn endings(cluster: &Cluster, database: &Database<'_>, fake: &Fake) -> Vec<(Stri
     let here = format!("127.0.0.1:{}/{}", cluster.port(), database.name());
     let nothing = |rest: &str| (here.clone(), rest.to_owned());
     let mut endings = vec![(here.clone(), String::new(), 0)];
-    for (place, rest) in [
-        (format!("127.0.0.1:{}/kills", free_port()), String::new()),
-        (format!("127.0.0.1:{}/kills", fake.port()), String::new()),
-        ("no-such-host.invalid:5432/kills".to_owned(), String::new()),
-        (format!("127.0.0.1:{}/nowhere", cluster.port()), String::new()),
-        nothing("sslmode=require"),
-        nothing("channel_binding=require"),
+    for ((place, rest), code) in [
+        ((format!("127.0.0.1:{}/kills", free_port()), String::new()), 4),
+        ((format!("127.0.0.1:{}/kills", fake.port()), String::new()), 7),
+        (("no-such-host.invalid:5432/kills".to_owned(), String::new()), 4),
+        ((format!("127.0.0.1:{}/nowhere", cluster.port()), String::new()), 7),
+        (nothing("sslmode=require"), 7),
+        (nothing("channel_binding=require"), 7),
     ] {
-        endings.push((place, rest, 4));
+        endings.push((place, rest, code));
     }
     for rest in [
         "sslmode=maybe",
@@ -177,7 +177,7 @@ fn a_password_that_is_refused() {
     let work = Workplace::new();
     for way in WAYS {
         let place = format!("127.0.0.1:{}/{}", cluster.port(), database.name());
-        let refused = program(&work, &["load", "--json"], way, &place, "").env("RUST_LOG", ALL).expect(4);
+        let refused = program(&work, &["load", "--json"], way, &place, "").env("RUST_LOG", ALL).expect(7);
         assert!(refused.summary().error().contains("password authentication failed"), "{}", refused.stdout);
         assert_clean("a refusal", &[refused.stdout, refused.stderr].concat());
     }
@@ -212,7 +212,6 @@ fn texts_that_can_not_be_read() {
         ("PGPASSWORD=zebra zebra", 3),
         ("PGPASSWORD='zebra", 3),
         ("PGPASSWORD=\"ze\\xbra zebra\"", 3),
-        ("zebra", 3),
         ("PGPASSWORD=zebra\0", 3),
         ("A='1\n2'\nPGPASSWORD=${zebra", 5),
     ] {

@@ -28,7 +28,7 @@ const SECRET: &str = "top-secret-of-a-line";
 fn get(port: u16, path: &str) -> (String, String) {
     let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return Default::default() };
     let mut answer = String::new();
-    let sent = stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());
+    let sent = stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes());
     let _ = sent.and_then(|()| stream.read_to_string(&mut answer));
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
     (head.to_owned(), body.to_owned())

@@ -99,7 +99,7 @@ fn modes_and_certificates() {
             }
             Err(words) => {
                 let run =
-                    run.expect(4).says(&["cannot connect to the database: kills.test:", words, "\nhint: "]);
+                    run.expect(7).says(&["cannot connect to the database: kills.test:", words, "\nhint: "]);
                 assert!(!run.stderr.contains("retrying"), "no retry renews a certificate: {}", run.stderr);
             }
         }
@@ -125,14 +125,14 @@ fn a_server_that_wants_it_or_does_not_offer_it() {
                 run.expect(0);
                 assert_eq!(seen(&database).0, encrypted, "{user} {mode}");
             }
-            Err(words) => drop(run.expect(4).says(&[words])),
+            Err(words) => drop(run.expect(7).says(&[words])),
         }
     }
     tls.hide();
     load(&work, &database, &tls, "aegis", "&sslmode=prefer").expect(0);
     assert!(!seen(&database).0);
     load(&work, &database, &tls, "aegis", "&sslmode=require")
-        .expect(4)
+        .expect(7)
         .says(&["server does not support TLS", "ssl = on"]);
     // A Unix socket is never encrypted, and needs not be.
     let url = format!("{}&sslmode=require", database.url());
@@ -202,13 +202,13 @@ fn client_certificates() {
     );
     fs::set_permissions(work.path().join("locked.key"), fs::Permissions::from_mode(0o600)).expect("its mode");
     for (parameters, code, words) in [
-        ("&sslmode=require".to_owned(), 4, "need a client certificate (sslcert, sslkey)"),
+        ("&sslmode=require".to_owned(), 7, "need a client certificate (sslcert, sslkey)"),
         (
             pair("somebody.crt", "somebody.key"),
-            4,
+            7,
             "the common name of the client certificate must be the user's name",
         ),
-        (pair("stranger.crt", "stranger.key"), 4, "stranger.crt' is valid, and signed by an authority"),
+        (pair("stranger.crt", "stranger.key"), 7, "stranger.crt' is valid, and signed by an authority"),
         (pair("witnessed.crt", "somebody.key"), 2, "can't be used together"),
         (pair("witnessed.crt", "open.key"), 2, "chmod 600"),
         (pair("witnessed.crt", "locked.key"), 2, "it is encrypted"),
@@ -235,18 +235,18 @@ fn passwords_by_tls() {
     let work = Workplace::new();
     let tls = TlsCluster::new(work.path());
     let database = prepare(&tls, &work);
-    load(&work, &database, &tls, "secretive", "").expect(4).says(&["~/.pgpass"]);
+    load(&work, &database, &tls, "secretive", "").expect(7).says(&["~/.pgpass"]);
     load(&work, &database, &tls, "secretive", "&password=wrong")
-        .expect(4)
+        .expect(7)
         .says(&["password authentication failed for user \"secretive\"", "check the password"]);
     load(&work, &database, &tls, "secretive", "&password=hunter2").expect(0);
     load(&work, &database, &tls, "secretive", "&password=hunter2&channel_binding=require").expect(0);
     let unbound = "&password=hunter2&channel_binding=require&sslmode=disable";
-    load(&work, &database, &tls, "secretive", unbound).expect(4).says(&["channel_binding=require"]);
+    load(&work, &database, &tls, "secretive", unbound).expect(7).says(&["channel_binding=require"]);
     work.write(".pgpass", format!("{HOST}:*:*:secretive:hunter2\n"));
     let file = work.path().join(".pgpass");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).expect("its mode");
-    load(&work, &database, &tls, "secretive", "").expect(4).says(&["chmod 600"]);
+    load(&work, &database, &tls, "secretive", "").expect(7).says(&["chmod 600"]);
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("its mode");
     load(&work, &database, &tls, "secretive", "").expect(0);
     // Nor is it told by any library's log.

@@ -106,7 +106,7 @@ fn broken_input_and_missing_tables() {
     let end = gzip(&join(&lines(&dump)[40..]));
     let broken = [&gzip(&begin)[..], &end[..5]].concat();
     work.write("broken.gz", &broken);
-    verify(&work, &database, &["broken.gz"]).expect(4).says(&["kill_event"]);
+    verify(&work, &database, &["broken.gz"]).expect(7).says(&["kill_event"]);
     work.load(&database, &[]).stdin(dump).expect(0);
     let ended =
         verify(&work, &database, &["broken.gz", "--json"]).expect(1).says(&["broken.gz", "cut short"]);

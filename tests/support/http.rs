@@ -15,5 +15,5 @@ pub(crate) fn request(port: u16, text: &[u8]) -> (u16, String) {
 
 /// The status and the body of the page at a path.
 pub(crate) fn get(port: u16, path: &str) -> (u16, String) {
-    request(port, format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes())
+    request(port, format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes())
 }

@@ -4,15 +4,20 @@
 //! - A program gets a small environment of its own: no `PG*` variable bends what it does, and no secret of ours is passed
 //!   on.
 //! - A program runs in a process group of its own: Ctrl-C at the terminal is not for it.
+//! - Root, too, works in the account's folder with the account's rights alone: whatever links the account has put there lead to
+//!   nothing that it could not reach by itself.
 
 use std::env;
 use std::fs::{self, File, Metadata};
 use std::io;
+use std::marker::PhantomData;
 use std::os::unix::fs::{MetadataExt, fchown, lchown};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+#[cfg(target_os = "linux")]
+use nix::unistd::{Gid, setfsgid, setfsuid};
 use nix::unistd::{Uid, User, getegid, geteuid};
 
 use super::error::{At, EmbeddedError};
@@ -36,7 +41,46 @@ enum Switch {
     Drop,
 }
 
+/// While it lives, this thread's files are opened and made as the account. Programs that are started are not concerned.
+#[derive(Debug)]
+pub(super) struct Acting {
+    #[cfg(target_os = "linux")]
+    before: Option<(Uid, Gid)>,
+    /// It is the thread's.
+    _here: PhantomData<*const ()>,
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for Acting {
+    fn drop(&mut self) {
+        if let Some((uid, gid)) = self.before {
+            setfsgid(gid);
+            setfsuid(uid);
+        }
+    }
+}
+
 impl Account {
+    /// Makes this thread work with files as the account does, where this program is root.
+    pub(super) fn act(&self) -> Acting {
+        Acting {
+            #[cfg(target_os = "linux")]
+            before: (self.switch == Switch::Drop).then(|| {
+                let gid = setfsgid(Gid::from_raw(self.gid));
+                (setfsuid(Uid::from_raw(self.uid)), gid)
+            }),
+            _here: PhantomData,
+        }
+    }
+
+    /// Refuses an account that the system has no name for, as `initdb` would, less clearly.
+    pub(super) fn check_name(&self) -> Result<(), EmbeddedError> {
+        match User::from_uid(Uid::from_raw(self.uid)) {
+            Ok(None) => Err(EmbeddedError::NoName { uid: self.uid }),
+            _ => Ok(()),
+        }
+    }
+
     /// This program's own account; if that is root, the first owner of `paths` that is not root, else `postgres`, else
     /// `nobody`. A path that does not exist is passed over.
     pub fn for_paths(paths: &[&Path]) -> Result<Self, EmbeddedError> {
@@ -87,12 +131,29 @@ impl Account {
         }
     }
 
-    /// Gives the account an open file that root has made at `path`.
-    pub(super) fn own_file(&self, file: &File, path: &Path) -> Result<(), EmbeddedError> {
-        match self.switch {
-            Switch::Stay => Ok(()),
-            Switch::Drop => fchown(file, Some(self.uid), Some(self.gid)).at("change the owner of", path),
+    /// Gives the account an open folder that this program has just made at `path`. Anything else may have been put there since.
+    pub(super) fn own_new_folder(&self, folder: &File, path: &Path) -> Result<(), EmbeddedError> {
+        let metadata = folder.metadata().at("look at", path)?;
+        let is_ours =
+            metadata.is_dir() && metadata.uid() == geteuid().as_raw() && metadata.mode() & 0o777 == 0o700;
+        if !is_ours || fs::read_dir(path).at("read the folder", path)?.next().is_some() {
+            return Err(EmbeddedError::Planted { path: path.to_path_buf() });
         }
+        fchown(folder, Some(self.uid), Some(self.gid)).at("change the owner of", path)
+    }
+
+    /// Checks an open file that is to be written: the account's, or root's of an earlier version, and under no other name. It
+    /// becomes the account's.
+    pub(super) fn own_file(&self, file: &File, path: &Path) -> Result<(), EmbeddedError> {
+        let metadata = file.metadata().at("look at", path)?;
+        let is_ours = self.owns(&metadata) || metadata.uid() == geteuid().as_raw();
+        if !metadata.is_file() || !is_ours || metadata.nlink() > 1 {
+            return Err(EmbeddedError::Planted { path: path.to_path_buf() });
+        }
+        if self.switch == Switch::Drop && !self.owns(&metadata) {
+            fchown(file, Some(self.uid), Some(self.gid)).at("change the owner of", path)?;
+        }
+        Ok(())
     }
 
     /// Whether something with this metadata is the account's.

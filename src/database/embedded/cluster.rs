@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use nix::libc::O_NOFOLLOW;
+use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 
 use super::error::{At, EmbeddedError};
 use super::folder::{Folder, StartLock, make_private_folder};
@@ -69,7 +69,8 @@ fn initialize(
 }
 
 fn add_settings(file: &Path) -> Result<(), EmbeddedError> {
-    let mut conf = OpenOptions::new().append(true).custom_flags(O_NOFOLLOW).open(file).at("open", file)?;
+    let mut options = OpenOptions::new();
+    let mut conf = options.append(true).custom_flags(O_NOFOLLOW | O_NONBLOCK).open(file).at("open", file)?;
     conf.write_all(SETTINGS.as_bytes()).and_then(|()| conf.sync_all()).at("write", file)
 }
 

@@ -88,6 +88,26 @@ pub enum EmbeddedError {
         user: String,
     },
 
+    /// The account has no entry in the system's list of users.
+    #[error(
+        "the user id {uid} has no name on this machine (no entry in /etc/passwd), and PostgreSQL's initdb needs one; add an \
+         entry, or run this as a user that has one"
+    )]
+    NoName {
+        /// The id.
+        uid: u32,
+    },
+
+    /// Something of another user's stands where this program would write.
+    #[error(
+        "{} is a link, has a second name, or belongs to another user, and is not written to; remove it",
+        path.display()
+    )]
+    Planted {
+        /// The place.
+        path: PathBuf,
+    },
+
     /// Run by root, and the machine has no account to drop to.
     #[error(
         "the server can't run as root, and this machine has neither a user postgres nor a user nobody; \

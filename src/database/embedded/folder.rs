@@ -11,7 +11,8 @@
 //!
 //! - DIR is an absolute path without links, so that all users of one folder agree on its name.
 //! - A folder that holds anything, and not our lock, is never written to.
-//! - What root makes here it gives to the server's account, and no link of that account's making is followed.
+//! - Root works in here as the server's account, so that no link of that account's leads further than the account could go.
+//!   What is opened to be written is checked by its descriptor.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
@@ -20,7 +21,8 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use nix::libc::O_NOFOLLOW;
+use nix::libc::{O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK};
+use nix::unistd::geteuid;
 use uuid::Uuid;
 
 use super::account::{Account, name_of};
@@ -33,6 +35,8 @@ const START_LOCK: &str = "aegis-kills.lock";
 pub(super) struct Folder {
     dir: PathBuf,
     account: Account,
+    /// What was made for it, the outermost first.
+    made: Vec<PathBuf>,
 }
 
 /// The right to make, start or stop the server; one process or thread has it at a time.
@@ -54,18 +58,52 @@ impl Folder {
     /// The folder at `dir`, made if it is missing.
     pub(super) fn make(dir: &Path) -> Result<Self, EmbeddedError> {
         let dir = checked(dir)?;
-        let account = Account::for_paths(&[&dir.join("data"), &dir])?;
+        let account = account(&dir)?;
+        let mut made = Vec::new();
         if !dir.exists() {
+            made = dir.ancestors().take_while(|folder| !folder.exists()).map(Path::to_path_buf).collect();
+            made.reverse();
             if let Some(parent) = dir.parent() {
                 fs::create_dir_all(parent).at("make the folder", parent)?;
             }
             make_at_once(&dir, &account)?;
         }
-        let folder = Self { dir: fs::canonicalize(&dir).at("find", &dir)?, account };
-        folder.check_ours()?;
-        folder.account.check_entry(&folder.dir)?;
-        folder.check_owner()?;
-        Ok(folder)
+        let folder = Self { dir: fs::canonicalize(&dir).at("find", &dir)?, account, made };
+        let checked = folder.check_ours().and_then(|()| folder.account.check_entry(&folder.dir));
+        match checked.and_then(|()| folder.check_owner()) {
+            Ok(()) => Ok(folder),
+            Err(error) => {
+                folder.take_away();
+                Err(error)
+            }
+        }
+    }
+
+    /// Removes what [`make`](Self::make) has made, as far as it holds nothing but the locks.
+    pub(super) fn take_away(&self) {
+        if self.made.is_empty() {
+            return;
+        }
+        let acting = self.account.act();
+        let locks = [self.start_lock_path(), self.lease_path()];
+        let is_lock = |entry: fs::DirEntry| locks.contains(&entry.path());
+        // Where the account can't get to, it has made nothing.
+        if fs::read_dir(&self.dir).is_ok_and(|entries| !entries.flatten().all(is_lock)) {
+            return;
+        }
+        for path in locks.iter().filter(|path| path.exists()) {
+            let _ = fs::remove_file(path);
+        }
+        drop(acting);
+        // What has got something else in it stays.
+        for folder in self.made.iter().rev() {
+            let _ = fs::remove_dir(folder);
+        }
+    }
+
+    /// Whether there is, or seems to be, a cluster.
+    pub(super) fn has_data(dir: &Path) -> bool {
+        dir.join("data").exists()
     }
 
     /// The folder at `dir` if there is one and it is ours; nothing is made.
@@ -75,8 +113,8 @@ impl Folder {
             return Ok(None);
         }
         let dir = fs::canonicalize(&dir).at("find", &dir)?;
-        let account = Account::for_paths(&[&dir.join("data"), &dir])?;
-        let folder = Self { dir, account };
+        let account = account(&dir)?;
+        let folder = Self { dir, account, made: Vec::new() };
         folder.check_ours()?;
         Ok(folder.start_lock_path().exists().then_some(folder))
     }
@@ -160,9 +198,11 @@ impl Folder {
     pub(super) fn open_log(&self, name: &str) -> Result<(File, PathBuf), EmbeddedError> {
         let path = self.make_log()?.join(name);
         let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600).custom_flags(O_NOFOLLOW);
+        options.write(true).create(true).truncate(false).mode(0o600).custom_flags(O_NOFOLLOW | O_NONBLOCK);
         let file = options.open(&path).at("open", &path)?;
         self.account.own_file(&file, &path)?;
+        // Not before it is known what it is.
+        file.set_len(0).at("empty", &path)?;
         Ok((file, path))
     }
 
@@ -180,7 +220,8 @@ impl Folder {
 
     fn open_lock(&self, path: &Path) -> Result<File, EmbeddedError> {
         let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(O_NOFOLLOW);
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        options.custom_flags(O_NOFOLLOW | O_NONBLOCK);
         let file = options.open(path).at("open", path)?;
         self.account.own_file(&file, path)?;
         Ok(file)
@@ -247,13 +288,35 @@ fn unlock(file: &File) {
     }
 }
 
-/// Makes a folder that only `account` may enter, unless it is there.
+/// Makes a folder that only `account` may enter, unless it is there. What is there must be a folder of the account's.
 pub(super) fn make_private_folder(path: &Path, account: &Account) -> Result<(), EmbeddedError> {
-    match DirBuilder::new().mode(0o700).create(path) {
-        Ok(()) => account.own(path),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(error).at("make the folder", path),
+    let made = match DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => true,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+        Err(error) => return Err(error).at("make the folder", path),
+    };
+    let planted = |_| EmbeddedError::Planted { path: path.to_path_buf() };
+    let flags = O_NOFOLLOW | O_DIRECTORY;
+    let folder = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(planted)?;
+    let metadata = folder.metadata().at("look at", path)?;
+    match (account.owns(&metadata), made) {
+        (true, _) => Ok(()),
+        (false, true) => account.own_new_folder(&folder, path),
+        (false, false) => Err(EmbeddedError::Planted { path: path.to_path_buf() }),
     }
+}
+
+/// Who the server of `dir` runs as. A link on the way that another user has put there is not followed.
+fn account(dir: &Path) -> Result<Account, EmbeddedError> {
+    let account = Account::for_paths(&[&dir.join("data"), dir])?;
+    for path in dir.ancestors() {
+        let Ok(found) = fs::symlink_metadata(path) else { continue };
+        let trusted = [0, geteuid().as_raw()];
+        if found.is_symlink() && !trusted.contains(&found.uid()) && geteuid().is_root() {
+            return Err(EmbeddedError::Planted { path: path.to_path_buf() });
+        }
+    }
+    Ok(account)
 }
 
 /// Makes a private folder that is never seen without its owner: another loader may come at the same moment, and a crash

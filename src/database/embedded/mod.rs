@@ -105,17 +105,35 @@ impl Embedded {
     /// after a crash up to some minutes, as the server then replays its log. Fails where no server programs are found,
     /// where `dir` holds something else, where its data need another major version, and where a program fails.
     pub fn open(dir: &Path, lifetime: Lifetime) -> Result<Self, EmbeddedError> {
+        if !Folder::has_data(dir) {
+            // Before anything is made.
+            Programs::find()?;
+        }
         let folder = Folder::make(dir)?;
+        let acting = folder.account().act();
+        let opened = Self::open_folder(&folder, lifetime);
+        drop(acting);
+        match opened {
+            Ok((lease, url)) => Ok(Self { folder, lease: Some(lease), url }),
+            Err(error) => {
+                folder.take_away();
+                Err(error)
+            }
+        }
+    }
+
+    fn open_folder(folder: &Folder, lifetime: Lifetime) -> Result<(Lease, String), EmbeddedError> {
         let start = folder.lock_start()?;
         let lease = folder.take_lease(&start)?;
-        if server::data_version(&folder)?.is_none() {
-            cluster::make(&folder, &Programs::find()?, &start)?;
+        if server::data_version(folder)?.is_none() {
+            folder.account().check_name()?;
+            cluster::make(folder, &Programs::find()?, &start)?;
         }
-        let url = server::ensure(&folder, &start)?;
+        let url = server::ensure(folder, &start)?;
         if lifetime == Lifetime::UntilStopped {
             folder.keep(&start)?;
         }
-        Ok(Self { folder, lease: Some(lease), url })
+        Ok((lease, url))
     }
 
     /// The database's URL, for `psql` as for the `postgres` crate: `postgresql:///kills?host=%2Fpath&port=5432&user=aegis`.
@@ -131,6 +149,7 @@ impl Embedded {
     }
 
     fn give_back(&mut self) -> Result<Closed, EmbeddedError> {
+        let _acting = self.folder.account().act();
         let start = self.folder.lock_start()?;
         // Between these two nobody can come in: a share is taken under the start lock.
         drop(self.lease.take());
@@ -158,6 +177,7 @@ pub fn stop(dir: &Path) -> Result<Stopped, EmbeddedError> {
     let Some(folder) = with_data(dir)? else {
         return Ok(Stopped::Missing);
     };
+    let _acting = folder.account().act();
     let start: StartLock = folder.lock_start()?;
     folder.keep_no_more(&start)?;
     let users = folder.users(&start)?;
@@ -173,6 +193,7 @@ pub fn status(dir: &Path) -> Result<Status, EmbeddedError> {
     let Some(folder) = with_data(dir)? else {
         return Ok(Status::Missing);
     };
+    let _acting = folder.account().act();
     let State::Alive(Server { pid, since, port, socket, phase }) = server::state(&folder)? else {
         return Ok(Status::Stopped);
     };
@@ -194,5 +215,8 @@ fn with_data(dir: &Path) -> Result<Option<Folder>, EmbeddedError> {
     let Some(folder) = Folder::existing(dir)? else {
         return Ok(None);
     };
-    Ok(server::data_version(&folder)?.map(|_| folder))
+    let acting = folder.account().act();
+    let version = server::data_version(&folder)?;
+    drop(acting);
+    Ok(version.map(|_| folder))
 }

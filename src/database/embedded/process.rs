@@ -46,7 +46,10 @@ fn arguments(pid: i32) -> Option<Vec<u8>> {
 #[cfg(not(target_os = "linux"))]
 fn arguments(pid: i32) -> Option<Vec<u8>> {
     let pid = pid.to_string();
-    let output = std::process::Command::new("/bin/ps").args(["-ww", "-o", "command=", "-p", &pid]).output();
+    let output = std::process::Command::new("/bin/ps")
+        .env_clear()
+        .args(["-ww", "-o", "command=", "-p", &pid])
+        .output();
     output.ok().map(|output| output.stdout)
 }
 

@@ -1,9 +1,12 @@
 //! Runs one server program to its end, and keeps what it wrote.
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::process::Command;
+
+use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 
 use super::error::{At, EmbeddedError};
 use super::folder::{Folder, StartLock};
@@ -38,7 +41,8 @@ pub(super) fn run(
 /// The last lines that were written to `log` from byte `from` on; none if it can't be read.
 pub(super) fn tail(log: &Path, from: u64) -> String {
     let read = || -> std::io::Result<Vec<u8>> {
-        let mut file = File::open(log)?;
+        let mut options = OpenOptions::new();
+        let mut file = options.read(true).custom_flags(O_NOFOLLOW | O_NONBLOCK).open(log)?;
         let len = file.metadata()?.len();
         file.seek(SeekFrom::Start(from.max(len.saturating_sub(TAIL_BYTES_MAX))))?;
         let mut bytes = Vec::new();

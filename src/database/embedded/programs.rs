@@ -7,8 +7,9 @@
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
+use super::account::Account;
 use super::error::EmbeddedError;
 use crate::database::engine::VERSION_MIN;
 
@@ -43,12 +44,14 @@ struct Places {
 impl Programs {
     /// The programs that come first on this machine; [`EmbeddedError::NoPrograms`] says what to install where there are none.
     pub fn find() -> Result<Self, EmbeddedError> {
-        let places = Places::of_this_machine();
-        all(&places, &ask).next().ok_or(EmbeddedError::NoPrograms)
+        let account = Account::for_paths(&[])?;
+        let ask = |program: &Path, argument: &str| ask(&account, program, argument);
+        all(&Places::of_this_machine(), &ask).next().ok_or(EmbeddedError::NoPrograms)
     }
 
     /// The programs for the data in `folder`, which were made by the major version `data`.
-    pub(super) fn find_for(folder: &Path, data: &str) -> Result<Self, EmbeddedError> {
+    pub(super) fn find_for(folder: &Path, data: &str, account: &Account) -> Result<Self, EmbeddedError> {
+        let ask = |program: &Path, argument: &str| ask(account, program, argument);
         choose(all(&Places::of_this_machine(), &ask).collect(), folder, data)
     }
 
@@ -188,9 +191,10 @@ fn parse_version(told: &str) -> Option<(String, u32)> {
     Some((version.to_owned(), digits.parse().ok()?))
 }
 
-/// Runs `program` with one argument and gives its standard output; nothing if it fails.
-fn ask(program: &Path, argument: &str) -> Option<String> {
-    let output = Command::new(program)
+/// Runs `program` with one argument as the account, and gives its standard output; nothing if it fails.
+fn ask(account: &Account, program: &Path, argument: &str) -> Option<String> {
+    let output = account
+        .command(program)
         .arg(argument)
         .stdin(Stdio::null())
         .stderr(Stdio::null())

@@ -8,7 +8,7 @@
 //! - Every wait has an end.
 
 use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use nix::errno::Errno;
-use nix::libc::O_NOFOLLOW;
+use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -40,6 +40,8 @@ const TORN_LIMIT: Duration = Duration::from_secs(2);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// From which size on the server's log is put aside before a start, in bytes; one older log is kept.
 const LOG_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// `postmaster.pid` and `PG_VERSION` are much smaller.
+const FILE_BYTES_MAX: u64 = 64 * 1024;
 /// The process that no system has: Linux ends at 2^22, macOS at 99,998.
 const NOBODY: i32 = i32::MAX;
 
@@ -82,7 +84,7 @@ pub enum Phase {
 /// The state of the server of `folder`.
 pub(super) fn state(folder: &Folder) -> Result<State, EmbeddedError> {
     let path = pid_file(folder);
-    let bytes = match fs::read(&path) {
+    let bytes = match read_file(&path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(State::Stopped),
         Err(error) => return Err(error).at("read", &path),
@@ -165,8 +167,8 @@ fn interrupt(pid: i32) -> Result<(), Errno> {
 /// The version that made the data, as `PG_VERSION` says; nothing where there are no data.
 pub(super) fn data_version(folder: &Folder) -> Result<Option<String>, EmbeddedError> {
     let path = folder.data().join("PG_VERSION");
-    match fs::read_to_string(&path) {
-        Ok(text) => Ok(Some(text.trim().to_owned())),
+    match read_file(&path) {
+        Ok(text) => Ok(Some(String::from_utf8_lossy(&text).trim().to_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).at("read", &path),
     }
@@ -175,7 +177,7 @@ pub(super) fn data_version(folder: &Folder) -> Result<Option<String>, EmbeddedEr
 /// Starts the server, which does not run, and waits until it is ready.
 fn start(folder: &Folder, start_lock: &StartLock) -> Result<(), EmbeddedError> {
     let version = data_version(folder)?.unwrap_or_default();
-    let programs = Programs::find_for(&folder.data(), &version)?;
+    let programs = Programs::find_for(&folder.data(), &version, folder.account())?;
     let place = socket::place(folder)?;
     socket::prepare(folder, &place)?;
     if socket::answers(&place) {
@@ -233,7 +235,7 @@ fn shell_quoted(text: &[u8]) -> Vec<u8> {
 /// lives, whatever that is. The rest of the file stays: by it PostgreSQL sees whether children of that server still write.
 fn disown(folder: &Folder) -> Result<(), EmbeddedError> {
     let path = pid_file(folder);
-    let bytes = match fs::read(&path) {
+    let bytes = match read_file(&path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error).at("read", &path),
@@ -248,6 +250,14 @@ fn disown(folder: &Folder) -> Result<(), EmbeddedError> {
         .open(&path)
         .at("open", &path)?;
     file.write_all(&text).at("write", &path)
+}
+
+/// Reads a small file; a FIFO in its place reads as empty, and does not hang.
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let file = OpenOptions::new().read(true).custom_flags(O_NOFOLLOW | O_NONBLOCK).open(path)?;
+    let mut bytes = Vec::new();
+    file.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Renames the server's log if it has grown large, and gives the length of what is there then.

@@ -1,0 +1,127 @@
+//! All exit codes in one table: `--help`, the manual and the program's ending are made from it, and the documents are held
+//! against it.
+
+use std::fmt::Write as _;
+
+/// How the program ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// All is well: every event is in the database.
+    Complete,
+    /// The input, the reject file or the program itself failed.
+    Failed,
+    /// A wrong option, variable or value; nothing was done.
+    WrongSetting,
+    /// All is loaded but the rejects.
+    Rejects,
+    /// The database could not be reached, or kept failing.
+    DatabaseFailed,
+    /// More rejects than allowed.
+    RejectLimit,
+    /// `verify` found events missing; `health` found the database unhealthy; a private PostgreSQL does not run.
+    Missing,
+    /// The database refuses for a reason that does not pass by itself.
+    DatabaseRefused,
+    /// Interrupted by the signal of this number.
+    Interrupted(i32),
+}
+
+/// An exit code and what it means, as the help has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExitCode {
+    /// The code; of signals all of them.
+    pub code: &'static str,
+    /// What it means, in one line.
+    pub meaning: &'static str,
+}
+
+/// The exit codes, ascending.
+pub const EXIT_CODES: [ExitCode; 9] = [
+    ExitCode {
+        code: "0",
+        meaning: "every event is stored, by this run or an earlier one; health: healthy; verify: no difference",
+    },
+    ExitCode { code: "1", meaning: "the input, the reject file or the program itself failed" },
+    ExitCode { code: "2", meaning: "invalid option, variable or value; nothing was done" },
+    ExitCode { code: "3", meaning: "everything is stored except new rejects" },
+    ExitCode {
+        code: "4",
+        meaning: "the database was unreachable or kept failing; some events are not stored; retrying can help",
+    },
+    ExitCode { code: "5", meaning: "more rejects than allowed; stopped" },
+    ExitCode { code: "6", meaning: "verify found differences; health: unhealthy; embedded status: stopped" },
+    ExitCode {
+        code: "7",
+        meaning: "the database refuses for a permanent reason: login, privileges, missing database, incompatible tables",
+    },
+    ExitCode { code: "129, 130, 143", meaning: "SIGHUP, SIGINT or SIGTERM: in-flight work was committed" },
+];
+
+impl Ending {
+    /// The exit code.
+    pub fn code(self) -> u8 {
+        match self {
+            Ending::Complete => 0,
+            Ending::Failed => 1,
+            Ending::WrongSetting => 2,
+            Ending::Rejects => 3,
+            Ending::DatabaseFailed => 4,
+            Ending::RejectLimit => 5,
+            Ending::Missing => 6,
+            Ending::DatabaseRefused => 7,
+            // A shell's habit: 129 for SIGHUP, 130 for SIGINT, 143 for SIGTERM.
+            Ending::Interrupted(signal) => 128 + u8::try_from(signal).unwrap_or(0),
+        }
+    }
+}
+
+/// The table of exit codes, as the help prints it.
+pub fn exit_codes_help() -> String {
+    let mut text = "Exit codes:".to_owned();
+    for ExitCode { code, meaning } in EXIT_CODES {
+        // Writing to a String can't fail.
+        let _ = write!(text, "\n  {code}  {meaning}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_ending_is_in_the_table() {
+        for ending in [
+            Ending::Complete,
+            Ending::Failed,
+            Ending::WrongSetting,
+            Ending::Rejects,
+            Ending::DatabaseFailed,
+            Ending::RejectLimit,
+            Ending::Missing,
+            Ending::DatabaseRefused,
+            Ending::Interrupted(1),
+            Ending::Interrupted(2),
+            Ending::Interrupted(15),
+        ] {
+            let code = ending.code().to_string();
+            let is_told = EXIT_CODES.iter().any(|exit| exit.code.split(", ").any(|told| told == code));
+            assert!(is_told, "{ending:?}");
+        }
+    }
+
+    /// The documents have tables of their own, with what to do about each code.
+    #[test]
+    fn the_documents_have_each_code() {
+        for (name, text) in [
+            ("README.md", include_str!("../README.md")),
+            ("docs/deployment.md", include_str!("../docs/deployment.md")),
+        ] {
+            for ExitCode { code, .. } in EXIT_CODES {
+                // Verify and health are nothing to start again.
+                let is_needed = name == "README.md" || code != "6";
+                assert!(!is_needed || text.contains(&format!("\n| {code} | ")), "{name}: {code}");
+            }
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The names of all settings, and misspelled ones.
+
+#[cfg(test)]
+mod tests;
+
+use std::cmp::max;
+
+/// The variables that this program reads, beside libpq's.
+pub(super) const VARIABLES: [&str; 28] = [
+    "DATABASE_URL",
+    "DATABASE_SCHEMA",
+    "DATABASE_POOL_MIN",
+    "DATABASE_POOL_MAX",
+    "DATABASE_CONNECTION_TIMEOUT",
+    "DATABASE_IDLE_TIMEOUT",
+    "DATABASE_RETRY_ATTEMPTS",
+    "DATABASE_RETRY_BASE",
+    "DATABASE_AWAY_TIMEOUT",
+    "DATABASE_HEALTH_INTERVAL",
+    "DATABASE_STALL_TIMEOUT",
+    "ALBION_SERVER",
+    "KILLS_EMBEDDED",
+    "KILLS_LAYOUT",
+    "KILLS_LEDGER_SCHEMA",
+    "KILLS_EVENTS_AT",
+    "KILLS_ON_CONFLICT",
+    "KILLS_REJECTS_FILE",
+    "KILLS_MAX_REJECTS",
+    "KILLS_NUL",
+    "KILLS_METRICS_FILE",
+    "KILLS_LISTEN",
+    "KILLS_WORKER_CONCURRENCY",
+    "KILLS_PARSE_THREADS",
+    "KILLS_SEGMENT_BYTES",
+    "KILLS_FLUSH_INTERVAL",
+    "KILLS_DRAIN_TIMEOUT",
+    "RUST_LOG",
+];
+
+/// libpq's variables without their `PG`. They are listed to find misspelled ones: a `.env` may set any `PG*`.
+const LIBPQ: [&str; 41] = [
+    "HOST",
+    "HOSTADDR",
+    "PORT",
+    "DATABASE",
+    "USER",
+    "PASSWORD",
+    "PASSFILE",
+    "SERVICE",
+    "SERVICEFILE",
+    "OPTIONS",
+    "APPNAME",
+    "SSLMODE",
+    "REQUIRESSL",
+    "SSLNEGOTIATION",
+    "SSLCOMPRESSION",
+    "SSLCERT",
+    "SSLKEY",
+    "SSLCERTMODE",
+    "SSLROOTCERT",
+    "SSLCRL",
+    "SSLCRLDIR",
+    "SSLSNI",
+    "SSLMINPROTOCOLVERSION",
+    "SSLMAXPROTOCOLVERSION",
+    "REQUIREPEER",
+    "REQUIREAUTH",
+    "CHANNELBINDING",
+    "GSSENCMODE",
+    "GSSDELEGATION",
+    "GSSLIB",
+    "KRBSRVNAME",
+    "CONNECT_TIMEOUT",
+    "CLIENTENCODING",
+    "TARGETSESSIONATTRS",
+    "LOADBALANCEHOSTS",
+    "DATESTYLE",
+    "TZ",
+    "GEQO",
+    "SYSCONFDIR",
+    "LOCALEDIR",
+    "DATA",
+];
+
+/// The first words of this program's variables. What begins so and is unknown is compared by the rest alone.
+const PREFIXES: [&str; 3] = ["DATABASE_", "KILLS_", "ALBION_"];
+
+/// Whether a variable is a setting of this program, libpq's included.
+pub(super) fn is_setting(name: &str) -> bool {
+    VARIABLES.contains(&name) || name.starts_with("PG")
+}
+
+/// Whether a variable is one of those listed here: `PGADMIN_DEFAULT_EMAIL` is a `PG*` of another program.
+pub(super) fn is_listed(name: &str) -> bool {
+    VARIABLES.contains(&name) || name.strip_prefix("PG").is_some_and(|rest| LIBPQ.contains(&rest))
+}
+
+/// The setting that a name was probably meant to be. None for a setting, and for what belongs to another program.
+pub(super) fn meant(name: &str) -> Option<String> {
+    if VARIABLES.contains(&name) {
+        return None;
+    }
+    let upper = name.to_ascii_uppercase();
+    if let Some(rest) = upper.strip_prefix("PG") {
+        // Other programs name theirs `PG_HOST`.
+        let is_ours = name.starts_with("PG") && LIBPQ.contains(&rest);
+        let known = LIBPQ.iter().filter(|_| !is_ours && !rest.starts_with('_'));
+        return closest(rest, known.copied()).map(|rest| format!("PG{rest}"));
+    }
+    if let Some(prefix) = PREFIXES.into_iter().find(|prefix| upper.starts_with(prefix)) {
+        let rest = &upper[prefix.len()..];
+        let same = VARIABLES.into_iter().filter_map(|known| known.strip_prefix(prefix));
+        if let Some(found) = closest(rest, same) {
+            return Some(format!("{prefix}{found}"));
+        }
+        // `KILLS_POOL_MAX`; but a `DATABASE_SERVER` is another program's.
+        let is_named_so = |known: &&str| known.split_once('_').is_some_and(|(_, found)| found == rest);
+        return VARIABLES
+            .into_iter()
+            .find(|known| prefix != "DATABASE_" && is_named_so(known))
+            .map(str::to_owned);
+    }
+    closest(&upper, VARIABLES.into_iter()).map(str::to_owned)
+}
+
+/// The nearest name within one edit per four letters, and two at most: `USER` is not `URL`.
+fn closest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    let edits_max = max(1, name.len().div_ceil(4)).min(2);
+    let edits = known.map(|known| (strsim::osa_distance(name, known), known));
+    edits.filter(|(edits, _)| *edits <= edits_max).min().map(|(_, known)| known)
+}

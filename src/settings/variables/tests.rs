@@ -1,0 +1,39 @@
+//! Names that are settings, names that were meant to be, and names of other programs.
+
+use super::*;
+
+#[test]
+fn each_variable_of_the_example_is_known() {
+    let example = include_str!("../../../.env.example");
+    let names = example.lines().filter_map(|line| Some(line.trim_start_matches('#').split_once('=')?.0));
+    let is_name = |name: &&str| name.bytes().all(|letter| letter.is_ascii_uppercase() || letter == b'_');
+    for name in names.filter(is_name) {
+        assert!(VARIABLES.contains(&name), "{name}");
+    }
+}
+
+#[test]
+fn misspelled_names() {
+    let check = |name: &str, expected: Option<&str>| {
+        assert_eq!(meant(name).as_deref(), expected, "{name}");
+    };
+    check("DATABSE_URL", Some("DATABASE_URL"));
+    check("DATABASE_URI", Some("DATABASE_URL"));
+    check("database_url", Some("DATABASE_URL"));
+    check("DATABASE_POOL_MX", Some("DATABASE_POOL_MAX"));
+    check("KILLS_WORKER_CONCURENCY", Some("KILLS_WORKER_CONCURRENCY"));
+    check("KILLS_POOL_MAX", Some("DATABASE_POOL_MAX"));
+    check("KILLS_SERVER", Some("ALBION_SERVER"));
+    check("KILL_LAYOUT", Some("KILLS_LAYOUT"));
+    check("ALBION_SEVER", Some("ALBION_SERVER"));
+    check("RUST_LOGS", Some("RUST_LOG"));
+    check("PGHSOT", Some("PGHOST"));
+    check("PGPASSWD", Some("PGPASSWORD"));
+    check("pghost", Some("PGHOST"));
+    let others = ["DATABASE_USER", "DATABASE_SSL", "DATABASE_POOL_SIZE", "DATABASE_SERVER", "DATABASE_HOST"];
+    let more =
+        ["PG_HOST", "PGADMIN_DEFAULT_EMAIL", "PGBIN", "APP_NAME", "PATH", "RUST_BACKTRACE", "KILLS_DIR"];
+    for name in others.into_iter().chain(more).chain(VARIABLES).chain(["PGHOST", "PGSSLCRL", "PGDATA"]) {
+        check(name, None);
+    }
+}

@@ -1,0 +1,137 @@
+//! Tables that can't be relied on, or that lack something: added where the role may, refused with code 7 where it may not.
+
+use crate::support::cluster::{Cluster, Database};
+use crate::support::dumps::{join, small_event, version};
+use crate::support::oracle::{Nul, expect};
+use crate::support::program::{Workplace, assert_tables};
+
+fn applied<'a>(work: &Workplace) -> Database<'a> {
+    let database = Cluster::shared().database("distrust");
+    work.program(&["schema", "apply", "--database-url", &database.url()]).expect(0);
+    database
+}
+
+fn text(database: &Database<'_>, sql: &str) -> String {
+    database.client().query_one(sql, &[]).expect("a row").get(0)
+}
+
+/// What is missing, as in tables of an earlier version; and the statement that the owner is told.
+const LACKS: [(&str, &str); 5] = [
+    (
+        "alter type albion_server rename to old; create type albion_server as enum ('americas', 'europe');
+         alter table kill_event alter server type albion_server using server::text::albion_server;
+         alter table kill_player alter server type albion_server using server::text::albion_server;
+         alter table kill_loot alter server type albion_server using server::text::albion_server; drop type old",
+        "ALTER TYPE \"public\".\"albion_server\" ADD VALUE IF NOT EXISTS 'asia'",
+    ),
+    (
+        "drop index kill_player_guild_kills; alter type kill_role rename to old;
+         create type kill_role as enum ('killer', 'participant', 'group');
+         alter table kill_player alter role type kill_role using role::text::kill_role; drop type old",
+        "ALTER TYPE \"public\".\"kill_role\" ADD VALUE IF NOT EXISTS 'victim'",
+    ),
+    (
+        "alter table kill_player drop guild_id",
+        "ALTER TABLE \"public\".kill_player ADD COLUMN IF NOT EXISTS \"guild_id\" text COLLATE \"C\"",
+    ),
+    (
+        "alter table kill_event drop loaded_at",
+        "ALTER TABLE \"public\".kill_event ADD COLUMN IF NOT EXISTS \"loaded_at\" timestamptz NOT NULL DEFAULT now()",
+    ),
+    (
+        "alter table kill_load_run drop retries",
+        "ALTER TABLE \"public\".kill_load_run ADD COLUMN IF NOT EXISTS \"retries\" bigint NOT NULL DEFAULT 0",
+    ),
+];
+
+#[test]
+fn what_is_missing_is_added_by_the_owner() {
+    let work = Workplace::new();
+    let dump = join(&(1..=20).map(|id| version(id, id)).collect::<Vec<_>>());
+    for (sql, statement) in LACKS {
+        let database = applied(&work);
+        let mut client = database.client();
+        client.batch_execute(sql).unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        let role = format!("distrust_{}", uuid::Uuid::new_v4().simple());
+        let grants = format!(
+            "create role {role} login; grant usage on schema public to {role};
+             grant select, insert, update, delete on all tables in schema public to {role}"
+        );
+        client.batch_execute(&grants).expect("a role");
+        let url = database.tcp_url().replace("aegis@", &format!("{role}@"));
+        let refused =
+            work.program(&["load", "--json"]).env("DATABASE_URL", &url).stdin(dump.clone()).expect(7);
+        assert!(refused.summary().error().contains(statement), "{sql}: {refused:?}");
+        refused.summary().check(&[("rejected", 0)]);
+
+        for _ in 0..2 {
+            work.load(&database, &[]).stdin(dump.clone()).expect(0);
+        }
+        assert_tables(&database, "americas", &expect(&dump, Nul::Reject).tables);
+        let drop = format!("drop owned by {role}; drop role {role}");
+        client.batch_execute(&drop).expect("to drop the role");
+    }
+}
+
+/// What is wrong, and words of the cause.
+const WRONG: [(&str, &[&str]); 6] = [
+    ("alter table kill_event set unlogged", &["kill_event is unlogged", "SET LOGGED"]),
+    ("alter table kill_loot set unlogged", &["kill_loot is unlogged"]),
+    (
+        "alter table kill_load_segment alter lines type text",
+        &["kill_load_segment.lines is of type text, int8"],
+    ),
+    (
+        "alter table kill_load_run alter sources drop not null, alter sources type text",
+        &["kill_load_run.sources"],
+    ),
+    ("alter table kill_load_segment add mine int not null", &["kill_load_segment has a column mine"]),
+    ("alter table kill_load_segment drop run", &["kill_load_segment has no column run"]),
+];
+
+#[test]
+fn tables_that_can_not_be_relied_on() {
+    let work = Workplace::new();
+    for (sql, words) in WRONG {
+        let database = applied(&work);
+        database.client().batch_execute(sql).unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        let load = work.program(&["load"]).env("DATABASE_URL", &database.url());
+        load.stdin(small_event(1).to_string()).expect(7).says(words);
+        let health = work.program(&["health"]).env("DATABASE_URL", &database.url()).expect(6);
+        assert!(health.stdout.contains(words[0]) || health.stderr.contains(words[0]), "{health:?}");
+        assert_eq!(text(&database, "select count(*)::text from kill_event"), "0");
+    }
+    // All of them unlogged go together.
+    let database = applied(&work);
+    let all = "alter table kill_event set unlogged; alter table kill_player set unlogged;
+         alter table kill_loot set unlogged; alter table kill_load_segment set unlogged";
+    database.client().batch_execute(all).expect("unlogged");
+    work.load(&database, &[]).stdin(small_event(1).to_string()).expect(0);
+}
+
+#[test]
+fn roles_that_may_not_see_or_write() {
+    let work = Workplace::new();
+    for (sql, words) in [
+        ("alter table kill_event enable row level security", &["row-level security", "BYPASSRLS"][..]),
+        (
+            "alter role ROLE set default_transaction_read_only = on",
+            &["default_transaction_read_only", "RESET"],
+        ),
+        ("revoke insert on kill_player from ROLE", &["permission denied", "42501"]),
+    ] {
+        let database = applied(&work);
+        let mut client = database.client();
+        let role = format!("distrust_{}", uuid::Uuid::new_v4().simple());
+        let grants = format!(
+            "create role {role} login; grant usage on schema public to {role};
+             grant select, insert, update, delete on all tables in schema public to {role}; {}",
+            sql.replace("ROLE", &role)
+        );
+        client.batch_execute(&grants).expect("a role");
+        let url = database.tcp_url().replace("aegis@", &format!("{role}@"));
+        let load = work.program(&["load"]).env("DATABASE_URL", &url);
+        load.stdin(small_event(1).to_string()).expect(7).says(words);
+        client.batch_execute(&format!("drop owned by {role}; drop role {role}")).expect("to drop the role");
+    }
+}

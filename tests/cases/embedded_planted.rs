@@ -1,0 +1,212 @@
+//! `--embedded` run by root in a folder whose owner is another user: what that user has put there leads root nowhere.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use nix::sys::stat::Mode;
+use nix::unistd::{User, geteuid, mkfifo};
+
+use crate::support::process::Supervised as _;
+use crate::support::program::Workplace;
+use crate::support::{not_tried, tell};
+
+/// A folder of the user `nobody`, with the lock that says that it is a private PostgreSQL's, and a file of root's beside it.
+struct Trap {
+    work: Workplace,
+    uid: u32,
+}
+
+impl Trap {
+    fn new() -> Option<Self> {
+        let nobody = User::from_name("nobody").ok().flatten().filter(|_| geteuid().is_root());
+        let Some(nobody) = nobody else {
+            not_tried(
+                "traps for root in a folder of another user",
+                "this is not root, or there is no nobody",
+            );
+            return None;
+        };
+        let trap = Self { work: Workplace::new(), uid: nobody.uid.as_raw() };
+        fs::create_dir(trap.dir()).expect("a folder");
+        trap.work.write("secret", "of root alone\n");
+        fs::set_permissions(trap.secret(), fs::Permissions::from_mode(0o600)).expect("its mode");
+        trap.work.write("db/aegis-kills.lock", "");
+        trap.give_away();
+        Some(trap)
+    }
+
+    fn dir(&self) -> PathBuf {
+        self.work.path().join("db")
+    }
+
+    fn secret(&self) -> PathBuf {
+        self.work.path().join("secret")
+    }
+
+    fn give_away(&self) {
+        for path in [self.dir(), self.dir().join("aegis-kills.lock")] {
+            chown(path, Some(self.uid), Some(self.uid)).expect("root may");
+        }
+    }
+
+    /// Root starts a server there, and stops it if it runs; the file of root's is as it was.
+    fn spring(&self) -> String {
+        let ended = self.work.program(&["embedded", "start", "db"]).run();
+        if ended.code == 0 {
+            self.work.program(&["embedded", "stop", "db"]).expect(0);
+        }
+        let found = fs::metadata(self.secret()).expect("the file");
+        assert_eq!((found.uid(), found.mode() & 0o777), (0, 0o600), "{}", ended.stderr);
+        assert_eq!(fs::read_to_string(self.secret()).expect("its text"), "of root alone\n");
+        ended.stderr
+    }
+}
+
+#[test]
+fn files_that_are_links() {
+    let Some(trap) = Trap::new() else { return };
+    for name in [
+        "aegis-kills.lock",
+        "aegis-kills.lease",
+        "kept",
+        "log/initdb.log",
+        "log/pg_ctl.log",
+        "log/server.log",
+    ] {
+        for hard in [true, false] {
+            tell((name, hard));
+            let path = trap.dir().join(name);
+            if name.starts_with("log/") {
+                let _ = fs::create_dir(trap.dir().join("log"));
+                chown(trap.dir().join("log"), Some(trap.uid), Some(trap.uid)).expect("root may");
+            }
+            let _ = fs::remove_file(&path);
+            if hard { fs::hard_link(trap.secret(), &path) } else { symlink(trap.secret(), &path) }
+                .expect("a link");
+            trap.spring();
+            let _ = fs::remove_dir_all(trap.dir());
+            fs::create_dir(trap.dir()).expect("a folder");
+            trap.work.write("db/aegis-kills.lock", "");
+            trap.give_away();
+        }
+    }
+}
+
+#[test]
+fn folders_that_are_links() {
+    let Some(trap) = Trap::new() else { return };
+    let theirs = trap.work.path().join("of-root");
+    fs::create_dir(&theirs).expect("a folder");
+    fs::set_permissions(&theirs, fs::Permissions::from_mode(0o700)).expect("its mode");
+    for name in
+        ["server.log", "initdb.log", "postgresql.conf", ".s.PGSQL.5432", "PG_VERSION", "postmaster.pid"]
+    {
+        fs::hard_link(trap.secret(), theirs.join(name)).expect("a file");
+    }
+    for name in ["log", "run", "data", "data.new"] {
+        tell(name);
+        symlink(&theirs, trap.dir().join(name)).expect("a link");
+        trap.spring();
+        assert_eq!(fs::metadata(&theirs).expect("a folder").uid(), 0, "{name}");
+        assert_eq!(fs::read_dir(&theirs).expect("a folder").count(), 6, "{name}");
+        let _ = fs::remove_dir_all(trap.dir());
+        fs::create_dir(trap.dir()).expect("a folder");
+        trap.work.write("db/aegis-kills.lock", "");
+        trap.give_away();
+    }
+}
+
+/// A folder of root's in the place of one that the account should have.
+#[test]
+fn folders_of_others() {
+    let Some(trap) = Trap::new() else { return };
+    let log = trap.dir().join("log");
+    fs::create_dir(&log).expect("a folder");
+    let said = trap.spring();
+    assert!(said.contains("belongs to another user"), "{said}");
+    assert_eq!(fs::metadata(&log).expect("a folder").uid(), 0);
+}
+
+#[test]
+fn a_link_of_another_user_to_the_folder() {
+    let Some(trap) = Trap::new() else { return };
+    let work = Workplace::new();
+    let link = work.path().join("link");
+    symlink(trap.dir(), &link).expect("a link");
+    std::os::unix::fs::lchown(&link, Some(trap.uid), None).expect("root may");
+    work.program(&["embedded", "start", "link"]).expect(4).says(&["is a link"]);
+}
+
+/// Nobody waits for what a FIFO never says.
+#[test]
+fn fifos_in_the_place_of_files() {
+    let Some(trap) = Trap::new() else { return };
+    let give = |path: &Path| chown(path, Some(trap.uid), Some(trap.uid)).expect("root may");
+    let data = trap.dir().join("data");
+    fs::create_dir(&data).expect("a folder");
+    give(&data);
+    for name in ["PG_VERSION", "postmaster.pid"] {
+        let path = data.join(name);
+        mkfifo(&path, Mode::S_IRWXU).expect("a FIFO");
+        give(&path);
+        for command in ["status", "stop", "start"] {
+            tell((name, command));
+            let code = trap.work.program(&["embedded", command, "db"]).run().code;
+            assert_ne!(code, 0, "{name} {command}");
+        }
+        fs::remove_file(&path).expect("a FIFO");
+        fs::write(data.join("PG_VERSION"), "15\n").expect("a file");
+        give(&data.join("PG_VERSION"));
+    }
+}
+
+#[test]
+fn nothing_is_left_behind_by_a_start_that_fails() {
+    let work = Workplace::new();
+    let program = |dir: &str| work.program(&["embedded", "start", dir]);
+    // A tool of PostgreSQL's that fails, before those of the machine on PATH.
+    let bin = work.path().join("bin");
+    fs::create_dir(&bin).expect("a folder");
+    for (name, script) in [
+        ("postgres", "#!/bin/sh\necho 'postgres (PostgreSQL) 15.1'\n"),
+        ("pg_ctl", "#!/bin/sh\nexit 1\n"),
+        ("initdb", "#!/bin/sh\necho no room >&2; exit 1\n"),
+    ] {
+        work.write(&format!("bin/{name}"), script);
+        fs::set_permissions(bin.join(name), fs::Permissions::from_mode(0o755)).expect("its mode");
+    }
+    let path = format!("{}:/usr/bin:/bin", bin.display());
+    program("a/b/c").env("PATH", &path).expect(4).says(&["initdb failed", "no room"]);
+    // Its log stays, to be read.
+    assert!(work.path().join("a/b/c/log/initdb.log").exists());
+    if geteuid().is_root() {
+        let barred = work.path().join("barred");
+        fs::create_dir(&barred).expect("a folder");
+        fs::set_permissions(&barred, fs::Permissions::from_mode(0o700)).expect("its mode");
+        program("barred/x/y").expect(4).says(&["may not enter"]);
+        assert_eq!(fs::read_dir(&barred).expect("a folder").count(), 0);
+        // An id without a name, as a container may have it.
+        let open = work.path().join("open");
+        fs::create_dir(&open).expect("a folder");
+        chown(&open, Some(47_110), Some(47_110)).expect("root may");
+        let setpriv =
+            ["--reuid", "47110", "--regid", "47110", "--clear-groups", env!("CARGO_BIN_EXE_aegis-kills")];
+        if Command::new("setpriv").arg("--version").output_in_time().is_ok() && entered_by_all() {
+            let dir = open.join("db").display().to_string();
+            let run = work.other_program("setpriv", &setpriv).args(&["embedded", "start", &dir]).run();
+            assert_eq!(run.code, 4, "{}", run.stderr);
+            run.says(&["the user id 47110 has no name"]);
+            assert_eq!(fs::read_dir(&open).expect("a folder").count(), 0);
+        }
+    }
+}
+
+/// Whether any user can run the program under test.
+fn entered_by_all() -> bool {
+    Path::new(env!("CARGO_BIN_EXE_aegis-kills"))
+        .ancestors()
+        .skip(1)
+        .all(|folder| fs::metadata(folder).is_ok_and(|found| found.mode() & 0o001 != 0))
+}

@@ -1,0 +1,149 @@
+//! `load`: what the database refuses for a reason that is not the row's rejects no event, and what a row is at fault for rejects
+//! that event alone.
+
+use postgres::{Client, NoTls};
+
+use crate::support::cluster::Cluster;
+use crate::support::dumps::{join, small_event, version};
+use crate::support::program::Workplace;
+
+/// Three small events.
+fn dump() -> Vec<u8> {
+    join(&(1..=3).map(|id| small_event(id).to_string()).collect::<Vec<_>>())
+}
+
+/// Tables that hold the first versions of three events.
+fn loaded<'a>(work: &Workplace, hint: &str) -> crate::support::cluster::Database<'a> {
+    let database = Cluster::shared().database(hint);
+    let stored: Vec<String> = (1..=3).map(|id| version(id, 1)).collect();
+    work.load(&database, &[]).stdin(join(&stored)).expect(0);
+    database
+}
+
+#[test]
+fn ddl_that_someone_forbids() {
+    let work = Workplace::new();
+    let database = loaded(&work, "ddl_guard");
+    let guard = "create function guard() returns event_trigger language plpgsql as
+          $$ begin raise exception 'no DDL here (%)', tg_tag; end $$;
+        create event trigger guard on ddl_command_start execute function guard()";
+    database.client().batch_execute(guard).expect("a guard");
+    let news: Vec<String> = (1..=3).map(|id| version(id, 2)).collect();
+    let run = work
+        .load(&database, &["--on-conflict", "update"])
+        .env("DATABASE_RETRY_BASE", "1ms")
+        .stdin(join(&news))
+        .expect(4);
+    run.summary().check(&[("rejected", 0), ("unfinished", 3)]);
+    assert!(run.summary().error().contains("no DDL here"));
+}
+
+#[test]
+fn a_trigger_of_the_ledger_that_refuses() {
+    let work = Workplace::new();
+    let database = Cluster::shared().database("ledger_guard");
+    work.program(&["schema", "apply", "--database-url", &database.url()]).expect(0);
+    let guard = "create function guard() returns trigger language plpgsql as
+          $$ begin raise exception 'not in the ledger'; end $$;
+        create trigger guard before insert on kill_load_segment for each row execute function guard()";
+    database.client().batch_execute(guard).expect("a guard");
+    let run = work.load(&database, &[]).env("DATABASE_RETRY_BASE", "1ms").stdin(dump()).expect(4);
+    run.summary().check(&[("rejected", 0), ("unfinished", 3)]);
+}
+
+/// A condition of the user's own function is of the row that it is raised for, whatever its SQLSTATE.
+#[test]
+fn sqlstates_of_triggers() {
+    let work = Workplace::new();
+    for state in ["KK001", "P0002", "P0003", "P0004", "02000", "22000"] {
+        let database = Cluster::shared().database("states");
+        work.program(&["schema", "apply", "--database-url", &database.url()]).expect(0);
+        let sql = format!(
+            "create function refuse() returns trigger language plpgsql as
+               $$ begin raise exception 'not with us' using errcode = '{state}'; end $$;
+             create trigger refuse before insert on kill_player for each row when (new.event_id = 2)
+               execute function refuse()"
+        );
+        database.client().batch_execute(&sql).expect("a trigger");
+        let run = work.load(&database, &[]).stdin(dump()).expect(3);
+        run.summary().check(&[("inserted", 2), ("rejected", 1)]);
+        assert_eq!(run.rejects()[0].text("sqlstate"), Some(state));
+        assert_eq!(run.rejects()[0].line(), 2);
+    }
+}
+
+/// Rows of players and of loot are counted, too, and an event is stored whole or not at all.
+#[test]
+fn rows_that_a_trigger_drops() {
+    let work = Workplace::new();
+    for (table, condition) in
+        [("kill_player", "new.event_id = 2 and new.role = 'victim'"), ("kill_loot", "new.event_id = 2")]
+    {
+        let database = Cluster::shared().database("dropped");
+        work.program(&["schema", "apply", "--database-url", &database.url()]).expect(0);
+        let sql = format!(
+            "create function ignore() returns trigger language plpgsql as $$ begin return null; end $$;
+             create trigger ignore before insert on {table} for each row when ({condition})
+               execute function ignore()"
+        );
+        database.client().batch_execute(&sql).expect("a trigger");
+        let events: Vec<String> = (1..=3).map(|id| version(id, 1)).collect();
+        let run = work.load(&database, &[]).stdin(join(&events)).expect(3);
+        run.summary().check(&[("inserted", 2), ("rejected", 1)]);
+        assert!(run.rejects()[0].text("reason").expect("a reason").contains("dropped"), "{table}");
+        let left: i64 = database
+            .client()
+            .query_one(&format!("select count(*) from {table} where event_id = 2"), &[])
+            .expect("a count")
+            .get(0);
+        assert_eq!(left, 0, "{table}");
+    }
+}
+
+/// Letters that are escaped in kept JSON, in databases of other encodings.
+#[test]
+fn escapes_in_other_encodings() {
+    let work = Workplace::new();
+    let mut escaped = small_event(1).to_string();
+    escaped.truncate(escaped.len() - 1);
+    escaped.push_str(r#","GvGMatch":{"Name":"Z\u00fcrich"}}"#);
+    let dump = join(&[escaped, small_event(2).to_string()]);
+    for encoding in ["SQL_ASCII", "LATIN1", "UTF8"] {
+        let database = Cluster::shared().database("encoded");
+        let name = format!("{}_{}", database.name(), encoding.to_lowercase());
+        let mut admin = Cluster::shared().admin();
+        admin
+            .batch_execute(&format!(
+                "create database {name} encoding '{encoding}' locale 'C' template template0"
+            ))
+            .expect("a database");
+        let url = Cluster::shared().url(&name);
+        work.program(&["load", "--json", "--database-url", &url]).stdin(dump.clone()).expect(0);
+        let mut client = Client::connect(&url, NoTls).expect("a connection");
+        let sql = "select encode(convert_to(gvg_match ->> 'Name', current_setting('server_encoding')), 'hex')
+             from kill_event where event_id = 1";
+        let found: String = client.query_one(sql, &[]).expect("a row").get(0);
+        let expected = if encoding == "LATIN1" { "5afc72696368" } else { "5ac3bc72696368" };
+        assert_eq!(found, expected, "{encoding}");
+        drop(client);
+        admin.batch_execute(&format!("drop database {name} with (force)")).expect("dropped");
+    }
+}
+
+/// A trigger of the statement fires whatever the rows are.
+#[test]
+fn a_trigger_of_the_statement_that_refuses() {
+    let work = Workplace::new();
+    for table in ["kill_event", "kill_loot"] {
+        let database = Cluster::shared().database("statement");
+        work.program(&["schema", "apply", "--database-url", &database.url()]).expect(0);
+        let sql = format!(
+            "create function closed() returns trigger language plpgsql as $$ begin raise exception 'closed'; end $$;
+             create trigger closed before insert on {table} for each statement execute function closed()"
+        );
+        database.client().batch_execute(&sql).expect("a trigger");
+        let run = work.load(&database, &[]).env("DATABASE_RETRY_BASE", "1ms").stdin(dump()).expect(4);
+        run.summary().check(&[("rejected", 0), ("unfinished", 3)]);
+        assert!(run.summary().error().contains("closed (SQLSTATE P0001)"), "{}", run.stdout);
+    }
+}

@@ -1,0 +1,159 @@
+//! The pages of `--listen` under attack: other sites' pages in a browser, clients that say nothing, a database that says
+//! nothing, and texts of events where all can read.
+
+use std::io::Read as _;
+use std::net::{TcpListener, TcpStream};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use aegis_kills::database::{HealthProbe, from_url};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::support::cluster::Cluster;
+use crate::support::dumps::small_event;
+use crate::support::http::{get, request};
+use crate::support::process::Supervised as _;
+use crate::support::program::{Running, Workplace};
+use crate::support::{eventually, free_port, not_tried};
+
+const WAIT: Duration = Duration::from_mins(1);
+
+/// A dry run that waits for input, and serves its pages.
+fn serving(work: &Workplace, listen: &str, port: u16) -> Running {
+    let running = work.program(&["load", "--dry-run", "--server", "europe", "--listen", listen]).start();
+    eventually(WAIT, "it listens", || get(port, "/status.json").0 == 200);
+    running
+}
+
+fn status_by(port: u16, host: &str) -> u16 {
+    request(port, format!("GET /status.json HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).0
+}
+
+#[test]
+fn requests_for_another_host_are_refused() {
+    let work = Workplace::new();
+    let port = free_port();
+    let running = serving(&work, &port.to_string(), port);
+    for host in ["127.0.0.1", "127.0.0.1:1", "10.0.0.7:8080", "[::1]:80", "localhost", "LOCALHOST:80"] {
+        assert_eq!(status_by(port, host), 200, "{host}");
+    }
+    for host in
+        ["evil.example", "evil.example:80", "localhost.evil.example", "127.0.0.1.evil.example", "a@127.0.0.1"]
+    {
+        assert_eq!(status_by(port, host), 403, "{host}");
+    }
+    let two = b"GET /status.json HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n";
+    assert_eq!(request(port, two).0, 403);
+    assert_eq!(request(port, b"GET /status.json HTTP/1.0\r\n\r\n").0, 200, "a probe need not say it");
+    running.signal(Signal::SIGTERM);
+    running.finish().says(&[&format!("listening on http://127.0.0.1:{port}/")]);
+}
+
+#[test]
+fn the_name_given_to_listen_is_its_own() {
+    let Ok(told) = Command::new("hostname").output_in_time() else {
+        return not_tried("a name for --listen", "there is no program hostname");
+    };
+    let name = String::from_utf8_lossy(&told.stdout).trim().to_lowercase();
+    let work = Workplace::new();
+    let port = free_port();
+    let listens = TcpListener::bind((name.as_str(), 0)).and_then(|own| own.local_addr());
+    let Some(address) = listens.ok().filter(std::net::SocketAddr::is_ipv4) else {
+        return not_tried("a name for --listen", "this machine's name leads to none of its addresses");
+    };
+    let running = work
+        .program(&["load", "--dry-run", "--server", "europe", "--listen", &format!("{name}:{port}")])
+        .start();
+    let ask = |host: &str| {
+        let Ok(mut stream) = TcpStream::connect((address.ip(), port)) else { return String::new() };
+        let mut answer = String::new();
+        let asked = format!("GET /status.json HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        let _ = std::io::Write::write_all(&mut stream, asked.as_bytes())
+            .and_then(|()| stream.read_to_string(&mut answer).map(drop));
+        answer
+    };
+    eventually(WAIT, "it answers by its name", || ask(&format!("{name}:{port}")).starts_with("HTTP/1.1 200"));
+    assert!(ask("evil.example").starts_with("HTTP/1.1 403"));
+    running.signal(Signal::SIGTERM);
+    running.finish();
+}
+
+#[test]
+fn silent_clients_lock_nobody_out() {
+    let work = Workplace::new();
+    let port = free_port();
+    let running = serving(&work, &port.to_string(), port);
+    let silent: Vec<TcpStream> =
+        (0..40).map(|_| TcpStream::connect(("127.0.0.1", port)).expect("a connection")).collect();
+    for _ in 0..20 {
+        assert_eq!(status_by(port, "localhost"), 200);
+    }
+    drop(silent);
+    running.signal(Signal::SIGTERM);
+    running.finish();
+}
+
+#[test]
+fn a_port_that_is_taken() {
+    let work = Workplace::new();
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("its number").port().to_string();
+    let load = || work.program(&["load", "--dry-run", "--server", "europe"]);
+    load().env("KILLS_LISTEN", &port).expect(0).says(&["KILLS_LISTEN", "no pages are served"]);
+    work.write(".env", format!("KILLS_LISTEN={port}\n"));
+    load().expect(0).says(&["KILLS_LISTEN", "no pages are served"]);
+    load().args(&["--listen", &port]).expect(2).says(&["can't be listened on"]);
+    let quiet = load().args(&["-q", "--listen", "0"]).expect(0);
+    assert!(quiet.stderr.is_empty(), "{}", quiet.stderr);
+}
+
+/// A server that accepts and says nothing is asked again and again, and holds no more than two connections.
+#[test]
+fn checks_of_a_frozen_server_do_not_pile_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("its number").port();
+    let accepted = Arc::<AtomicUsize>::default();
+    let counted = Arc::clone(&accepted);
+    thread::spawn(move || {
+        let mut held = Vec::new();
+        for stream in listener.incoming().map_while(Result::ok) {
+            counted.fetch_add(1, Ordering::AcqRel);
+            held.push(stream);
+        }
+    });
+    let target = from_url(&format!("postgresql://me@127.0.0.1:{port}/kills?sslmode=disable"), &|_| None);
+    let probe = HealthProbe::new(&target.expect("a URL"), "test", Duration::from_millis(100));
+    for _ in 0..12 {
+        let status = probe.check();
+        assert!(status.error.is_some_and(|error| error.contains("answer")));
+    }
+    let held = accepted.load(Ordering::Acquire);
+    assert!((1..=2).contains(&held), "{held} connections");
+}
+
+/// What a trigger's words tell of an event is for who runs the load, not for all who can read the ledger or the pages.
+#[test]
+fn no_text_of_an_event_is_in_the_ledger_or_on_a_page() {
+    let database = Cluster::shared().database("text");
+    let work = Workplace::new();
+    work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
+    let trigger = "create function tell() returns trigger language plpgsql as $$ begin
+          raise exception 'zebra in event %', new.event_id using errcode = '42501'; end $$;
+        create trigger tell before insert on kill_event for each row execute function tell()";
+    database.client().batch_execute(trigger).expect("a trigger");
+    let port = free_port();
+    let args = ["--server", "europe", "--listen", &port.to_string()];
+    let ended = work.load(&database, &args).stdin(format!("{}\n", small_event(1))).run();
+    assert!(ended.code != 0 && ended.stderr.contains("zebra"), "{}", ended.stderr);
+    let rows =
+        database.client().query("select to_jsonb(run)::text from kill_load_run run", &[]).expect("rows");
+    let rows: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    assert!(rows.len() == 1 && !rows[0].contains("zebra") && rows[0].contains("42501"), "{rows:?}");
+    let health = work.program(&["health", "--json"]).env("DATABASE_URL", &database.url()).run();
+    let report: Value = serde_json::from_str(&health.stdout).expect("JSON");
+    assert!(!report.to_string().contains("zebra"), "{report}");
+}

@@ -1,0 +1,187 @@
+//! What another user of the database has put into `public`, where all could create up to PostgreSQL 14: none of it runs as the
+//! loader's role, or as the superuser who grants.
+
+use std::process::Command;
+
+use crate::support::cluster::{Cluster, Database};
+use crate::support::dumps::{join, version};
+use crate::support::process::Supervised as _;
+use crate::support::program::Workplace;
+use crate::support::{not_tried, tell};
+
+/// Functions that fit what PostgreSQL's own are called with better than those: a call without its schema would find them.
+const FUNCTIONS: [(&str, &str); 16] = [
+    ("unnest(bigint[])", "setof bigint"),
+    ("unnest(text[])", "setof text"),
+    ("unnest(bytea[])", "setof bytea"),
+    ("array_position(smallint[], smallint)", "integer"),
+    ("format(text, text)", "text"),
+    ("format(text, name)", "text"),
+    ("format(text, text, text)", "text"),
+    ("format(text, name, name)", "text"),
+    ("format(text, integer, text, text)", "text"),
+    ("concat(text, text)", "text"),
+    ("to_jsonb(text)", "jsonb"),
+    ("array_length(bigint[], integer)", "integer"),
+    ("cardinality(bigint[])", "integer"),
+    ("quote_ident(name)", "text"),
+    ("has_schema_privilege(text, oid, text, text)", "boolean"),
+    ("array_append(text[], text)", "text[]"),
+];
+
+/// Operands of operators for which PostgreSQL has none of exactly these types.
+const OPERANDS: [&str; 7] =
+    ["varchar", "bigint[]", "text[]", "smallint[]", "bytea[]", "public.albion_server", "public.kill_role"];
+
+/// Plants all that it can as a role of its own.
+fn plant(database: &Database<'_>, mallory: &str) {
+    let name = database.name();
+    let mut admin = database.client();
+    let sql = format!(
+        "create role {mallory} login; grant create on schema public to public; grant temporary on database {name} to public"
+    );
+    admin.batch_execute(&sql).expect("a role");
+    let mut client = database.client();
+    client.batch_execute(&format!("set role {mallory}; set search_path to public")).expect("the role");
+    let body = "language plpgsql as $$ begin raise exception 'planted'; end $$";
+    for (signature, result) in FUNCTIONS {
+        client
+            .batch_execute(&format!("create function public.{signature} returns {result} {body}"))
+            .expect(signature);
+    }
+    for state in ["bigint", "text", "name", "integer"] {
+        let sql = format!(
+            "create function public.planted_state(numeric, {state}) returns numeric {body};
+             create aggregate public.count({state}) (sfunc = public.planted_state, stype = numeric, initcond = '0');
+             create aggregate public.array_agg({state}) (sfunc = public.planted_state, stype = numeric, initcond = '0');
+             create aggregate public.max({state}) (sfunc = public.planted_state, stype = numeric, initcond = '0');
+             create aggregate public.sum({state}) (sfunc = public.planted_state, stype = numeric, initcond = '0')"
+        );
+        client.batch_execute(&sql).expect(state);
+    }
+    for (number, kind) in OPERANDS.iter().enumerate() {
+        let sql = format!(
+            "create function public.planted_{number}({kind}, {kind}) returns boolean {body};
+             create operator public.= (function = public.planted_{number}, leftarg = {kind}, rightarg = {kind});
+             create operator public.<> (function = public.planted_{number}, leftarg = {kind}, rightarg = {kind});
+             create operator public.< (function = public.planted_{number}, leftarg = {kind}, rightarg = {kind})"
+        );
+        client.batch_execute(&sql).expect(kind);
+    }
+    for sql in [
+        // Operators of mixed types, which PostgreSQL has by a cast alone.
+        "create function public.planted_mixed(varchar, text) returns boolean #;
+         create operator public.= (function = public.planted_mixed, leftarg = varchar, rightarg = text)",
+        "create function public.planted_name(name, varchar) returns boolean #;
+         create operator public.= (function = public.planted_name, leftarg = name, rightarg = varchar)",
+        "create function public.planted_concat(text, name) returns text #;
+         create operator public.|| (function = public.planted_concat, leftarg = text, rightarg = name)",
+        // A type of its own, with a cast to and from ours, and names that ours have elsewhere.
+        "create type public.kill_event as (id bigint);
+         create function public.planted_cast(public.kill_event) returns bigint #;
+         create cast (public.kill_event as bigint) with function public.planted_cast as implicit",
+        "create domain public.text as pg_catalog.text check (false)",
+        "create domain public.bigint as pg_catalog.int8 check (false)",
+        "create domain public.jsonb as pg_catalog.jsonb check (false)",
+        "create table public.aegis_kills_stage (event_id text)",
+        "create table public.aegis_kills_update_0 (event_id text)",
+        "create view public.pg_class as select 1 as oid",
+        "create view public.pg_namespace as select 1 as oid",
+        "create view public.pg_stat_activity as select 1 as pid",
+    ] {
+        client.batch_execute(&sql.replace('#', body)).expect(sql);
+    }
+}
+
+#[test]
+fn nothing_of_it_runs() {
+    let database = Cluster::shared().database("planted");
+    let work = Workplace::new();
+    let mallory = format!("mallory_{}", uuid::Uuid::new_v4().simple());
+    // The owner has set it up before the other user came.
+    for layout in ["archive", "aegis"] {
+        let program =
+            work.program(&["schema", "apply", "--layout", layout]).env("DATABASE_URL", &database.url());
+        program.expect(0);
+    }
+    database.client().batch_execute("alter table public.kill_event rename to kill_event_").expect("a name");
+    plant_all(&database, &mallory);
+    let first = join(&(1..=30).map(|id| version(id, 1)).collect::<Vec<_>>());
+    let second = join(&(20..=40).map(|id| version(id, 2)).collect::<Vec<_>>());
+    for schema in ["kills", "\u{3ba}\"'ills"] {
+        for layout in ["archive", "aegis"] {
+            tell((schema, layout));
+            let run = |command: &[&str]| {
+                let program = work.program(command).args(&["--schema", schema, "--layout", layout]);
+                program.env("DATABASE_URL", &database.url())
+            };
+            run(&["schema", "apply"]).expect(0);
+            for (dump, mode, counts) in [
+                (&first, "skip", [("inserted", 30), ("updated", 0), ("duplicate", 0)]),
+                (&second, "skip", [("inserted", 10), ("updated", 0), ("duplicate", 11)]),
+                (&second, "update", [("inserted", 0), ("updated", 11), ("duplicate", 10)]),
+            ] {
+                let load = run(&["load", "--json", "--server", "europe", "--force", "--on-conflict", mode]);
+                let ended = load.stdin(dump.clone()).expect(0);
+                ended.summary().check(&counts);
+                assert!(!ended.stderr.contains("planted"), "{}", ended.stderr);
+            }
+            run(&["load", "--json", "--server", "europe"]).stdin(first.clone()).expect(0);
+            run(&["verify", "--server", "europe"]).stdin(second.clone()).expect(0);
+            let health = run(&["health", "--json"]).expect(0);
+            assert!(!health.stdout.contains("planted"), "{}", health.stdout);
+        }
+    }
+    role_file(&database);
+    let gone = format!("drop owned by {mallory} cascade; drop role {mallory}");
+    database.client().batch_execute(&gone).expect("a role");
+}
+
+/// The enum types are there to make operators of, and the table's name is free for a type.
+fn plant_all(database: &Database<'_>, mallory: &str) {
+    let sql = "grant usage on type public.albion_server, public.kill_role to public";
+    database.client().batch_execute(sql).expect("a grant");
+    plant(database, mallory);
+}
+
+/// The owner, who is a superuser here, grants.
+fn role_file(database: &Database<'_>) {
+    let id = uuid::Uuid::new_v4().simple();
+    let (loader, reader) = (format!("loader_{id}"), format!("reader_{id}"));
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/role.sql");
+    let mut psql = Command::new("psql");
+    psql.args(["-X", "-q", &database.url(), "-f", file, "-v", "schema=kills"]);
+    psql.args(["-v", &format!("loader={loader}"), "-v", &format!("reader={reader}")]);
+    let Ok(output) = psql.output_in_time() else {
+        return not_tried("deploy/role.sql among planted functions", "psql is missing");
+    };
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && !said.contains("planted"), "{said}");
+    let gone = format!("drop owned by {loader}, {reader}; drop role {loader}, {reader}");
+    database.client().batch_execute(&gone).expect("the roles");
+}
+
+/// A trigger of the tables' owner finds what it names, as in any other session of the role.
+#[test]
+fn the_owners_triggers_find_their_tables() {
+    let database = Cluster::shared().database("audit");
+    let work = Workplace::new();
+    let run =
+        |args: &[&str]| work.program(args).args(&["--server", "europe"]).env("DATABASE_URL", &database.url());
+    work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
+    let audit = "create schema tools; create table tools.audit (event_id bigint, op text);
+        create function tools.note() returns trigger language plpgsql as $$
+          begin insert into audit values (new.event_id, tg_op); return new; end $$;
+        create trigger note after insert or update on kill_event for each row execute function tools.note()";
+    database.client().batch_execute(audit).expect("a trigger");
+    let path = format!("alter database {} set search_path to public, tools", database.name());
+    database.client().batch_execute(&path).expect("a setting");
+    let first = join(&(1..=30).map(|id| version(id, 1)).collect::<Vec<_>>());
+    let second = join(&(20..=40).map(|id| version(id, 2)).collect::<Vec<_>>());
+    run(&["load", "--json"]).stdin(first).expect(0).summary().check(&[("inserted", 30)]);
+    let update = run(&["load", "--json", "--on-conflict", "update"]).stdin(second).expect(0);
+    update.summary().check(&[("inserted", 10), ("updated", 11)]);
+    let sql = "select count(*) filter (where op = 'INSERT'), count(*) filter (where op = 'UPDATE') from tools.audit";
+    let row = database.client().query_one(sql, &[]).expect("a row");
+    assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (40, 11));
+}

@@ -1,0 +1,153 @@
+//! `load --on-conflict update`: what users keep beside the rows of events stays, and what keeps an event from being rewritten
+//! is noticed.
+
+use crate::support::cluster::{Cluster, Database};
+use crate::support::dumps::join;
+use crate::support::program::Workplace;
+
+const UPDATE: [&str; 2] = ["--on-conflict", "update"];
+
+fn event(id: i64, fame: i64, guild: &str, victim: &str) -> String {
+    format!(
+        r#"{{"EventId":{id},"TimeStamp":"2026-01-01T00:00:00Z","TotalVictimKillFame":{fame},"Killer":{{"Id":"k{id}","Name":"K","GuildName":"{guild}"}},"Victim":{{"Id":"{victim}","Name":"V","Inventory":[{{"Type":"T4_BAG","Count":1,"Quality":1}}]}}}}"#
+    )
+}
+
+fn before() -> Vec<u8> {
+    join(&[event(1, 10, "Old", "v1"), event(2, 20, "Old", "v2"), event(3, 30, "Old", "v3")])
+}
+
+/// Of event 1 the fame and a player differ, of event 3 the fame; event 2 is the same.
+fn after() -> Vec<u8> {
+    join(&[event(1, 11, "New", "v1"), event(2, 20, "Old", "v2"), event(3, 31, "Old", "v3")])
+}
+
+fn loaded<'a>(work: &Workplace, layout: &str) -> Database<'a> {
+    let database = Cluster::shared().database("keeps");
+    work.load(&database, &["--layout", layout]).stdin(before()).expect(0);
+    database
+}
+
+fn texts(database: &Database<'_>, sql: &str) -> Vec<String> {
+    database.client().query(sql, &[]).expect("rows").iter().map(|row| row.get(0)).collect()
+}
+
+const NOTES: &str =
+    "select concat_ws(' ', (select count(note) from kill_event), (select count(note) from kill_player),
+      (select count(note) from kill_loot))";
+
+#[test]
+fn columns_and_rows_of_users_survive() {
+    let work = Workplace::new();
+    for cascade in ["on delete cascade", ""] {
+        let database = loaded(&work, "archive");
+        let sql = format!(
+            "alter table kill_event add note text default 'x'; alter table kill_player add note text;
+             alter table kill_loot add note text;
+             update kill_event set note = 'mine'; update kill_player set note = 'mine'; update kill_loot set note = 'mine';
+             alter table kill_event alter note drop default;
+             create table bounty (server albion_server, event_id bigint, player_id text collate \"C\",
+               foreign key (server, event_id, player_id) references kill_player {cascade});
+             insert into bounty select server, event_id, player_id from kill_player"
+        );
+        database.client().batch_execute(&sql).expect("columns");
+        let run = work.load(&database, &UPDATE).stdin(after()).expect(0);
+        run.summary().check(&[("updated", 2), ("duplicate", 1), ("rejected", 0)]);
+        assert_eq!(texts(&database, NOTES), ["3 6 3"], "{cascade}");
+        assert_eq!(texts(&database, "select count(*)::text from bounty"), ["6"], "{cascade}");
+        assert_eq!(
+            texts(&database, "select concat_ws(' ', event_id, fame) from kill_event order by event_id"),
+            ["1 11", "2 20", "3 31"]
+        );
+        let guilds = "select guild_name from kill_player where role = 'killer' order by event_id";
+        assert_eq!(texts(&database, guilds), ["New", "Old", "Old"]);
+    }
+}
+
+#[test]
+fn players_that_are_gone_go_and_new_ones_come() {
+    let work = Workplace::new();
+    let database = loaded(&work, "archive");
+    let sql = "alter table kill_player add note text; update kill_player set note = player_id";
+    database.client().batch_execute(sql).expect("a column");
+    let news = join(&[event(1, 10, "Old", "v9"), event(2, 20, "Old", "v2")]);
+    let run = work.load(&database, &UPDATE).stdin(news).expect(0);
+    run.summary().check(&[("updated", 1), ("duplicate", 1)]);
+    let players = "select concat_ws(' ', player_id, note) from kill_player order by player_id";
+    assert_eq!(texts(&database, players), ["k1 k1", "k2 k2", "k3 k3", "v2 v2", "v3 v3", "v9"]);
+}
+
+/// A row that someone still refers to can't go: the event is rejected, with nothing of it changed.
+#[test]
+fn a_row_that_can_not_go() {
+    let work = Workplace::new();
+    let database = loaded(&work, "archive");
+    let sql = "create table bounty (server albion_server, event_id bigint, player_id text collate \"C\",
+               foreign key (server, event_id, player_id) references kill_player);
+             insert into bounty select server, event_id, player_id from kill_player where player_id = 'v1'";
+    database.client().batch_execute(sql).expect("a reference");
+    let news = join(&[event(1, 12, "New", "v9"), event(3, 31, "Old", "v3")]);
+    let run = work.load(&database, &UPDATE).stdin(news).expect(3);
+    run.summary().check(&[("updated", 1), ("rejected", 1)]);
+    assert_eq!(run.rejects()[0].text("sqlstate"), Some("23503"));
+    let fames = "select fame::text from kill_event order by event_id";
+    assert_eq!(texts(&database, fames), ["10", "20", "31"]);
+    assert_eq!(
+        texts(&database, "select player_id from kill_player where event_id = 1 order by 1"),
+        ["k1", "v1"]
+    );
+}
+
+const IGNORE: &str =
+    "create function ignore() returns trigger language plpgsql as $$ begin return null; end $$;";
+
+/// What keeps rows from being written, and the lines of the events that are rejected for it.
+#[test]
+fn updates_that_are_swallowed() {
+    let work = Workplace::new();
+    for (sql, rejected) in [
+        (
+            "create trigger ignore before update on kill_event for each row execute function ignore()",
+            &[1, 3][..],
+        ),
+        ("create rule ignore as on update to kill_event do instead nothing", &[1, 3]),
+        ("create trigger ignore before update on kill_player for each row execute function ignore()", &[1]),
+        ("create rule ignore as on update to kill_player do instead nothing", &[1]),
+    ] {
+        let database = loaded(&work, "archive");
+        database.client().batch_execute(&format!("{IGNORE} {sql}")).expect("a trigger or rule");
+        for _ in 0..2 {
+            let run = work.load(&database, &UPDATE).stdin(after()).expect(3);
+            let lines: Vec<u64> = run.rejects().iter().map(|reject| reject.line()).collect();
+            assert_eq!(lines, rejected, "{sql}");
+            assert!(run.rejects()[0].text("reason").expect("a reason").contains("trigger or rule"), "{sql}");
+            // Nothing of an event is changed.
+            assert_eq!(
+                texts(
+                    &database,
+                    "select concat_ws(' ', fame, guild_name) from kill_event e join kill_player p
+                     using (server, event_id) where role = 'killer' and event_id = 1"
+                ),
+                ["10 Old"],
+                "{sql}"
+            );
+        }
+    }
+}
+
+#[test]
+fn updates_of_aegis_that_are_swallowed() {
+    let work = Workplace::new();
+    for sql in [
+        "create trigger ignore before update on \"KillEvent\" for each row execute function ignore()",
+        "create rule ignore as on update to \"KillEvent\" do instead nothing",
+    ] {
+        let database = loaded(&work, "aegis");
+        database.client().batch_execute(&format!("{IGNORE} {sql}")).expect("a trigger or rule");
+        let args = [&UPDATE[..], &["--layout", "aegis"]].concat();
+        let run = work.load(&database, &args).stdin(after()).expect(3);
+        run.summary().check(&[("updated", 0), ("duplicate", 1), ("rejected", 2)]);
+        let fames = "select \"TotalVictimKillFame\"::text from \"KillEvent\" order by \"EventId\"";
+        assert_eq!(texts(&database, fames), ["10", "20", "30"]);
+    }
+}
