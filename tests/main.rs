@@ -50,6 +50,7 @@ mod cases {
     mod metrics;
     mod metrics_file;
     mod mistakes;
+    mod model;
     mod not_the_row;
     mod notices;
     mod pages_guarded;
@@ -75,6 +76,7 @@ mod cases {
     mod status_page;
     mod stop_requests;
     mod summary;
+    mod swarm;
     mod terminal_text;
     mod tls;
     mod tls_attacks;

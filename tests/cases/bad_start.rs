@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::small_event;
 use crate::support::oracle::{Nul, expect};
+use crate::support::process::Supervised as _;
 use crate::support::program::{Workplace, assert_tables};
 use crate::support::samples;
 
@@ -141,7 +142,7 @@ fn one_pretty_printed_document() {
         let mended = std::process::Command::new("sh")
             .args(["-c", command.expect("a command")])
             .current_dir(work.path())
-            .output()
+            .output_in_time()
             .expect("a shell");
         if mended.status.code() != Some(127) {
             let run = work.load(&database, &[]).stdin(mended.stdout).expect(0);
@@ -181,7 +182,7 @@ fn variables_that_are_no_text() {
             .args(["-c", &script, env!("CARGO_BIN_EXE_aegis-kills")])
             .current_dir(work.path())
             .stdin(std::process::Stdio::null())
-            .output()
+            .output_in_time()
             .expect("a shell");
         let words = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{words}");

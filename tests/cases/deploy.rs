@@ -11,6 +11,8 @@ use aegis_kills::settings::{Environment, LoadSettings};
 use clap::Parser as _;
 use serde_json::Value;
 
+use crate::support::process::Supervised as _;
+
 /// How long a run that was stopped goes on at most once the drain time is over: the run's end in the ledger.
 const END_MAX: Duration = Duration::from_secs(5);
 
@@ -238,7 +240,7 @@ fn the_units_fit() {
     assert!(unit_value(&service, "ExecStart").contains("exec /usr/local/bin/aegis-kills load"));
 
     let units = files("deploy", ".service").into_iter().chain(files("deploy", ".timer"));
-    let verify = Command::new("systemd-analyze").args(["verify", "--man=no"]).args(units).output();
+    let verify = Command::new("systemd-analyze").args(["verify", "--man=no"]).args(units).output_in_time();
     if let Ok(output) = verify {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
@@ -305,6 +307,6 @@ fn the_layer_of_the_dependencies_has_a_file_for_each_target() {
     let look = format!("'{}' metadata --no-deps --locked --offline --format-version 1", env!("CARGO"));
     let script = stub.replace("cargo build --release --locked", &look);
     let output =
-        Command::new("/bin/sh").args(["-c", &script]).current_dir(&folder).output().expect("a shell");
+        Command::new("/bin/sh").args(["-c", &script]).current_dir(&folder).output_in_time().expect("a shell");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -15,6 +15,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use postgres::{Client, NoTls};
 
+use crate::support::process::Supervised as _;
 use crate::support::scratch::Scratch;
 use crate::support::{eventually, lives};
 
@@ -71,7 +72,7 @@ fn a_fresh_folder_becomes_a_server_for_its_owner_alone() {
         assert_eq!(metadata.permissions().mode() & 0o777, 0o700, "{folder:?}");
         assert_ne!(metadata.uid(), 0, "{folder:?} is not root's");
     }
-    let psql = Command::new("psql").args(["-Atc", "select 1", server.url()]).output().expect("psql");
+    let psql = Command::new("psql").args(["-Atc", "select 1", server.url()]).output_in_time().expect("psql");
     assert_eq!(String::from_utf8_lossy(&psql.stdout), "1\n", "{psql:?}");
 
     let Status::Running { pid, url, version, lifetime, since, socket, phase } =
@@ -185,7 +186,7 @@ fn the_process_that_a_stale_pid_file_names_is_left_alone() {
         .command(Path::new("/bin/sh"))
         .args(["-c", "read line"])
         .stdin(Stdio::piped())
-        .spawn()
+        .supervised()
         .expect("a shell");
     for (path, text) in pid_files.iter().zip(&stale) {
         let (_, rest) = text.split_once('\n').expect("lines");
@@ -197,9 +198,9 @@ fn the_process_that_a_stale_pid_file_names_is_left_alone() {
     assert_eq!(add_row(&again), 2);
     drop(server);
     drop(again);
-    assert!(bystander.try_wait().expect("a child").is_none(), "the bystander lives");
+    assert!(!bystander.has_ended(), "the bystander lives");
     drop(bystander.stdin.take());
-    bystander.wait().expect("its end");
+    bystander.wait();
 }
 
 #[test]
@@ -240,7 +241,8 @@ fn any_path_will_do() {
         let socket = PathBuf::from(setting.trim_matches('"').replace("\"\"", "\""));
         assert_eq!(socket.starts_with(&dir), inside, "{name}: {}", socket.display());
         assert_eq!(fs::metadata(&socket).expect("its folder").permissions().mode() & 0o777, 0o700, "{name}");
-        let psql = Command::new("psql").args(["-Atc", "select 1", server.url()]).output().expect("psql");
+        let psql =
+            Command::new("psql").args(["-Atc", "select 1", server.url()]).output_in_time().expect("psql");
         assert_eq!(String::from_utf8_lossy(&psql.stdout), "1\n", "{name}: {psql:?}");
 
         // Started anew, and by another name for the same folder, it is the same.

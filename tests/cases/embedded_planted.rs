@@ -8,6 +8,7 @@ use std::process::Command;
 use nix::sys::stat::Mode;
 use nix::unistd::{User, geteuid, mkfifo};
 
+use crate::support::process::Supervised as _;
 use crate::support::program::Workplace;
 use crate::support::{not_tried, tell};
 
@@ -192,7 +193,7 @@ fn nothing_is_left_behind_by_a_start_that_fails() {
         chown(&open, Some(47_110), Some(47_110)).expect("root may");
         let setpriv =
             ["--reuid", "47110", "--regid", "47110", "--clear-groups", env!("CARGO_BIN_EXE_aegis-kills")];
-        if Command::new("setpriv").arg("--version").output().is_ok() && entered_by_all() {
+        if Command::new("setpriv").arg("--version").output_in_time().is_ok() && entered_by_all() {
             let dir = open.join("db").display().to_string();
             let run = work.other_program("setpriv", &setpriv).args(&["embedded", "start", &dir]).run();
             assert_eq!(run.code, 4, "{}", run.stderr);

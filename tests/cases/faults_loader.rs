@@ -10,6 +10,7 @@ use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::{generated, join, lines};
 use crate::support::eventually;
 use crate::support::oracle::{Nul, expect};
+use crate::support::process::Supervised as _;
 use crate::support::program::{Reject, Workplace, assert_tables, read_rejects};
 use crate::support::progress::{in_small_steps, segments, steps};
 use crate::support::proxy::{Fault, Phase, Proxy, What};
@@ -164,7 +165,7 @@ fn rejects_on_a_full_disk() {
     command.args(["--rejects", "rejects.ndjson"]).current_dir(work.path());
     command.env("DATABASE_URL", database.url()).env("KILLS_SEGMENT_BYTES", "32768");
     command.env("ALBION_SERVER", "americas");
-    let ended = command.output().expect("the program");
+    let ended = command.output_in_time().expect("the program");
     assert_eq!(ended.status.code(), Some(1), "{}", String::from_utf8_lossy(&ended.stderr));
     let path = work.path().join("rejects.ndjson");
     let torn = read_rejects(&path);
@@ -225,9 +226,9 @@ fn nobody_reads_the_summary() {
         .env("DATABASE_URL", database.url())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .spawn()
+        .supervised()
         .expect("the program");
     drop((child.stdout.take(), child.stderr.take()));
-    assert_eq!(child.wait().expect("its end").code(), Some(0));
+    assert_eq!(child.wait().code(), Some(0));
     assert_tables(&database, "americas", &expect(&dump, Nul::Reject).tables);
 }

@@ -13,6 +13,7 @@ use crate::support::backends::ReadOnly;
 use crate::support::cluster::Cluster;
 use crate::support::dumps::{generated, small_event};
 use crate::support::http::{self, request};
+use crate::support::process::Supervised as _;
 use crate::support::program::Workplace;
 use crate::support::{eventually, free_port};
 
@@ -110,14 +111,14 @@ fn a_watch_ends_when_nobody_reads_it() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_aegis-kills"))
         .args(["health", "--json", "--watch", "--database-url", &database.url()])
         .stdout(Stdio::piped())
-        .spawn()
+        .supervised()
         .expect("the program");
     let mut line = String::new();
     let mut reader = BufReader::new(child.stdout.take().expect("a pipe"));
     reader.read_line(&mut line).expect("a report");
     assert!(line.starts_with('{'), "{line}");
     drop(reader);
-    let ended = || child.try_wait().expect("a child").is_some();
+    let ended = || child.has_ended();
     eventually(Duration::from_secs(30), "it ends", ended);
 }
 

@@ -7,14 +7,14 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use super::health::{health, recommendations};
 use crate::support::backends::occupy;
 use crate::support::cluster::Cluster;
 use crate::support::dumps::small_event;
+use crate::support::process::Supervised as _;
 use crate::support::program::Workplace;
 use crate::support::tell;
 
@@ -232,7 +232,7 @@ fn a_watch_goes_on_while_the_database_is_away_and_ends_by_a_signal() {
         let mut child = Command::new(env!("CARGO_BIN_EXE_aegis-kills"))
             .args(["health", "--watch", "--database-url", &database.url()])
             .stdout(Stdio::piped())
-            .spawn()
+            .supervised()
             .expect("the program");
         let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
         let mut shows =
@@ -242,7 +242,7 @@ fn a_watch_goes_on_while_the_database_is_away_and_ends_by_a_signal() {
         shows("UTC  unhealthy: not connected");
         cluster.start();
         shows("Healthy: the database answers, and can be written.");
-        kill(Pid::from_raw(child.id().try_into().expect("a process")), signal).expect("it runs");
-        assert_eq!(child.wait().expect("a child").code(), Some(code));
+        child.signal(signal);
+        assert_eq!(child.wait().code(), Some(code));
     }
 }

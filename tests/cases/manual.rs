@@ -5,6 +5,7 @@ use std::process::Command;
 use aegis_kills::cli::Cli;
 use clap::CommandFactory as _;
 
+use crate::support::process::Supervised as _;
 use crate::support::program::Workplace;
 use crate::support::tell;
 
@@ -72,8 +73,10 @@ fn the_manual_has_all_commands_and_options() {
     // No warning of the program that sets it, where it is there.
     let work = Workplace::new();
     work.write("page.1", &page);
-    let set =
-        Command::new("groff").args(["-man", "-ww", "-Tutf8", "page.1"]).current_dir(work.path()).output();
+    let set = Command::new("groff")
+        .args(["-man", "-ww", "-Tutf8", "page.1"])
+        .current_dir(work.path())
+        .output_in_time();
     if let Ok(set) = set {
         assert!(set.status.success() && set.stderr.is_empty(), "{}", String::from_utf8_lossy(&set.stderr));
     }
@@ -102,7 +105,7 @@ fn bash_completes() {
             complete=$(complete -p aegis-kills); complete=${complete#*-F }; \"${complete%% *}\" aegis-kills \"${@: -1}\" \"${@: -2:1}\"; printf '%s\\n' \"${COMPREPLY[@]}\"";
         let mut shell = Command::new("bash");
         shell.args(["-c", script, "bash", "aegis-kills"]).args(words);
-        let output = shell.current_dir(work.path()).output().expect("bash");
+        let output = shell.current_dir(work.path()).output_in_time().expect("bash");
         assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).expect("text").lines().map(str::to_owned).collect::<Vec<_>>()
     };
@@ -136,7 +139,7 @@ fn the_version_has_the_commit_where_there_is_one() {
             assert_eq!(before, number);
             // It need not be the last: one may have come since the program was built.
             let object = format!("{}^{{commit}}", commit.trim_end_matches(')'));
-            let git = Command::new("git").args(["-C", root, "cat-file", "-e", &object]).output();
+            let git = Command::new("git").args(["-C", root, "cat-file", "-e", &object]).output_in_time();
             assert!(git.is_ok_and(|git| git.status.success()), "{object} is no commit of {root}");
         }
     }

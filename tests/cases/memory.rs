@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{ChildStdin, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use crate::support::cluster::Cluster;
 use crate::support::eventually;
+use crate::support::process::Supervised as _;
 use crate::support::program::Workplace;
 
 /// With the default settings on a machine of four cores.
@@ -39,22 +40,22 @@ fn load(
 ) -> (u64, Value) {
     let database = Cluster::shared().database(name);
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut loader = Loader(
-        Command::new(env!("CARGO_BIN_EXE_aegis-kills"))
-            .args(["load", "--json", "--rejects"])
-            .arg(folder.path().join("rejects.ndjson"))
-            .env_clear()
-            .env("DATABASE_URL", database.url())
-            .env("ALBION_SERVER", "americas")
-            .env("KILLS_PARSE_THREADS", PARSE_THREADS.to_string())
-            .env("KILLS_SEGMENT_BYTES", (SEGMENT_BYTES / scale).to_string())
-            .current_dir(&folder)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the program"),
-    );
-    let mut input = loader.0.stdin.take().expect("its input");
+    let mut loader = Command::new(env!("CARGO_BIN_EXE_aegis-kills"))
+        .args(["load", "--json", "--rejects"])
+        .arg(folder.path().join("rejects.ndjson"))
+        .env_clear()
+        .env("DATABASE_URL", database.url())
+        .env("ALBION_SERVER", "americas")
+        .env("KILLS_PARSE_THREADS", PARSE_THREADS.to_string())
+        .env("KILLS_SEGMENT_BYTES", (SEGMENT_BYTES / scale).to_string())
+        .current_dir(&folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .supervised()
+        .expect("the program");
+    // The waits below have their own limits.
+    loader.set_deadline(Some(4 * PATIENCE));
+    let mut input = loader.stdin.take().expect("its input");
     let mut client = database.client();
     let peak = thread::scope(|scope| {
         eventually(PATIENCE, "the load begins", || {
@@ -67,31 +68,18 @@ fn load(
         lock.batch_execute("lock table kill_load_segment in share mode").expect("the lock");
         let feeder = scope.spawn(move || feed(&mut input).map(|events| (events, input)));
         let mut idle = Idle::default();
-        eventually(PATIENCE, "all that can be in flight is", || {
-            idle.since_a_while(loader.0.id(), &mut client)
-        });
+        eventually(PATIENCE, "all that can be in flight is", || idle.since_a_while(loader.id(), &mut client));
         lock.commit().expect("the lock's end");
         let (events, input) = feeder.join().expect("no panic").expect("the program reads");
         eventually(PATIENCE, "all is stored", || stored(&mut client) == events);
-        let peak = peak_kib(loader.0.id());
+        let peak = peak_kib(loader.id());
         drop(input);
         peak
     });
     let mut summary = String::new();
-    loader.0.stdout.take().expect("its output").read_to_string(&mut summary).expect("text");
-    loader.0.wait().expect("its end");
+    loader.stdout.take().expect("its output").read_to_string(&mut summary).expect("text");
+    loader.wait();
     (peak, serde_json::from_str(&summary).expect("a summary"))
-}
-
-/// The program; it ends with the test.
-struct Loader(Child);
-
-impl Drop for Loader {
-    fn drop(&mut self) {
-        // Both fail if it ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 /// Watches for a process to have nothing to do but wait for the lock.
@@ -272,34 +260,33 @@ fn event_with(id: u64, victim: &str) -> String {
 /// Reads `count` lines that `line` makes, without a database, and returns the peak in KiB and the summary.
 fn dry_load(count: u64, line: impl Fn(u64) -> String + Send) -> (u64, Value) {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut loader = Loader(
-        Command::new(env!("CARGO_BIN_EXE_aegis-kills"))
-            .args(["load", "--json", "--dry-run", "--max-rejects", "100%", "--rejects"])
-            .arg(folder.path().join("rejects.ndjson"))
-            .env_clear()
-            .env("ALBION_SERVER", "americas")
-            .env("KILLS_PARSE_THREADS", PARSE_THREADS.to_string())
-            .current_dir(&folder)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the program"),
-    );
-    let mut input = loader.0.stdin.take().expect("its input");
+    let mut loader = Command::new(env!("CARGO_BIN_EXE_aegis-kills"))
+        .args(["load", "--json", "--dry-run", "--max-rejects", "100%", "--rejects"])
+        .arg(folder.path().join("rejects.ndjson"))
+        .env_clear()
+        .env("ALBION_SERVER", "americas")
+        .env("KILLS_PARSE_THREADS", PARSE_THREADS.to_string())
+        .current_dir(&folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .supervised()
+        .expect("the program");
+    loader.set_deadline(Some(2 * PATIENCE));
+    let mut input = loader.stdin.take().expect("its input");
     for number in 1..=count {
         input.write_all(line(number).as_bytes()).expect("the program reads");
     }
     let (mut before, mut looks) = (0, 0);
     eventually(PATIENCE, "all is read", || {
-        let ticks = ticks(loader.0.id());
+        let ticks = ticks(loader.id());
         looks = if ticks == before { looks + 1 } else { 0 };
         before = ticks;
         looks == 25
     });
-    let peak = peak_kib(loader.0.id());
+    let peak = peak_kib(loader.id());
     drop(input);
     let mut summary = String::new();
-    loader.0.stdout.take().expect("its output").read_to_string(&mut summary).expect("text");
+    loader.stdout.take().expect("its output").read_to_string(&mut summary).expect("text");
     (peak, serde_json::from_str(&summary).expect("a summary"))
 }
 

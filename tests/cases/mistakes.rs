@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::{generated, gzip, zstd_frames};
+use crate::support::process::Supervised as _;
 use crate::support::program::Workplace;
 use crate::support::{eventually, tell};
 
@@ -109,8 +110,11 @@ fn inputs_that_are_no_dumps() {
         // The command that is named does what it says, where its program is there.
         let (_, command) = words.split_once("; unpack it with: ").unwrap_or(("", words));
         let (unpack, _) = command.split_once(" | ").expect("a pipe");
-        let shell =
-            Command::new("sh").args(["-c", unpack]).current_dir(work.path()).output().expect("a shell");
+        let shell = Command::new("sh")
+            .args(["-c", unpack])
+            .current_dir(work.path())
+            .output_in_time()
+            .expect("a shell");
         let lacks_program =
             shell.status.code() == Some(127) || (name.ends_with("zst") && !shell.status.success());
         if !lacks_program {
@@ -220,7 +224,7 @@ fn shell(work: &Workplace, database: &Database<'_>, script: &str) -> (String, St
     let mut command = Command::new("bash");
     command.args(["-c", script, env!("CARGO_BIN_EXE_aegis-kills")]).current_dir(work.path());
     command.env("ALBION_SERVER", "americas");
-    let output = command.env("DATABASE_URL", database.url()).stdin(Stdio::null()).output().expect("a shell");
+    let output = command.env("DATABASE_URL", database.url()).output_in_time().expect("a shell");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (text(&output.stdout), text(&output.stderr))
 }
@@ -260,7 +264,7 @@ fn a_reader_that_leaves_is_no_error_and_a_full_disk_is() {
 fn a_terminal_in_place_of_a_dump() {
     let work = Workplace::new();
     // util-linux's program, which gives another one a terminal.
-    let has_script = Command::new("script").arg("--version").output();
+    let has_script = Command::new("script").arg("--version").output_in_time();
     if !has_script.is_ok_and(|tried| tried.status.success()) {
         return;
     }

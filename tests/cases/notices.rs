@@ -7,6 +7,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::support::process::Supervised as _;
+
 /// What 'scripts/notices' asks cargo for.
 const PLATFORM: &str = "x86_64-unknown-linux-gnu";
 
@@ -48,7 +50,7 @@ fn the_notices_are_current() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let args = ["metadata", "--format-version", "1", "--locked", "--offline", "--filter-platform", PLATFORM];
-    let output = Command::new(cargo).args(args).current_dir(root).output().expect("cargo");
+    let output = Command::new(cargo).args(args).current_dir(root).output_in_time().expect("cargo");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let metadata: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let notices = fs::read_to_string(root.join("THIRD-PARTY-NOTICES")).expect("the notices");

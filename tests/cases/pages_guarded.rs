@@ -16,6 +16,7 @@ use serde_json::Value;
 use crate::support::cluster::Cluster;
 use crate::support::dumps::small_event;
 use crate::support::http::{get, request};
+use crate::support::process::Supervised as _;
 use crate::support::program::{Running, Workplace};
 use crate::support::{eventually, free_port, not_tried};
 
@@ -54,7 +55,7 @@ fn requests_for_another_host_are_refused() {
 
 #[test]
 fn the_name_given_to_listen_is_its_own() {
-    let Ok(told) = Command::new("hostname").output() else {
+    let Ok(told) = Command::new("hostname").output_in_time() else {
         return not_tried("a name for --listen", "there is no program hostname");
     };
     let name = String::from_utf8_lossy(&told.stdout).trim().to_lowercase();

@@ -10,6 +10,7 @@ use super::put_off::{INDEXES, begin, indexes, lines, wait_for_events};
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::{self, generated, join, version};
 use crate::support::oracle::{Nul, expect, merge};
+use crate::support::process::Supervised as _;
 use crate::support::program::{Workplace, assert_loaded, assert_tables};
 use crate::support::samples;
 
@@ -19,7 +20,8 @@ const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/partitions.sql");
 fn run_file(database: &Database<'_>, variables: &[&str]) -> (bool, String) {
     let variables = variables.iter().map(|variable| format!("--set={variable}"));
     let mut psql = Command::new("psql");
-    let psql = psql.args(["-X", "-q", &database.url(), "-f", FILE]).args(variables).output().expect("psql");
+    let psql =
+        psql.args(["-X", "-q", &database.url(), "-f", FILE]).args(variables).output_in_time().expect("psql");
     assert!(psql.stdout.is_empty(), "{psql:?}");
     (psql.status.success(), String::from_utf8_lossy(&psql.stderr).into_owned())
 }

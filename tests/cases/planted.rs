@@ -5,6 +5,7 @@ use std::process::Command;
 
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::{join, version};
+use crate::support::process::Supervised as _;
 use crate::support::program::Workplace;
 use crate::support::{not_tried, tell};
 
@@ -151,7 +152,7 @@ fn role_file(database: &Database<'_>) {
     let mut psql = Command::new("psql");
     psql.args(["-X", "-q", &database.url(), "-f", file, "-v", "schema=kills"]);
     psql.args(["-v", &format!("loader={loader}"), "-v", &format!("reader={reader}")]);
-    let Ok(output) = psql.output() else {
+    let Ok(output) = psql.output_in_time() else {
         return not_tried("deploy/role.sql among planted functions", "psql is missing");
     };
     let said = String::from_utf8_lossy(&output.stderr);

@@ -19,6 +19,7 @@ use nix::sys::signal::Signal;
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::{generated, gzip, join, lines, zstd_frames};
 use crate::support::oracle::{Nul, assert_same, expect, read_tables};
+use crate::support::process::Supervised as _;
 use crate::support::program::{Ended, Program, Workplace};
 use crate::support::{eventually, tell};
 use page::{Block, Line, blocks, has_gist};
@@ -212,7 +213,7 @@ fn check_answer(command: &str, answer: &str, page: &str) {
 }
 
 fn is_there(program: &str) -> bool {
-    Command::new(program).arg("--version").output().is_ok()
+    Command::new(program).arg("--version").output_in_time().is_ok()
 }
 
 /// Past the test harness, which keeps what a test that passes prints.

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::support::cluster::Cluster;
+use crate::support::process::Supervised as _;
 use crate::support::program::{Workplace, read_rejects};
 
 /// Another user, who need not exist.
@@ -26,7 +27,8 @@ fn a_new_file_is_its_owners_alone_whatever_the_mask_says() {
             "umask {mask}; printf 'no event\\n' | \"$0\" load --dry-run --server asia --rejects {name}"
         );
         let program = ["-c", &script, env!("CARGO_BIN_EXE_aegis-kills")];
-        let status = Command::new("sh").args(program).current_dir(work.path()).stdout(Stdio::null()).status();
+        let status =
+            Command::new("sh").args(program).current_dir(work.path()).stdout(Stdio::null()).status_in_time();
         assert_eq!(status.expect("a shell").code(), Some(3), "{mask}");
         assert_eq!(mode(&work.path().join(&name)) & !0o600, 0, "{mask}");
     }
@@ -128,7 +130,7 @@ fn a_link_in_the_way_of_the_metrics() {
         .current_dir(work.path())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .status();
+        .status_in_time();
     assert_eq!(status.expect("a shell").code(), Some(0));
     assert_eq!(fs::read_to_string(work.path().join("precious")).expect("a file"), "precious");
     assert!(fs::read_to_string(work.path().join("kills.prom")).expect("a file").contains("aegis_kills_"));

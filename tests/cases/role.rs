@@ -6,6 +6,7 @@ use postgres::{Client, NoTls};
 
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::{join, version};
+use crate::support::process::Supervised as _;
 use crate::support::program::{Program, Workplace};
 use crate::support::tell;
 
@@ -38,7 +39,7 @@ impl Roles {
         let variables = [("schema", self.schema), ("loader", &self.loader), ("reader", &self.reader)];
         let variables = variables.map(|(name, value)| format!("--set={name}={value}"));
         let mut psql = Command::new("psql");
-        psql.args(["-X", "-q", url, "-f", FILE]).args(variables).output().expect("psql")
+        psql.args(["-X", "-q", url, "-f", FILE]).args(variables).output_in_time().expect("psql")
     }
 
     /// Runs the file as the owner, and gives what it said.

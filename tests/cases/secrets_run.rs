@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 use super::secrets::{ALL, ENCODED, Way, assert_clean, guarded, program};
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::small_event;
+use crate::support::process::Supervised as _;
 use crate::support::program::Workplace;
 use crate::support::{eventually, free_port, http};
 
@@ -149,8 +150,7 @@ fn a_crash() {
             .current_dir(work.path())
             .env("DATABASE_URL", &url)
             .env("RUST_BACKTRACE", "full")
-            .stdin(std::process::Stdio::null())
-            .output()
+            .output_in_time()
             .expect("a shell");
         crashes += u32::from(output.status.code() != Some(0));
         assert_clean("a crash", &String::from_utf8_lossy(&[output.stdout, output.stderr].concat()));

@@ -4,6 +4,7 @@ use std::fs;
 
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::{generated, join, small_event};
+use crate::support::process::Supervised as _;
 use crate::support::program::{Ended, Program, Workplace};
 
 fn load(work: &Workplace, database: &Database<'_>, args: &[&str]) -> Program {
@@ -88,7 +89,7 @@ fn rejects_are_told_with_their_most_frequent_reasons() {
     let mend = command(&ended, "once they are mended");
     assert!(mend.starts_with("jq -r .raw 'the rejects' | "), "{mend}");
     assert!(mend.ends_with("load --server americas --nul strip --rejects 'the rejects.again'"), "{mend}");
-    if std::process::Command::new("jq").arg("--version").output().is_ok() {
+    if std::process::Command::new("jq").arg("--version").output_in_time().is_ok() {
         let before = fs::read(work.path().join("the rejects")).expect("rejects");
         work.other_program("sh", &["-c", mend]).env("DATABASE_URL", &database.url()).expect(3);
         assert_eq!(fs::read(work.path().join("the rejects")).expect("rejects"), before);

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use crate::support::cluster::Database;
 use crate::support::impostor::Impostor;
+use crate::support::process::Supervised as _;
 use crate::support::program::{Ended, Workplace};
 use crate::support::tls::{HOST, TlsCluster};
 use crate::support::{find_program, not_tried, tell};
@@ -20,7 +21,7 @@ fn load(work: &Workplace, database: &Database<'_>, login: &str, port: u32, param
 }
 
 fn openssl(work: &Workplace, args: &str) {
-    let run = Command::new("openssl").args(args.split_whitespace()).current_dir(work.path()).output();
+    let run = Command::new("openssl").args(args.split_whitespace()).current_dir(work.path()).output_in_time();
     let run = run.expect("openssl");
     assert!(run.status.success(), "openssl {args}: {}", String::from_utf8_lossy(&run.stderr));
 }

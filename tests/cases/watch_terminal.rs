@@ -8,10 +8,10 @@ use std::thread;
 use std::time::Duration;
 
 use nix::pty::{Winsize, openpty};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 
 use crate::support::cluster::Cluster;
+use crate::support::process::Supervised as _;
 
 const WAIT: Duration = Duration::from_mins(1);
 
@@ -29,7 +29,7 @@ fn a_small_terminal_is_written_over_and_left_as_it_was() {
     let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
     let terminal = openpty(&size, None).expect("a terminal");
     // The command goes with this statement, and its end of the terminal with it.
-    let mut child = watch(&database.url()).stdout(terminal.slave).spawn().expect("the program");
+    let child = watch(&database.url()).stdout(terminal.slave).supervised().expect("the program");
     let (sender, parts) = mpsc::channel();
     // Nobody waits for it: what other tests start may have the terminal open for longer than the program.
     thread::spawn(move || {
@@ -45,8 +45,8 @@ fn a_small_terminal_is_written_over_and_left_as_it_was() {
     while frames(&shown) < 2 {
         shown.extend(parts.recv_timeout(WAIT).expect("two reports"));
     }
-    kill(Pid::from_raw(child.id().try_into().expect("an id")), Signal::SIGINT).expect("it runs");
-    assert_eq!(child.wait().expect("its end").code(), Some(130));
+    child.signal(Signal::SIGINT);
+    assert_eq!(child.wait().code(), Some(130));
     while !shown.ends_with(b"\x1b[?2026l\r\n") {
         shown.extend(parts.recv_timeout(WAIT).expect("an end"));
     }
@@ -72,7 +72,7 @@ fn a_small_terminal_is_written_over_and_left_as_it_was() {
 #[test]
 fn a_pipe_gets_a_line_for_each_look_and_a_report_at_first() {
     let database = Cluster::shared().database("watch_pipe");
-    let mut child = watch(&database.url()).stdout(Stdio::piped()).spawn().expect("the program");
+    let mut child = watch(&database.url()).stdout(Stdio::piped()).supervised().expect("the program");
     let mut lines =
         BufReader::new(child.stdout.take().expect("a pipe")).lines().map(|line| line.expect("UTF-8"));
     let is_look = |line: &String| line.contains(" UTC  healthy, latency ");
@@ -83,5 +83,6 @@ fn a_pipe_gets_a_line_for_each_look_and_a_report_at_first() {
     assert!(after.iter().all(is_look), "{after:?}");
     assert!(!after.concat().contains('\x1b'));
     drop(lines);
-    child.wait().expect("it ends when nobody reads it");
+    // It ends when nobody reads it.
+    child.wait();
 }

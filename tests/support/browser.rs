@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use super::process::Supervised as _;
 use super::scratch::Scratch;
 use super::{find_program, not_tried};
 
@@ -45,7 +46,7 @@ impl Browser {
             .arg(format!("--virtual-time-budget={milliseconds}"))
             .args(["--dump-dom", url])
             .stdin(Stdio::null())
-            .output()
+            .output_in_time()
             .expect("a browser");
         let dom = String::from_utf8(output.stdout).expect("UTF-8");
         assert!(dom.contains("</html>"), "{}: {dom}", String::from_utf8_lossy(&output.stderr));

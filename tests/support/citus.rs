@@ -17,6 +17,7 @@ use nix::unistd::{Pid, Uid};
 use postgres::{Client, NoTls};
 
 use super::oracle::{Tables, read_aegis, read_tables};
+use super::process::Supervised as _;
 use super::program::{Program, Workplace};
 use super::{eventually, not_tried};
 
@@ -198,7 +199,7 @@ impl Node {
         if Uid::effective().is_root() {
             command.uid(owner.uid()).gid(owner.gid());
         }
-        let status = command.status().expect("pg_ctl");
+        let status = command.status_in_time().expect("pg_ctl");
         assert!(status.success(), "{} {args:?}", self.name);
     }
 }

@@ -9,9 +9,10 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
+use std::time::Duration;
 
 use aegis_kills::database::embedded::{Account, Programs};
 use nix::sys::signal::{Signal, kill};
@@ -19,6 +20,7 @@ use nix::unistd::Pid;
 use postgres::{Client, NoTls};
 
 use super::free_port;
+use super::process::{Process, Supervised as _};
 
 /// Arguments: the programs' folder, the cluster's folder, its settings. Each line of input is a command, each line of output
 /// says how it ended. An answer that nobody reads any more must not end the shell, which has yet to clean up. The server's
@@ -53,6 +55,8 @@ rm -rf "$folder"
 
 /// Tries to find a port that is still free when the server comes to it.
 const PORT_TRIES: u32 = 10;
+/// Longer than the supervisor, and the server that it starts or stops, take for anything.
+const STEP_MAX: Duration = Duration::from_mins(2);
 /// What can be lost by this is lost with the machine alone, and with it the test.
 const SHARED_SETTINGS: [(&str, &str); 4] =
     [("fsync", "off"), ("full_page_writes", "off"), ("max_wal_size", "4GB"), ("max_connections", "200")];
@@ -66,7 +70,7 @@ pub(crate) struct Cluster {
 }
 
 struct Supervisor {
-    process: Child,
+    process: Process,
     /// Its input: what closes it ends the cluster. Nothing when that is done.
     commands: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
@@ -103,7 +107,7 @@ impl Cluster {
     /// The same, with a disk of so many MiB at the path, for a tablespace. None where this process may not mount one;
     /// only the server sees it, and it goes with the server.
     pub(crate) fn with_disk(path: &Path, mebibytes: u32) -> Option<Self> {
-        let may_mount = Command::new("unshare").args(["--mount", "true"]).output();
+        let may_mount = Command::new("unshare").args(["--mount", "true"]).output_in_time();
         let may_mount =
             nix::unistd::geteuid().is_root() && may_mount.is_ok_and(|tried| tried.status.success());
         may_mount.then(|| Self::new(&[], Some((path, mebibytes))))
@@ -189,8 +193,9 @@ impl Cluster {
             .args([programs.bin(), &folder, Path::new(&conf)])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .spawn()
+            .supervised()
             .expect("a shell");
+        process.set_deadline(None);
         let commands = process.stdin.take();
         let answers = BufReader::new(process.stdout.take().expect("its output"));
         let cluster = Self {
@@ -214,7 +219,8 @@ impl Cluster {
         let input = supervisor.commands.as_mut().expect("open until the drop");
         writeln!(input, "{command}").expect("the supervisor lives");
         let mut answer = String::new();
-        supervisor.answers.read_line(&mut answer).expect("an answer");
+        let Supervisor { process, answers, .. } = &mut *supervisor;
+        process.within(STEP_MAX, || answers.read_line(&mut answer)).expect("an answer");
         answer == "0\n"
     }
 
@@ -239,8 +245,7 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         let supervisor = self.supervisor.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
         drop(supervisor.commands.take());
-        // Nothing more can be done about a shell that fails, and a panic here would hide the test's own.
-        let _ = supervisor.process.wait();
+        supervisor.process.end_within(STEP_MAX);
     }
 }
 

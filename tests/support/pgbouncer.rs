@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::net::TcpStream;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use aegis_kills::database::embedded::Account;
 
 use super::cluster::{Cluster, Database};
+use super::process::{Process, Supervised as _};
 use super::scratch::Scratch;
 use super::{eventually, find_program, free_port, not_tried};
 
@@ -16,7 +17,7 @@ pub(crate) const BACKENDS: u32 = 2;
 
 /// The pooler; it ends when this is dropped.
 pub(crate) struct PgBouncer {
-    process: Child,
+    _process: Process,
     port: u16,
     /// Below the process, so that it has ended when its folder goes.
     _folder: Scratch,
@@ -51,24 +52,17 @@ impl PgBouncer {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            .spawn()
+            .supervised()
             .expect("PgBouncer");
+        process.set_deadline(None);
         eventually(Duration::from_secs(10), "PgBouncer listens", || {
             TcpStream::connect(("127.0.0.1", port)).is_ok()
         });
-        Some(Self { process, port, _folder: folder })
+        Some(Self { _process: process, port, _folder: folder })
     }
 
     /// The URL of a database by way of the pooler.
     pub(crate) fn url(&self, database: &Database<'_>) -> String {
         format!("postgresql://aegis@127.0.0.1:{}/{}", self.port, database.name())
-    }
-}
-
-impl Drop for PgBouncer {
-    fn drop(&mut self) {
-        // Both fail once it has ended.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }

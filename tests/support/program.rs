@@ -1,16 +1,15 @@
 //! Runs the program under test, in a folder of its own and without the settings of whoever runs the tests.
 //!
-//! Invariant: whatever is run is waited for, and ended when it takes too long.
+//! Invariant: all of them run as a [`Process`], so that each has a deadline.
 
 mod account;
 
 use std::fs;
-use std::io::{Read, Write as _};
+use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::process::{ChildStdin, Command, Stdio};
+use std::thread;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -19,12 +18,10 @@ use serde_json::Value;
 use super::cluster::Database;
 use super::eventually;
 use super::oracle::{self, Expected, Nul, Tables, assert_same, read_tables};
+use super::process::{Collected, Process, RUN_MAX, Supervised as _};
 use super::scratch::Scratch;
 use super::terminal::Terminal;
 pub(crate) use account::{Reject, Summary, read_rejects};
-
-/// Longer than any run takes on a slow machine.
-const RUN_MAX: Duration = Duration::from_mins(3);
 
 /// What the settings of the person or the machine begin with.
 const SETTING_PREFIXES: [&str; 5] = ["KILLS_", "DATABASE_", "ALBION_", "PG", "RUST_LOG"];
@@ -46,10 +43,10 @@ pub(crate) struct Program {
 
 /// A run that is fed by hand.
 pub(crate) struct Running {
-    child: Child,
+    process: Process,
     input: Option<ChildStdin>,
-    stdout: Output,
-    stderr: Output,
+    stdout: Option<Collected>,
+    stderr: Option<Collected>,
     folder: PathBuf,
     /// Whether the program is a child of our child.
     nested: bool,
@@ -124,7 +121,7 @@ impl Program {
     /// As process 1 of a world of its own, as in a container. None where this process may not make one.
     pub(crate) fn into_first_process(self) -> Option<Self> {
         let wrap = ["--pid", "--fork", "--kill-child"];
-        let may = Command::new("unshare").args(wrap).arg("true").output();
+        let may = Command::new("unshare").args(wrap).arg("true").output_in_time();
         may.ok().filter(|tried| tried.status.success())?;
         let mut command = Command::new("unshare");
         command.args(wrap).arg(self.command.get_program()).args(self.command.get_args());
@@ -187,22 +184,11 @@ impl Program {
     pub(crate) fn start(mut self) -> Running {
         let stderr = self.stderr.take().unwrap_or_else(Stdio::piped);
         self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr);
-        let mut child = self.command.spawn().expect("the program");
-        let input = child.stdin.take();
-        let stdout = Some(collect(child.stdout.take().expect("a pipe")));
-        let stderr = child.stderr.take().map(collect);
-        Running { child, input, stdout, stderr, folder: self.folder, nested: self.nested }
+        let mut process = self.command.supervised().expect("the program");
+        let (input, stdout, stderr) =
+            (process.stdin.take(), process.collect_stdout(), process.collect_stderr());
+        Running { process, input, stdout, stderr, folder: self.folder, nested: self.nested }
     }
-}
-
-/// What a program writes, read as it comes: a pipe that is full would hold it up.
-type Output = Option<JoinHandle<Vec<u8>>>;
-
-fn collect(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
-    thread::spawn(move || {
-        let mut bytes = Vec::new();
-        pipe.read_to_end(&mut bytes).map(|_| bytes).expect("its output")
-    })
 }
 
 impl Running {
@@ -213,18 +199,22 @@ impl Running {
         let _ = input.write_all(bytes).and_then(|()| input.flush());
     }
 
+    /// Its standard input, to be written to elsewhere.
+    pub(crate) fn take_input(&mut self) -> ChildStdin {
+        self.input.take().expect("not taken yet")
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
-        let child = self.child.id();
-        let pid = if self.nested {
-            fs::read_to_string(format!("/proc/{child}/task/{child}/children")).expect("its children")
-        } else {
-            child.to_string()
-        };
+        if !self.nested {
+            return self.process.signal(signal);
+        }
+        let child = self.process.id();
+        let pid = fs::read_to_string(format!("/proc/{child}/task/{child}/children")).expect("its children");
         kill(Pid::from_raw(pid.trim().parse().expect("one process id")), signal).expect("it runs");
     }
 
     pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
+        self.process.id()
     }
 
     /// Closes its standard input, and waits for its end.
@@ -234,7 +224,7 @@ impl Running {
     }
 
     pub(crate) fn has_ended(&mut self) -> bool {
-        self.child.try_wait().expect("a child").is_some()
+        self.process.has_ended()
     }
 
     /// Sends a signal again and again until it has ended.
@@ -251,37 +241,14 @@ impl Running {
 
     /// Waits for its end, leaving its standard input open if it is.
     pub(crate) fn finish(mut self) -> Ended {
-        let status = self.wait();
-        let text = |output: &mut Output| {
-            let bytes = output.take().map_or_else(Vec::new, |output| output.join().expect("no panic"));
+        let status = self.process.wait();
+        let text = |output: Option<Collected>| {
+            let bytes = output.map_or_else(Vec::new, Collected::finish);
             String::from_utf8(bytes).expect("the program writes UTF-8")
         };
-        let (stdout, stderr) = (text(&mut self.stdout), text(&mut self.stderr));
-        let status =
-            status.unwrap_or_else(|| panic!("not ended within {RUN_MAX:?}\nstandard error: {stderr}"));
+        let (stdout, stderr) = (text(self.stdout.take()), text(self.stderr.take()));
         let code = status.code().or(status.signal().map(|signal| 128 + signal)).expect("it ended");
-        Ended { code, stdout, stderr, folder: self.folder.clone() }
-    }
-
-    /// Waits for its end. What takes too long is killed, so that who reads its output comes to an end as well.
-    fn wait(&mut self) -> Option<ExitStatus> {
-        let begun = Instant::now();
-        while begun.elapsed() < RUN_MAX {
-            if let Some(status) = self.child.try_wait().expect("a child") {
-                return Some(status);
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
-        self.child.kill().expect("a child");
-        None
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Both fail once it has ended, as it nearly always has.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        Ended { code, stdout, stderr, folder: self.folder }
     }
 }
 

@@ -6,9 +6,11 @@
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use super::process::{Process, Supervised as _};
 
 /// Input: the folder, which is no argument, as the shell looks for processes with the folder in their arguments: servers, and
 /// programs that are still making or starting one. SIGQUIT is PostgreSQL's immediate shutdown.
@@ -37,10 +39,13 @@ printf '%s\n' "$sockets" | while read -r socket; do
 done
 "#;
 
+/// Longer than the shell tries.
+const JANITOR_MAX: Duration = Duration::from_mins(2);
+
 /// A temporary folder that other users may enter.
 pub(crate) struct Scratch {
     path: PathBuf,
-    janitor: Child,
+    janitor: Process,
 }
 
 impl Scratch {
@@ -49,10 +54,10 @@ impl Scratch {
         let mut janitor = Command::new("/bin/sh")
             .args(["-c", JANITOR])
             .current_dir("/")
-            .process_group(0)
             .stdin(Stdio::piped())
-            .spawn()
+            .supervised()
             .expect("a shell");
+        janitor.set_deadline(None);
         // Run by root, the servers run as another user, who must get through.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("its mode");
         let path = fs::canonicalize(folder.keep()).expect("its path");
@@ -69,7 +74,6 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         drop(self.janitor.stdin.take());
-        // Nothing more can be done about a shell that fails, and a panic here would hide the test's own.
-        let _ = self.janitor.wait();
+        self.janitor.end_within(JANITOR_MAX);
     }
 }

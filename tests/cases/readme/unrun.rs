@@ -5,6 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
+use crate::support::process::Supervised as _;
+
 /// A command that is not run.
 pub(super) struct Unrun {
     pub(super) command: &'static str,
@@ -88,7 +90,8 @@ impl Unrun {
                 )
             }
         };
-        let output = Command::new(&command[0]).args(&command[1..]).args(args).current_dir(root).output();
+        let output =
+            Command::new(&command[0]).args(&command[1..]).args(args).current_dir(root).output_in_time();
         let output = output.expect("a program");
         let said = [output.stdout, output.stderr].concat();
         let said = String::from_utf8_lossy(&said);

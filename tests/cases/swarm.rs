@@ -1,0 +1,81 @@
+//! The swarm: random loads through the program and a server, each of which must end in time, with a true account, and with the
+//! tables that the oracle says.
+//!
+//! `SWARM` is the number of cases, `SEED` the seed of the first; each case has the seed after the one before.
+
+use std::env;
+use std::io::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use crate::support::swarm::{Case, play};
+
+const CASES: u64 = 60;
+/// Cases at once. More of them find more, as they are in each other's way.
+const THREADS: u64 = 4;
+
+/// A number that whoever runs the tests has set.
+fn setting(name: &str) -> Option<u64> {
+    let text = env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|error| panic!("{name} is {text:?}: {error}")))
+}
+
+/// The seed of the first case: the same each time in CI, so that what fails there fails here as well.
+fn first_seed() -> u64 {
+    setting("SEED").unwrap_or_else(|| match env::var("CI").as_deref() {
+        Err(_) | Ok("" | "0" | "false") => fastrand::u64(0..1_000_000_000),
+        Ok(_) => 1,
+    })
+}
+
+/// Past the harness, which keeps what a test prints until it ends.
+fn say(text: &str) {
+    let said = writeln!(std::io::stderr(), "{text}");
+    said.expect("standard error");
+}
+
+/// Runs a case; gives what there is to say if it fails.
+fn failure(case: &Case) -> Option<String> {
+    let mut notes = Vec::new();
+    let panic = catch_unwind(AssertUnwindSafe(|| play(case, &mut |note| notes.push(note)))).err()?;
+    let why = panic.downcast_ref::<String>().map(String::as_str);
+    let why = why.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic");
+    Some(format!(
+        "SWARM FAILURE, again with: SWARM=1 SEED={} scripts/test swarm\n{why}\n{case:#?}\n{}\n",
+        case.seed,
+        notes.join("\n")
+    ))
+}
+
+#[test]
+fn random_loads_end_with_a_true_account() {
+    let (cases, first) = (setting("SWARM").unwrap_or(CASES), first_seed());
+    let (next, begun) = (AtomicU64::new(0), Instant::now());
+    let failures = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..THREADS.min(cases) {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= cases {
+                        return;
+                    }
+                    let case = Case::new(first.wrapping_add(number));
+                    if let Some(text) = failure(&case) {
+                        say(&text);
+                        failures.lock().expect("no panic").push(case.seed);
+                    }
+                }
+            });
+        }
+    });
+    let mut failures = failures.into_inner().expect("no panic");
+    failures.sort_unstable();
+    assert!(failures.is_empty(), "of {cases} cases from seed {first} these failed: {failures:?}");
+    if setting("SWARM").is_some() {
+        say(&format!("{cases} cases from seed {first} in {:.0?}", begun.elapsed()));
+    }
+}
