@@ -44,9 +44,11 @@ pub(super) fn columns(
          WHERE n.nspname = $1 AND c.relname = $2 AND a.attnum > 0 AND NOT a.attisdropped",
         &[&schema, &table],
     )?;
-    let found =
-        |row: &postgres::Row| (row.get(0), FoundColumn { kind: row.get(1), must_be_given: row.get(2) });
-    Ok(rows.iter().map(found).collect())
+    let found = |row: &postgres::Row| {
+        let column = FoundColumn { kind: row.try_get(1)?, must_be_given: row.try_get(2)? };
+        Ok((row.try_get(0)?, column))
+    };
+    rows.iter().map(found).collect()
 }
 
 /// What can be added to the tables and types that are there. Tables that are missing are no concern of it.
@@ -123,8 +125,8 @@ fn missing_labels(
                 &[&schema, &table.name, &column.name],
             )?;
             let Some(row) = row else { continue };
-            let (type_schema, name): (String, String) = (row.get(0), row.get(1));
-            let found: Vec<String> = row.get(2);
+            let (type_schema, name): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+            let found: Vec<String> = row.try_get(2)?;
             let kind = format!("{}.{}", quote_identifier(&type_schema), quote_identifier(&name));
             for label in wanted.iter().filter(|label| !found.iter().any(|found| found == *label)) {
                 let statement = format!("ALTER TYPE {kind} ADD VALUE IF NOT EXISTS '{label}'");
@@ -248,8 +250,10 @@ pub(super) fn distrust(
          WHERE n.nspname = $1 AND c.relname = ANY ($2) AND c.relkind IN ('r', 'p')",
         &[&schema, &names],
     )?;
-    let found: BTreeMap<String, (bool, bool)> =
-        rows.iter().map(|row| (row.get(0), (row.get(1), row.get(2)))).collect();
+    let found: BTreeMap<String, (bool, bool)> = rows
+        .iter()
+        .map(|row| Ok((row.try_get(0)?, (row.try_get(1)?, row.try_get(2)?))))
+        .collect::<Result<_, Error>>()?;
     let quoted = quote_identifier(schema);
     let secured: Vec<&String> =
         names.iter().filter(|name| found.get(*name).is_some_and(|(secured, _)| *secured)).collect();
@@ -286,7 +290,7 @@ pub(super) fn read_only_setting(client: &mut impl GenericClient) -> Result<Optio
            AND source IN ('user', 'database', 'database user')",
         &[],
     )?;
-    Ok(row.map(|row| row.get(0)))
+    row.map(|row| row.try_get(0)).transpose()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! conflict of an INSERT. The rows of an event in the other tables are deleted and inserted.
 
 use super::citus;
+use super::client::first_column;
 use super::error::DatabaseError;
 use super::staging::{keep, stage, stage_name};
 use super::transaction::Transaction;
@@ -77,7 +78,7 @@ impl CitusUpdater {
                 transaction.execute(keep, &[&ids])?;
             }
             let found = transaction.query(&table.differing, &[&ids])?;
-            differing.extend(found.iter().map(|row| row.get::<_, i64>(0)));
+            differing.extend(first_column::<i64, Vec<_>>(&found)?);
         }
         let differing: Vec<i64> = differing.into_iter().collect();
         for table in &self.tables {

@@ -49,7 +49,8 @@ impl UserCode {
             *found
         } else {
             let row = transaction.query_opt(FIND, &[&self.schema, &self.tables])?;
-            *self.found.get_or_init(|| row.is_some_and(|row| row.get(0)))
+            let found = row.map_or(Ok(false), |row| row.try_get(0))?;
+            *self.found.get_or_init(|| found)
         };
         if found { transaction.batch_execute("SET LOCAL search_path TO DEFAULT") } else { Ok(()) }
     }

@@ -1,7 +1,7 @@
 //! Whole runs on a store in memory whose faults are scripted: what is stored in which order, and how a run ends.
 
 use super::fake::{FakeStore, Fault, Operation, Other};
-use super::{Halt, HaltReason, Monitor, PipelineSettings, Preparer, RejectFile, RejectLimit, RunReport};
+use super::{Halt, HaltReason, Monitor, PipelineSettings, Reading, RejectFile, RejectLimit, RunReport};
 use crate::database::store::{SegmentHash, Store};
 use crate::input::{LINE_MAX_BYTES, SegmentLimits, Source};
 use crate::kill::{NulPolicy, Server};
@@ -24,8 +24,9 @@ fn events(count: i64) -> Vec<String> {
     (1..=count).map(|id| event(id, 1)).collect()
 }
 
+/// Of a line of a dump that is read without further options.
 fn hash(line: &str) -> SegmentHash {
-    Preparer::hash_of(line.as_bytes())
+    SegmentHash(*blake3::hash(line.as_bytes()).as_bytes())
 }
 
 /// A dump, and what a run of it is given.
@@ -54,6 +55,7 @@ impl Bench {
             server: Server::Americas,
             nul: NulPolicy::Reject,
             repeats: Repeats::FirstCounts,
+            reading: Reading::default(),
             reject_limit: None,
         };
         Self { folder, settings, halt: Halt::default(), monitor: Monitor::default() }
@@ -77,6 +79,7 @@ impl Bench {
         let sources = vec![Source::File(self.dump())];
         let report = super::run(
             sources,
+            None,
             &self.settings,
             Some(store as &dyn Store),
             &rejects,
@@ -246,6 +249,7 @@ fn rejects_that_can_not_be_written_are_unfinished() {
     let store = bench.store();
     let report = super::run(
         sources,
+        None,
         &bench.settings,
         Some(&store as &dyn Store),
         &rejects,
@@ -308,7 +312,7 @@ fn without_a_store_all_is_counted() {
     let bench = Bench::new(&events(40), 3);
     let rejects = RejectFile::new(bench.rejects()).unwrap();
     let sources = (0..12).map(|_| Source::File(bench.dump())).collect();
-    let report = super::run(sources, &bench.settings, None, &rejects, &bench.halt, &bench.monitor);
+    let report = super::run(sources, None, &bench.settings, None, &rejects, &bench.halt, &bench.monitor);
     assert_eq!((report.counts.events, report.counts.unfinished()), (480, 480), "{report:?}");
 }
 

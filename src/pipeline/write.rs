@@ -55,7 +55,7 @@ impl Writers<'_> {
             own.does(Activity::Writing, at_hand);
             inject("writer");
             if is_abandoned {
-                self.name_rejects(&mut batch);
+                self.name_rejects(&batch);
             } else if !self.halt.has_failed() {
                 match self.store_batch(&batch.batch) {
                     Ok(written) => self.settle(&mut batch, written),
@@ -208,7 +208,8 @@ mod tests {
     #[test]
     fn what_was_put_off_is_done_while_there_is_little_to_write() {
         let (tally, halt, in_flight) = (Tally::default(), Halt::default(), InFlight::default());
-        let (reasons, activities) = (Reasons::default(), Activities::default());
+        let (reasons, activities, files) =
+            (Reasons::default(), Activities::default(), FileSegments::default());
         let folder = tempfile::tempdir().unwrap();
         let rejects = RejectFile::new(folder.path().join("rejects")).unwrap();
         for (waited, expected) in [(0, 0), (60, 1)] {
@@ -223,6 +224,7 @@ mod tests {
                 in_flight: &in_flight,
                 reasons: &reasons,
                 activities: &activities,
+                files: &files,
                 read: Arc::default(),
             };
             let (_, ended) = crossbeam_channel::bounded::<QueuedBatch<'_>>(1);

@@ -63,7 +63,7 @@ impl SessionAttributes {
         };
         let rows = client.simple_query(question)?;
         let is_met = rows.iter().any(|row| match row {
-            SimpleQueryMessage::Row(row) => row.get(0) == Some(met_by),
+            SimpleQueryMessage::Row(row) => row.try_get(0).ok().flatten() == Some(met_by),
             _ => false,
         });
         Ok((!is_met).then_some(Unmet { wanted: self, is }))
