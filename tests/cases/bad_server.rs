@@ -17,7 +17,7 @@ fn load(work: &Workplace, url: &str) -> Ended {
 
 // What is said of it.
 const FOREIGN: &[&str] = &["127.0.0.1:", "check host and port: what answers there is not PostgreSQL"];
-const LOGIN: &[&str] = &["unsupported authentication method", "scram-sha-256"];
+const LOGIN: &[&str] = &["unsupported ", "scram-sha-256"];
 const CLOSED: &[&str] = &["127.0.0.1:", "the server closed the connection", "see the log of the server"];
 const NO_TLS: &[&str] =
     &["server does not support TLS", "sslmode=require", "ssl = on", "if it is not PostgreSQL"];

@@ -142,12 +142,15 @@ impl World<'_> {
             Step::Write { file, count, version } => self.model.write(file, count, version),
             Step::Grow { file, count, version } => self.model.grow(file, count, version),
             Step::Truncate { file, lines } => self.model.files[file].truncate(lines),
-            Step::Copy { file } => self.model.files[3] = self.model.files[file].clone(),
+            Step::Copy { file } => {
+                let copy = self.model.files[file].clone();
+                self.model.files[3] = copy;
+            }
             Step::Spoil { file, line } => self.model.spoil(file, line),
             Step::Load { mode, workers } => {
                 let ended = self.program(mode, workers).run();
                 let counts = self.model.load(mode);
-                check_counts(counts, &summary(ended, counts.rejected > 0));
+                check_counts(counts, &summary(&ended, counts.rejected > 0));
             }
             Step::Stop { mode, signal, after_ms } => self.stop(mode, signal, after_ms),
             Step::Beside { mode } => self.beside(mode),
@@ -168,7 +171,7 @@ impl World<'_> {
         let found = self.versions();
         if matches!(ended.code, 0 | 3) {
             let counts = self.model.load(mode);
-            check_counts(counts, &summary(ended, counts.rejected > 0));
+            check_counts(counts, &summary(&ended, counts.rejected > 0));
             return;
         }
         assert_eq!(ended.code, 128 + signal as i32, "{ended:?}");
@@ -192,7 +195,7 @@ impl World<'_> {
         });
         let counts = self.model.load(mode);
         let summaries: Vec<Summary> =
-            runs.into_iter().map(|ended| summary(ended, counts.rejected > 0)).collect();
+            runs.into_iter().map(|ended| summary(&ended, counts.rejected > 0)).collect();
         let sum = |name| summaries.iter().map(|summary| summary.count(name)).sum::<u64>();
         assert_eq!(sum("inserted"), counts.inserted, "{summaries:?}");
         assert_eq!(sum("events"), 2 * counts.events, "{summaries:?}");
@@ -243,7 +246,7 @@ impl World<'_> {
     }
 }
 
-fn summary(ended: Ended, has_rejects: bool) -> Summary {
+fn summary(ended: &Ended, has_rejects: bool) -> Summary {
     let code = ended.code;
     // Rejects that an earlier run has named need not be named again.
     assert!(code == 0 || has_rejects && code == 3, "exit code {code}: {ended:?}");

@@ -144,8 +144,7 @@ fn white_space_after_names() {
     work.program(&["load"]).env("DATABASE_URL", &url).expect(0);
     let program = work.program(&["load"]).env("DATABASE_URL", &format!("{}\n", database.url()));
     program.env("DATABASE_SCHEMA", " kills\r\n").expect(0);
-    let sql =
-        "select string_agg(nspname, '|' order by 1) from pg_namespace where nspname !~ '^pg_|information'";
+    let sql = "select string_agg(nspname, '|' order by nspname) from pg_namespace where nspname !~ '^pg_|information'";
     let schemas: String = database.client().query_one(sql, &[]).expect("a row").get(0);
     assert_eq!(schemas, "kills|public");
     let count =

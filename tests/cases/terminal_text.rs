@@ -83,7 +83,7 @@ fn suggested_commands_name_the_file() {
     let shown = work
         .other_program("bash", &["-c", &format!("printf %s {name} | od -An -tx1 | tr -d ' \\n'")])
         .expect(0);
-    let expected: String = HOSTILE.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let expected: String = HOSTILE.bytes().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
     assert_eq!(shown.stdout.trim(), expected);
 }
 

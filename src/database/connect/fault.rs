@@ -166,7 +166,7 @@ fn certificate_cause(error: &CertificateError, tls: &Tls, config: &Config) -> St
                 .to_owned()
         }
         CertificateError::NotValidForNameContext { presented, .. } => {
-            let names = if presented.is_empty() { "no name".to_owned() } else { presented.join(", ") };
+            let names = if presented.is_empty() { "no name".to_owned() } else { join(presented) };
             format!("the server's certificate is for {names}, not for {}", host(config))
         }
         CertificateError::NotValidForName => {
@@ -190,6 +190,15 @@ fn certificate_cause(error: &CertificateError, tls: &Tls, config: &Config) -> St
         CertificateError::Other(error) => format!("the server's certificate cannot be used: {}", error.0),
         error => format!("the server's certificate cannot be used: {error}"),
     }
+}
+
+/// The names of a certificate, which the library gives as `DnsName("db.example")`.
+fn join(presented: &[String]) -> String {
+    let bare = |name: &String| match name.split('"').nth(1) {
+        Some(bare) => bare.to_owned(),
+        None => name.clone(),
+    };
+    presented.iter().map(bare).collect::<Vec<_>>().join(", ")
 }
 
 /// Whether the handshake failed for want of the key, which no authority can mend.

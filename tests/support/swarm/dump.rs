@@ -48,6 +48,7 @@ pub(crate) enum Form {
 }
 
 /// What is around the lines.
+#[expect(clippy::struct_excessive_bools, reason = "each is drawn by itself")]
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Frame {
     pub(crate) bom: bool,
