@@ -3,7 +3,7 @@
 
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::join;
-use crate::support::program::Workplace;
+use crate::support::program::{Reject, Workplace};
 
 const UPDATE: [&str; 2] = ["--on-conflict", "update"];
 
@@ -118,7 +118,7 @@ fn updates_that_are_swallowed() {
         database.client().batch_execute(&format!("{IGNORE} {sql}")).expect("a trigger or rule");
         for _ in 0..2 {
             let run = work.load(&database, &UPDATE).stdin(after()).expect(3);
-            let lines: Vec<u64> = run.rejects().iter().map(|reject| reject.line()).collect();
+            let lines: Vec<u64> = run.rejects().iter().map(Reject::line).collect();
             assert_eq!(lines, rejected, "{sql}");
             assert!(run.rejects()[0].text("reason").expect("a reason").contains("trigger or rule"), "{sql}");
             // Nothing of an event is changed.
