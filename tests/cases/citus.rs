@@ -272,7 +272,7 @@ fn a_server_without_citus_is_told_so() {
     let (work, database) = (Workplace::new(), Cluster::shared().database("no_citus"));
     let apply = ["schema", "apply", "--distributed", "citus"];
     let run = work.program(&apply).env("DATABASE_URL", &database.url()).run();
-    assert_eq!(run.code, 4, "{}", run.stderr);
+    assert_eq!(run.code, 7, "{}", run.stderr);
     run.says(&["this database has no Citus", "CREATE EXTENSION citus"]);
     let run = work.program(&["schema", "print", "--distributed", "timescale"]).run();
     assert_eq!(run.code, 2, "{}", run.stderr);

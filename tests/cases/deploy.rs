@@ -225,7 +225,8 @@ fn the_units_fit() {
     is_enough(unit_value(&service, "TimeoutStopSec").parse().ok());
     assert_eq!(unit_value(&service, "SuccessExitStatus"), "143");
     assert_eq!(unit_value(&service, "Type"), "oneshot");
-    assert_eq!(unit_value(&service, "RestartForceExitStatus"), "4");
+    assert_eq!(unit_value(&service, "Restart"), "on-failure");
+    assert_eq!(unit_value(&service, "RestartPreventExitStatus"), "1 2 3 5 7");
     assert!(!unit_value(&service, "Environment=ALBION_SERVER").is_empty());
     assert_eq!(unit_value(&service, "NoNewPrivileges"), "yes");
     assert_eq!(unit_value(&service, "ProtectSystem"), "strict");

@@ -34,6 +34,20 @@ fn add_row(server: &Embedded) -> i64 {
     client.query_one("select count(*) from t", &[]).expect("an answer").get(0)
 }
 
+/// As root, what the program has begun to make belongs to the account that runs the server.
+fn give_to_server_account(dir: &Path) {
+    let other = dir.with_extension("owner");
+    drop(open(&other));
+    let owner = fs::metadata(other.join("data")).expect("data");
+    let mut all = vec![dir.to_owned()];
+    while let Some(path) = all.pop() {
+        if path.is_dir() {
+            all.extend(fs::read_dir(&path).expect("a folder").map(|entry| entry.expect("an entry").path()));
+        }
+        std::os::unix::fs::chown(&path, Some(owner.uid()), Some(owner.gid())).expect("root may");
+    }
+}
+
 /// The process of the server that runs in `dir`.
 fn pid(dir: &Path) -> i32 {
     match status(dir).expect("a status") {
@@ -222,6 +236,7 @@ fn a_cluster_whose_making_was_cut_short_is_made_anew() {
     fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).expect("its mode");
     fs::write(dir.join("data.new/PG_VERSION"), "15\n").expect("a file");
     fs::write(dir.join("aegis-kills.lock"), "").expect("a file");
+    give_to_server_account(&dir);
     assert_eq!(status(&dir).expect("a status"), Status::Missing);
     assert_eq!(add_row(&open(&dir)), 1);
     assert!(!dir.join("data.new").exists());

@@ -154,7 +154,8 @@ fn fifos_in_the_place_of_files() {
         for command in ["status", "stop", "start"] {
             tell((name, command));
             let code = trap.work.program(&["embedded", command, "db"]).run().code;
-            assert_ne!(code, 0, "{name} {command}");
+            // What does not run is stopped already.
+            assert!(code != 0 || command == "stop", "{name} {command}");
         }
         fs::remove_file(&path).expect("a FIFO");
         fs::write(data.join("PG_VERSION"), "15\n").expect("a file");

@@ -41,7 +41,7 @@ fn rows_that_a_trigger_drops() {
 }
 
 /// The exit code of a database that refuses for good.
-const CODE_PERMANENT: i32 = 4;
+const CODE_PERMANENT: i32 = 7;
 
 #[test]
 fn columns_of_another_type() {

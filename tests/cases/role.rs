@@ -216,9 +216,12 @@ fn they_may_do_nothing_else() {
         ("kill_load_run", ["INSERT", "SELECT", "UPDATE"]),
         ("kill_load_segment", ["INSERT", "SELECT", "UPDATE"]),
         ("kill_load_file", ["INSERT", "SELECT", "UPDATE"]),
-        ("kill_loot", ["DELETE", "INSERT", "SELECT"]),
-        ("kill_player", ["DELETE", "INSERT", "SELECT"]),
+        ("kill_loot", ["INSERT", "SELECT", "UPDATE"]),
+        ("kill_player", ["INSERT", "SELECT", "UPDATE"]),
     ] {
+        if ["kill_loot", "kill_player"].contains(&relation) {
+            wanted.push(format!("{} {relation} DELETE", roles.loader));
+        }
         wanted.extend(rights.map(|right| format!("{} {relation} {right}", roles.loader)));
         wanted.push(format!("{} {relation} SELECT", roles.reader));
     }

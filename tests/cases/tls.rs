@@ -13,7 +13,7 @@ use crate::support::tls::{HOST, TlsCluster};
 /// Notes for each run whether its session is encrypted.
 const WITNESS: &str = "create table witness (ssl boolean, name text);
     create function note() returns trigger language plpgsql as $$ begin
-        insert into witness select ssl, client_dn from pg_stat_ssl where pid = pg_backend_pid();
+        insert into public.witness select ssl, client_dn from pg_stat_ssl where pid = pg_backend_pid();
         return new;
     end $$;
     create trigger note before insert on kill_load_run for each row execute function note()";

@@ -90,7 +90,7 @@ fn certificates_of_version_1() {
         );
         load(&work, &database, "secretive:hunter2", tls.cluster.port(), &parameters).expect(0);
         load(&work, &database, "secretive:hunter2", thief.port().into(), &parameters)
-            .expect(4)
+            .expect(7)
             .says(&["does not hold the key"]);
     }
     assert_eq!(thief.bytes_read(), 0);
@@ -148,13 +148,13 @@ fn algorithms_are_named() {
         let checked = load(&work, &database, "secretive:hunter2", port, &root);
         let unbound = "&sslmode=require&channel_binding=require";
         let bound = load(&work, &database, "secretive:hunter2", port, unbound)
-            .expect(4)
+            .expect(7)
             .says(&["server did not use channel binding", &format!("signed with {algorithm}")]);
         if verified {
             checked.expect(0);
         } else {
             let checked =
-                checked.expect(4).says(&[&format!("signed with {algorithm}, which is not supported")]);
+                checked.expect(7).says(&[&format!("signed with {algorithm}, which is not supported")]);
             for run in [checked, bound] {
                 let advises = |words: &str| run.stderr.contains(words);
                 assert!(
@@ -182,7 +182,7 @@ fn versions() {
     tls.cluster.restart();
     load(&work, &database, "crypt", port, "&sslmode=require&ssl_max_protocol_version=TLSv1.2").expect(0);
     let newer = load(&work, &database, "crypt", port, "&sslmode=require&ssl_min_protocol_version=TLSv1.3");
-    newer.expect(4).says(&["rejected the TLS handshake: ProtocolVersion", "hint:"]);
+    newer.expect(7).says(&["rejected the TLS handshake: ProtocolVersion", "hint:"]);
 }
 
 /// Lists and files that can't be used are named, before anything is connected.
@@ -211,7 +211,7 @@ fn revocation_lists_that_can_not_be_used() {
     run.expect(0);
     tls.show("revoked");
     let run = load(&work, &database, "crypt", tls.cluster.port(), &format!("{verify}&sslcrldir=lists"));
-    run.expect(4).says(&["the server's certificate is revoked"]);
+    run.expect(7).says(&["the server's certificate is revoked"]);
 }
 
 /// What no TLS can protect it does not have to: a socket of this machine.

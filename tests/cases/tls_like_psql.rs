@@ -120,7 +120,7 @@ fn program(work: &Workplace, database: &Database<'_>, url: &str) -> (Verdict, St
 /// Notes for each run whether its session is encrypted.
 const WITNESS: &str = "create table witness (ssl boolean);
     create function note() returns trigger language plpgsql as $$ begin
-        insert into witness select ssl from pg_stat_ssl where pid = pg_backend_pid();
+        insert into public.witness select ssl from pg_stat_ssl where pid = pg_backend_pid();
         return new;
     end $$;
     create trigger note before insert on kill_load_run for each row execute function note()";
