@@ -50,12 +50,32 @@ impl<'a> LineReader<'a> {
         event: &mut Event<'a>,
         mut each: impl FnMut(Line<'_, 'a>),
     ) -> Result<(), Fault> {
-        let text = line.strip_prefix('\u{feff}').unwrap_or(line);
-        let mark = line.len() - text.len();
+        self.read_value(line, 0, event, &mut each)?;
+        self.cursor.expect_end()
+    }
+
+    /// Reads the value that begins at a byte of a text, behind white space, and hands out each event of it: where the value
+    /// ends. What follows is not looked at, but for a number or a word, which must not go on.
+    ///
+    /// A byte order mark at the start of the text is dropped. `event` is space that is used for all events.
+    ///
+    /// # Errors
+    ///
+    /// The value is no JSON, or an array too long. Events handed out before are then to be forgotten.
+    pub fn read_value(
+        &mut self,
+        text: &'a str,
+        start: usize,
+        event: &mut Event<'a>,
+        mut each: impl FnMut(Line<'_, 'a>),
+    ) -> Result<usize, Fault> {
+        let marked = text;
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let mark = marked.len() - text.len();
         let cursor = &mut self.cursor;
-        cursor.start(text);
+        cursor.start_at(text, start.saturating_sub(mark));
         match cursor.peek() {
-            None => return Ok(()),
+            None => {}
             Some(b'[') => cursor.array(|cursor, index| {
                 if index == ELEMENTS_MAX {
                     return Err(Fault::line(format!("an array of more than {ELEMENTS_MAX} elements")));
@@ -63,14 +83,15 @@ impl<'a> LineReader<'a> {
                 each(read_event(cursor, event, Some(index), mark)?);
                 Ok(())
             })?,
-            Some(_) => {
+            Some(first) => {
                 let read = read_event(cursor, event, None, mark)?;
-                cursor.expect_end()?;
+                if !b"{\"".contains(&first) {
+                    cursor.expect_space()?;
+                }
                 each(read);
-                return Ok(());
             }
         }
-        cursor.expect_end()
+        Ok(mark + cursor.at())
     }
 }
 

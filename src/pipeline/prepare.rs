@@ -2,7 +2,7 @@
 
 use super::rejects::Reject;
 use crate::database::store::{Batch, SegmentCounts, SegmentHash};
-use crate::input::{LINE_MAX_BYTES, Segment};
+use crate::input::{LINE_MAX_BYTES, Segment, Span};
 use crate::kill::{Event, Fault, LineReader, NulPolicy, Server};
 use crate::layout::{Encoder, Layout, Repeats, Rows};
 use std::ops::Range;
@@ -131,13 +131,13 @@ struct Parts {
 
 impl Parts {
     fn refuse_oversized(&mut self, segment: &Segment, bytes: u64) {
-        self.lines = 1;
+        self.lines = segment.lines;
         self.events = 1;
         self.rejects.push(Reject {
             line: segment.first_line,
-            index: None,
+            index: segment.spans.as_ref().and_then(|spans| index_of(spans.first()?)),
             text: 0..segment.bytes.len(),
-            reason: format!("a line of {bytes} bytes, and at most {LINE_MAX_BYTES} are taken"),
+            reason: format!("a value of {bytes} bytes, and at most {LINE_MAX_BYTES} are taken"),
             field: None,
             sqlstate: None,
             truncated: true,
@@ -154,53 +154,79 @@ impl Parts {
             event: Event::default(),
             encoder: Encoder::new(layout, server, nul, repeats),
         };
-        let mut start = 0;
+        self.lines = segment.lines;
+        if let Some(spans) = &segment.spans {
+            for span in spans {
+                let at = SpanPlace { line: segment.first_line + span.line, index: index_of(span) };
+                self.read_span(&mut tools, text, bytes, span.start..span.end, at);
+            }
+            return;
+        }
+        let (mut start, mut line) = (0, segment.first_line);
         while start < bytes.len() {
             let end = memchr::memchr(b'\n', &bytes[start..]).map_or(bytes.len(), |found| start + found);
             let range = start..end - usize::from(bytes[start..end].ends_with(b"\r"));
-            let number = segment.first_line + self.lines;
-            self.lines += 1;
-            match text {
-                Some(text) => self.read(&mut tools, &text[range.clone()], range, number),
-                None => match simdutf8::compat::from_utf8(&bytes[range.clone()]) {
-                    Ok(line) => self.read(&mut tools, line, range, number),
-                    Err(error) => {
-                        let reason = format!("not UTF-8 at byte {} of the line", error.valid_up_to());
-                        self.refuse_line(range, number, reason);
-                    }
-                },
-            }
+            self.read_span(&mut tools, text, bytes, range, SpanPlace { line, index: None });
+            line += 1;
             start = end + 1;
         }
     }
 
-    fn read<'s>(&mut self, tools: &mut Tools<'s>, line: &'s str, range: Range<usize>, number: u64) {
-        let Tools { reader, event, encoder } = tools;
-        let (events, stored, refused) = (self.events, self.places.len(), self.rejects.len());
-        let result = reader.read(line, event, |found| {
-            self.events += 1;
-            let start = range.start + found.byte_offset;
-            let text = start..start + found.text.len();
-            match found.event.and_then(|event| encoder.encode(event, &mut self.rows)) {
-                Ok(()) => self.places.push(Place { line: number, index: found.index, text }),
-                Err(fault) => self.rejects.push(reject(&fault, text, number, found.index)),
+    /// Reads a text of the segment; `whole` is all of it, if all of it is UTF-8.
+    fn read_span<'s>(
+        &mut self,
+        tools: &mut Tools<'s>,
+        whole: Option<&'s str>,
+        bytes: &'s [u8],
+        range: Range<usize>,
+        at: SpanPlace,
+    ) {
+        let text = match whole {
+            Some(whole) => &whole[range.clone()],
+            None => match simdutf8::compat::from_utf8(&bytes[range.clone()]) {
+                Ok(text) => text,
+                Err(error) => {
+                    let reason = format!("not UTF-8 at byte {} of the line", error.valid_up_to());
+                    self.refuse_text(range, at, reason);
+                    return;
+                }
+            },
+        };
+        let mut start = separators(text);
+        while start < text.len() {
+            let Tools { reader, event, encoder } = tools;
+            let (events, stored, refused) = (self.events, self.places.len(), self.rejects.len());
+            let result = reader.read_value(text, start, event, |found| {
+                self.events += 1;
+                let start = range.start + found.byte_offset;
+                let text = start..start + found.text.len();
+                let index = found.index.or(at.index);
+                match found.event.and_then(|event| encoder.encode(event, &mut self.rows)) {
+                    Ok(()) => self.places.push(Place { line: at.line, index, text }),
+                    Err(fault) => self.rejects.push(reject(&fault, text, at.line, index)),
+                }
+            });
+            match result {
+                Ok(end) => start = end + separators(&text[end..]),
+                Err(fault) => {
+                    self.events = events;
+                    self.places.truncate(stored);
+                    self.rows.truncate(stored);
+                    self.rejects.truncate(refused);
+                    // It costs the rest of the text: where it ends can't be known.
+                    self.refuse_text(range.start + start..range.end, at, fault.reason().to_owned());
+                    return;
+                }
             }
-        });
-        if let Err(fault) = result {
-            self.events = events;
-            self.places.truncate(stored);
-            self.rows.truncate(stored);
-            self.rejects.truncate(refused);
-            self.refuse_line(range, number, fault.reason().to_owned());
         }
     }
 
-    /// The whole line counts as one event.
-    fn refuse_line(&mut self, text: Range<usize>, line: u64, reason: String) {
+    /// Text that is no JSON counts as one event.
+    fn refuse_text(&mut self, text: Range<usize>, SpanPlace { line, index }: SpanPlace, reason: String) {
         self.events += 1;
         self.rejects.push(Reject {
             line,
-            index: None,
+            index,
             text,
             reason,
             field: None,
@@ -208,6 +234,23 @@ impl Parts {
             truncated: false,
         });
     }
+}
+
+/// Where a text of a segment stands in the source.
+#[derive(Clone, Copy)]
+struct SpanPlace {
+    line: u64,
+    /// Where it is an element of an array.
+    index: Option<usize>,
+}
+
+fn index_of(span: &Span) -> Option<usize> {
+    span.index.and_then(|index| usize::try_from(index).ok())
+}
+
+/// The length of what may stand between two values.
+fn separators(text: &str) -> usize {
+    text.len() - text.trim_start_matches([' ', '\t', '\r', '\n', ',', '\u{1e}']).len()
 }
 
 fn reject(fault: &Fault, text: Range<usize>, line: u64, index: Option<usize>) -> Reject {
