@@ -150,7 +150,7 @@ impl Cutter {
                 return (taken, Some(self.close_whole(filling)));
             }
             if self.oversized.is_some() {
-                let (passed, is_over) = self.pass_over(&data[taken..], Ahead::More);
+                let (passed, is_over) = self.pass_over(&mut filling, &data[taken..], Ahead::More);
                 taken += passed;
                 if is_over {
                     return (taken, Some(self.close_oversized(filling)));
@@ -189,7 +189,7 @@ impl Cutter {
         }
         let is_full = self.oversized.is_none() && self.frame(&mut filling, Ahead::Nothing);
         if self.oversized.is_some() {
-            self.pass_over(&[], Ahead::Nothing);
+            self.pass_over(&mut filling, &[], Ahead::Nothing);
             return Some(self.close_oversized(filling));
         }
         if !is_full {
@@ -252,7 +252,7 @@ impl Cutter {
     }
 
     /// Passes over a value that is too long: how much of the data, and whether its end was there.
-    fn pass_over(&mut self, data: &[u8], ahead: Ahead) -> (usize, bool) {
+    fn pass_over(&mut self, head: &mut Buffer, data: &[u8], ahead: Ahead) -> (usize, bool) {
         let Some(Oversized { bytes, feeds, ends_line, seen, .. }) = &mut self.oversized else {
             return (0, false);
         };
@@ -267,6 +267,10 @@ impl Cutter {
             *bytes += passed as u64;
             *feeds += count_feeds(&text[..passed]);
             *ends_line = text[..passed].last().map_or(*ends_line, |last| *last == b'\n');
+            let content =
+                text[..passed].strip_suffix(b"\n").filter(|_| end.is_some()).unwrap_or(&text[..passed]);
+            let room = HEAD_BYTES.saturating_sub(head.len());
+            head.extend_from_slice(&content[..content.len().min(room)]);
             *seen = text.len();
             if end.is_some() {
                 if is_carry {

@@ -89,6 +89,8 @@ pub(super) struct Framer {
     array: Option<u64>,
     /// Whether something in the array was no JSON, which may have held its end.
     array_faulty: bool,
+    /// What came since the last element of the array.
+    joint: Joint,
     /// In the rest of a line that is longer than a value may be.
     long_line: bool,
     /// Of the value at `start`.
@@ -98,6 +100,15 @@ pub(super) struct Framer {
     /// Bytes that were looked at in vain, and those that were framed.
     vain: u64,
     framed: u64,
+}
+
+/// What came since the last element of an array.
+#[derive(Debug, Clone, Copy, Default)]
+struct Joint {
+    /// Whether a comma must come; not where it may be in what was no JSON.
+    needs_comma: bool,
+    comma: bool,
+    line_feed: bool,
 }
 
 /// How far something is passed over that is too long.
@@ -120,6 +131,7 @@ impl Framer {
             sought: 0,
             array: None,
             array_faulty: false,
+            joint: Joint::default(),
             long_line: false,
             scan: None,
             fault: None,
@@ -260,6 +272,8 @@ impl Framer {
             }
             at += 1;
         }
+        self.joint.comma |= text[self.start..at].contains(&b',');
+        self.joint.line_feed |= text[self.start..at].contains(&b'\n');
         self.move_to(text, at);
         match text.get(at) {
             None if ahead == Ahead::Nothing => return Some(Framed::End),
@@ -267,6 +281,10 @@ impl Framer {
             Some(b']') => {
                 self.array = None;
                 self.move_to(text, at + 1);
+            }
+            // Lines that hold a value each: the array was cut off, and they are none of its elements.
+            Some(b'{' | b'[') if self.joint.needs_comma && !self.joint.comma && self.joint.line_feed => {
+                self.array = None;
             }
             Some(_) => self.scan = Some(ValueScan::new(at)),
         }
@@ -321,8 +339,10 @@ impl Framer {
         };
         self.vain += (fault - start) as u64;
         self.array_faulty = true;
+        let framed = self.part(text, start, end, next);
+        self.joint.needs_comma = false;
         self.long_line &= next <= end;
-        self.part(text, start, end, next)
+        framed
     }
 
     /// The end of the lines behind the one that ends at `end` that are deeper than the value at `start`, and what comes next;
@@ -419,6 +439,7 @@ impl Framer {
     fn passed(&mut self, end: usize) -> usize {
         self.passing = None;
         self.array = self.array.map(|index| index + 1);
+        self.joint = Joint::default();
         (self.start, self.lines, self.sought) = (0, 0, 0);
         // Its number does not matter: what follows is not the first of its line.
         self.column = FAR_COLUMN;
@@ -426,7 +447,7 @@ impl Framer {
     }
 
     fn enter_array(&mut self, text: &[u8]) {
-        (self.array, self.array_faulty) = (Some(0), false);
+        (self.array, self.array_faulty, self.joint) = (Some(0), false, Joint::default());
         self.move_to(text, self.start + 1);
     }
 
@@ -466,6 +487,7 @@ impl Framer {
 
     fn part(&mut self, text: &[u8], start: usize, end: usize, next: usize) -> Framed {
         (self.scan, self.fault) = (None, None);
+        self.joint = Joint { needs_comma: true, comma: false, line_feed: false };
         let span = Span { start, end, line: self.lines, index: self.array };
         self.array = self.array.map(|index| index + 1);
         self.move_to(text, next);

@@ -85,7 +85,7 @@ impl<'a> LineReader<'a> {
             })?,
             Some(first) => {
                 let read = read_event(cursor, event, None, mark)?;
-                if !b"{\"".contains(&first) {
+                if first != b'{' {
                     cursor.expect_space()?;
                 }
                 each(read);

@@ -192,7 +192,9 @@ impl Parts {
                 }
             },
         };
-        let mut start = separators(text);
+        // White space alone is left to the line, so that a reject has all of it.
+        let skipped = separators(text);
+        let mut start = if text[..skipped].contains('\u{1e}') { skipped } else { 0 };
         while start < text.len() {
             let Tools { reader, event, encoder } = tools;
             let (events, stored, refused) = (self.events, self.places.len(), self.rejects.len());
@@ -207,6 +209,7 @@ impl Parts {
                 }
             });
             match result {
+                Ok(end) if text[end..].trim_ascii() == "," => return,
                 Ok(end) => start = end + separators(&text[end..]),
                 Err(fault) => {
                     self.events = events;
@@ -248,9 +251,9 @@ fn index_of(span: &Span) -> Option<usize> {
     span.index.and_then(|index| usize::try_from(index).ok())
 }
 
-/// The length of what may stand between two values.
+/// The length of what may stand between two values; a comma only where a line ends.
 fn separators(text: &str) -> usize {
-    text.len() - text.trim_start_matches([' ', '\t', '\r', '\n', ',', '\u{1e}']).len()
+    text.len() - text.trim_start_matches([' ', '\t', '\r', '\n', '\u{1e}']).len()
 }
 
 fn reject(fault: &Fault, text: Range<usize>, line: u64, index: Option<usize>) -> Reject {
