@@ -213,11 +213,9 @@ impl Cutter {
                         return true;
                     }
                     (self.whole_bytes, self.whole_feeds) = (next, self.framer.lines());
+                    self.is_lines &= kind == SpanKind::Line;
                     if kind != SpanKind::Blank {
-                        self.is_lines &= kind == SpanKind::Line;
                         self.spans.push(span);
-                    } else {
-                        self.is_lines = false;
                     }
                     if next >= segment_bytes || self.spans.len() == lines_max {
                         return true;

@@ -383,13 +383,13 @@ impl Framer {
 
     /// Begins to pass over what begins at `start`.
     fn too_long(&mut self, text: &[u8]) -> Framed {
-        let span = Span { start: self.start, end: text.len(), line: self.lines, index: self.array };
+        let known = Span { start: self.start, end: text.len(), line: self.lines, index: self.array };
         let scan = self.scan.take();
         self.passing = Some(match (self.fault.take(), scan) {
             (None, Some(scan)) => Passing::Value(scan),
             _ => Passing::Line,
         });
-        Framed::TooLong(span)
+        Framed::TooLong(known)
     }
 
     /// Passes over the text behind what is too long, and says where that ends; None if it does not end in it. Anew, the

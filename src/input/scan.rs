@@ -63,7 +63,7 @@ impl ValueScan {
                 Within::Outside => self.outside(text),
                 Within::String => self.string(text),
                 Within::Escaped => self.escaped(text),
-                Within::Bare => self.bare(text),
+                Within::Bare => Some(self.bare(text)),
             };
             if let Some(scanned) = scanned {
                 return scanned;
@@ -149,9 +149,8 @@ impl ValueScan {
                     at += 1;
                     // Most often a key or a value that is a string follows.
                     if self.depth > 0
-                        && let Some([joint @ (b':' | b','), b'"']) = text.get(at..at + 2)
+                        && let Some([b':' | b',', b'"']) = text.get(at..at + 2)
                     {
-                        let _ = joint;
                         at += 2;
                         continue;
                     }
@@ -183,14 +182,14 @@ impl ValueScan {
         }
     }
 
-    fn bare(&mut self, text: &[u8]) -> Option<Scanned> {
+    fn bare(&mut self, text: &[u8]) -> Scanned {
         while let Some(&byte) = text.get(self.at) {
             if !is_bare(byte) {
-                return Some(Scanned::End(self.at));
+                return Scanned::End(self.at);
             }
             self.at += 1;
         }
-        Some(Scanned::Open)
+        Scanned::Open
     }
 }
 

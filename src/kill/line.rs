@@ -121,12 +121,11 @@ impl<'a, 'r> LineReader<'a, 'r> {
         let value_at = cursor.at();
         let (mut number, mut value_len) = (0, None);
         let mut each = |found: Line<'_, '_>| {
-            each(match found.decoded {
-                None => Line { byte_offset: mark + found.byte_offset, ..found },
-                Some(_) => {
-                    let byte_len = *value_len.get_or_insert_with(|| value_len_at(text, value_at));
-                    Line { byte_offset: mark + value_at, byte_len, decoded: Some(number), ..found }
-                }
+            each(if found.decoded.is_none() {
+                Line { byte_offset: mark + found.byte_offset, ..found }
+            } else {
+                let byte_len = *value_len.get_or_insert_with(|| value_len_at(text, value_at));
+                Line { byte_offset: mark + value_at, byte_len, decoded: Some(number), ..found }
             });
             number += 1;
         };
