@@ -247,6 +247,9 @@ impl Framer {
     fn long_line(&mut self, text: &[u8], ahead: Ahead) -> Option<Framed> {
         let at = pass_separators(text, self.start);
         self.move_to(text, at);
+        if ends_in_mark(&text[at..], ahead) {
+            return Some(Framed::More);
+        }
         match text.get(at) {
             None if ahead == Ahead::Nothing => return Some(Framed::End),
             None => return Some(Framed::More),
@@ -275,6 +278,9 @@ impl Framer {
         self.joint.comma |= text[self.start..at].contains(&b',');
         self.joint.line_feed |= text[self.start..at].contains(&b'\n');
         self.move_to(text, at);
+        if ends_in_mark(&text[at..], ahead) {
+            return Some(Framed::More);
+        }
         match text.get(at) {
             None if ahead == Ahead::Nothing => return Some(Framed::End),
             None => return Some(Framed::More),
@@ -498,6 +504,9 @@ impl Framer {
 /// A column behind something that was too long.
 const FAR_COLUMN: usize = 1 << 40;
 
+/// A byte order mark.
+const MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Begins each text of a sequence (RFC 7464).
 const SEPARATOR: u8 = 0x1e;
 
@@ -510,8 +519,13 @@ fn pass_separators(text: &[u8], mut at: usize) -> usize {
     loop {
         match text.get(at) {
             Some(&(b' ' | b'\t' | b'\r' | b',' | SEPARATOR)) => at += 1,
-            Some(0xef) if text[at..].starts_with(b"\xef\xbb\xbf") => at += 3,
+            Some(0xef) if text[at..].starts_with(MARK) => at += MARK.len(),
             _ => return at,
         }
     }
+}
+
+/// Whether the text is the beginning of a byte order mark, the rest of which may follow.
+fn ends_in_mark(text: &[u8], ahead: Ahead) -> bool {
+    ahead != Ahead::Nothing && !text.is_empty() && text.len() < MARK.len() && MARK.starts_with(text)
 }
