@@ -700,6 +700,84 @@ mod tests {
         }
     }
 
+    /// The same of several values on a line, of elements of an array that is no part of the text, and of events in strings.
+    #[test]
+    fn rows_that_are_made_again_of_any_layout() {
+        let rest = format!(r#","Inventory":[{}{{}}]"#, "{},".repeat(30_000));
+        let at_top = preparer(Layout::Archive);
+        let mut in_strings = at_top.clone();
+        in_strings.reading.events_at = Some(Arc::new("raw".parse().unwrap()));
+        let row = |text: &str| format!(r#"{{"id":5,"raw":{}}}"#, serde_json::to_string(text).unwrap());
+        for (preparer, form) in [(&at_top, None), (&in_strings, Some(row))] {
+            let value = |id: u64| {
+                let event = event(id, &rest);
+                form.map_or(event.clone(), |form| form(&event))
+            };
+            let one = prepare(preparer, &value(7));
+            for joint in ["", " ", ",\n"] {
+                let values: Vec<String> = (0..200).map(value).collect();
+                let text = values.join(joint);
+                let mut many = segment(text.clone().into());
+                let mut at = 0;
+                many.spans = joint.starts_with(',').then(|| {
+                    let spans = values.iter().enumerate().map(|(index, value)| {
+                        let start = at;
+                        at += value.len() + joint.len();
+                        Span {
+                            start,
+                            end: start + value.len(),
+                            line: index as u64,
+                            index: Some(index as u64),
+                        }
+                    });
+                    spans.collect()
+                });
+                let hash = preparer.hash(&many);
+                let mut many = preparer.prepare(many, hash);
+                assert!(many.batch.rows.is_recoded(), "{joint:?}");
+                for table in 0..Layout::Archive.tables().len() {
+                    let mut again = Vec::new();
+                    many.batch.rows.append(7, table, &mut again);
+                    assert_eq!(again, one.batch.rows.of(0, table), "{joint:?} {table}");
+                }
+                many.reject(7, "refused".to_owned(), None);
+                let [found] = &rejects(&many)[..] else { panic!("one") };
+                assert_eq!(text[found.text.clone()], values[7]);
+                let is_spans = joint.starts_with(',');
+                assert_eq!((found.line, found.index), if is_spans { (8, Some(7)) } else { (1, None) });
+            }
+        }
+    }
+
+    #[test]
+    fn an_event_within_a_value_over_lines_has_its_own_line() {
+        let mut settings = preparer(Layout::Archive);
+        settings.reading.events_at = Some(Arc::new("data".parse().unwrap()));
+        let text = format!("{{\n\"data\": [\n0,\n{},\n1]}} {{\n\"data\":\n2}} x", event(1, ""));
+        let mut one = segment(text.clone().into());
+        one.first_line = 5;
+        one.spans = Some(vec![Span { start: 0, end: text.len(), line: 0, index: None }]);
+        let hash = settings.hash(&one);
+        let prepared = settings.prepare(one, hash);
+        assert_eq!(prepared.ids().collect::<Vec<_>>(), [(1, 8)]);
+        let found = rejects(&prepared);
+        let places: Vec<_> = found.iter().map(|reject| (reject.line, &text[reject.text.clone()])).collect();
+        assert_eq!(places, [(7, "0"), (9, "1"), (11, "2"), (11, "x")]);
+    }
+
+    #[test]
+    fn an_element_that_is_an_array_is_no_array_of_events() {
+        let text = format!("[{}]", event(1, ""));
+        let mut one = segment(text.clone().into());
+        one.spans = Some(vec![Span { start: 0, end: text.len(), line: 0, index: Some(3) }]);
+        let preparer = preparer(Layout::Archive);
+        let hash = preparer.hash(&one);
+        let apart = rejects(&preparer.prepare(one, hash));
+        let within = rejects(&prepare(&preparer, &format!("[0,1,2,{text}]")));
+        assert_eq!((apart.len(), apart[0].index), (1, Some(3)));
+        assert_eq!(apart[0].reason, within[3].reason);
+    }
+
     #[test]
     fn rejects_that_are_found_again() {
         let few = prepare(&preparer(Layout::Archive), &format!("[0,{},1]\nx\n", event(1, "")));
