@@ -67,7 +67,7 @@ fn one_broken_value_costs_itself_alone() {
     let broken = r#"{"EventId":2,"TimeStamp":tru}"#.to_owned();
     let values = [event(1), broken, event(3), event(4)];
     let pretty = |id: i64| serde_json::to_string_pretty(&small_event(id)).expect("JSON");
-    let cut = pretty(2).replace(']', "");
+    let cut = pretty(2).replacen("\"Name\":", "\"Name\"", 1);
     let work = Workplace::new();
     for (name, text, line, index) in [
         ("lines", values.join("\n"), 2, None),
@@ -172,8 +172,11 @@ fn rejects_of_envelopes_in_any_layout_have_their_places_and_load_again() {
                 let feeds = text[..at].iter().filter(|byte| **byte == b'\n').count();
                 assert_eq!(number("line"), 1 + feeds, "{form}, {name}: {reject}");
                 // An event that was in a string is in the value that begins there.
-                let is_there =
-                    if form == "rows" { text[at] == b'{' } else { text[at..].starts_with(raw.as_bytes()) };
+                let is_there = if form == "rows" {
+                    b"{[".contains(&text[at])
+                } else {
+                    text[at..].starts_with(raw.as_bytes())
+                };
                 assert!(is_there, "{form}, {name}: {reject}");
                 let value: Value = serde_json::from_str(raw).expect("JSON");
                 let place = usize::from(value["EventId"] == 2);
