@@ -47,7 +47,9 @@ fn segments(criterion: &mut Criterion) {
         source: "dump".into(),
         first_line: 1,
         byte_offset: 0,
+        lines: 0,
         bytes: bytes.clone().into(),
+        spans: None,
         oversized: None,
     };
     let mut group = criterion.benchmark_group("prepare");

@@ -49,8 +49,8 @@ pub struct Verbosity {
 pub enum Command {
     /// Read dumps and write their events into PostgreSQL.
     ///
-    /// A line of a dump holds one event, or an array of them. The tables are made if they are missing. What was loaded before
-    /// is passed over, so that the same command again only loads what is new.
+    /// A dump is JSON: events, or arrays of them, in any layout. The tables are made if they are missing. What was loaded
+    /// before is passed over, so that the same command again only loads what is new.
     #[command(after_help = words::LOAD, after_long_help = words::LOAD_LONG)]
     Load(LoadArgs),
     /// Check that every event of dumps is in the database, and name those that are not.

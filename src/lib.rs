@@ -4,7 +4,7 @@
 //! files, stdin ─ input ─► segments ─ rayon ─► batches ─ bounded channel ─► writer threads ─► PostgreSQL
 //! ```
 //!
-//! A *segment* is whole lines up to a size. A *batch* is a segment parsed and encoded into the bytes of binary
+//! A *segment* is whole lines or values up to a size. A *batch* is a segment parsed and encoded into the bytes of binary
 //! `COPY`, once. A *writer* stores a batch and its row in the ledger in one transaction.
 //!
 //! # The map, in the order in which to read it

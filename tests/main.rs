@@ -38,6 +38,7 @@ mod cases {
     mod load_embedded;
     mod load_envelopes;
     mod load_forms;
+    mod load_layouts;
     mod load_refused;
     mod load_rejects;
     mod load_signals;

@@ -1,5 +1,5 @@
-//! Any bytes, through the reader and the segmenter: segments are whole lines within the limits, in their places, all that
-//! there is of the text, and the same however the bytes arrive. Any bytes may look compressed, too.
+//! Any bytes, through the reader and the segmenter: segments are whole lines or values within the limits, in their places, all
+//! that there is of the text, and the same however the bytes arrive. Any bytes may look compressed, too.
 //!
 //! The first bytes of the input are the limits, how the rest is packed, and the sizes in which it arrives: see [`Shape::read`].
 //! It arrives through a pipe in packet mode, which gives what was written piece by piece; that is Linux's alone.
@@ -11,12 +11,14 @@ use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-use aegis_kills::input::{BufferPool, Next, Segment, SegmentLimits, Segmenter, Source, spawn_reader};
+use aegis_kills::input::{
+    BufferPool, InputError, Next, Segment, SegmentLimits, Segmenter, Source, Span, spawn_reader,
+};
 use crossbeam_channel::never;
 use libfuzzer_sys::fuzz_target;
 use nix::fcntl::OFlag;
 
-/// How much of a line that is too long is kept.
+/// How much of a value that is too long is kept.
 const HEAD_BYTES: usize = 4096;
 /// The longest packet, and how many of them a pipe holds at least (pipe(7)).
 const PACKET_MAX_BYTES: usize = 4096;
@@ -165,6 +167,8 @@ fn run(raw: &[u8], piece_bytes: usize, limits: SegmentLimits) -> Outcome {
                     end = Some(End::TooMuch);
                 }
             }
+            // An array that is not closed: all that there is was given out.
+            Next::SourceFailed(InputError::Unclosed { .. }) => {}
             Next::SourceFailed(error) => {
                 end = Some(End::Broken(error.to_string().replace(&source.to_string(), "")));
             }
@@ -183,39 +187,71 @@ impl Outcome {
 
     /// Follows the segments through the text.
     fn check(&self, text: &[u8], limits: SegmentLimits) {
-        let (mut at, mut line) = (0, 1);
+        let is_lines = self.segments.iter().all(|segment| segment.spans.is_none());
+        let (mut at, mut begun) = (0, 0);
         for (place, segment) in (0..).zip(&self.segments) {
-            let Segment { number, first_line, byte_offset, bytes, oversized, .. } = segment;
-            assert_eq!((*number, *first_line, *byte_offset), (place, line, at as u64));
-            let rest = &text[at..];
-            let count = lines(bytes).count();
-            let lines: Vec<&[u8]> = lines(rest).take(count + 1).collect();
-            if let Some(line_bytes) = oversized {
-                let content = content(lines[0]);
-                assert!(content.len() > limits.line_max_bytes, "it is not too long");
-                assert_eq!(*line_bytes, content.len() as u64);
-                assert_eq!(bytes[..], content[..content.len().min(HEAD_BYTES)]);
-                at += lines[0].len();
-                line += 1;
+            let Segment { number, first_line, byte_offset, lines, bytes, spans, oversized, .. } = segment;
+            let offset = usize::try_from(*byte_offset).expect("a short text");
+            assert_eq!(*number, place);
+            assert!(is_between(&text[at..offset]), "text before segment {number} is lost");
+            assert_eq!(*first_line, 1 + feeds(&text[..offset]), "segment {number}");
+            begun += lines;
+            let rest = &text[offset..];
+            if let Some(value_bytes) = oversized {
+                let value = &rest[..usize::try_from(*value_bytes).expect("a short text")];
+                assert!(value.len() > limits.line_max_bytes, "it is not too long");
+                assert_eq!(bytes[..], value[..value.len().min(HEAD_BYTES)]);
+                at = offset + value.len() + usize::from(rest.get(value.len()) == Some(&b'\n'));
                 continue;
             }
             assert!(rest.starts_with(bytes), "segment {number} is not the text");
-            assert_eq!(lines[..count].concat(), bytes[..], "segment {number} ends within a line");
-            assert!((1..=limits.lines_max).contains(&count));
-            assert!(lines[..count].iter().all(|line| content(line).len() <= limits.line_max_bytes));
-            assert!(count == 1 || bytes.len() <= limits.segment_bytes);
-            if let Some(next) = lines.get(count) {
-                let fits = bytes.len() + next.len() <= limits.segment_bytes && count < limits.lines_max;
-                assert!(
-                    !fits || content(next).len() > limits.line_max_bytes,
-                    "segment {number} is cut early"
-                );
+            match spans {
+                Some(spans) => check_spans(bytes, spans, limits),
+                None => check_lines(rest, bytes, limits, is_lines),
             }
-            at += bytes.len();
-            line += count as u64;
+            at = offset + bytes.len();
         }
         assert_eq!(at, text.len(), "text is lost");
+        assert_eq!(begun, self::lines(text).count() as u64, "lines are counted twice, or not");
     }
+}
+
+/// Checks a segment of values; what is between them is no value.
+fn check_spans(bytes: &[u8], spans: &[Span], limits: SegmentLimits) {
+    let mut at = 0;
+    for span in spans {
+        assert!(span.start <= span.end);
+        assert!(is_between(&bytes[at..span.start]), "text before {span:?} is lost");
+        assert_eq!(span.line, feeds(&bytes[..span.start]), "{span:?}");
+        assert!(span.end - span.start <= 2 * limits.line_max_bytes + 1, "{span:?} is too long");
+        at = span.end;
+    }
+    assert!(is_between(&bytes[at..]), "text behind the last value is lost");
+    assert!(spans.len() <= limits.lines_max);
+    assert!(spans.len() <= 1 || at <= limits.segment_bytes);
+}
+
+/// Checks a segment of lines, with which `rest` begins. `is_alone` says that each segment is one of lines.
+fn check_lines(rest: &[u8], bytes: &[u8], limits: SegmentLimits, is_alone: bool) {
+    let count = lines(bytes).count();
+    let lines: Vec<&[u8]> = lines(rest).take(count + 1).collect();
+    assert_eq!(lines[..count].concat(), bytes, "the segment ends within a line");
+    assert!((1..=limits.lines_max).contains(&count));
+    assert!(lines[..count].iter().all(|line| content(line).len() <= limits.line_max_bytes));
+    assert!(count == 1 || bytes.len() <= limits.segment_bytes);
+    if let Some(next) = lines.get(count).filter(|_| is_alone) {
+        let fits = bytes.len() + next.len() <= limits.segment_bytes && count < limits.lines_max;
+        assert!(!fits, "the segment is cut early");
+    }
+}
+
+/// Whether the text can stand between values.
+fn is_between(text: &[u8]) -> bool {
+    text.iter().all(|byte| b" \t\r\n,[]\x1e\xef\xbb\xbf".contains(byte))
+}
+
+fn feeds(text: &[u8]) -> u64 {
+    text.iter().filter(|byte| **byte == b'\n').count() as u64
 }
 
 /// The lines with their ends.

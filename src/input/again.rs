@@ -28,19 +28,26 @@ pub struct Place {
     byte_offset: u64,
     /// The number of its first line in its source, from 1.
     first_line: u64,
+    lines: u64,
     bytes: usize,
 }
 
 impl Place {
-    /// The place of a segment whose bytes are all there: not that of a line that is too long.
-    pub fn of(segment: &Segment) -> Self {
-        Self { byte_offset: segment.byte_offset, first_line: segment.first_line, bytes: segment.bytes.len() }
+    /// The place of a segment of whole lines; of other segments more would have to be kept.
+    pub fn of(segment: &Segment) -> Option<Self> {
+        let is_lines = segment.spans.is_none() && segment.oversized.is_none();
+        is_lines.then(|| Self {
+            lines: segment.lines,
+            byte_offset: segment.byte_offset,
+            first_line: segment.first_line,
+            bytes: segment.bytes.len(),
+        })
     }
 
     /// The segment that is there, under another number.
     pub fn segment(&self, number: u64, source: Arc<str>, bytes: Buffer) -> Segment {
-        let Self { byte_offset, first_line, .. } = *self;
-        Segment { number, source, first_line, byte_offset, bytes, oversized: None }
+        let Self { byte_offset, first_line, lines, .. } = *self;
+        Segment { number, source, first_line, byte_offset, lines, bytes, spans: None, oversized: None }
     }
 }
 

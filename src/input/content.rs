@@ -1,14 +1,10 @@
 //! A guess from the first bytes of a source's text: events, or something that was taken for a dump.
 
-use super::pretty::looks_pretty_printed;
-
 /// What a source's text looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Content {
     /// A line an event, or nothing that says otherwise.
     Lines,
-    /// One JSON document over many lines.
-    PrettyPrinted,
     /// A tar archive.
     Tar,
     /// Text in UTF-16 without a byte order mark, the low byte first.
@@ -29,9 +25,7 @@ impl Content {
             Self::Utf16Le
         } else if is_utf16(first_bytes, 1) {
             Self::Utf16Be
-        } else if looks_pretty_printed(first_bytes) {
-            Self::PrettyPrinted
-        } else if text.first().is_none_or(|first| b"{[".contains(first)) {
+        } else if text.first().is_none_or(|first| b"{[\x1e".contains(first)) {
             Self::Lines
         } else {
             Self::NoJson
@@ -76,7 +70,7 @@ mod tests {
             Content::Utf16Be,
         );
         check("{\0", Content::Lines);
-        check("[\n  {\n", Content::PrettyPrinted);
+        check("[\n  {\n", Content::Lines);
         check("{\"source\":\"dump\",\"line\":1,\"raw\":\"x\"}\n", Content::Lines);
         check("EventId,TimeStamp\n1,2\n", Content::NoJson);
         check("<!DOCTYPE html>", Content::NoJson);

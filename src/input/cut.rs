@@ -1,23 +1,37 @@
 //! Cuts text into segments: no threads, no clock, bytes in and segments out.
 //!
-//! Invariant: each byte is looked at for a newline once, however small the pieces that it comes in.
-//!
-//! Invariant: where it cuts depends on the bytes since the last cut, not on how many came at a time; only [`Cutter::cut_whole`],
-//! which the caller's clock asks for, is an exception.
+//! Invariant: where it cuts depends on the text alone, not on how much of it came at a time; only [`Cutter::settle`], which the
+//! caller's clock asks for, is an exception.
 
 use std::mem;
 use std::sync::Arc;
 
-use memchr::{memchr, memchr_iter, memrchr};
+use memchr::memchr_iter;
 
 use super::buffers::Buffer;
+use super::framer::{Ahead, Framed, Framer, Span, SpanKind};
 use super::segment::{Segment, SegmentLimits};
 
-/// How much of a line that is too long is kept, to name it by.
+/// How much of a value that is too long is kept, to name it by.
 pub(super) const HEAD_BYTES: usize = 4 << 10;
 
-/// The room for an unfinished line that is kept between segments; a longer line's is given back.
+/// The room for an unfinished span that is kept between segments; a longer one's is given back.
 const CARRY_KEPT_BYTES: usize = 256 << 10;
+
+/// The least that is added to a full buffer at a time, to find the end of a span.
+const STEP_BYTES: usize = 4 << 10;
+
+/// What is known of a value that is too long.
+struct Oversized {
+    span: Span,
+    bytes: u64,
+    /// Line feeds, also those before it that no segment has.
+    feeds: u64,
+    /// Whether the last byte so far is one.
+    ends_line: bool,
+    /// The length of the text that the framer saw last.
+    seen: usize,
+}
 
 /// A segment in the making.
 pub(super) struct Cutter {
@@ -31,13 +45,22 @@ pub(super) struct Cutter {
     byte_offset: u64,
     /// Its bytes; None until there is data and a buffer to put it in.
     filling: Option<Buffer>,
-    /// The unfinished line that the segment before left; empty while there is a buffer.
+    /// What the segment before left; empty while there is a buffer.
     carry: Vec<u8>,
-    /// Bytes of `filling` that are whole lines, and how many lines those are.
+    framer: Framer,
+    /// Bytes of `filling` that are whole spans, and what they are.
     whole_bytes: usize,
-    whole_lines: usize,
-    /// The bytes so far of a line that is too long, whose head alone is in `filling`.
-    oversized: Option<u64>,
+    /// Line feeds in them.
+    whole_feeds: u64,
+    /// Whether a line begins where the segment begins.
+    begins_line: bool,
+    spans: Vec<Span>,
+    /// Whether each span is a line, and nothing else.
+    is_lines: bool,
+    /// A span that was found and did not fit.
+    found: Option<Framed>,
+    /// A value that is too long, whose head alone is in `filling`; what was read behind it is in `carry`.
+    oversized: Option<Oversized>,
 }
 
 impl Cutter {
@@ -50,8 +73,13 @@ impl Cutter {
             byte_offset: 0,
             filling: None,
             carry: Vec::new(),
+            framer: Framer::new(limits.line_max_bytes),
             whole_bytes: 0,
-            whole_lines: 0,
+            whole_feeds: 0,
+            begins_line: true,
+            spans: Vec::new(),
+            is_lines: true,
+            found: None,
             oversized: None,
         }
     }
@@ -62,6 +90,22 @@ impl Cutter {
         self.source = source;
         self.first_line = 1;
         self.byte_offset = 0;
+        self.begins_line = true;
+        self.framer = Framer::new(self.limits.line_max_bytes);
+    }
+
+    /// Whether what is left does not end in a newline, and in a closing bracket neither.
+    pub(super) fn is_cut_off(&self) -> bool {
+        !self.ends_line() && self.left().trim_ascii_end().last().is_some_and(|last| !b"}]".contains(last))
+    }
+
+    /// Whether what is left ends in a newline.
+    pub(super) fn ends_line(&self) -> bool {
+        self.oversized.is_none() && self.left().last().is_none_or(|last| *last == b'\n')
+    }
+
+    fn left(&self) -> &[u8] {
+        self.filling.as_ref().map_or(&self.carry[..], |filling| &filling[..])
     }
 
     /// The source that is being cut.
@@ -69,14 +113,14 @@ impl Cutter {
         &self.source
     }
 
+    /// Whether the source ended in an array that was not closed.
+    pub(super) fn is_open(&self) -> bool {
+        self.framer.is_open()
+    }
+
     /// Whether nothing waits to be given out.
     pub(super) fn is_empty(&self) -> bool {
         self.carry.is_empty() && self.filling.as_ref().is_none_or(|filling| filling.is_empty())
-    }
-
-    /// Whether whole lines wait to be given out.
-    pub(super) fn has_whole_lines(&self) -> bool {
-        self.whole_bytes > 0
     }
 
     /// Whether [`Cutter::give`] must come before the next [`Cutter::feed`] or [`Cutter::finish`].
@@ -101,161 +145,204 @@ impl Cutter {
     pub(super) fn feed(&mut self, data: &[u8]) -> (usize, Option<Segment>) {
         let mut filling = self.filling.take().expect("a buffer is given before data is fed");
         let mut taken = 0;
-        while taken < data.len() {
-            let step = self.step(&mut filling, &data[taken..]);
-            taken += step.taken;
-            if let Some(close) = step.close {
-                return (taken, Some(self.close(filling, close)));
+        loop {
+            if self.oversized.is_none() && self.frame(&mut filling, Ahead::More) {
+                return (taken, Some(self.close_whole(filling)));
             }
+            if self.oversized.is_some() {
+                let (passed, is_over) = self.pass_over(&mut filling, &data[taken..], Ahead::More);
+                taken += passed;
+                if is_over {
+                    return (taken, Some(self.close_oversized(filling)));
+                }
+            }
+            if taken == data.len() {
+                self.filling = Some(filling);
+                return (taken, None);
+            }
+            let room = self.limits.segment_bytes.saturating_sub(filling.len());
+            let step = room.max(filling.len() / 8).max(STEP_BYTES).min(data.len() - taken);
+            let most = if step > room { self.limits.line_max_bytes } else { self.limits.segment_bytes };
+            reserve(&mut filling, step, most);
+            filling.extend_from_slice(&data[taken..][..step]);
+            taken += step;
+        }
+    }
+
+    /// Gives out the whole spans so far, if there are any, as input is slow; an unfinished one stays.
+    pub(super) fn settle(&mut self) -> Option<Segment> {
+        let mut filling = self.filling.take()?;
+        let is_full = self.oversized.is_none() && self.frame(&mut filling, Ahead::Settle);
+        if is_full || self.oversized.is_none() && self.whole_bytes > 0 {
+            return Some(self.close_whole(filling));
         }
         self.filling = Some(filling);
-        (taken, None)
+        None
     }
 
-    /// Gives out the whole lines so far, if there are any; the unfinished one stays.
-    pub(super) fn cut_whole(&mut self) -> Option<Segment> {
-        let filling = self.filling.take_if(|_| self.whole_bytes > 0)?;
-        Some(self.close(filling, Close::WholeLines))
-    }
-
-    /// Gives out all that is left of a source, if there is any: its last line is whole without a newline.
+    /// Gives out the next segment of what is left of a source, if there is one: its last line is whole without a line feed.
     pub(super) fn finish(&mut self) -> Option<Segment> {
-        let filling = self.filling.take_if(|filling| !filling.is_empty())?;
-        let close =
-            self.oversized.map_or(Close::All, |line_bytes| Close::Oversized { line_bytes, with_newline: 0 });
-        Some(self.close(filling, close))
+        let mut filling = self.filling.take()?;
+        if filling.is_empty() && self.oversized.is_none() {
+            self.filling = Some(filling);
+            return None;
+        }
+        let is_full = self.oversized.is_none() && self.frame(&mut filling, Ahead::Nothing);
+        if self.oversized.is_some() {
+            self.pass_over(&mut filling, &[], Ahead::Nothing);
+            return Some(self.close_oversized(filling));
+        }
+        if !is_full {
+            // What is left of it is white space and closing brackets.
+            self.is_lines &= self.whole_bytes == filling.len();
+            (self.whole_bytes, self.whole_feeds) = (filling.len(), self.framer.lines());
+        }
+        Some(self.close_whole(filling))
     }
 
-    fn step(&mut self, filling: &mut Vec<u8>, data: &[u8]) -> Step {
-        if let Some(line_bytes) = self.oversized {
-            return self.pass_over(filling, data, line_bytes);
-        }
-        let SegmentLimits { segment_bytes, line_max_bytes, .. } = self.limits;
-        let line_bytes = filling.len() - self.whole_bytes;
-        let line_room = line_max_bytes - line_bytes;
-        let room = segment_bytes.saturating_sub(filling.len());
-
-        // Within both limits no line can be too long, so the newlines need only be counted and the last one found.
-        let (taken, lines) = self.within_lines_max(&data[..data.len().min(room).min(line_room)]);
-        if taken > 0 {
-            self.append(filling, &data[..taken], lines);
-            return Step::went_on(taken, self.is_full());
-        }
-        if self.whole_bytes > 0 && (room == 0 || data[0] != b'\n') {
-            return Step { taken: 0, close: Some(Close::WholeLines) };
-        }
-        if line_room == 0 {
-            if data[0] == b'\n' {
-                self.append(filling, &data[..1], 1);
-                return Step::went_on(1, self.is_full());
+    /// Frames what there is. Whether the segment is full, or ends before something that is too long.
+    fn frame(&mut self, filling: &mut Buffer, ahead: Ahead) -> bool {
+        let SegmentLimits { segment_bytes, lines_max, .. } = self.limits;
+        loop {
+            let framed = self.found.take().unwrap_or_else(|| self.framer.next(filling, ahead));
+            match framed {
+                Framed::Span { span, next, kind } => {
+                    let is_too_much = next > segment_bytes || self.spans.len() == lines_max;
+                    if self.whole_bytes > 0 && is_too_much {
+                        self.found = Some(Framed::Span { span, next, kind });
+                        return true;
+                    }
+                    (self.whole_bytes, self.whole_feeds) = (next, self.framer.lines());
+                    self.is_lines &= kind == SpanKind::Line;
+                    if kind != SpanKind::Blank {
+                        self.spans.push(span);
+                    }
+                    if next >= segment_bytes || self.spans.len() == lines_max {
+                        return true;
+                    }
+                }
+                Framed::TooLong(span) if self.whole_bytes > 0 => {
+                    self.found = Some(Framed::TooLong(span));
+                    return true;
+                }
+                Framed::TooLong(span) => {
+                    self.begin_oversized(filling, span);
+                    return false;
+                }
+                Framed::More | Framed::End => return false,
             }
-            filling.truncate(HEAD_BYTES);
-            self.oversized = Some(line_bytes as u64);
-            return Step::went_on(0, false);
-        }
-        // A first line that is longer than a segment should be.
-        let span = &data[..data.len().min(line_room)];
-        let newline = memchr(b'\n', span);
-        let taken = newline.map_or(span.len(), |newline| newline + 1);
-        self.append(filling, &span[..taken], usize::from(newline.is_some()));
-        Step::went_on(taken, self.is_full())
-    }
-
-    /// Goes on in a line that is too long, keeping no more than its head.
-    fn pass_over(&mut self, filling: &mut Vec<u8>, data: &[u8], line_bytes: u64) -> Step {
-        let newline = memchr(b'\n', data);
-        let rest = &data[..newline.unwrap_or(data.len())];
-        let head = rest.len().min(HEAD_BYTES.saturating_sub(filling.len()));
-        filling.extend_from_slice(&rest[..head]);
-        let line_bytes = line_bytes + rest.len() as u64;
-        self.oversized = Some(line_bytes);
-        match newline {
-            Some(at) => Step { taken: at + 1, close: Some(Close::Oversized { line_bytes, with_newline: 1 }) },
-            None => Step::went_on(data.len(), false),
         }
     }
 
-    /// Adds bytes that have so many newlines.
-    fn append(&mut self, filling: &mut Vec<u8>, bytes: &[u8], lines: usize) {
-        let most = if filling.len() + bytes.len() > self.limits.segment_bytes {
-            self.limits.line_max_bytes.saturating_add(1)
-        } else {
-            self.limits.segment_bytes
+    /// Keeps no more of a value than its head.
+    fn begin_oversized(&mut self, filling: &mut Buffer, span: Span) {
+        self.carry.extend_from_slice(&filling[span.end..]);
+        filling.truncate(span.end);
+        let (before, value) = filling.split_at(span.start);
+        let feeds = count_feeds(before) + count_feeds(value);
+        let ends_line = value.last() == Some(&b'\n');
+        let (bytes, seen) = (value.len() as u64, span.end);
+        self.byte_offset += span.start as u64;
+        self.first_line += span.line;
+        filling.drain(..span.start);
+        filling.truncate(HEAD_BYTES);
+        self.oversized = Some(Oversized { span, bytes, feeds, ends_line, seen });
+    }
+
+    /// Passes over a value that is too long: how much of the data, and whether its end was there.
+    fn pass_over(&mut self, head: &mut Buffer, data: &[u8], ahead: Ahead) -> (usize, bool) {
+        let Some(Oversized { bytes, feeds, ends_line, seen, .. }) = &mut self.oversized else {
+            return (0, false);
         };
-        reserve(filling, bytes.len(), most);
-        if let Some(newline) = memrchr(b'\n', bytes) {
-            self.whole_bytes = filling.len() + newline + 1;
-            self.whole_lines += lines;
-        }
-        filling.extend_from_slice(bytes);
-    }
-
-    /// How much of `data` may be added until the segment has all the lines that it may have, and how many newlines that has.
-    fn within_lines_max(&self, data: &[u8]) -> (usize, usize) {
-        let lines_room = self.limits.lines_max - self.whole_lines;
-        let lines = memchr_iter(b'\n', data).count();
-        if lines < lines_room {
-            return (data.len(), lines);
-        }
-        let last = memchr_iter(b'\n', data).nth(lines_room - 1);
-        last.map_or((data.len(), lines), |newline| (newline + 1, lines_room))
-    }
-
-    /// Whether no line can be added any more.
-    fn is_full(&self) -> bool {
-        self.whole_lines == self.limits.lines_max
-            || self.whole_bytes > 0 && self.whole_bytes >= self.limits.segment_bytes
-    }
-
-    fn close(&mut self, mut bytes: Buffer, close: Close) -> Segment {
-        let (text_bytes, lines, oversized) = match close {
-            Close::WholeLines => {
-                self.carry.extend_from_slice(&bytes[self.whole_bytes..]);
-                bytes.truncate(self.whole_bytes);
-                (bytes.len() as u64, self.whole_lines as u64, None)
+        let carry = mem::take(&mut self.carry);
+        for (text, is_carry) in [(&carry[..], true), (data, false)] {
+            if text.is_empty() && (is_carry || ahead == Ahead::More) {
+                continue;
             }
-            Close::All => (bytes.len() as u64, self.whole_lines as u64, None),
-            Close::Oversized { line_bytes, with_newline } => (line_bytes + with_newline, 1, Some(line_bytes)),
-        };
+            let last = if is_carry { Ahead::More } else { ahead };
+            let end = self.framer.pass_over(*seen, text, last);
+            let passed = end.unwrap_or(text.len());
+            *bytes += passed as u64;
+            *feeds += count_feeds(&text[..passed]);
+            *ends_line = text[..passed].last().map_or(*ends_line, |last| *last == b'\n');
+            let content =
+                text[..passed].strip_suffix(b"\n").filter(|_| end.is_some()).unwrap_or(&text[..passed]);
+            let room = HEAD_BYTES.saturating_sub(head.len());
+            head.extend_from_slice(&content[..content.len().min(room)]);
+            *seen = text.len();
+            if end.is_some() {
+                if is_carry {
+                    self.carry = text[passed..].to_vec();
+                }
+                return (if is_carry { 0 } else { passed }, true);
+            }
+        }
+        (data.len(), false)
+    }
+
+    /// How many lines begin in the segment that ends now.
+    fn lines_begun(&mut self, feeds: u64, ends_line: bool) -> u64 {
+        let begins_line = mem::replace(&mut self.begins_line, ends_line);
+        feeds + u64::from(begins_line) - u64::from(ends_line)
+    }
+
+    fn close_oversized(&mut self, bytes: Buffer) -> Segment {
+        let Some(oversized) = self.oversized.take() else { return self.close_whole(bytes) };
+        let Oversized { mut span, bytes: value_bytes, feeds, ends_line, .. } = oversized;
+        let (lines, feeds_before) = (self.lines_begun(feeds, ends_line), span.line);
+        (span.start, span.end, span.line) = (0, bytes.len(), 0);
         let segment = Segment {
             number: self.number,
             source: Arc::clone(&self.source),
             first_line: self.first_line,
             byte_offset: self.byte_offset,
+            lines,
             bytes,
-            oversized,
+            spans: Some(vec![span]),
+            // A line feed at its end is none of its bytes.
+            oversized: Some(value_bytes - u64::from(ends_line)),
         };
         self.number += 1;
-        self.first_line += lines;
-        self.byte_offset += text_bytes;
-        self.whole_bytes = 0;
-        self.whole_lines = 0;
-        self.oversized = None;
+        self.first_line += feeds - feeds_before;
+        self.byte_offset += value_bytes;
+        segment
+    }
+
+    fn close_whole(&mut self, mut bytes: Buffer) -> Segment {
+        let (gone, feeds) = (self.whole_bytes, self.whole_feeds);
+        self.carry.extend_from_slice(&bytes[gone..]);
+        self.framer.rebase(&bytes, gone, feeds);
+        if let Some(Framed::Span { span, .. } | Framed::TooLong(span)) = &mut self.found {
+            span.start -= gone;
+            span.end -= gone;
+            span.line -= feeds;
+        }
+        if let Some(Framed::Span { next, .. }) = &mut self.found {
+            *next -= gone;
+        }
+        bytes.truncate(gone);
+        let lines = self.lines_begun(feeds, bytes.last() == Some(&b'\n'));
+        let spans = mem::take(&mut self.spans);
+        let segment = Segment {
+            number: self.number,
+            source: Arc::clone(&self.source),
+            first_line: self.first_line,
+            byte_offset: self.byte_offset,
+            lines,
+            bytes,
+            spans: (!self.is_lines).then_some(spans),
+            oversized: None,
+        };
+        self.number += 1;
+        self.first_line += feeds;
+        self.byte_offset += gone as u64;
+        (self.whole_bytes, self.whole_feeds, self.is_lines) = (0, 0, true);
         segment
     }
 }
 
-/// What [`Cutter::step`] did with the data.
-struct Step {
-    taken: usize,
-    close: Option<Close>,
-}
-
-impl Step {
-    fn went_on(taken: usize, full: bool) -> Self {
-        Self { taken, close: full.then_some(Close::WholeLines) }
-    }
-}
-
-/// Where a segment ends.
-#[derive(Clone, Copy)]
-enum Close {
-    /// After the whole lines; the unfinished one is carried to the next.
-    WholeLines,
-    /// After all there is, at the end of a source.
-    All,
-    /// After a line that is too long, of `line_bytes` and 0 or 1 bytes of newline.
-    Oversized { line_bytes: u64, with_newline: u64 },
+fn count_feeds(text: &[u8]) -> u64 {
+    memchr_iter(b'\n', text).count() as u64
 }
 
 /// Makes room for `more` bytes: grows by doubling, as a vector does, but not past `most` unless it must.

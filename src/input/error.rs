@@ -82,6 +82,14 @@ pub enum InputError {
         #[source]
         cause: io::Error,
     },
+    /// It ends in an array that is not closed: all that was there was given out.
+    #[error(
+        "{input}: the JSON array in it is not closed, so the end is missing; what came before it was read"
+    )]
+    Unclosed {
+        /// The input.
+        input: String,
+    },
     /// The reading thread is gone without having said that it was done: a defect of the program.
     #[error(
         "{input}: the thread that reads the input ended early: run the same command again, and report it if that happens again"
@@ -103,7 +111,7 @@ impl InputError {
             | Self::Unopened { input, .. }
             | Self::Foreign { input, .. }
             | Self::Broken { input, .. } => input.to_string(),
-            Self::ReaderLost { input } => input.clone(),
+            Self::Unclosed { input } | Self::ReaderLost { input } => input.clone(),
         }
     }
 

@@ -1,17 +1,17 @@
-//! Where dumps come from: opens files and standard input, decompresses, and cuts the text into segments of whole lines.
+//! Where dumps come from: opens files and standard input, decompresses, and cuts the text into segments of whole values.
 //!
 //! ```text
 //! sources ─► thread "reader": open, tell the format, decompress ─► pieces ─► Segmenter, on the caller's thread ─► segments
 //! ```
 //!
-//! Invariant: this module knows no JSON and no SQL; a line is what ends with a newline, whatever it holds.
+//! Invariant: this module knows no SQL, and of JSON the quotes and brackets alone: where a value ends, not what it is.
 //!
 //! Invariant: where a segment begins and ends depends on the uncompressed bytes of its source alone, never on how many
 //! bytes a read returns, so that a dump is always cut the same way. The one exception is input slower than
 //! [`SegmentLimits::flush_interval`].
 //!
 //! Invariant: memory is bounded by the caller's segment buffers, the reader's pieces (2 MiB), the compressed bytes in
-//! hand (256 KiB), the decoder's window, and the unfinished line between two segments (less than a segment). No segment
+//! hand (256 KiB), the decoder's window, and the unfinished value between two segments (16 MiB at most). No segment
 //! exists twice.
 //!
 //! Invariant: nothing that was decoded before a source broke is lost, and no end of input is taken for complete that is not.
@@ -23,9 +23,10 @@ mod cut;
 mod decompress;
 mod error;
 mod format;
-mod pretty;
+mod framer;
 mod raw;
 mod reader;
+mod scan;
 mod segment;
 mod source;
 #[cfg(test)]
@@ -37,6 +38,7 @@ pub use content::Content;
 pub(crate) use error::shell_quoted;
 pub use error::{Breakage, InputError};
 pub use format::{Foreign, Packing};
+pub use framer::Span;
 pub use reader::{ReadCounters, Reader, spawn_reader};
 pub use segment::{LINE_MAX_BYTES, Next, Segment, SegmentLimits, Segmenter};
 pub use source::Source;

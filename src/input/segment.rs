@@ -6,44 +6,50 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, TryRecvError, at, never, select_biased};
+use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError, at, never, select_biased};
 
 use super::buffers::{Buffer, BufferPool};
 use super::cut::Cutter;
 use super::error::InputError;
+use super::framer::Span;
 use super::reader::{Message, Reader};
 
-/// The longest line that a load keeps, in bytes without its newline.
+/// The longest value that a load keeps, in bytes.
 pub const LINE_MAX_BYTES: usize = 16 << 20;
 
-/// Whole lines of one source, or the head of one line that is too long.
+/// Whole lines or values of one source, or the head of one value that is too long.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Segment {
     /// Its place in the run, from 0, over all sources.
     pub number: u64,
     /// Its source, as it is shown.
     pub source: Arc<str>,
-    /// The number of its first line in its source, from 1.
+    /// The number, in its source, of the line that its first byte is in, from 1.
     pub first_line: u64,
     /// Where its first byte is in the uncompressed source, from 0.
     pub byte_offset: u64,
-    /// Whole lines; only the last of a source may lack its newline.
+    /// How many lines begin in it.
+    pub lines: u64,
+    /// Its text, as the source has it.
     pub bytes: Buffer,
-    /// Some if the line is longer than [`SegmentLimits::line_max_bytes`]: then `bytes` is its first 4 KiB, which may end within a
-    /// character, and this is its length, its newline not counted. It counts as one line.
+    /// Where its values are, in their order. None if each line is a span; only the last of a source may lack its newline.
+    pub spans: Option<Vec<Span>>,
+    /// Some if its only value, or a line that is no JSON, is longer than [`SegmentLimits::line_max_bytes`]: then `bytes` is
+    /// its first 4 KiB, which may end within a character, and this is its length, its newline not counted.
     pub oversized: Option<u64>,
 }
 
 /// How large a segment, and how long a wait, may be. Each size is 1 or more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SegmentLimits {
-    /// A segment is the longest run of whole lines that fits in this many bytes, or one line that is longer.
+    /// A segment is the longest run of whole spans that fits in this many bytes, or one span that is longer.
     pub segment_bytes: usize,
-    /// A segment has at most this many lines, so that what is noted of each line takes a bounded space too.
+    /// A segment has at most this many spans, so that what is noted of each takes a bounded space too.
     pub lines_max: usize,
-    /// The longest line that is kept, in bytes without its newline. A segment's buffer may grow to one more than this.
+    /// The longest value that is kept, in bytes. A segment's buffer may grow to an eighth more than this, for a value or a
+    /// line that is longer than a segment.
     pub line_max_bytes: usize,
-    /// How long whole lines wait for more of them, when input is slow, before they are given out.
+    /// How long whole values wait for more of them, when input is slow, before they are given out.
     pub flush_interval: Duration,
 }
 
@@ -71,8 +77,11 @@ pub struct Segmenter {
     piece: Option<Piece>,
     /// When the first of the whole lines came that wait to be given out.
     waiting_since: Option<Instant>,
-    /// The error of a source whose last segment was just given out.
+    /// Whether the source has ended, and what is left of it is to be given out.
+    is_ending: bool,
+    /// The error of a source, once its last segment is given out.
     failure: Option<InputError>,
+    is_reader_lost: bool,
     state: State,
 }
 
@@ -111,7 +120,9 @@ impl Segmenter {
             cutter: Cutter::new(limits),
             piece: None,
             waiting_since: None,
+            is_ending: false,
             failure: None,
+            is_reader_lost: false,
             state: State::Running,
         }
     }
@@ -126,7 +137,7 @@ impl Segmenter {
     )]
     pub fn next(&mut self) -> Next {
         loop {
-            if let Some(failure) = self.failure.take() {
+            if let Some(failure) = self.failure.take_if(|_| !self.is_ending) {
                 return Next::SourceFailed(failure);
             }
             match self.state {
@@ -137,7 +148,13 @@ impl Segmenter {
                 }
                 State::Running | State::Stopping => {}
             }
-            let segment = if self.piece.is_some() { self.cut_piece() } else { self.go_on() };
+            let segment = if self.is_ending {
+                self.finish_source()
+            } else if self.piece.is_some() {
+                self.cut_piece()
+            } else {
+                self.go_on()
+            };
             if let Some(segment) = segment {
                 if self.state == State::Stopping {
                     self.state = State::Stopped;
@@ -159,7 +176,7 @@ impl Segmenter {
         if piece.start < piece.end {
             self.piece = Some(piece);
         }
-        if self.waiting_since.is_none() && self.cutter.has_whole_lines() {
+        if self.waiting_since.is_none() && !self.cutter.is_empty() {
             self.waiting_since = Some(Instant::now());
         }
         segment
@@ -178,7 +195,8 @@ impl Segmenter {
             }
             Event::Message(Message::Closed(failure)) => {
                 self.failure = failure;
-                self.finish_source()
+                self.is_ending = true;
+                None
             }
             Event::Message(Message::Done) => {
                 debug_assert_eq!(self.reader.pieces.in_use(), 0, "pieces of the reader are lost");
@@ -187,24 +205,61 @@ impl Segmenter {
             }
             Event::ReaderLost => {
                 self.failure = Some(InputError::ReaderLost { input: self.cutter.source().to_owned() });
-                let last = self.finish_source();
-                self.state = State::Ended;
-                last
+                self.is_ending = true;
+                self.is_reader_lost = true;
+                None
             }
-            Event::FlushDue => self.cutter.cut_whole(),
+            Event::FlushDue => {
+                // What is not whole waits as long again.
+                self.waiting_since = Some(Instant::now());
+                self.cutter.settle()
+            }
             Event::Stop => {
-                let last = self.cutter.cut_whole();
+                let last = self.cutter.settle();
                 self.state = State::Stopped;
                 last
             }
         }
     }
 
+    /// Gives out what is left of a source that has ended.
     fn finish_source(&mut self) -> Option<Segment> {
-        if self.cutter.is_empty() || !self.have_buffer() {
-            return None;
+        if !self.cutter.is_empty() {
+            if !self.have_buffer() {
+                return None;
+            }
+            if self.was_stopped() {
+                // Whoever wrote into the pipe was stopped too, in the middle of a line.
+                self.state = State::Stopped;
+                return self.cutter.settle();
+            }
+            let segment = self.cutter.finish();
+            if segment.is_some() {
+                return segment;
+            }
         }
-        self.cutter.finish()
+        self.is_ending = false;
+        self.waiting_since = None;
+        if self.failure.is_none() && self.cutter.is_open() {
+            self.failure = Some(InputError::Unclosed { input: self.cutter.source().to_owned() });
+        }
+        if self.is_reader_lost {
+            self.state = State::Ended;
+        }
+        None
+    }
+
+    /// Whether the source ends within a line, and the order to stop came, or comes at once: a pipe may end before the signal
+    /// is seen that ended it.
+    fn was_stopped(&self) -> bool {
+        const MOMENT: Duration = Duration::from_millis(100);
+        match self.state {
+            State::Running if self.cutter.is_cut_off() => {
+                self.stop.recv_timeout(MOMENT) != Err(RecvTimeoutError::Timeout)
+            }
+            State::Running => false,
+            _ => !self.cutter.ends_line(),
+        }
     }
 
     /// Sees to it that there is a buffer to fill. False: there is none, and it is time to stop.

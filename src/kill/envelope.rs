@@ -78,7 +78,7 @@ fn find(text: &str, steps: &mut Vec<String>) -> Option<()> {
         return None;
     }
     let mut cursor = Cursor::new(NulPolicy::Replace);
-    cursor.start(text);
+    cursor.start_at(text, 0);
     match cursor.peek()? {
         b'{' => {
             let mut candidate = None;

@@ -69,10 +69,10 @@ impl<'a> Cursor<'a> {
         Self { text: "", at: 0, depth_left: DEPTH_MAX, repeated: "", keys: Keys::default(), nul, plain: true }
     }
 
-    /// Stands at the start of a line from now on.
-    pub(super) fn start(&mut self, line: &'a str) {
-        self.text = line;
-        self.return_to(Place { at: 0, depth_left: DEPTH_MAX });
+    /// Stands at a byte of a text from now on.
+    pub(super) fn start_at(&mut self, text: &'a str, at: usize) {
+        self.text = text;
+        self.return_to(Place { at, depth_left: DEPTH_MAX });
     }
 
     /// Where the cursor stands, to come back to.
@@ -117,6 +117,14 @@ impl<'a> Cursor<'a> {
     pub(super) fn expect_end(&mut self) -> Parsed<()> {
         match self.peek() {
             None => Ok(()),
+            Some(_) => Err(self.syntax("something follows the value")),
+        }
+    }
+
+    /// Whether white space or the end follows.
+    pub(super) fn expect_space(&mut self) -> Parsed<()> {
+        match self.text.as_bytes().get(self.at) {
+            None | Some(b' ' | b'\t' | b'\n' | b'\r') => Ok(()),
             Some(_) => Err(self.syntax("something follows the value")),
         }
     }

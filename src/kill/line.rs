@@ -18,9 +18,10 @@ const ELEMENTS_MAX: usize = 32_768;
 pub struct Line<'e, 'a> {
     /// The event's place in the innermost array that holds it, from 0; `None` where no array does.
     pub index: Option<usize>,
-    /// Where the event begins, in bytes from the start of the value; of an event that was in a string 0.
+    /// Where the event begins, in bytes from the start of the text; of an event that was in a string, where the value
+    /// that holds it begins.
     pub byte_offset: usize,
-    /// How many bytes it takes there; of an event that was in a string all of the value.
+    /// How many bytes it takes there; of an event that was in a string, how many the value takes.
     pub byte_len: usize,
     /// The event's text.
     pub text: &'a str,
@@ -76,7 +77,7 @@ impl<'a, 'r> LineReader<'a, 'r> {
         Self { cursor: Cursor::new(rules.nul), rules }
     }
 
-    /// Reads a value and hands out each event of it.
+    /// Reads a text of one value and hands out each event of it.
     ///
     /// A byte order mark at the start is dropped. `event` is space that is used for all events.
     ///
@@ -90,31 +91,72 @@ impl<'a, 'r> LineReader<'a, 'r> {
         event: &mut Event<'a>,
         mut each: impl FnMut(Line<'_, '_>),
     ) -> Result<(), Fault> {
-        let text = line.strip_prefix('\u{feff}').unwrap_or(line);
-        let mark = line.len() - text.len();
+        self.read_value(line, 0, None, event, &mut each)?;
+        self.cursor.expect_end()
+    }
+
+    /// Reads the value that begins at byte `start` of a text, behind white space, and hands out each event of it. `index` is
+    /// its place in an array that is not part of the text: such a value is no array of events. Returns where the value ends.
+    /// What follows is not looked at, but a number, a word or a string must not go on.
+    ///
+    /// A byte order mark at the start of the text is dropped. `event` is space that is used for all events.
+    ///
+    /// # Errors
+    ///
+    /// The value is no JSON, or an array too long. Events handed out before are then to be forgotten.
+    pub fn read_value(
+        &mut self,
+        text: &'a str,
+        start: usize,
+        index: Option<usize>,
+        event: &mut Event<'a>,
+        mut each: impl FnMut(Line<'_, '_>),
+    ) -> Result<usize, Fault> {
+        let marked = text;
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let mark = marked.len() - text.len();
         let (cursor, rules) = (&mut self.cursor, &self.rules);
-        let mut number = 0;
+        cursor.start_at(text, start.saturating_sub(mark));
+        let first = cursor.peek();
+        let value_at = cursor.at();
+        let (mut number, mut value_len) = (0, None);
         let mut each = |found: Line<'_, '_>| {
-            each(match found.decoded {
-                None => Line { byte_offset: mark + found.byte_offset, ..found },
-                Some(_) => Line { byte_offset: 0, byte_len: line.len(), decoded: Some(number), ..found },
+            each(if found.decoded.is_none() {
+                Line { byte_offset: mark + found.byte_offset, ..found }
+            } else {
+                let byte_len = *value_len.get_or_insert_with(|| value_len_at(text, value_at));
+                Line { byte_offset: mark + value_at, byte_len, decoded: Some(number), ..found }
             });
             number += 1;
         };
-        cursor.start(text);
-        match (cursor.peek(), rules.events_at) {
-            (None, _) => return Ok(()),
-            (_, Some(path)) => {
+        let around = Around { index, server: None };
+        match (first, rules.events_at) {
+            (None, _) => {}
+            (Some(_), Some(path)) => {
                 let walk = Walk { rules, path };
-                walk.read(cursor, event, path.steps(), Around::default(), &mut each)?;
+                walk.read(cursor, event, path.steps(), around, &mut each)?;
             }
-            (Some(b'['), _) => cursor.array(|cursor, index| {
+            (Some(b'['), None) if index.is_none() => cursor.array(|cursor, index| {
                 bound_elements(index)?;
                 read_event(cursor, event, rules, Around { index: Some(index), server: None }, &mut each)
             })?,
-            _ => read_event(cursor, event, rules, Around::default(), &mut each)?,
+            (Some(_), None) => read_event(cursor, event, rules, around, &mut each)?,
         }
-        cursor.expect_end()
+        if first.is_some_and(|first| !b"{[".contains(&first)) {
+            cursor.expect_space()?;
+        }
+        Ok(mark + cursor.at())
+    }
+}
+
+/// The length of a value whose end is not read yet; of what is no JSON, that of the rest.
+#[cold]
+fn value_len_at(text: &str, start: usize) -> usize {
+    let mut cursor = Cursor::new(NulPolicy::Replace);
+    cursor.start_at(text, start);
+    match cursor.skip() {
+        Ok(()) => cursor.at() - start,
+        Err(_) => text.len() - start,
     }
 }
 
@@ -221,11 +263,11 @@ fn read_rejected(
 /// Reads JSON that was in a string. What is no JSON is one rejected event.
 fn read_decoded(text: &str, rules: &ReadRules<'_>, steps: &[Step], around: Around, each: Each<'_>) {
     let mut cursor = Cursor::new(rules.nul);
-    cursor.start(text);
+    cursor.start_at(text, 0);
     let checked = cursor.skip().and_then(|()| cursor.expect_end());
     let mut each = |line: Line<'_, '_>| each(Line { decoded: Some(0), ..line });
     let read = checked.and_then(|()| {
-        cursor.start(text);
+        cursor.start_at(text, 0);
         cursor.peek();
         let mut event = Event::default();
         match rules.events_at {
@@ -377,7 +419,7 @@ pub fn first_named_server(
     while let Some(at) = rest.find('{') {
         rest = &rest[at..];
         let mut cursor = Cursor::new(NulPolicy::Strip);
-        cursor.start(rest);
+        cursor.start_at(rest, 0);
         let skipped = cursor.skip();
         if skipped.is_err() && !is_whole && cursor.is_at_end() {
             // It goes on behind what is there yet.

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 /// The value in a line of a reject file, or why it can't be had; none if the text, an object or other value, is no such line.
 pub(super) fn read(text: &str) -> Option<Result<String, Fault>> {
     let mut cursor = Cursor::new(NulPolicy::Replace);
-    cursor.start(text);
+    cursor.start_at(text, 0);
     if cursor.peek() != Some(b'{') {
         return None;
     }

@@ -5,7 +5,7 @@
 
 use super::rejects::Reject;
 use crate::database::store::{Batch, SegmentCounts, SegmentHash};
-use crate::input::{Buffer, LINE_MAX_BYTES, Segment};
+use crate::input::{Buffer, LINE_MAX_BYTES, Segment, Span};
 use crate::kill::{Event, EventsAt, Line, LineReader, NulPolicy, ReadRules, Server, decoded_text};
 use crate::layout::{Encoder, Layout, Recode, Repeats, Rows};
 use std::borrow::Cow;
@@ -114,14 +114,18 @@ impl Prepared {
 
     /// The ids of all events that can be stored, with the number of the line that each stands in.
     pub fn ids(&self) -> impl Iterator<Item = (i64, u64)> + '_ {
-        let first_line = self.segment.first_line;
-        let line = move |place: &Place| first_line + u64::from(place.line);
-        self.batch.rows.events().iter().zip(&*self.places).map(move |(event, place)| (event.id, line(place)))
+        let events = self.batch.rows.events().iter().zip(&*self.places);
+        events.map(|(event, place)| (event.id, self.line(*place)))
     }
 
     /// Where an event of the batch came from, as an error names it.
     pub(super) fn place(&self, event: usize) -> String {
-        format!("{}:{}", self.segment.source, self.places[event].line)
+        format!("{}:{}", self.segment.source, self.line(self.places[event]))
+    }
+
+    /// The number of the line in which an event begins.
+    fn line(&self, place: Place) -> u64 {
+        self.segment.first_line + u64::from(place.line)
     }
 
     /// Notes that the database refused an event of the batch.
@@ -130,7 +134,7 @@ impl Prepared {
         let raw = event_text(&self.segment, place, &self.preparer);
         let raw = if let Some(Cow::Owned(raw)) = raw { Some(raw) } else { None };
         self.refused.push(Reject {
-            line: self.segment.first_line + u64::from(place.line),
+            line: self.line(place),
             index: place.index(),
             text: place.text(),
             raw,
@@ -280,7 +284,7 @@ impl Preparer {
         } else {
             parts.read(self, &segment, None);
         }
-        let Parts { lines, events, rejects, mut rows, places, implausible, .. } = parts;
+        let Parts { events, rejects, mut rows, places, implausible, .. } = parts;
         let places = Arc::new(places);
         // A try to write that hangs may need the text for longer than this run: its memory leaves the pool's buffer, which
         // stays with the segment.
@@ -296,7 +300,7 @@ impl Preparer {
         let versions = in_order(&rows, self.repeats);
         let mut order = versions.clone();
         order.dedup_by_key(|event| rows.events()[*event].id);
-        let counts = SegmentCounts { lines, events };
+        let counts = SegmentCounts { lines: segment.lines, events };
         let (number, rejected) = (segment.number, rejects.count);
         let batch = Arc::new(Batch { hash, number, counts, rejected, rows, versions, order });
         let preparer = self.clone();
@@ -419,7 +423,6 @@ struct Tools<'s, 'r> {
 
 /// What is gathered while the values of a segment are read.
 struct Parts {
-    lines: u64,
     events: u64,
     rejects: Rejects,
     /// Those of the value at hand.
@@ -435,7 +438,6 @@ impl Parts {
     /// Rows are held up to `rows_bytes_max`.
     fn new(rows_bytes_max: usize) -> Self {
         Self {
-            lines: 0,
             events: 0,
             rejects: Rejects::default(),
             fresh: Vec::new(),
@@ -447,15 +449,14 @@ impl Parts {
     }
 
     fn reject_oversized(&mut self, segment: &Segment, bytes: u64) {
-        self.lines = 1;
         self.events = 1;
         self.rejects.count = 1;
         self.rejects.held.push(Reject {
             line: segment.first_line,
-            index: None,
+            index: segment.spans.as_ref().and_then(|spans| index_of(spans.first()?)),
             text: 0..segment.bytes.len(),
             raw: None,
-            reason: format!("a line of {bytes} bytes, and at most {LINE_MAX_BYTES} are taken"),
+            reason: format!("a value of {bytes} bytes, and at most {LINE_MAX_BYTES} are taken"),
             field: None,
             sqlstate: None,
             truncated: true,
@@ -469,38 +470,86 @@ impl Parts {
         let text = simdutf8::basic::from_utf8(bytes).ok();
         let reader = LineReader::with_rules(preparer.rules(&segment.source));
         let server = preparer.server;
+        let first_line = segment.first_line;
         let mut tools = Tools { reader, event: Event::default(), encoder: preparer.encoder(), server };
-        let mut start = 0;
+        if let Some(spans) = &segment.spans {
+            for span in spans {
+                let at = Origin { first_line, line: span.line, index: index_of(span), counted: Some(0) };
+                if !self.read_span(&mut tools, text, bytes, span.start..span.end, at, &mut sink) {
+                    return;
+                }
+            }
+            return;
+        }
+        let (mut start, mut line) = (0, 0);
         while start < bytes.len() {
             let end = memchr::memchr(b'\n', &bytes[start..]).map_or(bytes.len(), |found| start + found);
             let range = start..end - usize::from(bytes[start..end].ends_with(b"\r"));
-            let number = segment.first_line + self.lines;
-            match text {
-                Some(text) => self.read_value(&mut tools, &text[range.clone()], range, number),
-                None => match simdutf8::compat::from_utf8(&bytes[range.clone()]) {
-                    Ok(line) => self.read_value(&mut tools, line, range, number),
-                    Err(error) => {
-                        let reason = format!("not UTF-8 at byte {} of the line", error.valid_up_to());
-                        self.reject_value(range, number, reason);
-                    }
-                },
-            }
-            self.lines += 1;
-            start = end + 1;
-            if !self.fresh.is_empty() && !self.settle_rejects(&mut sink) {
+            let at = Origin { first_line, line, index: None, counted: None };
+            if !self.read_span(&mut tools, text, bytes, range, at, &mut sink) {
                 return;
             }
+            line += 1;
+            start = end + 1;
         }
     }
 
-    fn read_value<'s>(&mut self, tools: &mut Tools<'s, '_>, line: &'s str, range: Range<usize>, number: u64) {
+    /// Reads the values of a text of the segment; `whole` is all of the segment, if all of it is UTF-8. False: no more are
+    /// wanted.
+    fn read_span<'s>(
+        &mut self,
+        tools: &mut Tools<'s, '_>,
+        whole: Option<&'s str>,
+        bytes: &'s [u8],
+        range: Range<usize>,
+        mut at: Origin,
+        sink: &mut Option<RejectSink<'_>>,
+    ) -> bool {
+        let text = match whole {
+            Some(whole) => &whole[range.clone()],
+            None => match simdutf8::compat::from_utf8(&bytes[range.clone()]) {
+                Ok(text) => text,
+                Err(error) => {
+                    let reason = format!("not UTF-8 at byte {} of the line", error.valid_up_to());
+                    self.reject_text(range, at.first_line + at.line, at.index, reason);
+                    return self.settle_rejects(sink);
+                }
+            },
+        };
+        // White space alone is left to the value, so that a reject has all of it.
+        let skipped = separators(text);
+        let mut start = if text[..skipped].contains('\u{1e}') { skipped } else { 0 };
+        while start < text.len() {
+            let read = self.read_value(tools, text, start, range.start, &mut at);
+            let is_wanted = self.fresh.is_empty() || self.settle_rejects(sink);
+            match read {
+                _ if !is_wanted => return false,
+                // A comma may end a line.
+                Some(end) if text[end..].trim_ascii() != "," => start = end + separators(&text[end..]),
+                _ => return true,
+            }
+        }
+        true
+    }
+    /// Reads the value at byte `start` of a text, which begins at byte `base` of the segment: where it ends, or none if it is
+    /// no JSON. Then it costs the rest of the text, as its end can't be known.
+    fn read_value<'s>(
+        &mut self,
+        tools: &mut Tools<'s, '_>,
+        text: &'s str,
+        start: usize,
+        base: usize,
+        at: &mut Origin,
+    ) -> Option<usize> {
         let Tools { reader, event, encoder, server } = tools;
         let server = *server;
         let (events, stored) = (self.events, self.places.len());
-        let result = reader.read(line, event, |found| {
-            let Line { index, byte_offset, byte_len, text, decoded, event } = found;
+        let value_line = at.line_at(text, start);
+        let result = reader.read_value(text, start, at.index, event, |found| {
+            let Line { index, byte_offset, byte_len, text: event_text, decoded, event } = found;
             self.events += 1;
-            let start = range.start + byte_offset;
+            let line = if decoded.is_some() { value_line } else { at.line_at(text, byte_offset) };
+            let start = base + byte_offset;
             let encoded = event.and_then(|event| {
                 if self.implausible.is_none() && is_implausible(server, event) {
                     self.implausible = Some(event.event_id);
@@ -510,7 +559,7 @@ impl Parts {
             match encoded {
                 Ok(()) => {
                     self.places.push(Place {
-                        line: u32::try_from(self.lines).unwrap_or(Place::NONE),
+                        line: u32::try_from(line).unwrap_or(Place::NONE),
                         index: index.map_or(Place::NONE, narrow),
                         start: narrow(start),
                         len: narrow(byte_len),
@@ -521,10 +570,10 @@ impl Parts {
                     }
                 }
                 Err(fault) => self.fresh.push(Reject {
-                    line: number,
+                    line: at.first_line + line,
                     index,
                     text: start..start + byte_len,
-                    raw: decoded.map(|_| text.to_owned()),
+                    raw: decoded.map(|_| event_text.to_owned()),
                     reason: fault.reason().to_owned(),
                     field: fault.field().map(str::to_owned),
                     sqlstate: None,
@@ -532,21 +581,26 @@ impl Parts {
                 }),
             }
         });
-        if let Err(fault) = result {
-            self.events = events;
-            self.places.truncate(stored);
-            self.rows.truncate(stored);
-            self.fresh.clear();
-            self.reject_value(range, number, fault.reason().to_owned());
+        match result {
+            Ok(end) => Some(end),
+            Err(fault) => {
+                self.events = events;
+                self.places.truncate(stored);
+                self.rows.truncate(stored);
+                self.fresh.clear();
+                let line = at.first_line + value_line;
+                self.reject_text(base + start..base + text.len(), line, at.index, fault.reason().to_owned());
+                None
+            }
         }
     }
 
-    /// The whole value counts as one event.
-    fn reject_value(&mut self, text: Range<usize>, line: u64, reason: String) {
+    /// A text that is no JSON counts as one event.
+    fn reject_text(&mut self, text: Range<usize>, line: u64, index: Option<usize>, reason: String) {
         self.events += 1;
         self.fresh.push(Reject {
             line,
-            index: None,
+            index,
             text,
             raw: None,
             reason,
@@ -575,6 +629,40 @@ impl Parts {
         }
         true
     }
+}
+
+/// Where a text of a segment stands in the source.
+struct Origin {
+    /// The number of the segment's first line.
+    first_line: u64,
+    /// Lines from the segment's first one, as far as they were counted.
+    line: u64,
+    /// How many bytes of the text were looked at for lines; none where it is one line.
+    counted: Option<usize>,
+    /// Where it is an element of an array.
+    index: Option<usize>,
+}
+
+impl Origin {
+    /// Lines from the segment's first one to byte `at` of the text.
+    fn line_at(&mut self, text: &str, at: usize) -> u64 {
+        if let Some(counted) = &mut self.counted
+            && at > *counted
+        {
+            self.line += memchr::memchr_iter(b'\n', &text.as_bytes()[*counted..at]).count() as u64;
+            *counted = at;
+        }
+        self.line
+    }
+}
+
+fn index_of(span: &Span) -> Option<usize> {
+    span.index.and_then(|index| usize::try_from(index).ok())
+}
+
+/// The length of what may stand between two values.
+fn separators(text: &str) -> usize {
+    text.len() - text.trim_start_matches([' ', '\t', '\r', '\n', '\u{1e}']).len()
 }
 
 /// Whether the id of an event is none that its server has given out. Of the years 2024 to 2026 that is known: ids of
@@ -611,7 +699,9 @@ mod tests {
             source: "a".into(),
             first_line: 1,
             byte_offset: 0,
+            lines: bytes.split_inclusive(|byte| *byte == b'\n').count() as u64,
             bytes: bytes.into(),
+            spans: None,
             oversized: None,
         }
     }
@@ -656,6 +746,84 @@ mod tests {
                 assert_eq!(again, one.batch.rows.of(0, table), "{layout} {table}");
             }
         }
+    }
+
+    /// The same of several values on a line, of elements of an array that is no part of the text, and of events in strings.
+    #[test]
+    fn rows_that_are_made_again_of_any_layout() {
+        let rest = format!(r#","Inventory":[{}{{}}]"#, "{},".repeat(30_000));
+        let at_top = preparer(Layout::Archive);
+        let mut in_strings = at_top.clone();
+        in_strings.reading.events_at = Some(Arc::new("raw".parse().unwrap()));
+        let row = |text: &str| format!(r#"{{"id":5,"raw":{}}}"#, serde_json::to_string(text).unwrap());
+        for (preparer, form) in [(&at_top, None), (&in_strings, Some(row))] {
+            let value = |id: u64| {
+                let event = event(id, &rest);
+                form.map_or(event.clone(), |form| form(&event))
+            };
+            let one = prepare(preparer, &value(7));
+            for joint in ["", " ", ",\n"] {
+                let values: Vec<String> = (0..200).map(value).collect();
+                let text = values.join(joint);
+                let mut many = segment(text.clone().into());
+                let mut at = 0;
+                many.spans = joint.starts_with(',').then(|| {
+                    let spans = values.iter().enumerate().map(|(index, value)| {
+                        let start = at;
+                        at += value.len() + joint.len();
+                        Span {
+                            start,
+                            end: start + value.len(),
+                            line: index as u64,
+                            index: Some(index as u64),
+                        }
+                    });
+                    spans.collect()
+                });
+                let hash = preparer.hash(&many);
+                let mut many = preparer.prepare(many, hash);
+                assert!(many.batch.rows.is_recoded(), "{joint:?}");
+                for table in 0..Layout::Archive.tables().len() {
+                    let mut again = Vec::new();
+                    many.batch.rows.append(7, table, &mut again);
+                    assert_eq!(again, one.batch.rows.of(0, table), "{joint:?} {table}");
+                }
+                many.reject(7, "refused".to_owned(), None);
+                let [found] = &rejects(&many)[..] else { panic!("one") };
+                assert_eq!(text[found.text.clone()], values[7]);
+                let is_spans = joint.starts_with(',');
+                assert_eq!((found.line, found.index), if is_spans { (8, Some(7)) } else { (1, None) });
+            }
+        }
+    }
+
+    #[test]
+    fn an_event_within_a_value_over_lines_has_its_own_line() {
+        let mut settings = preparer(Layout::Archive);
+        settings.reading.events_at = Some(Arc::new("data".parse().unwrap()));
+        let text = format!("{{\n\"data\": [\n0,\n{},\n1]}} {{\n\"data\":\n2}} x", event(1, ""));
+        let mut one = segment(text.clone().into());
+        one.first_line = 5;
+        one.spans = Some(vec![Span { start: 0, end: text.len(), line: 0, index: None }]);
+        let hash = settings.hash(&one);
+        let prepared = settings.prepare(one, hash);
+        assert_eq!(prepared.ids().collect::<Vec<_>>(), [(1, 8)]);
+        let found = rejects(&prepared);
+        let places: Vec<_> = found.iter().map(|reject| (reject.line, &text[reject.text.clone()])).collect();
+        assert_eq!(places, [(7, "0"), (9, "1"), (11, "2"), (11, "x")]);
+    }
+
+    #[test]
+    fn an_element_that_is_an_array_is_no_array_of_events() {
+        let text = format!("[{}]", event(1, ""));
+        let mut one = segment(text.clone().into());
+        one.spans = Some(vec![Span { start: 0, end: text.len(), line: 0, index: Some(3) }]);
+        let preparer = preparer(Layout::Archive);
+        let hash = preparer.hash(&one);
+        let apart = rejects(&preparer.prepare(one, hash));
+        let within = rejects(&prepare(&preparer, &format!("[0,1,2,{text}]")));
+        assert_eq!((apart.len(), apart[0].index), (1, Some(3)));
+        assert_eq!(apart[0].reason, within[3].reason);
     }
 
     #[test]

@@ -104,7 +104,7 @@ fn in_general(reject: &Reject) -> String {
         let in_quotes = |before: &str| before.matches('"').count() % 2 == 1;
         without_numbers(words, |before| !in_quotes(before), "N")
     } else {
-        let varies = |before: &str| before.ends_with("at byte ") || before.ends_with("a line of ");
+        let varies = |before: &str| before.ends_with("at byte ") || before.ends_with("a value of ");
         without_numbers(words, varies, "N").replace(" at byte N of the line", "")
     };
     reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
@@ -154,9 +154,9 @@ mod tests {
             ("not JSON: it is cut off at byte 123 of the line", None, "not JSON: it is cut off"),
             ("not UTF-8 at byte 7 of the line", None, "not UTF-8"),
             (
-                "a line of 17000000 bytes, and at most 16777216 are taken",
+                "a value of 17000000 bytes, and at most 16777216 are taken",
                 None,
-                "a line of N bytes, and at most 16777216 are taken",
+                "a value of N bytes, and at most 16777216 are taken",
             ),
             (
                 "an integer beyond the 64 bits of its column",

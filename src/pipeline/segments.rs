@@ -116,17 +116,10 @@ fn refused(segment: &Segment) -> Option<SourceError> {
         Content::Lines => return None,
         Content::NoJson => {
             log::warn!(
-                "{source} does not begin with JSON: is it a dump of kills? what is no event is rejected; each line \
-                 must hold one, or an array of them"
+                "{source} does not begin with JSON: is it a dump of kills? what is no event is rejected"
             );
             return None;
         }
-        Content::PrettyPrinted => (
-            "one pretty-printed JSON document, not one event a line",
-            "mend it with",
-            "jq -c 'if type == \"array\" then .[] else . end'",
-            "",
-        ),
         Content::Tar => ("a tar archive", "unpack it with", "tar -xO -f", " -"),
         Content::Utf16Le => ("UTF-16 text", "turn it into UTF-8 with", "iconv -f UTF-16LE -t UTF-8", ""),
         Content::Utf16Be => ("UTF-16 text", "turn it into UTF-8 with", "iconv -f UTF-16BE -t UTF-8", ""),

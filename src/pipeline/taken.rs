@@ -56,12 +56,11 @@ impl TakenSegments {
 
     /// Notes a segment for later; false if it can't be read again.
     pub(super) fn put_off(&self, segment: &Segment, hash: SegmentHash) -> bool {
-        let is_lasting = self.files.contains_key(&*segment.source);
-        if is_lasting {
-            let (place, source) = (Place::of(segment), Arc::clone(&segment.source));
-            self.add(vec![Taken { source, place, hash }]);
+        let place = Place::of(segment).filter(|_| self.files.contains_key(&*segment.source));
+        if let Some(place) = place {
+            self.add(vec![Taken { source: Arc::clone(&segment.source), place, hash }]);
         }
-        is_lasting
+        place.is_some()
     }
 
     fn add(&self, mut taken: Vec<Taken>) {

@@ -5,7 +5,6 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use crate::support::cluster::{Cluster, Database};
-use crate::support::dumps::small_event;
 use crate::support::oracle::{Nul, expect};
 use crate::support::process::Supervised as _;
 use crate::support::program::{Workplace, assert_tables};
@@ -113,42 +112,6 @@ fn inputs_that_are_not_there() {
         }
     }
     assert_untouched(&database);
-}
-
-#[test]
-fn one_pretty_printed_document() {
-    let work = Workplace::new();
-    let event = samples::event(1);
-    let list = serde_json::to_string_pretty(&vec![small_event(1), small_event(2)]).expect("JSON");
-    let hint = "jq -c 'if type == \"array\" then .[] else . end'";
-    for (name, text) in [
-        ("one.json", serde_json::to_string_pretty(&event).expect("JSON")),
-        ("a list, it's.json", list),
-        ("lines.json", format!("[\n{event},\n{event}\n]\n")),
-    ] {
-        let database = Cluster::shared().database("pretty");
-        work.write(name, &text);
-        let from_file = work.load(&database, &[name]).expect(1);
-        let from_pipe = work.load(&database, &[]).stdin(text.clone()).expect(1);
-        for (run, source) in [(&from_file, name), (&from_pipe, "<stdin>")] {
-            let error = run.summary().error().to_owned();
-            assert!(error.contains(hint) && error.contains(source), "{error}");
-            assert_eq!(run.summary().status(), "failed");
-            run.summary().check(&[("inserted", 0), ("rejected", 0)]);
-        }
-        // The command that is named does what it says.
-        let error = from_file.summary().error().to_owned();
-        let command = error.split_once("mend it with: ").expect("a command").1.split(" | aegis-kills").next();
-        let mended = std::process::Command::new("sh")
-            .args(["-c", command.expect("a command")])
-            .current_dir(work.path())
-            .output_in_time()
-            .expect("a shell");
-        if mended.status.code() != Some(127) {
-            let run = work.load(&database, &[]).stdin(mended.stdout).expect(0);
-            assert!(run.summary().count("inserted") >= 1, "{name}");
-        }
-    }
 }
 
 #[test]

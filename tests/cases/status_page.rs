@@ -204,9 +204,9 @@ fn how_a_run_that_is_looked_at_ends() {
     assert_eq!(end["history"]["events"].as_array().and_then(|events| events.last()), Some(&2.into()));
     let limit = "Stopped: there are more rejects than allowed";
     check(load().args(&["--max-rejects", "0"]), "no event\n", 5, "reject_limit", limit);
-    let pretty = "{\n  \"EventId\": 1\n}\n";
-    let end = check(load(), pretty, 1, "failed", "Failed: the same command goes on where it was");
-    assert!(end["error"].as_str().is_some_and(|error| error.contains("pretty-printed")), "{end}");
+    let open = "[\n{\"EventId\": 1},\n";
+    let end = check(load(), open, 1, "failed", "Failed: the same command goes on where it was");
+    assert!(end["error"].as_str().is_some_and(|error| error.contains("not closed")), "{end}");
 }
 
 /// What a trigger raises may quote the event: as a reason of a reject, as what fails the load, as why the database is away.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use aegis_kills::kill::{Event, Fault, LineReader, NulPolicy, Server};
 use aegis_kills::layout::{Encoder, Layout, Repeats, Rows};
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::copybin;
@@ -52,8 +53,10 @@ fn check_in(layout: (Layout, oracle::Layout), line: &str, (policy, nul): (NulPol
         (Ok(_), Err(error)) => panic!("taken, but to serde_json it is no JSON: {error}: {}", head(line)),
         (Err(fault), _) => panic!("refused, but it is JSON: {fault}: {}", head(line)),
     };
-    // To the oracle a line feed ends a line.
-    if !line.contains('\n') {
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
+    let has_more = value.is_err() && values.next().is_some_and(|first| first.is_ok());
+    // To the oracle a line feed ends a line, and of several values each is for itself.
+    if !line.contains('\n') && !has_more {
         check_outcome(layout, line, nul, &outcome);
     }
 }

@@ -122,25 +122,26 @@ fn no_json(forge: &mut Forge) {
     forge.add("a NUL byte", "\0", NO_JSON);
     forge.add("bytes that are no text", b"\xFF\xFE\x00\x01".to_vec(), NO_JSON);
     let whole = forge.next().to_string().into_bytes();
+    // One after the other they would be an event over two lines.
     for cut in (1..40).map(|part| part * whole.len() / 40).chain([1, whole.len() - 1]) {
         forge.add("a cut event", whole[..cut].to_vec(), NO_JSON);
-        forge.add("an event without its beginning", whole[cut..].to_vec(), NO_JSON);
+    }
+    for cut in (1..40).map(|part| part * whole.len() / 40).chain([1, whole.len() - 1]) {
+        // What begins with a value is a value, and something behind it.
+        if !b"{[".contains(&whole[cut]) {
+            forge.add("an event without its beginning", whole[cut..].to_vec(), NO_JSON);
+        }
     }
     let one = forge.next();
     forge.add("an array cut in its second event", format!("[{one},{{\"EventId\":"), NO_JSON);
     forge.add("an array without its end", format!("[{one}"), NO_JSON);
     forge.add("an array with a comma too many", format!("[{one},]"), NO_JSON);
-    forge.add("two events on a line", format!("{one}{one}"), NO_JSON);
-    forge.add("two events and a space", format!("{one} {one}"), NO_JSON);
-    forge.add("two events and a comma", format!("{one},{one}"), NO_JSON);
-    forge.add("words after an event", format!("{one} ok"), NO_JSON);
     forge.add("single quotes", one.to_string().replace('"', "'"), NO_JSON);
     forge.add(
         "a comma after the last field",
         one.to_string().split_at(one.to_string().len() - 1).0.to_owned() + ",}",
         NO_JSON,
     );
-    forge.add("a comment", format!("{one} // seen twice"), NO_JSON);
     forge.add("keys without quotes", "{EventId:1}", NO_JSON);
     forge.add_before("a key without a value", "\"Avatar\"", NO_JSON);
     forge.add("100,000 open brackets", "[".repeat(100_000), NO_JSON);

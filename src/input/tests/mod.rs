@@ -1,6 +1,7 @@
 //! The module as a whole: sources in, segments out.
 
 mod again;
+mod forms;
 mod properties;
 mod waiting;
 

@@ -10,7 +10,7 @@ const POLICY: NulPolicy = NulPolicy::Replace;
 
 fn cursor_at(line: &str) -> Cursor<'_> {
     let mut cursor = Cursor::new(POLICY);
-    cursor.start(line);
+    cursor.start_at(line, 0);
     cursor
 }
 

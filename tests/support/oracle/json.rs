@@ -59,6 +59,22 @@ pub(super) fn read_line(line: &[u8]) -> Line {
     }
 }
 
+/// The first value of a text that holds more than one, and what follows it, commas and white space left out.
+pub(super) fn first_value(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut values = serde_json::Deserializer::from_slice(text).into_iter::<IgnoredAny>();
+    values.next()?.ok()?;
+    let (value, rest) = text.split_at(values.byte_offset());
+    // A number, a word or a string ends at white space only.
+    let is_bracketed = value.trim_ascii_start().first().is_some_and(|first| b"{[".contains(first));
+    if !is_bracketed && !rest.first().is_none_or(u8::is_ascii_whitespace) {
+        return None;
+    }
+    let between = rest.iter().take_while(|byte| b" \t\r\x1e".contains(byte)).count();
+    let rest = &rest[between..];
+    // A comma may end a line.
+    Some((value, if rest.trim_ascii() == b"," { b"" } else { rest }))
+}
+
 fn parse(text: &[u8]) -> Option<Vec<Element>> {
     let mut path = String::new();
     let mut duplicates = Vec::new();

@@ -1,0 +1,194 @@
+//! `load` and `verify`: however the values of a dump are laid out, they end in the same tables.
+
+use serde_json::Value;
+
+use crate::support::cluster::Cluster;
+use crate::support::dumps::{gzip, join, lines, small_event};
+use crate::support::oracle::{Nul, expect};
+use crate::support::program::{Reject, Workplace, assert_tables};
+use crate::support::samples;
+
+/// The same events in every layout.
+fn layouts(dump: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
+    let events = lines(dump);
+    let values: Vec<Value> = events.iter().map(|line| serde_json::from_slice(line).expect("JSON")).collect();
+    let pretty = |value: &Value| serde_json::to_vec_pretty(value).expect("JSON");
+    let list = |open: &str, joint: &str, close: &str| {
+        [open.as_bytes(), &events.join(joint.as_bytes()), close.as_bytes()].concat()
+    };
+    let sequence: Vec<Vec<u8>> = events.iter().map(|line| [b"\x1e", *line].concat()).collect();
+    vec![
+        ("several values on a line", events.concat()),
+        ("several values and spaces", events.join(&b' ')),
+        ("an array on one line", list("[", ",", "]")),
+        ("an array over lines", list("[", ",\n", "]\n")),
+        ("an array over lines, each with a space", list("[", ", \n ", "]\n")),
+        ("an array with brackets on lines", list("[\r\n", ",\r\n", "\r\n]\r\n")),
+        ("lines that end in a comma", list("", ",\n", "\n")),
+        ("pretty-printed values", join(&values.iter().map(pretty).collect::<Vec<_>>())),
+        ("pretty-printed values without a newline between", values.iter().flat_map(pretty).collect()),
+        ("a pretty-printed array", pretty(&Value::Array(values.clone()))),
+        ("a sequence", join(&sequence)),
+        ("a byte order mark and an array", list("\u{feff}[\n", ",\n", "\n]")),
+    ]
+}
+
+#[test]
+fn every_layout_ends_in_the_same_tables() {
+    let plain = samples::sample_events();
+    let expected = expect(&plain, Nul::Reject);
+    let cluster = Cluster::shared();
+    let work = Workplace::new();
+    for (name, text) in layouts(&plain) {
+        for (segment_bytes, input) in [(4 << 10, text.clone()), (8 << 20, gzip(&text))] {
+            let database = cluster.database("layouts");
+            work.write("dump", &input);
+            let load = || work.load(&database, &["dump"]).segment_bytes(segment_bytes);
+            let run = load().expect(0);
+            run.summary().check(&[
+                ("events", expected.events),
+                ("inserted", expected.loaded()),
+                ("rejected", 0),
+            ]);
+            assert_tables(&database, "americas", &expected.tables);
+            // What was loaded is skipped, so the segments are the same again.
+            let again = load().expect(0);
+            again.summary().check(&[("already_loaded", expected.events), ("inserted", 0)]);
+            assert_eq!(again.summary().count("segments_skipped"), run.summary().count("segments"), "{name}");
+            let verify = work.program(&["verify", "--json", "--server", "americas", "dump"]);
+            verify.env("DATABASE_URL", &database.url()).expect(0);
+        }
+    }
+}
+
+#[test]
+fn one_broken_value_costs_itself_alone() {
+    let event = |id: i64| small_event(id).to_string();
+    let broken = r#"{"EventId":2,"TimeStamp":tru}"#.to_owned();
+    let values = [event(1), broken, event(3), event(4)];
+    let pretty = |id: i64| serde_json::to_string_pretty(&small_event(id)).expect("JSON");
+    let cut = pretty(2).replacen("\"Name\":", "\"Name\"", 1);
+    let work = Workplace::new();
+    for (name, text, line, index) in [
+        ("lines", values.join("\n"), 2, None),
+        ("array", format!("[{}]", values.join(",\n")), 2, Some(1)),
+        ("array of lines", format!("[\n{}\n]\n", values.join(",\n")), 3, Some(1)),
+        (
+            "pretty",
+            [pretty(1), cut.clone(), pretty(3), pretty(4)].join("\n"),
+            1 + pretty(1).lines().count() as u64,
+            None,
+        ),
+    ] {
+        let database = Cluster::shared().database("broken_value");
+        work.write(name, &text);
+        let run = work.load(&database, &[name]).expect(3);
+        run.summary().check(&[("events", 4), ("inserted", 3), ("rejected", 1)]);
+        let rejects = run.rejects();
+        let Reject(reject) = &rejects[0];
+        assert_eq!((&reject["line"], &reject["index"]), (&line.into(), &index.into()), "{name}");
+        let at = reject["byte_offset"].as_u64().and_then(|at| usize::try_from(at).ok()).expect("a place");
+        assert!(text[at..].starts_with(reject["raw"].as_str().expect("a text")), "{name}: {reject}");
+    }
+}
+
+#[test]
+fn an_array_that_is_not_closed_fails_after_all_is_loaded() {
+    let database = Cluster::shared().database("not_closed");
+    let work = Workplace::new();
+    work.write("dump", format!("[\n{},\n{},\n", small_event(1), small_event(2)));
+    let run = work.load(&database, &["dump"]).expect(1).says(&["dump", "not closed"]);
+    run.summary().check(&[("inserted", 2), ("rejected", 0)]);
+}
+
+/// Two events in an envelope, and one that is a string in another: each value is of the form that the path names.
+fn enveloped(dump: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
+    let events = lines(dump);
+    let texts: Vec<&str> = events.iter().map(|line| str::from_utf8(line).expect("UTF-8")).collect();
+    let pages: Vec<String> = texts
+        .chunks(2)
+        .map(|page| format!("{{\"data\":{{\"total\":7,\"events\":[{}]}}}}", page.join(",")))
+        .collect();
+    let rows: Vec<String> = texts
+        .iter()
+        .enumerate()
+        .map(|(number, event)| format!("{{\"id\":{number},\"data\":{{\"events\":{}}}}}", Value::from(*event)))
+        .collect();
+    vec![("pages", join(&pages)), ("rows", join(&rows))]
+}
+
+#[test]
+fn envelopes_in_every_layout() {
+    let plain = samples::sample_events();
+    let expected = expect(&plain, Nul::Reject);
+    let cluster = Cluster::shared();
+    let work = Workplace::new();
+    for (form, dump) in enveloped(&plain) {
+        for (name, text) in layouts(&dump) {
+            let database = cluster.database("envelopes");
+            work.write("dump", &text);
+            let load =
+                || work.load(&database, &["--events-at", "data.events", "dump"]).segment_bytes(64 << 10);
+            let run = load().expect(0);
+            let counts = [("events", expected.events), ("inserted", expected.loaded()), ("rejected", 0)];
+            run.summary().check(&counts);
+            assert_tables(&database, "americas", &expected.tables);
+            let again = load().expect(0);
+            again.summary().check(&[("already_loaded", expected.events), ("inserted", 0)]);
+            let verify = ["verify", "--json", "--server", "americas", "--events-at", "data.events", "dump"];
+            let verified = work.program(&verify).env("DATABASE_URL", &database.url()).run();
+            assert_eq!(verified.code, 0, "{form}, {name}: {}", verified.stderr);
+        }
+    }
+}
+
+#[test]
+fn rejects_of_envelopes_in_any_layout_have_their_places_and_load_again() {
+    let mut nameless = samples::event(2);
+    nameless["Killer"]["Name"] = "".into();
+    let events: Vec<Vec<u8>> = [samples::event(1), nameless, samples::event(3), samples::event(4)]
+        .iter()
+        .map(|event| event.to_string().into_bytes())
+        .collect();
+    let database = Cluster::shared().database("envelope_rejects");
+    let work = Workplace::new();
+    work.load(&database, &[]).expect(0);
+    let mut client = database.client();
+    for (form, dump) in enveloped(&join(&events)) {
+        for (number, (name, text)) in layouts(&dump).into_iter().enumerate() {
+            client
+                .batch_execute("alter table kill_event add constraint three check (event_id <> 3)")
+                .expect("a constraint");
+            let rejects = format!("{form}-{number}.ndjson");
+            let args = ["--events-at", "data.events", "--rejects", &rejects];
+            let run = work.load(&database, &args).stdin(text.clone()).expect(3);
+            run.summary().check(&[("events", 4), ("inserted", 2), ("rejected", 2)]);
+            for Reject(reject) in run.rejects() {
+                let number = |key: &str| {
+                    reject[key].as_u64().and_then(|at| usize::try_from(at).ok()).expect("a number")
+                };
+                let at = number("byte_offset");
+                let raw = reject["raw"].as_str().expect("a text");
+                let feeds = text[..at].iter().filter(|byte| **byte == b'\n').count();
+                assert_eq!(number("line"), 1 + feeds, "{form}, {name}: {reject}");
+                // An event that was in a string is in the value that begins there.
+                let is_there = if form == "rows" {
+                    b"{[".contains(&text[at])
+                } else {
+                    text[at..].starts_with(raw.as_bytes())
+                };
+                assert!(is_there, "{form}, {name}: {reject}");
+                let value: Value = serde_json::from_str(raw).expect("JSON");
+                let place = usize::from(value["EventId"] == 2);
+                if form == "pages" {
+                    assert_eq!(reject["index"], place, "{form}, {name}: {reject}");
+                }
+            }
+            client.batch_execute("alter table kill_event drop constraint three").expect("none");
+            let args = ["--rejects", "again.ndjson", &rejects];
+            let again = work.load(&database, &args).expect(3);
+            again.summary().check(&[("events", 2), ("inserted", 1), ("rejected", 1)]);
+            client.batch_execute("truncate kill_event, kill_load_segment cascade").expect("empty tables");
+        }
+    }
+}
