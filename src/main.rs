@@ -55,7 +55,7 @@ fn run(cli: &Cli) -> Result<Ending, CommandError> {
     start_log(cli.verbosity, screen.clone());
     match &cli.command {
         Command::Load(args) => load::run(args, env, quiet, &signals, &screen),
-        Command::Verify(args) => verify::run(args, env, quiet),
+        Command::Verify(args) => verify::run(args, env, quiet, &screen),
         Command::Health(args) => health::run(args, env),
         Command::Schema { action } => schema::run(action, env),
         Command::Embedded { action } => embedded::run(action),

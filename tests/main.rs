@@ -59,5 +59,6 @@ mod cases {
     mod summary;
     mod tls;
     mod verify;
+    mod verify_content;
     mod watch_terminal;
 }

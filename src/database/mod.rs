@@ -28,6 +28,7 @@ mod citus;
 mod claims;
 mod classify;
 mod client;
+mod compare;
 mod connect;
 mod engine;
 mod entries;
@@ -56,6 +57,7 @@ mod write;
 
 pub use citus::{HalfCommitted, Node, finish_commits};
 pub use classify::{ErrorClass, classify};
+pub use compare::{Comparer, StoredEvent};
 pub use connect::{Target, TargetError, Tls, TlsError, Variables, from_url, from_variables, holds_password};
 pub use figures::Figures;
 pub use health::{HealthProbe, HealthStatus, Inspection, ServerHealth};

@@ -7,6 +7,7 @@
 use super::json_value;
 use super::table::{Column, ColumnType, Table};
 use jiff::Timestamp;
+use std::collections::HashMap;
 use std::fmt;
 
 /// PostgreSQL counts time from 2000-01-01 UTC; this is that day in microseconds since 1970.
@@ -15,21 +16,22 @@ const POSTGRES_EPOCH_US: i64 = 946_684_800_000_000;
 /// The most characters of a value that a [`Difference`] shows.
 const SHOWN_CHARS_MAX: usize = 60;
 
-/// The rows of one table in a stream of binary `COPY`, without its header and trailer.
-#[derive(Debug, Clone)]
-pub struct RowReader<'b> {
-    bytes: &'b [u8],
+/// The stored rows of events in one table, as the answer to `COPY … TO STDOUT (FORMAT binary)` has them.
+#[derive(Debug)]
+pub struct StoredRows<'b> {
+    table: &'static Table,
+    /// The rows of each event: mostly one piece of the answer, as they come in the order of the key.
+    of_events: HashMap<i64, Vec<&'b [u8]>>,
 }
 
-/// The stream of rows is not what binary `COPY` sends.
+/// The bytes are not what binary `COPY` sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the database sent rows that are not in the format of binary COPY")]
+#[error("rows are not in the format of binary COPY")]
 pub struct MalformedRows;
 
 /// One row, cut into its fields.
 #[derive(Debug, Clone)]
-pub struct RowFields<'b> {
-    /// The bytes of the whole row.
+struct RowFields<'b> {
     bytes: &'b [u8],
     /// The values in the order of the columns; none for NULL.
     fields: Vec<Option<&'b [u8]>>,
@@ -64,78 +66,132 @@ pub enum DifferenceKind {
     },
 }
 
-impl<'b> RowReader<'b> {
-    /// The rows in a whole answer to `COPY … TO STDOUT (FORMAT binary)`.
+impl<'b> StoredRows<'b> {
+    /// Cuts a whole answer into the rows of events; it has the table's columns in their order.
     ///
     /// # Errors
     ///
-    /// The header or the trailer is missing.
-    pub fn of_answer(answer: &'b [u8]) -> Result<Self, MalformedRows> {
+    /// The answer is cut off or is of other columns.
+    pub fn of_answer(table: &'static Table, answer: &'b [u8]) -> Result<Self, MalformedRows> {
         let body = answer.strip_prefix(super::COPY_HEADER).ok_or(MalformedRows)?;
-        Ok(Self { bytes: body.strip_suffix(super::COPY_TRAILER).ok_or(MalformedRows)? })
+        let mut rest = body.strip_suffix(super::COPY_TRAILER).ok_or(MalformedRows)?;
+        let id_position =
+            table.columns.iter().position(|column| column.name == table.id).ok_or(MalformedRows)?;
+        let mut of_events: HashMap<i64, Vec<&[u8]>> = HashMap::new();
+        // The rows of one event that lie together are one piece.
+        let (mut piece, mut piece_id, mut piece_length) = (rest, None, 0);
+        while !rest.is_empty() {
+            let row = row_length(rest, id_position)?;
+            if piece_id != Some(row.event_id) {
+                note(&mut of_events, piece_id, &piece[..piece_length]);
+                (piece, piece_id, piece_length) = (rest, Some(row.event_id), 0);
+            }
+            piece_length += row.length;
+            rest = &rest[row.length..];
+        }
+        note(&mut of_events, piece_id, &piece[..piece_length]);
+        Ok(Self { table, of_events })
     }
 
-    /// The rows in bytes without header and trailer.
-    pub fn of_rows(bytes: &'b [u8]) -> Self {
-        Self { bytes }
+    /// Whether there is a row of the event.
+    pub fn contains(&self, event_id: i64) -> bool {
+        self.of_events.contains_key(&event_id)
     }
 
-    /// Cuts the next row off.
+    /// The first difference between the encoded rows of an event and those that are stored.
     ///
     /// # Errors
     ///
-    /// The bytes end within a row.
-    pub fn next_row(&mut self) -> Result<Option<RowFields<'b>>, MalformedRows> {
-        if self.bytes.is_empty() {
-            return Ok(None);
+    /// The encoded rows are malformed.
+    pub fn first_difference(
+        &self,
+        event_id: i64,
+        expected: &[u8],
+    ) -> Result<Option<Difference>, MalformedRows> {
+        let pieces = self.of_events.get(&event_id).map_or(&[][..], Vec::as_slice);
+        match pieces {
+            [] if expected.is_empty() => return Ok(None),
+            [piece] if *piece == expected => return Ok(None),
+            _ => {}
         }
-        let whole = self.bytes;
-        let count = i16::from_be_bytes(self.take()?);
-        let mut fields = Vec::with_capacity(usize::try_from(count).map_err(|_| MalformedRows)?);
-        for _ in 0..count {
-            fields.push(match usize::try_from(i32::from_be_bytes(self.take()?)) {
-                Ok(length) => {
-                    let (field, rest) = self.bytes.split_at_checked(length).ok_or(MalformedRows)?;
-                    self.bytes = rest;
-                    Some(field)
-                }
-                Err(_) => None,
-            });
+        let mut stored = Vec::new();
+        for piece in pieces {
+            stored.extend(cut_rows(piece)?);
         }
-        Ok(Some(RowFields { bytes: &whole[..whole.len() - self.bytes.len()], fields }))
-    }
-
-    fn take<const N: usize>(&mut self) -> Result<[u8; N], MalformedRows> {
-        let (taken, rest) = self.bytes.split_first_chunk().ok_or(MalformedRows)?;
-        self.bytes = rest;
-        Ok(*taken)
+        Ok(first_difference(self.table, &cut_rows(expected)?, &stored))
     }
 }
 
-impl RowFields<'_> {
-    /// The event's id.
-    ///
-    /// # Errors
-    ///
-    /// The row has no such column, or it is not of 64 bits.
-    pub fn event_id(&self, table: &Table) -> Result<i64, MalformedRows> {
-        let position = table.columns.iter().position(|column| column.name == table.id);
-        let field = position.and_then(|position| self.fields.get(position).copied().flatten());
-        Ok(i64::from_be_bytes(field.ok_or(MalformedRows)?.try_into().map_err(|_| MalformedRows)?))
+fn note<'b>(of_events: &mut HashMap<i64, Vec<&'b [u8]>>, id: Option<i64>, piece: &'b [u8]) {
+    if let Some(id) = id {
+        of_events.entry(id).or_default().push(piece);
     }
+}
 
+/// The length of a row, in bytes, and the event that it is of.
+struct RowLength {
+    length: usize,
+    event_id: i64,
+}
+
+fn row_length(bytes: &[u8], id_position: usize) -> Result<RowLength, MalformedRows> {
+    let mut rest = bytes;
+    let mut event_id = None;
+    for position in 0..field_count(&mut rest)? {
+        let field = take_field(&mut rest)?;
+        if position == id_position {
+            event_id = field.and_then(|field| field.try_into().ok()).map(i64::from_be_bytes);
+        }
+    }
+    Ok(RowLength { length: bytes.len() - rest.len(), event_id: event_id.ok_or(MalformedRows)? })
+}
+
+fn cut_rows(mut rest: &[u8]) -> Result<Vec<RowFields<'_>>, MalformedRows> {
+    let mut rows = Vec::new();
+    while !rest.is_empty() {
+        let whole = rest;
+        let mut fields = Vec::new();
+        for _ in 0..field_count(&mut rest)? {
+            fields.push(take_field(&mut rest)?);
+        }
+        rows.push(RowFields { bytes: &whole[..whole.len() - rest.len()], fields });
+    }
+    Ok(rows)
+}
+
+fn field_count(rest: &mut &[u8]) -> Result<usize, MalformedRows> {
+    let (count, after) = rest.split_first_chunk().ok_or(MalformedRows)?;
+    *rest = after;
+    usize::try_from(i16::from_be_bytes(*count)).map_err(|_| MalformedRows)
+}
+
+/// None for NULL.
+fn take_field<'b>(rest: &mut &'b [u8]) -> Result<Option<&'b [u8]>, MalformedRows> {
+    let (length, after) = rest.split_first_chunk().ok_or(MalformedRows)?;
+    *rest = after;
+    let Ok(length) = usize::try_from(i32::from_be_bytes(*length)) else { return Ok(None) };
+    let (field, after) = rest.split_at_checked(length).ok_or(MalformedRows)?;
+    *rest = after;
+    Ok(Some(field))
+}
+
+impl RowFields<'_> {
     /// What tells the row from the others of its event: the last column of the key, where the key has more than the event.
     fn name(&self, table: &Table) -> String {
         match own_key(table) {
             Some((position, column)) => {
-                format!("{} {}", column.name, shown(column.kind, self.fields[position]))
+                format!(
+                    "{} {}",
+                    column.name,
+                    shown(column.kind, self.fields.get(position).copied().flatten())
+                )
             }
             None => String::new(),
         }
     }
 
-    fn own_key_value(&self, table: &Table) -> Option<&[u8]> {
-        own_key(table).and_then(|(position, _)| self.fields[position])
+    fn is_same_row(&self, other: &Self, table: &Table) -> bool {
+        own_key(table).is_none_or(|(position, _)| self.fields.get(position) == other.fields.get(position))
     }
 }
 
@@ -145,47 +201,26 @@ fn own_key(table: &Table) -> Option<(usize, &'static Column)> {
     table.columns.iter().enumerate().find(|(_, column)| column.name == *last)
 }
 
-/// The first difference between the rows of one event in a table: those of the dump, and those that are stored.
-///
-/// # Errors
-///
-/// The rows of the dump are not what the encoder writes.
-pub fn first_difference(
+fn first_difference(
     table: &Table,
-    expected: &[u8],
+    expected: &[RowFields<'_>],
     stored: &[RowFields<'_>],
-) -> Result<Option<Difference>, MalformedRows> {
-    let mut reader = RowReader::of_rows(expected);
-    let mut matched = 0;
-    while let Some(row) = reader.next_row()? {
-        // Both sides come in the order of the key, so that the row is nearly always the next one.
-        let is_same_row = |other: &&RowFields<'_>| other.own_key_value(table) == row.own_key_value(table);
-        let found = stored.get(matched).filter(is_same_row).or_else(|| stored.iter().find(is_same_row));
+) -> Option<Difference> {
+    for (number, row) in expected.iter().enumerate() {
+        // Both sides come in the order of the key, so that the row is nearly always in the same place.
+        let is_same_row = |other: &&RowFields<'_>| other.is_same_row(row, table);
+        let found = stored.get(number).filter(is_same_row).or_else(|| stored.iter().find(is_same_row));
         let Some(found) = found else {
-            return Ok(Some(Difference::new(table, &row, DifferenceKind::Missing)));
+            return Some(Difference::new(table, row, DifferenceKind::Missing));
         };
-        matched += 1;
         if found.bytes != row.bytes
-            && let Some(kind) = different_column(table, &row, found)
+            && let Some(kind) = different_column(table, row, found)
         {
-            return Ok(Some(Difference::new(table, &row, kind)));
+            return Some(Difference::new(table, row, kind));
         }
     }
-    if matched == stored.len() {
-        return Ok(None);
-    }
-    let extra = stored.iter().find(|row| !has_row(table, expected, row));
-    Ok(extra.map(|row| Difference::new(table, row, DifferenceKind::Extra)))
-}
-
-fn has_row(table: &Table, expected: &[u8], wanted: &RowFields<'_>) -> bool {
-    let mut reader = RowReader::of_rows(expected);
-    while let Ok(Some(row)) = reader.next_row() {
-        if row.own_key_value(table) == wanted.own_key_value(table) {
-            return true;
-        }
-    }
-    false
+    let is_extra = |row: &&RowFields<'_>| !expected.iter().any(|other| other.is_same_row(row, table));
+    stored.iter().find(is_extra).map(|row| Difference::new(table, row, DifferenceKind::Extra))
 }
 
 fn different_column(
@@ -294,7 +329,7 @@ mod tests {
         lasting("battle", Int8),
     ];
 
-    const TABLE: Table = Table {
+    static TABLE: Table = Table {
         name: "kill_loot",
         columns: &COLUMNS,
         defaulted: &[],
@@ -317,14 +352,9 @@ mod tests {
     }
 
     fn check(expected: &[Vec<u8>], stored: &[Vec<u8>], difference: Option<&str>) {
-        let (expected, stored) = (expected.concat(), stored.concat());
-        let mut reader = RowReader::of_rows(&stored);
-        let mut rows = Vec::new();
-        while let Some(row) = reader.next_row().expect("rows are whole") {
-            assert_eq!(row.event_id(&TABLE), Ok(7));
-            rows.push(row);
-        }
-        let found = first_difference(&TABLE, &expected, &rows).expect("rows are whole");
+        let answer = [super::super::COPY_HEADER, &stored.concat(), super::super::COPY_TRAILER].concat();
+        let stored = StoredRows::of_answer(&TABLE, &answer).expect("a whole answer");
+        let found = stored.first_difference(7, &expected.concat()).expect("rows are whole");
         assert_eq!(found.map(|found| found.to_string()).as_deref(), difference);
     }
 
@@ -379,8 +409,9 @@ mod tests {
     fn rows_that_are_cut_off() {
         let whole = row(1, Some("A"), None, None);
         for end in 1..whole.len() {
-            assert!(RowReader::of_rows(&whole[..end]).next_row().is_err(), "{end}");
+            let answer = [super::super::COPY_HEADER, &whole[..end], super::super::COPY_TRAILER].concat();
+            assert_eq!(StoredRows::of_answer(&TABLE, &answer).err(), Some(MalformedRows), "{end}");
         }
-        assert!(RowReader::of_answer(&whole).is_err());
+        assert_eq!(StoredRows::of_answer(&TABLE, &whole).err(), Some(MalformedRows));
     }
 }

@@ -17,7 +17,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use compare::{Difference, DifferenceKind, MalformedRows, RowFields, RowReader, first_difference};
+pub use compare::{Difference, DifferenceKind, MalformedRows, StoredRows};
 pub use copy::{COPY_HEADER, COPY_TRAILER};
 pub use ddl::{Indexes, quote_identifier};
 pub use encoder::{Encoder, Repeats};

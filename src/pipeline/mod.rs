@@ -19,6 +19,7 @@ mod run;
 mod segments;
 mod taken;
 mod tally;
+mod verify;
 mod write;
 
 pub use activity::{Activity, Writer};
@@ -30,3 +31,4 @@ pub use rejects::{Reject, RejectFile, RejectFileError};
 pub use run::{PipelineSettings, RunReport, run};
 pub use segments::{Segments, SourceError};
 pub use tally::{Counts, RejectLimit};
+pub use verify::VerifyRun;

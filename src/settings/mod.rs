@@ -161,6 +161,10 @@ pub struct VerifySettings {
     pub event: EventSettings,
     /// How the input is cut.
     pub segment: SegmentLimits,
+    /// Threads that parse and compare, each with one connection.
+    pub workers: usize,
+    /// Whether only ids are looked up, and no content is compared.
+    pub ids_only: bool,
 }
 
 impl VerifySettings {
@@ -171,6 +175,8 @@ impl VerifySettings {
             database: DatabaseSettings::new(&args.database, env)?,
             event: EventSettings::new(&args.event, env)?,
             segment: segment_limits(env)?,
+            workers: workers(env)?,
+            ids_only: args.ids_only,
         })
     }
 }
