@@ -9,12 +9,14 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use aegis_kills::input::{LINE_MAX_BYTES, Next, Segment, SegmentLimits, Segmenter, Source, spawn_reader};
+use aegis_kills::input::{
+    BufferPool, LINE_MAX_BYTES, Next, Segment, SegmentLimits, Segmenter, Source, spawn_reader,
+};
 use aegis_kills::kill::{NulPolicy, Server};
 use aegis_kills::layout::{Layout, Repeats};
 use aegis_kills::pipeline::Preparer;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use crossbeam_channel::{bounded, never};
+use crossbeam_channel::never;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
@@ -39,13 +41,13 @@ fn segments(criterion: &mut Criterion) {
     group.finish();
 
     let mut whole = Vec::new();
-    read(folder.path().join("plain"), |segment| whole.push(segment.bytes.clone()));
+    read(folder.path().join("plain"), |segment| whole.push(segment.bytes.to_vec()));
     let segment = |bytes: &Vec<u8>| Segment {
         number: 0,
         source: "dump".into(),
         first_line: 1,
         byte_offset: 0,
-        bytes: bytes.clone(),
+        bytes: bytes.clone().into(),
         oversized: None,
     };
     let mut group = criterion.benchmark_group("prepare");
@@ -71,11 +73,10 @@ fn segments(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Reads a file to its end, and gives its buffer back after each segment.
+/// Reads a file to its end, into one buffer, segment after segment.
 fn read(path: PathBuf, mut each: impl FnMut(&Segment)) -> usize {
     let reader = spawn_reader(vec![Source::File(path)]).expect("a thread");
-    let (give_back, buffers) = bounded(1);
-    give_back.send(Vec::new()).expect("the channel is open");
+    let buffers = BufferPool::new(1, LIMITS.segment_bytes * 2);
     let mut segmenter = Segmenter::new(reader, LIMITS, buffers, never());
     let mut bytes = 0;
     loop {
@@ -83,7 +84,6 @@ fn read(path: PathBuf, mut each: impl FnMut(&Segment)) -> usize {
             Next::Segment(segment) => {
                 bytes += segment.bytes.len();
                 each(&segment);
-                give_back.send(segment.bytes).expect("the channel is open");
             }
             Next::End => return bytes,
             other => panic!("a sound dump: {other:?}"),

@@ -130,9 +130,10 @@ impl fmt::Debug for DatabaseArgs {
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Events")]
 pub struct EventArgs {
-    /// The game server: americas, europe or asia [env: ALBION_SERVER] [default: americas].
+    /// The game server: americas, europe or asia [env: ALBION_SERVER].
     ///
-    /// The payload never says which one it is from, and ids of different servers collide.
+    /// Required unless the events name it (server, region, source_region). Ids of different servers collide. Other names
+    /// are us, west, live_us; eu, ams, live_ams; sgp, east, live_sgp.
     #[arg(long, value_name = "NAME")]
     pub server: Option<String>,
     /// The tables: archive or aegis [env: KILLS_LAYOUT] [default: archive].

@@ -36,6 +36,7 @@ mod cases {
     mod look_ups;
     mod manual;
     mod many_loaders;
+    mod many_sources;
     mod memory;
     mod metrics;
     mod mistakes;

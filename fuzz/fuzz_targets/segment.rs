@@ -11,8 +11,8 @@ use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-use aegis_kills::input::{Next, Segment, SegmentLimits, Segmenter, Source, spawn_reader};
-use crossbeam_channel::{never, unbounded};
+use aegis_kills::input::{BufferPool, Next, Segment, SegmentLimits, Segmenter, Source, spawn_reader};
+use crossbeam_channel::never;
 use libfuzzer_sys::fuzz_target;
 use nix::fcntl::OFlag;
 
@@ -148,9 +148,8 @@ fn run(raw: &[u8], piece_bytes: usize, limits: SegmentLimits) -> Outcome {
     }
     drop(entry);
     let reader = spawn_reader(vec![source.clone()]).expect("a thread");
-    let (buffers, free) = unbounded();
-    buffers.send(Vec::new()).expect("the segmenter takes it");
-    let mut segmenter = Segmenter::new(reader, limits, free, never());
+    let buffers = BufferPool::new(1, limits.segment_bytes.saturating_mul(2));
+    let mut segmenter = Segmenter::new(reader, limits, buffers, never());
     // The pipe's number is another one each time, so that it is not kept.
     let (mut segments, mut text_bytes) = (Vec::new(), 0);
     let mut end = None;
@@ -160,8 +159,8 @@ fn run(raw: &[u8], piece_bytes: usize, limits: SegmentLimits) -> Outcome {
                 assert_eq!(end, None, "nothing follows the end");
                 assert_eq!(*segment.source, source.to_string());
                 text_bytes += segment.bytes.len();
-                buffers.send(segment.bytes.clone()).expect("the segmenter takes it");
-                segments.push(Segment { source: "".into(), ..segment });
+                // A clone leaves the one buffer to the next segment.
+                segments.push(Segment { source: "".into(), ..segment.clone() });
                 if text_bytes > TEXT_MAX_BYTES {
                     end = Some(End::TooMuch);
                 }
@@ -179,7 +178,7 @@ fn run(raw: &[u8], piece_bytes: usize, limits: SegmentLimits) -> Outcome {
 impl Outcome {
     /// The text, as far as the segments have it.
     fn joined(&self) -> Vec<u8> {
-        self.segments.iter().flat_map(|segment| segment.bytes.clone()).collect()
+        self.segments.iter().flat_map(|segment| segment.bytes.to_vec()).collect()
     }
 
     /// Follows the segments through the text.

@@ -3,16 +3,16 @@
 /// After the program's short help.
 pub(super) const START: &str = "\
 Start:
-  aegis-kills load --embedded ~/kills dump.ndjson    a private database in a folder
-  aegis-kills load dump.ndjson                       the database of DATABASE_URL
+  aegis-kills load --server europe --embedded ~/kills dump.ndjson    a private database in a folder
+  aegis-kills load --server europe dump.ndjson                       the database of DATABASE_URL
 
 'aegis-kills COMMAND --help' tells all of a command, 'aegis-kills man | man -l -' all of all.";
 
 /// After the program's long help.
 pub(super) const START_AND_CODES: &str = "\
 Start:
-  aegis-kills load --embedded ~/kills dump.ndjson    a private database in a folder
-  aegis-kills load dump.ndjson                       the database of DATABASE_URL
+  aegis-kills load --server europe --embedded ~/kills dump.ndjson    a private database in a folder
+  aegis-kills load --server europe dump.ndjson                       the database of DATABASE_URL
 
 Exit codes:
   0  every event is in the database; health: healthy; verify: none missing
@@ -31,15 +31,15 @@ pub(super) const LOAD: &str = "\
 Examples:
   zcat kills-*.ndjson.gz | aegis-kills load --server europe
   aegis-kills load --server americas --json /var/dumps/*.ndjson.zst
-  aegis-kills load --embedded ~/kills dump.ndjson";
+  aegis-kills load --server europe --embedded ~/kills dump.ndjson";
 
 /// After the long help of `load`.
 pub(super) const LOAD_LONG: &str = "\
 Examples:
   zcat kills-*.ndjson.gz | aegis-kills load --server europe
   aegis-kills load --server americas --json /var/dumps/*.ndjson.zst
-  aegis-kills load --embedded ~/kills dump.ndjson
-  aegis-kills load --dry-run dump.ndjson
+  aegis-kills load --server europe --embedded ~/kills dump.ndjson
+  aegis-kills load --dry-run --server europe dump.ndjson
   jq -r .raw rejects-*.ndjson | aegis-kills load --server europe
 
 Variables without an option, and their defaults:
@@ -62,7 +62,7 @@ A time is milliseconds, or has a unit: 30s, 5min.";
 pub(super) const VERIFY: &str = "\
 Examples:
   aegis-kills verify --server europe kills-*.ndjson.gz
-  aegis-kills verify --json dump.ndjson | jq .missing_ids";
+  aegis-kills verify --json --server europe dump.ndjson | jq .missing_ids";
 
 /// After the help of `health`.
 pub(super) const HEALTH: &str = "\
@@ -96,7 +96,7 @@ Exit codes:
 pub(super) const GENERATE: &str = "\
 Examples:
   aegis-kills generate --events 20000 > dump.ndjson
-  aegis-kills generate --events 1000 --seed 7 | aegis-kills load --embedded ~/kills";
+  aegis-kills generate --events 1000 --seed 7 | aegis-kills load --server europe --embedded ~/kills";
 
 /// After the help of `completions`.
 pub(super) const COMPLETIONS: &str = "\

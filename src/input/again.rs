@@ -9,6 +9,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::buffers::Buffer;
 use super::decompress::{Break, Decoder, Then};
 use super::error::{Breakage, InputError};
 use super::format::Format;
@@ -37,7 +38,7 @@ impl Place {
     }
 
     /// The segment that is there, under another number.
-    pub fn segment(&self, number: u64, source: Arc<str>, bytes: Vec<u8>) -> Segment {
+    pub fn segment(&self, number: u64, source: Arc<str>, bytes: Buffer) -> Segment {
         let Self { byte_offset, first_line, .. } = *self;
         Segment { number, source, first_line, byte_offset, bytes, oversized: None }
     }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use memchr::{memchr, memchr_iter, memrchr};
 
+use super::buffers::Buffer;
 use super::segment::{Segment, SegmentLimits};
 
 /// How much of a line that is too long is kept, to name it by.
@@ -29,7 +30,7 @@ pub(super) struct Cutter {
     /// Where it begins in its source.
     byte_offset: u64,
     /// Its bytes; None until there is data and a buffer to put it in.
-    filling: Option<Vec<u8>>,
+    filling: Option<Buffer>,
     /// The unfinished line that the segment before left; empty while there is a buffer.
     carry: Vec<u8>,
     /// Bytes of `filling` that are whole lines, and how many lines those are.
@@ -70,7 +71,7 @@ impl Cutter {
 
     /// Whether nothing waits to be given out.
     pub(super) fn is_empty(&self) -> bool {
-        self.carry.is_empty() && self.filling.as_ref().is_none_or(Vec::is_empty)
+        self.carry.is_empty() && self.filling.as_ref().is_none_or(|filling| filling.is_empty())
     }
 
     /// Whether whole lines wait to be given out.
@@ -84,7 +85,7 @@ impl Cutter {
     }
 
     /// Takes a buffer for the next segment.
-    pub(super) fn give(&mut self, mut buffer: Vec<u8>) {
+    pub(super) fn give(&mut self, mut buffer: Buffer) {
         buffer.clear();
         let carry = mem::take(&mut self.carry);
         reserve(&mut buffer, carry.len(), self.limits.segment_bytes);
@@ -206,7 +207,7 @@ impl Cutter {
             || self.whole_bytes > 0 && self.whole_bytes >= self.limits.segment_bytes
     }
 
-    fn close(&mut self, mut bytes: Vec<u8>, close: Close) -> Segment {
+    fn close(&mut self, mut bytes: Buffer, close: Close) -> Segment {
         let (text_bytes, lines, oversized) = match close {
             Close::WholeLines => {
                 self.carry.extend_from_slice(&bytes[self.whole_bytes..]);

@@ -17,6 +17,7 @@
 //! Invariant: nothing that was decoded before a source broke is lost, and no end of input is taken for complete that is not.
 
 mod again;
+mod buffers;
 mod content;
 mod cut;
 mod decompress;
@@ -31,6 +32,7 @@ mod source;
 mod tests;
 
 pub use again::{Place, Rereader, lasting_file};
+pub use buffers::{Buffer, BufferPool};
 pub use content::Content;
 pub(crate) use error::shell_quoted;
 pub use error::{Breakage, InputError};

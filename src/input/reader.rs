@@ -1,6 +1,6 @@
 //! The thread that reads: opens the sources one after the other, decompresses, and sends the text in pieces.
 //!
-//! Invariant: pieces are recycled, never made anew, so their number bounds what is read ahead.
+//! Invariant: pieces circulate in a pool, so their number bounds what is read ahead. A piece goes back when it is dropped.
 //!
 //! Invariant: the last message is [`Message::Done`]; a channel that ends without it means that the thread died, not that
 //! all was read.
@@ -12,6 +12,7 @@ use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::buffers::{Buffer, BufferPool};
 use super::decompress::{Break, Decoder, Then};
 use super::error::InputError;
 use super::format::{Format, Head, sniff};
@@ -30,7 +31,9 @@ pub fn spawn_reader(sources: Vec<Source>) -> io::Result<Reader> {
 #[derive(Debug)]
 pub struct Reader {
     pub(super) messages: Receiver<Message>,
-    pub(super) spares: Sender<Vec<u8>>,
+    pub(super) pieces: BufferPool,
+    /// Closed with this end, which the thread sees while it waits for a piece.
+    _open: Sender<()>,
     counters: Arc<ReadCounters>,
 }
 
@@ -68,8 +71,8 @@ impl ReadCounters {
 #[derive(Debug)]
 pub(super) enum Message {
     Opened(Arc<str>),
-    /// The first `len` bytes of the vector.
-    Piece(Vec<u8>, usize),
+    /// The first so many bytes of the buffer.
+    Piece(Buffer, usize),
     /// With the error, if it broke or could not be opened.
     Closed(Option<InputError>),
     Done,
@@ -98,14 +101,13 @@ where
 {
     // Room for every piece: what holds the reader back is that they run out.
     let (message_sender, messages) = bounded(shape.pieces + 1);
-    let (spares, spare_receiver) = bounded(shape.pieces);
-    for _ in 0..shape.pieces {
-        spares.send(vec![0; shape.piece_bytes]).expect("the receiver is in this function");
-    }
+    let pieces = BufferPool::with_len(shape.pieces, shape.piece_bytes);
+    let (open_end, closed) = bounded(0);
     let counters = Arc::new(ReadCounters::default());
     let mut link = Link {
         messages: message_sender,
-        spares: spare_receiver,
+        pieces: pieces.clone(),
+        closed,
         counters: Arc::clone(&counters),
         raw_bytes: shape.raw_bytes,
     };
@@ -114,7 +116,7 @@ where
             log::debug!("the reader ends early: nobody takes what it reads");
         }
     })?;
-    Ok(Reader { messages, spares, counters })
+    Ok(Reader { messages, pieces, _open: open_end, counters })
 }
 
 /// Nobody takes what is read any more.
@@ -123,7 +125,8 @@ struct Gone;
 /// The reader's side of its channels.
 struct Link {
     messages: Sender<Message>,
-    spares: Receiver<Vec<u8>>,
+    pieces: BufferPool,
+    closed: Receiver<()>,
     counters: Arc<ReadCounters>,
     raw_bytes: usize,
 }
@@ -156,15 +159,12 @@ impl Link {
         };
         let mut decoder = Decoder::new(packing);
         let mut text_offset = 0;
-        let mut spare = None;
         loop {
-            let mut piece = spare.take().map_or_else(|| self.spares.recv().map_err(|_| Gone), Ok)?;
+            let mut piece = self.pieces.take(&self.closed).ok_or(Gone)?;
             let filled = decoder.fill(&mut raw, &mut piece);
             text_offset += filled.bytes as u64;
             if filled.bytes > 0 {
                 self.send_piece(piece, filled.bytes)?;
-            } else {
-                spare = Some(piece);
             }
             match filled.then {
                 Then::More => {}
@@ -182,7 +182,7 @@ impl Link {
         }
     }
 
-    fn send_piece(&self, piece: Vec<u8>, len: usize) -> Result<(), Gone> {
+    fn send_piece(&self, piece: Buffer, len: usize) -> Result<(), Gone> {
         self.counters.bytes_uncompressed.fetch_add(len as u64, Ordering::Relaxed);
         self.send(Message::Piece(piece, len))
     }

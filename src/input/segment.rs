@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, TryRecvError, at, never, select_biased};
 
+use super::buffers::{Buffer, BufferPool};
 use super::cut::Cutter;
 use super::error::InputError;
 use super::reader::{Message, Reader};
@@ -27,7 +28,7 @@ pub struct Segment {
     /// Where its first byte is in the uncompressed source, from 0.
     pub byte_offset: u64,
     /// Whole lines; only the last of a source may lack its newline.
-    pub bytes: Vec<u8>,
+    pub bytes: Buffer,
     /// Some if the line is longer than [`SegmentLimits::line_max_bytes`]: then `bytes` is its first 4 KiB, which may end within a
     /// character, and this is its length, its newline not counted. It counts as one line.
     pub oversized: Option<u64>,
@@ -53,7 +54,7 @@ pub enum Next {
     Segment(Segment),
     /// A source could not be opened, or ended early. What preceded was given out; the next source goes on.
     SourceFailed(InputError),
-    /// It was told to stop, or nobody gives it buffers any more. From now on it says nothing else.
+    /// It was told to stop. From now on it says nothing else.
     Stopped,
     /// All sources were read. From now on it says nothing else.
     End,
@@ -63,7 +64,7 @@ pub enum Next {
 pub struct Segmenter {
     reader: Reader,
     flush_interval: Duration,
-    buffers: Receiver<Vec<u8>>,
+    buffers: BufferPool,
     stop: Receiver<()>,
     cutter: Cutter,
     /// The piece in hand.
@@ -76,7 +77,7 @@ pub struct Segmenter {
 }
 
 struct Piece {
-    bytes: Vec<u8>,
+    bytes: Buffer,
     start: usize,
     end: usize,
 }
@@ -99,15 +100,9 @@ enum Event {
 }
 
 impl Segmenter {
-    /// Cuts what `reader` reads. Each segment's bytes are in a vector from `buffers`, to which the caller returns it when it
-    /// is used up: their number bounds memory and holds the reader back. One is enough. A message or the end of `stop` ends
-    /// it.
-    pub fn new(
-        reader: Reader,
-        limits: SegmentLimits,
-        buffers: Receiver<Vec<u8>>,
-        stop: Receiver<()>,
-    ) -> Self {
+    /// Cuts what `reader` reads. Each segment's bytes are in one of `buffers`: their number bounds memory and holds the
+    /// reader back. One is enough. A message or the end of `stop` ends it.
+    pub fn new(reader: Reader, limits: SegmentLimits, buffers: BufferPool, stop: Receiver<()>) -> Self {
         Self {
             reader,
             flush_interval: limits.flush_interval,
@@ -163,9 +158,6 @@ impl Segmenter {
         piece.start += taken;
         if piece.start < piece.end {
             self.piece = Some(piece);
-        } else {
-            // It fails if the reader is gone, which has no use for it then.
-            let _ = self.reader.spares.send(piece.bytes);
         }
         if self.waiting_since.is_none() && self.cutter.has_whole_lines() {
             self.waiting_since = Some(Instant::now());
@@ -189,6 +181,7 @@ impl Segmenter {
                 self.finish_source()
             }
             Event::Message(Message::Done) => {
+                debug_assert_eq!(self.reader.pieces.in_use(), 0, "pieces of the reader are lost");
                 self.state = State::Ended;
                 None
             }
@@ -221,13 +214,13 @@ impl Segmenter {
         }
         let mut buffer = None;
         if self.state == State::Running {
-            select_biased! {
-                recv(self.stop) -> _ => self.state = State::Stopping,
-                recv(self.buffers) -> free => buffer = free.ok(),
+            buffer = self.buffers.take(&self.stop);
+            if buffer.is_none() {
+                self.state = State::Stopping;
             }
         }
         if self.state == State::Stopping {
-            buffer = self.buffers.try_recv().ok();
+            buffer = self.buffers.try_take();
         }
         if let Some(buffer) = buffer {
             self.cutter.give(buffer);

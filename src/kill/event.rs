@@ -83,8 +83,10 @@ pub struct Player<'a> {
     pub healing_done: Option<f64>,
     /// `Equipment`, by [`EQUIPMENT_SLOTS`].
     pub equipment: [Option<Item<'a>>; EQUIPMENT_SLOTS.len()],
-    /// The object `Equipment` as it came; what is not kept of it by slot may hold a `\u0000`.
+    /// The object `Equipment` as it came. It may hold a `\u0000`, and may be too long to be stored.
     pub equipment_text: Option<&'a str>,
+    /// Whether no number in `equipment_text` is long or has an exponent, and nothing in it is nested deep.
+    pub equipment_plain: bool,
 }
 
 /// An item in a slot.

@@ -8,15 +8,25 @@ mod number;
 #[cfg(test)]
 mod tests;
 
+use super::document::{DOCUMENT_DEPTH_MAX, document};
 use super::fault::Fault;
 use super::field::Field;
 use super::keys::{Keys, Kind};
-use super::text::{NulPolicy, read_escape, special_byte, unescape, without_nul};
+use super::text::{NulPolicy, read_escape, special_byte, unescape};
 use std::borrow::Cow;
 use std::ops::Range;
 
 /// How deep arrays and objects may lie in one another; `serde_json`'s limit.
 const DEPTH_MAX: u32 = 127;
+
+/// Where fewer arrays and objects than this may be entered, a document is nested deep, or at the end of a deep event.
+const DEPTH_LEFT_PLAIN: u32 = DEPTH_MAX - DOCUMENT_DEPTH_MAX;
+
+/// The longest text that is kept, in bytes. An entry of an index has at most 2,704 bytes, and any text may have an index.
+const TEXT_BYTES_MAX: usize = 2600;
+
+/// How many bytes an escape takes for each byte of text.
+const ESCAPE_BYTES_MAX: usize = 6;
 
 /// How deep a value may be to be remembered by [`Cursor::skip_repeated`].
 const REPEATED_DEPTH_MAX: u32 = 8;
@@ -34,6 +44,8 @@ pub(super) struct Cursor<'a> {
     repeated: &'a str,
     keys: Keys,
     nul: NulPolicy,
+    /// Whether no long number, no exponent and no deep nesting was seen since it was last set.
+    plain: bool,
 }
 
 /// Where a cursor stands.
@@ -54,7 +66,7 @@ pub(super) struct Object {
 
 impl<'a> Cursor<'a> {
     pub(super) fn new(nul: NulPolicy) -> Self {
-        Self { text: "", at: 0, depth_left: DEPTH_MAX, repeated: "", keys: Keys::default(), nul }
+        Self { text: "", at: 0, depth_left: DEPTH_MAX, repeated: "", keys: Keys::default(), nul, plain: true }
     }
 
     /// Stands at the start of a line from now on.
@@ -111,12 +123,24 @@ impl<'a> Cursor<'a> {
 
     #[inline]
     fn enter(&mut self) -> Parsed<()> {
-        if self.depth_left == 0 {
-            return Err(self.syntax("values nested more than 127 deep"));
+        if self.depth_left <= DEPTH_LEFT_PLAIN {
+            self.plain = false;
+            if self.depth_left == 0 {
+                return Err(self.syntax("values nested more than 127 deep"));
+            }
         }
         self.depth_left -= 1;
         self.at += 1;
         Ok(())
+    }
+
+    /// Reads something that may be stored as a document, and says whether it is plain.
+    pub(super) fn noting_plain<T>(&mut self, read: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<(T, bool)> {
+        let before = std::mem::replace(&mut self.plain, true);
+        let read = read(self)?;
+        let plain = std::mem::replace(&mut self.plain, before);
+        self.plain &= plain;
+        Ok((read, plain))
     }
 
     #[inline]
@@ -236,11 +260,17 @@ impl<'a> Cursor<'a> {
             return if self.null()? { Ok(None) } else { Err(self.other_type("a string")) };
         }
         let (inside, escaped) = self.string()?;
-        let text = if escaped {
+        let text = if escaped && inside.len() <= TEXT_BYTES_MAX * ESCAPE_BYTES_MAX {
             Cow::Owned(unescape(self.text, inside, self.nul)?)
         } else {
+            if escaped {
+                check_escapes(self.text, inside.clone())?;
+            }
             Cow::Borrowed(&self.text[inside])
         };
+        if text.len() > TEXT_BYTES_MAX {
+            return Err(Fault::value(format!("longer than {TEXT_BYTES_MAX} bytes")));
+        }
         Ok((!text.is_empty()).then_some(text))
     }
 
@@ -250,8 +280,8 @@ impl<'a> Cursor<'a> {
             return Ok(None);
         }
         let start = self.at;
-        self.skip()?;
-        let value = without_nul(self.text_since(start), self.nul)?;
+        let ((), plain) = self.noting_plain(Self::skip)?;
+        let value = document(self.text_since(start), plain, self.nul)?;
         Ok((value != "\"\"").then_some(value))
     }
 

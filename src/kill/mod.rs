@@ -6,6 +6,7 @@
 //! the same limit on depth and on numbers, and of two equal keys the last one counts. Property tests hold
 //! the two against each other.
 
+mod document;
 mod event;
 mod fault;
 mod field;
@@ -17,17 +18,17 @@ mod parse;
 mod tests;
 mod text;
 
+pub(crate) use document::document;
 pub use event::{EQUIPMENT_SLOTS, Event, Item, Player};
 pub(crate) use event::{FOOD, MAIN_HAND, POTION};
 pub use fault::Fault;
 pub use line::{Line, LineReader};
 pub use text::NulPolicy;
-pub(crate) use text::without_nul;
 
 use std::fmt;
 use std::str::FromStr;
 
-/// The game server that events come from; the payload never says, and ids of different servers collide.
+/// The game server that events come from. Ids of different servers collide, and few payloads name theirs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Server {
     /// Albion Americas.
@@ -61,10 +62,13 @@ impl fmt::Display for Server {
 impl FromStr for Server {
     type Err = String;
 
+    /// Takes the names that hosts, kill boards and players use as well, in any case.
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        Server::ALL
-            .into_iter()
-            .find(|server| server.name() == name)
-            .ok_or_else(|| "one of americas, europe, asia is needed".to_owned())
+        match name.trim().to_ascii_lowercase().as_str() {
+            "americas" | "us" | "west" | "live_us" => Ok(Server::Americas),
+            "europe" | "eu" | "ams" | "live_ams" => Ok(Server::Europe),
+            "asia" | "sgp" | "east" | "live_sgp" => Ok(Server::Asia),
+            _ => Err("one of americas, europe, asia is needed".to_owned()),
+        }
     }
 }

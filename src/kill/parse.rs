@@ -193,6 +193,13 @@ fn equipment<'a>(cursor: &mut Cursor<'a>, player: &mut Player<'a>) -> Parsed<()>
         return Err(cursor.other_type("an object of slots"));
     }
     let start = cursor.at();
+    let ((), plain) = cursor.noting_plain(|cursor| equipment_slots(cursor, player))?;
+    player.equipment_text = Some(cursor.text_since(start));
+    player.equipment_plain = plain;
+    Ok(())
+}
+
+fn equipment_slots<'a>(cursor: &mut Cursor<'a>, player: &mut Player<'a>) -> Parsed<()> {
     let mut object = cursor.object(Kind::Equipment)?;
     while let Some(field) = cursor.field(&mut object)? {
         match equipment_slot(field) {
@@ -204,7 +211,6 @@ fn equipment<'a>(cursor: &mut Cursor<'a>, player: &mut Player<'a>) -> Parsed<()>
             None => cursor.skip()?,
         }
     }
-    player.equipment_text = Some(cursor.text_since(start));
     Ok(())
 }
 

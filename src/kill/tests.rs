@@ -229,7 +229,7 @@ fn an_empty_string_is_nothing_in_a_json_column_too() {
     for (raw, nul, expected) in [
         (r#""""#, NulPolicy::Reject, None),
         (r#""\u0000""#, NulPolicy::Strip, None),
-        (r#""\u0000""#, NulPolicy::Replace, Some(r#""\ufffd""#)),
+        (r#""\u0000""#, NulPolicy::Replace, Some("\"\u{fffd}\"")),
         ("null", NulPolicy::Reject, None),
         ("false", NulPolicy::Reject, Some("false")),
         ("[\"\"]", NulPolicy::Reject, Some("[\"\"]")),
@@ -238,5 +238,43 @@ fn an_empty_string_is_nothing_in_a_json_column_too() {
         let line = event_with(&format!(r#","GvGMatch":{raw}"#));
         LineReader::new(nul).read(&line, &mut event, |_| ()).unwrap();
         assert_eq!(event.gvg_match.as_deref(), expected, "{raw}");
+    }
+}
+
+#[test]
+fn kept_values_beyond_what_postgresql_can_hold_or_print() {
+    let many = format!("[{}1]", "1e-9999,".repeat(15_000));
+    let nested = format!("{}{}", "[".repeat(33), "]".repeat(33));
+    let long = "é".repeat(1301);
+    for (members, field) in [
+        (format!(r#","GvGMatch":{many}"#), "GvGMatch"),
+        (r#","GvGMatch":{"a":1e-9999}"#.to_owned(), "GvGMatch"),
+        (format!(r#","GvGMatch":{nested}"#), "GvGMatch"),
+        (format!(r#","GvGMatch":"{}""#, "x".repeat(70_000)), "GvGMatch"),
+        (format!(r#","GvGMatch":1.{}"#, "1".repeat(100)), "GvGMatch"),
+        (format!(r#","Location":"{long}""#), "Location"),
+        (format!(r#","Participants":[{{"Id":"{long}"}}]"#), "Participants[0].Id"),
+        (format!(r#","Participants":[{{"Id":"{}"}}]"#, r"\n".repeat(2601)), "Participants[0].Id"),
+        (format!(r#","Participants":[{{"Id":"{}"}}]"#, r"\u0041".repeat(10_000)), "Participants[0].Id"),
+        (
+            r#","Victim":{"Id":"v","Name":"V","Inventory":[null,{"LegendarySoul":{"a":[1e101]}}]}"#
+                .to_owned(),
+            "Victim.Inventory[1].LegendarySoul",
+        ),
+        (
+            r#","Killer":{"Id":"k","Name":"K","Equipment":{"MainHand":{"LegendarySoul":1E-101}}}"#.to_owned(),
+            "Killer.Equipment.MainHand.LegendarySoul",
+        ),
+    ] {
+        assert_eq!(read(&event_with(&members)), [Err(Some(field.to_owned()))], "{field}");
+    }
+    let fits = "é".repeat(1300);
+    for members in [
+        r#","GvGMatch":[1e-100,571997723623],"other":[1e-9999]"#.to_owned(),
+        format!(r#","Location":"{fits}""#),
+        format!(r#","other":{nested}"#),
+        r#","Killer":{"Id":"k","Name":"K","Equipment":{"OffHand":{"LegendarySoul":1E-101}}}"#.to_owned(),
+    ] {
+        assert!(read(&event_with(&members))[0].is_ok(), "{members}");
     }
 }

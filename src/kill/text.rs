@@ -1,7 +1,6 @@
 //! The strings of JSON: escapes, lone surrogates and the NUL that PostgreSQL can't hold.
 
 use super::fault::Fault;
-use std::borrow::Cow;
 use std::ops::Range;
 use std::str::FromStr;
 
@@ -30,7 +29,7 @@ impl FromStr for NulPolicy {
     }
 }
 
-const NUL_REASON: &str =
+pub(super) const NUL_REASON: &str =
     "holds \\u0000, which PostgreSQL text can't hold; --nul strip or --nul replace would load it";
 
 /// Where the next quote, backslash or control character stands, from `at`; the length where there is none.
@@ -127,50 +126,9 @@ pub(super) fn unescape(line: &str, inside: Range<usize>, nul: NulPolicy) -> Resu
     Ok(out)
 }
 
-/// A JSON value as text that `jsonb` takes: `raw` itself unless a string in it holds `\u0000`.
-pub(crate) fn without_nul(raw: &str, nul: NulPolicy) -> Result<Cow<'_, str>, Fault> {
-    const ESCAPE: &str = "\\u0000";
-    if !raw.contains(ESCAPE) {
-        return Ok(Cow::Borrowed(raw));
-    }
-    let mut out = String::with_capacity(raw.len());
-    let mut at = 0;
-    // A backslash and what follows it go together, so that `\\u0000`, which is no NUL, stays.
-    while let Some(found) = memchr::memchr(b'\\', &raw.as_bytes()[at..]) {
-        let escape = at + found;
-        out.push_str(&raw[at..escape]);
-        if raw[escape..].starts_with(ESCAPE) {
-            match nul {
-                NulPolicy::Reject => return Err(Fault::value(NUL_REASON)),
-                NulPolicy::Strip => {}
-                NulPolicy::Replace => out.push_str("\\ufffd"),
-            }
-            at = escape + ESCAPE.len();
-        } else {
-            out.push_str(&raw[escape..escape + 2]);
-            at = escape + 2;
-        }
-    }
-    out.push_str(&raw[at..]);
-    Ok(Cow::Owned(out))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn nul_in_a_json_value() {
-        let check = |raw: &str, nul, expected: Option<&str>| {
-            assert_eq!(without_nul(raw, nul).ok().as_deref(), expected, "{raw}");
-        };
-        check(r#"{"a":"b"}"#, NulPolicy::Reject, Some(r#"{"a":"b"}"#));
-        check(r#""a\u0000b""#, NulPolicy::Reject, None);
-        check(r#""a\u0000b""#, NulPolicy::Strip, Some(r#""ab""#));
-        check(r#""a\u0000b""#, NulPolicy::Replace, Some(r#""a\ufffdb""#));
-        check(r#""a\\u0000b""#, NulPolicy::Reject, Some(r#""a\\u0000b""#));
-        check(r#""\\\u0000""#, NulPolicy::Strip, Some(r#""\\""#));
-    }
 
     #[test]
     fn escapes_are_those_of_serde_json() {

@@ -10,7 +10,7 @@ use super::encoder::Repeats;
 use super::rows::Rows;
 use super::table::ColumnType::{Float8, Int4, Int8, Jsonb, TimestampMs, Varchar};
 use super::table::{Column, Index, Keeper, Table, lasting, needed, optional};
-use crate::kill::{Event, Fault, NulPolicy, Player, without_nul};
+use crate::kill::{Event, Fault, NulPolicy, Player, document};
 use std::borrow::Cow;
 use std::collections::HashMap;
 
@@ -112,7 +112,7 @@ impl Encoder {
         fits("Name", player.name.as_deref(), NAME_MAX)?;
         fits("GuildName", player.guild_name.as_deref(), GUILD_MAX)?;
         fits("AllianceName", player.alliance_name.as_deref(), ALLIANCE_MAX)?;
-        let equipment = player.equipment_text.map(|text| without_nul(text, self.nul));
+        let equipment = player.equipment_text.map(|text| document(text, player.equipment_plain, self.nul));
         equipment.transpose().map_err(|fault| fault.within("Equipment"))
     }
 

@@ -7,7 +7,7 @@ use super::table::ColumnType::{
     Bool, Float8, Id, Int2, Int4, Int8, Jsonb, Role, Server as ServerName, Text, Timestamptz,
 };
 use super::table::{Column, Index, Keeper, Table, needed, optional};
-use crate::kill::{Event, FOOD, Fault, Item, MAIN_HAND, POTION, Player, Server};
+use crate::kill::{Event, FOOD, Item, MAIN_HAND, POTION, Player, Server};
 
 const EVENT: usize = 0;
 const PLAYER: usize = 1;
@@ -126,11 +126,6 @@ static LOOT_COLUMNS: [Column; 7] = [
     optional("soul", Jsonb),
 ];
 
-/// The longest id of a killer's guild. An entry of an index has at most 2,704 bytes. An index may be built when the rows
-/// are stored already, and one row too long would then stand in its way. The other ids that have an index are in a
-/// primary key too, which refuses them at once.
-const GUILD_ID_BYTES_MAX: usize = 2600;
-
 /// Turns events into rows; it keeps its working space from event to event.
 #[derive(Debug)]
 pub(super) struct Encoder {
@@ -173,17 +168,12 @@ impl Encoder {
         Self { server, records: Vec::new() }
     }
 
-    /// Appends the rows of an event whose killer's guild fits its index.
-    pub(super) fn encode(&mut self, event: &Event<'_>, rows: &mut Rows) -> Result<(), Fault> {
-        if event.killer.guild_id.as_deref().is_some_and(|guild| guild.len() > GUILD_ID_BYTES_MAX) {
-            let reason = format!("longer than the {GUILD_ID_BYTES_MAX} bytes that an index takes");
-            return Err(Fault::value(reason).within("GuildId").within("Killer"));
-        }
+    /// Appends the rows of an event.
+    pub(super) fn encode(&mut self, event: &Event<'_>, rows: &mut Rows) {
         self.event_row(event, rows.table(EVENT));
         self.player_rows(event, rows.table(PLAYER));
         self.loot_rows(event, rows.table(LOOT));
         rows.end_event(event.event_id);
-        Ok(())
     }
 
     fn event_row(&self, event: &Event<'_>, out: &mut Vec<u8>) {

@@ -5,9 +5,13 @@
 //! Invariant: everything is bounded. The buffers that segments are read into are made once and go round
 //! (reader, parsing threads, writers, reader); whoever has none waits, and so does the input.
 //!
+//! Invariant: what circulates (buffers, places in the order, claims, batches in flight) has one owner, whose drop returns it.
+//! A run checks at its end that all of it is back.
+//!
 //! Invariant: every event that was read is in exactly one count, or in none and so unfinished.
 
 mod activity;
+mod claim;
 mod halt;
 mod monitor;
 mod order;

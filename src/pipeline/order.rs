@@ -5,36 +5,56 @@
 //! writers of one run never wait for each other inside of the database.
 //!
 //! Invariant: the earliest batch that is being written waits for no other.
+//!
+//! Invariant: each number has one [`Slot`], whose drop passes the turn on, so that no number is waited for in vain.
 
-use super::prepare::Prepared;
+use super::claim::ClaimedBatch;
 use crossbeam_channel::Sender;
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Puts batches, which are prepared in any order, back into that of the input.
 pub(super) struct Sequencer<'r> {
-    early: Mutex<Early>,
-    batches: Sender<Prepared>,
+    early: Mutex<Early<'r>>,
+    batches: Sender<QueuedBatch<'r>>,
     in_flight: &'r InFlight,
 }
 
 /// Batches that were ready before their turn. There are at most as many as there are buffers.
 #[derive(Default)]
-struct Early {
+struct Early<'r> {
     next: u64,
     /// None for a segment that needs no writing.
-    ready: BTreeMap<u64, Option<Prepared>>,
+    ready: BTreeMap<u64, Option<ClaimedBatch<'r>>>,
+}
+
+/// A batch on its way to a writer.
+pub(super) struct QueuedBatch<'r> {
+    pub(super) batch: ClaimedBatch<'r>,
+    pub(super) entry: InFlightEntry<'r>,
+}
+
+/// The place of a segment in the order. When it is dropped, its batch is passed on; without one the next number is due.
+pub(super) struct Slot<'q, 'r> {
+    sequencer: &'q Sequencer<'r>,
+    number: u64,
+    batch: Option<ClaimedBatch<'r>>,
 }
 
 impl<'r> Sequencer<'r> {
-    pub(super) fn new(batches: Sender<Prepared>, in_flight: &'r InFlight) -> Self {
+    pub(super) fn new(batches: Sender<QueuedBatch<'r>>, in_flight: &'r InFlight) -> Self {
         Self { early: Mutex::default(), batches, in_flight }
+    }
+
+    /// The slot of segment `number`. Each number from 0 on has exactly one.
+    pub(super) fn slot(&self, number: u64) -> Slot<'_, 'r> {
+        Slot { sequencer: self, number, batch: None }
     }
 
     /// Passes on the batch of segment `number`, or notes that it has none, and whatever was waiting for that.
     ///
     /// It blocks while the queue is full, and so do all others who call it: the order asks for no less.
-    pub(super) fn submit(&self, number: u64, batch: Option<Prepared>) {
+    fn submit(&self, number: u64, batch: Option<ClaimedBatch<'r>>) {
         let mut early = self.early.lock().unwrap_or_else(PoisonError::into_inner);
         early.ready.insert(number, batch);
         loop {
@@ -42,11 +62,24 @@ impl<'r> Sequencer<'r> {
             let Some(batch) = early.ready.remove(&next) else { return };
             early.next += 1;
             if let Some(batch) = batch {
-                self.in_flight.enter(&batch);
+                let entry = self.in_flight.enter(batch.prepared.segment.number, batch.prepared.sorted_ids());
                 // All writers have gone only if each has panicked, and then the run has been stopped.
-                let _ = self.batches.send(batch);
+                let _ = self.batches.send(QueuedBatch { batch, entry });
             }
         }
+    }
+}
+
+impl<'r> Slot<'_, 'r> {
+    /// Passes on the segment's batch.
+    pub(super) fn fill(mut self, batch: ClaimedBatch<'r>) {
+        self.batch = Some(batch);
+    }
+}
+
+impl Drop for Slot<'_, '_> {
+    fn drop(&mut self) {
+        self.sequencer.submit(self.number, self.batch.take());
     }
 }
 
@@ -62,19 +95,9 @@ impl InFlight {
         self.lock().len()
     }
 
-    fn enter(&self, batch: &Prepared) {
-        self.lock().insert(batch.segment.number, batch.sorted_ids());
-    }
-
-    /// Waits until no earlier batch holds an event of batch `number`; the turn ends when it is dropped.
-    pub(super) fn turn(&self, number: u64) -> Turn<'_> {
-        let mut ids = self.lock();
-        while let Some(own) = ids.get(&number)
-            && ids.range(..number).any(|(_, earlier)| share_an_id(earlier, own))
-        {
-            ids = self.left.wait(ids).unwrap_or_else(PoisonError::into_inner);
-        }
-        Turn { in_flight: self, number }
+    fn enter(&self, number: u64, ids: Vec<i64>) -> InFlightEntry<'_> {
+        self.lock().insert(number, ids);
+        InFlightEntry { in_flight: self, number }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Vec<i64>>> {
@@ -82,13 +105,25 @@ impl InFlight {
     }
 }
 
-/// See [`InFlight::turn`].
-pub(super) struct Turn<'f> {
+/// A batch that is queued or being written, until this is dropped.
+pub(super) struct InFlightEntry<'f> {
     in_flight: &'f InFlight,
     number: u64,
 }
 
-impl Drop for Turn<'_> {
+impl InFlightEntry<'_> {
+    /// Waits until no earlier batch holds an event of this one. Each earlier one has a writer, whose wait has its own limit.
+    pub(super) fn wait_for_turn(&self) {
+        let mut ids = self.in_flight.lock();
+        while let Some(own) = ids.get(&self.number)
+            && ids.range(..self.number).any(|(_, earlier)| share_an_id(earlier, own))
+        {
+            ids = self.in_flight.left.wait(ids).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl Drop for InFlightEntry<'_> {
     fn drop(&mut self) {
         self.in_flight.lock().remove(&self.number);
         self.in_flight.left.notify_all();

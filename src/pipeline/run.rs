@@ -1,21 +1,22 @@
 //! One run: the threads, and what goes between them.
 
+use super::claim::{Claim, ClaimCount, ClaimedBatch};
 use super::halt::{Halt, HaltReason};
 use super::monitor::Monitor;
-use super::order::Sequencer;
-use super::prepare::{Prepared, Preparer};
+use super::order::{Sequencer, Slot};
+use super::prepare::Preparer;
 use super::rejects::RejectFile;
 use super::segments::{Segments, SourceError};
-use super::taken::{Rest, TakenSegments};
+use super::taken::{Reread, Rest, TakenSegments};
 use super::tally::{Counts, RejectLimit};
 use super::write::Writers;
 use crate::causes::in_full;
-use crate::database::store::{SegmentHash, Standing, Store, StoreError};
-use crate::input::{Segment, SegmentLimits, Segmenter, Source, spawn_reader};
+use crate::database::store::{SegmentCounts, SegmentHash, Standing, Store, StoreError};
+use crate::input::{BufferPool, Segment, SegmentLimits, Segmenter, Source, spawn_reader};
 use crate::kill::{NulPolicy, Server};
 use crate::layout::{Layout, Repeats};
 use anyhow::Context as _;
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::bounded;
 use std::thread;
 
 /// How a run works.
@@ -91,15 +92,13 @@ pub fn run(
         halt,
         in_flight: &monitor.in_flight,
         activities: &monitor.activities,
-        buffer_bytes_max: settings.segment.segment_bytes * 2,
     };
     // One buffer in each pair of hands: the reader's, those that parse, those that write. More cores than four
     // take no more memory: parsing outruns the writers long before.
     let buffer_count = settings.parse_threads.min(4) + settings.workers + 1;
-    let (give_back, buffers) = bounded(buffer_count);
-    for _ in 0..buffer_count {
-        give_back.send(Vec::new()).context("a channel that is held open here was closed")?;
-    }
+    // A buffer that has grown beyond twice a segment, for a long line, is not kept.
+    let buffers = BufferPool::new(buffer_count, settings.segment.segment_bytes * 2);
+    let claims = ClaimCount::default();
     let segmenter = Segmenter::new(reader, settings.segment, buffers.clone(), halt.stopped());
     let rest = store.map(|store| Rest {
         taken: &taken,
@@ -108,9 +107,15 @@ pub fn run(
         halt,
         awaited: &monitor.awaited,
         buffers: &buffers,
-        give_back: &give_back,
+        claims: &claims,
     });
-    let source_errors = run_threads(settings, &writers, segmenter, &give_back, rest.as_ref())?;
+    let source_errors = run_threads(settings, &writers, segmenter, rest.as_ref(), &claims)?;
+    let held = Held { buffers: buffers.in_use(), batches: monitor.in_flight.len(), claims: claims.held() };
+    // Whatever is lost here would have someone wait for it in vain.
+    debug_assert_eq!(held, Held::default(), "all that circulates is back at the end of a run");
+    if held != Held::default() {
+        log::error!("a defect of the program: {held:?} at the end of the run; report it");
+    }
     let finished = rejects.sync();
     if let Err(error) = finished {
         halt.stop(HaltReason::Failed(error.into()));
@@ -128,13 +133,21 @@ pub fn run(
     })
 }
 
+/// What is still held of what circulates.
+#[derive(Debug, PartialEq, Eq, Default)]
+struct Held {
+    buffers: usize,
+    batches: usize,
+    claims: usize,
+}
+
 /// Runs parsing threads and writers until the segments are at their end and all is written.
 fn run_threads(
     settings: &PipelineSettings,
     writers: &Writers<'_>,
     segmenter: Segmenter,
-    give_back: &Sender<Vec<u8>>,
     rest: Option<&Rest<'_>>,
+    claims: &ClaimCount,
 ) -> anyhow::Result<Vec<SourceError>> {
     let parsers = rayon::ThreadPoolBuilder::new()
         .num_threads(settings.parse_threads)
@@ -145,26 +158,27 @@ fn run_threads(
     let preparer = Preparer { layout, server, nul, repeats };
     thread::scope(|scope| {
         // In the scope, so that the writers see its end however this function is left.
-        let (batches, queue) = bounded::<Prepared>(1);
+        let (batches, queue) = bounded(1);
         for number in 0..settings.workers {
-            let (queue, give_back) = (queue.clone(), give_back.clone());
+            let queue = queue.clone();
             thread::Builder::new()
                 .name(format!("writer-{number}"))
-                .spawn_scoped(scope, move || writers.work(&queue, &give_back))
+                .spawn_scoped(scope, move || writers.work(&queue))
                 .context("a writer thread can't be started")?;
         }
         drop(queue);
         let sequencer = Sequencer::new(batches, writers.in_flight);
         let taken = rest.map(|rest| rest.taken);
-        let stage = PrepareStage { preparer, writers, sequencer, give_back, taken };
+        let stage = PrepareStage { preparer, writers, sequencer, claims, taken };
         let stage = &stage;
         let (mut errors, next_number) =
             parsers.in_place_scope(|tasks| read_segments(segmenter, tasks, stage));
         if let Some(rest) = rest {
             errors.extend(rest.finish(next_number, |segments| {
                 parsers.in_place_scope(|tasks| {
-                    for (segment, hash) in segments {
-                        tasks.spawn(move |_| stage.load(segment, hash));
+                    for Reread { segment, hash, claim } in segments {
+                        let slot = stage.sequencer.slot(segment.number);
+                        tasks.spawn(move |_| stage.load(segment, hash, Some(claim), slot));
                     }
                 });
             }));
@@ -180,10 +194,13 @@ fn read_segments<'s>(
     stage: &'s PrepareStage<'_>,
 ) -> (Vec<SourceError>, u64) {
     let mut errors = Vec::new();
-    let mut segments = Segments::new(segmenter, stage.give_back.clone());
+    let mut segments = Segments::new(segmenter);
     for read in &mut segments {
         match read {
-            Ok(segment) => tasks.spawn(move |_| stage.prepare(segment)),
+            Ok(segment) => {
+                let slot = stage.sequencer.slot(segment.number);
+                tasks.spawn(move |_| stage.prepare(segment, slot));
+            }
             Err(error) => {
                 log::error!("{}", in_full(&error));
                 errors.push(error);
@@ -198,62 +215,64 @@ struct PrepareStage<'r> {
     preparer: Preparer,
     writers: &'r Writers<'r>,
     sequencer: Sequencer<'r>,
-    give_back: &'r Sender<Vec<u8>>,
+    claims: &'r ClaimCount,
     /// Where segments are put off that other loads have taken; none in a dry run.
     taken: Option<&'r TakenSegments>,
 }
 
-impl PrepareStage<'_> {
-    fn prepare(&self, segment: Segment) {
+/// How it stands with a segment that is to be prepared.
+enum Found<'r> {
+    /// It is to be loaded, with the claim on it, if it was claimed.
+    Ours(Option<Claim<'r>>),
+    Loaded(SegmentCounts),
+    /// Another load has it, and it is noted for later.
+    PutOff,
+}
+
+impl<'r> PrepareStage<'r> {
+    fn prepare(&self, segment: Segment, slot: Slot<'_, 'r>) {
         let _alarm = self.writers.halt.alarm("parsing");
         let hash = Preparer::hash(&segment);
-        let number = segment.number;
-        let unread = match self.standing(&segment, &hash) {
-            Standing::Free => Err(segment),
-            Standing::Loaded(held) => {
-                self.writers.tally.add(|counts| counts.skip(held));
-                Ok(segment.bytes)
-            }
-            Standing::Taken => match self.taken {
-                Some(taken) => taken.put_off(segment, hash),
-                None => Err(segment),
-            },
-        };
-        match unread {
-            Ok(buffer) => {
-                self.writers.give_back(buffer, self.give_back);
-                self.sequencer.submit(number, None);
-            }
-            Err(segment) => self.load(segment, hash),
+        match self.find(&segment, hash) {
+            Found::Ours(claim) => self.load(segment, hash, claim, slot),
+            Found::Loaded(held) => self.writers.tally.add(|counts| counts.skip(held)),
+            Found::PutOff => {}
         }
     }
 
-    /// Where that can't be known, the segment's events are counted all the same, and stay unfinished.
-    fn standing(&self, segment: &Segment, hash: &SegmentHash) -> Standing {
-        let halt = self.writers.halt;
-        let standing = match self.writers.store {
+    fn find(&self, segment: &Segment, hash: SegmentHash) -> Found<'r> {
+        let Writers { store, halt, .. } = *self.writers;
+        let store = match store {
             // What is refused is never skipped.
-            Some(store) if segment.oversized.is_none() && !halt.has_failed() => store.look(hash),
-            _ => return Standing::Free,
+            Some(store) if segment.oversized.is_none() && !halt.has_failed() => store,
+            _ => return Found::Ours(None),
         };
-        standing.unwrap_or_else(|error| {
-            if !error.is_given_up() {
-                halt.stop(HaltReason::Failed(error.into()));
+        match store.look(&hash) {
+            Ok(Standing::Free) => Found::Ours(Some(Claim::new(store, hash, self.claims))),
+            Ok(Standing::Loaded(held)) => Found::Loaded(held),
+            Ok(Standing::Taken) if self.taken.is_some_and(|taken| taken.put_off(segment, hash)) => {
+                Found::PutOff
             }
-            Standing::Free
-        })
+            Ok(Standing::Taken) => Found::Ours(None),
+            // The segment's events are counted all the same, and stay unfinished.
+            Err(error) => {
+                if !error.is_given_up() {
+                    halt.stop(HaltReason::Failed(error.into()));
+                }
+                Found::Ours(None)
+            }
+        }
     }
 
     /// Parses a segment, and passes it on to be written.
-    fn load(&self, segment: Segment, hash: SegmentHash) {
+    fn load(&self, segment: Segment, hash: SegmentHash, claim: Option<Claim<'r>>, slot: Slot<'_, 'r>) {
         let _alarm = self.writers.halt.alarm("parsing");
-        let number = segment.number;
         let prepared = self.preparer.prepare(segment, hash);
         self.writers.tally.add(|counts| {
             counts.segments += 1;
             counts.lines += prepared.batch.counts.lines;
             counts.events += prepared.batch.counts.events;
         });
-        self.sequencer.submit(number, Some(prepared));
+        slot.fill(ClaimedBatch { prepared, _claim: claim });
     }
 }

@@ -1,7 +1,6 @@
 //! The segments of all sources, and the sources that are no dumps.
 
 use crate::input::{Content, InputError, Next, Segment, Segmenter, Source, shell_quoted};
-use crossbeam_channel::Sender;
 use std::sync::Arc;
 
 /// A source could not be read to its end.
@@ -33,8 +32,6 @@ pub enum SourceError {
 /// Segments in the order of the input, with an error for each source that has to be left.
 pub struct Segments {
     segmenter: Segmenter,
-    /// Takes the buffers of what is passed over.
-    give_back: Sender<Vec<u8>>,
     /// The number of the next segment that is not passed over.
     number: u64,
     /// The source of the segment before, to see where one begins.
@@ -44,19 +41,14 @@ pub struct Segments {
 }
 
 impl Segments {
-    /// Reads from `segmenter`, whose buffers come from `give_back`, until it ends or is stopped.
-    pub fn new(segmenter: Segmenter, give_back: Sender<Vec<u8>>) -> Self {
-        Self { segmenter, give_back, number: 0, current: None, leaves_source: false }
+    /// Reads from `segmenter` until it ends or is stopped.
+    pub fn new(segmenter: Segmenter) -> Self {
+        Self { segmenter, number: 0, current: None, leaves_source: false }
     }
 
     /// The number of the next segment.
     pub(super) fn number(&self) -> u64 {
         self.number
-    }
-
-    fn pass_over(&self, buffer: Vec<u8>) {
-        // There is room for every buffer there is.
-        let _ = self.give_back.try_send(buffer);
     }
 }
 
@@ -74,7 +66,6 @@ impl Iterator for Segments {
                         self.leaves_source = refused.is_some();
                         self.current = Some(Arc::clone(&segment.source));
                         if let Some(error) = refused {
-                            self.pass_over(segment.bytes);
                             return Some(Err(error));
                         }
                     }
@@ -83,7 +74,6 @@ impl Iterator for Segments {
                         self.number += 1;
                         return Some(Ok(segment));
                     }
-                    self.pass_over(segment.bytes);
                 }
                 Next::SourceFailed(error) => return Some(Err(error.into())),
                 Next::Stopped | Next::End => return None,

@@ -5,6 +5,7 @@
 //!
 //! Invariant: of a segment that is put off some 80 bytes are kept, never its text: of a dump of 1 TB some 10 MB.
 
+use super::claim::{Claim, ClaimCount};
 use super::halt::{Halt, HaltReason};
 use super::monitor::Awaited;
 use super::prepare::Preparer;
@@ -12,8 +13,8 @@ use super::segments::SourceError;
 use super::tally::Tally;
 use crate::causes::in_full;
 use crate::database::store::{SegmentHash, Standing, Store, StoreError};
-use crate::input::{Place, Rereader, Segment, Source, lasting_file};
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, select_biased};
+use crate::input::{Buffer, BufferPool, Place, Rereader, Segment, Source, lasting_file};
+use crossbeam_channel::RecvTimeoutError;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -53,14 +54,14 @@ impl TakenSegments {
         Self { files, waiting: Mutex::default() }
     }
 
-    /// Puts a segment off, and gives its buffer back; the segment itself if it can't be read again.
-    pub(super) fn put_off(&self, segment: Segment, hash: SegmentHash) -> Result<Vec<u8>, Segment> {
-        if !self.files.contains_key(&*segment.source) {
-            return Err(segment);
+    /// Notes a segment for later; false if it can't be read again.
+    pub(super) fn put_off(&self, segment: &Segment, hash: SegmentHash) -> bool {
+        let is_lasting = self.files.contains_key(&*segment.source);
+        if is_lasting {
+            let (place, source) = (Place::of(segment), Arc::clone(&segment.source));
+            self.add(vec![Taken { source, place, hash }]);
         }
-        let (place, source) = (Place::of(&segment), segment.source);
-        self.add(vec![Taken { source, place, hash }]);
-        Ok(segment.bytes)
+        is_lasting
     }
 
     fn add(&self, mut taken: Vec<Taken>) {
@@ -81,20 +82,24 @@ pub(super) struct Rest<'r> {
     pub(super) tally: &'r Tally,
     pub(super) halt: &'r Halt,
     pub(super) awaited: &'r Awaited,
-    pub(super) buffers: &'r Receiver<Vec<u8>>,
-    pub(super) give_back: &'r Sender<Vec<u8>>,
+    pub(super) buffers: &'r BufferPool,
+    pub(super) claims: &'r ClaimCount,
 }
 
 /// A segment that is ours by now, read again.
-pub(super) type Reread = (Segment, SegmentHash);
+pub(super) struct Reread<'r> {
+    pub(super) segment: Segment,
+    pub(super) hash: SegmentHash,
+    pub(super) claim: Claim<'r>,
+}
 
-impl Rest<'_> {
+impl<'r> Rest<'r> {
     /// Asks for the segments again and again, until each is loaded or the run is to stop. Those that become ours are given
     /// to `load`, numbered from `number` on.
     pub(super) fn finish(
         &self,
         mut number: u64,
-        load: impl Fn(&mut dyn Iterator<Item = Reread>),
+        load: impl Fn(&mut dyn Iterator<Item = Reread<'r>>),
     ) -> Vec<SourceError> {
         let (mut errors, mut moved, stopped) = (Vec::new(), Instant::now(), self.halt.stopped());
         let mut waiting = self.taken.take();
@@ -115,7 +120,8 @@ impl Rest<'_> {
             let mut reading = Reading { rest: self, ours, errors: &mut errors, number, file: None };
             load(&mut reading);
             number = reading.number;
-            waiting.extend(reading.ours);
+            // Those that could not be read any more, as the run is to stop.
+            waiting.extend(reading.ours.into_iter().map(|(taken, _claim)| taken));
             if !waiting.is_empty() && stopped.recv_timeout(AGAIN) != Err(RecvTimeoutError::Timeout) {
                 break;
             }
@@ -131,74 +137,72 @@ impl Rest<'_> {
     }
 
     /// Counts those that are loaded, leaves in `waiting` those that others have, and returns ours.
-    fn sort_out(&self, waiting: &mut Vec<Taken>, waited: Duration) -> Result<VecDeque<Taken>, StoreError> {
+    fn sort_out(&self, waiting: &mut Vec<Taken>, waited: Duration) -> Result<Ours<'r>, StoreError> {
         let mut seen = HashSet::new();
         let hashes: Vec<SegmentHash> =
             waiting.iter().map(|taken| taken.hash).filter(|hash| seen.insert(*hash)).collect();
         let standings = self.store.look_again(&hashes, waited)?;
-        let standings: HashMap<SegmentHash, Standing> = hashes.into_iter().zip(standings).collect();
-        let (mut ours, mut others, mut chosen) = (VecDeque::new(), Vec::new(), HashSet::new());
+        let claim = |hash| Claim::new(self.store, hash, self.claims);
+        let is_free = |(hash, standing)| (standing == Standing::Free).then(|| (hash, claim(hash)));
+        let both = || hashes.iter().copied().zip(standings.iter().copied());
+        let mut claims: HashMap<SegmentHash, Claim<'r>> = both().filter_map(is_free).collect();
+        let standings: HashMap<SegmentHash, Standing> = both().collect();
+        let (mut ours, mut others) = (VecDeque::new(), Vec::new());
         for taken in waiting.drain(..) {
             match standings.get(&taken.hash) {
                 Some(Standing::Loaded(held)) => self.tally.add(|counts| counts.skip(*held)),
                 // Of several that are alike one is loaded, and the others are then loaded already.
-                Some(Standing::Free) if chosen.insert(taken.hash) => ours.push_back(taken),
+                Some(Standing::Free) => match claims.remove(&taken.hash) {
+                    Some(claim) => ours.push_back((taken, claim)),
+                    None => others.push(taken),
+                },
                 _ => others.push(taken),
             }
         }
         *waiting = others;
         Ok(ours)
     }
-
-    /// A buffer to read into; none when the run is to stop.
-    fn buffer(&self) -> Option<Vec<u8>> {
-        select_biased! {
-            recv(self.halt.stopped()) -> _ => None,
-            recv(self.buffers) -> buffer => buffer.ok(),
-        }
-    }
 }
 
+/// Segments that are ours by now, in their order.
+type Ours<'r> = VecDeque<(Taken, Claim<'r>)>;
+
 /// Reads segments again, one file after the other.
-struct Reading<'r> {
-    rest: &'r Rest<'r>,
-    /// Those that are to come, in their order.
-    ours: VecDeque<Taken>,
+struct Reading<'a, 'r> {
+    rest: &'a Rest<'r>,
+    /// Those that are to come.
+    ours: Ours<'r>,
     /// At most one of each source.
-    errors: &'r mut Vec<(Arc<str>, SourceError)>,
+    errors: &'a mut Vec<(Arc<str>, SourceError)>,
     /// That of the next segment.
     number: u64,
     /// The file at hand.
     file: Option<(Arc<str>, Rereader)>,
 }
 
-impl Iterator for Reading<'_> {
-    type Item = Reread;
+impl<'r> Iterator for Reading<'_, 'r> {
+    type Item = Reread<'r>;
 
-    fn next(&mut self) -> Option<Reread> {
+    fn next(&mut self) -> Option<Reread<'r>> {
         while !self.ours.is_empty() {
-            let mut buffer = self.rest.buffer()?;
-            let taken = self.ours.pop_front()?;
+            // None when the run is to stop.
+            let mut buffer = self.rest.buffers.take(&self.rest.halt.stopped())?;
+            let (taken, claim) = self.ours.pop_front()?;
             match self.read(&taken, &mut buffer) {
                 Ok(()) => {
                     let segment = taken.place.segment(self.number, taken.source, buffer);
                     self.number += 1;
-                    return Some((segment, taken.hash));
+                    return Some(Reread { segment, hash: taken.hash, claim });
                 }
-                Err(error) => {
-                    self.rest.store.done(&taken.hash);
-                    // There is room for every buffer there is.
-                    let _ = self.rest.give_back.try_send(buffer);
-                    self.note(taken.source, error);
-                }
+                Err(error) => self.note(taken.source, error),
             }
         }
         None
     }
 }
 
-impl Reading<'_> {
-    fn read(&mut self, taken: &Taken, buffer: &mut Vec<u8>) -> Result<(), SourceError> {
+impl Reading<'_, '_> {
+    fn read(&mut self, taken: &Taken, buffer: &mut Buffer) -> Result<(), SourceError> {
         let changed = || SourceError::Changed { source_name: taken.source.to_string() };
         if self.file.as_ref().is_none_or(|(source, _)| *source != taken.source) {
             // To open a pipe that stands there by now would wait for who writes into it.

@@ -5,7 +5,7 @@
 use super::monitor::Monitor;
 use super::prepare::{Prepared, Preparer};
 use super::segments::{Segments, SourceError};
-use crate::input::{Segment, SegmentLimits, Segmenter, Source, spawn_reader};
+use crate::input::{BufferPool, Segment, SegmentLimits, Segmenter, Source, spawn_reader};
 use anyhow::Context as _;
 use crossbeam_channel::{Receiver, Sender, bounded, never};
 use std::sync::{Mutex, PoisonError};
@@ -41,11 +41,7 @@ impl VerifyRun {
         let reader = spawn_reader(sources).context("the reader thread can't be started")?;
         // One monitor is for one run.
         let _ = monitor.read.set(reader.counters());
-        let buffer_count = self.workers + 1;
-        let (give_back, buffers) = bounded(buffer_count);
-        for _ in 0..buffer_count {
-            give_back.send(Vec::new()).context("a channel that is held open here was closed")?;
-        }
+        let buffers = BufferPool::new(self.workers + 1, self.segment.segment_bytes * 2);
         let segmenter = Segmenter::new(reader, self.segment, buffers, never());
         let failure = Mutex::new(None);
         let fail = |error: E| {
@@ -55,15 +51,15 @@ impl VerifyRun {
         let errors = thread::scope(|scope| {
             let mut workers = Vec::with_capacity(self.workers);
             for number in 0..self.workers {
-                let (segments, give_back) = (segments.clone(), give_back.clone());
+                let segments = segments.clone();
                 let (compare, fail) = (&compare, &fail);
-                let work = move || self.work(&segments, &give_back, monitor, compare).unwrap_or_else(fail);
+                let work = move || self.work(&segments, monitor, compare).unwrap_or_else(fail);
                 let worker =
                     thread::Builder::new().name(format!("verify-{number}")).spawn_scoped(scope, work);
                 workers.push(worker.context("a thread can't be started")?);
             }
             drop(segments);
-            let errors = read(Segments::new(segmenter, give_back.clone()), &queue);
+            let errors = read(Segments::new(segmenter), &queue);
             drop(queue);
             for worker in workers {
                 if worker.join().is_err() {
@@ -81,7 +77,6 @@ impl VerifyRun {
     fn work<E>(
         self,
         segments: &Receiver<Segment>,
-        give_back: &Sender<Vec<u8>>,
         monitor: &Monitor,
         compare: &impl Fn(&Prepared) -> Result<(), E>,
     ) -> Result<(), E> {
@@ -95,12 +90,6 @@ impl VerifyRun {
                 counts.lines += prepared.batch.counts.lines;
                 counts.events += prepared.batch.counts.events;
             });
-            let mut buffer = prepared.segment.bytes;
-            if buffer.capacity() > self.segment.segment_bytes * 2 {
-                buffer = Vec::new();
-            }
-            // The reader may have gone.
-            let _ = give_back.send(buffer);
         }
         Ok(())
     }

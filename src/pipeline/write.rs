@@ -1,14 +1,15 @@
 //! The writer threads: each takes the next batch, has it stored, and settles its account.
 
 use super::activity::{Activities, Activity};
+use super::claim::ClaimedBatch;
 use super::halt::{Halt, HaltReason};
-use super::order::InFlight;
+use super::order::{InFlight, QueuedBatch};
 use super::prepare::Prepared;
 use super::reasons::Reasons;
 use super::rejects::RejectFile;
 use super::tally::{RejectLimit, Tally};
 use crate::database::store::{Batch, Store, StoreError, Written};
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,21 +26,21 @@ pub(super) struct Writers<'r> {
     pub(super) in_flight: &'r InFlight,
     pub(super) reasons: &'r Reasons,
     pub(super) activities: &'r Activities,
-    /// Buffers that have grown beyond this many bytes, for a long line, are not kept.
-    pub(super) buffer_bytes_max: usize,
 }
 
 impl Writers<'_> {
     /// Writes batches until there are no more. After a failure they are taken and dropped, so that nobody
     /// waits for a place in the queue.
-    pub(super) fn work(&self, batches: &Receiver<Prepared>, buffers: &Sender<Vec<u8>>) {
+    pub(super) fn work(&self, batches: &Receiver<QueuedBatch<'_>>) {
         let _alarm = self.halt.alarm("writer");
         let own = self.activities.begin();
         let mut pace = Pace::default();
-        while let Some(mut batch) = self.next(batches, &mut pace) {
+        while let Some(QueuedBatch { batch, entry }) = self.next(batches, &mut pace) {
+            // The claim is given back once the batch is settled, and before others get their turn.
+            let ClaimedBatch { prepared: mut batch, _claim } = batch;
             let at_hand = Some((batch.segment.number, batch.batch.counts.events));
             own.does(Activity::WaitingForTurn, at_hand);
-            let _turn = self.in_flight.turn(batch.segment.number);
+            entry.wait_for_turn();
             own.does(Activity::Writing, at_hand);
             if !self.halt.has_failed() {
                 match self.store_batch(&batch.batch) {
@@ -49,16 +50,12 @@ impl Writers<'_> {
                     Err(error) => self.halt.stop(HaltReason::Failed(error.into())),
                 }
             }
-            if let Some(store) = self.store {
-                store.done(&batch.batch.hash);
-            }
             own.does(Activity::Waiting, None);
-            self.give_back(batch.segment.bytes, buffers);
         }
     }
 
     /// The next batch; what was put off is done when they come slowly. None at the end.
-    fn next(&self, batches: &Receiver<Prepared>, pace: &mut Pace) -> Option<Prepared> {
+    fn next<'q>(&self, batches: &Receiver<QueuedBatch<'q>>, pace: &mut Pace) -> Option<QueuedBatch<'q>> {
         loop {
             let batch = pace.wait_for(batches);
             if let Some(store) = self.store
@@ -72,16 +69,6 @@ impl Writers<'_> {
                 batch => return batch.ok(),
             }
         }
-    }
-
-    /// Returns a buffer to the reader.
-    pub(super) fn give_back(&self, mut buffer: Vec<u8>, buffers: &Sender<Vec<u8>>) {
-        buffer.clear();
-        if buffer.capacity() > self.buffer_bytes_max {
-            buffer = Vec::new();
-        }
-        // The reader may have gone; then nobody needs the buffer.
-        let _ = buffers.send(buffer);
     }
 
     /// Nothing is written in a dry run.

@@ -24,6 +24,12 @@ pub enum SettingError {
         /// What would do.
         wanted: String,
     },
+    /// Whose events they are is not known.
+    #[error(
+        "the game server is required: ids of different servers collide, and the dump does not name its server\nhint: add \
+         --server americas, --server europe or --server asia, or set ALBION_SERVER"
+    )]
+    ServerRequired,
     /// Where the database is.
     #[error(transparent)]
     Target(#[from] TargetError),

@@ -38,7 +38,7 @@ impl EventSettings {
         let server = env.read(("--server", args.server.as_deref()), "ALBION_SERVER", Server::from_str)?;
         let nul = env.read(("--nul", args.nul.as_deref()), "KILLS_NUL", NulPolicy::from_str)?;
         Ok(Self {
-            server: server.unwrap_or(Server::Americas),
+            server: server.ok_or(SettingError::ServerRequired)?,
             layout: layout(args.layout.as_deref(), env)?,
             nul: nul.unwrap_or_default(),
         })

@@ -21,7 +21,7 @@ fn values_that_make_no_sense() {
     let work = Workplace::new();
     let database = Cluster::shared().database("values");
     for (name, value, wanted) in [
-        ("ALBION_SERVER", "west", "asia"),
+        ("ALBION_SERVER", "mars", "asia"),
         ("KILLS_LAYOUT", "flat", "archive"),
         ("KILLS_NUL", "drop", "strip"),
         ("KILLS_MAX_REJECTS", "101%", "0.5%"),
@@ -44,7 +44,7 @@ fn values_that_make_no_sense() {
         assert_eq!(ended.stdout, "", "{name}");
     }
     for args in [
-        &["--server", "west"][..],
+        &["--server", "mars"][..],
         &["--nul", "drop"],
         &["--max-rejects", "-1"],
         &["--layout", "flat"],
@@ -190,6 +190,28 @@ fn variables_that_are_no_text() {
 }
 
 #[test]
+fn a_load_without_a_game_server() {
+    let work = Workplace::new();
+    let database = Cluster::shared().database("server");
+    let loads = |args: &[&str]| {
+        let program = work.load(&database, args).without("ALBION_SERVER");
+        program.stdin(samples::sample_events())
+    };
+    for args in [&[][..], &["--dry-run"], &["--layout", "aegis"]] {
+        let ended = loads(args).expect(2).says(&[
+            "the game server is required",
+            "hint: add --server",
+            "ALBION_SERVER",
+        ]);
+        assert_eq!(ended.stdout, "", "{args:?}");
+    }
+    assert_untouched(&database);
+    loads(&["--server", "Live_AMS"]).expect(0);
+    let servers = database.client().query("select distinct server::text from kill_event", &[]).expect("rows");
+    assert_eq!(servers.iter().map(|row| row.get(0)).collect::<Vec<String>>(), ["europe"]);
+}
+
+#[test]
 fn a_file_of_variables_that_can_not_be_read() {
     let work = Workplace::new();
     let path = work.path().join(".env");
@@ -202,6 +224,6 @@ fn a_file_of_variables_that_can_not_be_read() {
     refused().says(&["Is a directory"]);
     fs::remove_dir(&path).expect("a folder");
     // A byte order mark and the line ends of other systems are normal.
-    work.write(".env", "\u{feff}ALBION_SERVER='west'\r\n");
-    work.program(&["load", "--dry-run"]).expect(2).says(&["ALBION_SERVER", "west"]);
+    work.write(".env", "\u{feff}ALBION_SERVER='mars'\r\n");
+    work.program(&["load", "--dry-run"]).expect(2).says(&["ALBION_SERVER", "mars"]);
 }

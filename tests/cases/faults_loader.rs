@@ -163,6 +163,7 @@ fn rejects_on_a_full_disk() {
     command.args(["-c", limited, env!("CARGO_BIN_EXE_aegis-kills"), "load", "--json", "dump.ndjson"]);
     command.args(["--rejects", "rejects.ndjson"]).current_dir(work.path());
     command.env("DATABASE_URL", database.url()).env("KILLS_SEGMENT_BYTES", "32768");
+    command.env("ALBION_SERVER", "americas");
     let ended = command.output().expect("the program");
     assert_eq!(ended.status.code(), Some(1), "{}", String::from_utf8_lossy(&ended.stderr));
     let path = work.path().join("rejects.ndjson");
@@ -219,7 +220,7 @@ fn nobody_reads_the_summary() {
     let dump = generated(50, 86, 0.0);
     work.write("dump.ndjson", &dump);
     let mut child = Command::new(env!("CARGO_BIN_EXE_aegis-kills"))
-        .args(["load", "--json", "dump.ndjson"])
+        .args(["load", "--json", "--server", "americas", "dump.ndjson"])
         .current_dir(work.path())
         .env("DATABASE_URL", database.url())
         .stdout(Stdio::piped())

@@ -44,6 +44,7 @@ fn load(
             .arg(folder.path().join("rejects.ndjson"))
             .env_clear()
             .env("DATABASE_URL", database.url())
+            .env("ALBION_SERVER", "americas")
             .env("KILLS_PARSE_THREADS", PARSE_THREADS.to_string())
             .env("KILLS_SEGMENT_BYTES", (SEGMENT_BYTES / scale).to_string())
             .current_dir(&folder)

@@ -56,8 +56,7 @@ fn arguments() {
             &["--server", "europe", "load"],
             &["'aegis-kills load' and 'aegis-kills verify'", "after the command"],
         ),
-        (&["load", "--server", "eu"], &["--server", "\"eu\"", "americas, europe, asia"]),
-        (&["load", "--server", "Europe"], &["--server", "\"Europe\"", "americas, europe, asia"]),
+        (&["load", "--server", "mars"], &["--server", "\"mars\"", "americas, europe, asia"]),
         (&["load", "--rejects", "dump.ndjson", "dump.ndjson"], &["--rejects", "dump.ndjson", "another file"]),
         (&["load", "--metrics-file", "./dump.ndjson", "dump.ndjson"], &["--metrics-file", "another file"]),
         (&["completions"], &["<SHELL>"]),
@@ -219,6 +218,7 @@ fn tables_of_another_make() {
 fn shell(work: &Workplace, database: &Database<'_>, script: &str) -> (String, String) {
     let mut command = Command::new("bash");
     command.args(["-c", script, env!("CARGO_BIN_EXE_aegis-kills")]).current_dir(work.path());
+    command.env("ALBION_SERVER", "americas");
     let output = command.env("DATABASE_URL", database.url()).stdin(Stdio::null()).output().expect("a shell");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (text(&output.stdout), text(&output.stderr))

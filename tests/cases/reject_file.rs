@@ -22,7 +22,9 @@ fn a_new_file_is_its_owners_alone_whatever_the_mask_says() {
     let work = Workplace::new();
     for mask in ["000", "022", "077", "777"] {
         let name = format!("refused-{mask}");
-        let script = format!("umask {mask}; printf 'no event\\n' | \"$0\" load --dry-run --rejects {name}");
+        let script = format!(
+            "umask {mask}; printf 'no event\\n' | \"$0\" load --dry-run --server asia --rejects {name}"
+        );
         let program = ["-c", &script, env!("CARGO_BIN_EXE_aegis-kills")];
         let status = Command::new("sh").args(program).current_dir(work.path()).stdout(Stdio::null()).status();
         assert_eq!(status.expect("a shell").code(), Some(3), "{mask}");
@@ -106,8 +108,7 @@ fn links_and_files_of_others_in_a_shared_folder() {
 fn a_link_in_the_way_of_the_metrics() {
     let work = Workplace::new();
     work.write("precious", "precious");
-    let script =
-        "ln -s precious kills.prom.$$.tmp; exec \"$0\" load --metrics-file kills.prom --database-url \"$1\"";
+    let script = "ln -s precious kills.prom.$$.tmp; exec \"$0\" load --server asia --metrics-file kills.prom --database-url \"$1\"";
     let database = Cluster::shared().database("link");
     let status = Command::new("sh")
         .args(["-c", script, env!("CARGO_BIN_EXE_aegis-kills"), &database.url()])

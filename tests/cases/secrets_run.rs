@@ -143,7 +143,7 @@ fn a_crash() {
     let url = format!("postgresql://keeper:{ENCODED}@127.0.0.1:{}/{}", cluster.port(), database.name());
     let mut crashes = 0;
     for kibibytes in [20_000, 40_000, 80_000, 160_000] {
-        let script = format!("ulimit -c 0; ulimit -v {kibibytes}; exec \"$0\" load -vv");
+        let script = format!("ulimit -c 0; ulimit -v {kibibytes}; exec \"$0\" load -vv --server asia");
         let output = std::process::Command::new("sh")
             .args(["-c", &script, env!("CARGO_BIN_EXE_aegis-kills")])
             .current_dir(work.path())

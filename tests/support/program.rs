@@ -79,7 +79,7 @@ impl Workplace {
         fs::write(self.path().join(name), bytes).expect("a file");
     }
 
-    /// The program, with nothing to read and nothing set.
+    /// The program, with nothing to read, and nothing set but the game server.
     pub(crate) fn program(&self, args: &[&str]) -> Program {
         self.other_program(env!("CARGO_BIN_EXE_aegis-kills"), args)
     }
@@ -93,6 +93,8 @@ impl Workplace {
                 command.env_remove(name);
             }
         }
+        // What each load needs; a test of the setting itself takes it away.
+        command.env("ALBION_SERVER", "americas");
         Program { command, input: Vec::new(), folder: self.path().to_owned(), nested: false, stderr: None }
     }
 
@@ -110,6 +112,12 @@ impl Program {
 
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.command.env(name, value);
+        self
+    }
+
+    /// Without a variable that is set for every run.
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.command.env_remove(name);
         self
     }
 

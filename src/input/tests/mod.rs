@@ -7,10 +7,10 @@ mod waiting;
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded, never, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, never, unbounded};
 
 use super::reader::{ReaderShape, spawn_with};
-use super::{Foreign, InputError, Next, Segment, SegmentLimits, Segmenter, Source, spawn_reader};
+use super::{BufferPool, Foreign, InputError, Next, Segment, SegmentLimits, Segmenter, Source, spawn_reader};
 
 /// What a read of a [`Script`] gives.
 type Step = io::Result<Vec<u8>>;
@@ -45,7 +45,6 @@ struct Bench {
     steps: Option<Sender<Step>>,
     asked: Receiver<()>,
     segmenter: Segmenter,
-    buffers: Option<Sender<Vec<u8>>>,
     stop: Option<Sender<()>>,
 }
 
@@ -58,11 +57,9 @@ impl Bench {
             Ok(Box::new(Script { steps, asked, rest: Vec::new() }) as Box<dyn Read>)
         };
         let reader = spawn_with(vec![Source::Stdin], shape, open).unwrap();
-        let (buffers, free) = unbounded();
-        buffers.send(Vec::new()).unwrap();
         let (stop, stopped) = bounded(1);
-        let segmenter = Segmenter::new(reader, limits, free, stopped);
-        Self { steps: Some(steps), asked, segmenter, buffers: Some(buffers), stop: Some(stop) }
+        let segmenter = Segmenter::new(reader, limits, one_buffer(limits), stopped);
+        Self { steps: Some(steps), asked, segmenter, stop: Some(stop) }
     }
 
     fn send(&self, text: impl AsRef<[u8]>) {
@@ -77,9 +74,9 @@ impl Bench {
         self.steps = None;
     }
 
-    /// The next thing in a line; a segment's buffer is given back.
+    /// The next thing in a line; a segment's buffer returns.
     fn next(&mut self) -> String {
-        show(self.segmenter.next(), self.buffers.as_ref())
+        show(self.segmenter.next())
     }
 
     fn all(&mut self) -> Vec<String> {
@@ -93,14 +90,15 @@ impl Bench {
     }
 }
 
-fn show(next: Next, buffers: Option<&Sender<Vec<u8>>>) -> String {
+fn one_buffer(limits: SegmentLimits) -> BufferPool {
+    BufferPool::new(1, limits.segment_bytes.saturating_mul(2))
+}
+
+fn show(next: Next) -> String {
     match next {
         Next::Segment(segment) => {
             let Segment { number, first_line, byte_offset, bytes, oversized, .. } = segment;
             let text = String::from_utf8_lossy(&bytes).into_owned();
-            if let Some(buffers) = buffers {
-                buffers.send(bytes).unwrap();
-            }
             let oversized = oversized.map_or(String::new(), |len| format!(" head of {len}"));
             format!("{number}: line {first_line} at {byte_offset}{oversized} {text:?}")
         }
@@ -247,7 +245,7 @@ fn a_damaged_zstd_block_loses_none_before_it() {
     let Next::Segment(segment) = bench.segmenter.next() else { panic!("no segment") };
     let whole_blocks = text.len() / (128 << 10) * (128 << 10);
     assert!(whole_blocks > 0);
-    assert!(segment.bytes == text.as_bytes()[..whole_blocks], "{} of {whole_blocks}", segment.bytes.len());
+    assert!(*segment.bytes == text.as_bytes()[..whole_blocks], "{} of {whole_blocks}", segment.bytes.len());
     assert_eq!(bench.next(), format!("CutShort(Zstd) at {whole_blocks} of {}", packed.len() - 10));
 }
 
@@ -302,10 +300,8 @@ fn sources_follow_each_other_past_one_that_is_gone() {
     ];
     let reader = spawn_reader(sources).unwrap();
     let counters = reader.counters();
-    let (buffers, free) = unbounded();
-    buffers.send(Vec::new()).unwrap();
-    let mut segmenter = Segmenter::new(reader, limits(99, 99), free, never());
-    let mut next = || show(segmenter.next(), Some(&buffers));
+    let mut segmenter = Segmenter::new(reader, limits(99, 99), one_buffer(limits(99, 99)), never());
+    let mut next = || show(segmenter.next());
     assert_eq!(next(), r#"0: line 1 at 0 "1\n2""#);
     assert_eq!(
         next(),
@@ -317,4 +313,76 @@ fn sources_follow_each_other_past_one_that_is_gone() {
     assert_eq!(next(), "end");
     assert_eq!(counters.bytes_uncompressed(), 5);
     assert_eq!(counters.bytes_read(), 3 + gzip(b"3\n").len() as u64);
+}
+
+#[test]
+fn any_number_of_sources_ends_with_all_pieces_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = b"1\n2\n3\n4\n5\n6\n7\n8\n9\n";
+    let mut damaged = gzip(text);
+    let checksum_at = damaged.len() - 8;
+    damaged[checksum_at] ^= 1;
+    let contents: [(&str, &[u8]); 7] = [
+        ("plain", text),
+        ("empty", b""),
+        ("gzip", &gzip(text)),
+        ("zstd", &zstd(text)),
+        ("damaged", &damaged),
+        ("cut", &zstd(text)[..12]),
+        ("foreign", b"\xfd7zXZ\0..."),
+    ];
+    let mut kinds = vec![Source::File(folder.path().join("missing")), Source::File(folder.path().into())];
+    for (name, bytes) in contents {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        kinds.push(Source::File(path));
+    }
+    // All of a kind, and all kinds in turn. The smallest pool is the first to run dry.
+    let mut runs: Vec<Vec<Source>> = kinds.iter().map(|kind| vec![kind.clone(); 20]).collect();
+    runs.push(kinds.iter().cycle().take(200).cloned().collect());
+    let (done, end) = bounded(0);
+    let runs = std::thread::spawn(move || {
+        let _done = done;
+        for sources in runs {
+            for pieces in [1, 2, 8] {
+                read_all(&sources, pieces);
+            }
+        }
+    });
+    assert_eq!(end.recv_timeout(Duration::from_mins(2)), Err::<(), _>(RecvTimeoutError::Disconnected));
+    runs.join().unwrap();
+}
+
+/// Reads the sources to their end with so many pieces.
+fn read_all(sources: &[Source], pieces: usize) {
+    let shape = ReaderShape { piece_bytes: 4, pieces, raw_bytes: 16 };
+    let reader = spawn_with(sources.to_vec(), shape, Source::open).unwrap();
+    let (pieces, buffers) = (reader.pieces.clone(), one_buffer(limits(5, 99)));
+    let mut segmenter = Segmenter::new(reader, limits(5, 99), buffers.clone(), never());
+    loop {
+        match segmenter.next() {
+            Next::Segment(_) | Next::SourceFailed(_) => {}
+            Next::End => break,
+            Next::Stopped => panic!("nobody stopped it"),
+        }
+    }
+    drop(segmenter);
+    assert_eq!((pieces.in_use(), buffers.in_use()), (0, 0), "{sources:?}");
+}
+
+#[test]
+fn a_reader_that_waits_for_a_piece_ends_when_nobody_reads_any_more() {
+    let shape = ReaderShape { piece_bytes: 1, pieces: 2, raw_bytes: 16 };
+    let (ended, end) = bounded::<()>(0);
+    let open = move |_: &Source| {
+        // Dropped with the closure, at the thread's end.
+        let _ = &ended;
+        Ok(Box::new(io::repeat(b'a')) as Box<dyn Read>)
+    };
+    let reader = spawn_with(vec![Source::Stdin], shape, open).unwrap();
+    assert!(matches!(reader.messages.recv(), Ok(super::reader::Message::Opened(_))));
+    let held = reader.messages.recv().unwrap();
+    drop(reader);
+    assert_eq!(end.recv_timeout(Duration::from_mins(1)), Err(RecvTimeoutError::Disconnected));
+    drop(held);
 }

@@ -76,8 +76,7 @@ fn run(raw: &[u8], chunks: &[usize], shape: ReaderShape, limits: SegmentLimits) 
                 assert_eq!((number, &*source), (seen.len() as u64, "<stdin>"));
                 let most = limits.segment_bytes.max(limits.line_max_bytes + 1).max(2 * 4096);
                 assert!(bytes.capacity() <= most, "{} bytes of room", bytes.capacity());
-                seen.push(Seen::Segment { first_line, byte_offset, bytes: bytes.clone(), oversized });
-                bench.buffers.as_ref().unwrap().send(bytes).unwrap();
+                seen.push(Seen::Segment { first_line, byte_offset, bytes: bytes.to_vec(), oversized });
             }
             Next::SourceFailed(error) => seen.push(Seen::Broken(error.to_string())),
             Next::Stopped => panic!("nobody stopped it"),

@@ -4,11 +4,11 @@ use std::io::{self, Read};
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::{never, unbounded};
+use crossbeam_channel::never;
 
 use super::super::reader::{ReaderShape, spawn_with};
 use super::super::{InputError, Next, SegmentLimits, Segmenter, Source};
-use super::{Bench, gzip, limits, show};
+use super::{Bench, gzip, limits, one_buffer, show};
 
 #[test]
 fn slow_lines_are_given_out_when_they_have_waited() {
@@ -85,22 +85,10 @@ fn told_to_stop_it_does_not_wait_for_a_buffer() {
     let mut bench = Bench::new(limits(2, 99), ReaderShape::default());
     bench.send("a\nb\n");
     let Next::Segment(kept) = bench.segmenter.next() else { panic!("no segment") };
-    assert_eq!(kept.bytes, b"a\n");
+    assert_eq!(*kept.bytes, b"a\n");
     let stopper = stop_when_silent(&mut bench, 1, false);
     assert_eq!(bench.all(), ["stopped"]);
     stopper.join().unwrap();
-}
-
-#[test]
-fn without_buffers_to_come_it_stops() {
-    let mut bench = Bench::new(limits(2, 99), ReaderShape::default());
-    bench.send("a\nb\n");
-    assert_eq!(bench.next(), r#"0: line 1 at 0 "a\n""#);
-    bench.buffers = None;
-    // The last buffer is still there to take.
-    assert_eq!(bench.next(), r#"1: line 2 at 2 "b\n""#);
-    bench.send("c\n");
-    assert_eq!(bench.next(), "stopped");
 }
 
 #[test]
@@ -115,10 +103,8 @@ fn a_reader_that_dies_is_not_the_end_of_the_input() {
     }
     let shape = ReaderShape { raw_bytes: 64, ..ReaderShape::default() };
     let reader = spawn_with(vec![Source::Stdin], shape, |_| Ok(Box::new(Dying))).unwrap();
-    let (buffers, free) = unbounded();
-    buffers.send(Vec::new()).unwrap();
-    let mut segmenter = Segmenter::new(reader, limits(99, 99), free, never());
-    assert_eq!(show(segmenter.next(), Some(&buffers)), r#"0: line 1 at 0 "a\n""#);
+    let mut segmenter = Segmenter::new(reader, limits(99, 99), one_buffer(limits(99, 99)), never());
+    assert_eq!(show(segmenter.next()), r#"0: line 1 at 0 "a\n""#);
     assert!(matches!(segmenter.next(), Next::SourceFailed(InputError::ReaderLost { .. })));
     assert!(matches!(segmenter.next(), Next::End));
 }

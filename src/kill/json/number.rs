@@ -1,6 +1,7 @@
 //! Numbers, as JSON writes them.
 
 use super::{Cursor, Parsed};
+use crate::kill::document::DIGITS_MAX;
 use crate::kill::fault::Fault;
 
 pub(super) struct Number<'a> {
@@ -98,8 +99,11 @@ impl<'a> Cursor<'a> {
         }
         let text = &self.text[start..self.at];
         // Only a long number or one with an exponent can leave the range of a float.
-        if (exponent || text.len() > 300) && text.parse().is_ok_and(f64::is_infinite) {
-            return Err(Fault::syntax("a number out of range", start));
+        if exponent || text.len() > DIGITS_MAX {
+            self.plain = false;
+            if text.parse().is_ok_and(f64::is_infinite) {
+                return Err(Fault::syntax("a number out of range", start));
+            }
         }
         Ok(Number { text, integer })
     }

@@ -1,0 +1,46 @@
+//! What a segment holds on its way through a run: its claim in the store.
+//!
+//! Invariant: a claim has one owner, and its drop gives it back, also when a thread panics or the run is stopped.
+
+use super::prepare::Prepared;
+use crate::database::store::{SegmentHash, Store};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// How many claims of a run are held.
+#[derive(Debug, Default)]
+pub(super) struct ClaimCount(AtomicUsize);
+
+impl ClaimCount {
+    pub(super) fn held(&self) -> usize {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// A segment that the store has said is ours, until this is dropped.
+pub(super) struct Claim<'r> {
+    store: &'r dyn Store,
+    hash: SegmentHash,
+    count: &'r ClaimCount,
+}
+
+impl<'r> Claim<'r> {
+    /// Takes over what [`Store::look`] or [`Store::look_again`] has given.
+    pub(super) fn new(store: &'r dyn Store, hash: SegmentHash, count: &'r ClaimCount) -> Self {
+        count.0.fetch_add(1, Ordering::AcqRel);
+        Self { store, hash, count }
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        self.store.done(&self.hash);
+        self.count.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// A batch with the claim on its segment; none in a dry run.
+pub(super) struct ClaimedBatch<'r> {
+    pub(super) prepared: Prepared,
+    /// Held for its drop.
+    pub(super) _claim: Option<Claim<'r>>,
+}
