@@ -364,8 +364,16 @@ mod tests {
         check(&[one.clone(), two.clone()], &[one.clone(), two.clone()], None);
         check(&[one.clone(), two.clone()], &[two.clone(), one.clone()], None);
         check(&[], &[], None);
-        check(&[one.clone(), two.clone()], &[one.clone()], Some("kill_loot slot 2: row is missing"));
-        check(&[two.clone()], &[one.clone(), two.clone()], Some("kill_loot slot 1: row is not in the dump"));
+        check(
+            &[one.clone(), two.clone()],
+            std::slice::from_ref(&one),
+            Some("kill_loot slot 2: row is missing"),
+        );
+        check(
+            std::slice::from_ref(&two),
+            &[one.clone(), two.clone()],
+            Some("kill_loot slot 1: row is not in the dump"),
+        );
         check(
             std::slice::from_ref(&one),
             &[row(1, Some("X\u{1b}"), None, None)],
