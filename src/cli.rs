@@ -53,9 +53,9 @@ pub enum Command {
     /// before is passed over, so that the same command again only loads what is new.
     #[command(after_help = words::LOAD, after_long_help = words::LOAD_LONG)]
     Load(LoadArgs),
-    /// Check that every event of dumps is in the database, and name those that are not.
+    /// Compare dumps with the database, and list missing and different events.
     ///
-    /// The first 100 missing events are named, with -v all of them. Exit code 0: none is missing; 6: some are.
+    /// The first 100 are named, with the first column that differs; with -v all of them. Exit code 0: no difference; 6: some.
     #[command(after_help = words::VERIFY)]
     Verify(VerifyArgs),
     /// Check the database and the pool's settings, and recommend what to change.
@@ -228,6 +228,9 @@ pub struct VerifyArgs {
     pub(crate) database: DatabaseArgs,
     #[command(flatten)]
     pub(crate) event: EventArgs,
+    /// Check only that each event is stored, not its content.
+    #[arg(long, help_heading = "Events")]
+    pub ids_only: bool,
     /// Print the result as one JSON object.
     #[arg(long, help_heading = "Output")]
     pub json: bool,

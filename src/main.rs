@@ -73,7 +73,7 @@ fn run(cli: &Cli, screen: &Screen, panics: &Panics) -> Result<Ending, CommandErr
     }
     match &cli.command {
         Command::Load(args) => load::run(args, env, quiet, &Process { signals: &signals, panics, screen }),
-        Command::Verify(args) => verify::run(args, env, quiet),
+        Command::Verify(args) => verify::run(args, env, quiet, screen),
         Command::Health(args) => health::run(args, env),
         Command::Schema { action } => schema::run(action, env),
         Command::Embedded { action } => embedded::run(action),

@@ -85,5 +85,6 @@ mod cases {
     mod unchanged_files;
     mod update_keeps;
     mod verify;
+    mod verify_content;
     mod watch_terminal;
 }

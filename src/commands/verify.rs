@@ -1,4 +1,4 @@
-//! `verify`: is every event of the dumps in the database?
+//! `verify`: are the events of the dumps in the database, and with the same content?
 
 use super::database::OpenDatabase;
 use super::next::load_of_verified;
@@ -6,106 +6,156 @@ use super::sources;
 use super::{write_output, write_text};
 use crate::causes::in_full;
 use crate::cli::VerifyArgs;
-use crate::database::{DatabaseManager, HalfCommitted, finish_commits, present_ids, schema};
+use crate::database::store::StoreError;
+use crate::database::{
+    Comparer, DatabaseManager, HalfCommitted, StoredEvent, finish_commits, present_ids, schema,
+};
 use crate::error::{CommandError, Ending};
-use crate::input::{BufferPool, Reader, Segmenter, spawn_reader};
+use crate::input::Reader;
 use crate::layout::{Distribution, Repeats};
-use crate::pipeline::{Prepared, Preparer, Segments};
-use crate::report::{Missing, VerifyReport};
+use crate::pipeline::{Halt, Monitor, Prepared, Preparer, VerifyRun};
+use crate::report::{Finding, LiveRun, Progress, Screen, VerifyReport};
 use crate::settings::{Environment, EventSettings, VerifySettings};
 use anyhow::Context as _;
-use crossbeam_channel::never;
+use std::collections::HashMap;
 use std::convert::Infallible;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 use uuid::Uuid;
 
 /// Runs the command.
-pub fn run(args: &VerifyArgs, env: Environment<'_>, quiet: bool) -> Result<Ending, CommandError> {
+pub fn run(
+    args: &VerifyArgs,
+    env: Environment<'_>,
+    quiet: bool,
+    screen: &Screen,
+) -> Result<Ending, CommandError> {
     let mut reader = None;
     let settings = VerifySettings::new(args, env)?
         .named(|settings| sources::first_server(&settings.sources, &settings.event, &mut reader))?;
     sources::check(&settings.sources)?;
     let database = OpenDatabase::open(&settings.database, Uuid::new_v4())?;
-    let mut report = VerifyReport::default();
-    let sources_whole = compare(&settings, reader, &database.manager, &mut report)?;
+    let (report, sources_whole) = compare(&settings, reader, &database.manager, screen)?;
     database.close()?;
+    let is_different = report.missing() + report.different() > 0;
     if args.json {
         let json = report.to_json().context("the result can't be written as JSON")?;
         write_output(&format!("{json}\n"))?;
-    } else if !quiet || report.missing() > 0 {
+    } else if !quiet || is_different {
         write_text(&report.in_words(sources_whole, &load_of_verified(args, env)))?;
     }
-    Ok(match (sources_whole, report.missing()) {
+    Ok(match (sources_whole, is_different) {
         (false, _) => Ending::Failed,
-        (true, 0) => Ending::Complete,
-        (true, _) => Ending::Missing,
+        (true, false) => Ending::Complete,
+        (true, true) => Ending::Missing,
     })
 }
 
-/// Whether all sources could be read to their end.
+/// The findings, and whether all sources could be read to their end.
 fn compare(
     settings: &VerifySettings,
     reader: Option<Reader>,
     manager: &DatabaseManager,
-    report: &mut VerifyReport,
-) -> Result<bool, CommandError> {
-    let reader = match reader {
-        Some(reader) => reader,
-        None => spawn_reader(settings.sources.clone()).context("the reader thread can't be started")?,
-    };
-    // One buffer, which goes back and forth between the segmenter and this function.
-    let buffers = BufferPool::new(1, settings.segment.segment_bytes * 2);
-    let segmenter = Segmenter::new(reader, settings.segment, buffers, never());
+    screen: &Screen,
+) -> Result<(VerifyReport, bool), CommandError> {
     let EventSettings { server, layout, nul, ref reading } = settings.event;
-    let preparer = Preparer { layout, server, nul, repeats: Repeats::FirstCounts, reading: reading.clone() };
-    let distribution = schema::distribution(manager, layout, settings.database.schema())?;
-    let mut whole = true;
-    for read in Segments::new(segmenter) {
-        match read {
-            Ok(segment) => {
-                let hash = preparer.hash(&segment);
-                let batch = preparer.prepare(segment, hash);
-                compare_segment(settings, manager, distribution, &batch, report)?;
-            }
-            Err(error) => {
-                log::error!("{}", in_full(&error));
-                whole = false;
-            }
-        }
+    let schema = settings.database.schema();
+    let distribution = schema::distribution(manager, layout, schema)?;
+    let comparison = Comparison {
+        settings,
+        manager,
+        distribution,
+        comparer: Comparer::new(layout, schema, server, distribution),
+        report: Mutex::default(),
+    };
+    let monitor = Arc::<Monitor>::default();
+    let live = LiveRun {
+        begun: Instant::now(),
+        monitor: Arc::clone(&monitor),
+        halt: Arc::<Halt>::default(),
+        manager: Some(manager.clone()),
+        bytes_total: sources::bytes_total(&settings.sources),
+    };
+    let progress = Progress::start(live, screen.clone()).context("a thread can't be started")?;
+    let run = VerifyRun {
+        workers: settings.workers,
+        segment: settings.segment,
+        preparer: Preparer { layout, server, nul, repeats: Repeats::FirstCounts, reading: reading.clone() },
+    };
+    let errors = run.run(settings.sources.clone(), reader, &monitor, |prepared| comparison.add(prepared))?;
+    drop(progress);
+    for error in &errors {
+        log::error!("{}", in_full(error));
     }
-    Ok(whole)
+    let mut report = comparison.report.into_inner().unwrap_or_else(PoisonError::into_inner);
+    report.finish();
+    Ok((report, errors.is_empty()))
 }
 
-fn compare_segment(
-    settings: &VerifySettings,
-    manager: &DatabaseManager,
+/// What the threads share.
+struct Comparison<'r> {
+    settings: &'r VerifySettings,
+    manager: &'r DatabaseManager,
     distribution: Distribution,
-    prepared: &Prepared,
-    report: &mut VerifyReport,
-) -> Result<(), CommandError> {
-    let EventSettings { server, layout, .. } = settings.event;
-    let ids: Vec<i64> = prepared.ids().map(|(id, _)| id).collect();
-    let look = || present_ids(manager, layout, settings.database.schema(), server, distribution, ids.clone());
-    let mut stored = look()?;
-    if distribution == Distribution::Citus && ids.iter().any(|id| !stored.contains(id)) {
-        let half_committed = finish_commits(manager)?;
-        if half_committed != HalfCommitted::None {
-            stored = look()?;
+    comparer: Comparer,
+    report: Mutex<VerifyReport>,
+}
+
+impl Comparison<'_> {
+    /// Compares the events of a segment.
+    fn add(&self, prepared: &Prepared) -> Result<(), CommandError> {
+        let mut stored = self.stored(prepared)?;
+        let mut half_committed = false;
+        if self.distribution == Distribution::Citus
+            && stored.values().any(|found| *found == StoredEvent::Missing)
+        {
+            let commits = finish_commits(self.manager)?;
+            if commits != HalfCommitted::None {
+                stored = self.stored(prepared)?;
+            }
+            half_committed = commits == HalfCommitted::Some;
         }
-        report.half_committed |= half_committed == HalfCommitted::Some;
-    }
-    let source = &*prepared.segment.source;
-    report.events += prepared.batch.counts.events;
-    for (id, line) in prepared.ids() {
-        if stored.contains(&id) {
-            report.present += 1;
-        } else {
-            report.add(source, line, Missing::Event(id));
+        let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+        report.half_committed |= half_committed;
+        report.events += prepared.batch.counts.events;
+        let (segment, source) = (prepared.segment.number, &*prepared.segment.source);
+        let mut place = 0;
+        let mut add = |line, finding| {
+            report.add((segment, place), source, line, finding);
+            place += 1;
+        };
+        let mut same = Vec::new();
+        for (id, line) in prepared.ids() {
+            match stored.get(&id) {
+                Some(StoredEvent::Same) => same.push(id),
+                Some(StoredEvent::Different(difference)) => {
+                    add(line, Finding::Different(id, difference.clone()));
+                }
+                Some(StoredEvent::Missing) | None => add(line, Finding::Missing(id)),
+            }
         }
-    }
-    let Ok(()) = prepared.each_reject::<Infallible>(|reject| {
-        let field = reject.field.as_ref().map(|field| format!("{field}: ")).unwrap_or_default();
-        report.add(source, reject.line, Missing::Unloadable(format!("{field}{}", reject.reason)));
+        let Ok(()) = prepared.each_reject::<Infallible>(|reject| {
+            let field = reject.field.as_ref().map(|field| format!("{field}: ")).unwrap_or_default();
+            add(reject.line, Finding::Unloadable(format!("{field}{}", reject.reason)));
+            Ok(())
+        });
+        for id in same {
+            report.add_same(id);
+        }
         Ok(())
-    });
-    Ok(())
+    }
+
+    fn stored(&self, prepared: &Prepared) -> Result<HashMap<i64, StoredEvent>, StoreError> {
+        if prepared.batch.order.is_empty() {
+            return Ok(HashMap::new());
+        }
+        if !self.settings.ids_only {
+            return Ok(self.comparer.compare(self.manager, &prepared.batch)?.into_iter().collect());
+        }
+        let EventSettings { server, layout, .. } = self.settings.event;
+        let ids = prepared.batch.rows.ids(&prepared.batch.order);
+        let schema = self.settings.database.schema();
+        let present = present_ids(self.manager, layout, schema, server, self.distribution, ids)?;
+        Ok(present.into_iter().map(|id| (id, StoredEvent::Same)).collect())
+    }
 }

@@ -13,7 +13,9 @@ use crate::causes::in_full;
 use bytes::BytesMut;
 use postgres::error::SqlState;
 use postgres::types::{FromSql, ToSql, Type};
-use postgres::{CancelToken, CopyInWriter, Error, Row, SimpleQueryMessage, Statement};
+use postgres::{
+    CancelToken, CopyInWriter, CopyOutReader, Error, IsolationLevel, Row, SimpleQueryMessage, Statement,
+};
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -213,9 +215,25 @@ impl Client {
 
     pub(super) fn transaction(&mut self) -> Result<ClientTransaction<'_>> {
         self.guard_path()?;
-        let mut inner = self.inner.transaction()?;
-        let kept = self.pid.map(|_| &mut self.kept);
-        let notices = &self.notices;
+        let inner = self.inner.transaction()?;
+        Self::prepared(inner, self.pid, &mut self.kept, &self.notices)
+    }
+
+    /// A transaction that only reads, and sees what was committed when it began.
+    pub(super) fn snapshot(&mut self) -> Result<ClientTransaction<'_>> {
+        self.guard_path()?;
+        let builder = self.inner.build_transaction();
+        let inner = builder.isolation_level(IsolationLevel::RepeatableRead).read_only(true).start()?;
+        Self::prepared(inner, self.pid, &mut self.kept, &self.notices)
+    }
+
+    fn prepared<'c>(
+        mut inner: postgres::Transaction<'c>,
+        pid: Option<i32>,
+        kept: &'c mut Kept,
+        notices: &'c Notices,
+    ) -> Result<ClientTransaction<'c>> {
+        let kept = pid.map(|_| kept);
         if kept.is_none() {
             let settings =
                 [search_path(true), set("SET LOCAL", &SETTINGS), adjust(true), FREE_NAMES.to_owned()];
@@ -274,6 +292,11 @@ impl<'c> ClientTransaction<'c> {
             Some(statement) => self.inner.copy_in(&statement),
             None => self.inner.copy_in(sql),
         }
+    }
+
+    /// The statement is not kept: it has its values in its text, as COPY takes none.
+    pub(super) fn copy_out(&mut self, sql: &str) -> Result<CopyOutReader<'_>> {
+        self.inner.copy_out(sql)
     }
 
     /// A savepoint.

@@ -30,6 +30,7 @@ mod citus;
 mod claims;
 mod classify;
 mod client;
+mod compare;
 mod connect;
 mod engine;
 mod entries;
@@ -66,6 +67,7 @@ mod write;
 
 pub use citus::{HalfCommitted, Node, finish_commits};
 pub use classify::{ErrorClass, classify};
+pub use compare::{Comparer, StoredEvent};
 pub use connect::{
     SessionAttributes, Target, TargetError, Tls, TlsError, Unmet, Variables, from_url, from_variables,
     holds_password,

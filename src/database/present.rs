@@ -34,7 +34,7 @@ pub fn present_ids(
 }
 
 /// The error with its remedy, where the tables are not those that a load makes, or may not be read.
-fn advised(schema: &str, error: Error) -> DatabaseError {
+pub(super) fn advised(schema: &str, error: Error) -> DatabaseError {
     let what = match error.code().map(SqlState::code) {
         // No such table, column or schema; no such type, or operator of the types that are there.
         Some("42P01" | "42703" | "3F000" | "42704" | "42883") => format!(

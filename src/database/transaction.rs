@@ -6,7 +6,7 @@ use super::error::{DatabaseError, copy_error, copy_line};
 use crate::layout::{COPY_HEADER, COPY_TRAILER, Rows};
 use postgres::Row;
 use postgres::types::ToSql;
-use std::io::Write as _;
+use std::io::{BufRead as _, Write as _};
 
 /// How much is sent in one message: `CopyInWriter` makes a message of each write that is over 4 KiB.
 const COPY_CHUNK_BYTES: usize = 128 << 10;
@@ -22,6 +22,13 @@ type Result<T> = std::result::Result<T, DatabaseError>;
 impl<'t> Transaction<'t> {
     pub(super) fn begin(client: &'t mut Client, progress: &'t Progress) -> Result<Self> {
         let inner = client.transaction()?;
+        progress.tick();
+        Ok(Self { inner, progress })
+    }
+
+    /// A transaction that only reads, and sees what was committed when it began.
+    pub(super) fn snapshot(client: &'t mut Client, progress: &'t Progress) -> Result<Self> {
+        let inner = client.snapshot()?;
         progress.tick();
         Ok(Self { inner, progress })
     }
@@ -127,5 +134,23 @@ impl<'t> Transaction<'t> {
         chunk.extend_from_slice(COPY_TRAILER);
         writer.write_all(&chunk).map_err(copy_error)?;
         writer.finish().map_err(DatabaseError::of_rows)
+    }
+
+    /// What `COPY … TO STDOUT` sends, put at the end of `answer`.
+    pub(super) fn copy_out(&mut self, sql: &str, answer: &mut Vec<u8>) -> Result<()> {
+        let mut reader = self.inner.copy_out(sql)?;
+        loop {
+            let message = reader.fill_buf().map_err(copy_error)?;
+            if message.is_empty() {
+                break;
+            }
+            answer.extend_from_slice(message);
+            let length = message.len();
+            reader.consume(length);
+            self.progress.tick();
+        }
+        drop(reader);
+        self.progress.tick();
+        Ok(())
     }
 }

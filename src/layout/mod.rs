@@ -7,14 +7,17 @@
 
 mod aegis;
 mod archive;
+mod compare;
 mod copy;
 mod ddl;
 mod encoder;
+mod json_value;
 mod rows;
 mod table;
 #[cfg(test)]
 mod tests;
 
+pub use compare::{Difference, DifferenceKind, MalformedRows, StoredRows};
 pub use copy::{COPY_HEADER, COPY_TRAILER};
 pub use ddl::{Indexes, ROLES, quote_identifier};
 pub use encoder::{Encoder, Repeats};

@@ -29,6 +29,7 @@ mod taken;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod verify;
 mod write;
 
 pub use activity::{Activity, Writer};
@@ -40,3 +41,4 @@ pub use rejects::{Reject, RejectFile, RejectFileError};
 pub use run::{PipelineSettings, RunReport, run};
 pub use segments::{Segments, SourceError};
 pub use tally::{Counts, RejectLimit};
+pub use verify::VerifyRun;

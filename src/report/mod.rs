@@ -35,6 +35,6 @@ pub use screen::{Manner, Screen};
 pub use speed::{Pace, Speed};
 pub use status::{RunFacts, RunOutcome, StatusPage};
 pub use summary::{Status, Summary};
-pub use verify::{Missing, VerifyReport};
+pub use verify::{Finding, VerifyReport};
 pub use watch::{TerminalSize, Watch};
 pub(crate) use words::{bytes, counted, time, utc};

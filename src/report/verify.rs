@@ -1,42 +1,65 @@
 //! What `verify` found, for scripts and for people.
 
-use super::words::grouped;
+use super::words::{counted, grouped};
 use crate::input::{Source, shell_quoted};
+use crate::layout::Difference;
+use roaring::RoaringTreemap;
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::{self, Write as _};
 
-/// How many of the missing are named; the log names all of them where it is told to.
+/// How many events are named in the report; with `-v` the log names all that are missing.
 const NAMED_MAX: usize = 100;
 
-/// What is missing.
+/// How many differences are held, so that memory is bounded whatever the database holds.
+const DIFFERENCES_MAX: usize = 10_000;
+
+/// Where an event stands in the input: the number of its segment, and its place among the entries of that.
+type Position = (u64, usize);
+
+/// What is wrong with an event.
 #[derive(Debug)]
-pub enum Missing {
-    /// An event of this id.
-    Event(i64),
-    /// What can't be loaded, for this reason.
+pub enum Finding {
+    /// It is not stored.
+    Missing(i64),
+    /// Its rows differ from those of the dump.
+    Different(i64, Difference),
+    /// It cannot be loaded, for this reason.
     Unloadable(String),
 }
 
-/// The account of a look at the dumps' events in a database.
+/// The account of a comparison of dumps with a database.
+///
+/// Of an event that the dumps have in several versions, one of them is stored; the others are not differences. So what is
+/// different is known at the end only.
 #[derive(Debug, Default)]
 pub struct VerifyReport {
     /// Events in the dumps.
     pub events: u64,
-    /// Those that are in the database.
-    pub present: u64,
     /// Whether events that were missing may be seen a moment later.
     pub half_committed: bool,
-    absent: u64,
+    missing: u64,
     unloadable: u64,
-    /// The first of them, each with its source and line.
-    first: Vec<(String, u64, Missing)>,
-    /// The first missing ids.
-    ids: Vec<i64>,
-    /// The sources that lack an event that a load can bring.
-    sources: BTreeSet<String>,
-    /// The sources with something that can't be loaded.
+    missing_ids: BTreeMap<Position, i64>,
+    /// The first of what is missing or cannot be loaded.
+    first: BTreeMap<Position, Entry>,
+    /// The first differences, some of which may be those of another version.
+    differences: BTreeMap<Position, Entry>,
+    /// Ids of events of which a version is stored, and of those of which another version is not.
+    same: RoaringTreemap,
+    different: RoaringTreemap,
+    /// How often an id of `different` came again.
+    different_again: HashMap<u64, u64>,
+    missing_sources: BTreeSet<String>,
+    different_sources: BTreeSet<String>,
     unloadable_sources: BTreeSet<String>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    source: String,
+    line: u64,
+    finding: Finding,
 }
 
 #[derive(Serialize)]
@@ -44,112 +67,201 @@ struct Json<'r> {
     events: u64,
     present: u64,
     missing: u64,
-    missing_ids: &'r [i64],
+    missing_ids: Vec<i64>,
+    different: u64,
+    different_ids: &'r [i64],
 }
 
 impl VerifyReport {
-    /// Notes what is missing.
-    pub fn add(&mut self, source: &str, line: u64, missing: Missing) {
-        log::info!("missing: {source}:{line}  {missing}");
-        let (count, sources) = match &missing {
-            Missing::Event(id) => {
-                if self.ids.len() < NAMED_MAX {
-                    self.ids.push(*id);
-                }
-                (&mut self.absent, &mut self.sources)
+    /// Notes that an event is stored as the dump has it.
+    pub fn add_same(&mut self, event_id: i64) {
+        self.same.insert(event_id.cast_unsigned());
+    }
+
+    /// Notes what is wrong with an event at `line` of `source`.
+    pub fn add(&mut self, position: Position, source: &str, line: u64, finding: Finding) {
+        let (map, sources, most) = match &finding {
+            Finding::Missing(id) => {
+                log::info!("missing: {source}:{line}  {finding}");
+                self.missing += 1;
+                insert_bounded(&mut self.missing_ids, position, *id, NAMED_MAX);
+                (&mut self.first, &mut self.missing_sources, NAMED_MAX)
             }
-            Missing::Unloadable(_) => (&mut self.unloadable, &mut self.unloadable_sources),
+            Finding::Unloadable(_) => {
+                log::info!("missing: {source}:{line}  {finding}");
+                self.unloadable += 1;
+                (&mut self.first, &mut self.unloadable_sources, NAMED_MAX)
+            }
+            Finding::Different(id, _) => {
+                let id = id.cast_unsigned();
+                if !self.different.insert(id) {
+                    *self.different_again.entry(id).or_default() += 1;
+                }
+                (&mut self.differences, &mut self.different_sources, DIFFERENCES_MAX)
+            }
         };
-        *count += 1;
         if !sources.contains(source) {
             sources.insert(source.to_owned());
         }
-        if self.first.len() < NAMED_MAX {
-            self.first.push((source.to_owned(), line, missing));
+        insert_bounded(map, position, Entry { source: source.to_owned(), line, finding }, most);
+    }
+
+    /// Notes that the input is at its end: what is stored in another version of the dumps is no difference.
+    pub fn finish(&mut self) {
+        let Self { same, different, differences, .. } = self;
+        *different -= &*same;
+        differences.retain(|_, entry| {
+            entry.finding.different_id().is_some_and(|id| different.contains(id.cast_unsigned()))
+        });
+        for Entry { source, line, finding } in differences.values() {
+            log::info!("different: {source}:{line}  {finding}");
         }
     }
 
     /// Events that are not in the database.
     pub fn missing(&self) -> u64 {
-        self.absent + self.unloadable
+        self.missing + self.unloadable
+    }
+
+    /// Events whose rows differ from those of the dumps, and are those of no other version in the dumps.
+    pub fn different(&self) -> u64 {
+        let again = self.different_again.iter().filter(|(id, _)| self.different.contains(**id));
+        self.different.len() + again.map(|(_, times)| times).sum::<u64>()
+    }
+
+    /// Events that are stored as the dumps have them.
+    fn present(&self) -> u64 {
+        self.events.saturating_sub(self.missing() + self.different())
     }
 
     /// One JSON object, without a newline.
     pub fn to_json(&self) -> serde_json::Result<String> {
-        let Self { events, present, ids, .. } = self;
+        let mut different_ids: Vec<i64> =
+            self.differences.values().filter_map(|entry| entry.finding.different_id()).collect();
+        let mut named = BTreeSet::new();
+        different_ids.retain(|id| named.insert(*id));
+        different_ids.truncate(NAMED_MAX);
         serde_json::to_string(&Json {
-            events: *events,
-            present: *present,
+            events: self.events,
+            present: self.present(),
             missing: self.missing(),
-            missing_ids: ids,
+            missing_ids: self.missing_ids.values().copied().collect(),
+            different: self.different(),
+            different_ids: &different_ids,
         })
     }
 
-    /// The outcome, the account, the first of the missing with their places, and what to run next: `load` is the command
-    /// that loads such events, without its files.
+    /// The outcome, the account, the first findings with their places, and what to run next: `load` is the command that
+    /// loads such events, without its files.
     pub fn in_words(&self, sources_whole: bool, load: &str) -> String {
-        let (events, missing) = (grouped(self.events), grouped(self.missing()));
-        let mut text = match (self.missing(), sources_whole) {
-            (_, false) => format!(
-                "Failed: not all could be read; of the {events} events that were, {missing} are missing.\n"
-            ),
-            (0, true) if self.events == 0 => "There are no events to look for.\n".to_owned(),
-            (0, true) => format!("All {events} events are in the database.\n"),
-            (_, true) => format!("Missing: {missing} of {events} events are not in the database.\n"),
+        let events = counted(self.events, "event");
+        let (missing, different) = (self.missing(), self.different());
+        let of_events = |number: u64, what: &str| {
+            format!("{} of {events} {} {what}", grouped(number), if number == 1 { "is" } else { "are" })
         };
-        if self.absent > 0 && self.half_committed {
+        let mut text = match (missing, different) {
+            _ if !sources_whole => format!(
+                "Failed: some input could not be read. Of {events}, {} missing and {} different.\n",
+                grouped(missing),
+                grouped(different)
+            ),
+            (0, 0) if self.events == 0 => "No events to compare.\n".to_owned(),
+            (0, 0) if self.events == 1 => "The event is in the database, with the same content.\n".to_owned(),
+            (0, 0) => format!("All {events} are in the database, with the same content.\n"),
+            (0, different) => format!("Different: {}.\n", of_events(different, "stored with other content")),
+            (missing, 0) => format!("Missing: {}.\n", of_events(missing, "not in the database")),
+            (missing, different) => format!(
+                "Missing and different: {}; {} stored with other content.\n",
+                of_events(missing, "not in the database"),
+                grouped(different)
+            ),
+        };
+        if self.missing > 0 && self.half_committed {
             text.push_str(
-                "Events that are missing may be stored: nodes of Citus have transactions that are committed on others. It \
-                 finishes them within a minute, after a crash too; verify again then.\n",
+                "Missing events may still appear: nodes of Citus hold transactions that other nodes have committed. Citus \
+                 completes them within a minute, also after a crash. Verify again then.\n",
             );
         }
-        if self.missing() > 0 {
-            self.tell_missing(&mut text, load);
+        if missing + different > 0 {
+            self.write_findings(&mut text, load);
         }
         text
     }
 
-    fn tell_missing(&self, text: &mut String, load: &str) {
+    fn write_findings(&self, text: &mut String, load: &str) {
         for (count, what) in [
-            (self.present, "present"),
-            (self.absent, "missing"),
+            (self.present(), "present"),
+            (self.missing, "missing"),
             (self.unloadable, "missing, and can't be loaded"),
+            (self.different(), "different"),
         ] {
             if count > 0 {
                 let _ = writeln!(text, "  {:>12} {what}", grouped(count));
             }
         }
-        for (source, line, missing) in &self.first {
-            let _ = writeln!(text, "{source}:{line}  {missing}");
+        let entries: BTreeMap<&Position, &Entry> = self.first.iter().chain(&self.differences).collect();
+        for Entry { source, line, finding } in entries.values().take(NAMED_MAX) {
+            let _ = writeln!(text, "{source}:{line}  {finding}");
         }
-        let more = self.missing() - self.first.len() as u64;
+        let more = self.missing() + self.different() - entries.len().min(NAMED_MAX) as u64;
         if more > 0 {
             let _ = writeln!(text, "… and {} more, which -v names", grouped(more));
         }
-        if self.absent > 0 {
-            let _ = writeln!(text, "To load them:\n  {}", of_files(load, "--force", &self.sources));
-        }
-        if self.unloadable > 0 {
-            let command = of_files(load, "--dry-run", &self.unloadable_sources);
+        if self.different() > 0 {
+            let sources: BTreeSet<&String> =
+                self.different_sources.iter().chain(&self.missing_sources).collect();
+            let command = of_files(load, "--on-conflict update", sources);
+            let what = if self.missing > 0 {
+                "load the missing and repair the different"
+            } else {
+                "repair the different"
+            };
+            let _ = writeln!(text, "To {what} events:\n  {command}");
+        } else if self.missing > 0 {
             let _ = writeln!(
                 text,
-                "What can't be loaded goes, whole and with the reason, to a reject file by:\n  {command}"
+                "To load the missing events:\n  {}",
+                of_files(load, "--force", self.missing_sources.iter().collect())
+            );
+        }
+        if self.unloadable > 0 {
+            let command = of_files(load, "--dry-run", self.unloadable_sources.iter().collect());
+            let _ = writeln!(
+                text,
+                "To write what can't be loaded to a reject file, whole and with the reason:\n  {command}"
             );
         }
     }
 }
 
-impl fmt::Display for Missing {
+fn insert_bounded<T>(map: &mut BTreeMap<Position, T>, position: Position, value: T, most: usize) {
+    map.insert(position, value);
+    if map.len() > most {
+        map.pop_last();
+    }
+}
+
+impl Finding {
+    fn different_id(&self) -> Option<i64> {
+        match self {
+            Self::Different(id, _) => Some(*id),
+            Self::Missing(_) | Self::Unloadable(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Event(id) => write!(f, "event {id}"),
+            Self::Missing(id) => write!(f, "event {id} is missing"),
+            Self::Different(id, difference) => write!(f, "event {id} is different: {difference}"),
             Self::Unloadable(reason) => write!(f, "can't be loaded: {reason}"),
         }
     }
 }
 
-/// The command for a shell. With `--force`, as what the ledger holds would be passed over.
-fn of_files(load: &str, how: &str, sources: &BTreeSet<String>) -> String {
+/// The command for a shell. `how` makes it load what the ledger holds.
+fn of_files(load: &str, how: &str, sources: BTreeSet<&String>) -> String {
     let stdin = Source::Stdin.to_string();
     let mut command = if sources.contains(&stdin) { "… | " } else { "" }.to_owned();
     let _ = write!(command, "{load} {how}");
@@ -163,20 +275,33 @@ fn of_files(load: &str, how: &str, sources: &BTreeSet<String>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layout::DifferenceKind;
+
+    const LOAD: &str = "aegis-kills load --server asia";
+
+    fn difference() -> Difference {
+        Difference { table: "kill_loot", row: "slot 4".to_owned(), kind: DifferenceKind::Missing }
+    }
 
     #[test]
     fn a_report_says_what_to_run_next() {
-        let mut report = VerifyReport { events: 1_300, present: 1_100, ..VerifyReport::default() };
+        let mut report = VerifyReport { events: 1_251, ..VerifyReport::default() };
         for line in 1..=150 {
-            report.add("it's a.ndjson", line, Missing::Event(9_000 + i64::try_from(line).expect("small")));
+            let id = 9_000 + i64::try_from(line).expect("small");
+            report.add(
+                (0, usize::try_from(line).expect("small")),
+                "it's a.ndjson",
+                line,
+                Finding::Missing(id),
+            );
         }
-        report.add("<stdin>", 7, Missing::Unloadable("Killer.Name: it is missing".to_owned()));
-        let load = "aegis-kills load --server asia";
-        let words = report.in_words(true, load);
+        report.add((1, 0), "<stdin>", 7, Finding::Unloadable("Killer.Name: it is missing".to_owned()));
+        report.finish();
+        let words = report.in_words(true, LOAD);
         let lines: Vec<&str> = words.lines().collect();
-        assert_eq!(lines[0], "Missing: 151 of 1,300 events are not in the database.");
+        assert_eq!(lines[0], "Missing: 151 of 1,251 events are not in the database.");
         assert_eq!(lines[1].trim(), "1,100 present");
-        assert_eq!(lines[4], "it's a.ndjson:1  event 9001");
+        assert_eq!(lines[4], "it's a.ndjson:1  event 9001 is missing");
         assert_eq!(lines[3 + 101], "… and 51 more, which -v names");
         let forced = r"aegis-kills load --server asia --force 'it'\''s a.ndjson'";
         assert!(lines.iter().any(|line| line.trim() == forced), "{words}");
@@ -184,9 +309,73 @@ mod tests {
             lines.last().map(|line| line.trim()),
             Some("… | aegis-kills load --server asia --dry-run -")
         );
-        assert!(report.in_words(false, load).starts_with("Failed: not all could be read"));
-        let all = VerifyReport { events: 2, present: 2, ..VerifyReport::default() };
-        assert_eq!(all.in_words(true, load), "All 2 events are in the database.\n");
-        assert_eq!(VerifyReport::default().in_words(true, load), "There are no events to look for.\n");
+        assert!(report.in_words(false, LOAD).starts_with("Failed: some input could not be read"));
+    }
+
+    #[test]
+    fn nothing_wrong() {
+        let words = |events| VerifyReport { events, ..VerifyReport::default() }.in_words(true, LOAD);
+        assert_eq!(words(2), "All 2 events are in the database, with the same content.\n");
+        assert_eq!(words(1), "The event is in the database, with the same content.\n");
+        assert_eq!(words(0), "No events to compare.\n");
+    }
+
+    #[test]
+    fn differences_are_repaired_by_an_update() {
+        let mut report = VerifyReport { events: 3, ..VerifyReport::default() };
+        report.add_same(1);
+        report.add((0, 1), "a.ndjson", 2, Finding::Different(2, difference()));
+        report.add((0, 2), "b.ndjson", 1, Finding::Missing(3));
+        report.finish();
+        let words = report.in_words(true, LOAD);
+        assert!(
+            words.starts_with(
+                "Missing and different: 1 of 3 events is not in the database; 1 stored with other content.\n"
+            ),
+            "{words}"
+        );
+        assert!(
+            words.contains("a.ndjson:2  event 2 is different: kill_loot slot 4: row is missing\n"),
+            "{words}"
+        );
+        assert!(
+            words.ends_with("  aegis-kills load --server asia --on-conflict update a.ndjson b.ndjson\n"),
+            "{words}"
+        );
+    }
+
+    #[test]
+    fn one_of_several_versions_is_stored() {
+        for stored_first in [true, false] {
+            let mut report = VerifyReport { events: 3, ..VerifyReport::default() };
+            if stored_first {
+                report.add_same(5);
+            }
+            report.add((0, 1), "a", 2, Finding::Different(5, difference()));
+            report.add((4, 1), "a", 3, Finding::Different(5, difference()));
+            assert_eq!(report.different(), 2);
+            if !stored_first {
+                report.add_same(5);
+            }
+            report.finish();
+            assert_eq!(
+                report.to_json().expect("JSON"),
+                r#"{"events":3,"present":3,"missing":0,"missing_ids":[],"different":0,"different_ids":[]}"#
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_held_is_bounded() {
+        let mut report = VerifyReport { events: 20_000, ..VerifyReport::default() };
+        for id in (0..20_000_i64).rev() {
+            let position = (id.cast_unsigned(), 0);
+            report.add(position, "a", id.cast_unsigned(), Finding::Different(id, difference()));
+        }
+        report.finish();
+        assert_eq!((report.different(), report.differences.len()), (20_000, DIFFERENCES_MAX));
+        let json: serde_json::Value = serde_json::from_str(&report.to_json().expect("JSON")).expect("JSON");
+        assert_eq!(json["different_ids"].as_array().map(Vec::len), Some(NAMED_MAX));
+        assert_eq!(json["different_ids"][0], 0, "in the order of the input");
     }
 }

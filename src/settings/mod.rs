@@ -282,6 +282,10 @@ pub struct VerifySettings {
     pub event: EventSettings,
     /// How the input is cut.
     pub segment: SegmentLimits,
+    /// Threads that parse and compare, each with one connection.
+    pub workers: usize,
+    /// Whether only ids are looked up, and no content is compared.
+    pub ids_only: bool,
 }
 
 impl VerifySettings {
@@ -293,6 +297,8 @@ impl VerifySettings {
             database: DatabaseSettings::new(&args.database, env)?,
             event,
             segment: segment_limits(env)?,
+            workers: workers(env)?,
+            ids_only: args.ids_only,
         };
         Ok(Unnamed { settings, is_known })
     }

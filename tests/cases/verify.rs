@@ -15,6 +15,12 @@ fn found(program: Program, code: i32) -> Value {
     serde_json::from_str(&program.args(&["--json"]).expect(code).stdout).expect("one JSON object")
 }
 
+/// The result where nothing is different.
+fn account(events: u64, present: u64, missing: u64, missing_ids: &[i64]) -> Value {
+    json!({"events": events, "present": present, "missing": missing, "missing_ids": missing_ids,
+        "different": 0, "different_ids": []})
+}
+
 #[test]
 fn all_present() {
     let database = Cluster::shared().database("present");
@@ -23,7 +29,7 @@ fn all_present() {
     work.load(&database, &[]).stdin(dump.clone()).expect(0);
     work.write("dump", &dump);
     work.write("dump.gz", gzip(&dump));
-    let all = |events: u64| json!({"events": events, "present": events, "missing": 0, "missing_ids": []});
+    let all = |events: u64| account(events, events, 0, &[]);
     assert_eq!(found(verify(&work, &database, &["dump"]).segment_bytes(16 << 10), 0), all(120));
     assert_eq!(
         found(verify(&work, &database, &["dump", "dump.gz", "-"]).stdin(zstd_frames(&dump, 90_000)), 0),
@@ -48,15 +54,12 @@ fn missing_events_are_named() {
 
     client.batch_execute("delete from kill_event where event_id in (7, 300)").expect("to delete");
     let program = || verify(&work, &database, &["dump"]).segment_bytes(4 << 10);
-    assert_eq!(
-        found(program(), 6),
-        json!({"events": 400, "present": 398, "missing": 2, "missing_ids": [7, 300]})
-    );
+    assert_eq!(found(program(), 6), account(400, 398, 2, &[7, 300]));
     let words = program().expect(6).stdout;
     let lines: Vec<&str> = words.lines().collect();
     assert_eq!(lines[0], "Missing: 2 of 400 events are not in the database.");
     assert!(lines[1].ends_with(" 398 present") && lines[2].ends_with(" 2 missing"), "{words}");
-    assert_eq!(lines[3..5], ["dump:7  event 7", "dump:300  event 300"]);
+    assert_eq!(lines[3..5], ["dump:7  event 7 is missing", "dump:300  event 300 is missing"]);
 
     client.batch_execute("delete from kill_event where event_id > 250").expect("to delete");
     let missing = found(program(), 6);
@@ -84,7 +87,7 @@ fn what_cannot_be_loaded_is_missing_too() {
     let dump = format!("{}\nno event\n[{},{{\"EventId\":3}}]\n\n", small_event(1), small_event(2));
     work.load(&database, &[]).stdin(dump.clone()).expect(3);
     let result = found(verify(&work, &database, &[]).stdin(dump.clone()), 6);
-    assert_eq!(result, json!({"events": 4, "present": 2, "missing": 2, "missing_ids": []}));
+    assert_eq!(result, account(4, 2, 2, &[]));
     let words = verify(&work, &database, &[]).stdin(dump).expect(6).stdout;
     for wanted in [
         "<stdin>:2  can't be loaded",
@@ -111,6 +114,6 @@ fn broken_input_and_missing_tables() {
     let ended =
         verify(&work, &database, &["broken.gz", "--json"]).expect(1).says(&["broken.gz", "cut short"]);
     let result: Value = serde_json::from_str(&ended.stdout).expect("JSON");
-    assert_eq!(result, json!({"events": 40, "present": 40, "missing": 0, "missing_ids": []}));
+    assert_eq!(result, account(40, 40, 0, &[]));
     verify(&work, &database, &["missing.gz"]).expect(1).says(&["missing.gz"]);
 }

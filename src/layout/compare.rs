@@ -1,0 +1,425 @@
+//! Compares the rows of an event as they were encoded with the rows that the database returns, both as the bytes of binary
+//! `COPY`.
+//!
+//! Invariant: columns are compared by their bytes, which are equal exactly when the values are; `jsonb` is compared by value,
+//! as the database stores it in a form of its own.
+
+use super::json_value;
+use super::table::{Column, ColumnType, Table};
+use jiff::Timestamp;
+use std::collections::HashMap;
+use std::fmt;
+
+/// PostgreSQL counts time from 2000-01-01 UTC; this is that day in microseconds since 1970.
+const POSTGRES_EPOCH_US: i64 = 946_684_800_000_000;
+
+/// The most characters of a value that a [`Difference`] shows.
+const SHOWN_CHARS_MAX: usize = 60;
+
+/// The stored rows of events in one table, as the answer to `COPY … TO STDOUT (FORMAT binary)` has them.
+#[derive(Debug)]
+pub struct StoredRows<'b> {
+    table: &'static Table,
+    /// The rows of each event: mostly one piece of the answer, as they come in the order of the key.
+    of_events: HashMap<i64, Vec<&'b [u8]>>,
+}
+
+/// The bytes are not what binary `COPY` sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("rows are not in the format of binary COPY")]
+pub struct MalformedRows;
+
+/// One row, cut into its fields.
+#[derive(Debug, Clone)]
+struct RowFields<'b> {
+    bytes: &'b [u8],
+    /// The values in the order of the columns; none for NULL.
+    fields: Vec<Option<&'b [u8]>>,
+}
+
+/// How the stored rows of an event differ from those of the dump: the first difference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// The table.
+    pub table: &'static str,
+    /// Which row of the event, such as `slot 4`; empty in a table that has one row per event.
+    pub row: String,
+    /// What is different.
+    pub kind: DifferenceKind,
+}
+
+/// What is different in a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DifferenceKind {
+    /// The row is not stored.
+    Missing,
+    /// The row is stored, and the dump has none.
+    Extra,
+    /// The values of a column, shortened.
+    Column {
+        /// The column.
+        name: &'static str,
+        /// The value in the database.
+        stored: String,
+        /// The value in the dump.
+        expected: String,
+    },
+}
+
+impl<'b> StoredRows<'b> {
+    /// Cuts a whole answer into the rows of events; it has the table's columns in their order.
+    ///
+    /// # Errors
+    ///
+    /// The answer is cut off or is of other columns.
+    pub fn of_answer(table: &'static Table, answer: &'b [u8]) -> Result<Self, MalformedRows> {
+        let body = answer.strip_prefix(super::COPY_HEADER).ok_or(MalformedRows)?;
+        let mut rest = body.strip_suffix(super::COPY_TRAILER).ok_or(MalformedRows)?;
+        let id_position =
+            table.columns.iter().position(|column| column.name == table.id).ok_or(MalformedRows)?;
+        let mut of_events: HashMap<i64, Vec<&[u8]>> = HashMap::new();
+        // The rows of one event that lie together are one piece.
+        let (mut piece, mut piece_id, mut piece_length) = (rest, None, 0);
+        while !rest.is_empty() {
+            let row = row_length(rest, id_position)?;
+            if piece_id != Some(row.event_id) {
+                note(&mut of_events, piece_id, &piece[..piece_length]);
+                (piece, piece_id, piece_length) = (rest, Some(row.event_id), 0);
+            }
+            piece_length += row.length;
+            rest = &rest[row.length..];
+        }
+        note(&mut of_events, piece_id, &piece[..piece_length]);
+        Ok(Self { table, of_events })
+    }
+
+    /// Whether there is a row of the event.
+    pub fn contains(&self, event_id: i64) -> bool {
+        self.of_events.contains_key(&event_id)
+    }
+
+    /// The first difference between the encoded rows of an event and those that are stored.
+    ///
+    /// # Errors
+    ///
+    /// The encoded rows are malformed.
+    pub fn first_difference(
+        &self,
+        event_id: i64,
+        expected: &[u8],
+    ) -> Result<Option<Difference>, MalformedRows> {
+        let pieces = self.of_events.get(&event_id).map_or(&[][..], Vec::as_slice);
+        match pieces {
+            [] if expected.is_empty() => return Ok(None),
+            [piece] if *piece == expected => return Ok(None),
+            _ => {}
+        }
+        let mut stored = Vec::new();
+        for piece in pieces {
+            stored.extend(cut_rows(piece)?);
+        }
+        Ok(first_difference(self.table, &cut_rows(expected)?, &stored))
+    }
+}
+
+fn note<'b>(of_events: &mut HashMap<i64, Vec<&'b [u8]>>, id: Option<i64>, piece: &'b [u8]) {
+    if let Some(id) = id {
+        of_events.entry(id).or_default().push(piece);
+    }
+}
+
+/// The length of a row, in bytes, and the event that it is of.
+struct RowLength {
+    length: usize,
+    event_id: i64,
+}
+
+fn row_length(bytes: &[u8], id_position: usize) -> Result<RowLength, MalformedRows> {
+    let mut rest = bytes;
+    let mut event_id = None;
+    for position in 0..field_count(&mut rest)? {
+        let field = take_field(&mut rest)?;
+        if position == id_position {
+            event_id = field.and_then(|field| field.try_into().ok()).map(i64::from_be_bytes);
+        }
+    }
+    Ok(RowLength { length: bytes.len() - rest.len(), event_id: event_id.ok_or(MalformedRows)? })
+}
+
+fn cut_rows(mut rest: &[u8]) -> Result<Vec<RowFields<'_>>, MalformedRows> {
+    let mut rows = Vec::new();
+    while !rest.is_empty() {
+        let whole = rest;
+        let mut fields = Vec::new();
+        for _ in 0..field_count(&mut rest)? {
+            fields.push(take_field(&mut rest)?);
+        }
+        rows.push(RowFields { bytes: &whole[..whole.len() - rest.len()], fields });
+    }
+    Ok(rows)
+}
+
+fn field_count(rest: &mut &[u8]) -> Result<usize, MalformedRows> {
+    let (count, after) = rest.split_first_chunk().ok_or(MalformedRows)?;
+    *rest = after;
+    usize::try_from(i16::from_be_bytes(*count)).map_err(|_| MalformedRows)
+}
+
+/// None for NULL.
+fn take_field<'b>(rest: &mut &'b [u8]) -> Result<Option<&'b [u8]>, MalformedRows> {
+    let (length, after) = rest.split_first_chunk().ok_or(MalformedRows)?;
+    *rest = after;
+    let Ok(length) = usize::try_from(i32::from_be_bytes(*length)) else { return Ok(None) };
+    let (field, after) = rest.split_at_checked(length).ok_or(MalformedRows)?;
+    *rest = after;
+    Ok(Some(field))
+}
+
+impl RowFields<'_> {
+    /// What tells the row from the others of its event: the last column of the key, where the key has more than the event.
+    fn name(&self, table: &Table) -> String {
+        match own_key(table) {
+            Some((position, column)) => {
+                format!(
+                    "{} {}",
+                    column.name,
+                    shown(column.kind, self.fields.get(position).copied().flatten())
+                )
+            }
+            None => String::new(),
+        }
+    }
+
+    fn is_same_row(&self, other: &Self, table: &Table) -> bool {
+        own_key(table).is_none_or(|(position, _)| self.fields.get(position) == other.fields.get(position))
+    }
+}
+
+/// The column that tells the rows of one event apart, and its position.
+fn own_key(table: &Table) -> Option<(usize, &'static Column)> {
+    let last = table.key.last().filter(|&&last| last != table.id)?;
+    table.columns.iter().enumerate().find(|(_, column)| column.name == *last)
+}
+
+fn first_difference(
+    table: &Table,
+    expected: &[RowFields<'_>],
+    stored: &[RowFields<'_>],
+) -> Option<Difference> {
+    for (number, row) in expected.iter().enumerate() {
+        // Both sides come in the order of the key, so that the row is nearly always in the same place.
+        let is_same_row = |other: &&RowFields<'_>| other.is_same_row(row, table);
+        let found = stored.get(number).filter(is_same_row).or_else(|| stored.iter().find(is_same_row));
+        let Some(found) = found else {
+            return Some(Difference::new(table, row, DifferenceKind::Missing));
+        };
+        if found.bytes != row.bytes
+            && let Some(kind) = different_column(table, row, found)
+        {
+            return Some(Difference::new(table, row, kind));
+        }
+    }
+    let is_extra = |row: &&RowFields<'_>| !expected.iter().any(|other| other.is_same_row(row, table));
+    stored.iter().find(is_extra).map(|row| Difference::new(table, row, DifferenceKind::Extra))
+}
+
+fn different_column(
+    table: &Table,
+    expected: &RowFields<'_>,
+    stored: &RowFields<'_>,
+) -> Option<DifferenceKind> {
+    let pairs = expected.fields.iter().zip(&stored.fields);
+    table
+        .columns
+        .iter()
+        .zip(pairs)
+        .find(|(column, (expected, stored))| !is_equal(column, **expected, **stored))
+        .map(|(column, (expected, stored))| DifferenceKind::Column {
+            name: column.name,
+            stored: shown(column.kind, *stored),
+            expected: shown(column.kind, *expected),
+        })
+}
+
+fn is_equal(column: &Column, expected: Option<&[u8]>, stored: Option<&[u8]>) -> bool {
+    match (expected, stored) {
+        // An update leaves what is known there.
+        (None, _) if column.lasting => true,
+        (Some(expected), Some(stored)) if column.kind == ColumnType::Jsonb => {
+            expected == stored || json_value::is_equal(json_text(expected), json_text(stored))
+        }
+        (expected, stored) => expected == stored,
+    }
+}
+
+/// The text of a `jsonb` value, which follows its version.
+fn json_text(field: &[u8]) -> &[u8] {
+    field.split_first().map_or(field, |(_, text)| text)
+}
+
+impl Difference {
+    fn new(table: &Table, row: &RowFields<'_>, kind: DifferenceKind) -> Self {
+        Self { table: table.name, row: row.name(table), kind }
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { table, row, kind } = self;
+        write!(f, "{table}")?;
+        if !row.is_empty() {
+            write!(f, " {row}")?;
+        }
+        match kind {
+            DifferenceKind::Missing => write!(f, ": row is missing"),
+            DifferenceKind::Extra => write!(f, ": row is not in the dump"),
+            DifferenceKind::Column { name, stored, expected } => {
+                write!(f, ": {name} is {stored}, in the dump {expected}")
+            }
+        }
+    }
+}
+
+/// A value as a person reads it, without control characters.
+fn shown(kind: ColumnType, field: Option<&[u8]>) -> String {
+    let Some(field) = field else { return "NULL".to_owned() };
+    let integer = || match *field {
+        [a, b] => Some(i64::from(i16::from_be_bytes([a, b]))),
+        [a, b, c, d] => Some(i64::from(i32::from_be_bytes([a, b, c, d]))),
+        _ => field.try_into().ok().map(i64::from_be_bytes),
+    };
+    let text = |field| format!("{:?}", shortened(&String::from_utf8_lossy(field)));
+    match kind {
+        ColumnType::Int2 | ColumnType::Int4 | ColumnType::Int8 => integer().map(|value| value.to_string()),
+        ColumnType::Float8 => field.try_into().ok().map(|bytes| f64::from_be_bytes(bytes).to_string()),
+        ColumnType::Bool => Some((field != [0]).to_string()),
+        ColumnType::Timestamptz | ColumnType::TimestampMs => integer()
+            .and_then(|value| value.checked_add(POSTGRES_EPOCH_US))
+            .and_then(|microseconds| Timestamp::from_microsecond(microseconds).ok())
+            .map(|moment| moment.to_string()),
+        ColumnType::Jsonb => Some(text(json_text(field))),
+        ColumnType::Server
+        | ColumnType::Role
+        | ColumnType::Id
+        | ColumnType::Text
+        | ColumnType::Varchar(_) => Some(text(field)),
+    }
+    .unwrap_or_else(|| text(field))
+}
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(SHOWN_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::copy::Row;
+    use super::super::table::ColumnType::{Int2, Int8, Jsonb, Text};
+    use super::super::table::{Keeper, lasting, needed, optional};
+    use super::*;
+
+    static COLUMNS: [Column; 5] = [
+        needed("event_id", Int8),
+        needed("slot", Int2),
+        optional("item", Text),
+        optional("soul", Jsonb),
+        lasting("battle", Int8),
+    ];
+
+    static TABLE: Table = Table {
+        name: "kill_loot",
+        columns: &COLUMNS,
+        defaulted: &[],
+        id: "event_id",
+        key: &["event_id", "slot"],
+        indexes: &[],
+        keeper: Keeper::Us,
+    };
+
+    fn row(slot: i16, item: Option<&str>, soul: Option<&str>, battle: Option<i64>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut row = Row::begin(&mut bytes, &COLUMNS);
+        row.int8(7);
+        row.int2(slot);
+        row.optional_text(item);
+        row.optional_jsonb(soul);
+        row.optional_int8(battle);
+        row.end();
+        bytes
+    }
+
+    fn check(expected: &[Vec<u8>], stored: &[Vec<u8>], difference: Option<&str>) {
+        let answer = [super::super::COPY_HEADER, &stored.concat(), super::super::COPY_TRAILER].concat();
+        let stored = StoredRows::of_answer(&TABLE, &answer).expect("a whole answer");
+        let found = stored.first_difference(7, &expected.concat()).expect("rows are whole");
+        assert_eq!(found.map(|found| found.to_string()).as_deref(), difference);
+    }
+
+    #[test]
+    fn differences() {
+        let (one, two) = (row(1, Some("A"), None, None), row(2, Some("B"), None, None));
+        check(&[one.clone(), two.clone()], &[one.clone(), two.clone()], None);
+        check(&[one.clone(), two.clone()], &[two.clone(), one.clone()], None);
+        check(&[], &[], None);
+        check(
+            &[one.clone(), two.clone()],
+            std::slice::from_ref(&one),
+            Some("kill_loot slot 2: row is missing"),
+        );
+        check(
+            std::slice::from_ref(&two),
+            &[one.clone(), two.clone()],
+            Some("kill_loot slot 1: row is not in the dump"),
+        );
+        check(
+            std::slice::from_ref(&one),
+            &[row(1, Some("X\u{1b}"), None, None)],
+            Some(r#"kill_loot slot 1: item is "X\u{1b}", in the dump "A""#),
+        );
+        check(
+            std::slice::from_ref(&one),
+            &[row(1, None, None, None)],
+            Some(r#"kill_loot slot 1: item is NULL, in the dump "A""#),
+        );
+    }
+
+    #[test]
+    fn json_is_compared_by_value() {
+        let stored = row(1, None, Some(r#"{"a": 1.0, "bb": [1, "é"]}"#), None);
+        check(
+            &[row(1, None, Some(r#"{"bb":[1e0,"\u00e9"],"a":1.0}"#), None)],
+            std::slice::from_ref(&stored),
+            None,
+        );
+        check(
+            &[row(1, None, Some(r#"{"bb":[2,"é"],"a":1.0}"#), None)],
+            &[stored],
+            Some(
+                r#"kill_loot slot 1: soul is "{\"a\": 1.0, \"bb\": [1, \"é\"]}", in the dump "{\"bb\":[2,\"é\"],\"a\":1.0}""#,
+            ),
+        );
+    }
+
+    #[test]
+    fn what_an_update_keeps_is_no_difference() {
+        check(&[row(1, None, None, None)], &[row(1, None, None, Some(5))], None);
+        check(
+            &[row(1, None, None, Some(5))],
+            &[row(1, None, None, None)],
+            Some("kill_loot slot 1: battle is NULL, in the dump 5"),
+        );
+    }
+
+    #[test]
+    fn rows_that_are_cut_off() {
+        let whole = row(1, Some("A"), None, None);
+        for end in 1..whole.len() {
+            let answer = [super::super::COPY_HEADER, &whole[..end], super::super::COPY_TRAILER].concat();
+            assert_eq!(StoredRows::of_answer(&TABLE, &answer).err(), Some(MalformedRows), "{end}");
+        }
+        assert_eq!(StoredRows::of_answer(&TABLE, &whole).err(), Some(MalformedRows));
+    }
+}
