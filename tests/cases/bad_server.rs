@@ -52,7 +52,7 @@ fn what_answers_is_named_with_the_remedy() {
         tell((name, mode));
         let fake = Fake::new(answer);
         let url = format!("postgresql://me:hunter2@127.0.0.1:{}/kills?sslmode={mode}", fake.port());
-        let ended = load(&work, &url).run();
+        let ended = load(&work, &url);
         // What closes the connection or garbles it may be an outage; a refusal is not.
         let endings: &[i32] = match words {
             words if words == CLOSED => &[4],
