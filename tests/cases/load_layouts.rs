@@ -169,7 +169,7 @@ fn rejects_of_envelopes_in_any_layout_have_their_places_and_load_again() {
                 };
                 let at = number("byte_offset");
                 let raw = reject["raw"].as_str().expect("a text");
-                let feeds = text[..at].iter().filter(|byte| **byte == b'\n').count();
+                let feeds = memchr::memchr_iter(b'\n', &text[..at]).count();
                 assert_eq!(number("line"), 1 + feeds, "{form}, {name}: {reject}");
                 // An event that was in a string is in the value that begins there.
                 let is_there = if form == "rows" {
