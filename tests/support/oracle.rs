@@ -180,17 +180,26 @@ impl Run<'_> {
         self.text(line, bytes);
     }
 
-    /// A line, or what is left of it behind its first values.
+    /// The values of a line, one after the other: what is no JSON costs the rest of it.
     fn text(&mut self, line: u64, bytes: &[u8]) {
-        match json::read_line(bytes) {
+        let mut rest = bytes;
+        loop {
+            let read = json::read_line(rest);
+            let several = matches!(read, Line::Refused).then(|| json::first_value(rest)).flatten();
+            let Some((first, after)) = several else { return self.outcome(line, read) };
+            let first = json::read_line(first);
+            if matches!(first, Line::Refused) {
+                return self.outcome(line, first);
+            }
+            self.outcome(line, first);
+            rest = after;
+        }
+    }
+
+    fn outcome(&mut self, line: u64, read: Line) {
+        match read {
             Line::Blank => {}
-            Line::Refused => match json::first_value(bytes) {
-                Some((value, rest)) => {
-                    self.text(line, value);
-                    self.text(line, rest);
-                }
-                None => self.reject(line, None, BTreeSet::new(), Certainty::LineOnly),
-            },
+            Line::Refused => self.reject(line, None, BTreeSet::new(), Certainty::LineOnly),
             Line::Json(elements) => {
                 for element in elements {
                     self.element(line, element);
