@@ -68,7 +68,8 @@ fn each_command_in_schemas_of_all_names() {
             program(&["load", "--json"]).stdin(both.clone()).expect(0).summary().check(&[("inserted", 2)]);
             let update = program(&["load", "--json", "--on-conflict", "update"]).stdin(second.clone());
             update.expect(0).summary().check(&[("updated", 1)]);
-            program(&["verify"]).stdin(both.clone()).expect(0);
+            program(&["verify", "--ids-only"]).stdin(both.clone()).expect(0);
+            program(&["verify"]).stdin(second.clone()).expect(0);
             let health: Value =
                 serde_json::from_str(&program(&["health", "--json"]).expect(0).stdout).expect("JSON");
             assert_eq!(health["last_run"]["layout"], layout);
