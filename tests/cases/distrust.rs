@@ -131,7 +131,9 @@ fn roles_that_may_not_see_or_write() {
         client.batch_execute(&grants).expect("a role");
         let url = database.tcp_url().replace("aegis@", &format!("{role}@"));
         let load = work.program(&["load"]).env("DATABASE_URL", &url);
-        load.stdin(small_event(1).to_string()).expect(7).says(words);
+        let ended = load.stdin(small_event(1).to_string()).expect(7);
+        let said = [ended.stdout, ended.stderr].concat();
+        assert!(words.iter().all(|word| said.contains(word)), "{words:?} are missing in: {said}");
         client.batch_execute(&format!("drop owned by {role}; drop role {role}")).expect("to drop the role");
     }
 }
