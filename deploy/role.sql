@@ -77,8 +77,8 @@ BEGIN
     FOR thing IN
         SELECT c.relname AS name, wanted.rights, pg_get_userbyid(c.relowner) AS owner
         FROM (VALUES ('kill_event', 'SELECT, INSERT, UPDATE'),
-                     ('kill_player', 'SELECT, INSERT, DELETE'),
-                     ('kill_loot', 'SELECT, INSERT, DELETE'),
+                     ('kill_player', 'SELECT, INSERT, UPDATE, DELETE'),
+                     ('kill_loot', 'SELECT, INSERT, UPDATE, DELETE'),
                      ('KillEvent', 'SELECT, INSERT, UPDATE'),
                      ('kill_load_run', 'SELECT, INSERT, UPDATE'),
                      ('kill_load_segment', 'SELECT, INSERT, UPDATE')) AS wanted (name, rights)

@@ -51,8 +51,14 @@ fn what_answers_is_named_with_the_remedy() {
         tell((name, mode));
         let fake = Fake::new(answer);
         let url = format!("postgresql://me:hunter2@127.0.0.1:{}/kills?sslmode={mode}", fake.port());
-        let ending = if words == CLOSED || words.is_empty() { 4 } else { 7 };
-        let ended = load(&work, &url).expect(ending).says(&["the database can't be reached"]).says(words);
+        let ended = load(&work, &url).run().says(&["the database can't be reached"]).says(words);
+        // Garbage may break the connection, or be understood as a message that does not fit.
+        let allowed = match words {
+            FOREIGN => &[4, 7][..],
+            CLOSED => &[4],
+            _ => &[7],
+        };
+        assert!(allowed.contains(&ended.code), "{}: {}", ended.code, ended.stderr);
         assert!(!ended.stderr.contains("hunter2") && ended.stdout.is_empty(), "{}", ended.stderr);
     }
 }

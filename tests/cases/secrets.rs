@@ -116,7 +116,7 @@ fn endings(cluster: &Cluster, database: &Database<'_>, fake: &Fake) -> Vec<(Stri
     let mut endings = vec![(here.clone(), String::new(), 0)];
     for ((place, rest), code) in [
         ((format!("127.0.0.1:{}/kills", free_port()), String::new()), 4),
-        ((format!("127.0.0.1:{}/kills", fake.port()), String::new()), 7),
+        ((format!("127.0.0.1:{}/kills", fake.port()), String::new()), 4),
         (("no-such-host.invalid:5432/kills".to_owned(), String::new()), 4),
         ((format!("127.0.0.1:{}/nowhere", cluster.port()), String::new()), 7),
         (nothing("sslmode=require"), 7),
