@@ -51,7 +51,7 @@ fn what_answers_is_named_with_the_remedy() {
         tell((name, mode));
         let fake = Fake::new(answer);
         let url = format!("postgresql://me:hunter2@127.0.0.1:{}/kills?sslmode={mode}", fake.port());
-        let ended = load(&work, &url).run().says(&["the database can't be reached"]).says(words);
+        let ended = load(&work, &url).says(&["the database can't be reached"]).says(words);
         // Garbage may break the connection, or be understood as a message that does not fit.
         let allowed = match words {
             FOREIGN => &[4, 7][..],
