@@ -87,11 +87,13 @@ impl DatabaseError {
     pub(super) fn class(&self) -> ErrorClass {
         match self {
             DatabaseError::Rows { source, .. } => classify(source),
+            DatabaseError::Postgres(error) if pools_statements(error) => ErrorClass::Fatal,
             DatabaseError::Postgres(error) => without_rows(classify(error)),
             // The server does not take the login's options, or has functions that are called by a login.
-            DatabaseError::Connect { error, .. } => match classify(error) {
-                ErrorClass::Data => ErrorClass::Fatal,
-                class => class,
+            DatabaseError::Connect { error, .. } => match (classify(error), self.sqlstate()) {
+                // A statement_timeout of the role's that a session's first statements are too long for.
+                (ErrorClass::Data, _) | (_, Some("57014")) => ErrorClass::Fatal,
+                (class, _) => class,
             },
             DatabaseError::Io(_)
             | DatabaseError::NoAnswer(_)
@@ -122,6 +124,15 @@ impl DatabaseError {
         let is_standby = matches!(self, DatabaseError::Standby(_) | DatabaseError::Unreplicated);
         self.class() == ErrorClass::Away && !is_standby && !self.sqlstate().is_some_and(is_refusal)
     }
+}
+
+/// Whether a PgBouncer refuses transactions, as it does in statement mode. It has one SQLSTATE for all that it says, and does
+/// not translate its words.
+fn pools_statements(error: &Error) -> bool {
+    let says = |error: &postgres::error::DbError| {
+        error.code().code() == "08P01" && error.message().contains("statement pooling")
+    };
+    error.as_db_error().is_some_and(says)
 }
 
 /// Whoever forbids a statement that has no row in it may allow it the next time.

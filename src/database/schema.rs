@@ -117,7 +117,13 @@ impl Wanted {
         allowed: Distribution,
         lack: Lack,
     ) -> Result<(), StoreError> {
-        let found = misfits_and(client, self.layout, &self.schema, allowed, lack).map_err(not_looked_up)?;
+        let mut look =
+            |lack| misfits_and(client, self.layout, &self.schema, allowed, lack).map_err(not_looked_up);
+        let mut found = look(lack)?;
+        if found.is_some() && lack == Lack::Added {
+            // Nothing is added then, and all that does not fit is told at once.
+            found = look(Lack::Misfit)?;
+        }
         found.map_or(Ok(()), |misfits| Err(StoreError::refused(misfits)))
     }
 

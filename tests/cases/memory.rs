@@ -294,8 +294,9 @@ fn dry_load(count: u64, line: impl Fn(u64) -> String + Send) -> (u64, Value) {
 fn arrays_of_what_is_no_event() {
     const ELEMENTS: u64 = 32_768;
     let line = format!("[{}0]\n", "0,".repeat(32_767));
-    let (peak, summary) = dry_load(8, |_| line.clone());
-    assert_eq!(summary["rejected"], 8 * ELEMENTS, "{summary}");
+    let (peak, summary) = dry_load(3, |_| line.clone());
+    // Many more would be stopped, as the reject file would be out of proportion to the input.
+    assert_eq!(summary["rejected"], 3 * ELEMENTS, "{summary}");
     // A reject takes some 200 bytes.
     assert!(peak < 48 << 10, "{peak} KiB: {summary}");
 }
