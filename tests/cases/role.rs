@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 use postgres::{Client, NoTls};
 
 use crate::support::cluster::{Cluster, Database};
-use crate::support::dumps::{join, version};
+use crate::support::dumps::{join, small_event, version};
 use crate::support::process::Supervised as _;
 use crate::support::program::{Program, Workplace};
 use crate::support::tell;
@@ -105,7 +105,9 @@ fn loads(roles: &Roles, layout: &str) -> Vec<String> {
         if run.code == 0 {
             assert_eq!(run.summary().count("updated"), updated, "{}", run.stderr);
         }
-        if run.code != 0 || !run.stderr.is_empty() {
+        // Ids this small are none of the server's.
+        let said = run.stderr.lines().any(|line| !line.contains("is implausible for"));
+        if run.code != 0 || said {
             faults.push(run.stdout + &run.stderr);
         }
     }
