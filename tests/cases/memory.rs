@@ -41,7 +41,7 @@ fn load(
     let database = Cluster::shared().database(name);
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut loader = Command::new(env!("CARGO_BIN_EXE_aegis-kills"))
-        .args(["load", "--json", "--rejects"])
+        .args(["load", "--json", "--max-rejects", "100%", "--rejects"])
         .arg(folder.path().join("rejects.ndjson"))
         .env_clear()
         .env("DATABASE_URL", database.url())

