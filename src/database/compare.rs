@@ -63,10 +63,11 @@ impl Comparer {
             if distribution == Distribution::Citus {
                 transaction.batch_execute(citus::NODE_SETTINGS)?;
             }
-            let answers = read(&mut transaction, &tables, &batch).map_err(|error| match error {
-                DatabaseError::Postgres(error) => advised(&schema, error),
-                error => error,
-            })?;
+            let answers =
+                read(&mut transaction, &tables, &batch, distribution).map_err(|error| match error {
+                    DatabaseError::Postgres(error) => advised(&schema, error),
+                    error => error,
+                })?;
             transaction.rollback()?;
             judge(&tables, &answers, &batch)
         })
@@ -80,16 +81,30 @@ fn read(
     transaction: &mut Transaction<'_>,
     tables: &[(&'static Table, String)],
     batch: &Batch,
+    distribution: Distribution,
 ) -> Result<Answers, DatabaseError> {
     let ids: Vec<String> = batch.rows.ids(&batch.order).iter().map(i64::to_string).collect();
     let ids = format!("'{{{}}}'", ids.join(","));
     let mut answers = Answers::default();
     for ((_, select), answer) in tables.iter().zip(&mut answers) {
-        // COPY takes no parameters.
-        let select = select.replace("$1", &ids);
+        let select = with_ids(select, distribution, &ids);
         transaction.copy_out(&format!("COPY ({select}) TO STDOUT (FORMAT binary)"), answer)?;
     }
     Ok(answers)
+}
+
+/// A statement with the ids in place of its parameter, as COPY takes none. The names in it may look like one: in one server the
+/// parameter comes before the table's name, on Citus behind it.
+fn with_ids(select: &str, distribution: Distribution, ids: &str) -> String {
+    const PARAMETER: &str = "($1";
+    let found = match distribution {
+        Distribution::OneServer => select.find(PARAMETER),
+        Distribution::Citus => select.rfind(PARAMETER),
+    };
+    match found {
+        Some(at) => format!("{}({ids}{}", &select[..at], &select[at + PARAMETER.len()..]),
+        None => select.to_owned(),
+    }
 }
 
 fn judge(

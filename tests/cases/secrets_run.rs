@@ -45,7 +45,7 @@ fn ledger(database: &Database<'_>) -> String {
 fn rejects() -> String {
     let mut refused = small_event(2);
     refused["Killer"]["Name"] = "quagga, refused".into();
-    format!("{}\n{refused}\n{{\"quagga\": no JSON\n", small_event(1))
+    format!("{}\n{refused}\n{{\"quagga\": no JSON}}\n", small_event(1))
 }
 
 #[track_caller]

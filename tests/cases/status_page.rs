@@ -222,7 +222,7 @@ fn what_the_database_quotes_of_an_event_is_not_shown() {
     let mut event = small_event(1);
     event["Killer"]["Id"] = SECRET.into();
     for (sqlstate, code, told) in
-        [("P0001", 3, "trigger"), ("45000", 3, "trigger"), ("53100", 4, "disk is full")]
+        [("P0001", 3, "trigger"), ("45000", 3, "45000"), ("53100", 4, "disk is full")]
     {
         let database = Cluster::shared().database("quotes");
         let work = Workplace::new();

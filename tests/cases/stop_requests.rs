@@ -17,6 +17,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::generated;
+use crate::support::process::Supervised as _;
 use crate::support::program::{Program, Running, Workplace};
 use crate::support::{eventually, find_program, not_tried};
 
@@ -115,7 +116,7 @@ fn a_terminal_that_closes_drains_the_run() {
         Stdio::from(opened.expect("its other end"))
     };
     let summary = work.path().join("summary");
-    let mut child = Command::new(setsid)
+    let child = Command::new(setsid)
         .args(["--ctty", "--wait", PROGRAM, "load", "--json", "dump"])
         .current_dir(work.path())
         .env("DATABASE_URL", database.url())
@@ -125,14 +126,14 @@ fn a_terminal_that_closes_drains_the_run() {
         .stdin(end())
         .stderr(end())
         .stdout(File::create(&summary).expect("a file"))
-        .spawn()
+        .supervised()
         .expect("setsid");
     let mut writer = OpenOptions::new().write(true).open(&fifo).expect("the pipe");
     writer.write_all(&generated(10, 7, 0.0)).expect("to write");
     wait_until_stored(&database);
     drop(terminal);
-    eventually(SHOWN_MAX, "the load ends", || child.try_wait().expect("a child").is_some());
-    let status = child.wait().expect("a child");
+    eventually(SHOWN_MAX, "the load ends", || child.has_ended());
+    let status = child.wait();
     assert_eq!(status.code(), Some(129));
     let summary = fs::read_to_string(&summary).expect("a file");
     assert!(

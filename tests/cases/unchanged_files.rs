@@ -137,6 +137,6 @@ fn a_role_that_may_not_make_the_table_loads_without_it() {
     let ended = ended.expect(0);
     assert!(ended.stderr.is_empty(), "{}", ended.stderr);
     // Its owner's next load makes it.
-    load(&work, &database, &["a.ndjson"]).check(&[("inserted", 0)]);
+    settle(&work, &database, &["a.ndjson"]).check(&[("inserted", 0)]);
     database.client().query("select from kill_load_file", &[]).expect("it is there");
 }
