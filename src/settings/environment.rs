@@ -140,7 +140,7 @@ pub fn of_process(name: &str) -> Option<String> {
 pub struct Environment<'e>(pub &'e dyn Fn(&str) -> Option<String>);
 
 impl Environment<'_> {
-    /// The value of a variable that is set, [`unwrapped`]. Passwords and options are as they were set.
+    /// The value of a variable that is set, without white space and quotes around it. Passwords and options are as they were set.
     pub fn get(&self, name: &str) -> Option<String> {
         let value = (self.0)(name)?;
         let value = if EXACT.contains(&name) { value } else { unwrapped(&value).to_owned() };
