@@ -266,7 +266,9 @@ fn check_counts(expected: Counts, found: &Summary) {
     let sum: u64 = names.iter().map(|name| found.count(name)).sum();
     assert_eq!(sum, there, "events that were there already: {found:?}");
     if expected.is_exact {
-        found.check(&[("updated", expected.updated), ("duplicate", expected.duplicate)]);
+        // A broken line can be one with those behind it, so that segments are cut elsewhere: whether an event is a duplicate or
+        // already loaded is not for the model to say.
+        found.check(&[("updated", expected.updated)]);
     }
 }
 
