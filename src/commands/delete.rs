@@ -197,17 +197,18 @@ impl Deletion<'_> {
         Ok(())
     }
 
-    fn of_dumps(
-        &self,
-        sources: &[Source],
-        reader: Option<Reader>,
-        monitor: &Monitor,
-    ) -> Result<(), Early> {
+    fn of_dumps(&self, sources: &[Source], reader: Option<Reader>, monitor: &Monitor) -> Result<(), Early> {
         let EventSettings { server, layout, nul, ref reading } = self.settings.event;
         let run = VerifyRun {
             workers: READERS,
             segment: self.settings.segment,
-            preparer: Preparer { layout, server, nul, repeats: Repeats::FirstCounts, reading: reading.clone() },
+            preparer: Preparer {
+                layout,
+                server,
+                nul,
+                repeats: Repeats::FirstCounts,
+                reading: reading.clone(),
+            },
             stop: self.halt.stopped(),
         };
         let errors = run.run(sources.to_vec(), reader, monitor, |prepared| self.delete(prepared))?;

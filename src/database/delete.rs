@@ -7,38 +7,22 @@
 //! Invariant: a ledger row goes in the transaction that deletes the first of its segment's events, or earlier. So no
 //! committed state has a row that claims deleted events, and a load after any crash stores them again.
 
-use super::citus::Distributed;
-use super::client::{Client, GenericClient, first_column};
+use super::client::{Client, GenericClient as _, first_column};
+use super::deletable::{DeleteScope, Found, check};
 use super::error::DatabaseError;
-use super::inspect;
 use super::ledger::count;
 use super::manager::DatabaseManager;
 use super::patience::Patience;
 use super::present::advised;
-use super::schema;
 use super::store::{SegmentHash, StoreError};
 use super::transaction::Transaction;
 use super::user_code::UserCode;
-use crate::kill::Server;
-use crate::layout::{Distribution, Layout, quote_identifier};
+use crate::layout::{Distribution, quote_identifier};
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The most events that one transaction deletes. Loads wait for it meanwhile, some tenths of a second.
 pub const DELETE_BATCH_MAX: usize = 2_000;
-
-/// The tables that events are deleted from.
-#[derive(Debug, Clone)]
-pub struct DeleteScope {
-    /// The tables.
-    pub layout: Layout,
-    /// The schema that they are in.
-    pub schema: String,
-    /// The schema of the ledger.
-    pub ledger_schema: String,
-    /// The game server of the events.
-    pub server: Server,
-}
 
 /// What was deleted, or would be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -129,7 +113,8 @@ impl Deleter {
             let mut transaction = statements.begin(client, progress)?;
             let stored: Vec<i64> = first_column(&transaction.query(&statements.stored, &[&ids])?)?;
             let (first, last) = (stored.iter().min().copied(), stored.iter().max().copied());
-            let statement = format!("DELETE FROM {} WHERE {} RETURNING hash", statements.segments, statements.of_ids);
+            let statement =
+                format!("DELETE FROM {} WHERE {} RETURNING hash", statements.segments, statements.of_ids);
             let (server, layout) = statements.key();
             let hashes = [&hash.0[..]];
             let segments = first_column(
@@ -146,11 +131,7 @@ impl Deleter {
     /// # Errors
     ///
     /// As of [`delete_events`](Self::delete_events).
-    pub fn delete_before(
-        &self,
-        time: &str,
-        cursor: &str,
-    ) -> Result<(Deleted, Option<String>), StoreError> {
+    pub fn delete_before(&self, time: &str, cursor: &str) -> Result<(Deleted, Option<String>), StoreError> {
         let (statements, tried) = (Arc::clone(&self.statements), Tried::default());
         let (time, cursor) = (time.to_owned(), cursor.to_owned());
         self.manager.run("deleting events", &self.patience, move |client, progress| {
@@ -161,11 +142,11 @@ impl Deleter {
             let mut ids: Vec<i64> = first_column(&rows)?;
             ids.sort_unstable();
             let next: Option<String> = rows.last().map(|row| row.try_get(1)).transpose()?;
-            let statement = format!("DELETE FROM {} WHERE {} RETURNING hash", statements.segments, statements.of_time);
+            let statement =
+                format!("DELETE FROM {} WHERE {} RETURNING hash", statements.segments, statements.of_time);
             let (server, layout) = statements.key();
-            let segments = first_column(
-                &transaction.query(&statement, &[&server, &layout, &time, &!ids.is_empty()])?,
-            )?;
+            let segments =
+                first_column(&transaction.query(&statement, &[&server, &layout, &time, &!ids.is_empty()])?)?;
             let is_last = ids.len() < DELETE_BATCH_MAX;
             let deleted = statements.delete(transaction, &ids, ids.clone(), segments, &tried)?;
             Ok((deleted, next.filter(|_| !is_last)))
@@ -250,12 +231,13 @@ impl Statements {
         let event = &tables[0];
         let of_table = "server = $1 AND layout = $2";
         // Rows of earlier versions of this program do not say what they hold; those without events hold none.
-        let (of_ids, of_time) = match found.has_extents {
-            true => (
+        let (of_ids, of_time) = if found.has_extents {
+            (
                 "first_event_id <= $5 AND last_event_id >= $4 OR first_event_id IS NULL AND events > rejected",
                 "oldest_event < $3::text::timestamptz OR oldest_event IS NULL AND events > rejected AND $4",
-            ),
-            false => ("events > rejected", "events > rejected AND $4 AND $3::text IS NOT NULL"),
+            )
+        } else {
+            ("events > rejected", "events > rejected AND $4 AND $3::text IS NOT NULL")
         };
         Self {
             user_code: UserCode::new(layout, schema),
@@ -367,100 +349,16 @@ impl Statements {
             code if ["22", "23", "27", "44", "P0"].iter().any(|class| code.starts_with(class)) => {
                 format!("a trigger, rule or constraint refuses the deletion: {}", cause.message())
             }
-            "42501" => return match error {
-                DatabaseError::Rows { source, .. } | DatabaseError::Postgres(source) => {
-                    advised(&self.scope.schema, source)
-                }
-                error => error,
-            },
+            "42501" => {
+                return match error {
+                    DatabaseError::Rows { source, .. } | DatabaseError::Postgres(source) => {
+                        advised(&self.scope.schema, source)
+                    }
+                    error => error,
+                };
+            }
             _ => return error,
         };
         StoreError::refused(what).into()
     }
-}
-
-/// What the ledger has.
-struct Found {
-    /// Whether its segments say what they hold.
-    has_extents: bool,
-    /// Whether it knows files.
-    has_files: bool,
-}
-
-/// Looks whether events can be deleted.
-fn check(client: &mut Client, scope: &DeleteScope) -> Result<Found, DatabaseError> {
-    let DeleteScope { layout, schema, ledger_schema, server } = scope;
-    let refuse = |what: String| -> Result<(), DatabaseError> { Err(StoreError::refused(what).into()) };
-    let segments = inspect::columns(client, ledger_schema, "kill_load_segment")?;
-    let event = &layout.tables()[0];
-    if inspect::columns(client, schema, event.name)?.is_empty() {
-        refuse(format!(
-            "schema {schema:?} has no table {} (layout {layout}); hint: choose the tables with --schema and --layout",
-            event.name
-        ))?;
-    }
-    if segments.is_empty() {
-        refuse(format!(
-            "schema {ledger_schema:?} has no table kill_load_segment, so no load of this program wrote the events; hint: choose \
-             the tables with --schema and --layout"
-        ))?;
-    }
-    if Distributed::of(client, schema)?.distribution(*layout) == Distribution::Citus {
-        refuse("'delete' does not support tables that Citus distributes; hint: delete the rows with SQL, and the \
-                rows of their segments in kill_load_segment"
-            .to_owned())?;
-    }
-    if let Some(misfits) = schema::misfits_but_additions(client, *layout, schema)? {
-        refuse(misfits)?;
-    }
-    if let Some(remedy) = inspect::read_only_setting(client)? {
-        refuse(format!("default_transaction_read_only is on for this role or database; hint: run {remedy}"))?;
-    }
-    let has_files = !inspect::columns(client, ledger_schema, "kill_load_file")?.is_empty();
-    let ledger = ["kill_load_segment", "kill_load_file"];
-    let of_ledger = ledger.into_iter().take(1 + usize::from(has_files)).map(|name| (ledger_schema, name));
-    let tables = layout.tables().iter().map(|table| (schema, table.name)).chain(of_ledger);
-    let tables = tables.map(|(schema, name)| format!("{}.{}", quote_identifier(schema), quote_identifier(name)));
-    refuse_without_privileges(client, &tables.collect::<Vec<_>>())?;
-    if !layout.tells_servers_apart() {
-        refuse_other_server(client, scope)?;
-    }
-    Ok(Found { has_extents: segments.contains_key("oldest_event") && *server == scope.server, has_files })
-}
-
-fn refuse_without_privileges(client: &mut Client, tables: &[String]) -> Result<(), DatabaseError> {
-    let tables = tables.to_vec();
-    let row = client.query_opt(
-        "SELECT current_user::text, quote_ident(current_user), string_agg(name, ', ')
-         FROM unnest($1::text[]) AS names (name)
-         WHERE to_regclass(name) IS NOT NULL
-           AND NOT (has_table_privilege(name, 'SELECT') AND has_table_privilege(name, 'DELETE'))
-         HAVING count(*) > 0",
-        &[&tables],
-    )?;
-    let Some(row) = row else { return Ok(()) };
-    let (role, quoted, lacking): (String, String, String) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-    Err(StoreError::refused(format!(
-        "the role {role} lacks SELECT or DELETE on {lacking}; hint: their owner can run: GRANT SELECT, DELETE ON {lacking} TO \
-         {quoted}"
-    ))
-    .into())
-}
-
-/// Rows do not say which server they are of: where the ledger knows loads of other servers only, they are not `scope`'s.
-fn refuse_other_server(client: &mut Client, scope: &DeleteScope) -> Result<(), DatabaseError> {
-    let ledger = quote_identifier(&scope.ledger_schema);
-    let sql = format!(
-        "SELECT server FROM {ledger}.kill_load_run WHERE layout = $1 AND server <> $2 AND NOT EXISTS (
-           SELECT FROM {ledger}.kill_load_run WHERE layout = $1 AND server = $2) LIMIT 1"
-    );
-    let (layout, server) = (scope.layout.name(), scope.server.name());
-    let Some(row) = client.query_opt(&sql, &[&layout, &server])? else { return Ok(()) };
-    let other: String = row.try_get(0)?;
-    Err(StoreError::refused(format!(
-        "schema {:?} holds the events of {other}, not of {server}; hint: use --server {other}, or choose the schema of {server} with \
-         --schema",
-        scope.schema
-    ))
-    .into())
 }

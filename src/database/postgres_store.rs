@@ -229,7 +229,8 @@ impl Store for PostgresStore {
 
     fn write(&self, batch: &Arc<Batch>) -> Result<Written, StoreError> {
         let _writes = self.writing.read();
-        let (writer, batch, refusals) = (Arc::clone(&self.writer), Arc::clone(batch), Arc::<Refusals>::default());
+        let (writer, batch, refusals) =
+            (Arc::clone(&self.writer), Arc::clone(batch), Arc::<Refusals>::default());
         let (hash, tries) = (batch.hash, Arc::clone(&refusals));
         let written = self.manager.run("writing a segment", &self.patience, move |client, progress| {
             write_once(&writer, client, progress, &batch, &refusals)

@@ -41,7 +41,11 @@ impl DeleteSettings {
     /// # Errors
     ///
     /// The first invalid value, or a missing server where no dump could name it.
-    pub fn new(args: &DeleteArgs, env: Environment<'_>, now: Timestamp) -> Result<Unnamed<Self>, SettingError> {
+    pub fn new(
+        args: &DeleteArgs,
+        env: Environment<'_>,
+        now: Timestamp,
+    ) -> Result<Unnamed<Self>, SettingError> {
         let (event, is_known) = EventSettings::new(&args.event, env)?;
         let before = args.before.as_deref().map(|text| {
             time(text.trim(), now).map_err(|wanted| SettingError::Value {

@@ -29,7 +29,8 @@ fn load(work: &Workplace, database: &Database<'_>, layout: &str, dump: &str) -> 
 /// The JSON of a deletion, its sum checked.
 #[track_caller]
 fn report(ended: &Ended) -> Value {
-    let value: Value = serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {ended:?}"));
+    let value: Value =
+        serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {ended:?}"));
     let count = |name: &str| value[name].as_u64().expect("a count");
     assert_eq!(count("events"), count("deleted") + count("not_stored") + count("rejected"), "{value}");
     value
@@ -123,8 +124,11 @@ fn events_before_a_time_go_and_come_back() {
         work.write("dump", &dump);
         load(&work, &database, layout, "dump").expect(0);
         let mut client = database.client();
-        let (table, time) =
-            if layout == "aegis" { ("\"KillEvent\"", "\"TimeStamp\"") } else { ("kill_event", "occurred_at") };
+        let (table, time) = if layout == "aegis" {
+            ("\"KillEvent\"", "\"TimeStamp\"")
+        } else {
+            ("kill_event", "occurred_at")
+        };
         // The time of an event, which stays.
         let sql = format!(
             "select to_char({time}, 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') from {table} order by {time} offset 250 limit 1"
@@ -188,7 +192,8 @@ fn killed_again_and_again_and_run_again() {
         let load = || load(&work, &database, layout, "dump").args(reading);
         load().expect(0);
         let table = if layout == "aegis" { "\"KillEvent\"" } else { "kill_event" };
-        let old = if layout == "aegis" { "\"TimeStamp\" < '2024-08-15'" } else { "occurred_at < '2024-08-15'" };
+        let old =
+            if layout == "aegis" { "\"TimeStamp\" < '2024-08-15'" } else { "occurred_at < '2024-08-15'" };
         let doomed = if of_dump { table.to_owned() } else { format!("{table} where {old}") };
         let mut killed = 0;
         for round in 0..6 {
@@ -234,7 +239,8 @@ fn a_load_beside_it_loses_nothing() {
         let dump = generated(900, 74, 0.0);
         let all = lines(&dump);
         let (old, new): (Vec<_>, Vec<_>) = all.iter().enumerate().partition(|(number, _)| number % 2 == 0);
-        let [old, new] = [old, new].map(|part| join(&part.into_iter().map(|(_, line)| *line).collect::<Vec<_>>()));
+        let [old, new] =
+            [old, new].map(|part| join(&part.into_iter().map(|(_, line)| *line).collect::<Vec<_>>()));
         work.write("old", &old);
         work.write("new", &new);
         load(&work, &database, layout, "old").expect(0);
@@ -298,7 +304,8 @@ fn a_lost_answer_is_counted_once() {
         for nth in 1..=3 {
             let proxy = Proxy::to(Cluster::shared().port());
             proxy.plan(Fault::new(at, What::Cut).nth(nth));
-            let program = delete(&work, &database, "archive", &["dump"]).env("DATABASE_URL", &proxy.url(&database));
+            let program =
+                delete(&work, &database, "archive", &["dump"]).env("DATABASE_URL", &proxy.url(&database));
             let ended = program.env("DATABASE_RETRY_BASE", "20").expect(0);
             check(&ended, &[("events", 300), ("deleted", 300), ("not_stored", 0)]);
             load(&work, &database, "archive", "dump").expect(0).summary().check(&[("inserted", 300)]);
@@ -431,12 +438,16 @@ fn a_ledger_of_an_earlier_version_is_enough() {
 fn wrong_commands_delete_nothing() {
     let work = Workplace::new();
     let database = Cluster::shared().database("wrong");
-    delete(&work, &database, "archive", &["--before", "1d"]).expect(7).says(&["has no table kill_event", "--schema"]);
+    delete(&work, &database, "archive", &["--before", "1d"])
+        .expect(7)
+        .says(&["has no table kill_event", "--schema"]);
     work.write("dump", small_dump(30));
     for layout in LAYOUTS {
         load(&work, &database, layout, "dump").expect(0);
     }
-    for args in [&[][..], &["dump", "--before", "1d"], &["--before", "yesterday"], &["--before", "90"], &["nowhere"]] {
+    for args in
+        [&[][..], &["dump", "--before", "1d"], &["--before", "yesterday"], &["--before", "90"], &["nowhere"]]
+    {
         let ended = delete(&work, &database, "archive", args).run();
         assert!([1, 2].contains(&ended.code), "{ended:?}");
     }
@@ -445,7 +456,10 @@ fn wrong_commands_delete_nothing() {
     // Rows of this layout do not say whose they are.
     let other = delete(&work, &database, "aegis", &["--before", "1d", "--server", "asia"]);
     other.expect(7).says(&["holds the events of americas", "--server americas"]);
-    check(&delete(&work, &database, "archive", &["--before", "1d", "--server", "asia"]).expect(0), &[("deleted", 0)]);
+    check(
+        &delete(&work, &database, "archive", &["--before", "1d", "--server", "asia"]).expect(0),
+        &[("deleted", 0)],
+    );
     assert_eq!((count(&database, "kill_event"), count(&database, "\"KillEvent\"")), (30, 30));
     // What went to the wrong server is undone.
     work.load(&database, &["--server", "asia", "dump"]).expect(0);
