@@ -134,7 +134,7 @@ impl History {
                 let before = time();
                 let (path, other) = (self.files[number].path.clone(), self.work.path().join("other"));
                 let ids = self.fresh(count);
-                self.files[number].path = other.clone();
+                self.files[number].path.clone_from(&other);
                 self.write(number, ids);
                 set_time(&other, before);
                 fs::rename(&other, &path).expect("a rename");
