@@ -43,6 +43,7 @@ mod gate;
 mod health;
 mod inspect;
 mod ledger;
+mod ledger_ddl;
 mod manager;
 mod narrow;
 mod notices;
