@@ -56,14 +56,13 @@ SELECT coalesce((SELECT max(occurred_at) FROM kill_event WHERE server = :'server
 \gset
 \endif
 
+-- The limit comes before the joins, which the planner believes to leave few rows.
 \pset title 'Newest kills'
 SELECT e.event_id, e.occurred_at, e.fame, k.name AS killer, k.guild_name AS killer_guild, v.name AS victim, v.guild_name AS victim_guild
-FROM kill_event e
+FROM (SELECT * FROM kill_event WHERE server = :'server' ORDER BY occurred_at DESC LIMIT 50) AS e
 JOIN kill_player k ON k.server = e.server AND k.event_id = e.event_id AND k.player_id = e.killer_id
 JOIN kill_player v ON v.server = e.server AND v.event_id = e.event_id AND v.player_id = e.victim_id
-WHERE e.server = :'server'
-ORDER BY e.occurred_at DESC
-LIMIT 50;
+ORDER BY e.occurred_at DESC;
 
 -- Two halves, so that each reads its own index in order. A suicide is a death alone.
 \pset title 'Kills and deaths of a player'

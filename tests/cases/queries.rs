@@ -11,6 +11,10 @@ use crate::support::cluster::Cluster;
 use crate::support::dumps::generated;
 use crate::support::program::Workplace;
 
+/// The indexes of queries that read the events since a time, without and with their players.
+const WINDOW: &[&str] = &["kill_event_newest"];
+const WITH_PLAYERS: &[&str] = &["kill_event_newest", "kill_player_pkey"];
+
 /// The statements of the documentation, without comments and what finds values to put in, with these values put in.
 fn queries(values: &[(&str, String)]) -> Vec<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/queries.sql");
@@ -95,8 +99,6 @@ fn each_documented_query_is_served_by_an_index() {
         )
         .expect("prices");
     let queries = queries(&values);
-    const WINDOW: &[&str] = &["kill_event_newest"];
-    const WITH_PLAYERS: &[&str] = &["kill_event_newest", "kill_player_pkey"];
     let indexes_of: [&[&str]; 18] = [
         WITH_PLAYERS,
         &["kill_event_killer", "kill_event_victim", "kill_player_pkey"],
