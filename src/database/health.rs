@@ -11,7 +11,7 @@ use super::patience::{Patience, Waited};
 use super::public::in_public;
 use super::session::{Opener, spawn};
 use super::store::StoreError;
-use super::{access, indexes, runs, schema, size};
+use super::{access, indexes, misfits, runs, size};
 use crate::causes::in_full;
 use crate::layout::{Distribution, Layout};
 use crossbeam_channel::bounded;
@@ -187,7 +187,7 @@ impl HealthProbe {
                     "{name} is missing: 'aegis-kills schema apply' adds it, as the owner of the tables"
                 ));
             }
-            let misfits = schema::misfits(client, layout, &schema, Distribution::OneServer)?;
+            let misfits = misfits::misfits(client, layout, &schema, Distribution::OneServer)?;
             let distribution = Distributed::of(client, &schema)?.distribution(layout);
             let nodes = citus::nodes(client)?;
             // A node that says nothing would be waited for until all time is over.
