@@ -16,6 +16,7 @@ mod cases {
     mod citus;
     mod citus_faults;
     mod cluster;
+    mod delete;
     mod deploy;
     mod differential;
     mod distrust;
@@ -83,6 +84,7 @@ mod cases {
     mod tls_attacks;
     mod tls_like_psql;
     mod unchanged_files;
+    mod unchanged_histories;
     mod update_keeps;
     mod verify;
     mod verify_content;

@@ -296,7 +296,8 @@ fn load(
     // Where the server was looked up in the first event, reading has begun, of all files.
     let reader = parts.reader.take();
     let rereads = settings.rereads || reader.is_some();
-    let files = Files::examine(&database.manager, &store_settings, &settings.sources, rereads);
+    let preparer = settings.pipeline().preparer();
+    let files = Files::examine(&database.manager, &store_settings, &settings.sources, preparer, rereads);
     let report = match (&files, &progress) {
         (Ok(files), Ok(_)) => {
             for FileCounts { lines, events, segments } in &files.skipped {

@@ -4,13 +4,13 @@
 //! changed once more without a new time, as times are coarse; so it is read.
 
 use crate::causes::in_full;
-use crate::database::store::StoreError;
+use crate::database::store::{ReadingDigest, StoreError};
 use crate::database::{
     DatabaseManager, FileCounts, FileStamp, Held, LoadedFiles, Patience, StoreSettings, as_signed,
     nanoseconds, size,
 };
 use crate::input::Source;
-use crate::pipeline::{Monitor, RunReport, SourceError};
+use crate::pipeline::{Monitor, Preparer, RunReport, SourceError};
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -31,6 +31,8 @@ pub(super) struct Files {
     pub(super) skipped: Vec<FileCounts>,
     /// What is to be read.
     pub(super) sources: Vec<Source>,
+    /// How it is read.
+    preparer: Preparer,
 }
 
 impl Files {
@@ -39,11 +41,11 @@ impl Files {
         manager: &DatabaseManager,
         settings: &StoreSettings,
         sources: &[Source],
+        preparer: Preparer,
         rereads: bool,
     ) -> Result<Self, StoreError> {
-        let mut files =
-            Self { loaded: None, read: HashMap::new(), skipped: Vec::new(), sources: sources.to_vec() };
-        files.read = stamps(sources);
+        let read = stamps(sources, &preparer);
+        let mut files = Self { loaded: None, read, skipped: Vec::new(), sources: sources.to_vec(), preparer };
         if settings.held == Held::LoadAgain || files.read.is_empty() {
             return Ok(files);
         }
@@ -70,7 +72,7 @@ impl Files {
         patience: &Patience,
     ) {
         let Some(loaded) = self.loaded.as_ref().filter(|_| report.halted.is_none()) else { return };
-        let now = stamps(&self.sources);
+        let now = stamps(&self.sources, &self.preparer);
         let failed: HashSet<String> = report.source_errors.iter().map(SourceError::source_name).collect();
         let is_complete = |name: &String| !failed.contains(name) && now.get(name) == self.read.get(name);
         let complete = self.read.iter().filter(|(name, _)| is_complete(name)).filter_map(|(name, stamp)| {
@@ -85,12 +87,12 @@ impl Files {
 }
 
 /// The files among the sources that can be told apart and were not changed a moment ago, by their source's name.
-fn stamps(sources: &[Source]) -> HashMap<String, FileStamp> {
+fn stamps(sources: &[Source], preparer: &Preparer) -> HashMap<String, FileStamp> {
     let mut stamps = HashMap::new();
     let mut repeated = HashSet::new();
     for source in sources {
         let Source::File(path) = source else { continue };
-        let Some(stamp) = stamp(path) else { continue };
+        let Some(stamp) = stamp(path, preparer.reading_digest(&source.to_string())) else { continue };
         if stamps.insert(source.to_string(), stamp).is_some() {
             repeated.insert(source.to_string());
         }
@@ -99,7 +101,7 @@ fn stamps(sources: &[Source]) -> HashMap<String, FileStamp> {
     stamps
 }
 
-fn stamp(path: &Path) -> Option<FileStamp> {
+fn stamp(path: &Path, reading: ReadingDigest) -> Option<FileStamp> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?;
     let found = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
     let name = path::absolute(path).ok()?.to_str()?.to_owned();
@@ -113,5 +115,6 @@ fn stamp(path: &Path) -> Option<FileStamp> {
         mtime_ns,
         ctime_ns,
         inode: as_signed(found.ino()),
+        reading,
     })
 }

@@ -2,6 +2,9 @@
 //!
 //! Invariant: a row names the segments that its file was cut into. It counts for as long as the ledger holds all of them, so
 //! that what was deleted, or lost in a failover, is read again.
+//!
+//! Invariant: a row counts for the reading options alone that its file was loaded with. A row of a version that did not note
+//! them counts for none.
 
 use super::client::{Client, ClientTransaction, GenericClient, first_column};
 use super::error::DatabaseError;
@@ -10,7 +13,7 @@ use super::manager::DatabaseManager;
 use super::patience::Patience;
 use super::postgres_store::StoreSettings;
 use super::schema::SCHEMA_LOCK;
-use super::store::{SegmentHash, StoreError};
+use super::store::{ReadingDigest, SegmentHash, StoreError};
 use crate::causes::in_full;
 use crate::layout::{Distribution, quote_identifier};
 use std::collections::HashMap;
@@ -31,6 +34,7 @@ pub(super) fn ddl(schema: &str) -> String {
   lines bigint NOT NULL,
   events bigint NOT NULL,
   segments bytea[] NOT NULL,
+  reading bytea,
   loaded_at timestamptz NOT NULL DEFAULT now(),
   PRIMARY KEY (name, server, layout)
 );
@@ -55,6 +59,8 @@ pub struct FileStamp {
     pub ctime_ns: i64,
     /// Its number in the file system.
     pub inode: i64,
+    /// How its values are read.
+    pub reading: ReadingDigest,
 }
 
 /// What a file held when it was loaded.
@@ -110,11 +116,11 @@ impl LoadedFiles {
         let Self { table, segments, server, layout } = self;
         let sql = format!(
             "SELECT file.name, file.lines, file.events, cardinality(file.segments)::bigint
-             FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[])
-               AS asked (name, size, mtime_ns, ctime_ns, inode)
+             FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $8::bytea[])
+               AS asked (name, size, mtime_ns, ctime_ns, inode, reading)
              JOIN {table} AS file ON file.name = asked.name AND file.server = $6 AND file.layout = $7
-             WHERE (file.size, file.mtime_ns, file.ctime_ns, file.inode)
-                 = (asked.size, asked.mtime_ns, asked.ctime_ns, asked.inode)
+             WHERE (file.size, file.mtime_ns, file.ctime_ns, file.inode, file.reading)
+                 = (asked.size, asked.mtime_ns, asked.ctime_ns, asked.inode, asked.reading)
                AND NOT EXISTS (
                  SELECT FROM unnest(file.segments) AS part (hash)
                  WHERE NOT EXISTS (
@@ -128,9 +134,9 @@ impl LoadedFiles {
             let (server, layout) = (*server, *layout);
             let found =
                 manager.run("looking for unchanged files", &Patience::endless(), move |client, _| {
-                    let Columns { names, sizes, mtimes, ctimes, inodes } = &columns;
-                    let rows =
-                        client.query(&sql, &[names, sizes, mtimes, ctimes, inodes, &server, &layout])?;
+                    let Columns { names, sizes, mtimes, ctimes, inodes, readings } = &columns;
+                    let rows = client
+                        .query(&sql, &[names, sizes, mtimes, ctimes, inodes, &server, &layout, readings])?;
                     let counts = rows.iter().map(|row| {
                         let number = |column: usize| row.try_get(column).map(count);
                         Ok((
@@ -156,26 +162,28 @@ impl LoadedFiles {
     ) -> Result<(), StoreError> {
         let Self { table, segments, server, layout } = self;
         let sql = format!(
-            "INSERT INTO {table} (name, server, layout, size, mtime_ns, ctime_ns, inode, run, lines, events, segments)
-             SELECT $1, $2, $3, $4, $5, $6, $7, $8, sum(segment.lines), sum(segment.events), $9
+            "INSERT INTO {table} (name, server, layout, size, mtime_ns, ctime_ns, inode, run, lines, events, segments,
+               reading)
+             SELECT $1, $2, $3, $4, $5, $6, $7, $8, sum(segment.lines), sum(segment.events), $9, $10
              FROM unnest($9::bytea[]) AS part (hash)
              LEFT JOIN {segments} AS segment
                ON segment.hash = part.hash AND segment.server = $2 AND segment.layout = $3 AND segment.rejected = 0
              HAVING count(*) = count(segment.hash)
              ON CONFLICT (name, server, layout) DO UPDATE SET (size, mtime_ns, ctime_ns, inode, run, lines, events,
-               segments, loaded_at) = (excluded.size, excluded.mtime_ns, excluded.ctime_ns, excluded.inode, excluded.run,
-               excluded.lines, excluded.events, excluded.segments, now())"
+               segments, reading, loaded_at) = (excluded.size, excluded.mtime_ns, excluded.ctime_ns, excluded.inode, excluded.run,
+               excluded.lines, excluded.events, excluded.segments, excluded.reading, now())"
         );
         for files in files.chunks(CHUNK) {
             let (sql, files, server, layout) = (sql.clone(), files.to_vec(), *server, *layout);
             manager.run("writing the loaded files into the ledger", patience, move |client, progress| {
                 let mut transaction = client.transaction()?;
                 for (stamp, hashes) in &files {
-                    let FileStamp { name, size, mtime_ns, ctime_ns, inode } = stamp;
+                    let FileStamp { name, size, mtime_ns, ctime_ns, inode, reading } = stamp;
+                    let reading = &reading.0[..];
                     let hashes: Vec<&[u8]> = hashes.iter().map(|hash| &hash.0[..]).collect();
                     transaction.execute(
                         &sql,
-                        &[name, &server, &layout, size, mtime_ns, ctime_ns, inode, &run, &hashes],
+                        &[name, &server, &layout, size, mtime_ns, ctime_ns, inode, &run, &hashes, &reading],
                     )?;
                     progress.tick();
                 }
@@ -193,6 +201,7 @@ struct Columns {
     mtimes: Vec<i64>,
     ctimes: Vec<i64>,
     inodes: Vec<i64>,
+    readings: Vec<Vec<u8>>,
 }
 
 impl Columns {
@@ -204,6 +213,7 @@ impl Columns {
             mtimes: numbers(|stamp| stamp.mtime_ns),
             ctimes: numbers(|stamp| stamp.ctime_ns),
             inodes: numbers(|stamp| stamp.inode),
+            readings: stamps.iter().map(|stamp| stamp.reading.0.to_vec()).collect(),
         }
     }
 }

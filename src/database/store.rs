@@ -10,6 +10,10 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SegmentHash(pub [u8; 32]);
 
+/// How the values of a file are read: the blake3 hash of the options that make other events of the same bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadingDigest(pub [u8; 32]);
+
 /// What a segment held when it was loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SegmentCounts {

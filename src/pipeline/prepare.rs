@@ -4,11 +4,12 @@
 //! again from the text when they are needed.
 
 use super::rejects::Reject;
-use crate::database::store::{Batch, SegmentCounts, SegmentHash};
+use crate::database::store::{Batch, ReadingDigest, SegmentCounts, SegmentHash};
 use crate::input::{Buffer, LINE_MAX_BYTES, Segment, Span};
 use crate::kill::{Event, EventsAt, Line, LineReader, NulPolicy, ReadRules, Server, decoded_text};
 use crate::layout::{Encoder, Layout, Recode, Repeats, Rows};
 use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -260,20 +261,32 @@ impl Preparer {
             // Only the head is there; its length tells it from a whole value of the same text.
             hasher.update(&bytes.to_le_bytes());
         }
+        hasher.update(self.reading_key(source).as_bytes());
+        SegmentHash(*hasher.finalize().as_bytes())
+    }
+
+    /// What makes other events of the same bytes, such as `--events-at`: a digest of how the values of a source are read.
+    pub fn reading_digest(&self, source: &str) -> ReadingDigest {
+        ReadingDigest(*blake3::hash(self.reading_key(source).as_bytes()).as_bytes())
+    }
+
+    /// How the values of a source are read, as it is part of the keys of segments and files. Empty by default.
+    fn reading_key(&self, source: &str) -> String {
         let rules = self.rules(source);
+        let mut key = String::new();
         if let Some(path) = rules.events_at {
-            hasher.update(format!("\0events at {path}").as_bytes());
+            let _ = write!(key, "\0events at {path}");
         }
         if rules.nul != NulPolicy::Reject {
-            hasher.update(format!("\0nul {:?}", rules.nul).as_bytes());
+            let _ = write!(key, "\0nul {:?}", rules.nul);
         }
         if let Some(battle) = rules.battle {
-            hasher.update(format!("\0battle {battle}").as_bytes());
+            let _ = write!(key, "\0battle {battle}");
         }
         if rules.must_name_server || rules.must_name_battle {
-            hasher.update(format!("\0must {} {}", rules.must_name_server, rules.must_name_battle).as_bytes());
+            let _ = write!(key, "\0must {} {}", rules.must_name_server, rules.must_name_battle);
         }
-        SegmentHash(*hasher.finalize().as_bytes())
+        key
     }
 
     /// Parses and encodes the values of a segment.

@@ -76,7 +76,8 @@ impl RunReport {
 }
 
 impl PipelineSettings {
-    fn preparer(&self) -> Preparer {
+    /// What prepares the run's segments.
+    pub fn preparer(&self) -> Preparer {
         let Self { layout, server, nul, repeats, .. } = *self;
         Preparer { layout, server, nul, repeats, reading: self.reading.clone() }
     }

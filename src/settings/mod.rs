@@ -3,6 +3,7 @@
 //! An option wins over a variable, a variable over the default. A variable that is empty counts as not set.
 
 mod database;
+mod delete;
 mod env_file;
 pub mod environment;
 #[cfg(test)]
@@ -10,6 +11,7 @@ mod tests;
 mod variables;
 
 pub use database::{DatabasePlace, DatabaseSettings};
+pub use delete::{DeleteSettings, DoomedEvents};
 pub use env_file::{EnvFile, misspelled_variables};
 pub use environment::{Environment, SettingError};
 
