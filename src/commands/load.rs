@@ -62,7 +62,8 @@ pub fn run(
     let next = next::commands(args, env);
     let stop = stop_summary(&settings, id, next.clone(), args.dry_run, printed);
     let Process { signals, panics, screen } = process;
-    let requests = Listener::start(signals, panics, &halt, settings.drain_timeout, (*screen).clone(), stop)?;
+    let requests =
+        Listener::start(signals, panics, &halt, settings.drain_timeout, (*screen).clone(), Some(stop))?;
     let (rejects, listener) =
         prepare(&settings, id, process.screen).inspect_err(|_| tell_of_failure(&settings, id))?;
     let started = Instant::now();

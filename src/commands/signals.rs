@@ -86,18 +86,18 @@ pub(super) struct Listener {
 
 impl Listener {
     /// From here on a signal is a request to stop, and a panic ends the run in the same way. `stopped` reports a load that did
-    /// not come to its beginning.
+    /// not come to its beginning; without it, a request drains from the start.
     pub(super) fn start(
         early: &EarlySignals,
         panics: &Panics,
         halt: &Arc<Halt>,
         drain_timeout: Duration,
         screen: Screen,
-        stopped: OnStop,
+        stopped: Option<OnStop>,
     ) -> anyhow::Result<Self> {
         let signals = Signals::new(stop_signals()).context("signals can't be listened for")?;
         early.end.store(false, Ordering::SeqCst);
-        let phase = Arc::new(Mutex::new(Phase::Preparing(stopped)));
+        let phase = Arc::new(Mutex::new(stopped.map_or(Phase::Running, Phase::Preparing)));
         let (request, requested) = bounded(1);
         let (alive, ended) = bounded(0);
         let (requests, ends, begin_drain) = (Arc::clone(halt), Arc::clone(&phase), request.clone());
