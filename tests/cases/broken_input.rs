@@ -126,10 +126,10 @@ fn wrong_values_before_a_wrong_checksum_are_corrected_by_a_sound_copy() {
     let wrong = text.replace("\"TotalVictimKillFame\":", "\"TotalVictimKillFame\":1");
     assert_ne!(wrong, text);
     let expected = expect(&sound, Nul::Reject);
-    let forms: [fn(&[u8]) -> Vec<u8>; 2] = [gzip_with_a_wrong_checksum, zstd_with_a_wrong_checksum];
-    for form in forms {
+    let wrong = wrong.as_bytes();
+    for damaged in [gzip_with_a_wrong_checksum(wrong), zstd_with_a_wrong_checksum(wrong)] {
         let (work, database) = (Workplace::new(), Cluster::shared().database("checksum"));
-        work.write("dump", form(wrong.as_bytes()));
+        work.write("dump", damaged);
         let ended = work.load(&database, &["dump"]).segment_bytes(64 << 10).expect(1);
         assert!(ended.summary().count("inserted") > 0, "{}", ended.stdout);
         assert!(ended.summary().error().contains("'--on-conflict update'"), "{}", ended.stdout);
