@@ -36,44 +36,62 @@
 \endif
 
 BEGIN;
-SELECT set_config('search_path', quote_ident(:'schema'), true), set_config('kills.ids', :'ids', true),
+-- Only what is the system's own is found by its bare name: others may have made functions and operators in the schema.
+SET LOCAL search_path TO pg_catalog, pg_temp;
+SELECT set_config('kills.schema', :'schema', true), set_config('kills.ids', :'ids', true),
        set_config('kills.ahead', :'ahead', true), set_config('kills.from', :'from', true)
 \g /dev/null
 -- Who loads waits behind this, so it does not wait for long itself.
 SET LOCAL lock_timeout = '30s';
-LOCK TABLE kill_event, kill_player, kill_loot IN ACCESS EXCLUSIVE MODE;
+LOCK TABLE :"schema".kill_event, :"schema".kill_player, :"schema".kill_loot IN ACCESS EXCLUSIVE MODE;
+
+-- A table of the schema, as SQL has it.
+CREATE FUNCTION pg_temp.of_schema(name text) RETURNS text LANGUAGE sql AS
+$$ SELECT format('%I.%I', current_setting('kills.schema'), name) $$;
 
 -- What makes one table partitioned: the stored rows are below the bound.
 CREATE FUNCTION pg_temp.make_partitioned(name text, bound bigint) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-  first text := name || '_first';
+  first regclass := pg_temp.of_schema(name)::regclass;
+  whole text := pg_temp.of_schema(name);
   key text;
   index record;
 BEGIN
-  EXECUTE format('ALTER TABLE %I RENAME TO %I', name, first);
-  SELECT pg_get_constraintdef(oid) INTO STRICT key FROM pg_constraint WHERE conrelid = first::regclass AND contype = 'p';
+  EXECUTE format('ALTER TABLE %s RENAME TO %I', first, name || '_first');
+  SELECT pg_get_constraintdef(oid) INTO STRICT key FROM pg_constraint WHERE conrelid = first AND contype = 'p';
   -- Their names are needed for the indexes of the whole, which take these for their parts.
-  FOR index IN SELECT relname AS name FROM pg_index JOIN pg_class c ON c.oid = indexrelid WHERE indrelid = first::regclass LOOP
-    EXECUTE format('ALTER INDEX %I RENAME TO %I', index.name, index.name || '_first');
+  FOR index IN SELECT relname::text AS name FROM pg_index JOIN pg_class c ON c.oid = indexrelid WHERE indrelid = first LOOP
+    EXECUTE format('ALTER INDEX %s RENAME TO %I', pg_temp.of_schema(index.name), index.name || '_first');
   END LOOP;
-  EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL EXCLUDING INDEXES EXCLUDING STATISTICS)
-                  PARTITION BY RANGE (event_id)', name, first);
-  EXECUTE format('ALTER TABLE %I ADD CONSTRAINT %I %s WITH (fillfactor = 100)', name, name || '_pkey', key);
-  EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (MINVALUE) TO (%s)', name, first, bound);
+  EXECUTE format('CREATE TABLE %s (LIKE %s INCLUDING ALL EXCLUDING INDEXES EXCLUDING STATISTICS)
+                  PARTITION BY RANGE (event_id)', whole, first);
+  EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I %s WITH (fillfactor = 100)', whole, name || '_pkey', key);
+  EXECUTE format('ALTER TABLE %s ATTACH PARTITION %s FOR VALUES FROM (MINVALUE) TO (%s)', whole, first, bound);
+END $$;
+
+-- The newest stored event, looked up by the key of each game server.
+CREATE FUNCTION pg_temp.newest() RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+  newest bigint;
+BEGIN
+  EXECUTE format('SELECT max(newest) FROM unnest(enum_range(NULL::%s)) AS one,
+                  LATERAL (SELECT max(event_id) AS newest FROM %s WHERE server = one) AS last',
+                 pg_temp.of_schema('albion_server'), pg_temp.of_schema('kill_event')) INTO newest;
+  RETURN newest;
 END $$;
 
 DO $$
 DECLARE
   tables text[] := ARRAY['kill_event', 'kill_player', 'kill_loot'];
   name text;
+  whole regclass := pg_temp.of_schema('kill_event')::regclass;
   ids bigint := current_setting('kills.ids');
-  -- The newest stored event, looked up by the key of each game server; else what is before the first one to come.
-  newest bigint := (SELECT max(newest) FROM unnest(enum_range(NULL::albion_server)) AS one,
-                    LATERAL (SELECT max(event_id) AS newest FROM kill_event WHERE server = one) AS last);
+  newest bigint := pg_temp.newest();
+  -- Where nothing is stored: what is before the first one to come.
   last bigint := coalesce(newest, nullif(current_setting('kills.from'), '')::bigint - 1);
   bound bigint;
 BEGIN
-  IF (SELECT relkind = 'r' FROM pg_class WHERE oid = 'kill_event'::regclass) THEN
+  IF (SELECT relkind = 'r' FROM pg_class WHERE oid = whole) THEN
     IF last IS NULL THEN
       RAISE 'the tables are empty: name the first id to come, as in -v from=1300000000, or load a dump first';
     END IF;
@@ -81,14 +99,15 @@ BEGIN
     FOREACH name IN ARRAY tables LOOP
       PERFORM pg_temp.make_partitioned(name, bound);
     END LOOP;
+    whole := pg_temp.of_schema('kill_event')::regclass;
   END IF;
   -- Where the last partition ends.
   SELECT max(substring(pg_get_expr(relpartbound, oid) FROM $expression$TO \('(-?\d+)'\)$expression$)::bigint)
-  INTO bound FROM pg_class JOIN pg_inherits ON inhrelid = oid WHERE inhparent = 'kill_event'::regclass;
+  INTO bound FROM pg_class JOIN pg_inherits ON inhrelid = oid WHERE inhparent = whole;
   WHILE bound <= last + ids * current_setting('kills.ahead')::bigint LOOP
     FOREACH name IN ARRAY tables LOOP
-      EXECUTE format('CREATE TABLE %I PARTITION OF %I FOR VALUES FROM (%s) TO (%s)',
-                     name || '_' || bound, name, bound, bound + ids);
+      EXECUTE format('CREATE TABLE %s PARTITION OF %s FOR VALUES FROM (%s) TO (%s)',
+                     pg_temp.of_schema(name || '_' || bound), pg_temp.of_schema(name), bound, bound + ids);
     END LOOP;
     RAISE NOTICE 'made partitions for the ids from % to %', bound, bound + ids - 1;
     bound := bound + ids;

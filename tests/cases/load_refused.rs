@@ -247,3 +247,23 @@ fn the_first_version_that_is_not_refused_wins() {
         run.summary().check(&[("inserted", 3), ("duplicate", 3), ("rejected", 4)]);
     }
 }
+
+/// As by a partition that is missing. Each of them takes a statement of its own, and the search for them has an end.
+#[test]
+fn a_segment_of_refused_events_alone_ends_with_the_setting_that_helps() {
+    let work = Workplace::new();
+    let database = Cluster::shared().database("all_refused");
+    work.program(&["schema", "apply", "--database-url", &database.url()]).expect(0);
+    database.client().batch_execute("alter table kill_event add check (event_id > 6000)").expect("a check");
+    let events: Vec<String> = (1..=6001).map(|id| small_event(id).to_string()).collect();
+    let dump = join(&events);
+    let load = || work.load(&database, &["--max-rejects", "100%"]).stdin(dump.clone());
+    let ended = load().env("DATABASE_RETRY_ATTEMPTS", "1").expect(4);
+    ended.summary().check(&[("events", 6001), ("inserted", 0), ("unfinished", 6001)]);
+    assert!(ended.summary().error().contains("KILLS_SEGMENT_BYTES, such as 64KiB"), "{}", ended.stdout);
+    let count = "select count(*) from kill_event";
+    assert_eq!(database.client().query_one(count, &[]).expect("a count").get::<_, i64>(0), 0);
+    let ended = load().env("KILLS_SEGMENT_BYTES", "64KiB").expect(3);
+    ended.summary().check(&[("events", 6001), ("inserted", 1), ("rejected", 6000), ("unfinished", 0)]);
+    assert_eq!(database.client().query_one(count, &[]).expect("a count").get::<_, i64>(0), 1);
+}

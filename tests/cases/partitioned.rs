@@ -207,7 +207,7 @@ fn what_the_file_can_t_do_it_says_and_leaves_all_as_it_was() {
     let (work, database) = (Workplace::new(), Cluster::shared().database("refused"));
     work.program(&["schema", "apply", "--schema", "one \"two", "--database-url", &database.url()]).expect(0);
     let (is_done, said) = run_file(&database, &[]);
-    assert!(!is_done && said.contains("\"kill_event\" does not exist"), "{said}");
+    assert!(!is_done && said.contains("\"public.kill_event\" does not exist"), "{said}");
     let (is_done, said) = run_file(&database, &["schema=one \"two"]);
     assert!(!is_done && said.contains("name the first id to come"), "{said}");
     partition(&database, &["schema=one \"two", "from=1"]);
@@ -215,4 +215,26 @@ fn what_the_file_can_t_do_it_says_and_leaves_all_as_it_was() {
     partition(&database, &["schema=one \"two"]);
     let load = ["--schema", "one \"two"];
     work.load(&database, &load).stdin(lines(1..20)).expect(0).summary().check(&[("inserted", 19)]);
+}
+
+/// Others who may make things in the schema do not get the owner's privileges by it.
+#[test]
+fn nothing_that_others_have_planted_runs() {
+    let (work, database) = (Workplace::new(), Cluster::shared().database("planted_partitions"));
+    work.load(&database, &[]).stdin(lines(1..20)).expect(0);
+    let body = "language plpgsql as $$ begin raise exception 'planted'; end $$";
+    for sql in [
+        "create function public.format(text, text) returns text #",
+        "create function public.format(text, text, text) returns text #",
+        "create function public.format(text, regclass, text) returns text #",
+        "create function public.unnest(public.albion_server[]) returns setof public.albion_server #",
+        "create function public.same(public.albion_server, public.albion_server) returns boolean #;
+         create operator public.= (function = public.same, leftarg = public.albion_server, rightarg = public.albion_server)",
+        "create function public.joined(text, bigint) returns text #;
+         create operator public.|| (function = public.joined, leftarg = text, rightarg = bigint)",
+    ] {
+        database.client().batch_execute(&sql.replace('#', body)).expect(sql);
+    }
+    partition(&database, &[]);
+    work.load(&database, &["--force"]).stdin(lines(1..30)).expect(0).summary().check(&[("inserted", 10)]);
 }

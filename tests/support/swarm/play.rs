@@ -256,7 +256,7 @@ impl Play<'_> {
         let mut client = self.database.client();
         self.truth.check_tables(&mut client, outcomes, stored);
         if outcomes.iter().all(|outcome| !outcome.is_mute()) {
-            check_ledger(&mut client, self.case.schema);
+            check_ledger(&mut client, self.case.schema, outcomes);
         }
         if self.case.owned.contains(&Owned::Audit) && outcomes[0].run.mode != Mode::Update {
             let sql = "select count(*), count(distinct id) from public.audit";
