@@ -18,6 +18,7 @@ mod cases {
     mod cluster;
     mod deploy;
     mod differential;
+    mod directories;
     mod distrust;
     mod documents;
     mod embedded;
@@ -67,6 +68,7 @@ mod cases {
     mod queries;
     mod readme;
     mod reject_file;
+    mod rejects_once;
     mod role;
     mod scaling;
     mod schema;

@@ -52,9 +52,18 @@ pub struct Unnamed<S> {
 pub trait ReadsEvents {
     /// Those of the events.
     fn event(&mut self) -> &mut EventSettings;
+    /// The dumps.
+    fn sources(&mut self) -> &mut Vec<Source>;
 }
 
 impl<S: ReadsEvents> Unnamed<S> {
+    /// The settings with the sources that `find` makes of them.
+    #[must_use]
+    pub fn with_sources(mut self, find: impl FnOnce(&S) -> Vec<Source>) -> Self {
+        *self.settings.sources() = find(&self.settings);
+        self
+    }
+
     /// The settings, with the server that is set, or else with the one that `look` finds in the events, each of which must
     /// then name it.
     ///
@@ -128,6 +137,8 @@ fn layout(option: Option<&str>, env: Environment<'_>) -> Result<Layout, SettingE
 /// What `load` needs.
 #[derive(Debug)]
 pub struct LoadSettings {
+    /// What is named as dumps: directories are not listed.
+    pub named: Vec<Source>,
     /// The dumps.
     pub sources: Vec<Source>,
     /// The database; none in a dry run.
@@ -179,8 +190,10 @@ impl LoadSettings {
             reading: event.reading.clone(),
             reject_limit,
         };
+        let sources = sources(&args.files);
         let settings = Self {
-            sources: sources(&args.files),
+            named: sources.clone(),
+            sources,
             database: if args.dry_run { None } else { Some(DatabaseSettings::new(&args.database, env)?) },
             event,
             pipeline,
@@ -198,6 +211,11 @@ impl LoadSettings {
         Ok(Unnamed { settings, is_known })
     }
 
+    /// The files that the run writes, where they are set.
+    pub fn written(&self) -> Vec<&Path> {
+        [&self.rejects, &self.metrics_file].into_iter().filter_map(|path| path.as_deref()).collect()
+    }
+
     /// The threads and limits of the run.
     pub fn pipeline(&self) -> PipelineSettings {
         let EventSettings { server, ref reading, .. } = self.event;
@@ -208,6 +226,10 @@ impl LoadSettings {
 impl ReadsEvents for LoadSettings {
     fn event(&mut self) -> &mut EventSettings {
         &mut self.event
+    }
+
+    fn sources(&mut self) -> &mut Vec<Source> {
+        &mut self.sources
     }
 }
 
@@ -307,6 +329,10 @@ impl VerifySettings {
 impl ReadsEvents for VerifySettings {
     fn event(&mut self) -> &mut EventSettings {
         &mut self.event
+    }
+
+    fn sources(&mut self) -> &mut Vec<Source> {
+        &mut self.sources
     }
 }
 
