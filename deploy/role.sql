@@ -10,13 +10,15 @@
 --
 --     psql -v schema=public -v loader=kills_loader -v reader=kills_reader -f deploy/role.sql
 --
+-- -v delete=on lets the loader delete events as well, as 'aegis-kills delete' does.
+--
 -- Run again it does no harm, and takes back from the two what they have on these tables and do not need; run it again
 -- after another layout was applied. It is all done or nothing. A role that is there is used, unless it has a power
 -- of its own, such as to make roles.
 --
 -- The loader may add events and rewrite those that differ (--on-conflict update), and keeps the ledger. It may make
--- temporary tables, in which it compares. It may not make, alter, empty or drop anything, nor delete an event, nor
--- read other tables. The reader is enough for 'health', 'verify', and every query.
+-- temporary tables, in which it compares. It may not make, alter, empty or drop anything, nor delete an event (unless -v
+-- delete=on is given), nor read other tables. The reader is enough for 'health', 'verify', and every query.
 
 \set ON_ERROR_STOP on
 \if :{?schema}
@@ -31,6 +33,10 @@
 \else
     \set reader kills_reader
 \endif
+\if :{?delete}
+\else
+    \set delete off
+\endif
 
 BEGIN;
 
@@ -40,13 +46,15 @@ SET LOCAL search_path TO pg_catalog, pg_temp;
 -- psql's variables do not reach into a block; settings of the transaction do.
 SELECT set_config('aegis_kills.schema', :'schema', true) AS a,
        set_config('aegis_kills.loader', :'loader', true) AS b,
-       set_config('aegis_kills.reader', :'reader', true) AS c \gset given_
+       set_config('aegis_kills.reader', :'reader', true) AS c,
+       set_config('aegis_kills.delete', (:'delete'::boolean)::text, true) AS d \gset given_
 
 DO $block$
 DECLARE
     in_schema text := current_setting('aegis_kills.schema');
     loader text := current_setting('aegis_kills.loader');
     reader text := current_setting('aegis_kills.reader');
+    may_delete boolean := current_setting('aegis_kills.delete')::boolean;
     who text;
     thing record;
     done integer := 0;
@@ -97,6 +105,9 @@ BEGIN
         EXECUTE format('REVOKE ALL ON %I.%I FROM %I, %I', in_schema, thing.name, loader, reader);
         EXECUTE format('GRANT %s ON %I.%I TO %I', thing.rights, in_schema, thing.name, loader);
         EXECUTE format('GRANT SELECT ON %I.%I TO %I', in_schema, thing.name, reader);
+        IF may_delete THEN
+            EXECUTE format('GRANT DELETE ON %I.%I TO %I', in_schema, thing.name, loader);
+        END IF;
         -- PostgreSQL only warns when someone else's rights are granted in vain.
         IF NOT has_table_privilege(loader, format('%I.%I', in_schema, thing.name), 'INSERT') THEN
             RAISE EXCEPTION '% may grant nothing on %.%', quote_ident(current_user), quote_ident(in_schema),

@@ -58,6 +58,12 @@ pub enum Command {
     /// The first 100 are named, with the first column that differs; with -v all of them. Exit code 0: no difference; 6: some.
     #[command(after_help = words::VERIFY)]
     Verify(VerifyArgs),
+    /// Delete old events, or the events of dumps, with their child rows and ledger entries.
+    ///
+    /// It deletes in batches, beside running loads, and can be stopped and run again. What it deleted is no longer
+    /// in the ledger, so that a later load stores it again. Exit code 0: all is deleted; 3: all but rejected values.
+    #[command(after_help = words::DELETE)]
+    Delete(DeleteArgs),
     /// Check the database and the pool's settings, and recommend what to change.
     ///
     /// Exit code 0: healthy; 6: not.
@@ -237,6 +243,29 @@ pub struct VerifyArgs {
     /// Check only that each event is stored, not its content.
     #[arg(long, help_heading = "Events")]
     pub ids_only: bool,
+    /// Print the result as one JSON object.
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+}
+
+/// `delete`.
+#[derive(Debug, Default, Args)]
+pub struct DeleteArgs {
+    /// Dumps whose events are deleted, plain or compressed with gzip or zstd; '-' for standard input.
+    #[arg(value_name = "FILE", required_unless_present = "before", conflicts_with = "before")]
+    pub files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) database: DatabaseArgs,
+    #[command(flatten)]
+    pub(crate) event: EventArgs,
+    /// Delete the events of --server before this time: a date or time in UTC, or an age such as 90d.
+    ///
+    /// 2025-01-01, 2025-01-01T12:00:00Z, 90d, 6mo, 1y.
+    #[arg(long, value_name = "TIME", help_heading = "Deleting")]
+    pub before: Option<String>,
+    /// Count what would be deleted; delete nothing.
+    #[arg(long, help_heading = "Deleting")]
+    pub dry_run: bool,
     /// Print the result as one JSON object.
     #[arg(long, help_heading = "Output")]
     pub json: bool,

@@ -3,7 +3,7 @@
 use aegis_kills::causes::{concealed, in_full};
 use aegis_kills::cli::{Cli, Command, Verbosity, with_remedy};
 use aegis_kills::commands::{
-    EarlySignals, Process, embedded, generate, health, load, manual, schema, verify,
+    EarlySignals, Process, delete, embedded, generate, health, load, manual, schema, verify,
 };
 use aegis_kills::error::{CommandError, Ending};
 use aegis_kills::panics::Panics;
@@ -74,6 +74,9 @@ fn run(cli: &Cli, screen: &Screen, panics: &Panics) -> Result<Ending, CommandErr
     match &cli.command {
         Command::Load(args) => load::run(args, env, quiet, &Process { signals: &signals, panics, screen }),
         Command::Verify(args) => verify::run(args, env, quiet, screen),
+        Command::Delete(args) => {
+            delete::run(args, env, quiet, &Process { signals: &signals, panics, screen })
+        }
         Command::Health(args) => health::run(args, env),
         Command::Schema { action } => schema::run(action, env),
         Command::Embedded { action } => embedded::run(action),

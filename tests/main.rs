@@ -16,6 +16,7 @@ mod cases {
     mod citus;
     mod citus_faults;
     mod cluster;
+    mod delete;
     mod deploy;
     mod differential;
     mod directories;

@@ -63,6 +63,13 @@ Examples:
   aegis-kills verify --server europe kills-*.ndjson.gz
   aegis-kills verify --json --server europe dump.ndjson | jq .missing_ids";
 
+/// After the help of `delete`.
+pub(super) const DELETE: &str = "\
+Examples:
+  aegis-kills delete --server europe --before 2025-01-01 --dry-run
+  aegis-kills delete --server europe --before 90d
+  aegis-kills delete --server americas wrong-server.ndjson.gz";
+
 /// After the help of `health`.
 pub(super) const HEALTH: &str = "\
 Examples:

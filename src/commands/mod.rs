@@ -1,5 +1,6 @@
 //! One file a subcommand; each puts the parts together and says how it went.
 
+pub mod delete;
 pub mod embedded;
 pub mod generate;
 pub mod health;

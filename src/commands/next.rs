@@ -2,13 +2,13 @@
 //!
 //! Invariant: no secret is in them. A URL with a password is left out, and such a command fails where it is not put in.
 
-use crate::cli::{DatabaseArgs, EventArgs, LoadArgs, VerifyArgs};
+use crate::cli::{DatabaseArgs, DeleteArgs, EventArgs, LoadArgs, VerifyArgs};
 use crate::database::holds_password;
 use crate::input::shell_quoted;
 use crate::report::Next;
 use crate::settings::Environment;
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What to run after a load with these settings.
 pub(super) fn commands(args: &LoadArgs, env: Environment<'_>) -> Next {
@@ -41,6 +41,16 @@ pub(super) fn commands(args: &LoadArgs, env: Environment<'_>) -> Next {
 /// A load of the same events into the same tables that a verification looked at, but for its files.
 pub(super) fn load_of_verified(args: &VerifyArgs, env: Environment<'_>) -> String {
     Typed::new("load", &args.database, env).of_events(&args.event, env).0
+}
+
+/// The same deletion again.
+pub(super) fn delete_again(args: &DeleteArgs, env: Environment<'_>) -> String {
+    Typed::new("delete", &args.database, env)
+        .of_events(&args.event, env)
+        .option("--before", args.before.as_deref(), None)
+        .flag("--dry-run", args.dry_run)
+        .paths(&args.files)
+        .0
 }
 
 /// A command as it is typed in a shell.
@@ -110,10 +120,14 @@ impl Typed {
     }
 
     fn files(self, args: &LoadArgs) -> Self {
+        self.paths(&args.files)
+    }
+
+    fn paths(self, files: &[PathBuf]) -> Self {
         let is_option_like =
-            |file: &&std::path::PathBuf| file.to_string_lossy().starts_with('-') && *file != Path::new("-");
-        let begin = self.flag("--", args.files.iter().any(|file| is_option_like(&file)));
-        args.files.iter().fold(begin, |command, file| command.word(&quoted(file.as_os_str())))
+            |file: &&PathBuf| file.to_string_lossy().starts_with('-') && *file != Path::new("-");
+        let begin = self.flag("--", files.iter().any(|file| is_option_like(&file)));
+        files.iter().fold(begin, |command, file| command.word(&quoted(file.as_os_str())))
     }
 }
 

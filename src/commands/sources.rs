@@ -74,8 +74,7 @@ impl FoundSources {
     }
 
     fn walk(&mut self, directory: &Path, written: &[&Path]) {
-        let entries =
-            fs::read_dir(directory).and_then(|entries| entries.collect::<io::Result<Vec<DirEntry>>>());
+        let entries: io::Result<Vec<DirEntry>> = fs::read_dir(directory).and_then(Iterator::collect);
         let mut entries = match entries {
             Ok(entries) => entries,
             Err(cause) => {

@@ -87,6 +87,7 @@ fn compare(
         workers: settings.workers,
         segment: settings.segment,
         preparer: Preparer { layout, server, nul, repeats: Repeats::FirstCounts, reading: reading.clone() },
+        stop: crossbeam_channel::never(),
     };
     let errors = run.run(settings.sources.clone(), reader, &monitor, |prepared| comparison.add(prepared))?;
     drop(progress);

@@ -65,6 +65,9 @@ CREATE TABLE IF NOT EXISTS {schema}.kill_load_segment (
   rejected bigint NOT NULL,
   reported boolean NOT NULL DEFAULT false,
   loaded_at timestamptz NOT NULL DEFAULT now(),
+  first_event_id bigint,
+  last_event_id bigint,
+  oldest_event timestamptz,
   PRIMARY KEY (hash, server, layout)
 );
 
@@ -129,7 +132,7 @@ pub(super) struct Tried {
 const CLAIM_ATTEMPTS_MAX: u32 = 5;
 
 /// A server that was replaced, or has recovered from a crash that ended all of it, has another one.
-const SERVER_START: &str = "(extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint";
+pub(super) const SERVER_START: &str = "(extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint";
 
 /// The key of the lock that a load holds on a segment on Citus. Its parameter names the segment; the number is any that no
 /// one else uses. It is not the key of the load's claim, which another session of the same load holds meanwhile.
@@ -195,14 +198,17 @@ impl Ledger {
     ) -> Result<u64, DatabaseError> {
         let sql = format!(
             "INSERT INTO {}.kill_load_segment
-               (hash, server, layout, run, number, lines, events, inserted, updated, duplicate, rejected)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11){on_conflict}",
-            self.schema
+               (hash, server, layout, run, number, lines, events, inserted, updated, duplicate, rejected,
+                first_event_id, last_event_id, oldest_event)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, {}){on_conflict}",
+            self.schema,
+            time_of(14)
         );
+        let Extent { first_id, last_id, oldest_us } = Extent::of(batch);
         let (lines, events) = (signed(batch.counts.lines), signed(batch.counts.events));
         let (hash, number) = (&batch.hash.0[..], signed(batch.number));
         let [inserted, updated, duplicate, rejected] = outcome.signed();
-        let values: [&(dyn ToSql + Sync); 11] = [
+        let values: [&(dyn ToSql + Sync); 14] = [
             &hash,
             &self.server,
             &self.layout,
@@ -214,6 +220,9 @@ impl Ledger {
             &updated,
             &duplicate,
             &rejected,
+            &first_id,
+            &last_id,
+            &oldest_us,
         ];
         transaction.execute(&sql, &values)
     }
@@ -302,14 +311,16 @@ impl Ledger {
         };
         let sql = format!(
             "UPDATE {}.kill_load_segment
-             SET run = $4, number = $5, inserted = $6, updated = $7, duplicate = $8, rejected = $9,
-               reported = false, loaded_at = now()
+             SET run = $4, number = $5, inserted = $6, updated = $7, duplicate = $8, rejected = $9, reported = false,
+               loaded_at = now(), first_event_id = $10, last_event_id = $11, oldest_event = {}
              WHERE hash = $1 AND server = $2 AND layout = $3 RETURNING {returning}",
-            self.schema
+            self.schema,
+            time_of(12)
         );
+        let Extent { first_id, last_id, oldest_us } = Extent::of(batch);
         let number = signed(batch.number);
         let [inserted, updated, duplicate, rejected] = outcome.signed();
-        let values: [&(dyn ToSql + Sync); 9] = [
+        let values: [&(dyn ToSql + Sync); 12] = [
             &&batch.hash.0[..],
             &self.server,
             &self.layout,
@@ -319,6 +330,9 @@ impl Ledger {
             &updated,
             &duplicate,
             &rejected,
+            &first_id,
+            &last_id,
+            &oldest_us,
         ];
         let Some(row) = transaction.query_opt(&sql, &values)? else { return Err(DatabaseError::LedgerDrops) };
         Ok(Tried { transaction: row.try_get(0)?, server_start: row.try_get(1)?, outcome })
@@ -338,6 +352,30 @@ impl Ledger {
         );
         transaction.execute(&sql, &[&&batch.hash.0[..], &self.server, &self.layout]).map(drop)
     }
+}
+
+/// What `delete` has to know of a segment's events. Rows of earlier versions of this program do not have it.
+struct Extent {
+    first_id: Option<i64>,
+    last_id: Option<i64>,
+    /// In microseconds since 1970, but no finer than the coarsest column of a layout.
+    oldest_us: Option<i64>,
+}
+
+impl Extent {
+    fn of(batch: &Batch) -> Self {
+        let id = |event: &usize| batch.rows.events()[*event].id;
+        Self {
+            first_id: batch.order.first().map(id),
+            last_id: batch.order.last().map(id),
+            oldest_us: batch.rows.oldest_us().map(|us| us.div_euclid(1000) * 1000),
+        }
+    }
+}
+
+/// The time that a parameter stands for, which is microseconds since 1970.
+fn time_of(parameter: usize) -> String {
+    format!("timestamptz 'epoch' + ${parameter} * interval '1 microsecond'")
 }
 
 /// A row of `kill_load_segment`.
@@ -373,6 +411,11 @@ fn misfit(source: Error) -> DatabaseError {
 }
 
 impl Tried {
+    /// When the server was started that the attempt was made on, in microseconds since 1970; none where that is not known.
+    pub(super) fn server_start(&self) -> Option<i64> {
+        (self.server_start > 0).then_some(self.server_start)
+    }
+
     fn unnumbered(outcome: SegmentOutcome) -> Self {
         Self { transaction: None, server_start: 0, outcome }
     }

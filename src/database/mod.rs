@@ -12,7 +12,7 @@
 //! - `pool`, `gate`, `watchdog`, `health`, `call`, `manager`: a call that nobody hangs on. `patience`, `outages`,
 //!   `state`, `figures`: how long is waited, and what is told of it.
 //! - `store`, `postgres_store`: what the pipeline asks for. `write`, `narrow`, `update`, `staging`, `update_citus`,
-//!   `present`: the transaction of a batch. `ledger`, `runs`, `files`, `reports`: the record of segments, runs, files and rejects. `entries`, `claims`: which segments are done, or taken by
+//!   `present`: the transaction of a batch. `delete`, `deletable`: the deletion of events. `ledger`, `runs`, `files`, `reports`: the record of segments, runs, files and rejects. `entries`, `claims`: which segments are done, or taken by
 //!   another load.
 //! - `schema`, `inspect`, `citus`, `indexes`, `size`: the tables, what is different where they are distributed, the indexes that are put
 //!   off, and how much room it all takes.
@@ -32,6 +32,8 @@ mod classify;
 mod client;
 mod compare;
 mod connect;
+mod deletable;
+mod delete;
 mod engine;
 mod entries;
 mod error;
@@ -73,6 +75,8 @@ pub use connect::{
     SessionAttributes, Target, TargetError, Tls, TlsError, Unmet, Variables, from_url, from_variables,
     holds_password,
 };
+pub use deletable::DeleteScope;
+pub use delete::{DELETE_BATCH_MAX, Deleted, Deleter};
 pub use figures::Figures;
 pub use files::{FileCounts, FileStamp, LoadedFiles};
 pub(crate) use files::{as_signed, nanoseconds, size};

@@ -3,17 +3,17 @@
 use super::call::Progress;
 use super::claims::{Answer, Claims, QUESTION_MAX};
 use super::classify::ErrorClass;
-use super::client::Client;
+use super::client::{Client, GenericClient as _};
 use super::entries::{Entries, Entry, Shelf};
 use super::error::DatabaseError;
 use super::indexes::PutOff;
-use super::ledger::{Held, Ledger};
+use super::ledger::{Held, Ledger, SERVER_START};
 use super::manager::DatabaseManager;
 use super::patience::Patience;
 use super::reports::Reports;
 use super::runs::OtherRuns;
 use super::store::{Batch, SegmentHash, Standing, Store, StoreError, Written};
-use super::stored::{StoredCounts, StoredSegments};
+use super::stored::{StoredCounts, StoredSegments, WrittenTo};
 use super::update::OnConflict;
 use super::write::{Mode, Refusals, Writer};
 use crate::causes::in_full;
@@ -61,6 +61,7 @@ pub struct PostgresStore {
     writing: RwLock<()>,
     stored: StoredSegments,
     reports: Reports,
+    written_to: WrittenTo,
     /// What was asked for at the end of the run.
     confirm: String,
     run: Uuid,
@@ -97,6 +98,7 @@ impl PostgresStore {
             writing: RwLock::default(),
             stored: StoredSegments::default(),
             reports: Reports::new(schema, server, layout, run),
+            written_to: WrittenTo::default(),
             // It changes nothing, and its COMMIT waits for all that a standby has yet to receive.
             confirm: format!(
                 "UPDATE {}.kill_load_run SET status = status WHERE id = $1",
@@ -125,21 +127,32 @@ impl PostgresStore {
             return Ok(StoredCounts::default());
         }
         let asked = Arc::clone(&self.shelf);
-        let found: HashSet<SegmentHash> =
+        let (found, server_start): (HashSet<SegmentHash>, i64) =
             self.manager.ask_apart("asking for the stored segments", &self.patience, move |client| {
                 let mut found = HashSet::new();
                 for hashes in hashes.chunks(QUESTION_MAX) {
                     let answer = client.simple_query(&asked.question(hashes))?;
                     found.extend(Entries::read(&answer, hashes).hashes());
                 }
-                Ok(found)
+                let row = client.query_opt(&format!("SELECT {SERVER_START}"), &[])?;
+                Ok((found, row.map_or(Ok(0), |row| row.try_get(0))?))
             })?;
         let (confirm, run) = (self.confirm.clone(), self.run);
         self.manager.run("confirming the stored segments", &self.patience, move |client, _| {
             client.execute(&confirm, &[&run])?;
             if client.take_standby_wait_cancelled() { Err(DatabaseError::Unreplicated) } else { Ok(()) }
         })?;
-        Ok(self.stored.take_missing(|hash| found.contains(hash)))
+        let missing = self.stored.take_missing(|hash| found.contains(hash));
+        if missing.segments > 0 && self.written_to.was(server_start) {
+            // The server has lost nothing that it committed.
+            log::warn!(
+                "'delete' has removed {} segments of this load from the ledger while it ran; events of it that are deleted, the \
+                 next load of the same input stores again",
+                missing.segments
+            );
+            return Ok(StoredCounts::default());
+        }
+        Ok(missing)
     }
 
     /// Asks for segments, most of which are loaded by now, and claims some of those that are not. None where no claims can
@@ -229,11 +242,15 @@ impl Store for PostgresStore {
 
     fn write(&self, batch: &Arc<Batch>) -> Result<Written, StoreError> {
         let _writes = self.writing.read();
-        let (writer, batch, refusals) = (Arc::clone(&self.writer), Arc::clone(batch), Refusals::default());
-        let hash = batch.hash;
+        let (writer, batch, refusals) =
+            (Arc::clone(&self.writer), Arc::clone(batch), Arc::<Refusals>::default());
+        let (hash, tries) = (batch.hash, Arc::clone(&refusals));
         let written = self.manager.run("writing a segment", &self.patience, move |client, progress| {
             write_once(&writer, client, progress, &batch, &refusals)
         })?;
+        if let Some(start) = tries.tried().and_then(|tried| tried.server_start()) {
+            self.written_to.note(start);
+        }
         self.stored.note(hash, StoredCounts::of(&written));
         Ok(written)
     }

@@ -268,6 +268,15 @@ pub(super) fn misfits(
     misfits_and(client, layout, schema, allowed, Lack::Misfit)
 }
 
+/// The same, but what can be added does not count: nothing is about to be written to it.
+pub(super) fn misfits_but_additions(
+    client: &mut impl GenericClient,
+    layout: Layout,
+    schema: &str,
+) -> Result<Option<String>, Error> {
+    misfits_and(client, layout, schema, Distribution::OneServer, Lack::Added)
+}
+
 fn misfits_and(
     client: &mut impl GenericClient,
     layout: Layout,

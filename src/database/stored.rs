@@ -88,6 +88,38 @@ impl StoredSegments {
     }
 }
 
+/// The server that segments were written to, by the time when it was started. It tells rows that were lost with a server
+/// from rows that were deleted.
+#[derive(Debug, Default)]
+pub(super) struct WrittenTo(Mutex<Start>);
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Start {
+    #[default]
+    Unknown,
+    /// In microseconds since 1970.
+    At(i64),
+    /// It was replaced, or restarted, in the meantime.
+    Several,
+}
+
+impl WrittenTo {
+    /// Notes that a segment was written to the server that was started then.
+    pub(super) fn note(&self, start: i64) {
+        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *noted = match *noted {
+            Start::Unknown => Start::At(start),
+            Start::At(before) if before == start => Start::At(start),
+            Start::At(_) | Start::Several => Start::Several,
+        };
+    }
+
+    /// Whether it was this one all the time.
+    pub(super) fn was(&self, start: i64) -> bool {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) == Start::At(start)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,6 +134,18 @@ mod tests {
         assert_eq!((missing.segments, missing.already_loaded, missing.events()), (2, 17, 17));
         assert_eq!(stored.hashes().len(), 8);
         assert_eq!(stored.take_missing(|_| true), StoredCounts::default());
+    }
+
+    #[test]
+    fn one_server_all_the_time() {
+        let server = WrittenTo::default();
+        assert!(!server.was(5), "nothing is known of it");
+        server.note(5);
+        server.note(5);
+        assert!(server.was(5) && !server.was(6));
+        server.note(6);
+        server.note(6);
+        assert!(!server.was(5) && !server.was(6));
     }
 
     #[test]

@@ -133,7 +133,7 @@ impl Refusals {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).0.clone()
     }
 
-    fn tried(&self) -> Option<Tried> {
+    pub(super) fn tried(&self) -> Option<Tried> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).1
     }
 }

@@ -103,7 +103,7 @@ impl Encoder {
         row.optional_jsonb(killer.as_deref());
         row.optional_jsonb(victim.as_deref());
         row.end();
-        rows.end_event(event.event_id);
+        rows.end_event(event.event_id, event.occurred_at_us);
         Ok(())
     }
 

@@ -173,7 +173,7 @@ impl Encoder {
         self.event_row(event, rows.table(EVENT));
         self.player_rows(event, rows.table(PLAYER));
         self.loot_rows(event, rows.table(LOOT));
-        rows.end_event(event.event_id);
+        rows.end_event(event.event_id, event.occurred_at_us);
     }
 
     fn event_row(&self, event: &Event<'_>, out: &mut Vec<u8>) {

@@ -18,6 +18,8 @@ pub struct Rows {
     /// The battles that events were stored with; only of the layout that takes them from other events too.
     battles: Vec<Option<i64>>,
     is_held: Held,
+    /// The least time of the events that were added, in microseconds since 1970.
+    oldest_us: Option<i64>,
     recoder: Option<Box<dyn Recode>>,
 }
 
@@ -50,6 +52,12 @@ impl Rows {
     /// The events, in the order of the segment.
     pub fn events(&self) -> &[EncodedEvent] {
         &self.events
+    }
+
+    /// The time of the oldest event, in microseconds since 1970; none where there are no events. It may be that of an event
+    /// that was removed since, and so be too early.
+    pub fn oldest_us(&self) -> Option<i64> {
+        self.oldest_us
     }
 
     /// The ids of events, in the order in which these are named.
@@ -138,8 +146,9 @@ impl Rows {
         self.battles.push(battle);
     }
 
-    /// Ends the rows of an event.
-    pub(super) fn end_event(&mut self, id: i64) {
+    /// Ends the rows of an event that happened at this time, in microseconds since 1970.
+    pub(super) fn end_event(&mut self, id: i64, occurred_at_us: i64) {
+        self.oldest_us = Some(self.oldest_us.map_or(occurred_at_us, |oldest| oldest.min(occurred_at_us)));
         if self.is_held == Held::Nothing {
             self.events.push(EncodedEvent { id, ends: [0; TABLES_MAX] });
             self.tables.iter_mut().for_each(Vec::clear);
@@ -183,7 +192,7 @@ mod tests {
         let mut rows = Rows::default();
         for count in [2, 0, 1] {
             rows.table(1).extend_from_slice(&ROW.repeat(count));
-            rows.end_event(7);
+            rows.end_event(7, 0);
         }
         assert_eq!([0, 1, 2].map(|event| rows.count(event, 1)), [2, 0, 1]);
         assert_eq!([0, 1, 2].map(|event| rows.count(event, 0)), [0, 0, 0]);

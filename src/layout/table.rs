@@ -112,6 +112,40 @@ impl Table {
         format!("SELECT {id} FROM {table} WHERE {of_server}{id} >= $1 AND {id} <= $2")
     }
 
+    /// The statement that reads the ids of a server's events before the time that is its first parameter, and not before the
+    /// second one, both as text: at most so many, the oldest first, each with its time as text. `schema` is quoted.
+    pub fn select_before(&self, schema: &str, server: Server, most: usize) -> String {
+        let (table, id, of_server) = (self.in_schema(schema), self.id_column(), self.of_server(server));
+        let (column, zone) = self.time_column();
+        let time = |parameter: &str| format!("{parameter}::text::timestamptz{zone}");
+        format!(
+            "SELECT {id}, {column}::text FROM {table} WHERE {of_server}{column} < {} AND {column} >= {}
+             ORDER BY {column} LIMIT {most}",
+            time("$1"),
+            time("$2")
+        )
+    }
+
+    /// The statement that counts a server's events before the time that is its parameter, as text. `schema` is quoted.
+    pub fn count_before(&self, schema: &str, server: Server) -> String {
+        let (column, zone) = self.time_column();
+        format!(
+            "SELECT count(*) FROM {} WHERE {}{column} < $1::text::timestamptz{zone}",
+            self.in_schema(schema),
+            self.of_server(server)
+        )
+    }
+
+    /// The column of an event's time, and what turns an instant into its type.
+    fn time_column(&self) -> (String, &'static str) {
+        let zone = |column: &Column| match column.kind {
+            ColumnType::Timestamptz => Some((identifier(column.name), "")),
+            ColumnType::TimestampMs => Some((identifier(column.name), " AT TIME ZONE 'UTC'")),
+            _ => None,
+        };
+        self.columns.iter().find_map(zone).expect("the first table of a layout has the time of its events")
+    }
+
     /// The condition that picks the same rows in an UPDATE or a DELETE. In one server they are found by their places; the
     /// rest of it is for partitions, in each of which another row may have the same place, and in a form that no index is
     /// used for.

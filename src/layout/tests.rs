@@ -146,7 +146,7 @@ fn filled(events: &[[Vec<u8>; TABLES_MAX]]) -> Rows {
         for (table, bytes) in tables.iter().enumerate() {
             rows.table(table).extend_from_slice(bytes);
         }
-        rows.end_event(id);
+        rows.end_event(id, 0);
     }
     rows
 }
@@ -182,7 +182,7 @@ proptest! {
             for (table, bytes) in tables.iter().enumerate() {
                 rows.table(table).extend_from_slice(bytes);
             }
-            rows.end_event(id);
+            rows.end_event(id, 0);
         }
         check_rows(&rows, &all);
     }

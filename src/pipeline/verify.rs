@@ -7,7 +7,7 @@ use super::prepare::{Prepared, Preparer};
 use super::segments::{Segments, SourceError};
 use crate::input::{BufferPool, Reader, Segment, SegmentLimits, Segmenter, Source, spawn_reader};
 use anyhow::Context as _;
-use crossbeam_channel::{Receiver, Sender, bounded, never};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
@@ -20,6 +20,8 @@ pub struct VerifyRun {
     pub segment: SegmentLimits,
     /// How events are parsed and encoded.
     pub preparer: Preparer,
+    /// A message, or its end, ends the reading.
+    pub stop: Receiver<()>,
 }
 
 impl VerifyRun {
@@ -47,7 +49,7 @@ impl VerifyRun {
         // One monitor is for one run.
         let _ = monitor.read.set(reader.counters());
         let buffers = BufferPool::new(self.workers + 1, self.segment.segment_bytes * 2);
-        let segmenter = Segmenter::new(reader, self.segment, buffers, never());
+        let segmenter = Segmenter::new(reader, self.segment, buffers, self.stop.clone());
         let failure = Mutex::new(None);
         let fail = |error: E| {
             failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);

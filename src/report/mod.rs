@@ -6,6 +6,7 @@
 //!
 //! Invariant: this module asks the database nothing. It is given what was found.
 
+mod delete;
 mod figures;
 mod health;
 mod http;
@@ -24,6 +25,7 @@ mod verify;
 mod watch;
 mod words;
 
+pub use delete::DeleteReport;
 pub use figures::{Figures, LiveRun};
 pub use health::HealthReport;
 pub use http::{HttpServer, Pages, Response};

@@ -3,6 +3,7 @@
 //! An option wins over a variable, a variable over the default. A variable that is empty counts as not set.
 
 mod database;
+mod delete;
 mod env_file;
 pub mod environment;
 #[cfg(test)]
@@ -10,6 +11,7 @@ mod tests;
 mod variables;
 
 pub use database::{DatabasePlace, DatabaseSettings};
+pub use delete::{DeleteSettings, DoomedEvents};
 pub use env_file::{EnvFile, misspelled_variables};
 pub use environment::{Environment, SettingError};
 
@@ -52,15 +54,16 @@ pub struct Unnamed<S> {
 pub trait ReadsEvents {
     /// Those of the events.
     fn event(&mut self) -> &mut EventSettings;
-    /// The dumps.
-    fn sources(&mut self) -> &mut Vec<Source>;
+    /// Replaces the dumps.
+    fn set_sources(&mut self, sources: Vec<Source>);
 }
 
 impl<S: ReadsEvents> Unnamed<S> {
     /// The settings with the sources that `find` makes of them.
     #[must_use]
     pub fn with_sources(mut self, find: impl FnOnce(&S) -> Vec<Source>) -> Self {
-        *self.settings.sources() = find(&self.settings);
+        let sources = find(&self.settings);
+        self.settings.set_sources(sources);
         self
     }
 
@@ -228,8 +231,8 @@ impl ReadsEvents for LoadSettings {
         &mut self.event
     }
 
-    fn sources(&mut self) -> &mut Vec<Source> {
-        &mut self.sources
+    fn set_sources(&mut self, sources: Vec<Source>) {
+        self.sources = sources;
     }
 }
 
@@ -331,8 +334,8 @@ impl ReadsEvents for VerifySettings {
         &mut self.event
     }
 
-    fn sources(&mut self) -> &mut Vec<Source> {
-        &mut self.sources
+    fn set_sources(&mut self, sources: Vec<Source>) {
+        self.sources = sources;
     }
 }
 

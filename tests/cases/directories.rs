@@ -93,7 +93,7 @@ fn what_cannot_be_read_does_not_stop_the_others() {
     work.load(&database, &["dumps"]).expect(1).says(&["dumps/gone is a link"]);
     fs::remove_file(work.path().join("dumps/gone")).expect("a removal");
     let secret = work.path().join("dumps/b.ndjson");
-    fs::set_permissions(&secret, fs::Permissions::from_mode(0)).expect("its mode");
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o000)).expect("its mode");
     let code = i32::from(fs::File::open(&secret).is_err());
     work.load(&database, &["dumps"]).expect(code);
 }

@@ -105,7 +105,7 @@ fn a_run_that_is_killed_before_its_rejects_count_as_reported_reports_them_again(
     let mut running = work.load(&database, &["--rejects", "first"]).start();
     running.feed(&dump());
     let mut client = database.client();
-    eventually(Duration::from_secs(60), "the run begins", || {
+    eventually(Duration::from_mins(1), "the run begins", || {
         let sql = "select from pg_class where relname = 'kill_load_run'";
         !client.query(sql, &[]).expect("rows").is_empty()
             && !client.query("select from kill_load_run", &[]).expect("rows").is_empty()
@@ -115,7 +115,7 @@ fn a_run_that_is_killed_before_its_rejects_count_as_reported_reports_them_again(
     transaction.batch_execute("lock table kill_load_run in exclusive mode").expect("a lock");
     drop(running.take_input());
     let mut other = database.client();
-    eventually(Duration::from_secs(60), "the report waits", || {
+    eventually(Duration::from_mins(1), "the report waits", || {
         let sql =
             "select from pg_stat_activity where wait_event_type = 'Lock' and query like '%rejects_file%'";
         !other.query(sql, &[]).expect("rows").is_empty()

@@ -36,10 +36,15 @@ impl Roles {
 
     /// Runs the file with psql, as the owner of the tables or as the role at the URL.
     fn psql(&self, url: &str) -> Output {
+        self.psql_with(url, &[])
+    }
+
+    /// The same with more arguments.
+    fn psql_with(&self, url: &str, args: &[&str]) -> Output {
         let variables = [("schema", self.schema), ("loader", &self.loader), ("reader", &self.reader)];
         let variables = variables.map(|(name, value)| format!("--set={name}={value}"));
         let mut psql = Command::new("psql");
-        psql.args(["-X", "-q", url, "-f", FILE]).args(variables).output_in_time().expect("psql")
+        psql.args(["-X", "-q", url, "-f", FILE]).args(variables).args(args).output_in_time().expect("psql")
     }
 
     /// Runs the file as the owner, and gives what it said.
@@ -318,5 +323,23 @@ fn what_it_cannot_do_it_says_and_leaves_all_as_it_was() {
     let said = roles.grant();
     for words in ["may make tables in schema public", "is a member of pg_read_all_data"] {
         assert!(said.contains(words), "{said}");
+    }
+}
+
+#[test]
+fn the_loader_may_delete_events_where_that_is_granted() {
+    let roles = Roles::new("public");
+    let work = Workplace::new();
+    work.write("dump", join(&(1..=20).map(|id| version(id, 1)).collect::<Vec<_>>()));
+    roles.grant();
+    for layout in LAYOUTS {
+        roles.program(&work, &roles.loader, &["load", "--layout", layout, "dump"]).expect(0);
+        let delete = || roles.program(&work, &roles.loader, &["delete", "--layout", layout, "dump"]);
+        delete().expect(7).says(&["GRANT SELECT, DELETE"]);
+        let granted = roles.psql_with(&roles.database.url(), &["--set=delete=on"]);
+        assert!(granted.status.success(), "{}", String::from_utf8_lossy(&granted.stderr));
+        delete().expect(0).says_in_output("deleted 20 of 20 events");
+        roles.grant();
+        delete().expect(7);
     }
 }

@@ -1,0 +1,121 @@
+//! What `delete` did, for scripts and for people.
+
+use super::summary::Status;
+use super::words::{counted, grouped, rfc3339, utc};
+use crate::kill::Server;
+use crate::layout::Layout;
+use jiff::Timestamp;
+use serde::Serialize;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// The account of a deletion. In a dry run the counts are those of what would be deleted.
+#[derive(Debug)]
+pub struct DeleteReport {
+    /// How it ended.
+    pub status: Status,
+    /// Whether nothing was deleted, only counted.
+    pub dry_run: bool,
+    /// The game server.
+    pub server: Server,
+    /// The tables.
+    pub layout: Layout,
+    /// The time that the events are before; none where they are those of dumps.
+    pub before: Option<Timestamp>,
+    /// Events of the dumps that were read, or of the database before the time.
+    pub events: u64,
+    /// Events that were deleted.
+    pub deleted: u64,
+    /// Events of the dumps that are not stored.
+    pub not_stored: u64,
+    /// Values of the dumps that are no events.
+    pub rejected: u64,
+    /// Segments that were removed from the ledger.
+    pub segments: u64,
+    /// Files that were removed from the ledger.
+    pub files: u64,
+    /// The time that it took.
+    pub elapsed: Duration,
+    /// What failed.
+    pub error: Option<String>,
+    /// The command that resumes it.
+    pub again: String,
+}
+
+#[derive(Serialize)]
+struct Json<'r> {
+    status: &'r str,
+    dry_run: bool,
+    server: &'r str,
+    layout: &'r str,
+    before: Option<String>,
+    events: u64,
+    deleted: u64,
+    not_stored: u64,
+    rejected: u64,
+    segments: u64,
+    files: u64,
+    elapsed_seconds: f64,
+    error: Option<&'r str>,
+}
+
+impl DeleteReport {
+    /// One JSON object, without a newline.
+    ///
+    /// # Errors
+    ///
+    /// Never, in practice: all fields are numbers and text.
+    pub fn to_json(&self) -> serde_json::Result<String> {
+        serde_json::to_string(&Json {
+            status: self.status.name(),
+            dry_run: self.dry_run,
+            server: self.server.name(),
+            layout: self.layout.name(),
+            before: self.before.map(rfc3339),
+            events: self.events,
+            deleted: self.deleted,
+            not_stored: self.not_stored,
+            rejected: self.rejected,
+            segments: self.segments,
+            files: self.files,
+            elapsed_seconds: self.elapsed.as_secs_f64(),
+            error: self.error.as_deref(),
+        })
+    }
+
+    /// The outcome, the account, and what to run next.
+    pub fn in_words(&self) -> String {
+        let which = match self.before {
+            Some(time) => format!("{} before {}", counted(self.deleted, "event"), utc(time)),
+            None => format!("{} of {} in the dumps", grouped(self.deleted), counted(self.events, "event")),
+        };
+        let did = match (self.status, self.dry_run) {
+            (Status::Complete | Status::Rejects, true) => "Dry run: would delete",
+            (Status::Complete | Status::Rejects, false) => "Complete: deleted",
+            (Status::Interrupted, true) => "Interrupted: would have deleted so far",
+            (Status::Interrupted, false) => "Interrupted: deleted so far",
+            (_, true) => "Failed: counted so far",
+            (_, false) => "Failed: deleted so far",
+        };
+        let mut text = format!("{did} {which}.\n");
+        // Writing to a String can't fail, so that the results of writeln! are dropped.
+        if let Some(error) = &self.error {
+            let _ = writeln!(text, "  cause: {error}");
+        }
+        for (count, what) in [
+            (self.deleted, if self.dry_run { "would be deleted" } else { "deleted" }),
+            (self.not_stored, "not stored"),
+            (self.rejected, "rejected: no events of this server"),
+            (self.segments, "segments of the ledger"),
+            (self.files, "files of the ledger"),
+        ] {
+            if count > 0 {
+                let _ = writeln!(text, "  {:>12} {what}", grouped(count));
+            }
+        }
+        if matches!(self.status, Status::Interrupted | Status::Failed) {
+            let _ = writeln!(text, "To resume:\n  {}", self.again);
+        }
+        text
+    }
+}

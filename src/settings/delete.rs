@@ -1,0 +1,136 @@
+//! What `delete` needs.
+
+use super::environment::{Environment, SettingError, duration};
+use super::{DatabaseSettings, EventSettings, ReadsEvents, Unnamed, segment_limits, sources};
+use crate::cli::DeleteArgs;
+use crate::input::{SegmentLimits, Source};
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use jiff::{Span, Timestamp};
+use std::time::Duration;
+
+/// What `delete` needs.
+#[derive(Debug)]
+pub struct DeleteSettings {
+    /// The events that go.
+    pub events: DoomedEvents,
+    /// The database.
+    pub database: DatabaseSettings,
+    /// Whose events they are, and how those of dumps are read.
+    pub event: EventSettings,
+    /// How dumps are cut.
+    pub segment: SegmentLimits,
+    /// The longest that a batch in flight may take after a signal.
+    pub drain_timeout: Duration,
+    /// Whether they are only counted.
+    pub dry_run: bool,
+}
+
+/// The events that `delete` deletes.
+#[derive(Debug, Clone)]
+pub enum DoomedEvents {
+    /// Those before this time.
+    Before(Timestamp),
+    /// Those of these dumps.
+    Of(Vec<Source>),
+}
+
+impl DeleteSettings {
+    /// Reads options and variables. `now` is what durations count from.
+    ///
+    /// # Errors
+    ///
+    /// The first invalid value, or a missing server where no dump could name it.
+    pub fn new(
+        args: &DeleteArgs,
+        env: Environment<'_>,
+        now: Timestamp,
+    ) -> Result<Unnamed<Self>, SettingError> {
+        let (event, is_known) = EventSettings::new(&args.event, env)?;
+        let before = args.before.as_deref().map(|text| {
+            time(text.trim(), now).map_err(|wanted| SettingError::Value {
+                place: "--before",
+                value: text.to_owned(),
+                wanted,
+            })
+        });
+        let events = match before.transpose()? {
+            Some(_) if !is_known => return Err(SettingError::ServerRequired),
+            Some(time) => DoomedEvents::Before(time),
+            None => DoomedEvents::Of(sources(&args.files)),
+        };
+        let settings = Self {
+            events,
+            database: DatabaseSettings::new(&args.database, env)?,
+            event,
+            segment: segment_limits(env)?,
+            drain_timeout: env.variable("KILLS_DRAIN_TIMEOUT", Duration::from_secs(25), duration)?,
+            dry_run: args.dry_run,
+        };
+        Ok(Unnamed { settings, is_known })
+    }
+
+    /// The dumps; none where events go by their time.
+    pub fn sources(&self) -> &[Source] {
+        match &self.events {
+            DoomedEvents::Before(_) => &[],
+            DoomedEvents::Of(sources) => sources,
+        }
+    }
+}
+
+impl ReadsEvents for DeleteSettings {
+    fn event(&mut self) -> &mut EventSettings {
+        &mut self.event
+    }
+
+    fn set_sources(&mut self, sources: Vec<Source>) {
+        if let DoomedEvents::Of(named) = &mut self.events {
+            *named = sources;
+        }
+    }
+}
+
+/// A moment: RFC 3339, a date or a date and time in UTC, or an age such as `90d`.
+fn time(text: &str, now: Timestamp) -> Result<Timestamp, String> {
+    let wanted = || {
+        "a time is needed: a date such as 2025-01-01 (UTC), an RFC 3339 time such as 2025-01-01T12:00:00Z, or an age such as \
+         90d, 6mo or 1y"
+            .to_owned()
+    };
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return Ok(time);
+    }
+    if let Ok(time) = text.parse::<DateTime>() {
+        return TimeZone::UTC.to_timestamp(time).map_err(|_| wanted());
+    }
+    let age: Span = text.parse().map_err(|_| wanted())?;
+    if !age.is_positive() {
+        return Err(wanted());
+    }
+    let then = TimeZone::UTC.to_datetime(now).checked_sub(age).map_err(|_| wanted())?;
+    TimeZone::UTC.to_timestamp(then).map_err(|_| wanted())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_ages() {
+        let now: Timestamp = "2026-03-31T12:00:00Z".parse().expect("a time");
+        let check = |text: &str, expected: Option<&str>| {
+            assert_eq!(time(text, now).ok().map(|time| time.to_string()).as_deref(), expected, "{text}");
+        };
+        check("2025-01-01", Some("2025-01-01T00:00:00Z"));
+        check("2025-01-01 06:30", Some("2025-01-01T06:30:00Z"));
+        check("2025-01-01T00:00:00.25+02:00", Some("2024-12-31T22:00:00.25Z"));
+        check("90d", Some("2025-12-31T12:00:00Z"));
+        check("36 hours", Some("2026-03-30T00:00:00Z"));
+        check("1mo", Some("2026-02-28T12:00:00Z"));
+        check("1y", Some("2025-03-31T12:00:00Z"));
+        for wrong in ["", "yesterday", "90", "-90d", "0d", "90d ago", "2025-13-01", "2025", "99999y"] {
+            check(wrong, None);
+        }
+    }
+}

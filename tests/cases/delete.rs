@@ -1,0 +1,470 @@
+//! `delete`: what is deleted is gone from all tables and from the ledger, and nothing else is, whatever happens meanwhile.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use super::aegis;
+use crate::support::cluster::{Cluster, Database};
+use crate::support::dumps::{generated, join, lines, small_event};
+use crate::support::eventually;
+use crate::support::oracle::{Nul, expect};
+use crate::support::program::{Ended, Program, Workplace, assert_tables};
+use crate::support::progress::meanwhile;
+use crate::support::proxy::{Fault, Phase, Proxy, What};
+
+const LAYOUTS: [&str; 2] = ["archive", "aegis"];
+
+fn delete(work: &Workplace, database: &Database<'_>, layout: &str, args: &[&str]) -> Program {
+    let program = work.program(&["delete", "--json", "--layout", layout]).args(args);
+    program.env("DATABASE_URL", &database.url()).segment_bytes(64 << 10)
+}
+
+fn load(work: &Workplace, database: &Database<'_>, layout: &str, dump: &str) -> Program {
+    work.load(database, &["--layout", layout, dump]).segment_bytes(64 << 10)
+}
+
+/// The JSON of a deletion, its sum checked.
+#[track_caller]
+fn report(ended: &Ended) -> Value {
+    let value: Value =
+        serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {ended:?}"));
+    let count = |name: &str| value[name].as_u64().expect("a count");
+    assert_eq!(count("events"), count("deleted") + count("not_stored") + count("rejected"), "{value}");
+    value
+}
+
+#[track_caller]
+fn check(ended: &Ended, counts: &[(&str, u64)]) {
+    let value = report(ended);
+    for (name, count) in counts {
+        assert_eq!(value[*name].as_u64(), Some(*count), "{name} in {value}");
+    }
+}
+
+/// Asserts that the tables hold what the dump holds, and nothing else.
+#[track_caller]
+fn assert_holds(database: &Database<'_>, layout: &str, dump: &[u8]) {
+    if layout == "aegis" {
+        aegis::assert_stored(database, &aegis::expected(dump).tables);
+    } else {
+        assert_tables(database, "americas", &expect(dump, Nul::Reject).tables);
+    }
+}
+
+fn count(database: &Database<'_>, from: &str) -> i64 {
+    let sql = format!("select count(*) from {from}");
+    database.client().query_one(&sql, &[]).expect("a count").get(0)
+}
+
+/// Three dumps: the second shares its first third with the first one, and its last third with the third one.
+fn dumps(work: &Workplace) -> [Vec<u8>; 3] {
+    let dump = generated(450, 71, 0.0);
+    let all = lines(&dump);
+    let dumps = [0..200, 150..300, 250..450].map(|range| join(&all[range]));
+    for (name, dump) in ["a", "b", "c"].iter().zip(&dumps) {
+        work.write(name, dump);
+    }
+    dumps
+}
+
+/// Those of `lines` that are not in `without`.
+fn minus(dump: &[u8], without: &[u8]) -> Vec<u8> {
+    let without: BTreeSet<&[u8]> = lines(without).into_iter().collect();
+    join(&lines(dump).into_iter().filter(|line| !without.contains(line)).collect::<Vec<_>>())
+}
+
+#[test]
+fn events_of_dumps_go_and_come_back() {
+    for layout in LAYOUTS {
+        let database = Cluster::shared().database("dumps");
+        let work = Workplace::new();
+        let [a, b, c] = dumps(&work);
+        let whole = [&a[..], &b, &c].concat();
+        for dump in ["a", "b", "c"] {
+            load(&work, &database, layout, dump).expect(0);
+        }
+        let segments = count(&database, "kill_load_segment");
+
+        let dry = delete(&work, &database, layout, &["--dry-run", "b"]).expect(0);
+        check(&dry, &[("events", 150), ("deleted", 150)]);
+        assert_holds(&database, layout, &whole);
+        assert_eq!(count(&database, "kill_load_segment"), segments);
+
+        let ended = delete(&work, &database, layout, &["b"]).expect(0);
+        check(&ended, &[("events", 150), ("deleted", 150), ("not_stored", 0)]);
+        assert_eq!(report(&ended)["segments"], report(&dry)["segments"]);
+        assert_holds(&database, layout, &minus(&whole, &b));
+        let again = delete(&work, &database, layout, &["b"]).expect(0);
+        check(&again, &[("deleted", 0), ("not_stored", 150), ("segments", 0)]);
+
+        // The ledger does not claim what other dumps have lost with it.
+        let back = load(&work, &database, layout, "a").expect(0).summary();
+        assert_eq!(back.count("inserted"), 50, "{back:?}");
+        assert!(back.count("already_loaded") > 0, "segments that share nothing are still loaded: {back:?}");
+        load(&work, &database, layout, "b").expect(0).summary().check(&[("inserted", 100)]);
+        assert_holds(&database, layout, &whole);
+        load(&work, &database, layout, "c").expect(0).summary().check(&[("inserted", 0)]);
+
+        // Values that are no events can't be deleted, and are not passed over in silence.
+        let mixed = [&a[..], b"no event\n"].concat();
+        let ended = delete(&work, &database, layout, &["-"]).stdin(mixed).expect(3);
+        check(&ended, &[("events", 201), ("deleted", 200), ("rejected", 1)]);
+    }
+}
+
+#[test]
+fn events_before_a_time_go_and_come_back() {
+    for layout in LAYOUTS {
+        let database = Cluster::shared().database("before");
+        let work = Workplace::new();
+        let dump = generated(400, 72, 0.0);
+        work.write("dump", &dump);
+        load(&work, &database, layout, "dump").expect(0);
+        let mut client = database.client();
+        let (table, time) = if layout == "aegis" {
+            ("\"KillEvent\"", "\"TimeStamp\"")
+        } else {
+            ("kill_event", "occurred_at")
+        };
+        // The time of an event, which stays.
+        let sql = format!(
+            "select to_char({time}, 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') from {table} order by {time} offset 250 limit 1"
+        );
+        client.batch_execute("set timezone to 'UTC'").expect("a setting");
+        let middle: String = client.query_one(&sql, &[]).expect("a time").get(0);
+        let dry = delete(&work, &database, layout, &["--before", &middle, "--dry-run"]).expect(0);
+        check(&dry, &[("events", 250), ("deleted", 250)]);
+        let ended = delete(&work, &database, layout, &["--before", &middle]).expect(0);
+        check(&ended, &[("events", 250), ("deleted", 250)]);
+        assert_eq!(report(&ended)["segments"], report(&dry)["segments"]);
+        assert_eq!(count(&database, table), 150);
+        assert_eq!(count(&database, &format!("{table} where {time} < '{middle}'")), 0);
+        if layout == "archive" {
+            for child in ["kill_player", "kill_loot"] {
+                let orphans = format!("{child} where event_id not in (select event_id from kill_event)");
+                assert_eq!(count(&database, &orphans), 0, "{child}");
+            }
+        }
+        let again = delete(&work, &database, layout, &["--before", &middle]).expect(0);
+        check(&again, &[("deleted", 0), ("segments", 0)]);
+        // Segments without old events stay loaded, and the others are read again.
+        let back = load(&work, &database, layout, "dump").expect(0).summary();
+        assert_eq!(back.count("inserted"), 250, "{back:?}");
+        assert!(back.count("already_loaded") > 0, "{back:?}");
+        assert_holds(&database, layout, &dump);
+        // An age; the events are not as old as that.
+        check(&delete(&work, &database, layout, &["--before", "30y"]).expect(0), &[("deleted", 0)]);
+        check(&delete(&work, &database, layout, &["--before", "2100-01-01"]).expect(0), &[("deleted", 400)]);
+        assert_eq!(count(&database, "kill_load_segment"), 0);
+        assert_eq!(count(&database, "kill_load_file"), 0);
+    }
+}
+
+/// Small events, of which there are many batches: as many a minute as there are.
+fn small_dump(events: i64) -> Vec<u8> {
+    let event = |id: i64| {
+        let mut event = small_event(id);
+        event["TimeStamp"] = format!("2024-08-{:02}T20:{:02}:46.725Z", 1 + id % 28, id / 28 % 60).into();
+        event.to_string()
+    };
+    join(&(1..=events).map(event).collect::<Vec<_>>())
+}
+
+#[test]
+fn killed_again_and_again_and_run_again() {
+    let mut random = fastrand::Rng::with_seed(73);
+    for (layout, args) in [
+        ("archive", ["--before", "2024-08-15"]),
+        ("aegis", ["--before", "2024-08-15"]),
+        ("archive", ["--battle", "5"]),
+        ("aegis", ["--battle", "5"]),
+    ] {
+        let database = Cluster::shared().database("killed");
+        let work = Workplace::new();
+        let dump = small_dump(9_000);
+        work.write("dump", &dump);
+        let of_dump = args[0] == "--battle";
+        // The same reading as that of the deletion.
+        let reading: &[&str] = if of_dump { &args } else { &[] };
+        let load = || load(&work, &database, layout, "dump").args(reading);
+        load().expect(0);
+        let table = if layout == "aegis" { "\"KillEvent\"" } else { "kill_event" };
+        let old =
+            if layout == "aegis" { "\"TimeStamp\" < '2024-08-15'" } else { "occurred_at < '2024-08-15'" };
+        let doomed = if of_dump { table.to_owned() } else { format!("{table} where {old}") };
+        let mut killed = 0;
+        for round in 0..6 {
+            let program = delete(&work, &database, layout, &args).args(if of_dump { &["dump"] } else { &[] });
+            let mut running = program.start();
+            let (begin, until) = (count(&database, &doomed), Instant::now() + Duration::from_secs(5));
+            let pause = Duration::from_millis(random.u64(0..60));
+            eventually(Duration::from_mins(1), "its moment comes", || {
+                running.has_ended() || count(&database, &doomed) < begin || Instant::now() > until
+            });
+            std::thread::sleep(pause);
+            if !running.has_ended() {
+                running.signal(Signal::SIGKILL);
+            }
+            killed += i64::from(running.finish().code == 137);
+            if round % 2 == 1 {
+                // What the ledger still claims is there, so that a load brings back the rest.
+                load().expect(0);
+                assert_eq!(count(&database, table), 9_000);
+                work.program(&["verify", "--layout", layout, "dump"])
+                    .args(reading)
+                    .env("DATABASE_URL", &database.url())
+                    .expect(0);
+            }
+        }
+        assert!(killed > 1, "{killed}");
+        delete(&work, &database, layout, &args).args(if of_dump { &["dump"] } else { &[] }).expect(0);
+        assert_eq!(count(&database, &doomed), 0);
+        if layout == "archive" {
+            let orphans = "kill_player where event_id not in (select event_id from kill_event)";
+            assert_eq!(count(&database, orphans), 0);
+        }
+        load().expect(0);
+        assert_eq!(count(&database, table), 9_000);
+    }
+}
+
+#[test]
+fn a_load_beside_it_loses_nothing() {
+    for layout in LAYOUTS {
+        let database = Cluster::shared().database("beside");
+        let work = Workplace::new();
+        let dump = generated(900, 74, 0.0);
+        let all = lines(&dump);
+        let (old, new): (Vec<_>, Vec<_>) = all.iter().enumerate().partition(|(number, _)| number % 2 == 0);
+        let [old, new] =
+            [old, new].map(|part| join(&part.into_iter().map(|(_, line)| *line).collect::<Vec<_>>()));
+        work.write("old", &old);
+        work.write("new", &new);
+        load(&work, &database, layout, "old").expect(0);
+        // The ids of both lie among each other, so that the ledger forgets segments of the load as well.
+        let program = load(&work, &database, layout, "new").segment_bytes(32 << 10);
+        let ended = meanwhile(program, |ended| {
+            loop {
+                delete(&work, &database, layout, &["old"]).expect(0);
+                if ended() {
+                    break;
+                }
+                load(&work, &database, layout, "old").expect(0);
+            }
+        });
+        ended.expect(0).summary().check(&[("events", 450), ("inserted", 450), ("unfinished", 0)]);
+        assert_holds(&database, layout, &new);
+        load(&work, &database, layout, "new").expect(0);
+        load(&work, &database, layout, "old").expect(0);
+        assert_holds(&database, layout, &dump);
+    }
+}
+
+#[test]
+fn told_to_stop_it_finishes_its_batch_and_counts_right() {
+    for (signal, code) in [(Signal::SIGTERM, 143), (Signal::SIGINT, 130)] {
+        let database = Cluster::shared().database("stop");
+        let work = Workplace::new();
+        work.write("dump", small_dump(7_000));
+        load(&work, &database, "archive", "dump").expect(0);
+        let mut client = database.client();
+        let mut lock = client.transaction().expect("a transaction");
+        lock.batch_execute("lock table kill_event in share mode").expect("a lock");
+        let running = delete(&work, &database, "archive", &["--before", "2025-01-01"]).start();
+        let mut watcher = database.client();
+        eventually(Duration::from_mins(1), "it waits for the lock", || {
+            let sql = "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
+            !watcher.query(sql, &[]).expect("sessions").is_empty()
+        });
+        running.signal(signal);
+        lock.rollback().expect("the lock is given back");
+        let ended = running.finish().expect(code);
+        let value = report(&ended);
+        assert_eq!(value["status"], "interrupted");
+        let deleted = value["deleted"].as_i64().expect("a count");
+        assert!(deleted > 0 && deleted < 7_000, "{value}");
+        assert_eq!(count(&database, "kill_event"), 7_000 - deleted);
+        check(
+            &delete(&work, &database, "archive", &["--before", "2025-01-01"]).expect(0),
+            &[("deleted", 7_000 - u64::try_from(deleted).expect("a count"))],
+        );
+    }
+}
+
+#[test]
+fn a_lost_answer_is_counted_once() {
+    let database = Cluster::shared().database("answer");
+    let work = Workplace::new();
+    work.write("dump", small_dump(300));
+    for at in [Phase::CommitSent, Phase::CommitAnswer] {
+        load(&work, &database, "archive", "dump").expect(0);
+        for nth in 1..=3 {
+            let proxy = Proxy::to(Cluster::shared().port());
+            proxy.plan(Fault::new(at, What::Cut).nth(nth));
+            let program =
+                delete(&work, &database, "archive", &["dump"]).env("DATABASE_URL", &proxy.url(&database));
+            let ended = program.env("DATABASE_RETRY_BASE", "20").expect(0);
+            check(&ended, &[("events", 300), ("deleted", 300), ("not_stored", 0)]);
+            load(&work, &database, "archive", "dump").expect(0).summary().check(&[("inserted", 300)]);
+        }
+    }
+}
+
+/// What users add, and whether it keeps events from being deleted, with words that say so.
+const USERS_OWN: [(&str, Option<&[&str]>); 6] = [
+    (
+        "create table notes (server albion_server, event_id bigint, foreign key (server, event_id) references kill_event);
+         insert into notes select server, event_id from kill_event limit 1",
+        Some(&["the table notes", "ON DELETE CASCADE", "notes_server_event_id_fkey"]),
+    ),
+    (
+        "create table notes (server albion_server, event_id bigint,
+           foreign key (server, event_id) references kill_event deferrable initially deferred);
+         insert into notes select server, event_id from kill_event limit 1",
+        Some(&["the table notes", "ON DELETE CASCADE"]),
+    ),
+    (
+        "create table notes (server albion_server, event_id bigint,
+           foreign key (server, event_id) references kill_event on delete cascade);
+         insert into notes select server, event_id from kill_event",
+        None,
+    ),
+    (
+        "create function keep() returns trigger language plpgsql as 'begin return null; end';
+         create trigger keep before delete on kill_player for each row when (old.event_id = 7) execute function keep()",
+        Some(&["kill_player keeps events", "DISABLE TRIGGER USER"]),
+    ),
+    (
+        "create function forbid() returns trigger language plpgsql as 'begin raise exception ''not that one''; end';
+         create trigger forbid before delete on kill_event for each row when (old.event_id = 7) execute function forbid()",
+        Some(&["not that one"]),
+    ),
+    (
+        "create table gone (event_id bigint);
+         create function note() returns trigger language plpgsql as
+           'begin insert into gone values (old.event_id); return old; end';
+         create trigger note after delete on kill_event for each row execute function note()",
+        None,
+    ),
+];
+
+#[test]
+fn what_users_have_added_is_heeded() {
+    let work = Workplace::new();
+    let dump = small_dump(30);
+    work.write("dump", &dump);
+    for (sql, words) in USERS_OWN {
+        let database = Cluster::shared().database("own");
+        load(&work, &database, "archive", "dump").expect(0);
+        database.client().batch_execute(sql).unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        for args in [["--before", "2025-01-01"], ["--nul", "reject"]] {
+            let program = delete(&work, &database, "archive", &args);
+            let program = if args[0] == "--nul" { program.args(&["dump"]) } else { program };
+            let Some(words) = words else {
+                check(&program.expect(0), &[("deleted", 30)]);
+                assert_eq!(count(&database, "kill_player"), 0, "{sql}");
+                load(&work, &database, "archive", "dump").expect(0);
+                continue;
+            };
+            let ended = program.expect(7);
+            let value = report(&ended);
+            assert_eq!((&value["status"], &value["deleted"]), (&"failed".into(), &0.into()), "{value}");
+            for word in words {
+                assert!(value["error"].as_str().expect("an error").contains(word), "{word:?} in {value}");
+            }
+            assert_holds(&database, "archive", &dump);
+            assert_eq!(count(&database, "kill_load_segment"), 1, "{sql}");
+        }
+    }
+}
+
+#[test]
+fn a_role_without_the_privilege_learns_which() {
+    let work = Workplace::new();
+    let database = Cluster::shared().database("privilege");
+    work.write("dump", small_dump(30));
+    load(&work, &database, "archive", "dump").expect(0);
+    let mut client = database.client();
+    let role = format!("deleter_{}", uuid::Uuid::new_v4().simple());
+    client
+        .batch_execute(&format!(
+            "create role {role} login; grant usage on schema public to {role};
+             grant select, insert, update on all tables in schema public to {role}"
+        ))
+        .expect("a role");
+    let url = database.tcp_url().replace("aegis@", &format!("{role}@"));
+    let program = || delete(&work, &database, "archive", &["dump"]).env("DATABASE_URL", &url);
+    let ended = program().expect(7).says(&["lacks SELECT or DELETE", "kill_load_segment", "kill_load_file"]);
+    assert_eq!(count(&database, "kill_event"), 30);
+    // The hint works as it is.
+    let (_, grant) = ended.stderr.split_once("can run: ").expect("a statement");
+    client.batch_execute(grant.lines().next().expect("a line")).expect("the owner may");
+    check(&program().expect(0), &[("deleted", 30)]);
+    client.batch_execute(&format!("drop owned by {role}; drop role {role}")).expect("it goes");
+}
+
+#[test]
+fn a_ledger_of_an_earlier_version_is_enough() {
+    let work = Workplace::new();
+    let [a, b, _] = dumps(&work);
+    for args in [["--before", "2100-01-01"], ["--nul", "reject"]] {
+        let database = Cluster::shared().database("earlier");
+        load(&work, &database, "archive", "a").expect(0);
+        load(&work, &database, "archive", "b").expect(0);
+        database
+            .client()
+            .batch_execute(
+                "alter table kill_load_segment drop first_event_id, drop last_event_id, drop oldest_event;
+                 drop table kill_load_file",
+            )
+            .expect("an earlier ledger");
+        let program = delete(&work, &database, "archive", &args);
+        if args[0] == "--nul" {
+            check(&program.args(&["a"]).expect(0), &[("deleted", 200)]);
+            assert_holds(&database, "archive", &minus(&b, &a));
+        } else {
+            check(&program.expect(0), &[("deleted", 300)]);
+        }
+        assert_eq!(count(&database, "kill_load_segment"), 0, "nothing is known of what they hold");
+        load(&work, &database, "archive", "b").expect(0);
+        assert_holds(&database, "archive", &b);
+    }
+}
+
+#[test]
+fn wrong_commands_delete_nothing() {
+    let work = Workplace::new();
+    let database = Cluster::shared().database("wrong");
+    delete(&work, &database, "archive", &["--before", "1d"])
+        .expect(7)
+        .says(&["has no table kill_event", "--schema"]);
+    work.write("dump", small_dump(30));
+    for layout in LAYOUTS {
+        load(&work, &database, layout, "dump").expect(0);
+    }
+    for args in
+        [&[][..], &["dump", "--before", "1d"], &["--before", "yesterday"], &["--before", "90"], &["nowhere"]]
+    {
+        let ended = delete(&work, &database, "archive", args).run();
+        assert!([1, 2].contains(&ended.code), "{ended:?}");
+    }
+    let unnamed = delete(&work, &database, "archive", &["--before", "1d"]).without("ALBION_SERVER");
+    unnamed.expect(2).says(&["--server"]);
+    // Rows of this layout do not say whose they are.
+    let other = delete(&work, &database, "aegis", &["--before", "1d", "--server", "asia"]);
+    other.expect(7).says(&["holds the events of americas", "--server americas"]);
+    check(
+        &delete(&work, &database, "archive", &["--before", "1d", "--server", "asia"]).expect(0),
+        &[("deleted", 0)],
+    );
+    assert_eq!((count(&database, "kill_event"), count(&database, "\"KillEvent\"")), (30, 30));
+    // What went to the wrong server is undone.
+    work.load(&database, &["--server", "asia", "dump"]).expect(0);
+    check(&delete(&work, &database, "archive", &["--server", "asia", "dump"]).expect(0), &[("deleted", 30)]);
+    assert_eq!(count(&database, "kill_event where server = 'asia'"), 0);
+    load(&work, &database, "archive", "dump").expect(0).summary().check(&[("inserted", 0)]);
+    assert_eq!(count(&database, "kill_event"), 30);
+}
