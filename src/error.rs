@@ -2,6 +2,7 @@
 
 pub use crate::exit::Ending;
 
+use crate::database::FailureKind;
 use crate::database::embedded::EmbeddedError;
 use crate::database::store::StoreError;
 use crate::input::InputError;
@@ -46,5 +47,9 @@ impl CommandError {
 
 /// How the program ends for a failure of the database.
 pub fn database_ending(error: &StoreError) -> Ending {
-    if error.is_permanent() { Ending::DatabaseRefused } else { Ending::DatabaseFailed }
+    match error.kind() {
+        FailureKind::Passing => Ending::DatabaseFailed,
+        FailureKind::Permanent => Ending::DatabaseRefused,
+        FailureKind::Program => Ending::Failed,
+    }
 }

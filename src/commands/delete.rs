@@ -51,7 +51,7 @@ pub fn run(
     let database = OpenDatabase::open(&settings.database, Uuid::new_v4())?;
     let halt = Arc::<Halt>::default();
     let Process { signals, panics, screen } = process;
-    let listener = Listener::start(signals, panics, &halt, settings.drain_timeout, (*screen).clone())?;
+    let listener = Listener::start(signals, panics, &halt, settings.drain_timeout, (*screen).clone(), None)?;
     let schema = settings.database.schema().to_owned();
     let scope = DeleteScope { layout, ledger_schema: schema.clone(), schema, server };
     let patience = Patience::until_told(halt.given_up());

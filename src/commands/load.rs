@@ -2,13 +2,13 @@
 
 use super::confirm::confirm;
 use super::database::OpenDatabase;
+use super::load_summary::{self, Printed, stop_summary};
 use super::next;
 use super::observe::{self, Farewell, Observer};
 use super::outcome::{cause, has_succeeded, outcome, run_outcome};
 use super::signals::{EarlySignals, Listener};
 use super::sources::{self, FoundSources};
 use super::unchanged::Files;
-use super::{write_output, write_text};
 use crate::causes::in_full;
 use crate::cli::LoadArgs;
 use crate::database::store::Store;
@@ -62,6 +62,13 @@ pub fn run(
     // Before anything is written, the file of metrics as well.
     refuse_overwriting(&settings)?;
     let id = Uuid::new_v4();
+    let halt = Arc::<Halt>::default();
+    let printed = Printed { is_json: args.json, is_quiet: quiet };
+    let next = next::commands(args, env);
+    let stop = stop_summary(&settings, id, next.clone(), args.dry_run, printed);
+    let Process { signals, panics, screen } = process;
+    let requests =
+        Listener::start(signals, panics, &halt, settings.drain_timeout, (*screen).clone(), Some(stop))?;
     let (rejects, listener) =
         prepare(&settings, &mut found, id, process.screen).inspect_err(|_| tell_of_failure(&settings, id))?;
     let started = Instant::now();
@@ -74,12 +81,15 @@ pub fn run(
         started,
         rejects: &rejects,
         process,
+        requests: &requests,
+        halt: &halt,
         monitor: &monitor,
     };
     let done = match &settings.database {
         Some(place) => load(&parts, listener, place),
         None => read_only(&parts, listener),
     };
+    requests.end();
     if done.is_err() {
         tell_of_failure(&settings, id);
     }
@@ -112,13 +122,9 @@ pub fn run(
         error: cause(&report, in_full),
         database_failed: matches!(ending, Ending::DatabaseFailed | Ending::DatabaseRefused),
         dry_run: args.dry_run,
-        next: next::commands(args, env),
+        next,
     };
-    if args.json {
-        write_output(&format!("{}\n", summary.to_json().context("the summary can't be written as JSON")?))?;
-    } else if !quiet || ending != Ending::Complete {
-        write_text(&format!("{summary}\n"))?;
-    }
+    load_summary::print(&summary, printed)?;
     if let Err(error) = metrics {
         // What became of the events is told above.
         log::error!("{error:#}");
@@ -247,16 +253,18 @@ struct Parts<'r> {
     started: Instant,
     rejects: &'r RejectFile,
     process: &'r Process<'r>,
+    requests: &'r Listener,
+    halt: &'r Arc<Halt>,
     monitor: &'r Arc<Monitor>,
 }
 
 impl Parts<'_> {
     /// What a run is looked at with.
-    fn live(&self, halt: &Arc<Halt>, manager: Option<&DatabaseManager>) -> LiveRun {
+    fn live(&self, manager: Option<&DatabaseManager>) -> LiveRun {
         LiveRun {
             begun: self.started,
             monitor: Arc::clone(self.monitor),
-            halt: Arc::clone(halt),
+            halt: Arc::clone(self.halt),
             manager: manager.cloned(),
             bytes_total: sources::bytes_total(&self.settings.sources),
         }
@@ -266,18 +274,12 @@ impl Parts<'_> {
     fn show(&self, run: LiveRun) -> anyhow::Result<Progress> {
         Progress::start(run, self.process.screen.clone()).context("a thread can't be started")
     }
-
-    fn listen(&self, halt: &Arc<Halt>) -> anyhow::Result<Listener> {
-        let Process { signals, panics, screen } = self.process;
-        Listener::start(signals, panics, halt, self.settings.drain_timeout, (*screen).clone())
-    }
 }
 
 fn read_only(parts: &Parts<'_>, listener: Option<TcpListener>) -> Result<Done, CommandError> {
     let settings = parts.settings;
-    let halt = Arc::new(Halt::default());
-    let _listener = parts.listen(&halt)?;
-    let live = parts.live(&halt, None);
+    let halt = parts.halt;
+    let live = parts.live(None);
     let observer = Observer::start(settings, &live, listener, parts.id, None, None)?;
     if settings.metrics_file.is_some() {
         log::warn!("the metrics file is left as it is: it is of loads, and a dry run is none");
@@ -285,7 +287,8 @@ fn read_only(parts: &Parts<'_>, listener: Option<TcpListener>) -> Result<Done, C
     let _progress = parts.show(live)?;
     let sources = settings.sources.clone();
     let (reader, run) = (parts.reader.take(), settings.pipeline());
-    let mut report = pipeline::run(sources, reader, &run, None, parts.rejects, &halt, parts.monitor);
+    parts.requests.begin();
+    let mut report = pipeline::run(sources, reader, &run, None, parts.rejects, halt, parts.monitor);
     report.source_errors.splice(0..0, parts.unread.take());
     let farewell = observer.say_farewell(&run_outcome(&report));
     Ok(Done { report, store: StoreFigures::default(), metrics: Ok(()), farewell })
@@ -307,13 +310,13 @@ fn load(
     let is_watched = settings.listen.is_some() || settings.metrics_file.is_some();
     let last_success =
         if is_watched { RunLog::last_success(&database.manager, &store_settings)? } else { None };
-    let halt = Arc::new(Halt::default());
-    let live = parts.live(&halt, Some(&database.manager));
+    let (halt, live) = (parts.halt, parts.live(Some(&database.manager)));
     let observer = Observer::start(settings, &live, listener, id, Some(&database), last_success)?;
     let sources: Vec<String> = settings.named.iter().map(ToString::to_string).collect();
+    parts.requests.begin();
     let log = RunLog::begin(&database.manager, &store_settings, id, &sources)?;
-    // From here on the ledger has the run, and is told its end.
-    let (listener, progress) = (parts.listen(&halt), parts.show(live));
+    // From here on the ledger has the run, and gets its end.
+    let progress = parts.show(live);
     let patience = Patience::until_told(halt.given_up());
     let leisure = Patience::until_told(halt.stopped());
     let store = PostgresStore::new(database.manager.clone(), &store_settings, id, patience, leisure);
@@ -322,8 +325,8 @@ fn load(
     let rereads = settings.rereads || reader.is_some();
     let preparer = settings.pipeline().preparer();
     let files = Files::examine(&database.manager, &store_settings, &settings.sources, preparer, rereads);
-    let report = match (&files, &listener, &progress) {
-        (Ok(files), Ok(_), Ok(_)) => {
+    let report = match (&files, &progress) {
+        (Ok(files), Ok(_)) => {
             files.skipped.iter().for_each(|held| parts.monitor.skip_file(held));
             let mut report = pipeline::run(
                 files.sources.clone(),
@@ -331,7 +334,7 @@ fn load(
                 &settings.pipeline(),
                 Some(&store as &dyn Store),
                 parts.rejects,
-                &halt,
+                halt,
                 parts.monitor,
             );
             report.source_errors.splice(0..0, parts.unread.take());
@@ -342,15 +345,15 @@ fn load(
             files.record(&database.manager, id, &report, parts.monitor, &patience);
             report
         }
-        (_, Err(error), _) | (_, _, Err(error)) => RunReport::failed(anyhow::anyhow!("{error:#}")),
-        (Err(_), ..) => match files {
+        (_, Err(error)) => RunReport::failed(anyhow::anyhow!("{error:#}")),
+        (Err(_), _) => match files {
             Err(error) => RunReport::failed(error),
             Ok(_) => unreachable!("it is an error"),
         },
     };
     let earlier_rejects = earlier_rejects(&store, parts.monitor);
     let figures = StoreFigures { earlier_rejects, ..StoreFigures::of(&database.manager) };
-    end_in_ledger(&log, &database.manager, parts.rejects, &report, &figures, &halt);
+    end_in_ledger(&log, &database.manager, parts.rejects, &report, &figures, halt);
     if report.halted.is_none() {
         // With its end in the ledger, so that of two runs that end together one builds them.
         store.build_indexes();

@@ -5,6 +5,7 @@ pub mod embedded;
 pub mod generate;
 pub mod health;
 pub mod load;
+mod load_summary;
 pub mod manual;
 pub mod schema;
 pub mod verify;

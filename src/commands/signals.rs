@@ -13,8 +13,9 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag::{register, register_conditional_shutdown};
 use signal_hook::iterator::{Handle, Signals};
 use std::fs;
-use std::sync::Arc;
+use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -63,30 +64,44 @@ impl EarlySignals {
     }
 }
 
-/// Makes stop requests drain the run, for as long as it lives. After that they end the program at once.
+/// Called with the signal that ends the program while a load is prepared.
+pub(super) type OnStop = Box<dyn FnOnce(i32) + Send>;
+
+/// What a stop request ends.
+enum Phase {
+    /// Nothing is read and nothing is stored: the program ends at once, after it has said so.
+    Preparing(OnStop),
+    Running,
+    Over,
+}
+
+/// Makes stop requests end the preparation at once, and drain the run from its [`begin`](Self::begin) on, for as long as it
+/// lives. After that they end the program at once.
 pub(super) struct Listener {
-    is_over: Arc<AtomicBool>,
+    phase: Arc<Mutex<Phase>>,
     /// Dropped with the listener, so that the drain's clock stops.
     _alive: Sender<()>,
     _panics: PanicWatch,
 }
 
 impl Listener {
-    /// From here on a signal is a wish to stop with everything in order, and a panic ends the run in the same way.
+    /// From here on a signal is a request to stop, and a panic ends the run in the same way. `stopped` reports a load that did
+    /// not come to its beginning; without it, a request drains from the start.
     pub(super) fn start(
         early: &EarlySignals,
         panics: &Panics,
         halt: &Arc<Halt>,
         drain_timeout: Duration,
         screen: Screen,
+        stopped: Option<OnStop>,
     ) -> anyhow::Result<Self> {
         let signals = Signals::new(stop_signals()).context("signals can't be listened for")?;
         early.end.store(false, Ordering::SeqCst);
-        let is_over = Arc::<AtomicBool>::default();
+        let phase = Arc::new(Mutex::new(stopped.map_or(Phase::Running, Phase::Preparing)));
         let (request, requested) = bounded(1);
         let (alive, ended) = bounded(0);
-        let (requests, over, begin_drain) = (Arc::clone(halt), Arc::clone(&is_over), request.clone());
-        spawn("signals", move || listen(signals, &requests, &over, &begin_drain, &screen))?;
+        let (requests, ends, begin_drain) = (Arc::clone(halt), Arc::clone(&phase), request.clone());
+        spawn("signals", move || listen(signals, &requests, &ends, &begin_drain, &screen))?;
         let drained = Arc::clone(halt);
         spawn("drain", move || drain(&requested, &ended, &drained, drain_timeout))?;
         let broken = Arc::clone(halt);
@@ -94,13 +109,27 @@ impl Listener {
             broken.stop(HaltReason::Panicked(message.to_owned()));
             let _ = request.try_send(Drain { code: 1 });
         });
-        Ok(Self { is_over, _alive: alive, _panics: watch })
+        Ok(Self { phase, _alive: alive, _panics: watch })
     }
+
+    /// From here on a stop request drains the run.
+    pub(super) fn begin(&self) {
+        *lock(&self.phase) = Phase::Running;
+    }
+
+    /// From here on a stop request ends the program at once.
+    pub(super) fn end(&self) {
+        *lock(&self.phase) = Phase::Over;
+    }
+}
+
+fn lock(phase: &Mutex<Phase>) -> MutexGuard<'_, Phase> {
+    phase.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        self.is_over.store(true, Ordering::SeqCst);
+        self.end();
     }
 }
 
@@ -115,13 +144,24 @@ struct Drain {
     code: i32,
 }
 
-fn listen(mut signals: Signals, halt: &Halt, is_over: &AtomicBool, begin: &Sender<Drain>, screen: &Screen) {
+fn listen(mut signals: Signals, halt: &Halt, phase: &Mutex<Phase>, begin: &Sender<Drain>, screen: &Screen) {
     let mut first: Option<Instant> = None;
     for signal in signals.forever() {
         inject("signals");
+        let mut phase = lock(phase);
+        if let Phase::Preparing(_) = *phase
+            && let Phase::Preparing(stopped) = mem::replace(&mut *phase, Phase::Over)
+        {
+            // With the lock, so that the run does not begin meanwhile.
+            stopped(signal);
+            screen.clear_at_once();
+            std::process::exit(128 + signal);
+        }
+        let is_running = matches!(*phase, Phase::Running);
+        drop(phase);
         match first {
             Some(first) if first.elapsed() < REPEAT_MAX => {}
-            None if !is_over.load(Ordering::SeqCst) => {
+            None if is_running => {
                 first = Some(Instant::now());
                 halt.stop(HaltReason::Signal(signal));
                 // A panic may have begun it.

@@ -31,6 +31,7 @@ pub fn classify(error: &Error) -> ErrorClass {
         // It comes as an error of input and output, too.
         None if tls_fault(error).is_some() => ErrorClass::Fatal,
         None if cause_of::<io::Error>(error).is_some_and(is_out_of_files) => ErrorClass::Fatal,
+        None if cause_of::<io::Error>(error).is_some_and(is_no_privilege) => ErrorClass::Fatal,
         None if error.is_closed() || cause_of::<io::Error>(error).is_some() => ErrorClass::Away,
         None => ErrorClass::Fatal,
     }
@@ -39,6 +40,11 @@ pub fn classify(error: &Error) -> ErrorClass {
 /// Whether the process, or the system, has no room for another file or socket.
 pub(super) fn is_out_of_files(error: &io::Error) -> bool {
     [Errno::EMFILE, Errno::ENFILE].iter().any(|errno| error.raw_os_error() == Some(*errno as i32))
+}
+
+/// Whether the system denies this user the server's socket. A local firewall's refusal has another number.
+fn is_no_privilege(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::EACCES as i32)
 }
 
 /// Sorts a SQLSTATE, by the classes of <https://www.postgresql.org/docs/current/errcodes-appendix.html>; each of them is

@@ -85,6 +85,7 @@ pub use ledger::Held;
 pub use manager::{DatabaseManager, TroubleSettings};
 pub use outages::{Outage, Outages};
 pub use patience::Patience;
+pub use permanent::FailureKind;
 pub use pool::{Connection, PoolSettings, PoolState};
 pub use postgres_store::{PostgresStore, StoreSettings};
 pub use present::present_ids;

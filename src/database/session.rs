@@ -119,12 +119,15 @@ impl Opener {
             let _busy = busy;
             // The client library panics where it can open no file.
             let opened = contained(|| hosts.connect());
-            let no_thread = |message: String| {
-                // The number of EMFILE.
-                let words = "too many open files: raise the limit, such as by 'ulimit -n 1024'".to_owned();
-                Err(DatabaseError::Thread(if message.contains("code: 24,") { words } else { message }))
+            let failed = |message: String| {
+                // Only the panic's text tells: it has the number of EMFILE.
+                Err(if message.contains("code: 24,") {
+                    DatabaseError::OutOfFiles(io::Error::from_raw_os_error(24))
+                } else {
+                    DatabaseError::Thread(message)
+                })
             };
-            drop(sender.send(opened.unwrap_or_else(no_thread)));
+            drop(sender.send(opened.unwrap_or_else(failed)));
         })?;
         Ok(opening)
     }

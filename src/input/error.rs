@@ -176,9 +176,13 @@ impl Breakage {
     fn remedy(self, input: &Source, raw_offset: u64) -> String {
         match self {
             Self::Read => "see to the cause, then run the same command again".to_owned(),
-            Self::CutShort(_) | Self::Damaged(_) => {
+            Self::CutShort(_) => {
                 "what came before it was read; get a sound copy and run the same command again".to_owned()
             }
+            // The checksum that would tell comes last, and the events before it are stored by then.
+            Self::Damaged(_) => "what came before it was read, and some of it may be wrong; get a sound copy and load it with \
+                 '--on-conflict update', which corrects the events that differ"
+                .to_owned(),
             Self::Trailing(packing) => {
                 let decoder = match packing {
                     Packing::Gzip => "gzip -dc",

@@ -1,8 +1,10 @@
 //! `load`: inputs that break on the way: what precedes is loaded, the place is named, the next input goes on.
 
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 
+use flate2::Compression;
 use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
 
 use crate::support::cluster::Cluster;
 use crate::support::dumps::{generated, gzip, join, lines, zstd_frames};
@@ -65,13 +67,13 @@ fn gzip_that_is_damaged_in_the_middle() {
     // The kind of its first block, after a header of 10 bytes: there is no such kind.
     second[10] |= 0b110;
     let damaged = [gzip(&parts[0]), second, gzip(&parts[2])].concat();
-    check_broken(&damaged, &parts[0], &["gzip", "damaged"]);
+    check_broken(&damaged, &parts[0], &["gzip", "damaged", "--on-conflict update"]);
 
     let mut checksum = gzip(&parts[1]);
     let at = checksum.len() - 8;
     checksum[at] ^= 1;
     let damaged = [gzip(&parts[0]), checksum, gzip(&parts[2])].concat();
-    check_broken(&damaged, &parts[..2].concat(), &["gzip", "damaged"]);
+    check_broken(&damaged, &parts[..2].concat(), &["gzip", "damaged", "--on-conflict update"]);
 
     let trailing = [gzip(&parts[0]), b"and then some".to_vec()].concat();
     check_broken(&trailing, &parts[0], &["gzip", "followed by something else", "head -c"]);
@@ -89,5 +91,50 @@ fn zstd_that_is_cut_or_damaged() {
     // The reserved bit of the frame header's descriptor.
     header[4] |= 0b1000;
     let damaged = [&frames[0][..], &header, &frames[2]].concat();
-    check_broken(&damaged, &parts[0], &["zstd", "damaged"]);
+    check_broken(&damaged, &parts[0], &["zstd", "damaged", "--on-conflict update"]);
+}
+
+/// The text in one member that is not compressed, with a checksum that is not its own.
+fn gzip_with_a_wrong_checksum(text: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::none());
+    encoder.write_all(text).expect("memory");
+    let mut bytes = encoder.finish().expect("memory");
+    let at = bytes.len() - 8;
+    bytes[at] ^= 1;
+    bytes
+}
+
+/// The same for zstd, in blocks as they are.
+fn zstd_with_a_wrong_checksum(text: &[u8]) -> Vec<u8> {
+    // The magic number; a checksum follows; a window of 1 MiB.
+    let mut bytes = vec![0x28, 0xb5, 0x2f, 0xfd, 0x04, 0x50];
+    let mut blocks = text.chunks(100_000).peekable();
+    while let Some(block) = blocks.next() {
+        let header = u32::from(blocks.peek().is_none()) | u32::try_from(block.len()).expect("small") << 3;
+        bytes.extend(&header.to_le_bytes()[..3]);
+        bytes.extend(block);
+    }
+    bytes.extend(b"sum?");
+    bytes
+}
+
+/// A flipped bit in a number leaves sound JSON, and only the checksum at the end tells.
+#[test]
+fn wrong_values_before_a_wrong_checksum_are_corrected_by_a_sound_copy() {
+    let sound = generated(40, 24, 0.0);
+    let text = String::from_utf8(sound.clone()).expect("UTF-8");
+    let wrong = text.replace("\"TotalVictimKillFame\":", "\"TotalVictimKillFame\":1");
+    assert_ne!(wrong, text);
+    let expected = expect(&sound, Nul::Reject);
+    let wrong = wrong.as_bytes();
+    for damaged in [gzip_with_a_wrong_checksum(wrong), zstd_with_a_wrong_checksum(wrong)] {
+        let (work, database) = (Workplace::new(), Cluster::shared().database("checksum"));
+        work.write("dump", damaged);
+        let ended = work.load(&database, &["dump"]).segment_bytes(64 << 10).expect(1);
+        assert!(ended.summary().count("inserted") > 0, "{}", ended.stdout);
+        assert!(ended.summary().error().contains("'--on-conflict update'"), "{}", ended.stdout);
+        work.write("dump", &sound);
+        work.load(&database, &["--on-conflict", "update", "dump"]).segment_bytes(64 << 10).expect(0);
+        assert_tables(&database, "americas", &expected.tables);
+    }
 }

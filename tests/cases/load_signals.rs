@@ -54,6 +54,28 @@ fn what_was_read_from_a_slow_pipe_is_stored() {
     }
 }
 
+/// Ctrl-C ends the writer too, within a line. That line was never written, so it is no reject.
+#[test]
+fn a_pipe_that_the_stop_ends_within_a_line() {
+    let dump = generated(20, 63, 0.0);
+    let events = lines(&dump);
+    let (whole, part) = (join(&events[..19]), &events[19][..events[19].len() / 2]);
+    let (database, work) = (Cluster::shared().database("cut_off"), Workplace::new());
+    let mut running = work.load(&database, &[]).env("KILLS_FLUSH_INTERVAL", "10").start();
+    running.feed(&whole);
+    eventually(Duration::from_mins(1), "the whole lines are stored", || {
+        let rows = database.client().query_one("select count(*) from kill_event", &[]);
+        rows.is_ok_and(|row| row.get::<_, i64>(0) == 19)
+    });
+    running.feed(part);
+    running.signal(Signal::SIGINT);
+    let ended = running.finish_after_input().expect(130);
+    ended.summary().check(&[("events", 19), ("inserted", 19), ("rejected", 0), ("unfinished", 0)]);
+    assert_eq!(ended.rejects().len(), 0);
+    work.load(&database, &[]).stdin(dump.clone()).expect(0).summary().check(&[("inserted", 1)]);
+    assert_tables(&database, "americas", &expect(&dump, Nul::Reject).tables);
+}
+
 #[test]
 fn slow_input_is_written_at_intervals() {
     let dump = generated(10, 62, 0.0);

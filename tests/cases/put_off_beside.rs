@@ -8,6 +8,7 @@ use super::put_off::{INDEXES, SOON, begin, indexes, lines, wait_for_events};
 use crate::support::cluster::{Cluster, Database};
 use crate::support::oracle::{Nul, expect};
 use crate::support::program::{Workplace, assert_tables};
+use crate::support::proxy::{Fault, Phase, Proxy, What};
 use crate::support::{eventually, free_port, http};
 
 /// Until a statement of the database that begins so has waited for a lock for two seconds.
@@ -154,4 +155,19 @@ fn a_server_that_restarts_while_an_index_is_built() {
     });
     ended.expect(0).summary().check(&[("inserted", 20)]);
     assert_eq!(indexes(&database), INDEXES);
+}
+
+/// The statement, or its answer, gets no further than the network; PostgreSQL notices nothing of it.
+#[test]
+fn a_network_that_stalls_while_an_index_is_built() {
+    for point in [Phase::IndexSent, Phase::IndexAnswer] {
+        let (work, database) = (Workplace::new(), Cluster::shared().database("stalled_build"));
+        let proxy = Proxy::to(Cluster::shared().port());
+        proxy.plan(Fault::new(point, What::Stall));
+        let load = work.load(&database, &[]).env("DATABASE_URL", &proxy.url(&database));
+        let load = load.env("DATABASE_STALL_TIMEOUT", "2s").env("DATABASE_RETRY_BASE", "50");
+        load.stdin(lines(1..21)).expect(0).summary().check(&[("inserted", 20), ("unfinished", 0)]);
+        assert_eq!(proxy.hits(), 1, "{point:?}");
+        assert_eq!(indexes(&database), INDEXES, "{point:?}");
+    }
 }

@@ -191,3 +191,28 @@ fn standard_error_that_nobody_reads_holds_nothing_up() {
     running.feed(&generated(20, 1, 0.0));
     running.finish_after_input().expect(0);
 }
+
+/// While it waits for the tables that others hold, say. Nothing is read by then, and the account says so.
+#[test]
+fn a_stop_before_the_run_begins_ends_with_an_account() {
+    let database = Cluster::shared().database("early");
+    let work = Workplace::new();
+    work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
+    for (signal, code) in [(Signal::SIGTERM, 143), (Signal::SIGINT, 130), (Signal::SIGHUP, 129)] {
+        let mut client = database.client();
+        let mut lock = client.transaction().expect("a transaction");
+        lock.batch_execute("lock table kill_load_run in access exclusive mode").expect("a lock");
+        let mut running = work.load(&database, &[]).start();
+        let sql =
+            "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+        eventually(SHOWN_MAX, "the load waits", || {
+            assert!(!running.has_ended(), "it waits");
+            !database.client().query(sql, &[]).expect("rows").is_empty()
+        });
+        running.signal(signal);
+        let ended = running.finish().expect(code);
+        assert_eq!(ended.summary().status(), "interrupted");
+        ended.summary().check(&[("events", 0), ("inserted", 0), ("unfinished", 0)]);
+        lock.rollback().expect("the lock is given back");
+    }
+}

@@ -57,6 +57,8 @@ pub(crate) struct Running {
 pub(crate) struct Ended {
     /// The exit code; 128 and more where a signal ended it, as a shell has it.
     pub(crate) code: i32,
+    /// Whether a signal ended it, rather than an exit of its own.
+    pub(crate) by_signal: bool,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
     folder: PathBuf,
@@ -248,7 +250,7 @@ impl Running {
         };
         let (stdout, stderr) = (text(self.stdout.take()), text(self.stderr.take()));
         let code = status.code().or(status.signal().map(|signal| 128 + signal)).expect("it ended");
-        Ended { code, stdout, stderr, folder: self.folder }
+        Ended { code, by_signal: status.signal().is_some(), stdout, stderr, folder: self.folder }
     }
 }
 

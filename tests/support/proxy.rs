@@ -42,6 +42,10 @@ pub(crate) enum Phase {
     CommitSent,
     /// The server's answer to COMMIT has come: it has taken effect, and the client does not know.
     CommitAnswer,
+    /// CREATE INDEX has come from the client: the server does not begin it.
+    IndexSent,
+    /// The server's answer to CREATE INDEX has come: the index is built, and not committed.
+    IndexAnswer,
     /// So many bytes have passed from a side since the fault was planned, on all connections, be it amid a message.
     Bytes(Side, u64),
 }

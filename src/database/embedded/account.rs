@@ -76,7 +76,7 @@ impl Account {
     /// Refuses an account that the system has no name for, as `initdb` would, less clearly.
     pub(super) fn check_name(&self) -> Result<(), EmbeddedError> {
         match User::from_uid(Uid::from_raw(self.uid)) {
-            Ok(None) => Err(EmbeddedError::NoName { uid: self.uid }),
+            Ok(None) => Err(EmbeddedError::NoEntry { uid: self.uid }),
             _ => Ok(()),
         }
     }
@@ -116,16 +116,6 @@ impl Account {
             command.uid(self.uid).gid(self.gid);
         }
         command
-    }
-
-    /// Whether the user database has an entry for it; what could not be looked up counts as there.
-    pub(super) fn has_entry(&self) -> bool {
-        !matches!(User::from_uid(Uid::from_raw(self.uid)), Ok(None))
-    }
-
-    /// The number of its user.
-    pub(super) fn uid(&self) -> u32 {
-        self.uid
     }
 
     /// The account's name, or its number where it has none.

@@ -33,10 +33,6 @@ maintenance_work_mem = 256MB
 
 /// Makes the cluster of `folder` if it has none.
 pub(super) fn make(folder: &Folder, programs: &Programs, start: &StartLock) -> Result<(), EmbeddedError> {
-    let account = folder.account();
-    if !account.has_entry() {
-        return Err(EmbeddedError::NoEntry { uid: account.uid() });
-    }
     let data = folder.data_new();
     log::info!("making a private PostgreSQL {} in {}", programs.version(), folder.dir().display());
     let mut made = Ok(());

@@ -88,16 +88,6 @@ pub enum EmbeddedError {
         user: String,
     },
 
-    /// The account has no entry in the system's list of users.
-    #[error(
-        "the user id {uid} has no name on this machine (no entry in /etc/passwd), and PostgreSQL's initdb needs one; add an \
-         entry, or run this as a user that has one"
-    )]
-    NoName {
-        /// The id.
-        uid: u32,
-    },
-
     /// Something of another user's stands where this program would write.
     #[error(
         "{} is a link, has a second name, or belongs to another user, and is not written to; remove it",

@@ -121,6 +121,9 @@ impl Session {
             self.has_copied = false;
             return Some(Phase::Begin);
         }
+        if begins_with(sql, "CREATE INDEX") {
+            return Some(Phase::IndexSent);
+        }
         begins_with(sql, "COMMIT").then_some(Phase::CommitSent)
     }
 
@@ -130,6 +133,7 @@ impl Session {
         match message[0] {
             b'R' if is_login => Some(Phase::Login),
             b'C' | b'E' if std::mem::take(&mut self.copy_ended) => Some(Phase::AfterCopyDone),
+            b'C' if begins_with(&message[5..], "CREATE INDEX") => Some(Phase::IndexAnswer),
             b'C' if begins_with(&message[5..], "COMMIT") => Some(Phase::CommitAnswer),
             b'Z' => {
                 self.copy_ended = false;

@@ -29,11 +29,12 @@ impl Outcome<'_> {
         matches!(self.ended.code, 0 | 3)
     }
 
-    /// Whether it was killed, or stopped before it listened to signals, and so says nothing.
+    /// Whether it was killed, or a signal came before it listened to signals, and so it says nothing.
     pub(super) fn is_mute(&self) -> bool {
-        let code = self.ended.code;
-        let has_begun_to_stop = self.ended.stderr.contains("stop");
-        code == 137 || code > 128 && self.ended.stdout.is_empty() && !has_begun_to_stop
+        let Ended { code, by_signal, stdout, stderr, .. } = &self.ended;
+        // `timeout` exits as if it were the program, so that only what was printed tells them apart.
+        let is_timeout = matches!(self.run.end, End::TimedOut(_)) && stderr.is_empty();
+        *code > 128 && (*by_signal || is_timeout) && stdout.is_empty()
     }
 
     /// Checks the exit code, the summary and the reject file.
