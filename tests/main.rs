@@ -88,6 +88,7 @@ mod cases {
     mod unchanged_files;
     mod unchanged_histories;
     mod update_keeps;
+    mod upgrade;
     mod verify;
     mod verify_content;
     mod watch_terminal;

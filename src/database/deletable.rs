@@ -4,7 +4,7 @@ use super::citus::Distributed;
 use super::client::{Client, GenericClient as _};
 use super::error::DatabaseError;
 use super::inspect;
-use super::schema;
+use super::misfits;
 use super::store::StoreError;
 use crate::kill::Server;
 use crate::layout::{Distribution, Layout, quote_identifier};
@@ -54,7 +54,7 @@ pub(super) fn check(client: &mut Client, scope: &DeleteScope) -> Result<Found, D
                 rows of their segments in kill_load_segment"
             .to_owned())?;
     }
-    if let Some(misfits) = schema::misfits_but_additions(client, *layout, schema)? {
+    if let Some(misfits) = misfits::misfits_but_additions(client, *layout, schema)? {
         refuse(misfits)?;
     }
     if let Some(remedy) = inspect::read_only_setting(client)? {

@@ -6,11 +6,12 @@ use super::citus::{self, Distributed, Node};
 use super::client::{Client, GenericClient as _};
 use super::connect::Target;
 use super::error::DatabaseError;
+use super::inspect::{self, Addition};
 use super::patience::{Patience, Waited};
 use super::public::in_public;
 use super::session::{Opener, spawn};
 use super::store::StoreError;
-use super::{access, indexes, runs, schema, size};
+use super::{access, indexes, misfits, runs, size};
 use crate::causes::in_full;
 use crate::layout::{Distribution, Layout};
 use crossbeam_channel::bounded;
@@ -81,7 +82,7 @@ impl ServerHealth {
 pub struct Inspection {
     /// The ledger's row of the run that started last.
     pub last_run: Option<Value>,
-    /// Indexes of the layout that are missing or invalid, in words.
+    /// Indexes that are missing or invalid, and what the ledger of an earlier version lacks, in words.
     pub index_faults: Vec<String>,
     /// Why no load can write the tables that are there, if so.
     pub misfits: Option<String>,
@@ -180,8 +181,13 @@ impl HealthProbe {
                 Err(_) if !access_faults.is_empty() => None,
                 last_run => last_run?,
             };
-            let index_faults = indexes::faults(client, layout, &schema)?;
-            let misfits = schema::misfits(client, layout, &schema, Distribution::OneServer)?;
+            let mut index_faults = indexes::faults(client, layout, &schema)?;
+            for Addition { name, .. } in inspect::ledger_additions(client, &schema)? {
+                index_faults.push(format!(
+                    "{name} is missing: 'aegis-kills schema apply' adds it, as the owner of the tables"
+                ));
+            }
+            let misfits = misfits::misfits(client, layout, &schema, Distribution::OneServer)?;
             let distribution = Distributed::of(client, &schema)?.distribution(layout);
             let nodes = citus::nodes(client)?;
             // A node that says nothing would be waited for until all time is over.

@@ -265,5 +265,16 @@ pub(super) fn faults(
             faults.push(format!("the index {} {remedy}", index.name));
         }
     }
+    // Those that users have added, which loads maintain as well.
+    let is_ours =
+        |name: &str| layout.tables().iter().flat_map(|table| table.indexes).any(|index| index.name == name);
+    for (name, index) in found.iter().filter(|(name, index)| !index.is_valid && !is_ours(name)) {
+        if index.table.as_ref().is_some_and(|of| layout.tables().iter().any(|table| table.name == of)) {
+            faults.push(format!(
+                "the index {name} is invalid: run REINDEX INDEX CONCURRENTLY {schema}.{}",
+                quote_identifier(name)
+            ));
+        }
+    }
     Ok(faults)
 }

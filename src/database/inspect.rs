@@ -4,8 +4,8 @@
 //! Invariant: what can be added without rewriting a row is an [`Addition`]; all else that does not fit is a misfit, and
 //! nothing is changed for it.
 
-use super::client::GenericClient;
-use super::ledger;
+use super::client::{GenericClient, first_column};
+use super::ledger_ddl;
 use crate::kill::Server;
 use crate::layout::{Column, ColumnType, Keeper, Layout, ROLES, Table, quote_identifier};
 use postgres::Error;
@@ -72,15 +72,25 @@ pub(super) fn additions(
             additions.push(column_addition(&table.in_schema(&quoted), table.name, name, &definition));
         }
     }
+    additions.extend(ledger_additions(client, schema)?);
+    additions.extend(missing_labels(client, layout, schema)?);
+    Ok(additions)
+}
+
+/// What can be added to the ledger's tables that are there.
+pub(super) fn ledger_additions(
+    client: &mut impl GenericClient,
+    schema: &str,
+) -> Result<Vec<Addition>, Error> {
+    let mut additions = Vec::new();
     for table in ledger_tables() {
         let found = columns(client, schema, &table.name)?;
         let missing = table.columns.iter().filter(|column| !found.contains_key(&column.name));
         for column in missing.filter(|column| !found.is_empty() && column.is_addable()) {
-            let target = format!("{quoted}.{}", table.name);
+            let target = format!("{}.{}", quote_identifier(schema), table.name);
             additions.push(column_addition(&target, &table.name, &column.name, &column.definition));
         }
     }
-    additions.extend(missing_labels(client, layout, schema)?);
     Ok(additions)
 }
 
@@ -146,9 +156,18 @@ pub(super) fn ledger_misfits(
     schema: &str,
     misfits: &mut Vec<String>,
 ) -> Result<(), Error> {
-    for table in ledger_tables() {
+    let tables = ledger_tables();
+    let names: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();
+    let others = client.query(
+        "SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE n.nspname = $1 AND c.relname = ANY ($2) AND c.relkind NOT IN ('r', 'p')",
+        &[&schema, &names],
+    )?;
+    let others: Vec<String> = first_column(&others)?;
+    misfits.extend(others.iter().map(|name| format!("{name} is no table")));
+    for table in tables {
         let mut found = columns(client, schema, &table.name)?;
-        if found.is_empty() {
+        if found.is_empty() || others.contains(&table.name) {
             continue;
         }
         for column in &table.columns {
@@ -199,7 +218,7 @@ impl LedgerColumn {
 /// The ledger's tables, read from their DDL, so that it is the one place that knows them.
 fn ledger_tables() -> Vec<LedgerTable> {
     let mut tables: Vec<LedgerTable> = Vec::new();
-    let ddl = ledger::ddl("x");
+    let ddl = ledger_ddl::ddl("x");
     let mut is_within = false;
     for line in ddl.lines() {
         if let Some(name) = line.strip_prefix("CREATE TABLE IF NOT EXISTS \"x\".") {

@@ -10,7 +10,6 @@
 //! end. So there the second load waits for a lock on the coordinator, and the row is written last.
 
 use super::error::DatabaseError;
-use super::files;
 use super::store::{Batch, LoadedSegment, SegmentCounts, StoreError};
 use super::transaction::Transaction;
 use crate::kill::Server;
@@ -18,63 +17,6 @@ use crate::layout::{Distribution, Layout, quote_identifier};
 use postgres::types::ToSql;
 use postgres::{Error, Row};
 use uuid::Uuid;
-
-/// The DDL of the ledger's tables, which makes what is missing and leaves what is there.
-pub(super) fn ddl(name: &str) -> String {
-    let schema = quote_identifier(name);
-    format!(
-        "CREATE TABLE IF NOT EXISTS {schema}.kill_load_run (
-  id uuid PRIMARY KEY,
-  started timestamptz NOT NULL DEFAULT now(),
-  finished timestamptz,
-  status text NOT NULL,
-  server text NOT NULL,
-  layout text NOT NULL,
-  sources text[] NOT NULL,
-  lines bigint NOT NULL DEFAULT 0,
-  events bigint NOT NULL DEFAULT 0,
-  inserted bigint NOT NULL DEFAULT 0,
-  updated bigint NOT NULL DEFAULT 0,
-  duplicate bigint NOT NULL DEFAULT 0,
-  already_loaded bigint NOT NULL DEFAULT 0,
-  rejected bigint NOT NULL DEFAULT 0,
-  rejected_before bigint NOT NULL DEFAULT 0,
-  unfinished bigint NOT NULL DEFAULT 0,
-  bytes_read bigint NOT NULL DEFAULT 0,
-  bytes_uncompressed bigint NOT NULL DEFAULT 0,
-  segments bigint NOT NULL DEFAULT 0,
-  segments_skipped bigint NOT NULL DEFAULT 0,
-  retries bigint NOT NULL DEFAULT 0,
-  connection_errors bigint NOT NULL DEFAULT 0,
-  rejects_file text,
-  error text,
-  version text NOT NULL
-);
-
-CREATE TABLE IF NOT EXISTS {schema}.kill_load_segment (
-  hash bytea NOT NULL,
-  server text NOT NULL,
-  layout text NOT NULL,
-  run uuid NOT NULL,
-  number bigint NOT NULL,
-  lines bigint NOT NULL,
-  events bigint NOT NULL,
-  inserted bigint NOT NULL,
-  updated bigint NOT NULL,
-  duplicate bigint NOT NULL,
-  rejected bigint NOT NULL,
-  reported boolean NOT NULL DEFAULT false,
-  loaded_at timestamptz NOT NULL DEFAULT now(),
-  first_event_id bigint,
-  last_event_id bigint,
-  oldest_event timestamptz,
-  PRIMARY KEY (hash, server, layout)
-);
-
-{}",
-        files::ddl(name)
-    )
-}
 
 /// Whether segments that the ledger holds are loaded again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

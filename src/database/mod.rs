@@ -14,7 +14,7 @@
 //! - `store`, `postgres_store`: what the pipeline asks for. `write`, `narrow`, `update`, `staging`, `update_citus`,
 //!   `present`: the transaction of a batch. `delete`, `deletable`: the deletion of events. `ledger`, `runs`, `files`, `reports`: the record of segments, runs, files and rejects. `entries`, `claims`: which segments are done, or taken by
 //!   another load.
-//! - `schema`, `inspect`, `citus`, `indexes`, `size`: the tables, what is different where they are distributed, the indexes that are put
+//! - `schema`, `misfits`, `inspect`, `citus`, `indexes`, `size`: the tables, what is different where they are distributed, the indexes that are put
 //!   off, and how much room it all takes.
 //! - `embedded`: the private PostgreSQL.
 
@@ -43,7 +43,9 @@ mod gate;
 mod health;
 mod inspect;
 mod ledger;
+mod ledger_ddl;
 mod manager;
+mod misfits;
 mod narrow;
 mod notices;
 mod outages;

@@ -1,21 +1,20 @@
 //! The tables in a database: made where they are missing, checked before anything is written.
 //!
-//! Invariant: the catalog alone says what is there. There is no table of versions that could disagree with
-//! it; every statement of the DDL makes what is missing and leaves what is there.
+//! Invariant: the catalog alone says what is there. The version in the comment on the ledger decides nothing; every statement of the DDL makes what is missing and leaves what is there.
 
 use super::call::Progress;
 use super::citus::{self, Distributed};
-use super::client::{Client, GenericClient, first_column};
+use super::client::{Client, ClientTransaction, GenericClient};
 use super::error::DatabaseError;
-use super::inspect::{self, Addition, FoundColumn};
-use super::ledger;
+use super::inspect::{self, Addition};
+use super::ledger_ddl;
 use super::manager::DatabaseManager;
+use super::misfits::{Lack, misfits_and, missing};
 use super::patience::Patience;
 use super::store::StoreError;
-use crate::layout::{Column, Distribution, Indexes, Keeper, Layout, Table, quote_identifier};
+use crate::layout::{Distribution, Indexes, Layout, quote_identifier};
 use postgres::Error;
 use postgres::error::SqlState;
-use std::collections::BTreeSet;
 
 /// The key of the lock under which the tables of a schema are made, so that two loads that start together don't both
 /// make them. Its parameter is the schema; the number is any that no one else uses.
@@ -28,13 +27,19 @@ const PATH_OF_EVENT_TRIGGERS: &str = "
             SELECT FROM pg_depend d
             WHERE d.classid = 'pg_event_trigger'::regclass AND d.objid = e.oid AND d.deptype = 'e'))";
 
+/// The tables of the ledger.
+const LEDGER: [&str; 3] = ["kill_load_run", "kill_load_segment", "kill_load_file"];
+
 /// The DDL of all tables of a layout and of the ledger, to read or to run.
 pub fn ddl(layout: Layout, schema: &str, distribution: Distribution) -> String {
     let create_schema = match schema {
         "public" => String::new(),
         _ => format!("CREATE SCHEMA IF NOT EXISTS {};\n\n", quote_identifier(schema)),
     };
-    let tables = format!("{create_schema}{}{}", layout.ddl(schema, Indexes::Now), ledger::ddl(schema));
+    let all = layout.tables().iter().map(|table| table.name).chain(LEDGER).collect::<Vec<_>>();
+    let comments = layout.comments(schema, &all) + &ledger_ddl::comments(schema, &all);
+    let tables =
+        format!("{create_schema}{}{}{comments}", layout.ddl(schema, Indexes::Now), ledger_ddl::ddl(schema));
     match distribution {
         Distribution::OneServer => tables,
         Distribution::Citus => {
@@ -102,6 +107,16 @@ impl Wanted {
         if self.distribution == Distribution::Citus {
             citus::refuse_without_citus(client)?;
         }
+        if let Some(version) = ledger_ddl::version(client, &self.schema).map_err(not_looked_up)?
+            && version > ledger_ddl::VERSION
+        {
+            log::warn!(
+                "the tables in schema {:?} have schema version {version}, and this program knows version {}; use the newer \
+                 program",
+                self.schema,
+                ledger_ddl::VERSION
+            );
+        }
         let lacking = self.lacking(client).map_err(not_looked_up)?;
         let distribution = lacking.distribution;
         let made = !lacking.is_nothing() && self.apply(client, progress)?;
@@ -144,34 +159,65 @@ impl Wanted {
         Ok(Lacking { names, additions, distribution })
     }
 
+    /// Makes what is missing, and says whether anything was.
     fn apply(&self, client: &mut Client, progress: &Progress) -> Result<bool, StoreError> {
-        let Self { layout, ref schema, indexes, .. } = *self;
-        let failed = |source: Error, additions: &[Addition]| {
-            let remedy = match source.code() {
-                Some(&SqlState::INSUFFICIENT_PRIVILEGE) => remedy(additions),
-                _ => String::new(),
-            };
-            let what = format!("what is missing can't be made in schema {schema:?}{remedy}");
-            StoreError::new(what, DatabaseError::from(source))
+        // Apart: a new label can't be used in the transaction that adds it, as in the condition of an index.
+        let is_added = self.add(client)?;
+        let is_made = self.make(client, progress)?;
+        Ok(is_added || is_made)
+    }
+
+    /// Begins the transaction of whoever makes or alters tables, one after the other.
+    fn begin<'c>(&self, client: &'c mut Client) -> Result<ClientTransaction<'c>, Error> {
+        let mut transaction = client.transaction()?;
+        transaction.batch_execute(PATH_OF_EVENT_TRIGGERS)?;
+        transaction.execute(&format!("SELECT pg_advisory_xact_lock({SCHEMA_LOCK})"), &[&self.schema])?;
+        Ok(transaction)
+    }
+
+    fn failed(&self, source: Error, additions: &[Addition]) -> StoreError {
+        let remedy = match source.code() {
+            Some(&SqlState::INSUFFICIENT_PRIVILEGE) => remedy(additions),
+            _ => String::new(),
         };
-        let mut transaction = client.transaction().map_err(|error| failed(error, &[]))?;
-        transaction.batch_execute(PATH_OF_EVENT_TRIGGERS).map_err(|error| failed(error, &[]))?;
-        let lock = format!("SELECT pg_advisory_xact_lock({SCHEMA_LOCK})");
-        transaction.execute(&lock, &[schema]).map_err(|error| failed(error, &[]))?;
-        let lacking = self.lacking(&mut transaction).map_err(|error| failed(error, &[]))?;
-        if lacking.is_nothing() {
+        let what = format!("what is missing can't be made in schema {:?}{remedy}", self.schema);
+        StoreError::new(what, DatabaseError::from(source))
+    }
+
+    /// Adds the columns and labels that are missing in the tables that are there.
+    fn add(&self, client: &mut Client) -> Result<bool, StoreError> {
+        let mut transaction = self.begin(client).map_err(|error| self.failed(error, &[]))?;
+        let additions = inspect::additions(&mut transaction, self.layout, &self.schema)
+            .map_err(|error| self.failed(error, &[]))?;
+        if additions.is_empty() {
             return Ok(false);
         }
-        let Lacking { names, additions, distribution } = lacking;
         for Addition { statement, .. } in &additions {
-            transaction.batch_execute(statement).map_err(|error| failed(error, &additions))?;
+            transaction.batch_execute(statement).map_err(|error| self.failed(error, &additions))?;
+        }
+        let version = ledger_ddl::note_version(&self.schema);
+        transaction.batch_execute(&version).map_err(|error| self.failed(error, &[]))?;
+        transaction.commit().map_err(|error| self.failed(error, &additions))?;
+        let added: Vec<&str> = additions.iter().map(|addition| addition.name.as_str()).collect();
+        log::info!("added in schema {:?}: {}", self.schema, added.join(", "));
+        Ok(true)
+    }
+
+    /// Makes the tables and indexes that are missing, and distributes what is not.
+    fn make(&self, client: &mut Client, progress: &Progress) -> Result<bool, StoreError> {
+        let Self { layout, ref schema, indexes, .. } = *self;
+        let failed = |error| self.failed(error, &[]);
+        let mut transaction = self.begin(client).map_err(failed)?;
+        let Lacking { names, distribution, .. } = self.lacking(&mut transaction).map_err(failed)?;
+        if names.is_empty() {
+            return Ok(false);
         }
         let exists = transaction
             .query_opt("SELECT FROM pg_namespace WHERE nspname = $1", &[schema])
-            .map_err(|error| failed(error, &[]))?;
+            .map_err(failed)?;
         if exists.is_none() {
             let sql = format!("CREATE SCHEMA {}", quote_identifier(schema));
-            transaction.batch_execute(&sql).map_err(|error| failed(error, &[]))?;
+            transaction.batch_execute(&sql).map_err(failed)?;
         }
         let (before, indexes, after) = match distribution {
             Distribution::OneServer => ("", indexes, String::new()),
@@ -181,18 +227,21 @@ impl Wanted {
             // All that is in the tables goes to the nodes.
             progress.takes_long();
         }
-        if !names.is_empty() {
-            let sql = format!("{before}{}{}{after}", layout.ddl(schema, indexes), ledger::ddl(schema));
-            transaction.batch_execute(&sql).map_err(|error| failed(error, &[]))?;
-        }
-        transaction.commit().map_err(|error| failed(error, &additions))?;
+        // On tables that are there, the comments are their owner's.
+        let comments = layout.comments(schema, &names) + &ledger_ddl::comments(schema, &names);
+        let sql = format!(
+            "{before}{}{}{after}{comments}{}",
+            layout.ddl(schema, indexes),
+            ledger_ddl::ddl(schema),
+            ledger_ddl::note_version(schema)
+        );
+        transaction.batch_execute(&sql).map_err(failed)?;
+        transaction.commit().map_err(failed)?;
         if exists.is_none() {
             // At the level that everyone sees: a name with a slip in it makes a schema of its own.
             log::warn!("created the schema {schema:?}");
         }
-        let added = additions.iter().map(|addition| addition.name.as_str());
-        let made: Vec<&str> = names.iter().copied().chain(added).collect();
-        log::info!("made in schema {schema:?}: {}", made.join(", "));
+        log::info!("made in schema {schema:?}: {}", names.join(", "));
         Ok(true)
     }
 }
@@ -222,164 +271,6 @@ fn remedy(additions: &[Addition]) -> String {
     format!("; their owner can run 'aegis-kills schema apply', or: {};", statements.join("; "))
 }
 
-/// What is thought of a column that is missing and can be added.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Lack {
-    /// It is about to be added.
-    Added,
-    /// The table does not fit.
-    Misfit,
-}
-
 fn not_looked_up(source: Error) -> StoreError {
     StoreError::new("the database's tables can't be looked up", DatabaseError::from(source))
-}
-
-/// The names of tables that are not there, and of indexes that are not there and are to be made now.
-fn missing(
-    client: &mut impl GenericClient,
-    layout: Layout,
-    schema: &str,
-    indexes: Indexes,
-) -> Result<Vec<&'static str>, Error> {
-    let sql =
-        "SELECT relname::text FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = $1";
-    let rows = client.query(sql, &[&schema])?;
-    let found: BTreeSet<String> = first_column(&rows)?;
-    let ours = |table: &&Table| table.keeper == Keeper::Us && indexes == Indexes::Now;
-    let indexes = layout.tables().iter().filter(ours).flat_map(|table| table.indexes);
-    let wanted = layout
-        .tables()
-        .iter()
-        .map(|table| table.name)
-        .chain(indexes.map(|index| index.name))
-        .chain(["kill_load_run", "kill_load_segment"]);
-    Ok(wanted.filter(|name| !found.contains(*name)).collect())
-}
-
-/// What of the layout's tables that are there does not fit, if anything, in words: a load is refused for it. Where they are
-/// to be distributed, those that are not yet fit as well.
-pub(super) fn misfits(
-    client: &mut impl GenericClient,
-    layout: Layout,
-    schema: &str,
-    allowed: Distribution,
-) -> Result<Option<String>, Error> {
-    misfits_and(client, layout, schema, allowed, Lack::Misfit)
-}
-
-/// The same, but what can be added does not count: nothing is about to be written to it.
-pub(super) fn misfits_but_additions(
-    client: &mut impl GenericClient,
-    layout: Layout,
-    schema: &str,
-) -> Result<Option<String>, Error> {
-    misfits_and(client, layout, schema, Distribution::OneServer, Lack::Added)
-}
-
-fn misfits_and(
-    client: &mut impl GenericClient,
-    layout: Layout,
-    schema: &str,
-    allowed: Distribution,
-    lack: Lack,
-) -> Result<Option<String>, Error> {
-    let mut misfits = Vec::new();
-    for table in layout.tables() {
-        table_misfits(client, table, schema, lack, &mut misfits)?;
-    }
-    inspect::ledger_misfits(client, schema, &mut misfits)?;
-    inspect::distrust(client, layout.tables(), schema, &mut misfits)?;
-    if lack == Lack::Misfit {
-        let additions = inspect::additions(client, layout, schema)?;
-        // A table tells its own columns that it lacks.
-        let labels = additions.iter().filter(|addition| addition.statement.starts_with("ALTER TYPE"));
-        misfits
-            .extend(labels.map(|addition| format!("{} is missing ({})", addition.name, addition.statement)));
-    }
-    if allowed == Distribution::OneServer {
-        let missing = missing(client, layout, schema, Indexes::Later)?;
-        misfits.extend(Distributed::of(client, schema)?.misfits(layout, &missing));
-    }
-    let words = || {
-        format!(
-            "the tables in schema {schema:?} do not fit: {}; another schema can be chosen by --schema, and \
-             'aegis-kills schema print' shows what is needed",
-            misfits.join("; ")
-        )
-    };
-    Ok((!misfits.is_empty()).then(words))
-}
-
-fn table_misfits(
-    client: &mut impl GenericClient,
-    table: &Table,
-    schema: &str,
-    lack: Lack,
-    misfits: &mut Vec<String>,
-) -> Result<(), Error> {
-    let name = table.name;
-    let kind = client.query_opt(
-        "SELECT c.relkind IN ('r', 'p') FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-         WHERE n.nspname = $1 AND c.relname = $2",
-        &[&schema, &name],
-    )?;
-    match kind.map(|row| row.try_get(0)).transpose()? {
-        None => return Ok(()),
-        Some(true) => {}
-        Some(false) => {
-            misfits.push(format!("{name} is no table"));
-            return Ok(());
-        }
-    }
-    let mut found = inspect::columns(client, schema, name)?;
-    for column in table.columns {
-        let is_added = lack == Lack::Added && table.keeper == Keeper::Us && inspect::is_addable(column);
-        let found = found.remove(column.name);
-        if found.is_some() || !is_added {
-            column_misfit(name, column, found, misfits);
-        }
-    }
-    for (column, _) in found.iter().filter(|(_, found)| found.must_be_given) {
-        misfits.push(format!("{name} has a column {column} of its own that is NOT NULL and has no default"));
-    }
-    if !has_key(client, table, schema)? {
-        misfits.push(format!("{name} has no unique key ({}), in this order", table.key.join(", ")));
-    }
-    Ok(())
-}
-
-fn column_misfit(table: &str, column: &Column, found: Option<FoundColumn>, misfits: &mut Vec<String>) {
-    let fitting = column.kind.fitting_types();
-    match found {
-        None => misfits.push(format!("{table} has no column {}", column.name)),
-        Some(FoundColumn { kind, .. }) if !fitting.contains(&kind.as_str()) => misfits.push(format!(
-            "{table}.{} is of type {kind}, {} is needed",
-            column.name,
-            fitting.join(" or ")
-        )),
-        Some(FoundColumn { must_be_given: true, .. }) if !column.needed => {
-            misfits.push(format!("{table}.{} is NOT NULL, and is not known of every event", column.name));
-        }
-        Some(_) => {}
-    }
-}
-
-/// Whether there is a unique key of the table's key columns, in their order: events are looked up by its first ones.
-fn has_key(client: &mut impl GenericClient, table: &Table, schema: &str) -> Result<bool, Error> {
-    let rows = client.query(
-        "SELECT pg_catalog.array_agg(a.attname::text ORDER BY pg_catalog.array_position(i.indkey::int2[], a.attnum))
-         FROM pg_index i
-         JOIN pg_class c ON c.oid = i.indrelid
-         JOIN pg_namespace n ON n.oid = c.relnamespace
-         JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY (i.indkey)
-           -- It counts from 0, and what is only included comes last.
-           AND pg_catalog.array_position(i.indkey::int2[], a.attnum) < i.indnkeyatts
-         WHERE n.nspname = $1 AND c.relname = $2 AND i.indisunique AND i.indisvalid
-           AND i.indpred IS NULL AND i.indexprs IS NULL AND i.indimmediate
-         GROUP BY i.indexrelid",
-        &[&schema, &table.name],
-    )?;
-    let keys: Vec<Vec<String>> = first_column(&rows)?;
-    Ok(keys.iter().any(|key| key == table.key))
 }

@@ -43,6 +43,19 @@ pub(super) static TABLES: [Table; 3] = [
                 name: "kill_player_guild_kills",
                 definition: "(guild_id, event_id) WHERE role = 'killer'",
             },
+            // A guild's deaths, an alliance's kills and deaths. Players without one have no entry.
+            Index {
+                name: "kill_player_guild_deaths",
+                definition: "(guild_id, event_id) WHERE role = 'victim' AND guild_id IS NOT NULL",
+            },
+            Index {
+                name: "kill_player_alliance_kills",
+                definition: "(alliance_id, event_id) WHERE role = 'killer' AND alliance_id IS NOT NULL",
+            },
+            Index {
+                name: "kill_player_alliance_deaths",
+                definition: "(alliance_id, event_id) WHERE role = 'victim' AND alliance_id IS NOT NULL",
+            },
         ],
         keeper: Keeper::Us,
     },

@@ -1,6 +1,7 @@
 //! The DDL of a layout, written from its tables' descriptions.
 
 use super::Layout;
+use super::comments::Comments;
 use super::table::{Column, ColumnType, Index, Keeper, Table};
 use crate::kill::Server;
 use std::fmt::Write as _;
@@ -92,6 +93,20 @@ pub(super) fn indexes(layout: Layout, schema: &str) -> Vec<(&'static str, String
         table.indexes.iter().map(move |index| (index.name, create_index(schema, table, index)))
     };
     ours.flat_map(made).collect()
+}
+
+/// The statements that comment on those of the tables that are among `tables`, and on their columns.
+pub(super) fn comments(comments: &[Comments], schema: &str, tables: &[&str]) -> String {
+    let schema = quote_identifier(schema);
+    let mut sql = String::new();
+    for Comments { table, text, columns } in comments.iter().filter(|of| tables.contains(&of.table)) {
+        let _ = writeln!(sql, "COMMENT ON TABLE {schema}.{table} IS '{text}';");
+        for (column, text) in *columns {
+            let _ = writeln!(sql, "COMMENT ON COLUMN {schema}.{table}.{column} IS '{text}';");
+        }
+        sql.push('\n');
+    }
+    sql
 }
 
 /// The table is made with all its indexes, or left as it is.

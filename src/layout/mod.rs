@@ -7,6 +7,7 @@
 
 mod aegis;
 mod archive;
+mod comments;
 mod compare;
 mod copy;
 mod ddl;
@@ -62,6 +63,15 @@ impl Layout {
     /// The statements that make what is missing of the types, tables and indexes in `schema`; they can be run again.
     pub fn ddl(self, schema: &str, indexes: Indexes) -> String {
         ddl::statements(self, schema, indexes)
+    }
+
+    /// The statements that comment on the tables of this program among `tables`, and on their columns. Only an owner can run
+    /// them.
+    pub fn comments(self, schema: &str, tables: &[&str]) -> String {
+        match self {
+            Layout::Archive => ddl::comments(&comments::ARCHIVE, schema, tables),
+            Layout::Aegis => String::new(),
+        }
     }
 
     /// The secondary indexes that may be made later than their tables, by name, and the statements that make each.

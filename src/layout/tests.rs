@@ -207,6 +207,21 @@ fn the_ddl_is_this_text() {
 }
 
 #[test]
+fn each_table_and_column_has_a_comment() {
+    for table in Layout::Archive.tables() {
+        let comments = Layout::Archive.comments("x", &[table.name]);
+        let defaulted = table.defaulted.iter().map(|(name, _)| *name);
+        let columns: Vec<&str> = table.columns.iter().map(|column| column.name).chain(defaulted).collect();
+        for column in &columns {
+            let statement = format!("COMMENT ON COLUMN \"x\".{}.{column} IS '", table.name);
+            assert!(comments.contains(&statement), "{statement}");
+        }
+        assert_eq!(comments.lines().filter(|line| !line.is_empty()).count(), columns.len() + 1);
+    }
+    assert_eq!(Layout::Archive.comments("x", &[]), "");
+}
+
+#[test]
 fn the_row_of_an_event_in_aegis() {
     let equipment = r#"{"Head":null, "x":1e0}"#;
     let event = Event {

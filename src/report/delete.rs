@@ -85,9 +85,13 @@ impl DeleteReport {
 
     /// The outcome, the account, and what to run next.
     pub fn in_words(&self) -> String {
+        let is_whole = matches!(self.status, Status::Complete | Status::Rejects);
         let which = match self.before {
             Some(time) => format!("{} before {}", counted(self.deleted, "event"), utc(time)),
-            None => format!("{} of {} in the dumps", grouped(self.deleted), counted(self.events, "event")),
+            None if is_whole => {
+                format!("{} of {} in the dumps", grouped(self.deleted), counted(self.events, "event"))
+            }
+            None => format!("{} of the dumps", counted(self.deleted, "event")),
         };
         let did = match (self.status, self.dry_run) {
             (Status::Complete | Status::Rejects, true) => "Dry run: would delete",
@@ -106,8 +110,11 @@ impl DeleteReport {
             (self.deleted, if self.dry_run { "would be deleted" } else { "deleted" }),
             (self.not_stored, "not stored"),
             (self.rejected, "rejected: no events of this server"),
-            (self.segments, "segments of the ledger"),
-            (self.files, "files of the ledger"),
+            (
+                self.segments,
+                if self.segments == 1 { "segment of the ledger" } else { "segments of the ledger" },
+            ),
+            (self.files, if self.files == 1 { "file of the ledger" } else { "files of the ledger" }),
         ] {
             if count > 0 {
                 let _ = writeln!(text, "  {:>12} {what}", grouped(count));
@@ -117,5 +124,61 @@ impl DeleteReport {
             let _ = writeln!(text, "To resume:\n  {}", self.again);
         }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> DeleteReport {
+        DeleteReport {
+            status: Status::Complete,
+            dry_run: false,
+            server: Server::Europe,
+            layout: Layout::Archive,
+            before: None,
+            events: 1_310,
+            deleted: 1_300,
+            not_stored: 10,
+            rejected: 0,
+            segments: 12,
+            files: 1,
+            elapsed: Duration::from_millis(500),
+            error: None,
+            again: "aegis-kills delete --server europe a".to_owned(),
+        }
+    }
+
+    #[test]
+    fn words_say_how_it_ended() {
+        assert_eq!(
+            report().in_words().lines().map(str::trim).collect::<Vec<_>>(),
+            [
+                "Complete: deleted 1,300 of 1,310 events in the dumps.",
+                "1,300 deleted",
+                "10 not stored",
+                "12 segments of the ledger",
+                "1 file of the ledger"
+            ]
+        );
+        let time = "2025-01-01T00:00:00Z".parse().expect("a time");
+        let dry = DeleteReport { dry_run: true, before: Some(time), deleted: 1, ..report() }.in_words();
+        assert!(dry.starts_with("Dry run: would delete 1 event before 2025-01-01 00:00:00 UTC.\n"), "{dry}");
+        let failed =
+            DeleteReport { status: Status::Failed, error: Some("why".to_owned()), ..report() }.in_words();
+        assert!(
+            failed.starts_with("Failed: deleted so far 1,300 events of the dumps.\n  cause: why\n"),
+            "{failed}"
+        );
+        assert!(failed.ends_with("To resume:\n  aegis-kills delete --server europe a\n"), "{failed}");
+    }
+
+    #[test]
+    fn json_has_all_counts() {
+        assert_eq!(
+            report().to_json().expect("JSON"),
+            r#"{"status":"complete","dry_run":false,"server":"europe","layout":"archive","before":null,"events":1310,"deleted":1300,"not_stored":10,"rejected":0,"segments":12,"files":1,"elapsed_seconds":0.5,"error":null}"#
+        );
     }
 }

@@ -25,7 +25,8 @@ const LACKS: [(&str, &str); 5] = [
         "ALTER TYPE \"public\".\"albion_server\" ADD VALUE IF NOT EXISTS 'asia'",
     ),
     (
-        "drop index kill_player_guild_kills; alter type kill_role rename to old;
+        "drop index kill_player_guild_kills, kill_player_guild_deaths, kill_player_alliance_kills, kill_player_alliance_deaths;
+         alter type kill_role rename to old;
          create type kill_role as enum ('killer', 'participant', 'group');
          alter table kill_player alter role type kill_role using role::text::kill_role; drop type old",
         "ALTER TYPE \"public\".\"kill_role\" ADD VALUE IF NOT EXISTS 'victim'",
@@ -74,7 +75,7 @@ fn what_is_missing_is_added_by_the_owner() {
 }
 
 /// What is wrong, and words of the cause.
-const WRONG: [(&str, &[&str]); 6] = [
+const WRONG: [(&str, &[&str]); 8] = [
     ("alter table kill_event set unlogged", &["kill_event is unlogged", "SET LOGGED"]),
     ("alter table kill_loot set unlogged", &["kill_loot is unlogged"]),
     (
@@ -84,6 +85,14 @@ const WRONG: [(&str, &[&str]); 6] = [
     (
         "alter table kill_load_run alter sources drop not null, alter sources type text",
         &["kill_load_run.sources"],
+    ),
+    (
+        "alter table kill_load_segment rename to segments; create view kill_load_segment as select * from segments",
+        &["kill_load_segment is no table"],
+    ),
+    (
+        "alter table kill_load_file alter segments type text",
+        &["kill_load_file.segments is of type text, _bytea"],
     ),
     ("alter table kill_load_segment add mine int not null", &["kill_load_segment has a column mine"]),
     ("alter table kill_load_segment drop run", &["kill_load_segment has no column run"]),

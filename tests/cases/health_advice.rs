@@ -107,6 +107,18 @@ fn indexes_that_are_missing_or_invalid_in_both_layouts() {
             None => drop(apply()),
         }
         assert_eq!(of(), Vec::<String>::new());
+        // One of the user's own.
+        let table = if layout == "aegis" { "KillEvent" } else { "kill_event" };
+        let column = if layout == "aegis" { "killerName" } else { "kill_area" };
+        client
+            .batch_execute(&format!(
+                "create index \"My own\" on \"odd name\".\"{table}\" (\"{column}\");
+                 update pg_index set indisvalid = false where indexrelid = '\"odd name\".\"My own\"'::regclass"
+            ))
+            .expect("an invalid index");
+        let reindex = "REINDEX INDEX CONCURRENTLY \"odd name\".\"My own\"";
+        assert_eq!(of(), [format!("the index My own is invalid: run {reindex}")]);
+        client.batch_execute(reindex).expect("what is recommended can be run");
     }
 }
 

@@ -10,11 +10,14 @@ use crate::support::eventually;
 use crate::support::oracle::{Nul, expect};
 use crate::support::program::{Running, Workplace, assert_tables};
 
-pub(super) const INDEXES: [&str; 5] = [
+pub(super) const INDEXES: [&str; 8] = [
     "kill_event_battle",
     "kill_event_killer",
     "kill_event_newest",
     "kill_event_victim",
+    "kill_player_alliance_deaths",
+    "kill_player_alliance_kills",
+    "kill_player_guild_deaths",
     "kill_player_guild_kills",
 ];
 

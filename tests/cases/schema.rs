@@ -224,7 +224,7 @@ fn tables_that_fit_in_another_way_are_taken() {
            add number bigint generated always as identity;
          alter table kill_event drop constraint kill_event_pkey;
          create unique index on kill_event (server, event_id) include (fame)",
-        "drop index kill_player_guild_kills;
+        "drop index kill_player_guild_kills, kill_player_guild_deaths, kill_player_alliance_kills, kill_player_alliance_deaths;
          alter table kill_player alter role type text, alter name type varchar(100);
          create index kill_player_guild_kills on kill_player (guild_id, event_id)",
         "alter table kill_loot alter server type text",

@@ -85,6 +85,15 @@ CREATE TABLE IF NOT EXISTS "Al""bion".kill_player (
 CREATE INDEX IF NOT EXISTS kill_player_guild_kills
   ON "Al""bion".kill_player (guild_id, event_id) WHERE role = 'killer';
 
+CREATE INDEX IF NOT EXISTS kill_player_guild_deaths
+  ON "Al""bion".kill_player (guild_id, event_id) WHERE role = 'victim' AND guild_id IS NOT NULL;
+
+CREATE INDEX IF NOT EXISTS kill_player_alliance_kills
+  ON "Al""bion".kill_player (alliance_id, event_id) WHERE role = 'killer' AND alliance_id IS NOT NULL;
+
+CREATE INDEX IF NOT EXISTS kill_player_alliance_deaths
+  ON "Al""bion".kill_player (alliance_id, event_id) WHERE role = 'victim' AND alliance_id IS NOT NULL;
+
 CREATE TABLE IF NOT EXISTS "Al""bion".kill_loot (
   server "Al""bion".albion_server NOT NULL,
   event_id bigint NOT NULL,

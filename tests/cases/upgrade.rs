@@ -1,0 +1,213 @@
+//! Tables of release 0.1.0, with data in them, become those of today: nothing is dropped, and no row is rewritten.
+
+use std::collections::BTreeMap;
+
+use postgres::Client;
+
+use super::aegis;
+use crate::support::cluster::{Cluster, Database};
+use crate::support::dumps::{generated, join, lines};
+use crate::support::oracle::{Nul, expect};
+use crate::support::program::{Program, Workplace, assert_tables};
+
+const RELEASED: [(&str, &str); 2] = [
+    ("archive", include_str!("../fixtures/schema-0.1.0-archive.sql")),
+    ("aegis", include_str!("../fixtures/schema-0.1.0-aegis.sql")),
+];
+
+/// A database as a load of release 0.1.0 left it, and the dump.
+struct Released<'a> {
+    layout: &'static str,
+    database: Database<'a>,
+    work: Workplace,
+    dump: Vec<u8>,
+}
+
+impl Released<'_> {
+    fn new(layout: &'static str, ddl: &str) -> Self {
+        let database = Cluster::shared().database("released");
+        let work = Workplace::new();
+        let dump = generated(120, 75, 0.0);
+        work.write("dump", &dump);
+        let mut client = database.client();
+        // The rows are those that today's load writes elsewhere.
+        let load = work.load(&database, &["--layout", layout, "--schema", "today", "dump"]);
+        load.segment_bytes(64 << 10).expect(0);
+        client.batch_execute(ddl).expect("the tables of release 0.1.0");
+        let tables: &[&str] =
+            if layout == "aegis" { &["KillEvent"] } else { &["kill_event", "kill_player", "kill_loot"] };
+        for table in tables.iter().chain(&["kill_load_run", "kill_load_segment"]) {
+            copy(&mut client, table);
+        }
+        client.batch_execute("drop schema today cascade").expect("a drop");
+        Self { layout, database, work, dump }
+    }
+
+    fn load(&self, dump: &str) -> Program {
+        self.work.load(&self.database, &["--layout", self.layout, dump]).segment_bytes(64 << 10)
+    }
+
+    #[track_caller]
+    fn assert_holds(&self, dump: &[u8]) {
+        if self.layout == "aegis" {
+            aegis::assert_stored(&self.database, &aegis::expected(dump).tables);
+        } else {
+            assert_tables(&self.database, "americas", &expect(dump, Nul::Reject).tables);
+        }
+    }
+}
+
+/// Copies the rows of a table of the schema `today`, in the columns that the one in `public` has.
+fn copy(client: &mut Client, table: &str) {
+    let columns = "select quote_ident(column_name), case data_type when 'USER-DEFINED' then '::text::public.' || udt_name else '' end
+        from information_schema.columns where table_schema = 'public' and table_name = $1 order by ordinal_position";
+    let rows = client.query(columns, &[&table]).expect("columns");
+    let names: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    let values: Vec<String> = rows.iter().map(|row| row.get::<_, String>(0) + row.get(1)).collect();
+    let sql = format!(
+        "insert into public.\"{table}\" ({}) select {} from today.\"{table}\"",
+        names.join(", "),
+        values.join(", ")
+    );
+    client.batch_execute(&sql).unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+}
+
+/// Where each row of the tables lies and which transaction wrote it, and the files of the tables.
+fn rows(client: &mut Client, layout: &str) -> BTreeMap<String, String> {
+    let tables: &[&str] =
+        if layout == "aegis" { &["\"KillEvent\""] } else { &["kill_event", "kill_player", "kill_loot"] };
+    let rows = tables.iter().chain(&["kill_load_segment"]).flat_map(|table| {
+        let sql =
+            format!("select '{table} ' || pg_relation_filenode('{table}') || ctid, xmin::text from {table}");
+        client.query(&sql, &[]).expect("rows")
+    });
+    rows.map(|row| (row.get(0), row.get(1))).collect()
+}
+
+/// All relations, columns, types and indexes.
+fn catalog(client: &mut Client) -> Vec<String> {
+    let sql = "select concat_ws(' ', c.relname, c.relkind, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull)
+               from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0
+               where c.relnamespace = 'public'::regnamespace
+               union all select indexdef from pg_indexes where schemaname = 'public'
+               union all select enumtypid::regtype || enumlabel from pg_enum
+               union all select obj_description('kill_load_segment'::regclass)
+               order by 1";
+    client.query(sql, &[]).expect("rows").iter().map(|row| row.get(0)).collect()
+}
+
+#[test]
+fn the_owner_upgrades_them() {
+    for (layout, ddl) in RELEASED {
+        let fresh = Cluster::shared().database("fresh");
+        let work = Workplace::new();
+        work.program(&["schema", "apply", "--layout", layout]).env("DATABASE_URL", &fresh.url()).expect(0);
+        let wanted = catalog(&mut fresh.client());
+        for by_load in [true, false] {
+            let released = Released::new(layout, ddl);
+            let mut client = released.database.client();
+            let before = rows(&mut client, layout);
+            let health = || {
+                let health = released.work.program(&["health", "--json", "--layout", layout]);
+                health.env("DATABASE_URL", &released.database.url()).expect(0).stdout
+            };
+            assert!(
+                health().contains("kill_load_segment.oldest_event is missing: 'aegis-kills schema apply'")
+            );
+            if by_load {
+                // What is loaded is known, and what is new is loaded.
+                let run = released.load("dump").expect(0).summary();
+                run.check(&[("already_loaded", 120), ("inserted", 0)]);
+            }
+            let apply = released.work.program(&["schema", "apply", "--layout", layout]);
+            apply.env("DATABASE_URL", &released.database.url()).expect(0);
+            assert_eq!(catalog(&mut client), wanted, "{layout}");
+            assert_eq!(rows(&mut client, layout), before, "no row is written again");
+            assert!(!health().contains("is missing"));
+            released.assert_holds(&released.dump);
+
+            let more = [&released.dump[..], &generated(140, 75, 0.0)].concat();
+            released.work.write("more", &more);
+            released.load("more").expect(0);
+            let delete = released.work.program(&["delete", "--layout", layout, "dump"]);
+            delete.env("DATABASE_URL", &released.database.url()).segment_bytes(64 << 10).expect(0);
+            let gone = lines(&released.dump);
+            let left: Vec<&[u8]> = lines(&more).into_iter().filter(|line| !gone.contains(line)).collect();
+            released.assert_holds(&join(&left));
+        }
+    }
+}
+
+#[test]
+fn a_role_that_is_not_the_owner_names_the_statements() {
+    for (layout, ddl) in RELEASED {
+        let released = Released::new(layout, ddl);
+        let mut client = released.database.client();
+        let role = format!("upgrade_{}", uuid::Uuid::new_v4().simple());
+        client
+            .batch_execute(&format!(
+                "create role {role} login; grant usage on schema public to {role};
+                 grant select, insert, update, delete on all tables in schema public to {role}"
+            ))
+            .expect("a role");
+        let url = released.database.tcp_url().replace("aegis@", &format!("{role}@"));
+        let before = rows(&mut client, layout);
+        let load = || released.load("dump").env("DATABASE_URL", &url);
+        let refused = load().expect(7).summary();
+        refused.check(&[("rejected", 0), ("inserted", 0)]);
+        let (_, statements) = refused.error().split_once(", or: ").expect("statements");
+        let end = statements.find(";:").expect("their end");
+        let statements = statements[..=end].to_owned();
+        for column in ["first_event_id", "last_event_id", "oldest_event"] {
+            assert!(statements.contains(column), "{statements}");
+        }
+        assert_eq!(rows(&mut client, layout), before);
+        client.batch_execute(&statements).expect("the owner may");
+        load().expect(0).summary().check(&[("already_loaded", 120)]);
+        released.assert_holds(&released.dump);
+        client.batch_execute(&format!("drop owned by {role}; drop role {role}")).expect("it goes");
+    }
+}
+
+#[test]
+fn tables_of_a_newer_program_are_used_with_a_warning() {
+    let database = Cluster::shared().database("newer");
+    let work = Workplace::new();
+    work.write("dump", generated(20, 76, 0.0));
+    work.load(&database, &["dump"]).expect(0);
+    let mut client = database.client();
+    client
+        .batch_execute(
+            "comment on table kill_load_segment is 'One row; schema version 99';
+             alter table kill_event add later text; alter table kill_load_segment add later text",
+        )
+        .expect("a newer version");
+    work.load(&database, &["--force", "dump"]).expect(0).says(&["schema version 99"]);
+    let apply = work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url());
+    apply.expect(0).says(&["schema version 99"]);
+    let sql = "select obj_description('kill_load_segment'::regclass)";
+    let comment: String = client.query_one(sql, &[]).expect("a comment").get(0);
+    assert!(comment.ends_with("schema version 99"), "{comment}");
+}
+
+#[test]
+fn tables_and_columns_have_comments() {
+    let database = Cluster::shared().database("comments");
+    let work = Workplace::new();
+    work.load(&database, &[]).stdin(generated(5, 77, 0.0)).expect(0);
+    let mut client = database.client();
+    let sql = "select coalesce(string_agg(c.relname || '.' || a.attname, ', '), '') from pg_class c
+               join pg_attribute a on a.attrelid = c.oid and a.attnum > 0
+               where c.relname in ('kill_event', 'kill_player', 'kill_loot')
+                 and (col_description(c.oid, a.attnum) is null or obj_description(c.oid) is null)";
+    let without: String = client.query_one(sql, &[]).expect("names").get(0);
+    assert_eq!(without, "");
+    // Those of the owner stay.
+    client.batch_execute("comment on column kill_event.fame is 'mine'; drop table kill_loot").expect("done");
+    work.load(&database, &[]).stdin(generated(6, 78, 0.0)).expect(0);
+    let sql = "select (select description from pg_description where objoid = 'kill_event'::regclass
+                 and objsubid = (select attnum from pg_attribute where attrelid = objoid and attname = 'fame'))
+               || ' ' || obj_description('kill_loot'::regclass)";
+    let comments: String = client.query_one(sql, &[]).expect("comments").get(0);
+    assert_eq!(comments, "mine One row per item in the inventory of the victim");
+}
