@@ -176,8 +176,11 @@ pub struct EventArgs {
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 #[derive(Debug, Default, Args)]
 pub struct LoadArgs {
-    /// Dumps, plain or packed with gzip or zstd; none or '-' for standard input.
-    #[arg(value_name = "FILE")]
+    /// Dumps, plain or compressed with gzip or zstd, and directories of them; none or '-' for standard input.
+    ///
+    /// A directory stands for its files and those in its subdirectories, in the order of their names, without hidden files
+    /// and reject files.
+    #[arg(value_name = "FILE|DIR")]
     pub files: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) database: DatabaseArgs,
@@ -227,8 +230,11 @@ pub struct LoadArgs {
 /// `verify`.
 #[derive(Debug, Default, Args)]
 pub struct VerifyArgs {
-    /// Dumps, plain or packed with gzip or zstd; none or '-' for standard input.
-    #[arg(value_name = "FILE")]
+    /// Dumps, plain or compressed with gzip or zstd, and directories of them; none or '-' for standard input.
+    ///
+    /// A directory stands for its files and those in its subdirectories, in the order of their names, without hidden files
+    /// and reject files.
+    #[arg(value_name = "FILE|DIR")]
     pub files: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) database: DatabaseArgs,

@@ -19,6 +19,7 @@ mod cases {
     mod delete;
     mod deploy;
     mod differential;
+    mod directories;
     mod distrust;
     mod documents;
     mod embedded;
@@ -68,6 +69,7 @@ mod cases {
     mod queries;
     mod readme;
     mod reject_file;
+    mod rejects_once;
     mod role;
     mod scaling;
     mod schema;

@@ -3,7 +3,7 @@
 use super::database::OpenDatabase;
 use super::next::delete_again;
 use super::signals::Listener;
-use super::sources;
+use super::sources::{self, FoundSources};
 use super::{Process, write_output, write_text};
 use crate::causes::in_full;
 use crate::cli::DeleteArgs;
@@ -38,10 +38,15 @@ pub fn run(
     process: &Process<'_>,
 ) -> Result<Ending, CommandError> {
     let begun = Instant::now();
-    let mut reader = None;
+    let (mut reader, mut found) = (None, FoundSources::default());
+    let find = |settings: &DeleteSettings| {
+        found = FoundSources::find(settings.sources(), &[]);
+        found.sources.clone()
+    };
     let settings = DeleteSettings::new(args, env, Timestamp::now())?
+        .with_sources(find)
         .named(|settings| sources::first_server(settings.sources(), &settings.event, &mut reader))?;
-    sources::check(settings.sources())?;
+    found.check()?;
     let EventSettings { server, layout, .. } = settings.event;
     let database = OpenDatabase::open(&settings.database, Uuid::new_v4())?;
     let halt = Arc::<Halt>::default();
@@ -65,6 +70,9 @@ pub fn run(
             };
             let progress = Progress::start(live, (*screen).clone()).context("a thread can't be started")?;
             let done = deletion.of_dumps(sources, reader, &monitor);
+            let unread = found.source_errors().into_iter().next();
+            let done = done
+                .and(unread.map_or(Ok(()), |error| Err(Early::Failed(CommandError::Other(error.into())))));
             drop(progress);
             done
         }

@@ -7,20 +7,20 @@ use super::next;
 use super::observe::{self, Farewell, Observer};
 use super::outcome::{cause, has_succeeded, outcome, run_outcome};
 use super::signals::{EarlySignals, Listener};
-use super::sources;
+use super::sources::{self, FoundSources};
 use super::unchanged::Files;
 use crate::causes::in_full;
 use crate::cli::LoadArgs;
-use crate::database::store::{SegmentCounts, Store};
+use crate::database::store::Store;
 use crate::database::{
-    DatabaseManager, FileCounts, Patience, PostgresStore, RunCounts, RunEnd, RunLog, StoreSettings,
-    in_public, indexes, schema,
+    DatabaseManager, Patience, PostgresStore, RunCounts, RunEnd, RunLog, StoreSettings, in_public, indexes,
+    schema,
 };
 use crate::error::{CommandError, Ending};
 use crate::input::Reader;
 use crate::layout::{Distribution, Indexes};
 use crate::panics::Panics;
-use crate::pipeline::{self, Halt, HaltReason, Monitor, RejectFile, RunReport};
+use crate::pipeline::{self, Halt, HaltReason, Monitor, RejectFile, RunReport, SourceError};
 use crate::report::{LiveRun, Progress, Screen, Summary};
 use crate::settings::{DatabaseSettings, Environment, LoadSettings, SettingError};
 use anyhow::Context as _;
@@ -51,8 +51,13 @@ pub fn run(
     quiet: bool,
     process: &Process<'_>,
 ) -> Result<Ending, CommandError> {
-    let mut reader = None;
+    let (mut reader, mut found) = (None, FoundSources::default());
+    let find = |settings: &LoadSettings| {
+        found = FoundSources::find(&settings.named, &settings.written());
+        found.sources.clone()
+    };
     let settings = LoadSettings::new(args, env)?
+        .with_sources(find)
         .named(|settings| sources::first_server(&settings.sources, &settings.event, &mut reader))?;
     // Before anything is written, the file of metrics as well.
     refuse_overwriting(&settings)?;
@@ -65,12 +70,13 @@ pub fn run(
     let requests =
         Listener::start(signals, panics, &halt, settings.drain_timeout, (*screen).clone(), Some(stop))?;
     let (rejects, listener) =
-        prepare(&settings, id, process.screen).inspect_err(|_| tell_of_failure(&settings, id))?;
+        prepare(&settings, &mut found, id, process.screen).inspect_err(|_| tell_of_failure(&settings, id))?;
     let started = Instant::now();
     let monitor = Arc::<Monitor>::default();
     let parts = Parts {
         settings: &settings,
         reader: Cell::new(reader),
+        unread: Cell::new(found.source_errors()),
         id,
         started,
         rejects: &rejects,
@@ -111,6 +117,7 @@ pub fn run(
         connection_errors: store.connection_errors,
         elapsed: started.elapsed(),
         rejects_file: rejects.path_if_made().map(PathBuf::from),
+        earlier_rejects: store.earlier_rejects,
         reasons: monitor.reject_kinds(),
         error: cause(&report, in_full),
         database_failed: matches!(ending, Ending::DatabaseFailed | Ending::DatabaseRefused),
@@ -161,12 +168,13 @@ fn are_one_file(one: &Path, other: &Path) -> bool {
 /// Looks at what is read and written beside the database, and takes the address that pages are served at.
 fn prepare(
     settings: &LoadSettings,
+    found: &mut FoundSources,
     id: Uuid,
     screen: &Screen,
 ) -> Result<(RejectFile, Option<TcpListener>), CommandError> {
     let listener =
         settings.listen.as_ref().map(|listen| observe::listen(listen, screen)).transpose()?.flatten();
-    sources::check(&settings.sources)?;
+    found.check()?;
     let rejects = match &settings.rejects {
         Some(path) => RejectFile::new(path.clone())?,
         None => RejectFile::by_default(default_rejects(id)),
@@ -208,6 +216,20 @@ struct Done {
 struct StoreFigures {
     retries: u64,
     connection_errors: u64,
+    /// The reject files that have what counts as rejected before, the last one first.
+    earlier_rejects: Vec<String>,
+}
+
+/// The reject files of earlier runs. It is no reason to end a load if they can't be looked up.
+fn earlier_rejects(store: &PostgresStore, monitor: &Monitor) -> Vec<String> {
+    let runs = monitor.reported_by();
+    if runs.is_empty() {
+        return Vec::new();
+    }
+    store.reject_files(&runs).unwrap_or_else(|error| {
+        log::debug!("{}", in_full(&error));
+        Vec::new()
+    })
 }
 
 impl StoreFigures {
@@ -215,6 +237,7 @@ impl StoreFigures {
         Self {
             retries: manager.figures().retries(),
             connection_errors: manager.figures().connection_errors(),
+            earlier_rejects: Vec::new(),
         }
     }
 }
@@ -224,6 +247,8 @@ struct Parts<'r> {
     settings: &'r LoadSettings,
     /// Where someone has begun to read the sources.
     reader: Cell<Option<Reader>>,
+    /// What was named and can't be read.
+    unread: Cell<Vec<SourceError>>,
     id: Uuid,
     started: Instant,
     rejects: &'r RejectFile,
@@ -263,7 +288,8 @@ fn read_only(parts: &Parts<'_>, listener: Option<TcpListener>) -> Result<Done, C
     let sources = settings.sources.clone();
     let (reader, run) = (parts.reader.take(), settings.pipeline());
     parts.requests.begin();
-    let report = pipeline::run(sources, reader, &run, None, parts.rejects, halt, parts.monitor);
+    let mut report = pipeline::run(sources, reader, &run, None, parts.rejects, halt, parts.monitor);
+    report.source_errors.splice(0..0, parts.unread.take());
     let farewell = observer.say_farewell(&run_outcome(&report));
     Ok(Done { report, store: StoreFigures::default(), metrics: Ok(()), farewell })
 }
@@ -286,7 +312,7 @@ fn load(
         if is_watched { RunLog::last_success(&database.manager, &store_settings)? } else { None };
     let (halt, live) = (parts.halt, parts.live(Some(&database.manager)));
     let observer = Observer::start(settings, &live, listener, id, Some(&database), last_success)?;
-    let sources: Vec<String> = settings.sources.iter().map(ToString::to_string).collect();
+    let sources: Vec<String> = settings.named.iter().map(ToString::to_string).collect();
     parts.requests.begin();
     let log = RunLog::begin(&database.manager, &store_settings, id, &sources)?;
     // From here on the ledger has the run, and gets its end.
@@ -301,9 +327,7 @@ fn load(
     let files = Files::examine(&database.manager, &store_settings, &settings.sources, preparer, rereads);
     let report = match (&files, &progress) {
         (Ok(files), Ok(_)) => {
-            for FileCounts { lines, events, segments } in &files.skipped {
-                parts.monitor.skip_file(*segments, SegmentCounts { lines: *lines, events: *events });
-            }
+            files.skipped.iter().for_each(|held| parts.monitor.skip_file(held));
             let mut report = pipeline::run(
                 files.sources.clone(),
                 reader,
@@ -313,6 +337,7 @@ fn load(
                 halt,
                 parts.monitor,
             );
+            report.source_errors.splice(0..0, parts.unread.take());
             if report.halted.is_none() {
                 confirm(&store, &mut report);
             }
@@ -326,8 +351,9 @@ fn load(
             Ok(_) => unreachable!("it is an error"),
         },
     };
-    let figures = StoreFigures::of(&database.manager);
-    end_in_ledger(&log, &database.manager, &report, &figures, halt);
+    let earlier_rejects = earlier_rejects(&store, parts.monitor);
+    let figures = StoreFigures { earlier_rejects, ..StoreFigures::of(&database.manager) };
+    end_in_ledger(&log, &database.manager, parts.rejects, &report, &figures, halt);
     if report.halted.is_none() {
         // With its end in the ledger, so that of two runs that end together one builds them.
         store.build_indexes();
@@ -364,13 +390,16 @@ const END_MAX: Duration = Duration::from_secs(5);
 fn end_in_ledger(
     log: &RunLog,
     manager: &DatabaseManager,
+    rejects: &RejectFile,
     report: &RunReport,
     figures: &StoreFigures,
     halt: &Halt,
 ) {
+    let rejects_file = rejects.path_if_made().map(|_| rejects.absolute_path());
     let end = RunEnd {
         status: outcome(report).0.name(),
         counts: ledger_counts(report, figures),
+        rejects_file: rejects_file.map(|path| path.to_string_lossy().into_owned()),
         // All who may read the ledger see it.
         error: cause(report, in_public),
     };
@@ -397,6 +426,7 @@ fn ledger_counts(report: &RunReport, store: &StoreFigures) -> RunCounts {
         ("duplicate", counts.duplicate),
         ("already_loaded", counts.already_loaded),
         ("rejected", counts.rejected),
+        ("rejected_before", counts.rejected_before),
         ("unfinished", counts.unfinished()),
         ("bytes_read", report.bytes_read),
         ("bytes_uncompressed", report.bytes_uncompressed),

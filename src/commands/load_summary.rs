@@ -49,6 +49,7 @@ pub(super) fn stop_summary(
             connection_errors: 0,
             elapsed: started.elapsed(),
             rejects_file: None,
+            earlier_rejects: Vec::new(),
             reasons: RejectKinds::default(),
             error: None,
             database_failed: false,

@@ -107,7 +107,7 @@ impl Listening {
             run,
             server: settings.event.server,
             layout: settings.event.layout,
-            sources: sources::in_words(&settings.sources),
+            sources: sources::in_words(&settings.named),
         };
         let status = StatusPage::start(facts, live.clone()).context("a thread can't be started")?;
         let status = Arc::new(status);

@@ -20,7 +20,7 @@ pub(super) fn outcome(report: &RunReport) -> (Status, Ending) {
             (Status::RejectLimit, Ending::RejectLimit)
         }
         Some(HaltReason::Signal(signal)) => (Status::Interrupted, Ending::Interrupted(*signal)),
-        None if report.counts.rejected > 0 => (Status::Rejects, Ending::Rejects),
+        None if report.counts.rejected_new() > 0 => (Status::Rejects, Ending::Rejects),
         None => (Status::Complete, Ending::Complete),
     }
 }

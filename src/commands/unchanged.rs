@@ -54,7 +54,7 @@ impl Files {
         let asked: Vec<FileStamp> = files.read.values().cloned().collect();
         let unchanged = loaded.unchanged(manager, &asked)?;
         let is_skipped = |source: &Source| {
-            files.read.get(&source.to_string()).and_then(|stamp| unchanged.get(&stamp.name)).copied()
+            files.read.get(&source.to_string()).and_then(|stamp| unchanged.get(&stamp.name)).cloned()
         };
         files.skipped = sources.iter().filter_map(is_skipped).collect();
         files.sources = sources.iter().filter(|source| is_skipped(source).is_none()).cloned().collect();

@@ -2,7 +2,7 @@
 
 use super::database::OpenDatabase;
 use super::next::load_of_verified;
-use super::sources;
+use super::sources::{self, FoundSources};
 use super::{write_output, write_text};
 use crate::causes::in_full;
 use crate::cli::VerifyArgs;
@@ -30,12 +30,18 @@ pub fn run(
     quiet: bool,
     screen: &Screen,
 ) -> Result<Ending, CommandError> {
-    let mut reader = None;
+    let (mut reader, mut found) = (None, FoundSources::default());
+    let find = |settings: &VerifySettings| {
+        found = FoundSources::find(&settings.sources, &[]);
+        found.sources.clone()
+    };
     let settings = VerifySettings::new(args, env)?
+        .with_sources(find)
         .named(|settings| sources::first_server(&settings.sources, &settings.event, &mut reader))?;
-    sources::check(&settings.sources)?;
+    found.check()?;
     let database = OpenDatabase::open(&settings.database, Uuid::new_v4())?;
     let (report, sources_whole) = compare(&settings, reader, &database.manager, screen)?;
+    let sources_whole = sources_whole && found.errors.is_empty();
     database.close()?;
     let is_different = report.missing() + report.different() > 0;
     if args.json {

@@ -1,12 +1,13 @@
 //! What the ledger holds of segments: the question, and its answer.
 
 use super::ledger::count;
-use super::store::{SegmentCounts, SegmentHash};
+use super::store::{LoadedSegment, SegmentCounts, SegmentHash};
 use crate::kill::Server;
 use crate::layout::{Layout, quote_identifier};
 use postgres::SimpleQueryMessage;
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use uuid::Uuid;
 
 /// The place of segments in the ledger: one schema, server and layout.
 #[derive(Debug)]
@@ -24,9 +25,9 @@ pub(super) struct Entries(HashMap<SegmentHash, Entry>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Entry {
     /// It is loaded.
-    Loaded(SegmentCounts),
-    /// It is loaded, but for what was refused: each load names that anew.
-    WithRejects,
+    Loaded(LoadedSegment),
+    /// It is loaded, but for rejects that no run has reported.
+    Unreported,
 }
 
 impl Shelf {
@@ -40,7 +41,7 @@ impl Shelf {
         let decoded: Vec<String> =
             hashes.iter().map(|hash| format!("decode('{}', 'hex')", hex(hash))).collect();
         format!(
-            "SELECT encode(hash, 'hex') AS hash, lines, events, rejected FROM {schema}.kill_load_segment
+            "SELECT encode(hash, 'hex') AS hash, lines, events, rejected, reported, run FROM {schema}.kill_load_segment
              WHERE hash IN ({}) AND server = '{server}' AND layout = '{layout}'",
             decoded.join(", ")
         )
@@ -69,8 +70,11 @@ impl Entries {
             let hash = by_text.get(row.try_get("hash").ok()??)?;
             let number = |name: &str| row.try_get(name).ok()??.parse().ok().map(count);
             let counts = SegmentCounts { lines: number("lines")?, events: number("events")? };
-            let is_whole = number("rejected")? == 0;
-            Some((*hash, if is_whole { Entry::Loaded(counts) } else { Entry::WithRejects }))
+            let rejected = number("rejected")?;
+            let is_reported = rejected == 0 || row.try_get("reported").ok()?? == "t";
+            let run = Uuid::parse_str(row.try_get("run").ok()??).ok()?;
+            let loaded = LoadedSegment { counts, rejected, run };
+            Some((*hash, if is_reported { Entry::Loaded(loaded) } else { Entry::Unreported }))
         };
         Self(messages.iter().filter_map(entry).collect())
     }

@@ -64,7 +64,7 @@ pub struct FileStamp {
 }
 
 /// What a file held when it was loaded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileCounts {
     /// Lines, blank ones too.
     pub lines: u64,
@@ -72,6 +72,10 @@ pub struct FileCounts {
     pub events: u64,
     /// Segments.
     pub segments: u64,
+    /// Events that were rejected.
+    pub rejected: u64,
+    /// The runs whose reject files have them.
+    pub reported_by: Vec<Uuid>,
 }
 
 /// The table of loaded files in one schema, for one server and layout.
@@ -115,18 +119,19 @@ impl LoadedFiles {
     ) -> Result<HashMap<String, FileCounts>, StoreError> {
         let Self { table, segments, server, layout } = self;
         let sql = format!(
-            "SELECT file.name, file.lines, file.events, cardinality(file.segments)::bigint
+            "SELECT file.name, file.lines, file.events, cardinality(file.segments)::bigint, parts.rejected, parts.runs
              FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $8::bytea[])
                AS asked (name, size, mtime_ns, ctime_ns, inode, reading)
              JOIN {table} AS file ON file.name = asked.name AND file.server = $6 AND file.layout = $7
+             CROSS JOIN LATERAL (
+               SELECT count(*) AS found, coalesce(sum(segment.rejected), 0)::bigint AS rejected,
+                 array_agg(DISTINCT segment.run) FILTER (WHERE segment.rejected > 0) AS runs
+               FROM unnest(file.segments) AS part (hash)
+               JOIN {segments} AS segment ON segment.hash = part.hash AND segment.server = $6
+                 AND segment.layout = $7 AND (segment.rejected = 0 OR segment.reported)) AS parts
              WHERE (file.size, file.mtime_ns, file.ctime_ns, file.inode, file.reading)
                  = (asked.size, asked.mtime_ns, asked.ctime_ns, asked.inode, asked.reading)
-               AND NOT EXISTS (
-                 SELECT FROM unnest(file.segments) AS part (hash)
-                 WHERE NOT EXISTS (
-                   SELECT FROM {segments} AS segment
-                   WHERE segment.hash = part.hash AND segment.server = $6 AND segment.layout = $7
-                     AND segment.rejected = 0))"
+               AND parts.found = cardinality(file.segments)"
         );
         let mut unchanged = HashMap::new();
         for stamps in stamps.chunks(CHUNK) {
@@ -139,10 +144,15 @@ impl LoadedFiles {
                         .query(&sql, &[names, sizes, mtimes, ctimes, inodes, &server, &layout, readings])?;
                     let counts = rows.iter().map(|row| {
                         let number = |column: usize| row.try_get(column).map(count);
-                        Ok((
-                            row.try_get(0)?,
-                            FileCounts { lines: number(1)?, events: number(2)?, segments: number(3)? },
-                        ))
+                        let runs: Option<Vec<Uuid>> = row.try_get(5)?;
+                        let counts = FileCounts {
+                            lines: number(1)?,
+                            events: number(2)?,
+                            segments: number(3)?,
+                            rejected: number(4)?,
+                            reported_by: runs.unwrap_or_default(),
+                        };
+                        Ok((row.try_get(0)?, counts))
                     });
                     counts.collect::<Result<Vec<(String, FileCounts)>, DatabaseError>>()
                 })?;
@@ -152,7 +162,7 @@ impl LoadedFiles {
     }
 
     /// Notes that files were loaded completely, by the run `run`. A file of which the ledger lacks a segment, or holds one
-    /// with rejects, is left out.
+    /// with rejects that are not reported, is left out.
     pub fn record(
         &self,
         manager: &DatabaseManager,
@@ -167,7 +177,8 @@ impl LoadedFiles {
              SELECT $1, $2, $3, $4, $5, $6, $7, $8, sum(segment.lines), sum(segment.events), $9, $10
              FROM unnest($9::bytea[]) AS part (hash)
              LEFT JOIN {segments} AS segment
-               ON segment.hash = part.hash AND segment.server = $2 AND segment.layout = $3 AND segment.rejected = 0
+               ON segment.hash = part.hash AND segment.server = $2 AND segment.layout = $3
+               AND (segment.rejected = 0 OR segment.reported)
              HAVING count(*) = count(segment.hash)
              ON CONFLICT (name, server, layout) DO UPDATE SET (size, mtime_ns, ctime_ns, inode, run, lines, events,
                segments, reading, loaded_at) = (excluded.size, excluded.mtime_ns, excluded.ctime_ns, excluded.inode, excluded.run,

@@ -3,11 +3,14 @@
 //! Invariant: a segment's row commits with its events. It is written first in their transaction, so that a
 //! second load of the same segment waits for the first one's outcome instead of doing its work again.
 //!
+//! Invariant: a row with rejects says that they are reported only once they are on the disk, in the reject file of its run.
+//! Until then a load of the segment does its work again.
+//!
 //! On Citus, where the ledger is on all nodes, a row that may be there already keeps all others out until the transaction's
 //! end. So there the second load waits for a lock on the coordinator, and the row is written last.
 
 use super::error::DatabaseError;
-use super::store::{Batch, SegmentCounts, StoreError};
+use super::store::{Batch, LoadedSegment, SegmentCounts, StoreError};
 use super::transaction::Transaction;
 use crate::kill::Server;
 use crate::layout::{Distribution, Layout, quote_identifier};
@@ -18,7 +21,7 @@ use uuid::Uuid;
 /// Whether segments that the ledger holds are loaded again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Held {
-    /// They are skipped, unless events of them were refused.
+    /// They are skipped, unless they have rejects that no run has reported.
     Skip,
     /// They are loaded again.
     LoadAgain,
@@ -43,7 +46,7 @@ pub(super) enum Claim {
     /// An earlier try of this run has committed it, though its answer was lost.
     CommittedBefore(SegmentOutcome),
     /// It is loaded.
-    Held(SegmentCounts),
+    Held(LoadedSegment),
 }
 
 /// A segment's row, before its outcome is known.
@@ -179,7 +182,8 @@ impl Ledger {
             Distribution::Citus => "",
         };
         let sql = format!(
-            "SELECT run, number, lines, events, inserted, updated, duplicate, rejected FROM {}.kill_load_segment
+            "SELECT run, number, lines, events, inserted, updated, duplicate, rejected, reported
+             FROM {}.kill_load_segment
              WHERE hash = $1 AND server = $2 AND layout = $3 {lock}",
             self.schema
         );
@@ -194,8 +198,9 @@ impl Ledger {
         {
             return Ok(Some(Claim::CommittedBefore(tried.outcome)));
         }
-        if self.held == Held::Skip && found.outcome.rejected == 0 {
-            return Ok(Some(Claim::Held(found.counts)));
+        let FoundRow { run, counts, outcome: SegmentOutcome { rejected, .. }, .. } = found;
+        if self.held == Held::Skip && (rejected == 0 || found.is_reported) {
+            return Ok(Some(Claim::Held(LoadedSegment { counts, rejected, run })));
         }
         // Of equal segments of one run the row keeps what became of the first one.
         let row = if found.run == self.run { SegmentRow::OfTwin } else { SegmentRow::Written };
@@ -248,8 +253,8 @@ impl Ledger {
         };
         let sql = format!(
             "UPDATE {}.kill_load_segment
-             SET run = $4, number = $5, inserted = $6, updated = $7, duplicate = $8, rejected = $9, loaded_at = now(),
-               first_event_id = $10, last_event_id = $11, oldest_event = {}
+             SET run = $4, number = $5, inserted = $6, updated = $7, duplicate = $8, rejected = $9, reported = false,
+               loaded_at = now(), first_event_id = $10, last_event_id = $11, oldest_event = {}
              WHERE hash = $1 AND server = $2 AND layout = $3 RETURNING {returning}",
             self.schema,
             time_of(12)
@@ -321,6 +326,7 @@ struct FoundRow {
     number: i64,
     counts: SegmentCounts,
     outcome: SegmentOutcome,
+    is_reported: bool,
 }
 
 impl FoundRow {
@@ -336,6 +342,7 @@ impl FoundRow {
                 duplicate: number(6)?,
                 rejected: number(7)?,
             },
+            is_reported: row.try_get(8)?,
         })
     }
 }

@@ -9,7 +9,7 @@ use crate::layout::quote_identifier;
 use postgres::Error;
 use std::fmt::Write as _;
 
-/// The version of the tables that this program makes. 1: release 0.1.0. 2: `kill_load_file`, what segments hold, indexes of
+/// The version of the tables that this program makes. 1: release 0.1.0. 2: `kill_load_file`, what segments hold, which rejects are reported, indexes of
 /// guilds' deaths and alliances.
 pub(super) const VERSION: u32 = 2;
 
@@ -35,6 +35,7 @@ pub(super) fn ddl(name: &str) -> String {
   duplicate bigint NOT NULL DEFAULT 0,
   already_loaded bigint NOT NULL DEFAULT 0,
   rejected bigint NOT NULL DEFAULT 0,
+  rejected_before bigint NOT NULL DEFAULT 0,
   unfinished bigint NOT NULL DEFAULT 0,
   bytes_read bigint NOT NULL DEFAULT 0,
   bytes_uncompressed bigint NOT NULL DEFAULT 0,
@@ -42,6 +43,7 @@ pub(super) fn ddl(name: &str) -> String {
   segments_skipped bigint NOT NULL DEFAULT 0,
   retries bigint NOT NULL DEFAULT 0,
   connection_errors bigint NOT NULL DEFAULT 0,
+  rejects_file text,
   error text,
   version text NOT NULL
 );
@@ -58,6 +60,7 @@ CREATE TABLE IF NOT EXISTS {schema}.kill_load_segment (
   updated bigint NOT NULL,
   duplicate bigint NOT NULL,
   rejected bigint NOT NULL,
+  reported boolean NOT NULL DEFAULT false,
   loaded_at timestamptz NOT NULL DEFAULT now(),
   first_event_id bigint,
   last_event_id bigint,

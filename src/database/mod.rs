@@ -12,7 +12,7 @@
 //! - `pool`, `gate`, `watchdog`, `health`, `call`, `manager`: a call that nobody hangs on. `patience`, `outages`,
 //!   `state`, `figures`: how long is waited, and what is told of it.
 //! - `store`, `postgres_store`: what the pipeline asks for. `write`, `narrow`, `update`, `staging`, `update_citus`,
-//!   `present`: the transaction of a batch. `delete`, `deletable`: the deletion of events. `ledger`, `runs`: the record of segments and runs. `entries`, `claims`: which segments are done, or taken by
+//!   `present`: the transaction of a batch. `delete`, `deletable`: the deletion of events. `ledger`, `runs`, `files`, `reports`: the record of segments, runs, files and rejects. `entries`, `claims`: which segments are done, or taken by
 //!   another load.
 //! - `schema`, `misfits`, `inspect`, `citus`, `indexes`, `size`: the tables, what is different where they are distributed, the indexes that are put
 //!   off, and how much room it all takes.
@@ -55,6 +55,7 @@ mod pool;
 mod postgres_store;
 mod present;
 mod public;
+mod reports;
 mod retry;
 mod runs;
 mod session;

@@ -10,6 +10,7 @@ use super::indexes::PutOff;
 use super::ledger::{Held, Ledger, SERVER_START};
 use super::manager::DatabaseManager;
 use super::patience::Patience;
+use super::reports::Reports;
 use super::runs::OtherRuns;
 use super::store::{Batch, SegmentHash, Standing, Store, StoreError, Written};
 use super::stored::{StoredCounts, StoredSegments, WrittenTo};
@@ -19,6 +20,7 @@ use crate::causes::in_full;
 use crate::kill::Server;
 use crate::layout::{Distribution, Layout, quote_identifier};
 use std::collections::HashSet;
+use std::path::Path;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 use uuid::Uuid;
@@ -58,6 +60,7 @@ pub struct PostgresStore {
     /// Held for writing while indexes are built: rows that wait for that within the database would look stuck.
     writing: RwLock<()>,
     stored: StoredSegments,
+    reports: Reports,
     written_to: WrittenTo,
     /// What was asked for at the end of the run.
     confirm: String,
@@ -94,6 +97,7 @@ impl PostgresStore {
             claims,
             writing: RwLock::default(),
             stored: StoredSegments::default(),
+            reports: Reports::new(schema, server, layout, run),
             written_to: WrittenTo::default(),
             // It changes nothing, and its COMMIT waits for all that a standby has yet to receive.
             confirm: format!(
@@ -107,6 +111,11 @@ impl PostgresStore {
     /// Builds the indexes that are missing, at the run's end, unless another run goes on, which then does.
     pub fn build_indexes(&self) {
         self.build_unless(OtherRuns::All);
+    }
+
+    /// The reject files of runs, as absolute paths, those of the last runs first.
+    pub fn reject_files(&self, runs: &[Uuid]) -> Result<Vec<String>, StoreError> {
+        self.reports.files_of(&self.manager, runs, &self.patience)
     }
 
     /// Asks the server, in a session that is opened for it, whether all segments are there that were reported as stored, and
@@ -170,13 +179,13 @@ impl PostgresStore {
 
     fn standing(&self, answer: &Answer, hash: &SegmentHash) -> Standing {
         match (answer.entries.get(hash), &answer.claimed) {
-            (Some(Entry::Loaded(counts)), _) => {
+            (Some(Entry::Loaded(loaded)), _) => {
                 self.claims.release(hash);
-                self.stored.note(*hash, StoredCounts::already_loaded(counts.events));
-                Standing::Loaded(counts)
+                self.stored.note(*hash, StoredCounts::already_loaded(loaded.stored()));
+                Standing::Loaded(loaded)
             }
-            // What is refused is named by each load, so that there is no work to save.
-            (Some(Entry::WithRejects), _) | (None, None) => Standing::Free,
+            // Its rejects have to be reported, so that there is no work to save.
+            (Some(Entry::Unreported), _) | (None, None) => Standing::Free,
             (None, Some(claimed)) if claimed.contains(hash) => Standing::Free,
             (None, Some(_)) => Standing::Taken,
         }
@@ -219,6 +228,10 @@ impl Store for PostgresStore {
 
     fn done(&self, hash: &SegmentHash) {
         self.claims.release(hash);
+    }
+
+    fn note_reported(&self, segments: &[SegmentHash], rejects_file: &Path) -> Result<(), StoreError> {
+        self.reports.note(&self.manager, segments, rejects_file, &self.patience)
     }
 
     fn catch_up(&self) {

@@ -41,12 +41,14 @@ pub struct RunEnd {
     pub status: &'static str,
     /// What became of the events.
     pub counts: RunCounts,
+    /// The absolute path of the run's reject file, if there is one.
+    pub rejects_file: Option<String>,
     /// What broke, if something did.
     pub error: Option<String>,
 }
 
 /// The counts of a run, by the names of the row's columns.
-pub type RunCounts = [(&'static str, u64); 14];
+pub type RunCounts = [(&'static str, u64); 15];
 
 impl RunLog {
     /// Writes the row of a run that begins, and completes those of runs that have died.
@@ -105,9 +107,9 @@ impl RunLog {
     ) -> Result<(), StoreError> {
         let (sql, id, end) = (self.end_statement(&end.counts), self.id, end.clone());
         manager.run("writing the run's end into the ledger", patience, move |client, _| {
-            let RunEnd { status, counts, error } = &end;
+            let RunEnd { status, counts, rejects_file, error } = &end;
             let numbers: Vec<i64> = counts.iter().map(|(_, value)| signed(*value)).collect();
-            let mut values: Vec<&(dyn ToSql + Sync)> = vec![&id, status, error];
+            let mut values: Vec<&(dyn ToSql + Sync)> = vec![&id, status, error, rejects_file];
             values.extend(numbers.iter().map(|number| -> &(dyn ToSql + Sync) { number }));
             client.execute(&sql, &values)?;
             // All that was committed before is on the standby as well once this is.
@@ -135,10 +137,11 @@ impl RunLog {
     fn end_statement(&self, counts: &RunCounts) -> String {
         let mut columns = String::new();
         for (number, (name, _)) in counts.iter().enumerate() {
-            let _ = write!(columns, ", {name} = ${}", number + 4);
+            let _ = write!(columns, ", {name} = ${}", number + 5);
         }
         format!(
-            "UPDATE {}.kill_load_run SET finished = now(), status = $2, error = $3{columns} WHERE id = $1",
+            "UPDATE {}.kill_load_run SET finished = now(), status = $2, error = $3,
+               rejects_file = coalesce($4, rejects_file){columns} WHERE id = $1",
             self.schema
         )
     }

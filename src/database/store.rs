@@ -3,8 +3,10 @@
 use crate::layout::Rows;
 use std::error::Error;
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use uuid::Uuid;
 
 /// The blake3 hash of a segment's bytes; with server and layout it is the segment's key in the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -21,6 +23,24 @@ pub struct SegmentCounts {
     pub lines: u64,
     /// Events, refused ones too.
     pub events: u64,
+}
+
+/// A segment that was loaded before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoadedSegment {
+    /// What it held.
+    pub counts: SegmentCounts,
+    /// Events of it that were rejected. They are in the reject file of the run.
+    pub rejected: u64,
+    /// The run that loaded it last.
+    pub run: Uuid,
+}
+
+impl LoadedSegment {
+    /// Events of it that are stored.
+    pub fn stored(&self) -> u64 {
+        self.counts.events.saturating_sub(self.rejected)
+    }
 }
 
 /// A segment ready to be written: the same value is written again by each try.
@@ -68,7 +88,7 @@ pub enum Written {
         refused: Vec<Refused>,
     },
     /// Another load, or another run, has stored the same segment.
-    AlreadyLoaded(SegmentCounts),
+    AlreadyLoaded(LoadedSegment),
 }
 
 /// An event that the database refused.
@@ -87,8 +107,8 @@ pub struct Refused {
 pub enum Standing {
     /// It is ours to load. Another load may come to it all the same; it is stored once.
     Free,
-    /// It has been loaded, and none of its events was refused.
-    Loaded(SegmentCounts),
+    /// It has been loaded, and those of its events that were rejected are in a reject file.
+    Loaded(LoadedSegment),
     /// Another load is at it.
     Taken,
 }
@@ -108,6 +128,10 @@ pub trait Store: Sync {
     /// Stores a batch in one transaction, trying again where that can help. A try that hangs is left behind, and
     /// may hold the batch for longer than this call.
     fn write(&self, batch: &Arc<Batch>) -> Result<Written, StoreError>;
+
+    /// Notes that the rejects of these segments, which this run has stored, are in the file and on the disk: from now on the
+    /// segments count as loaded. The path is absolute.
+    fn note_reported(&self, segments: &[SegmentHash], rejects_file: &Path) -> Result<(), StoreError>;
 
     /// Does what was put off for the sake of speed. It is called again and again while there is little to write; who
     /// writes meanwhile waits. What fails of it is told in the log, as nothing is lost.

@@ -32,7 +32,7 @@ impl StoredCounts {
             Written::Stored { inserted, updated, duplicate, .. } => {
                 Self { segments: 1, inserted, updated, duplicate, already_loaded: 0 }
             }
-            Written::AlreadyLoaded(counts) => Self::already_loaded(counts.events),
+            Written::AlreadyLoaded(loaded) => Self::already_loaded(loaded.stored()),
         }
     }
 

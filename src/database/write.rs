@@ -212,9 +212,9 @@ impl Writer {
         }
         let row = match self.ledger.claim(&mut transaction, batch, refusals.tried())? {
             Claim::Taken(row) => row,
-            Claim::Held(counts) => {
+            Claim::Held(loaded) => {
                 transaction.rollback()?;
-                return Ok(Written::AlreadyLoaded(counts));
+                return Ok(Written::AlreadyLoaded(loaded));
             }
             Claim::CommittedBefore(outcome) => {
                 self.ledger.confirm(&mut transaction, batch)?;

@@ -37,6 +37,30 @@ pub enum InputError {
         /// The input.
         input: Source,
     },
+    /// A link to a file that is not there.
+    #[error("{input} is a link to a file that does not exist")]
+    Dangling {
+        /// The input.
+        input: Source,
+    },
+    /// A directory that can't be listed.
+    #[error("{input}: the directory can't be listed")]
+    Unlisted {
+        /// The directory.
+        input: Source,
+        /// What the system said.
+        #[source]
+        cause: io::Error,
+    },
+    /// None of several inputs can be read; each was reported.
+    #[error("none of the inputs can be read")]
+    NothingReadable,
+    /// A socket in place of a file.
+    #[error("{input} is a socket, not a dump")]
+    Socket {
+        /// The input.
+        input: Source,
+    },
     /// A file that this user may not read.
     #[error(
         "{input}: no right to read it: run as a user who may, or give the right with 'chmod u+r {}'",
@@ -107,10 +131,14 @@ impl InputError {
             Self::Missing { input, .. }
             | Self::NoMatch { input }
             | Self::Folder { input }
+            | Self::Dangling { input }
+            | Self::Unlisted { input, .. }
+            | Self::Socket { input }
             | Self::Denied { input, .. }
             | Self::Unopened { input, .. }
             | Self::Foreign { input, .. }
             | Self::Broken { input, .. } => input.to_string(),
+            Self::NothingReadable => String::new(),
             Self::Unclosed { input } | Self::ReaderLost { input } => input.clone(),
         }
     }
@@ -120,6 +148,7 @@ impl InputError {
         let input = input.clone();
         match cause.kind() {
             io::ErrorKind::NotFound if input.to_string().contains(['*', '?', '[']) => Self::NoMatch { input },
+            io::ErrorKind::NotFound if input.is_link() => Self::Dangling { input },
             io::ErrorKind::NotFound => Self::Missing { input, cause },
             io::ErrorKind::PermissionDenied => Self::Denied { input, cause },
             io::ErrorKind::IsADirectory => Self::Folder { input },

@@ -4,9 +4,11 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
-use nix::unistd::{AccessFlags, access};
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::unistd::{AccessFlags, faccessat};
 
 use super::error::InputError;
 
@@ -20,21 +22,30 @@ pub enum Source {
 }
 
 impl Source {
-    /// Tells before anything is read whether this can be read: an error names a missing file, a folder, or a lacking right.
+    /// Tells before anything is read whether this can be read: an error names a missing file, a directory, a socket, or a
+    /// lacking privilege.
     ///
-    /// A regular file is opened to see; a pipe is not, because closing it again would cut off who writes to it.
+    /// Nothing is opened: closing a pipe again would cut off who writes to it, and a file that is unchanged since it was
+    /// loaded need not be opened at all.
     pub fn check(&self) -> Result<(), InputError> {
         let Self::File(path) = self else {
             return Ok(());
         };
         let kind = fs::metadata(path).map_err(|cause| InputError::opening(self, cause))?.file_type();
         if kind.is_dir() {
-            Err(InputError::Folder { input: self.clone() })
-        } else if kind.is_file() {
-            File::open(path).map(drop).map_err(|cause| InputError::opening(self, cause))
-        } else {
-            access(path, AccessFlags::R_OK).map_err(|errno| InputError::opening(self, errno.into()))
+            return Err(InputError::Folder { input: self.clone() });
         }
+        if kind.is_socket() {
+            return Err(InputError::Socket { input: self.clone() });
+        }
+        // By the user that opens it: another one than who started a program with the set-user-id bit.
+        faccessat(AT_FDCWD, path, AccessFlags::R_OK, AtFlags::AT_EACCESS)
+            .map_err(|errno| InputError::opening(self, errno.into()))
+    }
+
+    /// Whether it is a symbolic link, to whatever it may be.
+    pub(super) fn is_link(&self) -> bool {
+        matches!(self, Self::File(path) if path.symlink_metadata().is_ok_and(|found| found.is_symlink()))
     }
 
     /// Opens it for reading from its start, without a buffer.

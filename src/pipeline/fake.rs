@@ -1,12 +1,14 @@
 //! A store for the tests of a run: it keeps what is committed in memory, and does what a script says.
 
 use crate::database::store::{
-    Batch, Refused, SegmentCounts, SegmentHash, Standing, Store, StoreError, Written,
+    Batch, LoadedSegment, Refused, SegmentCounts, SegmentHash, Standing, Store, StoreError, Written,
 };
 use crossbeam_channel::Receiver;
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use uuid::Uuid;
 
 /// A call of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -15,6 +17,7 @@ pub(super) enum Operation {
     LookAgain,
     Write,
     CatchUp,
+    NoteReported,
 }
 
 /// What a call does in place of its work.
@@ -55,7 +58,9 @@ struct State {
     calls: HashMap<Operation, usize>,
     others: HashMap<SegmentHash, Other>,
     committed: Vec<u64>,
-    loaded: HashMap<SegmentHash, SegmentCounts>,
+    loaded: HashMap<SegmentHash, LoadedSegment>,
+    /// Segments with rejects that are not reported yet.
+    unreported: HashMap<SegmentHash, LoadedSegment>,
     /// The segment whose version of an event is stored.
     events: HashMap<i64, u64>,
     claims: HashMap<SegmentHash, u32>,
@@ -140,11 +145,11 @@ impl FakeStore {
 
 impl State {
     fn standing(&mut self, hash: &SegmentHash) -> Standing {
-        if let Some(counts) = self.loaded.get(hash) {
-            return Standing::Loaded(*counts);
+        if let Some(loaded) = self.loaded.get(hash) {
+            return Standing::Loaded(*loaded);
         }
         match self.others.get_mut(hash) {
-            Some(Other::Loads(0)) => Standing::Loaded(SegmentCounts { lines: 1, events: 1 }),
+            Some(Other::Loads(0)) => Standing::Loaded(loaded(SegmentCounts { lines: 1, events: 1 }, 0)),
             Some(Other::Loads(left) | Other::Leaves(left)) if *left > 0 => {
                 *left -= 1;
                 Standing::Taken
@@ -155,6 +160,10 @@ impl State {
             }
         }
     }
+}
+
+fn loaded(counts: SegmentCounts, rejected: u64) -> LoadedSegment {
+    LoadedSegment { counts, rejected, run: Uuid::nil() }
 }
 
 impl Store for FakeStore {
@@ -182,8 +191,8 @@ impl Store for FakeStore {
         let fault = self.call(Operation::Write)?;
         let rejects_first = matches!(fault, Some(Fault::RejectFirst));
         let mut state = self.lock();
-        if let Some(counts) = state.loaded.get(&batch.hash) {
-            return Ok(Written::AlreadyLoaded(*counts));
+        if let Some(loaded) = state.loaded.get(&batch.hash) {
+            return Ok(Written::AlreadyLoaded(*loaded));
         }
         let refused: Vec<Refused> = batch
             .order
@@ -200,11 +209,24 @@ impl Store for FakeStore {
             });
         }
         state.committed.push(batch.number);
-        if refused.is_empty() && batch.rejected == 0 {
-            state.loaded.insert(batch.hash, batch.counts);
-        }
+        let rejected = batch.rejected + refused.len() as u64;
+        let kept = if rejected == 0 { &mut state.loaded } else { &mut state.unreported };
+        kept.insert(batch.hash, loaded(batch.counts, rejected));
         let duplicate = batch.versions.len() as u64 - inserted - refused.len() as u64;
         Ok(Written::Stored { inserted, updated: 0, duplicate, refused })
+    }
+
+    fn note_reported(&self, segments: &[SegmentHash], rejects_file: &Path) -> Result<(), StoreError> {
+        self.call(Operation::NoteReported)?;
+        assert!(rejects_file.is_absolute());
+        let mut state = self.lock();
+        for hash in segments {
+            // What is abandoned was not written, and of twins one was noted.
+            if let Some(loaded) = state.unreported.remove(hash) {
+                state.loaded.insert(*hash, loaded);
+            }
+        }
+        Ok(())
     }
 
     fn catch_up(&self) {

@@ -5,6 +5,7 @@
 use super::claim::ClaimedBatch;
 use super::segments::SourceError;
 use crate::causes::in_full;
+use crate::database::store::LoadedSegment;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// So many values, rejected from the first on, are enough.
@@ -37,12 +38,13 @@ impl Default for Verdict {
 }
 
 impl FirstValues {
-    /// Judges a source by its next segment; without a batch the segment is loaded already, or by another load. What comes back
-    /// is what is to be written: of a source that is abandoned the rejects of its first values alone.
+    /// Judges a source by its next segment; without a batch the segment is loaded already, as `loaded` says, or by another load.
+    /// What comes back is what is to be written: of a source that is abandoned the rejects of its first values alone.
     pub(super) fn judge<'r>(
         &self,
         source: &Arc<str>,
         batch: Option<ClaimedBatch<'r>>,
+        loaded: Option<&LoadedSegment>,
     ) -> Option<ClaimedBatch<'r>> {
         let mut state = self.lock();
         if state.source.as_ref() != Some(source) {
@@ -53,7 +55,11 @@ impl FirstValues {
             return batch.filter(|_| state.verdict == Verdict::Sound);
         };
         let Some(mut batch) = batch else {
-            state.verdict = Verdict::Sound;
+            // So many rejects were allowed if an earlier load did not abandon the source for them.
+            let rejected =
+                before + loaded.map_or(0, |loaded| usize::try_from(loaded.rejected).unwrap_or(VALUES_MAX));
+            let is_open = loaded.is_some_and(|loaded| loaded.stored() == 0) && rejected < VALUES_MAX;
+            state.verdict = if is_open { Verdict::Open(rejected) } else { Verdict::Sound };
             return None;
         };
         let rejected = before + batch.prepared.first_rejects();

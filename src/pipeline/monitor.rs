@@ -5,10 +5,12 @@ use super::files::FileSegments;
 use super::order::InFlight;
 use super::reasons::{Reasons, RejectKinds};
 use super::tally::{Counts, Tally};
-use crate::database::store::{SegmentCounts, SegmentHash};
+use crate::database::FileCounts;
+use crate::database::store::SegmentHash;
 use crate::input::ReadCounters;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use uuid::Uuid;
 
 /// The account of a run, which others may look at while the run adds to it.
 #[derive(Debug, Default)]
@@ -39,9 +41,14 @@ impl Monitor {
         self.read.get().map_or(0, |read| read.bytes_uncompressed())
     }
 
-    /// Counts a file of so many segments that is not read, as it is unchanged since it was loaded.
-    pub fn skip_file(&self, segments: u64, held: SegmentCounts) {
-        self.tally.add(|counts| counts.skip_file(segments, held));
+    /// Counts a file that is not read, as it is unchanged since it was loaded.
+    pub fn skip_file(&self, held: &FileCounts) {
+        self.tally.skip_file(held);
+    }
+
+    /// The earlier runs whose reject files have what counts as rejected before.
+    pub fn reported_by(&self) -> Vec<Uuid> {
+        self.tally.reported_by()
     }
 
     /// The segments of a source that was read, in no order; none where they are not known.

@@ -10,6 +10,7 @@
 
 use super::claim::ClaimedBatch;
 use super::first_values::FirstValues;
+use crate::database::store::LoadedSegment;
 use crossbeam_channel::Sender;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -36,6 +37,8 @@ struct Ready<'r> {
     source: Option<Arc<str>>,
     /// None for one that needs no writing.
     batch: Option<ClaimedBatch<'r>>,
+    /// What an earlier load has made of it.
+    loaded: Option<LoadedSegment>,
 }
 
 /// A batch on its way to a writer.
@@ -50,6 +53,7 @@ pub(super) struct Slot<'q, 'r> {
     number: u64,
     source: Option<Arc<str>>,
     batch: Option<ClaimedBatch<'r>>,
+    loaded: Option<LoadedSegment>,
 }
 
 impl<'r> Sequencer<'r> {
@@ -63,7 +67,7 @@ impl<'r> Sequencer<'r> {
 
     /// The slot of segment `number`. Each number from 0 on has exactly one. A segment that is read again has no `source`.
     pub(super) fn slot(&self, number: u64, source: Option<Arc<str>>) -> Slot<'_, 'r> {
-        Slot { sequencer: self, number, source, batch: None }
+        Slot { sequencer: self, number, source, batch: None, loaded: None }
     }
 
     /// Passes on the batch of segment `number`, or notes that it has none, and whatever was waiting for that.
@@ -74,10 +78,10 @@ impl<'r> Sequencer<'r> {
         early.ready.insert(number, ready);
         loop {
             let next = early.next;
-            let Some(Ready { source, batch }) = early.ready.remove(&next) else { return };
+            let Some(Ready { source, batch, loaded }) = early.ready.remove(&next) else { return };
             early.next += 1;
             let batch = match (self.first_values, source) {
-                (Some(first_values), Some(source)) => first_values.judge(&source, batch),
+                (Some(first_values), Some(source)) => first_values.judge(&source, batch, loaded.as_ref()),
                 _ => batch,
             };
             if let Some(batch) = batch {
@@ -94,11 +98,17 @@ impl<'r> Slot<'_, 'r> {
     pub(super) fn fill(mut self, batch: ClaimedBatch<'r>) {
         self.batch = Some(batch);
     }
+
+    /// Notes that an earlier load has loaded the segment.
+    pub(super) fn pass(mut self, loaded: LoadedSegment) {
+        self.loaded = Some(loaded);
+    }
 }
 
 impl Drop for Slot<'_, '_> {
     fn drop(&mut self) {
-        let ready = Ready { source: self.source.take(), batch: self.batch.take() };
+        let ready =
+            Ready { source: self.source.take(), batch: self.batch.take(), loaded: self.loaded.take() };
         self.sequencer.submit(self.number, ready);
     }
 }

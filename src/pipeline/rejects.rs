@@ -7,6 +7,7 @@
 use super::prepare::Prepared;
 use super::reasons::Reasons;
 use super::reject_place;
+use crate::database::store::SegmentHash;
 use crate::input::Segment;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -16,7 +17,7 @@ use std::fs::{File, TryLockError};
 use std::io::{self, Write as _};
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -80,6 +81,8 @@ pub struct RejectFile {
     file: Mutex<Option<File>>,
     /// Bytes that this run has written.
     written: AtomicU64,
+    /// Segments whose rejects are all written.
+    whole: Mutex<Vec<SegmentHash>>,
 }
 
 impl RejectFile {
@@ -103,7 +106,7 @@ impl RejectFile {
     }
 
     fn unchecked(path: PathBuf) -> Self {
-        Self { path, file: Mutex::new(None), written: AtomicU64::new(0) }
+        Self { path, file: Mutex::new(None), written: AtomicU64::new(0), whole: Mutex::default() }
     }
 
     /// Where it is, once there are rejects.
@@ -134,7 +137,20 @@ impl RejectFile {
         };
         let Appended { rejects, bytes } = result.map_err(|source| self.error("written", source))?;
         self.written.fetch_add(bytes, Ordering::Relaxed);
+        if rejects == batch.rejected() {
+            self.whole.lock().unwrap_or_else(PoisonError::into_inner).push(batch.batch.hash);
+        }
         Ok(rejects)
+    }
+
+    /// The segments whose rejects are all written.
+    pub(super) fn take_whole(&self) -> Vec<SegmentHash> {
+        std::mem::take(&mut self.whole.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Its absolute path.
+    pub fn absolute_path(&self) -> PathBuf {
+        path::absolute(&self.path).unwrap_or_else(|_| self.path.clone())
     }
 
     /// Makes sure that what was written outlives the machine.

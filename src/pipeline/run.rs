@@ -12,7 +12,7 @@ use super::taken::{Reread, Rest, TakenSegments};
 use super::tally::{Counts, RejectLimit};
 use super::write::Writers;
 use crate::causes::in_full;
-use crate::database::store::{SegmentCounts, SegmentHash, Standing, Store};
+use crate::database::store::{LoadedSegment, SegmentHash, Standing, Store};
 use crate::input::{BufferPool, Reader, Segment, SegmentLimits, Segmenter, Source, spawn_reader};
 use crate::kill::{NulPolicy, Server};
 use crate::layout::{Layout, Repeats};
@@ -100,8 +100,9 @@ pub fn run(
         halt.stop(HaltReason::Failed(error));
         Vec::new()
     });
-    if let Err(error) = rejects.sync() {
-        halt.stop(HaltReason::Failed(error.into()));
+    match rejects.sync() {
+        Ok(()) => note_reported(store, rejects),
+        Err(error) => halt.stop(HaltReason::Failed(error.into())),
     }
     let counts = monitor.counts();
     if settings.reject_limit.is_some_and(|limit| limit.is_passed_at_end(&counts)) {
@@ -113,6 +114,15 @@ pub fn run(
         bytes_uncompressed: monitor.bytes_uncompressed(),
         halted: halt.take_reason(),
         source_errors,
+    }
+}
+
+/// Has the store note which rejects are on the disk.
+fn note_reported(store: Option<&dyn Store>, rejects: &RejectFile) {
+    let segments = rejects.take_whole();
+    let Some(store) = store.filter(|_| !segments.is_empty()) else { return };
+    if let Err(error) = store.note_reported(&segments, &rejects.absolute_path()) {
+        log::warn!("the next load of the same input reports these rejects again: {}", in_full(&error));
     }
 }
 
@@ -288,7 +298,7 @@ struct PrepareStage<'r> {
 enum Found<'r> {
     /// It is to be loaded, with the claim on it, if it was claimed.
     Ours(Option<Claim<'r>>),
-    Loaded(SegmentCounts),
+    Loaded(LoadedSegment),
     /// Another load has it, and it is noted for later.
     PutOff,
 }
@@ -301,7 +311,10 @@ impl<'r> PrepareStage<'r> {
         self.writers.files.note(&segment.source, hash);
         match self.find(&segment, hash) {
             Found::Ours(claim) => self.load(segment, hash, claim, slot),
-            Found::Loaded(held) => self.writers.tally.add(|counts| counts.skip(held)),
+            Found::Loaded(held) => {
+                self.writers.tally.skip(&held);
+                slot.pass(held);
+            }
             Found::PutOff => {}
         }
     }
@@ -309,7 +322,7 @@ impl<'r> PrepareStage<'r> {
     fn find(&self, segment: &Segment, hash: SegmentHash) -> Found<'r> {
         let Writers { store, halt, .. } = *self.writers;
         let store = match store {
-            // What is refused is never skipped.
+            // Whether its reject is reported is seen where it is written.
             Some(store) if segment.oversized.is_none() && !halt.has_failed() => store,
             _ => return Found::Ours(None),
         };

@@ -150,7 +150,7 @@ impl<'r> Rest<'r> {
         let (mut ours, mut others) = (VecDeque::new(), Vec::new());
         for taken in waiting.drain(..) {
             match standings.get(&taken.hash) {
-                Some(Standing::Loaded(held)) => self.tally.add(|counts| counts.skip(*held)),
+                Some(Standing::Loaded(held)) => self.tally.skip(held),
                 // Of several that are alike one is loaded, and the others are then loaded already.
                 Some(Standing::Free) => match claims.remove(&taken.hash) {
                     Some(claim) => ours.push_back((taken, claim)),

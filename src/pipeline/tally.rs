@@ -1,8 +1,11 @@
 //! What became of the events of a run, counted.
 
-use crate::database::store::SegmentCounts;
+use crate::database::FileCounts;
+use crate::database::store::LoadedSegment;
+use std::collections::BTreeSet;
 use std::str::FromStr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use uuid::Uuid;
 
 /// Counts of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -19,8 +22,10 @@ pub struct Counts {
     pub duplicate: u64,
     /// Events of segments that the ledger holds.
     pub already_loaded: u64,
-    /// Events that are in the reject file.
+    /// Events that are in a reject file.
     pub rejected: u64,
+    /// Those of them that are in the reject file of an earlier run.
+    pub rejected_before: u64,
     /// Segments that were read.
     pub segments: u64,
     /// Segments that the ledger holds.
@@ -30,23 +35,17 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Counts a segment that the ledger holds.
-    pub(super) fn skip(&mut self, held: SegmentCounts) {
-        self.lines += held.lines;
-        self.events += held.events;
-        self.already_loaded += held.events;
-        self.segments += 1;
-        self.segments_skipped += 1;
+    /// Events that this run is the first to report as rejected.
+    pub fn rejected_new(&self) -> u64 {
+        self.rejected.saturating_sub(self.rejected_before)
     }
 
-    /// Counts a file that was loaded before and is unchanged.
-    pub(super) fn skip_file(&mut self, segments: u64, held: SegmentCounts) {
-        self.lines += held.lines;
-        self.events += held.events;
-        self.already_loaded += held.events;
-        self.segments += segments;
-        self.segments_skipped += segments;
-        self.files_skipped += 1;
+    /// Counts events that were loaded before, with what was rejected of them.
+    fn add_loaded(&mut self, events: u64, rejected: u64) {
+        let rejected = rejected.min(events);
+        self.already_loaded += events - rejected;
+        self.rejected += rejected;
+        self.rejected_before += rejected;
     }
 
     /// Events that were read, but of which nothing is known: the run ended before their turn came.
@@ -56,7 +55,7 @@ impl Counts {
     }
 }
 
-/// How many rejects are too many.
+/// How many rejects are too many. Those that an earlier run has reported do not count.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum RejectLimit {
     /// More than this number.
@@ -80,12 +79,14 @@ impl RejectLimit {
     /// Whether the limit is passed by the counts of all the input.
     pub fn is_passed_at_end(self, counts: &Counts) -> bool {
         match self {
-            RejectLimit::Number(limit) => counts.rejected > limit,
+            RejectLimit::Number(limit) => counts.rejected_new() > limit,
             #[expect(
                 clippy::cast_precision_loss,
                 reason = "a share of more than 2^53 events needs no last digit"
             )]
-            RejectLimit::Percent(limit) => counts.rejected as f64 * 100.0 > counts.events as f64 * limit,
+            RejectLimit::Percent(limit) => {
+                counts.rejected_new() as f64 * 100.0 > counts.events as f64 * limit
+            }
         }
     }
 }
@@ -105,18 +106,73 @@ impl FromStr for RejectLimit {
     }
 }
 
+/// So many earlier runs that have reported rejects are kept: their files are named.
+const REPORTED_BY_MAX: usize = 1000;
+
 /// Counts that several threads add to.
 #[derive(Debug, Default)]
-pub(super) struct Tally(Mutex<Counts>);
+pub(super) struct Tally {
+    counts: Mutex<Counts>,
+    reported_by: Mutex<BTreeSet<Uuid>>,
+}
 
 impl Tally {
     pub(super) fn add(&self, change: impl FnOnce(&mut Counts)) {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut lock(&self.counts));
     }
 
     pub(super) fn counts(&self) -> Counts {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.counts)
     }
+
+    /// Counts a segment that the ledger holds, and that was not parsed.
+    pub(super) fn skip(&self, held: &LoadedSegment) {
+        self.add(|counts| {
+            counts.lines += held.counts.lines;
+            counts.events += held.counts.events;
+            counts.segments += 1;
+        });
+        self.add_loaded(held);
+    }
+
+    /// Counts a segment whose lines and events are counted, and of which the ledger says that it was loaded before.
+    pub(super) fn add_loaded(&self, held: &LoadedSegment) {
+        self.add(|counts| {
+            counts.segments_skipped += 1;
+            counts.add_loaded(held.counts.events, held.rejected);
+        });
+        if held.rejected > 0 {
+            self.note_reports(&[held.run]);
+        }
+    }
+
+    /// Counts a file that was loaded before and is unchanged.
+    pub(super) fn skip_file(&self, held: &FileCounts) {
+        self.add(|counts| {
+            counts.lines += held.lines;
+            counts.events += held.events;
+            counts.segments += held.segments;
+            counts.segments_skipped += held.segments;
+            counts.files_skipped += 1;
+            counts.add_loaded(held.events, held.rejected);
+        });
+        self.note_reports(&held.reported_by);
+    }
+
+    /// The earlier runs whose reject files have what counts as rejected before.
+    pub(super) fn reported_by(&self) -> Vec<Uuid> {
+        lock(&self.reported_by).iter().copied().collect()
+    }
+
+    fn note_reports(&self, runs: &[Uuid]) {
+        let mut reported_by = lock(&self.reported_by);
+        let room = REPORTED_BY_MAX.saturating_sub(reported_by.len());
+        reported_by.extend(runs.iter().take(room));
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

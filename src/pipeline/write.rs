@@ -102,13 +102,7 @@ impl Writers<'_> {
     fn settle(&self, batch: &mut Prepared, written: Option<Written>) {
         let repeated = batch.repeated();
         let (inserted, updated, duplicate) = match written {
-            Some(Written::AlreadyLoaded(_)) => {
-                self.tally.add(|counts| {
-                    counts.already_loaded += batch.batch.counts.events;
-                    counts.segments_skipped += 1;
-                });
-                return;
-            }
+            Some(Written::AlreadyLoaded(held)) => return self.tally.add_loaded(&held),
             Some(Written::Stored { inserted, updated, duplicate, refused }) => {
                 for refused in refused {
                     batch.reject(refused.event, refused.reason, refused.sqlstate);

@@ -63,8 +63,10 @@ pub struct Summary {
     pub connection_errors: u64,
     /// From the start to the last commit.
     pub elapsed: Duration,
-    /// Where the rejects are, if there are any.
+    /// Where this run's rejects are, if there are any.
     pub rejects_file: Option<PathBuf>,
+    /// Where the rejects are that earlier runs have reported, the last file first.
+    pub earlier_rejects: Vec<String>,
     /// Why events were rejected, most often.
     pub reasons: RejectKinds,
     /// What broke.
@@ -90,6 +92,7 @@ struct Json<'s> {
     duplicate: u64,
     already_loaded: u64,
     rejected: u64,
+    rejected_before: u64,
     unfinished: u64,
     files_skipped: u64,
     bytes_read: u64,
@@ -108,6 +111,7 @@ impl Summary {
     /// One JSON object, without a newline.
     pub fn to_json(&self) -> serde_json::Result<String> {
         let counts = &self.counts;
+        let new_rejects = self.rejects_file.as_ref().map(|path| path.to_string_lossy().into_owned());
         let json = Json {
             status: self.status,
             run: self.run.to_string(),
@@ -120,6 +124,7 @@ impl Summary {
             duplicate: counts.duplicate,
             already_loaded: counts.already_loaded,
             rejected: counts.rejected,
+            rejected_before: counts.rejected_before,
             unfinished: counts.unfinished(),
             files_skipped: counts.files_skipped,
             bytes_read: self.bytes_read,
@@ -130,7 +135,7 @@ impl Summary {
             connection_errors: self.connection_errors,
             elapsed_seconds: self.elapsed.as_secs_f64(),
             events_per_second: self.events_per_second(),
-            rejects_file: self.rejects_file.as_ref().map(|path| path.to_string_lossy().into_owned()),
+            rejects_file: new_rejects.or_else(|| self.earlier_rejects.first().cloned()),
             error: self.error.as_deref(),
         };
         serde_json::to_string(&json)
@@ -157,7 +162,12 @@ impl Summary {
     fn outcome(&self) -> String {
         let counts = &self.counts;
         let (events, unfinished) = (counted(counts.events, "event"), grouped(counts.unfinished()));
-        let rejected = format!("{} of {events}", grouped(counts.rejected));
+        let rejected = format!("{} of {events}", grouped(counts.rejected_new()));
+        let before = match counts.rejected_before {
+            0 => String::new(),
+            1 => "1 reject that an earlier run reported".to_owned(),
+            more => format!("{} rejects that earlier runs reported", grouped(more)),
+        };
         match self.status {
             Status::Complete if self.dry_run => {
                 format!("Dry run: {events}, all can be loaded; the database was left alone.")
@@ -171,8 +181,14 @@ impl Summary {
             Status::Failed if self.dry_run => {
                 format!("Dry run, failed: {events} seen; the database was left alone.")
             }
-            Status::Complete => format!("Complete: {events}, all in the database."),
-            Status::Rejects => format!("Loaded all but the rejects: {rejected} were rejected."),
+            Status::Complete if before.is_empty() => format!("Complete: {events}, all in the database."),
+            Status::Complete => format!("Complete: {events}, all in the database but {before}."),
+            Status::Rejects if before.is_empty() => {
+                format!("Loaded all but the rejects: {rejected} were rejected.")
+            }
+            Status::Rejects => {
+                format!("Loaded all but the rejects: {rejected} were rejected, beside {before}.")
+            }
             Status::Interrupted if counts.unfinished() > 0 => {
                 format!("Interrupted: {unfinished} of {events} that were read are not in the database.")
             }
@@ -194,7 +210,8 @@ impl Summary {
             (counts.updated, "updated"),
             (counts.duplicate, "duplicate"),
             (counts.already_loaded, "already loaded"),
-            (counts.rejected, "rejected"),
+            (counts.rejected_new(), "rejected"),
+            (counts.rejected_before, "rejected and reported before"),
             (counts.unfinished(), unfinished),
         ] {
             if number > 0 {
@@ -229,6 +246,14 @@ impl Summary {
     }
 
     fn rejects(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(path) = self.earlier_rejects.first() {
+            let more = match self.earlier_rejects.len() - 1 {
+                0 => String::new(),
+                1 => " and 1 more file".to_owned(),
+                more => format!(" and {more} more files"),
+            };
+            write!(f, "\n  rejects of earlier runs: {path}{more}")?;
+        }
         let Some(path) = &self.rejects_file else { return Ok(()) };
         write!(f, "\n  rejects, each with its place and reason: {}", path.display())?;
         let (shown, rest) = self.reasons.kinds.split_at(REASONS_SHOWN.min(self.reasons.kinds.len()));

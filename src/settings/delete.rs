@@ -83,6 +83,12 @@ impl ReadsEvents for DeleteSettings {
     fn event(&mut self) -> &mut EventSettings {
         &mut self.event
     }
+
+    fn set_sources(&mut self, sources: Vec<Source>) {
+        if let DoomedEvents::Of(named) = &mut self.events {
+            *named = sources;
+        }
+    }
 }
 
 /// A moment: RFC 3339, a date or a date and time in UTC, or an age such as `90d`.

@@ -54,9 +54,19 @@ pub struct Unnamed<S> {
 pub trait ReadsEvents {
     /// Those of the events.
     fn event(&mut self) -> &mut EventSettings;
+    /// Replaces the dumps.
+    fn set_sources(&mut self, sources: Vec<Source>);
 }
 
 impl<S: ReadsEvents> Unnamed<S> {
+    /// The settings with the sources that `find` makes of them.
+    #[must_use]
+    pub fn with_sources(mut self, find: impl FnOnce(&S) -> Vec<Source>) -> Self {
+        let sources = find(&self.settings);
+        self.settings.set_sources(sources);
+        self
+    }
+
     /// The settings, with the server that is set, or else with the one that `look` finds in the events, each of which must
     /// then name it.
     ///
@@ -130,6 +140,8 @@ fn layout(option: Option<&str>, env: Environment<'_>) -> Result<Layout, SettingE
 /// What `load` needs.
 #[derive(Debug)]
 pub struct LoadSettings {
+    /// What is named as dumps: directories are not listed.
+    pub named: Vec<Source>,
     /// The dumps.
     pub sources: Vec<Source>,
     /// The database; none in a dry run.
@@ -181,8 +193,10 @@ impl LoadSettings {
             reading: event.reading.clone(),
             reject_limit,
         };
+        let sources = sources(&args.files);
         let settings = Self {
-            sources: sources(&args.files),
+            named: sources.clone(),
+            sources,
             database: if args.dry_run { None } else { Some(DatabaseSettings::new(&args.database, env)?) },
             event,
             pipeline,
@@ -200,6 +214,11 @@ impl LoadSettings {
         Ok(Unnamed { settings, is_known })
     }
 
+    /// The files that the run writes, where they are set.
+    pub fn written(&self) -> Vec<&Path> {
+        [&self.rejects, &self.metrics_file].into_iter().filter_map(|path| path.as_deref()).collect()
+    }
+
     /// The threads and limits of the run.
     pub fn pipeline(&self) -> PipelineSettings {
         let EventSettings { server, ref reading, .. } = self.event;
@@ -210,6 +229,10 @@ impl LoadSettings {
 impl ReadsEvents for LoadSettings {
     fn event(&mut self) -> &mut EventSettings {
         &mut self.event
+    }
+
+    fn set_sources(&mut self, sources: Vec<Source>) {
+        self.sources = sources;
     }
 }
 
@@ -309,6 +332,10 @@ impl VerifySettings {
 impl ReadsEvents for VerifySettings {
     fn event(&mut self) -> &mut EventSettings {
         &mut self.event
+    }
+
+    fn set_sources(&mut self, sources: Vec<Source>) {
+        self.sources = sources;
     }
 }
 

@@ -102,13 +102,12 @@ fn a_database_that_cannot_be_reached() {
 fn inputs_that_are_not_there() {
     let work = Workplace::new();
     work.write("good", samples::sample_events());
-    fs::create_dir(work.path().join("folder")).expect("a folder");
     let database = Cluster::shared().database("inputs");
-    for (file, words) in [("missing", "no such file"), ("folder", "folder/*.ndjson"), ("good/x", "good/x")] {
+    for names in [&["missing"][..], &["good/x"], &["missing", "good/x"]] {
         for command in ["load", "verify"] {
-            let program = work.program(&[command, "good", file]).env("DATABASE_URL", &database.url());
-            let ended = program.expect(1).says(&[file, words]);
-            assert_eq!(ended.stdout, "", "{command} {file}");
+            let program = work.program(&[command]).args(names).env("DATABASE_URL", &database.url());
+            let ended = program.expect(1).says(names);
+            assert_eq!(ended.stdout, "", "{command} {names:?}");
         }
     }
     assert_untouched(&database);

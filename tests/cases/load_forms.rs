@@ -1,5 +1,7 @@
 //! `load`: every form that a dump comes in ends in the same tables.
 
+use std::path::Path;
+
 use crate::support::cluster::Cluster;
 use crate::support::dumps::{generated, gzip, gzip_members, in_arrays, join, lines, version, zstd_frames};
 use crate::support::oracle::{Nul, Tables, expect};
@@ -153,6 +155,11 @@ fn a_run_leaves_its_row_in_the_ledger() {
     for (name, value) in ledger.as_object().expect("an object") {
         match name.as_str() {
             "id" | "started" | "finished" | "sources" | "version" => {}
+            // From wherever it is looked at.
+            "rejects_file" => {
+                let path = work.path().join(summary.0[name].as_str().expect("a path"));
+                assert_eq!(value.as_str().map(Path::new), Some(&*path));
+            }
             _ => assert_eq!(*value, summary.0[name], "{name}"),
         }
     }

@@ -203,7 +203,7 @@ fn an_element_of_an_array_is_rejected_by_itself() {
 }
 
 #[test]
-fn what_was_refused_is_refused_again_until_it_is_mended() {
+fn what_was_refused_is_reported_once_and_loads_from_its_reject_file() {
     let work = Workplace::new();
     let database = Cluster::shared().database("again");
     work.program(&["schema", "apply", "--database-url", &database.url()]).expect(0);
@@ -212,17 +212,21 @@ fn what_was_refused_is_refused_again_until_it_is_mended() {
         .batch_execute("alter table kill_event add constraint odd check (event_id <> 13)")
         .expect("a check");
     let dump = join(&(1..=40).map(|id| small_event(id).to_string()).collect::<Vec<_>>());
-    let load = |code| work.load(&database, &[]).stdin(dump.clone()).segment_bytes(4 << 10).expect(code);
-    load(3).summary().check(&[("inserted", 39), ("rejected", 1)]);
+    let load = |args: &[&str], code| {
+        work.load(&database, args).stdin(dump.clone()).segment_bytes(4 << 10).expect(code)
+    };
+    let first = load(&["--rejects", "refused"], 3);
+    first.summary().check(&[("inserted", 39), ("rejected", 1)]);
+    assert_eq!(id_in(&first.rejects()[0].raw()), 13);
 
-    let again = load(3);
-    again.summary().check(&[("inserted", 0), ("rejected", 1), ("unfinished", 0)]);
-    assert!(again.summary().count("already_loaded") > 0, "segments without rejects are skipped");
-    assert_eq!(id_in(&again.rejects()[0].raw()), 13, "it is named each time");
+    let again = load(&[], 0);
+    again.summary().check(&[("already_loaded", 39), ("rejected", 1), ("rejected_before", 1)]);
+    load(&["--force"], 3).summary().check(&[("duplicate", 39), ("rejected", 1), ("rejected_before", 0)]);
 
     client.batch_execute("alter table kill_event drop constraint odd").expect("to drop the check");
-    load(0).summary().check(&[("inserted", 1), ("rejected", 0)]);
-    load(0).summary().check(&[("already_loaded", 40)]);
+    work.load(&database, &["refused"]).expect(0).summary().check(&[("inserted", 1), ("rejected", 0)]);
+    load(&["--force"], 0).summary().check(&[("duplicate", 40)]);
+    load(&[], 0).summary().check(&[("already_loaded", 40), ("rejected", 0)]);
     assert_tables(&database, "americas", &expect(&dump, Nul::Reject).tables);
 }
 

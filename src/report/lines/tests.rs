@@ -11,6 +11,7 @@ const COUNTS: Counts = Counts {
     duplicate: 1_204,
     already_loaded: 500_000,
     rejected: 3,
+    rejected_before: 0,
     segments: 0,
     segments_skipped: 0,
     files_skipped: 0,

@@ -17,6 +17,7 @@ fn summary(status: Status) -> Summary {
         connection_errors: 0,
         elapsed: Duration::from_millis(1200),
         rejects_file: None,
+        earlier_rejects: Vec::new(),
         reasons: RejectKinds::default(),
         error: None,
         database_failed: false,

@@ -49,7 +49,7 @@ impl Summary {
 
     #[track_caller]
     pub(super) fn check_shape(&self) {
-        const COUNTS: [&str; 15] = [
+        const COUNTS: [&str; 16] = [
             "lines",
             "events",
             "inserted",
@@ -57,6 +57,7 @@ impl Summary {
             "duplicate",
             "already_loaded",
             "rejected",
+            "rejected_before",
             "unfinished",
             "files_skipped",
             "bytes_read",

@@ -1,0 +1,151 @@
+//! Rejects are reported once: what is in an earlier run's reject file is no news, and only what is on the disk counts as
+//! reported.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::support::cluster::{Cluster, Database};
+use crate::support::dumps::{join, small_event};
+use crate::support::eventually;
+use crate::support::program::{Ended, Workplace, read_rejects};
+
+/// Longer values are rejected without being held.
+const VALUE_MAX_BYTES: usize = 16 << 20;
+
+/// Two good events, one that the program rejects, and one that a constraint of the database does.
+fn dump() -> Vec<u8> {
+    let mut refused = small_event(3);
+    refused["TotalVictimKillFame"] = 666.into();
+    join(&[
+        small_event(1).to_string(),
+        "no event".to_owned(),
+        refused.to_string(),
+        small_event(4).to_string(),
+    ])
+}
+
+fn refuse_by_constraint(work: &Workplace, database: &Database<'_>) {
+    work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
+    database.client().batch_execute("alter table kill_event add check (fame <> 666)").expect("a constraint");
+}
+
+/// The reject files in the working directory.
+fn reject_files(work: &Workplace) -> Vec<PathBuf> {
+    let entries =
+        fs::read_dir(work.path()).expect("a directory").map(|entry| entry.expect("an entry").path());
+    let is_of_rejects =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("rejects-"));
+    entries.filter(is_of_rejects).collect()
+}
+
+fn named_file(run: &Ended) -> PathBuf {
+    PathBuf::from(run.summary().0["rejects_file"].as_str().expect("a reject file"))
+}
+
+#[test]
+fn rejects_are_reported_once_and_again_by_force() {
+    let database = Cluster::shared().database("once");
+    let work = Workplace::new();
+    refuse_by_constraint(&work, &database);
+    let load = |args: &[&str]| work.load(&database, args).stdin(dump());
+    let first = load(&[]).expect(3);
+    first.summary().check(&[("inserted", 2), ("rejected", 2), ("rejected_before", 0)]);
+    let file = work.path().join(named_file(&first));
+    assert_eq!(read_rejects(&file).len(), 2);
+    // The same again, with a limit that no new reject passes.
+    let again = load(&["--max-rejects", "0"]).expect(0);
+    assert_eq!(again.summary().status(), "complete");
+    again.summary().check(&[
+        ("events", 4),
+        ("already_loaded", 2),
+        ("rejected", 2),
+        ("rejected_before", 2),
+        ("segments_skipped", 1),
+    ]);
+    assert_eq!(named_file(&again), file, "the earlier file");
+    assert_eq!(reject_files(&work), std::slice::from_ref(&file));
+    let row = database.client().query_one(
+        "select rejected_before, rejects_file from kill_load_run order by started desc limit 1",
+        &[],
+    );
+    let row = row.expect("a row");
+    assert_eq!((row.get::<_, i64>(0), row.get::<_, Option<String>>(1)), (2, None));
+    // People are shown the file too.
+    let program = work.program(&["load"]).env("DATABASE_URL", &database.url()).stdin(dump());
+    program.expect(0).says_in_output(&format!("rejects of earlier runs: {}", file.display()));
+    // New ones beside old ones.
+    let more = [dump(), b"no event either\n".to_vec()].concat();
+    let run = work.load(&database, &[]).segment_bytes(4 << 10).stdin(more.clone()).expect(3);
+    run.summary().check(&[("rejected", 3), ("rejected_before", 0)]);
+    work.load(&database, &[]).stdin(more).expect(0).summary().check(&[("rejected_before", 3)]);
+    let forced = load(&["--force"]).expect(3);
+    forced.summary().check(&[("rejected", 2), ("rejected_before", 0), ("duplicate", 2)]);
+    assert_ne!(work.path().join(named_file(&forced)), file);
+    assert_eq!(named_file(&load(&[]).expect(0)), work.path().join(named_file(&forced)), "the last file");
+}
+
+#[test]
+fn a_value_that_is_too_long_is_reported_once() {
+    let database = Cluster::shared().database("long");
+    let work = Workplace::new();
+    let long = format!("{{\"EventId\":\"{}\"}}", "x".repeat(VALUE_MAX_BYTES));
+    work.write("dump", join(&[small_event(1).to_string(), long, small_event(2).to_string()]));
+    work.load(&database, &["dump"]).expect(3).summary().check(&[("inserted", 2), ("rejected", 1)]);
+    let again = work.load(&database, &["dump"]).expect(0);
+    again.summary().check(&[("already_loaded", 2), ("rejected_before", 1)]);
+}
+
+#[test]
+fn a_run_that_is_killed_before_its_rejects_count_as_reported_reports_them_again() {
+    let database = Cluster::shared().database("killed");
+    let work = Workplace::new();
+    let mut running = work.load(&database, &["--rejects", "first"]).start();
+    running.feed(&dump());
+    let mut client = database.client();
+    eventually(Duration::from_mins(1), "the run begins", || {
+        let sql = "select from pg_class where relname = 'kill_load_run'";
+        !client.query(sql, &[]).expect("rows").is_empty()
+            && !client.query("select from kill_load_run", &[]).expect("rows").is_empty()
+    });
+    // It can commit its events, and not its report.
+    let mut transaction = client.transaction().expect("a transaction");
+    transaction.batch_execute("lock table kill_load_run in exclusive mode").expect("a lock");
+    drop(running.take_input());
+    let mut other = database.client();
+    eventually(Duration::from_mins(1), "the report waits", || {
+        let sql =
+            "select from pg_stat_activity where wait_event_type = 'Lock' and query like '%rejects_file%'";
+        !other.query(sql, &[]).expect("rows").is_empty()
+    });
+    running.signal(Signal::SIGKILL);
+    running.finish();
+    transaction.rollback().expect("unlocked");
+    assert_eq!(read_rejects(&work.path().join("first")).len(), 1, "they are on the disk");
+    let loaded: i64 = client.query_one("select count(*) from kill_event", &[]).expect("a count").get(0);
+    assert_eq!(loaded, 3);
+    let second = work.load(&database, &["--rejects", "second"]).stdin(dump()).expect(3);
+    second.summary().check(&[("duplicate", 3), ("rejected", 1), ("rejected_before", 0)]);
+    assert_eq!(read_rejects(&work.path().join("second")).len(), 1);
+    let third = work.load(&database, &[]).stdin(dump()).expect(0);
+    assert_eq!(named_file(&third), Path::new(&work.path().join("second")));
+}
+
+#[test]
+fn a_ledger_of_an_earlier_version_learns_which_rejects_are_reported() {
+    let database = Cluster::shared().database("earlier");
+    let work = Workplace::new();
+    work.load(&database, &[]).stdin(dump()).expect(3);
+    database
+        .client()
+        .batch_execute(
+            "alter table kill_load_segment drop column reported;
+             alter table kill_load_run drop column rejects_file, drop column rejected_before;
+             alter table kill_load_file drop column reading",
+        )
+        .expect("an earlier ledger");
+    work.load(&database, &[]).stdin(dump()).expect(3).summary().check(&[("duplicate", 3), ("rejected", 1)]);
+    work.load(&database, &[]).stdin(dump()).expect(0).summary().check(&[("rejected_before", 1)]);
+}
