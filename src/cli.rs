@@ -108,7 +108,7 @@ impl Command {
 }
 
 /// Where the database is.
-#[derive(Default, Args)]
+#[derive(Clone, Default, Args)]
 #[command(next_help_heading = "Database")]
 pub struct DatabaseArgs {
     /// The database, as postgresql://user@host:5432/database [env: DATABASE_URL].
@@ -141,7 +141,7 @@ impl fmt::Debug for DatabaseArgs {
 }
 
 /// What the events are and how they are stored.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Events")]
 pub struct EventArgs {
     /// The game server: americas, europe or asia [env: ALBION_SERVER].
@@ -174,7 +174,7 @@ pub struct EventArgs {
 
 /// `load`.
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct LoadArgs {
     /// Dumps, plain or compressed with gzip or zstd, and directories of them; none or '-' for standard input.
     ///
@@ -228,7 +228,7 @@ pub struct LoadArgs {
 }
 
 /// `verify`.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct VerifyArgs {
     /// Dumps, plain or compressed with gzip or zstd, and directories of them; none or '-' for standard input.
     ///
@@ -249,7 +249,7 @@ pub struct VerifyArgs {
 }
 
 /// `delete`.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct DeleteArgs {
     /// Dumps whose events are deleted, plain or compressed with gzip or zstd; '-' for standard input.
     #[arg(value_name = "FILE", required_unless_present = "before", conflicts_with = "before")]
@@ -272,7 +272,7 @@ pub struct DeleteArgs {
 }
 
 /// `health`.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct HealthArgs {
     #[command(flatten)]
     pub(crate) database: DatabaseArgs,
@@ -297,7 +297,7 @@ pub enum SchemaAction {
 }
 
 /// `schema`.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct SchemaArgs {
     #[command(flatten)]
     pub(crate) database: DatabaseArgs,

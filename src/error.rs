@@ -39,6 +39,9 @@ impl CommandError {
             CommandError::Setting(_) => Ending::WrongSetting,
             CommandError::Embedded(error) if error.is_wrong_folder() => Ending::WrongSetting,
             CommandError::Database(error) => database_ending(error),
+            CommandError::Embedded(EmbeddedError::NoEntry { .. } | EmbeddedError::NoAccount) => {
+                Ending::Failed
+            }
             CommandError::Embedded(_) => Ending::DatabaseFailed,
             CommandError::Input(_) | CommandError::RejectFile(_) | CommandError::Other(_) => Ending::Failed,
         }

@@ -68,6 +68,7 @@ pub mod generate;
 pub mod input;
 pub mod kill;
 pub mod layout;
+mod output_place;
 pub mod panics;
 mod permissions;
 pub mod pipeline;

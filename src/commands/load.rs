@@ -64,7 +64,7 @@ pub fn run(
     let id = Uuid::new_v4();
     let halt = Arc::<Halt>::default();
     let printed = Printed { is_json: args.json, is_quiet: quiet };
-    let next = next::commands(args, env);
+    let mut next = next::commands(args, env);
     let stop = stop_summary(&settings, id, next.clone(), args.dry_run, printed);
     let Process { signals, panics, screen } = process;
     let requests =
@@ -105,6 +105,11 @@ pub fn run(
         done => done?,
     };
     let (status, ending) = outcome(&report);
+    if report.has_damaged_source() {
+        // A sound copy has the same events, perhaps with other values.
+        let corrected = LoadArgs { on_conflict: Some("update".to_owned()), ..args.clone() };
+        next.again = next::commands(&corrected, env).again;
+    }
     let summary = Summary {
         status,
         run: id,
@@ -124,9 +129,8 @@ pub fn run(
         dry_run: args.dry_run,
         next,
     };
-    load_summary::print(&summary, printed)?;
-    if let Err(error) = metrics {
-        // What became of the events is told above.
+    // A terminal that has closed shows no summary; why the load ended is known all the same.
+    if let Err(error) = load_summary::print(&summary, printed).and(metrics) {
         log::error!("{error:#}");
         return Ok(if has_stored_all(ending) { Ending::Failed } else { ending });
     }
@@ -314,7 +318,16 @@ fn load(
     let observer = Observer::start(settings, &live, listener, id, Some(&database), last_success)?;
     let sources: Vec<String> = settings.named.iter().map(ToString::to_string).collect();
     parts.requests.begin();
-    let log = RunLog::begin(&database.manager, &store_settings, id, &sources)?;
+    // Until something is read, a request to stop ends each wait.
+    let at_start = Patience::until_told(halt.stopped());
+    let log = match RunLog::begin(&database.manager, &store_settings, id, &sources, &at_start) {
+        Err(error) if error.is_given_up() => {
+            let report = RunReport::stopped(halt);
+            let farewell = observer.say_farewell(&run_outcome(&report));
+            return Ok(Done { report, store: StoreFigures::default(), metrics: Ok(()), farewell });
+        }
+        log => log?,
+    };
     // From here on the ledger has the run, and gets its end.
     let progress = parts.show(live);
     let patience = Patience::until_told(halt.given_up());
@@ -324,7 +337,8 @@ fn load(
     let reader = parts.reader.take();
     let rereads = settings.rereads || reader.is_some();
     let preparer = settings.pipeline().preparer();
-    let files = Files::examine(&database.manager, &store_settings, &settings.sources, preparer, rereads);
+    let manager = &database.manager;
+    let files = Files::examine(manager, &store_settings, &settings.sources, preparer, rereads, &at_start);
     let report = match (&files, &progress) {
         (Ok(files), Ok(_)) => {
             files.skipped.iter().for_each(|held| parts.monitor.skip_file(held));
@@ -347,6 +361,7 @@ fn load(
         }
         (_, Err(error)) => RunReport::failed(anyhow::anyhow!("{error:#}")),
         (Err(_), _) => match files {
+            Err(error) if error.is_given_up() => RunReport::stopped(halt),
             Err(error) => RunReport::failed(error),
             Ok(_) => unreachable!("it is an error"),
         },

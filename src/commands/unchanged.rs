@@ -43,16 +43,17 @@ impl Files {
         sources: &[Source],
         preparer: Preparer,
         rereads: bool,
+        patience: &Patience,
     ) -> Result<Self, StoreError> {
         let read = stamps(sources, &preparer);
         let mut files = Self { loaded: None, read, skipped: Vec::new(), sources: sources.to_vec(), preparer };
         if settings.held == Held::LoadAgain || files.read.is_empty() {
             return Ok(files);
         }
-        files.loaded = LoadedFiles::open(manager, settings);
+        files.loaded = LoadedFiles::open(manager, settings, patience);
         let Some(loaded) = files.loaded.as_ref().filter(|_| !rereads) else { return Ok(files) };
         let asked: Vec<FileStamp> = files.read.values().cloned().collect();
-        let unchanged = loaded.unchanged(manager, &asked)?;
+        let unchanged = loaded.unchanged(manager, &asked, patience)?;
         let is_skipped = |source: &Source| {
             files.read.get(&source.to_string()).and_then(|stamp| unchanged.get(&stamp.name)).cloned()
         };

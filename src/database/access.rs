@@ -42,7 +42,7 @@ pub(super) fn faults(
          HAVING count(*) > 0";
     faults.extend(first_column::<String, Vec<_>>(&client.query(hidden, &[&schema, &names])?)?);
     let unlogged = "SELECT format('%s %s UNLOGGED, so that a crash of the server loses rows which the ledger says '
-             'are loaded: run ALTER TABLE … SET LOGGED', string_agg(c.relname, ', '),
+             'are loaded: run ALTER TABLE … SET LOGGED, and after a crash load the dumps again with --force', string_agg(c.relname, ', '),
              CASE count(*) WHEN 1 THEN 'is' ELSE 'are' END)
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
          WHERE n.nspname = $1 AND c.relname = ANY ($2) AND c.relname NOT LIKE 'kill_load_%' AND c.relkind IN ('r', 'p') AND c.relpersistence = 'u' AND EXISTS (

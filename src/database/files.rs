@@ -89,19 +89,18 @@ pub struct LoadedFiles {
 
 impl LoadedFiles {
     /// The table, made if it is missing. None where that is not possible: a load does as well without it.
-    pub fn open(manager: &DatabaseManager, settings: &StoreSettings) -> Option<Self> {
+    pub fn open(manager: &DatabaseManager, settings: &StoreSettings, patience: &Patience) -> Option<Self> {
         if settings.distribution == Distribution::Citus {
             return None;
         }
         let schema = settings.schema.clone();
-        let made =
-            manager.run("looking for the table of loaded files", &Patience::endless(), move |client, _| {
-                // It is no reason to end a load.
-                Ok(is_there(client, &schema).unwrap_or_else(|error| {
-                    log::debug!("files are read though they may be unchanged: {}", in_full(&error));
-                    false
-                }))
-            });
+        let made = manager.run("looking for the table of loaded files", patience, move |client, _| {
+            // It is no reason to end a load.
+            Ok(is_there(client, &schema).unwrap_or_else(|error| {
+                log::debug!("files are read though they may be unchanged: {}", in_full(&error));
+                false
+            }))
+        });
         let schema = quote_identifier(&settings.schema);
         made.unwrap_or(false).then(|| Self {
             table: format!("{schema}.kill_load_file"),
@@ -116,6 +115,7 @@ impl LoadedFiles {
         &self,
         manager: &DatabaseManager,
         stamps: &[FileStamp],
+        patience: &Patience,
     ) -> Result<HashMap<String, FileCounts>, StoreError> {
         let Self { table, segments, server, layout } = self;
         let sql = format!(
@@ -137,25 +137,24 @@ impl LoadedFiles {
         for stamps in stamps.chunks(CHUNK) {
             let (sql, columns) = (sql.clone(), Columns::of(stamps));
             let (server, layout) = (*server, *layout);
-            let found =
-                manager.run("looking for unchanged files", &Patience::endless(), move |client, _| {
-                    let Columns { names, sizes, mtimes, ctimes, inodes, readings } = &columns;
-                    let rows = client
-                        .query(&sql, &[names, sizes, mtimes, ctimes, inodes, &server, &layout, readings])?;
-                    let counts = rows.iter().map(|row| {
-                        let number = |column: usize| row.try_get(column).map(count);
-                        let runs: Option<Vec<Uuid>> = row.try_get(5)?;
-                        let counts = FileCounts {
-                            lines: number(1)?,
-                            events: number(2)?,
-                            segments: number(3)?,
-                            rejected: number(4)?,
-                            reported_by: runs.unwrap_or_default(),
-                        };
-                        Ok((row.try_get(0)?, counts))
-                    });
-                    counts.collect::<Result<Vec<(String, FileCounts)>, DatabaseError>>()
-                })?;
+            let found = manager.run("looking for unchanged files", patience, move |client, _| {
+                let Columns { names, sizes, mtimes, ctimes, inodes, readings } = &columns;
+                let rows = client
+                    .query(&sql, &[names, sizes, mtimes, ctimes, inodes, &server, &layout, readings])?;
+                let counts = rows.iter().map(|row| {
+                    let number = |column: usize| row.try_get(column).map(count);
+                    let runs: Option<Vec<Uuid>> = row.try_get(5)?;
+                    let counts = FileCounts {
+                        lines: number(1)?,
+                        events: number(2)?,
+                        segments: number(3)?,
+                        rejected: number(4)?,
+                        reported_by: runs.unwrap_or_default(),
+                    };
+                    Ok((row.try_get(0)?, counts))
+                });
+                counts.collect::<Result<Vec<(String, FileCounts)>, DatabaseError>>()
+            })?;
             unchanged.extend(found);
         }
         Ok(unchanged)

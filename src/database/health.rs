@@ -147,7 +147,11 @@ impl HealthProbe {
             return self.failed(&DatabaseError::NoAnswer(self.opener.time_max()));
         }
         let patience = Patience::at_most(self.opener.time_max());
-        check(&self.opener, &patience).unwrap_or_else(|error| self.failed(&error))
+        check(&self.opener, &patience).unwrap_or_else(|error| match error {
+            // Only the time ends it.
+            DatabaseError::GivenUp => self.failed(&DatabaseError::NoAnswer(self.opener.time_max())),
+            error => self.failed(&error),
+        })
     }
 
     fn failed(&self, error: &DatabaseError) -> HealthStatus {

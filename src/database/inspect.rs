@@ -291,7 +291,7 @@ pub(super) fn distrust(
         for name in data.iter().filter(|name| is_unlogged(name)) {
             misfits.push(format!(
                 "{name} is unlogged and kill_load_segment is not: after a crash of the server the events would be gone and \
-                 counted as loaded (its owner can run: ALTER TABLE {quoted}.{} SET LOGGED)",
+                 counted as loaded (its owner can run: ALTER TABLE {quoted}.{} SET LOGGED; after a crash, load the dumps again with --force)",
                 quote_identifier(name)
             ));
         }

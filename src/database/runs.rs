@@ -57,6 +57,7 @@ impl RunLog {
         settings: &StoreSettings,
         id: Uuid,
         sources: &[String],
+        patience: &Patience,
     ) -> Result<Self, StoreError> {
         let schema = quote_identifier(&settings.schema);
         // A try whose answer was lost may have written the row.
@@ -68,7 +69,7 @@ impl RunLog {
         let (dead, bury) = (dead_runs(&schema), bury_the_dead(&schema));
         let others = (!settings.layout.tells_servers_apart()).then(|| other_servers(&schema));
         let (server, layout, sources) = (settings.server.name(), settings.layout.name(), sources.to_vec());
-        manager.run("writing the run into the ledger", &Patience::endless(), move |client, progress| {
+        manager.run("writing the run into the ledger", patience, move |client, progress| {
             let written = client.execute(&insert, &[&id, &server, &layout, &sources, &crate::VERSION])?;
             if written == 0 && client.query_opt(&exists, &[&id])?.is_none() {
                 return Err(DatabaseError::LedgerDrops);

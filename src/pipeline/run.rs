@@ -75,6 +75,24 @@ impl RunReport {
     }
 }
 
+impl RunReport {
+    /// A run that was asked to stop before anything was read.
+    pub fn stopped(halt: &Halt) -> Self {
+        Self {
+            counts: Counts::default(),
+            bytes_read: 0,
+            bytes_uncompressed: 0,
+            halted: halt.take_reason(),
+            source_errors: Vec::new(),
+        }
+    }
+
+    /// Whether a source was damaged within its compressed data, so that what was read of it may be wrong.
+    pub fn has_damaged_source(&self) -> bool {
+        self.source_errors.iter().any(SourceError::is_damaged)
+    }
+}
+
 impl PipelineSettings {
     /// What prepares the run's segments.
     pub fn preparer(&self) -> Preparer {

@@ -1,6 +1,6 @@
 //! The segments of all sources, and the sources that are no dumps.
 
-use crate::input::{Content, InputError, Next, Segment, Segmenter, Source, shell_quoted};
+use crate::input::{Breakage, Content, InputError, Next, Segment, Segmenter, Source, shell_quoted};
 use crate::panics::inject;
 use std::sync::Arc;
 
@@ -41,6 +41,13 @@ pub enum SourceError {
         /// The source.
         source_name: String,
     },
+}
+
+impl SourceError {
+    /// Whether compressed data is damaged, and what was read of it may be wrong.
+    pub(super) fn is_damaged(&self) -> bool {
+        matches!(self, Self::Input(InputError::Broken { breakage: Breakage::Damaged(_), .. }))
+    }
 }
 
 impl SourceError {

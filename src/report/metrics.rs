@@ -4,6 +4,7 @@
 use crate::database::DatabaseManager;
 use crate::kill::Server;
 use crate::layout::Layout;
+use crate::output_place::refuse_planted;
 use crate::pipeline::Monitor;
 use jiff::Timestamp;
 use nix::libc::{ENXIO, O_NOCTTY, O_NONBLOCK};
@@ -213,6 +214,7 @@ impl Metrics {
 /// Replaces a regular file, also one behind a link, and makes one that is not there. Anything else is written to: a device,
 /// or a pipe if someone reads it and it has room. It never waits.
 fn put(path: &Path, text: &[u8]) -> io::Result<()> {
+    refuse_planted(path)?;
     let found = match fs::metadata(path) {
         Ok(found) => Some(found),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -223,7 +225,9 @@ fn put(path: &Path, text: &[u8]) -> io::Result<()> {
         return own.write_all(text);
     }
     if found.is_file() {
-        return replace(&path.canonicalize()?, text, found.permissions().mode() & 0o777);
+        let file = path.canonicalize()?;
+        refuse_planted(&file)?;
+        return replace(&file, text, found.permissions().mode() & 0o777);
     }
     let mut options = File::options();
     options.write(true).custom_flags(O_NONBLOCK | O_NOCTTY);

@@ -201,6 +201,8 @@ impl VerifyReport {
         }
         let entries: BTreeMap<&Position, &Entry> = self.first.iter().chain(&self.differences).collect();
         for Entry { source, line, finding } in entries.values().take(NAMED_MAX) {
+            // A name of several lines would pass for lines of the report.
+            let source = source.replace('\n', "\\n");
             let _ = writeln!(text, "{source}:{line}  {finding}");
         }
         let more = self.missing() + self.different() - entries.len().min(NAMED_MAX) as u64;

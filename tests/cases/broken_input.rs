@@ -133,6 +133,12 @@ fn wrong_values_before_a_wrong_checksum_are_corrected_by_a_sound_copy() {
         let ended = work.load(&database, &["dump"]).segment_bytes(64 << 10).expect(1);
         assert!(ended.summary().count("inserted") > 0, "{}", ended.stdout);
         assert!(ended.summary().error().contains("'--on-conflict update'"), "{}", ended.stdout);
+        // The command that is shown has it as well.
+        let shown = work
+            .program(&["load", "--database-url", &database.url(), "--server", "americas", "dump"])
+            .expect(1);
+        assert!(shown.stdout.contains("load --database-url"), "{}", shown.stdout);
+        assert!(shown.stdout.contains("--on-conflict update"), "{}", shown.stdout);
         work.write("dump", &sound);
         work.load(&database, &["--on-conflict", "update", "dump"]).segment_bytes(64 << 10).expect(0);
         assert_tables(&database, "americas", &expected.tables);

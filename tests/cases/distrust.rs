@@ -76,7 +76,10 @@ fn what_is_missing_is_added_by_the_owner() {
 
 /// What is wrong, and words of the cause.
 const WRONG: [(&str, &[&str]); 8] = [
-    ("alter table kill_event set unlogged", &["kill_event is unlogged", "SET LOGGED"]),
+    (
+        "alter table kill_event set unlogged",
+        &["kill_event is unlogged", "SET LOGGED; after a crash", "--force"],
+    ),
     ("alter table kill_loot set unlogged", &["kill_loot is unlogged"]),
     (
         "alter table kill_load_segment alter lines type text",

@@ -5,7 +5,11 @@ use std::os::unix::fs::{PermissionsExt as _, lchown, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+
 use crate::support::cluster::Cluster;
+use crate::support::not_tried;
 use crate::support::process::Supervised as _;
 use crate::support::program::{Workplace, read_rejects};
 
@@ -116,6 +120,47 @@ fn links_and_files_of_others_in_a_shared_folder() {
     // In a folder that only its owner writes, what is there was put there by right.
     fs::set_permissions(&shared, fs::Permissions::from_mode(0o755)).expect("its mode");
     load("file").expect(3);
+}
+
+/// What another user has made leads elsewhere: a link in a directory of theirs, one on the way, a pipe that they read.
+#[test]
+fn what_others_have_made_is_not_followed() {
+    if !nix::unistd::geteuid().is_root() {
+        return not_tried("links of another user", "only root can make them");
+    }
+    let (work, database) = (Workplace::new(), Cluster::shared().database("others_links"));
+    let at = |name: &str| work.path().join(name);
+    for name in ["shared", "shared/theirs", "ours"] {
+        fs::create_dir(at(name)).expect("a directory");
+    }
+    work.write("ours/precious", "precious");
+    symlink("../../ours/precious", at("shared/theirs/link")).expect("a link");
+    symlink("../ours", at("shared/way")).expect("a link");
+    symlink("../ours/precious", at("shared/link")).expect("a link");
+    mkfifo(&at("shared/pipe"), Mode::S_IRUSR | Mode::S_IWUSR).expect("a FIFO");
+    for name in ["shared/theirs", "shared/theirs/link", "shared/way", "shared/link", "shared/pipe"] {
+        lchown(at(name), Some(NOBODY), Some(NOBODY)).expect("another owner");
+    }
+    fs::set_permissions(at("shared"), fs::Permissions::from_mode(0o1777)).expect("its mode");
+    let theirs = ["shared/theirs/link", "shared/way/precious", "shared/link", "shared/pipe"];
+    for place in theirs {
+        let load = work.program(&["load", "--dry-run", "--rejects", place]).stdin(NO_EVENT);
+        load.expect(1).says(&["of another user (id 65534)", place]);
+        let load = work.program(&["load", "--server", "asia", "--metrics-file", place]).stdin("");
+        load.env("DATABASE_URL", &database.url()).expect(1).says(&["of another user (id 65534)", place]);
+    }
+    assert_eq!(fs::read_to_string(at("ours/precious")).expect("a file"), "precious");
+    assert_eq!(fs::read_dir(at("ours")).expect("a directory").count(), 1);
+    // A new file in a directory of another user's harms nobody.
+    work.program(&["load", "--dry-run", "--rejects", "shared/theirs/new"]).stdin(NO_EVENT).expect(3);
+}
+
+#[test]
+fn a_pipe_that_nobody_reads_is_an_error_at_once() {
+    let work = Workplace::new();
+    mkfifo(&work.path().join("pipe"), Mode::S_IRUSR | Mode::S_IWUSR).expect("a FIFO");
+    let load = work.program(&["load", "--dry-run", "--rejects", "pipe"]).stdin(NO_EVENT);
+    load.expect(1).says(&["the reject file", "pipe", "no program reads this pipe"]);
 }
 
 /// A link in the place of the file that metrics are first written to.

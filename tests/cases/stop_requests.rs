@@ -5,6 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -100,9 +101,7 @@ fn a_load_under_nohup_goes_on() {
     assert_eq!(ended.summary().status(), "complete");
 }
 
-#[test]
-fn a_terminal_that_closes_drains_the_run() {
-    let Some(setsid) = find_program(&["setsid"], &[]) else { return not_tried("setsid", "it is not there") };
+fn drain_by_hangup(setsid: &Path, prints_to_terminal: bool) {
     let database = Cluster::shared().database("hangup");
     let work = Workplace::new();
     let fifo = work.path().join("dump");
@@ -125,7 +124,7 @@ fn a_terminal_that_closes_drains_the_run() {
         .env("TERM", "xterm")
         .stdin(end())
         .stderr(end())
-        .stdout(File::create(&summary).expect("a file"))
+        .stdout(if prints_to_terminal { end() } else { File::create(&summary).expect("a file").into() })
         .supervised()
         .expect("setsid");
     let mut writer = OpenOptions::new().write(true).open(&fifo).expect("the pipe");
@@ -135,11 +134,26 @@ fn a_terminal_that_closes_drains_the_run() {
     eventually(SHOWN_MAX, "the load ends", || child.has_ended());
     let status = child.wait();
     assert_eq!(status.code(), Some(129));
+    if prints_to_terminal {
+        let runs = "select status from kill_load_run where finished is not null";
+        let status: String = database.client().query_one(runs, &[]).expect("a run").get(0);
+        assert_eq!(status, "interrupted");
+        return;
+    }
     let summary = fs::read_to_string(&summary).expect("a file");
     assert!(
         summary.contains("\"status\":\"interrupted\"") && summary.contains("\"unfinished\":0"),
         "{summary}"
     );
+}
+
+#[test]
+fn a_terminal_that_closes_drains_the_run() {
+    let Some(setsid) = find_program(&["setsid"], &[]) else { return not_tried("setsid", "it is not there") };
+    // Where the summary was to be shown is gone as well.
+    for prints_to_terminal in [false, true] {
+        drain_by_hangup(&setsid, prints_to_terminal);
+    }
 }
 
 /// A pipe that is full, and stays so for as long as its reading end is held.
@@ -213,6 +227,35 @@ fn a_stop_before_the_run_begins_ends_with_an_account() {
         let ended = running.finish().expect(code);
         assert_eq!(ended.summary().status(), "interrupted");
         ended.summary().check(&[("events", 0), ("inserted", 0), ("unfinished", 0)]);
+        lock.rollback().expect("the lock is given back");
+    }
+}
+
+/// With tables that are there, what is written to the ledger first waits for a lock, say.
+#[test]
+fn a_stop_while_the_run_is_written_into_the_ledger_ends_at_once_with_an_account() {
+    let database = Cluster::shared().database("begin");
+    let work = Workplace::new();
+    let dump = generated(20, 5, 0.0);
+    work.write("dump", &dump);
+    work.load(&database, &["dump"]).expect(0);
+    for table in ["kill_load_run", "kill_load_file"] {
+        let mut client = database.client();
+        let mut lock = client.transaction().expect("a transaction");
+        lock.batch_execute(&format!("lock table {table} in access exclusive mode")).expect("a lock");
+        let mut running = work.load(&database, &["dump"]).start();
+        let sql =
+            "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+        eventually(SHOWN_MAX, "the load waits", || {
+            assert!(!running.has_ended(), "it waits");
+            !database.client().query(sql, &[]).expect("rows").is_empty()
+        });
+        let asked = Instant::now();
+        running.signal(Signal::SIGTERM);
+        let ended = running.finish().expect(143);
+        assert!(asked.elapsed() < Duration::from_secs(20), "{table}: {:?}", asked.elapsed());
+        assert_eq!(ended.summary().status(), "interrupted", "{table}");
+        ended.summary().check(&[("events", 0), ("unfinished", 0)]);
         lock.rollback().expect("the lock is given back");
     }
 }

@@ -177,6 +177,8 @@ fn for_all_to_see(rejects: RejectKinds) -> RejectKinds {
     for mut kind in rejects.kinds {
         if let Some(sqlstate) = &kind.sqlstate {
             refusal(sqlstate).clone_into(&mut kind.reason);
+        } else {
+            kind.reason = without_quotations(&kind.reason);
         }
         let same = |told: &&mut RejectKind| {
             (&told.reason, &told.field, &told.sqlstate) == (&kind.reason, &kind.field, &kind.sqlstate)
@@ -190,6 +192,23 @@ fn for_all_to_see(rejects: RejectKinds) -> RejectKinds {
         }
     }
     told
+}
+
+/// A reason with `…` for each name in quotation marks, which may be a key of the dump.
+fn without_quotations(reason: &str) -> String {
+    let mut shown = String::with_capacity(reason.len());
+    let mut rest = reason;
+    while let Some((before, quoted)) = rest.split_once(" '") {
+        shown.push_str(before);
+        let Some((_, after)) = quoted.split_once('\'') else {
+            shown.push_str(" …");
+            return shown;
+        };
+        shown.push_str(" …");
+        rest = after;
+    }
+    shown.push_str(rest);
+    shown
 }
 
 /// What a SQLSTATE that refuses a row says, in words.
