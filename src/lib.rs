@@ -74,6 +74,7 @@ mod permissions;
 pub mod pipeline;
 pub mod report;
 pub mod settings;
+mod shell;
 pub mod visible;
 
 /// The version, and the commit where the program was built in a checkout: `0.1.0 (0123456789ab)`.

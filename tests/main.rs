@@ -31,6 +31,7 @@ mod cases {
     mod faults_network;
     mod faults_server;
     mod first_process;
+    mod formats;
     mod health;
     mod health_advice;
     mod identifiers;
@@ -76,6 +77,7 @@ mod cases {
     mod secrets;
     mod secrets_run;
     mod sessions;
+    mod sources_page;
     mod standby;
     mod status_page;
     mod stop_requests;

@@ -1,7 +1,7 @@
 //! `delete`: old events, or those of dumps, go, and the ledger forgets that they were loaded.
 
 use super::database::OpenDatabase;
-use super::next::delete_again;
+use super::next::{delete_again, piped_delete};
 use super::signals::Listener;
 use super::sources::{self, FoundSources};
 use super::{Process, write_output, write_text};
@@ -10,7 +10,7 @@ use crate::cli::DeleteArgs;
 use crate::database::store::StoreError;
 use crate::database::{DELETE_BATCH_MAX, DeleteScope, Deleted, Deleter, Patience};
 use crate::error::{CommandError, Ending};
-use crate::input::{Reader, Source};
+use crate::input::{PipedCommand, Reader, Source};
 use crate::layout::Repeats;
 use crate::pipeline::{Halt, HaltReason, Monitor, Prepared, Preparer, VerifyRun};
 use crate::report::{DeleteReport, LiveRun, Progress, Status};
@@ -56,7 +56,8 @@ pub fn run(
     let scope = DeleteScope { layout, ledger_schema: schema.clone(), schema, server };
     let patience = Patience::until_told(halt.given_up());
     let deleter = Deleter::open(database.manager.clone(), scope, patience)?;
-    let deletion = Deletion { settings: &settings, deleter, halt: &halt, tally: Mutex::default() };
+    let piped = piped_delete(args, env);
+    let deletion = Deletion { settings: &settings, piped, deleter, halt: &halt, tally: Mutex::default() };
     let done = match &settings.events {
         DoomedEvents::Before(time) => deletion.before(*time),
         DoomedEvents::Of(sources) => {
@@ -150,6 +151,8 @@ fn outcome(
 /// A deletion under way.
 struct Deletion<'r> {
     settings: &'r DeleteSettings,
+    /// What errors of inputs suggest.
+    piped: PipedCommand,
     deleter: Deleter,
     halt: &'r Halt,
     tally: Mutex<Tally>,
@@ -217,6 +220,7 @@ impl Deletion<'_> {
                 repeats: Repeats::FirstCounts,
                 reading: reading.clone(),
             },
+            piped: self.piped.clone(),
             stop: self.halt.stopped(),
         };
         let errors = run.run(sources.to_vec(), reader, monitor, |prepared| self.delete(prepared))?;

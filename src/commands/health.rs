@@ -1,6 +1,7 @@
 //! `health`: is the database there and fit to be written, and do the settings go with it?
 
 use super::database::Place;
+use super::next::SchemaHints;
 use super::signals::{Ends, ends};
 use super::{write_output, write_text};
 use crate::cli::HealthArgs;
@@ -24,10 +25,11 @@ pub fn run(args: &HealthArgs, env: Environment<'_>) -> Result<Ending, CommandErr
     let place = Place::open(&settings.database)?;
     let name = application_name(place.target.application_name(), Uuid::new_v4());
     let probe = HealthProbe::new(&place.target, &name, settings.database.pool.connection_timeout);
+    let hints = SchemaHints::new(&args.database, args.layout.as_deref(), env);
     let ending = if args.watch {
-        watch(args, probe, settings)?
+        watch(args, probe, settings, hints)?
     } else {
-        let report = look(&probe, &settings);
+        let report = look(&probe, &settings, &hints);
         if args.json {
             write_output(&format!("{}\n", report.to_json()))?;
         } else {
@@ -43,9 +45,14 @@ fn ending(is_healthy: bool) -> Ending {
     if is_healthy { Ending::Complete } else { Ending::Missing }
 }
 
-fn watch(args: &HealthArgs, probe: HealthProbe, settings: HealthSettings) -> anyhow::Result<Ending> {
+fn watch(
+    args: &HealthArgs,
+    probe: HealthProbe,
+    settings: HealthSettings,
+    hints: SchemaHints,
+) -> anyhow::Result<Ending> {
     let Ends { signals, .. } = &ends()?;
-    let reports = look_again_and_again(probe, settings)?;
+    let reports = look_again_and_again(probe, settings, hints)?;
     let mut watch = Watch::default();
     loop {
         let report = select_biased! {
@@ -82,10 +89,11 @@ fn terminal() -> Option<TerminalSize> {
 fn look_again_and_again(
     probe: HealthProbe,
     settings: HealthSettings,
+    hints: SchemaHints,
 ) -> anyhow::Result<Receiver<HealthReport>> {
     let (sender, reports) = bounded(0);
     let looks = move || {
-        while sender.send(look(&probe, &settings)).is_ok() {
+        while sender.send(look(&probe, &settings, &hints)).is_ok() {
             thread::sleep(WATCH_INTERVAL);
         }
     };
@@ -94,8 +102,12 @@ fn look_again_and_again(
     Ok(reports)
 }
 
-fn look(probe: &HealthProbe, settings: &HealthSettings) -> HealthReport {
-    let (status, inspection) = probe.examine(settings.layout, settings.database.schema());
+fn look(probe: &HealthProbe, settings: &HealthSettings, hints: &SchemaHints) -> HealthReport {
+    let (mut status, mut inspection) = probe.examine(settings.layout, settings.database.schema());
+    status.error = status.error.map(|error| hints.fill(&error));
+    if let Some(inspection) = &mut inspection {
+        inspection.index_faults.iter_mut().for_each(|fault| *fault = hints.fill(fault));
+    }
     HealthReport {
         connection_errors: u64::from(status.server.is_none()),
         status,
@@ -103,5 +115,6 @@ fn look(probe: &HealthProbe, settings: &HealthSettings) -> HealthReport {
         pool: settings.database.pool,
         workers: settings.workers,
         pool_total: 0,
+        schema_apply: hints.fill("aegis-kills schema apply"),
     }
 }

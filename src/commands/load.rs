@@ -3,7 +3,7 @@
 use super::confirm::confirm;
 use super::database::OpenDatabase;
 use super::load_summary::{self, Printed, stop_summary};
-use super::next;
+use super::next::{self, SchemaHints};
 use super::observe::{self, Farewell, Observer};
 use super::outcome::{cause, has_succeeded, outcome, run_outcome};
 use super::signals::{EarlySignals, Listener};
@@ -17,7 +17,7 @@ use crate::database::{
     schema,
 };
 use crate::error::{CommandError, Ending};
-use crate::input::Reader;
+use crate::input::{PipedCommand, Reader};
 use crate::layout::{Distribution, Indexes};
 use crate::panics::Panics;
 use crate::pipeline::{self, Halt, HaltReason, Monitor, RejectFile, RunReport, SourceError};
@@ -77,6 +77,8 @@ pub fn run(
         settings: &settings,
         reader: Cell::new(reader),
         unread: Cell::new(found.source_errors()),
+        piped: next::piped_load(args, env),
+        hints: SchemaHints::new(&args.database, args.event.layout.as_deref(), env),
         id,
         started,
         rejects: &rejects,
@@ -251,6 +253,10 @@ struct Parts<'r> {
     settings: &'r LoadSettings,
     /// Where someone has begun to read the sources.
     reader: Cell<Option<Reader>>,
+    /// What errors of inputs suggest.
+    piped: PipedCommand,
+    /// What errors of the tables suggest.
+    hints: SchemaHints,
     /// What was named and can't be read.
     unread: Cell<Vec<SourceError>>,
     id: Uuid,
@@ -290,7 +296,7 @@ fn read_only(parts: &Parts<'_>, listener: Option<TcpListener>) -> Result<Done, C
     }
     let _progress = parts.show(live)?;
     let sources = settings.sources.clone();
-    let (reader, run) = (parts.reader.take(), settings.pipeline());
+    let (reader, run) = (parts.reader.take(), settings.pipeline(parts.piped.clone()));
     parts.requests.begin();
     let mut report = pipeline::run(sources, reader, &run, None, parts.rejects, halt, parts.monitor);
     report.source_errors.splice(0..0, parts.unread.take());
@@ -306,11 +312,12 @@ fn load(
     let (settings, id) = (parts.settings, parts.id);
     let database = OpenDatabase::open(place, id)?;
     let (layout, schema) = (settings.event.layout, place.schema());
-    let tables = schema::ensure(&database.manager, layout, schema, Indexes::Later, Distribution::OneServer)?;
+    let tables = schema::ensure(&database.manager, layout, schema, Indexes::Later, Distribution::OneServer)
+        .map_err(|error| error.in_words(|words| parts.hints.fill(words)))?;
     if tables.distribution == Distribution::OneServer {
         indexes::put_off(&database.manager, layout, schema, id);
     }
-    let store_settings = store_settings(settings, place, tables.distribution);
+    let store_settings = store_settings(parts, place, tables.distribution);
     let is_watched = settings.listen.is_some() || settings.metrics_file.is_some();
     let last_success =
         if is_watched { RunLog::last_success(&database.manager, &store_settings)? } else { None };
@@ -336,7 +343,8 @@ fn load(
     // Where the server was looked up in the first event, reading has begun, of all files.
     let reader = parts.reader.take();
     let rereads = settings.rereads || reader.is_some();
-    let preparer = settings.pipeline().preparer();
+    let pipeline = settings.pipeline(parts.piped.clone());
+    let preparer = pipeline.preparer();
     let manager = &database.manager;
     let files = Files::examine(manager, &store_settings, &settings.sources, preparer, rereads, &at_start);
     let report = match (&files, &progress) {
@@ -345,7 +353,7 @@ fn load(
             let mut report = pipeline::run(
                 files.sources.clone(),
                 reader,
-                &settings.pipeline(),
+                &pipeline,
                 Some(&store as &dyn Store),
                 parts.rejects,
                 halt,
@@ -384,12 +392,10 @@ fn load(
     Ok(Done { report, store: figures, metrics, farewell })
 }
 
-fn store_settings(
-    settings: &LoadSettings,
-    place: &DatabaseSettings,
-    distribution: Distribution,
-) -> StoreSettings {
+fn store_settings(parts: &Parts<'_>, place: &DatabaseSettings, distribution: Distribution) -> StoreSettings {
+    let settings = parts.settings;
     StoreSettings {
+        schema_apply: parts.hints.fill("aegis-kills schema apply"),
         layout: settings.event.layout,
         schema: place.schema().to_owned(),
         server: settings.event.server,

@@ -4,7 +4,8 @@
 
 use crate::cli::{DatabaseArgs, DeleteArgs, EventArgs, LoadArgs, VerifyArgs};
 use crate::database::holds_password;
-use crate::input::shell_quoted;
+use crate::input::{PipedCommand, shell_quoted};
+use crate::pipeline::battle_in_name;
 use crate::report::Next;
 use crate::settings::Environment;
 use std::ffi::OsStr;
@@ -38,6 +39,35 @@ pub(super) fn commands(args: &LoadArgs, env: Environment<'_>) -> Next {
     }
 }
 
+/// A load of what is converted, with the options of this one. What errors of inputs suggest.
+pub(super) fn piped_load(args: &LoadArgs, env: Environment<'_>) -> PipedCommand {
+    let rejects = args.rejects.as_ref().map(|path| path.as_os_str());
+    let command = Typed::new("load", &args.database, env)
+        .of_events(&args.event, env)
+        .of_loads(args, env, rejects)
+        .option("--max-rejects", args.max_rejects.as_deref(), None)
+        .flag("--dry-run", args.dry_run)
+        .flag("--json", args.json);
+    piped(command.0)
+}
+
+/// The same of a verification.
+pub(super) fn piped_verify(args: &VerifyArgs, env: Environment<'_>) -> PipedCommand {
+    let command = Typed::new("verify", &args.database, env)
+        .of_events(&args.event, env)
+        .flag("--ids-only", args.ids_only)
+        .flag("--json", args.json);
+    piped(command.0)
+}
+
+/// Standard input has no name that a battle's id could be in.
+fn piped(command: String) -> PipedCommand {
+    PipedCommand::new(move |input| match battle_in_name(input) {
+        Some(battle) => command.replace(" --battle from-name", &format!(" --battle {battle}")),
+        None => command.clone(),
+    })
+}
+
 /// A load of the same events into the same tables that a verification looked at, but for its files.
 pub(super) fn load_of_verified(args: &VerifyArgs, env: Environment<'_>) -> String {
     Typed::new("load", &args.database, env).of_events(&args.event, env).0
@@ -51,6 +81,39 @@ pub(super) fn delete_again(args: &DeleteArgs, env: Environment<'_>) -> String {
         .flag("--dry-run", args.dry_run)
         .paths(&args.files)
         .0
+}
+
+/// Gives the commands for the tables that other parts suggest the options of the run.
+#[derive(Debug, Clone)]
+pub(super) struct SchemaHints {
+    apply: String,
+    print: String,
+}
+
+/// What texts of the database suggest, and where they end.
+const APPLY: &str = "aegis-kills schema apply";
+const PRINT: &str = "aegis-kills schema print";
+
+impl SchemaHints {
+    pub(super) fn new(database: &DatabaseArgs, layout: Option<&str>, env: Environment<'_>) -> Self {
+        let typed = |command: &str| {
+            Typed::new(command, database, env).option("--layout", layout, env.get("KILLS_LAYOUT")).0
+        };
+        Self { apply: typed("schema apply"), print: typed("schema print") }
+    }
+
+    pub(super) fn fill(&self, text: &str) -> String {
+        text.replace(APPLY, &self.apply).replace(PRINT, &self.print)
+    }
+}
+
+/// The same deletion of what is converted.
+pub(super) fn piped_delete(args: &DeleteArgs, env: Environment<'_>) -> PipedCommand {
+    let command = Typed::new("delete", &args.database, env)
+        .of_events(&args.event, env)
+        .flag("--dry-run", args.dry_run)
+        .flag("--json", args.json);
+    piped(command.0)
 }
 
 /// A command as it is typed in a shell.

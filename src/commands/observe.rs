@@ -5,6 +5,7 @@
 use super::database::OpenDatabase;
 use super::sources;
 use crate::database::{DatabaseManager, HealthProbe};
+use crate::input::PipedCommand;
 use crate::layout::Layout;
 use crate::report::{
     HealthReport, HttpServer, LiveRun, Metrics, Pages, Response, RunFacts, RunOutcome, Screen, StatusPage,
@@ -192,7 +193,7 @@ impl HealthPage {
             manager,
             layout: settings.event.layout,
             schema,
-            workers: settings.pipeline().workers,
+            workers: settings.pipeline(PipedCommand::default()).workers,
             last: Mutex::default(),
             asking: Mutex::default(),
         }
@@ -233,6 +234,8 @@ impl HealthPage {
             workers: self.workers,
             connection_errors: self.manager.figures().connection_errors(),
             pool_total: self.manager.pool_state().total,
+            // All who see the page need not know the options of the run.
+            schema_apply: "aegis-kills schema apply".to_owned(),
         };
         let status = if report.status.is_healthy() { 200 } else { 503 };
         Response::new(status, "application/json", format!("{}\n", report.to_json()))

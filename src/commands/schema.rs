@@ -1,6 +1,7 @@
 //! `schema`: the DDL, to read or to run.
 
 use super::database::OpenDatabase;
+use super::next::SchemaHints;
 use super::{write_output, write_text};
 use crate::cli::SchemaAction;
 use crate::database::schema;
@@ -21,7 +22,9 @@ pub fn run(action: &SchemaAction, env: Environment<'_>) -> Result<Ending, Comman
             let settings = DatabaseSettings::new(&args.database, env)?;
             let database = OpenDatabase::open(&settings, Uuid::new_v4())?;
             let name = settings.schema();
-            let tables = schema::ensure(&database.manager, layout, name, Indexes::Now, asked)?;
+            let hints = SchemaHints::new(&args.database, args.layout.as_deref(), env);
+            let tables = schema::ensure(&database.manager, layout, name, Indexes::Now, asked)
+                .map_err(|error| error.in_words(|words| hints.fill(words)))?;
             database.close()?;
             let what = if tables.made { "the tables are made" } else { "all tables and indexes are there" };
             let spread = match tables.distribution {

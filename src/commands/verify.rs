@@ -1,7 +1,7 @@
 //! `verify`: are the events of the dumps in the database, and with the same content?
 
 use super::database::OpenDatabase;
-use super::next::load_of_verified;
+use super::next::{SchemaHints, load_of_verified, piped_verify};
 use super::sources::{self, FoundSources};
 use super::{write_output, write_text};
 use crate::causes::in_full;
@@ -11,7 +11,7 @@ use crate::database::{
     Comparer, DatabaseManager, HalfCommitted, StoredEvent, finish_commits, present_ids, schema,
 };
 use crate::error::{CommandError, Ending};
-use crate::input::Reader;
+use crate::input::{PipedCommand, Reader};
 use crate::layout::{Distribution, Repeats};
 use crate::pipeline::{Halt, Monitor, Prepared, Preparer, VerifyRun};
 use crate::report::{Finding, LiveRun, Progress, Screen, VerifyReport};
@@ -40,7 +40,9 @@ pub fn run(
         .named(|settings| sources::first_server(&settings.sources, &settings.event, &mut reader))?;
     found.check()?;
     let database = OpenDatabase::open(&settings.database, Uuid::new_v4())?;
-    let (report, sources_whole) = compare(&settings, reader, &database.manager, screen)?;
+    let hints = SchemaHints::new(&args.database, args.event.layout.as_deref(), env);
+    let (report, sources_whole) =
+        compare(&settings, reader, piped_verify(args, env), &hints, &database.manager, screen)?;
     let sources_whole = sources_whole && found.errors.is_empty();
     database.close()?;
     let is_different = report.missing() + report.different() > 0;
@@ -61,12 +63,15 @@ pub fn run(
 fn compare(
     settings: &VerifySettings,
     reader: Option<Reader>,
+    piped: PipedCommand,
+    hints: &SchemaHints,
     manager: &DatabaseManager,
     screen: &Screen,
 ) -> Result<(VerifyReport, bool), CommandError> {
     let EventSettings { server, layout, nul, ref reading } = settings.event;
     let schema = settings.database.schema();
-    let distribution = schema::distribution(manager, layout, schema)?;
+    let distribution = schema::distribution(manager, layout, schema)
+        .map_err(|error| error.in_words(|words| hints.fill(words)))?;
     let comparison = Comparison {
         settings,
         manager,
@@ -87,6 +92,7 @@ fn compare(
         workers: settings.workers,
         segment: settings.segment,
         preparer: Preparer { layout, server, nul, repeats: Repeats::FirstCounts, reading: reading.clone() },
+        piped,
         stop: crossbeam_channel::never(),
     };
     let errors = run.run(settings.sources.clone(), reader, &monitor, |prepared| comparison.add(prepared))?;

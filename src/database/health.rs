@@ -187,9 +187,8 @@ impl HealthProbe {
             };
             let mut index_faults = indexes::faults(client, layout, &schema)?;
             for Addition { name, .. } in inspect::ledger_additions(client, &schema)? {
-                index_faults.push(format!(
-                    "{name} is missing: 'aegis-kills schema apply' adds it, as the owner of the tables"
-                ));
+                index_faults
+                    .push(format!("{name} is missing: its owner adds it with: aegis-kills schema apply"));
             }
             let misfits = misfits::misfits(client, layout, &schema, Distribution::OneServer)?;
             let distribution = Distributed::of(client, &schema)?.distribution(layout);

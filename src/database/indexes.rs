@@ -243,8 +243,8 @@ pub(super) fn faults(
             let name = quote_identifier(index.name);
             let remedy = match (found.get(index.name), table.keeper) {
                 (Some(found), _) if found.table.as_deref() != Some(table.name) => {
-                    "is missing, and its name is taken by something else: rename that, then run \
-                     'aegis-kills schema apply'"
+                    "is missing, and its name is taken by something else: rename that, then run: \
+                     aegis-kills schema apply"
                         .to_owned()
                 }
                 (Some(found), _) if found.is_valid => continue,
@@ -252,8 +252,7 @@ pub(super) fn faults(
                     format!("is invalid: run REINDEX INDEX CONCURRENTLY {schema}.{name}")
                 }
                 (None, Keeper::Us) => {
-                    "is missing: 'aegis-kills schema apply' makes it, and so does the next load at its end"
-                        .to_owned()
+                    "is missing: the next load makes it at its end, or: aegis-kills schema apply".to_owned()
                 }
                 // A table that others keep as well is left as it is.
                 (None, Keeper::Others) => format!(

@@ -40,6 +40,8 @@ pub struct StoreSettings {
     pub held: Held,
     /// Where the rows of the tables are.
     pub distribution: Distribution,
+    /// The command that makes what is missing.
+    pub schema_apply: String,
 }
 
 /// So many of them are claimed at most: each is a lock of the server's, whose table of locks all share.
@@ -65,6 +67,7 @@ pub struct PostgresStore {
     /// What was asked for at the end of the run.
     confirm: String,
     run: Uuid,
+    schema_apply: String,
 }
 
 impl PostgresStore {
@@ -77,7 +80,8 @@ impl PostgresStore {
         patience: Patience,
         leisure: Patience,
     ) -> Self {
-        let StoreSettings { layout, ref schema, server, on_conflict, held, distribution } = *settings;
+        let StoreSettings { layout, ref schema, server, on_conflict, held, distribution, ref schema_apply } =
+            *settings;
         let ledger = Ledger::new(schema, server, layout, run, held, distribution);
         let writer = Writer::new(ledger, layout, schema, server, on_conflict, distribution);
         let put_off = PutOff::new(layout, schema, run);
@@ -105,6 +109,7 @@ impl PostgresStore {
                 quote_identifier(schema)
             ),
             run,
+            schema_apply: schema_apply.clone(),
         }
     }
 
@@ -195,9 +200,9 @@ impl PostgresStore {
         let _nobody_writes = self.writing.write();
         if let Err(error) = self.put_off.build(&self.manager, others, &self.leisure) {
             log::warn!(
-                "{}; queries are slow until 'aegis-kills schema apply' or the next load has built the missing \
-                 indexes",
-                in_full(&error)
+                "{}; queries are slow until the next load has built the missing indexes, or: {}",
+                in_full(&error),
+                self.schema_apply
             );
         }
     }

@@ -69,21 +69,23 @@ impl RunLog {
         let (dead, bury) = (dead_runs(&schema), bury_the_dead(&schema));
         let others = (!settings.layout.tells_servers_apart()).then(|| other_servers(&schema));
         let (server, layout, sources) = (settings.server.name(), settings.layout.name(), sources.to_vec());
+        let tables = settings.schema.clone();
         manager.run("writing the run into the ledger", patience, move |client, progress| {
+            if let Some(others) = &others
+                && let Some(other) = client.query_opt(others, &[&layout, &server])?
+            {
+                let other: &str = other.try_get(0)?;
+                return Err(StoreError::refused(format!(
+                    "the layout {layout} has no column for the game server, and the ledger has loads of {other} into schema {tables:?}: \
+                     events of {server} belong in another schema, such as --schema {layout}_{server}"
+                ))
+                .into());
+            }
             let written = client.execute(&insert, &[&id, &server, &layout, &sources, &crate::VERSION])?;
             if written == 0 && client.query_opt(&exists, &[&id])?.is_none() {
                 return Err(DatabaseError::LedgerDrops);
             }
             progress.tick();
-            if let Some(others) = &others
-                && let Some(other) = client.query_opt(others, &[&layout, &server])?
-            {
-                log::warn!(
-                    "events of {} were loaded into this schema, and the ids of two servers collide in the layout \
-                     {layout}: events of {server} belong into another one, chosen by --schema",
-                    other.try_get::<_, &str>(0)?
-                );
-            }
             let buried = client.query(&dead, &[&id]).and_then(|dead| {
                 // One after the other: Citus joins no view of sessions with what it updates.
                 dead.iter().try_fold(0, |sum, row| Ok(sum + client.execute(&bury, &[&row.try_get::<_, Uuid>(0)?])?))
@@ -192,9 +194,11 @@ pub(super) enum OtherRuns {
 /// The condition that a run's row is of one that has a session.
 const LIVES: &str = "EXISTS (SELECT FROM pg_stat_activity WHERE application_name LIKE '%' || id)";
 
-/// Another server that something was loaded for in the same layout.
+/// Another server that events were stored of in the same layout.
 fn other_servers(schema: &str) -> String {
-    format!("SELECT server FROM {schema}.kill_load_segment WHERE layout = $1 AND server <> $2 LIMIT 1")
+    format!(
+        "SELECT server FROM {schema}.kill_load_segment WHERE layout = $1 AND server <> $2 AND events > rejected LIMIT 1"
+    )
 }
 
 /// Runs but the parameter's that have not ended, and have no session any more.

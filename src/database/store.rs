@@ -185,6 +185,12 @@ impl StoreError {
         Self { event, ..self }
     }
 
+    /// The same failure in other words.
+    #[must_use]
+    pub fn in_words(self, words: impl FnOnce(&str) -> String) -> Self {
+        Self { what: words(&self.what), ..self }
+    }
+
     /// The event that has caused it, where that is known.
     pub fn event(&self) -> Option<usize> {
         self.event

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::buffers::Buffer;
+use super::convert::PipedCommand;
 use super::decompress::{Break, Decoder, Then};
 use super::error::{Breakage, InputError};
 use super::format::Format;
@@ -86,7 +87,9 @@ impl Rereader {
                 offset: 0,
                 passed_over: vec![0; BUFFER_BYTES],
             })),
-            Format::Foreign(format) => return Err(InputError::Foreign { input: source, format }),
+            Format::Foreign(format) => {
+                return Err(InputError::Foreign { input: source, format, piped: PipedCommand::default() });
+            }
         };
         Ok(Self { path: path.to_owned(), text })
     }
@@ -108,6 +111,7 @@ impl Rereader {
             breakage,
             text_offset: place.byte_offset,
             raw_offset,
+            piped: PipedCommand::default(),
             cause,
         })
     }

@@ -1,37 +1,71 @@
 //! A guess from the first bytes of a source's text: events, or something that was taken for a dump.
 
+use super::format::{Foreign, Format, Head, SqlitePlace, sniff};
+
 /// What a source's text looks like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
-    /// A line an event, or nothing that says otherwise.
-    Lines,
-    /// A tar archive.
-    Tar,
-    /// Text in UTF-16 without a byte order mark, the low byte first.
-    Utf16Le,
-    /// The same, the high byte first.
-    Utf16Be,
+    /// JSON, or nothing that says otherwise.
+    Json,
+    /// Something else, which other programs can read.
+    Foreign(Foreign),
     /// Its first line is no JSON: every line is read all the same, and the odd one may be an event.
     NoJson,
 }
 
+/// So much is looked at.
+const HEAD_BYTES: usize = 64 << 10;
+
 impl Content {
     /// Looks at the first bytes, such as a first segment.
     pub fn of(first_bytes: &[u8]) -> Self {
-        let text = first_bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(first_bytes).trim_ascii_start();
-        if is_tar(first_bytes) {
-            Self::Tar
-        } else if is_utf16(first_bytes, 0) {
-            Self::Utf16Le
-        } else if is_utf16(first_bytes, 1) {
-            Self::Utf16Be
+        let head = &first_bytes[..first_bytes.len().min(HEAD_BYTES)];
+        let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
+        if let Some(format) = binary(head) {
+            Self::Foreign(format)
         } else if text.first().is_none_or(|first| b"{[\x1e".contains(first)) {
-            Self::Lines
+            Self::Json
+        } else if let Some(format) = table(&String::from_utf8_lossy(text)) {
+            Self::Foreign(format)
         } else {
             Self::NoJson
         }
     }
 }
+
+/// Formats with magic numbers, or with bytes that no JSON has.
+fn binary(bytes: &[u8]) -> Option<Foreign> {
+    const MAGICS: [(&[u8], Foreign); 3] = [
+        (b"7z\xbc\xaf\x27\x1c", Foreign::SevenZip),
+        (b"PGDMP", Foreign::PgDump),
+        (b"PAR1", Foreign::Parquet),
+    ];
+    match sniff(bytes, Head::Whole) {
+        Some(Format::Foreign(format)) => return Some(format),
+        Some(Format::Packed(packing)) => return Some(Foreign::Nested(packing)),
+        Some(Format::Plain) | None => {}
+    }
+    if bytes.starts_with(b"SQLite format 3\0") {
+        return Some(Foreign::Sqlite(sqlite_place(&String::from_utf8_lossy(bytes))));
+    }
+    if let Some((_, format)) = MAGICS.into_iter().find(|(magic, _)| bytes.starts_with(magic)) {
+        return Some(format);
+    }
+    if is_tar(bytes) {
+        Some(Foreign::Tar)
+    } else if is_utf16(bytes, 0) {
+        Some(Foreign::Utf16Le)
+    } else if is_utf16(bytes, 1) {
+        Some(Foreign::Utf16Be)
+    } else if bytes.len() >= NUL_MIN && bytes.iter().all(|byte| *byte == 0) {
+        Some(Foreign::Nul)
+    } else {
+        is_bson(bytes).then_some(Foreign::Bson)
+    }
+}
+
+/// Fewer NUL bytes than this are a broken line.
+const NUL_MIN: usize = 16;
 
 /// The magic of POSIX and GNU archives, in the header of their first member.
 fn is_tar(bytes: &[u8]) -> bool {
@@ -46,38 +80,154 @@ fn is_utf16(bytes: &[u8], at: usize) -> bool {
     bytes.len() >= 4 && opens(&bytes[..2]) && goes_on(&bytes[2..4])
 }
 
+/// A document: its length, little endian and at most 16 MiB, the type of its first element, and its name.
+fn is_bson(bytes: &[u8]) -> bool {
+    let Some((header, rest)) = bytes.split_first_chunk::<4>() else { return false };
+    let len = u32::from_le_bytes(*header);
+    let Some((kind, name)) = rest.split_first() else { return false };
+    let name_len = name.iter().take(128).position(|byte| *byte == 0).unwrap_or(0);
+    (5..=16 << 20).contains(&len)
+        && matches!(kind, 0x01..=0x13)
+        && name_len > 0
+        && name[..name_len].iter().all(u8::is_ascii_graphic)
+}
+
+/// Names of columns that hold events, or a part of their names.
+const COLUMNS: [&str; 5] = ["json", "raw", "payload", "data", "body"];
+
+/// The first table with a column that probably holds the events. The statements of the tables are on the first page.
+fn sqlite_place(text: &str) -> Option<SqlitePlace> {
+    let unquoted = |name: &str| {
+        name.trim().trim_matches(|letter| matches!(letter, '"' | '`' | '[' | ']' | '\'')).to_owned()
+    };
+    text.split("CREATE TABLE ").skip(1).find_map(|statement| {
+        let (table, columns) = statement.split_once('(')?;
+        let columns: Vec<String> = columns
+            .split(',')
+            .filter_map(|column| {
+                column.split([')', ' ', '\n', '\t']).find(|word| !word.is_empty()).map(unquoted)
+            })
+            .collect();
+        let is_meant = |column: &&String, name: &str| column.to_ascii_lowercase().contains(name);
+        let column = COLUMNS.iter().find_map(|name| columns.iter().find(|column| is_meant(column, name)));
+        let column = column.or_else(|| columns.iter().find(|column| column.eq_ignore_ascii_case("event")));
+        Some(SqlitePlace { table: unquoted(table), column: column?.clone() })
+    })
+}
+
+/// Rows of text, or statements that hold them.
+fn table(text: &str) -> Option<Foreign> {
+    if text.starts_with("--\n-- PostgreSQL database dump") {
+        return Some(Foreign::PgScript);
+    }
+    let (header, rest) = text.split_once('\n')?;
+    let header = header.trim_end_matches('\r');
+    let delimiter =
+        ['\t', ';', ','].into_iter().max_by_key(|delimiter| header.matches(*delimiter).count())?;
+    let names: Vec<&str> = header.split(delimiter).map(unquoted).collect();
+    // Prose has a space after each comma.
+    let is_prose = header.contains(", ") && !header.starts_with('"') && before_json(rest).is_none();
+    let is_name = |name: &&str| {
+        let is_of_name = |letter: char| letter.is_ascii_alphanumeric() || "_ .$-".contains(letter);
+        name.starts_with(|letter: char| letter.is_ascii_alphabetic() || letter == '_')
+            && name.chars().all(is_of_name)
+    };
+    let before = before_json(rest);
+    let is_table = !is_prose && names.iter().all(is_name) && (names.len() > 1 || before.is_some());
+    let index =
+        before.map(|end| rest[..end].rsplit('\n').next().unwrap_or_default().matches(delimiter).count());
+    let column = index.and_then(|index| names.get(index)).map(|name| (*name).to_owned());
+    is_table.then_some(Foreign::Csv { delimiter, column })
+}
+
+/// Where the first cell of JSON begins: its quotes are doubled.
+fn before_json(rows: &str) -> Option<usize> {
+    ["{\"\"", "[{\"\""].iter().filter_map(|open| rows.find(open)).min()
+}
+
+fn unquoted(cell: &str) -> &str {
+    let cell = cell.trim();
+    cell.strip_prefix('"').and_then(|cell| cell.strip_suffix('"')).unwrap_or(cell)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::input::Packing;
+
+    #[track_caller]
+    fn check(bytes: impl AsRef<[u8]>, expected: &Content) {
+        let bytes = bytes.as_ref();
+        assert_eq!(Content::of(bytes), *expected, "{}", String::from_utf8_lossy(bytes));
+    }
+
+    #[track_caller]
+    fn check_foreign(bytes: impl AsRef<[u8]>, expected: Foreign) {
+        check(bytes, &Content::Foreign(expected));
+    }
 
     #[test]
     fn what_is_no_dump_is_told_by_its_first_bytes() {
-        fn check(bytes: impl AsRef<[u8]>, expected: Content) {
-            let bytes = bytes.as_ref();
-            assert_eq!(Content::of(bytes), expected, "{}", String::from_utf8_lossy(bytes));
-        }
         let utf16 = |text: &str| text.encode_utf16().collect::<Vec<_>>();
         let tar = |magic: &str| format!("dump.ndjson{}{magic}{}", "\0".repeat(246), "\0".repeat(200));
-        check(tar("ustar\0"), Content::Tar);
-        check(tar("ustar  "), Content::Tar);
-        check(tar("ustaf"), Content::NoJson);
-        check(
+        check_foreign(tar("ustar\0"), Foreign::Tar);
+        check_foreign(tar("ustar  "), Foreign::Tar);
+        check(tar("ustaf"), &Content::NoJson);
+        check_foreign(
             utf16("{\"EventId\"").iter().flat_map(|unit| unit.to_le_bytes()).collect::<Vec<_>>(),
-            Content::Utf16Le,
+            Foreign::Utf16Le,
         );
-        check(
+        check_foreign(
             utf16("[{\"EventId\"").iter().flat_map(|unit| unit.to_be_bytes()).collect::<Vec<_>>(),
-            Content::Utf16Be,
+            Foreign::Utf16Be,
         );
-        check("{\0", Content::Lines);
-        check("[\n  {\n", Content::Lines);
-        check("{\"source\":\"dump\",\"line\":1,\"raw\":\"x\"}\n", Content::Lines);
-        check("EventId,TimeStamp\n1,2\n", Content::NoJson);
-        check("<!DOCTYPE html>", Content::NoJson);
-        check("7z\u{bc}\u{af}", Content::NoJson);
-        check("\u{feff}\r\n {\"EventId\":1}\n", Content::Lines);
-        check("[{\"EventId\":1}]\n", Content::Lines);
-        check("", Content::Lines);
-        check("\n\n", Content::Lines);
+        check_foreign(b"\x1f\x8b\x08\0", Foreign::Nested(Packing::Gzip));
+        check_foreign(b"7z\xbc\xaf\x27\x1c\0\x04", Foreign::SevenZip);
+        check_foreign(b"PGDMP\x01\x0e", Foreign::PgDump);
+        check_foreign(b"PAR1\x15\x04", Foreign::Parquet);
+        check_foreign([0; 40], Foreign::Nul);
+        check_foreign(b"\x16\0\0\0\x07_id\0aaaaaaaaaaaa\0", Foreign::Bson);
+        check(b"\x16\0\0\0\x07\0id\0", &Content::NoJson);
+        check("<!DOCTYPE html>", &Content::NoJson);
+        check("hello, world\nand so on\n", &Content::NoJson);
+        check("", &Content::Json);
+        for json in [
+            "{\0",
+            "[\n  {\n",
+            "{\"source\":\"dump\",\"line\":1,\"raw\":\"x\"}\n",
+            "\u{feff}\r\n {\"EventId\":1}\n",
+            "[{\"EventId\":1}]\n",
+            "\n\n",
+        ] {
+            check(json, &Content::Json);
+        }
+    }
+
+    #[test]
+    fn tables_of_text_name_the_column_that_holds_json() {
+        let csv =
+            |delimiter, column: Option<&str>| Foreign::Csv { delimiter, column: column.map(str::to_owned) };
+        check_foreign("EventId,TimeStamp\n1,2\n", csv(',', None));
+        check_foreign("\"EventId\";\"TimeStamp\"\r\n1;2\n", csv(';', None));
+        check_foreign("id\traw\n1\t\"{\"\"EventId\"\":1}\"\n", csv('\t', Some("raw")));
+        check_foreign("id,raw_json\n1,\"{\"\"EventId\"\":1,\"\"x\"\":2}\"\n", csv(',', Some("raw_json")));
+        check_foreign("raw_json\n\"{\"\"EventId\"\":1}\"\n", csv(',', Some("raw_json")));
+        check("raw_json\nno JSON\n", &Content::NoJson);
+        check_foreign("--\n-- PostgreSQL database dump\n--\n", Foreign::PgScript);
+    }
+
+    #[test]
+    fn the_column_of_an_sqlite_database_is_named() {
+        let file = |ddl: &str| format!("SQLite format 3\0 {ddl}");
+        let place = |table: &str, column: &str| {
+            Foreign::Sqlite(Some(SqlitePlace { table: table.to_owned(), column: column.to_owned() }))
+        };
+        check_foreign(file("CREATE TABLE kills (id INTEGER, raw_json TEXT)"), place("kills", "raw_json"));
+        check_foreign(
+            file("CREATE TABLE meta (key TEXT)..CREATE TABLE \"the kills\"(\n id int,\n  `payload` text)"),
+            place("the kills", "payload"),
+        );
+        check_foreign(file("CREATE TABLE t (a, event)"), place("t", "event"));
+        check_foreign(file("CREATE TABLE t (a, b)"), Foreign::Sqlite(None));
     }
 }

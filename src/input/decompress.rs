@@ -315,7 +315,13 @@ impl Zstd {
             Err(code) => {
                 let too_wide =
                     zstd_safe::is_error_kind(code, ZSTD_ErrorCode::ZSTD_error_frameParameter_windowTooLarge);
-                let breakage = if too_wide { Breakage::Window } else { Breakage::Damaged(Packing::Zstd) };
+                let needs_dictionary =
+                    zstd_safe::is_error_kind(code, ZSTD_ErrorCode::ZSTD_error_dictionary_wrong);
+                let breakage = match (too_wide, needs_dictionary) {
+                    (true, _) => Breakage::Window,
+                    (_, true) => Breakage::Dictionary,
+                    _ => Breakage::Damaged(Packing::Zstd),
+                };
                 let cause = io::Error::new(io::ErrorKind::InvalidData, zstd_safe::get_error_name(code));
                 Err(Break { breakage, raw_offset: start, cause })
             }

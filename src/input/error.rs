@@ -1,12 +1,13 @@
 //! What can go wrong with an input: each error names the input, the place, and what would do.
 
-use crate::visible::is_hidden;
+use crate::shell::shell_quoted;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use super::convert::{PipedCommand, command};
 use super::format::{Foreign, Packing};
 use super::source::Source;
 
@@ -82,17 +83,22 @@ pub enum InputError {
         #[source]
         cause: io::Error,
     },
-    /// A compression or text encoding that this program does not decode.
-    #[error("{input} is {format}, which is not read directly: run '{}'", piped(decoder(*format, input), input))]
+    /// A format that this program does not read.
+    #[error(
+        "{input} is {format}, which is not read directly; convert it with: {}",
+        command(format, input, piped)
+    )]
     Foreign {
         /// The input.
         input: Source,
         /// What its first bytes say it is.
         format: Foreign,
+        /// What reads the converted text.
+        piped: PipedCommand,
     },
     /// It broke on the way: all before `text_offset` was given out.
     #[error("{input}: {breakage} at byte {text_offset} of its text, byte {raw_offset} of the input as it came: {}",
-        breakage.remedy(input, *raw_offset))]
+        breakage.remedy(input, *raw_offset, piped))]
     Broken {
         /// The input.
         input: Source,
@@ -102,6 +108,8 @@ pub enum InputError {
         text_offset: u64,
         /// Bytes of the input as it came (compressed, if it is) before the break.
         raw_offset: u64,
+        /// What reads what is sound of it.
+        piped: PipedCommand,
         /// What the system or the decoder said.
         #[source]
         cause: io::Error,
@@ -143,6 +151,19 @@ impl InputError {
         }
     }
 
+    /// The same error, whose remedy has the options of the run.
+    #[must_use]
+    pub fn with_command(self, command: &PipedCommand) -> Self {
+        let piped = command.clone();
+        match self {
+            Self::Foreign { input, format, .. } => Self::Foreign { input, format, piped },
+            Self::Broken { input, breakage, text_offset, raw_offset, cause, .. } => {
+                Self::Broken { input, breakage, text_offset, raw_offset, piped, cause }
+            }
+            other => other,
+        }
+    }
+
     /// The error for an input that could not be opened.
     pub(super) fn opening(input: &Source, cause: io::Error) -> Self {
         let input = input.clone();
@@ -170,10 +191,16 @@ pub enum Breakage {
     Trailing(Packing),
     /// zstd data that needs a window of over 128 MiB to decode.
     Window,
+    /// zstd data that was compressed with a dictionary.
+    Dictionary,
 }
 
 impl Breakage {
-    fn remedy(self, input: &Source, raw_offset: u64) -> String {
+    fn remedy(self, input: &Source, raw_offset: u64, piped: &PipedCommand) -> String {
+        let unpacked = |program: &str| match input {
+            Source::Stdin => format!("… | {program} | {}", piped.of(input)),
+            Source::File(_) => format!("{program} {} | {}", quoted(input), piped.of(input)),
+        };
         match self {
             Self::Read => "see to the cause, then run the same command again".to_owned(),
             Self::CutShort(_) => {
@@ -193,10 +220,17 @@ impl Breakage {
                     Source::File(_) => format!("head -c {raw_offset} {}", quoted(input)),
                 };
                 format!(
-                    "what came before it was read; see what the rest is, or leave it out with '{cut} | {decoder} | aegis-kills load'"
+                    "what came before it was read; see what the rest is, or leave it out with: {cut} | {decoder} | {}",
+                    piped.of(input)
                 )
             }
-            Self::Window => format!("run '{}'", piped("zstd -dc --long=31", input)),
+            Self::Window => format!("decompress it with: {}", unpacked("zstd -dc --long=31")),
+            Self::Dictionary => {
+                format!(
+                    "decompress it with its dictionary, DICTIONARY here: {}",
+                    unpacked("zstd -dc -D DICTIONARY")
+                )
+            }
         }
     }
 }
@@ -210,6 +244,7 @@ impl fmt::Display for Breakage {
             Self::Trailing(packing) => {
                 write!(f, "the {packing} data is followed by something else")
             }
+            Self::Dictionary => f.write_str("the zstd data was compressed with a dictionary"),
             Self::Window => f.write_str("the zstd data needs more than 128 MiB to decode"),
         }
     }
@@ -222,46 +257,9 @@ fn folder_of(input: &Source) -> Source {
     Source::File(folder.map_or_else(|| PathBuf::from("."), Path::to_owned))
 }
 
-/// The program that turns an input into plain text.
-fn decoder(format: Foreign, input: &Source) -> &'static str {
-    match (format, input) {
-        // What unpacks a file reads no pipe.
-        (Foreign::Zip, Source::Stdin) => "funzip",
-        _ => format.decoder(),
-    }
-}
-
-/// The command that decodes an input and pipes it to this program.
-fn piped(decoder: &str, input: &Source) -> String {
-    match input {
-        Source::Stdin => format!("… | {decoder} | aegis-kills load"),
-        Source::File(_) => format!("{decoder} {} | aegis-kills load", quoted(input)),
-    }
-}
-
 /// The input's path as a shell takes it.
 fn quoted(input: &Source) -> String {
     shell_quoted(&input.to_string())
-}
-
-/// A path as a shell takes it.
-pub(crate) fn shell_quoted(path: &str) -> String {
-    let harmless = |c: char| c.is_alphanumeric() || "/._-+,:@%=".contains(c);
-    if !path.is_empty() && path.chars().all(harmless) {
-        path.to_owned()
-    } else if path.chars().any(|letter| is_hidden(letter) || letter.is_control()) {
-        // The form of bash, zsh and ksh for what a terminal would not show.
-        let escaped = |letter: char| match letter {
-            '\'' | '\\' => format!("\\{letter}"),
-            hidden if is_hidden(hidden) || hidden.is_control() => {
-                hidden.to_string().bytes().fold(String::new(), |text, byte| format!("{text}\\x{byte:02x}"))
-            }
-            other => other.to_string(),
-        };
-        format!("$'{}'", path.chars().map(escaped).collect::<String>())
-    } else {
-        format!("'{}'", path.replace('\'', r"'\''"))
-    }
 }
 
 #[cfg(test)]
@@ -269,33 +267,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn errors_carry_a_command_that_can_be_pasted() {
-        fn check(input: &Source, format: Foreign, expected: &str) {
-            let error = InputError::Foreign { input: input.clone(), format };
-            assert_eq!(error.to_string(), expected);
-        }
-        let plain = Source::File("d/a.ndjson.xz".into());
-        check(
-            &plain,
-            Foreign::Xz,
-            "d/a.ndjson.xz is xz, which is not read directly: run 'xz -dc d/a.ndjson.xz | aegis-kills load'",
+    fn errors_carry_a_command_with_the_options_of_the_run() {
+        let input = Source::File("d/a.ndjson.xz".into());
+        let error = InputError::Foreign { input, format: Foreign::Xz, piped: PipedCommand::default() };
+        assert_eq!(
+            error.to_string(),
+            "d/a.ndjson.xz is compressed with xz, which is not read directly; convert it with: xz -dc d/a.ndjson.xz | aegis-kills load"
         );
-        let odd = Source::File("it's.zip".into());
-        check(
-            &odd,
-            Foreign::Zip,
-            r"it's.zip is zip, which is not read directly: run 'unzip -p 'it'\''s.zip' | aegis-kills load'",
-        );
-        check(
-            &Source::Stdin,
-            Foreign::Utf16,
-            "<stdin> is UTF-16 text, which is not read directly: run '… | iconv -f UTF-16 -t UTF-8 | aegis-kills load'",
-        );
-        check(
-            &Source::Stdin,
-            Foreign::Zip,
-            "<stdin> is zip, which is not read directly: run '… | funzip | aegis-kills load'",
-        );
+        let error = error.with_command(&PipedCommand::new(|name| format!("load --battle {}", name.len())));
+        assert!(error.to_string().ends_with("xz -dc d/a.ndjson.xz | load --battle 13"), "{error}");
     }
 
     #[test]
@@ -305,12 +285,13 @@ mod tests {
             breakage: Breakage::Trailing(Packing::Gzip),
             text_offset: 70,
             raw_offset: 33,
+            piped: PipedCommand::default(),
             cause: io::ErrorKind::InvalidData.into(),
         };
         assert_eq!(
             error.to_string(),
             "a b.gz: the gzip data is followed by something else at byte 70 of its text, byte 33 of the input as it came: what came \
-             before it was read; see what the rest is, or leave it out with 'head -c 33 'a b.gz' | gzip -dc | aegis-kills load'"
+             before it was read; see what the rest is, or leave it out with: head -c 33 'a b.gz' | gzip -dc | aegis-kills load"
         );
         assert!(std::error::Error::source(&error).unwrap().is::<io::Error>());
     }

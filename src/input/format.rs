@@ -21,7 +21,7 @@ impl fmt::Display for Packing {
 }
 
 /// A format that is known by sight only, to say what to run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Foreign {
     /// xz.
     Xz,
@@ -31,41 +31,73 @@ pub enum Foreign {
     Zip,
     /// lz4, with frames or legacy.
     Lz4,
+    /// A 7z archive.
+    SevenZip,
+    /// A tar archive.
+    Tar,
+    /// Compressed data within compressed data.
+    Nested(Packing),
     /// Text in UTF-16, with a byte order mark.
     Utf16,
+    /// Text in UTF-16 without one, the low byte first.
+    Utf16Le,
+    /// The same, the high byte first.
+    Utf16Be,
     /// Text in UTF-32, with a byte order mark.
     Utf32,
+    /// NUL bytes alone, as a file system leaves them after a crash.
+    Nul,
+    /// BSON documents of `mongodump`.
+    Bson,
+    /// An archive of `pg_dump -Fc`.
+    PgDump,
+    /// A script of `pg_dump`.
+    PgScript,
+    /// An `SQLite` database, with the place of the JSON in it where that can be seen.
+    Sqlite(Option<SqlitePlace>),
+    /// Apache Parquet.
+    Parquet,
+    /// Rows of text with a header.
+    Csv {
+        /// What separates the cells.
+        delimiter: char,
+        /// The column that holds JSON, if one does.
+        column: Option<String>,
+    },
 }
 
-impl Foreign {
-    /// The program that turns the file named after it into plain text.
-    pub(super) fn decoder(self) -> &'static str {
-        match self {
-            Self::Xz => "xz -dc",
-            Self::Bzip2 => "bzip2 -dc",
-            Self::Zip => "unzip -p",
-            Self::Lz4 => "lz4 -dc",
-            Self::Utf16 => "iconv -f UTF-16 -t UTF-8",
-            Self::Utf32 => "iconv -f UTF-32 -t UTF-8",
-        }
-    }
+/// A column of an `SQLite` database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SqlitePlace {
+    pub(super) table: String,
+    pub(super) column: String,
 }
 
 impl fmt::Display for Foreign {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Xz => "xz",
-            Self::Bzip2 => "bzip2",
-            Self::Zip => "zip",
-            Self::Lz4 => "lz4",
-            Self::Utf16 => "UTF-16 text",
+            Self::Xz => "compressed with xz",
+            Self::Bzip2 => "compressed with bzip2",
+            Self::Zip => "a zip archive",
+            Self::Lz4 => "compressed with lz4",
+            Self::SevenZip => "a 7z archive",
+            Self::Tar => "a tar archive",
+            Self::Nested(_) => "compressed twice",
+            Self::Utf16 | Self::Utf16Le | Self::Utf16Be => "UTF-16 text",
             Self::Utf32 => "UTF-32 text",
+            Self::Nul => "filled with NUL bytes, as after a crash of a file system",
+            Self::Bson => "BSON",
+            Self::PgDump => "a PostgreSQL archive (pg_dump)",
+            Self::PgScript => "a PostgreSQL script (pg_dump)",
+            Self::Sqlite(_) => "an SQLite database",
+            Self::Parquet => "Parquet",
+            Self::Csv { .. } => "CSV",
         })
     }
 }
 
 /// What the first bytes say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Format {
     Plain,
     Packed(Packing),
@@ -89,13 +121,21 @@ pub(super) fn sniff(first: &[u8], head: Head) -> Option<Format> {
         // All but the last byte of a magic number: compressed data that is cut short, not a line of text.
         let is_cut = head == Head::Whole && matches!(format, Format::Packed(_)) && first.len() >= 3;
         if fits && (is_cut || first.len() >= magic.len()) {
-            return Some(*format);
+            return Some(format.clone());
         }
         if fits && head == Head::Open {
             return None;
         }
     }
     Some(Format::Plain)
+}
+
+/// The compression that is decoded here, by the first bytes.
+pub(super) fn packing(first: &[u8]) -> Option<Packing> {
+    match sniff(first, Head::Whole) {
+        Some(Format::Packed(packing)) => Some(packing),
+        _ => None,
+    }
 }
 
 /// The first two bytes of every gzip member.
@@ -150,12 +190,13 @@ mod tests {
 
     #[test]
     fn formats_are_told_by_their_first_bytes() {
+        #[expect(clippy::needless_pass_by_value, reason = "it reads better")]
         fn check(first: &[u8], while_open: Option<Format>, when_whole: Format) {
             assert_eq!(sniff(first, Head::Open), while_open, "{first:x?}, more may come");
             assert_eq!(sniff(first, Head::Whole), Some(when_whole), "{first:x?}, no more");
         }
         fn sure(first: &[u8], format: Format) {
-            check(first, Some(format), format);
+            check(first, Some(format.clone()), format);
         }
         let gzip = Format::Packed(Packing::Gzip);
         let zstd = Format::Packed(Packing::Zstd);
@@ -165,11 +206,11 @@ mod tests {
         check(b"\x1f", None, Format::Plain);
         sure(b"\x1f\x8b", gzip);
         sure(b"\x1f{", Format::Plain);
-        check(b"\x28\xb5\x2f", None, zstd);
+        check(b"\x28\xb5\x2f", None, zstd.clone());
         check(b"\x28\xb5", None, Format::Plain);
-        sure(b"\x28\xb5\x2f\xfd", zstd);
+        sure(b"\x28\xb5\x2f\xfd", zstd.clone());
         sure(b"(x", Format::Plain);
-        sure(b"\x50\x2a\x4d\x18", zstd);
+        sure(b"\x50\x2a\x4d\x18", zstd.clone());
         sure(b"\x5f\x2a\x4d\x18", zstd);
         sure(b"\x60\x2a\x4d\x18", Format::Plain);
         check(b"\xfd7zXZ", None, Format::Plain);

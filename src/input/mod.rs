@@ -19,6 +19,7 @@
 mod again;
 mod buffers;
 mod content;
+mod convert;
 mod cut;
 mod decompress;
 mod error;
@@ -32,10 +33,11 @@ mod source;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use crate::shell::shell_quoted;
 pub use again::{Place, Rereader, lasting_file};
 pub use buffers::{Buffer, BufferPool};
 pub use content::Content;
-pub(crate) use error::shell_quoted;
+pub use convert::PipedCommand;
 pub use error::{Breakage, InputError};
 pub use format::{Foreign, Packing};
 pub use framer::Span;

@@ -14,6 +14,7 @@ use std::thread;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::buffers::{Buffer, BufferPool};
+use super::convert::PipedCommand;
 use super::decompress::{Break, Decoder, Then};
 use super::error::InputError;
 use super::format::{Format, Head, sniff};
@@ -185,7 +186,11 @@ impl Link {
             Format::Plain => None,
             Format::Packed(packing) => Some(packing),
             Format::Foreign(format) => {
-                return Ok(Some(InputError::Foreign { input: source.clone(), format }));
+                return Ok(Some(InputError::Foreign {
+                    input: source.clone(),
+                    format,
+                    piped: PipedCommand::default(),
+                }));
             }
         };
         let mut decoder = Decoder::new(packing);
@@ -206,6 +211,7 @@ impl Link {
                         breakage,
                         text_offset,
                         raw_offset,
+                        piped: PipedCommand::default(),
                         cause,
                     }));
                 }

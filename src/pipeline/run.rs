@@ -13,7 +13,9 @@ use super::tally::{Counts, RejectLimit};
 use super::write::Writers;
 use crate::causes::in_full;
 use crate::database::store::{LoadedSegment, SegmentHash, Standing, Store};
-use crate::input::{BufferPool, Reader, Segment, SegmentLimits, Segmenter, Source, spawn_reader};
+use crate::input::{
+    BufferPool, PipedCommand, Reader, Segment, SegmentLimits, Segmenter, Source, spawn_reader,
+};
 use crate::kill::{NulPolicy, Server};
 use crate::layout::{Layout, Repeats};
 use crate::panics::inject;
@@ -45,6 +47,8 @@ pub struct PipelineSettings {
     pub reading: Reading,
     /// How many rejects are too many.
     pub reject_limit: Option<RejectLimit>,
+    /// What errors of inputs suggest.
+    pub piped: PipedCommand,
 }
 
 /// What a run came to.
@@ -251,8 +255,10 @@ fn run_threads(
         let has_warned = AtomicBool::new(false);
         let stage = PrepareStage { preparer, has_warned, writers, sequencer, claims, first_values, taken };
         let stage = &stage;
-        let (mut errors, next_number) =
-            parsers.in_place_scope(|tasks| read_segments(segmenter, tasks, stage, last_source));
+        let (mut errors, next_number) = parsers.in_place_scope(|tasks| {
+            let segments = Segments::new(segmenter, settings.piped.clone());
+            read_segments(segments, tasks, stage, last_source)
+        });
         if let Some(rest) = rest {
             errors.extend(rest.finish(next_number, |segments| {
                 parsers.in_place_scope(|tasks| {
@@ -270,13 +276,12 @@ fn run_threads(
 
 /// The sources that had to be left, and the number of the next segment.
 fn read_segments<'s>(
-    segmenter: Segmenter,
+    mut segments: Segments,
     tasks: &rayon::Scope<'s>,
     stage: &'s PrepareStage<'_>,
     last_source: Option<&str>,
 ) -> (Vec<SourceError>, u64) {
     let mut errors = Vec::new();
-    let mut segments = Segments::new(segmenter);
     for read in &mut segments {
         match read {
             Ok(segment) => {

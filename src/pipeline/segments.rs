@@ -1,6 +1,6 @@
 //! The segments of all sources, and the sources that are no dumps.
 
-use crate::input::{Breakage, Content, InputError, Next, Segment, Segmenter, Source, shell_quoted};
+use crate::input::{Breakage, Content, InputError, Next, PipedCommand, Segment, Segmenter, Source};
 use crate::panics::inject;
 use std::sync::Arc;
 
@@ -10,18 +10,6 @@ pub enum SourceError {
     /// It broke.
     #[error(transparent)]
     Input(#[from] InputError),
-    /// It is something that was taken for a dump.
-    #[error("{source_name} is {what}; {remedy}: {command}")]
-    NoDump {
-        /// The source.
-        source_name: String,
-        /// What it is.
-        what: &'static str,
-        /// What would do.
-        remedy: &'static str,
-        /// The command that does it.
-        command: String,
-    },
     /// It is read as a dump, and holds no events.
     #[error(
         "{source_name} is abandoned, as its first {values} values are all rejected ({reason}): check that it holds kill events; \
@@ -55,9 +43,9 @@ impl SourceError {
     pub fn source_name(&self) -> String {
         match self {
             SourceError::Input(error) => error.input_name(),
-            SourceError::NoDump { source_name, .. }
-            | SourceError::NoEvents { source_name, .. }
-            | SourceError::Changed { source_name } => source_name.clone(),
+            SourceError::NoEvents { source_name, .. } | SourceError::Changed { source_name } => {
+                source_name.clone()
+            }
         }
     }
 }
@@ -71,12 +59,14 @@ pub struct Segments {
     current: Option<Arc<str>>,
     /// Whether the rest of the current source is passed over.
     leaves_source: bool,
+    piped: PipedCommand,
 }
 
 impl Segments {
     /// Reads from `segmenter` until it ends or is stopped.
-    pub fn new(segmenter: Segmenter) -> Self {
-        Self { segmenter, number: 0, current: None, leaves_source: false }
+    /// Errors suggest `piped`.
+    pub fn new(segmenter: Segmenter, piped: PipedCommand) -> Self {
+        Self { segmenter, number: 0, current: None, leaves_source: false, piped }
     }
 
     /// The number of the next segment.
@@ -96,7 +86,7 @@ impl Iterator for Segments {
                     let begins =
                         self.current.as_ref().is_none_or(|current| !Arc::ptr_eq(current, &segment.source));
                     if begins {
-                        let refused = refused(&segment);
+                        let refused = refused(&segment, &self.piped);
                         self.leaves_source = refused.is_some();
                         self.current = Some(Arc::clone(&segment.source));
                         if let Some(error) = refused {
@@ -109,7 +99,7 @@ impl Iterator for Segments {
                         return Some(Ok(segment));
                     }
                 }
-                Next::SourceFailed(error) => return Some(Err(error.into())),
+                Next::SourceFailed(error) => return Some(Err(error.with_command(&self.piped).into())),
                 Next::Stopped | Next::End => return None,
             }
         }
@@ -117,24 +107,19 @@ impl Iterator for Segments {
 }
 
 /// Why a source is left, by its first segment.
-fn refused(segment: &Segment) -> Option<SourceError> {
+fn refused(segment: &Segment, piped: &PipedCommand) -> Option<SourceError> {
     let source = &*segment.source;
-    let (what, remedy, command, on_stdin) = match Content::of(&segment.bytes) {
-        Content::Lines => return None,
+    let format = match Content::of(&segment.bytes) {
+        Content::Json => return None,
         Content::NoJson => {
             log::warn!(
-                "{source} does not begin with JSON: is it a dump of kills? what is no event is rejected"
+                "{source} does not begin with JSON: is it a dump of kills? Values that are not events are rejected"
             );
             return None;
         }
-        Content::Tar => ("a tar archive", "unpack it with", "tar -xO -f", " -"),
-        Content::Utf16Le => ("UTF-16 text", "turn it into UTF-8 with", "iconv -f UTF-16LE -t UTF-8", ""),
-        Content::Utf16Be => ("UTF-16 text", "turn it into UTF-8 with", "iconv -f UTF-16BE -t UTF-8", ""),
+        Content::Foreign(format) => format,
     };
-    let command = if source == Source::Stdin.to_string() {
-        format!("… | {command}{on_stdin} | aegis-kills load")
-    } else {
-        format!("{command} {} | aegis-kills load", shell_quoted(source))
-    };
-    Some(SourceError::NoDump { source_name: source.to_owned(), what, remedy, command })
+    let is_stdin = source == Source::Stdin.to_string();
+    let input = if is_stdin { Source::Stdin } else { Source::File(source.into()) };
+    Some(InputError::Foreign { input, format, piped: piped.clone() }.into())
 }

@@ -3,7 +3,7 @@
 use super::fake::{FakeStore, Fault, Operation, Other};
 use super::{Halt, HaltReason, Monitor, PipelineSettings, Reading, RejectFile, RejectLimit, RunReport};
 use crate::database::store::{SegmentHash, Store};
-use crate::input::{LINE_MAX_BYTES, SegmentLimits, Source};
+use crate::input::{LINE_MAX_BYTES, PipedCommand, SegmentLimits, Source};
 use crate::kill::{NulPolicy, Server};
 use crate::layout::{Layout, Repeats};
 use crossbeam_channel::{Receiver, bounded};
@@ -48,6 +48,7 @@ impl Bench {
             flush_interval: Duration::MAX,
         };
         let settings = PipelineSettings {
+            piped: PipedCommand::default(),
             workers,
             parse_threads: 4,
             segment,

@@ -5,7 +5,9 @@
 use super::monitor::Monitor;
 use super::prepare::{Prepared, Preparer};
 use super::segments::{Segments, SourceError};
-use crate::input::{BufferPool, Reader, Segment, SegmentLimits, Segmenter, Source, spawn_reader};
+use crate::input::{
+    BufferPool, PipedCommand, Reader, Segment, SegmentLimits, Segmenter, Source, spawn_reader,
+};
 use anyhow::Context as _;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::{Mutex, PoisonError};
@@ -20,6 +22,8 @@ pub struct VerifyRun {
     pub segment: SegmentLimits,
     /// How events are parsed and encoded.
     pub preparer: Preparer,
+    /// What errors of inputs suggest.
+    pub piped: PipedCommand,
     /// A message, or its end, ends the reading.
     pub stop: Receiver<()>,
 }
@@ -66,7 +70,7 @@ impl VerifyRun {
                 workers.push(worker.context("a thread can't be started")?);
             }
             drop(segments);
-            let errors = read(Segments::new(segmenter), &queue);
+            let errors = read(Segments::new(segmenter, self.piped.clone()), &queue);
             drop(queue);
             for worker in workers {
                 if worker.join().is_err() {

@@ -24,6 +24,8 @@ pub struct HealthReport {
     pub connection_errors: u64,
     /// Connections of this process's own pool that are open; they are among those that the server counts as used.
     pub pool_total: u32,
+    /// The command that makes what is missing of the tables.
+    pub schema_apply: String,
 }
 
 /// An answer that takes longer costs a load with small segments more than the work itself.
@@ -102,8 +104,8 @@ impl HealthReport {
             words.extend(inspection.index_faults.iter().cloned());
             if inspection.distribution == Distribution::OneServer && !inspection.nodes.is_empty() {
                 words.push(format!(
-                    "The tables are on the coordinator alone: 'aegis-kills schema apply --distributed citus' distributes \
-                     them over {}",
+                    "The tables are on the coordinator alone: '{} --distributed citus' distributes them over {}",
+                    self.schema_apply,
                     counted(inspection.nodes.len() as u64, "node")
                 ));
             }
@@ -329,6 +331,7 @@ mod tests {
             workers,
             connection_errors: 0,
             pool_total: 0,
+            schema_apply: "aegis-kills schema apply".to_owned(),
         }
     }
 

@@ -145,6 +145,7 @@ mod tests {
             workers: 3,
             connection_errors: u64::from(error.is_some()),
             pool_total: 0,
+            schema_apply: "aegis-kills schema apply".to_owned(),
         }
     }
 

@@ -17,7 +17,7 @@ pub use environment::{Environment, SettingError};
 
 use crate::cli::{EventArgs, HealthArgs, LoadArgs, SchemaArgs, VerifyArgs};
 use crate::database::{Held, OnConflict};
-use crate::input::{LINE_MAX_BYTES, SegmentLimits, Source};
+use crate::input::{LINE_MAX_BYTES, PipedCommand, SegmentLimits, Source};
 use crate::kill::{EventsAt, NulPolicy, Server};
 use crate::layout::{Distribution, Layout, Repeats};
 use crate::pipeline::{Battle, PipelineSettings, Reading, RejectLimit};
@@ -192,6 +192,7 @@ impl LoadSettings {
             },
             reading: event.reading.clone(),
             reject_limit,
+            piped: PipedCommand::default(),
         };
         let sources = sources(&args.files);
         let settings = Self {
@@ -219,10 +220,10 @@ impl LoadSettings {
         [&self.rejects, &self.metrics_file].into_iter().filter_map(|path| path.as_deref()).collect()
     }
 
-    /// The threads and limits of the run.
-    pub fn pipeline(&self) -> PipelineSettings {
+    /// The threads and limits of the run, whose errors suggest the command.
+    pub fn pipeline(&self, piped: PipedCommand) -> PipelineSettings {
         let EventSettings { server, ref reading, .. } = self.event;
-        PipelineSettings { server, reading: reading.clone(), ..self.pipeline.clone() }
+        PipelineSettings { server, reading: reading.clone(), piped, ..self.pipeline.clone() }
     }
 }
 

@@ -245,7 +245,7 @@ fn the_server_that_events_name_is_taken_where_none_is_set() {
         let args = LoadArgs { dry_run: true, ..LoadArgs::default() };
         let settings =
             LoadSettings::new(&args, Environment(&get))?.named(|_| Ok::<_, SettingError>(named))?;
-        let pipeline = settings.pipeline();
+        let pipeline = settings.pipeline(PipedCommand::default());
         assert_eq!(pipeline.server, settings.event.server);
         Ok::<_, SettingError>((pipeline.server, pipeline.reading.must_name_server))
     };

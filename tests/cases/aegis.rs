@@ -311,10 +311,11 @@ fn both_layouts_in_one_schema_whatever_it_is_called() {
 }
 
 #[test]
-fn two_servers_in_one_schema_are_warned_of() {
+fn a_second_server_in_one_schema_is_refused() {
     let database = Cluster::shared().database("aegis_servers");
     let work = Workplace::new();
-    let run = |args: &[&str]| load(&work, &database, args).stdin(version(1, 1) + "\n").expect(0);
+    let start = |args: &[&str]| load(&work, &database, args).stdin(version(1, 1) + "\n");
+    let run = |args: &[&str]| start(args).expect(0);
     assert_eq!(run(&["--server", "europe"]).stderr, "");
     assert_eq!(run(&["--server", "europe"]).stderr, "");
     let other = run(&["--server", "asia", "--schema", "asia"]);
@@ -323,8 +324,14 @@ fn two_servers_in_one_schema_are_warned_of() {
         "{}",
         other.stderr
     );
-    let run = run(&["--server", "asia"]).says(&["europe", "asia", "collide", "--schema"]);
-    run.summary().check(&[("inserted", 0), ("duplicate", 1)]);
+    for args in [&["--server", "asia"][..], &["--server", "asia", "--on-conflict", "update", "-q"]] {
+        let refused = start(args).expect(7);
+        let error = refused.summary().error().to_owned();
+        assert!(error.contains("europe") && error.contains("--schema aegis_asia"), "{error}");
+    }
+    let sql = "select count(*) from kill_load_run where server = 'asia'";
+    let runs: i64 = database.client().query_one(sql, &[]).expect("a count").get(0);
+    assert_eq!(runs, 0, "nothing was written");
 }
 
 #[test]

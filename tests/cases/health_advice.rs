@@ -68,7 +68,11 @@ fn indexes_that_are_missing_or_invalid_in_both_layouts() {
         (
             "archive",
             "kill_event_newest",
-            "is missing: 'aegis-kills schema apply' makes it, and so does the next load at its end",
+            concat!(
+                "is missing: the next load makes it at its end, or: ",
+                env!("CARGO_BIN_EXE_aegis-kills"),
+                " schema apply --schema 'odd name' --layout archive"
+            ),
         ),
         (
             "aegis",

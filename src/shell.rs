@@ -1,0 +1,23 @@
+//! Words as a shell takes them.
+
+use crate::visible::is_hidden;
+
+/// A path as a shell takes it.
+pub(crate) fn shell_quoted(path: &str) -> String {
+    let harmless = |c: char| c.is_alphanumeric() || "/._-+,:@%=".contains(c);
+    if !path.is_empty() && path.chars().all(harmless) {
+        path.to_owned()
+    } else if path.chars().any(|letter| is_hidden(letter) || letter.is_control()) {
+        // The form of bash, zsh and ksh for what a terminal would not show.
+        let escaped = |letter: char| match letter {
+            '\'' | '\\' => format!("\\{letter}"),
+            hidden if is_hidden(hidden) || hidden.is_control() => {
+                hidden.to_string().bytes().fold(String::new(), |text, byte| format!("{text}\\x{byte:02x}"))
+            }
+            other => other.to_string(),
+        };
+        format!("$'{}'", path.chars().map(escaped).collect::<String>())
+    } else {
+        format!("'{}'", path.replace('\'', r"'\''"))
+    }
+}

@@ -1,0 +1,234 @@
+//! Formats that are not read: each is identified, and the command that the error names loads it when it is pasted.
+
+use std::process::Command;
+
+use crate::support::cluster::{Cluster, Database};
+use crate::support::dumps::{generated, gzip, lines, small_event, zstd_frames};
+use crate::support::process::Supervised as _;
+use crate::support::program::{Ended, Workplace};
+use crate::support::{find_program, not_tried, tell};
+
+const EVENTS: u64 = 20;
+/// Options that must not get lost.
+const OPTIONS: [&str; 5] = ["--server", "europe", "--schema", "the game", "--json"];
+
+/// A tar archive of one file, as GNU tar makes it.
+fn tar(text: &[u8]) -> Vec<u8> {
+    let mut header = vec![0; 512];
+    let size = format!("{:011o}", text.len());
+    for (at, field) in [
+        (0, "dump.ndjson"),
+        (100, "0000644"),
+        (108, "0000000"),
+        (116, "0000000"),
+        (124, size.as_str()),
+        (136, "00000000000"),
+        // Where the sum of all bytes goes, which counts as blank.
+        (148, "        "),
+        (156, "0"),
+        (257, "ustar  "),
+    ] {
+        header[at..at + field.len()].copy_from_slice(field.as_bytes());
+    }
+    let sum: u32 = header.iter().map(|&byte| u32::from(byte)).sum();
+    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    let padding = vec![0; text.len().next_multiple_of(512) - text.len() + 1024];
+    [header, text.to_vec(), padding].concat()
+}
+
+/// The command of an error, which ends the line.
+#[track_caller]
+fn suggested(run: &Ended) -> String {
+    let error = run.summary().error().to_owned();
+    let command = error.split_once("with: ").unwrap_or_else(|| panic!("no command in {error}")).1;
+    command.to_owned()
+}
+
+fn shell(work: &Workplace, command: &str) -> Ended {
+    work.other_program("bash", &["-c", command]).run()
+}
+
+fn has(program: &str) -> bool {
+    let found = find_program(&[program], &[]).is_some();
+    if !found {
+        not_tried(&format!("a command with {program}"), "it is not installed");
+    }
+    found
+}
+
+/// Loads the file with options, pastes what the error says, and looks where the events are.
+#[track_caller]
+fn check(work: &Workplace, name: &str, words: &str, command: &str) {
+    tell(name);
+    let database = Cluster::shared().database("formats");
+    let load = || work.program(&["load", name]).args(&OPTIONS).env("DATABASE_URL", &database.url());
+    let run = load().expect(1);
+    run.summary().check(&[("events", 0), ("rejected", 0)]);
+    assert!(
+        run.summary().error().contains(&format!("{name} is {words}, which is not read directly")),
+        "{run:?}"
+    );
+    let pasted = suggested(&run);
+    assert!(pasted.starts_with(command), "{pasted}");
+    assert!(pasted.contains(" load --schema 'the game' --server europe --json"), "{pasted}");
+    let programs = pasted.split(['|', '&']).filter_map(|part| part.split_whitespace().next());
+    if !programs.filter(|name| !name.contains('/')).all(has) {
+        return;
+    }
+    let ended = work.other_program("bash", &["-c", &pasted]).env("DATABASE_URL", &database.url()).run();
+    ended.expect(0).summary().check(&[("inserted", EVENTS)]);
+    assert_eq!(europe(&database), i64::try_from(EVENTS).expect("few"), "{name}");
+}
+
+fn europe(database: &Database<'_>) -> i64 {
+    let sql = "select count(*) from \"the game\".kill_event where server = 'europe'";
+    database.client().query_one(sql, &[]).expect("a count").get(0)
+}
+
+#[test]
+fn archives_and_compressions_load_by_the_command_of_their_error() {
+    let work = Workplace::new();
+    let dump = generated(EVENTS, 2, 0.0);
+    work.write("dump", &dump);
+    for (make, name, words, command) in [
+        ("xz -c dump > 'a b.xz'", "a b.xz", "compressed with xz", "xz -dc 'a b.xz' | "),
+        ("bzip2 -c dump > a.bz2", "a.bz2", "compressed with bzip2", "bzip2 -dc a.bz2 | "),
+        ("lz4 -qc dump > a.lz4", "a.lz4", "compressed with lz4", "lz4 -dc a.lz4 | "),
+        ("7z a -bd a.7z dump", "a.7z", "a 7z archive", "7z x -so a.7z | "),
+        ("xz -c dump | gzip > a.xz.gz", "a.xz.gz", "compressed with xz", "gzip -dc a.xz.gz | xz -dc | "),
+    ] {
+        if has(make.split(' ').next().expect("a program")) {
+            shell(&work, make).expect(0);
+            check(&work, name, words, command);
+        }
+    }
+    let text = String::from_utf8(dump.clone()).expect("JSON");
+    let utf16 = |order: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(order).collect::<Vec<u8>>();
+    let zeros = [&vec![0; 70 << 10][..], b"\n", &dump].concat();
+    for (bytes, name, words, command) in [
+        (tar(&dump), "a.tar", "a tar archive", "tar -xOf a.tar | "),
+        (gzip(&tar(&dump)), "a.tar.gz", "a tar archive", "gzip -dc a.tar.gz | tar -xOf - | "),
+        (zstd_frames(&tar(&dump), 1 << 20), "a.tzst", "a tar archive", "zstd -dc a.tzst | tar -xOf - | "),
+        (utf16(u16::to_le_bytes), "le", "UTF-16 text", "iconv -f UTF-16LE -t UTF-8 le | "),
+        (utf16(u16::to_be_bytes), "be", "UTF-16 text", "iconv -f UTF-16BE -t UTF-8 be | "),
+        (gzip(&gzip(&dump)), "twice.gz", "compressed twice", "gzip -dc twice.gz | "),
+        (gzip(&zstd_frames(&dump, 1 << 20)), "both", "compressed twice", "gzip -dc both | "),
+        (
+            zeros,
+            "zeros",
+            "filled with NUL bytes, as after a crash of a file system",
+            "tr -d '\\0' < zeros | ",
+        ),
+    ] {
+        work.write(name, bytes);
+        check(&work, name, words, command);
+    }
+}
+
+#[test]
+fn tables_of_other_programs_load_by_the_command_of_their_error() {
+    let work = Workplace::new();
+    let dump = generated(EVENTS, 2, 0.0);
+    let quoted = |line: &&[u8]| String::from_utf8_lossy(line).replace('"', "\"\"");
+    let rows =
+        lines(&dump).iter().map(|line| format!("7;\"{}\";x\n", quoted(line))).collect::<Vec<_>>().concat();
+    work.write("a.csv", format!("id;raw_json;\"what else\"\n{rows}"));
+    let python = "python3 -c 'import csv, json, sys;";
+    check(&work, "a.csv", "CSV", python);
+    let statements = lines(&dump)
+        .iter()
+        .map(|line| {
+            format!(
+                "INSERT INTO kills VALUES (1, '{}');\n",
+                String::from_utf8_lossy(line).replace('\'', "''")
+            )
+        })
+        .collect::<Vec<_>>()
+        .concat();
+    work.write(
+        "a.sql",
+        format!("BEGIN; CREATE TABLE kills (id INTEGER, raw_json TEXT);\n{statements}COMMIT;\n"),
+    );
+    if has("sqlite3") {
+        shell(&work, "sqlite3 a.db < a.sql").expect(0);
+        check(&work, "a.db", "an SQLite database", r#"sqlite3 a.db 'SELECT "raw_json" FROM "kills"' | "#);
+    }
+    // The names of columns may say nothing of what is in them.
+    work.write("b.sql", format!("BEGIN; CREATE TABLE kills (x INTEGER, y TEXT);\n{statements}COMMIT;\n"));
+    if has("sqlite3") {
+        shell(&work, "sqlite3 b.db < b.sql").expect(0);
+        check(&work, "b.db", "an SQLite database", "sqlite3 b.db .dump | ");
+    }
+    let database = Cluster::shared().database("dumped");
+    database.client().batch_execute("create table kills (id int, event jsonb)").expect("a table");
+    for line in lines(&dump) {
+        let json = String::from_utf8_lossy(line);
+        database.client().execute("insert into kills values (1, $1::text::jsonb)", &[&json]).expect("a row");
+    }
+    for (form, name, words, command) in [
+        ("c", "a.dump", "a PostgreSQL archive (pg_dump)", "pg_restore --data-only -f - a.dump | "),
+        ("p", "a.pgsql", "a PostgreSQL script (pg_dump)", "tr '\\t' '\\n' < a.pgsql | "),
+    ] {
+        let mut dumped = Command::new("pg_dump");
+        dumped.args(["-F", form, "-f", name, &database.url()]);
+        let dumped = dumped.current_dir(work.path()).output_in_time();
+        if dumped.is_ok_and(|dumped| dumped.status.success()) {
+            check(&work, name, words, command);
+        } else {
+            not_tried("the command for archives of pg_dump", "pg_dump can't read the server");
+        }
+    }
+}
+
+#[test]
+fn formats_whose_programs_are_rare_are_named() {
+    let work = Workplace::new();
+    // A frame that names a dictionary.
+    let dictionary = b"\x28\xb5\x2f\xfd\x21\x07\x03\x19\0\0{}\n";
+    for (bytes, words, command) in [
+        (
+            &b"PAR1\x15\x04\x15"[..],
+            "Parquet",
+            r"duckdb -c 'COPY (FROM '\''a'\'') TO '\''/dev/stdout'\'' (FORMAT json)' | ",
+        ),
+        (b"\x20\0\0\0\x07_id\0aaaaaaaaaaaa\x10EventId\0\x01\0\0\0\0", "BSON", "bsondump --quiet a | "),
+        (dictionary, "compressed with a dictionary", "zstd -dc -D DICTIONARY a | "),
+        (b"PK\x03\x04aaaa", "a zip archive", "unzip -p a | "),
+    ] {
+        work.write("a", bytes);
+        let run = work.program(&["load", "--dry-run", "--battle", "7", "a"]).args(&OPTIONS).expect(1);
+        assert!(run.summary().error().contains(words), "{run:?}");
+        let pasted = suggested_anywhere(&run);
+        assert!(pasted.contains(command) && pasted.contains(" --battle 7 --dry-run --json"), "{pasted}");
+    }
+}
+
+/// The whole error, which has a command at its end.
+fn suggested_anywhere(run: &Ended) -> String {
+    run.summary().error().to_owned()
+}
+
+#[test]
+fn commands_keep_what_the_run_was_asked_for_and_no_password() {
+    let work = Workplace::new();
+    let database = Cluster::shared().database("hints");
+    work.write("battle-1337.json.xz", b"\xfd7zXZ\0\0\x04");
+    let run = |args: &[&str]| {
+        work.program(args).arg("battle-1337.json.xz").env("DATABASE_URL", &database.url()).expect(1).stderr
+    };
+    let said = run(&["load", "--battle", "from-name", "--layout", "aegis", "--events-at", "a.b"]);
+    assert!(said.contains(" load --server americas --events-at a.b --battle 1337 --layout aegis"), "{said}");
+    work.program(&["schema", "apply", "--schema", "game"]).env("DATABASE_URL", &database.url()).expect(0);
+    let said = run(&["verify", "--schema", "game", "--ids-only"]);
+    assert!(said.contains(" verify --schema game --server americas --ids-only"), "{said}");
+    let url = database.tcp_url().replace("aegis@", "aegis:the-secret@");
+    let said = run(&["load", "--database-url", &url]);
+    assert!(said.contains("xz -dc") && !said.contains("the-secret"), "{said}");
+    database.client().batch_execute("drop index game.kill_event_newest").expect("a drop");
+    let health = work.program(&["health", "--schema", "game"]).env("DATABASE_URL", &database.url()).run();
+    health.says_in_output("aegis-kills schema apply --schema game");
+    database.client().batch_execute("drop table game.kill_loot").expect("a drop");
+    // What a hint says is done: the events are where the run wanted them.
+    work.write("one", format!("{}\n", small_event(1)));
+    work.program(&["verify", "--schema", "game", "one"]).env("DATABASE_URL", &database.url()).run();
+}
