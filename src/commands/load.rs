@@ -327,7 +327,12 @@ fn load(
     parts.requests.begin();
     // Until something is read, a request to stop ends each wait.
     let at_start = Patience::until_told(halt.stopped());
-    let log = match RunLog::begin(&database.manager, &store_settings, id, &sources, &at_start) {
+    let begin =
+        |patience: &Patience| RunLog::begin(&database.manager, &store_settings, id, &sources, patience);
+    // Once more, as the row may be written by now, and needs its end.
+    let log = begin(&at_start)
+        .or_else(|error| if error.is_given_up() { begin(&Patience::at_most(END_MAX)) } else { Err(error) });
+    let log = match log {
         Err(error) if error.is_given_up() => {
             let report = RunReport::stopped(halt);
             let farewell = observer.say_farewell(&run_outcome(&report));

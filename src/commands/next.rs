@@ -2,6 +2,7 @@
 //!
 //! Invariant: no secret is in them. A URL with a password is left out, and such a command fails where it is not put in.
 
+use crate::causes::concealed;
 use crate::cli::{DatabaseArgs, DeleteArgs, EventArgs, LoadArgs, VerifyArgs};
 use crate::database::holds_password;
 use crate::input::{PipedCommand, shell_quoted};
@@ -195,5 +196,6 @@ impl Typed {
 }
 
 fn quoted(word: &OsStr) -> String {
-    shell_quoted(&word.to_string_lossy())
+    // A URL may have been typed in the place of something else.
+    shell_quoted(&concealed(&word.to_string_lossy()))
 }

@@ -1,19 +1,14 @@
 //! `--embedded`: a load that brings its own server.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown};
 use std::thread;
 
 use aegis_kills::database::embedded::{Status, status};
 use postgres::{Client, NoTls};
 
 use crate::support::dumps::{generated, join, lines};
-use crate::support::not_tried;
 use crate::support::oracle::{Nul, assert_same, expect, read_tables};
 use crate::support::program::{Program, Workplace};
-
-/// No account of a usual machine.
-const UNKNOWN_UID: u32 = 54_321;
 
 #[test]
 fn two_loads_at_once_make_one_server_that_goes_with_them() {
@@ -85,39 +80,4 @@ fn a_folder_of_another_kind_is_refused() {
     let ended = program.expect(2).says(&["photos"]);
     assert_eq!(ended.stdout, "");
     assert_eq!(fs::read_dir(work.path().join("photos")).expect("a folder").count(), 1);
-}
-
-/// As in a container that runs as a bare number. The server programs would fail later, and say less.
-#[test]
-fn a_user_id_without_a_name_is_refused_before_anything_is_made() {
-    if !nix::unistd::geteuid().is_root() {
-        return not_tried("a user id without a name", "only root can take one");
-    }
-    let work = Workplace::new();
-    let parent = work.path().join("open");
-    fs::create_dir(&parent).expect("a directory");
-    chown(&parent, Some(UNKNOWN_UID), Some(UNKNOWN_UID)).expect("to give it away");
-    let copy = work.path().join("program");
-    fs::copy(env!("CARGO_BIN_EXE_aegis-kills"), &copy).expect("a copy that all may run");
-    fs::set_permissions(work.path(), PermissionsExt::from_mode(0o755))
-        .expect("a directory that all may enter");
-    let (id, dir) = (UNKNOWN_UID.to_string(), parent.join("server"));
-    let args = [
-        "--reuid",
-        &id,
-        "--regid",
-        &id,
-        "--clear-groups",
-        copy.to_str().expect("UTF-8"),
-        "embedded",
-        "start",
-        dir.to_str().expect("UTF-8"),
-    ];
-    let ended = work.other_program("setpriv", &args).run();
-    assert_ne!(ended.code, 0, "{}", ended.stdout);
-    for words in ["54321", "/etc/passwd"] {
-        assert!(ended.stderr.contains(words), "{words:?} is missing in: {}", ended.stderr);
-    }
-    assert!(!ended.stderr.contains("initdb"), "{}", ended.stderr);
-    assert_eq!(fs::read_dir(&parent).expect("the directory").count(), 0, "nothing is left behind");
 }

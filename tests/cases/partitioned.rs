@@ -156,8 +156,8 @@ fn two_loads_of_the_same_events_into_partitions() {
 fn an_event_without_a_partition_is_rejected_until_there_is_one() {
     let (work, database) = (Workplace::new(), Cluster::shared().database("room"));
     make(&work, &database, &["from=1000", "ids=10", "ahead=2"]);
-    let load = |code| work.load(&database, &[]).stdin(lines(1000..1030)).expect(code);
-    let run = load(3);
+    let load = |args: &[&str], code| work.load(&database, args).stdin(lines(1000..1030)).expect(code);
+    let run = load(&[], 3);
     run.summary().check(&[("inserted", 20), ("rejected", 10)]);
     for reject in run.rejects() {
         assert!(reject.line() > 20, "{reject:?}");
@@ -167,7 +167,7 @@ fn an_event_without_a_partition_is_rejected_until_there_is_one() {
     }
     assert_tables(&database, "americas", &expect(&lines(1000..1020), Nul::Reject).tables);
     partition(&database, &["ids=10", "ahead=2"]);
-    load(0).summary().check(&[("inserted", 10), ("duplicate", 20)]);
+    load(&["--force"], 0).summary().check(&[("inserted", 10), ("duplicate", 20)]);
     assert_tables(&database, "americas", &expect(&lines(1000..1030), Nul::Reject).tables);
 }
 
@@ -189,7 +189,7 @@ fn the_oldest_partition_goes() {
     let newer = work.load(&database, &[]).stdin(lines(1030..1035)).expect(3);
     newer.summary().check(&[("rejected", 5)]);
     partition(&database, &["ids=10"]);
-    work.load(&database, &[]).stdin(lines(1030..1035)).expect(0);
+    work.load(&database, &["--force"]).stdin(lines(1030..1035)).expect(0);
     let parts = vec![expect(&lines(1010..1030), Nul::Reject), expect(&lines(1030..1035), Nul::Reject)];
     assert_tables(&database, "americas", &merge(parts).tables);
 }

@@ -203,8 +203,10 @@ impl<'a> Reader<'a> {
 #[track_caller]
 fn check_answer(command: &str, answer: &str, page: &str) {
     if command.contains("queries.sql") {
-        let with_rows = answer.matches(" rows)").count() + answer.matches("(1 row)").count();
-        assert!(with_rows == 7 && !answer.contains("(0 rows)"), "{answer}");
+        let answers = answer.matches(" rows)").count() + answer.matches("(1 row)").count();
+        // Made-up guilds have no feuds.
+        let empty = answer.matches("(0 rows)").count();
+        assert!(answers >= 18 && empty <= 1, "{answers} answers, {empty} of them empty: {answer}");
     }
     if command.starts_with("aegis-kills verify ") {
         let outcome = answer.lines().next().expect("an outcome");

@@ -239,23 +239,20 @@ fn a_stop_while_the_run_is_written_into_the_ledger_ends_at_once_with_an_account(
     let dump = generated(20, 5, 0.0);
     work.write("dump", &dump);
     work.load(&database, &["dump"]).expect(0);
-    for table in ["kill_load_run", "kill_load_file"] {
-        let mut client = database.client();
-        let mut lock = client.transaction().expect("a transaction");
-        lock.batch_execute(&format!("lock table {table} in access exclusive mode")).expect("a lock");
-        let mut running = work.load(&database, &["dump"]).start();
-        let sql =
-            "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-        eventually(SHOWN_MAX, "the load waits", || {
-            assert!(!running.has_ended(), "it waits");
-            !database.client().query(sql, &[]).expect("rows").is_empty()
-        });
-        let asked = Instant::now();
-        running.signal(Signal::SIGTERM);
-        let ended = running.finish().expect(143);
-        assert!(asked.elapsed() < Duration::from_secs(20), "{table}: {:?}", asked.elapsed());
-        assert_eq!(ended.summary().status(), "interrupted", "{table}");
-        ended.summary().check(&[("events", 0), ("unfinished", 0)]);
-        lock.rollback().expect("the lock is given back");
-    }
+    let mut client = database.client();
+    let mut lock = client.transaction().expect("a transaction");
+    lock.batch_execute("lock table kill_load_run in access exclusive mode").expect("a lock");
+    let mut running = work.load(&database, &["dump"]).start();
+    let sql = "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    eventually(SHOWN_MAX, "the load waits", || {
+        assert!(!running.has_ended(), "it waits");
+        !database.client().query(sql, &[]).expect("rows").is_empty()
+    });
+    let asked = Instant::now();
+    running.signal(Signal::SIGTERM);
+    let ended = running.finish().expect(143);
+    assert!(asked.elapsed() < Duration::from_secs(20), "{:?}", asked.elapsed());
+    assert_eq!(ended.summary().status(), "interrupted");
+    ended.summary().check(&[("events", 0), ("unfinished", 0)]);
+    lock.rollback().expect("the lock is given back");
 }

@@ -101,7 +101,9 @@ fn words_of_the_database() {
              create trigger tell before insert on kill_event for each row execute function tell()"
         );
         database.client().batch_execute(&trigger).expect("a trigger");
-        let load = work.program(&["load", "-v", "--server", "europe"]).env("DATABASE_URL", &database.url());
+        let load = work
+            .program(&["load", "-v", "--force", "--server", "europe"])
+            .env("DATABASE_URL", &database.url());
         let ended = load.stdin(format!("{}\n", small_event(1))).run();
         assert_ne!(ended.code, 0);
         assert_plain(&ended);

@@ -88,6 +88,13 @@ pub enum EmbeddedError {
         user: String,
     },
 
+    /// A URL where a directory is needed.
+    #[error("{shown} is a URL, and a directory is needed; a database is given by --database-url")]
+    Url {
+        /// The URL without its login.
+        shown: String,
+    },
+
     /// Something of another user's stands where this program would write.
     #[error(
         "{} is a link, has a second name, or belongs to another user, and is not written to; remove it",
@@ -201,7 +208,7 @@ pub enum EmbeddedError {
 impl EmbeddedError {
     /// Whether the folder that was named can't be one of a private PostgreSQL.
     pub fn is_wrong_folder(&self) -> bool {
-        matches!(self, Self::Foreign { .. } | Self::NoFolder { .. } | Self::Path { .. })
+        matches!(self, Self::Foreign { .. } | Self::NoFolder { .. } | Self::Path { .. } | Self::Url { .. })
     }
 }
 

@@ -17,7 +17,7 @@ mod server;
 mod size;
 mod socket;
 
-use crate::causes::in_full;
+use crate::causes::{concealed, in_full};
 use jiff::Timestamp;
 use std::path::{Path, PathBuf};
 
@@ -105,6 +105,10 @@ impl Embedded {
     /// after a crash up to some minutes, as the server then replays its log. Fails where no server programs are found,
     /// where `dir` holds something else, where its data need another major version, and where a program fails.
     pub fn open(dir: &Path, lifetime: Lifetime) -> Result<Self, EmbeddedError> {
+        let name = dir.to_string_lossy();
+        if name.contains("://") {
+            return Err(EmbeddedError::Url { shown: concealed(&name) });
+        }
         if !Folder::has_data(dir) {
             // Before anything is made.
             Programs::find()?;

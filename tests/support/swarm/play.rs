@@ -56,7 +56,9 @@ pub(crate) fn play(case: &Case, note: &mut dyn FnMut(String)) {
             stored = stored.zip(inserted).map(|(stored, inserted)| stored + inserted);
         }
         play.check(&outcomes, stored);
-        has_rejects = outcomes.iter().any(|outcome| outcome.ended.code != 0);
+        has_rejects = outcomes
+            .iter()
+            .any(|outcome| outcome.ended.code != 0 || outcome.ended.summary().count("rejected") > 0);
     }
     // Events that were rejected are missing.
     if case.verify && !has_rejects {
