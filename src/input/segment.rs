@@ -159,7 +159,8 @@ impl Segmenter {
                 if self.state == State::Stopping {
                     self.state = State::Stopped;
                 }
-                self.waiting_since = None;
+                // What follows it may be the last for long.
+                self.waiting_since = (!self.cutter.is_empty()).then(Instant::now);
                 return Next::Segment(segment);
             }
         }
@@ -212,7 +213,7 @@ impl Segmenter {
             Event::FlushDue => {
                 // What is not whole waits as long again.
                 self.waiting_since = Some(Instant::now());
-                self.cutter.settle()
+                if self.have_buffer() { self.cutter.settle() } else { None }
             }
             Event::Stop => {
                 let last = self.cutter.settle();

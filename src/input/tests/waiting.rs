@@ -32,6 +32,18 @@ fn slow_lines_are_given_out_when_they_have_waited() {
     }
 }
 
+/// What is left over of the read that filled a segment waits no longer than other lines.
+#[test]
+fn the_rest_behind_a_full_segment_is_given_out_without_more_input() {
+    let slow = SegmentLimits { flush_interval: Duration::from_millis(1), ..limits(4, 99) };
+    let mut bench = Bench::new(slow, ReaderShape::default());
+    bench.send("a\nb\nc\n");
+    let parts = [bench.next(), bench.next()];
+    assert_eq!(parts, [r#"0: line 1 at 0 "a\nb\n""#, r#"1: line 3 at 4 "c\n""#]);
+    bench.end();
+    assert_eq!(bench.all(), ["end"]);
+}
+
 #[test]
 fn lines_that_may_wait_are_not_cut_by_reads() {
     let mut bench = Bench::new(limits(99, 99), ReaderShape::default());
