@@ -36,7 +36,7 @@ pub(super) fn stop_summary(
     printed: Printed,
 ) -> OnStop {
     let (server, layout, started) = (settings.event.server, settings.event.layout, Instant::now());
-    Box::new(move |_| {
+    Box::new(move || {
         let summary = Summary {
             status: Status::Interrupted,
             run,

@@ -64,8 +64,8 @@ impl EarlySignals {
     }
 }
 
-/// Called with the signal that ends the program while a load is prepared.
-pub(super) type OnStop = Box<dyn FnOnce(i32) + Send>;
+/// Called before a signal ends the program while a load is prepared.
+pub(super) type OnStop = Box<dyn FnOnce() + Send>;
 
 /// What a stop request ends.
 enum Phase {
@@ -153,7 +153,7 @@ fn listen(mut signals: Signals, halt: &Halt, phase: &Mutex<Phase>, begin: &Sende
             && let Phase::Preparing(stopped) = mem::replace(&mut *phase, Phase::Over)
         {
             // With the lock, so that the run does not begin meanwhile.
-            stopped(signal);
+            stopped();
             screen.clear_at_once();
             std::process::exit(128 + signal);
         }

@@ -69,24 +69,20 @@ pub struct RunReport {
 impl RunReport {
     /// A run that ended before anything was read.
     pub fn failed(error: impl Into<anyhow::Error>) -> Self {
-        Self {
-            counts: Counts::default(),
-            bytes_read: 0,
-            bytes_uncompressed: 0,
-            halted: Some(HaltReason::Failed(error.into())),
-            source_errors: Vec::new(),
-        }
+        Self::unread(Some(HaltReason::Failed(error.into())))
     }
-}
 
-impl RunReport {
     /// A run that was asked to stop before anything was read.
     pub fn stopped(halt: &Halt) -> Self {
+        Self::unread(halt.take_reason())
+    }
+
+    fn unread(halted: Option<HaltReason>) -> Self {
         Self {
             counts: Counts::default(),
             bytes_read: 0,
             bytes_uncompressed: 0,
-            halted: halt.take_reason(),
+            halted,
             source_errors: Vec::new(),
         }
     }
