@@ -24,13 +24,13 @@ fn sessions_of_the_program_are_ended_and_no_others() {
     let mut sessions: Vec<Client> = (0..3).map(|_| session(&database)).collect();
     assert_eq!(backends(&database).len(), 3);
     let mut random = fastrand::Rng::with_seed(1);
-    assert_eq!(terminate(&database, 2, &mut random), 2);
+    assert_eq!(terminate(&mut database.client(), 2, &mut random), 2);
     eventually(Duration::from_secs(10), "two sessions have gone", || backends(&database).len() == 1);
     let alive = sessions.iter_mut().filter_map(|session| session.batch_execute("select 1").ok()).count();
     assert_eq!(alive, 1);
     others.batch_execute("select 1").expect("it is no session of the program's");
-    assert_eq!(terminate(&database, 2, &mut random), 1);
-    assert_eq!(terminate(&Cluster::shared().database("empty"), 2, &mut random), 0);
+    assert_eq!(terminate(&mut database.client(), 2, &mut random), 1);
+    assert_eq!(terminate(&mut Cluster::shared().database("empty").client(), 2, &mut random), 0);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `delete`: what is deleted is gone from all tables and from the ledger, and nothing else is, whatever happens meanwhile.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -197,17 +197,21 @@ fn killed_again_and_again_and_run_again() {
         let doomed = if of_dump { table.to_owned() } else { format!("{table} where {old}") };
         let mut killed = 0;
         for round in 0..6 {
+            // It waits for this row, which comes after a random number of batches.
+            let row = random.u64(0..count(&database, &doomed).unsigned_abs());
+            let mut owner = database.client();
+            let mut held = owner.transaction().expect("a transaction");
+            held.execute(&format!("select from {doomed} offset {row} limit 1 for update"), &[])
+                .expect("a row");
             let program = delete(&work, &database, layout, &args).args(if of_dump { &["dump"] } else { &[] });
-            let mut running = program.start();
-            let (begin, until) = (count(&database, &doomed), Instant::now() + Duration::from_secs(5));
-            let pause = Duration::from_millis(random.u64(0..60));
-            eventually(Duration::from_mins(1), "its moment comes", || {
-                running.has_ended() || count(&database, &doomed) < begin || Instant::now() > until
-            });
-            std::thread::sleep(pause);
-            if !running.has_ended() {
-                running.signal(Signal::SIGKILL);
+            let running = program.start();
+            let waiting = "pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
+            eventually(Duration::from_mins(1), "it waits for the row", || count(&database, waiting) > 0);
+            let at_work = round % 2 == 0;
+            if at_work {
+                held.rollback().expect("the end of a transaction");
             }
+            running.signal(Signal::SIGKILL);
             killed += i64::from(running.finish().code == 137);
             if round % 2 == 1 {
                 // What the ledger still claims is there, so that a load brings back the rest.
@@ -219,7 +223,7 @@ fn killed_again_and_again_and_run_again() {
                     .expect(0);
             }
         }
-        assert!(killed > 1, "{killed}");
+        assert!(killed >= 3, "{killed}");
         delete(&work, &database, layout, &args).args(if of_dump { &["dump"] } else { &[] }).expect(0);
         assert_eq!(count(&database, &doomed), 0);
         if layout == "archive" {

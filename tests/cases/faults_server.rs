@@ -77,10 +77,11 @@ fn backends_that_are_terminated_all_through_a_load() {
     let database = Cluster::shared().database("terminated");
     let mut random = fastrand::Rng::with_seed(17);
     let mut terminated = 0;
+    let mut other = database.client();
     let ended = survive(&database, 800, &[], |ended| {
         while !ended() {
             steps(&database, 8, ended);
-            terminated += terminate(&database, 2, &mut random);
+            terminated += terminate(&mut other, 2, &mut random);
         }
     });
     assert!(terminated > 5, "{terminated}");
@@ -132,6 +133,8 @@ fn a_server_that_has_no_room_for_connections() {
     let cluster = Cluster::private(&[("max_connections", "12"), ("superuser_reserved_connections", "0")]);
     let database = cluster.database("room");
     let mut random = fastrand::Rng::with_seed(5);
+    // Its place is not given to others.
+    let mut other = database.client();
     let occupants = occupy(&cluster);
     let ended = survive(&database, 500, &[], |ended| {
         // This is the fault, not a wait for something: at the start, and again in the middle.
@@ -139,7 +142,7 @@ fn a_server_that_has_no_room_for_connections() {
         drop(occupants);
         steps(&database, 20, ended);
         for _ in 0..20 {
-            terminate(&database, 10, &mut random);
+            terminate(&mut other, 10, &mut random);
             let occupants = occupy(&cluster);
             thread::sleep(Duration::from_millis(50));
             drop(occupants);

@@ -23,19 +23,23 @@ pub(crate) struct ReadOnly<'a>(&'a Cluster);
 
 /// The processes of the program's sessions in a database.
 pub(crate) fn backends(database: &Database<'_>) -> Vec<i32> {
+    backends_seen_by(&mut database.client())
+}
+
+fn backends_seen_by(client: &mut Client) -> Vec<i32> {
     let sql =
         "select pid from pg_stat_activity where datname = current_database() and application_name like $1";
-    let rows = database.client().query(sql, &[&PROGRAM_NAME]).expect("sessions");
+    let rows = client.query(sql, &[&PROGRAM_NAME]).expect("sessions");
     rows.iter().map(|row| row.get(0)).collect()
 }
 
-/// Ends the program's sessions in a database, `most` of them at most, chosen at random; returns how many.
-pub(crate) fn terminate(database: &Database<'_>, most: usize, random: &mut fastrand::Rng) -> usize {
-    let mut pids = backends(database);
+/// Ends the program's sessions in the database of a session, `most` of them at most, chosen at random; returns how many.
+pub(crate) fn terminate(client: &mut Client, most: usize, random: &mut fastrand::Rng) -> usize {
+    let mut pids = backends_seen_by(client);
     random.shuffle(&mut pids);
     pids.truncate(most);
     let sql = "select count(*) from unnest($1::int[]) pid where pg_terminate_backend(pid)";
-    let ended: i64 = database.client().query_one(sql, &[&pids]).expect("sessions that end").get(0);
+    let ended: i64 = client.query_one(sql, &[&pids]).expect("sessions that end").get(0);
     usize::try_from(ended).expect("a count")
 }
 
