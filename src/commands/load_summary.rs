@@ -3,7 +3,7 @@
 use super::signals::OnStop;
 use super::{write_output, write_text};
 use crate::pipeline::{Counts, RejectKinds};
-use crate::report::{Next, Status, Summary};
+use crate::report::{NextCommands, Status, Summary};
 use crate::settings::LoadSettings;
 use anyhow::Context as _;
 use std::time::Instant;
@@ -31,7 +31,7 @@ pub(super) fn print(summary: &Summary, printed: Printed) -> anyhow::Result<()> {
 pub(super) fn stop_summary(
     settings: &LoadSettings,
     run: Uuid,
-    next: Next,
+    next: NextCommands,
     dry_run: bool,
     printed: Printed,
 ) -> OnStop {

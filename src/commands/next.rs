@@ -7,13 +7,13 @@ use crate::cli::{DatabaseArgs, DeleteArgs, EventArgs, LoadArgs, VerifyArgs};
 use crate::database::holds_password;
 use crate::input::{PipedCommand, shell_quoted};
 use crate::pipeline::battle_in_name;
-use crate::report::Next;
+use crate::report::NextCommands;
 use crate::settings::Environment;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 /// What to run after a load with these settings.
-pub(super) fn commands(args: &LoadArgs, env: Environment<'_>) -> Next {
+pub(super) fn commands(args: &LoadArgs, env: Environment<'_>) -> NextCommands {
     let reads_stdin = args.files.is_empty() || args.files.iter().any(|file| file == Path::new("-"));
     let typed = |name: &str| Typed::new(name, &args.database, env);
     let of_events = |name: &str| typed(name).of_events(&args.event, env);
@@ -24,7 +24,7 @@ pub(super) fn commands(args: &LoadArgs, env: Environment<'_>) -> Next {
     // It must not be read and written at once.
     let rejects_given = args.rejects.clone().or_else(|| env.get("KILLS_REJECTS_FILE").map(Into::into));
     let rejects_again = rejects_given.map(|path| path.with_added_extension("again"));
-    Next {
+    NextCommands {
         again: same().flag("--dry-run", args.dry_run).files(args).0,
         unlimited: load(rejects)
             .option("--max-rejects", Some("100%"), None)

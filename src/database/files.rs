@@ -9,10 +9,10 @@
 use super::client::{Client, ClientTransaction, GenericClient, first_column};
 use super::error::DatabaseError;
 use super::ledger::{count, signed};
+use super::locks::SCHEMA_LOCK;
 use super::manager::DatabaseManager;
+use super::options::StoreSettings;
 use super::patience::Patience;
-use super::postgres_store::StoreSettings;
-use super::schema::SCHEMA_LOCK;
 use super::store::{ReadingDigest, SegmentHash, StoreError};
 use crate::causes::in_full;
 use crate::layout::{Distribution, quote_identifier};

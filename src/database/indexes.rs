@@ -9,10 +9,10 @@
 use super::call::Progress;
 use super::client::{Client, ClientTransaction, GenericClient};
 use super::error::DatabaseError;
+use super::locks::SCHEMA_LOCK;
 use super::manager::DatabaseManager;
 use super::patience::Patience;
 use super::runs::{OtherRuns, another_runs};
-use super::schema::SCHEMA_LOCK;
 use super::store::StoreError;
 use crate::causes::in_full;
 use crate::layout::{Keeper, Layout, quote_identifier};

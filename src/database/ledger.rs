@@ -10,6 +10,7 @@
 //! end. So there the second load waits for a lock on the coordinator, and the row is written last.
 
 use super::error::DatabaseError;
+use super::options::Held;
 use super::store::{Batch, LoadedSegment, SegmentCounts, StoreError};
 use super::transaction::Transaction;
 use crate::kill::Server;
@@ -17,15 +18,6 @@ use crate::layout::{Distribution, Layout, quote_identifier};
 use postgres::types::ToSql;
 use postgres::{Error, Row};
 use uuid::Uuid;
-
-/// Whether segments that the ledger holds are loaded again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Held {
-    /// They are skipped, unless they have rejects that no run has reported.
-    Skip,
-    /// They are loaded again.
-    LoadAgain,
-}
 
 /// The ledger as one run sees it.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use super::connect::Target;
 use super::error::DatabaseError;
 use super::figures::Figures;
 use super::gate::{Gate, GateError};
-use super::health::{CHECK_MAX, HealthStatus, LastHealth, apart};
+use super::liveness::{CHECK_MAX, HealthStatus, LastHealth, apart};
 use super::outages::Outages;
 use super::patience::Patience;
 use super::pool::{Connection, Pool, PoolSettings, PoolState, PooledSession};

@@ -7,42 +7,22 @@ use super::client::{Client, GenericClient as _};
 use super::entries::{Entries, Entry, Shelf};
 use super::error::DatabaseError;
 use super::indexes::PutOff;
-use super::ledger::{Held, Ledger, SERVER_START};
+use super::ledger::{Ledger, SERVER_START};
 use super::manager::DatabaseManager;
+use super::options::{Held, StoreSettings};
 use super::patience::Patience;
 use super::reports::Reports;
 use super::runs::OtherRuns;
 use super::store::{Batch, SegmentHash, Standing, Store, StoreError, Written};
 use super::stored::{StoredCounts, StoredSegments, WrittenTo};
-use super::update::OnConflict;
 use super::write::{Mode, Refusals, Writer};
 use crate::causes::in_full;
-use crate::kill::Server;
-use crate::layout::{Distribution, Layout, quote_identifier};
+use crate::layout::quote_identifier;
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 use uuid::Uuid;
-
-/// What a load stores, and where.
-#[derive(Debug, Clone)]
-pub struct StoreSettings {
-    /// The tables.
-    pub layout: Layout,
-    /// The schema that they are in.
-    pub schema: String,
-    /// The game server that the events are of.
-    pub server: Server,
-    /// What is done with events that are stored already.
-    pub on_conflict: OnConflict,
-    /// What is done with segments that were loaded before.
-    pub held: Held,
-    /// Where the rows of the tables are.
-    pub distribution: Distribution,
-    /// The command that makes what is missing.
-    pub schema_apply: String,
-}
 
 /// So many of them are claimed at most: each is a lock of the server's, whose table of locks all share.
 const CLAIMS_MAX: usize = 64;

@@ -8,6 +8,7 @@ use super::client::{Client, ClientTransaction, GenericClient};
 use super::error::DatabaseError;
 use super::inspect::{self, Addition};
 use super::ledger_ddl;
+use super::locks::SCHEMA_LOCK;
 use super::manager::DatabaseManager;
 use super::misfits::{Lack, misfits_and, missing};
 use super::patience::Patience;
@@ -15,10 +16,6 @@ use super::store::StoreError;
 use crate::layout::{Distribution, Indexes, Layout, quote_identifier};
 use postgres::Error;
 use postgres::error::SqlState;
-
-/// The key of the lock under which the tables of a schema are made, so that two loads that start together don't both
-/// make them. Its parameter is the schema; the number is any that no one else uses.
-pub(super) const SCHEMA_LOCK: &str = "hashtextextended($1, 7740106396966348901)";
 
 /// Event triggers run within our DDL, and may rely on the path of the role and the database. Those of extensions do not.
 const PATH_OF_EVENT_TRIGGERS: &str = "

@@ -10,18 +10,8 @@ use super::error::DatabaseError;
 use super::staging::{keep, stage, stage_name};
 use super::transaction::Transaction;
 use super::update_citus::CitusUpdater;
-use super::write::column_list;
 use crate::kill::Server;
 use crate::layout::{Distribution, Layout, Rows, Table, quote_identifier};
-
-/// What is done with an event that is stored already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnConflict {
-    /// It is left as it is.
-    Skip,
-    /// It is rewritten if it differs.
-    Update,
-}
 
 /// What compares and rewrites events.
 #[derive(Debug)]
@@ -175,7 +165,7 @@ impl TableUpdate {
 
     /// The statements for the table that is the layout's `number`th; `schema` is quoted.
     fn new(number: usize, table: &Table, schema: &str, server: Server) -> Self {
-        let (target, columns, id) = (table.in_schema(schema), column_list(table), table.id_column());
+        let (target, columns, id) = (table.in_schema(schema), table.column_list(), table.id_column());
         let (stage, differences) = (stage(number), differences(number));
         let names = |of: &str, names: &[&str]| -> String {
             let names = names.iter().map(|name| format!("{of}{}", quote_identifier(name)));

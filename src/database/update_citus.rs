@@ -9,9 +9,8 @@ use super::client::first_column;
 use super::error::DatabaseError;
 use super::staging::{keep, stage, stage_name};
 use super::transaction::Transaction;
-use super::write::{column_list, quoted};
 use crate::kill::Server;
-use crate::layout::{Distribution, Layout, Rows, Table, quote_identifier};
+use crate::layout::{Distribution, Layout, Rows, Table, quote_identifier, quoted_list};
 use std::collections::BTreeSet;
 
 /// The statements that compare and rewrite the events of one layout.
@@ -97,8 +96,8 @@ impl CitusUpdater {
 impl TableUpdate {
     /// The statements for the table that is the layout's `number`th; `schema` is quoted.
     fn new(number: usize, table: &Table, schema: &str, server: Server) -> Self {
-        let (target, columns, id) = (table.in_schema(schema), column_list(table), table.id_column());
-        let (key, stage) = (quoted(table.key), stage(number));
+        let (target, columns, id) = (table.in_schema(schema), table.column_list(), table.id_column());
+        let (key, stage) = (quoted_list(table.key), stage(number));
         let fetched = format!("aegis_kills_stored_{number}");
         let stored = format!("SELECT {columns} FROM pg_temp.{fetched} WHERE {id} = ANY ($1)");
         let staged = format!("SELECT {columns} FROM {stage}");

@@ -5,7 +5,7 @@ use super::backend::awaits_standby;
 use super::client::Client;
 use super::error::DatabaseError;
 use super::gate::Gate;
-use super::health::{CHECK_MAX, HealthStatus, LastHealth, apart};
+use super::liveness::{CHECK_MAX, HealthStatus, LastHealth, apart};
 use super::patience::{Patience, Waited};
 use super::pool::Pool;
 use super::retry::RetryPolicy;

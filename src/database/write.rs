@@ -13,13 +13,14 @@ use super::citus;
 use super::client::{Client, first_column};
 use super::error::DatabaseError;
 use super::ledger::{Claim, Ledger, SegmentOutcome, Tried};
+use super::options::OnConflict;
 use super::present::stored_query;
 use super::store::{Batch, Refused, Written};
 use super::transaction::Transaction;
-use super::update::{OnConflict, Updater};
+use super::update::Updater;
 use super::user_code::UserCode;
 use crate::kill::Server;
-use crate::layout::{Distribution, Layout, Rows, Table, quote_identifier};
+use crate::layout::{Distribution, Layout, Rows, Table, quote_identifier, quoted_list};
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
@@ -76,8 +77,8 @@ struct Staged {
 impl Staged {
     /// For the table that is the layout's `number`th; `schema` is quoted.
     fn new(number: usize, table: &Table, schema: &str) -> Self {
-        let (target, columns, id) = (table.in_schema(schema), column_list(table), table.id_column());
-        let (name, key) = (format!("aegis_kills_rows_{number}"), quoted(table.key));
+        let (target, columns, id) = (table.in_schema(schema), table.column_list(), table.id_column());
+        let (name, key) = (format!("aegis_kills_rows_{number}"), quoted_list(table.key));
         Self {
             stage: format!(
                 "CREATE TEMP TABLE {name} ON COMMIT DROP AS SELECT {columns} FROM {target} WITH NO DATA"
@@ -159,7 +160,7 @@ impl Writer {
         let schema = quote_identifier(schema);
         let tables = layout.tables();
         let event = &tables[0];
-        let (target, columns, id) = (event.in_schema(&schema), column_list(event), event.id_column());
+        let (target, columns, id) = (event.in_schema(&schema), event.column_list(), event.id_column());
         let is_distributed = distribution == Distribution::Citus;
         Self {
             ledger,
@@ -176,7 +177,7 @@ impl Writer {
                 "INSERT INTO {target} ({columns}) SELECT {columns} FROM {STAGE}{} ORDER BY {id}
                  ON CONFLICT ({}) DO NOTHING RETURNING {id}",
                 if is_distributed { format!(" WHERE {id} = ANY ($1)") } else { String::new() },
-                quoted(event.key)
+                quoted_list(event.key)
             ),
             tables: tables
                 .iter()
@@ -186,7 +187,7 @@ impl Writer {
                     let is_stored = table.is_stored(&schema, server, distribution);
                     TableStatements {
                         name: table.name,
-                        copy: format!("COPY {target} ({}) FROM STDIN BINARY", column_list(table)),
+                        copy: format!("COPY {target} ({}) FROM STDIN BINARY", table.column_list()),
                         delete: format!("DELETE FROM {target} WHERE {is_stored}"),
                         staged: is_distributed.then(|| Staged::new(number, table, &schema)),
                     }
@@ -416,12 +417,4 @@ fn close_together(ids: &[i64]) -> Option<(i64, i64)> {
     let (first, last) = (*ids.first()?, *ids.last()?);
     let between = last.checked_sub(first)?;
     (between / BETWEEN_MAX <= i64::try_from(ids.len()).ok()?).then_some((first, last))
-}
-
-pub(super) fn column_list(table: &Table) -> String {
-    quoted(&table.columns.iter().map(|column| column.name).collect::<Vec<_>>())
-}
-
-pub(super) fn quoted(names: &[&str]) -> String {
-    names.iter().map(|name| quote_identifier(name)).collect::<Vec<_>>().join(", ")
 }

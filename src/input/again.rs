@@ -15,7 +15,8 @@ use super::decompress::{Break, Decoder, Then};
 use super::error::{Breakage, InputError};
 use super::format::Format;
 use super::raw::RawInput;
-use super::reader::{ReadCounters, first_bytes};
+use super::raw::ReadCounters;
+use super::reader::first_bytes;
 use super::segment::Segment;
 use super::source::Source;
 

@@ -4,8 +4,30 @@
 
 use std::io::{self, Read};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::reader::ReadCounters;
+/// How far the reader has read, over all sources: up to 2 MiB ahead of the segments.
+#[derive(Debug, Default)]
+pub struct ReadCounters {
+    bytes_read: AtomicU64,
+    pub(super) bytes_uncompressed: AtomicU64,
+}
+
+impl ReadCounters {
+    /// Bytes read as they came, compressed or not.
+    pub fn bytes_read(&self) -> u64 {
+        self.bytes_read.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of text that they made.
+    pub fn bytes_uncompressed(&self) -> u64 {
+        self.bytes_uncompressed.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn add_read(&self, count: u64) {
+        self.bytes_read.fetch_add(count, Ordering::Relaxed);
+    }
+}
 
 pub(super) struct RawInput {
     reader: Box<dyn Read>,

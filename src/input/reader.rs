@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -18,7 +18,7 @@ use super::convert::PipedCommand;
 use super::decompress::{Break, Decoder, Then};
 use super::error::InputError;
 use super::format::{Format, Head, sniff};
-use super::raw::RawInput;
+use super::raw::{RawInput, ReadCounters};
 use super::source::Source;
 use crate::panics::inject;
 
@@ -72,29 +72,6 @@ impl Reader {
     /// How far it has read, for whoever reports it.
     pub fn counters(&self) -> Arc<ReadCounters> {
         Arc::clone(&self.counters)
-    }
-}
-
-/// How far the reader has read, over all sources: up to 2 MiB ahead of the segments.
-#[derive(Debug, Default)]
-pub struct ReadCounters {
-    bytes_read: AtomicU64,
-    bytes_uncompressed: AtomicU64,
-}
-
-impl ReadCounters {
-    /// Bytes read as they came, compressed or not.
-    pub fn bytes_read(&self) -> u64 {
-        self.bytes_read.load(Ordering::Relaxed)
-    }
-
-    /// Bytes of text that they made.
-    pub fn bytes_uncompressed(&self) -> u64 {
-        self.bytes_uncompressed.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn add_read(&self, count: u64) {
-        self.bytes_read.fetch_add(count, Ordering::Relaxed);
     }
 }
 

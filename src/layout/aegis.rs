@@ -6,7 +6,7 @@
 //! Invariant: what a column can't hold is refused here, with its field, before the database sees it.
 
 use super::copy::Row;
-use super::encoder::Repeats;
+use super::rows::Repeats;
 use super::rows::Rows;
 use super::table::ColumnType::{Float8, Int4, Int8, Jsonb, TimestampMs, Varchar};
 use super::table::{Column, Index, Keeper, Table, lasting, needed, optional};

@@ -2,6 +2,7 @@
 
 use super::Layout;
 use super::comments::Comments;
+use super::identifier::{identifier, quote_identifier};
 use super::table::{Column, ColumnType, Index, Keeper, Table};
 use crate::kill::Server;
 use std::fmt::Write as _;
@@ -16,17 +17,6 @@ pub enum Indexes {
     Now,
     /// Later, when much was loaded: sorting all at once is faster than finding a place for each row.
     Later,
-}
-
-/// An identifier in the quotes that SQL wants, whatever it holds.
-pub fn quote_identifier(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-/// A name in the quotes that SQL wants, where it wants them; only the words of PostgreSQL itself are not looked for.
-pub(super) fn identifier(name: &str) -> String {
-    let plain = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
-    if plain { name.to_owned() } else { quote_identifier(name) }
 }
 
 /// The statements that make what is missing in `schema`; `indexes` is for the secondary indexes of our own tables.

@@ -1,17 +1,8 @@
 //! Events to rows, in the layout that was chosen.
 
-use super::rows::Rows;
+use super::rows::{Repeats, Rows};
 use super::{Layout, aegis, archive};
 use crate::kill::{Event, Fault, NulPolicy, Server};
-
-/// Which of several events of one id in a segment is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Repeats {
-    /// The first, as a stored event is left as it is.
-    FirstCounts,
-    /// The last, as a stored event is rewritten.
-    LastCounts,
-}
 
 /// Turns the events of one segment into rows; it keeps its working space from event to event.
 #[derive(Debug)]

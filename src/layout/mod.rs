@@ -12,6 +12,7 @@ mod compare;
 mod copy;
 mod ddl;
 mod encoder;
+mod identifier;
 mod json_value;
 mod rows;
 mod table;
@@ -20,9 +21,10 @@ mod tests;
 
 pub use compare::{Difference, DifferenceKind, MalformedRows, StoredRows};
 pub use copy::{COPY_HEADER, COPY_TRAILER};
-pub use ddl::{Indexes, ROLES, quote_identifier};
-pub use encoder::{Encoder, Repeats};
-pub use rows::{EncodedEvent, Recode, Rows, TABLES_MAX};
+pub use ddl::{Indexes, ROLES};
+pub use encoder::Encoder;
+pub use identifier::{quote_identifier, quoted_list};
+pub use rows::{EncodedEvent, Recode, Repeats, Rows, TABLES_MAX};
 pub use table::{Column, ColumnType, Distribution, Index, Keeper, Table};
 
 use std::fmt;

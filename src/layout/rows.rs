@@ -2,6 +2,15 @@
 
 use std::fmt;
 
+/// Which of several events of one id in a segment is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeats {
+    /// The first, as a stored event is left as it is.
+    FirstCounts,
+    /// The last, as a stored event is rewritten.
+    LastCounts,
+}
+
 /// The most tables that a layout has.
 pub const TABLES_MAX: usize = 3;
 

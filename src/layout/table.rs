@@ -1,6 +1,6 @@
 //! Tables, columns and indexes as data.
 
-use super::ddl::identifier;
+use super::identifier::{identifier, quoted_list};
 use crate::kill::Server;
 
 /// A table of a layout.
@@ -41,6 +41,11 @@ pub enum Keeper {
 }
 
 impl Table {
+    /// Its columns, quoted, with commas between them.
+    pub fn column_list(&self) -> String {
+        quoted_list(&self.columns.iter().map(|column| column.name).collect::<Vec<_>>())
+    }
+
     /// Its name in a statement; `schema` is quoted already.
     pub fn in_schema(&self, schema: &str) -> String {
         format!("{schema}.{}", identifier(self.name))

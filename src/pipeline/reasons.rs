@@ -2,7 +2,7 @@
 //!
 //! Invariant: however many different reasons there are, it holds a bounded number of them.
 
-use super::rejects::Reject;
+use super::reject::Reject;
 use std::cmp::Reverse;
 use std::sync::{Arc, Mutex, PoisonError};
 

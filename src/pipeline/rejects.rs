@@ -6,6 +6,7 @@
 
 use super::prepare::Prepared;
 use super::reasons::Reasons;
+use super::reject::Reject;
 use super::reject_place;
 use crate::database::store::SegmentHash;
 use crate::input::Segment;
@@ -15,33 +16,11 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use serde::Serialize;
 use std::fs::{File, TryLockError};
 use std::io::{self, Write as _};
-use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::{self, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
-
-/// A refused line or element.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reject {
-    /// The number of its line in the source, from 1.
-    pub line: u64,
-    /// Its place in the line's array, from 0.
-    pub index: Option<usize>,
-    /// Where its text stands in the segment.
-    pub text: Range<usize>,
-    /// Its text, where it was in a string of the segment.
-    pub raw: Option<String>,
-    /// Why it was refused.
-    pub reason: String,
-    /// The field at fault, as a path below the event.
-    pub field: Option<String>,
-    /// What the database called it.
-    pub sqlstate: Option<String>,
-    /// Whether the text is only the head of the line.
-    pub truncated: bool,
-}
 
 /// One line of the file.
 #[derive(Serialize)]

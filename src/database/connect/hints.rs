@@ -3,7 +3,7 @@
 //!
 //! Invariant: no hint advises less protection than is asked for.
 
-use super::fault::{host, own_fault, place, tls_fault};
+use super::cause::{host, own_fault, place, tls_fault};
 use super::tls::{Authorities, Mode, Tls, file_of};
 use super::verifier::Fault;
 use crate::causes::cause_of;

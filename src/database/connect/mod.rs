@@ -4,6 +4,7 @@
 //! Invariant: no error or warning holds a password, nor a text that could be a part of one.
 
 mod attributes;
+mod cause;
 mod certificate;
 mod fault;
 mod hints;
@@ -19,7 +20,8 @@ mod verifier;
 mod versions;
 
 pub use attributes::{SessionAttributes, Unmet};
-pub(super) use fault::{ConnectFault, tls_fault};
+pub(super) use cause::tls_fault;
+pub(super) use fault::ConnectFault;
 pub(super) use tls::Connector;
 pub use tls::Tls;
 pub use tls_error::TlsError;

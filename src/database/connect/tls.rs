@@ -11,12 +11,12 @@
 //!
 //! A certificate of `sslrootcert` that is no authority is pinned: it is accepted as the server's own, and signs no other.
 
+use super::TargetError;
 use super::parameters::{Parameters, Value};
 use super::revocation;
 use super::tls_error::TlsError;
 use super::verifier::{Check, Verifier};
 use super::versions::versions;
-use super::{TargetError, fault};
 use postgres::Config;
 use postgres::config::{Host, SslMode, SslNegotiation};
 use rustls::pki_types::pem::PemObject as _;
@@ -27,7 +27,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// What makes a session's TLS.
@@ -64,7 +64,7 @@ pub struct Tls {
     negotiation: SslNegotiation,
     connector: Connector,
     /// Whether the log has said that a session is not encrypted after a fault of TLS.
-    has_warned: Arc<AtomicBool>,
+    pub(super) has_warned: Arc<AtomicBool>,
 }
 
 /// Who may have signed the server's certificate.
@@ -227,20 +227,6 @@ impl Tls {
             config
         };
         modes.iter().map(way).collect()
-    }
-
-    /// Whether the next way is to be tried after an error of this one.
-    pub(in super::super) fn tries_on(&self, error: &postgres::Error, config: &Config) -> bool {
-        if error.code() == Some(&postgres::error::SqlState::INVALID_AUTHORIZATION_SPECIFICATION) {
-            return true;
-        }
-        let Some(found) = fault::tls_fault(error) else { return false };
-        if self.mode == Mode::Prefer && !self.has_warned.swap(true, Ordering::Relaxed) {
-            let mode = self.mode.name();
-            let cause = fault::tls_cause(found, self, config);
-            log::warn!("TLS failed, trying without encryption (sslmode={mode}): {cause}");
-        }
-        self.mode == Mode::Prefer
     }
 }
 

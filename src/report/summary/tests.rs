@@ -22,7 +22,7 @@ fn summary(status: Status) -> Summary {
         error: None,
         database_failed: false,
         dry_run: false,
-        next: Next {
+        next: NextCommands {
             again: "aegis-kills load dump".to_owned(),
             unlimited: "aegis-kills load --max-rejects 100% dump".to_owned(),
             load: "aegis-kills load dump".to_owned(),
@@ -73,7 +73,7 @@ Complete: 12,345 events, all in the database.
     aegis-kills verify dump"
     );
     let piped = Summary {
-        next: Next { verify: None, ..summary(Status::Complete).next },
+        next: NextCommands { verify: None, ..summary(Status::Complete).next },
         ..summary(Status::Complete)
     };
     assert!(piped.to_string().ends_with("events/s"));

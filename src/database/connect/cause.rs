@@ -1,0 +1,202 @@
+//! The cause of a connection that was not made, stated once and without what wraps it.
+
+use super::certificate;
+use super::tls::{Mode, Tls, file_of};
+use super::verifier::Fault;
+use crate::causes::cause_of;
+use postgres::config::Host;
+use postgres::{Config, Error};
+use rustls::{AlertDescription, CertificateError};
+use std::error::Error as _;
+use std::fmt::Write as _;
+use std::io;
+use std::sync::atomic::Ordering;
+
+impl Tls {
+    /// Whether the next way is to be tried after an error of this one.
+    pub(in super::super) fn tries_on(&self, error: &postgres::Error, config: &Config) -> bool {
+        if error.code() == Some(&postgres::error::SqlState::INVALID_AUTHORIZATION_SPECIFICATION) {
+            return true;
+        }
+        let Some(found) = tls_fault(error) else { return false };
+        if self.mode == Mode::Prefer && !self.has_warned.swap(true, Ordering::Relaxed) {
+            let mode = self.mode.name();
+            let cause = tls_cause(found, self, config);
+            log::warn!("TLS failed, trying without encryption (sslmode={mode}): {cause}");
+        }
+        self.mode == Mode::Prefer
+    }
+}
+
+/// A host and port, or a socket.
+pub(super) fn place(config: &Config) -> String {
+    let port = config.get_ports().first().copied().unwrap_or_default();
+    let mut place = match config.get_hosts() {
+        [Host::Tcp(name), ..] if name.contains(':') => format!("[{name}]:{port}"),
+        [Host::Tcp(name), ..] => format!("{name}:{port}"),
+        [Host::Unix(dir), ..] => dir.join(format!(".s.PGSQL.{port}")).display().to_string(),
+        [] => "the server".to_owned(),
+    };
+    if let [address, ..] = config.get_hostaddrs()
+        && place != format!("{address}:{port}")
+        && place != format!("[{address}]:{port}")
+    {
+        let _ = write!(place, " ({address})");
+    }
+    place
+}
+
+/// The cause without what wraps it: the server's own message, the system's, or that of TLS.
+pub(super) fn cause(error: &Error, tls: &Tls, config: &Config) -> String {
+    if let Some(fault) = tls_fault(error) {
+        return tls_cause(fault, tls, config);
+    }
+    if let Some(refused) = error.as_db_error() {
+        let detail = refused.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
+        return format!("{}{detail}", refused.message());
+    }
+    if let Some(cause) = cause_of::<io::Error>(error) {
+        return match cause.kind() {
+            // The library's own, where the server closed the connection.
+            io::ErrorKind::UnexpectedEof => "the server closed the connection".to_owned(),
+            _ => system_cause(cause),
+        };
+    }
+    match error.source() {
+        Some(cause) => cause.to_string(),
+        None if error.is_closed() => "the server closed the connection".to_owned(),
+        None => error.to_string(),
+    }
+}
+
+/// The system's text without its number.
+fn system_cause(error: &io::Error) -> String {
+    let text = error.to_string();
+    let number = error.raw_os_error().map(|number| format!(" (os error {number})")).unwrap_or_default();
+    text.strip_suffix(&number).unwrap_or(&text).to_owned()
+}
+
+/// The fault of TLS that an error comes from, if it is a permanent one: of certificates, versions and the like. A cut
+/// connection or garbled bytes are none.
+pub(in super::super) fn tls_fault(error: &Error) -> Option<&rustls::Error> {
+    let mut source = error.source();
+    while let Some(cause) = source {
+        // An error of input and output names the cause of what it holds, and hides what it holds.
+        let held = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let fault = held.and_then(|held| held.downcast_ref()).or_else(|| cause.downcast_ref());
+        if let Some(fault) = fault {
+            return is_permanent(fault).then_some(fault);
+        }
+        source = cause.source();
+    }
+    None
+}
+
+fn is_permanent(fault: &rustls::Error) -> bool {
+    use rustls::Error;
+    match fault {
+        Error::InvalidCertificate(_)
+        | Error::NoCertificatesPresented
+        | Error::UnsupportedNameType
+        | Error::PeerIncompatible(_)
+        | Error::InvalidCertRevocationList(_)
+        | Error::General(_)
+        | Error::Other(_) => true,
+        Error::AlertReceived(alert) => !matches!(
+            alert,
+            AlertDescription::CloseNotify
+                | AlertDescription::UserCanceled
+                | AlertDescription::InternalError
+                | AlertDescription::BadRecordMac
+                | AlertDescription::UnexpectedMessage
+                | AlertDescription::DecodeError
+        ),
+        _ => false,
+    }
+}
+
+/// What is wrong, in a sentence that names the algorithm, the file or the name concerned.
+fn tls_cause(fault: &rustls::Error, tls: &Tls, config: &Config) -> String {
+    match fault {
+        rustls::Error::InvalidCertificate(error) => certificate_cause(error, tls, config),
+        rustls::Error::InvalidCertRevocationList(error) => {
+            format!("a certificate revocation list cannot be used: {error:?}")
+        }
+        rustls::Error::AlertReceived(alert) => format!("the server rejected the TLS handshake: {alert:?}"),
+        rustls::Error::PeerIncompatible(_) => {
+            "no TLS version or cipher suite in common with the server".to_owned()
+        }
+        rustls::Error::Other(error) => error.0.to_string(),
+        rustls::Error::General(text) => text.clone(),
+        error => format!("TLS failed: {error}"),
+    }
+}
+
+fn certificate_cause(error: &CertificateError, tls: &Tls, config: &Config) -> String {
+    let unsupported =
+        |what: String| format!("the server's certificate is signed with {what}, which is not supported");
+    match error {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "the server's certificate has expired".to_owned()
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "the server's certificate is not valid yet".to_owned()
+        }
+        CertificateError::UnknownIssuer => format!(
+            "the server's certificate is not signed by an authority of sslrootcert '{}'",
+            file_of(tls.authorities.as_ref()).display()
+        ),
+        CertificateError::BadSignature => {
+            "the server's certificate has a bad signature: another key made it than that of the authority"
+                .to_owned()
+        }
+        CertificateError::NotValidForNameContext { presented, .. } => {
+            let names = if presented.is_empty() { "no name".to_owned() } else { join(presented) };
+            format!("the server's certificate is for {names}, not for {}", host(config))
+        }
+        CertificateError::NotValidForName => {
+            format!("the server's certificate is not for {}", host(config))
+        }
+        CertificateError::Revoked => "the server's certificate is revoked".to_owned(),
+        CertificateError::UnknownRevocationStatus => {
+            "no certificate revocation list covers the server's certificate and its authorities".to_owned()
+        }
+        CertificateError::ExpiredRevocationList | CertificateError::ExpiredRevocationListContext { .. } => {
+            "the certificate revocation list has expired".to_owned()
+        }
+        CertificateError::UnsupportedSignatureAlgorithmContext { signature_algorithm_id, .. }
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext {
+            signature_algorithm_id, ..
+        } => unsupported(certificate::algorithm_name(signature_algorithm_id)),
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            "the server's certificate is not issued for servers (extended key usage)".to_owned()
+        }
+        CertificateError::BadEncoding => "the server's certificate is malformed".to_owned(),
+        CertificateError::Other(error) => format!("the server's certificate cannot be used: {}", error.0),
+        error => format!("the server's certificate cannot be used: {error}"),
+    }
+}
+
+/// The names of a certificate, which the library gives as `DnsName("db.example")`.
+fn join(presented: &[String]) -> String {
+    let bare = |name: &String| match name.split('"').nth(1) {
+        Some(bare) => bare.to_owned(),
+        None => name.clone(),
+    };
+    presented.iter().map(bare).collect::<Vec<_>>().join(", ")
+}
+
+/// Whether the handshake failed for want of the key, which no authority can mend.
+pub(super) fn own_fault(fault: &rustls::Error) -> Option<&Fault> {
+    match fault {
+        rustls::Error::Other(error) => error.0.downcast_ref(),
+        _ => None,
+    }
+}
+
+pub(super) fn host(config: &Config) -> &str {
+    match config.get_hosts() {
+        [Host::Tcp(name), ..] => name,
+        _ => "the server",
+    }
+}

@@ -1,0 +1,275 @@
+//! Segments, and who pulls them out of the reader.
+//!
+//! Invariant: it waits for four things only (a piece, a buffer, the clock, the order to stop), always for the order to stop too,
+//! and never by asking again and again.
+
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError, at, never, select_biased};
+
+use super::buffers::{Buffer, BufferPool};
+use super::cut::Cutter;
+use super::error::InputError;
+use super::reader::{Message, Reader};
+use super::segment::{Segment, SegmentLimits};
+
+/// What comes next.
+#[derive(Debug)]
+pub enum Next {
+    /// A segment.
+    Segment(Segment),
+    /// A source could not be opened, or ended early. What preceded was given out; the next source goes on.
+    SourceFailed(InputError),
+    /// It was told to stop. From now on it says nothing else.
+    Stopped,
+    /// All sources were read. From now on it says nothing else.
+    End,
+}
+
+/// Pulls pieces from the reader and cuts segments, on the thread of whoever asks.
+pub struct Segmenter {
+    reader: Reader,
+    flush_interval: Duration,
+    buffers: BufferPool,
+    stop: Receiver<()>,
+    cutter: Cutter,
+    /// The piece in hand.
+    piece: Option<Piece>,
+    /// When the first of the whole lines came that wait to be given out.
+    waiting_since: Option<Instant>,
+    /// Whether the source has ended, and what is left of it is to be given out.
+    is_ending: bool,
+    /// The error of a source, once its last segment is given out.
+    failure: Option<InputError>,
+    is_reader_lost: bool,
+    state: State,
+}
+
+struct Piece {
+    bytes: Buffer,
+    start: usize,
+    end: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Running,
+    /// Told to stop: gives out what is there already, and waits for nothing.
+    Stopping,
+    Stopped,
+    Ended,
+}
+
+/// What [`Segmenter::wait`] waited for.
+enum Event {
+    Message(Message),
+    ReaderLost,
+    FlushDue,
+    Stop,
+}
+
+impl Segmenter {
+    /// Cuts what `reader` reads. Each segment's bytes are in one of `buffers`: their number bounds memory and holds the
+    /// reader back. One is enough. A message or the end of `stop` ends it.
+    pub fn new(reader: Reader, limits: SegmentLimits, buffers: BufferPool, stop: Receiver<()>) -> Self {
+        Self {
+            reader,
+            flush_interval: limits.flush_interval,
+            buffers,
+            stop,
+            cutter: Cutter::new(limits),
+            piece: None,
+            waiting_since: None,
+            is_ending: false,
+            failure: None,
+            is_reader_lost: false,
+            state: State::Running,
+        }
+    }
+
+    /// Gives the next segment, or says why there is none. Blocks until it can.
+    ///
+    /// Told to stop, it gives out the whole lines that were received, up to one segment and if a buffer is free, and then
+    /// [`Next::Stopped`]; an unfinished line is dropped. If all input was given out by then, it says [`Next::End`].
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "an iterator's None would not tell a stop from the end"
+    )]
+    pub fn next(&mut self) -> Next {
+        loop {
+            if let Some(failure) = self.failure.take_if(|_| !self.is_ending) {
+                return Next::SourceFailed(failure);
+            }
+            match self.state {
+                State::Stopped => return Next::Stopped,
+                State::Ended => return Next::End,
+                State::Running if self.stop.try_recv() != Err(TryRecvError::Empty) => {
+                    self.state = State::Stopping;
+                }
+                State::Running | State::Stopping => {}
+            }
+            let segment = if self.is_ending {
+                self.finish_source()
+            } else if self.piece.is_some() {
+                self.cut_piece()
+            } else {
+                self.go_on()
+            };
+            if let Some(segment) = segment {
+                if self.state == State::Stopping {
+                    self.state = State::Stopped;
+                }
+                // What follows it may be the last for long.
+                self.waiting_since = (!self.cutter.is_empty()).then(Instant::now);
+                return Next::Segment(segment);
+            }
+        }
+    }
+
+    /// Puts the piece in hand into the segment, as far as it fits.
+    fn cut_piece(&mut self) -> Option<Segment> {
+        if !self.have_buffer() {
+            return None;
+        }
+        let mut piece = self.piece.take()?;
+        let (taken, segment) = self.cutter.feed(&piece.bytes[piece.start..piece.end]);
+        piece.start += taken;
+        if piece.start < piece.end {
+            self.piece = Some(piece);
+        }
+        if self.waiting_since.is_none() && !self.cutter.is_empty() {
+            self.waiting_since = Some(Instant::now());
+        }
+        segment
+    }
+
+    /// Waits for what comes next and sees to it.
+    fn go_on(&mut self) -> Option<Segment> {
+        match self.wait() {
+            Event::Message(Message::Opened(source)) => {
+                self.cutter.begin(source);
+                None
+            }
+            Event::Message(Message::Piece(bytes, end)) => {
+                self.piece = Some(Piece { bytes, start: 0, end });
+                None
+            }
+            Event::Message(Message::Closed(failure)) => {
+                self.failure = failure;
+                self.is_ending = true;
+                None
+            }
+            Event::Message(Message::Done) => {
+                debug_assert_eq!(self.reader.pieces.in_use(), 0, "pieces of the reader are lost");
+                self.state = State::Ended;
+                None
+            }
+            Event::ReaderLost => {
+                self.failure = Some(InputError::ReaderLost { input: self.cutter.source().to_owned() });
+                self.is_ending = true;
+                self.is_reader_lost = true;
+                None
+            }
+            Event::FlushDue => {
+                // What is not whole waits as long again.
+                self.waiting_since = Some(Instant::now());
+                if self.have_buffer() { self.cutter.settle() } else { None }
+            }
+            Event::Stop => {
+                let last = self.cutter.settle();
+                self.state = State::Stopped;
+                last
+            }
+        }
+    }
+
+    /// Gives out what is left of a source that has ended.
+    fn finish_source(&mut self) -> Option<Segment> {
+        if !self.cutter.is_empty() {
+            if !self.have_buffer() {
+                return None;
+            }
+            if self.was_stopped() {
+                // Whoever wrote into the pipe was stopped too, in the middle of a line.
+                self.state = State::Stopped;
+                return self.cutter.settle();
+            }
+            let segment = self.cutter.finish();
+            if segment.is_some() {
+                return segment;
+            }
+        }
+        self.is_ending = false;
+        self.waiting_since = None;
+        if self.failure.is_none() && self.cutter.is_open() {
+            self.failure = Some(InputError::Unclosed { input: self.cutter.source().to_owned() });
+        }
+        if self.is_reader_lost {
+            self.state = State::Ended;
+        }
+        None
+    }
+
+    /// Whether the source ends within a line, and the order to stop came, or comes at once: a pipe may end before the signal
+    /// is seen that ended it.
+    fn was_stopped(&self) -> bool {
+        const MOMENT: Duration = Duration::from_millis(100);
+        match self.state {
+            State::Running if self.cutter.is_cut_off() => {
+                self.stop.recv_timeout(MOMENT) != Err(RecvTimeoutError::Timeout)
+            }
+            State::Running => false,
+            _ => !self.cutter.ends_line(),
+        }
+    }
+
+    /// Sees to it that there is a buffer to fill. False: there is none, and it is time to stop.
+    fn have_buffer(&mut self) -> bool {
+        if !self.cutter.needs_buffer() {
+            return true;
+        }
+        let mut buffer = None;
+        if self.state == State::Running {
+            buffer = self.buffers.take(&self.stop);
+            if buffer.is_none() {
+                self.state = State::Stopping;
+            }
+        }
+        if self.state == State::Stopping {
+            buffer = self.buffers.try_take();
+        }
+        if let Some(buffer) = buffer {
+            self.cutter.give(buffer);
+            true
+        } else {
+            self.state = State::Stopped;
+            false
+        }
+    }
+
+    fn wait(&mut self) -> Event {
+        if let Some(message) = self.reader.ahead.pop_front() {
+            return Event::Message(message);
+        }
+        // What is there already goes first: the clock is for input that keeps us waiting.
+        match self.reader.messages.try_recv() {
+            Ok(message) => return Event::Message(message),
+            Err(TryRecvError::Disconnected) => return Event::ReaderLost,
+            Err(TryRecvError::Empty) if self.state == State::Stopping => return Event::Stop,
+            Err(TryRecvError::Empty) => {}
+        }
+        // An interval past the end of time never ends.
+        let due = self
+            .waiting_since
+            .and_then(|since| since.checked_add(self.flush_interval))
+            .map_or_else(never, at);
+        select_biased! {
+            recv(self.stop) -> _ => {
+                self.state = State::Stopping;
+                self.wait()
+            }
+            recv(self.reader.messages) -> message => message.map_or(Event::ReaderLost, Event::Message),
+            recv(due) -> _ => Event::FlushDue,
+        }
+    }
+}

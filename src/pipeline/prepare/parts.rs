@@ -1,0 +1,372 @@
+//! What the values of a segment become: rows, rejects, and where each event stands.
+
+use super::preparer::Preparer;
+use crate::input::{LINE_MAX_BYTES, Segment, Span};
+use crate::kill::{Event, Line, LineReader, ReadRules, Server, decoded_text};
+use crate::layout::{Encoder, Recode, Rows};
+use crate::pipeline::reject::Reject;
+use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Where an event stands in its segment. A segment has less than 4 GiB.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    /// Lines from the segment's first one.
+    pub(super) line: u32,
+    /// The place in an array; none is the largest number.
+    index: u32,
+    start: u32,
+    len: u32,
+    /// Which of the value's events it is, if it was in a string; none is the largest number.
+    decoded: u32,
+}
+
+impl Place {
+    const NONE: u32 = u32::MAX;
+
+    pub(super) fn text(self) -> Range<usize> {
+        self.start as usize..self.start as usize + self.len as usize
+    }
+
+    pub(super) fn index(self) -> Option<usize> {
+        (self.index != Self::NONE).then_some(self.index as usize)
+    }
+
+    fn decoded(self) -> Option<usize> {
+        (self.decoded != Self::NONE).then_some(self.decoded as usize)
+    }
+}
+
+fn narrow(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(Place::NONE)
+}
+
+/// Rejects of a segment above which they are not held.
+pub(super) const HELD_REJECTS_MAX: usize = 4096;
+
+/// The bytes of decoded text in rejects above which they are not held.
+const HELD_RAW_BYTES_MAX: usize = 1 << 20;
+
+/// Encodes events again, of a segment whose rows are not held.
+#[derive(Debug)]
+pub(super) struct Recoder {
+    pub(super) segment: Arc<Segment>,
+    pub(super) places: Arc<Vec<Place>>,
+    pub(super) preparer: Preparer,
+}
+
+impl Recode for Recoder {
+    fn recode(&self, event: usize, battle: Option<Option<i64>>, rows: &mut Rows) {
+        let Some(text) = event_text(&self.segment, self.places[event], &self.preparer) else { return };
+        let rules = self.preparer.rules(&self.segment.source);
+        // Its text is the event itself, and what was asked of it holds.
+        let rules = ReadRules {
+            events_at: None,
+            server: None,
+            must_name_server: false,
+            must_name_battle: false,
+            ..rules
+        };
+        let mut encoder = self.preparer.encoder();
+        // Both have been done before with the same text.
+        let _ = LineReader::with_rules(rules).read(&text, &mut Event::default(), |found| {
+            if let Ok(event) = found.event {
+                let mut event = event.clone();
+                event.battle_id = battle.unwrap_or(event.battle_id);
+                let _ = encoder.encode(&event, rows);
+            }
+        });
+    }
+}
+
+/// The text of an event, decoded if it was in a string.
+pub(super) fn event_text<'s>(
+    segment: &'s Segment,
+    place: Place,
+    preparer: &Preparer,
+) -> Option<Cow<'s, str>> {
+    let text = str::from_utf8(&segment.bytes[place.text()]).ok()?;
+    match place.decoded() {
+        None => Some(text.into()),
+        Some(number) => decoded_text(text, number, preparer.rules(&segment.source)).map(Cow::Owned),
+    }
+}
+
+/// Rejects of a segment.
+#[derive(Debug, Default)]
+pub(super) struct Rejects {
+    /// All of them, or none.
+    pub(super) held: Vec<Reject>,
+    /// The bytes of their decoded texts.
+    raw_bytes: usize,
+    pub(super) count: u64,
+}
+
+/// Takes rejects as they are found; false: no further ones are wanted.
+type RejectSink<'s> = &'s mut dyn FnMut(&Reject) -> bool;
+
+/// What reads the values of one segment; it keeps its working space, and what it has seen, from one to the next.
+struct Tools<'s, 'r> {
+    reader: LineReader<'s, 'r>,
+    event: Event<'s>,
+    encoder: Encoder,
+    server: Server,
+}
+
+/// What is gathered while the values of a segment are read.
+pub(super) struct Parts {
+    pub(super) events: u64,
+    pub(super) rejects: Rejects,
+    /// Those of the value at hand.
+    fresh: Vec<Reject>,
+    pub(super) rows: Rows,
+    rows_bytes_max: usize,
+    pub(super) places: Vec<Place>,
+    /// The first event whose id its server can hardly have given out.
+    pub(super) implausible: Option<i64>,
+}
+
+impl Parts {
+    /// Rows are held up to `rows_bytes_max`.
+    pub(super) fn new(rows_bytes_max: usize) -> Self {
+        Self {
+            events: 0,
+            rejects: Rejects::default(),
+            fresh: Vec::new(),
+            rows: Rows::default(),
+            rows_bytes_max,
+            places: Vec::new(),
+            implausible: None,
+        }
+    }
+
+    pub(super) fn reject_oversized(&mut self, segment: &Segment, bytes: u64) {
+        self.events = 1;
+        self.rejects.count = 1;
+        self.rejects.held.push(Reject {
+            line: segment.first_line,
+            index: segment.spans.as_ref().and_then(|spans| index_of(spans.first()?)),
+            text: 0..segment.bytes.len(),
+            raw: None,
+            reason: format!("a value of {bytes} bytes, and at most {LINE_MAX_BYTES} are taken"),
+            field: None,
+            sqlstate: None,
+            truncated: true,
+        });
+    }
+
+    /// Reads all values. Rejects go to `sink` where there is one.
+    pub(super) fn read(&mut self, preparer: &Preparer, segment: &Segment, mut sink: Option<RejectSink<'_>>) {
+        let bytes = &segment.bytes[..];
+        // Nearly always all of it is UTF-8, which is faster to see in one go.
+        let text = simdutf8::basic::from_utf8(bytes).ok();
+        let reader = LineReader::with_rules(preparer.rules(&segment.source));
+        let server = preparer.server;
+        let first_line = segment.first_line;
+        let mut tools = Tools { reader, event: Event::default(), encoder: preparer.encoder(), server };
+        if let Some(spans) = &segment.spans {
+            for span in spans {
+                let at = Origin { first_line, line: span.line, index: index_of(span), counted: Some(0) };
+                if !self.read_span(&mut tools, text, bytes, span.start..span.end, at, &mut sink) {
+                    return;
+                }
+            }
+            return;
+        }
+        let (mut start, mut line) = (0, 0);
+        while start < bytes.len() {
+            let end = memchr::memchr(b'\n', &bytes[start..]).map_or(bytes.len(), |found| start + found);
+            let range = start..end - usize::from(bytes[start..end].ends_with(b"\r"));
+            let at = Origin { first_line, line, index: None, counted: None };
+            if !self.read_span(&mut tools, text, bytes, range, at, &mut sink) {
+                return;
+            }
+            line += 1;
+            start = end + 1;
+        }
+    }
+
+    /// Reads the values of a text of the segment; `whole` is all of the segment, if all of it is UTF-8. False: no more are
+    /// wanted.
+    fn read_span<'s>(
+        &mut self,
+        tools: &mut Tools<'s, '_>,
+        whole: Option<&'s str>,
+        bytes: &'s [u8],
+        range: Range<usize>,
+        mut at: Origin,
+        sink: &mut Option<RejectSink<'_>>,
+    ) -> bool {
+        let text = match whole {
+            Some(whole) => &whole[range.clone()],
+            None => match simdutf8::compat::from_utf8(&bytes[range.clone()]) {
+                Ok(text) => text,
+                Err(error) => {
+                    let reason = format!("not UTF-8 at byte {} of the line", error.valid_up_to());
+                    self.reject_text(range, at.first_line + at.line, at.index, reason);
+                    return self.settle_rejects(sink);
+                }
+            },
+        };
+        // White space alone is left to the value, so that a reject has all of it.
+        let skipped = separators(text);
+        let mut start = if text[..skipped].contains('\u{1e}') { skipped } else { 0 };
+        while start < text.len() {
+            let read = self.read_value(tools, text, start, range.start, &mut at);
+            let is_wanted = self.fresh.is_empty() || self.settle_rejects(sink);
+            match read {
+                _ if !is_wanted => return false,
+                // A comma may end a line.
+                Some(end) if text[end..].trim_ascii() != "," => start = end + separators(&text[end..]),
+                _ => return true,
+            }
+        }
+        true
+    }
+    /// Reads the value at byte `start` of a text, which begins at byte `base` of the segment: where it ends, or none if it is
+    /// no JSON. Then it costs the rest of the text, as its end can't be known.
+    fn read_value<'s>(
+        &mut self,
+        tools: &mut Tools<'s, '_>,
+        text: &'s str,
+        start: usize,
+        base: usize,
+        at: &mut Origin,
+    ) -> Option<usize> {
+        let Tools { reader, event, encoder, server } = tools;
+        let server = *server;
+        let (events, stored) = (self.events, self.places.len());
+        let value_line = at.line_at(text, start);
+        let result = reader.read_value(text, start, at.index, event, |found| {
+            let Line { index, byte_offset, byte_len, text: event_text, decoded, event } = found;
+            self.events += 1;
+            let line = if decoded.is_some() { value_line } else { at.line_at(text, byte_offset) };
+            let start = base + byte_offset;
+            let encoded = event.and_then(|event| {
+                if self.implausible.is_none() && is_implausible(server, event) {
+                    self.implausible = Some(event.event_id);
+                }
+                encoder.encode(event, &mut self.rows)
+            });
+            match encoded {
+                Ok(()) => {
+                    self.places.push(Place {
+                        line: u32::try_from(line).unwrap_or(Place::NONE),
+                        index: index.map_or(Place::NONE, narrow),
+                        start: narrow(start),
+                        len: narrow(byte_len),
+                        decoded: decoded.map_or(Place::NONE, narrow),
+                    });
+                    if !self.rows.is_recoded() && self.rows.byte_len() > self.rows_bytes_max {
+                        self.rows.drop_bytes();
+                    }
+                }
+                Err(fault) => self.fresh.push(Reject {
+                    line: at.first_line + line,
+                    index,
+                    text: start..start + byte_len,
+                    raw: decoded.map(|_| event_text.to_owned()),
+                    reason: fault.reason().to_owned(),
+                    field: fault.field().map(str::to_owned),
+                    sqlstate: None,
+                    truncated: false,
+                }),
+            }
+        });
+        match result {
+            Ok(end) => Some(end),
+            Err(fault) => {
+                self.events = events;
+                self.places.truncate(stored);
+                self.rows.truncate(stored);
+                self.fresh.clear();
+                let line = at.first_line + value_line;
+                self.reject_text(base + start..base + text.len(), line, at.index, fault.reason().to_owned());
+                None
+            }
+        }
+    }
+
+    /// A text that is no JSON counts as one event.
+    fn reject_text(&mut self, text: Range<usize>, line: u64, index: Option<usize>, reason: String) {
+        self.events += 1;
+        self.fresh.push(Reject {
+            line,
+            index,
+            text,
+            raw: None,
+            reason,
+            field: None,
+            sqlstate: None,
+            truncated: false,
+        });
+    }
+
+    /// Passes the rejects of a value on, or holds them as far as they are not too many. False: no more are wanted.
+    fn settle_rejects(&mut self, sink: &mut Option<RejectSink<'_>>) -> bool {
+        let Rejects { held, raw_bytes, count } = &mut self.rejects;
+        let is_whole = held.len() as u64 == *count;
+        *count += self.fresh.len() as u64;
+        if let Some(sink) = sink {
+            return self.fresh.drain(..).all(|reject| sink(&reject));
+        }
+        *raw_bytes +=
+            self.fresh.iter().map(|reject| reject.raw.as_ref().map_or(0, String::len)).sum::<usize>();
+        if is_whole && held.len() + self.fresh.len() <= HELD_REJECTS_MAX && *raw_bytes <= HELD_RAW_BYTES_MAX {
+            held.append(&mut self.fresh);
+        } else {
+            *held = Vec::new();
+            // Its space was made for the longest array so far.
+            self.fresh = Vec::new();
+        }
+        true
+    }
+}
+
+/// Where a text of a segment stands in the source.
+struct Origin {
+    /// The number of the segment's first line.
+    first_line: u64,
+    /// Lines from the segment's first one, as far as they were counted.
+    line: u64,
+    /// How many bytes of the text were looked at for lines; none where it is one line.
+    counted: Option<usize>,
+    /// Where it is an element of an array.
+    index: Option<usize>,
+}
+
+impl Origin {
+    /// Lines from the segment's first one to byte `at` of the text.
+    fn line_at(&mut self, text: &str, at: usize) -> u64 {
+        if let Some(counted) = &mut self.counted
+            && at > *counted
+        {
+            self.line += memchr::memchr_iter(b'\n', &text.as_bytes()[*counted..at]).count() as u64;
+            *counted = at;
+        }
+        self.line
+    }
+}
+
+fn index_of(span: &Span) -> Option<usize> {
+    span.index.and_then(|index| usize::try_from(index).ok())
+}
+
+/// The length of what may stand between two values.
+fn separators(text: &str) -> usize {
+    text.len() - text.trim_start_matches([' ', '\t', '\r', '\n', '\u{1e}']).len()
+}
+
+/// Whether the id of an event is none that its server has given out. Of the years 2024 to 2026 that is known: ids of
+/// Americas are above 900 million, those of Europe below 500 million.
+fn is_implausible(server: Server, event: &Event<'_>) -> bool {
+    /// 2024-01-01 and 2027-01-01, in microseconds since 1970.
+    const KNOWN_YEARS: Range<i64> = 1_704_067_200_000_000..1_798_761_600_000_000;
+    let is_other = match server {
+        Server::Americas => event.event_id < 500_000_000,
+        Server::Europe => event.event_id > 900_000_000,
+        Server::Asia => false,
+    };
+    is_other && KNOWN_YEARS.contains(&event.occurred_at_us)
+}

@@ -1,0 +1,211 @@
+//! Tests of preparing: what a segment's bytes become.
+
+use super::parts::HELD_REJECTS_MAX;
+use super::{Battle, Prepared, Preparer, Reading, battle_in_name};
+use crate::database::store::SegmentCounts;
+use crate::input::{Segment, Span};
+use crate::kill::{NulPolicy, Server};
+use crate::layout::{Layout, Repeats};
+use crate::pipeline::reject::Reject;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+fn preparer(layout: Layout) -> Preparer {
+    Preparer {
+        layout,
+        server: Server::Europe,
+        nul: NulPolicy::Reject,
+        repeats: Repeats::FirstCounts,
+        reading: Reading::default(),
+    }
+}
+
+fn segment(bytes: Vec<u8>) -> Segment {
+    Segment {
+        number: 0,
+        source: "a".into(),
+        first_line: 1,
+        byte_offset: 0,
+        lines: bytes.split_inclusive(|byte| *byte == b'\n').count() as u64,
+        bytes: bytes.into(),
+        spans: None,
+        oversized: None,
+    }
+}
+
+fn prepare(preparer: &Preparer, text: &str) -> Prepared {
+    let segment = segment(text.into());
+    let hash = preparer.hash(&segment);
+    preparer.prepare(segment, hash)
+}
+
+fn rejects(prepared: &Prepared) -> Vec<Reject> {
+    let mut rejects = Vec::new();
+    let Ok(()) = prepared.each_reject::<Infallible>(|reject| {
+        rejects.push(reject.clone());
+        Ok(())
+    });
+    rejects
+}
+
+fn event(id: u64, rest: &str) -> String {
+    format!(
+        r#"{{"EventId":{id},"TimeStamp":"2024-08-18T20:45:46Z","TotalVictimKillFame":2,"Killer":{{"Id":"k","Name":"K"}},"Victim":{{"Id":"v","Name":"V"{rest}}}}}"#
+    )
+}
+
+/// A few bytes of text for each row: its rows are not held, and are the same when they are made again.
+#[test]
+fn rows_that_are_made_again() {
+    let slots = format!(r#","Inventory":[{}{{}}]"#, "{},".repeat(30_000));
+    for layout in [Layout::Archive, Layout::Aegis] {
+        let equipment = format!(r#","Equipment":{{"a":"{}"}}"#, "x".repeat(60_000));
+        let rest = if layout == Layout::Archive { &slots } else { &equipment };
+        let one = prepare(&preparer(layout), &event(7, rest));
+        assert!(!one.batch.rows.is_recoded());
+        let text: Vec<String> = (0..400).map(|id| event(id, rest)).collect();
+        let many = prepare(&preparer(layout), &format!("[{}]\n{}", text.join(","), event(1000, rest)));
+        assert!(many.batch.rows.is_recoded() && many.batch.rows.byte_len() == 0, "{layout}");
+        assert_eq!(many.batch.counts, SegmentCounts { lines: 2, events: 401 });
+        for table in 0..layout.tables().len() {
+            let mut again = Vec::new();
+            many.batch.rows.append(7, table, &mut again);
+            assert_eq!(again, one.batch.rows.of(0, table), "{layout} {table}");
+        }
+    }
+}
+
+/// The same of several values on a line, of elements of an array that is no part of the text, and of events in strings.
+#[test]
+fn rows_that_are_made_again_of_any_layout() {
+    let rest = format!(r#","Inventory":[{}{{}}]"#, "{},".repeat(30_000));
+    let at_top = preparer(Layout::Archive);
+    let mut in_strings = at_top.clone();
+    in_strings.reading.events_at = Some(Arc::new("raw".parse().unwrap()));
+    let row = |text: &str| format!(r#"{{"id":5,"raw":{}}}"#, serde_json::to_string(text).unwrap());
+    for (preparer, form) in [(&at_top, None), (&in_strings, Some(row))] {
+        let value = |id: u64| {
+            let event = event(id, &rest);
+            form.map_or(event.clone(), |form| form(&event))
+        };
+        let one = prepare(preparer, &value(7));
+        for joint in ["", " ", ",\n"] {
+            let values: Vec<String> = (0..200).map(value).collect();
+            let text = values.join(joint);
+            let mut many = segment(text.clone().into());
+            let mut at = 0;
+            many.spans = joint.starts_with(',').then(|| {
+                let spans = values.iter().enumerate().map(|(index, value)| {
+                    let start = at;
+                    at += value.len() + joint.len();
+                    Span { start, end: start + value.len(), line: index as u64, index: Some(index as u64) }
+                });
+                spans.collect()
+            });
+            let hash = preparer.hash(&many);
+            let mut many = preparer.prepare(many, hash);
+            assert!(many.batch.rows.is_recoded(), "{joint:?}");
+            for table in 0..Layout::Archive.tables().len() {
+                let mut again = Vec::new();
+                many.batch.rows.append(7, table, &mut again);
+                assert_eq!(again, one.batch.rows.of(0, table), "{joint:?} {table}");
+            }
+            many.reject(7, "refused".to_owned(), None);
+            let [found] = &rejects(&many)[..] else { panic!("one") };
+            assert_eq!(text[found.text.clone()], values[7]);
+            let is_spans = joint.starts_with(',');
+            assert_eq!((found.line, found.index), if is_spans { (8, Some(7)) } else { (1, None) });
+        }
+    }
+}
+
+#[test]
+fn an_event_within_a_value_over_lines_has_its_own_line() {
+    let mut settings = preparer(Layout::Archive);
+    settings.reading.events_at = Some(Arc::new("data".parse().unwrap()));
+    let text = format!("{{\n\"data\": [\n0,\n{},\n1]}} {{\n\"data\":\n2}} x", event(1, ""));
+    let mut one = segment(text.clone().into());
+    one.first_line = 5;
+    one.spans = Some(vec![Span { start: 0, end: text.len(), line: 0, index: None }]);
+    let hash = settings.hash(&one);
+    let prepared = settings.prepare(one, hash);
+    assert_eq!(prepared.ids().collect::<Vec<_>>(), [(1, 8)]);
+    let found = rejects(&prepared);
+    let places: Vec<_> = found.iter().map(|reject| (reject.line, &text[reject.text.clone()])).collect();
+    assert_eq!(places, [(7, "0"), (9, "1"), (11, "2"), (11, "x")]);
+}
+
+#[test]
+fn an_element_that_is_an_array_is_no_array_of_events() {
+    let text = format!("[{}]", event(1, ""));
+    let mut one = segment(text.clone().into());
+    one.spans = Some(vec![Span { start: 0, end: text.len(), line: 0, index: Some(3) }]);
+    let preparer = preparer(Layout::Archive);
+    let hash = preparer.hash(&one);
+    let apart = rejects(&preparer.prepare(one, hash));
+    let within = rejects(&prepare(&preparer, &format!("[0,1,2,{text}]")));
+    assert_eq!((apart.len(), apart[0].index), (1, Some(3)));
+    assert_eq!(apart[0].reason, within[3].reason);
+}
+
+#[test]
+fn rejects_that_are_found_again() {
+    let few = prepare(&preparer(Layout::Archive), &format!("[0,{},1]\nx\n", event(1, "")));
+    let many = "[0,1]\n".repeat(HELD_REJECTS_MAX);
+    let mut many = prepare(&preparer(Layout::Archive), &format!("{many}[0,{},1]\nx\n", event(1, "")));
+    assert_eq!((few.rejected(), many.rejected()), (3, 3 + 2 * HELD_REJECTS_MAX as u64));
+    assert!(many.found.held.is_empty());
+    many.reject(0, "refused".to_owned(), None);
+    let (few, many) = (rejects(&few), rejects(&many));
+    assert_eq!(many.len(), 4 + 2 * HELD_REJECTS_MAX);
+    let [first, refused, second, last] = many.last_chunk().unwrap();
+    assert_eq!((refused.index, refused.reason.as_str(), refused.line), (Some(1), "refused", first.line));
+    for (found, expected) in [first, second, last].into_iter().zip(&few) {
+        assert_eq!((&found.reason, found.index), (&expected.reason, expected.index));
+        assert_eq!(found.line, expected.line + HELD_REJECTS_MAX as u64);
+    }
+}
+
+#[test]
+fn battles_in_names() {
+    for (name, battle) in [
+        ("battle-1337.json.gz", Some(1337)),
+        ("/srv/kills/2024/1337.json", Some(1337)),
+        ("1337", Some(1337)),
+        ("battle.2024.json", None),
+        ("1337-2.json", None),
+        ("99999999999999999999.json", None),
+        ("<stdin>", None),
+    ] {
+        assert_eq!(battle_in_name(name), battle, "{name}");
+    }
+}
+
+#[test]
+fn what_makes_other_events_of_the_same_bytes_makes_another_key() {
+    let usual = preparer(Layout::Archive);
+    let mut others = vec![usual.clone(); 4];
+    others[0].nul = NulPolicy::Strip;
+    others[1].reading.events_at = Some(Arc::new("data".parse().unwrap()));
+    others[2].reading.battle = Battle::Id(7);
+    others[3].reading.must_name_server = true;
+    let text = segment(b"{}".to_vec());
+    for other in others {
+        assert_ne!(other.hash(&text), usual.hash(&text), "{other:?}");
+    }
+    assert_eq!(usual.hash(&text).0, *blake3::hash(b"{}").as_bytes());
+}
+
+#[test]
+fn events_in_strings_keep_their_places() {
+    let mut settings = preparer(Layout::Archive);
+    settings.reading.events_at = Some(Arc::new("raw".parse().unwrap()));
+    let events = format!("[{},{}]", event(1, ""), event(2, ""));
+    let line = format!(r#"{{"id":5,"raw":{}}}"#, serde_json::to_string(&events).unwrap());
+    let mut prepared = prepare(&settings, &format!("\n{line}\n"));
+    assert_eq!(prepared.ids().collect::<Vec<_>>(), [(1, 2), (2, 2)]);
+    prepared.reject(1, "refused".to_owned(), None);
+    let [found] = &rejects(&prepared)[..] else { panic!("one") };
+    assert_eq!(found.raw.as_deref(), Some(event(2, "").as_str()));
+    assert_eq!((found.index, found.text.clone()), (Some(1), 1..1 + line.len()));
+}
