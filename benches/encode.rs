@@ -7,8 +7,8 @@ mod support {
 use std::hint::black_box;
 use std::time::Duration;
 
-use aegis_kills::kill::{Event, LineReader, NulPolicy, Server};
-use aegis_kills::layout::{Encoder, Layout, Repeats, Rows};
+use aegis_kills::internals::{Encoder, Layout, Repeats, Rows};
+use aegis_kills::internals::{Event, LineReader, NulPolicy, Server};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 fn encode(criterion: &mut Criterion) {

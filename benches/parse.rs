@@ -8,7 +8,7 @@ mod support {
 use std::hint::black_box;
 use std::time::Duration;
 
-use aegis_kills::kill::{Event, LineReader, NulPolicy};
+use aegis_kills::internals::{Event, LineReader, NulPolicy};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 use support::plain;

@@ -9,12 +9,12 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use aegis_kills::input::{
+use aegis_kills::internals::{
     BufferPool, LINE_MAX_BYTES, Next, Segment, SegmentLimits, Segmenter, Source, spawn_reader,
 };
-use aegis_kills::kill::{NulPolicy, Server};
-use aegis_kills::layout::{Layout, Repeats};
-use aegis_kills::pipeline::{Preparer, Reading};
+use aegis_kills::internals::{Layout, Repeats};
+use aegis_kills::internals::{NulPolicy, Server};
+use aegis_kills::internals::{Preparer, Reading};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use crossbeam_channel::never;
 use flate2::Compression;

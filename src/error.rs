@@ -1,17 +1,17 @@
 //! The errors that a command can end with.
 
-pub use crate::exit::Ending;
+pub(crate) use crate::exit::Ending;
 
-use crate::database::FailureKind;
-use crate::database::embedded::EmbeddedError;
+use crate::database::failure::failure_kind::FailureKind;
 use crate::database::store::StoreError;
-use crate::input::InputError;
-use crate::pipeline::RejectFileError;
-use crate::settings::SettingError;
+use crate::embedded::error::EmbeddedError;
+use crate::input::error::InputError;
+use crate::pipeline::rejects::file::RejectFileError;
+use crate::settings::environment::SettingError;
 
 /// A command failed before it could say how it went.
 #[derive(Debug, thiserror::Error)]
-pub enum CommandError {
+pub(crate) enum CommandError {
     /// A wrong option, variable or value.
     #[error(transparent)]
     Setting(#[from] SettingError),
@@ -34,7 +34,7 @@ pub enum CommandError {
 
 impl CommandError {
     /// How the program ends.
-    pub fn ending(&self) -> Ending {
+    pub(crate) fn ending(&self) -> Ending {
         match self {
             CommandError::Setting(_) => Ending::WrongSetting,
             CommandError::Embedded(error) if error.is_wrong_folder() => Ending::WrongSetting,
@@ -49,7 +49,7 @@ impl CommandError {
 }
 
 /// How the program ends for a failure of the database.
-pub fn database_ending(error: &StoreError) -> Ending {
+pub(crate) fn database_ending(error: &StoreError) -> Ending {
     match error.kind() {
         FailureKind::Passing => Ending::DatabaseFailed,
         FailureKind::Permanent => Ending::DatabaseRefused,

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 /// How the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
+pub(crate) enum Ending {
     /// All is well: every event is in the database.
     Complete,
     /// The input, the reject file or the program itself failed.
@@ -28,7 +28,7 @@ pub enum Ending {
 
 /// An exit code and what it means, as the help has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ExitCode {
+pub(crate) struct ExitCode {
     /// The code; of signals all of them.
     pub code: &'static str,
     /// What it means, in one line.
@@ -36,7 +36,7 @@ pub struct ExitCode {
 }
 
 /// The exit codes, ascending.
-pub const EXIT_CODES: [ExitCode; 9] = [
+pub(crate) const EXIT_CODES: [ExitCode; 9] = [
     ExitCode {
         code: "0",
         meaning: "every event is stored, by this run or an earlier one; health: healthy; verify: no difference",
@@ -59,7 +59,7 @@ pub const EXIT_CODES: [ExitCode; 9] = [
 
 impl Ending {
     /// The exit code.
-    pub fn code(self) -> u8 {
+    pub(crate) fn code(self) -> u8 {
         match self {
             Ending::Complete => 0,
             Ending::Failed => 1,
@@ -76,7 +76,7 @@ impl Ending {
 }
 
 /// The table of exit codes, as the help prints it.
-pub fn exit_codes_help() -> String {
+pub(crate) fn exit_codes_help() -> String {
     let mut text = "Exit codes:".to_owned();
     for ExitCode { code, meaning } in EXIT_CODES {
         // Writing to a String can't fail.

@@ -4,34 +4,34 @@
 //! files, stdin ─ input ─► segments ─ rayon ─► batches ─ bounded channel ─► writer threads ─► PostgreSQL
 //! ```
 //!
-//! A *segment* is whole lines or values up to a size. A *batch* is a segment parsed and encoded into the bytes of binary
-//! `COPY`, once. A *writer* stores a batch and its row in the ledger in one transaction.
+//! A *segment* is whole values up to a size. A *batch* is a segment, parsed and encoded once into the bytes of binary `COPY`.
+//! A *writer* stores a batch and its ledger row in one transaction.
 //!
-//! # The map, in the order in which to read it
+//! # Map, in reading order
 //!
-//! - [`kill`]: what an event is, and how it is read from a line of JSON.
+//! - [`event`]: what an event is, and how it is read from JSON.
 //! - [`layout`]: the tables, and an event's rows as `COPY` takes them.
-//! - [`input`]: sources, decompression, segments.
-//! - [`database`]: the pool, the gate and its watchdog, the transaction of a batch, the ledger, the schema, the
-//!   private PostgreSQL.
+//! - [`input`]: sources, decompression, framing, segments.
+//! - [`database`]: connections, the pool and its watchdog, the ledger, the tables, batches.
+//! - [`embedded`]: the private PostgreSQL.
 //! - [`pipeline`]: the threads of a run, and the account of its events.
-//! - [`report`]: the progress, the summary, the reports of `health` and `verify`, metrics, and the pages over HTTP.
-//! - [`generate`]: synthetic dumps.
-//! - [`cli`] and [`settings`]: what was typed, and what it comes to.
-//! - [`commands`]: one file a subcommand; `man` and `completions` are made from the definitions in [`cli`].
-//! - [`exit`], [`error`], [`causes`] and [`panics`]: how a command can end, how an error is reported, what a panic does;
-//!   [`visible`]: text of others made safe for a terminal.
+//! - [`report`]: terminal, summary, metrics, the pages over HTTP.
+//! - [`generate`](mod@generate): synthetic dumps.
+//! - [`cli`] and [`settings`]: options as typed, then checked.
+//! - [`commands`]: one file per subcommand; parts that several share are in `common`.
+//! - [`program`], [`exit`], [`error`], [`error_chain`] and [`panics`]: from arguments to an exit code.
+//! - [`visible`] and [`shell`]: text made safe for a terminal or a shell.
 //!
-//! Imports run one way: commands → report → pipeline → database → layout → kill; `input` and `generate` stand
-//! by themselves.
+//! Imports run one way: commands → report → pipeline → database → layout → event; `input`, `embedded` and `generate` stand
+//! alone. No file imports a file that imports it, directly or not; a test fails on a cycle.
 //!
 //! # As a library
 //!
 //! The program is a thin layer over this crate. For its pool, its retries and its health checks in a service of your own
-//! see [`database::DatabaseManager`] and `docs/connections.md`. A dump to try things on is one call away:
+//! see [`DatabaseManager`] and `docs/connections.md`. A dump to try things on is one call away:
 //!
 //! ```
-//! use aegis_kills::generate::{GenerateOptions, generate};
+//! use aegis_kills::{GenerateOptions, generate};
 //!
 //! let mut dump = Vec::new();
 //! generate(&GenerateOptions { events: 3, seed: 1, overlap_percent: 0.0 }, &mut dump)?;
@@ -41,7 +41,7 @@
 //!
 //! # Invariants
 //!
-//! **Invariant: `kill` knows no SQL and no threads, `layout` no connection, `input` no JSON, `pipeline` no type of
+//! **Invariant: `event` knows no SQL and no threads, `layout` no connection, `input` no JSON, `pipeline` no type of
 //! PostgreSQL.** The pipeline sees the database through [`database::store::Store`] alone.
 //!
 //! **Invariant: every event that was read is in one count of the summary.** What is in none of the others is
@@ -51,31 +51,73 @@
 //!
 //! **Invariant: everything is bounded:** line, segment, queue, tries, memory. Buffers go round; whoever has none waits.
 //!
-//! **Invariant: there is no global state.** A command builds one [`database::DatabaseManager`], and so one pool a process.
+//! **Invariant: there is no global state.** A command builds one [`DatabaseManager`], and so one pool per process.
 //!
 //! **Invariant: nothing hangs on the database.** Each call runs on a thread that can be left behind, and the
 //! ledger says what came of it.
 //!
 //! **Invariant: there is no async runtime in this crate.** The `postgres` crate carries one inside each client.
 
-pub mod causes;
-pub mod cli;
-pub mod commands;
-pub mod database;
-pub mod error;
-pub mod exit;
-pub mod generate;
-pub mod input;
-pub mod kill;
-pub mod layout;
+mod cli;
+mod commands;
+mod database;
+mod embedded;
+mod error;
+mod error_chain;
+mod event;
+mod exit;
+mod generate;
+mod input;
+mod layout;
 mod output_place;
-pub mod panics;
+mod panics;
 mod permissions;
-pub mod pipeline;
-pub mod report;
-pub mod settings;
+mod pipeline;
+mod program;
+mod report;
+mod settings;
 mod shell;
-pub mod visible;
+mod visible;
+
+pub use database::connect::{Target, TargetError, from_url};
+pub use database::health::HealthProbe;
+pub use database::pool::connections::PoolSettings;
+pub use database::pool::liveness::{HealthStatus, ServerHealth};
+pub use database::pool::manager::{DatabaseManager, TroubleSettings};
+pub use database::session::deadline::Patience;
+pub use database::store::StoreError;
+pub use embedded::account::Account;
+pub use embedded::programs::Programs;
+pub use generate::{GenerateOptions, generate};
+pub use program::main;
+
+/// What the project's own tests, benchmarks and fuzz targets use. No promise is made of it.
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::cli::{Cli, LoadArgs};
+    pub use crate::embedded::error::EmbeddedError;
+    pub use crate::embedded::server::Phase;
+    pub use crate::embedded::{Closed, Embedded, Lifetime, Status, Stopped, status, stop};
+    pub use crate::event::Server;
+    pub use crate::event::fault::Fault;
+    pub use crate::event::kill_event::Event;
+    pub use crate::event::line::LineReader;
+    pub use crate::event::text::NulPolicy;
+    pub use crate::input::buffers::BufferPool;
+    pub use crate::input::error::InputError;
+    pub use crate::input::framing::framer::Span;
+    pub use crate::input::reader::spawn_reader;
+    pub use crate::input::segment::{LINE_MAX_BYTES, Segment, SegmentLimits};
+    pub use crate::input::segmenter::{Next, Segmenter};
+    pub use crate::input::source::Source;
+    pub use crate::layout::Layout;
+    pub use crate::layout::encoder::Encoder;
+    pub use crate::layout::rows::{Repeats, Rows};
+    pub use crate::layout::table::{ColumnType, Table};
+    pub use crate::pipeline::prepare::preparer::{Preparer, Reading};
+    pub use crate::settings::LoadSettings;
+    pub use crate::settings::environment::Environment;
+}
 
 /// The version, and the commit where the program was built in a checkout: `0.1.0 (0123456789ab)`.
 pub const VERSION: &str = env!("AEGIS_KILLS_VERSION");

@@ -17,7 +17,7 @@ thread_local! {
 
 /// The panics of this process.
 #[derive(Debug, Clone)]
-pub struct Panics(Arc<Shared>);
+pub(crate) struct Panics(Arc<Shared>);
 
 type Act = Box<dyn Fn(&str) + Send>;
 
@@ -32,7 +32,7 @@ struct Shared {
 
 impl Panics {
     /// Begins to look for panics, in place of the hook of the standard library, which would wait for standard error.
-    pub fn install() -> Self {
+    pub(crate) fn install() -> Self {
         let shared = Arc::<Shared>::default();
         let own = Arc::clone(&shared);
         std::panic::set_hook(Box::new(move |info| own.note(info)));
@@ -40,13 +40,13 @@ impl Panics {
     }
 
     /// Whether a thread has panicked.
-    pub fn happened(&self) -> bool {
+    pub(crate) fn happened(&self) -> bool {
         self.0.happened.load(Ordering::Acquire)
     }
 
     /// Calls `act` with the message of each panic, on the thread that panics, until the result is dropped; at once if there has
     /// been one.
-    pub fn watch(&self, act: impl Fn(&str) + Send + 'static) -> PanicWatch {
+    pub(crate) fn watch(&self, act: impl Fn(&str) + Send + 'static) -> PanicWatch {
         let mut current = self.0.lock();
         if let Some(message) = self.0.first.get() {
             act(message);
@@ -58,7 +58,7 @@ impl Panics {
 }
 
 /// See [`Panics::watch`].
-pub struct PanicWatch(Arc<Shared>);
+pub(crate) struct PanicWatch(Arc<Shared>);
 
 impl Drop for PanicWatch {
     fn drop(&mut self) {
@@ -106,7 +106,7 @@ impl std::fmt::Debug for Shared {
 
 /// Runs what may panic for a reason of the machine, as libraries do that can't start a thread or open a file. The error is the
 /// panic's message, which is not logged and counts nowhere.
-pub fn contained<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+pub(crate) fn contained<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     let was_contained = IS_CONTAINED.replace(true);
     let result = catch_unwind(AssertUnwindSafe(work));
     IS_CONTAINED.set(was_contained);
@@ -124,7 +124,7 @@ fn text_of(payload: &(dyn Any + Send)) -> &str {
 ///
 /// If the environment variable `AEGIS_KILLS_PANIC` names `point`.
 #[cfg(debug_assertions)]
-pub fn inject(point: &str) {
+pub(crate) fn inject(point: &str) {
     assert!(std::env::var_os("AEGIS_KILLS_PANIC").is_none_or(|wanted| wanted != point), "injected");
 }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 /// The text with each character that a terminal would obey, or that would reorder what is shown, as an escape such as
 /// `\u{1b}`. Line feeds and tabs stay.
-pub fn visible(text: &str) -> Cow<'_, str> {
+pub(crate) fn visible(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_hidden) {
         return Cow::Borrowed(text);
     }

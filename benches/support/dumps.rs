@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use aegis_kills::generate::{GenerateOptions, generate};
+use aegis_kills::{GenerateOptions, generate};
 
 /// Events by name: text of lines, which end in a line feed.
 pub(crate) fn dumps() -> Vec<(&'static str, String)> {

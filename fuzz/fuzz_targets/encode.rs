@@ -17,8 +17,8 @@ mod support {
 
 use std::sync::LazyLock;
 
-use aegis_kills::kill::{Event, LineReader};
-use aegis_kills::layout::{Encoder, Layout, Repeats, Rows};
+use aegis_kills::internals::{Event, LineReader};
+use aegis_kills::internals::{Encoder, Layout, Repeats, Rows};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 

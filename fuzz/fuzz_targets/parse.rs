@@ -12,7 +12,7 @@ mod support {
     pub(crate) mod oracle;
 }
 
-use aegis_kills::kill::{Event, LineReader, NulPolicy};
+use aegis_kills::internals::{Event, LineReader, NulPolicy};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 

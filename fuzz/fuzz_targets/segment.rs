@@ -11,9 +11,7 @@ use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-use aegis_kills::input::{
-    BufferPool, InputError, Next, Segment, SegmentLimits, Segmenter, Source, Span, spawn_reader,
-};
+use aegis_kills::internals::{BufferPool, InputError, Next, Segment, SegmentLimits, Segmenter, Source, Span, spawn_reader};
 use crossbeam_channel::never;
 use libfuzzer_sys::fuzz_target;
 use nix::fcntl::OFlag;

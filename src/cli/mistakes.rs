@@ -1,14 +1,14 @@
 //! What would do where the arguments can't be read: more than the parser can know.
 
-use super::Cli;
-use crate::input::shell_quoted;
+use crate::cli::Cli;
+use crate::shell::shell_quoted;
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, CommandFactory as _, Error};
 use std::path::Path;
 
 /// The error with a tip that helps, where there is one.
-pub fn with_remedy(mut error: Error) -> Error {
+pub(crate) fn with_remedy(mut error: Error) -> Error {
     let value = |kind| match error.get(kind) {
         Some(ContextValue::String(value)) => Some(value.clone()),
         _ => None,

@@ -1,20 +1,36 @@
 //! `delete`: old events, or those of dumps, go, and the ledger forgets that they were loaded.
 
-use super::database::OpenDatabase;
-use super::next::{delete_again, piped_delete};
-use super::signals::Listener;
-use super::sources::{self, FoundSources};
-use super::{Process, write_output, write_text};
-use crate::causes::in_full;
 use crate::cli::DeleteArgs;
+use crate::commands::common::next_steps::{delete_again, piped_delete};
+use crate::commands::common::open_database::OpenDatabase;
+use crate::commands::common::output::{write_output, write_text};
+use crate::commands::common::signals::Listener;
+use crate::commands::common::sources;
+use crate::commands::common::sources::FoundSources;
+use crate::commands::load::Process;
+use crate::database::session::deadline::Patience;
 use crate::database::store::StoreError;
-use crate::database::{DELETE_BATCH_MAX, DeleteScope, Deleted, Deleter, Patience};
-use crate::error::{CommandError, Ending};
-use crate::input::{PipedCommand, Reader, Source};
-use crate::layout::Repeats;
-use crate::pipeline::{Halt, HaltReason, Monitor, Prepared, Preparer, VerifyRun};
-use crate::report::{DeleteReport, LiveRun, Progress, Status};
-use crate::settings::{DeleteSettings, DoomedEvents, Environment, EventSettings};
+use crate::database::write::deletable::DeleteScope;
+use crate::database::write::delete::{DELETE_BATCH_MAX, Deleted, Deleter};
+use crate::error::CommandError;
+use crate::error_chain::in_full;
+use crate::exit::Ending;
+use crate::input::convert::PipedCommand;
+use crate::input::reader::Reader;
+use crate::input::source::Source;
+use crate::layout::rows::Repeats;
+use crate::pipeline::account::monitor::Monitor;
+use crate::pipeline::prepare::prepared::Prepared;
+use crate::pipeline::prepare::preparer::Preparer;
+use crate::pipeline::shutdown::{Halt, HaltReason};
+use crate::pipeline::verify::VerifyRun;
+use crate::report::delete::DeleteReport;
+use crate::report::stats::LiveRun;
+use crate::report::summary::Status;
+use crate::report::terminal::progress::Progress;
+use crate::settings::EventSettings;
+use crate::settings::delete::{DeleteSettings, DoomedEvents};
+use crate::settings::environment::Environment;
 use anyhow::Context as _;
 use jiff::Timestamp;
 use roaring::RoaringTreemap;
@@ -31,7 +47,7 @@ const READERS: usize = 2;
 /// # Errors
 ///
 /// Nothing could be deleted: a setting, a dump or the database. Later failures are part of the report.
-pub fn run(
+pub(crate) fn run(
     args: &DeleteArgs,
     env: Environment<'_>,
     quiet: bool,

@@ -1,13 +1,19 @@
 //! `embedded`: the private PostgreSQL by itself.
 
-use super::{write_output, write_text};
 use crate::cli::EmbeddedAction;
-use crate::database::embedded::{self, Embedded, Lifetime, Phase, Status, Stopped, disk_bytes};
-use crate::database::{HealthProbe, ServerHealth, from_url};
-use crate::error::{CommandError, Ending};
-use crate::input::shell_quoted;
-use crate::report::{bytes, counted, time, utc};
-use crate::settings::SettingError;
+use crate::commands::common::output::{write_output, write_text};
+use crate::database::connect::from_url;
+use crate::database::health::HealthProbe;
+use crate::database::pool::liveness::ServerHealth;
+use crate::embedded;
+use crate::embedded::server::Phase;
+use crate::embedded::size::disk_bytes;
+use crate::embedded::{Embedded, Lifetime, Status, Stopped};
+use crate::error::CommandError;
+use crate::exit::Ending;
+use crate::report::format::{bytes, counted, time, utc};
+use crate::settings::environment::SettingError;
+use crate::shell::shell_quoted;
 use jiff::Timestamp;
 use std::path::Path;
 use std::time::Duration;
@@ -16,7 +22,7 @@ use std::time::Duration;
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(3);
 
 /// Runs the command.
-pub fn run(action: &EmbeddedAction) -> Result<Ending, CommandError> {
+pub(crate) fn run(action: &EmbeddedAction) -> Result<Ending, CommandError> {
     match action {
         EmbeddedAction::Start(args) => {
             let embedded = Embedded::open(&args.dir, Lifetime::UntilStopped)?;

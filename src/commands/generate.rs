@@ -1,14 +1,15 @@
 //! `generate`: a synthetic dump on standard output.
 
 use crate::cli::GenerateArgs;
-use crate::error::{CommandError, Ending};
+use crate::error::CommandError;
+use crate::exit::Ending;
 use crate::generate::{EVENTS_MAX, GenerateOptions, OVERLAP_PERCENT_MAX, generate};
-use crate::settings::SettingError;
+use crate::settings::environment::SettingError;
 use anyhow::Context as _;
 use std::io;
 
 /// Runs the command.
-pub fn run(args: &GenerateArgs) -> Result<Ending, CommandError> {
+pub(crate) fn run(args: &GenerateArgs) -> Result<Ending, CommandError> {
     let wrong =
         |place, value: String, wanted| CommandError::from(SettingError::Value { place, value, wanted });
     if !(0.0..=OVERLAP_PERCENT_MAX).contains(&args.overlap) {

@@ -1,14 +1,18 @@
 //! `health`: is the database there and fit to be written, and do the settings go with it?
 
-use super::database::Place;
-use super::next::SchemaHints;
-use super::signals::{Ends, ends};
-use super::{write_output, write_text};
 use crate::cli::HealthArgs;
-use crate::database::{HealthProbe, application_name};
-use crate::error::{CommandError, Ending};
-use crate::report::{HealthReport, TerminalSize, Watch};
-use crate::settings::{Environment, HealthSettings};
+use crate::commands::common::next_steps::SchemaHints;
+use crate::commands::common::open_database::Place;
+use crate::commands::common::output::{write_output, write_text};
+use crate::commands::common::signals::{Ends, ends};
+use crate::database::health::HealthProbe;
+use crate::database::ledger::runs::application_name;
+use crate::error::CommandError;
+use crate::exit::Ending;
+use crate::report::health::HealthReport;
+use crate::report::terminal::watch::{TerminalSize, Watch};
+use crate::settings::HealthSettings;
+use crate::settings::environment::Environment;
 use anyhow::Context as _;
 use crossbeam_channel::{Receiver, bounded, select_biased};
 use std::io::{self, IsTerminal as _};
@@ -20,7 +24,7 @@ use uuid::Uuid;
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Runs the command. With `--watch` it goes on until a signal ends it, or nobody reads it.
-pub fn run(args: &HealthArgs, env: Environment<'_>) -> Result<Ending, CommandError> {
+pub(crate) fn run(args: &HealthArgs, env: Environment<'_>) -> Result<Ending, CommandError> {
     let settings = HealthSettings::new(args, env)?;
     let place = Place::open(&settings.database)?;
     let name = application_name(place.target.application_name(), Uuid::new_v4());

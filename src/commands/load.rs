@@ -1,28 +1,45 @@
 //! `load`: dumps in, events in the database, an account of each.
 
-use super::confirm::confirm;
-use super::database::OpenDatabase;
-use super::load_summary::{self, Printed, stop_summary};
-use super::next::{self, SchemaHints};
-use super::observe::{self, Farewell, Observer};
-use super::outcome::{cause, has_succeeded, outcome, run_outcome};
-use super::signals::{EarlySignals, Listener};
-use super::sources::{self, FoundSources};
-use super::unchanged::Files;
-use crate::causes::in_full;
 use crate::cli::LoadArgs;
+use crate::commands::common::confirm::confirm;
+use crate::commands::common::load_summary::{Printed, stop_summary};
+use crate::commands::common::next_steps::SchemaHints;
+use crate::commands::common::observe::{Farewell, Observer};
+use crate::commands::common::open_database::OpenDatabase;
+use crate::commands::common::outcome::{cause, has_succeeded, outcome, run_outcome};
+use crate::commands::common::signals::{EarlySignals, Listener};
+use crate::commands::common::sources::FoundSources;
+use crate::commands::common::unchanged::Files;
+use crate::commands::common::{load_summary, next_steps as next, observe, sources};
+use crate::database::failure::public::in_public;
+use crate::database::ledger::runs::{RunCounts, RunEnd, RunLog};
+use crate::database::options::StoreSettings;
+use crate::database::pool::manager::DatabaseManager;
+use crate::database::schema::{deferred_indexes as indexes, ensure as schema};
+use crate::database::session::deadline::Patience;
 use crate::database::store::Store;
-use crate::database::{
-    DatabaseManager, Patience, PostgresStore, RunCounts, RunEnd, RunLog, StoreSettings, in_public, indexes,
-    schema,
-};
-use crate::error::{CommandError, Ending};
-use crate::input::{PipedCommand, Reader};
-use crate::layout::{Distribution, Indexes};
+use crate::database::write::postgres_store::PostgresStore;
+use crate::error::CommandError;
+use crate::error_chain::in_full;
+use crate::exit::Ending;
+use crate::input::convert::PipedCommand;
+use crate::input::reader::Reader;
+use crate::layout::ddl::Indexes;
+use crate::layout::table::Distribution;
 use crate::panics::Panics;
-use crate::pipeline::{self, Halt, HaltReason, Monitor, RejectFile, RunReport, SourceError};
-use crate::report::{LiveRun, Progress, Screen, Summary};
-use crate::settings::{DatabaseSettings, Environment, LoadSettings, SettingError};
+use crate::pipeline;
+use crate::pipeline::account::monitor::Monitor;
+use crate::pipeline::rejects::file::RejectFile;
+use crate::pipeline::run::RunReport;
+use crate::pipeline::shutdown::{Halt, HaltReason};
+use crate::pipeline::source_segments::SourceError;
+use crate::report::stats::LiveRun;
+use crate::report::summary::Summary;
+use crate::report::terminal::progress::Progress;
+use crate::report::terminal::screen::Screen;
+use crate::settings::LoadSettings;
+use crate::settings::database::DatabaseSettings;
+use crate::settings::environment::{Environment, SettingError};
 use anyhow::Context as _;
 use jiff::Timestamp;
 use std::cell::Cell;
@@ -35,7 +52,7 @@ use uuid::Uuid;
 
 /// What a load has of its process.
 #[derive(Debug)]
-pub struct Process<'p> {
+pub(crate) struct Process<'p> {
     /// Signals until the load listens for itself.
     pub signals: &'p EarlySignals,
     /// What a panic does.
@@ -45,7 +62,7 @@ pub struct Process<'p> {
 }
 
 /// Runs the command.
-pub fn run(
+pub(crate) fn run(
     args: &LoadArgs,
     env: Environment<'_>,
     quiet: bool,
@@ -298,7 +315,7 @@ fn read_only(parts: &Parts<'_>, listener: Option<TcpListener>) -> Result<Done, C
     let sources = settings.sources.clone();
     let (reader, run) = (parts.reader.take(), settings.pipeline(parts.piped.clone()));
     parts.requests.begin();
-    let mut report = pipeline::run(sources, reader, &run, None, parts.rejects, halt, parts.monitor);
+    let mut report = pipeline::run::run(sources, reader, &run, None, parts.rejects, halt, parts.monitor);
     report.source_errors.splice(0..0, parts.unread.take());
     let farewell = observer.say_farewell(&run_outcome(&report));
     Ok(Done { report, store: StoreFigures::default(), metrics: Ok(()), farewell })
@@ -355,7 +372,7 @@ fn load(
     let report = match (&files, &progress) {
         (Ok(files), Ok(_)) => {
             files.skipped.iter().for_each(|held| parts.monitor.skip_file(held));
-            let mut report = pipeline::run(
+            let mut report = pipeline::run::run(
                 files.sources.clone(),
                 reader,
                 &pipeline,

@@ -1,9 +1,10 @@
 //! `man` and `completions`: the definitions of the command line in other forms.
 
-use super::write_output;
 use crate::cli::Cli;
-use crate::error::{CommandError, Ending};
-use crate::kill::Server;
+use crate::commands::common::output::write_output;
+use crate::error::CommandError;
+use crate::event::Server;
+use crate::exit::Ending;
 use crate::layout::Layout;
 use anyhow::Context as _;
 use clap::builder::PossibleValuesParser;
@@ -14,7 +15,7 @@ use clap_mangen::roff::{Roff, bold, roman};
 use std::io;
 
 /// Writes a shell's completion script.
-pub fn completions(shell: Shell) -> Result<Ending, CommandError> {
+pub(crate) fn completions(shell: Shell) -> Result<Ending, CommandError> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut with_values(Cli::command()), "aegis-kills", &mut script);
     // For bash the library takes the hyphen of the program's name for a step to a subcommand in one of two places, so that
@@ -25,7 +26,7 @@ pub fn completions(shell: Shell) -> Result<Ending, CommandError> {
 }
 
 /// Writes the manual: one page with all commands.
-pub fn manual() -> Result<Ending, CommandError> {
+pub(crate) fn manual() -> Result<Ending, CommandError> {
     let mut page = Vec::new();
     render(&mut page).context("the manual page can't be made")?;
     write_output(&String::from_utf8_lossy(&page))?;

@@ -1,17 +1,21 @@
 //! `schema`: the DDL, to read or to run.
 
-use super::database::OpenDatabase;
-use super::next::SchemaHints;
-use super::{write_output, write_text};
 use crate::cli::SchemaAction;
-use crate::database::schema;
-use crate::error::{CommandError, Ending};
-use crate::layout::{Distribution, Indexes};
-use crate::settings::{DatabaseSettings, Environment, SchemaSettings};
+use crate::commands::common::next_steps::SchemaHints;
+use crate::commands::common::open_database::OpenDatabase;
+use crate::commands::common::output::{write_output, write_text};
+use crate::database::schema::ensure as schema;
+use crate::error::CommandError;
+use crate::exit::Ending;
+use crate::layout::ddl::Indexes;
+use crate::layout::table::Distribution;
+use crate::settings::SchemaSettings;
+use crate::settings::database::DatabaseSettings;
+use crate::settings::environment::Environment;
 use uuid::Uuid;
 
 /// Runs the command.
-pub fn run(action: &SchemaAction, env: Environment<'_>) -> Result<Ending, CommandError> {
+pub(crate) fn run(action: &SchemaAction, env: Environment<'_>) -> Result<Ending, CommandError> {
     match action {
         SchemaAction::Print(args) => {
             let SchemaSettings { layout, schema: name, distribution } = SchemaSettings::new(args, env)?;

@@ -1,21 +1,35 @@
 //! `verify`: are the events of the dumps in the database, and with the same content?
 
-use super::database::OpenDatabase;
-use super::next::{SchemaHints, load_of_verified, piped_verify};
-use super::sources::{self, FoundSources};
-use super::{write_output, write_text};
-use crate::causes::in_full;
 use crate::cli::VerifyArgs;
+use crate::commands::common::next_steps::{SchemaHints, load_of_verified, piped_verify};
+use crate::commands::common::open_database::OpenDatabase;
+use crate::commands::common::output::{write_output, write_text};
+use crate::commands::common::sources;
+use crate::commands::common::sources::FoundSources;
+use crate::database::pool::manager::DatabaseManager;
+use crate::database::schema::citus::{HalfCommitted, finish_commits};
+use crate::database::schema::ensure as schema;
 use crate::database::store::StoreError;
-use crate::database::{
-    Comparer, DatabaseManager, HalfCommitted, StoredEvent, finish_commits, present_ids, schema,
-};
-use crate::error::{CommandError, Ending};
-use crate::input::{PipedCommand, Reader};
-use crate::layout::{Distribution, Repeats};
-use crate::pipeline::{Halt, Monitor, Prepared, Preparer, VerifyRun};
-use crate::report::{Finding, LiveRun, Progress, Screen, VerifyReport};
-use crate::settings::{Environment, EventSettings, VerifySettings};
+use crate::database::write::compare::{Comparer, StoredEvent};
+use crate::database::write::exists::present_ids;
+use crate::error::CommandError;
+use crate::error_chain::in_full;
+use crate::exit::Ending;
+use crate::input::convert::PipedCommand;
+use crate::input::reader::Reader;
+use crate::layout::rows::Repeats;
+use crate::layout::table::Distribution;
+use crate::pipeline::account::monitor::Monitor;
+use crate::pipeline::prepare::prepared::Prepared;
+use crate::pipeline::prepare::preparer::Preparer;
+use crate::pipeline::shutdown::Halt;
+use crate::pipeline::verify::VerifyRun;
+use crate::report::stats::LiveRun;
+use crate::report::terminal::progress::Progress;
+use crate::report::terminal::screen::Screen;
+use crate::report::verify::{Finding, VerifyReport};
+use crate::settings::environment::Environment;
+use crate::settings::{EventSettings, VerifySettings};
 use anyhow::Context as _;
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -24,7 +38,7 @@ use std::time::Instant;
 use uuid::Uuid;
 
 /// Runs the command.
-pub fn run(
+pub(crate) fn run(
     args: &VerifyArgs,
     env: Environment<'_>,
     quiet: bool,

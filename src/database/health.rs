@@ -2,18 +2,20 @@
 //!
 //! Invariant: each check opens a connection of its own, and ends in time whatever the pool and the server do.
 
-use super::citus::{self, Distributed, Node};
-use super::connect::Target;
-use super::error::DatabaseError;
-use super::inspect::{self, Addition};
-use super::liveness::{HealthStatus, apart, check};
-use super::patience::Patience;
-use super::public::in_public;
-use super::session::Opener;
-use super::store::StoreError;
-use super::{access, indexes, misfits, runs, size};
-use crate::causes::in_full;
-use crate::layout::{Distribution, Layout};
+use crate::database::connect::Target;
+use crate::database::failure::error::DatabaseError;
+use crate::database::failure::public::in_public;
+use crate::database::ledger::runs;
+use crate::database::pool::liveness::{HealthStatus, apart, check};
+use crate::database::schema::citus::{Distributed, Node};
+use crate::database::schema::inspect::Addition;
+use crate::database::schema::{access, citus, deferred_indexes as indexes, inspect, misfits, size};
+use crate::database::session::deadline::Patience;
+use crate::database::session::opener::Opener;
+use crate::database::store::StoreError;
+use crate::error_chain::in_full;
+use crate::layout::Layout;
+use crate::layout::table::Distribution;
 use serde_json::Value;
 use std::error::Error;
 use std::time::Duration;

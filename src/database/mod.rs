@@ -1,102 +1,28 @@
 //! Everything that speaks to PostgreSQL.
 //!
-//! A call goes this way: the *manager* waits at the *gate* until the database is there, takes a *session* from the
-//! pool, and has the *caller* run it on a thread of its own. What fails is sorted by *classify*, and tried again by the
-//! *retry* policy, or by the gate once its *watchdog* has seen the database again.
+//! A call goes this way: the *manager* waits at the *gate* until the database is reachable, takes a *session* from the pool,
+//! and has it run on a *supervised* thread of its own. A failure is *classified*, then retried by the *retry* policy, or by
+//! the gate once its *watchdog* has reached the database again.
 //!
-//! The files, in the order in which to read them:
+//! The directories, in reading order. Each imports those above it alone:
 //!
-//! - `connect`: where the database is. `engine`: what it is. `session`, `client`, `transaction`: one connection, and how
-//!   it is spoken to.
-//! - `error`, `classify`, `retry`: what went wrong, what that means, and when to try again.
-//! - `pool`, `gate`, `watchdog`, `health`, `call`, `manager`: a call that nobody hangs on. `patience`, `outages`,
-//!   `state`, `figures`: how long is waited, and what is told of it.
-//! - `store`, `postgres_store`: what the pipeline asks for. `write`, `narrow`, `update`, `staging`, `update_citus`,
-//!   `present`: the transaction of a batch. `delete`, `deletable`: the deletion of events. `ledger`, `runs`, `files`, `reports`: the record of segments, runs, files and rejects. `entries`, `claims`: which segments are done, or taken by
-//!   another load.
-//! - `schema`, `misfits`, `inspect`, `citus`, `indexes`, `size`: the tables, what is different where they are distributed, the indexes that are put
-//!   off, and how much room it all takes.
-//! - `embedded`: the private PostgreSQL.
+//! - `connect`: where the database is, TLS, the server's version.
+//! - `failure`: errors and their classification.
+//! - `session`: one connection.
+//! - `pool`: calls with a limit, retries and outages.
+//! - `ledger`: runs, segments, files, rejects, claims.
+//! - `schema`: the tables, and what is wrong with them.
+//! - `write`: batches, updates, deletion.
+//! - `health`: checks on request. `store`: what the pipeline asks for.
 
-pub mod embedded;
-pub mod indexes;
-pub mod schema;
-pub mod store;
-
-mod access;
-mod backend;
-mod call;
-mod citus;
-mod claims;
-mod classify;
-mod client;
-mod compare;
-mod connect;
-mod deletable;
-mod delete;
-mod engine;
-mod entries;
-mod error;
-mod figures;
-mod files;
-mod gate;
-mod health;
-mod inspect;
-mod ledger;
-mod ledger_ddl;
-mod liveness;
-mod locks;
-mod manager;
-mod misfits;
-mod narrow;
-mod notices;
-mod options;
-mod outages;
-mod patience;
-mod permanent;
-mod pool;
-mod postgres_store;
-mod present;
-mod public;
-mod reports;
-mod retry;
-mod runs;
-mod session;
-mod size;
-mod staging;
-mod state;
-mod stored;
-mod transaction;
-mod update;
-mod update_citus;
-mod user_code;
-mod watchdog;
-mod write;
-
-pub use citus::{HalfCommitted, Node, finish_commits};
-pub use classify::{ErrorClass, classify};
-pub use compare::{Comparer, StoredEvent};
-pub use connect::{
-    SessionAttributes, Target, TargetError, Tls, TlsError, Unmet, Variables, from_url, from_variables,
-    holds_password,
-};
-pub use deletable::DeleteScope;
-pub use delete::{DELETE_BATCH_MAX, Deleted, Deleter};
-pub use figures::Figures;
-pub use files::{FileCounts, FileStamp, LoadedFiles};
-pub(crate) use files::{as_signed, nanoseconds, size};
-pub use health::{HealthProbe, Inspection};
-pub use liveness::{HealthStatus, ServerHealth};
-pub use manager::{DatabaseManager, TroubleSettings};
-pub use options::{Held, OnConflict, StoreSettings};
-pub use outages::{Outage, Outages};
-pub use patience::Patience;
-pub use permanent::FailureKind;
-pub use pool::{Connection, PoolSettings, PoolState};
-pub use postgres_store::PostgresStore;
-pub use present::present_ids;
-pub use public::in_public;
-pub use retry::RetryPolicy;
-pub use runs::{RunCounts, RunEnd, RunLog, application_name};
-pub use state::DatabaseState;
-pub use stored::StoredCounts;
+pub(crate) mod connect;
+pub(crate) mod failure;
+pub(crate) mod health;
+pub(crate) mod ledger;
+pub(crate) mod locks;
+pub(crate) mod options;
+pub(crate) mod pool;
+pub(crate) mod schema;
+pub(crate) mod session;
+pub(crate) mod store;
+pub(crate) mod write;

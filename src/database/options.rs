@@ -1,11 +1,12 @@
 //! What a load stores, where, and what it does with what is stored already.
 
-use crate::kill::Server;
-use crate::layout::{Distribution, Layout};
+use crate::event::Server;
+use crate::layout::Layout;
+use crate::layout::table::Distribution;
 
 /// What a load stores, and where.
 #[derive(Debug, Clone)]
-pub struct StoreSettings {
+pub(crate) struct StoreSettings {
     /// The tables.
     pub layout: Layout,
     /// The schema that they are in.

@@ -1,6 +1,6 @@
 //! What the pipeline asks of a database, in words that hold no type of a client library.
 
-use crate::layout::Rows;
+use crate::layout::rows::Rows;
 use std::error::Error;
 use std::fmt;
 use std::path::Path;
@@ -27,7 +27,7 @@ pub struct SegmentCounts {
 
 /// A segment that was loaded before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LoadedSegment {
+pub(crate) struct LoadedSegment {
     /// What it held.
     pub counts: SegmentCounts,
     /// Events of it that were rejected. They are in the reject file of the run.
@@ -38,7 +38,7 @@ pub struct LoadedSegment {
 
 impl LoadedSegment {
     /// Events of it that are stored.
-    pub fn stored(&self) -> u64 {
+    pub(crate) fn stored(&self) -> u64 {
         self.counts.events.saturating_sub(self.rejected)
     }
 }
@@ -75,7 +75,7 @@ impl Batch {
 
 /// What became of a batch. The outcome is committed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Written {
+pub(crate) enum Written {
     /// Its events are stored.
     Stored {
         /// Events that are new.
@@ -93,7 +93,7 @@ pub enum Written {
 
 /// An event that the database refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
+pub(crate) struct Refused {
     /// The event's place in the batch's rows.
     pub event: usize,
     /// The SQLSTATE; none where a trigger dropped the row without a word.
@@ -104,7 +104,7 @@ pub struct Refused {
 
 /// How it stands with a segment that is about to be loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub(crate) enum Standing {
     /// It is ours to load. Another load may come to it all the same; it is stored once.
     Free,
     /// It has been loaded, and those of its events that were rejected are in a reject file.
@@ -114,7 +114,7 @@ pub enum Standing {
 }
 
 /// Where segments are stored.
-pub trait Store: Sync {
+pub(crate) trait Store: Sync {
     /// How it stands with a segment; one that is free is ours from now on, until [`done`](Self::done) is called.
     fn look(&self, hash: &SegmentHash) -> Result<Standing, StoreError>;
 
@@ -197,7 +197,7 @@ impl StoreError {
     }
 
     /// Whether it was marked as one that another try would end with again.
-    pub(super) fn is_marked_refused(&self) -> bool {
+    pub(crate) fn is_marked_refused(&self) -> bool {
         self.mark == Mark::Refused
     }
 

@@ -1,7 +1,7 @@
 //! Who is in an event, and in which list: the groups, sizes and battles of real ones.
 
-use super::chance::{Wheel, permille, skewed};
-use super::population::{PlayerIndex, Population};
+use crate::generate::chance::{Wheel, permille, skewed};
+use crate::generate::population::{PlayerIndex, Population};
 use fastrand::Rng;
 use std::ops::Range;
 
@@ -78,7 +78,7 @@ const fn shape(group: u32, participants: u32, from_group: u32) -> Shape {
 
 /// A participant of an event.
 #[derive(Clone, Copy)]
-pub(super) enum Seat {
+pub(crate) enum Seat {
     /// The group member at this position of `Cast::group`.
     Member(usize),
     /// A player of no group.
@@ -92,15 +92,15 @@ struct Battle {
 
 /// Draws the players of one event after the other. Invariant: nobody is in an event twice, but for the
 /// participants that are group members.
-pub(super) struct Cast {
+pub(crate) struct Cast {
     /// The killer first, then the rest of the group; never empty after `draw`.
-    pub(super) group: Vec<PlayerIndex>,
+    pub(crate) group: Vec<PlayerIndex>,
     /// At most four.
-    pub(super) participants: Vec<Seat>,
+    pub(crate) participants: Vec<Seat>,
     /// In neither list.
-    pub(super) victim: PlayerIndex,
+    pub(crate) victim: PlayerIndex,
     /// The id of the first event of the battle that this one belongs to.
-    pub(super) battle_id: u64,
+    pub(crate) battle_id: u64,
     shapes: Wheel<Shape>,
     battles: Vec<Battle>,
     battle_oldest: usize,
@@ -108,7 +108,7 @@ pub(super) struct Cast {
 
 impl Cast {
     /// No event yet.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             group: Vec::new(),
             participants: Vec::new(),
@@ -121,7 +121,7 @@ impl Cast {
     }
 
     /// Draws the players of the event with this id.
-    pub(super) fn draw(&mut self, rng: &mut Rng, population: &Population, event_id: u64) {
+    pub(crate) fn draw(&mut self, rng: &mut Rng, population: &Population, event_id: u64) {
         let mut shape = self.shapes.pick(rng);
         if shape.group == 0 {
             shape.group = rng.u32(ARMY);

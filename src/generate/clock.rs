@@ -1,7 +1,7 @@
 //! When events happen and which ids they get: both ascend, at about 100,000 events a day.
 
-use super::chance::{Wheel, permille};
-use super::text;
+use crate::generate::chance::{Wheel, permille};
+use crate::generate::text;
 use fastrand::Rng;
 
 /// The game's clock counts in tenths of a microsecond.
@@ -16,7 +16,7 @@ const EVENT_ID_GAP_MAX: u64 = 9;
 
 /// Time and ids of the event to come. Invariant: the time is a whole multiple of the fraction it is written with,
 /// so that what is written ascends too.
-pub(super) struct Clock {
+pub(crate) struct Clock {
     event_id: u64,
     year: u64,
     month: u64,
@@ -29,7 +29,7 @@ pub(super) struct Clock {
 
 impl Clock {
     /// Starts in the first minutes of 2026-01-05.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             event_id: EVENT_ID_BASE,
             year: 2026,
@@ -42,7 +42,7 @@ impl Clock {
     }
 
     /// Goes on to the next event: now and then one of the same instant.
-    pub(super) fn advance(&mut self, rng: &mut Rng) {
+    pub(crate) fn advance(&mut self, rng: &mut Rng) {
         self.event_id += rng.u64(1..=EVENT_ID_GAP_MAX);
         if permille(rng, 960) {
             self.ticks += rng.u64(..=2 * GAP_TICKS_MEAN);
@@ -61,12 +61,12 @@ impl Clock {
     }
 
     /// The id of the event at hand.
-    pub(super) fn event_id(&self) -> u64 {
+    pub(crate) fn event_id(&self) -> u64 {
         self.event_id
     }
 
     /// Appends the time of the event at hand, as `2026-01-05T00:00:00.123456700Z`.
-    pub(super) fn push_time(&self, buffer: &mut Vec<u8>) {
+    pub(crate) fn push_time(&self, buffer: &mut Vec<u8>) {
         let seconds = self.ticks / TICKS_A_SECOND;
         let fraction = self.ticks % TICKS_A_SECOND;
         text::push_padded(buffer, self.year, 4);

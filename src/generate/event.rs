@@ -1,13 +1,13 @@
 //! One event as a line of JSON: fields in the order in which the game's API writes them.
 
-use super::cast::{Cast, Seat};
-use super::chance::{Wheel, permille, skewed};
-use super::clock::Clock;
-use super::gearing::{NOTHING_ELSE, Outfitter};
-use super::items::Era;
-use super::population::{PlayerIndex, Population, Spelling};
-use super::souls::Souls;
-use super::text;
+use crate::generate::cast::{Cast, Seat};
+use crate::generate::chance::{Wheel, permille, skewed};
+use crate::generate::clock::Clock;
+use crate::generate::gearing::{NOTHING_ELSE, Outfitter};
+use crate::generate::items::Era;
+use crate::generate::population::{PlayerIndex, Population, Spelling};
+use crate::generate::souls::Souls;
+use crate::generate::text;
 use fastrand::Rng;
 use std::ops::Range;
 
@@ -79,7 +79,7 @@ struct Style {
 }
 
 /// Writes events, one after the other.
-pub(super) struct EventWriter {
+pub(crate) struct EventWriter {
     rng: Rng,
     population: Population,
     outfitter: Outfitter,
@@ -93,7 +93,7 @@ pub(super) struct EventWriter {
 
 impl EventWriter {
     /// The same seed gives the same events.
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let population = Population::new(&mut rng);
         let souls = Souls::new(&mut rng, &population);
@@ -110,7 +110,7 @@ impl EventWriter {
     }
 
     /// Appends the next event and its line feed.
-    pub(super) fn append(&mut self, buffer: &mut Vec<u8>) {
+    pub(crate) fn append(&mut self, buffer: &mut Vec<u8>) {
         self.clock.advance(&mut self.rng);
         self.cast.draw(&mut self.rng, &self.population, self.clock.event_id());
         let style = self.style();

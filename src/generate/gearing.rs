@@ -1,9 +1,9 @@
 //! What a player wears and carries: the first part of a player's record, from its brace to its inventory.
 
-use super::chance::{Wheel, permille};
-use super::items::{Catalogue, Era, Gear, Level};
-use super::souls::Souls;
-use super::text;
+use crate::generate::chance::{Wheel, permille};
+use crate::generate::items::{Catalogue, Era, Gear, Level};
+use crate::generate::souls::Souls;
+use crate::generate::text;
 use fastrand::Rng;
 use std::ops::Range;
 
@@ -20,7 +20,7 @@ const NULLS: [u8; NULL.len() * BAG_SLOTS as usize] = {
     text
 };
 /// What comes after the main hand of a player who wears nothing else, up to the inventory.
-pub(super) const NOTHING_ELSE: &[u8] = concat!(
+pub(crate) const NOTHING_ELSE: &[u8] = concat!(
     r#","OffHand":null,"Head":null,"Armor":null,"Shoes":null,"Bag":null,"Cape":null,"Mount":null,"Potion":null,"#,
     r#""Food":null},"Inventory":"#,
 )
@@ -72,7 +72,7 @@ const VICTIM: Gaps = Gaps {
 };
 
 /// Dresses players.
-pub(super) struct Outfitter {
+pub(crate) struct Outfitter {
     catalogue: Catalogue,
     souls: Souls,
     filled: Wheel<(u32, u32)>,
@@ -81,7 +81,7 @@ pub(super) struct Outfitter {
 
 impl Outfitter {
     /// Renders the catalogue of items.
-    pub(super) fn new(souls: Souls) -> Self {
+    pub(crate) fn new(souls: Souls) -> Self {
         Self {
             catalogue: Catalogue::new(),
             souls,
@@ -91,21 +91,21 @@ impl Outfitter {
     }
 
     /// Appends the record of a killer or participant up to the comma after the empty inventory; returns where the main hand is.
-    pub(super) fn push_attacker(&self, buffer: &mut Vec<u8>, rng: &mut Rng, era: Era) -> Range<usize> {
+    pub(crate) fn push_attacker(&self, buffer: &mut Vec<u8>, rng: &mut Rng, era: Era) -> Range<usize> {
         let hand = self.push_dressed(buffer, rng, &ATTACKER, era);
         buffer.extend_from_slice(b"[],");
         hand
     }
 
     /// The same for a participant who has nothing on.
-    pub(super) fn push_naked(buffer: &mut Vec<u8>, power_zero: &[u8]) -> Range<usize> {
+    pub(crate) fn push_naked(buffer: &mut Vec<u8>, power_zero: &[u8]) -> Range<usize> {
         let hand = push_nothing(buffer, power_zero);
         buffer.extend_from_slice(b"[],");
         hand
     }
 
     /// Appends the record of a victim up to the comma after the bag's slots.
-    pub(super) fn push_victim(&self, buffer: &mut Vec<u8>, rng: &mut Rng, era: Era, power_zero: &[u8]) {
+    pub(crate) fn push_victim(&self, buffer: &mut Vec<u8>, rng: &mut Rng, era: Era, power_zero: &[u8]) {
         if permille(rng, VICTIM_NAKED_PERMILLE) {
             push_nothing(buffer, power_zero);
         } else {
@@ -115,7 +115,7 @@ impl Outfitter {
     }
 
     /// Appends the main hand of a group member who is in no other list: rarely none.
-    pub(super) fn push_hand(&self, buffer: &mut Vec<u8>, rng: &mut Rng, era: Era) {
+    pub(crate) fn push_hand(&self, buffer: &mut Vec<u8>, rng: &mut Rng, era: Era) {
         if permille(rng, 8) {
             buffer.extend_from_slice(b"null");
             return;

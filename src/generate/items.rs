@@ -1,7 +1,7 @@
 //! The items of the game that the dump speaks of, their JSON rendered once but for counts and qualities.
 
-use super::chance::{Wheel, permille, skewed};
-use super::text;
+use crate::generate::chance::{Wheel, permille, skewed};
+use crate::generate::text;
 use fastrand::Rng;
 
 /// Tier, enchantment and how common they are together in what players wear.
@@ -149,7 +149,7 @@ const COUNT_MAX: u32 = 525;
 
 /// When the event is from: the API's objects have grown.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Era {
+pub(crate) enum Era {
     /// As the API answers today.
     Now,
     /// As it did in 2020: no `LegendarySoul`, no `Category`, shorter `LifetimeStatistics`.
@@ -167,11 +167,11 @@ impl Era {
 
 /// Tier and enchantment: an index into `LEVELS`.
 #[derive(Clone, Copy)]
-pub(super) struct Level(u32);
+pub(crate) struct Level(u32);
 
 impl Level {
     /// The item power of plain gear at this level.
-    pub(super) fn power(self) -> u64 {
+    pub(crate) fn power(self) -> u64 {
         let (tier, enchantment, _) = LEVELS[self.0 as usize];
         300 + 100 * u64::from(tier + enchantment)
     }
@@ -179,7 +179,7 @@ impl Level {
 
 /// The kinds of gear that come in every tier and enchantment.
 #[derive(Clone, Copy)]
-pub(super) enum Gear {
+pub(crate) enum Gear {
     /// A main hand that leaves no room for an off hand.
     TwoHanded,
     /// A main hand that does.
@@ -200,7 +200,7 @@ enum Stack {
 }
 
 /// The rendered items.
-pub(super) struct Catalogue {
+pub(crate) struct Catalogue {
     /// In the order of `Gear`: texts to `"Quality":`, `LEVEL_COUNT` for each name.
     gear: [Vec<Vec<u8>>; 8],
     levels: Wheel<Level>,
@@ -219,7 +219,7 @@ pub(super) struct Catalogue {
 
 impl Catalogue {
     /// Renders all items.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut loot = Vec::new();
         let mut loot_texts = Vec::new();
         for (tiers, name, weight, stack) in LOOT {
@@ -265,12 +265,12 @@ impl Catalogue {
     }
 
     /// Draws a tier and enchantment.
-    pub(super) fn level(&self, rng: &mut Rng) -> Level {
+    pub(crate) fn level(&self, rng: &mut Rng) -> Level {
         self.levels.pick(rng)
     }
 
     /// Appends a worn piece of gear: mostly of the level that its owner wears.
-    pub(super) fn push_gear(&self, buffer: &mut Vec<u8>, rng: &mut Rng, gear: Gear, owner: Level, era: Era) {
+    pub(crate) fn push_gear(&self, buffer: &mut Vec<u8>, rng: &mut Rng, gear: Gear, owner: Level, era: Era) {
         let level = if permille(rng, 700) { owner } else { self.level(rng) };
         let quality = match gear {
             Gear::Bag => self.qualities_plain.pick(rng),
@@ -280,26 +280,26 @@ impl Catalogue {
     }
 
     /// Appends a mount.
-    pub(super) fn push_mount(&self, buffer: &mut Vec<u8>, rng: &mut Rng, era: Era) {
+    pub(crate) fn push_mount(&self, buffer: &mut Vec<u8>, rng: &mut Rng, era: Era) {
         buffer.extend_from_slice(&self.mount_texts[self.mounts.pick(rng) as usize]);
         buffer.push(b'0' + self.qualities_plain.pick(rng));
         buffer.extend_from_slice(era.tail());
     }
 
     /// Appends up to ten potions.
-    pub(super) fn push_potion(&self, buffer: &mut Vec<u8>, rng: &mut Rng, era: Era) {
+    pub(crate) fn push_potion(&self, buffer: &mut Vec<u8>, rng: &mut Rng, era: Era) {
         buffer.extend_from_slice(&self.potion_texts[self.potions.pick(rng) as usize]);
         push_stack(buffer, 1 + skewed(rng, 10), era);
     }
 
     /// Appends up to ten meals.
-    pub(super) fn push_food(&self, buffer: &mut Vec<u8>, rng: &mut Rng, era: Era) {
+    pub(crate) fn push_food(&self, buffer: &mut Vec<u8>, rng: &mut Rng, era: Era) {
         buffer.extend_from_slice(&self.food_texts[self.foods.pick(rng) as usize]);
         push_stack(buffer, 1 + skewed(rng, 10), era);
     }
 
     /// Appends what one slot of a bag holds: gear or a stack.
-    pub(super) fn push_loot(&self, buffer: &mut Vec<u8>, rng: &mut Rng, era: Era) {
+    pub(crate) fn push_loot(&self, buffer: &mut Vec<u8>, rng: &mut Rng, era: Era) {
         if permille(rng, 280) {
             let (gear, level) = (self.loot_gear.pick(rng), self.level(rng));
             let quality = self.qualities_plain.pick(rng);

@@ -1,7 +1,7 @@
 //! Invented names: of players, guilds and alliances. Lengths are as in the game: players 3 to 16
 //! characters, guilds to about 28, alliance tags 2 to 5.
 
-use super::chance::{one_of, permille};
+use crate::generate::chance::{one_of, permille};
 use fastrand::Rng;
 
 const STARTS: [&str; 40] = [
@@ -150,7 +150,7 @@ const GUILD_FOREIGN: [&str; 8] = [
 const TAG_LETTERS: &[u8; 32] = b"ABCDEFGHIKLMNOPRSTUVWXYZ01234579";
 
 /// A player's name; about 3 in 100 are outside ASCII.
-pub(super) fn player(rng: &mut Rng) -> String {
+pub(crate) fn player(rng: &mut Rng) -> String {
     if permille(rng, 30) {
         return foreign_player(rng);
     }
@@ -177,7 +177,7 @@ pub(super) fn player(rng: &mut Rng) -> String {
 }
 
 /// A guild's name: mostly two words, a few outside ASCII.
-pub(super) fn guild(rng: &mut Rng) -> String {
+pub(crate) fn guild(rng: &mut Rng) -> String {
     if permille(rng, 30) {
         return String::from(word(rng, &GUILD_FOREIGN));
     }
@@ -192,7 +192,7 @@ pub(super) fn guild(rng: &mut Rng) -> String {
 }
 
 /// An alliance's tag: 2 to 5 capital letters and digits.
-pub(super) fn tag(rng: &mut Rng) -> String {
+pub(crate) fn tag(rng: &mut Rng) -> String {
     let letters = rng.u32(2..=5);
     (0..letters).map(|_| char::from(*one_of(rng, TAG_LETTERS))).collect()
 }

@@ -3,8 +3,8 @@
 //! Players of a guild stand next to each other and allied guilds do too, guildless players come last.
 //! So a group is a stretch of neighbours: mostly one guild, some allies. Low indices are the popular ones.
 
-use super::chance::{Wheel, one_of, permille, skewed, uuid_bytes};
-use super::{names, text};
+use crate::generate::chance::{Wheel, one_of, permille, skewed, uuid_bytes};
+use crate::generate::{names, text};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use fastrand::Rng;
@@ -55,14 +55,14 @@ const AVATAR_RINGS: [(&str, u32); 14] = [
 ];
 
 /// An index into a population's players.
-pub(super) type PlayerIndex = u32;
+pub(crate) type PlayerIndex = u32;
 
 /// One player.
-pub(super) struct Player {
+pub(crate) struct Player {
     /// The game's id, which the URL-safe base64 in the JSON encodes.
-    pub(super) id: [u8; 16],
+    pub(crate) id: [u8; 16],
     /// As the game shows it.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// `"Name":…` to `"DeathFame":`, with names outside ASCII as they are.
     plain: Vec<u8>,
     /// The same with `\uXXXX` in place of what is outside ASCII; empty when there is none.
@@ -71,7 +71,7 @@ pub(super) struct Player {
 
 impl Player {
     /// `"Name":…` to `"DeathFame":`; the two spellings are the same text to a JSON parser.
-    pub(super) fn identity(&self, spelling: Spelling) -> &[u8] {
+    pub(crate) fn identity(&self, spelling: Spelling) -> &[u8] {
         match spelling {
             Spelling::Escaped if !self.escaped.is_empty() => &self.escaped,
             Spelling::Escaped | Spelling::Plain => &self.plain,
@@ -81,7 +81,7 @@ impl Player {
 
 /// How an event writes what is outside ASCII.
 #[derive(Clone, Copy)]
-pub(super) enum Spelling {
+pub(crate) enum Spelling {
     /// As UTF-8.
     Plain,
     /// As `\uXXXX`.
@@ -89,7 +89,7 @@ pub(super) enum Spelling {
 }
 
 /// All players of a dump.
-pub(super) struct Population {
+pub(crate) struct Population {
     players: Vec<Player>,
     guilds: Vec<Range<PlayerIndex>>,
     /// Those of guilds are below it, the guildless from it on.
@@ -99,7 +99,7 @@ pub(super) struct Population {
 
 impl Population {
     /// Makes the players; the only costly step, a few milliseconds.
-    pub(super) fn new(rng: &mut Rng) -> Self {
+    pub(crate) fn new(rng: &mut Rng) -> Self {
         let mut builder = Builder::new();
         let mut guilds = Vec::new();
         let mut alliance = Alliance::none();
@@ -127,12 +127,12 @@ impl Population {
     }
 
     /// The player at this index.
-    pub(super) fn player(&self, index: PlayerIndex) -> &Player {
+    pub(crate) fn player(&self, index: PlayerIndex) -> &Player {
         &self.players[index as usize]
     }
 
     /// Draws a player, popular guilds and members more often; `guildless_permille` of a thousand are in no guild.
-    pub(super) fn pick(&self, rng: &mut Rng, guildless_permille: u32) -> PlayerIndex {
+    pub(crate) fn pick(&self, rng: &mut Rng, guildless_permille: u32) -> PlayerIndex {
         if permille(rng, guildless_permille) {
             return self.guildless_start + skewed(rng, GUILDLESS);
         }
@@ -141,7 +141,7 @@ impl Population {
     }
 
     /// The player `steps` places after another, guild members and the guildless each going round among themselves.
-    pub(super) fn neighbour(&self, player: PlayerIndex, steps: u32) -> PlayerIndex {
+    pub(crate) fn neighbour(&self, player: PlayerIndex, steps: u32) -> PlayerIndex {
         if player < self.guildless_start {
             (player + steps) % self.guildless_start
         } else {

@@ -1,9 +1,9 @@
 //! Legendary souls: the object that an awakened weapon carries, a pool of them rendered once but for
 //! the fame that each has gained so far. Their numbers pass 2^39.
 
-use super::chance::{one_of, permille, uuid_bytes};
-use super::population::Population;
-use super::text;
+use crate::generate::chance::{one_of, permille, uuid_bytes};
+use crate::generate::population::Population;
+use crate::generate::text;
 use fastrand::Rng;
 use uuid::Uuid;
 
@@ -38,19 +38,19 @@ const WEAPONS: [&str; 10] = [
 ];
 
 /// The weapons that have a soul.
-pub(super) struct Souls {
+pub(crate) struct Souls {
     /// Whole items, from their first brace to `"PvPFameGained":`, and the fame to begin with.
     weapons: Vec<(Vec<u8>, u64)>,
 }
 
 impl Souls {
     /// Renders the pool. The souls belong to players of this population.
-    pub(super) fn new(rng: &mut Rng, population: &Population) -> Self {
+    pub(crate) fn new(rng: &mut Rng, population: &Population) -> Self {
         Self { weapons: (0..POOL).map(|_| weapon(rng, population)).collect() }
     }
 
     /// Appends one of the weapons.
-    pub(super) fn push_weapon(&self, buffer: &mut Vec<u8>, rng: &mut Rng) {
+    pub(crate) fn push_weapon(&self, buffer: &mut Vec<u8>, rng: &mut Rng) {
         let (item, fame) = one_of(rng, &self.weapons);
         buffer.extend_from_slice(item);
         text::push_u64(buffer, fame + u64::from(rng.u32(..1_000_000)));

@@ -14,7 +14,7 @@ const RECENT_EVENTS_MAX: usize = 51;
 
 /// Whether lines may be asked for again.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Memory {
+pub(crate) enum Memory {
     /// Never: nothing is kept.
     None,
     /// The last 51 events can be repeated.
@@ -22,7 +22,7 @@ pub(super) enum Memory {
 }
 
 /// Lines on their way out. Invariant: the ranges of `recent` lie in `buffer`.
-pub(super) struct Spool<'a, W> {
+pub(crate) struct Spool<'a, W> {
     out: &'a mut W,
     memory: Memory,
     buffer: Vec<u8>,
@@ -35,12 +35,12 @@ pub(super) struct Spool<'a, W> {
 
 impl<'a, W: Write> Spool<'a, W> {
     /// An empty spool before `out`.
-    pub(super) fn new(out: &'a mut W, memory: Memory) -> Self {
+    pub(crate) fn new(out: &'a mut W, memory: Memory) -> Self {
         Self { out, memory, buffer: Vec::new(), written: 0, recent: VecDeque::new(), bytes_total: 0 }
     }
 
     /// Adds the line that `append` appends.
-    pub(super) fn add(&mut self, append: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
+    pub(crate) fn add(&mut self, append: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
         let start = self.buffer.len();
         append(&mut self.buffer);
         if self.memory == Memory::Page {
@@ -53,18 +53,18 @@ impl<'a, W: Write> Spool<'a, W> {
     }
 
     /// How many events can be repeated.
-    pub(super) fn recent(&self) -> usize {
+    pub(crate) fn recent(&self) -> usize {
         self.recent.len()
     }
 
     /// Adds a recent event again, byte for byte; `position` counts from the oldest and is below `recent()`.
-    pub(super) fn repeat(&mut self, position: usize) -> io::Result<()> {
+    pub(crate) fn repeat(&mut self, position: usize) -> io::Result<()> {
         self.buffer.extend_from_within(self.recent[position].clone());
         self.write_if_full()
     }
 
     /// Writes what is left and flushes the output; returns how many bytes went through.
-    pub(super) fn finish(mut self) -> io::Result<u64> {
+    pub(crate) fn finish(mut self) -> io::Result<u64> {
         self.write()?;
         self.out.flush()?;
         Ok(self.bytes_total)

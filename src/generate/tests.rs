@@ -1,6 +1,6 @@
 //! The dump as a reader sees it: sizes and shares near the measured ones, the same bytes each time.
 
-use super::*;
+use crate::generate::*;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;

@@ -23,19 +23,19 @@ const PAIRS: [u8; 200] = {
 const DIGITS_MAX: usize = 20;
 
 /// Appends `value` without leading zeros.
-pub(super) fn push_u64(buffer: &mut Vec<u8>, value: u64) {
+pub(crate) fn push_u64(buffer: &mut Vec<u8>, value: u64) {
     let (digits, start) = digits_of(value);
     buffer.extend_from_slice(&digits[start..]);
 }
 
 /// Appends the last `width` digits of `value`, with leading zeros. `width` is at most 20.
-pub(super) fn push_padded(buffer: &mut Vec<u8>, value: u64, width: usize) {
+pub(crate) fn push_padded(buffer: &mut Vec<u8>, value: u64, width: usize) {
     let (digits, _) = digits_of(value);
     buffer.extend_from_slice(&digits[DIGITS_MAX - width..]);
 }
 
 /// Appends `value` billionths as a decimal number, without needless zeros but with one digit after the point.
-pub(super) fn push_billionths(buffer: &mut Vec<u8>, value: u64) {
+pub(crate) fn push_billionths(buffer: &mut Vec<u8>, value: u64) {
     push_u64(buffer, value / 1_000_000_000);
     buffer.push(b'.');
     let fraction_start = buffer.len();
@@ -47,7 +47,7 @@ pub(super) fn push_billionths(buffer: &mut Vec<u8>, value: u64) {
 
 /// Appends JSON text with every character outside ASCII as `\uXXXX`, in surrogate pairs where it needs two;
 /// what is ASCII stays as it is.
-pub(super) fn push_escaped(buffer: &mut Vec<u8>, text: &str) {
+pub(crate) fn push_escaped(buffer: &mut Vec<u8>, text: &str) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     for character in text.chars() {
         if character.is_ascii() {

@@ -27,7 +27,7 @@ impl BufferPool {
 
     /// A pool of `count` buffers of `len` bytes, at least 1 of each. Bytes that are appended to a buffer are dropped when
     /// it returns; the others keep what they have.
-    pub(super) fn with_len(count: usize, len: usize) -> Self {
+    pub(crate) fn with_len(count: usize, len: usize) -> Self {
         Self::filled(count, len, usize::MAX)
     }
 

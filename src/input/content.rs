@@ -1,10 +1,10 @@
 //! A guess from the first bytes of a source's text: events, or something that was taken for a dump.
 
-use super::format::{Foreign, Format, Head, SqlitePlace, sniff};
+use crate::input::decode::format::{Foreign, Format, Head, SqlitePlace, sniff};
 
 /// What a source's text looks like.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Content {
+pub(crate) enum Content {
     /// JSON, or nothing that says otherwise.
     Json,
     /// Something else, which other programs can read.
@@ -18,7 +18,7 @@ const HEAD_BYTES: usize = 64 << 10;
 
 impl Content {
     /// Looks at the first bytes, such as a first segment.
-    pub fn of(first_bytes: &[u8]) -> Self {
+    pub(crate) fn of(first_bytes: &[u8]) -> Self {
         let head = &first_bytes[..first_bytes.len().min(HEAD_BYTES)];
         let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
         if let Some(format) = binary(head) {
@@ -153,7 +153,7 @@ fn unquoted(cell: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::input::Packing;
+    use crate::input::decode::format::Packing;
 
     #[track_caller]
     fn check(bytes: impl AsRef<[u8]>, expected: &Content) {

@@ -1,7 +1,7 @@
 //! Commands that turn what is not read here into JSON, and pipe that into the same command again.
 
-use super::format::{Foreign, Packing};
-use super::source::Source;
+use crate::input::decode::format::{Foreign, Packing};
+use crate::input::source::Source;
 use crate::shell::shell_quoted;
 use std::fmt;
 use std::fs::File;
@@ -18,7 +18,7 @@ impl PipedCommand {
         Self(Arc::new(command))
     }
 
-    pub(super) fn of(&self, input: &Source) -> String {
+    pub(crate) fn of(&self, input: &Source) -> String {
         (self.0)(&input.to_string())
     }
 }
@@ -115,7 +115,7 @@ const SQL_TO_JSON: &str = r#"grep -o '{".*}' | sed "s/''/'/g""#;
 const SAVED: &str = "saved.dump";
 
 /// The whole command. A packed input is decompressed first.
-pub(super) fn command(format: &Foreign, input: &Source, piped: &PipedCommand) -> String {
+pub(crate) fn command(format: &Foreign, input: &Source, piped: &PipedCommand) -> String {
     let file = match input {
         Source::Stdin => None,
         Source::File(_) => Some(shell_quoted(&input.to_string())),
@@ -157,13 +157,13 @@ fn is_packed(input: &Source) -> Option<Packing> {
     let mut first = [0; 4];
     let file = path.is_file().then(|| File::open(path).ok()).flatten();
     file?.read_exact(&mut first).ok()?;
-    super::format::packing(&first)
+    crate::input::decode::format::packing(&first)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::input::format::SqlitePlace;
+    use crate::input::decode::format::SqlitePlace;
     use std::path::Path;
 
     #[test]

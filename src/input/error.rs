@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::convert::{PipedCommand, command};
-use super::format::{Foreign, Packing};
-use super::source::Source;
+use crate::input::convert::{PipedCommand, command};
+use crate::input::decode::format::{Foreign, Packing};
+use crate::input::source::Source;
 
 /// An input that can't be read, or not to its end.
 #[derive(Debug, Error)]
@@ -165,7 +165,7 @@ impl InputError {
     }
 
     /// The error for an input that could not be opened.
-    pub(super) fn opening(input: &Source, cause: io::Error) -> Self {
+    pub(crate) fn opening(input: &Source, cause: io::Error) -> Self {
         let input = input.clone();
         match cause.kind() {
             io::ErrorKind::NotFound if input.to_string().contains(['*', '?', '[']) => Self::NoMatch { input },

@@ -8,7 +8,7 @@
 //!
 //! Invariant: where a segment begins and ends depends on the uncompressed bytes of its source alone, never on how many
 //! bytes a read returns, so that a dump is always cut the same way. The one exception is input slower than
-//! [`SegmentLimits::flush_interval`].
+//! [`flush_interval`](segment::SegmentLimits::flush_interval).
 //!
 //! Invariant: memory is bounded by the caller's segment buffers, the reader's pieces (2 MiB), the compressed bytes in
 //! hand (256 KiB), the decoder's window, and the unfinished value between two segments (16 MiB at most). No segment
@@ -16,35 +16,17 @@
 //!
 //! Invariant: nothing that was decoded before a source broke is lost, and no end of input is taken for complete that is not.
 
-mod again;
-mod buffers;
-mod content;
-mod convert;
-mod cut;
-mod decompress;
-mod error;
-mod format;
-mod framer;
-mod open;
-mod raw;
-mod reader;
-mod scan;
-mod segment;
-mod segmenter;
-mod source;
+pub(crate) mod buffers;
+pub(crate) mod content;
+pub(crate) mod convert;
+pub(crate) mod decode;
+pub(crate) mod error;
+pub(crate) mod framing;
+pub(crate) mod open;
+pub(crate) mod reader;
+pub(crate) mod reread;
+pub(crate) mod segment;
+pub(crate) mod segmenter;
+pub(crate) mod source;
 #[cfg(test)]
 mod tests;
-
-pub(crate) use crate::shell::shell_quoted;
-pub use again::{Place, Rereader, lasting_file};
-pub use buffers::{Buffer, BufferPool};
-pub use content::Content;
-pub use convert::PipedCommand;
-pub use error::{Breakage, InputError};
-pub use format::{Foreign, Packing};
-pub use framer::Span;
-pub use raw::ReadCounters;
-pub use reader::{Reader, spawn_reader};
-pub use segment::{LINE_MAX_BYTES, Segment, SegmentLimits};
-pub use segmenter::{Next, Segmenter};
-pub use source::Source;

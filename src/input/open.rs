@@ -8,8 +8,8 @@ use std::os::unix::fs::FileTypeExt as _;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, faccessat};
 
-use super::error::InputError;
-use super::source::Source;
+use crate::input::error::InputError;
+use crate::input::source::Source;
 
 impl Source {
     /// Tells before anything is read whether this can be read: an error names a missing file, a directory, a socket, or a
@@ -34,7 +34,7 @@ impl Source {
     }
 
     /// Opens it for reading from its start, without a buffer.
-    pub(super) fn open(&self) -> Result<Box<dyn Read>, InputError> {
+    pub(crate) fn open(&self) -> Result<Box<dyn Read>, InputError> {
         let file = match self {
             // A descriptor of its own, because the standard library's handle puts a small buffer before every read.
             Self::Stdin => io::stdin().as_fd().try_clone_to_owned().map(File::from),

@@ -13,13 +13,13 @@ use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::buffers::{Buffer, BufferPool};
-use super::convert::PipedCommand;
-use super::decompress::{Break, Decoder, Then};
-use super::error::InputError;
-use super::format::{Format, Head, sniff};
-use super::raw::{RawInput, ReadCounters};
-use super::source::Source;
+use crate::input::buffers::{Buffer, BufferPool};
+use crate::input::convert::PipedCommand;
+use crate::input::decode::decoder::{Break, Decoder, Then};
+use crate::input::decode::format::{Format, Head, sniff};
+use crate::input::decode::raw::{RawInput, ReadCounters};
+use crate::input::error::InputError;
+use crate::input::source::Source;
 use crate::panics::inject;
 
 /// Starts the thread `reader` on these sources, in this order. It is detached, because a pipe may block it for ever; it ends
@@ -33,13 +33,13 @@ pub fn spawn_reader(sources: Vec<Source>) -> io::Result<Reader> {
 /// The receiving end of the thread that reads.
 #[derive(Debug)]
 pub struct Reader {
-    pub(super) messages: Receiver<Message>,
-    pub(super) pieces: BufferPool,
+    pub messages: Receiver<Message>,
+    pub pieces: BufferPool,
     /// Closed with this end, which the thread sees while it waits for a piece.
     _open: Sender<()>,
     counters: Arc<ReadCounters>,
     /// What was looked at before its turn; it comes before all further messages.
-    pub(super) ahead: VecDeque<Message>,
+    pub ahead: VecDeque<Message>,
 }
 
 impl Reader {
@@ -70,14 +70,14 @@ impl Reader {
     }
 
     /// How far it has read, for whoever reports it.
-    pub fn counters(&self) -> Arc<ReadCounters> {
+    pub(crate) fn counters(&self) -> Arc<ReadCounters> {
         Arc::clone(&self.counters)
     }
 }
 
 /// What the reader sends: for each source `Opened`, pieces, `Closed`; at the end `Done`.
 #[derive(Debug)]
-pub(super) enum Message {
+pub enum Message {
     Opened(Arc<str>),
     /// The first so many bytes of the buffer.
     Piece(Buffer, usize),
@@ -88,12 +88,12 @@ pub(super) enum Message {
 
 /// The sizes of the reader's buffers.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct ReaderShape {
+pub(crate) struct ReaderShape {
     /// Bytes of text in a piece. A piece fits a core's second-level cache, so that cutting it does not wait for memory.
-    pub(super) piece_bytes: usize,
-    pub(super) pieces: usize,
+    pub piece_bytes: usize,
+    pub pieces: usize,
     /// Bytes of compressed input in hand.
-    pub(super) raw_bytes: usize,
+    pub raw_bytes: usize,
 }
 
 impl Default for ReaderShape {
@@ -103,7 +103,7 @@ impl Default for ReaderShape {
 }
 
 /// [`spawn_reader`] with another way to open a source.
-pub(super) fn spawn_with<O>(sources: Vec<Source>, shape: ReaderShape, open: O) -> io::Result<Reader>
+pub(crate) fn spawn_with<O>(sources: Vec<Source>, shape: ReaderShape, open: O) -> io::Result<Reader>
 where
     O: FnMut(&Source) -> Result<Box<dyn Read>, InputError> + Send + 'static,
 {
@@ -207,7 +207,7 @@ impl Link {
 }
 
 /// Reads until the format is clear. An error of reading is met again behind what came before it.
-pub(super) fn first_bytes(raw: &mut RawInput) -> Format {
+pub(crate) fn first_bytes(raw: &mut RawInput) -> Format {
     let mut head = Head::Open;
     loop {
         if let Some(format) = sniff(raw.buffered(), head) {

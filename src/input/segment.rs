@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::buffers::Buffer;
-use super::framer::Span;
+use crate::input::buffers::Buffer;
+use crate::input::framing::framer::Span;
 
 /// The longest value that a load keeps, in bytes.
 pub const LINE_MAX_BYTES: usize = 16 << 20;

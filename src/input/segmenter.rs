@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError, at, never, select_biased};
 
-use super::buffers::{Buffer, BufferPool};
-use super::cut::Cutter;
-use super::error::InputError;
-use super::reader::{Message, Reader};
-use super::segment::{Segment, SegmentLimits};
+use crate::input::buffers::{Buffer, BufferPool};
+use crate::input::error::InputError;
+use crate::input::framing::cutter::Cutter;
+use crate::input::reader::{Message, Reader};
+use crate::input::segment::{Segment, SegmentLimits};
 
 /// What comes next.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ pub enum Source {
 
 impl Source {
     /// Whether it is a symbolic link, to whatever it may be.
-    pub(super) fn is_link(&self) -> bool {
+    pub(crate) fn is_link(&self) -> bool {
         matches!(self, Self::File(path) if path.symlink_metadata().is_ok_and(|found| found.is_symlink()))
     }
 }

@@ -5,12 +5,15 @@
 //!
 //! Invariant: what a column can't hold is refused here, with its field, before the database sees it.
 
-use super::copy::Row;
-use super::rows::Repeats;
-use super::rows::Rows;
-use super::table::ColumnType::{Float8, Int4, Int8, Jsonb, TimestampMs, Varchar};
-use super::table::{Column, Index, Keeper, Table, lasting, needed, optional};
-use crate::kill::{Event, Fault, NulPolicy, Player, document};
+use crate::event::document;
+use crate::event::fault::Fault;
+use crate::event::kill_event::{Event, Player};
+use crate::event::text::NulPolicy;
+use crate::layout::aegis::document::document;
+use crate::layout::copy::Row;
+use crate::layout::rows::{Repeats, Rows};
+use crate::layout::table::ColumnType::{Float8, Int4, Int8, Jsonb, TimestampMs, Varchar};
+use crate::layout::table::{Column, Index, Keeper, Table, lasting, needed, optional};
 use std::borrow::Cow;
 use std::collections::HashMap;
 
@@ -22,7 +25,7 @@ const NAME_MAX: usize = 48;
 const GUILD_MAX: usize = 64;
 const ALLIANCE_MAX: usize = 16;
 
-pub(super) static TABLES: [Table; 1] = [Table {
+pub(crate) static TABLES: [Table; 1] = [Table {
     name: "KillEvent",
     columns: &COLUMNS,
     defaulted: &[("ingestedAt", "timestamp(3) NOT NULL DEFAULT CURRENT_TIMESTAMP")],
@@ -60,7 +63,7 @@ static COLUMNS: [Column; 16] = [
 
 /// Turns events into rows.
 #[derive(Debug)]
-pub(super) struct Encoder {
+pub(crate) struct Encoder {
     nul: NulPolicy,
     /// The battles of the segment's events so far. Where the last event of an id counts and names no battle, an
     /// earlier one has, which would have been stored first if it had come in a segment of its own.
@@ -76,7 +79,7 @@ struct Named {
 }
 
 impl Encoder {
-    pub(super) fn new(nul: NulPolicy, repeats: Repeats) -> Self {
+    pub(crate) fn new(nul: NulPolicy, repeats: Repeats) -> Self {
         let battles = match repeats {
             Repeats::FirstCounts => None,
             Repeats::LastCounts => Some(HashMap::new()),
@@ -85,7 +88,7 @@ impl Encoder {
     }
 
     /// Appends the row of an event that fits its columns.
-    pub(super) fn encode(&mut self, event: &Event<'_>, rows: &mut Rows) -> Result<(), Fault> {
+    pub(crate) fn encode(&mut self, event: &Event<'_>, rows: &mut Rows) -> Result<(), Fault> {
         let fame = i32::try_from(event.fame).map_err(|_| {
             Fault::value("an integer beyond the 32 bits of its column").within("TotalVictimKillFame")
         })?;

@@ -1,19 +1,20 @@
 //! The layout `archive`: a row an event, a row a player and event, a row for each item the victim lost.
 
-use super::copy::Row;
-use super::ddl::ROLES;
-use super::rows::Rows;
-use super::table::ColumnType::{
+use crate::event::Server;
+use crate::event::kill_event::{Event, FOOD, Item, MAIN_HAND, POTION, Player};
+use crate::layout::copy::Row;
+use crate::layout::ddl::ROLES;
+use crate::layout::rows::Rows;
+use crate::layout::table::ColumnType::{
     Bool, Float8, Id, Int2, Int4, Int8, Jsonb, Role, Server as ServerName, Text, Timestamptz,
 };
-use super::table::{Column, Index, Keeper, Table, needed, optional};
-use crate::kill::{Event, FOOD, Item, MAIN_HAND, POTION, Player, Server};
+use crate::layout::table::{Column, Index, Keeper, Table, needed, optional};
 
 const EVENT: usize = 0;
 const PLAYER: usize = 1;
 const LOOT: usize = 2;
 
-pub(super) static TABLES: [Table; 3] = [
+pub(crate) static TABLES: [Table; 3] = [
     Table {
         name: "kill_event",
         columns: &EVENT_COLUMNS,
@@ -141,7 +142,7 @@ static LOOT_COLUMNS: [Column; 7] = [
 
 /// Turns events into rows; it keeps its working space from event to event.
 #[derive(Debug)]
-pub(super) struct Encoder {
+pub(crate) struct Encoder {
     server: Server,
     records: Vec<Record>,
 }
@@ -177,12 +178,12 @@ impl Record {
 
 impl Encoder {
     /// An encoder for events of one game server.
-    pub(super) fn new(server: Server) -> Self {
+    pub(crate) fn new(server: Server) -> Self {
         Self { server, records: Vec::new() }
     }
 
     /// Appends the rows of an event.
-    pub(super) fn encode(&mut self, event: &Event<'_>, rows: &mut Rows) {
+    pub(crate) fn encode(&mut self, event: &Event<'_>, rows: &mut Rows) {
         self.event_row(event, rows.table(EVENT));
         self.player_rows(event, rows.table(PLAYER));
         self.loot_rows(event, rows.table(LOOT));

@@ -1,13 +1,13 @@
 //! What tables and columns hold, as PostgreSQL shows it (`\d+`).
 
 /// The comments on a table of this program alone: on the table, and on each of its columns.
-pub(super) struct Comments {
-    pub(super) table: &'static str,
-    pub(super) text: &'static str,
-    pub(super) columns: &'static [(&'static str, &'static str)],
+pub(crate) struct Comments {
+    pub(crate) table: &'static str,
+    pub(crate) text: &'static str,
+    pub(crate) columns: &'static [(&'static str, &'static str)],
 }
 
-pub(super) static ARCHIVE: [Comments; 3] = [
+pub(crate) static ARCHIVE: [Comments; 3] = [
     Comments {
         table: "kill_event",
         text: "One row per kill event of Albion Online",

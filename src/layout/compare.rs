@@ -4,8 +4,8 @@
 //! Invariant: columns are compared by their bytes, which are equal exactly when the values are; `jsonb` is compared by value,
 //! as the database stores it in a form of its own.
 
-use super::json_value;
-use super::table::{Column, ColumnType, Table};
+use crate::layout::json_value;
+use crate::layout::table::{Column, ColumnType, Table};
 use jiff::Timestamp;
 use std::collections::HashMap;
 use std::fmt;
@@ -18,7 +18,7 @@ const SHOWN_CHARS_MAX: usize = 60;
 
 /// The stored rows of events in one table, as the answer to `COPY … TO STDOUT (FORMAT binary)` has them.
 #[derive(Debug)]
-pub struct StoredRows<'b> {
+pub(crate) struct StoredRows<'b> {
     table: &'static Table,
     /// The rows of each event: mostly one piece of the answer, as they come in the order of the key.
     of_events: HashMap<i64, Vec<&'b [u8]>>,
@@ -27,7 +27,7 @@ pub struct StoredRows<'b> {
 /// The bytes are not what binary `COPY` sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("rows are not in the format of binary COPY")]
-pub struct MalformedRows;
+pub(crate) struct MalformedRows;
 
 /// One row, cut into its fields.
 #[derive(Debug, Clone)]
@@ -39,7 +39,7 @@ struct RowFields<'b> {
 
 /// How the stored rows of an event differ from those of the dump: the first difference.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Difference {
+pub(crate) struct Difference {
     /// The table.
     pub table: &'static str,
     /// Which row of the event, such as `slot 4`; empty in a table that has one row per event.
@@ -50,7 +50,7 @@ pub struct Difference {
 
 /// What is different in a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DifferenceKind {
+pub(crate) enum DifferenceKind {
     /// The row is not stored.
     Missing,
     /// The row is stored, and the dump has none.
@@ -72,9 +72,9 @@ impl<'b> StoredRows<'b> {
     /// # Errors
     ///
     /// The answer is cut off or is of other columns.
-    pub fn of_answer(table: &'static Table, answer: &'b [u8]) -> Result<Self, MalformedRows> {
-        let body = answer.strip_prefix(super::COPY_HEADER).ok_or(MalformedRows)?;
-        let mut rest = body.strip_suffix(super::COPY_TRAILER).ok_or(MalformedRows)?;
+    pub(crate) fn of_answer(table: &'static Table, answer: &'b [u8]) -> Result<Self, MalformedRows> {
+        let body = answer.strip_prefix(crate::layout::copy::COPY_HEADER).ok_or(MalformedRows)?;
+        let mut rest = body.strip_suffix(crate::layout::copy::COPY_TRAILER).ok_or(MalformedRows)?;
         let id_position =
             table.columns.iter().position(|column| column.name == table.id).ok_or(MalformedRows)?;
         let mut of_events: HashMap<i64, Vec<&[u8]>> = HashMap::new();
@@ -94,7 +94,7 @@ impl<'b> StoredRows<'b> {
     }
 
     /// Whether there is a row of the event.
-    pub fn contains(&self, event_id: i64) -> bool {
+    pub(crate) fn contains(&self, event_id: i64) -> bool {
         self.of_events.contains_key(&event_id)
     }
 
@@ -103,7 +103,7 @@ impl<'b> StoredRows<'b> {
     /// # Errors
     ///
     /// The encoded rows are malformed.
-    pub fn first_difference(
+    pub(crate) fn first_difference(
         &self,
         event_id: i64,
         expected: &[u8],
@@ -316,10 +316,10 @@ fn shortened(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::copy::Row;
-    use super::super::table::ColumnType::{Int2, Int8, Jsonb, Text};
-    use super::super::table::{Keeper, lasting, needed, optional};
     use super::*;
+    use crate::layout::copy::Row;
+    use crate::layout::table::ColumnType::{Int2, Int8, Jsonb, Text};
+    use crate::layout::table::{Keeper, lasting, needed, optional};
 
     static COLUMNS: [Column; 5] = [
         needed("event_id", Int8),
@@ -352,7 +352,8 @@ mod tests {
     }
 
     fn check(expected: &[Vec<u8>], stored: &[Vec<u8>], difference: Option<&str>) {
-        let answer = [super::super::COPY_HEADER, &stored.concat(), super::super::COPY_TRAILER].concat();
+        let answer =
+            [crate::layout::copy::COPY_HEADER, &stored.concat(), crate::layout::copy::COPY_TRAILER].concat();
         let stored = StoredRows::of_answer(&TABLE, &answer).expect("a whole answer");
         let found = stored.first_difference(7, &expected.concat()).expect("rows are whole");
         assert_eq!(found.map(|found| found.to_string()).as_deref(), difference);
@@ -417,7 +418,8 @@ mod tests {
     fn rows_that_are_cut_off() {
         let whole = row(1, Some("A"), None, None);
         for end in 1..whole.len() {
-            let answer = [super::super::COPY_HEADER, &whole[..end], super::super::COPY_TRAILER].concat();
+            let answer =
+                [crate::layout::copy::COPY_HEADER, &whole[..end], crate::layout::copy::COPY_TRAILER].concat();
             assert_eq!(StoredRows::of_answer(&TABLE, &answer).err(), Some(MalformedRows), "{end}");
         }
         assert_eq!(StoredRows::of_answer(&TABLE, &whole).err(), Some(MalformedRows));

@@ -1,26 +1,26 @@
 //! The binary format of `COPY`, as <https://www.postgresql.org/docs/current/sql-copy.html> gives it: a header,
 //! rows of counted fields with counted bytes, in network order, and a trailer.
 
-use super::table::Column;
+use crate::layout::table::Column;
 
 /// What a stream of rows begins with: the signature, no flags, no extension.
-pub const COPY_HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+pub(crate) const COPY_HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 
 /// What a stream of rows ends with.
-pub const COPY_TRAILER: &[u8] = &[0xff, 0xff];
+pub(crate) const COPY_TRAILER: &[u8] = &[0xff, 0xff];
 
 /// PostgreSQL counts time from 2000-01-01 UTC; this is that day in microseconds since 1970.
 const POSTGRES_EPOCH_US: i64 = 946_684_800_000_000;
 
 /// A row that is being written; the fields must come in the order of the table's columns.
-pub(super) struct Row<'o> {
+pub(crate) struct Row<'o> {
     out: &'o mut Vec<u8>,
     #[cfg(debug_assertions)]
     fields_left: usize,
 }
 
 impl<'o> Row<'o> {
-    pub(super) fn begin(out: &'o mut Vec<u8>, columns: &[Column]) -> Self {
+    pub(crate) fn begin(out: &'o mut Vec<u8>, columns: &[Column]) -> Self {
         let count = i16::try_from(columns.len()).expect("a table has at most 1,600 columns");
         out.extend_from_slice(&count.to_be_bytes());
         Self {
@@ -51,68 +51,68 @@ impl<'o> Row<'o> {
         }
     }
 
-    pub(super) fn text(&mut self, value: &str) {
+    pub(crate) fn text(&mut self, value: &str) {
         self.field(value.as_bytes());
     }
 
-    pub(super) fn int8(&mut self, value: i64) {
+    pub(crate) fn int8(&mut self, value: i64) {
         self.field(&value.to_be_bytes());
     }
 
-    pub(super) fn int2(&mut self, value: i16) {
+    pub(crate) fn int2(&mut self, value: i16) {
         self.field(&value.to_be_bytes());
     }
 
-    pub(super) fn bool(&mut self, value: bool) {
+    pub(crate) fn bool(&mut self, value: bool) {
         self.field(&[u8::from(value)]);
     }
 
-    pub(super) fn timestamptz(&mut self, microseconds_since_1970: i64) {
+    pub(crate) fn timestamptz(&mut self, microseconds_since_1970: i64) {
         self.int8(microseconds_since_1970 - POSTGRES_EPOCH_US);
     }
 
-    pub(super) fn float8(&mut self, value: f64) {
+    pub(crate) fn float8(&mut self, value: f64) {
         self.field(&value.to_be_bytes());
     }
 
-    pub(super) fn int4(&mut self, value: i32) {
+    pub(crate) fn int4(&mut self, value: i32) {
         self.field(&value.to_be_bytes());
     }
 
     /// `timestamp` is sent as `timestamptz` is.
-    pub(super) fn timestamp_ms(&mut self, microseconds_since_1970: i64) {
+    pub(crate) fn timestamp_ms(&mut self, microseconds_since_1970: i64) {
         self.timestamptz(microseconds_since_1970.div_euclid(1000) * 1000);
     }
 
-    pub(super) fn optional_text(&mut self, value: Option<&str>) {
+    pub(crate) fn optional_text(&mut self, value: Option<&str>) {
         match value {
             Some(value) => self.text(value),
             None => self.null(),
         }
     }
 
-    pub(super) fn optional_int8(&mut self, value: Option<i64>) {
+    pub(crate) fn optional_int8(&mut self, value: Option<i64>) {
         match value {
             Some(value) => self.int8(value),
             None => self.null(),
         }
     }
 
-    pub(super) fn optional_int4(&mut self, value: Option<i32>) {
+    pub(crate) fn optional_int4(&mut self, value: Option<i32>) {
         match value {
             Some(value) => self.int4(value),
             None => self.null(),
         }
     }
 
-    pub(super) fn optional_int2(&mut self, value: Option<i16>) {
+    pub(crate) fn optional_int2(&mut self, value: Option<i16>) {
         match value {
             Some(value) => self.int2(value),
             None => self.null(),
         }
     }
 
-    pub(super) fn optional_float8(&mut self, value: Option<f64>) {
+    pub(crate) fn optional_float8(&mut self, value: Option<f64>) {
         match value {
             Some(value) => self.float8(value),
             None => self.null(),
@@ -120,7 +120,7 @@ impl<'o> Row<'o> {
     }
 
     /// `jsonb` is sent as a version, 1, and the JSON's text.
-    pub(super) fn optional_jsonb(&mut self, value: Option<&str>) {
+    pub(crate) fn optional_jsonb(&mut self, value: Option<&str>) {
         match value {
             Some(value) => {
                 self.count_field();
@@ -133,7 +133,7 @@ impl<'o> Row<'o> {
     }
 
     /// Ends the row.
-    pub(super) fn end(self) {
+    pub(crate) fn end(self) {
         #[cfg(debug_assertions)]
         assert_eq!(self.fields_left, 0, "a row needs a field for each column");
     }

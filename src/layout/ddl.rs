@@ -1,14 +1,14 @@
 //! The DDL of a layout, written from its tables' descriptions.
 
-use super::Layout;
-use super::comments::Comments;
-use super::identifier::{identifier, quote_identifier};
-use super::table::{Column, ColumnType, Index, Keeper, Table};
-use crate::kill::Server;
+use crate::event::Server;
+use crate::layout::Layout;
+use crate::layout::comments::Comments;
+use crate::layout::identifier::{identifier, quote_identifier};
+use crate::layout::table::{Column, ColumnType, Index, Keeper, Table};
 use std::fmt::Write as _;
 
 /// The roles of a player in an event, in the order of the database's enum.
-pub const ROLES: [&str; 4] = ["killer", "victim", "participant", "group"];
+pub(crate) const ROLES: [&str; 4] = ["killer", "victim", "participant", "group"];
 
 /// When the secondary indexes of tables are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub enum Indexes {
 }
 
 /// The statements that make what is missing in `schema`; `indexes` is for the secondary indexes of our own tables.
-pub(super) fn statements(layout: Layout, schema: &str, indexes: Indexes) -> String {
+pub(crate) fn statements(layout: Layout, schema: &str, indexes: Indexes) -> String {
     let schema = quote_identifier(schema);
     let mut sql = String::new();
     let tables = layout.tables();
@@ -75,7 +75,7 @@ fn create_index(schema: &str, table: &Table, index: &Index) -> String {
 }
 
 /// The secondary indexes of our own tables, by name, and the statements that make each.
-pub(super) fn indexes(layout: Layout, schema: &str) -> Vec<(&'static str, String)> {
+pub(crate) fn indexes(layout: Layout, schema: &str) -> Vec<(&'static str, String)> {
     let schema = quote_identifier(schema);
     let ours = layout.tables().iter().filter(|table| table.keeper == Keeper::Us);
     let made = |table: &'static Table| {
@@ -86,7 +86,7 @@ pub(super) fn indexes(layout: Layout, schema: &str) -> Vec<(&'static str, String
 }
 
 /// The statements that comment on those of the tables that are among `tables`, and on their columns.
-pub(super) fn comments(comments: &[Comments], schema: &str, tables: &[&str]) -> String {
+pub(crate) fn comments(comments: &[Comments], schema: &str, tables: &[&str]) -> String {
     let schema = quote_identifier(schema);
     let mut sql = String::new();
     for Comments { table, text, columns } in comments.iter().filter(|of| tables.contains(&of.table)) {

@@ -1,8 +1,11 @@
 //! Events to rows, in the layout that was chosen.
 
-use super::rows::{Repeats, Rows};
-use super::{Layout, aegis, archive};
-use crate::kill::{Event, Fault, NulPolicy, Server};
+use crate::event::Server;
+use crate::event::fault::Fault;
+use crate::event::kill_event::Event;
+use crate::event::text::NulPolicy;
+use crate::layout::rows::{Repeats, Rows};
+use crate::layout::{Layout, aegis, archive};
 
 /// Turns the events of one segment into rows; it keeps its working space from event to event.
 #[derive(Debug)]

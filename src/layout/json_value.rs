@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// Whether two texts have the same value. Text that is not JSON equals nothing.
-pub(super) fn is_equal(left: &[u8], right: &[u8]) -> bool {
+pub(crate) fn is_equal(left: &[u8], right: &[u8]) -> bool {
     let parse = |text| serde_json::from_slice::<&RawValue>(text).ok().map(RawValue::get);
     parse(left).zip(parse(right)).is_some_and(|(left, right)| is_same_value(left, right))
 }

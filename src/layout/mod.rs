@@ -5,28 +5,22 @@
 //!
 //! A further layout is a file beside `archive` and `aegis`, and an arm in each `match` on [`Layout`].
 
-mod aegis;
-mod archive;
-mod comments;
-mod compare;
-mod copy;
-mod ddl;
-mod encoder;
-mod identifier;
-mod json_value;
-mod rows;
-mod table;
+pub(crate) mod aegis;
+pub(crate) mod archive;
+pub(crate) mod comments;
+pub(crate) mod compare;
+pub(crate) mod copy;
+pub(crate) mod ddl;
+pub(crate) mod encoder;
+pub(crate) mod identifier;
+pub(crate) mod json_value;
+pub(crate) mod rows;
+pub(crate) mod table;
 #[cfg(test)]
 mod tests;
 
-pub use compare::{Difference, DifferenceKind, MalformedRows, StoredRows};
-pub use copy::{COPY_HEADER, COPY_TRAILER};
-pub use ddl::{Indexes, ROLES};
-pub use encoder::Encoder;
-pub use identifier::{quote_identifier, quoted_list};
-pub use rows::{EncodedEvent, Recode, Repeats, Rows, TABLES_MAX};
-pub use table::{Column, ColumnType, Distribution, Index, Keeper, Table};
-
+use crate::layout::ddl::Indexes;
+use crate::layout::table::{ColumnType, Table};
 use std::fmt;
 use std::str::FromStr;
 

@@ -12,7 +12,7 @@ pub enum Repeats {
 }
 
 /// The most tables that a layout has.
-pub const TABLES_MAX: usize = 3;
+pub(crate) const TABLES_MAX: usize = 3;
 
 /// Rows of events as the bytes of binary COPY, without header and trailer.
 ///
@@ -45,6 +45,7 @@ enum Held {
 pub trait Recode: fmt::Debug + Send + Sync {
     /// Encodes the event that was added as number `event`, into rows that are empty. `battle` is the one that it was stored
     /// with, where the layout noted any.
+    #[expect(clippy::option_option, reason = "no battle noted, or noted as unknown")]
     fn recode(&self, event: usize, battle: Option<Option<i64>>, rows: &mut Rows);
 }
 
@@ -146,17 +147,17 @@ impl Rows {
         }
     }
 
-    pub(super) fn table(&mut self, table: usize) -> &mut Vec<u8> {
+    pub(crate) fn table(&mut self, table: usize) -> &mut Vec<u8> {
         &mut self.tables[table]
     }
 
     /// Notes which battle the event is stored with that is added next.
-    pub(super) fn note_battle(&mut self, battle: Option<i64>) {
+    pub(crate) fn note_battle(&mut self, battle: Option<i64>) {
         self.battles.push(battle);
     }
 
     /// Ends the rows of an event that happened at this time, in microseconds since 1970.
-    pub(super) fn end_event(&mut self, id: i64, occurred_at_us: i64) {
+    pub(crate) fn end_event(&mut self, id: i64, occurred_at_us: i64) {
         self.oldest_us = Some(self.oldest_us.map_or(occurred_at_us, |oldest| oldest.min(occurred_at_us)));
         if self.is_held == Held::Nothing {
             self.events.push(EncodedEvent { id, ends: [0; TABLES_MAX] });

@@ -1,7 +1,7 @@
 //! Tables, columns and indexes as data.
 
-use super::identifier::{identifier, quoted_list};
-use crate::kill::Server;
+use crate::event::Server;
+use crate::layout::identifier::{identifier, quoted_list};
 
 /// A table of a layout.
 #[derive(Debug, Clone, Copy)]
@@ -259,16 +259,16 @@ impl ColumnType {
 }
 
 /// A column that may be NULL.
-pub(super) const fn optional(name: &'static str, kind: ColumnType) -> Column {
+pub(crate) const fn optional(name: &'static str, kind: ColumnType) -> Column {
     Column { name, kind, needed: false, lasting: false }
 }
 
 /// A column that may be NULL, and that an update does not make NULL.
-pub(super) const fn lasting(name: &'static str, kind: ColumnType) -> Column {
+pub(crate) const fn lasting(name: &'static str, kind: ColumnType) -> Column {
     Column { name, kind, needed: false, lasting: true }
 }
 
 /// A column that is never NULL.
-pub(super) const fn needed(name: &'static str, kind: ColumnType) -> Column {
+pub(crate) const fn needed(name: &'static str, kind: ColumnType) -> Column {
     Column { name, kind, needed: true, lasting: false }
 }

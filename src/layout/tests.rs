@@ -1,7 +1,17 @@
 //! The bytes of rows and the text of the DDL, to the letter, and which bytes belong to which event.
 
-use super::*;
-use crate::kill::{Event, Fault, Item, NulPolicy, Player, Server};
+use crate::event::Server;
+use crate::event::fault::Fault;
+use crate::event::kill_event::{Event, Item, Player};
+use crate::event::text::NulPolicy;
+use crate::layout::copy::COPY_HEADER;
+use crate::layout::copy::COPY_TRAILER;
+use crate::layout::encoder::Encoder;
+use crate::layout::identifier::quote_identifier;
+use crate::layout::rows::Repeats;
+use crate::layout::rows::Rows;
+use crate::layout::rows::TABLES_MAX;
+use crate::layout::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
 

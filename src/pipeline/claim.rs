@@ -2,22 +2,22 @@
 //!
 //! Invariant: a claim has one owner, and its drop gives it back, also when a thread panics or the run is stopped.
 
-use super::prepare::Prepared;
 use crate::database::store::{SegmentHash, Store};
+use crate::pipeline::prepare::prepared::Prepared;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// How many claims of a run are held.
 #[derive(Debug, Default)]
-pub(super) struct ClaimCount(AtomicUsize);
+pub(crate) struct ClaimCount(AtomicUsize);
 
 impl ClaimCount {
-    pub(super) fn held(&self) -> usize {
+    pub(crate) fn held(&self) -> usize {
         self.0.load(Ordering::Acquire)
     }
 }
 
 /// A segment that the store has said is ours, until this is dropped.
-pub(super) struct Claim<'r> {
+pub(crate) struct Claim<'r> {
     store: &'r dyn Store,
     hash: SegmentHash,
     count: &'r ClaimCount,
@@ -25,7 +25,7 @@ pub(super) struct Claim<'r> {
 
 impl<'r> Claim<'r> {
     /// Takes over what [`Store::look`] or [`Store::look_again`] has given.
-    pub(super) fn new(store: &'r dyn Store, hash: SegmentHash, count: &'r ClaimCount) -> Self {
+    pub(crate) fn new(store: &'r dyn Store, hash: SegmentHash, count: &'r ClaimCount) -> Self {
         count.0.fetch_add(1, Ordering::AcqRel);
         Self { store, hash, count }
     }
@@ -39,10 +39,10 @@ impl Drop for Claim<'_> {
 }
 
 /// A batch with the claim on its segment; none in a dry run.
-pub(super) struct ClaimedBatch<'r> {
-    pub(super) prepared: Prepared,
+pub(crate) struct ClaimedBatch<'r> {
+    pub(crate) prepared: Prepared,
     /// Whether its source is abandoned: its rejects are named, and nothing is stored.
-    pub(super) is_abandoned: bool,
+    pub(crate) is_abandoned: bool,
     /// Held for its drop.
-    pub(super) _claim: Option<Claim<'r>>,
+    pub(crate) _claim: Option<Claim<'r>>,
 }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 /// A call of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Operation {
+pub(crate) enum Operation {
     Look,
     LookAgain,
     Write,
@@ -22,7 +22,7 @@ pub(super) enum Operation {
 
 /// What a call does in place of its work.
 #[derive(Debug, Clone)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// It fails for good.
     Fail,
     /// It panics.
@@ -35,7 +35,7 @@ pub(super) enum Fault {
 
 /// What another load does with a segment.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Other {
+pub(crate) enum Other {
     /// It has it for so many questions, and has then loaded it.
     Loads(usize),
     /// It has it for so many questions, and then gives it back.
@@ -43,7 +43,7 @@ pub(super) enum Other {
 }
 
 /// See the module.
-pub(super) struct FakeStore {
+pub(crate) struct FakeStore {
     state: Mutex<State>,
     changed: Condvar,
     given_up: Receiver<()>,
@@ -68,49 +68,49 @@ struct State {
 
 impl FakeStore {
     /// An empty store of a run that gives up when the channel is disconnected.
-    pub(super) fn new(given_up: Receiver<()>) -> Self {
+    pub(crate) fn new(given_up: Receiver<()>) -> Self {
         Self { state: Mutex::default(), changed: Condvar::new(), given_up }
     }
 
     /// Has the call of that number, from 0, do something else.
-    pub(super) fn on(self, operation: Operation, call: usize, fault: Fault) -> Self {
+    pub(crate) fn on(self, operation: Operation, call: usize, fault: Fault) -> Self {
         self.lock().script.insert((operation, call), fault);
         self
     }
 
     /// The same for each call.
-    pub(super) fn always(self, operation: Operation, fault: Fault) -> Self {
+    pub(crate) fn always(self, operation: Operation, fault: Fault) -> Self {
         self.lock().always.insert(operation, fault);
         self
     }
 
     /// Has another load at a segment.
-    pub(super) fn taken(self, hash: SegmentHash, other: Other) -> Self {
+    pub(crate) fn taken(self, hash: SegmentHash, other: Other) -> Self {
         self.lock().others.insert(hash, other);
         self
     }
 
     /// The numbers of the segments that were stored, in the order of the commits.
-    pub(super) fn committed(&self) -> Vec<u64> {
+    pub(crate) fn committed(&self) -> Vec<u64> {
         self.lock().committed.clone()
     }
 
     /// The segment whose version of the event is stored.
-    pub(super) fn segment_of(&self, event: i64) -> Option<u64> {
+    pub(crate) fn segment_of(&self, event: i64) -> Option<u64> {
         self.lock().events.get(&event).copied()
     }
 
-    pub(super) fn calls(&self, operation: Operation) -> usize {
+    pub(crate) fn calls(&self, operation: Operation) -> usize {
         self.lock().calls.get(&operation).copied().unwrap_or_default()
     }
 
     /// Segments that are claimed at this moment.
-    pub(super) fn claims(&self) -> usize {
+    pub(crate) fn claims(&self) -> usize {
         self.lock().claims.len()
     }
 
     /// Waits until an operation was called so often.
-    pub(super) fn wait_for(&self, operation: Operation, calls: usize) {
+    pub(crate) fn wait_for(&self, operation: Operation, calls: usize) {
         let state = self.lock();
         let too_few = |state: &mut State| state.calls.get(&operation).copied().unwrap_or_default() < calls;
         let (_state, waited) =

@@ -9,7 +9,7 @@ const SEGMENTS_MAX: usize = 100_000;
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct FileSegments(Mutex<Kept>);
+pub(crate) struct FileSegments(Mutex<Kept>);
 
 #[derive(Debug, Default)]
 struct Kept {
@@ -20,7 +20,7 @@ struct Kept {
 
 impl FileSegments {
     /// Notes a segment of a source.
-    pub(super) fn note(&self, source: &Arc<str>, hash: SegmentHash) {
+    pub(crate) fn note(&self, source: &Arc<str>, hash: SegmentHash) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_full = kept.count >= SEGMENTS_MAX;
         kept.count += 1;
@@ -33,7 +33,7 @@ impl FileSegments {
     }
 
     /// The segments of a source, in no order; none where they are not known.
-    pub(super) fn of(&self, source: &str) -> Option<Vec<SegmentHash>> {
+    pub(crate) fn of(&self, source: &str) -> Option<Vec<SegmentHash>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).sources.get(source).cloned().flatten()
     }
 }

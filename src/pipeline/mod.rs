@@ -10,37 +10,19 @@
 //!
 //! Invariant: every event that was read is in exactly one count, or in none and so unfinished.
 
-mod activity;
-mod claim;
+pub(crate) mod account;
+pub(crate) mod claim;
 #[cfg(test)]
-mod fake;
-mod files;
-mod first_values;
-mod halt;
-mod monitor;
-mod order;
-mod prepare;
-mod reasons;
-mod reject;
-mod reject_place;
-mod rejects;
-mod run;
-mod segments;
-mod taken;
-mod tally;
+pub(crate) mod fake;
+pub(crate) mod files;
+pub(crate) mod peer_segments;
+pub(crate) mod prepare;
+pub(crate) mod rejects;
+pub(crate) mod reorder;
+pub(crate) mod run;
+pub(crate) mod shutdown;
+pub(crate) mod source_segments;
 #[cfg(test)]
 mod tests;
-mod verify;
-mod write;
-
-pub use activity::{Activity, Writer};
-pub use halt::{Halt, HaltReason, Stopping};
-pub use monitor::Monitor;
-pub use prepare::{Battle, Prepared, Preparer, Reading, battle_in_name};
-pub use reasons::{RejectKind, RejectKinds};
-pub use reject::Reject;
-pub use rejects::{RejectFile, RejectFileError};
-pub use run::{PipelineSettings, RunReport, run};
-pub use segments::{Segments, SourceError};
-pub use tally::{Counts, RejectLimit};
-pub use verify::VerifyRun;
+pub(crate) mod verify;
+pub(crate) mod worker;

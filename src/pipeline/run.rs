@@ -1,24 +1,29 @@
 //! One run: the threads, and what goes between them.
 
-use super::claim::{Claim, ClaimCount, ClaimedBatch};
-use super::first_values::FirstValues;
-use super::halt::{Halt, HaltReason};
-use super::monitor::Monitor;
-use super::order::{Sequencer, Slot};
-use super::prepare::{Preparer, Reading};
-use super::rejects::RejectFile;
-use super::segments::{Segments, SourceError};
-use super::taken::{Reread, Rest, TakenSegments};
-use super::tally::{Counts, RejectLimit};
-use super::write::Writers;
-use crate::causes::in_full;
 use crate::database::store::{LoadedSegment, SegmentHash, Standing, Store};
-use crate::input::{
-    BufferPool, PipedCommand, Reader, Segment, SegmentLimits, Segmenter, Source, spawn_reader,
-};
-use crate::kill::{NulPolicy, Server};
-use crate::layout::{Layout, Repeats};
+use crate::error_chain::in_full;
+use crate::event::Server;
+use crate::event::text::NulPolicy;
+use crate::input::buffers::BufferPool;
+use crate::input::convert::PipedCommand;
+use crate::input::reader::{Reader, spawn_reader};
+use crate::input::segment::{Segment, SegmentLimits};
+use crate::input::segmenter::Segmenter;
+use crate::input::source::Source;
+use crate::layout::Layout;
+use crate::layout::rows::Repeats;
 use crate::panics::inject;
+use crate::pipeline::account::counts::{Counts, RejectLimit};
+use crate::pipeline::account::monitor::Monitor;
+use crate::pipeline::claim::{Claim, ClaimCount, ClaimedBatch};
+use crate::pipeline::peer_segments::{Reread, Rest, TakenSegments};
+use crate::pipeline::prepare::first_values::FirstValues;
+use crate::pipeline::prepare::preparer::{Preparer, Reading};
+use crate::pipeline::rejects::file::RejectFile;
+use crate::pipeline::reorder::{Sequencer, Slot};
+use crate::pipeline::shutdown::{Halt, HaltReason};
+use crate::pipeline::source_segments::{Segments, SourceError};
+use crate::pipeline::worker::Writers;
 use anyhow::Context as _;
 use crossbeam_channel::bounded;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -53,7 +58,7 @@ pub struct PipelineSettings {
 
 /// What a run came to.
 #[derive(Debug)]
-pub struct RunReport {
+pub(crate) struct RunReport {
     /// The account.
     pub counts: Counts,
     /// Bytes as they came, compressed or not.
@@ -68,12 +73,12 @@ pub struct RunReport {
 
 impl RunReport {
     /// A run that ended before anything was read.
-    pub fn failed(error: impl Into<anyhow::Error>) -> Self {
+    pub(crate) fn failed(error: impl Into<anyhow::Error>) -> Self {
         Self::unread(Some(HaltReason::Failed(error.into())))
     }
 
     /// A run that was asked to stop before anything was read.
-    pub fn stopped(halt: &Halt) -> Self {
+    pub(crate) fn stopped(halt: &Halt) -> Self {
         Self::unread(halt.take_reason())
     }
 
@@ -88,7 +93,7 @@ impl RunReport {
     }
 
     /// Whether a source was damaged within its compressed data, so that what was read of it may be wrong.
-    pub fn has_damaged_source(&self) -> bool {
+    pub(crate) fn has_damaged_source(&self) -> bool {
         self.source_errors.iter().any(SourceError::is_damaged)
     }
 }
@@ -104,7 +109,7 @@ impl PipelineSettings {
 /// Reads `sources` to their end, or until `halt`, and stores their events; without a store they are only counted.
 /// `monitor` is new, and shows how far it has come. `reader` is that of the
 /// sources, if someone has begun to read them.
-pub fn run(
+pub(crate) fn run(
     sources: Vec<Source>,
     reader: Option<Reader>,
     settings: &PipelineSettings,

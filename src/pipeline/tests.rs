@@ -1,11 +1,20 @@
 //! Whole runs on a store in memory whose faults are scripted: what is stored in which order, and how a run ends.
 
-use super::fake::{FakeStore, Fault, Operation, Other};
-use super::{Halt, HaltReason, Monitor, PipelineSettings, Reading, RejectFile, RejectLimit, RunReport};
 use crate::database::store::{SegmentHash, Store};
-use crate::input::{LINE_MAX_BYTES, PipedCommand, SegmentLimits, Source};
-use crate::kill::{NulPolicy, Server};
-use crate::layout::{Layout, Repeats};
+use crate::event::Server;
+use crate::event::text::NulPolicy;
+use crate::input::convert::PipedCommand;
+use crate::input::segment::{LINE_MAX_BYTES, SegmentLimits};
+use crate::input::source::Source;
+use crate::layout::Layout;
+use crate::layout::rows::Repeats;
+use crate::pipeline::account::counts::RejectLimit;
+use crate::pipeline::account::monitor::Monitor;
+use crate::pipeline::fake::{FakeStore, Fault, Operation, Other};
+use crate::pipeline::prepare::preparer::Reading;
+use crate::pipeline::rejects::file::RejectFile;
+use crate::pipeline::run::{PipelineSettings, RunReport};
+use crate::pipeline::shutdown::{Halt, HaltReason};
 use crossbeam_channel::{Receiver, bounded};
 use std::path::PathBuf;
 use std::thread;
@@ -78,7 +87,7 @@ impl Bench {
     fn run(&self, store: &FakeStore) -> RunReport {
         let rejects = RejectFile::new(self.rejects()).unwrap();
         let sources = vec![Source::File(self.dump())];
-        let report = super::run(
+        let report = crate::pipeline::run::run(
             sources,
             None,
             &self.settings,
@@ -248,7 +257,7 @@ fn rejects_that_can_not_be_written_are_unfinished() {
     let rejects = RejectFile::by_default(bench.folder.path().join("no").join("rejects"));
     let sources = vec![Source::File(bench.dump())];
     let store = bench.store();
-    let report = super::run(
+    let report = crate::pipeline::run::run(
         sources,
         None,
         &bench.settings,
@@ -313,7 +322,15 @@ fn without_a_store_all_is_counted() {
     let bench = Bench::new(&events(40), 3);
     let rejects = RejectFile::new(bench.rejects()).unwrap();
     let sources = (0..12).map(|_| Source::File(bench.dump())).collect();
-    let report = super::run(sources, None, &bench.settings, None, &rejects, &bench.halt, &bench.monitor);
+    let report = crate::pipeline::run::run(
+        sources,
+        None,
+        &bench.settings,
+        None,
+        &rejects,
+        &bench.halt,
+        &bench.monitor,
+    );
     assert_eq!((report.counts.events, report.counts.unfinished()), (480, 480), "{report:?}");
 }
 

@@ -2,12 +2,16 @@
 //!
 //! Invariant: memory is bounded by one segment buffer and one comparison per thread.
 
-use super::monitor::Monitor;
-use super::prepare::{Prepared, Preparer};
-use super::segments::{Segments, SourceError};
-use crate::input::{
-    BufferPool, PipedCommand, Reader, Segment, SegmentLimits, Segmenter, Source, spawn_reader,
-};
+use crate::input::buffers::BufferPool;
+use crate::input::convert::PipedCommand;
+use crate::input::reader::{Reader, spawn_reader};
+use crate::input::segment::{Segment, SegmentLimits};
+use crate::input::segmenter::Segmenter;
+use crate::input::source::Source;
+use crate::pipeline::account::monitor::Monitor;
+use crate::pipeline::prepare::prepared::Prepared;
+use crate::pipeline::prepare::preparer::Preparer;
+use crate::pipeline::source_segments::{Segments, SourceError};
 use anyhow::Context as _;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::{Mutex, PoisonError};
@@ -15,7 +19,7 @@ use std::thread;
 
 /// How a comparison runs.
 #[derive(Debug, Clone)]
-pub struct VerifyRun {
+pub(crate) struct VerifyRun {
     /// Threads that parse and compare, at least 1; each holds one connection while it compares.
     pub workers: usize,
     /// How the input is cut.
@@ -36,7 +40,7 @@ impl VerifyRun {
     /// # Errors
     ///
     /// The first error of `compare`, or a thread that cannot be started or panicked.
-    pub fn run<E>(
+    pub(crate) fn run<E>(
         &self,
         sources: Vec<Source>,
         reader: Option<Reader>,

@@ -1,9 +1,9 @@
 //! What `delete` did, for scripts and for people.
 
-use super::summary::Status;
-use super::words::{counted, grouped, rfc3339, utc};
-use crate::kill::Server;
+use crate::event::Server;
 use crate::layout::Layout;
+use crate::report::format::{counted, grouped, rfc3339, utc};
+use crate::report::summary::Status;
 use jiff::Timestamp;
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// The account of a deletion. In a dry run the counts are those of what would be deleted.
 #[derive(Debug)]
-pub struct DeleteReport {
+pub(crate) struct DeleteReport {
     /// How it ended.
     pub status: Status,
     /// Whether nothing was deleted, only counted.
@@ -65,7 +65,7 @@ impl DeleteReport {
     /// # Errors
     ///
     /// Never, in practice: all fields are numbers and text.
-    pub fn to_json(&self) -> serde_json::Result<String> {
+    pub(crate) fn to_json(&self) -> serde_json::Result<String> {
         serde_json::to_string(&Json {
             status: self.status.name(),
             dry_run: self.dry_run,
@@ -84,7 +84,7 @@ impl DeleteReport {
     }
 
     /// The outcome, the account, and what to run next.
-    pub fn in_words(&self) -> String {
+    pub(crate) fn in_words(&self) -> String {
         let is_whole = matches!(self.status, Status::Complete | Status::Rejects);
         let which = match self.before {
             Some(time) => format!("{} before {}", counted(self.deleted, "event"), utc(time)),

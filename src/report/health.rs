@@ -1,8 +1,11 @@
 //! The health of the database, for scripts and for people, with what to change.
 
-use super::words::{bytes, counted, rfc3339, utc};
-use crate::database::{HealthStatus, Inspection, Node, PoolSettings, ServerHealth};
-use crate::layout::Distribution;
+use crate::database::health::Inspection;
+use crate::database::pool::connections::PoolSettings;
+use crate::database::pool::liveness::{HealthStatus, ServerHealth};
+use crate::database::schema::citus::Node;
+use crate::layout::table::Distribution;
+use crate::report::format::{bytes, counted, rfc3339, utc};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -11,7 +14,7 @@ use std::time::Duration;
 
 /// What a health check found, and what follows from it.
 #[derive(Debug)]
-pub struct HealthReport {
+pub(crate) struct HealthReport {
     /// What the check found.
     pub status: HealthStatus,
     /// What the tables look like; none where that is not known.
@@ -70,7 +73,7 @@ impl HealthReport {
     }
 
     /// What to change, most pressing first.
-    pub fn recommendations(&self) -> Vec<String> {
+    pub(crate) fn recommendations(&self) -> Vec<String> {
         let mut words = Vec::new();
         let (pool, wanted) = (self.pool, self.wanted());
         if let Some(server) = &self.status.server {
@@ -140,12 +143,12 @@ impl HealthReport {
     }
 
     /// In a few words, the same for as long as nothing changes.
-    pub(super) fn state(&self) -> String {
+    pub(crate) fn state(&self) -> String {
         self.cause().map_or_else(|| "healthy".to_owned(), |cause| format!("unhealthy: {cause}"))
     }
 
     /// The report in one line.
-    pub(super) fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         let mut line = format!("{}  {}", utc(self.status.last_check), self.state());
         if let Some(server) = &self.status.server {
             let latency = milliseconds(server.latency);
@@ -159,7 +162,7 @@ impl HealthReport {
     }
 
     /// The report as JSON, in the form that `health --json` and `/health` promise.
-    pub fn to_json(&self) -> Value {
+    pub(crate) fn to_json(&self) -> Value {
         let mut json = self.promised_json();
         // They are of Citus alone.
         let nodes = self.inspection.as_ref().map(|inspection| &inspection.nodes);

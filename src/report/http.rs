@@ -25,7 +25,7 @@ const NOTHING: &str = "default-src 'none'; frame-ancestors 'none'";
 
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Response {
+pub(crate) struct Response {
     /// Such as 200.
     pub status: u16,
     /// What the body is.
@@ -38,27 +38,27 @@ pub struct Response {
 
 impl Response {
     /// With which a browser may do nothing.
-    pub fn new(status: u16, content_type: &'static str, body: String) -> Self {
+    pub(crate) fn new(status: u16, content_type: &'static str, body: String) -> Self {
         Self { status, content_type, body, policy: Cow::Borrowed(NOTHING) }
     }
 
     /// The same with another Content-Security-Policy.
     #[must_use]
-    pub fn with_policy(self, policy: Cow<'static, str>) -> Self {
+    pub(crate) fn with_policy(self, policy: Cow<'static, str>) -> Self {
         Self { policy, ..self }
     }
 
     /// Plain words.
-    pub fn words(status: u16, words: &str) -> Self {
+    pub(crate) fn words(status: u16, words: &str) -> Self {
         Self::new(status, "text/plain; charset=utf-8", format!("{words}\n"))
     }
 }
 
 /// What answers a GET of a path.
-pub type Pages = Arc<dyn Fn(&str) -> Response + Send + Sync>;
+pub(crate) type Pages = Arc<dyn Fn(&str) -> Response + Send + Sync>;
 
 /// The server, until it is dropped.
-pub struct HttpServer {
+pub(crate) struct HttpServer {
     address: SocketAddr,
     pages: Arc<Mutex<Pages>>,
     ended: Arc<AtomicBool>,
@@ -68,7 +68,7 @@ pub struct HttpServer {
 
 impl HttpServer {
     /// Answers whoever comes to `listener` by an IP address, as `localhost`, or by `name`.
-    pub fn start(listener: TcpListener, name: Option<String>, pages: Pages) -> io::Result<Self> {
+    pub(crate) fn start(listener: TcpListener, name: Option<String>, pages: Pages) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let ended = Arc::new(AtomicBool::new(false));
         let (pages, slots) = (Arc::new(Mutex::new(pages)), Arc::<Slots>::default());
@@ -80,18 +80,13 @@ impl HttpServer {
         Ok(Self { address, pages, ended, slots, thread: Some(thread) })
     }
 
-    /// Where it listens; the port is the real one where 0 was asked for.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
     /// Serves other pages from now on; the old ones are dropped, once no request is at them.
-    pub fn replace(&self, pages: Pages) {
+    pub(crate) fn replace(&self, pages: Pages) {
         *self.pages.lock().unwrap_or_else(PoisonError::into_inner) = pages;
     }
 
     /// Waits until all requests are answered, for at most `time_max`.
-    pub fn finish_answers(&self, time_max: Duration) {
+    pub(crate) fn finish_answers(&self, time_max: Duration) {
         let begun = Instant::now();
         while self.slots.busy.load(Ordering::Acquire) > 0 && begun.elapsed() < time_max {
             thread::sleep(Duration::from_millis(5));

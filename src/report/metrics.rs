@@ -1,11 +1,11 @@
 //! Metrics in the text format of Prometheus, for `/metrics` and for a file that the node exporter's textfile collector
 //! reads.
 
-use crate::database::DatabaseManager;
-use crate::kill::Server;
+use crate::database::pool::manager::DatabaseManager;
+use crate::event::Server;
 use crate::layout::Layout;
 use crate::output_place::refuse_planted;
-use crate::pipeline::Monitor;
+use crate::pipeline::account::monitor::Monitor;
 use jiff::Timestamp;
 use nix::libc::{ENXIO, O_NOCTTY, O_NONBLOCK};
 use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
@@ -23,7 +23,7 @@ const LAST_SUCCESS: &str = "aegis_kills_last_success_timestamp_seconds";
 
 /// The metrics of one run.
 #[derive(Debug)]
-pub struct Metrics {
+pub(crate) struct Metrics {
     registry: Registry,
     monitor: Arc<Monitor>,
     manager: Option<DatabaseManager>,
@@ -137,7 +137,7 @@ fn set(counter: &IntCounter, value: u64) {
 impl Metrics {
     /// The metrics of a run, as `monitor` and `manager` show it; there is no manager in a dry run. `last_success` is
     /// when an earlier run last did well.
-    pub fn new(
+    pub(crate) fn new(
         run: Uuid,
         server: Server,
         layout: Layout,
@@ -169,7 +169,7 @@ impl Metrics {
     }
 
     /// The text of all metrics at this moment.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         self.text_with(self.last_success)
     }
 
@@ -190,7 +190,7 @@ impl Metrics {
     /// Writes the metrics of a run that has ended: into a temporary file that then takes the other's name, so that a
     /// reader sees all of it or nothing. After a failure the time of the last success is that of the old file. The reader
     /// is mostly another user: all may read it, unless the old file says otherwise.
-    pub fn write(&self, path: &Path, succeeded: bool) -> io::Result<()> {
+    pub(crate) fn write(&self, path: &Path, succeeded: bool) -> io::Result<()> {
         let success = if succeeded {
             Some(Timestamp::now().as_second())
         } else {

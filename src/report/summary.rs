@@ -1,10 +1,14 @@
 //! The summary of a load, for scripts and for people.
 
-use super::words::{bytes, counted, grouped, time};
-use crate::input::shell_quoted;
-use crate::kill::Server;
+#[cfg(test)]
+mod tests;
+
+use crate::event::Server;
 use crate::layout::Layout;
-use crate::pipeline::{Counts, RejectKind, RejectKinds};
+use crate::pipeline::account::counts::Counts;
+use crate::pipeline::rejects::kinds::{RejectKind, RejectKinds};
+use crate::report::format::{bytes, counted, grouped, time};
+use crate::shell::shell_quoted;
 use serde::Serialize;
 use std::fmt;
 use std::path::PathBuf;
@@ -14,7 +18,7 @@ use uuid::Uuid;
 /// How a load ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Status {
+pub(crate) enum Status {
     /// Every event is in the database.
     Complete,
     /// All but the rejects.
@@ -29,7 +33,7 @@ pub enum Status {
 
 impl Status {
     /// The name in JSON and in the ledger.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Status::Complete => "complete",
             Status::Rejects => "rejects",
@@ -42,7 +46,7 @@ impl Status {
 
 /// Commands with the options of a load that has ended, as they are typed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct NextCommands {
+pub(crate) struct NextCommands {
     /// The same again.
     pub again: String,
     /// The same, with no limit of rejects.
@@ -59,7 +63,7 @@ pub struct NextCommands {
 
 /// The account of a load. Its `events` are the sum of `inserted` to `unfinished`.
 #[derive(Debug)]
-pub struct Summary {
+pub(crate) struct Summary {
     /// How it ended.
     pub status: Status,
     /// Its id in the ledger.
@@ -126,7 +130,7 @@ struct Json<'s> {
 
 impl Summary {
     /// One JSON object, without a newline.
-    pub fn to_json(&self) -> serde_json::Result<String> {
+    pub(crate) fn to_json(&self) -> serde_json::Result<String> {
         let counts = &self.counts;
         let new_rejects = self.rejects_file.as_ref().map(|path| path.to_string_lossy().into_owned());
         let json = Json {
@@ -312,7 +316,7 @@ impl fmt::Display for Summary {
 
 impl Summary {
     /// What to do next, each with what it is for.
-    pub(super) fn next_steps(&self) -> Vec<(&'static str, String)> {
+    pub(crate) fn next_steps(&self) -> Vec<(&'static str, String)> {
         let NextCommands { again, unlimited, load, load_piped, verify, health } = &self.next;
         let of_input = |from_file, from_pipe| if verify.is_some() { from_file } else { from_pipe };
         let rejects = self.rejects_file.as_ref().map(|path| shell_quoted(&path.to_string_lossy()));
@@ -344,6 +348,3 @@ impl Summary {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,8 +1,9 @@
 //! What `verify` found, for scripts and for people.
 
-use super::words::{counted, grouped};
-use crate::input::{Source, shell_quoted};
-use crate::layout::Difference;
+use crate::input::source::Source;
+use crate::layout::compare::Difference;
+use crate::report::format::{counted, grouped};
+use crate::shell::shell_quoted;
 use roaring::RoaringTreemap;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -19,7 +20,7 @@ type Position = (u64, usize);
 
 /// What is wrong with an event.
 #[derive(Debug)]
-pub enum Finding {
+pub(crate) enum Finding {
     /// It is not stored.
     Missing(i64),
     /// Its rows differ from those of the dump.
@@ -33,7 +34,7 @@ pub enum Finding {
 /// Of an event that the dumps have in several versions, one of them is stored; the others are not differences. So what is
 /// different is known at the end only.
 #[derive(Debug, Default)]
-pub struct VerifyReport {
+pub(crate) struct VerifyReport {
     /// Events in the dumps.
     pub events: u64,
     /// Whether events that were missing may be seen a moment later.
@@ -74,12 +75,12 @@ struct Json<'r> {
 
 impl VerifyReport {
     /// Notes that an event is stored as the dump has it.
-    pub fn add_same(&mut self, event_id: i64) {
+    pub(crate) fn add_same(&mut self, event_id: i64) {
         self.same.insert(event_id.cast_unsigned());
     }
 
     /// Notes what is wrong with an event at `line` of `source`.
-    pub fn add(&mut self, position: Position, source: &str, line: u64, finding: Finding) {
+    pub(crate) fn add(&mut self, position: Position, source: &str, line: u64, finding: Finding) {
         let (map, sources, most) = match &finding {
             Finding::Missing(id) => {
                 log::info!("missing: {source}:{line}  {finding}");
@@ -107,7 +108,7 @@ impl VerifyReport {
     }
 
     /// Notes that the input is at its end: what is stored in another version of the dumps is no difference.
-    pub fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         let Self { same, different, differences, .. } = self;
         *different -= &*same;
         differences.retain(|_, entry| {
@@ -119,12 +120,12 @@ impl VerifyReport {
     }
 
     /// Events that are not in the database.
-    pub fn missing(&self) -> u64 {
+    pub(crate) fn missing(&self) -> u64 {
         self.missing + self.unloadable
     }
 
     /// Events whose rows differ from those of the dumps, and are those of no other version in the dumps.
-    pub fn different(&self) -> u64 {
+    pub(crate) fn different(&self) -> u64 {
         let again = self.different_again.iter().filter(|(id, _)| self.different.contains(**id));
         self.different.len() + again.map(|(_, times)| times).sum::<u64>()
     }
@@ -135,7 +136,7 @@ impl VerifyReport {
     }
 
     /// One JSON object, without a newline.
-    pub fn to_json(&self) -> serde_json::Result<String> {
+    pub(crate) fn to_json(&self) -> serde_json::Result<String> {
         let mut different_ids: Vec<i64> =
             self.differences.values().filter_map(|entry| entry.finding.different_id()).collect();
         let mut named = BTreeSet::new();
@@ -153,7 +154,7 @@ impl VerifyReport {
 
     /// The outcome, the account, the first findings with their places, and what to run next: `load` is the command that
     /// loads such events, without its files.
-    pub fn in_words(&self, sources_whole: bool, load: &str) -> String {
+    pub(crate) fn in_words(&self, sources_whole: bool, load: &str) -> String {
         let events = counted(self.events, "event");
         let (missing, different) = (self.missing(), self.different());
         let of_events = |number: u64, what: &str| {
@@ -277,7 +278,7 @@ fn of_files(load: &str, how: &str, sources: BTreeSet<&String>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layout::DifferenceKind;
+    use crate::layout::compare::DifferenceKind;
 
     const LOAD: &str = "aegis-kills load --server asia";
 

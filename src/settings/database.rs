@@ -1,10 +1,11 @@
 //! Where the database is, and the pool.
 
-use super::environment::{Environment, SettingError, duration, number, unwrapped};
 use crate::cli::DatabaseArgs;
-use crate::database::{
-    PoolSettings, RetryPolicy, Target, TargetError, TroubleSettings, from_url, from_variables, holds_password,
-};
+use crate::database::connect::{Target, TargetError, from_url, from_variables, holds_password};
+use crate::database::pool::connections::PoolSettings;
+use crate::database::pool::manager::TroubleSettings;
+use crate::database::pool::retry::RetryPolicy;
+use crate::settings::environment::{Environment, SettingError, duration, number, unwrapped};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -64,7 +65,7 @@ const SEEN_PASSWORD: &str = "the password in --database-url can be seen in the p
     put the URL into DATABASE_URL or .env, or the password alone into PGPASSWORD or ~/.pgpass";
 
 /// The PostgreSQL schema, as [`DatabaseSettings::schema`] has it, where no database need be named.
-pub(super) fn schema_without_database(
+pub(crate) fn schema_without_database(
     args: &DatabaseArgs,
     env: Environment<'_>,
 ) -> Result<String, SettingError> {

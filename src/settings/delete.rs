@@ -1,9 +1,11 @@
 //! What `delete` needs.
 
-use super::environment::{Environment, SettingError, duration};
-use super::{DatabaseSettings, EventSettings, ReadsEvents, Unnamed, segment_limits, sources};
 use crate::cli::DeleteArgs;
-use crate::input::{SegmentLimits, Source};
+use crate::input::segment::SegmentLimits;
+use crate::input::source::Source;
+use crate::settings::database::DatabaseSettings;
+use crate::settings::environment::{Environment, SettingError, duration};
+use crate::settings::{EventSettings, ReadsEvents, Unnamed, segment_limits, sources};
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
@@ -11,7 +13,7 @@ use std::time::Duration;
 
 /// What `delete` needs.
 #[derive(Debug)]
-pub struct DeleteSettings {
+pub(crate) struct DeleteSettings {
     /// The events that go.
     pub events: DoomedEvents,
     /// The database.
@@ -28,7 +30,7 @@ pub struct DeleteSettings {
 
 /// The events that `delete` deletes.
 #[derive(Debug, Clone)]
-pub enum DoomedEvents {
+pub(crate) enum DoomedEvents {
     /// Those before this time.
     Before(Timestamp),
     /// Those of these dumps.
@@ -41,7 +43,7 @@ impl DeleteSettings {
     /// # Errors
     ///
     /// The first invalid value, or a missing server where no dump could name it.
-    pub fn new(
+    pub(crate) fn new(
         args: &DeleteArgs,
         env: Environment<'_>,
         now: Timestamp,
@@ -71,7 +73,7 @@ impl DeleteSettings {
     }
 
     /// The dumps; none where events go by their time.
-    pub fn sources(&self) -> &[Source] {
+    pub(crate) fn sources(&self) -> &[Source] {
         match &self.events {
             DoomedEvents::Before(_) => &[],
             DoomedEvents::Of(sources) => sources,

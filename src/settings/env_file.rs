@@ -8,10 +8,10 @@
 #[cfg(test)]
 mod tests;
 
-use super::environment::{SettingError, unwrapped};
-use super::variables::{is_listed, is_setting, meant};
-use crate::database::holds_password;
+use crate::database::connect::holds_password;
 use crate::permissions::others_may;
+use crate::settings::environment::{SettingError, unwrapped};
+use crate::settings::variables::{is_listed, is_setting, meant};
 use nix::libc::{O_NOCTTY, O_NONBLOCK};
 use nix::unistd::geteuid;
 use std::collections::BTreeMap;
@@ -28,7 +28,7 @@ const ENTRY_LINES_MAX: usize = 200;
 
 /// The settings of a `.env`.
 #[derive(Default)]
-pub struct EnvFile {
+pub(crate) struct EnvFile {
     values: BTreeMap<String, String>,
     /// What to log once the log is there.
     pub warnings: Vec<String>,
@@ -41,7 +41,7 @@ impl EnvFile {
     ///
     /// The file can't be read, another user could have written it, it has a line with a setting that is not understood, or it
     /// has a misspelled setting. `is_set` says which variables the environment has.
-    pub fn read(path: &Path, is_set: &dyn Fn(&str) -> bool) -> Result<Self, SettingError> {
+    pub(crate) fn read(path: &Path, is_set: &dyn Fn(&str) -> bool) -> Result<Self, SettingError> {
         let Some((file, metadata)) = open(path).map_err(SettingError::EnvFile)? else {
             return Ok(Self::default());
         };
@@ -62,12 +62,12 @@ impl EnvFile {
     }
 
     /// A file of which nothing counts, and why.
-    pub fn ignored(warning: String) -> Self {
+    pub(crate) fn ignored(warning: String) -> Self {
         Self { warnings: vec![warning], ..Self::default() }
     }
 
     /// The value of a setting.
-    pub fn get(&self, name: &str) -> Option<&str> {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.values.get(name).map(String::as_str)
     }
 
@@ -118,7 +118,7 @@ impl std::fmt::Debug for EnvFile {
 }
 
 /// Names in the environment that are probably misspelled settings, as warnings.
-pub fn misspelled_variables(file: &EnvFile) -> Vec<String> {
+pub(crate) fn misspelled_variables(file: &EnvFile) -> Vec<String> {
     let names: Vec<String> = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect();
     let is_set = |meant: &str| names.iter().any(|name| name == meant) || file.get(meant).is_some();
     let odd = names.iter().filter_map(|name| Some((name, meant(name).filter(|meant| !is_set(meant))?)));

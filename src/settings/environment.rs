@@ -1,6 +1,6 @@
 //! Variables and options as text, and the values that they stand for.
 
-use crate::database::TargetError;
+use crate::database::connect::TargetError;
 use jiff::SignedDuration;
 use std::fmt::Display;
 use std::io;
@@ -88,7 +88,7 @@ pub enum SettingError {
 const PREFIXES: [&str; 4] = ["KILLS_", "DATABASE_", "ALBION_", "PG"];
 
 /// Refuses variables that would be passed over, as they are no text.
-pub fn check() -> Result<(), SettingError> {
+pub(crate) fn check() -> Result<(), SettingError> {
     let is_ours = |name: &str| PREFIXES.iter().any(|prefix| name.starts_with(prefix));
     let wrong = std::env::vars_os().find_map(|(name, value)| {
         let name = name.to_str().filter(|name| is_ours(name))?;
@@ -98,7 +98,7 @@ pub fn check() -> Result<(), SettingError> {
 }
 
 /// Refuses a `RUST_LOG` of which the logger would pass over a part, or take a level for a module's name and tell nothing.
-pub fn check_log(env: Environment<'_>) -> Result<(), SettingError> {
+pub(crate) fn check_log(env: Environment<'_>) -> Result<(), SettingError> {
     let is_level = |word: &str| word.trim().parse::<log::LevelFilter>().is_ok();
     let is_module = |word: &str| word.trim().starts_with("aegis_kills") || word.contains("::");
     let parse = |text: &str| {
@@ -126,7 +126,7 @@ pub(crate) fn unwrapped(value: &str) -> &str {
 }
 
 /// A variable of the process. Without `HOME`, the home directory is that of the user database, as for libpq.
-pub fn of_process(name: &str) -> Option<String> {
+pub(crate) fn of_process(name: &str) -> Option<String> {
     let of_user = || {
         let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten()?;
         user.dir.into_os_string().into_string().ok()
@@ -148,7 +148,7 @@ impl Environment<'_> {
     }
 
     /// The value of an option, else of a variable, parsed.
-    pub(super) fn read<T>(
+    pub(crate) fn read<T>(
         &self,
         option: (&'static str, Option<&str>),
         variable: &'static str,
@@ -158,7 +158,7 @@ impl Environment<'_> {
     }
 
     /// The same where spaces around an option's value are a part of it.
-    pub(super) fn read_exactly<T>(
+    pub(crate) fn read_exactly<T>(
         &self,
         option: (&'static str, Option<&str>),
         variable: &'static str,
@@ -175,7 +175,7 @@ impl Environment<'_> {
         }
     }
 
-    pub(super) fn variable<T>(
+    pub(crate) fn variable<T>(
         &self,
         variable: &'static str,
         default: T,
@@ -185,7 +185,7 @@ impl Environment<'_> {
     }
 }
 
-pub(super) fn number<T: FromStr + PartialOrd + Display>(
+pub(crate) fn number<T: FromStr + PartialOrd + Display>(
     text: &str,
     range: RangeInclusive<T>,
 ) -> Result<T, String> {
@@ -194,7 +194,7 @@ pub(super) fn number<T: FromStr + PartialOrd + Display>(
 }
 
 /// A bare number is milliseconds; else a number with a unit, such as `30s` or `5min`.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let wanted = || {
         "a time above zero is needed: milliseconds, or a number with a unit such as 30s or 5min".to_owned()
     };
@@ -212,7 +212,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// A bare number is bytes; else a number with one of the units KiB, MiB and GiB, of which `iB` may be left out.
-pub(super) fn bytes(text: &str, min: usize, max: usize) -> Result<usize, String> {
+pub(crate) fn bytes(text: &str, min: usize, max: usize) -> Result<usize, String> {
     let wanted = || format!("a size from {min} to {max} bytes is needed, such as 8388608 or 8MiB");
     let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);

@@ -2,26 +2,31 @@
 //!
 //! An option wins over a variable, a variable over the default. A variable that is empty counts as not set.
 
-mod database;
-mod delete;
-mod env_file;
-pub mod environment;
+pub(crate) mod database;
+pub(crate) mod delete;
+pub(crate) mod env_file;
+pub(crate) mod environment;
 #[cfg(test)]
 mod tests;
-mod variables;
-
-pub use database::{DatabasePlace, DatabaseSettings};
-pub use delete::{DeleteSettings, DoomedEvents};
-pub use env_file::{EnvFile, misspelled_variables};
-pub use environment::{Environment, SettingError};
+pub(crate) mod variables;
 
 use crate::cli::{EventArgs, HealthArgs, LoadArgs, SchemaArgs, VerifyArgs};
-use crate::database::{Held, OnConflict};
-use crate::input::{LINE_MAX_BYTES, PipedCommand, SegmentLimits, Source};
-use crate::kill::{EventsAt, NulPolicy, Server};
-use crate::layout::{Distribution, Layout, Repeats};
-use crate::pipeline::{Battle, PipelineSettings, Reading, RejectLimit};
-use environment::{bytes, duration, number};
+use crate::database::options::{Held, OnConflict};
+use crate::event::Server;
+use crate::event::envelope::EventsAt;
+use crate::event::text::NulPolicy;
+use crate::input::convert::PipedCommand;
+use crate::input::segment::{LINE_MAX_BYTES, SegmentLimits};
+use crate::input::source::Source;
+use crate::layout::Layout;
+use crate::layout::rows::Repeats;
+use crate::layout::table::Distribution;
+use crate::pipeline::account::counts::RejectLimit;
+use crate::pipeline::prepare::preparer::{Battle, Reading};
+use crate::pipeline::run::PipelineSettings;
+use crate::settings::database::DatabaseSettings;
+use crate::settings::environment::SettingError;
+use environment::{Environment, bytes, duration, number};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -299,7 +304,7 @@ fn listen(text: &str, is_variable: bool) -> Result<Listen, String> {
 
 /// What `verify` needs.
 #[derive(Debug)]
-pub struct VerifySettings {
+pub(crate) struct VerifySettings {
     /// The dumps.
     pub sources: Vec<Source>,
     /// The database.
@@ -316,7 +321,7 @@ pub struct VerifySettings {
 
 impl VerifySettings {
     /// Reads options and variables.
-    pub fn new(args: &VerifyArgs, env: Environment<'_>) -> Result<Unnamed<Self>, SettingError> {
+    pub(crate) fn new(args: &VerifyArgs, env: Environment<'_>) -> Result<Unnamed<Self>, SettingError> {
         let (event, is_known) = EventSettings::new(&args.event, env)?;
         let settings = Self {
             sources: sources(&args.files),
@@ -342,7 +347,7 @@ impl ReadsEvents for VerifySettings {
 
 /// What `health` needs.
 #[derive(Debug)]
-pub struct HealthSettings {
+pub(crate) struct HealthSettings {
     /// The database.
     pub database: DatabaseSettings,
     /// The tables whose indexes are looked at.
@@ -353,7 +358,7 @@ pub struct HealthSettings {
 
 impl HealthSettings {
     /// Reads options and variables.
-    pub fn new(args: &HealthArgs, env: Environment<'_>) -> Result<Self, SettingError> {
+    pub(crate) fn new(args: &HealthArgs, env: Environment<'_>) -> Result<Self, SettingError> {
         Ok(Self {
             database: DatabaseSettings::new(&args.database, env)?,
             layout: layout(args.layout.as_deref(), env)?,
@@ -368,7 +373,7 @@ fn workers(env: Environment<'_>) -> Result<usize, SettingError> {
 
 /// What `schema` needs, beside the database.
 #[derive(Debug)]
-pub struct SchemaSettings {
+pub(crate) struct SchemaSettings {
     /// The tables.
     pub layout: Layout,
     /// The PostgreSQL schema that they are in.
@@ -379,7 +384,7 @@ pub struct SchemaSettings {
 
 impl SchemaSettings {
     /// Checks what was typed.
-    pub fn new(args: &SchemaArgs, env: Environment<'_>) -> Result<Self, SettingError> {
+    pub(crate) fn new(args: &SchemaArgs, env: Environment<'_>) -> Result<Self, SettingError> {
         let distribution = match args.distributed.as_deref() {
             None => Distribution::OneServer,
             Some("citus") => Distribution::Citus,

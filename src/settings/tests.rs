@@ -1,7 +1,7 @@
 //! Values as they are typed: which are taken, which are refused, and with what words.
 
-use super::environment::{bytes, duration};
-use super::*;
+use crate::settings::environment::{bytes, duration};
+use crate::settings::*;
 use std::time::Duration;
 
 fn load(variables: &[(&str, &str)], args: &LoadArgs) -> Result<LoadSettings, String> {
@@ -186,7 +186,7 @@ fn each_variable_of_the_example_is_tried() {
 fn levels_of_the_log() {
     let check = |text: &str| {
         let variable = |name: &str| (name == "RUST_LOG").then(|| text.to_owned());
-        super::environment::check_log(Environment(&variable)).map_err(|error| error.to_string())
+        crate::settings::environment::check_log(Environment(&variable)).map_err(|error| error.to_string())
     };
     for good in [
         "",

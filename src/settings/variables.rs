@@ -6,7 +6,7 @@ mod tests;
 use std::cmp::max;
 
 /// The variables that this program reads, beside libpq's.
-pub(super) const VARIABLES: [&str; 28] = [
+pub(crate) const VARIABLES: [&str; 28] = [
     "DATABASE_URL",
     "DATABASE_SCHEMA",
     "DATABASE_POOL_MIN",
@@ -86,17 +86,17 @@ const LIBPQ: [&str; 41] = [
 const PREFIXES: [&str; 3] = ["DATABASE_", "KILLS_", "ALBION_"];
 
 /// Whether a variable is a setting of this program, libpq's included.
-pub(super) fn is_setting(name: &str) -> bool {
+pub(crate) fn is_setting(name: &str) -> bool {
     VARIABLES.contains(&name) || name.starts_with("PG")
 }
 
 /// Whether a variable is one of those listed here: `PGADMIN_DEFAULT_EMAIL` is a `PG*` of another program.
-pub(super) fn is_listed(name: &str) -> bool {
+pub(crate) fn is_listed(name: &str) -> bool {
     VARIABLES.contains(&name) || name.strip_prefix("PG").is_some_and(|rest| LIBPQ.contains(&rest))
 }
 
 /// The setting that a name was probably meant to be. None for a setting, and for what belongs to another program.
-pub(super) fn meant(name: &str) -> Option<String> {
+pub(crate) fn meant(name: &str) -> Option<String> {
     if VARIABLES.contains(&name) {
         return None;
     }

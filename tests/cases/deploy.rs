@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use aegis_kills::cli::{Cli, LoadArgs};
-use aegis_kills::settings::{Environment, LoadSettings};
+use aegis_kills::internals::{Cli, LoadArgs};
+use aegis_kills::internals::{Environment, LoadSettings};
 use clap::Parser as _;
 use serde_json::Value;
 

@@ -4,7 +4,7 @@
 mod bytes;
 mod trees;
 
-use aegis_kills::generate::{GenerateOptions, generate};
+use aegis_kills::{GenerateOptions, generate};
 use proptest::prelude::ProptestConfig;
 
 use crate::support::agreement::{POLICIES, check};

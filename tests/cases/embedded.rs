@@ -8,8 +8,9 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use aegis_kills::database::embedded::{
-    Account, Closed, Embedded, EmbeddedError, Lifetime, Phase, Status, Stopped, status, stop,
+use aegis_kills::Account;
+use aegis_kills::internals::{
+    Closed, Embedded, EmbeddedError, Lifetime, Phase, Status, Stopped, status, stop,
 };
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;

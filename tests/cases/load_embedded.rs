@@ -3,7 +3,7 @@
 use std::fs;
 use std::thread;
 
-use aegis_kills::database::embedded::{Status, status};
+use aegis_kills::internals::{Status, status};
 use postgres::{Client, NoTls};
 
 use crate::support::dumps::{generated, join, lines};

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use aegis_kills::cli::Cli;
+use aegis_kills::internals::Cli;
 use clap::CommandFactory as _;
 
 use crate::support::process::Supervised as _;

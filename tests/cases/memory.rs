@@ -10,7 +10,7 @@ use std::process::{ChildStdin, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use aegis_kills::generate::{GenerateOptions, generate};
+use aegis_kills::{GenerateOptions, generate};
 use postgres::Client;
 use serde_json::Value;
 

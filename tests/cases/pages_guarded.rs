@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use aegis_kills::database::{HealthProbe, from_url};
+use aegis_kills::{HealthProbe, from_url};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 

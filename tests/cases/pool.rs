@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use aegis_kills::database::{DatabaseManager, PoolSettings, TroubleSettings, from_url};
+use aegis_kills::{DatabaseManager, PoolSettings, TroubleSettings, from_url};
 use postgres::Client;
 
 use crate::support::backends::ReadOnly;

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use aegis_kills::kill::{Event, Fault, LineReader, NulPolicy, Server};
-use aegis_kills::layout::{Encoder, Layout, Repeats, Rows};
+use aegis_kills::internals::{Encoder, Layout, Repeats, Rows};
+use aegis_kills::internals::{Event, Fault, LineReader, NulPolicy, Server};
 use serde::de::IgnoredAny;
 use serde_json::Value;
 

@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aegis_kills::kill::Server;
-use aegis_kills::layout::{ColumnType, Layout, Rows, Table};
+use aegis_kills::internals::Server;
+use aegis_kills::internals::{ColumnType, Layout, Rows, Table};
 
 use super::oracle::{Cell, Row, Tables};
 

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use aegis_kills::generate::{GenerateOptions, generate};
+use aegis_kills::{GenerateOptions, generate};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};

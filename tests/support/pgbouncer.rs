@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::process::Stdio;
 use std::time::Duration;
 
-use aegis_kills::database::embedded::Account;
+use aegis_kills::Account;
 
 use super::cluster::{Cluster, Database};
 use super::process::{Process, Supervised as _};

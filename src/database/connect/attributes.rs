@@ -1,7 +1,7 @@
 //! `target_session_attrs`: which of the hosts a session may use.
 
-use super::TargetError;
-use super::parameters::Parameters;
+use crate::database::connect::TargetError;
+use crate::database::connect::parameters::Parameters;
 use postgres::{Error, SimpleQueryMessage};
 
 /// Libpq's six values.
@@ -34,18 +34,18 @@ const NAMES: [(&str, SessionAttributes); 6] = [
 /// A server that is reachable, and not of the kind that is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("target_session_attrs={} is not met: {is}", NAMES.iter().find(|(_, value)| value == wanted).map_or("", |(name, _)| name))]
-pub struct Unmet {
+pub(crate) struct Unmet {
     wanted: SessionAttributes,
     is: &'static str,
 }
 
 impl SessionAttributes {
-    pub(super) fn of(parameters: &Parameters) -> Result<Self, TargetError> {
+    pub(crate) fn of(parameters: &Parameters) -> Result<Self, TargetError> {
         Ok(parameters.word("target_session_attrs", &NAMES)?.unwrap_or_default())
     }
 
     /// What is asked of the hosts: in the first round, and if none met it in the second, where there is one.
-    pub(in super::super) fn rounds(self) -> Vec<Self> {
+    pub(crate) fn rounds(self) -> Vec<Self> {
         match self {
             Self::PreferStandby => vec![Self::Standby, Self::Any],
             other => vec![other],
@@ -53,7 +53,7 @@ impl SessionAttributes {
     }
 
     /// Asks the server whether it is as wanted; none if it is.
-    pub(in super::super) fn unmet(self, client: &mut postgres::Client) -> Result<Option<Unmet>, Error> {
+    pub(crate) fn unmet(self, client: &mut postgres::Client) -> Result<Option<Unmet>, Error> {
         let (question, met_by, is) = match self {
             Self::Any | Self::PreferStandby => return Ok(None),
             Self::ReadWrite => ("SHOW transaction_read_only", "off", "the session is read-only"),

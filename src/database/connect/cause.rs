@@ -1,9 +1,8 @@
 //! The cause of a connection that was not made, stated once and without what wraps it.
 
-use super::certificate;
-use super::tls::{Mode, Tls, file_of};
-use super::verifier::Fault;
-use crate::causes::cause_of;
+use crate::database::connect::tls::verifier::Fault;
+use crate::database::connect::tls::{Mode, Tls, certificate, file_of};
+use crate::error_chain::cause_of;
 use postgres::config::Host;
 use postgres::{Config, Error};
 use rustls::{AlertDescription, CertificateError};
@@ -14,7 +13,7 @@ use std::sync::atomic::Ordering;
 
 impl Tls {
     /// Whether the next way is to be tried after an error of this one.
-    pub(in super::super) fn tries_on(&self, error: &postgres::Error, config: &Config) -> bool {
+    pub(crate) fn tries_on(&self, error: &postgres::Error, config: &Config) -> bool {
         if error.code() == Some(&postgres::error::SqlState::INVALID_AUTHORIZATION_SPECIFICATION) {
             return true;
         }
@@ -29,7 +28,7 @@ impl Tls {
 }
 
 /// A host and port, or a socket.
-pub(super) fn place(config: &Config) -> String {
+pub(crate) fn place(config: &Config) -> String {
     let port = config.get_ports().first().copied().unwrap_or_default();
     let mut place = match config.get_hosts() {
         [Host::Tcp(name), ..] if name.contains(':') => format!("[{name}]:{port}"),
@@ -47,7 +46,7 @@ pub(super) fn place(config: &Config) -> String {
 }
 
 /// The cause without what wraps it: the server's own message, the system's, or that of TLS.
-pub(super) fn cause(error: &Error, tls: &Tls, config: &Config) -> String {
+pub(crate) fn cause(error: &Error, tls: &Tls, config: &Config) -> String {
     if let Some(fault) = tls_fault(error) {
         return tls_cause(fault, tls, config);
     }
@@ -78,7 +77,7 @@ fn system_cause(error: &io::Error) -> String {
 
 /// The fault of TLS that an error comes from, if it is a permanent one: of certificates, versions and the like. A cut
 /// connection or garbled bytes are none.
-pub(in super::super) fn tls_fault(error: &Error) -> Option<&rustls::Error> {
+pub(crate) fn tls_fault(error: &Error) -> Option<&rustls::Error> {
     let mut source = error.source();
     while let Some(cause) = source {
         // An error of input and output names the cause of what it holds, and hides what it holds.
@@ -187,14 +186,14 @@ fn join(presented: &[String]) -> String {
 }
 
 /// Whether the handshake failed for want of the key, which no authority can mend.
-pub(super) fn own_fault(fault: &rustls::Error) -> Option<&Fault> {
+pub(crate) fn own_fault(fault: &rustls::Error) -> Option<&Fault> {
     match fault {
         rustls::Error::Other(error) => error.0.downcast_ref(),
         _ => None,
     }
 }
 
-pub(super) fn host(config: &Config) -> &str {
+pub(crate) fn host(config: &Config) -> &str {
     match config.get_hosts() {
         [Host::Tcp(name), ..] => name,
         _ => "the server",

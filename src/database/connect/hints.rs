@@ -3,10 +3,10 @@
 //!
 //! Invariant: no hint advises less protection than is asked for.
 
-use super::cause::{host, own_fault, place, tls_fault};
-use super::tls::{Authorities, Mode, Tls, file_of};
-use super::verifier::Fault;
-use crate::causes::cause_of;
+use crate::database::connect::cause::{host, own_fault, place, tls_fault};
+use crate::database::connect::tls::verifier::Fault;
+use crate::database::connect::tls::{Authorities, Mode, Tls, file_of};
+use crate::error_chain::cause_of;
 use postgres::config::Host;
 use postgres::{Config, Error};
 use rustls::CertificateError;
@@ -67,13 +67,13 @@ const TABLE: [(&[&str], &str, Make); 12] = [
 ];
 
 /// For a server that is not of the kind that `target_session_attrs` asks for.
-pub(super) const UNMET: &str = "add the host of such a server to the URL, or change target_session_attrs";
+pub(crate) const UNMET: &str = "add the host of such a server to the URL, or change target_session_attrs";
 
 const FOREIGN: &str =
     "check host and port: what answers there is not PostgreSQL, or something in between alters the bytes";
 
 /// None where the cause says it all.
-pub(super) fn hint(error: &Error, tls: &Tls, config: &Config) -> Option<String> {
+pub(crate) fn hint(error: &Error, tls: &Tls, config: &Config) -> Option<String> {
     let (user, database) = (config.get_user().unwrap_or_default(), config.get_dbname().unwrap_or_default());
     let facts = Facts { user, database, tls, config };
     if let Some(fault) = tls_fault(error) {

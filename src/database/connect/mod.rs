@@ -3,29 +3,21 @@
 //!
 //! Invariant: no error or warning holds a password, nor a text that could be a part of one.
 
-mod attributes;
-mod cause;
-mod certificate;
-mod fault;
-mod hints;
-mod parameters;
-mod pgpass;
-mod revocation;
+pub(crate) mod attributes;
+pub(crate) mod cause;
+pub(crate) mod fault;
+pub(crate) mod hints;
+pub(crate) mod parameters;
+pub(crate) mod pgpass;
+pub(crate) mod server_version;
 #[cfg(test)]
 mod tests;
-mod text;
-mod tls;
-mod tls_error;
-mod verifier;
-mod versions;
+pub(crate) mod text;
+pub(crate) mod tls;
 
-pub use attributes::{SessionAttributes, Unmet};
-pub(super) use cause::tls_fault;
-pub(super) use fault::ConnectFault;
-pub(super) use tls::Connector;
-pub use tls::Tls;
-pub use tls_error::TlsError;
-
+use crate::database::connect::attributes::SessionAttributes;
+use crate::database::connect::tls::Tls;
+use crate::database::connect::tls::error::TlsError;
 use parameters::Parameters;
 use pgpass::{Login, PasswordFile};
 use postgres::Config;
@@ -161,7 +153,7 @@ pub enum TargetError {
 }
 
 /// The variables of the process, or of a test; one that is empty is not set.
-pub type Variables<'v> = &'v dyn Fn(&str) -> Option<String>;
+pub(crate) type Variables<'v> = &'v dyn Fn(&str) -> Option<String>;
 
 /// Reads a connection URL, or the `key=value` form of libpq; what it leaves out is filled in from the `PG*`
 /// variables and `~/.pgpass`.
@@ -173,13 +165,13 @@ pub fn from_url(url: &str, variables: Variables<'_>) -> Result<Target, TargetErr
 }
 
 /// Whether a connection URL, or the `key=value` form, holds a password itself.
-pub fn holds_password(url: &str) -> bool {
+pub(crate) fn holds_password(url: &str) -> bool {
     let is_password = |(name, value): &(String, String)| name == "password" && !value.is_empty();
     text::parse(url.trim()).is_ok_and(|pairs| pairs.iter().any(is_password))
 }
 
 /// Reads libpq's `PG*` variables; `None` where they name neither a host nor a database.
-pub fn from_variables(variables: Variables<'_>) -> Result<Option<Target>, TargetError> {
+pub(crate) fn from_variables(variables: Variables<'_>) -> Result<Option<Target>, TargetError> {
     let mut parameters = Parameters::default();
     parameters.fill(variables)?;
     if ["host", "hostaddr", "dbname"].iter().all(|name| parameters.get(name).is_none()) {

@@ -1,8 +1,7 @@
 //! The parameters of a connection, by libpq's names: which there are, the variable that stands for each, and
 //! where each value came from, so that an error can say so.
 
-use super::TargetError;
-use super::text;
+use crate::database::connect::{TargetError, text};
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -97,19 +96,19 @@ const AS_GIVEN: [&str; 2] = ["password", "options"];
 
 /// The values of one connection.
 #[derive(Default)]
-pub(super) struct Parameters {
+pub(crate) struct Parameters {
     values: BTreeMap<&'static str, Value>,
 }
 
 /// A value, and what to call it in an error.
-pub(super) struct Value {
-    pub(super) text: String,
-    pub(super) place: String,
+pub(crate) struct Value {
+    pub(crate) text: String,
+    pub(crate) place: String,
 }
 
 impl Parameters {
     /// Those of a connection string; what is dropped is a warning.
-    pub(super) fn of_text(text: &str, warnings: &mut Vec<String>) -> Result<Self, TargetError> {
+    pub(crate) fn of_text(text: &str, warnings: &mut Vec<String>) -> Result<Self, TargetError> {
         let mut parameters = Self::default();
         for (name, value) in text::parse(text)? {
             refuse_value(&name, &value, |(parameter, ..)| parameter)?;
@@ -132,7 +131,7 @@ impl Parameters {
     }
 
     /// Fills what is not set from the `PG*` variables.
-    pub(super) fn fill(&mut self, variable: &dyn Fn(&str) -> Option<String>) -> Result<(), TargetError> {
+    pub(crate) fn fill(&mut self, variable: &dyn Fn(&str) -> Option<String>) -> Result<(), TargetError> {
         let variable = |name: &str| if name.is_empty() { None } else { variable(name) };
         for (_, name, remedy) in NOT_OFFERED {
             if variable(name).is_some() {
@@ -173,21 +172,21 @@ impl Parameters {
         }
     }
 
-    pub(super) fn get(&self, name: &str) -> Option<&Value> {
+    pub(crate) fn get(&self, name: &str) -> Option<&Value> {
         self.values.get(name)
     }
 
-    pub(super) fn text(&self, name: &str) -> Option<&str> {
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
         self.get(name).map(|value| value.text.as_str())
     }
 
     /// The values of a list; none where it is not set.
-    pub(super) fn list(&self, name: &str) -> Vec<&str> {
+    pub(crate) fn list(&self, name: &str) -> Vec<&str> {
         self.text(name).map(|text| text.split(',').map(str::trim).collect()).unwrap_or_default()
     }
 
     /// A number.
-    pub(super) fn number<T: FromStr + PartialOrd + Display>(
+    pub(crate) fn number<T: FromStr + PartialOrd + Display>(
         &self,
         name: &str,
         range: RangeInclusive<T>,
@@ -200,7 +199,7 @@ impl Parameters {
     }
 
     /// One of some words.
-    pub(super) fn word<T: Copy>(&self, name: &str, words: &[(&str, T)]) -> Result<Option<T>, TargetError> {
+    pub(crate) fn word<T: Copy>(&self, name: &str, words: &[(&str, T)]) -> Result<Option<T>, TargetError> {
         let Some(value) = self.get(name) else { return Ok(None) };
         let known = words.iter().find(|(word, _)| *word == value.text).map(|(_, meaning)| *meaning);
         let all = || words.iter().map(|(word, _)| *word).collect::<Vec<_>>();
@@ -209,12 +208,12 @@ impl Parameters {
 }
 
 impl Value {
-    pub(super) fn wrong(&self, wanted: impl Into<String>) -> TargetError {
+    pub(crate) fn wrong(&self, wanted: impl Into<String>) -> TargetError {
         TargetError::Value { place: self.place.clone(), value: self.text.clone(), wanted: wanted.into() }
     }
 
     /// It is none of the words that are possible.
-    pub(super) fn not_among(&self, words: &[&str]) -> TargetError {
+    pub(crate) fn not_among(&self, words: &[&str]) -> TargetError {
         self.wrong(format!("possible values: {}", words.join(", ")))
     }
 }

@@ -6,23 +6,23 @@ use std::path::Path;
 
 /// Whose password is looked for.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Login<'l> {
+pub(crate) struct Login<'l> {
     /// `localhost` for a Unix socket in a usual folder.
-    pub(super) host: &'l str,
-    pub(super) port: u16,
-    pub(super) database: &'l str,
-    pub(super) user: &'l str,
+    pub(crate) host: &'l str,
+    pub(crate) port: u16,
+    pub(crate) database: &'l str,
+    pub(crate) user: &'l str,
 }
 
 /// The lines of a file of passwords.
 #[derive(Default)]
-pub(super) struct PasswordFile {
+pub(crate) struct PasswordFile {
     text: String,
 }
 
 impl PasswordFile {
     /// Reads the file, if it is there; what is wrong with it is a warning, as it is for libpq.
-    pub(super) fn read(path: &Path, warnings: &mut Vec<String>) -> Self {
+    pub(crate) fn read(path: &Path, warnings: &mut Vec<String>) -> Self {
         let name = path.display();
         let text = fs::metadata(path).and_then(|file| {
             if !file.is_file() {
@@ -47,7 +47,7 @@ impl PasswordFile {
     }
 
     /// The password of the first line that fits.
-    pub(super) fn password(&self, login: Login<'_>) -> Option<String> {
+    pub(crate) fn password(&self, login: Login<'_>) -> Option<String> {
         let port = login.port.to_string();
         let wanted = [login.host, &port, login.database, login.user];
         self.text.lines().filter(|line| !line.starts_with('#')).find_map(|line| {

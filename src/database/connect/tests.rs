@@ -1,9 +1,11 @@
 //! What connection strings, variables and password files come to, and that no error tells a password.
 
-mod files;
-mod settings;
+#[cfg(test)]
+pub(crate) mod files;
+#[cfg(test)]
+pub(crate) mod settings;
 
-use super::*;
+use crate::database::connect::*;
 use postgres::config::Host;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

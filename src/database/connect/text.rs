@@ -1,15 +1,15 @@
 //! Connection strings, in both of libpq's forms, as names and values. No error of it holds a value: each may be a password.
 
-use super::TargetError;
+use crate::database::connect::TargetError;
 use percent_encoding::percent_decode_str;
 
 /// What a connection string says, in its order: a later value of a name wins.
-pub(super) type Pairs = Vec<(String, String)>;
+pub(crate) type Pairs = Vec<(String, String)>;
 
 const SCHEMES: [&str; 2] = ["postgresql://", "postgres://"];
 
 /// Reads `postgresql://…` or `name=value name='value'`.
-pub(super) fn parse(text: &str) -> Result<Pairs, TargetError> {
+pub(crate) fn parse(text: &str) -> Result<Pairs, TargetError> {
     if let Some(rest) = SCHEMES.iter().find_map(|scheme| text.strip_prefix(scheme)) {
         return url(rest);
     }
@@ -65,7 +65,7 @@ fn mistake(text: &str) -> Option<(&'static str, &'static str)> {
 
 /// Whether what was read as a parameter's name may be a part of a password: one that holds a `?` and so ended too early, or
 /// one with spaces and no quotes.
-pub(super) fn may_be_password(text: &str, name: &str) -> bool {
+pub(crate) fn may_be_password(text: &str, name: &str) -> bool {
     match text.split_once("://") {
         Some((_, rest)) => {
             let (base, query) = rest.split_once('?').unwrap_or((rest, ""));

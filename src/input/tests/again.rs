@@ -4,10 +4,13 @@ use std::fs;
 
 use crossbeam_channel::never;
 
-use super::super::{
-    BufferPool, Next, Place, Rereader, Segment, Segmenter, Source, lasting_file, spawn_reader,
-};
-use super::{gzip, limits, zstd};
+use crate::input::buffers::BufferPool;
+use crate::input::reader::spawn_reader;
+use crate::input::reread::{Place, Rereader, lasting_file};
+use crate::input::segment::Segment;
+use crate::input::segmenter::{Next, Segmenter};
+use crate::input::source::Source;
+use crate::input::tests::{gzip, limits, zstd};
 
 /// The segments of a file, read to its end.
 fn segments(source: &Source, text: &[u8]) -> Vec<Segment> {

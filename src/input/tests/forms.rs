@@ -3,9 +3,10 @@
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::super::cut::Cutter;
-use super::super::{Buffer, Segment, SegmentLimits};
-use super::limits;
+use crate::input::buffers::Buffer;
+use crate::input::framing::cutter::Cutter;
+use crate::input::segment::{Segment, SegmentLimits};
+use crate::input::tests::limits;
 
 /// A value as it is found: its index, and what it is; none where it is no JSON.
 type Found = (Option<u64>, Option<Value>);

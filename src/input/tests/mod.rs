@@ -1,17 +1,26 @@
 //! The module as a whole: sources in, segments out.
 
-mod again;
-mod forms;
-mod properties;
-mod waiting;
+#[cfg(test)]
+pub(crate) mod again;
+#[cfg(test)]
+pub(crate) mod forms;
+#[cfg(test)]
+pub(crate) mod properties;
+#[cfg(test)]
+pub(crate) mod waiting;
 
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, never, unbounded};
 
-use super::reader::{ReaderShape, spawn_with};
-use super::{BufferPool, Foreign, InputError, Next, Segment, SegmentLimits, Segmenter, Source, spawn_reader};
+use crate::input::buffers::BufferPool;
+use crate::input::decode::format::Foreign;
+use crate::input::error::InputError;
+use crate::input::reader::{ReaderShape, spawn_reader, spawn_with};
+use crate::input::segment::{Segment, SegmentLimits};
+use crate::input::segmenter::{Next, Segmenter};
+use crate::input::source::Source;
 
 /// What a read of a [`Script`] gives.
 type Step = io::Result<Vec<u8>>;
@@ -381,7 +390,7 @@ fn a_reader_that_waits_for_a_piece_ends_when_nobody_reads_any_more() {
         Ok(Box::new(io::repeat(b'a')) as Box<dyn Read>)
     };
     let reader = spawn_with(vec![Source::Stdin], shape, open).unwrap();
-    assert!(matches!(reader.messages.recv(), Ok(super::reader::Message::Opened(_))));
+    assert!(matches!(reader.messages.recv(), Ok(crate::input::reader::Message::Opened(_))));
     let held = reader.messages.recv().unwrap();
     drop(reader);
     assert_eq!(end.recv_timeout(Duration::from_mins(1)), Err(RecvTimeoutError::Disconnected));

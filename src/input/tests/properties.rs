@@ -5,9 +5,10 @@ use std::io::{Read, Write};
 use flate2::read::MultiGzDecoder;
 use proptest::prelude::*;
 
-use super::super::reader::ReaderShape;
-use super::super::{Next, Segment, SegmentLimits};
-use super::{Bench, gzip, limits, zstd};
+use crate::input::reader::ReaderShape;
+use crate::input::segment::{Segment, SegmentLimits};
+use crate::input::segmenter::Next;
+use crate::input::tests::{Bench, gzip, limits, zstd};
 
 /// A segment as the rules say, or what ended the source.
 #[derive(Debug, Clone, PartialEq, Eq)]

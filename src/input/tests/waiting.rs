@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use crossbeam_channel::never;
 
-use super::super::reader::{ReaderShape, spawn_with};
-use super::super::{InputError, Next, SegmentLimits, Segmenter, Source};
-use super::{Bench, gzip, limits, one_buffer, show};
+use crate::input::error::InputError;
+use crate::input::reader::{ReaderShape, spawn_with};
+use crate::input::segment::SegmentLimits;
+use crate::input::segmenter::{Next, Segmenter};
+use crate::input::source::Source;
+use crate::input::tests::{Bench, gzip, limits, one_buffer, show};
 
 #[test]
 fn slow_lines_are_given_out_when_they_have_waited() {

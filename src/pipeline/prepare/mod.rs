@@ -3,11 +3,9 @@
 //! Invariant: what is held of a segment is bounded by its bytes, whatever they hold. Rows and rejects beyond that are made
 //! again from the text when they are needed.
 
-mod parts;
-mod prepared;
-mod preparer;
+pub(crate) mod first_values;
+pub(crate) mod parts;
+pub(crate) mod prepared;
+pub(crate) mod preparer;
 #[cfg(test)]
 mod tests;
-
-pub use prepared::Prepared;
-pub use preparer::{Battle, Preparer, Reading, battle_in_name};

@@ -1,19 +1,23 @@
 //! What the values of a segment become: rows, rejects, and where each event stands.
 
-use super::preparer::Preparer;
-use crate::input::{LINE_MAX_BYTES, Segment, Span};
-use crate::kill::{Event, Line, LineReader, ReadRules, Server, decoded_text};
-use crate::layout::{Encoder, Recode, Rows};
-use crate::pipeline::reject::Reject;
+use crate::event::Server;
+use crate::event::kill_event::Event;
+use crate::event::line::{Line, LineReader, ReadRules, decoded_text};
+use crate::input::framing::framer::Span;
+use crate::input::segment::{LINE_MAX_BYTES, Segment};
+use crate::layout::encoder::Encoder;
+use crate::layout::rows::{Recode, Rows};
+use crate::pipeline::prepare::preparer::Preparer;
+use crate::pipeline::rejects::reject::Reject;
 use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
 /// Where an event stands in its segment. A segment has less than 4 GiB.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
+pub(crate) struct Place {
     /// Lines from the segment's first one.
-    pub(super) line: u32,
+    pub(crate) line: u32,
     /// The place in an array; none is the largest number.
     index: u32,
     start: u32,
@@ -25,11 +29,11 @@ pub(super) struct Place {
 impl Place {
     const NONE: u32 = u32::MAX;
 
-    pub(super) fn text(self) -> Range<usize> {
+    pub(crate) fn text(self) -> Range<usize> {
         self.start as usize..self.start as usize + self.len as usize
     }
 
-    pub(super) fn index(self) -> Option<usize> {
+    pub(crate) fn index(self) -> Option<usize> {
         (self.index != Self::NONE).then_some(self.index as usize)
     }
 
@@ -43,17 +47,17 @@ fn narrow(number: usize) -> u32 {
 }
 
 /// Rejects of a segment above which they are not held.
-pub(super) const HELD_REJECTS_MAX: usize = 4096;
+pub(crate) const HELD_REJECTS_MAX: usize = 4096;
 
 /// The bytes of decoded text in rejects above which they are not held.
 const HELD_RAW_BYTES_MAX: usize = 1 << 20;
 
 /// Encodes events again, of a segment whose rows are not held.
 #[derive(Debug)]
-pub(super) struct Recoder {
-    pub(super) segment: Arc<Segment>,
-    pub(super) places: Arc<Vec<Place>>,
-    pub(super) preparer: Preparer,
+pub(crate) struct Recoder {
+    pub(crate) segment: Arc<Segment>,
+    pub(crate) places: Arc<Vec<Place>>,
+    pub(crate) preparer: Preparer,
 }
 
 impl Recode for Recoder {
@@ -81,7 +85,7 @@ impl Recode for Recoder {
 }
 
 /// The text of an event, decoded if it was in a string.
-pub(super) fn event_text<'s>(
+pub(crate) fn event_text<'s>(
     segment: &'s Segment,
     place: Place,
     preparer: &Preparer,
@@ -95,12 +99,12 @@ pub(super) fn event_text<'s>(
 
 /// Rejects of a segment.
 #[derive(Debug, Default)]
-pub(super) struct Rejects {
+pub(crate) struct Rejects {
     /// All of them, or none.
-    pub(super) held: Vec<Reject>,
+    pub(crate) held: Vec<Reject>,
     /// The bytes of their decoded texts.
     raw_bytes: usize,
-    pub(super) count: u64,
+    pub(crate) count: u64,
 }
 
 /// Takes rejects as they are found; false: no further ones are wanted.
@@ -115,21 +119,21 @@ struct Tools<'s, 'r> {
 }
 
 /// What is gathered while the values of a segment are read.
-pub(super) struct Parts {
-    pub(super) events: u64,
-    pub(super) rejects: Rejects,
+pub(crate) struct Parts {
+    pub(crate) events: u64,
+    pub(crate) rejects: Rejects,
     /// Those of the value at hand.
     fresh: Vec<Reject>,
-    pub(super) rows: Rows,
+    pub(crate) rows: Rows,
     rows_bytes_max: usize,
-    pub(super) places: Vec<Place>,
+    pub(crate) places: Vec<Place>,
     /// The first event whose id its server can hardly have given out.
-    pub(super) implausible: Option<i64>,
+    pub(crate) implausible: Option<i64>,
 }
 
 impl Parts {
     /// Rows are held up to `rows_bytes_max`.
-    pub(super) fn new(rows_bytes_max: usize) -> Self {
+    pub(crate) fn new(rows_bytes_max: usize) -> Self {
         Self {
             events: 0,
             rejects: Rejects::default(),
@@ -141,7 +145,7 @@ impl Parts {
         }
     }
 
-    pub(super) fn reject_oversized(&mut self, segment: &Segment, bytes: u64) {
+    pub(crate) fn reject_oversized(&mut self, segment: &Segment, bytes: u64) {
         self.events = 1;
         self.rejects.count = 1;
         self.rejects.held.push(Reject {
@@ -157,7 +161,7 @@ impl Parts {
     }
 
     /// Reads all values. Rejects go to `sink` where there is one.
-    pub(super) fn read(&mut self, preparer: &Preparer, segment: &Segment, mut sink: Option<RejectSink<'_>>) {
+    pub(crate) fn read(&mut self, preparer: &Preparer, segment: &Segment, mut sink: Option<RejectSink<'_>>) {
         let bytes = &segment.bytes[..];
         // Nearly always all of it is UTF-8, which is faster to see in one go.
         let text = simdutf8::basic::from_utf8(bytes).ok();

@@ -1,11 +1,12 @@
 //! A segment that is ready to be written, and its rejects.
 
-use super::parts::{Parts, Place, Recoder, Rejects, event_text};
-use super::preparer::Preparer;
 use crate::database::store::{Batch, SegmentCounts, SegmentHash};
-use crate::input::{Buffer, Segment};
-use crate::layout::{Repeats, Rows};
-use crate::pipeline::reject::Reject;
+use crate::input::buffers::Buffer;
+use crate::input::segment::Segment;
+use crate::layout::rows::{Repeats, Rows};
+use crate::pipeline::prepare::parts::{Parts, Place, Recoder, Rejects, event_text};
+use crate::pipeline::prepare::preparer::Preparer;
+use crate::pipeline::rejects::reject::Reject;
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -26,7 +27,7 @@ pub struct Prepared {
     /// What a store is given.
     pub batch: Arc<Batch>,
     /// Rejects found while reading, in their order; only their number where there are many.
-    pub(super) found: Rejects,
+    pub(crate) found: Rejects,
     /// What the database rejected.
     refused: Vec<Reject>,
     /// How many rejects count.
@@ -47,12 +48,12 @@ impl Prepared {
     }
 
     /// Whether some of its events can be stored.
-    pub(in crate::pipeline) fn has_events(&self) -> bool {
+    pub(crate) fn has_events(&self) -> bool {
         !self.places.is_empty()
     }
 
     /// How many rejects come before the first event that can be stored, counted up to [`REJECTS_COUNTED_MAX`].
-    pub(in crate::pipeline) fn first_rejects(&self) -> usize {
+    pub(crate) fn first_rejects(&self) -> usize {
         let first = self.places.first().map_or(usize::MAX, |place| place.text().start);
         let mut before = 0;
         let _ = self.each_reject(|reject| {
@@ -66,7 +67,7 @@ impl Prepared {
     }
 
     /// The ids that are to be stored, each once, ascending.
-    pub(in crate::pipeline) fn sorted_ids(&self) -> Vec<i64> {
+    pub(crate) fn sorted_ids(&self) -> Vec<i64> {
         self.batch.rows.ids(&self.batch.order)
     }
 
@@ -77,7 +78,7 @@ impl Prepared {
     }
 
     /// Where an event of the batch came from, as an error names it.
-    pub(in crate::pipeline) fn place(&self, event: usize) -> String {
+    pub(crate) fn place(&self, event: usize) -> String {
         format!("{}:{}", self.segment.source, self.line(self.places[event]))
     }
 
@@ -109,12 +110,12 @@ impl Prepared {
     }
 
     /// Keeps the first `rejects_max` rejects alone.
-    pub(in crate::pipeline) fn limit_rejects(&mut self, rejects_max: u64) {
+    pub(crate) fn limit_rejects(&mut self, rejects_max: u64) {
         self.rejects_max = rejects_max;
     }
 
     /// The first reject.
-    pub(in crate::pipeline) fn first_reject(&self) -> Option<Reject> {
+    pub(crate) fn first_reject(&self) -> Option<Reject> {
         let mut first = None;
         let _ = self.each_reject(|reject| {
             first = Some(reject.clone());

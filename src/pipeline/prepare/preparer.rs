@@ -1,9 +1,14 @@
 //! How the values of a segment are read, and the keys under which the ledger knows what was read so.
 
 use crate::database::store::{ReadingDigest, SegmentHash};
-use crate::input::Segment;
-use crate::kill::{EventsAt, NulPolicy, ReadRules, Server};
-use crate::layout::{Encoder, Layout, Repeats};
+use crate::event::Server;
+use crate::event::envelope::EventsAt;
+use crate::event::line::ReadRules;
+use crate::event::text::NulPolicy;
+use crate::input::segment::Segment;
+use crate::layout::Layout;
+use crate::layout::encoder::Encoder;
+use crate::layout::rows::Repeats;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -53,12 +58,7 @@ impl Preparer {
 
     /// The same of a source's bytes; `oversized` is the length of a value of which they are only the head. What makes other
     /// events of the same bytes is part of the key.
-    pub(in crate::pipeline) fn hash_of(
-        &self,
-        source: &str,
-        bytes: &[u8],
-        oversized: Option<u64>,
-    ) -> SegmentHash {
+    pub(crate) fn hash_of(&self, source: &str, bytes: &[u8], oversized: Option<u64>) -> SegmentHash {
         let mut hasher = blake3::Hasher::new();
         hasher.update(bytes);
         if let Some(bytes) = oversized {
@@ -94,7 +94,7 @@ impl Preparer {
     }
 
     /// How the values of a source are read.
-    pub(super) fn rules(&self, source: &str) -> ReadRules<'_> {
+    pub(crate) fn rules(&self, source: &str) -> ReadRules<'_> {
         let battle = match self.reading.battle {
             Battle::Unknown => None,
             Battle::Id(id) => Some(id),
@@ -110,13 +110,13 @@ impl Preparer {
         }
     }
 
-    pub(super) fn encoder(&self) -> Encoder {
+    pub(crate) fn encoder(&self) -> Encoder {
         Encoder::new(self.layout, self.server, self.nul, self.repeats)
     }
 }
 
 /// The number in a file's name, before its first dot, if there is just one.
-pub fn battle_in_name(source: &str) -> Option<i64> {
+pub(crate) fn battle_in_name(source: &str) -> Option<i64> {
     let name = source.rsplit('/').next()?;
     let stem = name.split('.').next()?;
     let mut numbers = stem.split(|letter: char| !letter.is_ascii_digit()).filter(|digits| !digits.is_empty());

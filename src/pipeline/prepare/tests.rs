@@ -1,12 +1,16 @@
 //! Tests of preparing: what a segment's bytes become.
 
-use super::parts::HELD_REJECTS_MAX;
-use super::{Battle, Prepared, Preparer, Reading, battle_in_name};
 use crate::database::store::SegmentCounts;
-use crate::input::{Segment, Span};
-use crate::kill::{NulPolicy, Server};
-use crate::layout::{Layout, Repeats};
-use crate::pipeline::reject::Reject;
+use crate::event::Server;
+use crate::event::text::NulPolicy;
+use crate::input::framing::framer::Span;
+use crate::input::segment::Segment;
+use crate::layout::Layout;
+use crate::layout::rows::Repeats;
+use crate::pipeline::prepare::parts::HELD_REJECTS_MAX;
+use crate::pipeline::prepare::prepared::Prepared;
+use crate::pipeline::prepare::preparer::{Battle, Preparer, Reading, battle_in_name};
+use crate::pipeline::rejects::reject::Reject;
 use std::convert::Infallible;
 use std::sync::Arc;
 

@@ -9,17 +9,17 @@ const SAMPLES_MAX: usize = 360;
 
 /// What had been done at one time.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub(super) struct Sample {
+pub(crate) struct Sample {
     /// Since the run began.
-    pub(super) seconds: f64,
+    pub(crate) seconds: f64,
     /// Events of which it was known what became of them.
-    pub(super) events: u64,
+    pub(crate) events: u64,
     /// Bytes of text read.
-    pub(super) bytes_text: u64,
+    pub(crate) bytes_text: u64,
 }
 
 #[derive(Debug)]
-pub(super) struct History {
+pub(crate) struct History {
     kept: Vec<Sample>,
     /// Between two that are kept.
     interval_seconds: f64,
@@ -37,7 +37,7 @@ impl Default for History {
 
 impl History {
     /// Adds what comes about each second.
-    pub(super) fn add(&mut self, sample: Sample) {
+    pub(crate) fn add(&mut self, sample: Sample) {
         self.newest = sample;
         let due = self.kept.last().map_or(0.0, |last| last.seconds + self.interval_seconds);
         // A timer is never exact.
@@ -56,7 +56,7 @@ impl History {
     }
 
     /// What was done by each time: lists of one length, the last sample being the last that was taken.
-    pub(super) fn to_json(&self) -> Value {
+    pub(crate) fn to_json(&self) -> Value {
         let newest = Some(&self.newest).filter(|newest| self.kept.last() != Some(newest));
         let samples: Vec<&Sample> = self.kept.iter().chain(newest).collect();
         let seconds: Vec<f64> = samples.iter().map(|sample| tenths(sample.seconds)).collect();
@@ -71,7 +71,7 @@ impl History {
 }
 
 /// Fewer digits to send.
-pub(super) fn tenths(seconds: f64) -> f64 {
+pub(crate) fn tenths(seconds: f64) -> f64 {
     (seconds * 10.0).round() / 10.0
 }
 

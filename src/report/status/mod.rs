@@ -4,17 +4,17 @@
 //!
 //! Invariant: nothing of an event's text is in it.
 
-mod history;
-mod page;
-mod told;
+pub(crate) mod history;
+pub(crate) mod page;
+pub(crate) mod status_json;
 
-use super::figures::LiveRun;
-use super::http::Response;
-use super::speed::{Pace, Speed};
-use super::summary::Status;
-use super::ticker::Ticker;
-use crate::kill::Server;
+use crate::event::Server;
 use crate::layout::Layout;
+use crate::report::http::Response;
+use crate::report::stats::LiveRun;
+use crate::report::summary::Status;
+use crate::report::terminal::speed::{Pace, Speed};
+use crate::report::terminal::ticker::Ticker;
 use history::{History, Sample};
 use jiff::Timestamp;
 use std::io;
@@ -30,7 +30,7 @@ const LOOK_MAX: Duration = Duration::from_secs(3);
 
 /// What is told of a run, beside what is counted.
 #[derive(Debug)]
-pub struct RunFacts {
+pub(crate) struct RunFacts {
     /// Its id in the ledger.
     pub run: Uuid,
     /// The game server.
@@ -43,7 +43,7 @@ pub struct RunFacts {
 
 /// How a run ended.
 #[derive(Debug, Clone)]
-pub struct RunOutcome {
+pub(crate) struct RunOutcome {
     /// In one word.
     pub status: Status,
     /// What broke, if something did, in words for all to see.
@@ -52,7 +52,7 @@ pub struct RunOutcome {
 
 /// The status of one run.
 #[derive(Debug)]
-pub struct StatusPage {
+pub(crate) struct StatusPage {
     live: Arc<Live>,
     page: Response,
     _sampler: Ticker,
@@ -80,7 +80,7 @@ struct Seen {
 
 impl StatusPage {
     /// Begins to look at a run.
-    pub fn start(facts: RunFacts, run: LiveRun) -> io::Result<Self> {
+    pub(crate) fn start(facts: RunFacts, run: LiveRun) -> io::Result<Self> {
         let mut seen = Seen::default();
         seen.pace = seen.speed.look(&run.figures());
         let (begun, now) = (run.begun, Timestamp::now());
@@ -100,18 +100,18 @@ impl StatusPage {
     }
 
     /// The page for people.
-    pub fn page(&self) -> Response {
+    pub(crate) fn page(&self) -> Response {
         self.page.clone()
     }
 
     /// The JSON at this moment.
-    pub fn json(&self) -> Response {
+    pub(crate) fn json(&self) -> Response {
         *lock(&self.live.asked) = Some(Instant::now());
         json_response(&self.live.to_json(None))
     }
 
     /// The JSON of a run that has ended, if someone is looking: the last sample is that of the end.
-    pub fn last_json(&self, outcome: &RunOutcome) -> Option<Response> {
+    pub(crate) fn last_json(&self, outcome: &RunOutcome) -> Option<Response> {
         let looked = lock(&self.live.asked).is_some_and(|asked| asked.elapsed() < LOOK_MAX);
         looked.then(|| {
             self.live.sample();

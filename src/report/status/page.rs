@@ -11,7 +11,7 @@ const SCRIPT: &str = include_str!("page.js");
 
 /// The page, with a policy that allows its own script and style alone, told by the hashes that they have as it is built,
 /// and requests to where it came from.
-pub(super) fn response() -> Response {
+pub(crate) fn response() -> Response {
     let hash = |text: &str| STANDARD.encode(digest(&SHA256, text.as_bytes()));
     let (script, style) = (hash(SCRIPT), hash(STYLE));
     let policy = format!(

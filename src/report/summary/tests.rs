@@ -1,6 +1,6 @@
 //! The summary as data: what a run came to, and what people read.
 
-use super::*;
+use crate::report::summary::*;
 
 fn summary(status: Status) -> Summary {
     let counts =

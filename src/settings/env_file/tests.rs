@@ -1,6 +1,6 @@
 //! Lines of a `.env`: what counts, what is another program's, what is refused.
 
-use super::*;
+use crate::settings::env_file::*;
 
 fn read(text: &[u8]) -> Result<EnvFile, String> {
     EnvFile::parse(text, &|_| false).map_err(|error| error.to_string())

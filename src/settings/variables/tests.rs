@@ -1,6 +1,6 @@
 //! Names that are settings, names that were meant to be, and names of other programs.
 
-use super::*;
+use crate::settings::variables::*;
 
 #[test]
 fn each_variable_of_the_example_is_known() {

@@ -1,6 +1,6 @@
 //! Certificates and keys that can't be used.
 
-use super::url;
+use crate::database::connect::tests::url;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 

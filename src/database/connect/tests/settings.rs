@@ -1,8 +1,8 @@
 //! Settings that imply others, and white space in values.
 
-use super::super::tls::Mode;
-use super::super::*;
-use super::{url, with};
+use crate::database::connect::tests::{url, with};
+use crate::database::connect::tls::Mode;
+use crate::database::connect::*;
 use postgres::config::Host;
 use std::fs;
 

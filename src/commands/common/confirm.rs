@@ -1,0 +1,29 @@
+//! The last step before a load reports success: what it counted as stored has to be there.
+
+use crate::database::store::StoreError;
+use crate::database::write::postgres_store::PostgresStore;
+use crate::pipeline::run::RunReport;
+use crate::pipeline::shutdown::HaltReason;
+
+/// Asks the server for all that the run reported as stored. Events that are not there become unfinished, and the run
+/// a failed one.
+pub(crate) fn confirm(store: &PostgresStore, report: &mut RunReport) {
+    let error = match store.confirm() {
+        Ok(missing) if missing.segments == 0 => return,
+        Ok(missing) => {
+            let counts = &mut report.counts;
+            counts.inserted = counts.inserted.saturating_sub(missing.inserted);
+            counts.updated = counts.updated.saturating_sub(missing.updated);
+            counts.duplicate = counts.duplicate.saturating_sub(missing.duplicate);
+            counts.already_loaded = counts.already_loaded.saturating_sub(missing.already_loaded);
+            StoreError::plain(format!(
+                "{} of {} events were stored, and are missing in the database now: its server was replaced by one that \
+                 had not received them, or lost them in a crash; run the same command again",
+                missing.events(),
+                counts.events
+            ))
+        }
+        Err(error) => error,
+    };
+    report.halted = Some(HaltReason::Failed(error.into()));
+}

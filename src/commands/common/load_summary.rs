@@ -1,0 +1,64 @@
+//! Prints the summary of a load, also of one that is stopped before it has begun.
+
+use crate::commands::common::output::{write_output, write_text};
+use crate::commands::common::signals::OnStop;
+use crate::pipeline::account::counts::Counts;
+use crate::pipeline::rejects::kinds::RejectKinds;
+use crate::report::summary::{NextCommands, Status, Summary};
+use crate::settings::LoadSettings;
+use anyhow::Context as _;
+use std::time::Instant;
+use uuid::Uuid;
+
+/// How a summary is printed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Printed {
+    pub(crate) is_json: bool,
+    pub(crate) is_quiet: bool,
+}
+
+/// Prints the summary of a load.
+pub(crate) fn print(summary: &Summary, printed: Printed) -> anyhow::Result<()> {
+    if printed.is_json {
+        let json = summary.to_json().context("the summary can't be written as JSON")?;
+        write_output(&format!("{json}\n"))?;
+    } else if !printed.is_quiet || summary.status != Status::Complete {
+        write_text(&format!("{summary}\n"))?;
+    }
+    Ok(())
+}
+
+/// Prints the summary of a load that is stopped before anything is read.
+pub(crate) fn stop_summary(
+    settings: &LoadSettings,
+    run: Uuid,
+    next: NextCommands,
+    dry_run: bool,
+    printed: Printed,
+) -> OnStop {
+    let (server, layout, started) = (settings.event.server, settings.event.layout, Instant::now());
+    Box::new(move || {
+        let summary = Summary {
+            status: Status::Interrupted,
+            run,
+            server,
+            layout,
+            counts: Counts::default(),
+            bytes_read: 0,
+            bytes_uncompressed: 0,
+            retries: 0,
+            connection_errors: 0,
+            elapsed: started.elapsed(),
+            rejects_file: None,
+            earlier_rejects: Vec::new(),
+            reasons: RejectKinds::default(),
+            error: None,
+            database_failed: false,
+            dry_run,
+            next,
+        };
+        if let Err(error) = print(&summary, printed) {
+            log::error!("{error:#}");
+        }
+    })
+}

@@ -1,0 +1,12 @@
+//! Parts that several commands share: sources, the database, signals, the closing report.
+
+pub(crate) mod confirm;
+pub(crate) mod load_summary;
+pub(crate) mod next_steps;
+pub(crate) mod observe;
+pub(crate) mod open_database;
+pub(crate) mod outcome;
+pub(crate) mod output;
+pub(crate) mod signals;
+pub(crate) mod sources;
+pub(crate) mod unchanged;

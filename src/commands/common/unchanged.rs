@@ -1,0 +1,124 @@
+//! Files that an earlier load has read to their end, and that are unchanged since then: they are not read again.
+//!
+//! A file is unchanged if name, size, both times and inode are. A file that was changed a moment before it is examined could be
+//! changed once more without a new time, as times are coarse; so it is read.
+
+use crate::database::ledger::files::{FileCounts, FileStamp, LoadedFiles, as_signed, nanoseconds, size};
+use crate::database::options::{Held, StoreSettings};
+use crate::database::pool::manager::DatabaseManager;
+use crate::database::session::deadline::Patience;
+use crate::database::store::{ReadingDigest, StoreError};
+use crate::error_chain::in_full;
+use crate::input::source::Source;
+use crate::pipeline::account::monitor::Monitor;
+use crate::pipeline::prepare::preparer::Preparer;
+use crate::pipeline::run::RunReport;
+use crate::pipeline::source_segments::SourceError;
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{self, Path};
+use std::time::{Duration, SystemTime};
+use uuid::Uuid;
+
+/// A file that was changed within this time before it is examined is read.
+const RACY: Duration = Duration::from_secs(2);
+
+/// The files of a run.
+pub(crate) struct Files {
+    /// None where nothing is skipped or recorded.
+    loaded: Option<LoadedFiles>,
+    /// Those that are read, as they were before, by their source's name.
+    read: HashMap<String, FileStamp>,
+    /// Those that are not.
+    pub(crate) skipped: Vec<FileCounts>,
+    /// What is to be read.
+    pub(crate) sources: Vec<Source>,
+    /// How it is read.
+    preparer: Preparer,
+}
+
+impl Files {
+    /// Examines the sources. Nothing is skipped where segments are loaded again, or with `rereads`.
+    pub(crate) fn examine(
+        manager: &DatabaseManager,
+        settings: &StoreSettings,
+        sources: &[Source],
+        preparer: Preparer,
+        rereads: bool,
+        patience: &Patience,
+    ) -> Result<Self, StoreError> {
+        let read = stamps(sources, &preparer);
+        let mut files = Self { loaded: None, read, skipped: Vec::new(), sources: sources.to_vec(), preparer };
+        if settings.held == Held::LoadAgain || files.read.is_empty() {
+            return Ok(files);
+        }
+        files.loaded = LoadedFiles::open(manager, settings, patience);
+        let Some(loaded) = files.loaded.as_ref().filter(|_| !rereads) else { return Ok(files) };
+        let asked: Vec<FileStamp> = files.read.values().cloned().collect();
+        let unchanged = loaded.unchanged(manager, &asked, patience)?;
+        let is_skipped = |source: &Source| {
+            files.read.get(&source.to_string()).and_then(|stamp| unchanged.get(&stamp.name)).cloned()
+        };
+        files.skipped = sources.iter().filter_map(is_skipped).collect();
+        files.sources = sources.iter().filter(|source| is_skipped(source).is_none()).cloned().collect();
+        Ok(files)
+    }
+
+    /// Notes the files that were loaded completely, and did not change while they were. A failure costs time alone, at the
+    /// next load.
+    pub(crate) fn record(
+        &self,
+        manager: &DatabaseManager,
+        run: Uuid,
+        report: &RunReport,
+        monitor: &Monitor,
+        patience: &Patience,
+    ) {
+        let Some(loaded) = self.loaded.as_ref().filter(|_| report.halted.is_none()) else { return };
+        let now = stamps(&self.sources, &self.preparer);
+        let failed: HashSet<String> = report.source_errors.iter().map(SourceError::source_name).collect();
+        let is_complete = |name: &String| !failed.contains(name) && now.get(name) == self.read.get(name);
+        let complete = self.read.iter().filter(|(name, _)| is_complete(name)).filter_map(|(name, stamp)| {
+            let segments = monitor.segments_of(name)?;
+            Some((stamp.clone(), segments))
+        });
+        let complete: Vec<_> = complete.collect();
+        if let Err(error) = loaded.record(manager, run, &complete, patience) {
+            log::warn!("{}", in_full(&error));
+        }
+    }
+}
+
+/// The files among the sources that can be told apart and were not changed a moment ago, by their source's name.
+fn stamps(sources: &[Source], preparer: &Preparer) -> HashMap<String, FileStamp> {
+    let mut stamps = HashMap::new();
+    let mut repeated = HashSet::new();
+    for source in sources {
+        let Source::File(path) = source else { continue };
+        let Some(stamp) = stamp(path, preparer.reading_digest(&source.to_string())) else { continue };
+        if stamps.insert(source.to_string(), stamp).is_some() {
+            repeated.insert(source.to_string());
+        }
+    }
+    stamps.retain(|name, _| !repeated.contains(name));
+    stamps
+}
+
+fn stamp(path: &Path, reading: ReadingDigest) -> Option<FileStamp> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    let found = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
+    let name = path::absolute(path).ok()?.to_str()?.to_owned();
+    let mtime_ns = nanoseconds(found.mtime(), found.mtime_nsec());
+    let ctime_ns = nanoseconds(found.ctime(), found.ctime_nsec());
+    let settled = i64::try_from(now.saturating_sub(RACY).as_nanos()).ok()?;
+    let is_settled = mtime_ns.max(ctime_ns) < settled;
+    is_settled.then(|| FileStamp {
+        name,
+        size: size(found.len()),
+        mtime_ns,
+        ctime_ns,
+        inode: as_signed(found.ino()),
+        reading,
+    })
+}

@@ -1,0 +1,365 @@
+//! TLS as libpq's `sslmode` has it, by rustls.
+//!
+//! - `disable`: never. `allow`: if the server refuses a plain session. `prefer`: if the server offers it; a plain session
+//!   if it does not, or if the handshake or the login fails.
+//! - `require`: always.
+//! - `verify-ca`: always; the certificate's chain, dates and revocation are checked. `verify-full`: the name, too.
+//!
+//! As for libpq, a file of authorities turns `require` into `verify-ca`, and `prefer` and `allow` then fall back to a plain
+//! session rather than accept a wrong certificate. Unlike libpq, a file that is named and missing is an error, and names are
+//! those of the certificate's subject alternative names alone. A Unix socket is never encrypted, in any mode.
+//!
+//! A certificate of `sslrootcert` that is no authority is pinned: it is accepted as the server's own, and signs no other.
+
+pub(crate) mod certificate;
+pub(crate) mod error;
+pub(crate) mod revocation;
+pub(crate) mod verifier;
+pub(crate) mod versions;
+
+use crate::database::connect::TargetError;
+use crate::database::connect::parameters::{Parameters, Value};
+use crate::database::connect::tls::error::TlsError;
+use crate::database::connect::tls::verifier::{Check, Verifier};
+use crate::database::connect::tls::versions::versions;
+use postgres::Config;
+use postgres::config::{Host, SslMode, SslNegotiation};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, SupportedProtocolVersion};
+use std::fmt;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// What makes a session's TLS.
+pub(crate) type Connector = MakeRustlsConnect;
+
+/// One of libpq's modes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Disable,
+    Allow,
+    Prefer,
+    Require,
+    VerifyCa,
+    VerifyFull,
+}
+
+const MODES: [(&str, Mode); 6] = [
+    ("disable", Mode::Disable),
+    ("allow", Mode::Allow),
+    ("prefer", Mode::Prefer),
+    ("require", Mode::Require),
+    ("verify-ca", Mode::VerifyCa),
+    ("verify-full", Mode::VerifyFull),
+];
+
+/// What of the connections is encrypted, and what is checked of the server.
+#[derive(Clone)]
+pub struct Tls {
+    pub(crate) mode: Mode,
+    pub(crate) authorities: Option<Authorities>,
+    /// The file of the client's certificate.
+    pub(crate) certificate: Option<PathBuf>,
+    verifier: Arc<Verifier>,
+    negotiation: SslNegotiation,
+    connector: Connector,
+    /// Whether the log has said that a session is not encrypted after a fault of TLS.
+    pub(crate) has_warned: Arc<AtomicBool>,
+}
+
+/// Who may have signed the server's certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Authorities {
+    /// Those that this machine trusts.
+    System,
+    /// Those in a file.
+    File(PathBuf),
+}
+
+impl Mode {
+    pub(crate) fn name(self) -> &'static str {
+        MODES.iter().find(|(_, mode)| *mode == self).map_or("", |(name, _)| name)
+    }
+
+    fn is_always_encrypted(self) -> bool {
+        matches!(self, Mode::Require | Mode::VerifyCa | Mode::VerifyFull)
+    }
+}
+
+/// The mode that is asked for, and whether it is Prisma's strict one.
+fn wanted_mode(parameters: &Parameters) -> Result<(Option<Mode>, bool), TargetError> {
+    let mode = parameters.word("sslmode", &MODES)?;
+    let is_strict = parameters.word("sslaccept", &[("strict", true), ("accept_invalid_certs", false)])?;
+    Ok((mode, is_strict.unwrap_or(false)))
+}
+
+fn checked_mode(
+    mode: Option<Mode>,
+    authorities: Option<&Authorities>,
+    is_strict: bool,
+) -> Result<Mode, TlsError> {
+    match (mode, authorities) {
+        (Some(Mode::Disable), _) if is_strict => Err(TlsError::StrictButDisabled),
+        _ if is_strict => Ok(Mode::VerifyFull),
+        (Some(mode), Some(Authorities::System)) if mode != Mode::VerifyFull => {
+            Err(TlsError::WeakMode { mode: mode.name() })
+        }
+        (None, Some(Authorities::System)) => Ok(Mode::VerifyFull),
+        (mode, _) => Ok(mode.unwrap_or(Mode::Prefer)),
+    }
+}
+
+fn negotiation(parameters: &Parameters) -> Result<SslNegotiation, TargetError> {
+    let words = [("postgres", SslNegotiation::Postgres), ("direct", SslNegotiation::Direct)];
+    Ok(parameters.word("sslnegotiation", &words)?.unwrap_or_default())
+}
+
+impl Tls {
+    /// Reads the parameters, and the files that they name or that lie in `~/.postgresql`. Without a host that is reached by
+    /// network, no file is read and nothing is encrypted.
+    pub(crate) fn new(
+        parameters: &Parameters,
+        home: Option<&Path>,
+        is_network: bool,
+    ) -> Result<Self, TargetError> {
+        let home = home.map(|home| home.join(".postgresql"));
+        let (mode, is_strict) = wanted_mode(parameters)?;
+        let versions = versions(parameters)?;
+        let negotiation = negotiation(parameters)?;
+        if !is_network {
+            let verifier = Verifier::new(Check::Nothing, Vec::new(), Vec::new()).map_err(TlsError::from)?;
+            return Self::with(Mode::Disable, None, negotiation, verifier, None, |_| {}, &versions);
+        }
+        let authorities = match parameters.get("sslrootcert") {
+            Some(Value { text, .. }) if text == "system" => Some(Authorities::System),
+            Some(Value { text, .. }) => Some(Authorities::File(PathBuf::from(text))),
+            // What Prisma's strict mode checks by.
+            None if is_strict => default_file(home.as_deref(), "root.crt")
+                .map_or(Some(Authorities::System), |file| Some(Authorities::File(file))),
+            None => default_file(home.as_deref(), "root.crt").map(Authorities::File),
+        };
+        let mode = checked_mode(mode, authorities.as_ref(), is_strict)?;
+        if negotiation == SslNegotiation::Direct && !mode.is_always_encrypted() {
+            return Err(TlsError::WeakNegotiation { mode: mode.name() }.into());
+        }
+        let check = match (mode, &authorities) {
+            (Mode::Disable, _) => Check::Nothing,
+            (Mode::VerifyFull, Some(_)) => Check::ChainAndName,
+            (Mode::VerifyCa | Mode::VerifyFull, None) => {
+                let default = home.map(|home| format!(", or put it at {}", home.join("root.crt").display()));
+                let default = default.unwrap_or_default();
+                return Err(TlsError::NoAuthorities { mode: mode.name(), default }.into());
+            }
+            (_, Some(_)) => Check::Chain,
+            (_, None) => Check::Nothing,
+        };
+        let place = parameters.get("sslrootcert").map_or("the default sslrootcert", |value| &value.place);
+        let (roots, lists) = match &authorities {
+            Some(authorities) if check != Check::Nothing => {
+                (roots(authorities, place)?, revocation::lists(parameters, home.as_deref())?)
+            }
+            _ if mode == Mode::Disable => (Vec::new(), Vec::new()),
+            _ => {
+                revocation::refuse_without_authorities(parameters)?;
+                (Vec::new(), Vec::new())
+            }
+        };
+        let verifier = Verifier::new(check, roots, lists).map_err(|why| TlsError::File {
+            place: place.to_owned(),
+            path: file_of(authorities.as_ref()).to_owned(),
+            why: format!("{why}; certificates in PEM are needed"),
+        })?;
+        let identity = match mode {
+            Mode::Disable => None,
+            _ => Identity::read(parameters, home.as_deref())?,
+        };
+        let sends_name = parameters.number("sslsni", 0..=1, "")?.unwrap_or(1) == 1;
+        let adjust = |config: &mut ClientConfig| config.enable_sni = sends_name;
+        Self::with(mode, authorities, negotiation, verifier, identity, adjust, &versions)
+    }
+
+    fn with(
+        mode: Mode,
+        authorities: Option<Authorities>,
+        negotiation: SslNegotiation,
+        verifier: Verifier,
+        identity: Option<Identity>,
+        adjust: impl FnOnce(&mut ClientConfig),
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> Result<Self, TargetError> {
+        let verifier = Arc::new(verifier);
+        let certificate = identity.as_ref().map(|identity| identity.certificate.clone());
+        let mut config = client_config(Arc::clone(&verifier), identity, versions)?;
+        adjust(&mut config);
+        if negotiation == SslNegotiation::Direct {
+            config.alpn_protocols = vec![b"postgresql".to_vec()];
+        }
+        let connector = MakeRustlsConnect::new(config);
+        let has_warned = Arc::default();
+        Ok(Self { mode, authorities, certificate, verifier, negotiation, connector, has_warned })
+    }
+
+    /// The algorithm that the certificate of the server that answered last is signed with.
+    pub(crate) fn algorithm(&self) -> Option<String> {
+        self.verifier.algorithm()
+    }
+
+    pub(crate) fn connector(&self) -> Connector {
+        self.connector.clone()
+    }
+
+    /// The ways in which a host is tried, one after the other.
+    pub(crate) fn ways(&self, config: &Config) -> Vec<Config> {
+        let is_socket = matches!(config.get_hosts(), [Host::Unix(_)]) && config.get_hostaddrs().is_empty();
+        let modes: &[SslMode] = match self.mode {
+            _ if is_socket => &[SslMode::Disable],
+            Mode::Disable => &[SslMode::Disable],
+            Mode::Allow => &[SslMode::Disable, SslMode::Require],
+            Mode::Prefer => &[SslMode::Prefer, SslMode::Disable],
+            Mode::Require | Mode::VerifyCa | Mode::VerifyFull => &[SslMode::Require],
+        };
+        let way = |mode: &SslMode| {
+            let mut config = config.clone();
+            config.ssl_mode(*mode);
+            if *mode != SslMode::Disable {
+                config.ssl_negotiation(self.negotiation);
+            }
+            config
+        };
+        modes.iter().map(way).collect()
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls")
+            .field("mode", &self.mode)
+            .field("authorities", &self.authorities)
+            .field("certificate", &self.certificate)
+            .finish_non_exhaustive()
+    }
+}
+
+fn default_file(home: Option<&Path>, name: &str) -> Option<PathBuf> {
+    home.map(|home| home.join(name)).filter(|file| file.exists())
+}
+
+pub(crate) fn file_of(authorities: Option<&Authorities>) -> &Path {
+    match authorities {
+        Some(Authorities::File(path)) => path,
+        Some(Authorities::System) | None => Path::new("system"),
+    }
+}
+
+fn roots(authorities: &Authorities, place: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    match authorities {
+        Authorities::File(path) => certificates(path, place),
+        Authorities::System => {
+            let found = rustls_native_certs::load_native_certs();
+            if found.certs.is_empty() {
+                let why = found.errors.first().map(|error| format!(" ({error})")).unwrap_or_default();
+                return Err(TlsError::System { why });
+            }
+            Ok(found.certs)
+        }
+    }
+}
+
+const WANTED: &str = "name a file in PEM that this user may read";
+
+fn certificates(path: &Path, place: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let unreadable = |why: String| TlsError::File { place: place.to_owned(), path: path.to_owned(), why };
+    let bytes = fs::read(path).map_err(|error| unreadable(format!("{error}; {WANTED}")))?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+    match found {
+        Ok(found) if found.is_empty() => {
+            let why = "it holds no certificate in PEM; one in DER is converted by: openssl x509 -inform DER -in FILE -out NEW";
+            Err(unreadable(why.to_owned()))
+        }
+        Ok(found) => Ok(found),
+        Err(error) => Err(unreadable(format!("it is no certificate in PEM: {error}; {WANTED}"))),
+    }
+}
+
+/// The client's certificate, with its chain, and its key.
+struct Identity {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    certificate: PathBuf,
+    key_file: PathBuf,
+}
+
+impl Identity {
+    /// None where none is named, and none lies at the default's place.
+    fn read(parameters: &Parameters, home: Option<&Path>) -> Result<Option<Self>, TargetError> {
+        let is_sent = [("allow", true), ("disable", false), ("require", true)];
+        if parameters.word("sslcertmode", &is_sent)? == Some(false) {
+            return Ok(None);
+        }
+        let (certificate, place) = match parameters.get("sslcert") {
+            Some(value) => (PathBuf::from(&value.text), value.place.as_str()),
+            None => match default_file(home, "postgresql.crt") {
+                Some(file) => (file, "the default sslcert"),
+                None => return Ok(None),
+            },
+        };
+        let chain = certificates(&certificate, place)?;
+        let (key_file, place) = match (parameters.get("sslkey"), home) {
+            (Some(value), _) => (PathBuf::from(&value.text), value.place.as_str()),
+            (None, Some(home)) => (home.join("postgresql.key"), "the default sslkey"),
+            (None, None) => return Err(TlsError::NoKey.into()),
+        };
+        let key = private_key(&key_file, place)?;
+        Ok(Some(Self { chain, key, certificate, key_file }))
+    }
+}
+
+fn private_key(path: &Path, place: &str) -> Result<PrivateKeyDer<'static>, TlsError> {
+    let unreadable = |why: String| TlsError::File { place: place.to_owned(), path: path.to_owned(), why };
+    let not_there = "; the key of sslcert is named by sslkey (what Prisma calls sslcert is sslrootcert here)";
+    let file = fs::metadata(path).map_err(|error| unreadable(format!("{error}{not_there}")))?;
+    if !file.is_file() {
+        return Err(unreadable(format!("it is no plain file; {WANTED}")));
+    }
+    // As libpq has it: root's keys are often lent to a group.
+    let open_bits = if file.uid() == 0 { 0o037 } else { 0o077 };
+    if file.mode() & open_bits != 0 {
+        return Err(TlsError::OpenKey { place: place.to_owned(), path: path.to_owned() });
+    }
+    let text = fs::read(path).map_err(|error| unreadable(format!("{error}; {WANTED}")))?;
+    let is_encrypted = ["BEGIN ENCRYPTED PRIVATE KEY", "Proc-Type: 4,ENCRYPTED"]
+        .iter()
+        .any(|mark| memchr::memmem::find(&text, mark.as_bytes()).is_some());
+    if is_encrypted {
+        let why =
+            "it is encrypted, and sslpassword is not supported; decrypt it by: openssl pkey -in KEY -out NEW";
+        return Err(unreadable(why.to_owned()));
+    }
+    PrivateKeyDer::from_pem_slice(&text)
+        .map_err(|_| unreadable(format!("it holds no private key in PEM; {WANTED}")))
+}
+
+fn client_config(
+    verifier: Arc<Verifier>,
+    identity: Option<Identity>,
+    versions: &[&'static SupportedProtocolVersion],
+) -> Result<ClientConfig, TlsError> {
+    let builder = ClientConfig::builder_with_provider(verifier.provider())
+        .with_protocol_versions(versions)
+        .expect("the provider has all versions")
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
+    match identity {
+        None => Ok(builder.with_no_client_auth()),
+        Some(Identity { chain, key, certificate, key_file }) => {
+            let why = |error: rustls::Error| error.to_string();
+            let pair = |error| TlsError::Pair { certificate, key: key_file, why: why(error) };
+            builder.with_client_auth_cert(chain, key).map_err(pair)
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! The files that were loaded completely: one that is unchanged since then is not read again.
+//!
+//! Invariant: a row names the segments that its file was cut into. It counts for as long as the ledger holds all of them, so
+//! that what was deleted, or lost in a failover, is read again.
+//!
+//! Invariant: a row counts for the reading options alone that its file was loaded with. A row of a version that did not note
+//! them counts for none.
+
+use crate::database::failure::error::DatabaseError;
+use crate::database::ledger::segments::{count, signed};
+use crate::database::locks::SCHEMA_LOCK;
+use crate::database::options::StoreSettings;
+use crate::database::pool::manager::DatabaseManager;
+use crate::database::session::client::{Client, ClientTransaction, GenericClient, first_column};
+use crate::database::session::deadline::Patience;
+use crate::database::store::{ReadingDigest, SegmentHash, StoreError};
+use crate::error_chain::in_full;
+use crate::layout::identifier::quote_identifier;
+use crate::layout::table::Distribution;
+use std::collections::HashMap;
+use uuid::Uuid;
+
+/// The DDL of the table.
+pub(crate) fn ddl(schema: &str) -> String {
+    format!(
+        "CREATE TABLE IF NOT EXISTS {}.kill_load_file (
+  name text NOT NULL,
+  server text NOT NULL,
+  layout text NOT NULL,
+  size bigint NOT NULL,
+  mtime_ns bigint NOT NULL,
+  ctime_ns bigint NOT NULL,
+  inode bigint NOT NULL,
+  run uuid NOT NULL,
+  lines bigint NOT NULL,
+  events bigint NOT NULL,
+  segments bytea[] NOT NULL,
+  reading bytea,
+  loaded_at timestamptz NOT NULL DEFAULT now(),
+  PRIMARY KEY (name, server, layout)
+);
+",
+        quote_identifier(schema)
+    )
+}
+
+/// So many files are asked for, or written, at once.
+const CHUNK: usize = 1000;
+
+/// A file as the system describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FileStamp {
+    /// The absolute path.
+    pub name: String,
+    /// Bytes.
+    pub size: i64,
+    /// When its content was last changed, in nanoseconds since 1970. It can be set.
+    pub mtime_ns: i64,
+    /// When the file or its description was last changed, likewise. It can't be set.
+    pub ctime_ns: i64,
+    /// Its number in the file system.
+    pub inode: i64,
+    /// How its values are read.
+    pub reading: ReadingDigest,
+}
+
+/// What a file held when it was loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FileCounts {
+    /// Lines, blank ones too.
+    pub lines: u64,
+    /// Events.
+    pub events: u64,
+    /// Segments.
+    pub segments: u64,
+    /// Events that were rejected.
+    pub rejected: u64,
+    /// The runs whose reject files have them.
+    pub reported_by: Vec<Uuid>,
+}
+
+/// The table of loaded files in one schema, for one server and layout.
+#[derive(Debug)]
+pub(crate) struct LoadedFiles {
+    table: String,
+    segments: String,
+    server: &'static str,
+    layout: &'static str,
+}
+
+impl LoadedFiles {
+    /// The table, made if it is missing. None where that is not possible: a load does as well without it.
+    pub(crate) fn open(
+        manager: &DatabaseManager,
+        settings: &StoreSettings,
+        patience: &Patience,
+    ) -> Option<Self> {
+        if settings.distribution == Distribution::Citus {
+            return None;
+        }
+        let schema = settings.schema.clone();
+        let made = manager.run("looking for the table of loaded files", patience, move |client, _| {
+            // It is no reason to end a load.
+            Ok(is_there(client, &schema).unwrap_or_else(|error| {
+                log::debug!("files are read though they may be unchanged: {}", in_full(&error));
+                false
+            }))
+        });
+        let schema = quote_identifier(&settings.schema);
+        made.unwrap_or(false).then(|| Self {
+            table: format!("{schema}.kill_load_file"),
+            segments: format!("{schema}.kill_load_segment"),
+            server: settings.server.name(),
+            layout: settings.layout.name(),
+        })
+    }
+
+    /// Those of the files that were loaded completely and are unchanged, by name, with what they held.
+    pub(crate) fn unchanged(
+        &self,
+        manager: &DatabaseManager,
+        stamps: &[FileStamp],
+        patience: &Patience,
+    ) -> Result<HashMap<String, FileCounts>, StoreError> {
+        let Self { table, segments, server, layout } = self;
+        let sql = format!(
+            "SELECT file.name, file.lines, file.events, cardinality(file.segments)::bigint, parts.rejected, parts.runs
+             FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $8::bytea[])
+               AS asked (name, size, mtime_ns, ctime_ns, inode, reading)
+             JOIN {table} AS file ON file.name = asked.name AND file.server = $6 AND file.layout = $7
+             CROSS JOIN LATERAL (
+               SELECT count(*) AS found, coalesce(sum(segment.rejected), 0)::bigint AS rejected,
+                 array_agg(DISTINCT segment.run) FILTER (WHERE segment.rejected > 0) AS runs
+               FROM unnest(file.segments) AS part (hash)
+               JOIN {segments} AS segment ON segment.hash = part.hash AND segment.server = $6
+                 AND segment.layout = $7 AND (segment.rejected = 0 OR segment.reported)) AS parts
+             WHERE (file.size, file.mtime_ns, file.ctime_ns, file.inode, file.reading)
+                 = (asked.size, asked.mtime_ns, asked.ctime_ns, asked.inode, asked.reading)
+               AND parts.found = cardinality(file.segments)"
+        );
+        let mut unchanged = HashMap::new();
+        for stamps in stamps.chunks(CHUNK) {
+            let (sql, columns) = (sql.clone(), Columns::of(stamps));
+            let (server, layout) = (*server, *layout);
+            let found = manager.run("looking for unchanged files", patience, move |client, _| {
+                let Columns { names, sizes, mtimes, ctimes, inodes, readings } = &columns;
+                let rows = client
+                    .query(&sql, &[names, sizes, mtimes, ctimes, inodes, &server, &layout, readings])?;
+                let counts = rows.iter().map(|row| {
+                    let number = |column: usize| row.try_get(column).map(count);
+                    let runs: Option<Vec<Uuid>> = row.try_get(5)?;
+                    let counts = FileCounts {
+                        lines: number(1)?,
+                        events: number(2)?,
+                        segments: number(3)?,
+                        rejected: number(4)?,
+                        reported_by: runs.unwrap_or_default(),
+                    };
+                    Ok((row.try_get(0)?, counts))
+                });
+                counts.collect::<Result<Vec<(String, FileCounts)>, DatabaseError>>()
+            })?;
+            unchanged.extend(found);
+        }
+        Ok(unchanged)
+    }
+
+    /// Notes that files were loaded completely, by the run `run`. A file of which the ledger lacks a segment, or holds one
+    /// with rejects that are not reported, is left out.
+    pub(crate) fn record(
+        &self,
+        manager: &DatabaseManager,
+        run: Uuid,
+        files: &[(FileStamp, Vec<SegmentHash>)],
+        patience: &Patience,
+    ) -> Result<(), StoreError> {
+        let Self { table, segments, server, layout } = self;
+        let sql = format!(
+            "INSERT INTO {table} (name, server, layout, size, mtime_ns, ctime_ns, inode, run, lines, events, segments,
+               reading)
+             SELECT $1, $2, $3, $4, $5, $6, $7, $8, sum(segment.lines), sum(segment.events), $9, $10
+             FROM unnest($9::bytea[]) AS part (hash)
+             LEFT JOIN {segments} AS segment
+               ON segment.hash = part.hash AND segment.server = $2 AND segment.layout = $3
+               AND (segment.rejected = 0 OR segment.reported)
+             HAVING count(*) = count(segment.hash)
+             ON CONFLICT (name, server, layout) DO UPDATE SET (size, mtime_ns, ctime_ns, inode, run, lines, events,
+               segments, reading, loaded_at) = (excluded.size, excluded.mtime_ns, excluded.ctime_ns, excluded.inode, excluded.run,
+               excluded.lines, excluded.events, excluded.segments, excluded.reading, now())"
+        );
+        for files in files.chunks(CHUNK) {
+            let (sql, files, server, layout) = (sql.clone(), files.to_vec(), *server, *layout);
+            manager.run("writing the loaded files into the ledger", patience, move |client, progress| {
+                let mut transaction = client.transaction()?;
+                for (stamp, hashes) in &files {
+                    let FileStamp { name, size, mtime_ns, ctime_ns, inode, reading } = stamp;
+                    let reading = &reading.0[..];
+                    let hashes: Vec<&[u8]> = hashes.iter().map(|hash| &hash.0[..]).collect();
+                    transaction.execute(
+                        &sql,
+                        &[name, &server, &layout, size, mtime_ns, ctime_ns, inode, &run, &hashes, &reading],
+                    )?;
+                    progress.tick();
+                }
+                Ok(transaction.commit()?)
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// The stamps of files, column by column.
+struct Columns {
+    names: Vec<String>,
+    sizes: Vec<i64>,
+    mtimes: Vec<i64>,
+    ctimes: Vec<i64>,
+    inodes: Vec<i64>,
+    readings: Vec<Vec<u8>>,
+}
+
+impl Columns {
+    fn of(stamps: &[FileStamp]) -> Self {
+        let numbers = |number: fn(&FileStamp) -> i64| stamps.iter().map(number).collect();
+        Self {
+            names: stamps.iter().map(|stamp| stamp.name.clone()).collect(),
+            sizes: numbers(|stamp| stamp.size),
+            mtimes: numbers(|stamp| stamp.mtime_ns),
+            ctimes: numbers(|stamp| stamp.ctime_ns),
+            inodes: numbers(|stamp| stamp.inode),
+            readings: stamps.iter().map(|stamp| stamp.reading.0.to_vec()).collect(),
+        }
+    }
+}
+
+/// Whether the table is there and may be used, once it was made where it was missing.
+fn is_there(client: &mut Client, schema: &str) -> Result<bool, postgres::Error> {
+    let usable = "SELECT has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT')
+             AND has_table_privilege(c.oid, 'UPDATE')
+         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE n.nspname = $1 AND c.relname = 'kill_load_file'";
+    let usable = |client: &mut ClientTransaction<'_>| -> Result<Option<bool>, postgres::Error> {
+        let found: Vec<bool> = first_column(&client.query(usable, &[&schema])?)?;
+        Ok(found.first().copied())
+    };
+    let mut transaction = client.transaction()?;
+    if let Some(is_usable) = usable(&mut transaction)? {
+        transaction.rollback()?;
+        return Ok(is_usable);
+    }
+    transaction.batch_execute("SET LOCAL lock_timeout = '2s'")?;
+    transaction.execute(&format!("SELECT pg_advisory_xact_lock({SCHEMA_LOCK})"), &[&schema])?;
+    transaction.batch_execute(&ddl(schema))?;
+    transaction.commit()?;
+    Ok(true)
+}
+
+/// A number of nanoseconds of a file's time.
+pub(crate) fn nanoseconds(seconds: i64, nanoseconds: i64) -> i64 {
+    seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds)
+}
+
+/// A number that the system gives without a sign, to be compared only.
+pub(crate) fn as_signed(number: u64) -> i64 {
+    number.cast_signed()
+}
+
+/// The bytes of a file.
+pub(crate) fn size(bytes: u64) -> i64 {
+    signed(bytes)
+}

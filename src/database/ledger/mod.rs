@@ -1,0 +1,11 @@
+//! The record of runs, segments, files and rejects, and the claims of loads that run at the same time.
+//!
+//! Invariant: a segment's ledger row commits with its events. There is no other record of progress.
+
+pub(crate) mod claims;
+pub(crate) mod entries;
+pub(crate) mod files;
+pub(crate) mod reports;
+pub(crate) mod runs;
+pub(crate) mod segments;
+pub(crate) mod stored;

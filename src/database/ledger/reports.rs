@@ -1,0 +1,76 @@
+//! Which rejects are reported: in which run's reject file they are.
+
+use crate::database::pool::manager::DatabaseManager;
+use crate::database::session::client::{GenericClient as _, first_column};
+use crate::database::session::deadline::Patience;
+use crate::database::store::{SegmentHash, StoreError};
+use crate::event::Server;
+use crate::layout::Layout;
+use crate::layout::identifier::quote_identifier;
+use std::path::Path;
+use uuid::Uuid;
+
+/// So many segments are noted in one transaction.
+const CHUNK: usize = 1000;
+
+/// The ledger's record of one run's rejects.
+#[derive(Debug)]
+pub(crate) struct Reports {
+    schema: String,
+    server: &'static str,
+    layout: &'static str,
+    run: Uuid,
+}
+
+impl Reports {
+    pub(crate) fn new(schema: &str, server: Server, layout: Layout, run: Uuid) -> Self {
+        Self { schema: quote_identifier(schema), server: server.name(), layout: layout.name(), run }
+    }
+
+    /// Notes that the rejects of segments are in the file. Segments that another run has loaded since are left to it.
+    pub(crate) fn note(
+        &self,
+        manager: &DatabaseManager,
+        segments: &[SegmentHash],
+        rejects_file: &Path,
+        patience: &Patience,
+    ) -> Result<(), StoreError> {
+        let Self { schema, server, layout, run } = self;
+        let run_sql = format!("UPDATE {schema}.kill_load_run SET rejects_file = $2 WHERE id = $1");
+        let segments_sql = format!(
+            "UPDATE {schema}.kill_load_segment SET reported = true
+             WHERE hash = ANY ($1) AND server = $2 AND layout = $3 AND run = $4"
+        );
+        let file = rejects_file.to_string_lossy().into_owned();
+        for segments in segments.chunks(CHUNK) {
+            let (run_sql, segments_sql, file) = (run_sql.clone(), segments_sql.clone(), file.clone());
+            let (segments, server, layout, run) = (segments.to_vec(), *server, *layout, *run);
+            manager.run("writing the reported rejects into the ledger", patience, move |client, _| {
+                let hashes: Vec<&[u8]> = segments.iter().map(|hash| &hash.0[..]).collect();
+                let mut transaction = client.transaction()?;
+                transaction.execute(&run_sql, &[&run, &file])?;
+                transaction.execute(&segments_sql, &[&hashes, &server, &layout, &run])?;
+                Ok(transaction.commit()?)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The reject files of runs, those of the last runs first.
+    pub(crate) fn files_of(
+        &self,
+        manager: &DatabaseManager,
+        runs: &[Uuid],
+        patience: &Patience,
+    ) -> Result<Vec<String>, StoreError> {
+        let sql = format!(
+            "SELECT rejects_file FROM {}.kill_load_run WHERE id = ANY ($1) AND rejects_file IS NOT NULL
+             GROUP BY rejects_file ORDER BY max(started) DESC",
+            self.schema
+        );
+        let runs = runs.to_vec();
+        manager.run("looking for earlier reject files", patience, move |client, _| {
+            Ok(first_column(&client.query(&sql, &[&runs])?)?)
+        })
+    }
+}

@@ -1,0 +1,374 @@
+//! The ledger: which segments are loaded, and what each run did.
+//!
+//! Invariant: a segment's row commits with its events. It is written first in their transaction, so that a
+//! second load of the same segment waits for the first one's outcome instead of doing its work again.
+//!
+//! Invariant: a row with rejects says that they are reported only once they are on the disk, in the reject file of its run.
+//! Until then a load of the segment does its work again.
+//!
+//! On Citus, where the ledger is on all nodes, a row that may be there already keeps all others out until the transaction's
+//! end. So there the second load waits for a lock on the coordinator, and the row is written last.
+
+use crate::database::failure::error::DatabaseError;
+use crate::database::options::Held;
+use crate::database::session::transaction::Transaction;
+use crate::database::store::{Batch, LoadedSegment, SegmentCounts, StoreError};
+use crate::event::Server;
+use crate::layout::Layout;
+use crate::layout::identifier::quote_identifier;
+use crate::layout::table::Distribution;
+use postgres::types::ToSql;
+use postgres::{Error, Row};
+use uuid::Uuid;
+
+/// The ledger as one run sees it.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    schema: String,
+    server: &'static str,
+    layout: &'static str,
+    run: Uuid,
+    held: Held,
+    distribution: Distribution,
+}
+
+/// What the ledger says of a segment that is about to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// Its row is written with the events to come.
+    Taken(SegmentRow),
+    /// An earlier try of this run has committed it, though its answer was lost.
+    CommittedBefore(SegmentOutcome),
+    /// It is loaded.
+    Held(LoadedSegment),
+}
+
+/// A segment's row, before its outcome is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SegmentRow {
+    /// There is one, of this transaction or of an earlier load.
+    Written,
+    /// It is yet to be written.
+    ToCome,
+    /// There is one of another segment of this run that holds the same bytes.
+    OfTwin,
+}
+
+/// An attempt that has come to its COMMIT.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tried {
+    /// Its number; none where it has none, or it is not known.
+    transaction: Option<i64>,
+    /// When the server was started, in microseconds since 1970.
+    server_start: i64,
+    outcome: SegmentOutcome,
+}
+
+/// How often a segment's row is written that is neither stored nor found. A trigger or rule drops it then.
+const CLAIM_ATTEMPTS_MAX: u32 = 5;
+
+/// A server that was replaced, or has recovered from a crash that ended all of it, has another one.
+pub(crate) const SERVER_START: &str = "(extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint";
+
+/// The key of the lock that a load holds on a segment on Citus. Its parameter names the segment; the number is any that no
+/// one else uses. It is not the key of the load's claim, which another session of the same load holds meanwhile.
+const SEGMENT_LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended($1, 2893472349837451120))";
+
+/// The counts of a segment's row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct SegmentOutcome {
+    pub(crate) inserted: u64,
+    pub(crate) updated: u64,
+    pub(crate) duplicate: u64,
+    pub(crate) rejected: u64,
+}
+
+impl Ledger {
+    pub(crate) fn new(
+        schema: &str,
+        server: Server,
+        layout: Layout,
+        run: Uuid,
+        held: Held,
+        distribution: Distribution,
+    ) -> Self {
+        let (server, layout) = (server.name(), layout.name());
+        Self { schema: quote_identifier(schema), server, layout, run, held, distribution }
+    }
+
+    /// Writes the row of a segment, or finds it; waits for whoever is writing the same one. `tried` is the attempt of this
+    /// batch that last came to its COMMIT, if its answer was lost.
+    pub(crate) fn claim(
+        &self,
+        transaction: &mut Transaction<'_>,
+        batch: &Batch,
+        tried: Option<Tried>,
+    ) -> Result<Claim, DatabaseError> {
+        if self.distribution == Distribution::Citus {
+            let segment = format!("{} {} {} {:?}", self.schema, self.server, self.layout, batch.hash.0);
+            transaction.execute(SEGMENT_LOCK, &[&segment])?;
+            let found = self.find(transaction, batch, tried)?;
+            return Ok(found.unwrap_or(Claim::Taken(SegmentRow::ToCome)));
+        }
+        let counts = SegmentOutcome::default();
+        for _ in 0..CLAIM_ATTEMPTS_MAX {
+            if self.insert(transaction, batch, counts, " ON CONFLICT (hash, server, layout) DO NOTHING")? == 1
+            {
+                return Ok(Claim::Taken(SegmentRow::Written));
+            }
+            if let Some(claim) = self.find(transaction, batch, tried)? {
+                return Ok(claim);
+            }
+            // The owner of the row may have deleted it in the meantime.
+        }
+        Err(DatabaseError::LedgerDrops)
+    }
+
+    /// Writes the row of a segment, and returns how many rows that were.
+    fn insert(
+        &self,
+        transaction: &mut Transaction<'_>,
+        batch: &Batch,
+        outcome: SegmentOutcome,
+        on_conflict: &str,
+    ) -> Result<u64, DatabaseError> {
+        let sql = format!(
+            "INSERT INTO {}.kill_load_segment
+               (hash, server, layout, run, number, lines, events, inserted, updated, duplicate, rejected,
+                first_event_id, last_event_id, oldest_event)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, {}){on_conflict}",
+            self.schema,
+            time_of(14)
+        );
+        let Extent { first_id, last_id, oldest_us } = Extent::of(batch);
+        let (lines, events) = (signed(batch.counts.lines), signed(batch.counts.events));
+        let (hash, number) = (&batch.hash.0[..], signed(batch.number));
+        let [inserted, updated, duplicate, rejected] = outcome.signed();
+        let values: [&(dyn ToSql + Sync); 14] = [
+            &hash,
+            &self.server,
+            &self.layout,
+            &self.run,
+            &number,
+            &lines,
+            &events,
+            &inserted,
+            &updated,
+            &duplicate,
+            &rejected,
+            &first_id,
+            &last_id,
+            &oldest_us,
+        ];
+        transaction.execute(&sql, &values)
+    }
+
+    /// What the row says that was there before; none if there is none.
+    fn find(
+        &self,
+        transaction: &mut Transaction<'_>,
+        batch: &Batch,
+        tried: Option<Tried>,
+    ) -> Result<Option<Claim>, DatabaseError> {
+        let lock = match self.distribution {
+            Distribution::OneServer => "FOR UPDATE",
+            // The lock of the segment is held.
+            Distribution::Citus => "",
+        };
+        let sql = format!(
+            "SELECT run, number, lines, events, inserted, updated, duplicate, rejected, reported
+             FROM {}.kill_load_segment
+             WHERE hash = $1 AND server = $2 AND layout = $3 {lock}",
+            self.schema
+        );
+        let key: [&(dyn ToSql + Sync); 3] = [&&batch.hash.0[..], &self.server, &self.layout];
+        let Some(row) = transaction.query_opt(&sql, &key)? else { return Ok(None) };
+        let found = FoundRow::read(&row).map_err(misfit)?;
+        if found.run == self.run && found.number == signed(batch.number) {
+            return Ok(Some(Claim::CommittedBefore(found.outcome)));
+        }
+        if let Some(tried) = tried
+            && Self::has_committed(transaction, tried, found.outcome)?
+        {
+            return Ok(Some(Claim::CommittedBefore(tried.outcome)));
+        }
+        let FoundRow { run, counts, outcome: SegmentOutcome { rejected, .. }, .. } = found;
+        if self.held == Held::Skip && (rejected == 0 || found.is_reported) {
+            return Ok(Some(Claim::Held(LoadedSegment { counts, rejected, run })));
+        }
+        // Of equal segments of one run the row keeps what became of the first one.
+        let row = if found.run == self.run { SegmentRow::OfTwin } else { SegmentRow::Written };
+        Ok(Some(Claim::Taken(row)))
+    }
+
+    /// Whether an attempt was committed, though another load has written the segment's row since: of `found` outcome.
+    ///
+    /// The server's word alone is not enough. After a crash it may say so of a transaction that was lost, as another one was
+    /// given its number. Then the other load has stored what the attempt did not.
+    fn has_committed(
+        transaction: &mut Transaction<'_>,
+        tried: Tried,
+        found: SegmentOutcome,
+    ) -> Result<bool, DatabaseError> {
+        // A number that the server has not come to yet is an error to ask for.
+        const STATUS: &str = "SELECT CASE WHEN $1 < txid_snapshot_xmax(txid_current_snapshot())
+            THEN txid_status($1) = 'committed' AND $2 =";
+        let Some(number) = tried.transaction else { return Ok(false) };
+        if found.inserted > 0 || found.updated > 0 {
+            return Ok(false);
+        }
+        let sql = format!("{STATUS} {SERVER_START} END");
+        let row = transaction.query_opt(&sql, &[&number, &tried.server_start])?;
+        let status: Option<bool> = row.map(|row| row.try_get(0)).transpose()?.flatten();
+        Ok(status == Some(true))
+    }
+
+    /// Writes the outcome into a segment's row, as the last step before COMMIT; returns what to ask for if its answer is
+    /// lost.
+    pub(crate) fn settle(
+        &self,
+        transaction: &mut Transaction<'_>,
+        batch: &Batch,
+        row: SegmentRow,
+        outcome: SegmentOutcome,
+    ) -> Result<Tried, DatabaseError> {
+        match row {
+            SegmentRow::Written => {}
+            SegmentRow::OfTwin => return Ok(Tried::unnumbered(outcome)),
+            SegmentRow::ToCome => {
+                self.insert(transaction, batch, outcome, "")?;
+                return Ok(Tried::unnumbered(outcome));
+            }
+        }
+        let returning = match self.distribution {
+            Distribution::OneServer => format!("txid_current_if_assigned(), {SERVER_START}"),
+            // A node would answer.
+            Distribution::Citus => "NULL::bigint, 0::bigint".to_owned(),
+        };
+        let sql = format!(
+            "UPDATE {}.kill_load_segment
+             SET run = $4, number = $5, inserted = $6, updated = $7, duplicate = $8, rejected = $9, reported = false,
+               loaded_at = now(), first_event_id = $10, last_event_id = $11, oldest_event = {}
+             WHERE hash = $1 AND server = $2 AND layout = $3 RETURNING {returning}",
+            self.schema,
+            time_of(12)
+        );
+        let Extent { first_id, last_id, oldest_us } = Extent::of(batch);
+        let number = signed(batch.number);
+        let [inserted, updated, duplicate, rejected] = outcome.signed();
+        let values: [&(dyn ToSql + Sync); 12] = [
+            &&batch.hash.0[..],
+            &self.server,
+            &self.layout,
+            &self.run,
+            &number,
+            &inserted,
+            &updated,
+            &duplicate,
+            &rejected,
+            &first_id,
+            &last_id,
+            &oldest_us,
+        ];
+        let Some(row) = transaction.query_opt(&sql, &values)? else { return Err(DatabaseError::LedgerDrops) };
+        Ok(Tried { transaction: row.try_get(0)?, server_start: row.try_get(1)?, outcome })
+    }
+
+    /// Writes to a row that was found, so that the COMMIT of this transaction waits for all that the row's own one may have
+    /// been too early for, such as a standby.
+    pub(crate) fn confirm(
+        &self,
+        transaction: &mut Transaction<'_>,
+        batch: &Batch,
+    ) -> Result<(), DatabaseError> {
+        let sql = format!(
+            "UPDATE {}.kill_load_segment SET loaded_at = loaded_at
+             WHERE hash = $1 AND server = $2 AND layout = $3",
+            self.schema
+        );
+        transaction.execute(&sql, &[&&batch.hash.0[..], &self.server, &self.layout]).map(drop)
+    }
+}
+
+/// What `delete` has to know of a segment's events. Rows of earlier versions of this program do not have it.
+struct Extent {
+    first_id: Option<i64>,
+    last_id: Option<i64>,
+    /// In microseconds since 1970, but no finer than the coarsest column of a layout.
+    oldest_us: Option<i64>,
+}
+
+impl Extent {
+    fn of(batch: &Batch) -> Self {
+        let id = |event: &usize| batch.rows.events()[*event].id;
+        Self {
+            first_id: batch.order.first().map(id),
+            last_id: batch.order.last().map(id),
+            oldest_us: batch.rows.oldest_us().map(|us| us.div_euclid(1000) * 1000),
+        }
+    }
+}
+
+/// The time that a parameter stands for, which is microseconds since 1970.
+fn time_of(parameter: usize) -> String {
+    format!("timestamptz 'epoch' + ${parameter} * interval '1 microsecond'")
+}
+
+/// A row of `kill_load_segment`.
+struct FoundRow {
+    run: Uuid,
+    number: i64,
+    counts: SegmentCounts,
+    outcome: SegmentOutcome,
+    is_reported: bool,
+}
+
+impl FoundRow {
+    fn read(row: &Row) -> Result<Self, Error> {
+        let number = |column: usize| row.try_get(column).map(count);
+        Ok(Self {
+            run: row.try_get(0)?,
+            number: row.try_get(1)?,
+            counts: SegmentCounts { lines: number(2)?, events: number(3)? },
+            outcome: SegmentOutcome {
+                inserted: number(4)?,
+                updated: number(5)?,
+                duplicate: number(6)?,
+                rejected: number(7)?,
+            },
+            is_reported: row.try_get(8)?,
+        })
+    }
+}
+
+/// The error of a ledger that has other columns.
+fn misfit(source: Error) -> DatabaseError {
+    StoreError::new("the table kill_load_segment is not a ledger of this program", source).into()
+}
+
+impl Tried {
+    /// When the server was started that the attempt was made on, in microseconds since 1970; none where that is not known.
+    pub(crate) fn server_start(&self) -> Option<i64> {
+        (self.server_start > 0).then_some(self.server_start)
+    }
+
+    fn unnumbered(outcome: SegmentOutcome) -> Self {
+        Self { transaction: None, server_start: 0, outcome }
+    }
+}
+
+impl SegmentOutcome {
+    /// Inserted, updated, duplicate, rejected.
+    fn signed(self) -> [i64; 4] {
+        [self.inserted, self.updated, self.duplicate, self.rejected].map(signed)
+    }
+}
+
+pub(crate) fn count(value: i64) -> u64 {
+    // The columns are written by `signed`, and so are never negative.
+    u64::try_from(value).unwrap_or_default()
+}
+
+pub(crate) fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}

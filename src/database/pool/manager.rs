@@ -1,0 +1,404 @@
+//! The one manager of a process: its pool, its health, and the calls that are made again until they succeed or can't.
+
+use crate::database::connect::Target;
+use crate::database::failure::classify::ErrorClass;
+use crate::database::failure::error::DatabaseError;
+use crate::database::pool::connections::{Connection, Pool, PoolSettings, PoolState, PooledSession};
+use crate::database::pool::gate::{Gate, GateError};
+use crate::database::pool::liveness::{CHECK_MAX, HealthStatus, LastHealth, apart};
+use crate::database::pool::outages::Outages;
+use crate::database::pool::retry::RetryPolicy;
+use crate::database::pool::state::{Building, BuildingGuard, DatabaseState};
+use crate::database::pool::stats::Figures;
+use crate::database::pool::supervised::{Caller, Operation, Progress};
+use crate::database::pool::watchdog::{Charge, Watchdog};
+use crate::database::session::client::Client;
+use crate::database::session::deadline::Patience;
+use crate::database::session::opener::Opener;
+use crate::database::store::StoreError;
+use crate::error_chain::in_full;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What is done when the database does not do as it is asked; the default is that of the program's settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TroubleSettings {
+    /// When something that a present database refused is tried again.
+    pub retry: RetryPolicy,
+    /// How long to wait for a database that is away.
+    pub away_timeout: Duration,
+    /// Time without progress after which a statement is cancelled, then its backend terminated, then its
+    /// connection left behind.
+    pub stall_timeout: Duration,
+    /// Time between two checks of the database's health; it is at most 5 s while it is unhealthy.
+    pub health_interval: Duration,
+}
+
+impl Default for TroubleSettings {
+    fn default() -> Self {
+        Self {
+            retry: RetryPolicy::default(),
+            away_timeout: Duration::from_mins(5),
+            stall_timeout: Duration::from_mins(1),
+            health_interval: Duration::from_mins(5),
+        }
+    }
+}
+
+/// Connections to one database; built once by the program, and cheap to clone.
+///
+/// ```no_run
+/// use aegis_kills::database::{DatabaseManager, PoolSettings, TroubleSettings, from_url};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let variable = |name: &str| std::env::var(name).ok();
+/// let target = from_url("postgresql://me:secret@localhost:5432/kills", &variable)?;
+/// let manager =
+///     DatabaseManager::connect(&target, "my-service", PoolSettings::default(), TroubleSettings::default())?;
+///
+/// // A connection of the pool, for as long as it is held.
+/// let kills: i64 = manager.get()?.query_one("SELECT count(*) FROM kill_event", &[])?.get(0);
+///
+/// // The same, waiting for a database that is away, and trying again what may pass.
+/// let again: i64 = manager.with_retry("counting kills", |client| {
+///     Ok(client.query_one("SELECT count(*) FROM kill_event", &[])?.get(0))
+/// })?;
+///
+/// println!("{kills} kills, healthy: {}, {again}", manager.health_check().is_healthy());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct DatabaseManager {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    pool: Pool,
+    pool_settings: PoolSettings,
+    caller: Caller,
+    gate: Arc<Gate>,
+    retry: RetryPolicy,
+    health: Arc<LastHealth>,
+    figures: Figures,
+    building: Building,
+    /// Ends when the last manager is dropped.
+    _watchdog: Watchdog,
+}
+
+impl DatabaseManager {
+    /// Waits until the database can be connected to, and builds the pool. A cause that time won't mend is an error
+    /// at once. `application` is what the sessions call themselves.
+    pub fn connect(
+        target: &Target,
+        application: &str,
+        pool_settings: PoolSettings,
+        trouble: TroubleSettings,
+    ) -> Result<Self, StoreError> {
+        let failed = |error| StoreError::new("the pool can't be built", error);
+        let figures = Figures::new().map_err(|error| StoreError::new("the metrics can't be made", error))?;
+        let opener = Opener::new(target, application, pool_settings.connection_timeout);
+        wait_for_database(&opener, pool_settings, trouble, &figures).map_err(|error| {
+            let what = match error {
+                DatabaseError::Unsupported(_) => "the database can't be used",
+                _ => "cannot connect to the database",
+            };
+            StoreError::new(what, error)
+        })?;
+        log::info!("Database connected successfully");
+        let (gate, closings) = Gate::new(trouble.away_timeout);
+        let gate = Arc::new(gate);
+        let pool =
+            Pool::new(opener.clone(), Arc::clone(&gate), figures.clone(), pool_settings).map_err(failed)?;
+        let health = Arc::<LastHealth>::default();
+        let charge = Charge {
+            gate: Arc::clone(&gate),
+            opener: opener.clone(),
+            pool: pool.clone(),
+            delays: trouble.retry,
+            health_interval: trouble.health_interval,
+            trim_interval: (pool_settings.idle_timeout / 4).clamp(TRIM_MIN, TRIM_MAX),
+            health: Arc::clone(&health),
+        };
+        let watchdog = Watchdog::start(charge, closings).map_err(failed)?;
+        let caller = Caller {
+            opener,
+            stall_timeout: trouble.stall_timeout,
+            figures: figures.clone(),
+            gate: Arc::clone(&gate),
+        };
+        let retry = trouble.retry;
+        log::info!("Database connection pool initialized successfully");
+        log::info!("Pool configuration: min={}, max={}", pool_settings.min, pool_settings.max);
+        let shared = Shared {
+            pool,
+            pool_settings,
+            caller,
+            gate,
+            retry,
+            health,
+            figures,
+            building: Building::default(),
+            _watchdog: watchdog,
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// A connection of the pool. It waits for one for at most the connection time-out; the error then says how many
+    /// there are, and what failed last.
+    pub fn get(&self) -> Result<Connection, StoreError> {
+        let patience = Patience::at_most(self.shared.pool_settings.connection_timeout);
+        loop {
+            let waited = self.shared.gate.wait(None, &patience);
+            let error = match waited {
+                Ok(()) => match self.shared.pool.check_out(&patience) {
+                    Ok(session) => match Connection::new(session) {
+                        Some(connection) => return Ok(connection),
+                        None => continue,
+                    },
+                    Err(error) => error,
+                },
+                Err(GateError::GivenUp) => DatabaseError::GivenUp,
+                Err(error) => return Err(StoreError::new("no connection to the database can be had", error)),
+            };
+            match error.class() {
+                ErrorClass::Away => self.shared.gate.close(error),
+                _ if matches!(error, DatabaseError::GivenUp) => return Err(self.no_connection()),
+                _ => return Err(StoreError::new("no connection to the database can be had", error)),
+            }
+        }
+    }
+
+    fn no_connection(&self) -> StoreError {
+        self.shared.figures.timeouts.inc();
+        let PoolState { total, active, idle, waiting } = self.pool_state();
+        let what = format!(
+            "no connection to the database could be had within {} s (the pool: total {total}, active {active}, idle \
+             {idle}, others waiting {waiting}); give connections back sooner, or raise DATABASE_POOL_MAX",
+            self.shared.pool_settings.connection_timeout.as_secs_f64()
+        );
+        match self.shared.gate.cause() {
+            // It need not be the reason: the age tells.
+            Some((when, cause)) => {
+                let age = when.elapsed().as_secs();
+                StoreError::new(format!("{what}; the last failure was {age} s ago"), cause)
+            }
+            None => StoreError::plain(what),
+        }
+    }
+
+    /// A connection for a call. It is waited for as long as the connection time-out, and longer while others get done
+    /// what they do: they are then many for a small pool.
+    fn check_out(&self, patience: &Patience) -> Result<PooledSession, DatabaseError> {
+        let Shared { pool, pool_settings, gate, .. } = &*self.shared;
+        loop {
+            match pool.check_out(&patience.at_most_for(pool_settings.connection_timeout)) {
+                Err(DatabaseError::GivenUp) if !patience.is_over() => {
+                    let error = self.no_connection();
+                    if gate.idle() >= gate.away_timeout() {
+                        return Err(DatabaseError::NoneFree(error));
+                    }
+                    log::warn!("waiting on, as other calls succeed: {}", in_full(&error));
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Does `operation` with a connection: again while the database is away, and a few times while it refuses for a
+    /// reason that may pass. `what` names it in errors and in the log. It runs on another thread, which is left behind
+    /// if it does not get on; what it does is best one transaction. A pool whose connections are all in use is waited
+    /// for as [`get`](Self::get) does, and longer while other calls succeed.
+    pub fn with_retry<T: Send + 'static>(
+        &self,
+        what: &str,
+        operation: impl Fn(&mut postgres::Client) -> Result<T, postgres::Error> + Send + Sync + 'static,
+    ) -> Result<T, StoreError> {
+        self.run(what, &Patience::endless(), move |client, _| Ok(operation(client.raw())?))
+    }
+
+    /// Checks the database's health, on a connection of its own; takes at most 10 s.
+    pub fn health_check(&self) -> HealthStatus {
+        let patience = Patience::at_most(CHECK_MAX);
+        match self.shared.health.check(&self.shared.caller.opener, &patience) {
+            Ok(status) => status,
+            Err(error) => HealthStatus::failed(&error),
+        }
+    }
+
+    /// What the last check found, of the watchdog's or of [`health_check`](Self::health_check); none before the first.
+    pub fn health_status(&self) -> Option<HealthStatus> {
+        self.shared.health.get()
+    }
+
+    /// What the database does at this moment.
+    pub fn state(&self) -> DatabaseState {
+        match self.shared.gate.away() {
+            Some((elapsed, next_try)) => DatabaseState::Away { elapsed, next_try },
+            None => self.shared.building.state().unwrap_or(DatabaseState::Present),
+        }
+    }
+
+    /// Notes that an index is being built, until the result is dropped.
+    pub(crate) fn building(&self, index: &str) -> BuildingGuard<'_> {
+        self.shared.building.begin(index)
+    }
+
+    /// When the database was away so far, blinks of less than a second left out.
+    pub fn outages(&self) -> Outages {
+        self.shared.gate.outages()
+    }
+
+    /// The pool's connections at this moment.
+    pub fn pool_state(&self) -> PoolState {
+        self.shared.pool.state()
+    }
+
+    /// The pool's settings.
+    pub fn pool_settings(&self) -> PoolSettings {
+        self.shared.pool_settings
+    }
+
+    /// What is counted and timed.
+    pub fn figures(&self) -> &Figures {
+        &self.shared.figures
+    }
+
+    /// What makes calls, for sessions outside of the pool.
+    pub(crate) fn caller(&self) -> &Caller {
+        &self.shared.caller
+    }
+
+    /// What [`with_retry`](Self::with_retry) does, for as long as `patience` lasts, and with progress that is told.
+    pub(crate) fn run<T: Send + 'static>(
+        &self,
+        what: &str,
+        patience: &Patience,
+        operation: impl Fn(&mut Client, &Progress) -> Result<T, DatabaseError> + Send + Sync + 'static,
+    ) -> Result<T, StoreError> {
+        let operation: Operation<T> = Arc::new(operation);
+        self.retried(what, patience, || self.try_once(&operation, patience))
+    }
+
+    /// The same on a session that is opened for it, for what asks alone and takes no longer than opening one may. Where there
+    /// is no room for another session, one of the pool's has to do.
+    pub(crate) fn ask_apart<T: Send + 'static>(
+        &self,
+        what: &str,
+        patience: &Patience,
+        ask: impl Fn(&mut Client) -> Result<T, DatabaseError> + Clone + Send + Sync + 'static,
+    ) -> Result<T, StoreError> {
+        let opener = &self.shared.caller.opener;
+        let again = ask.clone();
+        let operation: Operation<T> = Arc::new(move |client, _| again(client));
+        self.retried(what, patience, || match apart(opener, patience, ask.clone()) {
+            Err(error) if error.is_want_of_room() => self.try_once(&operation, patience),
+            result => result,
+        })
+    }
+
+    fn retried<T>(
+        &self,
+        what: &str,
+        patience: &Patience,
+        try_once: impl Fn() -> Result<T, DatabaseError>,
+    ) -> Result<T, StoreError> {
+        let failed = |error| match error {
+            DatabaseError::GivenUp => StoreError::given_up(format!("{what} was given up")),
+            error => {
+                let event = error.event();
+                StoreError::new(format!("{what} failed"), error).at_event(event)
+            }
+        };
+        let (mut attempt, mut away_since) = (1, None);
+        loop {
+            if patience.is_over() {
+                return Err(failed(DatabaseError::GivenUp));
+            }
+            self.shared.gate.wait(away_since, patience).map_err(|error| match error {
+                GateError::GivenUp => failed(DatabaseError::GivenUp),
+                error => StoreError::new(format!("{what} failed"), error),
+            })?;
+            let error = match try_once() {
+                Ok(value) => {
+                    self.shared.gate.succeeded();
+                    return Ok(value);
+                }
+                Err(error) => error,
+            };
+            match error.class() {
+                ErrorClass::Away if matches!(error, DatabaseError::Standby(_)) => {
+                    let error =
+                        GateError::AwayTooLong(self.shared.gate.away_timeout(), Some(Arc::new(error)));
+                    return Err(StoreError::new(format!("{what} failed"), error));
+                }
+                ErrorClass::Away => {
+                    away_since.get_or_insert_with(Instant::now);
+                    self.shared.figures.retries.with_label_values(&["away"]).inc();
+                    self.shared.gate.close(error);
+                }
+                ErrorClass::Transient if attempt < self.shared.retry.attempts_max => {
+                    let attempts_max = self.shared.retry.attempts_max;
+                    let cause = in_full(&error);
+                    log::warn!(
+                        "Database operation failed, attempt {attempt}/{attempts_max}: {what}: {cause}"
+                    );
+                    if !patience.sleep(self.shared.retry.delay(attempt, fastrand::f64())) {
+                        return Err(failed(DatabaseError::GivenUp));
+                    }
+                    self.shared.figures.retries.with_label_values(&["transient"]).inc();
+                    attempt += 1;
+                }
+                ErrorClass::Transient | ErrorClass::Data | ErrorClass::Fatal => return Err(failed(error)),
+            }
+        }
+    }
+
+    fn try_once<T: Send + 'static>(
+        &self,
+        operation: &Operation<T>,
+        patience: &Patience,
+    ) -> Result<T, DatabaseError> {
+        let mut session = self.check_out(patience)?;
+        let result = self.shared.caller.call(&mut session, operation, patience);
+        if result.as_ref().is_err_and(DatabaseError::is_loss) {
+            self.shared.figures.connection_errors.inc();
+        }
+        result
+    }
+}
+
+/// How often idle connections are looked at.
+const TRIM_MIN: Duration = Duration::from_millis(100);
+const TRIM_MAX: Duration = Duration::from_secs(10);
+
+/// Connects without the pool, whose errors would not tell their cause. A server that says that it is not ready is waited
+/// for as long as one that goes away later; a place where nothing answers may be mistyped, and is given up after the time
+/// for one connection.
+fn wait_for_database(
+    opener: &Opener,
+    pool: PoolSettings,
+    trouble: TroubleSettings,
+    figures: &Figures,
+) -> Result<(), DatabaseError> {
+    let begun = Instant::now();
+    let mut failures = 0;
+    loop {
+        let Err(error) = opener.open(&Patience::endless()) else { return Ok(()) };
+        failures += 1;
+        figures.connection_errors.inc();
+        let wait_max = match (error.class(), error.sqlstate()) {
+            (ErrorClass::Away | ErrorClass::Transient, Some(_)) => trouble.away_timeout,
+            (ErrorClass::Away, None) => trouble.away_timeout.min(pool.connection_timeout),
+            _ => return Err(error),
+        };
+        let left = wait_max.saturating_sub(begun.elapsed());
+        if left.is_zero() {
+            return Err(error);
+        }
+        let (seconds, cause) = (left.as_secs_f64().ceil(), in_full(&error));
+        log::warn!("cannot connect to the database, retrying for {seconds:.0} s: {cause}");
+        std::thread::sleep(trouble.retry.delay(failures, fastrand::f64()).min(left));
+    }
+}

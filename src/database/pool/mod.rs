@@ -1,0 +1,14 @@
+//! Calls that nothing hangs on: the pool, the availability gate, its watchdog, retries.
+//!
+//! Invariant: each call runs on a thread that can be abandoned, and ends within its limit whatever the server does.
+
+pub(crate) mod connections;
+pub(crate) mod gate;
+pub(crate) mod liveness;
+pub(crate) mod manager;
+pub(crate) mod outages;
+pub(crate) mod retry;
+pub(crate) mod state;
+pub(crate) mod stats;
+pub(crate) mod supervised;
+pub(crate) mod watchdog;

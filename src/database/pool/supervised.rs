@@ -1,0 +1,321 @@
+//! A call of the database that nobody hangs on: what does not get on is cancelled, then its backend terminated,
+//! then the connection left behind.
+//!
+//! Invariant: a call left behind can do no harm. Its transaction holds the segment's row of the ledger, or will
+//! find that another try has written it.
+
+use crate::database::failure::error::DatabaseError;
+use crate::database::pool::gate::Gate;
+use crate::database::pool::stats::Figures;
+use crate::database::session::backend::{Build, BuildLooks, Doing, look};
+use crate::database::session::client::Client;
+use crate::database::session::deadline::{Patience, Waited};
+use crate::database::session::opener::{ApartClient, Opener, Session, spawn};
+use crate::error_chain::in_full;
+use crossbeam_channel::bounded;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long is waited after each step against a call that stands still, unless that is longer than its time-out.
+const STEP_MAX: Duration = Duration::from_secs(5);
+
+/// When a call last got on.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    /// Where its steps are timed.
+    pub(crate) figures: Figures,
+    begun: Instant,
+    /// Milliseconds after `begun`.
+    last: AtomicU64,
+    /// Whether a statement may take long, as it moves what is in a table. Its backend has to be at work.
+    is_long: AtomicBool,
+    /// Whether it builds an index, whose progress can be seen.
+    is_build: AtomicBool,
+    /// What was seen of an index that the call builds, or waits for.
+    builds: Mutex<BuildLooks>,
+}
+
+impl Progress {
+    fn new(figures: Figures) -> Self {
+        Self {
+            figures,
+            begun: Instant::now(),
+            last: AtomicU64::new(0),
+            is_long: AtomicBool::new(false),
+            is_build: AtomicBool::new(false),
+            builds: Mutex::default(),
+        }
+    }
+
+    /// Says that the call got on.
+    pub(crate) fn tick(&self) {
+        let elapsed = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last.store(elapsed, Ordering::Relaxed);
+    }
+
+    /// Says that a statement may take long from now on, for as long as its backend is at work.
+    pub(crate) fn takes_long(&self) {
+        self.tick();
+        self.is_long.store(true, Ordering::Relaxed);
+    }
+
+    /// Says that an index is built from now on, for as long as its build makes progress.
+    pub(crate) fn builds_an_index(&self) {
+        self.takes_long();
+        self.is_build.store(true, Ordering::Relaxed);
+    }
+
+    fn is_build(&self) -> bool {
+        self.is_build.load(Ordering::Relaxed)
+    }
+
+    fn idle(&self) -> Duration {
+        self.begun.elapsed().saturating_sub(Duration::from_millis(self.last.load(Ordering::Relaxed)))
+    }
+
+    /// Whether a build has made progress since it was last looked at.
+    fn has_built(&self, build: Build) -> bool {
+        self.builds.lock().unwrap_or_else(PoisonError::into_inner).has_progress(build)
+    }
+}
+
+/// What is done with a connection; it may be done again.
+pub(crate) type Operation<T> = Arc<dyn Fn(&mut Client, &Progress) -> Result<T, DatabaseError> + Send + Sync>;
+
+/// Makes calls.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    /// Opens the connection that looks for what a call waits for.
+    pub(crate) opener: Opener,
+    /// Time without progress after which a call is cancelled.
+    pub(crate) stall_timeout: Duration,
+    pub(crate) figures: Figures,
+    /// Closed while a COMMIT waits for a synchronous standby.
+    pub(crate) gate: Arc<Gate>,
+}
+
+impl Caller {
+    /// Runs `operation` on a thread that has the session's client, and waits for it. After an error the session is
+    /// broken: it may be in the middle of anything.
+    pub(crate) fn call<T: Send + 'static>(
+        &self,
+        session: &mut Session,
+        operation: &Operation<T>,
+        patience: &Patience,
+    ) -> Result<T, DatabaseError> {
+        let closed = || DatabaseError::Io(std::io::ErrorKind::NotConnected.into());
+        let mut client = session.take().ok_or_else(closed)?;
+        let progress = Arc::new(Progress::new(self.figures.clone()));
+        let (sender, done) = bounded::<(ApartClient, Result<T, DatabaseError>)>(1);
+        let (operation, ticks) = (Arc::clone(operation), Arc::clone(&progress));
+        spawn("database", move || {
+            let own = client.get();
+            let result = operation(own, &ticks).map_err(|error| match error {
+                DatabaseError::Postgres(error) if own.is_refused_as_read_only(&error) => {
+                    DatabaseError::ReadOnlyRole(error)
+                }
+                error => error,
+            });
+            let _ = sender.send((client, result));
+        })?;
+        let mut stall = Stall::new(self.stall_timeout);
+        loop {
+            match patience.wait(&done, stall.next(self, &progress)) {
+                Waited::Got((client, Ok(value))) => {
+                    // A cancel that was sent may come late, and is not to hit what is done next.
+                    if stall.step == Step::None {
+                        session.put_back(client);
+                    }
+                    return Ok(value);
+                }
+                Waited::Got((_, Err(error))) => return Err(stall.explain(error)),
+                Waited::Ended => return Err(DatabaseError::Thread("an operation panicked".to_owned())),
+                Waited::GivenUp => {
+                    let cancel = session.canceller();
+                    spawn("cancel", move || drop(cancel()))?;
+                    return Err(DatabaseError::GivenUp);
+                }
+                Waited::TimeOver => stall.act(self, session, &progress)?,
+            }
+        }
+    }
+
+    /// Looks at what a statement without progress does or waits for, and cancels it unless that comes to an end by itself:
+    /// a wait for a standby, and an index that makes progress. All of it can take long: nobody waits for it.
+    fn look_and_cancel(&self, session: &Session, progress: &Arc<Progress>, seen: &Arc<Mutex<Seen>>) {
+        let (caller, pid, cancel) = (self.clone(), session.pid, session.canceller());
+        let (progress, seen) = (Arc::clone(progress), Arc::clone(seen));
+        let work = move || {
+            let time = caller.stall_timeout.min(STEP_MAX) / 2;
+            let doing = pid.map(|pid| on_another(&caller.opener, time, move |client| look(client, pid)));
+            if let Some(Ok(doing)) = doing
+                && caller.waits_on(doing, &progress, &seen)
+            {
+                return progress.tick();
+            }
+            let idle = progress.idle().as_secs_f64();
+            log::warn!("a statement made no progress for {idle:.1} s: it is cancelled");
+            if let Err(error) = cancel() {
+                log::debug!("cancelling failed: {}", in_full(&error));
+            }
+        };
+        let _ = spawn("cancel", work);
+    }
+
+    /// Whether a statement is left alone that was found to do this.
+    fn waits_on(&self, doing: Doing, progress: &Progress, seen: &Mutex<Seen>) -> bool {
+        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        match doing {
+            Doing::AwaitsStandby => {
+                let idle = progress.idle();
+                let since = Instant::now().checked_sub(idle).unwrap_or_else(Instant::now);
+                let since = *seen.standby_since.get_or_insert(since);
+                drop(seen);
+                self.gate.close(DatabaseError::Standby(since.elapsed()));
+                true
+            }
+            Doing::AwaitsLock { holder, build } => {
+                log::warn!("the statement waits for {holder}");
+                if build.is_some_and(|build| progress.has_built(build)) {
+                    log::warn!("an index is being built there: that is waited for");
+                    return true;
+                }
+                seen.held_by = Some(holder);
+                false
+            }
+            Doing::Builds(build) => progress.has_built(build),
+            Doing::Works => progress.is_long.load(Ordering::Relaxed) && !progress.is_build(),
+            Doing::Nothing => false,
+        }
+    }
+
+    /// Terminates the session's backend. That can take long: nobody waits for it.
+    fn terminate(&self, session: &Session) {
+        let (opener, time) = (self.opener.clone(), self.stall_timeout.min(STEP_MAX));
+        let Some(pid) = session.pid else { return };
+        let _ = spawn("terminate", move || {
+            // Only a backend of this program: a pooler's may have gone to someone else.
+            let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                       WHERE pid = $1 AND application_name = current_setting('application_name')";
+            let ended =
+                on_another(&opener, time, move |client| client.execute(sql, &[&pid]).map(|_| None::<String>));
+            if let Err(error) = ended {
+                log::debug!("terminating failed: {}", in_full(&error));
+            }
+        });
+    }
+}
+
+/// Runs `ask` on a new connection.
+fn on_another<T>(
+    opener: &Opener,
+    time: Duration,
+    ask: impl FnOnce(&mut Client) -> Result<T, postgres::Error>,
+) -> Result<T, DatabaseError> {
+    let mut session = opener.open(&Patience::at_most(time))?;
+    let mut client = session.take().ok_or(DatabaseError::GivenUp)?;
+    Ok(ask(client.get())?)
+}
+
+/// What has been done against a call that stands still.
+struct Stall {
+    step: Step,
+    /// How long it may stand still until the next step.
+    due: Duration,
+    /// How long it stood still at the last step.
+    idle: Duration,
+    seen: Arc<Mutex<Seen>>,
+}
+
+/// What was seen of a call without progress.
+#[derive(Debug, Default)]
+struct Seen {
+    /// The lock that it waits for.
+    held_by: Option<String>,
+    /// Since when its COMMIT waits for a synchronous standby.
+    standby_since: Option<Instant>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    None,
+    Cancelled,
+    Terminated,
+}
+
+impl Stall {
+    fn new(timeout: Duration) -> Self {
+        Self { step: Step::None, due: timeout, idle: Duration::ZERO, seen: Arc::default() }
+    }
+
+    /// Takes the next step if it is due; the last one is to leave the call behind.
+    fn act(
+        &mut self,
+        caller: &Caller,
+        session: &Session,
+        progress: &Arc<Progress>,
+    ) -> Result<(), DatabaseError> {
+        if let Some(waited) = self.standby_wait()
+            && waited >= caller.gate.away_timeout()
+        {
+            // It is committed on the primary. Its backend waits on, as nobody else is to see the rows before.
+            return Err(DatabaseError::Standby(waited));
+        }
+        let idle = progress.idle();
+        if idle < self.due {
+            // It got on in the meantime.
+            (self.step, self.due) = (Step::None, caller.stall_timeout);
+            return Ok(());
+        }
+        self.idle = idle;
+        self.due = idle + caller.stall_timeout.min(STEP_MAX);
+        self.step = match self.step {
+            Step::None => {
+                caller.look_and_cancel(session, progress, &self.seen);
+                Step::Cancelled
+            }
+            Step::Cancelled => {
+                log::warn!("the statement could not be cancelled: its backend is terminated");
+                caller.terminate(session);
+                Step::Terminated
+            }
+            Step::Terminated => {
+                log::warn!("the backend does not end: its connection is left behind");
+                return Err(self.told(None));
+            }
+        };
+        Ok(())
+    }
+
+    /// For how long its COMMIT has waited for a synchronous standby.
+    fn standby_wait(&self) -> Option<Duration> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.standby_since.map(|since| since.elapsed())
+    }
+
+    /// How long until the next step may be due.
+    fn next(&self, caller: &Caller, progress: &Progress) -> Duration {
+        let step = self.due.saturating_sub(progress.idle());
+        let left = self.standby_wait().map(|waited| caller.gate.away_timeout().saturating_sub(waited));
+        left.map_or(step, |left| left.min(step))
+    }
+
+    /// The error of a call that was cancelled tells why it was.
+    fn explain(&self, error: DatabaseError) -> DatabaseError {
+        match error {
+            DatabaseError::Postgres(source) | DatabaseError::Rows { source, .. }
+                if self.step != Step::None =>
+            {
+                self.told(Some(source))
+            }
+            error => error,
+        }
+    }
+
+    /// The error of the call, with what it waited for.
+    fn told(&self, source: Option<postgres::Error>) -> DatabaseError {
+        let held_by = self.seen.lock().unwrap_or_else(PoisonError::into_inner).held_by.take();
+        DatabaseError::Stalled { idle: self.idle, held_by, source }
+    }
+}

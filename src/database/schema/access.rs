@@ -1,0 +1,72 @@
+//! What a role lacks for a load into the tables, and for a look at them.
+
+use crate::database::session::client::{GenericClient, first_column};
+use crate::layout::Layout;
+use postgres::Error;
+
+/// What a load does with a table of the layout, the first of them and the others, and with those of the ledger.
+const FIRST: [&str; 3] = ["SELECT", "INSERT", "UPDATE"];
+const OTHERS: [&str; 3] = ["SELECT", "INSERT", "DELETE"];
+const LEDGER: [&str; 2] = ["kill_load_run", "kill_load_segment"];
+
+/// Why this role can't load into the tables of a layout, or why what it loads can be lost, one reason each.
+pub(crate) fn faults(
+    client: &mut impl GenericClient,
+    layout: Layout,
+    schema: &str,
+) -> Result<Vec<String>, Error> {
+    let mut faults = faults_of_place(client, schema)?;
+    let (mut names, mut wanted) = (Vec::new(), Vec::new());
+    for (number, table) in layout.tables().iter().enumerate() {
+        names.push(table.name);
+        wanted.push(if number == 0 { FIRST } else { OTHERS }.join(","));
+    }
+    for name in LEDGER {
+        names.push(name);
+        wanted.push(FIRST.join(","));
+    }
+    let missing_privileges =
+        "SELECT format('the role %s lacks %s on %s', current_user, string_agg(needed, ', '), name)
+         FROM (SELECT w.name, c.oid, needed FROM unnest($2::text[], $3::text[]) AS w (name, rights)
+           JOIN pg_class c ON c.relname = w.name AND c.relkind IN ('r', 'p')
+           JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = $1,
+           unnest(string_to_array(w.rights, ',')) AS needed) AS tables
+         WHERE NOT has_table_privilege(oid, needed) GROUP BY name ORDER BY name";
+    faults.extend(first_column::<String, Vec<_>>(
+        &client.query(missing_privileges, &[&schema, &names, &wanted])?,
+    )?);
+    let hidden = "SELECT format('row-level security hides rows of %s from the role %s: use the owner of the table or a '
+             'role with BYPASSRLS', string_agg(c.relname, ', '), current_user)
+         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE n.nspname = $1 AND c.relname = ANY ($2) AND c.relrowsecurity AND row_security_active(c.oid)
+         HAVING count(*) > 0";
+    faults.extend(first_column::<String, Vec<_>>(&client.query(hidden, &[&schema, &names])?)?);
+    let unlogged = "SELECT format('%s %s UNLOGGED, so that a crash of the server loses rows which the ledger says '
+             'are loaded: run ALTER TABLE … SET LOGGED, and after a crash load the dumps again with --force', string_agg(c.relname, ', '),
+             CASE count(*) WHEN 1 THEN 'is' ELSE 'are' END)
+         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE n.nspname = $1 AND c.relname = ANY ($2) AND c.relname NOT LIKE 'kill_load_%' AND c.relkind IN ('r', 'p') AND c.relpersistence = 'u' AND EXISTS (
+             SELECT FROM pg_class l WHERE l.relnamespace = n.oid AND l.relname = 'kill_load_segment' AND l.relpersistence = 'p')
+         HAVING count(*) > 0";
+    faults.extend(first_column::<String, Vec<_>>(&client.query(unlogged, &[&schema, &names])?)?);
+    Ok(faults)
+}
+
+/// What the role lacks in the database and the schema.
+fn faults_of_place(client: &mut impl GenericClient, schema: &str) -> Result<Vec<String>, Error> {
+    let sql = "SELECT fault
+         FROM (SELECT to_regnamespace(quote_ident($1::text))::oid AS oid, current_database() AS database) AS place,
+         LATERAL (VALUES
+           (NOT has_database_privilege(database, 'TEMPORARY'),
+             format('the role %s lacks TEMPORARY on the database %s', current_user, database)),
+           (place.oid IS NULL AND NOT has_database_privilege(database, 'CREATE'),
+             format('there is no schema %s, and the role %s lacks CREATE on the database %s', $1, current_user, database)),
+           (NOT has_schema_privilege(place.oid, 'USAGE'),
+             format('the role %s lacks USAGE on the schema %s', current_user, $1)),
+           (NOT has_schema_privilege(place.oid, 'CREATE') AND
+             NOT EXISTS (SELECT FROM pg_class WHERE relnamespace = place.oid AND relname = 'kill_load_segment'),
+             format('the tables are missing, and the role %s lacks CREATE on the schema %s', current_user, $1))
+         ) AS faults (is_fault, fault)
+         WHERE is_fault";
+    first_column(&client.query(sql, &[&schema])?)
+}

@@ -1,0 +1,281 @@
+//! The secondary indexes: put off while much is loaded, and built when that is over.
+//!
+//! Invariant: what is put off is written down nowhere but in the catalog, as what is missing. So whoever loads next
+//! finishes what a run that was killed has left, and `health` names it meanwhile.
+//!
+//! Invariant: no index is built while another run fills the same tables, whose rows would wait for it; the last one builds
+//! them. Only runs that may go on for ever are not waited for by those that have little to do.
+
+use crate::database::failure::error::DatabaseError;
+use crate::database::ledger::runs::{OtherRuns, another_runs};
+use crate::database::locks::SCHEMA_LOCK;
+use crate::database::pool::manager::DatabaseManager;
+use crate::database::pool::supervised::Progress;
+use crate::database::session::client::{Client, ClientTransaction, GenericClient};
+use crate::database::session::deadline::Patience;
+use crate::database::store::StoreError;
+use crate::error_chain::in_full;
+use crate::layout::Layout;
+use crate::layout::identifier::quote_identifier;
+use crate::layout::table::Keeper;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+
+/// How long until the next attempt, where another run lives or something failed.
+const AGAIN: Duration = Duration::from_mins(1);
+
+/// The indexes that one load has to see to.
+#[derive(Debug)]
+pub(crate) struct PutOff {
+    layout: Layout,
+    schema: String,
+    run: Uuid,
+    /// When to look for missing ones next; none once all are there. Held by whoever builds them.
+    due: Mutex<Option<Instant>>,
+}
+
+/// What came of an attempt to build them.
+#[derive(Debug, PartialEq, Eq)]
+enum Outcome {
+    Built,
+    LeftToAnother,
+}
+
+impl PutOff {
+    pub(crate) fn new(layout: Layout, schema: &str, run: Uuid) -> Self {
+        Self { layout, schema: schema.to_owned(), run, due: Mutex::new(Some(Instant::now())) }
+    }
+
+    /// Whether it is time to look for missing ones, and nobody is at it.
+    pub(crate) fn is_due(&self) -> bool {
+        self.due.try_lock().is_ok_and(|due| due.is_some_and(|due| due <= Instant::now()))
+    }
+
+    /// Builds what is missing, unless another run lives. Meanwhile nobody may write.
+    pub(crate) fn build(
+        &self,
+        manager: &DatabaseManager,
+        others: OtherRuns,
+        patience: &Patience,
+    ) -> Result<(), StoreError> {
+        let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        if due.is_none() {
+            return Ok(());
+        }
+        *due = Some(Instant::now() + AGAIN);
+        if self.build_missing(manager, others, patience)? == Outcome::Built {
+            *due = None;
+        }
+        Ok(())
+    }
+
+    fn build_missing(
+        &self,
+        manager: &DatabaseManager,
+        others: OtherRuns,
+        patience: &Patience,
+    ) -> Result<Outcome, StoreError> {
+        let (layout, schema, run) = (self.layout, self.schema.clone(), self.run);
+        let missing = manager.run("looking for missing indexes", patience, move |client, _| {
+            missing(client, layout, &schema)
+        })?;
+        for (name, statement) in missing {
+            let (what, schema) = (format!("building the index {name}"), self.schema.clone());
+            let _shown = manager.building(name);
+            let built = manager.run(&what, patience, move |client, progress| {
+                // Asked before the lock is taken as well: of two runs that end together, the one that would leave it to
+                // the other must not hold the lock that the other needs.
+                if another_runs(client, &schema, layout, run, others)? {
+                    return Ok(Outcome::LeftToAnother);
+                }
+                let mut transaction = client.transaction()?;
+                if !try_lock(&mut transaction, &schema)?
+                    || another_runs(&mut transaction, &schema, layout, run, others)?
+                {
+                    return Ok(Outcome::LeftToAnother);
+                }
+                log::info!("building the index {name}");
+                build_one(transaction, progress, &statement)
+            })?;
+            if built == Outcome::LeftToAnother {
+                return Ok(built);
+            }
+        }
+        Ok(Outcome::Built)
+    }
+}
+
+/// Takes the indexes off tables that are empty and ours to change, so that a first load into them is as fast as one that
+/// makes them. What does not go is left as it is.
+pub(crate) fn put_off(manager: &DatabaseManager, layout: Layout, schema: &str, run: Uuid) {
+    let name = schema.to_owned();
+    let done = manager.run("putting off indexes", &Patience::endless(), move |client, _| {
+        // It is no reason to wait, or to try again.
+        let dropped = drop_of_empty_tables(client, layout, &name, run);
+        Ok(dropped.unwrap_or_else(|error| {
+            log::debug!("the indexes stay: {}", in_full(&error));
+            false
+        }))
+    });
+    match done {
+        Ok(true) => log::info!(
+            "the tables in schema {schema:?} are empty: their indexes are built when the data is in"
+        ),
+        Ok(false) => {}
+        Err(error) => log::debug!("the indexes stay: {}", in_full(&error)),
+    }
+}
+
+/// Whether any was dropped.
+fn drop_of_empty_tables(
+    client: &mut Client,
+    layout: Layout,
+    schema: &str,
+    run: Uuid,
+) -> Result<bool, postgres::Error> {
+    let found = found(client, schema)?;
+    let mut indexes = layout.indexes(schema);
+    indexes.retain(|(name, _)| found.get(*name).is_some_and(|found| found.is_plain_index));
+    let quoted = quote_identifier(schema);
+    let tables: Vec<String> = layout.tables().iter().map(|table| table.in_schema(&quoted)).collect();
+    let is_filled: Vec<String> = tables.iter().map(|table| format!("EXISTS (SELECT FROM {table})")).collect();
+    let is_filled = format!("SELECT WHERE {}", is_filled.join(" OR "));
+    if indexes.is_empty() || client.query_opt(&is_filled, &[])?.is_some() {
+        return Ok(false);
+    }
+    let mut transaction = client.transaction()?;
+    transaction.batch_execute("SET LOCAL lock_timeout = '1s'")?;
+    transaction.batch_execute(&format!("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", tables.join(", ")))?;
+    if another_runs(&mut transaction, schema, layout, run, OtherRuns::All)?
+        || transaction.query_opt(&is_filled, &[])?.is_some()
+    {
+        return Ok(false);
+    }
+    for (name, create) in &indexes {
+        let index = format!("{quoted}.{}", quote_identifier(name));
+        let definition = format!(
+            "SELECT pg_get_indexdef(oid) || reltablespace FROM pg_class WHERE oid = '{}'::regclass",
+            index.replace('\'', "''")
+        );
+        let drop = format!("DROP INDEX {index}");
+        let owners = text(&mut transaction, &definition)?;
+        transaction.batch_execute(&format!("{drop}; {create}"))?;
+        let ours = text(&mut transaction, &definition)?;
+        if owners != ours {
+            // Their owner has made it otherwise, and it would not come back that way.
+            return Ok(false);
+        }
+        transaction.batch_execute(&drop)?;
+    }
+    transaction.commit()?;
+    Ok(true)
+}
+
+/// The text that a statement gives.
+fn text(client: &mut impl GenericClient, sql: &str) -> Result<Option<String>, postgres::Error> {
+    client.query_opt(sql, &[])?.map_or(Ok(None), |row| row.try_get(0))
+}
+
+/// The indexes that are not there, and the statements that make them.
+fn missing(
+    client: &mut Client,
+    layout: Layout,
+    schema: &str,
+) -> Result<Vec<(&'static str, String)>, DatabaseError> {
+    let found = found(client, schema)?;
+    let mut indexes = layout.indexes(schema);
+    indexes.retain(|(name, _)| !found.contains_key(*name));
+    Ok(indexes)
+}
+
+/// Takes the lock of who makes tables or builds indexes in a schema; false: another has it.
+fn try_lock(transaction: &mut ClientTransaction<'_>, schema: &str) -> Result<bool, postgres::Error> {
+    let lock = format!("SELECT WHERE pg_try_advisory_xact_lock({SCHEMA_LOCK})");
+    Ok(transaction.query_opt(&lock, &[&schema])?.is_some())
+}
+
+fn build_one(
+    mut transaction: ClientTransaction<'_>,
+    progress: &Progress,
+    statement: &str,
+) -> Result<Outcome, DatabaseError> {
+    // Sorting a season takes its time, and is watched. What the table's own lock is waited for is bounded all the same.
+    progress.builds_an_index();
+    transaction.batch_execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '30s'")?;
+    transaction.batch_execute(statement)?;
+    transaction.commit()?;
+    Ok(Outcome::Built)
+}
+
+/// Something that has a name in the schema.
+struct Found {
+    /// The table that it is an index of, if it is one.
+    table: Option<String>,
+    is_valid: bool,
+    /// Whether it is a valid index of a table without partitions, whose own indexes may each be of another kind.
+    is_plain_index: bool,
+}
+
+fn found(client: &mut impl GenericClient, schema: &str) -> Result<BTreeMap<String, Found>, postgres::Error> {
+    let sql = "SELECT c.relname::text, t.relname::text, coalesce(i.indisvalid, false), c.relkind = 'i'
+               FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+               LEFT JOIN pg_index i ON i.indexrelid = c.oid LEFT JOIN pg_class t ON t.oid = i.indrelid
+               WHERE n.nspname = $1";
+    let rows = client.query(sql, &[&schema])?;
+    let found = rows.iter().map(|row| {
+        let (table, is_valid, is_index): (_, _, bool) = (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
+        Ok((row.try_get(0)?, Found { table, is_valid, is_plain_index: is_valid && is_index }))
+    });
+    found.collect()
+}
+
+/// Indexes of tables that are there, which are missing or invalid, in words.
+pub(crate) fn faults(
+    client: &mut Client,
+    layout: Layout,
+    schema: &str,
+) -> Result<Vec<String>, DatabaseError> {
+    let found = found(client, schema)?;
+    let schema = quote_identifier(schema);
+    let mut faults = Vec::new();
+    for table in layout.tables().iter().filter(|table| found.contains_key(table.name)) {
+        for index in table.indexes {
+            let name = quote_identifier(index.name);
+            let remedy = match (found.get(index.name), table.keeper) {
+                (Some(found), _) if found.table.as_deref() != Some(table.name) => {
+                    "is missing, and its name is taken by something else: rename that, then run: \
+                     aegis-kills schema apply"
+                        .to_owned()
+                }
+                (Some(found), _) if found.is_valid => continue,
+                (Some(_), _) => {
+                    format!("is invalid: run REINDEX INDEX CONCURRENTLY {schema}.{name}")
+                }
+                (None, Keeper::Us) => {
+                    "is missing: the next load makes it at its end, or: aegis-kills schema apply".to_owned()
+                }
+                // A table that others keep as well is left as it is.
+                (None, Keeper::Others) => format!(
+                    "is missing: run CREATE INDEX CONCURRENTLY {name} ON {} {}",
+                    table.in_schema(&schema),
+                    index.definition
+                ),
+            };
+            faults.push(format!("the index {} {remedy}", index.name));
+        }
+    }
+    // Those that users have added, which loads maintain as well.
+    let is_ours =
+        |name: &str| layout.tables().iter().flat_map(|table| table.indexes).any(|index| index.name == name);
+    for (name, index) in found.iter().filter(|(name, index)| !index.is_valid && !is_ours(name)) {
+        if index.table.as_ref().is_some_and(|of| layout.tables().iter().any(|table| table.name == of)) {
+            faults.push(format!(
+                "the index {name} is invalid: run REINDEX INDEX CONCURRENTLY {schema}.{}",
+                quote_identifier(name)
+            ));
+        }
+    }
+    Ok(faults)
+}

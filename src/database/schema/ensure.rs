@@ -1,0 +1,276 @@
+//! The tables in a database: made where they are missing, checked before anything is written.
+//!
+//! Invariant: the catalog alone says what is there. The version in the comment on the ledger decides nothing; every statement of the DDL makes what is missing and leaves what is there.
+
+use crate::database::failure::error::DatabaseError;
+use crate::database::locks::SCHEMA_LOCK;
+use crate::database::pool::manager::DatabaseManager;
+use crate::database::pool::supervised::Progress;
+use crate::database::schema::citus::Distributed;
+use crate::database::schema::inspect::Addition;
+use crate::database::schema::misfits::{Lack, misfits_and, missing};
+use crate::database::schema::{citus, inspect, ledger_ddl};
+use crate::database::session::client::{Client, ClientTransaction, GenericClient};
+use crate::database::session::deadline::Patience;
+use crate::database::store::StoreError;
+use crate::layout::Layout;
+use crate::layout::ddl::Indexes;
+use crate::layout::identifier::quote_identifier;
+use crate::layout::table::Distribution;
+use postgres::Error;
+use postgres::error::SqlState;
+
+/// Event triggers run within our DDL, and may rely on the path of the role and the database. Those of extensions do not.
+const PATH_OF_EVENT_TRIGGERS: &str = "
+    SELECT set_config('search_path', reset_val, true) FROM pg_settings WHERE name = 'search_path' AND EXISTS (
+        SELECT FROM pg_event_trigger e WHERE evtenabled <> 'D' AND NOT EXISTS (
+            SELECT FROM pg_depend d
+            WHERE d.classid = 'pg_event_trigger'::regclass AND d.objid = e.oid AND d.deptype = 'e'))";
+
+/// The tables of the ledger.
+const LEDGER: [&str; 3] = ["kill_load_run", "kill_load_segment", "kill_load_file"];
+
+/// The DDL of all tables of a layout and of the ledger, to read or to run.
+pub(crate) fn ddl(layout: Layout, schema: &str, distribution: Distribution) -> String {
+    let create_schema = match schema {
+        "public" => String::new(),
+        _ => format!("CREATE SCHEMA IF NOT EXISTS {};\n\n", quote_identifier(schema)),
+    };
+    let all = layout.tables().iter().map(|table| table.name).chain(LEDGER).collect::<Vec<_>>();
+    let comments = layout.comments(schema, &all) + &ledger_ddl::comments(schema, &all);
+    let tables =
+        format!("{create_schema}{}{}{comments}", layout.ddl(schema, Indexes::Now), ledger_ddl::ddl(schema));
+    match distribution {
+        Distribution::OneServer => tables,
+        Distribution::Citus => {
+            let distribute = citus::ddl(layout, schema);
+            format!("BEGIN;\n\n{}{tables}\n{distribute}COMMIT;\n", citus::DISTRIBUTING)
+        }
+    }
+}
+
+/// The tables as they are now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tables {
+    /// Whether any of them, or of their indexes, was missing, or was not distributed as was asked for.
+    pub made: bool,
+    /// Where their rows are.
+    pub distribution: Distribution,
+}
+
+/// Makes what is missing, and refuses tables that do not fit. Indexes that are for later are no concern of it. What is made
+/// beside distributed tables is distributed as well; with `distribution` all that is there is.
+pub(crate) fn ensure(
+    manager: &DatabaseManager,
+    layout: Layout,
+    schema: &str,
+    indexes: Indexes,
+    distribution: Distribution,
+) -> Result<Tables, StoreError> {
+    let wanted = Wanted { layout, schema: schema.to_owned(), indexes, distribution };
+    manager.run("looking after the tables", &Patience::endless(), move |client, progress| {
+        wanted.ensure(client, progress)
+    })
+}
+
+/// Where the rows of the tables that are there are; tables that do not fit are refused.
+pub(crate) fn distribution(
+    manager: &DatabaseManager,
+    layout: Layout,
+    schema: &str,
+) -> Result<Distribution, StoreError> {
+    let schema = schema.to_owned();
+    manager.run("looking for distributed tables", &Patience::endless(), move |client, _| {
+        Ok(Distributed::of(client, &schema)?.distribution(layout))
+    })
+}
+
+/// What the tables are to be like.
+struct Wanted {
+    layout: Layout,
+    schema: String,
+    indexes: Indexes,
+    distribution: Distribution,
+}
+
+impl Wanted {
+    fn ensure(&self, client: &mut Client, progress: &Progress) -> Result<Tables, DatabaseError> {
+        // Nothing is made beside tables that do not fit: their owner may want another schema.
+        self.refuse_misfits(client, self.distribution, Lack::Added)?;
+        if let Some(remedy) = inspect::read_only_setting(client).map_err(not_looked_up)? {
+            let what = format!(
+                "this role may not write: default_transaction_read_only is on for it or for the database; whoever may \
+                 change that can run: {remedy}"
+            );
+            return Err(StoreError::refused(what).into());
+        }
+        if self.distribution == Distribution::Citus {
+            citus::refuse_without_citus(client)?;
+        }
+        if let Some(version) = ledger_ddl::version(client, &self.schema).map_err(not_looked_up)?
+            && version > ledger_ddl::VERSION
+        {
+            log::warn!(
+                "the tables in schema {:?} have schema version {version}, and this program knows version {}; use the newer \
+                 program",
+                self.schema,
+                ledger_ddl::VERSION
+            );
+        }
+        let lacking = self.lacking(client).map_err(not_looked_up)?;
+        let distribution = lacking.distribution;
+        let made = !lacking.is_nothing() && self.apply(client, progress)?;
+        if made {
+            self.refuse_misfits(client, Distribution::OneServer, Lack::Misfit)?;
+        }
+        Ok(Tables { made, distribution })
+    }
+
+    fn refuse_misfits(
+        &self,
+        client: &mut Client,
+        allowed: Distribution,
+        lack: Lack,
+    ) -> Result<(), StoreError> {
+        let mut look =
+            |lack| misfits_and(client, self.layout, &self.schema, allowed, lack).map_err(not_looked_up);
+        let mut found = look(lack)?;
+        if found.is_some() && lack == Lack::Added {
+            // Nothing is added then, and all that does not fit is told at once.
+            found = look(Lack::Misfit)?;
+        }
+        found.map_or(Ok(()), |misfits| Err(StoreError::refused(misfits)))
+    }
+
+    fn lacking(&self, client: &mut impl GenericClient) -> Result<Lacking, Error> {
+        let Self { layout, ref schema, indexes, distribution } = *self;
+        let mut names = missing(client, layout, schema, indexes)?;
+        let distributed = Distributed::of(client, schema)?;
+        let distribution = match distribution {
+            Distribution::Citus => Distribution::Citus,
+            Distribution::OneServer => distributed.distribution(layout),
+        };
+        if distribution == Distribution::Citus {
+            let beside: Vec<&str> =
+                distributed.lacking(layout).filter(|name| !names.contains(name)).collect();
+            names.extend(beside);
+        }
+        let additions = inspect::additions(client, layout, schema)?;
+        Ok(Lacking { names, additions, distribution })
+    }
+
+    /// Makes what is missing, and says whether anything was.
+    fn apply(&self, client: &mut Client, progress: &Progress) -> Result<bool, StoreError> {
+        // Apart: a new label can't be used in the transaction that adds it, as in the condition of an index.
+        let is_added = self.add(client)?;
+        let is_made = self.make(client, progress)?;
+        Ok(is_added || is_made)
+    }
+
+    /// Begins the transaction of whoever makes or alters tables, one after the other.
+    fn begin<'c>(&self, client: &'c mut Client) -> Result<ClientTransaction<'c>, Error> {
+        let mut transaction = client.transaction()?;
+        transaction.batch_execute(PATH_OF_EVENT_TRIGGERS)?;
+        transaction.execute(&format!("SELECT pg_advisory_xact_lock({SCHEMA_LOCK})"), &[&self.schema])?;
+        Ok(transaction)
+    }
+
+    fn failed(&self, source: Error, additions: &[Addition]) -> StoreError {
+        let remedy = match source.code() {
+            Some(&SqlState::INSUFFICIENT_PRIVILEGE) => remedy(additions),
+            _ => String::new(),
+        };
+        let what = format!("what is missing can't be made in schema {:?}{remedy}", self.schema);
+        StoreError::new(what, DatabaseError::from(source))
+    }
+
+    /// Adds the columns and labels that are missing in the tables that are there.
+    fn add(&self, client: &mut Client) -> Result<bool, StoreError> {
+        let mut transaction = self.begin(client).map_err(|error| self.failed(error, &[]))?;
+        let additions = inspect::additions(&mut transaction, self.layout, &self.schema)
+            .map_err(|error| self.failed(error, &[]))?;
+        if additions.is_empty() {
+            return Ok(false);
+        }
+        for Addition { statement, .. } in &additions {
+            transaction.batch_execute(statement).map_err(|error| self.failed(error, &additions))?;
+        }
+        let version = ledger_ddl::note_version(&self.schema);
+        transaction.batch_execute(&version).map_err(|error| self.failed(error, &[]))?;
+        transaction.commit().map_err(|error| self.failed(error, &additions))?;
+        let added: Vec<&str> = additions.iter().map(|addition| addition.name.as_str()).collect();
+        log::info!("added in schema {:?}: {}", self.schema, added.join(", "));
+        Ok(true)
+    }
+
+    /// Makes the tables and indexes that are missing, and distributes what is not.
+    fn make(&self, client: &mut Client, progress: &Progress) -> Result<bool, StoreError> {
+        let Self { layout, ref schema, indexes, .. } = *self;
+        let failed = |error| self.failed(error, &[]);
+        let mut transaction = self.begin(client).map_err(failed)?;
+        let Lacking { names, distribution, .. } = self.lacking(&mut transaction).map_err(failed)?;
+        if names.is_empty() {
+            return Ok(false);
+        }
+        let exists = transaction
+            .query_opt("SELECT FROM pg_namespace WHERE nspname = $1", &[schema])
+            .map_err(failed)?;
+        if exists.is_none() {
+            let sql = format!("CREATE SCHEMA {}", quote_identifier(schema));
+            transaction.batch_execute(&sql).map_err(failed)?;
+        }
+        let (before, indexes, after) = match distribution {
+            Distribution::OneServer => ("", indexes, String::new()),
+            Distribution::Citus => (citus::DISTRIBUTING, Indexes::Now, citus::ddl(layout, schema)),
+        };
+        if distribution == Distribution::Citus {
+            // All that is in the tables goes to the nodes.
+            progress.takes_long();
+        }
+        // On tables that are there, the comments are their owner's.
+        let comments = layout.comments(schema, &names) + &ledger_ddl::comments(schema, &names);
+        let sql = format!(
+            "{before}{}{}{after}{comments}{}",
+            layout.ddl(schema, indexes),
+            ledger_ddl::ddl(schema),
+            ledger_ddl::note_version(schema)
+        );
+        transaction.batch_execute(&sql).map_err(failed)?;
+        transaction.commit().map_err(failed)?;
+        if exists.is_none() {
+            // At the level that everyone sees: a name with a slip in it makes a schema of its own.
+            log::warn!("created the schema {schema:?}");
+        }
+        log::info!("made in schema {schema:?}: {}", names.join(", "));
+        Ok(true)
+    }
+}
+
+/// What there is to do.
+struct Lacking {
+    /// Tables and indexes that are missing, and tables that are not distributed.
+    names: Vec<&'static str>,
+    /// What is missing of the tables and types that are there.
+    additions: Vec<Addition>,
+    /// Where the rows are to be.
+    distribution: Distribution,
+}
+
+impl Lacking {
+    fn is_nothing(&self) -> bool {
+        self.names.is_empty() && self.additions.is_empty()
+    }
+}
+
+/// Who can make what this role may not.
+fn remedy(additions: &[Addition]) -> String {
+    if additions.is_empty() {
+        return "; who may can run 'aegis-kills schema apply'".to_owned();
+    }
+    let statements: Vec<&str> = additions.iter().map(|addition| addition.statement.as_str()).collect();
+    format!("; their owner can run 'aegis-kills schema apply', or: {};", statements.join("; "))
+}
+
+fn not_looked_up(source: Error) -> StoreError {
+    StoreError::new("the database's tables can't be looked up", DatabaseError::from(source))
+}

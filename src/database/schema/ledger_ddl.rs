@@ -1,0 +1,144 @@
+//! The DDL of the ledger, and the version of all tables, which is in the comment on one of them.
+//!
+//! Invariant: what a load needs is looked up in the catalog, never concluded from the version. The version is for people, and
+//! tells a program that is older than the tables.
+
+use crate::database::ledger::files;
+use crate::database::session::client::GenericClient;
+use crate::layout::identifier::quote_identifier;
+use postgres::Error;
+use std::fmt::Write as _;
+
+/// The version of the tables that this program makes. 1: release 0.1.0. 2: `kill_load_file`, what segments hold, which rejects are reported, indexes of
+/// guilds' deaths and alliances.
+pub(crate) const VERSION: u32 = 2;
+
+/// What stands before the version in the comment.
+const VERSION_MARK: &str = "schema version ";
+
+/// The DDL of the ledger's tables, which makes what is missing and leaves what is there.
+pub(crate) fn ddl(name: &str) -> String {
+    let schema = quote_identifier(name);
+    format!(
+        "CREATE TABLE IF NOT EXISTS {schema}.kill_load_run (
+  id uuid PRIMARY KEY,
+  started timestamptz NOT NULL DEFAULT now(),
+  finished timestamptz,
+  status text NOT NULL,
+  server text NOT NULL,
+  layout text NOT NULL,
+  sources text[] NOT NULL,
+  lines bigint NOT NULL DEFAULT 0,
+  events bigint NOT NULL DEFAULT 0,
+  inserted bigint NOT NULL DEFAULT 0,
+  updated bigint NOT NULL DEFAULT 0,
+  duplicate bigint NOT NULL DEFAULT 0,
+  already_loaded bigint NOT NULL DEFAULT 0,
+  rejected bigint NOT NULL DEFAULT 0,
+  rejected_before bigint NOT NULL DEFAULT 0,
+  unfinished bigint NOT NULL DEFAULT 0,
+  bytes_read bigint NOT NULL DEFAULT 0,
+  bytes_uncompressed bigint NOT NULL DEFAULT 0,
+  segments bigint NOT NULL DEFAULT 0,
+  segments_skipped bigint NOT NULL DEFAULT 0,
+  retries bigint NOT NULL DEFAULT 0,
+  connection_errors bigint NOT NULL DEFAULT 0,
+  rejects_file text,
+  error text,
+  version text NOT NULL
+);
+
+CREATE TABLE IF NOT EXISTS {schema}.kill_load_segment (
+  hash bytea NOT NULL,
+  server text NOT NULL,
+  layout text NOT NULL,
+  run uuid NOT NULL,
+  number bigint NOT NULL,
+  lines bigint NOT NULL,
+  events bigint NOT NULL,
+  inserted bigint NOT NULL,
+  updated bigint NOT NULL,
+  duplicate bigint NOT NULL,
+  rejected bigint NOT NULL,
+  reported boolean NOT NULL DEFAULT false,
+  loaded_at timestamptz NOT NULL DEFAULT now(),
+  first_event_id bigint,
+  last_event_id bigint,
+  oldest_event timestamptz,
+  PRIMARY KEY (hash, server, layout)
+);
+
+{}",
+        files::ddl(name)
+    )
+}
+
+/// The statements that comment on the ledger's tables among `tables`. Only an owner can run them.
+pub(crate) fn comments(schema: &str, tables: &[&str]) -> String {
+    let schema = quote_identifier(schema);
+    let of_segments = format!(
+        "One row per loaded segment of a dump, written in the transaction of its events; {VERSION_MARK}{VERSION}"
+    );
+    let mut sql = String::new();
+    for (table, text) in [
+        ("kill_load_run", "One row per run of aegis-kills load"),
+        ("kill_load_segment", &*of_segments),
+        ("kill_load_file", "One row per completely loaded file"),
+    ] {
+        if tables.contains(&table) {
+            // Writing to a String can't fail.
+            let _ = writeln!(sql, "COMMENT ON TABLE {schema}.{table} IS '{text}';");
+        }
+    }
+    sql
+}
+
+/// The statement that notes the version, where the role may: it owns the table.
+pub(crate) fn note_version(schema: &str) -> String {
+    let table = format!("{}.kill_load_segment", quote_identifier(schema));
+    let comment = comments(schema, &["kill_load_segment"]);
+    let mut quotes = "$$".to_owned();
+    while comment.contains(&quotes) || table.contains(&quotes) {
+        quotes.insert(1, '_');
+    }
+    format!(
+        "DO {quotes} BEGIN
+IF EXISTS (SELECT FROM pg_class WHERE oid = to_regclass('{}') AND pg_has_role(relowner, 'USAGE')) THEN
+  {comment}END IF;
+END {quotes};
+",
+        table.replace('\'', "''")
+    )
+}
+
+/// The version of the tables that are there; none where it is not noted, as in those of release 0.1.0.
+pub(crate) fn version(client: &mut impl GenericClient, schema: &str) -> Result<Option<u32>, Error> {
+    let row = client.query_opt(
+        "SELECT obj_description(c.oid, 'pg_class') FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE n.nspname = $1 AND c.relname = 'kill_load_segment'",
+        &[&schema],
+    )?;
+    let comment: Option<String> = row.map_or(Ok(None), |row| row.try_get(0))?;
+    Ok(comment.and_then(|comment| parse(&comment)))
+}
+
+fn parse(comment: &str) -> Option<u32> {
+    let (_, version) = comment.rsplit_once(VERSION_MARK)?;
+    version.split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_in_the_comment() {
+        assert_eq!(parse(&comments("x", &["kill_load_segment"])), Some(VERSION));
+        for (comment, version) in
+            [("", None), ("mine", None), ("mine; schema version 7", Some(7)), ("schema version x", None)]
+        {
+            assert_eq!(parse(comment), version, "{comment}");
+        }
+        assert_eq!(comments("x", &[]), "");
+    }
+}

@@ -1,0 +1,8 @@
+//! One connection: how it is opened, spoken to, and closed.
+
+pub(crate) mod backend;
+pub(crate) mod client;
+pub(crate) mod deadline;
+pub(crate) mod notices;
+pub(crate) mod opener;
+pub(crate) mod transaction;

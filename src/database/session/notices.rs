@@ -1,0 +1,69 @@
+//! What the server says beside its answers.
+
+use postgres::Config;
+use postgres::error::{DbError, Severity};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// So many different warnings are shown; a trigger may give one for each row.
+const WARNINGS_MAX: usize = 20;
+
+/// The function of PostgreSQL in which a COMMIT waits for a standby. Its messages may be translated, and this is not.
+const STANDBY_WAIT: &str = "SyncRepWaitForLSN";
+
+/// The warnings that were shown: each is shown once, whatever the session.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Warnings(Arc<Mutex<Vec<String>>>);
+
+impl Warnings {
+    fn show(&self, warning: &DbError) {
+        let text = warning.detail().map_or_else(
+            || warning.message().to_owned(),
+            |detail| format!("{}; DETAIL: {detail}", warning.message()),
+        );
+        let mut shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = shown.len() < WARNINGS_MAX && !shown.contains(&text);
+        if is_new {
+            shown.push(text.clone());
+        }
+        drop(shown);
+        let level = if is_new { log::Level::Warn } else { log::Level::Debug };
+        log::log!(level, "WARNING of PostgreSQL: {text}");
+    }
+}
+
+/// What was said on one connection.
+#[derive(Debug, Clone)]
+pub(crate) struct Notices {
+    warnings: Warnings,
+    standby_wait_cancelled: Arc<AtomicBool>,
+}
+
+impl Notices {
+    pub(crate) fn new(warnings: &Warnings) -> Self {
+        Self { warnings: warnings.clone(), standby_wait_cancelled: Arc::default() }
+    }
+
+    /// The configuration of the connection that they come from.
+    pub(crate) fn heard_by(&self, mut config: Config) -> Config {
+        let notices = self.clone();
+        config.notice_callback(move |notice| notices.note(&notice));
+        config
+    }
+
+    fn note(&self, notice: &DbError) {
+        if notice.routine() == Some(STANDBY_WAIT) {
+            self.standby_wait_cancelled.store(true, Ordering::Release);
+        }
+        match notice.parsed_severity() {
+            Some(Severity::Warning) => self.warnings.show(notice),
+            // Such as "relation exists, skipping".
+            _ => log::debug!("{notice}"),
+        }
+    }
+
+    /// Whether a COMMIT since the last call has not waited for its standby to the end.
+    pub(crate) fn take_standby_wait_cancelled(&self) -> bool {
+        self.standby_wait_cancelled.swap(false, Ordering::AcqRel)
+    }
+}

@@ -1,0 +1,157 @@
+//! A transaction whose every step tells the watchdog that it gets on.
+
+use crate::database::failure::error::{DatabaseError, copy_error, copy_line};
+use crate::database::pool::supervised::Progress;
+use crate::database::session::client::{Client, ClientTransaction, GenericClient as _};
+use crate::layout::copy::{COPY_HEADER, COPY_TRAILER};
+use crate::layout::rows::Rows;
+use postgres::Row;
+use postgres::types::ToSql;
+use std::io::{BufRead as _, Write as _};
+
+/// How much is sent in one message: `CopyInWriter` makes a message of each write that is over 4 KiB.
+const COPY_CHUNK_BYTES: usize = 128 << 10;
+
+/// A transaction or a savepoint. Dropped, it is rolled back.
+pub(crate) struct Transaction<'t> {
+    inner: ClientTransaction<'t>,
+    progress: &'t Progress,
+}
+
+type Result<T> = std::result::Result<T, DatabaseError>;
+
+impl<'t> Transaction<'t> {
+    pub(crate) fn begin(client: &'t mut Client, progress: &'t Progress) -> Result<Self> {
+        let inner = client.transaction()?;
+        progress.tick();
+        Ok(Self { inner, progress })
+    }
+
+    /// A transaction that only reads, and sees what was committed when it began.
+    pub(crate) fn snapshot(client: &'t mut Client, progress: &'t Progress) -> Result<Self> {
+        let inner = client.snapshot()?;
+        progress.tick();
+        Ok(Self { inner, progress })
+    }
+
+    pub(crate) fn savepoint(&mut self) -> Result<Transaction<'_>> {
+        let inner = self.inner.transaction()?;
+        self.progress.tick();
+        Ok(Transaction { inner, progress: self.progress })
+    }
+
+    /// What is checked no earlier than now, such as a deferred trigger, is an error of the rows that were moved.
+    pub(crate) fn commit(self) -> Result<()> {
+        let timer = self.progress.figures.commit_seconds.start_timer();
+        let notices = self.inner.notices();
+        self.inner.commit().map_err(DatabaseError::of_rows)?;
+        if notices.take_standby_wait_cancelled() {
+            return Err(DatabaseError::Unreplicated);
+        }
+        timer.observe_duration();
+        self.progress.tick();
+        Ok(())
+    }
+
+    pub(crate) fn rollback(self) -> Result<()> {
+        self.inner.rollback()?;
+        self.progress.tick();
+        Ok(())
+    }
+
+    pub(crate) fn batch_execute(&mut self, sql: &str) -> Result<()> {
+        let result = self.inner.batch_execute(sql);
+        self.progress.tick();
+        Ok(result?)
+    }
+
+    pub(crate) fn execute(&mut self, sql: &str, values: &[&(dyn ToSql + Sync)]) -> Result<u64> {
+        let result = self.inner.execute(sql, values);
+        self.progress.tick();
+        Ok(result?)
+    }
+
+    pub(crate) fn query(&mut self, sql: &str, values: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
+        let result = self.inner.query(sql, values);
+        self.progress.tick();
+        Ok(result?)
+    }
+
+    /// A statement that moves rows of events, and returns how many it moved.
+    pub(crate) fn move_rows(&mut self, sql: &str, values: &[&(dyn ToSql + Sync)]) -> Result<u64> {
+        let result = self.inner.execute(sql, values);
+        self.progress.tick();
+        result.map_err(DatabaseError::of_rows)
+    }
+
+    /// A statement that moves rows of events, and returns something of each.
+    pub(crate) fn move_returning(&mut self, sql: &str, values: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
+        let result = self.inner.query(sql, values);
+        self.progress.tick();
+        result.map_err(DatabaseError::of_rows)
+    }
+
+    pub(crate) fn query_opt(&mut self, sql: &str, values: &[&(dyn ToSql + Sync)]) -> Result<Option<Row>> {
+        let result = self.inner.query_opt(sql, values);
+        self.progress.tick();
+        Ok(result?)
+    }
+
+    /// Sends the rows of `events` in one table of their layout, and returns how many the database took. `target` is the name
+    /// by which the database calls the table that they go to.
+    pub(crate) fn copy(
+        &mut self,
+        sql: &str,
+        target: &str,
+        rows: &Rows,
+        table: usize,
+        events: &[usize],
+    ) -> Result<u64> {
+        let timer = self.progress.figures.copy_seconds.start_timer();
+        let copied = self.send(sql, rows, table, events);
+        self.progress.tick();
+        timer.observe_duration();
+        copied.map_err(|error| match error {
+            DatabaseError::Rows { source, .. } => {
+                let event = copy_line(&source, target).and_then(|line| rows.event_at(table, events, line));
+                DatabaseError::Rows { event, source }
+            }
+            error => error,
+        })
+    }
+
+    fn send(&mut self, sql: &str, rows: &Rows, table: usize, events: &[usize]) -> Result<u64> {
+        let mut writer = self.inner.copy_in(sql).map_err(DatabaseError::of_rows)?;
+        let mut chunk = Vec::with_capacity(COPY_CHUNK_BYTES * 2);
+        chunk.extend_from_slice(COPY_HEADER);
+        for &event in events {
+            rows.append(event, table, &mut chunk);
+            if chunk.len() >= COPY_CHUNK_BYTES {
+                writer.write_all(&chunk).map_err(copy_error)?;
+                self.progress.tick();
+                chunk.clear();
+            }
+        }
+        chunk.extend_from_slice(COPY_TRAILER);
+        writer.write_all(&chunk).map_err(copy_error)?;
+        writer.finish().map_err(DatabaseError::of_rows)
+    }
+
+    /// What `COPY … TO STDOUT` sends, put at the end of `answer`.
+    pub(crate) fn copy_out(&mut self, sql: &str, answer: &mut Vec<u8>) -> Result<()> {
+        let mut reader = self.inner.copy_out(sql)?;
+        loop {
+            let message = reader.fill_buf().map_err(copy_error)?;
+            if message.is_empty() {
+                break;
+            }
+            answer.extend_from_slice(message);
+            let length = message.len();
+            reader.consume(length);
+            self.progress.tick();
+        }
+        drop(reader);
+        self.progress.tick();
+        Ok(())
+    }
+}

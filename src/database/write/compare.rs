@@ -1,0 +1,158 @@
+//! Whether events are stored as a dump has them.
+//!
+//! Invariant: the rows of one batch are read in one snapshot, so that an event that another session writes meanwhile is seen
+//! whole or not at all.
+
+use crate::database::failure::error::DatabaseError;
+use crate::database::pool::manager::DatabaseManager;
+use crate::database::schema::citus;
+use crate::database::session::deadline::Patience;
+use crate::database::session::transaction::Transaction;
+use crate::database::store::{Batch, StoreError};
+use crate::database::write::exists::advised;
+use crate::event::Server;
+use crate::layout::Layout;
+use crate::layout::compare::{Difference, StoredRows};
+use crate::layout::identifier::quote_identifier;
+use crate::layout::rows::TABLES_MAX;
+use crate::layout::table::{Distribution, Table};
+use std::sync::Arc;
+
+/// How an event of a dump is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum StoredEvent {
+    /// It is not.
+    Missing,
+    /// Its rows are those of the dump. Where a dump has several versions of an event, those of one of them.
+    Same,
+    /// A row is missing, there is one too many, or a column has another value. The first difference, for the version that a
+    /// load would store.
+    Different(Difference),
+}
+
+/// Compares the events of batches with those that are stored, for one layout in one schema and one game server.
+#[derive(Debug)]
+pub(crate) struct Comparer {
+    distribution: Distribution,
+    schema: String,
+    tables: Arc<[(&'static Table, String)]>,
+}
+
+impl Comparer {
+    /// A comparer of the tables of `layout` in `schema`.
+    pub(crate) fn new(layout: Layout, schema: &str, server: Server, distribution: Distribution) -> Self {
+        let quoted = quote_identifier(schema);
+        let select = |table: &'static Table| {
+            let columns: Vec<String> =
+                table.columns.iter().map(|column| quote_identifier(column.name)).collect();
+            (table, table.select_stored(&quoted, server, &columns.join(", "), distribution))
+        };
+        Self { distribution, schema: schema.to_owned(), tables: layout.tables().iter().map(select).collect() }
+    }
+
+    /// How each event of the batch is stored, by id in ascending order.
+    ///
+    /// # Errors
+    ///
+    /// The tables cannot be read, or the database stayed unreachable for `DATABASE_AWAY_TIMEOUT`.
+    pub(crate) fn compare(
+        &self,
+        manager: &DatabaseManager,
+        batch: &Arc<Batch>,
+    ) -> Result<Vec<(i64, StoredEvent)>, StoreError> {
+        let (tables, schema, batch) = (Arc::clone(&self.tables), self.schema.clone(), Arc::clone(batch));
+        let distribution = self.distribution;
+        manager.run("reading stored events", &Patience::endless(), move |client, progress| {
+            let mut transaction = Transaction::snapshot(client, progress)?;
+            if distribution == Distribution::Citus {
+                transaction.batch_execute(citus::NODE_SETTINGS)?;
+            }
+            let answers =
+                read(&mut transaction, &tables, &batch, distribution).map_err(|error| match error {
+                    DatabaseError::Postgres(error) => advised(&schema, error),
+                    error => error,
+                })?;
+            transaction.rollback()?;
+            judge(&tables, &answers, &batch)
+        })
+    }
+}
+
+type Answers = [Vec<u8>; TABLES_MAX];
+
+/// Reads the rows of the batch's events in each table.
+fn read(
+    transaction: &mut Transaction<'_>,
+    tables: &[(&'static Table, String)],
+    batch: &Batch,
+    distribution: Distribution,
+) -> Result<Answers, DatabaseError> {
+    let ids: Vec<String> = batch.rows.ids(&batch.order).iter().map(i64::to_string).collect();
+    let ids = format!("'{{{}}}'", ids.join(","));
+    let mut answers = Answers::default();
+    for ((_, select), answer) in tables.iter().zip(&mut answers) {
+        let select = with_ids(select, distribution, &ids);
+        transaction.copy_out(&format!("COPY ({select}) TO STDOUT (FORMAT binary)"), answer)?;
+    }
+    Ok(answers)
+}
+
+/// A statement with the ids in place of its parameter, as COPY takes none. The names in it may look like one: in one server the
+/// parameter comes before the table's name, on Citus behind it.
+fn with_ids(select: &str, distribution: Distribution, ids: &str) -> String {
+    const PARAMETER: &str = "($1";
+    let found = match distribution {
+        Distribution::OneServer => select.find(PARAMETER),
+        Distribution::Citus => select.rfind(PARAMETER),
+    };
+    match found {
+        Some(at) => format!("{}({ids}{}", &select[..at], &select[at + PARAMETER.len()..]),
+        None => select.to_owned(),
+    }
+}
+
+fn judge(
+    tables: &[(&'static Table, String)],
+    answers: &Answers,
+    batch: &Batch,
+) -> Result<Vec<(i64, StoredEvent)>, DatabaseError> {
+    let malformed = |error| StoreError::new("stored rows cannot be compared", error);
+    let stored: Vec<StoredRows<'_>> = tables
+        .iter()
+        .zip(answers)
+        .map(|((table, _), answer)| StoredRows::of_answer(table, answer))
+        .collect::<Result<_, _>>()
+        .map_err(malformed)?;
+    let id = |event: usize| batch.rows.events()[event].id;
+    let difference = |event: usize| {
+        stored.iter().enumerate().find_map(|(number, rows)| {
+            if !batch.rows.is_recoded() {
+                return rows.first_difference(id(event), batch.rows.of(event, number)).transpose();
+            }
+            let mut expected = Vec::new();
+            batch.rows.append(event, number, &mut expected);
+            rows.first_difference(id(event), &expected).transpose()
+        })
+    };
+    let mut events = Vec::with_capacity(batch.order.len());
+    for versions in batch.versions.chunk_by(|&a, &b| id(a) == id(b)) {
+        let first = versions[0];
+        if !stored[0].contains(id(first)) {
+            events.push((id(first), StoredEvent::Missing));
+            continue;
+        }
+        let mut found = StoredEvent::Same;
+        for (number, &version) in versions.iter().enumerate() {
+            match difference(version).transpose().map_err(malformed)? {
+                None => {
+                    found = StoredEvent::Same;
+                    break;
+                }
+                Some(difference) if number == 0 => found = StoredEvent::Different(difference),
+                Some(_) => {}
+            }
+        }
+        events.push((id(first), found));
+    }
+    Ok(events)
+}

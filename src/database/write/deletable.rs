@@ -1,0 +1,113 @@
+//! Whether events can be deleted from the tables that are there.
+
+use crate::database::failure::error::DatabaseError;
+use crate::database::schema::citus::Distributed;
+use crate::database::schema::{inspect, misfits};
+use crate::database::session::client::{Client, GenericClient as _};
+use crate::database::store::StoreError;
+use crate::event::Server;
+use crate::layout::Layout;
+use crate::layout::identifier::quote_identifier;
+use crate::layout::table::Distribution;
+
+/// The tables that events are deleted from.
+#[derive(Debug, Clone)]
+pub(crate) struct DeleteScope {
+    /// The tables.
+    pub layout: Layout,
+    /// The schema that they are in.
+    pub schema: String,
+    /// The schema of the ledger.
+    pub ledger_schema: String,
+    /// The game server of the events.
+    pub server: Server,
+}
+
+/// What the ledger has.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Found {
+    /// Whether its segments say what they hold.
+    pub(crate) has_extents: bool,
+    /// Whether it knows files.
+    pub(crate) has_files: bool,
+}
+
+/// Looks whether events can be deleted.
+pub(crate) fn check(client: &mut Client, scope: &DeleteScope) -> Result<Found, DatabaseError> {
+    let DeleteScope { layout, schema, ledger_schema, .. } = scope;
+    let refuse = |what: String| -> Result<(), DatabaseError> { Err(StoreError::refused(what).into()) };
+    let segments = inspect::columns(client, ledger_schema, "kill_load_segment")?;
+    let event = &layout.tables()[0];
+    if inspect::columns(client, schema, event.name)?.is_empty() {
+        refuse(format!(
+            "schema {schema:?} has no table {} (layout {layout}); hint: choose the tables with --schema and --layout",
+            event.name
+        ))?;
+    }
+    if segments.is_empty() {
+        refuse(format!(
+            "schema {ledger_schema:?} has no table kill_load_segment, so no load of this program wrote the events; hint: choose \
+             the tables with --schema and --layout"
+        ))?;
+    }
+    if Distributed::of(client, schema)?.distribution(*layout) == Distribution::Citus {
+        refuse("'delete' does not support tables that Citus distributes; hint: delete the rows with SQL, and the \
+                rows of their segments in kill_load_segment"
+            .to_owned())?;
+    }
+    if let Some(misfits) = misfits::misfits_but_additions(client, *layout, schema)? {
+        refuse(misfits)?;
+    }
+    if let Some(remedy) = inspect::read_only_setting(client)? {
+        refuse(format!("default_transaction_read_only is on for this role or database; hint: run {remedy}"))?;
+    }
+    let has_files = !inspect::columns(client, ledger_schema, "kill_load_file")?.is_empty();
+    let ledger = ["kill_load_segment", "kill_load_file"];
+    let of_ledger = ledger.into_iter().take(1 + usize::from(has_files)).map(|name| (ledger_schema, name));
+    let tables = layout.tables().iter().map(|table| (schema, table.name)).chain(of_ledger);
+    let tables =
+        tables.map(|(schema, name)| format!("{}.{}", quote_identifier(schema), quote_identifier(name)));
+    refuse_without_privileges(client, &tables.collect::<Vec<_>>())?;
+    if !layout.tells_servers_apart() {
+        refuse_other_server(client, scope)?;
+    }
+    Ok(Found { has_extents: segments.contains_key("oldest_event"), has_files })
+}
+
+fn refuse_without_privileges(client: &mut Client, tables: &[String]) -> Result<(), DatabaseError> {
+    let tables = tables.to_vec();
+    let row = client.query_opt(
+        "SELECT current_user::text, quote_ident(current_user), string_agg(name, ', ')
+         FROM unnest($1::text[]) AS names (name)
+         WHERE to_regclass(name) IS NOT NULL
+           AND NOT (has_table_privilege(name, 'SELECT') AND has_table_privilege(name, 'DELETE'))
+         HAVING count(*) > 0",
+        &[&tables],
+    )?;
+    let Some(row) = row else { return Ok(()) };
+    let (role, quoted, lacking): (String, String, String) =
+        (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+    Err(StoreError::refused(format!(
+        "the role {role} lacks SELECT or DELETE on {lacking}; hint: their owner can run: GRANT SELECT, DELETE ON {lacking} TO \
+         {quoted}"
+    ))
+    .into())
+}
+
+/// Rows do not say which server they are of: where the ledger knows loads of other servers only, they are not `scope`'s.
+fn refuse_other_server(client: &mut Client, scope: &DeleteScope) -> Result<(), DatabaseError> {
+    let ledger = quote_identifier(&scope.ledger_schema);
+    let sql = format!(
+        "SELECT server FROM {ledger}.kill_load_run WHERE layout = $1 AND server <> $2 AND NOT EXISTS (
+           SELECT FROM {ledger}.kill_load_run WHERE layout = $1 AND server = $2) LIMIT 1"
+    );
+    let (layout, server) = (scope.layout.name(), scope.server.name());
+    let Some(row) = client.query_opt(&sql, &[&layout, &server])? else { return Ok(()) };
+    let other: String = row.try_get(0)?;
+    Err(StoreError::refused(format!(
+        "schema {:?} holds the events of {other}, not of {server}; hint: use --server {other}, or choose the schema of {server} with \
+         --schema",
+        scope.schema
+    ))
+    .into())
+}

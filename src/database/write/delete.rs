@@ -1,0 +1,369 @@
+//! The deletion of events, with their child rows and the ledger rows that say that they are loaded.
+//!
+//! Invariant: each transaction begins by locking the ledger's table of segments against loads. The transaction of a load
+//! begins by writing to that table, so each of them comes as a whole before or after a batch of deletions, and neither waits
+//! for the other while it holds a lock that the other needs.
+//!
+//! Invariant: a ledger row goes in the transaction that deletes the first of its segment's events, or earlier. So no
+//! committed state has a row that claims deleted events, and a load after any crash stores them again.
+
+use crate::database::failure::error::DatabaseError;
+use crate::database::ledger::segments::count;
+use crate::database::pool::manager::DatabaseManager;
+use crate::database::session::client::{Client, GenericClient as _, first_column};
+use crate::database::session::deadline::Patience;
+use crate::database::session::transaction::Transaction;
+use crate::database::store::{SegmentHash, StoreError};
+use crate::database::write::deletable::{DeleteScope, Found, check};
+use crate::database::write::exists::advised;
+use crate::database::write::user_code::UserCode;
+use crate::layout::identifier::quote_identifier;
+use crate::layout::table::Distribution;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The most events that one transaction deletes. Loads wait for it meanwhile, some tenths of a second.
+pub(crate) const DELETE_BATCH_MAX: usize = 2_000;
+
+/// What was deleted, or would be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Deleted {
+    /// Events.
+    pub events: u64,
+    /// Rows of `kill_load_segment`.
+    pub segments: u64,
+    /// Rows of `kill_load_file`.
+    pub files: u64,
+}
+
+/// Deletes events from the tables of one layout in one schema.
+#[derive(Debug)]
+pub(crate) struct Deleter {
+    manager: DatabaseManager,
+    patience: Patience,
+    statements: Arc<Statements>,
+}
+
+#[derive(Debug)]
+struct Statements {
+    scope: DeleteScope,
+    user_code: UserCode,
+    lock: String,
+    /// The ids among the parameter that are stored.
+    stored: String,
+    /// The ids before the first parameter and not before the second, with their times.
+    before: String,
+    count_before: String,
+    /// Child tables first: users may have given them foreign keys.
+    tables: Vec<TableStatements>,
+    /// The condition of ledger rows that may hold events from `$4` to `$5`, besides those whose hashes are `$3`.
+    of_ids: String,
+    /// The condition of ledger rows that may hold events before `$3`; `$4` says whether there were any.
+    of_time: String,
+    segments: String,
+    /// None where the ledger has no such table.
+    files: Option<String>,
+}
+
+#[derive(Debug)]
+struct TableStatements {
+    name: &'static str,
+    delete: String,
+    /// Whether a row is left.
+    left: String,
+}
+
+/// The rows that the tries of one batch came to delete. A try whose COMMIT was not answered may have deleted them or not;
+/// what the next try finds it adds.
+#[derive(Debug, Default)]
+struct Rows {
+    events: HashSet<i64>,
+    segments: HashSet<Vec<u8>>,
+    files: HashSet<String>,
+}
+
+/// Shared by the tries of a batch.
+type Tried = Arc<Mutex<Rows>>;
+
+impl Deleter {
+    /// Checks that the role may delete from the tables of `scope`.
+    ///
+    /// # Errors
+    ///
+    /// The tables are missing, do not fit or are distributed, the role lacks a privilege, or the database stayed unreachable.
+    pub(crate) fn open(
+        manager: DatabaseManager,
+        scope: DeleteScope,
+        patience: Patience,
+    ) -> Result<Self, StoreError> {
+        let asked = scope.clone();
+        let found = manager.run("checking the tables", &patience, move |client, _| check(client, &asked))?;
+        Ok(Self { manager, patience, statements: Arc::new(Statements::new(scope, found)) })
+    }
+
+    /// Deletes the events of these ids, and the ledger row of the segment `hash`. At most [`DELETE_BATCH_MAX`] ids,
+    /// ascending.
+    ///
+    /// # Errors
+    ///
+    /// The database refuses, or stayed unreachable. Then none of these events is deleted, unless it is the COMMIT that was not
+    /// answered.
+    pub(crate) fn delete_events(&self, hash: SegmentHash, ids: Vec<i64>) -> Result<Deleted, StoreError> {
+        let (statements, tried) = (Arc::clone(&self.statements), Tried::default());
+        self.manager.run("deleting events", &self.patience, move |client, progress| {
+            let mut transaction = statements.begin(client, progress)?;
+            let stored: Vec<i64> = first_column(&transaction.query(&statements.stored, &[&ids])?)?;
+            let (first, last) = (stored.iter().min().copied(), stored.iter().max().copied());
+            let statement =
+                format!("DELETE FROM {} WHERE {} RETURNING hash", statements.segments, statements.of_ids);
+            let (server, layout) = statements.key();
+            let hashes = [&hash.0[..]];
+            let segments = first_column(
+                &transaction.query(&statement, &[&server, &layout, &&hashes[..], &first, &last])?,
+            )?;
+            // Child rows whose event someone has deleted by hand go as well.
+            statements.delete(transaction, &ids, stored, segments, &tried)
+        })
+    }
+
+    /// Deletes the oldest events before a time, at most [`DELETE_BATCH_MAX`], from the time `cursor` on. Returns the cursor of the
+    /// next call; none where no events are left. Times are RFC 3339; the first cursor is `-infinity`.
+    ///
+    /// # Errors
+    ///
+    /// As of [`delete_events`](Self::delete_events).
+    pub(crate) fn delete_before(
+        &self,
+        time: &str,
+        cursor: &str,
+    ) -> Result<(Deleted, Option<String>), StoreError> {
+        let (statements, tried) = (Arc::clone(&self.statements), Tried::default());
+        let (time, cursor) = (time.to_owned(), cursor.to_owned());
+        self.manager.run("deleting events", &self.patience, move |client, progress| {
+            let mut transaction = statements.begin(client, progress)?;
+            let rows = transaction
+                .query(&statements.before, &[&time, &cursor])
+                .map_err(|error| statements.explained(error))?;
+            let mut ids: Vec<i64> = first_column(&rows)?;
+            ids.sort_unstable();
+            let next: Option<String> = rows.last().map(|row| row.try_get(1)).transpose()?;
+            let statement =
+                format!("DELETE FROM {} WHERE {} RETURNING hash", statements.segments, statements.of_time);
+            let (server, layout) = statements.key();
+            let segments =
+                first_column(&transaction.query(&statement, &[&server, &layout, &time, &!ids.is_empty()])?)?;
+            let is_last = ids.len() < DELETE_BATCH_MAX;
+            let deleted = statements.delete(transaction, &ids, ids.clone(), segments, &tried)?;
+            Ok((deleted, next.filter(|_| !is_last)))
+        })
+    }
+
+    /// Which of these ids are stored; nothing is changed.
+    ///
+    /// # Errors
+    ///
+    /// The database refuses, or stayed unreachable.
+    pub(crate) fn stored(&self, ids: Vec<i64>) -> Result<Vec<i64>, StoreError> {
+        let statements = Arc::clone(&self.statements);
+        self.manager.run("looking up stored events", &self.patience, move |client, _| {
+            let rows = client.query(&statements.stored, &[&ids]);
+            Ok(first_column(&rows.map_err(|error| advised(&statements.scope.schema, error))?)?)
+        })
+    }
+
+    /// The hashes of the ledger rows that would go with the segment `hash` and with events of these ids, ascending; nothing is
+    /// changed.
+    ///
+    /// # Errors
+    ///
+    /// As of [`stored`](Self::stored).
+    pub(crate) fn segments_of(&self, hash: SegmentHash, ids: &[i64]) -> Result<Vec<Vec<u8>>, StoreError> {
+        let statements = Arc::clone(&self.statements);
+        let (first, last) = (ids.first().copied(), ids.last().copied());
+        self.manager.run("looking up the ledger", &self.patience, move |client, _| {
+            let sql = format!("SELECT hash FROM {} WHERE {}", statements.segments, statements.of_ids);
+            let (server, layout) = statements.key();
+            let hashes = [&hash.0[..]];
+            Ok(first_column(&client.query(&sql, &[&server, &layout, &&hashes[..], &first, &last])?)?)
+        })
+    }
+
+    /// What deleting the events before a time would delete; nothing is changed.
+    ///
+    /// # Errors
+    ///
+    /// As of [`stored`](Self::stored).
+    pub(crate) fn count_before(&self, time: &str) -> Result<Deleted, StoreError> {
+        let (statements, time) = (Arc::clone(&self.statements), time.to_owned());
+        let (events, segments): (i64, Vec<Vec<u8>>) =
+            self.manager.run("counting events", &self.patience, move |client, progress| {
+                progress.takes_long();
+                let number = client
+                    .query_opt(&statements.count_before, &[&time])
+                    .map_err(|error| advised(&statements.scope.schema, error))?;
+                let events: i64 = number.map_or(Ok(0), |row| row.try_get(0))?;
+                let sql = format!("SELECT hash FROM {} WHERE {}", statements.segments, statements.of_time);
+                let (server, layout) = statements.key();
+                let rows = client.query(&sql, &[&server, &layout, &time, &(events > 0)])?;
+                Ok((events, first_column(&rows)?))
+            })?;
+        let files = self.files_of(&segments)?;
+        Ok(Deleted { events: count(events), segments: segments.len() as u64, files })
+    }
+
+    /// How many rows of `kill_load_file` name one of these segments; nothing is changed.
+    ///
+    /// # Errors
+    ///
+    /// As of [`stored`](Self::stored).
+    pub(crate) fn files_of(&self, segments: &[Vec<u8>]) -> Result<u64, StoreError> {
+        let (statements, segments) = (Arc::clone(&self.statements), segments.to_vec());
+        self.manager.run("looking up the ledger", &self.patience, move |client, _| {
+            let Some(files) = &statements.files else { return Ok(0) };
+            let (server, layout) = statements.key();
+            let sql = format!("SELECT count(*) FROM {files}");
+            let row = client.query_opt(&sql, &[&server, &layout, &segments])?;
+            Ok(count(row.map_or(Ok(0), |row| row.try_get(0))?))
+        })
+    }
+}
+
+impl Statements {
+    fn new(scope: DeleteScope, found: Found) -> Self {
+        let DeleteScope { layout, ref schema, ref ledger_schema, server } = scope;
+        let (quoted, ledger) = (quote_identifier(schema), quote_identifier(ledger_schema));
+        let tables = layout.tables();
+        let event = &tables[0];
+        let of_table = "server = $1 AND layout = $2";
+        // Rows of earlier versions of this program do not say what they hold; those without events hold none.
+        let (of_ids, of_time) = if found.has_extents {
+            (
+                "first_event_id <= $5 AND last_event_id >= $4 OR first_event_id IS NULL AND events > rejected",
+                "oldest_event < $3::text::timestamptz OR oldest_event IS NULL AND events > rejected AND $4",
+            )
+        } else {
+            ("events > rejected", "events > rejected AND $4 AND $3::text IS NOT NULL")
+        };
+        Self {
+            user_code: UserCode::new(layout, schema),
+            lock: format!("LOCK TABLE {ledger}.kill_load_segment IN SHARE ROW EXCLUSIVE MODE"),
+            stored: event.select_stored(&quoted, server, &event.id_column(), Distribution::OneServer),
+            before: event.select_before(&quoted, server, DELETE_BATCH_MAX),
+            count_before: event.count_before(&quoted, server),
+            tables: tables
+                .iter()
+                .rev()
+                .map(|table| TableStatements {
+                    name: table.name,
+                    delete: format!(
+                        "DELETE FROM {} WHERE {}",
+                        table.in_schema(&quoted),
+                        table.is_stored(&quoted, server, Distribution::OneServer)
+                    ),
+                    left: format!(
+                        "{} LIMIT 1",
+                        table.select_stored(&quoted, server, &table.id_column(), Distribution::OneServer)
+                    ),
+                })
+                .collect(),
+            of_ids: format!(
+                "{of_table} AND (hash = ANY ($3) OR $4::bigint IS NOT NULL AND $5::bigint IS NOT NULL AND ({of_ids}))"
+            ),
+            of_time: format!("{of_table} AND ({of_time})"),
+            segments: format!("{ledger}.kill_load_segment"),
+            files: found
+                .has_files
+                .then(|| format!("{ledger}.kill_load_file WHERE {of_table} AND segments && $3")),
+            scope,
+        }
+    }
+
+    /// The server and the layout, as the ledger names them.
+    fn key(&self) -> (&'static str, &'static str) {
+        (self.scope.server.name(), self.scope.layout.name())
+    }
+
+    fn begin<'t>(
+        &self,
+        client: &'t mut Client,
+        progress: &'t crate::database::pool::supervised::Progress,
+    ) -> Result<Transaction<'t>, DatabaseError> {
+        let mut transaction = Transaction::begin(client, progress)?;
+        transaction.batch_execute(&self.lock)?;
+        self.user_code.give_path(&mut transaction)?;
+        Ok(transaction)
+    }
+
+    /// Deletes the rows of `ids` in all tables, of which `stored` are stored events, and the files of `segments`, then commits.
+    fn delete(
+        &self,
+        mut transaction: Transaction<'_>,
+        ids: &[i64],
+        stored: Vec<i64>,
+        segments: Vec<Vec<u8>>,
+        tried: &Mutex<Rows>,
+    ) -> Result<Deleted, DatabaseError> {
+        let files: Vec<String> = match &self.files {
+            Some(files) if !segments.is_empty() => {
+                let (server, layout) = self.key();
+                let sql = format!("DELETE FROM {files} RETURNING name");
+                first_column(&transaction.query(&sql, &[&server, &layout, &segments])?)?
+            }
+            _ => Vec::new(),
+        };
+        let ids = ids.to_vec();
+        for TableStatements { name, delete, left } in self.tables.iter().filter(|_| !ids.is_empty()) {
+            transaction.move_rows(delete, &[&ids]).map_err(|error| self.explained(error))?;
+            if transaction.query_opt(left, &[&ids])?.is_some() {
+                return Err(StoreError::refused(format!(
+                    "a trigger or rule of {name} keeps events from being deleted; hint: remove it, or disable it: ALTER TABLE \
+                     {}.{} DISABLE TRIGGER USER",
+                    quote_identifier(&self.scope.schema),
+                    quote_identifier(name)
+                ))
+                .into());
+            }
+        }
+        {
+            let mut tried = tried.lock().unwrap_or_else(PoisonError::into_inner);
+            tried.events.extend(stored);
+            tried.segments.extend(segments);
+            tried.files.extend(files);
+        }
+        transaction.commit().map_err(|error| self.explained(error))?;
+        let tried = tried.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(Deleted {
+            events: tried.events.len() as u64,
+            segments: tried.segments.len() as u64,
+            files: tried.files.len() as u64,
+        })
+    }
+
+    /// The error of a statement that deletes rows, with what users can do about it.
+    fn explained(&self, error: DatabaseError) -> DatabaseError {
+        let (DatabaseError::Rows { source, .. } | DatabaseError::Postgres(source)) = &error else {
+            return error;
+        };
+        let Some(cause) = source.as_db_error() else { return error };
+        let (table, constraint) = (cause.table().unwrap_or_default(), cause.constraint().unwrap_or_default());
+        let what = match cause.code().code() {
+            "23503" | "23001" => format!(
+                "rows of the table {table} refer to events that are to be deleted (constraint {constraint}); hint: delete those \
+                 rows first, or define the constraint with ON DELETE CASCADE"
+            ),
+            code if ["22", "23", "27", "44", "P0"].iter().any(|class| code.starts_with(class)) => {
+                format!("a trigger, rule or constraint refuses the deletion: {}", cause.message())
+            }
+            "42501" => {
+                return match error {
+                    DatabaseError::Rows { source, .. } | DatabaseError::Postgres(source) => {
+                        advised(&self.scope.schema, source)
+                    }
+                    error => error,
+                };
+            }
+            _ => return error,
+        };
+        StoreError::refused(what).into()
+    }
+}

@@ -1,0 +1,76 @@
+//! Which events are stored.
+
+use crate::database::failure::error::DatabaseError;
+use crate::database::pool::manager::DatabaseManager;
+use crate::database::schema::citus;
+use crate::database::session::client::{GenericClient as _, first_column};
+use crate::database::session::deadline::Patience;
+use crate::database::store::StoreError;
+use crate::event::Server;
+use crate::layout::Layout;
+use crate::layout::identifier::quote_identifier;
+use crate::layout::table::Distribution;
+use postgres::Error;
+use postgres::error::{DbError, SqlState};
+use std::collections::HashSet;
+
+/// The ids among `ids` that are stored in the first table of the layout.
+pub(crate) fn present_ids(
+    manager: &DatabaseManager,
+    layout: Layout,
+    schema: &str,
+    server: Server,
+    distribution: Distribution,
+    ids: Vec<i64>,
+) -> Result<HashSet<i64>, StoreError> {
+    let sql = stored_query(layout, schema, server, distribution);
+    let schema = schema.to_owned();
+    manager.run("looking up stored events", &Patience::endless(), move |client, _| {
+        let rows = match distribution {
+            Distribution::OneServer => client.query(&sql, &[&ids]),
+            Distribution::Citus => citus::query(client, &sql, &[&ids]),
+        };
+        let rows = rows.map_err(|error| advised(&schema, error))?;
+        Ok(first_column(&rows)?)
+    })
+}
+
+/// The error with its remedy, where the tables are not those that a load makes, or may not be read.
+pub(crate) fn advised(schema: &str, error: Error) -> DatabaseError {
+    let what = match error.code().map(SqlState::code) {
+        // No such table, column or schema; no such type, or operator of the types that are there.
+        Some("42P01" | "42703" | "3F000" | "42704" | "42883") => format!(
+            "schema {schema:?} has no tables of this layout, or they are of another make; a load makes them, and \
+             --schema and --layout choose others"
+        ),
+        // The message is PostgreSQL's own, and may be translated.
+        Some("42501") if error.as_db_error().and_then(DbError::routine) == Some("check_enable_rls") => {
+            return StoreError::new(
+                format!(
+                    "row-level security hides rows in schema {schema:?} from this role, so that nothing can be said of \
+                     them; use the owner of the tables or a role with BYPASSRLS"
+                ),
+                error,
+            )
+            .into();
+        }
+        Some("42501") => {
+            format!(
+                "this role may not read the tables in schema {schema:?}; their owner can grant it USAGE and SELECT"
+            )
+        }
+        _ => return error.into(),
+    };
+    StoreError::new(what, error).into()
+}
+
+/// The statement that is given ids and returns those that are stored.
+pub(crate) fn stored_query(
+    layout: Layout,
+    schema: &str,
+    server: Server,
+    distribution: Distribution,
+) -> String {
+    let table = &layout.tables()[0];
+    table.select_stored(&quote_identifier(schema), server, &table.id_column(), distribution)
+}

@@ -1,0 +1,13 @@
+//! The transaction of a batch: COPY, staging tables, bisection of rejected rows, updates, deletion.
+
+pub(crate) mod bisect;
+pub(crate) mod compare;
+pub(crate) mod deletable;
+pub(crate) mod delete;
+pub(crate) mod exists;
+pub(crate) mod postgres_store;
+pub(crate) mod staging;
+pub(crate) mod update;
+pub(crate) mod update_citus;
+pub(crate) mod user_code;
+pub(crate) mod writer;

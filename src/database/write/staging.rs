@@ -1,0 +1,32 @@
+//! The staging tables that stored events are compared with.
+
+use crate::layout::identifier::quote_identifier;
+use crate::layout::table::Table;
+
+/// The staging table of the layout's `number`th table.
+pub(crate) fn stage(number: usize) -> String {
+    format!("pg_temp.{}", stage_name(number))
+}
+
+/// The same without its schema.
+pub(crate) fn stage_name(number: usize) -> String {
+    format!("aegis_kills_update_{number}")
+}
+
+/// Puts into the staged rows what the stored ones know and they do not, so that all that follows takes it as theirs.
+pub(crate) fn keep(table: &Table, stage: &str, stored: &str) -> Option<String> {
+    let lasting = table.columns.iter().filter(|column| column.lasting);
+    let names: Vec<String> = lasting.map(|column| quote_identifier(column.name)).collect();
+    if names.is_empty() {
+        return None;
+    }
+    let known: Vec<String> =
+        names.iter().map(|name| format!("{name} = coalesce(staged.{name}, stored.{name})")).collect();
+    let missing: Vec<String> = names.iter().map(|name| format!("staged.{name} IS NULL")).collect();
+    let id = table.id_column();
+    Some(format!(
+        "UPDATE {stage} AS staged SET {} FROM ({stored}) AS stored WHERE staged.{id} = stored.{id} AND ({})",
+        known.join(", "),
+        missing.join(" OR ")
+    ))
+}

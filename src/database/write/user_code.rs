@@ -1,0 +1,57 @@
+//! Code of the tables' owner that runs within our statements: triggers, rules, checks and defaults that call functions.
+//!
+//! Our sessions look names up in `pg_catalog` alone. A function of the owner's may rely on the path that the role or the
+//! database has, and gets it back where there is any.
+
+use crate::database::failure::error::DatabaseError;
+use crate::database::session::transaction::Transaction;
+use crate::layout::Layout;
+use std::sync::OnceLock;
+
+/// Whether the tables of one layout in one schema have such code.
+#[derive(Debug)]
+pub(crate) struct UserCode {
+    schema: String,
+    tables: Vec<&'static str>,
+    /// Looked up once a run.
+    found: OnceLock<bool>,
+}
+
+/// Parameters: the schema and its tables. What extensions have brought along knows its own names.
+const FIND: &str = "
+    WITH RECURSIVE ours (oid) AS (
+        SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname = $1 AND c.relname = ANY ($2::text[])
+        UNION SELECT inhrelid FROM pg_inherits JOIN ours ON ours.oid = inhparent
+    ), parts (class, oid) AS (
+        SELECT 'pg_constraint'::regclass::oid, oid FROM pg_constraint WHERE conrelid IN (SELECT oid FROM ours)
+        UNION ALL SELECT 'pg_attrdef'::regclass::oid, oid FROM pg_attrdef WHERE adrelid IN (SELECT oid FROM ours)
+        UNION ALL SELECT 'pg_policy'::regclass::oid, oid FROM pg_policy WHERE polrelid IN (SELECT oid FROM ours)
+        UNION ALL SELECT 'pg_class'::regclass::oid, indexrelid FROM pg_index WHERE indrelid IN (SELECT oid FROM ours)
+    )
+    SELECT EXISTS (SELECT FROM pg_trigger WHERE NOT tgisinternal AND tgrelid IN (SELECT oid FROM ours))
+        OR EXISTS (SELECT FROM pg_rewrite WHERE ev_class IN (SELECT oid FROM ours))
+        OR EXISTS (SELECT FROM pg_depend d JOIN parts ON parts.class = d.classid AND parts.oid = d.objid
+                   WHERE d.refclassid = 'pg_proc'::regclass)
+        OR EXISTS (SELECT FROM pg_event_trigger e WHERE evtenabled <> 'D' AND NOT EXISTS (
+                       SELECT FROM pg_depend d WHERE d.classid = 'pg_event_trigger'::regclass AND d.objid = e.oid
+                       AND d.deptype = 'e'))";
+
+impl UserCode {
+    pub(crate) fn new(layout: Layout, schema: &str) -> Self {
+        let tables = layout.tables().iter().map(|table| table.name).chain(["kill_load_segment"]);
+        Self { schema: schema.to_owned(), tables: tables.collect(), found: OnceLock::new() }
+    }
+
+    /// Gives the transaction the path of the role and the database, if there is code that may need it.
+    pub(crate) fn give_path(&self, transaction: &mut Transaction<'_>) -> Result<(), DatabaseError> {
+        let found = if let Some(found) = self.found.get() {
+            *found
+        } else {
+            let row = transaction.query_opt(FIND, &[&self.schema, &self.tables])?;
+            let found = row.map_or(Ok(false), |row| row.try_get(0))?;
+            *self.found.get_or_init(|| found)
+        };
+        if found { transaction.batch_execute("SET LOCAL search_path TO DEFAULT") } else { Ok(()) }
+    }
+}

@@ -1,0 +1,423 @@
+//! The transaction of a batch, in three ways: straight into the tables where nothing collides; through a
+//! staging table where something does; and event by event where the database refuses one.
+//!
+//! On Citus the second and the third way lead through staging tables for all tables: a COPY there says that something was refused,
+//! and not what.
+//!
+//! Invariant: one transaction holds the segment's ledger row and all rows of its events. Events are written in
+//! the order of their keys, and their event rows before all others, so that two writers of the same events wait
+//! for each other in one direction only.
+
+use crate::database::failure::error::DatabaseError;
+use crate::database::ledger::segments::{Claim, Ledger, SegmentOutcome, Tried};
+use crate::database::options::OnConflict;
+use crate::database::pool::supervised::Progress;
+use crate::database::schema::citus;
+use crate::database::session::client::{Client, first_column};
+use crate::database::session::transaction::Transaction;
+use crate::database::store::{Batch, Refused, Written};
+use crate::database::write::exists::stored_query;
+use crate::database::write::update::Updater;
+use crate::database::write::user_code::UserCode;
+use crate::event::Server;
+use crate::layout::Layout;
+use crate::layout::identifier::{quote_identifier, quoted_list};
+use crate::layout::rows::Rows;
+use crate::layout::table::{Distribution, Table};
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+
+/// How a batch is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// COPY into the tables, of the events that are not stored yet.
+    Direct,
+    /// COPY of the event rows into a staging table, `INSERT … ON CONFLICT DO NOTHING` from there, and COPY of
+    /// the other rows of the events that were new.
+    Merge,
+    /// COPY, halving what is refused until the event is found.
+    Narrow,
+}
+
+/// The statements of one layout in one schema for one server.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    ledger: Ledger,
+    user_code: UserCode,
+    distribution: Distribution,
+    stored: String,
+    /// On Citus, for ids that lie close together.
+    stored_between: Option<String>,
+    tables: Vec<TableStatements>,
+    stage: String,
+    copy_stage: String,
+    merge: String,
+    /// None where stored events are left as they are.
+    updater: Option<Updater>,
+}
+
+#[derive(Debug)]
+struct TableStatements {
+    name: &'static str,
+    copy: String,
+    delete: String,
+    /// What brings rows into a distributed table where a COPY may be refused; none in one server.
+    staged: Option<Staged>,
+}
+
+/// The statements that bring rows into a table through a staging table.
+#[derive(Debug)]
+struct Staged {
+    target: String,
+    name: String,
+    stage: String,
+    copy: String,
+    /// Returns a row for each that is stored: Citus counts those of the staging table.
+    insert: String,
+    drop_stage: String,
+}
+
+impl Staged {
+    /// For the table that is the layout's `number`th; `schema` is quoted.
+    fn new(number: usize, table: &Table, schema: &str) -> Self {
+        let (target, columns, id) = (table.in_schema(schema), table.column_list(), table.id_column());
+        let (name, key) = (format!("aegis_kills_rows_{number}"), quoted_list(table.key));
+        Self {
+            stage: format!(
+                "CREATE TEMP TABLE {name} ON COMMIT DROP AS SELECT {columns} FROM {target} WITH NO DATA"
+            ),
+            copy: format!("COPY pg_temp.{name} ({columns}) FROM STDIN BINARY"),
+            insert: format!(
+                "INSERT INTO {target} ({columns}) SELECT {columns} FROM pg_temp.{name} WHERE {id} = ANY ($1)
+                 ORDER BY {key} ON CONFLICT ({key}) DO NOTHING RETURNING {id}"
+            ),
+            drop_stage: format!("DROP TABLE pg_temp.{name}"),
+            name,
+            target,
+        }
+    }
+
+    /// Stores the rows of `events`, and returns how many there are now that were not before.
+    fn put(
+        &self,
+        transaction: &mut Transaction<'_>,
+        rows: &Rows,
+        number: usize,
+        events: &[usize],
+    ) -> Result<u64, DatabaseError> {
+        transaction.batch_execute(&self.stage)?;
+        transaction.copy(&self.copy, &self.name, rows, number, events)?;
+        let ids = rows.ids(events);
+        let stored = citus::each_shard(transaction, &self.target, &ids, &self.insert)?.len() as u64;
+        transaction.batch_execute(&self.drop_stage)?;
+        Ok(stored)
+    }
+}
+
+/// How many events were new, and how many were rewritten.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Put {
+    pub(crate) inserted: u64,
+    pub(crate) updated: u64,
+}
+
+/// The try that last came to its COMMIT, and the events that the database refused in it.
+///
+/// It is noted with the segment's row in the ledger locked, so that of several tries, some of them left behind, it is
+/// the one that commits that was the last to note.
+#[derive(Debug, Default)]
+pub(crate) struct Refusals(Mutex<(Vec<Refused>, Option<Tried>)>);
+
+impl Refusals {
+    fn note(&self, refused: &[Refused], tried: Tried) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (refused.to_vec(), Some(tried));
+    }
+
+    fn last(&self) -> Vec<Refused> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+
+    pub(crate) fn tried(&self) -> Option<Tried> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).1
+    }
+}
+
+const STAGE: &str = "pg_temp.aegis_kills_stage";
+const STAGE_NAME: &str = "aegis_kills_stage";
+
+impl Writer {
+    pub(crate) fn new(
+        ledger: Ledger,
+        layout: Layout,
+        schema: &str,
+        server: Server,
+        on_conflict: OnConflict,
+        distribution: Distribution,
+    ) -> Self {
+        let updater = match on_conflict {
+            OnConflict::Skip => None,
+            OnConflict::Update => Some(Updater::new(layout, schema, server, distribution)),
+        };
+        let stored = stored_query(layout, schema, server, distribution);
+        let user_code = UserCode::new(layout, schema);
+        let schema = quote_identifier(schema);
+        let tables = layout.tables();
+        let event = &tables[0];
+        let (target, columns, id) = (event.in_schema(&schema), event.column_list(), event.id_column());
+        let is_distributed = distribution == Distribution::Citus;
+        Self {
+            ledger,
+            user_code,
+            stored_between: is_distributed.then(|| event.select_ids_between(&schema, server)),
+            distribution,
+            updater,
+            stored,
+            stage: format!(
+                "CREATE TEMP TABLE aegis_kills_stage ON COMMIT DROP AS SELECT {columns} FROM {target} WITH NO DATA"
+            ),
+            copy_stage: format!("COPY {STAGE} ({columns}) FROM STDIN BINARY"),
+            merge: format!(
+                "INSERT INTO {target} ({columns}) SELECT {columns} FROM {STAGE}{} ORDER BY {id}
+                 ON CONFLICT ({}) DO NOTHING RETURNING {id}",
+                if is_distributed { format!(" WHERE {id} = ANY ($1)") } else { String::new() },
+                quoted_list(event.key)
+            ),
+            tables: tables
+                .iter()
+                .enumerate()
+                .map(|(number, table)| {
+                    let target = table.in_schema(&schema);
+                    let is_stored = table.is_stored(&schema, server, distribution);
+                    TableStatements {
+                        name: table.name,
+                        copy: format!("COPY {target} ({}) FROM STDIN BINARY", table.column_list()),
+                        delete: format!("DELETE FROM {target} WHERE {is_stored}"),
+                        staged: is_distributed.then(|| Staged::new(number, table, &schema)),
+                    }
+                })
+                .collect(),
+        }
+    }
+
+    /// One try of one batch, from BEGIN to COMMIT. `refusals` outlives it: a later try that finds this one committed
+    /// takes the refused events from there.
+    pub(crate) fn attempt(
+        &self,
+        client: &mut Client,
+        progress: &Progress,
+        batch: &Batch,
+        mode: Mode,
+        refusals: &Refusals,
+    ) -> Result<Written, DatabaseError> {
+        let mut transaction = Transaction::begin(client, progress)?;
+        self.user_code.give_path(&mut transaction)?;
+        if self.distribution == Distribution::Citus {
+            transaction.batch_execute(citus::NODE_SETTINGS)?;
+        }
+        let row = match self.ledger.claim(&mut transaction, batch, refusals.tried())? {
+            Claim::Taken(row) => row,
+            Claim::Held(loaded) => {
+                transaction.rollback()?;
+                return Ok(Written::AlreadyLoaded(loaded));
+            }
+            Claim::CommittedBefore(outcome) => {
+                self.ledger.confirm(&mut transaction, batch)?;
+                transaction.commit()?;
+                return Ok(Written::Stored {
+                    inserted: outcome.inserted,
+                    updated: outcome.updated,
+                    duplicate: outcome.duplicate,
+                    refused: refusals.last(),
+                });
+            }
+        };
+        let mut refused = Vec::new();
+        let put = match mode {
+            Mode::Direct => self.direct(&mut transaction, batch)?,
+            Mode::Merge => self.merge(&mut transaction, batch)?,
+            Mode::Narrow => self.narrow(&mut transaction, batch, &mut refused)?,
+        };
+        let Put { inserted, updated } = put;
+        let outcome = SegmentOutcome {
+            inserted,
+            updated,
+            duplicate: batch.versions.len() as u64 - inserted - updated - refused.len() as u64,
+            rejected: batch.rejected + refused.len() as u64,
+        };
+        let tried = self.ledger.settle(&mut transaction, batch, row, outcome)?;
+        refusals.note(&refused, tried);
+        transaction.commit()?;
+        Ok(Written::Stored { inserted, updated, duplicate: outcome.duplicate, refused })
+    }
+
+    fn direct(&self, transaction: &mut Transaction<'_>, batch: &Batch) -> Result<Put, DatabaseError> {
+        let (known, new) = self.known_and_new(transaction, &batch.rows, &batch.order)?;
+        if !known.is_empty() {
+            self.take_turn(transaction)?;
+        }
+        let inserted = self.insert(transaction, &batch.rows, &new, Mode::Direct)?;
+        let updated = self.update(transaction, &batch.rows, &known)?;
+        Ok(Put { inserted, updated })
+    }
+
+    fn merge(&self, transaction: &mut Transaction<'_>, batch: &Batch) -> Result<Put, DatabaseError> {
+        self.take_turn(transaction)?;
+        transaction.batch_execute(&self.stage)?;
+        transaction.copy(&self.copy_stage, STAGE_NAME, &batch.rows, 0, &batch.order)?;
+        let rows = match &self.tables[0].staged {
+            None => transaction.move_returning(&self.merge, &[])?,
+            Some(staged) => {
+                let ids = batch.rows.ids(&batch.order);
+                citus::each_shard(transaction, &staged.target, &ids, &self.merge)?
+            }
+        };
+        let new_ids: HashSet<i64> = first_column(&rows)?;
+        let is_new = |&&event: &&usize| new_ids.contains(&batch.rows.events()[event].id);
+        let (new, known): (Vec<usize>, Vec<usize>) = batch.order.iter().partition(is_new);
+        self.delete_leftovers(transaction, &batch.rows, &new)?;
+        for table in 1..self.tables.len() {
+            self.put_all(transaction, &batch.rows, table, &new, Mode::Merge)?;
+        }
+        let (known, dropped) = self.known_and_new(transaction, &batch.rows, &known)?;
+        if !dropped.is_empty() {
+            return Err(DatabaseError::Dropped);
+        }
+        let updated = self.update(transaction, &batch.rows, &known)?;
+        Ok(Put { inserted: new.len() as u64, updated })
+    }
+
+    /// Stores events that are not stored, and returns how many they are.
+    pub(crate) fn insert(
+        &self,
+        transaction: &mut Transaction<'_>,
+        rows: &Rows,
+        events: &[usize],
+        mode: Mode,
+    ) -> Result<u64, DatabaseError> {
+        if events.is_empty() {
+            return Ok(0);
+        }
+        for table in 0..self.tables.len() {
+            self.put_all(transaction, rows, table, events, mode)?;
+        }
+        Ok(events.len() as u64)
+    }
+
+    /// Sends each table a COPY without rows.
+    pub(crate) fn insert_none(
+        &self,
+        transaction: &mut Transaction<'_>,
+        rows: &Rows,
+    ) -> Result<(), DatabaseError> {
+        for statements in &self.tables {
+            transaction.copy(&statements.copy, statements.name, rows, 0, &[])?;
+        }
+        Ok(())
+    }
+
+    /// Stores the rows of `events` in one table, all of them: a trigger or a rule may drop some without an error.
+    fn put_all(
+        &self,
+        transaction: &mut Transaction<'_>,
+        rows: &Rows,
+        table: usize,
+        events: &[usize],
+        mode: Mode,
+    ) -> Result<(), DatabaseError> {
+        let stored = self.put(transaction, rows, table, events, mode)?;
+        let sent: usize = events.iter().map(|&event| rows.count(event, table)).sum();
+        if stored == sent as u64 { Ok(()) } else { Err(DatabaseError::Dropped) }
+    }
+
+    /// Stores the rows of `events` in one table, and returns how many the database took.
+    fn put(
+        &self,
+        transaction: &mut Transaction<'_>,
+        rows: &Rows,
+        table: usize,
+        events: &[usize],
+        mode: Mode,
+    ) -> Result<u64, DatabaseError> {
+        let statements = &self.tables[table];
+        match &statements.staged {
+            Some(staged) if mode != Mode::Direct => staged.put(transaction, rows, table, events),
+            _ => transaction.copy(&statements.copy, statements.name, rows, table, events),
+        }
+    }
+
+    /// Whether a segment that was refused so is tried again through a staging table: another session was faster, or a node
+    /// of Citus has refused something that a COPY can't tell.
+    pub(crate) fn may_merge(&self, error: &DatabaseError) -> bool {
+        const UNIQUE_VIOLATION: &str = "23505";
+        const INTERNAL_ERROR: &str = "XX000";
+        match error.sqlstate() {
+            Some(UNIQUE_VIOLATION) => true,
+            Some(INTERNAL_ERROR) => self.distribution == Distribution::Citus,
+            _ => false,
+        }
+    }
+
+    /// Before anything is written where events may be rewritten.
+    pub(crate) fn take_turn(&self, transaction: &mut Transaction<'_>) -> Result<(), DatabaseError> {
+        self.updater.as_ref().map_or(Ok(()), |updater| updater.take_turn(transaction))
+    }
+
+    /// Rewrites those of the events, all of them stored, that differ, if that is asked for.
+    pub(crate) fn update(
+        &self,
+        transaction: &mut Transaction<'_>,
+        rows: &Rows,
+        events: &[usize],
+    ) -> Result<u64, DatabaseError> {
+        match &self.updater {
+            Some(updater) => updater.update(transaction, rows, events),
+            None => Ok(0),
+        }
+    }
+
+    /// Someone may have deleted events and left their other rows.
+    pub(crate) fn delete_leftovers(
+        &self,
+        transaction: &mut Transaction<'_>,
+        rows: &Rows,
+        events: &[usize],
+    ) -> Result<(), DatabaseError> {
+        let ids = rows.ids(events);
+        for statements in &self.tables[1..] {
+            transaction.move_rows(&statements.delete, &[&ids])?;
+        }
+        Ok(())
+    }
+
+    /// Those of `events` that are stored, and those that are not.
+    pub(crate) fn known_and_new(
+        &self,
+        transaction: &mut Transaction<'_>,
+        rows: &Rows,
+        events: &[usize],
+    ) -> Result<(Vec<usize>, Vec<usize>), DatabaseError> {
+        if events.is_empty() {
+            return Ok((Vec::new(), Vec::new()));
+        }
+        let id = |event: usize| rows.events()[event].id;
+        let ids = rows.ids(events);
+        let stored = match (&self.stored_between, close_together(&ids)) {
+            (Some(sql), Some((first, last))) => transaction.query(sql, &[&first, &last])?,
+            _ => transaction.query(&self.stored, &[&ids])?,
+        };
+        let stored: HashSet<i64> = first_column(&stored)?;
+        Ok(events.iter().partition(|&&event| stored.contains(&id(event))))
+    }
+}
+
+/// The first and the last of ascending ids, if what is between them is little more than the ids themselves: as in a dump of
+/// all kills.
+///
+/// Each shard of Citus looks up each id that it is asked for, whether it may have it or not. There it is
+/// faster to ask for all that are stored in between.
+fn close_together(ids: &[i64]) -> Option<(i64, i64)> {
+    const BETWEEN_MAX: i64 = 16;
+    let (first, last) = (*ids.first()?, *ids.last()?);
+    let between = last.checked_sub(first)?;
+    (between / BETWEEN_MAX <= i64::try_from(ids.len()).ok()?).then_some((first, last))
+}

@@ -1,0 +1,223 @@
+//! The private PostgreSQL of `--embedded DIR`: made, started, shared and stopped.
+//!
+//! - It listens on a Unix socket only, in a folder that only the user who owns it, and root, may enter.
+//! - Its programs are the machine's own ([`Programs`]); run by root, they run as another user ([`Account`](account::Account)).
+//! - It runs while somebody has a share in it ([`Embedded`]); who gives back the last share stops it, unless it was started
+//!   to stay ([`Lifetime::UntilStopped`]). A share dies with its process, however that ends.
+//! - A crash of anything, at any time, leaves it startable, with all that was committed.
+
+pub(crate) mod account;
+pub(crate) mod cluster;
+pub(crate) mod error;
+pub(crate) mod folder;
+pub(crate) mod process;
+pub(crate) mod program;
+pub(crate) mod programs;
+pub(crate) mod server;
+pub(crate) mod size;
+pub(crate) mod socket;
+
+use crate::Programs;
+use crate::embedded::error::EmbeddedError;
+use crate::embedded::server::Phase;
+use crate::error_chain::{concealed, in_full};
+use jiff::Timestamp;
+use std::path::{Path, PathBuf};
+
+use crate::embedded::folder::{Folder, Lease, StartLock, Users};
+use crate::embedded::server::{Server, State};
+
+/// A share in the private PostgreSQL of one folder, which runs for as long as this lives.
+#[derive(Debug)]
+pub struct Embedded {
+    folder: Folder,
+    /// Taken when the share is given back.
+    lease: Option<Lease>,
+    url: String,
+}
+
+/// How long a server runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lifetime {
+    /// Until nobody uses it any more.
+    WhileUsed,
+    /// Until [`stop`], used or not. When it crashes, or the machine restarts, the next user starts it, and it stays again.
+    UntilStopped,
+}
+
+/// What giving back a share did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closed {
+    /// It was the last: the server was stopped.
+    Stopped,
+    /// Others use the server, which runs on.
+    InUse,
+    /// Nobody uses the server, which was started to stay, and runs on.
+    Kept,
+}
+
+/// What [`stop`] found and did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopped {
+    /// There is no private PostgreSQL in the folder.
+    Missing,
+    /// The server did not run.
+    Already,
+    /// The server ran, unused, and was stopped.
+    Idle,
+    /// The server was stopped while somebody used it.
+    InUse,
+}
+
+/// What a folder's server does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Status {
+    /// Its process lives, be it still starting or already stopping.
+    Running {
+        /// The process number of the postmaster.
+        pid: i32,
+        /// Where its database is.
+        url: String,
+        /// The major version, such as `15`.
+        version: String,
+        /// How long it runs.
+        lifetime: Lifetime,
+        /// When it was started, once it has told.
+        since: Option<Timestamp>,
+        /// Its socket.
+        socket: PathBuf,
+        /// Whether it takes connections.
+        phase: Phase,
+    },
+    /// It can be started, and holds what was loaded.
+    Stopped,
+    /// There is none.
+    Missing,
+}
+
+impl Embedded {
+    /// Takes a share in the server of `dir`, which is made and started as needed.
+    ///
+    /// Waits while somebody else makes, starts or stops it. A start takes a second or so, the first one some seconds, one
+    /// after a crash up to some minutes, as the server then replays its log. Fails where no server programs are found,
+    /// where `dir` holds something else, where its data need another major version, and where a program fails.
+    pub fn open(dir: &Path, lifetime: Lifetime) -> Result<Self, EmbeddedError> {
+        let name = dir.to_string_lossy();
+        if name.contains("://") {
+            return Err(EmbeddedError::Url { shown: concealed(&name) });
+        }
+        if !Folder::has_data(dir) {
+            // Before anything is made.
+            Programs::find()?;
+        }
+        let folder = Folder::make(dir)?;
+        let acting = folder.account().act();
+        let opened = Self::open_folder(&folder, lifetime);
+        drop(acting);
+        match opened {
+            Ok((lease, url)) => Ok(Self { folder, lease: Some(lease), url }),
+            Err(error) => {
+                folder.take_away();
+                Err(error)
+            }
+        }
+    }
+
+    fn open_folder(folder: &Folder, lifetime: Lifetime) -> Result<(Lease, String), EmbeddedError> {
+        let start = folder.lock_start()?;
+        let lease = folder.take_lease(&start)?;
+        if server::data_version(folder)?.is_none() {
+            folder.account().check_name()?;
+            cluster::make(folder, &Programs::find()?, &start)?;
+        }
+        let url = server::ensure(folder, &start)?;
+        if lifetime == Lifetime::UntilStopped {
+            folder.keep(&start)?;
+        }
+        Ok((lease, url))
+    }
+
+    /// The database's URL, for `psql` as for the `postgres` crate: `postgresql:///kills?host=%2Fpath&port=5432&user=aegis`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Gives back the share, and stops the server if that was the last and it was not started to stay.
+    ///
+    /// Dropping does the same, and logs what fails.
+    pub fn close(mut self) -> Result<Closed, EmbeddedError> {
+        self.give_back()
+    }
+
+    fn give_back(&mut self) -> Result<Closed, EmbeddedError> {
+        let _acting = self.folder.account().act();
+        let start = self.folder.lock_start()?;
+        // Between these two nobody can come in: a share is taken under the start lock.
+        drop(self.lease.take());
+        let users = self.folder.users(&start)?;
+        match users {
+            Users::Some => Ok(Closed::InUse),
+            Users::None if self.folder.kept() => Ok(Closed::Kept),
+            Users::None => server::stop(&self.folder, &start).map(|_| Closed::Stopped),
+        }
+    }
+}
+
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        if self.lease.is_some()
+            && let Err(error) = self.give_back()
+        {
+            log::warn!("the private PostgreSQL in {}: {}", self.folder.dir().display(), in_full(&error));
+        }
+    }
+}
+
+/// Stops the server of `dir`, whoever uses it: their sessions end, what they committed stays.
+pub fn stop(dir: &Path) -> Result<Stopped, EmbeddedError> {
+    let Some(folder) = with_data(dir)? else {
+        return Ok(Stopped::Missing);
+    };
+    let _acting = folder.account().act();
+    let start: StartLock = folder.lock_start()?;
+    folder.keep_no_more(&start)?;
+    let users = folder.users(&start)?;
+    Ok(match (server::stop(&folder, &start)?, users) {
+        (false, _) => Stopped::Already,
+        (true, Users::None) => Stopped::Idle,
+        (true, Users::Some) => Stopped::InUse,
+    })
+}
+
+/// What the server of `dir` does. Nothing is changed, and nothing waited for.
+pub fn status(dir: &Path) -> Result<Status, EmbeddedError> {
+    let Some(folder) = with_data(dir)? else {
+        return Ok(Status::Missing);
+    };
+    let _acting = folder.account().act();
+    let State::Alive(Server { pid, since, port, socket, phase }) = server::state(&folder)? else {
+        return Ok(Status::Stopped);
+    };
+    let place = socket.map_or_else(|| socket::place(&folder), Ok)?;
+    let lifetime = if folder.kept() { Lifetime::UntilStopped } else { Lifetime::WhileUsed };
+    Ok(Status::Running {
+        pid,
+        url: socket::url(&place, port),
+        version: server::data_version(&folder)?.unwrap_or_default(),
+        lifetime,
+        since,
+        socket: socket::path(&place),
+        phase,
+    })
+}
+
+/// The folder at `dir`, if it holds a cluster.
+fn with_data(dir: &Path) -> Result<Option<Folder>, EmbeddedError> {
+    let Some(folder) = Folder::existing(dir)? else {
+        return Ok(None);
+    };
+    let acting = folder.account().act();
+    let version = server::data_version(&folder)?;
+    drop(acting);
+    Ok(version.map(|_| folder))
+}

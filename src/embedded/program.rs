@@ -1,0 +1,80 @@
+//! Runs one server program to its end, and keeps what it wrote.
+
+use std::fs::OpenOptions;
+use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::process::Command;
+
+use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
+
+use crate::embedded::error::{At, EmbeddedError};
+use crate::embedded::folder::{Folder, StartLock};
+
+/// How many lines of a log an error shows.
+const TAIL_LINES: usize = 10;
+/// How many bytes of a log are read for them.
+const TAIL_BYTES_MAX: u64 = 8 * 1024;
+
+/// Runs `command`, whose output goes to the log `<program>.log`; its end is in the error if it fails.
+///
+/// The output goes to a file, as a pipe would be held open by a server that the program leaves behind. The program's
+/// input is the start lock, so that nobody else begins while it is still at work, even when this process is killed.
+pub(crate) fn run(
+    mut command: Command,
+    program: &'static str,
+    folder: &Folder,
+    start: &StartLock,
+) -> Result<(), EmbeddedError> {
+    let (file, log) = folder.open_log(&format!("{program}.log"))?;
+    command.stdin(start.as_stdin().at("share the lock of", folder.dir())?);
+    command.stderr(file.try_clone().at("open", &log)?).stdout(file);
+    let status = command
+        .status()
+        .map_err(|source| EmbeddedError::Spawn { program: command.get_program().into(), source })?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(EmbeddedError::Failed { program, status, tail: tail(&log, 0), log })
+}
+
+/// The last lines that were written to `log` from byte `from` on; none if it can't be read.
+pub(crate) fn tail(log: &Path, from: u64) -> String {
+    let read = || -> std::io::Result<Vec<u8>> {
+        let mut options = OpenOptions::new();
+        let mut file = options.read(true).custom_flags(O_NOFOLLOW | O_NONBLOCK).open(log)?;
+        let len = file.metadata()?.len();
+        file.seek(SeekFrom::Start(from.max(len.saturating_sub(TAIL_BYTES_MAX))))?;
+        let mut bytes = Vec::new();
+        file.take(TAIL_BYTES_MAX).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes = read().unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn the_tail_is_the_last_lines_from_an_offset_on() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let log = folder.path().join("log");
+        let check = |text: &str, from: u64, expected: &str| {
+            fs::write(&log, text).expect("the log");
+            assert_eq!(tail(&log, from), expected, "{text:?} from {from}");
+        };
+        check("", 0, "");
+        check("one\n\ntwo\n", 0, "one\ntwo");
+        check("one\ntwo\n", 4, "two");
+        check("one\n", 100, "");
+        let many: Vec<String> = (0..2000).map(|line| line.to_string()).collect();
+        check(&many.join("\n"), 0, &many[1990..].join("\n"));
+        assert_eq!(tail(Path::new("/missing/log"), 0), "");
+    }
+}

@@ -1,0 +1,356 @@
+//! Finds PostgreSQL's server programs on the machine.
+//!
+//! - A folder counts only when it holds `initdb`, `pg_ctl` and `postgres`, and `postgres` tells a version that is new enough.
+//! - What the user put on `PATH` comes before the usual places, and in those the newest version comes first.
+//! - The search reads folders and asks programs through [`Places`] alone, so that it can be tried on a made-up machine.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use crate::database::connect::server_version::VERSION_MIN;
+use crate::embedded::account::Account;
+use crate::embedded::error::EmbeddedError;
+
+/// Where packages put the programs, under the root of the file system. A `*` stands for the rest of one name.
+const USUAL_PLACES: [&str; 9] = [
+    "usr/lib/postgresql/*/bin",                          // Debian, Ubuntu
+    "usr/pgsql-*/bin",                                   // PostgreSQL's own packages for Red Hat
+    "usr/lib64/pgsql/bin",                               // Red Hat's packages
+    "usr/bin",                                           // Fedora, Arch, when PATH lacks it
+    "opt/homebrew/opt/postgresql*/bin",                  // Homebrew on Apple silicon
+    "usr/local/opt/postgresql*/bin",                     // Homebrew on Intel
+    "opt/homebrew/bin",                                  // Homebrew, linked
+    "Applications/Postgres.app/Contents/Versions/*/bin", // Postgres.app
+    "usr/local/pgsql/bin",                               // built from source
+];
+
+/// One set of PostgreSQL's server programs: a folder that holds all that are needed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Programs {
+    bin: PathBuf,
+    version: String,
+    major: u32,
+}
+
+/// Where to look for server programs: the folders of `PATH`, and the root under which the usual places are.
+#[derive(Debug)]
+struct Places {
+    path: Vec<PathBuf>,
+    root: PathBuf,
+}
+
+impl Programs {
+    /// The programs that come first on this machine; [`EmbeddedError::NoPrograms`] says what to install where there are none.
+    pub fn find() -> Result<Self, EmbeddedError> {
+        let account = Account::for_paths(&[])?;
+        let ask = |program: &Path, argument: &str| ask(&account, program, argument);
+        all(&Places::of_this_machine(), &ask).next().ok_or(EmbeddedError::NoPrograms)
+    }
+
+    /// The programs for the data in `folder`, which were made by the major version `data`.
+    pub fn find_for(folder: &Path, data: &str, account: &Account) -> Result<Self, EmbeddedError> {
+        let ask = |program: &Path, argument: &str| ask(account, program, argument);
+        choose(all(&Places::of_this_machine(), &ask).collect(), folder, data)
+    }
+
+    /// The folder of the programs.
+    pub fn bin(&self) -> &Path {
+        &self.bin
+    }
+
+    /// The path of one of the programs, such as `pg_ctl`.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.bin.join(name)
+    }
+
+    /// The version as `postgres` tells it, such as `15.18`.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// The programs in `bin`, if it holds all of them in a version that will do.
+    fn in_folder(bin: PathBuf, ask: &dyn Fn(&Path, &str) -> Option<String>) -> Option<Self> {
+        if !["initdb", "pg_ctl", "postgres"].iter().all(|name| bin.join(name).is_file()) {
+            return None;
+        }
+        let told = ask(&bin.join("postgres"), "--version")?;
+        let Some((version, major)) = parse_version(&told) else {
+            log::debug!("passed over {}: it tells no version", bin.display());
+            return None;
+        };
+        if major < VERSION_MIN {
+            log::debug!("passed over {}: PostgreSQL {version} is too old", bin.display());
+            return None;
+        }
+        Some(Self { bin, version, major })
+    }
+}
+
+impl Places {
+    /// The folders of `PATH` and the usual places of this machine.
+    fn of_this_machine() -> Self {
+        let path = env::var_os("PATH").unwrap_or_default();
+        Self { path: env::split_paths(&path).collect(), root: PathBuf::from("/") }
+    }
+
+    /// Folders that may hold the programs, the best first, each once, links resolved.
+    fn folders(&self, ask: &dyn Fn(&Path, &str) -> Option<String>) -> Vec<PathBuf> {
+        // A relative entry would make the programs depend on where the user happens to stand.
+        let path = || self.path.iter().filter(|folder| folder.is_absolute());
+        // A link on PATH leads to the folder in which the other programs are.
+        let linked = path().flat_map(|folder| {
+            ["postgres", "pg_ctl", "initdb"]
+                .into_iter()
+                .filter_map(|name| fs::canonicalize(folder.join(name)).ok())
+                .filter_map(|program| program.parent().map(Path::to_path_buf))
+        });
+        let told = path()
+            .map(|folder| folder.join("pg_config"))
+            .filter(|program| program.is_file())
+            .filter_map(|program| ask(&program, "--bindir"))
+            .map(|folder| PathBuf::from(folder.trim_end_matches('\n')));
+        let usual = USUAL_PLACES.iter().flat_map(|pattern| expand(&self.root, pattern));
+
+        let mut folders: Vec<PathBuf> = Vec::new();
+        for folder in linked.chain(path().cloned()).chain(told).chain(usual) {
+            if let Ok(folder) = fs::canonicalize(folder)
+                && !folders.contains(&folder)
+            {
+                folders.push(folder);
+            }
+        }
+        folders
+    }
+}
+
+/// All server programs of `places`, the best first. `ask` runs a program with one argument and gives its output.
+fn all<'a>(
+    places: &Places,
+    ask: &'a dyn Fn(&Path, &str) -> Option<String>,
+) -> impl Iterator<Item = Programs> + use<'a> {
+    let folders = places.folders(ask);
+    folders.into_iter().filter_map(move |bin| Programs::in_folder(bin, ask))
+}
+
+/// The first of `found` that can serve the data in `folder`, made by version `data`.
+fn choose(found: Vec<Programs>, folder: &Path, data: &str) -> Result<Programs, EmbeddedError> {
+    if found.is_empty() {
+        return Err(EmbeddedError::NoPrograms);
+    }
+    let versions: Vec<String> = found.iter().map(|programs| programs.version.clone()).collect();
+    found.into_iter().find(|programs| programs.major.to_string() == data).ok_or_else(|| {
+        EmbeddedError::Version {
+            folder: folder.to_path_buf(),
+            data: data.to_owned(),
+            found: versions.join(", "),
+        }
+    })
+}
+
+/// Folders under `root` that fit `pattern`; where a name has a `*`, those with the highest version first.
+fn expand(root: &Path, pattern: &str) -> Vec<PathBuf> {
+    let mut folders = vec![root.to_path_buf()];
+    for part in pattern.split('/') {
+        folders = match part.strip_suffix('*') {
+            None => folders.into_iter().map(|folder| folder.join(part)).collect(),
+            Some(prefix) => folders.iter().flat_map(|folder| versions(folder, prefix)).collect(),
+        };
+    }
+    folders
+}
+
+/// The entries of `folder` whose names begin with `prefix`, highest version first.
+fn versions(folder: &Path, prefix: &str) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    let mut names: Vec<String> = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| name.starts_with(prefix))
+        .collect();
+    // The name itself decides between equals, so that the order never depends on the file system's.
+    names.sort_by_cached_key(|name| std::cmp::Reverse((version_key(name), name.clone())));
+    names.into_iter().map(|name| folder.join(name)).collect()
+}
+
+/// The numbers in a name, to sort by: `9.6` before `15`, and `latest`, which is Postgres.app's link, after all.
+fn version_key(name: &str) -> Vec<u32> {
+    if name == "latest" {
+        return vec![u32::MAX];
+    }
+    name.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse().ok()).collect()
+}
+
+/// Version and major version out of `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`.
+fn parse_version(told: &str) -> Option<(String, u32)> {
+    let version = told.split_once(") ")?.1.split_whitespace().next()?;
+    let digits = version.split(|c: char| !c.is_ascii_digit()).next()?;
+    Some((version.to_owned(), digits.parse().ok()?))
+}
+
+/// Runs `program` with one argument as the account, and gives its standard output; nothing if it fails.
+fn ask(account: &Account, program: &Path, argument: &str) -> Option<String> {
+    let output = account
+        .command(program)
+        .arg(argument)
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()
+        .ok()
+        .filter(|output| output.status.success())?;
+    String::from_utf8(output.stdout).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// A machine in a temporary folder, whose programs are files that hold what they would say.
+    struct Machine(tempfile::TempDir);
+
+    impl Machine {
+        fn new() -> Self {
+            Self(tempfile::tempdir().expect("a temporary folder"))
+        }
+
+        fn path(&self, path: &str) -> PathBuf {
+            self.0.path().join(path)
+        }
+
+        fn write(&self, path: &str, text: &str) {
+            let path = self.path(path);
+            fs::create_dir_all(path.parent().expect("a parent")).expect("its folder");
+            fs::write(path, text).expect("the file");
+        }
+
+        fn install(&self, bin: &str, version: &str) {
+            self.write(&format!("{bin}/initdb"), "");
+            self.write(&format!("{bin}/pg_ctl"), "");
+            self.write(&format!("{bin}/postgres"), &format!("postgres (PostgreSQL) {version}\n"));
+        }
+
+        fn link(&self, target: &str, link: &str) {
+            let link = self.path(link);
+            fs::create_dir_all(link.parent().expect("a parent")).expect("its folder");
+            symlink(self.path(target), link).expect("the link");
+        }
+
+        fn found(&self, path: &[&str]) -> Vec<Programs> {
+            let places = Places {
+                path: path.iter().map(|folder| self.path(folder)).collect(),
+                root: self.0.path().to_path_buf(),
+            };
+            all(&places, &|program, _| fs::read_to_string(program).ok()).collect()
+        }
+
+        /// The folders found, relative to the machine's root.
+        fn check(&self, path: &[&str], expected: &[&str]) {
+            let root = fs::canonicalize(self.0.path()).expect("the root");
+            let found: Vec<String> = self
+                .found(path)
+                .iter()
+                .map(|programs| programs.bin.strip_prefix(&root).expect("below").display().to_string())
+                .collect();
+            assert_eq!(found, expected, "with PATH {path:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_installed_is_an_error_that_says_what_to_install() {
+        let machine = Machine::new();
+        machine.check(&["usr/bin", "missing"], &[]);
+        let error = choose(machine.found(&[]), Path::new("/d/data"), "15").expect_err("no programs");
+        let text = error.to_string();
+        for word in
+            ["initdb", "apt install postgresql", "dnf install postgresql-server", "brew install", "PATH"]
+        {
+            assert!(text.contains(word), "{word} is missing in: {text}");
+        }
+    }
+
+    #[test]
+    fn the_usual_places_are_searched_newest_first() {
+        let machine = Machine::new();
+        machine.install("usr/lib/postgresql/9.6/bin", "9.6.24");
+        machine.install("usr/lib/postgresql/14/bin", "14.9 (Debian 14.9-1)");
+        machine.install("usr/lib/postgresql/15/bin", "15.18");
+        machine.install("usr/pgsql-16/bin", "16.1");
+        machine.install("opt/homebrew/opt/postgresql@17/bin", "17.2 (Homebrew)");
+        machine.install("Applications/Postgres.app/Contents/Versions/13/bin", "13.1");
+        machine.install("Applications/Postgres.app/Contents/Versions/18/bin", "18beta1 (Postgres.app)");
+        machine.link(
+            "Applications/Postgres.app/Contents/Versions/13",
+            "Applications/Postgres.app/Contents/Versions/latest",
+        );
+        machine.check(
+            &[],
+            &[
+                "usr/lib/postgresql/15/bin",
+                "usr/lib/postgresql/14/bin",
+                "usr/pgsql-16/bin",
+                "opt/homebrew/opt/postgresql@17/bin",
+                "Applications/Postgres.app/Contents/Versions/13/bin",
+                "Applications/Postgres.app/Contents/Versions/18/bin",
+            ],
+        );
+    }
+
+    #[test]
+    fn path_comes_first_and_its_links_are_followed() {
+        let machine = Machine::new();
+        machine.install("usr/lib/postgresql/16/bin", "16.1");
+        machine.install("opt/mine/bin", "15.2");
+        machine.link("opt/mine/bin/postgres", "usr/local/bin/postgres");
+        machine.check(&["usr/local/bin"], &["opt/mine/bin", "usr/lib/postgresql/16/bin"]);
+    }
+
+    #[test]
+    fn the_folder_that_pg_config_tells_is_searched() {
+        let machine = Machine::new();
+        machine.install("opt/odd/bin", "15.2");
+        machine.write("usr/bin/pg_config", &format!("{}\n", machine.path("opt/odd/bin").display()));
+        machine.check(&["usr/bin"], &["opt/odd/bin"]);
+    }
+
+    #[test]
+    fn a_folder_that_lacks_a_program_or_tells_no_version_is_passed_over() {
+        let machine = Machine::new();
+        machine.write("usr/lib/postgresql/17/bin/postgres", "postgres (PostgreSQL) 17.1\n");
+        machine.install("usr/lib/postgresql/16/bin", "strange");
+        machine.install("usr/lib/postgresql/15/bin", "15.2");
+        machine.check(&[], &["usr/lib/postgresql/15/bin"]);
+    }
+
+    #[test]
+    fn data_choose_programs_of_their_version_or_name_both() {
+        let machine = Machine::new();
+        machine.install("usr/lib/postgresql/14/bin", "14.9");
+        machine.install("usr/lib/postgresql/15/bin", "15.18");
+        let folder = Path::new("/d/data");
+        let programs = choose(machine.found(&[]), folder, "14").expect("14 is there");
+        assert_eq!((programs.major, programs.version()), (14, "14.9"));
+
+        let text = choose(machine.found(&[]), folder, "13").expect_err("13 is not").to_string();
+        for word in ["/d/data", "PostgreSQL 13", "15.18, 14.9"] {
+            assert!(text.contains(word), "{word} is missing in: {text}");
+        }
+    }
+
+    #[test]
+    fn versions_are_read_as_postgres_tells_them() {
+        let check = |told: &str, expected: Option<(&str, u32)>| {
+            let expected = expected.map(|(version, major)| (version.to_owned(), major));
+            assert_eq!(parse_version(told), expected, "{told:?}");
+        };
+        check("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n", Some(("15.18", 15)));
+        check("postgres (PostgreSQL) 18beta1\n", Some(("18beta1", 18)));
+        check("postgres (PostgreSQL) 9.6.24\n", Some(("9.6.24", 9)));
+        check("postgres (PostgreSQL) devel\n", None);
+        check("", None);
+    }
+}

@@ -1,0 +1,337 @@
+//! The server process: is it there, start it, stop it.
+//!
+//! - Who starts or stops holds the start lock; looking needs no lock.
+//! - No signal is sent to a process, and no server is waited for, that is not the postmaster of this folder's data: a
+//!   `postmaster.pid` that outlived its server may name any process by now.
+//! - PostgreSQL's own guard against two servers on the same data, the shared memory that `postmaster.pid` names, stays in
+//!   force.
+//! - Every wait has an end.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use nix::errno::Errno;
+use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::embedded::error::{At, EmbeddedError};
+use crate::embedded::folder::{Folder, StartLock, remove_file};
+use crate::embedded::process::Owner;
+use crate::embedded::program::{run, tail};
+use crate::embedded::programs::Programs;
+use crate::embedded::{process, socket};
+
+/// How long a server may take to get ready: after a crash it first replays up to `max_wal_size` of its log.
+const START_LIMIT: Duration = Duration::from_mins(10);
+/// How long a server may take to stop: it first writes all that is in memory to disk.
+const STOP_LIMIT: Duration = Duration::from_mins(5);
+/// How long the last processes of a server that was killed may take to notice.
+const REMAINS_LIMIT: Duration = Duration::from_secs(30);
+/// How long a `postmaster.pid` may be unfinished before it counts as torn by a crash.
+const TORN_LIMIT: Duration = Duration::from_secs(2);
+/// How often to look.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// From which size on the server's log is put aside before a start, in bytes; one older log is kept.
+const LOG_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// `postmaster.pid` and `PG_VERSION` are much smaller.
+const FILE_BYTES_MAX: u64 = 64 * 1024;
+/// The process that no system has: Linux ends at 2^22, macOS at 99,998.
+const NOBODY: i32 = i32::MAX;
+
+/// What is known of a folder's server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Nothing says that it runs.
+    Stopped,
+    /// It left `postmaster.pid` behind, and its process is gone.
+    Crashed,
+    /// `postmaster.pid` is not finished: it is being written, or a loss of power tore it.
+    Torn,
+    /// Its process lives.
+    Alive(Server),
+}
+
+/// A server whose process lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Server {
+    pub pid: i32,
+    /// When it was started.
+    pub since: Option<Timestamp>,
+    pub port: u16,
+    /// Where its socket is, once it has told.
+    pub socket: Option<PathBuf>,
+    pub phase: Phase,
+}
+
+/// How far a server is whose process lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// It takes no connections yet.
+    Starting,
+    /// It takes connections.
+    Ready,
+    /// It takes no connections any more.
+    Stopping,
+}
+
+/// The state of the server of `folder`.
+pub(crate) fn state(folder: &Folder) -> Result<State, EmbeddedError> {
+    let path = pid_file(folder);
+    let bytes = match read_file(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(State::Stopped),
+        Err(error) => return Err(error).at("read", &path),
+    };
+    Ok(match parse(&bytes) {
+        None => State::Torn,
+        Some(server) => match process::owner(server.pid, &folder.data()) {
+            Owner::Us => State::Alive(server),
+            Owner::Other | Owner::Nobody => State::Crashed,
+        },
+    })
+}
+
+/// Sees to it that the server is ready, and gives its URL.
+pub(crate) fn ensure(folder: &Folder, start_lock: &StartLock) -> Result<String, EmbeddedError> {
+    let begun = Instant::now();
+    loop {
+        let patience_left = |limit: Duration| begun.elapsed() < limit;
+        match state(folder)? {
+            State::Alive(Server { phase: Phase::Ready, socket: Some(place), port, .. }) => {
+                return Ok(socket::url(&place, port));
+            }
+            // Its starter was killed, or somebody stops it by hand.
+            State::Alive(_) => {}
+            State::Torn if patience_left(TORN_LIMIT) => {}
+            State::Torn => remove_file(&pid_file(folder))?,
+            State::Stopped => start(folder, start_lock)?,
+            State::Crashed => match start(folder, start_lock) {
+                // The children of a postmaster that was killed hold its memory for a moment.
+                Err(EmbeddedError::Failed { .. } | EmbeddedError::Elsewhere { .. })
+                    if patience_left(REMAINS_LIMIT) => {}
+                other => other?,
+            },
+        }
+        if !patience_left(START_LIMIT) {
+            return Err(timeout(folder, "ready", START_LIMIT));
+        }
+        thread::sleep(POLL_INTERVAL);
+    }
+}
+
+/// Stops the server, if it runs, and says whether it did. Open sessions are ended, what they committed is kept.
+pub(crate) fn stop(folder: &Folder, _start: &StartLock) -> Result<bool, EmbeddedError> {
+    let begun = Instant::now();
+    let mut told = None;
+    let mut place = None;
+    loop {
+        match state(folder)? {
+            State::Alive(server) => {
+                place = server.socket.or(place);
+                if told != Some(server.pid) {
+                    log::info!("stopping the private PostgreSQL in {}", folder.dir().display());
+                    interrupt(server.pid).at("stop the server of", folder.dir())?;
+                    told = Some(server.pid);
+                }
+            }
+            // The server removes its file a moment before it ends.
+            _ if told.is_some_and(|pid| process::owner(pid, &folder.data()) == Owner::Us) => {}
+            _ => break,
+        }
+        if begun.elapsed() >= STOP_LIMIT {
+            return Err(timeout(folder, "stopped", STOP_LIMIT));
+        }
+        thread::sleep(POLL_INTERVAL);
+    }
+    if let Some(place) = place {
+        socket::tidy(folder, &place);
+    }
+    Ok(told.is_some())
+}
+
+/// Asks a server for a fast shutdown. `pg_ctl stop -m fast` sends the same signal, but believes any `postmaster.pid`.
+fn interrupt(pid: i32) -> Result<(), Errno> {
+    match kill(Pid::from_raw(pid), Signal::SIGINT) {
+        Err(Errno::ESRCH) => Ok(()),
+        other => other,
+    }
+}
+
+/// The version that made the data, as `PG_VERSION` says; nothing where there are no data.
+pub(crate) fn data_version(folder: &Folder) -> Result<Option<String>, EmbeddedError> {
+    let path = folder.data().join("PG_VERSION");
+    match read_file(&path) {
+        Ok(text) => Ok(Some(String::from_utf8_lossy(&text).trim().to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).at("read", &path),
+    }
+}
+
+/// Starts the server, which does not run, and waits until it is ready.
+fn start(folder: &Folder, start_lock: &StartLock) -> Result<(), EmbeddedError> {
+    let version = data_version(folder)?.unwrap_or_default();
+    let programs = Programs::find_for(&folder.data(), &version, folder.account())?;
+    let place = socket::place(folder)?;
+    socket::prepare(folder, &place)?;
+    if socket::answers(&place) {
+        return Err(EmbeddedError::Elsewhere { socket: socket::path(&place) });
+    }
+    socket::clear(&place)?;
+    disown(folder)?;
+
+    let log = server_log(folder);
+    folder.make_log()?;
+    let log_len = put_aside(&log)?;
+    log::info!("starting the private PostgreSQL {} in {}", programs.version(), folder.dir().display());
+    let mut command = folder.account().command(&programs.program("pg_ctl"));
+    command.args(["start", "-w", "-t", &START_LIMIT.as_secs().to_string()]);
+    // pg_ctl has a shell start the server, and quotes neither the data's folder nor the log for it: the folder goes by the
+    // environment and, quoted by us, in the server's options; the log by a name that needs no quotes.
+    command.env("PGDATA", folder.data()).arg("-o").arg(server_options(&folder.data(), &place));
+    command.current_dir(folder.log()).args(["-l", "server.log"]);
+    run(command, "pg_ctl", folder, start_lock).map_err(|error| match error {
+        EmbeddedError::Failed { program, status, tail: said, log: program_log } => {
+            let server_said = tail(&log, log_len);
+            let (tail, log) = if server_said.is_empty() { (said, program_log) } else { (server_said, log) };
+            EmbeddedError::Failed { program, status, tail, log }
+        }
+        other => other,
+    })
+}
+
+/// Options that must hold whatever the settings say, for a shell.
+fn server_options(data: &Path, place: &Path) -> std::ffi::OsString {
+    let mut options = b"-D ".to_vec();
+    options.extend(shell_quoted(data.as_os_str().as_bytes()));
+    options.extend(b" -c listen_addresses= -c unix_socket_permissions=0700 -c external_pid_file= ");
+    options.extend(format!("-c port={} -c ", socket::PORT).bytes());
+    // The setting is a list, whose items stand in double quotes where they are not plain.
+    let mut setting = b"unix_socket_directories=\"".to_vec();
+    for &byte in place.as_os_str().as_bytes() {
+        setting.extend(if byte == b'"' { &b"\"\""[..] } else { std::slice::from_ref(&byte) });
+    }
+    setting.push(b'"');
+    options.extend(shell_quoted(&setting));
+    std::ffi::OsString::from_vec(options)
+}
+
+fn shell_quoted(text: &[u8]) -> Vec<u8> {
+    let mut quoted = vec![b'\''];
+    for &byte in text {
+        quoted.extend(if byte == b'\'' { &b"'\\''"[..] } else { std::slice::from_ref(&byte) });
+    }
+    quoted.push(b'\'');
+    quoted
+}
+
+/// Makes a `postmaster.pid` that outlived its server name nobody. PostgreSQL refuses to start while the process it names
+/// lives, whatever that is. The rest of the file stays: by it PostgreSQL sees whether children of that server still write.
+fn disown(folder: &Folder) -> Result<(), EmbeddedError> {
+    let path = pid_file(folder);
+    let bytes = match read_file(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error).at("read", &path),
+    };
+    let rest = bytes.iter().position(|&byte| byte == b'\n').map_or(&[][..], |end| &bytes[end..]);
+    let mut text = NOBODY.to_string().into_bytes();
+    text.extend_from_slice(rest);
+    let mut file = OpenOptions::new()
+        .write(true)
+        .truncate(true)
+        .custom_flags(O_NOFOLLOW)
+        .open(&path)
+        .at("open", &path)?;
+    file.write_all(&text).at("write", &path)
+}
+
+/// Reads a small file; a FIFO in its place reads as empty, and does not hang.
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let file = OpenOptions::new().read(true).custom_flags(O_NOFOLLOW | O_NONBLOCK).open(path)?;
+    let mut bytes = Vec::new();
+    file.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Renames the server's log if it has grown large, and gives the length of what is there then.
+fn put_aside(log: &Path) -> Result<u64, EmbeddedError> {
+    let len = fs::symlink_metadata(log).map_or(0, |metadata| metadata.len());
+    if len <= LOG_BYTES_MAX {
+        return Ok(len);
+    }
+    fs::rename(log, log.with_extension("log.1")).at("rename", log)?;
+    Ok(0)
+}
+
+/// Reads `postmaster.pid`: process, data, start time, port, socket's folder, addresses, shared memory, status, a line each.
+fn parse(bytes: &[u8]) -> Option<Server> {
+    let lines: Vec<&[u8]> = bytes.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii_end).collect();
+    let line = |at: usize| lines.get(at).copied().filter(|line| !line.is_empty());
+    let number = |at: usize| std::str::from_utf8(line(at)?).ok();
+    Some(Server {
+        pid: number(0)?.parse().ok().filter(|&pid| pid > 0)?,
+        since: number(2).and_then(|second| Timestamp::from_second(second.parse().ok()?).ok()),
+        port: number(3).and_then(|port| port.parse().ok()).unwrap_or(socket::PORT),
+        socket: line(4).map(|path| PathBuf::from(std::ffi::OsStr::from_bytes(path))),
+        phase: match line(7) {
+            Some(b"ready" | b"standby") => Phase::Ready,
+            Some(b"stopping") => Phase::Stopping,
+            _ => Phase::Starting,
+        },
+    })
+}
+
+fn pid_file(folder: &Folder) -> PathBuf {
+    folder.data().join("postmaster.pid")
+}
+
+fn server_log(folder: &Folder) -> PathBuf {
+    folder.log().join("server.log")
+}
+
+fn timeout(folder: &Folder, wanted: &'static str, limit: Duration) -> EmbeddedError {
+    EmbeddedError::Timeout { dir: folder.dir().to_path_buf(), wanted, limit, log: server_log(folder) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pid_file_is_read_as_far_as_it_is_written() {
+        let check = |text: &str, expected: Option<(i32, u16, Option<&str>, Phase)>| {
+            let since = (text.lines().count() > 2).then(|| Timestamp::from_second(17).expect("a time"));
+            let expected = expected.map(|(pid, port, socket, phase)| Server {
+                pid,
+                since,
+                port,
+                socket: socket.map(PathBuf::from),
+                phase,
+            });
+            assert_eq!(parse(text.as_bytes()), expected, "{text:?}");
+        };
+        check("", None);
+        check("\n", None);
+        check("-12\n/d\n", None);
+        check("12\n/d\n17\n5432\n", Some((12, 5432, None, Phase::Starting)));
+        let whole = "12\n/d\n17\n6543\n/d/run\n\n  77  1\n";
+        check(whole, Some((12, 6543, Some("/d/run"), Phase::Starting)));
+        check(&format!("{whole}ready   \n"), Some((12, 6543, Some("/d/run"), Phase::Ready)));
+        check(&format!("{whole}stopping\n"), Some((12, 6543, Some("/d/run"), Phase::Stopping)));
+    }
+
+    #[test]
+    fn options_are_quoted_for_the_shell_and_for_the_list() {
+        let options = server_options(Path::new("/it's/data"), Path::new("/say \"x\"/run"));
+        let options = options.to_str().expect("text");
+        assert!(options.starts_with(r"-D '/it'\''s/data' "), "{options}");
+        assert!(options.ends_with(r#" -c 'unix_socket_directories="/say ""x""/run"'"#), "{options}");
+    }
+}

@@ -1,0 +1,163 @@
+//! Values that an event lies in: the path to it, and what names it.
+
+use crate::event::json::Cursor;
+use crate::event::text::NulPolicy;
+use std::fmt;
+use std::str::FromStr;
+
+/// The longest path.
+const STEPS_MAX: usize = 16;
+
+/// How deep an event is looked for that a value seems to hold.
+const SEARCH_DEPTH_MAX: usize = 8;
+
+/// The place of the event, or the array of events, in each value: keys, one within the other. Arrays on the way stand for
+/// their elements, and strings for the JSON that they hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventsAt {
+    path: String,
+    steps: Vec<Step>,
+}
+
+/// One step of a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// The member of this name.
+    Member(String),
+    /// `*`: each member, whatever its name.
+    Each,
+}
+
+impl Step {
+    pub(crate) fn fits(&self, key: &str) -> bool {
+        match self {
+            Step::Member(name) => name == key,
+            Step::Each => true,
+        }
+    }
+}
+
+impl EventsAt {
+    pub(crate) fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+}
+
+impl FromStr for EventsAt {
+    type Err = String;
+
+    fn from_str(path: &str) -> Result<Self, Self::Err> {
+        let step = |name: &str| match name {
+            "*" => Step::Each,
+            name => Step::Member(name.to_owned()),
+        };
+        let steps: Vec<Step> = path.split('.').map(step).collect();
+        if steps.contains(&Step::Member(String::new())) || steps.len() > STEPS_MAX {
+            return Err("keys joined by dots such as raw_json, data.events or *.data are needed".to_owned());
+        }
+        Ok(Self { path: path.to_owned(), steps })
+    }
+}
+
+impl fmt::Display for EventsAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.path)
+    }
+}
+
+/// The path at which the text, a JSON value, seems to hold events; none where there is none, or the value is an event.
+pub(crate) fn seeming_path(text: &str) -> Option<String> {
+    let mut steps = Vec::new();
+    find(text, &mut steps)?;
+    (!steps.is_empty()).then(|| steps.join("."))
+}
+
+fn find(text: &str, steps: &mut Vec<String>) -> Option<()> {
+    const ID: &str = "EventId";
+    if steps.len() > SEARCH_DEPTH_MAX {
+        return None;
+    }
+    let mut cursor = Cursor::new(NulPolicy::Replace);
+    cursor.start_at(text, 0);
+    match cursor.peek()? {
+        b'{' => {
+            let mut candidate = None;
+            let mut key = cursor.first_key().ok()?;
+            while let Some(name) = key {
+                if name == ID {
+                    return Some(());
+                }
+                let start = cursor.at();
+                cursor.skip().ok()?;
+                let value = cursor.text_since(start);
+                if candidate.is_none() && value.starts_with(['{', '[', '"']) && value.contains(ID) {
+                    candidate = Some((name, value));
+                }
+                key = cursor.following_key().ok()?;
+            }
+            let (name, value) = candidate?;
+            let is_number = name.bytes().all(|byte| byte.is_ascii_digit());
+            let is_plain = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '-' | '$' | '@');
+            if !name.chars().all(is_plain) {
+                return None;
+            }
+            // The keys of a dictionary by id differ from value to value.
+            steps.push(if is_number { "*".to_owned() } else { name.into_owned() });
+            find(value, steps)
+        }
+        b'[' => {
+            let mut first = None;
+            cursor
+                .array(|cursor, index| {
+                    cursor.peek();
+                    let start = cursor.at();
+                    cursor.skip()?;
+                    if index == 0 {
+                        first = Some(cursor.text_since(start));
+                    }
+                    Ok(())
+                })
+                .ok()?;
+            find(first?, steps)
+        }
+        b'"' if !steps.is_empty() => {
+            let inner = cursor.whole_string().ok()?;
+            // One level of strings is all that is decoded.
+            if inner.trim_start().starts_with(['{', '[']) { find(&inner, steps) } else { None }
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths() {
+        for good in ["raw_json", "data.events", "*.data", "a b.c-d"] {
+            assert_eq!(good.parse::<EventsAt>().unwrap().to_string(), good);
+        }
+        for bad in ["", ".", ".a", "a.", "a..b", &["a"; 17].join(".")] {
+            assert!(bad.parse::<EventsAt>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn events_that_lie_deeper() {
+        let check = |text: &str, expected: Option<&str>| {
+            assert_eq!(seeming_path(text).as_deref(), expected, "{text}");
+        };
+        check(r#"{"EventId":1}"#, None);
+        check(r#"{"id":1}"#, None);
+        check(r#"{"data":{"EventId":1}}"#, Some("data"));
+        check(r#"{"id":7,"data":{"events":[{"EventId":1}]}}"#, Some("data.events"));
+        check(r#"{"1337":{"posted":true,"data":{"EventId":1}}}"#, Some("*.data"));
+        check(r#"{"raw_json":"{\"EventId\":1}"}"#, Some("raw_json"));
+        check(r#"{"raw_json":"[{\"a\":{\"EventId\":1}}]"}"#, Some("raw_json.a"));
+        check(r#"[{"data":{"EventId":1}}]"#, Some("data"));
+        check(r#"{"text":"EventId"}"#, None);
+        check(r#"{"a.b":{"EventId":1}}"#, None);
+        check(r#""EventId""#, None);
+    }
+}

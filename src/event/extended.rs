@@ -1,0 +1,81 @@
+//! Extended JSON, as `MongoDB` has it: objects such as `{"$numberLong":"123"}` in place of a number or a time.
+
+use crate::event::fault::Fault;
+use crate::event::json::{Cursor, Parsed};
+
+/// 9999-12-31T23:59:59.999Z, in milliseconds since 1970.
+const DATE_MAX_MS: i64 = 253_402_300_799_999;
+
+/// 0001-01-01T00:00:00Z, in milliseconds since 1970.
+const DATE_MIN_MS: i64 = -62_135_596_800_000;
+
+/// A number as `mongoexport` writes it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum ExtendedNumber {
+    /// `$numberLong` and `$numberInt`.
+    Integer(i64),
+    /// `$numberDouble`.
+    Float(f64),
+}
+
+/// An instant as `mongoexport` writes it.
+#[derive(Debug, PartialEq)]
+pub(crate) enum ExtendedDate {
+    /// `{"$date":"2024-08-18T20:45:46.725Z"}`
+    Text(String),
+    /// `{"$date":{"$numberLong":"1724013946725"}}`, and the number alone, as old versions have it: milliseconds since 1970.
+    Milliseconds(i64),
+}
+
+/// Reads the object at whose `{` the cursor stands. None if it is another object; then the cursor has not moved.
+pub(crate) fn number(cursor: &mut Cursor<'_>) -> Parsed<Option<ExtendedNumber>> {
+    read_only_member(cursor, |cursor, key| {
+        if !matches!(key, "$numberLong" | "$numberInt" | "$numberDouble") {
+            return Ok(None);
+        }
+        let text = cursor.text()?.unwrap_or_default();
+        let number = match key {
+            "$numberDouble" => {
+                text.parse().ok().filter(|value: &f64| value.is_finite()).map(ExtendedNumber::Float)
+            }
+            _ => text.parse().ok().map(ExtendedNumber::Integer),
+        };
+        number.map(Some).ok_or_else(|| Fault::value(format!("{key} without a number that fits")))
+    })
+}
+
+/// The same for an instant.
+pub(crate) fn date(cursor: &mut Cursor<'_>) -> Parsed<Option<ExtendedDate>> {
+    read_only_member(cursor, |cursor, key| {
+        if key != "$date" {
+            return Ok(None);
+        }
+        if cursor.peek() == Some(b'"') {
+            return Ok(Some(ExtendedDate::Text(cursor.text()?.unwrap_or_default().into_owned())));
+        }
+        let milliseconds = cursor.integer()?.unwrap_or(i64::MIN);
+        if !(DATE_MIN_MS..=DATE_MAX_MS).contains(&milliseconds) {
+            return Err(Fault::value("$date without a time of the years 1 to 9999"));
+        }
+        Ok(Some(ExtendedDate::Milliseconds(milliseconds)))
+    })
+}
+
+/// Reads an object that has one member, if `read` makes something of it.
+fn read_only_member<'a, T>(
+    cursor: &mut Cursor<'a>,
+    read: impl FnOnce(&mut Cursor<'a>, &str) -> Parsed<Option<T>>,
+) -> Parsed<Option<T>> {
+    let place = cursor.place();
+    let Some(key) = cursor.first_key()? else {
+        cursor.return_to(place);
+        return Ok(None);
+    };
+    if let Some(value) = read(cursor, &key)?
+        && cursor.ends_object()?
+    {
+        return Ok(Some(value));
+    }
+    cursor.return_to(place);
+    Ok(None)
+}

@@ -1,0 +1,99 @@
+//! Why an event was not taken: the field, the reason, and whether the text was JSON at all.
+
+use std::fmt;
+
+/// What is wrong with a line or an event. It never holds the record's own text.
+///
+/// It is one pointer wide, so that the parser's results stay small on the path that has no faults.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault(Box<Inner>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Inner {
+    kind: Kind,
+    field: String,
+    reason: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// The text is no JSON, or past a limit: the whole line is refused.
+    Line,
+    /// The text is JSON, but not an event that can be stored: the event is refused.
+    Value,
+}
+
+impl Fault {
+    /// The text is no JSON at `byte` of the line.
+    #[cold]
+    pub(crate) fn syntax(reason: &str, byte: usize) -> Self {
+        Self(Box::new(Inner {
+            kind: Kind::Line,
+            field: String::new(),
+            reason: format!("not JSON: {reason} at byte {byte} of the line"),
+        }))
+    }
+
+    /// The line is past a limit.
+    #[cold]
+    pub(crate) fn line(reason: String) -> Self {
+        Self(Box::new(Inner { kind: Kind::Line, field: String::new(), reason }))
+    }
+
+    /// The text is JSON, but a value does not fit.
+    #[cold]
+    pub(crate) fn value(reason: impl Into<String>) -> Self {
+        Self(Box::new(Inner { kind: Kind::Value, field: String::new(), reason: reason.into() }))
+    }
+
+    /// The same fault, seen from the object that holds `name`.
+    #[cold]
+    pub(crate) fn within(mut self, name: &str) -> Self {
+        if self.0.kind == Kind::Value {
+            let joint = if self.0.field.is_empty() || self.0.field.starts_with('[') { "" } else { "." };
+            self.0.field = format!("{name}{joint}{}", self.0.field);
+        }
+        self
+    }
+
+    /// The same fault, with advice, which may be empty.
+    #[cold]
+    pub(crate) fn and(mut self, advice: &str) -> Self {
+        if !advice.is_empty() {
+            self.0.reason = format!("{}; {advice}", self.0.reason);
+        }
+        self
+    }
+
+    /// The same fault, seen from the array that holds the element.
+    #[cold]
+    pub(crate) fn within_element(self, index: usize) -> Self {
+        self.within(&format!("[{index}]"))
+    }
+
+    /// Whether nothing of the line can be taken.
+    pub fn refuses_line(&self) -> bool {
+        self.0.kind == Kind::Line
+    }
+
+    /// The path of the field below the event, such as `Participants[2].Id`, where there is one.
+    pub fn field(&self) -> Option<&str> {
+        (!self.0.field.is_empty()).then_some(self.0.field.as_str())
+    }
+
+    /// The reason, without the field.
+    pub fn reason(&self) -> &str {
+        &self.0.reason
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.field() {
+            Some(field) => write!(f, "{field}: {}", self.0.reason),
+            None => f.write_str(&self.0.reason),
+        }
+    }
+}
+
+impl std::error::Error for Fault {}

@@ -1,0 +1,174 @@
+//! Numbers, as JSON writes them.
+
+use crate::event::document::DIGITS_MAX;
+use crate::event::extended;
+use crate::event::extended::ExtendedNumber;
+use crate::event::fault::Fault;
+use crate::event::json::{Cursor, Parsed};
+
+pub(crate) struct Number<'a> {
+    text: &'a str,
+    /// Neither a fraction nor an exponent.
+    integer: bool,
+}
+
+impl<'a> Cursor<'a> {
+    /// An integer of 64 bits.
+    #[inline]
+    pub(crate) fn integer(&mut self) -> Parsed<Option<i64>> {
+        let Some(first @ (b'-' | b'0'..=b'9')) = self.peek() else {
+            return self.no_integer();
+        };
+        if let Some(value) = self.short_integer() {
+            return Ok(Some(value));
+        }
+        let number = self.number()?;
+        // `-0` is a float to serde_json, and so is whatever has a fraction or an exponent.
+        if number.integer && (first != b'-' || number.text != "-0") {
+            match number.text.parse() {
+                Ok(value) => Ok(Some(value)),
+                Err(_) => Err(Fault::value("an integer beyond 64 bits")),
+            }
+        } else {
+            Err(Fault::value("an integer is needed, a number with fraction or exponent was found"))
+        }
+    }
+
+    /// An integer as nearly all are: without a sign, of at most 18 digits, and so of less than 64 bits.
+    #[inline]
+    fn short_integer(&mut self) -> Option<i64> {
+        const DIGITS_MAX: usize = 18;
+        let rest = &self.text.as_bytes()[self.at..];
+        let (mut value, mut digits) = (0, 0);
+        while let Some(digit @ b'0'..=b'9') = rest.get(digits) {
+            if digits == DIGITS_MAX {
+                return None;
+            }
+            value = value * 10 + i64::from(digit - b'0');
+            digits += 1;
+        }
+        let leading_zero = rest.first() == Some(&b'0') && digits > 1;
+        if digits == 0 || leading_zero || matches!(rest.get(digits), Some(b'.' | b'e' | b'E')) {
+            return None;
+        }
+        self.at += digits;
+        Some(value)
+    }
+
+    /// A finite number.
+    #[inline]
+    pub(crate) fn float(&mut self) -> Parsed<Option<f64>> {
+        let Some(b'-' | b'0'..=b'9') = self.peek() else {
+            return self.no_float();
+        };
+        let number = self.number()?;
+        match number.text.parse() {
+            Ok(value) => Ok(Some(value)),
+            Err(_) => Err(self.syntax("a malformed number")),
+        }
+    }
+
+    /// An integer that does not begin as one.
+    #[cold]
+    fn no_integer(&mut self) -> Parsed<Option<i64>> {
+        if self.null()? {
+            return Ok(None);
+        }
+        match self.extended_number()? {
+            Some(ExtendedNumber::Integer(value)) => Ok(Some(value)),
+            Some(ExtendedNumber::Float(value)) => match integral(value) {
+                Some(value) => Ok(Some(value)),
+                None => Err(Fault::value("an integer of 64 bits is needed, another number was found")),
+            },
+            None => Err(self.other_type("an integer")),
+        }
+    }
+
+    /// A number that does not begin as one.
+    #[cold]
+    fn no_float(&mut self) -> Parsed<Option<f64>> {
+        if self.null()? {
+            return Ok(None);
+        }
+        match self.extended_number()? {
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "so it is with any number that a float is read from"
+            )]
+            Some(ExtendedNumber::Integer(value)) => Ok(Some(value as f64)),
+            Some(ExtendedNumber::Float(value)) => Ok(Some(value)),
+            None => Err(self.other_type("a number")),
+        }
+    }
+
+    fn extended_number(&mut self) -> Parsed<Option<ExtendedNumber>> {
+        if self.peek() == Some(b'{') { extended::number(self) } else { Ok(None) }
+    }
+
+    /// The cursor stands at a digit or a minus.
+    #[inline]
+    pub(crate) fn number(&mut self) -> Parsed<Number<'a>> {
+        let bytes = self.text.as_bytes();
+        let start = self.at;
+        if bytes[self.at] == b'-' {
+            self.at += 1;
+        }
+        match bytes.get(self.at) {
+            Some(b'0') => self.at += 1,
+            Some(b'1'..=b'9') => self.digits(),
+            _ => return Err(self.syntax("a malformed number")),
+        }
+        let mut integer = true;
+        if bytes.get(self.at) == Some(&b'.') {
+            integer = false;
+            self.at += 1;
+            self.some_digits()?;
+        }
+        let exponent = matches!(bytes.get(self.at), Some(b'e' | b'E'));
+        if exponent {
+            integer = false;
+            self.at += 1;
+            if let Some(b'+' | b'-') = bytes.get(self.at) {
+                self.at += 1;
+            }
+            self.some_digits()?;
+        }
+        if let Some(b'0'..=b'9') = bytes.get(self.at) {
+            return Err(self.syntax("a number with a leading zero"));
+        }
+        let text = &self.text[start..self.at];
+        // Only a long number or one with an exponent can leave the range of a float.
+        if exponent || text.len() > DIGITS_MAX {
+            self.plain = false;
+            if text.parse().is_ok_and(f64::is_infinite) {
+                return Err(Fault::syntax("a number out of range", start));
+            }
+        }
+        Ok(Number { text, integer })
+    }
+
+    #[inline]
+    fn digits(&mut self) {
+        let bytes = self.text.as_bytes();
+        while let Some(b'0'..=b'9') = bytes.get(self.at) {
+            self.at += 1;
+        }
+    }
+
+    fn some_digits(&mut self) -> Parsed<()> {
+        let start = self.at;
+        self.digits();
+        if self.at == start {
+            return Err(self.syntax("a malformed number"));
+        }
+        Ok(())
+    }
+}
+
+/// A float that is a whole number, as an integer. Floats are exact up to 2^53.
+fn integral(value: f64) -> Option<i64> {
+    const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+    let is_exact = value.fract() == 0.0 && value.abs() <= EXACT_MAX;
+    #[expect(clippy::cast_possible_truncation, reason = "it is a whole number of at most 53 bits")]
+    is_exact.then_some(value as i64)
+}

@@ -1,0 +1,118 @@
+//! What was seen of the keys of each kind of object, so that the same keys need not be read again.
+//!
+//! A dump is written by one program, and so has the keys of all its items in one order, of all its players in
+//! another, with the same white space. What stands between two values is then the same text as in the object
+//! before: one comparison takes the comma, the key and the colon.
+//!
+//! Invariant: a text is only noted once it was read as JSON. Where it stands again, in an object of any kind after a
+//! value (or after the brace), it is JSON again, with the same key.
+
+use crate::event::field::Field;
+
+/// The longest text that is noted; the longest key of an event takes 24 bytes with its marks.
+const TEXT_MAX: usize = 32;
+
+/// How many keys of an object are noted. An event and a player have under 20.
+const KEYS_MAX: usize = 24;
+
+/// The kinds of objects whose keys have an order of their own.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Kind {
+    Event,
+    Killer,
+    Victim,
+    Participant,
+    GroupMember,
+    Equipment,
+    Item,
+}
+
+/// How many kinds there are.
+const KINDS: usize = Kind::Item as usize + 1;
+
+/// The keys of the last object of each kind.
+#[derive(Debug)]
+pub(crate) struct Keys([[Step; KEYS_MAX]; KINDS]);
+
+/// The text from the end of one value to the start of the next.
+#[derive(Debug, Clone, Copy)]
+struct Step {
+    /// The text, filled up with anything.
+    text: [u8; TEXT_MAX],
+    /// Which bytes of a window belong to it.
+    mask: [u8; TEXT_MAX],
+    length: u8,
+    field: Field,
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        // No byte of a str is 0xff, so that what was never noted is never found.
+        let never = Step { text: [0xff; TEXT_MAX], mask: [0xff; TEXT_MAX], length: 0, field: Field::Other };
+        Self([[never; KEYS_MAX]; KINDS])
+    }
+}
+
+impl Keys {
+    /// If `rest` begins with what stood before value `number` of the last object of this kind: its length, and the field.
+    #[inline]
+    pub(crate) fn find(&self, kind: Kind, number: usize, rest: &[u8]) -> Option<(usize, Field)> {
+        let step = self.0[kind as usize].get(number)?;
+        // All at once, whatever the length: the processor has no branch to guess, and compares 16 bytes or more in one go.
+        let window = rest.first_chunk::<TEXT_MAX>()?;
+        let bytes = window.iter().zip(&step.text).zip(&step.mask);
+        let differing = bytes.fold(0, |differing, ((found, text), mask)| differing | (found ^ text) & mask);
+        (differing == 0).then_some((usize::from(step.length), step.field))
+    }
+
+    /// Notes what stood before value `number` of an object.
+    pub(crate) fn note(&mut self, kind: Kind, number: usize, text: &[u8], field: Field) {
+        let Some(step) = self.0[kind as usize].get_mut(number) else { return };
+        if let (Some(place), Ok(length)) = (step.text.get_mut(..text.len()), u8::try_from(text.len())) {
+            place.copy_from_slice(text);
+            step.mask = std::array::from_fn(|byte| if byte < text.len() { 0xff } else { 0 });
+            (step.length, step.field) = (length, field);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_found_where_it_stands_whole() {
+        for length in 1..=TEXT_MAX + 2 {
+            let text = &"abcdefgh".repeat(5).into_bytes()[..length];
+            let mut keys = Keys::default();
+            let mut line = [text, &[b' '; TEXT_MAX]].concat();
+            assert_eq!(keys.find(Kind::Item, 1, &line), None);
+            keys.note(Kind::Item, 1, text, Field::Count);
+            let expected = (length <= TEXT_MAX).then_some((length, Field::Count));
+            assert_eq!(keys.find(Kind::Item, 1, &line), expected, "{length}");
+            assert_eq!(keys.find(Kind::Item, 0, &line), None);
+            assert_eq!(keys.find(Kind::Event, 1, &line), None);
+            for byte in 0..length {
+                line[byte] ^= 1;
+                assert_eq!(keys.find(Kind::Item, 1, &line), None, "{byte} of {length}");
+                line[byte] ^= 1;
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_never_noted_is_nowhere() {
+        let keys = Keys::default();
+        for number in 0..=KEYS_MAX {
+            assert_eq!(keys.find(Kind::Event, number, &[0; TEXT_MAX]), None);
+            assert_eq!(keys.find(Kind::Event, number, &[b' '; TEXT_MAX]), None);
+        }
+    }
+
+    #[test]
+    fn more_keys_than_are_noted() {
+        let mut keys = Keys::default();
+        keys.note(Kind::Killer, KEYS_MAX, b",\"Id\":", Field::Id);
+        assert_eq!(keys.find(Kind::Killer, KEYS_MAX, &[b','; TEXT_MAX]), None);
+    }
+}

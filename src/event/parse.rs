@@ -1,0 +1,427 @@
+//! From JSON to an [`Event`]: which fields are kept, of what type, and which are needed.
+
+use crate::event::extended::ExtendedDate;
+use crate::event::fault::Fault;
+use crate::event::field::Field;
+use crate::event::json::{Cursor, Parsed};
+use crate::event::keys::Kind;
+use crate::event::kill_event::{Event, FOOD, Item, MAIN_HAND, POTION, Player};
+use crate::event::{Server, extended};
+use jiff::civil::DateTime;
+
+/// The most players in one list of an event: a bound on the space that one event can take. The largest fights
+/// of the game have some hundreds.
+const PLAYERS_MAX: usize = 1000;
+
+/// Reads the event at which the cursor stands, into `event`, whose old content is dropped.
+///
+/// Needed are `EventId`, `TimeStamp`, `TotalVictimKillFame`, `Killer` and `Victim`, both of these with `Id`
+/// and `Name`, and the `Id` of every other player. Of two equal keys the last one counts.
+pub(crate) fn event<'a>(cursor: &mut Cursor<'a>, event: &mut Event<'a>) -> Parsed<()> {
+    let mut needed = Needed::default();
+    clear(event);
+    if cursor.peek() != Some(b'{') {
+        return Err(cursor.other_type("an event object"));
+    }
+    let mut object = cursor.object(Kind::Event)?;
+    while let Some(field) = cursor.field(&mut object)? {
+        top_field(cursor, field, event, &mut needed).map_err(|fault| fault.within(field.name()))?;
+    }
+    let missing = |name: &str| Fault::value("is missing, and is needed").within(name);
+    event.event_id = needed.event_id.ok_or_else(|| missing("EventId"))?;
+    event.occurred_at_us = needed.occurred_at_us.ok_or_else(|| missing("TimeStamp"))?;
+    event.fame = needed.fame.ok_or_else(|| missing("TotalVictimKillFame"))?;
+    named(&event.killer, needed.killer).map_err(|fault| fault.within("Killer"))?;
+    named(&event.victim, needed.victim).map_err(|fault| fault.within("Victim"))
+}
+
+#[derive(Default)]
+struct Needed {
+    event_id: Option<i64>,
+    occurred_at_us: Option<i64>,
+    fame: Option<i64>,
+    killer: bool,
+    victim: bool,
+}
+
+fn clear(event: &mut Event<'_>) {
+    event.battle_id = None;
+    event.participant_count = None;
+    event.group_size = None;
+    event.kill_area = None;
+    event.category = None;
+    event.kind = None;
+    event.location = None;
+    event.version = None;
+    event.gvg_match = None;
+    event.server = None;
+    event.participants.clear();
+    event.group_members.clear();
+    event.loot.clear();
+}
+
+fn top_field<'a>(
+    cursor: &mut Cursor<'a>,
+    field: Field,
+    event: &mut Event<'a>,
+    needed: &mut Needed,
+) -> Parsed<()> {
+    match field {
+        Field::EventId => needed.event_id = cursor.integer()?,
+        Field::TimeStamp => needed.occurred_at_us = time_stamp(cursor)?,
+        Field::TotalVictimKillFame => needed.fame = cursor.integer()?,
+        Field::Killer => needed.killer = whole_player(cursor, Kind::Killer, &mut event.killer, None)?,
+        Field::Victim => {
+            needed.victim = whole_player(cursor, Kind::Victim, &mut event.victim, Some(&mut event.loot))?;
+        }
+        Field::Participants => players(cursor, Kind::Participant, &mut event.participants)?,
+        Field::GroupMembers => players(cursor, Kind::GroupMember, &mut event.group_members)?,
+        Field::BattleId => event.battle_id = cursor.integer()?,
+        Field::NumberOfParticipants => event.participant_count = narrow(cursor)?,
+        Field::GroupMemberCount => event.group_size = narrow(cursor)?,
+        Field::KillArea => event.kill_area = cursor.text()?,
+        Field::Category => event.category = cursor.text()?,
+        Field::Type => event.kind = cursor.text()?,
+        Field::Location => event.location = cursor.text()?,
+        Field::Version => event.version = narrow(cursor)?,
+        Field::GvGMatch => event.gvg_match = cursor.json()?,
+        Field::Server | Field::Region | Field::SourceRegion => {
+            event.server = one_server(event.server, named_server(cursor)?)?;
+        }
+        _ => cursor.skip()?,
+    }
+    Ok(())
+}
+
+/// The game server that a value names; other names, and values that are no strings, name none.
+pub(crate) fn named_server(cursor: &mut Cursor<'_>) -> Parsed<Option<Server>> {
+    if cursor.peek() == Some(b'"') {
+        Ok(cursor.whole_string()?.parse().ok())
+    } else {
+        cursor.skip().map(|()| None)
+    }
+}
+
+/// The one server of two that may be named.
+pub(crate) fn one_server(first: Option<Server>, second: Option<Server>) -> Parsed<Option<Server>> {
+    match (first, second) {
+        (Some(first), Some(second)) if first != second => {
+            Err(Fault::value(format!("two game servers are named, {first} and {second}")))
+        }
+        (first, second) => Ok(first.or(second)),
+    }
+}
+
+/// The killer or the victim; false where it is null.
+fn whole_player<'a>(
+    cursor: &mut Cursor<'a>,
+    kind: Kind,
+    into: &mut Player<'a>,
+    mut loot: Option<&mut Vec<(i16, Item<'a>)>>,
+) -> Parsed<bool> {
+    if let Some(loot) = &mut loot {
+        loot.clear();
+    }
+    if cursor.null()? {
+        return Ok(false);
+    }
+    *into = Player::default();
+    player(cursor, kind, into, loot)?;
+    Ok(true)
+}
+
+fn named(player: &Player<'_>, present: bool) -> Parsed<()> {
+    if !present {
+        return Err(Fault::value("is missing, and is needed"));
+    }
+    if player.name.is_none() {
+        return Err(Fault::value("is missing or empty, and is needed").within("Name"));
+    }
+    Ok(())
+}
+
+fn players<'a>(cursor: &mut Cursor<'a>, kind: Kind, into: &mut Vec<Player<'a>>) -> Parsed<()> {
+    into.clear();
+    optional_array(cursor, |cursor, index| {
+        if index == PLAYERS_MAX {
+            return Err(Fault::value(format!("more than {PLAYERS_MAX} players in one list")));
+        }
+        into.push(Player::default());
+        // It was just put there.
+        into.last_mut().map_or(Ok(()), |into| player(cursor, kind, into, None))
+    })
+}
+
+fn optional_array<'a>(
+    cursor: &mut Cursor<'a>,
+    mut element: impl FnMut(&mut Cursor<'a>, usize) -> Parsed<()>,
+) -> Parsed<()> {
+    match cursor.peek() {
+        Some(b'[') => {
+            cursor.array(|cursor, index| element(cursor, index).map_err(|fault| fault.within_element(index)))
+        }
+        _ if cursor.null()? => Ok(()),
+        _ => Err(cursor.other_type("an array")),
+    }
+}
+
+/// A player with an id. `loot` is where the inventory goes; without it the inventory is skipped.
+fn player<'a>(
+    cursor: &mut Cursor<'a>,
+    kind: Kind,
+    into: &mut Player<'a>,
+    mut loot: Option<&mut Vec<(i16, Item<'a>)>>,
+) -> Parsed<()> {
+    if cursor.peek() != Some(b'{') {
+        return Err(cursor.other_type("a player object"));
+    }
+    let mut id = None;
+    let mut object = cursor.object(kind)?;
+    while let Some(field) = cursor.field(&mut object)? {
+        let read = match (field, &mut loot) {
+            (Field::Id, _) => cursor.text().map(|text| id = text),
+            (Field::Inventory, Some(loot)) => inventory(cursor, loot),
+            _ => player_field(cursor, field, into),
+        };
+        read.map_err(|fault| fault.within(field.name()))?;
+    }
+    into.id = id.ok_or_else(|| Fault::value("is missing or empty, and is needed").within("Id"))?;
+    Ok(())
+}
+
+fn player_field<'a>(cursor: &mut Cursor<'a>, field: Field, player: &mut Player<'a>) -> Parsed<()> {
+    match field {
+        Field::LifetimeStatistics => cursor.skip_repeated()?,
+        Field::Equipment => equipment(cursor, player)?,
+        Field::Name => player.name = cursor.text()?,
+        Field::GuildId => player.guild_id = cursor.text()?,
+        Field::GuildName => player.guild_name = cursor.text()?,
+        Field::AllianceId => player.alliance_id = cursor.text()?,
+        Field::AllianceName => player.alliance_name = cursor.text()?,
+        Field::AverageItemPower => player.item_power = cursor.float()?,
+        Field::KillFame => player.kill_fame = cursor.integer()?,
+        Field::DeathFame => player.death_fame = cursor.integer()?,
+        Field::DamageDone => player.damage_done = cursor.float()?,
+        Field::SupportHealingDone => player.healing_done = cursor.float()?,
+        _ => cursor.skip()?,
+    }
+    Ok(())
+}
+
+fn equipment<'a>(cursor: &mut Cursor<'a>, player: &mut Player<'a>) -> Parsed<()> {
+    player.equipment = Default::default();
+    player.equipment_text = None;
+    if cursor.null()? {
+        return Ok(());
+    }
+    if cursor.peek() != Some(b'{') {
+        return Err(cursor.other_type("an object of slots"));
+    }
+    let start = cursor.at();
+    let ((), plain) = cursor.noting_plain(|cursor| equipment_slots(cursor, player))?;
+    player.equipment_text = Some(cursor.text_since(start));
+    player.equipment_plain = plain;
+    Ok(())
+}
+
+fn equipment_slots<'a>(cursor: &mut Cursor<'a>, player: &mut Player<'a>) -> Parsed<()> {
+    let mut object = cursor.object(Kind::Equipment)?;
+    while let Some(field) = cursor.field(&mut object)? {
+        match equipment_slot(field) {
+            Some(slot) => {
+                // The souls of other slots have no column.
+                let soul = if slot == MAIN_HAND { Soul::Keep } else { Soul::Skip };
+                player.equipment[slot] = item(cursor, soul).map_err(|fault| fault.within(field.name()))?;
+            }
+            None => cursor.skip()?,
+        }
+    }
+    Ok(())
+}
+
+/// A slot's place in [`EQUIPMENT_SLOTS`](crate::event::kill_event::EQUIPMENT_SLOTS).
+fn equipment_slot(field: Field) -> Option<usize> {
+    Some(match field {
+        Field::MainHand => MAIN_HAND,
+        Field::OffHand => 1,
+        Field::Head => 2,
+        Field::Armor => 3,
+        Field::Shoes => 4,
+        Field::Bag => 5,
+        Field::Cape => 6,
+        Field::Mount => 7,
+        Field::Potion => POTION,
+        Field::Food => FOOD,
+        _ => return None,
+    })
+}
+
+fn inventory<'a>(cursor: &mut Cursor<'a>, loot: &mut Vec<(i16, Item<'a>)>) -> Parsed<()> {
+    loot.clear();
+    optional_array(cursor, |cursor, index| {
+        if let Some(item) = item(cursor, Soul::Keep)? {
+            let slot =
+                i16::try_from(index).map_err(|_| Fault::value("an inventory of more than 32768 slots"))?;
+            loot.push((slot, item));
+        }
+        Ok(())
+    })
+}
+
+/// What becomes of an item's soul. One that is not kept must not be what an event is refused for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Soul {
+    Keep,
+    Skip,
+}
+
+fn item<'a>(cursor: &mut Cursor<'a>, soul: Soul) -> Parsed<Option<Item<'a>>> {
+    if cursor.null()? {
+        return Ok(None);
+    }
+    if cursor.peek() != Some(b'{') {
+        return Err(cursor.other_type("an item object"));
+    }
+    let mut item = Item::default();
+    let mut object = cursor.object(Kind::Item)?;
+    while let Some(field) = cursor.field(&mut object)? {
+        let read = match field {
+            Field::Type => cursor.text().map(|text| item.kind = text),
+            Field::Quality => narrow(cursor).map(|quality| item.quality = quality),
+            Field::Count => narrow(cursor).map(|count| item.count = count),
+            Field::LegendarySoul if soul == Soul::Keep => cursor.json().map(|soul| item.soul = soul),
+            _ => cursor.skip(),
+        };
+        read.map_err(|fault| fault.within(field.name()))?;
+    }
+    Ok(Some(item))
+}
+
+/// An integer that has to fit a column narrower than 64 bits.
+fn narrow<T: TryFrom<i64>>(cursor: &mut Cursor<'_>) -> Parsed<Option<T>> {
+    let wide = cursor.integer()?;
+    wide.map(T::try_from).transpose().map_err(|_| {
+        let bits = size_of::<T>() * 8;
+        Fault::value(format!("an integer beyond the {bits} bits of its column"))
+    })
+}
+
+/// An RFC 3339 time with `Z` or an offset, in microseconds since 1970, cut, not rounded.
+fn time_stamp(cursor: &mut Cursor<'_>) -> Parsed<Option<i64>> {
+    let extended = if cursor.peek() == Some(b'{') { extended::date(cursor)? } else { None };
+    let text = match extended {
+        Some(ExtendedDate::Milliseconds(milliseconds)) => return Ok(Some(milliseconds * 1000)),
+        Some(ExtendedDate::Text(text)) => text.into(),
+        None => match cursor.text()? {
+            Some(text) => text,
+            None => return Ok(None),
+        },
+    };
+    let time = microseconds_since_1970(&text);
+    time.map(Some).ok_or_else(|| Fault::value("no date and time such as 2024-08-18T20:45:46.725895400Z"))
+}
+
+fn microseconds_since_1970(text: &str) -> Option<i64> {
+    const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
+    let (civil, offset) = if let Some(civil) = text.strip_suffix('Z') {
+        (civil, 0)
+    } else {
+        let (civil, zone) = text.split_at_checked(text.len().checked_sub(6)?)?;
+        (civil, offset_seconds(zone)?)
+    };
+    if !has_shape_of_rfc_3339(civil) {
+        return None;
+    }
+    let nanoseconds = civil.parse::<DateTime>().ok()?.duration_since(EPOCH).as_nanos();
+    let local = i64::try_from(nanoseconds.div_euclid(1000)).ok()?;
+    Some(local - offset * 1_000_000)
+}
+
+/// Whether a time without its zone is one of RFC 3339; the library takes other forms of ISO 8601 too, and a 60th second.
+fn has_shape_of_rfc_3339(civil: &str) -> bool {
+    const SHAPE: &[u8; 19] = b"0000-00-00T00:00:00";
+    let Some((seconds, fraction)) = civil.as_bytes().split_first_chunk::<19>() else { return false };
+    let fits = |(found, shape): (&u8, &u8)| match shape {
+        b'0' => found.is_ascii_digit(),
+        mark => found == mark,
+    };
+    let fraction_fits = match fraction.split_first() {
+        Some((point, digits)) => *point == b'.' && digits.iter().all(u8::is_ascii_digit),
+        None => true,
+    };
+    seconds.iter().zip(SHAPE).all(fits) && seconds[17] < b'6' && fraction_fits
+}
+
+/// An offset such as `+02:00`, in seconds.
+fn offset_seconds(zone: &str) -> Option<i64> {
+    let &[sign @ (b'+' | b'-'), hour_tens, hour, b':', minute_tens, minute] = zone.as_bytes() else {
+        return None;
+    };
+    let number = |tens: u8, ones: u8| {
+        let digits = tens.is_ascii_digit() && ones.is_ascii_digit();
+        digits.then(|| i64::from(tens - b'0') * 10 + i64::from(ones - b'0'))
+    };
+    let (hours, minutes) = (number(hour_tens, hour)?, number(minute_tens, minute)?);
+    let seconds = (hours * 60 + minutes) * 60;
+    (hours < 24 && minutes < 60).then_some(if sign == b'-' { -seconds } else { seconds })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::kill_event::EQUIPMENT_SLOTS;
+
+    #[test]
+    fn slots_are_at_the_places_of_their_names() {
+        for (place, name) in EQUIPMENT_SLOTS.into_iter().enumerate() {
+            assert_eq!(equipment_slot(Field::of(name)), Some(place), "{name}");
+        }
+        for (place, name) in [(MAIN_HAND, "MainHand"), (POTION, "Potion"), (FOOD, "Food")] {
+            assert_eq!(EQUIPMENT_SLOTS[place], name);
+        }
+    }
+
+    #[test]
+    fn time_stamps() {
+        let check = |text: &str, expected: Option<i64>| {
+            assert_eq!(microseconds_since_1970(text), expected, "{text}");
+        };
+        check("1970-01-01T00:00:00Z", Some(0));
+        check("1970-01-01T00:00:01.5Z", Some(1_500_000));
+        check("1970-01-01T00:00:00.123456789Z", Some(123_456));
+        check("1970-01-01T00:00:00.999999999Z", Some(999_999));
+        check("1969-12-31T23:59:59.9999999Z", Some(-1));
+        check("1970-01-01T02:00:00+02:00", Some(0));
+        check("1969-12-31T18:30:00.000001-05:30", Some(1));
+        check("1970-01-01T00:00:00-00:00", Some(0));
+        check("2024-02-29T00:00:00Z", Some(1_709_164_800_000_000));
+        check("9999-12-31T23:59:59Z", Some(253_402_300_799_000_000));
+        for wrong in [
+            "",
+            "now",
+            "2023-02-29T00:00:00Z",
+            "2024-13-01T00:00:00Z",
+            "2024-01-01T25:00:00Z",
+            "2024-01-01T00:00:60Z",
+            "2024-01-01 00:00:00Z",
+            "2024-01-01T00:00:00",
+            "2024-01-01",
+            "2024-01-01T00:00:00Z[UTC]",
+            "2024-01-01T00:00:00+02:00Z",
+            "2024-01-01T00:00:00ZZ",
+            "20240101T000000.0000Z",
+            "2024-01-01T00:00:00.Z",
+            "2024-01-01T00:00:00,5Z",
+            "2024-01-01T00:00:00.0000000001Z",
+            "2024-01-01T00:00:00+02",
+            "2024-01-01T00:00:00+0200",
+            "2024-01-01T00:00:00+24:00",
+            "2024-01-01T00:00:00+00:60",
+            "2024-01-01T00:00:00+02:00:00",
+            "2024-01-01T00:00:00\u{2212}02:00",
+            "2024-01-01T00:00+02Z",
+        ] {
+            check(wrong, None);
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! A line of a reject file, which holds the value that was rejected.
+
+use crate::event::fault::Fault;
+use crate::event::json::Cursor;
+use crate::event::text::NulPolicy;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+/// The value in a line of a reject file, or why it can't be had; none if the text, an object or other value, is no such line.
+pub(crate) fn read(text: &str) -> Option<Result<String, Fault>> {
+    let mut cursor = Cursor::new(NulPolicy::Replace);
+    cursor.start_at(text, 0);
+    if cursor.peek() != Some(b'{') {
+        return None;
+    }
+    let (mut raw, mut reason, mut source, mut base64, mut truncated) = (None, false, false, false, false);
+    let mut key = cursor.first_key().ok()?;
+    while let Some(name) = key {
+        let start = cursor.at();
+        match (&*name, cursor.peek()) {
+            ("raw", Some(b'"')) => raw = Some(cursor.whole_string().ok()?),
+            (name, _) => {
+                cursor.skip().ok()?;
+                let value = cursor.text_since(start);
+                match name {
+                    "reason" => reason = value.starts_with('"'),
+                    "source" => source = value.starts_with('"'),
+                    "raw_base64" => base64 = value == "true",
+                    "truncated" => truncated = value == "true",
+                    _ => {}
+                }
+            }
+        }
+        key = cursor.following_key().ok()?;
+    }
+    let raw = raw.filter(|_| reason && source)?;
+    Some(if truncated {
+        Err(Fault::value("the reject file holds only the beginning of the value; load it from its source"))
+    } else if base64 {
+        let bytes = STANDARD.decode(raw.as_bytes()).ok();
+        let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+        text.ok_or_else(|| Fault::value("the value in the reject file is not UTF-8"))
+    } else {
+        Ok(raw.into_owned())
+    })
+}

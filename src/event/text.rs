@@ -1,0 +1,153 @@
+//! The strings of JSON: escapes, lone surrogates and the NUL that PostgreSQL can't hold.
+
+use crate::event::fault::Fault;
+use std::ops::Range;
+use std::str::FromStr;
+
+/// What becomes of a `\u0000` in a string that is kept: PostgreSQL's `text` and `jsonb` can't hold it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NulPolicy {
+    /// The event is rejected.
+    #[default]
+    Reject,
+    /// The character is left out.
+    Strip,
+    /// The character becomes U+FFFD.
+    Replace,
+}
+
+impl FromStr for NulPolicy {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        match name {
+            "reject" => Ok(Self::Reject),
+            "strip" => Ok(Self::Strip),
+            "replace" => Ok(Self::Replace),
+            _ => Err("one of reject, strip, replace is needed".to_owned()),
+        }
+    }
+}
+
+pub(crate) const NUL_REASON: &str =
+    "holds \\u0000, which PostgreSQL text can't hold; --nul strip or --nul replace would load it";
+
+/// Where the next quote, backslash or control character stands, from `at`; the length where there is none.
+///
+/// Eight bytes at a time: strings here are short, so that a call to a wider search would cost more than it saves.
+#[inline]
+pub(crate) fn special_byte(bytes: &[u8], mut at: usize) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    while let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
+        let word = u64::from_le_bytes(*word);
+        let quote = word ^ (ONES * u64::from(b'"'));
+        let backslash = word ^ (ONES * u64::from(b'\\'));
+        // A byte's high bit is set where the byte was zero, or below 0x20; only the lowest one is sure.
+        let found = (quote.wrapping_sub(ONES) & !quote
+            | backslash.wrapping_sub(ONES) & !backslash
+            | word.wrapping_sub(ONES * 0x20) & !word)
+            & HIGHS;
+        if found != 0 {
+            return at + found.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    while let Some(&byte) = bytes.get(at) {
+        if byte == b'"' || byte == b'\\' || byte < 0x20 {
+            break;
+        }
+        at += 1;
+    }
+    at
+}
+
+/// Reads the escape whose backslash stands at `at` of a line: the character, and where the text goes on.
+pub(crate) fn read_escape(text: &[u8], at: usize) -> Result<(char, usize), Fault> {
+    let plain = match text.get(at + 1) {
+        Some(b'"') => '"',
+        Some(b'\\') => '\\',
+        Some(b'/') => '/',
+        Some(b'b') => '\u{8}',
+        Some(b'f') => '\u{c}',
+        Some(b'n') => '\n',
+        Some(b'r') => '\r',
+        Some(b't') => '\t',
+        Some(b'u') => return read_unicode_escape(text, at),
+        _ => return Err(Fault::syntax("an escape that JSON does not have", at)),
+    };
+    Ok((plain, at + 2))
+}
+
+fn read_unicode_escape(text: &[u8], at: usize) -> Result<(char, usize), Fault> {
+    let first = hex4(text, at)?;
+    if !(0xD800..=0xDFFF).contains(&first) {
+        // Outside of the surrogates every value of 16 bits is a character.
+        let character = char::from_u32(first).unwrap_or(char::REPLACEMENT_CHARACTER);
+        return Ok((character, at + 6));
+    }
+    let lone = || Fault::syntax("a lone surrogate, which is no character", at);
+    if first >= 0xDC00 || text.get(at + 6..at + 8) != Some(b"\\u") {
+        return Err(lone());
+    }
+    let second = hex4(text, at + 6)?;
+    if !(0xDC00..=0xDFFF).contains(&second) {
+        return Err(lone());
+    }
+    let joined = 0x1_0000 + ((first - 0xD800) << 10) + (second - 0xDC00);
+    Ok((char::from_u32(joined).ok_or_else(lone)?, at + 12))
+}
+
+fn hex4(text: &[u8], at: usize) -> Result<u32, Fault> {
+    let fault = || Fault::syntax("a \\u escape without four hexadecimal digits", at);
+    let digits = text.get(at + 2..at + 6).ok_or_else(fault)?;
+    digits.iter().try_fold(0, |value, &digit| {
+        let digit = char::from(digit).to_digit(16).ok_or_else(fault)?;
+        Ok(value << 4 | digit)
+    })
+}
+
+/// The text of a string that has escapes; `inside` is where it stands in its line, between the quotes.
+pub(crate) fn unescape(line: &str, inside: Range<usize>, nul: NulPolicy) -> Result<String, Fault> {
+    let mut out = String::with_capacity(inside.len());
+    let mut at = inside.start;
+    while let Some(found) = memchr::memchr(b'\\', &line.as_bytes()[at..inside.end]) {
+        out.push_str(&line[at..at + found]);
+        let (character, next) = read_escape(line.as_bytes(), at + found)?;
+        match (character, nul) {
+            ('\0', NulPolicy::Reject) => return Err(Fault::value(NUL_REASON)),
+            ('\0', NulPolicy::Strip) => {}
+            ('\0', NulPolicy::Replace) => out.push(char::REPLACEMENT_CHARACTER),
+            _ => out.push(character),
+        }
+        at = next;
+    }
+    out.push_str(&line[at..inside.end]);
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_are_those_of_serde_json() {
+        for raw in [
+            r"a\n\t\r\b\f\/\\\u0041",
+            r"\u00e9\ud83d\ude00",
+            r"\ud800",
+            r"\udc00",
+            r"\ud800\u0041",
+            r"\ud800\ud800",
+            r"\u12",
+            r"\u12G4",
+            r"\u+123",
+            r"\x",
+        ] {
+            let expected: Option<String> = serde_json::from_str(&format!("\"{raw}\"")).ok();
+            let line = format!("\"{raw}\"");
+            let found = unescape(&line, 1..line.len() - 1, NulPolicy::Reject);
+            assert_eq!(found.ok(), expected, "{raw}");
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! What an input is, told by its first bytes alone: never by its name, so that standard input is as good as a file.
+
+use std::fmt;
+
+/// A compression that is decoded here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Packing {
+    /// gzip, of one or several members (RFC 1952).
+    Gzip,
+    /// Zstandard, of one or several frames (RFC 8878).
+    Zstd,
+}
+
+impl fmt::Display for Packing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+        })
+    }
+}
+
+/// A format that is known by sight only, to say what to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Foreign {
+    /// xz.
+    Xz,
+    /// bzip2.
+    Bzip2,
+    /// A zip archive.
+    Zip,
+    /// lz4, with frames or legacy.
+    Lz4,
+    /// A 7z archive.
+    SevenZip,
+    /// A tar archive.
+    Tar,
+    /// Compressed data within compressed data.
+    Nested(Packing),
+    /// Text in UTF-16, with a byte order mark.
+    Utf16,
+    /// Text in UTF-16 without one, the low byte first.
+    Utf16Le,
+    /// The same, the high byte first.
+    Utf16Be,
+    /// Text in UTF-32, with a byte order mark.
+    Utf32,
+    /// NUL bytes alone, as a file system leaves them after a crash.
+    Nul,
+    /// BSON documents of `mongodump`.
+    Bson,
+    /// An archive of `pg_dump -Fc`.
+    PgDump,
+    /// A script of `pg_dump`.
+    PgScript,
+    /// An `SQLite` database, with the place of the JSON in it where that can be seen.
+    Sqlite(Option<SqlitePlace>),
+    /// Apache Parquet.
+    Parquet,
+    /// Rows of text with a header.
+    Csv {
+        /// What separates the cells.
+        delimiter: char,
+        /// The column that holds JSON, if one does.
+        column: Option<String>,
+    },
+}
+
+/// A column of an `SQLite` database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SqlitePlace {
+    pub(crate) table: String,
+    pub(crate) column: String,
+}
+
+impl fmt::Display for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Xz => "compressed with xz",
+            Self::Bzip2 => "compressed with bzip2",
+            Self::Zip => "a zip archive",
+            Self::Lz4 => "compressed with lz4",
+            Self::SevenZip => "a 7z archive",
+            Self::Tar => "a tar archive",
+            Self::Nested(_) => "compressed twice",
+            Self::Utf16 | Self::Utf16Le | Self::Utf16Be => "UTF-16 text",
+            Self::Utf32 => "UTF-32 text",
+            Self::Nul => "filled with NUL bytes, as after a crash of a file system",
+            Self::Bson => "BSON",
+            Self::PgDump => "a PostgreSQL archive (pg_dump)",
+            Self::PgScript => "a PostgreSQL script (pg_dump)",
+            Self::Sqlite(_) => "an SQLite database",
+            Self::Parquet => "Parquet",
+            Self::Csv { .. } => "CSV",
+        })
+    }
+}
+
+/// What the first bytes say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Format {
+    Plain,
+    Packed(Packing),
+    Foreign(Foreign),
+}
+
+/// Whether more first bytes will come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Head {
+    /// More may come.
+    Open,
+    /// The input has no more.
+    Whole,
+}
+
+/// Tells the format by the first bytes; None if more of them are needed. It never asks for more than it must, so that a
+/// pipe that gives one byte and waits is plain as soon as that byte says so.
+pub(crate) fn sniff(first: &[u8], head: Head) -> Option<Format> {
+    for (magic, format) in MAGICS {
+        let fits = magic.iter().zip(first).all(|(&(value, mask), byte)| byte & mask == value);
+        // All but the last byte of a magic number: compressed data that is cut short, not a line of text.
+        let is_cut = head == Head::Whole && matches!(format, Format::Packed(_)) && first.len() >= 3;
+        if fits && (is_cut || first.len() >= magic.len()) {
+            return Some(format.clone());
+        }
+        if fits && head == Head::Open {
+            return None;
+        }
+    }
+    Some(Format::Plain)
+}
+
+/// The compression that is decoded here, by the first bytes.
+pub(crate) fn packing(first: &[u8]) -> Option<Packing> {
+    match sniff(first, Head::Whole) {
+        Some(Format::Packed(packing)) => Some(packing),
+        _ => None,
+    }
+}
+
+/// The first two bytes of every gzip member.
+pub(crate) const GZIP: [u8; 2] = [0x1f, 0x8b];
+
+/// Whether a zstd or a skippable frame may begin so; of fewer than four bytes, whether it still may.
+pub(crate) fn may_begin_zstd(bytes: &[u8]) -> bool {
+    [ZSTD_FRAME, ZSTD_SKIPPABLE]
+        .iter()
+        .any(|magic| magic.iter().zip(bytes).all(|(&(value, mask), byte)| byte & mask == value))
+}
+
+/// A first byte: the value it has under the mask.
+type Masked = (u8, u8);
+
+/// Magic number 0xFD2FB528, little endian (RFC 8878, 3.1.1).
+const ZSTD_FRAME: &[Masked] = &[(0x28, 0xff), (0xb5, 0xff), (0x2f, 0xff), (0xfd, 0xff)];
+/// Magic numbers 0x184D2A50 to 0x184D2A5F, little endian (RFC 8878, 3.1.2).
+const ZSTD_SKIPPABLE: &[Masked] = &[(0x50, 0xf0), (0x2a, 0xff), (0x4d, 0xff), (0x18, 0xff)];
+
+/// In this order: what begins like another comes before it.
+const MAGICS: &[(&[Masked], Format)] = &[
+    (&[(GZIP[0], 0xff), (GZIP[1], 0xff)], Format::Packed(Packing::Gzip)),
+    (ZSTD_FRAME, Format::Packed(Packing::Zstd)),
+    (ZSTD_SKIPPABLE, Format::Packed(Packing::Zstd)),
+    (
+        &[(0xfd, 0xff), (b'7', 0xff), (b'z', 0xff), (b'X', 0xff), (b'Z', 0xff), (0, 0xff)],
+        Format::Foreign(Foreign::Xz),
+    ),
+    // "BZh", the level as a digit, and the first byte of a block or of the end: a line of text may begin with the letters.
+    (
+        &[(b'B', 0xff), (b'Z', 0xff), (b'h', 0xff), (0x30, 0xf0), (0x31, 0xff), (0x41, 0xff)],
+        Format::Foreign(Foreign::Bzip2),
+    ),
+    (
+        &[(b'B', 0xff), (b'Z', 0xff), (b'h', 0xff), (0x30, 0xf0), (0x17, 0xff), (0x72, 0xff)],
+        Format::Foreign(Foreign::Bzip2),
+    ),
+    (&[(b'P', 0xff), (b'K', 0xff), (3, 0xff), (4, 0xff)], Format::Foreign(Foreign::Zip)),
+    (&[(b'P', 0xff), (b'K', 0xff), (5, 0xff), (6, 0xff)], Format::Foreign(Foreign::Zip)),
+    (&[(0x04, 0xff), (0x22, 0xff), (0x4d, 0xff), (0x18, 0xff)], Format::Foreign(Foreign::Lz4)),
+    (&[(0x02, 0xff), (0x21, 0xff), (0x4c, 0xff), (0x18, 0xff)], Format::Foreign(Foreign::Lz4)),
+    (&[(0xff, 0xff), (0xfe, 0xff), (0, 0xff), (0, 0xff)], Format::Foreign(Foreign::Utf32)),
+    (&[(0, 0xff), (0, 0xff), (0xfe, 0xff), (0xff, 0xff)], Format::Foreign(Foreign::Utf32)),
+    (&[(0xff, 0xff), (0xfe, 0xff)], Format::Foreign(Foreign::Utf16)),
+    (&[(0xfe, 0xff), (0xff, 0xff)], Format::Foreign(Foreign::Utf16)),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formats_are_told_by_their_first_bytes() {
+        #[expect(clippy::needless_pass_by_value, reason = "it reads better")]
+        fn check(first: &[u8], while_open: Option<Format>, when_whole: Format) {
+            assert_eq!(sniff(first, Head::Open), while_open, "{first:x?}, more may come");
+            assert_eq!(sniff(first, Head::Whole), Some(when_whole), "{first:x?}, no more");
+        }
+        fn sure(first: &[u8], format: Format) {
+            check(first, Some(format.clone()), format);
+        }
+        let gzip = Format::Packed(Packing::Gzip);
+        let zstd = Format::Packed(Packing::Zstd);
+        check(b"", None, Format::Plain);
+        sure(b"{", Format::Plain);
+        sure(b"\xef", Format::Plain);
+        check(b"\x1f", None, Format::Plain);
+        sure(b"\x1f\x8b", gzip);
+        sure(b"\x1f{", Format::Plain);
+        check(b"\x28\xb5\x2f", None, zstd.clone());
+        check(b"\x28\xb5", None, Format::Plain);
+        sure(b"\x28\xb5\x2f\xfd", zstd.clone());
+        sure(b"(x", Format::Plain);
+        sure(b"\x50\x2a\x4d\x18", zstd.clone());
+        sure(b"\x5f\x2a\x4d\x18", zstd);
+        sure(b"\x60\x2a\x4d\x18", Format::Plain);
+        check(b"\xfd7zXZ", None, Format::Plain);
+        sure(b"\xfd7zXZ\0", Format::Foreign(Foreign::Xz));
+        check(b"BZh", None, Format::Plain);
+        sure(b"BZh91AY&SY", Format::Foreign(Foreign::Bzip2));
+        sure(b"BZh1\x17\x72", Format::Foreign(Foreign::Bzip2));
+        sure(b"BZhello", Format::Plain);
+        sure(b"PK\x03\x04", Format::Foreign(Foreign::Zip));
+        sure(b"PK\x05\x06", Format::Foreign(Foreign::Zip));
+        sure(b"\x04\x22\x4d\x18", Format::Foreign(Foreign::Lz4));
+        sure(b"\x02\x21\x4c\x18", Format::Foreign(Foreign::Lz4));
+        check(b"\xff\xfe", None, Format::Foreign(Foreign::Utf16));
+        sure(b"\xff\xfe{\0", Format::Foreign(Foreign::Utf16));
+        sure(b"\xff\xfe\0\0", Format::Foreign(Foreign::Utf32));
+        sure(b"\0\0\xfe\xff", Format::Foreign(Foreign::Utf32));
+        sure(b"\xfe\xff", Format::Foreign(Foreign::Utf16));
+    }
+}

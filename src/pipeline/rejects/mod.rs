@@ -1,0 +1,6 @@
+//! Rejected events: the reject file, and the kinds of reasons.
+
+pub(crate) mod file;
+pub(crate) mod kinds;
+pub(crate) mod place;
+pub(crate) mod reject;

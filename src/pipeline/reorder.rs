@@ -1,0 +1,197 @@
+//! The order of batches: they go to the writers as the input has them, and of two that hold the same event
+//! the earlier one is committed first.
+//!
+//! So the first of several versions of an event is the one that is stored, however the threads run, and
+//! writers of one run never wait for each other inside of the database.
+//!
+//! Invariant: the earliest batch that is being written waits for no other.
+//!
+//! Invariant: each number has one [`Slot`], whose drop passes the turn on, so that no number is waited for in vain.
+
+use crate::database::store::LoadedSegment;
+use crate::pipeline::claim::ClaimedBatch;
+use crate::pipeline::prepare::first_values::FirstValues;
+use crossbeam_channel::Sender;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+/// Puts batches, which are prepared in any order, back into that of the input.
+pub(crate) struct Sequencer<'r> {
+    early: Mutex<Early<'r>>,
+    batches: Sender<QueuedBatch<'r>>,
+    in_flight: &'r InFlight,
+    /// None where any number of rejects is allowed.
+    first_values: Option<&'r FirstValues>,
+}
+
+/// Batches that were ready before their turn. There are at most as many as there are buffers.
+#[derive(Default)]
+struct Early<'r> {
+    next: u64,
+    ready: BTreeMap<u64, Ready<'r>>,
+}
+
+/// What has become of a segment.
+struct Ready<'r> {
+    /// None for one that is read again.
+    source: Option<Arc<str>>,
+    /// None for one that needs no writing.
+    batch: Option<ClaimedBatch<'r>>,
+    /// What an earlier load has made of it.
+    loaded: Option<LoadedSegment>,
+}
+
+/// A batch on its way to a writer.
+pub(crate) struct QueuedBatch<'r> {
+    pub(crate) batch: ClaimedBatch<'r>,
+    pub(crate) entry: InFlightEntry<'r>,
+}
+
+/// The place of a segment in the order. When it is dropped, its batch is passed on; without one the next number is due.
+pub(crate) struct Slot<'q, 'r> {
+    sequencer: &'q Sequencer<'r>,
+    number: u64,
+    source: Option<Arc<str>>,
+    batch: Option<ClaimedBatch<'r>>,
+    loaded: Option<LoadedSegment>,
+}
+
+impl<'r> Sequencer<'r> {
+    pub(crate) fn new(
+        batches: Sender<QueuedBatch<'r>>,
+        in_flight: &'r InFlight,
+        first_values: Option<&'r FirstValues>,
+    ) -> Self {
+        Self { early: Mutex::default(), batches, in_flight, first_values }
+    }
+
+    /// The slot of segment `number`. Each number from 0 on has exactly one. A segment that is read again has no `source`.
+    pub(crate) fn slot(&self, number: u64, source: Option<Arc<str>>) -> Slot<'_, 'r> {
+        Slot { sequencer: self, number, source, batch: None, loaded: None }
+    }
+
+    /// Passes on the batch of segment `number`, or notes that it has none, and whatever was waiting for that.
+    ///
+    /// It blocks while the queue is full, and so do all others who call it: the order asks for no less.
+    fn submit(&self, number: u64, ready: Ready<'r>) {
+        let mut early = self.early.lock().unwrap_or_else(PoisonError::into_inner);
+        early.ready.insert(number, ready);
+        loop {
+            let next = early.next;
+            let Some(Ready { source, batch, loaded }) = early.ready.remove(&next) else { return };
+            early.next += 1;
+            let batch = match (self.first_values, source) {
+                (Some(first_values), Some(source)) => first_values.judge(&source, batch, loaded.as_ref()),
+                _ => batch,
+            };
+            if let Some(batch) = batch {
+                let entry = self.in_flight.enter(batch.prepared.segment.number, batch.prepared.sorted_ids());
+                // All writers have gone only if each has panicked, and then the run has been stopped.
+                let _ = self.batches.send(QueuedBatch { batch, entry });
+            }
+        }
+    }
+}
+
+impl<'r> Slot<'_, 'r> {
+    /// Passes on the segment's batch.
+    pub(crate) fn fill(mut self, batch: ClaimedBatch<'r>) {
+        self.batch = Some(batch);
+    }
+
+    /// Notes that an earlier load has loaded the segment.
+    pub(crate) fn pass(mut self, loaded: LoadedSegment) {
+        self.loaded = Some(loaded);
+    }
+}
+
+impl Drop for Slot<'_, '_> {
+    fn drop(&mut self) {
+        let ready =
+            Ready { source: self.source.take(), batch: self.batch.take(), loaded: self.loaded.take() };
+        self.sequencer.submit(self.number, ready);
+    }
+}
+
+/// The ids of the batches that are queued or being written.
+#[derive(Debug, Default)]
+pub(crate) struct InFlight {
+    ids: Mutex<BTreeMap<u64, Vec<i64>>>,
+    left: Condvar,
+}
+
+impl InFlight {
+    pub(crate) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn enter(&self, number: u64, ids: Vec<i64>) -> InFlightEntry<'_> {
+        self.lock().insert(number, ids);
+        InFlightEntry { in_flight: self, number }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Vec<i64>>> {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A batch that is queued or being written, until this is dropped.
+pub(crate) struct InFlightEntry<'f> {
+    in_flight: &'f InFlight,
+    number: u64,
+}
+
+impl InFlightEntry<'_> {
+    /// Waits until no earlier batch holds an event of this one. Each earlier one has a writer, whose wait has its own limit.
+    pub(crate) fn wait_for_turn(&self) {
+        let mut ids = self.in_flight.lock();
+        while let Some(own) = ids.get(&self.number)
+            && ids.range(..self.number).any(|(_, earlier)| share_an_id(earlier, own))
+        {
+            ids = self.in_flight.left.wait(ids).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl Drop for InFlightEntry<'_> {
+    fn drop(&mut self) {
+        self.in_flight.lock().remove(&self.number);
+        self.in_flight.left.notify_all();
+    }
+}
+
+/// Whether two ascending lists have a number in common.
+fn share_an_id(a: &[i64], b: &[i64]) -> bool {
+    let (Some(a_last), Some(b_last)) = (a.last(), b.last()) else { return false };
+    if a[0] > *b_last || b[0] > *a_last {
+        return false;
+    }
+    let (mut a, mut b) = (a.iter().peekable(), b.iter().peekable());
+    while let (Some(x), Some(y)) = (a.peek(), b.peek()) {
+        match x.cmp(y) {
+            std::cmp::Ordering::Equal => return true,
+            std::cmp::Ordering::Less => drop(a.next()),
+            std::cmp::Ordering::Greater => drop(b.next()),
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn common_ids() {
+        let check = |a: &[i64], b: &[i64], expected| {
+            assert_eq!(share_an_id(a, b), expected, "{a:?} {b:?}");
+            assert_eq!(share_an_id(b, a), expected, "{b:?} {a:?}");
+        };
+        check(&[], &[], false);
+        check(&[], &[1], false);
+        check(&[1, 3, 5], &[2, 4, 6], false);
+        check(&[1, 3, 5], &[5, 6], true);
+        check(&[1, 2], &[3, 4], false);
+        check(&[1, 2, 9], &[9], true);
+    }
+}

@@ -1,0 +1,83 @@
+//! How far a run has come, shown on standard error while it goes on.
+
+use crate::report::stats::{Figures, LiveRun};
+use crate::report::terminal::lines;
+use crate::report::terminal::lines::Lines;
+use crate::report::terminal::screen::{Manner, Screen};
+use crate::report::terminal::speed::{Pace, Speed};
+use crate::report::terminal::ticker::Ticker;
+use crate::visible::visible;
+use nix::unistd::{getpgrp, tcgetpgrp};
+use std::io;
+use std::time::Duration;
+use terminal_size::{Height, Width, terminal_size_of};
+
+/// Between two looks at the run.
+const INTERVAL: Duration = Duration::from_millis(250);
+
+/// Between two lines where nothing can be drawn.
+const LINE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The progress of a run, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    /// None where nothing is shown.
+    ticker: Option<Ticker>,
+    screen: Screen,
+}
+
+impl Progress {
+    /// Shows `run` on `screen`, in the manner that it allows.
+    pub(crate) fn start(run: LiveRun, screen: Screen) -> io::Result<Self> {
+        let shown = screen.clone();
+        let (mut speed, mut next_line) = (Speed::default(), LINE_INTERVAL);
+        let show = move || {
+            let figures = run.figures();
+            let pace = speed.look(&figures);
+            if shown.manner() == Manner::Drawn {
+                draw(&shown, &figures, &pace);
+            } else if figures.elapsed >= next_line {
+                shown.line(&visible(&lines::one_line(&figures, &pace)));
+                next_line = figures.elapsed + LINE_INTERVAL;
+            }
+        };
+        let ticker = match screen.manner() {
+            Manner::Silent => None,
+            Manner::Drawn | Manner::Lines => Some(Ticker::start("progress", INTERVAL, show)?),
+        };
+        Ok(Self { ticker, screen })
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        // It must not draw once more after that.
+        drop(self.ticker.take());
+        self.screen.clear();
+    }
+}
+
+fn draw(screen: &Screen, figures: &Figures, pace: &Pace) {
+    if is_in_background() {
+        // The terminal is someone else's by now.
+        return screen.forget();
+    }
+    let (Width(width), Height(height)) = terminal_size_of(io::stderr()).unwrap_or((Width(80), Height(24)));
+    let Lines { advance, account, state } = lines::lines(figures, pace, usize::from(width));
+    let state = state.map(|state| {
+        let is_coloured = state.is_trouble && screen.has_colour();
+        let words = visible(&state.words);
+        if is_coloured { format!("\x1b[33m{words}\x1b[0m") } else { words.into_owned() }
+    });
+    // A low terminal shows what matters most.
+    let (advance, account) = (visible(&advance).into_owned(), visible(&account).into_owned());
+    let account = (height >= 4 || state.is_none()).then_some(account);
+    let mut shown: Vec<String> = [Some(advance), account, state].into_iter().flatten().collect();
+    shown.truncate(usize::from(height).saturating_sub(1).max(1));
+    screen.draw(&shown);
+}
+
+/// Whether a shell runs something else on the terminal meanwhile.
+fn is_in_background() -> bool {
+    tcgetpgrp(io::stderr()).is_ok_and(|foreground| foreground != getpgrp())
+}

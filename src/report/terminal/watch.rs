@@ -1,0 +1,248 @@
+//! What `health --watch` shows: the last report, and what has changed.
+
+use crate::report::format::utc;
+use crate::report::health::HealthReport;
+use crate::visible::visible;
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+
+/// So many changes are shown.
+const CHANGES_MAX: usize = 5;
+
+/// The terminal is to show what comes up to `END` at once, without a cursor that jumps about, and without lines that go on in
+/// the next one. A terminal that does not know one of these ignores it.
+const BEGIN: &str = "\x1b[?2026h\x1b[?25l\x1b[?7l";
+/// All is again as it was found after each report, so that nothing has to be restored, however the watch ends.
+const END: &str = "\x1b[?7h\x1b[?25h\x1b[?2026l";
+/// Clears a terminal.
+const CLEAR: &str = "\x1b[2J";
+/// Goes to its first line.
+const HOME: &str = "\x1b[H";
+/// Clears what an earlier report has left of a line, and below the last one.
+const REST_OF_LINE: &str = "\x1b[K";
+const BELOW: &str = "\x1b[J";
+
+/// The size of a terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TerminalSize {
+    /// Lines.
+    pub rows: usize,
+    /// Letters in each.
+    pub columns: usize,
+}
+
+/// The reports of a watch so far.
+#[derive(Debug, Default)]
+pub(crate) struct Watch {
+    connection_errors: u64,
+    /// The last ones: when, and to what.
+    changes: VecDeque<String>,
+    state: Option<String>,
+    /// The size of the terminal that the report before was written to.
+    size: Option<TerminalSize>,
+}
+
+impl Watch {
+    /// A report as a line of JSON.
+    pub(crate) fn json(&mut self, report: HealthReport) -> String {
+        format!("{}\n", self.add(report).to_json())
+    }
+
+    /// A report for people: on a terminal of this size it is written over the one before. Elsewhere it is a line, with all of
+    /// it below after a change.
+    pub(crate) fn words(&mut self, report: HealthReport, terminal: Option<TerminalSize>) -> String {
+        let before = self.state.clone();
+        let report = self.add(report);
+        let Some(size) = terminal else {
+            let line = report.line();
+            let text =
+                if self.state == before { format!("{line}\n") } else { format!("{line}\n{report}\n\n") };
+            return visible(&text).into_owned();
+        };
+        let mut text = format!("{report}\nChanges, of looks every 2 s; Ctrl-C ends them:\n");
+        for change in &self.changes {
+            let _ = writeln!(text, "  {change}");
+        }
+        // What a terminal does to its lines when it changes its size is not known.
+        let start = if self.size.replace(size) == Some(size) { "" } else { CLEAR };
+        let lines = clipped(&wrapped(&visible(&text), size.columns), size).join(&format!("{REST_OF_LINE}\n"));
+        format!("{BEGIN}{start}{HOME}{lines}{REST_OF_LINE}\n{BELOW}{END}")
+    }
+
+    /// Takes note of it; its errors are then those of the whole watch.
+    fn add(&mut self, mut report: HealthReport) -> HealthReport {
+        self.connection_errors += report.connection_errors;
+        report.connection_errors = self.connection_errors;
+        let state = report.state();
+        if self.state.as_ref() != Some(&state) {
+            if self.changes.len() == CHANGES_MAX {
+                self.changes.pop_front();
+            }
+            self.changes.push_back(format!("{}  {state}", utc(report.status.last_check)));
+            self.state = Some(state);
+        }
+        report
+    }
+}
+
+/// The text in lines of so many letters, which go on indented where they are broken.
+fn wrapped(text: &str, columns: usize) -> String {
+    let mut shown = String::new();
+    for line in text.lines() {
+        let indent = line.len() - line.trim_start().len() + 2;
+        let mut length = 0;
+        for (number, word) in line.split(' ').enumerate() {
+            let letters = word.chars().count();
+            if number > 0 && length + 1 + letters > columns && length > indent {
+                let _ = write!(shown, "\n{:indent$}", "");
+                length = indent;
+            } else if number > 0 {
+                shown.push(' ');
+                length += 1;
+            }
+            shown.push_str(word);
+            length += letters;
+        }
+        shown.push('\n');
+    }
+    shown
+}
+
+/// As much as a terminal shows above the line that the cursor is left in.
+fn clipped(text: &str, TerminalSize { rows, columns }: TerminalSize) -> Vec<String> {
+    let lines: Vec<&str> = text.lines().collect();
+    let room = rows.saturating_sub(1).max(1);
+    let mut shown: Vec<String> = lines.iter().take(room).map(|line| (*line).to_owned()).collect();
+    if lines.len() > room {
+        let hidden = lines.len() - room + 1;
+        shown[room - 1] = format!("({hidden} more lines, for which the terminal has no room)");
+    }
+    for line in &mut shown {
+        if line.chars().count() > columns {
+            *line = line.chars().take(columns.saturating_sub(1)).chain(['…']).collect();
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::database::pool::connections::PoolSettings;
+    use crate::database::pool::liveness::HealthStatus;
+    use jiff::Timestamp;
+
+    const SIZE: TerminalSize = TerminalSize { rows: 50, columns: 120 };
+
+    fn report(second: i64, error: Option<&str>) -> HealthReport {
+        HealthReport {
+            status: HealthStatus {
+                error: error.map(str::to_owned),
+                server: None,
+                last_check: Timestamp::from_second(second).expect("a time"),
+            },
+            inspection: None,
+            pool: PoolSettings::default(),
+            workers: 3,
+            connection_errors: u64::from(error.is_some()),
+            pool_total: 0,
+            schema_apply: "aegis-kills schema apply".to_owned(),
+        }
+    }
+
+    #[test]
+    fn changes_are_kept_and_errors_are_added_up() {
+        let mut watch = Watch::default();
+        for (second, error, lines) in [
+            (0, None, &["1970-01-01 00:00:00 UTC  healthy", "0 connection errors"][..]),
+            (2, None, &["1970-01-01 00:00:00 UTC  healthy"]),
+            (4, Some("gone"), &["00:00:04 UTC  unhealthy: not connected: gone", "1 connection error\n"]),
+            (6, Some("gone"), &["00:00:04 UTC  unhealthy", "2 connection errors"]),
+            (8, None, &["00:00:00 UTC  healthy", "00:00:08 UTC  healthy", "2 connection errors"]),
+        ] {
+            let text = watch.words(report(second, error), Some(SIZE)).replace(REST_OF_LINE, "");
+            assert!(lines.iter().all(|line| text.contains(line)), "{text}");
+        }
+        assert_eq!(watch.changes.len(), 3);
+        for second in 10..30 {
+            watch.json(report(second, (second % 2 == 0).then_some("gone")));
+        }
+        assert_eq!(watch.changes.len(), CHANGES_MAX);
+    }
+
+    #[test]
+    fn a_terminal_is_cleared_once_and_then_written_over() {
+        let mut watch = Watch::default();
+        let mut words = |second, size| watch.words(report(second, None), Some(size));
+        let (first, second) = (words(0, SIZE), words(2, SIZE));
+        assert!(first.starts_with(&format!("{BEGIN}{CLEAR}{HOME}Healthy")), "{first:?}");
+        assert!(second.starts_with(&format!("{BEGIN}{HOME}Healthy")), "{second:?}");
+        let end = format!("{BELOW}{END}");
+        assert!(second.lines().all(|line| line.ends_with(REST_OF_LINE) || line == end), "{second:?}");
+        let smaller = TerminalSize { rows: 5, columns: 20 };
+        let third = words(4, smaller);
+        assert!(third.contains(CLEAR) && third.matches('\n').count() == 4, "{third:?}");
+        assert!(!words(6, smaller).contains(CLEAR));
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_goes_on_in_the_next() {
+        for (text, columns, expected) in [
+            ("Healthy: yes\n", 12, "Healthy: yes\n"),
+            ("Unhealthy: the cause and\nthe remedy\n", 16, "Unhealthy: the\n  cause and\nthe remedy\n"),
+            ("  pool   min=2, max=10\n", 16, "  pool   min=2,\n    max=10\n"),
+            ("/a/word/too/long for it\n", 8, "/a/word/too/long\n  for it\n"),
+        ] {
+            assert_eq!(wrapped(text, columns), expected);
+        }
+        let cause = "nothing listens at 127.0.0.1:5432; start the server, or mend the host and the port";
+        let small = TerminalSize { rows: 12, columns: 60 };
+        let text = Watch::default().words(report(0, Some(cause)), Some(small)).replace(REST_OF_LINE, "");
+        assert!(
+            text.contains("127.0.0.1:5432;\n  start the server, or mend the host and the port.\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_report_is_clipped_to_the_terminal() {
+        let check = |rows, columns, expected: &[&str]| {
+            assert_eq!(
+                clipped("one\ntwo\nthe third\n", TerminalSize { rows, columns }),
+                expected,
+                "{rows} {columns}"
+            );
+        };
+        check(4, 80, &["one", "two", "the third"]);
+        check(4, 5, &["one", "two", "the …"]);
+        check(3, 80, &["one", "(2 more lines, for which the terminal has no room)"]);
+        check(2, 10, &["(3 more l…"]);
+        check(0, 0, &["…"]);
+    }
+
+    #[test]
+    fn elsewhere_a_look_is_a_line_and_a_change_a_report() {
+        let mut watch = Watch::default();
+        for (second, error, line, report) in [
+            (0, None, "healthy", Some("Healthy: ")),
+            (2, None, "healthy", None),
+            (
+                4,
+                Some("gone"),
+                "unhealthy: not connected: gone, 1 connection error so far",
+                Some("Unhealthy: "),
+            ),
+            (6, Some("gone"), "unhealthy: not connected: gone, 2 connection errors so far", None),
+            (8, None, "healthy, 2 connection errors so far", Some("Healthy: ")),
+        ] {
+            let words = watch.words(self::report(second, error), None);
+            let rest = words.strip_prefix(&format!("1970-01-01 00:00:0{second} UTC  {line}\n"));
+            match (rest, report) {
+                (Some(rest), Some(report)) => {
+                    assert!(rest.starts_with(report) && rest.ends_with("\n\n"), "{words}");
+                }
+                (rest, _) => assert_eq!(rest, Some(""), "{words}"),
+            }
+        }
+    }
+}
