@@ -79,7 +79,8 @@ mod settings;
 mod shell;
 mod visible;
 
-pub use database::connect::{Target, TargetError, from_url};
+pub use database::connect::error::TargetError;
+pub use database::connect::{Target, from_url};
 pub use database::health::HealthProbe;
 pub use database::pool::connections::PoolSettings;
 pub use database::pool::liveness::{HealthStatus, ServerHealth};

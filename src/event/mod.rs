@@ -11,6 +11,7 @@ pub(crate) mod envelope;
 pub(crate) mod extended;
 pub(crate) mod fault;
 pub(crate) mod field;
+pub(crate) mod first_server;
 pub(crate) mod json;
 pub(crate) mod keys;
 pub(crate) mod kill_event;
@@ -20,6 +21,7 @@ pub(crate) mod reject_record;
 #[cfg(test)]
 mod tests;
 pub(crate) mod text;
+pub(crate) mod time;
 
 use std::fmt;
 use std::str::FromStr;

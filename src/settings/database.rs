@@ -1,7 +1,8 @@
 //! Where the database is, and the pool.
 
 use crate::cli::DatabaseArgs;
-use crate::database::connect::{Target, TargetError, from_url, from_variables, holds_password};
+use crate::database::connect::error::TargetError;
+use crate::database::connect::{Target, from_url, from_variables, holds_password};
 use crate::database::pool::connections::PoolSettings;
 use crate::database::pool::manager::TroubleSettings;
 use crate::database::pool::retry::RetryPolicy;

@@ -1,6 +1,6 @@
 //! Variables and options as text, and the values that they stand for.
 
-use crate::database::connect::TargetError;
+use crate::database::connect::error::TargetError;
 use jiff::SignedDuration;
 use std::fmt::Display;
 use std::io;

@@ -1,6 +1,6 @@
 //! `target_session_attrs`: which of the hosts a session may use.
 
-use crate::database::connect::TargetError;
+use crate::database::connect::error::TargetError;
 use crate::database::connect::parameters::Parameters;
 use postgres::{Error, SimpleQueryMessage};
 

@@ -1,7 +1,8 @@
 //! The parameters of a connection, by libpq's names: which there are, the variable that stands for each, and
 //! where each value came from, so that an error can say so.
 
-use crate::database::connect::{TargetError, text};
+use crate::database::connect::error::TargetError;
+use crate::database::connect::text;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::ops::RangeInclusive;

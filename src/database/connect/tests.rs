@@ -5,6 +5,7 @@ pub(crate) mod files;
 #[cfg(test)]
 pub(crate) mod settings;
 
+use crate::database::connect::error::TargetError;
 use crate::database::connect::*;
 use postgres::config::Host;
 use std::fs;

@@ -1,6 +1,6 @@
 //! Connection strings, in both of libpq's forms, as names and values. No error of it holds a value: each may be a password.
 
-use crate::database::connect::TargetError;
+use crate::database::connect::error::TargetError;
 use percent_encoding::percent_decode_str;
 
 /// What a connection string says, in its order: a later value of a name wins.

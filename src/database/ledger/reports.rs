@@ -1,7 +1,7 @@
 //! Which rejects are reported: in which run's reject file they are.
 
 use crate::database::pool::manager::DatabaseManager;
-use crate::database::session::client::{GenericClient as _, first_column};
+use crate::database::session::client_transaction::{GenericClient as _, first_column};
 use crate::database::session::deadline::Patience;
 use crate::database::store::{SegmentHash, StoreError};
 use crate::event::Server;

@@ -2,7 +2,8 @@
 
 use crate::database::failure::error::DatabaseError;
 use crate::database::failure::public::in_public;
-use crate::database::session::client::{Client, GenericClient as _};
+use crate::database::session::client::Client;
+use crate::database::session::client_transaction::GenericClient as _;
 use crate::database::session::deadline::{Patience, Waited};
 use crate::database::session::opener::{Opener, spawn};
 use crossbeam_channel::bounded;

@@ -1,6 +1,6 @@
 //! What a role lacks for a load into the tables, and for a look at them.
 
-use crate::database::session::client::{GenericClient, first_column};
+use crate::database::session::client_transaction::{GenericClient, first_column};
 use crate::layout::Layout;
 use postgres::Error;
 

@@ -9,7 +9,8 @@
 
 use crate::database::failure::error::DatabaseError;
 use crate::database::pool::manager::DatabaseManager;
-use crate::database::session::client::{Client, GenericClient};
+use crate::database::session::client::Client;
+use crate::database::session::client_transaction::GenericClient;
 use crate::database::session::deadline::Patience;
 use crate::database::session::transaction::Transaction;
 use crate::database::store::StoreError;

@@ -5,7 +5,7 @@
 //! nothing is changed for it.
 
 use crate::database::schema::ledger_ddl;
-use crate::database::session::client::{GenericClient, first_column};
+use crate::database::session::client_transaction::{GenericClient, first_column};
 use crate::event::Server;
 use crate::layout::Layout;
 use crate::layout::ddl::ROLES;

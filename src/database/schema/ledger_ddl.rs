@@ -4,7 +4,7 @@
 //! tells a program that is older than the tables.
 
 use crate::database::ledger::files;
-use crate::database::session::client::GenericClient;
+use crate::database::session::client_transaction::GenericClient;
 use crate::layout::identifier::quote_identifier;
 use postgres::Error;
 use std::fmt::Write as _;

@@ -3,7 +3,7 @@
 use crate::database::schema::citus::Distributed;
 use crate::database::schema::inspect;
 use crate::database::schema::inspect::FoundColumn;
-use crate::database::session::client::{GenericClient, first_column};
+use crate::database::session::client_transaction::{GenericClient, first_column};
 use crate::layout::Layout;
 use crate::layout::ddl::Indexes;
 use crate::layout::table::{Column, Distribution, Keeper, Table};

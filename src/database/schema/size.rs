@@ -1,6 +1,7 @@
 //! How much room the tables take.
 
-use crate::database::session::client::{Client, GenericClient as _};
+use crate::database::session::client::Client;
+use crate::database::session::client_transaction::GenericClient as _;
 use crate::layout::Layout;
 use crate::layout::table::Distribution;
 use postgres::Error;

@@ -1,6 +1,7 @@
 //! What a backend is doing, seen from another session.
 
-use crate::database::session::client::{Client, GenericClient as _};
+use crate::database::session::client::Client;
+use crate::database::session::client_transaction::GenericClient as _;
 use postgres::Error;
 
 /// What a backend is doing.

@@ -8,15 +8,13 @@
 //! - A session of our own keeps the statements of its transactions by name: the server reads and plans each of them
 //!   once, not for each segment.
 
+use crate::database::session::client_transaction::{
+    ClientTransaction, GenericClient, Kept, Result, Values, typed,
+};
 use crate::database::session::notices::Notices;
 use crate::error_chain::in_full;
-use bytes::BytesMut;
 use postgres::error::SqlState;
-use postgres::types::{FromSql, ToSql, Type};
-use postgres::{
-    CancelToken, CopyInWriter, CopyOutReader, Error, IsolationLevel, Row, SimpleQueryMessage, Statement,
-};
-use std::collections::HashMap;
+use postgres::{CancelToken, Error, IsolationLevel, Row, SimpleQueryMessage};
 use std::time::Duration;
 
 /// What a session of our own is set to, and each transaction behind a pooler:
@@ -99,9 +97,6 @@ const FREE_OF_TIMEOUT: &str =
 /// How often that is tried, as it takes less than a millisecond mostly.
 const FREE_ATTEMPTS_MAX: u32 = 5;
 
-type Result<T> = std::result::Result<T, Error>;
-type Values<'v> = [&'v (dyn ToSql + Sync)];
-
 /// A connection.
 pub(crate) struct Client {
     inner: postgres::Client,
@@ -114,9 +109,6 @@ pub(crate) struct Client {
     /// Whether names are looked up by the session's own path, as users of the client library's own expect it.
     has_session_path: bool,
 }
-
-/// The statements that a session keeps, by their text. They are those of this program, and so a few dozen at most.
-type Kept = HashMap<String, Statement>;
 
 impl Client {
     /// Makes a session that was just opened ready; `name` is what it was to call itself, and `notices` come from it.
@@ -262,88 +254,6 @@ fn ascii_end(name: &str) -> &str {
     name.rsplit(|character: char| !character.is_ascii()).next().unwrap_or(name)
 }
 
-/// A transaction or a savepoint. Dropped, it is rolled back.
-pub(crate) struct ClientTransaction<'c> {
-    inner: postgres::Transaction<'c>,
-    /// None behind a pooler.
-    kept: Option<&'c mut Kept>,
-    notices: &'c Notices,
-}
-
-impl<'c> ClientTransaction<'c> {
-    /// What the server says on this connection.
-    pub(crate) fn notices(&self) -> &'c Notices {
-        self.notices
-    }
-
-    pub(crate) fn execute(&mut self, sql: &str, values: &Values<'_>) -> Result<u64> {
-        match self.kept(sql, values)? {
-            Some(statement) => self.inner.execute(&statement, values),
-            None => self.inner.execute_typed(sql, &typed(values)),
-        }
-    }
-
-    pub(crate) fn batch_execute(&mut self, sql: &str) -> Result<()> {
-        self.inner.batch_execute(sql)
-    }
-
-    pub(crate) fn copy_in(&mut self, sql: &str) -> Result<CopyInWriter<'_>> {
-        match self.kept(sql, &[])? {
-            Some(statement) => self.inner.copy_in(&statement),
-            None => self.inner.copy_in(sql),
-        }
-    }
-
-    /// The statement is not kept: it has its values in its text, as COPY takes none.
-    pub(crate) fn copy_out(&mut self, sql: &str) -> Result<CopyOutReader<'_>> {
-        self.inner.copy_out(sql)
-    }
-
-    /// A savepoint.
-    pub(crate) fn transaction(&mut self) -> Result<ClientTransaction<'_>> {
-        Ok(ClientTransaction {
-            inner: self.inner.transaction()?,
-            kept: self.kept.as_deref_mut(),
-            notices: self.notices,
-        })
-    }
-
-    pub(crate) fn commit(self) -> Result<()> {
-        self.inner.commit()
-    }
-
-    pub(crate) fn rollback(self) -> Result<()> {
-        self.inner.rollback()
-    }
-
-    /// The statement that the session keeps; None where it keeps none.
-    fn kept(&mut self, sql: &str, values: &Values<'_>) -> Result<Option<Statement>> {
-        let Some(kept) = &mut self.kept else { return Ok(None) };
-        if let Some(statement) = kept.get(sql) {
-            return Ok(Some(statement.clone()));
-        }
-        let types: Vec<Type> = typed(values).into_iter().map(|(_, kind)| kind).collect();
-        let statement = self.inner.prepare_typed(sql, &types)?;
-        kept.insert(sql.to_owned(), statement.clone());
-        Ok(Some(statement))
-    }
-}
-
-/// The first column of all rows. An error says that it is of another type.
-pub(crate) fn first_column<T, C>(rows: &[Row]) -> Result<C>
-where
-    T: for<'r> FromSql<'r>,
-    C: FromIterator<T>,
-{
-    rows.iter().map(|row| row.try_get(0)).collect()
-}
-
-/// What can be asked in a transaction and without one.
-pub(crate) trait GenericClient {
-    fn query(&mut self, sql: &str, values: &Values<'_>) -> Result<Vec<Row>>;
-    fn query_opt(&mut self, sql: &str, values: &Values<'_>) -> Result<Option<Row>>;
-}
-
 impl GenericClient for Client {
     fn query(&mut self, sql: &str, values: &Values<'_>) -> Result<Vec<Row>> {
         self.guard_path()?;
@@ -354,49 +264,6 @@ impl GenericClient for Client {
         self.guard_path()?;
         self.inner.query_typed_opt(sql, &typed(values))
     }
-}
-
-impl GenericClient for ClientTransaction<'_> {
-    fn query(&mut self, sql: &str, values: &Values<'_>) -> Result<Vec<Row>> {
-        match self.kept(sql, values)? {
-            Some(statement) => self.inner.query(&statement, values),
-            None => self.inner.query_typed(sql, &typed(values)),
-        }
-    }
-
-    fn query_opt(&mut self, sql: &str, values: &Values<'_>) -> Result<Option<Row>> {
-        match self.kept(sql, values)? {
-            Some(statement) => self.inner.query_opt(&statement, values),
-            None => self.inner.query_typed_opt(sql, &typed(values)),
-        }
-    }
-}
-
-/// What values are sent as: the first of these that takes a value is its type, as none takes another's values.
-const TYPES: [Type; 16] = [
-    Type::INT8,
-    Type::INT8_ARRAY,
-    Type::TEXT,
-    Type::TEXT_ARRAY,
-    Type::UUID,
-    Type::UUID_ARRAY,
-    Type::BYTEA,
-    Type::BYTEA_ARRAY,
-    Type::BOOL,
-    Type::BOOL_ARRAY,
-    Type::INT4,
-    Type::INT4_ARRAY,
-    Type::INT2,
-    Type::INT2_ARRAY,
-    Type::FLOAT8,
-    Type::FLOAT8_ARRAY,
-];
-
-fn typed<'v>(values: &Values<'v>) -> Vec<(&'v (dyn ToSql + Sync), Type)> {
-    let takes =
-        |value: &(dyn ToSql + Sync), kind: &Type| value.to_sql_checked(kind, &mut BytesMut::new()).is_ok();
-    let kind = |value| TYPES.into_iter().find(|kind| takes(value, kind)).unwrap_or(Type::UNKNOWN);
-    values.iter().map(|&value| (value, kind(value))).collect()
 }
 
 fn set(command: &str, settings: &[(&str, &str)]) -> String {
@@ -418,34 +285,5 @@ mod tests {
         ] {
             assert_eq!(ascii_end(name), end, "{name}");
         }
-    }
-
-    #[test]
-    fn types_of_values() {
-        let text = "text".to_owned();
-        let values: [&(dyn ToSql + Sync); 9] = [
-            &1_i64,
-            &vec![1_i64],
-            &text,
-            &vec![text.clone()],
-            &None::<String>,
-            &uuid::Uuid::nil(),
-            &&[1_u8][..],
-            &1_i32,
-            &true,
-        ];
-        let kinds: Vec<Type> = typed(&values).into_iter().map(|(_, kind)| kind).collect();
-        let expected = [
-            Type::INT8,
-            Type::INT8_ARRAY,
-            Type::TEXT,
-            Type::TEXT_ARRAY,
-            Type::TEXT,
-            Type::UUID,
-            Type::BYTEA,
-            Type::INT4,
-            Type::BOOL,
-        ];
-        assert_eq!(kinds, expected);
     }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod backend;
 pub(crate) mod client;
+pub(crate) mod client_transaction;
 pub(crate) mod deadline;
 pub(crate) mod notices;
 pub(crate) mod opener;

@@ -2,7 +2,8 @@
 
 use crate::database::failure::error::{DatabaseError, copy_error, copy_line};
 use crate::database::pool::supervised::Progress;
-use crate::database::session::client::{Client, ClientTransaction, GenericClient as _};
+use crate::database::session::client::Client;
+use crate::database::session::client_transaction::{ClientTransaction, GenericClient as _};
 use crate::layout::copy::{COPY_HEADER, COPY_TRAILER};
 use crate::layout::rows::Rows;
 use postgres::Row;

@@ -3,7 +3,8 @@
 use crate::database::failure::error::DatabaseError;
 use crate::database::schema::citus::Distributed;
 use crate::database::schema::{inspect, misfits};
-use crate::database::session::client::{Client, GenericClient as _};
+use crate::database::session::client::Client;
+use crate::database::session::client_transaction::GenericClient as _;
 use crate::database::store::StoreError;
 use crate::event::Server;
 use crate::layout::Layout;

@@ -10,7 +10,8 @@
 use crate::database::failure::error::DatabaseError;
 use crate::database::ledger::segments::count;
 use crate::database::pool::manager::DatabaseManager;
-use crate::database::session::client::{Client, GenericClient as _, first_column};
+use crate::database::session::client::Client;
+use crate::database::session::client_transaction::{GenericClient as _, first_column};
 use crate::database::session::deadline::Patience;
 use crate::database::session::transaction::Transaction;
 use crate::database::store::{SegmentHash, StoreError};

@@ -3,7 +3,7 @@
 use crate::database::failure::error::DatabaseError;
 use crate::database::pool::manager::DatabaseManager;
 use crate::database::schema::citus;
-use crate::database::session::client::{GenericClient as _, first_column};
+use crate::database::session::client_transaction::{GenericClient as _, first_column};
 use crate::database::session::deadline::Patience;
 use crate::database::store::StoreError;
 use crate::event::Server;

@@ -6,7 +6,7 @@
 
 use crate::database::failure::error::DatabaseError;
 use crate::database::schema::citus;
-use crate::database::session::client::first_column;
+use crate::database::session::client_transaction::first_column;
 use crate::database::session::transaction::Transaction;
 use crate::database::write::staging::{keep, stage, stage_name};
 use crate::event::Server;

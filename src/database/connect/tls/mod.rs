@@ -17,7 +17,7 @@ pub(crate) mod revocation;
 pub(crate) mod verifier;
 pub(crate) mod versions;
 
-use crate::database::connect::TargetError;
+use crate::database::connect::error::TargetError;
 use crate::database::connect::parameters::{Parameters, Value};
 use crate::database::connect::tls::error::TlsError;
 use crate::database::connect::tls::verifier::{Check, Verifier};

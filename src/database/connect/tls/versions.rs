@@ -1,6 +1,6 @@
 //! The range of TLS versions (`ssl_min_protocol_version`, `ssl_max_protocol_version`).
 
-use crate::database::connect::TargetError;
+use crate::database::connect::error::TargetError;
 use crate::database::connect::parameters::Parameters;
 use rustls::SupportedProtocolVersion;
 use rustls::version::{TLS12, TLS13};

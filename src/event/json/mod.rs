@@ -5,14 +5,16 @@
 //! limit on depth and to numbers too large for a float.
 
 pub(crate) mod number;
+pub(crate) mod skip;
 #[cfg(test)]
 mod tests;
 
 use crate::event::document::{DOCUMENT_DEPTH_MAX, document};
 use crate::event::fault::Fault;
 use crate::event::field::Field;
+use crate::event::json::skip::check_escapes;
 use crate::event::keys::{Keys, Kind};
-use crate::event::text::{NulPolicy, read_escape, special_byte, unescape};
+use crate::event::text::{NulPolicy, special_byte, unescape};
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -27,9 +29,6 @@ const TEXT_BYTES_MAX: usize = 2600;
 
 /// How many bytes an escape takes for each byte of text.
 const ESCAPE_BYTES_MAX: usize = 6;
-
-/// How deep a value may be to be remembered by [`Cursor::skip_repeated`].
-const REPEATED_DEPTH_MAX: u32 = 8;
 
 pub(crate) type Parsed<T> = Result<T, Fault>;
 
@@ -130,13 +129,13 @@ impl<'a> Cursor<'a> {
     }
 
     #[cold]
-    fn syntax(&self, reason: &str) -> Fault {
+    pub(crate) fn syntax(&self, reason: &str) -> Fault {
         let reason = if self.at >= self.text.len() { "it is cut off" } else { reason };
         Fault::syntax(reason, self.at)
     }
 
     #[inline]
-    fn enter(&mut self) -> Parsed<()> {
+    pub(crate) fn enter(&mut self) -> Parsed<()> {
         if self.depth_left <= DEPTH_LEFT_PLAIN {
             self.plain = false;
             if self.depth_left == 0 {
@@ -202,7 +201,7 @@ impl<'a> Cursor<'a> {
 
     /// Moves past a key and its colon, and says where it stood and whether it has escapes; past the closing brace, and
     /// `None`, where there is no further one.
-    fn key(&mut self, is_first: bool) -> Parsed<Option<(Range<usize>, bool)>> {
+    pub(crate) fn key(&mut self, is_first: bool) -> Parsed<Option<(Range<usize>, bool)>> {
         match self.peek() {
             Some(b'}') => {
                 self.leave();
@@ -298,7 +297,7 @@ impl<'a> Cursor<'a> {
         Ok(true)
     }
 
-    fn word(&mut self, word: &str) -> Parsed<()> {
+    pub(crate) fn word(&mut self, word: &str) -> Parsed<()> {
         let found = self.text.as_bytes()[self.at..].iter().zip(word.as_bytes());
         let same = found.take_while(|(found, wanted)| found == wanted).count();
         self.at += same;
@@ -354,69 +353,10 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Moves past a value of any kind.
-    pub(crate) fn skip(&mut self) -> Parsed<()> {
-        match self.peek() {
-            Some(b'"') => {
-                let (inside, escaped) = self.string()?;
-                if escaped { check_escapes(self.text, inside) } else { Ok(()) }
-            }
-            Some(b'{') => self.skip_object(),
-            Some(b'[') => self.array(|cursor, _| cursor.skip()),
-            Some(b'-' | b'0'..=b'9') => self.number().map(drop),
-            Some(b't') => self.word("true"),
-            Some(b'f') => self.word("false"),
-            Some(b'n') => self.word("null"),
-            _ => Err(self.syntax("a value is needed")),
-        }
-    }
-
-    fn skip_object(&mut self) -> Parsed<()> {
-        self.enter()?;
-        let mut is_first = true;
-        while let Some((inside, escaped)) = self.key(is_first)? {
-            if escaped {
-                check_escapes(self.text, inside)?;
-            }
-            self.skip()?;
-            is_first = false;
-        }
-        Ok(())
-    }
-
-    /// Moves past a value that mostly is the same text each time, as LifetimeStatistics is, a third of
-    /// all bytes: what is equal to the last one that was checked need not be checked again.
-    #[inline]
-    pub(crate) fn skip_repeated(&mut self) -> Parsed<()> {
-        if self.peek() != Some(b'{') {
-            return self.skip();
-        }
-        let rest = &self.text.as_bytes()[self.at..];
-        if !self.repeated.is_empty()
-            && self.depth_left >= REPEATED_DEPTH_MAX
-            && rest.starts_with(self.repeated.as_bytes())
-        {
-            self.at += self.repeated.len();
-            return Ok(());
-        }
-        let start = self.place();
-        if self.depth_left >= REPEATED_DEPTH_MAX {
-            self.depth_left = REPEATED_DEPTH_MAX;
-            let skipped = self.skip();
-            self.depth_left = start.depth_left;
-            if skipped.is_ok() {
-                self.repeated = self.text_since(start.at);
-                return Ok(());
-            }
-            self.return_to(start);
-        }
-        self.skip()
-    }
-
     /// Where the inside of a string is, and whether it has escapes, which are not checked here. The cursor
     /// stands at the quote.
     #[inline]
-    fn string(&mut self) -> Parsed<(Range<usize>, bool)> {
+    pub(crate) fn string(&mut self) -> Parsed<(Range<usize>, bool)> {
         let bytes = self.text.as_bytes();
         let start = self.at + 1;
         let mut at = start;
@@ -436,12 +376,4 @@ impl<'a> Cursor<'a> {
         self.at = at + 1;
         Ok((start..at, escaped))
     }
-}
-
-fn check_escapes(line: &str, inside: Range<usize>) -> Parsed<()> {
-    let mut at = inside.start;
-    while let Some(found) = memchr::memchr(b'\\', &line.as_bytes()[at..inside.end]) {
-        at = read_escape(line.as_bytes(), at + found)?.1;
-    }
-    Ok(())
 }

@@ -1,0 +1,49 @@
+//! The game server that a source names, from its first event.
+
+use crate::event::Server;
+use crate::event::envelope::EventsAt;
+use crate::event::json::Cursor;
+use crate::event::kill_event::Event;
+use crate::event::line::{LineReader, ReadRules};
+use crate::event::text::NulPolicy;
+
+/// The game server that the first event of a source names: `Some(None)` if it names none, and `None` if `text`, the beginning
+/// of the source, holds no event. `is_whole` says that no more of it can be had.
+#[expect(clippy::option_option, reason = "no event yet, or an event that names no server")]
+pub(crate) fn first_named_server(
+    text: &[u8],
+    is_whole: bool,
+    events_at: Option<&EventsAt>,
+) -> Option<Option<Server>> {
+    let text = match str::from_utf8(text) {
+        Ok(text) => text,
+        Err(error) => str::from_utf8(&text[..error.valid_up_to()]).ok()?,
+    };
+    let rules = ReadRules { events_at, ..ReadRules::default() };
+    let mut rest = text;
+    while let Some(at) = rest.find('{') {
+        rest = &rest[at..];
+        let mut cursor = Cursor::new(NulPolicy::Strip);
+        cursor.start_at(rest, 0);
+        let skipped = cursor.skip();
+        if skipped.is_err() && !is_whole && cursor.is_at_end() {
+            // It goes on behind what is there yet.
+            return None;
+        }
+        let (value, after) = match skipped {
+            Ok(()) => rest.split_at(cursor.at()),
+            Err(_) => rest.split_at(rest.find('\n').unwrap_or(rest.len())),
+        };
+        let mut found = None;
+        let read = LineReader::with_rules(rules).read(value, &mut Event::default(), |line| {
+            if let (None, Ok(event)) = (found, line.event) {
+                found = Some(event.server);
+            }
+        });
+        if read.is_ok() && found.is_some() {
+            return found;
+        }
+        rest = after;
+    }
+    None
+}

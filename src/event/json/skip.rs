@@ -1,0 +1,77 @@
+//! Values that are not wanted: checked, and not built.
+
+use crate::event::json::{Cursor, Parsed};
+use crate::event::text::read_escape;
+use std::ops::Range;
+
+/// How deep a value may be to be remembered by [`Cursor::skip_repeated`].
+const REPEATED_DEPTH_MAX: u32 = 8;
+
+impl Cursor<'_> {
+    /// Moves past a value of any kind.
+    pub(crate) fn skip(&mut self) -> Parsed<()> {
+        match self.peek() {
+            Some(b'"') => {
+                let (inside, escaped) = self.string()?;
+                if escaped { check_escapes(self.text, inside) } else { Ok(()) }
+            }
+            Some(b'{') => self.skip_object(),
+            Some(b'[') => self.array(|cursor, _| cursor.skip()),
+            Some(b'-' | b'0'..=b'9') => self.number().map(drop),
+            Some(b't') => self.word("true"),
+            Some(b'f') => self.word("false"),
+            Some(b'n') => self.word("null"),
+            _ => Err(self.syntax("a value is needed")),
+        }
+    }
+
+    fn skip_object(&mut self) -> Parsed<()> {
+        self.enter()?;
+        let mut is_first = true;
+        while let Some((inside, escaped)) = self.key(is_first)? {
+            if escaped {
+                check_escapes(self.text, inside)?;
+            }
+            self.skip()?;
+            is_first = false;
+        }
+        Ok(())
+    }
+
+    /// Moves past a value that mostly is the same text each time, as LifetimeStatistics is, a third of
+    /// all bytes: what is equal to the last one that was checked need not be checked again.
+    #[inline]
+    pub(crate) fn skip_repeated(&mut self) -> Parsed<()> {
+        if self.peek() != Some(b'{') {
+            return self.skip();
+        }
+        let rest = &self.text.as_bytes()[self.at..];
+        if !self.repeated.is_empty()
+            && self.depth_left >= REPEATED_DEPTH_MAX
+            && rest.starts_with(self.repeated.as_bytes())
+        {
+            self.at += self.repeated.len();
+            return Ok(());
+        }
+        let start = self.place();
+        if self.depth_left >= REPEATED_DEPTH_MAX {
+            self.depth_left = REPEATED_DEPTH_MAX;
+            let skipped = self.skip();
+            self.depth_left = start.depth_left;
+            if skipped.is_ok() {
+                self.repeated = self.text_since(start.at);
+                return Ok(());
+            }
+            self.return_to(start);
+        }
+        self.skip()
+    }
+}
+
+pub(crate) fn check_escapes(line: &str, inside: Range<usize>) -> Parsed<()> {
+    let mut at = inside.start;
+    while let Some(found) = memchr::memchr(b'\\', &line.as_bytes()[at..inside.end]) {
+        at = read_escape(line.as_bytes(), at + found)?.1;
+    }
+    Ok(())
+}

@@ -1,0 +1,179 @@
+//! Events of other programs: game servers that they name, forms of Extended JSON, enveloped events, reject files.
+
+use super::*;
+
+#[test]
+fn game_servers_that_events_name() {
+    let expected = |server| ReadRules { server: Some(server), ..ReadRules::default() };
+    for (members, named) in [
+        (r#","server":"Live_AMS""#, Some(Server::Europe)),
+        (r#","region":"WEST""#, Some(Server::Americas)),
+        (r#","source_region":" sgp""#, Some(Server::Asia)),
+        (r#","server":"eu","region":"europe""#, Some(Server::Europe)),
+        (r#","server":"node-7","region":7,"source_region":null"#, None),
+        ("", None),
+    ] {
+        for server in Server::ALL {
+            let found = read_by(expected(server), &event_with(members));
+            if named.is_none_or(|named| named == server) {
+                assert_eq!(found, ["1 0"], "{members} {server}");
+            } else {
+                assert!(found[0].starts_with("server: the event is of"), "{found:?}");
+            }
+        }
+        let must = ReadRules { must_name_server: true, ..ReadRules::default() };
+        let is_rejected = read_by(must, &event_with(members))[0].starts_with("server: names no game server");
+        assert_eq!(is_rejected, named.is_none(), "{members}");
+    }
+    let two = event_with(r#","server":"eu","region":"us""#);
+    assert!(read_by(ReadRules::default(), &two)[0].contains("two game servers"));
+    for (text, is_whole, found) in [
+        (event_with(r#","server":"eu""#), false, Some(Some(Server::Europe))),
+        (
+            format!("\u{feff}<html>{{\n[{},", event_with(r#","region":"eu""#)),
+            false,
+            Some(Some(Server::Europe)),
+        ),
+        (event_with(""), false, Some(None)),
+        (event_with("")[..90].to_owned(), false, None),
+        ("{\"a\":1}\n".to_owned() + &event_with(r#","server":"us""#), false, Some(Some(Server::Americas))),
+        ("{\n".to_owned() + &event_with(r#","server":"us""#), true, Some(Some(Server::Americas))),
+        (String::new(), true, None),
+    ] {
+        assert_eq!(first_named_server(text.as_bytes(), is_whole, None), found, "{text}");
+    }
+}
+
+#[test]
+fn extended_json_of_mongodb() {
+    let with = |id: &str, time: &str, power: &str| {
+        format!(
+            r#"{{"_id":{{"$oid":"66c2"}},"EventId":{id},"TimeStamp":{time},"TotalVictimKillFame":{{"$numberInt":"2"}},"Killer":{{"Id":"k","Name":"K","AverageItemPower":{power}}},"Victim":{VICTIM}}}"#
+        )
+    };
+    let read = |line: &str| {
+        let mut event = Event::default();
+        let mut fault = None;
+        LineReader::new(NulPolicy::Reject).read(line, &mut event, |line| fault = line.event.err()).unwrap();
+        fault.map_or(Ok((event.event_id, event.occurred_at_us, event.killer.item_power)), |fault| {
+            Err(fault.field().map(str::to_owned))
+        })
+    };
+    let time = 1_724_013_946_725_000;
+    for (id, date, power, expected) in [
+        (
+            r#"{"$numberLong":"123"}"#,
+            r#"{"$date":"2024-08-18T20:45:46.725Z"}"#,
+            r#"{"$numberDouble":"1.5"}"#,
+            1.5,
+        ),
+        (
+            r#"{"$numberInt":"123"}"#,
+            r#"{"$date":{"$numberLong":"1724013946725"}}"#,
+            r#"{ "$numberInt" : "2" }"#,
+            2.0,
+        ),
+        (r#"{"$numberDouble":"123.0"}"#, r#"{"$date":1724013946725}"#, "3", 3.0),
+    ] {
+        assert_eq!(read(&with(id, date, power)), Ok((123, time, Some(expected))), "{id}");
+    }
+    let date = "\"2024-08-18T20:45:46.725Z\"";
+    for (id, date, power, field) in [
+        (r#"{"$numberLong":"x"}"#, date, "1", "EventId"),
+        (r#"{"$numberLong":"1","a":1}"#, date, "1", "EventId"),
+        (r#"{"$oid":"1"}"#, date, "1", "EventId"),
+        (r#"{"$numberDouble":"1.5"}"#, date, "1", "EventId"),
+        ("1", r#"{"$date":"x"}"#, "1", "TimeStamp"),
+        ("1", r#"{"$date":{"$numberLong":"9223372036854775807"}}"#, "1", "TimeStamp"),
+        ("1", r#"{"$date":null}"#, "1", "TimeStamp"),
+        ("1", date, r#"{"$numberDouble":"Infinity"}"#, "Killer.AverageItemPower"),
+        ("1", date, r#"{"$numberDouble":"1" "#, ""),
+    ] {
+        if field.is_empty() {
+            let line = with(id, date, power);
+            assert!(LineReader::new(NulPolicy::Reject).read(&line, &mut Event::default(), |_| ()).is_err());
+        } else {
+            assert_eq!(read(&with(id, date, power)), Err(Some(field.to_owned())), "{id} {date} {power}");
+        }
+    }
+}
+
+#[test]
+fn events_that_lie_in_other_values() {
+    let (event, text) = (event_with(""), serde_json::to_string(&event_with("")).unwrap());
+    let page = serde_json::to_string(&format!("[{event},{}]", event_with(r#","BattleId":7"#))).unwrap();
+    for (path, line, expected) in [
+        ("data", format!(r#"{{"id":1,"data":{event}}}"#), &["1 0"][..]),
+        ("data.events", format!(r#"{{"data":{{"events":[{event},{event}]}},"x":[]}}"#), &["1 0", "1 0"]),
+        ("raw_json", format!(r#"{{"raw_json":{text}}}"#), &["1 0"]),
+        ("raw", format!(r#"[{{"raw":{page}}},{{"raw":{event}}}]"#), &["1 0", "1 7", "1 0"]),
+        (
+            "a.b",
+            format!(r#"{{"a":{}}}"#, serde_json::to_string(&format!(r#"{{"b":{event}}}"#)).unwrap()),
+            &["1 0"],
+        ),
+        (
+            "*.data",
+            format!(r#"{{"7":{{"posted":true,"data":{event}}},"8":{{"data":{event}}}}}"#),
+            &["1 0", "1 0"],
+        ),
+        ("data", format!(r#"{{"data":1,"data":{event}}}"#), &["1 0"]),
+        ("data", event.clone(), &["1 0"]),
+        ("data", String::new(), &[]),
+        ("data", r#"{"data":"no JSON"}"#.to_owned(), &["not JSON: an unknown word at byte 1 of the line"]),
+        ("data", r#"{"id":1}"#.to_owned(), &["no value at 'data', the path of --events-at"]),
+        (
+            "data",
+            format!(r#"{{"body":{event}}}"#),
+            &[
+                "no value at 'data', the path of --events-at; an event seems to be at 'body': add --events-at 'body'",
+            ],
+        ),
+        (
+            "data",
+            format!(r#"{{"server":"asia","data":{event}}}"#),
+            &["server: the event is of asia, and this load is of europe"],
+        ),
+    ] {
+        let path: EventsAt = path.parse().unwrap();
+        let rules =
+            ReadRules { events_at: Some(&path), server: Some(Server::Europe), ..ReadRules::default() };
+        assert_eq!(read_by(rules, &line), expected, "{path} {line}");
+    }
+    let lost = read_by(ReadRules::default(), &format!(r#"{{"id":1,"raw_json":{text}}}"#));
+    assert_eq!(
+        lost,
+        [
+            "EventId: is missing, and is needed; an event seems to be at 'raw_json': add --events-at 'raw_json'"
+        ]
+    );
+    let battle = ReadRules { battle: Some(9), ..ReadRules::default() };
+    assert_eq!(read_by(battle, &format!("[{event},{}]", event_with(r#","BattleId":7"#))), ["1 9", "1 7"]);
+    let unnamed = ReadRules { must_name_battle: true, ..ReadRules::default() };
+    assert!(read_by(unnamed, &event)[0].starts_with("BattleId: names no battle"));
+}
+
+#[test]
+fn lines_of_a_reject_file() {
+    let record = |raw: &str, more: &str| {
+        let raw = serde_json::to_string(raw).unwrap();
+        format!(
+            r#"{{"source":"a","line":1,"byte_offset":0,"index":null,"reason":"x","field":null,"sqlstate":null,"raw":{raw}{more}}}"#
+        )
+    };
+    let event = event_with("");
+    for (line, expected) in [
+        (record(&event, ""), "1 0"),
+        (record(&format!("[{event}]"), ""), "1 0"),
+        (record("<html>", ""), "not JSON: a value is needed at byte 0 of the line"),
+        (record("{}", ""), "EventId: is missing, and is needed"),
+        (
+            record(&event[..20], r#","truncated":true"#),
+            "the reject file holds only the beginning of the value; load it from its source",
+        ),
+        (record("/w==", r#","raw_base64":true"#), "the value in the reject file is not UTF-8"),
+    ] {
+        assert_eq!(read_by(ReadRules::default(), &line), [expected], "{line}");
+    }
+    assert_eq!(decoded_text(&record(&event, ""), 0, ReadRules::default()), Some(event));
+}
