@@ -99,10 +99,10 @@ pub mod internals {
     pub use crate::embedded::error::EmbeddedError;
     pub use crate::embedded::server::Phase;
     pub use crate::embedded::{Closed, Embedded, Lifetime, Status, Stopped, status, stop};
-    pub use crate::event::Server;
     pub use crate::event::fault::Fault;
     pub use crate::event::kill_event::Event;
     pub use crate::event::line::LineReader;
+    pub use crate::event::server::Server;
     pub use crate::event::text::NulPolicy;
     pub use crate::input::buffers::BufferPool;
     pub use crate::input::error::InputError;

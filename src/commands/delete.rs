@@ -25,7 +25,7 @@ use crate::pipeline::prepare::preparer::Preparer;
 use crate::pipeline::shutdown::{Halt, HaltReason};
 use crate::pipeline::verify::VerifyRun;
 use crate::report::delete::DeleteReport;
-use crate::report::stats::LiveRun;
+use crate::report::snapshot::LiveRun;
 use crate::report::summary::Status;
 use crate::report::terminal::progress::Progress;
 use crate::settings::EventSettings;

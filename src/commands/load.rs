@@ -33,7 +33,7 @@ use crate::pipeline::rejects::file::RejectFile;
 use crate::pipeline::run::RunReport;
 use crate::pipeline::shutdown::{Halt, HaltReason};
 use crate::pipeline::source_segments::SourceError;
-use crate::report::stats::LiveRun;
+use crate::report::snapshot::LiveRun;
 use crate::report::summary::Summary;
 use crate::report::terminal::progress::Progress;
 use crate::report::terminal::screen::Screen;

@@ -3,7 +3,7 @@
 use crate::cli::Cli;
 use crate::commands::common::output::write_output;
 use crate::error::CommandError;
-use crate::event::Server;
+use crate::event::server::Server;
 use crate::exit::Ending;
 use crate::layout::Layout;
 use anyhow::Context as _;

@@ -24,7 +24,7 @@ use crate::pipeline::prepare::prepared::Prepared;
 use crate::pipeline::prepare::preparer::Preparer;
 use crate::pipeline::shutdown::Halt;
 use crate::pipeline::verify::VerifyRun;
-use crate::report::stats::LiveRun;
+use crate::report::snapshot::LiveRun;
 use crate::report::terminal::progress::Progress;
 use crate::report::terminal::screen::Screen;
 use crate::report::verify::{Finding, VerifyReport};

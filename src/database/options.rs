@@ -1,6 +1,6 @@
 //! What a load stores, where, and what it does with what is stored already.
 
-use crate::event::Server;
+use crate::event::server::Server;
 use crate::layout::Layout;
 use crate::layout::table::Distribution;
 

@@ -218,3 +218,18 @@ impl Error for StoreError {
         self.source.as_ref().map(|source| -> &(dyn Error + 'static) { source.as_ref() })
     }
 }
+
+/// What a file held when it was loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FileCounts {
+    /// Lines, blank ones too.
+    pub lines: u64,
+    /// Events.
+    pub events: u64,
+    /// Segments.
+    pub segments: u64,
+    /// Events that were rejected.
+    pub rejected: u64,
+    /// The runs whose reject files have them.
+    pub reported_by: Vec<Uuid>,
+}

@@ -17,8 +17,8 @@ pub(crate) mod server;
 pub(crate) mod size;
 pub(crate) mod socket;
 
-use crate::Programs;
 use crate::embedded::error::EmbeddedError;
+use crate::embedded::programs::Programs;
 use crate::embedded::server::Phase;
 use crate::error_chain::{concealed, in_full};
 use jiff::Timestamp;

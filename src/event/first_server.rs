@@ -1,10 +1,10 @@
 //! The game server that a source names, from its first event.
 
-use crate::event::Server;
-use crate::event::envelope::EventsAt;
+use crate::event::forms::envelope::EventsAt;
 use crate::event::json::Cursor;
 use crate::event::kill_event::Event;
 use crate::event::line::{LineReader, ReadRules};
+use crate::event::server::Server;
 use crate::event::text::NulPolicy;
 
 /// The game server that the first event of a source names: `Some(None)` if it names none, and `None` if `text`, the beginning

@@ -1,6 +1,6 @@
 //! A kill event as the layouts need it, borrowed from its line.
 
-use crate::event::Server;
+use crate::event::server::Server;
 use std::borrow::Cow;
 
 /// The equipment slots that are kept, as the payload names them, in the order of the columns.

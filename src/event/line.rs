@@ -1,11 +1,13 @@
 //! A value of a dump: nothing, one event, an array of events, or an envelope of either.
 
-use crate::event::envelope::{EventsAt, Step, seeming_path};
 use crate::event::fault::Fault;
+use crate::event::forms::envelope::{EventsAt, Step, seeming_path};
+use crate::event::forms::reject_record;
 use crate::event::json::{Cursor, Parsed};
 use crate::event::kill_event::Event;
+use crate::event::parse;
+use crate::event::server::Server;
 use crate::event::text::NulPolicy;
-use crate::event::{Server, parse, reject_record};
 
 /// The longest array of events: a bound on the space that is taken by what is noted of each. The API's pages have
 /// at most 51.

@@ -1,11 +1,11 @@
 //! From JSON to an [`Event`]: which fields are kept, of what type, and which are needed.
 
-use crate::event::Server;
 use crate::event::fault::Fault;
 use crate::event::field::Field;
 use crate::event::json::{Cursor, Parsed};
 use crate::event::keys::Kind;
 use crate::event::kill_event::{Event, FOOD, Item, MAIN_HAND, POTION, Player};
+use crate::event::server::Server;
 use crate::event::time::time_stamp;
 
 /// The most players in one list of an event: a bound on the space that one event can take. The largest fights

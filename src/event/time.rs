@@ -1,14 +1,14 @@
 //! Times of events, in microseconds since 1970.
 
-use crate::event::extended;
-use crate::event::extended::ExtendedDate;
 use crate::event::fault::Fault;
+use crate::event::forms::extended_json;
+use crate::event::forms::extended_json::ExtendedDate;
 use crate::event::json::{Cursor, Parsed};
 use jiff::civil::DateTime;
 
 /// An RFC 3339 time with `Z` or an offset, in microseconds since 1970, cut, not rounded.
 pub(crate) fn time_stamp(cursor: &mut Cursor<'_>) -> Parsed<Option<i64>> {
-    let extended = if cursor.peek() == Some(b'{') { extended::date(cursor)? } else { None };
+    let extended = if cursor.peek() == Some(b'{') { extended_json::date(cursor)? } else { None };
     let text = match extended {
         Some(ExtendedDate::Milliseconds(milliseconds)) => return Ok(Some(milliseconds * 1000)),
         Some(ExtendedDate::Text(text)) => text.into(),

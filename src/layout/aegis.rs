@@ -5,11 +5,10 @@
 //!
 //! Invariant: what a column can't hold is refused here, with its field, before the database sees it.
 
-use crate::event::document;
+use crate::event::document::document;
 use crate::event::fault::Fault;
 use crate::event::kill_event::{Event, Player};
 use crate::event::text::NulPolicy;
-use crate::layout::aegis::document::document;
 use crate::layout::copy::Row;
 use crate::layout::rows::{Repeats, Rows};
 use crate::layout::table::ColumnType::{Float8, Int4, Int8, Jsonb, TimestampMs, Varchar};

@@ -1,7 +1,7 @@
 //! The layout `archive`: a row an event, a row a player and event, a row for each item the victim lost.
 
-use crate::event::Server;
 use crate::event::kill_event::{Event, FOOD, Item, MAIN_HAND, POTION, Player};
+use crate::event::server::Server;
 use crate::layout::copy::Row;
 use crate::layout::ddl::ROLES;
 use crate::layout::rows::Rows;

@@ -3,6 +3,9 @@
 
 use crate::layout::table::Column;
 
+/// How much is sent in one message: `CopyInWriter` makes a message of each write that is over 4 KiB.
+pub(crate) const COPY_CHUNK_BYTES: usize = 128 << 10;
+
 /// What a stream of rows begins with: the signature, no flags, no extension.
 pub(crate) const COPY_HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 

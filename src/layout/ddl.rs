@@ -1,6 +1,6 @@
 //! The DDL of a layout, written from its tables' descriptions.
 
-use crate::event::Server;
+use crate::event::server::Server;
 use crate::layout::Layout;
 use crate::layout::comments::Comments;
 use crate::layout::identifier::{identifier, quote_identifier};

@@ -1,8 +1,8 @@
 //! Events to rows, in the layout that was chosen.
 
-use crate::event::Server;
 use crate::event::fault::Fault;
 use crate::event::kill_event::Event;
+use crate::event::server::Server;
 use crate::event::text::NulPolicy;
 use crate::layout::rows::{Repeats, Rows};
 use crate::layout::{Layout, aegis, archive};

@@ -1,6 +1,6 @@
 //! Tables, columns and indexes as data.
 
-use crate::event::Server;
+use crate::event::server::Server;
 use crate::layout::identifier::{identifier, quoted_list};
 
 /// A table of a layout.

@@ -1,8 +1,8 @@
 //! The bytes of rows and the text of the DDL, to the letter, and which bytes belong to which event.
 
-use crate::event::Server;
 use crate::event::fault::Fault;
 use crate::event::kill_event::{Event, Item, Player};
+use crate::event::server::Server;
 use crate::event::text::NulPolicy;
 use crate::layout::copy::{COPY_HEADER, COPY_TRAILER};
 use crate::layout::encoder::Encoder;

@@ -2,7 +2,7 @@
 
 use crate::database::store::{LoadedSegment, SegmentHash, Standing, Store};
 use crate::error_chain::in_full;
-use crate::event::Server;
+use crate::event::server::Server;
 use crate::event::text::NulPolicy;
 use crate::input::buffers::BufferPool;
 use crate::input::convert::PipedCommand;

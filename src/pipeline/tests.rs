@@ -1,7 +1,7 @@
 //! Whole runs on a store in memory whose faults are scripted: what is stored in which order, and how a run ends.
 
 use crate::database::store::{SegmentHash, Store};
-use crate::event::Server;
+use crate::event::server::Server;
 use crate::event::text::NulPolicy;
 use crate::input::convert::PipedCommand;
 use crate::input::segment::{LINE_MAX_BYTES, SegmentLimits};

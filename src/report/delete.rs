@@ -1,6 +1,6 @@
 //! What `delete` did, for scripts and for people.
 
-use crate::event::Server;
+use crate::event::server::Server;
 use crate::layout::Layout;
 use crate::report::format::{counted, grouped, rfc3339, utc};
 use crate::report::summary::Status;

@@ -2,7 +2,7 @@
 //! reads.
 
 use crate::database::pool::manager::DatabaseManager;
-use crate::event::Server;
+use crate::event::server::Server;
 use crate::layout::Layout;
 use crate::output_place::refuse_planted;
 use crate::pipeline::account::monitor::Monitor;

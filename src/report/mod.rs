@@ -11,7 +11,7 @@ pub(crate) mod format;
 pub(crate) mod health;
 pub(crate) mod http;
 pub(crate) mod metrics;
-pub(crate) mod stats;
+pub(crate) mod snapshot;
 pub(crate) mod status;
 pub(crate) mod summary;
 pub(crate) mod terminal;

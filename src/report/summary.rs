@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use crate::event::Server;
+use crate::event::server::Server;
 use crate::layout::Layout;
 use crate::pipeline::account::counts::Counts;
 use crate::pipeline::rejects::kinds::{RejectKind, RejectKinds};

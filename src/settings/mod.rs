@@ -12,8 +12,8 @@ pub(crate) mod variables;
 
 use crate::cli::{EventArgs, HealthArgs, LoadArgs, SchemaArgs, VerifyArgs};
 use crate::database::options::{Held, OnConflict};
-use crate::event::Server;
-use crate::event::envelope::EventsAt;
+use crate::event::forms::envelope::EventsAt;
+use crate::event::server::Server;
 use crate::event::text::NulPolicy;
 use crate::input::convert::PipedCommand;
 use crate::input::segment::{LINE_MAX_BYTES, SegmentLimits};

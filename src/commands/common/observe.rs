@@ -11,7 +11,7 @@ use crate::layout::Layout;
 use crate::report::health::HealthReport;
 use crate::report::http::{HttpServer, Pages, Response};
 use crate::report::metrics::Metrics;
-use crate::report::stats::LiveRun;
+use crate::report::snapshot::LiveRun;
 use crate::report::status::{RunFacts, RunOutcome, StatusPage};
 use crate::report::terminal::screen::Screen;
 use crate::settings::environment::SettingError;

@@ -2,8 +2,8 @@
 
 use crate::error::CommandError;
 use crate::error_chain::in_full;
-use crate::event::Server;
 use crate::event::first_server::first_named_server;
+use crate::event::server::Server;
 use crate::input::error::InputError;
 use crate::input::reader::{Reader, spawn_reader};
 use crate::input::source::Source;

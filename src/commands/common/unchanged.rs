@@ -3,10 +3,11 @@
 //! A file is unchanged if name, size, both times and inode are. A file that was changed a moment before it is examined could be
 //! changed once more without a new time, as times are coarse; so it is read.
 
-use crate::database::ledger::files::{FileCounts, FileStamp, LoadedFiles, as_signed, nanoseconds, size};
+use crate::database::ledger::files::{FileStamp, LoadedFiles, as_signed, nanoseconds, size};
 use crate::database::options::{Held, StoreSettings};
 use crate::database::pool::manager::DatabaseManager;
 use crate::database::session::deadline::Patience;
+use crate::database::store::FileCounts;
 use crate::database::store::{ReadingDigest, StoreError};
 use crate::error_chain::in_full;
 use crate::input::source::Source;

@@ -2,7 +2,7 @@
 
 use crate::database::failure::classify::{ErrorClass, classify};
 use crate::database::failure::error::DatabaseError;
-use crate::database::pool::gate::GateError;
+use crate::database::failure::gate_error::GateError;
 use crate::database::store::StoreError;
 use std::error::Error;
 

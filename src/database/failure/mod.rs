@@ -5,4 +5,5 @@
 pub(crate) mod classify;
 pub(crate) mod error;
 pub(crate) mod failure_kind;
+pub(crate) mod gate_error;
 pub(crate) mod public;

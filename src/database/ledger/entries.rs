@@ -2,7 +2,7 @@
 
 use crate::database::ledger::segments::count;
 use crate::database::store::{LoadedSegment, SegmentCounts, SegmentHash};
-use crate::event::Server;
+use crate::event::server::Server;
 use crate::layout::Layout;
 use crate::layout::identifier::quote_identifier;
 use postgres::SimpleQueryMessage;

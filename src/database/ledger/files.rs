@@ -14,7 +14,7 @@ use crate::database::pool::manager::DatabaseManager;
 use crate::database::session::client::Client;
 use crate::database::session::client_transaction::{ClientTransaction, GenericClient, first_column};
 use crate::database::session::deadline::Patience;
-use crate::database::store::{ReadingDigest, SegmentHash, StoreError};
+use crate::database::store::{FileCounts, ReadingDigest, SegmentHash, StoreError};
 use crate::error_chain::in_full;
 use crate::layout::identifier::quote_identifier;
 use crate::layout::table::Distribution;
@@ -63,21 +63,6 @@ pub(crate) struct FileStamp {
     pub inode: i64,
     /// How its values are read.
     pub reading: ReadingDigest,
-}
-
-/// What a file held when it was loaded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct FileCounts {
-    /// Lines, blank ones too.
-    pub lines: u64,
-    /// Events.
-    pub events: u64,
-    /// Segments.
-    pub segments: u64,
-    /// Events that were rejected.
-    pub rejected: u64,
-    /// The runs whose reject files have them.
-    pub reported_by: Vec<Uuid>,
 }
 
 /// The table of loaded files in one schema, for one server and layout.

@@ -4,7 +4,7 @@ use crate::database::pool::manager::DatabaseManager;
 use crate::database::session::client_transaction::{GenericClient as _, first_column};
 use crate::database::session::deadline::Patience;
 use crate::database::store::{SegmentHash, StoreError};
-use crate::event::Server;
+use crate::event::server::Server;
 use crate::layout::Layout;
 use crate::layout::identifier::quote_identifier;
 use std::path::Path;

@@ -13,7 +13,7 @@ use crate::database::failure::error::DatabaseError;
 use crate::database::options::Held;
 use crate::database::session::transaction::Transaction;
 use crate::database::store::{Batch, LoadedSegment, SegmentCounts, StoreError};
-use crate::event::Server;
+use crate::event::server::Server;
 use crate::layout::Layout;
 use crate::layout::identifier::quote_identifier;
 use crate::layout::table::Distribution;

@@ -6,7 +6,7 @@
 
 use crate::database::failure::error::DatabaseError;
 use crate::database::pool::gate::Gate;
-use crate::database::pool::stats::Figures;
+use crate::database::pool::metrics::Figures;
 use crate::database::session::deadline::Patience;
 use crate::database::session::opener::{ApartClient, Opener, Session};
 use crate::error_chain::in_full;

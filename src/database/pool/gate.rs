@@ -4,6 +4,7 @@
 
 use crate::database::failure::classify::ErrorClass;
 use crate::database::failure::error::DatabaseError;
+use crate::database::failure::gate_error::GateError;
 use crate::database::pool::outages::{OutageLog, Outages};
 use crate::database::session::deadline::{Patience, Waited};
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -47,17 +48,6 @@ struct Closed {
     /// Dropped when the gate opens, which wakes all who wait.
     _opening: Sender<()>,
     opened: Receiver<()>,
-}
-
-/// Why a wait at the gate ended without the database.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum GateError {
-    #[error("told to stop")]
-    GivenUp,
-    #[error("the database stayed away for {} s", .0.as_secs())]
-    AwayTooLong(Duration, #[source] Option<Arc<DatabaseError>>),
-    #[error(transparent)]
-    Fatal(Arc<DatabaseError>),
 }
 
 impl Gate {

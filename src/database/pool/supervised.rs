@@ -6,79 +6,20 @@
 
 use crate::database::failure::error::DatabaseError;
 use crate::database::pool::gate::Gate;
-use crate::database::pool::stats::Figures;
-use crate::database::session::backend::{Build, BuildLooks, Doing, look};
+use crate::database::pool::metrics::Figures;
+use crate::database::session::backend::{Doing, look};
 use crate::database::session::client::Client;
 use crate::database::session::deadline::{Patience, Waited};
 use crate::database::session::opener::{ApartClient, Opener, Session, spawn};
+use crate::database::session::progress::Progress;
 use crate::error_chain::in_full;
 use crossbeam_channel::bounded;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long is waited after each step against a call that stands still, unless that is longer than its time-out.
 const STEP_MAX: Duration = Duration::from_secs(5);
-
-/// When a call last got on.
-#[derive(Debug)]
-pub(crate) struct Progress {
-    /// Where its steps are timed.
-    pub(crate) figures: Figures,
-    begun: Instant,
-    /// Milliseconds after `begun`.
-    last: AtomicU64,
-    /// Whether a statement may take long, as it moves what is in a table. Its backend has to be at work.
-    is_long: AtomicBool,
-    /// Whether it builds an index, whose progress can be seen.
-    is_build: AtomicBool,
-    /// What was seen of an index that the call builds, or waits for.
-    builds: Mutex<BuildLooks>,
-}
-
-impl Progress {
-    fn new(figures: Figures) -> Self {
-        Self {
-            figures,
-            begun: Instant::now(),
-            last: AtomicU64::new(0),
-            is_long: AtomicBool::new(false),
-            is_build: AtomicBool::new(false),
-            builds: Mutex::default(),
-        }
-    }
-
-    /// Says that the call got on.
-    pub(crate) fn tick(&self) {
-        let elapsed = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.last.store(elapsed, Ordering::Relaxed);
-    }
-
-    /// Says that a statement may take long from now on, for as long as its backend is at work.
-    pub(crate) fn takes_long(&self) {
-        self.tick();
-        self.is_long.store(true, Ordering::Relaxed);
-    }
-
-    /// Says that an index is built from now on, for as long as its build makes progress.
-    pub(crate) fn builds_an_index(&self) {
-        self.takes_long();
-        self.is_build.store(true, Ordering::Relaxed);
-    }
-
-    fn is_build(&self) -> bool {
-        self.is_build.load(Ordering::Relaxed)
-    }
-
-    fn idle(&self) -> Duration {
-        self.begun.elapsed().saturating_sub(Duration::from_millis(self.last.load(Ordering::Relaxed)))
-    }
-
-    /// Whether a build has made progress since it was last looked at.
-    fn has_built(&self, build: Build) -> bool {
-        self.builds.lock().unwrap_or_else(PoisonError::into_inner).has_progress(build)
-    }
-}
 
 /// What is done with a connection; it may be done again.
 pub(crate) type Operation<T> = Arc<dyn Fn(&mut Client, &Progress) -> Result<T, DatabaseError> + Send + Sync>;

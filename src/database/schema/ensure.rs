@@ -5,7 +5,6 @@
 use crate::database::failure::error::DatabaseError;
 use crate::database::locks::SCHEMA_LOCK;
 use crate::database::pool::manager::DatabaseManager;
-use crate::database::pool::supervised::Progress;
 use crate::database::schema::citus::Distributed;
 use crate::database::schema::inspect::Addition;
 use crate::database::schema::misfits::{Lack, misfits_and, missing};
@@ -13,6 +12,7 @@ use crate::database::schema::{citus, inspect, ledger_ddl};
 use crate::database::session::client::Client;
 use crate::database::session::client_transaction::{ClientTransaction, GenericClient};
 use crate::database::session::deadline::Patience;
+use crate::database::session::progress::Progress;
 use crate::database::store::StoreError;
 use crate::layout::Layout;
 use crate::layout::ddl::Indexes;

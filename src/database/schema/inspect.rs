@@ -6,7 +6,7 @@
 
 use crate::database::schema::ledger_ddl;
 use crate::database::session::client_transaction::{GenericClient, first_column};
-use crate::event::Server;
+use crate::event::server::Server;
 use crate::layout::Layout;
 use crate::layout::ddl::ROLES;
 use crate::layout::identifier::quote_identifier;

@@ -6,4 +6,5 @@ pub(crate) mod client_transaction;
 pub(crate) mod deadline;
 pub(crate) mod notices;
 pub(crate) mod opener;
+pub(crate) mod progress;
 pub(crate) mod transaction;

@@ -1,17 +1,14 @@
 //! A transaction whose every step tells the watchdog that it gets on.
 
 use crate::database::failure::error::{DatabaseError, copy_error, copy_line};
-use crate::database::pool::supervised::Progress;
 use crate::database::session::client::Client;
 use crate::database::session::client_transaction::{ClientTransaction, GenericClient as _};
-use crate::layout::copy::{COPY_HEADER, COPY_TRAILER};
+use crate::database::session::progress::Progress;
+use crate::layout::copy::{COPY_CHUNK_BYTES, COPY_HEADER, COPY_TRAILER};
 use crate::layout::rows::Rows;
 use postgres::Row;
 use postgres::types::ToSql;
 use std::io::{BufRead as _, Write as _};
-
-/// How much is sent in one message: `CopyInWriter` makes a message of each write that is over 4 KiB.
-const COPY_CHUNK_BYTES: usize = 128 << 10;
 
 /// A transaction or a savepoint. Dropped, it is rolled back.
 pub(crate) struct Transaction<'t> {

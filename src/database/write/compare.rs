@@ -10,7 +10,7 @@ use crate::database::session::deadline::Patience;
 use crate::database::session::transaction::Transaction;
 use crate::database::store::{Batch, StoreError};
 use crate::database::write::exists::advised;
-use crate::event::Server;
+use crate::event::server::Server;
 use crate::layout::Layout;
 use crate::layout::compare::{Difference, StoredRows};
 use crate::layout::identifier::quote_identifier;

@@ -6,7 +6,7 @@ use crate::database::schema::{inspect, misfits};
 use crate::database::session::client::Client;
 use crate::database::session::client_transaction::GenericClient as _;
 use crate::database::store::StoreError;
-use crate::event::Server;
+use crate::event::server::Server;
 use crate::layout::Layout;
 use crate::layout::identifier::quote_identifier;
 use crate::layout::table::Distribution;

@@ -287,7 +287,7 @@ impl Statements {
     fn begin<'t>(
         &self,
         client: &'t mut Client,
-        progress: &'t crate::database::pool::supervised::Progress,
+        progress: &'t crate::database::session::progress::Progress,
     ) -> Result<Transaction<'t>, DatabaseError> {
         let mut transaction = Transaction::begin(client, progress)?;
         transaction.batch_execute(&self.lock)?;

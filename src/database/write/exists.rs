@@ -6,7 +6,7 @@ use crate::database::schema::citus;
 use crate::database::session::client_transaction::{GenericClient as _, first_column};
 use crate::database::session::deadline::Patience;
 use crate::database::store::StoreError;
-use crate::event::Server;
+use crate::event::server::Server;
 use crate::layout::Layout;
 use crate::layout::identifier::quote_identifier;
 use crate::layout::table::Distribution;

@@ -10,7 +10,7 @@ use crate::database::failure::error::DatabaseError;
 use crate::database::session::transaction::Transaction;
 use crate::database::write::staging::{keep, stage, stage_name};
 use crate::database::write::update_citus::CitusUpdater;
-use crate::event::Server;
+use crate::event::server::Server;
 use crate::layout::Layout;
 use crate::layout::identifier::quote_identifier;
 use crate::layout::rows::Rows;

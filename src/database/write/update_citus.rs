@@ -9,7 +9,7 @@ use crate::database::schema::citus;
 use crate::database::session::client_transaction::first_column;
 use crate::database::session::transaction::Transaction;
 use crate::database::write::staging::{keep, stage, stage_name};
-use crate::event::Server;
+use crate::event::server::Server;
 use crate::layout::Layout;
 use crate::layout::identifier::{quote_identifier, quoted_list};
 use crate::layout::rows::Rows;

@@ -11,16 +11,16 @@
 use crate::database::failure::error::DatabaseError;
 use crate::database::ledger::segments::{Claim, Ledger, SegmentOutcome, Tried};
 use crate::database::options::OnConflict;
-use crate::database::pool::supervised::Progress;
 use crate::database::schema::citus;
 use crate::database::session::client::Client;
 use crate::database::session::client_transaction::first_column;
+use crate::database::session::progress::Progress;
 use crate::database::session::transaction::Transaction;
 use crate::database::store::{Batch, Refused, Written};
 use crate::database::write::exists::stored_query;
 use crate::database::write::update::Updater;
 use crate::database::write::user_code::UserCode;
-use crate::event::Server;
+use crate::event::server::Server;
 use crate::layout::Layout;
 use crate::layout::identifier::{quote_identifier, quoted_list};
 use crate::layout::rows::Rows;

@@ -1,9 +1,9 @@
 //! Numbers, as JSON writes them.
 
 use crate::event::document::DIGITS_MAX;
-use crate::event::extended;
-use crate::event::extended::ExtendedNumber;
 use crate::event::fault::Fault;
+use crate::event::forms::extended_json;
+use crate::event::forms::extended_json::ExtendedNumber;
 use crate::event::json::{Cursor, Parsed};
 
 pub(crate) struct Number<'a> {
@@ -102,7 +102,7 @@ impl<'a> Cursor<'a> {
     }
 
     fn extended_number(&mut self) -> Parsed<Option<ExtendedNumber>> {
-        if self.peek() == Some(b'{') { extended::number(self) } else { Ok(None) }
+        if self.peek() == Some(b'{') { extended_json::number(self) } else { Ok(None) }
     }
 
     /// The cursor stands at a digit or a minus.

@@ -2,13 +2,12 @@
 
 mod sources;
 
-use crate::event::envelope::EventsAt;
 use crate::event::fault::Fault;
 use crate::event::first_server::first_named_server;
+use crate::event::forms::envelope::EventsAt;
 use crate::event::kill_event::{Event, Player};
 use crate::event::line::{LineReader, ReadRules, decoded_text};
 use crate::event::text::NulPolicy;
-use crate::event::*;
 use serde_json::{Value, json};
 
 const KILLER: &str = r#"{"Id":"k","Name":"K","Equipment":{"MainHand":{"Type":"T4_BOW","Quality":2}}}"#;

@@ -1,6 +1,7 @@
 //! Events of other programs: game servers that they name, forms of Extended JSON, enveloped events, reject files.
 
-use super::*;
+use crate::event::server::Server;
+use crate::event::tests::*;
 
 #[test]
 fn game_servers_that_events_name() {

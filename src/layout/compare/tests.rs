@@ -1,6 +1,6 @@
 //! Differences between expected and stored rows.
 
-use super::*;
+use crate::layout::compare::*;
 use crate::layout::copy::Row;
 use crate::layout::table::ColumnType::{Int2, Int8, Jsonb, Text};
 use crate::layout::table::{Keeper, lasting, needed, optional};

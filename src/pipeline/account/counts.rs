@@ -1,7 +1,6 @@
 //! What became of the events of a run, counted.
 
-use crate::database::ledger::files::FileCounts;
-use crate::database::store::LoadedSegment;
+use crate::database::store::{FileCounts, LoadedSegment};
 use std::collections::BTreeSet;
 use std::str::FromStr;
 use std::sync::{Mutex, MutexGuard, PoisonError};

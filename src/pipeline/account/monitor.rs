@@ -1,7 +1,6 @@
 //! A run as it can be seen from outside while it goes on.
 
-use crate::database::ledger::files::FileCounts;
-use crate::database::store::SegmentHash;
+use crate::database::store::{FileCounts, SegmentHash};
 use crate::input::decode::raw::ReadCounters;
 use crate::pipeline::account::activity::{Activities, Writer};
 use crate::pipeline::account::counts::{Counts, Tally};

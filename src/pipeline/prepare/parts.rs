@@ -1,8 +1,8 @@
 //! What the values of a segment become: rows, rejects, and where each event stands.
 
-use crate::event::Server;
 use crate::event::kill_event::Event;
 use crate::event::line::{Line, LineReader, ReadRules, decoded_text};
+use crate::event::server::Server;
 use crate::input::framing::framer::Span;
 use crate::input::segment::{LINE_MAX_BYTES, Segment};
 use crate::layout::encoder::Encoder;
@@ -248,7 +248,9 @@ impl Parts {
             let line = if decoded.is_some() { value_line } else { at.line_at(text, byte_offset) };
             let start = base + byte_offset;
             let encoded = event.and_then(|event| {
-                if self.implausible.is_none() && is_implausible(server, event) {
+                if self.implausible.is_none()
+                    && !server.may_have_assigned(event.event_id, event.occurred_at_us)
+                {
                     self.implausible = Some(event.event_id);
                 }
                 encoder.encode(event, &mut self.rows)
@@ -360,17 +362,4 @@ fn index_of(span: &Span) -> Option<usize> {
 /// The length of what may stand between two values.
 fn separators(text: &str) -> usize {
     text.len() - text.trim_start_matches([' ', '\t', '\r', '\n', '\u{1e}']).len()
-}
-
-/// Whether the id of an event is none that its server has given out. Of the years 2024 to 2026 that is known: ids of
-/// Americas are above 900 million, those of Europe below 500 million.
-fn is_implausible(server: Server, event: &Event<'_>) -> bool {
-    /// 2024-01-01 and 2027-01-01, in microseconds since 1970.
-    const KNOWN_YEARS: Range<i64> = 1_704_067_200_000_000..1_798_761_600_000_000;
-    let is_other = match server {
-        Server::Americas => event.event_id < 500_000_000,
-        Server::Europe => event.event_id > 900_000_000,
-        Server::Asia => false,
-    };
-    is_other && KNOWN_YEARS.contains(&event.occurred_at_us)
 }

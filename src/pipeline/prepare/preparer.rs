@@ -1,9 +1,9 @@
 //! How the values of a segment are read, and the keys under which the ledger knows what was read so.
 
 use crate::database::store::{ReadingDigest, SegmentHash};
-use crate::event::Server;
-use crate::event::envelope::EventsAt;
+use crate::event::forms::envelope::EventsAt;
 use crate::event::line::ReadRules;
+use crate::event::server::Server;
 use crate::event::text::NulPolicy;
 use crate::input::segment::Segment;
 use crate::layout::Layout;

@@ -1,7 +1,7 @@
 //! Tests of preparing: what a segment's bytes become.
 
 use crate::database::store::SegmentCounts;
-use crate::event::Server;
+use crate::event::server::Server;
 use crate::event::text::NulPolicy;
 use crate::input::framing::framer::Span;
 use crate::input::segment::Segment;

@@ -8,10 +8,10 @@ pub(crate) mod history;
 pub(crate) mod page;
 pub(crate) mod status_json;
 
-use crate::event::Server;
+use crate::event::server::Server;
 use crate::layout::Layout;
 use crate::report::http::Response;
-use crate::report::stats::LiveRun;
+use crate::report::snapshot::LiveRun;
 use crate::report::summary::Status;
 use crate::report::terminal::speed::{Pace, Speed};
 use crate::report::terminal::ticker::Ticker;

@@ -6,7 +6,7 @@ mod tests;
 use crate::database::pool::state::DatabaseState;
 use crate::pipeline::shutdown::Stopping;
 use crate::report::format::{bytes, bytes_of, counted, grouped, time};
-use crate::report::stats::Figures;
+use crate::report::snapshot::Figures;
 use crate::report::terminal::speed::Pace;
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! How far a run has come, shown on standard error while it goes on.
 
-use crate::report::stats::{Figures, LiveRun};
+use crate::report::snapshot::{Figures, LiveRun};
 use crate::report::terminal::lines;
 use crate::report::terminal::lines::Lines;
 use crate::report::terminal::screen::{Manner, Screen};

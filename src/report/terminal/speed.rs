@@ -1,7 +1,7 @@
 //! How fast a run gets on, and when it may be done, by what it did lately.
 
 use crate::database::pool::state::DatabaseState;
-use crate::report::stats::Figures;
+use crate::report::snapshot::Figures;
 use std::collections::VecDeque;
 use std::time::Duration;
 
