@@ -8,6 +8,7 @@ use crate::commands::common::signals::Listener;
 use crate::commands::common::sources;
 use crate::commands::common::sources::FoundSources;
 use crate::commands::load::Process;
+use crate::database::schemas::{Schemas, identity};
 use crate::database::session::deadline::Patience;
 use crate::database::store::StoreError;
 use crate::database::write::deletable::DeleteScope;
@@ -21,7 +22,7 @@ use crate::input::source::Source;
 use crate::layout::rows::Repeats;
 use crate::pipeline::account::monitor::Monitor;
 use crate::pipeline::prepare::prepared::Prepared;
-use crate::pipeline::prepare::preparer::Preparer;
+use crate::pipeline::prepare::preparer::{Preparer, Reading};
 use crate::pipeline::shutdown::{Halt, HaltReason};
 use crate::pipeline::verify::VerifyRun;
 use crate::report::delete::DeleteReport;
@@ -68,12 +69,15 @@ pub(crate) fn run(
     let halt = Arc::<Halt>::default();
     let Process { signals, panics, screen } = process;
     let listener = Listener::start(signals, panics, &halt, settings.drain_timeout, (*screen).clone(), None)?;
-    let schema = settings.database.schema().to_owned();
-    let scope = DeleteScope { layout, ledger_schema: schema.clone(), schema, server };
+    let ledger = settings.database.ledger_schema.as_deref();
+    let schemas = Schemas::find(&database.manager, layout, settings.database.schema(), ledger)?;
+    let scope = DeleteScope { layout, schemas, server };
     let patience = Patience::until_told(halt.given_up());
+    let tables = identity(&database.manager, layout, &scope.schemas)?;
     let deleter = Deleter::open(database.manager.clone(), scope, patience)?;
     let piped = piped_delete(args, env);
-    let deletion = Deletion { settings: &settings, piped, deleter, halt: &halt, tally: Mutex::default() };
+    let deletion =
+        Deletion { settings: &settings, tables, piped, deleter, halt: &halt, tally: Mutex::default() };
     let done = match &settings.events {
         DoomedEvents::Before(time) => deletion.before(*time),
         DoomedEvents::Of(sources) => {
@@ -167,6 +171,8 @@ fn outcome(
 /// A deletion under way.
 struct Deletion<'r> {
     settings: &'r DeleteSettings,
+    /// What tells the tables from others that the same ledger knows.
+    tables: Option<String>,
     /// What errors of inputs suggest.
     piped: PipedCommand,
     deleter: Deleter,
@@ -234,7 +240,7 @@ impl Deletion<'_> {
                 server,
                 nul,
                 repeats: Repeats::FirstCounts,
-                reading: reading.clone(),
+                reading: Reading { tables: self.tables.clone(), ..reading.clone() },
             },
             piped: self.piped.clone(),
             stop: self.halt.stopped(),

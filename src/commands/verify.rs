@@ -9,6 +9,7 @@ use crate::commands::common::sources::FoundSources;
 use crate::database::pool::manager::DatabaseManager;
 use crate::database::schema::citus::{HalfCommitted, finish_commits};
 use crate::database::schema::ensure as schema;
+use crate::database::schemas::Schemas;
 use crate::database::store::StoreError;
 use crate::database::write::compare::{Comparer, StoredEvent};
 use crate::database::write::exists::present_ids;
@@ -84,7 +85,8 @@ fn compare(
 ) -> Result<(VerifyReport, bool), CommandError> {
     let EventSettings { server, layout, nul, ref reading } = settings.event;
     let schema = settings.database.schema();
-    let distribution = schema::distribution(manager, layout, schema)
+    let schemas = Schemas::find(manager, layout, schema, settings.database.ledger_schema.as_deref())?;
+    let distribution = schema::distribution(manager, layout, &schemas)
         .map_err(|error| error.in_words(|words| hints.fill(words)))?;
     let comparison = Comparison {
         settings,

@@ -23,6 +23,7 @@ pub(crate) mod locks;
 pub(crate) mod options;
 pub(crate) mod pool;
 pub(crate) mod schema;
+pub(crate) mod schemas;
 pub(crate) mod session;
 pub(crate) mod store;
 pub(crate) mod write;

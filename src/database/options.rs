@@ -1,5 +1,6 @@
 //! What a load stores, where, and what it does with what is stored already.
 
+use crate::database::schemas::Schemas;
 use crate::event::server::Server;
 use crate::layout::Layout;
 use crate::layout::table::Distribution;
@@ -9,8 +10,8 @@ use crate::layout::table::Distribution;
 pub(crate) struct StoreSettings {
     /// The tables.
     pub layout: Layout,
-    /// The schema that they are in.
-    pub schema: String,
+    /// The schemas that they and the ledger are in.
+    pub schemas: Schemas,
     /// The game server that the events are of.
     pub server: Server,
     /// What is done with events that are stored already.

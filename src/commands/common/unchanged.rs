@@ -7,8 +7,7 @@ use crate::database::ledger::files::{FileStamp, LoadedFiles, as_signed, nanoseco
 use crate::database::options::{Held, StoreSettings};
 use crate::database::pool::manager::DatabaseManager;
 use crate::database::session::deadline::Patience;
-use crate::database::store::FileCounts;
-use crate::database::store::{ReadingDigest, StoreError};
+use crate::database::store::{FileCounts, ReadingDigest, StoreError};
 use crate::error_chain::in_full;
 use crate::input::source::Source;
 use crate::pipeline::account::monitor::Monitor;

@@ -10,6 +10,7 @@ use crate::database::failure::error::DatabaseError;
 use crate::database::ledger::runs::{OtherRuns, another_runs};
 use crate::database::locks::SCHEMA_LOCK;
 use crate::database::pool::manager::DatabaseManager;
+use crate::database::schemas::Schemas;
 use crate::database::session::client::Client;
 use crate::database::session::client_transaction::{ClientTransaction, GenericClient};
 use crate::database::session::deadline::Patience;
@@ -31,7 +32,7 @@ const AGAIN: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 pub(crate) struct PutOff {
     layout: Layout,
-    schema: String,
+    schemas: Schemas,
     run: Uuid,
     /// When to look for missing ones next; none once all are there. Held by whoever builds them.
     due: Mutex<Option<Instant>>,
@@ -45,8 +46,8 @@ enum Outcome {
 }
 
 impl PutOff {
-    pub(crate) fn new(layout: Layout, schema: &str, run: Uuid) -> Self {
-        Self { layout, schema: schema.to_owned(), run, due: Mutex::new(Some(Instant::now())) }
+    pub(crate) fn new(layout: Layout, schemas: &Schemas, run: Uuid) -> Self {
+        Self { layout, schemas: schemas.clone(), run, due: Mutex::new(Some(Instant::now())) }
     }
 
     /// Whether it is time to look for missing ones, and nobody is at it.
@@ -78,22 +79,22 @@ impl PutOff {
         others: OtherRuns,
         patience: &Patience,
     ) -> Result<Outcome, StoreError> {
-        let (layout, schema, run) = (self.layout, self.schema.clone(), self.run);
+        let (layout, schema, run) = (self.layout, self.schemas.tables.clone(), self.run);
         let missing = manager.run("looking for missing indexes", patience, move |client, _| {
             missing(client, layout, &schema)
         })?;
         for (name, statement) in missing {
-            let (what, schema) = (format!("building the index {name}"), self.schema.clone());
+            let (what, schemas) = (format!("building the index {name}"), self.schemas.clone());
             let _shown = manager.building(name);
             let built = manager.run(&what, patience, move |client, progress| {
                 // Asked before the lock is taken as well: of two runs that end together, the one that would leave it to
                 // the other must not hold the lock that the other needs.
-                if another_runs(client, &schema, layout, run, others)? {
+                if another_runs(client, &schemas, layout, run, others)? {
                     return Ok(Outcome::LeftToAnother);
                 }
                 let mut transaction = client.transaction()?;
-                if !try_lock(&mut transaction, &schema)?
-                    || another_runs(&mut transaction, &schema, layout, run, others)?
+                if !try_lock(&mut transaction, &schemas.tables)?
+                    || another_runs(&mut transaction, &schemas, layout, run, others)?
                 {
                     return Ok(Outcome::LeftToAnother);
                 }
@@ -110,11 +111,11 @@ impl PutOff {
 
 /// Takes the indexes off tables that are empty and ours to change, so that a first load into them is as fast as one that
 /// makes them. What does not go is left as it is.
-pub(crate) fn put_off(manager: &DatabaseManager, layout: Layout, schema: &str, run: Uuid) {
-    let name = schema.to_owned();
+pub(crate) fn put_off(manager: &DatabaseManager, layout: Layout, schemas: &Schemas, run: Uuid) {
+    let (schema, found) = (&schemas.tables, schemas.clone());
     let done = manager.run("putting off indexes", &Patience::endless(), move |client, _| {
         // It is no reason to wait, or to try again.
-        let dropped = drop_of_empty_tables(client, layout, &name, run);
+        let dropped = drop_of_empty_tables(client, layout, &found, run);
         Ok(dropped.unwrap_or_else(|error| {
             log::debug!("the indexes stay: {}", in_full(&error));
             false
@@ -133,9 +134,10 @@ pub(crate) fn put_off(manager: &DatabaseManager, layout: Layout, schema: &str, r
 fn drop_of_empty_tables(
     client: &mut Client,
     layout: Layout,
-    schema: &str,
+    schemas: &Schemas,
     run: Uuid,
 ) -> Result<bool, postgres::Error> {
+    let schema = &schemas.tables;
     let found = found(client, schema)?;
     let mut indexes = layout.indexes(schema);
     indexes.retain(|(name, _)| found.get(*name).is_some_and(|found| found.is_plain_index));
@@ -149,7 +151,7 @@ fn drop_of_empty_tables(
     let mut transaction = client.transaction()?;
     transaction.batch_execute("SET LOCAL lock_timeout = '1s'")?;
     transaction.batch_execute(&format!("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", tables.join(", ")))?;
-    if another_runs(&mut transaction, schema, layout, run, OtherRuns::All)?
+    if another_runs(&mut transaction, schemas, layout, run, OtherRuns::All)?
         || transaction.query_opt(&is_filled, &[])?.is_some()
     {
         return Ok(false);

@@ -5,6 +5,7 @@
 //! nothing is changed for it.
 
 use crate::database::schema::ledger_ddl;
+use crate::database::schemas::{IS_IN_SCHEMAS, Schemas};
 use crate::database::session::client_transaction::{GenericClient, first_column};
 use crate::event::server::Server;
 use crate::layout::Layout;
@@ -58,10 +59,10 @@ pub(crate) fn columns(
 pub(crate) fn additions(
     client: &mut impl GenericClient,
     layout: Layout,
-    schema: &str,
+    schemas: &Schemas,
 ) -> Result<Vec<Addition>, Error> {
     let mut additions = Vec::new();
-    let quoted = quote_identifier(schema);
+    let (schema, quoted) = (&schemas.tables, quote_identifier(&schemas.tables));
     for table in layout.tables().iter().filter(|table| table.keeper == Keeper::Us) {
         let found = columns(client, schema, table.name)?;
         if found.is_empty() {
@@ -75,7 +76,7 @@ pub(crate) fn additions(
             additions.push(column_addition(&table.in_schema(&quoted), table.name, name, &definition));
         }
     }
-    additions.extend(ledger_additions(client, schema)?);
+    additions.extend(ledger_additions(client, &schemas.ledger)?);
     additions.extend(missing_labels(client, layout, schema)?);
     Ok(additions)
 }
@@ -257,32 +258,33 @@ fn ledger_column(line: &str) -> Option<LedgerColumn> {
 pub(crate) fn distrust(
     client: &mut impl GenericClient,
     tables: &[Table],
-    schema: &str,
+    schemas: &Schemas,
     misfits: &mut Vec<String>,
 ) -> Result<(), Error> {
     let data: Vec<String> = tables.iter().map(|table| table.name.to_owned()).collect();
     let ledger: Vec<String> = ledger_tables().into_iter().map(|table| table.name).collect();
     let names: Vec<String> = data.iter().chain(&ledger).cloned().collect();
     // A partition may be unlogged by itself.
-    let rows = client.query(
+    let sql = format!(
         "SELECT c.relname::text, row_security_active(c.oid),
            (SELECT bool_or(part.relpersistence = 'u') FROM pg_class part WHERE part.oid = c.oid
              OR part.oid IN (SELECT relid FROM pg_partition_tree(c.oid)))
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-         WHERE n.nspname = $1 AND c.relname = ANY ($2) AND c.relkind IN ('r', 'p')",
-        &[&schema, &names],
-    )?;
+         WHERE {IS_IN_SCHEMAS} AND c.relname = ANY ($3) AND c.relkind IN ('r', 'p')"
+    );
+    let rows = client.query(&sql, &[&schemas.tables, &schemas.ledger, &names])?;
     let found: BTreeMap<String, (bool, bool)> = rows
         .iter()
         .map(|row| Ok((row.try_get(0)?, (row.try_get(1)?, row.try_get(2)?))))
         .collect::<Result<_, Error>>()?;
-    let quoted = quote_identifier(schema);
+    let quoted = |name: &str| quote_identifier(schemas.of_table(name));
     let secured: Vec<&String> =
         names.iter().filter(|name| found.get(*name).is_some_and(|(secured, _)| *secured)).collect();
     for name in secured {
         misfits.push(format!(
             "row-level security hides rows of {name} from this role (a superuser can run: ALTER ROLE … BYPASSRLS; the \
-             table's owner: ALTER TABLE {quoted}.{} DISABLE ROW LEVEL SECURITY)",
+             table's owner: ALTER TABLE {}.{} DISABLE ROW LEVEL SECURITY)",
+            quoted(name),
             quote_identifier(name)
         ));
     }
@@ -294,7 +296,8 @@ pub(crate) fn distrust(
         for name in data.iter().filter(|name| is_unlogged(name)) {
             misfits.push(format!(
                 "{name} is unlogged and kill_load_segment is not: after a crash of the server the events would be gone and \
-                 counted as loaded (its owner can run: ALTER TABLE {quoted}.{} SET LOGGED; after a crash, load the dumps again with --force)",
+                 counted as loaded (its owner can run: ALTER TABLE {}.{} SET LOGGED; after a crash, load the dumps again with --force)",
+                quoted(name),
                 quote_identifier(name)
             ));
         }

@@ -61,12 +61,13 @@ impl PostgresStore {
         patience: Patience,
         leisure: Patience,
     ) -> Self {
-        let StoreSettings { layout, ref schema, server, on_conflict, held, distribution, ref schema_apply } =
+        let StoreSettings { layout, ref schemas, server, on_conflict, held, distribution, ref schema_apply } =
             *settings;
-        let ledger = Ledger::new(schema, server, layout, run, held, distribution);
-        let writer = Writer::new(ledger, layout, schema, server, on_conflict, distribution);
-        let put_off = PutOff::new(layout, schema, run);
-        let shelf = Arc::new(Shelf::new(schema, server, layout));
+        let ledger_schema = &schemas.ledger;
+        let ledger = Ledger::new(ledger_schema, server, layout, run, held, distribution);
+        let writer = Writer::new(ledger, layout, schemas, server, on_conflict, distribution);
+        let put_off = PutOff::new(layout, schemas, run);
+        let shelf = Arc::new(Shelf::new(ledger_schema, server, layout));
         let claims = Claims::new(manager.caller().clone(), Arc::clone(&shelf));
         if held == Held::Skip {
             claims.begin();
@@ -82,12 +83,12 @@ impl PostgresStore {
             claims,
             writing: RwLock::default(),
             stored: StoredSegments::default(),
-            reports: Reports::new(schema, server, layout, run),
+            reports: Reports::new(ledger_schema, server, layout, run),
             written_to: WrittenTo::default(),
             // It changes nothing, and its COMMIT waits for all that a standby has yet to receive.
             confirm: format!(
                 "UPDATE {}.kill_load_run SET status = status WHERE id = $1",
-                quote_identifier(schema)
+                quote_identifier(ledger_schema)
             ),
             run,
             schema_apply: schema_apply.clone(),

@@ -12,6 +12,7 @@ use crate::database::failure::error::DatabaseError;
 use crate::database::ledger::segments::{Claim, Ledger, SegmentOutcome, Tried};
 use crate::database::options::OnConflict;
 use crate::database::schema::citus;
+use crate::database::schemas::Schemas;
 use crate::database::session::client::Client;
 use crate::database::session::client_transaction::first_column;
 use crate::database::session::progress::Progress;
@@ -150,17 +151,18 @@ impl Writer {
     pub(crate) fn new(
         ledger: Ledger,
         layout: Layout,
-        schema: &str,
+        schemas: &Schemas,
         server: Server,
         on_conflict: OnConflict,
         distribution: Distribution,
     ) -> Self {
+        let user_code = UserCode::new(layout, schemas);
+        let schema = &schemas.tables;
         let updater = match on_conflict {
             OnConflict::Skip => None,
             OnConflict::Update => Some(Updater::new(layout, schema, server, distribution)),
         };
         let stored = stored_query(layout, schema, server, distribution);
-        let user_code = UserCode::new(layout, schema);
         let schema = quote_identifier(schema);
         let tables = layout.tables();
         let event = &tables[0];

@@ -1,6 +1,7 @@
 //! Whole lines: of equal keys the last counts, arrays of events, hostile depth, and an event's space used again.
 
-mod sources;
+#[cfg(test)]
+pub(crate) mod sources;
 
 use crate::event::fault::Fault;
 use crate::event::first_server::first_named_server;
