@@ -1,26 +1,26 @@
--- Two roles with no more rights than they need: one that loads, and one that reads.
+-- Two roles with the fewest privileges: one that loads, and one that reads.
 --
---     aegis-kills schema apply                            first, as the owner of the tables: for each layout in use
---     psql "$DATABASE_URL" -f deploy/role.sql             as the owner too, who must be allowed to make roles
---     psql "$DATABASE_URL" -c '\password kills_loader'    asks, and sends the password's hash alone
+--     aegis-kills schema apply                            first, as the owner of the tables, for each layout in use
+--     psql "$DATABASE_URL" -f deploy/role.sql             as the owner, with the privilege to create roles
+--     psql "$DATABASE_URL" -c '\password kills_loader'    asks for the password and sends only its hash
 --     psql "$DATABASE_URL" -c '\password kills_reader'
 --
--- Until they have a password they can log in only where pg_hba.conf wants none. There is no variable for it: on a
--- command line others would see it. Variables that there are, with their defaults:
+-- Without a password they can log in only where pg_hba.conf requires none. No variable sets the password, because
+-- other users can see the command line. The variables and their defaults are:
 --
 --     psql -v schema=public -v ledger=aegis_kills -v loader=kills_loader -v reader=kills_reader -f deploy/role.sql
 --
 -- ledger is the schema of the ledger in layout aegis, or the one of --ledger-schema. A ledger next to the tables is found as well.
 --
--- -v delete=on lets the loader delete events as well, as 'aegis-kills delete' does.
+-- -v delete=on also grants the loader DELETE on events, for 'aegis-kills delete'.
 --
--- Run again it does no harm, and takes back from the two what they have on these tables and do not need; run it again
--- after another layout was applied. It is all done or nothing. A role that is there is used, unless it has a power
--- of its own, such as to make roles.
+-- Repeated runs are safe, and revoke other privileges of the two roles on these tables. Run the file again after you
+-- have applied another layout. All statements are one transaction. An existing role is used, unless it has an attribute
+-- such as CREATEROLE.
 --
--- The loader may add events and rewrite those that differ (--on-conflict update), and keeps the ledger. It may make
--- temporary tables, in which it compares. It may not make, alter, empty or drop anything, nor delete an event (unless -v
--- delete=on is given), nor read other tables. The reader is enough for 'health', 'verify', and every query.
+-- The loader can add events, rewrite events that differ (--on-conflict update), write the ledger, and create temporary
+-- tables for comparisons. It cannot create, alter, empty or drop anything, delete an event (unless -v delete=on is
+-- given), or read other tables. The reader can run 'health', 'verify', and every query.
 
 \set ON_ERROR_STOP on
 \if :{?schema}
@@ -46,10 +46,10 @@
 
 BEGIN;
 
--- Up to PostgreSQL 14 others may create functions in the schema public. None of them is called here.
+-- Up to PostgreSQL 14 every role can create functions in the schema public. This path excludes them.
 SET LOCAL search_path TO pg_catalog, pg_temp;
 
--- psql's variables do not reach into a block; settings of the transaction do.
+-- A DO block cannot read psql's variables, but it can read settings of the transaction.
 SELECT set_config('aegis_kills.schema', :'schema', true) AS a,
        set_config('aegis_kills.loader', :'loader', true) AS b,
        set_config('aegis_kills.ledger', :'ledger', true) AS e,
@@ -86,7 +86,7 @@ BEGIN
                 USING HINT = 'choose another name by -v loader=NAME or -v reader=NAME';
         END IF;
 
-        -- All may do both in a database as it is made; where that was taken back, these two need it.
+        -- PUBLIC has both privileges by default. If they were revoked, these roles need them.
         IF NOT has_database_privilege(who, current_database(), 'CONNECT') THEN
             EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), who);
         END IF;
@@ -125,7 +125,7 @@ BEGIN
         IF may_delete THEN
             EXECUTE format('GRANT DELETE ON %I.%I TO %I', thing.place, thing.name, loader);
         END IF;
-        -- PostgreSQL only warns when someone else's rights are granted in vain.
+        -- PostgreSQL only warns if a GRANT has no effect.
         IF NOT has_table_privilege(loader, format('%I.%I', thing.place, thing.name), 'INSERT') THEN
             RAISE EXCEPTION '% may grant nothing on %.%', quote_ident(current_user), quote_ident(thing.place),
                 quote_ident(thing.name)
@@ -146,7 +146,7 @@ BEGIN
         EXECUTE format('GRANT USAGE ON TYPE %I.%I TO %I, %I', in_schema, thing.name, loader, reader);
     END LOOP;
 
-    -- What they may do beyond this they may by PUBLIC or by another role, which is not this file's to change.
+    -- Other privileges come from PUBLIC or another role, which this file does not change.
     FOREACH who IN ARRAY ARRAY[loader, reader] LOOP
         FOR thing IN SELECT nspname AS name FROM pg_namespace
                      WHERE nspname !~ '^pg_' AND has_schema_privilege(who, oid, 'CREATE')

@@ -1,20 +1,20 @@
 # shellcheck shell=bash
 #
-# What the scripts beside this file share. To be sourced, not run; takes no arguments.
+# Functions that the other scripts share. Source it; it takes no arguments.
 #
-#   repository         variable: the checkout's folder, whatever the working folder is
-#   ensure_postgres    initdb, pg_ctl, postgres and psql are on PATH afterwards
-#   ensure_rust        cargo of a release that can build this, and a C compiler, are on PATH afterwards
-#   ensure_python      python3 of release 3.9 or newer is on PATH afterwards
-#   forget_settings    the caller's database settings no longer reach the programs started here
-#   say, die           one line of progress; an error and exit code 1
+#   repository         variable: the checkout's directory
+#   ensure_postgres    puts initdb, pg_ctl, postgres and psql on PATH
+#   ensure_rust        puts a sufficiently new cargo and a C compiler on PATH
+#   ensure_python      puts python3 3.9 or newer on PATH
+#   forget_settings    removes the caller's database settings from the environment
+#   say, die           print one line of progress; print an error and exit with code 1
 #
-# What it changes on the machine: nothing when sourced. The functions named ensure_… install what is
-# missing with the system's package manager, as root or with a sudo that asks for no password. No
-# database is made and no server is left running by that. Where they may not install, they print the
-# command to run and exit with code 1. Nothing here asks a question or needs a terminal.
+# Changes on the machine: none when sourced. The functions named ensure_… install missing programs with the
+# system's package manager, as root or with a sudo that needs no password. They create no database and leave
+# no server running. If they cannot install, they print the command to run and exit with code 1. No function
+# asks a question or needs a terminal.
 #
-# Written for bash 3.2, which is what macOS has.
+# Written for bash 3.2, the version of macOS.
 
 repository=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 
@@ -36,7 +36,7 @@ have() {
     command -v "$1" >/dev/null 2>&1
 }
 
-# The loader's variables and libpq's would lead a trial or a test to the caller's own database.
+# With the variables of the loader and of libpq, a demonstration or a test would use the caller's database.
 forget_settings() {
     local name
     for name in "${!KILLS_@}" "${!DATABASE_@}" "${!ALBION_@}" "${!PG@}"; do
@@ -57,8 +57,8 @@ ensure_postgres() {
     if postgres_on_path || postgres_elsewhere; then
         return
     fi
-    die "PostgreSQL was installed, but initdb, pg_ctl, postgres and psql are not all to be found" \
-        "Put the folder that holds them on PATH and run this again."
+    die "PostgreSQL was installed, but not all of initdb, pg_ctl, postgres and psql were found" \
+        "Put their directory on PATH and run this again."
 }
 
 postgres_on_path() {
@@ -66,7 +66,7 @@ postgres_on_path() {
     have initdb && have pg_ctl && have postgres && have psql
 }
 
-# Puts the newest release that is installed outside PATH on PATH, if there is one.
+# Puts the newest release outside PATH on PATH, if there is one.
 postgres_elsewhere() {
     local folder major best='' best_major=0
     while IFS= read -r folder; do
@@ -86,8 +86,8 @@ EOT
     postgres_on_path
 }
 
-# Where packages put the server programs, one folder a line. A pattern that fits nothing stays as it is
-# and is dropped by the caller's look into it.
+# Prints the directories in which packages install the server programs, one per line. A pattern without a
+# match stays unchanged, and the caller's check drops it.
 postgres_folders() {
     printf '%s\n' \
         /usr/lib/postgresql/*/bin \
@@ -116,14 +116,14 @@ ensure_rust() {
         export PATH
     fi
     have cargo || die_without_rust "$wanted" "cargo was found neither on PATH nor in ${CARGO_HOME:-~/.cargo}/bin"
-    why=$(cargo --version 2>&1) || die_without_rust "$wanted" "cargo is there, but does not run: $why"
+    why=$(cargo --version 2>&1) || die_without_rust "$wanted" "cargo exists, but does not run: $why"
     found=$(rustc --version 2>&1) || die_without_rust "$wanted" "rustc is missing or does not run: $found"
     found=$(printf '%s\n' "$found" | sed -n 's/^rustc \([0-9][0-9]*\.[0-9][0-9]*\).*/\1/p')
     if ! release_at_least "${found:-0.0}" "$wanted"; then
         die_without_rust "$wanted" "the Rust on PATH is $found, which is too old ($(command -v rustc))"
     fi
 
-    # Two of the dependencies compile C, and every Rust program is linked by the C compiler.
+    # Some dependencies compile C, and the C compiler links every Rust program.
     if ! c_compiler_works; then
         install_packages cc "a C compiler"
         c_compiler_works || die "a C compiler was installed, but 'cc' still cannot build a program"
@@ -132,9 +132,9 @@ ensure_rust() {
 
 die_without_rust() {
     die "$2" \
-        "Rust $1 or newer is needed. With rustup (https://rustup.rs) already there:" \
+        "Rust $1 or newer is needed. If rustup (https://rustup.rs) is installed:" \
         "    rustup update stable && rustup default stable" \
-        "else:" \
+        "Otherwise:" \
         "    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y" \
         "Then run this again."
 }
@@ -144,12 +144,12 @@ release_at_least() {
     [ "${1%.*}" -gt "${2%.*}" ] || { [ "${1%.*}" -eq "${2%.*}" ] && [ "${1#*.}" -ge "${2#*.}" ]; }
 }
 
-# A compiler may be there without the C library's headers, so build something.
+# A compiler can exist without the C library's headers, so build a program.
 c_compiler_works() {
     local folder works=1
     hash -r
     have cc || return 1
-    # On macOS cc is there before the tools are, and opens a window that offers to install them.
+    # On macOS without the command line tools, cc opens a window that offers to install them.
     if [ "$(uname -s)" = Darwin ] && ! xcode-select -p >/dev/null 2>&1; then
         return 1
     fi
@@ -179,7 +179,7 @@ python_works() {
 
 # --- Packages -----------------------------------------------------------------------------------------
 
-# install_packages postgres|cc|python WHAT: installs WHAT, or says how to and exits.
+# install_packages postgres|cc|python WHAT: installs WHAT, or prints the command and exits.
 install_packages() {
     local manager packages
     manager=$(package_manager)
@@ -190,24 +190,24 @@ install_packages() {
     if ! may_install "$manager"; then
         if [ "${manager##*/}" = brew ]; then
             die "$2: not found, and Homebrew does not install as root" \
-                "Run this as the user that Homebrew belongs to, then try again:" \
+                "Run this as the owner of Homebrew, then run the script again:" \
                 "    $(install_command "$manager" "$packages")"
         fi
-        die "$2: not found, and installing needs root (this is $(id -un), and sudo wants a password or is not there)" \
-            "Run this$(have sudo || echo ' as root'), then try again:" \
+        die "$2: not found, and installing needs root (this is $(id -un), and sudo needs a password or is missing)" \
+            "Run this$(have sudo || echo ' as root'), then run the script again:" \
             "    $(install_command "$manager" "$packages")"
     fi
     say "installing $2 with $manager: $packages"
-    # The list of packages is meant to be split. Progress goes to standard error, as cargo's does.
+    # The list of packages is split on purpose. Progress goes to standard error, like cargo's.
     # shellcheck disable=SC2086
     if ! run_manager "$manager" $packages </dev/null >&2; then
         die "$manager could not install $2" \
-            "Mend what it says above, or run this by hand, then try again:" \
+            "Fix the error above, or run this by hand, then run the script again:" \
             "    $(install_command "$manager" "$packages")"
     fi
 }
 
-# The first of the known package managers, or nothing.
+# Prints the first of the known package managers, if any.
 package_manager() {
     local manager
     if [ "$(uname -s)" = Darwin ]; then
@@ -244,7 +244,7 @@ packages_of() {
         pacman:postgres) echo postgresql ;;
         pacman:cc) echo gcc ;;
         brew:postgres) echo postgresql@17 ;;
-        # Homebrew's gcc gives no cc; macOS has its own, from the command line tools.
+        # Homebrew's gcc has no cc; that of macOS is in the command line tools.
         *) ;;
     esac
 }
@@ -256,11 +256,11 @@ advice_without_packages() {
         *:python) echo "Install Python 3 with your system's package manager, so that 'python3' is on PATH." ;;
         Darwin:postgres) echo "Install Homebrew (https://brew.sh) and run: brew install postgresql@17" ;;
         *:cc) echo "Install gcc or clang with your system's package manager, so that 'cc' is on PATH." ;;
-        *) echo "Install PostgreSQL's server and psql with your system's package manager, and put their folder on PATH." ;;
+        *) echo "Install PostgreSQL's server and psql with your system's package manager, and put their directory on PATH." ;;
     esac
 }
 
-# install_command MANAGER PACKAGES: the command to show to somebody who has to install by hand.
+# install_command MANAGER PACKAGES: prints the command for a manual installation.
 install_command() {
     local sudo=''
     if [ "$(id -u)" -ne 0 ] && have sudo; then
@@ -276,7 +276,7 @@ install_command() {
     esac
 }
 
-# Homebrew refuses root and needs none; every other manager needs it.
+# Homebrew does not run as root; every other manager needs root.
 may_install() {
     case ${1##*/} in
         brew) [ "$(id -u)" -ne 0 ] ;;
@@ -300,15 +300,15 @@ run_manager() {
         apt-get) as_root sh -eu -c "$apt_script" sh "$@" ;;
         dnf | yum) as_root "$manager" install -y "$@" ;;
         apk) as_root apk add --no-cache "$@" ;;
-        # With the lists that are there: fetching newer ones without upgrading all is not supported by Arch.
+        # Uses the existing lists: Arch does not support newer lists without a full upgrade.
         pacman) as_root pacman -S --noconfirm --needed "$@" ;;
         zypper) as_root zypper --non-interactive install "$@" ;;
         brew) NONINTERACTIVE=1 "$manager" install "$@" ;;
     esac
 }
 
-# Debian and Ubuntu make and start a cluster when the server is first installed, unless told otherwise by
-# a file that is there before. The file goes away again, so that a later choice of the owner is not changed.
+# Debian and Ubuntu create and start a cluster when the server is first installed, unless a configuration
+# file disables it. The file is removed afterwards, so that it does not affect later decisions of the owner.
 # shellcheck disable=SC2016
 apt_script='
     export DEBIAN_FRONTEND=noninteractive
@@ -320,6 +320,6 @@ apt_script='
     trap "exit 143" TERM
     mkdir -p "$folder"
     echo "create_main_cluster = false" >"$file"
-    apt-get update -q || echo "going on with the lists of packages that are there"
+    apt-get update -q || echo "continuing with the existing package lists"
     apt-get install -q -y --no-install-recommends -o DPkg::Lock::Timeout=300 "$@"
 '

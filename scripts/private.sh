@@ -1,19 +1,19 @@
 # shellcheck shell=bash
 #
-# A built program and a PostgreSQL of its own, in a temporary folder, for as long as a script runs. To be
-# sourced after scripts/lib.sh, not run; takes no arguments.
+# Builds the program and runs a private PostgreSQL in a temporary directory while a script runs. Source it
+# after scripts/lib.sh; it takes no arguments.
 #
-#   clean_up_at_the_end    whatever happens from now on, no server and no folder stay behind
-#   build                  builds the release; 'program' is the path of aegis-kills afterwards
-#   make_folder            'folder' is a new temporary folder afterwards, and the working folder
-#   start_database         starts a private PostgreSQL in it; 'database' is what --embedded takes
+#   clean_up_at_the_end    stops the server and removes the directory when the script ends, for any reason
+#   build                  builds the release and sets 'program' to the path of aegis-kills
+#   make_folder            creates a temporary directory, enters it, and sets 'folder' to its path
+#   start_database         starts a private PostgreSQL in it and sets 'database' to the value for --embedded
 #
-# What it changes on the machine: cargo's target folder, and a folder under TMPDIR (or /tmp) that goes
-# away at the end. The database listens on a Unix socket only.
+# Changes on the machine: cargo's target directory, and a directory under TMPDIR (or /tmp) that is removed
+# at the end. The database listens on a Unix socket only.
 
 program=''  # the built aegis-kills
-folder=''   # the temporary folder
-database='' # the folder in it that holds the database; set once a server may be running
+folder=''   # the temporary directory
+database='' # the database's directory in it; set once a server can be running
 
 clean_up_at_the_end() {
     trap clean_up EXIT
@@ -24,15 +24,15 @@ clean_up_at_the_end() {
 
 build() {
     say "building (the first time takes some minutes)"
-    # cargo names the program it built, wherever its configuration puts it.
+    # cargo prints the path of the program, which depends on its configuration.
     # shellcheck disable=SC2154 # repository is from lib.sh
     program=$(cargo build --release --locked --bin aegis-kills --manifest-path "$repository/Cargo.toml" \
         --message-format=json-render-diagnostics |
-        sed -n 's/.*"executable":"\([^"]*\)".*/\1/p') || die "the build failed; what cargo says of it is above"
-    [ -x "$program" ] || die "cargo named no program that it built"
+        sed -n 's/.*"executable":"\([^"]*\)".*/\1/p') || die "the build failed; see the messages of cargo above"
+    [ -x "$program" ] || die "cargo printed no path of a program"
 }
 
-# Run by root, the program hands PostgreSQL to another user, who has to get to the folder.
+# As root, the program runs PostgreSQL as another user, who needs access to the directory.
 make_folder() {
     local parent=${TMPDIR:-/tmp}
     if [ "$(id -u)" -eq 0 ] && ! open_to_all "$parent"; then
@@ -40,11 +40,11 @@ make_folder() {
     fi
     folder=$(mktemp -d "${parent%/}/aegis-kills.XXXXXX")
     chmod 755 "$folder"
-    # Not the caller's folder: a .env there is not meant for this.
+    # A .env in the caller's directory must have no effect.
     cd -- "$folder" || die "$folder cannot be entered"
 }
 
-# Whether every user may enter the folder $1.
+# Whether every user can enter the directory $1.
 open_to_all() {
     local each
     each=$(CDPATH='' cd -- "$1" && pwd -P) || return 1
@@ -64,11 +64,11 @@ start_database() {
     "$program" embedded start "$database"
 }
 
-# The end, however it comes: no server and no folder stay behind.
+# Stops the server and removes the directory.
 clean_up() {
     local status=$?
     trap - EXIT
-    trap '' HUP INT PIPE TERM # a second Ctrl-C must not leave the server behind
+    trap '' HUP INT PIPE TERM # a second Ctrl-C must not interrupt the cleanup
     if [ -n "$database" ]; then
         "$program" embedded stop "$database" >/dev/null || kill_server
     fi
@@ -79,7 +79,7 @@ clean_up() {
     exit "$status"
 }
 
-# The last resort: the first line of postmaster.pid is the server's process.
+# The last resort. The first line of postmaster.pid is the server's process id.
 kill_server() {
     local file pid
     file=$(find "$folder" -name postmaster.pid 2>/dev/null | head -n 1)
