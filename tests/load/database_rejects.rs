@@ -9,9 +9,9 @@ use crate::support::program::{Ended, Reject, Workplace, assert_tables};
 use crate::support::samples;
 
 /// What a user may have put upon the tables, and which events it refuses.
-pub(super) struct Case {
+pub(crate) struct Case {
     name: &'static str,
-    pub(super) sql: &'static str,
+    pub(crate) sql: &'static str,
     sqlstate: Option<&'static str>,
     /// Words of the reason.
     reason: &'static str,
@@ -40,7 +40,7 @@ fn id_in(raw: &[u8]) -> i64 {
 
 /// Checks that a load of `dump` into empty tables has rejected the events of `refused`, and stored the others.
 #[track_caller]
-pub(super) fn check_refused(case: &Case, database: &Database<'_>, dump: &[u8], run: &Ended) {
+pub(crate) fn check_refused(case: &Case, database: &Database<'_>, dump: &[u8], run: &Ended) {
     let expected = expect(dump, Nul::Reject);
     let refused = (case.refused)(&expected.tables);
     let all = expected.loaded();
@@ -66,7 +66,7 @@ pub(super) fn check_refused(case: &Case, database: &Database<'_>, dump: &[u8], r
     assert_eq!((ids, rejects.len() as u64), (refused, count), "{name}");
 }
 
-pub(super) const CASES: [Case; 8] = [
+pub(crate) const CASES: [Case; 8] = [
     Case {
         name: "a check of kill_event",
         sql: "alter table kill_event add constraint odd check (event_id % 5 <> 2)",

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use super::load_refused::{CASES, check_refused};
+use crate::load::database_rejects::{CASES, check_refused};
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::generated;
 use crate::support::oracle::{Nul, expect};

@@ -5,7 +5,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use super::aegis::{assert_stored, expected, fitting_events, load};
+use crate::database::aegis::{assert_stored, expected, fitting_events, load};
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::{join, small_event};
 use crate::support::program::{Reject, Workplace};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use postgres::Client;
 
-use super::aegis;
+use crate::database::aegis;
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::{generated, join, lines};
 use crate::support::oracle::{Nul, expect};

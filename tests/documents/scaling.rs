@@ -8,7 +8,7 @@ use std::thread;
 
 use serde_json::Value;
 
-use super::readme::page::{Line, blocks};
+use crate::documents::readme::page::{Line, blocks};
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::{generated, join, lines, zstd_frames};
 use crate::support::oracle::{Nul, assert_same, expect, read_tables};

@@ -15,17 +15,17 @@ use crate::support::program::{Ended, Program, Workplace, assert_tables};
 use crate::support::progress::{in_small_steps, segments};
 use crate::support::{eventually, hostile, samples};
 
-pub(super) fn load(work: &Workplace, database: &Database<'_>, args: &[&str]) -> Program {
+pub(crate) fn load(work: &Workplace, database: &Database<'_>, args: &[&str]) -> Program {
     work.load(database, &["--layout", "aegis"]).args(args)
 }
 
 /// What a load with the default `--nul` comes to.
-pub(super) fn expected(dump: &[u8]) -> Expected {
+pub(crate) fn expected(dump: &[u8]) -> Expected {
     expect_in(Layout::Aegis, dump, Nul::Reject, &BTreeSet::new())
 }
 
 #[track_caller]
-pub(super) fn assert_stored(database: &Database<'_>, expected: &Tables) {
+pub(crate) fn assert_stored(database: &Database<'_>, expected: &Tables) {
     assert_same(expected, &read_aegis(&mut database.client(), "public"));
 }
 
@@ -45,7 +45,7 @@ fn assert_loaded(database: &Database<'_>, dump: &[u8], run: &Ended) {
 }
 
 /// The sample events but those, the fixtures have one, whose fame the table can't hold.
-pub(super) fn fitting_events() -> Vec<u8> {
+pub(crate) fn fitting_events() -> Vec<u8> {
     let events = samples::sample_events();
     join(&lines(&events).into_iter().filter(|line| expected(line).rejected.is_empty()).collect::<Vec<_>>())
 }

@@ -8,13 +8,13 @@ use std::process::Command;
 use crate::support::process::Supervised as _;
 
 /// A command that is not run.
-pub(super) struct Unrun {
-    pub(super) command: &'static str,
+pub(crate) struct Unrun {
+    pub(crate) command: &'static str,
     /// Why not.
     why: &'static str,
     look: Look,
     /// What prints the same as the command, as far as the page shows it.
-    pub(super) instead: Option<&'static str>,
+    pub(crate) instead: Option<&'static str>,
 }
 
 /// How to see that the command is there.
@@ -26,7 +26,7 @@ enum Look {
 }
 
 /// In the order of the page.
-pub(super) const UNRUN: [Unrun; 5] = [
+pub(crate) const UNRUN: [Unrun; 5] = [
     Unrun {
         command: "scripts/quickstart",
         why: "builds a release; .ci/run runs it",
@@ -61,13 +61,13 @@ pub(super) const UNRUN: [Unrun; 5] = [
     },
 ];
 
-pub(super) fn find(command: &str) -> Option<&'static Unrun> {
+pub(crate) fn find(command: &str) -> Option<&'static Unrun> {
     const { &UNRUN }.iter().find(|entry| entry.command == command)
 }
 
 impl Unrun {
     /// Looks for the script or the manifest's entry, and tries the options where that is cheap.
-    pub(super) fn check(&self, root: &Path) {
+    pub(crate) fn check(&self, root: &Path) {
         let (command, args, code, words) = match self.look {
             Look::Script(args, code, words) => {
                 let script = root.join(self.command);

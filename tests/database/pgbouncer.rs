@@ -4,7 +4,7 @@ use std::thread;
 
 use postgres::{Client, NoTls};
 
-use super::put_off::{INDEXES, indexes};
+use crate::load::deferred_indexes::{INDEXES, indexes};
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::generated;
 use crate::support::oracle::{Nul, expect};

@@ -3,7 +3,7 @@
 //! A block of `sh` or `crontab` holds commands alone, one a line; a block of `text` is what the last of them prints; `sql` holds
 //! queries. A remark behind a command may name its exit code, or that it goes on until Ctrl-C.
 
-pub(super) mod page;
+pub(crate) mod page;
 mod unrun;
 
 use std::fs;

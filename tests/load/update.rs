@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use super::load_duplicates::places;
+use crate::load::duplicates::places;
 use crate::support::cluster::Cluster;
 use crate::support::dumps::{join, version};
 use crate::support::eventually;

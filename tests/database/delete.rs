@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use postgres::Client;
 use serde_json::Value;
 
-use super::aegis;
+use crate::database::aegis;
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::{generated, join, lines, small_event};
 use crate::support::eventually;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use super::health::{health, recommendations};
+use crate::report::health::{health, recommendations};
 use crate::support::backends::occupy;
 use crate::support::cluster::Cluster;
 use crate::support::dumps::small_event;

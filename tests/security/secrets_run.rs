@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::secrets::{ALL, ENCODED, Way, assert_clean, guarded, program};
+use crate::security::secrets::{ALL, ENCODED, Way, assert_clean, guarded, program};
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::small_event;
 use crate::support::process::Supervised as _;

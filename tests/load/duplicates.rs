@@ -12,7 +12,7 @@ use crate::support::program::{Workplace, assert_loaded, assert_tables};
 use crate::support::samples;
 
 /// Where each row is and who wrote it: a row that was written again has moved.
-pub(super) fn places(client: &mut Client) -> Vec<(String, String, String)> {
+pub(crate) fn places(client: &mut Client) -> Vec<(String, String, String)> {
     let select = |table: &str| format!("select '{table}', ctid::text, xmin::text from {table}");
     let tables = ["kill_event", "kill_player", "kill_loot"].map(select).join(" union all ");
     let rows = client.query(&format!("{tables} order by 1, 2"), &[]).expect("rows");

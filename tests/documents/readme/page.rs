@@ -2,31 +2,31 @@
 
 /// A fenced block.
 #[derive(Debug)]
-pub(in crate::cases) struct Block<'a> {
-    pub(in crate::cases) kind: &'a str,
+pub(crate) struct Block<'a> {
+    pub(crate) kind: &'a str,
     /// The line of the page on which it begins.
-    pub(in crate::cases) number: usize,
-    pub(in crate::cases) lines: Vec<&'a str>,
+    pub(crate) number: usize,
+    pub(crate) lines: Vec<&'a str>,
     /// Whether commands went before it in its section.
-    pub(in crate::cases) is_output: bool,
+    pub(crate) is_output: bool,
 }
 
 /// A command, and what its remark says of it.
 #[derive(Debug)]
-pub(in crate::cases) struct Line<'a> {
-    pub(in crate::cases) command: &'a str,
-    pub(in crate::cases) code: i32,
-    pub(in crate::cases) goes_on: bool,
+pub(crate) struct Line<'a> {
+    pub(crate) command: &'a str,
+    pub(crate) code: i32,
+    pub(crate) goes_on: bool,
 }
 
 impl<'a> Block<'a> {
-    pub(in crate::cases) fn commands(&self) -> impl Iterator<Item = Line<'a>> {
+    pub(crate) fn commands(&self) -> impl Iterator<Item = Line<'a>> {
         self.lines.iter().map(|line| Line::new(line))
     }
 }
 
 impl<'a> Line<'a> {
-    pub(in crate::cases) fn new(line: &'a str) -> Self {
+    pub(crate) fn new(line: &'a str) -> Self {
         let (command, remark) = line.split_once("  #").unwrap_or((line, ""));
         let goes_on = remark.contains("until Ctrl-C");
         let code = remark.split_once("exit code ").map(|(_, rest)| {
@@ -37,13 +37,13 @@ impl<'a> Line<'a> {
     }
 
     /// Whether a program is run by it.
-    pub(in crate::cases) fn calls(&self, program: &str) -> bool {
+    pub(crate) fn calls(&self, program: &str) -> bool {
         self.command.split('|').any(|part| part.split_whitespace().next() == Some(program))
     }
 }
 
 /// The blocks of a page, in their order. One that is not fenced would hold commands that nobody finds, and is refused.
-pub(in crate::cases) fn blocks(page: &str) -> Vec<Block<'_>> {
+pub(crate) fn blocks(page: &str) -> Vec<Block<'_>> {
     let mut blocks: Vec<Block> = Vec::new();
     let (mut inside, mut after_commands) = (false, false);
     for (index, line) in page.lines().enumerate() {
@@ -91,7 +91,7 @@ fn gist(line: &str) -> String {
 }
 
 /// Whether a text is what is shown, but for numbers; `…` stands for anything.
-pub(in crate::cases) fn has_gist(text: &str, shown: &[&str]) -> bool {
+pub(crate) fn has_gist(text: &str, shown: &[&str]) -> bool {
     let gists = |lines: &mut dyn Iterator<Item = &str>| lines.map(gist).collect::<Vec<_>>().join("\n");
     let text = gists(&mut text.lines());
     let shown = gists(&mut shown.iter().copied());

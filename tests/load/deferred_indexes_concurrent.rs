@@ -4,7 +4,7 @@ use std::thread;
 
 use nix::sys::signal::Signal;
 
-use super::put_off::{INDEXES, SOON, begin, indexes, lines, wait_for_events};
+use crate::load::deferred_indexes::{INDEXES, SOON, begin, indexes, lines, wait_for_events};
 use crate::support::cluster::{Cluster, Database};
 use crate::support::oracle::{Nul, expect};
 use crate::support::program::{Workplace, assert_tables};

@@ -19,13 +19,13 @@ use crate::support::{eventually, free_port};
 
 /// Runs `health --json` and gives its object.
 #[track_caller]
-pub(super) fn health(work: &Workplace, url: &str, settings: &[(&str, &str)], code: i32) -> Value {
+pub(crate) fn health(work: &Workplace, url: &str, settings: &[(&str, &str)], code: i32) -> Value {
     let program = work.program(&["health", "--json"]).env("DATABASE_URL", url);
     let program = settings.iter().fold(program, |program, (name, value)| program.env(name, value));
     serde_json::from_str(&program.expect(code).stdout).expect("one JSON object")
 }
 
-pub(super) fn recommendations(report: &Value) -> Vec<String> {
+pub(crate) fn recommendations(report: &Value) -> Vec<String> {
     let list = report["recommendations"].as_array().expect("a list");
     list.iter().map(|words| words.as_str().expect("a text").to_owned()).collect()
 }

@@ -10,24 +10,24 @@ use crate::support::{free_port, tell};
 
 /// The password of the role, as it is and with percent-encoding.
 const PASSWORD: &str = "zebra@7f?1c";
-pub(super) const ENCODED: &str = "zebra%407f%3F1c";
+pub(crate) const ENCODED: &str = "zebra%407f%3F1c";
 
 /// What of it is looked for: a part of all forms, in hex, in base64 and as a list of bytes.
 const TRACES: [&str; 4] = ["zebra", "7a65627261", "emVicm", "122, 101, 98, 114"];
 
 /// All that anything in the program logs, the libraries asked for by their names.
-pub(super) const ALL: &str = "trace,tokio_postgres=trace,postgres=trace,rustls=trace,mio=trace,tokio=trace";
+pub(crate) const ALL: &str = "trace,tokio_postgres=trace,postgres=trace,rustls=trace,mio=trace,tokio=trace";
 
 /// Asserts that a text holds no secret.
 #[track_caller]
-pub(super) fn assert_clean(what: &str, text: &str) {
+pub(crate) fn assert_clean(what: &str, text: &str) {
     for trace in TRACES {
         assert!(!text.to_lowercase().contains(&trace.to_lowercase()), "{what} holds {trace:?}: {text}");
     }
 }
 
 /// A server that asks for passwords by TCP, with a role whose password is the secret.
-pub(super) fn guarded() -> Cluster {
+pub(crate) fn guarded() -> Cluster {
     let cluster = Cluster::private(&[]);
     let role = format!("create role keeper superuser login password '{PASSWORD}'");
     cluster.admin().batch_execute(&role).expect("a role");
@@ -47,7 +47,7 @@ fn write_private(work: &Workplace, name: &str, text: &str) -> String {
 
 /// A way to give the password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
+pub(crate) enum Way {
     Url,
     Parameter,
     Pairs,
@@ -71,7 +71,7 @@ const WAYS: [Way; 8] = [
 
 /// A command that is given the password in a way, for a place `host:port/database`, with `rest` of a URL after it. All other
 /// places have secrets as well, and do not count.
-pub(super) fn program(work: &Workplace, command: &[&str], way: Way, place: &str, rest: &str) -> Program {
+pub(crate) fn program(work: &Workplace, command: &[&str], way: Way, place: &str, rest: &str) -> Program {
     let (address, database) = place.split_once('/').expect("a database");
     let (host, port) = address.rsplit_once(':').expect("a port");
     let bare = format!("postgresql://keeper@{place}?{rest}");

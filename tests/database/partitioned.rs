@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::thread;
 
-use super::put_off::{INDEXES, begin, indexes, lines, wait_for_events};
+use crate::load::deferred_indexes::{INDEXES, begin, indexes, lines, wait_for_events};
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::{self, generated, join, version};
 use crate::support::oracle::{Nul, expect, merge};

@@ -10,7 +10,7 @@ use crate::support::eventually;
 use crate::support::oracle::{Nul, expect};
 use crate::support::program::{Running, Workplace, assert_tables};
 
-pub(super) const INDEXES: [&str; 8] = [
+pub(crate) const INDEXES: [&str; 8] = [
     "kill_event_battle",
     "kill_event_killer",
     "kill_event_newest",
@@ -22,14 +22,14 @@ pub(super) const INDEXES: [&str; 8] = [
 ];
 
 /// Longer than a slow machine takes to write a few events, or to see that its input is slow.
-pub(super) const SOON: Duration = Duration::from_mins(1);
+pub(crate) const SOON: Duration = Duration::from_mins(1);
 
-pub(super) fn lines(ids: std::ops::Range<i64>) -> Vec<u8> {
+pub(crate) fn lines(ids: std::ops::Range<i64>) -> Vec<u8> {
     ids.flat_map(|id| format!("{}\n", small_event(id)).into_bytes()).collect()
 }
 
 /// The secondary indexes that can be used.
-pub(super) fn indexes(database: &Database<'_>) -> Vec<String> {
+pub(crate) fn indexes(database: &Database<'_>) -> Vec<String> {
     let sql = "select relname::text from pg_class join pg_index on indexrelid = oid
                where relname like 'kill\\_%' and not indisunique and indisvalid order by relname";
     let rows = database.client().query(sql, &[]).expect("rows");
@@ -37,7 +37,7 @@ pub(super) fn indexes(database: &Database<'_>) -> Vec<String> {
 }
 
 #[track_caller]
-pub(super) fn wait_for_events(database: &Database<'_>, count: i64) {
+pub(crate) fn wait_for_events(database: &Database<'_>, count: i64) {
     eventually(SOON, "the events are stored", || {
         let rows = database.client().query("select count(*) from kill_event", &[]);
         rows.is_ok_and(|rows| rows[0].get::<_, i64>(0) == count)
@@ -45,7 +45,7 @@ pub(super) fn wait_for_events(database: &Database<'_>, count: i64) {
 }
 
 /// A load that has stored these events, and waits for more.
-pub(super) fn begin(
+pub(crate) fn begin(
     work: &Workplace,
     database: &Database<'_>,
     ids: std::ops::Range<i64>,
