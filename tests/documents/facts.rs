@@ -50,7 +50,7 @@ fn the_page_on_connections_knows_all_metrics_and_no_message_that_is_not_there() 
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = fs::read_to_string(root.join("docs/connections.md")).expect("the page");
     let source = |file: &str| fs::read_to_string(root.join("src").join(file)).expect("a source");
-    let metrics = source("report/metrics.rs") + &source("database/pool/stats.rs");
+    let metrics = source("report/metrics.rs") + &source("database/pool/metrics.rs");
     let names: Vec<&str> =
         metrics.split("\"aegis_kills_").skip(1).filter_map(|rest| rest.split('"').next()).collect();
     assert!(names.len() > 15, "{names:?}");
