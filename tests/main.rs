@@ -51,6 +51,7 @@ mod cases {
     mod many_loaders;
     mod many_sources;
     mod memory;
+    mod memory_large;
     mod metrics;
     mod metrics_file;
     mod mistakes;

@@ -1,6 +1,7 @@
 //! `embedded`: the private PostgreSQL by itself.
 
 use super::{write_output, write_text};
+use crate::causes::concealed;
 use crate::cli::EmbeddedAction;
 use crate::database::embedded::{self, Embedded, Lifetime, Phase, Status, Stopped, disk_bytes};
 use crate::database::{HealthProbe, ServerHealth, from_url};
@@ -31,7 +32,7 @@ pub fn run(action: &EmbeddedAction) -> Result<Ending, CommandError> {
                 Stopped::Idle => "stopped".to_owned(),
                 Stopped::InUse => "stopped, though a load was using it".to_owned(),
             };
-            write_text(&format!("{said}\n"))?;
+            write_text(&format!("{}\n", concealed(&said)))?;
         }
         EmbeddedAction::Status(args) => {
             let status = embedded::status(&args.dir)?;
@@ -91,7 +92,8 @@ fn in_words(dir: &Path, status: &Status) -> Result<String, CommandError> {
             format!("Stopped: what was loaded is there; start it by: {start}\n{}", folder(dir))
         }
         Status::Missing => {
-            format!("There is no private PostgreSQL in {}; make one by: {start}\n", dir.display())
+            // A URL that was typed in the wrong place has a password.
+            concealed(&format!("There is no private PostgreSQL in {}; make one by: {start}\n", dir.display()))
         }
     })
 }

@@ -35,7 +35,7 @@ mod tests;
 
 pub(crate) use crate::shell::shell_quoted;
 pub use again::{Place, Rereader, lasting_file};
-pub use buffers::{Buffer, BufferPool};
+pub use buffers::{Buffer, BufferPool, LARGE_CAPACITY, LargePermit};
 pub use content::Content;
 pub use convert::PipedCommand;
 pub use error::{Breakage, InputError};

@@ -5,7 +5,7 @@
 
 use super::rejects::Reject;
 use crate::database::store::{Batch, ReadingDigest, SegmentCounts, SegmentHash};
-use crate::input::{Buffer, LINE_MAX_BYTES, Segment, Span};
+use crate::input::{Buffer, LARGE_CAPACITY, LINE_MAX_BYTES, Segment, Span};
 use crate::kill::{Event, EventsAt, Line, LineReader, NulPolicy, ReadRules, Server, decoded_text};
 use crate::layout::{Encoder, Layout, Recode, Repeats, Rows};
 use std::borrow::Cow;
@@ -18,6 +18,9 @@ const HELD_BYTES_MAX: usize = 24 << 20;
 
 /// Rows of fewer bytes are held in any case.
 const HELD_ROWS_MIN: usize = 4 << 20;
+
+/// The rows of an event of more text than this are encoded into memory that returns to the system at once.
+const LARGE_EVENT_MIN: usize = 4 << 20;
 
 /// Rejects of a segment above which they are not held.
 const HELD_REJECTS_MAX: usize = 4096;
@@ -133,15 +136,15 @@ impl Prepared {
     pub fn reject(&mut self, event: usize, reason: String, sqlstate: Option<String>) {
         let place = self.places[event];
         let raw = event_text(&self.segment, place, &self.preparer);
-        let raw = if let Some(Cow::Owned(raw)) = raw { Some(raw) } else { None };
+        let raw = if let Some(Cow::Owned(raw)) = raw { Some(raw.into()) } else { None };
         self.refused.push(Reject {
             line: self.line(place),
             index: place.index(),
             text: place.text(),
             raw,
-            reason,
+            reason: reason.into(),
             field: None,
-            sqlstate,
+            sqlstate: sqlstate.map(Into::into),
             truncated: false,
         });
     }
@@ -292,6 +295,9 @@ impl Preparer {
     /// Parses and encodes the values of a segment.
     pub fn prepare(&self, mut segment: Segment, hash: SegmentHash) -> Prepared {
         let mut parts = Parts::new(HELD_BYTES_MAX.saturating_sub(segment.bytes.len()).max(HELD_ROWS_MIN));
+        if segment.bytes.is_permitted() {
+            parts.rows.reserve(LARGE_CAPACITY);
+        }
         if let Some(bytes) = segment.oversized {
             parts.reject_oversized(&segment, bytes);
         } else {
@@ -383,6 +389,9 @@ struct Recoder {
 impl Recode for Recoder {
     fn recode(&self, event: usize, battle: Option<Option<i64>>, rows: &mut Rows) {
         let Some(text) = event_text(&self.segment, self.places[event], &self.preparer) else { return };
+        if text.len() > LARGE_EVENT_MIN {
+            rows.reserve(LARGE_CAPACITY);
+        }
         let rules = self.preparer.rules(&self.segment.source);
         // Its text is the event itself, and what was asked of it holds.
         let rules = ReadRules {
@@ -469,7 +478,7 @@ impl Parts {
             index: segment.spans.as_ref().and_then(|spans| index_of(spans.first()?)),
             text: 0..segment.bytes.len(),
             raw: None,
-            reason: format!("a value of {bytes} bytes, and at most {LINE_MAX_BYTES} are taken"),
+            reason: format!("a value of {bytes} bytes, and at most {LINE_MAX_BYTES} are taken").into(),
             field: None,
             sqlstate: None,
             truncated: true,
@@ -524,7 +533,7 @@ impl Parts {
                 Ok(text) => text,
                 Err(error) => {
                     let reason = format!("not UTF-8 at byte {} of the line", error.valid_up_to());
-                    self.reject_text(range, at.first_line + at.line, at.index, reason);
+                    self.reject_text(range, at.first_line + at.line, at.index, &reason);
                     return self.settle_rejects(sink);
                 }
             },
@@ -586,9 +595,9 @@ impl Parts {
                     line: at.first_line + line,
                     index,
                     text: start..start + byte_len,
-                    raw: decoded.map(|_| event_text.to_owned()),
-                    reason: fault.reason().to_owned(),
-                    field: fault.field().map(str::to_owned),
+                    raw: decoded.map(|_| event_text.into()),
+                    reason: fault.reason().into(),
+                    field: fault.field().map(Into::into),
                     sqlstate: None,
                     truncated: false,
                 }),
@@ -602,21 +611,21 @@ impl Parts {
                 self.rows.truncate(stored);
                 self.fresh.clear();
                 let line = at.first_line + value_line;
-                self.reject_text(base + start..base + text.len(), line, at.index, fault.reason().to_owned());
+                self.reject_text(base + start..base + text.len(), line, at.index, fault.reason());
                 None
             }
         }
     }
 
     /// A text that is no JSON counts as one event.
-    fn reject_text(&mut self, text: Range<usize>, line: u64, index: Option<usize>, reason: String) {
+    fn reject_text(&mut self, text: Range<usize>, line: u64, index: Option<usize>, reason: &str) {
         self.events += 1;
         self.fresh.push(Reject {
             line,
             index,
             text,
             raw: None,
-            reason,
+            reason: reason.into(),
             field: None,
             sqlstate: None,
             truncated: false,
@@ -632,7 +641,7 @@ impl Parts {
             return self.fresh.drain(..).all(|reject| sink(&reject));
         }
         *raw_bytes +=
-            self.fresh.iter().map(|reject| reject.raw.as_ref().map_or(0, String::len)).sum::<usize>();
+            self.fresh.iter().map(|reject| reject.raw.as_ref().map_or(0, |raw| raw.len())).sum::<usize>();
         if is_whole && held.len() + self.fresh.len() <= HELD_REJECTS_MAX && *raw_bytes <= HELD_RAW_BYTES_MAX {
             held.append(&mut self.fresh);
         } else {
@@ -754,9 +763,8 @@ mod tests {
             assert!(many.batch.rows.is_recoded() && many.batch.rows.byte_len() == 0, "{layout}");
             assert_eq!(many.batch.counts, SegmentCounts { lines: 2, events: 401 });
             for table in 0..layout.tables().len() {
-                let mut again = Vec::new();
-                many.batch.rows.append(7, table, &mut again);
-                assert_eq!(again, one.batch.rows.of(0, table), "{layout} {table}");
+                let again = many.batch.rows.get(7, table);
+                assert_eq!(again.as_ref(), one.batch.rows.of(0, table), "{layout} {table}");
             }
         }
     }
@@ -797,9 +805,8 @@ mod tests {
                 let mut many = preparer.prepare(many, hash);
                 assert!(many.batch.rows.is_recoded(), "{joint:?}");
                 for table in 0..Layout::Archive.tables().len() {
-                    let mut again = Vec::new();
-                    many.batch.rows.append(7, table, &mut again);
-                    assert_eq!(again, one.batch.rows.of(0, table), "{joint:?} {table}");
+                    let again = many.batch.rows.get(7, table);
+                    assert_eq!(again.as_ref(), one.batch.rows.of(0, table), "{joint:?} {table}");
                 }
                 many.reject(7, "refused".to_owned(), None);
                 let [found] = &rejects(&many)[..] else { panic!("one") };
@@ -850,7 +857,7 @@ mod tests {
         let (few, many) = (rejects(&few), rejects(&many));
         assert_eq!(many.len(), 4 + 2 * HELD_REJECTS_MAX);
         let [first, refused, second, last] = many.last_chunk().unwrap();
-        assert_eq!((refused.index, refused.reason.as_str(), refused.line), (Some(1), "refused", first.line));
+        assert_eq!((refused.index, &*refused.reason, refused.line), (Some(1), "refused", first.line));
         for (found, expected) in [first, second, last].into_iter().zip(&few) {
             assert_eq!((&found.reason, found.index), (&expected.reason, expected.index));
             assert_eq!(found.line, expected.line + HELD_REJECTS_MAX as u64);

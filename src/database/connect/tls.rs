@@ -17,6 +17,7 @@ use super::tls_error::TlsError;
 use super::verifier::{Check, Verifier};
 use super::versions::versions;
 use super::{TargetError, fault};
+use crate::permissions::is_of_another;
 use postgres::Config;
 use postgres::config::{Host, SslMode, SslNegotiation};
 use rustls::pki_types::pem::PemObject as _;
@@ -229,18 +230,30 @@ impl Tls {
         modes.iter().map(way).collect()
     }
 
-    /// Whether the next way is to be tried after an error of this one.
-    pub(in super::super) fn tries_on(&self, error: &postgres::Error, config: &Config) -> bool {
+    /// Why this way failed, if the next one is to be tried after this error.
+    pub(in super::super) fn cause_to_try_on(
+        &self,
+        error: &postgres::Error,
+        config: &Config,
+    ) -> Option<String> {
         if error.code() == Some(&postgres::error::SqlState::INVALID_AUTHORIZATION_SPECIFICATION) {
-            return true;
+            return Some(
+                error.as_db_error().map_or_else(|| error.to_string(), |said| said.message().to_owned()),
+            );
         }
-        let Some(found) = fault::tls_fault(error) else { return false };
-        if self.mode == Mode::Prefer && !self.has_warned.swap(true, Ordering::Relaxed) {
-            let mode = self.mode.name();
-            let cause = fault::tls_cause(found, self, config);
-            log::warn!("TLS failed, trying without encryption (sslmode={mode}): {cause}");
+        let found = fault::tls_fault(error).filter(|_| self.mode == Mode::Prefer)?;
+        Some(fault::tls_cause(found, self, config))
+    }
+
+    /// Says once, of a session that was made, that it is not encrypted, after an encrypted one failed for this cause.
+    pub(in super::super) fn warn_of_plain(&self, config: &Config, cause: &str) {
+        let is_plain = self.mode == Mode::Prefer && config.get_ssl_mode() == SslMode::Disable;
+        if is_plain && !self.has_warned.swap(true, Ordering::Relaxed) {
+            log::warn!(
+                "the connection is not encrypted, as sslmode=prefer allows: with TLS it failed ({cause}); sslmode=require \
+                 permits no other"
+            );
         }
-        self.mode == Mode::Prefer
     }
 }
 
@@ -339,6 +352,13 @@ fn private_key(path: &Path, place: &str) -> Result<PrivateKeyDer<'static>, TlsEr
     let open_bits = if file.uid() == 0 { 0o037 } else { 0o077 };
     if file.mode() & open_bits != 0 {
         return Err(TlsError::OpenKey { place: place.to_owned(), path: path.to_owned() });
+    }
+    if is_of_another(&file) {
+        let why = format!("it belongs to another user (id {}), who could have put it there", file.uid());
+        return Err(unreadable(format!(
+            "{why}; run as that user, or: chown \"$(id -u)\" {}",
+            path.display()
+        )));
     }
     let text = fs::read(path).map_err(|error| unreadable(format!("{error}; {WANTED}")))?;
     let is_encrypted = ["BEGIN ENCRYPTED PRIVATE KEY", "Proc-Type: 4,ENCRYPTED"]

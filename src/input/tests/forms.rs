@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::super::cut::Cutter;
-use super::super::{Buffer, Segment, SegmentLimits};
+use super::super::{Buffer, BufferPool, Segment, SegmentLimits};
 use super::limits;
 
 /// A value as it is found: its index, and what it is; none where it is no JSON.
@@ -14,12 +14,16 @@ type Found = (Option<u64>, Option<Value>);
 fn cut(text: &[u8], limits: SegmentLimits, sizes: &[usize]) -> (Vec<Segment>, bool) {
     let mut cutter = Cutter::new(limits);
     cutter.begin("text".into());
+    let pool = BufferPool::new(1, 0);
     let (mut segments, mut rest) = (Vec::new(), text);
     for &size in sizes.iter().cycle() {
         let (mut piece, after) = rest.split_at(size.min(rest.len()));
         while !piece.is_empty() {
             if cutter.needs_buffer() {
                 cutter.give(Buffer::default());
+            }
+            if cutter.needs_permit() {
+                cutter.permit(pool.try_take_permit().expect("the segment before is settled, or gone"));
             }
             let (taken, segment) = cutter.feed(piece);
             piece = &piece[taken..];
