@@ -22,7 +22,6 @@ fn load_events(name: &str, options: &[&str], count: u64, bytes: usize) {
         }
         Ok(count)
     });
-    eprintln!("{name} {}", loaded.0);
     check(name, 1, loaded, [("events", count), ("inserted", count), ("rejected", 0)]);
 }
 
