@@ -8,7 +8,9 @@
 -- Until they have a password they can log in only where pg_hba.conf wants none. There is no variable for it: on a
 -- command line others would see it. Variables that there are, with their defaults:
 --
---     psql -v schema=public -v loader=kills_loader -v reader=kills_reader -f deploy/role.sql
+--     psql -v schema=public -v ledger=aegis_kills -v loader=kills_loader -v reader=kills_reader -f deploy/role.sql
+--
+-- ledger is the schema of the ledger in layout aegis, or the one of --ledger-schema. A ledger next to the tables is found as well.
 --
 -- -v delete=on lets the loader delete events as well, as 'aegis-kills delete' does.
 --
@@ -24,6 +26,10 @@
 \if :{?schema}
 \else
     \set schema public
+\endif
+\if :{?ledger}
+\else
+    \set ledger aegis_kills
 \endif
 \if :{?loader}
 \else
@@ -46,6 +52,7 @@ SET LOCAL search_path TO pg_catalog, pg_temp;
 -- psql's variables do not reach into a block; settings of the transaction do.
 SELECT set_config('aegis_kills.schema', :'schema', true) AS a,
        set_config('aegis_kills.loader', :'loader', true) AS b,
+       set_config('aegis_kills.ledger', :'ledger', true) AS e,
        set_config('aegis_kills.reader', :'reader', true) AS c,
        set_config('aegis_kills.delete', (:'delete'::boolean)::text, true) AS d \gset given_
 
@@ -54,6 +61,7 @@ DECLARE
     in_schema text := current_setting('aegis_kills.schema');
     loader text := current_setting('aegis_kills.loader');
     reader text := current_setting('aegis_kills.reader');
+    in_ledger text := current_setting('aegis_kills.ledger');
     may_delete boolean := current_setting('aegis_kills.delete')::boolean;
     who text;
     thing record;
@@ -62,6 +70,11 @@ BEGIN
     IF to_regnamespace(quote_ident(in_schema)) IS NULL THEN
         RAISE EXCEPTION 'there is no schema %', quote_ident(in_schema)
             USING HINT = 'run ''aegis-kills schema apply'' first, or choose the schema by -v schema=NAME';
+    END IF;
+
+    IF in_ledger <> 'aegis_kills' AND to_regnamespace(quote_ident(in_ledger)) IS NULL THEN
+        RAISE EXCEPTION 'there is no schema %', quote_ident(in_ledger)
+            USING HINT = 'run ''aegis-kills schema apply --ledger-schema NAME'' first, or choose the schema by -v ledger=NAME';
     END IF;
 
     FOREACH who IN ARRAY ARRAY[loader, reader] LOOP
@@ -80,13 +93,15 @@ BEGIN
         IF who = loader AND NOT has_database_privilege(who, current_database(), 'TEMPORARY') THEN
             EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO %I', current_database(), who);
         END IF;
-        IF NOT has_schema_privilege(who, to_regnamespace(quote_ident(in_schema))::oid, 'USAGE') THEN
-            EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', in_schema, who);
-        END IF;
+        FOR thing IN SELECT nspname AS name FROM pg_namespace
+                     WHERE nspname IN (in_schema, in_ledger) AND NOT has_schema_privilege(who, oid, 'USAGE')
+        LOOP
+            EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', thing.name, who);
+        END LOOP;
     END LOOP;
 
     FOR thing IN
-        SELECT c.relname AS name, wanted.rights, pg_get_userbyid(c.relowner) AS owner
+        SELECT c.relname AS name, n.nspname AS place, wanted.rights, pg_get_userbyid(c.relowner) AS owner
         FROM (VALUES ('kill_event', 'SELECT, INSERT, UPDATE'),
                      ('kill_player', 'SELECT, INSERT, UPDATE, DELETE'),
                      ('kill_loot', 'SELECT, INSERT, UPDATE, DELETE'),
@@ -94,23 +109,25 @@ BEGIN
                      ('kill_load_run', 'SELECT, INSERT, UPDATE'),
                      ('kill_load_segment', 'SELECT, INSERT, UPDATE'),
                      ('kill_load_file', 'SELECT, INSERT, UPDATE')) AS wanted (name, rights)
-        JOIN pg_class c ON c.relname = wanted.name AND c.relnamespace = to_regnamespace(quote_ident(in_schema))
+        JOIN pg_class c ON c.relname = wanted.name
+        JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE c.relkind IN ('r', 'p')
+          AND (n.nspname = in_schema OR n.nspname = in_ledger AND starts_with(wanted.name, 'kill_load_'))
     LOOP
         IF thing.owner IN (loader, reader) THEN
             RAISE EXCEPTION 'the table %.% belongs to %, who may do all with it',
-                quote_ident(in_schema), quote_ident(thing.name), quote_ident(thing.owner)
+                quote_ident(thing.place), quote_ident(thing.name), quote_ident(thing.owner)
                 USING HINT = 'choose another name by -v loader=NAME or -v reader=NAME';
         END IF;
-        EXECUTE format('REVOKE ALL ON %I.%I FROM %I, %I', in_schema, thing.name, loader, reader);
-        EXECUTE format('GRANT %s ON %I.%I TO %I', thing.rights, in_schema, thing.name, loader);
-        EXECUTE format('GRANT SELECT ON %I.%I TO %I', in_schema, thing.name, reader);
+        EXECUTE format('REVOKE ALL ON %I.%I FROM %I, %I', thing.place, thing.name, loader, reader);
+        EXECUTE format('GRANT %s ON %I.%I TO %I', thing.rights, thing.place, thing.name, loader);
+        EXECUTE format('GRANT SELECT ON %I.%I TO %I', thing.place, thing.name, reader);
         IF may_delete THEN
-            EXECUTE format('GRANT DELETE ON %I.%I TO %I', in_schema, thing.name, loader);
+            EXECUTE format('GRANT DELETE ON %I.%I TO %I', thing.place, thing.name, loader);
         END IF;
         -- PostgreSQL only warns when someone else's rights are granted in vain.
-        IF NOT has_table_privilege(loader, format('%I.%I', in_schema, thing.name), 'INSERT') THEN
-            RAISE EXCEPTION '% may grant nothing on %.%', quote_ident(current_user), quote_ident(in_schema),
+        IF NOT has_table_privilege(loader, format('%I.%I', thing.place, thing.name), 'INSERT') THEN
+            RAISE EXCEPTION '% may grant nothing on %.%', quote_ident(current_user), quote_ident(thing.place),
                 quote_ident(thing.name)
                 USING HINT = format('run this as %I, who owns it', thing.owner);
         END IF;

@@ -122,11 +122,17 @@ pub struct DatabaseArgs {
     /// It needs the server programs of PostgreSQL on this machine. 'aegis-kills embedded start DIR' keeps it running.
     #[arg(long, value_name = "DIR", conflicts_with = "database_url")]
     pub embedded: Option<PathBuf>,
-    /// The PostgreSQL schema of all tables [env: DATABASE_SCHEMA] [default: public].
+    /// The PostgreSQL schema of the tables [env: DATABASE_SCHEMA] [default: public].
     ///
     /// It is made if it is missing. A schema= in the URL counts where neither of the two is set.
     #[arg(long, value_name = "NAME")]
     pub schema: Option<String>,
+    /// The PostgreSQL schema of the ledger [env: KILLS_LEDGER_SCHEMA] [default: the tables' schema; aegis: aegis_kills].
+    ///
+    /// In layout aegis it is another schema than that of the tables, so that Prisma's migrations do not find the ledger. An
+    /// existing ledger next to the tables stays in use.
+    #[arg(long, value_name = "NAME")]
+    pub ledger_schema: Option<String>,
 }
 
 /// The URL may hold a password.
@@ -136,6 +142,7 @@ impl fmt::Debug for DatabaseArgs {
             .field("database_url", &self.database_url.as_ref().map(|_| "…"))
             .field("embedded", &self.embedded)
             .field("schema", &self.schema)
+            .field("ledger_schema", &self.ledger_schema)
             .finish()
     }
 }

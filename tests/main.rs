@@ -36,6 +36,7 @@ mod cases {
     mod health_advice;
     mod identifiers;
     mod ledger_faults;
+    mod ledger_schema;
     mod limits;
     mod load_duplicates;
     mod load_embedded;

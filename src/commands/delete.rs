@@ -8,11 +8,11 @@ use super::{Process, write_output, write_text};
 use crate::causes::in_full;
 use crate::cli::DeleteArgs;
 use crate::database::store::StoreError;
-use crate::database::{DELETE_BATCH_MAX, DeleteScope, Deleted, Deleter, Patience};
+use crate::database::{DELETE_BATCH_MAX, DeleteScope, Deleted, Deleter, Patience, Schemas, identity};
 use crate::error::{CommandError, Ending};
 use crate::input::{PipedCommand, Reader, Source};
 use crate::layout::Repeats;
-use crate::pipeline::{Halt, HaltReason, Monitor, Prepared, Preparer, VerifyRun};
+use crate::pipeline::{Halt, HaltReason, Monitor, Prepared, Preparer, Reading, VerifyRun};
 use crate::report::{DeleteReport, LiveRun, Progress, Status};
 use crate::settings::{DeleteSettings, DoomedEvents, Environment, EventSettings};
 use anyhow::Context as _;
@@ -52,12 +52,15 @@ pub fn run(
     let halt = Arc::<Halt>::default();
     let Process { signals, panics, screen } = process;
     let listener = Listener::start(signals, panics, &halt, settings.drain_timeout, (*screen).clone(), None)?;
-    let schema = settings.database.schema().to_owned();
-    let scope = DeleteScope { layout, ledger_schema: schema.clone(), schema, server };
+    let ledger = settings.database.ledger_schema.as_deref();
+    let schemas = Schemas::find(&database.manager, layout, settings.database.schema(), ledger)?;
+    let scope = DeleteScope { layout, schemas, server };
     let patience = Patience::until_told(halt.given_up());
+    let tables = identity(&database.manager, layout, &scope.schemas)?;
     let deleter = Deleter::open(database.manager.clone(), scope, patience)?;
     let piped = piped_delete(args, env);
-    let deletion = Deletion { settings: &settings, piped, deleter, halt: &halt, tally: Mutex::default() };
+    let deletion =
+        Deletion { settings: &settings, tables, piped, deleter, halt: &halt, tally: Mutex::default() };
     let done = match &settings.events {
         DoomedEvents::Before(time) => deletion.before(*time),
         DoomedEvents::Of(sources) => {
@@ -151,6 +154,8 @@ fn outcome(
 /// A deletion under way.
 struct Deletion<'r> {
     settings: &'r DeleteSettings,
+    /// What tells the tables from others that the same ledger knows.
+    tables: Option<String>,
     /// What errors of inputs suggest.
     piped: PipedCommand,
     deleter: Deleter,
@@ -218,7 +223,7 @@ impl Deletion<'_> {
                 server,
                 nul,
                 repeats: Repeats::FirstCounts,
-                reading: reading.clone(),
+                reading: Reading { tables: self.tables.clone(), ..reading.clone() },
             },
             piped: self.piped.clone(),
             stop: self.halt.stopped(),

@@ -103,7 +103,8 @@ fn look_again_and_again(
 }
 
 fn look(probe: &HealthProbe, settings: &HealthSettings, hints: &SchemaHints) -> HealthReport {
-    let (mut status, mut inspection) = probe.examine(settings.layout, settings.database.schema());
+    let ledger = settings.database.ledger_schema.as_deref();
+    let (mut status, mut inspection) = probe.examine(settings.layout, settings.database.schema(), ledger);
     status.error = status.error.map(|error| hints.fill(&error));
     if let Some(inspection) = &mut inspection {
         inspection.index_faults.iter_mut().for_each(|fault| *fault = hints.fill(fault));

@@ -13,8 +13,8 @@ use crate::causes::in_full;
 use crate::cli::LoadArgs;
 use crate::database::store::Store;
 use crate::database::{
-    DatabaseManager, Patience, PostgresStore, RunCounts, RunEnd, RunLog, StoreSettings, in_public, indexes,
-    schema,
+    DatabaseManager, Patience, PostgresStore, RunCounts, RunEnd, RunLog, Schemas, StoreSettings, identity,
+    in_public, indexes, schema,
 };
 use crate::error::{CommandError, Ending};
 use crate::input::{PipedCommand, Reader};
@@ -311,13 +311,15 @@ fn load(
 ) -> Result<Done, CommandError> {
     let (settings, id) = (parts.settings, parts.id);
     let database = OpenDatabase::open(place, id)?;
-    let (layout, schema) = (settings.event.layout, place.schema());
-    let tables = schema::ensure(&database.manager, layout, schema, Indexes::Later, Distribution::OneServer)
+    let layout = settings.event.layout;
+    let schemas = Schemas::find(&database.manager, layout, place.schema(), place.ledger_schema.as_deref())?;
+    let tables = schema::ensure(&database.manager, layout, &schemas, Indexes::Later, Distribution::OneServer)
         .map_err(|error| error.in_words(|words| parts.hints.fill(words)))?;
     if tables.distribution == Distribution::OneServer {
-        indexes::put_off(&database.manager, layout, schema, id);
+        indexes::put_off(&database.manager, layout, &schemas, id);
     }
-    let store_settings = store_settings(parts, place, tables.distribution);
+    let identity = identity(&database.manager, layout, &schemas)?;
+    let store_settings = store_settings(parts, schemas, tables.distribution);
     let is_watched = settings.listen.is_some() || settings.metrics_file.is_some();
     let last_success =
         if is_watched { RunLog::last_success(&database.manager, &store_settings)? } else { None };
@@ -348,7 +350,8 @@ fn load(
     // Where the server was looked up in the first event, reading has begun, of all files.
     let reader = parts.reader.take();
     let rereads = settings.rereads || reader.is_some();
-    let pipeline = settings.pipeline(parts.piped.clone());
+    let mut pipeline = settings.pipeline(parts.piped.clone());
+    pipeline.reading.tables = identity;
     let preparer = pipeline.preparer();
     let manager = &database.manager;
     let files = Files::examine(manager, &store_settings, &settings.sources, preparer, rereads, &at_start);
@@ -397,12 +400,12 @@ fn load(
     Ok(Done { report, store: figures, metrics, farewell })
 }
 
-fn store_settings(parts: &Parts<'_>, place: &DatabaseSettings, distribution: Distribution) -> StoreSettings {
+fn store_settings(parts: &Parts<'_>, schemas: Schemas, distribution: Distribution) -> StoreSettings {
     let settings = parts.settings;
     StoreSettings {
         schema_apply: parts.hints.fill("aegis-kills schema apply"),
         layout: settings.event.layout,
-        schema: place.schema().to_owned(),
+        schemas,
         server: settings.event.server,
         on_conflict: settings.on_conflict,
         held: settings.held,

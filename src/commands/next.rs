@@ -164,6 +164,7 @@ impl Typed {
                 args.schema.as_deref().map(str::trim),
                 env.get("DATABASE_SCHEMA").map(|name| name.trim().to_owned()),
             )
+            .option("--ledger-schema", args.ledger_schema.as_deref(), env.get("KILLS_LEDGER_SCHEMA"))
     }
 
     fn of_events(self, event: &EventArgs, env: Environment<'_>) -> Self {

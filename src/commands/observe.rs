@@ -175,6 +175,7 @@ struct HealthPage {
     manager: DatabaseManager,
     layout: Layout,
     schema: String,
+    ledger_schema: Option<String>,
     /// Threads that write.
     workers: usize,
     /// The last answer, and when it was given.
@@ -185,7 +186,8 @@ struct HealthPage {
 
 impl HealthPage {
     fn new(settings: &LoadSettings, database: &OpenDatabase) -> Self {
-        let schema = settings.database.as_ref().map_or_else(String::new, |place| place.schema().to_owned());
+        let place = settings.database.as_ref();
+        let schema = place.map_or_else(String::new, |place| place.schema().to_owned());
         let manager = database.manager.clone();
         let time_max = HEALTH_TIME_MAX.min(manager.pool_settings().connection_timeout);
         Self {
@@ -193,6 +195,7 @@ impl HealthPage {
             manager,
             layout: settings.event.layout,
             schema,
+            ledger_schema: place.and_then(|place| place.ledger_schema.clone()),
             workers: settings.pipeline(PipedCommand::default()).workers,
             last: Mutex::default(),
             asking: Mutex::default(),
@@ -226,7 +229,8 @@ impl HealthPage {
     }
 
     fn look(&self) -> Response {
-        let (status, inspection) = self.probe.examine(self.layout, &self.schema);
+        let (status, inspection) =
+            self.probe.examine(self.layout, &self.schema, self.ledger_schema.as_deref());
         let report = HealthReport {
             inspection,
             status,

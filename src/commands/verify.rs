@@ -8,7 +8,7 @@ use crate::causes::in_full;
 use crate::cli::VerifyArgs;
 use crate::database::store::StoreError;
 use crate::database::{
-    Comparer, DatabaseManager, HalfCommitted, StoredEvent, finish_commits, present_ids, schema,
+    Comparer, DatabaseManager, HalfCommitted, Schemas, StoredEvent, finish_commits, present_ids, schema,
 };
 use crate::error::{CommandError, Ending};
 use crate::input::{PipedCommand, Reader};
@@ -70,7 +70,8 @@ fn compare(
 ) -> Result<(VerifyReport, bool), CommandError> {
     let EventSettings { server, layout, nul, ref reading } = settings.event;
     let schema = settings.database.schema();
-    let distribution = schema::distribution(manager, layout, schema)
+    let schemas = Schemas::find(manager, layout, schema, settings.database.ledger_schema.as_deref())?;
+    let distribution = schema::distribution(manager, layout, &schemas)
         .map_err(|error| error.in_words(|words| hints.fill(words)))?;
     let comparison = Comparison {
         settings,

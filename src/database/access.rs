@@ -1,6 +1,7 @@
 //! What a role lacks for a load into the tables, and for a look at them.
 
 use super::client::{GenericClient, first_column};
+use super::schemas::{IS_IN_SCHEMAS, Schemas};
 use crate::layout::Layout;
 use postgres::Error;
 
@@ -13,9 +14,22 @@ const LEDGER: [&str; 2] = ["kill_load_run", "kill_load_segment"];
 pub(super) fn faults(
     client: &mut impl GenericClient,
     layout: Layout,
-    schema: &str,
+    schemas: &Schemas,
 ) -> Result<Vec<String>, Error> {
-    let mut faults = faults_of_place(client, schema)?;
+    let mut faults = Vec::new();
+    for schema in schemas.each() {
+        let mut needed = Vec::new();
+        if schema == schemas.tables {
+            needed.extend(layout.tables().iter().map(|table| table.name));
+        }
+        if schema == schemas.ledger {
+            needed.extend(LEDGER);
+        }
+        faults.extend(faults_of_place(client, schema, &needed)?);
+    }
+    // A fault of the database is one of each schema.
+    faults.dedup();
+    let Schemas { tables: schema, ledger } = schemas;
     let (mut names, mut wanted) = (Vec::new(), Vec::new());
     for (number, table) in layout.tables().iter().enumerate() {
         names.push(table.name);
@@ -25,35 +39,40 @@ pub(super) fn faults(
         names.push(name);
         wanted.push(FIRST.join(","));
     }
-    let missing_privileges =
+    let missing_privileges = format!(
         "SELECT format('the role %s lacks %s on %s', current_user, string_agg(needed, ', '), name)
-         FROM (SELECT w.name, c.oid, needed FROM unnest($2::text[], $3::text[]) AS w (name, rights)
+         FROM (SELECT w.name, c.oid, needed FROM unnest($3::text[], $4::text[]) AS w (name, rights)
            JOIN pg_class c ON c.relname = w.name AND c.relkind IN ('r', 'p')
-           JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = $1,
+           JOIN pg_namespace n ON n.oid = c.relnamespace AND {IS_IN_SCHEMAS},
            unnest(string_to_array(w.rights, ',')) AS needed) AS tables
-         WHERE NOT has_table_privilege(oid, needed) GROUP BY name ORDER BY name";
+         WHERE NOT has_table_privilege(oid, needed) GROUP BY name ORDER BY name"
+    );
     faults.extend(first_column::<String, Vec<_>>(
-        &client.query(missing_privileges, &[&schema, &names, &wanted])?,
+        &client.query(&missing_privileges, &[schema, ledger, &names, &wanted])?,
     )?);
-    let hidden = "SELECT format('row-level security hides rows of %s from the role %s: use the owner of the table or a '
+    let hidden = format!("SELECT format('row-level security hides rows of %s from the role %s: use the owner of the table or a '
              'role with BYPASSRLS', string_agg(c.relname, ', '), current_user)
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-         WHERE n.nspname = $1 AND c.relname = ANY ($2) AND c.relrowsecurity AND row_security_active(c.oid)
-         HAVING count(*) > 0";
-    faults.extend(first_column::<String, Vec<_>>(&client.query(hidden, &[&schema, &names])?)?);
+         WHERE {IS_IN_SCHEMAS} AND c.relname = ANY ($3) AND c.relrowsecurity AND row_security_active(c.oid)
+         HAVING count(*) > 0");
+    faults.extend(first_column::<String, Vec<_>>(&client.query(&hidden, &[schema, ledger, &names])?)?);
     let unlogged = "SELECT format('%s %s UNLOGGED, so that a crash of the server loses rows which the ledger says '
              'are loaded: run ALTER TABLE … SET LOGGED, and after a crash load the dumps again with --force', string_agg(c.relname, ', '),
              CASE count(*) WHEN 1 THEN 'is' ELSE 'are' END)
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-         WHERE n.nspname = $1 AND c.relname = ANY ($2) AND c.relname NOT LIKE 'kill_load_%' AND c.relkind IN ('r', 'p') AND c.relpersistence = 'u' AND EXISTS (
-             SELECT FROM pg_class l WHERE l.relnamespace = n.oid AND l.relname = 'kill_load_segment' AND l.relpersistence = 'p')
+         WHERE n.nspname = $1 AND c.relname = ANY ($3) AND c.relname NOT LIKE 'kill_load_%' AND c.relkind IN ('r', 'p') AND c.relpersistence = 'u' AND EXISTS (
+             SELECT FROM pg_class l WHERE l.relnamespace = to_regnamespace(quote_ident($2::text)) AND l.relname = 'kill_load_segment' AND l.relpersistence = 'p')
          HAVING count(*) > 0";
-    faults.extend(first_column::<String, Vec<_>>(&client.query(unlogged, &[&schema, &names])?)?);
+    faults.extend(first_column::<String, Vec<_>>(&client.query(unlogged, &[schema, ledger, &names])?)?);
     Ok(faults)
 }
 
-/// What the role lacks in the database and the schema.
-fn faults_of_place(client: &mut impl GenericClient, schema: &str) -> Result<Vec<String>, Error> {
+/// What the role lacks in the database and the schema, where the tables `needed` are or are to be made.
+fn faults_of_place(
+    client: &mut impl GenericClient,
+    schema: &str,
+    needed: &[&str],
+) -> Result<Vec<String>, Error> {
     let sql = "SELECT fault
          FROM (SELECT to_regnamespace(quote_ident($1::text))::oid AS oid, current_database() AS database) AS place,
          LATERAL (VALUES
@@ -64,9 +83,9 @@ fn faults_of_place(client: &mut impl GenericClient, schema: &str) -> Result<Vec<
            (NOT has_schema_privilege(place.oid, 'USAGE'),
              format('the role %s lacks USAGE on the schema %s', current_user, $1)),
            (NOT has_schema_privilege(place.oid, 'CREATE') AND
-             NOT EXISTS (SELECT FROM pg_class WHERE relnamespace = place.oid AND relname = 'kill_load_segment'),
+             EXISTS (SELECT unnest($2::text[]) EXCEPT SELECT relname::text FROM pg_class WHERE relnamespace = place.oid),
              format('the tables are missing, and the role %s lacks CREATE on the schema %s', current_user, $1))
          ) AS faults (is_fault, fault)
          WHERE is_fault";
-    first_column(&client.query(sql, &[&schema])?)
+    first_column(&client.query(sql, &[&schema, &needed])?)
 }

@@ -11,6 +11,7 @@ use super::client::{Client, GenericClient};
 use super::error::DatabaseError;
 use super::manager::DatabaseManager;
 use super::patience::Patience;
+use super::schemas::{IS_IN_SCHEMAS, Schemas};
 use super::store::StoreError;
 use super::transaction::Transaction;
 use crate::causes::in_full;
@@ -83,18 +84,20 @@ struct Way {
 }
 
 impl Distributed {
-    /// Those of `schema`; none where there is no Citus.
-    pub(super) fn of(client: &mut impl GenericClient, schema: &str) -> Result<Self, Error> {
+    /// Those of `schemas`; none where there is no Citus.
+    pub(super) fn of(client: &mut impl GenericClient, schemas: &Schemas) -> Result<Self, Error> {
         if !is_installed(client)? {
             return Ok(Self::default());
         }
         // Of a reference table no column is told, of a table that is on one node alone neither, which fits nothing.
         let rows = client.query(
-            "SELECT c.relname::text, column_to_column_name(p.logicalrelid, p.partkey)::text, p.colocationid::bigint
+            &format!(
+                "SELECT c.relname::text, column_to_column_name(p.logicalrelid, p.partkey)::text, p.colocationid::bigint
              FROM pg_dist_partition p JOIN pg_class c ON c.oid = p.logicalrelid
              JOIN pg_namespace n ON n.oid = c.relnamespace
-             WHERE n.nspname = $1 AND (p.partmethod = 'h' OR p.partmethod = 'n' AND p.repmodel = 't')",
-            &[&schema],
+             WHERE {IS_IN_SCHEMAS} AND (p.partmethod = 'h' OR p.partmethod = 'n' AND p.repmodel = 't')"
+            ),
+            &[&schemas.tables, &schemas.ledger],
         )?;
         let way =
             |row: &Row| Ok((row.try_get(0)?, Way { column: row.try_get(1)?, colocation: row.try_get(2)? }));
@@ -150,12 +153,12 @@ pub(super) fn is_installed(client: &mut impl GenericClient) -> Result<bool, Erro
 
 /// The statements that distribute those of a layout's tables and of the ledger's that are not, with all that is in them. They
 /// are to be run in a transaction that begins with [`DISTRIBUTING`].
-pub(super) fn ddl(layout: Layout, schema: &str) -> String {
-    let schema = quote_identifier(schema);
+pub(super) fn ddl(layout: Layout, schemas: &Schemas) -> String {
+    let (schema, ledger) = (quote_identifier(&schemas.tables), quote_identifier(&schemas.ledger));
     let literal = |name: &str| format!("'{}'", name.replace('\'', "''"));
     let mut sql = String::new();
     for name in LEDGER {
-        let name = literal(&format!("{schema}.{name}"));
+        let name = literal(&format!("{ledger}.{name}"));
         distribute(&mut sql, &name, &format!("create_reference_table({name})"));
     }
     let mut with = "'none'".to_owned();

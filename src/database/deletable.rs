@@ -5,6 +5,7 @@ use super::client::{Client, GenericClient as _};
 use super::error::DatabaseError;
 use super::inspect;
 use super::misfits;
+use super::schemas::Schemas;
 use super::store::StoreError;
 use crate::kill::Server;
 use crate::layout::{Distribution, Layout, quote_identifier};
@@ -14,10 +15,8 @@ use crate::layout::{Distribution, Layout, quote_identifier};
 pub struct DeleteScope {
     /// The tables.
     pub layout: Layout,
-    /// The schema that they are in.
-    pub schema: String,
-    /// The schema of the ledger.
-    pub ledger_schema: String,
+    /// The schemas that they and the ledger are in.
+    pub schemas: Schemas,
     /// The game server of the events.
     pub server: Server,
 }
@@ -29,11 +28,14 @@ pub(super) struct Found {
     pub(super) has_extents: bool,
     /// Whether it knows files.
     pub(super) has_files: bool,
+    /// The expression for the schema of the tables of a run; NULL: they are beside the ledger, as all are in earlier versions.
+    pub(super) table_schema: &'static str,
 }
 
 /// Looks whether events can be deleted.
 pub(super) fn check(client: &mut Client, scope: &DeleteScope) -> Result<Found, DatabaseError> {
-    let DeleteScope { layout, schema, ledger_schema, .. } = scope;
+    let DeleteScope { layout, schemas, .. } = scope;
+    let Schemas { tables: schema, ledger: ledger_schema } = schemas;
     let refuse = |what: String| -> Result<(), DatabaseError> { Err(StoreError::refused(what).into()) };
     let segments = inspect::columns(client, ledger_schema, "kill_load_segment")?;
     let event = &layout.tables()[0];
@@ -46,20 +48,26 @@ pub(super) fn check(client: &mut Client, scope: &DeleteScope) -> Result<Found, D
     if segments.is_empty() {
         refuse(format!(
             "schema {ledger_schema:?} has no table kill_load_segment, so no load of this program wrote the events; hint: choose \
-             the tables with --schema and --layout"
+             the tables with --schema and --layout, and the ledger with --ledger-schema"
         ))?;
     }
-    if Distributed::of(client, schema)?.distribution(*layout) == Distribution::Citus {
+    if Distributed::of(client, schemas)?.distribution(*layout) == Distribution::Citus {
         refuse("'delete' does not support tables that Citus distributes; hint: delete the rows with SQL, and the \
                 rows of their segments in kill_load_segment"
             .to_owned())?;
     }
-    if let Some(misfits) = misfits::misfits_but_additions(client, *layout, schema)? {
+    if let Some(misfits) = misfits::misfits_but_additions(client, *layout, schemas)? {
         refuse(misfits)?;
     }
     if let Some(remedy) = inspect::read_only_setting(client)? {
         refuse(format!("default_transaction_read_only is on for this role or database; hint: run {remedy}"))?;
     }
+    let table_schema =
+        if inspect::columns(client, ledger_schema, "kill_load_run")?.contains_key("table_schema") {
+            "run.table_schema"
+        } else {
+            "NULL::text"
+        };
     let has_files = !inspect::columns(client, ledger_schema, "kill_load_file")?.is_empty();
     let ledger = ["kill_load_segment", "kill_load_file"];
     let of_ledger = ledger.into_iter().take(1 + usize::from(has_files)).map(|name| (ledger_schema, name));
@@ -68,9 +76,9 @@ pub(super) fn check(client: &mut Client, scope: &DeleteScope) -> Result<Found, D
         tables.map(|(schema, name)| format!("{}.{}", quote_identifier(schema), quote_identifier(name)));
     refuse_without_privileges(client, &tables.collect::<Vec<_>>())?;
     if !layout.tells_servers_apart() {
-        refuse_other_server(client, scope)?;
+        refuse_other_server(client, scope, table_schema)?;
     }
-    Ok(Found { has_extents: segments.contains_key("oldest_event"), has_files })
+    Ok(Found { has_extents: segments.contains_key("oldest_event"), has_files, table_schema })
 }
 
 fn refuse_without_privileges(client: &mut Client, tables: &[String]) -> Result<(), DatabaseError> {
@@ -94,19 +102,26 @@ fn refuse_without_privileges(client: &mut Client, tables: &[String]) -> Result<(
 }
 
 /// Rows do not say which server they are of: where the ledger knows loads of other servers only, they are not `scope`'s.
-fn refuse_other_server(client: &mut Client, scope: &DeleteScope) -> Result<(), DatabaseError> {
-    let ledger = quote_identifier(&scope.ledger_schema);
+fn refuse_other_server(
+    client: &mut Client,
+    scope: &DeleteScope,
+    table_schema: &str,
+) -> Result<(), DatabaseError> {
+    let ledger = quote_identifier(&scope.schemas.ledger);
+    let of_tables = format!("{table_schema} IS NOT DISTINCT FROM $3");
     let sql = format!(
-        "SELECT server FROM {ledger}.kill_load_run WHERE layout = $1 AND server <> $2 AND NOT EXISTS (
-           SELECT FROM {ledger}.kill_load_run WHERE layout = $1 AND server = $2) LIMIT 1"
+        "SELECT server FROM {ledger}.kill_load_run AS run WHERE layout = $1 AND server <> $2 AND {of_tables} AND NOT EXISTS (
+           SELECT FROM {ledger}.kill_load_run AS run WHERE layout = $1 AND server = $2 AND {of_tables}) LIMIT 1"
     );
     let (layout, server) = (scope.layout.name(), scope.server.name());
-    let Some(row) = client.query_opt(&sql, &[&layout, &server])? else { return Ok(()) };
+    let Some(row) = client.query_opt(&sql, &[&layout, &server, &scope.schemas.table_schema()])? else {
+        return Ok(());
+    };
     let other: String = row.try_get(0)?;
     Err(StoreError::refused(format!(
         "schema {:?} holds the events of {other}, not of {server}; hint: use --server {other}, or choose the schema of {server} with \
          --schema",
-        scope.schema
+        scope.schemas.tables
     ))
     .into())
 }

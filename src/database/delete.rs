@@ -162,7 +162,7 @@ impl Deleter {
         let statements = Arc::clone(&self.statements);
         self.manager.run("looking up stored events", &self.patience, move |client, _| {
             let rows = client.query(&statements.stored, &[&ids]);
-            Ok(first_column(&rows.map_err(|error| advised(&statements.scope.schema, error))?)?)
+            Ok(first_column(&rows.map_err(|error| advised(&statements.scope.schemas.tables, error))?)?)
         })
     }
 
@@ -195,7 +195,7 @@ impl Deleter {
                 progress.takes_long();
                 let number = client
                     .query_opt(&statements.count_before, &[&time])
-                    .map_err(|error| advised(&statements.scope.schema, error))?;
+                    .map_err(|error| advised(&statements.scope.schemas.tables, error))?;
                 let events: i64 = number.map_or(Ok(0), |row| row.try_get(0))?;
                 let sql = format!("SELECT hash FROM {} WHERE {}", statements.segments, statements.of_time);
                 let (server, layout) = statements.key();
@@ -216,7 +216,7 @@ impl Deleter {
         self.manager.run("looking up the ledger", &self.patience, move |client, _| {
             let Some(files) = &statements.files else { return Ok(0) };
             let (server, layout) = statements.key();
-            let sql = format!("SELECT count(*) FROM {files}");
+            let sql = format!("SELECT count(DISTINCT name) FROM {files}");
             let row = client.query_opt(&sql, &[&server, &layout, &segments])?;
             Ok(count(row.map_or(Ok(0), |row| row.try_get(0))?))
         })
@@ -225,11 +225,18 @@ impl Deleter {
 
 impl Statements {
     fn new(scope: DeleteScope, found: Found) -> Self {
-        let DeleteScope { layout, ref schema, ref ledger_schema, server } = scope;
-        let (quoted, ledger) = (quote_identifier(schema), quote_identifier(ledger_schema));
+        let DeleteScope { layout, ref schemas, server } = scope;
+        let (quoted, ledger) = (quote_identifier(&schemas.tables), quote_identifier(&schemas.ledger));
         let tables = layout.tables();
         let event = &tables[0];
         let of_table = "server = $1 AND layout = $2";
+        // A row whose run is unknown may be of these tables.
+        let of_tables = format!(
+            "{of_table} AND NOT EXISTS (SELECT FROM {ledger}.kill_load_run AS run WHERE run.id = kill_load_segment.run
+               AND {} IS DISTINCT FROM {})",
+            found.table_schema,
+            schemas.table_schema().map_or_else(|| "NULL".to_owned(), |name| format!("'{}'", name.replace('\'', "''")))
+        );
         // Rows of earlier versions of this program do not say what they hold; those without events hold none.
         let (of_ids, of_time) = if found.has_extents {
             (
@@ -240,7 +247,7 @@ impl Statements {
             ("events > rejected", "events > rejected AND $4 AND $3::text IS NOT NULL")
         };
         Self {
-            user_code: UserCode::new(layout, schema),
+            user_code: UserCode::new(layout, schemas),
             lock: format!("LOCK TABLE {ledger}.kill_load_segment IN SHARE ROW EXCLUSIVE MODE"),
             stored: event.select_stored(&quoted, server, &event.id_column(), Distribution::OneServer),
             before: event.select_before(&quoted, server, DELETE_BATCH_MAX),
@@ -262,9 +269,9 @@ impl Statements {
                 })
                 .collect(),
             of_ids: format!(
-                "{of_table} AND (hash = ANY ($3) OR $4::bigint IS NOT NULL AND $5::bigint IS NOT NULL AND ({of_ids}))"
+                "{of_tables} AND (hash = ANY ($3) OR $4::bigint IS NOT NULL AND $5::bigint IS NOT NULL AND ({of_ids}))"
             ),
-            of_time: format!("{of_table} AND ({of_time})"),
+            of_time: format!("{of_tables} AND ({of_time})"),
             segments: format!("{ledger}.kill_load_segment"),
             files: found
                 .has_files
@@ -313,7 +320,7 @@ impl Statements {
                 return Err(StoreError::refused(format!(
                     "a trigger or rule of {name} keeps events from being deleted; hint: remove it, or disable it: ALTER TABLE \
                      {}.{} DISABLE TRIGGER USER",
-                    quote_identifier(&self.scope.schema),
+                    quote_identifier(&self.scope.schemas.tables),
                     quote_identifier(name)
                 ))
                 .into());
@@ -352,7 +359,7 @@ impl Statements {
             "42501" => {
                 return match error {
                     DatabaseError::Rows { source, .. } | DatabaseError::Postgres(source) => {
-                        advised(&self.scope.schema, source)
+                        advised(&self.scope.schemas.tables, source)
                     }
                     error => error,
                 };

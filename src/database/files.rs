@@ -3,8 +3,7 @@
 //! Invariant: a row names the segments that its file was cut into. It counts for as long as the ledger holds all of them, so
 //! that what was deleted, or lost in a failover, is read again.
 //!
-//! Invariant: a row counts for the reading options alone that its file was loaded with. A row of a version that did not note
-//! them counts for none.
+//! Invariant: a row counts only for the reading options that its file was loaded with, and for the tables that it was loaded into.
 
 use super::client::{Client, ClientTransaction, GenericClient, first_column};
 use super::error::DatabaseError;
@@ -34,9 +33,9 @@ pub(super) fn ddl(schema: &str) -> String {
   lines bigint NOT NULL,
   events bigint NOT NULL,
   segments bytea[] NOT NULL,
-  reading bytea,
+  reading bytea NOT NULL,
   loaded_at timestamptz NOT NULL DEFAULT now(),
-  PRIMARY KEY (name, server, layout)
+  PRIMARY KEY (name, server, layout, reading)
 );
 ",
         quote_identifier(schema)
@@ -59,7 +58,7 @@ pub struct FileStamp {
     pub ctime_ns: i64,
     /// Its number in the file system.
     pub inode: i64,
-    /// How its values are read.
+    /// How its values are read, and into which tables.
     pub reading: ReadingDigest,
 }
 
@@ -93,7 +92,7 @@ impl LoadedFiles {
         if settings.distribution == Distribution::Citus {
             return None;
         }
-        let schema = settings.schema.clone();
+        let schema = settings.schemas.ledger.clone();
         let made = manager.run("looking for the table of loaded files", patience, move |client, _| {
             // It is no reason to end a load.
             Ok(is_there(client, &schema).unwrap_or_else(|error| {
@@ -101,7 +100,7 @@ impl LoadedFiles {
                 false
             }))
         });
-        let schema = quote_identifier(&settings.schema);
+        let schema = quote_identifier(&settings.schemas.ledger);
         made.unwrap_or(false).then(|| Self {
             table: format!("{schema}.kill_load_file"),
             segments: format!("{schema}.kill_load_segment"),
@@ -123,14 +122,15 @@ impl LoadedFiles {
              FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $8::bytea[])
                AS asked (name, size, mtime_ns, ctime_ns, inode, reading)
              JOIN {table} AS file ON file.name = asked.name AND file.server = $6 AND file.layout = $7
+               AND file.reading = asked.reading
              CROSS JOIN LATERAL (
                SELECT count(*) AS found, coalesce(sum(segment.rejected), 0)::bigint AS rejected,
                  array_agg(DISTINCT segment.run) FILTER (WHERE segment.rejected > 0) AS runs
                FROM unnest(file.segments) AS part (hash)
                JOIN {segments} AS segment ON segment.hash = part.hash AND segment.server = $6
                  AND segment.layout = $7 AND (segment.rejected = 0 OR segment.reported)) AS parts
-             WHERE (file.size, file.mtime_ns, file.ctime_ns, file.inode, file.reading)
-                 = (asked.size, asked.mtime_ns, asked.ctime_ns, asked.inode, asked.reading)
+             WHERE (file.size, file.mtime_ns, file.ctime_ns, file.inode)
+                 = (asked.size, asked.mtime_ns, asked.ctime_ns, asked.inode)
                AND parts.found = cardinality(file.segments)"
         );
         let mut unchanged = HashMap::new();
@@ -179,9 +179,9 @@ impl LoadedFiles {
                ON segment.hash = part.hash AND segment.server = $2 AND segment.layout = $3
                AND (segment.rejected = 0 OR segment.reported)
              HAVING count(*) = count(segment.hash)
-             ON CONFLICT (name, server, layout) DO UPDATE SET (size, mtime_ns, ctime_ns, inode, run, lines, events,
-               segments, reading, loaded_at) = (excluded.size, excluded.mtime_ns, excluded.ctime_ns, excluded.inode, excluded.run,
-               excluded.lines, excluded.events, excluded.segments, excluded.reading, now())"
+             ON CONFLICT (name, server, layout, reading) DO UPDATE SET (size, mtime_ns, ctime_ns, inode, run, lines,
+               events, segments, loaded_at) = (excluded.size, excluded.mtime_ns, excluded.ctime_ns, excluded.inode,
+               excluded.run, excluded.lines, excluded.events, excluded.segments, now())"
         );
         for files in files.chunks(CHUNK) {
             let (sql, files, server, layout) = (sql.clone(), files.to_vec(), *server, *layout);

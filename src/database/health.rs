@@ -9,6 +9,7 @@ use super::error::DatabaseError;
 use super::inspect::{self, Addition};
 use super::patience::{Patience, Waited};
 use super::public::in_public;
+use super::schemas::Schemas;
 use super::session::{Opener, spawn};
 use super::store::StoreError;
 use super::{access, indexes, misfits, runs, size};
@@ -160,12 +161,17 @@ impl HealthProbe {
 
     /// Checks the database's health, then looks at the tables of a layout, at the ledger and at the nodes. What is found
     /// there may be why it is unhealthy.
-    pub fn examine(&self, layout: Layout, schema: &str) -> (HealthStatus, Option<Inspection>) {
+    pub fn examine(
+        &self,
+        layout: Layout,
+        schema: &str,
+        ledger: Option<&str>,
+    ) -> (HealthStatus, Option<Inspection>) {
         let mut status = self.check();
         if status.server.is_none() {
             return (status, None);
         }
-        let inspection = self.inspect(layout, schema);
+        let inspection = self.inspect(layout, schema, ledger);
         // Nothing is said to be fit that could not be looked at.
         let (fault, inspection) = match inspection {
             Ok(inspection) => (inspection.fault(), Some(inspection)),
@@ -176,22 +182,23 @@ impl HealthProbe {
     }
 
     /// Nothing is found where there are no tables yet.
-    fn inspect(&self, layout: Layout, schema: &str) -> Result<Inspection, StoreError> {
-        let schema = schema.to_owned();
+    fn inspect(&self, layout: Layout, schema: &str, ledger: Option<&str>) -> Result<Inspection, StoreError> {
+        let (schema, ledger) = (schema.to_owned(), ledger.map(str::to_owned));
         apart(&self.opener, &Patience::endless(), move |client| {
-            let access_faults = access::faults(client, layout, &schema)?;
-            let last_run = match runs::last_run(client, &schema) {
+            let schemas = Schemas::of(client, layout, &schema, ledger.as_deref())?;
+            let access_faults = access::faults(client, layout, &schemas)?;
+            let last_run = match runs::last_run(client, &schemas) {
                 // The role may not read it, as is said already.
                 Err(_) if !access_faults.is_empty() => None,
                 last_run => last_run?,
             };
             let mut index_faults = indexes::faults(client, layout, &schema)?;
-            for Addition { name, .. } in inspect::ledger_additions(client, &schema)? {
+            for Addition { name, .. } in inspect::ledger_additions(client, &schemas.ledger)? {
                 index_faults
                     .push(format!("{name} is missing: its owner adds it with: aegis-kills schema apply"));
             }
-            let misfits = misfits::misfits(client, layout, &schema, Distribution::OneServer)?;
-            let distribution = Distributed::of(client, &schema)?.distribution(layout);
+            let misfits = misfits::misfits(client, layout, &schemas, Distribution::OneServer)?;
+            let distribution = Distributed::of(client, &schemas)?.distribution(layout);
             let nodes = citus::nodes(client)?;
             // A node that says nothing would be waited for until all time is over.
             let is_told = distribution == Distribution::OneServer || nodes.iter().all(|node| node.is_there);

@@ -13,6 +13,7 @@ use super::manager::DatabaseManager;
 use super::patience::Patience;
 use super::runs::{OtherRuns, another_runs};
 use super::schema::SCHEMA_LOCK;
+use super::schemas::Schemas;
 use super::store::StoreError;
 use crate::causes::in_full;
 use crate::layout::{Keeper, Layout, quote_identifier};
@@ -28,7 +29,7 @@ const AGAIN: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 pub(super) struct PutOff {
     layout: Layout,
-    schema: String,
+    schemas: Schemas,
     run: Uuid,
     /// When to look for missing ones next; none once all are there. Held by whoever builds them.
     due: Mutex<Option<Instant>>,
@@ -42,8 +43,8 @@ enum Outcome {
 }
 
 impl PutOff {
-    pub(super) fn new(layout: Layout, schema: &str, run: Uuid) -> Self {
-        Self { layout, schema: schema.to_owned(), run, due: Mutex::new(Some(Instant::now())) }
+    pub(super) fn new(layout: Layout, schemas: &Schemas, run: Uuid) -> Self {
+        Self { layout, schemas: schemas.clone(), run, due: Mutex::new(Some(Instant::now())) }
     }
 
     /// Whether it is time to look for missing ones, and nobody is at it.
@@ -75,22 +76,22 @@ impl PutOff {
         others: OtherRuns,
         patience: &Patience,
     ) -> Result<Outcome, StoreError> {
-        let (layout, schema, run) = (self.layout, self.schema.clone(), self.run);
+        let (layout, schema, run) = (self.layout, self.schemas.tables.clone(), self.run);
         let missing = manager.run("looking for missing indexes", patience, move |client, _| {
             missing(client, layout, &schema)
         })?;
         for (name, statement) in missing {
-            let (what, schema) = (format!("building the index {name}"), self.schema.clone());
+            let (what, schemas) = (format!("building the index {name}"), self.schemas.clone());
             let _shown = manager.building(name);
             let built = manager.run(&what, patience, move |client, progress| {
                 // Asked before the lock is taken as well: of two runs that end together, the one that would leave it to
                 // the other must not hold the lock that the other needs.
-                if another_runs(client, &schema, layout, run, others)? {
+                if another_runs(client, &schemas, layout, run, others)? {
                     return Ok(Outcome::LeftToAnother);
                 }
                 let mut transaction = client.transaction()?;
-                if !try_lock(&mut transaction, &schema)?
-                    || another_runs(&mut transaction, &schema, layout, run, others)?
+                if !try_lock(&mut transaction, &schemas.tables)?
+                    || another_runs(&mut transaction, &schemas, layout, run, others)?
                 {
                     return Ok(Outcome::LeftToAnother);
                 }
@@ -107,11 +108,11 @@ impl PutOff {
 
 /// Takes the indexes off tables that are empty and ours to change, so that a first load into them is as fast as one that
 /// makes them. What does not go is left as it is.
-pub fn put_off(manager: &DatabaseManager, layout: Layout, schema: &str, run: Uuid) {
-    let name = schema.to_owned();
+pub fn put_off(manager: &DatabaseManager, layout: Layout, schemas: &Schemas, run: Uuid) {
+    let (schema, found) = (&schemas.tables, schemas.clone());
     let done = manager.run("putting off indexes", &Patience::endless(), move |client, _| {
         // It is no reason to wait, or to try again.
-        let dropped = drop_of_empty_tables(client, layout, &name, run);
+        let dropped = drop_of_empty_tables(client, layout, &found, run);
         Ok(dropped.unwrap_or_else(|error| {
             log::debug!("the indexes stay: {}", in_full(&error));
             false
@@ -130,9 +131,10 @@ pub fn put_off(manager: &DatabaseManager, layout: Layout, schema: &str, run: Uui
 fn drop_of_empty_tables(
     client: &mut Client,
     layout: Layout,
-    schema: &str,
+    schemas: &Schemas,
     run: Uuid,
 ) -> Result<bool, postgres::Error> {
+    let schema = &schemas.tables;
     let found = found(client, schema)?;
     let mut indexes = layout.indexes(schema);
     indexes.retain(|(name, _)| found.get(*name).is_some_and(|found| found.is_plain_index));
@@ -146,7 +148,7 @@ fn drop_of_empty_tables(
     let mut transaction = client.transaction()?;
     transaction.batch_execute("SET LOCAL lock_timeout = '1s'")?;
     transaction.batch_execute(&format!("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", tables.join(", ")))?;
-    if another_runs(&mut transaction, schema, layout, run, OtherRuns::All)?
+    if another_runs(&mut transaction, schemas, layout, run, OtherRuns::All)?
         || transaction.query_opt(&is_filled, &[])?.is_some()
     {
         return Ok(false);

@@ -6,6 +6,7 @@
 
 use super::client::{GenericClient, first_column};
 use super::ledger_ddl;
+use super::schemas::{IS_IN_SCHEMAS, Schemas};
 use crate::kill::Server;
 use crate::layout::{Column, ColumnType, Keeper, Layout, ROLES, Table, quote_identifier};
 use postgres::Error;
@@ -55,10 +56,10 @@ pub(super) fn columns(
 pub(super) fn additions(
     client: &mut impl GenericClient,
     layout: Layout,
-    schema: &str,
+    schemas: &Schemas,
 ) -> Result<Vec<Addition>, Error> {
     let mut additions = Vec::new();
-    let quoted = quote_identifier(schema);
+    let (schema, quoted) = (&schemas.tables, quote_identifier(&schemas.tables));
     for table in layout.tables().iter().filter(|table| table.keeper == Keeper::Us) {
         let found = columns(client, schema, table.name)?;
         if found.is_empty() {
@@ -72,7 +73,7 @@ pub(super) fn additions(
             additions.push(column_addition(&table.in_schema(&quoted), table.name, name, &definition));
         }
     }
-    additions.extend(ledger_additions(client, schema)?);
+    additions.extend(ledger_additions(client, &schemas.ledger)?);
     additions.extend(missing_labels(client, layout, schema)?);
     Ok(additions)
 }
@@ -267,33 +268,34 @@ struct FoundObject {
 const OBJECTS: &str = "
     WITH me AS (SELECT oid, rolsuper FROM pg_roles WHERE rolname = current_user),
       named AS (
-        SELECT c.relname AS name, c.relowner AS owner, c.relnamespace AS namespace, row_security_active(c.oid) AS secured,
+        SELECT c.relname, c.relowner AS owner, c.relnamespace AS namespace, row_security_active(c.oid) AS secured,
           -- A partition may be unlogged by itself.
           (SELECT bool_or(part.relpersistence = 'u') FROM pg_class part WHERE part.oid = c.oid
             OR part.oid IN (SELECT relid FROM pg_partition_tree(c.oid))) AS unlogged
-        FROM pg_class c WHERE c.relname = ANY ($2) AND c.relkind IN ('r', 'p')
+        FROM pg_class c WHERE c.relname = ANY ($3) AND c.relkind IN ('r', 'p')
         UNION ALL
-        SELECT t.typname, t.typowner, t.typnamespace, false, false FROM pg_type t WHERE t.typname = ANY ($3))
-    SELECT o.name::text, o.secured, o.unlogged, pg_get_userbyid(o.owner)::text,
-      NOT (o.owner = me.oid
+        SELECT t.typname, t.typowner, t.typnamespace, false, false FROM pg_type t WHERE t.typname = ANY ($4))
+    SELECT c.relname::text, c.secured, c.unlogged, pg_get_userbyid(c.owner)::text,
+      NOT (c.owner = me.oid
         OR CASE WHEN me.rolsuper
-             THEN EXISTS (SELECT FROM pg_auth_members m WHERE m.member = me.oid AND m.roleid = o.owner)
-             ELSE pg_has_role(me.oid, o.owner, 'MEMBER') END
-        OR pg_has_role(o.owner, n.nspowner, 'MEMBER')
-        OR pg_has_role(o.owner, d.datdba, 'MEMBER')
+             THEN EXISTS (SELECT FROM pg_auth_members m WHERE m.member = me.oid AND m.roleid = c.owner)
+             ELSE pg_has_role(me.oid, c.owner, 'MEMBER') END
+        OR pg_has_role(c.owner, n.nspowner, 'MEMBER')
+        OR pg_has_role(c.owner, d.datdba, 'MEMBER')
         OR EXISTS (SELECT FROM aclexplode(n.nspacl) a WHERE a.privilege_type = 'CREATE' AND a.grantee <> 0
-             AND pg_has_role(o.owner, a.grantee, 'MEMBER')))
-    FROM named o JOIN pg_namespace n ON n.oid = o.namespace CROSS JOIN me
+             AND pg_has_role(c.owner, a.grantee, 'MEMBER')))
+    FROM named c JOIN pg_namespace n ON n.oid = c.namespace CROSS JOIN me
     JOIN pg_database d ON d.datname = current_database()
-    WHERE n.nspname = $1";
+    WHERE ";
 
 fn objects(
     client: &mut impl GenericClient,
-    schema: &str,
+    schemas: &Schemas,
     tables: &[String],
     types: &[&str],
 ) -> Result<Vec<FoundObject>, Error> {
-    let rows = client.query(OBJECTS, &[&schema, &tables, &types])?;
+    let sql = format!("{OBJECTS}{IS_IN_SCHEMAS}");
+    let rows = client.query(&sql, &[&schemas.tables, &schemas.ledger, &tables, &types])?;
     let object = |row: &postgres::Row| {
         Ok(FoundObject {
             name: row.try_get(0)?,
@@ -317,19 +319,20 @@ fn own_types(tables: &[Table]) -> Vec<&'static str> {
 pub(super) fn distrust(
     client: &mut impl GenericClient,
     tables: &[Table],
-    schema: &str,
+    schemas: &Schemas,
     misfits: &mut Vec<String>,
 ) -> Result<(), Error> {
     let data: Vec<String> = tables.iter().map(|table| table.name.to_owned()).collect();
     let ledger: Vec<String> = ledger_tables().into_iter().map(|table| table.name).collect();
     let names: Vec<String> = data.iter().chain(&ledger).cloned().collect();
-    let found = objects(client, schema, &names, &own_types(tables))?;
-    let quoted = quote_identifier(schema);
-    misfits.extend(planted(&found, &quoted));
+    let found = objects(client, schemas, &names, &own_types(tables))?;
+    let quoted = |name: &str| quote_identifier(schemas.of_table(name));
+    misfits.extend(planted(&found, schemas));
     for FoundObject { name, .. } in found.iter().filter(|object| object.is_secured) {
         misfits.push(format!(
             "row-level security hides rows of {name} from this role (a superuser can run: ALTER ROLE … BYPASSRLS; the \
-             table's owner: ALTER TABLE {quoted}.{} DISABLE ROW LEVEL SECURITY)",
+             table's owner: ALTER TABLE {}.{} DISABLE ROW LEVEL SECURITY)",
+            quoted(name),
             quote_identifier(name)
         ));
     }
@@ -340,7 +343,8 @@ pub(super) fn distrust(
         for FoundObject { name, .. } in unlogged {
             misfits.push(format!(
                 "{name} is unlogged and kill_load_segment is not: after a crash of the server the events would be gone and \
-                 counted as loaded (its owner can run: ALTER TABLE {quoted}.{} SET LOGGED; after a crash, load the dumps again with --force)",
+                 counted as loaded (its owner can run: ALTER TABLE {}.{} SET LOGGED; after a crash, load the dumps again with --force)",
+                quoted(name),
                 quote_identifier(name)
             ));
         }
@@ -349,12 +353,13 @@ pub(super) fn distrust(
 }
 
 /// What another role has made, in words, once for each role. Its triggers and casts would run with the privileges of this one.
-fn planted(found: &[FoundObject], schema: &str) -> Vec<String> {
-    let mut by_owner = BTreeMap::<&str, Vec<&str>>::new();
+fn planted(found: &[FoundObject], schemas: &Schemas) -> Vec<String> {
+    let mut by_owner = BTreeMap::<(&str, &str), Vec<&str>>::new();
     for FoundObject { name, owner, .. } in found.iter().filter(|object| object.is_planted) {
-        by_owner.entry(owner).or_default().push(name);
+        by_owner.entry((owner, schemas.of_table(name))).or_default().push(name);
     }
-    let told = |(owner, names): (&str, Vec<&str>)| {
+    let sentence = |((owner, schema), names): ((&str, &str), Vec<&str>)| {
+        let schema = quote_identifier(schema);
         let verb = if names.len() == 1 { "belongs" } else { "belong" };
         let role = quote_identifier(owner);
         format!(
@@ -364,7 +369,7 @@ fn planted(found: &[FoundObject], schema: &str) -> Vec<String> {
             names.join(", ")
         )
     };
-    by_owner.into_iter().map(told).collect()
+    by_owner.into_iter().map(sentence).collect()
 }
 
 /// Where a role or a database is set to be read-only, which no waiting ends: the statement that ends it.

@@ -9,7 +9,7 @@ use crate::layout::quote_identifier;
 use postgres::Error;
 use std::fmt::Write as _;
 
-/// The version of the tables that this program makes. 1: release 0.1.0. 2: `kill_load_file`, what segments hold, which rejects are reported, indexes of
+/// The version of the tables that this program makes. 1: release 0.1.0. 2: `kill_load_file`, what segments hold, which rejects are reported, the tables of runs, indexes of
 /// guilds' deaths and alliances.
 pub(super) const VERSION: u32 = 2;
 
@@ -44,6 +44,7 @@ pub(super) fn ddl(name: &str) -> String {
   retries bigint NOT NULL DEFAULT 0,
   connection_errors bigint NOT NULL DEFAULT 0,
   rejects_file text,
+  table_schema text,
   error text,
   version text NOT NULL
 );

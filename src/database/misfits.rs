@@ -3,6 +3,7 @@
 use super::citus::Distributed;
 use super::client::{GenericClient, first_column};
 use super::inspect::{self, FoundColumn};
+use super::schemas::{IS_IN_SCHEMAS, Schemas};
 use crate::layout::{Column, Distribution, Indexes, Keeper, Layout, Table};
 use postgres::Error;
 use std::collections::BTreeSet;
@@ -20,12 +21,13 @@ pub(super) enum Lack {
 pub(super) fn missing(
     client: &mut impl GenericClient,
     layout: Layout,
-    schema: &str,
+    schemas: &Schemas,
     indexes: Indexes,
 ) -> Result<Vec<&'static str>, Error> {
-    let sql =
-        "SELECT relname::text FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = $1";
-    let rows = client.query(sql, &[&schema])?;
+    let sql = format!(
+        "SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE {IS_IN_SCHEMAS}"
+    );
+    let rows = client.query(&sql, &[&schemas.tables, &schemas.ledger])?;
     let found: BTreeSet<String> = first_column(&rows)?;
     let is_now = indexes == Indexes::Now;
     let ours = |table: &&Table| table.keeper == Keeper::Us && is_now;
@@ -46,50 +48,51 @@ pub(super) fn missing(
 pub(super) fn misfits(
     client: &mut impl GenericClient,
     layout: Layout,
-    schema: &str,
+    schemas: &Schemas,
     allowed: Distribution,
 ) -> Result<Option<String>, Error> {
-    misfits_and(client, layout, schema, allowed, Lack::Misfit)
+    misfits_and(client, layout, schemas, allowed, Lack::Misfit)
 }
 
 /// The same, but what can be added does not count: nothing is about to be written to it.
 pub(super) fn misfits_but_additions(
     client: &mut impl GenericClient,
     layout: Layout,
-    schema: &str,
+    schemas: &Schemas,
 ) -> Result<Option<String>, Error> {
-    misfits_and(client, layout, schema, Distribution::OneServer, Lack::Added)
+    misfits_and(client, layout, schemas, Distribution::OneServer, Lack::Added)
 }
 
 pub(super) fn misfits_and(
     client: &mut impl GenericClient,
     layout: Layout,
-    schema: &str,
+    schemas: &Schemas,
     allowed: Distribution,
     lack: Lack,
 ) -> Result<Option<String>, Error> {
     let mut misfits = Vec::new();
     for table in layout.tables() {
-        table_misfits(client, table, schema, lack, &mut misfits)?;
+        table_misfits(client, table, &schemas.tables, lack, &mut misfits)?;
     }
-    inspect::ledger_misfits(client, schema, &mut misfits)?;
-    inspect::distrust(client, layout.tables(), schema, &mut misfits)?;
+    inspect::ledger_misfits(client, &schemas.ledger, &mut misfits)?;
+    inspect::distrust(client, layout.tables(), schemas, &mut misfits)?;
     if lack == Lack::Misfit {
-        let additions = inspect::additions(client, layout, schema)?;
+        let additions = inspect::additions(client, layout, schemas)?;
         // A table tells its own columns that it lacks.
         let labels = additions.iter().filter(|addition| addition.statement.starts_with("ALTER TYPE"));
         misfits
             .extend(labels.map(|addition| format!("{} is missing ({})", addition.name, addition.statement)));
     }
     if allowed == Distribution::OneServer {
-        let missing = missing(client, layout, schema, Indexes::Later)?;
-        misfits.extend(Distributed::of(client, schema)?.misfits(layout, &missing));
+        let missing = missing(client, layout, schemas, Indexes::Later)?;
+        misfits.extend(Distributed::of(client, schemas)?.misfits(layout, &missing));
     }
     let words = || {
         format!(
-            "the tables in schema {schema:?} do not fit: {}; another schema can be chosen by --schema, and \
-             'aegis-kills schema print' shows what is needed",
-            misfits.join("; ")
+            "the tables in {schemas} do not fit: {}; another schema can be chosen by --schema{}, and 'aegis-kills schema print' \
+             shows what is needed",
+            misfits.join("; "),
+            if schemas.is_apart() { " and --ledger-schema" } else { "" }
         )
     };
     Ok((!misfits.is_empty()).then(words))

@@ -12,6 +12,7 @@ use super::manager::DatabaseManager;
 use super::patience::Patience;
 use super::reports::Reports;
 use super::runs::OtherRuns;
+use super::schemas::Schemas;
 use super::store::{Batch, SegmentHash, Standing, Store, StoreError, Written};
 use super::stored::{StoredCounts, StoredSegments, WrittenTo};
 use super::update::OnConflict;
@@ -30,8 +31,8 @@ use uuid::Uuid;
 pub struct StoreSettings {
     /// The tables.
     pub layout: Layout,
-    /// The schema that they are in.
-    pub schema: String,
+    /// The schemas that they and the ledger are in.
+    pub schemas: Schemas,
     /// The game server that the events are of.
     pub server: Server,
     /// What is done with events that are stored already.
@@ -80,12 +81,13 @@ impl PostgresStore {
         patience: Patience,
         leisure: Patience,
     ) -> Self {
-        let StoreSettings { layout, ref schema, server, on_conflict, held, distribution, ref schema_apply } =
+        let StoreSettings { layout, ref schemas, server, on_conflict, held, distribution, ref schema_apply } =
             *settings;
-        let ledger = Ledger::new(schema, server, layout, run, held, distribution);
-        let writer = Writer::new(ledger, layout, schema, server, on_conflict, distribution);
-        let put_off = PutOff::new(layout, schema, run);
-        let shelf = Arc::new(Shelf::new(schema, server, layout));
+        let ledger_schema = &schemas.ledger;
+        let ledger = Ledger::new(ledger_schema, server, layout, run, held, distribution);
+        let writer = Writer::new(ledger, layout, schemas, server, on_conflict, distribution);
+        let put_off = PutOff::new(layout, schemas, run);
+        let shelf = Arc::new(Shelf::new(ledger_schema, server, layout));
         let claims = Claims::new(manager.caller().clone(), Arc::clone(&shelf));
         if held == Held::Skip {
             claims.begin();
@@ -101,12 +103,12 @@ impl PostgresStore {
             claims,
             writing: RwLock::default(),
             stored: StoredSegments::default(),
-            reports: Reports::new(schema, server, layout, run),
+            reports: Reports::new(ledger_schema, server, layout, run),
             written_to: WrittenTo::default(),
             // It changes nothing, and its COMMIT waits for all that a standby has yet to receive.
             confirm: format!(
                 "UPDATE {}.kill_load_run SET status = status WHERE id = $1",
-                quote_identifier(schema)
+                quote_identifier(ledger_schema)
             ),
             run,
             schema_apply: schema_apply.clone(),

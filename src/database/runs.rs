@@ -8,6 +8,7 @@ use super::ledger::signed;
 use super::manager::DatabaseManager;
 use super::patience::Patience;
 use super::postgres_store::StoreSettings;
+use super::schemas::Schemas;
 use super::store::StoreError;
 use crate::causes::in_full;
 use crate::layout::{Layout, quote_identifier};
@@ -59,20 +60,21 @@ impl RunLog {
         sources: &[String],
         patience: &Patience,
     ) -> Result<Self, StoreError> {
-        let schema = quote_identifier(&settings.schema);
+        let schema = quote_identifier(&settings.schemas.ledger);
         // A try whose answer was lost may have written the row.
         let insert = format!(
-            "INSERT INTO {schema}.kill_load_run (id, status, server, layout, sources, version)
-             VALUES ($1, 'running', $2, $3, $4, $5) ON CONFLICT (id) DO NOTHING"
+            "INSERT INTO {schema}.kill_load_run (id, status, server, layout, sources, version, table_schema)
+             VALUES ($1, 'running', $2, $3, $4, $5, $6) ON CONFLICT (id) DO NOTHING"
         );
         let exists = format!("SELECT FROM {schema}.kill_load_run WHERE id = $1");
         let (dead, bury) = (dead_runs(&schema), bury_the_dead(&schema));
         let others = (!settings.layout.tells_servers_apart()).then(|| other_servers(&schema));
         let (server, layout, sources) = (settings.server.name(), settings.layout.name(), sources.to_vec());
-        let tables = settings.schema.clone();
+        let schemas = settings.schemas.clone();
         manager.run("writing the run into the ledger", patience, move |client, progress| {
+            let (tables, table_schema) = (&schemas.tables, schemas.table_schema());
             if let Some(others) = &others
-                && let Some(other) = client.query_opt(others, &[&layout, &server])?
+                && let Some(other) = client.query_opt(others, &[&layout, &server, &table_schema])?
             {
                 let other: &str = other.try_get(0)?;
                 return Err(StoreError::refused(format!(
@@ -81,7 +83,9 @@ impl RunLog {
                 ))
                 .into());
             }
-            let written = client.execute(&insert, &[&id, &server, &layout, &sources, &crate::VERSION])?;
+            let values: [&(dyn ToSql + Sync); 6] =
+                [&id, &server, &layout, &sources, &crate::VERSION, &table_schema];
+            let written = client.execute(&insert, &values)?;
             if written == 0 && client.query_opt(&exists, &[&id])?.is_none() {
                 return Err(DatabaseError::LedgerDrops);
             }
@@ -127,12 +131,14 @@ impl RunLog {
     ) -> Result<Option<i64>, StoreError> {
         let sql = format!(
             "SELECT extract(epoch FROM max(finished))::bigint FROM {}.kill_load_run
-             WHERE status IN ('complete', 'rejects') AND server = $1 AND layout = $2",
-            quote_identifier(&settings.schema)
+             WHERE status IN ('complete', 'rejects') AND server = $1 AND layout = $2
+               AND table_schema IS NOT DISTINCT FROM $3",
+            quote_identifier(&settings.schemas.ledger)
         );
         let (server, layout) = (settings.server.name(), settings.layout.name());
+        let schemas = settings.schemas.clone();
         manager.run("asking for the last good run", &Patience::endless(), move |client, _| {
-            let row = client.query_opt(&sql, &[&server, &layout])?;
+            let row = client.query_opt(&sql, &[&server, &layout, &schemas.table_schema()])?;
             Ok(row.map_or(Ok(None), |row| row.try_get(0))?)
         })
     }
@@ -150,14 +156,20 @@ impl RunLog {
     }
 }
 
-/// The ledger's row of the run that started last; none where there is no ledger.
-pub(super) fn last_run(client: &mut Client, schema: &str) -> Result<Option<Value>, DatabaseError> {
-    let table = format!("{}.kill_load_run", quote_identifier(schema));
-    if client.query_opt("SELECT WHERE to_regclass($1) IS NOT NULL", &[&table])?.is_none() {
-        return Ok(None);
-    }
-    let sql = format!("SELECT to_jsonb(run)::text FROM {table} AS run ORDER BY started DESC LIMIT 1");
-    let row = client.query_opt(&sql, &[])?;
+/// The ledger's row of the run into these tables that started last; none where there is no ledger.
+pub(super) fn last_run(client: &mut Client, schemas: &Schemas) -> Result<Option<Value>, DatabaseError> {
+    let table = format!("{}.kill_load_run", quote_identifier(&schemas.ledger));
+    let names_tables =
+        "SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.oid AND attname = 'table_schema')
+         FROM pg_class c WHERE c.oid = to_regclass($1)";
+    let Some(row) = client.query_opt(names_tables, &[&table])? else { return Ok(None) };
+    // Those of an earlier version loaded into the tables beside the ledger.
+    let table_schema = if row.try_get(0)? { "table_schema" } else { "NULL" };
+    let sql = format!(
+        "SELECT to_jsonb(run)::text FROM {table} AS run WHERE {table_schema} IS NOT DISTINCT FROM $1
+         ORDER BY started DESC LIMIT 1"
+    );
+    let row = client.query_opt(&sql, &[&schemas.table_schema()])?;
     let text: Option<String> = row.map(|row| row.try_get(0)).transpose()?;
     Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
 }
@@ -165,7 +177,7 @@ pub(super) fn last_run(client: &mut Client, schema: &str) -> Result<Option<Value
 /// Whether another run than `own` writes the same tables; `which` of them count.
 pub(super) fn another_runs(
     client: &mut impl GenericClient,
-    schema: &str,
+    schemas: &Schemas,
     layout: Layout,
     own: Uuid,
     which: OtherRuns,
@@ -176,10 +188,11 @@ pub(super) fn another_runs(
     };
     let sql = format!(
         "SELECT FROM {}.kill_load_run
-         WHERE status = 'running' AND id <> $1 AND layout = $2 AND {LIVES} {age} LIMIT 1",
-        quote_identifier(schema)
+         WHERE status = 'running' AND id <> $1 AND layout = $2 AND table_schema IS NOT DISTINCT FROM $3 AND {LIVES} {age}
+         LIMIT 1",
+        quote_identifier(&schemas.ledger)
     );
-    Ok(client.query_opt(&sql, &[&own, &layout.name()])?.is_some())
+    Ok(client.query_opt(&sql, &[&own, &layout.name(), &schemas.table_schema()])?.is_some())
 }
 
 /// Which other runs are looked for.
@@ -194,10 +207,13 @@ pub(super) enum OtherRuns {
 /// The condition that a run's row is of one that has a session.
 const LIVES: &str = "EXISTS (SELECT FROM pg_stat_activity WHERE application_name LIKE '%' || id)";
 
-/// Another server that events were stored of in the same layout.
+/// Another server that events were stored of in the same tables.
 fn other_servers(schema: &str) -> String {
     format!(
-        "SELECT server FROM {schema}.kill_load_segment WHERE layout = $1 AND server <> $2 AND events > rejected LIMIT 1"
+        "SELECT segment.server FROM {schema}.kill_load_segment AS segment
+         LEFT JOIN {schema}.kill_load_run AS run ON run.id = segment.run
+         WHERE segment.layout = $1 AND segment.server <> $2 AND segment.events > segment.rejected
+           AND run.table_schema IS NOT DISTINCT FROM $3 LIMIT 1"
     )
 }
 

@@ -11,6 +11,7 @@ use super::ledger_ddl;
 use super::manager::DatabaseManager;
 use super::misfits::{Lack, misfits_and, missing};
 use super::patience::Patience;
+use super::schemas::{LEDGER_APART, Schemas};
 use super::store::StoreError;
 use crate::layout::{Distribution, Indexes, Layout, quote_identifier};
 use postgres::Error;
@@ -31,19 +32,18 @@ const PATH_OF_EVENT_TRIGGERS: &str = "
 const LEDGER: [&str; 3] = ["kill_load_run", "kill_load_segment", "kill_load_file"];
 
 /// The DDL of all tables of a layout and of the ledger, to read or to run.
-pub fn ddl(layout: Layout, schema: &str, distribution: Distribution) -> String {
-    let create_schema = match schema {
-        "public" => String::new(),
-        _ => format!("CREATE SCHEMA IF NOT EXISTS {};\n\n", quote_identifier(schema)),
-    };
+pub fn ddl(layout: Layout, schemas: &Schemas, distribution: Distribution) -> String {
+    let new = schemas.each().into_iter().filter(|schema| *schema != "public");
+    let create = |schema| format!("CREATE SCHEMA IF NOT EXISTS {};\n\n", quote_identifier(schema));
+    let create_schemas = new.map(create).collect::<String>();
     let all = layout.tables().iter().map(|table| table.name).chain(LEDGER).collect::<Vec<_>>();
-    let comments = layout.comments(schema, &all) + &ledger_ddl::comments(schema, &all);
-    let tables =
-        format!("{create_schema}{}{}{comments}", layout.ddl(schema, Indexes::Now), ledger_ddl::ddl(schema));
+    let comments = layout.comments(&schemas.tables, &all) + &ledger_ddl::comments(&schemas.ledger, &all);
+    let (tables, ledger) = (layout.ddl(&schemas.tables, Indexes::Now), ledger_ddl::ddl(&schemas.ledger));
+    let tables = format!("{create_schemas}{tables}{ledger}{comments}");
     match distribution {
         Distribution::OneServer => tables,
         Distribution::Citus => {
-            let distribute = citus::ddl(layout, schema);
+            let distribute = citus::ddl(layout, schemas);
             format!("BEGIN;\n\n{}{tables}\n{distribute}COMMIT;\n", citus::DISTRIBUTING)
         }
     }
@@ -63,11 +63,11 @@ pub struct Tables {
 pub fn ensure(
     manager: &DatabaseManager,
     layout: Layout,
-    schema: &str,
+    schemas: &Schemas,
     indexes: Indexes,
     distribution: Distribution,
 ) -> Result<Tables, StoreError> {
-    let wanted = Wanted { layout, schema: schema.to_owned(), indexes, distribution };
+    let wanted = Wanted { layout, schemas: schemas.clone(), indexes, distribution };
     manager.run("looking after the tables", &Patience::endless(), move |client, progress| {
         wanted.ensure(client, progress)
     })
@@ -77,18 +77,18 @@ pub fn ensure(
 pub fn distribution(
     manager: &DatabaseManager,
     layout: Layout,
-    schema: &str,
+    schemas: &Schemas,
 ) -> Result<Distribution, StoreError> {
-    let schema = schema.to_owned();
+    let schemas = schemas.clone();
     manager.run("looking for distributed tables", &Patience::endless(), move |client, _| {
-        Ok(Distributed::of(client, &schema)?.distribution(layout))
+        Ok(Distributed::of(client, &schemas)?.distribution(layout))
     })
 }
 
 /// What the tables are to be like.
 struct Wanted {
     layout: Layout,
-    schema: String,
+    schemas: Schemas,
     indexes: Indexes,
     distribution: Distribution,
 }
@@ -107,13 +107,12 @@ impl Wanted {
         if self.distribution == Distribution::Citus {
             citus::refuse_without_citus(client)?;
         }
-        if let Some(version) = ledger_ddl::version(client, &self.schema).map_err(not_looked_up)?
+        if let Some(version) = ledger_ddl::version(client, &self.schemas.ledger).map_err(not_looked_up)?
             && version > ledger_ddl::VERSION
         {
             log::warn!(
-                "the tables in schema {:?} have schema version {version}, and this program knows version {}; use the newer \
-                 program",
-                self.schema,
+                "the tables in {} have schema version {version}, and this program knows version {}; use the newer program",
+                self.schemas,
                 ledger_ddl::VERSION
             );
         }
@@ -133,7 +132,7 @@ impl Wanted {
         lack: Lack,
     ) -> Result<(), StoreError> {
         let mut look =
-            |lack| misfits_and(client, self.layout, &self.schema, allowed, lack).map_err(not_looked_up);
+            |lack| misfits_and(client, self.layout, &self.schemas, allowed, lack).map_err(not_looked_up);
         let mut found = look(lack)?;
         if found.is_some() && lack == Lack::Added {
             // Nothing is added then, and all that does not fit is told at once.
@@ -143,9 +142,9 @@ impl Wanted {
     }
 
     fn lacking(&self, client: &mut impl GenericClient) -> Result<Lacking, Error> {
-        let Self { layout, ref schema, indexes, distribution } = *self;
-        let mut names = missing(client, layout, schema, indexes)?;
-        let distributed = Distributed::of(client, schema)?;
+        let Self { layout, ref schemas, indexes, distribution } = *self;
+        let mut names = missing(client, layout, schemas, indexes)?;
+        let distributed = Distributed::of(client, schemas)?;
         let distribution = match distribution {
             Distribution::Citus => Distribution::Citus,
             Distribution::OneServer => distributed.distribution(layout),
@@ -155,7 +154,7 @@ impl Wanted {
                 distributed.lacking(layout).filter(|name| !names.contains(name)).collect();
             names.extend(beside);
         }
-        let additions = inspect::additions(client, layout, schema)?;
+        let additions = inspect::additions(client, layout, schemas)?;
         Ok(Lacking { names, additions, distribution })
     }
 
@@ -171,7 +170,9 @@ impl Wanted {
     fn begin<'c>(&self, client: &'c mut Client) -> Result<ClientTransaction<'c>, Error> {
         let mut transaction = client.transaction()?;
         transaction.batch_execute(PATH_OF_EVENT_TRIGGERS)?;
-        transaction.execute(&format!("SELECT pg_advisory_xact_lock({SCHEMA_LOCK})"), &[&self.schema])?;
+        for schema in self.schemas.each() {
+            transaction.execute(&format!("SELECT pg_advisory_xact_lock({SCHEMA_LOCK})"), &[&schema])?;
+        }
         Ok(transaction)
     }
 
@@ -180,14 +181,14 @@ impl Wanted {
             Some(&SqlState::INSUFFICIENT_PRIVILEGE) => remedy(additions),
             _ => String::new(),
         };
-        let what = format!("what is missing can't be made in schema {:?}{remedy}", self.schema);
+        let what = format!("what is missing can't be made in {}{remedy}", self.schemas);
         StoreError::new(what, DatabaseError::from(source))
     }
 
     /// Adds the columns and labels that are missing in the tables that are there.
     fn add(&self, client: &mut Client) -> Result<bool, StoreError> {
         let mut transaction = self.begin(client).map_err(|error| self.failed(error, &[]))?;
-        let additions = inspect::additions(&mut transaction, self.layout, &self.schema)
+        let additions = inspect::additions(&mut transaction, self.layout, &self.schemas)
             .map_err(|error| self.failed(error, &[]))?;
         if additions.is_empty() {
             return Ok(false);
@@ -195,53 +196,63 @@ impl Wanted {
         for Addition { statement, .. } in &additions {
             transaction.batch_execute(statement).map_err(|error| self.failed(error, &additions))?;
         }
-        let version = ledger_ddl::note_version(&self.schema);
+        let version = ledger_ddl::note_version(&self.schemas.ledger);
         transaction.batch_execute(&version).map_err(|error| self.failed(error, &[]))?;
         transaction.commit().map_err(|error| self.failed(error, &additions))?;
         let added: Vec<&str> = additions.iter().map(|addition| addition.name.as_str()).collect();
-        log::info!("added in schema {:?}: {}", self.schema, added.join(", "));
+        log::info!("added in {}: {}", self.schemas, added.join(", "));
         Ok(true)
     }
 
     /// Makes the tables and indexes that are missing, and distributes what is not.
     fn make(&self, client: &mut Client, progress: &Progress) -> Result<bool, StoreError> {
-        let Self { layout, ref schema, indexes, .. } = *self;
+        let Self { layout, ref schemas, indexes, .. } = *self;
         let failed = |error| self.failed(error, &[]);
         let mut transaction = self.begin(client).map_err(failed)?;
         let Lacking { names, distribution, .. } = self.lacking(&mut transaction).map_err(failed)?;
         if names.is_empty() {
             return Ok(false);
         }
-        let exists = transaction
-            .query_opt("SELECT FROM pg_namespace WHERE nspname = $1", &[schema])
-            .map_err(failed)?;
-        if exists.is_none() {
-            let sql = format!("CREATE SCHEMA {}", quote_identifier(schema));
-            transaction.batch_execute(&sql).map_err(failed)?;
+        let mut created = Vec::new();
+        for schema in schemas.each() {
+            let missing =
+                "SELECT pg_catalog.format('CREATE SCHEMA %I AUTHORIZATION %I', $1::text, current_user)
+                WHERE NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)";
+            let row = transaction.query_opt(missing, &[&schema]).map_err(failed)?;
+            let Some(statement) = row.map(|row| row.try_get(0)).transpose().map_err(failed)? else {
+                continue;
+            };
+            let create = format!("CREATE SCHEMA {}", quote_identifier(schema));
+            let addition = Addition { name: schema.to_owned(), statement };
+            transaction.batch_execute(&create).map_err(|error| self.failed(error, &[addition]))?;
+            created.push(schema);
         }
         let (before, indexes, after) = match distribution {
             Distribution::OneServer => ("", indexes, String::new()),
-            Distribution::Citus => (citus::DISTRIBUTING, Indexes::Now, citus::ddl(layout, schema)),
+            Distribution::Citus => (citus::DISTRIBUTING, Indexes::Now, citus::ddl(layout, schemas)),
         };
         if distribution == Distribution::Citus {
             // All that is in the tables goes to the nodes.
             progress.takes_long();
         }
         // On tables that are there, the comments are their owner's.
-        let comments = layout.comments(schema, &names) + &ledger_ddl::comments(schema, &names);
-        let sql = format!(
-            "{before}{}{}{after}{comments}{}",
-            layout.ddl(schema, indexes),
-            ledger_ddl::ddl(schema),
-            ledger_ddl::note_version(schema)
-        );
+        let comments =
+            layout.comments(&schemas.tables, &names) + &ledger_ddl::comments(&schemas.ledger, &names);
+        // A role that may make what is missing in the one schema may be unable to in the other.
+        let (of_ledger, of_layout): (Vec<&str>, Vec<&str>) =
+            names.iter().partition(|name| LEDGER.contains(name));
+        let tables = if of_layout.is_empty() { String::new() } else { layout.ddl(&schemas.tables, indexes) };
+        let ledger = if of_ledger.is_empty() { String::new() } else { ledger_ddl::ddl(&schemas.ledger) };
+        let version = ledger_ddl::note_version(&schemas.ledger);
+        let sql = format!("{before}{tables}{ledger}{after}{comments}{version}");
         transaction.batch_execute(&sql).map_err(failed)?;
         transaction.commit().map_err(failed)?;
-        if exists.is_none() {
-            // At the level that everyone sees: a name with a slip in it makes a schema of its own.
-            log::warn!("created the schema {schema:?}");
+        for schema in created {
+            // At the level that everyone sees, unless it is a default: a name with a slip in it makes a schema of its own.
+            let level = if schema == LEDGER_APART { log::Level::Info } else { log::Level::Warn };
+            log::log!(level, "created the schema {schema:?}");
         }
-        log::info!("made in schema {schema:?}: {}", names.join(", "));
+        log::info!("made in {schemas}: {}", names.join(", "));
         Ok(true)
     }
 }
@@ -268,7 +279,7 @@ fn remedy(additions: &[Addition]) -> String {
         return "; who may can run 'aegis-kills schema apply'".to_owned();
     }
     let statements: Vec<&str> = additions.iter().map(|addition| addition.statement.as_str()).collect();
-    format!("; their owner can run 'aegis-kills schema apply', or: {};", statements.join("; "))
+    format!("; the owner can run 'aegis-kills schema apply', or: {};", statements.join("; "))
 }
 
 fn not_looked_up(source: Error) -> StoreError {

@@ -4,24 +4,26 @@
 //! database has, and gets it back where there is any.
 
 use super::error::DatabaseError;
+use super::schemas::{IS_IN_SCHEMAS, Schemas};
 use super::transaction::Transaction;
 use crate::layout::Layout;
 use std::sync::OnceLock;
 
-/// Whether the tables of one layout in one schema have such code.
+/// Whether the tables of one layout and the ledger have such code.
 #[derive(Debug)]
 pub(super) struct UserCode {
-    schema: String,
+    schemas: Schemas,
     tables: Vec<&'static str>,
     /// Looked up once a run.
     found: OnceLock<bool>,
 }
 
-/// Parameters: the schema and its tables. What extensions have brought along knows its own names.
-const FIND: &str = "
+/// Parameters: the schemas of the tables and of the ledger, and the tables. What extensions have brought along knows its own names.
+fn find() -> String {
+    format!("
     WITH RECURSIVE ours (oid) AS (
         SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE n.nspname = $1 AND c.relname = ANY ($2::text[])
+        WHERE {IS_IN_SCHEMAS} AND c.relname = ANY ($3::text[])
         UNION SELECT inhrelid FROM pg_inherits JOIN ours ON ours.oid = inhparent
     ), parts (class, oid) AS (
         SELECT 'pg_constraint'::regclass::oid, oid FROM pg_constraint WHERE conrelid IN (SELECT oid FROM ours)
@@ -35,12 +37,14 @@ const FIND: &str = "
                    WHERE d.refclassid = 'pg_proc'::regclass)
         OR EXISTS (SELECT FROM pg_event_trigger e WHERE evtenabled <> 'D' AND NOT EXISTS (
                        SELECT FROM pg_depend d WHERE d.classid = 'pg_event_trigger'::regclass AND d.objid = e.oid
-                       AND d.deptype = 'e'))";
+                       AND d.deptype = 'e'))"
+    )
+}
 
 impl UserCode {
-    pub(super) fn new(layout: Layout, schema: &str) -> Self {
+    pub(super) fn new(layout: Layout, schemas: &Schemas) -> Self {
         let tables = layout.tables().iter().map(|table| table.name).chain(["kill_load_segment"]);
-        Self { schema: schema.to_owned(), tables: tables.collect(), found: OnceLock::new() }
+        Self { schemas: schemas.clone(), tables: tables.collect(), found: OnceLock::new() }
     }
 
     /// Gives the transaction the path of the role and the database, if there is code that may need it.
@@ -48,7 +52,8 @@ impl UserCode {
         let found = if let Some(found) = self.found.get() {
             *found
         } else {
-            let row = transaction.query_opt(FIND, &[&self.schema, &self.tables])?;
+            let row = transaction
+                .query_opt(&find(), &[&self.schemas.tables, &self.schemas.ledger, &self.tables])?;
             let found = row.map_or(Ok(false), |row| row.try_get(0))?;
             *self.found.get_or_init(|| found)
         };

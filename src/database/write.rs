@@ -14,6 +14,7 @@ use super::client::{Client, first_column};
 use super::error::DatabaseError;
 use super::ledger::{Claim, Ledger, SegmentOutcome, Tried};
 use super::present::stored_query;
+use super::schemas::Schemas;
 use super::store::{Batch, Refused, Written};
 use super::transaction::Transaction;
 use super::update::{OnConflict, Updater};
@@ -145,17 +146,18 @@ impl Writer {
     pub(super) fn new(
         ledger: Ledger,
         layout: Layout,
-        schema: &str,
+        schemas: &Schemas,
         server: Server,
         on_conflict: OnConflict,
         distribution: Distribution,
     ) -> Self {
+        let user_code = UserCode::new(layout, schemas);
+        let schema = &schemas.tables;
         let updater = match on_conflict {
             OnConflict::Skip => None,
             OnConflict::Update => Some(Updater::new(layout, schema, server, distribution)),
         };
         let stored = stored_query(layout, schema, server, distribution);
-        let user_code = UserCode::new(layout, schema);
         let schema = quote_identifier(schema);
         let tables = layout.tables();
         let event = &tables[0];

@@ -220,6 +220,8 @@ pub struct Reading {
     pub battle: Battle,
     /// Whether each event must name its game server.
     pub must_name_server: bool,
+    /// What tells the tables from others that the same ledger knows; none where it knows no others.
+    pub tables: Option<String>,
 }
 
 /// The battle of events that name none.
@@ -288,6 +290,9 @@ impl Preparer {
         }
         if rules.must_name_server || rules.must_name_battle {
             let _ = write!(key, "\0must {} {}", rules.must_name_server, rules.must_name_battle);
+        }
+        if let Some(tables) = &self.reading.tables {
+            let _ = write!(key, "\0tables {tables}");
         }
         key
     }

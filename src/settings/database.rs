@@ -15,6 +15,8 @@ pub struct DatabaseSettings {
     pub place: DatabasePlace,
     /// The PostgreSQL schema, where it is set.
     schema: Option<String>,
+    /// The PostgreSQL schema of the ledger, where it is set.
+    pub ledger_schema: Option<String>,
     /// The pool.
     pub pool: PoolSettings,
     /// Tries and waits.
@@ -36,6 +38,7 @@ impl DatabaseSettings {
         Ok(Self {
             place: place(args, env)?,
             schema: schema_name(args, env)?,
+            ledger_schema: ledger_schema(args, env)?,
             pool: pool(env)?,
             trouble: trouble(env)?,
         })
@@ -78,6 +81,15 @@ pub(super) fn schema_without_database(
 
 fn schema_name(args: &DatabaseArgs, env: Environment<'_>) -> Result<Option<String>, SettingError> {
     env.read(("--schema", args.schema.as_deref()), "DATABASE_SCHEMA", |name| {
+        checked_schema(name).map(|()| name.to_owned())
+    })
+}
+
+pub(super) fn ledger_schema(
+    args: &DatabaseArgs,
+    env: Environment<'_>,
+) -> Result<Option<String>, SettingError> {
+    env.read(("--ledger-schema", args.ledger_schema.as_deref()), "KILLS_LEDGER_SCHEMA", |name| {
         checked_schema(name).map(|()| name.to_owned())
     })
 }

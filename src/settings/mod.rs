@@ -109,6 +109,7 @@ impl EventSettings {
                 events_at: events_at.map(Arc::new),
                 battle: battle.transpose()?.unwrap_or_default(),
                 must_name_server: false,
+                tables: None,
             },
         };
         Ok((events, server.is_some()))
@@ -373,6 +374,8 @@ pub struct SchemaSettings {
     pub layout: Layout,
     /// The PostgreSQL schema that they are in.
     pub schema: String,
+    /// That of the ledger, where it is set.
+    pub ledger_schema: Option<String>,
     /// Where their rows are to be.
     pub distribution: Distribution,
 }
@@ -390,7 +393,8 @@ impl SchemaSettings {
         };
         let layout = layout(args.layout.as_deref(), env)?;
         let schema = database::schema_without_database(&args.database, env)?;
-        Ok(Self { layout, schema, distribution })
+        let ledger_schema = database::ledger_schema(&args.database, env)?;
+        Ok(Self { layout, schema, ledger_schema, distribution })
     }
 }
 

@@ -107,7 +107,7 @@ const TIMES: [&str; 8] = [
 ];
 
 #[rustfmt::skip]
-const BORDERS: [Borders; 15] = [
+const BORDERS: [Borders; 16] = [
     Borders { name: "ALBION_SERVER", good: &["americas", "EU", " live_sgp"], bad: &["mars", "europe,asia", "1"],
         wanted: "americas, europe, asia" },
     Borders { name: "KILLS_EVENTS_AT", good: &["raw_json", "data.events", "*.data"], bad: &[".", "a.", "a..b"],
@@ -115,6 +115,7 @@ const BORDERS: [Borders; 15] = [
     Borders { name: "KILLS_LAYOUT", good: &["archive", "aegis"], bad: &["flat", "archives", "0"], wanted: "archive or aegis" },
     Borders { name: "DATABASE_SCHEMA", good: &["x", " ", "a\"b", SCHEMA_63, " x\r\n", "\"x\""],
         bad: &["pg_x", SCHEMA_64, "a\0b"], wanted: "1 to 63 bytes" },
+    Borders { name: "KILLS_LEDGER_SCHEMA", good: &["x", " ", SCHEMA_63], bad: &["pg_x", SCHEMA_64], wanted: "1 to 63 bytes" },
     Borders { name: "KILLS_ON_CONFLICT", good: &["skip", "update"], bad: &["merge", "SKIP"], wanted: "skip or update" },
     Borders { name: "KILLS_NUL", good: &["reject", "strip", "replace"], bad: &["drop", "1"], wanted: "reject, strip, replace" },
     Borders { name: "KILLS_MAX_REJECTS", good: &["0", "18446744073709551615", "0%", "0.5%", "100%"],

@@ -329,7 +329,8 @@ fn a_second_server_in_one_schema_is_refused() {
         let error = refused.summary().error().to_owned();
         assert!(error.contains("europe") && error.contains("--schema aegis_asia"), "{error}");
     }
-    let sql = "select count(*) from kill_load_run where server = 'asia'";
+    let sql =
+        "select count(*) from aegis_kills.kill_load_run where server = 'asia' and table_schema = 'public'";
     let runs: i64 = database.client().query_one(sql, &[]).expect("a count").get(0);
     assert_eq!(runs, 0, "nothing was written");
 }
@@ -353,7 +354,8 @@ fn killed_and_run_again() {
     let work = Workplace::new();
     let dump = generated(700, 93, 5.0);
     work.write("dump.ndjson", &dump);
-    let program = || in_small_steps(&work, &database).args(&["--layout", "aegis"]);
+    let program =
+        || in_small_steps(&work, &database).args(&["--layout", "aegis", "--ledger-schema", "public"]);
     let mut random = fastrand::Rng::with_seed(93);
     let mut killed = 0;
     for _ in 0..8 {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use postgres::Client;
 use serde_json::Value;
 
 use super::aegis;
@@ -54,9 +55,16 @@ fn assert_holds(database: &Database<'_>, layout: &str, dump: &[u8]) {
     }
 }
 
+/// It finds the ledger of each layout.
+fn client(database: &Database<'_>) -> Client {
+    let mut client = database.client();
+    client.batch_execute("set search_path to public, aegis_kills").expect("a setting");
+    client
+}
+
 fn count(database: &Database<'_>, from: &str) -> i64 {
     let sql = format!("select count(*) from {from}");
-    database.client().query_one(&sql, &[]).expect("a count").get(0)
+    client(database).query_one(&sql, &[]).expect("a count").get(0)
 }
 
 /// Three dumps: the second shares its first third with the first one, and its last third with the third one.

@@ -238,7 +238,10 @@ impl World<'_> {
     fn check(&self) {
         let expected = expect_in(self.layout, &self.model.stored_dump(), Nul::Reject, &BTreeSet::new());
         assert_same(&expected.tables, &self.tables());
-        let sql = "select count(*) from kill_load_segment";
+        let sql = match self.layout {
+            Layout::Archive => "select count(*) from kill_load_segment",
+            Layout::Aegis => "select count(*) from aegis_kills.kill_load_segment",
+        };
         let rows: i64 = self.database.client().query_one(sql, &[]).expect("a count").get(0);
         let (least, most) = self.model.ledger_rows();
         let rows = usize::try_from(rows).expect("a count");

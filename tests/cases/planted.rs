@@ -267,7 +267,10 @@ fn tables_of_a_trusted_role() {
         owner.runs(trust);
         owner.runs("grant create on schema public to public");
         let run = |role: &Role<'_>, args: &[&str]| {
-            let program = work.program(args).args(&["--layout", layout]).env("DATABASE_URL", &role.url());
+            let program = work
+                .program(args)
+                .args(&["--layout", layout, "--ledger-schema", "public"])
+                .env("DATABASE_URL", &role.url());
             program.stdin(join(&[version(1, 1)]))
         };
         run(&owner, &["schema", "apply"]).expect(0);
@@ -277,8 +280,9 @@ fn tables_of_a_trusted_role() {
         run(&loader, &["load", "--force"]).expect(0);
         run(&owner, &["load", "--force"]).expect(0);
         // A superuser.
-        let admin =
-            work.program(&["load", "--force", "--layout", layout]).env("DATABASE_URL", &database.url());
+        let admin = work
+            .program(&["load", "--force", "--layout", layout, "--ledger-schema", "public"])
+            .env("DATABASE_URL", &database.url());
         admin.stdin(join(&[version(2, 1)])).expect(0);
         if trust.starts_with("grant") {
             owner.runs("revoke create on schema public from @");

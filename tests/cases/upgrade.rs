@@ -32,6 +32,7 @@ impl Released<'_> {
         let mut client = database.client();
         // The rows are those that today's load writes elsewhere.
         let load = work.load(&database, &["--layout", layout, "--schema", "today", "dump"]);
+        let load = load.env("KILLS_LEDGER_SCHEMA", "today");
         load.segment_bytes(64 << 10).expect(0);
         client.batch_execute(ddl).expect("the tables of release 0.1.0");
         let tables: &[&str] =
@@ -101,7 +102,8 @@ fn the_owner_upgrades_them() {
     for (layout, ddl) in RELEASED {
         let fresh = Cluster::shared().database("fresh");
         let work = Workplace::new();
-        work.program(&["schema", "apply", "--layout", layout]).env("DATABASE_URL", &fresh.url()).expect(0);
+        let apply = work.program(&["schema", "apply", "--layout", layout, "--ledger-schema", "public"]);
+        apply.env("DATABASE_URL", &fresh.url()).expect(0);
         let wanted = catalog(&mut fresh.client());
         for by_load in [true, false] {
             let released = Released::new(layout, ddl);
@@ -156,7 +158,7 @@ fn a_role_that_is_not_the_owner_names_the_statements() {
         let (_, statements) = refused.error().split_once(", or: ").expect("statements");
         let end = statements.find(";:").expect("their end");
         let statements = statements[..=end].to_owned();
-        for column in ["first_event_id", "last_event_id", "oldest_event"] {
+        for column in ["first_event_id", "last_event_id", "oldest_event", "table_schema"] {
             assert!(statements.contains(column), "{statements}");
         }
         assert_eq!(rows(&mut client, layout), before);
@@ -208,4 +210,23 @@ fn tables_and_columns_have_comments() {
                || ' ' || obj_description('kill_loot'::regclass)";
     let comments: String = client.query_one(sql, &[]).expect("comments").get(0);
     assert_eq!(comments, "mine One row per item in the inventory of the victim");
+}
+
+#[test]
+fn a_released_ledger_serves_other_schemas_too() {
+    for (layout, ddl) in RELEASED {
+        let released = Released::new(layout, ddl);
+        let other = || released.load("dump").args(&["--schema", "other", "--ledger-schema", "public"]);
+        // What is loaded into the tables beside it is not in the others, and stays known.
+        other().expect(0).summary().check(&[("inserted", 120)]);
+        released.load("dump").expect(0).summary().check(&[("already_loaded", 120)]);
+        other().expect(0).summary().check(&[("already_loaded", 120)]);
+        let delete = ["delete", "--layout", layout, "--before", "2100-01-01"];
+        let delete = released.work.program(&delete).env("DATABASE_URL", &released.database.url());
+        delete.expect(0);
+        released.assert_holds(b"");
+        other().expect(0).summary().check(&[("already_loaded", 120)]);
+        released.load("dump").expect(0).summary().check(&[("inserted", 120)]);
+        released.assert_holds(&released.dump);
+    }
 }

@@ -92,6 +92,14 @@ impl Case {
         self.owned.iter().any(|owned| matches!(owned, Owned::Refuses(_)))
     }
 
+    /// The schema of the ledger.
+    pub(super) fn ledger(&self) -> &str {
+        match self.layout {
+            Layout::Archive => self.schema,
+            Layout::Aegis => "aegis_kills",
+        }
+    }
+
     pub(super) fn read(&self, client: &mut Client) -> Tables {
         match self.layout {
             Layout::Archive => read_tables(client, self.schema, self.server),

@@ -248,7 +248,7 @@ impl Play<'_> {
     fn check(&self, outcomes: &[Outcome<'_>], stored: Option<u64>) {
         // Those that were ended early may have made no table.
         if !outcomes.iter().any(Outcome::is_complete) && self.case.owned.is_empty() {
-            let schema = format!("\"{}\"", self.case.schema.replace('"', "\"\""));
+            let schema = format!("\"{}\"", self.case.ledger().replace('"', "\"\""));
             let sql = "select to_regclass($1 || '.kill_load_segment') is not null";
             let is_made = self.database.client().query_one(sql, &[&schema]).expect("an answer");
             if !is_made.get::<_, bool>(0) {
@@ -258,7 +258,7 @@ impl Play<'_> {
         let mut client = self.database.client();
         self.truth.check_tables(&mut client, outcomes, stored);
         if outcomes.iter().all(|outcome| !outcome.is_mute()) {
-            check_ledger(&mut client, self.case.schema, outcomes);
+            check_ledger(&mut client, self.case.ledger(), outcomes);
         }
         if self.case.owned.contains(&Owned::Audit) && outcomes[0].run.mode != Mode::Update {
             let sql = "select count(*), count(distinct id) from public.audit";

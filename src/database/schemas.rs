@@ -1,0 +1,180 @@
+//! The PostgreSQL schemas of a load: that of the tables, and that of the ledger.
+//!
+//! Invariant: a ledger that is in another schema than the tables may be that of several schemas. The keys of its segments and files
+//! then contain the [`identity`] of the tables, and its runs name their schema.
+
+use super::client::GenericClient;
+use super::manager::DatabaseManager;
+use super::patience::Patience;
+use super::store::StoreError;
+use crate::layout::{Keeper, Layout};
+use postgres::Error;
+use std::fmt;
+
+/// The default schema of the ledger of tables that others keep, so that their migrations do not find it.
+pub(super) const LEDGER_APART: &str = "aegis_kills";
+
+/// The prefix of the names of the ledger's tables, and of no others.
+const LEDGER_PREFIX: &str = "kill_load_";
+
+/// The condition that a table `c` in the schema `n` belongs to a load; the parameters are the schemas of the tables and of the
+/// ledger.
+pub(super) const IS_IN_SCHEMAS: &str = "n.nspname IN ($1::text, $2::text)
+    AND n.nspname = CASE WHEN c.relname LIKE 'kill\\_load\\_%' THEN $2::text ELSE $1::text END";
+
+/// The schemas of a load. Both can be the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schemas {
+    /// The schema of the tables.
+    pub tables: String,
+    /// The schema of the ledger.
+    pub ledger: String,
+}
+
+impl Schemas {
+    /// The schemas that are asked for, or the default of a layout. A database may have a ledger elsewhere: see
+    /// [`find`](Self::find).
+    pub fn by_default(layout: Layout, tables: &str, ledger: Option<&str>) -> Self {
+        let is_others = layout.tables().iter().any(|table| table.keeper == Keeper::Others);
+        let ledger = ledger.unwrap_or(if is_others { LEDGER_APART } else { tables });
+        Self { tables: tables.to_owned(), ledger: ledger.to_owned() }
+    }
+
+    /// The schemas of a load into a database. A ledger that is beside the tables stays in use, unless another schema is asked for.
+    /// Only where the default is another schema is the database asked.
+    ///
+    /// # Errors
+    ///
+    /// The database failed or stayed unreachable.
+    pub fn find(
+        manager: &DatabaseManager,
+        layout: Layout,
+        tables: &str,
+        ledger: Option<&str>,
+    ) -> Result<Self, StoreError> {
+        let schemas = Self::by_default(layout, tables, ledger);
+        if ledger.is_some() || !schemas.is_apart() {
+            return Ok(schemas);
+        }
+        manager.run("looking for the ledger", &Patience::endless(), move |client, _| {
+            Ok(Self::of(client, layout, &schemas.tables, None)?)
+        })
+    }
+
+    pub(super) fn of(
+        client: &mut impl GenericClient,
+        layout: Layout,
+        tables: &str,
+        ledger: Option<&str>,
+    ) -> Result<Self, Error> {
+        let schemas = Self::by_default(layout, tables, ledger);
+        if ledger.is_some() || !schemas.is_apart() {
+            return Ok(schemas);
+        }
+        // The one beside the tables may be that of another layout, made after the one that is apart.
+        let sql = "SELECT bool_or(n.nspname = $1 AND c.relname = 'kill_load_segment') IS TRUE,
+               bool_or(n.nspname = $2 AND c.relname = 'kill_load_run' AND c.relkind IN ('r', 'p')
+                 AND has_schema_privilege(n.oid, 'USAGE')
+                 AND has_table_privilege(c.oid, 'SELECT')) IS TRUE
+             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+             WHERE n.nspname IN ($1, $2) AND c.relname IN ('kill_load_segment', 'kill_load_run')";
+        let (is_beside, is_apart): (bool, bool) = match client.query_opt(sql, &[&tables, &LEDGER_APART])? {
+            Some(row) => (row.try_get(0)?, row.try_get(1)?),
+            None => (false, false),
+        };
+        if !is_beside {
+            return Ok(schemas);
+        }
+        // One of release 0.1.0 has no such column.
+        let known = format!(
+            "SELECT FROM {LEDGER_APART}.kill_load_run AS run
+             WHERE to_jsonb(run) ->> 'table_schema' = $1 AND layout = $2 LIMIT 1"
+        );
+        if is_apart && client.query_opt(&known, &[&tables, &layout.name()])?.is_some() {
+            return Ok(schemas);
+        }
+        Ok(Self { ledger: schemas.tables.clone(), ..schemas })
+    }
+
+    /// Whether the ledger is in another schema than the tables.
+    pub fn is_apart(&self) -> bool {
+        self.tables != self.ledger
+    }
+
+    /// How the ledger names the schema of the tables; none where it is beside them.
+    pub(super) fn table_schema(&self) -> Option<&str> {
+        self.is_apart().then_some(&*self.tables)
+    }
+
+    /// The schema of a table.
+    pub(super) fn of_table(&self, name: &str) -> &str {
+        if name.starts_with(LEDGER_PREFIX) { &self.ledger } else { &self.tables }
+    }
+
+    /// Each once, in an order that all loads have in common.
+    pub(super) fn each(&self) -> Vec<&str> {
+        let mut each = vec![&*self.tables, &*self.ledger];
+        each.sort_unstable();
+        each.dedup();
+        each
+    }
+}
+
+impl fmt::Display for Schemas {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { tables, ledger } = self;
+        if self.is_apart() {
+            write!(f, "schemas {tables:?} and {ledger:?}")
+        } else {
+            write!(f, "schema {tables:?}")
+        }
+    }
+}
+
+/// What tells tables from all others that the same ledger knows, now or earlier; none where the ledger is beside them, and no
+/// question is asked. Tables that were dropped and made again are others: they do not have what the ledger says is loaded.
+///
+/// # Errors
+///
+/// The database failed or stayed unreachable.
+pub fn identity(
+    manager: &DatabaseManager,
+    layout: Layout,
+    schemas: &Schemas,
+) -> Result<Option<String>, StoreError> {
+    let Some(schema) = schemas.table_schema().map(str::to_owned) else { return Ok(None) };
+    let sql = "SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+               WHERE n.nspname = $1 AND c.relname = $2";
+    let found = manager.run("looking up the tables", &Patience::endless(), move |client, _| {
+        let row = client.query_opt(sql, &[&schema, &layout.tables()[0].name])?;
+        let oid: Option<u32> = row.map(|row| row.try_get(0)).transpose()?;
+        Ok(oid.map(|oid| format!("{oid} {schema}")))
+    })?;
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ledger_of_a_layout_has_its_default() {
+        let of = |layout, ledger| Schemas::by_default(layout, "europe", ledger);
+        let archive = of(Layout::Archive, None);
+        assert_eq!((archive.ledger.as_str(), archive.table_schema()), ("europe", None));
+        assert_eq!(archive.each(), ["europe"]);
+        assert_eq!(archive.to_string(), "schema \"europe\"");
+        let aegis = of(Layout::Aegis, None);
+        assert_eq!((aegis.ledger.as_str(), aegis.table_schema()), ("aegis_kills", Some("europe")));
+        assert_eq!(aegis.each(), ["aegis_kills", "europe"]);
+        assert_eq!(aegis.to_string(), "schemas \"europe\" and \"aegis_kills\"");
+        assert_eq!(
+            (aegis.of_table("KillEvent"), aegis.of_table("kill_load_file")),
+            ("europe", "aegis_kills")
+        );
+        for layout in [Layout::Archive, Layout::Aegis] {
+            assert_eq!(of(layout, Some("x")).ledger, "x");
+            assert!(!of(layout, Some("europe")).is_apart());
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! The schema of the ledger: apart from the tables that Prisma keeps, beside all others, and known by the tables that it is of.
+
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::cluster::{Cluster, Database};
+use crate::support::dumps::generated;
+use crate::support::oracle::{Layout, Nul, assert_same, expect_in, read_aegis, read_tables};
+use crate::support::process::Supervised as _;
+use crate::support::program::{Ended, Program, Workplace};
+use crate::support::{eventually, find_program, not_tried};
+
+/// The tables of a schema by name.
+fn tables(database: &Database<'_>, schema: &str) -> Vec<String> {
+    let sql = "select tablename::text from pg_tables where schemaname = $1 order by 1";
+    database.client().query(sql, &[&schema]).expect("tables").iter().map(|row| row.get(0)).collect()
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+const LEDGER: [&str; 3] = ["kill_load_file", "kill_load_run", "kill_load_segment"];
+
+#[test]
+fn the_ledger_of_aegis_is_apart() {
+    let database = Cluster::shared().database("apart");
+    let work = Workplace::new();
+    let dump = generated(30, 5, 0.0);
+    work.write("dump", &dump);
+    let load = || work.load(&database, &["--layout", "aegis", "dump"]);
+    let first = load().expect(0);
+    first.summary().check(&[("inserted", 30)]);
+    // It is the default, and no slip.
+    assert_eq!(first.stderr, "");
+    assert_eq!(tables(&database, "public"), ["KillEvent"]);
+    assert_eq!(tables(&database, "aegis_kills"), LEDGER);
+    eventually(Duration::from_secs(30), "the file is skipped", || {
+        let again = load().expect(0).summary();
+        again.check(&[("already_loaded", 30)]);
+        again.count("files_skipped") == 1
+    });
+    let program = |args: &[&str]| work.program(args).env("DATABASE_URL", &database.url());
+    program(&["verify", "--layout", "aegis", "dump"]).expect(0);
+    let health = program(&["health", "--layout", "aegis", "--json"]).expect(0);
+    let health = json(&health);
+    assert_eq!(health["healthy"], true, "{health}");
+    assert_eq!(health["last_run"]["already_loaded"], 30, "{health}");
+    program(&["schema", "apply", "--layout", "aegis"])
+        .expect(0)
+        .says_in_output("all tables and indexes are there");
+    let printed = program(&["schema", "print", "--layout", "aegis"]).expect(0).stdout;
+    assert!(
+        printed.contains("CREATE SCHEMA IF NOT EXISTS \"aegis_kills\"")
+            && !printed.contains("\"public\".kill_load")
+    );
+    // A ledger of another layout that comes later does not take its place.
+    work.load(&database, &["dump"]).expect(0);
+    load().expect(0).summary().check(&[("already_loaded", 30)]);
+}
+
+#[test]
+fn a_ledger_beside_the_tables_stays_in_use() {
+    let work = Workplace::new();
+    let dump = generated(20, 6, 0.0);
+    for first in [&["--layout", "aegis", "--ledger-schema", "public"][..], &["--layout", "archive"]] {
+        let database = Cluster::shared().database("beside");
+        work.load(&database, first).stdin(dump.clone()).expect(0);
+        work.load(&database, &["--layout", "aegis"]).stdin(dump.clone()).expect(0);
+        assert!(tables(&database, "aegis_kills").is_empty());
+        assert!(tables(&database, "public").iter().any(|name| name == "kill_load_segment"));
+    }
+    // For each layout by the variable too.
+    let database = Cluster::shared().database("elsewhere");
+    for _ in 0..2 {
+        work.load(&database, &[]).env("KILLS_LEDGER_SCHEMA", "the ledger").stdin(dump.clone()).expect(0);
+    }
+    assert_eq!(tables(&database, "the ledger"), LEDGER);
+    assert_eq!(tables(&database, "public"), ["kill_event", "kill_loot", "kill_player"]);
+    let segments: i64 = database
+        .client()
+        .query_one("select count(*) from \"the ledger\".kill_load_segment", &[])
+        .expect("a count")
+        .get(0);
+    assert_eq!(segments, 1);
+    work.load(&database, &["--ledger-schema", "pg_ledger"]).expect(2).says(&["--ledger-schema"]);
+}
+
+/// Two schemas with one ledger, whose names must be quoted.
+const SCHEMAS: [&str; 2] = ["one's \"game\"", "Two"];
+const SHARED: &str = "the \"ledger\"'s";
+
+/// A database that two schemas share with one ledger.
+struct Shared<'a> {
+    layout: Layout,
+    database: Database<'a>,
+    work: Workplace,
+}
+
+impl Shared<'_> {
+    fn new(layout: Layout) -> Self {
+        Self { layout, database: Cluster::shared().database("several"), work: Workplace::new() }
+    }
+
+    fn program(&self, command: &str, schema: &str) -> Program {
+        let layout = if self.layout == Layout::Aegis { "aegis" } else { "archive" };
+        let args = [command, "--json", "--layout", layout, "--schema", schema, "--ledger-schema", SHARED];
+        self.work.program(&args).env("DATABASE_URL", &self.database.url()).segment_bytes(16 << 10)
+    }
+
+    fn load(&self, schema: &str) -> Program {
+        self.program("load", schema).arg("dump")
+    }
+
+    #[track_caller]
+    fn assert_holds(&self, schema: &str, dump: &[u8]) {
+        let expected = expect_in(self.layout, dump, Nul::Reject, &[].into()).tables;
+        let client = &mut self.database.client();
+        let found = match self.layout {
+            Layout::Archive => read_tables(client, schema, "americas"),
+            Layout::Aegis => read_aegis(client, schema),
+        };
+        assert_same(&expected, &found);
+    }
+
+    /// Loads until the file is skipped: one that was changed a moment ago is read.
+    fn settle(&self, schema: &str) {
+        eventually(Duration::from_secs(30), "the file is skipped", || {
+            let again = self.load(schema).expect(0).summary();
+            again.check(&[("already_loaded", 60)]);
+            again.count("files_skipped") == 1
+        });
+    }
+}
+
+fn json(ended: &Ended) -> Value {
+    serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {ended:?}"))
+}
+
+#[test]
+fn a_ledger_of_several_schemas_tells_their_tables_apart() {
+    for layout in [Layout::Archive, Layout::Aegis] {
+        let shared = Shared::new(layout);
+        let dump = generated(60, 7, 0.0);
+        shared.work.write("dump", &dump);
+        for schema in SCHEMAS {
+            shared.load(schema).expect(0).summary().check(&[("inserted", 60)]);
+            shared.settle(schema);
+        }
+        // The file is known for both.
+        for schema in SCHEMAS {
+            shared.load(schema).expect(0).summary().check(&[("files_skipped", 1), ("already_loaded", 60)]);
+            shared.program("verify", schema).arg("dump").expect(0);
+            let update = shared.load(schema).args(&["--on-conflict", "update"]).expect(0).summary();
+            update.check(&[("duplicate", 60), ("already_loaded", 0)]);
+            shared.assert_holds(schema, &dump);
+            let health = json(&shared.program("health", schema).expect(0));
+            assert_eq!(health["last_run"]["table_schema"], schema, "{health}");
+        }
+        assert_eq!(tables(&shared.database, SHARED), LEDGER);
+        for schema in SCHEMAS {
+            assert!(tables(&shared.database, schema).iter().all(|name| !name.starts_with("kill_load_")));
+        }
+
+        // What is deleted of the one is still loaded in the other.
+        let segments = || {
+            let sql = format!("select count(*) from {}.kill_load_segment", quoted(SHARED));
+            shared.database.client().query_one(&sql, &[]).expect("a count").get::<_, i64>(0)
+        };
+        let all = segments();
+        assert!(all >= 4, "{all}");
+        for args in [&["dump"][..], &["--before", "2100-01-01"]] {
+            for dry in [true, false] {
+                let delete = shared.program("delete", SCHEMAS[0]).args(args);
+                let delete = if dry { delete.arg("--dry-run") } else { delete };
+                let deleted = json(&delete.expect(0));
+                assert_eq!((&deleted["deleted"], &deleted["segments"]), (&60.into(), &(all / 2).into()));
+                assert_eq!(deleted["files"], 1, "{deleted}");
+            }
+            assert_eq!(segments(), all / 2);
+            shared.assert_holds(SCHEMAS[0], b"");
+            shared.load(SCHEMAS[1]).expect(0).summary().check(&[("files_skipped", 1)]);
+            shared.load(SCHEMAS[0]).expect(0).summary().check(&[("inserted", 60)]);
+            shared.assert_holds(SCHEMAS[0], &dump);
+            // For the next way to delete it.
+            shared.settle(SCHEMAS[0]);
+        }
+        shared.assert_holds(SCHEMAS[1], &dump);
+
+        // Tables that were made again do not have what the ledger has loaded.
+        let drop = format!("drop schema {} cascade", quoted(SCHEMAS[0]));
+        shared.database.client().batch_execute(&drop).expect("a drop");
+        shared.load(SCHEMAS[0]).expect(0).summary().check(&[("inserted", 60)]);
+        shared.assert_holds(SCHEMAS[0], &dump);
+        shared.settle(SCHEMAS[0]);
+
+        if layout == Layout::Aegis {
+            // Each schema of this layout has one server.
+            shared.load("asia").args(&["--server", "asia"]).expect(0);
+            let refused = shared.load(SCHEMAS[1]).args(&["--server", "asia"]).expect(7);
+            assert!(refused.summary().error().contains("has loads of americas into schema"), "{refused:?}");
+            let delete = ["--server", "asia", "--before", "1d"];
+            shared
+                .program("delete", SCHEMAS[1])
+                .args(&delete)
+                .expect(7)
+                .says(&["holds the events of americas"]);
+            shared.program("delete", "asia").args(&delete).expect(0);
+        }
+    }
+}
+
+#[test]
+fn loads_into_two_schemas_do_not_wait_for_each_other() {
+    for layout in [Layout::Archive, Layout::Aegis] {
+        let shared = Shared::new(layout);
+        let dump = generated(400, 9, 0.0);
+        shared.work.write("dump", &dump);
+        let loads = SCHEMAS.map(|schema| shared.load(schema).start());
+        for load in loads {
+            load.finish_after_input().expect(0).summary().check(&[("inserted", 400)]);
+        }
+        // A load that lives puts the indexes of its own tables off, and of no others.
+        let other = uuid::Uuid::new_v4();
+        let mut client = shared.database.client();
+        let running = format!(
+            "insert into {}.kill_load_run (id, status, server, layout, sources, version, table_schema)
+             select '{other}', 'running', server, layout, sources, version, table_schema from {0}.kill_load_run
+             where table_schema = 'Two' limit 1; set application_name to 'aegis-kills {other}'",
+            quoted(SHARED)
+        );
+        client.batch_execute(&running).expect("a run");
+        let drop = format!("drop schema {} cascade", quoted(SCHEMAS[0]));
+        client.batch_execute(&drop).expect("a drop");
+        shared.load(SCHEMAS[0]).expect(0).summary().check(&[("inserted", 400)]);
+        let health = json(&shared.program("health", SCHEMAS[0]).expect(0));
+        assert!(!health["recommendations"].to_string().contains("index"), "{health}");
+        for schema in SCHEMAS {
+            shared.assert_holds(schema, &dump);
+        }
+    }
+}
+
+/// The schema of the ledger is made where the role may, and else the error has the statement for whoever may.
+#[test]
+fn a_role_that_may_not_make_the_schema_says_what_is_to_be_run() {
+    let database = Cluster::shared().database("no_schema");
+    let work = Workplace::new();
+    work.write("dump", generated(20, 8, 0.0));
+    let role = format!("Loader_{}", uuid::Uuid::new_v4().simple());
+    let mut owner = database.client();
+    let table = include_str!("../fixtures/schema-0.1.0-aegis.sql");
+    let (table, _) =
+        table.split_once("CREATE TABLE IF NOT EXISTS \"public\".kill_load_run").expect("the ledger");
+    // Prisma's table, to which the role has been granted access.
+    owner.batch_execute(table).expect("a table");
+    let grants = format!(
+        "create role \"{role}\" login; revoke create on schema public from public;
+         grant select, insert, update on \"KillEvent\" to \"{role}\""
+    );
+    owner.batch_execute(&grants).expect("a role");
+    let url = database.tcp_url().replace("aegis@", &format!("{role}@"));
+    let program = |command: &str| work.program(&[command, "--layout", "aegis"]).env("DATABASE_URL", &url);
+    let health = program("health").expect(6);
+    health.says_in_output("there is no schema aegis_kills, and the role");
+    let refused = program("load").arg("dump").expect(7);
+    let (_, statement) = refused.stderr.split_once(", or: ").expect("a statement");
+    let (statement, _) = statement.split_once(';').expect("its end");
+    assert_eq!(statement, format!("CREATE SCHEMA aegis_kills AUTHORIZATION \"{role}\""));
+    owner.batch_execute(statement).expect("the owner may");
+    program("health").expect(0);
+    for _ in 0..2 {
+        program("load").arg("dump").expect(0);
+    }
+    program("health").expect(0);
+    program("verify").arg("dump").expect(0);
+    assert_eq!(tables(&database, "aegis_kills"), LEDGER);
+    owner.batch_execute(&format!("drop owned by \"{role}\" cascade; drop role \"{role}\"")).expect("it goes");
+}
+
+#[test]
+fn the_roles_may_use_a_ledger_that_is_apart() {
+    if find_program(&["psql"], &[]).is_none() {
+        return not_tried("roles for a ledger that is apart", "psql is missing");
+    }
+    let database = Cluster::shared().database("apart_roles");
+    let work = Workplace::new();
+    let program = |args: &[&str]| work.program(args).env("KILLS_LAYOUT", "aegis");
+    program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
+    let names = ["loader", "reader"].map(|name| format!("{name}_{}", uuid::Uuid::new_v4().simple()));
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/role.sql");
+    let grant = |ledger: &str| {
+        let mut psql = Command::new("psql");
+        psql.args(["-Xq", &database.url(), "-v", &format!("loader={}", names[0]), "-v"]);
+        psql.args([&format!("reader={}", names[1]), "-v", ledger, "-f", file]);
+        psql.output_in_time().expect("psql")
+    };
+    let granted = grant("delete=on");
+    assert!(granted.status.success(), "{granted:?}");
+    let missing = grant("ledger=nowhere");
+    assert!(String::from_utf8_lossy(&missing.stderr).contains("there is no schema nowhere"), "{missing:?}");
+    let url = |role: &str| database.tcp_url().replace("aegis@", &format!("{role}@"));
+    let dump = generated(20, 8, 0.0);
+    work.write("dump", &dump);
+    for _ in 0..2 {
+        program(&["load", "dump"]).env("DATABASE_URL", &url(&names[0])).expect(0);
+    }
+    program(&["verify", "dump"]).env("DATABASE_URL", &url(&names[1])).expect(0);
+    let health = program(&["health"]).env("DATABASE_URL", &url(&names[0])).run();
+    program(&["delete", "dump"]).env("DATABASE_URL", &url(&names[0])).expect(0);
+    program(&["load", "dump"]).env("DATABASE_URL", &url(&names[0])).expect(0);
+    for name in &names {
+        database.client().batch_execute(&format!("drop owned by {name}; drop role {name}")).expect("a drop");
+    }
+    health.expect(0);
+}
