@@ -81,7 +81,7 @@ fn segments(criterion: &mut Criterion) {
 /// Reads a file to its end, into one buffer, segment after segment.
 fn read(path: PathBuf, mut each: impl FnMut(&Segment)) -> usize {
     let reader = spawn_reader(vec![Source::File(path)]).expect("a thread");
-    let buffers = BufferPool::new(1, LIMITS.segment_bytes * 2);
+    let buffers = BufferPool::new(1, LIMITS.usual_bytes_max());
     let mut segmenter = Segmenter::new(reader, LIMITS, buffers, never());
     let mut bytes = 0;
     loop {

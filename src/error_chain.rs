@@ -39,8 +39,8 @@ pub(crate) fn cause_of<'e, T: Error + 'static>(error: &'e (dyn Error + 'static))
     std::iter::successors(error.source(), |&cause| cause.source()).find_map(|cause| cause.downcast_ref())
 }
 
-/// The text without the login of each URL and without the value of each `password=`, such as of a URL that was typed in
-/// place of a file's name, or that a server sends back.
+/// The text without the login of each URL, with or without a scheme, and without the value of each `password=`, such as of a
+/// URL that was typed in place of a file's name, or that a server sends back.
 pub(crate) fn concealed(text: &str) -> String {
     let ends = |letter: char| letter.is_whitespace() || matches!(letter, '\'' | '"');
     let mut shown = String::with_capacity(text.len());
@@ -57,7 +57,25 @@ pub(crate) fn concealed(text: &str) -> String {
         }
     }
     shown.push_str(rest);
-    without_values(&shown, "password=")
+    without_values(&without_logins(&shown), "password=")
+}
+
+/// The text without the password of each word that is a URL without its scheme, such as `user:password@host/database`.
+fn without_logins(text: &str) -> String {
+    let is_end = |letter: char| letter.is_whitespace() || "'\"()<>".contains(letter);
+    let mut shown = String::with_capacity(text.len());
+    for word in text.split_inclusive(is_end) {
+        match (word.find(':'), word.rfind('@')) {
+            // Others have a scheme, and are concealed already.
+            (Some(user), Some(login)) if user < login && !word.contains("://") => {
+                shown.push_str(&word[..=user]);
+                shown.push('…');
+                shown.push_str(&word[login..]);
+            }
+            _ => shown.push_str(word),
+        }
+    }
+    shown
 }
 
 fn without_values(text: &str, name: &str) -> String {
@@ -93,6 +111,9 @@ mod tests {
             ("postgresql://me:secret@db/kills: no", "postgresql://…@db/kills: no"),
             ("'mysql://me:s/e?c@ret@db' and x://y:secret@z!", "'mysql://…@db' and x://…@z!"),
             ("see https://example.org/a, me@example.org", "see https://example.org/a, me@example.org"),
+            ("x:se:c@ret@db/kills: no such file", "x:…@db/kills: no such file"),
+            ("--rejects is \"x:secret@db/kills\": no", "--rejects is \"x:…@db/kills\": no"),
+            ("me@db:5432, line 3:7, 19:30", "me@db:5432, line 3:7, 19:30"),
             ("postgresql://db?password=secret&port=1", "postgresql://db?password=…&port=1"),
             ("host=db password='sec ret' port=1", "host=db password=… port=1"),
             ("password=secret", "password=…"),

@@ -1,6 +1,6 @@
 //! What users other than the owner may do with a file, as far as its mode says.
 
-use nix::unistd::{Gid, Group, Uid, User};
+use nix::unistd::{Gid, Group, Uid, User, geteuid};
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 
@@ -9,6 +9,12 @@ use std::os::unix::fs::MetadataExt as _;
 pub(crate) fn others_may(file: &Metadata, mask: u32) -> bool {
     let open = file.mode() & mask;
     open & 0o007 != 0 || open & 0o070 != 0 && !is_private_group(file.uid(), file.gid())
+}
+
+/// Whether a file is another user's, who could have written it, and is not root. Who is not root can't read another user's
+/// secret, so that it concerns root alone.
+pub(crate) fn is_of_another(file: &Metadata) -> bool {
+    ![0, geteuid().as_raw()].contains(&file.uid())
 }
 
 fn is_private_group(uid: u32, gid: u32) -> bool {

@@ -119,11 +119,11 @@ fn start_log(verbosity: Verbosity, screen: Screen, filters: Option<String>) {
         (false, 1) => log.filter_level(LevelFilter::Info),
         (false, _) => log.filter_level(LevelFilter::Debug),
     };
-    // What others have put into names and messages must not reach a terminal as it is, nor begin a line of its own.
+    // A name that is quoted may be a URL that was typed in the wrong place. What others have put into names and messages must not reach a terminal as it is, nor begin a line of its own.
     log.format(|line, record| {
         let style = line.default_level_style(record.level());
         let text = record.args().to_string();
-        let text = visible(&text).replace('\n', "\n    ");
+        let text = visible(&concealed(&text)).replace('\n', "\n    ");
         writeln!(line, "[{} {style}{:<5}{style:#}] {text}", line.timestamp(), record.level())
     });
     Logger::install(log, screen);

@@ -31,6 +31,7 @@ mod load {
     mod ledger_schema;
     mod many_loaders;
     mod memory;
+    mod memory_large;
     mod reject_file;
     mod rejects;
     mod rejects_once;

@@ -148,7 +148,7 @@ fn run(raw: &[u8], piece_bytes: usize, limits: SegmentLimits) -> Outcome {
     }
     drop(entry);
     let reader = spawn_reader(vec![source.clone()]).expect("a thread");
-    let buffers = BufferPool::new(1, limits.segment_bytes.saturating_mul(2));
+    let buffers = BufferPool::new(1, limits.usual_bytes_max());
     let mut segmenter = Segmenter::new(reader, limits, buffers, never());
     // The pipe's number is another one each time, so that it is not kept.
     let (mut segments, mut text_bytes) = (Vec::new(), 0);

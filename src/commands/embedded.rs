@@ -10,6 +10,7 @@ use crate::embedded::server::Phase;
 use crate::embedded::size::disk_bytes;
 use crate::embedded::{Embedded, Lifetime, Status, Stopped};
 use crate::error::CommandError;
+use crate::error_chain::concealed;
 use crate::exit::Ending;
 use crate::report::format::{bytes, counted, time, utc};
 use crate::settings::environment::SettingError;
@@ -37,7 +38,7 @@ pub(crate) fn run(action: &EmbeddedAction) -> Result<Ending, CommandError> {
                 Stopped::Idle => "stopped".to_owned(),
                 Stopped::InUse => "stopped, though a load was using it".to_owned(),
             };
-            write_text(&format!("{said}\n"))?;
+            write_text(&format!("{}\n", concealed(&said)))?;
         }
         EmbeddedAction::Status(args) => {
             let status = embedded::status(&args.dir)?;
@@ -97,7 +98,8 @@ fn in_words(dir: &Path, status: &Status) -> Result<String, CommandError> {
             format!("Stopped: what was loaded is there; start it by: {start}\n{}", folder(dir))
         }
         Status::Missing => {
-            format!("There is no private PostgreSQL in {}; make one by: {start}\n", dir.display())
+            // A URL that was typed in the wrong place has a password.
+            concealed(&format!("There is no private PostgreSQL in {}; make one by: {start}\n", dir.display()))
         }
     })
 }

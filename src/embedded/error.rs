@@ -97,7 +97,7 @@ pub enum EmbeddedError {
 
     /// Something of another user's stands where this program would write.
     #[error(
-        "{} is a link, has a second name, or belongs to another user, and is not written to; remove it",
+        "{} is a link or no regular file, has a second name, or belongs to another user, and is not used; remove it",
         path.display()
     )]
     Planted {
@@ -190,6 +190,31 @@ pub enum EmbeddedError {
         /// How long it was waited for.
         limit: Duration,
         /// The server's log.
+        log: PathBuf,
+    },
+
+    /// Somebody else has the folder's lock and does not give it back.
+    #[error(
+        "{} is locked by another process for more than {} min; see which one with: fuser {}",
+        path.display(), limit.as_secs() / 60, path.display()
+    )]
+    Locked {
+        /// The lock.
+        path: PathBuf,
+        /// How long it was waited for.
+        limit: Duration,
+    },
+
+    /// One of the server programs did not end in time, and was stopped.
+    #[error("{program} did not end within {} min, and was stopped; {}", limit.as_secs() / 60, ending(log, tail))]
+    Endless {
+        /// The program's name.
+        program: &'static str,
+        /// How long it was waited for.
+        limit: Duration,
+        /// The last lines of what it wrote.
+        tail: String,
+        /// Where the rest is.
         log: PathBuf,
     },
 

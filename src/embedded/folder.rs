@@ -20,6 +20,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::libc::{O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK};
 use nix::unistd::geteuid;
@@ -27,8 +29,12 @@ use uuid::Uuid;
 
 use crate::embedded::account::{Account, name_of};
 use crate::embedded::error::{At, EmbeddedError};
+use crate::embedded::process::POLL_INTERVAL;
 
 const START_LOCK: &str = "aegis-kills.lock";
+
+/// How long somebody else may take to make, start or stop the server.
+const LOCK_LIMIT: Duration = Duration::from_mins(16);
 
 /// A folder that holds, or is to hold, a private PostgreSQL.
 #[derive(Debug, Clone)]
@@ -150,8 +156,18 @@ impl Folder {
     pub(crate) fn lock_start(&self) -> Result<StartLock, EmbeddedError> {
         let path = self.start_lock_path();
         let file = self.open_lock(&path)?;
-        file.lock().at("lock", &path)?;
-        Ok(StartLock(file))
+        let begun = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(StartLock(file)),
+                // Whoever has it starts or stops the server, and each of these has a limit.
+                Err(TryLockError::WouldBlock) if begun.elapsed() < LOCK_LIMIT => thread::sleep(POLL_INTERVAL),
+                Err(TryLockError::WouldBlock) => {
+                    return Err(EmbeddedError::Locked { path, limit: LOCK_LIMIT });
+                }
+                Err(TryLockError::Error(error)) => return Err(error).at("lock", &path),
+            }
+        }
     }
 
     /// Takes a share in the server. Who asks holds the start lock, so that no [`Folder::users`] is under way.
@@ -204,6 +220,17 @@ impl Folder {
         // Not before it is known what it is.
         file.set_len(0).at("empty", &path)?;
         Ok((file, path))
+    }
+
+    /// Checks the log `name`, if it is there, which one of the server's programs opens.
+    pub(crate) fn check_log(&self, name: &str) -> Result<(), EmbeddedError> {
+        let path = self.make_log()?.join(name);
+        let mut options = OpenOptions::new();
+        match options.read(true).custom_flags(O_NOFOLLOW | O_NONBLOCK).open(&path) {
+            Ok(file) => self.account.own_file(&file, &path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error).at("open", &path),
+        }
     }
 
     fn start_lock_path(&self) -> PathBuf {

@@ -2,10 +2,14 @@
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
+
+/// How often a wait for a process or a lock looks again.
+pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Whose process a number names, as a server's data see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

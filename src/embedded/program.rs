@@ -5,12 +5,19 @@ use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 
 use crate::embedded::error::{At, EmbeddedError};
 use crate::embedded::folder::{Folder, StartLock};
+use crate::embedded::process::POLL_INTERVAL;
 
+/// How long a program may take. A start has its own limit of 10 minutes.
+const RUN_LIMIT: Duration = Duration::from_mins(15);
 /// How many lines of a log an error shows.
 const TAIL_LINES: usize = 10;
 /// How many bytes of a log are read for them.
@@ -29,13 +36,25 @@ pub(crate) fn run(
     let (file, log) = folder.open_log(&format!("{program}.log"))?;
     command.stdin(start.as_stdin().at("share the lock of", folder.dir())?);
     command.stderr(file.try_clone().at("open", &log)?).stdout(file);
-    let status = command
-        .status()
-        .map_err(|source| EmbeddedError::Spawn { program: command.get_program().into(), source })?;
-    if status.success() {
-        return Ok(());
+    let failed =
+        |command: &Command, source| EmbeddedError::Spawn { program: command.get_program().into(), source };
+    let mut child = command.spawn().map_err(|source| failed(&command, source))?;
+    let begun = Instant::now();
+    loop {
+        match child.try_wait().map_err(|source| failed(&command, source))? {
+            Some(status) if status.success() => return Ok(()),
+            Some(status) => return Err(EmbeddedError::Failed { program, status, tail: tail(&log, 0), log }),
+            None if begun.elapsed() < RUN_LIMIT => thread::sleep(POLL_INTERVAL),
+            None => {
+                // It has a process group of its own, with all that it has started there.
+                if let Ok(pid) = i32::try_from(child.id()) {
+                    let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
+                }
+                let _ = child.wait();
+                return Err(EmbeddedError::Endless { program, limit: RUN_LIMIT, tail: tail(&log, 0), log });
+            }
+        }
     }
-    Err(EmbeddedError::Failed { program, status, tail: tail(&log, 0), log })
 }
 
 /// The last lines that were written to `log` from byte `from` on; none if it can't be read.

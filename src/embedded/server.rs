@@ -23,7 +23,7 @@ use nix::unistd::Pid;
 
 use crate::embedded::error::{At, EmbeddedError};
 use crate::embedded::folder::{Folder, StartLock, remove_file};
-use crate::embedded::process::Owner;
+use crate::embedded::process::{Owner, POLL_INTERVAL};
 use crate::embedded::program::{run, tail};
 use crate::embedded::programs::Programs;
 use crate::embedded::{process, socket};
@@ -36,12 +36,19 @@ const STOP_LIMIT: Duration = Duration::from_mins(5);
 const REMAINS_LIMIT: Duration = Duration::from_secs(30);
 /// How long a `postmaster.pid` may be unfinished before it counts as torn by a crash.
 const TORN_LIMIT: Duration = Duration::from_secs(2);
-/// How often to look.
-const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// From which size on the server's log is put aside before a start, in bytes; one older log is kept.
 const LOG_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// `postmaster.pid` and `PG_VERSION` are much smaller.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
+/// Files of the data that PostgreSQL opens before it says anything: a FIFO in the place of one would keep it waiting.
+const OPENED_BY_SERVER: [&str; 6] = [
+    "postgresql.conf",
+    "postgresql.auto.conf",
+    "pg_hba.conf",
+    "pg_ident.conf",
+    "postmaster.opts",
+    "global/pg_control",
+];
 /// The process that no system has: Linux ends at 2^22, macOS at 99,998.
 const NOBODY: i32 = i32::MAX;
 
@@ -180,14 +187,17 @@ fn start(folder: &Folder, start_lock: &StartLock) -> Result<(), EmbeddedError> {
     let programs = Programs::find_for(&folder.data(), &version, folder.account())?;
     let place = socket::place(folder)?;
     socket::prepare(folder, &place)?;
-    if socket::answers(&place) {
+    if socket::answers(&place, folder.account()) {
         return Err(EmbeddedError::Elsewhere { socket: socket::path(&place) });
     }
     socket::clear(&place)?;
     disown(folder)?;
 
+    for name in OPENED_BY_SERVER {
+        refuse_unless_file(&folder.data().join(name))?;
+    }
     let log = server_log(folder);
-    folder.make_log()?;
+    folder.check_log("server.log")?;
     let log_len = put_aside(&log)?;
     log::info!("starting the private PostgreSQL {} in {}", programs.version(), folder.dir().display());
     let mut command = folder.account().command(&programs.program("pg_ctl"));
@@ -246,7 +256,7 @@ fn disown(folder: &Folder) -> Result<(), EmbeddedError> {
     let mut file = OpenOptions::new()
         .write(true)
         .truncate(true)
-        .custom_flags(O_NOFOLLOW)
+        .custom_flags(O_NOFOLLOW | O_NONBLOCK)
         .open(&path)
         .at("open", &path)?;
     file.write_all(&text).at("write", &path)
@@ -258,6 +268,14 @@ fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// Refuses what is there and is no regular file, nor a link to one.
+fn refuse_unless_file(path: &Path) -> Result<(), EmbeddedError> {
+    match fs::metadata(path) {
+        Ok(found) if !found.is_file() => Err(EmbeddedError::Planted { path: path.to_path_buf() }),
+        _ => Ok(()),
+    }
 }
 
 /// Renames the server's log if it has grown large, and gives the length of what is there then.

@@ -3,12 +3,16 @@
 //! - The socket is in a folder that only the server's account, and root, may enter: that is all the authentication there is.
 //! - The socket's path is one that the system, `psql` and the `postgres` crate all take; DIR's own path need not be.
 
+use crate::embedded::account::Account;
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use crate::embedded::error::EmbeddedError;
 use crate::embedded::folder::{Folder, make_private_folder, remove_file};
@@ -63,9 +67,20 @@ pub(crate) fn prepare(folder: &Folder, place: &Path) -> Result<(), EmbeddedError
     }
 }
 
-/// Whether a server listens at `place`.
-pub(crate) fn answers(place: &Path) -> bool {
-    UnixStream::connect(path(place)).is_ok()
+/// How long a server may take to accept a connection. One that lives accepts at once.
+const ACCEPT_LIMIT: Duration = Duration::from_secs(5);
+
+/// Whether a server listens at `place`. A socket that accepts nothing counts as one.
+pub(crate) fn answers(place: &Path, account: &Account) -> bool {
+    let (socket, account) = (path(place), account.clone());
+    let (sender, answer) = mpsc::channel();
+    let connect = move || {
+        let _acting = account.act();
+        // Nobody may wait for it any more.
+        let _ = sender.send(UnixStream::connect(socket).is_ok());
+    };
+    let begun = thread::Builder::new().name("socket".to_owned()).spawn(connect);
+    begun.is_err() || answer.recv_timeout(ACCEPT_LIMIT).unwrap_or(true)
 }
 
 /// The socket in the folder `place`.

@@ -45,6 +45,11 @@ impl Place {
         })
     }
 
+    /// How many bytes it has.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// The segment that is there, under another number.
     pub(crate) fn segment(&self, number: u64, source: Arc<str>, bytes: Buffer) -> Segment {
         let Self { byte_offset, first_line, lines, .. } = *self;

@@ -44,3 +44,12 @@ pub struct SegmentLimits {
     /// How long whole values wait for more of them, when input is slow, before they are given out.
     pub flush_interval: Duration,
 }
+
+impl SegmentLimits {
+    /// The most bytes of a buffer that needs no permit: a segment, and as much more as is needed to see that the next span
+    /// does not fit.
+    pub fn usual_bytes_max(&self) -> usize {
+        const LOOK_AHEAD_MIN: usize = 8 << 10;
+        self.segment_bytes.saturating_add((self.segment_bytes / 8).max(LOOK_AHEAD_MIN))
+    }
+}

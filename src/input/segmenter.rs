@@ -1,6 +1,6 @@
 //! Segments, and who pulls them out of the reader.
 //!
-//! Invariant: it waits for four things only (a piece, a buffer, the clock, the order to stop), always for the order to stop too,
+//! Invariant: it waits for five things only (a piece, a buffer, its permit, the clock, the order to stop), always for the order to stop too,
 //! and never by asking again and again.
 
 use std::time::{Duration, Instant};
@@ -128,7 +128,7 @@ impl Segmenter {
 
     /// Puts the piece in hand into the segment, as far as it fits.
     fn cut_piece(&mut self) -> Option<Segment> {
-        if !self.have_buffer() {
+        if !self.have_buffer() || !self.have_permit() {
             return None;
         }
         let mut piece = self.piece.take()?;
@@ -240,6 +240,30 @@ impl Segmenter {
         }
         if let Some(buffer) = buffer {
             self.cutter.give(buffer);
+            true
+        } else {
+            self.state = State::Stopped;
+            false
+        }
+    }
+
+    /// Sees to it that a buffer that must become large may. False: it may not, and it is time to stop.
+    fn have_permit(&mut self) -> bool {
+        if !self.cutter.needs_permit() {
+            return true;
+        }
+        let mut permit = None;
+        if self.state == State::Running {
+            permit = self.buffers.take_permit(&self.stop);
+            if permit.is_none() {
+                self.state = State::Stopping;
+            }
+        }
+        if self.state == State::Stopping {
+            permit = self.buffers.try_take_permit();
+        }
+        if let Some(permit) = permit {
+            self.cutter.permit(permit);
             true
         } else {
             self.state = State::Stopped;

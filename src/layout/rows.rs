@@ -1,5 +1,6 @@
 //! The encoded rows of a segment's events, and which bytes belong to which event.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// Which of several events of one id in a segment is stored.
@@ -85,26 +86,21 @@ impl Rows {
         &self.tables[table][start as usize..end as usize]
     }
 
-    /// Appends the rows of an event in a table of the layout to `out`.
-    pub fn append(&self, event: usize, table: usize, out: &mut Vec<u8>) {
+    /// The rows of an event in a table of the layout, encoded again where they are not held.
+    pub fn get(&self, event: usize, table: usize) -> Cow<'_, [u8]> {
         match (self.is_held, &self.recoder) {
             (Held::Nothing, Some(recoder)) => {
                 let mut rows = Rows::default();
                 recoder.recode(event, self.battles.get(event).copied(), &mut rows);
-                out.extend_from_slice(&rows.tables[table]);
+                Cow::Owned(std::mem::take(&mut rows.tables[table]))
             }
-            _ => out.extend_from_slice(self.of(event, table)),
+            _ => Cow::Borrowed(self.of(event, table)),
         }
     }
 
     /// How many rows an event has in a table of the layout.
     pub fn count(&self, event: usize, table: usize) -> usize {
-        if !self.is_recoded() {
-            return EncodedRows(self.of(event, table)).count();
-        }
-        let mut rows = Vec::new();
-        self.append(event, table, &mut rows);
-        EncodedRows(&rows).count()
+        EncodedRows(&self.get(event, table)).count()
     }
 
     /// The event that has the `line`th row, counted from 1, of what `events` have in a table.
@@ -124,6 +120,11 @@ impl Rows {
     /// Whether rows are encoded again when they are sent.
     pub fn is_recoded(&self) -> bool {
         self.is_held == Held::Nothing
+    }
+
+    /// Makes room for the rows of an event: `bytes` in each table.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.tables.iter_mut().for_each(|table| table.reserve_exact(bytes));
     }
 
     /// Drops the bytes of all rows. The rows of events that are added from now on are dropped at their end.

@@ -189,7 +189,11 @@ impl<'r> Iterator for Reading<'_, 'r> {
     fn next(&mut self) -> Option<Reread<'r>> {
         while !self.ours.is_empty() {
             // None when the run is to stop.
-            let mut buffer = self.rest.buffers.take(&self.rest.halt.stopped())?;
+            let Rest { buffers, halt, .. } = self.rest;
+            let mut buffer = buffers.take(&halt.stopped())?;
+            if self.ours.front()?.0.place.bytes() > buffers.usual_bytes_max() {
+                buffer.permit(buffers.take_permit(&halt.stopped())?);
+            }
             let (taken, claim) = self.ours.pop_front()?;
             match self.read(&taken, &mut buffer) {
                 Ok(()) => {

@@ -183,8 +183,8 @@ fn read_and_store(
     // One buffer in each pair of hands: the reader's, those that parse, those that write. More cores than four
     // take no more memory: parsing outruns the writers long before.
     let buffer_count = settings.parse_threads.min(4) + settings.workers + 1;
-    // A buffer that has grown beyond twice a segment, for a long line, is not kept.
-    let buffers = BufferPool::new(buffer_count, settings.segment.segment_bytes * 2);
+    // A buffer that has grown for a long line is not kept, and there is one at a time.
+    let buffers = BufferPool::new(buffer_count, settings.segment.usual_bytes_max());
     let claims = ClaimCount::default();
     let segmenter = Segmenter::new(reader, settings.segment, buffers.clone(), halt.stopped());
     let preparer = settings.preparer();

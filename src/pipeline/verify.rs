@@ -56,7 +56,7 @@ impl VerifyRun {
         };
         // One monitor is for one run.
         let _ = monitor.read.set(reader.counters());
-        let buffers = BufferPool::new(self.workers + 1, self.segment.segment_bytes * 2);
+        let buffers = BufferPool::new(self.workers + 1, self.segment.usual_bytes_max());
         let segmenter = Segmenter::new(reader, self.segment, buffers, self.stop.clone());
         let failure = Mutex::new(None);
         let fail = |error: E| {

@@ -87,7 +87,7 @@ fn schema_name(args: &DatabaseArgs, env: Environment<'_>) -> Result<Option<Strin
     })
 }
 
-pub(super) fn ledger_schema(
+pub(crate) fn ledger_schema(
     args: &DatabaseArgs,
     env: Environment<'_>,
 ) -> Result<Option<String>, SettingError> {

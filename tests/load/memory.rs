@@ -38,11 +38,22 @@ fn load(
     scale: u64,
     feed: impl FnOnce(&mut ChildStdin) -> io::Result<u64> + Send,
 ) -> (u64, Value) {
+    load_with(name, &[], scale, feed)
+}
+
+/// The same with more options.
+pub(super) fn load_with(
+    name: &str,
+    options: &[&str],
+    scale: u64,
+    feed: impl FnOnce(&mut ChildStdin) -> io::Result<u64> + Send,
+) -> (u64, Value) {
     let database = Cluster::shared().database(name);
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut loader = Command::new(env!("CARGO_BIN_EXE_aegis-kills"))
         .args(["load", "--json", "--max-rejects", "100%", "--rejects"])
         .arg(folder.path().join("rejects.ndjson"))
+        .args(options)
         .env_clear()
         .env("DATABASE_URL", database.url())
         .env("ALBION_SERVER", "americas")
@@ -121,7 +132,7 @@ fn stored(client: &mut Client) -> u64 {
 }
 
 #[track_caller]
-fn check(name: &str, scale: u64, (peak, summary): (u64, Value), expected: [(&str, u64); 3]) {
+pub(super) fn check(name: &str, scale: u64, (peak, summary): (u64, Value), expected: [(&str, u64); 3]) {
     for (count, expected) in expected {
         assert_eq!(summary[count].as_u64(), Some(expected), "{name}: {count} in {summary}");
     }
@@ -249,7 +260,7 @@ fn the_longest_lines() {
 }
 
 /// An event with these members in its victim.
-fn event_with(id: u64, victim: &str) -> String {
+pub(super) fn event_with(id: u64, victim: &str) -> String {
     let victim = format!(r#"{{"Id":"v","Name":"v"{victim}}}"#);
     let killer = r#"{"Id":"k","Name":"k"}"#;
     format!(

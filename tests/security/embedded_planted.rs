@@ -163,6 +163,37 @@ fn fifos_in_the_place_of_files() {
     }
 }
 
+/// The server and its programs open these by themselves. This needs no root: whoever can write the directory can do it.
+#[test]
+fn fifos_in_the_place_of_files_that_the_server_opens() {
+    let work = Workplace::new();
+    work.program(&["embedded", "start", "db"]).expect(0);
+    work.program(&["embedded", "stop", "db"]).expect(0);
+    let dir = work.path().join("db");
+    for name in [
+        "log/server.log",
+        "log/pg_ctl.log",
+        "data/postgresql.conf",
+        "data/postgresql.auto.conf",
+        "data/pg_hba.conf",
+        "data/pg_ident.conf",
+        "data/global/pg_control",
+    ] {
+        tell(name);
+        let (path, aside) = (dir.join(name), dir.join("aside"));
+        let owner = fs::metadata(&path).expect("a file");
+        fs::rename(&path, &aside).expect("a name");
+        mkfifo(&path, Mode::S_IRWXU).expect("a FIFO");
+        chown(&path, Some(owner.uid()), Some(owner.gid())).expect("it is ours, or root may");
+        let ended = work.program(&["embedded", "start", "db"]).run();
+        assert_ne!(ended.code, 0, "{}", ended.stderr);
+        ended.says(&[name]);
+        fs::rename(&aside, &path).expect("a name");
+    }
+    work.program(&["embedded", "start", "db"]).expect(0);
+    work.program(&["embedded", "stop", "db"]).expect(0);
+}
+
 #[test]
 fn nothing_is_left_behind_by_a_start_that_fails() {
     let work = Workplace::new();

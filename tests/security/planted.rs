@@ -185,3 +185,111 @@ fn the_owners_triggers_find_their_tables() {
     let row = database.client().query_one(sql, &[]).expect("a row");
     assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (40, 11));
 }
+
+/// A role, which goes at the end.
+struct Role<'d>(&'d Database<'d>, String);
+
+impl<'d> Role<'d> {
+    fn new(database: &'d Database<'d>, name: &str) -> Self {
+        let role = format!("{name} {}", uuid::Uuid::new_v4().simple());
+        database.client().batch_execute(&format!("create role \"{role}\" login")).expect("a role");
+        Self(database, role)
+    }
+
+    fn url(&self) -> String {
+        self.0.tcp_url().replace("aegis@", &format!("{}@", self.1.replace(' ', "%20")))
+    }
+
+    fn runs(&self, sql: &str) {
+        let sql = sql.replace('@', &format!("\"{}\"", self.1));
+        self.0.client().batch_execute(&sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+}
+
+impl Drop for Role<'_> {
+    fn drop(&mut self) {
+        let sql = format!(
+            "reassign owned by \"{0}\" to current_user; drop owned by \"{0}\"; drop role \"{0}\"",
+            self.1
+        );
+        // A failed test has its own message.
+        let _ = self.0.client().batch_execute(&sql);
+    }
+}
+
+/// Before the first `schema apply`, in a schema in which all can create.
+#[test]
+fn tables_and_types_of_another_role() {
+    let work = Workplace::new();
+    for (made, named) in [
+        ("create type kill_role as enum ('killer', 'victim', 'participant', 'group')", "kill_role"),
+        ("create domain albion_server as text", "albion_server"),
+        ("create table kill_load_run (id int)", "kill_load_run"),
+        ("create table kill_event (id int); create table kill_loot (id int)", "kill_event, kill_loot"),
+    ] {
+        tell(made);
+        let database = Cluster::shared().database("planted before");
+        let mallory = Role::new(&database, "mallory");
+        mallory.runs(&format!(
+            "grant create on schema public to public; set role @; set search_path to public; {made}"
+        ));
+        // A superuser runs these, who is a member of every role and trusts none for that.
+        for command in ["schema", "load"] {
+            let args: &[&str] = if command == "schema" { &["schema", "apply"] } else { &["load"] };
+            let run = work.program(args).env("DATABASE_URL", &database.url()).stdin(join(&[version(1, 1)]));
+            let belongs = format!("{named} belong");
+            let role = format!("to role \"{}\"", mallory.1);
+            let run =
+                run.expect(7).says(&[&belongs, &role, "REVOKE CREATE ON SCHEMA \"public\" FROM PUBLIC"]);
+            assert!(!run.stderr.contains("retrying"), "{}", run.stderr);
+        }
+        let made = "select count(*) from pg_class where relname = 'kill_player'";
+        assert_eq!(database.client().query_one(made, &[]).expect("a row").get::<_, i64>(0), 0);
+    }
+}
+
+/// Tables of an owner that the loader is not, as most who grant have them.
+#[test]
+fn tables_of_a_trusted_role() {
+    let work = Workplace::new();
+    for (layout, trust) in [
+        ("archive", "grant create on schema public to @"),
+        ("aegis", "grant create on schema public to @"),
+        ("archive", "alter schema public owner to @"),
+        (
+            "archive",
+            "do $$ begin execute format('alter database %I owner to %s', current_database(), '@'); end $$",
+        ),
+    ] {
+        tell((layout, trust));
+        let database = Cluster::shared().database("planted trusted");
+        let (owner, loader) = (Role::new(&database, "owner"), Role::new(&database, "loader"));
+        owner.runs(trust);
+        owner.runs("grant create on schema public to public");
+        let run = |role: &Role<'_>, args: &[&str]| {
+            let program = work
+                .program(args)
+                .args(&["--layout", layout, "--ledger-schema", "public"])
+                .env("DATABASE_URL", &role.url());
+            program.stdin(join(&[version(1, 1)]))
+        };
+        run(&owner, &["schema", "apply"]).expect(0);
+        loader.runs(
+            "grant select, insert, update, delete on all tables in schema public to @; grant usage on schema public to @",
+        );
+        run(&loader, &["load", "--force"]).expect(0);
+        run(&owner, &["load", "--force"]).expect(0);
+        // A superuser.
+        let admin = work
+            .program(&["load", "--force", "--layout", layout, "--ledger-schema", "public"])
+            .env("DATABASE_URL", &database.url());
+        admin.stdin(join(&[version(2, 1)])).expect(0);
+        if trust.starts_with("grant") {
+            owner.runs("revoke create on schema public from @");
+            run(&loader, &["load", "--force"])
+                .expect(7)
+                .says(&["belong to role", "GRANT CREATE ON SCHEMA \"public\" TO"]);
+            owner.runs("grant create on schema public to @");
+        }
+    }
+}

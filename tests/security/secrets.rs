@@ -240,10 +240,43 @@ fn a_url_in_the_wrong_place() {
         let ended = work.program(args).env("DATABASE_URL", "postgresql://db/kills").expect(code);
         assert_clean("standard error", &ended.stderr);
     }
+    // Without its scheme.
+    let login = "me:zebra@db/kills";
+    for args in [
+        &["load", login][..],
+        &["load", "none", login],
+        &["verify", login],
+        &[login],
+        &["load", "none", "--dry-run", "--rejects", "/none/me:zebra@db/kills"],
+        &["load", "none", "--dry-run", "--metrics-file", login],
+        &["load", "none", "--dry-run", "--schema", "me:zebra@db/kills "],
+        &["load", "none", "--dry-run", "--listen", login],
+        &["load", "none", "--embedded", login],
+        &["embedded", "status", login],
+        &["embedded", "stop", login],
+        &["embedded", "url", login],
+    ] {
+        let ended = work.program(args).env("ALBION_SERVER", "asia").run();
+        assert_clean(&format!("{args:?}"), &format!("{}{}", ended.stdout, ended.stderr));
+    }
     work.program(&["load", url])
         .env("DATABASE_URL", url)
         .expect(1)
         .says(&["postgresql://…@db/kills", "no such file"]);
+    for (name, value) in [
+        ("PGPASSFILE", url),
+        ("PGPASSFILE", "me:zebra@db/kills"),
+        ("PGSSLROOTCERT", url),
+        ("KILLS_METRICS_FILE", url),
+        ("RUST_LOG", url),
+        ("KILLS_LISTEN", "me:zebra@db/kills"),
+        ("KILLS_SEGMENT_BYTES", url),
+    ] {
+        let program = work.program(&["load", "none"]).env("DATABASE_URL", "postgresql://127.0.0.1:1/kills");
+        let ended = program.env("DATABASE_AWAY_TIMEOUT", "1").env(name, value).run();
+        assert_clean("standard error", &ended.stderr);
+        assert_ne!(ended.code, 0, "{name}");
+    }
     assert!(work.program(&["--help"]).expect(0).stdout.contains("Exit codes"));
 }
 

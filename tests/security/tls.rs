@@ -122,8 +122,10 @@ fn a_server_that_wants_it_or_does_not_offer_it() {
         let run = load(&work, &database, &tls, user, &format!("&sslmode={mode}"));
         match expected {
             Ok(encrypted) => {
-                run.expect(0);
+                let stderr = run.expect(0).stderr;
                 assert_eq!(seen(&database).0, encrypted, "{user} {mode}");
+                let warned = stderr.matches("the connection is not encrypted").count();
+                assert_eq!(warned, usize::from((user, mode) == ("plain", "prefer")), "{stderr}");
             }
             Err(words) => drop(run.expect(7).says(&[words])),
         }

@@ -3,7 +3,7 @@
 use crate::database::connect::tls::verifier::Fault;
 use crate::database::connect::tls::{Mode, Tls, certificate, file_of};
 use crate::error_chain::cause_of;
-use postgres::config::Host;
+use postgres::config::{Host, SslMode};
 use postgres::{Config, Error};
 use rustls::{AlertDescription, CertificateError};
 use std::error::Error as _;
@@ -12,18 +12,26 @@ use std::io;
 use std::sync::atomic::Ordering;
 
 impl Tls {
-    /// Whether the next way is to be tried after an error of this one.
-    pub(crate) fn tries_on(&self, error: &postgres::Error, config: &Config) -> bool {
+    /// Why this way failed, if the next one is to be tried after this error.
+    pub(crate) fn cause_to_try_on(&self, error: &Error, config: &Config) -> Option<String> {
         if error.code() == Some(&postgres::error::SqlState::INVALID_AUTHORIZATION_SPECIFICATION) {
-            return true;
+            return Some(
+                error.as_db_error().map_or_else(|| error.to_string(), |said| said.message().to_owned()),
+            );
         }
-        let Some(found) = tls_fault(error) else { return false };
-        if self.mode == Mode::Prefer && !self.has_warned.swap(true, Ordering::Relaxed) {
-            let mode = self.mode.name();
-            let cause = tls_cause(found, self, config);
-            log::warn!("TLS failed, trying without encryption (sslmode={mode}): {cause}");
+        let found = tls_fault(error).filter(|_| self.mode == Mode::Prefer)?;
+        Some(tls_cause(found, self, config))
+    }
+
+    /// Says once, of a session that was made, that it is not encrypted, after an encrypted one failed for this cause.
+    pub(crate) fn warn_of_plain(&self, config: &Config, cause: &str) {
+        let is_plain = self.mode == Mode::Prefer && config.get_ssl_mode() == SslMode::Disable;
+        if is_plain && !self.has_warned.swap(true, Ordering::Relaxed) {
+            log::warn!(
+                "the connection is not encrypted, as sslmode=prefer allows: with TLS it failed ({cause}); sslmode=require \
+                 permits no other"
+            );
         }
-        self.mode == Mode::Prefer
     }
 }
 

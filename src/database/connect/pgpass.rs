@@ -1,7 +1,10 @@
 //! `~/.pgpass`: passwords by host, port, database and user, as libpq reads them.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use crate::permissions::is_of_another;
+use nix::libc::{O_NOCTTY, O_NONBLOCK};
+use std::fs::OpenOptions;
+use std::io::Read as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 /// Whose password is looked for.
@@ -24,17 +27,27 @@ impl PasswordFile {
     /// Reads the file, if it is there; what is wrong with it is a warning, as it is for libpq.
     pub(crate) fn read(path: &Path, warnings: &mut Vec<String>) -> Self {
         let name = path.display();
-        let text = fs::metadata(path).and_then(|file| {
-            if !file.is_file() {
+        // A FIFO in its place must not hang.
+        let opened = OpenOptions::new().read(true).custom_flags(O_NONBLOCK | O_NOCTTY).open(path);
+        let text = opened.and_then(|mut file| {
+            let found = file.metadata()?;
+            let mut text = String::new();
+            if !found.is_file() {
                 warnings.push(format!("the password file {name} is no plain file, and is not read"));
-            } else if file.permissions().mode() & 0o077 != 0 {
+            } else if found.mode() & 0o077 != 0 {
                 warnings.push(format!(
                     "the password file {name} can be read by others, and is not used; mend it by: chmod 600 {name}"
                 ));
+            } else if is_of_another(&found) {
+                warnings.push(format!(
+                    "the password file {name} belongs to another user (id {}), and is not used; run as that user, or: chown \
+                     \"$(id -u)\" {name}",
+                    found.uid()
+                ));
             } else {
-                return fs::read_to_string(path);
+                file.read_to_string(&mut text)?;
             }
-            Ok(String::new())
+            Ok(text)
         });
         match text {
             Ok(text) => Self { text },
@@ -86,6 +99,8 @@ fn fields(line: &str) -> impl Iterator<Item = (&str, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
     fn the_first_line_that_fits() {
@@ -121,5 +136,20 @@ mod tests {
         assert!(warnings.is_empty());
         PasswordFile::read(folder.path(), &mut warnings);
         assert!(warnings[0].contains("no plain file"), "{warnings:?}");
+    }
+
+    /// Root alone can read such a file, and could be made to log in as someone else.
+    #[test]
+    fn a_file_of_another_user_is_not_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pgpass");
+        fs::write(&path, "*:*:*:*:secret\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        if std::os::unix::fs::chown(&path, Some(47_110), None).is_err() {
+            return;
+        }
+        let mut warnings = Vec::new();
+        let file = PasswordFile::read(&path, &mut warnings);
+        assert!(file.text.is_empty() && warnings[0].contains("another user (id 47110)"), "{warnings:?}");
     }
 }

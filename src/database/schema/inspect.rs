@@ -254,6 +254,70 @@ fn ledger_column(line: &str) -> Option<LedgerColumn> {
     Some(LedgerColumn { name: name.to_owned(), definition: definition.to_owned(), kind })
 }
 
+/// A table or a type that is there.
+struct FoundObject {
+    name: String,
+    /// Whether this role does not see each row.
+    is_secured: bool,
+    is_unlogged: bool,
+    owner: String,
+    /// Whether the owner may be anyone who could create in the schema.
+    is_planted: bool,
+}
+
+/// The tables and types of these names, and their owners. Of these, trusted are this role and the roles that it is a member of;
+/// the owners of the schema and the database and their members; superusers; and whom the schema's owner has granted CREATE,
+/// by name and not as everyone. A superuser is a member of the roles alone that have been granted to it.
+const OBJECTS: &str = "
+    WITH me AS (SELECT oid, rolsuper FROM pg_roles WHERE rolname = current_user),
+      named AS (
+        SELECT c.relname, c.relowner AS owner, c.relnamespace AS namespace, row_security_active(c.oid) AS secured,
+          -- A partition may be unlogged by itself.
+          (SELECT bool_or(part.relpersistence = 'u') FROM pg_class part WHERE part.oid = c.oid
+            OR part.oid IN (SELECT relid FROM pg_partition_tree(c.oid))) AS unlogged
+        FROM pg_class c WHERE c.relname = ANY ($3) AND c.relkind IN ('r', 'p')
+        UNION ALL
+        SELECT t.typname, t.typowner, t.typnamespace, false, false FROM pg_type t WHERE t.typname = ANY ($4))
+    SELECT c.relname::text, c.secured, c.unlogged, pg_get_userbyid(c.owner)::text,
+      NOT (c.owner = me.oid
+        OR CASE WHEN me.rolsuper
+             THEN EXISTS (SELECT FROM pg_auth_members m WHERE m.member = me.oid AND m.roleid = c.owner)
+             ELSE pg_has_role(me.oid, c.owner, 'MEMBER') END
+        OR pg_has_role(c.owner, n.nspowner, 'MEMBER')
+        OR pg_has_role(c.owner, d.datdba, 'MEMBER')
+        OR EXISTS (SELECT FROM aclexplode(n.nspacl) a WHERE a.privilege_type = 'CREATE' AND a.grantee <> 0
+             AND pg_has_role(c.owner, a.grantee, 'MEMBER')))
+    FROM named c JOIN pg_namespace n ON n.oid = c.namespace CROSS JOIN me
+    JOIN pg_database d ON d.datname = current_database()
+    WHERE ";
+
+fn objects(
+    client: &mut impl GenericClient,
+    schemas: &Schemas,
+    tables: &[String],
+    types: &[&str],
+) -> Result<Vec<FoundObject>, Error> {
+    let sql = format!("{OBJECTS}{IS_IN_SCHEMAS}");
+    let rows = client.query(&sql, &[&schemas.tables, &schemas.ledger, &tables, &types])?;
+    let object = |row: &postgres::Row| {
+        Ok(FoundObject {
+            name: row.try_get(0)?,
+            is_secured: row.try_get(1)?,
+            is_unlogged: row.try_get(2)?,
+            owner: row.try_get(3)?,
+            is_planted: row.try_get(4)?,
+        })
+    };
+    rows.iter().map(object).collect()
+}
+
+/// The types that the columns of tables have and this program makes.
+fn own_types(tables: &[Table]) -> Vec<&'static str> {
+    let has = |kind| tables.iter().flat_map(|table| table.columns).any(|column| column.kind == kind);
+    let types = [(ColumnType::Server, "albion_server"), (ColumnType::Role, "kill_role")];
+    types.into_iter().filter(|(kind, _)| has(*kind)).map(|(_, name)| name).collect()
+}
+
 /// Why what the tables say can't be relied on, whatever their columns are.
 pub(crate) fn distrust(
     client: &mut impl GenericClient,
@@ -264,23 +328,10 @@ pub(crate) fn distrust(
     let data: Vec<String> = tables.iter().map(|table| table.name.to_owned()).collect();
     let ledger: Vec<String> = ledger_tables().into_iter().map(|table| table.name).collect();
     let names: Vec<String> = data.iter().chain(&ledger).cloned().collect();
-    // A partition may be unlogged by itself.
-    let sql = format!(
-        "SELECT c.relname::text, row_security_active(c.oid),
-           (SELECT bool_or(part.relpersistence = 'u') FROM pg_class part WHERE part.oid = c.oid
-             OR part.oid IN (SELECT relid FROM pg_partition_tree(c.oid)))
-         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-         WHERE {IS_IN_SCHEMAS} AND c.relname = ANY ($3) AND c.relkind IN ('r', 'p')"
-    );
-    let rows = client.query(&sql, &[&schemas.tables, &schemas.ledger, &names])?;
-    let found: BTreeMap<String, (bool, bool)> = rows
-        .iter()
-        .map(|row| Ok((row.try_get(0)?, (row.try_get(1)?, row.try_get(2)?))))
-        .collect::<Result<_, Error>>()?;
+    let found = objects(client, schemas, &names, &own_types(tables))?;
     let quoted = |name: &str| quote_identifier(schemas.of_table(name));
-    let secured: Vec<&String> =
-        names.iter().filter(|name| found.get(*name).is_some_and(|(secured, _)| *secured)).collect();
-    for name in secured {
+    misfits.extend(planted(&found, schemas));
+    for FoundObject { name, .. } in found.iter().filter(|object| object.is_secured) {
         misfits.push(format!(
             "row-level security hides rows of {name} from this role (a superuser can run: ALTER ROLE … BYPASSRLS; the \
              table's owner: ALTER TABLE {}.{} DISABLE ROW LEVEL SECURITY)",
@@ -288,12 +339,11 @@ pub(crate) fn distrust(
             quote_identifier(name)
         ));
     }
-    let is_unlogged = |name: &String| found.get(name).is_some_and(|(_, unlogged)| *unlogged);
-    let ledger_is_logged = ledger
-        .iter()
-        .any(|name| name == "kill_load_segment" && found.contains_key(name) && !is_unlogged(name));
+    let ledger_is_logged =
+        found.iter().any(|object| object.name == "kill_load_segment" && !object.is_unlogged);
     if ledger_is_logged {
-        for name in data.iter().filter(|name| is_unlogged(name)) {
+        let unlogged = found.iter().filter(|object| object.is_unlogged && data.contains(&object.name));
+        for FoundObject { name, .. } in unlogged {
             misfits.push(format!(
                 "{name} is unlogged and kill_load_segment is not: after a crash of the server the events would be gone and \
                  counted as loaded (its owner can run: ALTER TABLE {}.{} SET LOGGED; after a crash, load the dumps again with --force)",
@@ -303,6 +353,26 @@ pub(crate) fn distrust(
         }
     }
     Ok(())
+}
+
+/// What another role has made, in words, once for each role. Its triggers and casts would run with the privileges of this one.
+fn planted(found: &[FoundObject], schemas: &Schemas) -> Vec<String> {
+    let mut by_owner = BTreeMap::<(&str, &str), Vec<&str>>::new();
+    for FoundObject { name, owner, .. } in found.iter().filter(|object| object.is_planted) {
+        by_owner.entry((owner, schemas.of_table(name))).or_default().push(name);
+    }
+    let sentence = |((owner, schema), names): ((&str, &str), Vec<&str>)| {
+        let schema = quote_identifier(schema);
+        let verb = if names.len() == 1 { "belongs" } else { "belong" };
+        let role = quote_identifier(owner);
+        format!(
+            "{} {verb} to role {role}, which is not trusted: neither this role nor the owner of the schema or the database, nor \
+             granted CREATE by name (if you trust it, the schema's owner can run: GRANT CREATE ON SCHEMA {schema} TO {role}; if \
+             not, remove what it has made, and: REVOKE CREATE ON SCHEMA {schema} FROM PUBLIC)",
+            names.join(", ")
+        )
+    };
+    by_owner.into_iter().map(sentence).collect()
 }
 
 /// Where a role or a database is set to be read-only, which no waiting ends: the statement that ends it.

@@ -172,6 +172,7 @@ impl Hosts {
 
     fn connect_to(&self, host: &Host, attributes: SessionAttributes) -> Result<Session, DatabaseError> {
         let mut failed = DatabaseError::GivenUp;
+        let mut cause_before: Option<String> = None;
         for config in &host.ways {
             let explained = |error| {
                 let fault = ConnectFault::new(&error, &self.tls, config);
@@ -192,12 +193,15 @@ impl Hosts {
                     }
                     let client = Client::new(client, &self.application, notices);
                     let client = client.map_err(|error| refusal(error, explained))?;
+                    if let Some(cause) = &cause_before {
+                        self.tls.warn_of_plain(config, cause);
+                    }
                     return Ok(Session::new(client, self.tls.connector()));
                 }
                 Err(error) => {
-                    let tries_on = self.tls.tries_on(&error, config);
+                    cause_before = self.tls.cause_to_try_on(&error, config);
                     failed = explained(error);
-                    if !tries_on {
+                    if cause_before.is_none() {
                         break;
                     }
                 }

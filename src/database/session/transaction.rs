@@ -123,11 +123,14 @@ impl<'t> Transaction<'t> {
         let mut chunk = Vec::with_capacity(COPY_CHUNK_BYTES * 2);
         chunk.extend_from_slice(COPY_HEADER);
         for &event in events {
-            rows.append(event, table, &mut chunk);
-            if chunk.len() >= COPY_CHUNK_BYTES {
-                writer.write_all(&chunk).map_err(copy_error)?;
-                self.progress.tick();
-                chunk.clear();
+            // One event may have megabytes, which are copied no more often than they must.
+            for piece in rows.get(event, table).chunks(COPY_CHUNK_BYTES) {
+                chunk.extend_from_slice(piece);
+                if chunk.len() >= COPY_CHUNK_BYTES {
+                    writer.write_all(&chunk).map_err(copy_error)?;
+                    self.progress.tick();
+                    chunk.clear();
+                }
             }
         }
         chunk.extend_from_slice(COPY_TRAILER);

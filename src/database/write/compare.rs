@@ -126,12 +126,7 @@ fn judge(
     let id = |event: usize| batch.rows.events()[event].id;
     let difference = |event: usize| {
         stored.iter().enumerate().find_map(|(number, rows)| {
-            if !batch.rows.is_recoded() {
-                return rows.first_difference(id(event), batch.rows.of(event, number)).transpose();
-            }
-            let mut expected = Vec::new();
-            batch.rows.append(event, number, &mut expected);
-            rows.first_difference(id(event), &expected).transpose()
+            rows.first_difference(id(event), &batch.rows.get(event, number)).transpose()
         })
     };
     let mut events = Vec::with_capacity(batch.order.len());

@@ -29,9 +29,9 @@ pub(crate) struct Found {
     /// Whether its segments say what they hold.
     pub(crate) has_extents: bool,
     /// Whether it knows files.
-    pub(super) has_files: bool,
+    pub(crate) has_files: bool,
     /// The expression for the schema of the tables of a run; NULL: they are beside the ledger, as all are in earlier versions.
-    pub(super) table_schema: &'static str,
+    pub(crate) table_schema: &'static str,
 }
 
 /// Looks whether events can be deleted.

@@ -140,6 +140,11 @@ fn strings_end_anywhere() {
     }
 }
 
+/// Of a float that is kept.
+fn is_in_range(value: f64) -> bool {
+    value == 0.0 || (1e-100..=1e12).contains(&value.abs())
+}
+
 #[test]
 fn all_short_numbers_are_those_of_serde_json() {
     let read = |line: &str| {
@@ -153,7 +158,7 @@ fn all_short_numbers_are_those_of_serde_json() {
         let value = serde_json::from_str::<Value>(&line).ok();
         assert_eq!(is_skipped(&line), value.is_some(), "{line}");
         let expected = (
-            value.as_ref().and_then(Value::as_f64).map(f64::to_bits),
+            value.as_ref().and_then(Value::as_f64).filter(|value| is_in_range(*value)).map(f64::to_bits),
             value.as_ref().and_then(Value::as_i64),
         );
         assert_eq!(read(&line), expected, "{line}");
@@ -193,11 +198,19 @@ fn numbers_at_the_bounds_are_those_of_serde_json() {
         "-9223372036854775808".to_owned(),
         "-9223372036854775809".to_owned(),
         "9007199254740993".to_owned(),
+        "1000000000000".to_owned(),
+        "-1000000000000.1".to_owned(),
+        "1e-100".to_owned(),
+        "-9e-101".to_owned(),
     ] {
         let value = serde_json::from_str::<Value>(&number).ok();
         assert_eq!(is_skipped(&number), value.is_some(), "{number}");
         let float = cursor_at(&number).float().ok().flatten();
-        assert_eq!(float, value.as_ref().and_then(Value::as_f64), "{number}");
+        assert_eq!(
+            float,
+            value.as_ref().and_then(Value::as_f64).filter(|value| is_in_range(*value)),
+            "{number}"
+        );
         let integer = cursor_at(&number).integer().ok().flatten();
         assert_eq!(integer, value.as_ref().and_then(Value::as_i64), "{number}");
     }

@@ -88,6 +88,8 @@ fn extended_json_of_mongodb() {
         ("1", r#"{"$date":{"$numberLong":"9223372036854775807"}}"#, "1", "TimeStamp"),
         ("1", r#"{"$date":null}"#, "1", "TimeStamp"),
         ("1", date, r#"{"$numberDouble":"Infinity"}"#, "Killer.AverageItemPower"),
+        ("1", date, r#"{"$numberDouble":"1e13"}"#, "Killer.AverageItemPower"),
+        ("1", date, r#"{"$numberLong":"-1000000000001"}"#, "Killer.AverageItemPower"),
         ("1", date, r#"{"$numberDouble":"1" "#, ""),
     ] {
         if field.is_empty() {

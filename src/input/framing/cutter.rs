@@ -3,6 +3,7 @@
 //! Invariant: where it cuts depends on the text alone, not on how much of it came at a time; only [`Cutter::settle`], which the
 //! caller's clock asks for, is an exception.
 
+use crate::input::buffers::LargePermit;
 use std::mem;
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ pub(crate) const HEAD_BYTES: usize = 4 << 10;
 /// The room for an unfinished span that is kept between segments; a longer one's is given back.
 const CARRY_KEPT_BYTES: usize = 256 << 10;
 
-/// The least that is added to a full buffer at a time, to find the end of a span.
+/// The least that is added to a full buffer at a time, to find the end of a span: as much as the framer looks ahead.
 const STEP_BYTES: usize = 4 << 10;
 
 /// What is known of a value that is too long.
@@ -61,6 +62,7 @@ pub(crate) struct Cutter {
     found: Option<Framed>,
     /// A value that is too long, whose head alone is in `filling`; what was read behind it is in `carry`.
     oversized: Option<Oversized>,
+    needs_permit: bool,
 }
 
 impl Cutter {
@@ -81,6 +83,7 @@ impl Cutter {
             is_lines: true,
             found: None,
             oversized: None,
+            needs_permit: false,
         }
     }
 
@@ -128,6 +131,19 @@ impl Cutter {
         self.filling.is_none()
     }
 
+    /// Whether [`Cutter::permit`] must come before the next [`Cutter::feed`]: what is being read is longer than a segment.
+    pub(crate) fn needs_permit(&self) -> bool {
+        self.needs_permit
+    }
+
+    /// Allows the buffer that is being filled to become large.
+    pub(crate) fn permit(&mut self, permit: LargePermit) {
+        self.needs_permit = false;
+        if let Some(filling) = &mut self.filling {
+            filling.permit(permit);
+        }
+    }
+
     /// Takes a buffer for the next segment.
     pub(crate) fn give(&mut self, mut buffer: Buffer) {
         buffer.clear();
@@ -141,7 +157,8 @@ impl Cutter {
         self.filling = Some(buffer);
     }
 
-    /// Takes the first bytes of `data`: how many, and the segment that they finish, if they do. Takes all if they don't.
+    /// Takes the first bytes of `data`: how many, and the segment that they finish, if they do. Takes all if they don't,
+    /// unless [`Cutter::needs_permit`].
     pub(crate) fn feed(&mut self, data: &[u8]) -> (usize, Option<Segment>) {
         let mut filling = self.filling.take().expect("a buffer is given before data is fed");
         let mut taken = 0;
@@ -160,9 +177,19 @@ impl Cutter {
                 self.filling = Some(filling);
                 return (taken, None);
             }
+            let usual = self.limits.usual_bytes_max();
+            if filling.len() >= usual && !filling.is_permitted() {
+                self.needs_permit = true;
+                self.filling = Some(filling);
+                return (taken, None);
+            }
             let room = self.limits.segment_bytes.saturating_sub(filling.len());
-            let step = room.max(filling.len() / 8).max(STEP_BYTES).min(data.len() - taken);
-            let most = if step > room { self.limits.line_max_bytes } else { self.limits.segment_bytes };
+            let mut step = room.max(filling.len() / 8).max(STEP_BYTES).min(data.len() - taken);
+            let mut most = if step > room { self.limits.line_max_bytes } else { self.limits.segment_bytes };
+            if filling.len() < usual {
+                step = step.min(usual - filling.len());
+                most = most.min(usual);
+            }
             reserve(&mut filling, step, most);
             filling.extend_from_slice(&data[taken..][..step]);
             taken += step;
@@ -229,7 +256,11 @@ impl Cutter {
                     self.begin_oversized(filling, span);
                     return false;
                 }
-                Framed::More | Framed::End => return false,
+                // What follows does not fit, wherever it ends.
+                Framed::More => {
+                    return self.whole_bytes > 0 && filling.len() >= self.limits.usual_bytes_max();
+                }
+                Framed::End => return false,
             }
         }
     }
@@ -246,6 +277,7 @@ impl Cutter {
         self.first_line += span.line;
         filling.drain(..span.start);
         filling.truncate(HEAD_BYTES);
+        filling.settle(self.limits.usual_bytes_max());
         self.oversized = Some(Oversized { span, bytes, feeds, ends_line, seen });
     }
 
@@ -321,6 +353,7 @@ impl Cutter {
             *next -= gone;
         }
         bytes.truncate(gone);
+        bytes.settle(self.limits.usual_bytes_max());
         let lines = self.lines_begun(feeds, bytes.last() == Some(&b'\n'));
         let spans = mem::take(&mut self.spans);
         let segment = Segment {

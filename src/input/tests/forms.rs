@@ -1,5 +1,6 @@
 //! Whatever the layout of the values: those of the segments are the ones that `serde_json` reads.
 
+use crate::input::buffers::BufferPool;
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -15,12 +16,16 @@ type Found = (Option<u64>, Option<Value>);
 fn cut(text: &[u8], limits: SegmentLimits, sizes: &[usize]) -> (Vec<Segment>, bool) {
     let mut cutter = Cutter::new(limits);
     cutter.begin("text".into());
+    let pool = BufferPool::new(1, 0);
     let (mut segments, mut rest) = (Vec::new(), text);
     for &size in sizes.iter().cycle() {
         let (mut piece, after) = rest.split_at(size.min(rest.len()));
         while !piece.is_empty() {
             if cutter.needs_buffer() {
                 cutter.give(Buffer::default());
+            }
+            if cutter.needs_permit() {
+                cutter.permit(pool.try_take_permit().expect("the segment before is settled, or gone"));
             }
             let (taken, segment) = cutter.feed(piece);
             piece = &piece[taken..];

@@ -101,7 +101,7 @@ impl Bench {
 }
 
 fn one_buffer(limits: SegmentLimits) -> BufferPool {
-    BufferPool::new(1, limits.segment_bytes.saturating_mul(2))
+    BufferPool::new(1, limits.usual_bytes_max())
 }
 
 fn show(next: Next) -> String {

@@ -3,6 +3,7 @@
 use crate::event::kill_event::Event;
 use crate::event::line::{Line, LineReader, ReadRules, decoded_text};
 use crate::event::server::Server;
+use crate::input::buffers::LARGE_CAPACITY;
 use crate::input::framing::framer::Span;
 use crate::input::segment::{LINE_MAX_BYTES, Segment};
 use crate::layout::encoder::Encoder;
@@ -52,6 +53,9 @@ pub(crate) const HELD_REJECTS_MAX: usize = 4096;
 /// The bytes of decoded text in rejects above which they are not held.
 const HELD_RAW_BYTES_MAX: usize = 1 << 20;
 
+/// The rows of an event of more text than this are encoded into memory that returns to the system at once.
+const LARGE_EVENT_MIN: usize = 4 << 20;
+
 /// Encodes events again, of a segment whose rows are not held.
 #[derive(Debug)]
 pub(crate) struct Recoder {
@@ -63,6 +67,9 @@ pub(crate) struct Recoder {
 impl Recode for Recoder {
     fn recode(&self, event: usize, battle: Option<Option<i64>>, rows: &mut Rows) {
         let Some(text) = event_text(&self.segment, self.places[event], &self.preparer) else { return };
+        if text.len() > LARGE_EVENT_MIN {
+            rows.reserve(LARGE_CAPACITY);
+        }
         let rules = self.preparer.rules(&self.segment.source);
         // Its text is the event itself, and what was asked of it holds.
         let rules = ReadRules {
@@ -153,7 +160,7 @@ impl Parts {
             index: segment.spans.as_ref().and_then(|spans| index_of(spans.first()?)),
             text: 0..segment.bytes.len(),
             raw: None,
-            reason: format!("a value of {bytes} bytes, and at most {LINE_MAX_BYTES} are taken"),
+            reason: format!("a value of {bytes} bytes, and at most {LINE_MAX_BYTES} are taken").into(),
             field: None,
             sqlstate: None,
             truncated: true,
@@ -208,7 +215,7 @@ impl Parts {
                 Ok(text) => text,
                 Err(error) => {
                     let reason = format!("not UTF-8 at byte {} of the line", error.valid_up_to());
-                    self.reject_text(range, at.first_line + at.line, at.index, reason);
+                    self.reject_text(range, at.first_line + at.line, at.index, &reason);
                     return self.settle_rejects(sink);
                 }
             },
@@ -272,9 +279,9 @@ impl Parts {
                     line: at.first_line + line,
                     index,
                     text: start..start + byte_len,
-                    raw: decoded.map(|_| event_text.to_owned()),
-                    reason: fault.reason().to_owned(),
-                    field: fault.field().map(str::to_owned),
+                    raw: decoded.map(|_| event_text.into()),
+                    reason: fault.reason().into(),
+                    field: fault.field().map(Into::into),
                     sqlstate: None,
                     truncated: false,
                 }),
@@ -288,21 +295,21 @@ impl Parts {
                 self.rows.truncate(stored);
                 self.fresh.clear();
                 let line = at.first_line + value_line;
-                self.reject_text(base + start..base + text.len(), line, at.index, fault.reason().to_owned());
+                self.reject_text(base + start..base + text.len(), line, at.index, fault.reason());
                 None
             }
         }
     }
 
     /// A text that is no JSON counts as one event.
-    fn reject_text(&mut self, text: Range<usize>, line: u64, index: Option<usize>, reason: String) {
+    fn reject_text(&mut self, text: Range<usize>, line: u64, index: Option<usize>, reason: &str) {
         self.events += 1;
         self.fresh.push(Reject {
             line,
             index,
             text,
             raw: None,
-            reason,
+            reason: reason.into(),
             field: None,
             sqlstate: None,
             truncated: false,
@@ -318,7 +325,7 @@ impl Parts {
             return self.fresh.drain(..).all(|reject| sink(&reject));
         }
         *raw_bytes +=
-            self.fresh.iter().map(|reject| reject.raw.as_ref().map_or(0, String::len)).sum::<usize>();
+            self.fresh.iter().map(|reject| reject.raw.as_ref().map_or(0, |raw| raw.len())).sum::<usize>();
         if is_whole && held.len() + self.fresh.len() <= HELD_REJECTS_MAX && *raw_bytes <= HELD_RAW_BYTES_MAX {
             held.append(&mut self.fresh);
         } else {

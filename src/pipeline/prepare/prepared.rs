@@ -1,7 +1,7 @@
 //! A segment that is ready to be written, and its rejects.
 
 use crate::database::store::{Batch, SegmentCounts, SegmentHash};
-use crate::input::buffers::Buffer;
+use crate::input::buffers::{Buffer, LARGE_CAPACITY};
 use crate::input::segment::Segment;
 use crate::layout::rows::{Repeats, Rows};
 use crate::pipeline::prepare::parts::{Parts, Place, Recoder, Rejects, event_text};
@@ -91,15 +91,15 @@ impl Prepared {
     pub fn reject(&mut self, event: usize, reason: String, sqlstate: Option<String>) {
         let place = self.places[event];
         let raw = event_text(&self.segment, place, &self.preparer);
-        let raw = if let Some(Cow::Owned(raw)) = raw { Some(raw) } else { None };
+        let raw = if let Some(Cow::Owned(raw)) = raw { Some(raw.into()) } else { None };
         self.refused.push(Reject {
             line: self.line(place),
             index: place.index(),
             text: place.text(),
             raw,
-            reason,
+            reason: reason.into(),
             field: None,
-            sqlstate,
+            sqlstate: sqlstate.map(Into::into),
             truncated: false,
         });
     }
@@ -170,6 +170,9 @@ impl Preparer {
     /// Parses and encodes the values of a segment.
     pub fn prepare(&self, mut segment: Segment, hash: SegmentHash) -> Prepared {
         let mut parts = Parts::new(HELD_BYTES_MAX.saturating_sub(segment.bytes.len()).max(HELD_ROWS_MIN));
+        if segment.bytes.is_permitted() {
+            parts.rows.reserve(LARGE_CAPACITY);
+        }
         if let Some(bytes) = segment.oversized {
             parts.reject_oversized(&segment, bytes);
         } else {

@@ -68,7 +68,7 @@ impl RejectKinds {
     fn add(&mut self, source: &Arc<str>, reject: &Reject) {
         let mut reason = in_general(reject);
         let field = reject.field.as_deref().map(without_places);
-        let sqlstate = &reject.sqlstate;
+        let sqlstate = &reject.sqlstate.as_deref().map(str::to_owned);
         if sqlstate.is_some() && self.is_new_of_many(&reason, sqlstate.as_ref()) {
             VARIOUS.clone_into(&mut reason);
         }
@@ -141,9 +141,9 @@ mod tests {
             index: None,
             text: 0..0,
             raw: None,
-            reason: reason.to_owned(),
-            field: field.map(str::to_owned),
-            sqlstate: sqlstate.map(str::to_owned),
+            reason: reason.into(),
+            field: field.map(Into::into),
+            sqlstate: sqlstate.map(Into::into),
             truncated: false,
         }
     }

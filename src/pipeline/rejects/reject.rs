@@ -12,13 +12,13 @@ pub struct Reject {
     /// Where its text stands in the segment.
     pub text: Range<usize>,
     /// Its text, where it was in a string of the segment.
-    pub raw: Option<String>,
+    pub raw: Option<Box<str>>,
     /// Why it was refused.
-    pub reason: String,
+    pub reason: Box<str>,
     /// The field at fault, as a path below the event.
-    pub field: Option<String>,
+    pub field: Option<Box<str>>,
     /// What the database called it.
-    pub sqlstate: Option<String>,
+    pub sqlstate: Option<Box<str>>,
     /// Whether the text is only the head of the line.
     pub truncated: bool,
 }

@@ -87,6 +87,11 @@ impl Fields {
             return Cell::Null;
         }
         match value.and_then(Value::as_f64) {
+            // Sums and averages over the column must not overflow, nor may a product come too near to zero.
+            Some(number) if number != 0.0 && !(1e-100..=1e12).contains(&number.abs()) => {
+                self.does_not_fit(path, "a float out of range, in a record that is not kept");
+                Cell::Null
+            }
             Some(number) => Cell::Float(number),
             None => self.wrong_type(path),
         }

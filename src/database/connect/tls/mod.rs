@@ -22,6 +22,7 @@ use crate::database::connect::parameters::{Parameters, Value};
 use crate::database::connect::tls::error::TlsError;
 use crate::database::connect::tls::verifier::{Check, Verifier};
 use crate::database::connect::tls::versions::versions;
+use crate::permissions::is_of_another;
 use postgres::Config;
 use postgres::config::{Host, SslMode, SslNegotiation};
 use rustls::pki_types::pem::PemObject as _;
@@ -330,6 +331,13 @@ fn private_key(path: &Path, place: &str) -> Result<PrivateKeyDer<'static>, TlsEr
     let open_bits = if file.uid() == 0 { 0o037 } else { 0o077 };
     if file.mode() & open_bits != 0 {
         return Err(TlsError::OpenKey { place: place.to_owned(), path: path.to_owned() });
+    }
+    if is_of_another(&file) {
+        let why = format!("it belongs to another user (id {}), who could have put it there", file.uid());
+        return Err(unreadable(format!(
+            "{why}; run as that user, or: chown \"$(id -u)\" {}",
+            path.display()
+        )));
     }
     let text = fs::read(path).map_err(|error| unreadable(format!("{error}; {WANTED}")))?;
     let is_encrypted = ["BEGIN ENCRYPTED PRIVATE KEY", "Proc-Type: 4,ENCRYPTED"]

@@ -1,0 +1,46 @@
+//! How much memory events take that are nearly as long as an event may be.
+#![cfg(target_os = "linux")]
+
+use std::io::Write as _;
+
+use super::memory::{check, event_with, load_with};
+
+/// An event of about so many bytes: items, each with a soul.
+fn event(id: u64, bytes: usize) -> String {
+    const SOUL: usize = 440;
+    let item = format!(r#"{{"Type":"T4_BAG","Count":1,"Quality":1,"LegendarySoul":"{}"}}"#, "s".repeat(SOUL));
+    let items = (bytes - 400) / (item.len() + 1);
+    assert!(items < 32_768, "no more fit in an inventory");
+    event_with(id, &format!(",\"Inventory\":[{}{item}]", format!("{item},").repeat(items - 1)))
+}
+
+/// Loads `count` events of `bytes` each.
+fn load_events(name: &str, options: &[&str], count: u64, bytes: usize) {
+    let loaded = load_with(name, options, 1, |input| {
+        for id in 1..=count {
+            input.write_all(event(id, bytes).as_bytes())?;
+        }
+        Ok(count)
+    });
+    check(name, 1, loaded, [("events", count), ("inserted", count), ("rejected", 0)]);
+}
+
+#[test]
+fn the_longest_events() {
+    load_events("memory longest events", &[], 14, 15_900_000);
+}
+
+#[test]
+fn events_of_a_segment_each() {
+    load_events("memory segments", &[], 14, 8_300_000);
+}
+
+#[test]
+fn events_of_half_a_segment() {
+    load_events("memory halves", &[], 28, 4_100_000);
+}
+
+#[test]
+fn the_longest_events_where_they_are_rewritten() {
+    load_events("memory rewritten", &["--on-conflict", "update"], 14, 15_900_000);
+}
