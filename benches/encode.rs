@@ -7,7 +7,7 @@ mod support {
 use std::hint::black_box;
 use std::time::Duration;
 
-use aegis_kills::internals::{Encoder, Layout, Repeats, Rows};
+use aegis_kills::internals::{DuplicatePolicy, Encoder, Layout, Rows};
 use aegis_kills::internals::{Event, LineReader, NulPolicy, Server};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
@@ -46,7 +46,7 @@ fn encode(criterion: &mut Criterion) {
 }
 
 fn encoder() -> Encoder {
-    Encoder::new(Layout::Archive, Server::Europe, NulPolicy::Reject, Repeats::FirstCounts)
+    Encoder::new(Layout::Archive, Server::Europe, NulPolicy::Reject, DuplicatePolicy::KeepFirst)
 }
 
 fn parsed(dump: &str) -> Vec<Event<'_>> {

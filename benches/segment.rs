@@ -12,7 +12,7 @@ use std::time::Duration;
 use aegis_kills::internals::{
     BufferPool, LINE_MAX_BYTES, Next, Segment, SegmentLimits, Segmenter, Source, spawn_reader,
 };
-use aegis_kills::internals::{Layout, Repeats};
+use aegis_kills::internals::{DuplicatePolicy, Layout};
 use aegis_kills::internals::{NulPolicy, Server};
 use aegis_kills::internals::{Preparer, Reading};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
@@ -60,7 +60,7 @@ fn segments(criterion: &mut Criterion) {
             layout,
             server: Server::Europe,
             nul: NulPolicy::Reject,
-            repeats: Repeats::FirstCounts,
+            repeats: DuplicatePolicy::KeepFirst,
             reading: Reading::default(),
         };
         if layout == Layout::Archive {

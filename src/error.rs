@@ -1,6 +1,6 @@
 //! The errors that a command can end with.
 
-pub(crate) use crate::exit::Ending;
+pub(crate) use crate::exit::ExitStatus;
 
 use crate::database::failure::failure_kind::FailureKind;
 use crate::database::store::StoreError;
@@ -34,25 +34,25 @@ pub(crate) enum CommandError {
 
 impl CommandError {
     /// How the program ends.
-    pub(crate) fn ending(&self) -> Ending {
+    pub(crate) fn exit_status(&self) -> ExitStatus {
         match self {
-            CommandError::Setting(_) => Ending::WrongSetting,
-            CommandError::Embedded(error) if error.is_wrong_folder() => Ending::WrongSetting,
-            CommandError::Database(error) => database_ending(error),
-            CommandError::Embedded(EmbeddedError::NoEntry { .. } | EmbeddedError::NoAccount) => {
-                Ending::Failed
-            }
-            CommandError::Embedded(_) => Ending::DatabaseFailed,
-            CommandError::Input(_) | CommandError::RejectFile(_) | CommandError::Other(_) => Ending::Failed,
+            CommandError::Setting(_) => ExitStatus::WrongSetting,
+            CommandError::Embedded(error) if error.is_wrong_folder() => ExitStatus::WrongSetting,
+            CommandError::Database(error) => database_exit_status(error),
+            CommandError::Embedded(EmbeddedError::NoEntry { .. } | EmbeddedError::NoAccount)
+            | CommandError::Input(_)
+            | CommandError::RejectFile(_)
+            | CommandError::Other(_) => ExitStatus::Failed,
+            CommandError::Embedded(_) => ExitStatus::DatabaseFailed,
         }
     }
 }
 
 /// How the program ends for a failure of the database.
-pub(crate) fn database_ending(error: &StoreError) -> Ending {
+pub(crate) fn database_exit_status(error: &StoreError) -> ExitStatus {
     match error.kind() {
-        FailureKind::Passing => Ending::DatabaseFailed,
-        FailureKind::Permanent => Ending::DatabaseRefused,
-        FailureKind::Program => Ending::Failed,
+        FailureKind::Passing => ExitStatus::DatabaseFailed,
+        FailureKind::Permanent => ExitStatus::DatabaseRefused,
+        FailureKind::Program => ExitStatus::Failed,
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 /// How the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ending {
+pub(crate) enum ExitStatus {
     /// All is well: every event is in the database.
     Complete,
     /// The input, the reject file or the program itself failed.
@@ -28,7 +28,7 @@ pub(crate) enum Ending {
 
 /// An exit code and what it means, as the help has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ExitCode {
+pub(crate) struct ExitCodeHelp {
     /// The code; of signals all of them.
     pub code: &'static str,
     /// What it means, in one line.
@@ -36,41 +36,47 @@ pub(crate) struct ExitCode {
 }
 
 /// The exit codes, ascending.
-pub(crate) const EXIT_CODES: [ExitCode; 9] = [
-    ExitCode {
+pub(crate) const EXIT_CODES: [ExitCodeHelp; 9] = [
+    ExitCodeHelp {
         code: "0",
         meaning: "every event is stored, by this run or an earlier one; health: healthy; verify: no difference",
     },
-    ExitCode { code: "1", meaning: "the input, the reject file or the program itself failed" },
-    ExitCode { code: "2", meaning: "invalid option, variable or value; nothing was done" },
-    ExitCode { code: "3", meaning: "everything is stored except new rejects" },
-    ExitCode {
+    ExitCodeHelp { code: "1", meaning: "the input, the reject file or the program itself failed" },
+    ExitCodeHelp { code: "2", meaning: "invalid option, variable or value; nothing was done" },
+    ExitCodeHelp { code: "3", meaning: "everything is stored except new rejects" },
+    ExitCodeHelp {
         code: "4",
         meaning: "the database was unreachable or kept failing; some events are not stored; retrying can help",
     },
-    ExitCode { code: "5", meaning: "more rejects than allowed; stopped" },
-    ExitCode { code: "6", meaning: "verify found differences; health: unhealthy; embedded status: stopped" },
-    ExitCode {
+    ExitCodeHelp { code: "5", meaning: "more rejects than allowed; stopped" },
+    ExitCodeHelp {
+        code: "6",
+        meaning: "verify found differences; health: unhealthy; embedded status: stopped",
+    },
+    ExitCodeHelp {
         code: "7",
         meaning: "the database refuses for a permanent reason: login, privileges, missing database, incompatible tables",
     },
-    ExitCode { code: "129, 130, 143", meaning: "SIGHUP, SIGINT or SIGTERM: in-flight work was committed" },
+    ExitCodeHelp {
+        code: "129, 130, 143",
+        meaning: "SIGHUP, SIGINT or SIGTERM: in-flight work was committed",
+    },
 ];
 
-impl Ending {
+impl ExitStatus {
     /// The exit code.
     pub(crate) fn code(self) -> u8 {
         match self {
-            Ending::Complete => 0,
-            Ending::Failed => 1,
-            Ending::WrongSetting => 2,
-            Ending::Rejects => 3,
-            Ending::DatabaseFailed => 4,
-            Ending::RejectLimit => 5,
-            Ending::Missing => 6,
-            Ending::DatabaseRefused => 7,
+            ExitStatus::Complete => 0,
+            ExitStatus::Failed => 1,
+            ExitStatus::WrongSetting => 2,
+            ExitStatus::Rejects => 3,
+            ExitStatus::DatabaseFailed => 4,
+            ExitStatus::RejectLimit => 5,
+            ExitStatus::Missing => 6,
+            ExitStatus::DatabaseRefused => 7,
             // A shell's habit: 129 for SIGHUP, 130 for SIGINT, 143 for SIGTERM.
-            Ending::Interrupted(signal) => 128 + u8::try_from(signal).unwrap_or(0),
+            ExitStatus::Interrupted(signal) => 128 + u8::try_from(signal).unwrap_or(0),
         }
     }
 }
@@ -78,7 +84,7 @@ impl Ending {
 /// The table of exit codes, as the help prints it.
 pub(crate) fn exit_codes_help() -> String {
     let mut text = "Exit codes:".to_owned();
-    for ExitCode { code, meaning } in EXIT_CODES {
+    for ExitCodeHelp { code, meaning } in EXIT_CODES {
         // Writing to a String can't fail.
         let _ = write!(text, "\n  {code}  {meaning}");
     }
@@ -91,22 +97,22 @@ mod tests {
 
     #[test]
     fn each_ending_is_in_the_table() {
-        for ending in [
-            Ending::Complete,
-            Ending::Failed,
-            Ending::WrongSetting,
-            Ending::Rejects,
-            Ending::DatabaseFailed,
-            Ending::RejectLimit,
-            Ending::Missing,
-            Ending::DatabaseRefused,
-            Ending::Interrupted(1),
-            Ending::Interrupted(2),
-            Ending::Interrupted(15),
+        for exit_status in [
+            ExitStatus::Complete,
+            ExitStatus::Failed,
+            ExitStatus::WrongSetting,
+            ExitStatus::Rejects,
+            ExitStatus::DatabaseFailed,
+            ExitStatus::RejectLimit,
+            ExitStatus::Missing,
+            ExitStatus::DatabaseRefused,
+            ExitStatus::Interrupted(1),
+            ExitStatus::Interrupted(2),
+            ExitStatus::Interrupted(15),
         ] {
-            let code = ending.code().to_string();
+            let code = exit_status.code().to_string();
             let is_told = EXIT_CODES.iter().any(|exit| exit.code.split(", ").any(|told| told == code));
-            assert!(is_told, "{ending:?}");
+            assert!(is_told, "{exit_status:?}");
         }
     }
 
@@ -117,7 +123,7 @@ mod tests {
             ("README.md", include_str!("../README.md")),
             ("docs/deployment.md", include_str!("../docs/deployment.md")),
         ] {
-            for ExitCode { code, .. } in EXIT_CODES {
+            for ExitCodeHelp { code, .. } in EXIT_CODES {
                 // Verify and health are nothing to start again.
                 let is_needed = name == "README.md" || code != "6";
                 assert!(!is_needed || text.contains(&format!("\n| {code} | ")), "{name}: {code}");

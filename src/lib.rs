@@ -84,8 +84,8 @@ pub use database::connect::{Target, from_url};
 pub use database::health::HealthProbe;
 pub use database::pool::connections::PoolSettings;
 pub use database::pool::liveness::{HealthStatus, ServerHealth};
-pub use database::pool::manager::{DatabaseManager, TroubleSettings};
-pub use database::session::deadline::Patience;
+pub use database::pool::manager::{DatabaseManager, OutageSettings};
+pub use database::session::deadline::Deadline;
 pub use database::store::StoreError;
 pub use embedded::account::Account;
 pub use embedded::programs::Programs;
@@ -97,7 +97,7 @@ pub use program::main;
 pub mod internals {
     pub use crate::cli::{Cli, LoadArgs};
     pub use crate::embedded::error::EmbeddedError;
-    pub use crate::embedded::server::Phase;
+    pub use crate::embedded::server::StartPhase;
     pub use crate::embedded::{Closed, Embedded, Lifetime, Status, Stopped, status, stop};
     pub use crate::event::fault::Fault;
     pub use crate::event::kill_event::Event;
@@ -113,7 +113,7 @@ pub mod internals {
     pub use crate::input::source::Source;
     pub use crate::layout::Layout;
     pub use crate::layout::encoder::Encoder;
-    pub use crate::layout::rows::{Repeats, Rows};
+    pub use crate::layout::rows::{DuplicatePolicy, Rows};
     pub use crate::layout::table::{ColumnType, Table};
     pub use crate::pipeline::prepare::preparer::{Preparer, Reading};
     pub use crate::settings::LoadSettings;

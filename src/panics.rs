@@ -17,12 +17,12 @@ thread_local! {
 
 /// The panics of this process.
 #[derive(Debug, Clone)]
-pub(crate) struct Panics(Arc<Shared>);
+pub(crate) struct Panics(Arc<PanicState>);
 
 type Act = Box<dyn Fn(&str) + Send>;
 
 #[derive(Default)]
-struct Shared {
+struct PanicState {
     happened: AtomicBool,
     /// The message of the first one.
     first: OnceLock<String>,
@@ -33,7 +33,7 @@ struct Shared {
 impl Panics {
     /// Begins to look for panics, in place of the hook of the standard library, which would wait for standard error.
     pub(crate) fn install() -> Self {
-        let shared = Arc::<Shared>::default();
+        let shared = Arc::<PanicState>::default();
         let own = Arc::clone(&shared);
         std::panic::set_hook(Box::new(move |info| own.note(info)));
         Self(shared)
@@ -58,7 +58,7 @@ impl Panics {
 }
 
 /// See [`Panics::watch`].
-pub(crate) struct PanicWatch(Arc<Shared>);
+pub(crate) struct PanicWatch(Arc<PanicState>);
 
 impl Drop for PanicWatch {
     fn drop(&mut self) {
@@ -66,7 +66,7 @@ impl Drop for PanicWatch {
     }
 }
 
-impl Shared {
+impl PanicState {
     fn note(&self, info: &PanicHookInfo<'_>) {
         if IS_CONTAINED.get() {
             return;
@@ -98,7 +98,7 @@ impl Shared {
     }
 }
 
-impl std::fmt::Debug for Shared {
+impl std::fmt::Debug for PanicState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Panics").field("happened", &self.happened).finish_non_exhaustive()
     }

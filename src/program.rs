@@ -7,7 +7,7 @@ use crate::commands::load::Process;
 use crate::commands::{delete, embedded, generate, health, load, manual, schema, verify};
 use crate::error::CommandError;
 use crate::error_chain::{concealed, in_full};
-use crate::exit::Ending;
+use crate::exit::ExitStatus;
 use crate::panics::Panics;
 use crate::report::terminal::logger::Logger;
 use crate::report::terminal::screen::Screen;
@@ -32,18 +32,18 @@ pub fn main() -> ExitCode {
     let screen = Screen::of_stderr(cli.verbosity.quiet);
     let panics = Panics::install();
     // Of this thread's panics the hook has told.
-    let ending = match catch_unwind(AssertUnwindSafe(|| run(&cli, &screen, &panics))) {
-        Ok(Ok(ending)) => ending,
+    let exit_status = match catch_unwind(AssertUnwindSafe(|| run(&cli, &screen, &panics))) {
+        Ok(Ok(exit_status)) => exit_status,
         Ok(Err(error)) => {
             let text = in_full(&error).replace("; hint: ", "\nhint: ");
             screen.line(&format!("aegis-kills: {}", visible(&text)));
-            error.ending()
+            error.exit_status()
         }
-        Err(_) => Ending::Failed,
+        Err(_) => ExitStatus::Failed,
     };
-    let ending = if panics.happened() { Ending::Failed } else { ending };
+    let exit_status = if panics.happened() { ExitStatus::Failed } else { exit_status };
     screen.flush();
-    ExitCode::from(ending.code())
+    ExitCode::from(exit_status.code())
 }
 
 /// Tells what is wrong with the arguments, which the words repeat, or prints the help that was asked for.
@@ -57,11 +57,11 @@ fn refuse(error: &clap::Error) -> ExitCode {
     let shown = visible(&concealed(&words)).into_owned();
     // Both fail when nobody reads it.
     let _ = if shown == words { error.print() } else { write!(io::stderr(), "{shown}") };
-    ExitCode::from(Ending::WrongSetting.code())
+    ExitCode::from(ExitStatus::WrongSetting.code())
 }
 
-fn run(cli: &Cli, screen: &Screen, panics: &Panics) -> Result<Ending, CommandError> {
-    let signals = EarlySignals::heed()?;
+fn run(cli: &Cli, screen: &Screen, panics: &Panics) -> Result<ExitStatus, CommandError> {
+    let signals = EarlySignals::install()?;
     let file = settings_file(&cli.command)?;
     // The environment wins, and hides the file's setting where it sets an empty one.
     let variable = |name: &str| environment::of_process(name).or_else(|| file.get(name).map(str::to_owned));

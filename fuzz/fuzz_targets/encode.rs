@@ -18,7 +18,7 @@ mod support {
 use std::sync::LazyLock;
 
 use aegis_kills::internals::{Event, LineReader};
-use aegis_kills::internals::{Encoder, Layout, Repeats, Rows};
+use aegis_kills::internals::{Encoder, Layout, DuplicatePolicy, Rows};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
@@ -80,7 +80,7 @@ fn put(event: &mut Value, pointer: &str, value: Value) {
 /// An event has the same rows whichever came before it, and those that came before keep theirs when it is taken back.
 fn check_order(layout: Layout, lines: &[String], nul: usize) {
     let mut together = Rows::default();
-    let encoder = || Encoder::new(layout, SERVER, POLICIES[nul].0, Repeats::FirstCounts);
+    let encoder = || Encoder::new(layout, SERVER, POLICIES[nul].0, DuplicatePolicy::KeepFirst);
     let mut kept = encoder();
     let mut space = Event::default();
     for line in lines {

@@ -9,25 +9,25 @@ use crate::commands::common::sources;
 use crate::commands::common::sources::FoundSources;
 use crate::commands::load::Process;
 use crate::database::schemas::{Schemas, identity};
-use crate::database::session::deadline::Patience;
+use crate::database::session::deadline::Deadline;
 use crate::database::store::StoreError;
 use crate::database::write::deletable::DeleteScope;
 use crate::database::write::delete::{DELETE_BATCH_MAX, Deleted, Deleter};
 use crate::error::CommandError;
 use crate::error_chain::in_full;
-use crate::exit::Ending;
+use crate::exit::ExitStatus;
 use crate::input::convert::PipedCommand;
 use crate::input::reader::Reader;
 use crate::input::source::Source;
-use crate::layout::rows::Repeats;
+use crate::layout::rows::DuplicatePolicy;
 use crate::pipeline::account::monitor::Monitor;
 use crate::pipeline::prepare::prepared::Prepared;
 use crate::pipeline::prepare::preparer::{Preparer, Reading};
-use crate::pipeline::shutdown::{Halt, HaltReason};
+use crate::pipeline::shutdown::{Shutdown, ShutdownReason};
 use crate::pipeline::verify::VerifyRun;
 use crate::report::delete::DeleteReport;
 use crate::report::snapshot::LiveRun;
-use crate::report::summary::Status;
+use crate::report::summary::RunStatus;
 use crate::report::terminal::progress::Progress;
 use crate::settings::EventSettings;
 use crate::settings::delete::{DeleteSettings, DoomedEvents};
@@ -53,7 +53,7 @@ pub(crate) fn run(
     env: Environment<'_>,
     quiet: bool,
     process: &Process<'_>,
-) -> Result<Ending, CommandError> {
+) -> Result<ExitStatus, CommandError> {
     let begun = Instant::now();
     let (mut reader, mut found) = (None, FoundSources::default());
     let find = |settings: &DeleteSettings| {
@@ -66,18 +66,25 @@ pub(crate) fn run(
     found.check()?;
     let EventSettings { server, layout, .. } = settings.event;
     let database = OpenDatabase::open(&settings.database, Uuid::new_v4())?;
-    let halt = Arc::<Halt>::default();
+    let shutdown = Arc::<Shutdown>::default();
     let Process { signals, panics, screen } = process;
-    let listener = Listener::start(signals, panics, &halt, settings.drain_timeout, (*screen).clone(), None)?;
+    let listener =
+        Listener::start(signals, panics, &shutdown, settings.drain_timeout, (*screen).clone(), None)?;
     let ledger = settings.database.ledger_schema.as_deref();
     let schemas = Schemas::find(&database.manager, layout, settings.database.schema(), ledger)?;
     let scope = DeleteScope { layout, schemas, server };
-    let patience = Patience::until_told(halt.given_up());
+    let deadline = Deadline::until_cancelled(shutdown.aborted());
     let tables = identity(&database.manager, layout, &scope.schemas)?;
-    let deleter = Deleter::open(database.manager.clone(), scope, patience)?;
+    let deleter = Deleter::open(database.manager.clone(), scope, deadline)?;
     let piped = piped_delete(args, env);
-    let deletion =
-        Deletion { settings: &settings, tables, piped, deleter, halt: &halt, tally: Mutex::default() };
+    let deletion = Deletion {
+        settings: &settings,
+        tables,
+        piped,
+        deleter,
+        shutdown: &shutdown,
+        tally: Mutex::default(),
+    };
     let done = match &settings.events {
         DoomedEvents::Before(time) => deletion.before(*time),
         DoomedEvents::Of(sources) => {
@@ -85,7 +92,7 @@ pub(crate) fn run(
             let live = LiveRun {
                 begun,
                 monitor: Arc::clone(&monitor),
-                halt: Arc::clone(&halt),
+                shutdown: Arc::clone(&shutdown),
                 manager: Some(database.manager.clone()),
                 bytes_total: sources::bytes_total(sources),
             };
@@ -93,7 +100,7 @@ pub(crate) fn run(
             let done = deletion.of_dumps(sources, reader, &monitor);
             let unread = found.source_errors().into_iter().next();
             let done = done
-                .and(unread.map_or(Ok(()), |error| Err(Early::Failed(CommandError::Other(error.into())))));
+                .and(unread.map_or(Ok(()), |error| Err(EarlyEnd::Failed(CommandError::Other(error.into())))));
             drop(progress);
             done
         }
@@ -101,7 +108,7 @@ pub(crate) fn run(
     let Deletion { tally, deleter, .. } = deletion;
     drop(deleter);
     let tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let (status, ending, error) = outcome(done, halt.take_reason(), tally.rejected);
+    let (status, exit_status, error) = outcome(done, shutdown.take_reason(), tally.rejected);
     drop(listener);
     if let Err(error) = database.close() {
         log::warn!("{}", in_full(&error));
@@ -127,44 +134,48 @@ pub(crate) fn run(
     };
     if args.json {
         write_output(&format!("{}\n", report.to_json().context("the result can't be written as JSON")?))?;
-    } else if !quiet || ending != Ending::Complete {
-        write_text(&report.in_words())?;
+    } else if !quiet || exit_status != ExitStatus::Complete {
+        write_text(&report.to_text())?;
     }
-    Ok(ending)
+    Ok(exit_status)
 }
 
 /// Why a deletion ended early.
-enum Early {
+enum EarlyEnd {
     /// It was stopped.
     Stopped,
     Failed(CommandError),
 }
 
-impl From<StoreError> for Early {
+impl From<StoreError> for EarlyEnd {
     fn from(error: StoreError) -> Self {
-        if error.is_given_up() { Early::Stopped } else { Early::Failed(error.into()) }
+        if error.is_given_up() { EarlyEnd::Stopped } else { EarlyEnd::Failed(error.into()) }
     }
 }
 
-impl From<anyhow::Error> for Early {
+impl From<anyhow::Error> for EarlyEnd {
     fn from(error: anyhow::Error) -> Self {
-        Early::Failed(error.into())
+        EarlyEnd::Failed(error.into())
     }
 }
 
 /// A failure counts before a wish to stop.
 fn outcome(
-    done: Result<(), Early>,
-    halted: Option<HaltReason>,
+    done: Result<(), EarlyEnd>,
+    halted: Option<ShutdownReason>,
     rejected: u64,
-) -> (Status, Ending, Option<String>) {
+) -> (RunStatus, ExitStatus, Option<String>) {
     match (done, halted) {
-        (Err(Early::Failed(error)), _) => (Status::Failed, error.ending(), Some(in_full(&error))),
-        (_, Some(HaltReason::Panicked(message))) => (Status::Failed, Ending::Failed, Some(message)),
-        (_, Some(HaltReason::Signal(signal))) => (Status::Interrupted, Ending::Interrupted(signal), None),
-        (Err(Early::Stopped), _) | (_, Some(_)) => (Status::Failed, Ending::Failed, None),
-        (Ok(()), None) if rejected > 0 => (Status::Rejects, Ending::Rejects, None),
-        (Ok(()), None) => (Status::Complete, Ending::Complete, None),
+        (Err(EarlyEnd::Failed(error)), _) => (RunStatus::Failed, error.exit_status(), Some(in_full(&error))),
+        (_, Some(ShutdownReason::Panicked(message))) => {
+            (RunStatus::Failed, ExitStatus::Failed, Some(message))
+        }
+        (_, Some(ShutdownReason::Signal(signal))) => {
+            (RunStatus::Interrupted, ExitStatus::Interrupted(signal), None)
+        }
+        (Err(EarlyEnd::Stopped), _) | (_, Some(_)) => (RunStatus::Failed, ExitStatus::Failed, None),
+        (Ok(()), None) if rejected > 0 => (RunStatus::Rejects, ExitStatus::Rejects, None),
+        (Ok(()), None) => (RunStatus::Complete, ExitStatus::Complete, None),
     }
 }
 
@@ -176,12 +187,12 @@ struct Deletion<'r> {
     /// What errors of inputs suggest.
     piped: PipedCommand,
     deleter: Deleter,
-    halt: &'r Halt,
-    tally: Mutex<Tally>,
+    shutdown: &'r Shutdown,
+    tally: Mutex<DeleteTally>,
 }
 
 #[derive(Default)]
-struct Tally {
+struct DeleteTally {
     events: u64,
     rejected: u64,
     deleted: Deleted,
@@ -190,7 +201,7 @@ struct Tally {
     segments: BTreeSet<Vec<u8>>,
 }
 
-impl Tally {
+impl DeleteTally {
     fn add(&mut self, Deleted { events, segments, files }: Deleted) {
         self.deleted.events += events;
         self.deleted.segments += segments;
@@ -199,16 +210,16 @@ impl Tally {
 }
 
 impl Deletion<'_> {
-    fn tally(&self) -> MutexGuard<'_, Tally> {
+    fn tally(&self) -> MutexGuard<'_, DeleteTally> {
         // What is in it is whole after every statement.
         self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn check_stop(&self) -> Result<(), Early> {
-        if self.halt.stopping().is_some() { Err(Early::Stopped) } else { Ok(()) }
+    fn check_stop(&self) -> Result<(), EarlyEnd> {
+        if self.shutdown.stopping().is_some() { Err(EarlyEnd::Stopped) } else { Ok(()) }
     }
 
-    fn before(&self, time: Timestamp) -> Result<(), Early> {
+    fn before(&self, time: Timestamp) -> Result<(), EarlyEnd> {
         let time = time.to_string();
         if self.settings.dry_run {
             let counted = self.deleter.count_before(&time)?;
@@ -230,7 +241,12 @@ impl Deletion<'_> {
         Ok(())
     }
 
-    fn of_dumps(&self, sources: &[Source], reader: Option<Reader>, monitor: &Monitor) -> Result<(), Early> {
+    fn of_dumps(
+        &self,
+        sources: &[Source],
+        reader: Option<Reader>,
+        monitor: &Monitor,
+    ) -> Result<(), EarlyEnd> {
         let EventSettings { server, layout, nul, ref reading } = self.settings.event;
         let run = VerifyRun {
             workers: READERS,
@@ -239,11 +255,11 @@ impl Deletion<'_> {
                 layout,
                 server,
                 nul,
-                repeats: Repeats::FirstCounts,
+                repeats: DuplicatePolicy::KeepFirst,
                 reading: Reading { tables: self.tables.clone(), ..reading.clone() },
             },
             piped: self.piped.clone(),
-            stop: self.halt.stopped(),
+            stop: self.shutdown.stopped(),
         };
         let errors = run.run(sources.to_vec(), reader, monitor, |prepared| self.delete(prepared))?;
         if self.settings.dry_run {
@@ -255,13 +271,13 @@ impl Deletion<'_> {
             log::error!("{}", in_full(error));
         }
         match errors.into_iter().next() {
-            Some(error) => Err(Early::Failed(CommandError::Other(error.into()))),
+            Some(error) => Err(EarlyEnd::Failed(CommandError::Other(error.into()))),
             None => Ok(()),
         }
     }
 
     /// Deletes the events of a segment.
-    fn delete(&self, prepared: &Prepared) -> Result<(), Early> {
+    fn delete(&self, prepared: &Prepared) -> Result<(), EarlyEnd> {
         let batch = &prepared.batch;
         let ids = batch.rows.ids(&batch.order);
         for ids in ids.chunks(DELETE_BATCH_MAX) {
@@ -285,7 +301,7 @@ impl Deletion<'_> {
     }
 
     /// Counts what would be deleted. An event that the dumps have twice is deleted once.
-    fn count(&self, prepared: &Prepared, ids: &[i64]) -> Result<(), Early> {
+    fn count(&self, prepared: &Prepared, ids: &[i64]) -> Result<(), EarlyEnd> {
         let mut stored = self.deleter.stored(ids.to_vec())?;
         stored.sort_unstable();
         let segments = self.deleter.segments_of(prepared.batch.hash, &stored)?;

@@ -6,12 +6,12 @@ use crate::database::connect::from_url;
 use crate::database::health::HealthProbe;
 use crate::database::pool::liveness::ServerHealth;
 use crate::embedded;
-use crate::embedded::server::Phase;
+use crate::embedded::server::StartPhase;
 use crate::embedded::size::disk_bytes;
 use crate::embedded::{Embedded, Lifetime, Status, Stopped};
 use crate::error::CommandError;
 use crate::error_chain::concealed;
-use crate::exit::Ending;
+use crate::exit::ExitStatus;
 use crate::report::format::{bytes, counted, time, utc};
 use crate::settings::environment::SettingError;
 use crate::shell::shell_quoted;
@@ -23,7 +23,7 @@ use std::time::Duration;
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(3);
 
 /// Runs the command.
-pub(crate) fn run(action: &EmbeddedAction) -> Result<Ending, CommandError> {
+pub(crate) fn run(action: &EmbeddedAction) -> Result<ExitStatus, CommandError> {
     match action {
         EmbeddedAction::Start(args) => {
             let embedded = Embedded::open(&args.dir, Lifetime::UntilStopped)?;
@@ -42,11 +42,11 @@ pub(crate) fn run(action: &EmbeddedAction) -> Result<Ending, CommandError> {
         }
         EmbeddedAction::Status(args) => {
             let status = embedded::status(&args.dir)?;
-            write_text(&in_words(&args.dir, &status)?)?;
+            write_text(&to_text(&args.dir, &status)?)?;
             return Ok(match status {
-                Status::Running { .. } => Ending::Complete,
-                Status::Stopped => Ending::Missing,
-                Status::Missing => Ending::WrongSetting,
+                Status::Running { .. } => ExitStatus::Complete,
+                Status::Stopped => ExitStatus::Missing,
+                Status::Missing => ExitStatus::WrongSetting,
             });
         }
         EmbeddedAction::Url(args) => {
@@ -56,22 +56,22 @@ pub(crate) fn run(action: &EmbeddedAction) -> Result<Ending, CommandError> {
             write_output(&format!("{url}\n"))?;
         }
     }
-    Ok(Ending::Complete)
+    Ok(ExitStatus::Complete)
 }
 
-fn in_words(dir: &Path, status: &Status) -> Result<String, CommandError> {
+fn to_text(dir: &Path, status: &Status) -> Result<String, CommandError> {
     let start = start_command(dir);
     Ok(match status {
         Status::Running { pid, url, version, lifetime, since, socket, phase } => {
             let server = match phase {
-                Phase::Ready => ask(url)?,
-                Phase::Starting | Phase::Stopping => None,
+                StartPhase::Ready => ask(url)?,
+                StartPhase::Starting | StartPhase::Stopping => None,
             };
             let phase = match (phase, &server) {
-                (Phase::Ready, Some(_)) => "Running",
-                (Phase::Ready, None) => "Running, but it does not answer",
-                (Phase::Starting, _) => "Starting",
-                (Phase::Stopping, _) => "Stopping",
+                (StartPhase::Ready, Some(_)) => "Running",
+                (StartPhase::Ready, None) => "Running, but it does not answer",
+                (StartPhase::Starting, _) => "Starting",
+                (StartPhase::Stopping, _) => "Stopping",
             };
             let version = server.as_ref().map_or(version, |server| &server.version);
             let since = since.map(age).unwrap_or_default();
@@ -127,7 +127,7 @@ fn start_command(dir: &Path) -> String {
     format!("aegis-kills embedded start {}", shell_quoted(&dir.to_string_lossy()))
 }
 
-fn not_running(dir: &Path) -> Result<Ending, CommandError> {
+fn not_running(dir: &Path) -> Result<ExitStatus, CommandError> {
     Err(CommandError::Other(anyhow::anyhow!(
         "the private PostgreSQL in {} does not run; start it by: {}",
         dir.display(),

@@ -2,14 +2,14 @@
 
 use crate::cli::GenerateArgs;
 use crate::error::CommandError;
-use crate::exit::Ending;
+use crate::exit::ExitStatus;
 use crate::generate::{EVENTS_MAX, GenerateOptions, OVERLAP_PERCENT_MAX, generate};
 use crate::settings::environment::SettingError;
 use anyhow::Context as _;
 use std::io;
 
 /// Runs the command.
-pub(crate) fn run(args: &GenerateArgs) -> Result<Ending, CommandError> {
+pub(crate) fn run(args: &GenerateArgs) -> Result<ExitStatus, CommandError> {
     let wrong =
         |place, value: String, wanted| CommandError::from(SettingError::Value { place, value, wanted });
     if !(0.0..=OVERLAP_PERCENT_MAX).contains(&args.overlap) {
@@ -28,5 +28,5 @@ pub(crate) fn run(args: &GenerateArgs) -> Result<Ending, CommandError> {
             result.context("the dump can't be written to standard output")?;
         }
     }
-    Ok(Ending::Complete)
+    Ok(ExitStatus::Complete)
 }

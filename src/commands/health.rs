@@ -2,13 +2,13 @@
 
 use crate::cli::HealthArgs;
 use crate::commands::common::next_steps::SchemaHints;
-use crate::commands::common::open_database::Place;
+use crate::commands::common::open_database::DatabaseLocation;
 use crate::commands::common::output::{write_output, write_text};
 use crate::commands::common::signals::{Ends, ends};
 use crate::database::health::HealthProbe;
 use crate::database::ledger::runs::application_name;
 use crate::error::CommandError;
-use crate::exit::Ending;
+use crate::exit::ExitStatus;
 use crate::report::health::HealthReport;
 use crate::report::terminal::watch::{TerminalSize, Watch};
 use crate::settings::HealthSettings;
@@ -24,13 +24,13 @@ use uuid::Uuid;
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Runs the command. With `--watch` it goes on until a signal ends it, or nobody reads it.
-pub(crate) fn run(args: &HealthArgs, env: Environment<'_>) -> Result<Ending, CommandError> {
+pub(crate) fn run(args: &HealthArgs, env: Environment<'_>) -> Result<ExitStatus, CommandError> {
     let settings = HealthSettings::new(args, env)?;
-    let place = Place::open(&settings.database)?;
+    let place = DatabaseLocation::open(&settings.database)?;
     let name = application_name(place.target.application_name(), Uuid::new_v4());
     let probe = HealthProbe::new(&place.target, &name, settings.database.pool.connection_timeout);
     let hints = SchemaHints::new(&args.database, args.layout.as_deref(), env);
-    let ending = if args.watch {
+    let exit_status = if args.watch {
         watch(args, probe, settings, hints)?
     } else {
         let report = look(&probe, &settings, &hints);
@@ -39,14 +39,14 @@ pub(crate) fn run(args: &HealthArgs, env: Environment<'_>) -> Result<Ending, Com
         } else {
             write_text(&format!("{report}\n"))?;
         }
-        ending(report.status.is_healthy())
+        exit_status(report.status.is_healthy())
     };
     place.close()?;
-    Ok(ending)
+    Ok(exit_status)
 }
 
-fn ending(is_healthy: bool) -> Ending {
-    if is_healthy { Ending::Complete } else { Ending::Missing }
+fn exit_status(is_healthy: bool) -> ExitStatus {
+    if is_healthy { ExitStatus::Complete } else { ExitStatus::Missing }
 }
 
 fn watch(
@@ -54,9 +54,9 @@ fn watch(
     probe: HealthProbe,
     settings: HealthSettings,
     hints: SchemaHints,
-) -> anyhow::Result<Ending> {
+) -> anyhow::Result<ExitStatus> {
     let Ends { signals, .. } = &ends()?;
-    let reports = look_again_and_again(probe, settings, hints)?;
+    let reports = start_watching(probe, settings, hints)?;
     let mut watch = Watch::default();
     loop {
         let report = select_biased! {
@@ -65,14 +65,14 @@ fn watch(
                     // The terminal may have put a `^C` into the line that the shell goes on in.
                     write_output("\n")?;
                 }
-                return Ok(signal.map_or(Ending::Failed, Ending::Interrupted));
+                return Ok(signal.map_or(ExitStatus::Failed, ExitStatus::Interrupted));
             }
             recv(reports) -> report => report.context("a health check panicked")?,
         };
         let healthy = report.status.is_healthy();
         let text = if args.json { watch.json(report) } else { watch.words(report, terminal()) };
         if !write_output(&text)? {
-            return Ok(ending(healthy));
+            return Ok(exit_status(healthy));
         }
     }
 }
@@ -90,7 +90,7 @@ fn terminal() -> Option<TerminalSize> {
 }
 
 /// Looks on a thread of its own, as a look can take long, and who ends the watch must not wait for it.
-fn look_again_and_again(
+fn start_watching(
     probe: HealthProbe,
     settings: HealthSettings,
     hints: SchemaHints,

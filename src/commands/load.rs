@@ -17,12 +17,12 @@ use crate::database::options::StoreSettings;
 use crate::database::pool::manager::DatabaseManager;
 use crate::database::schema::{deferred_indexes as indexes, ensure as schema};
 use crate::database::schemas::{Schemas, identity};
-use crate::database::session::deadline::Patience;
+use crate::database::session::deadline::Deadline;
 use crate::database::store::Store;
 use crate::database::write::postgres_store::PostgresStore;
 use crate::error::CommandError;
 use crate::error_chain::in_full;
-use crate::exit::Ending;
+use crate::exit::ExitStatus;
 use crate::input::convert::PipedCommand;
 use crate::input::reader::Reader;
 use crate::layout::ddl::Indexes;
@@ -32,7 +32,7 @@ use crate::pipeline;
 use crate::pipeline::account::monitor::Monitor;
 use crate::pipeline::rejects::file::RejectFile;
 use crate::pipeline::run::RunReport;
-use crate::pipeline::shutdown::{Halt, HaltReason};
+use crate::pipeline::shutdown::{Shutdown, ShutdownReason};
 use crate::pipeline::source_segments::SourceError;
 use crate::report::snapshot::LiveRun;
 use crate::report::summary::Summary;
@@ -68,7 +68,7 @@ pub(crate) fn run(
     env: Environment<'_>,
     quiet: bool,
     process: &Process<'_>,
-) -> Result<Ending, CommandError> {
+) -> Result<ExitStatus, CommandError> {
     let (mut reader, mut found) = (None, FoundSources::default());
     let find = |settings: &LoadSettings| {
         found = FoundSources::find(&settings.named, &settings.written());
@@ -80,18 +80,18 @@ pub(crate) fn run(
     // Before anything is written, the file of metrics as well.
     refuse_overwriting(&settings)?;
     let id = Uuid::new_v4();
-    let halt = Arc::<Halt>::default();
+    let shutdown = Arc::<Shutdown>::default();
     let printed = Printed { is_json: args.json, is_quiet: quiet };
     let mut next = next::commands(args, env);
     let stop = stop_summary(&settings, id, next.clone(), args.dry_run, printed);
     let Process { signals, panics, screen } = process;
     let requests =
-        Listener::start(signals, panics, &halt, settings.drain_timeout, (*screen).clone(), Some(stop))?;
+        Listener::start(signals, panics, &shutdown, settings.drain_timeout, (*screen).clone(), Some(stop))?;
     let (rejects, listener) =
         prepare(&settings, &mut found, id, process.screen).inspect_err(|_| tell_of_failure(&settings, id))?;
     let started = Instant::now();
     let monitor = Arc::<Monitor>::default();
-    let parts = Parts {
+    let parts = LoadParts {
         settings: &settings,
         reader: Cell::new(reader),
         unread: Cell::new(found.source_errors()),
@@ -102,7 +102,7 @@ pub(crate) fn run(
         rejects: &rejects,
         process,
         requests: &requests,
-        halt: &halt,
+        shutdown: &shutdown,
         monitor: &monitor,
     };
     let done = match &settings.database {
@@ -124,7 +124,7 @@ pub(crate) fn run(
         },
         done => done?,
     };
-    let (status, ending) = outcome(&report);
+    let (status, exit_status) = outcome(&report);
     if report.has_damaged_source() {
         // A sound copy has the same events, perhaps with other values.
         let corrected = LoadArgs { on_conflict: Some("update".to_owned()), ..args.clone() };
@@ -145,20 +145,20 @@ pub(crate) fn run(
         earlier_rejects: store.earlier_rejects,
         reasons: monitor.reject_kinds(),
         error: cause(&report, in_full),
-        database_failed: matches!(ending, Ending::DatabaseFailed | Ending::DatabaseRefused),
+        database_failed: matches!(exit_status, ExitStatus::DatabaseFailed | ExitStatus::DatabaseRefused),
         dry_run: args.dry_run,
         next,
     };
     // A terminal that has closed shows no summary; why the load ended is known all the same.
     if let Err(error) = load_summary::print(&summary, printed).and(metrics) {
         log::error!("{error:#}");
-        return Ok(if has_stored_all(ending) { Ending::Failed } else { ending });
+        return Ok(if has_stored_all(exit_status) { ExitStatus::Failed } else { exit_status });
     }
-    Ok(ending)
+    Ok(exit_status)
 }
 
-fn has_stored_all(ending: Ending) -> bool {
-    matches!(ending, Ending::Complete | Ending::Rejects)
+fn has_stored_all(exit_status: ExitStatus) -> bool {
+    matches!(exit_status, ExitStatus::Complete | ExitStatus::Rejects)
 }
 
 fn refuse_overwriting(settings: &LoadSettings) -> Result<(), SettingError> {
@@ -214,7 +214,7 @@ fn tell_of_failure(settings: &LoadSettings, id: Uuid) {
     let live = LiveRun {
         begun: Instant::now(),
         monitor: Arc::default(),
-        halt: Arc::default(),
+        shutdown: Arc::default(),
         manager: None,
         bytes_total: None,
     };
@@ -267,7 +267,7 @@ impl StoreFigures {
 }
 
 /// What both kinds of runs are given.
-struct Parts<'r> {
+struct LoadParts<'r> {
     settings: &'r LoadSettings,
     /// Where someone has begun to read the sources.
     reader: Cell<Option<Reader>>,
@@ -282,17 +282,17 @@ struct Parts<'r> {
     rejects: &'r RejectFile,
     process: &'r Process<'r>,
     requests: &'r Listener,
-    halt: &'r Arc<Halt>,
+    shutdown: &'r Arc<Shutdown>,
     monitor: &'r Arc<Monitor>,
 }
 
-impl Parts<'_> {
+impl LoadParts<'_> {
     /// What a run is looked at with.
     fn live(&self, manager: Option<&DatabaseManager>) -> LiveRun {
         LiveRun {
             begun: self.started,
             monitor: Arc::clone(self.monitor),
-            halt: Arc::clone(self.halt),
+            shutdown: Arc::clone(self.shutdown),
             manager: manager.cloned(),
             bytes_total: sources::bytes_total(&self.settings.sources),
         }
@@ -304,9 +304,9 @@ impl Parts<'_> {
     }
 }
 
-fn read_only(parts: &Parts<'_>, listener: Option<TcpListener>) -> Result<Done, CommandError> {
+fn read_only(parts: &LoadParts<'_>, listener: Option<TcpListener>) -> Result<Done, CommandError> {
     let settings = parts.settings;
-    let halt = parts.halt;
+    let shutdown = parts.shutdown;
     let live = parts.live(None);
     let observer = Observer::start(settings, &live, listener, parts.id, None, None)?;
     if settings.metrics_file.is_some() {
@@ -316,14 +316,14 @@ fn read_only(parts: &Parts<'_>, listener: Option<TcpListener>) -> Result<Done, C
     let sources = settings.sources.clone();
     let (reader, run) = (parts.reader.take(), settings.pipeline(parts.piped.clone()));
     parts.requests.begin();
-    let mut report = pipeline::run::run(sources, reader, &run, None, parts.rejects, halt, parts.monitor);
+    let mut report = pipeline::run::run(sources, reader, &run, None, parts.rejects, shutdown, parts.monitor);
     report.source_errors.splice(0..0, parts.unread.take());
-    let farewell = observer.say_farewell(&run_outcome(&report));
+    let farewell = observer.serve_final_status(&run_outcome(&report));
     Ok(Done { report, store: StoreFigures::default(), metrics: Ok(()), farewell })
 }
 
 fn load(
-    parts: &Parts<'_>,
+    parts: &LoadParts<'_>,
     listener: Option<TcpListener>,
     place: &DatabaseSettings,
 ) -> Result<Done, CommandError> {
@@ -332,39 +332,39 @@ fn load(
     let layout = settings.event.layout;
     let schemas = Schemas::find(&database.manager, layout, place.schema(), place.ledger_schema.as_deref())?;
     let tables = schema::ensure(&database.manager, layout, &schemas, Indexes::Later, Distribution::OneServer)
-        .map_err(|error| error.in_words(|words| parts.hints.fill(words)))?;
+        .map_err(|error| error.map_message(|words| parts.hints.fill(words)))?;
     if tables.distribution == Distribution::OneServer {
-        indexes::put_off(&database.manager, layout, &schemas, id);
+        indexes::defer(&database.manager, layout, &schemas, id);
     }
     let identity = identity(&database.manager, layout, &schemas)?;
     let store_settings = store_settings(parts, schemas, tables.distribution);
     let is_watched = settings.listen.is_some() || settings.metrics_file.is_some();
     let last_success =
         if is_watched { RunLog::last_success(&database.manager, &store_settings)? } else { None };
-    let (halt, live) = (parts.halt, parts.live(Some(&database.manager)));
+    let (shutdown, live) = (parts.shutdown, parts.live(Some(&database.manager)));
     let observer = Observer::start(settings, &live, listener, id, Some(&database), last_success)?;
     let sources: Vec<String> = settings.named.iter().map(ToString::to_string).collect();
     parts.requests.begin();
     // Until something is read, a request to stop ends each wait.
-    let at_start = Patience::until_told(halt.stopped());
+    let at_start = Deadline::until_cancelled(shutdown.stopped());
     let begin =
-        |patience: &Patience| RunLog::begin(&database.manager, &store_settings, id, &sources, patience);
+        |deadline: &Deadline| RunLog::begin(&database.manager, &store_settings, id, &sources, deadline);
     // Once more, as the row may be written by now, and needs its end.
     let log = begin(&at_start)
-        .or_else(|error| if error.is_given_up() { begin(&Patience::at_most(END_MAX)) } else { Err(error) });
+        .or_else(|error| if error.is_given_up() { begin(&Deadline::at_most(END_MAX)) } else { Err(error) });
     let log = match log {
         Err(error) if error.is_given_up() => {
-            let report = RunReport::stopped(halt);
-            let farewell = observer.say_farewell(&run_outcome(&report));
+            let report = RunReport::stopped(shutdown);
+            let farewell = observer.serve_final_status(&run_outcome(&report));
             return Ok(Done { report, store: StoreFigures::default(), metrics: Ok(()), farewell });
         }
         log => log?,
     };
     // From here on the ledger has the run, and gets its end.
     let progress = parts.show(live);
-    let patience = Patience::until_told(halt.given_up());
-    let leisure = Patience::until_told(halt.stopped());
-    let store = PostgresStore::new(database.manager.clone(), &store_settings, id, patience, leisure);
+    let deadline = Deadline::until_cancelled(shutdown.aborted());
+    let idle_deadline = Deadline::until_cancelled(shutdown.stopped());
+    let store = PostgresStore::new(database.manager.clone(), &store_settings, id, deadline, idle_deadline);
     // Where the server was looked up in the first event, reading has begun, of all files.
     let reader = parts.reader.take();
     let rereads = settings.rereads || reader.is_some();
@@ -382,34 +382,34 @@ fn load(
                 &pipeline,
                 Some(&store as &dyn Store),
                 parts.rejects,
-                halt,
+                shutdown,
                 parts.monitor,
             );
             report.source_errors.splice(0..0, parts.unread.take());
             if report.halted.is_none() {
                 confirm(&store, &mut report);
             }
-            let patience = Patience::until_told(halt.given_up());
-            files.record(&database.manager, id, &report, parts.monitor, &patience);
+            let deadline = Deadline::until_cancelled(shutdown.aborted());
+            files.record(&database.manager, id, &report, parts.monitor, &deadline);
             report
         }
         (_, Err(error)) => RunReport::failed(anyhow::anyhow!("{error:#}")),
         (Err(_), _) => match files {
-            Err(error) if error.is_given_up() => RunReport::stopped(halt),
+            Err(error) if error.is_given_up() => RunReport::stopped(shutdown),
             Err(error) => RunReport::failed(error),
             Ok(_) => unreachable!("it is an error"),
         },
     };
     let earlier_rejects = earlier_rejects(&store, parts.monitor);
     let figures = StoreFigures { earlier_rejects, ..StoreFigures::of(&database.manager) };
-    end_in_ledger(&log, &database.manager, parts.rejects, &report, &figures, halt);
+    end_in_ledger(&log, &database.manager, parts.rejects, &report, &figures, shutdown);
     if report.halted.is_none() {
         // With its end in the ledger, so that of two runs that end together one builds them.
         store.build_indexes();
     }
     let metrics = observer.write_metrics(has_succeeded(&report));
     drop(progress);
-    let farewell = observer.say_farewell(&run_outcome(&report));
+    let farewell = observer.serve_final_status(&run_outcome(&report));
     drop(store);
     if let Err(error) = database.close() {
         // All is stored; the account of it is worth more than a server that did not stop.
@@ -418,7 +418,7 @@ fn load(
     Ok(Done { report, store: figures, metrics, farewell })
 }
 
-fn store_settings(parts: &Parts<'_>, schemas: Schemas, distribution: Distribution) -> StoreSettings {
+fn store_settings(parts: &LoadParts<'_>, schemas: Schemas, distribution: Distribution) -> StoreSettings {
     let settings = parts.settings;
     StoreSettings {
         schema_apply: parts.hints.fill("aegis-kills schema apply"),
@@ -440,7 +440,7 @@ fn end_in_ledger(
     rejects: &RejectFile,
     report: &RunReport,
     figures: &StoreFigures,
-    halt: &Halt,
+    shutdown: &Shutdown,
 ) {
     let rejects_file = rejects.path_if_made().map(|_| rejects.absolute_path());
     let end = RunEnd {
@@ -451,13 +451,13 @@ fn end_in_ledger(
         error: cause(report, in_public),
     };
     // A database that was waited for in vain gets one more moment, no more.
-    let patience = match report.halted {
-        Some(HaltReason::Failed(_) | HaltReason::Panicked(_) | HaltReason::Signal(_)) => {
-            Patience::at_most(END_MAX)
+    let deadline = match report.halted {
+        Some(ShutdownReason::Failed(_) | ShutdownReason::Panicked(_) | ShutdownReason::Signal(_)) => {
+            Deadline::at_most(END_MAX)
         }
-        _ => Patience::until_told(halt.given_up()),
+        _ => Deadline::until_cancelled(shutdown.aborted()),
     };
-    if let Err(error) = log.end(manager, &end, &patience) {
+    if let Err(error) = log.end(manager, &end, &deadline) {
         // The events are committed; only this run's row lacks its end.
         log::warn!("{}", in_full(&error));
     }

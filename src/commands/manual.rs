@@ -4,7 +4,7 @@ use crate::cli::Cli;
 use crate::commands::common::output::write_output;
 use crate::error::CommandError;
 use crate::event::server::Server;
-use crate::exit::Ending;
+use crate::exit::ExitStatus;
 use crate::layout::Layout;
 use anyhow::Context as _;
 use clap::builder::PossibleValuesParser;
@@ -15,22 +15,22 @@ use clap_mangen::roff::{Roff, bold, roman};
 use std::io;
 
 /// Writes a shell's completion script.
-pub(crate) fn completions(shell: Shell) -> Result<Ending, CommandError> {
+pub(crate) fn completions(shell: Shell) -> Result<ExitStatus, CommandError> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut with_values(Cli::command()), "aegis-kills", &mut script);
     // For bash the library takes the hyphen of the program's name for a step to a subcommand in one of two places, so that
     // nothing would be completed after one.
     let script = String::from_utf8_lossy(&script).replace("aegis__subcmd__kills", "aegis__kills");
     write_output(&script)?;
-    Ok(Ending::Complete)
+    Ok(ExitStatus::Complete)
 }
 
 /// Writes the manual: one page with all commands.
-pub(crate) fn manual() -> Result<Ending, CommandError> {
+pub(crate) fn manual() -> Result<ExitStatus, CommandError> {
     let mut page = Vec::new();
     render(&mut page).context("the manual page can't be made")?;
     write_output(&String::from_utf8_lossy(&page))?;
-    Ok(Ending::Complete)
+    Ok(ExitStatus::Complete)
 }
 
 /// The command with the values of its options, to be completed. The settings check them, for variables as well.

@@ -7,7 +7,7 @@ use crate::commands::common::output::{write_output, write_text};
 use crate::database::schema::ensure as schema;
 use crate::database::schemas::Schemas;
 use crate::error::CommandError;
-use crate::exit::Ending;
+use crate::exit::ExitStatus;
 use crate::layout::ddl::Indexes;
 use crate::layout::table::Distribution;
 use crate::settings::SchemaSettings;
@@ -16,7 +16,7 @@ use crate::settings::environment::Environment;
 use uuid::Uuid;
 
 /// Runs the command.
-pub(crate) fn run(action: &SchemaAction, env: Environment<'_>) -> Result<Ending, CommandError> {
+pub(crate) fn run(action: &SchemaAction, env: Environment<'_>) -> Result<ExitStatus, CommandError> {
     match action {
         SchemaAction::Print(args) => {
             let SchemaSettings { layout, schema, ledger_schema, distribution } =
@@ -32,7 +32,7 @@ pub(crate) fn run(action: &SchemaAction, env: Environment<'_>) -> Result<Ending,
             let schemas = Schemas::find(&database.manager, layout, name, ledger)?;
             let hints = SchemaHints::new(&args.database, args.layout.as_deref(), env);
             let tables = schema::ensure(&database.manager, layout, &schemas, Indexes::Now, asked)
-                .map_err(|error| error.in_words(|words| hints.fill(words)))?;
+                .map_err(|error| error.map_message(|words| hints.fill(words)))?;
             database.close()?;
             let what = if tables.made { "the tables are made" } else { "all tables and indexes are there" };
             let spread = match tables.distribution {
@@ -47,5 +47,5 @@ pub(crate) fn run(action: &SchemaAction, env: Environment<'_>) -> Result<Ending,
             write_text(&format!("{what}, in schema {name:?}{apart}{spread}\n"))?;
         }
     }
-    Ok(Ending::Complete)
+    Ok(ExitStatus::Complete)
 }

@@ -15,15 +15,15 @@ use crate::database::write::compare::{Comparer, StoredEvent};
 use crate::database::write::exists::present_ids;
 use crate::error::CommandError;
 use crate::error_chain::in_full;
-use crate::exit::Ending;
+use crate::exit::ExitStatus;
 use crate::input::convert::PipedCommand;
 use crate::input::reader::Reader;
-use crate::layout::rows::Repeats;
+use crate::layout::rows::DuplicatePolicy;
 use crate::layout::table::Distribution;
 use crate::pipeline::account::monitor::Monitor;
 use crate::pipeline::prepare::prepared::Prepared;
 use crate::pipeline::prepare::preparer::Preparer;
-use crate::pipeline::shutdown::Halt;
+use crate::pipeline::shutdown::Shutdown;
 use crate::pipeline::verify::VerifyRun;
 use crate::report::snapshot::LiveRun;
 use crate::report::terminal::progress::Progress;
@@ -44,7 +44,7 @@ pub(crate) fn run(
     env: Environment<'_>,
     quiet: bool,
     screen: &Screen,
-) -> Result<Ending, CommandError> {
+) -> Result<ExitStatus, CommandError> {
     let (mut reader, mut found) = (None, FoundSources::default());
     let find = |settings: &VerifySettings| {
         found = FoundSources::find(&settings.sources, &[]);
@@ -65,12 +65,12 @@ pub(crate) fn run(
         let json = report.to_json().context("the result can't be written as JSON")?;
         write_output(&format!("{json}\n"))?;
     } else if !quiet || is_different {
-        write_text(&report.in_words(sources_whole, &load_of_verified(args, env)))?;
+        write_text(&report.to_text(sources_whole, &load_of_verified(args, env)))?;
     }
     Ok(match (sources_whole, is_different) {
-        (false, _) => Ending::Failed,
-        (true, false) => Ending::Complete,
-        (true, true) => Ending::Missing,
+        (false, _) => ExitStatus::Failed,
+        (true, false) => ExitStatus::Complete,
+        (true, true) => ExitStatus::Missing,
     })
 }
 
@@ -87,7 +87,7 @@ fn compare(
     let schema = settings.database.schema();
     let schemas = Schemas::find(manager, layout, schema, settings.database.ledger_schema.as_deref())?;
     let distribution = schema::distribution(manager, layout, &schemas)
-        .map_err(|error| error.in_words(|words| hints.fill(words)))?;
+        .map_err(|error| error.map_message(|words| hints.fill(words)))?;
     let comparison = Comparison {
         settings,
         manager,
@@ -99,7 +99,7 @@ fn compare(
     let live = LiveRun {
         begun: Instant::now(),
         monitor: Arc::clone(&monitor),
-        halt: Arc::<Halt>::default(),
+        shutdown: Arc::<Shutdown>::default(),
         manager: Some(manager.clone()),
         bytes_total: sources::bytes_total(&settings.sources),
     };
@@ -107,7 +107,13 @@ fn compare(
     let run = VerifyRun {
         workers: settings.workers,
         segment: settings.segment,
-        preparer: Preparer { layout, server, nul, repeats: Repeats::FirstCounts, reading: reading.clone() },
+        preparer: Preparer {
+            layout,
+            server,
+            nul,
+            repeats: DuplicatePolicy::KeepFirst,
+            reading: reading.clone(),
+        },
         piped,
         stop: crossbeam_channel::never(),
     };

@@ -11,7 +11,7 @@ use crate::database::schema::citus::{Distributed, Node};
 use crate::database::schema::inspect::Addition;
 use crate::database::schema::{access, citus, deferred_indexes as indexes, inspect, misfits, size};
 use crate::database::schemas::Schemas;
-use crate::database::session::deadline::Patience;
+use crate::database::session::deadline::Deadline;
 use crate::database::session::opener::Opener;
 use crate::database::store::StoreError;
 use crate::error_chain::in_full;
@@ -66,7 +66,7 @@ impl Inspection {
 pub struct HealthProbe {
     opener: Opener,
     /// What an error is told by.
-    in_words: fn(&(dyn Error + 'static)) -> String,
+    describe: fn(&(dyn Error + 'static)) -> String,
 }
 
 /// So many checks of one probe may be left behind by a server that accepts and says nothing: each is a thread and a
@@ -76,13 +76,13 @@ const LEFT_BEHIND_MAX: usize = 2;
 impl HealthProbe {
     /// A probe whose checks take at most `time_max` each.
     pub fn new(target: &Target, application: &str, time_max: Duration) -> Self {
-        Self { opener: Opener::new(target, application, time_max), in_words: in_full }
+        Self { opener: Opener::new(target, application, time_max), describe: in_full }
     }
 
     /// The same for a page that all can see: the words of a statement's error are left out.
     #[must_use]
     pub fn for_public(self) -> Self {
-        Self { in_words: in_public, ..self }
+        Self { describe: in_public, ..self }
     }
 
     /// Checks the database's health.
@@ -90,16 +90,16 @@ impl HealthProbe {
         if self.opener.threads() >= LEFT_BEHIND_MAX {
             return self.failed(&DatabaseError::NoAnswer(self.opener.time_max()));
         }
-        let patience = Patience::at_most(self.opener.time_max());
-        check(&self.opener, &patience).unwrap_or_else(|error| match error {
+        let deadline = Deadline::at_most(self.opener.time_max());
+        check(&self.opener, &deadline).unwrap_or_else(|error| match error {
             // Only the time ends it.
-            DatabaseError::GivenUp => self.failed(&DatabaseError::NoAnswer(self.opener.time_max())),
+            DatabaseError::Aborted => self.failed(&DatabaseError::NoAnswer(self.opener.time_max())),
             error => self.failed(&error),
         })
     }
 
     fn failed(&self, error: &DatabaseError) -> HealthStatus {
-        HealthStatus::failed_with((self.in_words)(error))
+        HealthStatus::failed_with((self.describe)(error))
     }
 
     /// Checks the database's health, then looks at the tables of a layout, at the ledger and at the nodes. What is found
@@ -127,7 +127,7 @@ impl HealthProbe {
     /// Nothing is found where there are no tables yet.
     fn inspect(&self, layout: Layout, schema: &str, ledger: Option<&str>) -> Result<Inspection, StoreError> {
         let (schema, ledger) = (schema.to_owned(), ledger.map(str::to_owned));
-        apart(&self.opener, &Patience::endless(), move |client| {
+        apart(&self.opener, &Deadline::unbounded(), move |client| {
             let schemas = Schemas::of(client, layout, &schema, ledger.as_deref())?;
             let access_faults = access::faults(client, layout, &schemas)?;
             let last_run = match runs::last_run(client, &schemas) {

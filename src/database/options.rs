@@ -17,7 +17,7 @@ pub(crate) struct StoreSettings {
     /// What is done with events that are stored already.
     pub on_conflict: OnConflict,
     /// What is done with segments that were loaded before.
-    pub held: Held,
+    pub held: LoadedSegments,
     /// Where the rows of the tables are.
     pub distribution: Distribution,
     /// The command that makes what is missing.
@@ -35,7 +35,7 @@ pub enum OnConflict {
 
 /// Whether segments that the ledger holds are loaded again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Held {
+pub enum LoadedSegments {
     /// They are skipped, unless they have rejects that no run has reported.
     Skip,
     /// They are loaded again.

@@ -5,10 +5,10 @@
 
 use crate::database::pool::manager::DatabaseManager;
 use crate::database::session::client_transaction::GenericClient;
-use crate::database::session::deadline::Patience;
+use crate::database::session::deadline::Deadline;
 use crate::database::store::StoreError;
 use crate::layout::Layout;
-use crate::layout::table::Keeper;
+use crate::layout::table::TableOwner;
 use postgres::Error;
 use std::fmt;
 
@@ -36,7 +36,7 @@ impl Schemas {
     /// The schemas that are asked for, or the default of a layout. A database may have a ledger elsewhere: see
     /// [`find`](Self::find).
     pub(crate) fn by_default(layout: Layout, tables: &str, ledger: Option<&str>) -> Self {
-        let is_others = layout.tables().iter().any(|table| table.keeper == Keeper::Others);
+        let is_others = layout.tables().iter().any(|table| table.keeper == TableOwner::Others);
         let ledger = ledger.unwrap_or(if is_others { LEDGER_APART } else { tables });
         Self { tables: tables.to_owned(), ledger: ledger.to_owned() }
     }
@@ -57,7 +57,7 @@ impl Schemas {
         if ledger.is_some() || !schemas.is_apart() {
             return Ok(schemas);
         }
-        manager.run("looking for the ledger", &Patience::endless(), move |client, _| {
+        manager.run("looking for the ledger", &Deadline::unbounded(), move |client, _| {
             Ok(Self::of(client, layout, &schemas.tables, None)?)
         })
     }
@@ -146,7 +146,7 @@ pub(crate) fn identity(
     let Some(schema) = schemas.table_schema().map(str::to_owned) else { return Ok(None) };
     let sql = "SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                WHERE n.nspname = $1 AND c.relname = $2";
-    let found = manager.run("looking up the tables", &Patience::endless(), move |client, _| {
+    let found = manager.run("looking up the tables", &Deadline::unbounded(), move |client, _| {
         let row = client.query_opt(sql, &[&schema, &layout.tables()[0].name])?;
         let oid: Option<u32> = row.map(|row| row.try_get(0)).transpose()?;
         Ok(oid.map(|oid| format!("{oid} {schema}")))

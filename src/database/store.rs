@@ -104,7 +104,7 @@ pub(crate) struct Refused {
 
 /// How it stands with a segment that is about to be loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum SegmentStatus {
     /// It is ours to load. Another load may come to it all the same; it is stored once.
     Free,
     /// It has been loaded, and those of its events that were rejected are in a reject file.
@@ -116,11 +116,11 @@ pub(crate) enum Standing {
 /// Where segments are stored.
 pub(crate) trait Store: Sync {
     /// How it stands with a segment; one that is free is ours from now on, until [`done`](Self::done) is called.
-    fn look(&self, hash: &SegmentHash) -> Result<Standing, StoreError>;
+    fn look(&self, hash: &SegmentHash) -> Result<SegmentStatus, StoreError>;
 
     /// The same of segments that were taken, each named once, in their order. Of those that are given free some are made
     /// ours, and the others stay taken. `waited` is for how long nothing was heard of any: who has them may be frozen.
-    fn look_again(&self, hashes: &[SegmentHash], waited: Duration) -> Result<Vec<Standing>, StoreError>;
+    fn look_again(&self, hashes: &[SegmentHash], waited: Duration) -> Result<Vec<SegmentStatus>, StoreError>;
 
     /// Says that nothing more is done with a segment. Nothing where it is not ours.
     fn done(&self, hash: &SegmentHash);
@@ -153,7 +153,7 @@ enum Mark {
     /// Nothing.
     None,
     /// It is the caller's own wish.
-    GivenUp,
+    Aborted,
     /// Another try would fail again.
     Refused,
 }
@@ -175,8 +175,8 @@ impl StoreError {
     }
 
     /// The caller wanted to wait no longer. What was being done may still come to be.
-    pub fn given_up(what: impl Into<String>) -> Self {
-        Self { mark: Mark::GivenUp, ..Self::plain(what) }
+    pub fn aborted(what: impl Into<String>) -> Self {
+        Self { mark: Mark::Aborted, ..Self::plain(what) }
     }
 
     /// The same failure, which one event of the batch has caused; it is the event's place in the batch's rows.
@@ -187,7 +187,7 @@ impl StoreError {
 
     /// The same failure in other words.
     #[must_use]
-    pub fn in_words(self, words: impl FnOnce(&str) -> String) -> Self {
+    pub fn map_message(self, words: impl FnOnce(&str) -> String) -> Self {
         Self { what: words(&self.what), ..self }
     }
 
@@ -203,7 +203,7 @@ impl StoreError {
 
     /// Whether it is the caller's own wish that ended it.
     pub fn is_given_up(&self) -> bool {
-        self.mark == Mark::GivenUp
+        self.mark == Mark::Aborted
     }
 }
 

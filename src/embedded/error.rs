@@ -168,7 +168,7 @@ pub enum EmbeddedError {
     },
 
     /// One of the server programs failed.
-    #[error("{program} failed ({status}); {}", ending(log, tail))]
+    #[error("{program} failed ({status}); {}", exit_status(log, tail))]
     Failed {
         /// The program's name.
         program: &'static str,
@@ -206,7 +206,7 @@ pub enum EmbeddedError {
     },
 
     /// One of the server programs did not end in time, and was stopped.
-    #[error("{program} did not end within {} min, and was stopped; {}", limit.as_secs() / 60, ending(log, tail))]
+    #[error("{program} did not end within {} min, and was stopped; {}", limit.as_secs() / 60, exit_status(log, tail))]
     Endless {
         /// The program's name.
         program: &'static str,
@@ -237,7 +237,7 @@ impl EmbeddedError {
     }
 }
 
-fn ending(log: &Path, tail: &str) -> String {
+fn exit_status(log: &Path, tail: &str) -> String {
     if tail.is_empty() {
         format!("it wrote nothing to {}", log.display())
     } else {

@@ -19,13 +19,13 @@ pub(crate) mod socket;
 
 use crate::embedded::error::EmbeddedError;
 use crate::embedded::programs::Programs;
-use crate::embedded::server::Phase;
+use crate::embedded::server::StartPhase;
 use crate::error_chain::{concealed, in_full};
 use jiff::Timestamp;
 use std::path::{Path, PathBuf};
 
 use crate::embedded::folder::{Folder, Lease, StartLock, Users};
-use crate::embedded::server::{Server, State};
+use crate::embedded::server::{RunningServer, ServerState};
 
 /// A share in the private PostgreSQL of one folder, which runs for as long as this lives.
 #[derive(Debug)]
@@ -87,7 +87,7 @@ pub enum Status {
         /// Its socket.
         socket: PathBuf,
         /// Whether it takes connections.
-        phase: Phase,
+        phase: StartPhase,
     },
     /// It can be started, and holds what was loaded.
     Stopped,
@@ -195,7 +195,8 @@ pub fn status(dir: &Path) -> Result<Status, EmbeddedError> {
         return Ok(Status::Missing);
     };
     let _acting = folder.account().act();
-    let State::Alive(Server { pid, since, port, socket, phase }) = server::state(&folder)? else {
+    let ServerState::Alive(RunningServer { pid, since, port, socket, phase }) = server::state(&folder)?
+    else {
         return Ok(Status::Stopped);
     };
     let place = socket.map_or_else(|| socket::place(&folder), Ok)?;

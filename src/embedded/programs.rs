@@ -2,7 +2,7 @@
 //!
 //! - A folder counts only when it holds `initdb`, `pg_ctl` and `postgres`, and `postgres` tells a version that is new enough.
 //! - What the user put on `PATH` comes before the usual places, and in those the newest version comes first.
-//! - The search reads folders and asks programs through [`Places`] alone, so that it can be tried on a made-up machine.
+//! - The search reads folders and asks programs through [`SearchPath`] alone, so that it can be tried on a made-up machine.
 
 use std::env;
 use std::fs;
@@ -36,7 +36,7 @@ pub struct Programs {
 
 /// Where to look for server programs: the folders of `PATH`, and the root under which the usual places are.
 #[derive(Debug)]
-struct Places {
+struct SearchPath {
     path: Vec<PathBuf>,
     root: PathBuf,
 }
@@ -46,13 +46,13 @@ impl Programs {
     pub fn find() -> Result<Self, EmbeddedError> {
         let account = Account::for_paths(&[])?;
         let ask = |program: &Path, argument: &str| ask(&account, program, argument);
-        all(&Places::of_this_machine(), &ask).next().ok_or(EmbeddedError::NoPrograms)
+        all(&SearchPath::of_this_machine(), &ask).next().ok_or(EmbeddedError::NoPrograms)
     }
 
     /// The programs for the data in `folder`, which were made by the major version `data`.
     pub fn find_for(folder: &Path, data: &str, account: &Account) -> Result<Self, EmbeddedError> {
         let ask = |program: &Path, argument: &str| ask(account, program, argument);
-        choose(all(&Places::of_this_machine(), &ask).collect(), folder, data)
+        choose(all(&SearchPath::of_this_machine(), &ask).collect(), folder, data)
     }
 
     /// The folder of the programs.
@@ -88,7 +88,7 @@ impl Programs {
     }
 }
 
-impl Places {
+impl SearchPath {
     /// The folders of `PATH` and the usual places of this machine.
     fn of_this_machine() -> Self {
         let path = env::var_os("PATH").unwrap_or_default();
@@ -127,7 +127,7 @@ impl Places {
 
 /// All server programs of `places`, the best first. `ask` runs a program with one argument and gives its output.
 fn all<'a>(
-    places: &Places,
+    places: &SearchPath,
     ask: &'a dyn Fn(&Path, &str) -> Option<String>,
 ) -> impl Iterator<Item = Programs> + use<'a> {
     let folders = places.folders(ask);
@@ -241,7 +241,7 @@ mod tests {
         }
 
         fn found(&self, path: &[&str]) -> Vec<Programs> {
-            let places = Places {
+            let places = SearchPath {
                 path: path.iter().map(|folder| self.path(folder)).collect(),
                 root: self.0.path().to_path_buf(),
             };

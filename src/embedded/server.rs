@@ -54,7 +54,7 @@ const NOBODY: i32 = i32::MAX;
 
 /// What is known of a folder's server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum State {
+pub(crate) enum ServerState {
     /// Nothing says that it runs.
     Stopped,
     /// It left `postmaster.pid` behind, and its process is gone.
@@ -62,24 +62,24 @@ pub(crate) enum State {
     /// `postmaster.pid` is not finished: it is being written, or a loss of power tore it.
     Torn,
     /// Its process lives.
-    Alive(Server),
+    Alive(RunningServer),
 }
 
 /// A server whose process lives.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Server {
+pub(crate) struct RunningServer {
     pub pid: i32,
     /// When it was started.
     pub since: Option<Timestamp>,
     pub port: u16,
     /// Where its socket is, once it has told.
     pub socket: Option<PathBuf>,
-    pub phase: Phase,
+    pub phase: StartPhase,
 }
 
 /// How far a server is whose process lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
+pub enum StartPhase {
     /// It takes no connections yet.
     Starting,
     /// It takes connections.
@@ -89,18 +89,18 @@ pub enum Phase {
 }
 
 /// The state of the server of `folder`.
-pub(crate) fn state(folder: &Folder) -> Result<State, EmbeddedError> {
+pub(crate) fn state(folder: &Folder) -> Result<ServerState, EmbeddedError> {
     let path = pid_file(folder);
     let bytes = match read_file(&path) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(State::Stopped),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(ServerState::Stopped),
         Err(error) => return Err(error).at("read", &path),
     };
     Ok(match parse(&bytes) {
-        None => State::Torn,
+        None => ServerState::Torn,
         Some(server) => match process::owner(server.pid, &folder.data()) {
-            Owner::Us => State::Alive(server),
-            Owner::Other | Owner::Nobody => State::Crashed,
+            Owner::Us => ServerState::Alive(server),
+            Owner::Other | Owner::Nobody => ServerState::Crashed,
         },
     })
 }
@@ -111,15 +111,17 @@ pub(crate) fn ensure(folder: &Folder, start_lock: &StartLock) -> Result<String, 
     loop {
         let patience_left = |limit: Duration| begun.elapsed() < limit;
         match state(folder)? {
-            State::Alive(Server { phase: Phase::Ready, socket: Some(place), port, .. }) => {
+            ServerState::Alive(RunningServer {
+                phase: StartPhase::Ready, socket: Some(place), port, ..
+            }) => {
                 return Ok(socket::url(&place, port));
             }
             // Its starter was killed, or somebody stops it by hand.
-            State::Alive(_) => {}
-            State::Torn if patience_left(TORN_LIMIT) => {}
-            State::Torn => remove_file(&pid_file(folder))?,
-            State::Stopped => start(folder, start_lock)?,
-            State::Crashed => match start(folder, start_lock) {
+            ServerState::Alive(_) => {}
+            ServerState::Torn if patience_left(TORN_LIMIT) => {}
+            ServerState::Torn => remove_file(&pid_file(folder))?,
+            ServerState::Stopped => start(folder, start_lock)?,
+            ServerState::Crashed => match start(folder, start_lock) {
                 // The children of a postmaster that was killed hold its memory for a moment.
                 Err(EmbeddedError::Failed { .. } | EmbeddedError::Elsewhere { .. })
                     if patience_left(REMAINS_LIMIT) => {}
@@ -140,7 +142,7 @@ pub(crate) fn stop(folder: &Folder, _start: &StartLock) -> Result<bool, Embedded
     let mut place = None;
     loop {
         match state(folder)? {
-            State::Alive(server) => {
+            ServerState::Alive(server) => {
                 place = server.socket.or(place);
                 if told != Some(server.pid) {
                     log::info!("stopping the private PostgreSQL in {}", folder.dir().display());
@@ -289,19 +291,19 @@ fn put_aside(log: &Path) -> Result<u64, EmbeddedError> {
 }
 
 /// Reads `postmaster.pid`: process, data, start time, port, socket's folder, addresses, shared memory, status, a line each.
-fn parse(bytes: &[u8]) -> Option<Server> {
+fn parse(bytes: &[u8]) -> Option<RunningServer> {
     let lines: Vec<&[u8]> = bytes.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii_end).collect();
     let line = |at: usize| lines.get(at).copied().filter(|line| !line.is_empty());
     let number = |at: usize| std::str::from_utf8(line(at)?).ok();
-    Some(Server {
+    Some(RunningServer {
         pid: number(0)?.parse().ok().filter(|&pid| pid > 0)?,
         since: number(2).and_then(|second| Timestamp::from_second(second.parse().ok()?).ok()),
         port: number(3).and_then(|port| port.parse().ok()).unwrap_or(socket::PORT),
         socket: line(4).map(|path| PathBuf::from(std::ffi::OsStr::from_bytes(path))),
         phase: match line(7) {
-            Some(b"ready" | b"standby") => Phase::Ready,
-            Some(b"stopping") => Phase::Stopping,
-            _ => Phase::Starting,
+            Some(b"ready" | b"standby") => StartPhase::Ready,
+            Some(b"stopping") => StartPhase::Stopping,
+            _ => StartPhase::Starting,
         },
     })
 }
@@ -324,9 +326,9 @@ mod tests {
 
     #[test]
     fn a_pid_file_is_read_as_far_as_it_is_written() {
-        let check = |text: &str, expected: Option<(i32, u16, Option<&str>, Phase)>| {
+        let check = |text: &str, expected: Option<(i32, u16, Option<&str>, StartPhase)>| {
             let since = (text.lines().count() > 2).then(|| Timestamp::from_second(17).expect("a time"));
-            let expected = expected.map(|(pid, port, socket, phase)| Server {
+            let expected = expected.map(|(pid, port, socket, phase)| RunningServer {
                 pid,
                 since,
                 port,
@@ -338,11 +340,11 @@ mod tests {
         check("", None);
         check("\n", None);
         check("-12\n/d\n", None);
-        check("12\n/d\n17\n5432\n", Some((12, 5432, None, Phase::Starting)));
+        check("12\n/d\n17\n5432\n", Some((12, 5432, None, StartPhase::Starting)));
         let whole = "12\n/d\n17\n6543\n/d/run\n\n  77  1\n";
-        check(whole, Some((12, 6543, Some("/d/run"), Phase::Starting)));
-        check(&format!("{whole}ready   \n"), Some((12, 6543, Some("/d/run"), Phase::Ready)));
-        check(&format!("{whole}stopping\n"), Some((12, 6543, Some("/d/run"), Phase::Stopping)));
+        check(whole, Some((12, 6543, Some("/d/run"), StartPhase::Starting)));
+        check(&format!("{whole}ready   \n"), Some((12, 6543, Some("/d/run"), StartPhase::Ready)));
+        check(&format!("{whole}stopping\n"), Some((12, 6543, Some("/d/run"), StartPhase::Stopping)));
     }
 
     #[test]

@@ -6,17 +6,17 @@ use std::fmt;
 ///
 /// It is one pointer wide, so that the parser's results stay small on the path that has no faults.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault(Box<Inner>);
+pub struct Fault(Box<FaultDetail>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Inner {
-    kind: Kind,
+struct FaultDetail {
+    kind: FaultKind,
     field: String,
     reason: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum FaultKind {
     /// The text is no JSON, or past a limit: the whole line is refused.
     Line,
     /// The text is JSON, but not an event that can be stored: the event is refused.
@@ -27,8 +27,8 @@ impl Fault {
     /// The text is no JSON at `byte` of the line.
     #[cold]
     pub(crate) fn syntax(reason: &str, byte: usize) -> Self {
-        Self(Box::new(Inner {
-            kind: Kind::Line,
+        Self(Box::new(FaultDetail {
+            kind: FaultKind::Line,
             field: String::new(),
             reason: format!("not JSON: {reason} at byte {byte} of the line"),
         }))
@@ -37,19 +37,19 @@ impl Fault {
     /// The line is past a limit.
     #[cold]
     pub(crate) fn line(reason: String) -> Self {
-        Self(Box::new(Inner { kind: Kind::Line, field: String::new(), reason }))
+        Self(Box::new(FaultDetail { kind: FaultKind::Line, field: String::new(), reason }))
     }
 
     /// The text is JSON, but a value does not fit.
     #[cold]
     pub(crate) fn value(reason: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind: Kind::Value, field: String::new(), reason: reason.into() }))
+        Self(Box::new(FaultDetail { kind: FaultKind::Value, field: String::new(), reason: reason.into() }))
     }
 
     /// The same fault, seen from the object that holds `name`.
     #[cold]
     pub(crate) fn within(mut self, name: &str) -> Self {
-        if self.0.kind == Kind::Value {
+        if self.0.kind == FaultKind::Value {
             let joint = if self.0.field.is_empty() || self.0.field.starts_with('[') { "" } else { "." };
             self.0.field = format!("{name}{joint}{}", self.0.field);
         }
@@ -73,7 +73,7 @@ impl Fault {
 
     /// Whether nothing of the line can be taken.
     pub fn refuses_line(&self) -> bool {
-        self.0.kind == Kind::Line
+        self.0.kind == FaultKind::Line
     }
 
     /// The path of the field below the event, such as `Participants[2].Id`, where there is one.

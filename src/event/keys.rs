@@ -17,7 +17,7 @@ const KEYS_MAX: usize = 24;
 
 /// The kinds of objects whose keys have an order of their own.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Kind {
+pub(crate) enum ObjectKind {
     Event,
     Killer,
     Victim,
@@ -28,15 +28,15 @@ pub(crate) enum Kind {
 }
 
 /// How many kinds there are.
-const KINDS: usize = Kind::Item as usize + 1;
+const KINDS: usize = ObjectKind::Item as usize + 1;
 
 /// The keys of the last object of each kind.
 #[derive(Debug)]
-pub(crate) struct Keys([[Step; KEYS_MAX]; KINDS]);
+pub(crate) struct Keys([[KeyStep; KEYS_MAX]; KINDS]);
 
 /// The text from the end of one value to the start of the next.
 #[derive(Debug, Clone, Copy)]
-struct Step {
+struct KeyStep {
     /// The text, filled up with anything.
     text: [u8; TEXT_MAX],
     /// Which bytes of a window belong to it.
@@ -48,7 +48,8 @@ struct Step {
 impl Default for Keys {
     fn default() -> Self {
         // No byte of a str is 0xff, so that what was never noted is never found.
-        let never = Step { text: [0xff; TEXT_MAX], mask: [0xff; TEXT_MAX], length: 0, field: Field::Other };
+        let never =
+            KeyStep { text: [0xff; TEXT_MAX], mask: [0xff; TEXT_MAX], length: 0, field: Field::Other };
         Self([[never; KEYS_MAX]; KINDS])
     }
 }
@@ -56,7 +57,7 @@ impl Default for Keys {
 impl Keys {
     /// If `rest` begins with what stood before value `number` of the last object of this kind: its length, and the field.
     #[inline]
-    pub(crate) fn find(&self, kind: Kind, number: usize, rest: &[u8]) -> Option<(usize, Field)> {
+    pub(crate) fn find(&self, kind: ObjectKind, number: usize, rest: &[u8]) -> Option<(usize, Field)> {
         let step = self.0[kind as usize].get(number)?;
         // All at once, whatever the length: the processor has no branch to guess, and compares 16 bytes or more in one go.
         let window = rest.first_chunk::<TEXT_MAX>()?;
@@ -66,7 +67,7 @@ impl Keys {
     }
 
     /// Notes what stood before value `number` of an object.
-    pub(crate) fn note(&mut self, kind: Kind, number: usize, text: &[u8], field: Field) {
+    pub(crate) fn note(&mut self, kind: ObjectKind, number: usize, text: &[u8], field: Field) {
         let Some(step) = self.0[kind as usize].get_mut(number) else { return };
         if let (Some(place), Ok(length)) = (step.text.get_mut(..text.len()), u8::try_from(text.len())) {
             place.copy_from_slice(text);
@@ -86,15 +87,15 @@ mod tests {
             let text = &"abcdefgh".repeat(5).into_bytes()[..length];
             let mut keys = Keys::default();
             let mut line = [text, &[b' '; TEXT_MAX]].concat();
-            assert_eq!(keys.find(Kind::Item, 1, &line), None);
-            keys.note(Kind::Item, 1, text, Field::Count);
+            assert_eq!(keys.find(ObjectKind::Item, 1, &line), None);
+            keys.note(ObjectKind::Item, 1, text, Field::Count);
             let expected = (length <= TEXT_MAX).then_some((length, Field::Count));
-            assert_eq!(keys.find(Kind::Item, 1, &line), expected, "{length}");
-            assert_eq!(keys.find(Kind::Item, 0, &line), None);
-            assert_eq!(keys.find(Kind::Event, 1, &line), None);
+            assert_eq!(keys.find(ObjectKind::Item, 1, &line), expected, "{length}");
+            assert_eq!(keys.find(ObjectKind::Item, 0, &line), None);
+            assert_eq!(keys.find(ObjectKind::Event, 1, &line), None);
             for byte in 0..length {
                 line[byte] ^= 1;
-                assert_eq!(keys.find(Kind::Item, 1, &line), None, "{byte} of {length}");
+                assert_eq!(keys.find(ObjectKind::Item, 1, &line), None, "{byte} of {length}");
                 line[byte] ^= 1;
             }
         }
@@ -104,15 +105,15 @@ mod tests {
     fn what_was_never_noted_is_nowhere() {
         let keys = Keys::default();
         for number in 0..=KEYS_MAX {
-            assert_eq!(keys.find(Kind::Event, number, &[0; TEXT_MAX]), None);
-            assert_eq!(keys.find(Kind::Event, number, &[b' '; TEXT_MAX]), None);
+            assert_eq!(keys.find(ObjectKind::Event, number, &[0; TEXT_MAX]), None);
+            assert_eq!(keys.find(ObjectKind::Event, number, &[b' '; TEXT_MAX]), None);
         }
     }
 
     #[test]
     fn more_keys_than_are_noted() {
         let mut keys = Keys::default();
-        keys.note(Kind::Killer, KEYS_MAX, b",\"Id\":", Field::Id);
-        assert_eq!(keys.find(Kind::Killer, KEYS_MAX, &[b','; TEXT_MAX]), None);
+        keys.note(ObjectKind::Killer, KEYS_MAX, b",\"Id\":", Field::Id);
+        assert_eq!(keys.find(ObjectKind::Killer, KEYS_MAX, &[b','; TEXT_MAX]), None);
     }
 }

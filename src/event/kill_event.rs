@@ -16,7 +16,7 @@ pub(crate) const FOOD: usize = 9;
 pub(crate) type Text<'a> = Cow<'a, str>;
 
 /// A JSON value as it came, which `jsonb` takes: no NUL, no lone surrogate.
-pub(crate) type Json<'a> = Cow<'a, str>;
+pub(crate) type KeptJson<'a> = Cow<'a, str>;
 
 /// One kill. The vectors keep their space when the value is used again for the next event.
 #[derive(Debug, Default, Clone, PartialEq)]
@@ -44,7 +44,7 @@ pub struct Event<'a> {
     /// `Version`.
     pub version: Option<i32>,
     /// `GvGMatch`.
-    pub gvg_match: Option<Json<'a>>,
+    pub gvg_match: Option<KeptJson<'a>>,
     /// The game server that `server`, `region` or `source_region` names, in the event or in what it lies in.
     pub server: Option<Server>,
     /// `Killer`, with a name.
@@ -102,5 +102,5 @@ pub struct Item<'a> {
     /// `Count`.
     pub count: Option<i32>,
     /// `LegendarySoul`, of main hands and of the inventory only.
-    pub soul: Option<Json<'a>>,
+    pub soul: Option<KeptJson<'a>>,
 }

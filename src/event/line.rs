@@ -1,7 +1,7 @@
 //! A value of a dump: nothing, one event, an array of events, or an envelope of either.
 
 use crate::event::fault::Fault;
-use crate::event::forms::envelope::{EventsAt, Step, seeming_path};
+use crate::event::forms::envelope::{EventsAt, PathStep, seeming_path};
 use crate::event::forms::reject_record;
 use crate::event::json::{Cursor, Parsed};
 use crate::event::kill_event::Event;
@@ -261,7 +261,7 @@ fn read_rejected(
 }
 
 /// Reads JSON that was in a string. What is no JSON is one rejected event.
-fn read_decoded(text: &str, rules: &ReadRules<'_>, steps: &[Step], around: Around, each: Each<'_>) {
+fn read_decoded(text: &str, rules: &ReadRules<'_>, steps: &[PathStep], around: Around, each: Each<'_>) {
     let mut cursor = Cursor::new(rules.nul);
     cursor.start_at(text, 0);
     let checked = cursor.skip().and_then(|()| cursor.expect_end());
@@ -310,7 +310,7 @@ impl Walk<'_, '_> {
         &self,
         cursor: &mut Cursor<'a>,
         event: &mut Event<'a>,
-        steps: &[Step],
+        steps: &[PathStep],
         around: Around,
         each: Each<'_>,
     ) -> Parsed<()> {
@@ -334,7 +334,7 @@ impl Walk<'_, '_> {
         &self,
         cursor: &mut Cursor<'a>,
         event: &mut Event<'a>,
-        (step, rest): (&Step, &[Step]),
+        (step, rest): (&PathStep, &[PathStep]),
         around: Around,
         each: Each<'_>,
     ) -> Parsed<()> {
@@ -344,7 +344,7 @@ impl Walk<'_, '_> {
         while let Some(name) = key {
             if step.fits(&name) {
                 // Of two equal keys the last one counts.
-                if matches!(step, Step::Member(_)) {
+                if matches!(step, PathStep::Member(_)) {
                     found.clear();
                 }
                 bound_elements(found.len())?;

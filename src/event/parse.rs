@@ -3,7 +3,7 @@
 use crate::event::fault::Fault;
 use crate::event::field::Field;
 use crate::event::json::{Cursor, Parsed};
-use crate::event::keys::Kind;
+use crate::event::keys::ObjectKind;
 use crate::event::kill_event::{Event, FOOD, Item, MAIN_HAND, POTION, Player};
 use crate::event::server::Server;
 use crate::event::time::time_stamp;
@@ -22,7 +22,7 @@ pub(crate) fn event<'a>(cursor: &mut Cursor<'a>, event: &mut Event<'a>) -> Parse
     if cursor.peek() != Some(b'{') {
         return Err(cursor.other_type("an event object"));
     }
-    let mut object = cursor.object(Kind::Event)?;
+    let mut object = cursor.object(ObjectKind::Event)?;
     while let Some(field) = cursor.field(&mut object)? {
         top_field(cursor, field, event, &mut needed).map_err(|fault| fault.within(field.name()))?;
     }
@@ -69,12 +69,13 @@ fn top_field<'a>(
         Field::EventId => needed.event_id = cursor.integer()?,
         Field::TimeStamp => needed.occurred_at_us = time_stamp(cursor)?,
         Field::TotalVictimKillFame => needed.fame = cursor.integer()?,
-        Field::Killer => needed.killer = whole_player(cursor, Kind::Killer, &mut event.killer, None)?,
+        Field::Killer => needed.killer = whole_player(cursor, ObjectKind::Killer, &mut event.killer, None)?,
         Field::Victim => {
-            needed.victim = whole_player(cursor, Kind::Victim, &mut event.victim, Some(&mut event.loot))?;
+            needed.victim =
+                whole_player(cursor, ObjectKind::Victim, &mut event.victim, Some(&mut event.loot))?;
         }
-        Field::Participants => players(cursor, Kind::Participant, &mut event.participants)?,
-        Field::GroupMembers => players(cursor, Kind::GroupMember, &mut event.group_members)?,
+        Field::Participants => players(cursor, ObjectKind::Participant, &mut event.participants)?,
+        Field::GroupMembers => players(cursor, ObjectKind::GroupMember, &mut event.group_members)?,
         Field::BattleId => event.battle_id = cursor.integer()?,
         Field::NumberOfParticipants => event.participant_count = narrow(cursor)?,
         Field::GroupMemberCount => event.group_size = narrow(cursor)?,
@@ -114,7 +115,7 @@ pub(crate) fn one_server(first: Option<Server>, second: Option<Server>) -> Parse
 /// The killer or the victim; false where it is null.
 fn whole_player<'a>(
     cursor: &mut Cursor<'a>,
-    kind: Kind,
+    kind: ObjectKind,
     into: &mut Player<'a>,
     mut loot: Option<&mut Vec<(i16, Item<'a>)>>,
 ) -> Parsed<bool> {
@@ -139,7 +140,7 @@ fn named(player: &Player<'_>, present: bool) -> Parsed<()> {
     Ok(())
 }
 
-fn players<'a>(cursor: &mut Cursor<'a>, kind: Kind, into: &mut Vec<Player<'a>>) -> Parsed<()> {
+fn players<'a>(cursor: &mut Cursor<'a>, kind: ObjectKind, into: &mut Vec<Player<'a>>) -> Parsed<()> {
     into.clear();
     optional_array(cursor, |cursor, index| {
         if index == PLAYERS_MAX {
@@ -167,7 +168,7 @@ fn optional_array<'a>(
 /// A player with an id. `loot` is where the inventory goes; without it the inventory is skipped.
 fn player<'a>(
     cursor: &mut Cursor<'a>,
-    kind: Kind,
+    kind: ObjectKind,
     into: &mut Player<'a>,
     mut loot: Option<&mut Vec<(i16, Item<'a>)>>,
 ) -> Parsed<()> {
@@ -224,7 +225,7 @@ fn equipment<'a>(cursor: &mut Cursor<'a>, player: &mut Player<'a>) -> Parsed<()>
 }
 
 fn equipment_slots<'a>(cursor: &mut Cursor<'a>, player: &mut Player<'a>) -> Parsed<()> {
-    let mut object = cursor.object(Kind::Equipment)?;
+    let mut object = cursor.object(ObjectKind::Equipment)?;
     while let Some(field) = cursor.field(&mut object)? {
         match equipment_slot(field) {
             Some(slot) => {
@@ -282,7 +283,7 @@ fn item<'a>(cursor: &mut Cursor<'a>, soul: Soul) -> Parsed<Option<Item<'a>>> {
         return Err(cursor.other_type("an item object"));
     }
     let mut item = Item::default();
-    let mut object = cursor.object(Kind::Item)?;
+    let mut object = cursor.object(ObjectKind::Item)?;
     while let Some(field) = cursor.field(&mut object)? {
         let read = match field {
             Field::Type => cursor.text().map(|text| item.kind = text),

@@ -85,7 +85,7 @@ pub(crate) enum Seat {
     Outsider(PlayerIndex),
 }
 
-struct Battle {
+struct GeneratedBattle {
     id: u64,
     sides: [PlayerIndex; 2],
 }
@@ -102,7 +102,7 @@ pub(crate) struct Cast {
     /// The id of the first event of the battle that this one belongs to.
     pub(crate) battle_id: u64,
     shapes: Wheel<Shape>,
-    battles: Vec<Battle>,
+    battles: Vec<GeneratedBattle>,
     battle_oldest: usize,
 }
 
@@ -162,7 +162,7 @@ impl Cast {
         // Who is in no guild mostly hunts alone.
         let guildless_permille = if group <= 2 { 300 } else { 60 };
         let sides = [population.pick(rng, guildless_permille), population.pick(rng, 270)];
-        let battle = Battle { id: event_id, sides };
+        let battle = GeneratedBattle { id: event_id, sides };
         if self.battles.len() < BATTLES_OPEN_MAX {
             self.battles.push(battle);
         } else {

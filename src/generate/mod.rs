@@ -60,7 +60,7 @@ impl Default for GenerateOptions {
 
 /// What was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Summary {
+pub struct GeneratedDump {
     /// Lines, as many as were asked for.
     pub lines: u64,
     /// Different events among them.
@@ -73,7 +73,7 @@ pub struct Summary {
 ///
 /// Errors are those of `out` (a broken pipe included), and [`io::ErrorKind::InvalidInput`] for options out of
 /// their range, before anything is written.
-pub fn generate(options: &GenerateOptions, out: &mut impl Write) -> io::Result<Summary> {
+pub fn generate(options: &GenerateOptions, out: &mut impl Write) -> io::Result<GeneratedDump> {
     let overlap = Overlap::new(options)?;
     let memory = if overlap.repeats_total == 0 { Memory::None } else { Memory::Page };
     let mut spool = Spool::new(out, memory);
@@ -100,7 +100,7 @@ pub fn generate(options: &GenerateOptions, out: &mut impl Write) -> io::Result<S
         repeats += length as u64;
         run = rng.u64(1..=OVERLAP_RUN_MAX);
     }
-    Ok(Summary { lines, events_distinct: lines - repeats, bytes: spool.finish()? })
+    Ok(GeneratedDump { lines, events_distinct: lines - repeats, bytes: spool.finish()? })
 }
 
 /// How much of the dump repeats itself, and when.

@@ -58,7 +58,7 @@ const AVATAR_RINGS: [(&str, u32); 14] = [
 pub(crate) type PlayerIndex = u32;
 
 /// One player.
-pub(crate) struct Player {
+pub(crate) struct GeneratedPlayer {
     /// The game's id, which the URL-safe base64 in the JSON encodes.
     pub(crate) id: [u8; 16],
     /// As the game shows it.
@@ -69,7 +69,7 @@ pub(crate) struct Player {
     escaped: Vec<u8>,
 }
 
-impl Player {
+impl GeneratedPlayer {
     /// `"Name":…` to `"DeathFame":`; the two spellings are the same text to a JSON parser.
     pub(crate) fn identity(&self, spelling: Spelling) -> &[u8] {
         match spelling {
@@ -90,7 +90,7 @@ pub(crate) enum Spelling {
 
 /// All players of a dump.
 pub(crate) struct Population {
-    players: Vec<Player>,
+    players: Vec<GeneratedPlayer>,
     guilds: Vec<Range<PlayerIndex>>,
     /// Those of guilds are below it, the guildless from it on.
     guildless_start: PlayerIndex,
@@ -127,7 +127,7 @@ impl Population {
     }
 
     /// The player at this index.
-    pub(crate) fn player(&self, index: PlayerIndex) -> &Player {
+    pub(crate) fn player(&self, index: PlayerIndex) -> &GeneratedPlayer {
         &self.players[index as usize]
     }
 
@@ -169,7 +169,7 @@ impl Alliance {
 
 /// Makes players whose names, guilds and alliances are each given once.
 struct Builder {
-    players: Vec<Player>,
+    players: Vec<GeneratedPlayer>,
     taken: BTreeSet<String>,
     avatars: Wheel<&'static str>,
     rings: Wheel<&'static str>,
@@ -218,7 +218,7 @@ impl Builder {
         if !plain.is_ascii() {
             text::push_escaped(&mut escaped, &plain);
         }
-        self.players.push(Player { id, name, plain: plain.into_bytes(), escaped });
+        self.players.push(GeneratedPlayer { id, name, plain: plain.into_bytes(), escaped });
     }
 
     /// A name that nobody has; one that is taken gets digits.

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 const EVENTS: u64 = 2_000;
 
-fn dump(events: u64, seed: u64, overlap_percent: f64) -> (Vec<u8>, Summary) {
+fn dump(events: u64, seed: u64, overlap_percent: f64) -> (Vec<u8>, GeneratedDump) {
     let mut out = Vec::new();
     let summary = generate(&GenerateOptions { events, seed, overlap_percent }, &mut out).unwrap();
     (out, summary)
@@ -248,7 +248,7 @@ fn a_player_is_the_same_in_every_event() {
 #[test]
 fn the_same_options_give_the_same_bytes() {
     let (bytes, summary) = dump(1_000, 1, 0.0);
-    assert_eq!(summary, Summary { lines: 1_000, events_distinct: 1_000, bytes: bytes.len() as u64 });
+    assert_eq!(summary, GeneratedDump { lines: 1_000, events_distinct: 1_000, bytes: bytes.len() as u64 });
     assert_eq!(
         blake3::hash(&bytes).to_hex().as_str(),
         "885a62f097e7a70a92adf473a8078a97d45fba4fdb21791c7e80ba1c73086932",

@@ -153,7 +153,7 @@ fn unquoted(cell: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::input::decode::format::Packing;
+    use crate::input::decode::format::Compression;
 
     #[track_caller]
     fn check(bytes: impl AsRef<[u8]>, expected: &Content) {
@@ -181,7 +181,7 @@ mod tests {
             utf16("[{\"EventId\"").iter().flat_map(|unit| unit.to_be_bytes()).collect::<Vec<_>>(),
             Foreign::Utf16Be,
         );
-        check_foreign(b"\x1f\x8b\x08\0", Foreign::Nested(Packing::Gzip));
+        check_foreign(b"\x1f\x8b\x08\0", Foreign::Nested(Compression::Gzip));
         check_foreign(b"7z\xbc\xaf\x27\x1c\0\x04", Foreign::SevenZip);
         check_foreign(b"PGDMP\x01\x0e", Foreign::PgDump);
         check_foreign(b"PAR1\x15\x04", Foreign::Parquet);

@@ -1,6 +1,6 @@
 //! Commands that turn what is not read here into JSON, and pipe that into the same command again.
 
-use crate::input::decode::format::{Foreign, Packing};
+use crate::input::decode::format::{Compression, Foreign};
 use crate::input::source::Source;
 use crate::shell::shell_quoted;
 use std::fmt;
@@ -77,8 +77,8 @@ fn converter(format: &Foreign) -> Converter {
         Foreign::Utf16Le => filter("iconv -f UTF-16LE -t UTF-8"),
         Foreign::Utf16Be => filter("iconv -f UTF-16BE -t UTF-8"),
         Foreign::Utf32 => filter("iconv -f UTF-32 -t UTF-8"),
-        Foreign::Nested(Packing::Gzip) => filter("gzip -dc"),
-        Foreign::Nested(Packing::Zstd) => filter("zstd -dc"),
+        Foreign::Nested(Compression::Gzip) => filter("gzip -dc"),
+        Foreign::Nested(Compression::Zstd) => filter("zstd -dc"),
         Foreign::Nul => Converter::Pipe(r"tr -d '\0'".to_owned()),
         Foreign::Bson => filter("bsondump --quiet"),
         Foreign::PgDump => Converter::Filter {
@@ -122,8 +122,8 @@ pub(crate) fn command(format: &Foreign, input: &Source, piped: &PipedCommand) ->
     };
     let producer = match (&file, is_packed(input)) {
         (None, _) => Some("…".to_owned()),
-        (Some(file), Some(Packing::Gzip)) => Some(format!("gzip -dc {file}")),
-        (Some(file), Some(Packing::Zstd)) => Some(format!("zstd -dc {file}")),
+        (Some(file), Some(Compression::Gzip)) => Some(format!("gzip -dc {file}")),
+        (Some(file), Some(Compression::Zstd)) => Some(format!("zstd -dc {file}")),
         (Some(_), None) => None,
     };
     let converted = match (converter(format), producer, file) {
@@ -152,7 +152,7 @@ pub(crate) fn command(format: &Foreign, input: &Source, piped: &PipedCommand) ->
 }
 
 /// How a file is compressed, if it can be looked at again.
-fn is_packed(input: &Source) -> Option<Packing> {
+fn is_packed(input: &Source) -> Option<Compression> {
     let Source::File(path) = input else { return None };
     let mut first = [0; 4];
     let file = path.is_file().then(|| File::open(path).ok()).flatten();

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::input::convert::{PipedCommand, command};
-use crate::input::decode::format::{Foreign, Packing};
+use crate::input::decode::format::{Compression, Foreign};
 use crate::input::source::Source;
 
 /// An input that can't be read, or not to its end.
@@ -184,11 +184,11 @@ pub enum Breakage {
     /// The system could not read on.
     Read,
     /// The compressed data ends before its end.
-    CutShort(Packing),
+    CutShort(Compression),
     /// The compressed data is damaged.
-    Damaged(Packing),
+    Damaged(Compression),
     /// Something follows the compressed data that is none.
-    Trailing(Packing),
+    Trailing(Compression),
     /// zstd data that needs a window of over 128 MiB to decode.
     Window,
     /// zstd data that was compressed with a dictionary.
@@ -212,8 +212,8 @@ impl Breakage {
                 .to_owned(),
             Self::Trailing(packing) => {
                 let decoder = match packing {
-                    Packing::Gzip => "gzip -dc",
-                    Packing::Zstd => "zstd -dc",
+                    Compression::Gzip => "gzip -dc",
+                    Compression::Zstd => "zstd -dc",
                 };
                 let cut = match input {
                     Source::Stdin => format!("head -c {raw_offset}"),
@@ -282,7 +282,7 @@ mod tests {
     fn a_break_names_both_places_and_keeps_its_cause() {
         let error = InputError::Broken {
             input: Source::File("a b.gz".into()),
-            breakage: Breakage::Trailing(Packing::Gzip),
+            breakage: Breakage::Trailing(Compression::Gzip),
             text_offset: 70,
             raw_offset: 33,
             piped: PipedCommand::default(),

@@ -15,7 +15,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::input::buffers::{Buffer, BufferPool};
 use crate::input::convert::PipedCommand;
-use crate::input::decode::decoder::{Break, Decoder, Then};
+use crate::input::decode::decoder::{Break, DecodeStatus, Decoder};
 use crate::input::decode::format::{Format, Head, sniff};
 use crate::input::decode::raw::{RawInput, ReadCounters};
 use crate::input::error::InputError;
@@ -112,7 +112,7 @@ where
     let pieces = BufferPool::with_len(shape.pieces, shape.piece_bytes);
     let (open_end, closed) = bounded(0);
     let counters = Arc::new(ReadCounters::default());
-    let mut link = Link {
+    let mut link = ReaderChannels {
         messages: message_sender,
         pieces: pieces.clone(),
         closed,
@@ -131,7 +131,7 @@ where
 struct Gone;
 
 /// The reader's side of its channels.
-struct Link {
+struct ReaderChannels {
     messages: Sender<Message>,
     pieces: BufferPool,
     closed: Receiver<()>,
@@ -139,7 +139,7 @@ struct Link {
     raw_bytes: usize,
 }
 
-impl Link {
+impl ReaderChannels {
     fn read_all<O>(&mut self, sources: &[Source], mut open: O) -> Result<(), Gone>
     where
         O: FnMut(&Source) -> Result<Box<dyn Read>, InputError>,
@@ -180,9 +180,9 @@ impl Link {
                 self.send_piece(piece, filled.bytes)?;
             }
             match filled.then {
-                Then::More => {}
-                Then::End => return Ok(None),
-                Then::Broken(Break { breakage, raw_offset, cause }) => {
+                DecodeStatus::More => {}
+                DecodeStatus::End => return Ok(None),
+                DecodeStatus::Broken(Break { breakage, raw_offset, cause }) => {
                     return Ok(Some(InputError::Broken {
                         input: source.clone(),
                         breakage,

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::input::buffers::Buffer;
 use crate::input::convert::PipedCommand;
-use crate::input::decode::decoder::{Break, Decoder, Then};
+use crate::input::decode::decoder::{Break, DecodeStatus, Decoder};
 use crate::input::decode::format::Format;
 use crate::input::decode::raw::{RawInput, ReadCounters};
 use crate::input::error::{Breakage, InputError};
@@ -24,7 +24,7 @@ const BUFFER_BYTES: usize = 256 << 10;
 
 /// Where a segment is in its source. In ascending order they are in the order of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Place {
+pub(crate) struct SegmentPlace {
     /// Where its first byte is in the uncompressed source, from 0.
     byte_offset: u64,
     /// The number of its first line in its source, from 1.
@@ -33,7 +33,7 @@ pub(crate) struct Place {
     bytes: usize,
 }
 
-impl Place {
+impl SegmentPlace {
     /// The place of a segment of whole lines; of other segments more would have to be kept.
     pub(crate) fn of(segment: &Segment) -> Option<Self> {
         let is_lines = segment.spans.is_none() && segment.oversized.is_none();
@@ -60,10 +60,10 @@ impl Place {
 /// A file that is read again, at one place after the other.
 pub(crate) struct Rereader {
     path: PathBuf,
-    text: Text,
+    text: RereadText,
 }
 
-enum Text {
+enum RereadText {
     Plain(File),
     Packed(Box<Packed>),
 }
@@ -85,8 +85,8 @@ impl Rereader {
         let counters = Arc::<ReadCounters>::default();
         let mut raw = RawInput::new(Box::new(clone), counters, BUFFER_BYTES);
         let text = match first_bytes(&mut raw) {
-            Format::Plain => Text::Plain(file),
-            Format::Packed(packing) => Text::Packed(Box::new(Packed {
+            Format::Plain => RereadText::Plain(file),
+            Format::Packed(packing) => RereadText::Packed(Box::new(Packed {
                 raw,
                 decoder: Decoder::new(Some(packing)),
                 offset: 0,
@@ -101,15 +101,15 @@ impl Rereader {
 
     /// Puts what is at a place into `buffer`; false if the text ends before. In the order of their places segments are
     /// found fastest: what is packed is otherwise read from its start.
-    pub(crate) fn read(&mut self, place: &Place, buffer: &mut Vec<u8>) -> Result<bool, InputError> {
-        if matches!(&self.text, Text::Packed(packed) if packed.offset > place.byte_offset) {
+    pub(crate) fn read(&mut self, place: &SegmentPlace, buffer: &mut Vec<u8>) -> Result<bool, InputError> {
+        if matches!(&self.text, RereadText::Packed(packed) if packed.offset > place.byte_offset) {
             *self = Self::open(&self.path)?;
         }
         buffer.clear();
         buffer.resize(place.bytes, 0);
         let read = match &mut self.text {
-            Text::Plain(file) => read_plain(file, place.byte_offset, buffer),
-            Text::Packed(packed) => packed.read(place.byte_offset, buffer),
+            RereadText::Plain(file) => read_plain(file, place.byte_offset, buffer),
+            RereadText::Packed(packed) => packed.read(place.byte_offset, buffer),
         };
         read.map_err(|Break { breakage, raw_offset, cause }| InputError::Broken {
             input: Source::File(self.path.clone()),
@@ -154,11 +154,11 @@ impl Packed {
 }
 
 /// Whether there may be more text.
-fn goes_on(then: Then) -> Result<bool, Break> {
+fn goes_on(then: DecodeStatus) -> Result<bool, Break> {
     match then {
-        Then::More => Ok(true),
-        Then::End => Ok(false),
-        Then::Broken(broken) => Err(broken),
+        DecodeStatus::More => Ok(true),
+        DecodeStatus::End => Ok(false),
+        DecodeStatus::Broken(broken) => Err(broken),
     }
 }
 

@@ -42,7 +42,7 @@ pub struct Segmenter {
     /// The error of a source, once its last segment is given out.
     failure: Option<InputError>,
     is_reader_lost: bool,
-    state: State,
+    state: SegmenterState,
 }
 
 struct Piece {
@@ -52,7 +52,7 @@ struct Piece {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum SegmenterState {
     Running,
     /// Told to stop: gives out what is there already, and waits for nothing.
     Stopping,
@@ -61,7 +61,7 @@ enum State {
 }
 
 /// What [`Segmenter::wait`] waited for.
-enum Event {
+enum Wakeup {
     Message(Message),
     ReaderLost,
     FlushDue,
@@ -83,7 +83,7 @@ impl Segmenter {
             is_ending: false,
             failure: None,
             is_reader_lost: false,
-            state: State::Running,
+            state: SegmenterState::Running,
         }
     }
 
@@ -101,12 +101,12 @@ impl Segmenter {
                 return Next::SourceFailed(failure);
             }
             match self.state {
-                State::Stopped => return Next::Stopped,
-                State::Ended => return Next::End,
-                State::Running if self.stop.try_recv() != Err(TryRecvError::Empty) => {
-                    self.state = State::Stopping;
+                SegmenterState::Stopped => return Next::Stopped,
+                SegmenterState::Ended => return Next::End,
+                SegmenterState::Running if self.stop.try_recv() != Err(TryRecvError::Empty) => {
+                    self.state = SegmenterState::Stopping;
                 }
-                State::Running | State::Stopping => {}
+                SegmenterState::Running | SegmenterState::Stopping => {}
             }
             let segment = if self.is_ending {
                 self.finish_source()
@@ -116,8 +116,8 @@ impl Segmenter {
                 self.go_on()
             };
             if let Some(segment) = segment {
-                if self.state == State::Stopping {
-                    self.state = State::Stopped;
+                if self.state == SegmenterState::Stopping {
+                    self.state = SegmenterState::Stopped;
                 }
                 // What follows it may be the last for long.
                 self.waiting_since = (!self.cutter.is_empty()).then(Instant::now);
@@ -146,38 +146,38 @@ impl Segmenter {
     /// Waits for what comes next and sees to it.
     fn go_on(&mut self) -> Option<Segment> {
         match self.wait() {
-            Event::Message(Message::Opened(source)) => {
+            Wakeup::Message(Message::Opened(source)) => {
                 self.cutter.begin(source);
                 None
             }
-            Event::Message(Message::Piece(bytes, end)) => {
+            Wakeup::Message(Message::Piece(bytes, end)) => {
                 self.piece = Some(Piece { bytes, start: 0, end });
                 None
             }
-            Event::Message(Message::Closed(failure)) => {
+            Wakeup::Message(Message::Closed(failure)) => {
                 self.failure = failure;
                 self.is_ending = true;
                 None
             }
-            Event::Message(Message::Done) => {
+            Wakeup::Message(Message::Done) => {
                 debug_assert_eq!(self.reader.pieces.in_use(), 0, "pieces of the reader are lost");
-                self.state = State::Ended;
+                self.state = SegmenterState::Ended;
                 None
             }
-            Event::ReaderLost => {
+            Wakeup::ReaderLost => {
                 self.failure = Some(InputError::ReaderLost { input: self.cutter.source().to_owned() });
                 self.is_ending = true;
                 self.is_reader_lost = true;
                 None
             }
-            Event::FlushDue => {
+            Wakeup::FlushDue => {
                 // What is not whole waits as long again.
                 self.waiting_since = Some(Instant::now());
                 if self.have_buffer() { self.cutter.settle() } else { None }
             }
-            Event::Stop => {
+            Wakeup::Stop => {
                 let last = self.cutter.settle();
-                self.state = State::Stopped;
+                self.state = SegmenterState::Stopped;
                 last
             }
         }
@@ -191,7 +191,7 @@ impl Segmenter {
             }
             if self.was_stopped() {
                 // Whoever wrote into the pipe was stopped too, in the middle of a line.
-                self.state = State::Stopped;
+                self.state = SegmenterState::Stopped;
                 return self.cutter.settle();
             }
             let segment = self.cutter.finish();
@@ -205,7 +205,7 @@ impl Segmenter {
             self.failure = Some(InputError::Unclosed { input: self.cutter.source().to_owned() });
         }
         if self.is_reader_lost {
-            self.state = State::Ended;
+            self.state = SegmenterState::Ended;
         }
         None
     }
@@ -215,10 +215,10 @@ impl Segmenter {
     fn was_stopped(&self) -> bool {
         const MOMENT: Duration = Duration::from_millis(100);
         match self.state {
-            State::Running if self.cutter.is_cut_off() => {
+            SegmenterState::Running if self.cutter.is_cut_off() => {
                 self.stop.recv_timeout(MOMENT) != Err(RecvTimeoutError::Timeout)
             }
-            State::Running => false,
+            SegmenterState::Running => false,
             _ => !self.cutter.ends_line(),
         }
     }
@@ -229,20 +229,20 @@ impl Segmenter {
             return true;
         }
         let mut buffer = None;
-        if self.state == State::Running {
+        if self.state == SegmenterState::Running {
             buffer = self.buffers.take(&self.stop);
             if buffer.is_none() {
-                self.state = State::Stopping;
+                self.state = SegmenterState::Stopping;
             }
         }
-        if self.state == State::Stopping {
+        if self.state == SegmenterState::Stopping {
             buffer = self.buffers.try_take();
         }
         if let Some(buffer) = buffer {
             self.cutter.give(buffer);
             true
         } else {
-            self.state = State::Stopped;
+            self.state = SegmenterState::Stopped;
             false
         }
     }
@@ -253,33 +253,33 @@ impl Segmenter {
             return true;
         }
         let mut permit = None;
-        if self.state == State::Running {
+        if self.state == SegmenterState::Running {
             permit = self.buffers.take_permit(&self.stop);
             if permit.is_none() {
-                self.state = State::Stopping;
+                self.state = SegmenterState::Stopping;
             }
         }
-        if self.state == State::Stopping {
+        if self.state == SegmenterState::Stopping {
             permit = self.buffers.try_take_permit();
         }
         if let Some(permit) = permit {
             self.cutter.permit(permit);
             true
         } else {
-            self.state = State::Stopped;
+            self.state = SegmenterState::Stopped;
             false
         }
     }
 
-    fn wait(&mut self) -> Event {
+    fn wait(&mut self) -> Wakeup {
         if let Some(message) = self.reader.ahead.pop_front() {
-            return Event::Message(message);
+            return Wakeup::Message(message);
         }
         // What is there already goes first: the clock is for input that keeps us waiting.
         match self.reader.messages.try_recv() {
-            Ok(message) => return Event::Message(message),
-            Err(TryRecvError::Disconnected) => return Event::ReaderLost,
-            Err(TryRecvError::Empty) if self.state == State::Stopping => return Event::Stop,
+            Ok(message) => return Wakeup::Message(message),
+            Err(TryRecvError::Disconnected) => return Wakeup::ReaderLost,
+            Err(TryRecvError::Empty) if self.state == SegmenterState::Stopping => return Wakeup::Stop,
             Err(TryRecvError::Empty) => {}
         }
         // An interval past the end of time never ends.
@@ -289,11 +289,11 @@ impl Segmenter {
             .map_or_else(never, at);
         select_biased! {
             recv(self.stop) -> _ => {
-                self.state = State::Stopping;
+                self.state = SegmenterState::Stopping;
                 self.wait()
             }
-            recv(self.reader.messages) -> message => message.map_or(Event::ReaderLost, Event::Message),
-            recv(due) -> _ => Event::FlushDue,
+            recv(self.reader.messages) -> message => message.map_or(Wakeup::ReaderLost, Wakeup::Message),
+            recv(due) -> _ => Wakeup::FlushDue,
         }
     }
 }

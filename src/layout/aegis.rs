@@ -10,9 +10,9 @@ use crate::event::fault::Fault;
 use crate::event::kill_event::{Event, Player};
 use crate::event::text::NulPolicy;
 use crate::layout::copy::Row;
-use crate::layout::rows::{Repeats, Rows};
+use crate::layout::rows::{DuplicatePolicy, Rows};
 use crate::layout::table::ColumnType::{Float8, Int4, Int8, Jsonb, TimestampMs, Varchar};
-use crate::layout::table::{Column, Index, Keeper, Table, lasting, needed, optional};
+use crate::layout::table::{Column, Index, Table, TableOwner, keep_on_update, needed, optional};
 use std::borrow::Cow;
 use std::collections::HashMap;
 
@@ -38,14 +38,14 @@ pub(crate) static TABLES: [Table; 1] = [Table {
         Index { name: "KillEvent_killerId_idx", definition: "(\"killerId\")" },
         Index { name: "KillEvent_victimId_idx", definition: "(\"victimId\")" },
     ],
-    keeper: Keeper::Others,
+    keeper: TableOwner::Others,
 }];
 
 static COLUMNS: [Column; 16] = [
     needed("EventId", Int8),
     needed("TimeStamp", TimestampMs),
     needed("TotalVictimKillFame", Int4),
-    lasting("battleAlbionId", Int8),
+    keep_on_update("battleAlbionId", Int8),
     needed("killerId", Varchar(ID_MAX)),
     needed("killerName", Varchar(NAME_MAX)),
     optional("killerGuild", Varchar(GUILD_MAX)),
@@ -62,7 +62,7 @@ static COLUMNS: [Column; 16] = [
 
 /// Turns events into rows.
 #[derive(Debug)]
-pub(crate) struct Encoder {
+pub(crate) struct AegisEncoder {
     nul: NulPolicy,
     /// The battles of the segment's events so far. Where the last event of an id counts and names no battle, an
     /// earlier one has, which would have been stored first if it had come in a segment of its own.
@@ -77,11 +77,11 @@ struct Named {
     event: usize,
 }
 
-impl Encoder {
-    pub(crate) fn new(nul: NulPolicy, repeats: Repeats) -> Self {
+impl AegisEncoder {
+    pub(crate) fn new(nul: NulPolicy, repeats: DuplicatePolicy) -> Self {
         let battles = match repeats {
-            Repeats::FirstCounts => None,
-            Repeats::LastCounts => Some(HashMap::new()),
+            DuplicatePolicy::KeepFirst => None,
+            DuplicatePolicy::KeepLast => Some(HashMap::new()),
         };
         Self { nul, battles }
     }

@@ -8,7 +8,7 @@ use crate::layout::rows::Rows;
 use crate::layout::table::ColumnType::{
     Bool, Float8, Id, Int2, Int4, Int8, Jsonb, Role, Server as ServerName, Text, Timestamptz,
 };
-use crate::layout::table::{Column, Index, Keeper, Table, needed, optional};
+use crate::layout::table::{Column, Index, Table, TableOwner, needed, optional};
 
 const EVENT: usize = 0;
 const PLAYER: usize = 1;
@@ -30,7 +30,7 @@ pub(crate) static TABLES: [Table; 3] = [
             // The kills of a battle.
             Index { name: "kill_event_battle", definition: "(battle_id)" },
         ],
-        keeper: Keeper::Us,
+        keeper: TableOwner::Us,
     },
     Table {
         name: "kill_player",
@@ -58,7 +58,7 @@ pub(crate) static TABLES: [Table; 3] = [
                 definition: "(alliance_id, event_id) WHERE role = 'victim' AND alliance_id IS NOT NULL",
             },
         ],
-        keeper: Keeper::Us,
+        keeper: TableOwner::Us,
     },
     Table {
         name: "kill_loot",
@@ -67,7 +67,7 @@ pub(crate) static TABLES: [Table; 3] = [
         id: "event_id",
         key: &["server", "event_id", "slot"],
         indexes: &[],
-        keeper: Keeper::Us,
+        keeper: TableOwner::Us,
     },
 ];
 
@@ -142,41 +142,41 @@ static LOOT_COLUMNS: [Column; 7] = [
 
 /// Turns events into rows; it keeps its working space from event to event.
 #[derive(Debug)]
-pub(crate) struct Encoder {
+pub(crate) struct ArchiveEncoder {
     server: Server,
-    records: Vec<Record>,
+    records: Vec<PlayerSource>,
 }
 
 /// Where a record of a player stands in an event; in the order of richness, which is that of the roles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Record {
+enum PlayerSource {
     Killer,
     Victim,
     Participant(usize),
     GroupMember(usize),
 }
 
-impl Record {
+impl PlayerSource {
     fn of<'e, 'a>(self, event: &'e Event<'a>) -> &'e Player<'a> {
         match self {
-            Record::Killer => &event.killer,
-            Record::Victim => &event.victim,
-            Record::Participant(index) => &event.participants[index],
-            Record::GroupMember(index) => &event.group_members[index],
+            PlayerSource::Killer => &event.killer,
+            PlayerSource::Victim => &event.victim,
+            PlayerSource::Participant(index) => &event.participants[index],
+            PlayerSource::GroupMember(index) => &event.group_members[index],
         }
     }
 
     fn role(self) -> &'static str {
         match self {
-            Record::Killer => ROLES[0],
-            Record::Victim => ROLES[1],
-            Record::Participant(_) => ROLES[2],
-            Record::GroupMember(_) => ROLES[3],
+            PlayerSource::Killer => ROLES[0],
+            PlayerSource::Victim => ROLES[1],
+            PlayerSource::Participant(_) => ROLES[2],
+            PlayerSource::GroupMember(_) => ROLES[3],
         }
     }
 }
 
-impl Encoder {
+impl ArchiveEncoder {
     /// An encoder for events of one game server.
     pub(crate) fn new(server: Server) -> Self {
         Self { server, records: Vec::new() }
@@ -213,9 +213,9 @@ impl Encoder {
     /// A row for each player, by id: the order of the key, which the index likes.
     fn player_rows(&mut self, event: &Event<'_>, out: &mut Vec<u8>) {
         self.records.clear();
-        self.records.extend([Record::Killer, Record::Victim]);
-        self.records.extend((0..event.participants.len()).map(Record::Participant));
-        self.records.extend((0..event.group_members.len()).map(Record::GroupMember));
+        self.records.extend([PlayerSource::Killer, PlayerSource::Victim]);
+        self.records.extend((0..event.participants.len()).map(PlayerSource::Participant));
+        self.records.extend((0..event.group_members.len()).map(PlayerSource::GroupMember));
         self.records.sort_unstable_by(|a, b| (&a.of(event).id, a).cmp(&(&b.of(event).id, b)));
         for records in self.records.chunk_by(|a, b| a.of(event).id == b.of(event).id) {
             player_row(self.server, event, records, out);
@@ -238,19 +238,19 @@ impl Encoder {
 }
 
 /// The row of one player, from all their records in the event, the richest first.
-fn player_row(server: Server, event: &Event<'_>, records: &[Record], out: &mut Vec<u8>) {
+fn player_row(server: Server, event: &Event<'_>, records: &[PlayerSource], out: &mut Vec<u8>) {
     let richest = records[0];
     let player = richest.of(event);
-    let participant = records.iter().find(|record| matches!(record, Record::Participant(_)));
-    let group_member = records.iter().find(|record| matches!(record, Record::GroupMember(_)));
+    let participant = records.iter().find(|record| matches!(record, PlayerSource::Participant(_)));
+    let group_member = records.iter().find(|record| matches!(record, PlayerSource::GroupMember(_)));
     // Participants say 0 for everyone's kill fame; the shares are in Killer and GroupMembers.
     let kill_fame = match (richest, group_member) {
-        (Record::Participant(_), Some(member)) => member.of(event).kill_fame,
+        (PlayerSource::Participant(_), Some(member)) => member.of(event).kill_fame,
         _ => player.kill_fame,
     };
     // GroupMembers say 0 for everyone's item power.
     let item_power = match richest {
-        Record::GroupMember(_) => player.item_power.filter(|power| *power != 0.0),
+        PlayerSource::GroupMember(_) => player.item_power.filter(|power| *power != 0.0),
         _ => player.item_power,
     };
     let mut row = Row::begin(out, &PLAYER_COLUMNS);

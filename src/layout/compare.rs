@@ -247,7 +247,7 @@ fn different_column(
 fn is_equal(column: &Column, expected: Option<&[u8]>, stored: Option<&[u8]>) -> bool {
     match (expected, stored) {
         // An update leaves what is known there.
-        (None, _) if column.lasting => true,
+        (None, _) if column.keep_on_update => true,
         (Some(expected), Some(stored)) if column.kind == ColumnType::Jsonb => {
             expected == stored || json_value::is_equal(json_text(expected), json_text(stored))
         }

@@ -4,7 +4,7 @@ use crate::event::server::Server;
 use crate::layout::Layout;
 use crate::layout::comments::Comments;
 use crate::layout::identifier::{identifier, quote_identifier};
-use crate::layout::table::{Column, ColumnType, Index, Keeper, Table};
+use crate::layout::table::{Column, ColumnType, Index, Table, TableOwner};
 use std::fmt::Write as _;
 
 /// The roles of a player in an event, in the order of the database's enum.
@@ -33,8 +33,8 @@ pub(crate) fn statements(layout: Layout, schema: &str, indexes: Indexes) -> Stri
     }
     for table in tables {
         match table.keeper {
-            Keeper::Us => create_missing(&mut sql, &schema, table, indexes),
-            Keeper::Others => create_whole(&mut sql, &schema, table),
+            TableOwner::Us => create_missing(&mut sql, &schema, table, indexes),
+            TableOwner::Others => create_whole(&mut sql, &schema, table),
         }
     }
     sql
@@ -77,7 +77,7 @@ fn create_index(schema: &str, table: &Table, index: &Index) -> String {
 /// The secondary indexes of our own tables, by name, and the statements that make each.
 pub(crate) fn indexes(layout: Layout, schema: &str) -> Vec<(&'static str, String)> {
     let schema = quote_identifier(schema);
-    let ours = layout.tables().iter().filter(|table| table.keeper == Keeper::Us);
+    let ours = layout.tables().iter().filter(|table| table.keeper == TableOwner::Us);
     let made = |table: &'static Table| {
         let schema = &schema;
         table.indexes.iter().map(move |index| (index.name, create_index(schema, table, index)))
@@ -122,8 +122,8 @@ fn definition(schema: &str, table: &Table) -> String {
     let key: Vec<String> = table.key.iter().map(|column| identifier(column)).collect();
     let full = match table.keeper {
         // New keys come in their order behind all others, so that no room is needed between them.
-        Keeper::Us => " WITH (fillfactor = 100)",
-        Keeper::Others => "",
+        TableOwner::Us => " WITH (fillfactor = 100)",
+        TableOwner::Others => "",
     };
     let _ = write!(sql, "  PRIMARY KEY ({}){full}\n)", key.join(", "));
     sql

@@ -4,25 +4,25 @@ use crate::event::fault::Fault;
 use crate::event::kill_event::Event;
 use crate::event::server::Server;
 use crate::event::text::NulPolicy;
-use crate::layout::rows::{Repeats, Rows};
+use crate::layout::rows::{DuplicatePolicy, Rows};
 use crate::layout::{Layout, aegis, archive};
 
 /// Turns the events of one segment into rows; it keeps its working space from event to event.
 #[derive(Debug)]
-pub struct Encoder(Inner);
+pub struct Encoder(LayoutEncoder);
 
 #[derive(Debug)]
-enum Inner {
-    Archive(archive::Encoder),
-    Aegis(aegis::Encoder),
+enum LayoutEncoder {
+    Archive(archive::ArchiveEncoder),
+    Aegis(aegis::AegisEncoder),
 }
 
 impl Encoder {
     /// An encoder for the events of a segment, all of one game server.
-    pub fn new(layout: Layout, server: Server, nul: NulPolicy, repeats: Repeats) -> Self {
+    pub fn new(layout: Layout, server: Server, nul: NulPolicy, repeats: DuplicatePolicy) -> Self {
         Self(match layout {
-            Layout::Archive => Inner::Archive(archive::Encoder::new(server)),
-            Layout::Aegis => Inner::Aegis(aegis::Encoder::new(nul, repeats)),
+            Layout::Archive => LayoutEncoder::Archive(archive::ArchiveEncoder::new(server)),
+            Layout::Aegis => LayoutEncoder::Aegis(aegis::AegisEncoder::new(nul, repeats)),
         })
     }
 
@@ -33,11 +33,11 @@ impl Encoder {
     /// A value does not fit its column; then nothing is appended.
     pub fn encode(&mut self, event: &Event<'_>, rows: &mut Rows) -> Result<(), Fault> {
         match &mut self.0 {
-            Inner::Archive(encoder) => {
+            LayoutEncoder::Archive(encoder) => {
                 encoder.encode(event, rows);
                 Ok(())
             }
-            Inner::Aegis(encoder) => encoder.encode(event, rows),
+            LayoutEncoder::Aegis(encoder) => encoder.encode(event, rows),
         }
     }
 }

@@ -52,7 +52,7 @@ impl Layout {
     }
 
     /// Whether events of two servers that have the same id are kept apart.
-    pub fn tells_servers_apart(self) -> bool {
+    pub fn has_server_column(self) -> bool {
         self.tables().iter().flat_map(|table| table.columns).any(|column| column.kind == ColumnType::Server)
     }
 

@@ -5,11 +5,11 @@ use std::fmt;
 
 /// Which of several events of one id in a segment is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Repeats {
+pub enum DuplicatePolicy {
     /// The first, as a stored event is left as it is.
-    FirstCounts,
+    KeepFirst,
     /// The last, as a stored event is rewritten.
-    LastCounts,
+    KeepLast,
 }
 
 /// The most tables that a layout has.
@@ -27,7 +27,7 @@ pub struct Rows {
     events: Vec<EncodedEvent>,
     /// The battles that events were stored with; only of the layout that takes them from other events too.
     battles: Vec<Option<i64>>,
-    is_held: Held,
+    is_held: HeldRows,
     /// The least time of the events that were added, in microseconds since 1970.
     oldest_us: Option<i64>,
     recoder: Option<Box<dyn Recode>>,
@@ -35,7 +35,7 @@ pub struct Rows {
 
 /// Whether the bytes of rows are there.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Held {
+enum HeldRows {
     #[default]
     All,
     /// Each event's rows were dropped once it was known that it can be encoded.
@@ -89,7 +89,7 @@ impl Rows {
     /// The rows of an event in a table of the layout, encoded again where they are not held.
     pub fn get(&self, event: usize, table: usize) -> Cow<'_, [u8]> {
         match (self.is_held, &self.recoder) {
-            (Held::Nothing, Some(recoder)) => {
+            (HeldRows::Nothing, Some(recoder)) => {
                 let mut rows = Rows::default();
                 recoder.recode(event, self.battles.get(event).copied(), &mut rows);
                 Cow::Owned(std::mem::take(&mut rows.tables[table]))
@@ -119,7 +119,7 @@ impl Rows {
 
     /// Whether rows are encoded again when they are sent.
     pub fn is_recoded(&self) -> bool {
-        self.is_held == Held::Nothing
+        self.is_held == HeldRows::Nothing
     }
 
     /// Makes room for the rows of an event: `bytes` in each table.
@@ -129,7 +129,7 @@ impl Rows {
 
     /// Drops the bytes of all rows. The rows of events that are added from now on are dropped at their end.
     pub fn drop_bytes(&mut self) {
-        self.is_held = Held::Nothing;
+        self.is_held = HeldRows::Nothing;
         self.tables = Default::default();
     }
 
@@ -160,7 +160,7 @@ impl Rows {
     /// Ends the rows of an event that happened at this time, in microseconds since 1970.
     pub(crate) fn end_event(&mut self, id: i64, occurred_at_us: i64) {
         self.oldest_us = Some(self.oldest_us.map_or(occurred_at_us, |oldest| oldest.min(occurred_at_us)));
-        if self.is_held == Held::Nothing {
+        if self.is_held == HeldRows::Nothing {
             self.events.push(EncodedEvent { id, ends: [0; TABLES_MAX] });
             self.tables.iter_mut().for_each(Vec::clear);
             return;

@@ -19,7 +19,7 @@ pub struct Table {
     /// The secondary indexes.
     pub indexes: &'static [Index],
     /// Who looks after it.
-    pub keeper: Keeper,
+    pub keeper: TableOwner,
 }
 
 /// Where the rows of a layout's tables are.
@@ -33,7 +33,7 @@ pub enum Distribution {
 
 /// Who looks after a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Keeper {
+pub enum TableOwner {
     /// This program: what is missing is made, indexes too.
     Us,
     /// Another program as well: a table that is there is left as it is, even where it lacks some of its indexes.
@@ -195,7 +195,7 @@ pub struct Column {
     /// Whether it is never NULL.
     pub needed: bool,
     /// Whether an update leaves what is known where the event says nothing.
-    pub lasting: bool,
+    pub keep_on_update: bool,
 }
 
 /// A secondary index.
@@ -260,15 +260,15 @@ impl ColumnType {
 
 /// A column that may be NULL.
 pub(crate) const fn optional(name: &'static str, kind: ColumnType) -> Column {
-    Column { name, kind, needed: false, lasting: false }
+    Column { name, kind, needed: false, keep_on_update: false }
 }
 
 /// A column that may be NULL, and that an update does not make NULL.
-pub(crate) const fn lasting(name: &'static str, kind: ColumnType) -> Column {
-    Column { name, kind, needed: false, lasting: true }
+pub(crate) const fn keep_on_update(name: &'static str, kind: ColumnType) -> Column {
+    Column { name, kind, needed: false, keep_on_update: true }
 }
 
 /// A column that is never NULL.
 pub(crate) const fn needed(name: &'static str, kind: ColumnType) -> Column {
-    Column { name, kind, needed: true, lasting: false }
+    Column { name, kind, needed: true, keep_on_update: false }
 }

@@ -7,7 +7,7 @@ use crate::event::text::NulPolicy;
 use crate::layout::copy::{COPY_HEADER, COPY_TRAILER};
 use crate::layout::encoder::Encoder;
 use crate::layout::identifier::quote_identifier;
-use crate::layout::rows::{Repeats, Rows, TABLES_MAX};
+use crate::layout::rows::{DuplicatePolicy, Rows, TABLES_MAX};
 use crate::layout::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -23,7 +23,7 @@ fn item(kind: &str) -> Item<'_> {
 }
 
 fn encode_into(rows: &mut Rows, layout: Layout, event: &Event<'_>) -> Result<(), Fault> {
-    Encoder::new(layout, Server::Asia, NulPolicy::Reject, Repeats::FirstCounts).encode(event, rows)
+    Encoder::new(layout, Server::Asia, NulPolicy::Reject, DuplicatePolicy::KeepFirst).encode(event, rows)
 }
 
 fn encoded(event: &Event<'_>) -> Rows {

@@ -17,13 +17,13 @@ impl ClaimCount {
 }
 
 /// A segment that the store has said is ours, until this is dropped.
-pub(crate) struct Claim<'r> {
+pub(crate) struct SegmentClaim<'r> {
     store: &'r dyn Store,
     hash: SegmentHash,
     count: &'r ClaimCount,
 }
 
-impl<'r> Claim<'r> {
+impl<'r> SegmentClaim<'r> {
     /// Takes over what [`Store::look`] or [`Store::look_again`] has given.
     pub(crate) fn new(store: &'r dyn Store, hash: SegmentHash, count: &'r ClaimCount) -> Self {
         count.0.fetch_add(1, Ordering::AcqRel);
@@ -31,7 +31,7 @@ impl<'r> Claim<'r> {
     }
 }
 
-impl Drop for Claim<'_> {
+impl Drop for SegmentClaim<'_> {
     fn drop(&mut self) {
         self.store.done(&self.hash);
         self.count.0.fetch_sub(1, Ordering::AcqRel);
@@ -44,5 +44,5 @@ pub(crate) struct ClaimedBatch<'r> {
     /// Whether its source is abandoned: its rejects are named, and nothing is stored.
     pub(crate) is_abandoned: bool,
     /// Held for its drop.
-    pub(crate) _claim: Option<Claim<'r>>,
+    pub(crate) _claim: Option<SegmentClaim<'r>>,
 }

@@ -1,7 +1,7 @@
 //! A store for the tests of a run: it keeps what is committed in memory, and does what a script says.
 
 use crate::database::store::{
-    Batch, LoadedSegment, Refused, SegmentCounts, SegmentHash, Standing, Store, StoreError, Written,
+    Batch, LoadedSegment, Refused, SegmentCounts, SegmentHash, SegmentStatus, Store, StoreError, Written,
 };
 use crossbeam_channel::Receiver;
 use std::collections::HashMap;
@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 /// A call of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Operation {
+pub(crate) enum FakeOperation {
     Look,
     LookAgain,
     Write,
@@ -22,7 +22,7 @@ pub(crate) enum Operation {
 
 /// What a call does in place of its work.
 #[derive(Debug, Clone)]
-pub(crate) enum Fault {
+pub(crate) enum ScriptedFault {
     /// It fails for good.
     Fail,
     /// It panics.
@@ -44,18 +44,18 @@ pub(crate) enum Other {
 
 /// See the module.
 pub(crate) struct FakeStore {
-    state: Mutex<State>,
+    state: Mutex<FakeState>,
     changed: Condvar,
-    given_up: Receiver<()>,
+    aborted: Receiver<()>,
 }
 
 #[derive(Default)]
-struct State {
+struct FakeState {
     /// By operation and how many calls of it came before.
-    script: HashMap<(Operation, usize), Fault>,
+    script: HashMap<(FakeOperation, usize), ScriptedFault>,
     /// What each call of an operation does that the script does not name.
-    always: HashMap<Operation, Fault>,
-    calls: HashMap<Operation, usize>,
+    always: HashMap<FakeOperation, ScriptedFault>,
+    calls: HashMap<FakeOperation, usize>,
     others: HashMap<SegmentHash, Other>,
     committed: Vec<u64>,
     loaded: HashMap<SegmentHash, LoadedSegment>,
@@ -68,18 +68,18 @@ struct State {
 
 impl FakeStore {
     /// An empty store of a run that gives up when the channel is disconnected.
-    pub(crate) fn new(given_up: Receiver<()>) -> Self {
-        Self { state: Mutex::default(), changed: Condvar::new(), given_up }
+    pub(crate) fn new(aborted: Receiver<()>) -> Self {
+        Self { state: Mutex::default(), changed: Condvar::new(), aborted }
     }
 
     /// Has the call of that number, from 0, do something else.
-    pub(crate) fn on(self, operation: Operation, call: usize, fault: Fault) -> Self {
+    pub(crate) fn on(self, operation: FakeOperation, call: usize, fault: ScriptedFault) -> Self {
         self.lock().script.insert((operation, call), fault);
         self
     }
 
     /// The same for each call.
-    pub(crate) fn always(self, operation: Operation, fault: Fault) -> Self {
+    pub(crate) fn always(self, operation: FakeOperation, fault: ScriptedFault) -> Self {
         self.lock().always.insert(operation, fault);
         self
     }
@@ -100,7 +100,7 @@ impl FakeStore {
         self.lock().events.get(&event).copied()
     }
 
-    pub(crate) fn calls(&self, operation: Operation) -> usize {
+    pub(crate) fn calls(&self, operation: FakeOperation) -> usize {
         self.lock().calls.get(&operation).copied().unwrap_or_default()
     }
 
@@ -110,16 +110,17 @@ impl FakeStore {
     }
 
     /// Waits until an operation was called so often.
-    pub(crate) fn wait_for(&self, operation: Operation, calls: usize) {
+    pub(crate) fn wait_for(&self, operation: FakeOperation, calls: usize) {
         let state = self.lock();
-        let too_few = |state: &mut State| state.calls.get(&operation).copied().unwrap_or_default() < calls;
+        let too_few =
+            |state: &mut FakeState| state.calls.get(&operation).copied().unwrap_or_default() < calls;
         let (_state, waited) =
             self.changed.wait_timeout_while(state, Duration::from_mins(1), too_few).expect("no panic");
         assert!(!waited.timed_out(), "{operation:?} was not called {calls} times");
     }
 
     /// Counts a call, and does what the script says. The fault that is left to the caller, if there is one.
-    fn call(&self, operation: Operation) -> Result<Option<Fault>, StoreError> {
+    fn call(&self, operation: FakeOperation) -> Result<Option<ScriptedFault>, StoreError> {
         let mut state = self.lock();
         let number = state.calls.entry(operation).or_default();
         let key = (operation, *number);
@@ -128,35 +129,35 @@ impl FakeStore {
         let fault = state.script.get(&key).or_else(|| state.always.get(&operation)).cloned();
         drop(state);
         match fault {
-            Some(Fault::Fail) => Err(StoreError::plain("as the script says")),
-            Some(Fault::Panic) => panic!("as the script says"),
-            Some(Fault::Wait(until)) => crossbeam_channel::select_biased! {
+            Some(ScriptedFault::Fail) => Err(StoreError::plain("as the script says")),
+            Some(ScriptedFault::Panic) => panic!("as the script says"),
+            Some(ScriptedFault::Wait(until)) => crossbeam_channel::select_biased! {
                 recv(until) -> _ => Ok(None),
-                recv(self.given_up) -> _ => Err(StoreError::given_up("as the run gives up")),
+                recv(self.aborted) -> _ => Err(StoreError::aborted("as the run gives up")),
             },
             other => Ok(other),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, FakeState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
-    fn standing(&mut self, hash: &SegmentHash) -> Standing {
+impl FakeState {
+    fn standing(&mut self, hash: &SegmentHash) -> SegmentStatus {
         if let Some(loaded) = self.loaded.get(hash) {
-            return Standing::Loaded(*loaded);
+            return SegmentStatus::Loaded(*loaded);
         }
         match self.others.get_mut(hash) {
-            Some(Other::Loads(0)) => Standing::Loaded(loaded(SegmentCounts { lines: 1, events: 1 }, 0)),
+            Some(Other::Loads(0)) => SegmentStatus::Loaded(loaded(SegmentCounts { lines: 1, events: 1 }, 0)),
             Some(Other::Loads(left) | Other::Leaves(left)) if *left > 0 => {
                 *left -= 1;
-                Standing::Taken
+                SegmentStatus::Taken
             }
             Some(Other::Loads(_) | Other::Leaves(_)) | None => {
                 *self.claims.entry(*hash).or_default() += 1;
-                Standing::Free
+                SegmentStatus::Free
             }
         }
     }
@@ -167,13 +168,17 @@ fn loaded(counts: SegmentCounts, rejected: u64) -> LoadedSegment {
 }
 
 impl Store for FakeStore {
-    fn look(&self, hash: &SegmentHash) -> Result<Standing, StoreError> {
-        self.call(Operation::Look)?;
+    fn look(&self, hash: &SegmentHash) -> Result<SegmentStatus, StoreError> {
+        self.call(FakeOperation::Look)?;
         Ok(self.lock().standing(hash))
     }
 
-    fn look_again(&self, hashes: &[SegmentHash], _waited: Duration) -> Result<Vec<Standing>, StoreError> {
-        self.call(Operation::LookAgain)?;
+    fn look_again(
+        &self,
+        hashes: &[SegmentHash],
+        _waited: Duration,
+    ) -> Result<Vec<SegmentStatus>, StoreError> {
+        self.call(FakeOperation::LookAgain)?;
         let mut state = self.lock();
         Ok(hashes.iter().map(|hash| state.standing(hash)).collect())
     }
@@ -188,8 +193,8 @@ impl Store for FakeStore {
     }
 
     fn write(&self, batch: &Arc<Batch>) -> Result<Written, StoreError> {
-        let fault = self.call(Operation::Write)?;
-        let rejects_first = matches!(fault, Some(Fault::RejectFirst));
+        let fault = self.call(FakeOperation::Write)?;
+        let rejects_first = matches!(fault, Some(ScriptedFault::RejectFirst));
         let mut state = self.lock();
         if let Some(loaded) = state.loaded.get(&batch.hash) {
             return Ok(Written::AlreadyLoaded(*loaded));
@@ -217,7 +222,7 @@ impl Store for FakeStore {
     }
 
     fn note_reported(&self, segments: &[SegmentHash], rejects_file: &Path) -> Result<(), StoreError> {
-        self.call(Operation::NoteReported)?;
+        self.call(FakeOperation::NoteReported)?;
         assert!(rejects_file.is_absolute());
         let mut state = self.lock();
         for hash in segments {
@@ -231,6 +236,6 @@ impl Store for FakeStore {
 
     fn catch_up(&self) {
         // A call that panics or waits does so here.
-        let _ = self.call(Operation::CatchUp);
+        let _ = self.call(FakeOperation::CatchUp);
     }
 }

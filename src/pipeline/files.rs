@@ -9,10 +9,10 @@ const SEGMENTS_MAX: usize = 100_000;
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(crate) struct FileSegments(Mutex<Kept>);
+pub(crate) struct FileSegments(Mutex<KeptFiles>);
 
 #[derive(Debug, Default)]
-struct Kept {
+struct KeptFiles {
     count: usize,
     /// None of a source that has a segment which is not kept.
     sources: HashMap<Arc<str>, Option<Vec<SegmentHash>>>,

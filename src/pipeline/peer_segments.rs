@@ -5,17 +5,17 @@
 //!
 //! Invariant: of a segment that is put off some 80 bytes are kept, never its text: of a dump of 1 TB some 10 MB.
 
-use crate::database::store::{SegmentHash, Standing, Store, StoreError};
+use crate::database::store::{SegmentHash, SegmentStatus, Store, StoreError};
 use crate::error_chain::in_full;
 use crate::input::buffers::{Buffer, BufferPool};
-use crate::input::reread::{Place, Rereader, lasting_file};
+use crate::input::reread::{Rereader, SegmentPlace, lasting_file};
 use crate::input::segment::Segment;
 use crate::input::source::Source;
 use crate::pipeline::account::counts::Tally;
 use crate::pipeline::account::monitor::Awaited;
-use crate::pipeline::claim::{Claim, ClaimCount};
+use crate::pipeline::claim::{ClaimCount, SegmentClaim};
 use crate::pipeline::prepare::preparer::Preparer;
-use crate::pipeline::shutdown::{Halt, HaltReason};
+use crate::pipeline::shutdown::{Shutdown, ShutdownReason};
 use crate::pipeline::source_segments::SourceError;
 use crossbeam_channel::RecvTimeoutError;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -38,7 +38,7 @@ pub(crate) struct TakenSegments {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Taken {
     source: Arc<str>,
-    place: Place,
+    place: SegmentPlace,
     hash: SegmentHash,
 }
 
@@ -58,8 +58,8 @@ impl TakenSegments {
     }
 
     /// Notes a segment for later; false if it can't be read again.
-    pub(crate) fn put_off(&self, segment: &Segment, hash: SegmentHash) -> bool {
-        let place = Place::of(segment).filter(|_| self.files.contains_key(&*segment.source));
+    pub(crate) fn defer(&self, segment: &Segment, hash: SegmentHash) -> bool {
+        let place = SegmentPlace::of(segment).filter(|_| self.files.contains_key(&*segment.source));
         if let Some(place) = place {
             self.add(vec![Taken { source: Arc::clone(&segment.source), place, hash }]);
         }
@@ -78,12 +78,12 @@ impl TakenSegments {
 }
 
 /// What sees to the segments that are put off, once all else is read.
-pub(crate) struct Rest<'r> {
+pub(crate) struct Remainder<'r> {
     pub(crate) taken: &'r TakenSegments,
     pub(crate) preparer: &'r Preparer,
     pub(crate) store: &'r dyn Store,
     pub(crate) tally: &'r Tally,
-    pub(crate) halt: &'r Halt,
+    pub(crate) shutdown: &'r Shutdown,
     pub(crate) awaited: &'r Awaited,
     pub(crate) buffers: &'r BufferPool,
     pub(crate) claims: &'r ClaimCount,
@@ -93,10 +93,10 @@ pub(crate) struct Rest<'r> {
 pub(crate) struct Reread<'r> {
     pub(crate) segment: Segment,
     pub(crate) hash: SegmentHash,
-    pub(crate) claim: Claim<'r>,
+    pub(crate) claim: SegmentClaim<'r>,
 }
 
-impl<'r> Rest<'r> {
+impl<'r> Remainder<'r> {
     /// Asks for the segments again and again, until each is loaded or the run is to stop. Those that become ours are given
     /// to `load`, numbered from `number` on.
     pub(crate) fn finish(
@@ -104,15 +104,15 @@ impl<'r> Rest<'r> {
         mut number: u64,
         load: impl Fn(&mut dyn Iterator<Item = Reread<'r>>),
     ) -> Vec<SourceError> {
-        let (mut errors, mut moved, stopped) = (Vec::new(), Instant::now(), self.halt.stopped());
+        let (mut errors, mut moved, stopped) = (Vec::new(), Instant::now(), self.shutdown.stopped());
         let mut waiting = self.taken.take();
-        while !waiting.is_empty() && !self.halt.has_failed() {
+        while !waiting.is_empty() && !self.shutdown.has_failed() {
             let before = waiting.len();
             let ours = match self.sort_out(&mut waiting, moved.elapsed()) {
                 Ok(ours) => ours,
                 Err(error) if error.is_given_up() => break,
                 Err(error) => {
-                    self.halt.stop(HaltReason::Failed(error.into()));
+                    self.shutdown.stop(ShutdownReason::Failed(error.into()));
                     break;
                 }
             };
@@ -120,7 +120,7 @@ impl<'r> Rest<'r> {
             if waiting.len() < before {
                 moved = Instant::now();
             }
-            let mut reading = Reading { rest: self, ours, errors: &mut errors, number, file: None };
+            let mut reading = PeerReading { rest: self, ours, errors: &mut errors, number, file: None };
             load(&mut reading);
             number = reading.number;
             // Those that could not be read any more, as the run is to stop.
@@ -145,17 +145,17 @@ impl<'r> Rest<'r> {
         let hashes: Vec<SegmentHash> =
             waiting.iter().map(|taken| taken.hash).filter(|hash| seen.insert(*hash)).collect();
         let standings = self.store.look_again(&hashes, waited)?;
-        let claim = |hash| Claim::new(self.store, hash, self.claims);
-        let is_free = |(hash, standing)| (standing == Standing::Free).then(|| (hash, claim(hash)));
+        let claim = |hash| SegmentClaim::new(self.store, hash, self.claims);
+        let is_free = |(hash, standing)| (standing == SegmentStatus::Free).then(|| (hash, claim(hash)));
         let both = || hashes.iter().copied().zip(standings.iter().copied());
-        let mut claims: HashMap<SegmentHash, Claim<'r>> = both().filter_map(is_free).collect();
-        let standings: HashMap<SegmentHash, Standing> = both().collect();
+        let mut claims: HashMap<SegmentHash, SegmentClaim<'r>> = both().filter_map(is_free).collect();
+        let standings: HashMap<SegmentHash, SegmentStatus> = both().collect();
         let (mut ours, mut others) = (VecDeque::new(), Vec::new());
         for taken in waiting.drain(..) {
             match standings.get(&taken.hash) {
-                Some(Standing::Loaded(held)) => self.tally.skip(held),
+                Some(SegmentStatus::Loaded(held)) => self.tally.skip(held),
                 // Of several that are alike one is loaded, and the others are then loaded already.
-                Some(Standing::Free) => match claims.remove(&taken.hash) {
+                Some(SegmentStatus::Free) => match claims.remove(&taken.hash) {
                     Some(claim) => ours.push_back((taken, claim)),
                     None => others.push(taken),
                 },
@@ -168,11 +168,11 @@ impl<'r> Rest<'r> {
 }
 
 /// Segments that are ours by now, in their order.
-type Ours<'r> = VecDeque<(Taken, Claim<'r>)>;
+type Ours<'r> = VecDeque<(Taken, SegmentClaim<'r>)>;
 
 /// Reads segments again, one file after the other.
-struct Reading<'a, 'r> {
-    rest: &'a Rest<'r>,
+struct PeerReading<'a, 'r> {
+    rest: &'a Remainder<'r>,
     /// Those that are to come.
     ours: Ours<'r>,
     /// At most one of each source.
@@ -183,16 +183,16 @@ struct Reading<'a, 'r> {
     file: Option<(Arc<str>, Rereader)>,
 }
 
-impl<'r> Iterator for Reading<'_, 'r> {
+impl<'r> Iterator for PeerReading<'_, 'r> {
     type Item = Reread<'r>;
 
     fn next(&mut self) -> Option<Reread<'r>> {
         while !self.ours.is_empty() {
             // None when the run is to stop.
-            let Rest { buffers, halt, .. } = self.rest;
-            let mut buffer = buffers.take(&halt.stopped())?;
+            let Remainder { buffers, shutdown, .. } = self.rest;
+            let mut buffer = buffers.take(&shutdown.stopped())?;
             if self.ours.front()?.0.place.bytes() > buffers.usual_bytes_max() {
-                buffer.permit(buffers.take_permit(&halt.stopped())?);
+                buffer.permit(buffers.take_permit(&shutdown.stopped())?);
             }
             let (taken, claim) = self.ours.pop_front()?;
             match self.read(&taken, &mut buffer) {
@@ -208,7 +208,7 @@ impl<'r> Iterator for Reading<'_, 'r> {
     }
 }
 
-impl Reading<'_, '_> {
+impl PeerReading<'_, '_> {
     fn read(&mut self, taken: &Taken, buffer: &mut Buffer) -> Result<(), SourceError> {
         let changed = || SourceError::Changed { source_name: taken.source.to_string() };
         if self.file.as_ref().is_none_or(|(source, _)| *source != taken.source) {

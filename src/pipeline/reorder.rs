@@ -6,7 +6,7 @@
 //!
 //! Invariant: the earliest batch that is being written waits for no other.
 //!
-//! Invariant: each number has one [`Slot`], whose drop passes the turn on, so that no number is waited for in vain.
+//! Invariant: each number has one [`SequenceSlot`], whose drop passes the turn on, so that no number is waited for in vain.
 
 use crate::database::store::LoadedSegment;
 use crate::pipeline::claim::ClaimedBatch;
@@ -17,7 +17,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Puts batches, which are prepared in any order, back into that of the input.
 pub(crate) struct Sequencer<'r> {
-    early: Mutex<Early<'r>>,
+    early: Mutex<EarlyBatches<'r>>,
     batches: Sender<QueuedBatch<'r>>,
     in_flight: &'r InFlight,
     /// None where any number of rejects is allowed.
@@ -26,7 +26,7 @@ pub(crate) struct Sequencer<'r> {
 
 /// Batches that were ready before their turn. There are at most as many as there are buffers.
 #[derive(Default)]
-struct Early<'r> {
+struct EarlyBatches<'r> {
     next: u64,
     ready: BTreeMap<u64, Ready<'r>>,
 }
@@ -48,7 +48,7 @@ pub(crate) struct QueuedBatch<'r> {
 }
 
 /// The place of a segment in the order. When it is dropped, its batch is passed on; without one the next number is due.
-pub(crate) struct Slot<'q, 'r> {
+pub(crate) struct SequenceSlot<'q, 'r> {
     sequencer: &'q Sequencer<'r>,
     number: u64,
     source: Option<Arc<str>>,
@@ -66,8 +66,8 @@ impl<'r> Sequencer<'r> {
     }
 
     /// The slot of segment `number`. Each number from 0 on has exactly one. A segment that is read again has no `source`.
-    pub(crate) fn slot(&self, number: u64, source: Option<Arc<str>>) -> Slot<'_, 'r> {
-        Slot { sequencer: self, number, source, batch: None, loaded: None }
+    pub(crate) fn slot(&self, number: u64, source: Option<Arc<str>>) -> SequenceSlot<'_, 'r> {
+        SequenceSlot { sequencer: self, number, source, batch: None, loaded: None }
     }
 
     /// Passes on the batch of segment `number`, or notes that it has none, and whatever was waiting for that.
@@ -93,7 +93,7 @@ impl<'r> Sequencer<'r> {
     }
 }
 
-impl<'r> Slot<'_, 'r> {
+impl<'r> SequenceSlot<'_, 'r> {
     /// Passes on the segment's batch.
     pub(crate) fn fill(mut self, batch: ClaimedBatch<'r>) {
         self.batch = Some(batch);
@@ -105,7 +105,7 @@ impl<'r> Slot<'_, 'r> {
     }
 }
 
-impl Drop for Slot<'_, '_> {
+impl Drop for SequenceSlot<'_, '_> {
     fn drop(&mut self) {
         let ready =
             Ready { source: self.source.take(), batch: self.batch.take(), loaded: self.loaded.take() };

@@ -1,6 +1,6 @@
 //! One run: the threads, and what goes between them.
 
-use crate::database::store::{LoadedSegment, SegmentHash, Standing, Store};
+use crate::database::store::{LoadedSegment, SegmentHash, SegmentStatus, Store};
 use crate::error_chain::in_full;
 use crate::event::server::Server;
 use crate::event::text::NulPolicy;
@@ -11,17 +11,17 @@ use crate::input::segment::{Segment, SegmentLimits};
 use crate::input::segmenter::Segmenter;
 use crate::input::source::Source;
 use crate::layout::Layout;
-use crate::layout::rows::Repeats;
+use crate::layout::rows::DuplicatePolicy;
 use crate::panics::inject;
 use crate::pipeline::account::counts::{Counts, RejectLimit};
 use crate::pipeline::account::monitor::Monitor;
-use crate::pipeline::claim::{Claim, ClaimCount, ClaimedBatch};
-use crate::pipeline::peer_segments::{Reread, Rest, TakenSegments};
+use crate::pipeline::claim::{ClaimCount, ClaimedBatch, SegmentClaim};
+use crate::pipeline::peer_segments::{Remainder, Reread, TakenSegments};
 use crate::pipeline::prepare::first_values::FirstValues;
 use crate::pipeline::prepare::preparer::{Preparer, Reading};
 use crate::pipeline::rejects::file::RejectFile;
-use crate::pipeline::reorder::{Sequencer, Slot};
-use crate::pipeline::shutdown::{Halt, HaltReason};
+use crate::pipeline::reorder::{SequenceSlot, Sequencer};
+use crate::pipeline::shutdown::{Shutdown, ShutdownReason};
 use crate::pipeline::source_segments::{Segments, SourceError};
 use crate::pipeline::worker::Writers;
 use anyhow::Context as _;
@@ -47,7 +47,7 @@ pub struct PipelineSettings {
     /// What becomes of a NUL.
     pub nul: NulPolicy,
     /// Which of several events of one id is stored.
-    pub repeats: Repeats,
+    pub repeats: DuplicatePolicy,
     /// What is known of events beside their text.
     pub reading: Reading,
     /// How many rejects are too many.
@@ -66,7 +66,7 @@ pub(crate) struct RunReport {
     /// Bytes of text.
     pub bytes_uncompressed: u64,
     /// Why the run ended early, if it did.
-    pub halted: Option<HaltReason>,
+    pub halted: Option<ShutdownReason>,
     /// Sources that could not be read to their end.
     pub source_errors: Vec<SourceError>,
 }
@@ -74,15 +74,15 @@ pub(crate) struct RunReport {
 impl RunReport {
     /// A run that ended before anything was read.
     pub(crate) fn failed(error: impl Into<anyhow::Error>) -> Self {
-        Self::unread(Some(HaltReason::Failed(error.into())))
+        Self::unread(Some(ShutdownReason::Failed(error.into())))
     }
 
     /// A run that was asked to stop before anything was read.
-    pub(crate) fn stopped(halt: &Halt) -> Self {
-        Self::unread(halt.take_reason())
+    pub(crate) fn stopped(shutdown: &Shutdown) -> Self {
+        Self::unread(shutdown.take_reason())
     }
 
-    fn unread(halted: Option<HaltReason>) -> Self {
+    fn unread(halted: Option<ShutdownReason>) -> Self {
         Self {
             counts: Counts::default(),
             bytes_read: 0,
@@ -106,7 +106,7 @@ impl PipelineSettings {
     }
 }
 
-/// Reads `sources` to their end, or until `halt`, and stores their events; without a store they are only counted.
+/// Reads `sources` to their end, or until `shutdown`, and stores their events; without a store they are only counted.
 /// `monitor` is new, and shows how far it has come. `reader` is that of the
 /// sources, if someone has begun to read them.
 pub(crate) fn run(
@@ -115,27 +115,27 @@ pub(crate) fn run(
     settings: &PipelineSettings,
     store: Option<&dyn Store>,
     rejects: &RejectFile,
-    halt: &Halt,
+    shutdown: &Shutdown,
     monitor: &Monitor,
 ) -> RunReport {
-    let read = read_and_store(sources, reader, settings, store, rejects, halt, monitor);
+    let read = read_and_store(sources, reader, settings, store, rejects, shutdown, monitor);
     let source_errors = read.unwrap_or_else(|error| {
-        halt.stop(HaltReason::Failed(error));
+        shutdown.stop(ShutdownReason::Failed(error));
         Vec::new()
     });
     match rejects.sync() {
         Ok(()) => note_reported(store, rejects),
-        Err(error) => halt.stop(HaltReason::Failed(error.into())),
+        Err(error) => shutdown.stop(ShutdownReason::Failed(error.into())),
     }
     let counts = monitor.counts();
     if settings.reject_limit.is_some_and(|limit| limit.is_passed_at_end(&counts)) {
-        halt.stop(HaltReason::RejectLimit);
+        shutdown.stop(ShutdownReason::RejectLimit);
     }
     RunReport {
         counts,
         bytes_read: monitor.bytes_read(),
         bytes_uncompressed: monitor.bytes_uncompressed(),
-        halted: halt.take_reason(),
+        halted: shutdown.take_reason(),
         source_errors,
     }
 }
@@ -156,7 +156,7 @@ fn read_and_store(
     settings: &PipelineSettings,
     store: Option<&dyn Store>,
     rejects: &RejectFile,
-    halt: &Halt,
+    shutdown: &Shutdown,
     monitor: &Monitor,
 ) -> anyhow::Result<Vec<SourceError>> {
     let taken = TakenSegments::new(&sources);
@@ -174,7 +174,7 @@ fn read_and_store(
         reject_limit: settings.reject_limit,
         tally: &monitor.tally,
         reasons: &monitor.reasons,
-        halt,
+        shutdown,
         in_flight: &monitor.in_flight,
         activities: &monitor.activities,
         files: &monitor.files,
@@ -186,14 +186,14 @@ fn read_and_store(
     // A buffer that has grown for a long line is not kept, and there is one at a time.
     let buffers = BufferPool::new(buffer_count, settings.segment.usual_bytes_max());
     let claims = ClaimCount::default();
-    let segmenter = Segmenter::new(reader, settings.segment, buffers.clone(), halt.stopped());
+    let segmenter = Segmenter::new(reader, settings.segment, buffers.clone(), shutdown.stopped());
     let preparer = settings.preparer();
-    let rest = store.map(|store| Rest {
+    let rest = store.map(|store| Remainder {
         taken: &taken,
         preparer: &preparer,
         store,
         tally: &monitor.tally,
-        halt,
+        shutdown,
         awaited: &monitor.awaited,
         buffers: &buffers,
         claims: &claims,
@@ -203,21 +203,22 @@ fn read_and_store(
         run_threads(settings, &preparer, &writers, segmenter, rest.as_ref(), &claims, last_source.as_deref())
     };
     let result = catch_unwind(AssertUnwindSafe(work));
-    let held = Held { buffers: buffers.in_use(), batches: monitor.in_flight.len(), claims: claims.held() };
+    let held =
+        Circulating { buffers: buffers.in_use(), batches: monitor.in_flight.len(), claims: claims.held() };
     // Whatever is lost here would have someone wait for it in vain.
-    debug_assert_eq!(held, Held::default(), "all that circulates is back at the end of a run");
-    if held != Held::default() {
+    debug_assert_eq!(held, Circulating::default(), "all that circulates is back at the end of a run");
+    if held != Circulating::default() {
         log::error!("a defect of the program: {held:?} at the end of the run; report it");
     }
     result.unwrap_or_else(|_| {
-        halt.stop(HaltReason::Panicked("a thread of the run panicked".to_owned()));
+        shutdown.stop(ShutdownReason::Panicked("a thread of the run panicked".to_owned()));
         Ok(Vec::new())
     })
 }
 
 /// What is still held of what circulates.
 #[derive(Debug, PartialEq, Eq, Default)]
-struct Held {
+struct Circulating {
     buffers: usize,
     batches: usize,
     claims: usize,
@@ -229,7 +230,7 @@ fn run_threads(
     preparer: &Preparer,
     writers: &Writers<'_>,
     segmenter: Segmenter,
-    rest: Option<&Rest<'_>>,
+    rest: Option<&Remainder<'_>>,
     claims: &ClaimCount,
     last_source: Option<&str>,
 ) -> anyhow::Result<Vec<SourceError>> {
@@ -319,57 +320,63 @@ struct PrepareStage<'r> {
 }
 
 /// How it stands with a segment that is to be prepared.
-enum Found<'r> {
+enum SegmentFate<'r> {
     /// It is to be loaded, with the claim on it, if it was claimed.
-    Ours(Option<Claim<'r>>),
+    Ours(Option<SegmentClaim<'r>>),
     Loaded(LoadedSegment),
     /// Another load has it, and it is noted for later.
     PutOff,
 }
 
 impl<'r> PrepareStage<'r> {
-    fn prepare(&self, segment: Segment, slot: Slot<'_, 'r>) {
-        let _alarm = self.writers.halt.alarm("parsing");
+    fn prepare(&self, segment: Segment, slot: SequenceSlot<'_, 'r>) {
+        let _alarm = self.writers.shutdown.alarm("parsing");
         inject("parse");
         let hash = self.preparer.hash(&segment);
         self.writers.files.note(&segment.source, hash);
         match self.find(&segment, hash) {
-            Found::Ours(claim) => self.load(segment, hash, claim, slot),
-            Found::Loaded(held) => {
+            SegmentFate::Ours(claim) => self.load(segment, hash, claim, slot),
+            SegmentFate::Loaded(held) => {
                 self.writers.tally.skip(&held);
                 slot.pass(held);
             }
-            Found::PutOff => {}
+            SegmentFate::PutOff => {}
         }
     }
 
-    fn find(&self, segment: &Segment, hash: SegmentHash) -> Found<'r> {
-        let Writers { store, halt, .. } = *self.writers;
+    fn find(&self, segment: &Segment, hash: SegmentHash) -> SegmentFate<'r> {
+        let Writers { store, shutdown, .. } = *self.writers;
         let store = match store {
             // Whether its reject is reported is seen where it is written.
-            Some(store) if segment.oversized.is_none() && !halt.has_failed() => store,
-            _ => return Found::Ours(None),
+            Some(store) if segment.oversized.is_none() && !shutdown.has_failed() => store,
+            _ => return SegmentFate::Ours(None),
         };
         match store.look(&hash) {
-            Ok(Standing::Free) => Found::Ours(Some(Claim::new(store, hash, self.claims))),
-            Ok(Standing::Loaded(held)) => Found::Loaded(held),
-            Ok(Standing::Taken) if self.taken.is_some_and(|taken| taken.put_off(segment, hash)) => {
-                Found::PutOff
+            Ok(SegmentStatus::Free) => SegmentFate::Ours(Some(SegmentClaim::new(store, hash, self.claims))),
+            Ok(SegmentStatus::Loaded(held)) => SegmentFate::Loaded(held),
+            Ok(SegmentStatus::Taken) if self.taken.is_some_and(|taken| taken.defer(segment, hash)) => {
+                SegmentFate::PutOff
             }
-            Ok(Standing::Taken) => Found::Ours(None),
+            Ok(SegmentStatus::Taken) => SegmentFate::Ours(None),
             // The segment's events are counted all the same, and stay unfinished.
             Err(error) => {
                 if !error.is_given_up() {
-                    halt.stop(HaltReason::Failed(error.into()));
+                    shutdown.stop(ShutdownReason::Failed(error.into()));
                 }
-                Found::Ours(None)
+                SegmentFate::Ours(None)
             }
         }
     }
 
     /// Parses a segment, and passes it on to be written.
-    fn load(&self, segment: Segment, hash: SegmentHash, claim: Option<Claim<'r>>, slot: Slot<'_, 'r>) {
-        let _alarm = self.writers.halt.alarm("parsing");
+    fn load(
+        &self,
+        segment: Segment,
+        hash: SegmentHash,
+        claim: Option<SegmentClaim<'r>>,
+        slot: SequenceSlot<'_, 'r>,
+    ) {
+        let _alarm = self.writers.shutdown.alarm("parsing");
         let prepared = self.preparer.prepare(segment, hash);
         if let Some(id) = prepared.implausible
             && !self.has_warned.swap(true, Ordering::Relaxed)

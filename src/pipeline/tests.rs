@@ -7,14 +7,14 @@ use crate::input::convert::PipedCommand;
 use crate::input::segment::{LINE_MAX_BYTES, SegmentLimits};
 use crate::input::source::Source;
 use crate::layout::Layout;
-use crate::layout::rows::Repeats;
+use crate::layout::rows::DuplicatePolicy;
 use crate::pipeline::account::counts::RejectLimit;
 use crate::pipeline::account::monitor::Monitor;
-use crate::pipeline::fake::{FakeStore, Fault, Operation, Other};
+use crate::pipeline::fake::{FakeOperation, FakeStore, Other, ScriptedFault};
 use crate::pipeline::prepare::preparer::Reading;
 use crate::pipeline::rejects::file::RejectFile;
 use crate::pipeline::run::{PipelineSettings, RunReport};
-use crate::pipeline::shutdown::{Halt, HaltReason};
+use crate::pipeline::shutdown::{Shutdown, ShutdownReason};
 use crossbeam_channel::{Receiver, bounded};
 use std::path::PathBuf;
 use std::thread;
@@ -42,7 +42,7 @@ fn hash(line: &str) -> SegmentHash {
 struct Bench {
     folder: TempDir,
     settings: PipelineSettings,
-    halt: Halt,
+    shutdown: Shutdown,
     monitor: Monitor,
 }
 
@@ -64,11 +64,11 @@ impl Bench {
             layout: Layout::Archive,
             server: Server::Americas,
             nul: NulPolicy::Reject,
-            repeats: Repeats::FirstCounts,
+            repeats: DuplicatePolicy::KeepFirst,
             reading: Reading::default(),
             reject_limit: None,
         };
-        Self { folder, settings, halt: Halt::default(), monitor: Monitor::default() }
+        Self { folder, settings, shutdown: Shutdown::default(), monitor: Monitor::default() }
     }
 
     fn dump(&self) -> PathBuf {
@@ -80,7 +80,7 @@ impl Bench {
     }
 
     fn store(&self) -> FakeStore {
-        FakeStore::new(self.halt.given_up())
+        FakeStore::new(self.shutdown.aborted())
     }
 
     /// Runs it to its end. That all which circulates is back by then is asserted by the run itself.
@@ -93,7 +93,7 @@ impl Bench {
             &self.settings,
             Some(store as &dyn Store),
             &rejects,
-            &self.halt,
+            &self.shutdown,
             &self.monitor,
         );
         assert_eq!(store.claims(), 0, "{report:?}");
@@ -127,10 +127,10 @@ fn of_several_versions_the_first_is_stored_however_many_write() {
     let bench = Bench::new(&lines, 4);
     let (release, wait) = waiting();
     // The first one is held up while others are ready.
-    let store = bench.store().on(Operation::Write, 0, Fault::Wait(wait));
+    let store = bench.store().on(FakeOperation::Write, 0, ScriptedFault::Wait(wait));
     let report = thread::scope(|scope| {
         let run = scope.spawn(|| bench.run(&store));
-        store.wait_for(Operation::Write, 4);
+        store.wait_for(FakeOperation::Write, 4);
         drop(release);
         run.join().unwrap()
     });
@@ -144,10 +144,10 @@ fn of_several_versions_the_first_is_stored_however_many_write() {
 fn a_store_that_stands_still_holds_the_input_back() {
     let bench = Bench::new(&events(500), 2);
     let (release, wait) = waiting();
-    let store = bench.store().always(Operation::Write, Fault::Wait(wait));
+    let store = bench.store().always(FakeOperation::Write, ScriptedFault::Wait(wait));
     let report = thread::scope(|scope| {
         let run = scope.spawn(|| bench.run(&store));
-        store.wait_for(Operation::Write, 2);
+        store.wait_for(FakeOperation::Write, 2);
         let segments = bench.monitor.counts().segments;
         assert!(segments <= bench.buffers(), "{segments}");
         drop(release);
@@ -161,19 +161,19 @@ fn a_request_to_stop_stores_what_was_read_and_the_end_of_the_time_does_not() {
     for gives_up in [false, true] {
         let bench = Bench::new(&events(500), 2);
         let (release, wait) = waiting();
-        let store = bench.store().always(Operation::Write, Fault::Wait(wait));
+        let store = bench.store().always(FakeOperation::Write, ScriptedFault::Wait(wait));
         let report = thread::scope(|scope| {
             let run = scope.spawn(|| bench.run(&store));
-            store.wait_for(Operation::Write, 2);
-            bench.halt.stop(HaltReason::Signal(15));
+            store.wait_for(FakeOperation::Write, 2);
+            bench.shutdown.stop(ShutdownReason::Signal(15));
             if gives_up {
-                bench.halt.give_up();
+                bench.shutdown.abort();
             } else {
                 drop(release);
             }
             run.join().unwrap()
         });
-        assert!(matches!(report.halted, Some(HaltReason::Signal(15))), "{report:?}");
+        assert!(matches!(report.halted, Some(ShutdownReason::Signal(15))), "{report:?}");
         let counts = report.counts;
         assert!((2..=bench.buffers() + 1).contains(&counts.events), "{counts:?}");
         let stored = if gives_up { 0 } else { counts.events };
@@ -186,39 +186,47 @@ fn a_request_to_stop_stores_what_was_read_and_the_end_of_the_time_does_not() {
 fn a_failure_counts_before_a_signal() {
     let bench = Bench::new(&events(50), 2);
     let (release, wait) = waiting();
-    let store = bench.store().on(Operation::Write, 0, Fault::Wait(wait)).on(Operation::Write, 1, Fault::Fail);
+    let store = bench.store().on(FakeOperation::Write, 0, ScriptedFault::Wait(wait)).on(
+        FakeOperation::Write,
+        1,
+        ScriptedFault::Fail,
+    );
     let report = thread::scope(|scope| {
         let run = scope.spawn(|| bench.run(&store));
-        store.wait_for(Operation::Write, 2);
-        bench.halt.stop(HaltReason::Signal(2));
+        store.wait_for(FakeOperation::Write, 2);
+        bench.shutdown.stop(ShutdownReason::Signal(2));
         drop(release);
         run.join().unwrap()
     });
-    assert!(matches!(report.halted, Some(HaltReason::Failed(_))), "{report:?}");
+    assert!(matches!(report.halted, Some(ShutdownReason::Failed(_))), "{report:?}");
     assert!(report.counts.unfinished() > 0, "{report:?}");
 }
 
 #[test]
 fn a_look_that_fails_ends_the_run() {
     let bench = Bench::new(&events(50), 2);
-    let store = bench.store().on(Operation::Look, 3, Fault::Fail);
+    let store = bench.store().on(FakeOperation::Look, 3, ScriptedFault::Fail);
     let report = bench.run(&store);
     assert!(
-        matches!(&report.halted, Some(HaltReason::Failed(error)) if error.to_string() == "as the script says")
+        matches!(&report.halted, Some(ShutdownReason::Failed(error)) if error.to_string() == "as the script says")
     );
     assert_eq!(report.counts.inserted + report.counts.unfinished(), report.counts.events);
 }
 
 #[test]
 fn a_panic_of_a_thread_loses_its_segment_and_no_other() {
-    for operation in [Operation::Look, Operation::Write] {
+    for operation in [FakeOperation::Look, FakeOperation::Write] {
         let bench = Bench::new(&events(60), 3);
-        let store = bench.store().on(operation, 5, Fault::Panic);
+        let store = bench.store().on(operation, 5, ScriptedFault::Panic);
         let report = bench.run(&store);
-        assert!(matches!(report.halted, Some(HaltReason::Panicked(_))), "{operation:?} {report:?}");
+        assert!(matches!(report.halted, Some(ShutdownReason::Panicked(_))), "{operation:?} {report:?}");
         let counts = report.counts;
         // What panicked before it was counted was not read.
-        assert_eq!(counts.unfinished(), u64::from(operation == Operation::Write), "{operation:?} {counts:?}");
+        assert_eq!(
+            counts.unfinished(),
+            u64::from(operation == FakeOperation::Write),
+            "{operation:?} {counts:?}"
+        );
         assert_eq!(counts.inserted, store.committed().len() as u64);
     }
 }
@@ -226,9 +234,9 @@ fn a_panic_of_a_thread_loses_its_segment_and_no_other() {
 #[test]
 fn when_all_writers_panic_the_run_still_ends() {
     let bench = Bench::new(&events(100), 3);
-    let store = bench.store().always(Operation::Write, Fault::Panic);
+    let store = bench.store().always(FakeOperation::Write, ScriptedFault::Panic);
     let report = bench.run(&store);
-    assert!(matches!(report.halted, Some(HaltReason::Panicked(_))), "{report:?}");
+    assert!(matches!(report.halted, Some(ShutdownReason::Panicked(_))), "{report:?}");
     assert_eq!(report.counts.unfinished(), report.counts.events);
 }
 
@@ -237,7 +245,7 @@ fn rejects_are_named_and_counted_and_too_many_stop_the_run() {
     let mut lines = events(20);
     lines[3] = "no event\n".to_owned();
     let bench = Bench::new(&lines, 2);
-    let store = bench.store().on(Operation::Write, 0, Fault::RejectFirst);
+    let store = bench.store().on(FakeOperation::Write, 0, ScriptedFault::RejectFirst);
     let report = bench.run(&store);
     assert!(report.halted.is_none(), "{report:?}");
     assert_eq!((report.counts.inserted, report.counts.rejected, report.counts.unfinished()), (18, 2, 0));
@@ -247,7 +255,7 @@ fn rejects_are_named_and_counted_and_too_many_stop_the_run() {
     let mut bench = Bench::new(&vec!["no event\n".to_owned(); 200], 2);
     bench.settings.reject_limit = Some(RejectLimit::Number(10));
     let report = bench.run(&bench.store());
-    assert!(matches!(report.halted, Some(HaltReason::RejectLimit)), "{report:?}");
+    assert!(matches!(report.halted, Some(ShutdownReason::RejectLimit)), "{report:?}");
     assert!((11..200).contains(&report.counts.rejected) && report.counts.unfinished() == 0, "{report:?}");
 }
 
@@ -263,10 +271,10 @@ fn rejects_that_can_not_be_written_are_unfinished() {
         &bench.settings,
         Some(&store as &dyn Store),
         &rejects,
-        &bench.halt,
+        &bench.shutdown,
         &bench.monitor,
     );
-    assert!(matches!(report.halted, Some(HaltReason::Failed(_))), "{report:?}");
+    assert!(matches!(report.halted, Some(ShutdownReason::Failed(_))), "{report:?}");
     assert_eq!((report.counts.rejected, report.counts.unfinished()), (0, 1));
 }
 
@@ -290,11 +298,14 @@ fn a_dump_that_is_gone_when_its_segments_are_left_is_an_error() {
     let lines = events(10);
     let bench = Bench::new(&lines, 2);
     let (release, wait) = waiting();
-    let store =
-        bench.store().taken(hash(&lines[3]), Other::Leaves(1)).on(Operation::LookAgain, 0, Fault::Wait(wait));
+    let store = bench.store().taken(hash(&lines[3]), Other::Leaves(1)).on(
+        FakeOperation::LookAgain,
+        0,
+        ScriptedFault::Wait(wait),
+    );
     let report = thread::scope(|scope| {
         let run = scope.spawn(|| bench.run(&store));
-        store.wait_for(Operation::LookAgain, 1);
+        store.wait_for(FakeOperation::LookAgain, 1);
         std::fs::remove_file(bench.dump()).unwrap();
         drop(release);
         run.join().unwrap()
@@ -309,11 +320,11 @@ fn a_stop_while_others_have_segments_leaves_them() {
     let store = bench.store().taken(hash(&lines[3]), Other::Leaves(usize::MAX));
     let report = thread::scope(|scope| {
         let run = scope.spawn(|| bench.run(&store));
-        store.wait_for(Operation::LookAgain, 2);
-        bench.halt.stop(HaltReason::Signal(1));
+        store.wait_for(FakeOperation::LookAgain, 2);
+        bench.shutdown.stop(ShutdownReason::Signal(1));
         run.join().unwrap()
     });
-    assert!(matches!(report.halted, Some(HaltReason::Signal(1))), "{report:?}");
+    assert!(matches!(report.halted, Some(ShutdownReason::Signal(1))), "{report:?}");
     assert_eq!((report.counts.events, report.counts.inserted), (9, 9));
 }
 
@@ -328,7 +339,7 @@ fn without_a_store_all_is_counted() {
         &bench.settings,
         None,
         &rejects,
-        &bench.halt,
+        &bench.shutdown,
         &bench.monitor,
     );
     assert_eq!((report.counts.events, report.counts.unfinished()), (480, 480), "{report:?}");
@@ -372,7 +383,10 @@ fn a_reject_file_out_of_proportion_to_the_input_stops_the_run() {
     bench.settings.reject_limit = Some(RejectLimit::Percent(100.0));
     let report = bench.run(&bench.store());
     let limit = (16 << 20) + 32 * report.bytes_read;
-    assert!(matches!(report.halted, Some(HaltReason::RejectBytes(bytes)) if bytes == limit), "{report:?}");
+    assert!(
+        matches!(report.halted, Some(ShutdownReason::RejectBytes(bytes)) if bytes == limit),
+        "{report:?}"
+    );
     let size = std::fs::metadata(bench.rejects()).unwrap().len();
     assert!(size <= limit && size + 1000 > limit, "{size}");
     assert!(report.counts.unfinished() > 0, "{report:?}");

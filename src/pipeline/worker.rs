@@ -11,7 +11,7 @@ use crate::pipeline::prepare::prepared::Prepared;
 use crate::pipeline::rejects::file::RejectFile;
 use crate::pipeline::rejects::kinds::Reasons;
 use crate::pipeline::reorder::{InFlight, QueuedBatch};
-use crate::pipeline::shutdown::{Halt, HaltReason};
+use crate::pipeline::shutdown::{Shutdown, ShutdownReason};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ pub(crate) struct Writers<'r> {
     pub(crate) rejects: &'r RejectFile,
     pub(crate) reject_limit: Option<RejectLimit>,
     pub(crate) tally: &'r Tally,
-    pub(crate) halt: &'r Halt,
+    pub(crate) shutdown: &'r Shutdown,
     pub(crate) in_flight: &'r InFlight,
     pub(crate) reasons: &'r Reasons,
     pub(crate) activities: &'r Activities,
@@ -43,20 +43,20 @@ impl Writers<'_> {
     /// Writes batches until there are no more. After a failure they are taken and dropped, so that nobody
     /// waits for a place in the queue.
     pub(crate) fn work(&self, batches: &Receiver<QueuedBatch<'_>>) {
-        let _alarm = self.halt.alarm("writer");
+        let _alarm = self.shutdown.alarm("writer");
         let own = self.activities.begin();
-        let mut pace = Pace::default();
+        let mut pace = InputWait::default();
         while let Some(QueuedBatch { batch, entry }) = self.next(batches, &mut pace) {
             // The claim is given back once the batch is settled, and before others get their turn.
             let ClaimedBatch { prepared: mut batch, is_abandoned, _claim } = batch;
             let at_hand = Some((batch.segment.number, batch.batch.counts.events));
-            own.does(Activity::WaitingForTurn, at_hand);
+            own.set_activity(Activity::WaitingForTurn, at_hand);
             entry.wait_for_turn();
-            own.does(Activity::Writing, at_hand);
+            own.set_activity(Activity::Writing, at_hand);
             inject("writer");
             if is_abandoned {
                 self.name_rejects(&batch);
-            } else if !self.halt.has_failed() {
+            } else if !self.shutdown.has_failed() {
                 match self.store_batch(&batch.batch) {
                     Ok(written) => self.settle(&mut batch, written),
                     // Its events stay unfinished; that is what was asked for.
@@ -68,21 +68,21 @@ impl Writers<'_> {
                             Some(culprit) => error.context(culprit),
                             None => error,
                         };
-                        self.halt.stop(HaltReason::Failed(error));
+                        self.shutdown.stop(ShutdownReason::Failed(error));
                     }
                 }
             }
-            own.does(Activity::Waiting, None);
+            own.set_activity(Activity::Waiting, None);
         }
     }
 
     /// The next batch; what was put off is done when they come slowly. None at the end.
-    fn next<'q>(&self, batches: &Receiver<QueuedBatch<'q>>, pace: &mut Pace) -> Option<QueuedBatch<'q>> {
+    fn next<'q>(&self, batches: &Receiver<QueuedBatch<'q>>, pace: &mut InputWait) -> Option<QueuedBatch<'q>> {
         loop {
             let batch = pace.wait_for(batches);
             if let Some(store) = self.store
                 && pace.is_slow(self.workers)
-                && !self.halt.has_failed()
+                && !self.shutdown.has_failed()
             {
                 store.catch_up();
             }
@@ -124,25 +124,25 @@ impl Writers<'_> {
     fn name_rejects(&self, batch: &Prepared) {
         let bytes_max =
             REJECT_BYTES_MIN.saturating_add(self.read.bytes_read().saturating_mul(REJECT_BYTES_PER_BYTE));
-        let given_up = self.halt.given_up();
-        let rejected = match self.rejects.write(batch, self.reasons, bytes_max, &given_up) {
+        let aborted = self.shutdown.aborted();
+        let rejected = match self.rejects.write(batch, self.reasons, bytes_max, &aborted) {
             Ok(named) => named,
-            Err(error) => return self.halt.stop(HaltReason::Failed(error.into())),
+            Err(error) => return self.shutdown.stop(ShutdownReason::Failed(error.into())),
         };
         if rejected < batch.rejected() {
-            self.halt.stop(HaltReason::RejectBytes(bytes_max));
+            self.shutdown.stop(ShutdownReason::RejectBytes(bytes_max));
         }
         self.tally.add(|counts| counts.rejected += rejected);
         let passed = |limit: RejectLimit| limit.is_passed_so_far(&self.tally.counts());
         if rejected > 0 && self.reject_limit.is_some_and(passed) {
-            self.halt.stop(HaltReason::RejectLimit);
+            self.shutdown.stop(ShutdownReason::RejectLimit);
         }
     }
 }
 
 /// How much of its time a writer waits for input.
 #[derive(Default)]
-struct Pace {
+struct InputWait {
     /// When its first batch came: until then the input may only be starting.
     begun: Option<Instant>,
     waited: Duration,
@@ -154,7 +154,7 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// A shorter time says nothing of the pace.
 const SLOW_MIN: Duration = Duration::from_secs(10);
 
-impl Pace {
+impl InputWait {
     fn wait_for<T>(&mut self, queue: &Receiver<T>) -> Result<T, RecvTimeoutError> {
         let since = Instant::now();
         let received = queue.recv_timeout(LOOK_INTERVAL);
@@ -179,7 +179,7 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::fake::{FakeStore, Operation};
+    use crate::pipeline::fake::{FakeOperation, FakeStore};
 
     #[test]
     fn many_writers_that_wait_for_each_other_are_not_slow() {
@@ -193,28 +193,28 @@ mod tests {
             (2000, 1999, 10, true),
         ] {
             let begun = Instant::now().checked_sub(Duration::from_secs(elapsed));
-            let pace = Pace { begun, waited: Duration::from_secs(waited) };
+            let pace = InputWait { begun, waited: Duration::from_secs(waited) };
             assert_eq!(pace.is_slow(workers), expected, "{elapsed} {waited} {workers}");
         }
-        assert!(!Pace::default().is_slow(1));
+        assert!(!InputWait::default().is_slow(1));
     }
 
     #[test]
     fn what_was_put_off_is_done_while_there_is_little_to_write() {
-        let (tally, halt, in_flight) = (Tally::default(), Halt::default(), InFlight::default());
+        let (tally, shutdown, in_flight) = (Tally::default(), Shutdown::default(), InFlight::default());
         let (reasons, activities, files) =
             (Reasons::default(), Activities::default(), FileSegments::default());
         let folder = tempfile::tempdir().unwrap();
         let rejects = RejectFile::new(folder.path().join("rejects")).unwrap();
         for (waited, expected) in [(0, 0), (60, 1)] {
-            let store = FakeStore::new(halt.given_up());
+            let store = FakeStore::new(shutdown.aborted());
             let writers = Writers {
                 store: Some(&store as &dyn Store),
                 workers: 1,
                 rejects: &rejects,
                 reject_limit: None,
                 tally: &tally,
-                halt: &halt,
+                shutdown: &shutdown,
                 in_flight: &in_flight,
                 reasons: &reasons,
                 activities: &activities,
@@ -223,9 +223,9 @@ mod tests {
             };
             let (_, ended) = crossbeam_channel::bounded::<QueuedBatch<'_>>(1);
             let begun = Instant::now().checked_sub(Duration::from_mins(1));
-            let mut pace = Pace { begun, waited: Duration::from_secs(waited) };
+            let mut pace = InputWait { begun, waited: Duration::from_secs(waited) };
             assert!(writers.next(&ended, &mut pace).is_none());
-            assert_eq!(store.calls(Operation::CatchUp), expected, "{waited} s waited");
+            assert_eq!(store.calls(FakeOperation::CatchUp), expected, "{waited} s waited");
         }
     }
 }

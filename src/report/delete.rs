@@ -3,7 +3,7 @@
 use crate::event::server::Server;
 use crate::layout::Layout;
 use crate::report::format::{counted, grouped, rfc3339, utc};
-use crate::report::summary::Status;
+use crate::report::summary::RunStatus;
 use jiff::Timestamp;
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -13,7 +13,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) struct DeleteReport {
     /// How it ended.
-    pub status: Status,
+    pub status: RunStatus,
     /// Whether nothing was deleted, only counted.
     pub dry_run: bool,
     /// The game server.
@@ -43,7 +43,7 @@ pub(crate) struct DeleteReport {
 }
 
 #[derive(Serialize)]
-struct Json<'r> {
+struct DeleteJson<'r> {
     status: &'r str,
     dry_run: bool,
     server: &'r str,
@@ -66,7 +66,7 @@ impl DeleteReport {
     ///
     /// Never, in practice: all fields are numbers and text.
     pub(crate) fn to_json(&self) -> serde_json::Result<String> {
-        serde_json::to_string(&Json {
+        serde_json::to_string(&DeleteJson {
             status: self.status.name(),
             dry_run: self.dry_run,
             server: self.server.name(),
@@ -84,8 +84,8 @@ impl DeleteReport {
     }
 
     /// The outcome, the account, and what to run next.
-    pub(crate) fn in_words(&self) -> String {
-        let is_whole = matches!(self.status, Status::Complete | Status::Rejects);
+    pub(crate) fn to_text(&self) -> String {
+        let is_whole = matches!(self.status, RunStatus::Complete | RunStatus::Rejects);
         let which = match self.before {
             Some(time) => format!("{} before {}", counted(self.deleted, "event"), utc(time)),
             None if is_whole => {
@@ -94,10 +94,10 @@ impl DeleteReport {
             None => format!("{} of the dumps", counted(self.deleted, "event")),
         };
         let did = match (self.status, self.dry_run) {
-            (Status::Complete | Status::Rejects, true) => "Dry run: would delete",
-            (Status::Complete | Status::Rejects, false) => "Complete: deleted",
-            (Status::Interrupted, true) => "Interrupted: would have deleted so far",
-            (Status::Interrupted, false) => "Interrupted: deleted so far",
+            (RunStatus::Complete | RunStatus::Rejects, true) => "Dry run: would delete",
+            (RunStatus::Complete | RunStatus::Rejects, false) => "Complete: deleted",
+            (RunStatus::Interrupted, true) => "Interrupted: would have deleted so far",
+            (RunStatus::Interrupted, false) => "Interrupted: deleted so far",
             (_, true) => "Failed: counted so far",
             (_, false) => "Failed: deleted so far",
         };
@@ -120,7 +120,7 @@ impl DeleteReport {
                 let _ = writeln!(text, "  {:>12} {what}", grouped(count));
             }
         }
-        if matches!(self.status, Status::Interrupted | Status::Failed) {
+        if matches!(self.status, RunStatus::Interrupted | RunStatus::Failed) {
             let _ = writeln!(text, "To resume:\n  {}", self.again);
         }
         text
@@ -133,7 +133,7 @@ mod tests {
 
     fn report() -> DeleteReport {
         DeleteReport {
-            status: Status::Complete,
+            status: RunStatus::Complete,
             dry_run: false,
             server: Server::Europe,
             layout: Layout::Archive,
@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn words_say_how_it_ended() {
         assert_eq!(
-            report().in_words().lines().map(str::trim).collect::<Vec<_>>(),
+            report().to_text().lines().map(str::trim).collect::<Vec<_>>(),
             [
                 "Complete: deleted 1,300 of 1,310 events in the dumps.",
                 "1,300 deleted",
@@ -163,10 +163,10 @@ mod tests {
             ]
         );
         let time = "2025-01-01T00:00:00Z".parse().expect("a time");
-        let dry = DeleteReport { dry_run: true, before: Some(time), deleted: 1, ..report() }.in_words();
+        let dry = DeleteReport { dry_run: true, before: Some(time), deleted: 1, ..report() }.to_text();
         assert!(dry.starts_with("Dry run: would delete 1 event before 2025-01-01 00:00:00 UTC.\n"), "{dry}");
         let failed =
-            DeleteReport { status: Status::Failed, error: Some("why".to_owned()), ..report() }.in_words();
+            DeleteReport { status: RunStatus::Failed, error: Some("why".to_owned()), ..report() }.to_text();
         assert!(
             failed.starts_with("Failed: deleted so far 1,300 events of the dumps.\n  cause: why\n"),
             "{failed}"

@@ -50,7 +50,7 @@ const RECOMMENDED: [Recommended; 4] = [
 ];
 
 /// The settings to have.
-struct Wanted {
+struct RecommendedSettings {
     pool_min: u32,
     pool_max: u32,
     workers: u32,
@@ -58,13 +58,13 @@ struct Wanted {
 
 impl HealthReport {
     /// What goes well with the workers, in the room that the server has.
-    fn wanted(&self) -> Wanted {
+    fn wanted(&self) -> RecommendedSettings {
         let workers = u32::try_from(self.workers).unwrap_or(u32::MAX);
         let fits = |row: &&Recommended| self.workers <= row.workers_max;
         let row = RECOMMENDED.iter().find(fits).unwrap_or(&RECOMMENDED[RECOMMENDED.len() - 1]);
         let room = self.room().unwrap_or(u32::MAX).max(1);
         let pool_max = row.pool_max.max(workers).min(room);
-        Wanted { pool_min: row.pool_min.min(pool_max), pool_max, workers: workers.min(pool_max) }
+        RecommendedSettings { pool_min: row.pool_min.min(pool_max), pool_max, workers: workers.min(pool_max) }
     }
 
     /// Connections that the pool could have in all, as far as it is known.
@@ -277,7 +277,7 @@ impl fmt::Display for HealthReport {
 impl HealthReport {
     /// Lines to copy into `.env`.
     fn write_settings(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Wanted { pool_min, pool_max, workers } = self.wanted();
+        let RecommendedSettings { pool_min, pool_max, workers } = self.wanted();
         write!(
             f,
             "Recommended for {}, in .env:\n  DATABASE_POOL_MIN={pool_min}\n  DATABASE_POOL_MAX={pool_max}\n  \

@@ -131,7 +131,7 @@ fn accept(
             thread::sleep(Duration::from_millis(50));
             continue;
         };
-        let slot = Slot::take(slots, &stream);
+        let slot = RequestSlot::take(slots, &stream);
         let pages = Arc::clone(&*pages.lock().unwrap_or_else(PoisonError::into_inner));
         let name = name.cloned();
         let serve = move || {
@@ -165,12 +165,12 @@ impl Slots {
 }
 
 /// One of the requests that may be answered at once.
-struct Slot {
+struct RequestSlot {
     slots: Arc<Slots>,
     number: u64,
 }
 
-impl Slot {
+impl RequestSlot {
     /// None where all are being answered. Where some only say nothing, the oldest of them is cut.
     fn take(slots: &Arc<Slots>, stream: &TcpStream) -> Option<Self> {
         let full = slots.busy.fetch_add(1, Ordering::AcqRel) >= REQUESTS_MAX;
@@ -192,14 +192,14 @@ impl Slot {
     }
 }
 
-impl Drop for Slot {
+impl Drop for RequestSlot {
     fn drop(&mut self) {
         self.has_spoken();
         self.slots.busy.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
-fn answer(mut stream: TcpStream, name: Option<&str>, pages: &Pages, slot: &Slot) -> io::Result<()> {
+fn answer(mut stream: TcpStream, name: Option<&str>, pages: &Pages, slot: &RequestSlot) -> io::Result<()> {
     stream.set_write_timeout(Some(REQUEST_TIME_MAX))?;
     let request = read_request(&mut stream, name)?;
     slot.has_spoken();

@@ -31,24 +31,24 @@ pub(crate) struct Metrics {
     /// In seconds since 1970.
     last_success: Option<i64>,
     /// One at a time sets the values and writes them out.
-    values: Mutex<Values>,
+    values: Mutex<RunMetrics>,
 }
 
 #[derive(Debug)]
-struct Values {
+struct RunMetrics {
     events: IntCounterVec,
     segments: IntCounterVec,
     lines: IntCounter,
     read_bytes: IntCounter,
     text_bytes: IntCounter,
-    in_flight: IntGauge,
+    queue_depth: IntGauge,
     pool: IntGaugeVec,
     pool_max: IntGauge,
     healthy: IntGauge,
     seconds: Gauge,
 }
 
-impl Values {
+impl RunMetrics {
     fn new() -> Result<Self, prometheus::Error> {
         let counters = |name, help, label| IntCounterVec::new(Opts::new(name, help), &[label]);
         Ok(Self {
@@ -61,7 +61,10 @@ impl Values {
             lines: IntCounter::new("aegis_kills_lines_total", "Lines read.")?,
             read_bytes: IntCounter::new("aegis_kills_read_bytes_total", "Bytes read, compressed or not.")?,
             text_bytes: IntCounter::new("aegis_kills_uncompressed_bytes_total", "Bytes of text read.")?,
-            in_flight: IntGauge::new("aegis_kills_queue_depth", "Batches that are ready or being written.")?,
+            queue_depth: IntGauge::new(
+                "aegis_kills_queue_depth",
+                "Batches that are ready or being written.",
+            )?,
             pool: IntGaugeVec::new(
                 Opts::new("aegis_kills_pool_connections", "Connections of the pool by state."),
                 &["state"],
@@ -84,7 +87,7 @@ impl Values {
         for counter in [&self.lines, &self.read_bytes, &self.text_bytes] {
             registry.register(Box::new(counter.clone()))?;
         }
-        registry.register(Box::new(self.in_flight.clone()))?;
+        registry.register(Box::new(self.queue_depth.clone()))?;
         registry.register(Box::new(self.seconds.clone()))?;
         if has_database {
             registry.register(Box::new(self.pool.clone()))?;
@@ -114,7 +117,7 @@ impl Values {
         set(&self.lines, counts.lines);
         set(&self.read_bytes, monitor.bytes_read());
         set(&self.text_bytes, monitor.bytes_uncompressed());
-        self.in_flight.set(i64::try_from(monitor.batches_in_flight()).unwrap_or(i64::MAX));
+        self.queue_depth.set(i64::try_from(monitor.queue_depth()).unwrap_or(i64::MAX));
         self.seconds.set(begun.elapsed().as_secs_f64());
     }
 
@@ -159,7 +162,7 @@ impl Metrics {
         let info = IntGauge::with_opts(info)?;
         info.set(1);
         registry.register(Box::new(info))?;
-        let values = Values::new()?;
+        let values = RunMetrics::new()?;
         values.register(&registry, manager.is_some())?;
         if let Some(manager) = &manager {
             manager.figures().register(&registry)?;

@@ -4,7 +4,7 @@ use crate::database::pool::manager::DatabaseManager;
 use crate::database::pool::state::DatabaseState;
 use crate::pipeline::account::counts::Counts;
 use crate::pipeline::account::monitor::Monitor;
-use crate::pipeline::shutdown::{Halt, Stopping};
+use crate::pipeline::shutdown::{Shutdown, Stopping};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ pub(crate) struct LiveRun {
     /// Its account.
     pub monitor: Arc<Monitor>,
     /// Whether it is about to end early.
-    pub halt: Arc<Halt>,
+    pub shutdown: Arc<Shutdown>,
     /// None in a dry run.
     pub manager: Option<DatabaseManager>,
     /// Bytes of all sources as they come, where each is known.
@@ -25,7 +25,7 @@ pub(crate) struct LiveRun {
 
 /// What a run has come to by now.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Figures {
+pub(crate) struct RunSnapshot {
     /// How long it has gone on.
     pub elapsed: Duration,
     /// What became of the events.
@@ -37,9 +37,9 @@ pub(crate) struct Figures {
     /// Bytes of text read.
     pub bytes_uncompressed: u64,
     /// Batches that are ready or being written.
-    pub batches_in_flight: usize,
+    pub queue_depth: usize,
     /// Segments that other loads have taken, and that are all there is to wait for.
-    pub segments_awaited: usize,
+    pub segments_claimed_elsewhere: usize,
     /// How often something was tried again.
     pub retries: u64,
     /// None in a dry run.
@@ -50,24 +50,24 @@ pub(crate) struct Figures {
 
 impl LiveRun {
     /// The figures at this moment.
-    pub(crate) fn figures(&self) -> Figures {
-        Figures {
+    pub(crate) fn figures(&self) -> RunSnapshot {
+        RunSnapshot {
             elapsed: self.begun.elapsed(),
             // Read before the bytes, so that no event is counted whose bytes are not.
             counts: self.monitor.counts(),
             bytes_read: self.monitor.bytes_read(),
             bytes_total: self.bytes_total,
             bytes_uncompressed: self.monitor.bytes_uncompressed(),
-            batches_in_flight: self.monitor.batches_in_flight(),
-            segments_awaited: self.monitor.segments_awaited(),
+            queue_depth: self.monitor.queue_depth(),
+            segments_claimed_elsewhere: self.monitor.segments_claimed_elsewhere(),
             retries: self.manager.as_ref().map_or(0, |manager| manager.figures().retries()),
             database: self.manager.as_ref().map(DatabaseManager::state),
-            stopping: self.halt.stopping(),
+            stopping: self.shutdown.stopping(),
         }
     }
 }
 
-impl Figures {
+impl RunSnapshot {
     /// Events of which it is known what became of them; in a dry run those that were read.
     pub(crate) fn events_done(&self) -> u64 {
         let undone = if self.database.is_some() { self.counts.unfinished() } else { 0 };

@@ -18,7 +18,7 @@ use uuid::Uuid;
 /// How a load ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Status {
+pub(crate) enum RunStatus {
     /// Every event is in the database.
     Complete,
     /// All but the rejects.
@@ -31,15 +31,15 @@ pub(crate) enum Status {
     RejectLimit,
 }
 
-impl Status {
+impl RunStatus {
     /// The name in JSON and in the ledger.
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Status::Complete => "complete",
-            Status::Rejects => "rejects",
-            Status::Interrupted => "interrupted",
-            Status::Failed => "failed",
-            Status::RejectLimit => "reject_limit",
+            RunStatus::Complete => "complete",
+            RunStatus::Rejects => "rejects",
+            RunStatus::Interrupted => "interrupted",
+            RunStatus::Failed => "failed",
+            RunStatus::RejectLimit => "reject_limit",
         }
     }
 }
@@ -65,7 +65,7 @@ pub(crate) struct NextCommands {
 #[derive(Debug)]
 pub(crate) struct Summary {
     /// How it ended.
-    pub status: Status,
+    pub status: RunStatus,
     /// Its id in the ledger.
     pub run: Uuid,
     /// The game server.
@@ -101,8 +101,8 @@ pub(crate) struct Summary {
 }
 
 #[derive(Serialize)]
-struct Json<'s> {
-    status: Status,
+struct SummaryJson<'s> {
+    status: RunStatus,
     run: String,
     server: &'s str,
     layout: &'s str,
@@ -133,7 +133,7 @@ impl Summary {
     pub(crate) fn to_json(&self) -> serde_json::Result<String> {
         let counts = &self.counts;
         let new_rejects = self.rejects_file.as_ref().map(|path| path.to_string_lossy().into_owned());
-        let json = Json {
+        let json = SummaryJson {
             status: self.status,
             run: self.run.to_string(),
             server: self.server.name(),
@@ -190,35 +190,35 @@ impl Summary {
             more => format!("{} rejects that earlier runs reported", grouped(more)),
         };
         match self.status {
-            Status::Complete if self.dry_run => {
+            RunStatus::Complete if self.dry_run => {
                 format!("Dry run: {events}, all can be loaded; the database was left alone.")
             }
-            Status::Rejects if self.dry_run => {
+            RunStatus::Rejects if self.dry_run => {
                 format!("Dry run: {rejected} would be rejected; the database was left alone.")
             }
-            Status::Interrupted if self.dry_run => {
+            RunStatus::Interrupted if self.dry_run => {
                 format!("Dry run, interrupted: {events} seen; the database was left alone.")
             }
-            Status::Failed if self.dry_run => {
+            RunStatus::Failed if self.dry_run => {
                 format!("Dry run, failed: {events} seen; the database was left alone.")
             }
-            Status::Complete if before.is_empty() => format!("Complete: {events}, all in the database."),
-            Status::Complete => format!("Complete: {events}, all in the database but {before}."),
-            Status::Rejects if before.is_empty() => {
+            RunStatus::Complete if before.is_empty() => format!("Complete: {events}, all in the database."),
+            RunStatus::Complete => format!("Complete: {events}, all in the database but {before}."),
+            RunStatus::Rejects if before.is_empty() => {
                 format!("Loaded all but the rejects: {rejected} were rejected.")
             }
-            Status::Rejects => {
+            RunStatus::Rejects => {
                 format!("Loaded all but the rejects: {rejected} were rejected, beside {before}.")
             }
-            Status::Interrupted if counts.unfinished() > 0 => {
+            RunStatus::Interrupted if counts.unfinished() > 0 => {
                 format!("Interrupted: {unfinished} of {events} that were read are not in the database.")
             }
-            Status::Interrupted => format!("Interrupted: {events} read, none of them lost."),
-            Status::Failed if counts.unfinished() > 0 => {
+            RunStatus::Interrupted => format!("Interrupted: {events} read, none of them lost."),
+            RunStatus::Failed if counts.unfinished() > 0 => {
                 format!("Failed: {unfinished} of {events} that were read are not in the database.")
             }
-            Status::Failed => "Failed: not everything is in the database.".to_owned(),
-            Status::RejectLimit => format!("Stopped: {rejected} were rejected, more than allowed."),
+            RunStatus::Failed => "Failed: not everything is in the database.".to_owned(),
+            RunStatus::RejectLimit => format!("Stopped: {rejected} were rejected, more than allowed."),
         }
     }
 
@@ -279,7 +279,7 @@ impl Summary {
         write!(f, "\n  rejects, each with its place and reason: {}", path.display())?;
         let (shown, rest) = self.reasons.kinds.split_at(REASONS_SHOWN.min(self.reasons.kinds.len()));
         for kind in shown {
-            write!(f, "\n{:>15}  {}", grouped(kind.count), in_words(kind))?;
+            write!(f, "\n{:>15}  {}", grouped(kind.count), to_text(kind))?;
         }
         match self.reasons.others + rest.iter().map(|kind| kind.count).sum::<u64>() {
             0 => Ok(()),
@@ -291,7 +291,7 @@ impl Summary {
 /// So many reasons of rejects are told.
 const REASONS_SHOWN: usize = 3;
 
-fn in_words(kind: &RejectKind) -> String {
+fn to_text(kind: &RejectKind) -> String {
     let field = kind.field.as_ref().map(|field| format!("{field}: ")).unwrap_or_default();
     let sqlstate = kind.sqlstate.as_ref().map(|sqlstate| format!(" ({sqlstate})")).unwrap_or_default();
     format!("{field}{}{sqlstate}", kind.reason)
@@ -325,22 +325,22 @@ impl Summary {
             .map(|file| ("to see them", format!("jq -r '[.source, .line, .field, .reason] | @tsv' {file}")));
         let mend = |file: &String| ("once they are mended", format!("jq -r .raw {file} | {load_piped}"));
         match self.status {
-            Status::Complete | Status::Rejects if self.dry_run => {
+            RunStatus::Complete | RunStatus::Rejects if self.dry_run => {
                 vec![(of_input("to load it", "to load it, with the same input"), load.clone())]
             }
-            Status::Complete => verify.iter().map(|verify| ("to check it", verify.clone())).collect(),
-            Status::Rejects => look.into_iter().chain(rejects.as_ref().map(mend)).collect(),
-            Status::Interrupted => {
+            RunStatus::Complete => verify.iter().map(|verify| ("to check it", verify.clone())).collect(),
+            RunStatus::Rejects => look.into_iter().chain(rejects.as_ref().map(mend)).collect(),
+            RunStatus::Interrupted => {
                 vec![(of_input("to go on", "to go on, with the same input"), again.clone())]
             }
-            Status::RejectLimit => {
+            RunStatus::RejectLimit => {
                 let more = of_input(
                     "to load the rest, however many are rejected",
                     "to load the rest, however many are rejected, with the same input",
                 );
                 look.into_iter().chain([(more, unlimited.clone())]).collect()
             }
-            Status::Failed => {
+            RunStatus::Failed => {
                 let health = self.database_failed.then(|| ("to look at the database", health.clone()));
                 let mended = of_input("once that is mended", "once that is mended, with the same input");
                 health.into_iter().chain([(mended, again.clone())]).collect()

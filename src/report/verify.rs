@@ -43,9 +43,9 @@ pub(crate) struct VerifyReport {
     unloadable: u64,
     missing_ids: BTreeMap<Position, i64>,
     /// The first of what is missing or cannot be loaded.
-    first: BTreeMap<Position, Entry>,
+    first: BTreeMap<Position, FindingJson>,
     /// The first differences, some of which may be those of another version.
-    differences: BTreeMap<Position, Entry>,
+    differences: BTreeMap<Position, FindingJson>,
     /// Ids of events of which a version is stored, and of those of which another version is not.
     same: RoaringTreemap,
     different: RoaringTreemap,
@@ -57,14 +57,14 @@ pub(crate) struct VerifyReport {
 }
 
 #[derive(Debug)]
-struct Entry {
+struct FindingJson {
     source: String,
     line: u64,
     finding: Finding,
 }
 
 #[derive(Serialize)]
-struct Json<'r> {
+struct VerifyJson<'r> {
     events: u64,
     present: u64,
     missing: u64,
@@ -104,7 +104,7 @@ impl VerifyReport {
         if !sources.contains(source) {
             sources.insert(source.to_owned());
         }
-        insert_bounded(map, position, Entry { source: source.to_owned(), line, finding }, most);
+        insert_bounded(map, position, FindingJson { source: source.to_owned(), line, finding }, most);
     }
 
     /// Notes that the input is at its end: what is stored in another version of the dumps is no difference.
@@ -114,7 +114,7 @@ impl VerifyReport {
         differences.retain(|_, entry| {
             entry.finding.different_id().is_some_and(|id| different.contains(id.cast_unsigned()))
         });
-        for Entry { source, line, finding } in differences.values() {
+        for FindingJson { source, line, finding } in differences.values() {
             log::info!("different: {source}:{line}  {finding}");
         }
     }
@@ -142,7 +142,7 @@ impl VerifyReport {
         let mut named = BTreeSet::new();
         different_ids.retain(|id| named.insert(*id));
         different_ids.truncate(NAMED_MAX);
-        serde_json::to_string(&Json {
+        serde_json::to_string(&VerifyJson {
             events: self.events,
             present: self.present(),
             missing: self.missing(),
@@ -154,7 +154,7 @@ impl VerifyReport {
 
     /// The outcome, the account, the first findings with their places, and what to run next: `load` is the command that
     /// loads such events, without its files.
-    pub(crate) fn in_words(&self, sources_whole: bool, load: &str) -> String {
+    pub(crate) fn to_text(&self, sources_whole: bool, load: &str) -> String {
         let events = counted(self.events, "event");
         let (missing, different) = (self.missing(), self.different());
         let of_events = |number: u64, what: &str| {
@@ -200,8 +200,8 @@ impl VerifyReport {
                 let _ = writeln!(text, "  {:>12} {what}", grouped(count));
             }
         }
-        let entries: BTreeMap<&Position, &Entry> = self.first.iter().chain(&self.differences).collect();
-        for Entry { source, line, finding } in entries.values().take(NAMED_MAX) {
+        let entries: BTreeMap<&Position, &FindingJson> = self.first.iter().chain(&self.differences).collect();
+        for FindingJson { source, line, finding } in entries.values().take(NAMED_MAX) {
             // A name of several lines would pass for lines of the report.
             let source = source.replace('\n', "\\n");
             let _ = writeln!(text, "{source}:{line}  {finding}");
@@ -300,7 +300,7 @@ mod tests {
         }
         report.add((1, 0), "<stdin>", 7, Finding::Unloadable("Killer.Name: it is missing".to_owned()));
         report.finish();
-        let words = report.in_words(true, LOAD);
+        let words = report.to_text(true, LOAD);
         let lines: Vec<&str> = words.lines().collect();
         assert_eq!(lines[0], "Missing: 151 of 1,251 events are not in the database.");
         assert_eq!(lines[1].trim(), "1,100 present");
@@ -312,12 +312,12 @@ mod tests {
             lines.last().map(|line| line.trim()),
             Some("… | aegis-kills load --server asia --dry-run -")
         );
-        assert!(report.in_words(false, LOAD).starts_with("Failed: some input could not be read"));
+        assert!(report.to_text(false, LOAD).starts_with("Failed: some input could not be read"));
     }
 
     #[test]
     fn nothing_wrong() {
-        let words = |events| VerifyReport { events, ..VerifyReport::default() }.in_words(true, LOAD);
+        let words = |events| VerifyReport { events, ..VerifyReport::default() }.to_text(true, LOAD);
         assert_eq!(words(2), "All 2 events are in the database, with the same content.\n");
         assert_eq!(words(1), "The event is in the database, with the same content.\n");
         assert_eq!(words(0), "No events to compare.\n");
@@ -330,7 +330,7 @@ mod tests {
         report.add((0, 1), "a.ndjson", 2, Finding::Different(2, difference()));
         report.add((0, 2), "b.ndjson", 1, Finding::Missing(3));
         report.finish();
-        let words = report.in_words(true, LOAD);
+        let words = report.to_text(true, LOAD);
         assert!(
             words.starts_with(
                 "Missing and different: 1 of 3 events is not in the database; 1 stored with other content.\n"

@@ -4,7 +4,7 @@ use crate::cli::DatabaseArgs;
 use crate::database::connect::error::TargetError;
 use crate::database::connect::{Target, from_url, from_variables, holds_password};
 use crate::database::pool::connections::PoolSettings;
-use crate::database::pool::manager::TroubleSettings;
+use crate::database::pool::manager::OutageSettings;
 use crate::database::pool::retry::RetryPolicy;
 use crate::settings::environment::{Environment, SettingError, duration, number, unwrapped};
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ pub struct DatabaseSettings {
     /// The pool.
     pub pool: PoolSettings,
     /// Tries and waits.
-    pub trouble: TroubleSettings,
+    pub trouble: OutageSettings,
 }
 
 /// A server of the user's, or a private one.
@@ -161,8 +161,8 @@ fn pool(env: Environment<'_>) -> Result<PoolSettings, SettingError> {
     })
 }
 
-fn trouble(env: Environment<'_>) -> Result<TroubleSettings, SettingError> {
-    Ok(TroubleSettings {
+fn trouble(env: Environment<'_>) -> Result<OutageSettings, SettingError> {
+    Ok(OutageSettings {
         retry: retry(env)?,
         away_timeout: env.variable("DATABASE_AWAY_TIMEOUT", Duration::from_mins(5), duration)?,
         stall_timeout: env.variable("DATABASE_STALL_TIMEOUT", Duration::from_mins(1), duration)?,

@@ -11,7 +11,7 @@ mod tests;
 pub(crate) mod variables;
 
 use crate::cli::{EventArgs, HealthArgs, LoadArgs, SchemaArgs, VerifyArgs};
-use crate::database::options::{Held, OnConflict};
+use crate::database::options::{LoadedSegments, OnConflict};
 use crate::event::forms::envelope::EventsAt;
 use crate::event::server::Server;
 use crate::event::text::NulPolicy;
@@ -19,7 +19,7 @@ use crate::input::convert::PipedCommand;
 use crate::input::segment::{LINE_MAX_BYTES, SegmentLimits};
 use crate::input::source::Source;
 use crate::layout::Layout;
-use crate::layout::rows::Repeats;
+use crate::layout::rows::DuplicatePolicy;
 use crate::layout::table::Distribution;
 use crate::pipeline::account::counts::RejectLimit;
 use crate::pipeline::prepare::preparer::{Battle, Reading};
@@ -159,7 +159,7 @@ pub struct LoadSettings {
     /// What is done with events that are stored already.
     pub on_conflict: OnConflict,
     /// What is done with segments that were loaded before.
-    pub held: Held,
+    pub held: LoadedSegments,
     /// Whether files are read that are unchanged since they were loaded.
     pub rereads: bool,
     /// How long what was read may take to be stored after a signal.
@@ -193,8 +193,8 @@ impl LoadSettings {
             server: event.server,
             nul: event.nul,
             repeats: match on_conflict {
-                OnConflict::Skip => Repeats::FirstCounts,
-                OnConflict::Update => Repeats::LastCounts,
+                OnConflict::Skip => DuplicatePolicy::KeepFirst,
+                OnConflict::Update => DuplicatePolicy::KeepLast,
             },
             reading: event.reading.clone(),
             reject_limit,
@@ -210,7 +210,11 @@ impl LoadSettings {
             on_conflict,
             // What is stored can differ from a segment that was loaded once.
             rereads: args.reread,
-            held: if args.force || on_conflict == OnConflict::Update { Held::LoadAgain } else { Held::Skip },
+            held: if args.force || on_conflict == OnConflict::Update {
+                LoadedSegments::LoadAgain
+            } else {
+                LoadedSegments::Skip
+            },
             drain_timeout: env.variable("KILLS_DRAIN_TIMEOUT", Duration::from_secs(25), duration)?,
             rejects: args.rejects.clone().or_else(|| env.get("KILLS_REJECTS_FILE").map(PathBuf::from)),
             metrics_file: metrics_file(args, env)?,

@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use aegis_kills::{DatabaseManager, PoolSettings, TroubleSettings, from_url};
+use aegis_kills::{DatabaseManager, OutageSettings, PoolSettings, from_url};
 use postgres::Client;
 
 use crate::support::backends::ReadOnly;
@@ -14,7 +14,7 @@ use crate::support::program::Workplace;
 
 const NAME: &str = "pool-test";
 
-fn manager(database: &Database<'_>, pool: PoolSettings, trouble: TroubleSettings) -> DatabaseManager {
+fn manager(database: &Database<'_>, pool: PoolSettings, trouble: OutageSettings) -> DatabaseManager {
     let target = from_url(&database.url(), &|_| None).expect("a URL");
     DatabaseManager::connect(&target, NAME, pool, trouble).expect("a pool")
 }
@@ -39,8 +39,7 @@ fn the_minimum_is_opened_at_the_start_and_never_closed_for_being_idle() {
     let database = Cluster::shared().database("minimum");
     let idle_timeout = Duration::from_millis(200);
     let pool = PoolSettings { min: 3, max: 6, idle_timeout, ..PoolSettings::default() };
-    let trouble =
-        TroubleSettings { health_interval: Duration::from_millis(100), ..TroubleSettings::default() };
+    let trouble = OutageSettings { health_interval: Duration::from_millis(100), ..OutageSettings::default() };
     let manager = manager(&database, pool, trouble);
     eventually(Duration::from_secs(30), "the minimum is opened", || {
         manager.pool_state().idle == 3 && idle(&database).len() == 3
@@ -71,7 +70,7 @@ fn the_pool_keeps_its_minimum_and_closes_what_is_idle() {
         connection_timeout: Duration::from_millis(700),
         idle_timeout: Duration::from_millis(400),
     };
-    let manager = manager(&database, pool, TroubleSettings::default());
+    let manager = manager(&database, pool, OutageSettings::default());
     let mut held: Vec<_> = (0..5).map(|_| manager.get().expect("a connection")).collect();
     eventually(Duration::from_secs(30), "five, once the check at the start is over", || {
         sessions(&database) == 5
@@ -103,7 +102,7 @@ fn a_full_pool_names_who_has_it_and_what_failed_last() {
         connection_timeout: Duration::from_millis(600),
         ..PoolSettings::default()
     };
-    let manager = manager(&database, pool, TroubleSettings::default());
+    let manager = manager(&database, pool, OutageSettings::default());
     let mut first = manager.get().expect("a connection");
     let second = manager.get().expect("another");
     eventually(Duration::from_secs(30), "two, once the check at the start is over", || {
@@ -147,7 +146,7 @@ fn a_call_with_retry_does_not_wait_for_ever_for_a_full_pool() {
     let database = Cluster::shared().database("retry");
     let short = Duration::from_millis(300);
     let pool = PoolSettings { min: 1, max: 1, connection_timeout: short, ..PoolSettings::default() };
-    let trouble = TroubleSettings { away_timeout: 2 * short, ..TroubleSettings::default() };
+    let trouble = OutageSettings { away_timeout: 2 * short, ..OutageSettings::default() };
     let manager = manager(&database, pool, trouble);
     let held = manager.get().expect("a connection");
     let error = manager.with_retry("counting", |client| client.batch_execute("select 1"));
@@ -172,7 +171,7 @@ fn a_call_with_retry_does_not_wait_for_ever_for_a_full_pool() {
 fn health_is_known_to_be_bad_while_the_database_is_away() {
     let cluster = Cluster::private(&[]);
     let database = cluster.database("away");
-    let manager = manager(&database, PoolSettings::default(), TroubleSettings::default());
+    let manager = manager(&database, PoolSettings::default(), OutageSettings::default());
     let healthy = || manager.health_status().is_some_and(|status| status.is_healthy());
     eventually(Duration::from_secs(30), "the first check", healthy);
     cluster.stop();
@@ -194,7 +193,7 @@ fn an_unhealthy_database_is_checked_every_few_seconds() {
     let database = cluster.database("unhealthy");
     let read_only = ReadOnly::new(&cluster);
     // By the next regular check it would be five minutes.
-    let manager = manager(&database, PoolSettings::default(), TroubleSettings::default());
+    let manager = manager(&database, PoolSettings::default(), OutageSettings::default());
     let status = || manager.health_status();
     eventually(Duration::from_secs(30), "a check at the start", || status().is_some());
     assert!(status().is_some_and(|status| status.server.is_some_and(|server| server.read_only)));

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use aegis_kills::internals::{Encoder, Layout, Repeats, Rows};
+use aegis_kills::internals::{DuplicatePolicy, Encoder, Layout, Rows};
 use aegis_kills::internals::{Event, Fault, LineReader, NulPolicy, Server};
 use serde::de::IgnoredAny;
 use serde_json::Value;
@@ -82,7 +82,7 @@ fn read_after(before: &[&str], layout: Layout, line: &str, policy: NulPolicy) ->
         let _ = reader.read(line, &mut event, |_| ());
     }
     let mut outcome = Outcome::default();
-    let mut encoder = Encoder::new(layout, SERVER, policy, Repeats::FirstCounts);
+    let mut encoder = Encoder::new(layout, SERVER, policy, DuplicatePolicy::KeepFirst);
     reader.read(line, &mut event, |found| {
         let index = found.index.map(|index| index as u64);
         outcome.events.push((index, found.byte_offset, found.text.to_owned()));

@@ -3,7 +3,7 @@
 use crate::database::store::StoreError;
 use crate::database::write::postgres_store::PostgresStore;
 use crate::pipeline::run::RunReport;
-use crate::pipeline::shutdown::HaltReason;
+use crate::pipeline::shutdown::ShutdownReason;
 
 /// Asks the server for all that the run reported as stored. Events that are not there become unfinished, and the run
 /// a failed one.
@@ -25,5 +25,5 @@ pub(crate) fn confirm(store: &PostgresStore, report: &mut RunReport) {
         }
         Err(error) => error,
     };
-    report.halted = Some(HaltReason::Failed(error.into()));
+    report.halted = Some(ShutdownReason::Failed(error.into()));
 }

@@ -4,7 +4,7 @@ use crate::commands::common::output::{write_output, write_text};
 use crate::commands::common::signals::OnStop;
 use crate::pipeline::account::counts::Counts;
 use crate::pipeline::rejects::kinds::RejectKinds;
-use crate::report::summary::{NextCommands, Status, Summary};
+use crate::report::summary::{NextCommands, RunStatus, Summary};
 use crate::settings::LoadSettings;
 use anyhow::Context as _;
 use std::time::Instant;
@@ -22,7 +22,7 @@ pub(crate) fn print(summary: &Summary, printed: Printed) -> anyhow::Result<()> {
     if printed.is_json {
         let json = summary.to_json().context("the summary can't be written as JSON")?;
         write_output(&format!("{json}\n"))?;
-    } else if !printed.is_quiet || summary.status != Status::Complete {
+    } else if !printed.is_quiet || summary.status != RunStatus::Complete {
         write_text(&format!("{summary}\n"))?;
     }
     Ok(())
@@ -39,7 +39,7 @@ pub(crate) fn stop_summary(
     let (server, layout, started) = (settings.event.server, settings.event.layout, Instant::now());
     Box::new(move || {
         let summary = Summary {
-            status: Status::Interrupted,
+            status: RunStatus::Interrupted,
             run,
             server,
             layout,

@@ -18,7 +18,7 @@ pub(crate) fn commands(args: &LoadArgs, env: Environment<'_>) -> NextCommands {
     let reads_stdin = args.files.is_empty() || args.files.iter().any(|file| file == Path::new("-"));
     let typed = |name: &str| Typed::new(name, &args.database, env);
     let of_events = |name: &str| typed(name).of_events(&args.event, env);
-    let load = |rejects: Option<&OsStr>| of_events("load").of_loads(args, env, rejects);
+    let load = |rejects: Option<&OsStr>| of_events("load").with_load_args(args, env, rejects);
     let rejects = args.rejects.as_ref().map(|path| path.as_os_str());
     let max_rejects = args.max_rejects.as_deref();
     let same = || load(rejects).option("--max-rejects", max_rejects, None);
@@ -46,7 +46,7 @@ pub(crate) fn piped_load(args: &LoadArgs, env: Environment<'_>) -> PipedCommand 
     let rejects = args.rejects.as_ref().map(|path| path.as_os_str());
     let command = Typed::new("load", &args.database, env)
         .of_events(&args.event, env)
-        .of_loads(args, env, rejects)
+        .with_load_args(args, env, rejects)
         .option("--max-rejects", args.max_rejects.as_deref(), None)
         .flag("--dry-run", args.dry_run)
         .flag("--json", args.json);
@@ -176,7 +176,7 @@ impl Typed {
             .option("--nul", event.nul.as_deref(), env.get("KILLS_NUL"))
     }
 
-    fn of_loads(self, args: &LoadArgs, env: Environment<'_>, rejects: Option<&OsStr>) -> Self {
+    fn with_load_args(self, args: &LoadArgs, env: Environment<'_>, rejects: Option<&OsStr>) -> Self {
         self.option("--on-conflict", args.on_conflict.as_deref(), env.get("KILLS_ON_CONFLICT"))
             .flag("--force", args.force)
             .flag("--reread", args.reread)

@@ -84,8 +84,8 @@ impl Observer {
     }
 
     /// Leaves the end of the run to a page that is open; nothing where none is.
-    pub(crate) fn say_farewell(self, outcome: &RunOutcome) -> Option<Farewell> {
-        self.listening.and_then(|listening| listening.say_farewell(outcome))
+    pub(crate) fn serve_final_status(self, outcome: &RunOutcome) -> Option<Farewell> {
+        self.listening.and_then(|listening| listening.serve_final_status(outcome))
     }
 
     /// Writes the file of metrics, if one was asked for.
@@ -113,7 +113,7 @@ impl Listening {
             run,
             server: settings.event.server,
             layout: settings.event.layout,
-            sources: sources::in_words(&settings.named),
+            sources: sources::to_text(&settings.named),
         };
         let status = StatusPage::start(facts, live.clone()).context("a thread can't be started")?;
         let status = Arc::new(status);
@@ -124,7 +124,7 @@ impl Listening {
         Ok(Self { server, status })
     }
 
-    fn say_farewell(self, outcome: &RunOutcome) -> Option<Farewell> {
+    fn serve_final_status(self, outcome: &RunOutcome) -> Option<Farewell> {
         let Self { server, status } = self;
         let (page, last) = (status.page(), status.last_json(outcome)?);
         let (seen, told) = bounded(1);

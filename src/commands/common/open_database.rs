@@ -10,12 +10,12 @@ use crate::settings::environment::SettingError;
 use uuid::Uuid;
 
 /// Where a database is, and the share in the private server that it may need.
-pub(crate) struct Place {
+pub(crate) struct DatabaseLocation {
     pub(crate) target: Target,
     embedded: Option<Embedded>,
 }
 
-impl Place {
+impl DatabaseLocation {
     pub(crate) fn open(settings: &DatabaseSettings) -> Result<Self, CommandError> {
         match &settings.place {
             DatabasePlace::Target(target) => {
@@ -45,13 +45,13 @@ impl Place {
 pub(crate) struct OpenDatabase {
     /// Above the place, so that the connections are closed before the server is stopped.
     pub(crate) manager: DatabaseManager,
-    pub(crate) place: Place,
+    pub(crate) place: DatabaseLocation,
 }
 
 impl OpenDatabase {
     /// `run` is told in the name of each session.
     pub(crate) fn open(settings: &DatabaseSettings, run: Uuid) -> Result<Self, CommandError> {
-        let place = Place::open(settings)?;
+        let place = DatabaseLocation::open(settings)?;
         let name = application_name(place.target.application_name(), run);
         let manager = DatabaseManager::connect(&place.target, &name, settings.pool, settings.trouble)?;
         Ok(Self { manager, place })

@@ -2,36 +2,37 @@
 
 use crate::database::failure::public::in_public;
 use crate::database::store::StoreError;
-use crate::error::database_ending;
-use crate::exit::Ending;
+use crate::error::database_exit_status;
+use crate::exit::ExitStatus;
 use crate::pipeline::run::RunReport;
-use crate::pipeline::shutdown::HaltReason;
+use crate::pipeline::shutdown::ShutdownReason;
 use crate::report::format::bytes;
 use crate::report::status::RunOutcome;
-use crate::report::summary::Status;
+use crate::report::summary::RunStatus;
 use std::error::Error;
 
 /// What broke counts before what could not be read, and that before what stopped the run.
-pub(crate) fn outcome(report: &RunReport) -> (Status, Ending) {
+pub(crate) fn outcome(report: &RunReport) -> (RunStatus, ExitStatus) {
     match &report.halted {
-        Some(HaltReason::Failed(error)) => {
-            let ending = error.downcast_ref::<StoreError>().map_or(Ending::Failed, database_ending);
-            (Status::Failed, ending)
+        Some(ShutdownReason::Failed(error)) => {
+            let exit_status =
+                error.downcast_ref::<StoreError>().map_or(ExitStatus::Failed, database_exit_status);
+            (RunStatus::Failed, exit_status)
         }
-        Some(HaltReason::Panicked(_)) => (Status::Failed, Ending::Failed),
-        _ if !report.source_errors.is_empty() => (Status::Failed, Ending::Failed),
-        Some(HaltReason::RejectLimit | HaltReason::RejectBytes(_)) => {
-            (Status::RejectLimit, Ending::RejectLimit)
+        Some(ShutdownReason::Panicked(_)) => (RunStatus::Failed, ExitStatus::Failed),
+        _ if !report.source_errors.is_empty() => (RunStatus::Failed, ExitStatus::Failed),
+        Some(ShutdownReason::RejectLimit | ShutdownReason::RejectBytes(_)) => {
+            (RunStatus::RejectLimit, ExitStatus::RejectLimit)
         }
-        Some(HaltReason::Signal(signal)) => (Status::Interrupted, Ending::Interrupted(*signal)),
-        None if report.counts.rejected_new() > 0 => (Status::Rejects, Ending::Rejects),
-        None => (Status::Complete, Ending::Complete),
+        Some(ShutdownReason::Signal(signal)) => (RunStatus::Interrupted, ExitStatus::Interrupted(*signal)),
+        None if report.counts.rejected_new() > 0 => (RunStatus::Rejects, ExitStatus::Rejects),
+        None => (RunStatus::Complete, ExitStatus::Complete),
     }
 }
 
 /// Whether all is loaded, but the rejects.
 pub(crate) fn has_succeeded(report: &RunReport) -> bool {
-    matches!(outcome(report).1, Ending::Complete | Ending::Rejects)
+    matches!(outcome(report).1, ExitStatus::Complete | ExitStatus::Rejects)
 }
 
 /// The outcome for a page that all can see.
@@ -39,15 +40,15 @@ pub(crate) fn run_outcome(report: &RunReport) -> RunOutcome {
     RunOutcome { status: outcome(report).0, error: cause(report, in_public) }
 }
 
-/// What broke, told by `in_words`.
-pub(crate) fn cause(report: &RunReport, in_words: fn(&(dyn Error + 'static)) -> String) -> Option<String> {
+/// What broke, told by `describe`.
+pub(crate) fn cause(report: &RunReport, describe: fn(&(dyn Error + 'static)) -> String) -> Option<String> {
     match &report.halted {
-        Some(HaltReason::Failed(error)) => Some(in_words(error.as_ref())),
-        Some(HaltReason::Panicked(message)) => Some(message.clone()),
-        Some(HaltReason::RejectBytes(bytes_max)) => Some(format!(
+        Some(ShutdownReason::Failed(error)) => Some(describe(error.as_ref())),
+        Some(ShutdownReason::Panicked(message)) => Some(message.clone()),
+        Some(ShutdownReason::RejectBytes(bytes_max)) => Some(format!(
             "the rejects would take more than {}, which is out of proportion to the input: check what it is",
             bytes(*bytes_max)
         )),
-        _ => report.source_errors.first().map(|error| in_words(error)),
+        _ => report.source_errors.first().map(|error| describe(error)),
     }
 }

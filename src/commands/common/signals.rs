@@ -5,7 +5,7 @@
 //! Invariant: the threads here wait for nothing but signals and the clock, and act before they log.
 
 use crate::panics::{PanicWatch, Panics, inject};
-use crate::pipeline::shutdown::{Halt, HaltReason};
+use crate::pipeline::shutdown::{Shutdown, ShutdownReason};
 use crate::report::terminal::screen::Screen;
 use anyhow::Context as _;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
@@ -50,7 +50,7 @@ pub(crate) struct EarlySignals {
 impl EarlySignals {
     /// Makes them end the program. Mostly the system does so by itself; but from process 1, which is what a container's
     /// program is, it keeps the signals that nobody handles.
-    pub(crate) fn heed() -> anyhow::Result<Self> {
+    pub(crate) fn install() -> anyhow::Result<Self> {
         // A file that may not grow (ulimit -f) is then an error of the write, which is reported.
         register(SIGXFSZ, Arc::default()).context("signals can't be listened for")?;
         let early = Self { end: Arc::new(AtomicBool::new(true)) };
@@ -68,7 +68,7 @@ impl EarlySignals {
 pub(crate) type OnStop = Box<dyn FnOnce() + Send>;
 
 /// What a stop request ends.
-enum Phase {
+enum StopPhase {
     /// Nothing is read and nothing is stored: the program ends at once, after it has said so.
     Preparing(OnStop),
     Running,
@@ -78,7 +78,7 @@ enum Phase {
 /// Makes stop requests end the preparation at once, and drain the run from its [`begin`](Self::begin) on, for as long as it
 /// lives. After that they end the program at once.
 pub(crate) struct Listener {
-    phase: Arc<Mutex<Phase>>,
+    phase: Arc<Mutex<StopPhase>>,
     /// Dropped with the listener, so that the drain's clock stops.
     _alive: Sender<()>,
     _panics: PanicWatch,
@@ -90,23 +90,23 @@ impl Listener {
     pub(crate) fn start(
         early: &EarlySignals,
         panics: &Panics,
-        halt: &Arc<Halt>,
+        shutdown: &Arc<Shutdown>,
         drain_timeout: Duration,
         screen: Screen,
         stopped: Option<OnStop>,
     ) -> anyhow::Result<Self> {
         let signals = Signals::new(stop_signals()).context("signals can't be listened for")?;
         early.end.store(false, Ordering::SeqCst);
-        let phase = Arc::new(Mutex::new(stopped.map_or(Phase::Running, Phase::Preparing)));
+        let phase = Arc::new(Mutex::new(stopped.map_or(StopPhase::Running, StopPhase::Preparing)));
         let (request, requested) = bounded(1);
         let (alive, ended) = bounded(0);
-        let (requests, ends, begin_drain) = (Arc::clone(halt), Arc::clone(&phase), request.clone());
+        let (requests, ends, begin_drain) = (Arc::clone(shutdown), Arc::clone(&phase), request.clone());
         spawn("signals", move || listen(signals, &requests, &ends, &begin_drain, &screen))?;
-        let drained = Arc::clone(halt);
+        let drained = Arc::clone(shutdown);
         spawn("drain", move || drain(&requested, &ended, &drained, drain_timeout))?;
-        let broken = Arc::clone(halt);
+        let broken = Arc::clone(shutdown);
         let watch = panics.watch(move |message| {
-            broken.stop(HaltReason::Panicked(message.to_owned()));
+            broken.stop(ShutdownReason::Panicked(message.to_owned()));
             let _ = request.try_send(Drain { code: 1 });
         });
         Ok(Self { phase, _alive: alive, _panics: watch })
@@ -114,16 +114,16 @@ impl Listener {
 
     /// From here on a stop request drains the run.
     pub(crate) fn begin(&self) {
-        *lock(&self.phase) = Phase::Running;
+        *lock(&self.phase) = StopPhase::Running;
     }
 
     /// From here on a stop request ends the program at once.
     pub(crate) fn end(&self) {
-        *lock(&self.phase) = Phase::Over;
+        *lock(&self.phase) = StopPhase::Over;
     }
 }
 
-fn lock(phase: &Mutex<Phase>) -> MutexGuard<'_, Phase> {
+fn lock(phase: &Mutex<StopPhase>) -> MutexGuard<'_, StopPhase> {
     phase.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -144,26 +144,32 @@ struct Drain {
     code: i32,
 }
 
-fn listen(mut signals: Signals, halt: &Halt, phase: &Mutex<Phase>, begin: &Sender<Drain>, screen: &Screen) {
+fn listen(
+    mut signals: Signals,
+    shutdown: &Shutdown,
+    phase: &Mutex<StopPhase>,
+    begin: &Sender<Drain>,
+    screen: &Screen,
+) {
     let mut first: Option<Instant> = None;
     for signal in signals.forever() {
         inject("signals");
         let mut phase = lock(phase);
-        if let Phase::Preparing(_) = *phase
-            && let Phase::Preparing(stopped) = mem::replace(&mut *phase, Phase::Over)
+        if let StopPhase::Preparing(_) = *phase
+            && let StopPhase::Preparing(stopped) = mem::replace(&mut *phase, StopPhase::Over)
         {
             // With the lock, so that the run does not begin meanwhile.
             stopped();
             screen.clear_at_once();
             std::process::exit(128 + signal);
         }
-        let is_running = matches!(*phase, Phase::Running);
+        let is_running = matches!(*phase, StopPhase::Running);
         drop(phase);
         match first {
             Some(first) if first.elapsed() < REPEAT_MAX => {}
             None if is_running => {
                 first = Some(Instant::now());
-                halt.stop(HaltReason::Signal(signal));
+                shutdown.stop(ShutdownReason::Signal(signal));
                 // A panic may have begun it.
                 let _ = begin.try_send(Drain { code: 128 + signal });
                 // The log waits for nobody.
@@ -181,14 +187,14 @@ fn listen(mut signals: Signals, halt: &Halt, phase: &Mutex<Phase>, begin: &Sende
 }
 
 /// Waits for the run to be stopped, and then for its end: it stops what still waits for the database once the time is over.
-fn drain(requested: &Receiver<Drain>, ended: &Receiver<()>, halt: &Halt, timeout: Duration) {
+fn drain(requested: &Receiver<Drain>, ended: &Receiver<()>, shutdown: &Shutdown, timeout: Duration) {
     let Ok(Drain { code }) = requested.recv() else { return };
     inject("drain");
     let has_ended = |time| ended.recv_timeout(time) != Err(RecvTimeoutError::Timeout);
     if has_ended(timeout) {
         return;
     }
-    halt.give_up();
+    shutdown.abort();
     log::warn!("the time to finish is over: what is not stored by now stays unfinished");
     if !has_ended(END_MAX) {
         log::error!("the program does not come to its end by itself, and is ended");

@@ -178,7 +178,7 @@ fn metadata(source: &Source) -> Option<Metadata> {
 }
 
 /// The sources in a few words.
-pub(crate) fn in_words(sources: &[Source]) -> String {
+pub(crate) fn to_text(sources: &[Source]) -> String {
     let name = |source: &Source| match source {
         Source::Stdin => "standard input".to_owned(),
         Source::File(path) => path.file_name().unwrap_or(path.as_os_str()).display().to_string(),

@@ -4,9 +4,9 @@
 //! changed once more without a new time, as times are coarse; so it is read.
 
 use crate::database::ledger::files::{FileStamp, LoadedFiles, as_signed, nanoseconds, size};
-use crate::database::options::{Held, StoreSettings};
+use crate::database::options::{LoadedSegments, StoreSettings};
 use crate::database::pool::manager::DatabaseManager;
-use crate::database::session::deadline::Patience;
+use crate::database::session::deadline::Deadline;
 use crate::database::store::{FileCounts, ReadingDigest, StoreError};
 use crate::error_chain::in_full;
 use crate::input::source::Source;
@@ -46,17 +46,17 @@ impl Files {
         sources: &[Source],
         preparer: Preparer,
         rereads: bool,
-        patience: &Patience,
+        deadline: &Deadline,
     ) -> Result<Self, StoreError> {
         let read = stamps(sources, &preparer);
         let mut files = Self { loaded: None, read, skipped: Vec::new(), sources: sources.to_vec(), preparer };
-        if settings.held == Held::LoadAgain || files.read.is_empty() {
+        if settings.held == LoadedSegments::LoadAgain || files.read.is_empty() {
             return Ok(files);
         }
-        files.loaded = LoadedFiles::open(manager, settings, patience);
+        files.loaded = LoadedFiles::open(manager, settings, deadline);
         let Some(loaded) = files.loaded.as_ref().filter(|_| !rereads) else { return Ok(files) };
         let asked: Vec<FileStamp> = files.read.values().cloned().collect();
-        let unchanged = loaded.unchanged(manager, &asked, patience)?;
+        let unchanged = loaded.unchanged(manager, &asked, deadline)?;
         let is_skipped = |source: &Source| {
             files.read.get(&source.to_string()).and_then(|stamp| unchanged.get(&stamp.name)).cloned()
         };
@@ -73,7 +73,7 @@ impl Files {
         run: Uuid,
         report: &RunReport,
         monitor: &Monitor,
-        patience: &Patience,
+        deadline: &Deadline,
     ) {
         let Some(loaded) = self.loaded.as_ref().filter(|_| report.halted.is_none()) else { return };
         let now = stamps(&self.sources, &self.preparer);
@@ -84,7 +84,7 @@ impl Files {
             Some((stamp.clone(), segments))
         });
         let complete: Vec<_> = complete.collect();
-        if let Err(error) = loaded.record(manager, run, &complete, patience) {
+        if let Err(error) = loaded.record(manager, run, &complete, deadline) {
             log::warn!("{}", in_full(&error));
         }
     }

@@ -1,7 +1,7 @@
 //! The cause of a connection that was not made, stated once and without what wraps it.
 
-use crate::database::connect::tls::verifier::Fault;
-use crate::database::connect::tls::{Mode, Tls, certificate, file_of};
+use crate::database::connect::tls::verifier::VerifierFault;
+use crate::database::connect::tls::{SslPolicy, Tls, certificate, file_of};
 use crate::error_chain::cause_of;
 use postgres::config::{Host, SslMode};
 use postgres::{Config, Error};
@@ -19,13 +19,13 @@ impl Tls {
                 error.as_db_error().map_or_else(|| error.to_string(), |said| said.message().to_owned()),
             );
         }
-        let found = tls_fault(error).filter(|_| self.mode == Mode::Prefer)?;
+        let found = tls_fault(error).filter(|_| self.mode == SslPolicy::Prefer)?;
         Some(tls_cause(found, self, config))
     }
 
     /// Says once, of a session that was made, that it is not encrypted, after an encrypted one failed for this cause.
     pub(crate) fn warn_of_plain(&self, config: &Config, cause: &str) {
-        let is_plain = self.mode == Mode::Prefer && config.get_ssl_mode() == SslMode::Disable;
+        let is_plain = self.mode == SslPolicy::Prefer && config.get_ssl_mode() == SslMode::Disable;
         if is_plain && !self.has_warned.swap(true, Ordering::Relaxed) {
             log::warn!(
                 "the connection is not encrypted, as sslmode=prefer allows: with TLS it failed ({cause}); sslmode=require \
@@ -194,7 +194,7 @@ fn join(presented: &[String]) -> String {
 }
 
 /// Whether the handshake failed for want of the key, which no authority can mend.
-pub(crate) fn own_fault(fault: &rustls::Error) -> Option<&Fault> {
+pub(crate) fn own_fault(fault: &rustls::Error) -> Option<&VerifierFault> {
     match fault {
         rustls::Error::Other(error) => error.0.downcast_ref(),
         _ => None,

@@ -4,8 +4,8 @@
 //! Invariant: no hint advises less protection than is asked for.
 
 use crate::database::connect::cause::{host, own_fault, place, tls_fault};
-use crate::database::connect::tls::verifier::Fault;
-use crate::database::connect::tls::{Authorities, Mode, Tls, file_of};
+use crate::database::connect::tls::verifier::VerifierFault;
+use crate::database::connect::tls::{Authorities, SslPolicy, Tls, file_of};
 use crate::error_chain::cause_of;
 use postgres::config::Host;
 use postgres::{Config, Error};
@@ -96,7 +96,7 @@ fn no_entry(facts: &Facts<'_>) -> String {
     let is_socket = matches!(facts.config.get_hosts(), [Host::Unix(_)]);
     let more = match (&facts.tls.certificate, facts.tls.mode) {
         _ if is_socket => "",
-        (_, Mode::Disable) => "; entries of type hostssl need sslmode=require or higher",
+        (_, SslPolicy::Disable) => "; entries of type hostssl need sslmode=require or higher",
         (None, _) => "; entries with cert or clientcert need a client certificate (sslcert, sslkey)",
         (Some(_), _) => {
             "; the common name of the client certificate must be the user's name, or be mapped to it in pg_ident.conf"
@@ -136,16 +136,18 @@ fn identifier(name: &str) -> String {
 fn of_tls(fault: &rustls::Error, facts: &Facts<'_>) -> String {
     let host = host(facts.config);
     match own_fault(fault) {
-        Some(Fault::KeyNotHeld) => {
+        Some(VerifierFault::KeyNotHeld) => {
             return format!(
                 "find out what answers at {}: it may be an attacker in between",
                 place(facts.config)
             );
         }
-        Some(Fault::ShortKey) => {
+        Some(VerifierFault::ShortKey) => {
             return format!("issue {host} a certificate with an ECDSA key, or an RSA key of 2048 bits");
         }
-        Some(Fault::AuthorityDates) => return "renew the authority's certificate in sslrootcert".to_owned(),
+        Some(VerifierFault::AuthorityDates) => {
+            return "renew the authority's certificate in sslrootcert".to_owned();
+        }
         None => {}
     }
     match fault {
@@ -232,7 +234,7 @@ fn no_channel_binding(facts: &Facts<'_>) -> String {
     // Signatures of RSA are listed by name only where they can't be bound.
     let unbound = |name: &String| !BOUND.contains(&name.as_str()) && !name.starts_with("1.2.840.113549.1.1.");
     match facts.tls.algorithm().filter(unbound) {
-        Some(name) if facts.tls.mode != Mode::Disable && name != "sha1WithRSAEncryption" => format!(
+        Some(name) if facts.tls.mode != SslPolicy::Disable && name != "sha1WithRSAEncryption" => format!(
             "channel_binding=require is not supported for a certificate signed with {name}: issue one signed with \
              ecdsa-with-SHA256, ecdsa-with-SHA384 or sha256WithRSAEncryption"
         ),

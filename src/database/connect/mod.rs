@@ -158,13 +158,13 @@ fn target(
 }
 
 /// One of the hosts.
-struct Place {
+struct HostAddress {
     host: String,
     address: Option<IpAddr>,
     port: u16,
 }
 
-fn places(parameters: &Parameters) -> Result<Vec<Place>, TargetError> {
+fn places(parameters: &Parameters) -> Result<Vec<HostAddress>, TargetError> {
     const DEFAULT_PORT: u16 = 5432;
     let (names, addresses) = (parameters.list("host"), parameters.list("hostaddr"));
     let ports = parameters.list("port");
@@ -201,7 +201,7 @@ fn places(parameters: &Parameters) -> Result<Vec<Place>, TargetError> {
             ("", None) => local_host(port).to_owned(),
             (name, _) => name.to_owned(),
         };
-        Ok(Place { host, address, port })
+        Ok(HostAddress { host, address, port })
     };
     (0..count).map(place).collect()
 }

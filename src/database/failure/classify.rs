@@ -114,7 +114,7 @@ impl DatabaseError {
             | DatabaseError::ReadOnlyRole(_)
             | DatabaseError::OutOfFiles(_)
             | DatabaseError::LedgerDrops
-            | DatabaseError::GivenUp
+            | DatabaseError::Aborted
             | DatabaseError::NoneFree(_)
             | DatabaseError::Thread(_) => ErrorClass::Fatal,
             DatabaseError::Told(error) => match cause_of::<DatabaseError>(error) {

@@ -87,7 +87,7 @@ pub(crate) enum DatabaseError {
     Unreplicated,
     /// What the caller allowed for waiting is over.
     #[error("told to stop")]
-    GivenUp,
+    Aborted,
     /// All connections of the pool stayed in use.
     #[error(transparent)]
     NoneFree(StoreError),

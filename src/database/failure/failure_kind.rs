@@ -38,7 +38,7 @@ fn decide(error: &(dyn Error + 'static)) -> Option<FailureKind> {
     }
     if let Some(error) = error.downcast_ref::<GateError>() {
         return Some(match error {
-            GateError::GivenUp | GateError::AwayTooLong(..) => FailureKind::Passing,
+            GateError::Aborted | GateError::OutageTooLong(..) => FailureKind::Passing,
             GateError::Fatal(cause) => match kind(cause) {
                 FailureKind::Program => FailureKind::Program,
                 FailureKind::Permanent | FailureKind::Passing => FailureKind::Permanent,
@@ -55,7 +55,7 @@ fn kind(error: &DatabaseError) -> FailureKind {
     match error {
         // It speaks for the error that it holds, and names that one's cause as its own.
         DatabaseError::Told(error) => error.kind(),
-        DatabaseError::GivenUp | DatabaseError::NoneFree(_) => FailureKind::Passing,
+        DatabaseError::Aborted | DatabaseError::NoneFree(_) => FailureKind::Passing,
         DatabaseError::Thread(_) | DatabaseError::OutOfFiles(_) => FailureKind::Program,
         error => class_kind(error.class()),
     }
@@ -80,13 +80,13 @@ mod tests {
         for (error, expected) in [
             (StoreError::plain("something"), Passing),
             (StoreError::refused("the tables do not fit"), Permanent),
-            (StoreError::given_up("told to stop"), Passing),
+            (StoreError::aborted("told to stop"), Passing),
             (StoreError::new("looking failed", away()), Passing),
             (
                 StoreError::new("looking failed", DatabaseError::Told(StoreError::refused("no table"))),
                 Permanent,
             ),
-            (StoreError::new("looking failed", GateError::AwayTooLong(Duration::ZERO, None)), Passing),
+            (StoreError::new("looking failed", GateError::OutageTooLong(Duration::ZERO, None)), Passing),
             (StoreError::new("looking failed", GateError::Fatal(away().into())), Permanent),
             (StoreError::new("looking failed", GateError::Fatal(no_thread().into())), Program),
             (StoreError::new("looking failed", no_thread()), Program),

@@ -8,9 +8,9 @@ use std::time::Duration;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum GateError {
     #[error("told to stop")]
-    GivenUp,
+    Aborted,
     #[error("the database stayed away for {} s", .0.as_secs())]
-    AwayTooLong(Duration, #[source] Option<Arc<DatabaseError>>),
+    OutageTooLong(Duration, #[source] Option<Arc<DatabaseError>>),
     #[error(transparent)]
     Fatal(Arc<DatabaseError>),
 }

@@ -8,9 +8,9 @@
 
 use crate::database::failure::classify::ErrorClass;
 use crate::database::failure::error::DatabaseError;
-use crate::database::ledger::entries::{Entries, Shelf};
-use crate::database::pool::supervised::{Caller, Operation};
-use crate::database::session::deadline::Patience;
+use crate::database::ledger::entries::{Entries, LedgerScope};
+use crate::database::pool::supervised::{Caller, PoolCall};
+use crate::database::session::deadline::Deadline;
 use crate::database::session::opener::{Opening, Session};
 use crate::database::store::SegmentHash;
 use crate::error_chain::in_full;
@@ -32,15 +32,15 @@ const AGAIN: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Claims {
     caller: Caller,
-    shelf: Arc<Shelf>,
+    scope: Arc<LedgerScope>,
     /// Locked for as long as an answer takes, and so apart from the book.
-    link: Mutex<Link>,
-    book: Mutex<Book>,
+    link: Mutex<LockSession>,
+    held_locks: Mutex<HeldLocks>,
 }
 
 /// The session that claims are made on.
 #[derive(Default)]
-struct Link {
+struct LockSession {
     session: Option<Session>,
     /// The first one, which is opened while the input is.
     opening: Option<Opening>,
@@ -52,7 +52,7 @@ struct Link {
 
 /// The claims that the session holds. The server counts them: what is claimed twice must be released twice.
 #[derive(Debug, Default)]
-struct Book {
+struct HeldLocks {
     held: HashMap<i64, u32>,
     /// What the next question gives back.
     released: Vec<i64>,
@@ -68,8 +68,8 @@ pub(crate) struct Answer {
 }
 
 impl Claims {
-    pub(crate) fn new(caller: Caller, shelf: Arc<Shelf>) -> Self {
-        Self { caller, shelf, link: Mutex::default(), book: Mutex::default() }
+    pub(crate) fn new(caller: Caller, scope: Arc<LedgerScope>) -> Self {
+        Self { caller, scope, link: Mutex::default(), held_locks: Mutex::default() }
     }
 
     /// Begins to open the session, so that who asks first need not wait for it.
@@ -81,22 +81,22 @@ impl Claims {
     /// at this moment.
     ///
     /// The ledger is looked at after the claim was made: who had it before has stored the segment by then, or did not.
-    pub(crate) fn ask(&self, hashes: &[SegmentHash], most: usize, patience: &Patience) -> Option<Answer> {
+    pub(crate) fn ask(&self, hashes: &[SegmentHash], most: usize, deadline: &Deadline) -> Option<Answer> {
         let mut link = lock(&self.link);
-        self.open(&mut link, patience);
+        self.open(&mut link, deadline);
         let session = link.session.as_mut()?;
-        let keys: Vec<i64> = hashes.iter().map(|hash| self.shelf.claim_key(hash)).collect();
+        let keys: Vec<i64> = hashes.iter().map(|hash| self.scope.claim_key(hash)).collect();
         let sql = self.question(hashes, &keys, most);
         let asked = hashes.to_vec();
-        let operation: Operation<(Entries, Places)> = Arc::new(move |client, _| {
+        let operation: PoolCall<(Entries, QuestionBits)> = Arc::new(move |client, _| {
             let messages = client.simple_query(&sql)?;
-            Ok((Entries::read(&messages, &asked), Places::claimed(&messages)))
+            Ok((Entries::read(&messages, &asked), QuestionBits::claimed(&messages)))
         });
-        match self.caller.call(session, &operation, &patience.at_most_for(TIME_MAX)) {
+        match self.caller.call(session, &operation, &deadline.at_most_for(TIME_MAX)) {
             Ok((entries, places)) => {
-                let mut book = lock(&self.book);
+                let mut held_locks = lock(&self.held_locks);
                 let claimed = (0..hashes.len()).filter(|&place| places.has(place)).map(|place| {
-                    *book.held.entry(keys[place]).or_default() += 1;
+                    *held_locks.held.entry(keys[place]).or_default() += 1;
                     hashes[place]
                 });
                 Some(Answer { entries, claimed: Some(claimed.collect()) })
@@ -110,27 +110,27 @@ impl Claims {
 
     /// Gives back the claim on a segment, with the next question. Nothing where there is none.
     pub(crate) fn release(&self, hash: &SegmentHash) {
-        let key = self.shelf.claim_key(hash);
-        let mut book = lock(&self.book);
-        let Some(times) = book.held.get_mut(&key) else { return };
+        let key = self.scope.claim_key(hash);
+        let mut held_locks = lock(&self.held_locks);
+        let Some(times) = held_locks.held.get_mut(&key) else { return };
         *times -= 1;
         if *times == 0 {
-            book.held.remove(&key);
+            held_locks.held.remove(&key);
         }
-        book.released.push(key);
+        held_locks.released.push(key);
     }
 
     /// Opens the session, where there is none and that was not tried a moment ago.
-    fn open(&self, link: &mut Link, patience: &Patience) {
+    fn open(&self, link: &mut LockSession, deadline: &Deadline) {
         let is_due = link.tried.is_none_or(|tried| tried.elapsed() >= AGAIN);
         if link.session.is_some() || link.is_impossible || !is_due {
             return;
         }
-        let patience = patience.at_most_for(TIME_MAX);
+        let deadline = deadline.at_most_for(TIME_MAX);
         let opener = &self.caller.opener;
         let session = match link.opening.take() {
-            Some(opening) => opener.wait_for(&opening, &patience),
-            None => opener.open(&patience),
+            Some(opening) => opener.wait_for(&opening, &deadline),
+            None => opener.open(&deadline),
         };
         // From its end on: an attempt may take as long as the wait for the next one.
         link.tried = Some(Instant::now());
@@ -142,16 +142,16 @@ impl Claims {
     }
 
     /// Notes that the session is lost, and so all of its claims. A database that knows none is not asked again.
-    fn lose(&self, link: &mut Link, error: &DatabaseError) {
+    fn lose(&self, link: &mut LockSession, error: &DatabaseError) {
         log::debug!("segments can't be claimed for now: {}", in_full(error));
         link.session = None;
         link.is_impossible = error.sqlstate().is_some() && error.class() == ErrorClass::Fatal;
-        *lock(&self.book) = Book::default();
+        *lock(&self.held_locks) = HeldLocks::default();
     }
 
     /// One text, whose statements see each what was committed before it began.
     fn question(&self, hashes: &[SegmentHash], keys: &[i64], most: usize) -> String {
-        let released = std::mem::take(&mut lock(&self.book).released);
+        let released = std::mem::take(&mut lock(&self.held_locks).released);
         let mut statements = Vec::new();
         if !released.is_empty() {
             let keys = rows_of(&released);
@@ -164,7 +164,7 @@ impl Claims {
                 "SELECT place AS claimed FROM {keys} WHERE pg_try_advisory_lock(key) LIMIT {most}"
             ));
         }
-        statements.push(self.shelf.question(hashes));
+        statements.push(self.scope.question(hashes));
         statements.join("; ")
     }
 }
@@ -179,9 +179,9 @@ fn rows_of(keys: &[i64]) -> String {
 /// It is no vector for a reason: the allocator would have the thread that asked, which parses, reuse and grow within the
 /// memory of the one that answered, a new one for each answer, and a load would take a third more.
 #[derive(Default)]
-struct Places([u64; QUESTION_MAX.div_ceil(64)]);
+struct QuestionBits([u64; QUESTION_MAX.div_ceil(64)]);
 
-impl Places {
+impl QuestionBits {
     fn claimed(messages: &[SimpleQueryMessage]) -> Self {
         let place = |message: &SimpleQueryMessage| {
             let SimpleQueryMessage::Row(row) = message else { return None };
@@ -207,8 +207,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl std::fmt::Debug for Link {
+impl std::fmt::Debug for LockSession {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Link").field("tried", &self.tried).finish_non_exhaustive()
+        f.debug_struct("LockSession").field("tried", &self.tried).finish_non_exhaustive()
     }
 }

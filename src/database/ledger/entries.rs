@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 /// The place of segments in the ledger: one schema, server and layout.
 #[derive(Debug)]
-pub(crate) struct Shelf {
+pub(crate) struct LedgerScope {
     schema: String,
     server: &'static str,
     layout: &'static str,
@@ -20,18 +20,18 @@ pub(crate) struct Shelf {
 
 /// Rows of the ledger, by segment.
 #[derive(Debug, Default)]
-pub(crate) struct Entries(HashMap<SegmentHash, Entry>);
+pub(crate) struct Entries(HashMap<SegmentHash, LedgerEntry>);
 
 /// The row of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Entry {
+pub(crate) enum LedgerEntry {
     /// It is loaded.
     Loaded(LoadedSegment),
     /// It is loaded, but for rejects that no run has reported.
     Unreported,
 }
 
-impl Shelf {
+impl LedgerScope {
     pub(crate) fn new(schema: &str, server: Server, layout: Layout) -> Self {
         Self { schema: quote_identifier(schema), server: server.name(), layout: layout.name() }
     }
@@ -63,7 +63,7 @@ impl Shelf {
 }
 
 impl Entries {
-    /// Reads the answer to [`Shelf::question`], which other statements' answers may precede.
+    /// Reads the answer to [`LedgerScope::question`], which other statements' answers may precede.
     pub(crate) fn read(messages: &[SimpleQueryMessage], hashes: &[SegmentHash]) -> Self {
         let by_text: HashMap<String, SegmentHash> = hashes.iter().map(|hash| (hex(hash), *hash)).collect();
         let entry = |message: &SimpleQueryMessage| {
@@ -75,7 +75,7 @@ impl Entries {
             let is_reported = rejected == 0 || row.try_get("reported").ok()?? == "t";
             let run = Uuid::parse_str(row.try_get("run").ok()??).ok()?;
             let loaded = LoadedSegment { counts, rejected, run };
-            Some((*hash, if is_reported { Entry::Loaded(loaded) } else { Entry::Unreported }))
+            Some((*hash, if is_reported { LedgerEntry::Loaded(loaded) } else { LedgerEntry::Unreported }))
         };
         Self(messages.iter().filter_map(entry).collect())
     }
@@ -89,7 +89,7 @@ impl Entries {
         self.0.keys().copied()
     }
 
-    pub(crate) fn get(&self, hash: &SegmentHash) -> Option<Entry> {
+    pub(crate) fn get(&self, hash: &SegmentHash) -> Option<LedgerEntry> {
         self.0.get(hash).copied()
     }
 }
@@ -108,13 +108,13 @@ mod tests {
     #[test]
     fn claims_of_different_places_do_not_meet() {
         let hash = SegmentHash([7; 32]);
-        let key = |schema, server, layout| Shelf::new(schema, server, layout).claim_key(&hash);
+        let key = |schema, server, layout| LedgerScope::new(schema, server, layout).claim_key(&hash);
         let keys = [
             key("public", Server::Europe, Layout::Archive),
             key("public", Server::Asia, Layout::Archive),
             key("public", Server::Europe, Layout::Aegis),
             key("other", Server::Europe, Layout::Archive),
-            Shelf::new("public", Server::Europe, Layout::Archive).claim_key(&SegmentHash([8; 32])),
+            LedgerScope::new("public", Server::Europe, Layout::Archive).claim_key(&SegmentHash([8; 32])),
         ];
         for (number, key) in keys.iter().enumerate() {
             assert!(!keys[..number].contains(key), "{keys:?}");

@@ -12,7 +12,7 @@ use crate::database::options::StoreSettings;
 use crate::database::pool::manager::DatabaseManager;
 use crate::database::session::client::Client;
 use crate::database::session::client_transaction::{ClientTransaction, GenericClient, first_column};
-use crate::database::session::deadline::Patience;
+use crate::database::session::deadline::Deadline;
 use crate::database::store::{FileCounts, ReadingDigest, SegmentHash, StoreError};
 use crate::error_chain::in_full;
 use crate::layout::identifier::quote_identifier;
@@ -78,13 +78,13 @@ impl LoadedFiles {
     pub(crate) fn open(
         manager: &DatabaseManager,
         settings: &StoreSettings,
-        patience: &Patience,
+        deadline: &Deadline,
     ) -> Option<Self> {
         if settings.distribution == Distribution::Citus {
             return None;
         }
         let schema = settings.schemas.ledger.clone();
-        let made = manager.run("looking for the table of loaded files", patience, move |client, _| {
+        let made = manager.run("looking for the table of loaded files", deadline, move |client, _| {
             // It is no reason to end a load.
             Ok(is_there(client, &schema).unwrap_or_else(|error| {
                 log::debug!("files are read though they may be unchanged: {}", in_full(&error));
@@ -105,7 +105,7 @@ impl LoadedFiles {
         &self,
         manager: &DatabaseManager,
         stamps: &[FileStamp],
-        patience: &Patience,
+        deadline: &Deadline,
     ) -> Result<HashMap<String, FileCounts>, StoreError> {
         let Self { table, segments, server, layout } = self;
         let sql = format!(
@@ -128,7 +128,7 @@ impl LoadedFiles {
         for stamps in stamps.chunks(CHUNK) {
             let (sql, columns) = (sql.clone(), Columns::of(stamps));
             let (server, layout) = (*server, *layout);
-            let found = manager.run("looking for unchanged files", patience, move |client, _| {
+            let found = manager.run("looking for unchanged files", deadline, move |client, _| {
                 let Columns { names, sizes, mtimes, ctimes, inodes, readings } = &columns;
                 let rows = client
                     .query(&sql, &[names, sizes, mtimes, ctimes, inodes, &server, &layout, readings])?;
@@ -158,7 +158,7 @@ impl LoadedFiles {
         manager: &DatabaseManager,
         run: Uuid,
         files: &[(FileStamp, Vec<SegmentHash>)],
-        patience: &Patience,
+        deadline: &Deadline,
     ) -> Result<(), StoreError> {
         let Self { table, segments, server, layout } = self;
         let sql = format!(
@@ -176,7 +176,7 @@ impl LoadedFiles {
         );
         for files in files.chunks(CHUNK) {
             let (sql, files, server, layout) = (sql.clone(), files.to_vec(), *server, *layout);
-            manager.run("writing the loaded files into the ledger", patience, move |client, progress| {
+            manager.run("writing the loaded files into the ledger", deadline, move |client, progress| {
                 let mut transaction = client.transaction()?;
                 for (stamp, hashes) in &files {
                     let FileStamp { name, size, mtime_ns, ctime_ns, inode, reading } = stamp;

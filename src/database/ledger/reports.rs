@@ -2,7 +2,7 @@
 
 use crate::database::pool::manager::DatabaseManager;
 use crate::database::session::client_transaction::{GenericClient as _, first_column};
-use crate::database::session::deadline::Patience;
+use crate::database::session::deadline::Deadline;
 use crate::database::store::{SegmentHash, StoreError};
 use crate::event::server::Server;
 use crate::layout::Layout;
@@ -33,7 +33,7 @@ impl Reports {
         manager: &DatabaseManager,
         segments: &[SegmentHash],
         rejects_file: &Path,
-        patience: &Patience,
+        deadline: &Deadline,
     ) -> Result<(), StoreError> {
         let Self { schema, server, layout, run } = self;
         let run_sql = format!("UPDATE {schema}.kill_load_run SET rejects_file = $2 WHERE id = $1");
@@ -45,7 +45,7 @@ impl Reports {
         for segments in segments.chunks(CHUNK) {
             let (run_sql, segments_sql, file) = (run_sql.clone(), segments_sql.clone(), file.clone());
             let (segments, server, layout, run) = (segments.to_vec(), *server, *layout, *run);
-            manager.run("writing the reported rejects into the ledger", patience, move |client, _| {
+            manager.run("writing the reported rejects into the ledger", deadline, move |client, _| {
                 let hashes: Vec<&[u8]> = segments.iter().map(|hash| &hash.0[..]).collect();
                 let mut transaction = client.transaction()?;
                 transaction.execute(&run_sql, &[&run, &file])?;
@@ -61,7 +61,7 @@ impl Reports {
         &self,
         manager: &DatabaseManager,
         runs: &[Uuid],
-        patience: &Patience,
+        deadline: &Deadline,
     ) -> Result<Vec<String>, StoreError> {
         let sql = format!(
             "SELECT rejects_file FROM {}.kill_load_run WHERE id = ANY ($1) AND rejects_file IS NOT NULL
@@ -69,7 +69,7 @@ impl Reports {
             self.schema
         );
         let runs = runs.to_vec();
-        manager.run("looking for earlier reject files", patience, move |client, _| {
+        manager.run("looking for earlier reject files", deadline, move |client, _| {
             Ok(first_column(&client.query(&sql, &[&runs])?)?)
         })
     }

@@ -9,7 +9,7 @@ use crate::database::pool::manager::DatabaseManager;
 use crate::database::schemas::Schemas;
 use crate::database::session::client::Client;
 use crate::database::session::client_transaction::GenericClient;
-use crate::database::session::deadline::Patience;
+use crate::database::session::deadline::Deadline;
 use crate::database::store::StoreError;
 use crate::error_chain::in_full;
 use crate::layout::Layout;
@@ -60,7 +60,7 @@ impl RunLog {
         settings: &StoreSettings,
         id: Uuid,
         sources: &[String],
-        patience: &Patience,
+        deadline: &Deadline,
     ) -> Result<Self, StoreError> {
         let schema = quote_identifier(&settings.schemas.ledger);
         // A try whose answer was lost may have written the row.
@@ -69,11 +69,11 @@ impl RunLog {
              VALUES ($1, 'running', $2, $3, $4, $5, $6) ON CONFLICT (id) DO NOTHING"
         );
         let exists = format!("SELECT FROM {schema}.kill_load_run WHERE id = $1");
-        let (dead, bury) = (dead_runs(&schema), bury_the_dead(&schema));
-        let others = (!settings.layout.tells_servers_apart()).then(|| other_servers(&schema));
+        let (dead, bury) = (dead_runs(&schema), mark_crashed_runs(&schema));
+        let others = (!settings.layout.has_server_column()).then(|| other_servers(&schema));
         let (server, layout, sources) = (settings.server.name(), settings.layout.name(), sources.to_vec());
         let schemas = settings.schemas.clone();
-        manager.run("writing the run into the ledger", patience, move |client, progress| {
+        manager.run("writing the run into the ledger", deadline, move |client, progress| {
             let (tables, table_schema) = (&schemas.tables, schemas.table_schema());
             if let Some(others) = &others
                 && let Some(other) = client.query_opt(others, &[&layout, &server, &table_schema])?
@@ -112,10 +112,10 @@ impl RunLog {
         &self,
         manager: &DatabaseManager,
         end: &RunEnd,
-        patience: &Patience,
+        deadline: &Deadline,
     ) -> Result<(), StoreError> {
         let (sql, id, end) = (self.end_statement(&end.counts), self.id, end.clone());
-        manager.run("writing the run's end into the ledger", patience, move |client, _| {
+        manager.run("writing the run's end into the ledger", deadline, move |client, _| {
             let RunEnd { status, counts, rejects_file, error } = &end;
             let numbers: Vec<i64> = counts.iter().map(|(_, value)| signed(*value)).collect();
             let mut values: Vec<&(dyn ToSql + Sync)> = vec![&id, status, error, rejects_file];
@@ -139,7 +139,7 @@ impl RunLog {
         );
         let (server, layout) = (settings.server.name(), settings.layout.name());
         let schemas = settings.schemas.clone();
-        manager.run("asking for the last good run", &Patience::endless(), move |client, _| {
+        manager.run("asking for the last good run", &Deadline::unbounded(), move |client, _| {
             let row = client.query_opt(&sql, &[&server, &layout, &schemas.table_schema()])?;
             Ok(row.map_or(Ok(None), |row| row.try_get(0))?)
         })
@@ -227,7 +227,7 @@ fn dead_runs(schema: &str) -> String {
 /// Completes the row of a run that has died, by what its segments say.
 ///
 /// One that has only lost its sessions for a moment completes its row by itself in the end.
-fn bury_the_dead(schema: &str) -> String {
+fn mark_crashed_runs(schema: &str) -> String {
     format!(
         "UPDATE {schema}.kill_load_run AS run
          SET status = 'failed', error = 'the run could not say how it ended: it was killed, or its machine or the database went down',

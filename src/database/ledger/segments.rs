@@ -10,7 +10,7 @@
 //! end. So there the second load waits for a lock on the coordinator, and the row is written last.
 
 use crate::database::failure::error::DatabaseError;
-use crate::database::options::Held;
+use crate::database::options::LoadedSegments;
 use crate::database::session::transaction::Transaction;
 use crate::database::store::{Batch, LoadedSegment, SegmentCounts, StoreError};
 use crate::event::server::Server;
@@ -28,13 +28,13 @@ pub(crate) struct Ledger {
     server: &'static str,
     layout: &'static str,
     run: Uuid,
-    held: Held,
+    held: LoadedSegments,
     distribution: Distribution,
 }
 
 /// What the ledger says of a segment that is about to be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Claim {
+pub(crate) enum LedgerClaim {
     /// Its row is written with the events to come.
     Taken(SegmentRow),
     /// An earlier try of this run has committed it, though its answer was lost.
@@ -56,7 +56,7 @@ pub(crate) enum SegmentRow {
 
 /// An attempt that has come to its COMMIT.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Tried {
+pub(crate) struct Attempt {
     /// Its number; none where it has none, or it is not known.
     transaction: Option<i64>,
     /// When the server was started, in microseconds since 1970.
@@ -89,7 +89,7 @@ impl Ledger {
         server: Server,
         layout: Layout,
         run: Uuid,
-        held: Held,
+        held: LoadedSegments,
         distribution: Distribution,
     ) -> Self {
         let (server, layout) = (server.name(), layout.name());
@@ -102,19 +102,19 @@ impl Ledger {
         &self,
         transaction: &mut Transaction<'_>,
         batch: &Batch,
-        tried: Option<Tried>,
-    ) -> Result<Claim, DatabaseError> {
+        tried: Option<Attempt>,
+    ) -> Result<LedgerClaim, DatabaseError> {
         if self.distribution == Distribution::Citus {
             let segment = format!("{} {} {} {:?}", self.schema, self.server, self.layout, batch.hash.0);
             transaction.execute(SEGMENT_LOCK, &[&segment])?;
             let found = self.find(transaction, batch, tried)?;
-            return Ok(found.unwrap_or(Claim::Taken(SegmentRow::ToCome)));
+            return Ok(found.unwrap_or(LedgerClaim::Taken(SegmentRow::ToCome)));
         }
         let counts = SegmentOutcome::default();
         for _ in 0..CLAIM_ATTEMPTS_MAX {
             if self.insert(transaction, batch, counts, " ON CONFLICT (hash, server, layout) DO NOTHING")? == 1
             {
-                return Ok(Claim::Taken(SegmentRow::Written));
+                return Ok(LedgerClaim::Taken(SegmentRow::Written));
             }
             if let Some(claim) = self.find(transaction, batch, tried)? {
                 return Ok(claim);
@@ -168,8 +168,8 @@ impl Ledger {
         &self,
         transaction: &mut Transaction<'_>,
         batch: &Batch,
-        tried: Option<Tried>,
-    ) -> Result<Option<Claim>, DatabaseError> {
+        tried: Option<Attempt>,
+    ) -> Result<Option<LedgerClaim>, DatabaseError> {
         let lock = match self.distribution {
             Distribution::OneServer => "FOR UPDATE",
             // The lock of the segment is held.
@@ -185,20 +185,20 @@ impl Ledger {
         let Some(row) = transaction.query_opt(&sql, &key)? else { return Ok(None) };
         let found = FoundRow::read(&row).map_err(misfit)?;
         if found.run == self.run && found.number == signed(batch.number) {
-            return Ok(Some(Claim::CommittedBefore(found.outcome)));
+            return Ok(Some(LedgerClaim::CommittedBefore(found.outcome)));
         }
         if let Some(tried) = tried
             && Self::has_committed(transaction, tried, found.outcome)?
         {
-            return Ok(Some(Claim::CommittedBefore(tried.outcome)));
+            return Ok(Some(LedgerClaim::CommittedBefore(tried.outcome)));
         }
         let FoundRow { run, counts, outcome: SegmentOutcome { rejected, .. }, .. } = found;
-        if self.held == Held::Skip && (rejected == 0 || found.is_reported) {
-            return Ok(Some(Claim::Held(LoadedSegment { counts, rejected, run })));
+        if self.held == LoadedSegments::Skip && (rejected == 0 || found.is_reported) {
+            return Ok(Some(LedgerClaim::Held(LoadedSegment { counts, rejected, run })));
         }
         // Of equal segments of one run the row keeps what became of the first one.
         let row = if found.run == self.run { SegmentRow::OfTwin } else { SegmentRow::Written };
-        Ok(Some(Claim::Taken(row)))
+        Ok(Some(LedgerClaim::Taken(row)))
     }
 
     /// Whether an attempt was committed, though another load has written the segment's row since: of `found` outcome.
@@ -207,7 +207,7 @@ impl Ledger {
     /// given its number. Then the other load has stored what the attempt did not.
     fn has_committed(
         transaction: &mut Transaction<'_>,
-        tried: Tried,
+        tried: Attempt,
         found: SegmentOutcome,
     ) -> Result<bool, DatabaseError> {
         // A number that the server has not come to yet is an error to ask for.
@@ -231,13 +231,13 @@ impl Ledger {
         batch: &Batch,
         row: SegmentRow,
         outcome: SegmentOutcome,
-    ) -> Result<Tried, DatabaseError> {
+    ) -> Result<Attempt, DatabaseError> {
         match row {
             SegmentRow::Written => {}
-            SegmentRow::OfTwin => return Ok(Tried::unnumbered(outcome)),
+            SegmentRow::OfTwin => return Ok(Attempt::unnumbered(outcome)),
             SegmentRow::ToCome => {
                 self.insert(transaction, batch, outcome, "")?;
-                return Ok(Tried::unnumbered(outcome));
+                return Ok(Attempt::unnumbered(outcome));
             }
         }
         let returning = match self.distribution {
@@ -271,7 +271,7 @@ impl Ledger {
             &oldest_us,
         ];
         let Some(row) = transaction.query_opt(&sql, &values)? else { return Err(DatabaseError::LedgerDrops) };
-        Ok(Tried { transaction: row.try_get(0)?, server_start: row.try_get(1)?, outcome })
+        Ok(Attempt { transaction: row.try_get(0)?, server_start: row.try_get(1)?, outcome })
     }
 
     /// Writes to a row that was found, so that the COMMIT of this transaction waits for all that the row's own one may have
@@ -346,7 +346,7 @@ fn misfit(source: Error) -> DatabaseError {
     StoreError::new("the table kill_load_segment is not a ledger of this program", source).into()
 }
 
-impl Tried {
+impl Attempt {
     /// When the server was started that the attempt was made on, in microseconds since 1970; none where that is not known.
     pub(crate) fn server_start(&self) -> Option<i64> {
         (self.server_start > 0).then_some(self.server_start)

@@ -5,9 +5,9 @@
 //! minimum anew each time; so it is off, and the watchdog closes those above the minimum.
 
 use crate::database::failure::error::DatabaseError;
-use crate::database::pool::gate::Gate;
-use crate::database::pool::metrics::Figures;
-use crate::database::session::deadline::Patience;
+use crate::database::pool::gate::AvailabilityGate;
+use crate::database::pool::metrics::PoolMetrics;
+use crate::database::session::deadline::Deadline;
 use crate::database::session::opener::{ApartClient, Opener, Session};
 use crate::error_chain::in_full;
 use crate::panics::contained;
@@ -61,8 +61,8 @@ const CHECKOUT_SLICE: Duration = Duration::from_millis(100);
 pub(crate) struct Pool {
     inner: r2d2::Pool<Manager>,
     connect_error: ConnectError,
-    gate: Arc<Gate>,
-    figures: Figures,
+    gate: Arc<AvailabilityGate>,
+    figures: PoolMetrics,
     idle_timeout: Duration,
     /// Connections that were last used before this are not relied on.
     distrusted: Arc<Mutex<Option<Instant>>>,
@@ -71,8 +71,8 @@ pub(crate) struct Pool {
 impl Pool {
     pub(crate) fn new(
         opener: Opener,
-        gate: Arc<Gate>,
-        figures: Figures,
+        gate: Arc<AvailabilityGate>,
+        figures: PoolMetrics,
         settings: PoolSettings,
     ) -> Result<Self, DatabaseError> {
         let connect_error = ConnectError { last: Arc::default(), figures: figures.clone() };
@@ -100,7 +100,7 @@ impl Pool {
 
     /// A connection that was not broken when it was put back. While all are in use by others it waits for one of
     /// these; when one can't be opened that is the error.
-    pub(crate) fn check_out(&self, patience: &Patience) -> Result<PooledSession, DatabaseError> {
+    pub(crate) fn check_out(&self, deadline: &Deadline) -> Result<PooledSession, DatabaseError> {
         self.connect_error.forget();
         let _waiting = Waiting::new(&self.figures);
         loop {
@@ -112,8 +112,8 @@ impl Pool {
             } else if let Some(error) = self.connect_error.take() {
                 return Err(error);
             }
-            if patience.is_over() {
-                return Err(DatabaseError::GivenUp);
+            if deadline.is_over() {
+                return Err(DatabaseError::Aborted);
             }
         }
     }
@@ -163,10 +163,10 @@ impl Pool {
 pub(crate) type PooledSession = PooledConnection<Manager>;
 
 /// Counts a thread that waits.
-struct Waiting<'f>(&'f Figures);
+struct Waiting<'f>(&'f PoolMetrics);
 
 impl<'f> Waiting<'f> {
-    fn new(figures: &'f Figures) -> Self {
+    fn new(figures: &'f PoolMetrics) -> Self {
         figures.waiting.inc();
         Self(figures)
     }
@@ -219,7 +219,7 @@ impl Drop for Connection {
 #[derive(Debug)]
 pub(crate) struct Manager {
     opener: Opener,
-    gate: Arc<Gate>,
+    gate: Arc<AvailabilityGate>,
     connection_timeout: Duration,
 }
 
@@ -230,9 +230,9 @@ impl ManageConnection for Manager {
     fn connect(&self) -> Result<Session, DatabaseError> {
         // While the database is away the watchdog alone tries. The pool would do so again and again, and come late, after
         // twice the time each time, when it is back.
-        let patience = Patience::at_most(self.connection_timeout);
-        self.gate.wait(None, &patience).map_err(|_| DatabaseError::GivenUp)?;
-        self.opener.open(&Patience::endless())
+        let deadline = Deadline::at_most(self.connection_timeout);
+        self.gate.wait(None, &deadline).map_err(|_| DatabaseError::Aborted)?;
+        self.opener.open(&Deadline::unbounded())
     }
 
     /// Not asked for: what is checked out is looked at with more knowledge than this could have.
@@ -249,7 +249,7 @@ impl ManageConnection for Manager {
 #[derive(Debug, Clone)]
 struct ConnectError {
     last: Arc<Mutex<Option<DatabaseError>>>,
-    figures: Figures,
+    figures: PoolMetrics,
 }
 
 impl ConnectError {
@@ -265,7 +265,7 @@ impl ConnectError {
 impl HandleError<DatabaseError> for ConnectError {
     fn handle_error(&self, error: DatabaseError) {
         // Nothing was tried.
-        if matches!(error, DatabaseError::GivenUp) {
+        if matches!(error, DatabaseError::Aborted) {
             return;
         }
         log::debug!("connecting failed: {}", in_full(&error));

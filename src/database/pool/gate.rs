@@ -6,7 +6,7 @@ use crate::database::failure::classify::ErrorClass;
 use crate::database::failure::error::DatabaseError;
 use crate::database::failure::gate_error::GateError;
 use crate::database::pool::outages::{OutageLog, Outages};
-use crate::database::session::deadline::{Patience, Waited};
+use crate::database::session::deadline::{Deadline, Waited};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,17 +16,17 @@ const BLINK_MAX: Duration = Duration::from_secs(1);
 
 /// Whether the database is there.
 #[derive(Debug)]
-pub(crate) struct Gate {
-    state: Mutex<State>,
+pub(crate) struct AvailabilityGate {
+    state: Mutex<GateState>,
     /// Wakes the watchdog.
     closings: Sender<()>,
     away_timeout: Duration,
 }
 
 #[derive(Debug)]
-struct State {
+struct GateState {
     /// While it is away.
-    closed: Option<Closed>,
+    closed: Option<GateOutage>,
     /// When it was last found away.
     closed_last: Option<Instant>,
     /// How often in a row the database was found away. Each makes the next wait longer.
@@ -44,17 +44,17 @@ struct State {
 }
 
 #[derive(Debug)]
-struct Closed {
+struct GateOutage {
     /// Dropped when the gate opens, which wakes all who wait.
     _opening: Sender<()>,
     opened: Receiver<()>,
 }
 
-impl Gate {
+impl AvailabilityGate {
     /// A gate that is open, and what tells its watchdog that it closes.
     pub(crate) fn new(away_timeout: Duration) -> (Self, Receiver<()>) {
         let (closings, closed) = bounded(1);
-        let state = State {
+        let state = GateState {
             closed: None,
             closed_last: None,
             failures: 0,
@@ -68,7 +68,7 @@ impl Gate {
     }
 
     /// Waits until the gate is open. `since` is when the caller first found the database away.
-    pub(crate) fn wait(&self, since: Option<Instant>, patience: &Patience) -> Result<(), GateError> {
+    pub(crate) fn wait(&self, since: Option<Instant>, deadline: &Deadline) -> Result<(), GateError> {
         loop {
             let (opened, left) = {
                 let state = self.lock();
@@ -81,13 +81,13 @@ impl Gate {
                 let away = since.map_or(Duration::ZERO, |since| since.max(state.success).elapsed());
                 if away >= self.away_timeout {
                     let cause = state.cause.as_ref().map(|(_, cause)| Arc::clone(cause));
-                    return Err(GateError::AwayTooLong(away, cause));
+                    return Err(GateError::OutageTooLong(away, cause));
                 }
                 let Some(closed) = &state.closed else { return Ok(()) };
                 (closed.opened.clone(), self.away_timeout.saturating_sub(away))
             };
-            if let Waited::GivenUp = patience.wait::<()>(&opened, left) {
-                return Err(GateError::GivenUp);
+            if let Waited::Aborted = deadline.wait::<()>(&opened, left) {
+                return Err(GateError::Aborted);
             }
         }
     }
@@ -97,7 +97,7 @@ impl Gate {
         let mut state = self.lock();
         if state.closed.is_none() {
             let (opening, opened) = bounded(0);
-            state.closed = Some(Closed { _opening: opening, opened });
+            state.closed = Some(GateOutage { _opening: opening, opened });
             state.outages.begin(&cause);
             // The watchdog has one message at most to see; a second tells it nothing.
             let _ = self.closings.try_send(());
@@ -184,7 +184,7 @@ impl Gate {
         state.cause = Some((Instant::now(), error));
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, GateState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

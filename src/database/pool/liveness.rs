@@ -4,7 +4,7 @@ use crate::database::failure::error::DatabaseError;
 use crate::database::failure::public::in_public;
 use crate::database::session::client::Client;
 use crate::database::session::client_transaction::GenericClient as _;
-use crate::database::session::deadline::{Patience, Waited};
+use crate::database::session::deadline::{Deadline, Waited};
 use crate::database::session::opener::{Opener, spawn};
 use crossbeam_channel::bounded;
 use jiff::Timestamp;
@@ -77,8 +77,8 @@ impl LastHealth {
     }
 
     /// Checks, and keeps what was found.
-    pub(crate) fn check(&self, opener: &Opener, patience: &Patience) -> Result<HealthStatus, DatabaseError> {
-        let found = check(opener, patience);
+    pub(crate) fn check(&self, opener: &Opener, deadline: &Deadline) -> Result<HealthStatus, DatabaseError> {
+        let found = check(opener, deadline);
         self.keep(match &found {
             Ok(status) => status.clone(),
             Err(error) => HealthStatus::failed(error),
@@ -91,9 +91,9 @@ impl LastHealth {
     }
 }
 
-/// Connects, and asks. It never takes longer than `patience` lasts.
-pub(crate) fn check(opener: &Opener, patience: &Patience) -> Result<HealthStatus, DatabaseError> {
-    let server = apart(opener, patience, ask)?;
+/// Connects, and asks. It never takes longer than `deadline` lasts.
+pub(crate) fn check(opener: &Opener, deadline: &Deadline) -> Result<HealthStatus, DatabaseError> {
+    let server = apart(opener, deadline, ask)?;
     let error = match (server.in_recovery, server.read_only) {
         (true, _) => Some("the server is a standby or recovers, and can't be written".to_owned()),
         (false, true) => {
@@ -107,21 +107,21 @@ pub(crate) fn check(opener: &Opener, patience: &Patience) -> Result<HealthStatus
 /// Asks something on a new connection, and waits no longer than for opening it.
 pub(crate) fn apart<T: Send + 'static>(
     opener: &Opener,
-    patience: &Patience,
+    deadline: &Deadline,
     ask: impl FnOnce(&mut Client) -> Result<T, DatabaseError> + Send + 'static,
 ) -> Result<T, DatabaseError> {
-    let mut session = opener.open(patience)?;
-    let mut client = session.take().ok_or(DatabaseError::GivenUp)?;
+    let mut session = opener.open(deadline)?;
+    let mut client = session.take().ok_or(DatabaseError::Aborted)?;
     let (sender, answered) = bounded(1);
     let busy = opener.busy();
     spawn("health", move || {
         let _busy = busy;
         drop(sender.send(ask(client.get())));
     })?;
-    match patience.wait(&answered, opener.time_max()) {
+    match deadline.wait(&answered, opener.time_max()) {
         Waited::Got(answer) => answer,
         Waited::TimeOver => Err(DatabaseError::NoAnswer(opener.time_max())),
-        Waited::GivenUp => Err(DatabaseError::GivenUp),
+        Waited::Aborted => Err(DatabaseError::Aborted),
         Waited::Ended => Err(DatabaseError::Thread("a health check panicked".to_owned())),
     }
 }

@@ -5,18 +5,18 @@ use crate::database::failure::classify::ErrorClass;
 use crate::database::failure::error::DatabaseError;
 use crate::database::failure::gate_error::GateError;
 use crate::database::pool::connections::{Connection, Pool, PoolSettings, PoolState, PooledSession};
-use crate::database::pool::gate::Gate;
+use crate::database::pool::gate::AvailabilityGate;
 use crate::database::pool::liveness::{CHECK_MAX, HealthStatus, LastHealth, apart};
-use crate::database::pool::metrics::Figures;
+use crate::database::pool::metrics::PoolMetrics;
 use crate::database::pool::outages::Outages;
 use crate::database::pool::retry::RetryPolicy;
 use crate::database::pool::state::{Building, BuildingGuard, DatabaseState};
-use crate::database::pool::supervised::{Caller, Operation};
-use crate::database::pool::watchdog::{Charge, Watchdog};
+use crate::database::pool::supervised::{Caller, PoolCall};
+use crate::database::pool::watchdog::{Watchdog, Watched};
 use crate::database::session::client::Client;
-use crate::database::session::deadline::Patience;
+use crate::database::session::deadline::Deadline;
 use crate::database::session::opener::Opener;
-use crate::database::session::progress::Progress;
+use crate::database::session::progress::CallProgress;
 use crate::database::store::StoreError;
 use crate::error_chain::in_full;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 /// What is done when the database does not do as it is asked; the default is that of the program's settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TroubleSettings {
+pub struct OutageSettings {
     /// When something that a present database refused is tried again.
     pub retry: RetryPolicy,
     /// How long to wait for a database that is away.
@@ -36,7 +36,7 @@ pub struct TroubleSettings {
     pub health_interval: Duration,
 }
 
-impl Default for TroubleSettings {
+impl Default for OutageSettings {
     fn default() -> Self {
         Self {
             retry: RetryPolicy::default(),
@@ -72,18 +72,18 @@ impl Default for TroubleSettings {
 /// ```
 #[derive(Debug, Clone)]
 pub struct DatabaseManager {
-    shared: Arc<Shared>,
+    shared: Arc<ManagerState>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct ManagerState {
     pool: Pool,
     pool_settings: PoolSettings,
     caller: Caller,
-    gate: Arc<Gate>,
+    gate: Arc<AvailabilityGate>,
     retry: RetryPolicy,
     health: Arc<LastHealth>,
-    figures: Figures,
+    figures: PoolMetrics,
     building: Building,
     /// Ends when the last manager is dropped.
     _watchdog: Watchdog,
@@ -96,10 +96,11 @@ impl DatabaseManager {
         target: &Target,
         application: &str,
         pool_settings: PoolSettings,
-        trouble: TroubleSettings,
+        trouble: OutageSettings,
     ) -> Result<Self, StoreError> {
         let failed = |error| StoreError::new("the pool can't be built", error);
-        let figures = Figures::new().map_err(|error| StoreError::new("the metrics can't be made", error))?;
+        let figures =
+            PoolMetrics::new().map_err(|error| StoreError::new("the metrics can't be made", error))?;
         let opener = Opener::new(target, application, pool_settings.connection_timeout);
         wait_for_database(&opener, pool_settings, trouble, &figures).map_err(|error| {
             let what = match error {
@@ -109,12 +110,12 @@ impl DatabaseManager {
             StoreError::new(what, error)
         })?;
         log::info!("Database connected successfully");
-        let (gate, closings) = Gate::new(trouble.away_timeout);
+        let (gate, closings) = AvailabilityGate::new(trouble.away_timeout);
         let gate = Arc::new(gate);
         let pool =
             Pool::new(opener.clone(), Arc::clone(&gate), figures.clone(), pool_settings).map_err(failed)?;
         let health = Arc::<LastHealth>::default();
-        let charge = Charge {
+        let watched = Watched {
             gate: Arc::clone(&gate),
             opener: opener.clone(),
             pool: pool.clone(),
@@ -123,7 +124,7 @@ impl DatabaseManager {
             trim_interval: (pool_settings.idle_timeout / 4).clamp(TRIM_MIN, TRIM_MAX),
             health: Arc::clone(&health),
         };
-        let watchdog = Watchdog::start(charge, closings).map_err(failed)?;
+        let watchdog = Watchdog::start(watched, closings).map_err(failed)?;
         let caller = Caller {
             opener,
             stall_timeout: trouble.stall_timeout,
@@ -133,7 +134,7 @@ impl DatabaseManager {
         let retry = trouble.retry;
         log::info!("Database connection pool initialized successfully");
         log::info!("Pool configuration: min={}, max={}", pool_settings.min, pool_settings.max);
-        let shared = Shared {
+        let shared = ManagerState {
             pool,
             pool_settings,
             caller,
@@ -150,23 +151,23 @@ impl DatabaseManager {
     /// A connection of the pool. It waits for one for at most the connection time-out; the error then says how many
     /// there are, and what failed last.
     pub fn get(&self) -> Result<Connection, StoreError> {
-        let patience = Patience::at_most(self.shared.pool_settings.connection_timeout);
+        let deadline = Deadline::at_most(self.shared.pool_settings.connection_timeout);
         loop {
-            let waited = self.shared.gate.wait(None, &patience);
+            let waited = self.shared.gate.wait(None, &deadline);
             let error = match waited {
-                Ok(()) => match self.shared.pool.check_out(&patience) {
+                Ok(()) => match self.shared.pool.check_out(&deadline) {
                     Ok(session) => match Connection::new(session) {
                         Some(connection) => return Ok(connection),
                         None => continue,
                     },
                     Err(error) => error,
                 },
-                Err(GateError::GivenUp) => DatabaseError::GivenUp,
+                Err(GateError::Aborted) => DatabaseError::Aborted,
                 Err(error) => return Err(StoreError::new("no connection to the database can be had", error)),
             };
             match error.class() {
                 ErrorClass::Away => self.shared.gate.close(error),
-                _ if matches!(error, DatabaseError::GivenUp) => return Err(self.no_connection()),
+                _ if matches!(error, DatabaseError::Aborted) => return Err(self.no_connection()),
                 _ => return Err(StoreError::new("no connection to the database can be had", error)),
             }
         }
@@ -192,11 +193,11 @@ impl DatabaseManager {
 
     /// A connection for a call. It is waited for as long as the connection time-out, and longer while others get done
     /// what they do: they are then many for a small pool.
-    fn check_out(&self, patience: &Patience) -> Result<PooledSession, DatabaseError> {
-        let Shared { pool, pool_settings, gate, .. } = &*self.shared;
+    fn check_out(&self, deadline: &Deadline) -> Result<PooledSession, DatabaseError> {
+        let ManagerState { pool, pool_settings, gate, .. } = &*self.shared;
         loop {
-            match pool.check_out(&patience.at_most_for(pool_settings.connection_timeout)) {
-                Err(DatabaseError::GivenUp) if !patience.is_over() => {
+            match pool.check_out(&deadline.at_most_for(pool_settings.connection_timeout)) {
+                Err(DatabaseError::Aborted) if !deadline.is_over() => {
                     let error = self.no_connection();
                     if gate.idle() >= gate.away_timeout() {
                         return Err(DatabaseError::NoneFree(error));
@@ -217,13 +218,13 @@ impl DatabaseManager {
         what: &str,
         operation: impl Fn(&mut postgres::Client) -> Result<T, postgres::Error> + Send + Sync + 'static,
     ) -> Result<T, StoreError> {
-        self.run(what, &Patience::endless(), move |client, _| Ok(operation(client.raw())?))
+        self.run(what, &Deadline::unbounded(), move |client, _| Ok(operation(client.raw())?))
     }
 
     /// Checks the database's health, on a connection of its own; takes at most 10 s.
     pub fn health_check(&self) -> HealthStatus {
-        let patience = Patience::at_most(CHECK_MAX);
-        match self.shared.health.check(&self.shared.caller.opener, &patience) {
+        let deadline = Deadline::at_most(CHECK_MAX);
+        match self.shared.health.check(&self.shared.caller.opener, &deadline) {
             Ok(status) => status,
             Err(error) => HealthStatus::failed(&error),
         }
@@ -263,7 +264,7 @@ impl DatabaseManager {
     }
 
     /// What is counted and timed.
-    pub fn figures(&self) -> &Figures {
+    pub fn figures(&self) -> &PoolMetrics {
         &self.shared.figures
     }
 
@@ -272,15 +273,15 @@ impl DatabaseManager {
         &self.shared.caller
     }
 
-    /// What [`with_retry`](Self::with_retry) does, for as long as `patience` lasts, and with progress that is told.
+    /// What [`with_retry`](Self::with_retry) does, for as long as `deadline` lasts, and with progress that is told.
     pub(crate) fn run<T: Send + 'static>(
         &self,
         what: &str,
-        patience: &Patience,
-        operation: impl Fn(&mut Client, &Progress) -> Result<T, DatabaseError> + Send + Sync + 'static,
+        deadline: &Deadline,
+        operation: impl Fn(&mut Client, &CallProgress) -> Result<T, DatabaseError> + Send + Sync + 'static,
     ) -> Result<T, StoreError> {
-        let operation: Operation<T> = Arc::new(operation);
-        self.retried(what, patience, || self.try_once(&operation, patience))
+        let operation: PoolCall<T> = Arc::new(operation);
+        self.retried(what, deadline, || self.try_once(&operation, deadline))
     }
 
     /// The same on a session that is opened for it, for what asks alone and takes no longer than opening one may. Where there
@@ -288,14 +289,14 @@ impl DatabaseManager {
     pub(crate) fn ask_apart<T: Send + 'static>(
         &self,
         what: &str,
-        patience: &Patience,
+        deadline: &Deadline,
         ask: impl Fn(&mut Client) -> Result<T, DatabaseError> + Clone + Send + Sync + 'static,
     ) -> Result<T, StoreError> {
         let opener = &self.shared.caller.opener;
         let again = ask.clone();
-        let operation: Operation<T> = Arc::new(move |client, _| again(client));
-        self.retried(what, patience, || match apart(opener, patience, ask.clone()) {
-            Err(error) if error.is_want_of_room() => self.try_once(&operation, patience),
+        let operation: PoolCall<T> = Arc::new(move |client, _| again(client));
+        self.retried(what, deadline, || match apart(opener, deadline, ask.clone()) {
+            Err(error) if error.is_want_of_room() => self.try_once(&operation, deadline),
             result => result,
         })
     }
@@ -303,11 +304,11 @@ impl DatabaseManager {
     fn retried<T>(
         &self,
         what: &str,
-        patience: &Patience,
+        deadline: &Deadline,
         try_once: impl Fn() -> Result<T, DatabaseError>,
     ) -> Result<T, StoreError> {
         let failed = |error| match error {
-            DatabaseError::GivenUp => StoreError::given_up(format!("{what} was given up")),
+            DatabaseError::Aborted => StoreError::aborted(format!("{what} was given up")),
             error => {
                 let event = error.event();
                 StoreError::new(format!("{what} failed"), error).at_event(event)
@@ -315,11 +316,11 @@ impl DatabaseManager {
         };
         let (mut attempt, mut away_since) = (1, None);
         loop {
-            if patience.is_over() {
-                return Err(failed(DatabaseError::GivenUp));
+            if deadline.is_over() {
+                return Err(failed(DatabaseError::Aborted));
             }
-            self.shared.gate.wait(away_since, patience).map_err(|error| match error {
-                GateError::GivenUp => failed(DatabaseError::GivenUp),
+            self.shared.gate.wait(away_since, deadline).map_err(|error| match error {
+                GateError::Aborted => failed(DatabaseError::Aborted),
                 error => StoreError::new(format!("{what} failed"), error),
             })?;
             let error = match try_once() {
@@ -332,7 +333,7 @@ impl DatabaseManager {
             match error.class() {
                 ErrorClass::Away if matches!(error, DatabaseError::Standby(_)) => {
                     let error =
-                        GateError::AwayTooLong(self.shared.gate.away_timeout(), Some(Arc::new(error)));
+                        GateError::OutageTooLong(self.shared.gate.away_timeout(), Some(Arc::new(error)));
                     return Err(StoreError::new(format!("{what} failed"), error));
                 }
                 ErrorClass::Away => {
@@ -346,8 +347,8 @@ impl DatabaseManager {
                     log::warn!(
                         "Database operation failed, attempt {attempt}/{attempts_max}: {what}: {cause}"
                     );
-                    if !patience.sleep(self.shared.retry.delay(attempt, fastrand::f64())) {
-                        return Err(failed(DatabaseError::GivenUp));
+                    if !deadline.sleep(self.shared.retry.delay(attempt, fastrand::f64())) {
+                        return Err(failed(DatabaseError::Aborted));
                     }
                     self.shared.figures.retries.with_label_values(&["transient"]).inc();
                     attempt += 1;
@@ -359,11 +360,11 @@ impl DatabaseManager {
 
     fn try_once<T: Send + 'static>(
         &self,
-        operation: &Operation<T>,
-        patience: &Patience,
+        operation: &PoolCall<T>,
+        deadline: &Deadline,
     ) -> Result<T, DatabaseError> {
-        let mut session = self.check_out(patience)?;
-        let result = self.shared.caller.call(&mut session, operation, patience);
+        let mut session = self.check_out(deadline)?;
+        let result = self.shared.caller.call(&mut session, operation, deadline);
         if result.as_ref().is_err_and(DatabaseError::is_loss) {
             self.shared.figures.connection_errors.inc();
         }
@@ -381,13 +382,13 @@ const TRIM_MAX: Duration = Duration::from_secs(10);
 fn wait_for_database(
     opener: &Opener,
     pool: PoolSettings,
-    trouble: TroubleSettings,
-    figures: &Figures,
+    trouble: OutageSettings,
+    figures: &PoolMetrics,
 ) -> Result<(), DatabaseError> {
     let begun = Instant::now();
     let mut failures = 0;
     loop {
-        let Err(error) = opener.open(&Patience::endless()) else { return Ok(()) };
+        let Err(error) = opener.open(&Deadline::unbounded()) else { return Ok(()) };
         failures += 1;
         figures.connection_errors.inc();
         let wait_max = match (error.class(), error.sqlstate()) {

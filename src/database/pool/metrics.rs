@@ -10,7 +10,7 @@ const RETRY_CLASSES: [&str; 2] = ["away", "transient"];
 
 /// Counters and histograms of one pool.
 #[derive(Debug, Clone)]
-pub struct Figures {
+pub struct PoolMetrics {
     pub(crate) retries: IntCounterVec,
     pub(crate) connection_errors: IntCounter,
     pub(crate) timeouts: IntCounter,
@@ -19,7 +19,7 @@ pub struct Figures {
     pub(crate) commit_seconds: Histogram,
 }
 
-impl Figures {
+impl PoolMetrics {
     pub(crate) fn new() -> Result<Self, prometheus::Error> {
         let histogram =
             |name, help| Histogram::with_opts(HistogramOpts::new(name, help).buckets(SECONDS.to_vec()));

@@ -5,13 +5,13 @@
 //! find that another try has written it.
 
 use crate::database::failure::error::DatabaseError;
-use crate::database::pool::gate::Gate;
-use crate::database::pool::metrics::Figures;
+use crate::database::pool::gate::AvailabilityGate;
+use crate::database::pool::metrics::PoolMetrics;
 use crate::database::session::backend::{Doing, look};
 use crate::database::session::client::Client;
-use crate::database::session::deadline::{Patience, Waited};
+use crate::database::session::deadline::{Deadline, Waited};
 use crate::database::session::opener::{ApartClient, Opener, Session, spawn};
-use crate::database::session::progress::Progress;
+use crate::database::session::progress::CallProgress;
 use crate::error_chain::in_full;
 use crossbeam_channel::bounded;
 use std::sync::atomic::Ordering;
@@ -22,7 +22,8 @@ use std::time::{Duration, Instant};
 const STEP_MAX: Duration = Duration::from_secs(5);
 
 /// What is done with a connection; it may be done again.
-pub(crate) type Operation<T> = Arc<dyn Fn(&mut Client, &Progress) -> Result<T, DatabaseError> + Send + Sync>;
+pub(crate) type PoolCall<T> =
+    Arc<dyn Fn(&mut Client, &CallProgress) -> Result<T, DatabaseError> + Send + Sync>;
 
 /// Makes calls.
 #[derive(Debug, Clone)]
@@ -31,9 +32,9 @@ pub(crate) struct Caller {
     pub(crate) opener: Opener,
     /// Time without progress after which a call is cancelled.
     pub(crate) stall_timeout: Duration,
-    pub(crate) figures: Figures,
+    pub(crate) figures: PoolMetrics,
     /// Closed while a COMMIT waits for a synchronous standby.
-    pub(crate) gate: Arc<Gate>,
+    pub(crate) gate: Arc<AvailabilityGate>,
 }
 
 impl Caller {
@@ -42,12 +43,12 @@ impl Caller {
     pub(crate) fn call<T: Send + 'static>(
         &self,
         session: &mut Session,
-        operation: &Operation<T>,
-        patience: &Patience,
+        operation: &PoolCall<T>,
+        deadline: &Deadline,
     ) -> Result<T, DatabaseError> {
         let closed = || DatabaseError::Io(std::io::ErrorKind::NotConnected.into());
         let mut client = session.take().ok_or_else(closed)?;
-        let progress = Arc::new(Progress::new(self.figures.clone()));
+        let progress = Arc::new(CallProgress::new(self.figures.clone()));
         let (sender, done) = bounded::<(ApartClient, Result<T, DatabaseError>)>(1);
         let (operation, ticks) = (Arc::clone(operation), Arc::clone(&progress));
         spawn("database", move || {
@@ -62,20 +63,20 @@ impl Caller {
         })?;
         let mut stall = Stall::new(self.stall_timeout);
         loop {
-            match patience.wait(&done, stall.next(self, &progress)) {
+            match deadline.wait(&done, stall.next(self, &progress)) {
                 Waited::Got((client, Ok(value))) => {
                     // A cancel that was sent may come late, and is not to hit what is done next.
-                    if stall.step == Step::None {
+                    if stall.step == CallStep::None {
                         session.put_back(client);
                     }
                     return Ok(value);
                 }
                 Waited::Got((_, Err(error))) => return Err(stall.explain(error)),
                 Waited::Ended => return Err(DatabaseError::Thread("an operation panicked".to_owned())),
-                Waited::GivenUp => {
+                Waited::Aborted => {
                     let cancel = session.canceller();
                     spawn("cancel", move || drop(cancel()))?;
-                    return Err(DatabaseError::GivenUp);
+                    return Err(DatabaseError::Aborted);
                 }
                 Waited::TimeOver => stall.act(self, session, &progress)?,
             }
@@ -84,7 +85,12 @@ impl Caller {
 
     /// Looks at what a statement without progress does or waits for, and cancels it unless that comes to an end by itself:
     /// a wait for a standby, and an index that makes progress. All of it can take long: nobody waits for it.
-    fn look_and_cancel(&self, session: &Session, progress: &Arc<Progress>, seen: &Arc<Mutex<Seen>>) {
+    fn look_and_cancel(
+        &self,
+        session: &Session,
+        progress: &Arc<CallProgress>,
+        seen: &Arc<Mutex<StallEvidence>>,
+    ) {
         let (caller, pid, cancel) = (self.clone(), session.pid, session.canceller());
         let (progress, seen) = (Arc::clone(progress), Arc::clone(seen));
         let work = move || {
@@ -105,7 +111,7 @@ impl Caller {
     }
 
     /// Whether a statement is left alone that was found to do this.
-    fn waits_on(&self, doing: Doing, progress: &Progress, seen: &Mutex<Seen>) -> bool {
+    fn waits_on(&self, doing: Doing, progress: &CallProgress, seen: &Mutex<StallEvidence>) -> bool {
         let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
         match doing {
             Doing::AwaitsStandby => {
@@ -154,24 +160,24 @@ fn on_another<T>(
     time: Duration,
     ask: impl FnOnce(&mut Client) -> Result<T, postgres::Error>,
 ) -> Result<T, DatabaseError> {
-    let mut session = opener.open(&Patience::at_most(time))?;
-    let mut client = session.take().ok_or(DatabaseError::GivenUp)?;
+    let mut session = opener.open(&Deadline::at_most(time))?;
+    let mut client = session.take().ok_or(DatabaseError::Aborted)?;
     Ok(ask(client.get())?)
 }
 
 /// What has been done against a call that stands still.
 struct Stall {
-    step: Step,
+    step: CallStep,
     /// How long it may stand still until the next step.
     due: Duration,
     /// How long it stood still at the last step.
     idle: Duration,
-    seen: Arc<Mutex<Seen>>,
+    seen: Arc<Mutex<StallEvidence>>,
 }
 
 /// What was seen of a call without progress.
 #[derive(Debug, Default)]
-struct Seen {
+struct StallEvidence {
     /// The lock that it waits for.
     held_by: Option<String>,
     /// Since when its COMMIT waits for a synchronous standby.
@@ -179,7 +185,7 @@ struct Seen {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
+enum CallStep {
     None,
     Cancelled,
     Terminated,
@@ -187,7 +193,7 @@ enum Step {
 
 impl Stall {
     fn new(timeout: Duration) -> Self {
-        Self { step: Step::None, due: timeout, idle: Duration::ZERO, seen: Arc::default() }
+        Self { step: CallStep::None, due: timeout, idle: Duration::ZERO, seen: Arc::default() }
     }
 
     /// Takes the next step if it is due; the last one is to leave the call behind.
@@ -195,7 +201,7 @@ impl Stall {
         &mut self,
         caller: &Caller,
         session: &Session,
-        progress: &Arc<Progress>,
+        progress: &Arc<CallProgress>,
     ) -> Result<(), DatabaseError> {
         if let Some(waited) = self.standby_wait()
             && waited >= caller.gate.away_timeout()
@@ -206,22 +212,22 @@ impl Stall {
         let idle = progress.idle();
         if idle < self.due {
             // It got on in the meantime.
-            (self.step, self.due) = (Step::None, caller.stall_timeout);
+            (self.step, self.due) = (CallStep::None, caller.stall_timeout);
             return Ok(());
         }
         self.idle = idle;
         self.due = idle + caller.stall_timeout.min(STEP_MAX);
         self.step = match self.step {
-            Step::None => {
+            CallStep::None => {
                 caller.look_and_cancel(session, progress, &self.seen);
-                Step::Cancelled
+                CallStep::Cancelled
             }
-            Step::Cancelled => {
+            CallStep::Cancelled => {
                 log::warn!("the statement could not be cancelled: its backend is terminated");
                 caller.terminate(session);
-                Step::Terminated
+                CallStep::Terminated
             }
-            Step::Terminated => {
+            CallStep::Terminated => {
                 log::warn!("the backend does not end: its connection is left behind");
                 return Err(self.told(None));
             }
@@ -236,7 +242,7 @@ impl Stall {
     }
 
     /// How long until the next step may be due.
-    fn next(&self, caller: &Caller, progress: &Progress) -> Duration {
+    fn next(&self, caller: &Caller, progress: &CallProgress) -> Duration {
         let step = self.due.saturating_sub(progress.idle());
         let left = self.standby_wait().map(|waited| caller.gate.away_timeout().saturating_sub(waited));
         left.map_or(step, |left| left.min(step))
@@ -246,7 +252,7 @@ impl Stall {
     fn explain(&self, error: DatabaseError) -> DatabaseError {
         match error {
             DatabaseError::Postgres(source) | DatabaseError::Rows { source, .. }
-                if self.step != Step::None =>
+                if self.step != CallStep::None =>
             {
                 self.told(Some(source))
             }

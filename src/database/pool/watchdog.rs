@@ -3,12 +3,12 @@
 
 use crate::database::failure::error::DatabaseError;
 use crate::database::pool::connections::Pool;
-use crate::database::pool::gate::Gate;
+use crate::database::pool::gate::AvailabilityGate;
 use crate::database::pool::liveness::{CHECK_MAX, HealthStatus, LastHealth, apart};
 use crate::database::pool::retry::RetryPolicy;
 use crate::database::session::backend::awaits_standby;
 use crate::database::session::client::Client;
-use crate::database::session::deadline::{Patience, Waited};
+use crate::database::session::deadline::{Deadline, Waited};
 use crate::database::session::opener::Opener;
 use crate::error_chain::in_full;
 use crate::panics::inject;
@@ -21,8 +21,8 @@ use std::time::{Duration, Instant};
 const PROBE_DELAY_MAX: Duration = Duration::from_secs(5);
 
 /// What the watchdog looks after.
-pub(crate) struct Charge {
-    pub(crate) gate: Arc<Gate>,
+pub(crate) struct Watched {
+    pub(crate) gate: Arc<AvailabilityGate>,
     pub(crate) opener: Opener,
     pub(crate) pool: Pool,
     pub(crate) delays: RetryPolicy,
@@ -42,9 +42,9 @@ pub(crate) struct Watchdog {
 
 impl Watchdog {
     /// Starts it; a message of `closings` says that the gate has closed.
-    pub(crate) fn start(charge: Charge, closings: Receiver<()>) -> Result<Self, DatabaseError> {
+    pub(crate) fn start(watched: Watched, closings: Receiver<()>) -> Result<Self, DatabaseError> {
         let (alive, ended) = bounded(0);
-        let watch = Watch { charge, closings, patience: Patience::until_told(ended) };
+        let watch = WatchLoop { watched, closings, deadline: Deadline::until_cancelled(ended) };
         let thread = thread::Builder::new()
             .name("watchdog".to_owned())
             .spawn(move || watch.run())
@@ -63,20 +63,20 @@ impl Drop for Watchdog {
     }
 }
 
-struct Watch {
-    charge: Charge,
+struct WatchLoop {
+    watched: Watched,
     closings: Receiver<()>,
-    patience: Patience,
+    deadline: Deadline,
 }
 
-impl Watch {
+impl WatchLoop {
     fn run(&self) {
         inject("watchdog");
         let mut next_check = Instant::now();
-        let mut next_trim = Instant::now() + self.charge.trim_interval;
+        let mut next_trim = Instant::now() + self.watched.trim_interval;
         loop {
             let due = next_check.min(next_trim).saturating_duration_since(Instant::now());
-            match self.patience.wait(&self.closings, due) {
+            match self.deadline.wait(&self.closings, due) {
                 Waited::Got(()) => {
                     // At once after a failure, and again until it is healthy.
                     next_check = Instant::now();
@@ -85,26 +85,26 @@ impl Watch {
                     }
                 }
                 Waited::TimeOver => {}
-                Waited::Ended | Waited::GivenUp => return,
+                Waited::Ended | Waited::Aborted => return,
             }
             if Instant::now() >= next_check {
                 let interval = match self.is_healthy() {
-                    Some(true) => self.charge.health_interval,
-                    Some(false) => self.charge.health_interval.min(PROBE_DELAY_MAX),
+                    Some(true) => self.watched.health_interval,
+                    Some(false) => self.watched.health_interval.min(PROBE_DELAY_MAX),
                     None => return,
                 };
                 next_check = Instant::now() + interval;
             }
             if Instant::now() >= next_trim {
-                self.charge.pool.trim();
-                next_trim = Instant::now() + self.charge.trim_interval;
+                self.watched.pool.trim();
+                next_trim = Instant::now() + self.watched.trim_interval;
             }
         }
     }
 
     /// Checks the health. None: the watchdog is to end.
     fn is_healthy(&self) -> Option<bool> {
-        match self.charge.health.check(&self.charge.opener, &self.patience.at_most_for(CHECK_MAX)) {
+        match self.watched.health.check(&self.watched.opener, &self.deadline.at_most_for(CHECK_MAX)) {
             Ok(status) => {
                 match &status.error {
                     Some(error) => log::warn!("Database health check failed: {error}"),
@@ -112,7 +112,7 @@ impl Watch {
                 }
                 Some(status.is_healthy())
             }
-            Err(_) if self.patience.is_over() => None,
+            Err(_) if self.deadline.is_over() => None,
             Err(error) => {
                 // Whether that concerns the writers they find out themselves: their connections may be good.
                 log::warn!("Database health check failed: {}", in_full(&error));
@@ -124,33 +124,33 @@ impl Watch {
     /// Probes, with longer and longer waits in between, until the database answers. False: the watchdog is to end.
     fn look_until_back(&self) -> bool {
         let delays = RetryPolicy {
-            delay_max: self.charge.delays.delay_max.min(PROBE_DELAY_MAX),
-            ..self.charge.delays
+            delay_max: self.watched.delays.delay_max.min(PROBE_DELAY_MAX),
+            ..self.watched.delays
         };
-        while let Some((away, failures)) = self.charge.gate.count_failure() {
+        while let Some((away, failures)) = self.watched.gate.count_failure() {
             // What passes at once, such as one backend that was terminated, costs no wait.
             let delay = match failures.saturating_sub(1) {
                 0 => Duration::ZERO,
                 earlier => delays.delay(earlier, fastrand::f64()),
             };
-            self.charge.gate.probe_at(Instant::now() + delay);
+            self.watched.gate.probe_at(Instant::now() + delay);
             self.tell(away, delay);
-            if !self.patience.sleep(delay) {
+            if !self.deadline.sleep(delay) {
                 return false;
             }
             match self.probe() {
                 Ok(()) => {
-                    self.charge.gate.open();
+                    self.watched.gate.open();
                     return true;
                 }
-                Err(DatabaseError::GivenUp) => return false,
+                Err(DatabaseError::Aborted) => return false,
                 Err(error) => {
                     // The probe is a health check, too. That it goes on failing is told with the waits.
-                    if self.charge.health.get().is_none_or(|status| status.is_healthy()) {
+                    if self.watched.health.get().is_none_or(|status| status.is_healthy()) {
                         log::warn!("Database health check failed: {}", in_full(&error));
                     }
-                    self.charge.health.keep(HealthStatus::failed(&error));
-                    self.charge.gate.note(error);
+                    self.watched.health.keep(HealthStatus::failed(&error));
+                    self.watched.gate.note(error);
                 }
             }
         }
@@ -160,20 +160,20 @@ impl Watch {
     /// To connect, log in and set up the session is more than a `SELECT 1`. Where there is no room for one more
     /// connection, one of the pool's that answers is as good.
     fn probe(&self) -> Result<(), DatabaseError> {
-        let cause = self.charge.gate.cause();
+        let cause = self.watched.gate.cause();
         if let Some((_, cause)) = cause
             && let DatabaseError::Standby(waited) = *cause
         {
             let awaits = |client: &mut Client| Ok(awaits_standby(client)?);
-            let still = apart(&self.charge.opener, &self.patience, awaits)?;
+            let still = apart(&self.watched.opener, &self.deadline, awaits)?;
             return if still { Err(DatabaseError::Standby(waited)) } else { Ok(()) };
         }
-        let opened = self.charge.opener.open(&self.patience).map(drop);
-        opened.or_else(|error| if self.charge.pool.has_fit_one() { Ok(()) } else { Err(error) })
+        let opened = self.watched.opener.open(&self.deadline).map(drop);
+        opened.or_else(|error| if self.watched.pool.has_fit_one() { Ok(()) } else { Err(error) })
     }
 
     fn tell(&self, away: Duration, delay: Duration) {
-        let cause = self.charge.gate.cause().map(|(_, cause)| in_full(&*cause)).unwrap_or_default();
+        let cause = self.watched.gate.cause().map(|(_, cause)| in_full(&*cause)).unwrap_or_default();
         if delay.is_zero() {
             log::warn!("the database is away: {cause}");
         } else {

@@ -12,7 +12,7 @@ use crate::database::pool::manager::DatabaseManager;
 use crate::database::schemas::{IS_IN_SCHEMAS, Schemas};
 use crate::database::session::client::Client;
 use crate::database::session::client_transaction::GenericClient;
-use crate::database::session::deadline::Patience;
+use crate::database::session::deadline::Deadline;
 use crate::database::session::transaction::Transaction;
 use crate::database::store::StoreError;
 use crate::error_chain::in_full;
@@ -235,7 +235,7 @@ pub(crate) enum HalfCommitted {
 
 /// Has Citus finish what is half committed, where it may be told to.
 pub(crate) fn finish_commits(manager: &DatabaseManager) -> Result<HalfCommitted, StoreError> {
-    manager.run("looking for half committed events", &Patience::endless(), |client, _| {
+    manager.run("looking for half committed events", &Deadline::unbounded(), |client, _| {
         if !is_half_committed(client)? {
             return Ok(HalfCommitted::None);
         }

@@ -13,13 +13,13 @@ use crate::database::pool::manager::DatabaseManager;
 use crate::database::schemas::Schemas;
 use crate::database::session::client::Client;
 use crate::database::session::client_transaction::{ClientTransaction, GenericClient};
-use crate::database::session::deadline::Patience;
-use crate::database::session::progress::Progress;
+use crate::database::session::deadline::Deadline;
+use crate::database::session::progress::CallProgress;
 use crate::database::store::StoreError;
 use crate::error_chain::in_full;
 use crate::layout::Layout;
 use crate::layout::identifier::quote_identifier;
-use crate::layout::table::Keeper;
+use crate::layout::table::TableOwner;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -30,7 +30,7 @@ const AGAIN: Duration = Duration::from_mins(1);
 
 /// The indexes that one load has to see to.
 #[derive(Debug)]
-pub(crate) struct PutOff {
+pub(crate) struct DeferredIndexes {
     layout: Layout,
     schemas: Schemas,
     run: Uuid,
@@ -45,7 +45,7 @@ enum Outcome {
     LeftToAnother,
 }
 
-impl PutOff {
+impl DeferredIndexes {
     pub(crate) fn new(layout: Layout, schemas: &Schemas, run: Uuid) -> Self {
         Self { layout, schemas: schemas.clone(), run, due: Mutex::new(Some(Instant::now())) }
     }
@@ -60,14 +60,14 @@ impl PutOff {
         &self,
         manager: &DatabaseManager,
         others: OtherRuns,
-        patience: &Patience,
+        deadline: &Deadline,
     ) -> Result<(), StoreError> {
         let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
         if due.is_none() {
             return Ok(());
         }
         *due = Some(Instant::now() + AGAIN);
-        if self.build_missing(manager, others, patience)? == Outcome::Built {
+        if self.build_missing(manager, others, deadline)? == Outcome::Built {
             *due = None;
         }
         Ok(())
@@ -77,16 +77,16 @@ impl PutOff {
         &self,
         manager: &DatabaseManager,
         others: OtherRuns,
-        patience: &Patience,
+        deadline: &Deadline,
     ) -> Result<Outcome, StoreError> {
         let (layout, schema, run) = (self.layout, self.schemas.tables.clone(), self.run);
-        let missing = manager.run("looking for missing indexes", patience, move |client, _| {
+        let missing = manager.run("looking for missing indexes", deadline, move |client, _| {
             missing(client, layout, &schema)
         })?;
         for (name, statement) in missing {
             let (what, schemas) = (format!("building the index {name}"), self.schemas.clone());
             let _shown = manager.building(name);
-            let built = manager.run(&what, patience, move |client, progress| {
+            let built = manager.run(&what, deadline, move |client, progress| {
                 // Asked before the lock is taken as well: of two runs that end together, the one that would leave it to
                 // the other must not hold the lock that the other needs.
                 if another_runs(client, &schemas, layout, run, others)? {
@@ -111,9 +111,9 @@ impl PutOff {
 
 /// Takes the indexes off tables that are empty and ours to change, so that a first load into them is as fast as one that
 /// makes them. What does not go is left as it is.
-pub(crate) fn put_off(manager: &DatabaseManager, layout: Layout, schemas: &Schemas, run: Uuid) {
+pub(crate) fn defer(manager: &DatabaseManager, layout: Layout, schemas: &Schemas, run: Uuid) {
     let (schema, found) = (&schemas.tables, schemas.clone());
-    let done = manager.run("putting off indexes", &Patience::endless(), move |client, _| {
+    let done = manager.run("putting off indexes", &Deadline::unbounded(), move |client, _| {
         // It is no reason to wait, or to try again.
         let dropped = drop_of_empty_tables(client, layout, &found, run);
         Ok(dropped.unwrap_or_else(|error| {
@@ -201,7 +201,7 @@ fn try_lock(transaction: &mut ClientTransaction<'_>, schema: &str) -> Result<boo
 
 fn build_one(
     mut transaction: ClientTransaction<'_>,
-    progress: &Progress,
+    progress: &CallProgress,
     statement: &str,
 ) -> Result<Outcome, DatabaseError> {
     // Sorting a season takes its time, and is watched. What the table's own lock is waited for is bounded all the same.
@@ -213,7 +213,7 @@ fn build_one(
 }
 
 /// Something that has a name in the schema.
-struct Found {
+struct FoundRelation {
     /// The table that it is an index of, if it is one.
     table: Option<String>,
     is_valid: bool,
@@ -221,7 +221,10 @@ struct Found {
     is_plain_index: bool,
 }
 
-fn found(client: &mut impl GenericClient, schema: &str) -> Result<BTreeMap<String, Found>, postgres::Error> {
+fn found(
+    client: &mut impl GenericClient,
+    schema: &str,
+) -> Result<BTreeMap<String, FoundRelation>, postgres::Error> {
     let sql = "SELECT c.relname::text, t.relname::text, coalesce(i.indisvalid, false), c.relkind = 'i'
                FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                LEFT JOIN pg_index i ON i.indexrelid = c.oid LEFT JOIN pg_class t ON t.oid = i.indrelid
@@ -229,7 +232,7 @@ fn found(client: &mut impl GenericClient, schema: &str) -> Result<BTreeMap<Strin
     let rows = client.query(sql, &[&schema])?;
     let found = rows.iter().map(|row| {
         let (table, is_valid, is_index): (_, _, bool) = (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
-        Ok((row.try_get(0)?, Found { table, is_valid, is_plain_index: is_valid && is_index }))
+        Ok((row.try_get(0)?, FoundRelation { table, is_valid, is_plain_index: is_valid && is_index }))
     });
     found.collect()
 }
@@ -256,11 +259,11 @@ pub(crate) fn faults(
                 (Some(_), _) => {
                     format!("is invalid: run REINDEX INDEX CONCURRENTLY {schema}.{name}")
                 }
-                (None, Keeper::Us) => {
+                (None, TableOwner::Us) => {
                     "is missing: the next load makes it at its end, or: aegis-kills schema apply".to_owned()
                 }
                 // A table that others keep as well is left as it is.
-                (None, Keeper::Others) => format!(
+                (None, TableOwner::Others) => format!(
                     "is missing: run CREATE INDEX CONCURRENTLY {name} ON {} {}",
                     table.in_schema(&schema),
                     index.definition

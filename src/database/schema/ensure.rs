@@ -12,8 +12,8 @@ use crate::database::schema::{citus, inspect, ledger_ddl};
 use crate::database::schemas::{LEDGER_APART, Schemas};
 use crate::database::session::client::Client;
 use crate::database::session::client_transaction::{ClientTransaction, GenericClient};
-use crate::database::session::deadline::Patience;
-use crate::database::session::progress::Progress;
+use crate::database::session::deadline::Deadline;
+use crate::database::session::progress::CallProgress;
 use crate::database::store::StoreError;
 use crate::layout::Layout;
 use crate::layout::ddl::Indexes;
@@ -68,8 +68,8 @@ pub(crate) fn ensure(
     indexes: Indexes,
     distribution: Distribution,
 ) -> Result<Tables, StoreError> {
-    let wanted = Wanted { layout, schemas: schemas.clone(), indexes, distribution };
-    manager.run("looking after the tables", &Patience::endless(), move |client, progress| {
+    let wanted = WantedTables { layout, schemas: schemas.clone(), indexes, distribution };
+    manager.run("looking after the tables", &Deadline::unbounded(), move |client, progress| {
         wanted.ensure(client, progress)
     })
 }
@@ -81,21 +81,21 @@ pub(crate) fn distribution(
     schemas: &Schemas,
 ) -> Result<Distribution, StoreError> {
     let schemas = schemas.clone();
-    manager.run("looking for distributed tables", &Patience::endless(), move |client, _| {
+    manager.run("looking for distributed tables", &Deadline::unbounded(), move |client, _| {
         Ok(Distributed::of(client, &schemas)?.distribution(layout))
     })
 }
 
 /// What the tables are to be like.
-struct Wanted {
+struct WantedTables {
     layout: Layout,
     schemas: Schemas,
     indexes: Indexes,
     distribution: Distribution,
 }
 
-impl Wanted {
-    fn ensure(&self, client: &mut Client, progress: &Progress) -> Result<Tables, DatabaseError> {
+impl WantedTables {
+    fn ensure(&self, client: &mut Client, progress: &CallProgress) -> Result<Tables, DatabaseError> {
         // Nothing is made beside tables that do not fit: their owner may want another schema.
         self.refuse_misfits(client, self.distribution, Lack::Added)?;
         if let Some(remedy) = inspect::read_only_setting(client).map_err(not_looked_up)? {
@@ -160,7 +160,7 @@ impl Wanted {
     }
 
     /// Makes what is missing, and says whether anything was.
-    fn apply(&self, client: &mut Client, progress: &Progress) -> Result<bool, StoreError> {
+    fn apply(&self, client: &mut Client, progress: &CallProgress) -> Result<bool, StoreError> {
         // Apart: a new label can't be used in the transaction that adds it, as in the condition of an index.
         let is_added = self.add(client)?;
         let is_made = self.make(client, progress)?;
@@ -206,7 +206,7 @@ impl Wanted {
     }
 
     /// Makes the tables and indexes that are missing, and distributes what is not.
-    fn make(&self, client: &mut Client, progress: &Progress) -> Result<bool, StoreError> {
+    fn make(&self, client: &mut Client, progress: &CallProgress) -> Result<bool, StoreError> {
         let Self { layout, ref schemas, indexes, .. } = *self;
         let failed = |error| self.failed(error, &[]);
         let mut transaction = self.begin(client).map_err(failed)?;

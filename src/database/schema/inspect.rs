@@ -11,7 +11,7 @@ use crate::event::server::Server;
 use crate::layout::Layout;
 use crate::layout::ddl::ROLES;
 use crate::layout::identifier::quote_identifier;
-use crate::layout::table::{Column, ColumnType, Keeper, Table};
+use crate::layout::table::{Column, ColumnType, Table, TableOwner};
 use postgres::Error;
 use std::collections::BTreeMap;
 
@@ -63,7 +63,7 @@ pub(crate) fn additions(
 ) -> Result<Vec<Addition>, Error> {
     let mut additions = Vec::new();
     let (schema, quoted) = (&schemas.tables, quote_identifier(&schemas.tables));
-    for table in layout.tables().iter().filter(|table| table.keeper == Keeper::Us) {
+    for table in layout.tables().iter().filter(|table| table.keeper == TableOwner::Us) {
         let found = columns(client, schema, table.name)?;
         if found.is_empty() {
             continue;

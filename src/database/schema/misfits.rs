@@ -7,7 +7,7 @@ use crate::database::schemas::{IS_IN_SCHEMAS, Schemas};
 use crate::database::session::client_transaction::{GenericClient, first_column};
 use crate::layout::Layout;
 use crate::layout::ddl::Indexes;
-use crate::layout::table::{Column, Distribution, Keeper, Table};
+use crate::layout::table::{Column, Distribution, Table, TableOwner};
 use postgres::Error;
 use std::collections::BTreeSet;
 
@@ -33,7 +33,7 @@ pub(crate) fn missing(
     let rows = client.query(&sql, &[&schemas.tables, &schemas.ledger])?;
     let found: BTreeSet<String> = first_column(&rows)?;
     let is_now = indexes == Indexes::Now;
-    let ours = |table: &&Table| table.keeper == Keeper::Us && is_now;
+    let ours = |table: &&Table| table.keeper == TableOwner::Us && is_now;
     let indexes = layout.tables().iter().filter(ours).flat_map(|table| table.indexes);
     let wanted = layout
         .tables()
@@ -124,7 +124,7 @@ fn table_misfits(
     }
     let mut found = inspect::columns(client, schema, name)?;
     for column in table.columns {
-        let is_added = lack == Lack::Added && table.keeper == Keeper::Us && inspect::is_addable(column);
+        let is_added = lack == Lack::Added && table.keeper == TableOwner::Us && inspect::is_addable(column);
         let found = found.remove(column.name);
         if found.is_some() || !is_added {
             column_misfit(name, column, found, misfits);

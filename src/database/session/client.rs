@@ -9,7 +9,7 @@
 //!   once, not for each segment.
 
 use crate::database::session::client_transaction::{
-    ClientTransaction, GenericClient, Kept, Result, Values, typed,
+    ClientTransaction, GenericClient, KeptStatements, PostgresResult, SqlValues, typed,
 };
 use crate::database::session::notices::Notices;
 use crate::error_chain::in_full;
@@ -102,7 +102,7 @@ pub(crate) struct Client {
     inner: postgres::Client,
     /// None behind a pooler: the next transaction may be another process's.
     pid: Option<i32>,
-    kept: Kept,
+    kept: KeptStatements,
     notices: Notices,
     /// Whether the role or the database is set to write nothing.
     is_read_only: bool,
@@ -112,7 +112,7 @@ pub(crate) struct Client {
 
 impl Client {
     /// Makes a session that was just opened ready; `name` is what it was to call itself, and `notices` come from it.
-    pub(crate) fn new(mut inner: postgres::Client, name: &str, notices: Notices) -> Result<Self> {
+    pub(crate) fn new(mut inner: postgres::Client, name: &str, notices: Notices) -> PostgresResult<Self> {
         free_of_timeout(&mut inner)?;
         let answers = inner.simple_query(LOOK)?;
         let row = answers.iter().find_map(|answer| match answer {
@@ -139,7 +139,7 @@ impl Client {
             log::debug!("there is a pooler before the database: settings are made for each transaction");
             inner.batch_execute("COMMIT")?;
         }
-        Ok(Self { inner, pid, kept: Kept::new(), notices, is_read_only, has_session_path: false })
+        Ok(Self { inner, pid, kept: KeptStatements::new(), notices, is_read_only, has_session_path: false })
     }
 
     /// Whether `error` says that nothing may be written, as the role or the database is set so.
@@ -164,7 +164,7 @@ impl Client {
     }
 
     /// Before a statement of ours.
-    fn guard_path(&mut self) -> Result<()> {
+    fn guard_path(&mut self) -> PostgresResult<()> {
         if self.has_session_path {
             self.inner.batch_execute(&search_path(false))?;
             self.has_session_path = false;
@@ -190,29 +190,29 @@ impl Client {
     }
 
     /// Asks whether the server is there.
-    pub(crate) fn is_valid(&mut self, timeout: Duration) -> Result<()> {
+    pub(crate) fn is_valid(&mut self, timeout: Duration) -> PostgresResult<()> {
         self.inner.is_valid(timeout)
     }
 
-    pub(crate) fn execute(&mut self, sql: &str, values: &Values<'_>) -> Result<u64> {
+    pub(crate) fn execute(&mut self, sql: &str, values: &SqlValues<'_>) -> PostgresResult<u64> {
         self.guard_path()?;
         self.inner.execute_typed(sql, &typed(values))
     }
 
     /// Statements without values, in one round trip; each sees what was committed before it began.
-    pub(crate) fn simple_query(&mut self, sql: &str) -> Result<Vec<SimpleQueryMessage>> {
+    pub(crate) fn simple_query(&mut self, sql: &str) -> PostgresResult<Vec<SimpleQueryMessage>> {
         self.guard_path()?;
         self.inner.simple_query(sql)
     }
 
-    pub(crate) fn transaction(&mut self) -> Result<ClientTransaction<'_>> {
+    pub(crate) fn transaction(&mut self) -> PostgresResult<ClientTransaction<'_>> {
         self.guard_path()?;
         let inner = self.inner.transaction()?;
         Self::prepared(inner, self.pid, &mut self.kept, &self.notices)
     }
 
     /// A transaction that only reads, and sees what was committed when it began.
-    pub(crate) fn snapshot(&mut self) -> Result<ClientTransaction<'_>> {
+    pub(crate) fn snapshot(&mut self) -> PostgresResult<ClientTransaction<'_>> {
         self.guard_path()?;
         let builder = self.inner.build_transaction();
         let inner = builder.isolation_level(IsolationLevel::RepeatableRead).read_only(true).start()?;
@@ -222,9 +222,9 @@ impl Client {
     fn prepared<'c>(
         mut inner: postgres::Transaction<'c>,
         pid: Option<i32>,
-        kept: &'c mut Kept,
+        kept: &'c mut KeptStatements,
         notices: &'c Notices,
-    ) -> Result<ClientTransaction<'c>> {
+    ) -> PostgresResult<ClientTransaction<'c>> {
         let kept = pid.map(|_| kept);
         if kept.is_none() {
             let settings =
@@ -235,7 +235,7 @@ impl Client {
     }
 }
 
-fn free_of_timeout(client: &mut postgres::Client) -> Result<()> {
+fn free_of_timeout(client: &mut postgres::Client) -> PostgresResult<()> {
     let mut attempt = 1;
     loop {
         match client.batch_execute(FREE_OF_TIMEOUT) {
@@ -255,12 +255,12 @@ fn ascii_end(name: &str) -> &str {
 }
 
 impl GenericClient for Client {
-    fn query(&mut self, sql: &str, values: &Values<'_>) -> Result<Vec<Row>> {
+    fn query(&mut self, sql: &str, values: &SqlValues<'_>) -> PostgresResult<Vec<Row>> {
         self.guard_path()?;
         self.inner.query_typed(sql, &typed(values))
     }
 
-    fn query_opt(&mut self, sql: &str, values: &Values<'_>) -> Result<Option<Row>> {
+    fn query_opt(&mut self, sql: &str, values: &SqlValues<'_>) -> PostgresResult<Option<Row>> {
         self.guard_path()?;
         self.inner.query_typed_opt(sql, &typed(values))
     }

@@ -6,18 +6,18 @@ use postgres::types::{FromSql, ToSql, Type};
 use postgres::{CopyInWriter, CopyOutReader, Error, Row, Statement};
 use std::collections::HashMap;
 
-pub(crate) type Result<T> = std::result::Result<T, Error>;
+pub(crate) type PostgresResult<T> = std::result::Result<T, Error>;
 
-pub(crate) type Values<'v> = [&'v (dyn ToSql + Sync)];
+pub(crate) type SqlValues<'v> = [&'v (dyn ToSql + Sync)];
 
 /// The statements that a session keeps, by their text. They are those of this program, and so a few dozen at most.
-pub(crate) type Kept = HashMap<String, Statement>;
+pub(crate) type KeptStatements = HashMap<String, Statement>;
 
 /// A transaction or a savepoint. Dropped, it is rolled back.
 pub(crate) struct ClientTransaction<'c> {
     pub(crate) inner: postgres::Transaction<'c>,
     /// None behind a pooler.
-    pub(crate) kept: Option<&'c mut Kept>,
+    pub(crate) kept: Option<&'c mut KeptStatements>,
     pub(crate) notices: &'c Notices,
 }
 
@@ -27,18 +27,18 @@ impl<'c> ClientTransaction<'c> {
         self.notices
     }
 
-    pub(crate) fn execute(&mut self, sql: &str, values: &Values<'_>) -> Result<u64> {
+    pub(crate) fn execute(&mut self, sql: &str, values: &SqlValues<'_>) -> PostgresResult<u64> {
         match self.kept(sql, values)? {
             Some(statement) => self.inner.execute(&statement, values),
             None => self.inner.execute_typed(sql, &typed(values)),
         }
     }
 
-    pub(crate) fn batch_execute(&mut self, sql: &str) -> Result<()> {
+    pub(crate) fn batch_execute(&mut self, sql: &str) -> PostgresResult<()> {
         self.inner.batch_execute(sql)
     }
 
-    pub(crate) fn copy_in(&mut self, sql: &str) -> Result<CopyInWriter<'_>> {
+    pub(crate) fn copy_in(&mut self, sql: &str) -> PostgresResult<CopyInWriter<'_>> {
         match self.kept(sql, &[])? {
             Some(statement) => self.inner.copy_in(&statement),
             None => self.inner.copy_in(sql),
@@ -46,12 +46,12 @@ impl<'c> ClientTransaction<'c> {
     }
 
     /// The statement is not kept: it has its values in its text, as COPY takes none.
-    pub(crate) fn copy_out(&mut self, sql: &str) -> Result<CopyOutReader<'_>> {
+    pub(crate) fn copy_out(&mut self, sql: &str) -> PostgresResult<CopyOutReader<'_>> {
         self.inner.copy_out(sql)
     }
 
     /// A savepoint.
-    pub(crate) fn transaction(&mut self) -> Result<ClientTransaction<'_>> {
+    pub(crate) fn transaction(&mut self) -> PostgresResult<ClientTransaction<'_>> {
         Ok(ClientTransaction {
             inner: self.inner.transaction()?,
             kept: self.kept.as_deref_mut(),
@@ -59,16 +59,16 @@ impl<'c> ClientTransaction<'c> {
         })
     }
 
-    pub(crate) fn commit(self) -> Result<()> {
+    pub(crate) fn commit(self) -> PostgresResult<()> {
         self.inner.commit()
     }
 
-    pub(crate) fn rollback(self) -> Result<()> {
+    pub(crate) fn rollback(self) -> PostgresResult<()> {
         self.inner.rollback()
     }
 
     /// The statement that the session keeps; None where it keeps none.
-    fn kept(&mut self, sql: &str, values: &Values<'_>) -> Result<Option<Statement>> {
+    fn kept(&mut self, sql: &str, values: &SqlValues<'_>) -> PostgresResult<Option<Statement>> {
         let Some(kept) = &mut self.kept else { return Ok(None) };
         if let Some(statement) = kept.get(sql) {
             return Ok(Some(statement.clone()));
@@ -82,19 +82,19 @@ impl<'c> ClientTransaction<'c> {
 
 /// What can be asked in a transaction and without one.
 pub(crate) trait GenericClient {
-    fn query(&mut self, sql: &str, values: &Values<'_>) -> Result<Vec<Row>>;
-    fn query_opt(&mut self, sql: &str, values: &Values<'_>) -> Result<Option<Row>>;
+    fn query(&mut self, sql: &str, values: &SqlValues<'_>) -> PostgresResult<Vec<Row>>;
+    fn query_opt(&mut self, sql: &str, values: &SqlValues<'_>) -> PostgresResult<Option<Row>>;
 }
 
 impl GenericClient for ClientTransaction<'_> {
-    fn query(&mut self, sql: &str, values: &Values<'_>) -> Result<Vec<Row>> {
+    fn query(&mut self, sql: &str, values: &SqlValues<'_>) -> PostgresResult<Vec<Row>> {
         match self.kept(sql, values)? {
             Some(statement) => self.inner.query(&statement, values),
             None => self.inner.query_typed(sql, &typed(values)),
         }
     }
 
-    fn query_opt(&mut self, sql: &str, values: &Values<'_>) -> Result<Option<Row>> {
+    fn query_opt(&mut self, sql: &str, values: &SqlValues<'_>) -> PostgresResult<Option<Row>> {
         match self.kept(sql, values)? {
             Some(statement) => self.inner.query_opt(&statement, values),
             None => self.inner.query_typed_opt(sql, &typed(values)),
@@ -103,7 +103,7 @@ impl GenericClient for ClientTransaction<'_> {
 }
 
 /// The first column of all rows. An error says that it is of another type.
-pub(crate) fn first_column<T, C>(rows: &[Row]) -> Result<C>
+pub(crate) fn first_column<T, C>(rows: &[Row]) -> PostgresResult<C>
 where
     T: for<'r> FromSql<'r>,
     C: FromIterator<T>,
@@ -131,7 +131,7 @@ const TYPES: [Type; 16] = [
     Type::FLOAT8_ARRAY,
 ];
 
-pub(crate) fn typed<'v>(values: &Values<'v>) -> Vec<(&'v (dyn ToSql + Sync), Type)> {
+pub(crate) fn typed<'v>(values: &SqlValues<'v>) -> Vec<(&'v (dyn ToSql + Sync), Type)> {
     let takes =
         |value: &(dyn ToSql + Sync), kind: &Type| value.to_sql_checked(kind, &mut BytesMut::new()).is_ok();
     let kind = |value| TYPES.into_iter().find(|kind| takes(value, kind)).unwrap_or(Type::UNKNOWN);

@@ -5,33 +5,33 @@ use std::time::{Duration, Instant};
 
 /// For how long a caller waits: until it is told to give up, or until a time.
 #[derive(Debug, Clone)]
-pub struct Patience {
+pub struct Deadline {
     /// Disconnected once it is over.
-    given_up: Receiver<()>,
+    aborted: Receiver<()>,
     until: Option<Instant>,
 }
 
-impl Patience {
+impl Deadline {
     /// For as long as the settings let the database be away.
-    pub fn endless() -> Self {
-        Self { given_up: never(), until: None }
+    pub fn unbounded() -> Self {
+        Self { aborted: never(), until: None }
     }
 
-    /// Until `given_up` is disconnected, or a message comes.
-    pub fn until_told(given_up: Receiver<()>) -> Self {
-        Self { given_up, until: None }
+    /// Until `aborted` is disconnected, or a message comes.
+    pub fn until_cancelled(aborted: Receiver<()>) -> Self {
+        Self { aborted, until: None }
     }
 
     /// For this long from now.
     pub fn at_most(time: Duration) -> Self {
-        Self { given_up: never(), until: Instant::now().checked_add(time) }
+        Self { aborted: never(), until: Instant::now().checked_add(time) }
     }
 
     /// The same, but no longer than `time` from now.
     pub(crate) fn at_most_for(&self, time: Duration) -> Self {
         let until = Instant::now().checked_add(time);
         let until = self.until.map_or(until, |own| until.map_or(Some(own), |until| Some(own.min(until))));
-        Self { given_up: self.given_up.clone(), until }
+        Self { aborted: self.aborted.clone(), until }
     }
 
     /// Waits for `receiver`, for at most `time`. Of several things that have come the first in this order counts.
@@ -39,8 +39,8 @@ impl Patience {
         let until = self.until.map_or_else(never, at);
         select_biased! {
             recv(receiver) -> message => message.map_or(Waited::Ended, Waited::Got),
-            recv(self.given_up) -> _ => Waited::GivenUp,
-            recv(until) -> _ => Waited::GivenUp,
+            recv(self.aborted) -> _ => Waited::Aborted,
+            recv(until) -> _ => Waited::Aborted,
             recv(after(time)) -> _ => Waited::TimeOver,
         }
     }
@@ -64,7 +64,7 @@ pub(crate) enum Waited<T> {
     /// Nobody is left who could send it.
     Ended,
     /// The caller's patience is over.
-    GivenUp,
+    Aborted,
     /// The time is over.
     TimeOver,
 }

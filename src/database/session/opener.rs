@@ -8,7 +8,7 @@ use crate::database::connect::{Target, server_version as engine};
 use crate::database::failure::classify::{ErrorClass, is_out_of_files};
 use crate::database::failure::error::DatabaseError;
 use crate::database::session::client::Client;
-use crate::database::session::deadline::{Patience, Waited};
+use crate::database::session::deadline::{Deadline, Waited};
 use crate::database::session::notices::{Notices, Warnings};
 use crate::error_chain::in_full;
 use crate::panics::{contained, inject};
@@ -105,12 +105,12 @@ impl Opener {
         self.time_max
     }
 
-    /// Opens a connection, and gives up after the settings' time or when `patience` is over.
+    /// Opens a connection, and gives up after the settings' time or when `deadline` is over.
     ///
     /// The client library's own limit ends with the socket; a server that accepts and says nothing would hold
     /// its caller for ever. So a thread of its own does it, and is left behind when it takes too long.
-    pub(crate) fn open(&self, patience: &Patience) -> Result<Session, DatabaseError> {
-        self.wait_for(&self.begin()?, patience)
+    pub(crate) fn open(&self, deadline: &Deadline) -> Result<Session, DatabaseError> {
+        self.wait_for(&self.begin()?, deadline)
     }
 
     /// Begins to open a connection, to be waited for later.
@@ -136,10 +136,10 @@ impl Opener {
     }
 
     /// Waits for a connection as [`open`](Self::open) does.
-    pub(crate) fn wait_for(&self, opening: &Opening, patience: &Patience) -> Result<Session, DatabaseError> {
-        match patience.wait(opening, self.time_max) {
+    pub(crate) fn wait_for(&self, opening: &Opening, deadline: &Deadline) -> Result<Session, DatabaseError> {
+        match deadline.wait(opening, self.time_max) {
             Waited::Got(session) => session,
-            Waited::GivenUp => Err(DatabaseError::GivenUp),
+            Waited::Aborted => Err(DatabaseError::Aborted),
             Waited::TimeOver => Err(DatabaseError::NoAnswer(self.time_max)),
             Waited::Ended => Err(DatabaseError::Thread("connecting panicked".to_owned())),
         }
@@ -154,7 +154,7 @@ impl Hosts {
         if self.any_order {
             fastrand::shuffle(&mut hosts);
         }
-        let mut failed = DatabaseError::GivenUp;
+        let mut failed = DatabaseError::Aborted;
         let rounds = self.attributes.rounds();
         for (host, attributes) in rounds.iter().flat_map(|round| hosts.iter().map(move |host| (host, *round)))
         {
@@ -171,7 +171,7 @@ impl Hosts {
     }
 
     fn connect_to(&self, host: &Host, attributes: SessionAttributes) -> Result<Session, DatabaseError> {
-        let mut failed = DatabaseError::GivenUp;
+        let mut failed = DatabaseError::Aborted;
         let mut cause_before: Option<String> = None;
         for config in &host.ways {
             let explained = |error| {
@@ -189,7 +189,7 @@ impl Hosts {
                     if !host.is_known.load(Ordering::Acquire) {
                         let version =
                             engine::version(&mut client).map_err(|error| refusal(error, explained))?;
-                        host.get_to_know(&version)?;
+                        host.check_server_version(&version)?;
                     }
                     let client = Client::new(client, &self.application, notices);
                     let client = client.map_err(|error| refusal(error, explained))?;
@@ -239,7 +239,7 @@ fn refusal(
 
 impl Host {
     /// Takes note of what it says of itself. Who can't be worked with stays unknown, and is asked again.
-    fn get_to_know(&self, version: &str) -> Result<(), Unsupported> {
+    fn check_server_version(&self, version: &str) -> Result<(), Unsupported> {
         if let Some(caution) = engine::judge(version)? {
             log::warn!("{caution}");
         }

@@ -1,6 +1,6 @@
 //! The progress of a call: what the thread that supervises it looks at.
 
-use crate::database::pool::metrics::Figures;
+use crate::database::pool::metrics::PoolMetrics;
 use crate::database::session::backend::{Build, BuildLooks};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 /// When a call last got on.
 #[derive(Debug)]
-pub(crate) struct Progress {
+pub(crate) struct CallProgress {
     /// Where its steps are timed.
-    pub(crate) figures: Figures,
+    pub(crate) figures: PoolMetrics,
     begun: Instant,
     /// Milliseconds after `begun`.
     last: AtomicU64,
@@ -22,8 +22,8 @@ pub(crate) struct Progress {
     builds: Mutex<BuildLooks>,
 }
 
-impl Progress {
-    pub(crate) fn new(figures: Figures) -> Self {
+impl CallProgress {
+    pub(crate) fn new(figures: PoolMetrics) -> Self {
         Self {
             figures,
             begun: Instant::now(),

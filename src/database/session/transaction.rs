@@ -3,7 +3,7 @@
 use crate::database::failure::error::{DatabaseError, copy_error, copy_line};
 use crate::database::session::client::Client;
 use crate::database::session::client_transaction::{ClientTransaction, GenericClient as _};
-use crate::database::session::progress::Progress;
+use crate::database::session::progress::CallProgress;
 use crate::layout::copy::{COPY_CHUNK_BYTES, COPY_HEADER, COPY_TRAILER};
 use crate::layout::rows::Rows;
 use postgres::Row;
@@ -13,33 +13,33 @@ use std::io::{BufRead as _, Write as _};
 /// A transaction or a savepoint. Dropped, it is rolled back.
 pub(crate) struct Transaction<'t> {
     inner: ClientTransaction<'t>,
-    progress: &'t Progress,
+    progress: &'t CallProgress,
 }
 
-type Result<T> = std::result::Result<T, DatabaseError>;
+type DatabaseResult<T> = std::result::Result<T, DatabaseError>;
 
 impl<'t> Transaction<'t> {
-    pub(crate) fn begin(client: &'t mut Client, progress: &'t Progress) -> Result<Self> {
+    pub(crate) fn begin(client: &'t mut Client, progress: &'t CallProgress) -> DatabaseResult<Self> {
         let inner = client.transaction()?;
         progress.tick();
         Ok(Self { inner, progress })
     }
 
     /// A transaction that only reads, and sees what was committed when it began.
-    pub(crate) fn snapshot(client: &'t mut Client, progress: &'t Progress) -> Result<Self> {
+    pub(crate) fn snapshot(client: &'t mut Client, progress: &'t CallProgress) -> DatabaseResult<Self> {
         let inner = client.snapshot()?;
         progress.tick();
         Ok(Self { inner, progress })
     }
 
-    pub(crate) fn savepoint(&mut self) -> Result<Transaction<'_>> {
+    pub(crate) fn savepoint(&mut self) -> DatabaseResult<Transaction<'_>> {
         let inner = self.inner.transaction()?;
         self.progress.tick();
         Ok(Transaction { inner, progress: self.progress })
     }
 
     /// What is checked no earlier than now, such as a deferred trigger, is an error of the rows that were moved.
-    pub(crate) fn commit(self) -> Result<()> {
+    pub(crate) fn commit(self) -> DatabaseResult<()> {
         let timer = self.progress.figures.commit_seconds.start_timer();
         let notices = self.inner.notices();
         self.inner.commit().map_err(DatabaseError::of_rows)?;
@@ -51,45 +51,53 @@ impl<'t> Transaction<'t> {
         Ok(())
     }
 
-    pub(crate) fn rollback(self) -> Result<()> {
+    pub(crate) fn rollback(self) -> DatabaseResult<()> {
         self.inner.rollback()?;
         self.progress.tick();
         Ok(())
     }
 
-    pub(crate) fn batch_execute(&mut self, sql: &str) -> Result<()> {
+    pub(crate) fn batch_execute(&mut self, sql: &str) -> DatabaseResult<()> {
         let result = self.inner.batch_execute(sql);
         self.progress.tick();
         Ok(result?)
     }
 
-    pub(crate) fn execute(&mut self, sql: &str, values: &[&(dyn ToSql + Sync)]) -> Result<u64> {
+    pub(crate) fn execute(&mut self, sql: &str, values: &[&(dyn ToSql + Sync)]) -> DatabaseResult<u64> {
         let result = self.inner.execute(sql, values);
         self.progress.tick();
         Ok(result?)
     }
 
-    pub(crate) fn query(&mut self, sql: &str, values: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
+    pub(crate) fn query(&mut self, sql: &str, values: &[&(dyn ToSql + Sync)]) -> DatabaseResult<Vec<Row>> {
         let result = self.inner.query(sql, values);
         self.progress.tick();
         Ok(result?)
     }
 
     /// A statement that moves rows of events, and returns how many it moved.
-    pub(crate) fn move_rows(&mut self, sql: &str, values: &[&(dyn ToSql + Sync)]) -> Result<u64> {
+    pub(crate) fn move_rows(&mut self, sql: &str, values: &[&(dyn ToSql + Sync)]) -> DatabaseResult<u64> {
         let result = self.inner.execute(sql, values);
         self.progress.tick();
         result.map_err(DatabaseError::of_rows)
     }
 
     /// A statement that moves rows of events, and returns something of each.
-    pub(crate) fn move_returning(&mut self, sql: &str, values: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
+    pub(crate) fn move_returning(
+        &mut self,
+        sql: &str,
+        values: &[&(dyn ToSql + Sync)],
+    ) -> DatabaseResult<Vec<Row>> {
         let result = self.inner.query(sql, values);
         self.progress.tick();
         result.map_err(DatabaseError::of_rows)
     }
 
-    pub(crate) fn query_opt(&mut self, sql: &str, values: &[&(dyn ToSql + Sync)]) -> Result<Option<Row>> {
+    pub(crate) fn query_opt(
+        &mut self,
+        sql: &str,
+        values: &[&(dyn ToSql + Sync)],
+    ) -> DatabaseResult<Option<Row>> {
         let result = self.inner.query_opt(sql, values);
         self.progress.tick();
         Ok(result?)
@@ -104,7 +112,7 @@ impl<'t> Transaction<'t> {
         rows: &Rows,
         table: usize,
         events: &[usize],
-    ) -> Result<u64> {
+    ) -> DatabaseResult<u64> {
         let timer = self.progress.figures.copy_seconds.start_timer();
         let copied = self.send(sql, rows, table, events);
         self.progress.tick();
@@ -118,7 +126,7 @@ impl<'t> Transaction<'t> {
         })
     }
 
-    fn send(&mut self, sql: &str, rows: &Rows, table: usize, events: &[usize]) -> Result<u64> {
+    fn send(&mut self, sql: &str, rows: &Rows, table: usize, events: &[usize]) -> DatabaseResult<u64> {
         let mut writer = self.inner.copy_in(sql).map_err(DatabaseError::of_rows)?;
         let mut chunk = Vec::with_capacity(COPY_CHUNK_BYTES * 2);
         chunk.extend_from_slice(COPY_HEADER);
@@ -139,7 +147,7 @@ impl<'t> Transaction<'t> {
     }
 
     /// What `COPY … TO STDOUT` sends, put at the end of `answer`.
-    pub(crate) fn copy_out(&mut self, sql: &str, answer: &mut Vec<u8>) -> Result<()> {
+    pub(crate) fn copy_out(&mut self, sql: &str, answer: &mut Vec<u8>) -> DatabaseResult<()> {
         let mut reader = self.inner.copy_out(sql)?;
         loop {
             let message = reader.fill_buf().map_err(copy_error)?;

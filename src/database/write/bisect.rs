@@ -10,7 +10,7 @@ use crate::database::failure::classify::ErrorClass;
 use crate::database::failure::error::DatabaseError;
 use crate::database::session::transaction::Transaction;
 use crate::database::store::{Batch, Refused, StoreError};
-use crate::database::write::writer::{Mode, Put, Writer};
+use crate::database::write::writer::{BatchWriter, Put, WriteMode};
 use std::time::{Duration, Instant};
 
 /// How long the events are looked for that the database refuses.
@@ -37,7 +37,7 @@ struct Search<'s> {
     attempts: u32,
 }
 
-impl Writer {
+impl BatchWriter {
     /// Stores what can be stored of a batch; what can't is added to `refused`.
     pub(crate) fn narrow(
         &self,
@@ -128,7 +128,7 @@ impl Writer {
         let mut savepoint = transaction.savepoint()?;
         let rows = &search.batch.rows;
         let result = match action {
-            Action::Insert => self.insert(&mut savepoint, rows, events, Mode::Narrow),
+            Action::Insert => self.insert(&mut savepoint, rows, events, WriteMode::Narrow),
             Action::Update => self.update(&mut savepoint, rows, events),
         };
         match result {

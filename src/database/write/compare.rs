@@ -6,7 +6,7 @@
 use crate::database::failure::error::DatabaseError;
 use crate::database::pool::manager::DatabaseManager;
 use crate::database::schema::citus;
-use crate::database::session::deadline::Patience;
+use crate::database::session::deadline::Deadline;
 use crate::database::session::transaction::Transaction;
 use crate::database::store::{Batch, StoreError};
 use crate::database::write::exists::advised;
@@ -62,7 +62,7 @@ impl Comparer {
     ) -> Result<Vec<(i64, StoredEvent)>, StoreError> {
         let (tables, schema, batch) = (Arc::clone(&self.tables), self.schema.clone(), Arc::clone(batch));
         let distribution = self.distribution;
-        manager.run("reading stored events", &Patience::endless(), move |client, progress| {
+        manager.run("reading stored events", &Deadline::unbounded(), move |client, progress| {
             let mut transaction = Transaction::snapshot(client, progress)?;
             if distribution == Distribution::Citus {
                 transaction.batch_execute(citus::NODE_SETTINGS)?;

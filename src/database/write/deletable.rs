@@ -25,7 +25,7 @@ pub(crate) struct DeleteScope {
 
 /// What the ledger has.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Found {
+pub(crate) struct LedgerColumns {
     /// Whether its segments say what they hold.
     pub(crate) has_extents: bool,
     /// Whether it knows files.
@@ -35,7 +35,7 @@ pub(crate) struct Found {
 }
 
 /// Looks whether events can be deleted.
-pub(crate) fn check(client: &mut Client, scope: &DeleteScope) -> Result<Found, DatabaseError> {
+pub(crate) fn check(client: &mut Client, scope: &DeleteScope) -> Result<LedgerColumns, DatabaseError> {
     let DeleteScope { layout, schemas, .. } = scope;
     let Schemas { tables: schema, ledger: ledger_schema } = schemas;
     let refuse = |what: String| -> Result<(), DatabaseError> { Err(StoreError::refused(what).into()) };
@@ -77,10 +77,10 @@ pub(crate) fn check(client: &mut Client, scope: &DeleteScope) -> Result<Found, D
     let tables =
         tables.map(|(schema, name)| format!("{}.{}", quote_identifier(schema), quote_identifier(name)));
     refuse_without_privileges(client, &tables.collect::<Vec<_>>())?;
-    if !layout.tells_servers_apart() {
+    if !layout.has_server_column() {
         refuse_other_server(client, scope, table_schema)?;
     }
-    Ok(Found { has_extents: segments.contains_key("oldest_event"), has_files, table_schema })
+    Ok(LedgerColumns { has_extents: segments.contains_key("oldest_event"), has_files, table_schema })
 }
 
 fn refuse_without_privileges(client: &mut Client, tables: &[String]) -> Result<(), DatabaseError> {

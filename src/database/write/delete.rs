@@ -12,10 +12,10 @@ use crate::database::ledger::segments::count;
 use crate::database::pool::manager::DatabaseManager;
 use crate::database::session::client::Client;
 use crate::database::session::client_transaction::{GenericClient as _, first_column};
-use crate::database::session::deadline::Patience;
+use crate::database::session::deadline::Deadline;
 use crate::database::session::transaction::Transaction;
 use crate::database::store::{SegmentHash, StoreError};
-use crate::database::write::deletable::{DeleteScope, Found, check};
+use crate::database::write::deletable::{DeleteScope, LedgerColumns, check};
 use crate::database::write::exists::advised;
 use crate::database::write::user_code::UserCode;
 use crate::layout::identifier::quote_identifier;
@@ -41,7 +41,7 @@ pub(crate) struct Deleted {
 #[derive(Debug)]
 pub(crate) struct Deleter {
     manager: DatabaseManager,
-    patience: Patience,
+    deadline: Deadline,
     statements: Arc<Statements>,
 }
 
@@ -56,7 +56,7 @@ struct Statements {
     before: String,
     count_before: String,
     /// Child tables first: users may have given them foreign keys.
-    tables: Vec<TableStatements>,
+    tables: Vec<DeleteStatements>,
     /// The condition of ledger rows that may hold events from `$4` to `$5`, besides those whose hashes are `$3`.
     of_ids: String,
     /// The condition of ledger rows that may hold events before `$3`; `$4` says whether there were any.
@@ -67,7 +67,7 @@ struct Statements {
 }
 
 #[derive(Debug)]
-struct TableStatements {
+struct DeleteStatements {
     name: &'static str,
     delete: String,
     /// Whether a row is left.
@@ -77,14 +77,14 @@ struct TableStatements {
 /// The rows that the tries of one batch came to delete. A try whose COMMIT was not answered may have deleted them or not;
 /// what the next try finds it adds.
 #[derive(Debug, Default)]
-struct Rows {
+struct DeletedRows {
     events: HashSet<i64>,
     segments: HashSet<Vec<u8>>,
     files: HashSet<String>,
 }
 
 /// Shared by the tries of a batch.
-type Tried = Arc<Mutex<Rows>>;
+type SharedAttempts = Arc<Mutex<DeletedRows>>;
 
 impl Deleter {
     /// Checks that the role may delete from the tables of `scope`.
@@ -95,11 +95,11 @@ impl Deleter {
     pub(crate) fn open(
         manager: DatabaseManager,
         scope: DeleteScope,
-        patience: Patience,
+        deadline: Deadline,
     ) -> Result<Self, StoreError> {
         let asked = scope.clone();
-        let found = manager.run("checking the tables", &patience, move |client, _| check(client, &asked))?;
-        Ok(Self { manager, patience, statements: Arc::new(Statements::new(scope, found)) })
+        let found = manager.run("checking the tables", &deadline, move |client, _| check(client, &asked))?;
+        Ok(Self { manager, deadline, statements: Arc::new(Statements::new(scope, found)) })
     }
 
     /// Deletes the events of these ids, and the ledger row of the segment `hash`. At most [`DELETE_BATCH_MAX`] ids,
@@ -110,8 +110,8 @@ impl Deleter {
     /// The database refuses, or stayed unreachable. Then none of these events is deleted, unless it is the COMMIT that was not
     /// answered.
     pub(crate) fn delete_events(&self, hash: SegmentHash, ids: Vec<i64>) -> Result<Deleted, StoreError> {
-        let (statements, tried) = (Arc::clone(&self.statements), Tried::default());
-        self.manager.run("deleting events", &self.patience, move |client, progress| {
+        let (statements, tried) = (Arc::clone(&self.statements), SharedAttempts::default());
+        self.manager.run("deleting events", &self.deadline, move |client, progress| {
             let mut transaction = statements.begin(client, progress)?;
             let stored: Vec<i64> = first_column(&transaction.query(&statements.stored, &[&ids])?)?;
             let (first, last) = (stored.iter().min().copied(), stored.iter().max().copied());
@@ -138,9 +138,9 @@ impl Deleter {
         time: &str,
         cursor: &str,
     ) -> Result<(Deleted, Option<String>), StoreError> {
-        let (statements, tried) = (Arc::clone(&self.statements), Tried::default());
+        let (statements, tried) = (Arc::clone(&self.statements), SharedAttempts::default());
         let (time, cursor) = (time.to_owned(), cursor.to_owned());
-        self.manager.run("deleting events", &self.patience, move |client, progress| {
+        self.manager.run("deleting events", &self.deadline, move |client, progress| {
             let mut transaction = statements.begin(client, progress)?;
             let rows = transaction
                 .query(&statements.before, &[&time, &cursor])
@@ -166,7 +166,7 @@ impl Deleter {
     /// The database refuses, or stayed unreachable.
     pub(crate) fn stored(&self, ids: Vec<i64>) -> Result<Vec<i64>, StoreError> {
         let statements = Arc::clone(&self.statements);
-        self.manager.run("looking up stored events", &self.patience, move |client, _| {
+        self.manager.run("looking up stored events", &self.deadline, move |client, _| {
             let rows = client.query(&statements.stored, &[&ids]);
             Ok(first_column(&rows.map_err(|error| advised(&statements.scope.schemas.tables, error))?)?)
         })
@@ -181,7 +181,7 @@ impl Deleter {
     pub(crate) fn segments_of(&self, hash: SegmentHash, ids: &[i64]) -> Result<Vec<Vec<u8>>, StoreError> {
         let statements = Arc::clone(&self.statements);
         let (first, last) = (ids.first().copied(), ids.last().copied());
-        self.manager.run("looking up the ledger", &self.patience, move |client, _| {
+        self.manager.run("looking up the ledger", &self.deadline, move |client, _| {
             let sql = format!("SELECT hash FROM {} WHERE {}", statements.segments, statements.of_ids);
             let (server, layout) = statements.key();
             let hashes = [&hash.0[..]];
@@ -197,7 +197,7 @@ impl Deleter {
     pub(crate) fn count_before(&self, time: &str) -> Result<Deleted, StoreError> {
         let (statements, time) = (Arc::clone(&self.statements), time.to_owned());
         let (events, segments): (i64, Vec<Vec<u8>>) =
-            self.manager.run("counting events", &self.patience, move |client, progress| {
+            self.manager.run("counting events", &self.deadline, move |client, progress| {
                 progress.takes_long();
                 let number = client
                     .query_opt(&statements.count_before, &[&time])
@@ -219,7 +219,7 @@ impl Deleter {
     /// As of [`stored`](Self::stored).
     pub(crate) fn files_of(&self, segments: &[Vec<u8>]) -> Result<u64, StoreError> {
         let (statements, segments) = (Arc::clone(&self.statements), segments.to_vec());
-        self.manager.run("looking up the ledger", &self.patience, move |client, _| {
+        self.manager.run("looking up the ledger", &self.deadline, move |client, _| {
             let Some(files) = &statements.files else { return Ok(0) };
             let (server, layout) = statements.key();
             let sql = format!("SELECT count(DISTINCT name) FROM {files}");
@@ -230,7 +230,7 @@ impl Deleter {
 }
 
 impl Statements {
-    fn new(scope: DeleteScope, found: Found) -> Self {
+    fn new(scope: DeleteScope, found: LedgerColumns) -> Self {
         let DeleteScope { layout, ref schemas, server } = scope;
         let (quoted, ledger) = (quote_identifier(&schemas.tables), quote_identifier(&schemas.ledger));
         let tables = layout.tables();
@@ -261,7 +261,7 @@ impl Statements {
             tables: tables
                 .iter()
                 .rev()
-                .map(|table| TableStatements {
+                .map(|table| DeleteStatements {
                     name: table.name,
                     delete: format!(
                         "DELETE FROM {} WHERE {}",
@@ -294,7 +294,7 @@ impl Statements {
     fn begin<'t>(
         &self,
         client: &'t mut Client,
-        progress: &'t crate::database::session::progress::Progress,
+        progress: &'t crate::database::session::progress::CallProgress,
     ) -> Result<Transaction<'t>, DatabaseError> {
         let mut transaction = Transaction::begin(client, progress)?;
         transaction.batch_execute(&self.lock)?;
@@ -309,7 +309,7 @@ impl Statements {
         ids: &[i64],
         stored: Vec<i64>,
         segments: Vec<Vec<u8>>,
-        tried: &Mutex<Rows>,
+        tried: &Mutex<DeletedRows>,
     ) -> Result<Deleted, DatabaseError> {
         let files: Vec<String> = match &self.files {
             Some(files) if !segments.is_empty() => {
@@ -320,7 +320,7 @@ impl Statements {
             _ => Vec::new(),
         };
         let ids = ids.to_vec();
-        for TableStatements { name, delete, left } in self.tables.iter().filter(|_| !ids.is_empty()) {
+        for DeleteStatements { name, delete, left } in self.tables.iter().filter(|_| !ids.is_empty()) {
             transaction.move_rows(delete, &[&ids]).map_err(|error| self.explained(error))?;
             if transaction.query_opt(left, &[&ids])?.is_some() {
                 return Err(StoreError::refused(format!(

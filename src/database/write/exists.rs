@@ -4,7 +4,7 @@ use crate::database::failure::error::DatabaseError;
 use crate::database::pool::manager::DatabaseManager;
 use crate::database::schema::citus;
 use crate::database::session::client_transaction::{GenericClient as _, first_column};
-use crate::database::session::deadline::Patience;
+use crate::database::session::deadline::Deadline;
 use crate::database::store::StoreError;
 use crate::event::server::Server;
 use crate::layout::Layout;
@@ -25,7 +25,7 @@ pub(crate) fn present_ids(
 ) -> Result<HashSet<i64>, StoreError> {
     let sql = stored_query(layout, schema, server, distribution);
     let schema = schema.to_owned();
-    manager.run("looking up stored events", &Patience::endless(), move |client, _| {
+    manager.run("looking up stored events", &Deadline::unbounded(), move |client, _| {
         let rows = match distribution {
             Distribution::OneServer => client.query(&sql, &[&ids]),
             Distribution::Citus => citus::query(client, &sql, &[&ids]),

@@ -3,20 +3,20 @@
 use crate::database::failure::classify::ErrorClass;
 use crate::database::failure::error::DatabaseError;
 use crate::database::ledger::claims::{Answer, Claims, QUESTION_MAX};
-use crate::database::ledger::entries::{Entries, Entry, Shelf};
+use crate::database::ledger::entries::{Entries, LedgerEntry, LedgerScope};
 use crate::database::ledger::reports::Reports;
 use crate::database::ledger::runs::OtherRuns;
 use crate::database::ledger::segments::{Ledger, SERVER_START};
 use crate::database::ledger::stored::{StoredCounts, StoredSegments, WrittenTo};
-use crate::database::options::{Held, StoreSettings};
+use crate::database::options::{LoadedSegments, StoreSettings};
 use crate::database::pool::manager::DatabaseManager;
-use crate::database::schema::deferred_indexes::PutOff;
+use crate::database::schema::deferred_indexes::DeferredIndexes;
 use crate::database::session::client::Client;
 use crate::database::session::client_transaction::GenericClient as _;
-use crate::database::session::deadline::Patience;
-use crate::database::session::progress::Progress;
-use crate::database::store::{Batch, SegmentHash, Standing, Store, StoreError, Written};
-use crate::database::write::writer::{Mode, Refusals, Writer};
+use crate::database::session::deadline::Deadline;
+use crate::database::session::progress::CallProgress;
+use crate::database::store::{Batch, SegmentHash, SegmentStatus, Store, StoreError, Written};
+use crate::database::write::writer::{BatchWriter, Refusals, WriteMode};
 use crate::error_chain::in_full;
 use crate::layout::identifier::quote_identifier;
 use std::collections::HashSet;
@@ -32,13 +32,13 @@ const CLAIMS_MAX: usize = 64;
 #[derive(Debug)]
 pub(crate) struct PostgresStore {
     manager: DatabaseManager,
-    writer: Arc<Writer>,
-    patience: Patience,
+    writer: Arc<BatchWriter>,
+    deadline: Deadline,
     /// For what is done when there is time for it.
-    leisure: Patience,
-    put_off: PutOff,
-    held: Held,
-    shelf: Arc<Shelf>,
+    idle_deadline: Deadline,
+    deferred_indexes: DeferredIndexes,
+    held: LoadedSegments,
+    scope: Arc<LedgerScope>,
     claims: Claims,
     /// Held for writing while indexes are built: rows that wait for that within the database would look stuck.
     writing: RwLock<()>,
@@ -52,34 +52,34 @@ pub(crate) struct PostgresStore {
 }
 
 impl PostgresStore {
-    /// A store for the run `run`, which waits for the database as long as `patience` lasts, and leaves building indexes to
-    /// the next run once `leisure` is over. The tables must be there.
+    /// A store for the run `run`, which waits for the database as long as `deadline` lasts, and leaves building indexes to
+    /// the next run once `idle_deadline` is over. The tables must be there.
     pub(crate) fn new(
         manager: DatabaseManager,
         settings: &StoreSettings,
         run: Uuid,
-        patience: Patience,
-        leisure: Patience,
+        deadline: Deadline,
+        idle_deadline: Deadline,
     ) -> Self {
         let StoreSettings { layout, ref schemas, server, on_conflict, held, distribution, ref schema_apply } =
             *settings;
         let ledger_schema = &schemas.ledger;
         let ledger = Ledger::new(ledger_schema, server, layout, run, held, distribution);
-        let writer = Writer::new(ledger, layout, schemas, server, on_conflict, distribution);
-        let put_off = PutOff::new(layout, schemas, run);
-        let shelf = Arc::new(Shelf::new(ledger_schema, server, layout));
-        let claims = Claims::new(manager.caller().clone(), Arc::clone(&shelf));
-        if held == Held::Skip {
+        let writer = BatchWriter::new(ledger, layout, schemas, server, on_conflict, distribution);
+        let deferred_indexes = DeferredIndexes::new(layout, schemas, run);
+        let scope = Arc::new(LedgerScope::new(ledger_schema, server, layout));
+        let claims = Claims::new(manager.caller().clone(), Arc::clone(&scope));
+        if held == LoadedSegments::Skip {
             claims.begin();
         }
         Self {
             manager,
             writer: Arc::new(writer),
-            patience,
-            leisure,
-            put_off,
+            deadline,
+            idle_deadline,
+            deferred_indexes,
             held,
-            shelf,
+            scope,
             claims,
             writing: RwLock::default(),
             stored: StoredSegments::default(),
@@ -102,7 +102,7 @@ impl PostgresStore {
 
     /// The reject files of runs, as absolute paths, those of the last runs first.
     pub(crate) fn reject_files(&self, runs: &[Uuid]) -> Result<Vec<String>, StoreError> {
-        self.reports.files_of(&self.manager, runs, &self.patience)
+        self.reports.files_of(&self.manager, runs, &self.deadline)
     }
 
     /// Asks the server, in a session that is opened for it, whether all segments are there that were reported as stored, and
@@ -113,9 +113,9 @@ impl PostgresStore {
         if hashes.is_empty() {
             return Ok(StoredCounts::default());
         }
-        let asked = Arc::clone(&self.shelf);
+        let asked = Arc::clone(&self.scope);
         let (found, server_start): (HashSet<SegmentHash>, i64) =
-            self.manager.ask_apart("asking for the stored segments", &self.patience, move |client| {
+            self.manager.ask_apart("asking for the stored segments", &self.deadline, move |client| {
                 let mut found = HashSet::new();
                 for hashes in hashes.chunks(QUESTION_MAX) {
                     let answer = client.simple_query(&asked.question(hashes))?;
@@ -125,7 +125,7 @@ impl PostgresStore {
                 Ok((found, row.map_or(Ok(0), |row| row.try_get(0))?))
             })?;
         let (confirm, run) = (self.confirm.clone(), self.run);
-        self.manager.run("confirming the stored segments", &self.patience, move |client, _| {
+        self.manager.run("confirming the stored segments", &self.deadline, move |client, _| {
             client.execute(&confirm, &[&run])?;
             if client.take_standby_wait_cancelled() { Err(DatabaseError::Unreplicated) } else { Ok(()) }
         })?;
@@ -145,11 +145,11 @@ impl PostgresStore {
     /// Asks for segments, most of which are loaded by now, and claims some of those that are not. None where no claims can
     /// be had.
     fn claim_some(&self, hashes: &[SegmentHash], most: usize) -> Option<Answer> {
-        let mut answer = self.claims.ask(hashes, 0, &self.patience)?;
+        let mut answer = self.claims.ask(hashes, 0, &self.deadline)?;
         let is_open = |hash: &&SegmentHash| answer.entries.get(hash).is_none();
         let open: Vec<SegmentHash> = hashes.iter().filter(is_open).copied().collect();
         if !open.is_empty() && most > 0 {
-            let Answer { entries, claimed } = self.claims.ask(&open, most, &self.patience)?;
+            let Answer { entries, claimed } = self.claims.ask(&open, most, &self.deadline)?;
             answer.entries.add(entries);
             answer.claimed = claimed;
         }
@@ -157,30 +157,30 @@ impl PostgresStore {
     }
 
     fn ask_without_claims(&self, hashes: &[SegmentHash]) -> Result<Answer, StoreError> {
-        let (question, hashes) = (self.shelf.question(hashes), hashes.to_vec());
-        self.manager.run("looking up the ledger", &self.patience, move |client, _| {
+        let (question, hashes) = (self.scope.question(hashes), hashes.to_vec());
+        self.manager.run("looking up the ledger", &self.deadline, move |client, _| {
             let entries = Entries::read(&client.simple_query(&question)?, &hashes);
             Ok(Answer { entries, claimed: None })
         })
     }
 
-    fn standing(&self, answer: &Answer, hash: &SegmentHash) -> Standing {
+    fn standing(&self, answer: &Answer, hash: &SegmentHash) -> SegmentStatus {
         match (answer.entries.get(hash), &answer.claimed) {
-            (Some(Entry::Loaded(loaded)), _) => {
+            (Some(LedgerEntry::Loaded(loaded)), _) => {
                 self.claims.release(hash);
                 self.stored.note(*hash, StoredCounts::already_loaded(loaded.stored()));
-                Standing::Loaded(loaded)
+                SegmentStatus::Loaded(loaded)
             }
             // Its rejects have to be reported, so that there is no work to save.
-            (Some(Entry::Unreported), _) | (None, None) => Standing::Free,
-            (None, Some(claimed)) if claimed.contains(hash) => Standing::Free,
-            (None, Some(_)) => Standing::Taken,
+            (Some(LedgerEntry::Unreported), _) | (None, None) => SegmentStatus::Free,
+            (None, Some(claimed)) if claimed.contains(hash) => SegmentStatus::Free,
+            (None, Some(_)) => SegmentStatus::Taken,
         }
     }
 
     fn build_unless(&self, others: OtherRuns) {
         let _nobody_writes = self.writing.write();
-        if let Err(error) = self.put_off.build(&self.manager, others, &self.leisure) {
+        if let Err(error) = self.deferred_indexes.build(&self.manager, others, &self.idle_deadline) {
             log::warn!(
                 "{}; queries are slow until the next load has built the missing indexes, or: {}",
                 in_full(&error),
@@ -191,16 +191,16 @@ impl PostgresStore {
 }
 
 impl Store for PostgresStore {
-    fn look(&self, hash: &SegmentHash) -> Result<Standing, StoreError> {
-        if self.held == Held::LoadAgain {
-            return Ok(Standing::Free);
+    fn look(&self, hash: &SegmentHash) -> Result<SegmentStatus, StoreError> {
+        if self.held == LoadedSegments::LoadAgain {
+            return Ok(SegmentStatus::Free);
         }
-        let answer = self.claims.ask(&[*hash], 1, &self.patience);
+        let answer = self.claims.ask(&[*hash], 1, &self.deadline);
         let answer = answer.map_or_else(|| self.ask_without_claims(&[*hash]), Ok)?;
         Ok(self.standing(&answer, hash))
     }
 
-    fn look_again(&self, hashes: &[SegmentHash], waited: Duration) -> Result<Vec<Standing>, StoreError> {
+    fn look_again(&self, hashes: &[SegmentHash], waited: Duration) -> Result<Vec<SegmentStatus>, StoreError> {
         let is_overdue = waited >= self.manager.caller().stall_timeout;
         let mut standings = Vec::with_capacity(hashes.len());
         let mut room = CLAIMS_MAX;
@@ -218,11 +218,11 @@ impl Store for PostgresStore {
     }
 
     fn note_reported(&self, segments: &[SegmentHash], rejects_file: &Path) -> Result<(), StoreError> {
-        self.reports.note(&self.manager, segments, rejects_file, &self.patience)
+        self.reports.note(&self.manager, segments, rejects_file, &self.deadline)
     }
 
     fn catch_up(&self) {
-        if self.put_off.is_due() {
+        if self.deferred_indexes.is_due() {
             self.build_unless(OtherRuns::Young);
         }
     }
@@ -232,7 +232,7 @@ impl Store for PostgresStore {
         let (writer, batch, refusals) =
             (Arc::clone(&self.writer), Arc::clone(batch), Arc::<Refusals>::default());
         let (hash, tries) = (batch.hash, Arc::clone(&refusals));
-        let written = self.manager.run("writing a segment", &self.patience, move |client, progress| {
+        let written = self.manager.run("writing a segment", &self.deadline, move |client, progress| {
             write_once(&writer, client, progress, &batch, &refusals)
         })?;
         if let Some(start) = tries.tried().and_then(|tried| tried.server_start()) {
@@ -245,19 +245,21 @@ impl Store for PostgresStore {
 
 /// One try of one batch: each mode gives way to the next one where the tables ask for it.
 fn write_once(
-    writer: &Writer,
+    writer: &BatchWriter,
     client: &mut Client,
-    progress: &Progress,
+    progress: &CallProgress,
     batch: &Batch,
     refusals: &Refusals,
 ) -> Result<Written, DatabaseError> {
-    let mut mode = Mode::Direct;
+    let mut mode = WriteMode::Direct;
     loop {
         mode = match writer.attempt(client, progress, batch, mode, refusals) {
             Ok(written) => return Ok(written),
-            Err(error) if mode == Mode::Direct && writer.may_merge(&error) => Mode::Merge,
-            Err(error) if error.class() != ErrorClass::Data || mode == Mode::Narrow => return Err(error),
-            Err(_) => Mode::Narrow,
+            Err(error) if mode == WriteMode::Direct && writer.may_merge(&error) => WriteMode::Merge,
+            Err(error) if error.class() != ErrorClass::Data || mode == WriteMode::Narrow => {
+                return Err(error);
+            }
+            Err(_) => WriteMode::Narrow,
         };
     }
 }

@@ -15,8 +15,8 @@ pub(crate) fn stage_name(number: usize) -> String {
 
 /// Puts into the staged rows what the stored ones know and they do not, so that all that follows takes it as theirs.
 pub(crate) fn keep(table: &Table, stage: &str, stored: &str) -> Option<String> {
-    let lasting = table.columns.iter().filter(|column| column.lasting);
-    let names: Vec<String> = lasting.map(|column| quote_identifier(column.name)).collect();
+    let kept = table.columns.iter().filter(|column| column.keep_on_update);
+    let names: Vec<String> = kept.map(|column| quote_identifier(column.name)).collect();
     if names.is_empty() {
         return None;
     }

@@ -21,11 +21,11 @@ use std::collections::BTreeSet;
 pub(crate) struct CitusUpdater {
     /// The table whose name is locked before rows are compared.
     locked: String,
-    tables: Vec<TableUpdate>,
+    tables: Vec<CitusTableUpdate>,
 }
 
 #[derive(Debug)]
-struct TableUpdate {
+struct CitusTableUpdate {
     target: String,
     stage: String,
     stage_name: String,
@@ -51,7 +51,8 @@ impl CitusUpdater {
     pub(crate) fn new(layout: Layout, schema: &str, server: Server) -> Self {
         let schema = quote_identifier(schema);
         let tables = layout.tables().iter().enumerate();
-        let tables = tables.map(|(number, table)| TableUpdate::new(number, table, &schema, server)).collect();
+        let tables =
+            tables.map(|(number, table)| CitusTableUpdate::new(number, table, &schema, server)).collect();
         Self { locked: layout.tables()[0].in_schema(&schema), tables }
     }
 
@@ -96,7 +97,7 @@ impl CitusUpdater {
     }
 }
 
-impl TableUpdate {
+impl CitusTableUpdate {
     /// The statements for the table that is the layout's `number`th; `schema` is quoted.
     fn new(number: usize, table: &Table, schema: &str, server: Server) -> Self {
         let (target, columns, id) = (table.in_schema(schema), table.column_list(), table.id_column());

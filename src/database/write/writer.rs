@@ -9,13 +9,13 @@
 //! for each other in one direction only.
 
 use crate::database::failure::error::DatabaseError;
-use crate::database::ledger::segments::{Claim, Ledger, SegmentOutcome, Tried};
+use crate::database::ledger::segments::{Attempt, Ledger, LedgerClaim, SegmentOutcome};
 use crate::database::options::OnConflict;
 use crate::database::schema::citus;
 use crate::database::schemas::Schemas;
 use crate::database::session::client::Client;
 use crate::database::session::client_transaction::first_column;
-use crate::database::session::progress::Progress;
+use crate::database::session::progress::CallProgress;
 use crate::database::session::transaction::Transaction;
 use crate::database::store::{Batch, Refused, Written};
 use crate::database::write::exists::stored_query;
@@ -31,7 +31,7 @@ use std::sync::{Mutex, PoisonError};
 
 /// How a batch is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mode {
+pub(crate) enum WriteMode {
     /// COPY into the tables, of the events that are not stored yet.
     Direct,
     /// COPY of the event rows into a staging table, `INSERT … ON CONFLICT DO NOTHING` from there, and COPY of
@@ -43,7 +43,7 @@ pub(crate) enum Mode {
 
 /// The statements of one layout in one schema for one server.
 #[derive(Debug)]
-pub(crate) struct Writer {
+pub(crate) struct BatchWriter {
     ledger: Ledger,
     user_code: UserCode,
     distribution: Distribution,
@@ -128,10 +128,10 @@ pub(crate) struct Put {
 /// It is noted with the segment's row in the ledger locked, so that of several tries, some of them left behind, it is
 /// the one that commits that was the last to note.
 #[derive(Debug, Default)]
-pub(crate) struct Refusals(Mutex<(Vec<Refused>, Option<Tried>)>);
+pub(crate) struct Refusals(Mutex<(Vec<Refused>, Option<Attempt>)>);
 
 impl Refusals {
-    fn note(&self, refused: &[Refused], tried: Tried) {
+    fn note(&self, refused: &[Refused], tried: Attempt) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (refused.to_vec(), Some(tried));
     }
 
@@ -139,7 +139,7 @@ impl Refusals {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).0.clone()
     }
 
-    pub(crate) fn tried(&self) -> Option<Tried> {
+    pub(crate) fn tried(&self) -> Option<Attempt> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).1
     }
 }
@@ -147,7 +147,7 @@ impl Refusals {
 const STAGE: &str = "pg_temp.aegis_kills_stage";
 const STAGE_NAME: &str = "aegis_kills_stage";
 
-impl Writer {
+impl BatchWriter {
     pub(crate) fn new(
         ledger: Ledger,
         layout: Layout,
@@ -207,9 +207,9 @@ impl Writer {
     pub(crate) fn attempt(
         &self,
         client: &mut Client,
-        progress: &Progress,
+        progress: &CallProgress,
         batch: &Batch,
-        mode: Mode,
+        mode: WriteMode,
         refusals: &Refusals,
     ) -> Result<Written, DatabaseError> {
         let mut transaction = Transaction::begin(client, progress)?;
@@ -218,12 +218,12 @@ impl Writer {
             transaction.batch_execute(citus::NODE_SETTINGS)?;
         }
         let row = match self.ledger.claim(&mut transaction, batch, refusals.tried())? {
-            Claim::Taken(row) => row,
-            Claim::Held(loaded) => {
+            LedgerClaim::Taken(row) => row,
+            LedgerClaim::Held(loaded) => {
                 transaction.rollback()?;
                 return Ok(Written::AlreadyLoaded(loaded));
             }
-            Claim::CommittedBefore(outcome) => {
+            LedgerClaim::CommittedBefore(outcome) => {
                 self.ledger.confirm(&mut transaction, batch)?;
                 transaction.commit()?;
                 return Ok(Written::Stored {
@@ -236,9 +236,9 @@ impl Writer {
         };
         let mut refused = Vec::new();
         let put = match mode {
-            Mode::Direct => self.direct(&mut transaction, batch)?,
-            Mode::Merge => self.merge(&mut transaction, batch)?,
-            Mode::Narrow => self.narrow(&mut transaction, batch, &mut refused)?,
+            WriteMode::Direct => self.direct(&mut transaction, batch)?,
+            WriteMode::Merge => self.merge(&mut transaction, batch)?,
+            WriteMode::Narrow => self.narrow(&mut transaction, batch, &mut refused)?,
         };
         let Put { inserted, updated } = put;
         let outcome = SegmentOutcome {
@@ -258,7 +258,7 @@ impl Writer {
         if !known.is_empty() {
             self.take_turn(transaction)?;
         }
-        let inserted = self.insert(transaction, &batch.rows, &new, Mode::Direct)?;
+        let inserted = self.insert(transaction, &batch.rows, &new, WriteMode::Direct)?;
         let updated = self.update(transaction, &batch.rows, &known)?;
         Ok(Put { inserted, updated })
     }
@@ -279,7 +279,7 @@ impl Writer {
         let (new, known): (Vec<usize>, Vec<usize>) = batch.order.iter().partition(is_new);
         self.delete_leftovers(transaction, &batch.rows, &new)?;
         for table in 1..self.tables.len() {
-            self.put_all(transaction, &batch.rows, table, &new, Mode::Merge)?;
+            self.put_all(transaction, &batch.rows, table, &new, WriteMode::Merge)?;
         }
         let (known, dropped) = self.known_and_new(transaction, &batch.rows, &known)?;
         if !dropped.is_empty() {
@@ -295,7 +295,7 @@ impl Writer {
         transaction: &mut Transaction<'_>,
         rows: &Rows,
         events: &[usize],
-        mode: Mode,
+        mode: WriteMode,
     ) -> Result<u64, DatabaseError> {
         if events.is_empty() {
             return Ok(0);
@@ -325,7 +325,7 @@ impl Writer {
         rows: &Rows,
         table: usize,
         events: &[usize],
-        mode: Mode,
+        mode: WriteMode,
     ) -> Result<(), DatabaseError> {
         let stored = self.put(transaction, rows, table, events, mode)?;
         let sent: usize = events.iter().map(|&event| rows.count(event, table)).sum();
@@ -339,11 +339,11 @@ impl Writer {
         rows: &Rows,
         table: usize,
         events: &[usize],
-        mode: Mode,
+        mode: WriteMode,
     ) -> Result<u64, DatabaseError> {
         let statements = &self.tables[table];
         match &statements.staged {
-            Some(staged) if mode != Mode::Direct => staged.put(transaction, rows, table, events),
+            Some(staged) if mode != WriteMode::Direct => staged.put(transaction, rows, table, events),
             _ => transaction.copy(&statements.copy, statements.name, rows, table, events),
         }
     }

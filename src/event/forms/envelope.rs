@@ -16,29 +16,29 @@ const SEARCH_DEPTH_MAX: usize = 8;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventsAt {
     path: String,
-    steps: Vec<Step>,
+    steps: Vec<PathStep>,
 }
 
 /// One step of a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(crate) enum PathStep {
     /// The member of this name.
     Member(String),
     /// `*`: each member, whatever its name.
     Each,
 }
 
-impl Step {
+impl PathStep {
     pub(crate) fn fits(&self, key: &str) -> bool {
         match self {
-            Step::Member(name) => name == key,
-            Step::Each => true,
+            PathStep::Member(name) => name == key,
+            PathStep::Each => true,
         }
     }
 }
 
 impl EventsAt {
-    pub(crate) fn steps(&self) -> &[Step] {
+    pub(crate) fn steps(&self) -> &[PathStep] {
         &self.steps
     }
 }
@@ -48,11 +48,11 @@ impl FromStr for EventsAt {
 
     fn from_str(path: &str) -> Result<Self, Self::Err> {
         let step = |name: &str| match name {
-            "*" => Step::Each,
-            name => Step::Member(name.to_owned()),
+            "*" => PathStep::Each,
+            name => PathStep::Member(name.to_owned()),
         };
-        let steps: Vec<Step> = path.split('.').map(step).collect();
-        if steps.contains(&Step::Member(String::new())) || steps.len() > STEPS_MAX {
+        let steps: Vec<PathStep> = path.split('.').map(step).collect();
+        if steps.contains(&PathStep::Member(String::new())) || steps.len() > STEPS_MAX {
             return Err("keys joined by dots such as raw_json, data.events or *.data are needed".to_owned());
         }
         Ok(Self { path: path.to_owned(), steps })

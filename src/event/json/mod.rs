@@ -13,7 +13,7 @@ use crate::event::document::{DOCUMENT_DEPTH_MAX, document};
 use crate::event::fault::Fault;
 use crate::event::field::Field;
 use crate::event::json::skip::check_escapes;
-use crate::event::keys::{Keys, Kind};
+use crate::event::keys::{Keys, ObjectKind};
 use crate::event::text::{NulPolicy, special_byte, unescape};
 use std::borrow::Cow;
 use std::ops::Range;
@@ -49,7 +49,7 @@ pub(crate) struct Cursor<'a> {
 
 /// Where a cursor stands.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Place {
+pub(crate) struct CursorPlace {
     at: usize,
     /// How many more arrays and objects may be entered.
     depth_left: u32,
@@ -58,7 +58,7 @@ pub(crate) struct Place {
 /// An object whose fields are being read.
 #[derive(Debug)]
 pub(crate) struct Object {
-    kind: Kind,
+    kind: ObjectKind,
     /// How many fields were read.
     number: usize,
 }
@@ -71,17 +71,17 @@ impl<'a> Cursor<'a> {
     /// Stands at a byte of a text from now on.
     pub(crate) fn start_at(&mut self, text: &'a str, at: usize) {
         self.text = text;
-        self.return_to(Place { at, depth_left: DEPTH_MAX });
+        self.return_to(CursorPlace { at, depth_left: DEPTH_MAX });
     }
 
     /// Where the cursor stands, to come back to.
-    pub(crate) fn place(&self) -> Place {
-        Place { at: self.at, depth_left: self.depth_left }
+    pub(crate) fn place(&self) -> CursorPlace {
+        CursorPlace { at: self.at, depth_left: self.depth_left }
     }
 
     /// Goes to where the cursor has stood in the same line.
-    pub(crate) fn return_to(&mut self, place: Place) {
-        Place { at: self.at, depth_left: self.depth_left } = place;
+    pub(crate) fn return_to(&mut self, place: CursorPlace) {
+        CursorPlace { at: self.at, depth_left: self.depth_left } = place;
     }
 
     /// The byte of the line at which the cursor stands.
@@ -164,7 +164,7 @@ impl<'a> Cursor<'a> {
 
     /// Enters an object of a kind, at whose `{` the cursor stands.
     #[inline]
-    pub(crate) fn object(&mut self, kind: Kind) -> Parsed<Object> {
+    pub(crate) fn object(&mut self, kind: ObjectKind) -> Parsed<Object> {
         self.enter()?;
         Ok(Object { kind, number: 0 })
     }

@@ -12,7 +12,7 @@ use flate2::{Decompress, FlushDecompress, Status};
 use zstd::zstd_safe::{self, DCtx, InBuffer, OutBuffer, zstd_sys::ZSTD_ErrorCode};
 
 use crate::input::decode::format;
-use crate::input::decode::format::Packing;
+use crate::input::decode::format::Compression;
 use crate::input::decode::raw::RawInput;
 use crate::input::error::Breakage;
 
@@ -24,14 +24,14 @@ pub(crate) enum Decoder {
 }
 
 /// What [`Decoder::fill`] did.
-pub(crate) struct Filled {
+pub(crate) struct Chunk {
     /// Bytes of text at the start of `out`.
     pub(crate) bytes: usize,
-    pub(crate) then: Then,
+    pub(crate) then: DecodeStatus,
 }
 
 /// What comes after the bytes that were filled in.
-pub(crate) enum Then {
+pub(crate) enum DecodeStatus {
     /// Perhaps more.
     More,
     /// Nothing: the source ended where it should.
@@ -49,36 +49,36 @@ pub(crate) struct Break {
 }
 
 impl Decoder {
-    pub(crate) fn new(packing: Option<Packing>) -> Self {
+    pub(crate) fn new(packing: Option<Compression>) -> Self {
         match packing {
             None => Self::Plain,
-            Some(Packing::Gzip) => Self::Gzip(Gzip::new()),
-            Some(Packing::Zstd) => Self::Zstd(Zstd::new()),
+            Some(Compression::Gzip) => Self::Gzip(Gzip::new()),
+            Some(Compression::Zstd) => Self::Zstd(Zstd::new()),
         }
     }
 
     /// Decodes into `out`, which must not be empty, as much as fits and can be had without blocking; blocks only for the
     /// first byte.
-    pub(crate) fn fill(&mut self, raw: &mut RawInput, out: &mut [u8]) -> Filled {
+    pub(crate) fn fill(&mut self, raw: &mut RawInput, out: &mut [u8]) -> Chunk {
         let mut bytes = 0;
         let then = match self {
             Self::Plain => match raw.read(out) {
-                Ok(0) => Ok(Then::End),
+                Ok(0) => Ok(DecodeStatus::End),
                 Ok(count) => {
                     bytes = count;
-                    Ok(Then::More)
+                    Ok(DecodeStatus::More)
                 }
                 Err(cause) => Err(Break { breakage: Breakage::Read, raw_offset: raw.taken(), cause }),
             },
             Self::Gzip(gzip) => gzip.fill(raw, out, &mut bytes),
             Self::Zstd(zstd) => zstd.fill(raw, out, &mut bytes),
         };
-        Filled { bytes, then: then.unwrap_or_else(Then::Broken) }
+        Chunk { bytes, then: then.unwrap_or_else(DecodeStatus::Broken) }
     }
 }
 
 /// Whether there is input to go on with.
-enum Supply {
+enum InputState {
     /// There is.
     Ready,
     /// There may be, but getting it may block, and there is text to give out first.
@@ -88,21 +88,21 @@ enum Supply {
 }
 
 /// Sees to it that `wanted` bytes are buffered, unless that may block while there is text to give out.
-fn supply(raw: &mut RawInput, wanted: usize, bytes: usize) -> Result<Supply, Break> {
+fn supply(raw: &mut RawInput, wanted: usize, bytes: usize) -> Result<InputState, Break> {
     while raw.buffered().len() < wanted {
         if raw.ended() {
-            return Ok(Supply::Ended);
+            return Ok(InputState::Ended);
         }
         if bytes > 0 {
-            return Ok(Supply::Later);
+            return Ok(InputState::Later);
         }
         let raw_offset = raw.taken() + raw.buffered().len() as u64;
         raw.refill().map_err(|cause| Break { breakage: Breakage::Read, raw_offset, cause })?;
     }
-    Ok(Supply::Ready)
+    Ok(InputState::Ready)
 }
 
-fn cut_short(packing: Packing, raw: &RawInput) -> Break {
+fn cut_short(packing: Compression, raw: &RawInput) -> Break {
     Break {
         breakage: Breakage::CutShort(packing),
         raw_offset: raw.taken(),
@@ -110,7 +110,7 @@ fn cut_short(packing: Packing, raw: &RawInput) -> Break {
     }
 }
 
-fn trailing(packing: Packing, raw: &RawInput) -> Break {
+fn trailing(packing: Compression, raw: &RawInput) -> Break {
     let cause = io::Error::new(io::ErrorKind::InvalidData, "no magic number where another part could begin");
     Break { breakage: Breakage::Trailing(packing), raw_offset: raw.taken(), cause }
 }
@@ -137,13 +137,13 @@ impl Gzip {
         Self { inflate: Decompress::new_gzip(GZIP_WINDOW_BITS), place: GzipPlace::Between }
     }
 
-    fn fill(&mut self, raw: &mut RawInput, out: &mut [u8], bytes: &mut usize) -> Result<Then, Break> {
+    fn fill(&mut self, raw: &mut RawInput, out: &mut [u8], bytes: &mut usize) -> Result<DecodeStatus, Break> {
         while *bytes < out.len() {
             match self.place {
                 GzipPlace::Between => match supply(raw, format::GZIP.len(), *bytes)? {
-                    Supply::Later => return Ok(Then::More),
-                    Supply::Ended if raw.buffered().is_empty() => return Ok(Then::End),
-                    Supply::Ended | Supply::Ready => self.place = Self::next_place(raw)?,
+                    InputState::Later => return Ok(DecodeStatus::More),
+                    InputState::Ended if raw.buffered().is_empty() => return Ok(DecodeStatus::End),
+                    InputState::Ended | InputState::Ready => self.place = Self::next_place(raw)?,
                 },
                 GzipPlace::Member => {
                     if let Some(then) = self.inflate(raw, out, bytes)? {
@@ -154,15 +154,15 @@ impl Gzip {
                     let zeros = raw.buffered().iter().take_while(|&&byte| byte == 0).count();
                     raw.take(zeros);
                     match supply(raw, 1, *bytes)? {
-                        Supply::Ready if raw.buffered()[0] == 0 => {}
-                        Supply::Ready => return Err(trailing(Packing::Gzip, raw)),
-                        Supply::Later => return Ok(Then::More),
-                        Supply::Ended => return Ok(Then::End),
+                        InputState::Ready if raw.buffered()[0] == 0 => {}
+                        InputState::Ready => return Err(trailing(Compression::Gzip, raw)),
+                        InputState::Later => return Ok(DecodeStatus::More),
+                        InputState::Ended => return Ok(DecodeStatus::End),
                     }
                 }
             }
         }
-        Ok(Then::More)
+        Ok(DecodeStatus::More)
     }
 
     /// What begins after a member, by its first two bytes, or its only one.
@@ -173,9 +173,9 @@ impl Gzip {
         } else if first[0] == 0 {
             Ok(GzipPlace::Padding)
         } else if first == &format::GZIP[..1] {
-            Err(cut_short(Packing::Gzip, raw))
+            Err(cut_short(Compression::Gzip, raw))
         } else {
-            Err(trailing(Packing::Gzip, raw))
+            Err(trailing(Compression::Gzip, raw))
         }
     }
 
@@ -185,7 +185,7 @@ impl Gzip {
         raw: &mut RawInput,
         out: &mut [u8],
         bytes: &mut usize,
-    ) -> Result<Option<Then>, Break> {
+    ) -> Result<Option<DecodeStatus>, Break> {
         let (in_before, out_before) = (self.inflate.total_in(), self.inflate.total_out());
         let result = self.inflate.decompress(raw.buffered(), &mut out[*bytes..], FlushDecompress::None);
         // The totals hold after an error, too.
@@ -202,13 +202,13 @@ impl Gzip {
             Ok(Status::Ok | Status::BufError) if taken > 0 || given > 0 => Ok(None),
             // Without progress, and with room for more: it has used up what is buffered.
             Ok(Status::Ok | Status::BufError) => match supply(raw, 1, *bytes)? {
-                Supply::Ready => Ok(None),
-                Supply::Later => Ok(Some(Then::More)),
-                Supply::Ended => Err(cut_short(Packing::Gzip, raw)),
+                InputState::Ready => Ok(None),
+                InputState::Later => Ok(Some(DecodeStatus::More)),
+                InputState::Ended => Err(cut_short(Compression::Gzip, raw)),
             },
             Err(error) => {
                 let cause = io::Error::new(io::ErrorKind::InvalidData, error);
-                Err(Break { breakage: Breakage::Damaged(Packing::Gzip), raw_offset: raw.taken(), cause })
+                Err(Break { breakage: Breakage::Damaged(Compression::Gzip), raw_offset: raw.taken(), cause })
             }
         }
     }
@@ -250,19 +250,19 @@ impl Zstd {
         Self { context: DCtx::create(), place: ZstdPlace::Between, output: ZstdOutput::Given }
     }
 
-    fn fill(&mut self, raw: &mut RawInput, out: &mut [u8], bytes: &mut usize) -> Result<Then, Break> {
+    fn fill(&mut self, raw: &mut RawInput, out: &mut [u8], bytes: &mut usize) -> Result<DecodeStatus, Break> {
         while *bytes < out.len() {
             let ZstdPlace::Unit { left, .. } = self.place else {
                 match supply(raw, ZSTD_MAGIC_BYTES, *bytes)? {
-                    Supply::Later => return Ok(Then::More),
-                    Supply::Ended if raw.buffered().is_empty() => return Ok(Then::End),
-                    Supply::Ended if format::may_begin_zstd(raw.buffered()) => {
-                        return Err(cut_short(Packing::Zstd, raw));
+                    InputState::Later => return Ok(DecodeStatus::More),
+                    InputState::Ended if raw.buffered().is_empty() => return Ok(DecodeStatus::End),
+                    InputState::Ended if format::may_begin_zstd(raw.buffered()) => {
+                        return Err(cut_short(Compression::Zstd, raw));
                     }
-                    Supply::Ready if format::may_begin_zstd(&raw.buffered()[..ZSTD_MAGIC_BYTES]) => {
+                    InputState::Ready if format::may_begin_zstd(&raw.buffered()[..ZSTD_MAGIC_BYTES]) => {
                         self.place = ZstdPlace::Unit { start: raw.taken(), left: ZSTD_MAGIC_BYTES };
                     }
-                    Supply::Ended | Supply::Ready => return Err(trailing(Packing::Zstd, raw)),
+                    InputState::Ended | InputState::Ready => return Err(trailing(Compression::Zstd, raw)),
                 }
                 continue;
             };
@@ -274,12 +274,12 @@ impl Zstd {
                 continue;
             }
             match supply(raw, 1, *bytes)? {
-                Supply::Ready => {}
-                Supply::Later => return Ok(Then::More),
-                Supply::Ended => return Err(cut_short(Packing::Zstd, raw)),
+                InputState::Ready => {}
+                InputState::Later => return Ok(DecodeStatus::More),
+                InputState::Ended => return Err(cut_short(Compression::Zstd, raw)),
             }
         }
-        Ok(Then::More)
+        Ok(DecodeStatus::More)
     }
 
     /// Goes on in a unit with `feed` bytes of it at most: bytes taken and given.
@@ -321,7 +321,7 @@ impl Zstd {
                 let breakage = match (too_wide, needs_dictionary) {
                     (true, _) => Breakage::Window,
                     (_, true) => Breakage::Dictionary,
-                    _ => Breakage::Damaged(Packing::Zstd),
+                    _ => Breakage::Damaged(Compression::Zstd),
                 };
                 let cause = io::Error::new(io::ErrorKind::InvalidData, zstd_safe::get_error_name(code));
                 Err(Break { breakage, raw_offset: start, cause })

@@ -4,14 +4,14 @@ use std::fmt;
 
 /// A compression that is decoded here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Packing {
+pub enum Compression {
     /// gzip, of one or several members (RFC 1952).
     Gzip,
     /// Zstandard, of one or several frames (RFC 8878).
     Zstd,
 }
 
-impl fmt::Display for Packing {
+impl fmt::Display for Compression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Gzip => "gzip",
@@ -36,7 +36,7 @@ pub enum Foreign {
     /// A tar archive.
     Tar,
     /// Compressed data within compressed data.
-    Nested(Packing),
+    Nested(Compression),
     /// Text in UTF-16, with a byte order mark.
     Utf16,
     /// Text in UTF-16 without one, the low byte first.
@@ -100,7 +100,7 @@ impl fmt::Display for Foreign {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Format {
     Plain,
-    Packed(Packing),
+    Packed(Compression),
     Foreign(Foreign),
 }
 
@@ -131,7 +131,7 @@ pub(crate) fn sniff(first: &[u8], head: Head) -> Option<Format> {
 }
 
 /// The compression that is decoded here, by the first bytes.
-pub(crate) fn packing(first: &[u8]) -> Option<Packing> {
+pub(crate) fn packing(first: &[u8]) -> Option<Compression> {
     match sniff(first, Head::Whole) {
         Some(Format::Packed(packing)) => Some(packing),
         _ => None,
@@ -158,9 +158,9 @@ const ZSTD_SKIPPABLE: &[Masked] = &[(0x50, 0xf0), (0x2a, 0xff), (0x4d, 0xff), (0
 
 /// In this order: what begins like another comes before it.
 const MAGICS: &[(&[Masked], Format)] = &[
-    (&[(GZIP[0], 0xff), (GZIP[1], 0xff)], Format::Packed(Packing::Gzip)),
-    (ZSTD_FRAME, Format::Packed(Packing::Zstd)),
-    (ZSTD_SKIPPABLE, Format::Packed(Packing::Zstd)),
+    (&[(GZIP[0], 0xff), (GZIP[1], 0xff)], Format::Packed(Compression::Gzip)),
+    (ZSTD_FRAME, Format::Packed(Compression::Zstd)),
+    (ZSTD_SKIPPABLE, Format::Packed(Compression::Zstd)),
     (
         &[(0xfd, 0xff), (b'7', 0xff), (b'z', 0xff), (b'X', 0xff), (b'Z', 0xff), (0, 0xff)],
         Format::Foreign(Foreign::Xz),
@@ -198,8 +198,8 @@ mod tests {
         fn sure(first: &[u8], format: Format) {
             check(first, Some(format.clone()), format);
         }
-        let gzip = Format::Packed(Packing::Gzip);
-        let zstd = Format::Packed(Packing::Zstd);
+        let gzip = Format::Packed(Compression::Gzip);
+        let zstd = Format::Packed(Compression::Zstd);
         check(b"", None, Format::Plain);
         sure(b"{", Format::Plain);
         sure(b"\xef", Format::Plain);

@@ -6,7 +6,7 @@ use crossbeam_channel::never;
 
 use crate::input::buffers::BufferPool;
 use crate::input::reader::spawn_reader;
-use crate::input::reread::{Place, Rereader, lasting_file};
+use crate::input::reread::{Rereader, SegmentPlace, lasting_file};
 use crate::input::segment::Segment;
 use crate::input::segmenter::{Next, Segmenter};
 use crate::input::source::Source;
@@ -47,7 +47,7 @@ fn segments_are_read_again_from_their_places() {
         assert!(segments.len() > 45, "{name}: {}", segments.len());
         let (mut rereader, mut buffer) = (Rereader::open(&path).unwrap(), vec![1; 10]);
         for segment in segments.iter().filter(|segment| segment.number % 3 != 1) {
-            let place = Place::of(segment).unwrap();
+            let place = SegmentPlace::of(segment).unwrap();
             assert!(rereader.read(&place, &mut buffer).unwrap(), "{name} {}", segment.number);
             let again = place.segment(segment.number, segment.source.clone(), buffer.clone().into());
             assert_eq!(again, *segment, "{name}");
@@ -55,13 +55,13 @@ fn segments_are_read_again_from_their_places() {
         // A list may name a file twice.
         for number in [30, 30, 2] {
             assert!(
-                rereader.read(&Place::of(&segments[number]).unwrap(), &mut buffer).unwrap(),
+                rereader.read(&SegmentPlace::of(&segments[number]).unwrap(), &mut buffer).unwrap(),
                 "{name} {number}"
             );
             assert_eq!(buffer, *segments[number].bytes, "{name} {number}");
         }
         fs::write(&path, &text[..100]).unwrap();
-        let place = Place::of(&segments[40]).unwrap();
+        let place = SegmentPlace::of(&segments[40]).unwrap();
         assert!(!Rereader::open(&path).unwrap().read(&place, &mut buffer).unwrap(), "{name}");
         fs::remove_file(&path).unwrap();
         assert!(Rereader::open(&path).is_err(), "{name}");

@@ -3,14 +3,14 @@
 use crate::layout::compare::*;
 use crate::layout::copy::Row;
 use crate::layout::table::ColumnType::{Int2, Int8, Jsonb, Text};
-use crate::layout::table::{Keeper, lasting, needed, optional};
+use crate::layout::table::{TableOwner, keep_on_update, needed, optional};
 
 static COLUMNS: [Column; 5] = [
     needed("event_id", Int8),
     needed("slot", Int2),
     optional("item", Text),
     optional("soul", Jsonb),
-    lasting("battle", Int8),
+    keep_on_update("battle", Int8),
 ];
 
 static TABLE: Table = Table {
@@ -20,7 +20,7 @@ static TABLE: Table = Table {
     id: "event_id",
     key: &["event_id", "slot"],
     indexes: &[],
-    keeper: Keeper::Us,
+    keeper: TableOwner::Us,
 };
 
 fn row(slot: i16, item: Option<&str>, soul: Option<&str>, battle: Option<i64>) -> Vec<u8> {

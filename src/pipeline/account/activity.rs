@@ -18,7 +18,7 @@ pub(crate) enum Activity {
 
 /// A writer at one moment.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Writer {
+pub(crate) struct WriterActivity {
     /// What it does.
     pub activity: Activity,
     /// Since when.
@@ -31,17 +31,22 @@ pub(crate) struct Writer {
 
 /// The writers of a run.
 #[derive(Debug, Default)]
-pub(crate) struct Activities(Mutex<Vec<Writer>>);
+pub(crate) struct Activities(Mutex<Vec<WriterActivity>>);
 
 impl Activities {
     /// A writer begins.
     pub(crate) fn begin(&self) -> Own<'_> {
         let mut writers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        writers.push(Writer { activity: Activity::Waiting, since: Instant::now(), segment: None, events: 0 });
+        writers.push(WriterActivity {
+            activity: Activity::Waiting,
+            since: Instant::now(),
+            segment: None,
+            events: 0,
+        });
         Own { all: self, number: writers.len() - 1 }
     }
 
-    pub(crate) fn writers(&self) -> Vec<Writer> {
+    pub(crate) fn writers(&self) -> Vec<WriterActivity> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -54,15 +59,15 @@ pub(crate) struct Own<'a> {
 
 impl Own<'_> {
     /// It does this from now on, with that segment and its events.
-    pub(crate) fn does(&self, activity: Activity, segment: Option<(u64, u64)>) {
+    pub(crate) fn set_activity(&self, activity: Activity, segment: Option<(u64, u64)>) {
         let (segment, events) = segment.map_or((None, 0), |(number, events)| (Some(number), events));
         let mut writers = self.all.0.lock().unwrap_or_else(PoisonError::into_inner);
-        writers[self.number] = Writer { activity, since: Instant::now(), segment, events };
+        writers[self.number] = WriterActivity { activity, since: Instant::now(), segment, events };
     }
 }
 
 impl Drop for Own<'_> {
     fn drop(&mut self) {
-        self.does(Activity::Ended, None);
+        self.set_activity(Activity::Ended, None);
     }
 }

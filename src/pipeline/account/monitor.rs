@@ -2,7 +2,7 @@
 
 use crate::database::store::{FileCounts, SegmentHash};
 use crate::input::decode::raw::ReadCounters;
-use crate::pipeline::account::activity::{Activities, Writer};
+use crate::pipeline::account::activity::{Activities, WriterActivity};
 use crate::pipeline::account::counts::{Counts, Tally};
 use crate::pipeline::files::FileSegments;
 use crate::pipeline::rejects::kinds::{Reasons, RejectKinds};
@@ -61,17 +61,17 @@ impl Monitor {
     }
 
     /// What the writers are doing.
-    pub(crate) fn writers(&self) -> Vec<Writer> {
+    pub(crate) fn writers(&self) -> Vec<WriterActivity> {
         self.activities.writers()
     }
 
     /// Segments that other loads have taken and that are waited for; none while there is something else to do.
-    pub(crate) fn segments_awaited(&self) -> usize {
+    pub(crate) fn segments_claimed_elsewhere(&self) -> usize {
         self.awaited.0.load(Ordering::Relaxed)
     }
 
     /// Batches that are ready or being written.
-    pub(crate) fn batches_in_flight(&self) -> usize {
+    pub(crate) fn queue_depth(&self) -> usize {
         self.in_flight.len()
     }
 }

@@ -13,10 +13,10 @@ const VALUES_MAX: usize = 1000;
 
 /// What is known of the source that is being read.
 #[derive(Debug, Default)]
-pub(crate) struct FirstValues(Mutex<State>);
+pub(crate) struct FirstValues(Mutex<FirstValuesState>);
 
 #[derive(Debug, Default)]
-struct State {
+struct FirstValuesState {
     source: Option<Arc<str>>,
     verdict: Verdict,
     errors: Vec<SourceError>,
@@ -94,7 +94,7 @@ impl FirstValues {
         std::mem::take(&mut self.lock().errors)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, FirstValuesState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

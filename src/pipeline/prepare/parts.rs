@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 /// Where an event stands in its segment. A segment has less than 4 GiB.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Place {
+pub(crate) struct EventPlace {
     /// Lines from the segment's first one.
     pub(crate) line: u32,
     /// The place in an array; none is the largest number.
@@ -27,7 +27,7 @@ pub(crate) struct Place {
     decoded: u32,
 }
 
-impl Place {
+impl EventPlace {
     const NONE: u32 = u32::MAX;
 
     pub(crate) fn text(self) -> Range<usize> {
@@ -44,7 +44,7 @@ impl Place {
 }
 
 fn narrow(number: usize) -> u32 {
-    u32::try_from(number).unwrap_or(Place::NONE)
+    u32::try_from(number).unwrap_or(EventPlace::NONE)
 }
 
 /// Rejects of a segment above which they are not held.
@@ -60,7 +60,7 @@ const LARGE_EVENT_MIN: usize = 4 << 20;
 #[derive(Debug)]
 pub(crate) struct Recoder {
     pub(crate) segment: Arc<Segment>,
-    pub(crate) places: Arc<Vec<Place>>,
+    pub(crate) places: Arc<Vec<EventPlace>>,
     pub(crate) preparer: Preparer,
 }
 
@@ -94,7 +94,7 @@ impl Recode for Recoder {
 /// The text of an event, decoded if it was in a string.
 pub(crate) fn event_text<'s>(
     segment: &'s Segment,
-    place: Place,
+    place: EventPlace,
     preparer: &Preparer,
 ) -> Option<Cow<'s, str>> {
     let text = str::from_utf8(&segment.bytes[place.text()]).ok()?;
@@ -126,19 +126,19 @@ struct Tools<'s, 'r> {
 }
 
 /// What is gathered while the values of a segment are read.
-pub(crate) struct Parts {
+pub(crate) struct SegmentParts {
     pub(crate) events: u64,
     pub(crate) rejects: Rejects,
     /// Those of the value at hand.
     fresh: Vec<Reject>,
     pub(crate) rows: Rows,
     rows_bytes_max: usize,
-    pub(crate) places: Vec<Place>,
+    pub(crate) places: Vec<EventPlace>,
     /// The first event whose id its server can hardly have given out.
     pub(crate) implausible: Option<i64>,
 }
 
-impl Parts {
+impl SegmentParts {
     /// Rows are held up to `rows_bytes_max`.
     pub(crate) fn new(rows_bytes_max: usize) -> Self {
         Self {
@@ -264,12 +264,12 @@ impl Parts {
             });
             match encoded {
                 Ok(()) => {
-                    self.places.push(Place {
-                        line: u32::try_from(line).unwrap_or(Place::NONE),
-                        index: index.map_or(Place::NONE, narrow),
+                    self.places.push(EventPlace {
+                        line: u32::try_from(line).unwrap_or(EventPlace::NONE),
+                        index: index.map_or(EventPlace::NONE, narrow),
                         start: narrow(start),
                         len: narrow(byte_len),
-                        decoded: decoded.map_or(Place::NONE, narrow),
+                        decoded: decoded.map_or(EventPlace::NONE, narrow),
                     });
                     if !self.rows.is_recoded() && self.rows.byte_len() > self.rows_bytes_max {
                         self.rows.drop_bytes();

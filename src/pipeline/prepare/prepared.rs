@@ -3,8 +3,8 @@
 use crate::database::store::{Batch, SegmentCounts, SegmentHash};
 use crate::input::buffers::{Buffer, LARGE_CAPACITY};
 use crate::input::segment::Segment;
-use crate::layout::rows::{Repeats, Rows};
-use crate::pipeline::prepare::parts::{Parts, Place, Recoder, Rejects, event_text};
+use crate::layout::rows::{DuplicatePolicy, Rows};
+use crate::pipeline::prepare::parts::{EventPlace, Recoder, Rejects, SegmentParts, event_text};
 use crate::pipeline::prepare::preparer::Preparer;
 use crate::pipeline::rejects::reject::Reject;
 use std::borrow::Cow;
@@ -33,7 +33,7 @@ pub struct Prepared {
     /// How many rejects count.
     rejects_max: u64,
     /// Where each event of the batch came from.
-    places: Arc<Vec<Place>>,
+    places: Arc<Vec<EventPlace>>,
     /// The first event whose id its server can hardly have given out.
     pub implausible: Option<i64>,
     preparer: Preparer,
@@ -83,7 +83,7 @@ impl Prepared {
     }
 
     /// The number of the line in which an event begins.
-    fn line(&self, place: Place) -> u64 {
+    fn line(&self, place: EventPlace) -> u64 {
         self.segment.first_line + u64::from(place.line)
     }
 
@@ -158,7 +158,7 @@ impl Prepared {
         if self.found.held.len() as u64 == self.found.count {
             let _ = self.found.held.iter().all(&mut in_order);
         } else {
-            let mut parts = Parts::new(0);
+            let mut parts = SegmentParts::new(0);
             parts.read(&self.preparer, &self.segment, Some(&mut in_order));
         }
         result?;
@@ -169,7 +169,8 @@ impl Prepared {
 impl Preparer {
     /// Parses and encodes the values of a segment.
     pub fn prepare(&self, mut segment: Segment, hash: SegmentHash) -> Prepared {
-        let mut parts = Parts::new(HELD_BYTES_MAX.saturating_sub(segment.bytes.len()).max(HELD_ROWS_MIN));
+        let mut parts =
+            SegmentParts::new(HELD_BYTES_MAX.saturating_sub(segment.bytes.len()).max(HELD_ROWS_MIN));
         if segment.bytes.is_permitted() {
             parts.rows.reserve(LARGE_CAPACITY);
         }
@@ -178,7 +179,7 @@ impl Preparer {
         } else {
             parts.read(self, &segment, None);
         }
-        let Parts { events, rejects, mut rows, places, implausible, .. } = parts;
+        let SegmentParts { events, rejects, mut rows, places, implausible, .. } = parts;
         let places = Arc::new(places);
         // A try to write that hangs may need the text for longer than this run: its memory leaves the pool's buffer, which
         // stays with the segment.
@@ -213,12 +214,12 @@ impl Preparer {
 }
 
 /// The events by id; of one id, the one that counts first.
-fn in_order(rows: &Rows, repeats: Repeats) -> Vec<usize> {
+fn in_order(rows: &Rows, repeats: DuplicatePolicy) -> Vec<usize> {
     let id = |event: usize| rows.events()[event].id;
     let mut order: Vec<usize> = (0..rows.events().len()).collect();
     order.sort_unstable_by_key(|&event| match repeats {
-        Repeats::FirstCounts => (id(event), event),
-        Repeats::LastCounts => (id(event), usize::MAX - event),
+        DuplicatePolicy::KeepFirst => (id(event), event),
+        DuplicatePolicy::KeepLast => (id(event), usize::MAX - event),
     });
     order
 }

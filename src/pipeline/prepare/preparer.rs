@@ -8,7 +8,7 @@ use crate::event::text::NulPolicy;
 use crate::input::segment::Segment;
 use crate::layout::Layout;
 use crate::layout::encoder::Encoder;
-use crate::layout::rows::Repeats;
+use crate::layout::rows::DuplicatePolicy;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -47,7 +47,7 @@ pub struct Preparer {
     /// What becomes of a NUL.
     pub nul: NulPolicy,
     /// Which of several events of one id is stored.
-    pub repeats: Repeats,
+    pub repeats: DuplicatePolicy,
     /// What is known of events beside their text.
     pub reading: Reading,
 }

@@ -6,7 +6,7 @@ use crate::event::text::NulPolicy;
 use crate::input::framing::framer::Span;
 use crate::input::segment::Segment;
 use crate::layout::Layout;
-use crate::layout::rows::Repeats;
+use crate::layout::rows::DuplicatePolicy;
 use crate::pipeline::prepare::parts::HELD_REJECTS_MAX;
 use crate::pipeline::prepare::prepared::Prepared;
 use crate::pipeline::prepare::preparer::{Battle, Preparer, Reading, battle_in_name};
@@ -19,7 +19,7 @@ fn preparer(layout: Layout) -> Preparer {
         layout,
         server: Server::Europe,
         nul: NulPolicy::Reject,
-        repeats: Repeats::FirstCounts,
+        repeats: DuplicatePolicy::KeepFirst,
         reading: Reading::default(),
     }
 }

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 /// One line of the file.
 #[derive(Serialize)]
-struct Record<'r> {
+struct RejectRecord<'r> {
     source: &'r str,
     line: u64,
     byte_offset: u64,
@@ -96,13 +96,13 @@ impl RejectFile {
 
     /// Appends the rejects of a segment, in the order of its lines, counts them by reason, and returns how many: less than all if
     /// this run's would take more than `bytes_max`. Another program's lock on the file is waited for until
-    /// `given_up` is disconnected, and at most [`LOCK_MAX`].
+    /// `aborted` is disconnected, and at most [`LOCK_MAX`].
     pub(crate) fn write(
         &self,
         batch: &Prepared,
         reasons: &Reasons,
         bytes_max: u64,
-        given_up: &Receiver<()>,
+        aborted: &Receiver<()>,
     ) -> Result<u64, RejectFileError> {
         if batch.rejected() == 0 {
             return Ok(0);
@@ -110,9 +110,9 @@ impl RejectFile {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let left = bytes_max.saturating_sub(self.written.load(Ordering::Relaxed));
         let result = match &mut *file {
-            Some(file) => append_whole(file, batch, reasons, left, given_up),
+            Some(file) => append_whole(file, batch, reasons, left, aborted),
             none => reject_place::open(&self.path)
-                .and_then(|opened| append_whole(none.insert(opened), batch, reasons, left, given_up)),
+                .and_then(|opened| append_whole(none.insert(opened), batch, reasons, left, aborted)),
         };
         let Appended { rejects, bytes } = result.map_err(|source| self.error("written", source))?;
         self.written.fetch_add(bytes, Ordering::Relaxed);
@@ -156,9 +156,9 @@ fn append_whole(
     batch: &Prepared,
     reasons: &Reasons,
     bytes_max: u64,
-    given_up: &Receiver<()>,
+    aborted: &Receiver<()>,
 ) -> io::Result<Appended> {
-    let locked = lock(file, given_up, LOCK_MAX)?;
+    let locked = lock(file, aborted, LOCK_MAX)?;
     let end = file.metadata()?.len();
     let result = end_torn_line(file, end).and_then(|()| append(file, batch, reasons, bytes_max));
     if result.is_err() && file.set_len(end).is_err() {
@@ -178,7 +178,7 @@ const LOCK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Locks the file; false where its file system has no locks, and one load at a time is all that is safe. The wait is a poll,
 /// as a blocking one could not be ended.
-fn lock(file: &File, given_up: &Receiver<()>, time_max: Duration) -> io::Result<bool> {
+fn lock(file: &File, aborted: &Receiver<()>, time_max: Duration) -> io::Result<bool> {
     let begun = Instant::now();
     loop {
         match file.try_lock() {
@@ -192,7 +192,7 @@ fn lock(file: &File, given_up: &Receiver<()>, time_max: Duration) -> io::Result<
         if begun.elapsed() >= time_max {
             return Err(held(&format!(" for {} s", time_max.as_secs())));
         }
-        if given_up.recv_timeout(LOCK_INTERVAL) != Err(RecvTimeoutError::Timeout) {
+        if aborted.recv_timeout(LOCK_INTERVAL) != Err(RecvTimeoutError::Timeout) {
             return Err(held(", and the time to finish is over"));
         }
     }
@@ -244,7 +244,7 @@ fn append(file: &mut File, batch: &Prepared, reasons: &Reasons, bytes_max: u64) 
     Ok(appended)
 }
 
-fn record<'r>(segment: &'r Segment, reject: &'r Reject, base64: &'r mut String) -> Record<'r> {
+fn record<'r>(segment: &'r Segment, reject: &'r Reject, base64: &'r mut String) -> RejectRecord<'r> {
     let bytes = &segment.bytes[reject.text.clone()];
     let text = reject.raw.as_deref().map_or_else(|| str::from_utf8(bytes), Ok);
     let (raw, raw_base64) = if let Ok(text) = text {
@@ -253,7 +253,7 @@ fn record<'r>(segment: &'r Segment, reject: &'r Reject, base64: &'r mut String) 
         STANDARD.encode_string(bytes, base64);
         (base64.as_str(), true)
     };
-    Record {
+    RejectRecord {
         source: &segment.source,
         line: reject.line,
         byte_offset: segment.byte_offset + reject.text.start as u64,
@@ -279,11 +279,11 @@ mod tests {
         other.as_file().lock_shared().unwrap();
         let error = lock(&file, &never(), Duration::ZERO).unwrap_err();
         assert_eq!(error.to_string(), "another program holds its lock for 0 s");
-        let (alive, given_up) = bounded(0);
+        let (alive, aborted) = bounded(0);
         drop(alive);
-        let error = lock(&file, &given_up, Duration::MAX).unwrap_err();
+        let error = lock(&file, &aborted, Duration::MAX).unwrap_err();
         assert_eq!(error.to_string(), "another program holds its lock, and the time to finish is over");
         other.as_file().unlock().unwrap();
-        assert!(lock(&file, &given_up, Duration::ZERO).unwrap());
+        assert!(lock(&file, &aborted, Duration::ZERO).unwrap());
     }
 }

@@ -66,7 +66,7 @@ impl Reasons {
 
 impl RejectKinds {
     fn add(&mut self, source: &Arc<str>, reject: &Reject) {
-        let mut reason = in_general(reject);
+        let mut reason = normalized_reason(reject);
         let field = reject.field.as_deref().map(without_places);
         let sqlstate = &reject.sqlstate.as_deref().map(str::to_owned);
         if sqlstate.is_some() && self.is_new_of_many(&reason, sqlstate.as_ref()) {
@@ -96,7 +96,7 @@ impl RejectKinds {
 }
 
 /// The reason without what differs from event to event: the place in the line, numbers in the database's words.
-fn in_general(reject: &Reject) -> String {
+fn normalized_reason(reject: &Reject) -> String {
     // No longer than what is kept of it with the numbers left out.
     let words = &reject.reason[..reject.reason.floor_char_boundary(REASON_BYTES_MAX * 4)];
     let mut reason = if reject.sqlstate.is_some() {
@@ -170,9 +170,9 @@ mod tests {
             ),
             ("of 5 ä1", Some("P0001"), "of N äN"),
         ] {
-            assert_eq!(in_general(&reject(None, reason, sqlstate, 1)), expected);
+            assert_eq!(normalized_reason(&reject(None, reason, sqlstate, 1)), expected);
         }
-        let long = in_general(&reject(None, &"ä".repeat(300), None, 1));
+        let long = normalized_reason(&reject(None, &"ä".repeat(300), None, 1));
         assert_eq!(long, "ä".repeat(100));
     }
 

@@ -9,7 +9,7 @@ const SAMPLES_MAX: usize = 360;
 
 /// What had been done at one time.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub(crate) struct Sample {
+pub(crate) struct HistorySample {
     /// Since the run began.
     pub(crate) seconds: f64,
     /// Events of which it was known what became of them.
@@ -20,24 +20,24 @@ pub(crate) struct Sample {
 
 #[derive(Debug)]
 pub(crate) struct History {
-    kept: Vec<Sample>,
+    kept: Vec<HistorySample>,
     /// Between two that are kept.
     interval_seconds: f64,
     /// The last that was taken, whether it is kept or not.
-    newest: Sample,
+    newest: HistorySample,
 }
 
 impl Default for History {
     /// The first sample is that of the run's start.
     fn default() -> Self {
-        let start = Sample::default();
+        let start = HistorySample::default();
         Self { kept: vec![start], interval_seconds: 1.0, newest: start }
     }
 }
 
 impl History {
     /// Adds what comes about each second.
-    pub(crate) fn add(&mut self, sample: Sample) {
+    pub(crate) fn add(&mut self, sample: HistorySample) {
         self.newest = sample;
         let due = self.kept.last().map_or(0.0, |last| last.seconds + self.interval_seconds);
         // A timer is never exact.
@@ -58,9 +58,10 @@ impl History {
     /// What was done by each time: lists of one length, the last sample being the last that was taken.
     pub(crate) fn to_json(&self) -> Value {
         let newest = Some(&self.newest).filter(|newest| self.kept.last() != Some(newest));
-        let samples: Vec<&Sample> = self.kept.iter().chain(newest).collect();
+        let samples: Vec<&HistorySample> = self.kept.iter().chain(newest).collect();
         let seconds: Vec<f64> = samples.iter().map(|sample| tenths(sample.seconds)).collect();
-        let list = |of: fn(&Sample) -> u64| samples.iter().map(|sample| of(sample)).collect::<Vec<_>>();
+        let list =
+            |of: fn(&HistorySample) -> u64| samples.iter().map(|sample| of(sample)).collect::<Vec<_>>();
         json!({
             "interval_seconds": self.interval_seconds,
             "seconds": seconds,
@@ -79,9 +80,9 @@ pub(crate) fn tenths(seconds: f64) -> f64 {
 mod tests {
     use super::*;
 
-    fn at(second: u32) -> Sample {
+    fn at(second: u32) -> HistorySample {
         let events = u64::from(second) * 100;
-        Sample { seconds: f64::from(second) + 0.03, events, bytes_text: events * 10 }
+        HistorySample { seconds: f64::from(second) + 0.03, events, bytes_text: events * 10 }
     }
 
     #[test]

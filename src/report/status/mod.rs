@@ -12,10 +12,10 @@ use crate::event::server::Server;
 use crate::layout::Layout;
 use crate::report::http::Response;
 use crate::report::snapshot::LiveRun;
-use crate::report::summary::Status;
+use crate::report::summary::RunStatus;
 use crate::report::terminal::speed::{Pace, Speed};
 use crate::report::terminal::ticker::Ticker;
-use history::{History, Sample};
+use history::{History, HistorySample};
 use jiff::Timestamp;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -45,7 +45,7 @@ pub(crate) struct RunFacts {
 #[derive(Debug, Clone)]
 pub(crate) struct RunOutcome {
     /// In one word.
-    pub status: Status,
+    pub status: RunStatus,
     /// What broke, if something did, in words for all to see.
     pub error: Option<String>,
 }
@@ -66,13 +66,13 @@ struct Live {
     /// When the history begins.
     begun: Instant,
     started: Timestamp,
-    seen: Mutex<Seen>,
+    seen: Mutex<Sampled>,
     asked: Mutex<Option<Instant>>,
 }
 
 /// What the samples so far come to.
 #[derive(Debug, Default)]
-struct Seen {
+struct Sampled {
     history: History,
     speed: Speed,
     pace: Pace,
@@ -81,7 +81,7 @@ struct Seen {
 impl StatusPage {
     /// Begins to look at a run.
     pub(crate) fn start(facts: RunFacts, run: LiveRun) -> io::Result<Self> {
-        let mut seen = Seen::default();
+        let mut seen = Sampled::default();
         seen.pace = seen.speed.look(&run.figures());
         let (begun, now) = (run.begun, Timestamp::now());
         let started = now.checked_sub(begun.elapsed()).unwrap_or(now);
@@ -129,7 +129,7 @@ impl Live {
         let figures = self.run.figures();
         let mut seen = lock(&self.seen);
         seen.pace = seen.speed.look(&figures);
-        seen.history.add(Sample {
+        seen.history.add(HistorySample {
             seconds: self.begun.elapsed().as_secs_f64(),
             events: figures.events_done(),
             bytes_text: figures.bytes_uncompressed,

@@ -4,13 +4,13 @@ use crate::database::pool::liveness::HealthStatus;
 use crate::database::pool::manager::DatabaseManager;
 use crate::database::pool::outages::Outages;
 use crate::database::pool::state::DatabaseState;
-use crate::pipeline::account::activity::{Activity, Writer};
+use crate::pipeline::account::activity::{Activity, WriterActivity};
 use crate::pipeline::account::counts::Counts;
 use crate::pipeline::rejects::kinds::{RejectKind, RejectKinds};
 use crate::report::format::rfc3339;
 use crate::report::status::history::tenths;
 use crate::report::status::{Live, RunOutcome, lock};
-use crate::report::summary::Status;
+use crate::report::summary::RunStatus;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -62,8 +62,8 @@ impl Live {
                 "bytes_read_per_second": pace.bytes_read_per_second.round(),
                 "bytes_uncompressed_per_second": pace.bytes_per_second.round(),
             },
-            "queue_depth": self.run.monitor.batches_in_flight(),
-            "segments_awaited": self.run.monitor.segments_awaited(),
+            "queue_depth": self.run.monitor.queue_depth(),
+            "segments_awaited": self.run.monitor.segments_claimed_elsewhere(),
             "writers": self.run.monitor.writers().iter().map(writer).collect::<Vec<_>>(),
             "database": database.map(|manager| self.of_database(manager, &outages)),
             "rejects": {"kinds": kinds, "others": rejects.others},
@@ -88,8 +88,8 @@ impl Live {
             Some(DatabaseState::Present) | None => {}
         }
         let monitor = &self.run.monitor;
-        let awaits = monitor.segments_awaited() > 0 && monitor.batches_in_flight() == 0;
-        match (self.run.halt.stopping().is_some(), is_dry) {
+        let awaits = monitor.segments_claimed_elsewhere() > 0 && monitor.queue_depth() == 0;
+        match (self.run.shutdown.stopping().is_some(), is_dry) {
             (false, false) if awaits => {
                 ("waiting", "Waiting for segments that other loads have taken".to_owned())
             }
@@ -147,20 +147,20 @@ impl Live {
     }
 }
 
-fn ended(status: Status, counts: &Counts, is_dry: bool) -> &'static str {
+fn ended(status: RunStatus, counts: &Counts, is_dry: bool) -> &'static str {
     match status {
-        Status::Complete if is_dry => "Done: every event can be loaded",
-        Status::Complete if counts.events == 0 => "Done: there was no event to load",
-        Status::Complete => "Done: every event is in the database",
-        Status::Rejects if is_dry => "Done: all but the rejects can be loaded",
-        Status::Rejects => "Done: all but the rejects are in the database",
-        Status::Interrupted => "Interrupted: what was read is stored, but for what is unfinished",
-        Status::Failed => "Failed: the same command goes on where it was",
-        Status::RejectLimit => "Stopped: there are more rejects than allowed",
+        RunStatus::Complete if is_dry => "Done: every event can be loaded",
+        RunStatus::Complete if counts.events == 0 => "Done: there was no event to load",
+        RunStatus::Complete => "Done: every event is in the database",
+        RunStatus::Rejects if is_dry => "Done: all but the rejects can be loaded",
+        RunStatus::Rejects => "Done: all but the rejects are in the database",
+        RunStatus::Interrupted => "Interrupted: what was read is stored, but for what is unfinished",
+        RunStatus::Failed => "Failed: the same command goes on where it was",
+        RunStatus::RejectLimit => "Stopped: there are more rejects than allowed",
     }
 }
 
-fn writer(writer: &Writer) -> Value {
+fn writer(writer: &WriterActivity) -> Value {
     let doing = match writer.activity {
         Activity::Waiting => "waiting",
         Activity::WaitingForTurn => "waiting_for_turn",

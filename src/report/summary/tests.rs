@@ -2,7 +2,7 @@
 
 use crate::report::summary::*;
 
-fn summary(status: Status) -> Summary {
+fn summary(status: RunStatus) -> Summary {
     let counts =
         Counts { lines: 12_400, events: 12_345, inserted: 12_300, duplicate: 45, ..Counts::default() };
     Summary {
@@ -33,7 +33,7 @@ fn summary(status: Status) -> Summary {
     }
 }
 
-fn with_rejects(status: Status) -> Summary {
+fn with_rejects(status: RunStatus) -> Summary {
     let kind = |field: Option<&str>, reason: &str, count| RejectKind {
         reason: reason.to_owned(),
         field: field.map(str::to_owned),
@@ -61,7 +61,7 @@ fn with_rejects(status: Status) -> Summary {
 #[test]
 fn all_went_well() {
     assert_eq!(
-        summary(Status::Complete).to_string(),
+        summary(RunStatus::Complete).to_string(),
         "\
 Complete: 12,345 events, all in the database.
          12,300  inserted
@@ -73,8 +73,8 @@ Complete: 12,345 events, all in the database.
     aegis-kills verify dump"
     );
     let piped = Summary {
-        next: NextCommands { verify: None, ..summary(Status::Complete).next },
-        ..summary(Status::Complete)
+        next: NextCommands { verify: None, ..summary(RunStatus::Complete).next },
+        ..summary(RunStatus::Complete)
     };
     assert!(piped.to_string().ends_with("events/s"));
 }
@@ -82,7 +82,7 @@ Complete: 12,345 events, all in the database.
 #[test]
 fn rejects_are_told_with_their_reasons() {
     assert_eq!(
-        with_rejects(Status::Rejects).to_string(),
+        with_rejects(RunStatus::Rejects).to_string(),
         "\
 Loaded all but the rejects: 2,300 of 12,345 events were rejected.
          10,000  inserted
@@ -105,7 +105,7 @@ Loaded all but the rejects: 2,300 of 12,345 events were rejected.
 
 #[test]
 fn the_database_failed() {
-    let mut failed = summary(Status::Failed);
+    let mut failed = summary(RunStatus::Failed);
     failed.counts.inserted = 5_000;
     failed.error = Some("writing a segment failed: it is gone".to_owned());
     failed.database_failed = true;
@@ -151,37 +151,37 @@ fn the_first_line_is_the_outcome_and_the_last_what_to_run() {
     };
     for (summary, first, last_two) in [
         (
-            one(summary(Status::Complete)),
+            one(summary(RunStatus::Complete)),
             "Complete: 1 event, all in the database.",
             "  to check it:\n    aegis-kills verify dump",
         ),
         (
-            summary(Status::Interrupted),
+            summary(RunStatus::Interrupted),
             "Interrupted: 12,345 events read, none of them lost.",
             "  to go on:\n    aegis-kills load dump",
         ),
         (
-            piped(unfinished(summary(Status::Interrupted))),
+            piped(unfinished(summary(RunStatus::Interrupted))),
             "Interrupted: 12,300 of 12,345 events that were read are not in the database.",
             "  to go on, with the same input:\n    aegis-kills load dump",
         ),
         (
-            summary(Status::Failed),
+            summary(RunStatus::Failed),
             "Failed: not everything is in the database.",
             "  once that is mended:\n    aegis-kills load dump",
         ),
         (
-            with_rejects(Status::RejectLimit),
+            with_rejects(RunStatus::RejectLimit),
             "Stopped: 2,300 of 12,345 events were rejected, more than allowed.",
             "  to load the rest, however many are rejected:\n    aegis-kills load --max-rejects 100% dump",
         ),
         (
-            dry(Status::Complete),
+            dry(RunStatus::Complete),
             "Dry run: 12,345 events, all can be loaded; the database was left alone.",
             "  to load it:\n    aegis-kills load dump",
         ),
         (
-            dry(Status::Interrupted),
+            dry(RunStatus::Interrupted),
             "Dry run, interrupted: 12,345 events seen; the database was left alone.",
             "  to go on:\n    aegis-kills load --dry-run dump",
         ),

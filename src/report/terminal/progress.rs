@@ -1,6 +1,6 @@
 //! How far a run has come, shown on standard error while it goes on.
 
-use crate::report::snapshot::{Figures, LiveRun};
+use crate::report::snapshot::{LiveRun, RunSnapshot};
 use crate::report::terminal::lines;
 use crate::report::terminal::lines::Lines;
 use crate::report::terminal::screen::{Manner, Screen};
@@ -57,7 +57,7 @@ impl Drop for Progress {
     }
 }
 
-fn draw(screen: &Screen, figures: &Figures, pace: &Pace) {
+fn draw(screen: &Screen, figures: &RunSnapshot, pace: &Pace) {
     if is_in_background() {
         // The terminal is someone else's by now.
         return screen.forget();

@@ -32,7 +32,7 @@ pub(crate) enum Manner {
 /// Where the log and the progress go; clones share it.
 #[derive(Clone)]
 pub(crate) struct Screen {
-    inner: Arc<Mutex<Inner>>,
+    inner: Arc<Mutex<ScreenState>>,
     manner: Manner,
     has_colour: bool,
 }
@@ -49,7 +49,7 @@ enum Out {
     Direct(Box<dyn Write + Send>),
 }
 
-struct Inner {
+struct ScreenState {
     out: Out,
     /// What draws the lines that are shown; empty while none are.
     drawn: String,
@@ -72,7 +72,7 @@ impl Screen {
     }
 
     fn new(out: Out, manner: Manner, has_colour: bool) -> Self {
-        Self { inner: Arc::new(Mutex::new(Inner { out, drawn: String::new() })), manner, has_colour }
+        Self { inner: Arc::new(Mutex::new(ScreenState { out, drawn: String::new() })), manner, has_colour }
     }
 
     /// How the progress can be shown.
@@ -145,7 +145,7 @@ impl Screen {
         self.lock().write_above(format!("{line}\n").as_bytes());
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, ScreenState> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -156,7 +156,7 @@ impl fmt::Debug for Screen {
     }
 }
 
-impl Inner {
+impl ScreenState {
     fn clear(&mut self) {
         if !self.drawn.is_empty() {
             self.drawn.clear();

@@ -1,7 +1,7 @@
 //! How fast a run gets on, and when it may be done, by what it did lately.
 
 use crate::database::pool::state::DatabaseState;
-use crate::report::snapshot::Figures;
+use crate::report::snapshot::RunSnapshot;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -44,13 +44,13 @@ pub(crate) struct Speed {
     /// Since the run last did something that says nothing of the rest: to skip what is loaded already, which is many
     /// times as fast, or to wait for a database that is away.
     typical: Samples,
-    last: Sample,
+    last: SpeedSample,
     /// When it last got on.
     moved: Duration,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
-struct Sample {
+struct SpeedSample {
     elapsed: Duration,
     events: u64,
     already_loaded: u64,
@@ -60,8 +60,8 @@ struct Sample {
 
 impl Speed {
     /// Takes the figures of this moment into account.
-    pub(crate) fn look(&mut self, figures: &Figures) -> Pace {
-        let now = Sample {
+    pub(crate) fn look(&mut self, figures: &RunSnapshot) -> Pace {
+        let now = SpeedSample {
             elapsed: figures.elapsed,
             events: figures.events_done(),
             already_loaded: figures.counts.already_loaded,
@@ -100,7 +100,7 @@ impl Speed {
         }
     }
 
-    fn left(&self, figures: &Figures, now: Sample) -> Option<Duration> {
+    fn left(&self, figures: &RunSnapshot, now: SpeedSample) -> Option<Duration> {
         let rest = figures.bytes_total?.saturating_sub(now.bytes_read);
         let typical = self.typical.to(now);
         let rate = typical.rate(|sample| sample.bytes_read);
@@ -114,11 +114,11 @@ impl Speed {
 
 /// Figures of the last seconds, the oldest first.
 #[derive(Debug, Default)]
-struct Samples(VecDeque<Sample>);
+struct Samples(VecDeque<SpeedSample>);
 
 impl Samples {
     /// Adds one, unless the last is younger than a second, and forgets those that are not needed for `time`.
-    fn add(&mut self, now: Sample, time: Duration) {
+    fn add(&mut self, now: SpeedSample, time: Duration) {
         if self.0.back().is_none_or(|last| now.elapsed >= last.elapsed + SAMPLE_INTERVAL) {
             self.0.push_back(now);
         }
@@ -127,23 +127,23 @@ impl Samples {
         }
     }
 
-    fn to(&self, now: Sample) -> Span {
-        Span { from: self.0.front().copied().unwrap_or(now), to: now }
+    fn to(&self, now: SpeedSample) -> SpeedSpan {
+        SpeedSpan { from: self.0.front().copied().unwrap_or(now), to: now }
     }
 }
 
-struct Span {
-    from: Sample,
-    to: Sample,
+struct SpeedSpan {
+    from: SpeedSample,
+    to: SpeedSample,
 }
 
-impl Span {
+impl SpeedSpan {
     fn time(&self) -> Duration {
         self.to.elapsed.saturating_sub(self.from.elapsed)
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a rate needs no more than 15 digits")]
-    fn rate(&self, figure: impl Fn(&Sample) -> u64) -> f64 {
+    fn rate(&self, figure: impl Fn(&SpeedSample) -> u64) -> f64 {
         let seconds = self.time().as_secs_f64();
         let change = figure(&self.to).saturating_sub(figure(&self.from));
         if seconds > 0.0 { change as f64 / seconds } else { 0.0 }
@@ -184,17 +184,17 @@ mod tests {
             pace
         }
 
-        fn figures(&self, database: &DatabaseState) -> Figures {
+        fn figures(&self, database: &DatabaseState) -> RunSnapshot {
             let (events, already_loaded) = (self.done / 1000, self.skipped / 1000);
             let inserted = events - already_loaded;
-            Figures {
+            RunSnapshot {
                 elapsed: Duration::from_millis(self.milliseconds),
                 counts: Counts { events, inserted, already_loaded, ..Counts::default() },
                 bytes_read: self.done,
                 bytes_total: Some(10 * GB),
                 bytes_uncompressed: self.done * 5,
-                batches_in_flight: 3,
-                segments_awaited: 0,
+                queue_depth: 3,
+                segments_claimed_elsewhere: 0,
                 retries: 0,
                 database: Some(database.clone()),
                 stopping: None,

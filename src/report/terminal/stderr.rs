@@ -14,16 +14,16 @@ const WAITING_BYTES_MAX: usize = 4 << 20;
 
 /// Text on its way to standard error; clones share it.
 #[derive(Debug, Clone)]
-pub(crate) struct StderrQueue(Arc<Shared>);
+pub(crate) struct StderrQueue(Arc<StderrShared>);
 
 #[derive(Debug, Default)]
-struct Shared {
-    state: Mutex<State>,
+struct StderrShared {
+    state: Mutex<StderrState>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct StderrState {
     waiting: VecDeque<Vec<u8>>,
     waiting_bytes: usize,
     /// Whether the thread is writing at this moment.
@@ -47,7 +47,7 @@ impl StderrQueue {
     }
 
     fn start_with(write: impl FnMut(&[u8]) + Send + 'static) -> io::Result<Self> {
-        let shared = Arc::<Shared>::default();
+        let shared = Arc::<StderrShared>::default();
         let own = Arc::clone(&shared);
         thread::Builder::new().name("log".to_owned()).spawn(move || own.write_all(write))?;
         Ok(Self(shared))
@@ -88,7 +88,7 @@ impl StderrQueue {
     }
 }
 
-impl Shared {
+impl StderrShared {
     fn write_all(&self, mut write: impl FnMut(&[u8])) {
         loop {
             let mut state = self.lock();
@@ -110,13 +110,13 @@ impl Shared {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, StderrState> {
         // What is in it is whole after every statement.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl StderrState {
     fn is_idle(&self) -> bool {
         self.waiting.is_empty() && !self.is_writing
     }

@@ -1,7 +1,7 @@
 //! Settings that imply others, and white space in values.
 
 use crate::database::connect::tests::{url, with};
-use crate::database::connect::tls::Mode;
+use crate::database::connect::tls::SslPolicy;
 use crate::database::connect::*;
 use postgres::config::Host;
 use std::fs;
@@ -50,21 +50,21 @@ fn a_socket_needs_no_tls() {
 #[test]
 fn modes_that_other_settings_imply() {
     let mode = |text: &str, pairs: &[(&str, &str)]| from_url(text, &with(pairs)).unwrap().tls.mode;
-    assert_eq!(mode("postgresql://db", &[]), Mode::Prefer);
-    assert_eq!(mode("postgresql://db?ssl=true", &[]), Mode::Require);
-    assert_eq!(mode("postgresql://db", &[("PGREQUIRESSL", "1")]), Mode::Require);
-    assert_eq!(mode("postgresql://db", &[("PGREQUIRESSL", "0")]), Mode::Prefer);
-    assert_eq!(mode("postgresql://db?sslmode=disable", &[("PGREQUIRESSL", "1")]), Mode::Disable);
-    assert_eq!(mode("postgresql://db", &[("PGREQUIRESSL", "1"), ("PGSSLMODE", "allow")]), Mode::Allow);
+    assert_eq!(mode("postgresql://db", &[]), SslPolicy::Prefer);
+    assert_eq!(mode("postgresql://db?ssl=true", &[]), SslPolicy::Require);
+    assert_eq!(mode("postgresql://db", &[("PGREQUIRESSL", "1")]), SslPolicy::Require);
+    assert_eq!(mode("postgresql://db", &[("PGREQUIRESSL", "0")]), SslPolicy::Prefer);
+    assert_eq!(mode("postgresql://db?sslmode=disable", &[("PGREQUIRESSL", "1")]), SslPolicy::Disable);
+    assert_eq!(mode("postgresql://db", &[("PGREQUIRESSL", "1"), ("PGSSLMODE", "allow")]), SslPolicy::Allow);
     for text in ["postgresql://db?sslaccept=strict", "postgresql://db?sslaccept=strict&sslmode=prefer"] {
         match from_url(text, &with(&[])) {
-            Ok(target) => assert_eq!(target.tls.mode, Mode::VerifyFull, "{text}"),
+            Ok(target) => assert_eq!(target.tls.mode, SslPolicy::VerifyFull, "{text}"),
             // A machine without authorities.
             Err(error) => assert!(error.to_string().contains("ca-certificates"), "{error}"),
         }
     }
     let lax = url("postgresql://db?sslaccept=accept_invalid_certs").unwrap();
-    assert!((lax.tls.mode, lax.warnings.len()) == (Mode::Prefer, 1), "{:?}", lax.warnings);
+    assert!((lax.tls.mode, lax.warnings.len()) == (SslPolicy::Prefer, 1), "{:?}", lax.warnings);
 }
 
 /// Without a home there is no default file, least of all one in the working directory.

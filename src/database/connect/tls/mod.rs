@@ -41,7 +41,7 @@ pub(crate) type Connector = MakeRustlsConnect;
 
 /// One of libpq's modes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mode {
+pub(crate) enum SslPolicy {
     Disable,
     Allow,
     Prefer,
@@ -50,19 +50,19 @@ pub(crate) enum Mode {
     VerifyFull,
 }
 
-const MODES: [(&str, Mode); 6] = [
-    ("disable", Mode::Disable),
-    ("allow", Mode::Allow),
-    ("prefer", Mode::Prefer),
-    ("require", Mode::Require),
-    ("verify-ca", Mode::VerifyCa),
-    ("verify-full", Mode::VerifyFull),
+const MODES: [(&str, SslPolicy); 6] = [
+    ("disable", SslPolicy::Disable),
+    ("allow", SslPolicy::Allow),
+    ("prefer", SslPolicy::Prefer),
+    ("require", SslPolicy::Require),
+    ("verify-ca", SslPolicy::VerifyCa),
+    ("verify-full", SslPolicy::VerifyFull),
 ];
 
 /// What of the connections is encrypted, and what is checked of the server.
 #[derive(Clone)]
 pub struct Tls {
-    pub(crate) mode: Mode,
+    pub(crate) mode: SslPolicy,
     pub(crate) authorities: Option<Authorities>,
     /// The file of the client's certificate.
     pub(crate) certificate: Option<PathBuf>,
@@ -82,36 +82,36 @@ pub(crate) enum Authorities {
     File(PathBuf),
 }
 
-impl Mode {
+impl SslPolicy {
     pub(crate) fn name(self) -> &'static str {
         MODES.iter().find(|(_, mode)| *mode == self).map_or("", |(name, _)| name)
     }
 
     fn is_always_encrypted(self) -> bool {
-        matches!(self, Mode::Require | Mode::VerifyCa | Mode::VerifyFull)
+        matches!(self, SslPolicy::Require | SslPolicy::VerifyCa | SslPolicy::VerifyFull)
     }
 }
 
 /// The mode that is asked for, and whether it is Prisma's strict one.
-fn wanted_mode(parameters: &Parameters) -> Result<(Option<Mode>, bool), TargetError> {
+fn wanted_mode(parameters: &Parameters) -> Result<(Option<SslPolicy>, bool), TargetError> {
     let mode = parameters.word("sslmode", &MODES)?;
     let is_strict = parameters.word("sslaccept", &[("strict", true), ("accept_invalid_certs", false)])?;
     Ok((mode, is_strict.unwrap_or(false)))
 }
 
 fn checked_mode(
-    mode: Option<Mode>,
+    mode: Option<SslPolicy>,
     authorities: Option<&Authorities>,
     is_strict: bool,
-) -> Result<Mode, TlsError> {
+) -> Result<SslPolicy, TlsError> {
     match (mode, authorities) {
-        (Some(Mode::Disable), _) if is_strict => Err(TlsError::StrictButDisabled),
-        _ if is_strict => Ok(Mode::VerifyFull),
-        (Some(mode), Some(Authorities::System)) if mode != Mode::VerifyFull => {
+        (Some(SslPolicy::Disable), _) if is_strict => Err(TlsError::StrictButDisabled),
+        _ if is_strict => Ok(SslPolicy::VerifyFull),
+        (Some(mode), Some(Authorities::System)) if mode != SslPolicy::VerifyFull => {
             Err(TlsError::WeakMode { mode: mode.name() })
         }
-        (None, Some(Authorities::System)) => Ok(Mode::VerifyFull),
-        (mode, _) => Ok(mode.unwrap_or(Mode::Prefer)),
+        (None, Some(Authorities::System)) => Ok(SslPolicy::VerifyFull),
+        (mode, _) => Ok(mode.unwrap_or(SslPolicy::Prefer)),
     }
 }
 
@@ -134,7 +134,7 @@ impl Tls {
         let negotiation = negotiation(parameters)?;
         if !is_network {
             let verifier = Verifier::new(Check::Nothing, Vec::new(), Vec::new()).map_err(TlsError::from)?;
-            return Self::with(Mode::Disable, None, negotiation, verifier, None, |_| {}, &versions);
+            return Self::with(SslPolicy::Disable, None, negotiation, verifier, None, |_| {}, &versions);
         }
         let authorities = match parameters.get("sslrootcert") {
             Some(Value { text, .. }) if text == "system" => Some(Authorities::System),
@@ -149,9 +149,9 @@ impl Tls {
             return Err(TlsError::WeakNegotiation { mode: mode.name() }.into());
         }
         let check = match (mode, &authorities) {
-            (Mode::Disable, _) => Check::Nothing,
-            (Mode::VerifyFull, Some(_)) => Check::ChainAndName,
-            (Mode::VerifyCa | Mode::VerifyFull, None) => {
+            (SslPolicy::Disable, _) => Check::Nothing,
+            (SslPolicy::VerifyFull, Some(_)) => Check::ChainAndName,
+            (SslPolicy::VerifyCa | SslPolicy::VerifyFull, None) => {
                 let default = home.map(|home| format!(", or put it at {}", home.join("root.crt").display()));
                 let default = default.unwrap_or_default();
                 return Err(TlsError::NoAuthorities { mode: mode.name(), default }.into());
@@ -164,7 +164,7 @@ impl Tls {
             Some(authorities) if check != Check::Nothing => {
                 (roots(authorities, place)?, revocation::lists(parameters, home.as_deref())?)
             }
-            _ if mode == Mode::Disable => (Vec::new(), Vec::new()),
+            _ if mode == SslPolicy::Disable => (Vec::new(), Vec::new()),
             _ => {
                 revocation::refuse_without_authorities(parameters)?;
                 (Vec::new(), Vec::new())
@@ -176,7 +176,7 @@ impl Tls {
             why: format!("{why}; certificates in PEM are needed"),
         })?;
         let identity = match mode {
-            Mode::Disable => None,
+            SslPolicy::Disable => None,
             _ => Identity::read(parameters, home.as_deref())?,
         };
         let sends_name = parameters.number("sslsni", 0..=1, "")?.unwrap_or(1) == 1;
@@ -185,7 +185,7 @@ impl Tls {
     }
 
     fn with(
-        mode: Mode,
+        mode: SslPolicy,
         authorities: Option<Authorities>,
         negotiation: SslNegotiation,
         verifier: Verifier,
@@ -219,10 +219,10 @@ impl Tls {
         let is_socket = matches!(config.get_hosts(), [Host::Unix(_)]) && config.get_hostaddrs().is_empty();
         let modes: &[SslMode] = match self.mode {
             _ if is_socket => &[SslMode::Disable],
-            Mode::Disable => &[SslMode::Disable],
-            Mode::Allow => &[SslMode::Disable, SslMode::Require],
-            Mode::Prefer => &[SslMode::Prefer, SslMode::Disable],
-            Mode::Require | Mode::VerifyCa | Mode::VerifyFull => &[SslMode::Require],
+            SslPolicy::Disable => &[SslMode::Disable],
+            SslPolicy::Allow => &[SslMode::Disable, SslMode::Require],
+            SslPolicy::Prefer => &[SslMode::Prefer, SslMode::Disable],
+            SslPolicy::Require | SslPolicy::VerifyCa | SslPolicy::VerifyFull => &[SslMode::Require],
         };
         let way = |mode: &SslMode| {
             let mut config = config.clone();

@@ -31,7 +31,7 @@ pub(crate) enum Check {
 
 /// Faults that the TLS library has no error for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Fault {
+pub(crate) enum VerifierFault {
     /// The signature of the handshake was not made by the certificate's key.
     #[error("the server does not hold the key of the certificate that it presents")]
     KeyNotHeld,
@@ -43,8 +43,8 @@ pub(crate) enum Fault {
     AuthorityDates,
 }
 
-impl From<Fault> for Error {
-    fn from(fault: Fault) -> Self {
+impl From<VerifierFault> for Error {
+    fn from(fault: VerifierFault) -> Self {
         Error::Other(OtherError(Arc::new(fault)))
     }
 }
@@ -120,7 +120,7 @@ impl Verifier {
             {
                 let all: Vec<&Authority> = self.authorities.iter().collect();
                 self.check_chain_to(&all, shown, between, name, now)?;
-                Err(Fault::AuthorityDates.into())
+                Err(VerifierFault::AuthorityDates.into())
             }
             result => result,
         }
@@ -263,8 +263,10 @@ fn of_handshake(error: Error, shown: &CertificateDer<'_>) -> Error {
         })
     };
     match error {
-        Error::InvalidCertificate(CertificateError::BadSignature) if is_short() => Fault::ShortKey.into(),
-        Error::InvalidCertificate(CertificateError::BadSignature) => Fault::KeyNotHeld.into(),
+        Error::InvalidCertificate(CertificateError::BadSignature) if is_short() => {
+            VerifierFault::ShortKey.into()
+        }
+        Error::InvalidCertificate(CertificateError::BadSignature) => VerifierFault::KeyNotHeld.into(),
         error => error,
     }
 }

@@ -18,15 +18,15 @@ const COUNTS: Counts = Counts {
 };
 
 /// In the middle of a large dump, packed.
-fn figures() -> Figures {
-    Figures {
+fn figures() -> RunSnapshot {
+    RunSnapshot {
         elapsed: Duration::from_secs(80),
         counts: COUNTS,
         bytes_read: 12_800_000_000,
         bytes_total: Some(41_200_000_000),
         bytes_uncompressed: 100_000_000_000,
-        batches_in_flight: 4,
-        segments_awaited: 0,
+        queue_depth: 4,
+        segments_claimed_elsewhere: 0,
         retries: 2,
         database: Some(DatabaseState::Present),
         stopping: None,
@@ -44,8 +44,8 @@ fn pace() -> Pace {
     }
 }
 
-fn piped() -> Figures {
-    Figures { bytes_total: None, ..figures() }
+fn piped() -> RunSnapshot {
+    RunSnapshot { bytes_total: None, ..figures() }
 }
 
 #[test]
@@ -77,7 +77,9 @@ fn what_there_is_no_room_for_is_left_out() {
         assert_eq!(lines.state, None);
     }
     for width in 0..200 {
-        for figures in [figures(), piped(), Figures { stopping: Some(Stopping::RejectLimit), ..figures() }] {
+        for figures in
+            [figures(), piped(), RunSnapshot { stopping: Some(Stopping::RejectLimit), ..figures() }]
+        {
             let lines = lines(&figures, &pace(), width);
             let state = lines.state.map(|state| state.words).unwrap_or_default();
             for line in [lines.advance, lines.account, state] {
@@ -91,19 +93,19 @@ fn what_there_is_no_room_for_is_left_out() {
 fn sizes_that_are_not_known_are_not_made_up() {
     let Lines { advance, .. } = lines(&piped(), &Pace { left: None, ..pace() }, 200);
     assert_eq!(advance, "12.8 GB  152,310 events/s  213.0 MB/s");
-    let empty = Figures { bytes_total: Some(0), bytes_read: 0, ..figures() };
+    let empty = RunSnapshot { bytes_total: Some(0), bytes_read: 0, ..figures() };
     assert_eq!(lines(&empty, &Pace::default(), 200).advance, "0 bytes  0 events/s  0 bytes/s");
-    let grown = Figures { bytes_read: 50_000_000_000, ..figures() };
+    let grown = RunSnapshot { bytes_read: 50_000_000_000, ..figures() };
     let grown = lines(&grown, &Pace::default(), 80).advance;
     assert_eq!(grown, "[===============================]  100%  41.2 of 41.2 GB  0 events/s  0 bytes/s");
-    let nearly = Figures { bytes_read: 41_199_999_999, ..figures() };
+    let nearly = RunSnapshot { bytes_read: 41_199_999_999, ..figures() };
     assert!(lines(&nearly, &pace(), 40).advance.starts_with(" 99%"));
 }
 
 #[test]
 fn a_dry_run_has_no_database() {
     let counts = Counts { events: 1000, rejected: 2, ..Counts::default() };
-    let dry = Figures { counts, database: None, retries: 0, ..figures() };
+    let dry = RunSnapshot { counts, database: None, retries: 0, ..figures() };
     assert_eq!(lines(&dry, &pace(), 200).account, "events 1,000  rejected 2");
 }
 
@@ -123,72 +125,72 @@ fn the_state_is_told_in_words() {
     let base = figures;
     for (figures, pace, words, is_trouble) in [
         (
-            Figures { database: away(12, Some(3200)), ..base() },
+            RunSnapshot { database: away(12, Some(3200)), ..base() },
             pace(),
             "database away for 12 s, trying again in 4 s",
             true,
         ),
         (
-            Figures { database: away(125, None), ..base() },
+            RunSnapshot { database: away(125, None), ..base() },
             pace(),
             "database away for 2 min 5 s, trying again now",
             true,
         ),
-        (Figures { database: away(0, None), ..base() }, pace(), "", false),
+        (RunSnapshot { database: away(0, None), ..base() }, pace(), "", false),
         (
-            Figures { database: building, ..base() },
+            RunSnapshot { database: building, ..base() },
             pace(),
             "building the index kill_event_newest for 1 min 5 s",
             false,
         ),
         (base(), still, "waiting for the database for 25 s: nothing is stored", true),
-        (Figures { batches_in_flight: 0, ..base() }, still, "waiting for input for 25 s", false),
-        (Figures { bytes_total: read, ..base() }, pace(), "all is read, 4 segments to write", false),
+        (RunSnapshot { queue_depth: 0, ..base() }, still, "waiting for input for 25 s", false),
+        (RunSnapshot { bytes_total: read, ..base() }, pace(), "all is read, 4 segments to write", false),
         (
-            Figures { bytes_total: read, batches_in_flight: 1, ..base() },
+            RunSnapshot { bytes_total: read, queue_depth: 1, ..base() },
             pace(),
             "all is read, 1 segment to write",
             false,
         ),
         (
-            Figures { bytes_total: read, batches_in_flight: 0, segments_awaited: 3, ..base() },
+            RunSnapshot { bytes_total: read, queue_depth: 0, segments_claimed_elsewhere: 3, ..base() },
             still,
             "waiting for 3 segments that other loads have taken",
             false,
         ),
         (
-            Figures { bytes_total: read, segments_awaited: 3, ..base() },
+            RunSnapshot { bytes_total: read, segments_claimed_elsewhere: 3, ..base() },
             pace(),
             "all is read, 4 segments to write",
             false,
         ),
         (base(), skipping, "skipping what is loaded already", false),
         (
-            Figures { stopping: Some(Stopping::Signal), ..base() },
+            RunSnapshot { stopping: Some(Stopping::Signal), ..base() },
             pace(),
             "stopping, 4 segments to write",
             true,
         ),
         (
-            Figures { stopping: Some(Stopping::RejectLimit), ..base() },
+            RunSnapshot { stopping: Some(Stopping::RejectLimit), ..base() },
             pace(),
             "too many rejects: stopping, 4 segments to write",
             true,
         ),
         (
-            Figures { stopping: Some(Stopping::Signal), database: away(12, None), ..base() },
+            RunSnapshot { stopping: Some(Stopping::Signal), database: away(12, None), ..base() },
             pace(),
             "stopping, 4 segments to write; database away for 12 s, trying again now",
             true,
         ),
         (
-            Figures { stopping: Some(Stopping::Failure), database: away(12, None), ..base() },
+            RunSnapshot { stopping: Some(Stopping::Failure), database: away(12, None), ..base() },
             pace(),
             "failed: stopping",
             true,
         ),
     ] {
-        let expected = (!words.is_empty()).then(|| State { words: words.to_owned(), is_trouble });
+        let expected = (!words.is_empty()).then(|| RunActivity { words: words.to_owned(), is_trouble });
         assert_eq!(lines(&figures, &pace, 80).state, expected);
     }
 }
@@ -197,7 +199,7 @@ fn the_state_is_told_in_words() {
 fn a_narrow_terminal_gets_fewer_words() {
     let database =
         DatabaseState::Away { elapsed: Duration::from_secs(12), next_try: Some(Duration::from_secs(4)) };
-    let narrow = lines(&Figures { database: Some(database), ..figures() }, &pace(), 40).state;
+    let narrow = lines(&RunSnapshot { database: Some(database), ..figures() }, &pace(), 40).state;
     assert_eq!(narrow.expect("a state").words, "database away 12 s, again in 4 s");
 }
 
@@ -210,7 +212,7 @@ fn a_log_gets_all_in_one_line() {
     );
     let skipping = Pace { is_skipping: true, left: None, ..pace() };
     assert_eq!(
-        one_line(&Figures { counts: Counts::default(), retries: 0, ..piped() }, &skipping),
+        one_line(&RunSnapshot { counts: Counts::default(), retries: 0, ..piped() }, &skipping),
         "1 min 20 s: 12.8 GB, 152,310 events/s, 213.0 MB/s; inserted 0; skipping what is loaded already"
     );
 }
