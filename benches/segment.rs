@@ -28,20 +28,20 @@ const LIMITS: SegmentLimits = SegmentLimits {
 };
 
 fn segments(criterion: &mut Criterion) {
-    let folder = tempfile::tempdir().expect("a folder");
+    let directory = tempfile::tempdir().expect("a directory");
     let (_, dump) = support::dumps::dumps().swap_remove(0);
     let mut group = criterion.benchmark_group("segment");
     group.throughput(Throughput::Bytes(dump.len() as u64));
     for (name, bytes) in [("plain", dump.clone().into_bytes()), ("gzip", gzip(&dump)), ("zstd", zstd(&dump))]
     {
-        let path = folder.path().join(name);
+        let path = directory.path().join(name);
         std::fs::write(&path, bytes).expect("a file");
         group.bench_function(name, |bencher| bencher.iter(|| black_box(read(path.clone(), |_| ()))));
     }
     group.finish();
 
     let mut whole = Vec::new();
-    read(folder.path().join("plain"), |segment| whole.push(segment.bytes.to_vec()));
+    read(directory.path().join("plain"), |segment| whole.push(segment.bytes.to_vec()));
     let segment = |bytes: &Vec<u8>| Segment {
         number: 0,
         source: "dump".into(),

@@ -68,17 +68,17 @@ postgres_on_path() {
 
 # Puts the newest release outside PATH on PATH, if there is one.
 postgres_elsewhere() {
-    local folder major best='' best_major=0
-    while IFS= read -r folder; do
-        if [ -x "$folder/initdb" ] && [ -x "$folder/pg_ctl" ] && [ -x "$folder/postgres" ]; then
-            major=$("$folder/postgres" --version | sed 's/^[^0-9]*\([0-9]*\).*/\1/') || major=''
+    local directory major best='' best_major=0
+    while IFS= read -r directory; do
+        if [ -x "$directory/initdb" ] && [ -x "$directory/pg_ctl" ] && [ -x "$directory/postgres" ]; then
+            major=$("$directory/postgres" --version | sed 's/^[^0-9]*\([0-9]*\).*/\1/') || major=''
             if [ "${major:-0}" -gt "$best_major" ]; then
-                best=$folder
+                best=$directory
                 best_major=$major
             fi
         fi
     done <<EOT
-$(postgres_folders)
+$(postgres_directories)
 EOT
     [ -n "$best" ] || return 1
     PATH=$best:$PATH
@@ -88,7 +88,7 @@ EOT
 
 # Prints the directories in which packages install the server programs, one per line. A pattern without a
 # match stays unchanged, and the caller's check drops it.
-postgres_folders() {
+postgres_directories() {
     printf '%s\n' \
         /usr/lib/postgresql/*/bin \
         /usr/pgsql-*/bin \
@@ -146,19 +146,19 @@ release_at_least() {
 
 # A compiler can exist without the C library's headers, so build a program.
 c_compiler_works() {
-    local folder works=1
+    local directory works=1
     hash -r
     have cc || return 1
     # On macOS without the command line tools, cc opens a window that offers to install them.
     if [ "$(uname -s)" = Darwin ] && ! xcode-select -p >/dev/null 2>&1; then
         return 1
     fi
-    folder=$(mktemp -d "${TMPDIR:-/tmp}/aegis-kills-cc.XXXXXX") || return 1
-    printf '#include <stdlib.h>\nint main(void) { return EXIT_SUCCESS; }\n' >"$folder/main.c"
-    if cc -o "$folder/main" "$folder/main.c" >/dev/null 2>&1; then
+    directory=$(mktemp -d "${TMPDIR:-/tmp}/aegis-kills-cc.XXXXXX") || return 1
+    printf '#include <stdlib.h>\nint main(void) { return EXIT_SUCCESS; }\n' >"$directory/main.c"
+    if cc -o "$directory/main" "$directory/main.c" >/dev/null 2>&1; then
         works=0
     fi
-    rm -rf "$folder"
+    rm -rf "$directory"
     return "$works"
 }
 
@@ -312,13 +312,13 @@ run_manager() {
 # shellcheck disable=SC2016
 apt_script='
     export DEBIAN_FRONTEND=noninteractive
-    folder=/etc/postgresql-common/createcluster.d
-    file=$folder/zz-aegis-kills.conf
-    trap "rm -f $file; rmdir $folder ${folder%/*} 2>/dev/null || :" EXIT
+    directory=/etc/postgresql-common/createcluster.d
+    file=$directory/zz-aegis-kills.conf
+    trap "rm -f $file; rmdir $directory ${directory%/*} 2>/dev/null || :" EXIT
     trap "exit 129" HUP
     trap "exit 130" INT
     trap "exit 143" TERM
-    mkdir -p "$folder"
+    mkdir -p "$directory"
     echo "create_main_cluster = false" >"$file"
     apt-get update -q || echo "continuing with the existing package lists"
     apt-get install -q -y --no-install-recommends -o DPkg::Lock::Timeout=300 "$@"

@@ -5,14 +5,14 @@
 #
 #   clean_up_at_the_end    stops the server and removes the directory when the script ends, for any reason
 #   build                  builds the release and sets 'program' to the path of aegis-kills
-#   make_folder            creates a temporary directory, enters it, and sets 'folder' to its path
+#   make_directory            creates a temporary directory, enters it, and sets 'directory' to its path
 #   start_database         starts a private PostgreSQL in it and sets 'database' to the value for --embedded
 #
 # Changes on the machine: cargo's target directory, and a directory under TMPDIR (or /tmp) that is removed
 # at the end. The database listens on a Unix socket only.
 
 program=''  # the built aegis-kills
-folder=''   # the temporary directory
+directory=''   # the temporary directory
 database='' # the database's directory in it; set once a server can be running
 
 clean_up_at_the_end() {
@@ -33,15 +33,15 @@ build() {
 }
 
 # As root, the program runs PostgreSQL as another user, who needs access to the directory.
-make_folder() {
+make_directory() {
     local parent=${TMPDIR:-/tmp}
     if [ "$(id -u)" -eq 0 ] && ! open_to_all "$parent"; then
         parent=/tmp
     fi
-    folder=$(mktemp -d "${parent%/}/aegis-kills.XXXXXX")
-    chmod 755 "$folder"
+    directory=$(mktemp -d "${parent%/}/aegis-kills.XXXXXX")
+    chmod 755 "$directory"
     # A .env in the caller's directory must have no effect.
-    cd -- "$folder" || die "$folder cannot be entered"
+    cd -- "$directory" || die "$directory cannot be entered"
 }
 
 # Whether every user can enter the directory $1.
@@ -59,8 +59,8 @@ open_to_all() {
 }
 
 start_database() {
-    say "starting a private PostgreSQL in $folder"
-    database=$folder/database
+    say "starting a private PostgreSQL in $directory"
+    database=$directory/database
     "$program" embedded start "$database"
 }
 
@@ -72,9 +72,9 @@ clean_up() {
     if [ -n "$database" ]; then
         "$program" embedded stop "$database" >/dev/null || kill_server
     fi
-    if [ -n "$folder" ]; then
+    if [ -n "$directory" ]; then
         cd /
-        rm -rf -- "$folder"
+        rm -rf -- "$directory"
     fi
     exit "$status"
 }
@@ -82,7 +82,7 @@ clean_up() {
 # The last resort. The first line of postmaster.pid is the server's process id.
 kill_server() {
     local file pid
-    file=$(find "$folder" -name postmaster.pid 2>/dev/null | head -n 1)
+    file=$(find "$directory" -name postmaster.pid 2>/dev/null | head -n 1)
     if [ -n "$file" ] && pid=$(head -n 1 "$file") && [ -n "$pid" ]; then
         kill -QUIT "$pid" 2>/dev/null || true
     fi

@@ -37,7 +37,7 @@ impl CommandError {
     pub(crate) fn exit_status(&self) -> ExitStatus {
         match self {
             CommandError::Setting(_) => ExitStatus::WrongSetting,
-            CommandError::Embedded(error) if error.is_wrong_folder() => ExitStatus::WrongSetting,
+            CommandError::Embedded(error) if error.is_wrong_directory() => ExitStatus::WrongSetting,
             CommandError::Database(error) => database_exit_status(error),
             CommandError::Embedded(EmbeddedError::NoEntry { .. } | EmbeddedError::NoAccount)
             | CommandError::Input(_)

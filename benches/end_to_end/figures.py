@@ -1,4 +1,4 @@
-"""What the report and the plot share: the results of a run of scripts/bench, read from its folder."""
+"""What the report and the plot share: the results of a run of scripts/bench, read from its directory."""
 
 import json
 import os
@@ -6,14 +6,14 @@ import statistics
 
 
 class Run:
-    """A folder with the files names, facts, disk and results, as scripts/bench leaves them."""
+    """A directory with the files names, facts, disk and results, as scripts/bench leaves them."""
 
-    def __init__(self, folder):
-        self.does = dict(line.split(" ", 1) for line in read(folder, "names"))
-        self.facts = dict(line.split("\t", 1) for line in read(folder, "facts"))
-        self.disk = {name: list(map(int, numbers)) for name, *numbers in map(str.split, read(folder, "disk"))}
+    def __init__(self, directory):
+        self.does = dict(line.split(" ", 1) for line in read(directory, "names"))
+        self.facts = dict(line.split("\t", 1) for line in read(directory, "facts"))
+        self.disk = {name: list(map(int, numbers)) for name, *numbers in map(str.split, read(directory, "disk"))}
         self.rounds = {}
-        for line in read(folder, "results"):
+        for line in read(directory, "results"):
             result = json.loads(line)
             self.rounds.setdefault(result["name"], []).append(result)
 
@@ -50,6 +50,6 @@ class Run:
         return statistics.median(one / two * scale for one, two in pairs)
 
 
-def read(folder, name):
-    with open(os.path.join(folder, name), encoding="utf-8") as file:
+def read(directory, name):
+    with open(os.path.join(directory, name), encoding="utf-8") as file:
         return file.read().splitlines()

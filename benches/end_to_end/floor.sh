@@ -2,8 +2,8 @@
 #
 # The floor: two psql sessions at once COPY ready-made binary files into the tables, and nothing else is done.
 #
-#   floor.sh export URL FOLDER TABLE...    writes the rows of the tables, half of them in a file each
-#   floor.sh load URL FOLDER TABLE...      loads these files
+#   floor.sh export URL DIRECTORY TABLE...    writes the rows of the tables, half of them in a file each
+#   floor.sh load URL DIRECTORY TABLE...      loads these files
 #
 # The rows come in the order in which they lie in the tables that they are taken from.
 
@@ -30,8 +30,8 @@ export_table() {
 
 # half NUMBER TABLE CLAUSE
 half() {
-    ask --command "\\copy (SELECT $list FROM $2 ORDER BY ctid $3) TO '$folder/${2//\"/}.$1' BINARY"
-    printf "\\\\copy %s (%s) FROM '%s' BINARY\n" "$2" "$list" "$folder/${2//\"/}.$1" >"$folder/${2//\"/}.$1.sql"
+    ask --command "\\copy (SELECT $list FROM $2 ORDER BY ctid $3) TO '$directory/${2//\"/}.$1' BINARY"
+    printf "\\\\copy %s (%s) FROM '%s' BINARY\n" "$2" "$list" "$directory/${2//\"/}.$1" >"$directory/${2//\"/}.$1.sql"
 }
 
 # load_half NUMBER TABLE...
@@ -39,12 +39,12 @@ load_half() {
     local number=$1 table files=()
     shift
     for table in "$@"; do
-        files+=(--file "$folder/${table//\"/}.$number.sql")
+        files+=(--file "$directory/${table//\"/}.$number.sql")
     done
     ask "${files[@]}"
 }
 
-action=$1 url=$2 folder=$3
+action=$1 url=$2 directory=$3
 shift 3
 case $action in
     export)

@@ -49,21 +49,21 @@ describe() {
         size-*) same_as='' ;;
     esac
     case $1 in
-        ours | ours-* | half-stored | second-run) load_of "$folder/dump.ndjson" ;;
-        gzip) load_of "$folder/dump.ndjson.gz" ;;
-        zstd) load_of "$folder/dump.ndjson.zst" ;;
-        size-*) load_of "$folder/$1.ndjson" ;;
-        floor-aegis) command=("$parts/floor.sh" load "$url" "$folder/floor" '"KillEvent"') ;;
+        ours | ours-* | half-stored | second-run) load_of "$directory/dump.ndjson" ;;
+        gzip) load_of "$directory/dump.ndjson.gz" ;;
+        zstd) load_of "$directory/dump.ndjson.zst" ;;
+        size-*) load_of "$directory/$1.ndjson" ;;
+        floor-aegis) command=("$parts/floor.sh" load "$url" "$directory/floor" '"KillEvent"') ;;
         floor | floor-empty)
-            command=("$parts/floor.sh" load "$url" "$folder/floor" kill_event kill_player kill_loot)
+            command=("$parts/floor.sh" load "$url" "$directory/floor" kill_event kill_player kill_loot)
             ;;
-        psql-jsonb) command=("$parts/psql_jsonb.sh" "$url" "$folder/dump.ndjson" "$events") ;;
-        psycopg) command=("$python" "$parts/psycopg_orjson.py" "$url" "$folder/dump.ndjson" 2) ;;
-        psycopg-single) command=("$python" "$parts/psycopg_orjson.py" "$url" "$folder/dump.ndjson" 1) ;;
-        duckdb) command=("$python" "$parts/duckdb_load.py" "$url" "$folder/dump.ndjson") ;;
-        prisma) command=(node "$prisma/load.js" "$url" "$folder/dump.ndjson" 1) ;;
-        prisma-batches) command=(node "$prisma/load.js" "$url" "$folder/dump.ndjson" 1000) ;;
-        row-by-row) command=("$python" "$parts/row_by_row.py" "$url" "$folder/small.ndjson") ;;
+        psql-jsonb) command=("$parts/psql_jsonb.sh" "$url" "$directory/dump.ndjson" "$events") ;;
+        psycopg) command=("$python" "$parts/psycopg_orjson.py" "$url" "$directory/dump.ndjson" 2) ;;
+        psycopg-single) command=("$python" "$parts/psycopg_orjson.py" "$url" "$directory/dump.ndjson" 1) ;;
+        duckdb) command=("$python" "$parts/duckdb_load.py" "$url" "$directory/dump.ndjson") ;;
+        prisma) command=(node "$prisma/load.js" "$url" "$directory/dump.ndjson" 1) ;;
+        prisma-batches) command=(node "$prisma/load.js" "$url" "$directory/dump.ndjson" 1000) ;;
+        row-by-row) command=("$python" "$parts/row_by_row.py" "$url" "$directory/small.ndjson") ;;
     esac
 }
 

@@ -1,4 +1,4 @@
-"""Draws the results of a run of scripts/bench as SVG: plot.py FOLDER
+"""Draws the results of a run of scripts/bench as SVG: plot.py DIRECTORY
 
 On the left events a second side by side, on the right the loader's time over the size of the dump. The colours are
 those of the reader's page: the background is none, and a dark page has lighter ones.

@@ -78,8 +78,8 @@ make_databases() {
     digest aegis_small aegis >digest.aegis_small
 
     mkdir floor
-    "$parts/floor.sh" export "$(url_of archive_new)" "$folder/floor" kill_event kill_player kill_loot
-    "$parts/floor.sh" export "$(url_of aegis_new)" "$folder/floor" '"KillEvent"'
+    "$parts/floor.sh" export "$(url_of archive_new)" "$directory/floor" kill_event kill_player kill_loot
+    "$parts/floor.sh" export "$(url_of aegis_new)" "$directory/floor" '"KillEvent"'
     # All read their input from memory.
     cat ./*.ndjson* floor/* >/dev/null
 }
@@ -98,7 +98,7 @@ disk_use() {
     psql_in "$1" --field-separator ' ' --command "
         SELECT '$2', (SELECT count($key) FROM $table), sum(pg_table_size(oid)), sum(pg_indexes_size(oid)) FROM pg_class
          WHERE relkind = 'r' AND relname IN ('kill_event', 'kill_player', 'kill_loot', 'KillEvent')
-           AND relnamespace = 'public'::regnamespace" >>"$folder/disk"
+           AND relnamespace = 'public'::regnamespace" >>"$directory/disk"
 }
 
 # What the report says of the machine and the settings: a name and a value a line, with a tab between them.
@@ -122,7 +122,7 @@ facts() {
     fact events "$events"
     fact small "$small"
     fact rounds "$rounds"
-    fact bytes "$(wc -c <"$folder/dump.ndjson" | tr -d ' ')"
+    fact bytes "$(wc -c <"$directory/dump.ndjson" | tr -d ' ')"
 }
 
 # The versions of the peers that could be installed.

@@ -1,4 +1,4 @@
-"""Writes the report of a run of scripts/bench, as Markdown: report.py FOLDER"""
+"""Writes the report of a run of scripts/bench, as Markdown: report.py DIRECTORY"""
 
 import sys
 

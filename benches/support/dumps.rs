@@ -17,11 +17,12 @@ pub(crate) fn dumps() -> Vec<(&'static str, String)> {
     dumps
 }
 
-/// All real events: next to the project, or in the folder that `KILLS_BENCH_DATA` names.
+/// All real events: next to the project, or in the directory that `KILLS_BENCH_DATA` names.
 fn real() -> Option<String> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
-    let folder = std::env::var_os("KILLS_BENCH_DATA").map_or(beside, Into::into);
-    let mut files: Vec<_> = fs::read_dir(folder).ok()?.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    let directory = std::env::var_os("KILLS_BENCH_DATA").map_or(beside, Into::into);
+    let mut files: Vec<_> =
+        fs::read_dir(directory).ok()?.filter_map(|entry| Some(entry.ok()?.path())).collect();
     files.retain(|path| path.extension().is_some_and(|extension| extension == "ndjson"));
     files.sort();
     let texts = files.iter().map(|path| fs::read_to_string(path).expect("a dump can be read"));

@@ -5,7 +5,7 @@ use crate::exit::exit_codes_help;
 /// After the program's short help.
 pub(crate) const START: &str = "\
 Start:
-  aegis-kills load --server europe --embedded ~/kills dump.ndjson    a private database in a folder
+  aegis-kills load --server europe --embedded ~/kills dump.ndjson    a private database in a directory
   aegis-kills load --server europe dump.ndjson                       the database of DATABASE_URL
 
 'aegis-kills COMMAND --help' tells all of a command, 'aegis-kills man | man -l -' all of all.";
@@ -13,7 +13,7 @@ Start:
 /// After the program's long help.
 const START_AND_CODES: &str = "\
 Start:
-  aegis-kills load --server europe --embedded ~/kills dump.ndjson    a private database in a folder
+  aegis-kills load --server europe --embedded ~/kills dump.ndjson    a private database in a directory
   aegis-kills load --server europe dump.ndjson                       the database of DATABASE_URL
 
 {CODES}
@@ -96,7 +96,7 @@ pub(crate) const STATUS: &str = "\
 Exit codes:
   0  it runs
   6  it is stopped, or its server crashed
-  2  there is none in this folder";
+  2  there is none in this directory";
 
 /// After the help of `generate`.
 pub(crate) const GENERATE: &str = "\

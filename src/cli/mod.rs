@@ -76,7 +76,7 @@ pub enum Command {
     },
     /// Start, stop or look at the private PostgreSQL of --embedded.
     ///
-    /// It is kept in a folder, and listens on a Unix socket only. 'load --embedded' starts it for as long as it is used.
+    /// It is kept in a directory, and listens on a Unix socket only. 'load --embedded' starts it for as long as it is used.
     #[command(after_help = help_text::EMBEDDED)]
     Embedded {
         /// What to do with it.
@@ -115,7 +115,7 @@ pub struct DatabaseArgs {
     /// option all users of this machine can see it.
     #[arg(long, value_name = "URL")]
     pub database_url: Option<String>,
-    /// A private PostgreSQL kept in a folder, made and started as needed [env: KILLS_EMBEDDED].
+    /// A private PostgreSQL kept in a directory, made and started as needed [env: KILLS_EMBEDDED].
     ///
     /// It needs the server programs of PostgreSQL on this machine. 'aegis-kills embedded start DIR' keeps it running.
     #[arg(long, value_name = "DIR", conflicts_with = "database_url")]
@@ -334,7 +334,7 @@ pub enum EmbeddedAction {
 /// `embedded`.
 #[derive(Debug, Args)]
 pub struct EmbeddedArgs {
-    /// The folder that it is kept in.
+    /// The directory that it is kept in.
     pub dir: PathBuf,
 }
 

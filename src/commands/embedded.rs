@@ -90,12 +90,12 @@ fn to_text(dir: &Path, status: &Status) -> Result<String, CommandError> {
             });
             format!(
                 "{phase}: PostgreSQL {version}, process {pid}{since}, {until}.\n{used}{}  socket   {}\n  url      {url}\n",
-                folder(dir),
+                directory(dir),
                 socket.display(),
             )
         }
         Status::Stopped => {
-            format!("Stopped: what was loaded is there; start it by: {start}\n{}", folder(dir))
+            format!("Stopped: what was loaded is there; start it by: {start}\n{}", directory(dir))
         }
         Status::Missing => {
             // A URL that was typed in the wrong place has a password.
@@ -110,11 +110,11 @@ fn ask(url: &str) -> Result<Option<ServerHealth>, CommandError> {
     Ok(HealthProbe::new(&target, "aegis-kills status", ANSWER_TIME_MAX).check().server)
 }
 
-/// The line of the folder and its size, which may not be readable for who asks.
-fn folder(dir: &Path) -> String {
+/// The line of the directory and its size, which may not be readable for who asks.
+fn directory(dir: &Path) -> String {
     let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
     let size = disk_bytes(&dir).map(|size| format!(", {} on disk", bytes(size)));
-    format!("  folder   {}{}\n", dir.display(), size.unwrap_or_default())
+    format!("  directory   {}{}\n", dir.display(), size.unwrap_or_default())
 }
 
 fn age(since: Timestamp) -> String {

@@ -182,8 +182,10 @@ fn are_one_file(one: &Path, other: &Path) -> bool {
         return false;
     }
     let whole = |path: &Path| {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        path.canonicalize().or_else(|_| Ok(folder.canonicalize()?.join(path.file_name().unwrap_or_default())))
+        let directory =
+            path.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        path.canonicalize()
+            .or_else(|_| Ok(directory.canonicalize()?.join(path.file_name().unwrap_or_default())))
     };
     let both: (io::Result<PathBuf>, io::Result<PathBuf>) = (whole(one), whole(other));
     matches!(both, (Ok(one), Ok(other)) if one == other)

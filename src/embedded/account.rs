@@ -4,7 +4,7 @@
 //! - A program gets a small environment of its own: no `PG*` variable bends what it does, and no secret of ours is passed
 //!   on.
 //! - A program runs in a process group of its own: Ctrl-C at the terminal is not for it.
-//! - Root, too, works in the account's folder with the account's rights alone: whatever links the account has put there lead to
+//! - Root, too, works in the account's directory with the account's rights alone: whatever links the account has put there lead to
 //!   nothing that it could not reach by itself.
 
 use std::env;
@@ -131,15 +131,15 @@ impl Account {
         }
     }
 
-    /// Gives the account an open folder that this program has just made at `path`. Anything else may have been put there since.
-    pub fn own_new_folder(&self, folder: &File, path: &Path) -> Result<(), EmbeddedError> {
-        let metadata = folder.metadata().at("look at", path)?;
+    /// Gives the account an open directory that this program has just made at `path`. Anything else may have been put there since.
+    pub fn own_new_directory(&self, directory: &File, path: &Path) -> Result<(), EmbeddedError> {
+        let metadata = directory.metadata().at("look at", path)?;
         let is_ours =
             metadata.is_dir() && metadata.uid() == geteuid().as_raw() && metadata.mode() & 0o777 == 0o700;
-        if !is_ours || fs::read_dir(path).at("read the folder", path)?.next().is_some() {
+        if !is_ours || fs::read_dir(path).at("read the directory", path)?.next().is_some() {
             return Err(EmbeddedError::Planted { path: path.to_path_buf() });
         }
-        fchown(folder, Some(self.uid), Some(self.gid)).at("change the owner of", path)
+        fchown(directory, Some(self.uid), Some(self.gid)).at("change the owner of", path)
     }
 
     /// Checks an open file that is to be written: the account's, or root's of an earlier version, and under no other name. It
@@ -161,7 +161,7 @@ impl Account {
         metadata.uid() == self.uid
     }
 
-    /// Checks that the account can enter `dir`, an absolute path without links; names the folder in the way if not.
+    /// Checks that the account can enter `dir`, an absolute path without links; names the directory in the way if not.
     pub fn check_entry(&self, dir: &Path) -> Result<(), EmbeddedError> {
         if self.switch == Switch::Stay {
             return Ok(());
@@ -182,12 +182,12 @@ impl Account {
         }
     }
 
-    /// The outermost folder on the way to `dir` whose mode bars the account.
+    /// The outermost directory on the way to `dir` whose mode bars the account.
     fn blocker<'a>(&self, dir: &'a Path) -> Option<&'a Path> {
         let mut way: Vec<&Path> = dir.ancestors().collect();
         way.reverse();
-        way.into_iter().find(|folder| {
-            fs::metadata(folder).is_ok_and(|metadata| {
+        way.into_iter().find(|directory| {
+            fs::metadata(directory).is_ok_and(|metadata| {
                 let entry_bit = if metadata.uid() == self.uid {
                     0o100
                 } else if metadata.gid() == self.gid {

@@ -10,8 +10,8 @@ use std::path::Path;
 
 use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 
+use crate::embedded::directory::{Directory, StartLock, make_private_directory};
 use crate::embedded::error::{At, EmbeddedError};
-use crate::embedded::folder::{Folder, StartLock, make_private_folder};
 use crate::embedded::program::run;
 use crate::embedded::programs::Programs;
 use crate::embedded::socket::{DATABASE, USER};
@@ -31,14 +31,18 @@ checkpoint_timeout = 15min
 maintenance_work_mem = 256MB
 ";
 
-/// Makes the cluster of `folder` if it has none.
-pub(crate) fn make(folder: &Folder, programs: &Programs, start: &StartLock) -> Result<(), EmbeddedError> {
-    let data = folder.data_new();
-    log::info!("making a private PostgreSQL {} in {}", programs.version(), folder.dir().display());
+/// Makes the cluster of `directory` if it has none.
+pub(crate) fn make(
+    directory: &Directory,
+    programs: &Programs,
+    start: &StartLock,
+) -> Result<(), EmbeddedError> {
+    let data = directory.data_new();
+    log::info!("making a private PostgreSQL {} in {}", programs.version(), directory.dir().display());
     let mut made = Ok(());
     for locale in LOCALES {
-        remove_folder(&data)?;
-        made = initialize(folder, programs, start, locale);
+        remove_directory(&data)?;
+        made = initialize(directory, programs, start, locale);
         if made.is_ok() {
             break;
         }
@@ -46,26 +50,26 @@ pub(crate) fn make(folder: &Folder, programs: &Programs, start: &StartLock) -> R
     }
     made?;
     add_settings(&data.join("postgresql.conf"))?;
-    create_database(folder, programs, start)?;
-    fs::rename(&data, folder.data()).at("rename", &data)?;
+    create_database(directory, programs, start)?;
+    fs::rename(&data, directory.data()).at("rename", &data)?;
     // The rename itself must outlast a loss of power.
-    File::open(folder.dir()).and_then(|dir| dir.sync_all()).at("sync", folder.dir())
+    File::open(directory.dir()).and_then(|dir| dir.sync_all()).at("sync", directory.dir())
 }
 
 fn initialize(
-    folder: &Folder,
+    directory: &Directory,
     programs: &Programs,
     start: &StartLock,
     locale: &str,
 ) -> Result<(), EmbeddedError> {
-    let data = folder.data_new();
-    make_private_folder(&data, folder.account())?;
-    let mut command = folder.account().command(&programs.program("initdb"));
+    let data = directory.data_new();
+    make_private_directory(&data, directory.account())?;
+    let mut command = directory.account().command(&programs.program("initdb"));
     command.arg("--pgdata").arg(&data);
     command.args(["--username", USER, "--encoding=UTF8"]).arg(format!("--locale={locale}"));
-    // The socket's folder keeps others out. Should somebody make the server listen on the network, that does not let them in.
+    // The socket's directory keeps others out. Should somebody make the server listen on the network, that does not let them in.
     command.args(["--auth-local=trust", "--auth-host=reject"]);
-    run(command, "initdb", folder, start)
+    run(command, "initdb", directory, start)
 }
 
 fn add_settings(file: &Path) -> Result<(), EmbeddedError> {
@@ -75,18 +79,22 @@ fn add_settings(file: &Path) -> Result<(), EmbeddedError> {
 }
 
 /// Makes the database without a server, so that it is there as soon as the cluster is.
-fn create_database(folder: &Folder, programs: &Programs, start: &StartLock) -> Result<(), EmbeddedError> {
+fn create_database(
+    directory: &Directory,
+    programs: &Programs,
+    start: &StartLock,
+) -> Result<(), EmbeddedError> {
     // The shell writes the statement, as its own input is the start lock. An error must end it, or it would go unnoticed.
-    let mut command = folder.account().command(Path::new("/bin/sh"));
+    let mut command = directory.account().command(Path::new("/bin/sh"));
     command
         .args(["-c", r#"echo "$1" | "$2" --single -D "$3" -c exit_on_error=on postgres"#, "sh"])
         .arg(format!("create database {DATABASE};"))
         .arg(programs.program("postgres"))
-        .arg(folder.data_new());
-    run(command, "postgres", folder, start)
+        .arg(directory.data_new());
+    run(command, "postgres", directory, start)
 }
 
-fn remove_folder(path: &Path) -> Result<(), EmbeddedError> {
+fn remove_directory(path: &Path) -> Result<(), EmbeddedError> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).at("remove", path),
         _ => Ok(()),

@@ -13,61 +13,61 @@ pub enum EmbeddedError {
     #[error(
         "no PostgreSQL server programs (initdb, pg_ctl, postgres) on PATH or in the usual places; \
          install them ('apt install postgresql' on Debian and Ubuntu, 'dnf install postgresql-server' on Fedora \
-         and Red Hat, 'brew install postgresql' or Postgres.app on macOS), or put their folder on PATH"
+         and Red Hat, 'brew install postgresql' or Postgres.app on macOS), or put their directory on PATH"
     )]
     NoPrograms,
 
     /// The data need server programs of a major version that is not there.
     #[error(
         "the data in {} were made by PostgreSQL {data}, and this machine has {found}; \
-         install the server programs of PostgreSQL {data}, or choose another folder",
-        folder.display()
+         install the server programs of PostgreSQL {data}, or choose another directory",
+        directory.display()
     )]
     Version {
-        /// The folder of the data.
-        folder: PathBuf,
+        /// The directory of the data.
+        directory: PathBuf,
         /// The version that the data name.
         data: String,
         /// The versions found, for a reader.
         found: String,
     },
 
-    /// The folder holds something, and nothing that says that it is ours.
+    /// The directory holds something, and nothing that says that it is ours.
     #[error(
-        "{} is not empty and holds no private PostgreSQL of this program; choose a new or an empty folder",
+        "{} is not empty and holds no private PostgreSQL of this program; choose a new or an empty directory",
         dir.display()
     )]
     Foreign {
-        /// The folder that was asked for.
+        /// The directory that was asked for.
         dir: PathBuf,
     },
 
-    /// A file in place of a folder.
-    #[error("{} is no folder, and a private PostgreSQL needs one of its own; choose a new or an empty folder", dir.display())]
-    NoFolder {
+    /// A file in place of a directory.
+    #[error("{} is no directory, and a private PostgreSQL needs one of its own; choose a new or an empty directory", dir.display())]
+    NoDirectory {
         /// What was asked for.
         dir: PathBuf,
     },
 
     /// The path has a character that the server programs can't take.
     #[error(
-        "the path {dir:?} has a control character, which PostgreSQL's programs refuse; choose another folder"
+        "the path {dir:?} has a control character, which PostgreSQL's programs refuse; choose another directory"
     )]
     Path {
-        /// The folder that was asked for.
+        /// The directory that was asked for.
         dir: PathBuf,
     },
 
-    /// Run by root, the server needs another account, and that one can't get to the folder.
+    /// Run by root, the server needs another account, and that one can't get to the directory.
     #[error(
         "the server can't run as root, and user {user} may not enter {}, which is on the way to {}; \
-         choose a folder such as /var/lib/aegis-kills, or let others enter it with 'chmod o+x'",
+         choose a directory such as /var/lib/aegis-kills, or let others enter it with 'chmod o+x'",
         blocker.display(), dir.display()
     )]
     Blocked {
-        /// The first folder on the way that the account may not enter.
+        /// The first directory on the way that the account may not enter.
         blocker: PathBuf,
-        /// The folder that it needs.
+        /// The directory that it needs.
         dir: PathBuf,
         /// The account's name.
         user: String,
@@ -76,12 +76,12 @@ pub enum EmbeddedError {
     /// The data belong to an account that the server can't run as.
     #[error(
         "{} belongs to user {owner}, and the server would run as {user}; run this as {owner} or as root, \
-         or give the folder to {user} with 'chown -R'",
-        folder.display()
+         or give the directory to {user} with 'chown -R'",
+        directory.display()
     )]
     Owner {
-        /// The folder of the data.
-        folder: PathBuf,
+        /// The directory of the data.
+        directory: PathBuf,
         /// Whose it is.
         owner: String,
         /// Who the server would run as.
@@ -122,14 +122,14 @@ pub enum EmbeddedError {
         uid: u32,
     },
 
-    /// The folder meant for the socket can't be trusted with it.
+    /// The directory meant for the socket can't be trusted with it.
     #[error(
-        "the socket's folder {} is not a folder that only {user} may enter; remove it, or choose another with TMPDIR",
-        folder.display()
+        "the socket's directory {} is not a directory that only {user} may enter; remove it, or choose another with TMPDIR",
+        directory.display()
     )]
-    SocketFolder {
-        /// The folder meant for the socket.
-        folder: PathBuf,
+    SocketDirectory {
+        /// The directory meant for the socket.
+        directory: PathBuf,
         /// Whose it must be.
         user: String,
     },
@@ -138,19 +138,19 @@ pub enum EmbeddedError {
     #[error(
         "the path of a socket in {} would be longer than the {max} bytes that this system allows; \
          choose a shorter path, or set TMPDIR to one",
-        folder.display()
+        directory.display()
     )]
     SocketPath {
-        /// The last folder that was tried.
-        folder: PathBuf,
+        /// The last directory that was tried.
+        directory: PathBuf,
         /// The system's limit, in bytes.
         max: usize,
     },
 
-    /// Something serves the folder's socket that is no process of this machine, as this program sees it.
+    /// Something serves the directory's socket that is no process of this machine, as this program sees it.
     #[error(
         "a server answers on {}, but its process can't be seen from here; \
-         is the folder shared with another container? stop the server there first",
+         is the directory shared with another container? stop the server there first",
         socket.display()
     )]
     Elsewhere {
@@ -183,7 +183,7 @@ pub enum EmbeddedError {
     /// The server did not get there in time.
     #[error("the server of {} was not {wanted} after {} s; see {}", dir.display(), limit.as_secs(), log.display())]
     Timeout {
-        /// The folder that was asked for.
+        /// The directory that was asked for.
         dir: PathBuf,
         /// What was waited for: "ready" or "stopped".
         wanted: &'static str,
@@ -193,7 +193,7 @@ pub enum EmbeddedError {
         log: PathBuf,
     },
 
-    /// Somebody else has the folder's lock and does not give it back.
+    /// Somebody else has the directory's lock and does not give it back.
     #[error(
         "{} is locked by another process for more than {} min; see which one with: fuser {}",
         path.display(), limit.as_secs() / 60, path.display()
@@ -218,7 +218,7 @@ pub enum EmbeddedError {
         log: PathBuf,
     },
 
-    /// A file or folder could not be read, made or changed.
+    /// A file or directory could not be read, made or changed.
     #[error("could not {action} {}", path.display())]
     Io {
         /// What was tried.
@@ -231,9 +231,9 @@ pub enum EmbeddedError {
 }
 
 impl EmbeddedError {
-    /// Whether the folder that was named can't be one of a private PostgreSQL.
-    pub fn is_wrong_folder(&self) -> bool {
-        matches!(self, Self::Foreign { .. } | Self::NoFolder { .. } | Self::Path { .. } | Self::Url { .. })
+    /// Whether the directory that was named can't be one of a private PostgreSQL.
+    pub fn is_wrong_directory(&self) -> bool {
+        matches!(self, Self::Foreign { .. } | Self::NoDirectory { .. } | Self::Path { .. } | Self::Url { .. })
     }
 }
 

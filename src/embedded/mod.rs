@@ -1,6 +1,6 @@
 //! The private PostgreSQL of `--embedded DIR`: made, started, shared and stopped.
 //!
-//! - It listens on a Unix socket only, in a folder that only the user who owns it, and root, may enter.
+//! - It listens on a Unix socket only, in a directory that only the user who owns it, and root, may enter.
 //! - Its programs are the machine's own ([`Programs`]); run by root, they run as another user ([`Account`](account::Account)).
 //! - It runs while somebody has a share in it ([`Embedded`]); who gives back the last share stops it, unless it was started
 //!   to stay ([`Lifetime::UntilStopped`]). A share dies with its process, however that ends.
@@ -8,8 +8,8 @@
 
 pub(crate) mod account;
 pub(crate) mod cluster;
+pub(crate) mod directory;
 pub(crate) mod error;
-pub(crate) mod folder;
 pub(crate) mod process;
 pub(crate) mod program;
 pub(crate) mod programs;
@@ -24,13 +24,13 @@ use crate::error_chain::{concealed, in_full};
 use jiff::Timestamp;
 use std::path::{Path, PathBuf};
 
-use crate::embedded::folder::{Folder, Lease, StartLock, Users};
+use crate::embedded::directory::{Directory, Lease, StartLock, Users};
 use crate::embedded::server::{RunningServer, ServerState};
 
-/// A share in the private PostgreSQL of one folder, which runs for as long as this lives.
+/// A share in the private PostgreSQL of one directory, which runs for as long as this lives.
 #[derive(Debug)]
 pub struct Embedded {
-    folder: Folder,
+    directory: Directory,
     /// Taken when the share is given back.
     lease: Option<Lease>,
     url: String,
@@ -59,7 +59,7 @@ pub enum Closed {
 /// What [`stop`] found and did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stopped {
-    /// There is no private PostgreSQL in the folder.
+    /// There is no private PostgreSQL in the directory.
     Missing,
     /// The server did not run.
     Already,
@@ -69,7 +69,7 @@ pub enum Stopped {
     InUse,
 }
 
-/// What a folder's server does.
+/// What a directory's server does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Status {
     /// Its process lives, be it still starting or already stopping.
@@ -106,33 +106,33 @@ impl Embedded {
         if name.contains("://") {
             return Err(EmbeddedError::Url { shown: concealed(&name) });
         }
-        if !Folder::has_data(dir) {
+        if !Directory::has_data(dir) {
             // Before anything is made.
             Programs::find()?;
         }
-        let folder = Folder::make(dir)?;
-        let acting = folder.account().act();
-        let opened = Self::open_folder(&folder, lifetime);
+        let directory = Directory::make(dir)?;
+        let acting = directory.account().act();
+        let opened = Self::open_directory(&directory, lifetime);
         drop(acting);
         match opened {
-            Ok((lease, url)) => Ok(Self { folder, lease: Some(lease), url }),
+            Ok((lease, url)) => Ok(Self { directory, lease: Some(lease), url }),
             Err(error) => {
-                folder.take_away();
+                directory.take_away();
                 Err(error)
             }
         }
     }
 
-    fn open_folder(folder: &Folder, lifetime: Lifetime) -> Result<(Lease, String), EmbeddedError> {
-        let start = folder.lock_start()?;
-        let lease = folder.take_lease(&start)?;
-        if server::data_version(folder)?.is_none() {
-            folder.account().check_name()?;
-            cluster::make(folder, &Programs::find()?, &start)?;
+    fn open_directory(directory: &Directory, lifetime: Lifetime) -> Result<(Lease, String), EmbeddedError> {
+        let start = directory.lock_start()?;
+        let lease = directory.take_lease(&start)?;
+        if server::data_version(directory)?.is_none() {
+            directory.account().check_name()?;
+            cluster::make(directory, &Programs::find()?, &start)?;
         }
-        let url = server::ensure(folder, &start)?;
+        let url = server::ensure(directory, &start)?;
         if lifetime == Lifetime::UntilStopped {
-            folder.keep(&start)?;
+            directory.keep(&start)?;
         }
         Ok((lease, url))
     }
@@ -150,15 +150,15 @@ impl Embedded {
     }
 
     fn give_back(&mut self) -> Result<Closed, EmbeddedError> {
-        let _acting = self.folder.account().act();
-        let start = self.folder.lock_start()?;
+        let _acting = self.directory.account().act();
+        let start = self.directory.lock_start()?;
         // Between these two nobody can come in: a share is taken under the start lock.
         drop(self.lease.take());
-        let users = self.folder.users(&start)?;
+        let users = self.directory.users(&start)?;
         match users {
             Users::Some => Ok(Closed::InUse),
-            Users::None if self.folder.kept() => Ok(Closed::Kept),
-            Users::None => server::stop(&self.folder, &start).map(|_| Closed::Stopped),
+            Users::None if self.directory.kept() => Ok(Closed::Kept),
+            Users::None => server::stop(&self.directory, &start).map(|_| Closed::Stopped),
         }
     }
 }
@@ -168,21 +168,21 @@ impl Drop for Embedded {
         if self.lease.is_some()
             && let Err(error) = self.give_back()
         {
-            log::warn!("the private PostgreSQL in {}: {}", self.folder.dir().display(), in_full(&error));
+            log::warn!("the private PostgreSQL in {}: {}", self.directory.dir().display(), in_full(&error));
         }
     }
 }
 
 /// Stops the server of `dir`, whoever uses it: their sessions end, what they committed stays.
 pub fn stop(dir: &Path) -> Result<Stopped, EmbeddedError> {
-    let Some(folder) = with_data(dir)? else {
+    let Some(directory) = with_data(dir)? else {
         return Ok(Stopped::Missing);
     };
-    let _acting = folder.account().act();
-    let start: StartLock = folder.lock_start()?;
-    folder.keep_no_more(&start)?;
-    let users = folder.users(&start)?;
-    Ok(match (server::stop(&folder, &start)?, users) {
+    let _acting = directory.account().act();
+    let start: StartLock = directory.lock_start()?;
+    directory.keep_no_more(&start)?;
+    let users = directory.users(&start)?;
+    Ok(match (server::stop(&directory, &start)?, users) {
         (false, _) => Stopped::Already,
         (true, Users::None) => Stopped::Idle,
         (true, Users::Some) => Stopped::InUse,
@@ -191,20 +191,20 @@ pub fn stop(dir: &Path) -> Result<Stopped, EmbeddedError> {
 
 /// What the server of `dir` does. Nothing is changed, and nothing waited for.
 pub fn status(dir: &Path) -> Result<Status, EmbeddedError> {
-    let Some(folder) = with_data(dir)? else {
+    let Some(directory) = with_data(dir)? else {
         return Ok(Status::Missing);
     };
-    let _acting = folder.account().act();
-    let ServerState::Alive(RunningServer { pid, since, port, socket, phase }) = server::state(&folder)?
+    let _acting = directory.account().act();
+    let ServerState::Alive(RunningServer { pid, since, port, socket, phase }) = server::state(&directory)?
     else {
         return Ok(Status::Stopped);
     };
-    let place = socket.map_or_else(|| socket::place(&folder), Ok)?;
-    let lifetime = if folder.kept() { Lifetime::UntilStopped } else { Lifetime::WhileUsed };
+    let place = socket.map_or_else(|| socket::place(&directory), Ok)?;
+    let lifetime = if directory.kept() { Lifetime::UntilStopped } else { Lifetime::WhileUsed };
     Ok(Status::Running {
         pid,
         url: socket::url(&place, port),
-        version: server::data_version(&folder)?.unwrap_or_default(),
+        version: server::data_version(&directory)?.unwrap_or_default(),
         lifetime,
         since,
         socket: socket::path(&place),
@@ -212,13 +212,13 @@ pub fn status(dir: &Path) -> Result<Status, EmbeddedError> {
     })
 }
 
-/// The folder at `dir`, if it holds a cluster.
-fn with_data(dir: &Path) -> Result<Option<Folder>, EmbeddedError> {
-    let Some(folder) = Folder::existing(dir)? else {
+/// The directory at `dir`, if it holds a cluster.
+fn with_data(dir: &Path) -> Result<Option<Directory>, EmbeddedError> {
+    let Some(directory) = Directory::existing(dir)? else {
         return Ok(None);
     };
-    let acting = folder.account().act();
-    let version = server::data_version(&folder)?;
+    let acting = directory.account().act();
+    let version = server::data_version(&directory)?;
     drop(acting);
-    Ok(version.map(|_| folder))
+    Ok(version.map(|_| directory))
 }

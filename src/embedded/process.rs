@@ -22,7 +22,7 @@ pub(crate) enum Owner {
     Nobody,
 }
 
-/// Whose process `pid` is: the postmaster of `data`, which names that folder in its arguments or stands in it.
+/// Whose process `pid` is: the postmaster of `data`, which names that directory in its arguments or stands in it.
 pub(crate) fn owner(pid: i32, data: &Path) -> Owner {
     match kill(Pid::from_raw(pid), None) {
         // A process of another user lives, too, and may be ours all the same: root looks at everybody's, but in a
@@ -59,7 +59,7 @@ fn arguments(pid: i32) -> Option<Vec<u8>> {
 
 #[cfg(target_os = "linux")]
 fn stands_in(pid: i32, data: &Path) -> bool {
-    std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|folder| folder == data)
+    std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|directory| directory == data)
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -88,8 +88,8 @@ mod tests {
 
     #[test]
     fn a_process_is_ours_only_if_it_names_the_data() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let data = std::fs::canonicalize(folder.path()).expect("its name");
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let data = std::fs::canonicalize(directory.path()).expect("its name");
         let text = data.to_str().expect("text");
         for (argument, expected) in [(text, Owner::Us), ("/elsewhere", Owner::Other)] {
             let mut child = Command::new("/bin/sh")

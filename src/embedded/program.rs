@@ -12,8 +12,8 @@ use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
+use crate::embedded::directory::{Directory, StartLock};
 use crate::embedded::error::{At, EmbeddedError};
-use crate::embedded::folder::{Folder, StartLock};
 use crate::embedded::process::POLL_INTERVAL;
 
 /// How long a program may take. A start has its own limit of 10 minutes.
@@ -30,11 +30,11 @@ const TAIL_BYTES_MAX: u64 = 8 * 1024;
 pub(crate) fn run(
     mut command: Command,
     program: &'static str,
-    folder: &Folder,
+    directory: &Directory,
     start: &StartLock,
 ) -> Result<(), EmbeddedError> {
-    let (file, log) = folder.open_log(&format!("{program}.log"))?;
-    command.stdin(start.as_stdin().at("share the lock of", folder.dir())?);
+    let (file, log) = directory.open_log(&format!("{program}.log"))?;
+    command.stdin(start.as_stdin().at("share the lock of", directory.dir())?);
     command.stderr(file.try_clone().at("open", &log)?).stdout(file);
     let failed =
         |command: &Command, source| EmbeddedError::Spawn { program: command.get_program().into(), source };
@@ -82,8 +82,8 @@ mod tests {
 
     #[test]
     fn the_tail_is_the_last_lines_from_an_offset_on() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let log = folder.path().join("log");
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let log = directory.path().join("log");
         let check = |text: &str, from: u64, expected: &str| {
             fs::write(&log, text).expect("the log");
             assert_eq!(tail(&log, from), expected, "{text:?} from {from}");

@@ -1,8 +1,8 @@
 //! Finds PostgreSQL's server programs on the machine.
 //!
-//! - A folder counts only when it holds `initdb`, `pg_ctl` and `postgres`, and `postgres` tells a version that is new enough.
+//! - A directory counts only when it holds `initdb`, `pg_ctl` and `postgres`, and `postgres` tells a version that is new enough.
 //! - What the user put on `PATH` comes before the usual places, and in those the newest version comes first.
-//! - The search reads folders and asks programs through [`SearchPath`] alone, so that it can be tried on a made-up machine.
+//! - The search reads directories and asks programs through [`SearchPath`] alone, so that it can be tried on a made-up machine.
 
 use std::env;
 use std::fs;
@@ -26,7 +26,7 @@ const USUAL_PLACES: [&str; 9] = [
     "usr/local/pgsql/bin",                               // built from source
 ];
 
-/// One set of PostgreSQL's server programs: a folder that holds all that are needed.
+/// One set of PostgreSQL's server programs: a directory that holds all that are needed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Programs {
     bin: PathBuf,
@@ -34,7 +34,7 @@ pub struct Programs {
     major: u32,
 }
 
-/// Where to look for server programs: the folders of `PATH`, and the root under which the usual places are.
+/// Where to look for server programs: the directories of `PATH`, and the root under which the usual places are.
 #[derive(Debug)]
 struct SearchPath {
     path: Vec<PathBuf>,
@@ -49,13 +49,13 @@ impl Programs {
         all(&SearchPath::of_this_machine(), &ask).next().ok_or(EmbeddedError::NoPrograms)
     }
 
-    /// The programs for the data in `folder`, which were made by the major version `data`.
-    pub fn find_for(folder: &Path, data: &str, account: &Account) -> Result<Self, EmbeddedError> {
+    /// The programs for the data in `directory`, which were made by the major version `data`.
+    pub fn find_for(directory: &Path, data: &str, account: &Account) -> Result<Self, EmbeddedError> {
         let ask = |program: &Path, argument: &str| ask(account, program, argument);
-        choose(all(&SearchPath::of_this_machine(), &ask).collect(), folder, data)
+        choose(all(&SearchPath::of_this_machine(), &ask).collect(), directory, data)
     }
 
-    /// The folder of the programs.
+    /// The directory of the programs.
     pub fn bin(&self) -> &Path {
         &self.bin
     }
@@ -71,7 +71,7 @@ impl Programs {
     }
 
     /// The programs in `bin`, if it holds all of them in a version that will do.
-    fn in_folder(bin: PathBuf, ask: &dyn Fn(&Path, &str) -> Option<String>) -> Option<Self> {
+    fn in_directory(bin: PathBuf, ask: &dyn Fn(&Path, &str) -> Option<String>) -> Option<Self> {
         if !["initdb", "pg_ctl", "postgres"].iter().all(|name| bin.join(name).is_file()) {
             return None;
         }
@@ -89,39 +89,39 @@ impl Programs {
 }
 
 impl SearchPath {
-    /// The folders of `PATH` and the usual places of this machine.
+    /// The directories of `PATH` and the usual places of this machine.
     fn of_this_machine() -> Self {
         let path = env::var_os("PATH").unwrap_or_default();
         Self { path: env::split_paths(&path).collect(), root: PathBuf::from("/") }
     }
 
-    /// Folders that may hold the programs, the best first, each once, links resolved.
-    fn folders(&self, ask: &dyn Fn(&Path, &str) -> Option<String>) -> Vec<PathBuf> {
+    /// Directories that may hold the programs, the best first, each once, links resolved.
+    fn directories(&self, ask: &dyn Fn(&Path, &str) -> Option<String>) -> Vec<PathBuf> {
         // A relative entry would make the programs depend on where the user happens to stand.
-        let path = || self.path.iter().filter(|folder| folder.is_absolute());
-        // A link on PATH leads to the folder in which the other programs are.
-        let linked = path().flat_map(|folder| {
+        let path = || self.path.iter().filter(|directory| directory.is_absolute());
+        // A link on PATH leads to the directory in which the other programs are.
+        let linked = path().flat_map(|directory| {
             ["postgres", "pg_ctl", "initdb"]
                 .into_iter()
-                .filter_map(|name| fs::canonicalize(folder.join(name)).ok())
+                .filter_map(|name| fs::canonicalize(directory.join(name)).ok())
                 .filter_map(|program| program.parent().map(Path::to_path_buf))
         });
         let told = path()
-            .map(|folder| folder.join("pg_config"))
+            .map(|directory| directory.join("pg_config"))
             .filter(|program| program.is_file())
             .filter_map(|program| ask(&program, "--bindir"))
-            .map(|folder| PathBuf::from(folder.trim_end_matches('\n')));
+            .map(|directory| PathBuf::from(directory.trim_end_matches('\n')));
         let usual = USUAL_PLACES.iter().flat_map(|pattern| expand(&self.root, pattern));
 
-        let mut folders: Vec<PathBuf> = Vec::new();
-        for folder in linked.chain(path().cloned()).chain(told).chain(usual) {
-            if let Ok(folder) = fs::canonicalize(folder)
-                && !folders.contains(&folder)
+        let mut directories: Vec<PathBuf> = Vec::new();
+        for directory in linked.chain(path().cloned()).chain(told).chain(usual) {
+            if let Ok(directory) = fs::canonicalize(directory)
+                && !directories.contains(&directory)
             {
-                folders.push(folder);
+                directories.push(directory);
             }
         }
-        folders
+        directories
     }
 }
 
@@ -130,40 +130,40 @@ fn all<'a>(
     places: &SearchPath,
     ask: &'a dyn Fn(&Path, &str) -> Option<String>,
 ) -> impl Iterator<Item = Programs> + use<'a> {
-    let folders = places.folders(ask);
-    folders.into_iter().filter_map(move |bin| Programs::in_folder(bin, ask))
+    let directories = places.directories(ask);
+    directories.into_iter().filter_map(move |bin| Programs::in_directory(bin, ask))
 }
 
-/// The first of `found` that can serve the data in `folder`, made by version `data`.
-fn choose(found: Vec<Programs>, folder: &Path, data: &str) -> Result<Programs, EmbeddedError> {
+/// The first of `found` that can serve the data in `directory`, made by version `data`.
+fn choose(found: Vec<Programs>, directory: &Path, data: &str) -> Result<Programs, EmbeddedError> {
     if found.is_empty() {
         return Err(EmbeddedError::NoPrograms);
     }
     let versions: Vec<String> = found.iter().map(|programs| programs.version.clone()).collect();
     found.into_iter().find(|programs| programs.major.to_string() == data).ok_or_else(|| {
         EmbeddedError::Version {
-            folder: folder.to_path_buf(),
+            directory: directory.to_path_buf(),
             data: data.to_owned(),
             found: versions.join(", "),
         }
     })
 }
 
-/// Folders under `root` that fit `pattern`; where a name has a `*`, those with the highest version first.
+/// Directories under `root` that fit `pattern`; where a name has a `*`, those with the highest version first.
 fn expand(root: &Path, pattern: &str) -> Vec<PathBuf> {
-    let mut folders = vec![root.to_path_buf()];
+    let mut directories = vec![root.to_path_buf()];
     for part in pattern.split('/') {
-        folders = match part.strip_suffix('*') {
-            None => folders.into_iter().map(|folder| folder.join(part)).collect(),
-            Some(prefix) => folders.iter().flat_map(|folder| versions(folder, prefix)).collect(),
+        directories = match part.strip_suffix('*') {
+            None => directories.into_iter().map(|directory| directory.join(part)).collect(),
+            Some(prefix) => directories.iter().flat_map(|directory| versions(directory, prefix)).collect(),
         };
     }
-    folders
+    directories
 }
 
-/// The entries of `folder` whose names begin with `prefix`, highest version first.
-fn versions(folder: &Path, prefix: &str) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(folder) else {
+/// The entries of `directory` whose names begin with `prefix`, highest version first.
+fn versions(directory: &Path, prefix: &str) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(directory) else {
         return Vec::new();
     };
     let mut names: Vec<String> = entries
@@ -173,7 +173,7 @@ fn versions(folder: &Path, prefix: &str) -> Vec<PathBuf> {
         .collect();
     // The name itself decides between equals, so that the order never depends on the file system's.
     names.sort_by_cached_key(|name| std::cmp::Reverse((version_key(name), name.clone())));
-    names.into_iter().map(|name| folder.join(name)).collect()
+    names.into_iter().map(|name| directory.join(name)).collect()
 }
 
 /// The numbers in a name, to sort by: `9.6` before `15`, and `latest`, which is Postgres.app's link, after all.
@@ -210,12 +210,12 @@ mod tests {
 
     use super::*;
 
-    /// A machine in a temporary folder, whose programs are files that hold what they would say.
+    /// A machine in a temporary directory, whose programs are files that hold what they would say.
     struct Machine(tempfile::TempDir);
 
     impl Machine {
         fn new() -> Self {
-            Self(tempfile::tempdir().expect("a temporary folder"))
+            Self(tempfile::tempdir().expect("a temporary directory"))
         }
 
         fn path(&self, path: &str) -> PathBuf {
@@ -224,7 +224,7 @@ mod tests {
 
         fn write(&self, path: &str, text: &str) {
             let path = self.path(path);
-            fs::create_dir_all(path.parent().expect("a parent")).expect("its folder");
+            fs::create_dir_all(path.parent().expect("a parent")).expect("its directory");
             fs::write(path, text).expect("the file");
         }
 
@@ -236,19 +236,19 @@ mod tests {
 
         fn link(&self, target: &str, link: &str) {
             let link = self.path(link);
-            fs::create_dir_all(link.parent().expect("a parent")).expect("its folder");
+            fs::create_dir_all(link.parent().expect("a parent")).expect("its directory");
             symlink(self.path(target), link).expect("the link");
         }
 
         fn found(&self, path: &[&str]) -> Vec<Programs> {
             let places = SearchPath {
-                path: path.iter().map(|folder| self.path(folder)).collect(),
+                path: path.iter().map(|directory| self.path(directory)).collect(),
                 root: self.0.path().to_path_buf(),
             };
             all(&places, &|program, _| fs::read_to_string(program).ok()).collect()
         }
 
-        /// The folders found, relative to the machine's root.
+        /// The directories found, relative to the machine's root.
         fn check(&self, path: &[&str], expected: &[&str]) {
             let root = fs::canonicalize(self.0.path()).expect("the root");
             let found: Vec<String> = self
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn the_folder_that_pg_config_tells_is_searched() {
+    fn the_directory_that_pg_config_tells_is_searched() {
         let machine = Machine::new();
         machine.install("opt/odd/bin", "15.2");
         machine.write("usr/bin/pg_config", &format!("{}\n", machine.path("opt/odd/bin").display()));
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_lacks_a_program_or_tells_no_version_is_passed_over() {
+    fn a_directory_that_lacks_a_program_or_tells_no_version_is_passed_over() {
         let machine = Machine::new();
         machine.write("usr/lib/postgresql/17/bin/postgres", "postgres (PostgreSQL) 17.1\n");
         machine.install("usr/lib/postgresql/16/bin", "strange");
@@ -331,11 +331,11 @@ mod tests {
         let machine = Machine::new();
         machine.install("usr/lib/postgresql/14/bin", "14.9");
         machine.install("usr/lib/postgresql/15/bin", "15.18");
-        let folder = Path::new("/d/data");
-        let programs = choose(machine.found(&[]), folder, "14").expect("14 is there");
+        let directory = Path::new("/d/data");
+        let programs = choose(machine.found(&[]), directory, "14").expect("14 is there");
         assert_eq!((programs.major, programs.version()), (14, "14.9"));
 
-        let text = choose(machine.found(&[]), folder, "13").expect_err("13 is not").to_string();
+        let text = choose(machine.found(&[]), directory, "13").expect_err("13 is not").to_string();
         for word in ["/d/data", "PostgreSQL 13", "15.18, 14.9"] {
             assert!(text.contains(word), "{word} is missing in: {text}");
         }

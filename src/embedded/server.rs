@@ -1,7 +1,7 @@
 //! The server process: is it there, start it, stop it.
 //!
 //! - Who starts or stops holds the start lock; looking needs no lock.
-//! - No signal is sent to a process, and no server is waited for, that is not the postmaster of this folder's data: a
+//! - No signal is sent to a process, and no server is waited for, that is not the postmaster of this directory's data: a
 //!   `postmaster.pid` that outlived its server may name any process by now.
 //! - PostgreSQL's own guard against two servers on the same data, the shared memory that `postmaster.pid` names, stays in
 //!   force.
@@ -21,8 +21,8 @@ use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::embedded::directory::{Directory, StartLock, remove_file};
 use crate::embedded::error::{At, EmbeddedError};
-use crate::embedded::folder::{Folder, StartLock, remove_file};
 use crate::embedded::process::{Owner, POLL_INTERVAL};
 use crate::embedded::program::{run, tail};
 use crate::embedded::programs::Programs;
@@ -52,7 +52,7 @@ const OPENED_BY_SERVER: [&str; 6] = [
 /// The process that no system has: Linux ends at 2^22, macOS at 99,998.
 const NOBODY: i32 = i32::MAX;
 
-/// What is known of a folder's server.
+/// What is known of a directory's server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ServerState {
     /// Nothing says that it runs.
@@ -88,9 +88,9 @@ pub enum StartPhase {
     Stopping,
 }
 
-/// The state of the server of `folder`.
-pub(crate) fn state(folder: &Folder) -> Result<ServerState, EmbeddedError> {
-    let path = pid_file(folder);
+/// The state of the server of `directory`.
+pub(crate) fn state(directory: &Directory) -> Result<ServerState, EmbeddedError> {
+    let path = pid_file(directory);
     let bytes = match read_file(&path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(ServerState::Stopped),
@@ -98,7 +98,7 @@ pub(crate) fn state(folder: &Folder) -> Result<ServerState, EmbeddedError> {
     };
     Ok(match parse(&bytes) {
         None => ServerState::Torn,
-        Some(server) => match process::owner(server.pid, &folder.data()) {
+        Some(server) => match process::owner(server.pid, &directory.data()) {
             Owner::Us => ServerState::Alive(server),
             Owner::Other | Owner::Nobody => ServerState::Crashed,
         },
@@ -106,11 +106,11 @@ pub(crate) fn state(folder: &Folder) -> Result<ServerState, EmbeddedError> {
 }
 
 /// Sees to it that the server is ready, and gives its URL.
-pub(crate) fn ensure(folder: &Folder, start_lock: &StartLock) -> Result<String, EmbeddedError> {
+pub(crate) fn ensure(directory: &Directory, start_lock: &StartLock) -> Result<String, EmbeddedError> {
     let begun = Instant::now();
     loop {
         let patience_left = |limit: Duration| begun.elapsed() < limit;
-        match state(folder)? {
+        match state(directory)? {
             ServerState::Alive(RunningServer {
                 phase: StartPhase::Ready, socket: Some(place), port, ..
             }) => {
@@ -119,9 +119,9 @@ pub(crate) fn ensure(folder: &Folder, start_lock: &StartLock) -> Result<String, 
             // Its starter was killed, or somebody stops it by hand.
             ServerState::Alive(_) => {}
             ServerState::Torn if patience_left(TORN_LIMIT) => {}
-            ServerState::Torn => remove_file(&pid_file(folder))?,
-            ServerState::Stopped => start(folder, start_lock)?,
-            ServerState::Crashed => match start(folder, start_lock) {
+            ServerState::Torn => remove_file(&pid_file(directory))?,
+            ServerState::Stopped => start(directory, start_lock)?,
+            ServerState::Crashed => match start(directory, start_lock) {
                 // The children of a postmaster that was killed hold its memory for a moment.
                 Err(EmbeddedError::Failed { .. } | EmbeddedError::Elsewhere { .. })
                     if patience_left(REMAINS_LIMIT) => {}
@@ -129,38 +129,38 @@ pub(crate) fn ensure(folder: &Folder, start_lock: &StartLock) -> Result<String, 
             },
         }
         if !patience_left(START_LIMIT) {
-            return Err(timeout(folder, "ready", START_LIMIT));
+            return Err(timeout(directory, "ready", START_LIMIT));
         }
         thread::sleep(POLL_INTERVAL);
     }
 }
 
 /// Stops the server, if it runs, and says whether it did. Open sessions are ended, what they committed is kept.
-pub(crate) fn stop(folder: &Folder, _start: &StartLock) -> Result<bool, EmbeddedError> {
+pub(crate) fn stop(directory: &Directory, _start: &StartLock) -> Result<bool, EmbeddedError> {
     let begun = Instant::now();
     let mut told = None;
     let mut place = None;
     loop {
-        match state(folder)? {
+        match state(directory)? {
             ServerState::Alive(server) => {
                 place = server.socket.or(place);
                 if told != Some(server.pid) {
-                    log::info!("stopping the private PostgreSQL in {}", folder.dir().display());
-                    interrupt(server.pid).at("stop the server of", folder.dir())?;
+                    log::info!("stopping the private PostgreSQL in {}", directory.dir().display());
+                    interrupt(server.pid).at("stop the server of", directory.dir())?;
                     told = Some(server.pid);
                 }
             }
             // The server removes its file a moment before it ends.
-            _ if told.is_some_and(|pid| process::owner(pid, &folder.data()) == Owner::Us) => {}
+            _ if told.is_some_and(|pid| process::owner(pid, &directory.data()) == Owner::Us) => {}
             _ => break,
         }
         if begun.elapsed() >= STOP_LIMIT {
-            return Err(timeout(folder, "stopped", STOP_LIMIT));
+            return Err(timeout(directory, "stopped", STOP_LIMIT));
         }
         thread::sleep(POLL_INTERVAL);
     }
     if let Some(place) = place {
-        socket::tidy(folder, &place);
+        socket::tidy(directory, &place);
     }
     Ok(told.is_some())
 }
@@ -174,8 +174,8 @@ fn interrupt(pid: i32) -> Result<(), Errno> {
 }
 
 /// The version that made the data, as `PG_VERSION` says; nothing where there are no data.
-pub(crate) fn data_version(folder: &Folder) -> Result<Option<String>, EmbeddedError> {
-    let path = folder.data().join("PG_VERSION");
+pub(crate) fn data_version(directory: &Directory) -> Result<Option<String>, EmbeddedError> {
+    let path = directory.data().join("PG_VERSION");
     match read_file(&path) {
         Ok(text) => Ok(Some(String::from_utf8_lossy(&text).trim().to_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -184,31 +184,31 @@ pub(crate) fn data_version(folder: &Folder) -> Result<Option<String>, EmbeddedEr
 }
 
 /// Starts the server, which does not run, and waits until it is ready.
-fn start(folder: &Folder, start_lock: &StartLock) -> Result<(), EmbeddedError> {
-    let version = data_version(folder)?.unwrap_or_default();
-    let programs = Programs::find_for(&folder.data(), &version, folder.account())?;
-    let place = socket::place(folder)?;
-    socket::prepare(folder, &place)?;
-    if socket::answers(&place, folder.account()) {
+fn start(directory: &Directory, start_lock: &StartLock) -> Result<(), EmbeddedError> {
+    let version = data_version(directory)?.unwrap_or_default();
+    let programs = Programs::find_for(&directory.data(), &version, directory.account())?;
+    let place = socket::place(directory)?;
+    socket::prepare(directory, &place)?;
+    if socket::answers(&place, directory.account()) {
         return Err(EmbeddedError::Elsewhere { socket: socket::path(&place) });
     }
     socket::clear(&place)?;
-    disown(folder)?;
+    disown(directory)?;
 
     for name in OPENED_BY_SERVER {
-        refuse_unless_file(&folder.data().join(name))?;
+        refuse_unless_file(&directory.data().join(name))?;
     }
-    let log = server_log(folder);
-    folder.check_log("server.log")?;
+    let log = server_log(directory);
+    directory.check_log("server.log")?;
     let log_len = put_aside(&log)?;
-    log::info!("starting the private PostgreSQL {} in {}", programs.version(), folder.dir().display());
-    let mut command = folder.account().command(&programs.program("pg_ctl"));
+    log::info!("starting the private PostgreSQL {} in {}", programs.version(), directory.dir().display());
+    let mut command = directory.account().command(&programs.program("pg_ctl"));
     command.args(["start", "-w", "-t", &START_LIMIT.as_secs().to_string()]);
-    // pg_ctl has a shell start the server, and quotes neither the data's folder nor the log for it: the folder goes by the
+    // pg_ctl has a shell start the server, and quotes neither the data's directory nor the log for it: the directory goes by the
     // environment and, quoted by us, in the server's options; the log by a name that needs no quotes.
-    command.env("PGDATA", folder.data()).arg("-o").arg(server_options(&folder.data(), &place));
-    command.current_dir(folder.log()).args(["-l", "server.log"]);
-    run(command, "pg_ctl", folder, start_lock).map_err(|error| match error {
+    command.env("PGDATA", directory.data()).arg("-o").arg(server_options(&directory.data(), &place));
+    command.current_dir(directory.log()).args(["-l", "server.log"]);
+    run(command, "pg_ctl", directory, start_lock).map_err(|error| match error {
         EmbeddedError::Failed { program, status, tail: said, log: program_log } => {
             let server_said = tail(&log, log_len);
             let (tail, log) = if server_said.is_empty() { (said, program_log) } else { (server_said, log) };
@@ -245,8 +245,8 @@ fn shell_quoted(text: &[u8]) -> Vec<u8> {
 
 /// Makes a `postmaster.pid` that outlived its server name nobody. PostgreSQL refuses to start while the process it names
 /// lives, whatever that is. The rest of the file stays: by it PostgreSQL sees whether children of that server still write.
-fn disown(folder: &Folder) -> Result<(), EmbeddedError> {
-    let path = pid_file(folder);
+fn disown(directory: &Directory) -> Result<(), EmbeddedError> {
+    let path = pid_file(directory);
     let bytes = match read_file(&path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -290,7 +290,7 @@ fn put_aside(log: &Path) -> Result<u64, EmbeddedError> {
     Ok(0)
 }
 
-/// Reads `postmaster.pid`: process, data, start time, port, socket's folder, addresses, shared memory, status, a line each.
+/// Reads `postmaster.pid`: process, data, start time, port, socket's directory, addresses, shared memory, status, a line each.
 fn parse(bytes: &[u8]) -> Option<RunningServer> {
     let lines: Vec<&[u8]> = bytes.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii_end).collect();
     let line = |at: usize| lines.get(at).copied().filter(|line| !line.is_empty());
@@ -308,16 +308,16 @@ fn parse(bytes: &[u8]) -> Option<RunningServer> {
     })
 }
 
-fn pid_file(folder: &Folder) -> PathBuf {
-    folder.data().join("postmaster.pid")
+fn pid_file(directory: &Directory) -> PathBuf {
+    directory.data().join("postmaster.pid")
 }
 
-fn server_log(folder: &Folder) -> PathBuf {
-    folder.log().join("server.log")
+fn server_log(directory: &Directory) -> PathBuf {
+    directory.log().join("server.log")
 }
 
-fn timeout(folder: &Folder, wanted: &'static str, limit: Duration) -> EmbeddedError {
-    EmbeddedError::Timeout { dir: folder.dir().to_path_buf(), wanted, limit, log: server_log(folder) }
+fn timeout(directory: &Directory, wanted: &'static str, limit: Duration) -> EmbeddedError {
+    EmbeddedError::Timeout { dir: directory.dir().to_path_buf(), wanted, limit, log: server_log(directory) }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::path::Path;
 /// What a file system's block counts are in, whatever its blocks.
 const BLOCK_BYTES: u64 = 512;
 
-/// The bytes that a folder takes with all that is in it. A running server makes and removes files meanwhile: what has
+/// The bytes that a directory takes with all that is in it. A running server makes and removes files meanwhile: what has
 /// gone takes nothing.
 pub(crate) fn disk_bytes(path: &Path) -> io::Result<u64> {
     let found = match path.symlink_metadata() {
@@ -31,15 +31,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_takes_what_is_in_it() {
-        let folder = tempfile::tempdir().expect("a folder");
-        assert_eq!(disk_bytes(&folder.path().join("missing")).expect("nothing"), 0);
-        let empty = disk_bytes(folder.path()).expect("a size");
-        fs::create_dir(folder.path().join("deep")).expect("a folder");
+    fn a_directory_takes_what_is_in_it() {
+        let directory = tempfile::tempdir().expect("a directory");
+        assert_eq!(disk_bytes(&directory.path().join("missing")).expect("nothing"), 0);
+        let empty = disk_bytes(directory.path()).expect("a size");
+        fs::create_dir(directory.path().join("deep")).expect("a directory");
         // Of a file with holes only what is there counts.
-        fs::write(folder.path().join("deep/file"), vec![1; 100_000]).expect("a file");
-        fs::File::create(folder.path().join("holes")).and_then(|file| file.set_len(1 << 30)).expect("a file");
-        let full = disk_bytes(folder.path()).expect("a size");
+        fs::write(directory.path().join("deep/file"), vec![1; 100_000]).expect("a file");
+        fs::File::create(directory.path().join("holes"))
+            .and_then(|file| file.set_len(1 << 30))
+            .expect("a file");
+        let full = disk_bytes(directory.path()).expect("a size");
         assert!((empty + 100_000..empty + 1_000_000).contains(&full), "{empty} {full}");
     }
 }

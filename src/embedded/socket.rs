@@ -1,6 +1,6 @@
 //! Where the server's socket is, and the URL that leads to it.
 //!
-//! - The socket is in a folder that only the server's account, and root, may enter: that is all the authentication there is.
+//! - The socket is in a directory that only the server's account, and root, may enter: that is all the authentication there is.
 //! - The socket's path is one that the system, `psql` and the `postgres` crate all take; DIR's own path need not be.
 
 use crate::embedded::account::Account;
@@ -14,8 +14,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use crate::embedded::directory::{Directory, make_private_directory, remove_file};
 use crate::embedded::error::EmbeddedError;
-use crate::embedded::folder::{Folder, make_private_folder, remove_file};
 
 /// The server's port: only a part of the socket's name.
 pub(crate) const PORT: u16 = 5432;
@@ -26,44 +26,47 @@ pub(crate) const DATABASE: &str = "kills";
 
 /// The longest path of a socket, in bytes: `sun_path` of unix(7) without its NUL.
 const SOCKET_PATH_MAX: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
-/// How the folder's name begins when it is outside of DIR.
+/// How the directory's name begins when it is outside of DIR.
 const OUTSIDE_PREFIX: &str = "aegis-kills-";
 
-/// Where the socket of `folder` belongs: in it, if its path will do, else in the temporary folder, under a name that
-/// all users of `folder` come to.
-pub(crate) fn place(folder: &Folder) -> Result<PathBuf, EmbeddedError> {
-    place_in(folder, &[std::env::temp_dir(), PathBuf::from("/tmp")])
+/// Where the socket of `directory` belongs: in it, if its path will do, else in the temporary directory, under a name that
+/// all users of `directory` come to.
+pub(crate) fn place(directory: &Directory) -> Result<PathBuf, EmbeddedError> {
+    place_in(directory, &[std::env::temp_dir(), PathBuf::from("/tmp")])
 }
 
-fn place_in(folder: &Folder, temporary: &[PathBuf]) -> Result<PathBuf, EmbeddedError> {
-    let inside = folder.run();
+fn place_in(directory: &Directory, temporary: &[PathBuf]) -> Result<PathBuf, EmbeddedError> {
+    let inside = directory.run();
     if fits(&inside) {
         return Ok(inside);
     }
-    let hash = blake3::hash(folder.dir().as_os_str().as_bytes()).to_hex();
+    let hash = blake3::hash(directory.dir().as_os_str().as_bytes()).to_hex();
     let name = format!("{OUTSIDE_PREFIX}{}", &hash[..16]);
     let outside: Vec<PathBuf> = temporary.iter().map(|parent| parent.join(&name)).collect();
     outside.iter().find(|path| fits(path)).cloned().ok_or_else(|| EmbeddedError::SocketPath {
-        folder: outside.last().unwrap_or(&inside).clone(),
+        directory: outside.last().unwrap_or(&inside).clone(),
         max: SOCKET_PATH_MAX,
     })
 }
 
-/// Makes the socket's folder, or checks that the one that is there is private.
-pub(crate) fn prepare(folder: &Folder, place: &Path) -> Result<(), EmbeddedError> {
-    let account = folder.account();
+/// Makes the socket's directory, or checks that the one that is there is private.
+pub(crate) fn prepare(directory: &Directory, place: &Path) -> Result<(), EmbeddedError> {
+    let account = directory.account();
     if let Some(parent) = place.parent() {
         account.check_entry(parent)?;
     }
-    make_private_folder(place, account)?;
-    // In a temporary folder anybody could have made it before us.
+    make_private_directory(place, account)?;
+    // In a temporary directory anybody could have made it before us.
     let private = fs::symlink_metadata(place).is_ok_and(|metadata| {
         metadata.is_dir() && account.owns(&metadata) && metadata.permissions().mode() & 0o777 == 0o700
     });
     if private {
         Ok(())
     } else {
-        Err(EmbeddedError::SocketFolder { folder: place.to_path_buf(), user: account.name().to_owned() })
+        Err(EmbeddedError::SocketDirectory {
+            directory: place.to_path_buf(),
+            user: account.name().to_owned(),
+        })
     }
 }
 
@@ -83,7 +86,7 @@ pub(crate) fn answers(place: &Path, account: &Account) -> bool {
     begun.is_err() || answer.recv_timeout(ACCEPT_LIMIT).unwrap_or(true)
 }
 
-/// The socket in the folder `place`.
+/// The socket in the directory `place`.
 pub(crate) fn path(place: &Path) -> PathBuf {
     place.join(format!(".s.PGSQL.{PORT}"))
 }
@@ -94,12 +97,12 @@ pub(crate) fn clear(place: &Path) -> Result<(), EmbeddedError> {
     remove_file(&place.join(format!(".s.PGSQL.{PORT}.lock")))
 }
 
-/// Removes the socket's folder if it is outside of DIR.
-pub(crate) fn tidy(folder: &Folder, place: &Path) {
+/// Removes the socket's directory if it is outside of DIR.
+pub(crate) fn tidy(directory: &Directory, place: &Path) {
     let outside =
         place.file_name().is_some_and(|name| name.as_bytes().starts_with(OUTSIDE_PREFIX.as_bytes()));
     if outside
-        && !place.starts_with(folder.dir())
+        && !place.starts_with(directory.dir())
         && let Err(error) = fs::remove_dir(place)
     {
         log::debug!("could not remove {}: {error}", place.display());

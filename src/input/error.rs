@@ -25,16 +25,16 @@ pub enum InputError {
     },
     /// No file of that name, which is a pattern that the shell found nothing for.
     #[error(
-        "no file matches {input}: check the folder with 'ls {}', and the ending of the names in it",
-        quoted(&folder_of(input))
+        "no file matches {input}: check the directory with 'ls {}', and the ending of the names in it",
+        quoted(&directory_of(input))
     )]
     NoMatch {
         /// The pattern.
         input: Source,
     },
-    /// A folder in place of a file.
-    #[error("{input} is a folder: name the files in it, such as {input}/*.ndjson")]
-    Folder {
+    /// A directory in place of a file.
+    #[error("{input} is a directory: name the files in it, such as {input}/*.ndjson")]
+    Directory {
         /// The input.
         input: Source,
     },
@@ -138,7 +138,7 @@ impl InputError {
         match self {
             Self::Missing { input, .. }
             | Self::NoMatch { input }
-            | Self::Folder { input }
+            | Self::Directory { input }
             | Self::Dangling { input }
             | Self::Unlisted { input, .. }
             | Self::Socket { input }
@@ -172,7 +172,7 @@ impl InputError {
             io::ErrorKind::NotFound if input.is_link() => Self::Dangling { input },
             io::ErrorKind::NotFound => Self::Missing { input, cause },
             io::ErrorKind::PermissionDenied => Self::Denied { input, cause },
-            io::ErrorKind::IsADirectory => Self::Folder { input },
+            io::ErrorKind::IsADirectory => Self::Directory { input },
             _ => Self::Unopened { input, cause },
         }
     }
@@ -250,11 +250,11 @@ impl fmt::Display for Breakage {
     }
 }
 
-/// The folder of the files that a pattern is for.
-fn folder_of(input: &Source) -> Source {
+/// The directory of the files that a pattern is for.
+fn directory_of(input: &Source) -> Source {
     let path = PathBuf::from(input.to_string());
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    Source::File(folder.map_or_else(|| PathBuf::from("."), Path::to_owned))
+    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
+    Source::File(directory.map_or_else(|| PathBuf::from("."), Path::to_owned))
 }
 
 /// The input's path as a shell takes it.

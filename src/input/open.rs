@@ -23,7 +23,7 @@ impl Source {
         };
         let kind = fs::metadata(path).map_err(|cause| InputError::opening(self, cause))?.file_type();
         if kind.is_dir() {
-            return Err(InputError::Folder { input: self.clone() });
+            return Err(InputError::Directory { input: self.clone() });
         }
         if kind.is_socket() {
             return Err(InputError::Socket { input: self.clone() });
@@ -39,7 +39,7 @@ impl Source {
             // A descriptor of its own, because the standard library's handle puts a small buffer before every read.
             Self::Stdin => io::stdin().as_fd().try_clone_to_owned().map(File::from),
             Self::File(path) if path.is_dir() => {
-                return Err(InputError::Folder { input: self.clone() });
+                return Err(InputError::Directory { input: self.clone() });
             }
             Self::File(path) => File::open(path),
         };
@@ -60,11 +60,11 @@ mod tests {
             assert_eq!(source.check().unwrap_err().to_string(), expected);
             assert_eq!(source.open().err().unwrap().to_string(), expected);
         }
-        let folder = tempfile::tempdir().unwrap();
-        check(folder.path(), "PATH is a folder: name the files in it, such as PATH/*.ndjson");
-        let missing = folder.path().join("missing.ndjson");
+        let directory = tempfile::tempdir().unwrap();
+        check(directory.path(), "PATH is a directory: name the files in it, such as PATH/*.ndjson");
+        let missing = directory.path().join("missing.ndjson");
         check(&missing, "PATH: there is no such file: check the path, or name '-' for standard input");
-        let file = folder.path().join("there.ndjson");
+        let file = directory.path().join("there.ndjson");
         fs::write(&file, "{}").unwrap();
         let beneath_a_file = file.join("x");
         check(&beneath_a_file, "PATH can't be opened: see to the cause, then run the same command again");
@@ -86,8 +86,8 @@ mod tests {
 
     #[test]
     fn checking_a_pipe_does_not_open_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let pipe = folder.path().join("pipe");
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = directory.path().join("pipe");
         // Opening a pipe that nobody writes to would block this test for ever.
         nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
         assert!(Source::File(pipe).check().is_ok());

@@ -40,7 +40,7 @@ fn hash(line: &str) -> SegmentHash {
 
 /// A dump, and what a run of it is given.
 struct Bench {
-    folder: TempDir,
+    directory: TempDir,
     settings: PipelineSettings,
     shutdown: Shutdown,
     monitor: Monitor,
@@ -48,8 +48,8 @@ struct Bench {
 
 impl Bench {
     fn new(lines: &[String], workers: usize) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("dump"), lines.concat()).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("dump"), lines.concat()).unwrap();
         let segment = SegmentLimits {
             segment_bytes: 1,
             lines_max: 1,
@@ -68,15 +68,15 @@ impl Bench {
             reading: Reading::default(),
             reject_limit: None,
         };
-        Self { folder, settings, shutdown: Shutdown::default(), monitor: Monitor::default() }
+        Self { directory, settings, shutdown: Shutdown::default(), monitor: Monitor::default() }
     }
 
     fn dump(&self) -> PathBuf {
-        self.folder.path().join("dump")
+        self.directory.path().join("dump")
     }
 
     fn rejects(&self) -> PathBuf {
-        self.folder.path().join("rejects")
+        self.directory.path().join("rejects")
     }
 
     fn store(&self) -> FakeStore {
@@ -262,7 +262,7 @@ fn rejects_are_named_and_counted_and_too_many_stop_the_run() {
 #[test]
 fn rejects_that_can_not_be_written_are_unfinished() {
     let bench = Bench::new(&["no event\n".to_owned()], 1);
-    let rejects = RejectFile::by_default(bench.folder.path().join("no").join("rejects"));
+    let rejects = RejectFile::by_default(bench.directory.path().join("no").join("rejects"));
     let sources = vec![Source::File(bench.dump())];
     let store = bench.store();
     let report = crate::pipeline::run::run(

@@ -204,8 +204,8 @@ mod tests {
         let (tally, shutdown, in_flight) = (Tally::default(), Shutdown::default(), InFlight::default());
         let (reasons, activities, files) =
             (Reasons::default(), Activities::default(), FileSegments::default());
-        let folder = tempfile::tempdir().unwrap();
-        let rejects = RejectFile::new(folder.path().join("rejects")).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let rejects = RejectFile::new(directory.path().join("rejects")).unwrap();
         for (waited, expected) in [(0, 0), (60, 1)] {
             let store = FakeStore::new(shutdown.aborted());
             let writers = Writers {

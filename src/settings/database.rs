@@ -30,7 +30,7 @@ pub struct DatabaseSettings {
 pub enum DatabasePlace {
     /// The user's, as the URL or the variables have it.
     Target(Box<Target>),
-    /// The private one in this folder.
+    /// The private one in this directory.
     Embedded(PathBuf),
 }
 

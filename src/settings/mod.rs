@@ -253,10 +253,10 @@ fn metrics_file(args: &LoadArgs, env: Environment<'_>) -> Result<Option<PathBuf>
         (None, Some(path)) => ("KILLS_METRICS_FILE", PathBuf::from(path)),
         (None, None) => return Ok(None),
     };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    if path.is_dir() || !folder.is_none_or(Path::is_dir) {
+    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
+    if path.is_dir() || !directory.is_none_or(Path::is_dir) {
         let value = path.display().to_string();
-        let wanted = "a file in a folder that is there is needed".to_owned();
+        let wanted = "a file in a directory that is there is needed".to_owned();
         return Err(SettingError::Value { place, value, wanted });
     }
     Ok(Some(path))

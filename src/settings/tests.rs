@@ -123,7 +123,7 @@ const BORDERS: [Borders; 16] = [
     Borders { name: "KILLS_LISTEN", good: &["0", "1", "65535", ":80", "localhost:80", "[::1]:80", "0.0.0.0:65535", "kills.example.org:80"],
         bad: &["-1", "65536", "127.0.0.1", "127.0.0.1:65536", "example.org", "a b:80", "::1"], wanted: "127.0.0.1:8080" },
     Borders { name: "KILLS_METRICS_FILE", good: &["kills.prom", "/tmp/kills.prom"], bad: &["/", "/no/such/kills.prom"],
-        wanted: "in a folder that is there" },
+        wanted: "in a directory that is there" },
     Borders { name: "DATABASE_POOL_MIN", good: &["1", "10"], bad: &["0", "-1", "1001", "two"], wanted: "1 to 1000" },
     Borders { name: "DATABASE_POOL_MAX", good: &["1", "2", "1000"], bad: &["0", "-1", "1001", "2.5"], wanted: "1 to 1000" },
     Borders { name: "KILLS_WORKER_CONCURRENCY", good: &["1", "256"], bad: &["0", "-1", "257", "many"], wanted: "1 to 256" },

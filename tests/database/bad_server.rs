@@ -113,7 +113,7 @@ fn a_real_server_refuses_with_the_remedy() {
         "create role me login password 'right'; create role full login password 'right' connection limit 0;
         create role barred login; create role locked nologin password 'right'";
     cluster.admin().batch_execute(made).expect("roles");
-    fs::write(cluster.folder().join("data/pg_hba.conf"), rules).expect("the server's folder");
+    fs::write(cluster.directory().join("data/pg_hba.conf"), rules).expect("the server's directory");
     cluster.restart();
     let work = Workplace::new();
     for (login, database, words) in [

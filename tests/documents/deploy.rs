@@ -21,9 +21,9 @@ fn read(path: impl AsRef<Path>) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
-    let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+fn files(directory: &str, extension: &str) -> Vec<PathBuf> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
+    let entries = fs::read_dir(directory).expect("a directory").map(|entry| entry.expect("an entry").path());
     entries.filter(|path| path.is_file() && path.to_string_lossy().ends_with(extension)).collect()
 }
 
@@ -231,13 +231,13 @@ fn the_units_fit() {
     assert_eq!(unit_value(&service, "NoNewPrivileges"), "yes");
     assert_eq!(unit_value(&service, "ProtectSystem"), "strict");
     assert_ne!(unit_value(&service, "User"), "root");
-    // What is written lies in the folders that the service has.
+    // What is written lies in the directories that the service has.
     let state =
         unit_value(&service, "StateDirectory").split(' ').map(|name| Path::new("/var/lib").join(name));
     let state: Vec<PathBuf> = state.collect();
     let metrics = unit_value(&service, "Environment=KILLS_METRICS_FILE");
-    assert!(state.iter().any(|folder| Path::new(metrics).parent() == Some(folder)), "{metrics}");
-    assert!(state.iter().any(|folder| Path::new(unit_value(&service, "WorkingDirectory")) == folder));
+    assert!(state.iter().any(|directory| Path::new(metrics).parent() == Some(directory)), "{metrics}");
+    assert!(state.iter().any(|directory| Path::new(unit_value(&service, "WorkingDirectory")) == directory));
     assert!(unit_value(&service, "ExecStart").contains("exec /usr/local/bin/aegis-kills load"));
 
     let units = files("deploy", ".service").into_iter().chain(files("deploy", ".timer"));
@@ -300,14 +300,17 @@ fn the_image_has_no_secret_and_no_file_but_what_is_named() {
 fn the_layer_of_the_dependencies_has_a_file_for_each_target() {
     let runs = values("RUN");
     let stub = runs.iter().find(|run| run.contains("mkdir src")).expect("the layer");
-    let folder = tempfile::tempdir().expect("a folder");
+    let directory = tempfile::tempdir().expect("a directory");
     for name in ["Cargo.toml", "Cargo.lock"] {
-        fs::write(folder.path().join(name), read(name)).expect("a file");
+        fs::write(directory.path().join(name), read(name)).expect("a file");
     }
     // What cargo refuses of a manifest it refuses before it builds anything.
     let look = format!("'{}' metadata --no-deps --locked --offline --format-version 1", env!("CARGO"));
     let script = stub.replace("cargo build --release --locked", &look);
-    let output =
-        Command::new("/bin/sh").args(["-c", &script]).current_dir(&folder).output_in_time().expect("a shell");
+    let output = Command::new("/bin/sh")
+        .args(["-c", &script])
+        .current_dir(&directory)
+        .output_in_time()
+        .expect("a shell");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

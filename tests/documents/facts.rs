@@ -3,26 +3,26 @@
 use std::fs;
 use std::path::Path;
 
-/// The text of all sources below a folder.
-fn sources(folder: &Path) -> String {
+/// The text of all sources below a directory.
+fn sources(directory: &Path) -> String {
     let mut text = String::new();
-    for entry in fs::read_dir(folder).expect("a folder") {
+    for entry in fs::read_dir(directory).expect("a directory") {
         let path = entry.expect("a file").path();
         text += &if path.is_dir() { sources(&path) } else { fs::read_to_string(path).expect("a source") };
     }
     text
 }
 
-/// Looks for the tests that the last column of a page's table names, below the folders.
+/// Looks for the tests that the last column of a page's table names, below the directories.
 #[track_caller]
-fn check(page: &str, heading: &str, folders: &[&str], rows_min: usize) {
+fn check(page: &str, heading: &str, directories: &[&str], rows_min: usize) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = fs::read_to_string(root.join(page)).expect("the page");
     let (_, page) = page.split_once(heading).expect("the table's heading");
     let rows: Vec<&str> =
         page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| --")).skip(1).collect();
     assert!(rows.len() >= rows_min, "{rows:?}");
-    let sources: String = folders.iter().map(|folder| sources(&root.join(folder))).collect();
+    let sources: String = directories.iter().map(|directory| sources(&root.join(directory))).collect();
     for row in rows {
         let (_, tests) = row.strip_suffix('|').and_then(|row| row.rsplit_once('|')).expect("a cell");
         for test in tests.split(", ").filter(|test| !test.trim().is_empty()) {
@@ -116,7 +116,8 @@ fn anchors(page: &str) -> Vec<String> {
 #[test]
 fn each_link_leads_to_a_file_and_a_heading() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let docs = fs::read_dir(root.join("docs")).expect("a folder").map(|entry| entry.expect("a file").path());
+    let docs =
+        fs::read_dir(root.join("docs")).expect("a directory").map(|entry| entry.expect("a file").path());
     let mut pages: Vec<_> = docs.filter(|path| path.extension().is_some_and(|kind| kind == "md")).collect();
     pages.extend(["README.md", "SECURITY.md", "CHANGELOG.md"].map(|name| root.join(name)));
     let (mut links, mut to_headings, mut linked) = (0, 0, String::new());

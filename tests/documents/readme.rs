@@ -28,7 +28,7 @@ use page::{Block, Line, blocks, has_gist};
 const WAIT: Duration = Duration::from_mins(1);
 /// What the page's reader has.
 const URL: &str = "postgresql://me:secret@localhost:5432/kills";
-const CRON_FOLDER: &str = "/srv/kills";
+const CRON_DIRECTORY: &str = "/srv/kills";
 const PORT: &str = "--listen 8080";
 /// Programs that a machine may lack.
 const OPTIONAL: [&str; 2] = ["psql", "jq"];
@@ -37,7 +37,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The reader's shell, folder and database.
+/// The reader's shell, directory and database.
 struct Reader<'a> {
     work: Workplace,
     database: &'a Database<'a>,
@@ -76,7 +76,7 @@ impl Dumps {
         work.write("kills-1.ndjson.gz", gzip(&self.gz[0]));
         work.write("kills-2.ndjson.gz", gzip(&self.gz[1]));
         work.write("new.ndjson", &self.new);
-        fs::create_dir_all(work.path().join("srv/kills/dumps")).expect("a folder");
+        fs::create_dir_all(work.path().join("srv/kills/dumps")).expect("a directory");
         work.write("srv/kills/dumps/day.ndjson.zst", zstd_frames(&self.zst, 1 << 20));
     }
 
@@ -96,10 +96,10 @@ impl<'a> Reader<'a> {
         }
         let port =
             TcpListener::bind("127.0.0.1:0").and_then(|bound| bound.local_addr()).expect("a port").port();
-        let folder = work.path().join("srv/kills");
+        let directory = work.path().join("srv/kills");
         let substitutes = [
             (URL, format!("'{}'", database.url())),
-            (CRON_FOLDER, folder.to_str().expect("UTF-8").to_owned()),
+            (CRON_DIRECTORY, directory.to_str().expect("UTF-8").to_owned()),
             (PORT, format!("--listen {port}")),
         ];
         Self { work, database, before: String::new(), substitutes }
@@ -110,7 +110,7 @@ impl<'a> Reader<'a> {
     }
 
     fn shell(&self, script: &str) -> Program {
-        let program = Path::new(env!("CARGO_BIN_EXE_aegis-kills")).parent().expect("a folder");
+        let program = Path::new(env!("CARGO_BIN_EXE_aegis-kills")).parent().expect("a directory");
         let path = std::env::var("PATH").unwrap_or_default();
         let shell = self.work.other_program("/bin/sh", &["-c", script]);
         shell
@@ -160,13 +160,13 @@ impl<'a> Reader<'a> {
         fs::write(&path, text.lines().map(edit).collect::<String>()).expect("settings");
     }
 
-    /// As cron does it, to whom nobody has exported anything, and who knows few folders of programs. What it prints is a mail.
+    /// As cron does it, to whom nobody has exported anything, and who knows few directories of programs. What it prints is a mail.
     fn run_by_cron(&self, entry: &str) {
         let fields: Vec<&str> = entry.split_whitespace().take(5).collect();
         assert!(fields.iter().all(|field| field.chars().all(|c| "0123456789*/,-".contains(c))), "{entry}");
         let command = entry.splitn(7, ' ').last().expect("a command").trim();
         let installed = self.work.path().join(".cargo/bin");
-        fs::create_dir_all(&installed).expect("a folder");
+        fs::create_dir_all(&installed).expect("a directory");
         symlink(env!("CARGO_BIN_EXE_aegis-kills"), installed.join("aegis-kills")).expect("a link");
         for _ in 0..2 {
             let ended = self.shell(&self.put_in(command)).env("PATH", "/usr/bin:/bin").expect(0);

@@ -27,10 +27,10 @@ fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).expect("a file of the project")
 }
 
-/// Writes the dumps into the folder `dumps` of a workplace, and gives what they hold.
+/// Writes the dumps into the directory `dumps` of a workplace, and gives what they hold.
 fn write_dumps(work: &Workplace) -> Vec<u8> {
     let dump = generated(EVENTS.into(), 77, 0.0);
-    fs::create_dir_all(work.path().join("dumps")).expect("a folder");
+    fs::create_dir_all(work.path().join("dumps")).expect("a directory");
     for (number, part) in lines(&dump).chunks(EVENTS_EACH).enumerate() {
         work.write(&format!("dumps/day {number}.ndjson.zst"), zstd_frames(&join(part), 1 << 20));
     }
@@ -39,7 +39,7 @@ fn write_dumps(work: &Workplace) -> Vec<u8> {
 
 /// A shell in which the program is found, and the database is known.
 fn shell(work: &Workplace, database: &Database<'_>, script: &str) -> Program {
-    let program = Path::new(env!("CARGO_BIN_EXE_aegis-kills")).parent().expect("a folder");
+    let program = Path::new(env!("CARGO_BIN_EXE_aegis-kills")).parent().expect("a directory");
     let path = std::env::var("PATH").unwrap_or_default();
     let home = work.path().to_str().expect("UTF-8");
     tell(script);
@@ -133,7 +133,7 @@ fn the_same_line_of_cron_on_several_hosts() {
     let mut dump = Vec::new();
     for host in &hosts {
         dump = write_dumps(host);
-        fs::create_dir_all(host.path().join(".cargo/bin")).expect("a folder");
+        fs::create_dir_all(host.path().join(".cargo/bin")).expect("a directory");
         let program = host.path().join(".cargo/bin/aegis-kills");
         std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_aegis-kills"), program).expect("a link");
     }

@@ -32,7 +32,7 @@ fn fill(database: &Database<'_>) {
 fn the_disk_of_the_server_is_full_for_a_time() {
     let work = Workplace::new();
     let path = work.path().join("disk");
-    std::fs::create_dir(&path).expect("a folder");
+    std::fs::create_dir(&path).expect("a directory");
     let Some(cluster) = Cluster::with_disk(&path, 64) else {
         not_tried("a full disk of the server", "only root may mount one");
         return;

@@ -52,7 +52,8 @@ fn railways_start_command_follows_a_dump_and_drains() {
     let path = work.path().join("kills.ndjson");
     let start = file["deploy"]["startCommand"].as_str().expect("a command");
     let start = format!("exec {}", start.replace("/data/kills.ndjson", path.to_str().expect("UTF-8")));
-    let bin = Path::new(env!("CARGO_BIN_EXE_aegis-kills")).parent().expect("a folder").display().to_string();
+    let bin =
+        Path::new(env!("CARGO_BIN_EXE_aegis-kills")).parent().expect("a directory").display().to_string();
     let program = work
         .other_program("/bin/sh", &["-c", &start])
         .env("PATH", &format!("{bin}:{}", std::env::var("PATH").expect("a path")))

@@ -131,13 +131,13 @@ fn a_failover_to_a_standby_that_lacks_what_was_stored_is_reported() {
     work.write("dump.ndjson", &dump);
     work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
     let standby = Cluster::standby_of(&primary);
-    let folders =
-        [&primary, &standby].map(|cluster| cluster.folder().display().to_string().replace('/', "%2F"));
+    let directories =
+        [&primary, &standby].map(|cluster| cluster.directory().display().to_string().replace('/', "%2F"));
     let url = format!(
         "postgresql:///{}?host={},{}&port={},{}&user=aegis",
         database.name(),
-        folders[0],
-        folders[1],
+        directories[0],
+        directories[1],
         primary.port(),
         standby.port()
     );

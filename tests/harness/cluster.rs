@@ -51,22 +51,26 @@ fn a_private_cluster_can_be_stopped_killed_and_started() {
 
 #[test]
 fn nothing_is_left_of_a_cluster() {
-    let gone = |pid: i32, folder: &Path| {
-        eventually(Duration::from_secs(10), "server and folder are gone", || !lives(pid) && !folder.exists());
+    let gone = |pid: i32, directory: &Path| {
+        eventually(Duration::from_secs(10), "server and directory are gone", || {
+            !lives(pid) && !directory.exists()
+        });
     };
     let cluster = Cluster::private(&[]);
-    let (pid, folder) = (cluster.pid().expect("running"), cluster.folder().to_path_buf());
-    assert!(lives(pid) && folder.exists());
+    let (pid, directory) = (cluster.pid().expect("running"), cluster.directory().to_path_buf());
+    assert!(lives(pid) && directory.exists());
     drop(cluster);
-    gone(pid, &folder);
+    gone(pid, &directory);
 
     let (sender, receiver) = std::sync::mpsc::channel();
     let panicked = std::thread::spawn(move || {
         let cluster = Cluster::private(&[]);
-        sender.send((cluster.pid().expect("running"), cluster.folder().to_path_buf())).expect("a receiver");
+        sender
+            .send((cluster.pid().expect("running"), cluster.directory().to_path_buf()))
+            .expect("a receiver");
         std::panic::resume_unwind(Box::new("as a failed test does"));
     });
     assert!(panicked.join().is_err());
-    let (pid, folder) = receiver.recv().expect("the cluster");
-    gone(pid, &folder);
+    let (pid, directory) = receiver.recv().expect("the cluster");
+    gone(pid, &directory);
 }

@@ -72,12 +72,12 @@ fn two_loads_at_once_make_one_server_that_goes_with_them() {
 }
 
 #[test]
-fn a_folder_of_another_kind_is_refused() {
+fn a_directory_of_another_kind_is_refused() {
     let work = Workplace::new();
-    fs::create_dir(work.path().join("photos")).expect("a folder");
+    fs::create_dir(work.path().join("photos")).expect("a directory");
     work.write("photos/holiday.jpg", "");
     let program = work.program(&["load", "--embedded", "photos"]).stdin("no event\n");
     let ended = program.expect(2).says(&["photos"]);
     assert_eq!(ended.stdout, "");
-    assert_eq!(fs::read_dir(work.path().join("photos")).expect("a folder").count(), 1);
+    assert_eq!(fs::read_dir(work.path().join("photos")).expect("a directory").count(), 1);
 }

@@ -25,7 +25,7 @@ const NOTE_TRIES: &str = "create sequence tries;
       $$ begin perform nextval('public.tries'); return new; end $$;
     create trigger note before insert on kill_load_segment for each row execute function note()";
 
-/// Dumps that share no event, in a folder, and a database with the tables.
+/// Dumps that share no event, in a directory, and a database with the tables.
 struct Season<'c> {
     database: Database<'c>,
     work: Workplace,

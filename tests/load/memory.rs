@@ -49,17 +49,17 @@ pub(super) fn load_with(
     feed: impl FnOnce(&mut ChildStdin) -> io::Result<u64> + Send,
 ) -> (u64, Value) {
     let database = Cluster::shared().database(name);
-    let folder = tempfile::tempdir().expect("a temporary folder");
+    let directory = tempfile::tempdir().expect("a temporary directory");
     let mut loader = Command::new(env!("CARGO_BIN_EXE_aegis-kills"))
         .args(["load", "--json", "--max-rejects", "100%", "--rejects"])
-        .arg(folder.path().join("rejects.ndjson"))
+        .arg(directory.path().join("rejects.ndjson"))
         .args(options)
         .env_clear()
         .env("DATABASE_URL", database.url())
         .env("ALBION_SERVER", "americas")
         .env("KILLS_PARSE_THREADS", PARSE_THREADS.to_string())
         .env("KILLS_SEGMENT_BYTES", (SEGMENT_BYTES / scale).to_string())
-        .current_dir(&folder)
+        .current_dir(&directory)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .supervised()
@@ -270,14 +270,14 @@ pub(super) fn event_with(id: u64, victim: &str) -> String {
 
 /// Reads `count` lines that `line` makes, without a database, and returns the peak in KiB and the summary.
 fn dry_load(count: u64, line: impl Fn(u64) -> String + Send) -> (u64, Value) {
-    let folder = tempfile::tempdir().expect("a temporary folder");
+    let directory = tempfile::tempdir().expect("a temporary directory");
     let mut loader = Command::new(env!("CARGO_BIN_EXE_aegis-kills"))
         .args(["load", "--json", "--dry-run", "--max-rejects", "100%", "--rejects"])
-        .arg(folder.path().join("rejects.ndjson"))
+        .arg(directory.path().join("rejects.ndjson"))
         .env_clear()
         .env("ALBION_SERVER", "americas")
         .env("KILLS_PARSE_THREADS", PARSE_THREADS.to_string())
-        .current_dir(&folder)
+        .current_dir(&directory)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .supervised()

@@ -64,8 +64,8 @@ fn a_file_that_is_there_keeps_its_rights_with_a_warning() {
 #[test]
 fn places_that_can_not_be_written() {
     let work = Workplace::new();
-    fs::create_dir(work.path().join("folder")).expect("a folder");
-    for (place, words) in [("folder", "Is a directory"), ("no/such/refused", "No such file")] {
+    fs::create_dir(work.path().join("directory")).expect("a directory");
+    for (place, words) in [("directory", "Is a directory"), ("no/such/refused", "No such file")] {
         let program = work.program(&["load", "--dry-run"]).env("KILLS_REJECTS_FILE", place).stdin(NO_EVENT);
         program.expect(1).says(&["the reject file", place, words, "--rejects"]);
     }
@@ -77,10 +77,10 @@ fn places_that_can_not_be_written() {
 }
 
 #[test]
-fn links_and_files_of_others_in_a_shared_folder() {
+fn links_and_files_of_others_in_a_shared_directory() {
     let work = Workplace::new();
     let shared = work.path().join("shared");
-    fs::create_dir(&shared).expect("a folder");
+    fs::create_dir(&shared).expect("a directory");
     fs::set_permissions(&shared, fs::Permissions::from_mode(0o1777)).expect("its mode");
     let load = |name: &str| {
         work.program(&["load", "--dry-run", "--rejects", &format!("shared/{name}")]).stdin(NO_EVENT)
@@ -117,7 +117,7 @@ fn links_and_files_of_others_in_a_shared_folder() {
     assert_eq!(fs::read_to_string(work.path().join("precious")).expect("a file"), "precious");
     assert!(!work.path().join("new").exists());
     assert_eq!(fs::metadata(shared.join("file")).expect("a file").len(), 0);
-    // In a folder that only its owner writes, what is there was put there by right.
+    // In a directory that only its owner writes, what is there was put there by right.
     fs::set_permissions(&shared, fs::Permissions::from_mode(0o755)).expect("its mode");
     load("file").expect(3);
 }

@@ -240,10 +240,12 @@ fn a_dry_run_needs_no_database_and_writes_rejects() {
 fn a_reject_file_that_cannot_be_is_told_before_anything_is_read() {
     let work = Workplace::new();
     work.write("file", "");
-    fs::create_dir(work.path().join("folder")).expect("a folder");
-    let names: BTreeSet<_> =
-        fs::read_dir(work.path()).expect("a folder").map(|entry| entry.expect("one").file_name()).collect();
-    for path in ["missing/rejects.ndjson", "folder", "file/rejects.ndjson"] {
+    fs::create_dir(work.path().join("directory")).expect("a directory");
+    let names: BTreeSet<_> = fs::read_dir(work.path())
+        .expect("a directory")
+        .map(|entry| entry.expect("one").file_name())
+        .collect();
+    for path in ["missing/rejects.ndjson", "directory", "file/rejects.ndjson"] {
         let database = Cluster::shared().database("unwritable");
         // Its input stays open, and holds a reject: the run ends because it does not read.
         let mut running = work.load(&database, &["--rejects", path]).start();
@@ -253,7 +255,9 @@ fn a_reject_file_that_cannot_be_is_told_before_anything_is_read() {
         let tables = database.client().query("select from pg_class where relname like 'kill%'", &[]);
         assert!(tables.expect("rows").is_empty(), "{path}");
     }
-    let after: BTreeSet<_> =
-        fs::read_dir(work.path()).expect("a folder").map(|entry| entry.expect("one").file_name()).collect();
+    let after: BTreeSet<_> = fs::read_dir(work.path())
+        .expect("a directory")
+        .map(|entry| entry.expect("one").file_name())
+        .collect();
     assert_eq!(names, after);
 }

@@ -183,8 +183,8 @@ fn metrics_are_left_in_a_file() {
     program.expect(4);
     assert_eq!(value("aegis_kills_last_run_success"), "0");
     assert_eq!(value("aegis_kills_last_success_timestamp_seconds"), success);
-    assert_eq!(fs::read_dir(work.path()).expect("a folder").count(), 1, "no temporary file is left");
-    work.program(&["load", "--dry-run", "--metrics-file", "no/such/folder.prom"])
+    assert_eq!(fs::read_dir(work.path()).expect("a directory").count(), 1, "no temporary file is left");
+    work.program(&["load", "--dry-run", "--metrics-file", "no/such/directory.prom"])
         .expect(2)
         .says(&["--metrics-file"]);
     work.program(&["load", "--dry-run", "--listen", "nowhere"]).expect(2).says(&["--listen", "nowhere"]);

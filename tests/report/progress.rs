@@ -14,7 +14,7 @@ use crate::support::terminal::Terminal;
 
 const SOON: Duration = Duration::from_mins(1);
 
-/// A database with tables, and a folder with a dump of 60 events in it.
+/// A database with tables, and a directory with a dump of 60 events in it.
 fn prepared(database: &Database<'_>) -> (Workplace, Vec<u8>) {
     let (work, dump) = (Workplace::new(), generated(60, 81, 0.0));
     work.write("dump.ndjson", &dump);

@@ -41,7 +41,7 @@ fn names_of_files() {
         &["verify", "--server", "europe", HOSTILE],
         &["verify", "--server", "europe", &missing],
         &["load", "--dry-run", "--server", HOSTILE],
-        &["load", "--dry-run", "--server", "europe", "--rejects", "no\u{1b}[2J/such/folder"],
+        &["load", "--dry-run", "--server", "europe", "--rejects", "no\u{1b}[2J/such/directory"],
         &["health", "--database-url", "postgresql://me@no\u{1b}[2Jhost.invalid/kills"],
         &["embedded", "status", HOSTILE],
         &["embedded", "start", "of\u{9b}31m"],

@@ -43,7 +43,9 @@ fn give_to_server_account(dir: &Path) {
     let mut all = vec![dir.to_owned()];
     while let Some(path) = all.pop() {
         if path.is_dir() {
-            all.extend(fs::read_dir(&path).expect("a folder").map(|entry| entry.expect("an entry").path()));
+            all.extend(
+                fs::read_dir(&path).expect("a directory").map(|entry| entry.expect("an entry").path()),
+            );
         }
         std::os::unix::fs::chown(&path, Some(owner.uid()), Some(owner.gid())).expect("root may");
     }
@@ -64,7 +66,7 @@ fn kill9(dir: &Path) {
 }
 
 #[test]
-fn a_fresh_folder_becomes_a_server_for_its_owner_alone() {
+fn a_fresh_directory_becomes_a_server_for_its_owner_alone() {
     let scratch = Scratch::new();
     let dir = scratch.path().join("not/yet/there");
     assert_eq!(status(&dir).expect("a status"), Status::Missing);
@@ -82,10 +84,10 @@ fn a_fresh_folder_becomes_a_server_for_its_owner_alone() {
     let values: Vec<String> = (0..row.len()).map(|column| row.get(column)).collect();
     assert_eq!(values, ["kills", "aegis", "", "UTF8", "on", "4GB"]);
 
-    for folder in ["", "data", "run", "log"] {
-        let metadata = fs::metadata(dir.join(folder)).expect("a folder");
-        assert_eq!(metadata.permissions().mode() & 0o777, 0o700, "{folder:?}");
-        assert_ne!(metadata.uid(), 0, "{folder:?} is not root's");
+    for directory in ["", "data", "run", "log"] {
+        let metadata = fs::metadata(dir.join(directory)).expect("a directory");
+        assert_eq!(metadata.permissions().mode() & 0o777, 0o700, "{directory:?}");
+        assert_ne!(metadata.uid(), 0, "{directory:?} is not root's");
     }
     let psql = Command::new("psql").args(["-Atc", "select 1", server.url()]).output_in_time().expect("psql");
     assert_eq!(String::from_utf8_lossy(&psql.stdout), "1\n", "{psql:?}");
@@ -109,7 +111,7 @@ fn a_fresh_folder_becomes_a_server_for_its_owner_alone() {
 fn two_share_one_server_which_lives_until_the_last_leaves() {
     let scratch = Scratch::new();
     let dir = scratch.path().join("shared");
-    // Both come to an empty folder at once: one makes the server, the other waits for it.
+    // Both come to an empty directory at once: one makes the server, the other waits for it.
     let (one, two) = thread::scope(|scope| {
         let other = scope.spawn(|| open(&dir));
         (open(&dir), other.join().expect("no panic"))
@@ -233,7 +235,7 @@ fn a_torn_pid_file_does_not_bar_the_start() {
 fn a_cluster_whose_making_was_cut_short_is_made_anew() {
     let scratch = Scratch::new();
     let dir = scratch.path().join("half");
-    fs::create_dir_all(dir.join("data.new/base")).expect("a folder");
+    fs::create_dir_all(dir.join("data.new/base")).expect("a directory");
     fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).expect("its mode");
     fs::write(dir.join("data.new/PG_VERSION"), "15\n").expect("a file");
     fs::write(dir.join("aegis-kills.lock"), "").expect("a file");
@@ -256,12 +258,16 @@ fn any_path_will_do() {
         let setting: String = row.get(0);
         let socket = PathBuf::from(setting.trim_matches('"').replace("\"\"", "\""));
         assert_eq!(socket.starts_with(&dir), inside, "{name}: {}", socket.display());
-        assert_eq!(fs::metadata(&socket).expect("its folder").permissions().mode() & 0o777, 0o700, "{name}");
+        assert_eq!(
+            fs::metadata(&socket).expect("its directory").permissions().mode() & 0o777,
+            0o700,
+            "{name}"
+        );
         let psql =
             Command::new("psql").args(["-Atc", "select 1", server.url()]).output_in_time().expect("psql");
         assert_eq!(String::from_utf8_lossy(&psql.stdout), "1\n", "{name}: {psql:?}");
 
-        // Started anew, and by another name for the same folder, it is the same.
+        // Started anew, and by another name for the same directory, it is the same.
         kill9(&dir);
         let link = scratch.path().join("link");
         std::os::unix::fs::symlink(&dir, &link).expect("a link");
@@ -278,10 +284,10 @@ fn any_path_will_do() {
 fn what_is_not_ours_is_refused_and_left_as_it_is() {
     let scratch = Scratch::new();
     let holds_file = scratch.path().join("documents");
-    fs::create_dir(&holds_file).expect("a folder");
+    fs::create_dir(&holds_file).expect("a directory");
     fs::write(holds_file.join("letter"), "dear").expect("a file");
     let another_cluster = scratch.path().join("cluster");
-    fs::create_dir(&another_cluster).expect("a folder");
+    fs::create_dir(&another_cluster).expect("a directory");
     fs::write(another_cluster.join("PG_VERSION"), "15\n").expect("a file");
     let file = holds_file.join("letter");
 
@@ -290,15 +296,17 @@ fn what_is_not_ours_is_refused_and_left_as_it_is() {
         assert!(error.to_string().contains(&*dir.to_string_lossy()), "{error}");
         for error in [error, stop(dir).expect_err("refused"), status(dir).expect_err("refused")] {
             let fits = match error {
-                EmbeddedError::NoFolder { .. } => *dir == file,
+                EmbeddedError::NoDirectory { .. } => *dir == file,
                 EmbeddedError::Foreign { .. } => *dir != file,
                 _ => false,
             };
-            assert!(fits && error.is_wrong_folder(), "{error:?}");
+            assert!(fits && error.is_wrong_directory(), "{error:?}");
         }
     }
-    let names: Vec<_> =
-        fs::read_dir(&holds_file).expect("a folder").map(|entry| entry.expect("one").file_name()).collect();
+    let names: Vec<_> = fs::read_dir(&holds_file)
+        .expect("a directory")
+        .map(|entry| entry.expect("one").file_name())
+        .collect();
     assert_eq!(names, ["letter"]);
     let error = Embedded::open(&scratch.path().join("a\nb"), Lifetime::WhileUsed).expect_err("refused");
     assert!(matches!(error, EmbeddedError::Path { .. }), "{error:?}");
@@ -332,15 +340,15 @@ fn a_failed_start_shows_what_the_server_said() {
 }
 
 #[test]
-fn a_folder_on_the_way_that_bars_the_account_is_named() {
+fn a_directory_on_the_way_that_bars_the_account_is_named() {
     let scratch = Scratch::new();
     let barred = scratch.path().join("barred");
-    fs::create_dir(&barred).expect("a folder");
+    fs::create_dir(&barred).expect("a directory");
     let bar = |mode| fs::set_permissions(&barred, fs::Permissions::from_mode(mode)).expect("its mode");
     bar(0o600);
     let error = Embedded::open(&barred.join("dir"), Lifetime::WhileUsed).expect_err("refused");
     bar(0o700);
-    // An ordinary user is barred from its own folder by the system itself.
+    // An ordinary user is barred from its own directory by the system itself.
     if nix::unistd::geteuid().is_root() {
         assert!(matches!(&error, EmbeddedError::Blocked { blocker, .. } if *blocker == barred), "{error:?}");
     } else {

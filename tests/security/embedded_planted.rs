@@ -1,4 +1,4 @@
-//! `--embedded` run by root in a folder whose owner is another user: what that user has put there leads root nowhere.
+//! `--embedded` run by root in a directory whose owner is another user: what that user has put there leads root nowhere.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
@@ -12,7 +12,7 @@ use crate::support::process::Supervised as _;
 use crate::support::program::Workplace;
 use crate::support::{not_tried, tell};
 
-/// A folder of the user `nobody`, with the lock that says that it is a private PostgreSQL's, and a file of root's beside it.
+/// A directory of the user `nobody`, with the lock that says that it is a private PostgreSQL's, and a file of root's beside it.
 struct Trap {
     work: Workplace,
     uid: u32,
@@ -23,13 +23,13 @@ impl Trap {
         let nobody = User::from_name("nobody").ok().flatten().filter(|_| geteuid().is_root());
         let Some(nobody) = nobody else {
             not_tried(
-                "traps for root in a folder of another user",
+                "traps for root in a directory of another user",
                 "this is not root, or there is no nobody",
             );
             return None;
         };
         let trap = Self { work: Workplace::new(), uid: nobody.uid.as_raw() };
-        fs::create_dir(trap.dir()).expect("a folder");
+        fs::create_dir(trap.dir()).expect("a directory");
         trap.work.write("secret", "of root alone\n");
         fs::set_permissions(trap.secret(), fs::Permissions::from_mode(0o600)).expect("its mode");
         trap.work.write("db/aegis-kills.lock", "");
@@ -87,7 +87,7 @@ fn files_that_are_links() {
                 .expect("a link");
             trap.spring();
             let _ = fs::remove_dir_all(trap.dir());
-            fs::create_dir(trap.dir()).expect("a folder");
+            fs::create_dir(trap.dir()).expect("a directory");
             trap.work.write("db/aegis-kills.lock", "");
             trap.give_away();
         }
@@ -95,10 +95,10 @@ fn files_that_are_links() {
 }
 
 #[test]
-fn folders_that_are_links() {
+fn directories_that_are_links() {
     let Some(trap) = Trap::new() else { return };
     let theirs = trap.work.path().join("of-root");
-    fs::create_dir(&theirs).expect("a folder");
+    fs::create_dir(&theirs).expect("a directory");
     fs::set_permissions(&theirs, fs::Permissions::from_mode(0o700)).expect("its mode");
     for name in
         ["server.log", "initdb.log", "postgresql.conf", ".s.PGSQL.5432", "PG_VERSION", "postmaster.pid"]
@@ -109,28 +109,28 @@ fn folders_that_are_links() {
         tell(name);
         symlink(&theirs, trap.dir().join(name)).expect("a link");
         trap.spring();
-        assert_eq!(fs::metadata(&theirs).expect("a folder").uid(), 0, "{name}");
-        assert_eq!(fs::read_dir(&theirs).expect("a folder").count(), 6, "{name}");
+        assert_eq!(fs::metadata(&theirs).expect("a directory").uid(), 0, "{name}");
+        assert_eq!(fs::read_dir(&theirs).expect("a directory").count(), 6, "{name}");
         let _ = fs::remove_dir_all(trap.dir());
-        fs::create_dir(trap.dir()).expect("a folder");
+        fs::create_dir(trap.dir()).expect("a directory");
         trap.work.write("db/aegis-kills.lock", "");
         trap.give_away();
     }
 }
 
-/// A folder of root's in the place of one that the account should have.
+/// A directory of root's in the place of one that the account should have.
 #[test]
-fn folders_of_others() {
+fn directories_of_others() {
     let Some(trap) = Trap::new() else { return };
     let log = trap.dir().join("log");
-    fs::create_dir(&log).expect("a folder");
+    fs::create_dir(&log).expect("a directory");
     let said = trap.spring();
     assert!(said.contains("belongs to another user"), "{said}");
-    assert_eq!(fs::metadata(&log).expect("a folder").uid(), 0);
+    assert_eq!(fs::metadata(&log).expect("a directory").uid(), 0);
 }
 
 #[test]
-fn a_link_of_another_user_to_the_folder() {
+fn a_link_of_another_user_to_the_directory() {
     let Some(trap) = Trap::new() else { return };
     let work = Workplace::new();
     let link = work.path().join("link");
@@ -145,7 +145,7 @@ fn fifos_in_the_place_of_files() {
     let Some(trap) = Trap::new() else { return };
     let give = |path: &Path| chown(path, Some(trap.uid), Some(trap.uid)).expect("root may");
     let data = trap.dir().join("data");
-    fs::create_dir(&data).expect("a folder");
+    fs::create_dir(&data).expect("a directory");
     give(&data);
     for name in ["PG_VERSION", "postmaster.pid"] {
         let path = data.join(name);
@@ -200,7 +200,7 @@ fn nothing_is_left_behind_by_a_start_that_fails() {
     let program = |dir: &str| work.program(&["embedded", "start", dir]);
     // A tool of PostgreSQL's that fails, before those of the machine on PATH.
     let bin = work.path().join("bin");
-    fs::create_dir(&bin).expect("a folder");
+    fs::create_dir(&bin).expect("a directory");
     for (name, script) in [
         ("postgres", "#!/bin/sh\necho 'postgres (PostgreSQL) 15.1'\n"),
         ("pg_ctl", "#!/bin/sh\nexit 1\n"),
@@ -215,13 +215,13 @@ fn nothing_is_left_behind_by_a_start_that_fails() {
     assert!(work.path().join("a/b/c/log/initdb.log").exists());
     if geteuid().is_root() {
         let barred = work.path().join("barred");
-        fs::create_dir(&barred).expect("a folder");
+        fs::create_dir(&barred).expect("a directory");
         fs::set_permissions(&barred, fs::Permissions::from_mode(0o700)).expect("its mode");
         program("barred/x/y").expect(4).says(&["may not enter"]);
-        assert_eq!(fs::read_dir(&barred).expect("a folder").count(), 0);
+        assert_eq!(fs::read_dir(&barred).expect("a directory").count(), 0);
         // An id without a name, as a container may have it.
         let open = work.path().join("open");
-        fs::create_dir(&open).expect("a folder");
+        fs::create_dir(&open).expect("a directory");
         chown(&open, Some(47_110), Some(47_110)).expect("root may");
         let setpriv =
             ["--reuid", "47110", "--regid", "47110", "--clear-groups", env!("CARGO_BIN_EXE_aegis-kills")];
@@ -230,7 +230,7 @@ fn nothing_is_left_behind_by_a_start_that_fails() {
             let run = work.other_program("setpriv", &setpriv).args(&["embedded", "start", &dir]).run();
             assert_eq!(run.code, 1, "{}", run.stderr);
             run.says(&["user id 47110 has no entry in /etc/passwd"]);
-            assert_eq!(fs::read_dir(&open).expect("a folder").count(), 0);
+            assert_eq!(fs::read_dir(&open).expect("a directory").count(), 0);
         }
     }
 }
@@ -240,5 +240,5 @@ fn entered_by_all() -> bool {
     Path::new(env!("CARGO_BIN_EXE_aegis-kills"))
         .ancestors()
         .skip(1)
-        .all(|folder| fs::metadata(folder).is_ok_and(|found| found.mode() & 0o001 != 0))
+        .all(|directory| fs::metadata(directory).is_ok_and(|found| found.mode() & 0o001 != 0))
 }

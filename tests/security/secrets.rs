@@ -32,7 +32,7 @@ pub(crate) fn guarded() -> Cluster {
     let role = format!("create role keeper superuser login password '{PASSWORD}'");
     cluster.admin().batch_execute(&role).expect("a role");
     let rules = "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n";
-    fs::write(cluster.folder().join("data/pg_hba.conf"), rules).expect("the server's folder");
+    fs::write(cluster.directory().join("data/pg_hba.conf"), rules).expect("the server's directory");
     cluster.restart();
     cluster
 }

@@ -18,10 +18,10 @@ use crate::support::{eventually, free_port, http};
 fn process(pid: u32) -> String {
     let mut seen = String::new();
     for entry in fs::read_dir(format!("/proc/{pid}/task")).expect("its threads") {
-        let folder = entry.expect("a thread").path();
+        let directory = entry.expect("a thread").path();
         for file in ["comm", "cmdline"] {
             // A thread may end at any time.
-            seen += &fs::read_to_string(folder.join(file)).unwrap_or_default();
+            seen += &fs::read_to_string(directory.join(file)).unwrap_or_default();
         }
     }
     seen

@@ -221,12 +221,12 @@ fn client_certificates() {
         load(&work, &database, &tls, "witnessed", &parameters).expect(code).says(&[words]);
     }
     // Those in the usual place are used unasked.
-    let folder = work.path().join(".postgresql");
-    fs::create_dir(&folder).expect("a folder");
+    let directory = work.path().join(".postgresql");
+    fs::create_dir(&directory).expect("a directory");
     for (file, name) in
         [("witnessed.crt", "postgresql.crt"), ("witnessed.key", "postgresql.key"), ("ours.crt", "root.crt")]
     {
-        fs::copy(tls.file(file), folder.join(name)).expect("a copy");
+        fs::copy(tls.file(file), directory.join(name)).expect("a copy");
     }
     load(&work, &database, &tls, "witnessed", "&sslmode=verify-full").expect(0);
     assert_eq!(seen(&database), (true, Some("/CN=witnessed".to_owned())));

@@ -193,8 +193,8 @@ fn revocation_lists_that_can_not_be_used() {
     let database = tls.cluster.database("tls");
     work.write("words.crl", "these are words");
     work.write("torn.crl", "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n");
-    fs::create_dir(work.path().join("empty")).expect("a folder");
-    fs::create_dir(work.path().join("lists")).expect("a folder");
+    fs::create_dir(work.path().join("empty")).expect("a directory");
+    fs::create_dir(work.path().join("lists")).expect("a directory");
     fs::copy(tls.file("ours.crl"), work.path().join("lists/4711.r0")).expect("a copy");
     let verify = format!("&sslmode=verify-full&sslrootcert={}", tls.file("ours.crt"));
     for (parameter, words) in [

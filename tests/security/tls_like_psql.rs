@@ -169,11 +169,11 @@ fn files_of_the_home_directory() {
     let database = tls.cluster.database("tls");
     work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
     database.client().batch_execute(WITNESS).expect("a trigger");
-    let folder = work.path().join("home/.postgresql");
-    std::fs::create_dir_all(&folder).expect("a folder");
+    let directory = work.path().join("home/.postgresql");
+    std::fs::create_dir_all(&directory).expect("a directory");
     let nothing = Try { what: "", shown: "", root: "", list: "", is_pinned: false };
     let copy = |from: &str, to: &str| {
-        std::fs::copy(Path::new(&tls.file(from)), folder.join(to)).expect("a copy");
+        std::fs::copy(Path::new(&tls.file(from)), directory.join(to)).expect("a copy");
     };
     copy("ours.crt", "root.crt");
     for (list, shown, expected) in [

@@ -1,7 +1,7 @@
 //! A Citus that whoever runs the tests has: `CITUS_URL` names its coordinator, as a superuser.
 //!
 //! - Each test has a schema of its own, which goes when it is dropped. They run one after the other, as some stop servers.
-//! - A server is stopped and started where its data folder is on this machine, as the user who owns it.
+//! - A server is stopped and started where its data directory is on this machine, as the user who owns it.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -120,8 +120,8 @@ impl Citus {
                 &[],
             )
             .expect("workers");
-        let workers = workers.iter().map(|row| Node::in_folder(row.get(0), row.get(1)));
-        let nodes = Node::in_folder("coordinator".to_owned(), data).zip(workers.collect());
+        let workers = workers.iter().map(|row| Node::in_directory(row.get(0), row.get(1)));
+        let nodes = Node::in_directory("coordinator".to_owned(), data).zip(workers.collect());
         if nodes.is_none() {
             not_tried("stopping a node of Citus", "its data are not on this machine, or another user's");
         }
@@ -142,7 +142,7 @@ impl Drop for Citus {
 }
 
 impl Node {
-    fn in_folder(name: String, data: String) -> Option<Self> {
+    fn in_directory(name: String, data: String) -> Option<Self> {
         let data = PathBuf::from(data);
         let owner = fs::metadata(&data).ok()?.uid();
         let own = Uid::effective();

@@ -1,8 +1,8 @@
 //! PostgreSQL for the tests: one cluster that all share, or one of a test's own to stop, kill and start.
 //!
-//! - A cluster is in a temporary folder, and listens on a Unix socket there and on a free port of 127.0.0.1.
+//! - A cluster is in a temporary directory, and listens on a Unix socket there and on a free port of 127.0.0.1.
 //! - A supervisor, a shell, does all that touches the cluster, one thing after the other, as it is told through a pipe. When
-//!   the pipe closes, by a drop, a panic or the death of this process, it stops the server and removes the folder.
+//!   the pipe closes, by a drop, a panic or the death of this process, it stops the server and removes the directory.
 //! - Each test has databases of its own, which go when they are dropped.
 
 use std::fmt::Write as _;
@@ -22,21 +22,21 @@ use postgres::{Client, NoTls};
 use super::free_port;
 use super::process::{Process, Supervised as _};
 
-/// Arguments: the programs' folder, the cluster's folder, its settings. Each line of input is a command, each line of output
+/// Arguments: the programs' directory, the cluster's directory, its settings. Each line of input is a command, each line of output
 /// says how it ended. An answer that nobody reads any more must not end the shell, which has yet to clean up. The server's
 /// output goes to a file, so that it holds no pipe of ours.
 const SUPERVISOR: &str = r#"
 trap : PIPE
-bin=$1; folder=$2; data=$2/data
-pg_ctl() { "$bin/pg_ctl" "$@" -D "$data" -w -t 60 >>"$folder/pg_ctl.log" 2>&1 </dev/null; }
+bin=$1; directory=$2; data=$2/data
+pg_ctl() { "$bin/pg_ctl" "$@" -D "$data" -w -t 60 >>"$directory/pg_ctl.log" 2>&1 </dev/null; }
 make() {
-    mkdir -m 700 "$folder" &&
-    "$bin/initdb" -D "$data" -U aegis -A trust -E UTF8 --locale=C -N >"$folder/initdb.log" 2>&1 </dev/null &&
+    mkdir -m 700 "$directory" &&
+    "$bin/initdb" -D "$data" -U aegis -A trust -E UTF8 --locale=C -N >"$directory/initdb.log" 2>&1 </dev/null &&
     printf '%s\n' "$1" >>"$data/postgresql.conf"
 }
 copy() {
-    mkdir -m 700 "$folder" &&
-    "$bin/pg_basebackup" -D "$data" -d "$2" -X stream -c fast -R >"$folder/initdb.log" 2>&1 </dev/null &&
+    mkdir -m 700 "$directory" &&
+    "$bin/pg_basebackup" -D "$data" -d "$2" -X stream -c fast -R >"$directory/initdb.log" 2>&1 </dev/null &&
     printf '%s\n' "$1" >>"$data/postgresql.conf"
 }
 while read -r command argument; do
@@ -44,13 +44,13 @@ while read -r command argument; do
         make) make "$3" ;;
         copy) copy "$3" "$argument" ;;
         promote) pg_ctl promote ;;
-        start) pg_ctl start -l "$folder/server.log" -o "-p $argument" ;;
+        start) pg_ctl start -l "$directory/server.log" -o "-p $argument" ;;
         stop) pg_ctl stop -m "$argument" ;;
     esac
     echo "$?" 2>/dev/null
 done
 if [ -e "$data/postmaster.pid" ]; then pg_ctl stop -m immediate; fi
-rm -rf "$folder"
+rm -rf "$directory"
 "#;
 
 /// Tries to find a port that is still free when the server comes to it.
@@ -61,9 +61,9 @@ const STEP_MAX: Duration = Duration::from_mins(2);
 const SHARED_SETTINGS: [(&str, &str); 4] =
     [("fsync", "off"), ("full_page_writes", "off"), ("max_wal_size", "4GB"), ("max_connections", "200")];
 
-/// A PostgreSQL cluster in a temporary folder.
+/// A PostgreSQL cluster in a temporary directory.
 pub(crate) struct Cluster {
-    folder: PathBuf,
+    directory: PathBuf,
     port: AtomicU32,
     databases: AtomicU64,
     supervisor: Mutex<Supervisor>,
@@ -157,13 +157,13 @@ impl Cluster {
 
     /// The process of the postmaster, as its file says.
     pub(crate) fn pid(&self) -> Option<i32> {
-        let text = fs::read_to_string(self.folder.join("data/postmaster.pid")).ok()?;
+        let text = fs::read_to_string(self.directory.join("data/postmaster.pid")).ok()?;
         text.lines().next()?.parse().ok()
     }
 
     /// Where the cluster is.
-    pub(crate) fn folder(&self) -> &Path {
-        &self.folder
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// The TCP port on 127.0.0.1, which is in the socket's name too.
@@ -178,9 +178,9 @@ impl Cluster {
     fn made_by(make: &str, settings: &[(&str, &str)], disk: Option<(&Path, u32)>) -> Self {
         let programs = Programs::find().expect("PostgreSQL's server programs");
         let account = Account::for_paths(&[]).expect("an account to run PostgreSQL as");
-        let folder = free_folder();
+        let directory = free_directory();
         let mut conf =
-            format!("listen_addresses = '127.0.0.1'\nunix_socket_directories = '{}'\n", folder.display());
+            format!("listen_addresses = '127.0.0.1'\nunix_socket_directories = '{}'\n", directory.display());
         for (name, value) in settings {
             writeln!(conf, "{name} = '{value}'").expect("memory");
         }
@@ -190,7 +190,7 @@ impl Cluster {
         };
         let mut process = shell
             .args(["-c", SUPERVISOR, "sh"])
-            .args([programs.bin(), &folder, Path::new(&conf)])
+            .args([programs.bin(), &directory, Path::new(&conf)])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .supervised()
@@ -199,7 +199,7 @@ impl Cluster {
         let commands = process.stdin.take();
         let answers = BufReader::new(process.stdout.take().expect("its output"));
         let cluster = Self {
-            folder,
+            directory,
             port: AtomicU32::new(0),
             databases: AtomicU64::new(0),
             supervisor: Mutex::new(Supervisor { process, commands, answers }),
@@ -231,12 +231,12 @@ impl Cluster {
 
     /// The URL of a database by the Unix socket.
     pub(crate) fn url(&self, database: &str) -> String {
-        let folder = self.folder.display().to_string().replace('/', "%2F");
-        format!("postgresql:///{database}?host={folder}&port={}&user=aegis", self.port())
+        let directory = self.directory.display().to_string().replace('/', "%2F");
+        format!("postgresql:///{database}?host={directory}&port={}&user=aegis", self.port())
     }
 
     fn logs(&self) -> String {
-        let read = |name: &str| fs::read_to_string(self.folder.join(name)).unwrap_or_default();
+        let read = |name: &str| fs::read_to_string(self.directory.join(name)).unwrap_or_default();
         ["initdb.log", "pg_ctl.log", "server.log"].map(read).join("\n")
     }
 }
@@ -304,8 +304,8 @@ fn with_disk(path: &Path, mebibytes: u32, account: &str) -> Command {
     command
 }
 
-/// A name in the temporary folder that nobody has. The supervisor makes the folder, so that it is the account's.
-fn free_folder() -> PathBuf {
+/// A name in the temporary directory that nobody has. The supervisor makes the directory, so that it is the account's.
+fn free_directory() -> PathBuf {
     let parent = match std::env::temp_dir() {
         // A socket's path may have 103 bytes on some systems.
         long if long.as_os_str().len() > 60 => PathBuf::from("/tmp"),

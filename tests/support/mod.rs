@@ -43,14 +43,14 @@ pub(crate) fn not_tried(what: &str, why: &str) {
     said.expect("standard error");
 }
 
-/// The first program of these names that is on `PATH`, or in one of `more_folders`.
-pub(crate) fn find_program(names: &[&str], more_folders: &[&str]) -> Option<PathBuf> {
+/// The first program of these names that is on `PATH`, or in one of `more_directories`.
+pub(crate) fn find_program(names: &[&str], more_directories: &[&str]) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders: Vec<PathBuf> =
-        std::env::split_paths(&path).chain(more_folders.iter().map(PathBuf::from)).collect();
-    names
-        .iter()
-        .find_map(|name| folders.iter().map(|folder| folder.join(name)).find(|program| program.is_file()))
+    let directories: Vec<PathBuf> =
+        std::env::split_paths(&path).chain(more_directories.iter().map(PathBuf::from)).collect();
+    names.iter().find_map(|name| {
+        directories.iter().map(|directory| directory.join(name)).find(|program| program.is_file())
+    })
 }
 
 /// A TCP port of 127.0.0.1 that was free a moment ago.

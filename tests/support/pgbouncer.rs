@@ -19,8 +19,8 @@ pub(crate) const BACKENDS: u32 = 2;
 pub(crate) struct PgBouncer {
     _process: Process,
     port: u16,
-    /// Below the process, so that it has ended when its folder goes.
-    _folder: Scratch,
+    /// Below the process, so that it has ended when its directory goes.
+    _directory: Scratch,
 }
 
 impl PgBouncer {
@@ -35,8 +35,8 @@ impl PgBouncer {
             not_tried("a load behind a PgBouncer", "it is not installed");
             return None;
         };
-        let (folder, port) = (Scratch::new(), free_port());
-        let settings = folder.path().join("pgbouncer.ini");
+        let (directory, port) = (Scratch::new(), free_port());
+        let settings = directory.path().join("pgbouncer.ini");
         let text = format!(
             "[databases]\n* = host=127.0.0.1 port={} user=aegis\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
              listen_port = {port}\nunix_socket_dir =\nauth_type = any\npool_mode = {mode}\n\
@@ -58,7 +58,7 @@ impl PgBouncer {
         eventually(Duration::from_secs(10), "PgBouncer listens", || {
             TcpStream::connect(("127.0.0.1", port)).is_ok()
         });
-        Some(Self { _process: process, port, _folder: folder })
+        Some(Self { _process: process, port, _directory: directory })
     }
 
     /// The URL of a database by way of the pooler.

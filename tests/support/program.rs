@@ -1,4 +1,4 @@
-//! Runs the program under test, in a folder of its own and without the settings of whoever runs the tests.
+//! Runs the program under test, in a directory of its own and without the settings of whoever runs the tests.
 //!
 //! Invariant: all of them run as a [`Process`], so that each has a deadline.
 
@@ -26,7 +26,7 @@ pub(crate) use account::{Reject, Summary, read_rejects};
 /// What the settings of the person or the machine begin with.
 const SETTING_PREFIXES: [&str; 5] = ["KILLS_", "DATABASE_", "ALBION_", "PG", "RUST_LOG"];
 
-/// A folder to run in, where dumps are, and rejects go.
+/// A directory to run in, where dumps are, and rejects go.
 pub(crate) struct Workplace {
     scratch: Scratch,
 }
@@ -35,7 +35,7 @@ pub(crate) struct Workplace {
 pub(crate) struct Program {
     command: Command,
     input: Vec<u8>,
-    folder: PathBuf,
+    directory: PathBuf,
     nested: bool,
     /// Where standard error goes; into a pipe if nothing else is set.
     stderr: Option<Stdio>,
@@ -47,7 +47,7 @@ pub(crate) struct Running {
     input: Option<ChildStdin>,
     stdout: Option<Collected>,
     stderr: Option<Collected>,
-    folder: PathBuf,
+    directory: PathBuf,
     /// Whether the program is a child of our child.
     nested: bool,
 }
@@ -61,7 +61,7 @@ pub(crate) struct Ended {
     pub(crate) by_signal: bool,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
-    folder: PathBuf,
+    directory: PathBuf,
 }
 
 impl Workplace {
@@ -73,7 +73,7 @@ impl Workplace {
         self.scratch.path()
     }
 
-    /// Puts a file into the folder.
+    /// Puts a file into the directory.
     pub(crate) fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
         fs::write(self.path().join(name), bytes).expect("a file");
     }
@@ -94,7 +94,7 @@ impl Workplace {
         }
         // What each load needs; a test of the setting itself takes it away.
         command.env("ALBION_SERVER", "americas");
-        Program { command, input: Vec::new(), folder: self.path().to_owned(), nested: false, stderr: None }
+        Program { command, input: Vec::new(), directory: self.path().to_owned(), nested: false, stderr: None }
     }
 
     /// `load --json` into a database.
@@ -132,7 +132,7 @@ impl Program {
         may.ok().filter(|tried| tried.status.success())?;
         let mut command = Command::new("unshare");
         command.args(wrap).arg(self.command.get_program()).args(self.command.get_args());
-        command.current_dir(&self.folder);
+        command.current_dir(&self.directory);
         for (name, value) in self.command.get_envs() {
             match value {
                 Some(value) => command.env(name, value),
@@ -194,7 +194,7 @@ impl Program {
         let mut process = self.command.supervised().expect("the program");
         let (input, stdout, stderr) =
             (process.stdin.take(), process.collect_stdout(), process.collect_stderr());
-        Running { process, input, stdout, stderr, folder: self.folder, nested: self.nested }
+        Running { process, input, stdout, stderr, directory: self.directory, nested: self.nested }
     }
 }
 
@@ -255,7 +255,7 @@ impl Running {
         };
         let (stdout, stderr) = (text(self.stdout.take()), text(self.stderr.take()));
         let code = status.code().or(status.signal().map(|signal| 128 + signal)).expect("it ended");
-        Ended { code, by_signal: status.signal().is_some(), stdout, stderr, folder: self.folder }
+        Ended { code, by_signal: status.signal().is_some(), stdout, stderr, directory: self.directory }
     }
 }
 
@@ -298,7 +298,7 @@ impl Ended {
     /// The rejects of the file that the summary names, in the order of the input's lines.
     pub(crate) fn rejects(&self) -> Vec<Reject> {
         match self.summary().0["rejects_file"].as_str() {
-            Some(path) => read_rejects(&self.folder.join(path)),
+            Some(path) => read_rejects(&self.directory.join(path)),
             None => Vec::new(),
         }
     }

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 /// The dumps of real events next to the project, sorted by name; none where they are not.
 pub(crate) fn real_dumps() -> Option<Vec<PathBuf>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
-    let dumps = dumps_in(&folder, "real-");
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
+    let dumps = dumps_in(&directory, "real-");
     (!dumps.is_empty()).then_some(dumps)
 }
 
@@ -89,13 +89,13 @@ pub(crate) fn lean_event(id: i64) -> Value {
     event
 }
 
-/// The files in `folder` whose name begins with `prefix` and ends in `.ndjson`, sorted; none if there is no folder.
-fn dumps_in(folder: &Path, prefix: &str) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(folder) else {
+/// The files in `directory` whose name begins with `prefix` and ends in `.ndjson`, sorted; none if there is no directory.
+fn dumps_in(directory: &Path, prefix: &str) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(directory) else {
         return Vec::new();
     };
     let mut dumps: Vec<PathBuf> = entries
-        .map(|entry| entry.expect("a folder can be read to its end").path())
+        .map(|entry| entry.expect("a directory can be read to its end").path())
         .filter(|path| {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             name.starts_with(prefix) && name.ends_with(".ndjson")

@@ -1,7 +1,7 @@
-//! A temporary folder for private servers, of which nothing is left however the test ends.
+//! A temporary directory for private servers, of which nothing is left however the test ends.
 //!
 //! A shell waits at a pipe that this process holds open. When that closes, by a drop, a panic or the death of the process,
-//! the shell ends the servers whose data are in the folder and removes it.
+//! the shell ends the servers whose data are in the directory and removes it.
 
 use std::fs;
 use std::io::Write;
@@ -12,25 +12,25 @@ use std::time::Duration;
 
 use super::process::{Process, Supervised as _};
 
-/// Input: the folder, which is no argument, as the shell looks for processes with the folder in their arguments: servers, and
+/// Input: the directory, which is no argument, as the shell looks for processes with the directory in their arguments: servers, and
 /// programs that are still making or starting one. SIGQUIT is PostgreSQL's immediate shutdown.
 const JANITOR: &str = r#"
-read -r folder
+read -r directory
 while read -r line; do :; done
 signal=QUIT tries=0 sockets=
 while [ $tries -lt 400 ]; do
     tries=$((tries + 1))
     [ $tries -eq 200 ] && signal=KILL
     sockets="$sockets
-$(find "$folder" -name postmaster.pid -exec sed -n 5p {} \; 2>/dev/null)"
+$(find "$directory" -name postmaster.pid -exec sed -n 5p {} \; 2>/dev/null)"
     busy=$(ps -A -o pid= -o args= | while read -r pid args; do
-        case $args in *"$folder"*) echo "$pid" ;; esac
+        case $args in *"$directory"*) echo "$pid" ;; esac
     done)
     if [ -n "$busy" ]; then
         kill -$signal $busy 2>/dev/null
     else
-        rm -rf "$folder" 2>/dev/null
-        [ -e "$folder" ] || break
+        rm -rf "$directory" 2>/dev/null
+        [ -e "$directory" ] || break
     fi
     sleep 0.05
 done
@@ -42,7 +42,7 @@ done
 /// Longer than the shell tries.
 const JANITOR_MAX: Duration = Duration::from_mins(2);
 
-/// A temporary folder that other users may enter.
+/// A temporary directory that other users may enter.
 pub(crate) struct Scratch {
     path: PathBuf,
     janitor: Process,
@@ -50,7 +50,8 @@ pub(crate) struct Scratch {
 
 impl Scratch {
     pub(crate) fn new() -> Self {
-        let folder = tempfile::Builder::new().prefix("kills-test-").tempdir().expect("a temporary folder");
+        let directory =
+            tempfile::Builder::new().prefix("kills-test-").tempdir().expect("a temporary directory");
         let mut janitor = Command::new("/bin/sh")
             .args(["-c", JANITOR])
             .current_dir("/")
@@ -59,8 +60,8 @@ impl Scratch {
             .expect("a shell");
         janitor.set_deadline(None);
         // Run by root, the servers run as another user, who must get through.
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("its mode");
-        let path = fs::canonicalize(folder.keep()).expect("its path");
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("its mode");
+        let path = fs::canonicalize(directory.keep()).expect("its path");
         let input = janitor.stdin.as_mut().expect("its input");
         writeln!(input, "{}", path.display()).expect("the shell lives");
         Self { path, janitor }

@@ -40,7 +40,7 @@ pub(crate) struct TlsCluster {
 }
 
 impl TlsCluster {
-    /// `files` is a folder for certificates and keys.
+    /// `files` is a directory for certificates and keys.
     pub(crate) fn new(files: &Path) -> Self {
         let tls = Self { cluster: Cluster::private(&[]), files: files.to_owned() };
         let (ours, foreign) = (Authority::new("ours"), Authority::new("foreign"));
@@ -86,7 +86,7 @@ impl TlsCluster {
         tls.write("ours.crl", &ours.list(2200));
         tls.write("past.crl", &ours.list(2001));
         tls.write("foreign.crl", &foreign.list(2200));
-        fs::write(tls.cluster.folder().join("data/pg_hba.conf"), RULES).expect("the server's folder");
+        fs::write(tls.cluster.directory().join("data/pg_hba.conf"), RULES).expect("the server's directory");
         let mut admin = tls.cluster.admin();
         for role in ["crypt", "plain", "either", "witnessed", "secretive"] {
             admin
@@ -100,8 +100,8 @@ impl TlsCluster {
     /// Has the server show a certificate.
     pub(crate) fn show(&self, name: &str) {
         let mut admin = self.cluster.admin();
-        let data = self.cluster.folder().join("data");
-        let owner = fs::metadata(&data).expect("the server's folder");
+        let data = self.cluster.directory().join("data");
+        let owner = fs::metadata(&data).expect("the server's directory");
         for (file, setting) in [
             (format!("{name}.crt"), "ssl_cert_file"),
             (format!("{name}.key"), "ssl_key_file"),

@@ -36,7 +36,7 @@ fn values_that_make_no_sense() {
         ("DATABASE_SCHEMA", "pg_kills", "63 bytes"),
         ("KILLS_ON_CONFLICT", "merge", "skip or update"),
         ("KILLS_LISTEN", "65536", "127.0.0.1:8080"),
-        ("KILLS_METRICS_FILE", "/", "in a folder that is there"),
+        ("KILLS_METRICS_FILE", "/", "in a directory that is there"),
         ("RUST_LOG", "loud", "debug or trace"),
     ] {
         let program = work.load(&database, &[]).env(name, value).stdin(samples::sample_events());
@@ -61,7 +61,7 @@ fn values_that_make_no_sense() {
     }
     work.program(&["load"]).expect(2).says(&["DATABASE_URL", "--embedded"]);
     assert_untouched(&database);
-    assert_eq!(fs::read_dir(work.path()).expect("a folder").count(), 0, "no file is left");
+    assert_eq!(fs::read_dir(work.path()).expect("a directory").count(), 0, "no file is left");
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn a_database_that_cannot_be_reached() {
         (format!("postgresql://aegis@127.0.0.1:{closed}/kills"), "refused", 4),
         (format!("postgresql://aegis@127.0.0.1:{port}/no_such_database"), "no_such_database", 7),
         (format!("postgresql://no_such_role@127.0.0.1:{port}/postgres"), "no_such_role", 7),
-        ("postgresql://aegis@/kills?host=/no/such/folder".to_owned(), "No such file", 4),
+        ("postgresql://aegis@/kills?host=/no/such/directory".to_owned(), "No such file", 4),
     ] {
         for command in [&["load"][..], &["verify", "--json"], &["schema", "apply"]] {
             let begun = Instant::now();
@@ -95,7 +95,7 @@ fn a_database_that_cannot_be_reached() {
         assert!(ended.summary().error().contains(words), "{}", ended.stdout);
         ended.summary().check(&[("events", 0)]);
     }
-    assert_eq!(fs::read_dir(work.path()).expect("a folder").count(), 0, "no file is left");
+    assert_eq!(fs::read_dir(work.path()).expect("a directory").count(), 0, "no file is left");
 }
 
 #[test]

@@ -85,9 +85,9 @@ fn what_is_no_regular_file_is_no_file_of_settings() {
         let ended = work.program(&["load", "--dry-run"]).expect(0);
         assert!(!ended.stderr.contains(".env"), "{}", ended.stderr);
     };
-    fs::create_dir(&path).expect("a folder");
+    fs::create_dir(&path).expect("a directory");
     run();
-    fs::remove_dir(&path).expect("a folder");
+    fs::remove_dir(&path).expect("a directory");
     nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
     run();
     fs::remove_file(&path).expect("a FIFO");

@@ -41,8 +41,8 @@ fn arguments() {
         (&["completions", "csh"], &["'csh'", "zsh"]),
         (&["generate"], &["--events"]),
         (&["embedded", "status"], &["<DIR>"]),
-        (&["load", "--embedded", "."], &["is not empty", "choose a new or an empty folder"]),
-        (&["load", "--embedded", "dump.ndjson"], &["is no folder", "choose a new or an empty folder"]),
+        (&["load", "--embedded", "."], &["is not empty", "choose a new or an empty directory"]),
+        (&["load", "--embedded", "dump.ndjson"], &["is no directory", "choose a new or an empty directory"]),
         (&["load", "dump.ndjson"], &["DATABASE_URL", "--embedded"]),
     ] {
         tell(args);
@@ -54,7 +54,7 @@ fn arguments() {
         assert_eq!(ended.stdout, "");
         assert!(!ended.stderr.contains("to pass '"), "a tip that leads astray: {}", ended.stderr);
     }
-    let left = fs::read_dir(work.path()).expect("a folder").count();
+    let left = fs::read_dir(work.path()).expect("a directory").count();
     assert_eq!(left, 1, "nothing is made");
     let is_same = fs::read(work.path().join("dump.ndjson")).expect("the dump") == generated(3, 1, 0.0);
     assert!(is_same, "the dump is left as it is");
@@ -71,7 +71,7 @@ fn files_that_were_not_meant() {
         run.says(&[name, "does not begin with JSON", "is it a dump"]).summary().check(&[("rejected", 2)]);
     }
     // A pattern that takes in what an earlier load rejected.
-    let rejects = fs::read_dir(work.path()).expect("a folder").filter_map(|entry| {
+    let rejects = fs::read_dir(work.path()).expect("a directory").filter_map(|entry| {
         let name = entry.expect("a file").file_name().into_string().expect("text");
         name.starts_with("rejects-").then_some(name)
     });
@@ -81,9 +81,9 @@ fn files_that_were_not_meant() {
 
     work.write("empty", "");
     work.load(&database, &["empty"]).expect(0).says(&["empty is empty"]);
-    fs::create_dir(work.path().join("dumps")).expect("a folder");
-    for (pattern, folder) in [("dumps/*.ndjson", "'ls dumps'"), ("kills-[0-9].gz", "'ls .'")] {
-        work.load(&database, &[pattern]).expect(1).says(&["no file matches", pattern, folder]);
+    fs::create_dir(work.path().join("dumps")).expect("a directory");
+    for (pattern, directory) in [("dumps/*.ndjson", "'ls dumps'"), ("kills-[0-9].gz", "'ls .'")] {
+        work.load(&database, &[pattern]).expect(1).says(&["no file matches", pattern, directory]);
     }
 }
 
@@ -108,7 +108,7 @@ fn a_password_with_signs_of_a_url() {
     let signs = "create role me superuser login password 'p@s#s:1'";
     cluster.admin().batch_execute(signs).expect("a role");
     let rules = "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n";
-    fs::write(cluster.folder().join("data/pg_hba.conf"), rules).expect("the server's folder");
+    fs::write(cluster.directory().join("data/pg_hba.conf"), rules).expect("the server's directory");
     cluster.restart();
     let work = Workplace::new();
     let url = |password: &str| format!("postgresql://me:{password}@127.0.0.1:{}/postgres", cluster.port());

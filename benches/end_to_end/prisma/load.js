@@ -2,7 +2,7 @@
 //
 // Three workers share a client with a pool of up to ten connections: a service's worker concurrency, and the settings of the pool that
 // go with it. With a BATCH of 1 each worker upserts one event after the other; with a larger one it inserts that many by createMany.
-// The file runs in the folder where the packages are installed and the client is generated, see find_prisma in scripts/bench.
+// The file runs in the directory where the packages are installed and the client is generated, see find_prisma in scripts/bench.
 
 import { createReadStream } from "node:fs";
 import { createInterface } from "node:readline";

@@ -95,13 +95,13 @@ impl Target {
     }
 }
 
-/// Folders that Debian, Red Hat and PostgreSQL itself choose for Unix sockets.
-const SOCKET_FOLDERS: [&str; 3] = ["/var/run/postgresql", "/run/postgresql", "/tmp"];
+/// Directories that Debian, Red Hat and PostgreSQL itself choose for Unix sockets.
+const SOCKET_DIRECTORIES: [&str; 3] = ["/var/run/postgresql", "/run/postgresql", "/tmp"];
 
 /// Where a server is if no host is named: as for libpq a Unix socket of this machine; else `localhost`.
 fn local_host(port: u16) -> &'static str {
-    let has_socket = |folder: &&str| Path::new(folder).join(format!(".s.PGSQL.{port}")).exists();
-    SOCKET_FOLDERS.into_iter().find(has_socket).unwrap_or("localhost")
+    let has_socket = |directory: &&str| Path::new(directory).join(format!(".s.PGSQL.{port}")).exists();
+    SOCKET_DIRECTORIES.into_iter().find(has_socket).unwrap_or("localhost")
 }
 
 fn target(
@@ -133,7 +133,7 @@ fn target(
             config.hostaddr(address);
         }
         let login = Login {
-            host: if SOCKET_FOLDERS.contains(&place.host.as_str()) { "localhost" } else { &place.host },
+            host: if SOCKET_DIRECTORIES.contains(&place.host.as_str()) { "localhost" } else { &place.host },
             port: place.port,
             database: base.get_dbname().unwrap_or_default(),
             user: base.get_user().unwrap_or_default(),

@@ -10,7 +10,7 @@ use std::path::Path;
 /// Whose password is looked for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Login<'l> {
-    /// `localhost` for a Unix socket in a usual folder.
+    /// `localhost` for a Unix socket in a usual directory.
     pub(crate) host: &'l str,
     pub(crate) port: u16,
     pub(crate) database: &'l str,
@@ -120,8 +120,8 @@ mod tests {
 
     #[test]
     fn a_file_that_others_can_read_is_not_used() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("pgpass");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pgpass");
         fs::write(&path, "*:*:*:*:secret\n").unwrap();
         let login = Login { host: "db", port: 5432, database: "kills", user: "me" };
         for (mode, used) in [(0o600, true), (0o400, true), (0o640, false), (0o604, false)] {
@@ -132,17 +132,17 @@ mod tests {
             assert_eq!(warnings.iter().any(|warning| warning.contains("chmod 600")), !used, "{warnings:?}");
         }
         let mut warnings = Vec::new();
-        PasswordFile::read(&folder.path().join("none"), &mut warnings);
+        PasswordFile::read(&directory.path().join("none"), &mut warnings);
         assert!(warnings.is_empty());
-        PasswordFile::read(folder.path(), &mut warnings);
+        PasswordFile::read(directory.path(), &mut warnings);
         assert!(warnings[0].contains("no plain file"), "{warnings:?}");
     }
 
     /// Root alone can read such a file, and could be made to log in as someone else.
     #[test]
     fn a_file_of_another_user_is_not_used() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("pgpass");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pgpass");
         fs::write(&path, "*:*:*:*:secret\n").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         if std::os::unix::fs::chown(&path, Some(47_110), None).is_err() {

@@ -29,7 +29,7 @@ fn segments(source: &Source, text: &[u8]) -> Vec<Segment> {
 
 #[test]
 fn segments_are_read_again_from_their_places() {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let line = |number: usize| format!("{{\"EventId\":{number}}}{}\n", " ".repeat(number % 300));
     let text: String = (0..20_000).map(line).collect();
     let text = text.trim_end().as_bytes();
@@ -39,7 +39,7 @@ fn segments_are_read_again_from_their_places() {
         ("gzip", [gzip(first), gzip(second)].concat()),
         ("zstd", [zstd(first), zstd(second)].concat()),
     ] {
-        let path = folder.path().join(name);
+        let path = directory.path().join(name);
         fs::write(&path, bytes).unwrap();
         let source = Source::File(path.clone());
         assert_eq!(lasting_file(&source), Some(&*path));
@@ -67,5 +67,5 @@ fn segments_are_read_again_from_their_places() {
         assert!(Rereader::open(&path).is_err(), "{name}");
     }
     assert_eq!(lasting_file(&Source::Stdin), None);
-    assert_eq!(lasting_file(&Source::File(folder.path().to_owned())), None);
+    assert_eq!(lasting_file(&Source::File(directory.path().to_owned())), None);
 }

@@ -294,18 +294,18 @@ fn foreign_formats_are_named() {
 
 #[test]
 fn sources_follow_each_other_past_one_that_is_gone() {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let file = |name: &str, content: &[u8]| {
-        let path = folder.path().join(name);
+        let path = directory.path().join(name);
         std::fs::write(&path, content).unwrap();
         Source::File(path)
     };
-    let gone = Source::File(folder.path().join("gone"));
+    let gone = Source::File(directory.path().join("gone"));
     let sources = vec![
         file("a", b"1\n2"),
         gone.clone(),
         file("empty", b""),
-        Source::File(folder.path().into()),
+        Source::File(directory.path().into()),
         file("b.gz", &gzip(b"3\n")),
     ];
     let reader = spawn_reader(sources).unwrap();
@@ -317,7 +317,7 @@ fn sources_follow_each_other_past_one_that_is_gone() {
         next(),
         format!("{gone}: there is no such file: check the path, or name '-' for standard input")
     );
-    assert!(next().contains("is a folder"));
+    assert!(next().contains("is a directory"));
     assert_eq!(next(), r#"1: line 1 at 0 "3\n""#);
     assert_eq!(next(), "end");
     assert_eq!(next(), "end");
@@ -327,7 +327,7 @@ fn sources_follow_each_other_past_one_that_is_gone() {
 
 #[test]
 fn any_number_of_sources_ends_with_all_pieces_back() {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let text = b"1\n2\n3\n4\n5\n6\n7\n8\n9\n";
     let mut damaged = gzip(text);
     let checksum_at = damaged.len() - 8;
@@ -341,9 +341,10 @@ fn any_number_of_sources_ends_with_all_pieces_back() {
         ("cut", &zstd(text)[..12]),
         ("foreign", b"\xfd7zXZ\0..."),
     ];
-    let mut kinds = vec![Source::File(folder.path().join("missing")), Source::File(folder.path().into())];
+    let mut kinds =
+        vec![Source::File(directory.path().join("missing")), Source::File(directory.path().into())];
     for (name, bytes) in contents {
-        let path = folder.path().join(name);
+        let path = directory.path().join(name);
         std::fs::write(&path, bytes).unwrap();
         kinds.push(Source::File(path));
     }

@@ -13,7 +13,7 @@ pub(crate) fn check(path: &Path) -> io::Result<()> {
     refuse_planted(path)?;
     match path.symlink_metadata() {
         Ok(found) => {
-            // Opening says more than the rights do: a folder, a file system that is read only.
+            // Opening says more than the rights do: a directory, a file system that is read only.
             // A pipe that nobody reads is not waited for.
             let mut options = OpenOptions::new();
             match options.append(true).custom_flags(O_NONBLOCK).open(path).and_then(|file| file.metadata()) {

@@ -10,13 +10,13 @@ const CONVERT: &str = "openssl x509 -inform DER";
 /// Each file of TLS, with each of its faults.
 #[test]
 fn files_that_can_not_be_used() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name).display().to_string();
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).display().to_string();
     let write = |name: &str, text: &[u8], mode| {
         fs::write(path(name), text).unwrap();
         fs::set_permissions(path(name), fs::Permissions::from_mode(mode)).unwrap();
     };
-    fs::create_dir(path("folder")).unwrap();
+    fs::create_dir(path("directory")).unwrap();
     write("empty", b"", 0o600);
     write("words", b"these are words", 0o600);
     write("der", b"\x30\x82\x01\x0a", 0o600);
@@ -31,7 +31,7 @@ fn files_that_can_not_be_used() {
     let as_root = nix::unistd::geteuid().is_root();
     for (name, of_certificate, of_key) in [
         ("none", &["No such file", NAME_A_FILE][..], &["No such file", "named by sslkey"][..]),
-        ("folder", &["Is a directory", NAME_A_FILE], &["no plain file", NAME_A_FILE]),
+        ("directory", &["Is a directory", NAME_A_FILE], &["no plain file", NAME_A_FILE]),
         ("words/x", &["Not a directory", NAME_A_FILE], &["Not a directory", "named by sslkey"]),
         ("empty", &["no certificate in PEM", CONVERT], &["no private key in PEM", NAME_A_FILE]),
         ("words", &["no certificate in PEM", CONVERT], &["no private key in PEM", NAME_A_FILE]),

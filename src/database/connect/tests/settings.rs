@@ -71,8 +71,8 @@ fn modes_that_other_settings_imply() {
 #[test]
 fn no_home() {
     let certificate = rcgen::generate_simple_self_signed(["me".to_owned()]).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("me.crt");
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("me.crt");
     fs::write(&file, certificate.cert.pem()).unwrap();
     let text = format!("postgresql://db?sslcert={}", file.display());
     let error = url(&text).expect_err("no key").to_string();

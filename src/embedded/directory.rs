@@ -1,4 +1,4 @@
-//! The folder of a private PostgreSQL: what is in it, who may use it, and its locks.
+//! The directory of a private PostgreSQL: what is in it, who may use it, and its locks.
 //!
 //! ```text
 //! DIR/aegis-kills.lock    held while the server is made, started or stopped; says that DIR is ours
@@ -9,8 +9,8 @@
 //! DIR/log                 what the server and its programs wrote
 //! ```
 //!
-//! - DIR is an absolute path without links, so that all users of one folder agree on its name.
-//! - A folder that holds anything, and not our lock, is never written to.
+//! - DIR is an absolute path without links, so that all users of one directory agree on its name.
+//! - A directory that holds anything, and not our lock, is never written to.
 //! - Root works in here as the server's account, so that no link of that account's leads further than the account could go.
 //!   What is opened to be written is checked by its descriptor.
 
@@ -36,9 +36,9 @@ const START_LOCK: &str = "aegis-kills.lock";
 /// How long somebody else may take to make, start or stop the server.
 const LOCK_LIMIT: Duration = Duration::from_mins(16);
 
-/// A folder that holds, or is to hold, a private PostgreSQL.
+/// A directory that holds, or is to hold, a private PostgreSQL.
 #[derive(Debug, Clone)]
-pub(crate) struct Folder {
+pub(crate) struct Directory {
     dir: PathBuf,
     account: Account,
     /// What was made for it, the outermost first.
@@ -60,26 +60,27 @@ pub(crate) enum Users {
     Some,
 }
 
-impl Folder {
-    /// The folder at `dir`, made if it is missing.
+impl Directory {
+    /// The directory at `dir`, made if it is missing.
     pub(crate) fn make(dir: &Path) -> Result<Self, EmbeddedError> {
         let dir = checked(dir)?;
         let account = account(&dir)?;
         let mut made = Vec::new();
         if !dir.exists() {
-            made = dir.ancestors().take_while(|folder| !folder.exists()).map(Path::to_path_buf).collect();
+            made =
+                dir.ancestors().take_while(|directory| !directory.exists()).map(Path::to_path_buf).collect();
             made.reverse();
             if let Some(parent) = dir.parent() {
-                fs::create_dir_all(parent).at("make the folder", parent)?;
+                fs::create_dir_all(parent).at("make the directory", parent)?;
             }
             make_at_once(&dir, &account)?;
         }
-        let folder = Self { dir: fs::canonicalize(&dir).at("find", &dir)?, account, made };
-        let checked = folder.check_ours().and_then(|()| folder.account.check_entry(&folder.dir));
-        match checked.and_then(|()| folder.check_owner()) {
-            Ok(()) => Ok(folder),
+        let directory = Self { dir: fs::canonicalize(&dir).at("find", &dir)?, account, made };
+        let checked = directory.check_ours().and_then(|()| directory.account.check_entry(&directory.dir));
+        match checked.and_then(|()| directory.check_owner()) {
+            Ok(()) => Ok(directory),
             Err(error) => {
-                folder.take_away();
+                directory.take_away();
                 Err(error)
             }
         }
@@ -102,8 +103,8 @@ impl Folder {
         }
         drop(acting);
         // What has got something else in it stays.
-        for folder in self.made.iter().rev() {
-            let _ = fs::remove_dir(folder);
+        for directory in self.made.iter().rev() {
+            let _ = fs::remove_dir(directory);
         }
     }
 
@@ -112,7 +113,7 @@ impl Folder {
         dir.join("data").exists()
     }
 
-    /// The folder at `dir` if there is one and it is ours; nothing is made.
+    /// The directory at `dir` if there is one and it is ours; nothing is made.
     pub(crate) fn existing(dir: &Path) -> Result<Option<Self>, EmbeddedError> {
         let dir = checked(dir)?;
         if !dir.try_exists().at("look at", &dir)? {
@@ -120,12 +121,12 @@ impl Folder {
         }
         let dir = fs::canonicalize(&dir).at("find", &dir)?;
         let account = account(&dir)?;
-        let folder = Self { dir, account, made: Vec::new() };
-        folder.check_ours()?;
-        Ok(folder.start_lock_path().exists().then_some(folder))
+        let directory = Self { dir, account, made: Vec::new() };
+        directory.check_ours()?;
+        Ok(directory.start_lock_path().exists().then_some(directory))
     }
 
-    /// The folder itself, without links.
+    /// The directory itself, without links.
     pub(crate) fn dir(&self) -> &Path {
         &self.dir
     }
@@ -170,7 +171,7 @@ impl Folder {
         }
     }
 
-    /// Takes a share in the server. Who asks holds the start lock, so that no [`Folder::users`] is under way.
+    /// Takes a share in the server. Who asks holds the start lock, so that no [`Directory::users`] is under way.
     pub(crate) fn take_lease(&self, _start: &StartLock) -> Result<Lease, EmbeddedError> {
         let path = self.lease_path();
         let file = self.open_lock(&path)?;
@@ -203,10 +204,10 @@ impl Folder {
         remove_file(&self.kept_path())
     }
 
-    /// Makes the folder of the logs.
+    /// Makes the directory of the logs.
     pub(crate) fn make_log(&self) -> Result<PathBuf, EmbeddedError> {
         let log = self.log();
-        make_private_folder(&log, &self.account)?;
+        make_private_directory(&log, &self.account)?;
         Ok(log)
     }
 
@@ -254,19 +255,19 @@ impl Folder {
         Ok(file)
     }
 
-    /// Refuses a folder that holds something, and not our lock.
+    /// Refuses a directory that holds something, and not our lock.
     fn check_ours(&self) -> Result<(), EmbeddedError> {
         let foreign = || EmbeddedError::Foreign { dir: self.dir.clone() };
         if !self.dir.is_dir() {
-            return Err(EmbeddedError::NoFolder { dir: self.dir.clone() });
+            return Err(EmbeddedError::NoDirectory { dir: self.dir.clone() });
         }
         let mut empty = true;
-        for entry in fs::read_dir(&self.dir).at("read the folder", &self.dir)? {
-            let name = entry.at("read the folder", &self.dir)?.file_name();
+        for entry in fs::read_dir(&self.dir).at("read the directory", &self.dir)? {
+            let name = entry.at("read the directory", &self.dir)?.file_name();
             if name == START_LOCK {
                 return Ok(());
             }
-            // A file system that was just made has this folder, and is as good as empty.
+            // A file system that was just made has this directory, and is as good as empty.
             empty &= name == "lost+found";
         }
         if empty { Ok(()) } else { Err(foreign()) }
@@ -278,7 +279,7 @@ impl Folder {
         match fs::metadata(&data) {
             Ok(metadata) if self.account.owns(&metadata) => Ok(()),
             Ok(metadata) => Err(EmbeddedError::Owner {
-                folder: data,
+                directory: data,
                 owner: name_of(metadata.uid()),
                 user: self.account.name().to_owned(),
             }),
@@ -290,7 +291,7 @@ impl Folder {
 
 impl StartLock {
     /// The lock as a program's standard input, which reads as empty. The program holds the lock with us: killed, we
-    /// leave it to the program that is still at work in the folder.
+    /// leave it to the program that is still at work in the directory.
     pub(crate) fn as_stdin(&self) -> Result<Stdio, io::Error> {
         Ok(Stdio::from(self.0.try_clone()?))
     }
@@ -315,20 +316,20 @@ fn unlock(file: &File) {
     }
 }
 
-/// Makes a folder that only `account` may enter, unless it is there. What is there must be a folder of the account's.
-pub(crate) fn make_private_folder(path: &Path, account: &Account) -> Result<(), EmbeddedError> {
+/// Makes a directory that only `account` may enter, unless it is there. What is there must be a directory of the account's.
+pub(crate) fn make_private_directory(path: &Path, account: &Account) -> Result<(), EmbeddedError> {
     let made = match DirBuilder::new().mode(0o700).create(path) {
         Ok(()) => true,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
-        Err(error) => return Err(error).at("make the folder", path),
+        Err(error) => return Err(error).at("make the directory", path),
     };
     let planted = |_| EmbeddedError::Planted { path: path.to_path_buf() };
     let flags = O_NOFOLLOW | O_DIRECTORY;
-    let folder = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(planted)?;
-    let metadata = folder.metadata().at("look at", path)?;
+    let directory = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(planted)?;
+    let metadata = directory.metadata().at("look at", path)?;
     match (account.owns(&metadata), made) {
         (true, _) => Ok(()),
-        (false, true) => account.own_new_folder(&folder, path),
+        (false, true) => account.own_new_directory(&directory, path),
         (false, false) => Err(EmbeddedError::Planted { path: path.to_path_buf() }),
     }
 }
@@ -346,11 +347,11 @@ fn account(dir: &Path) -> Result<Account, EmbeddedError> {
     Ok(account)
 }
 
-/// Makes a private folder that is never seen without its owner: another loader may come at the same moment, and a crash
+/// Makes a private directory that is never seen without its owner: another loader may come at the same moment, and a crash
 /// between making it and giving it away would bar the account from it for good.
 fn make_at_once(path: &Path, account: &Account) -> Result<(), EmbeddedError> {
     let new = path.with_file_name(format!(".aegis-kills-{}", Uuid::new_v4()));
-    make_private_folder(&new, account)?;
+    make_private_directory(&new, account)?;
     match fs::rename(&new, path) {
         // Somebody else was faster.
         Err(error)
@@ -358,7 +359,7 @@ fn make_at_once(path: &Path, account: &Account) -> Result<(), EmbeddedError> {
         {
             fs::remove_dir(&new).at("remove", &new)
         }
-        result => result.at("make the folder", path),
+        result => result.at("make the directory", path),
     }
 }
 
