@@ -2,8 +2,8 @@
 
 use crate::cli::mistakes::with_remedy;
 use crate::cli::{Cli, Command, Verbosity};
+use crate::commands::common::process::Process;
 use crate::commands::common::signals::EarlySignals;
-use crate::commands::load::Process;
 use crate::commands::{delete, embedded, generate, health, load, manual, schema, verify};
 use crate::error::CommandError;
 use crate::error_chain::{concealed, in_full};

@@ -7,6 +7,7 @@ pub(crate) mod observe;
 pub(crate) mod open_database;
 pub(crate) mod outcome;
 pub(crate) mod output;
+pub(crate) mod process;
 pub(crate) mod signals;
 pub(crate) mod sources;
 pub(crate) mod unchanged;

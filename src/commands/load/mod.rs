@@ -1,0 +1,132 @@
+//! `load`: dumps in, events in the database, an account of each.
+
+mod dry_run;
+mod into_database;
+mod outputs;
+mod parts;
+
+use crate::cli::LoadArgs;
+use crate::commands::common::load_summary::{Printed, stop_summary};
+use crate::commands::common::next_steps::SchemaHints;
+use crate::commands::common::outcome::{cause, outcome};
+use crate::commands::common::process::Process;
+use crate::commands::common::signals::Listener;
+use crate::commands::common::sources::FoundSources;
+use crate::commands::common::{load_summary, next_steps as next, sources};
+use crate::commands::load::dry_run::read_only;
+use crate::commands::load::into_database::load;
+use crate::commands::load::outputs::{prepare, refuse_overwriting, tell_of_failure};
+use crate::commands::load::parts::{Done, LoadParts, StoreFigures};
+use crate::error::CommandError;
+use crate::error_chain::in_full;
+use crate::exit::ExitStatus;
+use crate::pipeline::account::monitor::Monitor;
+use crate::pipeline::run::RunReport;
+use crate::pipeline::shutdown::Shutdown;
+use crate::report::summary::Summary;
+use crate::settings::LoadSettings;
+use crate::settings::environment::Environment;
+use std::cell::Cell;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+use uuid::Uuid;
+
+/// Runs the command.
+pub(crate) fn run(
+    args: &LoadArgs,
+    env: Environment<'_>,
+    quiet: bool,
+    process: &Process<'_>,
+) -> Result<ExitStatus, CommandError> {
+    let (mut reader, mut found) = (None, FoundSources::default());
+    let find = |settings: &LoadSettings| {
+        found = FoundSources::find(&settings.named, &settings.written());
+        found.sources.clone()
+    };
+    let settings = LoadSettings::new(args, env)?
+        .with_sources(find)
+        .named(|settings| sources::first_server(&settings.sources, &settings.event, &mut reader))?;
+    // Before anything is written, the file of metrics as well.
+    refuse_overwriting(&settings)?;
+    let id = Uuid::new_v4();
+    let shutdown = Arc::<Shutdown>::default();
+    let printed = Printed { is_json: args.json, is_quiet: quiet };
+    let mut next = next::commands(args, env);
+    let stop = stop_summary(&settings, id, next.clone(), args.dry_run, printed);
+    let Process { signals, panics, screen } = process;
+    let requests =
+        Listener::start(signals, panics, &shutdown, settings.drain_timeout, (*screen).clone(), Some(stop))?;
+    let (rejects, listener) =
+        prepare(&settings, &mut found, id, process.screen).inspect_err(|_| tell_of_failure(&settings, id))?;
+    let started = Instant::now();
+    let monitor = Arc::<Monitor>::default();
+    let parts = LoadParts {
+        settings: &settings,
+        reader: Cell::new(reader),
+        unread: Cell::new(found.source_errors()),
+        piped: next::piped_load(args, env),
+        hints: SchemaHints::new(&args.database, args.event.layout.as_deref(), env),
+        id,
+        started,
+        rejects: &rejects,
+        process,
+        requests: &requests,
+        shutdown: &shutdown,
+        monitor: &monitor,
+    };
+    let done = match &settings.database {
+        Some(place) => load(&parts, listener, place),
+        None => read_only(&parts, listener),
+    };
+    requests.end();
+    if done.is_err() {
+        tell_of_failure(&settings, id);
+    }
+    // The page is told the end while the summary is printed, and is waited for after that.
+    let Done { report, store, metrics, farewell: _farewell } = match done {
+        // Scripts that ask for JSON get it of a database that could not be used, too.
+        Err(CommandError::Database(error)) if args.json => Done {
+            report: RunReport::failed(error),
+            store: StoreFigures::default(),
+            metrics: Ok(()),
+            farewell: None,
+        },
+        done => done?,
+    };
+    let (status, exit_status) = outcome(&report);
+    if report.has_damaged_source() {
+        // A sound copy has the same events, perhaps with other values.
+        let corrected = LoadArgs { on_conflict: Some("update".to_owned()), ..args.clone() };
+        next.again = next::commands(&corrected, env).again;
+    }
+    let summary = Summary {
+        status,
+        run: id,
+        server: settings.event.server,
+        layout: settings.event.layout,
+        counts: report.counts,
+        bytes_read: report.bytes_read,
+        bytes_uncompressed: report.bytes_uncompressed,
+        retries: store.retries,
+        connection_errors: store.connection_errors,
+        elapsed: started.elapsed(),
+        rejects_file: rejects.path_if_made().map(PathBuf::from),
+        earlier_rejects: store.earlier_rejects,
+        reasons: monitor.reject_kinds(),
+        error: cause(&report, in_full),
+        database_failed: matches!(exit_status, ExitStatus::DatabaseFailed | ExitStatus::DatabaseRefused),
+        dry_run: args.dry_run,
+        next,
+    };
+    // A terminal that has closed shows no summary; why the load ended is known all the same.
+    if let Err(error) = load_summary::print(&summary, printed).and(metrics) {
+        log::error!("{error:#}");
+        return Ok(if has_stored_all(exit_status) { ExitStatus::Failed } else { exit_status });
+    }
+    Ok(exit_status)
+}
+
+fn has_stored_all(exit_status: ExitStatus) -> bool {
+    matches!(exit_status, ExitStatus::Complete | ExitStatus::Rejects)
+}

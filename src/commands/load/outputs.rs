@@ -1,0 +1,90 @@
+//! The files and the address that a load writes to or listens on, beside the database.
+
+use crate::commands::common::observe::Observer;
+use crate::commands::common::sources::FoundSources;
+use crate::commands::common::{observe, sources};
+use crate::error::CommandError;
+use crate::error_chain::in_full;
+use crate::pipeline::rejects::file::RejectFile;
+use crate::report::snapshot::LiveRun;
+use crate::report::terminal::screen::Screen;
+use crate::settings::LoadSettings;
+use crate::settings::environment::SettingError;
+use jiff::Timestamp;
+use std::io;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+use uuid::Uuid;
+
+pub(crate) fn refuse_overwriting(settings: &LoadSettings) -> Result<(), SettingError> {
+    let written = [("--rejects", &settings.rejects), ("--metrics-file", &settings.metrics_file)];
+    let named = written.into_iter().filter_map(|(place, file)| Some((place, file.as_ref()?)));
+    named.into_iter().try_for_each(|(place, file)| sources::check_apart(&settings.sources, place, file))?;
+    match (&settings.rejects, &settings.metrics_file) {
+        (Some(rejects), Some(metrics)) if are_one_file(rejects, metrics) => Err(SettingError::Value {
+            place: "--metrics-file",
+            value: metrics.display().to_string(),
+            wanted: "the rejects are written to that file; another file is needed".to_owned(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Whether two paths are of one file, which need not be there. Devices and pipes can be written by both.
+fn are_one_file(one: &Path, other: &Path) -> bool {
+    let is_special = |path: &Path| path.metadata().is_ok_and(|found| !found.is_file());
+    if is_special(one) || is_special(other) {
+        return false;
+    }
+    let whole = |path: &Path| {
+        let directory =
+            path.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        path.canonicalize()
+            .or_else(|_| Ok(directory.canonicalize()?.join(path.file_name().unwrap_or_default())))
+    };
+    let both: (io::Result<PathBuf>, io::Result<PathBuf>) = (whole(one), whole(other));
+    matches!(both, (Ok(one), Ok(other)) if one == other)
+}
+
+/// Looks at what is read and written beside the database, and takes the address that pages are served at.
+pub(crate) fn prepare(
+    settings: &LoadSettings,
+    found: &mut FoundSources,
+    id: Uuid,
+    screen: &Screen,
+) -> Result<(RejectFile, Option<TcpListener>), CommandError> {
+    let listener =
+        settings.listen.as_ref().map(|listen| observe::listen(listen, screen)).transpose()?.flatten();
+    found.check()?;
+    let rejects = match &settings.rejects {
+        Some(path) => RejectFile::new(path.clone())?,
+        None => RejectFile::by_default(default_rejects(id)),
+    };
+    Ok((rejects, listener))
+}
+
+/// Whoever watches the file of metrics must see a run as well that did not come to its end.
+pub(crate) fn tell_of_failure(settings: &LoadSettings, id: Uuid) {
+    if settings.metrics_file.is_none() || settings.database.is_none() {
+        return;
+    }
+    let live = LiveRun {
+        begun: Instant::now(),
+        monitor: Arc::default(),
+        shutdown: Arc::default(),
+        manager: None,
+        bytes_total: None,
+    };
+    let told = Observer::start(settings, &live, None, id, None, None)
+        .and_then(|observer| observer.write_metrics(false));
+    if let Err(error) = told {
+        log::warn!("{}", in_full(error.as_ref()));
+    }
+}
+
+fn default_rejects(run: Uuid) -> PathBuf {
+    let now = Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
+    PathBuf::from(format!("rejects-{now}-{run}.ndjson"))
+}
