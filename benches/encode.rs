@@ -1,4 +1,4 @@
-//! How fast lines become rows: parsing and encoding, as a segment's thread does both.
+//! Benchmarks parsing and encoding, which one thread does for each segment.
 
 mod support {
     pub(crate) mod dumps;
@@ -21,14 +21,14 @@ fn encode(criterion: &mut Criterion) {
                 let (mut reader, mut event) = (LineReader::new(NulPolicy::Reject), Event::default());
                 for line in dump.lines() {
                     let read = reader.read(line, &mut event, |found| {
-                        encoder.encode(found.event.expect("valid"), &mut rows).expect("it fits");
+                        encoder.encode(found.event.expect("valid"), &mut rows).expect("the event fits");
                     });
                     read.expect("JSON");
                 }
                 black_box(rows.byte_len())
             });
         });
-        // So few that they are in the caches, as an event is that was just parsed.
+        // Few enough to stay in the CPU caches, like an event that was just parsed.
         let few: String = dump.split_inclusive('\n').take(50).collect();
         let events = parsed(&few);
         group.throughput(Throughput::Bytes(few.len() as u64));
@@ -36,7 +36,7 @@ fn encode(criterion: &mut Criterion) {
             bencher.iter(|| {
                 let (mut encoder, mut rows) = (encoder(), Rows::default());
                 for event in &events {
-                    encoder.encode(event, &mut rows).expect("it fits");
+                    encoder.encode(event, &mut rows).expect("the event fits");
                 }
                 black_box(rows.byte_len())
             });

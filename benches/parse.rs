@@ -1,4 +1,4 @@
-//! How fast a line becomes an event: ours, and others that fill structs of the same fields.
+//! Benchmarks the parser, and other parsers that fill structs with the same fields.
 
 mod support {
     pub(crate) mod dumps;

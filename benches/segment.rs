@@ -1,4 +1,5 @@
-//! How fast a dump becomes segments, by its format, and a segment a batch: hashed, parsed and encoded, as its thread does it.
+//! Benchmarks reading segments by input format, and preparing a batch: hash, parse and encode a segment, as a worker
+//! thread does.
 
 mod support {
     pub(crate) mod dumps;
@@ -78,7 +79,7 @@ fn segments(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Reads a file to its end, into one buffer, segment after segment.
+/// Reads a file segment by segment into one buffer.
 fn read(path: PathBuf, mut each: impl FnMut(&Segment)) -> usize {
     let reader = spawn_reader(vec![Source::File(path)]).expect("a thread");
     let buffers = BufferPool::new(1, LIMITS.usual_bytes_max());
@@ -91,19 +92,19 @@ fn read(path: PathBuf, mut each: impl FnMut(&Segment)) -> usize {
                 each(&segment);
             }
             Next::End => return bytes,
-            other => panic!("a sound dump: {other:?}"),
+            other => panic!("a valid dump: {other:?}"),
         }
     }
 }
 
 fn gzip(dump: &str) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(dump.as_bytes()).expect("memory takes all");
-    encoder.finish().expect("memory takes all")
+    encoder.write_all(dump.as_bytes()).expect("writing to memory");
+    encoder.finish().expect("writing to memory")
 }
 
 fn zstd(dump: &str) -> Vec<u8> {
-    zstd::encode_all(dump.as_bytes(), 3).expect("memory takes all")
+    zstd::encode_all(dump.as_bytes(), 3).expect("writing to memory")
 }
 
 criterion_group! {

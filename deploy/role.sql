@@ -68,13 +68,13 @@ DECLARE
     done integer := 0;
 BEGIN
     IF to_regnamespace(quote_ident(in_schema)) IS NULL THEN
-        RAISE EXCEPTION 'there is no schema %', quote_ident(in_schema)
-            USING HINT = 'run ''aegis-kills schema apply'' first, or choose the schema by -v schema=NAME';
+        RAISE EXCEPTION 'schema % does not exist', quote_ident(in_schema)
+            USING HINT = 'run ''aegis-kills schema apply'' first, or choose the schema with -v schema=NAME';
     END IF;
 
     IF in_ledger <> 'aegis_kills' AND to_regnamespace(quote_ident(in_ledger)) IS NULL THEN
-        RAISE EXCEPTION 'there is no schema %', quote_ident(in_ledger)
-            USING HINT = 'run ''aegis-kills schema apply --ledger-schema NAME'' first, or choose the schema by -v ledger=NAME';
+        RAISE EXCEPTION 'schema % does not exist', quote_ident(in_ledger)
+            USING HINT = 'run ''aegis-kills schema apply --ledger-schema NAME'' first, or choose the schema with -v ledger=NAME';
     END IF;
 
     FOREACH who IN ARRAY ARRAY[loader, reader] LOOP
@@ -82,8 +82,8 @@ BEGIN
             EXECUTE format('CREATE ROLE %I LOGIN NOINHERIT', who);
         ELSIF EXISTS (SELECT FROM pg_roles WHERE rolname = who AND (rolsuper OR rolcreaterole OR rolcreatedb
                                                                     OR rolreplication OR rolbypassrls)) THEN
-            RAISE EXCEPTION 'the role % has powers of its own', quote_ident(who)
-                USING HINT = 'choose another name by -v loader=NAME or -v reader=NAME';
+            RAISE EXCEPTION 'role % has attributes such as CREATEROLE', quote_ident(who)
+                USING HINT = 'choose another name with -v loader=NAME or -v reader=NAME';
         END IF;
 
         -- PUBLIC has both privileges by default. If they were revoked, these roles need them.
@@ -101,41 +101,41 @@ BEGIN
     END LOOP;
 
     FOR thing IN
-        SELECT c.relname AS name, n.nspname AS place, wanted.rights, pg_get_userbyid(c.relowner) AS owner
+        SELECT c.relname AS name, n.nspname AS place, wanted.privileges, pg_get_userbyid(c.relowner) AS owner
         FROM (VALUES ('kill_event', 'SELECT, INSERT, UPDATE'),
                      ('kill_player', 'SELECT, INSERT, UPDATE, DELETE'),
                      ('kill_loot', 'SELECT, INSERT, UPDATE, DELETE'),
                      ('KillEvent', 'SELECT, INSERT, UPDATE'),
                      ('kill_load_run', 'SELECT, INSERT, UPDATE'),
                      ('kill_load_segment', 'SELECT, INSERT, UPDATE'),
-                     ('kill_load_file', 'SELECT, INSERT, UPDATE')) AS wanted (name, rights)
+                     ('kill_load_file', 'SELECT, INSERT, UPDATE')) AS wanted (name, privileges)
         JOIN pg_class c ON c.relname = wanted.name
         JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE c.relkind IN ('r', 'p')
           AND (n.nspname = in_schema OR n.nspname = in_ledger AND starts_with(wanted.name, 'kill_load_'))
     LOOP
         IF thing.owner IN (loader, reader) THEN
-            RAISE EXCEPTION 'the table %.% belongs to %, who may do all with it',
+            RAISE EXCEPTION 'table %.% belongs to %, and an owner has all privileges',
                 quote_ident(thing.place), quote_ident(thing.name), quote_ident(thing.owner)
-                USING HINT = 'choose another name by -v loader=NAME or -v reader=NAME';
+                USING HINT = 'choose another name with -v loader=NAME or -v reader=NAME';
         END IF;
         EXECUTE format('REVOKE ALL ON %I.%I FROM %I, %I', thing.place, thing.name, loader, reader);
-        EXECUTE format('GRANT %s ON %I.%I TO %I', thing.rights, thing.place, thing.name, loader);
+        EXECUTE format('GRANT %s ON %I.%I TO %I', thing.privileges, thing.place, thing.name, loader);
         EXECUTE format('GRANT SELECT ON %I.%I TO %I', thing.place, thing.name, reader);
         IF may_delete THEN
             EXECUTE format('GRANT DELETE ON %I.%I TO %I', thing.place, thing.name, loader);
         END IF;
         -- PostgreSQL only warns if a GRANT has no effect.
         IF NOT has_table_privilege(loader, format('%I.%I', thing.place, thing.name), 'INSERT') THEN
-            RAISE EXCEPTION '% may grant nothing on %.%', quote_ident(current_user), quote_ident(thing.place),
+            RAISE EXCEPTION 'role % cannot grant privileges on %.%', quote_ident(current_user), quote_ident(thing.place),
                 quote_ident(thing.name)
-                USING HINT = format('run this as %I, who owns it', thing.owner);
+                USING HINT = format('run this as the owner, %I', thing.owner);
         END IF;
         done := done + 1;
     END LOOP;
     IF done = 0 THEN
-        RAISE EXCEPTION 'the schema % has none of the tables', quote_ident(in_schema)
-            USING HINT = 'run ''aegis-kills schema apply'' first, or choose the schema by -v schema=NAME';
+        RAISE EXCEPTION 'schema % has none of the tables', quote_ident(in_schema)
+            USING HINT = 'run ''aegis-kills schema apply'' first, or choose the schema with -v schema=NAME';
     END IF;
 
     FOR thing IN
@@ -151,13 +151,13 @@ BEGIN
         FOR thing IN SELECT nspname AS name FROM pg_namespace
                      WHERE nspname !~ '^pg_' AND has_schema_privilege(who, oid, 'CREATE')
         LOOP
-            RAISE WARNING '% may make tables in schema %', quote_ident(who), quote_ident(thing.name)
-                USING HINT = format('REVOKE CREATE ON SCHEMA %I FROM PUBLIC; PostgreSQL 15 and later begin so', thing.name);
+            RAISE WARNING 'role % can create tables in schema %', quote_ident(who), quote_ident(thing.name)
+                USING HINT = format('REVOKE CREATE ON SCHEMA %I FROM PUBLIC; -- the default since PostgreSQL 15', thing.name);
         END LOOP;
         FOR thing IN SELECT r.rolname AS name FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid
                      WHERE m.member = (SELECT oid FROM pg_roles WHERE rolname = who)
         LOOP
-            RAISE WARNING '% is a member of %, and may do what that one may', quote_ident(who), quote_ident(thing.name)
+            RAISE WARNING 'role % is a member of % and has its privileges', quote_ident(who), quote_ident(thing.name)
                 USING HINT = format('REVOKE %I FROM %I', thing.name, who);
         END LOOP;
     END LOOP;

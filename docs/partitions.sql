@@ -1,21 +1,21 @@
--- Partitions by time for the tables of layout "archive": ids rise with time, so that ranges of ids are ranges of time, and
--- the keys stay what they are. docs/scaling.md says when it pays.
+-- Partitions the tables of layout "archive" by time: ids grow with time, so ranges of ids are ranges of time, and the keys
+-- stay unchanged. docs/scaling.md describes when this is useful.
 --
 --     aegis-kills schema apply
 --     psql "$DATABASE_URL" -v from=1300000000 -f docs/partitions.sql
 --     aegis-kills schema apply
 --
--- The first time it makes each table a partitioned one, with what is stored as its first partition: nothing is copied, but
--- what is stored is read once, and nobody may load meanwhile. Each time it adds partitions until there is room for events
--- to come; have cron run it. It is all done, or nothing. Variables, each with -v:
+-- The first run makes each table partitioned, with the stored rows as its first partition. It copies nothing, but reads all
+-- stored rows once, and blocks loads meanwhile. Every run adds partitions for future events, so run it from cron. All changes
+-- are one transaction. Variables, each with -v:
 --
---     ids     ids in a partition; 20,000,000 are about a month of one game server (default)
---     ahead   empty partitions behind the newest event that is stored (default 3)
---     from    the first id to come, where the tables are empty
+--     ids     ids per partition; 20,000,000 are about a month of one game server (default)
+--     ahead   empty partitions after the newest stored event (default 3)
+--     from    the first future id, if the tables are empty
 --     schema  the PostgreSQL schema (default public)
 --
--- An event whose id is behind the last partition is rejected with SQLSTATE 23514. Ids of game servers rise apart from each
--- other, so give each server a schema of its own. Rights are granted on tables: run deploy/role.sql again after the first time.
+-- An event with an id after the last partition is rejected with SQLSTATE 23514. The ids of game servers grow independently, so
+-- use a schema of its own for each server. Privileges belong to tables: run deploy/role.sql again after the first run.
 
 \set ON_ERROR_STOP on
 \if :{?ids}
@@ -36,20 +36,20 @@
 \endif
 
 BEGIN;
--- Only what is the system's own is found by its bare name: others may have made functions and operators in the schema.
+-- Unqualified names are only found in the system's schema, because others may have created functions and operators in this one.
 SET LOCAL search_path TO pg_catalog, pg_temp;
 SELECT set_config('kills.schema', :'schema', true), set_config('kills.ids', :'ids', true),
        set_config('kills.ahead', :'ahead', true), set_config('kills.from', :'from', true)
 \g /dev/null
--- Who loads waits behind this, so it does not wait for long itself.
+-- Loads queue behind this lock request, so the request has a short limit.
 SET LOCAL lock_timeout = '30s';
 LOCK TABLE :"schema".kill_event, :"schema".kill_player, :"schema".kill_loot IN ACCESS EXCLUSIVE MODE;
 
--- A table of the schema, as SQL has it.
+-- The quoted name of a table of the schema.
 CREATE FUNCTION pg_temp.of_schema(name text) RETURNS text LANGUAGE sql AS
 $$ SELECT format('%I.%I', current_setting('kills.schema'), name) $$;
 
--- What makes one table partitioned: the stored rows are below the bound.
+-- Makes one table partitioned. All stored rows are below the bound.
 CREATE FUNCTION pg_temp.make_partitioned(name text, bound bigint) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
   first regclass := pg_temp.of_schema(name)::regclass;
@@ -59,7 +59,7 @@ DECLARE
 BEGIN
   EXECUTE format('ALTER TABLE %s RENAME TO %I', first, name || '_first');
   SELECT pg_get_constraintdef(oid) INTO STRICT key FROM pg_constraint WHERE conrelid = first AND contype = 'p';
-  -- Their names are needed for the indexes of the whole, which take these for their parts.
+  -- Frees the names for the indexes of the partitioned table, which attach these.
   FOR index IN SELECT relname::text AS name FROM pg_index JOIN pg_class c ON c.oid = indexrelid WHERE indrelid = first LOOP
     EXECUTE format('ALTER INDEX %s RENAME TO %I', pg_temp.of_schema(index.name), index.name || '_first');
   END LOOP;
@@ -69,7 +69,7 @@ BEGIN
   EXECUTE format('ALTER TABLE %s ATTACH PARTITION %s FOR VALUES FROM (MINVALUE) TO (%s)', whole, first, bound);
 END $$;
 
--- The newest stored event, looked up by the key of each game server.
+-- The newest stored event, found by the key for each game server.
 CREATE FUNCTION pg_temp.newest() RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
   newest bigint;
@@ -87,13 +87,13 @@ DECLARE
   whole regclass := pg_temp.of_schema('kill_event')::regclass;
   ids bigint := current_setting('kills.ids');
   newest bigint := pg_temp.newest();
-  -- Where nothing is stored: what is before the first one to come.
+  -- If no event is stored, the id before the first future one.
   last bigint := coalesce(newest, nullif(current_setting('kills.from'), '')::bigint - 1);
   bound bigint;
 BEGIN
   IF (SELECT relkind = 'r' FROM pg_class WHERE oid = whole) THEN
     IF last IS NULL THEN
-      RAISE 'the tables are empty: name the first id to come, as in -v from=1300000000, or load a dump first';
+      RAISE 'the tables are empty' USING HINT = 'set the first future id, as in -v from=1300000000, or load a dump first';
     END IF;
     bound := CASE WHEN newest IS NULL THEN (last + 1) / ids ELSE last / ids + 1 END * ids;
     FOREACH name IN ARRAY tables LOOP
@@ -101,7 +101,7 @@ BEGIN
     END LOOP;
     whole := pg_temp.of_schema('kill_event')::regclass;
   END IF;
-  -- Where the last partition ends.
+  -- The end of the last partition.
   SELECT max(substring(pg_get_expr(relpartbound, oid) FROM $expression$TO \('(-?\d+)'\)$expression$)::bigint)
   INTO bound FROM pg_class JOIN pg_inherits ON inhrelid = oid WHERE inhparent = whole;
   WHILE bound <= last + ids * current_setting('kills.ahead')::bigint LOOP
@@ -109,7 +109,7 @@ BEGIN
       EXECUTE format('CREATE TABLE %s PARTITION OF %s FOR VALUES FROM (%s) TO (%s)',
                      pg_temp.of_schema(name || '_' || bound), pg_temp.of_schema(name), bound, bound + ids);
     END LOOP;
-    RAISE NOTICE 'made partitions for the ids from % to %', bound, bound + ids - 1;
+    RAISE NOTICE 'created partitions for ids % to %', bound, bound + ids - 1;
     bound := bound + ids;
   END LOOP;
 END $$;

@@ -1,9 +1,10 @@
 -- Queries of kill boards on the tables of layout "archive". Each uses an index.
 --
--- It runs as it is: psql "$DATABASE_URL" -v server=europe -f queries.sql
--- asks for the newest player, guild, alliance, rival guild and battle, and for the week up to the newest kill. Name others in the
--- same way (-v player=… -v guild=… -v rival=… -v alliance=… -v battle=… -v since=…), or copy a query and put your own values
--- in. Tables in another schema than "public" need SET search_path = that_schema; first.
+--     psql "$DATABASE_URL" -v server=europe -f queries.sql
+--
+-- runs the queries for the newest player, guild, alliance, rival guild and battle, and for the week up to the newest kill. Select
+-- others with -v player=… -v guild=… -v rival=… -v alliance=… -v battle=… -v since=…, or copy a query and insert your own values.
+-- If the tables are in a schema other than "public", run SET search_path = that_schema; first.
 --
 -- Cost: queries of one player, guild, alliance or battle read only its rows. Queries marked "window" read every event since a
 -- time: about 5 µs per event, and 20 µs with all its players or its loot, if the rows are in memory.
@@ -48,7 +49,7 @@ SELECT coalesce((SELECT battle_id FROM kill_event WHERE server = :'server' AND b
                  ORDER BY occurred_at DESC LIMIT 1), 0) AS battle
 \gset
 \endif
--- Your prices, for the value of loot: put them in a table of this shape, under a name of your own.
+-- Your item prices, for the value of loot. Create a table with these columns under a name of your own.
 CREATE TEMP TABLE IF NOT EXISTS item_price (item text PRIMARY KEY, silver bigint NOT NULL);
 \if :{?since}
 \else
@@ -56,7 +57,7 @@ SELECT coalesce((SELECT max(occurred_at) FROM kill_event WHERE server = :'server
 \gset
 \endif
 
--- The limit comes before the joins, which the planner believes to leave few rows.
+-- The limit comes before the joins, because the planner underestimates the rows that the joins return.
 \pset title 'Newest kills'
 SELECT e.event_id, e.occurred_at, e.fame, k.name AS killer, k.guild_name AS killer_guild, v.name AS victim, v.guild_name AS victim_guild
 FROM (SELECT * FROM kill_event WHERE server = :'server' ORDER BY occurred_at DESC LIMIT 50) AS e
@@ -64,7 +65,7 @@ JOIN kill_player k ON k.server = e.server AND k.event_id = e.event_id AND k.play
 JOIN kill_player v ON v.server = e.server AND v.event_id = e.event_id AND v.player_id = e.victim_id
 ORDER BY e.occurred_at DESC;
 
--- Two halves, so that each reads its own index in order. A suicide is a death alone.
+-- Two halves, so that each reads its own index in order. A suicide counts only as a death.
 \pset title 'Kills and deaths of a player'
 SELECT e.*, k.name AS killer, v.name AS victim
 FROM (
@@ -79,7 +80,7 @@ JOIN kill_player v ON v.server = e.server AND v.event_id = e.event_id AND v.play
 ORDER BY e.occurred_at DESC
 LIMIT 50;
 
--- The index is of killers alone, so role = 'killer' must be there.
+-- The index only contains killers, so the condition role = 'killer' is required.
 \pset title 'Kills of a guild'
 SELECT e.event_id, e.occurred_at, e.fame, p.name AS killer, p.item_power
 FROM kill_player p
@@ -88,7 +89,7 @@ WHERE p.server = :'server' AND p.guild_id = :'guild' AND p.role = 'killer' AND e
   AND e.occurred_at >= :'since'
 ORDER BY e.occurred_at DESC;
 
--- A suicide has one row, with role 'killer': the second half.
+-- The second half finds suicides, which have one row with role 'killer'.
 \pset title 'Deaths of a guild'
 SELECT e.event_id, e.occurred_at, e.fame, p.name AS victim, p.item_power
 FROM kill_player p
@@ -193,7 +194,7 @@ WHERE server = :'server' AND occurred_at >= :'since'
 GROUP BY 1
 ORDER BY 1;
 
--- One against one, at most 100 item power apart.
+-- One player against one, with at most 100 item power difference.
 \pset title 'Fair fights (window)'
 SELECT e.event_id, e.occurred_at, e.fame, k.name AS killer, k.item_power, v.name AS victim, v.item_power AS victim_item_power
 FROM kill_event e

@@ -5,15 +5,15 @@
 #
 #   clean_up_at_the_end    stops the server and removes the directory when the script ends, for any reason
 #   build                  builds the release and sets 'program' to the path of aegis-kills
-#   make_directory            creates a temporary directory, enters it, and sets 'directory' to its path
+#   make_directory         creates a temporary directory, enters it, and sets 'directory' to its path
 #   start_database         starts a private PostgreSQL in it and sets 'database' to the value for --embedded
 #
 # Changes on the machine: cargo's target directory, and a directory under TMPDIR (or /tmp) that is removed
 # at the end. The database listens on a Unix socket only.
 
-program=''  # the built aegis-kills
-directory=''   # the temporary directory
-database='' # the database's directory in it; set once a server can be running
+program=''   # the built aegis-kills
+directory='' # the temporary directory
+database=''  # the database's directory in it; set once a server can be running
 
 clean_up_at_the_end() {
     trap clean_up EXIT

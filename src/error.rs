@@ -1,4 +1,4 @@
-//! The errors that a command can end with.
+//! Errors of a command.
 
 pub(crate) use crate::exit::ExitStatus;
 
@@ -9,31 +9,24 @@ use crate::input::error::InputError;
 use crate::pipeline::rejects::file::RejectFileError;
 use crate::settings::environment::SettingError;
 
-/// A command failed before it could say how it went.
+/// A command failed before it could report a result.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CommandError {
-    /// A wrong option, variable or value.
     #[error(transparent)]
     Setting(#[from] SettingError),
-    /// A dump can't be read.
     #[error(transparent)]
     Input(#[from] InputError),
-    /// The reject file can't be written.
     #[error(transparent)]
     RejectFile(#[from] RejectFileError),
-    /// The database can't be used.
     #[error(transparent)]
     Database(#[from] StoreError),
-    /// The private PostgreSQL can't be used.
     #[error(transparent)]
     Embedded(#[from] EmbeddedError),
-    /// Anything else.
     #[error(transparent)]
     Other(#[from] anyhow::Error),
 }
 
 impl CommandError {
-    /// How the program ends.
     pub(crate) fn exit_status(&self) -> ExitStatus {
         match self {
             CommandError::Setting(_) => ExitStatus::WrongSetting,
@@ -48,7 +41,7 @@ impl CommandError {
     }
 }
 
-/// How the program ends for a failure of the database.
+/// The exit status for a database failure.
 pub(crate) fn database_exit_status(error: &StoreError) -> ExitStatus {
     match error.kind() {
         FailureKind::Passing => ExitStatus::DatabaseFailed,

@@ -1,31 +1,31 @@
-//! An error told with all that brought it about, and without the passwords that someone may have put where none belongs.
+//! Formats an error with all its causes, and removes passwords that users have put in the wrong place.
 
 use std::error::Error;
 use std::fmt::Write as _;
 
-/// An error and its causes, in one line, as [`concealed`] leaves it.
+/// An error and its causes in one line, without secrets (see [`concealed`]).
 pub(crate) fn in_full(error: &(dyn Error + 'static)) -> String {
-    let mut text = words_of(error).unwrap_or_default();
+    let mut text = own_text(error).unwrap_or_default();
     let mut source = error.source();
     while let Some(cause) = source {
-        // Some libraries repeat the cause in their own words.
-        match words_of(cause) {
-            Some(words) if text.is_empty() => text = words,
-            Some(words) if !text.ends_with(&words) => {
-                let _ = write!(text, ": {words}");
+        // Some libraries repeat the cause in their own text.
+        match own_text(cause) {
+            Some(cause_text) if text.is_empty() => text = cause_text,
+            Some(cause_text) if !text.ends_with(&cause_text) => {
+                let _ = write!(text, ": {cause_text}");
             }
             _ => {}
         }
         source = cause.source();
     }
-    // A database tells the details of an error in further lines.
+    // A server error has its details in further lines.
     concealed(&text.trim_end().replace('\n', "; "))
 }
 
-/// What an error says itself; of a server's error its SQLSTATE as well, once.
-fn words_of(error: &(dyn Error + 'static)) -> Option<String> {
+/// The text of an error without its causes. A server error includes its SQLSTATE, once.
+fn own_text(error: &(dyn Error + 'static)) -> Option<String> {
     if error.downcast_ref::<postgres::Error>().is_some_and(|error| error.as_db_error().is_some()) {
-        // Its cause says all.
+        // The cause has the complete text.
         return None;
     }
     Some(match error.downcast_ref::<postgres::error::DbError>() {
@@ -34,39 +34,39 @@ fn words_of(error: &(dyn Error + 'static)) -> Option<String> {
     })
 }
 
-/// The nearest cause of an error that is of this type.
+/// The nearest cause of this type.
 pub(crate) fn cause_of<'e, T: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e T> {
     std::iter::successors(error.source(), |&cause| cause.source()).find_map(|cause| cause.downcast_ref())
 }
 
-/// The text without the login of each URL, with or without a scheme, and without the value of each `password=`, such as of a
-/// URL that was typed in place of a file's name, or that a server sends back.
+/// Removes the login of each URL, with or without a scheme, and the value of each `password=`. A URL can appear in a text
+/// because it was typed in place of a file name, or because a server sent it back.
 pub(crate) fn concealed(text: &str) -> String {
     let ends = |letter: char| letter.is_whitespace() || matches!(letter, '\'' | '"');
     let mut shown = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find("://") {
-        let (before, after) = rest.split_at(at + "://".len());
+    let mut remaining = text;
+    while let Some(at) = remaining.find("://") {
+        let (before, after) = remaining.split_at(at + "://".len());
         shown.push_str(before);
-        rest = after;
+        remaining = after;
         let word = &after[..after.find(ends).unwrap_or(after.len())];
-        // But not of the form that is told as a remedy.
+        // Hints contain the placeholder `user:password`, which is no secret.
         if let Some(login) = word.rfind('@').filter(|login| word[..*login] != *"user:password") {
             shown.push('…');
-            rest = &after[login..];
+            remaining = &after[login..];
         }
     }
-    shown.push_str(rest);
+    shown.push_str(remaining);
     without_values(&without_logins(&shown), "password=")
 }
 
-/// The text without the password of each word that is a URL without its scheme, such as `user:password@host/database`.
+/// Removes the password of each URL without a scheme, such as `user:password@host/database`.
 fn without_logins(text: &str) -> String {
     let is_end = |letter: char| letter.is_whitespace() || "'\"()<>".contains(letter);
     let mut shown = String::with_capacity(text.len());
     for word in text.split_inclusive(is_end) {
         match (word.find(':'), word.rfind('@')) {
-            // Others have a scheme, and are concealed already.
+            // Words with a scheme are already concealed.
             (Some(user), Some(login)) if user < login && !word.contains("://") => {
                 shown.push_str(&word[..=user]);
                 shown.push('…');
@@ -80,17 +80,17 @@ fn without_logins(text: &str) -> String {
 
 fn without_values(text: &str, name: &str) -> String {
     let mut shown = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find(name) {
-        let (before, value) = rest.split_at(at + name.len());
+    let mut remaining = text;
+    while let Some(at) = remaining.find(name) {
+        let (before, value) = remaining.split_at(at + name.len());
         shown.push_str(before);
         let quoted = value.strip_prefix('\'').and_then(|inner| inner.find('\'').map(|end| end + 2));
         let bare = || value.find(|letter: char| letter.is_whitespace() || "&'\"".contains(letter));
         let end = quoted.or_else(bare).unwrap_or(value.len());
         shown.push_str(if end == 0 { "" } else { "…" });
-        rest = &value[end..];
+        remaining = &value[end..];
     }
-    shown.push_str(rest);
+    shown.push_str(remaining);
     shown
 }
 
@@ -99,20 +99,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_has_many_lines_is_told_in_one() {
+    fn several_lines_become_one() {
         let error = std::io::Error::other("ERROR: no room\nDETAIL: 3 of 3 are taken\n");
         assert_eq!(in_full(&error), "ERROR: no room; DETAIL: 3 of 3 are taken");
     }
 
     #[test]
-    fn passwords_are_concealed_wherever_they_stand() {
+    fn passwords_are_concealed_everywhere() {
         for (text, shown) in [
             ("no such file: dump.ndjson", "no such file: dump.ndjson"),
             ("postgresql://me:secret@db/kills: no", "postgresql://…@db/kills: no"),
             ("'mysql://me:s/e?c@ret@db' and x://y:secret@z!", "'mysql://…@db' and x://…@z!"),
             ("see https://example.org/a, me@example.org", "see https://example.org/a, me@example.org"),
             ("x:se:c@ret@db/kills: no such file", "x:…@db/kills: no such file"),
-            ("--rejects is \"x:secret@db/kills\": no", "--rejects is \"x:…@db/kills\": no"),
+            ("value \"x:secret@db/kills\" for --rejects", "value \"x:…@db/kills\" for --rejects"),
             ("me@db:5432, line 3:7, 19:30", "me@db:5432, line 3:7, 19:30"),
             ("postgresql://db?password=secret&port=1", "postgresql://db?password=…&port=1"),
             ("host=db password='sec ret' port=1", "host=db password=… port=1"),

@@ -1,37 +1,36 @@
-//! All exit codes in one table: `--help`, the manual and the program's ending are made from it, and the documents are held
-//! against it.
+//! All exit codes in one table, the source for `--help`, the manual and the program's exit. A test compares the documents.
 
 use std::fmt::Write as _;
 
 /// How the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ExitStatus {
-    /// All is well: every event is in the database.
+    /// Every event is stored, by this run or an earlier one.
     Complete,
     /// The input, the reject file or the program itself failed.
     Failed,
-    /// A wrong option, variable or value; nothing was done.
+    /// Invalid option, variable or value; nothing was done.
     WrongSetting,
-    /// All is loaded but the rejects.
+    /// Everything is stored except new rejects.
     Rejects,
-    /// The database could not be reached, or kept failing.
+    /// The database was unreachable or kept failing.
     DatabaseFailed,
     /// More rejects than allowed.
     RejectLimit,
-    /// `verify` found events missing; `health` found the database unhealthy; a private PostgreSQL does not run.
+    /// `verify` found differences, `health` found the database unhealthy, or the private PostgreSQL is stopped.
     Missing,
-    /// The database refuses for a reason that does not pass by itself.
+    /// The database refuses for a permanent reason.
     DatabaseRefused,
     /// Interrupted by the signal of this number.
     Interrupted(i32),
 }
 
-/// An exit code and what it means, as the help has it.
+/// A row of the exit codes in the help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ExitCodeHelp {
-    /// The code; of signals all of them.
+    /// The code, or the codes of all signals.
     pub code: &'static str,
-    /// What it means, in one line.
+    /// The meaning in one line.
     pub meaning: &'static str,
 }
 
@@ -64,7 +63,6 @@ pub(crate) const EXIT_CODES: [ExitCodeHelp; 9] = [
 ];
 
 impl ExitStatus {
-    /// The exit code.
     pub(crate) fn code(self) -> u8 {
         match self {
             ExitStatus::Complete => 0,
@@ -75,13 +73,13 @@ impl ExitStatus {
             ExitStatus::RejectLimit => 5,
             ExitStatus::Missing => 6,
             ExitStatus::DatabaseRefused => 7,
-            // A shell's habit: 129 for SIGHUP, 130 for SIGINT, 143 for SIGTERM.
+            // As shells report it: 129 for SIGHUP, 130 for SIGINT, 143 for SIGTERM.
             ExitStatus::Interrupted(signal) => 128 + u8::try_from(signal).unwrap_or(0),
         }
     }
 }
 
-/// The table of exit codes, as the help prints it.
+/// The exit codes as text for the help.
 pub(crate) fn exit_codes_help() -> String {
     let mut text = "Exit codes:".to_owned();
     for ExitCodeHelp { code, meaning } in EXIT_CODES {
@@ -96,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_ending_is_in_the_table() {
+    fn each_status_is_in_the_table() {
         for exit_status in [
             ExitStatus::Complete,
             ExitStatus::Failed,
@@ -111,12 +109,12 @@ mod tests {
             ExitStatus::Interrupted(15),
         ] {
             let code = exit_status.code().to_string();
-            let is_told = EXIT_CODES.iter().any(|exit| exit.code.split(", ").any(|told| told == code));
-            assert!(is_told, "{exit_status:?}");
+            let is_listed = EXIT_CODES.iter().any(|exit| exit.code.split(", ").any(|listed| listed == code));
+            assert!(is_listed, "{exit_status:?}");
         }
     }
 
-    /// The documents have tables of their own, with what to do about each code.
+    /// The documents have their own tables, with an action for each code.
     #[test]
     fn the_documents_have_each_code() {
         for (name, text) in [
@@ -124,7 +122,7 @@ mod tests {
             ("docs/deployment.md", include_str!("../docs/deployment.md")),
         ] {
             for ExitCodeHelp { code, .. } in EXIT_CODES {
-                // Verify and health are nothing to start again.
+                // Code 6 comes from verify and health, which a deployment does not restart.
                 let is_needed = name == "README.md" || code != "6";
                 assert!(!is_needed || text.contains(&format!("\n| {code} | ")), "{name}: {code}");
             }

@@ -1,34 +1,34 @@
-//! Loads Albion Online kill dumps into PostgreSQL, and accounts for every event.
+//! Loads Albion Online kill dumps into PostgreSQL and accounts for every event.
 //!
 //! ```text
 //! files, stdin ─ input ─► segments ─ rayon ─► batches ─ bounded channel ─► writer threads ─► PostgreSQL
 //! ```
 //!
-//! A *segment* is whole values up to a size. A *batch* is a segment, parsed and encoded once into the bytes of binary `COPY`.
-//! A *writer* stores a batch and its ledger row in one transaction.
+//! A *segment* is a sequence of whole values up to a size. A *batch* is a segment, parsed and encoded as binary `COPY`. A
+//! *writer* stores a batch and its ledger row in one transaction.
 //!
 //! # Map, in reading order
 //!
-//! - [`event`]: what an event is, and how it is read from JSON.
-//! - [`layout`]: the tables, and an event's rows as `COPY` takes them.
+//! - [`event`]: events, and how they are read from JSON.
+//! - [`layout`]: the tables, and an event's rows in `COPY` format.
 //! - [`input`]: sources, decompression, framing, segments.
 //! - [`database`]: connections, the pool and its watchdog, the ledger, the tables, batches.
 //! - [`embedded`]: the private PostgreSQL.
-//! - [`pipeline`]: the threads of a run, and the account of its events.
+//! - [`pipeline`]: the threads of a run, and the outcomes of its events.
 //! - [`report`]: terminal, summary, metrics, the pages over HTTP.
 //! - [`generate`](mod@generate): synthetic dumps.
-//! - [`cli`] and [`settings`]: options as typed, then checked.
+//! - [`cli`] and [`settings`]: options as typed, and checked settings.
 //! - [`commands`]: one file per subcommand; parts that several share are in `common`.
 //! - [`program`], [`exit`], [`error`], [`error_chain`] and [`panics`]: from arguments to an exit code.
 //! - [`visible`] and [`shell`]: text made safe for a terminal or a shell.
 //!
-//! Imports run one way: commands → report → pipeline → database → layout → event; `input`, `embedded` and `generate` stand
-//! alone. No file imports a file that imports it, directly or not; a test fails on a cycle.
+//! Imports go one way: commands → report → pipeline → database → layout → event. `input`, `embedded` and `generate` are
+//! independent. A test fails on an import cycle between files, direct or indirect.
 //!
 //! # As a library
 //!
-//! The program is a thin layer over this crate. For its pool, its retries and its health checks in a service of your own
-//! see [`DatabaseManager`] and `docs/connections.md`. A dump to try things on is one call away:
+//! The program is a thin layer over this crate. To use its pool, retries and health checks in your own service, see
+//! [`DatabaseManager`] and `docs/connections.md`. One call generates a dump for tests:
 //!
 //! ```
 //! use aegis_kills::{GenerateOptions, generate};
@@ -41,22 +41,23 @@
 //!
 //! # Invariants
 //!
-//! **Invariant: `event` knows no SQL and no threads, `layout` no connection, `input` no JSON, `pipeline` no type of
-//! PostgreSQL.** The pipeline sees the database through [`database::store::Store`] alone.
+//! **Invariant: `event` uses no SQL and no threads, `layout` no connection, `input` no JSON, `pipeline` no type of
+//! PostgreSQL.** The pipeline accesses the database only through [`database::store::Store`].
 //!
-//! **Invariant: every event that was read is in one count of the summary.** What is in none of the others is
-//! unfinished, by subtraction.
+//! **Invariant: every event that was read is in one count of the summary.** The unfinished events are all others, by
+//! subtraction.
 //!
 //! **Invariant: a segment's ledger row commits with its events.** There is no other record of progress.
 //!
-//! **Invariant: everything is bounded:** line, segment, queue, tries, memory. Buffers go round; whoever has none waits.
+//! **Invariant: everything is bounded:** line, segment, queue, attempts, memory. Buffers are recycled; a thread without a
+//! buffer waits (backpressure).
 //!
 //! **Invariant: there is no global state.** A command builds one [`DatabaseManager`], and so one pool per process.
 //!
-//! **Invariant: nothing hangs on the database.** Each call runs on a thread that can be left behind, and the
-//! ledger says what came of it.
+//! **Invariant: no database call can hang the program.** Each call runs on a thread that can be abandoned, and the ledger
+//! records its result.
 //!
-//! **Invariant: there is no async runtime in this crate.** The `postgres` crate carries one inside each client.
+//! **Invariant: there is no async runtime in this crate.** The `postgres` crate contains one inside each client.
 
 mod cli;
 mod commands;
@@ -84,7 +85,8 @@ pub use database::connect::{Target, from_url};
 pub use database::health::HealthProbe;
 pub use database::pool::connections::PoolSettings;
 pub use database::pool::liveness::{HealthStatus, ServerHealth};
-pub use database::pool::manager::{DatabaseManager, OutageSettings};
+pub use database::pool::manager::DatabaseManager;
+pub use database::pool::outage_settings::OutageSettings;
 pub use database::session::deadline::Deadline;
 pub use database::store::StoreError;
 pub use embedded::account::Account;
@@ -92,7 +94,7 @@ pub use embedded::programs::Programs;
 pub use generate::{GenerateOptions, generate};
 pub use program::main;
 
-/// What the project's own tests, benchmarks and fuzz targets use. No promise is made of it.
+/// Items for the project's own tests, benchmarks and fuzz targets. They can change at any time.
 #[doc(hidden)]
 pub mod internals {
     pub use crate::cli::{Cli, LoadArgs};
@@ -120,10 +122,10 @@ pub mod internals {
     pub use crate::settings::environment::Environment;
 }
 
-/// The version, and the commit where the program was built in a checkout: `0.1.0 (0123456789ab)`.
+/// The version, with the commit if the program was built in a checkout: `0.1.0 (0123456789ab)`.
 pub const VERSION: &str = env!("AEGIS_KILLS_VERSION");
 
-/// The examples of the page on connections, which are compiled as tests.
+/// The examples of the page on connections, compiled as tests.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/connections.md")]
 pub struct ConnectionsPage;

@@ -1,4 +1,4 @@
-//! The `aegis-kills` program. What it does is in the library, beside its tests.
+//! The `aegis-kills` program. The library contains the code.
 
 use std::process::ExitCode;
 

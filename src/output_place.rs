@@ -1,8 +1,8 @@
-//! Where a file that the program writes may be: what another user could have put there is not written to.
+//! Protects output files: the program does not write to anything that another user could have planted.
 //!
-//! In a directory that others can write, such as `/tmp`, or that another user owns, a link, a pipe or a file may be another
-//! user's, made to be read or to have something else overwritten, and a file of ours may have got a second name. Linux
-//! refuses a part of it where `fs.protected_symlinks`, `fs.protected_fifos` and `fs.protected_regular` are set.
+//! In a directory that others can write (`/tmp`) or own, a link, pipe or file can belong to another user, who wants to read
+//! the output or to overwrite something else. A file of ours can have got a hard link there. Linux prevents a part of
+//! this if `fs.protected_symlinks`, `fs.protected_fifos` and `fs.protected_regular` are set.
 
 use crate::permissions::others_may;
 use std::fs::{self, Metadata};
@@ -10,7 +10,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{self, Path};
 
-/// An error if something at the path, or a link on the way to it, can be another user's trap. A path of nothing is none.
+/// Returns an error if another user could have planted the file at the path, or a link on the way to it. A missing file is
+/// fine.
 pub(crate) fn refuse_planted(path: &Path) -> io::Result<()> {
     let whole = path::absolute(path)?;
     for ancestor in whole.ancestors().skip(1) {
@@ -27,7 +28,7 @@ pub(crate) fn refuse_planted(path: &Path) -> io::Result<()> {
     }
 }
 
-/// The same for what was found at a path alone.
+/// Checks one path component, without the way to it.
 pub(crate) fn refuse(path: &Path, found: &Metadata) -> io::Result<()> {
     let directory = fs::metadata(directory(path))?;
     let ours = [nix::unistd::geteuid().as_raw(), 0];
@@ -40,19 +41,19 @@ pub(crate) fn refuse(path: &Path, found: &Metadata) -> io::Result<()> {
     let (what, may_be_the_owners) = match () {
         () if kind.is_symlink() => ("link", false),
         () if kind.is_file() => ("file", true),
-        // Whoever made it gets all that is written.
+        // Its creator receives everything that is written.
         () => ("pipe or device", false),
     };
     let is_trusted = ours.contains(&found.uid()) || may_be_the_owners && found.uid() == directory.uid();
-    let words = if !is_trusted {
+    let cause = if !is_trusted {
         format!("it is a {what} of another user (id {}) in a directory {whose}", found.uid())
     } else if found.is_file() && found.nlink() > 1 {
-        // Whoever can write the directory can give a file of ours a second name there.
+        // A user who can write the directory can hard-link a file of ours there.
         format!("the file has a second name (hard link), in a directory {whose}")
     } else {
         return Ok(());
     };
-    Err(io::Error::new(io::ErrorKind::PermissionDenied, words))
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, cause))
 }
 
 /// The directory of a file.

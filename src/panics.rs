@@ -1,6 +1,6 @@
-//! Panics: each is logged, remembered for the exit code, and stops the run that goes on.
+//! Handles panics: logs each one, remembers it for the exit code, and stops the current run.
 //!
-//! Invariant: a panic of any thread ends the program with exit code 1, after the work in flight was finished.
+//! Invariant: a panic of any thread ends the program with exit code 1, after the in-flight work has finished.
 
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -19,19 +19,19 @@ thread_local! {
 #[derive(Debug, Clone)]
 pub(crate) struct Panics(Arc<PanicState>);
 
-type Act = Box<dyn Fn(&str) + Send>;
+type PanicAction = Box<dyn Fn(&str) + Send>;
 
 #[derive(Default)]
 struct PanicState {
     happened: AtomicBool,
-    /// The message of the first one.
+    /// The message of the first panic.
     first: OnceLock<String>,
-    /// What stops the run that goes on.
-    act: Mutex<Option<Act>>,
+    /// Stops the current run.
+    act: Mutex<Option<PanicAction>>,
 }
 
 impl Panics {
-    /// Begins to look for panics, in place of the hook of the standard library, which would wait for standard error.
+    /// Installs the panic hook. The hook of the standard library would block on standard error.
     pub(crate) fn install() -> Self {
         let shared = Arc::<PanicState>::default();
         let own = Arc::clone(&shared);
@@ -44,8 +44,8 @@ impl Panics {
         self.0.happened.load(Ordering::Acquire)
     }
 
-    /// Calls `act` with the message of each panic, on the thread that panics, until the result is dropped; at once if there has
-    /// been one.
+    /// Calls `act` with the message of each panic, on the panicking thread, until the result is dropped. If a panic has
+    /// already happened, calls it immediately.
     pub(crate) fn watch(&self, act: impl Fn(&str) + Send + 'static) -> PanicWatch {
         let mut current = self.0.lock();
         if let Some(message) = self.0.first.get() {
@@ -74,15 +74,15 @@ impl PanicState {
         let thread = thread::current();
         let place = info.location().map(|place| format!(" at {}:{}", place.file(), place.line()));
         let message = format!(
-            "a defect of the program: thread '{}' panicked{}: {}; run the same command again, and report this if it \
-             happens again",
+            "internal error: thread '{}' panicked{}: {}; run the same command again, and report this error if it \
+             recurs",
             thread.name().unwrap_or("unnamed"),
             place.unwrap_or_default(),
             text_of(info.payload())
         );
         self.happened.store(true, Ordering::Release);
         let _ = self.first.set(message.clone());
-        // First the act: whoever logs may have to wait.
+        // Act first, because logging can block.
         if let Some(act) = &*self.lock() {
             act(&message);
         }
@@ -93,7 +93,7 @@ impl PanicState {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Act>> {
+    fn lock(&self) -> MutexGuard<'_, Option<PanicAction>> {
         self.act.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -104,8 +104,8 @@ impl std::fmt::Debug for PanicState {
     }
 }
 
-/// Runs what may panic for a reason of the machine, as libraries do that can't start a thread or open a file. The error is the
-/// panic's message, which is not logged and counts nowhere.
+/// Runs `work`, which may panic because of the machine: some libraries panic if they cannot start a thread or open a file.
+/// The error is the panic's message. It is not logged and does not affect the exit code.
 pub(crate) fn contained<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     let was_contained = IS_CONTAINED.replace(true);
     let result = catch_unwind(AssertUnwindSafe(work));
@@ -118,7 +118,7 @@ fn text_of(payload: &(dyn Any + Send)) -> &str {
     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
 }
 
-/// A place where tests can have a thread panic; builds for release have nothing of it.
+/// Panics on request, for tests. Release builds contain an empty function.
 ///
 /// # Panics
 ///
@@ -128,7 +128,7 @@ pub(crate) fn inject(point: &str) {
     assert!(std::env::var_os("AEGIS_KILLS_PANIC").is_none_or(|wanted| wanted != point), "injected");
 }
 
-/// Nothing.
+/// Does nothing in release builds.
 #[cfg(not(debug_assertions))]
 #[inline]
 pub fn inject(_point: &str) {}

@@ -1,24 +1,24 @@
-//! What users other than the owner may do with a file, as far as its mode says.
+//! Permissions of users other than the owner, according to a file's mode.
 
 use nix::unistd::{Gid, Group, Uid, User, geteuid};
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 
-/// Whether any user but the owner has one of the permissions in `mask`, such as `0o222` for writing. A group that is the
-/// owner's own, as most systems make one for each user, is not other users.
+/// Whether any user except the owner has one of the permissions in `mask`, such as `0o222` for writing. The owner's private
+/// group, which most systems create for each user, does not count.
 pub(crate) fn others_may(file: &Metadata, mask: u32) -> bool {
     let open = file.mode() & mask;
     open & 0o007 != 0 || open & 0o070 != 0 && !is_private_group(file.uid(), file.gid())
 }
 
-/// Whether a file is another user's, who could have written it, and is not root. Who is not root can't read another user's
-/// secret, so that it concerns root alone.
+/// Whether another user owns the file and is not root. Only root can read another user's private file, so this matters for
+/// root alone.
 pub(crate) fn is_of_another(file: &Metadata) -> bool {
     ![0, geteuid().as_raw()].contains(&file.uid())
 }
 
 fn is_private_group(uid: u32, gid: u32) -> bool {
-    // Root's files are group-writable only where someone has made them so.
+    // A group-writable file of root was made so on purpose.
     if uid == 0 {
         return false;
     }

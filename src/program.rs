@@ -1,4 +1,4 @@
-//! The program: from arguments to a command to an exit code.
+//! Maps the arguments to a command, and its result to an exit code.
 
 use crate::cli::mistakes::with_remedy;
 use crate::cli::{Cli, Command, Verbosity};
@@ -23,15 +23,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Runs the program with the arguments of the process, and gives its exit code.
+/// Runs the program with the arguments of the process and returns its exit code.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return refuse(&with_remedy(error)),
+        Err(error) => return print_usage_error(&with_remedy(error)),
     };
     let screen = Screen::of_stderr(cli.verbosity.quiet);
     let panics = Panics::install();
-    // Of this thread's panics the hook has told.
+    // The panic hook has already logged a panic of this thread.
     let exit_status = match catch_unwind(AssertUnwindSafe(|| run(&cli, &screen, &panics))) {
         Ok(Ok(exit_status)) => exit_status,
         Ok(Err(error)) => {
@@ -46,24 +46,24 @@ pub fn main() -> ExitCode {
     ExitCode::from(exit_status.code())
 }
 
-/// Tells what is wrong with the arguments, which the words repeat, or prints the help that was asked for.
-fn refuse(error: &clap::Error) -> ExitCode {
+/// Prints the error in the arguments, or the requested help. The error text repeats arguments, so secrets are removed.
+fn print_usage_error(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
-        // It fails when nobody reads it.
+        // Fails if the reader has closed the pipe.
         let _ = error.print();
         return ExitCode::SUCCESS;
     }
-    let words = error.to_string();
-    let shown = visible(&concealed(&words)).into_owned();
-    // Both fail when nobody reads it.
-    let _ = if shown == words { error.print() } else { write!(io::stderr(), "{shown}") };
+    let text = error.to_string();
+    let shown = visible(&concealed(&text)).into_owned();
+    // Both fail if the reader has closed the pipe.
+    let _ = if shown == text { error.print() } else { write!(io::stderr(), "{shown}") };
     ExitCode::from(ExitStatus::WrongSetting.code())
 }
 
 fn run(cli: &Cli, screen: &Screen, panics: &Panics) -> Result<ExitStatus, CommandError> {
     let signals = EarlySignals::install()?;
     let file = settings_file(&cli.command)?;
-    // The environment wins, and hides the file's setting where it sets an empty one.
+    // The environment overrides the file, also with an empty value.
     let variable = |name: &str| environment::of_process(name).or_else(|| file.get(name).map(str::to_owned));
     let env = Environment(&variable);
     let quiet = cli.verbosity.quiet;
@@ -92,7 +92,7 @@ fn run(cli: &Cli, screen: &Screen, panics: &Panics) -> Result<ExitStatus, Comman
     }
 }
 
-/// The settings of `.env`, for a command that has any. The private PostgreSQL can be looked at and stopped whatever stands there.
+/// The settings of `.env`, for a command that reads settings. Errors in the file never prevent `embedded` from working.
 fn settings_file(command: &Command) -> Result<EnvFile, CommandError> {
     if !command.reads_settings() {
         return Ok(EnvFile::default());
@@ -104,12 +104,12 @@ fn settings_file(command: &Command) -> Result<EnvFile, CommandError> {
     }
 }
 
-/// What is logged goes by way of `screen`, where the progress may be drawn.
+/// Starts the log, which writes through `screen`, because the progress may be drawn there.
 fn start_log(verbosity: Verbosity, screen: Screen, filters: Option<String>) {
     let mut log = env_logger::Builder::new();
     log.write_style(if screen.has_colour() { WriteStyle::Always } else { WriteStyle::Never });
     log.target(Target::Pipe(Box::new(screen.clone())));
-    // These tell statements with their parameters, and bytes of the sessions. Who needs that asks for it by the module's name.
+    // These log statements with their parameters, and bytes of the sessions. `RUST_LOG` can enable them by module name.
     for module in ["tokio_postgres", "postgres", "rustls", "mio", "tokio"] {
         log.filter_module(module, if verbosity.quiet { LevelFilter::Error } else { LevelFilter::Warn });
     }
@@ -119,7 +119,8 @@ fn start_log(verbosity: Verbosity, screen: Screen, filters: Option<String>) {
         (false, 1) => log.filter_level(LevelFilter::Info),
         (false, _) => log.filter_level(LevelFilter::Debug),
     };
-    // A name that is quoted may be a URL that was typed in the wrong place. What others have put into names and messages must not reach a terminal as it is, nor begin a line of its own.
+    // A quoted name can be a URL in the wrong place. Names and messages can contain control characters and line breaks of
+    // other users: those must not reach a terminal or start a log line.
     log.format(|line, record| {
         let style = line.default_level_style(record.level());
         let text = record.args().to_string();

@@ -1,14 +1,14 @@
-//! Words as a shell takes them.
+//! Shell quoting.
 
 use crate::visible::is_hidden;
 
-/// A path as a shell takes it.
+/// Quotes a path for a shell, if necessary.
 pub(crate) fn shell_quoted(path: &str) -> String {
     let harmless = |c: char| c.is_alphanumeric() || "/._-+,:@%=".contains(c);
     if !path.is_empty() && path.chars().all(harmless) {
         path.to_owned()
     } else if path.chars().any(|letter| is_hidden(letter) || letter.is_control()) {
-        // The form of bash, zsh and ksh for what a terminal would not show.
+        // The form of bash, zsh and ksh for characters that a terminal does not show.
         let escaped = |letter: char| match letter {
             '\'' | '\\' => format!("\\{letter}"),
             hidden if is_hidden(hidden) || hidden.is_control() => {

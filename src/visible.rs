@@ -1,9 +1,9 @@
-//! Text of others made safe for a terminal and for a log: dumps, file names and database messages may hold anything.
+//! Makes untrusted text safe for a terminal and a log. Dumps, file names and database messages can contain any character.
 
 use std::borrow::Cow;
 
-/// The text with each character that a terminal would obey, or that would reorder what is shown, as an escape such as
-/// `\u{1b}`. Line feeds and tabs stay.
+/// Replaces each control character, and each character that changes the writing direction, by an escape such as `\u{1b}`.
+/// Line feeds and tabs stay.
 pub(crate) fn visible(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_hidden) {
         return Cow::Borrowed(text);
@@ -19,8 +19,8 @@ pub(crate) fn visible(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// Whether a character is shown as an escape: C0, DEL and C1, marks and overrides of the writing direction, and the line ends
-/// of Unicode.
+/// Whether a character is shown as an escape: C0, DEL and C1, marks and overrides of the writing direction, and Unicode line
+/// ends.
 pub(crate) fn is_hidden(character: char) -> bool {
     match character {
         '\n' | '\t' => false,
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_terminal_would_obey_is_escaped() {
+    fn control_characters_are_escaped() {
         for (text, shown) in [
             ("kills-2026.ndjson", "kills-2026.ndjson"),
             ("Schl\u{fc}ssel \u{9375} \u{1f511}\n\tnext", "Schl\u{fc}ssel \u{9375} \u{1f511}\n\tnext"),

@@ -1,10 +1,9 @@
--- What the tables hold, in a line a table: the number of rows and a hash that does not depend on their order.
+-- Prints one line per table: the number of rows and a hash that does not depend on their order.
 --
 --     psql --set layout=archive|aegis --set first=ID --file digest.sql
 --
--- When a row was loaded does not count, nor do events with an id below `first`, which were there before. Numbers in
--- documents are compared as double precision: Python, DuckDB and JavaScript keep no more of them (the loader and psql
--- keep all digits).
+-- The load time and events with an id below `first`, which were stored before, do not count. Numbers in documents are
+-- compared as double precision, because Python, DuckDB and JavaScript keep no more digits (the loader and psql keep all).
 
 \set ON_ERROR_STOP on
 \pset format unaligned

@@ -1,8 +1,8 @@
 """Loads a dump into the layout `archive` with DuckDB: duckdb_load.py URL DUMP
 
-DuckDB reads the lines on two threads, with the types of all columns given, so that it guesses nothing and skips what
-is not asked for. The rows go as CSV into two psql sessions, each half of the events, in the order of the keys. That
-was faster than an INSERT through DuckDB's PostgreSQL extension (tried with release 1.5.5), which is no part of its package.
+DuckDB reads the lines on two threads. The types of all columns are given, so that it infers no types and skips unused
+fields. It writes CSV to two psql sessions, each with half of the events in the order of the keys. This was faster than an
+INSERT through DuckDB's PostgreSQL extension (release 1.5.5), which is not part of its package.
 """
 
 import os
@@ -39,7 +39,7 @@ EVENT = {
     "GroupMembers": PLAYER + "[]",
 }
 
-# Each mention of a player, with a rank that tells the list and the place in it: the lowest one is the richest.
+# All records of a player, ranked by the list and the position in it. The lowest rank is the richest record.
 RECORDS = """
 CREATE TABLE record AS
 SELECT "EventId" AS event_id, 0 AS rank, "Killer" AS p FROM raw
@@ -47,7 +47,7 @@ UNION ALL SELECT "EventId", 1, "Victim" FROM raw
 UNION ALL SELECT "EventId", 10000 + generate_subscripts("Participants", 1), unnest("Participants") FROM raw
 UNION ALL SELECT "EventId", 20000 + generate_subscripts("GroupMembers", 1), unnest("GroupMembers") FROM raw"""
 
-# The few values that are not from the richest record are gathered by themselves, as rows of all fields are wide.
+# The few values that are not from the richest record are aggregated separately, because complete rows are wide.
 PLAYERS = """
 CREATE TABLE player AS
 SELECT event_id, min(rank) AS rank, bool_or(rank > 20000) AS in_group,
@@ -123,7 +123,7 @@ def main():
     def half(first, last):
         try:
             send(connection.cursor(), url, first, last)
-        except Exception as error:  # of a thread, which the main one has to know
+        except Exception as error:  # reported by the main thread
             failures.append(error)
 
     threads = [threading.Thread(target=half, args=range_) for range_ in ((least, middle), (middle + 1, most))]

@@ -1,34 +1,34 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2034,SC2154 # these files share their variables with scripts/bench
 #
-# What is measured. To be sourced by scripts/bench, not run.
+# The measured loads. Sourced by scripts/bench.
 #
-#   list_loads       a line for each: its name and what it does
-#   describe NAME    sets what a run of it takes:
-#                    template    the database that it begins with
+#   list_loads       prints one line per load: its name and a description
+#   describe NAME    sets the parameters of a load:
+#                    template    the database that is copied for the run
 #                    layout      archive or aegis
-#                    command     what is measured; it loads into the database at $url
-#                    same_as     the database that the loader filled with the same rows; empty: not compared
+#                    command     the measured command, which loads into the database at $url
+#                    same_as     the database with the loader's rows for comparison; empty: not compared
 
 list_loads() {
     cat <<'EOT'
-ours aegis-kills load, its settings at their defaults
-floor two psql sessions at once COPY the same rows as ready-made binary files: PostgreSQL's own time
+ours aegis-kills load with default settings
+baseline two concurrent psql sessions COPY the same rows as ready-made binary files: PostgreSQL's own time
 psql-jsonb two psql sessions COPY half of the lines each into a jsonb column, then INSERT … SELECT into the tables
-psycopg two Python processes: orjson, then binary COPY by psycopg 3, for each 1,000 events
+psycopg two Python processes: orjson, then binary COPY by psycopg 3, per 1,000 events
 psycopg-single as psycopg, in one process
 duckdb DuckDB reads the dump on two threads and sends the rows as CSV through two psql sessions
 ours-empty as ours, into empty tables: an initial backfill
-floor-empty as floor, into empty tables that have all their keys and indexes
+baseline-empty as baseline, into empty tables that have all their keys and indexes
 ours-aegis as ours, into the table of Albion Aegis
-floor-aegis as floor, into the table of Albion Aegis
-prisma Prisma itself, an upsert for each event: three workers share a client with a pool of up to ten connections
+baseline-aegis as baseline, into the table of Albion Aegis
+prisma Prisma itself, one upsert per event: three workers share a client with a pool of up to ten connections
 prisma-batches the same three workers with createMany of 1,000 events, skipDuplicates
-row-by-row an upsert for each event, as Prisma sends it, over ten connections; without Prisma's own overhead, so it flatters Prisma
-gzip as ours, from a dump packed by gzip
-zstd as ours, from a dump packed by zstd
-half-stored as ours, where every second event of the dump is stored already
-second-run as ours, where the same dump was loaded before
+row-by-row one upsert per event, as Prisma sends it, over ten connections; faster than Prisma, because Prisma's own overhead is missing
+gzip as ours, from a dump compressed by gzip
+zstd as ours, from a dump compressed by zstd
+half-stored as ours, with every second event already stored
+second-run as ours, with the same dump loaded before
 size-tenth as ours, from a tenth of the dump
 size-half as ours, from half of the dump
 size-tenfold as ours, from a dump ten times as large
@@ -53,9 +53,9 @@ describe() {
         gzip) load_of "$directory/dump.ndjson.gz" ;;
         zstd) load_of "$directory/dump.ndjson.zst" ;;
         size-*) load_of "$directory/$1.ndjson" ;;
-        floor-aegis) command=("$parts/floor.sh" load "$url" "$directory/floor" '"KillEvent"') ;;
-        floor | floor-empty)
-            command=("$parts/floor.sh" load "$url" "$directory/floor" kill_event kill_player kill_loot)
+        baseline-aegis) command=("$parts/baseline.sh" load "$url" "$directory/baseline" '"KillEvent"') ;;
+        baseline | baseline-empty)
+            command=("$parts/baseline.sh" load "$url" "$directory/baseline" kill_event kill_player kill_loot)
             ;;
         psql-jsonb) command=("$parts/psql_jsonb.sh" "$url" "$directory/dump.ndjson" "$events") ;;
         psycopg) command=("$python" "$parts/psycopg_orjson.py" "$url" "$directory/dump.ndjson" 2) ;;

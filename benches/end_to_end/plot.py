@@ -1,19 +1,19 @@
-"""Draws the results of a run of scripts/bench as SVG: plot.py DIRECTORY
+"""Draws the results of a scripts/bench run as SVG: plot.py DIRECTORY
 
-On the left events a second side by side, on the right the loader's time over the size of the dump. The colours are
-those of the reader's page: the background is none, and a dark page has lighter ones.
+The left part compares events per second, the right part shows the loader's time over the size of the dump. The background is
+transparent, and the colours follow the colour scheme of the reader's page.
 """
 
 import sys
 from html import escape
 
-from figures import Run
+from stats import Run
 
 NAMES = {
     "ours-empty": "aegis-kills, empty tables",
-    "floor-empty": "ready-made rows, empty tables",
+    "baseline-empty": "ready-made rows, empty tables",
     "ours": "aegis-kills",
-    "floor": "ready-made rows",
+    "baseline": "ready-made rows",
     "duckdb": "DuckDB",
     "psycopg": "psycopg 3 + orjson, 2 processes",
     "psycopg-single": "psycopg 3 + orjson, 1 process",
@@ -42,8 +42,8 @@ text { font: 13px system-ui, sans-serif; fill: #24292f }
 }"""
 
 
-def text(x, y, words, style=""):
-    return f'<text x="{x:.1f}" y="{y:.1f}" class="{style}">{escape(words)}</text>'
+def text(x, y, content, style=""):
+    return f'<text x="{x:.1f}" y="{y:.1f}" class="{style}">{escape(content)}</text>'
 
 
 def line(x1, y1, x2, y2, style):
@@ -57,7 +57,7 @@ def bars(run):
     left, right = BARS
     most = max(map(run.speed, names))
     step = (BOTTOM - TOP) / len(names)
-    yield text(16, 26, "Events a second, whole load", "title")
+    yield text(16, 26, "Events per second, whole load", "title")
     for place, name in enumerate(names):
         y, speed = TOP + place * step, run.speed(name)
         width = max((right - left) * speed / most, 1)
@@ -83,7 +83,7 @@ def curve(run):
         yield line(left, y, right, y, "axis")
         yield text(left - 8, y + 4, f"{most_seconds * share:.2g} s" if share else "0", "soft end")
         yield text(x, BOTTOM + 20, f"{most_events * share:,.0f}", "soft middle")
-    # A straight line through the largest dump, to see how even the time is.
+    # A straight line through the largest dump shows how linear the time is.
     yield line(*at(0, 0), *at(*points[-1]), "even")
     places = [at(*point) for point in points]
     yield f'<polyline points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in places)}" class="line"/>'
@@ -94,7 +94,7 @@ def curve(run):
 def main():
     run = Run(sys.argv[1])
     print(f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img">')
-    print("<title>How fast whole loads are</title>")
+    print("<title>Speed of whole loads</title>")
     print(f"<style>\n{STYLE}\n</style>")
     for part in (*bars(run), *curve(run)):
         print(part)

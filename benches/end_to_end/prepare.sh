@@ -1,15 +1,15 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2154 # these files share their variables with scripts/bench
 #
-# The dumps and the databases that the measured loads begin with, and what the report tells of the machine. To be
-# sourced by scripts/bench, not run.
+# Creates the dumps and databases for the measured loads, and collects the machine's properties for the report. Sourced by
+# scripts/bench.
 
-# Events with an id below this one were stored before; they are a year older than the others.
+# Ids below this one belong to the events that were stored before. They are a year older than the others.
 first_id=1200000000
 
-# Dumps: all events, some of them, and 1,000 older ones, so that the tables are not empty.
+# Dumps of all events, of some of them, and of 1,000 older ones, so that the tables are not empty.
 make_dumps() {
-    say "making dumps of $events events"
+    say "generating dumps of $events events"
     "$program" generate --events "$events" --seed "$seed" >dump.ndjson
     "$program" generate --events 1000 --seed "$((seed + 1))" |
         sed 's/"EventId":13/"EventId":11/; s/"TimeStamp":"2026/"TimeStamp":"2025/; s/"BattleId":13/"BattleId":11/' \
@@ -43,7 +43,7 @@ psql_in() {
         --set ON_ERROR_STOP=1 --dbname "$url" "$@"
 }
 
-# The private PostgreSQL of the program has three settings of its own; these are PostgreSQL's defaults.
+# Restores PostgreSQL's defaults of the three settings that the embedded server changes.
 use_default_settings() {
     psql_in postgres \
         --command "ALTER SYSTEM SET max_wal_size = '1GB'" \
@@ -52,19 +52,19 @@ use_default_settings() {
         --command "SELECT pg_reload_conf()" >/dev/null
 }
 
-# database_from NEW TEMPLATE LAYOUT [DUMP]: a database with the tables, and with the events of the dump.
+# database_from NEW TEMPLATE LAYOUT [DUMP]: creates a database with the tables and the events of the dump.
 database_from() {
     psql_in postgres --command "CREATE DATABASE $1 TEMPLATE $2"
     "$program" schema apply --quiet --database-url "$(url_of "$1")" --layout "$3" >/dev/null
     if [ $# -gt 3 ]; then
         "$program" load --quiet --database-url "$(url_of "$1")" --server europe --layout "$3" "$4"
     fi
-    # So that no vacuum begins by itself while something is measured.
+    # Prevents an autovacuum during the measurements.
     psql_in "$1" --command 'VACUUM (ANALYZE)'
 }
 
 make_databases() {
-    say "making the databases"
+    say "creating the databases"
     local each
     for each in archive aegis; do
         database_from "${each}_empty" template1 "$each"
@@ -77,19 +77,19 @@ make_databases() {
     database_from aegis_small aegis_empty aegis small.ndjson
     digest aegis_small aegis >digest.aegis_small
 
-    mkdir floor
-    "$parts/floor.sh" export "$(url_of archive_new)" "$directory/floor" kill_event kill_player kill_loot
-    "$parts/floor.sh" export "$(url_of aegis_new)" "$directory/floor" '"KillEvent"'
-    # All read their input from memory.
-    cat ./*.ndjson* floor/* >/dev/null
+    mkdir baseline
+    "$parts/baseline.sh" export "$(url_of archive_new)" "$directory/baseline" kill_event kill_player kill_loot
+    "$parts/baseline.sh" export "$(url_of aegis_new)" "$directory/baseline" '"KillEvent"'
+    # Brings all inputs into the page cache.
+    cat ./*.ndjson* baseline/* >/dev/null
 }
 
-# digest DATABASE LAYOUT: the rows in a few lines, but those that were stored before.
+# digest DATABASE LAYOUT: prints a digest of all rows except those that were stored before.
 digest() {
     psql_in "$1" --set layout="$2" --set first=$first_id --file "$parts/digest.sql"
 }
 
-# disk_use DATABASE NAME: notes the bytes of its tables and of their keys and indexes, and the events in them.
+# disk_use DATABASE NAME: records the number of events, and the bytes of the tables and of their keys and indexes.
 disk_use() {
     local key=event_id table=kill_event
     case $2 in
@@ -101,7 +101,7 @@ disk_use() {
            AND relnamespace = 'public'::regnamespace" >>"$directory/disk"
 }
 
-# What the report says of the machine and the settings: a name and a value a line, with a tab between them.
+# Writes the properties of the machine and the settings: one name and value per line, separated by a tab.
 facts() {
     local os processor memory
     os=$(uname -srm)
@@ -125,7 +125,7 @@ facts() {
     fact bytes "$(wc -c <"$directory/dump.ndjson" | tr -d ' ')"
 }
 
-# The versions of the peers that could be installed.
+# Prints the versions of the installed peers.
 peers() {
     local found='psql'
     if [ -n "$python" ]; then

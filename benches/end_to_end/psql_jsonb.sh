@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 #
-# Loads a dump with psql alone, in two sessions at once, half of the lines each: psql_jsonb.sh URL DUMP LINES
+# Loads a dump with psql alone, in two concurrent sessions with half of the lines each: psql_jsonb.sh URL DUMP LINES
 
 set -euo pipefail
 

@@ -1,10 +1,10 @@
--- Loads a part of a dump into the layout "archive" with SQL alone: the lines go into a staging table of one jsonb
--- column, then a statement fills each table. The lines come from standard input:
+-- Loads a part of a dump into the layout "archive" with SQL alone. The lines from standard input go into a staging
+-- table with one jsonb column, from which one statement per table inserts the rows:
 --
 --     head -n 1000 dump.ndjson | psql --file psql_jsonb.sql
 --
--- Tuned: the staging table writes no log and does not compress, each document is taken apart once (jsonb_to_record),
--- and the records of a player are sorted within their event, in memory.
+-- Tuning: the staging table is unlogged and does not compress, each document is expanded once (jsonb_to_record), and
+-- the records of a player are sorted within their event, in memory.
 
 \set ON_ERROR_STOP on
 SET client_min_messages = warning;
@@ -12,13 +12,13 @@ SET client_min_messages = warning;
 CREATE TEMP TABLE staging (doc jsonb);
 ALTER TABLE staging ALTER doc SET STORAGE EXTERNAL;
 
--- The quote and the delimiter are in no JSON text, so that a line is taken as it is.
+-- No JSON text contains the quote or the delimiter, so lines are copied unchanged.
 \copy staging FROM pstdin WITH (FORMAT csv, QUOTE E'\x01', DELIMITER E'\x02')
 
 INSERT INTO kill_event (server, event_id, occurred_at, battle_id, fame, killer_id, victim_id, participant_count,
     group_size, kill_area, category, kind, location, version, gvg_match)
 SELECT 'europe', d."EventId",
-       -- Cut, as PostgreSQL would round.
+       -- Truncate, because PostgreSQL would round.
        (left(rtrim(d."TimeStamp", 'Z'), 26) || 'Z')::timestamptz,
        d."BattleId", d."TotalVictimKillFame", d."Killer" ->> 'Id', d."Victim" ->> 'Id',
        d."numberOfParticipants", d."groupMemberCount", nullif(d."KillArea", ''), nullif(d."Category", ''),

@@ -1,7 +1,7 @@
 """Loads a dump into the layout `archive` with psycopg 3 and orjson: psycopg_orjson.py URL DUMP PROCESSES
 
-Each process takes its share of the dump, and sends a binary COPY for each table and every 1,000 events. Binary was a
-little faster than text, and faster than text put together by hand.
+Each process reads a part of the dump, and sends one binary COPY per table for every 1,000 events. Binary was a little
+faster than text, also than manually formatted text.
 """
 
 import datetime
@@ -41,7 +41,7 @@ def event_row(event):
     return (
         "europe",
         event["EventId"],
-        # Cut, as PostgreSQL would round.
+        # Truncate, because PostgreSQL would round.
         datetime.datetime.fromisoformat(event["TimeStamp"].rstrip("Z")[:26] + "+00:00"),
         event.get("BattleId"),
         event["TotalVictimKillFame"],

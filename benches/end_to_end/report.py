@@ -1,25 +1,25 @@
-"""Writes the report of a run of scripts/bench, as Markdown: report.py DIRECTORY"""
+"""Writes the report of a scripts/bench run as Markdown: report.py DIRECTORY"""
 
 import sys
 
-from figures import Run
+from stats import Run
 
 MACHINE = ("Processor", "Memory", "System", "PostgreSQL", "Loader", "Compiler", "Peers")
-SIDE_BY_SIDE = ("ours", "floor", "psql-jsonb", "psycopg", "psycopg-single", "duckdb")
-BACKFILL = ("ours-empty", "floor-empty")
-AEGIS = ("ours-aegis", "floor-aegis", "row-by-row", "prisma", "prisma-batches")
+SIDE_BY_SIDE = ("ours", "baseline", "psql-jsonb", "psycopg", "psycopg-single", "duckdb")
+BACKFILL = ("ours-empty", "baseline-empty")
+AEGIS = ("ours-aegis", "baseline-aegis", "row-by-row", "prisma", "prisma-batches")
 SCENARIOS = ("gzip", "zstd", "half-stored", "second-run", "size-tenth", "size-half", "size-tenfold")
 
 HOW = """\
-PostgreSQL runs at initdb's own settings on a Unix socket, on the same machine. Each load is of the same generated dump into a
-database of its own, after a checkpoint, with its input in memory. All take their turn in each round; the figures are medians of
-the rounds, and a ratio is the median of the rounds' ratios. The time is that of the whole command, from its start to its end.
-Before measuring, the rows that each load writes (but those of dumps of other sizes) were found to be the same as the loader's: their
-number, and a hash of all columns but the time of loading, with numbers in documents compared as double precision, as Python,
-JavaScript and DuckDB keep no more of them.
-The tables have all keys and indexes of `aegis-kills schema apply`, and hold 1,000 older events, unless they are said to be empty.
-The dump holds no event twice, so that plain COPY does for peers which would need more with duplicates. The loader also keeps its
-ledger, which no peer has. CPU time is that of the client alone."""
+PostgreSQL runs with the settings of initdb on a Unix socket of the same machine. Each load reads the same generated dump from memory
+into a database of its own, after a checkpoint. Every round runs all loads. Times are medians of the rounds, and a ratio is the median
+of the rounds' ratios. A time is that of the whole command, from start to end.
+Before the measurements, the rows of each load (except for dumps of other sizes) were compared with the loader's rows: their number,
+and a hash of all columns except the load time. Numbers in documents were compared as double precision, because Python, JavaScript
+and DuckDB keep no more digits.
+The tables have all keys and indexes of `aegis-kills schema apply` and contain 1,000 older events, unless they are described as empty.
+The dump contains no duplicates, so that peers can use plain COPY. With duplicates, they would need more work. Only the loader keeps
+a ledger. CPU time is that of the client alone."""
 
 
 def main():
@@ -28,19 +28,19 @@ def main():
     print(f"# Whole loads: {events:,} events, {megabytes:,.0f} MB, {run.facts['rounds']} rounds\n")
     table(("", ""), [(name, run.facts[name]) for name in MACHINE])
     print(f"{HOW}\n")
-    for title, names, ours, floor in (
-        ("Side by side, layout `archive`", SIDE_BY_SIDE, "ours", "floor"),
-        ("Initial backfill: empty tables, layout `archive`", BACKFILL, "ours-empty", "floor-empty"),
-        ("Layout `aegis`", AEGIS, "ours-aegis", "floor-aegis"),
-        ("The loader in other circumstances, layout `archive`", SCENARIOS, "ours", "floor"),
+    for title, names, ours, baseline in (
+        ("Side by side, layout `archive`", SIDE_BY_SIDE, "ours", "baseline"),
+        ("Initial backfill: empty tables, layout `archive`", BACKFILL, "ours-empty", "baseline-empty"),
+        ("Layout `aegis`", AEGIS, "ours-aegis", "baseline-aegis"),
+        ("The loader in other circumstances, layout `archive`", SCENARIOS, "ours", "baseline"),
     ):
-        side_by_side(run, title, names, ours, floor)
+        side_by_side(run, title, names, ours, baseline)
     targets(run)
     disk(run)
-    print("## What each does\n")
-    for name in run.does:
+    print("## Loads\n")
+    for name in run.descriptions:
         if name in run.rounds:
-            print(f"- **{name}** ({run.events(name):,} events): {run.does[name]}.")
+            print(f"- **{name}** ({run.events(name):,} events): {run.descriptions[name]}.")
 
 
 def table(head, rows):
@@ -49,7 +49,7 @@ def table(head, rows):
     print()
 
 
-def side_by_side(run, title, names, ours, floor):
+def side_by_side(run, title, names, ours, baseline):
     names = [name for name in names if name in run.rounds]
     if not names:
         return
@@ -63,14 +63,14 @@ def side_by_side(run, title, names, ours, floor):
                 f"{run.speed(name):,.0f}",
                 f"{speeds[0]:,.0f}–{speeds[-1]:,.0f}",
                 times(run.ratio(name, ours)),
-                times(run.ratio(name, floor)),
+                times(run.ratio(name, baseline)),
                 f"{run.median(name, 'cpu_seconds'):.2f}",
                 f"{run.median(name, 'peak_bytes') / 2**20:,.0f}",
             )
         )
     print(f"## {title}\n")
-    ratios = (f"time an event / {ours}", f"time an event / {floor}")
-    table(("", "seconds", "events/s", "from–to", *ratios, "CPU s", "peak MiB a process"), rows)
+    ratios = (f"time per event / {ours}", f"time per event / {baseline}")
+    table(("", "seconds", "events/s", "from–to", *ratios, "CPU s", "peak MiB per process"), rows)
 
 
 def times(ratio):
@@ -78,38 +78,38 @@ def times(ratio):
 
 
 def targets(run):
-    """Each is a figure with the least or the most that it may be; figures that were not measured are left out."""
+    """Prints the measured values with their lower or upper bounds. Values that were not measured are omitted."""
     rows = []
 
-    def most(what, figure, bound, unit=""):
-        if figure is not None:
-            rows.append((what, f"{figure:.2f}{unit}", f"≤ {bound}{unit}", yes(figure <= bound)))
+    def at_most(what, value, bound, unit=""):
+        if value is not None:
+            rows.append((what, f"{value:.2f}{unit}", f"≤ {bound}{unit}", yes(value <= bound)))
 
-    def least(what, figure, bound, unit=""):
-        if figure is not None:
-            rows.append((what, f"{figure:.2f}{unit}", f"≥ {bound}{unit}", yes(figure >= bound)))
+    def at_least(what, value, bound, unit=""):
+        if value is not None:
+            rows.append((what, f"{value:.2f}{unit}", f"≥ {bound}{unit}", yes(value >= bound)))
 
-    most("time over the floor's", run.ratio("ours", "floor"), 1.15)
-    most("time over the floor's, layout `aegis`", run.ratio("ours-aegis", "floor-aegis"), 1.15)
-    most("initial backfill: time over the floor's", run.ratio("ours-empty", "floor-empty"), 0.85)
-    least("times DuckDB's speed", run.ratio("duckdb", "ours"), 2)
-    least("times the speed of psycopg with orjson, two processes", run.ratio("psycopg", "ours"), 4)
-    least("times the speed of psycopg with orjson, one process", run.ratio("psycopg-single", "ours"), 4)
-    least("times the speed of Prisma, layout `aegis`", run.ratio("prisma", "ours-aegis"), 20)
-    least("times the speed of row by row, layout `aegis`", run.ratio("row-by-row", "ours-aegis"), 20)
-    for packer in ("gzip", "zstd"):
-        least(f"{packer}: speed over that of plain input", run.ratio("ours", packer), 0.9)
-    most("half of the events stored: time over none stored", run.ratio("half-stored", "ours"), 1.0)
+    at_most("time over the baseline's", run.ratio("ours", "baseline"), 1.15)
+    at_most("time over the baseline's, layout `aegis`", run.ratio("ours-aegis", "baseline-aegis"), 1.15)
+    at_most("initial backfill: time over the baseline's", run.ratio("ours-empty", "baseline-empty"), 0.85)
+    at_least("times DuckDB's speed", run.ratio("duckdb", "ours"), 2)
+    at_least("times the speed of psycopg with orjson, two processes", run.ratio("psycopg", "ours"), 4)
+    at_least("times the speed of psycopg with orjson, one process", run.ratio("psycopg-single", "ours"), 4)
+    at_least("times the speed of Prisma, layout `aegis`", run.ratio("prisma", "ours-aegis"), 20)
+    at_least("times the speed of row by row, layout `aegis`", run.ratio("row-by-row", "ours-aegis"), 20)
+    for compressor in ("gzip", "zstd"):
+        at_least(f"{compressor}: speed over that of plain input", run.ratio("ours", compressor), 0.9)
+    at_most("half of the events stored: time over none stored", run.ratio("half-stored", "ours"), 1.0)
     if "second-run" in run.rounds:
-        least("second run", int(run.facts["bytes"]) / run.median("second-run") / 1e9, 1, " GB/s")
+        at_least("second run", int(run.facts["bytes"]) / run.median("second-run") / 1e9, 1, " GB/s")
     ours = [name for name in run.rounds if name.startswith(("ours", "size-")) or name in SCENARIOS]
     if ours:
-        most("peak memory", max(max(run.all(name, "peak_bytes")) for name in ours) / 2**20, 128, " MiB")
+        at_most("peak memory", max(max(run.all(name, "peak_bytes")) for name in ours) / 2**20, 128, " MiB")
     smaller = [name for name in ("size-tenth", "size-half") if name in run.rounds]
     larger = "size-tenfold" if "size-tenfold" in run.rounds else "ours"
     for name in smaller:
-        # Linear: an event of the largest dump takes no longer than one of a smaller.
-        most(f"time an event over that in {name}", run.ratio(larger, name), 1.1)
+        # Linear: the time per event in the largest dump is not longer than in a smaller one.
+        at_most(f"time per event over that in {name}", run.ratio(larger, name), 1.1)
     if rows:
         print("## Targets\n")
         table(("", "measured", "target", "met"), rows)
@@ -129,9 +129,9 @@ def disk(run):
     ):
         if name in run.disk:
             events, tables, indexes = run.disk[name]
-            figures = (tables / events, indexes / events, (tables + indexes) / events)
-            rows.append((what, *(f"{figure:,.0f}" for figure in figures)))
-    print("## Bytes on disk a stored event\n")
+            values = (tables / events, indexes / events, (tables + indexes) / events)
+            rows.append((what, *(f"{value:,.0f}" for value in values)))
+    print("## Bytes on disk per stored event\n")
     table(("", "tables", "keys and indexes", "together"), rows)
 
 

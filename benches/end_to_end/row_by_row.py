@@ -1,9 +1,9 @@
-"""Fills the layout `aegis` the way a service with Prisma does: row_by_row.py URL DUMP
+"""Fills the layout `aegis` like a service that uses Prisma: row_by_row.py URL DUMP
 
-One upsert for each event, INSERT … ON CONFLICT … DO UPDATE … RETURNING all columns as Prisma sends it, each a transaction of
-its own, over ten connections, as a pool of ten has. It stands for Prisma without what Prisma itself costs (its client, its
-engine and the JSON between them), so it flatters it. Statements are prepared once a connection. Two processes with five threads each
-keep the Python interpreter out of the way.
+Each event is one upsert in its own transaction, over ten connections like those of a pool. The statement is the one that
+Prisma sends: INSERT … ON CONFLICT … DO UPDATE … RETURNING all columns. The costs of Prisma itself (client, engine and the JSON
+between them) are missing, so the result is faster than Prisma. Statements are prepared once per connection. Two processes with
+five threads each keep the overhead of Python low.
 """
 
 import multiprocessing
@@ -15,7 +15,7 @@ import psycopg
 from rows import lines, parts
 
 PROCESSES = 2
-CONNECTIONS = 5  # of a process
+CONNECTIONS = 5  # per process
 
 COLUMNS = (
     "EventId TimeStamp TotalVictimKillFame battleAlbionId killerId killerName killerGuild killerAlliance killerAvgIP "
@@ -30,7 +30,7 @@ UPSERT = (
 
 
 def row(event):
-    # Cut to the millisecond, as JavaScript's Date does.
+    # Truncate to milliseconds, as JavaScript's Date does.
     values = [
         event["EventId"],
         event["TimeStamp"].rstrip("Z")[:23],
@@ -64,7 +64,7 @@ def load(url, dump, begin, end):
                     if line is None:
                         return
                     connection.execute(UPSERT, row(orjson.loads(line)), prepare=True).fetchone()
-        except Exception as error:  # of a thread, which the main one has to know
+        except Exception as error:  # reported by the main thread
             failures.append(error)
 
     threads = [threading.Thread(target=connection_of_the_pool) for _ in range(CONNECTIONS)]

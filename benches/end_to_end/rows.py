@@ -1,8 +1,8 @@
-"""What the peers' scripts share: names of slots and columns, and the halves of a dump."""
+"""Shared by the scripts of the peers: names of slots and columns, and parts of a dump."""
 
 import os
 
-# The column of each slot, and its name in the payload, in the order of the table.
+# The column of each slot and its name in the payload, in the order of the table.
 SLOTS = {
     "main_hand": "MainHand",
     "off_hand": "OffHand",
@@ -34,7 +34,7 @@ TABLES = {"kill_event": EVENT_COLUMNS, "kill_player": PLAYER_COLUMNS, "kill_loot
 
 
 def parts(path, count):
-    """The dump in `count` parts of whole lines: pairs of where one begins and ends, in bytes."""
+    """Splits a dump into `count` parts of whole lines. Returns pairs of start and end, in bytes."""
     size = os.path.getsize(path)
     bounds = [0]
     with open(path, "rb") as dump:
@@ -47,7 +47,7 @@ def parts(path, count):
 
 
 def lines(path, begin, end):
-    """The lines of a part."""
+    """Yields the lines of a part."""
     with open(path, "rb") as dump:
         dump.seek(begin)
         while begin < end:

@@ -1,15 +1,15 @@
-//! Owns what the benchmarks read: generated events, and real ones where there are any.
+//! The input of the benchmarks: generated events, and real events if available.
 
 use std::fs;
 use std::path::Path;
 
 use aegis_kills::{GenerateOptions, generate};
 
-/// Events by name: text of lines, which end in a line feed.
+/// Dumps by name. Each line ends with a line feed.
 pub(crate) fn dumps() -> Vec<(&'static str, String)> {
     let mut generated = Vec::new();
     let options = GenerateOptions { events: 1_000, ..GenerateOptions::default() };
-    generate(&options, &mut generated).expect("memory takes all");
+    generate(&options, &mut generated).expect("writing to memory");
     let mut dumps = vec![("generated", String::from_utf8(generated).expect("generated text is UTF-8"))];
     if let Some(real) = real() {
         dumps.push(("real", real));
@@ -17,7 +17,7 @@ pub(crate) fn dumps() -> Vec<(&'static str, String)> {
     dumps
 }
 
-/// All real events: next to the project, or in the directory that `KILLS_BENCH_DATA` names.
+/// All real events, from `KILLS_BENCH_DATA` or from a directory next to the project.
 fn real() -> Option<String> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
     let directory = std::env::var_os("KILLS_BENCH_DATA").map_or(beside, Into::into);

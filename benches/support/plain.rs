@@ -1,14 +1,14 @@
-//! The same fields as plain structs, for parsers that come with a derive.
+//! Plain structs with the same fields, for parsers with derive macros.
 
 #![expect(non_snake_case, reason = "the names are those of the payload")]
-#![expect(dead_code, reason = "that they are filled is what is measured")]
+#![expect(dead_code, reason = "only filling the fields is measured")]
 
 use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-/// Within an `Option` a bare `Cow` would never borrow.
+/// A wrapper, because serde never borrows a `Cow` inside an `Option`.
 #[derive(Deserialize)]
 pub(crate) struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 

@@ -1,13 +1,13 @@
-//! Events that differ from a valid one in the fields that the input names: their rows are those that the oracle says, alone and
-//! behind one another.
+//! Encodes events that differ from a valid one in the fields that the input names. Their rows must match the oracle,
+//! alone and in sequence.
 //!
-//! The input is text. A line of it is a JSON pointer, a space, and the JSON that goes there; an empty line begins another event.
-//! The first byte chooses what becomes of a NUL.
+//! The input is text. A line is a JSON pointer, a space and the JSON to put there. An empty line starts another event.
+//! The first byte selects the NUL policy.
 
 #![no_main]
 
 #[path = "../../tests/support"]
-#[allow(dead_code, unused_imports, reason = "the tests use the rest of it")]
+#[allow(dead_code, unused_imports, reason = "the tests use the other items")]
 mod support {
     pub(crate) mod agreement;
     pub(crate) mod copybin;
@@ -27,7 +27,7 @@ use support::samples;
 
 const EVENTS_MAX: usize = 3;
 
-/// What every event is, but for its id, where the input does not say otherwise.
+/// The event that the input modifies. Ids are consecutive.
 static TEMPLATE: LazyLock<Value> = LazyLock::new(|| samples::lean_event(1));
 
 fuzz_target!(|data: &[u8]| {
@@ -43,7 +43,7 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// The events of a script, each on its line.
+/// The events of a script, one line each.
 fn events(script: &str) -> Vec<String> {
     let scripts = script.split("\n\n").take(EVENTS_MAX);
     (1..).zip(scripts).map(|(id, script)| event(id, script).to_string()).collect()
@@ -62,7 +62,7 @@ fn event(id: i64, script: &str) -> Value {
     event
 }
 
-/// Puts a value where the pointer says, also where there is none yet.
+/// Sets the value at a pointer, and adds it if it is missing.
 fn put(event: &mut Value, pointer: &str, value: Value) {
     let Some((parent, key)) = pointer.rsplit_once('/') else { return };
     match event.pointer_mut(parent) {
@@ -77,7 +77,7 @@ fn put(event: &mut Value, pointer: &str, value: Value) {
     }
 }
 
-/// An event has the same rows whichever came before it, and those that came before keep theirs when it is taken back.
+/// The rows of an event must not depend on earlier events, and removing an event must not change the rows of earlier ones.
 fn check_order(layout: Layout, lines: &[String], nul: usize) {
     let mut together = Rows::default();
     let encoder = || Encoder::new(layout, SERVER, POLICIES[nul].0, DuplicatePolicy::KeepFirst);
@@ -111,8 +111,8 @@ fn check_order(layout: Layout, lines: &[String], nul: usize) {
 
 fn encode<'a>(line: &'a str, nul: usize, encoder: &mut Encoder, space: &mut Event<'a>, rows: &mut Rows) {
     let read = LineReader::new(POLICIES[nul].0).read(line, space, |found| {
-        // What is refused has no rows, which is all that is asked here.
+        // Rejected events have no rows; the reason is not checked here.
         let _ = found.event.and_then(|event| encoder.encode(event, rows));
     });
-    read.expect("what serde_json wrote is JSON");
+    read.expect("the output of serde_json is JSON");
 }

@@ -1,8 +1,9 @@
-//! Any bytes, through the reader and the segmenter: segments are whole lines or values within the limits, in their places, all
-//! that there is of the text, and the same however the bytes arrive. Any bytes may look compressed, too.
+//! Sends arbitrary bytes through the reader and the segmenter. Segments must be whole lines or values within the
+//! limits, with correct offsets, and cover the whole text. They must not depend on how the bytes arrive. Arbitrary
+//! bytes may look compressed.
 //!
-//! The first bytes of the input are the limits, how the rest is packed, and the sizes in which it arrives: see [`Shape::read`].
-//! It arrives through a pipe in packet mode, which gives what was written piece by piece; that is Linux's alone.
+//! The first bytes of the input set the limits, the compression and the sizes of the pieces: see [`Shape::read`]. The
+//! bytes arrive through a pipe in packet mode, which keeps the pieces separate. Only Linux has this mode.
 
 #![no_main]
 
@@ -16,32 +17,32 @@ use crossbeam_channel::never;
 use libfuzzer_sys::fuzz_target;
 use nix::fcntl::OFlag;
 
-/// How much of a value that is too long is kept.
+/// The number of bytes that are kept of an oversized value.
 const HEAD_BYTES: usize = 4096;
-/// The longest packet, and how many of them a pipe holds at least (pipe(7)).
+/// The maximum size of a packet, and the number of packets that fit into every pipe (pipe(7)).
 const PACKET_MAX_BYTES: usize = 4096;
 const PACKETS_MAX: usize = 16;
-/// A few bytes may unpack to very many: the rest is not looked at.
+/// The limit of the decompressed text, because a few bytes can decompress to very many.
 const TEXT_MAX_BYTES: usize = 1 << 20;
 
 fuzz_target!(|data: &[u8]| {
     let Some((head, body)) = data.split_first_chunk() else { return };
     let body = &body[..body.len().min(PACKETS_MAX * PACKET_MAX_BYTES / 2)];
     let shape = Shape::read(*head);
-    let raw = shape.packing.pack(body);
+    let raw = shape.compression.compress(body);
     if raw.len() > PACKETS_MAX * PACKET_MAX_BYTES {
         return;
     }
     let outcome = run(&raw, shape.first_bytes, shape.limits);
-    assert_eq!(outcome, run(&raw, shape.other_bytes, shape.limits), "it depends on how the bytes arrive");
+    assert_eq!(outcome, run(&raw, shape.other_bytes, shape.limits), "depends on how the bytes arrive");
 
-    let is_known = !matches!(shape.packing, Packing::AsItIs) || !may_be_packed(body);
+    let is_known = !matches!(shape.compression, Compression::None) || !may_be_compressed(body);
     match outcome.end {
         End::Whole if is_known => outcome.check(body, shape.limits),
-        End::Whole => outcome.check(&unpacked(&raw), shape.limits),
+        End::Whole => outcome.check(&decompressed(&raw), shape.limits),
         End::Broken(_) | End::TooMuch => {
-            assert!(!is_known || outcome.end == End::TooMuch, "it broke: {:?}", outcome.end);
-            // What came before is whole all the same. Of a line that is too long it is not known what was in it.
+            assert!(!is_known || outcome.end == End::TooMuch, "reading failed: {:?}", outcome.end);
+            // The segments before the failure must be complete. The content of an oversized line is unknown.
             if outcome.segments.iter().all(|segment| segment.oversized.is_none()) {
                 outcome.check(&outcome.joined(), shape.limits);
             }
@@ -49,17 +50,17 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// What the first bytes of the input say.
+/// The parameters in the first bytes of the input.
 struct Shape {
     limits: SegmentLimits,
-    packing: Packing,
-    /// The sizes of the pieces, the one time and the other.
+    compression: Compression,
+    /// The sizes of the pieces in the first and in the second run.
     first_bytes: usize,
     other_bytes: usize,
 }
 
 impl Shape {
-    fn read([segment, lines, line, line_scale, packing, first, other]: [u8; 7]) -> Self {
+    fn read([segment, lines, line, line_scale, compression, first, other]: [u8; 7]) -> Self {
         let size = |byte: u8| usize::from(byte) + 1;
         let limits = SegmentLimits {
             segment_bytes: size(segment) * if segment >= 0xf0 { 16 } else { 1 },
@@ -67,28 +68,28 @@ impl Shape {
             line_max_bytes: size(line) * (usize::from(line_scale % 32) + 1),
             flush_interval: Duration::MAX,
         };
-        let packing = match packing % 4 {
-            0 | 1 => Packing::AsItIs,
-            2 => Packing::Gzip,
-            _ => Packing::Zstd,
+        let compression = match compression % 4 {
+            0 | 1 => Compression::None,
+            2 => Compression::Gzip,
+            _ => Compression::Zstd,
         };
-        Self { limits, packing, first_bytes: size(first), other_bytes: size(other) * 16 }
+        Self { limits, compression, first_bytes: size(first), other_bytes: size(other) * 16 }
     }
 }
 
 #[derive(Clone, Copy)]
-enum Packing {
-    AsItIs,
+enum Compression {
+    None,
     Gzip,
     Zstd,
 }
 
-impl Packing {
-    /// In two parts, where there can be parts.
-    fn pack(self, body: &[u8]) -> Vec<u8> {
+impl Compression {
+    /// Compresses the two halves separately, so that the result has two members or frames.
+    fn compress(self, body: &[u8]) -> Vec<u8> {
         let halves = body.split_at(body.len() / 2);
         match self {
-            Self::AsItIs => body.to_vec(),
+            Self::None => body.to_vec(),
             Self::Gzip => [gzip(halves.0), gzip(halves.1)].concat(),
             Self::Zstd => {
                 [halves.0, halves.1].map(|half| zstd::encode_all(half, 1).expect("memory")).concat()
@@ -103,30 +104,30 @@ fn gzip(text: &[u8]) -> Vec<u8> {
     encoder.finish().expect("memory")
 }
 
-/// Whether the text may begin as another format does.
-fn may_be_packed(body: &[u8]) -> bool {
+/// Whether the text may start like another format.
+fn may_be_compressed(body: &[u8]) -> bool {
     matches!(body.first(), Some(0 | 2 | 4 | 0x1f | b'(' | b'P'..=b'_' | b'B' | 0xfd..))
 }
 
-/// What another decoder makes of what the program took for whole.
-fn unpacked(raw: &[u8]) -> Vec<u8> {
+/// Decompresses with another decoder what the program accepted as complete.
+fn decompressed(raw: &[u8]) -> Vec<u8> {
     let mut text = Vec::new();
     match raw {
-        // It fails at the padding after the last member, which is no fault; what it gave before is the text.
+        // The decoder fails at the padding after the last member. The text before the padding is complete.
         [0x1f, 0x8b, ..] => drop(flate2::read::MultiGzDecoder::new(raw).read_to_end(&mut text)),
         [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
-            zstd::stream::copy_decode(raw, &mut text).expect("taken for whole, but to zstd it is not");
+            zstd::stream::copy_decode(raw, &mut text).expect("accepted as complete, but zstd rejects it");
         }
         plain => text.extend_from_slice(plain),
     }
     text
 }
 
-/// How it ended.
+/// The end of a run.
 #[derive(Debug, PartialEq, Eq)]
 enum End {
     Whole,
-    /// With the message.
+    /// With the error message.
     Broken(String),
     TooMuch,
 }
@@ -137,7 +138,7 @@ struct Outcome {
     end: End,
 }
 
-/// What comes of these bytes when they arrive in pieces of about this size.
+/// Reads the bytes in pieces of about this size.
 fn run(raw: &[u8], piece_bytes: usize, limits: SegmentLimits) -> Outcome {
     let (pipe, entry) = nix::unistd::pipe2(OFlag::O_DIRECT | OFlag::O_CLOEXEC).expect("a pipe");
     let mut entry = File::from(entry);
@@ -150,7 +151,7 @@ fn run(raw: &[u8], piece_bytes: usize, limits: SegmentLimits) -> Outcome {
     let reader = spawn_reader(vec![source.clone()]).expect("a thread");
     let buffers = BufferPool::new(1, limits.usual_bytes_max());
     let mut segmenter = Segmenter::new(reader, limits, buffers, never());
-    // The pipe's number is another one each time, so that it is not kept.
+    // The number of the pipe differs between runs, so the source is not kept.
     let (mut segments, mut text_bytes) = (Vec::new(), 0);
     let mut end = None;
     while end != Some(End::TooMuch) {
@@ -159,18 +160,18 @@ fn run(raw: &[u8], piece_bytes: usize, limits: SegmentLimits) -> Outcome {
                 assert_eq!(end, None, "nothing follows the end");
                 assert_eq!(*segment.source, source.to_string());
                 text_bytes += segment.bytes.len();
-                // A clone leaves the one buffer to the next segment.
+                // The clone releases the only buffer for the next segment.
                 segments.push(Segment { source: "".into(), ..segment.clone() });
                 if text_bytes > TEXT_MAX_BYTES {
                     end = Some(End::TooMuch);
                 }
             }
-            // An array that is not closed: all that there is was given out.
+            // An unclosed array: the segments still contain the whole text.
             Next::SourceFailed(InputError::Unclosed { .. }) => {}
             Next::SourceFailed(error) => {
                 end = Some(End::Broken(error.to_string().replace(&source.to_string(), "")));
             }
-            Next::Stopped => panic!("nobody stopped it"),
+            Next::Stopped => panic!("nothing has stopped the segmenter"),
             Next::End => break,
         }
     }
@@ -178,12 +179,12 @@ fn run(raw: &[u8], piece_bytes: usize, limits: SegmentLimits) -> Outcome {
 }
 
 impl Outcome {
-    /// The text, as far as the segments have it.
+    /// The text of all segments.
     fn joined(&self) -> Vec<u8> {
         self.segments.iter().flat_map(|segment| segment.bytes.to_vec()).collect()
     }
 
-    /// Follows the segments through the text.
+    /// Checks the segments against the text.
     fn check(&self, text: &[u8], limits: SegmentLimits) {
         let is_lines = self.segments.iter().all(|segment| segment.spans.is_none());
         let (mut at, mut begun) = (0, 0);
@@ -197,7 +198,7 @@ impl Outcome {
             let rest = &text[offset..];
             if let Some(value_bytes) = oversized {
                 let value = &rest[..usize::try_from(*value_bytes).expect("a short text")];
-                assert!(value.len() > limits.line_max_bytes, "it is not too long");
+                assert!(value.len() > limits.line_max_bytes, "the value is not oversized");
                 assert_eq!(bytes[..], value[..value.len().min(HEAD_BYTES)]);
                 at = offset + value.len() + usize::from(rest.get(value.len()) == Some(&b'\n'));
                 continue;
@@ -210,11 +211,11 @@ impl Outcome {
             at = offset + bytes.len();
         }
         assert_eq!(at, text.len(), "text is lost");
-        assert_eq!(begun, self::lines(text).count() as u64, "lines are counted twice, or not");
+        assert_eq!(begun, self::lines(text).count() as u64, "wrong number of lines");
     }
 }
 
-/// Checks a segment of values; what is between them is no value.
+/// Checks a segment of values. No value may lie between them.
 fn check_spans(bytes: &[u8], spans: &[Span], limits: SegmentLimits) {
     let mut at = 0;
     for span in spans {
@@ -224,12 +225,12 @@ fn check_spans(bytes: &[u8], spans: &[Span], limits: SegmentLimits) {
         assert!(span.end - span.start <= 2 * limits.line_max_bytes + 1, "{span:?} is too long");
         at = span.end;
     }
-    assert!(is_between(&bytes[at..]), "text behind the last value is lost");
+    assert!(is_between(&bytes[at..]), "text after the last value is lost");
     assert!(spans.len() <= limits.lines_max);
     assert!(spans.len() <= 1 || at <= limits.segment_bytes);
 }
 
-/// Checks a segment of lines, with which `rest` begins. `is_alone` says that each segment is one of lines.
+/// Checks a segment of lines at the start of `rest`. `is_alone` says that all segments consist of lines.
 fn check_lines(rest: &[u8], bytes: &[u8], limits: SegmentLimits, is_alone: bool) {
     let count = lines(bytes).count();
     let lines: Vec<&[u8]> = lines(rest).take(count + 1).collect();
@@ -239,11 +240,11 @@ fn check_lines(rest: &[u8], bytes: &[u8], limits: SegmentLimits, is_alone: bool)
     assert!(count == 1 || bytes.len() <= limits.segment_bytes);
     if let Some(next) = lines.get(count).filter(|_| is_alone) {
         let fits = bytes.len() + next.len() <= limits.segment_bytes && count < limits.lines_max;
-        assert!(!fits, "the segment is cut early");
+        assert!(!fits, "the segment ends early");
     }
 }
 
-/// Whether the text can stand between values.
+/// Whether the text can lie between values.
 fn is_between(text: &[u8]) -> bool {
     text.iter().all(|byte| b" \t\r\n,[]\x1e\xef\xbb\xbf".contains(byte))
 }
@@ -252,12 +253,12 @@ fn feeds(text: &[u8]) -> u64 {
     text.iter().filter(|byte| **byte == b'\n').count() as u64
 }
 
-/// The lines with their ends.
+/// The lines including their line feeds.
 fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split_inclusive(|&byte| byte == b'\n')
 }
 
-/// A line without its end.
+/// A line without its line feed.
 fn content(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\n").unwrap_or(line)
 }

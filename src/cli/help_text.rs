@@ -1,4 +1,4 @@
-//! What the help says after the options: examples, variables, exit codes.
+//! Texts after the options in the help: examples, variables, exit codes.
 
 use crate::exit::exit_codes_help;
 
@@ -8,7 +8,7 @@ Start:
   aegis-kills load --server europe --embedded ~/kills dump.ndjson    a private database in a directory
   aegis-kills load --server europe dump.ndjson                       the database of DATABASE_URL
 
-'aegis-kills COMMAND --help' tells all of a command, 'aegis-kills man | man -l -' all of all.";
+'aegis-kills COMMAND --help' shows all options of a command, 'aegis-kills man | man -l -' shows the manual.";
 
 /// After the program's long help.
 const START_AND_CODES: &str = "\
@@ -18,9 +18,9 @@ Start:
 
 {CODES}
 
-'aegis-kills COMMAND --help' tells all of a command, 'aegis-kills man | man -l -' all of all.";
+'aegis-kills COMMAND --help' shows all options of a command, 'aegis-kills man | man -l -' shows the manual.";
 
-/// The program's long help's end.
+/// The end of the program's long help.
 pub(crate) fn start_and_codes() -> String {
     START_AND_CODES.replace("{CODES}", &exit_codes_help())
 }
@@ -42,20 +42,20 @@ Examples:
   aegis-kills load --server europe rejects-*.ndjson
 
 Variables without an option, and their defaults:
-  DATABASE_POOL_MIN, DATABASE_POOL_MAX    connections kept idle, and at most (2, 10)
-  DATABASE_CONNECTION_TIMEOUT             to wait for a connection (30s)
-  DATABASE_IDLE_TIMEOUT                   until an idle connection is closed (1min)
-  DATABASE_RETRY_ATTEMPTS                 tries of a batch that is refused for a passing reason (5)
-  DATABASE_RETRY_BASE                     the first wait between two of them (500)
-  DATABASE_AWAY_TIMEOUT                   to wait for a database that is away (5min)
-  DATABASE_HEALTH_INTERVAL                between two health checks (5min)
-  DATABASE_STALL_TIMEOUT                  without progress until a statement is cancelled (1min)
-  KILLS_WORKER_CONCURRENCY                threads that write, each with a connection (3)
-  KILLS_PARSE_THREADS                     threads that parse (one a core)
-  KILLS_SEGMENT_BYTES                     input in one transaction (8MiB)
-  KILLS_FLUSH_INTERVAL                    until slow input is written (1s)
-  KILLS_DRAIN_TIMEOUT                     to store what was read when told to stop (25s)
-A time is milliseconds, or has a unit: 30s, 5min.";
+  DATABASE_POOL_MIN, DATABASE_POOL_MAX    idle connections kept; upper limit (2, 10)
+  DATABASE_CONNECTION_TIMEOUT             limit for obtaining a connection (30s)
+  DATABASE_IDLE_TIMEOUT                   idle time before a connection is closed (1min)
+  DATABASE_RETRY_ATTEMPTS                 attempts per batch for transient errors (5)
+  DATABASE_RETRY_BASE                     first wait between attempts, then doubled (500)
+  DATABASE_AWAY_TIMEOUT                   time to retry an unreachable database (5min)
+  DATABASE_HEALTH_INTERVAL                interval of health checks (5min)
+  DATABASE_STALL_TIMEOUT                  time without progress before a statement is cancelled (1min)
+  KILLS_WORKER_CONCURRENCY                writer threads, one connection each (3)
+  KILLS_PARSE_THREADS                     parser threads (one per core)
+  KILLS_SEGMENT_BYTES                     input per transaction (8MiB)
+  KILLS_FLUSH_INTERVAL                    time before slow input is written (1s)
+  KILLS_DRAIN_TIMEOUT                     time to store the events read after a stop request (25s)
+A number without a unit is milliseconds; 30s and 5min are accepted.";
 
 /// After the help of `verify`.
 pub(crate) const VERIFY: &str = "\
@@ -94,9 +94,9 @@ Examples:
 /// After the help of `embedded status`.
 pub(crate) const STATUS: &str = "\
 Exit codes:
-  0  it runs
-  6  it is stopped, or its server crashed
-  2  there is none in this directory";
+  0  running
+  6  stopped, or the server crashed
+  2  no private PostgreSQL in this directory";
 
 /// After the help of `generate`.
 pub(crate) const GENERATE: &str = "\

@@ -1,4 +1,4 @@
-//! What would do where the arguments can't be read: more than the parser can know.
+//! Suggestions for invalid arguments that the parser cannot make.
 
 use crate::cli::Cli;
 use crate::shell::shell_quoted;
@@ -7,7 +7,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, CommandFactory as _, Error};
 use std::path::Path;
 
-/// The error with a tip that helps, where there is one.
+/// Adds a suggestion to the error, if there is one.
 pub(crate) fn with_remedy(mut error: Error) -> Error {
     let value = |kind| match error.get(kind) {
         Some(ContextValue::String(value)) => Some(value.clone()),
@@ -26,14 +26,14 @@ pub(crate) fn with_remedy(mut error: Error) -> Error {
     error
 }
 
-/// Of an option of other commands: which they are.
+/// Names the commands that have this option.
 fn owners(option: &str) -> Option<String> {
     let name = option.strip_prefix("--")?;
     let mut commands = Vec::new();
     collect_owners(&Cli::command(), name, "aegis-kills", &mut commands);
     let (last, others) = commands.split_last()?;
     let named = if others.is_empty() { last.clone() } else { format!("{} and {last}", others.join(", ")) };
-    Some(format!("'{option}' is an option of {named}, and stands after the command"))
+    Some(format!("'{option}' is an option of {named}; put it after the command"))
 }
 
 fn collect_owners(command: &Command, name: &str, path: &str, owners: &mut Vec<String>) {
@@ -46,7 +46,7 @@ fn collect_owners(command: &Command, name: &str, path: &str, owners: &mut Vec<St
     }
 }
 
-/// Of a file in place of a command: how it is loaded.
+/// The command that loads a file that was given in place of a command.
 fn file(word: &str) -> Option<String> {
     let is_file = word == "-" || word.contains(['/', '.']) || Path::new(word).exists();
     is_file.then(|| format!("to load a file: 'aegis-kills load {}'", shell_quoted(word)))

@@ -1,4 +1,4 @@
-//! `delete`: old events, or those of dumps, go, and the ledger forgets that they were loaded.
+//! `delete`: deletes old events, or the events of dumps, and removes them from the ledger.
 
 use crate::cli::DeleteArgs;
 use crate::commands::common::next_steps::{delete_again, piped_delete};
@@ -29,9 +29,9 @@ use crate::report::delete::DeleteReport;
 use crate::report::snapshot::LiveRun;
 use crate::report::summary::RunStatus;
 use crate::report::terminal::progress::Progress;
-use crate::settings::EventSettings;
-use crate::settings::delete::{DeleteSettings, DoomedEvents};
+use crate::settings::delete::{DeleteSettings, DeletionTarget};
 use crate::settings::environment::Environment;
+use crate::settings::event::EventSettings;
 use anyhow::Context as _;
 use jiff::Timestamp;
 use roaring::RoaringTreemap;
@@ -47,7 +47,7 @@ const READERS: usize = 2;
 ///
 /// # Errors
 ///
-/// Nothing could be deleted: a setting, a dump or the database. Later failures are part of the report.
+/// A setting, a dump or the database prevents the deletion from starting. Later failures are part of the report.
 pub(crate) fn run(
     args: &DeleteArgs,
     env: Environment<'_>,
@@ -86,8 +86,8 @@ pub(crate) fn run(
         tally: Mutex::default(),
     };
     let done = match &settings.events {
-        DoomedEvents::Before(time) => deletion.before(*time),
-        DoomedEvents::Of(sources) => {
+        DeletionTarget::Before(time) => deletion.before(*time),
+        DeletionTarget::Of(sources) => {
             let monitor = Arc::<Monitor>::default();
             let live = LiveRun {
                 begun,
@@ -96,7 +96,7 @@ pub(crate) fn run(
                 manager: Some(database.manager.clone()),
                 bytes_total: sources::bytes_total(sources),
             };
-            let progress = Progress::start(live, (*screen).clone()).context("a thread can't be started")?;
+            let progress = Progress::start(live, (*screen).clone()).context("cannot start a thread")?;
             let done = deletion.of_dumps(sources, reader, &monitor);
             let unread = found.source_errors().into_iter().next();
             let done = done
@@ -119,8 +119,8 @@ pub(crate) fn run(
         server,
         layout,
         before: match settings.events {
-            DoomedEvents::Before(time) => Some(time),
-            DoomedEvents::Of(_) => None,
+            DeletionTarget::Before(time) => Some(time),
+            DeletionTarget::Of(_) => None,
         },
         events: tally.events,
         deleted: tally.deleted.events,
@@ -133,7 +133,7 @@ pub(crate) fn run(
         again: delete_again(args, env),
     };
     if args.json {
-        write_output(&format!("{}\n", report.to_json().context("the result can't be written as JSON")?))?;
+        write_output(&format!("{}\n", report.to_json().context("cannot format the result as JSON")?))?;
     } else if !quiet || exit_status != ExitStatus::Complete {
         write_text(&report.to_text())?;
     }
@@ -142,7 +142,6 @@ pub(crate) fn run(
 
 /// Why a deletion ended early.
 enum EarlyEnd {
-    /// It was stopped.
     Stopped,
     Failed(CommandError),
 }
@@ -159,7 +158,7 @@ impl From<anyhow::Error> for EarlyEnd {
     }
 }
 
-/// A failure counts before a wish to stop.
+/// The status, exit code and error. A failure takes precedence over a stop request.
 fn outcome(
     done: Result<(), EarlyEnd>,
     halted: Option<ShutdownReason>,
@@ -179,12 +178,12 @@ fn outcome(
     }
 }
 
-/// A deletion under way.
+/// A running deletion.
 struct Deletion<'r> {
     settings: &'r DeleteSettings,
-    /// What tells the tables from others that the same ledger knows.
+    /// Identifies the tables among others in the same ledger.
     tables: Option<String>,
-    /// What errors of inputs suggest.
+    /// The command that input errors suggest.
     piped: PipedCommand,
     deleter: Deleter,
     shutdown: &'r Shutdown,
@@ -196,7 +195,7 @@ struct DeleteTally {
     events: u64,
     rejected: u64,
     deleted: Deleted,
-    /// In a dry run: the ids and the segments that were counted.
+    /// In a dry run, the counted ids and segments.
     counted: RoaringTreemap,
     segments: BTreeSet<Vec<u8>>,
 }
@@ -211,7 +210,7 @@ impl DeleteTally {
 
 impl Deletion<'_> {
     fn tally(&self) -> MutexGuard<'_, DeleteTally> {
-        // What is in it is whole after every statement.
+        // The state is consistent after every statement, so a poisoned lock is safe.
         self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -300,7 +299,7 @@ impl Deletion<'_> {
         Ok(())
     }
 
-    /// Counts what would be deleted. An event that the dumps have twice is deleted once.
+    /// Counts the events to delete. Repeated events count once.
     fn count(&self, prepared: &Prepared, ids: &[i64]) -> Result<(), EarlyEnd> {
         let mut stored = self.deleter.stored(ids.to_vec())?;
         stored.sort_unstable();

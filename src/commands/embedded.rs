@@ -1,4 +1,4 @@
-//! `embedded`: the private PostgreSQL by itself.
+//! `embedded`: starts, stops and inspects the private PostgreSQL.
 
 use crate::cli::EmbeddedAction;
 use crate::commands::common::output::{write_output, write_text};
@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use std::path::Path;
 use std::time::Duration;
 
-/// How long `status` waits for the server's answer.
+/// How long `status` waits for a response of the server.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(3);
 
 /// Runs the command.
@@ -32,13 +32,13 @@ pub(crate) fn run(action: &EmbeddedAction) -> Result<ExitStatus, CommandError> {
         }
         EmbeddedAction::Stop(args) => {
             let dir = args.dir.display();
-            let said = match embedded::stop(&args.dir)? {
-                Stopped::Missing => format!("there is no private PostgreSQL in {dir}"),
-                Stopped::Already => "it was not running".to_owned(),
+            let result = match embedded::stop(&args.dir)? {
+                Stopped::Missing => format!("no private PostgreSQL in {dir}"),
+                Stopped::Already => "already stopped".to_owned(),
                 Stopped::Idle => "stopped".to_owned(),
-                Stopped::InUse => "stopped, though a load was using it".to_owned(),
+                Stopped::InUse => "stopped while a load was using it".to_owned(),
             };
-            write_text(&format!("{}\n", concealed(&said)))?;
+            write_text(&format!("{}\n", concealed(&result)))?;
         }
         EmbeddedAction::Status(args) => {
             let status = embedded::status(&args.dir)?;
@@ -69,18 +69,18 @@ fn to_text(dir: &Path, status: &Status) -> Result<String, CommandError> {
             };
             let phase = match (phase, &server) {
                 (StartPhase::Ready, Some(_)) => "Running",
-                (StartPhase::Ready, None) => "Running, but it does not answer",
+                (StartPhase::Ready, None) => "Running, but not responding",
                 (StartPhase::Starting, _) => "Starting",
                 (StartPhase::Stopping, _) => "Stopping",
             };
             let version = server.as_ref().map_or(version, |server| &server.version);
             let since = since.map(age).unwrap_or_default();
             let until = match lifetime {
-                Lifetime::WhileUsed => "for as long as it is used",
+                Lifetime::WhileUsed => "while loads use it",
                 Lifetime::UntilStopped => "until 'embedded stop'",
             };
             let used = server.as_ref().map_or_else(String::new, |server| {
-                // The one that asked is among them.
+                // Without the connection of this check.
                 let others = server.connections_used.saturating_sub(1);
                 format!(
                     "  used by  {}, of {} at most\n",
@@ -95,22 +95,22 @@ fn to_text(dir: &Path, status: &Status) -> Result<String, CommandError> {
             )
         }
         Status::Stopped => {
-            format!("Stopped: what was loaded is there; start it by: {start}\n{}", directory(dir))
+            format!("Stopped: the data is kept; start it with: {start}\n{}", directory(dir))
         }
         Status::Missing => {
-            // A URL that was typed in the wrong place has a password.
-            concealed(&format!("There is no private PostgreSQL in {}; make one by: {start}\n", dir.display()))
+            // The directory can be a URL in the wrong place, with a password.
+            concealed(&format!("No private PostgreSQL in {}; create one with: {start}\n", dir.display()))
         }
     })
 }
 
-/// What the server says of itself; nothing where it does not answer.
+/// The health of the server; none if it does not respond.
 fn ask(url: &str) -> Result<Option<ServerHealth>, CommandError> {
     let target = from_url(url, &|_| None).map_err(SettingError::from)?;
     Ok(HealthProbe::new(&target, "aegis-kills status", ANSWER_TIME_MAX).check().server)
 }
 
-/// The line of the directory and its size, which may not be readable for who asks.
+/// The line with the directory and its size. The size is left out if this user cannot read it.
 fn directory(dir: &Path) -> String {
     let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
     let size = disk_bytes(&dir).map(|size| format!(", {} on disk", bytes(size)));
@@ -118,7 +118,7 @@ fn directory(dir: &Path) -> String {
 }
 
 fn age(since: Timestamp) -> String {
-    // A clock that was put back is no age.
+    // If the clock was set back, the age is 0.
     let age = Duration::try_from(Timestamp::now().duration_since(since)).unwrap_or_default();
     format!(", since {} ({})", utc(since), time(age))
 }
@@ -129,7 +129,7 @@ fn start_command(dir: &Path) -> String {
 
 fn not_running(dir: &Path) -> Result<ExitStatus, CommandError> {
     Err(CommandError::Other(anyhow::anyhow!(
-        "the private PostgreSQL in {} does not run; start it by: {}",
+        "the private PostgreSQL in {} is not running; start it with: {}",
         dir.display(),
         start_command(dir)
     )))

@@ -1,4 +1,4 @@
-//! `generate`: a synthetic dump on standard output.
+//! `generate`: writes a synthetic dump to standard output.
 
 use crate::cli::GenerateArgs;
 use crate::error::CommandError;
@@ -13,19 +13,19 @@ pub(crate) fn run(args: &GenerateArgs) -> Result<ExitStatus, CommandError> {
     let wrong =
         |place, value: String, wanted| CommandError::from(SettingError::Value { place, value, wanted });
     if !(0.0..=OVERLAP_PERCENT_MAX).contains(&args.overlap) {
-        let wanted = format!("a share from 0 to {OVERLAP_PERCENT_MAX} per cent is needed");
+        let wanted = format!("expected a share from 0 to {OVERLAP_PERCENT_MAX} percent");
         return Err(wrong("--overlap", args.overlap.to_string(), wanted));
     }
     if args.events > EVENTS_MAX {
-        let wanted = format!("at most {EVENTS_MAX} events can be made");
+        let wanted = format!("expected at most {EVENTS_MAX}");
         return Err(wrong("--events", args.events.to_string(), wanted));
     }
     let options = GenerateOptions { events: args.events, seed: args.seed, overlap_percent: args.overlap };
     match generate(&options, &mut io::stdout().lock()) {
-        // Whoever reads has enough.
+        // The reader has closed the pipe.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         result => {
-            result.context("the dump can't be written to standard output")?;
+            result.context("cannot write the dump to standard output")?;
         }
     }
     Ok(ExitStatus::Complete)

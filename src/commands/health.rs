@@ -1,4 +1,4 @@
-//! `health`: is the database there and fit to be written, and do the settings go with it?
+//! `health`: checks whether the database is reachable and writable, and whether the pool settings suit it.
 
 use crate::cli::HealthArgs;
 use crate::commands::common::next_steps::SchemaHints;
@@ -20,10 +20,10 @@ use std::thread;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Between two looks of `--watch`.
+/// The interval of checks with `--watch`.
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Runs the command. With `--watch` it goes on until a signal ends it, or nobody reads it.
+/// Runs the command. With `--watch` it ends on a signal or when its output is closed.
 pub(crate) fn run(args: &HealthArgs, env: Environment<'_>) -> Result<ExitStatus, CommandError> {
     let settings = HealthSettings::new(args, env)?;
     let place = DatabaseLocation::open(&settings.database)?;
@@ -33,7 +33,7 @@ pub(crate) fn run(args: &HealthArgs, env: Environment<'_>) -> Result<ExitStatus,
     let exit_status = if args.watch {
         watch(args, probe, settings, hints)?
     } else {
-        let report = look(&probe, &settings, &hints);
+        let report = check(&probe, &settings, &hints);
         if args.json {
             write_output(&format!("{}\n", report.to_json()))?;
         } else {
@@ -62,7 +62,7 @@ fn watch(
         let report = select_biased! {
             recv(signals) -> signal => {
                 if !args.json && terminal().is_some() {
-                    // The terminal may have put a `^C` into the line that the shell goes on in.
+                    // The terminal may have printed `^C` in the line of the next shell prompt.
                     write_output("\n")?;
                 }
                 return Ok(signal.map_or(ExitStatus::Failed, ExitStatus::Interrupted));
@@ -70,43 +70,43 @@ fn watch(
             recv(reports) -> report => report.context("a health check panicked")?,
         };
         let healthy = report.status.is_healthy();
-        let text = if args.json { watch.json(report) } else { watch.words(report, terminal()) };
+        let text = if args.json { watch.json(report) } else { watch.text(report, terminal()) };
         if !write_output(&text)? {
             return Ok(exit_status(healthy));
         }
     }
 }
 
-/// The size of the terminal at this moment, if there is one that can be written over.
+/// The current size of the terminal, if standard output is one that supports redrawing.
 fn terminal() -> Option<TerminalSize> {
     let (out, is_dumb) = (io::stdout(), std::env::var_os("TERM").is_some_and(|name| name == "dumb"));
     if is_dumb || !out.is_terminal() {
         return None;
     }
-    // Of a terminal that does not tell it, it is that of old.
-    let told = terminal_size::terminal_size_of(out);
-    let (columns, rows) = told.map_or((80, 24), |(width, height)| (width.0.into(), height.0.into()));
+    // If the terminal does not report its size, assume the traditional one.
+    let size = terminal_size::terminal_size_of(out);
+    let (columns, rows) = size.map_or((80, 24), |(width, height)| (width.0.into(), height.0.into()));
     Some(TerminalSize { rows, columns })
 }
 
-/// Looks on a thread of its own, as a look can take long, and who ends the watch must not wait for it.
+/// Runs the checks on a separate thread, because a check can take long and Ctrl-C must end the watch immediately.
 fn start_watching(
     probe: HealthProbe,
     settings: HealthSettings,
     hints: SchemaHints,
 ) -> anyhow::Result<Receiver<HealthReport>> {
     let (sender, reports) = bounded(0);
-    let looks = move || {
-        while sender.send(look(&probe, &settings, &hints)).is_ok() {
+    let checks = move || {
+        while sender.send(check(&probe, &settings, &hints)).is_ok() {
             thread::sleep(WATCH_INTERVAL);
         }
     };
-    let thread = thread::Builder::new().name("watch".to_owned()).spawn(looks);
-    thread.context("a thread can't be started")?;
+    let thread = thread::Builder::new().name("watch".to_owned()).spawn(checks);
+    thread.context("cannot start a thread")?;
     Ok(reports)
 }
 
-fn look(probe: &HealthProbe, settings: &HealthSettings, hints: &SchemaHints) -> HealthReport {
+fn check(probe: &HealthProbe, settings: &HealthSettings, hints: &SchemaHints) -> HealthReport {
     let ledger = settings.database.ledger_schema.as_deref();
     let (mut status, mut inspection) = probe.examine(settings.layout, settings.database.schema(), ledger);
     status.error = status.error.map(|error| hints.fill(&error));

@@ -1,4 +1,4 @@
-//! `man` and `completions`: the definitions of the command line in other forms.
+//! `man` and `completions`: writes the manual page and completion scripts.
 
 use crate::cli::Cli;
 use crate::commands::common::output::write_output;
@@ -18,8 +18,8 @@ use std::io;
 pub(crate) fn completions(shell: Shell) -> Result<ExitStatus, CommandError> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut with_values(Cli::command()), "aegis-kills", &mut script);
-    // For bash the library takes the hyphen of the program's name for a step to a subcommand in one of two places, so that
-    // nothing would be completed after one.
+    // For bash, the library replaces the hyphen of the program's name differently in one of two places. Without this
+    // correction nothing is completed after a subcommand.
     let script = String::from_utf8_lossy(&script).replace("aegis__subcmd__kills", "aegis__kills");
     write_output(&script)?;
     Ok(ExitStatus::Complete)
@@ -28,12 +28,12 @@ pub(crate) fn completions(shell: Shell) -> Result<ExitStatus, CommandError> {
 /// Writes the manual: one page with all commands.
 pub(crate) fn manual() -> Result<ExitStatus, CommandError> {
     let mut page = Vec::new();
-    render(&mut page).context("the manual page can't be made")?;
+    render(&mut page).context("cannot write the manual page")?;
     write_output(&String::from_utf8_lossy(&page))?;
     Ok(ExitStatus::Complete)
 }
 
-/// The command with the values of its options, to be completed. The settings check them, for variables as well.
+/// Adds the possible values of options, for completion. The settings check values, because variables need the same checks.
 fn with_values(command: Command) -> Command {
     let servers = Server::ALL.map(Server::name);
     let layouts = [Layout::Archive, Layout::Aegis].map(Layout::name);
@@ -63,20 +63,20 @@ fn render(page: &mut Vec<u8>) -> io::Result<()> {
     for command in root.get_subcommands().filter(|command| command.get_name() != "help") {
         render_command(command, page)?;
     }
-    let mut rest = Roff::new();
-    after_help(&mut rest, "SH", &root);
-    rest.control("SH", ["FILES"]);
+    let mut end = Roff::new();
+    after_help(&mut end, "SH", &root);
+    end.control("SH", ["FILES"]);
     for (file, what) in FILES {
-        rest.control("TP", []).text([bold(*file)]).text([roman(*what)]);
+        end.control("TP", []).text([bold(*file)]).text([roman(*what)]);
     }
-    rest.control("SH", ["SEE ALSO"]).text([roman("psql(1), pg_dump(1), jq(1), zstd(1)")]);
-    rest.to_writer(page)
+    end.control("SH", ["SEE ALSO"]).text([roman("psql(1), pg_dump(1), jq(1), zstd(1)")]);
+    end.to_writer(page)
 }
 
 const FILES: &[(&str, &str)] = &[
-    (".env", "Settings, as NAME=value, in the working directory; the environment wins over them."),
-    ("rejects-UTC-RUN.ndjson", "Refused lines of a load, in the working directory, made at the first."),
-    ("~/.pgpass", "Passwords, as of psql."),
+    (".env", "Settings as NAME=value, in the working directory. The environment overrides them."),
+    ("rejects-UTC-RUN.ndjson", "Rejects of a load, in the working directory, created at the first reject."),
+    ("~/.pgpass", "Passwords, in the format of psql."),
 ];
 
 /// The section of a command, and those of the commands below it.
@@ -90,32 +90,32 @@ fn render_command(command: &Command, page: &mut Vec<u8>) -> io::Result<()> {
     man.render_synopsis_section(&mut parts)?;
     man.render_description_section(&mut parts)?;
     man.render_options_section(&mut parts)?;
-    // They are sections of a page of their own there.
+    // The library renders them as sections of a separate page.
     let parts = String::from_utf8_lossy(&parts).replace("\n.SH ", "\n.SS ");
-    // The library does not tell that there may be several.
+    // The library does not mark repeatable arguments.
     page.extend(parts.replace("[\\fIFILE\\fR]", "[\\fIFILE\\fR]...").bytes());
-    let mut rest = Roff::new();
-    after_help(&mut rest, "SS", command);
-    rest.to_writer(page)?;
+    let mut end = Roff::new();
+    after_help(&mut end, "SS", command);
+    end.to_writer(page)?;
     for below in command.get_subcommands().filter(|below| below.get_name() != "help") {
         render_command(below, page)?;
     }
     Ok(())
 }
 
-/// What stands after the options: paragraphs, each with a heading that ends with a colon, in lines that stay as they are.
+/// Renders the text after the options: paragraphs with a heading that ends with a colon, with unchanged line breaks.
 fn after_help(roff: &mut Roff, heading: &str, command: &Command) {
     let Some(text) = command.get_after_long_help().or_else(|| command.get_after_help()) else {
         return;
     };
     for paragraph in text.to_string().split("\n\n") {
-        let (first, rest) = paragraph.split_once('\n').unwrap_or((paragraph, ""));
+        let (first, body) = paragraph.split_once('\n').unwrap_or((paragraph, ""));
         let Some(title) = first.strip_suffix(':') else {
             roff.control("PP", []).text([roman(paragraph)]);
             continue;
         };
         roff.control(heading, [title.to_uppercase().as_str()]).control("nf", []);
-        for line in rest.lines() {
+        for line in body.lines() {
             roff.text([roman(line)]);
         }
         roff.control("fi", []);

@@ -1,4 +1,4 @@
-//! One file a subcommand; each puts the parts together and says how it went.
+//! The subcommands, one file or directory each. A command combines the parts and reports the result.
 
 pub(crate) mod common;
 pub(crate) mod delete;

@@ -1,4 +1,4 @@
-//! `schema`: the DDL, to read or to run.
+//! `schema`: prints or applies the DDL.
 
 use crate::cli::SchemaAction;
 use crate::commands::common::next_steps::SchemaHints;
@@ -32,19 +32,19 @@ pub(crate) fn run(action: &SchemaAction, env: Environment<'_>) -> Result<ExitSta
             let schemas = Schemas::find(&database.manager, layout, name, ledger)?;
             let hints = SchemaHints::new(&args.database, args.layout.as_deref(), env);
             let tables = schema::ensure(&database.manager, layout, &schemas, Indexes::Now, asked)
-                .map_err(|error| error.map_message(|words| hints.fill(words)))?;
+                .map_err(|error| error.map_message(|text| hints.fill(text)))?;
             database.close()?;
-            let what = if tables.made { "the tables are made" } else { "all tables and indexes are there" };
-            let spread = match tables.distribution {
+            let result = if tables.made { "tables created" } else { "all tables and indexes exist" };
+            let distributed = match tables.distribution {
                 Distribution::OneServer => "",
-                Distribution::Citus => ", and distributed by Citus",
+                Distribution::Citus => ", distributed by Citus",
             };
-            let apart = if schemas.is_apart() {
-                format!(", the ledger in schema {:?}", schemas.ledger)
+            let ledger = if schemas.is_apart() {
+                format!(", ledger in schema {:?}", schemas.ledger)
             } else {
                 String::new()
             };
-            write_text(&format!("{what}, in schema {name:?}{apart}{spread}\n"))?;
+            write_text(&format!("{result} in schema {name:?}{ledger}{distributed}\n"))?;
         }
     }
     Ok(ExitStatus::Complete)

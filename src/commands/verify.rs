@@ -1,4 +1,4 @@
-//! `verify`: are the events of the dumps in the database, and with the same content?
+//! `verify`: compares the events of dumps with the database.
 
 use crate::cli::VerifyArgs;
 use crate::commands::common::next_steps::{SchemaHints, load_of_verified, piped_verify};
@@ -29,8 +29,9 @@ use crate::report::snapshot::LiveRun;
 use crate::report::terminal::progress::Progress;
 use crate::report::terminal::screen::Screen;
 use crate::report::verify::{Finding, VerifyReport};
+use crate::settings::VerifySettings;
 use crate::settings::environment::Environment;
-use crate::settings::{EventSettings, VerifySettings};
+use crate::settings::event::EventSettings;
 use anyhow::Context as _;
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -62,7 +63,7 @@ pub(crate) fn run(
     database.close()?;
     let is_different = report.missing() + report.different() > 0;
     if args.json {
-        let json = report.to_json().context("the result can't be written as JSON")?;
+        let json = report.to_json().context("cannot format the result as JSON")?;
         write_output(&format!("{json}\n"))?;
     } else if !quiet || is_different {
         write_text(&report.to_text(sources_whole, &load_of_verified(args, env)))?;
@@ -74,7 +75,7 @@ pub(crate) fn run(
     })
 }
 
-/// The findings, and whether all sources could be read to their end.
+/// Returns the findings, and whether all sources were read to the end.
 fn compare(
     settings: &VerifySettings,
     reader: Option<Reader>,
@@ -87,7 +88,7 @@ fn compare(
     let schema = settings.database.schema();
     let schemas = Schemas::find(manager, layout, schema, settings.database.ledger_schema.as_deref())?;
     let distribution = schema::distribution(manager, layout, &schemas)
-        .map_err(|error| error.map_message(|words| hints.fill(words)))?;
+        .map_err(|error| error.map_message(|text| hints.fill(text)))?;
     let comparison = Comparison {
         settings,
         manager,
@@ -103,7 +104,7 @@ fn compare(
         manager: Some(manager.clone()),
         bytes_total: sources::bytes_total(&settings.sources),
     };
-    let progress = Progress::start(live, screen.clone()).context("a thread can't be started")?;
+    let progress = Progress::start(live, screen.clone()).context("cannot start a thread")?;
     let run = VerifyRun {
         workers: settings.workers,
         segment: settings.segment,
@@ -127,7 +128,7 @@ fn compare(
     Ok((report, errors.is_empty()))
 }
 
-/// What the threads share.
+/// The state shared by the threads.
 struct Comparison<'r> {
     settings: &'r VerifySettings,
     manager: &'r DatabaseManager,

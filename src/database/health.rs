@@ -1,6 +1,6 @@
-//! Health checks on request: whether a load could write the tables that are there.
+//! Health checks on request: whether a load could write the existing tables.
 //!
-//! Invariant: each check opens a connection of its own, and ends in time whatever the pool and the server do.
+//! Invariant: each check opens its own connection, and ends in time whatever the pool and the server do.
 
 use crate::database::connect::Target;
 use crate::database::failure::error::DatabaseError;
@@ -21,27 +21,27 @@ use serde_json::Value;
 use std::error::Error;
 use std::time::Duration;
 
-/// What a database holds that a load cares about.
+/// The state of the database that matters to a load.
 #[derive(Debug, Clone)]
 pub struct Inspection {
     /// The ledger's row of the run that started last.
     pub last_run: Option<Value>,
-    /// Indexes that are missing or invalid, and what the ledger of an earlier version lacks, in words.
+    /// Messages about missing or invalid indexes, and about parts that the ledger of an earlier version lacks.
     pub index_faults: Vec<String>,
-    /// Why no load can write the tables that are there, if so.
+    /// Why no load can write the existing tables, if so.
     pub misfits: Option<String>,
-    /// What the role lacks, or is kept from seeing, and tables that a crash empties; one reason each.
+    /// Messages about missing privileges, data hidden from the role, and tables that a crash empties.
     pub access_faults: Vec<String>,
-    /// Where the rows of the tables are.
+    /// The placement of the rows of the tables.
     pub distribution: Distribution,
-    /// The nodes of Citus; none where there is no Citus.
+    /// The nodes of Citus; empty without Citus.
     pub nodes: Vec<Node>,
-    /// The bytes of the tables and their indexes; none where that is not known.
+    /// The size of the tables and their indexes in bytes; none if unknown.
     pub table_bytes: Option<u64>,
 }
 
 impl Inspection {
-    /// Why no load can go on, if so.
+    /// Why no load can run, if so.
     fn fault(&self) -> Option<String> {
         if !self.access_faults.is_empty() {
             return Some(self.access_faults.join("; "));
@@ -50,28 +50,24 @@ impl Inspection {
             return self.misfits.clone();
         }
         let is_needed = self.distribution == Distribution::Citus;
-        let away: Vec<&str> =
+        let unreachable: Vec<&str> =
             self.nodes.iter().filter(|node| is_needed && !node.is_there).map(|node| &*node.name).collect();
-        (!away.is_empty()).then(|| {
-            format!(
-                "of the nodes that the tables are distributed over the coordinator can't reach {}",
-                away.join(", ")
-            )
-        })
+        (!unreachable.is_empty())
+            .then(|| format!("distributed tables: the coordinator cannot reach {}", unreachable.join(", ")))
     }
 }
 
-/// Looks at a database without a pool, each time on a new connection.
+/// Checks a database without a pool, each time on a new connection.
 #[derive(Debug, Clone)]
 pub struct HealthProbe {
     opener: Opener,
-    /// What an error is told by.
+    /// Formats an error.
     describe: fn(&(dyn Error + 'static)) -> String,
 }
 
-/// So many checks of one probe may be left behind by a server that accepts and says nothing: each is a thread and a
-/// connection. The next one has failed before it is begun.
-const LEFT_BEHIND_MAX: usize = 2;
+/// The number of checks of one probe that may be abandoned because the server does not answer. Each holds a thread
+/// and a connection. Further checks fail at once.
+const ABANDONED_MAX: usize = 2;
 
 impl HealthProbe {
     /// A probe whose checks take at most `time_max` each.
@@ -79,7 +75,7 @@ impl HealthProbe {
         Self { opener: Opener::new(target, application, time_max), describe: in_full }
     }
 
-    /// The same for a page that all can see: the words of a statement's error are left out.
+    /// The same probe for a public page: the text of statement errors is omitted.
     #[must_use]
     pub fn for_public(self) -> Self {
         Self { describe: in_public, ..self }
@@ -87,12 +83,12 @@ impl HealthProbe {
 
     /// Checks the database's health.
     pub fn check(&self) -> HealthStatus {
-        if self.opener.threads() >= LEFT_BEHIND_MAX {
+        if self.opener.threads() >= ABANDONED_MAX {
             return self.failed(&DatabaseError::NoAnswer(self.opener.time_max()));
         }
         let deadline = Deadline::at_most(self.opener.time_max());
         check(&self.opener, &deadline).unwrap_or_else(|error| match error {
-            // Only the time ends it.
+            // Only the time limit ends it.
             DatabaseError::Aborted => self.failed(&DatabaseError::NoAnswer(self.opener.time_max())),
             error => self.failed(&error),
         })
@@ -102,8 +98,8 @@ impl HealthProbe {
         HealthStatus::failed_with((self.describe)(error))
     }
 
-    /// Checks the database's health, then looks at the tables of a layout, at the ledger and at the nodes. What is found
-    /// there may be why it is unhealthy.
+    /// Checks the database's health, then the tables of a layout, the ledger and the nodes. Their state can make the
+    /// database unhealthy.
     pub fn examine(
         &self,
         layout: Layout,
@@ -115,7 +111,7 @@ impl HealthProbe {
             return (status, None);
         }
         let inspection = self.inspect(layout, schema, ledger);
-        // Nothing is said to be fit that could not be looked at.
+        // A database that cannot be inspected is not healthy.
         let (fault, inspection) = match inspection {
             Ok(inspection) => (inspection.fault(), Some(inspection)),
             Err(error) => (Some(in_full(&error)), None),
@@ -124,34 +120,34 @@ impl HealthProbe {
         (status, inspection)
     }
 
-    /// Nothing is found where there are no tables yet.
+    /// Finds nothing if there are no tables yet.
     fn inspect(&self, layout: Layout, schema: &str, ledger: Option<&str>) -> Result<Inspection, StoreError> {
         let (schema, ledger) = (schema.to_owned(), ledger.map(str::to_owned));
         apart(&self.opener, &Deadline::unbounded(), move |client| {
             let schemas = Schemas::of(client, layout, &schema, ledger.as_deref())?;
             let access_faults = access::faults(client, layout, &schemas)?;
             let last_run = match runs::last_run(client, &schemas) {
-                // The role may not read it, as is said already.
+                // The role lacks the privilege to read it, which the access faults say.
                 Err(_) if !access_faults.is_empty() => None,
                 last_run => last_run?,
             };
             let mut index_faults = indexes::faults(client, layout, &schema)?;
             for Addition { name, .. } in inspect::ledger_additions(client, &schemas.ledger)? {
                 index_faults
-                    .push(format!("{name} is missing: its owner adds it with: aegis-kills schema apply"));
+                    .push(format!("{name} is missing: the owner can add it with: aegis-kills schema apply"));
             }
             let misfits = misfits::misfits(client, layout, &schemas, Distribution::OneServer)?;
             let distribution = Distributed::of(client, &schemas)?.distribution(layout);
             let nodes = citus::nodes(client)?;
-            // A node that says nothing would be waited for until all time is over.
-            let is_told = distribution == Distribution::OneServer || nodes.iter().all(|node| node.is_there);
-            let table_bytes = if is_told {
+            // A node that does not answer would block until all time-outs have passed.
+            let is_up = distribution == Distribution::OneServer || nodes.iter().all(|node| node.is_there);
+            let table_bytes = if is_up {
                 size::of_tables(client, layout, &schema, distribution).map(Some)
             } else {
                 Ok(None)
             };
             let table_bytes = table_bytes
-                .inspect_err(|error| log::debug!("the tables' size can't be told: {}", in_full(error)));
+                .inspect_err(|error| log::debug!("cannot determine the tables' size: {}", in_full(error)));
             let table_bytes = table_bytes.ok().flatten();
             Ok(Inspection {
                 last_run,
@@ -163,6 +159,6 @@ impl HealthProbe {
                 table_bytes,
             })
         })
-        .map_err(|error| StoreError::new("the tables can't be looked at", error))
+        .map_err(|error| StoreError::new("cannot inspect the tables", error))
     }
 }

@@ -1,19 +1,19 @@
-//! Everything that speaks to PostgreSQL.
+//! All code that talks to PostgreSQL.
 //!
-//! A call goes this way: the *manager* waits at the *gate* until the database is reachable, takes a *session* from the pool,
-//! and has it run on a *supervised* thread of its own. A failure is *classified*, then retried by the *retry* policy, or by
-//! the gate once its *watchdog* has reached the database again.
+//! For each call, the *manager* waits at the *gate* until the database is reachable, takes a *session* from the pool,
+//! and runs the call on a *supervised* thread. A failure is *classified*, then retried by the *retry* policy, or by the
+//! gate once its *watchdog* has reached the database again.
 //!
-//! The directories, in reading order. Each imports those above it alone:
+//! The directories, in reading order. Each imports only those above it:
 //!
-//! - `connect`: where the database is, TLS, the server's version.
+//! - `connect`: the database's address, TLS, the server's version.
 //! - `failure`: errors and their classification.
 //! - `session`: one connection.
-//! - `pool`: calls with a limit, retries and outages.
+//! - `pool`: supervised calls, retries and outages.
 //! - `ledger`: runs, segments, files, rejects, claims.
-//! - `schema`: the tables, and what is wrong with them.
+//! - `schema`: the tables and their defects.
 //! - `write`: batches, updates, deletion.
-//! - `health`: checks on request. `store`: what the pipeline asks for.
+//! - `health`: checks on request. `store`: the interface for the pipeline.
 
 pub(crate) mod connect;
 pub(crate) mod failure;

@@ -1,43 +1,43 @@
-//! What a load stores, where, and what it does with what is stored already.
+//! The storage settings of a load.
 
 use crate::database::schemas::Schemas;
 use crate::event::server::Server;
 use crate::layout::Layout;
 use crate::layout::table::Distribution;
 
-/// What a load stores, and where.
+/// The storage settings of a load.
 #[derive(Debug, Clone)]
 pub(crate) struct StoreSettings {
-    /// The tables.
+    /// The layout of the tables.
     pub layout: Layout,
-    /// The schemas that they and the ledger are in.
+    /// The schemas of the tables and the ledger.
     pub schemas: Schemas,
-    /// The game server that the events are of.
+    /// The game server of the events.
     pub server: Server,
-    /// What is done with events that are stored already.
+    /// The treatment of stored events.
     pub on_conflict: OnConflict,
-    /// What is done with segments that were loaded before.
+    /// The treatment of loaded segments.
     pub held: LoadedSegments,
-    /// Where the rows of the tables are.
+    /// The location of the tables' rows.
     pub distribution: Distribution,
-    /// The command that makes what is missing.
+    /// The command that creates missing tables and indexes.
     pub schema_apply: String,
 }
 
-/// What is done with an event that is stored already.
+/// The treatment of an event that is already stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnConflict {
-    /// It is left as it is.
+    /// Keep the stored event.
     Skip,
-    /// It is rewritten if it differs.
+    /// Rewrite the stored event if it differs.
     Update,
 }
 
-/// Whether segments that the ledger holds are loaded again.
+/// The treatment of a segment that is already in the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LoadedSegments {
-    /// They are skipped, unless they have rejects that no run has reported.
+    /// Skip it, unless it has rejects that no run has reported.
     Skip,
-    /// They are loaded again.
+    /// Load it again.
     LoadAgain,
 }

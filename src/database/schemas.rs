@@ -1,7 +1,7 @@
-//! The PostgreSQL schemas of a load: that of the tables, and that of the ledger.
+//! The PostgreSQL schemas of a load: one for the tables, one for the ledger. They can be the same.
 //!
-//! Invariant: a ledger that is in another schema than the tables may be that of several schemas. The keys of its segments and files
-//! then contain the [`identity`] of the tables, and its runs name their schema.
+//! Invariant: a ledger in a separate schema may serve the tables of several schemas. The keys of its segments and files
+//! then contain the [`identity`] of the tables, and its runs name the schema of the tables.
 
 use crate::database::pool::manager::DatabaseManager;
 use crate::database::session::client_transaction::GenericClient;
@@ -12,18 +12,18 @@ use crate::layout::table::TableOwner;
 use postgres::Error;
 use std::fmt;
 
-/// The default schema of the ledger of tables that others keep, so that their migrations do not find it.
+/// The default schema of the ledger for tables with another owner, whose migrations must not find it.
 pub(crate) const LEDGER_APART: &str = "aegis_kills";
 
-/// The prefix of the names of the ledger's tables, and of no others.
+/// The prefix of the ledger's table names. No other table has it.
 const LEDGER_PREFIX: &str = "kill_load_";
 
-/// The condition that a table `c` in the schema `n` belongs to a load; the parameters are the schemas of the tables and of the
-/// ledger.
+/// The condition that a table `c` in the schema `n` belongs to a load. The parameters are the schemas of the tables and
+/// of the ledger.
 pub(crate) const IS_IN_SCHEMAS: &str = "n.nspname IN ($1::text, $2::text)
     AND n.nspname = CASE WHEN c.relname LIKE 'kill\\_load\\_%' THEN $2::text ELSE $1::text END";
 
-/// The schemas of a load. Both can be the same.
+/// The schemas of a load.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Schemas {
     /// The schema of the tables.
@@ -33,7 +33,7 @@ pub(crate) struct Schemas {
 }
 
 impl Schemas {
-    /// The schemas that are asked for, or the default of a layout. A database may have a ledger elsewhere: see
+    /// The requested schemas, or the defaults of a layout. A database may have a ledger elsewhere; see
     /// [`find`](Self::find).
     pub(crate) fn by_default(layout: Layout, tables: &str, ledger: Option<&str>) -> Self {
         let is_others = layout.tables().iter().any(|table| table.keeper == TableOwner::Others);
@@ -41,8 +41,8 @@ impl Schemas {
         Self { tables: tables.to_owned(), ledger: ledger.to_owned() }
     }
 
-    /// The schemas of a load into a database. A ledger that is beside the tables stays in use, unless another schema is asked for.
-    /// Only where the default is another schema is the database asked.
+    /// The schemas of a load into a database. An existing ledger in the tables' schema stays in use unless another
+    /// schema is requested. Queries the database only if the default ledger schema is separate.
     ///
     /// # Errors
     ///
@@ -57,7 +57,7 @@ impl Schemas {
         if ledger.is_some() || !schemas.is_apart() {
             return Ok(schemas);
         }
-        manager.run("looking for the ledger", &Deadline::unbounded(), move |client, _| {
+        manager.run("looking up the ledger", &Deadline::unbounded(), move |client, _| {
             Ok(Self::of(client, layout, &schemas.tables, None)?)
         })
     }
@@ -72,7 +72,7 @@ impl Schemas {
         if ledger.is_some() || !schemas.is_apart() {
             return Ok(schemas);
         }
-        // The one beside the tables may be that of another layout, made after the one that is apart.
+        // The ledger in the tables' schema may belong to another layout and be newer than the separate one.
         let sql = "SELECT bool_or(n.nspname = $1 AND c.relname = 'kill_load_segment') IS TRUE,
                bool_or(n.nspname = $2 AND c.relname = 'kill_load_run' AND c.relkind IN ('r', 'p')
                  AND has_schema_privilege(n.oid, 'USAGE')
@@ -86,7 +86,7 @@ impl Schemas {
         if !is_beside {
             return Ok(schemas);
         }
-        // One of release 0.1.0 has no such column.
+        // A ledger of release 0.1.0 has no column table_schema, so it is read through JSON.
         let known = format!(
             "SELECT FROM {LEDGER_APART}.kill_load_run AS run
              WHERE to_jsonb(run) ->> 'table_schema' = $1 AND layout = $2 LIMIT 1"
@@ -102,7 +102,7 @@ impl Schemas {
         self.tables != self.ledger
     }
 
-    /// How the ledger names the schema of the tables; none where it is beside them.
+    /// The tables' schema as recorded in the ledger; `None` if the ledger is in the same schema.
     pub(crate) fn table_schema(&self) -> Option<&str> {
         self.is_apart().then_some(&*self.tables)
     }
@@ -112,7 +112,7 @@ impl Schemas {
         if name.starts_with(LEDGER_PREFIX) { &self.ledger } else { &self.tables }
     }
 
-    /// Each once, in an order that all loads have in common.
+    /// The distinct schemas, in an order that is the same for all loads.
     pub(crate) fn each(&self) -> Vec<&str> {
         let mut each = vec![&*self.tables, &*self.ledger];
         each.sort_unstable();
@@ -132,8 +132,9 @@ impl fmt::Display for Schemas {
     }
 }
 
-/// What tells tables from all others that the same ledger knows, now or earlier; none where the ledger is beside them, and no
-/// question is asked. Tables that were dropped and made again are others: they do not have what the ledger says is loaded.
+/// Identifies the tables among all tables, present or past, in the same ledger. Returns `None`, without a query, if the
+/// ledger is in the tables' schema. Recreated tables have a new identity, because they lack the events that the ledger
+/// records as loaded.
 ///
 /// # Errors
 ///
@@ -159,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_ledger_of_a_layout_has_its_default() {
+    fn layouts_have_default_ledger_schemas() {
         let of = |layout, ledger| Schemas::by_default(layout, "europe", ledger);
         let archive = of(Layout::Archive, None);
         assert_eq!((archive.ledger.as_str(), archive.table_schema()), ("europe", None));

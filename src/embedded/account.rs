@@ -1,11 +1,10 @@
-//! Who the server programs run as.
+//! The account that the server programs run as.
 //!
-//! - An ordinary user runs them as itself; root never does, as PostgreSQL refuses root.
-//! - A program gets a small environment of its own: no `PG*` variable bends what it does, and no secret of ours is passed
-//!   on.
-//! - A program runs in a process group of its own: Ctrl-C at the terminal is not for it.
-//! - Root, too, works in the account's directory with the account's rights alone: whatever links the account has put there lead to
-//!   nothing that it could not reach by itself.
+//! - An ordinary user runs them under its own account. Root never does, because PostgreSQL refuses to run as root.
+//! - A program gets a minimal environment: it sees no `PG*` variables and none of our secrets.
+//! - A program runs in its own process group, so that Ctrl-C at the terminal does not reach it.
+//! - Root also works in the account's directory with the privileges of the account. A link planted by the account can't
+//!   reach anything that the account could not reach itself.
 
 use std::env;
 use std::fs::{self, File, Metadata};
@@ -22,10 +21,11 @@ use nix::unistd::{Uid, User, getegid, geteuid};
 
 use crate::embedded::error::{At, EmbeddedError};
 
-/// What a server program keeps of our environment: where to find libraries and temporary space, and the time zone.
+/// The variables that a server program inherits: directories of programs, libraries and temporary files, and the time
+/// zone.
 const KEPT_VARIABLES: [&str; 5] = ["PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR", "TZ"];
 
-/// The account that the server programs run as, and that owns what they write.
+/// The account that runs the server programs and owns their files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
     uid: u32,
@@ -34,19 +34,19 @@ pub struct Account {
     switch: Switch,
 }
 
-/// Whether the programs run as somebody else than this program.
+/// Whether the programs run as another user than this program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Switch {
     Stay,
     Drop,
 }
 
-/// While it lives, this thread's files are opened and made as the account. Programs that are started are not concerned.
+/// While this value lives, this thread opens and creates files as the account. Child processes are not affected.
 #[derive(Debug)]
 pub struct Acting {
     #[cfg(target_os = "linux")]
     before: Option<(Uid, Gid)>,
-    /// It is the thread's.
+    /// Not Send: the file-system ids belong to the thread.
     _here: PhantomData<*const ()>,
 }
 
@@ -61,7 +61,7 @@ impl Drop for Acting {
 }
 
 impl Account {
-    /// Makes this thread work with files as the account does, where this program is root.
+    /// If this program is root, lets this thread access files as the account does.
     pub fn act(&self) -> Acting {
         Acting {
             #[cfg(target_os = "linux")]
@@ -73,7 +73,7 @@ impl Account {
         }
     }
 
-    /// Refuses an account that the system has no name for, as `initdb` would, less clearly.
+    /// Rejects an account without a name in the user database. `initdb` would fail too, with a less clear message.
     pub fn check_name(&self) -> Result<(), EmbeddedError> {
         match User::from_uid(Uid::from_raw(self.uid)) {
             Ok(None) => Err(EmbeddedError::NoEntry { uid: self.uid }),
@@ -81,8 +81,8 @@ impl Account {
         }
     }
 
-    /// This program's own account; if that is root, the first owner of `paths` that is not root, else `postgres`, else
-    /// `nobody`. A path that does not exist is passed over.
+    /// Returns this program's own account, unless it is root. For root: the first owner of `paths` that is not root,
+    /// else `postgres`, else `nobody`. Missing paths are ignored.
     pub fn for_paths(paths: &[&Path]) -> Result<Self, EmbeddedError> {
         if !geteuid().is_root() {
             let uid = geteuid().as_raw();
@@ -100,7 +100,8 @@ impl Account {
             .ok_or(EmbeddedError::NoAccount)
     }
 
-    /// A command that runs `program` as this account, in `/`, with a clean environment, in a process group of its own.
+    /// Returns a command that runs `program` as this account in `/`, with a minimal environment and its own process
+    /// group.
     pub fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.env_clear().current_dir("/").process_group(0);
@@ -109,21 +110,21 @@ impl Account {
                 command.env(name, value);
             }
         }
-        // C keeps the programs' messages the same everywhere; the data's own locale is an option of initdb.
+        // With C, messages are the same on all machines. The locale of the data is an option of initdb.
         command.env("LC_ALL", "C").env("HOME", "/");
         if self.switch == Switch::Drop {
-            // The standard library drops root's supplementary groups with it.
+            // The standard library also drops root's supplementary groups.
             command.uid(self.uid).gid(self.gid);
         }
         command
     }
 
-    /// The account's name, or its number where it has none.
+    /// The account's name, or its id if it has none.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Gives the account what root has made at `path`, which is not followed if it is a link.
+    /// Gives `path`, which root has created, to the account. Links are not followed.
     pub fn own(&self, path: &Path) -> Result<(), EmbeddedError> {
         match self.switch {
             Switch::Stay => Ok(()),
@@ -131,9 +132,9 @@ impl Account {
         }
     }
 
-    /// Gives the account an open directory that this program has just made at `path`. Anything else may have been put there since.
+    /// Gives the account an open directory that this program has just created at `path`, unless it was replaced since.
     pub fn own_new_directory(&self, directory: &File, path: &Path) -> Result<(), EmbeddedError> {
-        let metadata = directory.metadata().at("look at", path)?;
+        let metadata = directory.metadata().at("inspect", path)?;
         let is_ours =
             metadata.is_dir() && metadata.uid() == geteuid().as_raw() && metadata.mode() & 0o777 == 0o700;
         if !is_ours || fs::read_dir(path).at("read the directory", path)?.next().is_some() {
@@ -142,10 +143,10 @@ impl Account {
         fchown(directory, Some(self.uid), Some(self.gid)).at("change the owner of", path)
     }
 
-    /// Checks an open file that is to be written: the account's, or root's of an earlier version, and under no other name. It
-    /// becomes the account's.
+    /// Checks an open file before writing, and gives it to the account. It must belong to the account, or to root from
+    /// an earlier version, and must have no second name.
     pub fn own_file(&self, file: &File, path: &Path) -> Result<(), EmbeddedError> {
-        let metadata = file.metadata().at("look at", path)?;
+        let metadata = file.metadata().at("inspect", path)?;
         let is_ours = self.owns(&metadata) || metadata.uid() == geteuid().as_raw();
         if !metadata.is_file() || !is_ours || metadata.nlink() > 1 {
             return Err(EmbeddedError::Planted { path: path.to_path_buf() });
@@ -156,17 +157,17 @@ impl Account {
         Ok(())
     }
 
-    /// Whether something with this metadata is the account's.
+    /// Whether the account owns a file with this metadata.
     pub fn owns(&self, metadata: &Metadata) -> bool {
         metadata.uid() == self.uid
     }
 
-    /// Checks that the account can enter `dir`, an absolute path without links; names the directory in the way if not.
+    /// Checks that the account can enter `dir`, an absolute path without links. The error names the blocking directory.
     pub fn check_entry(&self, dir: &Path) -> Result<(), EmbeddedError> {
         if self.switch == Switch::Stay {
             return Ok(());
         }
-        // Trying beats reckoning: access lists and mounts count too.
+        // Test it with a process, because access lists and mounts also matter.
         let mut command = self.command(Path::new("/bin/sh"));
         command.args(["-c", ":"]).current_dir(dir);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -182,11 +183,11 @@ impl Account {
         }
     }
 
-    /// The outermost directory on the way to `dir` whose mode bars the account.
+    /// Returns the outermost directory on the path to `dir` whose mode blocks the account.
     fn blocker<'a>(&self, dir: &'a Path) -> Option<&'a Path> {
-        let mut way: Vec<&Path> = dir.ancestors().collect();
-        way.reverse();
-        way.into_iter().find(|directory| {
+        let mut ancestors: Vec<&Path> = dir.ancestors().collect();
+        ancestors.reverse();
+        ancestors.into_iter().find(|directory| {
             fs::metadata(directory).is_ok_and(|metadata| {
                 let entry_bit = if metadata.uid() == self.uid {
                     0o100
@@ -203,7 +204,7 @@ impl Account {
     fn owner_of(metadata: &Metadata) -> Self {
         match User::from_uid(Uid::from_raw(metadata.uid())) {
             Ok(Some(user)) => Self::drop_to(user),
-            // A number without a name is normal in a container.
+            // In a container, ids without a name are normal.
             _ => Self {
                 uid: metadata.uid(),
                 gid: metadata.gid(),
@@ -218,7 +219,7 @@ impl Account {
     }
 }
 
-/// The name of a user, or its number where it has none.
+/// The name of a user, or the id if it has none.
 pub(crate) fn name_of(uid: u32) -> String {
     match User::from_uid(Uid::from_raw(uid)) {
         Ok(Some(user)) => user.name,

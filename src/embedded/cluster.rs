@@ -1,7 +1,7 @@
-//! Makes the cluster: whole, or not at all.
+//! Creates the cluster atomically.
 //!
-//! - `DIR/data` appears by one rename, when the cluster is complete, its settings and its database included, and on disk.
-//! - What an attempt that was cut short left behind is removed by the next.
+//! - A rename creates `DIR/data` when the cluster is complete, with settings and database, and synced to disk.
+//! - The next attempt removes the remains of an interrupted one.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -16,29 +16,29 @@ use crate::embedded::program::run;
 use crate::embedded::programs::Programs;
 use crate::embedded::socket::{DATABASE, USER};
 
-/// The locale is the same on every machine: a comparison is that of bytes, upper and lower case are Unicode's where
-/// the system knows C.UTF-8, which not all do.
+/// The same locale on every machine. Text is compared by bytes. Upper and lower case follow Unicode if the system has
+/// C.UTF-8, which not all have.
 const LOCALES: [&str; 2] = ["C.UTF-8", "C"];
 
-/// Settings for loading, for the user to change. None of them makes a commit less durable.
+/// Initial settings for loading. The user can change them. None of them makes a commit less durable.
 const SETTINGS: &str = "
-# Written once, when this private PostgreSQL was made for loading kill dumps; change it as you like.
-# A load writes gigabytes of WAL. With the defaults, 1 GB and 5 minutes, it would force checkpoint after checkpoint, each of
-# which makes pages be logged in full again.
+# Written once, when aegis-kills created this private PostgreSQL for kill dumps. You can change these settings.
+# A load writes gigabytes of WAL. With the defaults, 1 GB and 5 minutes, it would force frequent checkpoints. After each
+# checkpoint, PostgreSQL logs changed pages in full again.
 max_wal_size = 4GB
 checkpoint_timeout = 15min
-# Building indexes on a large table sorts in memory up to this size.
+# An index build on a large table sorts in memory up to this size.
 maintenance_work_mem = 256MB
 ";
 
-/// Makes the cluster of `directory` if it has none.
+/// Creates the cluster of `directory`, which has none.
 pub(crate) fn make(
     directory: &Directory,
     programs: &Programs,
     start: &StartLock,
 ) -> Result<(), EmbeddedError> {
     let data = directory.data_new();
-    log::info!("making a private PostgreSQL {} in {}", programs.version(), directory.dir().display());
+    log::info!("creating a private PostgreSQL {} in {}", programs.version(), directory.dir().display());
     let mut made = Ok(());
     for locale in LOCALES {
         remove_directory(&data)?;
@@ -46,13 +46,13 @@ pub(crate) fn make(
         if made.is_ok() {
             break;
         }
-        log::debug!("no cluster with locale {locale}");
+        log::debug!("initdb failed with locale {locale}");
     }
     made?;
     add_settings(&data.join("postgresql.conf"))?;
     create_database(directory, programs, start)?;
     fs::rename(&data, directory.data()).at("rename", &data)?;
-    // The rename itself must outlast a loss of power.
+    // The rename must survive a power failure.
     File::open(directory.dir()).and_then(|dir| dir.sync_all()).at("sync", directory.dir())
 }
 
@@ -67,7 +67,8 @@ fn initialize(
     let mut command = directory.account().command(&programs.program("initdb"));
     command.arg("--pgdata").arg(&data);
     command.args(["--username", USER, "--encoding=UTF8"]).arg(format!("--locale={locale}"));
-    // The socket's directory keeps others out. Should somebody make the server listen on the network, that does not let them in.
+    // The socket's directory protects local access. If someone makes the server listen on the network, it still rejects
+    // logins.
     command.args(["--auth-local=trust", "--auth-host=reject"]);
     run(command, "initdb", directory, start)
 }
@@ -78,13 +79,14 @@ fn add_settings(file: &Path) -> Result<(), EmbeddedError> {
     conf.write_all(SETTINGS.as_bytes()).and_then(|()| conf.sync_all()).at("write", file)
 }
 
-/// Makes the database without a server, so that it is there as soon as the cluster is.
+/// Creates the database without a running server, as part of the new cluster.
 fn create_database(
     directory: &Directory,
     programs: &Programs,
     start: &StartLock,
 ) -> Result<(), EmbeddedError> {
-    // The shell writes the statement, as its own input is the start lock. An error must end it, or it would go unnoticed.
+    // The shell writes the statement, because the process's own input is the start lock. Without exit_on_error, an
+    // error would go unnoticed.
     let mut command = directory.account().command(Path::new("/bin/sh"));
     command
         .args(["-c", r#"echo "$1" | "$2" --single -D "$3" -c exit_on_error=on postgres"#, "sh"])

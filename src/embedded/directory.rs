@@ -1,18 +1,18 @@
-//! The directory of a private PostgreSQL: what is in it, who may use it, and its locks.
+//! The directory of a private PostgreSQL: its contents, ownership and locks.
 //!
 //! ```text
-//! DIR/aegis-kills.lock    held while the server is made, started or stopped; says that DIR is ours
-//! DIR/aegis-kills.lease   held shared by each user of the server
-//! DIR/kept                there while the server is to outlive its users
-//! DIR/data                the cluster; DIR/data.new while it is made
+//! DIR/aegis-kills.lock    held while the server is created, started or stopped; marks DIR as ours
+//! DIR/aegis-kills.lease   shared lock held by each user of the server
+//! DIR/kept                exists while the server is to outlive its users
+//! DIR/data                the cluster; DIR/data.new during its creation
 //! DIR/run                 the socket, unless its path would be too long
-//! DIR/log                 what the server and its programs wrote
+//! DIR/log                 output of the server and its programs
 //! ```
 //!
 //! - DIR is an absolute path without links, so that all users of one directory agree on its name.
-//! - A directory that holds anything, and not our lock, is never written to.
-//! - Root works in here as the server's account, so that no link of that account's leads further than the account could go.
-//!   What is opened to be written is checked by its descriptor.
+//! - A directory that is not empty and has no lock of ours is never written to.
+//! - Root works in the directory as the server's account, so that a link of that account can't reach anything that the
+//!   account can't. Files are checked through their descriptors before they are written.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
@@ -33,27 +33,27 @@ use crate::embedded::process::POLL_INTERVAL;
 
 const START_LOCK: &str = "aegis-kills.lock";
 
-/// How long somebody else may take to make, start or stop the server.
+/// Time limit for another process to create, start or stop the server.
 const LOCK_LIMIT: Duration = Duration::from_mins(16);
 
-/// A directory that holds, or is to hold, a private PostgreSQL.
+/// A directory with a private PostgreSQL, or for one.
 #[derive(Debug, Clone)]
 pub(crate) struct Directory {
     dir: PathBuf,
     account: Account,
-    /// What was made for it, the outermost first.
+    /// The directories that were created for it, the outermost first.
     made: Vec<PathBuf>,
 }
 
-/// The right to make, start or stop the server; one process or thread has it at a time.
+/// The exclusive lock to create, start or stop the server.
 #[derive(Debug)]
 pub(crate) struct StartLock(File);
 
-/// A share in the server.
+/// A lease of the server.
 #[derive(Debug)]
 pub(crate) struct Lease(File);
 
-/// Whether anybody has a share in the server.
+/// Whether any process holds a lease of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Users {
     None,
@@ -61,7 +61,7 @@ pub(crate) enum Users {
 }
 
 impl Directory {
-    /// The directory at `dir`, made if it is missing.
+    /// Opens the directory at `dir` and creates it if necessary.
     pub(crate) fn make(dir: &Path) -> Result<Self, EmbeddedError> {
         let dir = checked(dir)?;
         let account = account(&dir)?;
@@ -71,30 +71,30 @@ impl Directory {
                 dir.ancestors().take_while(|directory| !directory.exists()).map(Path::to_path_buf).collect();
             made.reverse();
             if let Some(parent) = dir.parent() {
-                fs::create_dir_all(parent).at("make the directory", parent)?;
+                fs::create_dir_all(parent).at("create the directory", parent)?;
             }
             make_at_once(&dir, &account)?;
         }
-        let directory = Self { dir: fs::canonicalize(&dir).at("find", &dir)?, account, made };
+        let directory = Self { dir: fs::canonicalize(&dir).at("resolve", &dir)?, account, made };
         let checked = directory.check_ours().and_then(|()| directory.account.check_entry(&directory.dir));
         match checked.and_then(|()| directory.check_owner()) {
             Ok(()) => Ok(directory),
             Err(error) => {
-                directory.take_away();
+                directory.remove_created();
                 Err(error)
             }
         }
     }
 
-    /// Removes what [`make`](Self::make) has made, as far as it holds nothing but the locks.
-    pub(crate) fn take_away(&self) {
+    /// Removes what [`make`](Self::make) has created, unless it contains more than the locks.
+    pub(crate) fn remove_created(&self) {
         if self.made.is_empty() {
             return;
         }
         let acting = self.account.act();
         let locks = [self.start_lock_path(), self.lease_path()];
         let is_lock = |entry: fs::DirEntry| locks.contains(&entry.path());
-        // Where the account can't get to, it has made nothing.
+        // If the account can't read the directory, it has created nothing in it.
         if fs::read_dir(&self.dir).is_ok_and(|entries| !entries.flatten().all(is_lock)) {
             return;
         }
@@ -102,36 +102,36 @@ impl Directory {
             let _ = fs::remove_file(path);
         }
         drop(acting);
-        // What has got something else in it stays.
+        // remove_dir keeps directories that are not empty.
         for directory in self.made.iter().rev() {
             let _ = fs::remove_dir(directory);
         }
     }
 
-    /// Whether there is, or seems to be, a cluster.
+    /// Whether a cluster exists, or seems to.
     pub(crate) fn has_data(dir: &Path) -> bool {
         dir.join("data").exists()
     }
 
-    /// The directory at `dir` if there is one and it is ours; nothing is made.
+    /// Returns the directory at `dir` if it exists and is ours. Nothing is created.
     pub(crate) fn existing(dir: &Path) -> Result<Option<Self>, EmbeddedError> {
         let dir = checked(dir)?;
-        if !dir.try_exists().at("look at", &dir)? {
+        if !dir.try_exists().at("inspect", &dir)? {
             return Ok(None);
         }
-        let dir = fs::canonicalize(&dir).at("find", &dir)?;
+        let dir = fs::canonicalize(&dir).at("resolve", &dir)?;
         let account = account(&dir)?;
         let directory = Self { dir, account, made: Vec::new() };
         directory.check_ours()?;
         Ok(directory.start_lock_path().exists().then_some(directory))
     }
 
-    /// The directory itself, without links.
+    /// The path without links.
     pub(crate) fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// Who the server runs as.
+    /// The account that the server runs as.
     pub(crate) fn account(&self) -> &Account {
         &self.account
     }
@@ -140,7 +140,7 @@ impl Directory {
         self.dir.join("data")
     }
 
-    /// Where a cluster is made, to become `data` when it is whole.
+    /// The directory in which a cluster is created. It is renamed to `data` when it is complete.
     pub(crate) fn data_new(&self) -> PathBuf {
         self.dir.join("data.new")
     }
@@ -153,7 +153,7 @@ impl Directory {
         self.dir.join("log")
     }
 
-    /// Waits for the right to make, start or stop the server.
+    /// Waits for the lock to create, start or stop the server.
     pub(crate) fn lock_start(&self) -> Result<StartLock, EmbeddedError> {
         let path = self.start_lock_path();
         let file = self.open_lock(&path)?;
@@ -161,7 +161,7 @@ impl Directory {
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(StartLock(file)),
-                // Whoever has it starts or stops the server, and each of these has a limit.
+                // The holder starts or stops the server, both of which have time limits.
                 Err(TryLockError::WouldBlock) if begun.elapsed() < LOCK_LIMIT => thread::sleep(POLL_INTERVAL),
                 Err(TryLockError::WouldBlock) => {
                     return Err(EmbeddedError::Locked { path, limit: LOCK_LIMIT });
@@ -171,7 +171,7 @@ impl Directory {
         }
     }
 
-    /// Takes a share in the server. Who asks holds the start lock, so that no [`Directory::users`] is under way.
+    /// Acquires a lease. It requires the start lock, so that no [`Directory::users`] runs at the same time.
     pub(crate) fn take_lease(&self, _start: &StartLock) -> Result<Lease, EmbeddedError> {
         let path = self.lease_path();
         let file = self.open_lock(&path)?;
@@ -179,7 +179,7 @@ impl Directory {
         Ok(Lease(file))
     }
 
-    /// Whether anybody has a share in the server. A user that was killed has none: the system takes its lock away.
+    /// Whether any process holds a lease. The system releases the lock of a killed process.
     pub(crate) fn users(&self, _start: &StartLock) -> Result<Users, EmbeddedError> {
         let path = self.lease_path();
         match self.open_lock(&path)?.try_lock() {
@@ -194,36 +194,36 @@ impl Directory {
         self.kept_path().exists()
     }
 
-    /// Notes that the server is to outlive its users.
+    /// Records that the server is to outlive its users.
     pub(crate) fn keep(&self, _start: &StartLock) -> Result<(), EmbeddedError> {
         self.open_lock(&self.kept_path()).map(drop)
     }
 
-    /// Forgets that the server was to outlive its users.
-    pub(crate) fn keep_no_more(&self, _start: &StartLock) -> Result<(), EmbeddedError> {
+    /// Removes the record that the server is to outlive its users.
+    pub(crate) fn clear_kept(&self, _start: &StartLock) -> Result<(), EmbeddedError> {
         remove_file(&self.kept_path())
     }
 
-    /// Makes the directory of the logs.
+    /// Creates the directory of the logs.
     pub(crate) fn make_log(&self) -> Result<PathBuf, EmbeddedError> {
         let log = self.log();
         make_private_directory(&log, &self.account)?;
         Ok(log)
     }
 
-    /// Empties the log `name`, made if it is missing.
+    /// Opens the log `name` empty, and creates it if necessary.
     pub(crate) fn open_log(&self, name: &str) -> Result<(File, PathBuf), EmbeddedError> {
         let path = self.make_log()?.join(name);
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false).mode(0o600).custom_flags(O_NOFOLLOW | O_NONBLOCK);
         let file = options.open(&path).at("open", &path)?;
         self.account.own_file(&file, &path)?;
-        // Not before it is known what it is.
-        file.set_len(0).at("empty", &path)?;
+        // Truncate the file only after the check.
+        file.set_len(0).at("truncate", &path)?;
         Ok((file, path))
     }
 
-    /// Checks the log `name`, if it is there, which one of the server's programs opens.
+    /// Checks an existing log `name`, which one of the server's programs will open.
     pub(crate) fn check_log(&self, name: &str) -> Result<(), EmbeddedError> {
         let path = self.make_log()?.join(name);
         let mut options = OpenOptions::new();
@@ -255,7 +255,7 @@ impl Directory {
         Ok(file)
     }
 
-    /// Refuses a directory that holds something, and not our lock.
+    /// Rejects a directory that is not empty and has no lock of ours.
     fn check_ours(&self) -> Result<(), EmbeddedError> {
         let foreign = || EmbeddedError::Foreign { dir: self.dir.clone() };
         if !self.dir.is_dir() {
@@ -267,13 +267,13 @@ impl Directory {
             if name == START_LOCK {
                 return Ok(());
             }
-            // A file system that was just made has this directory, and is as good as empty.
+            // A new file system contains this directory and counts as empty.
             empty &= name == "lost+found";
         }
         if empty { Ok(()) } else { Err(foreign()) }
     }
 
-    /// Refuses data that the server's account does not own: PostgreSQL would, less clearly.
+    /// Rejects data that the server's account does not own. PostgreSQL would fail, too, with a less clear message.
     fn check_owner(&self) -> Result<(), EmbeddedError> {
         let data = self.data();
         match fs::metadata(&data) {
@@ -284,14 +284,14 @@ impl Directory {
                 user: self.account.name().to_owned(),
             }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error).at("look at", &data),
+            Err(error) => Err(error).at("inspect", &data),
         }
     }
 }
 
 impl StartLock {
-    /// The lock as a program's standard input, which reads as empty. The program holds the lock with us: killed, we
-    /// leave it to the program that is still at work in the directory.
+    /// The lock as standard input for a program; it reads as empty. The program then also holds the lock. If this
+    /// process is killed, the lock stays with the program while it works in the directory.
     pub(crate) fn as_stdin(&self) -> Result<Stdio, io::Error> {
         Ok(Stdio::from(self.0.try_clone()?))
     }
@@ -309,24 +309,25 @@ impl Drop for Lease {
     }
 }
 
-/// Closing the file is not enough: a process that another thread is just starting holds it too, for a moment.
+/// Releases a lock. Closing the file is not enough, because a child process that another thread is starting can hold
+/// it, too.
 fn unlock(file: &File) {
     if let Err(error) = file.unlock() {
         log::warn!("could not release a lock of the private PostgreSQL: {error}");
     }
 }
 
-/// Makes a directory that only `account` may enter, unless it is there. What is there must be a directory of the account's.
+/// Creates a directory that only `account` can enter. An existing one must be a directory that belongs to the account.
 pub(crate) fn make_private_directory(path: &Path, account: &Account) -> Result<(), EmbeddedError> {
     let made = match DirBuilder::new().mode(0o700).create(path) {
         Ok(()) => true,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
-        Err(error) => return Err(error).at("make the directory", path),
+        Err(error) => return Err(error).at("create the directory", path),
     };
     let planted = |_| EmbeddedError::Planted { path: path.to_path_buf() };
     let flags = O_NOFOLLOW | O_DIRECTORY;
     let directory = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(planted)?;
-    let metadata = directory.metadata().at("look at", path)?;
+    let metadata = directory.metadata().at("inspect", path)?;
     match (account.owns(&metadata), made) {
         (true, _) => Ok(()),
         (false, true) => account.own_new_directory(&directory, path),
@@ -334,7 +335,7 @@ pub(crate) fn make_private_directory(path: &Path, account: &Account) -> Result<(
     }
 }
 
-/// Who the server of `dir` runs as. A link on the way that another user has put there is not followed.
+/// Returns the account for the server of `dir`. For root, links on the path that belong to other users are rejected.
 fn account(dir: &Path) -> Result<Account, EmbeddedError> {
     let account = Account::for_paths(&[&dir.join("data"), dir])?;
     for path in dir.ancestors() {
@@ -347,23 +348,23 @@ fn account(dir: &Path) -> Result<Account, EmbeddedError> {
     Ok(account)
 }
 
-/// Makes a private directory that is never seen without its owner: another loader may come at the same moment, and a crash
-/// between making it and giving it away would bar the account from it for good.
+/// Creates a private directory that is never visible with the wrong owner. Otherwise, another loader could see it in
+/// between, and a crash in between would lock the account out permanently.
 fn make_at_once(path: &Path, account: &Account) -> Result<(), EmbeddedError> {
     let new = path.with_file_name(format!(".aegis-kills-{}", Uuid::new_v4()));
     make_private_directory(&new, account)?;
     match fs::rename(&new, path) {
-        // Somebody else was faster.
+        // Another process created it first.
         Err(error)
             if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists) =>
         {
             fs::remove_dir(&new).at("remove", &new)
         }
-        result => result.at("make the directory", path),
+        result => result.at("create the directory", path),
     }
 }
 
-/// Removes a file, if it is there.
+/// Removes a file if it exists.
 pub(crate) fn remove_file(path: &Path) -> Result<(), EmbeddedError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).at("remove", path),
@@ -371,9 +372,9 @@ pub(crate) fn remove_file(path: &Path) -> Result<(), EmbeddedError> {
     }
 }
 
-/// `dir` as an absolute path that PostgreSQL's programs can take.
+/// Returns `dir` as an absolute path that PostgreSQL's programs accept.
 fn checked(dir: &Path) -> Result<PathBuf, EmbeddedError> {
-    let dir = std::path::absolute(dir).at("find", dir)?;
+    let dir = std::path::absolute(dir).at("resolve", dir)?;
     if dir.as_os_str().as_bytes().iter().any(u8::is_ascii_control) {
         return Err(EmbeddedError::Path { dir });
     }

@@ -1,237 +1,239 @@
-//! What can go wrong with a private PostgreSQL, each with its place and its remedy.
+//! Errors of a private PostgreSQL. Each message includes the place and the remedy.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
-/// Why a private PostgreSQL could not be found, made, started or stopped.
+/// The reason why a private PostgreSQL could not be found, created, started or stopped.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EmbeddedError {
-    /// The machine has no server programs that this program knows how to find.
+    /// No server programs were found on this machine.
     #[error(
-        "no PostgreSQL server programs (initdb, pg_ctl, postgres) on PATH or in the usual places; \
+        "no PostgreSQL server programs (initdb, pg_ctl, postgres) found on PATH or in the usual directories; \
          install them ('apt install postgresql' on Debian and Ubuntu, 'dnf install postgresql-server' on Fedora \
-         and Red Hat, 'brew install postgresql' or Postgres.app on macOS), or put their directory on PATH"
+         and Red Hat, 'brew install postgresql' or Postgres.app on macOS), or add their directory to PATH"
     )]
     NoPrograms,
 
-    /// The data need server programs of a major version that is not there.
+    /// The data needs server programs of a major version that is not installed.
     #[error(
-        "the data in {} were made by PostgreSQL {data}, and this machine has {found}; \
+        "the data in {} was created by PostgreSQL {data}, but this machine has {found}; \
          install the server programs of PostgreSQL {data}, or choose another directory",
         directory.display()
     )]
     Version {
         /// The directory of the data.
         directory: PathBuf,
-        /// The version that the data name.
+        /// The major version that created the data.
         data: String,
-        /// The versions found, for a reader.
+        /// The versions found, for display.
         found: String,
     },
 
-    /// The directory holds something, and nothing that says that it is ours.
+    /// The directory is not empty and has no lock file of this program.
     #[error(
-        "{} is not empty and holds no private PostgreSQL of this program; choose a new or an empty directory",
+        "{} is not empty and contains no private PostgreSQL of aegis-kills; choose a new or an empty directory",
         dir.display()
     )]
     Foreign {
-        /// The directory that was asked for.
+        /// The given directory.
         dir: PathBuf,
     },
 
-    /// A file in place of a directory.
-    #[error("{} is no directory, and a private PostgreSQL needs one of its own; choose a new or an empty directory", dir.display())]
+    /// The path is not a directory.
+    #[error("{} is not a directory, but a private PostgreSQL needs one of its own; choose a new or an empty directory", dir.display())]
     NoDirectory {
-        /// What was asked for.
+        /// The given path.
         dir: PathBuf,
     },
 
-    /// The path has a character that the server programs can't take.
+    /// The path contains a character that the server programs do not accept.
     #[error(
-        "the path {dir:?} has a control character, which PostgreSQL's programs refuse; choose another directory"
+        "the path {dir:?} contains a control character, which PostgreSQL's programs reject; \
+         choose another directory"
     )]
     Path {
-        /// The directory that was asked for.
+        /// The given directory.
         dir: PathBuf,
     },
 
-    /// Run by root, the server needs another account, and that one can't get to the directory.
+    /// Under root, the server runs as another account, which can't enter the directory.
     #[error(
-        "the server can't run as root, and user {user} may not enter {}, which is on the way to {}; \
-         choose a directory such as /var/lib/aegis-kills, or let others enter it with 'chmod o+x'",
+        "the server can't run as root, and user {user} can't enter {}, which is on the path to {}; \
+         choose a directory such as /var/lib/aegis-kills, or grant access to it with 'chmod o+x'",
         blocker.display(), dir.display()
     )]
     Blocked {
-        /// The first directory on the way that the account may not enter.
+        /// The first directory on the path that the account can't enter.
         blocker: PathBuf,
-        /// The directory that it needs.
+        /// The directory that the server needs.
         dir: PathBuf,
         /// The account's name.
         user: String,
     },
 
-    /// The data belong to an account that the server can't run as.
+    /// The data belongs to an account that the server can't run as.
     #[error(
-        "{} belongs to user {owner}, and the server would run as {user}; run this as {owner} or as root, \
+        "{} belongs to user {owner}, but the server would run as {user}; run this as {owner} or as root, \
          or give the directory to {user} with 'chown -R'",
         directory.display()
     )]
     Owner {
         /// The directory of the data.
         directory: PathBuf,
-        /// Whose it is.
+        /// The owner of the data.
         owner: String,
-        /// Who the server would run as.
+        /// The user that the server would run as.
         user: String,
     },
 
-    /// A URL where a directory is needed.
-    #[error("{shown} is a URL, and a directory is needed; a database is given by --database-url")]
+    /// A URL was given instead of a directory.
+    #[error("{shown} is a URL, but a directory is expected; use --database-url for a database")]
     Url {
-        /// The URL without its login.
+        /// The URL without credentials.
         shown: String,
     },
 
-    /// Something of another user's stands where this program would write.
+    /// A file or link of another user is at a path that this program would write.
     #[error(
-        "{} is a link or no regular file, has a second name, or belongs to another user, and is not used; remove it",
+        "{} is unsafe to use: it is a link or not a regular file, has a second name, \
+         or belongs to another user; remove it",
         path.display()
     )]
     Planted {
-        /// The place.
+        /// The path of the file or link.
         path: PathBuf,
     },
 
-    /// Run by root, and the machine has no account to drop to.
+    /// The program runs as root, and the machine has no account for the server.
     #[error(
         "the server can't run as root, and this machine has neither a user postgres nor a user nobody; \
-         make one of them, or run this as an ordinary user"
+         create one of them, or run this as an ordinary user"
     )]
     NoAccount,
 
-    /// The account that the server would run as has no entry in the user database, which the server programs need.
+    /// The server's account has no entry in the user database, which the server programs require.
     #[error(
-        "user id {uid} has no entry in /etc/passwd, and PostgreSQL's server programs start for no user without one; \
-         add one, such as 'useradd --uid {uid} aegis', or run this as a user who has one"
+        "user id {uid} has no entry in /etc/passwd, which PostgreSQL's server programs require; \
+         add one, for example with 'useradd --uid {uid} aegis', or run this as a user with an entry"
     )]
     NoEntry {
-        /// The user's number.
+        /// The user id.
         uid: u32,
     },
 
-    /// The directory meant for the socket can't be trusted with it.
+    /// The directory for the socket is not private.
     #[error(
-        "the socket's directory {} is not a directory that only {user} may enter; remove it, or choose another with TMPDIR",
+        "the socket directory {} is not a directory that only {user} can enter; remove it, or choose another with TMPDIR",
         directory.display()
     )]
     SocketDirectory {
-        /// The directory meant for the socket.
+        /// The directory for the socket.
         directory: PathBuf,
-        /// Whose it must be.
+        /// The required owner.
         user: String,
     },
 
-    /// No place for the socket has a path that is short enough.
+    /// Every possible path of the socket is too long.
     #[error(
-        "the path of a socket in {} would be longer than the {max} bytes that this system allows; \
+        "the path of a socket in {} would exceed the system's limit of {max} bytes; \
          choose a shorter path, or set TMPDIR to one",
         directory.display()
     )]
     SocketPath {
-        /// The last directory that was tried.
+        /// The last directory that was considered.
         directory: PathBuf,
         /// The system's limit, in bytes.
         max: usize,
     },
 
-    /// Something serves the directory's socket that is no process of this machine, as this program sees it.
+    /// A server answers on the directory's socket, but its process is not visible on this machine.
     #[error(
-        "a server answers on {}, but its process can't be seen from here; \
+        "a server answers on {}, but its process is not visible here; \
          is the directory shared with another container? stop the server there first",
         socket.display()
     )]
     Elsewhere {
-        /// The socket that answers.
+        /// The path of the socket.
         socket: PathBuf,
     },
 
-    /// One of the server programs could not be started.
+    /// A server program could not be started.
     #[error("could not run {}", program.display())]
     Spawn {
-        /// The program.
+        /// The path of the program.
         program: PathBuf,
-        /// What the system said.
+        /// The system error.
         source: io::Error,
     },
 
-    /// One of the server programs failed.
+    /// A server program failed.
     #[error("{program} failed ({status}); {}", exit_status(log, tail))]
     Failed {
-        /// The program's name.
+        /// The name of the program.
         program: &'static str,
-        /// How it ended.
+        /// The exit status.
         status: ExitStatus,
-        /// The last lines of what it wrote.
+        /// The last lines of its output.
         tail: String,
-        /// Where the rest is.
+        /// The file with the complete output.
         log: PathBuf,
     },
 
-    /// The server did not get there in time.
-    #[error("the server of {} was not {wanted} after {} s; see {}", dir.display(), limit.as_secs(), log.display())]
+    /// The server was not ready or stopped in time.
+    #[error("the private PostgreSQL in {} was not {wanted} after {} s; see {}", dir.display(), limit.as_secs(), log.display())]
     Timeout {
-        /// The directory that was asked for.
+        /// The given directory.
         dir: PathBuf,
-        /// What was waited for: "ready" or "stopped".
+        /// The awaited state: "ready" or "stopped".
         wanted: &'static str,
-        /// How long it was waited for.
+        /// The time limit.
         limit: Duration,
         /// The server's log.
         log: PathBuf,
     },
 
-    /// Somebody else has the directory's lock and does not give it back.
+    /// Another process holds the directory's lock for too long.
     #[error(
-        "{} is locked by another process for more than {} min; see which one with: fuser {}",
+        "{} has been locked by another process for more than {} min; find it with: fuser {}",
         path.display(), limit.as_secs() / 60, path.display()
     )]
     Locked {
-        /// The lock.
+        /// The path of the lock.
         path: PathBuf,
-        /// How long it was waited for.
+        /// The time limit.
         limit: Duration,
     },
 
-    /// One of the server programs did not end in time, and was stopped.
-    #[error("{program} did not end within {} min, and was stopped; {}", limit.as_secs() / 60, exit_status(log, tail))]
+    /// A server program did not finish in time and was killed.
+    #[error("{program} did not finish within {} min and was killed; {}", limit.as_secs() / 60, exit_status(log, tail))]
     Endless {
-        /// The program's name.
+        /// The name of the program.
         program: &'static str,
-        /// How long it was waited for.
+        /// The time limit.
         limit: Duration,
-        /// The last lines of what it wrote.
+        /// The last lines of its output.
         tail: String,
-        /// Where the rest is.
+        /// The file with the complete output.
         log: PathBuf,
     },
 
-    /// A file or directory could not be read, made or changed.
+    /// A file or directory could not be read, created or changed.
     #[error("could not {action} {}", path.display())]
     Io {
-        /// What was tried.
+        /// The failed action.
         action: &'static str,
-        /// What it was tried on.
+        /// The path of the file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// The system error.
         source: io::Error,
     },
 }
 
 impl EmbeddedError {
-    /// Whether the directory that was named can't be one of a private PostgreSQL.
+    /// Whether the given directory is unsuitable for a private PostgreSQL.
     pub fn is_wrong_directory(&self) -> bool {
         matches!(self, Self::Foreign { .. } | Self::NoDirectory { .. } | Self::Path { .. } | Self::Url { .. })
     }
@@ -239,13 +241,13 @@ impl EmbeddedError {
 
 fn exit_status(log: &Path, tail: &str) -> String {
     if tail.is_empty() {
-        format!("it wrote nothing to {}", log.display())
+        format!("no output in {}", log.display())
     } else {
-        format!("the end of {}:\n{tail}", log.display())
+        format!("last lines of {}:\n{tail}", log.display())
     }
 }
 
-/// Names the place of an I/O error.
+/// Adds the action and the path to an I/O error.
 pub(crate) trait At<T> {
     fn at(self, action: &'static str, path: &Path) -> Result<T, EmbeddedError>;
 }

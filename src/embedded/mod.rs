@@ -1,10 +1,11 @@
-//! The private PostgreSQL of `--embedded DIR`: made, started, shared and stopped.
+//! The private PostgreSQL of `--embedded DIR`: creates, starts, shares and stops it.
 //!
-//! - It listens on a Unix socket only, in a directory that only the user who owns it, and root, may enter.
-//! - Its programs are the machine's own ([`Programs`]); run by root, they run as another user ([`Account`](account::Account)).
-//! - It runs while somebody has a share in it ([`Embedded`]); who gives back the last share stops it, unless it was started
-//!   to stay ([`Lifetime::UntilStopped`]). A share dies with its process, however that ends.
-//! - A crash of anything, at any time, leaves it startable, with all that was committed.
+//! - The server listens on a Unix socket only, in a directory that only its owner and root can enter.
+//! - It uses the machine's own server programs ([`Programs`]). Under root, they run as another user
+//!   ([`Account`](account::Account)).
+//! - It runs while at least one process holds a lease ([`Embedded`]). The holder of the last lease stops it, unless it
+//!   was started with [`Lifetime::UntilStopped`]. A lease ends with its process, however that ends.
+//! - After a crash of anything at any time, it can be started again with all committed data.
 
 pub(crate) mod account;
 pub(crate) mod cluster;
@@ -27,87 +28,87 @@ use std::path::{Path, PathBuf};
 use crate::embedded::directory::{Directory, Lease, StartLock, Users};
 use crate::embedded::server::{RunningServer, ServerState};
 
-/// A share in the private PostgreSQL of one directory, which runs for as long as this lives.
+/// A lease of the private PostgreSQL in one directory. The server runs at least as long as this value lives.
 #[derive(Debug)]
 pub struct Embedded {
     directory: Directory,
-    /// Taken when the share is given back.
+    /// `None` after the lease was released.
     lease: Option<Lease>,
     url: String,
 }
 
-/// How long a server runs.
+/// The lifetime of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lifetime {
-    /// Until nobody uses it any more.
+    /// Until its last user is gone.
     WhileUsed,
-    /// Until [`stop`], used or not. When it crashes, or the machine restarts, the next user starts it, and it stays again.
+    /// Until [`stop`], used or not. After a crash or a reboot, the next user starts it again with the same lifetime.
     UntilStopped,
 }
 
-/// What giving back a share did.
+/// The result of [`Embedded::close`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Closed {
-    /// It was the last: the server was stopped.
+    /// This was the last lease: the server was stopped.
     Stopped,
-    /// Others use the server, which runs on.
+    /// The server keeps running for other users.
     InUse,
-    /// Nobody uses the server, which was started to stay, and runs on.
+    /// No users are left, but the server was started with [`Lifetime::UntilStopped`] and keeps running.
     Kept,
 }
 
-/// What [`stop`] found and did.
+/// The result of [`stop`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stopped {
-    /// There is no private PostgreSQL in the directory.
+    /// The directory contains no private PostgreSQL.
     Missing,
-    /// The server did not run.
+    /// The server was not running.
     Already,
-    /// The server ran, unused, and was stopped.
+    /// The server had no users and was stopped.
     Idle,
-    /// The server was stopped while somebody used it.
+    /// The server was stopped despite its users.
     InUse,
 }
 
-/// What a directory's server does.
+/// The state of a directory's server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Status {
-    /// Its process lives, be it still starting or already stopping.
+    /// The process exists. It may be starting or stopping.
     Running {
-        /// The process number of the postmaster.
+        /// The process id of the postmaster.
         pid: i32,
-        /// Where its database is.
+        /// The URL of the database.
         url: String,
         /// The major version, such as `15`.
         version: String,
-        /// How long it runs.
+        /// The lifetime of the server.
         lifetime: Lifetime,
-        /// When it was started, once it has told.
+        /// The start time, once `postmaster.pid` contains it.
         since: Option<Timestamp>,
-        /// Its socket.
+        /// The path of the socket.
         socket: PathBuf,
-        /// Whether it takes connections.
+        /// Whether it accepts connections.
         phase: StartPhase,
     },
-    /// It can be started, and holds what was loaded.
+    /// The server is not running. It can be started, and keeps the loaded data.
     Stopped,
-    /// There is none.
+    /// The directory contains no private PostgreSQL.
     Missing,
 }
 
 impl Embedded {
-    /// Takes a share in the server of `dir`, which is made and started as needed.
+    /// Acquires a lease of the server of `dir`, and creates and starts the server if necessary.
     ///
-    /// Waits while somebody else makes, starts or stops it. A start takes a second or so, the first one some seconds, one
-    /// after a crash up to some minutes, as the server then replays its log. Fails where no server programs are found,
-    /// where `dir` holds something else, where its data need another major version, and where a program fails.
+    /// Waits while another process creates, starts or stops it. A start takes about a second, the first one some
+    /// seconds. After a crash it can take minutes, because the server replays its log. Fails if no server programs are
+    /// found, if `dir` contains other data, if the data needs another major version, or if a program fails.
     pub fn open(dir: &Path, lifetime: Lifetime) -> Result<Self, EmbeddedError> {
         let name = dir.to_string_lossy();
         if name.contains("://") {
             return Err(EmbeddedError::Url { shown: concealed(&name) });
         }
         if !Directory::has_data(dir) {
-            // Before anything is made.
+            // Check this before creating anything.
             Programs::find()?;
         }
         let directory = Directory::make(dir)?;
@@ -117,7 +118,7 @@ impl Embedded {
         match opened {
             Ok((lease, url)) => Ok(Self { directory, lease: Some(lease), url }),
             Err(error) => {
-                directory.take_away();
+                directory.remove_created();
                 Err(error)
             }
         }
@@ -137,22 +138,23 @@ impl Embedded {
         Ok((lease, url))
     }
 
-    /// The database's URL, for `psql` as for the `postgres` crate: `postgresql:///kills?host=%2Fpath&port=5432&user=aegis`.
+    /// The URL of the database for `psql` and the `postgres` crate:
+    /// `postgresql:///kills?host=%2Fpath&port=5432&user=aegis`.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Gives back the share, and stops the server if that was the last and it was not started to stay.
+    /// Releases the lease. The last release stops the server, unless it was started with [`Lifetime::UntilStopped`].
     ///
-    /// Dropping does the same, and logs what fails.
+    /// Dropping does the same and logs errors.
     pub fn close(mut self) -> Result<Closed, EmbeddedError> {
-        self.give_back()
+        self.release()
     }
 
-    fn give_back(&mut self) -> Result<Closed, EmbeddedError> {
+    fn release(&mut self) -> Result<Closed, EmbeddedError> {
         let _acting = self.directory.account().act();
         let start = self.directory.lock_start()?;
-        // Between these two nobody can come in: a share is taken under the start lock.
+        // No other process can acquire a lease in between, because that requires the start lock.
         drop(self.lease.take());
         let users = self.directory.users(&start)?;
         match users {
@@ -166,21 +168,25 @@ impl Embedded {
 impl Drop for Embedded {
     fn drop(&mut self) {
         if self.lease.is_some()
-            && let Err(error) = self.give_back()
+            && let Err(error) = self.release()
         {
-            log::warn!("the private PostgreSQL in {}: {}", self.directory.dir().display(), in_full(&error));
+            log::warn!(
+                "could not release the private PostgreSQL in {}: {}",
+                self.directory.dir().display(),
+                in_full(&error)
+            );
         }
     }
 }
 
-/// Stops the server of `dir`, whoever uses it: their sessions end, what they committed stays.
+/// Stops the server of `dir` even if it is in use. Open sessions are terminated, and committed data is kept.
 pub fn stop(dir: &Path) -> Result<Stopped, EmbeddedError> {
     let Some(directory) = with_data(dir)? else {
         return Ok(Stopped::Missing);
     };
     let _acting = directory.account().act();
     let start: StartLock = directory.lock_start()?;
-    directory.keep_no_more(&start)?;
+    directory.clear_kept(&start)?;
     let users = directory.users(&start)?;
     Ok(match (server::stop(&directory, &start)?, users) {
         (false, _) => Stopped::Already,
@@ -189,7 +195,7 @@ pub fn stop(dir: &Path) -> Result<Stopped, EmbeddedError> {
     })
 }
 
-/// What the server of `dir` does. Nothing is changed, and nothing waited for.
+/// Returns the state of the server of `dir`, without waiting or changing anything.
 pub fn status(dir: &Path) -> Result<Status, EmbeddedError> {
     let Some(directory) = with_data(dir)? else {
         return Ok(Status::Missing);
@@ -212,7 +218,7 @@ pub fn status(dir: &Path) -> Result<Status, EmbeddedError> {
     })
 }
 
-/// The directory at `dir`, if it holds a cluster.
+/// Returns the directory at `dir` if it contains a cluster.
 fn with_data(dir: &Path) -> Result<Option<Directory>, EmbeddedError> {
     let Some(directory) = Directory::existing(dir)? else {
         return Ok(None);

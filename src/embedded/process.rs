@@ -1,4 +1,4 @@
-//! Whose process a number names.
+//! Finds out whether a process id belongs to the server of a data directory.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -8,45 +8,43 @@ use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
-/// How often a wait for a process or a lock looks again.
+/// Poll interval while waiting for a process or a lock.
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Whose process a number names, as a server's data see it.
+/// The owner of a process id, relative to a data directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Owner {
-    /// The server of these data, or so it must be taken.
+    /// The server of the data, or a process that can't be examined.
     Us,
-    /// A process that has nothing to do with them, or the last trace of one that ended.
+    /// An unrelated process, or a zombie.
     Other,
-    /// There is no such process.
+    /// No such process.
     Nobody,
 }
 
-/// Whose process `pid` is: the postmaster of `data`, which names that directory in its arguments or stands in it.
+/// Examines `pid`. The postmaster of `data` has that directory in its arguments or as its working directory.
 pub(crate) fn owner(pid: i32, data: &Path) -> Owner {
     match kill(Pid::from_raw(pid), None) {
-        // A process of another user lives, too, and may be ours all the same: root looks at everybody's, but in a
-        // container even root may lack the right to signal.
+        // With EPERM the process exists as another user and can still be ours: root examines all processes, but in a
+        // container even root can lack the privilege to send signals.
         Ok(()) | Err(Errno::EPERM) => {}
         Err(_) => return Owner::Nobody,
     }
     match arguments(pid) {
-        Some(arguments) if names(&arguments, data.as_os_str().as_bytes()) || stands_in(pid, data) => {
-            Owner::Us
-        }
+        Some(arguments) if names(&arguments, data.as_os_str().as_bytes()) || runs_in(pid, data) => Owner::Us,
         Some(_) => Owner::Other,
-        // Nothing can be known: to take a living process for the server loses time, the opposite could lose data.
+        // Unknown: treating another process as the server costs time, the opposite could lose data.
         None => Owner::Us,
     }
 }
 
-/// The command line of a process: empty for one that ended and was not yet waited for.
+/// The command line of a process; empty for a zombie.
 #[cfg(target_os = "linux")]
 fn arguments(pid: i32) -> Option<Vec<u8>> {
     std::fs::read(format!("/proc/{pid}/cmdline")).ok()
 }
 
-/// The command line of a process: empty for one that ended and was not yet waited for.
+/// The command line of a process; empty for a zombie.
 #[cfg(not(target_os = "linux"))]
 fn arguments(pid: i32) -> Option<Vec<u8>> {
     let pid = pid.to_string();
@@ -58,22 +56,22 @@ fn arguments(pid: i32) -> Option<Vec<u8>> {
 }
 
 #[cfg(target_os = "linux")]
-fn stands_in(pid: i32, data: &Path) -> bool {
+fn runs_in(pid: i32, data: &Path) -> bool {
     std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|directory| directory == data)
 }
 
 #[cfg(not(target_os = "linux"))]
-fn stands_in(_pid: i32, _data: &Path) -> bool {
+fn runs_in(_pid: i32, _data: &Path) -> bool {
     false
 }
 
-/// Whether one of the arguments is `data`: each ends with a NUL.
+/// Whether one of the NUL-terminated arguments is `data`.
 #[cfg(target_os = "linux")]
 fn names(arguments: &[u8], data: &[u8]) -> bool {
     arguments.split(|&byte| byte == 0).any(|argument| argument == data)
 }
 
-/// Whether `data` is in the arguments, which stand there without marks between them.
+/// Whether the arguments, which are not delimited, contain `data`.
 #[cfg(not(target_os = "linux"))]
 fn names(arguments: &[u8], data: &[u8]) -> bool {
     memchr::memmem::find(arguments, data).is_some()
@@ -100,7 +98,7 @@ mod tests {
                 .spawn()
                 .expect("a shell");
             let pid = i32::try_from(child.id()).expect("a process number");
-            // A program has its arguments only a moment after it was spawned.
+            // Shortly after the spawn, the process does not have its arguments yet.
             let mut line = String::new();
             BufReader::new(child.stdout.take().expect("its output")).read_line(&mut line).expect("a line");
             assert_eq!(owner(pid, &data), expected, "{argument}");

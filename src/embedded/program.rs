@@ -1,4 +1,4 @@
-//! Runs one server program to its end, and keeps what it wrote.
+//! Runs a server program to completion and keeps its output.
 
 use std::fs::OpenOptions;
 use std::io::{Read, Seek, SeekFrom};
@@ -16,17 +16,18 @@ use crate::embedded::directory::{Directory, StartLock};
 use crate::embedded::error::{At, EmbeddedError};
 use crate::embedded::process::POLL_INTERVAL;
 
-/// How long a program may take. A start has its own limit of 10 minutes.
+/// Time limit of a program. A start has its own limit of 10 minutes.
 const RUN_LIMIT: Duration = Duration::from_mins(15);
-/// How many lines of a log an error shows.
+/// Number of log lines in an error.
 const TAIL_LINES: usize = 10;
-/// How many bytes of a log are read for them.
+/// Number of bytes that are read from the end of a log.
 const TAIL_BYTES_MAX: u64 = 8 * 1024;
 
-/// Runs `command`, whose output goes to the log `<program>.log`; its end is in the error if it fails.
+/// Runs `command` with its output in the log `<program>.log`. If it fails, the error contains the last lines.
 ///
-/// The output goes to a file, as a pipe would be held open by a server that the program leaves behind. The program's
-/// input is the start lock, so that nobody else begins while it is still at work, even when this process is killed.
+/// The output goes to a file, because a server that the program leaves running would keep a pipe open. The program's
+/// standard input is the start lock. So the directory stays locked while the program runs, even if this process is
+/// killed.
 pub(crate) fn run(
     mut command: Command,
     program: &'static str,
@@ -46,7 +47,7 @@ pub(crate) fn run(
             Some(status) => return Err(EmbeddedError::Failed { program, status, tail: tail(&log, 0), log }),
             None if begun.elapsed() < RUN_LIMIT => thread::sleep(POLL_INTERVAL),
             None => {
-                // It has a process group of its own, with all that it has started there.
+                // The process group includes everything that the program has started.
                 if let Ok(pid) = i32::try_from(child.id()) {
                     let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
                 }
@@ -57,7 +58,7 @@ pub(crate) fn run(
     }
 }
 
-/// The last lines that were written to `log` from byte `from` on; none if it can't be read.
+/// Returns the last lines of `log` after byte `from`, or nothing if it can't be read.
 pub(crate) fn tail(log: &Path, from: u64) -> String {
     let read = || -> std::io::Result<Vec<u8>> {
         let mut options = OpenOptions::new();

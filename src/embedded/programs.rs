@@ -1,8 +1,9 @@
 //! Finds PostgreSQL's server programs on the machine.
 //!
-//! - A directory counts only when it holds `initdb`, `pg_ctl` and `postgres`, and `postgres` tells a version that is new enough.
-//! - What the user put on `PATH` comes before the usual places, and in those the newest version comes first.
-//! - The search reads directories and asks programs through [`SearchPath`] alone, so that it can be tried on a made-up machine.
+//! - A directory counts only if it contains `initdb`, `pg_ctl` and `postgres`, and `postgres` reports a supported
+//!   version.
+//! - Directories on `PATH` come before the usual places, and there the newest version comes first.
+//! - The search reads directories and runs programs through [`SearchPath`] only, so that tests can use a fake machine.
 
 use std::env;
 use std::fs;
@@ -13,12 +14,12 @@ use crate::database::connect::server_version::VERSION_MIN;
 use crate::embedded::account::Account;
 use crate::embedded::error::EmbeddedError;
 
-/// Where packages put the programs, under the root of the file system. A `*` stands for the rest of one name.
+/// Where packages install the programs, relative to the root directory. A `*` stands for the rest of a name.
 const USUAL_PLACES: [&str; 9] = [
     "usr/lib/postgresql/*/bin",                          // Debian, Ubuntu
     "usr/pgsql-*/bin",                                   // PostgreSQL's own packages for Red Hat
     "usr/lib64/pgsql/bin",                               // Red Hat's packages
-    "usr/bin",                                           // Fedora, Arch, when PATH lacks it
+    "usr/bin",                                           // Fedora, Arch, if PATH lacks it
     "opt/homebrew/opt/postgresql*/bin",                  // Homebrew on Apple silicon
     "usr/local/opt/postgresql*/bin",                     // Homebrew on Intel
     "opt/homebrew/bin",                                  // Homebrew, linked
@@ -26,7 +27,7 @@ const USUAL_PLACES: [&str; 9] = [
     "usr/local/pgsql/bin",                               // built from source
 ];
 
-/// One set of PostgreSQL's server programs: a directory that holds all that are needed.
+/// A complete set of PostgreSQL's server programs in one directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Programs {
     bin: PathBuf,
@@ -34,7 +35,7 @@ pub struct Programs {
     major: u32,
 }
 
-/// Where to look for server programs: the directories of `PATH`, and the root under which the usual places are.
+/// Where to search for server programs: the directories of `PATH`, and the root directory of the usual places.
 #[derive(Debug)]
 struct SearchPath {
     path: Vec<PathBuf>,
@@ -42,14 +43,15 @@ struct SearchPath {
 }
 
 impl Programs {
-    /// The programs that come first on this machine; [`EmbeddedError::NoPrograms`] says what to install where there are none.
+    /// Finds the preferred programs on this machine. Without any, [`EmbeddedError::NoPrograms`] names the packages to
+    /// install.
     pub fn find() -> Result<Self, EmbeddedError> {
         let account = Account::for_paths(&[])?;
         let ask = |program: &Path, argument: &str| ask(&account, program, argument);
         all(&SearchPath::of_this_machine(), &ask).next().ok_or(EmbeddedError::NoPrograms)
     }
 
-    /// The programs for the data in `directory`, which were made by the major version `data`.
+    /// Finds the programs for the data in `directory`, which was created by major version `data`.
     pub fn find_for(directory: &Path, data: &str, account: &Account) -> Result<Self, EmbeddedError> {
         let ask = |program: &Path, argument: &str| ask(account, program, argument);
         choose(all(&SearchPath::of_this_machine(), &ask).collect(), directory, data)
@@ -65,23 +67,23 @@ impl Programs {
         self.bin.join(name)
     }
 
-    /// The version as `postgres` tells it, such as `15.18`.
+    /// The version that `postgres` reports, such as `15.18`.
     pub fn version(&self) -> &str {
         &self.version
     }
 
-    /// The programs in `bin`, if it holds all of them in a version that will do.
+    /// Returns the programs in `bin` if they are complete and of a supported version.
     fn in_directory(bin: PathBuf, ask: &dyn Fn(&Path, &str) -> Option<String>) -> Option<Self> {
         if !["initdb", "pg_ctl", "postgres"].iter().all(|name| bin.join(name).is_file()) {
             return None;
         }
-        let told = ask(&bin.join("postgres"), "--version")?;
-        let Some((version, major)) = parse_version(&told) else {
-            log::debug!("passed over {}: it tells no version", bin.display());
+        let output = ask(&bin.join("postgres"), "--version")?;
+        let Some((version, major)) = parse_version(&output) else {
+            log::debug!("skipped {}: no version reported", bin.display());
             return None;
         };
         if major < VERSION_MIN {
-            log::debug!("passed over {}: PostgreSQL {version} is too old", bin.display());
+            log::debug!("skipped {}: PostgreSQL {version} is too old", bin.display());
             return None;
         }
         Some(Self { bin, version, major })
@@ -95,18 +97,18 @@ impl SearchPath {
         Self { path: env::split_paths(&path).collect(), root: PathBuf::from("/") }
     }
 
-    /// Directories that may hold the programs, the best first, each once, links resolved.
+    /// Directories that may contain the programs, in order of preference, without duplicates, with links resolved.
     fn directories(&self, ask: &dyn Fn(&Path, &str) -> Option<String>) -> Vec<PathBuf> {
-        // A relative entry would make the programs depend on where the user happens to stand.
+        // With a relative entry, the result would depend on the working directory.
         let path = || self.path.iter().filter(|directory| directory.is_absolute());
-        // A link on PATH leads to the directory in which the other programs are.
+        // A link on PATH leads to the directory with the other programs.
         let linked = path().flat_map(|directory| {
             ["postgres", "pg_ctl", "initdb"]
                 .into_iter()
                 .filter_map(|name| fs::canonicalize(directory.join(name)).ok())
                 .filter_map(|program| program.parent().map(Path::to_path_buf))
         });
-        let told = path()
+        let configured = path()
             .map(|directory| directory.join("pg_config"))
             .filter(|program| program.is_file())
             .filter_map(|program| ask(&program, "--bindir"))
@@ -114,7 +116,7 @@ impl SearchPath {
         let usual = USUAL_PLACES.iter().flat_map(|pattern| expand(&self.root, pattern));
 
         let mut directories: Vec<PathBuf> = Vec::new();
-        for directory in linked.chain(path().cloned()).chain(told).chain(usual) {
+        for directory in linked.chain(path().cloned()).chain(configured).chain(usual) {
             if let Ok(directory) = fs::canonicalize(directory)
                 && !directories.contains(&directory)
             {
@@ -125,7 +127,8 @@ impl SearchPath {
     }
 }
 
-/// All server programs of `places`, the best first. `ask` runs a program with one argument and gives its output.
+/// All server programs of `places`, in order of preference. `ask` runs a program with one argument and returns its
+/// output.
 fn all<'a>(
     places: &SearchPath,
     ask: &'a dyn Fn(&Path, &str) -> Option<String>,
@@ -134,7 +137,7 @@ fn all<'a>(
     directories.into_iter().filter_map(move |bin| Programs::in_directory(bin, ask))
 }
 
-/// The first of `found` that can serve the data in `directory`, made by version `data`.
+/// Returns the first of `found` that can serve the data in `directory`, which was created by version `data`.
 fn choose(found: Vec<Programs>, directory: &Path, data: &str) -> Result<Programs, EmbeddedError> {
     if found.is_empty() {
         return Err(EmbeddedError::NoPrograms);
@@ -149,7 +152,7 @@ fn choose(found: Vec<Programs>, directory: &Path, data: &str) -> Result<Programs
     })
 }
 
-/// Directories under `root` that fit `pattern`; where a name has a `*`, those with the highest version first.
+/// Directories under `root` that match `pattern`, with the highest version of a `*` first.
 fn expand(root: &Path, pattern: &str) -> Vec<PathBuf> {
     let mut directories = vec![root.to_path_buf()];
     for part in pattern.split('/') {
@@ -161,7 +164,7 @@ fn expand(root: &Path, pattern: &str) -> Vec<PathBuf> {
     directories
 }
 
-/// The entries of `directory` whose names begin with `prefix`, highest version first.
+/// The entries of `directory` whose names start with `prefix`, with the highest version first.
 fn versions(directory: &Path, prefix: &str) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(directory) else {
         return Vec::new();
@@ -171,12 +174,13 @@ fn versions(directory: &Path, prefix: &str) -> Vec<PathBuf> {
         .filter_map(|entry| entry.file_name().into_string().ok())
         .filter(|name| name.starts_with(prefix))
         .collect();
-    // The name itself decides between equals, so that the order never depends on the file system's.
+    // Names with equal versions are ordered by name, independent of the file system.
     names.sort_by_cached_key(|name| std::cmp::Reverse((version_key(name), name.clone())));
     names.into_iter().map(|name| directory.join(name)).collect()
 }
 
-/// The numbers in a name, to sort by: `9.6` before `15`, and `latest`, which is Postgres.app's link, after all.
+/// The sort key of a name: its numbers, so that `9.6` is before `15`. `latest`, the link of Postgres.app, is the
+/// highest.
 fn version_key(name: &str) -> Vec<u32> {
     if name == "latest" {
         return vec![u32::MAX];
@@ -184,14 +188,14 @@ fn version_key(name: &str) -> Vec<u32> {
     name.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse().ok()).collect()
 }
 
-/// Version and major version out of `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`.
-fn parse_version(told: &str) -> Option<(String, u32)> {
-    let version = told.split_once(") ")?.1.split_whitespace().next()?;
+/// Parses version and major version from `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`.
+fn parse_version(output: &str) -> Option<(String, u32)> {
+    let version = output.split_once(") ")?.1.split_whitespace().next()?;
     let digits = version.split(|c: char| !c.is_ascii_digit()).next()?;
     Some((version.to_owned(), digits.parse().ok()?))
 }
 
-/// Runs `program` with one argument as the account, and gives its standard output; nothing if it fails.
+/// Runs `program` with one argument as the account and returns its standard output, or nothing if it fails.
 fn ask(account: &Account, program: &Path, argument: &str) -> Option<String> {
     let output = account
         .command(program)
@@ -210,7 +214,7 @@ mod tests {
 
     use super::*;
 
-    /// A machine in a temporary directory, whose programs are files that hold what they would say.
+    /// A fake machine in a temporary directory. Its programs are files that contain their output.
     struct Machine(tempfile::TempDir);
 
     impl Machine {
@@ -248,7 +252,7 @@ mod tests {
             all(&places, &|program, _| fs::read_to_string(program).ok()).collect()
         }
 
-        /// The directories found, relative to the machine's root.
+        /// Checks the directories found, relative to the machine's root.
         fn check(&self, path: &[&str], expected: &[&str]) {
             let root = fs::canonicalize(self.0.path()).expect("the root");
             let found: Vec<String> = self
@@ -310,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn the_directory_that_pg_config_tells_is_searched() {
+    fn the_directory_that_pg_config_reports_is_searched() {
         let machine = Machine::new();
         machine.install("opt/odd/bin", "15.2");
         machine.write("usr/bin/pg_config", &format!("{}\n", machine.path("opt/odd/bin").display()));
@@ -318,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_lacks_a_program_or_tells_no_version_is_passed_over() {
+    fn a_directory_without_a_program_or_a_version_is_skipped() {
         let machine = Machine::new();
         machine.write("usr/lib/postgresql/17/bin/postgres", "postgres (PostgreSQL) 17.1\n");
         machine.install("usr/lib/postgresql/16/bin", "strange");
@@ -327,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn data_choose_programs_of_their_version_or_name_both() {
+    fn data_requires_programs_of_its_version() {
         let machine = Machine::new();
         machine.install("usr/lib/postgresql/14/bin", "14.9");
         machine.install("usr/lib/postgresql/15/bin", "15.18");
@@ -342,10 +346,10 @@ mod tests {
     }
 
     #[test]
-    fn versions_are_read_as_postgres_tells_them() {
-        let check = |told: &str, expected: Option<(&str, u32)>| {
+    fn versions_are_parsed_from_the_output_of_postgres() {
+        let check = |output: &str, expected: Option<(&str, u32)>| {
             let expected = expected.map(|(version, major)| (version.to_owned(), major));
-            assert_eq!(parse_version(told), expected, "{told:?}");
+            assert_eq!(parse_version(output), expected, "{output:?}");
         };
         check("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n", Some(("15.18", 15)));
         check("postgres (PostgreSQL) 18beta1\n", Some(("18beta1", 18)));

@@ -1,11 +1,11 @@
-//! The server process: is it there, start it, stop it.
+//! The server process: examines, starts and stops it.
 //!
-//! - Who starts or stops holds the start lock; looking needs no lock.
-//! - No signal is sent to a process, and no server is waited for, that is not the postmaster of this directory's data: a
-//!   `postmaster.pid` that outlived its server may name any process by now.
-//! - PostgreSQL's own guard against two servers on the same data, the shared memory that `postmaster.pid` names, stays in
-//!   force.
-//! - Every wait has an end.
+//! - Starting and stopping require the start lock; examining does not.
+//! - Only the postmaster of this directory's data is signalled or awaited. A `postmaster.pid` that outlived its server
+//!   can name any process.
+//! - PostgreSQL's own protection against two servers on the same data stays active: the shared memory that
+//!   `postmaster.pid` names.
+//! - Every wait has a limit.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -28,19 +28,19 @@ use crate::embedded::program::{run, tail};
 use crate::embedded::programs::Programs;
 use crate::embedded::{process, socket};
 
-/// How long a server may take to get ready: after a crash it first replays up to `max_wal_size` of its log.
+/// Time limit of a start. After a crash, the server first replays up to `max_wal_size` of its log.
 const START_LIMIT: Duration = Duration::from_mins(10);
-/// How long a server may take to stop: it first writes all that is in memory to disk.
+/// Time limit of a stop. The server first writes all changes in memory to disk.
 const STOP_LIMIT: Duration = Duration::from_mins(5);
-/// How long the last processes of a server that was killed may take to notice.
+/// Time limit for the remaining processes of a killed server to exit.
 const REMAINS_LIMIT: Duration = Duration::from_secs(30);
-/// How long a `postmaster.pid` may be unfinished before it counts as torn by a crash.
+/// How long a `postmaster.pid` can be incomplete before it counts as torn by a crash.
 const TORN_LIMIT: Duration = Duration::from_secs(2);
-/// From which size on the server's log is put aside before a start, in bytes; one older log is kept.
+/// Size in bytes at which the server's log is rotated before a start. One older log is kept.
 const LOG_BYTES_MAX: u64 = 8 * 1024 * 1024;
-/// `postmaster.pid` and `PG_VERSION` are much smaller.
+/// Read limit of `postmaster.pid` and `PG_VERSION`, which are much smaller.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
-/// Files of the data that PostgreSQL opens before it says anything: a FIFO in the place of one would keep it waiting.
+/// Data files that PostgreSQL opens before its first output. A FIFO in place of one would block it.
 const OPENED_BY_SERVER: [&str; 6] = [
     "postgresql.conf",
     "postgresql.auto.conf",
@@ -49,46 +49,46 @@ const OPENED_BY_SERVER: [&str; 6] = [
     "postmaster.opts",
     "global/pg_control",
 ];
-/// The process that no system has: Linux ends at 2^22, macOS at 99,998.
-const NOBODY: i32 = i32::MAX;
+/// A process id that no system uses: the maximum is 2^22 on Linux and 99,998 on macOS.
+const PID_UNUSED: i32 = i32::MAX;
 
-/// What is known of a directory's server.
+/// The state of a directory's server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ServerState {
-    /// Nothing says that it runs.
+    /// No sign of a running server.
     Stopped,
-    /// It left `postmaster.pid` behind, and its process is gone.
+    /// The process is gone, but `postmaster.pid` still exists.
     Crashed,
-    /// `postmaster.pid` is not finished: it is being written, or a loss of power tore it.
+    /// `postmaster.pid` is incomplete: it is being written, or was torn by a power failure.
     Torn,
-    /// Its process lives.
+    /// The process exists.
     Alive(RunningServer),
 }
 
-/// A server whose process lives.
+/// A server whose process exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RunningServer {
     pub pid: i32,
-    /// When it was started.
+    /// The start time.
     pub since: Option<Timestamp>,
     pub port: u16,
-    /// Where its socket is, once it has told.
+    /// The socket's directory, once `postmaster.pid` contains it.
     pub socket: Option<PathBuf>,
     pub phase: StartPhase,
 }
 
-/// How far a server is whose process lives.
+/// The phase of a server whose process exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StartPhase {
-    /// It takes no connections yet.
+    /// It does not accept connections yet.
     Starting,
-    /// It takes connections.
+    /// It accepts connections.
     Ready,
-    /// It takes no connections any more.
+    /// It no longer accepts connections.
     Stopping,
 }
 
-/// The state of the server of `directory`.
+/// Returns the state of the server of `directory`.
 pub(crate) fn state(directory: &Directory) -> Result<ServerState, EmbeddedError> {
     let path = pid_file(directory);
     let bytes = match read_file(&path) {
@@ -105,53 +105,53 @@ pub(crate) fn state(directory: &Directory) -> Result<ServerState, EmbeddedError>
     })
 }
 
-/// Sees to it that the server is ready, and gives its URL.
+/// Starts the server if necessary, waits until it is ready, and returns its URL.
 pub(crate) fn ensure(directory: &Directory, start_lock: &StartLock) -> Result<String, EmbeddedError> {
     let begun = Instant::now();
     loop {
-        let patience_left = |limit: Duration| begun.elapsed() < limit;
+        let is_within = |limit: Duration| begun.elapsed() < limit;
         match state(directory)? {
             ServerState::Alive(RunningServer {
                 phase: StartPhase::Ready, socket: Some(place), port, ..
             }) => {
                 return Ok(socket::url(&place, port));
             }
-            // Its starter was killed, or somebody stops it by hand.
+            // The process that started it was killed, or a user is stopping it manually.
             ServerState::Alive(_) => {}
-            ServerState::Torn if patience_left(TORN_LIMIT) => {}
+            ServerState::Torn if is_within(TORN_LIMIT) => {}
             ServerState::Torn => remove_file(&pid_file(directory))?,
             ServerState::Stopped => start(directory, start_lock)?,
             ServerState::Crashed => match start(directory, start_lock) {
-                // The children of a postmaster that was killed hold its memory for a moment.
+                // The children of a killed postmaster hold its shared memory for a moment.
                 Err(EmbeddedError::Failed { .. } | EmbeddedError::Elsewhere { .. })
-                    if patience_left(REMAINS_LIMIT) => {}
+                    if is_within(REMAINS_LIMIT) => {}
                 other => other?,
             },
         }
-        if !patience_left(START_LIMIT) {
+        if !is_within(START_LIMIT) {
             return Err(timeout(directory, "ready", START_LIMIT));
         }
         thread::sleep(POLL_INTERVAL);
     }
 }
 
-/// Stops the server, if it runs, and says whether it did. Open sessions are ended, what they committed is kept.
+/// Stops the server if it is running, and returns whether it was. Open sessions are terminated, committed data is kept.
 pub(crate) fn stop(directory: &Directory, _start: &StartLock) -> Result<bool, EmbeddedError> {
     let begun = Instant::now();
-    let mut told = None;
+    let mut interrupted = None;
     let mut place = None;
     loop {
         match state(directory)? {
             ServerState::Alive(server) => {
                 place = server.socket.or(place);
-                if told != Some(server.pid) {
+                if interrupted != Some(server.pid) {
                     log::info!("stopping the private PostgreSQL in {}", directory.dir().display());
                     interrupt(server.pid).at("stop the server of", directory.dir())?;
-                    told = Some(server.pid);
+                    interrupted = Some(server.pid);
                 }
             }
-            // The server removes its file a moment before it ends.
-            _ if told.is_some_and(|pid| process::owner(pid, &directory.data()) == Owner::Us) => {}
+            // The server removes postmaster.pid shortly before it exits.
+            _ if interrupted.is_some_and(|pid| process::owner(pid, &directory.data()) == Owner::Us) => {}
             _ => break,
         }
         if begun.elapsed() >= STOP_LIMIT {
@@ -160,12 +160,12 @@ pub(crate) fn stop(directory: &Directory, _start: &StartLock) -> Result<bool, Em
         thread::sleep(POLL_INTERVAL);
     }
     if let Some(place) = place {
-        socket::tidy(directory, &place);
+        socket::remove_outside(directory, &place);
     }
-    Ok(told.is_some())
+    Ok(interrupted.is_some())
 }
 
-/// Asks a server for a fast shutdown. `pg_ctl stop -m fast` sends the same signal, but believes any `postmaster.pid`.
+/// Requests a fast shutdown. `pg_ctl stop -m fast` sends the same signal, but trusts any `postmaster.pid`.
 fn interrupt(pid: i32) -> Result<(), Errno> {
     match kill(Pid::from_raw(pid), Signal::SIGINT) {
         Err(Errno::ESRCH) => Ok(()),
@@ -173,7 +173,7 @@ fn interrupt(pid: i32) -> Result<(), Errno> {
     }
 }
 
-/// The version that made the data, as `PG_VERSION` says; nothing where there are no data.
+/// Returns the version that created the data, from `PG_VERSION`, or `None` without data.
 pub(crate) fn data_version(directory: &Directory) -> Result<Option<String>, EmbeddedError> {
     let path = directory.data().join("PG_VERSION");
     match read_file(&path) {
@@ -183,7 +183,7 @@ pub(crate) fn data_version(directory: &Directory) -> Result<Option<String>, Embe
     }
 }
 
-/// Starts the server, which does not run, and waits until it is ready.
+/// Starts the stopped server and waits until it is ready.
 fn start(directory: &Directory, start_lock: &StartLock) -> Result<(), EmbeddedError> {
     let version = data_version(directory)?.unwrap_or_default();
     let programs = Programs::find_for(&directory.data(), &version, directory.account())?;
@@ -193,19 +193,19 @@ fn start(directory: &Directory, start_lock: &StartLock) -> Result<(), EmbeddedEr
         return Err(EmbeddedError::Elsewhere { socket: socket::path(&place) });
     }
     socket::clear(&place)?;
-    disown(directory)?;
+    clear_pid(directory)?;
 
     for name in OPENED_BY_SERVER {
-        refuse_unless_file(&directory.data().join(name))?;
+        check_regular_file(&directory.data().join(name))?;
     }
     let log = server_log(directory);
     directory.check_log("server.log")?;
-    let log_len = put_aside(&log)?;
+    let log_len = rotate_log(&log)?;
     log::info!("starting the private PostgreSQL {} in {}", programs.version(), directory.dir().display());
     let mut command = directory.account().command(&programs.program("pg_ctl"));
     command.args(["start", "-w", "-t", &START_LIMIT.as_secs().to_string()]);
-    // pg_ctl has a shell start the server, and quotes neither the data's directory nor the log for it: the directory goes by the
-    // environment and, quoted by us, in the server's options; the log by a name that needs no quotes.
+    // pg_ctl starts the server through a shell and quotes neither the data directory nor the log. So the directory is
+    // in the environment and, quoted by us, in the server's options. The log has a name that needs no quotes.
     command.env("PGDATA", directory.data()).arg("-o").arg(server_options(&directory.data(), &place));
     command.current_dir(directory.log()).args(["-l", "server.log"]);
     run(command, "pg_ctl", directory, start_lock).map_err(|error| match error {
@@ -218,13 +218,13 @@ fn start(directory: &Directory, start_lock: &StartLock) -> Result<(), EmbeddedEr
     })
 }
 
-/// Options that must hold whatever the settings say, for a shell.
+/// Returns options for a shell that override the settings.
 fn server_options(data: &Path, place: &Path) -> std::ffi::OsString {
     let mut options = b"-D ".to_vec();
     options.extend(shell_quoted(data.as_os_str().as_bytes()));
     options.extend(b" -c listen_addresses= -c unix_socket_permissions=0700 -c external_pid_file= ");
     options.extend(format!("-c port={} -c ", socket::PORT).bytes());
-    // The setting is a list, whose items stand in double quotes where they are not plain.
+    // The setting is a list. Items with special characters must be in double quotes.
     let mut setting = b"unix_socket_directories=\"".to_vec();
     for &byte in place.as_os_str().as_bytes() {
         setting.extend(if byte == b'"' { &b"\"\""[..] } else { std::slice::from_ref(&byte) });
@@ -243,9 +243,10 @@ fn shell_quoted(text: &[u8]) -> Vec<u8> {
     quoted
 }
 
-/// Makes a `postmaster.pid` that outlived its server name nobody. PostgreSQL refuses to start while the process it names
-/// lives, whatever that is. The rest of the file stays: by it PostgreSQL sees whether children of that server still write.
-fn disown(directory: &Directory) -> Result<(), EmbeddedError> {
+/// Replaces the process id in a stale `postmaster.pid` by one that does not exist. PostgreSQL refuses to start while
+/// the named process exists, whatever it is. The rest of the file is kept: PostgreSQL uses it to detect children of the
+/// old server that still write.
+fn clear_pid(directory: &Directory) -> Result<(), EmbeddedError> {
     let path = pid_file(directory);
     let bytes = match read_file(&path) {
         Ok(bytes) => bytes,
@@ -253,7 +254,7 @@ fn disown(directory: &Directory) -> Result<(), EmbeddedError> {
         Err(error) => return Err(error).at("read", &path),
     };
     let rest = bytes.iter().position(|&byte| byte == b'\n').map_or(&[][..], |end| &bytes[end..]);
-    let mut text = NOBODY.to_string().into_bytes();
+    let mut text = PID_UNUSED.to_string().into_bytes();
     text.extend_from_slice(rest);
     let mut file = OpenOptions::new()
         .write(true)
@@ -264,7 +265,7 @@ fn disown(directory: &Directory) -> Result<(), EmbeddedError> {
     file.write_all(&text).at("write", &path)
 }
 
-/// Reads a small file; a FIFO in its place reads as empty, and does not hang.
+/// Reads a small file. A FIFO in its place reads as empty and does not block.
 fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     let file = OpenOptions::new().read(true).custom_flags(O_NOFOLLOW | O_NONBLOCK).open(path)?;
     let mut bytes = Vec::new();
@@ -272,16 +273,16 @@ fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Refuses what is there and is no regular file, nor a link to one.
-fn refuse_unless_file(path: &Path) -> Result<(), EmbeddedError> {
+/// Fails if `path` exists and is neither a regular file nor a link to one.
+fn check_regular_file(path: &Path) -> Result<(), EmbeddedError> {
     match fs::metadata(path) {
         Ok(found) if !found.is_file() => Err(EmbeddedError::Planted { path: path.to_path_buf() }),
         _ => Ok(()),
     }
 }
 
-/// Renames the server's log if it has grown large, and gives the length of what is there then.
-fn put_aside(log: &Path) -> Result<u64, EmbeddedError> {
+/// Rotates the server's log if it is large, and returns the length of the current log.
+fn rotate_log(log: &Path) -> Result<u64, EmbeddedError> {
     let len = fs::symlink_metadata(log).map_or(0, |metadata| metadata.len());
     if len <= LOG_BYTES_MAX {
         return Ok(len);
@@ -290,7 +291,8 @@ fn put_aside(log: &Path) -> Result<u64, EmbeddedError> {
     Ok(0)
 }
 
-/// Reads `postmaster.pid`: process, data, start time, port, socket's directory, addresses, shared memory, status, a line each.
+/// Parses `postmaster.pid`. Its lines are: process id, data directory, start time, port, socket directory, addresses,
+/// shared memory, status.
 fn parse(bytes: &[u8]) -> Option<RunningServer> {
     let lines: Vec<&[u8]> = bytes.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii_end).collect();
     let line = |at: usize| lines.get(at).copied().filter(|line| !line.is_empty());
@@ -325,7 +327,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pid_file_is_read_as_far_as_it_is_written() {
+    fn incomplete_pid_files_are_parsed() {
         let check = |text: &str, expected: Option<(i32, u16, Option<&str>, StartPhase)>| {
             let since = (text.lines().count() > 2).then(|| Timestamp::from_second(17).expect("a time"));
             let expected = expected.map(|(pid, port, socket, phase)| RunningServer {

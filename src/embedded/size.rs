@@ -1,15 +1,15 @@
-//! What a private PostgreSQL takes on the disk.
+//! The disk usage of a private PostgreSQL.
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-/// What a file system's block counts are in, whatever its blocks.
+/// The unit of a file's block count, regardless of the file system's block size.
 const BLOCK_BYTES: u64 = 512;
 
-/// The bytes that a directory takes with all that is in it. A running server makes and removes files meanwhile: what has
-/// gone takes nothing.
+/// Returns the disk usage of a directory tree in bytes. Files that disappear during the scan, as a running server
+/// removes files, count as 0.
 pub(crate) fn disk_bytes(path: &Path) -> io::Result<u64> {
     let found = match path.symlink_metadata() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
@@ -31,12 +31,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_directory_takes_what_is_in_it() {
+    fn disk_usage_of_a_directory() {
         let directory = tempfile::tempdir().expect("a directory");
         assert_eq!(disk_bytes(&directory.path().join("missing")).expect("nothing"), 0);
         let empty = disk_bytes(directory.path()).expect("a size");
         fs::create_dir(directory.path().join("deep")).expect("a directory");
-        // Of a file with holes only what is there counts.
+        // A sparse file counts only its allocated blocks.
         fs::write(directory.path().join("deep/file"), vec![1; 100_000]).expect("a file");
         fs::File::create(directory.path().join("holes"))
             .and_then(|file| file.set_len(1 << 30))

@@ -1,7 +1,8 @@
-//! Where the server's socket is, and the URL that leads to it.
+//! The location of the server's socket, and its URL.
 //!
-//! - The socket is in a directory that only the server's account, and root, may enter: that is all the authentication there is.
-//! - The socket's path is one that the system, `psql` and the `postgres` crate all take; DIR's own path need not be.
+//! - The socket is in a directory that only the server's account and root can enter. This is the only authentication.
+//! - The system, `psql` and the `postgres` crate accept the socket's path, even if they would not accept DIR's own
+//!   path.
 
 use crate::embedded::account::Account;
 use std::fmt::Write as _;
@@ -17,20 +18,20 @@ use std::time::Duration;
 use crate::embedded::directory::{Directory, make_private_directory, remove_file};
 use crate::embedded::error::EmbeddedError;
 
-/// The server's port: only a part of the socket's name.
+/// The server's port, which is only a part of the socket's name.
 pub(crate) const PORT: u16 = 5432;
 /// The superuser of the cluster.
 pub(crate) const USER: &str = "aegis";
-/// The database that is for kills.
+/// The database for kills.
 pub(crate) const DATABASE: &str = "kills";
 
-/// The longest path of a socket, in bytes: `sun_path` of unix(7) without its NUL.
+/// Maximum length of a socket's path in bytes: `sun_path` of unix(7) without NUL.
 const SOCKET_PATH_MAX: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
-/// How the directory's name begins when it is outside of DIR.
+/// The prefix of the directory's name if it is outside of DIR.
 const OUTSIDE_PREFIX: &str = "aegis-kills-";
 
-/// Where the socket of `directory` belongs: in it, if its path will do, else in the temporary directory, under a name that
-/// all users of `directory` come to.
+/// Returns the socket's directory. It is inside `directory` if the path is suitable, otherwise in the temporary
+/// directory, under a name derived from `directory`.
 pub(crate) fn place(directory: &Directory) -> Result<PathBuf, EmbeddedError> {
     place_in(directory, &[std::env::temp_dir(), PathBuf::from("/tmp")])
 }
@@ -49,14 +50,14 @@ fn place_in(directory: &Directory, temporary: &[PathBuf]) -> Result<PathBuf, Emb
     })
 }
 
-/// Makes the socket's directory, or checks that the one that is there is private.
+/// Creates the socket's directory, or checks that an existing one is private.
 pub(crate) fn prepare(directory: &Directory, place: &Path) -> Result<(), EmbeddedError> {
     let account = directory.account();
     if let Some(parent) = place.parent() {
         account.check_entry(parent)?;
     }
     make_private_directory(place, account)?;
-    // In a temporary directory anybody could have made it before us.
+    // In a temporary directory, another user could have created it before us.
     let private = fs::symlink_metadata(place).is_ok_and(|metadata| {
         metadata.is_dir() && account.owns(&metadata) && metadata.permissions().mode() & 0o777 == 0o700
     });
@@ -70,35 +71,35 @@ pub(crate) fn prepare(directory: &Directory, place: &Path) -> Result<(), Embedde
     }
 }
 
-/// How long a server may take to accept a connection. One that lives accepts at once.
+/// Time limit to accept a connection. A live server accepts immediately.
 const ACCEPT_LIMIT: Duration = Duration::from_secs(5);
 
-/// Whether a server listens at `place`. A socket that accepts nothing counts as one.
+/// Whether a server listens at `place`. A socket that does not accept in time counts as one.
 pub(crate) fn answers(place: &Path, account: &Account) -> bool {
     let (socket, account) = (path(place), account.clone());
     let (sender, answer) = mpsc::channel();
     let connect = move || {
         let _acting = account.act();
-        // Nobody may wait for it any more.
+        // The receiver may have timed out.
         let _ = sender.send(UnixStream::connect(socket).is_ok());
     };
     let begun = thread::Builder::new().name("socket".to_owned()).spawn(connect);
     begun.is_err() || answer.recv_timeout(ACCEPT_LIMIT).unwrap_or(true)
 }
 
-/// The socket in the directory `place`.
+/// The path of the socket in the directory `place`.
 pub(crate) fn path(place: &Path) -> PathBuf {
     place.join(format!(".s.PGSQL.{PORT}"))
 }
 
-/// Removes what a server that died left at `place`: its lock file names a process that may be another one by now.
+/// Removes the files of a crashed server at `place`. Its lock file can name a process id that another process has now.
 pub(crate) fn clear(place: &Path) -> Result<(), EmbeddedError> {
     remove_file(&path(place))?;
     remove_file(&place.join(format!(".s.PGSQL.{PORT}.lock")))
 }
 
 /// Removes the socket's directory if it is outside of DIR.
-pub(crate) fn tidy(directory: &Directory, place: &Path) {
+pub(crate) fn remove_outside(directory: &Directory, place: &Path) {
     let outside =
         place.file_name().is_some_and(|name| name.as_bytes().starts_with(OUTSIDE_PREFIX.as_bytes()));
     if outside
@@ -109,8 +110,8 @@ pub(crate) fn tidy(directory: &Directory, place: &Path) {
     }
 }
 
-/// The URL of the database, as `psql` and the `postgres` crate take it. The port is in it, as `PGPORT` would bend it
-/// otherwise.
+/// The URL of the database for `psql` and the `postgres` crate. It includes the port, because `PGPORT` would override
+/// it otherwise.
 pub(crate) fn url(place: &Path, port: u16) -> String {
     let mut url = format!("postgresql:///{DATABASE}?host=");
     for &byte in place.as_os_str().as_bytes() {
@@ -125,10 +126,10 @@ pub(crate) fn url(place: &Path, port: u16) -> String {
     url
 }
 
-/// Whether a socket in `place` can be reached by all clients: short enough, and without what they read as something else.
+/// Whether all clients can reach a socket in `place`: the path is short enough and contains no separators.
 fn fits(place: &Path) -> bool {
     path(place).as_os_str().len() <= SOCKET_PATH_MAX
-        // A comma parts hosts, in libpq and in the postgres crate.
+        // A comma separates hosts in libpq and in the postgres crate.
         && place.to_str().is_some_and(|text| !text.contains(','))
 }
 
@@ -137,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_has_only_what_a_url_may_have() {
+    fn urls_are_escaped() {
         let check = |place: &str, expected: &str| {
             let expected = format!("postgresql:///kills?host={expected}&port=5432&user=aegis");
             assert_eq!(url(Path::new(place), PORT), expected, "{place}");
@@ -147,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn the_socket_is_inside_where_its_path_will_do() {
+    fn the_socket_is_inside_if_its_path_is_suitable() {
         let check = |place: &str, expected: bool| assert_eq!(fits(Path::new(place)), expected, "{place}");
         let longest = "x".repeat(SOCKET_PATH_MAX - "/".len() - "/.s.PGSQL.5432".len());
         check(&format!("/{longest}"), true);

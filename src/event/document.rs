@@ -1,33 +1,36 @@
-//! JSON values that are stored as `jsonb`: what PostgreSQL would reject or could not print again is found here.
+//! JSON values that are stored as `jsonb`. Values that PostgreSQL would reject, or could not print again, are rejected
+//! here.
 
 use crate::event::fault::Fault;
 use crate::event::text::{NUL_REASON, NulPolicy, read_escape};
 use std::borrow::Cow;
 
-/// The longest document that is stored, in bytes as it came. The largest in real events have about 4 KB.
+/// Maximum length of a stored document, in bytes of the input. The largest in real events have about 4 KB.
 pub(crate) const DOCUMENT_BYTES_MAX: usize = 64 << 10;
 
-/// The deepest nesting of a document that is stored.
+/// Maximum nesting depth of a stored document.
 pub(crate) const DOCUMENT_DEPTH_MAX: u32 = 32;
 
-/// The most digits of a number in a document.
+/// Maximum number of digits of a number in a document.
 pub(crate) const DIGITS_MAX: usize = 100;
 
-/// The largest exponent of a number in a document, with either sign. `jsonb` prints numbers without exponents: `1e-9999`
-/// takes 7 bytes to write and 10,001 to print, and a document of many of them could not be read again.
+/// Maximum absolute exponent of a number in a document. `jsonb` prints numbers without exponents: `1e-9999` takes 7
+/// bytes to write and 10,001 to print, so a document of many such numbers could not be read back.
 const EXPONENT_MAX: u32 = 100;
 
-/// A JSON value as text that `jsonb` takes in a database of any encoding: without `\u0000`, and with characters beyond
-/// ASCII in place of their escapes, which `jsonb` rejects where the database's encoding lacks them or is `SQL_ASCII`.
+/// Converts a JSON value to text that `jsonb` accepts in a database of any encoding. The text has no `\u0000`. Escapes
+/// beyond ASCII are replaced by the characters, as `jsonb` rejects escapes that the database's encoding lacks, and all
+/// of them in `SQL_ASCII`.
 ///
-/// `raw` is sound JSON. `plain` says that it has no long or exponential number and no deep nesting.
+/// `raw` must be valid JSON. `plain` says that it has no long numbers, exponents or deep nesting.
 ///
 /// # Errors
 ///
-/// The document is too long, or a number or the nesting in it is beyond its bounds, or it holds `\u0000` and `nul` rejects.
+/// The document is too long or too deeply nested, a number exceeds its limits, or it contains `\u0000` and `nul` is
+/// `Reject`.
 pub(crate) fn document(raw: &str, plain: bool, nul: NulPolicy) -> Result<Cow<'_, str>, Fault> {
     if raw.len() > DOCUMENT_BYTES_MAX {
-        return Err(Fault::value(format!("JSON of more than {DOCUMENT_BYTES_MAX} bytes")));
+        return Err(Fault::value(format!("JSON longer than {DOCUMENT_BYTES_MAX} bytes")));
     }
     if !plain {
         check_bounds(raw.as_bytes())?;
@@ -35,7 +38,7 @@ pub(crate) fn document(raw: &str, plain: bool, nul: NulPolicy) -> Result<Cow<'_,
     without_escapes(raw, nul)
 }
 
-/// Whether numbers and nesting are within their bounds.
+/// Checks the limits of numbers and nesting.
 fn check_bounds(raw: &[u8]) -> Result<(), Fault> {
     let (mut at, mut depth) = (0, 0_u32);
     while let Some(&byte) = raw.get(at) {
@@ -53,7 +56,9 @@ fn check_bounds(raw: &[u8]) -> Result<(), Fault> {
             b'[' | b'{' => {
                 depth += 1;
                 if depth > DOCUMENT_DEPTH_MAX {
-                    return Err(Fault::value(format!("JSON nested more than {DOCUMENT_DEPTH_MAX} deep")));
+                    return Err(Fault::value(format!(
+                        "JSON nested more than {DOCUMENT_DEPTH_MAX} levels deep"
+                    )));
                 }
             }
             b']' | b'}' => depth = depth.saturating_sub(1),
@@ -74,17 +79,13 @@ fn check_number(number: &[u8]) -> Result<(), Fault> {
     let exponent = number.iter().position(|byte| matches!(byte, b'e' | b'E'));
     let (digits, exponent) = number.split_at(exponent.unwrap_or(number.len()));
     if digits.iter().filter(|byte| byte.is_ascii_digit()).count() > DIGITS_MAX {
-        return Err(Fault::value(format!(
-            "a number of more than {DIGITS_MAX} digits in JSON that is stored"
-        )));
+        return Err(Fault::value(format!("number of more than {DIGITS_MAX} digits in stored JSON")));
     }
     let value = exponent.iter().filter(|byte| byte.is_ascii_digit());
     let value =
         value.fold(0_u32, |value, digit| value.saturating_mul(10).saturating_add(u32::from(digit - b'0')));
     if value > EXPONENT_MAX {
-        return Err(Fault::value(format!(
-            "a number with an exponent beyond {EXPONENT_MAX} in JSON that is stored"
-        )));
+        return Err(Fault::value(format!("number with an exponent beyond {EXPONENT_MAX} in stored JSON")));
     }
     Ok(())
 }
@@ -95,7 +96,7 @@ fn without_escapes(raw: &str, nul: NulPolicy) -> Result<Cow<'_, str>, Fault> {
     }
     let mut out = String::with_capacity(raw.len());
     let mut at = 0;
-    // A backslash and what follows it belong together, so that `\\u0000`, which is no NUL, stays.
+    // Skip the byte after each backslash, so that `\\u0000`, which is not a NUL, stays.
     while let Some(found) = memchr::memchr(b'\\', &raw.as_bytes()[at..]) {
         let escape = at + found;
         out.push_str(&raw[at..escape]);
@@ -150,7 +151,7 @@ mod tests {
         check(&format!("0.{}", "1".repeat(DIGITS_MAX)), Some("100 digits"));
         let nested = |depth: u32| "[".repeat(depth as usize) + &"]".repeat(depth as usize);
         check(&nested(DOCUMENT_DEPTH_MAX), None);
-        check(&nested(DOCUMENT_DEPTH_MAX + 1), Some("32 deep"));
+        check(&nested(DOCUMENT_DEPTH_MAX + 1), Some("32 levels deep"));
         check(&format!("\"{}\"", "x".repeat(DOCUMENT_BYTES_MAX - 2)), None);
         check(&format!("\"{}\"", "x".repeat(DOCUMENT_BYTES_MAX - 1)), Some("65536 bytes"));
     }

@@ -1,10 +1,10 @@
-//! Why an event was not taken: the field, the reason, and whether the text was JSON at all.
+//! The reason why an event was rejected: the field, the cause, and whether the text was JSON at all.
 
 use std::fmt;
 
-/// What is wrong with a line or an event. It never holds the record's own text.
+/// A fault of a line or an event. It never contains the text of the record.
 ///
-/// It is one pointer wide, so that the parser's results stay small on the path that has no faults.
+/// It is one pointer wide, so that the parser's results stay small on the path without faults.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault(Box<FaultDetail>);
 
@@ -17,14 +17,14 @@ struct FaultDetail {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum FaultKind {
-    /// The text is no JSON, or past a limit: the whole line is refused.
+    /// The text is not JSON or exceeds a limit: the whole line is rejected.
     Line,
-    /// The text is JSON, but not an event that can be stored: the event is refused.
+    /// The text is JSON, but can't be stored as an event: the event is rejected.
     Value,
 }
 
 impl Fault {
-    /// The text is no JSON at `byte` of the line.
+    /// The text is not JSON at `byte` of the line.
     #[cold]
     pub(crate) fn syntax(reason: &str, byte: usize) -> Self {
         Self(Box::new(FaultDetail {
@@ -34,19 +34,19 @@ impl Fault {
         }))
     }
 
-    /// The line is past a limit.
+    /// The line exceeds a limit.
     #[cold]
     pub(crate) fn line(reason: String) -> Self {
         Self(Box::new(FaultDetail { kind: FaultKind::Line, field: String::new(), reason }))
     }
 
-    /// The text is JSON, but a value does not fit.
+    /// The text is JSON, but a value is invalid.
     #[cold]
     pub(crate) fn value(reason: impl Into<String>) -> Self {
         Self(Box::new(FaultDetail { kind: FaultKind::Value, field: String::new(), reason: reason.into() }))
     }
 
-    /// The same fault, seen from the object that holds `name`.
+    /// Prepends the name of the enclosing object to the path of the field.
     #[cold]
     pub(crate) fn within(mut self, name: &str) -> Self {
         if self.0.kind == FaultKind::Value {
@@ -56,7 +56,7 @@ impl Fault {
         self
     }
 
-    /// The same fault, with advice, which may be empty.
+    /// Appends advice, which may be empty, to the reason.
     #[cold]
     pub(crate) fn and(mut self, advice: &str) -> Self {
         if !advice.is_empty() {
@@ -65,18 +65,18 @@ impl Fault {
         self
     }
 
-    /// The same fault, seen from the array that holds the element.
+    /// Prepends the index of the enclosing array element to the path of the field.
     #[cold]
     pub(crate) fn within_element(self, index: usize) -> Self {
         self.within(&format!("[{index}]"))
     }
 
-    /// Whether nothing of the line can be taken.
-    pub fn refuses_line(&self) -> bool {
+    /// Whether the whole line is rejected, not only one event.
+    pub fn rejects_line(&self) -> bool {
         self.0.kind == FaultKind::Line
     }
 
-    /// The path of the field below the event, such as `Participants[2].Id`, where there is one.
+    /// The path of the field below the event, such as `Participants[2].Id`, if known.
     pub fn field(&self) -> Option<&str> {
         (!self.0.field.is_empty()).then_some(self.0.field.as_str())
     }

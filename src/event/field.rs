@@ -1,18 +1,18 @@
-//! The names of the fields that are read, as one set for all objects of an event.
+//! The names of the parsed fields, as one set for all objects of an event.
 
-/// Makes the enum, and both ways between it and the names of the payload.
+/// Defines the enum and the conversions between it and the names of the payload.
 macro_rules! fields {
     ($($variant:ident = $name:literal,)*) => {
-        /// A field by its name, whatever object it is in.
+        /// A field, identified by its name regardless of the object that contains it.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub(crate) enum Field {
             $($variant,)*
-            /// One that nothing is read from.
+            /// Any field that is not parsed.
             Other,
         }
 
         impl Field {
-            /// The field of a key.
+            /// Returns the field of a key.
             pub(crate) fn of(key: &str) -> Self {
                 match key {
                     $($name => Field::$variant,)*
@@ -20,7 +20,7 @@ macro_rules! fields {
                 }
             }
 
-            /// The key, for the path of a fault; a field that nothing is read from has none.
+            /// Returns the key, for the path of a fault. Empty for `Other`.
             pub(crate) fn name(self) -> &'static str {
                 match self {
                     $(Field::$variant => $name,)*

@@ -1,4 +1,4 @@
-//! The game server that a source names, from its first event.
+//! The game server that the first event of a source names.
 
 use crate::event::forms::envelope::EventsAt;
 use crate::event::json::Cursor;
@@ -7,8 +7,8 @@ use crate::event::line::{LineReader, ReadRules};
 use crate::event::server::Server;
 use crate::event::text::NulPolicy;
 
-/// The game server that the first event of a source names: `Some(None)` if it names none, and `None` if `text`, the beginning
-/// of the source, holds no event. `is_whole` says that no more of it can be had.
+/// Returns the game server that the first event of a source names, `Some(None)` if it names none, or `None` if `text`
+/// contains no event yet. `text` is the beginning of the source, or all of it if `is_whole`.
 #[expect(clippy::option_option, reason = "no event yet, or an event that names no server")]
 pub(crate) fn first_named_server(
     text: &[u8],
@@ -27,7 +27,7 @@ pub(crate) fn first_named_server(
         cursor.start_at(rest, 0);
         let skipped = cursor.skip();
         if skipped.is_err() && !is_whole && cursor.is_at_end() {
-            // It goes on behind what is there yet.
+            // The value may continue after the text read so far.
             return None;
         }
         let (value, after) = match skipped {

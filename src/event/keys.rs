@@ -1,21 +1,21 @@
-//! What was seen of the keys of each kind of object, so that the same keys need not be read again.
+//! A cache of the keys of each kind of object, so that known keys are not parsed again.
 //!
-//! A dump is written by one program, and so has the keys of all its items in one order, of all its players in
-//! another, with the same white space. What stands between two values is then the same text as in the object
-//! before: one comparison takes the comma, the key and the colon.
+//! A dump is written by one program. Objects of one kind therefore have the same keys in the same order, with the same
+//! white space, and the text between two values is the same as in the previous object. One comparison consumes the
+//! comma, the key and the colon.
 //!
-//! Invariant: a text is only noted once it was read as JSON. Where it stands again, in an object of any kind after a
-//! value (or after the brace), it is JSON again, with the same key.
+//! Invariant: a text is cached only after it was parsed as JSON. In an object of any kind, after a value (or after the
+//! brace), the same text is valid JSON with the same key.
 
 use crate::event::field::Field;
 
-/// The longest text that is noted; the longest key of an event takes 24 bytes with its marks.
+/// Maximum length of a cached text. The longest key of an event takes 24 bytes with its punctuation.
 const TEXT_MAX: usize = 32;
 
-/// How many keys of an object are noted. An event and a player have under 20.
+/// Number of cached keys per kind of object. An event and a player have fewer than 20.
 const KEYS_MAX: usize = 24;
 
-/// The kinds of objects whose keys have an order of their own.
+/// The kinds of objects, each with its own order of keys.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum ObjectKind {
     Event,
@@ -27,7 +27,7 @@ pub(crate) enum ObjectKind {
     Item,
 }
 
-/// How many kinds there are.
+/// Number of kinds.
 const KINDS: usize = ObjectKind::Item as usize + 1;
 
 /// The keys of the last object of each kind.
@@ -37,9 +37,9 @@ pub(crate) struct Keys([[KeyStep; KEYS_MAX]; KINDS]);
 /// The text from the end of one value to the start of the next.
 #[derive(Debug, Clone, Copy)]
 struct KeyStep {
-    /// The text, filled up with anything.
+    /// The text, padded with arbitrary bytes.
     text: [u8; TEXT_MAX],
-    /// Which bytes of a window belong to it.
+    /// The bytes of a window that belong to the text.
     mask: [u8; TEXT_MAX],
     length: u8,
     field: Field,
@@ -47,7 +47,7 @@ struct KeyStep {
 
 impl Default for Keys {
     fn default() -> Self {
-        // No byte of a str is 0xff, so that what was never noted is never found.
+        // No byte of a str is 0xff, so an empty entry never matches.
         let never =
             KeyStep { text: [0xff; TEXT_MAX], mask: [0xff; TEXT_MAX], length: 0, field: Field::Other };
         Self([[never; KEYS_MAX]; KINDS])
@@ -55,18 +55,18 @@ impl Default for Keys {
 }
 
 impl Keys {
-    /// If `rest` begins with what stood before value `number` of the last object of this kind: its length, and the field.
+    /// If `rest` starts with the text before value `number` of the last object of this kind: its length and the field.
     #[inline]
     pub(crate) fn find(&self, kind: ObjectKind, number: usize, rest: &[u8]) -> Option<(usize, Field)> {
         let step = self.0[kind as usize].get(number)?;
-        // All at once, whatever the length: the processor has no branch to guess, and compares 16 bytes or more in one go.
+        // A fixed length avoids branches, and the processor compares 16 bytes or more at once.
         let window = rest.first_chunk::<TEXT_MAX>()?;
         let bytes = window.iter().zip(&step.text).zip(&step.mask);
         let differing = bytes.fold(0, |differing, ((found, text), mask)| differing | (found ^ text) & mask);
         (differing == 0).then_some((usize::from(step.length), step.field))
     }
 
-    /// Notes what stood before value `number` of an object.
+    /// Caches the text before value `number` of an object.
     pub(crate) fn note(&mut self, kind: ObjectKind, number: usize, text: &[u8], field: Field) {
         let Some(step) = self.0[kind as usize].get_mut(number) else { return };
         if let (Some(place), Ok(length)) = (step.text.get_mut(..text.len()), u8::try_from(text.len())) {
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_is_found_where_it_stands_whole() {
+    fn a_cached_text_matches_only_completely() {
         for length in 1..=TEXT_MAX + 2 {
             let text = &"abcdefgh".repeat(5).into_bytes()[..length];
             let mut keys = Keys::default();
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_never_noted_is_nowhere() {
+    fn empty_entries_never_match() {
         let keys = Keys::default();
         for number in 0..=KEYS_MAX {
             assert_eq!(keys.find(ObjectKind::Event, number, &[0; TEXT_MAX]), None);
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn more_keys_than_are_noted() {
+    fn more_keys_than_are_cached() {
         let mut keys = Keys::default();
         keys.note(ObjectKind::Killer, KEYS_MAX, b",\"Id\":", Field::Id);
         assert_eq!(keys.find(ObjectKind::Killer, KEYS_MAX, &[b','; TEXT_MAX]), None);

@@ -1,37 +1,37 @@
-//! A kill event as the layouts need it, borrowed from its line.
+//! A kill event with the fields that the layouts use, borrowed from its line.
 
 use crate::event::server::Server;
 use std::borrow::Cow;
 
-/// The equipment slots that are kept, as the payload names them, in the order of the columns.
+/// The stored equipment slots, named as in the payload, in the order of the columns.
 pub(crate) const EQUIPMENT_SLOTS: [&str; 10] =
     ["MainHand", "OffHand", "Head", "Armor", "Shoes", "Bag", "Cape", "Mount", "Potion", "Food"];
 
-/// The places in [`EQUIPMENT_SLOTS`] of those slots of which more than type and quality is kept.
+/// Indices in [`EQUIPMENT_SLOTS`] of the slots that have columns besides type and quality.
 pub(crate) const MAIN_HAND: usize = 0;
 pub(crate) const POTION: usize = 8;
 pub(crate) const FOOD: usize = 9;
 
-/// A text of the payload; never empty where it is optional, and free of NUL.
+/// A string of the payload without NUL. Optional strings are never empty.
 pub(crate) type Text<'a> = Cow<'a, str>;
 
-/// A JSON value as it came, which `jsonb` takes: no NUL, no lone surrogate.
+/// A JSON value in a form that `jsonb` accepts: without NUL and lone surrogates.
 pub(crate) type KeptJson<'a> = Cow<'a, str>;
 
-/// One kill. The vectors keep their space when the value is used again for the next event.
+/// One kill. The vectors keep their capacity when the value is reused for the next event.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub struct Event<'a> {
     /// `EventId`; unique within a game server only.
     pub event_id: i64,
-    /// `TimeStamp` in microseconds since 1970-01-01 UTC, cut, not rounded.
+    /// `TimeStamp` in microseconds since 1970-01-01 UTC, truncated.
     pub occurred_at_us: i64,
     /// `TotalVictimKillFame`.
     pub fame: i64,
     /// `BattleId`: the `EventId` of the battle's first kill.
     pub battle_id: Option<i64>,
-    /// `numberOfParticipants`, as the payload says it.
+    /// `numberOfParticipants`, as in the payload.
     pub participant_count: Option<i32>,
-    /// `groupMemberCount`, as the payload says it.
+    /// `groupMemberCount`, as in the payload.
     pub group_size: Option<i32>,
     /// `KillArea`.
     pub kill_area: Option<Text<'a>>,
@@ -45,7 +45,7 @@ pub struct Event<'a> {
     pub version: Option<i32>,
     /// `GvGMatch`.
     pub gvg_match: Option<KeptJson<'a>>,
-    /// The game server that `server`, `region` or `source_region` names, in the event or in what it lies in.
+    /// The game server from `server`, `region` or `source_region`, in the event or in its envelope.
     pub server: Option<Server>,
     /// `Killer`, with a name.
     pub killer: Player<'a>,
@@ -86,9 +86,9 @@ pub struct Player<'a> {
     pub healing_done: Option<f64>,
     /// `Equipment`, by [`EQUIPMENT_SLOTS`].
     pub equipment: [Option<Item<'a>>; EQUIPMENT_SLOTS.len()],
-    /// The object `Equipment` as it came. It may hold a `\u0000`, and may be too long to be stored.
+    /// The text of the object `Equipment`. It may contain `\u0000`, and may be too long to be stored.
     pub equipment_text: Option<&'a str>,
-    /// Whether no number in `equipment_text` is long or has an exponent, and nothing in it is nested deep.
+    /// Whether `equipment_text` has no long numbers, exponents or deep nesting.
     pub equipment_plain: bool,
 }
 
@@ -97,7 +97,7 @@ pub struct Player<'a> {
 pub struct Item<'a> {
     /// `Type`, such as `T8_2H_BOW@3`.
     pub kind: Option<Text<'a>>,
-    /// `Quality`, 0 to 5 so far.
+    /// `Quality`; 0 to 5 in all known events.
     pub quality: Option<i16>,
     /// `Count`.
     pub count: Option<i32>,

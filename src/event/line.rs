@@ -1,7 +1,7 @@
-//! A value of a dump: nothing, one event, an array of events, or an envelope of either.
+//! Reads the values of a dump: one event, an array of events, an envelope of either, or nothing.
 
 use crate::event::fault::Fault;
-use crate::event::forms::envelope::{EventsAt, PathStep, seeming_path};
+use crate::event::forms::envelope::{EventsAt, PathStep, guess_path};
 use crate::event::forms::reject_record;
 use crate::event::json::{Cursor, Parsed};
 use crate::event::kill_event::Event;
@@ -9,34 +9,33 @@ use crate::event::parse;
 use crate::event::server::Server;
 use crate::event::text::NulPolicy;
 
-/// The longest array of events: a bound on the space that is taken by what is noted of each. The API's pages have
-/// at most 51.
+/// Maximum length of an array of events, which bounds memory use. The API's pages have at most 51.
 const ELEMENTS_MAX: usize = 32_768;
 
-/// One event of a value, as it is handed to the caller of [`LineReader::read`].
+/// One event of a value, as passed to the callback of [`LineReader::read`].
 #[derive(Debug)]
 pub struct Line<'e, 'a> {
-    /// The event's place in the innermost array that holds it, from 0; `None` where no array does.
+    /// The index of the event in the innermost array that contains it, or `None` outside of arrays.
     pub index: Option<usize>,
-    /// Where the event begins, in bytes from the start of the text; of an event that was in a string, where the value
-    /// that holds it begins.
+    /// The start of the event in the text, in bytes. For an event decoded from a string: the start of the value that
+    /// contains it.
     pub byte_offset: usize,
-    /// How many bytes it takes there; of an event that was in a string, how many the value takes.
+    /// The length of the event, or of the value that contains it, in bytes.
     pub byte_len: usize,
-    /// The event's text.
+    /// The text of the event.
     pub text: &'a str,
-    /// Of an event that was in a string: which of the value's events it is, from 0.
+    /// For an event decoded from a string: its index among the events of the value.
     pub decoded: Option<usize>,
-    /// The event, or why it was rejected.
+    /// The event, or the reason why it was rejected.
     pub event: Result<&'e Event<'a>, Fault>,
 }
 
-/// What is taken for an event, and what is made of it.
+/// The rules for finding and checking events.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ReadRules<'r> {
-    /// What becomes of a NUL.
+    /// The handling of NUL.
     pub nul: NulPolicy,
-    /// Where events lie in each value; at its top where this is not set.
+    /// The path to events in each value. Without it, events are at the top level.
     pub events_at: Option<&'r EventsAt>,
     /// The game server that events must not contradict.
     pub server: Option<Server>,
@@ -48,43 +47,42 @@ pub struct ReadRules<'r> {
     pub must_name_battle: bool,
 }
 
-/// Reads values, which may hold an event, an array of events or white space. What it has seen in one makes the next ones
-/// faster, and changes nothing else.
+/// Reads values: an event, an array of events, or white space. Caches from earlier values make later ones faster and do
+/// not change results.
 #[derive(Debug)]
 pub struct LineReader<'a, 'r> {
     cursor: Cursor<'a>,
     rules: ReadRules<'r>,
 }
 
-/// Who gets the events of a value.
 type Each<'c> = &'c mut dyn FnMut(Line<'_, '_>);
 
-/// What is known of an event from what it lies in.
+/// What the enclosing values say about an event.
 #[derive(Debug, Clone, Copy, Default)]
-struct Around {
+struct Enclosing {
     index: Option<usize>,
     server: Option<Server>,
 }
 
 impl<'a, 'r> LineReader<'a, 'r> {
-    /// A reader that has seen nothing yet.
+    /// Creates a reader with default rules.
     pub fn new(nul: NulPolicy) -> Self {
         Self::with_rules(ReadRules { nul, ..ReadRules::default() })
     }
 
-    /// The same, for events that are not alone in their values, or of which more is known.
+    /// Creates a reader with these rules.
     pub fn with_rules(rules: ReadRules<'r>) -> Self {
         Self { cursor: Cursor::new(rules.nul), rules }
     }
 
-    /// Reads a text of one value and hands out each event of it.
+    /// Reads a text with one value and passes each event to `each`.
     ///
-    /// A byte order mark at the start is dropped. `event` is space that is used for all events.
+    /// A byte order mark at the start is ignored. `event` is reused for all events.
     ///
     /// # Errors
     ///
-    /// The text is no JSON, or an array too long. Events handed out before are then to be forgotten: the text counts as
-    /// one event that is rejected.
+    /// The text is not JSON, or an array is too long. The caller must then discard the events of this text, and count
+    /// the text as one rejected event.
     pub fn read(
         &mut self,
         line: &'a str,
@@ -95,15 +93,15 @@ impl<'a, 'r> LineReader<'a, 'r> {
         self.cursor.expect_end()
     }
 
-    /// Reads the value that begins at byte `start` of a text, behind white space, and hands out each event of it. `index` is
-    /// its place in an array that is not part of the text: such a value is no array of events. Returns where the value ends.
-    /// What follows is not looked at, but a number, a word or a string must not go on.
+    /// Reads the value at byte `start` of a text, after white space, and passes each event to `each`. Returns the end
+    /// of the value. `index` is the position of the value in an array outside of the text; such a value can't be an array
+    /// of events. The text after the value is not checked, except that a number, a word or a string must end there.
     ///
-    /// A byte order mark at the start of the text is dropped. `event` is space that is used for all events.
+    /// A byte order mark at the start of the text is ignored. `event` is reused for all events.
     ///
     /// # Errors
     ///
-    /// The value is no JSON, or an array too long. Events handed out before are then to be forgotten.
+    /// The value is not JSON, or an array is too long. The caller must then discard the events of this value.
     pub fn read_value(
         &mut self,
         text: &'a str,
@@ -129,18 +127,18 @@ impl<'a, 'r> LineReader<'a, 'r> {
             });
             number += 1;
         };
-        let around = Around { index, server: None };
+        let context = Enclosing { index, server: None };
         match (first, rules.events_at) {
             (None, _) => {}
             (Some(_), Some(path)) => {
                 let walk = Walk { rules, path };
-                walk.read(cursor, event, path.steps(), around, &mut each)?;
+                walk.read(cursor, event, path.steps(), context, &mut each)?;
             }
             (Some(b'['), None) if index.is_none() => cursor.array(|cursor, index| {
                 bound_elements(index)?;
-                read_event(cursor, event, rules, Around { index: Some(index), server: None }, &mut each)
+                read_event(cursor, event, rules, Enclosing { index: Some(index), server: None }, &mut each)
             })?,
-            (Some(_), None) => read_event(cursor, event, rules, around, &mut each)?,
+            (Some(_), None) => read_event(cursor, event, rules, context, &mut each)?,
         }
         if first.is_some_and(|first| !b"{[".contains(&first)) {
             cursor.expect_space()?;
@@ -149,7 +147,7 @@ impl<'a, 'r> LineReader<'a, 'r> {
     }
 }
 
-/// The length of a value whose end is not read yet; of what is no JSON, that of the rest.
+/// Returns the length of the value at `start`, or of the remaining text if it is not JSON.
 #[cold]
 fn value_len_at(text: &str, start: usize) -> usize {
     let mut cursor = Cursor::new(NulPolicy::Replace);
@@ -167,59 +165,59 @@ fn bound_elements(index: usize) -> Parsed<()> {
     Ok(())
 }
 
-/// Reads an event; one that is JSON but does not fit is an outcome, not an error.
+/// Reads an event. Invalid JSON is an error; JSON that is not a valid event is passed on as a rejected event.
 #[inline]
 fn read_event<'a>(
     cursor: &mut Cursor<'a>,
     event: &mut Event<'a>,
     rules: &ReadRules<'_>,
-    around: Around,
+    context: Enclosing,
     each: &mut impl FnMut(Line<'_, '_>),
 ) -> Parsed<()> {
     cursor.peek();
     let (start, place) = (cursor.at(), cursor.place());
-    let result = parse::event(cursor, event).and_then(|()| settle(event, rules, around));
+    let result = parse::event(cursor, event).and_then(|()| apply_rules(event, rules, context));
     if let Err(fault) = &result {
-        if fault.refuses_line() {
+        if fault.rejects_line() {
             return Err(fault.clone());
         }
-        // The fault was met somewhere inside: what follows it must be JSON all the same.
+        // The fault occurred inside the value. The text after it must be JSON, too.
         cursor.return_to(place);
         cursor.skip()?;
         let text = cursor.text_since(start);
         if let Some(record) = reject_record::read(text) {
-            read_rejected(text, start, record, rules, around, each);
+            read_rejected(text, start, record, rules, context, each);
             return Ok(());
         }
         let fault = fault.clone();
         let fault = if fault.field() == Some("EventId") { fault.and(&advice(text)) } else { fault };
-        each(line(text, start, around, Err(fault)));
+        each(line(text, start, context, Err(fault)));
         return Ok(());
     }
-    each(line(cursor.text_since(start), start, around, Ok(event)));
+    each(line(cursor.text_since(start), start, context, Ok(event)));
     Ok(())
 }
 
 fn line<'e, 'a>(
     text: &'a str,
     byte_offset: usize,
-    around: Around,
+    context: Enclosing,
     event: Result<&'e Event<'a>, Fault>,
 ) -> Line<'e, 'a> {
-    Line { index: around.index, byte_offset, byte_len: text.len(), text, decoded: None, event }
+    Line { index: context.index, byte_offset, byte_len: text.len(), text, decoded: None, event }
 }
 
-/// Applies what is known from elsewhere.
-fn settle(event: &mut Event<'_>, rules: &ReadRules<'_>, around: Around) -> Parsed<()> {
-    let named = parse::one_server(event.server, around.server).map_err(|fault| fault.within("server"))?;
+/// Applies the rules and the properties of the enclosing values.
+fn apply_rules(event: &mut Event<'_>, rules: &ReadRules<'_>, context: Enclosing) -> Parsed<()> {
+    let named = parse::one_server(event.server, context.server).map_err(|fault| fault.within("server"))?;
     event.server = named;
     match (rules.server, named) {
         (Some(expected), Some(named)) if expected != named => {
-            let reason = format!("the event is of {named}, and this load is of {expected}");
+            let reason = format!("the event is from {named}, but this load is for {expected}");
             return Err(Fault::value(reason).within("server"));
         }
         (_, None) if rules.must_name_server => {
-            let reason = "names no game server, as the events before it do; load it with --server";
+            let reason = "names no game server, unlike earlier events; load it with --server";
             return Err(Fault::value(reason).within("server"));
         }
         _ => {}
@@ -227,41 +225,41 @@ fn settle(event: &mut Event<'_>, rules: &ReadRules<'_>, around: Around) -> Parse
     if event.battle_id.is_none() {
         event.battle_id = rules.battle;
         if rules.must_name_battle {
-            let reason = "names no battle, and neither does the name of the file, for --battle from-name";
+            let reason = "names no battle, and neither does the file name (--battle from-name)";
             return Err(Fault::value(reason).within("BattleId"));
         }
     }
     Ok(())
 }
 
-/// Where an event seems to lie, for someone who has to name the place.
+/// Suggests the path to an event inside the value, if there seems to be one.
 #[cold]
 fn advice(text: &str) -> String {
-    match seeming_path(text) {
+    match guess_path(text) {
         Some(path) => format!("an event seems to be at '{path}': add --events-at '{path}'"),
         None => String::new(),
     }
 }
 
-/// Reads the value of a line of a reject file.
+/// Reads the rejected value in a line of a reject file.
 #[cold]
 fn read_rejected(
     text: &str,
     start: usize,
     record: Result<String, Fault>,
     rules: &ReadRules<'_>,
-    around: Around,
+    context: Enclosing,
     each: Each<'_>,
 ) {
     let steps = rules.events_at.map(EventsAt::steps).unwrap_or_default();
     match record {
-        Ok(value) => read_decoded(&value, rules, steps, around, each),
-        Err(fault) => each(line(text, start, around, Err(fault))),
+        Ok(value) => read_decoded(&value, rules, steps, context, each),
+        Err(fault) => each(line(text, start, context, Err(fault))),
     }
 }
 
-/// Reads JSON that was in a string. What is no JSON is one rejected event.
-fn read_decoded(text: &str, rules: &ReadRules<'_>, steps: &[PathStep], around: Around, each: Each<'_>) {
+/// Reads JSON decoded from a string. Invalid JSON counts as one rejected event.
+fn read_decoded(text: &str, rules: &ReadRules<'_>, steps: &[PathStep], context: Enclosing, each: Each<'_>) {
     let mut cursor = Cursor::new(rules.nul);
     cursor.start_at(text, 0);
     let checked = cursor.skip().and_then(|()| cursor.expect_end());
@@ -271,62 +269,60 @@ fn read_decoded(text: &str, rules: &ReadRules<'_>, steps: &[PathStep], around: A
         cursor.peek();
         let mut event = Event::default();
         match rules.events_at {
-            Some(path) => Walk { rules, path }.read(&mut cursor, &mut event, steps, around, &mut each),
-            None => read_top(&mut cursor, &mut event, rules, around, &mut each),
+            Some(path) => Walk { rules, path }.read(&mut cursor, &mut event, steps, context, &mut each),
+            None => read_top(&mut cursor, &mut event, rules, context, &mut each),
         }
     });
     if let Err(fault) = read {
-        each(line(text, 0, around, Err(Fault::value(fault.reason().to_owned()))));
+        each(line(text, 0, context, Err(Fault::value(fault.reason().to_owned()))));
     }
 }
 
-/// Reads an event or an array of events.
 fn read_top<'a>(
     cursor: &mut Cursor<'a>,
     event: &mut Event<'a>,
     rules: &ReadRules<'_>,
-    around: Around,
+    context: Enclosing,
     each: Each<'_>,
 ) -> Parsed<()> {
     let mut each = each;
     if cursor.peek() != Some(b'[') {
-        return read_event(cursor, event, rules, around, &mut each);
+        return read_event(cursor, event, rules, context, &mut each);
     }
     cursor.array(|cursor, index| {
         bound_elements(index)?;
-        read_event(cursor, event, rules, Around { index: Some(index), ..around }, &mut each)
+        read_event(cursor, event, rules, Enclosing { index: Some(index), ..context }, &mut each)
     })
 }
 
-/// Follows a path to events.
 struct Walk<'w, 'r> {
     rules: &'w ReadRules<'r>,
     path: &'w EventsAt,
 }
 
 impl Walk<'_, '_> {
-    /// Reads the value at which the cursor stands, of which the events are at the end of `steps`.
+    /// Reads the value at the cursor. `steps` lead to its events.
     fn read<'a>(
         &self,
         cursor: &mut Cursor<'a>,
         event: &mut Event<'a>,
         steps: &[PathStep],
-        around: Around,
+        context: Enclosing,
         each: Each<'_>,
     ) -> Parsed<()> {
         match (cursor.peek(), steps) {
             (Some(b'"'), _) if steps.len() < self.path.steps().len() => {
                 let text = cursor.whole_string()?;
-                read_decoded(&text, self.rules, steps, around, each);
+                read_decoded(&text, self.rules, steps, context, each);
                 Ok(())
             }
-            (_, []) => read_top(cursor, event, self.rules, around, each),
+            (_, []) => read_top(cursor, event, self.rules, context, each),
             (Some(b'['), _) => cursor.array(|cursor, index| {
                 bound_elements(index)?;
-                self.read(cursor, event, steps, Around { index: Some(index), ..around }, &mut *each)
+                self.read(cursor, event, steps, Enclosing { index: Some(index), ..context }, &mut *each)
             }),
-            (Some(b'{'), [step, rest @ ..]) => self.member(cursor, event, (step, rest), around, each),
-            _ => self.nothing(cursor, around, each),
+            (Some(b'{'), [step, tail @ ..]) => self.member(cursor, event, (step, tail), context, each),
+            _ => self.nothing(cursor, context, each),
         }
     }
 
@@ -334,8 +330,8 @@ impl Walk<'_, '_> {
         &self,
         cursor: &mut Cursor<'a>,
         event: &mut Event<'a>,
-        (step, rest): (&PathStep, &[PathStep]),
-        around: Around,
+        (step, tail): (&PathStep, &[PathStep]),
+        context: Enclosing,
         each: Each<'_>,
     ) -> Parsed<()> {
         let (start, place) = (cursor.at(), cursor.place());
@@ -343,7 +339,7 @@ impl Walk<'_, '_> {
         let mut key = cursor.first_key()?;
         while let Some(name) = key {
             if step.fits(&name) {
-                // Of two equal keys the last one counts.
+                // The last of several equal keys counts.
                 if matches!(step, PathStep::Member(_)) {
                     found.clear();
                 }
@@ -363,36 +359,36 @@ impl Walk<'_, '_> {
             let text = cursor.text_since(start);
             let is_record = found.is_empty() && reject_record::read(text).is_some();
             if is_event || is_record {
-                // An event that lies at the top, as in a reject file.
+                // An event at the top level, as in a reject file.
                 cursor.return_to(place);
                 let mut each = each;
-                return read_event(cursor, event, self.rules, around, &mut each);
+                return read_event(cursor, event, self.rules, context, &mut each);
             }
             cursor.return_to(place);
-            return self.nothing(cursor, around, each);
+            return self.nothing(cursor, context, each);
         }
-        let around = Around { server: around.server.or(server), ..around };
+        let context = Enclosing { server: context.server.or(server), ..context };
         for member in found {
             cursor.return_to(member);
             cursor.peek();
-            self.read(cursor, event, rest, around, &mut *each)?;
+            self.read(cursor, event, tail, context, &mut *each)?;
         }
         cursor.return_to(end);
         Ok(())
     }
 
-    /// Hands out the value at which the cursor stands as one that has nothing at the path.
-    fn nothing(&self, cursor: &mut Cursor<'_>, around: Around, each: Each<'_>) -> Parsed<()> {
+    /// Rejects the value at the cursor, because it has nothing at the path.
+    fn nothing(&self, cursor: &mut Cursor<'_>, context: Enclosing, each: Each<'_>) -> Parsed<()> {
         let start = cursor.at();
         cursor.skip()?;
         let text = cursor.text_since(start);
         let fault = Fault::value(format!("no value at '{}', the path of --events-at", self.path));
-        each(line(text, start, around, Err(fault.and(&advice(text)))));
+        each(line(text, start, context, Err(fault.and(&advice(text)))));
         Ok(())
     }
 }
 
-/// The text of an event that was in a string: event `number` of a value. None if the value has no such event.
+/// Returns the text of event `number` of a value, if that event was decoded from a string.
 pub(crate) fn decoded_text(value: &str, number: usize, rules: ReadRules<'_>) -> Option<String> {
     let mut text = None;
     let read = LineReader::with_rules(rules).read(value, &mut Event::default(), |line| {

@@ -1,10 +1,9 @@
-//! The domain: what a kill event is, and how it is read from a line of JSON.
+//! Kill events: the data model and the JSON parser.
 //!
-//! Invariant: this module knows no SQL, no threads and no files; it borrows from the text it is given.
+//! Invariant: this module has no SQL, no threads and no file access. Events borrow from the input text.
 //!
-//! Invariant: a line is taken as JSON exactly when `serde_json` takes it as a `Value`: the same grammar,
-//! the same limit on depth and on numbers, and of two equal keys the last one counts. Property tests hold
-//! the two against each other.
+//! Invariant: the parser accepts a line exactly when `serde_json` parses it as a `Value`. Grammar, depth limit and
+//! number range are the same, and the last of several equal keys counts. Property tests compare the two parsers.
 
 pub(crate) mod document;
 pub(crate) mod fault;

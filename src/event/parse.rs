@@ -1,4 +1,4 @@
-//! From JSON to an [`Event`]: which fields are kept, of what type, and which are needed.
+//! Parses JSON into an [`Event`]: which fields are kept, their types, and which are required.
 
 use crate::event::fault::Fault;
 use crate::event::field::Field;
@@ -8,34 +8,34 @@ use crate::event::kill_event::{Event, FOOD, Item, MAIN_HAND, POTION, Player};
 use crate::event::server::Server;
 use crate::event::time::time_stamp;
 
-/// The most players in one list of an event: a bound on the space that one event can take. The largest fights
-/// of the game have some hundreds.
+/// Maximum number of players in one list of an event. It bounds the memory of one event; the largest fights of the game
+/// have some hundreds.
 const PLAYERS_MAX: usize = 1000;
 
-/// Reads the event at which the cursor stands, into `event`, whose old content is dropped.
+/// Parses the event at the cursor into `event` and overwrites its old content.
 ///
-/// Needed are `EventId`, `TimeStamp`, `TotalVictimKillFame`, `Killer` and `Victim`, both of these with `Id`
-/// and `Name`, and the `Id` of every other player. Of two equal keys the last one counts.
+/// Required are `EventId`, `TimeStamp`, `TotalVictimKillFame`, `Id` and `Name` of `Killer` and `Victim`, and `Id` of
+/// every other player. The last of several equal keys counts.
 pub(crate) fn event<'a>(cursor: &mut Cursor<'a>, event: &mut Event<'a>) -> Parsed<()> {
-    let mut needed = Needed::default();
+    let mut required = Required::default();
     clear(event);
     if cursor.peek() != Some(b'{') {
         return Err(cursor.other_type("an event object"));
     }
     let mut object = cursor.object(ObjectKind::Event)?;
     while let Some(field) = cursor.field(&mut object)? {
-        top_field(cursor, field, event, &mut needed).map_err(|fault| fault.within(field.name()))?;
+        top_field(cursor, field, event, &mut required).map_err(|fault| fault.within(field.name()))?;
     }
-    let missing = |name: &str| Fault::value("is missing, and is needed").within(name);
-    event.event_id = needed.event_id.ok_or_else(|| missing("EventId"))?;
-    event.occurred_at_us = needed.occurred_at_us.ok_or_else(|| missing("TimeStamp"))?;
-    event.fame = needed.fame.ok_or_else(|| missing("TotalVictimKillFame"))?;
-    named(&event.killer, needed.killer).map_err(|fault| fault.within("Killer"))?;
-    named(&event.victim, needed.victim).map_err(|fault| fault.within("Victim"))
+    let missing = |name: &str| Fault::value("required field is missing").within(name);
+    event.event_id = required.event_id.ok_or_else(|| missing("EventId"))?;
+    event.occurred_at_us = required.occurred_at_us.ok_or_else(|| missing("TimeStamp"))?;
+    event.fame = required.fame.ok_or_else(|| missing("TotalVictimKillFame"))?;
+    check_named(&event.killer, required.killer).map_err(|fault| fault.within("Killer"))?;
+    check_named(&event.victim, required.victim).map_err(|fault| fault.within("Victim"))
 }
 
 #[derive(Default)]
-struct Needed {
+struct Required {
     event_id: Option<i64>,
     occurred_at_us: Option<i64>,
     fame: Option<i64>,
@@ -63,15 +63,15 @@ fn top_field<'a>(
     cursor: &mut Cursor<'a>,
     field: Field,
     event: &mut Event<'a>,
-    needed: &mut Needed,
+    required: &mut Required,
 ) -> Parsed<()> {
     match field {
-        Field::EventId => needed.event_id = cursor.integer()?,
-        Field::TimeStamp => needed.occurred_at_us = time_stamp(cursor)?,
-        Field::TotalVictimKillFame => needed.fame = cursor.integer()?,
-        Field::Killer => needed.killer = whole_player(cursor, ObjectKind::Killer, &mut event.killer, None)?,
+        Field::EventId => required.event_id = cursor.integer()?,
+        Field::TimeStamp => required.occurred_at_us = time_stamp(cursor)?,
+        Field::TotalVictimKillFame => required.fame = cursor.integer()?,
+        Field::Killer => required.killer = whole_player(cursor, ObjectKind::Killer, &mut event.killer, None)?,
         Field::Victim => {
-            needed.victim =
+            required.victim =
                 whole_player(cursor, ObjectKind::Victim, &mut event.victim, Some(&mut event.loot))?;
         }
         Field::Participants => players(cursor, ObjectKind::Participant, &mut event.participants)?,
@@ -93,7 +93,7 @@ fn top_field<'a>(
     Ok(())
 }
 
-/// The game server that a value names; other names, and values that are no strings, name none.
+/// Parses the name of a game server. Unknown names and values that are not strings yield `None`.
 pub(crate) fn named_server(cursor: &mut Cursor<'_>) -> Parsed<Option<Server>> {
     if cursor.peek() == Some(b'"') {
         Ok(cursor.whole_string()?.parse().ok())
@@ -102,17 +102,17 @@ pub(crate) fn named_server(cursor: &mut Cursor<'_>) -> Parsed<Option<Server>> {
     }
 }
 
-/// The one server of two that may be named.
+/// Merges two optional server names, which must agree.
 pub(crate) fn one_server(first: Option<Server>, second: Option<Server>) -> Parsed<Option<Server>> {
     match (first, second) {
         (Some(first), Some(second)) if first != second => {
-            Err(Fault::value(format!("two game servers are named, {first} and {second}")))
+            Err(Fault::value(format!("names two game servers, {first} and {second}")))
         }
         (first, second) => Ok(first.or(second)),
     }
 }
 
-/// The killer or the victim; false where it is null.
+/// Parses the killer or the victim. Returns false if the value is null.
 fn whole_player<'a>(
     cursor: &mut Cursor<'a>,
     kind: ObjectKind,
@@ -130,12 +130,12 @@ fn whole_player<'a>(
     Ok(true)
 }
 
-fn named(player: &Player<'_>, present: bool) -> Parsed<()> {
+fn check_named(player: &Player<'_>, present: bool) -> Parsed<()> {
     if !present {
-        return Err(Fault::value("is missing, and is needed"));
+        return Err(Fault::value("required field is missing"));
     }
     if player.name.is_none() {
-        return Err(Fault::value("is missing or empty, and is needed").within("Name"));
+        return Err(Fault::value("required field is missing or empty").within("Name"));
     }
     Ok(())
 }
@@ -147,7 +147,7 @@ fn players<'a>(cursor: &mut Cursor<'a>, kind: ObjectKind, into: &mut Vec<Player<
             return Err(Fault::value(format!("more than {PLAYERS_MAX} players in one list")));
         }
         into.push(Player::default());
-        // It was just put there.
+        // The list is not empty: a player was pushed above.
         into.last_mut().map_or(Ok(()), |into| player(cursor, kind, into, None))
     })
 }
@@ -165,7 +165,7 @@ fn optional_array<'a>(
     }
 }
 
-/// A player with an id. `loot` is where the inventory goes; without it the inventory is skipped.
+/// Parses a player, which must have an id. The inventory goes into `loot`, or is skipped without it.
 fn player<'a>(
     cursor: &mut Cursor<'a>,
     kind: ObjectKind,
@@ -185,7 +185,7 @@ fn player<'a>(
         };
         read.map_err(|fault| fault.within(field.name()))?;
     }
-    into.id = id.ok_or_else(|| Fault::value("is missing or empty, and is needed").within("Id"))?;
+    into.id = id.ok_or_else(|| Fault::value("required field is missing or empty").within("Id"))?;
     Ok(())
 }
 
@@ -239,7 +239,7 @@ fn equipment_slots<'a>(cursor: &mut Cursor<'a>, player: &mut Player<'a>) -> Pars
     Ok(())
 }
 
-/// A slot's place in [`EQUIPMENT_SLOTS`](crate::event::kill_event::EQUIPMENT_SLOTS).
+/// Returns the index of a slot in [`EQUIPMENT_SLOTS`](crate::event::kill_event::EQUIPMENT_SLOTS).
 fn equipment_slot(field: Field) -> Option<usize> {
     Some(match field {
         Field::MainHand => MAIN_HAND,
@@ -260,15 +260,14 @@ fn inventory<'a>(cursor: &mut Cursor<'a>, loot: &mut Vec<(i16, Item<'a>)>) -> Pa
     loot.clear();
     optional_array(cursor, |cursor, index| {
         if let Some(item) = item(cursor, Soul::Keep)? {
-            let slot =
-                i16::try_from(index).map_err(|_| Fault::value("an inventory of more than 32768 slots"))?;
+            let slot = i16::try_from(index).map_err(|_| Fault::value("more than 32768 inventory slots"))?;
             loot.push((slot, item));
         }
         Ok(())
     })
 }
 
-/// What becomes of an item's soul. One that is not kept must not be what an event is refused for.
+/// Whether to keep the soul of an item. A soul without a column must not cause a reject, so it is only skipped.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Soul {
     Keep,
@@ -297,12 +296,12 @@ fn item<'a>(cursor: &mut Cursor<'a>, soul: Soul) -> Parsed<Option<Item<'a>>> {
     Ok(Some(item))
 }
 
-/// An integer that has to fit a column narrower than 64 bits.
+/// Parses an integer for a column of fewer than 64 bits.
 fn narrow<T: TryFrom<i64>>(cursor: &mut Cursor<'_>) -> Parsed<Option<T>> {
     let wide = cursor.integer()?;
     wide.map(T::try_from).transpose().map_err(|_| {
         let bits = size_of::<T>() * 8;
-        Fault::value(format!("an integer beyond the {bits} bits of its column"))
+        Fault::value(format!("integer exceeds the {bits} bits of its column"))
     })
 }
 
@@ -312,7 +311,7 @@ mod tests {
     use crate::event::kill_event::EQUIPMENT_SLOTS;
 
     #[test]
-    fn slots_are_at_the_places_of_their_names() {
+    fn slot_indices_match_their_names() {
         for (place, name) in EQUIPMENT_SLOTS.into_iter().enumerate() {
             assert_eq!(equipment_slot(Field::of(name)), Some(place), "{name}");
         }

@@ -1,10 +1,10 @@
-//! The game servers: their names, and the ids that they assign.
+//! The game servers: names and ranges of their ids.
 
 use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
 
-/// The game server that events come from. Ids of different servers collide, and few payloads name theirs.
+/// The game server of events. Ids of different servers collide, and few payloads name their server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Server {
     /// Albion Americas.
@@ -28,11 +28,11 @@ impl Server {
         }
     }
 
-    /// Whether an event with this id can be from this server. `time_us` is its time in microseconds since 1970. From 2024 to
-    /// 2026, ids of Americas were above 900 million and those of Europe below 500 million; other times and Asia are
-    /// not judged.
+    /// Whether an event with this id can come from this server. `time_us` is its time in microseconds since 1970. From
+    /// 2024 to 2026, ids were above 900 million on Americas and below 500 million on Europe. Other times and Asia
+    /// always pass.
     pub(crate) fn may_have_assigned(self, event_id: i64, time_us: i64) -> bool {
-        /// 2024-01-01 and 2027-01-01.
+        /// From 2024-01-01 to 2027-01-01.
         const KNOWN_YEARS: Range<i64> = 1_704_067_200_000_000..1_798_761_600_000_000;
         let is_of_other = match self {
             Server::Americas => event_id < 500_000_000,
@@ -52,13 +52,13 @@ impl fmt::Display for Server {
 impl FromStr for Server {
     type Err = String;
 
-    /// Takes the names that hosts, kill boards and players use as well, in any case.
+    /// Also accepts, in any case, the names that hosts, kill boards and players use.
     fn from_str(name: &str) -> Result<Self, Self::Err> {
         match name.trim().to_ascii_lowercase().as_str() {
             "americas" | "us" | "west" | "live_us" => Ok(Server::Americas),
             "europe" | "eu" | "ams" | "live_ams" => Ok(Server::Europe),
             "asia" | "sgp" | "east" | "live_sgp" => Ok(Server::Asia),
-            _ => Err("one of americas, europe, asia is needed".to_owned()),
+            _ => Err("expected one of americas, europe, asia".to_owned()),
         }
     }
 }

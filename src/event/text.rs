@@ -1,18 +1,18 @@
-//! The strings of JSON: escapes, lone surrogates and the NUL that PostgreSQL can't hold.
+//! JSON strings: escapes, lone surrogates, and NUL, which PostgreSQL can't store.
 
 use crate::event::fault::Fault;
 use std::ops::Range;
 use std::str::FromStr;
 
-/// What becomes of a `\u0000` in a string that is kept: PostgreSQL's `text` and `jsonb` can't hold it.
+/// The handling of `\u0000` in a stored string. PostgreSQL's `text` and `jsonb` can't store it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum NulPolicy {
-    /// The event is rejected.
+    /// Reject the event.
     #[default]
     Reject,
-    /// The character is left out.
+    /// Remove the character.
     Strip,
-    /// The character becomes U+FFFD.
+    /// Replace the character by U+FFFD.
     Replace,
 }
 
@@ -24,17 +24,17 @@ impl FromStr for NulPolicy {
             "reject" => Ok(Self::Reject),
             "strip" => Ok(Self::Strip),
             "replace" => Ok(Self::Replace),
-            _ => Err("one of reject, strip, replace is needed".to_owned()),
+            _ => Err("expected one of reject, strip, replace".to_owned()),
         }
     }
 }
 
 pub(crate) const NUL_REASON: &str =
-    "holds \\u0000, which PostgreSQL text can't hold; --nul strip or --nul replace would load it";
+    "contains \\u0000, which PostgreSQL can't store; load it with --nul strip or --nul replace";
 
-/// Where the next quote, backslash or control character stands, from `at`; the length where there is none.
+/// Returns the position of the next quote, backslash or control character from `at` on, or the length.
 ///
-/// Eight bytes at a time: strings here are short, so that a call to a wider search would cost more than it saves.
+/// It checks eight bytes at a time. Strings here are short, so a call to a wider search costs more than it saves.
 #[inline]
 pub(crate) fn special_byte(bytes: &[u8], mut at: usize) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
@@ -43,7 +43,7 @@ pub(crate) fn special_byte(bytes: &[u8], mut at: usize) -> usize {
         let word = u64::from_le_bytes(*word);
         let quote = word ^ (ONES * u64::from(b'"'));
         let backslash = word ^ (ONES * u64::from(b'\\'));
-        // A byte's high bit is set where the byte was zero, or below 0x20; only the lowest one is sure.
+        // The high bit of a byte is set if the byte was zero or below 0x20. Only the lowest set bit is reliable.
         let found = (quote.wrapping_sub(ONES) & !quote
             | backslash.wrapping_sub(ONES) & !backslash
             | word.wrapping_sub(ONES * 0x20) & !word)
@@ -62,7 +62,7 @@ pub(crate) fn special_byte(bytes: &[u8], mut at: usize) -> usize {
     at
 }
 
-/// Reads the escape whose backslash stands at `at` of a line: the character, and where the text goes on.
+/// Decodes the escape whose backslash is at `at`. Returns the character and the position after it.
 pub(crate) fn read_escape(text: &[u8], at: usize) -> Result<(char, usize), Fault> {
     let plain = match text.get(at + 1) {
         Some(b'"') => '"',
@@ -74,7 +74,7 @@ pub(crate) fn read_escape(text: &[u8], at: usize) -> Result<(char, usize), Fault
         Some(b'r') => '\r',
         Some(b't') => '\t',
         Some(b'u') => return read_unicode_escape(text, at),
-        _ => return Err(Fault::syntax("an escape that JSON does not have", at)),
+        _ => return Err(Fault::syntax("unknown escape", at)),
     };
     Ok((plain, at + 2))
 }
@@ -82,11 +82,11 @@ pub(crate) fn read_escape(text: &[u8], at: usize) -> Result<(char, usize), Fault
 fn read_unicode_escape(text: &[u8], at: usize) -> Result<(char, usize), Fault> {
     let first = hex4(text, at)?;
     if !(0xD800..=0xDFFF).contains(&first) {
-        // Outside of the surrogates every value of 16 bits is a character.
+        // Outside of the surrogates, every 16-bit value is a character.
         let character = char::from_u32(first).unwrap_or(char::REPLACEMENT_CHARACTER);
         return Ok((character, at + 6));
     }
-    let lone = || Fault::syntax("a lone surrogate, which is no character", at);
+    let lone = || Fault::syntax("lone surrogate", at);
     if first >= 0xDC00 || text.get(at + 6..at + 8) != Some(b"\\u") {
         return Err(lone());
     }
@@ -99,7 +99,7 @@ fn read_unicode_escape(text: &[u8], at: usize) -> Result<(char, usize), Fault> {
 }
 
 fn hex4(text: &[u8], at: usize) -> Result<u32, Fault> {
-    let fault = || Fault::syntax("a \\u escape without four hexadecimal digits", at);
+    let fault = || Fault::syntax("\\u escape without four hexadecimal digits", at);
     let digits = text.get(at + 2..at + 6).ok_or_else(fault)?;
     digits.iter().try_fold(0, |value, &digit| {
         let digit = char::from(digit).to_digit(16).ok_or_else(fault)?;
@@ -107,7 +107,7 @@ fn hex4(text: &[u8], at: usize) -> Result<u32, Fault> {
     })
 }
 
-/// The text of a string that has escapes; `inside` is where it stands in its line, between the quotes.
+/// Decodes a string that has escapes. `inside` is its range in the line, without the quotes.
 pub(crate) fn unescape(line: &str, inside: Range<usize>, nul: NulPolicy) -> Result<String, Fault> {
     let mut out = String::with_capacity(inside.len());
     let mut at = inside.start;
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn escapes_are_those_of_serde_json() {
+    fn escapes_match_serde_json() {
         for raw in [
             r"a\n\t\r\b\f\/\\\u0041",
             r"\u00e9\ud83d\ude00",

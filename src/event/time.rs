@@ -1,4 +1,4 @@
-//! Times of events, in microseconds since 1970.
+//! Event times, in microseconds since 1970.
 
 use crate::event::fault::Fault;
 use crate::event::forms::extended_json;
@@ -6,7 +6,7 @@ use crate::event::forms::extended_json::ExtendedDate;
 use crate::event::json::{Cursor, Parsed};
 use jiff::civil::DateTime;
 
-/// An RFC 3339 time with `Z` or an offset, in microseconds since 1970, cut, not rounded.
+/// Parses an RFC 3339 time with `Z` or an offset. Microseconds are truncated.
 pub(crate) fn time_stamp(cursor: &mut Cursor<'_>) -> Parsed<Option<i64>> {
     let extended = if cursor.peek() == Some(b'{') { extended_json::date(cursor)? } else { None };
     let text = match extended {
@@ -18,7 +18,7 @@ pub(crate) fn time_stamp(cursor: &mut Cursor<'_>) -> Parsed<Option<i64>> {
         },
     };
     let time = microseconds_since_1970(&text);
-    time.map(Some).ok_or_else(|| Fault::value("no date and time such as 2024-08-18T20:45:46.725895400Z"))
+    time.map(Some).ok_or_else(|| Fault::value("not a date and time such as 2024-08-18T20:45:46.725895400Z"))
 }
 
 fn microseconds_since_1970(text: &str) -> Option<i64> {
@@ -37,7 +37,8 @@ fn microseconds_since_1970(text: &str) -> Option<i64> {
     Some(local - offset * 1_000_000)
 }
 
-/// Whether a time without its zone is one of RFC 3339; the library takes other forms of ISO 8601 too, and a 60th second.
+/// Whether a time without its zone has the form of RFC 3339. The library also accepts other forms of ISO 8601 and
+/// second 60.
 fn has_shape_of_rfc_3339(civil: &str) -> bool {
     const SHAPE: &[u8; 19] = b"0000-00-00T00:00:00";
     let Some((seconds, fraction)) = civil.as_bytes().split_first_chunk::<19>() else { return false };
@@ -52,7 +53,7 @@ fn has_shape_of_rfc_3339(civil: &str) -> bool {
     seconds.iter().zip(SHAPE).all(fits) && seconds[17] < b'6' && fraction_fits
 }
 
-/// An offset such as `+02:00`, in seconds.
+/// Parses an offset such as `+02:00`, in seconds.
 fn offset_seconds(zone: &str) -> Option<i64> {
     let &[sign @ (b'+' | b'-'), hour_tens, hour, b':', minute_tens, minute] = zone.as_bytes() else {
         return None;

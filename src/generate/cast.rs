@@ -1,12 +1,12 @@
-//! Who is in an event, and in which list: the groups, sizes and battles of real ones.
+//! Casts the players of an event into its lists, with the groups, sizes and battles of real events.
 
 use crate::generate::chance::{Wheel, permille, skewed};
 use crate::generate::population::{PlayerIndex, Population};
 use fastrand::Rng;
 use std::ops::Range;
 
-/// Group members, participants, how many of these are from the group, and how often this is so (measured).
-/// A group of 0 stands for the armies of `ARMY`.
+/// Group members, participants, participants from the group, and the measured frequency. A group of 0 stands for a size
+/// from `ARMY`.
 const SHAPES: [(Shape, u32); 46] = [
     (shape(3, 0, 0), 10),
     (shape(1, 1, 1), 580),
@@ -55,14 +55,14 @@ const SHAPES: [(Shape, u32); 46] = [
     (shape(0, 4, 2), 1),
     (shape(0, 4, 3), 1),
 ];
-/// Sizes of the groups of great battles.
+/// Group sizes in large battles.
 const ARMY: Range<u32> = 19..41;
 
-/// Of a thousand killers of large groups, how many are not among their own participants.
+/// Killers of large groups who are not among their own participants, per 1,000.
 const KILLER_MISSING_PERMILLE: u32 = 400;
-/// Of a thousand events, how many belong to a battle that began earlier.
-const BATTLE_GOES_ON_PERMILLE: u32 = 383;
-/// Battles under way at a time.
+/// Events that belong to a battle that began earlier, per 1,000.
+const BATTLE_CONTINUES_PERMILLE: u32 = 383;
+/// Maximum number of concurrent battles.
 const BATTLES_OPEN_MAX: usize = 24;
 
 #[derive(Clone, Copy)]
@@ -81,7 +81,7 @@ const fn shape(group: u32, participants: u32, from_group: u32) -> Shape {
 pub(crate) enum Seat {
     /// The group member at this position of `Cast::group`.
     Member(usize),
-    /// A player of no group.
+    /// A player outside the group.
     Outsider(PlayerIndex),
 }
 
@@ -90,16 +90,16 @@ struct GeneratedBattle {
     sides: [PlayerIndex; 2],
 }
 
-/// Draws the players of one event after the other. Invariant: nobody is in an event twice, but for the
-/// participants that are group members.
+/// Draws the players of one event after another. Invariant: no player is in an event twice, except for participants who
+/// are group members.
 pub(crate) struct Cast {
-    /// The killer first, then the rest of the group; never empty after `draw`.
+    /// The killer first, then the other group members. Never empty after `draw`.
     pub(crate) group: Vec<PlayerIndex>,
     /// At most four.
     pub(crate) participants: Vec<Seat>,
-    /// In neither list.
+    /// A player in neither list.
     pub(crate) victim: PlayerIndex,
-    /// The id of the first event of the battle that this one belongs to.
+    /// The id of the first event of this event's battle.
     pub(crate) battle_id: u64,
     shapes: Wheel<Shape>,
     battles: Vec<GeneratedBattle>,
@@ -107,7 +107,6 @@ pub(crate) struct Cast {
 }
 
 impl Cast {
-    /// No event yet.
     pub(crate) fn new() -> Self {
         Self {
             group: Vec::new(),
@@ -140,7 +139,7 @@ impl Cast {
         self.seat(rng, population, shape);
     }
 
-    /// The killer and the victim: those of a battle that goes on, or the first of a new one.
+    /// Draws killer and victim, either of an ongoing battle or as the first of a new one.
     fn opponents(
         &mut self,
         rng: &mut Rng,
@@ -148,7 +147,7 @@ impl Cast {
         event_id: u64,
         group: u32,
     ) -> (PlayerIndex, PlayerIndex) {
-        if !self.battles.is_empty() && permille(rng, BATTLE_GOES_ON_PERMILLE) {
+        if !self.battles.is_empty() && permille(rng, BATTLE_CONTINUES_PERMILLE) {
             let open = u32::try_from(self.battles.len()).expect("few battles are open");
             let battle = &self.battles[rng.u32(..open) as usize];
             let attacker = usize::from(rng.bool());
@@ -159,7 +158,7 @@ impl Cast {
                 population.neighbour(victim, skewed(rng, 20)),
             );
         }
-        // Who is in no guild mostly hunts alone.
+        // Players without a guild mostly hunt alone.
         let guildless_permille = if group <= 2 { 300 } else { 60 };
         let sides = [population.pick(rng, guildless_permille), population.pick(rng, 270)];
         let battle = GeneratedBattle { id: event_id, sides };
@@ -173,7 +172,7 @@ impl Cast {
         (sides[0], sides[1])
     }
 
-    /// Fills the participants, the killer at any place among them or missing.
+    /// Fills the participants. The killer is at a random position or missing.
     fn seat(&mut self, rng: &mut Rng, population: &Population, shape: Shape) {
         self.participants.clear();
         let killer_can_miss = shape.group > 4 && shape.from_group < shape.group;

@@ -1,27 +1,27 @@
-//! When events happen and which ids they get: both ascend, at about 100,000 events a day.
+//! Times and ids of events. Both ascend, at about 100,000 events per day.
 
 use crate::generate::chance::{Wheel, permille};
 use crate::generate::text;
 use fastrand::Rng;
 
-/// The game's clock counts in tenths of a microsecond.
-const TICKS_A_SECOND: u64 = 10_000_000;
-const TICKS_A_DAY: u64 = 86_400 * TICKS_A_SECOND;
+/// Resolution of the game's clock: a tenth of a microsecond.
+const TICKS_PER_SECOND: u64 = 10_000_000;
+const TICKS_PER_DAY: u64 = 86_400 * TICKS_PER_SECOND;
 /// Mean time between events: 864 ms.
-const GAP_TICKS_MEAN: u64 = TICKS_A_DAY / 100_000;
-/// Events have an id above this one.
+const GAP_TICKS_MEAN: u64 = TICKS_PER_DAY / 100_000;
+/// All event ids are above this one.
 const EVENT_ID_BASE: u64 = 1_300_000_000;
-/// Widest gap between the ids of neighbours; the mean of real ones is about 5.
+/// Maximum gap between adjacent ids. The mean of real ones is about 5.
 const EVENT_ID_GAP_MAX: u64 = 9;
 
-/// Time and ids of the event to come. Invariant: the time is a whole multiple of the fraction it is written with,
-/// so that what is written ascends too.
+/// Time and ids of the next event. Invariant: the time is a multiple of the fraction that it is written with, so that
+/// the written times ascend, too.
 pub(crate) struct Clock {
     event_id: u64,
     year: u64,
     month: u64,
     day: u64,
-    /// Since midnight; below `TICKS_A_DAY`.
+    /// Ticks since midnight; below `TICKS_PER_DAY`.
     ticks: u64,
     fraction_digits: usize,
     fractions: Wheel<usize>,
@@ -41,7 +41,7 @@ impl Clock {
         }
     }
 
-    /// Goes on to the next event: now and then one of the same instant.
+    /// Advances to the next event, which sometimes has the same time.
     pub(crate) fn advance(&mut self, rng: &mut Rng) {
         self.event_id += rng.u64(1..=EVENT_ID_GAP_MAX);
         if permille(rng, 960) {
@@ -49,26 +49,26 @@ impl Clock {
         }
         self.fraction_digits = self.fractions.pick(rng);
         self.ticks = self.ticks.next_multiple_of(match self.fraction_digits {
-            0 => TICKS_A_SECOND,
-            3 => TICKS_A_SECOND / 1_000,
-            6 => TICKS_A_SECOND / 1_000_000,
+            0 => TICKS_PER_SECOND,
+            3 => TICKS_PER_SECOND / 1_000,
+            6 => TICKS_PER_SECOND / 1_000_000,
             _ => 1,
         });
-        if self.ticks >= TICKS_A_DAY {
-            self.ticks -= TICKS_A_DAY;
+        if self.ticks >= TICKS_PER_DAY {
+            self.ticks -= TICKS_PER_DAY;
             self.next_day();
         }
     }
 
-    /// The id of the event at hand.
+    /// The id of the current event.
     pub(crate) fn event_id(&self) -> u64 {
         self.event_id
     }
 
-    /// Appends the time of the event at hand, as `2026-01-05T00:00:00.123456700Z`.
+    /// Appends the time of the current event, as `2026-01-05T00:00:00.123456700Z`.
     pub(crate) fn push_time(&self, buffer: &mut Vec<u8>) {
-        let seconds = self.ticks / TICKS_A_SECOND;
-        let fraction = self.ticks % TICKS_A_SECOND;
+        let seconds = self.ticks / TICKS_PER_SECOND;
+        let fraction = self.ticks % TICKS_PER_SECOND;
         text::push_padded(buffer, self.year, 4);
         for (mark, number) in [
             (b'-', self.month),
@@ -82,7 +82,7 @@ impl Clock {
         }
         if self.fraction_digits > 0 {
             buffer.push(b'.');
-            // Digits beyond the seven of a tick are zeros, as in the game's own times.
+            // A tick has seven digits. The remaining ones are zeros, as in the game's times.
             text::push_padded(buffer, fraction * 100, 9);
             buffer.truncate(buffer.len() - (9 - self.fraction_digits));
         }
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn times_and_ids_ascend_at_about_a_hundred_thousand_a_day() {
+    fn times_and_ids_ascend_at_about_a_hundred_thousand_per_day() {
         let mut clock = Clock::new();
         let mut rng = Rng::with_seed(7);
         let mut last = (jiff::Timestamp::MIN, EVENT_ID_BASE);

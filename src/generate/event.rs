@@ -1,4 +1,4 @@
-//! One event as a line of JSON: fields in the order in which the game's API writes them.
+//! Writes an event as a line of JSON, with the fields in the order of the game's API.
 
 use crate::generate::cast::{Cast, Seat};
 use crate::generate::chance::{Wheel, permille, skewed};
@@ -11,7 +11,7 @@ use crate::generate::text;
 use fastrand::Rng;
 use std::ops::Range;
 
-/// The end of every player's record: zeros, as the API gives them with events.
+/// The end of every player record: zeros, as the API sends them with events.
 const STATISTICS: &str = concat!(
     r#","LifetimeStatistics":{"PvE":{"Total":0,"Royal":0,"Outlands":0,"Avalon":0,"Hellgate":0,"CorruptedDungeon":0,"#,
     r#""Mists":0},"Gathering":{"Fiber":{"Total":0,"Royal":0,"Outlands":0,"Avalon":0},"Hide":{"Total":0,"Royal":0,"#,
@@ -29,7 +29,7 @@ const STATISTICS_2020: &str = concat!(
     r#""Timestamp":null}"#,
 );
 
-/// Lowest and highest total fame, and how many of a thousand events lie between: the measured quantiles.
+/// Minimum and maximum total fame, and the number of events in that range per 1,000: the measured quantiles.
 const FAMES: [((u64, u64), u32); 8] = [
     ((0, 1), 14),
     ((30, 1_440), 36),
@@ -41,14 +41,14 @@ const FAMES: [((u64, u64), u32); 8] = [
     ((1_500_000, 7_000_000), 12),
 ];
 
-/// How an event writes fields that are floats in the game: captures differ.
+/// The notation of fields that are floats in the game. Captured dumps differ.
 #[derive(Clone, Copy)]
 enum Numbers {
-    /// `0.00` for ratios, `0.0` for the rest, as the API does.
+    /// `0.00` for ratios and `0.0` for other floats, as in the API.
     Padded,
-    /// `0.0` for all.
+    /// `0.0` for all floats.
     Short,
-    /// `0` for what is whole, as tools in between write it.
+    /// `0` for whole numbers, as intermediate tools write them.
     Whole,
 }
 
@@ -60,7 +60,7 @@ impl Numbers {
         }
     }
 
-    /// What follows the digits of a whole ratio.
+    /// The text after the digits of a whole ratio.
     fn ratio_tail(self) -> &'static [u8] {
         match self {
             Self::Padded => b".00",
@@ -70,7 +70,7 @@ impl Numbers {
     }
 }
 
-/// What is the same for all players of one event.
+/// Properties shared by all players of one event.
 #[derive(Clone, Copy)]
 struct Style {
     era: Era,
@@ -78,7 +78,7 @@ struct Style {
     spelling: Spelling,
 }
 
-/// Writes events, one after the other.
+/// Writes one event after another.
 pub(crate) struct EventWriter {
     rng: Rng,
     population: Population,
@@ -87,12 +87,12 @@ pub(crate) struct EventWriter {
     cast: Cast,
     numbers: Wheel<Numbers>,
     fames: Wheel<(u64, u64)>,
-    /// Where the main hand of each group member is in the buffer, once it was written.
+    /// The range of each group member's main hand in the buffer, once written.
     hands: Vec<Option<Range<usize>>>,
 }
 
 impl EventWriter {
-    /// The same seed gives the same events.
+    /// Creates a writer. The same seed produces the same events.
     pub(crate) fn new(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let population = Population::new(&mut rng);
@@ -151,7 +151,7 @@ impl EventWriter {
         }
     }
 
-    /// The counts, in either order, the id and the time.
+    /// Appends the counts, in either order, the id and the time.
     fn push_head(&mut self, buffer: &mut Vec<u8>) {
         let counts = [
             (br#""groupMemberCount":"#.as_slice(), self.cast.group.len() as u64),
@@ -171,7 +171,8 @@ impl EventWriter {
         buffer.push(b'"');
     }
 
-    /// Returns where the part that a participant's record shares with the killer's is: from its brace to its inventory.
+    /// Appends the killer and returns the range from the brace to the inventory, which the killer's participant record
+    /// shares.
     fn push_killer(&mut self, buffer: &mut Vec<u8>, style: Style, share: u64) -> Range<usize> {
         let start = buffer.len();
         let hand = self.outfitter.push_attacker(buffer, &mut self.rng, style.era);
@@ -218,9 +219,9 @@ impl EventWriter {
         }
     }
 
-    /// Returns where the main hand is.
+    /// Appends the first part of a participant's record and returns the range of the main hand.
     fn push_participant_body(&mut self, buffer: &mut Vec<u8>, style: Style) -> Range<usize> {
-        // Who has left the game meanwhile stands there with nothing.
+        // Players who have left the game meanwhile are listed without equipment.
         if permille(&mut self.rng, 49) {
             return Outfitter::push_naked(buffer, style.numbers.zero());
         }
@@ -249,7 +250,7 @@ impl EventWriter {
         }
     }
 
-    /// The fields of every player's record from the name to the statistics. `fames` are of deaths and of kills.
+    /// Appends the fields of a player record from the name to the statistics. `fames` are those of deaths and of kills.
     fn push_person(&mut self, buffer: &mut Vec<u8>, style: Style, player: PlayerIndex, fames: [u64; 2]) {
         let [death_fame, kill_fame] = fames;
         buffer.extend_from_slice(self.population.player(player).identity(style.spelling));
@@ -257,7 +258,7 @@ impl EventWriter {
         buffer.extend_from_slice(br#","KillFame":"#);
         text::push_u64(buffer, kill_fame);
         buffer.extend_from_slice(br#","FameRatio":"#);
-        // The game's float is now and then a hundredth short.
+        // The game's float is sometimes a hundredth too low.
         if kill_fame > 50_000 && permille(&mut self.rng, 50) {
             text::push_u64(buffer, kill_fame * 10 - 1);
             buffer.extend_from_slice(b".99");
@@ -271,7 +272,7 @@ impl EventWriter {
         });
     }
 
-    /// Damage or healing: zero in `zero_permille` of a thousand, mostly whole, rarely with up to 18 decimals.
+    /// Appends damage or healing: zero in `zero_permille` of 1,000, usually whole, rarely with up to 18 decimals.
     fn push_amount(&mut self, buffer: &mut Vec<u8>, style: Style, zero_permille: u32, limit: u32) {
         let rng = &mut self.rng;
         if permille(rng, zero_permille) {
@@ -297,7 +298,7 @@ impl EventWriter {
         }
     }
 
-    /// The field that a bot adds to what it keeps.
+    /// Appends the field that one bot adds to stored events.
     fn push_loot_value(&mut self, buffer: &mut Vec<u8>) {
         buffer.extend_from_slice(br#","lootValue":{"equipment":"#);
         text::push_u64(buffer, u64::from(skewed(&mut self.rng, 40_000_000)));

@@ -1,4 +1,4 @@
-//! What a player wears and carries: the first part of a player's record, from its brace to its inventory.
+//! The equipment and inventory of a player: the first part of a record, from the brace to the inventory.
 
 use crate::generate::chance::{Wheel, permille};
 use crate::generate::items::{Catalogue, Era, Gear, Level};
@@ -7,7 +7,7 @@ use crate::generate::text;
 use fastrand::Rng;
 use std::ops::Range;
 
-/// Slots of a victim's bag.
+/// Number of slots in a victim's bag.
 const BAG_SLOTS: u32 = 48;
 const NULL: &[u8] = b"null,";
 const NULLS: [u8; NULL.len() * BAG_SLOTS as usize] = {
@@ -19,20 +19,20 @@ const NULLS: [u8; NULL.len() * BAG_SLOTS as usize] = {
     }
     text
 };
-/// What comes after the main hand of a player who wears nothing else, up to the inventory.
+/// The text after the main hand, up to the inventory, of a player without other equipment.
 pub(crate) const NOTHING_ELSE: &[u8] = concat!(
     r#","OffHand":null,"Head":null,"Armor":null,"Shoes":null,"Bag":null,"Cape":null,"Mount":null,"Potion":null,"#,
     r#""Food":null},"Inventory":"#,
 )
 .as_bytes();
 
-/// Weapons with a soul, of a thousand main hands and of a thousand things in a bag.
+/// Weapons with a soul per 1,000 main hands, and per 1,000 items in a bag.
 const SOUL_HAND_PERMILLE: u32 = 35;
 const SOUL_LOOT_PERMILLE: u32 = 3;
-/// Victims that wear nothing, of a thousand.
+/// Victims without equipment, per 1,000.
 const VICTIM_NAKED_PERMILLE: u32 = 33;
 
-/// Lowest and highest number of filled slots, and their share of a thousand events (measured).
+/// Minimum and maximum number of filled slots, and their measured frequency per 1,000 events.
 const FILLED: [((u32, u32), u32); 10] = [
     ((0, 0), 200),
     ((1, 1), 119),
@@ -46,7 +46,7 @@ const FILLED: [((u32, u32), u32); 10] = [
     ((31, 48), 38),
 ];
 
-/// How often a slot is empty, in a thousand.
+/// The frequency of an empty slot, per 1,000.
 struct Gaps {
     one_handed: u32,
     off_hand: u32,
@@ -71,7 +71,7 @@ const VICTIM: Gaps = Gaps {
     food: 440,
 };
 
-/// Dresses players.
+/// Equips players.
 pub(crate) struct Outfitter {
     catalogue: Catalogue,
     souls: Souls,
@@ -90,21 +90,22 @@ impl Outfitter {
         }
     }
 
-    /// Appends the record of a killer or participant up to the comma after the empty inventory; returns where the main hand is.
+    /// Appends the record of a killer or participant, up to the comma after the empty inventory. Returns the range of
+    /// the main hand.
     pub(crate) fn push_attacker(&self, buffer: &mut Vec<u8>, rng: &mut Rng, era: Era) -> Range<usize> {
         let hand = self.push_dressed(buffer, rng, &ATTACKER, era);
         buffer.extend_from_slice(b"[],");
         hand
     }
 
-    /// The same for a participant who has nothing on.
+    /// Same for a participant without equipment.
     pub(crate) fn push_naked(buffer: &mut Vec<u8>, power_zero: &[u8]) -> Range<usize> {
         let hand = push_nothing(buffer, power_zero);
         buffer.extend_from_slice(b"[],");
         hand
     }
 
-    /// Appends the record of a victim up to the comma after the bag's slots.
+    /// Appends the record of a victim, up to the comma after the bag.
     pub(crate) fn push_victim(&self, buffer: &mut Vec<u8>, rng: &mut Rng, era: Era, power_zero: &[u8]) {
         if permille(rng, VICTIM_NAKED_PERMILLE) {
             push_nothing(buffer, power_zero);
@@ -114,7 +115,7 @@ impl Outfitter {
         self.push_bag(buffer, rng, era);
     }
 
-    /// Appends the main hand of a group member who is in no other list: rarely none.
+    /// Appends the main hand of a group member who is in no other list. It is rarely empty.
     pub(crate) fn push_hand(&self, buffer: &mut Vec<u8>, rng: &mut Rng, era: Era) {
         if permille(rng, 8) {
             buffer.extend_from_slice(b"null");
@@ -155,7 +156,7 @@ impl Outfitter {
         hand
     }
 
-    /// Appends a main hand and tells its kind; a weapon with a soul takes both hands.
+    /// Appends a main hand and returns its kind. A weapon with a soul is two-handed.
     fn push_weapon(
         &self,
         buffer: &mut Vec<u8>,
@@ -173,7 +174,7 @@ impl Outfitter {
         gear
     }
 
-    /// Appends the 48 slots: mostly filled from the first on, now and then with a gap.
+    /// Appends the 48 slots, usually filled from the first on, sometimes with gaps.
     fn push_bag(&self, buffer: &mut Vec<u8>, rng: &mut Rng, era: Era) {
         let (least, most) = self.filled.pick(rng);
         let mut items = rng.u32(least..=most);
@@ -200,7 +201,7 @@ impl Outfitter {
     }
 }
 
-/// Appends one slot of the equipment: null in `empty_permille` of a thousand.
+/// Appends one equipment slot, which is null in `empty_permille` of 1,000.
 fn push_slot(
     buffer: &mut Vec<u8>,
     rng: &mut Rng,
@@ -220,7 +221,7 @@ fn push_nulls(buffer: &mut Vec<u8>, count: u32) {
     buffer.extend_from_slice(&NULLS[..NULL.len() * count as usize]);
 }
 
-/// Appends the record of somebody with nothing on up to the inventory; returns where the null of the main hand is.
+/// Appends the record of a player without equipment, up to the inventory. Returns the range of the main hand's null.
 fn push_nothing(buffer: &mut Vec<u8>, power_zero: &[u8]) -> Range<usize> {
     buffer.extend_from_slice(br#"{"AverageItemPower":"#);
     buffer.extend_from_slice(power_zero);

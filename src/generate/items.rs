@@ -1,10 +1,10 @@
-//! The items of the game that the dump speaks of, their JSON rendered once but for counts and qualities.
+//! The items in the dump. Their JSON is rendered once, except for counts and qualities.
 
 use crate::generate::chance::{Wheel, permille, skewed};
 use crate::generate::text;
 use fastrand::Rng;
 
-/// Tier, enchantment and how common they are together in what players wear.
+/// Tier, enchantment and frequency among worn items.
 const LEVELS: [(u8, u8, u32); 23] = [
     (4, 3, 823),
     (4, 2, 570),
@@ -32,7 +32,7 @@ const LEVELS: [(u8, u8, u32); 23] = [
 ];
 const LEVEL_COUNT: u32 = 23;
 
-/// Common first: draws are skewed.
+/// The most common names come first, because draws are skewed.
 const TWO_HANDED: &str = "DUALSWORD DUALAXE_KEEPER SCYTHE_HELL DUALSICKLE_UNDEAD CLEAVER_HELL INFERNOSTAFF_MORGANA \
     NATURESTAFF_HELL FIRE_RINGPAIR_AVALON DOUBLEBLADEDSTAFF HOLYSTAFF LONGBOW CLAYMORE CLAWPAIR MACE \
     QUARTERSTAFF_AVALON SHAPESHIFTER_SET2 SHAPESHIFTER_AVALON DEMONICSTAFF SHAPESHIFTER_HELL INFERNOSTAFF \
@@ -103,7 +103,7 @@ const FOODS: [(&str, u32); 12] = [
     ("T7_MEAL_OMELETTE_AVALON@3", 4),
     ("T8_MEAL_SANDWICH_AVALON@1", 2),
 ];
-/// What lies in a victim's bag beside gear: tiers (0: none in the name), name, weight for each tier, how it stacks.
+/// Loot besides gear: tiers (0: none in the name), name, weight per tier, and how it stacks.
 const LOOT: [(&[u8], &str, u32, Stack); 33] = [
     (&[4, 5, 6, 7, 8], "RUNE", 41, Stack::Many),
     (&[4, 5, 6, 7], "SOUL", 38, Stack::Many),
@@ -140,19 +140,19 @@ const LOOT: [(&[u8], &str, u32, Stack); 33] = [
     (&[3], "VANITY_CONSUMABLE_FIREWORKS_YELLOW_NONTRADABLE", 1, Stack::One),
 ];
 
-/// What follows the quality of an item.
+/// The text after the quality of an item.
 const TAIL: &[u8] = br#","ActiveSpells":[],"PassiveSpells":[],"LegendarySoul":null}"#;
 const TAIL_2020: &[u8] = br#","ActiveSpells":[],"PassiveSpells":[]}"#;
 
 /// The largest stack seen in real events.
 const COUNT_MAX: u32 = 525;
 
-/// When the event is from: the API's objects have grown.
+/// The age of an event, because objects in the API have gained fields.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Era {
-    /// As the API answers today.
+    /// The API of today.
     Now,
-    /// As it did in 2020: no `LegendarySoul`, no `Category`, shorter `LifetimeStatistics`.
+    /// The API of 2020: without `LegendarySoul` and `Category`, and with shorter `LifetimeStatistics`.
     Year2020,
 }
 
@@ -180,9 +180,9 @@ impl Level {
 /// The kinds of gear that come in every tier and enchantment.
 #[derive(Clone, Copy)]
 pub(crate) enum Gear {
-    /// A main hand that leaves no room for an off hand.
+    /// A two-handed main hand.
     TwoHanded,
-    /// A main hand that does.
+    /// A one-handed main hand.
     OneHanded,
     OffHand,
     Head,
@@ -201,7 +201,7 @@ enum Stack {
 
 /// The rendered items.
 pub(crate) struct Catalogue {
-    /// In the order of `Gear`: texts to `"Quality":`, `LEVEL_COUNT` for each name.
+    /// Texts up to `"Quality":`, `LEVEL_COUNT` per name, in the order of `Gear`.
     gear: [Vec<Vec<u8>>; 8],
     levels: Wheel<Level>,
     mounts: Wheel<u32>,
@@ -269,7 +269,7 @@ impl Catalogue {
         self.levels.pick(rng)
     }
 
-    /// Appends a worn piece of gear: mostly of the level that its owner wears.
+    /// Appends worn gear, usually of its owner's level.
     pub(crate) fn push_gear(&self, buffer: &mut Vec<u8>, rng: &mut Rng, gear: Gear, owner: Level, era: Era) {
         let level = if permille(rng, 700) { owner } else { self.level(rng) };
         let quality = match gear {
@@ -298,7 +298,7 @@ impl Catalogue {
         push_stack(buffer, 1 + skewed(rng, 10), era);
     }
 
-    /// Appends what one slot of a bag holds: gear or a stack.
+    /// Appends the contents of one bag slot: gear or a stack.
     pub(crate) fn push_loot(&self, buffer: &mut Vec<u8>, rng: &mut Rng, era: Era) {
         if permille(rng, 280) {
             let (gear, level) = (self.loot_gear.pick(rng), self.level(rng));
@@ -334,7 +334,7 @@ impl Catalogue {
     }
 }
 
-/// Appends the count and what follows it; what stacks has no quality.
+/// Appends the count and the rest of the item. Stackable items have no quality.
 fn push_stack(buffer: &mut Vec<u8>, count: u32, era: Era) {
     text::push_u64(buffer, u64::from(count));
     buffer.extend_from_slice(b",\"Quality\":0");
@@ -362,7 +362,7 @@ fn to_count(kind: &str) -> Vec<u8> {
     format!(r#"{{"Type":"{kind}","Count":"#).into_bytes()
 }
 
-/// A wheel of the positions in a table.
+/// Makes a wheel of the positions in a table.
 fn weights(table: &[(&str, u32)]) -> Wheel<u32> {
     Wheel::new(table.iter().enumerate().map(|(i, (_, weight))| (index(i), *weight)))
 }

@@ -1,15 +1,15 @@
-//! The synthetic dump: events with the shape, sizes and oddities of real ones.
+//! Generates synthetic dumps with the shape, sizes and peculiarities of real events.
 //!
-//! Real dumps hold real players and can't be handed out; this makes dumps of any size that load, compress
-//! and query like them. Sizes, shares and shapes are those measured on real events of 2020 to 2026.
+//! Real dumps contain real players and can't be published. Generated dumps of any size load, compress and query like
+//! real ones. Their sizes and shares were measured on real events of 2020 to 2026.
 //!
-//! Invariant: the same options give the same bytes on every platform. So no number is written by way
-//! of a float, no hash map is iterated over, and no random number has the width of a pointer.
+//! Invariant: the same options produce the same bytes on every platform. Therefore no number is formatted from a float,
+//! no hash map is iterated over, and no random number has the width of a pointer.
 //!
 //! Invariant: memory does not grow with the number of events.
 //!
-//! What is the same in many events (players, items, statistics) is rendered once, and events are put together from
-//! these pieces.
+//! Parts that many events share (players, items, statistics) are rendered once, and events are assembled from these
+//! parts.
 
 pub(crate) mod cast;
 pub(crate) mod chance;
@@ -30,55 +30,55 @@ use fastrand::Rng;
 use spool::{Memory, Spool};
 use std::io::{self, Write};
 
-/// Most lines of a dump: past them the years of its time stamps would need five digits.
+/// Maximum number of lines. With more, the years of the time stamps would need five digits.
 pub(crate) const EVENTS_MAX: u64 = 100_000_000_000;
 
-/// Largest share of repeated lines, in percent.
+/// Maximum share of repeated lines, in percent.
 pub(crate) const OVERLAP_PERCENT_MAX: f64 = 50.0;
 
-/// Most lines of one overlap.
+/// Maximum number of lines of one overlap.
 const OVERLAP_RUN_MAX: u64 = 25;
 
-/// What dump to make.
+/// Options of a generated dump.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GenerateOptions {
-    /// Lines of the dump, one event each, repeats included; at most [`EVENTS_MAX`].
+    /// Number of lines, with one event each and repeats included; at most [`EVENTS_MAX`].
     pub events: u64,
-    /// Another seed gives other players and other events, under ids that may be the same.
+    /// Seed of the random numbers. Another seed produces other players and events, whose ids may be the same.
     pub seed: u64,
-    /// Share of lines, in percent (0 to 50, in steps of a thousandth), that repeat an event given out shortly before,
-    /// byte for byte and some in a row, as overlapping pages of the game's API do. A mean of 8.5 was measured.
+    /// Share of lines in percent (0 to 50, in steps of a thousandth) that repeat a recent event byte for byte. Repeats
+    /// come one by one or in runs, as in overlapping pages of the game's API. The measured mean is 8.5.
     pub overlap_percent: f64,
 }
 
 impl Default for GenerateOptions {
-    /// A thousand events of seed 1, all different.
+    /// 1,000 distinct events of seed 1.
     fn default() -> Self {
         Self { events: 1_000, seed: 1, overlap_percent: 0.0 }
     }
 }
 
-/// What was written.
+/// Size of a generated dump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GeneratedDump {
-    /// Lines, as many as were asked for.
+    /// Number of lines.
     pub lines: u64,
-    /// Different events among them.
+    /// Number of distinct events.
     pub events_distinct: u64,
-    /// Bytes of all lines, line feeds included.
+    /// Number of bytes, line feeds included.
     pub bytes: u64,
 }
 
-/// Writes the dump, in pieces of 256 KiB or more; returns how much it was.
+/// Writes a dump in pieces of at least 256 KiB, and returns its size.
 ///
-/// Errors are those of `out` (a broken pipe included), and [`io::ErrorKind::InvalidInput`] for options out of
-/// their range, before anything is written.
+/// Returns the errors of `out` (a broken pipe included), or [`io::ErrorKind::InvalidInput`] for options out of range,
+/// before anything is written.
 pub fn generate(options: &GenerateOptions, out: &mut impl Write) -> io::Result<GeneratedDump> {
     let overlap = Overlap::new(options)?;
     let memory = if overlap.repeats_total == 0 { Memory::None } else { Memory::Page };
     let mut spool = Spool::new(out, memory);
     let mut events = EventWriter::new(options.seed);
-    // Its own generator, so that the events are the same with and without overlap.
+    // A separate generator, so that the events are the same with and without overlap.
     let mut rng = Rng::with_seed(!options.seed);
     let mut lines = 0;
     let mut repeats = 0;
@@ -103,11 +103,11 @@ pub fn generate(options: &GenerateOptions, out: &mut impl Write) -> io::Result<G
     Ok(GeneratedDump { lines, events_distinct: lines - repeats, bytes: spool.finish()? })
 }
 
-/// How much of the dump repeats itself, and when.
+/// The schedule of repeated lines.
 struct Overlap {
     lines_total: u64,
     repeats_total: u64,
-    /// Thousandths of a percent.
+    /// In thousandths of a percent.
     share: u64,
 }
 
@@ -115,13 +115,11 @@ impl Overlap {
     fn new(options: &GenerateOptions) -> io::Result<Self> {
         let (events, percent) = (options.events, options.overlap_percent);
         if events > EVENTS_MAX {
-            return Err(invalid(format!(
-                "{events} events are more than the {EVENTS_MAX} that a dump can have"
-            )));
+            return Err(invalid(format!("{events} events exceed the maximum of {EVENTS_MAX} per dump")));
         }
         if !(0.0..=OVERLAP_PERCENT_MAX).contains(&percent) {
             return Err(invalid(format!(
-                "an overlap of {percent} % is not within 0 to {OVERLAP_PERCENT_MAX} %"
+                "an overlap of {percent} % is not between 0 and {OVERLAP_PERCENT_MAX} %"
             )));
         }
         #[expect(
@@ -133,7 +131,7 @@ impl Overlap {
         Ok(Self { lines_total: events, repeats_total: events * share / 100_000, share })
     }
 
-    /// How many lines to repeat now: a run once so many are owed, the rest at the end, else none.
+    /// Number of lines to repeat now: a run as soon as it is due, the remainder at the end, otherwise none.
     fn due(&self, lines: u64, repeats: u64, run: u64) -> u64 {
         let left = self.repeats_total - repeats;
         let owed = lines * self.share / 100_000;
@@ -151,7 +149,7 @@ fn invalid(message: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, message)
 }
 
-/// A number from 0 to `last`.
+/// Draws a number from 0 to `last`.
 fn position(rng: &mut Rng, last: usize) -> usize {
     rng.u32(..=u32::try_from(last).expect("few events are kept")) as usize
 }

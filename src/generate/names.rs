@@ -1,5 +1,5 @@
-//! Invented names: of players, guilds and alliances. Lengths are as in the game: players 3 to 16
-//! characters, guilds to about 28, alliance tags 2 to 5.
+//! Invented names of players, guilds and alliances, with the lengths of the game: players have 3 to 16 characters,
+//! guilds up to about 28, alliance tags 2 to 5.
 
 use crate::generate::chance::{one_of, permille};
 use fastrand::Rng;
@@ -149,7 +149,7 @@ const GUILD_FOREIGN: [&str; 8] = [
 ];
 const TAG_LETTERS: &[u8; 32] = b"ABCDEFGHIKLMNOPRSTUVWXYZ01234579";
 
-/// A player's name; about 3 in 100 are outside ASCII.
+/// Makes a player's name. About 3 in 100 contain characters outside ASCII.
 pub(crate) fn player(rng: &mut Rng) -> String {
     if permille(rng, 30) {
         return foreign_player(rng);
@@ -176,7 +176,7 @@ pub(crate) fn player(rng: &mut Rng) -> String {
     }
 }
 
-/// A guild's name: mostly two words, a few outside ASCII.
+/// Makes a guild's name: mostly two words, a few outside ASCII.
 pub(crate) fn guild(rng: &mut Rng) -> String {
     if permille(rng, 30) {
         return String::from(word(rng, &GUILD_FOREIGN));
@@ -191,7 +191,7 @@ pub(crate) fn guild(rng: &mut Rng) -> String {
     }
 }
 
-/// An alliance's tag: 2 to 5 capital letters and digits.
+/// Makes an alliance's tag of 2 to 5 capital letters and digits.
 pub(crate) fn tag(rng: &mut Rng) -> String {
     let letters = rng.u32(2..=5);
     (0..letters).map(|_| char::from(*one_of(rng, TAG_LETTERS))).collect()

@@ -1,7 +1,7 @@
-//! Who plays: players, their guilds and alliances, each player's part of the JSON rendered once.
+//! The players with their guilds and alliances. Each player's part of the JSON is rendered once.
 //!
-//! Players of a guild stand next to each other and allied guilds do too, guildless players come last.
-//! So a group is a stretch of neighbours: mostly one guild, some allies. Low indices are the popular ones.
+//! Players of a guild are adjacent, allied guilds are adjacent, and players without a guild come last. A group is
+//! therefore a range of neighbours: mostly one guild and some allies. Low indices are popular.
 
 use crate::generate::chance::{Wheel, one_of, permille, skewed, uuid_bytes};
 use crate::generate::{names, text};
@@ -11,7 +11,7 @@ use fastrand::Rng;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-/// Guilds, and players outside of guilds, in a population.
+/// Number of guilds, and of players without a guild, in a population.
 const GUILDS: u32 = 300;
 const GUILDLESS: u32 = 1400;
 
@@ -59,18 +59,18 @@ pub(crate) type PlayerIndex = u32;
 
 /// One player.
 pub(crate) struct GeneratedPlayer {
-    /// The game's id, which the URL-safe base64 in the JSON encodes.
+    /// The game's id. The JSON contains it in URL-safe base64.
     pub(crate) id: [u8; 16],
-    /// As the game shows it.
+    /// The name as the game shows it.
     pub(crate) name: String,
-    /// `"Name":…` to `"DeathFame":`, with names outside ASCII as they are.
+    /// `"Name":…` to `"DeathFame":`, with characters outside ASCII in UTF-8.
     plain: Vec<u8>,
-    /// The same with `\uXXXX` in place of what is outside ASCII; empty when there is none.
+    /// The same with `\uXXXX` instead of characters outside ASCII. Empty if there are none.
     escaped: Vec<u8>,
 }
 
 impl GeneratedPlayer {
-    /// `"Name":…` to `"DeathFame":`; the two spellings are the same text to a JSON parser.
+    /// `"Name":…` to `"DeathFame":`. A JSON parser reads both spellings as the same text.
     pub(crate) fn identity(&self, spelling: Spelling) -> &[u8] {
         match spelling {
             Spelling::Escaped if !self.escaped.is_empty() => &self.escaped,
@@ -79,7 +79,7 @@ impl GeneratedPlayer {
     }
 }
 
-/// How an event writes what is outside ASCII.
+/// The spelling of characters outside ASCII in an event.
 #[derive(Clone, Copy)]
 pub(crate) enum Spelling {
     /// As UTF-8.
@@ -92,13 +92,13 @@ pub(crate) enum Spelling {
 pub(crate) struct Population {
     players: Vec<GeneratedPlayer>,
     guilds: Vec<Range<PlayerIndex>>,
-    /// Those of guilds are below it, the guildless from it on.
+    /// The index of the first player without a guild.
     guildless_start: PlayerIndex,
     size: u32,
 }
 
 impl Population {
-    /// Makes the players; the only costly step, a few milliseconds.
+    /// Makes the players. This is the only expensive step and takes a few milliseconds.
     pub(crate) fn new(rng: &mut Rng) -> Self {
         let mut builder = Builder::new();
         let mut guilds = Vec::new();
@@ -126,12 +126,11 @@ impl Population {
         Self { players: builder.players, guilds, guildless_start: next, size: next + GUILDLESS }
     }
 
-    /// The player at this index.
     pub(crate) fn player(&self, index: PlayerIndex) -> &GeneratedPlayer {
         &self.players[index as usize]
     }
 
-    /// Draws a player, popular guilds and members more often; `guildless_permille` of a thousand are in no guild.
+    /// Draws a player, with a preference for popular guilds and members. `guildless_permille` of 1,000 have no guild.
     pub(crate) fn pick(&self, rng: &mut Rng, guildless_permille: u32) -> PlayerIndex {
         if permille(rng, guildless_permille) {
             return self.guildless_start + skewed(rng, GUILDLESS);
@@ -140,7 +139,7 @@ impl Population {
         guild.start + skewed(rng, guild.end - guild.start)
     }
 
-    /// The player `steps` places after another, guild members and the guildless each going round among themselves.
+    /// The player `steps` places after another. Guild members and players without a guild wrap around separately.
     pub(crate) fn neighbour(&self, player: PlayerIndex, steps: u32) -> PlayerIndex {
         if player < self.guildless_start {
             (player + steps) % self.guildless_start
@@ -167,7 +166,7 @@ impl Alliance {
     }
 }
 
-/// Makes players whose names, guilds and alliances are each given once.
+/// Makes players with unique names, guilds and alliances.
 struct Builder {
     players: Vec<GeneratedPlayer>,
     taken: BTreeSet<String>,
@@ -221,7 +220,7 @@ impl Builder {
         self.players.push(GeneratedPlayer { id, name, plain: plain.into_bytes(), escaped });
     }
 
-    /// A name that nobody has; one that is taken gets digits.
+    /// Makes a name that is not in use, with digits appended if necessary.
     fn fresh(&mut self, rng: &mut Rng, make: impl Fn(&mut Rng) -> String) -> String {
         let mut name = make(rng);
         while !self.taken.insert(name.clone()) {

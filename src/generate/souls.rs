@@ -1,5 +1,5 @@
-//! Legendary souls: the object that an awakened weapon carries, a pool of them rendered once but for
-//! the fame that each has gained so far. Their numbers pass 2^39.
+//! Legendary souls, the objects that awakened weapons carry. A pool is rendered once, except for the gained fame.
+//! Numbers exceed 2^39.
 
 use crate::generate::chance::{one_of, permille, uuid_bytes};
 use crate::generate::population::Population;
@@ -7,13 +7,13 @@ use crate::generate::text;
 use fastrand::Rng;
 use uuid::Uuid;
 
-/// How many awakened weapons there are in a dump.
+/// Number of awakened weapons in a dump.
 const POOL: u32 = 192;
 
-/// The largest number seen in a real soul is 571,997,723,623.
+/// The largest number in a real soul is 571,997,723,623.
 const FAME_MAX: u64 = 571_000_000_000;
 
-/// A trait's name, its least and its greatest value in billionths.
+/// Name, minimum and maximum of a trait, in billionths.
 const TRAITS: [(&str, u64, u64); 8] = [
     ("TRAIT_ABILITY_DAMAGE", 1_650_000, 165_000_000),
     ("TRAIT_DEFENSE_BONUS", 1_400_000, 140_000_000),
@@ -37,19 +37,19 @@ const WEAPONS: [&str; 10] = [
     "T6_2H_NATURESTAFF_HELL@4",
 ];
 
-/// The weapons that have a soul.
+/// The pool of weapons with souls.
 pub(crate) struct Souls {
-    /// Whole items, from their first brace to `"PvPFameGained":`, and the fame to begin with.
+    /// Items from the first brace to `"PvPFameGained":`, with their initial fame.
     weapons: Vec<(Vec<u8>, u64)>,
 }
 
 impl Souls {
-    /// Renders the pool. The souls belong to players of this population.
+    /// Renders the pool for players of this population.
     pub(crate) fn new(rng: &mut Rng, population: &Population) -> Self {
         Self { weapons: (0..POOL).map(|_| weapon(rng, population)).collect() }
     }
 
-    /// Appends one of the weapons.
+    /// Appends a random weapon of the pool.
     pub(crate) fn push_weapon(&self, buffer: &mut Vec<u8>, rng: &mut Rng) {
         let (item, fame) = one_of(rng, &self.weapons);
         buffer.extend_from_slice(item);
@@ -92,7 +92,7 @@ fn weapon(rng: &mut Rng, population: &Population) -> (Vec<u8>, u64) {
     (item, magnitude(rng, 8, 12).min(FAME_MAX))
 }
 
-/// Appends mostly three different traits, sometimes one or none.
+/// Appends usually three different traits, sometimes one or none.
 fn push_traits(item: &mut Vec<u8>, rng: &mut Rng) {
     let count = match rng.u32(..50) {
         0..3 => 0,
@@ -104,7 +104,7 @@ fn push_traits(item: &mut Vec<u8>, rng: &mut Rng) {
         if position > 0 {
             item.push(b',');
         }
-        // Steps of 3 around a table of 8 do not meet within three.
+        // In a table of 8, three steps of 3 give three different entries.
         let (name, least, greatest) = TRAITS[((first + 3 * position) % 8) as usize];
         let millionths = rng.u64(1000..1_000_000);
         item.extend_from_slice(br#"{"roll":0."#);
@@ -124,7 +124,7 @@ fn push_traits(item: &mut Vec<u8>, rng: &mut Rng) {
     }
 }
 
-/// A number of `digits_min` to `digits_max` digits, each length as often.
+/// Draws a number of `digits_min` to `digits_max` digits. All lengths are equally likely.
 fn magnitude(rng: &mut Rng, digits_min: u32, digits_max: u32) -> u64 {
     let least = 10_u64.pow(rng.u32(digits_min..=digits_max) - 1);
     rng.u64(least..least * 10)

@@ -1,45 +1,43 @@
-//! The buffer between the events and the output: written in large pieces, and long enough to repeat
-//! an event given out shortly before.
+//! The buffer between generator and output. It writes large pieces and keeps recent events for repeats.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::ops::Range;
 
-/// How much is written at a time.
+/// Minimum size of a write.
 const WRITE_BYTES_MIN: usize = 256 * 1024;
-/// Past this size, what is neither unwritten nor recent is dropped from the front.
+/// Size beyond which bytes that are written and not recent are dropped from the front.
 const BUFFER_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// The game's API gives pages of up to 51 events.
+/// Maximum number of recent events, as on one page of the game's API.
 const RECENT_EVENTS_MAX: usize = 51;
 
-/// Whether lines may be asked for again.
+/// Whether recent events can be repeated.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Memory {
-    /// Never: nothing is kept.
+    /// No events are kept.
     None,
-    /// The last 51 events can be repeated.
+    /// The last 51 events are kept.
     Page,
 }
 
-/// Lines on their way out. Invariant: the ranges of `recent` lie in `buffer`.
+/// Buffered lines. Invariant: the ranges of `recent` lie in `buffer`.
 pub(crate) struct Spool<'a, W> {
     out: &'a mut W,
     memory: Memory,
     buffer: Vec<u8>,
-    /// What stands before it in `buffer` was written.
+    /// Number of bytes at the start of `buffer` that are written.
     written: usize,
-    /// The latest events, oldest first, repeats not among them.
+    /// The latest distinct events, oldest first.
     recent: VecDeque<Range<usize>>,
     bytes_total: u64,
 }
 
 impl<'a, W: Write> Spool<'a, W> {
-    /// An empty spool before `out`.
     pub(crate) fn new(out: &'a mut W, memory: Memory) -> Self {
         Self { out, memory, buffer: Vec::new(), written: 0, recent: VecDeque::new(), bytes_total: 0 }
     }
 
-    /// Adds the line that `append` appends.
+    /// Adds a line that `append` writes.
     pub(crate) fn add(&mut self, append: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
         let start = self.buffer.len();
         append(&mut self.buffer);
@@ -52,18 +50,18 @@ impl<'a, W: Write> Spool<'a, W> {
         self.write_if_full()
     }
 
-    /// How many events can be repeated.
+    /// Number of events that can be repeated.
     pub(crate) fn recent(&self) -> usize {
         self.recent.len()
     }
 
-    /// Adds a recent event again, byte for byte; `position` counts from the oldest and is below `recent()`.
+    /// Adds a recent event again byte for byte. `position` counts from the oldest and is below `recent()`.
     pub(crate) fn repeat(&mut self, position: usize) -> io::Result<()> {
         self.buffer.extend_from_within(self.recent[position].clone());
         self.write_if_full()
     }
 
-    /// Writes what is left and flushes the output; returns how many bytes went through.
+    /// Writes the remaining bytes, flushes the output, and returns the total number of bytes.
     pub(crate) fn finish(mut self) -> io::Result<u64> {
         self.write()?;
         self.out.flush()?;

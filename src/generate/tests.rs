@@ -1,4 +1,4 @@
-//! The dump as a reader sees it: sizes and shares near the measured ones, the same bytes each time.
+//! Properties of the dump: sizes and shares close to the measured ones, and reproducible bytes.
 
 use crate::generate::*;
 use serde_json::Value;
@@ -19,7 +19,7 @@ fn lines(dump: &[u8]) -> impl Iterator<Item = &[u8]> {
     memchr::memchr_iter(b'\n', dump).map(move |end| &dump[std::mem::replace(&mut start, end + 1)..end])
 }
 
-/// The lines of one dump and what they parse to, made once for all tests.
+/// The lines of one dump with their parsed values, generated once for all tests.
 fn sample() -> &'static [(String, Value)] {
     static SAMPLE: OnceLock<Vec<(String, Value)>> = OnceLock::new();
     SAMPLE.get_or_init(|| {
@@ -42,7 +42,7 @@ fn ids<'a>(event: &'a Value, key: &str) -> BTreeSet<&'a str> {
     list(event, key).iter().map(id).collect()
 }
 
-/// Everybody's record in an event.
+/// The records of all players in an event.
 fn records(event: &Value) -> impl Iterator<Item = &Value> {
     let listed = list(event, "Participants").iter().chain(list(event, "GroupMembers"));
     [&event["Killer"], &event["Victim"]].into_iter().chain(listed)
@@ -56,18 +56,18 @@ fn is_of_2020(event: &Value) -> bool {
     event["Victim"]["LifetimeStatistics"]["PvE"].get("Mists").is_none()
 }
 
-/// The mean of a number of each event.
+/// The mean of a number per event.
 #[expect(clippy::cast_precision_loss, reason = "counts of a small sample")]
 fn mean(of: impl Fn(&str, &Value) -> usize) -> f64 {
     sample().iter().map(|(line, event)| of(line, event)).sum::<usize>() as f64 / sample().len() as f64
 }
 
-/// The percentage of events of which something holds.
+/// The percentage of events that meet a condition.
 fn percent(of: impl Fn(&Value) -> bool) -> f64 {
     100.0 * mean(|_, event| usize::from(of(event)))
 }
 
-/// A number of each event, sorted.
+/// A number per event, sorted.
 fn sorted(of: impl Fn(&str, &Value) -> usize) -> Vec<usize> {
     let mut numbers: Vec<_> = sample().iter().map(|(line, event)| of(line, event)).collect();
     numbers.sort_unstable();
@@ -122,7 +122,7 @@ fn lists_relate_to_each_other_as_measured() {
 }
 
 #[test]
-fn fame_and_power_stand_where_the_game_puts_them() {
+fn fame_and_power_are_in_the_records_of_the_game() {
     for (_, event) in sample() {
         let total = event["TotalVictimKillFame"].as_u64().unwrap();
         assert_eq!(event["Victim"]["DeathFame"], total);
@@ -231,15 +231,15 @@ fn a_player_is_the_same_in_every_event() {
     let mut guilds = BTreeMap::new();
     for (_, event) in sample() {
         for player in records(event) {
-            let told = ["Name", "GuildId", "GuildName", "AllianceName", "Avatar"]
+            let texts = ["Name", "GuildId", "GuildName", "AllianceName", "Avatar"]
                 .map(|key| player[key].as_str().unwrap());
             assert_eq!(id(player).len(), 22);
-            assert_eq!(*players.entry(id(player)).or_insert(told), told);
-            assert_eq!(*guilds.entry(told[1]).or_insert(told[2]), told[2]);
-            assert_eq!(told[1].is_empty(), told[2].is_empty());
+            assert_eq!(*players.entry(id(player)).or_insert(texts), texts);
+            assert_eq!(*guilds.entry(texts[1]).or_insert(texts[2]), texts[2]);
+            assert_eq!(texts[1].is_empty(), texts[2].is_empty());
         }
     }
-    let names: BTreeSet<_> = players.values().map(|told| told[0]).collect();
+    let names: BTreeSet<_> = players.values().map(|texts| texts[0]).collect();
     assert_eq!(names.len(), players.len());
     check(players.len(), 2_000..=6_000);
     check(guilds.len(), 150..=301);
@@ -252,7 +252,7 @@ fn the_same_options_give_the_same_bytes() {
     assert_eq!(
         blake3::hash(&bytes).to_hex().as_str(),
         "885a62f097e7a70a92adf473a8078a97d45fba4fdb21791c7e80ba1c73086932",
-        "the dump changed: what was measured on an earlier one can't be compared"
+        "the dump changed: earlier measurements are no longer comparable"
     );
     assert_ne!(dump(20, 1, 0.0).0, dump(20, 2, 0.0).0);
 }
@@ -265,7 +265,7 @@ fn a_longer_dump_begins_with_the_shorter_one() {
 }
 
 #[test]
-fn repeats_are_as_many_as_asked_for_and_byte_for_byte() {
+fn repeats_have_the_requested_share_and_are_identical() {
     let check = |events: u64, overlap_percent: f64, repeats_expected: u64| {
         let (bytes, summary) = dump(events, 5, overlap_percent);
         let (plain, _) = dump(events - repeats_expected, 5, 0.0);
@@ -299,7 +299,7 @@ fn nothing_is_written_for_no_events() {
 }
 
 #[test]
-fn options_out_of_range_are_refused() {
+fn options_out_of_range_are_rejected() {
     let check = |events, overlap_percent| {
         let mut out = Vec::new();
         let error = generate(&GenerateOptions { events, seed: 1, overlap_percent }, &mut out).unwrap_err();
@@ -312,7 +312,7 @@ fn options_out_of_range_are_refused() {
     check(EVENTS_MAX + 1, 0.0);
 }
 
-/// Takes so many bytes, then is a pipe whose reader has gone; remembers how it was written to.
+/// Accepts a number of bytes, then behaves like a pipe without a reader. It records the writes.
 struct Pipe {
     left: usize,
     writes: Vec<usize>,
@@ -334,7 +334,7 @@ impl Write for Pipe {
 }
 
 #[test]
-fn writes_are_large_and_their_errors_come_back() {
+fn writes_are_large_and_errors_are_returned() {
     for overlap_percent in [0.0, 20.0] {
         let mut pipe = Pipe { left: 6_000_000, writes: Vec::new() };
         let options = GenerateOptions { events: EVENTS_MAX, overlap_percent, ..GenerateOptions::default() };

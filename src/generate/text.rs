@@ -1,7 +1,7 @@
-//! Numbers and escapes as JSON text, appended to a buffer: integer arithmetic alone, so that the
-//! bytes are the same on every platform.
+//! Appends numbers and escapes as JSON text. It uses integer arithmetic only, so the bytes are the same on every
+//! platform.
 
-/// The decimal digits of every number below 100, two bytes each.
+/// The decimal digits of all numbers below 100, two bytes each.
 const PAIRS: [u8; 200] = {
     let mut pairs = [0; 200];
     let mut number = 0;
@@ -19,7 +19,7 @@ const PAIRS: [u8; 200] = {
     pairs
 };
 
-/// Most digits that a `u64` has.
+/// Maximum number of digits of a `u64`.
 const DIGITS_MAX: usize = 20;
 
 /// Appends `value` without leading zeros.
@@ -28,13 +28,13 @@ pub(crate) fn push_u64(buffer: &mut Vec<u8>, value: u64) {
     buffer.extend_from_slice(&digits[start..]);
 }
 
-/// Appends the last `width` digits of `value`, with leading zeros. `width` is at most 20.
+/// Appends the last `width` digits of `value` with leading zeros. `width` is at most 20.
 pub(crate) fn push_padded(buffer: &mut Vec<u8>, value: u64, width: usize) {
     let (digits, _) = digits_of(value);
     buffer.extend_from_slice(&digits[DIGITS_MAX - width..]);
 }
 
-/// Appends `value` billionths as a decimal number, without needless zeros but with one digit after the point.
+/// Appends `value` billionths as a decimal number with at least one decimal and no other trailing zeros.
 pub(crate) fn push_billionths(buffer: &mut Vec<u8>, value: u64) {
     push_u64(buffer, value / 1_000_000_000);
     buffer.push(b'.');
@@ -45,8 +45,8 @@ pub(crate) fn push_billionths(buffer: &mut Vec<u8>, value: u64) {
     }
 }
 
-/// Appends JSON text with every character outside ASCII as `\uXXXX`, in surrogate pairs where it needs two;
-/// what is ASCII stays as it is.
+/// Appends text with all characters outside ASCII as `\uXXXX`, as surrogate pairs if necessary. ASCII is copied
+/// unchanged.
 pub(crate) fn push_escaped(buffer: &mut Vec<u8>, text: &str) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     for character in text.chars() {
@@ -63,7 +63,7 @@ pub(crate) fn push_escaped(buffer: &mut Vec<u8>, text: &str) {
     }
 }
 
-/// The digits of `value`, zeros before them, and where the first digit that counts is.
+/// The digits of `value` with leading zeros, and the position of the first significant digit.
 fn digits_of(mut value: u64) -> ([u8; DIGITS_MAX], usize) {
     let mut digits = [b'0'; DIGITS_MAX];
     let mut start = DIGITS_MAX;
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn integers_read_as_the_standard_library_writes_them() {
+    fn integers_match_the_standard_library() {
         for value in [0, 7, 9, 10, 42, 99, 100, 101, 12_345, 1_300_000_007, u64::MAX] {
             assert_eq!(text(|b| push_u64(b, value)), value.to_string());
         }
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn escapes_come_back_as_the_same_text() {
+    fn escapes_decode_to_the_same_text() {
         for name in ["Plain", "Ñandú", "龙影", "𠮷野"] {
             let escaped = text(|b| push_escaped(b, name));
             assert!(escaped.is_ascii());

@@ -1,23 +1,23 @@
-//! A guess from the first bytes of a source's text: events, or something that was taken for a dump.
+//! Guesses from the first bytes of a source's text whether it is a dump.
 
 use crate::input::decode::format::{Foreign, Format, Head, SqlitePlace, sniff};
 
-/// What a source's text looks like.
+/// The probable content of a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Content {
-    /// JSON, or nothing that says otherwise.
+    /// JSON, or no evidence of anything else.
     Json,
-    /// Something else, which other programs can read.
+    /// A format that other programs can read.
     Foreign(Foreign),
-    /// Its first line is no JSON: every line is read all the same, and the odd one may be an event.
+    /// The first line is not JSON. Every line is still read, because some may be events.
     NoJson,
 }
 
-/// So much is looked at.
+/// The number of bytes examined.
 const HEAD_BYTES: usize = 64 << 10;
 
 impl Content {
-    /// Looks at the first bytes, such as a first segment.
+    /// Examines the first bytes, such as the first segment.
     pub(crate) fn of(first_bytes: &[u8]) -> Self {
         let head = &first_bytes[..first_bytes.len().min(HEAD_BYTES)];
         let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
@@ -33,7 +33,7 @@ impl Content {
     }
 }
 
-/// Formats with magic numbers, or with bytes that no JSON has.
+/// Detects formats with magic numbers, or with bytes that JSON never contains.
 fn binary(bytes: &[u8]) -> Option<Foreign> {
     const MAGICS: [(&[u8], Foreign); 3] = [
         (b"7z\xbc\xaf\x27\x1c", Foreign::SevenZip),
@@ -42,7 +42,7 @@ fn binary(bytes: &[u8]) -> Option<Foreign> {
     ];
     match sniff(bytes, Head::Whole) {
         Some(Format::Foreign(format)) => return Some(format),
-        Some(Format::Packed(packing)) => return Some(Foreign::Nested(packing)),
+        Some(Format::Compressed(compression)) => return Some(Foreign::Nested(compression)),
         Some(Format::Plain) | None => {}
     }
     if bytes.starts_with(b"SQLite format 3\0") {
@@ -64,23 +64,23 @@ fn binary(bytes: &[u8]) -> Option<Foreign> {
     }
 }
 
-/// Fewer NUL bytes than this are a broken line.
+/// Fewer NUL bytes than this are treated as a broken line.
 const NUL_MIN: usize = 16;
 
-/// The magic of POSIX and GNU archives, in the header of their first member.
+/// Looks for the magic of POSIX and GNU archives in the header of their first member.
 fn is_tar(bytes: &[u8]) -> bool {
     const MAGIC_AT: usize = 257;
     bytes.get(MAGIC_AT..).is_some_and(|rest| rest.starts_with(b"ustar"))
 }
 
-/// Whether JSON begins so; `at` is the place, in each pair of bytes, of the one that is not zero.
+/// Returns whether the bytes are the start of JSON in UTF-16. `at` is the position of the nonzero byte in each pair.
 fn is_utf16(bytes: &[u8], at: usize) -> bool {
     let opens = |pair: &[u8]| b"{[".contains(&pair[at]) && pair[1 - at] == 0;
-    let goes_on = |pair: &[u8]| pair[at].is_ascii() && pair[at] != 0 && pair[1 - at] == 0;
-    bytes.len() >= 4 && opens(&bytes[..2]) && goes_on(&bytes[2..4])
+    let continues = |pair: &[u8]| pair[at].is_ascii() && pair[at] != 0 && pair[1 - at] == 0;
+    bytes.len() >= 4 && opens(&bytes[..2]) && continues(&bytes[2..4])
 }
 
-/// A document: its length, little endian and at most 16 MiB, the type of its first element, and its name.
+/// Looks for a document: a little-endian length of at most 16 MiB, then the type and the name of the first element.
 fn is_bson(bytes: &[u8]) -> bool {
     let Some((header, rest)) = bytes.split_first_chunk::<4>() else { return false };
     let len = u32::from_le_bytes(*header);
@@ -92,10 +92,10 @@ fn is_bson(bytes: &[u8]) -> bool {
         && name[..name_len].iter().all(u8::is_ascii_graphic)
 }
 
-/// Names of columns that hold events, or a part of their names.
+/// Substrings of the names of columns that hold events.
 const COLUMNS: [&str; 5] = ["json", "raw", "payload", "data", "body"];
 
-/// The first table with a column that probably holds the events. The statements of the tables are on the first page.
+/// Finds the first table with a column that probably holds the events. The `CREATE TABLE` statements are on the first page.
 fn sqlite_place(text: &str) -> Option<SqlitePlace> {
     let unquoted = |name: &str| {
         name.trim().trim_matches(|letter| matches!(letter, '"' | '`' | '[' | ']' | '\'')).to_owned()
@@ -115,7 +115,7 @@ fn sqlite_place(text: &str) -> Option<SqlitePlace> {
     })
 }
 
-/// Rows of text, or statements that hold them.
+/// Detects rows of text, and SQL scripts that contain rows.
 fn table(text: &str) -> Option<Foreign> {
     if text.starts_with("--\n-- PostgreSQL database dump") {
         return Some(Foreign::PgScript);
@@ -140,7 +140,7 @@ fn table(text: &str) -> Option<Foreign> {
     is_table.then_some(Foreign::Csv { delimiter, column })
 }
 
-/// Where the first cell of JSON begins: its quotes are doubled.
+/// Returns the offset of the first cell with JSON, whose quotes are doubled.
 fn before_json(rows: &str) -> Option<usize> {
     ["{\"\"", "[{\"\""].iter().filter_map(|open| rows.find(open)).min()
 }
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_dump_is_told_by_its_first_bytes() {
+    fn other_formats_are_detected_by_their_first_bytes() {
         let utf16 = |text: &str| text.encode_utf16().collect::<Vec<_>>();
         let tar = |magic: &str| format!("dump.ndjson{}{magic}{}", "\0".repeat(246), "\0".repeat(200));
         check_foreign(tar("ustar\0"), Foreign::Tar);

@@ -1,4 +1,4 @@
-//! Commands that turn what is not read here into JSON, and pipe that into the same command again.
+//! Builds commands that convert unsupported formats to JSON and pipe the result into the same command.
 
 use crate::input::decode::format::{Compression, Foreign};
 use crate::input::source::Source;
@@ -8,12 +8,12 @@ use std::fs::File;
 use std::io::Read as _;
 use std::sync::Arc;
 
-/// Makes the command that reads converted text of an input from its standard input, with all options of the run.
+/// Builds the command that reads the converted text from standard input, with all options of the run.
 #[derive(Clone)]
 pub struct PipedCommand(Arc<dyn Fn(&str) -> String + Send + Sync>);
 
 impl PipedCommand {
-    /// The command for an input of this name.
+    /// Creates it from a function of the input's name.
     pub fn new(command: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
         Self(Arc::new(command))
     }
@@ -35,17 +35,17 @@ impl fmt::Debug for PipedCommand {
     }
 }
 
-/// How a program is given the data.
+/// How a conversion program receives the data.
 enum Converter {
-    /// With the file as its last argument, or through a pipe by another command.
+    /// With the file as its last argument, or through a pipe with another command.
     Filter { file: String, pipe: String },
-    /// With a file alone, whose name is put in the place of the braces.
+    /// Only from a file, whose name is passed to the function.
     File(fn(&str, &Foreign) -> String),
-    /// Through its standard input alone.
+    /// Only through its standard input.
     Pipe(String),
 }
 
-/// A field of the CSV's header is printed, or each row as an object where it is not known which.
+/// Builds a Python script that prints one column of the CSV, or each row as an object if the column is unknown.
 fn csv_script(delimiter: char, column: Option<&str>) -> String {
     let delimiter = match delimiter {
         ',' => String::new(),
@@ -61,7 +61,7 @@ fn csv_script(delimiter: char, column: Option<&str>) -> String {
     )
 }
 
-/// The rows of a dump's COPY commands hold JSON with its backslashes doubled.
+/// Extracts the JSON from COPY rows, where backslashes are doubled.
 const COPY_TO_JSON: &str = r"tr '\t' '\n' | grep '^[[{]' | sed 's/\\\\/\\/g'";
 
 fn converter(format: &Foreign) -> Converter {
@@ -100,7 +100,7 @@ fn converter(format: &Foreign) -> Converter {
             None => Converter::File(|file, _| format!("sqlite3 {file} .dump | {SQL_TO_JSON}")),
         },
         Foreign::Parquet => Converter::File(|file, _| {
-            // The shell's quotes come off before the database's do.
+            // The shell's quotes are removed before DuckDB's quotes are parsed.
             let name = file.trim_matches('\'').replace('\'', "''");
             let sql = format!("COPY (FROM '{name}') TO '/dev/stdout' (FORMAT json)");
             format!("duckdb -c {}", shell_quoted(&sql))
@@ -108,26 +108,26 @@ fn converter(format: &Foreign) -> Converter {
     }
 }
 
-/// The values of INSERT statements that hold JSON, with their quotes doubled.
+/// Extracts the JSON from INSERT statements, where single quotes are doubled.
 const SQL_TO_JSON: &str = r#"grep -o '{".*}' | sed "s/''/'/g""#;
 
-/// A file for what comes through a pipe, where a program can read files alone.
+/// The file to save a pipe's data to, for programs that read only files.
 const SAVED: &str = "saved.dump";
 
-/// The whole command. A packed input is decompressed first.
+/// Builds the whole command. A compressed input is decompressed first.
 pub(crate) fn command(format: &Foreign, input: &Source, piped: &PipedCommand) -> String {
     let file = match input {
         Source::Stdin => None,
         Source::File(_) => Some(shell_quoted(&input.to_string())),
     };
-    let producer = match (&file, is_packed(input)) {
+    let producer = match (&file, file_compression(input)) {
         (None, _) => Some("…".to_owned()),
         (Some(file), Some(Compression::Gzip)) => Some(format!("gzip -dc {file}")),
         (Some(file), Some(Compression::Zstd)) => Some(format!("zstd -dc {file}")),
         (Some(_), None) => None,
     };
     let converted = match (converter(format), producer, file) {
-        // One decompression is enough: the next one is done here.
+        // One decompression is enough, because the load does the next one.
         (_, Some(producer), Some(_)) if matches!(format, Foreign::Nested(_)) => producer,
         (Converter::Filter { file: command, .. }, None, Some(file)) => format!("{command} {file}"),
         (Converter::Filter { pipe, .. } | Converter::Pipe(pipe), Some(producer), _) => {
@@ -151,13 +151,13 @@ pub(crate) fn command(format: &Foreign, input: &Source, piped: &PipedCommand) ->
     format!("{converted} | {}", piped.of(input))
 }
 
-/// How a file is compressed, if it can be looked at again.
-fn is_packed(input: &Source) -> Option<Compression> {
+/// Detects the compression of a file. Returns none for a pipe, which cannot be read twice.
+fn file_compression(input: &Source) -> Option<Compression> {
     let Source::File(path) = input else { return None };
     let mut first = [0; 4];
     let file = path.is_file().then(|| File::open(path).ok()).flatten();
     file?.read_exact(&mut first).ok()?;
-    crate::input::decode::format::packing(&first)
+    crate::input::decode::format::compression(&first)
 }
 
 #[cfg(test)]

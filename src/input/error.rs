@@ -1,4 +1,4 @@
-//! What can go wrong with an input: each error names the input, the place, and what would do.
+//! Input errors. Each names the input, the position and the remedy.
 
 use crate::shell::shell_quoted;
 use std::fmt;
@@ -11,79 +11,79 @@ use crate::input::convert::{PipedCommand, command};
 use crate::input::decode::format::{Compression, Foreign};
 use crate::input::source::Source;
 
-/// An input that can't be read, or not to its end.
+/// An input that cannot be read, or not completely.
 #[derive(Debug, Error)]
 pub enum InputError {
-    /// No file of that name.
-    #[error("{input}: there is no such file: check the path, or name '-' for standard input")]
+    /// The file does not exist.
+    #[error("{input}: no such file: check the path, or use '-' for standard input")]
     Missing {
         /// The input.
         input: Source,
-        /// What the system said.
+        /// The system error.
         #[source]
         cause: io::Error,
     },
-    /// No file of that name, which is a pattern that the shell found nothing for.
+    /// The name is a pattern that the shell could not expand.
     #[error(
-        "no file matches {input}: check the directory with 'ls {}', and the ending of the names in it",
+        "no file matches {input}: list the directory with 'ls {}', and check the file name extension",
         quoted(&directory_of(input))
     )]
     NoMatch {
         /// The pattern.
         input: Source,
     },
-    /// A directory in place of a file.
+    /// The input is a directory.
     #[error("{input} is a directory: name the files in it, such as {input}/*.ndjson")]
     Directory {
         /// The input.
         input: Source,
     },
-    /// A link to a file that is not there.
+    /// The input is a dangling symbolic link.
     #[error("{input} is a link to a file that does not exist")]
     Dangling {
         /// The input.
         input: Source,
     },
-    /// A directory that can't be listed.
+    /// A directory cannot be listed.
     #[error("{input}: the directory can't be listed")]
     Unlisted {
         /// The directory.
         input: Source,
-        /// What the system said.
+        /// The system error.
         #[source]
         cause: io::Error,
     },
-    /// None of several inputs can be read; each was reported.
+    /// None of several inputs can be read. Each was reported before.
     #[error("none of the inputs can be read")]
     NothingReadable,
-    /// A socket in place of a file.
+    /// The input is a socket.
     #[error("{input} is a socket, not a dump")]
     Socket {
         /// The input.
         input: Source,
     },
-    /// A file that this user may not read.
+    /// The user lacks permission to read the file.
     #[error(
-        "{input}: no right to read it: run as a user who may, or give the right with 'chmod u+r {}'",
+        "{input}: no read permission: run as a user who has it, or grant it with 'chmod u+r {}'",
         quoted(input)
     )]
     Denied {
         /// The input.
         input: Source,
-        /// What the system said.
+        /// The system error.
         #[source]
         cause: io::Error,
     },
-    /// Not opened for another reason.
-    #[error("{input} can't be opened: see to the cause, then run the same command again")]
+    /// The input could not be opened for another reason.
+    #[error("{input} can't be opened: fix the cause, then run the same command again")]
     Unopened {
         /// The input.
         input: Source,
-        /// What the system said.
+        /// The system error.
         #[source]
         cause: io::Error,
     },
-    /// A format that this program does not read.
+    /// The program does not support the format.
     #[error(
         "{input} is {format}, which is not read directly; convert it with: {}",
         command(format, input, piped)
@@ -91,40 +91,38 @@ pub enum InputError {
     Foreign {
         /// The input.
         input: Source,
-        /// What its first bytes say it is.
+        /// The format detected from its first bytes.
         format: Foreign,
-        /// What reads the converted text.
+        /// The command that reads the converted text.
         piped: PipedCommand,
     },
-    /// It broke on the way: all before `text_offset` was given out.
-    #[error("{input}: {breakage} at byte {text_offset} of its text, byte {raw_offset} of the input as it came: {}",
+    /// Reading failed in the middle. Everything before `text_offset` was returned.
+    #[error("{input}: {breakage} at byte {text_offset} of the uncompressed text, byte {raw_offset} of the input: {}",
         breakage.remedy(input, *raw_offset, piped))]
     Broken {
         /// The input.
         input: Source,
-        /// What broke.
+        /// The kind of failure.
         breakage: Breakage,
         /// Bytes of uncompressed text before the break.
         text_offset: u64,
-        /// Bytes of the input as it came (compressed, if it is) before the break.
+        /// Bytes of the raw, possibly compressed input before the break.
         raw_offset: u64,
-        /// What reads what is sound of it.
+        /// The command that reads the intact part.
         piped: PipedCommand,
-        /// What the system or the decoder said.
+        /// The error of the system or the decoder.
         #[source]
         cause: io::Error,
     },
-    /// It ends in an array that is not closed: all that was there was given out.
-    #[error(
-        "{input}: the JSON array in it is not closed, so the end is missing; what came before it was read"
-    )]
+    /// The input ends within an array. Everything before that was returned.
+    #[error("{input}: the JSON array is not closed, so the end is missing; everything before that was read")]
     Unclosed {
         /// The input.
         input: String,
     },
-    /// The reading thread is gone without having said that it was done: a defect of the program.
+    /// The reader thread ended without reporting completion, which is a bug.
     #[error(
-        "{input}: the thread that reads the input ended early: run the same command again, and report it if that happens again"
+        "{input}: the reader thread ended unexpectedly: run the same command again, and report this error if it recurs"
     )]
     ReaderLost {
         /// The input that was being read.
@@ -133,7 +131,7 @@ pub enum InputError {
 }
 
 impl InputError {
-    /// The input that can't be read, as it is shown.
+    /// Returns the display name of the input.
     pub fn input_name(&self) -> String {
         match self {
             Self::Missing { input, .. }
@@ -151,7 +149,7 @@ impl InputError {
         }
     }
 
-    /// The same error, whose remedy has the options of the run.
+    /// Returns the same error with a remedy that carries the options of the run.
     #[must_use]
     pub fn with_command(self, command: &PipedCommand) -> Self {
         let piped = command.clone();
@@ -164,7 +162,7 @@ impl InputError {
         }
     }
 
-    /// The error for an input that could not be opened.
+    /// Builds the error for an input that could not be opened.
     pub(crate) fn opening(input: &Source, cause: io::Error) -> Self {
         let input = input.clone();
         match cause.kind() {
@@ -178,16 +176,16 @@ impl InputError {
     }
 }
 
-/// How an input broke while it was read.
+/// The kind of failure in the middle of an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Breakage {
-    /// The system could not read on.
+    /// A read failed.
     Read,
-    /// The compressed data ends before its end.
+    /// The compressed data is truncated.
     CutShort(Compression),
     /// The compressed data is damaged.
     Damaged(Compression),
-    /// Something follows the compressed data that is none.
+    /// Other data follows the compressed data.
     Trailing(Compression),
     /// zstd data that needs a window of over 128 MiB to decode.
     Window,
@@ -197,21 +195,24 @@ pub enum Breakage {
 
 impl Breakage {
     fn remedy(self, input: &Source, raw_offset: u64, piped: &PipedCommand) -> String {
-        let unpacked = |program: &str| match input {
+        let decompressed = |program: &str| match input {
             Source::Stdin => format!("… | {program} | {}", piped.of(input)),
             Source::File(_) => format!("{program} {} | {}", quoted(input), piped.of(input)),
         };
         match self {
-            Self::Read => "see to the cause, then run the same command again".to_owned(),
+            Self::Read => "fix the cause, then run the same command again".to_owned(),
             Self::CutShort(_) => {
-                "what came before it was read; get a sound copy and run the same command again".to_owned()
+                "everything before that was read; get an intact copy and run the same command again"
+                    .to_owned()
             }
-            // The checksum that would tell comes last, and the events before it are stored by then.
-            Self::Damaged(_) => "what came before it was read, and some of it may be wrong; get a sound copy and load it with \
-                 '--on-conflict update', which corrects the events that differ"
-                .to_owned(),
-            Self::Trailing(packing) => {
-                let decoder = match packing {
+            // The checksum comes last. By then the events before it are stored.
+            Self::Damaged(_) => {
+                "everything before that was read, but some of it may be wrong; get an intact copy and load \
+                 it with '--on-conflict update', which corrects the events that differ"
+                    .to_owned()
+            }
+            Self::Trailing(compression) => {
+                let decoder = match compression {
                     Compression::Gzip => "gzip -dc",
                     Compression::Zstd => "zstd -dc",
                 };
@@ -220,15 +221,15 @@ impl Breakage {
                     Source::File(_) => format!("head -c {raw_offset} {}", quoted(input)),
                 };
                 format!(
-                    "what came before it was read; see what the rest is, or leave it out with: {cut} | {decoder} | {}",
+                    "everything before that was read; inspect the remainder, or skip it with: {cut} | {decoder} | {}",
                     piped.of(input)
                 )
             }
-            Self::Window => format!("decompress it with: {}", unpacked("zstd -dc --long=31")),
+            Self::Window => format!("decompress it with: {}", decompressed("zstd -dc --long=31")),
             Self::Dictionary => {
                 format!(
-                    "decompress it with its dictionary, DICTIONARY here: {}",
-                    unpacked("zstd -dc -D DICTIONARY")
+                    "decompress it with its dictionary (replace DICTIONARY): {}",
+                    decompressed("zstd -dc -D DICTIONARY")
                 )
             }
         }
@@ -239,10 +240,10 @@ impl fmt::Display for Breakage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Read => f.write_str("reading failed"),
-            Self::CutShort(packing) => write!(f, "the {packing} data is cut short"),
-            Self::Damaged(packing) => write!(f, "the {packing} data is damaged"),
-            Self::Trailing(packing) => {
-                write!(f, "the {packing} data is followed by something else")
+            Self::CutShort(compression) => write!(f, "the {compression} data is cut short"),
+            Self::Damaged(compression) => write!(f, "the {compression} data is damaged"),
+            Self::Trailing(compression) => {
+                write!(f, "the {compression} data is followed by something else")
             }
             Self::Dictionary => f.write_str("the zstd data was compressed with a dictionary"),
             Self::Window => f.write_str("the zstd data needs more than 128 MiB to decode"),
@@ -250,14 +251,14 @@ impl fmt::Display for Breakage {
     }
 }
 
-/// The directory of the files that a pattern is for.
+/// Returns the directory of a file name pattern.
 fn directory_of(input: &Source) -> Source {
     let path = PathBuf::from(input.to_string());
     let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
     Source::File(directory.map_or_else(|| PathBuf::from("."), Path::to_owned))
 }
 
-/// The input's path as a shell takes it.
+/// Returns the input's path, quoted for a shell.
 fn quoted(input: &Source) -> String {
     shell_quoted(&input.to_string())
 }
@@ -267,7 +268,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn errors_carry_a_command_with_the_options_of_the_run() {
+    fn errors_contain_a_command_with_the_options_of_the_run() {
         let input = Source::File("d/a.ndjson.xz".into());
         let error = InputError::Foreign { input, format: Foreign::Xz, piped: PipedCommand::default() };
         assert_eq!(
@@ -279,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_break_names_both_places_and_keeps_its_cause() {
+    fn a_break_names_both_offsets_and_keeps_its_cause() {
         let error = InputError::Broken {
             input: Source::File("a b.gz".into()),
             breakage: Breakage::Trailing(Compression::Gzip),
@@ -290,8 +291,9 @@ mod tests {
         };
         assert_eq!(
             error.to_string(),
-            "a b.gz: the gzip data is followed by something else at byte 70 of its text, byte 33 of the input as it came: what came \
-             before it was read; see what the rest is, or leave it out with: head -c 33 'a b.gz' | gzip -dc | aegis-kills load"
+            "a b.gz: the gzip data is followed by something else at byte 70 of the uncompressed text, byte 33 of the input: \
+             everything before that was read; inspect the remainder, or skip it with: \
+             head -c 33 'a b.gz' | gzip -dc | aegis-kills load"
         );
         assert!(std::error::Error::source(&error).unwrap().is::<io::Error>());
     }

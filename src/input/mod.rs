@@ -1,20 +1,21 @@
-//! Where dumps come from: opens files and standard input, decompresses, and cuts the text into segments of whole values.
+//! Opens files and standard input, decompresses them, and cuts the text into segments of whole values.
 //!
 //! ```text
-//! sources ─► thread "reader": open, tell the format, decompress ─► pieces ─► Segmenter, on the caller's thread ─► segments
+//! sources ─► thread "reader": open, detect the format, decompress ─► pieces ─► Segmenter, on the caller's thread ─► segments
 //! ```
 //!
-//! Invariant: this module knows no SQL, and of JSON the quotes and brackets alone: where a value ends, not what it is.
+//! Invariant: this module knows no SQL. Of JSON it knows only quotes and brackets, which is enough to find the end of a
+//! value.
 //!
-//! Invariant: where a segment begins and ends depends on the uncompressed bytes of its source alone, never on how many
-//! bytes a read returns, so that a dump is always cut the same way. The one exception is input slower than
+//! Invariant: segment boundaries depend only on the uncompressed bytes of the source, never on the size of a read. A dump
+//! is therefore always cut the same way. The only exception is input slower than
 //! [`flush_interval`](segment::SegmentLimits::flush_interval).
 //!
-//! Invariant: memory is bounded by the caller's segment buffers, the reader's pieces (2 MiB), the compressed bytes in
-//! hand (256 KiB), the decoder's window, and the unfinished value between two segments (16 MiB at most). No segment
+//! Invariant: memory is bounded by the caller's segment buffers, the reader's pieces (2 MiB), the buffered compressed
+//! bytes (256 KiB), the decoder's window, and the unfinished value between two segments (at most 16 MiB). No segment
 //! exists twice.
 //!
-//! Invariant: nothing that was decoded before a source broke is lost, and no end of input is taken for complete that is not.
+//! Invariant: data decoded before a source broke is never lost, and a truncated input is never treated as complete.
 
 pub(crate) mod buffers;
 pub(crate) mod content;

@@ -1,4 +1,4 @@
-//! How an input is opened, and what keeps it from being read.
+//! Opens inputs, and checks beforehand whether they can be read.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -12,11 +12,9 @@ use crate::input::error::InputError;
 use crate::input::source::Source;
 
 impl Source {
-    /// Tells before anything is read whether this can be read: an error names a missing file, a directory, a socket, or a
-    /// lacking privilege.
+    /// Checks whether the source can be read. An error names a missing file, a directory, a socket or a missing permission.
     ///
-    /// Nothing is opened: closing a pipe again would cut off who writes to it, and a file that is unchanged since it was
-    /// loaded need not be opened at all.
+    /// Opens nothing: closing a pipe would cut off its writer, and a file unchanged since its load need not be opened.
     pub fn check(&self) -> Result<(), InputError> {
         let Self::File(path) = self else {
             return Ok(());
@@ -28,15 +26,15 @@ impl Source {
         if kind.is_socket() {
             return Err(InputError::Socket { input: self.clone() });
         }
-        // By the user that opens it: another one than who started a program with the set-user-id bit.
+        // Check the effective user, which opens the file. A set-user-id program is started by a different user.
         faccessat(AT_FDCWD, path, AccessFlags::R_OK, AtFlags::AT_EACCESS)
             .map_err(|errno| InputError::opening(self, errno.into()))
     }
 
-    /// Opens it for reading from its start, without a buffer.
+    /// Opens the source for unbuffered reading from its start.
     pub(crate) fn open(&self) -> Result<Box<dyn Read>, InputError> {
         let file = match self {
-            // A descriptor of its own, because the standard library's handle puts a small buffer before every read.
+            // Duplicate the descriptor, because the standard library's handle adds a small buffer to every read.
             Self::Stdin => io::stdin().as_fd().try_clone_to_owned().map(File::from),
             Self::File(path) if path.is_dir() => {
                 return Err(InputError::Directory { input: self.clone() });
@@ -53,7 +51,7 @@ mod tests {
     use std::path::Path;
 
     #[test]
-    fn what_cannot_be_read_is_told_before_and_at_opening() {
+    fn unreadable_sources_are_reported_by_check_and_by_open() {
         fn check(path: &Path, expected: &str) {
             let source = Source::File(path.to_owned());
             let expected = expected.replace("PATH", &path.display().to_string());
@@ -63,23 +61,23 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         check(directory.path(), "PATH is a directory: name the files in it, such as PATH/*.ndjson");
         let missing = directory.path().join("missing.ndjson");
-        check(&missing, "PATH: there is no such file: check the path, or name '-' for standard input");
+        check(&missing, "PATH: no such file: check the path, or use '-' for standard input");
         let file = directory.path().join("there.ndjson");
         fs::write(&file, "{}").unwrap();
         let beneath_a_file = file.join("x");
-        check(&beneath_a_file, "PATH can't be opened: see to the cause, then run the same command again");
+        check(&beneath_a_file, "PATH can't be opened: fix the cause, then run the same command again");
         assert!(Source::File(file).check().is_ok());
         assert!(Source::Stdin.check().is_ok());
     }
 
     #[test]
-    fn a_lacking_right_is_named() {
-        // Made from the error itself: whoever runs the tests may be allowed to read everything.
+    fn a_missing_permission_is_named() {
+        // Construct the error directly: the user that runs the tests may be root, who can read every file.
         let error =
             InputError::opening(&Source::File("kept.ndjson".into()), io::ErrorKind::PermissionDenied.into());
         assert_eq!(
             error.to_string(),
-            "kept.ndjson: no right to read it: run as a user who may, or give the right with 'chmod u+r kept.ndjson'"
+            "kept.ndjson: no read permission: run as a user who has it, or grant it with 'chmod u+r kept.ndjson'"
         );
         assert!(std::error::Error::source(&error).is_some());
     }
@@ -88,7 +86,7 @@ mod tests {
     fn checking_a_pipe_does_not_open_it() {
         let directory = tempfile::tempdir().unwrap();
         let pipe = directory.path().join("pipe");
-        // Opening a pipe that nobody writes to would block this test for ever.
+        // Opening a pipe without a writer would block this test forever.
         nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
         assert!(Source::File(pipe).check().is_ok());
     }

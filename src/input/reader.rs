@@ -1,9 +1,9 @@
-//! The thread that reads: opens the sources one after the other, decompresses, and sends the text in pieces.
+//! The reader thread: opens the sources one after the other, decompresses them, and sends the text in pieces.
 //!
-//! Invariant: pieces circulate in a pool, so their number bounds what is read ahead. A piece goes back when it is dropped.
+//! Invariant: pieces come from a pool and return to it when dropped. Their number bounds the amount read ahead.
 //!
-//! Invariant: the last message is [`Message::Done`]; a channel that ends without it means that the thread died, not that
-//! all was read.
+//! Invariant: the last message is [`Message::Done`]. A channel that ends without it means that the thread died, not that
+//! all input was read.
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
@@ -22,30 +22,29 @@ use crate::input::error::InputError;
 use crate::input::source::Source;
 use crate::panics::inject;
 
-/// Starts the thread `reader` on these sources, in this order. It is detached, because a pipe may block it for ever; it ends
-/// when all is read or the [`Reader`] is dropped, whichever it sees first.
+/// Starts the thread `reader`, which reads these sources in this order. It is detached, because a pipe may block it forever.
+/// It ends when all sources are read or the [`Reader`] is dropped.
 ///
-/// An error says that no thread could be started.
+/// Fails if the thread cannot be started.
 pub fn spawn_reader(sources: Vec<Source>) -> io::Result<Reader> {
     spawn_with(sources, ReaderShape::default(), Source::open)
 }
 
-/// The receiving end of the thread that reads.
+/// The receiving end of the reader thread.
 #[derive(Debug)]
 pub struct Reader {
     pub messages: Receiver<Message>,
     pub pieces: BufferPool,
-    /// Closed with this end, which the thread sees while it waits for a piece.
+    /// Disconnects when this end is dropped, which wakes a thread that waits for a piece.
     _open: Sender<()>,
     counters: Arc<ReadCounters>,
-    /// What was looked at before its turn; it comes before all further messages.
+    /// Messages received by [`Reader::look_ahead`]. They precede all further messages.
     pub ahead: VecDeque<Message>,
 }
 
 impl Reader {
-    /// Shows `look` the text of each source from its beginning, until it finds something in it. It is shown longer and longer
-    /// beginnings, at most 1.75 MiB in all, and is told whether that is the whole source or all that it gets to see. The
-    /// text is read as usual afterwards.
+    /// Calls `look` with ever longer beginnings of each source until it returns a result, at most 1.75 MiB in all. The
+    /// flag is true for the whole source, and for the last call. The text is read as usual afterwards.
     pub fn look_ahead<T>(&mut self, mut look: impl FnMut(&[u8], bool) -> Option<T>) -> Option<T> {
         let pieces_max = ReaderShape::default().pieces - 1;
         let (mut text, mut pieces) = (Vec::new(), 0);
@@ -69,19 +68,19 @@ impl Reader {
         }
     }
 
-    /// How far it has read, for whoever reports it.
+    /// Returns the counters of bytes read.
     pub(crate) fn counters(&self) -> Arc<ReadCounters> {
         Arc::clone(&self.counters)
     }
 }
 
-/// What the reader sends: for each source `Opened`, pieces, `Closed`; at the end `Done`.
+/// A message of the reader: for each source `Opened`, pieces and `Closed`; at the end `Done`.
 #[derive(Debug)]
 pub enum Message {
     Opened(Arc<str>),
-    /// The first so many bytes of the buffer.
+    /// A buffer, and the number of bytes used at its start.
     Piece(Buffer, usize),
-    /// With the error, if it broke or could not be opened.
+    /// Holds the error if the source broke or could not be opened.
     Closed(Option<InputError>),
     Done,
 }
@@ -89,10 +88,10 @@ pub enum Message {
 /// The sizes of the reader's buffers.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ReaderShape {
-    /// Bytes of text in a piece. A piece fits a core's second-level cache, so that cutting it does not wait for memory.
+    /// Bytes of text per piece. A piece fits into a core's L2 cache, so cutting it does not wait for memory.
     pub piece_bytes: usize,
     pub pieces: usize,
-    /// Bytes of compressed input in hand.
+    /// Size of the buffer for compressed input, in bytes.
     pub raw_bytes: usize,
 }
 
@@ -102,17 +101,17 @@ impl Default for ReaderShape {
     }
 }
 
-/// [`spawn_reader`] with another way to open a source.
+/// Like [`spawn_reader`], with a custom function to open a source.
 pub(crate) fn spawn_with<O>(sources: Vec<Source>, shape: ReaderShape, open: O) -> io::Result<Reader>
 where
     O: FnMut(&Source) -> Result<Box<dyn Read>, InputError> + Send + 'static,
 {
-    // Room for every piece: what holds the reader back is that they run out.
+    // The channel has room for every piece, so only a lack of pieces blocks the reader.
     let (message_sender, messages) = bounded(shape.pieces + 1);
     let pieces = BufferPool::with_len(shape.pieces, shape.piece_bytes);
-    let (open_end, closed) = bounded(0);
+    let (open_sender, closed) = bounded(0);
     let counters = Arc::new(ReadCounters::default());
-    let mut link = ReaderChannels {
+    let mut channels = ReaderChannels {
         messages: message_sender,
         pieces: pieces.clone(),
         closed,
@@ -120,17 +119,17 @@ where
         raw_bytes: shape.raw_bytes,
     };
     thread::Builder::new().name("reader".to_owned()).spawn(move || {
-        if link.read_all(&sources, open).is_err() {
-            log::debug!("the reader ends early: nobody takes what it reads");
+        if channels.read_all(&sources, open).is_err() {
+            log::debug!("reader thread stopped early: its receiver was dropped");
         }
     })?;
-    Ok(Reader { messages, pieces, _open: open_end, counters, ahead: VecDeque::new() })
+    Ok(Reader { messages, pieces, _open: open_sender, counters, ahead: VecDeque::new() })
 }
 
-/// Nobody takes what is read any more.
-struct Gone;
+/// The [`Reader`] was dropped.
+struct ReceiverDropped;
 
-/// The reader's side of its channels.
+/// The reader thread's ends of the channels.
 struct ReaderChannels {
     messages: Sender<Message>,
     pieces: BufferPool,
@@ -140,7 +139,7 @@ struct ReaderChannels {
 }
 
 impl ReaderChannels {
-    fn read_all<O>(&mut self, sources: &[Source], mut open: O) -> Result<(), Gone>
+    fn read_all<O>(&mut self, sources: &[Source], mut open: O) -> Result<(), ReceiverDropped>
     where
         O: FnMut(&Source) -> Result<Box<dyn Read>, InputError>,
     {
@@ -156,12 +155,16 @@ impl ReaderChannels {
         self.send(Message::Done)
     }
 
-    /// Sends one source's text; what it returns is the error that ended it early.
-    fn read_one(&self, source: &Source, reader: Box<dyn Read>) -> Result<Option<InputError>, Gone> {
+    /// Sends the text of one source. Returns the error that ended the source early, if any.
+    fn read_one(
+        &self,
+        source: &Source,
+        reader: Box<dyn Read>,
+    ) -> Result<Option<InputError>, ReceiverDropped> {
         let mut raw = RawInput::new(reader, Arc::clone(&self.counters), self.raw_bytes);
-        let packing = match first_bytes(&mut raw) {
+        let compression = match first_bytes(&mut raw) {
             Format::Plain => None,
-            Format::Packed(packing) => Some(packing),
+            Format::Compressed(compression) => Some(compression),
             Format::Foreign(format) => {
                 return Ok(Some(InputError::Foreign {
                     input: source.clone(),
@@ -170,16 +173,16 @@ impl ReaderChannels {
                 }));
             }
         };
-        let mut decoder = Decoder::new(packing);
+        let mut decoder = Decoder::new(compression);
         let mut text_offset = 0;
         loop {
-            let mut piece = self.pieces.take(&self.closed).ok_or(Gone)?;
-            let filled = decoder.fill(&mut raw, &mut piece);
-            text_offset += filled.bytes as u64;
-            if filled.bytes > 0 {
-                self.send_piece(piece, filled.bytes)?;
+            let mut piece = self.pieces.take(&self.closed).ok_or(ReceiverDropped)?;
+            let chunk = decoder.fill(&mut raw, &mut piece);
+            text_offset += chunk.bytes as u64;
+            if chunk.bytes > 0 {
+                self.send_piece(piece, chunk.bytes)?;
             }
-            match filled.then {
+            match chunk.status {
                 DecodeStatus::More => {}
                 DecodeStatus::End => return Ok(None),
                 DecodeStatus::Broken(Break { breakage, raw_offset, cause }) => {
@@ -196,17 +199,17 @@ impl ReaderChannels {
         }
     }
 
-    fn send_piece(&self, piece: Buffer, len: usize) -> Result<(), Gone> {
+    fn send_piece(&self, piece: Buffer, len: usize) -> Result<(), ReceiverDropped> {
         self.counters.bytes_uncompressed.fetch_add(len as u64, Ordering::Relaxed);
         self.send(Message::Piece(piece, len))
     }
 
-    fn send(&self, message: Message) -> Result<(), Gone> {
-        self.messages.send(message).map_err(|_| Gone)
+    fn send(&self, message: Message) -> Result<(), ReceiverDropped> {
+        self.messages.send(message).map_err(|_| ReceiverDropped)
     }
 }
 
-/// Reads until the format is clear. An error of reading is met again behind what came before it.
+/// Reads until the format is known. A read error is kept and returned after the bytes that preceded it.
 pub(crate) fn first_bytes(raw: &mut RawInput) -> Format {
     let mut head = Head::Open;
     loop {

@@ -1,7 +1,7 @@
-//! Reads segments again that were given out and not kept: not by cutting the text anew, but each from its place, so that no
-//! slowness of either reading makes a difference.
+//! Rereads segments whose text was not kept. Each is read at its recorded place instead of cutting the text again, because
+//! the flush interval could cut slow input differently.
 //!
-//! Invariant: what it gives has the place's length. Whether the text is still the same, the caller sees by its hash.
+//! Invariant: a reread segment has the recorded length. The caller compares its hash to detect changed text.
 
 use std::fs::{self, File};
 use std::io;
@@ -19,22 +19,22 @@ use crate::input::reader::first_bytes;
 use crate::input::segment::Segment;
 use crate::input::source::Source;
 
-/// Compressed bytes in hand, and bytes of text that are passed over at a time.
+/// Size of the buffer for compressed input, and of one step when text is skipped, in bytes.
 const BUFFER_BYTES: usize = 256 << 10;
 
-/// Where a segment is in its source. In ascending order they are in the order of the text.
+/// The place of a segment in its source. Ascending order is the order of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct SegmentPlace {
-    /// Where its first byte is in the uncompressed source, from 0.
+    /// The offset of its first byte in the uncompressed source, counted from 0.
     byte_offset: u64,
-    /// The number of its first line in its source, from 1.
+    /// The number of its first line in the source, counted from 1.
     first_line: u64,
     lines: u64,
     bytes: usize,
 }
 
 impl SegmentPlace {
-    /// The place of a segment of whole lines; of other segments more would have to be kept.
+    /// Returns the place of a segment of whole lines. Other segments would need more data, such as their spans.
     pub(crate) fn of(segment: &Segment) -> Option<Self> {
         let is_lines = segment.spans.is_none() && segment.oversized.is_none();
         is_lines.then(|| Self {
@@ -45,19 +45,18 @@ impl SegmentPlace {
         })
     }
 
-    /// How many bytes it has.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// The segment that is there, under another number.
+    /// Builds the segment at this place, with another number.
     pub(crate) fn segment(&self, number: u64, source: Arc<str>, bytes: Buffer) -> Segment {
         let Self { byte_offset, first_line, lines, .. } = *self;
         Segment { number, source, first_line, byte_offset, lines, bytes, spans: None, oversized: None }
     }
 }
 
-/// A file that is read again, at one place after the other.
+/// A file whose segments are reread one after the other.
 pub(crate) struct Rereader {
     path: PathBuf,
     text: RereadText,
@@ -65,19 +64,19 @@ pub(crate) struct Rereader {
 
 enum RereadText {
     Plain(File),
-    Packed(Box<Packed>),
+    Compressed(Box<CompressedText>),
 }
 
-struct Packed {
+struct CompressedText {
     raw: RawInput,
     decoder: Decoder,
-    /// Where in the text the decoder is.
+    /// The decoder's position in the text.
     offset: u64,
-    passed_over: Vec<u8>,
+    skipped: Vec<u8>,
 }
 
 impl Rereader {
-    /// Opens the file. What is read here counts nowhere.
+    /// Opens the file. Bytes read here are not counted.
     pub(crate) fn open(path: &Path) -> Result<Self, InputError> {
         let source = Source::File(path.to_owned());
         let opened = File::open(path).and_then(|file| Ok((file.try_clone()?, file)));
@@ -86,11 +85,11 @@ impl Rereader {
         let mut raw = RawInput::new(Box::new(clone), counters, BUFFER_BYTES);
         let text = match first_bytes(&mut raw) {
             Format::Plain => RereadText::Plain(file),
-            Format::Packed(packing) => RereadText::Packed(Box::new(Packed {
+            Format::Compressed(compression) => RereadText::Compressed(Box::new(CompressedText {
                 raw,
-                decoder: Decoder::new(Some(packing)),
+                decoder: Decoder::new(Some(compression)),
                 offset: 0,
-                passed_over: vec![0; BUFFER_BYTES],
+                skipped: vec![0; BUFFER_BYTES],
             })),
             Format::Foreign(format) => {
                 return Err(InputError::Foreign { input: source, format, piped: PipedCommand::default() });
@@ -99,17 +98,17 @@ impl Rereader {
         Ok(Self { path: path.to_owned(), text })
     }
 
-    /// Puts what is at a place into `buffer`; false if the text ends before. In the order of their places segments are
-    /// found fastest: what is packed is otherwise read from its start.
+    /// Reads the text at a place into `buffer`. Returns false if the file is too short. Read segments in ascending order:
+    /// for a compressed file, any other order decompresses again from the start.
     pub(crate) fn read(&mut self, place: &SegmentPlace, buffer: &mut Vec<u8>) -> Result<bool, InputError> {
-        if matches!(&self.text, RereadText::Packed(packed) if packed.offset > place.byte_offset) {
+        if matches!(&self.text, RereadText::Compressed(text) if text.offset > place.byte_offset) {
             *self = Self::open(&self.path)?;
         }
         buffer.clear();
         buffer.resize(place.bytes, 0);
         let read = match &mut self.text {
             RereadText::Plain(file) => read_plain(file, place.byte_offset, buffer),
-            RereadText::Packed(packed) => packed.read(place.byte_offset, buffer),
+            RereadText::Compressed(text) => text.read(place.byte_offset, buffer),
         };
         read.map_err(|Break { breakage, raw_offset, cause }| InputError::Broken {
             input: Source::File(self.path.clone()),
@@ -130,22 +129,22 @@ fn read_plain(file: &File, offset: u64, buffer: &mut [u8]) -> Result<bool, Break
     }
 }
 
-impl Packed {
+impl CompressedText {
     fn read(&mut self, offset: u64, buffer: &mut [u8]) -> Result<bool, Break> {
         while self.offset < offset {
-            let most = usize::try_from(offset - self.offset).unwrap_or(usize::MAX).min(BUFFER_BYTES);
-            let filled = self.decoder.fill(&mut self.raw, &mut self.passed_over[..most]);
-            self.offset += filled.bytes as u64;
-            if !goes_on(filled.then)? && self.offset < offset {
+            let limit = usize::try_from(offset - self.offset).unwrap_or(usize::MAX).min(BUFFER_BYTES);
+            let chunk = self.decoder.fill(&mut self.raw, &mut self.skipped[..limit]);
+            self.offset += chunk.bytes as u64;
+            if !may_continue(chunk.status)? && self.offset < offset {
                 return Ok(false);
             }
         }
         let mut done = 0;
         while done < buffer.len() {
-            let filled = self.decoder.fill(&mut self.raw, &mut buffer[done..]);
-            done += filled.bytes;
-            self.offset += filled.bytes as u64;
-            if done < buffer.len() && !goes_on(filled.then)? {
+            let chunk = self.decoder.fill(&mut self.raw, &mut buffer[done..]);
+            done += chunk.bytes;
+            self.offset += chunk.bytes as u64;
+            if done < buffer.len() && !may_continue(chunk.status)? {
                 return Ok(false);
             }
         }
@@ -153,17 +152,17 @@ impl Packed {
     }
 }
 
-/// Whether there may be more text.
-fn goes_on(then: DecodeStatus) -> Result<bool, Break> {
-    match then {
+/// Returns whether more text may follow.
+fn may_continue(status: DecodeStatus) -> Result<bool, Break> {
+    match status {
         DecodeStatus::More => Ok(true),
         DecodeStatus::End => Ok(false),
         DecodeStatus::Broken(broken) => Err(broken),
     }
 }
 
-/// The file of a source that can be read again as it was.
-pub(crate) fn lasting_file(source: &Source) -> Option<&Path> {
+/// Returns the path of a source that can be reread: a regular file.
+pub(crate) fn rereadable_file(source: &Source) -> Option<&Path> {
     match source {
         Source::File(path) if fs::metadata(path).is_ok_and(|found| found.is_file()) => Some(path),
         Source::File(_) | Source::Stdin => None,

@@ -1,7 +1,7 @@
-//! Segments, and who pulls them out of the reader.
+//! Receives pieces from the reader and cuts them into segments.
 //!
-//! Invariant: it waits for five things only (a piece, a buffer, its permit, the clock, the order to stop), always for the order to stop too,
-//! and never by asking again and again.
+//! Invariant: it waits only for a piece, a buffer, its permit, the clock or the stop request. Every wait also ends on the
+//! stop request, and no wait polls.
 
 use std::time::{Duration, Instant};
 
@@ -13,33 +13,33 @@ use crate::input::framing::cutter::Cutter;
 use crate::input::reader::{Message, Reader};
 use crate::input::segment::{Segment, SegmentLimits};
 
-/// What comes next.
+/// The next result of a [`Segmenter`].
 #[derive(Debug)]
 pub enum Next {
     /// A segment.
     Segment(Segment),
-    /// A source could not be opened, or ended early. What preceded was given out; the next source goes on.
+    /// A source could not be opened or ended early. Everything before that was returned. The next source follows.
     SourceFailed(InputError),
-    /// It was told to stop. From now on it says nothing else.
+    /// The segmenter was stopped. All further calls return the same.
     Stopped,
-    /// All sources were read. From now on it says nothing else.
+    /// All sources were read. All further calls return the same.
     End,
 }
 
-/// Pulls pieces from the reader and cuts segments, on the thread of whoever asks.
+/// Receives pieces from the reader and cuts segments on the caller's thread.
 pub struct Segmenter {
     reader: Reader,
     flush_interval: Duration,
     buffers: BufferPool,
     stop: Receiver<()>,
     cutter: Cutter,
-    /// The piece in hand.
+    /// The piece that is being cut.
     piece: Option<Piece>,
-    /// When the first of the whole lines came that wait to be given out.
+    /// The arrival time of the first whole line that was not yet returned.
     waiting_since: Option<Instant>,
-    /// Whether the source has ended, and what is left of it is to be given out.
+    /// Whether the source has ended and its remainder is being returned.
     is_ending: bool,
-    /// The error of a source, once its last segment is given out.
+    /// The error of a source, returned after its last segment.
     failure: Option<InputError>,
     is_reader_lost: bool,
     state: SegmenterState,
@@ -54,13 +54,13 @@ struct Piece {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SegmenterState {
     Running,
-    /// Told to stop: gives out what is there already, and waits for nothing.
+    /// Stop requested: returns data that was already received, and does not wait.
     Stopping,
     Stopped,
     Ended,
 }
 
-/// What [`Segmenter::wait`] waited for.
+/// The event that ended [`Segmenter::wait`].
 enum Wakeup {
     Message(Message),
     ReaderLost,
@@ -69,8 +69,8 @@ enum Wakeup {
 }
 
 impl Segmenter {
-    /// Cuts what `reader` reads. Each segment's bytes are in one of `buffers`: their number bounds memory and holds the
-    /// reader back. One is enough. A message or the end of `stop` ends it.
+    /// Creates a segmenter for the text from `reader`. Each segment uses one of `buffers`. Their number bounds memory and
+    /// provides backpressure; one is enough. A message on `stop`, or its disconnection, stops the segmenter.
     pub fn new(reader: Reader, limits: SegmentLimits, buffers: BufferPool, stop: Receiver<()>) -> Self {
         Self {
             reader,
@@ -87,13 +87,14 @@ impl Segmenter {
         }
     }
 
-    /// Gives the next segment, or says why there is none. Blocks until it can.
+    /// Blocks until the next segment, and returns it or the reason why there is none.
     ///
-    /// Told to stop, it gives out the whole lines that were received, up to one segment and if a buffer is free, and then
-    /// [`Next::Stopped`]; an unfinished line is dropped. If all input was given out by then, it says [`Next::End`].
+    /// After a stop request it returns the whole lines received so far, at most one segment and only if a buffer is free.
+    /// Then it returns [`Next::Stopped`], and drops an unfinished line. If all input was already returned, it
+    /// returns [`Next::End`].
     #[expect(
         clippy::should_implement_trait,
-        reason = "an iterator's None would not tell a stop from the end"
+        reason = "an iterator's None would not distinguish a stop from the end"
     )]
     pub fn next(&mut self) -> Next {
         loop {
@@ -113,20 +114,20 @@ impl Segmenter {
             } else if self.piece.is_some() {
                 self.cut_piece()
             } else {
-                self.go_on()
+                self.receive()
             };
             if let Some(segment) = segment {
                 if self.state == SegmenterState::Stopping {
                     self.state = SegmenterState::Stopped;
                 }
-                // What follows it may be the last for long.
+                // The remaining data may be the last for a long time.
                 self.waiting_since = (!self.cutter.is_empty()).then(Instant::now);
                 return Next::Segment(segment);
             }
         }
     }
 
-    /// Puts the piece in hand into the segment, as far as it fits.
+    /// Appends the current piece to the segment, as far as it fits.
     fn cut_piece(&mut self) -> Option<Segment> {
         if !self.have_buffer() || !self.have_permit() {
             return None;
@@ -143,8 +144,8 @@ impl Segmenter {
         segment
     }
 
-    /// Waits for what comes next and sees to it.
-    fn go_on(&mut self) -> Option<Segment> {
+    /// Waits for the next event and handles it.
+    fn receive(&mut self) -> Option<Segment> {
         match self.wait() {
             Wakeup::Message(Message::Opened(source)) => {
                 self.cutter.begin(source);
@@ -160,7 +161,7 @@ impl Segmenter {
                 None
             }
             Wakeup::Message(Message::Done) => {
-                debug_assert_eq!(self.reader.pieces.in_use(), 0, "pieces of the reader are lost");
+                debug_assert_eq!(self.reader.pieces.in_use(), 0, "a piece of the reader was lost");
                 self.state = SegmenterState::Ended;
                 None
             }
@@ -171,7 +172,7 @@ impl Segmenter {
                 None
             }
             Wakeup::FlushDue => {
-                // What is not whole waits as long again.
+                // An unfinished value waits for another interval.
                 self.waiting_since = Some(Instant::now());
                 if self.have_buffer() { self.cutter.settle() } else { None }
             }
@@ -183,14 +184,14 @@ impl Segmenter {
         }
     }
 
-    /// Gives out what is left of a source that has ended.
+    /// Returns the next remaining segment of a source that has ended.
     fn finish_source(&mut self) -> Option<Segment> {
         if !self.cutter.is_empty() {
             if !self.have_buffer() {
                 return None;
             }
             if self.was_stopped() {
-                // Whoever wrote into the pipe was stopped too, in the middle of a line.
+                // The pipe's writer was stopped by the same signal, in the middle of a line.
                 self.state = SegmenterState::Stopped;
                 return self.cutter.settle();
             }
@@ -210,8 +211,8 @@ impl Segmenter {
         None
     }
 
-    /// Whether the source ends within a line, and the order to stop came, or comes at once: a pipe may end before the signal
-    /// is seen that ended it.
+    /// Returns whether the source ends within a line because of a stop request. Waits for a moment, because a pipe may end
+    /// before the signal that ended it is noticed.
     fn was_stopped(&self) -> bool {
         const MOMENT: Duration = Duration::from_millis(100);
         match self.state {
@@ -223,7 +224,7 @@ impl Segmenter {
         }
     }
 
-    /// Sees to it that there is a buffer to fill. False: there is none, and it is time to stop.
+    /// Ensures that there is a buffer to fill. Returns false if there is none and the segmenter must stop.
     fn have_buffer(&mut self) -> bool {
         if !self.cutter.needs_buffer() {
             return true;
@@ -247,7 +248,7 @@ impl Segmenter {
         }
     }
 
-    /// Sees to it that a buffer that must become large may. False: it may not, and it is time to stop.
+    /// Ensures that the buffer has a permit if it needs one. Returns false if there is none and the segmenter must stop.
     fn have_permit(&mut self) -> bool {
         if !self.cutter.needs_permit() {
             return true;
@@ -275,14 +276,14 @@ impl Segmenter {
         if let Some(message) = self.reader.ahead.pop_front() {
             return Wakeup::Message(message);
         }
-        // What is there already goes first: the clock is for input that keeps us waiting.
+        // Received messages have priority over the clock, which applies only to slow input.
         match self.reader.messages.try_recv() {
             Ok(message) => return Wakeup::Message(message),
             Err(TryRecvError::Disconnected) => return Wakeup::ReaderLost,
             Err(TryRecvError::Empty) if self.state == SegmenterState::Stopping => return Wakeup::Stop,
             Err(TryRecvError::Empty) => {}
         }
-        // An interval past the end of time never ends.
+        // An interval that overflows the clock never ends.
         let due = self
             .waiting_since
             .and_then(|since| since.checked_add(self.flush_interval))

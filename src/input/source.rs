@@ -1,28 +1,28 @@
-//! What the user named as input.
+//! The inputs that the user named.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// One input of a run. Shows as `<stdin>`, or as the path that was typed.
+/// One input of a run. Its display form is `<stdin>`, or the path as given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
-    /// Standard input, typed as `-`.
+    /// Standard input, given as `-`.
     Stdin,
     /// A file, or a named pipe.
     File(PathBuf),
 }
 
 impl Source {
-    /// Whether it is a symbolic link, to whatever it may be.
+    /// Returns whether the path is a symbolic link, even a dangling one.
     pub(crate) fn is_link(&self) -> bool {
         matches!(self, Self::File(path) if path.symlink_metadata().is_ok_and(|found| found.is_symlink()))
     }
 }
 
 impl From<&Path> for Source {
-    /// What was typed: `-` is standard input, all else a path.
-    fn from(typed: &Path) -> Self {
-        if typed == Path::new("-") { Self::Stdin } else { Self::File(typed.to_owned()) }
+    /// Interprets `-` as standard input and everything else as a path.
+    fn from(given: &Path) -> Self {
+        if given == Path::new("-") { Self::Stdin } else { Self::File(given.to_owned()) }
     }
 }
 
@@ -41,8 +41,8 @@ mod tests {
 
     #[test]
     fn a_dash_is_standard_input() {
-        fn check(typed: &str, expected: &Source, shown: &str) {
-            let source = Source::from(Path::new(typed));
+        fn check(given: &str, expected: &Source, shown: &str) {
+            let source = Source::from(Path::new(given));
             assert_eq!(&source, expected);
             assert_eq!(source.to_string(), shown);
         }

@@ -1,9 +1,9 @@
-//! The layout `aegis`: the table that the TypeScript Albion Aegis keeps through Prisma, a row an event.
+//! The layout `aegis`: the table that the TypeScript Albion Aegis maintains through Prisma, one row per event.
 //!
-//! Invariant: names, types, defaults and indexes are those that Prisma gives its model, so that Prisma sees no
-//! difference between a table that it made and one that was made here.
+//! Invariant: names, types, defaults and indexes are those that Prisma generates for its model. Prisma therefore sees
+//! no difference between its own table and one created here.
 //!
-//! Invariant: what a column can't hold is refused here, with its field, before the database sees it.
+//! Invariant: a value that does not fit its column is rejected here with its field, before it reaches the database.
 
 use crate::event::document::document;
 use crate::event::fault::Fault;
@@ -18,7 +18,7 @@ use std::collections::HashMap;
 
 const KILL_EVENT: usize = 0;
 
-/// How many characters the columns of texts hold.
+/// Maximum lengths of the text columns, in characters.
 const ID_MAX: usize = 64;
 const NAME_MAX: usize = 48;
 const GUILD_MAX: usize = 64;
@@ -60,12 +60,12 @@ static COLUMNS: [Column; 16] = [
     optional("victimEquipment", Jsonb),
 ];
 
-/// Turns events into rows.
+/// Converts events to rows.
 #[derive(Debug)]
 pub(crate) struct AegisEncoder {
     nul: NulPolicy,
-    /// The battles of the segment's events so far. Where the last event of an id counts and names no battle, an
-    /// earlier one has, which would have been stored first if it had come in a segment of its own.
+    /// Battles of the segment's events so far, for [`DuplicatePolicy::KeepLast`]. If the last event of an id names no
+    /// battle, it keeps that of an earlier one, as if each event were stored in a segment of its own.
     battles: Option<HashMap<i64, Named>>,
 }
 
@@ -73,7 +73,7 @@ pub(crate) struct AegisEncoder {
 #[derive(Debug, Clone, Copy)]
 struct Named {
     battle: i64,
-    /// The event's place in the rows; it may have been taken away since, with its line.
+    /// The index of the event in the rows. The event may have been removed since, together with its line.
     event: usize,
 }
 
@@ -86,10 +86,10 @@ impl AegisEncoder {
         Self { nul, battles }
     }
 
-    /// Appends the row of an event that fits its columns.
+    /// Appends the row of an event, or fails if a value does not fit its column.
     pub(crate) fn encode(&mut self, event: &Event<'_>, rows: &mut Rows) -> Result<(), Fault> {
         let fame = i32::try_from(event.fame).map_err(|_| {
-            Fault::value("an integer beyond the 32 bits of its column").within("TotalVictimKillFame")
+            Fault::value("integer exceeds the 32 bits of its column").within("TotalVictimKillFame")
         })?;
         let killer = self.checked(&event.killer).map_err(|fault| fault.within("Killer"))?;
         let victim = self.checked(&event.victim).map_err(|fault| fault.within("Victim"))?;
@@ -109,7 +109,7 @@ impl AegisEncoder {
         Ok(())
     }
 
-    /// The equipment, of a player whose texts fit.
+    /// Checks the text lengths of a player and returns the equipment.
     fn checked<'a>(&self, player: &Player<'a>) -> Result<Option<Cow<'a, str>>, Fault> {
         fits("Id", Some(&player.id), ID_MAX)?;
         fits("Name", player.name.as_deref(), NAME_MAX)?;
@@ -119,7 +119,7 @@ impl AegisEncoder {
         equipment.transpose().map_err(|fault| fault.within("Equipment"))
     }
 
-    /// The battle of an event that is about to be added to `rows`.
+    /// Returns the battle of the event that is added next.
     fn battle(&mut self, event: &Event<'_>, rows: &Rows) -> Option<i64> {
         let Some(battles) = &mut self.battles else { return event.battle_id };
         let (id, before) = (event.event_id, rows.events());
@@ -134,14 +134,14 @@ impl AegisEncoder {
 
 fn player_fields(player: &Player<'_>, row: &mut Row<'_>) {
     row.text(&player.id);
-    // The parser refuses a killer or victim without a name.
+    // The parser rejects a killer or victim without a name.
     row.text(player.name.as_deref().unwrap_or_default());
     row.optional_text(player.guild_name.as_deref());
     row.optional_text(player.alliance_name.as_deref());
     row.float8(player.item_power.unwrap_or_default());
 }
 
-/// PostgreSQL counts characters; a text of no more bytes has no more of them.
+/// Checks the length of a text. PostgreSQL counts characters, and a text has at most as many characters as bytes.
 fn fits(field: &str, text: Option<&str>, characters_max: usize) -> Result<(), Fault> {
     match text {
         Some(text) if text.len() > characters_max && text.chars().count() > characters_max => {

@@ -1,4 +1,4 @@
-//! The layout `archive`: a row an event, a row a player and event, a row for each item the victim lost.
+//! The layout `archive`: one row per event, one per player and event, and one per item that the victim lost.
 
 use crate::event::kill_event::{Event, FOOD, Item, MAIN_HAND, POTION, Player};
 use crate::event::server::Server;
@@ -22,12 +22,12 @@ pub(crate) static TABLES: [Table; 3] = [
         id: "event_id",
         key: &["server", "event_id"],
         indexes: &[
-            // The newest kills of a server; with the fame in it, the top fame since a time as well.
+            // Newest kills of a server. INCLUDE (fame) also serves the top fame since a time.
             Index { name: "kill_event_newest", definition: "(server, occurred_at) INCLUDE (fame)" },
-            // A player's kills and deaths, newest first. Player ids are not shared between servers.
+            // Kills and deaths of a player, newest first. Servers do not share player ids.
             Index { name: "kill_event_killer", definition: "(killer_id, occurred_at)" },
             Index { name: "kill_event_victim", definition: "(victim_id, occurred_at)" },
-            // The kills of a battle.
+            // Kills of a battle.
             Index { name: "kill_event_battle", definition: "(battle_id)" },
         ],
         keeper: TableOwner::Us,
@@ -39,12 +39,12 @@ pub(crate) static TABLES: [Table; 3] = [
         id: "event_id",
         key: &["server", "event_id", "player_id"],
         indexes: &[
-            // A guild's kills. One row an event has this role, so that the index is a fifth of what it would be.
+            // Kills of a guild. Only one row per event has this role, so the index has a fifth of its full size.
             Index {
                 name: "kill_player_guild_kills",
                 definition: "(guild_id, event_id) WHERE role = 'killer'",
             },
-            // A guild's deaths, an alliance's kills and deaths. Players without one have no entry.
+            // Deaths of a guild, kills and deaths of an alliance. Players without a guild or alliance have no entry.
             Index {
                 name: "kill_player_guild_deaths",
                 definition: "(guild_id, event_id) WHERE role = 'victim' AND guild_id IS NOT NULL",
@@ -140,14 +140,15 @@ static LOOT_COLUMNS: [Column; 7] = [
     optional("soul", Jsonb),
 ];
 
-/// Turns events into rows; it keeps its working space from event to event.
+/// Converts events to rows. It reuses its memory from event to event.
 #[derive(Debug)]
 pub(crate) struct ArchiveEncoder {
     server: Server,
     records: Vec<PlayerSource>,
 }
 
-/// Where a record of a player stands in an event; in the order of richness, which is that of the roles.
+/// The list that contains a record of a player, ordered from the richest to the poorest. The order is that of the
+/// roles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum PlayerSource {
     Killer,
@@ -177,12 +178,10 @@ impl PlayerSource {
 }
 
 impl ArchiveEncoder {
-    /// An encoder for events of one game server.
     pub(crate) fn new(server: Server) -> Self {
         Self { server, records: Vec::new() }
     }
 
-    /// Appends the rows of an event.
     pub(crate) fn encode(&mut self, event: &Event<'_>, rows: &mut Rows) {
         self.event_row(event, rows.table(EVENT));
         self.player_rows(event, rows.table(PLAYER));
@@ -210,7 +209,7 @@ impl ArchiveEncoder {
         row.end();
     }
 
-    /// A row for each player, by id: the order of the key, which the index likes.
+    /// Writes one row per player in order of id, which is the order of the key and keeps index insertion cheap.
     fn player_rows(&mut self, event: &Event<'_>, out: &mut Vec<u8>) {
         self.records.clear();
         self.records.extend([PlayerSource::Killer, PlayerSource::Victim]);
@@ -237,18 +236,18 @@ impl ArchiveEncoder {
     }
 }
 
-/// The row of one player, from all their records in the event, the richest first.
+/// Writes the row of one player. `records` are all records of the player in the event, the richest first.
 fn player_row(server: Server, event: &Event<'_>, records: &[PlayerSource], out: &mut Vec<u8>) {
     let richest = records[0];
     let player = richest.of(event);
     let participant = records.iter().find(|record| matches!(record, PlayerSource::Participant(_)));
     let group_member = records.iter().find(|record| matches!(record, PlayerSource::GroupMember(_)));
-    // Participants say 0 for everyone's kill fame; the shares are in Killer and GroupMembers.
+    // Participants always have kill fame 0. The shares are in Killer and GroupMembers.
     let kill_fame = match (richest, group_member) {
         (PlayerSource::Participant(_), Some(member)) => member.of(event).kill_fame,
         _ => player.kill_fame,
     };
-    // GroupMembers say 0 for everyone's item power.
+    // GroupMembers always have item power 0.
     let item_power = match richest {
         PlayerSource::GroupMember(_) => player.item_power.filter(|power| *power != 0.0),
         _ => player.item_power,

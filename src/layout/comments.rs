@@ -1,6 +1,6 @@
-//! What tables and columns hold, as PostgreSQL shows it (`\d+`).
+//! Comments on tables and columns, which PostgreSQL shows with `\d+`.
 
-/// The comments on a table of this program alone: on the table, and on each of its columns.
+/// The comments on one of this program's own tables and on its columns.
 pub(crate) struct Comments {
     pub(crate) table: &'static str,
     pub(crate) text: &'static str,
@@ -43,7 +43,7 @@ pub(crate) static ARCHIVE: [Comments; 3] = [
             ("guild_id", "GuildId; NULL without a guild"),
             ("guild_name", "GuildName"),
             ("alliance_id", "AllianceId; NULL without an alliance"),
-            ("alliance_name", "AllianceName, which is the tag"),
+            ("alliance_name", "AllianceName, the tag"),
             ("item_power", "AverageItemPower; NULL for players known from GroupMembers only"),
             ("kill_fame", "Share of the fame"),
             ("death_fame", "DeathFame"),
@@ -80,7 +80,7 @@ pub(crate) static ARCHIVE: [Comments; 3] = [
         columns: &[
             ("server", "Game server"),
             ("event_id", "EventId; key of kill_event together with server"),
-            ("slot", "Place in Victim.Inventory, from 0"),
+            ("slot", "Index in Victim.Inventory, from 0"),
             ("item", "Item type"),
             ("quality", "Quality, 0 to 5"),
             ("count", "Number of items"),

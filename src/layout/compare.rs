@@ -1,8 +1,7 @@
-//! Compares the rows of an event as they were encoded with the rows that the database returns, both as the bytes of binary
-//! `COPY`.
+//! Compares the encoded rows of an event with the stored rows, both as bytes of binary `COPY`.
 //!
-//! Invariant: columns are compared by their bytes, which are equal exactly when the values are; `jsonb` is compared by value,
-//! as the database stores it in a form of its own.
+//! Invariant: columns are compared by their bytes, which are equal exactly when the values are. `jsonb` is compared by
+//! value, because the database stores it in its own form.
 
 #[cfg(test)]
 mod tests;
@@ -13,52 +12,52 @@ use jiff::Timestamp;
 use std::collections::HashMap;
 use std::fmt;
 
-/// PostgreSQL counts time from 2000-01-01 UTC; this is that day in microseconds since 1970.
+/// The PostgreSQL epoch, 2000-01-01 UTC, in microseconds since 1970.
 const POSTGRES_EPOCH_US: i64 = 946_684_800_000_000;
 
-/// The most characters of a value that a [`Difference`] shows.
+/// Maximum number of characters of a value in a [`Difference`].
 const SHOWN_CHARS_MAX: usize = 60;
 
-/// The stored rows of events in one table, as the answer to `COPY … TO STDOUT (FORMAT binary)` has them.
+/// The stored rows of events in one table, as returned by `COPY … TO STDOUT (FORMAT binary)`.
 #[derive(Debug)]
 pub(crate) struct StoredRows<'b> {
     table: &'static Table,
-    /// The rows of each event: mostly one piece of the answer, as they come in the order of the key.
+    /// The rows of each event, mostly one slice of the answer, because the rows are in the order of the key.
     of_events: HashMap<i64, Vec<&'b [u8]>>,
 }
 
-/// The bytes are not what binary `COPY` sends.
+/// The bytes are not a valid binary `COPY` of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("rows are not in the format of binary COPY")]
 pub(crate) struct MalformedRows;
 
-/// One row, cut into its fields.
+/// One row, split into its fields.
 #[derive(Debug, Clone)]
 struct RowFields<'b> {
     bytes: &'b [u8],
-    /// The values in the order of the columns; none for NULL.
+    /// The values in the order of the columns; `None` is NULL.
     fields: Vec<Option<&'b [u8]>>,
 }
 
-/// How the stored rows of an event differ from those of the dump: the first difference.
+/// The first difference between the stored rows of an event and the rows of the dump.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Difference {
     /// The table.
     pub table: &'static str,
-    /// Which row of the event, such as `slot 4`; empty in a table that has one row per event.
+    /// The row within the event, such as `slot 4`. Empty in a table with one row per event.
     pub row: String,
-    /// What is different.
+    /// The kind of difference.
     pub kind: DifferenceKind,
 }
 
-/// What is different in a row.
+/// The kind of difference of a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum DifferenceKind {
-    /// The row is not stored.
+    /// The row is in the dump only.
     Missing,
-    /// The row is stored, and the dump has none.
+    /// The row is stored only.
     Extra,
-    /// The values of a column, shortened.
+    /// The values of a column differ. They are shortened.
     Column {
         /// The column.
         name: &'static str,
@@ -70,18 +69,18 @@ pub(crate) enum DifferenceKind {
 }
 
 impl<'b> StoredRows<'b> {
-    /// Cuts a whole answer into the rows of events; it has the table's columns in their order.
+    /// Splits a complete answer, whose columns are those of the table, into the rows of events.
     ///
     /// # Errors
     ///
-    /// The answer is cut off or is of other columns.
+    /// The answer is truncated or has other columns.
     pub(crate) fn of_answer(table: &'static Table, answer: &'b [u8]) -> Result<Self, MalformedRows> {
         let body = answer.strip_prefix(crate::layout::copy::COPY_HEADER).ok_or(MalformedRows)?;
         let mut rest = body.strip_suffix(crate::layout::copy::COPY_TRAILER).ok_or(MalformedRows)?;
         let id_position =
             table.columns.iter().position(|column| column.name == table.id).ok_or(MalformedRows)?;
         let mut of_events: HashMap<i64, Vec<&[u8]>> = HashMap::new();
-        // The rows of one event that lie together are one piece.
+        // Consecutive rows of one event form one slice.
         let (mut piece, mut piece_id, mut piece_length) = (rest, None, 0);
         while !rest.is_empty() {
             let row = row_length(rest, id_position)?;
@@ -96,12 +95,12 @@ impl<'b> StoredRows<'b> {
         Ok(Self { table, of_events })
     }
 
-    /// Whether there is a row of the event.
+    /// Whether a row of the event is stored.
     pub(crate) fn contains(&self, event_id: i64) -> bool {
         self.of_events.contains_key(&event_id)
     }
 
-    /// The first difference between the encoded rows of an event and those that are stored.
+    /// Returns the first difference between the encoded and the stored rows of an event.
     ///
     /// # Errors
     ///
@@ -131,7 +130,7 @@ fn note<'b>(of_events: &mut HashMap<i64, Vec<&'b [u8]>>, id: Option<i64>, piece:
     }
 }
 
-/// The length of a row, in bytes, and the event that it is of.
+/// The length of a row in bytes, and the id of its event.
 struct RowLength {
     length: usize,
     event_id: i64,
@@ -168,7 +167,7 @@ fn field_count(rest: &mut &[u8]) -> Result<usize, MalformedRows> {
     usize::try_from(i16::from_be_bytes(*count)).map_err(|_| MalformedRows)
 }
 
-/// None for NULL.
+/// Reads the next field; `None` is NULL.
 fn take_field<'b>(rest: &mut &'b [u8]) -> Result<Option<&'b [u8]>, MalformedRows> {
     let (length, after) = rest.split_first_chunk().ok_or(MalformedRows)?;
     *rest = after;
@@ -179,7 +178,7 @@ fn take_field<'b>(rest: &mut &'b [u8]) -> Result<Option<&'b [u8]>, MalformedRows
 }
 
 impl RowFields<'_> {
-    /// What tells the row from the others of its event: the last column of the key, where the key has more than the event.
+    /// Identifies the row within its event by the last column of the key. Empty if the key has only the event.
     fn name(&self, table: &Table) -> String {
         match own_key(table) {
             Some((position, column)) => {
@@ -198,7 +197,7 @@ impl RowFields<'_> {
     }
 }
 
-/// The column that tells the rows of one event apart, and its position.
+/// The column that identifies a row within its event, and its position.
 fn own_key(table: &Table) -> Option<(usize, &'static Column)> {
     let last = table.key.last().filter(|&&last| last != table.id)?;
     table.columns.iter().enumerate().find(|(_, column)| column.name == *last)
@@ -210,7 +209,7 @@ fn first_difference(
     stored: &[RowFields<'_>],
 ) -> Option<Difference> {
     for (number, row) in expected.iter().enumerate() {
-        // Both sides come in the order of the key, so that the row is nearly always in the same place.
+        // Both sides are in the order of the key, so the row is nearly always at the same position.
         let is_same_row = |other: &&RowFields<'_>| other.is_same_row(row, table);
         let found = stored.get(number).filter(is_same_row).or_else(|| stored.iter().find(is_same_row));
         let Some(found) = found else {
@@ -246,7 +245,7 @@ fn different_column(
 
 fn is_equal(column: &Column, expected: Option<&[u8]>, stored: Option<&[u8]>) -> bool {
     match (expected, stored) {
-        // An update leaves what is known there.
+        // An update keeps the stored value.
         (None, _) if column.keep_on_update => true,
         (Some(expected), Some(stored)) if column.kind == ColumnType::Jsonb => {
             expected == stored || json_value::is_equal(json_text(expected), json_text(stored))
@@ -255,7 +254,7 @@ fn is_equal(column: &Column, expected: Option<&[u8]>, stored: Option<&[u8]>) -> 
     }
 }
 
-/// The text of a `jsonb` value, which follows its version.
+/// The text of a `jsonb` value, after its version byte.
 fn json_text(field: &[u8]) -> &[u8] {
     field.split_first().map_or(field, |(_, text)| text)
 }
@@ -283,7 +282,7 @@ impl fmt::Display for Difference {
     }
 }
 
-/// A value as a person reads it, without control characters.
+/// Formats a value for display, without control characters.
 fn shown(kind: ColumnType, field: Option<&[u8]>) -> String {
     let Some(field) = field else { return "NULL".to_owned() };
     let integer = || match *field {

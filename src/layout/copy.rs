@@ -1,21 +1,21 @@
-//! The binary format of `COPY`, as <https://www.postgresql.org/docs/current/sql-copy.html> gives it: a header,
-//! rows of counted fields with counted bytes, in network order, and a trailer.
+//! The binary format of `COPY` (<https://www.postgresql.org/docs/current/sql-copy.html>): a header, rows and a trailer.
+//! A row has a field count, and each field a byte count, in network byte order.
 
 use crate::layout::table::Column;
 
-/// How much is sent in one message: `CopyInWriter` makes a message of each write that is over 4 KiB.
+/// Size of one message. `CopyInWriter` sends each write of more than 4 KiB as one message.
 pub(crate) const COPY_CHUNK_BYTES: usize = 128 << 10;
 
-/// What a stream of rows begins with: the signature, no flags, no extension.
+/// The start of a stream: the signature, no flags, no extension.
 pub(crate) const COPY_HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 
-/// What a stream of rows ends with.
+/// The end of a stream.
 pub(crate) const COPY_TRAILER: &[u8] = &[0xff, 0xff];
 
-/// PostgreSQL counts time from 2000-01-01 UTC; this is that day in microseconds since 1970.
+/// The PostgreSQL epoch, 2000-01-01 UTC, in microseconds since 1970.
 const POSTGRES_EPOCH_US: i64 = 946_684_800_000_000;
 
-/// A row that is being written; the fields must come in the order of the table's columns.
+/// A row that is being written. The fields must come in the order of the table's columns.
 pub(crate) struct Row<'o> {
     out: &'o mut Vec<u8>,
     #[cfg(debug_assertions)]
@@ -82,7 +82,7 @@ impl<'o> Row<'o> {
         self.field(&value.to_be_bytes());
     }
 
-    /// `timestamp` is sent as `timestamptz` is.
+    /// Writes a `timestamp`, which has the format of `timestamptz`.
     pub(crate) fn timestamp_ms(&mut self, microseconds_since_1970: i64) {
         self.timestamptz(microseconds_since_1970.div_euclid(1000) * 1000);
     }
@@ -122,7 +122,7 @@ impl<'o> Row<'o> {
         }
     }
 
-    /// `jsonb` is sent as a version, 1, and the JSON's text.
+    /// Writes a `jsonb`: the version byte 1 and the JSON text.
     pub(crate) fn optional_jsonb(&mut self, value: Option<&str>) {
         match value {
             Some(value) => {
@@ -135,7 +135,6 @@ impl<'o> Row<'o> {
         }
     }
 
-    /// Ends the row.
     pub(crate) fn end(self) {
         #[cfg(debug_assertions)]
         assert_eq!(self.fields_left, 0, "a row needs a field for each column");

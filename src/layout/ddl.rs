@@ -1,4 +1,4 @@
-//! The DDL of a layout, written from its tables' descriptions.
+//! Generates the DDL of a layout from the descriptions of its tables.
 
 use crate::event::server::Server;
 use crate::layout::Layout;
@@ -10,16 +10,16 @@ use std::fmt::Write as _;
 /// The roles of a player in an event, in the order of the database's enum.
 pub(crate) const ROLES: [&str; 4] = ["killer", "victim", "participant", "group"];
 
-/// When the secondary indexes of tables are made.
+/// When to create secondary indexes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Indexes {
-    /// With their tables.
+    /// Together with their tables.
     Now,
-    /// Later, when much was loaded: sorting all at once is faster than finding a place for each row.
+    /// After a bulk load, because sorting all rows at once is faster than inserting them one by one.
     Later,
 }
 
-/// The statements that make what is missing in `schema`; `indexes` is for the secondary indexes of our own tables.
+/// Returns the statements that create missing objects in `schema`. `indexes` applies to the indexes of our own tables.
 pub(crate) fn statements(layout: Layout, schema: &str, indexes: Indexes) -> String {
     let schema = quote_identifier(schema);
     let mut sql = String::new();
@@ -40,7 +40,7 @@ pub(crate) fn statements(layout: Layout, schema: &str, indexes: Indexes) -> Stri
     sql
 }
 
-// Writing to a String can't fail, so that the results of write! are dropped.
+// Writing to a String can't fail, so the results of write! are ignored.
 fn create_enum(sql: &mut String, schema: &str, name: &str, labels: &[&str]) {
     let labels = labels.join("', '");
     let quotes = dollar_quotes(schema);
@@ -51,7 +51,7 @@ fn create_enum(sql: &mut String, schema: &str, name: &str, labels: &[&str]) {
     );
 }
 
-/// Quotes for a block that holds the schema's name.
+/// Returns a dollar quote that does not occur in the schema's name.
 fn dollar_quotes(schema: &str) -> String {
     let mut quotes = "$$".to_owned();
     while schema.contains(&quotes) {
@@ -60,7 +60,7 @@ fn dollar_quotes(schema: &str) -> String {
     quotes
 }
 
-/// What is there is left, what is missing of it is made.
+/// Creates the missing table and indexes, and leaves existing ones unchanged.
 fn create_missing(sql: &mut String, schema: &str, table: &Table, indexes: Indexes) {
     let _ = writeln!(sql, "CREATE TABLE IF NOT EXISTS {};\n", definition(schema, table));
     if indexes == Indexes::Now {
@@ -74,7 +74,7 @@ fn create_index(schema: &str, table: &Table, index: &Index) -> String {
     format!("CREATE INDEX IF NOT EXISTS {}", index_definition(schema, table, index))
 }
 
-/// The secondary indexes of our own tables, by name, and the statements that make each.
+/// The names of our own tables' secondary indexes, with the statements that create them.
 pub(crate) fn indexes(layout: Layout, schema: &str) -> Vec<(&'static str, String)> {
     let schema = quote_identifier(schema);
     let ours = layout.tables().iter().filter(|table| table.keeper == TableOwner::Us);
@@ -85,7 +85,7 @@ pub(crate) fn indexes(layout: Layout, schema: &str) -> Vec<(&'static str, String
     ours.flat_map(made).collect()
 }
 
-/// The statements that comment on those of the tables that are among `tables`, and on their columns.
+/// Returns the statements that comment on the given tables and their columns.
 pub(crate) fn comments(comments: &[Comments], schema: &str, tables: &[&str]) -> String {
     let schema = quote_identifier(schema);
     let mut sql = String::new();
@@ -99,7 +99,7 @@ pub(crate) fn comments(comments: &[Comments], schema: &str, tables: &[&str]) -> 
     sql
 }
 
-/// The table is made with all its indexes, or left as it is.
+/// Creates the table with all its indexes, or leaves an existing table unchanged.
 fn create_whole(sql: &mut String, schema: &str, table: &Table) {
     let quotes = dollar_quotes(schema);
     let regclass = table.in_schema(schema).replace('\'', "''");
@@ -121,7 +121,7 @@ fn definition(schema: &str, table: &Table) -> String {
     }
     let key: Vec<String> = table.key.iter().map(|column| identifier(column)).collect();
     let full = match table.keeper {
-        // New keys come in their order behind all others, so that no room is needed between them.
+        // New keys ascend, so the pages need no free space between keys.
         TableOwner::Us => " WITH (fillfactor = 100)",
         TableOwner::Others => "",
     };
@@ -134,7 +134,7 @@ fn index_definition(schema: &str, table: &Table, index: &Index) -> String {
 }
 
 impl Column {
-    /// Its type, and whether it is never NULL, as DDL has it; `schema` is quoted.
+    /// The type and NOT NULL in DDL. `schema` is quoted.
     pub fn definition(&self, schema: &str) -> String {
         let not_null = if self.needed { " NOT NULL" } else { "" };
         format!("{}{not_null}", column_type(schema, self))

@@ -1,4 +1,4 @@
-//! Events to rows, in the layout that was chosen.
+//! Converts events to rows of the chosen layout.
 
 use crate::event::fault::Fault;
 use crate::event::kill_event::Event;
@@ -7,7 +7,7 @@ use crate::event::text::NulPolicy;
 use crate::layout::rows::{DuplicatePolicy, Rows};
 use crate::layout::{Layout, aegis, archive};
 
-/// Turns the events of one segment into rows; it keeps its working space from event to event.
+/// Encodes the events of one segment. It reuses its memory from event to event.
 #[derive(Debug)]
 pub struct Encoder(LayoutEncoder);
 
@@ -18,7 +18,7 @@ enum LayoutEncoder {
 }
 
 impl Encoder {
-    /// An encoder for the events of a segment, all of one game server.
+    /// Creates an encoder for the events of one segment, all from one game server.
     pub fn new(layout: Layout, server: Server, nul: NulPolicy, repeats: DuplicatePolicy) -> Self {
         Self(match layout {
             Layout::Archive => LayoutEncoder::Archive(archive::ArchiveEncoder::new(server)),
@@ -30,7 +30,7 @@ impl Encoder {
     ///
     /// # Errors
     ///
-    /// A value does not fit its column; then nothing is appended.
+    /// A value does not fit its column. Nothing is appended in this case.
     pub fn encode(&mut self, event: &Event<'_>, rows: &mut Rows) -> Result<(), Fault> {
         match &mut self.0 {
             LayoutEncoder::Archive(encoder) => {

@@ -1,17 +1,17 @@
-//! Whether two JSON texts have the same value, as `jsonb` sees it: the order of keys and the way in which strings and numbers
-//! are written do not matter, and of several fields of one name the last counts.
+//! Compares JSON texts by value, as `jsonb` does. The order of keys and the notation of strings and numbers do not
+//! matter. The last of several equal keys counts.
 
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-/// Whether two texts have the same value. Text that is not JSON equals nothing.
+/// Whether two texts have the same value. Invalid JSON equals nothing.
 pub(crate) fn is_equal(left: &[u8], right: &[u8]) -> bool {
     let parse = |text| serde_json::from_slice::<&RawValue>(text).ok().map(RawValue::get);
     parse(left).zip(parse(right)).is_some_and(|(left, right)| is_same_value(left, right))
 }
 
-/// The same of values without white space around them.
+/// Same as [`is_equal`], for values without surrounding white space.
 fn is_same_value(left: &str, right: &str) -> bool {
     match (left.as_bytes().first(), right.as_bytes().first()) {
         (Some(b'{'), Some(b'{')) => {
@@ -48,11 +48,11 @@ fn string(text: &str) -> Option<String> {
     serde_json::from_str(text).ok()
 }
 
-/// A key, borrowed where it has no escapes.
+/// A key, borrowed if it has no escapes.
 #[derive(Debug, PartialEq, Eq, Hash, serde::Deserialize)]
 struct Key<'t>(#[serde(borrow)] Cow<'t, str>);
 
-/// A number: its digits without zeros at either end, and the power of ten of the last of them.
+/// A number: its digits without leading and trailing zeros, and the power of ten of the last digit.
 #[derive(Debug, PartialEq, Eq)]
 struct Decimal {
     negative: bool,
@@ -61,7 +61,7 @@ struct Decimal {
 }
 
 impl Decimal {
-    /// The value of a number as JSON writes it.
+    /// Parses a JSON number.
     fn of(text: &str) -> Self {
         let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
         let (negative, mantissa) = match mantissa.strip_prefix('-') {

@@ -1,9 +1,9 @@
-//! The layouts: which tables and columns an event becomes, and the bytes of its rows for `COPY`.
+//! The layouts: the tables and columns of an event, and its rows in the format of `COPY`.
 //!
-//! Invariant: this module knows no connection. The description of a table here is the one source of its
-//! DDL, of the columns that COPY names and of the check that an existing table fits.
+//! Invariant: this module has no connection. The table descriptions are the only source of the DDL, of the column lists
+//! for COPY, and of the check of existing tables.
 //!
-//! A further layout is a file beside `archive` and `aegis`, and an arm in each `match` on [`Layout`].
+//! To add a layout, add a file next to `archive` and `aegis`, and an arm to each `match` on [`Layout`].
 
 pub(crate) mod aegis;
 pub(crate) mod archive;
@@ -24,17 +24,17 @@ use crate::layout::table::{ColumnType, Table};
 use std::fmt;
 use std::str::FromStr;
 
-/// A set of tables that events are stored in.
+/// A set of tables that store events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
-    /// Events, their players and their loot in three tables, for queries of a kill board.
+    /// Three tables of events, players and loot, for the queries of a kill board.
     Archive,
-    /// The one table that the TypeScript Albion Aegis keeps through Prisma.
+    /// The table that the TypeScript Albion Aegis maintains through Prisma.
     Aegis,
 }
 
 impl Layout {
-    /// The name used in options, in JSON and in the ledger.
+    /// The name in options, in JSON and in the ledger.
     pub fn name(self) -> &'static str {
         match self {
             Layout::Archive => "archive",
@@ -42,8 +42,7 @@ impl Layout {
         }
     }
 
-    /// The tables in the order in which they are written. The first has one row an event, and its key decides
-    /// whether an event is stored.
+    /// The tables in write order. The first has one row per event, and its key decides whether an event is stored.
     pub fn tables(self) -> &'static [Table] {
         match self {
             Layout::Archive => &archive::TABLES,
@@ -51,18 +50,18 @@ impl Layout {
         }
     }
 
-    /// Whether events of two servers that have the same id are kept apart.
+    /// Whether events of two servers with the same id are distinct.
     pub fn has_server_column(self) -> bool {
         self.tables().iter().flat_map(|table| table.columns).any(|column| column.kind == ColumnType::Server)
     }
 
-    /// The statements that make what is missing of the types, tables and indexes in `schema`; they can be run again.
+    /// Returns idempotent statements that create the missing types, tables and indexes in `schema`.
     pub fn ddl(self, schema: &str, indexes: Indexes) -> String {
         ddl::statements(self, schema, indexes)
     }
 
-    /// The statements that comment on the tables of this program among `tables`, and on their columns. Only an owner can run
-    /// them.
+    /// Returns the statements that comment on this program's own tables among `tables`, and on their columns. Only the
+    /// owner of a table can run them.
     pub fn comments(self, schema: &str, tables: &[&str]) -> String {
         match self {
             Layout::Archive => ddl::comments(&comments::ARCHIVE, schema, tables),
@@ -70,7 +69,7 @@ impl Layout {
         }
     }
 
-    /// The secondary indexes that may be made later than their tables, by name, and the statements that make each.
+    /// The secondary indexes that can be created later than their tables: their names and the statements.
     pub fn indexes(self, schema: &str) -> Vec<(&'static str, String)> {
         ddl::indexes(self, schema)
     }
@@ -89,7 +88,7 @@ impl FromStr for Layout {
         match name {
             "archive" => Ok(Layout::Archive),
             "aegis" => Ok(Layout::Aegis),
-            _ => Err("archive or aegis is needed".to_owned()),
+            _ => Err("expected one of archive, aegis".to_owned()),
         }
     }
 }

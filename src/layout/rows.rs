@@ -1,61 +1,61 @@
-//! The encoded rows of a segment's events, and which bytes belong to which event.
+//! The encoded rows of a segment's events, and the byte ranges of each event.
 
 use std::borrow::Cow;
 use std::fmt;
 
-/// Which of several events of one id in a segment is stored.
+/// Which of several events with the same id in a segment is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DuplicatePolicy {
-    /// The first, as a stored event is left as it is.
+    /// The first, because a stored event stays unchanged.
     KeepFirst,
-    /// The last, as a stored event is rewritten.
+    /// The last, because a stored event is replaced.
     KeepLast,
 }
 
-/// The most tables that a layout has.
+/// Maximum number of tables of a layout.
 pub(crate) const TABLES_MAX: usize = 3;
 
-/// Rows of events as the bytes of binary COPY, without header and trailer.
+/// Rows of events in the format of binary COPY, without header and trailer.
 ///
-/// Invariant: the rows of one event lie together in each table, and events lie in the order in which they were encoded.
+/// Invariant: in each table, the rows of one event are contiguous, and events are in the order of encoding.
 ///
-/// A few kilobytes of text can become megabytes of rows. Then only the ids are held, and an event is encoded again each
-/// time that its rows are sent.
+/// A few kilobytes of text can become megabytes of rows. In that case only the ids are held, and an event is encoded
+/// again each time its rows are sent.
 #[derive(Debug, Default)]
 pub struct Rows {
     tables: [Vec<u8>; TABLES_MAX],
     events: Vec<EncodedEvent>,
-    /// The battles that events were stored with; only of the layout that takes them from other events too.
+    /// The battle of each event; only in a layout that also takes it from other events.
     battles: Vec<Option<i64>>,
     is_held: HeldRows,
-    /// The least time of the events that were added, in microseconds since 1970.
+    /// The earliest time of all added events, in microseconds since 1970.
     oldest_us: Option<i64>,
     recoder: Option<Box<dyn Recode>>,
 }
 
-/// Whether the bytes of rows are there.
+/// Whether the bytes of the rows are held.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum HeldRows {
     #[default]
     All,
-    /// Each event's rows were dropped once it was known that it can be encoded.
+    /// The rows of each event are dropped after a successful encoding.
     Nothing,
 }
 
-/// Encodes an event again, from the text that it came from.
+/// Encodes an event again from its source text.
 pub trait Recode: fmt::Debug + Send + Sync {
-    /// Encodes the event that was added as number `event`, into rows that are empty. `battle` is the one that it was stored
-    /// with, where the layout noted any.
+    /// Encodes the event with index `event` into `rows`, which are empty. `battle` is the noted battle of the event, if
+    /// the layout notes any.
     #[expect(clippy::option_option, reason = "no battle noted, or noted as unknown")]
     fn recode(&self, event: usize, battle: Option<Option<i64>>, rows: &mut Rows);
 }
 
-/// An event that has been encoded.
+/// An encoded event.
 #[derive(Debug, Clone, Copy)]
 pub struct EncodedEvent {
     /// Its `EventId`.
     pub id: i64,
-    /// Where its rows end, for each table.
+    /// The end of its rows in each table.
     ends: [u32; TABLES_MAX],
 }
 
@@ -65,18 +65,18 @@ impl Rows {
         &self.events
     }
 
-    /// The time of the oldest event, in microseconds since 1970; none where there are no events. It may be that of an event
-    /// that was removed since, and so be too early.
+    /// The time of the oldest event, in microseconds since 1970, or `None` without events. It can be too early, because
+    /// it includes events that were removed since.
     pub fn oldest_us(&self) -> Option<i64> {
         self.oldest_us
     }
 
-    /// The ids of events, in the order in which these are named.
+    /// Returns the ids of events, in the order of `events`.
     pub fn ids(&self, events: &[usize]) -> Vec<i64> {
         events.iter().map(|&event| self.events[event].id).collect()
     }
 
-    /// The rows of an event in a table of the layout, of rows that are held.
+    /// The rows of an event in a table of the layout. The rows must be held.
     pub fn of(&self, event: usize, table: usize) -> &[u8] {
         let start = match event.checked_sub(1) {
             Some(before) => self.events[before].ends[table],
@@ -86,7 +86,7 @@ impl Rows {
         &self.tables[table][start as usize..end as usize]
     }
 
-    /// The rows of an event in a table of the layout, encoded again where they are not held.
+    /// The rows of an event in a table of the layout. They are encoded again if they are not held.
     pub fn get(&self, event: usize, table: usize) -> Cow<'_, [u8]> {
         match (self.is_held, &self.recoder) {
             (HeldRows::Nothing, Some(recoder)) => {
@@ -98,12 +98,12 @@ impl Rows {
         }
     }
 
-    /// How many rows an event has in a table of the layout.
+    /// Number of rows of an event in a table of the layout.
     pub fn count(&self, event: usize, table: usize) -> usize {
         EncodedRows(&self.get(event, table)).count()
     }
 
-    /// The event that has the `line`th row, counted from 1, of what `events` have in a table.
+    /// Returns the event of row number `line`, from 1, among the rows of `events` in a table.
     pub fn event_at(&self, table: usize, events: &[usize], line: usize) -> Option<usize> {
         let mut rows = 0;
         events.iter().copied().find(|&event| {
@@ -112,33 +112,33 @@ impl Rows {
         })
     }
 
-    /// All bytes of all tables that are held.
+    /// Number of held bytes in all tables.
     pub fn byte_len(&self) -> usize {
         self.tables.iter().map(Vec::len).sum()
     }
 
-    /// Whether rows are encoded again when they are sent.
+    /// Whether rows are encoded again each time they are sent.
     pub fn is_recoded(&self) -> bool {
         self.is_held == HeldRows::Nothing
     }
 
-    /// Makes room for the rows of an event: `bytes` in each table.
+    /// Reserves `bytes` in each table for the rows of an event.
     pub fn reserve(&mut self, bytes: usize) {
         self.tables.iter_mut().for_each(|table| table.reserve_exact(bytes));
     }
 
-    /// Drops the bytes of all rows. The rows of events that are added from now on are dropped at their end.
+    /// Drops the bytes of all rows, and from now on those of each added event at its end.
     pub fn drop_bytes(&mut self) {
         self.is_held = HeldRows::Nothing;
         self.tables = Default::default();
     }
 
-    /// Where the rows come from that were dropped.
+    /// Sets the source of dropped rows.
     pub fn set_recoder(&mut self, recoder: Box<dyn Recode>) {
         self.recoder = Some(recoder);
     }
 
-    /// Forgets all events but the first `events`.
+    /// Removes all events after the first `events`.
     pub fn truncate(&mut self, events: usize) {
         self.events.truncate(events);
         self.battles.truncate(events);
@@ -152,12 +152,12 @@ impl Rows {
         &mut self.tables[table]
     }
 
-    /// Notes which battle the event is stored with that is added next.
+    /// Notes the battle of the event that is added next.
     pub(crate) fn note_battle(&mut self, battle: Option<i64>) {
         self.battles.push(battle);
     }
 
-    /// Ends the rows of an event that happened at this time, in microseconds since 1970.
+    /// Ends the rows of an event. `occurred_at_us` is in microseconds since 1970.
     pub(crate) fn end_event(&mut self, id: i64, occurred_at_us: i64) {
         self.oldest_us = Some(self.oldest_us.map_or(occurred_at_us, |oldest| oldest.min(occurred_at_us)));
         if self.is_held == HeldRows::Nothing {
@@ -166,13 +166,13 @@ impl Rows {
             return;
         }
         let ends = std::array::from_fn(|table| {
-            u32::try_from(self.tables[table].len()).expect("rows are dropped long before they have 4 GiB")
+            u32::try_from(self.tables[table].len()).expect("rows are dropped long before they reach 4 GiB")
         });
         self.events.push(EncodedEvent { id, ends });
     }
 }
 
-/// The rows that a text of binary COPY holds, each with its count of fields.
+/// An iterator over rows in binary COPY, which start with their number of fields.
 struct EncodedRows<'r>(&'r [u8]);
 
 impl<'r> Iterator for EncodedRows<'r> {
@@ -182,7 +182,7 @@ impl<'r> Iterator for EncodedRows<'r> {
         let (fields, mut rest) = self.0.split_first_chunk::<2>()?;
         for _ in 0..i16::from_be_bytes(*fields) {
             let (length, after) = rest.split_first_chunk::<4>()?;
-            // NULL has the length -1, and no bytes.
+            // NULL has the length -1 and no bytes.
             rest = after.get(usize::try_from(i32::from_be_bytes(*length)).unwrap_or(0)..)?;
         }
         let (row, rest) = self.0.split_at(self.0.len() - rest.len());
@@ -195,7 +195,7 @@ impl<'r> Iterator for EncodedRows<'r> {
 mod tests {
     use super::*;
 
-    /// A row of one field of two bytes, and one that is NULL.
+    /// A row with a field of two bytes and a NULL field.
     const ROW: [u8; 12] = [0, 2, 0, 0, 0, 2, 7, 7, 0xff, 0xff, 0xff, 0xff];
 
     #[test]

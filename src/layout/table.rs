@@ -1,4 +1,4 @@
-//! Tables, columns and indexes as data.
+//! Descriptions of tables, columns and indexes.
 
 use crate::event::server::Server;
 use crate::layout::identifier::{identifier, quoted_list};
@@ -8,9 +8,9 @@ use crate::layout::identifier::{identifier, quoted_list};
 pub struct Table {
     /// Its name, without the schema.
     pub name: &'static str,
-    /// The columns that are written, in the order of a row's fields.
+    /// The columns that the loader writes, in the order of a row's fields.
     pub columns: &'static [Column],
-    /// Columns that the database fills by a default: name and DDL.
+    /// Columns that the database fills from a default: name and DDL.
     pub defaulted: &'static [(&'static str, &'static str)],
     /// The column of the event's id.
     pub id: &'static str,
@@ -18,56 +18,56 @@ pub struct Table {
     pub key: &'static [&'static str],
     /// The secondary indexes.
     pub indexes: &'static [Index],
-    /// Who looks after it.
+    /// Who creates and upgrades it.
     pub keeper: TableOwner,
 }
 
-/// Where the rows of a layout's tables are.
+/// The location of the rows of a layout's tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Distribution {
-    /// All in one server.
+    /// All on one server.
     OneServer,
-    /// Spread by the event's id over the nodes of Citus, those of one event together.
+    /// Distributed over the nodes of Citus by event id. Rows of one event are on the same node.
     Citus,
 }
 
-/// Who looks after a table.
+/// Who creates and upgrades a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TableOwner {
-    /// This program: what is missing is made, indexes too.
+    /// This program: it creates missing tables, columns and indexes.
     Us,
-    /// Another program as well: a table that is there is left as it is, even where it lacks some of its indexes.
+    /// Shared with another program: an existing table stays unchanged, even if indexes are missing.
     Others,
 }
 
 impl Table {
-    /// Its columns, quoted, with commas between them.
+    /// The quoted columns, separated by commas.
     pub fn column_list(&self) -> String {
         quoted_list(&self.columns.iter().map(|column| column.name).collect::<Vec<_>>())
     }
 
-    /// Its name in a statement; `schema` is quoted already.
+    /// The qualified name. `schema` is already quoted.
     pub fn in_schema(&self, schema: &str) -> String {
         format!("{schema}.{}", identifier(self.name))
     }
 
-    /// The column of the event's id in a statement.
+    /// The quoted column of the event's id.
     pub fn id_column(&self) -> String {
         identifier(self.id)
     }
 
-    /// The statement that reads columns of those rows of a server's events whose ids are its first parameter. Where there is
-    /// no column for the server, all rows are taken as its own. `schema` is quoted.
+    /// Returns the statement that reads columns of a server's events. The first parameter is the array of event ids.
+    /// Without a server column, all rows count as the server's. `schema` is quoted.
     ///
-    /// Each id is looked up by the primary key, whatever the planner believes. Of a table that was never analyzed, or that
-    /// was when it was small, it believes that a server has few events, and would read all of them for each segment, or
-    /// even for each id by another index that begins with the server. So the subquery has an OFFSET or a LIMIT, which keep
-    /// it from being turned into a join; and where the key has one row, it asks for the first one of a range in the order
-    /// of the key, which no other index has. (Of an equality the order would not matter, and `enable_sort` is off in the
-    /// sessions that ask, or the order could be had from another index by sorting.)
+    /// The statement looks up each id by the primary key, whatever the planner estimates. For a table that was never
+    /// analyzed, or only while it was small, the planner assumes that a server has few events. It would then read all
+    /// of them for each segment, or even for each id through another index that starts with the server. The OFFSET or
+    /// LIMIT keeps the subquery from being turned into a join. If the key has one row per id, the subquery asks for the
+    /// first row of a range in key order, which no other index provides. (With an equality, the order would not matter.
+    /// `enable_sort` is off in these sessions; otherwise, another index plus a sort could provide the order.)
     ///
-    /// Citus knows no such subquery. There it is the plain condition, in whatever order, which its nodes look up by the key
-    /// where `enable_seqscan` is off in them as well.
+    /// Citus does not support such a subquery. There, the statement uses a plain condition without an order. The nodes
+    /// look up the ids by the key, as `enable_seqscan` is off there as well.
     pub fn select_stored(
         &self,
         schema: &str,
@@ -93,32 +93,31 @@ impl Table {
         )
     }
 
-    /// The subquery that finds the place of the stored row, if there is one, that has the key of the row `found`: `place`, and
-    /// in which table it is, `part`. It is looked up by the primary key, as in [`select_stored`](Self::select_stored).
-    /// `schema` is quoted.
+    /// Returns the subquery that locates the stored row with the key of the row `found`: `place` is its ctid, `part`
+    /// its table. It uses the primary key, as in [`select_stored`](Self::select_stored). `schema` is quoted.
     pub fn select_place(&self, schema: &str, server: Server) -> String {
         let (table, id) = (self.in_schema(schema), self.id_column());
         let key = self.key.iter().map(|column| identifier(column)).collect::<Vec<_>>();
-        let rest = key.iter().filter(|column| **column != id);
-        let rest = rest.filter(|column| self.server_column().is_none_or(|server| server.name != *column));
-        let rest: Vec<String> = rest.map(|column| format!("AND {column} = found.{column}")).collect();
+        let others = key.iter().filter(|column| **column != id);
+        let others = others.filter(|column| self.server_column().is_none_or(|server| server.name != *column));
+        let others: Vec<String> = others.map(|column| format!("AND {column} = found.{column}")).collect();
         format!(
             "SELECT ctid AS place, tableoid AS part FROM {table}
              WHERE {}{id} >= found.{id} AND {id} <= found.{id} {} ORDER BY {} LIMIT 1",
             self.of_server(server),
-            rest.join(" "),
+            others.join(" "),
             key.join(", ")
         )
     }
 
-    /// The statement that reads the ids of a server's events from the first parameter to the second. `schema` is quoted.
+    /// Returns the statement that reads the ids of a server's events from `$1` to `$2`. `schema` is quoted.
     pub fn select_ids_between(&self, schema: &str, server: Server) -> String {
         let (table, id, of_server) = (self.in_schema(schema), self.id_column(), self.of_server(server));
         format!("SELECT {id} FROM {table} WHERE {of_server}{id} >= $1 AND {id} <= $2")
     }
 
-    /// The statement that reads the ids of a server's events before the time that is its first parameter, and not before the
-    /// second one, both as text: at most so many, the oldest first, each with its time as text. `schema` is quoted.
+    /// Returns the statement that reads a server's events before `$1` and not before `$2`, two times as text. It
+    /// returns the ids and the times as text of at most `most` events, oldest first. `schema` is quoted.
     pub fn select_before(&self, schema: &str, server: Server, most: usize) -> String {
         let (table, id, of_server) = (self.in_schema(schema), self.id_column(), self.of_server(server));
         let (column, zone) = self.time_column();
@@ -131,7 +130,7 @@ impl Table {
         )
     }
 
-    /// The statement that counts a server's events before the time that is its parameter, as text. `schema` is quoted.
+    /// Returns the statement that counts a server's events before `$1`, a time as text. `schema` is quoted.
     pub fn count_before(&self, schema: &str, server: Server) -> String {
         let (column, zone) = self.time_column();
         format!(
@@ -141,7 +140,7 @@ impl Table {
         )
     }
 
-    /// The column of an event's time, and what turns an instant into its type.
+    /// The column of an event's time, and the SQL that converts an instant to its type.
     fn time_column(&self) -> (String, &'static str) {
         let zone = |column: &Column| match column.kind {
             ColumnType::Timestamptz => Some((identifier(column.name), "")),
@@ -151,9 +150,8 @@ impl Table {
         self.columns.iter().find_map(zone).expect("the first table of a layout has the time of its events")
     }
 
-    /// The condition that picks the same rows in an UPDATE or a DELETE. In one server they are found by their places; the
-    /// rest of it is for partitions, in each of which another row may have the same place, and in a form that no index is
-    /// used for.
+    /// Returns the condition that selects the same rows in an UPDATE or a DELETE. On one server, it finds them by ctid.
+    /// Rows of different partitions can have the same ctid, so it also compares the ids, in a form that uses no index.
     pub fn is_stored(&self, schema: &str, server: Server, distribution: Distribution) -> String {
         if distribution == Distribution::Citus {
             return self.is_one_of(server);
@@ -173,7 +171,7 @@ impl Table {
         format!("{}{} = ANY ($1)", self.of_server(server), self.id_column())
     }
 
-    /// The beginning of a condition that leaves the rows of a server.
+    /// Returns the start of a condition that selects the rows of a server.
     fn of_server(&self, server: Server) -> String {
         let of_server =
             self.server_column().map(|column| format!("{} = '{server}' AND ", identifier(column.name)));
@@ -185,16 +183,16 @@ impl Table {
     }
 }
 
-/// A column that is written.
+/// A column that the loader writes.
 #[derive(Debug, Clone, Copy)]
 pub struct Column {
     /// Its name.
     pub name: &'static str,
     /// Its type.
     pub kind: ColumnType,
-    /// Whether it is never NULL.
+    /// Whether it is NOT NULL.
     pub needed: bool,
-    /// Whether an update leaves what is known where the event says nothing.
+    /// Whether an update keeps the stored value if the event has none.
     pub keep_on_update: bool,
 }
 
@@ -203,46 +201,46 @@ pub struct Column {
 pub struct Index {
     /// Its name, without the schema.
     pub name: &'static str,
-    /// What follows `ON table` in its DDL.
+    /// The DDL after `ON table`.
     pub definition: &'static str,
 }
 
-/// The type of a column, by what its values are in binary COPY.
+/// The type of a column, defined by the binary COPY format of its values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ColumnType {
     /// The enum `albion_server`.
     Server,
     /// The enum `kill_role`.
     Role,
-    /// Text that is only compared for equality: an id, in the collation "C".
+    /// Text in collation "C" that is only compared for equality: an id.
     Id,
-    /// Text for people.
+    /// Other text.
     Text,
-    /// Text of so many characters at most.
+    /// Text with a maximum number of characters.
     Varchar(usize),
-    /// 16 bits.
+    /// 16-bit integer.
     Int2,
-    /// 32 bits.
+    /// 32-bit integer.
     Int4,
-    /// 64 bits.
+    /// 64-bit integer.
     Int8,
-    /// 64 bits, floating.
+    /// 64-bit floating point.
     Float8,
-    /// True or false.
+    /// Boolean.
     Bool,
     /// An instant, in microseconds.
     Timestamptz,
-    /// An instant in UTC, in milliseconds, whose column does not say that it is UTC.
+    /// An instant in UTC, in milliseconds. The column type has no time zone.
     TimestampMs,
     /// JSON.
     Jsonb,
 }
 
 impl ColumnType {
-    /// The names of the types, as `pg_type.typname` has them, whose binary form is the one that is sent.
+    /// The values of `pg_type.typname` whose binary form equals the form that is sent.
     pub fn fitting_types(self) -> &'static [&'static str] {
         match self {
-            // An enum's binary form is its label, which text takes as well.
+            // The binary form of an enum is its label, which text columns also accept.
             ColumnType::Server => &["albion_server", "text", "varchar"],
             ColumnType::Role => &["kill_role", "text", "varchar"],
             ColumnType::Id | ColumnType::Text | ColumnType::Varchar(_) => &["text", "varchar"],
@@ -258,17 +256,17 @@ impl ColumnType {
     }
 }
 
-/// A column that may be NULL.
+/// A nullable column.
 pub(crate) const fn optional(name: &'static str, kind: ColumnType) -> Column {
     Column { name, kind, needed: false, keep_on_update: false }
 }
 
-/// A column that may be NULL, and that an update does not make NULL.
+/// A nullable column whose value an update does not replace by NULL.
 pub(crate) const fn keep_on_update(name: &'static str, kind: ColumnType) -> Column {
     Column { name, kind, needed: false, keep_on_update: true }
 }
 
-/// A column that is never NULL.
+/// A NOT NULL column.
 pub(crate) const fn needed(name: &'static str, kind: ColumnType) -> Column {
     Column { name, kind, needed: true, keep_on_update: false }
 }

@@ -1,4 +1,4 @@
-//! The bytes of rows and the text of the DDL, to the letter, and which bytes belong to which event.
+//! The exact bytes of rows, the exact text of the DDL, and the byte ranges of events.
 
 use crate::event::fault::Fault;
 use crate::event::kill_event::{Event, Item, Player};
@@ -28,7 +28,7 @@ fn encode_into(rows: &mut Rows, layout: Layout, event: &Event<'_>) -> Result<(),
 
 fn encoded(event: &Event<'_>) -> Rows {
     let mut rows = Rows::default();
-    encode_into(&mut rows, Layout::Archive, event).expect("it fits");
+    encode_into(&mut rows, Layout::Archive, event).expect("the event fits");
     rows
 }
 
@@ -36,7 +36,7 @@ fn encoded(event: &Event<'_>) -> Rows {
 fn the_row_of_an_event() {
     let event = Event {
         event_id: 0x0102_0304_0506_0708,
-        // A second after the day from which PostgreSQL counts.
+        // One second after the PostgreSQL epoch.
         occurred_at_us: 946_684_801_000_000,
         fame: -2,
         participant_count: Some(3),
@@ -74,7 +74,7 @@ fn the_row_of_a_player() {
     killer.equipment[0] = Some(Item { quality: Some(4), soul: Some("{}".into()), ..item("T8_BOW") });
     killer.equipment[9] = Some(Item { count: Some(2), ..item("PIE") });
     let damage = Player { damage_done: Some(-0.5), ..player("k", "another name") };
-    // The victim's id is the greater one, so that the killer's row comes first.
+    // The victim's id is greater, so the killer's row comes first.
     let event = Event {
         event_id: 1,
         killer,
@@ -146,7 +146,7 @@ fn the_frame_of_a_copy() {
     assert_eq!(COPY_TRAILER, *b"\xff\xff");
 }
 
-/// Each event as the bytes that it adds to each table.
+/// Builds rows from the bytes that each event adds to each table.
 fn filled(events: &[[Vec<u8>; TABLES_MAX]]) -> Rows {
     let mut rows = Rows::default();
     for (id, tables) in (0..).zip(events) {
@@ -179,7 +179,7 @@ proptest! {
     ) {
         let mut rows = filled(&events);
         check_rows(&rows, &events);
-        // What was written of an event that did not come to its end goes too.
+        // The bytes of an unfinished event must be removed, too.
         rows.table(1).extend_from_slice(&unfinished);
         rows.truncate(kept);
         let kept = &events[..kept.min(events.len())];
@@ -233,7 +233,7 @@ fn the_row_of_an_event_in_aegis() {
     let equipment = r#"{"Head":null, "x":1e0}"#;
     let event = Event {
         event_id: 1,
-        // A microsecond before the day from which PostgreSQL counts.
+        // One microsecond before the PostgreSQL epoch.
         occurred_at_us: 946_684_799_999_999,
         fame: -2,
         battle_id: Some(3),
@@ -268,9 +268,9 @@ fn the_row_of_an_event_in_aegis() {
         NULL,                                                // victimEquipment
     ];
     let mut rows = Rows::default();
-    encode_into(&mut rows, Layout::Aegis, &event).expect("it fits");
+    encode_into(&mut rows, Layout::Aegis, &event).expect("the event fits");
     assert_eq!(rows.of(0, 0), expected.concat());
-    // What does not fit leaves nothing behind.
+    // A rejected event leaves no bytes behind.
     let before = rows.byte_len();
     let wide = Event { fame: 1 << 31, ..event };
     let fault = encode_into(&mut rows, Layout::Aegis, &wide).expect_err("too wide");

@@ -1,12 +1,12 @@
-//! What a segment holds on its way through a run: its claim in the store.
+//! The claim on a segment in the store.
 //!
-//! Invariant: a claim has one owner, and its drop gives it back, also when a thread panics or the run is stopped.
+//! Invariant: a claim has one owner. Its drop releases it, also when a thread panics or the run is stopped.
 
 use crate::database::store::{SegmentHash, Store};
 use crate::pipeline::prepare::prepared::Prepared;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// How many claims of a run are held.
+/// The number of claims that a run holds.
 #[derive(Debug, Default)]
 pub(crate) struct ClaimCount(AtomicUsize);
 
@@ -16,7 +16,7 @@ impl ClaimCount {
     }
 }
 
-/// A segment that the store has said is ours, until this is dropped.
+/// A segment claimed by this run, until this is dropped.
 pub(crate) struct SegmentClaim<'r> {
     store: &'r dyn Store,
     hash: SegmentHash,
@@ -24,7 +24,7 @@ pub(crate) struct SegmentClaim<'r> {
 }
 
 impl<'r> SegmentClaim<'r> {
-    /// Takes over what [`Store::look`] or [`Store::look_again`] has given.
+    /// Takes ownership of a claim from [`Store::look`] or [`Store::look_again`].
     pub(crate) fn new(store: &'r dyn Store, hash: SegmentHash, count: &'r ClaimCount) -> Self {
         count.0.fetch_add(1, Ordering::AcqRel);
         Self { store, hash, count }
@@ -38,11 +38,11 @@ impl Drop for SegmentClaim<'_> {
     }
 }
 
-/// A batch with the claim on its segment; none in a dry run.
+/// A batch with the claim on its segment.
 pub(crate) struct ClaimedBatch<'r> {
     pub(crate) prepared: Prepared,
-    /// Whether its source is abandoned: its rejects are named, and nothing is stored.
+    /// Whether its source is abandoned. Its rejects are written, and nothing is stored.
     pub(crate) is_abandoned: bool,
-    /// Held for its drop.
+    /// Held for its drop. None in a dry run.
     pub(crate) _claim: Option<SegmentClaim<'r>>,
 }

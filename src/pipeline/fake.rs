@@ -1,4 +1,4 @@
-//! A store for the tests of a run: it keeps what is committed in memory, and does what a script says.
+//! A scripted in-memory store for tests of a run.
 
 use crate::database::store::{
     Batch, LoadedSegment, Refused, SegmentCounts, SegmentHash, SegmentStatus, Store, StoreError, Written,
@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use uuid::Uuid;
 
-/// A call of the store.
+/// An operation of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum FakeOperation {
     Look,
@@ -20,29 +20,28 @@ pub(crate) enum FakeOperation {
     NoteReported,
 }
 
-/// What a call does in place of its work.
+/// The scripted behavior of a call.
 #[derive(Debug, Clone)]
 pub(crate) enum ScriptedFault {
-    /// It fails for good.
+    /// Fails permanently.
     Fail,
-    /// It panics.
     Panic,
-    /// It works once the channel is disconnected, and is given up when the run gives up.
+    /// Waits until the channel is disconnected, then works. Is aborted with the run.
     Wait(Receiver<()>),
     /// The database rejects the first event of the batch.
     RejectFirst,
 }
 
-/// What another load does with a segment.
+/// The behavior of another load that has claimed a segment.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Other {
-    /// It has it for so many questions, and has then loaded it.
+pub(crate) enum OtherLoad {
+    /// Has loaded the segment after this number of checks.
     Loads(usize),
-    /// It has it for so many questions, and then gives it back.
-    Leaves(usize),
+    /// Releases the segment after this number of checks.
+    Releases(usize),
 }
 
-/// See the module.
+/// A scripted in-memory store.
 pub(crate) struct FakeStore {
     state: Mutex<FakeState>,
     changed: Condvar,
@@ -51,12 +50,12 @@ pub(crate) struct FakeStore {
 
 #[derive(Default)]
 struct FakeState {
-    /// By operation and how many calls of it came before.
+    /// By operation and number of its previous calls.
     script: HashMap<(FakeOperation, usize), ScriptedFault>,
-    /// What each call of an operation does that the script does not name.
+    /// The behavior of calls that are not in `script`.
     always: HashMap<FakeOperation, ScriptedFault>,
     calls: HashMap<FakeOperation, usize>,
-    others: HashMap<SegmentHash, Other>,
+    others: HashMap<SegmentHash, OtherLoad>,
     committed: Vec<u64>,
     loaded: HashMap<SegmentHash, LoadedSegment>,
     /// Segments with rejects that are not reported yet.
@@ -67,35 +66,35 @@ struct FakeState {
 }
 
 impl FakeStore {
-    /// An empty store of a run that gives up when the channel is disconnected.
+    /// Creates an empty store. Waiting calls are aborted when the channel is disconnected.
     pub(crate) fn new(aborted: Receiver<()>) -> Self {
         Self { state: Mutex::default(), changed: Condvar::new(), aborted }
     }
 
-    /// Has the call of that number, from 0, do something else.
+    /// Scripts one call of an operation, counted from 0.
     pub(crate) fn on(self, operation: FakeOperation, call: usize, fault: ScriptedFault) -> Self {
         self.lock().script.insert((operation, call), fault);
         self
     }
 
-    /// The same for each call.
+    /// Scripts all calls of an operation.
     pub(crate) fn always(self, operation: FakeOperation, fault: ScriptedFault) -> Self {
         self.lock().always.insert(operation, fault);
         self
     }
 
-    /// Has another load at a segment.
-    pub(crate) fn taken(self, hash: SegmentHash, other: Other) -> Self {
+    /// Scripts a claim of another load on a segment.
+    pub(crate) fn claimed_by(self, hash: SegmentHash, other: OtherLoad) -> Self {
         self.lock().others.insert(hash, other);
         self
     }
 
-    /// The numbers of the segments that were stored, in the order of the commits.
+    /// Returns the numbers of the stored segments, in commit order.
     pub(crate) fn committed(&self) -> Vec<u64> {
         self.lock().committed.clone()
     }
 
-    /// The segment whose version of the event is stored.
+    /// Returns the segment whose version of the event is stored.
     pub(crate) fn segment_of(&self, event: i64) -> Option<u64> {
         self.lock().events.get(&event).copied()
     }
@@ -104,12 +103,12 @@ impl FakeStore {
         self.lock().calls.get(&operation).copied().unwrap_or_default()
     }
 
-    /// Segments that are claimed at this moment.
+    /// Returns the number of segments that are currently claimed.
     pub(crate) fn claims(&self) -> usize {
         self.lock().claims.len()
     }
 
-    /// Waits until an operation was called so often.
+    /// Waits until an operation was called at least `calls` times.
     pub(crate) fn wait_for(&self, operation: FakeOperation, calls: usize) {
         let state = self.lock();
         let too_few =
@@ -119,7 +118,7 @@ impl FakeStore {
         assert!(!waited.timed_out(), "{operation:?} was not called {calls} times");
     }
 
-    /// Counts a call, and does what the script says. The fault that is left to the caller, if there is one.
+    /// Counts a call and runs its script. Returns a fault that the caller must handle, if any.
     fn call(&self, operation: FakeOperation) -> Result<Option<ScriptedFault>, StoreError> {
         let mut state = self.lock();
         let number = state.calls.entry(operation).or_default();
@@ -129,11 +128,11 @@ impl FakeStore {
         let fault = state.script.get(&key).or_else(|| state.always.get(&operation)).cloned();
         drop(state);
         match fault {
-            Some(ScriptedFault::Fail) => Err(StoreError::plain("as the script says")),
-            Some(ScriptedFault::Panic) => panic!("as the script says"),
+            Some(ScriptedFault::Fail) => Err(StoreError::plain("scripted failure")),
+            Some(ScriptedFault::Panic) => panic!("scripted failure"),
             Some(ScriptedFault::Wait(until)) => crossbeam_channel::select_biased! {
                 recv(until) -> _ => Ok(None),
-                recv(self.aborted) -> _ => Err(StoreError::aborted("as the run gives up")),
+                recv(self.aborted) -> _ => Err(StoreError::aborted("the run was aborted")),
             },
             other => Ok(other),
         }
@@ -145,17 +144,19 @@ impl FakeStore {
 }
 
 impl FakeState {
-    fn standing(&mut self, hash: &SegmentHash) -> SegmentStatus {
+    fn status(&mut self, hash: &SegmentHash) -> SegmentStatus {
         if let Some(loaded) = self.loaded.get(hash) {
             return SegmentStatus::Loaded(*loaded);
         }
         match self.others.get_mut(hash) {
-            Some(Other::Loads(0)) => SegmentStatus::Loaded(loaded(SegmentCounts { lines: 1, events: 1 }, 0)),
-            Some(Other::Loads(left) | Other::Leaves(left)) if *left > 0 => {
+            Some(OtherLoad::Loads(0)) => {
+                SegmentStatus::Loaded(loaded(SegmentCounts { lines: 1, events: 1 }, 0))
+            }
+            Some(OtherLoad::Loads(left) | OtherLoad::Releases(left)) if *left > 0 => {
                 *left -= 1;
                 SegmentStatus::Taken
             }
-            Some(Other::Loads(_) | Other::Leaves(_)) | None => {
+            Some(OtherLoad::Loads(_) | OtherLoad::Releases(_)) | None => {
                 *self.claims.entry(*hash).or_default() += 1;
                 SegmentStatus::Free
             }
@@ -170,7 +171,7 @@ fn loaded(counts: SegmentCounts, rejected: u64) -> LoadedSegment {
 impl Store for FakeStore {
     fn look(&self, hash: &SegmentHash) -> Result<SegmentStatus, StoreError> {
         self.call(FakeOperation::Look)?;
-        Ok(self.lock().standing(hash))
+        Ok(self.lock().status(hash))
     }
 
     fn look_again(
@@ -180,7 +181,7 @@ impl Store for FakeStore {
     ) -> Result<Vec<SegmentStatus>, StoreError> {
         self.call(FakeOperation::LookAgain)?;
         let mut state = self.lock();
-        Ok(hashes.iter().map(|hash| state.standing(hash)).collect())
+        Ok(hashes.iter().map(|hash| state.status(hash)).collect())
     }
 
     fn done(&self, hash: &SegmentHash) {
@@ -226,7 +227,7 @@ impl Store for FakeStore {
         assert!(rejects_file.is_absolute());
         let mut state = self.lock();
         for hash in segments {
-            // What is abandoned was not written, and of twins one was noted.
+            // Batches of abandoned sources were not written, and identical segments were recorded once.
             if let Some(loaded) = state.unreported.remove(hash) {
                 state.loaded.insert(*hash, loaded);
             }
@@ -235,7 +236,7 @@ impl Store for FakeStore {
     }
 
     fn catch_up(&self) {
-        // A call that panics or waits does so here.
+        // Scripted panics and waits happen here.
         let _ = self.call(FakeOperation::CatchUp);
     }
 }

@@ -1,25 +1,25 @@
-//! The segments of each file, for the ledger of files that were loaded completely.
+//! The segments of each file, for the ledger of completely loaded files.
 
 use crate::database::store::SegmentHash;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Of a run with more segments the later ones are not kept, nor are their files.
+/// The maximum number of segments kept per run. Files with later segments are not recorded.
 const SEGMENTS_MAX: usize = 100_000;
 
-/// See the module.
+/// The segments of each source.
 #[derive(Debug, Default)]
 pub(crate) struct FileSegments(Mutex<KeptFiles>);
 
 #[derive(Debug, Default)]
 struct KeptFiles {
     count: usize,
-    /// None of a source that has a segment which is not kept.
+    /// None for a source with segments that were not kept.
     sources: HashMap<Arc<str>, Option<Vec<SegmentHash>>>,
 }
 
 impl FileSegments {
-    /// Notes a segment of a source.
+    /// Records a segment of a source.
     pub(crate) fn note(&self, source: &Arc<str>, hash: SegmentHash) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_full = kept.count >= SEGMENTS_MAX;
@@ -32,7 +32,7 @@ impl FileSegments {
         }
     }
 
-    /// The segments of a source, in no order; none where they are not known.
+    /// Returns the segments of a source in arbitrary order, or none if they are unknown.
     pub(crate) fn of(&self, source: &str) -> Option<Vec<SegmentHash>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).sources.get(source).cloned().flatten()
     }

@@ -1,14 +1,14 @@
-//! From segments to stored events: preparing, writing, and the account of what became of each event.
+//! Turns segments into stored events: prepares and writes batches, and accounts for each event.
 //!
-//! Invariant: this module knows no type of PostgreSQL; it writes through [`Store`](crate::database::store::Store).
+//! Invariant: this module uses no PostgreSQL types. It writes through [`Store`](crate::database::store::Store).
 //!
-//! Invariant: everything is bounded. The buffers that segments are read into are made once and go round
-//! (reader, parsing threads, writers, reader); whoever has none waits, and so does the input.
+//! Invariant: everything is bounded. Segment buffers are allocated once and circulate from the reader to the parsing
+//! threads, to the writers, and back. A thread without a buffer waits, and so does the input.
 //!
-//! Invariant: what circulates (buffers, places in the order, claims, batches in flight) has one owner, whose drop returns it.
-//! A run checks at its end that all of it is back.
+//! Invariant: buffers, sequence slots, claims and batches in flight each have one owner, whose drop returns them. At its end
+//! a run checks that all of them were returned.
 //!
-//! Invariant: every event that was read is in exactly one count, or in none and so unfinished.
+//! Invariant: every event that was read is in exactly one count, or in none and therefore unfinished.
 
 pub(crate) mod account;
 pub(crate) mod claim;

@@ -1,14 +1,14 @@
-//! Segments that other loads have taken: they are put off, and seen to when all else is read.
+//! Segments claimed by other loads. They are deferred until all other input is read.
 //!
-//! Invariant: what is put off is in no count. Once it is loaded, by whom ever, it is counted; what is left when the run is
-//! stopped is as input that was not read.
+//! Invariant: a deferred segment is in no count. It is counted once this or another load has loaded it. Segments that remain
+//! when the run is stopped are treated like unread input.
 //!
-//! Invariant: of a segment that is put off some 80 bytes are kept, never its text: of a dump of 1 TB some 10 MB.
+//! Invariant: about 80 bytes are kept per deferred segment, never its text. That is about 10 MB for a dump of 1 TB.
 
 use crate::database::store::{SegmentHash, SegmentStatus, Store, StoreError};
 use crate::error_chain::in_full;
 use crate::input::buffers::{Buffer, BufferPool};
-use crate::input::reread::{Rereader, SegmentPlace, lasting_file};
+use crate::input::reread::{Rereader, SegmentPlace, rereadable_file};
 use crate::input::segment::Segment;
 use crate::input::source::Source;
 use crate::pipeline::account::counts::Tally;
@@ -23,31 +23,31 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Between two questions for segments that others have.
-const AGAIN: Duration = Duration::from_millis(100);
+/// The interval between two checks of segments claimed by other loads.
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The segments that are put off.
+/// The deferred segments of a run.
 #[derive(Debug)]
-pub(crate) struct TakenSegments {
-    /// What can be read again, by its name as it is shown.
+pub(crate) struct DeferredSegments {
+    /// The files that can be reread, by display name.
     files: HashMap<String, PathBuf>,
-    waiting: Mutex<Vec<Taken>>,
+    waiting: Mutex<Vec<DeferredSegment>>,
 }
 
-/// A segment that can be read again. In ascending order the places of a source come in theirs.
+/// A segment that can be reread. Ascending order keeps the segments of a source in the order of the text.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Taken {
+struct DeferredSegment {
     source: Arc<str>,
     place: SegmentPlace,
     hash: SegmentHash,
 }
 
-impl TakenSegments {
+impl DeferredSegments {
     pub(crate) fn new(sources: &[Source]) -> Self {
-        let file = |source: &Source| Some((source.to_string(), lasting_file(source)?.to_owned()));
+        let file = |source: &Source| Some((source.to_string(), rereadable_file(source)?.to_owned()));
         let mut files = HashMap::new();
         for (name, path) in sources.iter().filter_map(file) {
-            // Names that are no UTF-8 may look alike: then neither is known.
+            // Names that are not UTF-8 can have the same display name. In this case neither file is recorded.
             let other = files.insert(name.clone(), path.clone());
             if other.is_some_and(|other| other != path) {
                 files.insert(name, PathBuf::new());
@@ -57,29 +57,29 @@ impl TakenSegments {
         Self { files, waiting: Mutex::default() }
     }
 
-    /// Notes a segment for later; false if it can't be read again.
+    /// Defers a segment. Returns false if it cannot be reread.
     pub(crate) fn defer(&self, segment: &Segment, hash: SegmentHash) -> bool {
         let place = SegmentPlace::of(segment).filter(|_| self.files.contains_key(&*segment.source));
         if let Some(place) = place {
-            self.add(vec![Taken { source: Arc::clone(&segment.source), place, hash }]);
+            self.add(vec![DeferredSegment { source: Arc::clone(&segment.source), place, hash }]);
         }
         place.is_some()
     }
 
-    fn add(&self, mut taken: Vec<Taken>) {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).append(&mut taken);
+    fn add(&self, mut deferred: Vec<DeferredSegment>) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).append(&mut deferred);
     }
 
-    fn take(&self) -> Vec<Taken> {
-        let mut taken = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
-        taken.sort_unstable();
-        taken
+    fn take(&self) -> Vec<DeferredSegment> {
+        let mut deferred = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        deferred.sort_unstable();
+        deferred
     }
 }
 
-/// What sees to the segments that are put off, once all else is read.
+/// Loads the deferred segments after all other input is read.
 pub(crate) struct Remainder<'r> {
-    pub(crate) taken: &'r TakenSegments,
+    pub(crate) deferred: &'r DeferredSegments,
     pub(crate) preparer: &'r Preparer,
     pub(crate) store: &'r dyn Store,
     pub(crate) tally: &'r Tally,
@@ -89,7 +89,7 @@ pub(crate) struct Remainder<'r> {
     pub(crate) claims: &'r ClaimCount,
 }
 
-/// A segment that is ours by now, read again.
+/// A deferred segment that this run has claimed and reread.
 pub(crate) struct Reread<'r> {
     pub(crate) segment: Segment,
     pub(crate) hash: SegmentHash,
@@ -97,19 +97,19 @@ pub(crate) struct Reread<'r> {
 }
 
 impl<'r> Remainder<'r> {
-    /// Asks for the segments again and again, until each is loaded or the run is to stop. Those that become ours are given
-    /// to `load`, numbered from `number` on.
+    /// Checks the segments periodically until each is loaded or the run must stop. Passes the segments that this run
+    /// could claim to `load`, numbered from `number` on.
     pub(crate) fn finish(
         &self,
         mut number: u64,
         load: impl Fn(&mut dyn Iterator<Item = Reread<'r>>),
     ) -> Vec<SourceError> {
-        let (mut errors, mut moved, stopped) = (Vec::new(), Instant::now(), self.shutdown.stopped());
-        let mut waiting = self.taken.take();
+        let (mut errors, mut last_progress, stopped) = (Vec::new(), Instant::now(), self.shutdown.stopped());
+        let mut waiting = self.deferred.take();
         while !waiting.is_empty() && !self.shutdown.has_failed() {
             let before = waiting.len();
-            let ours = match self.sort_out(&mut waiting, moved.elapsed()) {
-                Ok(ours) => ours,
+            let claimed = match self.classify(&mut waiting, last_progress.elapsed()) {
+                Ok(claimed) => claimed,
                 Err(error) if error.is_given_up() => break,
                 Err(error) => {
                     self.shutdown.stop(ShutdownReason::Failed(error.into()));
@@ -118,68 +118,71 @@ impl<'r> Remainder<'r> {
             };
             self.awaited.set(waiting.len());
             if waiting.len() < before {
-                moved = Instant::now();
+                last_progress = Instant::now();
             }
-            let mut reading = PeerReading { rest: self, ours, errors: &mut errors, number, file: None };
+            let mut reading =
+                PeerReading { remainder: self, claimed, errors: &mut errors, number, file: None };
             load(&mut reading);
             number = reading.number;
-            // Those that could not be read any more, as the run is to stop.
-            waiting.extend(reading.ours.into_iter().map(|(taken, _claim)| taken));
-            if !waiting.is_empty() && stopped.recv_timeout(AGAIN) != Err(RecvTimeoutError::Timeout) {
+            // Segments that could not be reread because the run must stop.
+            waiting.extend(reading.claimed.into_iter().map(|(deferred, _claim)| deferred));
+            if !waiting.is_empty() && stopped.recv_timeout(CHECK_INTERVAL) != Err(RecvTimeoutError::Timeout) {
                 break;
             }
         }
         self.awaited.set(0);
         if !waiting.is_empty() {
             let count = waiting.len();
-            log::warn!(
-                "{count} segment(s) that other loads have taken are left to them, and counted nowhere"
-            );
+            log::warn!("segments left to the loads that claimed them, and not counted: {count}");
         }
         errors.into_iter().map(|(_, error)| error).collect()
     }
 
-    /// Counts those that are loaded, leaves in `waiting` those that others have, and returns ours.
-    fn sort_out(&self, waiting: &mut Vec<Taken>, waited: Duration) -> Result<Ours<'r>, StoreError> {
+    /// Counts loaded segments, keeps in `waiting` those claimed by other loads, and returns those claimed by this run.
+    fn classify(
+        &self,
+        waiting: &mut Vec<DeferredSegment>,
+        waited: Duration,
+    ) -> Result<Claimed<'r>, StoreError> {
         let mut seen = HashSet::new();
         let hashes: Vec<SegmentHash> =
-            waiting.iter().map(|taken| taken.hash).filter(|hash| seen.insert(*hash)).collect();
-        let standings = self.store.look_again(&hashes, waited)?;
+            waiting.iter().map(|deferred| deferred.hash).filter(|hash| seen.insert(*hash)).collect();
+        let statuses = self.store.look_again(&hashes, waited)?;
         let claim = |hash| SegmentClaim::new(self.store, hash, self.claims);
-        let is_free = |(hash, standing)| (standing == SegmentStatus::Free).then(|| (hash, claim(hash)));
-        let both = || hashes.iter().copied().zip(standings.iter().copied());
+        let is_free = |(hash, status)| (status == SegmentStatus::Free).then(|| (hash, claim(hash)));
+        let both = || hashes.iter().copied().zip(statuses.iter().copied());
         let mut claims: HashMap<SegmentHash, SegmentClaim<'r>> = both().filter_map(is_free).collect();
-        let standings: HashMap<SegmentHash, SegmentStatus> = both().collect();
-        let (mut ours, mut others) = (VecDeque::new(), Vec::new());
-        for taken in waiting.drain(..) {
-            match standings.get(&taken.hash) {
+        let statuses: HashMap<SegmentHash, SegmentStatus> = both().collect();
+        let (mut claimed, mut unavailable) = (VecDeque::new(), Vec::new());
+        for deferred in waiting.drain(..) {
+            match statuses.get(&deferred.hash) {
                 Some(SegmentStatus::Loaded(held)) => self.tally.skip(held),
-                // Of several that are alike one is loaded, and the others are then loaded already.
-                Some(SegmentStatus::Free) => match claims.remove(&taken.hash) {
-                    Some(claim) => ours.push_back((taken, claim)),
-                    None => others.push(taken),
+                // Of identical segments only one is claimed. The others are then already loaded.
+                Some(SegmentStatus::Free) => match claims.remove(&deferred.hash) {
+                    Some(claim) => claimed.push_back((deferred, claim)),
+                    None => unavailable.push(deferred),
                 },
-                _ => others.push(taken),
+                _ => unavailable.push(deferred),
             }
         }
-        *waiting = others;
-        Ok(ours)
+        *waiting = unavailable;
+        Ok(claimed)
     }
 }
 
-/// Segments that are ours by now, in their order.
-type Ours<'r> = VecDeque<(Taken, SegmentClaim<'r>)>;
+/// Segments claimed by this run, in order.
+type Claimed<'r> = VecDeque<(DeferredSegment, SegmentClaim<'r>)>;
 
-/// Reads segments again, one file after the other.
+/// Rereads segments, one file after the other.
 struct PeerReading<'a, 'r> {
-    rest: &'a Remainder<'r>,
-    /// Those that are to come.
-    ours: Ours<'r>,
-    /// At most one of each source.
+    remainder: &'a Remainder<'r>,
+    /// The remaining segments.
+    claimed: Claimed<'r>,
+    /// At most one error per source.
     errors: &'a mut Vec<(Arc<str>, SourceError)>,
-    /// That of the next segment.
+    /// The number of the next segment.
     number: u64,
-    /// The file at hand.
+    /// The current file.
     file: Option<(Arc<str>, Rereader)>,
 }
 
@@ -187,21 +190,21 @@ impl<'r> Iterator for PeerReading<'_, 'r> {
     type Item = Reread<'r>;
 
     fn next(&mut self) -> Option<Reread<'r>> {
-        while !self.ours.is_empty() {
-            // None when the run is to stop.
-            let Remainder { buffers, shutdown, .. } = self.rest;
+        while !self.claimed.is_empty() {
+            // Waits return none when the run must stop.
+            let Remainder { buffers, shutdown, .. } = self.remainder;
             let mut buffer = buffers.take(&shutdown.stopped())?;
-            if self.ours.front()?.0.place.bytes() > buffers.usual_bytes_max() {
+            if self.claimed.front()?.0.place.bytes() > buffers.usual_bytes_max() {
                 buffer.permit(buffers.take_permit(&shutdown.stopped())?);
             }
-            let (taken, claim) = self.ours.pop_front()?;
-            match self.read(&taken, &mut buffer) {
+            let (deferred, claim) = self.claimed.pop_front()?;
+            match self.read(&deferred, &mut buffer) {
                 Ok(()) => {
-                    let segment = taken.place.segment(self.number, taken.source, buffer);
+                    let segment = deferred.place.segment(self.number, deferred.source, buffer);
                     self.number += 1;
-                    return Some(Reread { segment, hash: taken.hash, claim });
+                    return Some(Reread { segment, hash: deferred.hash, claim });
                 }
-                Err(error) => self.note(taken.source, error),
+                Err(error) => self.note(deferred.source, error),
             }
         }
         None
@@ -209,17 +212,18 @@ impl<'r> Iterator for PeerReading<'_, 'r> {
 }
 
 impl PeerReading<'_, '_> {
-    fn read(&mut self, taken: &Taken, buffer: &mut Buffer) -> Result<(), SourceError> {
-        let changed = || SourceError::Changed { source_name: taken.source.to_string() };
-        if self.file.as_ref().is_none_or(|(source, _)| *source != taken.source) {
-            // To open a pipe that stands there by now would wait for who writes into it.
+    fn read(&mut self, deferred: &DeferredSegment, buffer: &mut Buffer) -> Result<(), SourceError> {
+        let changed = || SourceError::Changed { source_name: deferred.source.to_string() };
+        if self.file.as_ref().is_none_or(|(source, _)| *source != deferred.source) {
+            // Opening a pipe that replaced the file would wait for a writer.
             let may_open = |path: &&PathBuf| path.is_file() || !path.exists();
-            let path = self.rest.taken.files.get(&*taken.source).filter(may_open).ok_or_else(changed)?;
-            self.file = Some((Arc::clone(&taken.source), Rereader::open(path)?));
+            let path =
+                self.remainder.deferred.files.get(&*deferred.source).filter(may_open).ok_or_else(changed)?;
+            self.file = Some((Arc::clone(&deferred.source), Rereader::open(path)?));
         }
         let (_, file) = self.file.as_mut().ok_or_else(changed)?;
-        let is_there = file.read(&taken.place, buffer)?
-            && self.rest.preparer.hash_of(&taken.source, buffer, None) == taken.hash;
+        let is_there = file.read(&deferred.place, buffer)?
+            && self.remainder.preparer.hash_of(&deferred.source, buffer, None) == deferred.hash;
         if is_there { Ok(()) } else { Err(changed()) }
     }
 

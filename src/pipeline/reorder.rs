@@ -1,12 +1,13 @@
-//! The order of batches: they go to the writers as the input has them, and of two that hold the same event
-//! the earlier one is committed first.
+//! Restores the order of batches. They go to the writers in input order. If two batches contain the same event, the
+//! earlier one commits first.
 //!
-//! So the first of several versions of an event is the one that is stored, however the threads run, and
-//! writers of one run never wait for each other inside of the database.
+//! Therefore the first of several versions of an event is stored, independent of thread timing, and the writers of a run
+//! never wait for each other inside the database.
 //!
 //! Invariant: the earliest batch that is being written waits for no other.
 //!
-//! Invariant: each number has one [`SequenceSlot`], whose drop passes the turn on, so that no number is waited for in vain.
+//! Invariant: each number has one [`SequenceSlot`], whose drop lets the next number proceed. No wait for a number is
+//! endless.
 
 use crate::database::store::LoadedSegment;
 use crate::pipeline::claim::ClaimedBatch;
@@ -15,29 +16,29 @@ use crossbeam_channel::Sender;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Puts batches, which are prepared in any order, back into that of the input.
+/// Passes on batches, which are prepared in any order, in the order of the input.
 pub(crate) struct Sequencer<'r> {
     early: Mutex<EarlyBatches<'r>>,
     batches: Sender<QueuedBatch<'r>>,
     in_flight: &'r InFlight,
-    /// None where any number of rejects is allowed.
+    /// None if `--max-rejects` is given.
     first_values: Option<&'r FirstValues>,
 }
 
-/// Batches that were ready before their turn. There are at most as many as there are buffers.
+/// Batches that were ready before their turn, at most as many as there are buffers.
 #[derive(Default)]
 struct EarlyBatches<'r> {
     next: u64,
     ready: BTreeMap<u64, Ready<'r>>,
 }
 
-/// What has become of a segment.
+/// The result of preparing a segment.
 struct Ready<'r> {
-    /// None for one that is read again.
+    /// None for a reread segment.
     source: Option<Arc<str>>,
-    /// None for one that needs no writing.
+    /// None if there is nothing to write.
     batch: Option<ClaimedBatch<'r>>,
-    /// What an earlier load has made of it.
+    /// The result of an earlier load.
     loaded: Option<LoadedSegment>,
 }
 
@@ -47,7 +48,7 @@ pub(crate) struct QueuedBatch<'r> {
     pub(crate) entry: InFlightEntry<'r>,
 }
 
-/// The place of a segment in the order. When it is dropped, its batch is passed on; without one the next number is due.
+/// The place of a segment in the order. Its drop passes on the batch, if any, and lets the next number proceed.
 pub(crate) struct SequenceSlot<'q, 'r> {
     sequencer: &'q Sequencer<'r>,
     number: u64,
@@ -65,14 +66,14 @@ impl<'r> Sequencer<'r> {
         Self { early: Mutex::default(), batches, in_flight, first_values }
     }
 
-    /// The slot of segment `number`. Each number from 0 on has exactly one. A segment that is read again has no `source`.
+    /// Returns the slot of segment `number`. Each number from 0 on has exactly one. A reread segment has no `source`.
     pub(crate) fn slot(&self, number: u64, source: Option<Arc<str>>) -> SequenceSlot<'_, 'r> {
         SequenceSlot { sequencer: self, number, source, batch: None, loaded: None }
     }
 
-    /// Passes on the batch of segment `number`, or notes that it has none, and whatever was waiting for that.
+    /// Records the result of segment `number`, then passes on all batches that are due.
     ///
-    /// It blocks while the queue is full, and so do all others who call it: the order asks for no less.
+    /// Blocks while the queue is full. To keep the order, all other callers block as well.
     fn submit(&self, number: u64, ready: Ready<'r>) {
         let mut early = self.early.lock().unwrap_or_else(PoisonError::into_inner);
         early.ready.insert(number, ready);
@@ -86,7 +87,7 @@ impl<'r> Sequencer<'r> {
             };
             if let Some(batch) = batch {
                 let entry = self.in_flight.enter(batch.prepared.segment.number, batch.prepared.sorted_ids());
-                // All writers have gone only if each has panicked, and then the run has been stopped.
+                // Sending fails only if every writer panicked, and then the run was already stopped.
                 let _ = self.batches.send(QueuedBatch { batch, entry });
             }
         }
@@ -94,12 +95,12 @@ impl<'r> Sequencer<'r> {
 }
 
 impl<'r> SequenceSlot<'_, 'r> {
-    /// Passes on the segment's batch.
+    /// Sets the segment's batch.
     pub(crate) fn fill(mut self, batch: ClaimedBatch<'r>) {
         self.batch = Some(batch);
     }
 
-    /// Notes that an earlier load has loaded the segment.
+    /// Records that an earlier load has loaded the segment.
     pub(crate) fn pass(mut self, loaded: LoadedSegment) {
         self.loaded = Some(loaded);
     }
@@ -142,7 +143,7 @@ pub(crate) struct InFlightEntry<'f> {
 }
 
 impl InFlightEntry<'_> {
-    /// Waits until no earlier batch holds an event of this one. Each earlier one has a writer, whose wait has its own limit.
+    /// Waits until no earlier batch contains an event of this one. Each earlier batch has a writer with a bounded wait.
     pub(crate) fn wait_for_turn(&self) {
         let mut ids = self.in_flight.lock();
         while let Some(own) = ids.get(&self.number)
@@ -160,7 +161,7 @@ impl Drop for InFlightEntry<'_> {
     }
 }
 
-/// Whether two ascending lists have a number in common.
+/// Returns whether two ascending lists have a common number.
 fn share_an_id(a: &[i64], b: &[i64]) -> bool {
     let (Some(a_last), Some(b_last)) = (a.last(), b.last()) else { return false };
     if a[0] > *b_last || b[0] > *a_last {

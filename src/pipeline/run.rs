@@ -1,4 +1,4 @@
-//! One run: the threads, and what goes between them.
+//! Runs a load: starts its threads and connects them.
 
 use crate::database::store::{LoadedSegment, SegmentHash, SegmentStatus, Store};
 use crate::error_chain::in_full;
@@ -16,7 +16,7 @@ use crate::panics::inject;
 use crate::pipeline::account::counts::{Counts, RejectLimit};
 use crate::pipeline::account::monitor::Monitor;
 use crate::pipeline::claim::{ClaimCount, ClaimedBatch, SegmentClaim};
-use crate::pipeline::peer_segments::{Remainder, Reread, TakenSegments};
+use crate::pipeline::peer_segments::{DeferredSegments, Remainder, Reread};
 use crate::pipeline::prepare::first_values::FirstValues;
 use crate::pipeline::prepare::preparer::{Preparer, Reading};
 use crate::pipeline::rejects::file::RejectFile;
@@ -31,53 +31,49 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-/// How a run works.
+/// The settings of a run.
 #[derive(Debug, Clone)]
 pub struct PipelineSettings {
     /// Writer threads, at least 1.
     pub workers: usize,
     /// Threads that parse and encode, at least 1.
     pub parse_threads: usize,
-    /// How the input is cut.
+    /// The limits of segments.
     pub segment: SegmentLimits,
-    /// The tables.
     pub layout: Layout,
-    /// The game server that the events are of.
+    /// The game server of the events.
     pub server: Server,
-    /// What becomes of a NUL.
+    /// The treatment of NUL characters.
     pub nul: NulPolicy,
-    /// Which of several events of one id is stored.
+    /// Which of several events with the same id is stored.
     pub repeats: DuplicatePolicy,
-    /// What is known of events beside their text.
     pub reading: Reading,
-    /// How many rejects are too many.
     pub reject_limit: Option<RejectLimit>,
-    /// What errors of inputs suggest.
+    /// The command that input errors suggest.
     pub piped: PipedCommand,
 }
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Debug)]
 pub(crate) struct RunReport {
-    /// The account.
     pub counts: Counts,
-    /// Bytes as they came, compressed or not.
+    /// Raw bytes read, compressed or not.
     pub bytes_read: u64,
-    /// Bytes of text.
+    /// Bytes of uncompressed text.
     pub bytes_uncompressed: u64,
-    /// Why the run ended early, if it did.
+    /// The reason why the run ended early, if it did.
     pub halted: Option<ShutdownReason>,
-    /// Sources that could not be read to their end.
+    /// The sources that could not be read completely.
     pub source_errors: Vec<SourceError>,
 }
 
 impl RunReport {
-    /// A run that ended before anything was read.
+    /// Reports a run that failed before anything was read.
     pub(crate) fn failed(error: impl Into<anyhow::Error>) -> Self {
         Self::unread(Some(ShutdownReason::Failed(error.into())))
     }
 
-    /// A run that was asked to stop before anything was read.
+    /// Reports a run that was stopped before anything was read.
     pub(crate) fn stopped(shutdown: &Shutdown) -> Self {
         Self::unread(shutdown.take_reason())
     }
@@ -92,23 +88,22 @@ impl RunReport {
         }
     }
 
-    /// Whether a source was damaged within its compressed data, so that what was read of it may be wrong.
+    /// Returns whether the compressed data of a source is damaged, so that its text may be wrong.
     pub(crate) fn has_damaged_source(&self) -> bool {
         self.source_errors.iter().any(SourceError::is_damaged)
     }
 }
 
 impl PipelineSettings {
-    /// What prepares the run's segments.
+    /// Creates the preparer for the run's segments.
     pub fn preparer(&self) -> Preparer {
         let Self { layout, server, nul, repeats, .. } = *self;
         Preparer { layout, server, nul, repeats, reading: self.reading.clone() }
     }
 }
 
-/// Reads `sources` to their end, or until `shutdown`, and stores their events; without a store they are only counted.
-/// `monitor` is new, and shows how far it has come. `reader` is that of the
-/// sources, if someone has begun to read them.
+/// Reads `sources` to their end, or until `shutdown`, and stores their events. Without a store they are only counted.
+/// `monitor` is new and shows the progress. `reader` is the reader of the sources, if it was already started.
 pub(crate) fn run(
     sources: Vec<Source>,
     reader: Option<Reader>,
@@ -128,7 +123,7 @@ pub(crate) fn run(
         Err(error) => shutdown.stop(ShutdownReason::Failed(error.into())),
     }
     let counts = monitor.counts();
-    if settings.reject_limit.is_some_and(|limit| limit.is_passed_at_end(&counts)) {
+    if settings.reject_limit.is_some_and(|limit| limit.is_exceeded_at_end(&counts)) {
         shutdown.stop(ShutdownReason::RejectLimit);
     }
     RunReport {
@@ -140,7 +135,7 @@ pub(crate) fn run(
     }
 }
 
-/// Has the store note which rejects are on the disk.
+/// Records in the store which rejects are on disk.
 fn note_reported(store: Option<&dyn Store>, rejects: &RejectFile) {
     let segments = rejects.take_whole();
     let Some(store) = store.filter(|_| !segments.is_empty()) else { return };
@@ -149,7 +144,7 @@ fn note_reported(store: Option<&dyn Store>, rejects: &RejectFile) {
     }
 }
 
-/// The sources that could not be read to their end.
+/// Returns the sources that could not be read completely.
 fn read_and_store(
     sources: Vec<Source>,
     reader: Option<Reader>,
@@ -159,13 +154,13 @@ fn read_and_store(
     shutdown: &Shutdown,
     monitor: &Monitor,
 ) -> anyhow::Result<Vec<SourceError>> {
-    let taken = TakenSegments::new(&sources);
+    let deferred = DeferredSegments::new(&sources);
     let last_source = sources.last().map(Source::to_string);
     let reader = match reader {
         Some(reader) => reader,
         None => spawn_reader(sources).context("the reader thread can't be started")?,
     };
-    // One monitor is for one run; a second would go on counting for the first.
+    // Each run has its own monitor, so the value is not yet set.
     let _ = monitor.read.set(reader.counters());
     let writers = Writers {
         store,
@@ -180,16 +175,16 @@ fn read_and_store(
         files: &monitor.files,
         read: reader.counters(),
     };
-    // One buffer in each pair of hands: the reader's, those that parse, those that write. More cores than four
-    // take no more memory: parsing outruns the writers long before.
+    // One buffer for the reader, one per parsing thread and one per writer. Above four parsing threads no further buffers
+    // are needed, because parsing is much faster than writing.
     let buffer_count = settings.parse_threads.min(4) + settings.workers + 1;
-    // A buffer that has grown for a long line is not kept, and there is one at a time.
+    // A buffer that has grown for a long line is freed, and there is only one at a time.
     let buffers = BufferPool::new(buffer_count, settings.segment.usual_bytes_max());
     let claims = ClaimCount::default();
     let segmenter = Segmenter::new(reader, settings.segment, buffers.clone(), shutdown.stopped());
     let preparer = settings.preparer();
-    let rest = store.map(|store| Remainder {
-        taken: &taken,
+    let remainder = store.map(|store| Remainder {
+        deferred: &deferred,
         preparer: &preparer,
         store,
         tally: &monitor.tally,
@@ -198,17 +193,25 @@ fn read_and_store(
         buffers: &buffers,
         claims: &claims,
     });
-    // A panic has been noted by then; what was in flight is dropped, and so returned, on its way to here.
+    // A panic is recorded before it arrives here. Unwinding has dropped, and therefore returned, everything in flight.
     let work = || {
-        run_threads(settings, &preparer, &writers, segmenter, rest.as_ref(), &claims, last_source.as_deref())
+        run_threads(
+            settings,
+            &preparer,
+            &writers,
+            segmenter,
+            remainder.as_ref(),
+            &claims,
+            last_source.as_deref(),
+        )
     };
     let result = catch_unwind(AssertUnwindSafe(work));
     let held =
         Circulating { buffers: buffers.in_use(), batches: monitor.in_flight.len(), claims: claims.held() };
-    // Whatever is lost here would have someone wait for it in vain.
-    debug_assert_eq!(held, Circulating::default(), "all that circulates is back at the end of a run");
+    // A lost item would cause an endless wait.
+    debug_assert_eq!(held, Circulating::default(), "a run returns everything that circulates");
     if held != Circulating::default() {
-        log::error!("a defect of the program: {held:?} at the end of the run; report it");
+        log::error!("internal error: {held:?} not returned at the end of the run; report this error");
     }
     result.unwrap_or_else(|_| {
         shutdown.stop(ShutdownReason::Panicked("a thread of the run panicked".to_owned()));
@@ -216,7 +219,7 @@ fn read_and_store(
     })
 }
 
-/// What is still held of what circulates.
+/// The numbers of circulating items that are held.
 #[derive(Debug, PartialEq, Eq, Default)]
 struct Circulating {
     buffers: usize,
@@ -224,13 +227,13 @@ struct Circulating {
     claims: usize,
 }
 
-/// Runs parsing threads and writers until the segments are at their end and all is written.
+/// Runs parsing threads and writers until all segments are read and written.
 fn run_threads(
     settings: &PipelineSettings,
     preparer: &Preparer,
     writers: &Writers<'_>,
     segmenter: Segmenter,
-    rest: Option<&Remainder<'_>>,
+    remainder: Option<&Remainder<'_>>,
     claims: &ClaimCount,
     last_source: Option<&str>,
 ) -> anyhow::Result<Vec<SourceError>> {
@@ -241,7 +244,7 @@ fn run_threads(
         .context("the parsing threads can't be started")?;
     let first_values = &FirstValues::default();
     thread::scope(|scope| {
-        // In the scope, so that the writers see its end however this function is left.
+        // Created inside the scope, so that the channel closes on every exit from this closure and the writers end.
         let (batches, queue) = bounded(1);
         for number in 0..settings.workers {
             let queue = queue.clone();
@@ -251,18 +254,18 @@ fn run_threads(
                 .context("a writer thread can't be started")?;
         }
         drop(queue);
-        let judged = settings.reject_limit.is_none().then_some(first_values);
-        let sequencer = Sequencer::new(batches, writers.in_flight, judged);
-        let taken = rest.map(|rest| rest.taken);
+        let first_values_rule = settings.reject_limit.is_none().then_some(first_values);
+        let sequencer = Sequencer::new(batches, writers.in_flight, first_values_rule);
+        let deferred = remainder.map(|remainder| remainder.deferred);
         let has_warned = AtomicBool::new(false);
-        let stage = PrepareStage { preparer, has_warned, writers, sequencer, claims, first_values, taken };
+        let stage = PrepareStage { preparer, has_warned, writers, sequencer, claims, first_values, deferred };
         let stage = &stage;
         let (mut errors, next_number) = parsers.in_place_scope(|tasks| {
             let segments = Segments::new(segmenter, settings.piped.clone());
             read_segments(segments, tasks, stage, last_source)
         });
-        if let Some(rest) = rest {
-            errors.extend(rest.finish(next_number, |segments| {
+        if let Some(remainder) = remainder {
+            errors.extend(remainder.finish(next_number, |segments| {
                 parsers.in_place_scope(|tasks| {
                     for Reread { segment, hash, claim } in segments {
                         let slot = stage.sequencer.slot(segment.number, None);
@@ -276,7 +279,7 @@ fn run_threads(
     })
 }
 
-/// The sources that had to be left, and the number of the next segment.
+/// Starts a task for each segment. Returns the errors of skipped sources, and the number of the next segment.
 fn read_segments<'s>(
     mut segments: Segments,
     tasks: &rayon::Scope<'s>,
@@ -290,7 +293,7 @@ fn read_segments<'s>(
                 let slot = stage.sequencer.slot(segment.number, Some(Arc::clone(&segment.source)));
                 if stage.first_values.is_abandoned(&segment.source) {
                     if Some(&*segment.source) == last_source {
-                        // There is nothing to come but the rest of it.
+                        // Nothing else follows.
                         break;
                     }
                     continue;
@@ -306,26 +309,27 @@ fn read_segments<'s>(
     (errors, segments.number())
 }
 
-/// What a parsing thread does with a segment.
+/// The work of the parsing threads.
 struct PrepareStage<'r> {
     preparer: &'r Preparer,
-    /// Whether a run was warned of ids that are none of its server's.
+    /// Whether the warning about implausible ids was logged.
     has_warned: AtomicBool,
     writers: &'r Writers<'r>,
     sequencer: Sequencer<'r>,
     claims: &'r ClaimCount,
     first_values: &'r FirstValues,
-    /// Where segments are put off that other loads have taken; none in a dry run.
-    taken: Option<&'r TakenSegments>,
+    /// Collects segments claimed by other loads. None in a dry run.
+    deferred: Option<&'r DeferredSegments>,
 }
 
-/// How it stands with a segment that is to be prepared.
+/// The next step for a segment.
 enum SegmentFate<'r> {
-    /// It is to be loaded, with the claim on it, if it was claimed.
-    Ours(Option<SegmentClaim<'r>>),
-    Loaded(LoadedSegment),
-    /// Another load has it, and it is noted for later.
-    PutOff,
+    /// Load it, with the claim on it, if it was claimed.
+    Load(Option<SegmentClaim<'r>>),
+    /// Skip it, because it is already loaded.
+    Skip(LoadedSegment),
+    /// Another load has claimed it.
+    Deferred,
 }
 
 impl<'r> PrepareStage<'r> {
@@ -335,40 +339,42 @@ impl<'r> PrepareStage<'r> {
         let hash = self.preparer.hash(&segment);
         self.writers.files.note(&segment.source, hash);
         match self.find(&segment, hash) {
-            SegmentFate::Ours(claim) => self.load(segment, hash, claim, slot),
-            SegmentFate::Loaded(held) => {
+            SegmentFate::Load(claim) => self.load(segment, hash, claim, slot),
+            SegmentFate::Skip(held) => {
                 self.writers.tally.skip(&held);
                 slot.pass(held);
             }
-            SegmentFate::PutOff => {}
+            SegmentFate::Deferred => {}
         }
     }
 
     fn find(&self, segment: &Segment, hash: SegmentHash) -> SegmentFate<'r> {
         let Writers { store, shutdown, .. } = *self.writers;
         let store = match store {
-            // Whether its reject is reported is seen where it is written.
+            // The write checks whether the reject of an oversized value was already reported.
             Some(store) if segment.oversized.is_none() && !shutdown.has_failed() => store,
-            _ => return SegmentFate::Ours(None),
+            _ => return SegmentFate::Load(None),
         };
         match store.look(&hash) {
-            Ok(SegmentStatus::Free) => SegmentFate::Ours(Some(SegmentClaim::new(store, hash, self.claims))),
-            Ok(SegmentStatus::Loaded(held)) => SegmentFate::Loaded(held),
-            Ok(SegmentStatus::Taken) if self.taken.is_some_and(|taken| taken.defer(segment, hash)) => {
-                SegmentFate::PutOff
+            Ok(SegmentStatus::Free) => SegmentFate::Load(Some(SegmentClaim::new(store, hash, self.claims))),
+            Ok(SegmentStatus::Loaded(held)) => SegmentFate::Skip(held),
+            Ok(SegmentStatus::Taken)
+                if self.deferred.is_some_and(|deferred| deferred.defer(segment, hash)) =>
+            {
+                SegmentFate::Deferred
             }
-            Ok(SegmentStatus::Taken) => SegmentFate::Ours(None),
-            // The segment's events are counted all the same, and stay unfinished.
+            Ok(SegmentStatus::Taken) => SegmentFate::Load(None),
+            // The segment's events are still counted, and remain unfinished.
             Err(error) => {
                 if !error.is_given_up() {
                     shutdown.stop(ShutdownReason::Failed(error.into()));
                 }
-                SegmentFate::Ours(None)
+                SegmentFate::Load(None)
             }
         }
     }
 
-    /// Parses a segment, and passes it on to be written.
+    /// Parses a segment and passes it to the writers.
     fn load(
         &self,
         segment: Segment,

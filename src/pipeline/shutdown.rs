@@ -1,25 +1,25 @@
-//! One place that says whether, and why, a run is to stop reading.
+//! The shutdown state of a run: whether it must stop reading, and why.
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Why a run stopped before the end of its input.
+/// The reason why a run stopped before the end of its input.
 #[derive(Debug)]
 pub(crate) enum ShutdownReason {
-    /// A signal, by its number: what was read is to be stored.
+    /// A signal, with its number. Events already read are stored.
     Signal(i32),
-    /// More rejects than allowed: what was read is to be stored.
+    /// More rejects than allowed. Events already read are stored.
     RejectLimit,
-    /// The rejects would take more than so many bytes: what was read is to be stored.
+    /// The reject file would exceed this number of bytes. Events already read are stored.
     RejectBytes(u64),
-    /// The database or the reject file failed: nothing more can be stored.
+    /// The database or the reject file failed. Nothing more can be stored.
     Failed(anyhow::Error),
-    /// A thread panicked, with this message: what was read is to be stored as far as that goes.
+    /// A thread panicked, with this message. Events already read are stored as far as possible.
     Panicked(String),
 }
 
 impl ShutdownReason {
-    /// Of several reasons the one of the highest rank counts, and of one rank the first.
+    /// Returns the rank. The first reason of the highest rank is kept.
     fn rank(&self) -> u8 {
         match self {
             ShutdownReason::Signal(_) | ShutdownReason::RejectLimit | ShutdownReason::RejectBytes(_) => 0,
@@ -29,38 +29,35 @@ impl ShutdownReason {
     }
 }
 
-/// A [`ShutdownReason`], seen from outside while the run comes to its end.
+/// The kind of a [`ShutdownReason`], for observers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stopping {
-    /// By a signal.
     Signal,
-    /// By too many rejects.
     RejectLimit,
-    /// By a failure.
     Failure,
 }
 
-/// Stops a run; the first reason counts, but a failure counts more than a wish to stop, and a panic more than both.
+/// Stops a run. The first reason is kept, but a failure overrides a stop request, and a panic overrides both.
 #[derive(Debug)]
 pub(crate) struct Shutdown {
     reason: Mutex<Option<ShutdownReason>>,
-    /// Dropped in order to wake whoever listens.
-    alive: Mutex<Option<Sender<()>>>,
+    /// Dropped to disconnect `stopped`.
+    drain: Mutex<Option<Sender<()>>>,
     stopped: Receiver<()>,
-    /// Dropped in order to wake whoever waits for the database.
-    patient: Mutex<Option<Sender<()>>>,
+    /// Dropped to disconnect `aborted`.
+    abort: Mutex<Option<Sender<()>>>,
     aborted: Receiver<()>,
 }
 
 impl Default for Shutdown {
     fn default() -> Self {
-        let (alive, stopped) = bounded(0);
-        let (patient, aborted) = bounded(0);
+        let (drain, stopped) = bounded(0);
+        let (abort, aborted) = bounded(0);
         Self {
             reason: Mutex::new(None),
-            alive: Mutex::new(Some(alive)),
+            drain: Mutex::new(Some(drain)),
             stopped,
-            patient: Mutex::new(Some(patient)),
+            abort: Mutex::new(Some(abort)),
             aborted,
         }
     }
@@ -75,34 +72,34 @@ impl Shutdown {
         }
         let has_failed = matches!(*current, Some(ShutdownReason::Failed(_)));
         drop(current);
-        drop(lock(&self.alive).take());
+        drop(lock(&self.drain).take());
         if has_failed {
-            // Others may wait for the database, or for a lock, for minutes.
+            // Other threads may be waiting for the database or for a lock, for minutes.
             self.abort();
         }
     }
 
-    /// A channel that is disconnected once the run is to stop.
+    /// Returns a channel that is disconnected when the run must stop.
     pub(crate) fn stopped(&self) -> Receiver<()> {
         self.stopped.clone()
     }
 
-    /// Ends all waiting for the database: what is not stored by now stays unfinished.
+    /// Ends all waits for the database. Events not stored by now remain unfinished.
     pub(crate) fn abort(&self) {
-        drop(lock(&self.patient).take());
+        drop(lock(&self.abort).take());
     }
 
-    /// A channel that is disconnected once nobody is to wait for the database any more.
+    /// Returns a channel that is disconnected when waits for the database must end.
     pub(crate) fn aborted(&self) -> Receiver<()> {
         self.aborted.clone()
     }
 
-    /// Whether nothing more can be stored.
+    /// Returns whether storing has failed for good.
     pub(crate) fn has_failed(&self) -> bool {
         matches!(*lock(&self.reason), Some(ShutdownReason::Failed(_)))
     }
 
-    /// Whether, and why, the run is about to end early.
+    /// Returns the kind of the reason if the run is about to end early.
     pub(crate) fn stopping(&self) -> Option<Stopping> {
         lock(&self.reason).as_ref().map(|reason| match reason {
             ShutdownReason::Signal(_) => Stopping::Signal,
@@ -111,12 +108,12 @@ impl Shutdown {
         })
     }
 
-    /// Why the run stopped, if it did; it is told once.
+    /// Takes the reason why the run stopped, if it did. Later calls return none.
     pub(crate) fn take_reason(&self) -> Option<ShutdownReason> {
         lock(&self.reason).take()
     }
 
-    /// A guard that stops the run if the thread that holds it panics, so that no one waits for that thread.
+    /// Returns a guard that stops the run if its thread panics, so that nothing waits for that thread.
     pub(crate) fn alarm(&self, thread: &'static str) -> Alarm<'_> {
         Alarm { shutdown: self, thread }
     }
@@ -132,7 +129,7 @@ impl Drop for Alarm<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.shutdown.stop(ShutdownReason::Panicked(format!(
-                "a {} thread panicked: run the same command again, and report it if that happens again",
+                "a {} thread panicked: run the same command again, and report this error if it recurs",
                 self.thread
             )));
         }
@@ -140,7 +137,7 @@ impl Drop for Alarm<'_> {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What is in these is whole after every statement, so that a panic elsewhere spoils nothing.
+    // The data is consistent after every statement, so a poisoned mutex is safe to use.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -149,18 +146,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_reason_of_the_highest_rank_counts() {
+    fn the_first_reason_of_the_highest_rank_is_kept() {
         let failed = || ShutdownReason::Failed(anyhow::anyhow!("broken"));
         let panicked = || ShutdownReason::Panicked("panicked".to_owned());
-        let check = |reasons: Vec<ShutdownReason>, expected: &str, gives_up: bool| {
+        let check = |reasons: Vec<ShutdownReason>, expected: &str, aborts: bool| {
             let shutdown = Shutdown::default();
             let aborted = shutdown.aborted();
             for reason in reasons {
                 shutdown.stop(reason);
             }
             assert!(shutdown.stopped().try_recv().is_err_and(|error| error.is_disconnected()));
-            let has_given_up = aborted.try_recv().is_err_and(|error| error.is_disconnected());
-            assert_eq!(has_given_up, gives_up, "{expected}");
+            let has_aborted = aborted.try_recv().is_err_and(|error| error.is_disconnected());
+            assert_eq!(has_aborted, aborts, "{expected}");
             let name = match shutdown.take_reason() {
                 Some(ShutdownReason::Signal(signal)) => format!("signal {signal}"),
                 Some(ShutdownReason::RejectLimit | ShutdownReason::RejectBytes(_)) => "limit".to_owned(),

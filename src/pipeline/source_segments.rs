@@ -1,4 +1,4 @@
-//! The segments of all sources, and the sources that are no dumps.
+//! Iterates over the segments of all sources, and skips sources that are not dumps.
 
 use crate::input::content::Content;
 use crate::input::convert::PipedCommand;
@@ -9,27 +9,27 @@ use crate::input::source::Source;
 use crate::panics::inject;
 use std::sync::Arc;
 
-/// A source could not be read to its end.
+/// A source could not be read completely.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SourceError {
-    /// It broke.
+    /// The input failed.
     #[error(transparent)]
     Input(#[from] InputError),
-    /// It is read as a dump, and holds no events.
+    /// The source was read as a dump but has no events.
     #[error(
-        "{source_name} is abandoned, as its first {values} values are all rejected ({reason}): check that it holds kill events; \
-         '--max-rejects 100%' loads it all the same"
+        "{source_name} is abandoned because its first {values} values are all rejected ({reason}): check that it \
+         contains kill events, or load it anyway with '--max-rejects 100%'"
     )]
     NoEvents {
         /// The source.
         source_name: String,
-        /// How many values were looked at.
+        /// The number of values examined.
         values: usize,
-        /// Why the first of them is rejected.
+        /// The reason for the first reject.
         reason: String,
     },
-    /// What was put off, as another load had taken it, is not there any more.
-    #[error("{source_name} has changed while it was loaded: run the same command again")]
+    /// The text of a deferred segment is no longer in the source.
+    #[error("{source_name} changed during the load: run the same command again")]
     Changed {
         /// The source.
         source_name: String,
@@ -37,14 +37,14 @@ pub(crate) enum SourceError {
 }
 
 impl SourceError {
-    /// Whether compressed data is damaged, and what was read of it may be wrong.
+    /// Returns whether the compressed data is damaged, so that the text may be wrong.
     pub(crate) fn is_damaged(&self) -> bool {
         matches!(self, Self::Input(InputError::Broken { breakage: Breakage::Damaged(_), .. }))
     }
 }
 
 impl SourceError {
-    /// The source, as it is shown.
+    /// Returns the display name of the source.
     pub(crate) fn source_name(&self) -> String {
         match self {
             SourceError::Input(error) => error.input_name(),
@@ -55,26 +55,23 @@ impl SourceError {
     }
 }
 
-/// Segments in the order of the input, with an error for each source that has to be left.
+/// Segments in the order of the input, with an error for each skipped source.
 pub(crate) struct Segments {
     segmenter: Segmenter,
-    /// The number of the next segment that is not passed over.
+    /// The number of the next segment.
     number: u64,
-    /// The source of the segment before, to see where one begins.
+    /// The source of the previous segment.
     current: Option<Arc<str>>,
-    /// Whether the rest of the current source is passed over.
-    leaves_source: bool,
+    skips_source: bool,
     piped: PipedCommand,
 }
 
 impl Segments {
-    /// Reads from `segmenter` until it ends or is stopped.
-    /// Errors suggest `piped`.
+    /// Reads from `segmenter` until it ends or is stopped. Errors suggest the command `piped`.
     pub(crate) fn new(segmenter: Segmenter, piped: PipedCommand) -> Self {
-        Self { segmenter, number: 0, current: None, leaves_source: false, piped }
+        Self { segmenter, number: 0, current: None, skips_source: false, piped }
     }
 
-    /// The number of the next segment.
     pub(crate) fn number(&self) -> u64 {
         self.number
     }
@@ -91,14 +88,14 @@ impl Iterator for Segments {
                     let begins =
                         self.current.as_ref().is_none_or(|current| !Arc::ptr_eq(current, &segment.source));
                     if begins {
-                        let refused = refused(&segment, &self.piped);
-                        self.leaves_source = refused.is_some();
+                        let error = unsupported_format(&segment, &self.piped);
+                        self.skips_source = error.is_some();
                         self.current = Some(Arc::clone(&segment.source));
-                        if let Some(error) = refused {
+                        if let Some(error) = error {
                             return Some(Err(error));
                         }
                     }
-                    if !self.leaves_source {
+                    if !self.skips_source {
                         segment.number = self.number;
                         self.number += 1;
                         return Some(Ok(segment));
@@ -111,14 +108,14 @@ impl Iterator for Segments {
     }
 }
 
-/// Why a source is left, by its first segment.
-fn refused(segment: &Segment, piped: &PipedCommand) -> Option<SourceError> {
+/// Returns an error if the first segment shows that the source has an unsupported format.
+fn unsupported_format(segment: &Segment, piped: &PipedCommand) -> Option<SourceError> {
     let source = &*segment.source;
     let format = match Content::of(&segment.bytes) {
         Content::Json => return None,
         Content::NoJson => {
             log::warn!(
-                "{source} does not begin with JSON: is it a dump of kills? Values that are not events are rejected"
+                "{source} does not begin with JSON and may not be a kill dump; values that are not events are rejected"
             );
             return None;
         }

@@ -1,4 +1,4 @@
-//! Whole runs on a store in memory whose faults are scripted: what is stored in which order, and how a run ends.
+//! Whole runs on a scripted in-memory store: the order of commits, and the end of a run.
 
 use crate::database::store::{SegmentHash, Store};
 use crate::event::server::Server;
@@ -10,7 +10,7 @@ use crate::layout::Layout;
 use crate::layout::rows::DuplicatePolicy;
 use crate::pipeline::account::counts::RejectLimit;
 use crate::pipeline::account::monitor::Monitor;
-use crate::pipeline::fake::{FakeOperation, FakeStore, Other, ScriptedFault};
+use crate::pipeline::fake::{FakeOperation, FakeStore, OtherLoad, ScriptedFault};
 use crate::pipeline::prepare::preparer::Reading;
 use crate::pipeline::rejects::file::RejectFile;
 use crate::pipeline::run::{PipelineSettings, RunReport};
@@ -21,7 +21,7 @@ use std::thread;
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// One line, which is a segment by itself.
+/// Builds one line, which is a segment of its own.
 fn event(id: i64, fame: u32) -> String {
     format!(
         "{{\"EventId\":{id},\"TimeStamp\":\"2024-01-01T00:00:00Z\",\"TotalVictimKillFame\":{fame},\
@@ -33,12 +33,12 @@ fn events(count: i64) -> Vec<String> {
     (1..=count).map(|id| event(id, 1)).collect()
 }
 
-/// Of a line of a dump that is read without further options.
+/// Returns the hash of a line that is read with default options.
 fn hash(line: &str) -> SegmentHash {
     SegmentHash(*blake3::hash(line.as_bytes()).as_bytes())
 }
 
-/// A dump, and what a run of it is given.
+/// A dump and the settings of its run.
 struct Bench {
     directory: TempDir,
     settings: PipelineSettings,
@@ -83,7 +83,7 @@ impl Bench {
         FakeStore::new(self.shutdown.aborted())
     }
 
-    /// Runs it to its end. That all which circulates is back by then is asserted by the run itself.
+    /// Runs the load to its end. The run itself asserts that all circulating items were returned.
     fn run(&self, store: &FakeStore) -> RunReport {
         let rejects = RejectFile::new(self.rejects()).unwrap();
         let sources = vec![Source::File(self.dump())];
@@ -100,13 +100,13 @@ impl Bench {
         report
     }
 
-    /// Segments that can be on their way at once.
+    /// Returns the number of segments that can be in flight.
     fn buffers(&self) -> u64 {
         (self.settings.parse_threads.min(4) + self.settings.workers + 1) as u64
     }
 }
 
-/// Writes that wait, and what lets them go on.
+/// Creates a channel for [`ScriptedFault::Wait`]. Dropping the sender ends the wait.
 fn waiting() -> (crossbeam_channel::Sender<()>, Receiver<()>) {
     bounded(0)
 }
@@ -122,11 +122,11 @@ fn one_writer_commits_in_the_order_of_the_input() {
 }
 
 #[test]
-fn of_several_versions_the_first_is_stored_however_many_write() {
+fn the_first_of_several_versions_is_stored_by_any_number_of_writers() {
     let lines: Vec<String> = (0..200u32).map(|number| event(i64::from(number % 7), number)).collect();
     let bench = Bench::new(&lines, 4);
     let (release, wait) = waiting();
-    // The first one is held up while others are ready.
+    // The first write is delayed while others are ready.
     let store = bench.store().on(FakeOperation::Write, 0, ScriptedFault::Wait(wait));
     let report = thread::scope(|scope| {
         let run = scope.spawn(|| bench.run(&store));
@@ -141,7 +141,7 @@ fn of_several_versions_the_first_is_stored_however_many_write() {
 }
 
 #[test]
-fn a_store_that_stands_still_holds_the_input_back() {
+fn a_stalled_store_blocks_the_input() {
     let bench = Bench::new(&events(500), 2);
     let (release, wait) = waiting();
     let store = bench.store().always(FakeOperation::Write, ScriptedFault::Wait(wait));
@@ -157,8 +157,8 @@ fn a_store_that_stands_still_holds_the_input_back() {
 }
 
 #[test]
-fn a_request_to_stop_stores_what_was_read_and_the_end_of_the_time_does_not() {
-    for gives_up in [false, true] {
+fn a_stop_request_stores_the_events_read_and_an_abort_does_not() {
+    for aborts in [false, true] {
         let bench = Bench::new(&events(500), 2);
         let (release, wait) = waiting();
         let store = bench.store().always(FakeOperation::Write, ScriptedFault::Wait(wait));
@@ -166,7 +166,7 @@ fn a_request_to_stop_stores_what_was_read_and_the_end_of_the_time_does_not() {
             let run = scope.spawn(|| bench.run(&store));
             store.wait_for(FakeOperation::Write, 2);
             bench.shutdown.stop(ShutdownReason::Signal(15));
-            if gives_up {
+            if aborts {
                 bench.shutdown.abort();
             } else {
                 drop(release);
@@ -176,14 +176,14 @@ fn a_request_to_stop_stores_what_was_read_and_the_end_of_the_time_does_not() {
         assert!(matches!(report.halted, Some(ShutdownReason::Signal(15))), "{report:?}");
         let counts = report.counts;
         assert!((2..=bench.buffers() + 1).contains(&counts.events), "{counts:?}");
-        let stored = if gives_up { 0 } else { counts.events };
+        let stored = if aborts { 0 } else { counts.events };
         assert_eq!((counts.inserted, counts.unfinished()), (stored, counts.events - stored));
         assert_eq!(store.committed().len() as u64, stored);
     }
 }
 
 #[test]
-fn a_failure_counts_before_a_signal() {
+fn a_failure_overrides_a_signal() {
     let bench = Bench::new(&events(50), 2);
     let (release, wait) = waiting();
     let store = bench.store().on(FakeOperation::Write, 0, ScriptedFault::Wait(wait)).on(
@@ -203,25 +203,25 @@ fn a_failure_counts_before_a_signal() {
 }
 
 #[test]
-fn a_look_that_fails_ends_the_run() {
+fn a_failed_lookup_ends_the_run() {
     let bench = Bench::new(&events(50), 2);
     let store = bench.store().on(FakeOperation::Look, 3, ScriptedFault::Fail);
     let report = bench.run(&store);
     assert!(
-        matches!(&report.halted, Some(ShutdownReason::Failed(error)) if error.to_string() == "as the script says")
+        matches!(&report.halted, Some(ShutdownReason::Failed(error)) if error.to_string() == "scripted failure")
     );
     assert_eq!(report.counts.inserted + report.counts.unfinished(), report.counts.events);
 }
 
 #[test]
-fn a_panic_of_a_thread_loses_its_segment_and_no_other() {
+fn a_panic_of_a_thread_loses_only_its_segment() {
     for operation in [FakeOperation::Look, FakeOperation::Write] {
         let bench = Bench::new(&events(60), 3);
         let store = bench.store().on(operation, 5, ScriptedFault::Panic);
         let report = bench.run(&store);
         assert!(matches!(report.halted, Some(ShutdownReason::Panicked(_))), "{operation:?} {report:?}");
         let counts = report.counts;
-        // What panicked before it was counted was not read.
+        // A segment whose thread panicked before counting it was not read.
         assert_eq!(
             counts.unfinished(),
             u64::from(operation == FakeOperation::Write),
@@ -241,7 +241,7 @@ fn when_all_writers_panic_the_run_still_ends() {
 }
 
 #[test]
-fn rejects_are_named_and_counted_and_too_many_stop_the_run() {
+fn rejects_are_written_and_counted_and_too_many_stop_the_run() {
     let mut lines = events(20);
     lines[3] = "no event\n".to_owned();
     let bench = Bench::new(&lines, 2);
@@ -260,7 +260,7 @@ fn rejects_are_named_and_counted_and_too_many_stop_the_run() {
 }
 
 #[test]
-fn rejects_that_can_not_be_written_are_unfinished() {
+fn rejects_that_cannot_be_written_are_unfinished() {
     let bench = Bench::new(&["no event\n".to_owned()], 1);
     let rejects = RejectFile::by_default(bench.directory.path().join("no").join("rejects"));
     let sources = vec![Source::File(bench.dump())];
@@ -279,26 +279,28 @@ fn rejects_that_can_not_be_written_are_unfinished() {
 }
 
 #[test]
-fn segments_of_other_loads_are_counted_once_they_are_loaded_and_loaded_when_they_are_left() {
+fn segments_of_other_loads_are_counted_once_loaded_and_loaded_once_released() {
     let lines = events(30);
     let bench = Bench::new(&lines, 2);
-    let store =
-        bench.store().taken(hash(&lines[3]), Other::Loads(2)).taken(hash(&lines[7]), Other::Leaves(2));
+    let store = bench
+        .store()
+        .claimed_by(hash(&lines[3]), OtherLoad::Loads(2))
+        .claimed_by(hash(&lines[7]), OtherLoad::Releases(2));
     let report = bench.run(&store);
     assert!(report.halted.is_none() && report.source_errors.is_empty(), "{report:?}");
     assert_eq!(
         (report.counts.inserted, report.counts.already_loaded, report.counts.unfinished()),
         (29, 1, 0)
     );
-    assert_eq!(store.segment_of(8), Some(30), "the last of all");
+    assert_eq!(store.segment_of(8), Some(30), "loaded last");
 }
 
 #[test]
-fn a_dump_that_is_gone_when_its_segments_are_left_is_an_error() {
+fn a_missing_dump_with_released_segments_is_an_error() {
     let lines = events(10);
     let bench = Bench::new(&lines, 2);
     let (release, wait) = waiting();
-    let store = bench.store().taken(hash(&lines[3]), Other::Leaves(1)).on(
+    let store = bench.store().claimed_by(hash(&lines[3]), OtherLoad::Releases(1)).on(
         FakeOperation::LookAgain,
         0,
         ScriptedFault::Wait(wait),
@@ -314,10 +316,10 @@ fn a_dump_that_is_gone_when_its_segments_are_left_is_an_error() {
 }
 
 #[test]
-fn a_stop_while_others_have_segments_leaves_them() {
+fn a_stop_does_not_load_segments_claimed_by_other_loads() {
     let lines = events(10);
     let bench = Bench::new(&lines, 2);
-    let store = bench.store().taken(hash(&lines[3]), Other::Leaves(usize::MAX));
+    let store = bench.store().claimed_by(hash(&lines[3]), OtherLoad::Releases(usize::MAX));
     let report = thread::scope(|scope| {
         let run = scope.spawn(|| bench.run(&store));
         store.wait_for(FakeOperation::LookAgain, 2);
@@ -329,7 +331,7 @@ fn a_stop_while_others_have_segments_leaves_them() {
 }
 
 #[test]
-fn without_a_store_all_is_counted() {
+fn without_a_store_all_events_are_counted() {
     let bench = Bench::new(&events(40), 3);
     let rejects = RejectFile::new(bench.rejects()).unwrap();
     let sources = (0..12).map(|_| Source::File(bench.dump())).collect();
@@ -360,7 +362,7 @@ fn an_input_whose_first_thousand_values_are_all_rejected_is_abandoned() {
         report
     };
     let report = check(vec![bad.clone(); 3000], None, true, 1000);
-    assert!(report.counts.events < 1100, "it is read no further: {report:?}");
+    assert!(report.counts.events < 1100, "reading stops: {report:?}");
     let error = report.source_errors[0].to_string();
     assert!(error.contains("first 1000 values") && error.contains("--max-rejects 100%"), "{error}");
     check(vec![bad.clone(); 999], None, false, 999);
@@ -378,7 +380,7 @@ fn an_array_of_many_values_is_abandoned_after_the_first_thousand() {
 }
 
 #[test]
-fn a_reject_file_out_of_proportion_to_the_input_stops_the_run() {
+fn a_reject_file_disproportionate_to_the_input_stops_the_run() {
     let mut bench = Bench::new(&vec![format!("[{}0]\n", "0,".repeat(30_000)); 16], 1);
     bench.settings.reject_limit = Some(RejectLimit::Percent(100.0));
     let report = bench.run(&bench.store());

@@ -1,4 +1,4 @@
-//! A run that compares: the segments of all sources are parsed and compared by several threads.
+//! A verify run: several threads parse the segments of all sources and compare them with the database.
 //!
 //! Invariant: memory is bounded by one segment buffer and one comparison per thread.
 
@@ -17,29 +17,27 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-/// How a comparison runs.
+/// The settings of a verify run.
 #[derive(Debug, Clone)]
 pub(crate) struct VerifyRun {
-    /// Threads that parse and compare, at least 1; each holds one connection while it compares.
+    /// Threads that parse and compare, at least 1. Each holds one connection while it compares.
     pub workers: usize,
-    /// How the input is cut.
+    /// The limits of segments.
     pub segment: SegmentLimits,
-    /// How events are parsed and encoded.
     pub preparer: Preparer,
-    /// What errors of inputs suggest.
+    /// The command that input errors suggest.
     pub piped: PipedCommand,
-    /// A message, or its end, ends the reading.
+    /// Reading stops on a message or a disconnection.
     pub stop: Receiver<()>,
 }
 
 impl VerifyRun {
-    /// Reads `sources` to their end and gives each parsed segment to `compare`, from several threads and in no certain order. `reader`
-    /// is that of the sources, if someone has begun to read them.
-    /// The sources that could not be read are returned.
+    /// Reads `sources` to their end and passes each parsed segment to `compare`, from several threads in arbitrary order.
+    /// `reader` is the reader of the sources, if it was already started. Returns the sources that could not be read.
     ///
     /// # Errors
     ///
-    /// The first error of `compare`, or a thread that cannot be started or panicked.
+    /// Returns the first error of `compare`, or an error if a thread cannot be started or panics.
     pub(crate) fn run<E>(
         &self,
         sources: Vec<Source>,
@@ -54,7 +52,7 @@ impl VerifyRun {
             Some(reader) => reader,
             None => spawn_reader(sources).context("the reader thread can't be started")?,
         };
-        // One monitor is for one run.
+        // Each run has its own monitor, so the value is not yet set.
         let _ = monitor.read.set(reader.counters());
         let buffers = BufferPool::new(self.workers + 1, self.segment.usual_bytes_max());
         let segmenter = Segmenter::new(reader, self.segment, buffers, self.stop.clone());
@@ -71,14 +69,14 @@ impl VerifyRun {
                 let work = move || self.work(&segments, monitor, compare).unwrap_or_else(fail);
                 let worker =
                     thread::Builder::new().name(format!("verify-{number}")).spawn_scoped(scope, work);
-                workers.push(worker.context("a thread can't be started")?);
+                workers.push(worker.context("a comparison thread can't be started")?);
             }
             drop(segments);
             let errors = read(Segments::new(segmenter, self.piped.clone()), &queue);
             drop(queue);
             for worker in workers {
                 if worker.join().is_err() {
-                    fail(anyhow::anyhow!("a thread that compares panicked").into());
+                    fail(anyhow::anyhow!("a comparison thread panicked").into());
                 }
             }
             Ok(errors)
@@ -95,7 +93,7 @@ impl VerifyRun {
         monitor: &Monitor,
         compare: &impl Fn(&Prepared) -> Result<(), E>,
     ) -> Result<(), E> {
-        // After a failure the queue is closed, which ends the reading.
+        // If all threads fail, the queue closes and reading ends.
         for segment in segments {
             let hash = self.preparer.hash(&segment);
             let prepared = self.preparer.prepare(segment, hash);
@@ -110,7 +108,7 @@ impl VerifyRun {
     }
 }
 
-/// Passes segments on until they end, or until no worker takes them.
+/// Sends segments to the workers until the input ends or no worker is left.
 fn read(segments: Segments, queue: &Sender<Segment>) -> Vec<SourceError> {
     let mut errors = Vec::new();
     for read in segments {

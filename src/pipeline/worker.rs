@@ -1,4 +1,4 @@
-//! The writer threads: each takes the next batch, has it stored, and settles its account.
+//! The writer threads. Each takes the next batch, stores it and accounts for its events.
 
 use crate::database::store::{Batch, Store, StoreError, Written};
 use crate::input::decode::raw::ReadCounters;
@@ -16,11 +16,11 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What the writers of a run share.
+/// The shared state of a run's writers.
 pub(crate) struct Writers<'r> {
     /// None in a dry run.
     pub(crate) store: Option<&'r dyn Store>,
-    /// How many writers there are.
+    /// The number of writers.
     pub(crate) workers: usize,
     pub(crate) rejects: &'r RejectFile,
     pub(crate) reject_limit: Option<RejectLimit>,
@@ -30,36 +30,35 @@ pub(crate) struct Writers<'r> {
     pub(crate) reasons: &'r Reasons,
     pub(crate) activities: &'r Activities,
     pub(crate) files: &'r FileSegments,
-    /// How much is read, to which the size of the reject file is compared.
+    /// The amount read, which limits the size of the reject file.
     pub(crate) read: Arc<ReadCounters>,
 }
 
-/// The rejects of a run may take so many bytes, and so many more for each byte of input as it comes. A dump compresses 25 times
-/// at most, so that one whose events are all rejected stays below.
+/// The maximum size of a run's rejects: this many bytes, plus [`REJECT_BYTES_PER_BYTE`] per raw input byte. A dump
+/// compresses at most 25 times, so a dump whose events are all rejected stays below the limit.
 const REJECT_BYTES_MIN: u64 = 16 << 20;
 const REJECT_BYTES_PER_BYTE: u64 = 32;
 
 impl Writers<'_> {
-    /// Writes batches until there are no more. After a failure they are taken and dropped, so that nobody
-    /// waits for a place in the queue.
+    /// Writes batches until there are no more. After a failure it receives and drops them, so that the queue never blocks.
     pub(crate) fn work(&self, batches: &Receiver<QueuedBatch<'_>>) {
         let _alarm = self.shutdown.alarm("writer");
-        let own = self.activities.begin();
+        let activity = self.activities.begin();
         let mut pace = InputWait::default();
         while let Some(QueuedBatch { batch, entry }) = self.next(batches, &mut pace) {
-            // The claim is given back once the batch is settled, and before others get their turn.
+            // The claim is released after the batch is accounted for, and before later batches get their turn.
             let ClaimedBatch { prepared: mut batch, is_abandoned, _claim } = batch;
-            let at_hand = Some((batch.segment.number, batch.batch.counts.events));
-            own.set_activity(Activity::WaitingForTurn, at_hand);
+            let segment = Some((batch.segment.number, batch.batch.counts.events));
+            activity.set_activity(Activity::WaitingForTurn, segment);
             entry.wait_for_turn();
-            own.set_activity(Activity::Writing, at_hand);
+            activity.set_activity(Activity::Writing, segment);
             inject("writer");
             if is_abandoned {
-                self.name_rejects(&batch);
+                self.write_rejects(&batch);
             } else if !self.shutdown.has_failed() {
                 match self.store_batch(&batch.batch) {
                     Ok(written) => self.settle(&mut batch, written),
-                    // Its events stay unfinished; that is what was asked for.
+                    // The run was aborted. The events remain unfinished.
                     Err(error) if error.is_given_up() => {}
                     Err(error) => {
                         let culprit = error.event().map(|event| batch.place(event));
@@ -72,11 +71,11 @@ impl Writers<'_> {
                     }
                 }
             }
-            own.set_activity(Activity::Waiting, None);
+            activity.set_activity(Activity::Waiting, None);
         }
     }
 
-    /// The next batch; what was put off is done when they come slowly. None at the end.
+    /// Returns the next batch, or none at the end. Does deferred work while batches arrive slowly.
     fn next<'q>(&self, batches: &Receiver<QueuedBatch<'q>>, pace: &mut InputWait) -> Option<QueuedBatch<'q>> {
         loop {
             let batch = pace.wait_for(batches);
@@ -93,7 +92,7 @@ impl Writers<'_> {
         }
     }
 
-    /// Nothing is written in a dry run.
+    /// Stores a batch. Returns none in a dry run.
     fn store_batch(&self, batch: &Arc<Batch>) -> Result<Option<Written>, StoreError> {
         self.store.map(|store| store.write(batch)).transpose()
     }
@@ -116,42 +115,41 @@ impl Writers<'_> {
             counts.updated += updated;
             counts.duplicate += duplicate;
         });
-        self.name_rejects(batch);
+        self.write_rejects(batch);
     }
 
-    /// Writes the rejects of a batch. Events count as rejected when they are named, not before: without that they stay
-    /// unfinished.
-    fn name_rejects(&self, batch: &Prepared) {
+    /// Writes the rejects of a batch. Events count as rejected only once they are written. Otherwise they remain unfinished.
+    fn write_rejects(&self, batch: &Prepared) {
         let bytes_max =
             REJECT_BYTES_MIN.saturating_add(self.read.bytes_read().saturating_mul(REJECT_BYTES_PER_BYTE));
         let aborted = self.shutdown.aborted();
         let rejected = match self.rejects.write(batch, self.reasons, bytes_max, &aborted) {
-            Ok(named) => named,
+            Ok(rejected) => rejected,
             Err(error) => return self.shutdown.stop(ShutdownReason::Failed(error.into())),
         };
         if rejected < batch.rejected() {
             self.shutdown.stop(ShutdownReason::RejectBytes(bytes_max));
         }
         self.tally.add(|counts| counts.rejected += rejected);
-        let passed = |limit: RejectLimit| limit.is_passed_so_far(&self.tally.counts());
-        if rejected > 0 && self.reject_limit.is_some_and(passed) {
+        let is_exceeded = |limit: RejectLimit| limit.is_exceeded_so_far(&self.tally.counts());
+        if rejected > 0 && self.reject_limit.is_some_and(is_exceeded) {
             self.shutdown.stop(ShutdownReason::RejectLimit);
         }
     }
 }
 
-/// How much of its time a writer waits for input.
+/// The time that a writer waits for input.
 #[derive(Default)]
 struct InputWait {
-    /// When its first batch came: until then the input may only be starting.
+    /// The arrival of the first batch. The wait before it does not count, because the input may only be starting.
     begun: Option<Instant>,
     waited: Duration,
 }
 
-/// How often a writer that waits looks at its pace.
+/// The interval at which a waiting writer checks its pace.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A shorter time says nothing of the pace.
+/// The minimum time for a meaningful pace.
 const SLOW_MIN: Duration = Duration::from_secs(10);
 
 impl InputWait {
@@ -166,8 +164,8 @@ impl InputWait {
         received
     }
 
-    /// Whether the writers wait nearly always, as behind a pipe that brings events as they happen: what all of them do is
-    /// less than a quarter of what one could.
+    /// Returns whether the writers are nearly always waiting, as for a pipe with live events: together they are busy for
+    /// less than a quarter of the time of one writer.
     fn is_slow(&self, workers: usize) -> bool {
         let elapsed = self.begun.map_or(Duration::ZERO, |begun| begun.elapsed()).as_secs_f64();
         #[expect(clippy::cast_precision_loss, reason = "threads are few")]
@@ -183,7 +181,7 @@ mod tests {
 
     #[test]
     fn many_writers_that_wait_for_each_other_are_not_slow() {
-        // Seconds since the first batch, seconds of them waited, writers.
+        // Seconds since the first batch, seconds waited, writers.
         for (elapsed, waited, workers, expected) in [
             (5, 5, 1, false),
             (20, 10, 1, false),
@@ -200,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_put_off_is_done_while_there_is_little_to_write() {
+    fn deferred_work_is_done_while_there_is_little_to_write() {
         let (tally, shutdown, in_flight) = (Tally::default(), Shutdown::default(), InFlight::default());
         let (reasons, activities, files) =
             (Reasons::default(), Activities::default(), FileSegments::default());

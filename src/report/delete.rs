@@ -1,4 +1,4 @@
-//! What `delete` did, for scripts and for people.
+//! The result of `delete`, as text and as JSON.
 
 use crate::event::server::Server;
 use crate::layout::Layout;
@@ -9,36 +9,29 @@ use serde::Serialize;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-/// The account of a deletion. In a dry run the counts are those of what would be deleted.
+/// The result of a deletion. In a dry run the counts are those of a real run.
 #[derive(Debug)]
 pub(crate) struct DeleteReport {
-    /// How it ended.
     pub status: RunStatus,
-    /// Whether nothing was deleted, only counted.
     pub dry_run: bool,
-    /// The game server.
     pub server: Server,
-    /// The tables.
     pub layout: Layout,
-    /// The time that the events are before; none where they are those of dumps.
+    /// The value of `--before`; none for the events of dumps.
     pub before: Option<Timestamp>,
-    /// Events of the dumps that were read, or of the database before the time.
+    /// Events read from the dumps, or events in the database before the time.
     pub events: u64,
-    /// Events that were deleted.
     pub deleted: u64,
     /// Events of the dumps that are not stored.
     pub not_stored: u64,
-    /// Values of the dumps that are no events.
+    /// Values of the dumps that are not events.
     pub rejected: u64,
-    /// Segments that were removed from the ledger.
+    /// Segments removed from the ledger.
     pub segments: u64,
-    /// Files that were removed from the ledger.
+    /// Files removed from the ledger.
     pub files: u64,
-    /// The time that it took.
     pub elapsed: Duration,
-    /// What failed.
     pub error: Option<String>,
-    /// The command that resumes it.
+    /// The command that resumes the deletion.
     pub again: String,
 }
 
@@ -83,7 +76,7 @@ impl DeleteReport {
         })
     }
 
-    /// The outcome, the account, and what to run next.
+    /// The outcome, the counts, and the command that resumes the deletion.
     pub(crate) fn to_text(&self) -> String {
         let is_whole = matches!(self.status, RunStatus::Complete | RunStatus::Rejects);
         let which = match self.before {
@@ -93,23 +86,23 @@ impl DeleteReport {
             }
             None => format!("{} of the dumps", counted(self.deleted, "event")),
         };
-        let did = match (self.status, self.dry_run) {
+        let verb = match (self.status, self.dry_run) {
             (RunStatus::Complete | RunStatus::Rejects, true) => "Dry run: would delete",
             (RunStatus::Complete | RunStatus::Rejects, false) => "Complete: deleted",
-            (RunStatus::Interrupted, true) => "Interrupted: would have deleted so far",
-            (RunStatus::Interrupted, false) => "Interrupted: deleted so far",
-            (_, true) => "Failed: counted so far",
-            (_, false) => "Failed: deleted so far",
+            (RunStatus::Interrupted, true) => "Interrupted: counted only",
+            (RunStatus::Interrupted, false) => "Interrupted: deleted only",
+            (_, true) => "Failed: counted only",
+            (_, false) => "Failed: deleted only",
         };
-        let mut text = format!("{did} {which}.\n");
-        // Writing to a String can't fail, so that the results of writeln! are dropped.
+        let mut text = format!("{verb} {which}.\n");
+        // Writing to a String cannot fail.
         if let Some(error) = &self.error {
             let _ = writeln!(text, "  cause: {error}");
         }
         for (count, what) in [
             (self.deleted, if self.dry_run { "would be deleted" } else { "deleted" }),
             (self.not_stored, "not stored"),
-            (self.rejected, "rejected: no events of this server"),
+            (self.rejected, "rejected: not an event of this server"),
             (
                 self.segments,
                 if self.segments == 1 { "segment of the ledger" } else { "segments of the ledger" },
@@ -151,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn words_say_how_it_ended() {
+    fn the_text_starts_with_the_outcome() {
         assert_eq!(
             report().to_text().lines().map(str::trim).collect::<Vec<_>>(),
             [
@@ -168,7 +161,7 @@ mod tests {
         let failed =
             DeleteReport { status: RunStatus::Failed, error: Some("why".to_owned()), ..report() }.to_text();
         assert!(
-            failed.starts_with("Failed: deleted so far 1,300 events of the dumps.\n  cause: why\n"),
+            failed.starts_with("Failed: deleted only 1,300 events of the dumps.\n  cause: why\n"),
             "{failed}"
         );
         assert!(failed.ends_with("To resume:\n  aegis-kills delete --server europe a\n"), "{failed}");

@@ -1,9 +1,9 @@
-//! Numbers and times as people read them, and times as scripts do.
+//! Formats numbers and times for users, and times for scripts.
 
 use jiff::Timestamp;
 use std::time::Duration;
 
-/// A number with its thousands apart.
+/// A number with thousands separators.
 pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::with_capacity(digits.len() * 4 / 3);
@@ -16,7 +16,7 @@ pub(crate) fn grouped(number: u64) -> String {
     grouped
 }
 
-/// A number with its noun, which is in the singular for 1.
+/// A number with its noun, in the singular for 1.
 pub(crate) fn counted(number: u64, noun: &str) -> String {
     format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
 }
@@ -47,7 +47,7 @@ pub(crate) fn bytes_of(part: u64, whole: u64) -> String {
     format!("{} of {} {}", in_unit(part, unit), in_unit(whole, unit), unit.1)
 }
 
-/// A time in its two largest units, such as `2 min 10 s`.
+/// A duration in its two largest units, such as `2 min 10 s`.
 pub(crate) fn time(time: Duration) -> String {
     let seconds = time.as_secs();
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
@@ -59,12 +59,12 @@ pub(crate) fn time(time: Duration) -> String {
     }
 }
 
-/// A moment for people, such as `2024-05-01 12:30:00 UTC`.
+/// A time for users, such as `2024-05-01 12:30:00 UTC`.
 pub(crate) fn utc(moment: Timestamp) -> String {
     moment.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
-/// A moment for scripts, as RFC 3339 has it: `2024-05-01T12:30:00Z`.
+/// A time for scripts, in RFC 3339: `2024-05-01T12:30:00Z`.
 pub(crate) fn rfc3339(moment: Timestamp) -> String {
     moment.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }

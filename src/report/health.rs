@@ -1,4 +1,4 @@
-//! The health of the database, for scripts and for people, with what to change.
+//! The health of the database with recommendations, as text and as JSON.
 
 use crate::database::health::Inspection;
 use crate::database::pool::connections::PoolSettings;
@@ -12,36 +12,34 @@ use serde_json::{Value, json};
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
-/// What a health check found, and what follows from it.
+/// The result of a health check.
 #[derive(Debug)]
 pub(crate) struct HealthReport {
-    /// What the check found.
     pub status: HealthStatus,
-    /// What the tables look like; none where that is not known.
+    /// The state of the tables, if it is known.
     pub inspection: Option<Inspection>,
-    /// The pool's settings.
     pub pool: PoolSettings,
     /// Writer threads.
     pub workers: usize,
     /// Connections that were lost or could not be opened.
     pub connection_errors: u64,
-    /// Connections of this process's own pool that are open; they are among those that the server counts as used.
+    /// Open connections of this process's pool. The server counts them as used.
     pub pool_total: u32,
-    /// The command that makes what is missing of the tables.
+    /// The command that creates missing tables and indexes.
     pub schema_apply: String,
 }
 
-/// An answer that takes longer costs a load with small segments more than the work itself.
+/// Above this latency, a load with small segments spends more time waiting than working.
 const LATENCY_HIGH: Duration = Duration::from_millis(20);
 
-/// What goes well with a number of workers.
+/// Pool sizes for up to `workers_max` workers.
 struct Recommended {
     workers_max: usize,
     pool_min: u32,
     pool_max: u32,
 }
 
-/// By the experience of those who run Albion Aegis; the last row is for all above.
+/// From the operators of Albion Aegis. The last row applies to all higher numbers of workers.
 const RECOMMENDED: [Recommended; 4] = [
     Recommended { workers_max: 2, pool_min: 2, pool_max: 5 },
     Recommended { workers_max: 5, pool_min: 3, pool_max: 10 },
@@ -49,7 +47,6 @@ const RECOMMENDED: [Recommended; 4] = [
     Recommended { workers_max: usize::MAX, pool_min: 8, pool_max: 20 },
 ];
 
-/// The settings to have.
 struct RecommendedSettings {
     pool_min: u32,
     pool_max: u32,
@@ -57,7 +54,7 @@ struct RecommendedSettings {
 }
 
 impl HealthReport {
-    /// What goes well with the workers, in the room that the server has.
+    /// The recommended settings for the number of workers, within the server's free connections.
     fn wanted(&self) -> RecommendedSettings {
         let workers = u32::try_from(self.workers).unwrap_or(u32::MAX);
         let fits = |row: &&Recommended| self.workers <= row.workers_max;
@@ -67,24 +64,24 @@ impl HealthReport {
         RecommendedSettings { pool_min: row.pool_min.min(pool_max), pool_max, workers: workers.min(pool_max) }
     }
 
-    /// Connections that the pool could have in all, as far as it is known.
+    /// The connections available to the pool, if known.
     fn room(&self) -> Option<u32> {
         self.status.server.as_ref().map(|server| server.connections_free().saturating_add(self.pool_total))
     }
 
-    /// What to change, most pressing first.
+    /// The recommended changes, most urgent first.
     pub(crate) fn recommendations(&self) -> Vec<String> {
-        let mut words = Vec::new();
+        let mut advice = Vec::new();
         let (pool, wanted) = (self.pool, self.wanted());
         if let Some(server) = &self.status.server {
-            self.recommend_of_server(server, &mut words);
+            self.recommend_for_server(server, &mut advice);
         }
         if self.workers > pool.max as usize {
             let more = match wanted.pool_max {
                 max if max > pool.max => format!("DATABASE_POOL_MAX to {max} or more, or "),
                 _ => String::new(),
             };
-            words.push(format!(
+            advice.push(format!(
                 "{} workers share {}: set {more}KILLS_WORKER_CONCURRENCY to {} or less",
                 self.workers,
                 counted(pool.max.into(), "connection"),
@@ -92,59 +89,54 @@ impl HealthReport {
             ));
         }
         if pool.max < wanted.pool_max {
-            words.push(format!(
+            advice.push(format!(
                 "Pool max is smaller than recommended for your worker concurrency: set DATABASE_POOL_MAX={}",
                 wanted.pool_max
             ));
         }
         if pool.min < 2 && pool.min < wanted.pool_min {
-            words.push(format!(
+            advice.push(format!(
                 "Pool min is very low, consider increasing to 2+: set DATABASE_POOL_MIN={}",
                 wanted.pool_min
             ));
         }
         if let Some(inspection) = &self.inspection {
-            words.extend(inspection.index_faults.iter().cloned());
+            advice.extend(inspection.index_faults.iter().cloned());
             if inspection.distribution == Distribution::OneServer && !inspection.nodes.is_empty() {
-                words.push(format!(
-                    "The tables are on the coordinator alone: '{} --distributed citus' distributes them over {}",
+                advice.push(format!(
+                    "The tables are only on the coordinator: '{} --distributed citus' distributes them over \
+                     {}",
                     self.schema_apply,
                     counted(inspection.nodes.len() as u64, "node")
                 ));
             }
         }
-        words
+        advice
     }
 
-    fn recommend_of_server(&self, server: &ServerHealth, words: &mut Vec<String>) {
+    fn recommend_for_server(&self, server: &ServerHealth, advice: &mut Vec<String>) {
         if let Some(room) = self.room()
             && self.pool.max > room
         {
-            words.push(format!(
-                "The pool may open {}, and the server has room for {room}: set DATABASE_POOL_MAX to {} or \
+            advice.push(format!(
+                "The pool may open {}, but the server has room for {room}: set DATABASE_POOL_MAX to {} or \
                  less, or raise the server's max_connections",
                 counted(self.pool.max.into(), "connection"),
                 room.max(1)
             ));
         }
         if server.latency > LATENCY_HIGH {
-            words.push(format!(
-                "An answer takes {:.1} ms: run the loader nearer to the database, or raise KILLS_SEGMENT_BYTES",
+            advice.push(format!(
+                "Latency is {:.1} ms: run the loader closer to the database, or raise KILLS_SEGMENT_BYTES",
                 milliseconds(server.latency)
             ));
         }
     }
 
-    /// Why it is unhealthy, if it is.
-    fn cause(&self) -> Option<String> {
-        let error = self.status.error.as_ref()?;
-        let place = if self.status.server.is_none() { "not connected: " } else { "" };
-        Some(format!("{place}{error}"))
-    }
-
-    /// In a few words, the same for as long as nothing changes.
+    /// The state in one line. It changes only if the health changes.
     pub(crate) fn state(&self) -> String {
-        self.cause().map_or_else(|| "healthy".to_owned(), |cause| format!("unhealthy: {cause}"))
+        let error = self.status.error.as_ref();
+        error.map_or_else(|| "healthy".to_owned(), |error| format!("unhealthy: {error}"))
     }
 
     /// The report in one line.
@@ -161,10 +153,10 @@ impl HealthReport {
         line
     }
 
-    /// The report as JSON, in the form that `health --json` and `/health` promise.
+    /// The JSON of `health --json` and `/health`.
     pub(crate) fn to_json(&self) -> Value {
-        let mut json = self.promised_json();
-        // They are of Citus alone.
+        let mut json = self.stable_json();
+        // Only Citus has nodes.
         let nodes = self.inspection.as_ref().map(|inspection| &inspection.nodes);
         if let Some(nodes) = nodes.filter(|nodes| !nodes.is_empty()) {
             let nodes = nodes.iter().map(|node| json!({"name": node.name, "available": node.is_there}));
@@ -173,7 +165,8 @@ impl HealthReport {
         json
     }
 
-    fn promised_json(&self) -> Value {
+    /// The fields that are present for every database.
+    fn stable_json(&self) -> Value {
         let server = self.status.server.as_ref();
         let connections = server.map(|server| ServerConnections {
             max: server.connections_max,
@@ -214,9 +207,9 @@ struct ServerConnections {
 
 impl fmt::Display for HealthReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.cause() {
-            None => writeln!(f, "Healthy: the database answers, and can be written.")?,
-            Some(cause) => writeln!(f, "Unhealthy: {cause}.")?,
+        match &self.status.error {
+            None => writeln!(f, "Healthy: the database accepts connections and writes.")?,
+            Some(error) => writeln!(f, "Unhealthy: {error}")?,
         }
         if let Some(server) = &self.status.server {
             let role = if server.in_recovery { "standby" } else { "primary" };
@@ -259,23 +252,23 @@ impl fmt::Display for HealthReport {
         }
         let recommendations = self.recommendations();
         if recommendations.is_empty() {
-            let words = if self.status.is_healthy() {
+            let advice = if self.status.is_healthy() {
                 "No recommendations."
             } else {
-                "Mend what is said above; there is nothing else to recommend."
+                "Fix the problem above. There are no other recommendations."
             };
-            return write!(f, "{words}");
+            return write!(f, "{advice}");
         }
         writeln!(f, "Recommendations:")?;
-        for words in &recommendations {
-            writeln!(f, "  - {words}")?;
+        for advice in &recommendations {
+            writeln!(f, "  - {advice}")?;
         }
         self.write_settings(f)
     }
 }
 
 impl HealthReport {
-    /// Lines to copy into `.env`.
+    /// Writes lines to copy into `.env`.
     fn write_settings(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let RecommendedSettings { pool_min, pool_max, workers } = self.wanted();
         write!(
@@ -289,8 +282,9 @@ impl HealthReport {
 
 fn write_inspection(inspection: &Inspection, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     if !inspection.nodes.is_empty() {
-        let word = |node: &Node| format!("{}{}", node.name, if node.is_there { "" } else { " (away)" });
-        let nodes: Vec<String> = inspection.nodes.iter().map(word).collect();
+        let state = |node: &Node| if node.is_there { "" } else { " (unreachable)" };
+        let name = |node: &Node| format!("{}{}", node.name, state(node));
+        let nodes: Vec<String> = inspection.nodes.iter().map(name).collect();
         writeln!(f, "  nodes        {}", nodes.join(", "))?;
     }
     match (inspection.table_bytes, inspection.distribution) {
@@ -300,7 +294,7 @@ fn write_inspection(inspection: &Inspection, f: &mut fmt::Formatter<'_>) -> fmt:
     }
 }
 
-/// A time as the database writes it, as the other times are written.
+/// Converts a time in the database's format to the format of the other times.
 fn in_utc(text: &str) -> String {
     text.parse::<Timestamp>().map_or_else(|_| text.to_owned(), utc)
 }
@@ -362,11 +356,11 @@ mod tests {
             ],
         );
         check(report(3, 2, 10, 95), &["the server has room for 2: set DATABASE_POOL_MAX to 2"]);
-        // What one recommendation raises no other lowers.
+        // No recommendation contradicts another.
         check(
             report(12, 1, 10, 91),
             &[
-                "The pool may open 10 connections, and the server has room for 6",
+                "The pool may open 10 connections, but the server has room for 6",
                 "12 workers share 10 connections: set KILLS_WORKER_CONCURRENCY to 6 or less",
                 "Pool min is very low, consider increasing to 2+: set DATABASE_POOL_MIN=6",
             ],
@@ -374,6 +368,6 @@ mod tests {
         check(report(1, 1, 1, 97), &["room for 0: set DATABASE_POOL_MAX to 1 or less"]);
         let mut slow = report(3, 2, 10, 5);
         slow.status.server.as_mut().expect("a server").latency = Duration::from_millis(80);
-        check(slow, &["An answer takes 80.0 ms"]);
+        check(slow, &["Latency is 80.0 ms"]);
     }
 }

@@ -1,9 +1,9 @@
-//! A small HTTP server for `--listen`: a few pages to read, nothing to change.
+//! A small read-only HTTP server for `--listen`.
 //!
-//! Invariant: no client can make it hold much or wait long: a request has at most 8 KiB and 5 s, and there are at most 16
-//! at once. Who says nothing gives way to the next.
+//! Invariant: no client can use much memory or time. A request has at most 8 KiB and 5 s, and at most 16 requests run at
+//! once. A new connection replaces the oldest one that has sent no request.
 //!
-//! Invariant: a page of another site that a browser shows reads nothing here, also where that site's name leads to this machine.
+//! Invariant: a page of another site in a browser cannot read these pages, even if the site's name resolves to this machine.
 
 use crate::panics::inject;
 use std::borrow::Cow;
@@ -20,44 +20,39 @@ const REQUEST_TIME_MAX: Duration = Duration::from_secs(5);
 const REQUESTS_MAX: usize = 16;
 const HEADERS_MAX: usize = 64;
 
-/// What a browser may do with an answer that is no page.
+/// The Content-Security-Policy of responses that are not pages.
 const NOTHING: &str = "default-src 'none'; frame-ancestors 'none'";
 
-/// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Response {
-    /// Such as 200.
     pub status: u16,
-    /// What the body is.
     pub content_type: &'static str,
-    /// The body.
     pub body: String,
-    /// What a browser may do with it.
+    /// The Content-Security-Policy.
     policy: Cow<'static, str>,
 }
 
 impl Response {
-    /// With which a browser may do nothing.
+    /// A response with a policy that allows nothing.
     pub(crate) fn new(status: u16, content_type: &'static str, body: String) -> Self {
         Self { status, content_type, body, policy: Cow::Borrowed(NOTHING) }
     }
 
-    /// The same with another Content-Security-Policy.
     #[must_use]
     pub(crate) fn with_policy(self, policy: Cow<'static, str>) -> Self {
         Self { policy, ..self }
     }
 
-    /// Plain words.
-    pub(crate) fn words(status: u16, words: &str) -> Self {
-        Self::new(status, "text/plain; charset=utf-8", format!("{words}\n"))
+    /// A plain text response.
+    pub(crate) fn text(status: u16, text: &str) -> Self {
+        Self::new(status, "text/plain; charset=utf-8", format!("{text}\n"))
     }
 }
 
-/// What answers a GET of a path.
+/// Returns the response to a GET of a path.
 pub(crate) type Pages = Arc<dyn Fn(&str) -> Response + Send + Sync>;
 
-/// The server, until it is dropped.
+/// The server. Dropping it stops it.
 pub(crate) struct HttpServer {
     address: SocketAddr,
     pages: Arc<Mutex<Pages>>,
@@ -67,7 +62,7 @@ pub(crate) struct HttpServer {
 }
 
 impl HttpServer {
-    /// Answers whoever comes to `listener` by an IP address, as `localhost`, or by `name`.
+    /// Serves requests to `listener` whose host is an IP address, `localhost` or `name`.
     pub(crate) fn start(listener: TcpListener, name: Option<String>, pages: Pages) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let ended = Arc::new(AtomicBool::new(false));
@@ -80,12 +75,12 @@ impl HttpServer {
         Ok(Self { address, pages, ended, slots, thread: Some(thread) })
     }
 
-    /// Serves other pages from now on; the old ones are dropped, once no request is at them.
+    /// Replaces the pages. The old ones are dropped when their last request is answered.
     pub(crate) fn replace(&self, pages: Pages) {
         *self.pages.lock().unwrap_or_else(PoisonError::into_inner) = pages;
     }
 
-    /// Waits until all requests are answered, for at most `time_max`.
+    /// Waits at most `time_max` until all requests are answered.
     pub(crate) fn finish_answers(&self, time_max: Duration) {
         let begun = Instant::now();
         while self.slots.busy.load(Ordering::Acquire) > 0 && begun.elapsed() < time_max {
@@ -97,7 +92,7 @@ impl HttpServer {
 impl Drop for HttpServer {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::Release);
-        // The thread waits for a connection, so it is given one.
+        // A connection wakes the thread from `accept`.
         let mut own = self.address;
         if own.ip().is_unspecified() {
             own.set_ip(match own.ip() {
@@ -108,7 +103,7 @@ impl Drop for HttpServer {
         if TcpStream::connect_timeout(&own, REQUEST_TIME_MAX).is_ok()
             && let Some(thread) = self.thread.take()
         {
-            // A panic of it has been printed.
+            // The hook has already logged a panic.
             let _ = thread.join();
         }
     }
@@ -127,7 +122,7 @@ fn accept(
             return;
         }
         let Ok(stream) = stream else {
-            // Out of descriptors, say; the next may be luckier.
+            // For example out of file descriptors: retry after a pause.
             thread::sleep(Duration::from_millis(50));
             continue;
         };
@@ -139,22 +134,22 @@ fn accept(
             if let Some(slot) = slot
                 && let Err(error) = answer(stream, name.as_deref(), &pages, &slot)
             {
-                log::debug!("a request failed: {error}");
+                log::debug!("HTTP request failed: {error}");
             }
         };
         if thread::Builder::new().name("request".to_owned()).spawn(serve).is_err() {
-            log::debug!("no thread for a request");
+            log::debug!("cannot start a thread for an HTTP request");
         }
     }
 }
 
-/// Room for the requests that may be there at once.
+/// The slots for concurrent requests.
 #[derive(Default)]
 struct Slots {
     busy: AtomicUsize,
-    /// Connections that have not said what they want, the oldest first.
+    /// Connections that have not sent a request, oldest first.
     silent: Mutex<VecDeque<(u64, TcpStream)>>,
-    /// Of the last connection.
+    /// The number of the last connection.
     number: AtomicU64,
 }
 
@@ -164,21 +159,21 @@ impl Slots {
     }
 }
 
-/// One of the requests that may be answered at once.
+/// One slot, in use by a connection.
 struct RequestSlot {
     slots: Arc<Slots>,
     number: u64,
 }
 
 impl RequestSlot {
-    /// None where all are being answered. Where some only say nothing, the oldest of them is cut.
+    /// Takes a slot. If all are in use, closes the oldest connection without a request; none if there is no such connection.
     fn take(slots: &Arc<Slots>, stream: &TcpStream) -> Option<Self> {
         let full = slots.busy.fetch_add(1, Ordering::AcqRel) >= REQUESTS_MAX;
         let slot = Self { slots: Arc::clone(slots), number: slots.number.fetch_add(1, Ordering::Relaxed) };
         let mut silent = slots.silent();
         if full {
             let (_, oldest) = silent.pop_front()?;
-            // Its thread then reads the end; one that has gone already needs nothing.
+            // Its thread then reads the end of the stream. An error means that the connection is already closed.
             let _ = oldest.shutdown(Shutdown::Both);
         }
         silent.push_back((slot.number, stream.try_clone().ok()?));
@@ -186,15 +181,15 @@ impl RequestSlot {
         Some(slot)
     }
 
-    /// The request has come.
-    fn has_spoken(&self) {
+    /// Marks the request as received.
+    fn mark_received(&self) {
         self.slots.silent().retain(|(number, _)| *number != self.number);
     }
 }
 
 impl Drop for RequestSlot {
     fn drop(&mut self) {
-        self.has_spoken();
+        self.mark_received();
         self.slots.busy.fetch_sub(1, Ordering::AcqRel);
     }
 }
@@ -202,18 +197,17 @@ impl Drop for RequestSlot {
 fn answer(mut stream: TcpStream, name: Option<&str>, pages: &Pages, slot: &RequestSlot) -> io::Result<()> {
     stream.set_write_timeout(Some(REQUEST_TIME_MAX))?;
     let request = read_request(&mut stream, name)?;
-    slot.has_spoken();
+    slot.mark_received();
     let (response, with_body) = match request {
         Request::Get(path) => (pages(&path), true),
         Request::Head(path) => (pages(&path), false),
         Request::Foreign => {
-            let words =
-                "the request is for another host; ask by an IP address, localhost, or the name in --listen";
-            (Response::words(403, words), true)
+            let text = "unknown host: use an IP address, localhost, or the name in --listen";
+            (Response::text(403, text), true)
         }
-        Request::Other => (Response::words(405, "only GET and HEAD are answered"), true),
-        Request::TooLarge => (Response::words(431, "the request is too large"), true),
-        Request::Broken => (Response::words(400, "this is no HTTP"), true),
+        Request::Other => (Response::text(405, "only GET and HEAD are allowed"), true),
+        Request::TooLarge => (Response::text(431, "the request is too large"), true),
+        Request::Broken => (Response::text(400, "not an HTTP request"), true),
     };
     let Response { status, content_type, body, policy } = &response;
     let allow = if *status == 405 { "Allow: GET, HEAD\r\n" } else { "" };
@@ -234,7 +228,7 @@ fn answer(mut stream: TcpStream, name: Option<&str>, pages: &Pages, slot: &Reque
 enum Request {
     Get(String),
     Head(String),
-    /// By a name that is not this machine's, as far as is known.
+    /// The `Host` header is not a known name of this machine.
     Foreign,
     Other,
     TooLarge,
@@ -265,7 +259,7 @@ fn read_request(stream: &mut TcpStream, name: Option<&str>) -> io::Result<Reques
     }
 }
 
-/// None: there is more to come.
+/// Parses a request; none if it is incomplete.
 fn parse(bytes: &[u8], name: Option<&str>) -> Option<Request> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut request = httparse::Request::new(&mut headers);
@@ -274,7 +268,7 @@ fn parse(bytes: &[u8], name: Option<&str>) -> Option<Request> {
         Ok(httparse::Status::Complete(_)) => {
             let path = request.path.unwrap_or_default();
             let path = path.split('?').next().unwrap_or_default().to_owned();
-            // A browser always says it; a probe need not.
+            // Browsers always send the header; probes may not.
             let mut hosts = request.headers.iter().filter(|header| header.name.eq_ignore_ascii_case("host"));
             if !hosts.all(|host| is_own(host.value, name)) {
                 return Some(Request::Foreign);
@@ -290,12 +284,13 @@ fn parse(bytes: &[u8], name: Option<&str>) -> Option<Request> {
     }
 }
 
-/// Whether a request's `Host` is this server's: an address, `localhost` or `name`, with any port, as forwarding changes it.
+/// Whether a `Host` header names this server: an address, `localhost` or `name`, with any port, because forwarding changes
+/// the port.
 fn is_own(host: &[u8], name: Option<&str>) -> bool {
     let Ok(host) = str::from_utf8(host) else { return false };
     let host = host.trim();
-    if let Some(rest) = host.strip_prefix('[') {
-        return rest.split(']').next().is_some_and(|address| address.parse::<Ipv6Addr>().is_ok());
+    if let Some(bracketed) = host.strip_prefix('[') {
+        return bracketed.split(']').next().is_some_and(|address| address.parse::<Ipv6Addr>().is_ok());
     }
     let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
     let is_name = |name: &str| host.eq_ignore_ascii_case(name);

@@ -1,5 +1,4 @@
-//! Metrics in the text format of Prometheus, for `/metrics` and for a file that the node exporter's textfile collector
-//! reads.
+//! Metrics in Prometheus text format, for `/metrics` and for the node exporter's textfile collector.
 
 use crate::database::pool::manager::DatabaseManager;
 use crate::event::server::Server;
@@ -18,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use uuid::Uuid;
 
-/// The name under which the end of the last good run is told.
+/// The metric with the end of the last successful run.
 const LAST_SUCCESS: &str = "aegis_kills_last_success_timestamp_seconds";
 
 /// The metrics of one run.
@@ -30,7 +29,7 @@ pub(crate) struct Metrics {
     begun: Instant,
     /// In seconds since 1970.
     last_success: Option<i64>,
-    /// One at a time sets the values and writes them out.
+    /// Locked while the values are set and formatted.
     values: Mutex<RunMetrics>,
 }
 
@@ -52,10 +51,10 @@ impl RunMetrics {
     fn new() -> Result<Self, prometheus::Error> {
         let counters = |name, help, label| IntCounterVec::new(Opts::new(name, help), &[label]);
         Ok(Self {
-            events: counters("aegis_kills_events_total", "Events by what became of them.", "outcome")?,
+            events: counters("aegis_kills_events_total", "Events by outcome.", "outcome")?,
             segments: counters(
                 "aegis_kills_segments_total",
-                "Segments read, each one transaction.",
+                "Segments read, one transaction each.",
                 "outcome",
             )?,
             lines: IntCounter::new("aegis_kills_lines_total", "Lines read.")?,
@@ -75,9 +74,9 @@ impl RunMetrics {
             )?,
             healthy: IntGauge::new(
                 "aegis_kills_database_healthy",
-                "Whether the last health check went well.",
+                "Whether the last health check succeeded.",
             )?,
-            seconds: Gauge::new("aegis_kills_run_seconds", "For how long the run has gone on.")?,
+            seconds: Gauge::new("aegis_kills_run_seconds", "Elapsed time of the run.")?,
         })
     }
 
@@ -127,19 +126,18 @@ impl RunMetrics {
             self.pool.with_label_values(&[name]).set(value.into());
         }
         self.pool_max.set(manager.pool_settings().max.into());
-        // Before the first check there is that it could be connected to.
+        // Before the first check, the successful connection counts as healthy.
         self.healthy.set(manager.health_status().is_none_or(|status| status.is_healthy()).into());
     }
 }
 
-/// The counts are kept elsewhere; a counter takes them over.
+/// Sets a counter to a value counted elsewhere.
 fn set(counter: &IntCounter, value: u64) {
     counter.inc_by(value.saturating_sub(counter.get()));
 }
 
 impl Metrics {
-    /// The metrics of a run, as `monitor` and `manager` show it; there is no manager in a dry run. `last_success` is
-    /// when an earlier run last did well.
+    /// The metrics of a run. A dry run has no `manager`. `last_success` is the end of the last successful earlier run.
     pub(crate) fn new(
         run: Uuid,
         server: Server,
@@ -156,7 +154,7 @@ impl Metrics {
             ("version", env!("CARGO_PKG_VERSION").to_owned()),
         ];
         let info = labels.into_iter().fold(
-            Opts::new("aegis_kills_run_info", "The run that the other values are of."),
+            Opts::new("aegis_kills_run_info", "The run that the other metrics describe."),
             |opts, (name, value)| opts.const_label(name, value),
         );
         let info = IntGauge::with_opts(info)?;
@@ -171,7 +169,7 @@ impl Metrics {
         Ok(Self { registry, monitor, manager, begun, last_success, values })
     }
 
-    /// The text of all metrics at this moment.
+    /// The current metrics as text.
     pub(crate) fn text(&self) -> String {
         self.text_with(self.last_success)
     }
@@ -182,40 +180,40 @@ impl Metrics {
         if let Some(manager) = &self.manager {
             values.set_database(manager);
         }
-        // It fails for families without a name or metrics, which these are not.
+        // Fails only for families without a name or metrics.
         let text = TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default();
         let success = last_success.map(|time| {
-            family(LAST_SUCCESS, "When a run last loaded all, or all but rejects.", &time.to_string())
+            family(LAST_SUCCESS, "End of the last run with exit code 0 or 3.", &time.to_string())
         });
         text + &success.unwrap_or_default()
     }
 
-    /// Writes the metrics of a run that has ended: into a temporary file that then takes the other's name, so that a
-    /// reader sees all of it or nothing. After a failure the time of the last success is that of the old file. The reader
-    /// is mostly another user: all may read it, unless the old file says otherwise.
+    /// Writes the metrics of a finished run atomically, through a temporary file and a rename. After a failure, the time of
+    /// the last success comes from the old file. The mode is that of the old file, or 0644, because the reader is usually
+    /// another user.
     pub(crate) fn write(&self, path: &Path, succeeded: bool) -> io::Result<()> {
         let success = if succeeded {
             Some(Timestamp::now().as_second())
         } else {
-            // Of a pipe that is there nothing can be read without a wait.
+            // Reading from a pipe could block.
             let is_file = fs::metadata(path).is_ok_and(|old| old.is_file());
             let old = if is_file { fs::read_to_string(path).unwrap_or_default() } else { String::new() };
-            let told = old.lines().find_map(|line| line.strip_prefix(LAST_SUCCESS)?.trim().parse().ok());
-            told.max(self.last_success)
+            let earlier = old.lines().find_map(|line| line.strip_prefix(LAST_SUCCESS)?.trim().parse().ok());
+            earlier.max(self.last_success)
         };
         let mut text = self.text_with(success);
         let result = u8::from(succeeded).to_string();
         text += &family(
             "aegis_kills_last_run_success",
-            "Whether the last run loaded all, or all but rejects.",
+            "Whether the last run ended with exit code 0 or 3.",
             &result,
         );
         put(path, text.as_bytes())
     }
 }
 
-/// Replaces a regular file, also one behind a link, and makes one that is not there. Anything else is written to: a device,
-/// or a pipe if someone reads it and it has room. It never waits.
+/// Replaces or creates a regular file, also behind a link. A device or a pipe is written to, the pipe only if it has a
+/// reader and room. Never blocks.
 fn put(path: &Path, text: &[u8]) -> io::Result<()> {
     refuse_planted(path)?;
     let found = match fs::metadata(path) {
@@ -236,14 +234,14 @@ fn put(path: &Path, text: &[u8]) -> io::Result<()> {
     options.write(true).custom_flags(O_NONBLOCK | O_NOCTTY);
     options.open(path).and_then(|mut special| special.write_all(text)).map_err(|error| {
         match error.raw_os_error() {
-            Some(ENXIO) if found.file_type().is_fifo() => io::Error::other("nobody reads this pipe"),
-            _ if error.kind() == io::ErrorKind::WouldBlock => io::Error::other("its reader does not read"),
+            Some(ENXIO) if found.file_type().is_fifo() => io::Error::other("the pipe has no reader"),
+            _ if error.kind() == io::ErrorKind::WouldBlock => io::Error::other("the reader does not read"),
             _ => error,
         }
     })
 }
 
-/// Standard output or standard error, if that is what was found: what replaced its file would take it away from us.
+/// Standard output or standard error, if the path is one of them. Replacing its file would disconnect the stream.
 fn own_output(found: &Metadata) -> Option<File> {
     let is_found = |file: &File| {
         file.metadata().is_ok_and(|own| (own.dev(), own.ino()) == (found.dev(), found.ino()) && own.is_file())
@@ -252,7 +250,7 @@ fn own_output(found: &Metadata) -> Option<File> {
     outputs.into_iter().flatten().map(File::from).find(is_found)
 }
 
-/// Where a file is made that is not there: behind a link that leads to nothing, too.
+/// The place of a file to create. A dangling link is followed.
 fn target(path: &Path) -> io::Result<PathBuf> {
     if !path.is_symlink() {
         return Ok(path.to_owned());
@@ -263,7 +261,7 @@ fn target(path: &Path) -> io::Result<PathBuf> {
 
 fn replace(path: &Path, text: &[u8], mode: u32) -> io::Result<()> {
     let temporary = path.with_added_extension(format!("{}.tmp", std::process::id()));
-    // What is there is of a run that was killed, or a link that someone planted.
+    // An existing file is from a killed run, or a planted link.
     let _ = fs::remove_file(&temporary);
     let written = File::create_new(&temporary).and_then(|mut file| {
         file.set_permissions(Permissions::from_mode(mode))?;

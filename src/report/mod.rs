@@ -1,10 +1,10 @@
-//! What people and scripts are told of a run, and of the database.
+//! Reports on a run and on the database, for users and scripts.
 //!
-//! Each report has two forms: words, whose first line is the outcome and whose last says what to run next, and one JSON
-//! object, whose fields are promised. The figures of a run that is under way are read from its
-//! [`Monitor`](crate::pipeline::account::monitor::Monitor), and cost the run nothing.
+//! Each report has two forms: a text that starts with the outcome and ends with the next command, and one JSON object
+//! with stable fields. The counts of a running load come from its
+//! [`Monitor`](crate::pipeline::account::monitor::Monitor), at no cost to the run.
 //!
-//! Invariant: this module asks the database nothing. It is given what was found.
+//! Invariant: this module does not query the database. Callers pass in the results.
 
 pub(crate) mod delete;
 pub(crate) mod format;

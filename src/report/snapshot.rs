@@ -1,4 +1,4 @@
-//! The figures of a run at one moment, for whatever shows it.
+//! A snapshot of a run's counts, for the terminal and the status page.
 
 use crate::database::pool::manager::DatabaseManager;
 use crate::database::pool::state::DatabaseState;
@@ -8,52 +8,46 @@ use crate::pipeline::shutdown::{Shutdown, Stopping};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A run that goes on, as it can be looked at.
+/// A handle to a running load.
 #[derive(Debug, Clone)]
 pub(crate) struct LiveRun {
-    /// When it began.
     pub begun: Instant,
-    /// Its account.
     pub monitor: Arc<Monitor>,
-    /// Whether it is about to end early.
+    /// Reports whether the run is stopping early.
     pub shutdown: Arc<Shutdown>,
     /// None in a dry run.
     pub manager: Option<DatabaseManager>,
-    /// Bytes of all sources as they come, where each is known.
+    /// The size of all sources in bytes, compressed or not; none if one is unknown.
     pub bytes_total: Option<u64>,
 }
 
-/// What a run has come to by now.
+/// The state of a run at one time.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct RunSnapshot {
-    /// How long it has gone on.
     pub elapsed: Duration,
-    /// What became of the events.
     pub counts: Counts,
-    /// Bytes read as they came, compressed or not.
+    /// Bytes read, compressed or not.
     pub bytes_read: u64,
-    /// How many there are, where that is known.
+    /// The size of all sources, if it is known.
     pub bytes_total: Option<u64>,
     /// Bytes of text read.
     pub bytes_uncompressed: u64,
     /// Batches that are ready or being written.
     pub queue_depth: usize,
-    /// Segments that other loads have taken, and that are all there is to wait for.
+    /// Segments claimed by other loads; 0 while this load has other work.
     pub segments_claimed_elsewhere: usize,
-    /// How often something was tried again.
     pub retries: u64,
     /// None in a dry run.
     pub database: Option<DatabaseState>,
-    /// Why it is about to end early, if it is.
+    /// Why the run is stopping early, if it is.
     pub stopping: Option<Stopping>,
 }
 
 impl LiveRun {
-    /// The figures at this moment.
     pub(crate) fn figures(&self) -> RunSnapshot {
         RunSnapshot {
             elapsed: self.begun.elapsed(),
-            // Read before the bytes, so that no event is counted whose bytes are not.
+            // Read before the bytes, so that the bytes of every counted event are included.
             counts: self.monitor.counts(),
             bytes_read: self.monitor.bytes_read(),
             bytes_total: self.bytes_total,
@@ -68,13 +62,13 @@ impl LiveRun {
 }
 
 impl RunSnapshot {
-    /// Events of which it is known what became of them; in a dry run those that were read.
+    /// Events with a known outcome; in a dry run, the events read.
     pub(crate) fn events_done(&self) -> u64 {
         let undone = if self.database.is_some() { self.counts.unfinished() } else { 0 };
         self.counts.events - undone
     }
 
-    /// Whether all is read, as far as it is known how much there is.
+    /// Whether the whole input is read; false if its size is unknown.
     pub(crate) fn is_all_read(&self) -> bool {
         self.bytes_total.is_some_and(|total| self.bytes_read >= total)
     }

@@ -1,4 +1,4 @@
-//! The summary of a load, for scripts and for people.
+//! The summary of a load, as text and as JSON.
 
 #[cfg(test)]
 mod tests;
@@ -19,13 +19,12 @@ use uuid::Uuid;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum RunStatus {
-    /// Every event is in the database.
+    /// Every event is stored, by this run or an earlier one.
     Complete,
-    /// All but the rejects.
+    /// Everything is stored except new rejects.
     Rejects,
-    /// A signal stopped it; what was read is stored.
+    /// A signal stopped the load; in-flight work was committed.
     Interrupted,
-    /// Something broke.
     Failed,
     /// More rejects than allowed.
     RejectLimit,
@@ -44,59 +43,50 @@ impl RunStatus {
     }
 }
 
-/// Commands with the options of a load that has ended, as they are typed.
+/// Shell commands that carry the options of the finished load.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct NextCommands {
-    /// The same again.
+    /// The same command.
     pub again: String,
-    /// The same, with no limit of rejects.
+    /// The same command without a reject limit.
     pub unlimited: String,
-    /// The same, but no dry run.
+    /// The same command without `--dry-run`.
     pub load: String,
-    /// A load of standard input, whose rejects go to a file of their own.
+    /// A load of standard input, with its own reject file.
     pub load_piped: String,
-    /// To check the load, unless it read standard input.
+    /// Verifies the load; none if it read standard input.
     pub verify: Option<String>,
-    /// To look at the database.
+    /// Checks the database.
     pub health: String,
 }
 
-/// The account of a load. Its `events` are the sum of `inserted` to `unfinished`.
+/// The result of a load. `events` is the sum of `inserted` to `unfinished`.
 #[derive(Debug)]
 pub(crate) struct Summary {
-    /// How it ended.
     pub status: RunStatus,
-    /// Its id in the ledger.
+    /// The id of the run in the ledger.
     pub run: Uuid,
-    /// The game server.
     pub server: Server,
-    /// The tables.
     pub layout: Layout,
-    /// What became of the events.
     pub counts: Counts,
-    /// Bytes as they came.
+    /// Bytes read, compressed or not.
     pub bytes_read: u64,
     /// Bytes of text.
     pub bytes_uncompressed: u64,
-    /// How often something was tried again.
     pub retries: u64,
-    /// How often a connection failed.
     pub connection_errors: u64,
     /// From the start to the last commit.
     pub elapsed: Duration,
-    /// Where this run's rejects are, if there are any.
+    /// The reject file of this run, if there are new rejects.
     pub rejects_file: Option<PathBuf>,
-    /// Where the rejects are that earlier runs have reported, the last file first.
+    /// The reject files of earlier runs that hold rejects of these dumps, the latest first.
     pub earlier_rejects: Vec<String>,
-    /// Why events were rejected, most often.
+    /// The reject reasons, most frequent first.
     pub reasons: RejectKinds,
-    /// What broke.
     pub error: Option<String>,
-    /// Whether that is the database.
+    /// Whether the error is a failure of the database.
     pub database_failed: bool,
-    /// Whether the database was left alone.
     pub dry_run: bool,
-    /// What to run next.
     pub next: NextCommands,
 }
 
@@ -162,7 +152,7 @@ impl Summary {
         serde_json::to_string(&json)
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "a rate needs no more than 15 digits")]
+    #[expect(clippy::cast_precision_loss, reason = "a rate needs at most 15 digits")]
     fn events_per_second(&self) -> f64 {
         let seconds = self.elapsed.as_secs_f64();
         if seconds > 0.0 { self.counts.events as f64 / seconds } else { 0.0 }
@@ -171,58 +161,104 @@ impl Summary {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "a rate is positive, and below 2^53"
+        reason = "a rate is positive and below 2^53"
     )]
     fn rates(&self) -> (u64, u64) {
         let seconds = self.elapsed.as_secs_f64();
-        #[expect(clippy::cast_precision_loss, reason = "a rate needs no more than 15 digits")]
+        #[expect(clippy::cast_precision_loss, reason = "a rate needs at most 15 digits")]
         let per_second = self.bytes_uncompressed as f64 / seconds.max(f64::MIN_POSITIVE);
         (per_second.round() as u64, self.events_per_second().round() as u64)
     }
 
+    /// The headline.
     fn outcome(&self) -> String {
-        let counts = &self.counts;
-        let (events, unfinished) = (counted(counts.events, "event"), grouped(counts.unfinished()));
-        let rejected = format!("{} of {events}", grouped(counts.rejected_new()));
-        let before = match counts.rejected_before {
-            0 => String::new(),
-            1 => "1 reject that an earlier run reported".to_owned(),
-            more => format!("{} rejects that earlier runs reported", grouped(more)),
-        };
-        match self.status {
-            RunStatus::Complete if self.dry_run => {
-                format!("Dry run: {events}, all can be loaded; the database was left alone.")
+        match (self.status, self.dry_run) {
+            (RunStatus::Complete, true) => match self.counts.events {
+                0 => "Dry run: the input has no events; the database was not used.".to_owned(),
+                1 => "Dry run: the event can be loaded; the database was not used.".to_owned(),
+                _ => format!("Dry run: all {} can be loaded; the database was not used.", self.events()),
+            },
+            (RunStatus::Rejects, true) => {
+                format!("Dry run: {} would be rejected; the database was not used.", self.rejected_of_all())
             }
-            RunStatus::Rejects if self.dry_run => {
-                format!("Dry run: {rejected} would be rejected; the database was left alone.")
+            (RunStatus::Interrupted, true) => {
+                format!("Dry run interrupted: {} read; the database was not used.", self.events())
             }
-            RunStatus::Interrupted if self.dry_run => {
-                format!("Dry run, interrupted: {events} seen; the database was left alone.")
+            (RunStatus::Failed, true) => {
+                format!("Dry run failed: {} read; the database was not used.", self.events())
             }
-            RunStatus::Failed if self.dry_run => {
-                format!("Dry run, failed: {events} seen; the database was left alone.")
+            (RunStatus::Complete, false) => self.complete(),
+            (RunStatus::Rejects, false) => self.loaded_with_rejects(),
+            (RunStatus::Interrupted, false) if self.counts.unfinished() > 0 => {
+                format!("Interrupted: {}.", self.not_stored())
             }
-            RunStatus::Complete if before.is_empty() => format!("Complete: {events}, all in the database."),
-            RunStatus::Complete => format!("Complete: {events}, all in the database but {before}."),
-            RunStatus::Rejects if before.is_empty() => {
-                format!("Loaded all but the rejects: {rejected} were rejected.")
+            (RunStatus::Interrupted, false) => {
+                format!("Interrupted: {} read, none unfinished.", self.events())
             }
-            RunStatus::Rejects => {
-                format!("Loaded all but the rejects: {rejected} were rejected, beside {before}.")
+            (RunStatus::Failed, false) if self.counts.unfinished() > 0 => {
+                format!("Failed: {}.", self.not_stored())
             }
-            RunStatus::Interrupted if counts.unfinished() > 0 => {
-                format!("Interrupted: {unfinished} of {events} that were read are not in the database.")
+            (RunStatus::Failed, false) => "Failed: the load is incomplete.".to_owned(),
+            (RunStatus::RejectLimit, _) => {
+                let verb = was_or_were(self.counts.rejected_new());
+                format!("Stopped: {} {verb} rejected, more than allowed.", self.rejected_of_all())
             }
-            RunStatus::Interrupted => format!("Interrupted: {events} read, none of them lost."),
-            RunStatus::Failed if counts.unfinished() > 0 => {
-                format!("Failed: {unfinished} of {events} that were read are not in the database.")
-            }
-            RunStatus::Failed => "Failed: not everything is in the database.".to_owned(),
-            RunStatus::RejectLimit => format!("Stopped: {rejected} were rejected, more than allowed."),
         }
     }
 
-    /// What became of the events, as a sum.
+    fn complete(&self) -> String {
+        let Counts { events, rejected_before, .. } = self.counts;
+        let stored = events.saturating_sub(rejected_before);
+        match (events, rejected_before) {
+            (0, _) => "Complete: the input has no events.".to_owned(),
+            (1, 0) => "Complete: 1 event, stored by this run or an earlier one.".to_owned(),
+            (_, 0) => format!("Complete: {}, all stored by this run or an earlier one.", self.events()),
+            _ if stored == 0 => format!("Complete: nothing new; {}.", self.rejected_earlier()),
+            _ => format!(
+                "Complete: {} of {} stored by this run or an earlier one; {}.",
+                grouped(stored),
+                self.events(),
+                self.rejected_earlier()
+            ),
+        }
+    }
+
+    fn loaded_with_rejects(&self) -> String {
+        let Counts { events, rejected, rejected_before, .. } = self.counts;
+        let headline = if rejected >= events { "Nothing loaded" } else { "Loaded all but the rejects" };
+        let new = self.counts.rejected_new();
+        let text = format!("{headline}: {} {} rejected", self.rejected_of_all(), was_or_were(new));
+        match rejected_before {
+            0 if new == 1 && events == 1 => format!("{headline}: the event was rejected."),
+            0 if new == events => format!("{headline}: all {} were rejected.", self.events()),
+            0 => format!("{text}."),
+            _ => format!("{text}; {}.", self.rejected_earlier()),
+        }
+    }
+
+    fn events(&self) -> String {
+        counted(self.counts.events, "event")
+    }
+
+    /// The new rejects as a part of all events: `3 of 500 events`.
+    fn rejected_of_all(&self) -> String {
+        format!("{} of {}", grouped(self.counts.rejected_new()), self.events())
+    }
+
+    fn rejected_earlier(&self) -> String {
+        match self.counts.rejected_before {
+            1 => "an earlier run rejected 1 event".to_owned(),
+            more => format!("earlier runs rejected {} events", grouped(more)),
+        }
+    }
+
+    fn not_stored(&self) -> String {
+        let unfinished = self.counts.unfinished();
+        let verb = if unfinished == 1 { "is" } else { "are" };
+        format!("{} of {} read {verb} not stored", grouped(unfinished), self.events())
+    }
+
+    /// The counts of the outcomes and their sum.
     fn account(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let counts = &self.counts;
         let unfinished = if self.dry_run { "can be loaded" } else { "unfinished" };
@@ -232,7 +268,7 @@ impl Summary {
             (counts.duplicate, "duplicate"),
             (counts.already_loaded, "already loaded"),
             (counts.rejected_new(), "rejected"),
-            (counts.rejected_before, "rejected and reported before"),
+            (counts.rejected_before, "rejected and reported by an earlier run"),
             (counts.unfinished(), unfinished),
         ] {
             if number > 0 {
@@ -247,7 +283,7 @@ impl Summary {
     fn speed(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "  {}", bytes(self.bytes_uncompressed))?;
         if self.bytes_read < self.bytes_uncompressed {
-            write!(f, " (packed {})", bytes(self.bytes_read))?;
+            write!(f, " (compressed {})", bytes(self.bytes_read))?;
         }
         let elapsed = match self.elapsed.as_secs_f64() {
             seconds if seconds < 60.0 => format!("{seconds:.1} s"),
@@ -258,7 +294,7 @@ impl Summary {
         if self.retries > 0 {
             write!(
                 f,
-                "\n  tried again: {}, connection errors: {}",
+                "\n  retries: {}, connection errors: {}",
                 grouped(self.retries),
                 grouped(self.connection_errors)
             )?;
@@ -277,19 +313,23 @@ impl Summary {
         }
         let Some(path) = &self.rejects_file else { return Ok(()) };
         write!(f, "\n  rejects, each with its place and reason: {}", path.display())?;
-        let (shown, rest) = self.reasons.kinds.split_at(REASONS_SHOWN.min(self.reasons.kinds.len()));
+        let (shown, others) = self.reasons.kinds.split_at(REASONS_SHOWN.min(self.reasons.kinds.len()));
         for kind in shown {
             write!(f, "\n{:>15}  {}", grouped(kind.count), to_text(kind))?;
         }
-        match self.reasons.others + rest.iter().map(|kind| kind.count).sum::<u64>() {
+        match self.reasons.others + others.iter().map(|kind| kind.count).sum::<u64>() {
             0 => Ok(()),
-            others => write!(f, "\n{:>15}  for other reasons", grouped(others)),
+            count => write!(f, "\n{:>15}  for other reasons", grouped(count)),
         }
     }
 }
 
-/// So many reasons of rejects are told.
+/// The number of reject reasons in the summary.
 const REASONS_SHOWN: usize = 3;
+
+fn was_or_were(number: u64) -> &'static str {
+    if number == 1 { "was" } else { "were" }
+}
 
 fn to_text(kind: &RejectKind) -> String {
     let field = kind.field.as_ref().map(|field| format!("{field}: ")).unwrap_or_default();
@@ -297,7 +337,7 @@ fn to_text(kind: &RejectKind) -> String {
     format!("{field}{}{sqlstate}", kind.reason)
 }
 
-/// The summary for people: the outcome, the account, the speed, the rejects, and what to do next.
+/// Formats the summary for users: headline, counts, speed, rejects and the next commands.
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.outcome())?;
@@ -315,35 +355,39 @@ impl fmt::Display for Summary {
 }
 
 impl Summary {
-    /// What to do next, each with what it is for.
+    /// The commands to run next, each with its purpose.
     pub(crate) fn next_steps(&self) -> Vec<(&'static str, String)> {
         let NextCommands { again, unlimited, load, load_piped, verify, health } = &self.next;
         let of_input = |from_file, from_pipe| if verify.is_some() { from_file } else { from_pipe };
         let rejects = self.rejects_file.as_ref().map(|path| shell_quoted(&path.to_string_lossy()));
-        let look = rejects
-            .as_ref()
-            .map(|file| ("to see them", format!("jq -r '[.source, .line, .field, .reason] | @tsv' {file}")));
-        let mend = |file: &String| ("once they are mended", format!("jq -r .raw {file} | {load_piped}"));
+        let list = rejects.as_ref().map(|file| {
+            ("to list the rejects", format!("jq -r '[.source, .line, .field, .reason] | @tsv' {file}"))
+        });
+        let reload =
+            |file: &String| ("to load the corrected rejects", format!("jq -r .raw {file} | {load_piped}"));
         match self.status {
             RunStatus::Complete | RunStatus::Rejects if self.dry_run => {
                 vec![(of_input("to load it", "to load it, with the same input"), load.clone())]
             }
             RunStatus::Complete => verify.iter().map(|verify| ("to check it", verify.clone())).collect(),
-            RunStatus::Rejects => look.into_iter().chain(rejects.as_ref().map(mend)).collect(),
+            RunStatus::Rejects => list.into_iter().chain(rejects.as_ref().map(reload)).collect(),
             RunStatus::Interrupted => {
-                vec![(of_input("to go on", "to go on, with the same input"), again.clone())]
+                vec![(of_input("to resume", "to resume, with the same input"), again.clone())]
             }
             RunStatus::RejectLimit => {
-                let more = of_input(
-                    "to load the rest, however many are rejected",
-                    "to load the rest, however many are rejected, with the same input",
+                let remainder = of_input(
+                    "to load the remaining events without a reject limit",
+                    "to load the remaining events without a reject limit, with the same input",
                 );
-                look.into_iter().chain([(more, unlimited.clone())]).collect()
+                list.into_iter().chain([(remainder, unlimited.clone())]).collect()
             }
             RunStatus::Failed => {
-                let health = self.database_failed.then(|| ("to look at the database", health.clone()));
-                let mended = of_input("once that is mended", "once that is mended, with the same input");
-                health.into_iter().chain([(mended, again.clone())]).collect()
+                let health = self.database_failed.then(|| ("to check the database", health.clone()));
+                let resume = of_input(
+                    "to resume after fixing the cause",
+                    "to resume after fixing the cause, with the same input",
+                );
+                health.into_iter().chain([(resume, again.clone())]).collect()
             }
         }
     }

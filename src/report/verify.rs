@@ -1,4 +1,4 @@
-//! What `verify` found, for scripts and for people.
+//! The result of `verify`, as text and as JSON.
 
 use crate::input::source::Source;
 use crate::layout::compare::Difference;
@@ -9,47 +9,48 @@ use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::{self, Write as _};
 
-/// How many events are named in the report; with `-v` the log names all that are missing.
+/// The number of events listed in the report. With `-v` the log lists all findings.
 const NAMED_MAX: usize = 100;
 
-/// How many differences are held, so that memory is bounded whatever the database holds.
+/// The number of differences kept, to bound memory.
 const DIFFERENCES_MAX: usize = 10_000;
 
-/// Where an event stands in the input: the number of its segment, and its place among the entries of that.
+/// The position of an event in the input: the number of its segment, and its index in the segment.
 type Position = (u64, usize);
 
-/// What is wrong with an event.
+/// A problem with one event.
 #[derive(Debug)]
 pub(crate) enum Finding {
-    /// It is not stored.
+    /// The event is not stored.
     Missing(i64),
-    /// Its rows differ from those of the dump.
+    /// The stored rows differ from those of the dump.
     Different(i64, Difference),
-    /// It cannot be loaded, for this reason.
+    /// The event cannot be loaded, for this reason.
     Unloadable(String),
 }
 
-/// The account of a comparison of dumps with a database.
+/// The result of comparing dumps with a database.
 ///
-/// Of an event that the dumps have in several versions, one of them is stored; the others are not differences. So what is
-/// different is known at the end only.
+/// If the dumps contain several versions of an event and one of them is stored, the others are not differences. The
+/// differences are therefore known only at the end.
 #[derive(Debug, Default)]
 pub(crate) struct VerifyReport {
     /// Events in the dumps.
     pub events: u64,
-    /// Whether events that were missing may be seen a moment later.
+    /// Whether missing events can still appear.
     pub half_committed: bool,
     missing: u64,
     unloadable: u64,
     missing_ids: BTreeMap<Position, i64>,
-    /// The first of what is missing or cannot be loaded.
+    /// The first missing or unloadable events.
     first: BTreeMap<Position, FindingJson>,
-    /// The first differences, some of which may be those of another version.
+    /// The first differences. Some can belong to another version of a stored event.
     differences: BTreeMap<Position, FindingJson>,
-    /// Ids of events of which a version is stored, and of those of which another version is not.
+    /// Ids of events with a stored version.
     same: RoaringTreemap,
+    /// Ids of events with a version that differs from the stored one.
     different: RoaringTreemap,
-    /// How often an id of `different` came again.
+    /// How often an id of `different` was repeated.
     different_again: HashMap<u64, u64>,
     missing_sources: BTreeSet<String>,
     different_sources: BTreeSet<String>,
@@ -74,12 +75,12 @@ struct VerifyJson<'r> {
 }
 
 impl VerifyReport {
-    /// Notes that an event is stored as the dump has it.
+    /// Records an event that is stored with the same content.
     pub(crate) fn add_same(&mut self, event_id: i64) {
         self.same.insert(event_id.cast_unsigned());
     }
 
-    /// Notes what is wrong with an event at `line` of `source`.
+    /// Records a finding at `line` of `source`.
     pub(crate) fn add(&mut self, position: Position, source: &str, line: u64, finding: Finding) {
         let (map, sources, most) = match &finding {
             Finding::Missing(id) => {
@@ -107,7 +108,7 @@ impl VerifyReport {
         insert_bounded(map, position, FindingJson { source: source.to_owned(), line, finding }, most);
     }
 
-    /// Notes that the input is at its end: what is stored in another version of the dumps is no difference.
+    /// Ends the comparison: removes differences of events that are stored in another version of the dumps.
     pub(crate) fn finish(&mut self) {
         let Self { same, different, differences, .. } = self;
         *different -= &*same;
@@ -119,18 +120,18 @@ impl VerifyReport {
         }
     }
 
-    /// Events that are not in the database.
+    /// Events that are not stored, including unloadable ones.
     pub(crate) fn missing(&self) -> u64 {
         self.missing + self.unloadable
     }
 
-    /// Events whose rows differ from those of the dumps, and are those of no other version in the dumps.
+    /// Events whose stored rows differ from every version in the dumps.
     pub(crate) fn different(&self) -> u64 {
         let again = self.different_again.iter().filter(|(id, _)| self.different.contains(**id));
         self.different.len() + again.map(|(_, times)| times).sum::<u64>()
     }
 
-    /// Events that are stored as the dumps have them.
+    /// Events that are stored with the same content.
     fn present(&self) -> u64 {
         self.events.saturating_sub(self.missing() + self.different())
     }
@@ -152,8 +153,8 @@ impl VerifyReport {
         })
     }
 
-    /// The outcome, the account, the first findings with their places, and what to run next: `load` is the command that
-    /// loads such events, without its files.
+    /// The outcome, the counts, the first findings with their places, and the next commands. `load` is the load command
+    /// without its files.
     pub(crate) fn to_text(&self, sources_whole: bool, load: &str) -> String {
         let events = counted(self.events, "event");
         let (missing, different) = (self.missing(), self.different());
@@ -162,7 +163,7 @@ impl VerifyReport {
         };
         let mut text = match (missing, different) {
             _ if !sources_whole => format!(
-                "Failed: some input could not be read. Of {events}, {} missing and {} different.\n",
+                "Failed: some input could not be read. Of {events} read, {} missing and {} different.\n",
                 grouped(missing),
                 grouped(different)
             ),
@@ -179,8 +180,9 @@ impl VerifyReport {
         };
         if self.missing > 0 && self.half_committed {
             text.push_str(
-                "Missing events may still appear: nodes of Citus hold transactions that other nodes have committed. Citus \
-                 completes them within a minute, also after a crash. Verify again then.\n",
+                "Missing events may still appear: some Citus nodes hold transactions that other nodes have \
+                 committed. Citus completes them within a minute, also after a crash. Run verify again after \
+                 that.\n",
             );
         }
         if missing + different > 0 {
@@ -202,13 +204,13 @@ impl VerifyReport {
         }
         let entries: BTreeMap<&Position, &FindingJson> = self.first.iter().chain(&self.differences).collect();
         for FindingJson { source, line, finding } in entries.values().take(NAMED_MAX) {
-            // A name of several lines would pass for lines of the report.
+            // A line feed in a name could imitate lines of the report.
             let source = source.replace('\n', "\\n");
             let _ = writeln!(text, "{source}:{line}  {finding}");
         }
         let more = self.missing() + self.different() - entries.len().min(NAMED_MAX) as u64;
         if more > 0 {
-            let _ = writeln!(text, "… and {} more, which -v names", grouped(more));
+            let _ = writeln!(text, "… and {} more; -v lists all", grouped(more));
         }
         if self.different() > 0 {
             let sources: BTreeSet<&String> =
@@ -231,7 +233,7 @@ impl VerifyReport {
             let command = of_files(load, "--dry-run", self.unloadable_sources.iter().collect());
             let _ = writeln!(
                 text,
-                "To write what can't be loaded to a reject file, whole and with the reason:\n  {command}"
+                "To write the events that can't be loaded to a reject file, with the reasons:\n  {command}"
             );
         }
     }
@@ -263,7 +265,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// The command for a shell. `how` makes it load what the ledger holds.
+/// The load command for these sources. The option `how` makes it load segments that the ledger lists as loaded.
 fn of_files(load: &str, how: &str, sources: BTreeSet<&String>) -> String {
     let stdin = Source::Stdin.to_string();
     let mut command = if sources.contains(&stdin) { "… | " } else { "" }.to_owned();
@@ -287,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_says_what_to_run_next() {
+    fn a_report_ends_with_the_next_command() {
         let mut report = VerifyReport { events: 1_251, ..VerifyReport::default() };
         for line in 1..=150 {
             let id = 9_000 + i64::try_from(line).expect("small");
@@ -305,7 +307,7 @@ mod tests {
         assert_eq!(lines[0], "Missing: 151 of 1,251 events are not in the database.");
         assert_eq!(lines[1].trim(), "1,100 present");
         assert_eq!(lines[4], "it's a.ndjson:1  event 9001 is missing");
-        assert_eq!(lines[3 + 101], "… and 51 more, which -v names");
+        assert_eq!(lines[3 + 101], "… and 51 more; -v lists all");
         let forced = r"aegis-kills load --server asia --force 'it'\''s a.ndjson'";
         assert!(lines.iter().any(|line| line.trim() == forced), "{words}");
         assert_eq!(
@@ -369,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_is_bounded() {
+    fn memory_is_bounded() {
         let mut report = VerifyReport { events: 20_000, ..VerifyReport::default() };
         for id in (0..20_000_i64).rev() {
             let position = (id.cast_unsigned(), 0);

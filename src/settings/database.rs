@@ -1,36 +1,36 @@
-//! Where the database is, and the pool.
+//! The settings of the database and the pool.
 
 use crate::cli::DatabaseArgs;
 use crate::database::connect::error::TargetError;
 use crate::database::connect::{Target, from_url, from_variables, holds_password};
 use crate::database::pool::connections::PoolSettings;
-use crate::database::pool::manager::OutageSettings;
+use crate::database::pool::outage_settings::OutageSettings;
 use crate::database::pool::retry::RetryPolicy;
 use crate::settings::environment::{Environment, SettingError, duration, number, unwrapped};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Where the database is, and how it is spoken to.
+/// The settings of the database and the pool.
 #[derive(Debug)]
 pub struct DatabaseSettings {
     /// The server.
     pub place: DatabasePlace,
-    /// The PostgreSQL schema, where it is set.
+    /// The PostgreSQL schema of the tables, if it is set.
     schema: Option<String>,
-    /// The PostgreSQL schema of the ledger, where it is set.
+    /// The PostgreSQL schema of the ledger, if it is set.
     pub ledger_schema: Option<String>,
     /// The pool.
     pub pool: PoolSettings,
-    /// Tries and waits.
+    /// Retries and timeouts.
     pub trouble: OutageSettings,
 }
 
-/// A server of the user's, or a private one.
+/// The user's server, or a private one.
 #[derive(Debug)]
 pub enum DatabasePlace {
-    /// The user's, as the URL or the variables have it.
+    /// The server of the URL or the variables.
     Target(Box<Target>),
-    /// The private one in this directory.
+    /// The private server in this directory.
     Embedded(PathBuf),
 }
 
@@ -46,14 +46,14 @@ impl DatabaseSettings {
         })
     }
 
-    /// The PostgreSQL schema: what is set, else what the URL says, else `public`.
+    /// The PostgreSQL schema: the setting, else the one in the URL, else `public`.
     pub fn schema(&self) -> &str {
         self.schema.as_deref().or(self.place.schema()).unwrap_or(DEFAULT_SCHEMA)
     }
 }
 
 impl DatabasePlace {
-    /// The schema that the URL names.
+    /// The schema in the URL.
     fn schema(&self) -> Option<&str> {
         match self {
             DatabasePlace::Target(target) => target.schema.as_deref(),
@@ -64,11 +64,11 @@ impl DatabasePlace {
 
 const DEFAULT_SCHEMA: &str = "public";
 
-/// A program can't take back what it was started with.
-const SEEN_PASSWORD: &str = "the password in --database-url can be seen in the process list, by each user of this machine; \
-    put the URL into DATABASE_URL or .env, or the password alone into PGPASSWORD or ~/.pgpass";
+/// A warning, because a program cannot hide its arguments.
+const SEEN_PASSWORD: &str = "the password in --database-url can be seen in the process list by every user of \
+    this machine; put the URL into DATABASE_URL or .env, or only the password into PGPASSWORD or ~/.pgpass";
 
-/// The PostgreSQL schema, as [`DatabaseSettings::schema`] has it, where no database need be named.
+/// The PostgreSQL schema, as in [`DatabaseSettings::schema`], for commands that need no database.
 pub(crate) fn schema_without_database(
     args: &DatabaseArgs,
     env: Environment<'_>,
@@ -96,14 +96,14 @@ pub(crate) fn ledger_schema(
     })
 }
 
-/// PostgreSQL keeps names of 63 bytes, and those that begin with `pg_` for itself.
+/// PostgreSQL truncates names after 63 bytes and reserves the prefix `pg_`.
 fn checked_schema(name: &str) -> Result<(), String> {
     if name.is_empty() || name.len() > 63 || name.starts_with("pg_") || name.contains('\0') {
-        return Err("a name of 1 to 63 bytes that does not begin with pg_ is needed".to_owned());
+        return Err("expected a name of 1 to 63 bytes that does not begin with pg_".to_owned());
     }
-    // A name that was meant so is rarer than one that came from a file with its line's end or its quotes.
+    // Quotes or line ends around a name usually come from a file by mistake.
     if unwrapped(name) != name {
-        return Err("a name without quotes or white space around it is needed".to_owned());
+        return Err("expected a name without quotes or white space around it".to_owned());
     }
     Ok(())
 }
@@ -149,7 +149,7 @@ fn pool(env: Environment<'_>) -> Result<PoolSettings, SettingError> {
         return Err(SettingError::Value {
             place: "DATABASE_POOL_MIN",
             value: min.to_string(),
-            wanted: format!("at most DATABASE_POOL_MAX, which is {max}, is needed"),
+            wanted: format!("expected at most DATABASE_POOL_MAX, which is {max}"),
         });
     }
     let milliseconds = |variable, default| env.variable(variable, Duration::from_millis(default), duration);

@@ -1,48 +1,45 @@
-//! What `delete` needs.
+//! The settings of `delete`.
 
 use crate::cli::DeleteArgs;
 use crate::input::segment::SegmentLimits;
 use crate::input::source::Source;
 use crate::settings::database::DatabaseSettings;
 use crate::settings::environment::{Environment, SettingError, duration};
-use crate::settings::{EventSettings, ReadsEvents, Unnamed, segment_limits, sources};
+use crate::settings::event::{EventSettings, ReadsEvents, Unnamed};
+use crate::settings::{segment_limits, sources};
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 use std::time::Duration;
 
-/// What `delete` needs.
 #[derive(Debug)]
 pub(crate) struct DeleteSettings {
-    /// The events that go.
-    pub events: DoomedEvents,
-    /// The database.
+    pub events: DeletionTarget,
     pub database: DatabaseSettings,
-    /// Whose events they are, and how those of dumps are read.
+    /// The game server, and how dumps are read.
     pub event: EventSettings,
-    /// How dumps are cut.
     pub segment: SegmentLimits,
-    /// The longest that a batch in flight may take after a signal.
+    /// The time limit of an in-flight batch after a signal.
     pub drain_timeout: Duration,
-    /// Whether they are only counted.
+    /// Whether to count only.
     pub dry_run: bool,
 }
 
-/// The events that `delete` deletes.
+/// The events to delete.
 #[derive(Debug, Clone)]
-pub(crate) enum DoomedEvents {
-    /// Those before this time.
+pub(crate) enum DeletionTarget {
+    /// Events before this time.
     Before(Timestamp),
-    /// Those of these dumps.
+    /// Events of these dumps.
     Of(Vec<Source>),
 }
 
 impl DeleteSettings {
-    /// Reads options and variables. `now` is what durations count from.
+    /// Reads options and variables. Ages count from `now`.
     ///
     /// # Errors
     ///
-    /// The first invalid value, or a missing server where no dump could name it.
+    /// The first invalid value, or a missing server if no dump can name it.
     pub(crate) fn new(
         args: &DeleteArgs,
         env: Environment<'_>,
@@ -58,8 +55,8 @@ impl DeleteSettings {
         });
         let events = match before.transpose()? {
             Some(_) if !is_known => return Err(SettingError::ServerRequired),
-            Some(time) => DoomedEvents::Before(time),
-            None => DoomedEvents::Of(sources(&args.files)),
+            Some(time) => DeletionTarget::Before(time),
+            None => DeletionTarget::Of(sources(&args.files)),
         };
         let settings = Self {
             events,
@@ -72,11 +69,11 @@ impl DeleteSettings {
         Ok(Unnamed { settings, is_known })
     }
 
-    /// The dumps; none where events go by their time.
+    /// The dumps; none with `--before`.
     pub(crate) fn sources(&self) -> &[Source] {
         match &self.events {
-            DoomedEvents::Before(_) => &[],
-            DoomedEvents::Of(sources) => sources,
+            DeletionTarget::Before(_) => &[],
+            DeletionTarget::Of(sources) => sources,
         }
     }
 }
@@ -87,17 +84,17 @@ impl ReadsEvents for DeleteSettings {
     }
 
     fn set_sources(&mut self, sources: Vec<Source>) {
-        if let DoomedEvents::Of(named) = &mut self.events {
+        if let DeletionTarget::Of(named) = &mut self.events {
             *named = sources;
         }
     }
 }
 
-/// A moment: RFC 3339, a date or a date and time in UTC, or an age such as `90d`.
+/// Parses a time: RFC 3339, a date or a date and time in UTC, or an age such as `90d`.
 fn time(text: &str, now: Timestamp) -> Result<Timestamp, String> {
     let wanted = || {
-        "a time is needed: a date such as 2025-01-01 (UTC), an RFC 3339 time such as 2025-01-01T12:00:00Z, or an age such as \
-         90d, 6mo or 1y"
+        "expected a date such as 2025-01-01 (UTC), an RFC 3339 time such as 2025-01-01T12:00:00Z, or an age \
+         such as 90d, 6mo or 1y"
             .to_owned()
     };
     if let Ok(time) = text.parse::<Timestamp>() {

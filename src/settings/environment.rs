@@ -1,4 +1,4 @@
-//! Variables and options as text, and the values that they stand for.
+//! Reads and parses variables and options.
 
 use crate::database::connect::error::TargetError;
 use jiff::SignedDuration;
@@ -8,86 +8,84 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// A value that makes no sense.
+/// An invalid setting.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingError {
-    /// An option or variable by itself.
-    #[error("{place} is {value:?}: {wanted}")]
+    /// An invalid value of an option or variable.
+    #[error("invalid value {value:?} for {place}: {wanted}")]
     Value {
         /// The option or the variable.
         place: &'static str,
         /// Its value.
         value: String,
-        /// What would do.
+        /// The valid values.
         wanted: String,
     },
-    /// Whose events they are is not known.
+    /// The game server is unknown.
     #[error(
         "the game server is required: ids of different servers collide, and the dump does not name its server\nhint: add \
          --server americas, --server europe or --server asia, or set ALBION_SERVER"
     )]
     ServerRequired,
-    /// Where the database is.
+    /// An invalid database URL or variable.
     #[error(transparent)]
     Target(#[from] TargetError),
-    /// Two variables name a database each.
+    /// Two variables name one database each.
     #[error(
-        "KILLS_EMBEDDED and DATABASE_URL are both set, and only one database can be written; unset one of them"
+        "KILLS_EMBEDDED and DATABASE_URL are both set, but a command uses one database; unset one of them"
     )]
     TwoDatabases,
-    /// The file of variables can't be read.
-    #[error("the file .env can't be read; make it a file that this user may read, or take it away")]
+    /// `.env` cannot be read.
+    #[error("the file .env can't be read; make it readable for this user, or remove it")]
     EnvFile(#[source] std::io::Error),
-    /// Another user could have written the file of variables.
-    #[error("the file .env belongs to another user (id {uid}) and is not used; take it away, or run as root: chown \"$(id -u)\" .env", uid = uid)]
+    /// Another user owns `.env`.
+    #[error("the file .env belongs to another user (id {uid}) and is not used; remove it, or run as root: chown \"$(id -u)\" .env", uid = uid)]
     EnvFileOwner {
         /// The owner.
         uid: u32,
     },
-    /// Other users can write the file of variables.
-    #[error(
-        "other users can write the file .env (mode {mode:o}), and it is not used; to prevent that: chmod go-w .env"
-    )]
+    /// Other users can write `.env`.
+    #[error("other users can write the file .env (mode {mode:o}), so it is not used; run: chmod go-w .env")]
     EnvFileMode {
         /// The permission bits.
         mode: u32,
     },
-    /// The file of variables has a line with a setting that is not understood.
+    /// `.env` has an invalid line that names a setting.
     #[error(
-        "line {line} of the file .env can't be understood; NAME=value in UTF-8 is the form, in single quotes if it has spaces, $ or #"
+        "line {line} of the file .env is invalid; write NAME=value in UTF-8, with the value in single quotes if it has spaces, $ or #"
     )]
     EnvFileLine {
-        /// Which, from 1.
+        /// The line number, from 1.
         line: usize,
     },
-    /// The file of variables has a name that is nearly a setting.
-    #[error("the file .env sets {name}, which is no setting; write {meant}, or take the line away")]
+    /// `.env` has a misspelled setting.
+    #[error("the file .env sets {name}, which is not a setting; write {meant}, or remove the line")]
     Misspelled {
         /// The name.
         name: String,
-        /// The setting that it was meant to be.
+        /// The suggested setting.
         meant: String,
     },
-    /// The address for pages is taken, or not this machine's.
-    #[error("{address} can't be listened on; another address can be chosen by --listen, or KILLS_LISTEN")]
+    /// The address of the pages is in use, or not an address of this machine.
+    #[error("cannot listen on {address}; choose another address with --listen or KILLS_LISTEN")]
     Listen {
         /// The address.
         address: String,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The text of a variable is none.
-    #[error("{name} is not UTF-8; write it anew, with characters beyond ASCII in UTF-8, or unset it")]
+    /// A variable is not valid UTF-8.
+    #[error("{name} is not UTF-8; set it in UTF-8, or unset it")]
     NotText {
         /// The variable.
         name: String,
     },
 }
 
-/// What the program's own variables begin with, and libpq's.
+/// The prefixes of the program's variables and of libpq's.
 const PREFIXES: [&str; 4] = ["KILLS_", "DATABASE_", "ALBION_", "PG"];
 
-/// Refuses variables that would be passed over, as they are no text.
+/// Rejects variables that are not UTF-8. They would be ignored otherwise.
 pub(crate) fn check() -> Result<(), SettingError> {
     let is_ours = |name: &str| PREFIXES.iter().any(|prefix| name.starts_with(prefix));
     let wrong = std::env::vars_os().find_map(|(name, value)| {
@@ -97,7 +95,8 @@ pub(crate) fn check() -> Result<(), SettingError> {
     wrong.map_or(Ok(()), |name| Err(SettingError::NotText { name }))
 }
 
-/// Refuses a `RUST_LOG` of which the logger would pass over a part, or take a level for a module's name and tell nothing.
+/// Rejects an invalid `RUST_LOG`. The logger would ignore a part of it, or take a misspelled level for a module name and log
+/// nothing.
 pub(crate) fn check_log(env: Environment<'_>) -> Result<(), SettingError> {
     let is_level = |word: &str| word.trim().parse::<log::LevelFilter>().is_ok();
     let is_module = |word: &str| word.trim().starts_with("aegis_kills") || word.contains("::");
@@ -107,25 +106,24 @@ pub(crate) fn check_log(env: Environment<'_>) -> Result<(), SettingError> {
             Some((module, level)) => !module.trim().is_empty() && is_level(level),
             None => directive.trim().is_empty() || is_level(directive) || is_module(directive),
         };
-        let wanted =
-            "off, error, warn, info, debug or trace is needed, or module=level, with commas between several";
+        let wanted = "expected off, error, warn, info, debug or trace, or module=level, separated by commas";
         if directives.split(',').all(fits) { Ok(()) } else { Err(wanted.to_owned()) }
     };
     env.variable("RUST_LOG", (), parse)
 }
 
-/// Variables whose spaces and quotes may be meant.
+/// Variables in which spaces and quotes can be intended.
 const EXACT: [&str; 3] = ["PGPASSWORD", "PGSSLPASSWORD", "PGOPTIONS"];
 
-/// A value without white space around it, and without the one pair of quotes that `docker --env-file` leaves there. Files of
-/// secrets end in a newline, and files of other systems in CR.
+/// Removes white space and one pair of quotes around a value. `docker --env-file` keeps quotes, secret files end with a
+/// newline, and files of other systems with CR.
 pub(crate) fn unwrapped(value: &str) -> &str {
     let value = value.trim();
     let inner = |quote: char| value.strip_prefix(quote)?.strip_suffix(quote);
     inner('"').or_else(|| inner('\'')).map_or(value, str::trim)
 }
 
-/// A variable of the process. Without `HOME`, the home directory is that of the user database, as for libpq.
+/// A variable of the process. If `HOME` is unset, the user database has the home directory, as for libpq.
 pub(crate) fn of_process(name: &str) -> Option<String> {
     let of_user = || {
         let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten()?;
@@ -140,14 +138,15 @@ pub(crate) fn of_process(name: &str) -> Option<String> {
 pub struct Environment<'e>(pub &'e dyn Fn(&str) -> Option<String>);
 
 impl Environment<'_> {
-    /// The value of a variable that is set, without white space and quotes around it. Passwords and options are as they were set.
+    /// The value of a variable, without white space and quotes around it, except for passwords and options. An empty
+    /// variable counts as unset.
     pub fn get(&self, name: &str) -> Option<String> {
         let value = (self.0)(name)?;
         let value = if EXACT.contains(&name) { value } else { unwrapped(&value).to_owned() };
         (!value.is_empty()).then_some(value)
     }
 
-    /// The value of an option, else of a variable, parsed.
+    /// Parses the value of an option, else of a variable.
     pub(crate) fn read<T>(
         &self,
         option: (&'static str, Option<&str>),
@@ -157,7 +156,7 @@ impl Environment<'_> {
         self.read_exactly(option, variable, |value| parse(value.trim()))
     }
 
-    /// The same where spaces around an option's value are a part of it.
+    /// Like [`read`](Self::read), but keeps spaces around an option's value.
     pub(crate) fn read_exactly<T>(
         &self,
         option: (&'static str, Option<&str>),
@@ -189,31 +188,30 @@ pub(crate) fn number<T: FromStr + PartialOrd + Display>(
     text: &str,
     range: RangeInclusive<T>,
 ) -> Result<T, String> {
-    let wanted = || format!("a whole number from {} to {} is needed", range.start(), range.end());
+    let wanted = || format!("expected a whole number from {} to {}", range.start(), range.end());
     text.parse().ok().filter(|value| range.contains(value)).ok_or_else(wanted)
 }
 
-/// A bare number is milliseconds; else a number with a unit, such as `30s` or `5min`.
+/// Parses a duration: a number of milliseconds, or a number with a unit such as `30s` or `5min`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let wanted = || {
-        "a time above zero is needed: milliseconds, or a number with a unit such as 30s or 5min".to_owned()
-    };
+    let wanted =
+        || "expected a time above zero: milliseconds, or a number with a unit such as 30s or 5min".to_owned();
     let parsed = if let Ok(milliseconds) = text.parse() {
         Duration::from_millis(milliseconds)
     } else {
         let signed: SignedDuration = text.parse().map_err(|_| wanted())?;
         signed.try_into().map_err(|_| wanted())?
     };
-    // A year is more than anyone waits, and less than what the clocks can add up.
+    // A year is a sensible maximum, and adding it to a clock cannot overflow.
     if parsed.is_zero() || parsed > Duration::from_hours(365 * 24) {
         return Err(wanted());
     }
     Ok(parsed)
 }
 
-/// A bare number is bytes; else a number with one of the units KiB, MiB and GiB, of which `iB` may be left out.
+/// Parses a size: a number of bytes, or a number with the unit KiB, MiB or GiB. `iB` is optional.
 pub(crate) fn bytes(text: &str, min: usize, max: usize) -> Result<usize, String> {
-    let wanted = || format!("a size from {min} to {max} bytes is needed, such as 8388608 or 8MiB");
+    let wanted = || format!("expected a size from {min} to {max} bytes, such as 8388608 or 8MiB");
     let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let shift = match unit.trim() {

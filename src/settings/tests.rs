@@ -1,5 +1,8 @@
-//! Values as they are typed: which are taken, which are refused, and with what words.
+//! Tests of valid and invalid values, and of the errors.
 
+use crate::event::server::Server;
+use crate::event::text::NulPolicy;
+use crate::pipeline::prepare::preparer::Battle;
 use crate::settings::environment::{bytes, duration};
 use crate::settings::*;
 use std::time::Duration;
@@ -17,7 +20,7 @@ fn load(variables: &[(&str, &str)], args: &LoadArgs) -> Result<LoadSettings, Str
 }
 
 #[test]
-fn wrong_values_name_the_variable_the_value_and_what_would_do() {
+fn errors_name_the_variable_the_value_and_valid_values() {
     let check = |name: &str, value: &str, wanted: &str| {
         let error = load(&[("DATABASE_URL", "postgresql://db/kills"), (name, value)], &LoadArgs::default());
         let words = error.expect_err(name);
@@ -29,7 +32,7 @@ fn wrong_values_name_the_variable_the_value_and_what_would_do() {
     check("KILLS_LAYOUT", "flat", "archive");
     check("DATABASE_SCHEMA", "pg_kills", "63 bytes");
     check("KILLS_NUL", "drop", "reject, strip, replace");
-    check("KILLS_ON_CONFLICT", "merge", "skip or update");
+    check("KILLS_ON_CONFLICT", "merge", "one of skip, update");
     check("KILLS_MAX_REJECTS", "some", "0.5%");
     check("KILLS_WORKER_CONCURRENCY", "0", "1 to 256");
     check("KILLS_PARSE_THREADS", "-1", "1 to 256");
@@ -59,7 +62,7 @@ fn min_over_max() {
 }
 
 #[test]
-fn an_option_wins_over_a_variable_and_a_variable_over_the_default() {
+fn an_option_overrides_a_variable_and_a_variable_the_default() {
     let variables = [("DATABASE_URL", "postgresql://db/kills"), ("ALBION_SERVER", "asia"), ("KILLS_NUL", "")];
     let mut args = LoadArgs::default();
     let settings = load(&variables, &args).unwrap();
@@ -86,8 +89,7 @@ fn units() {
     assert_eq!(bytes("64K", 1, 1 << 30), Ok(64 << 10));
 }
 
-/// Each variable of `.env.example`: values at its borders that will do, and the first beyond them that won't, with words of the
-/// error.
+/// Each variable of `.env.example` with its valid limits, the first invalid values beyond them, and a part of the error.
 struct Borders {
     name: &'static str,
     good: &'static [&'static str],
@@ -112,18 +114,18 @@ const BORDERS: [Borders; 16] = [
         wanted: "americas, europe, asia" },
     Borders { name: "KILLS_EVENTS_AT", good: &["raw_json", "data.events", "*.data"], bad: &[".", "a.", "a..b"],
         wanted: "data.events" },
-    Borders { name: "KILLS_LAYOUT", good: &["archive", "aegis"], bad: &["flat", "archives", "0"], wanted: "archive or aegis" },
+    Borders { name: "KILLS_LAYOUT", good: &["archive", "aegis"], bad: &["flat", "archives", "0"], wanted: "archive, aegis" },
     Borders { name: "DATABASE_SCHEMA", good: &["x", " ", "a\"b", SCHEMA_63, " x\r\n", "\"x\""],
         bad: &["pg_x", SCHEMA_64, "a\0b"], wanted: "1 to 63 bytes" },
     Borders { name: "KILLS_LEDGER_SCHEMA", good: &["x", " ", SCHEMA_63], bad: &["pg_x", SCHEMA_64], wanted: "1 to 63 bytes" },
-    Borders { name: "KILLS_ON_CONFLICT", good: &["skip", "update"], bad: &["merge", "SKIP"], wanted: "skip or update" },
+    Borders { name: "KILLS_ON_CONFLICT", good: &["skip", "update"], bad: &["merge", "SKIP"], wanted: "one of skip, update" },
     Borders { name: "KILLS_NUL", good: &["reject", "strip", "replace"], bad: &["drop", "1"], wanted: "reject, strip, replace" },
     Borders { name: "KILLS_MAX_REJECTS", good: &["0", "18446744073709551615", "0%", "0.5%", "100%"],
         bad: &["-1", "18446744073709551616", "-0.1%", "100.1%", "NaN%", "%", "1.5", "some"], wanted: "0.5%" },
     Borders { name: "KILLS_LISTEN", good: &["0", "1", "65535", ":80", "localhost:80", "[::1]:80", "0.0.0.0:65535", "kills.example.org:80"],
         bad: &["-1", "65536", "127.0.0.1", "127.0.0.1:65536", "example.org", "a b:80", "::1"], wanted: "127.0.0.1:8080" },
     Borders { name: "KILLS_METRICS_FILE", good: &["kills.prom", "/tmp/kills.prom"], bad: &["/", "/no/such/kills.prom"],
-        wanted: "in a directory that is there" },
+        wanted: "in an existing directory" },
     Borders { name: "DATABASE_POOL_MIN", good: &["1", "10"], bad: &["0", "-1", "1001", "two"], wanted: "1 to 1000" },
     Borders { name: "DATABASE_POOL_MAX", good: &["1", "2", "1000"], bad: &["0", "-1", "1001", "2.5"], wanted: "1 to 1000" },
     Borders { name: "KILLS_WORKER_CONCURRENCY", good: &["1", "256"], bad: &["0", "-1", "257", "many"], wanted: "1 to 256" },
@@ -168,7 +170,7 @@ fn the_borders_of_each_variable() {
     );
 }
 
-/// Where a variable has no wrong values, or its place tries it out, another test has it.
+/// Variables without invalid values, or checked elsewhere, have their own tests.
 #[test]
 fn each_variable_of_the_example_is_tried() {
     let elsewhere = ["DATABASE_URL", "KILLS_EMBEDDED", "KILLS_REJECTS_FILE", "RUST_LOG"];
@@ -203,21 +205,21 @@ fn levels_of_the_log() {
     for bad in ["loud", "info,loud", "rustls=loud", "a=b=info", "=info", "1"] {
         let words = check(bad).expect_err(bad);
         assert!(
-            words.contains(&format!("RUST_LOG is {bad:?}")) && words.contains("debug or trace"),
+            words.contains(&format!("{bad:?} for RUST_LOG")) && words.contains("debug or trace"),
             "{words}"
         );
     }
 }
 
 #[test]
-fn two_databases_are_one_too_many() {
+fn two_databases_are_an_error() {
     let both = [("DATABASE_URL", "postgresql://db/kills"), ("KILLS_EMBEDDED", "/srv/kills")];
     let words = load(&both, &LoadArgs::default()).expect_err("two databases");
     assert!(words.contains("KILLS_EMBEDDED and DATABASE_URL") && words.contains("unset one"), "{words}");
     assert!(load(&both[1..], &LoadArgs::default()).is_ok());
 }
 
-/// What a crash or a careless `{:?}` would print.
+/// A crash or a careless `{:?}` must not print a secret.
 #[test]
 fn no_secret_is_printed_for_debugging() {
     let url = "postgresql://me:zebra@db/kills?options=-c%20kills.token%3Dzebra";
@@ -239,7 +241,7 @@ fn no_secret_is_printed_for_debugging() {
 }
 
 #[test]
-fn the_server_that_events_name_is_taken_where_none_is_set() {
+fn the_server_in_the_events_is_used_if_none_is_set() {
     let load = |variables: &[(&str, &str)], named| {
         let get =
             |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());

@@ -1,11 +1,11 @@
-//! The names of all settings, and misspelled ones.
+//! The names of all settings, and the detection of misspelled ones.
 
 #[cfg(test)]
 mod tests;
 
 use std::cmp::max;
 
-/// The variables that this program reads, beside libpq's.
+/// The variables of this program, without libpq's.
 pub(crate) const VARIABLES: [&str; 28] = [
     "DATABASE_URL",
     "DATABASE_SCHEMA",
@@ -37,7 +37,7 @@ pub(crate) const VARIABLES: [&str; 28] = [
     "RUST_LOG",
 ];
 
-/// libpq's variables without their `PG`. They are listed to find misspelled ones: a `.env` may set any `PG*`.
+/// libpq's variables without `PG`, to find misspelled ones. A `.env` can set any `PG*`.
 const LIBPQ: [&str; 41] = [
     "HOST",
     "HOSTADDR",
@@ -82,7 +82,7 @@ const LIBPQ: [&str; 41] = [
     "DATA",
 ];
 
-/// The first words of this program's variables. What begins so and is unknown is compared by the rest alone.
+/// The prefixes of this program's variables. An unknown name with a prefix is compared without it.
 const PREFIXES: [&str; 3] = ["DATABASE_", "KILLS_", "ALBION_"];
 
 /// Whether a variable is a setting of this program, libpq's included.
@@ -90,19 +90,19 @@ pub(crate) fn is_setting(name: &str) -> bool {
     VARIABLES.contains(&name) || name.starts_with("PG")
 }
 
-/// Whether a variable is one of those listed here: `PGADMIN_DEFAULT_EMAIL` is a `PG*` of another program.
+/// Whether a variable is listed here. `PGADMIN_DEFAULT_EMAIL` is a `PG*` of another program.
 pub(crate) fn is_listed(name: &str) -> bool {
     VARIABLES.contains(&name) || name.strip_prefix("PG").is_some_and(|rest| LIBPQ.contains(&rest))
 }
 
-/// The setting that a name was probably meant to be. None for a setting, and for what belongs to another program.
+/// The setting that a name probably stands for; none for a setting, and for names of other programs.
 pub(crate) fn meant(name: &str) -> Option<String> {
     if VARIABLES.contains(&name) {
         return None;
     }
     let upper = name.to_ascii_uppercase();
     if let Some(rest) = upper.strip_prefix("PG") {
-        // Other programs name theirs `PG_HOST`.
+        // `PG_HOST` belongs to other programs.
         let is_ours = name.starts_with("PG") && LIBPQ.contains(&rest);
         let known = LIBPQ.iter().filter(|_| !is_ours && !rest.starts_with('_'));
         return closest(rest, known.copied()).map(|rest| format!("PG{rest}"));
@@ -113,7 +113,7 @@ pub(crate) fn meant(name: &str) -> Option<String> {
         if let Some(found) = closest(rest, same) {
             return Some(format!("{prefix}{found}"));
         }
-        // `KILLS_POOL_MAX`; but a `DATABASE_SERVER` is another program's.
+        // For example `KILLS_POOL_MAX`. But `DATABASE_SERVER` belongs to another program.
         let is_named_so = |known: &&str| known.split_once('_').is_some_and(|(_, found)| found == rest);
         return VARIABLES
             .into_iter()
@@ -123,7 +123,7 @@ pub(crate) fn meant(name: &str) -> Option<String> {
     closest(&upper, VARIABLES.into_iter()).map(str::to_owned)
 }
 
-/// The nearest name within one edit per four letters, and two at most: `USER` is not `URL`.
+/// The nearest name within one edit per four characters, and at most two: `USER` is not `URL`.
 fn closest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     let edits_max = max(1, name.len().div_ceil(4)).min(2);
     let edits = known.map(|known| (strsim::osa_distance(name, known), known));

@@ -1,4 +1,4 @@
-//! Faults of Citus's servers in the middle of a load: each ends in the tables of a load without it.
+//! Faults of Citus servers during a load. The tables must be those of an undisturbed load.
 
 use std::time::Duration;
 
@@ -24,14 +24,14 @@ fn in_small_steps(citus: &Citus, work: &Workplace) -> Program {
         .env("DATABASE_AWAY_TIMEOUT", "2min")
 }
 
-/// Waits until so many more segments are stored.
+/// Waits until the load has stored this many more segments.
 fn steps(citus: &Citus, more: i64, ended: &dyn Fn() -> bool) {
     let begin = citus.segments();
     eventually(STEP_MAX, "the load gets on", || ended() || citus.segments() >= begin + more);
     assert!(!ended(), "there is more to load");
 }
 
-/// A load that is disturbed, and then the next run, which ends what is to be ended.
+/// Disturbs a load, then runs it again to completion.
 fn survive(citus: &Citus, seed: u64, disturb: impl FnOnce(&dyn Fn() -> bool)) {
     let work = Workplace::new();
     let dump = generated(600, seed, 5.0);
@@ -39,7 +39,7 @@ fn survive(citus: &Citus, seed: u64, disturb: impl FnOnce(&dyn Fn() -> bool)) {
     citus.distribute(&work, "archive");
     let run = meanwhile(in_small_steps(citus, &work), disturb).expect(0);
     run.summary().check(&[("rejected", 0), ("unfinished", 0)]);
-    // What a node was committing when it died shows when Citus has finished it, which verify has it do.
+    // Citus resolves an interrupted commit of a node later. `verify` makes it do so.
     citus.program(&work, &["verify", "dump.ndjson"]).expect(0);
     assert_same(&expect(&dump, Nul::Reject).tables, &citus.tables());
     in_small_steps(citus, &work).expect(0).summary().check(&[("inserted", 0), ("unfinished", 0)]);
@@ -47,7 +47,7 @@ fn survive(citus: &Citus, seed: u64, disturb: impl FnOnce(&dyn Fn() -> bool)) {
 }
 
 #[test]
-fn a_worker_that_crashes_again_and_again() {
+fn a_load_survives_repeated_worker_crashes() {
     let Some(citus) = Citus::get("a worker that crashes") else { return };
     let Some((_, workers)) = citus.nodes() else { return };
     survive(&citus, 21, |ended| {
@@ -60,7 +60,7 @@ fn a_worker_that_crashes_again_and_again() {
 }
 
 #[test]
-fn a_coordinator_that_crashes_again_and_again() {
+fn a_load_survives_repeated_coordinator_crashes() {
     let Some(citus) = Citus::get("a coordinator that crashes") else { return };
     let Some((coordinator, _)) = citus.nodes() else { return };
     survive(&citus, 22, |ended| {
@@ -73,8 +73,8 @@ fn a_coordinator_that_crashes_again_and_again() {
 }
 
 #[test]
-fn a_worker_that_is_away_for_a_while() {
-    let Some(citus) = Citus::get("a worker that is away") else { return };
+fn a_load_survives_an_unreachable_worker() {
+    let Some(citus) = Citus::get("an unreachable worker") else { return };
     let Some((_, workers)) = citus.nodes() else { return };
     let work = Workplace::new();
     survive(&citus, 23, |ended| {
@@ -82,7 +82,7 @@ fn a_worker_that_is_away_for_a_while() {
         workers[0].stop_immediate();
         let health = citus.program(&work, &["health"]).run();
         assert_eq!(health.code, 6, "{}", health.stdout);
-        health.says_in_output(&format!("can't reach {}", workers[0].name));
+        health.says_in_output(&format!("cannot reach {}", workers[0].name));
         let json = citus.program(&work, &["health", "--json"]).expect(6).stdout;
         let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
         assert_eq!(json["nodes"][0]["name"], *workers[0].name, "{json}");
@@ -95,7 +95,7 @@ fn a_worker_that_is_away_for_a_while() {
 }
 
 #[test]
-fn a_worker_that_says_nothing() {
+fn a_load_survives_a_silent_worker() {
     let Some(citus) = Citus::get("a worker that says nothing") else { return };
     let Some((_, workers)) = citus.nodes() else { return };
     let work = Workplace::new();
@@ -108,7 +108,7 @@ fn a_worker_that_says_nothing() {
 }
 
 #[test]
-fn a_loader_that_is_killed() {
+fn a_killed_load_on_citus_can_be_repeated() {
     let Some(citus) = Citus::get("a loader that is killed") else { return };
     let work = Workplace::new();
     let dump = generated(600, 24, 5.0);
@@ -124,7 +124,7 @@ fn a_loader_that_is_killed() {
 }
 
 #[test]
-fn a_commit_that_a_crash_has_interrupted() {
+fn verify_completes_an_interrupted_citus_commit() {
     let Some(citus) = Citus::get("an interrupted commit") else { return };
     let work = Workplace::new();
     let dump = generated(20, 25, 0.0);
@@ -132,8 +132,8 @@ fn a_commit_that_a_crash_has_interrupted() {
     citus.distribute(&work, "archive");
     citus.load(&work, &["dump.ndjson"]).expect(0);
     let mut client = citus.client();
-    // An event is taken from its node, and put back there in a transaction that is prepared and, by the coordinator's
-    // record, committed: that is what a node leaves that died in between.
+    // Simulates a node that died during a commit: the event is deleted, and inserted again in a prepared transaction that
+    // the coordinator's record marks as committed.
     let row = client
         .query_one(
             "select event_id, shard.shard_name, node.nodename, node.nodeport
@@ -175,7 +175,7 @@ fn a_commit_that_a_crash_has_interrupted() {
         "insert into pg_dist_transaction (groupid, gid)
          select groupid, '{gid}' from pg_dist_node where nodename = '{host}' and nodeport = {port}"
     );
-    // Before that record Citus can't know that it is, and would roll it back; and a role of the people's may not tell it to.
+    // Without that record Citus would roll the transaction back. An ordinary role may not start the recovery.
     let role = format!("reader_{}", citus.schema());
     client.batch_execute(&format!("create role {role} login")).expect("a role");
     let grant = format!(
@@ -186,7 +186,7 @@ fn a_commit_that_a_crash_has_interrupted() {
     let url = citus.url().replacen(&format!("//{user}"), &format!("//{role}"), 1);
     let run = citus.program(&work, &["verify", "dump.ndjson"]).env("DATABASE_URL", &url).run();
     client.batch_execute(&format!("drop owned by {role}; drop role {role}")).expect("no role");
-    // It may be that Citus has been there in the meantime.
+    // Citus may have recovered the transaction already.
     if run.code != 0 {
         run.expect(6).says_in_output("may be stored").says_in_output("19 present");
     }

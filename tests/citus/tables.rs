@@ -1,4 +1,4 @@
-//! The tables on Citus: the same as on one server, whatever is loaded, and by however many.
+//! Tables on Citus: the same rows as on one server, for every kind of load and for concurrent loads.
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -10,13 +10,13 @@ use crate::support::oracle::{self, Nul, assert_same, expect, expect_in, read_aeg
 use crate::support::program::Workplace;
 use crate::support::samples::sample_events;
 
-/// Real events, generated ones, and some that are there twice.
+/// Real events, generated events, and duplicates of some.
 fn dump() -> Vec<u8> {
     [sample_events(), generated(400, 11, 5.0), generated(50, 11, 0.0)].concat()
 }
 
 #[test]
-fn the_same_rows_as_in_one_server() {
+fn citus_stores_the_same_rows_as_one_server() {
     let Some(citus) = Citus::get("a load of both layouts") else { return };
     let (work, database) = (Workplace::new(), Cluster::shared().database("beside_citus"));
     let dump = dump();
@@ -40,7 +40,7 @@ fn the_same_rows_as_in_one_server() {
         };
         assert_same(&expected, &found);
         assert_same(&beside, &found);
-        // Again, in every way there is: nothing changes.
+        // A second load in every mode changes nothing.
         citus.load(&work, &args).segment_bytes(64 << 10).run();
         for more in [&["--force"][..], &["--on-conflict", "update"]] {
             let run = citus.load(&work, &args).args(more).segment_bytes(64 << 10).run().summary();
@@ -55,7 +55,7 @@ fn the_same_rows_as_in_one_server() {
 }
 
 #[test]
-fn what_differs_is_updated() {
+fn changed_events_are_updated_on_citus() {
     let Some(citus) = Citus::get("an update") else { return };
     let work = Workplace::new();
     let dump = generated(300, 12, 0.0);
@@ -88,14 +88,14 @@ fn what_differs_is_updated() {
 }
 
 #[test]
-fn loaders_that_update_beside_each_other() {
+fn concurrent_updates_on_citus_store_one_version() {
     let Some(citus) = Citus::get("updates beside each other") else { return };
     let work = Workplace::new();
     let dump = generated(400, 15, 0.0);
     work.write("dump.ndjson", &dump);
     citus.distribute(&work, "archive");
     citus.load(&work, &["dump.ndjson"]).expect(0);
-    // With rows of theirs left, events can't go straight into the tables: they are merged, and others of the segment rewritten.
+    // Child rows remain, so COPY fails: the events are merged, and other events of the segment are rewritten.
     let mut client = citus.client();
     for sql in [
         "update kill_event set fame = -1 where event_id % 2 = 0",
@@ -105,7 +105,7 @@ fn loaders_that_update_beside_each_other() {
     }
     let updates = ["--on-conflict", "update", "dump.ndjson"];
     let loads: Vec<_> = thread::scope(|scope| {
-        // Segments of other sizes are others.
+        // Another segment size gives different segments.
         let load = |size| {
             let (citus, work) = (&citus, &work);
             scope.spawn(move || citus.load(work, &updates).segment_bytes(size).expect(0).summary())
@@ -120,16 +120,17 @@ fn loaders_that_update_beside_each_other() {
 }
 
 #[test]
-fn a_node_that_refuses_rows() {
+fn rows_that_a_node_rejects_are_reported() {
     let Some(citus) = Citus::get("rejects by a node") else { return };
     let work = Workplace::new();
     let dump = generated(200, 13, 0.0);
     work.write("dump.ndjson", &dump);
     citus.distribute(&work, "archive");
     let ids: Vec<i64> = expect(&dump, Nul::Reject).tables.kill_event.keys().copied().collect();
-    let refused = [ids[7], ids[8], ids[150]];
+    let rejected = [ids[7], ids[8], ids[150]];
     let mut client = citus.client();
-    for (table, id) in [("kill_event", refused[0]), ("kill_player", refused[1]), ("kill_player", refused[2])]
+    for (table, id) in
+        [("kill_event", rejected[0]), ("kill_player", rejected[1]), ("kill_player", rejected[2])]
     {
         let check = format!("alter table {table} add constraint refuses_{id} check (event_id <> {id})");
         client.batch_execute(&check).expect("a constraint");
@@ -139,21 +140,21 @@ fn a_node_that_refuses_rows() {
         let rejects = run.rejects();
         let states: Vec<Option<&str>> = rejects.iter().map(|reject| reject.0["sqlstate"].as_str()).collect();
         assert_eq!(states, [Some("23514"); 3], "{run:?}");
-        let is_taken = |line: &&&[u8]| {
+        let is_accepted = |line: &&&[u8]| {
             let event: serde_json::Value = serde_json::from_slice(line).expect("an event");
-            !refused.contains(&event["EventId"].as_i64().expect("an id"))
+            !rejected.contains(&event["EventId"].as_i64().expect("an id"))
         };
-        let taken: Vec<&[u8]> = lines(&dump).iter().filter(is_taken).copied().collect();
-        assert_same(&expect(&join(&taken), Nul::Reject).tables, &citus.tables());
+        let accepted: Vec<&[u8]> = lines(&dump).iter().filter(is_accepted).copied().collect();
+        assert_same(&expect(&join(&accepted), Nul::Reject).tables, &citus.tables());
     }
 }
 
 #[test]
-fn loaders_beside_each_other() {
+fn concurrent_loads_on_citus_store_each_event_once() {
     let Some(citus) = Citus::get("loaders beside each other") else { return };
     let work = Workplace::new();
     citus.distribute(&work, "archive");
-    // The same dump for two of them, and one that shares events with it in other segments.
+    // Two loads get the same dump. The third dump shares events with it in different segments.
     let all = generated(900, 14, 5.0);
     let all = lines(&all);
     let dump = join(&all[..600]);
@@ -183,15 +184,15 @@ fn loaders_beside_each_other() {
     let expected = expect(&[dump.clone(), other.clone()].concat(), Nul::Reject);
     assert_same(&expected.tables, &citus.tables());
     assert_eq!(inserted, expected.tables.kill_event.len() as u64);
-    // However many shards a segment has events in, each node has one for the transaction, and one for what is staged.
+    // However many shards a segment touches, each node has one backend for the transaction and one for the staging table.
     assert!(!most.is_empty() && most.values().all(|most| *most <= 2), "{most:?}");
     let twice = "select from kill_load_segment group by hash having count(*) > 1";
     assert!(citus.client().query(twice, &[]).expect("rows").is_empty());
 }
 
-/// How many backends each session of a load has on each worker.
+/// The number of backends of each load session on each worker.
 fn backends(client: &mut postgres::Client) -> Vec<((String, String), i64)> {
-    // A backend of Citus bears the number of the session that it works for, whose last ten digits are its process.
+    // The application name of a Citus backend contains its session's number. The last ten digits are the process id.
     let sql = "
         select worker.nodeport::text, backend->>'application_name', (backend->>'count')::bigint
         from run_command_on_workers($$
@@ -206,7 +207,7 @@ fn backends(client: &mut postgres::Client) -> Vec<((String, String), i64)> {
 }
 
 #[test]
-fn tables_that_are_filled_are_distributed_with_all_that_is_in_them() {
+fn filled_tables_are_distributed_with_their_rows() {
     let Some(citus) = Citus::get("distributing filled tables") else { return };
     let work = Workplace::new();
     let dump = generated(200, 16, 0.0);
@@ -218,15 +219,15 @@ fn tables_that_are_filled_are_distributed_with_all_that_is_in_them() {
     let health = citus.program(&work, &["health"]).expect(0);
     health.says_in_output("schema apply --distributed citus");
     citus.distribute(&work, "archive");
-    // All of it is there already.
+    // Every event is stored already.
     let again = citus.program(&work, &["schema", "apply", "--distributed", "citus"]).expect(0);
-    again.says_in_output("all tables and indexes are there");
+    again.says_in_output("all tables and indexes exist");
     let run = citus.load(&work, &["first.ndjson", "rest.ndjson"]).expect(0).summary();
     run.check(&[("already_loaded", 100), ("inserted", 100)]);
     assert_same(&expect(&dump, Nul::Reject).tables, &citus.tables());
     let kept = "select pg_relation_size(format('%I.kill_player', current_schema())::regclass)";
     assert_eq!(citus.client().query_one(kept, &[]).expect("a size").get::<_, i64>(0), 0, "a copy was kept");
-    // What a load makes beside them is distributed as well.
+    // The tables that a load creates later are distributed too.
     citus.load(&work, &["--layout", "aegis", "first.ndjson"]).expect(0);
     let kinds = "select count(*) filter (where partmethod = 'h'), count(*) filter (where partmethod = 'n')
                  from pg_dist_partition join pg_class on oid = logicalrelid
@@ -236,7 +237,7 @@ fn tables_that_are_filled_are_distributed_with_all_that_is_in_them() {
 }
 
 #[test]
-fn what_is_printed_can_be_run() {
+fn printed_citus_ddl_can_be_run() {
     let Some(citus) = Citus::get("the printed schema") else { return };
     let work = Workplace::new();
     let print = ["schema", "print", "--distributed", "citus"];
@@ -251,7 +252,7 @@ fn what_is_printed_can_be_run() {
 }
 
 #[test]
-fn tables_that_are_distributed_otherwise_are_refused() {
+fn tables_distributed_differently_are_rejected() {
     let Some(citus) = Citus::get("tables distributed otherwise") else { return };
     let work = Workplace::new();
     citus.load(&work, &[]).stdin(generated(10, 18, 0.0)).expect(0);
@@ -268,7 +269,7 @@ fn tables_that_are_distributed_otherwise_are_refused() {
 }
 
 #[test]
-fn a_server_without_citus_is_told_so() {
+fn a_server_without_citus_is_an_error() {
     let (work, database) = (Workplace::new(), Cluster::shared().database("no_citus"));
     let apply = ["schema", "apply", "--distributed", "citus"];
     let run = work.program(&apply).env("DATABASE_URL", &database.url()).run();
@@ -276,5 +277,5 @@ fn a_server_without_citus_is_told_so() {
     run.says(&["this database has no Citus", "CREATE EXTENSION citus"]);
     let run = work.program(&["schema", "print", "--distributed", "timescale"]).run();
     assert_eq!(run.code, 2, "{}", run.stderr);
-    run.says(&["--distributed", "timescale", "citus is needed"]);
+    run.says(&["--distributed", "timescale", "expected citus"]);
 }

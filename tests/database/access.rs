@@ -1,4 +1,4 @@
-//! Roles and tables that a load can't use as they are: `health`, `verify` and `load` say why, and at once.
+//! Roles and tables that a load cannot use: `health`, `verify` and `load` report the cause at once.
 
 use std::time::{Duration, Instant};
 
@@ -10,10 +10,10 @@ use crate::support::dumps::generated;
 use crate::support::pgbouncer::PgBouncer;
 use crate::support::program::{Ended, Workplace};
 
-/// Less than what an outage is waited for.
+/// Shorter than the retries of an outage.
 const AT_ONCE: Duration = Duration::from_secs(20);
 
-/// A database with tables and events, and a role of the test's own.
+/// A database with tables and events, and a role of this test.
 struct Place<'c> {
     database: Database<'c>,
     work: Workplace,
@@ -34,7 +34,7 @@ impl Place<'_> {
         place
     }
 
-    /// Runs statements as the owner, with the role's name in place of ROLE.
+    /// Runs statements as the owner. `ROLE` stands for the role's name.
     fn change(&self, sql: &str) {
         let sql = sql.replace("ROLE", &self.role).replace("DATABASE_NAME", self.database.name());
         self.database.client().batch_execute(&sql).expect("a change");
@@ -63,13 +63,13 @@ impl Drop for Place<'_> {
     fn drop(&mut self) {
         let mut client: Client = self.database.client();
         let sql = format!("drop owned by {0}; drop role {0}", self.role);
-        // A failed test has its own message.
+        // Errors are ignored, because a failed test has its own message.
         let _ = client.batch_execute(&sql);
     }
 }
 
 #[test]
-fn rows_that_are_hidden_from_a_role() {
+fn hidden_rows_are_reported() {
     let place = Place::new();
     place.run(&["health"]).expect(0);
     place.change("alter table kill_event enable row level security");
@@ -83,7 +83,7 @@ fn rows_that_are_hidden_from_a_role() {
     }
     place.change("alter table kill_event disable row level security");
     place.run(&["verify", "dump.ndjson"]).expect(0);
-    // Child rows can be hidden as well.
+    // Child rows can be hidden too.
     for table in ["kill_player", "kill_loot"] {
         place.change(&format!("alter table {table} enable row level security"));
         place.run(&["verify", "dump.ndjson"]).expect(7).says(&["row-level security hides rows"]);
@@ -92,7 +92,7 @@ fn rows_that_are_hidden_from_a_role() {
 }
 
 #[test]
-fn privileges_that_are_missing() {
+fn missing_privileges_are_reported() {
     for (change, words) in [
         ("revoke insert on kill_event from ROLE", "lacks INSERT on kill_event"),
         ("revoke select on kill_load_run from ROLE", "lacks SELECT on kill_load_run"),
@@ -113,17 +113,17 @@ fn privileges_that_are_missing() {
 }
 
 #[test]
-fn tables_that_a_crash_empties() {
+fn partly_unlogged_tables_are_unhealthy() {
     let place = Place::new();
     place.change("alter table kill_event set unlogged; alter table kill_loot set unlogged");
     place.is_unhealthy("are UNLOGGED");
-    // All of it is lost together, and loaded again.
+    // If a crash empties all of them, the next load stores the events again.
     place.change("alter table kill_load_segment set unlogged");
     place.run(&["health"]).expect(0);
 }
 
 #[test]
-fn a_role_that_may_write_nothing_is_no_outage() {
+fn a_read_only_role_is_no_outage() {
     let place = Place::new();
     place.change("alter role ROLE set default_transaction_read_only = on");
     let load = place.run(&["load", "--json", "--force", "dump.ndjson"]);
@@ -133,16 +133,16 @@ fn a_role_that_may_write_nothing_is_no_outage() {
 }
 
 #[test]
-fn time_outs_of_a_role_are_overruled() {
+fn time_outs_of_a_role_are_overridden() {
     let place = Place::new();
     place.change("alter role ROLE set lock_timeout = '1ms'; alter role ROLE set statement_timeout = '1ms'");
     let load = place.run(&["load", "--json", "--force", "dump.ndjson"]);
-    // Where the machine is too slow for that, it is named.
+    // On a slow machine the statement fails with this time-out.
     assert!(load.code == 0 || load.stdout.contains("statement_timeout of the role"), "{load:?}");
 }
 
 #[test]
-fn a_pooler_in_statement_mode() {
+fn a_pooler_in_statement_mode_is_an_error() {
     let Some(pooler) = PgBouncer::in_mode("statement", Cluster::shared()) else { return };
     let place = Place::new();
     let begun = Instant::now();

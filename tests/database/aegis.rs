@@ -19,7 +19,7 @@ pub(crate) fn load(work: &Workplace, database: &Database<'_>, args: &[&str]) -> 
     work.load(database, &["--layout", "aegis"]).args(args)
 }
 
-/// What a load with the default `--nul` comes to.
+/// The expected result of a load with the default `--nul`.
 pub(crate) fn expected(dump: &[u8]) -> Expected {
     expect_in(Layout::Aegis, dump, Nul::Reject, &BTreeSet::new())
 }
@@ -29,7 +29,7 @@ pub(crate) fn assert_stored(database: &Database<'_>, expected: &Tables) {
     assert_same(expected, &read_aegis(&mut database.client(), "public"));
 }
 
-/// Asserts that a run put `dump`, and nothing else, into an empty table, and that it says so.
+/// Asserts that a run stored exactly `dump` in an empty table, and that its summary agrees.
 #[track_caller]
 fn assert_loaded(database: &Database<'_>, dump: &[u8], run: &Ended) {
     let expected = expected(dump);
@@ -44,13 +44,13 @@ fn assert_loaded(database: &Database<'_>, dump: &[u8], run: &Ended) {
     ]);
 }
 
-/// The sample events but those, the fixtures have one, whose fame the table can't hold.
+/// The sample events without those whose fame exceeds the column's type. The fixtures contain one.
 pub(crate) fn fitting_events() -> Vec<u8> {
     let events = samples::sample_events();
     join(&lines(&events).into_iter().filter(|line| expected(line).rejected.is_empty()).collect::<Vec<_>>())
 }
 
-/// Where each row lies, which transaction wrote it, and when it says that it came in.
+/// For each row: its position, the transaction that wrote it, and `ingestedAt`.
 fn places(database: &Database<'_>) -> BTreeMap<i64, (String, String)> {
     let sql = r#"select "EventId", ctid::text || ' ' || xmin, "ingestedAt"::text from "KillEvent""#;
     let rows = database.client().query(sql, &[]).expect("rows");
@@ -58,7 +58,7 @@ fn places(database: &Database<'_>) -> BTreeMap<i64, (String, String)> {
 }
 
 #[test]
-fn real_and_generated_events_in_many_forms() {
+fn real_and_generated_events_are_stored_in_aegis() {
     let dump = [fitting_events(), generated(300, 91, 20.0)].concat();
     let work = Workplace::new();
     work.write("dump", &dump);
@@ -88,7 +88,7 @@ fn real_and_generated_events_in_many_forms() {
 }
 
 #[test]
-fn the_reduced_format_of_albionbb() {
+fn the_reduced_format_of_albionbb_loads() {
     let text = r#"{"EventId":12,"TimeStamp":"2025-08-25T21:50:19.445Z","TotalVictimKillFame":0,
         "Killer":{"Id":"k","Name":"K","GuildName":"A guild","AllianceName":"ENTR","AverageItemPower":1088.16418,
             "Equipment":{"MainHand":{"Name":"2H_DUALSWORD","Type":"T5_2H_DUALSWORD@1","Quality":2},"Mount":null}},
@@ -101,7 +101,7 @@ fn the_reduced_format_of_albionbb() {
     let work = Workplace::new();
     let run = load(&work, &database, &[]).stdin(dump.clone()).expect(0);
     assert_loaded(&database, &dump, &run);
-    // To the letter, beside the oracle: what the services read.
+    // Exact values, besides the oracle: the services read these.
     let rows = database
         .client()
         .query(r#"select (to_jsonb(k) - 'ingestedAt')::text from "KillEvent" k order by "EventId""#, &[]);
@@ -124,7 +124,7 @@ fn the_reduced_format_of_albionbb() {
 }
 
 #[test]
-fn hostile_lines_are_taken_or_refused_as_the_rules_say() {
+fn hostile_lines_are_accepted_or_rejected_by_the_rules() {
     let hostile = hostile::lines(&samples::event(9_000_000_000).to_string());
     let dump = join(&hostile.iter().map(|(_, line, _)| line).collect::<Vec<_>>());
     let work = Workplace::new();
@@ -132,8 +132,8 @@ fn hostile_lines_are_taken_or_refused_as_the_rules_say() {
         let database = Cluster::shared().database("aegis_hostile");
         let run = load(&work, &database, &["--nul", mode]).stdin(dump.clone()).expect(3);
         let rejects = run.rejects();
-        let refused = rejects.iter().map(|reject| (reject.line(), reject.index())).collect();
-        let expected = expect_in(Layout::Aegis, &dump, nul, &refused);
+        let rejected = rejects.iter().map(|reject| (reject.line(), reject.index())).collect();
+        let expected = expect_in(Layout::Aegis, &dump, nul, &rejected);
         assert_stored(&database, &expected.tables);
         assert_eq!(rejects.len(), expected.rejected.len());
         for (reject, wanted) in rejects.iter().zip(&expected.rejected) {
@@ -148,7 +148,7 @@ fn hostile_lines_are_taken_or_refused_as_the_rules_say() {
 }
 
 #[test]
-fn what_does_not_fit_a_column_is_rejected_with_its_place() {
+fn a_value_that_does_not_fit_is_rejected_with_its_place() {
     let (wide, narrow) = ("ß".repeat(65), "ß".repeat(64));
     let mut events: Vec<Value> = (1..=24).map(samples::event).collect();
     let mut misfits = BTreeMap::new();
@@ -158,7 +158,7 @@ fn what_does_not_fit_a_column_is_rejected_with_its_place() {
         ("/Killer/GuildName", "Killer.GuildName", json!(wide)),
         ("/Killer/AllianceName", "Killer.AllianceName", json!("a".repeat(17))),
         ("/Victim/Id", "Victim.Id", json!(wide)),
-        // PostgreSQL itself would cut spaces off without a word.
+        // PostgreSQL itself would cut off the spaces silently.
         ("/Victim/Name", "Victim.Name", json!(format!("{}{}", "n".repeat(48), " "))),
         ("/Victim/GuildName", "Victim.GuildName", json!(wide)),
         ("/Victim/AllianceName", "Victim.AllianceName", json!("a".repeat(17))),
@@ -195,12 +195,12 @@ fn what_does_not_fit_a_column_is_rejected_with_its_place() {
         assert_eq!(reject.raw(), lines(&dump)[line - 1]);
         assert_eq!(reject.text("sqlstate"), None, "it is found before the database sees it");
     }
-    // The other layout takes all of them but the last, whose NUL it does not keep either.
+    // The layout `archive` stores all of them except the last, which has a NUL.
     work.load(&database, &[]).stdin(dump.clone()).expect(0);
     assert_tables(&database, "americas", &expect(&dump, Nul::Reject).tables);
 }
 
-/// An event whose versions differ; only every second one names its battle.
+/// An event with a version. Only every second event names its battle.
 fn version(id: i64, version: i64) -> String {
     let mut event = small_event(id);
     event["TotalVictimKillFame"] = json!(version);
@@ -211,7 +211,7 @@ fn version(id: i64, version: i64) -> String {
     event.to_string()
 }
 
-/// What is stored once all lines have been, each over what was there before: the last counts, and a known battle stays.
+/// The expected tables after an update with all lines: the last version wins, and a known battle stays.
 fn updated(lines: &[String]) -> Tables {
     let mut tables = Tables::default();
     for line in lines {
@@ -227,7 +227,7 @@ fn updated(lines: &[String]) -> Tables {
 }
 
 #[test]
-fn an_update_rewrites_what_differs_and_keeps_battle_and_time() {
+fn an_update_rewrites_changed_events_and_keeps_battle_and_ingest_time() {
     let database = Cluster::shared().database("aegis_update");
     let work = Workplace::new();
     let stored: Vec<String> = (1..=40).map(|id| version(id, if id <= 30 { 1 } else { 2 })).collect();
@@ -235,13 +235,13 @@ fn an_update_rewrites_what_differs_and_keeps_battle_and_time() {
     database.client().batch_execute(r#"update "KillEvent" set "ingestedAt" = '2020-01-01'"#).expect("done");
     let before = places(&database);
 
-    // Skipped, whatever they say.
+    // Skipped, regardless of their content.
     let other: Vec<String> = (1..=40).map(|id| version(id, 5)).collect();
     load(&work, &database, &[]).stdin(join(&other)).expect(0).summary().check(&[("duplicate", 40)]);
     assert_eq!(places(&database), before);
     assert_stored(&database, &updated(&stored));
 
-    // The same; the same but for the battle, which is known; another; another with a battle that was not known; new.
+    // In turn: equal, without the known battle, another version, another version with a new battle, new.
     let without_battle = |id| {
         let mut event: Value = serde_json::from_str(&version(id, 1)).expect("JSON");
         event.as_object_mut().expect("an event").remove("BattleId");
@@ -267,10 +267,10 @@ fn an_update_rewrites_what_differs_and_keeps_battle_and_time() {
 }
 
 #[test]
-fn many_versions_in_one_segment_end_as_in_many() {
+fn versions_in_one_segment_end_as_in_several() {
     let events: Vec<String> =
         (0..400).map(|number| version(1 + number * 7 % 30, number * number % 11)).collect();
-    // A line that is refused as a whole says nothing of the events in it.
+    // A line that is rejected as a whole stores none of its events.
     let torn = format!("[{},{{", version(3, 99));
     let events: Vec<String> = [&events[..200], &[torn], &events[200..]].concat();
     let valid: Vec<String> = events.iter().filter(|line| !line.starts_with('[')).cloned().collect();
@@ -287,7 +287,7 @@ fn many_versions_in_one_segment_end_as_in_many() {
 }
 
 #[test]
-fn both_layouts_in_one_schema_whatever_it_is_called() {
+fn both_layouts_fit_into_one_schema_of_any_name() {
     let work = Workplace::new();
     let dump = fitting_events();
     for schema in ["public", "we\"ird", "it's", "a$$b$_$c", "back\\slash", "Größe 日本"] {
@@ -311,7 +311,7 @@ fn both_layouts_in_one_schema_whatever_it_is_called() {
 }
 
 #[test]
-fn a_second_server_in_one_schema_is_refused() {
+fn a_second_server_in_one_schema_is_rejected() {
     let database = Cluster::shared().database("aegis_servers");
     let work = Workplace::new();
     let start = |args: &[&str]| load(&work, &database, args).stdin(version(1, 1) + "\n");
@@ -325,8 +325,8 @@ fn a_second_server_in_one_schema_is_refused() {
         other.stderr
     );
     for args in [&["--server", "asia"][..], &["--server", "asia", "--on-conflict", "update", "-q"]] {
-        let refused = start(args).expect(7);
-        let error = refused.summary().error().to_owned();
+        let failed = start(args).expect(7);
+        let error = failed.summary().error().to_owned();
         assert!(error.contains("europe") && error.contains("--schema aegis_asia"), "{error}");
     }
     let sql =
@@ -336,7 +336,7 @@ fn a_second_server_in_one_schema_is_refused() {
 }
 
 #[test]
-fn two_loads_at_once_do_each_other_no_harm() {
+fn two_concurrent_loads_store_all_events() {
     let database = Cluster::shared().database("aegis_two");
     let work = Workplace::new();
     let dump = generated(400, 92, 10.0);
@@ -349,7 +349,7 @@ fn two_loads_at_once_do_each_other_no_harm() {
 }
 
 #[test]
-fn killed_and_run_again() {
+fn a_killed_load_into_aegis_can_be_repeated() {
     let database = Cluster::shared().database("aegis_sigkill");
     let work = Workplace::new();
     let dump = generated(700, 93, 5.0);

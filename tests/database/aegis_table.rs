@@ -1,4 +1,4 @@
-//! Layout `aegis`: a table that is there is used if it fits, and left as it is.
+//! Layout `aegis`: an existing table is used if it fits, and never changed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +10,7 @@ use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::{join, small_event};
 use crate::support::program::{Reject, Workplace};
 
-/// The table as Prisma writes it into a migration.
+/// The table as a Prisma migration creates it.
 const MADE_BY_PRISMA: &str = r#"
 -- CreateTable
 CREATE TABLE "KillEvent" (
@@ -54,7 +54,7 @@ CREATE INDEX "KillEvent_killerId_idx" ON "KillEvent"("killerId");
 CREATE INDEX "KillEvent_victimId_idx" ON "KillEvent"("victimId");
 "#;
 
-/// Columns, constraints and indexes, to the letter, with the numbers that the catalog knows them by.
+/// Columns, constraints and indexes exactly, with their object ids.
 fn catalog(database: &Database<'_>, table: &str) -> Vec<String> {
     let sql =
         "select concat_ws(' ', attnum, attname, format_type(atttypid, atttypmod), attnotnull, attcollation,
@@ -70,14 +70,14 @@ fn catalog(database: &Database<'_>, table: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_table_that_prisma_made_is_used_and_left_as_it_is() {
+fn a_table_of_prisma_is_used_unchanged() {
     let work = Workplace::new();
     let dump = fitting_events();
     let ours = Cluster::shared().database("aegis_ours");
     load(&work, &ours, &[]).stdin(dump.clone()).expect(0);
     for more in [
         "",
-        // What a later migration may add, or may not have made yet.
+        // A later migration may add these, or an earlier one may lack them.
         r#"alter table "KillEvent" add "note" text, add "seen" integer not null default 0"#,
         r#"drop index "KillEvent_victimId_idx", "KillEvent_TimeStamp_idx""#,
         r#"alter table "KillEvent" alter "killerName" type text, alter "killerGuild" type varchar(100)"#,
@@ -99,7 +99,7 @@ fn a_table_that_prisma_made_is_used_and_left_as_it_is() {
 }
 
 #[test]
-fn tables_that_do_not_fit_are_refused() {
+fn incompatible_tables_are_rejected() {
     let work = Workplace::new();
     for (sql, words) in [
         (
@@ -127,7 +127,7 @@ fn tables_that_do_not_fit_are_refused() {
 }
 
 #[test]
-fn what_a_narrower_table_refuses_is_narrowed_down() {
+fn an_event_that_a_narrower_column_rejects_is_found_by_bisection() {
     let database = Cluster::shared().database("aegis_narrow");
     let narrower = MADE_BY_PRISMA.replace("\"victimName\" VARCHAR(48)", "\"victimName\" VARCHAR(9)");
     database.client().batch_execute(&narrower).expect("a table");
@@ -147,7 +147,7 @@ fn what_a_narrower_table_refuses_is_narrowed_down() {
 }
 
 #[test]
-fn the_documented_table_is_the_one_that_is_made() {
+fn the_created_table_equals_the_documented_one() {
     let page = format!("{}/docs/aegis.md", env!("CARGO_MANIFEST_DIR"));
     let page = fs::read_to_string(page).expect("the page");
     for name in expected(&fitting_events()).tables.aegis.values().flat_map(BTreeMap::keys) {

@@ -1,29 +1,29 @@
-//! Servers that let nobody in, and what is no PostgreSQL at all: each is told with its place and the remedy, and ends a
-//! load with code 4.
+//! Servers that reject every login, and services that are not PostgreSQL. The error names the address and the fix, and
+//! the load ends with code 4.
 
 use std::fs;
 use std::net::TcpListener;
 
 use crate::support::cluster::Cluster;
 use crate::support::fake::{Answer, Fake, login, message, refusal};
+use crate::support::log_case;
 use crate::support::program::{Ended, Workplace};
-use crate::support::tell;
 
-/// Waits no longer than it must.
+/// A load with short retries.
 fn load(work: &Workplace, url: &str) -> Ended {
     let program = work.program(&["load"]).env("DATABASE_URL", url).env("DATABASE_AWAY_TIMEOUT", "300");
     program.env("DATABASE_CONNECTION_TIMEOUT", "300").run()
 }
 
-// What is said of it.
-const FOREIGN: &[&str] = &["127.0.0.1:", "check host and port: what answers there is not PostgreSQL"];
+// The texts of the error.
+const FOREIGN: &[&str] = &["127.0.0.1:", "check host and port: the peer is not PostgreSQL"];
 const LOGIN: &[&str] = &["unsupported ", "scram-sha-256"];
 const CLOSED: &[&str] = &["127.0.0.1:", "the server closed the connection", "see the log of the server"];
 const NO_TLS: &[&str] =
     &["server does not support TLS", "sslmode=require", "ssl = on", "if it is not PostgreSQL"];
 
 #[test]
-fn what_answers_is_named_with_the_remedy() {
+fn a_server_that_is_not_postgresql_is_named_with_the_fix() {
     let work = Workplace::new();
     let raw = |bytes: &[u8]| Answer::Raw(bytes.to_vec());
     let http = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
@@ -49,11 +49,11 @@ fn what_answers_is_named_with_the_remedy() {
         ("SSPI", Answer::Plain(login(9, b"")), "prefer", LOGIN),
         ("OAuth", Answer::Plain(login(10, b"OAUTHBEARER\0\0")), "prefer", LOGIN),
     ] {
-        tell((name, mode));
+        log_case((name, mode));
         let fake = Fake::new(answer);
         let url = format!("postgresql://me:hunter2@127.0.0.1:{}/kills?sslmode={mode}", fake.port());
         let ended = load(&work, &url);
-        // What closes the connection or garbles it may be an outage; a refusal is not.
+        // A closed or garbled connection may be an outage, a rejection is not.
         let endings: &[i32] = match words {
             words if words == CLOSED => &[4],
             words if words == FOREIGN => &[4, 7],
@@ -66,7 +66,7 @@ fn what_answers_is_named_with_the_remedy() {
 }
 
 #[test]
-fn refusals_are_told_with_the_remedy() {
+fn rejected_logins_are_reported_with_the_fix() {
     let work = Workplace::new();
     let no_entry =
         "no pg_hba.conf entry for host \"10.0.0.1\", user \"me\", database \"kills\", no encryption";
@@ -90,10 +90,10 @@ fn refusals_are_told_with_the_remedy() {
         ("0A000", "unsupported frontend protocol 3.0", "prefer", "connect to PostgreSQL 12 or later"),
         ("08P01", "expected SASL response, got message type 88", "prefer", "or of the pooler in front of it"),
     ] {
-        tell((code, message, mode));
+        log_case((code, message, mode));
         let fake = Fake::new(Answer::Plain(refusal(code, message)));
         let url = format!("postgresql://me@127.0.0.1:{}/kills?sslmode={mode}", fake.port());
-        // An outage, and a want of room, may pass.
+        // An outage and a lack of connections may end.
         let ending = if matches!(code, "57P03" | "53300" | "08P01") { 4 } else { 7 };
         let ended =
             load(&work, &url).expect(ending).says(&["cannot connect to the database: 127.0.0.1:", words]);
@@ -105,7 +105,7 @@ fn refusals_are_told_with_the_remedy() {
 }
 
 #[test]
-fn a_real_server_refuses_with_the_remedy() {
+fn rejected_logins_of_a_real_server_are_reported_with_the_fix() {
     let rules = "local all all trust\nhost all barred 127.0.0.1/32 reject\nhost all absent 127.0.0.1/32 gss\n\
                  host all all 127.0.0.1/32 scram-sha-256\n";
     let cluster = Cluster::private(&[]);
@@ -153,7 +153,7 @@ fn a_real_server_refuses_with_the_remedy() {
             &["role \"locked\" is not permitted to log in", "CREATE ROLE \"locked\" LOGIN"],
         ),
     ] {
-        tell((login, database));
+        log_case((login, database));
         let url = format!("postgresql://{login}@127.0.0.1:{}/{database}", cluster.port());
         let ending = if login.starts_with("full") || database.contains("read-only") { 4 } else { 7 };
         load(&work, &url).expect(ending).says(words);
@@ -161,7 +161,7 @@ fn a_real_server_refuses_with_the_remedy() {
 }
 
 #[test]
-fn places_where_nothing_is() {
+fn unreachable_addresses_are_reported() {
     let work = Workplace::new();
     let closed = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     let port = closed.expect("a port").port();
@@ -180,7 +180,7 @@ fn places_where_nothing_is() {
         ),
         (format!("/kills?host=/{long}"), &["path", "directory with a shorter path"]),
     ] {
-        tell(&place);
+        log_case(&place);
         load(&work, &format!("postgresql://me:hunter2@{place}")).expect(4).says(words);
     }
 }

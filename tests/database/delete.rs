@@ -1,4 +1,4 @@
-//! `delete`: what is deleted is gone from all tables and from the ledger, and nothing else is, whatever happens meanwhile.
+//! `delete`: deleted events leave all tables and the ledger, and nothing else does, whatever happens meanwhile.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -27,7 +27,7 @@ fn load(work: &Workplace, database: &Database<'_>, layout: &str, dump: &str) -> 
     work.load(database, &["--layout", layout, dump]).segment_bytes(64 << 10)
 }
 
-/// The JSON of a deletion, its sum checked.
+/// The JSON report of a deletion, after a check of its sum.
 #[track_caller]
 fn report(ended: &Ended) -> Value {
     let value: Value =
@@ -45,7 +45,7 @@ fn check(ended: &Ended, counts: &[(&str, u64)]) {
     }
 }
 
-/// Asserts that the tables hold what the dump holds, and nothing else.
+/// Asserts that the tables hold exactly the events of the dump.
 #[track_caller]
 fn assert_holds(database: &Database<'_>, layout: &str, dump: &[u8]) {
     if layout == "aegis" {
@@ -55,7 +55,7 @@ fn assert_holds(database: &Database<'_>, layout: &str, dump: &[u8]) {
     }
 }
 
-/// It finds the ledger of each layout.
+/// A client whose search path finds the ledger of each layout.
 fn client(database: &Database<'_>) -> Client {
     let mut client = database.client();
     client.batch_execute("set search_path to public, aegis_kills").expect("a setting");
@@ -78,14 +78,14 @@ fn dumps(work: &Workplace) -> [Vec<u8>; 3] {
     dumps
 }
 
-/// Those of `lines` that are not in `without`.
+/// The lines of `dump` that are not in `without`.
 fn minus(dump: &[u8], without: &[u8]) -> Vec<u8> {
     let without: BTreeSet<&[u8]> = lines(without).into_iter().collect();
     join(&lines(dump).into_iter().filter(|line| !without.contains(line)).collect::<Vec<_>>())
 }
 
 #[test]
-fn events_of_dumps_go_and_come_back() {
+fn events_of_dumps_are_deleted_and_can_be_loaded_again() {
     for layout in LAYOUTS {
         let database = Cluster::shared().database("dumps");
         let work = Workplace::new();
@@ -108,7 +108,7 @@ fn events_of_dumps_go_and_come_back() {
         let again = delete(&work, &database, layout, &["b"]).expect(0);
         check(&again, &[("deleted", 0), ("not_stored", 150), ("segments", 0)]);
 
-        // The ledger does not claim what other dumps have lost with it.
+        // The ledger also forgets the segments of other dumps that lost events.
         let back = load(&work, &database, layout, "a").expect(0).summary();
         assert_eq!(back.count("inserted"), 50, "{back:?}");
         assert!(back.count("already_loaded") > 0, "segments that share nothing are still loaded: {back:?}");
@@ -116,7 +116,7 @@ fn events_of_dumps_go_and_come_back() {
         assert_holds(&database, layout, &whole);
         load(&work, &database, layout, "c").expect(0).summary().check(&[("inserted", 0)]);
 
-        // Values that are no events can't be deleted, and are not passed over in silence.
+        // Values that are not events cannot be deleted, and are reported.
         let mixed = [&a[..], b"no event\n"].concat();
         let ended = delete(&work, &database, layout, &["-"]).stdin(mixed).expect(3);
         check(&ended, &[("events", 201), ("deleted", 200), ("rejected", 1)]);
@@ -124,7 +124,7 @@ fn events_of_dumps_go_and_come_back() {
 }
 
 #[test]
-fn events_before_a_time_go_and_come_back() {
+fn events_before_a_time_are_deleted_and_can_be_loaded_again() {
     for layout in LAYOUTS {
         let database = Cluster::shared().database("before");
         let work = Workplace::new();
@@ -137,7 +137,7 @@ fn events_before_a_time_go_and_come_back() {
         } else {
             ("kill_event", "occurred_at")
         };
-        // The time of an event, which stays.
+        // The time of an event that is not deleted.
         let sql = format!(
             "select to_char({time}, 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') from {table} order by {time} offset 250 limit 1"
         );
@@ -158,12 +158,12 @@ fn events_before_a_time_go_and_come_back() {
         }
         let again = delete(&work, &database, layout, &["--before", &middle]).expect(0);
         check(&again, &[("deleted", 0), ("segments", 0)]);
-        // Segments without old events stay loaded, and the others are read again.
+        // Segments without old events stay loaded. The others are read again.
         let back = load(&work, &database, layout, "dump").expect(0).summary();
         assert_eq!(back.count("inserted"), 250, "{back:?}");
         assert!(back.count("already_loaded") > 0, "{back:?}");
         assert_holds(&database, layout, &dump);
-        // An age; the events are not as old as that.
+        // An age that no event has.
         check(&delete(&work, &database, layout, &["--before", "30y"]).expect(0), &[("deleted", 0)]);
         check(&delete(&work, &database, layout, &["--before", "2100-01-01"]).expect(0), &[("deleted", 400)]);
         assert_eq!(count(&database, "kill_load_segment"), 0);
@@ -171,7 +171,7 @@ fn events_before_a_time_go_and_come_back() {
     }
 }
 
-/// Small events, of which there are many batches: as many a minute as there are.
+/// Small events, so that there are many batches. Each event has a minute of its own.
 fn small_dump(events: i64) -> Vec<u8> {
     let event = |id: i64| {
         let mut event = small_event(id);
@@ -182,7 +182,7 @@ fn small_dump(events: i64) -> Vec<u8> {
 }
 
 #[test]
-fn killed_again_and_again_and_run_again() {
+fn a_killed_deletion_can_be_repeated() {
     let mut random = fastrand::Rng::with_seed(73);
     for (layout, args) in [
         ("archive", ["--before", "2024-08-15"]),
@@ -195,7 +195,7 @@ fn killed_again_and_again_and_run_again() {
         let dump = small_dump(9_000);
         work.write("dump", &dump);
         let of_dump = args[0] == "--battle";
-        // The same reading as that of the deletion.
+        // The same parsing options as the deletion.
         let reading: &[&str] = if of_dump { &args } else { &[] };
         let load = || load(&work, &database, layout, "dump").args(reading);
         load().expect(0);
@@ -205,7 +205,7 @@ fn killed_again_and_again_and_run_again() {
         let doomed = if of_dump { table.to_owned() } else { format!("{table} where {old}") };
         let mut killed = 0;
         for round in 0..6 {
-            // It waits for this row, which comes after a random number of batches.
+            // The deletion waits for this row after a random number of batches.
             let row = random.u64(0..count(&database, &doomed).unsigned_abs());
             let mut owner = database.client();
             let mut held = owner.transaction().expect("a transaction");
@@ -222,7 +222,7 @@ fn killed_again_and_again_and_run_again() {
             running.signal(Signal::SIGKILL);
             killed += i64::from(running.finish().code == 137);
             if round % 2 == 1 {
-                // What the ledger still claims is there, so that a load brings back the rest.
+                // Every event that the ledger still claims is stored, so a load restores the rest.
                 load().expect(0);
                 assert_eq!(count(&database, table), 9_000);
                 work.program(&["verify", "--layout", layout, "dump"])
@@ -244,7 +244,7 @@ fn killed_again_and_again_and_run_again() {
 }
 
 #[test]
-fn a_load_beside_it_loses_nothing() {
+fn a_load_during_a_deletion_loses_nothing() {
     for layout in LAYOUTS {
         let database = Cluster::shared().database("beside");
         let work = Workplace::new();
@@ -256,7 +256,7 @@ fn a_load_beside_it_loses_nothing() {
         work.write("old", &old);
         work.write("new", &new);
         load(&work, &database, layout, "old").expect(0);
-        // The ids of both lie among each other, so that the ledger forgets segments of the load as well.
+        // The ids of both dumps interleave, so the ledger forgets segments of the load too.
         let program = load(&work, &database, layout, "new").segment_bytes(32 << 10);
         let ended = meanwhile(program, |ended| {
             loop {
@@ -276,7 +276,7 @@ fn a_load_beside_it_loses_nothing() {
 }
 
 #[test]
-fn told_to_stop_it_finishes_its_batch_and_counts_right() {
+fn a_stopped_deletion_finishes_its_batch_and_counts_it() {
     for (signal, code) in [(Signal::SIGTERM, 143), (Signal::SIGINT, 130)] {
         let database = Cluster::shared().database("stop");
         let work = Workplace::new();
@@ -307,7 +307,7 @@ fn told_to_stop_it_finishes_its_batch_and_counts_right() {
 }
 
 #[test]
-fn a_lost_answer_is_counted_once() {
+fn a_deletion_whose_answer_is_lost_counts_once() {
     let database = Cluster::shared().database("answer");
     let work = Workplace::new();
     work.write("dump", small_dump(300));
@@ -325,8 +325,8 @@ fn a_lost_answer_is_counted_once() {
     }
 }
 
-/// What users add, and whether it keeps events from being deleted, with words that say so.
-const USERS_OWN: [(&str, Option<&[&str]>); 6] = [
+/// Objects that users add, and the expected error texts if they prevent deletion.
+const USER_OBJECTS: [(&str, Option<&[&str]>); 6] = [
     (
         "create table notes (server albion_server, event_id bigint, foreign key (server, event_id) references kill_event);
          insert into notes select server, event_id from kill_event limit 1",
@@ -364,18 +364,18 @@ const USERS_OWN: [(&str, Option<&[&str]>); 6] = [
 ];
 
 #[test]
-fn what_users_have_added_is_heeded() {
+fn a_deletion_respects_objects_of_users() {
     let work = Workplace::new();
     let dump = small_dump(30);
     work.write("dump", &dump);
-    for (sql, words) in USERS_OWN {
+    for (sql, texts) in USER_OBJECTS {
         let database = Cluster::shared().database("own");
         load(&work, &database, "archive", "dump").expect(0);
         database.client().batch_execute(sql).unwrap_or_else(|error| panic!("{sql}: {error:?}"));
         for args in [["--before", "2025-01-01"], ["--nul", "reject"]] {
             let program = delete(&work, &database, "archive", &args);
             let program = if args[0] == "--nul" { program.args(&["dump"]) } else { program };
-            let Some(words) = words else {
+            let Some(texts) = texts else {
                 check(&program.expect(0), &[("deleted", 30)]);
                 assert_eq!(count(&database, "kill_player"), 0, "{sql}");
                 load(&work, &database, "archive", "dump").expect(0);
@@ -384,8 +384,8 @@ fn what_users_have_added_is_heeded() {
             let ended = program.expect(7);
             let value = report(&ended);
             assert_eq!((&value["status"], &value["deleted"]), (&"failed".into(), &0.into()), "{value}");
-            for word in words {
-                assert!(value["error"].as_str().expect("an error").contains(word), "{word:?} in {value}");
+            for text in texts {
+                assert!(value["error"].as_str().expect("an error").contains(text), "{text:?} in {value}");
             }
             assert_holds(&database, "archive", &dump);
             assert_eq!(count(&database, "kill_load_segment"), 1, "{sql}");
@@ -394,7 +394,7 @@ fn what_users_have_added_is_heeded() {
 }
 
 #[test]
-fn a_role_without_the_privilege_learns_which() {
+fn a_missing_privilege_for_delete_is_named() {
     let work = Workplace::new();
     let database = Cluster::shared().database("privilege");
     work.write("dump", small_dump(30));
@@ -411,7 +411,7 @@ fn a_role_without_the_privilege_learns_which() {
     let program = || delete(&work, &database, "archive", &["dump"]).env("DATABASE_URL", &url);
     let ended = program().expect(7).says(&["lacks SELECT or DELETE", "kill_load_segment", "kill_load_file"]);
     assert_eq!(count(&database, "kill_event"), 30);
-    // The hint works as it is.
+    // The statement in the hint works unchanged.
     let (_, grant) = ended.stderr.split_once("can run: ").expect("a statement");
     client.batch_execute(grant.lines().next().expect("a line")).expect("the owner may");
     check(&program().expect(0), &[("deleted", 30)]);
@@ -419,7 +419,7 @@ fn a_role_without_the_privilege_learns_which() {
 }
 
 #[test]
-fn a_ledger_of_an_earlier_version_is_enough() {
+fn a_ledger_of_an_earlier_version_supports_delete() {
     let work = Workplace::new();
     let [a, b, _] = dumps(&work);
     for args in [["--before", "2100-01-01"], ["--nul", "reject"]] {
@@ -465,7 +465,7 @@ fn wrong_commands_delete_nothing() {
     }
     let unnamed = delete(&work, &database, "archive", &["--before", "1d"]).without("ALBION_SERVER");
     unnamed.expect(2).says(&["--server"]);
-    // Rows of this layout do not say whose they are.
+    // Rows of this layout do not record their server.
     let other = delete(&work, &database, "aegis", &["--before", "1d", "--server", "asia"]);
     other.expect(7).says(&["holds the events of americas", "--server americas"]);
     check(
@@ -473,7 +473,7 @@ fn wrong_commands_delete_nothing() {
         &[("deleted", 0)],
     );
     assert_eq!((count(&database, "kill_event"), count(&database, "\"KillEvent\"")), (30, 30));
-    // What went to the wrong server is undone.
+    // Undoes the load of the wrong server.
     work.load(&database, &["--server", "asia", "dump"]).expect(0);
     check(&delete(&work, &database, "archive", &["--server", "asia", "dump"]).expect(0), &[("deleted", 30)]);
     assert_eq!(count(&database, "kill_event where server = 'asia'"), 0);

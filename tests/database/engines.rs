@@ -1,18 +1,18 @@
-//! Servers that speak as PostgreSQL does, and are none, or an old one: each is told what it is and what would do,
-//! before anything else is asked of it. Those that may work are loaded into, with a word of caution.
+//! Servers that speak the protocol but are not PostgreSQL, or are too old. The error names the server and what is
+//! supported, before any other statement. A server that may work is used, with a warning.
 
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::{generated, small_event};
 use crate::support::fake::{Answer, Fake};
+use crate::support::log_case;
 use crate::support::program::{Workplace, assert_loaded};
-use crate::support::tell;
 
 const REDSHIFT: &str = "PostgreSQL 8.0.2 on i686-pc-linux-gnu, compiled by GCC gcc (GCC) 3.4.2 20041017 \
                         (Red Hat 3.4.2-6.fc3), Redshift 1.0.12103";
 const GREENPLUM: &str = "PostgreSQL 12.12 (Greenplum Database 7.4.0 build \
                          commit:27de6dc6d00607a5630a41fd2c0ad489f40e2ad4) on x86_64-pc-linux-gnu";
 
-/// The URL of sessions for which `version()` says this: they look into `public` first.
+/// The URL of sessions in which `version()` returns this text, because they search `public` first.
 fn url_of(database: &Database<'_>, version: &str) -> String {
     let made =
         format!("create function public.version() returns text language sql as $$ select '{version}' $$");
@@ -21,7 +21,7 @@ fn url_of(database: &Database<'_>, version: &str) -> String {
 }
 
 #[test]
-fn what_can_t_work_is_asked_for_its_version_and_told_what_would_do() {
+fn unsupported_servers_are_named_with_the_supported_versions() {
     let work = Workplace::new();
     for (version, words) in [
         (
@@ -30,18 +30,17 @@ fn what_can_t_work_is_asked_for_its_version_and_told_what_would_do() {
         ),
         (
             "PostgreSQL 15.12-YB-2.25.2.0-b0 on x86_64-pc-linux-gnu",
-            "the server is YugabyteDB (PostgreSQL 15.12-YB-2.25.2.0-b0), which lacks the places of rows (ctid)",
+            "the server is YugabyteDB (PostgreSQL 15.12-YB-2.25.2.0-b0), which lacks row locations (ctid)",
         ),
-        (REDSHIFT, "the server is Amazon Redshift (PostgreSQL 8.0.2), which lacks unique keys"),
+        (REDSHIFT, "the server is Amazon Redshift (PostgreSQL 8.0.2), which lacks enforced unique keys"),
         ("PostgreSQL 11.22 on x86_64-pc-linux-gnu", "the server is PostgreSQL 11.22, which is too old"),
     ] {
         let fake = Fake::new(Answer::Session(version));
         let url = format!("postgresql://me@127.0.0.1:{}/kills", fake.port());
         for command in [&["load"][..], &["verify"], &["schema", "apply"]] {
-            tell((version, command));
+            log_case((version, command));
             let ended = work.program(command).env("DATABASE_URL", &url).stdin("").expect(7);
-            let ended =
-                ended.says(&["the database can't be used: ", words, "use PostgreSQL of version 12 or later"]);
+            let ended = ended.says(&["the database can't be used: ", words, "use PostgreSQL 12 or later"]);
             assert_eq!((ended.stderr.lines().count(), &*ended.stdout), (1, ""), "{}", ended.stderr);
         }
         let health = work.program(&["health"]).env("DATABASE_URL", &url).expect(6).stdout;
@@ -51,7 +50,7 @@ fn what_can_t_work_is_asked_for_its_version_and_told_what_would_do() {
 }
 
 #[test]
-fn what_can_t_work_is_left_as_it_is() {
+fn unsupported_servers_are_left_unchanged() {
     let work = Workplace::new();
     let database = Cluster::shared().database("engine");
     let url = url_of(&database, REDSHIFT);
@@ -63,20 +62,14 @@ fn what_can_t_work_is_left_as_it_is() {
 }
 
 #[test]
-fn what_may_work_is_loaded_into_with_one_word_of_caution() {
+fn untested_servers_are_used_with_one_warning() {
     let work = Workplace::new();
     let dump = generated(300, 1, 5.0);
     for (version, words) in [
-        (
-            GREENPLUM,
-            "the server is Greenplum (PostgreSQL 12.12), which this program is not tried with: each UPDATE",
-        ),
-        (
-            "Duck 1.2 (build 3)",
-            "the server says that it is \"Duck 1.2\", and this program is tried with PostgreSQL alone",
-        ),
+        (GREENPLUM, "the server is Greenplum (PostgreSQL 12.12), which is not tested: each UPDATE"),
+        ("Duck 1.2 (build 3)", "the server identifies itself as \"Duck 1.2\", but only PostgreSQL is tested"),
     ] {
-        tell(version);
+        log_case(version);
         let database = Cluster::shared().database("engine");
         let program = work.program(&["load", "--json"]).env("DATABASE_URL", &url_of(&database, version));
         let run = program.segment_bytes(100_000).stdin(dump.clone()).expect(0);

@@ -1,5 +1,5 @@
-//! Tables that `docs/partitions.sql` has partitioned: they end with the same rows, an event without a partition is told
-//! clearly, and the oldest partition can go.
+//! Tables partitioned by `docs/partitions.sql`: the same rows, a clear error for an event without a partition, and the
+//! oldest partition can be dropped.
 
 use std::fs;
 use std::path::Path;
@@ -16,7 +16,7 @@ use crate::support::samples;
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/partitions.sql");
 
-/// Runs the file as it is printed, and gives whether it went well, and what it said.
+/// Runs the file unchanged. Returns whether it succeeded, and its output.
 fn run_file(database: &Database<'_>, variables: &[&str]) -> (bool, String) {
     let variables = variables.iter().map(|variable| format!("--set={variable}"));
     let mut psql = Command::new("psql");
@@ -32,7 +32,7 @@ fn partition(database: &Database<'_>, variables: &[&str]) {
     assert!(is_done, "{said}");
 }
 
-/// Makes the tables, partitions them, and makes their indexes anew.
+/// Creates the tables, partitions them, and recreates their indexes.
 fn make(work: &Workplace, database: &Database<'_>, variables: &[&str]) {
     let apply = || work.program(&["schema", "apply", "--database-url", &database.url()]).expect(0);
     apply();
@@ -40,19 +40,19 @@ fn make(work: &Workplace, database: &Database<'_>, variables: &[&str]) {
     apply();
 }
 
-/// The partitions of a table, the oldest first.
+/// The partitions of a table, oldest first.
 fn partitions(database: &Database<'_>, table: &str) -> Vec<String> {
     let sql = "select relname::text from pg_inherits join pg_class on oid = inhrelid
                where inhparent = $1::text::regclass order by relname <> $1::text || '_first', relname";
     database.client().query(sql, &[&table]).expect("rows").iter().map(|row| row.get(0)).collect()
 }
 
-/// The secondary indexes of the tables as a whole, each of which has a valid part in each partition.
+/// The secondary indexes of the partitioned tables. Each has a valid part in each partition.
 fn whole_indexes(database: &Database<'_>) -> Vec<String> {
     indexes(database).into_iter().filter(|name| INDEXES.contains(&name.as_str())).collect()
 }
 
-/// Loads the dump in each way, and holds the tables against the oracle.
+/// Loads the dump in each way, and compares the tables with the oracle.
 fn check(dump: &[u8], variables: &[&str], used_min: i64) {
     let (work, database) = (Workplace::new(), Cluster::shared().database("partitioned"));
     make(&work, &database, variables);
@@ -82,24 +82,24 @@ fn check(dump: &[u8], variables: &[&str], used_min: i64) {
 }
 
 #[test]
-fn real_events_in_partitions() {
+fn real_events_are_stored_in_partitions() {
     check(&samples::sample_events(), &["from=0", "ids=100000000", "ahead=130"], 2);
 }
 
 #[test]
-fn generated_events_in_partitions() {
+fn generated_events_are_stored_in_partitions() {
     check(&generated(500, 3, 5.0), &["from=1300000000", "ids=500", "ahead=6"], 5);
 }
 
 #[test]
-fn tables_with_events_become_the_first_partition() {
+fn filled_tables_become_the_first_partition() {
     let (work, database) = (Workplace::new(), Cluster::shared().database("attached"));
     let dump = generated(400, 5, 0.0);
     let all = dumps::lines(&dump);
     let old = join(&all[..250]);
     work.load(&database, &[]).stdin(old.clone()).expect(0);
     partition(&database, &["ids=300", "ahead=4"]);
-    // Without being told, the next load makes the indexes of the whole from those that are there.
+    // The next load builds the index of the partitioned table from those of the partitions, without an option.
     let run = work.load(&database, &[]).segment_bytes(64 << 10).stdin(dump.clone()).expect(0);
     run.summary().check(&[("inserted", 150), ("duplicate", 250)]);
     assert_eq!(whole_indexes(&database), INDEXES);
@@ -113,7 +113,7 @@ fn tables_with_events_become_the_first_partition() {
 }
 
 #[test]
-fn a_load_that_runs_meanwhile_goes_on_in_the_partitions() {
+fn a_running_load_continues_in_new_partitions() {
     let (work, database) = (Workplace::new(), Cluster::shared().database("meanwhile"));
     let mut load = begin(&work, &database, 1..21, 20);
     partition(&database, &["ids=30", "ahead=2"]);
@@ -125,7 +125,7 @@ fn a_load_that_runs_meanwhile_goes_on_in_the_partitions() {
 }
 
 #[test]
-fn what_differs_is_rewritten_in_its_partition() {
+fn a_changed_event_is_updated_in_its_partition() {
     let (work, database) = (Workplace::new(), Cluster::shared().database("rewritten"));
     make(&work, &database, &["from=0", "ids=10", "ahead=6"]);
     let stored: Vec<String> = (1..=40).map(|id| version(id, 1)).collect();
@@ -138,10 +138,10 @@ fn what_differs_is_rewritten_in_its_partition() {
 }
 
 #[test]
-fn two_loads_of_the_same_events_into_partitions() {
+fn two_loads_store_the_same_events_once_in_partitions() {
     let (work, database) = (Workplace::new(), Cluster::shared().database("two"));
     make(&work, &database, &["from=0", "ids=20", "ahead=20"]);
-    // Cut in different places, so that the ledger keeps neither from the other's events.
+    // Different segments, so the ledger skips none of the other load's events.
     let dump = join(&(1..=300).map(|id| version(id, id)).collect::<Vec<_>>());
     thread::scope(|scope| {
         for bytes in [4 << 10, 7 << 10] {
@@ -153,7 +153,7 @@ fn two_loads_of_the_same_events_into_partitions() {
 }
 
 #[test]
-fn an_event_without_a_partition_is_rejected_until_there_is_one() {
+fn an_event_without_a_partition_is_rejected_until_one_exists() {
     let (work, database) = (Workplace::new(), Cluster::shared().database("room"));
     make(&work, &database, &["from=1000", "ids=10", "ahead=2"]);
     let load = |args: &[&str], code| work.load(&database, args).stdin(lines(1000..1030)).expect(code);
@@ -172,14 +172,14 @@ fn an_event_without_a_partition_is_rejected_until_there_is_one() {
 }
 
 #[test]
-fn the_oldest_partition_goes() {
+fn the_oldest_partition_can_be_dropped() {
     let (work, database) = (Workplace::new(), Cluster::shared().database("drop"));
     make(&work, &database, &["from=1000", "ids=10", "ahead=3"]);
     work.load(&database, &[]).stdin(lines(1000..1030)).expect(0);
     database.client().batch_execute(&documented_drop().replace("1300000000", "1000")).expect("dropped");
     let rest = expect(&lines(1010..1030), Nul::Reject).tables;
     assert_tables(&database, "americas", &rest);
-    // They do not come back by themselves, nor unseen.
+    // A load restores them only on request, and reports it.
     let load = |args: &[&str]| work.load(&database, args).stdin(lines(1000..1030));
     load(&[]).expect(0).summary().check(&[("already_loaded", 30)]);
     load(&["--force"]).expect(3).summary().check(&[("duplicate", 20), ("rejected", 10)]);
@@ -194,7 +194,7 @@ fn the_oldest_partition_goes() {
     assert_tables(&database, "americas", &merge(parts).tables);
 }
 
-/// How the page drops a month.
+/// The statements of the page that drop a month.
 fn documented_drop() -> String {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/scaling.md");
     let page = fs::read_to_string(page).expect("the page");
@@ -203,23 +203,23 @@ fn documented_drop() -> String {
 }
 
 #[test]
-fn what_the_file_can_t_do_it_says_and_leaves_all_as_it_was() {
+fn a_failed_partitioning_explains_and_changes_nothing() {
     let (work, database) = (Workplace::new(), Cluster::shared().database("refused"));
     work.program(&["schema", "apply", "--schema", "one \"two", "--database-url", &database.url()]).expect(0);
     let (is_done, said) = run_file(&database, &[]);
     assert!(!is_done && said.contains("\"public.kill_event\" does not exist"), "{said}");
     let (is_done, said) = run_file(&database, &["schema=one \"two"]);
-    assert!(!is_done && said.contains("name the first id to come"), "{said}");
+    assert!(!is_done && said.contains("set the first future id"), "{said}");
     partition(&database, &["schema=one \"two", "from=1"]);
-    // Nothing is stored yet, so there is room enough.
+    // No event is stored yet, so the existing partitions suffice.
     partition(&database, &["schema=one \"two"]);
     let load = ["--schema", "one \"two"];
     work.load(&database, &load).stdin(lines(1..20)).expect(0).summary().check(&[("inserted", 19)]);
 }
 
-/// Others who may make things in the schema do not get the owner's privileges by it.
+/// Roles that can create objects in the schema do not gain the owner's privileges.
 #[test]
-fn nothing_that_others_have_planted_runs() {
+fn partitioning_runs_no_planted_code() {
     let (work, database) = (Workplace::new(), Cluster::shared().database("planted_partitions"));
     work.load(&database, &[]).stdin(lines(1..20)).expect(0);
     let body = "language plpgsql as $$ begin raise exception 'planted'; end $$";

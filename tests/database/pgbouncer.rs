@@ -16,7 +16,7 @@ fn load(work: &Workplace, url: &str, args: &[&str]) -> Program {
     program.segment_bytes(64 << 10).workers(4)
 }
 
-/// Asks each of the pooler's backends.
+/// Queries each backend of the pooler.
 fn each_backend(url: &str, sql: &str) -> Vec<Vec<String>> {
     let connect = |_| Client::connect(url, NoTls).expect("the pooler");
     let mut clients: Vec<Client> = (0..BACKENDS).map(connect).collect();
@@ -36,7 +36,7 @@ fn each_backend(url: &str, sql: &str) -> Vec<Vec<String>> {
     clients.iter_mut().map(ask).collect()
 }
 
-/// Leaves statements behind, by the names that the client library gives to its own.
+/// Prepares statements with the names that the client library uses, and leaves them in the backends.
 fn leave_names(url: &str) {
     let names: Vec<String> = (0..200).map(|number| format!("prepare s{number} as select 1")).collect();
     each_backend(url, &names.join(";"));
@@ -45,7 +45,7 @@ fn leave_names(url: &str) {
 fn check(database: &Database<'_>, url: &str) {
     let other = each_backend(url, "show enable_seqscan; show jit; show idle_in_transaction_session_timeout");
     assert_eq!(other, vec![["on", "on", "0"]; 2], "nobody else has our settings");
-    // A pooler that knows statements by name (from 1.21 on) keeps some under names of its own, which are in nobody's way.
+    // PgBouncer 1.21 and later keeps prepared statements under names of its own, which do not collide.
     let left = each_backend(url, "select name from pg_prepared_statements where name !~ '^PGBOUNCER_'");
     assert!(left.iter().flatten().all(String::is_empty), "{left:?}");
     let claims = "select count(*) from pg_locks where locktype = 'advisory'
@@ -58,7 +58,7 @@ fn check(database: &Database<'_>, url: &str) {
 }
 
 #[test]
-fn a_load_behind_a_pooler() {
+fn a_load_works_behind_a_pooler() {
     let cluster = Cluster::shared();
     let Some(pooler) = PgBouncer::before(cluster) else { return };
     let database = cluster.database("pooled");
@@ -79,7 +79,7 @@ fn a_load_behind_a_pooler() {
 }
 
 #[test]
-fn two_loads_behind_one_pooler() {
+fn two_loads_share_one_pooler() {
     let cluster = Cluster::shared();
     let Some(pooler) = PgBouncer::before(cluster) else { return };
     let database = cluster.database("pooled");

@@ -1,4 +1,4 @@
-//! The manager and its pool: each setting holds, as the server's own list of sessions shows.
+//! The manager and its pool: each setting takes effect, as the server's list of sessions shows.
 
 use std::sync::mpsc;
 use std::thread;
@@ -19,14 +19,14 @@ fn manager(database: &Database<'_>, pool: PoolSettings, trouble: OutageSettings)
     DatabaseManager::connect(&target, NAME, pool, trouble).expect("a pool")
 }
 
-/// How many sessions the pool of this database has; the other tests have theirs at the same time.
+/// The number of the pool's sessions in this database. Other tests run at the same time.
 fn sessions(database: &Database<'_>) -> i64 {
     let sql = "select count(*) from pg_stat_activity
                where datname = current_database() and application_name = $1";
     database.client().query_one(sql, &[&NAME]).expect("sessions").get(0)
 }
 
-/// The pool's backends that do nothing.
+/// The idle backends of the pool.
 fn idle(database: &Database<'_>) -> Vec<i32> {
     let sql = "select pid from pg_stat_activity
                where datname = current_database() and application_name = $1 and state = 'idle' order by pid";
@@ -35,7 +35,7 @@ fn idle(database: &Database<'_>) -> Vec<i32> {
 }
 
 #[test]
-fn the_minimum_is_opened_at_the_start_and_never_closed_for_being_idle() {
+fn the_minimum_of_connections_is_opened_at_once_and_stays() {
     let database = Cluster::shared().database("minimum");
     let idle_timeout = Duration::from_millis(200);
     let pool = PoolSettings { min: 3, max: 6, idle_timeout, ..PoolSettings::default() };
@@ -44,13 +44,13 @@ fn the_minimum_is_opened_at_the_start_and_never_closed_for_being_idle() {
     eventually(Duration::from_secs(30), "the minimum is opened", || {
         manager.pool_state().idle == 3 && idle(&database).len() == 3
     });
-    // A check that is under way has a session of its own.
+    // A running health check has a session of its own.
     let mut at_first = Vec::new();
     eventually(Duration::from_secs(30), "the pool's sessions alone", || {
         at_first = idle(&database);
         at_first.len() == 3
     });
-    // The watchdog has looked for idle ones many times when it has checked the health some times more.
+    // After several health checks the watchdog has looked for idle connections many times.
     let checks = || manager.health_status().map(|status| status.last_check);
     for _ in 0..15 {
         let before = checks();
@@ -62,7 +62,7 @@ fn the_minimum_is_opened_at_the_start_and_never_closed_for_being_idle() {
 }
 
 #[test]
-fn the_pool_keeps_its_minimum_and_closes_what_is_idle() {
+fn idle_connections_above_the_minimum_are_closed() {
     let database = Cluster::shared().database("pool");
     let pool = PoolSettings {
         min: 2,
@@ -94,7 +94,7 @@ fn the_pool_keeps_its_minimum_and_closes_what_is_idle() {
 }
 
 #[test]
-fn a_full_pool_names_who_has_it_and_what_failed_last() {
+fn a_full_pool_names_its_users_and_the_last_failure() {
     let database = Cluster::shared().database("waiting");
     let pool = PoolSettings {
         min: 1,
@@ -117,10 +117,10 @@ fn a_full_pool_names_who_has_it_and_what_failed_last() {
         error.to_string()
     });
     assert!(begun.elapsed() >= Duration::from_millis(600) && begun.elapsed() < Duration::from_secs(10));
-    assert!(error.starts_with("no connection to the database could be had within 0.6 s"), "{error}");
-    assert!(error.contains("total 2, active 2, idle 0, others waiting "), "{error}");
+    assert!(error.starts_with("no database connection available within 0.6 s"), "{error}");
+    assert!(error.contains("total 2, active 2, idle 0, waiting "), "{error}");
     assert!(!error.contains("failure"), "nothing has failed: {error}");
-    // A lost session is the last failure from then on.
+    // From now on the lost session is the last failure.
     let pid: i32 = first.query_one("select pg_backend_pid()", &[]).expect("a row").get(0);
     database.client().execute("select pg_terminate_backend($1)", &[&pid]).expect("an end");
     first.batch_execute("select 1").expect_err("it is gone");
@@ -134,7 +134,7 @@ fn a_full_pool_names_who_has_it_and_what_failed_last() {
             client.batch_execute("select pg_terminate_backend(pg_backend_pid())")
         }
     });
-    lost.expect("it is tried again");
+    lost.expect("the call is retried");
     let _both = (manager.get().expect("a connection"), manager.get().expect("another"));
     let error = manager.get().map(drop).expect_err("both are in use");
     assert!(error.to_string().contains("the last failure was "), "{error}");
@@ -142,7 +142,7 @@ fn a_full_pool_names_who_has_it_and_what_failed_last() {
 }
 
 #[test]
-fn a_call_with_retry_does_not_wait_for_ever_for_a_full_pool() {
+fn a_retrying_call_stops_waiting_for_a_full_pool() {
     let database = Cluster::shared().database("retry");
     let short = Duration::from_millis(300);
     let pool = PoolSettings { min: 1, max: 1, connection_timeout: short, ..PoolSettings::default() };
@@ -152,7 +152,7 @@ fn a_call_with_retry_does_not_wait_for_ever_for_a_full_pool() {
     let error = manager.with_retry("counting", |client| client.batch_execute("select 1"));
     let error = error.expect_err("it is in use").to_string();
     assert!(error.contains("counting failed"), "{error}");
-    // It is waited for while others get on.
+    // A wait for a connection continues while other calls succeed.
     let (sender, begun) = mpsc::channel();
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -168,7 +168,7 @@ fn a_call_with_retry_does_not_wait_for_ever_for_a_full_pool() {
 }
 
 #[test]
-fn health_is_known_to_be_bad_while_the_database_is_away() {
+fn health_is_bad_during_an_outage() {
     let cluster = Cluster::private(&[]);
     let database = cluster.database("away");
     let manager = manager(&database, PoolSettings::default(), OutageSettings::default());
@@ -192,7 +192,7 @@ fn an_unhealthy_database_is_checked_every_few_seconds() {
     let cluster = Cluster::private(&[]);
     let database = cluster.database("unhealthy");
     let read_only = ReadOnly::new(&cluster);
-    // By the next regular check it would be five minutes.
+    // The next regular check would be 5 minutes later.
     let manager = manager(&database, PoolSettings::default(), OutageSettings::default());
     let status = || manager.health_status();
     eventually(Duration::from_secs(30), "a check at the start", || status().is_some());
@@ -204,7 +204,7 @@ fn an_unhealthy_database_is_checked_every_few_seconds() {
 }
 
 #[test]
-fn the_log_has_the_words_that_are_watched_for() {
+fn the_log_has_the_documented_messages() {
     let cluster = Cluster::private(&[]);
     let database = cluster.database("words");
     let work = Workplace::new();

@@ -1,4 +1,4 @@
-//! The queries that the documentation gives: each is served by an index.
+//! Documented queries: an index serves each.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,11 +11,11 @@ use crate::support::cluster::Cluster;
 use crate::support::dumps::generated;
 use crate::support::program::Workplace;
 
-/// The indexes of queries that read the events since a time, without and with their players.
+/// The indexes for queries of events since a time, without and with their players.
 const WINDOW: &[&str] = &["kill_event_newest"];
 const WITH_PLAYERS: &[&str] = &["kill_event_newest", "kill_player_pkey"];
 
-/// The statements of the documentation, without comments and what finds values to put in, with these values put in.
+/// The documented statements with these values, without comments and without the queries that find values.
 fn queries(values: &[(&str, String)]) -> Vec<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/queries.sql");
     let text = fs::read_to_string(path).expect("the documented queries");
@@ -30,9 +30,8 @@ fn queries(values: &[(&str, String)]) -> Vec<String> {
     sql.join("\n").split(';').map(str::trim).filter(|sql| !sql.is_empty()).map(put_in).collect()
 }
 
-/// The plan of a query.
 fn plan(client: &mut Client, query: &str) -> Value {
-    // Asked for simply, all values come as text.
+    // The simple query protocol returns all values as text.
     let messages = client.simple_query(&format!("explain (format json) {query}")).expect("a plan");
     let text = messages.iter().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => row.get(0),
@@ -42,7 +41,7 @@ fn plan(client: &mut Client, query: &str) -> Value {
     plans[0]["Plan"].clone()
 }
 
-/// The kinds of a plan's nodes, and the indexes that they use.
+/// The node types of a plan, and the indexes that they use.
 fn nodes(plan: &Value, kinds: &mut BTreeSet<String>, indexes: &mut BTreeSet<String>) {
     let text = |name: &str| plan[name].as_str().map(str::to_owned);
     kinds.extend(text("Node Type"));
@@ -52,7 +51,7 @@ fn nodes(plan: &Value, kinds: &mut BTreeSet<String>, indexes: &mut BTreeSet<Stri
     }
 }
 
-/// Whether a table of the program is read as a whole.
+/// Whether a plan scans a whole table of the program.
 fn scans_a_table(plan: &Value) -> bool {
     let of_ours = plan["Relation Name"].as_str().is_some_and(|name| name.starts_with("kill_"));
     let below = plan["Plans"].as_array().into_iter().flatten();
@@ -64,13 +63,13 @@ fn one(client: &mut Client, sql: &str) -> String {
 }
 
 #[test]
-fn each_documented_query_is_served_by_an_index() {
+fn an_index_serves_each_documented_query() {
     let database = Cluster::shared().database("queries");
     let work = Workplace::new();
     work.load(&database, &[]).stdin(generated(12_000, 31, 0.0)).expect(0);
     let mut client = database.client();
     client.batch_execute("analyze").expect("statistics");
-    // Those who have the most rows, for whom an index helps the least.
+    // The values with the most rows, for which an index helps least.
     let most = |column, from| {
         format!(
             "select {column}::text from {from} and {column} is not null group by 1 order by count(*) desc, 1 limit 1"
@@ -122,7 +121,7 @@ fn each_documented_query_is_served_by_an_index() {
     assert_eq!(queries.len(), indexes_of.len());
     for (query, wanted) in queries.iter().zip(indexes_of) {
         let rows = client.query(query, &[]).unwrap_or_else(|error| panic!("{query}: {error:?}"));
-        // Nobody need have fought fairly in that minute.
+        // That minute may have no fair fight.
         assert!(!rows.is_empty() || query.contains("abs(k.item_power"), "{query}");
         let plan = plan(&mut client, query);
         let (mut kinds, mut indexes) = (BTreeSet::new(), BTreeSet::new());
@@ -132,9 +131,9 @@ fn each_documented_query_is_served_by_an_index() {
     }
 }
 
-/// The further indexes, each with a query that uses it.
+/// Each optional index, with a query that uses it.
 #[test]
-fn each_further_index_serves_its_query() {
+fn each_optional_index_serves_its_query() {
     let database = Cluster::shared().database("indexes");
     let work = Workplace::new();
     work.load(&database, &[]).stdin(generated(3_000, 32, 0.0)).expect(0);
@@ -145,7 +144,7 @@ fn each_further_index_serves_its_query() {
     let sql = sql.join("\n");
     let statements: Vec<&str> = sql.split(';').map(str::trim).filter(|sql| !sql.is_empty()).collect();
     assert_eq!(statements.len(), 4);
-    // One after the other: none of them may be in a transaction.
+    // Separately, because none of them may run in a transaction.
     for statement in statements {
         client.batch_execute(statement).unwrap_or_else(|error| panic!("{statement}: {error:?}"));
     }
@@ -172,7 +171,7 @@ fn each_further_index_serves_its_query() {
         nodes(&plan, &mut kinds, &mut indexes);
         assert!(indexes.contains(index), "{query}\n{plan:#}");
     }
-    // Loads maintain them.
+    // Loads maintain these indexes.
     work.load(&database, &[]).stdin(generated(3_200, 33, 0.0)).expect(0);
     let health = work.program(&["health"]).env("DATABASE_URL", &database.url()).expect(0);
     assert!(health.stdout.contains("No recommendations"), "{}", health.stdout);

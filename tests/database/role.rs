@@ -1,4 +1,4 @@
-//! `deploy/role.sql`: its two roles may do what they are for, and nothing else.
+//! `deploy/role.sql`: its two roles can do their task and nothing else.
 
 use std::process::{Command, Output};
 
@@ -6,14 +6,14 @@ use postgres::{Client, NoTls};
 
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::{join, small_event, version};
+use crate::support::log_case;
 use crate::support::process::Supervised as _;
 use crate::support::program::{Program, Workplace};
-use crate::support::tell;
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/role.sql");
 const LAYOUTS: [&str; 2] = ["archive", "aegis"];
 
-/// A database whose tables are made, and the two roles, which go with it.
+/// A database with tables, and the two roles, which are dropped with it.
 struct Roles {
     database: Database<'static>,
     schema: &'static str,
@@ -22,7 +22,7 @@ struct Roles {
 }
 
 impl Roles {
-    /// Nothing is granted yet.
+    /// Creates the roles without grants.
     fn new(schema: &'static str) -> Self {
         let database = Cluster::shared().database("roles");
         let id = uuid::Uuid::new_v4().simple();
@@ -47,7 +47,7 @@ impl Roles {
         psql.args(["-X", "-q", url, "-f", FILE]).args(variables).args(args).output_in_time().expect("psql")
     }
 
-    /// Runs the file as the owner, and gives what it said.
+    /// Runs the file as the owner and returns its output.
     #[track_caller]
     fn grant(&self) -> String {
         let output = self.psql(&self.database.url());
@@ -70,8 +70,8 @@ impl Roles {
         work.program(args).env("DATABASE_URL", &self.url(role)).env("DATABASE_SCHEMA", self.schema)
     }
 
-    /// What the roles may do with relations, as `role relation right`.
-    fn rights(&self) -> Vec<String> {
+    /// The privileges of the roles on relations, as `role relation privilege`.
+    fn privileges(&self) -> Vec<String> {
         let sql = "select concat_ws(' ', pg_get_userbyid(grantee), relname, privilege_type)
                    from pg_class, aclexplode(relacl) where pg_get_userbyid(grantee) in ($1, $2) order by 1";
         let rows = self.database.client().query(sql, &[&self.loader, &self.reader]).expect("rows");
@@ -83,7 +83,7 @@ impl Drop for Roles {
     fn drop(&mut self) {
         for role in [&self.loader, &self.reader] {
             let sql = format!("drop owned by {0}; drop role {0}", quoted(role));
-            // A failed test has its own message.
+            // Errors are ignored, because a failed test has its own message.
             let _ = self.database.client().batch_execute(&sql);
         }
     }
@@ -93,13 +93,12 @@ fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// Loads new events, and others of the same ids in both modes, so that every way to write is gone; gives what went
-/// wrong.
+/// Loads events in each mode, so that every way to write is used. Returns the errors.
 fn loads(roles: &Roles, layout: &str) -> Vec<String> {
     let work = Workplace::new();
     let first = join(&(1..=30).map(|id| version(id, 1)).collect::<Vec<_>>());
     let second = join(&(20..=40).map(|id| version(id, 2)).collect::<Vec<_>>());
-    // What they have no more is deleted.
+    // These versions have fewer rows, so the update deletes the others.
     let third = join(&(25..=27).map(|id| small_event(id).to_string()).collect::<Vec<_>>());
     let mut faults = Vec::new();
     for (mode, dump, updated) in
@@ -110,7 +109,7 @@ fn loads(roles: &Roles, layout: &str) -> Vec<String> {
         if run.code == 0 {
             assert_eq!(run.summary().count("updated"), updated, "{}", run.stderr);
         }
-        // Ids this small are none of the server's.
+        // Ids this small are implausible for the server.
         let said = run.stderr.lines().any(|line| !line.contains("is implausible for"));
         if run.code != 0 || said {
             faults.push(run.stdout + &run.stderr);
@@ -120,24 +119,24 @@ fn loads(roles: &Roles, layout: &str) -> Vec<String> {
 }
 
 #[test]
-fn they_may_do_what_they_are_for() {
+fn each_role_can_do_its_task() {
     for schema in ["public", "Kills of \"EU\""] {
         let roles = Roles::new(schema);
-        // A database as a careful owner keeps it.
+        // A database with restricted default privileges.
         let name = roles.database.name();
         let careful =
             format!("revoke all on database {name} from public; revoke all on schema public from public");
         roles.database.client().batch_execute(&careful).expect("a revoke");
         assert_eq!(roles.grant(), "");
-        let rights = roles.rights();
+        let privileges = roles.privileges();
         assert_eq!(roles.grant(), "", "it can be run again");
-        assert_eq!(roles.rights(), rights);
+        assert_eq!(roles.privileges(), privileges);
 
         let work = Workplace::new();
         let dump = join(&(1..=40).map(|id| version(id, 1)).collect::<Vec<_>>());
         for layout in LAYOUTS {
             assert_eq!(loads(&roles, layout), [""; 0], "{layout}");
-            // Events that someone deleted, and left their other rows.
+            // Someone deleted events, and left their child rows.
             let mut owner = roles.database.client();
             let table = if layout == "archive" { "kill_event" } else { "\"KillEvent\"" };
             owner.batch_execute(&format!("delete from {}.{table}", quoted(schema))).expect("a delete");
@@ -145,7 +144,7 @@ fn they_may_do_what_they_are_for() {
             for role in [&roles.loader, &roles.reader] {
                 let verify = roles.program(&work, role, &["verify", "--ids-only", "--layout", layout]);
                 verify.stdin(dump.clone()).expect(0);
-                // A role that can't write is no fit one for a load.
+                // A role that cannot write is unfit for a load.
                 let code = if role == &roles.loader { 0 } else { 6 };
                 let health =
                     roles.program(&work, role, &["health", "--json", "--layout", layout]).expect(code);
@@ -162,8 +161,8 @@ fn they_may_do_what_they_are_for() {
     }
 }
 
-/// What neither may do.
-const OF_NEITHER: [&str; 31] = [
+/// Statements that both roles are denied.
+const DENIED_TO_BOTH: [&str; 31] = [
     "drop table kill_event",
     "drop table \"KillEvent\"",
     "drop schema public",
@@ -197,8 +196,8 @@ const OF_NEITHER: [&str; 31] = [
     "set role aegis",
 ];
 
-/// What only the loader may do.
-const OF_LOADER: [&str; 7] = [
+/// Statements that only the loader is allowed.
+const DENIED_TO_READER: [&str; 7] = [
     "insert into kill_load_run select * from kill_load_run",
     "insert into \"KillEvent\" select * from \"KillEvent\"",
     "update kill_event set fame = 1",
@@ -209,7 +208,7 @@ const OF_LOADER: [&str; 7] = [
 ];
 
 #[test]
-fn they_may_do_nothing_else() {
+fn each_role_is_denied_everything_else() {
     let roles = Roles::new("public");
     let mut owner = roles.database.client();
     owner
@@ -220,7 +219,7 @@ fn they_may_do_nothing_else() {
         .expect("things of others");
     roles.grant();
     let mut wanted = Vec::new();
-    for (relation, rights) in [
+    for (relation, privileges) in [
         ("KillEvent", ["INSERT", "SELECT", "UPDATE"]),
         ("kill_event", ["INSERT", "SELECT", "UPDATE"]),
         ("kill_load_run", ["INSERT", "SELECT", "UPDATE"]),
@@ -232,20 +231,22 @@ fn they_may_do_nothing_else() {
         if ["kill_loot", "kill_player"].contains(&relation) {
             wanted.push(format!("{} {relation} DELETE", roles.loader));
         }
-        wanted.extend(rights.map(|right| format!("{} {relation} {right}", roles.loader)));
+        wanted.extend(privileges.map(|privilege| format!("{} {relation} {privilege}", roles.loader)));
         wanted.push(format!("{} {relation} SELECT", roles.reader));
     }
     wanted.sort();
-    let mut rights = roles.rights();
-    rights.sort();
-    assert_eq!(rights, wanted);
+    let mut privileges = roles.privileges();
+    privileges.sort();
+    assert_eq!(privileges, wanted);
 
-    for (role, statements) in
-        [(&roles.loader, &OF_NEITHER[..]), (&roles.reader, &OF_NEITHER), (&roles.reader, &OF_LOADER)]
-    {
+    for (role, statements) in [
+        (&roles.loader, &DENIED_TO_BOTH[..]),
+        (&roles.reader, &DENIED_TO_BOTH),
+        (&roles.reader, &DENIED_TO_READER),
+    ] {
         let mut client = roles.client(role);
         for sql in statements {
-            tell((role, sql));
+            log_case((role, sql));
             let error = client.batch_execute(sql).expect_err("it is not allowed");
             assert_eq!(error.code().map(postgres::error::SqlState::code), Some("42501"), "{error:?}");
         }
@@ -253,15 +254,16 @@ fn they_may_do_nothing_else() {
 }
 
 #[test]
-fn each_right_of_the_loader_is_needed() {
+fn each_privilege_of_the_loader_is_needed() {
     let roles = Roles::new("public");
     roles.grant();
-    let rights = roles.rights();
-    let of_loader = rights.iter().filter_map(|right| right.strip_prefix(&format!("{} ", roles.loader)));
-    // Without those of the files that were loaded, all files are read.
-    for right in of_loader.filter(|right| !right.starts_with("kill_load_file ")) {
-        tell(right);
-        let (relation, privilege) = right.split_once(' ').expect("two words");
+    let privileges = roles.privileges();
+    let prefix = format!("{} ", roles.loader);
+    let of_loader = privileges.iter().filter_map(|granted| granted.strip_prefix(&prefix));
+    // Without the privileges on `kill_load_file` a load reads all files.
+    for granted in of_loader.filter(|granted| !granted.starts_with("kill_load_file ")) {
+        log_case(granted);
+        let (relation, privilege) = granted.split_once(' ').expect("two words");
         let mut owner = roles.database.client();
         owner
             .batch_execute(&format!(
@@ -273,15 +275,15 @@ fn each_right_of_the_loader_is_needed() {
             .expect("a revoke");
         let layout = if relation == "KillEvent" { "aegis" } else { "archive" };
         let faults = loads(&roles, layout);
-        assert!(faults.iter().any(|fault| fault.contains("permission denied")), "{right}: {faults:?}");
-        // What was taken away is given again.
+        assert!(faults.iter().any(|fault| fault.contains("permission denied")), "{granted}: {faults:?}");
+        // The file restores revoked privileges.
         roles.grant();
-        assert_eq!(roles.rights(), rights);
+        assert_eq!(roles.privileges(), privileges);
     }
 }
 
 #[test]
-fn what_it_cannot_do_it_says_and_leaves_all_as_it_was() {
+fn a_failed_role_file_explains_and_changes_nothing() {
     let roles = Roles::new("public");
     let mut owner = roles.database.client();
     let fails = |url: &str, words: &[&str]| {
@@ -289,7 +291,7 @@ fn what_it_cannot_do_it_says_and_leaves_all_as_it_was() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success(), "{said}");
         assert!(words.iter().all(|word| said.contains(word)), "{words:?} in {said}");
-        assert_eq!(roles.rights(), [""; 0], "nothing is done by halves");
+        assert_eq!(roles.privileges(), [""; 0], "nothing is done in part");
     };
     let url = roles.database.url();
     let role = quoted(&roles.loader);
@@ -297,37 +299,37 @@ fn what_it_cannot_do_it_says_and_leaves_all_as_it_was() {
     owner
         .batch_execute("alter table kill_load_run rename to runs; alter schema public rename to other")
         .expect("done");
-    fails(&url, &["there is no schema public", "schema apply"]);
+    fails(&url, &["schema public does not exist", "schema apply"]);
     owner.batch_execute("create schema public").expect("a schema");
     fails(&url, &["has none of the tables", "schema apply"]);
     owner.batch_execute("drop schema public; alter schema other rename to public; alter table runs rename to kill_load_run").expect("done");
 
     owner.batch_execute(&format!("create role {role} login createdb")).expect("a role");
-    fails(&url, &["has powers of its own", "-v loader="]);
+    fails(&url, &["has attributes such as CREATEROLE", "-v loader="]);
     owner
         .batch_execute(&format!("alter role {role} nocreatedb; alter table kill_loot owner to {role}"))
         .expect("done");
     fails(&url, &["belongs to", "-v loader="]);
     owner.batch_execute("alter table kill_loot owner to aegis").expect("done");
 
-    // Someone who does not own the tables, nor may make roles.
+    // A role that neither owns the tables nor can create roles.
     let nobody = format!("{}2", roles.loader);
     owner.batch_execute(&format!("create role {} login", quoted(&nobody))).expect("a role");
     fails(&roles.url(&nobody), &["permission denied"]);
     owner.batch_execute(&format!("drop role {}", quoted(&nobody))).expect("done");
 
-    // What others gave to all is told, and not changed.
+    // Grants to PUBLIC by others are reported and left unchanged.
     owner
         .batch_execute(&format!("grant create on schema public to public; grant pg_read_all_data to {role}"))
         .expect("done");
     let said = roles.grant();
-    for words in ["may make tables in schema public", "is a member of pg_read_all_data"] {
+    for words in ["can create tables in schema public", "is a member of pg_read_all_data"] {
         assert!(said.contains(words), "{said}");
     }
 }
 
 #[test]
-fn the_loader_may_delete_events_where_that_is_granted() {
+fn the_loader_can_delete_events_if_granted() {
     let roles = Roles::new("public");
     let work = Workplace::new();
     work.write("dump", join(&(1..=20).map(|id| version(id, 1)).collect::<Vec<_>>()));

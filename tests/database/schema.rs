@@ -1,4 +1,4 @@
-//! `schema`, and the tables that `load` finds: it takes what fits, and leaves alone what does not.
+//! `schema`, and existing tables at a load: fitting tables are used, others are left unchanged.
 
 use postgres::Client;
 
@@ -8,7 +8,7 @@ use crate::support::oracle::{Nul, assert_same, expect, read_tables};
 use crate::support::program::{Workplace, assert_tables};
 use crate::support::samples;
 
-/// All relations, columns, keys and types outside of the system's schemas.
+/// All relations, columns, keys and types outside the system's schemas.
 fn catalog(client: &mut Client) -> Vec<String> {
     let sql =
         "select concat_ws(' ', c.oid::regclass, c.relkind, a.attname, a.atttypid::regtype, a.attnotnull)
@@ -22,7 +22,7 @@ fn catalog(client: &mut Client) -> Vec<String> {
     client.query(sql, &[]).expect("rows").iter().map(|row| row.get(0)).collect()
 }
 
-/// A role that may connect, and no more; it goes with its database, before which it must be dropped.
+/// A role that can only connect. It must be dropped before its database.
 struct Role<'a> {
     database: &'a Database<'a>,
     name: String,
@@ -43,7 +43,7 @@ impl<'a> Role<'a> {
 impl Drop for Role<'_> {
     fn drop(&mut self) {
         let sql = format!("drop owned by {0}; drop role {0}", self.name);
-        // A failed test has its own message.
+        // Errors are ignored, because a failed test has its own message.
         let _ = self.database.client().batch_execute(&sql);
     }
 }
@@ -53,7 +53,7 @@ fn quoted(name: &str) -> String {
 }
 
 #[test]
-fn what_print_prints_is_all_that_load_needs_whatever_the_schema_is_called() {
+fn printed_ddl_suffices_for_a_load_in_a_schema_of_any_name() {
     let work = Workplace::new();
     let dump = samples::sample_events();
     let expected = expect(&dump, Nul::Reject).tables;
@@ -84,9 +84,9 @@ fn what_print_prints_is_all_that_load_needs_whatever_the_schema_is_called() {
                 "grant usage on schema {schema_sql} to {role_sql};
                  grant select, insert, update, delete on all tables in schema {schema_sql} to {role_sql}"
             ))
-            .expect("rights");
+            .expect("grants");
         let before = catalog(&mut client);
-        // It may not make anything, and so it does not try.
+        // The role cannot create anything, so the load does not attempt it.
         let load = |args: &[&str]| {
             let program = work.program(&["load", "--json", "--schema", schema]).args(args);
             program.env("DATABASE_URL", &role.url()).stdin(dump.clone()).expect(0).summary()
@@ -99,7 +99,7 @@ fn what_print_prints_is_all_that_load_needs_whatever_the_schema_is_called() {
         assert_eq!(catalog(&mut client), before, "{schema}");
         drop(role);
 
-        // What load makes by itself is the same.
+        // `load` creates the same objects.
         let by_load = Cluster::shared().database("made");
         work.load(&by_load, &["--schema", schema]).stdin(dump.clone()).expect(0);
         assert_eq!(catalog(&mut by_load.client()), before, "{schema}");
@@ -108,7 +108,7 @@ fn what_print_prints_is_all_that_load_needs_whatever_the_schema_is_called() {
 }
 
 #[test]
-fn the_schema_of_the_url_is_honoured() {
+fn the_schema_of_the_url_is_used() {
     let work = Workplace::new();
     let database = Cluster::shared().database("url");
     let url =
@@ -123,7 +123,7 @@ fn the_schema_of_the_url_is_honoured() {
     with_url(&["verify", "--json"]).stdin(dump.clone()).expect(0);
     assert!(with_url(&["schema", "print"]).expect(0).stdout.contains("\"from url\".kill_event"));
 
-    // What is nearer to the command wins.
+    // The more specific source wins.
     with_url(&["load"]).env("DATABASE_SCHEMA", "by variable").stdin(dump.clone()).expect(0);
     with_url(&["load", "--schema", "by option"]).env("DATABASE_SCHEMA", "x").stdin(dump.clone()).expect(0);
     for schema in ["by variable", "by option"] {
@@ -135,9 +135,9 @@ fn the_schema_of_the_url_is_honoured() {
 }
 
 #[test]
-fn a_role_without_rights_is_told_what_to_do() {
+fn a_role_without_privileges_gets_the_statements_to_run() {
     let work = Workplace::new();
-    let database = Cluster::shared().database("rights");
+    let database = Cluster::shared().database("privileges");
     let role = Role::new(&database);
     let mut client = database.client();
     client.batch_execute("revoke create on schema public from public").expect("a revoke");
@@ -148,13 +148,13 @@ fn a_role_without_rights_is_told_what_to_do() {
     }
     assert_eq!(catalog(&mut client), before);
 
-    // Tables that it may not write to are no fault of the events.
+    // A missing privilege on the tables rejects no event.
     work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
     let program = work.program(&["load"]).env("DATABASE_URL", &role.url());
     program.stdin(samples::sample_events()).expect(7).says(&["permission denied"]);
 }
 
-/// What the tables are made into, and words that must be said of it.
+/// Changes of the tables, and texts of the error.
 const MISFITS: [(&str, &[&str]); 12] = [
     ("alter table kill_event alter fame type integer", &["kill_event.fame", "int4", "int8"]),
     ("alter table kill_event alter occurred_at type timestamp", &["kill_event.occurred_at", "timestamptz"]),
@@ -179,7 +179,7 @@ const MISFITS: [(&str, &[&str]); 12] = [
     ),
     (
         "alter table kill_loot rename to all_loot; create view kill_loot as select * from all_loot",
-        &["kill_loot is no table"],
+        &["kill_loot is not a table"],
     ),
     (
         "drop table kill_loot, kill_player, kill_event; create table kill_event (id int)",
@@ -187,12 +187,12 @@ const MISFITS: [(&str, &[&str]); 12] = [
     ),
     (
         "drop table kill_loot, kill_event; create view kill_event as select 1 as event_id",
-        &["kill_event is no table"],
+        &["kill_event is not a table"],
     ),
 ];
 
 #[test]
-fn tables_that_do_not_fit_are_refused_and_left_alone() {
+fn incompatible_tables_are_rejected_unchanged() {
     let work = Workplace::new();
     for (sql, words) in MISFITS {
         let database = Cluster::shared().database("misfit");
@@ -208,13 +208,13 @@ fn tables_that_do_not_fit_are_refused_and_left_alone() {
         assert_eq!(catalog(&mut client), before, "{sql}");
         let runs = client.query("select from kill_load_run", &[]).expect("rows");
         assert!(runs.is_empty(), "{sql}");
-        // In a schema of its own all is well.
+        // In a separate schema the load succeeds.
         work.load(&database, &["--schema", "own"]).stdin(samples::sample_events()).expect(0);
     }
 }
 
 #[test]
-fn tables_that_fit_in_another_way_are_taken() {
+fn compatible_tables_of_other_types_are_used() {
     let work = Workplace::new();
     let dump = join(&(1..60).map(|id| version(id, id)).collect::<Vec<_>>());
     let more = join(&(40..80).map(|id| version(id, id + 1)).collect::<Vec<_>>());

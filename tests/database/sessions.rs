@@ -1,4 +1,4 @@
-//! What the program's sessions are set to, whatever the role or the database says.
+//! Settings of the program's sessions, whatever the role or the database sets.
 
 use crate::support::cluster::Cluster;
 use crate::support::dumps::generated;
@@ -14,7 +14,7 @@ const WITNESS: &str = "create table witness (name text, setting text);
     create trigger note before insert on kill_load_run for each row execute function note()";
 
 #[test]
-fn time_outs_and_names_of_sessions() {
+fn sessions_have_time_outs_and_names() {
     let database = Cluster::shared().database("sessions");
     let work = Workplace::new();
     work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
@@ -48,7 +48,7 @@ fn time_outs_and_names_of_sessions() {
     ] {
         assert_eq!(setting(name).as_deref(), Some(value), "{name}");
     }
-    // A server before 14, or on a system that can't tell, has no such setting.
+    // A server before 14, or on some systems, does not have this setting.
     let version: i32 = setting("server_version_num").expect("a version").parse().expect("a number");
     if version >= 140_000 && cfg!(target_os = "linux") {
         assert_eq!(setting("client_connection_check_interval").as_deref(), Some("10000"));
@@ -70,7 +70,7 @@ fn a_session_keeps_its_statements() {
     client.batch_execute(note).expect("a trigger");
     let dump = generated(300, 7, 0.0);
     work.load(&database, &[]).segment_bytes(64 << 10).workers(1).stdin(&*dump).expect(0);
-    // Of each session: its segments, and how many statements it had at the end of the first and of each later one.
+    // Per session: its segments, and its number of statements after the first and after each later one.
     let rows = client
         .query(
             "select count(*), (array_agg(statements order by segment))[1], min(statements) filter (where place > 1),
@@ -89,13 +89,13 @@ fn a_session_keeps_its_statements() {
 }
 
 #[test]
-fn a_role_whose_commits_are_not_kept_is_overruled() {
+fn synchronous_commit_off_is_overridden() {
     let database = Cluster::shared().database("commits");
     let work = Workplace::new();
     let set = format!("alter database {} set synchronous_commit = off", database.name());
     database.client().batch_execute(&set).expect("a setting");
     work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
-    // A trigger sees what the loader's transactions are set to.
+    // A trigger records the settings of the load's transactions.
     let trigger = "create table seen (value text);
         create function see() returns trigger language plpgsql as
           $$ begin insert into seen values (current_setting('synchronous_commit')); return null; end $$;
@@ -106,9 +106,9 @@ fn a_role_whose_commits_are_not_kept_is_overruled() {
     assert_eq!(seen.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>(), ["on"]);
 }
 
-/// All values that libpq knows, for a server that is a primary.
+/// All values of libpq, against a primary.
 #[test]
-fn the_server_that_is_asked_for() {
+fn target_session_attrs_select_the_server() {
     let database = Cluster::shared().database("attributes");
     let work = Workplace::new();
     for (value, met) in [
@@ -135,9 +135,9 @@ fn the_server_that_is_asked_for() {
     }
 }
 
-/// Ends of lines that secrets and files of variables bring along.
+/// Line ends that secrets and `.env` files bring along.
 #[test]
-fn white_space_after_names() {
+fn names_in_a_url_and_in_variables_lose_trailing_white_space() {
     let database = Cluster::shared().database("spaces");
     let work = Workplace::new();
     let url = format!(" {}&schema=public\r\n", database.url());

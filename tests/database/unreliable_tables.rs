@@ -1,4 +1,4 @@
-//! Tables that can't be relied on, or that lack something: added where the role may, refused with code 7 where it may not.
+//! Unreliable or incomplete tables: the load adds missing parts if the role can, and otherwise ends with code 7.
 
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::{join, small_event, version};
@@ -15,8 +15,8 @@ fn text(database: &Database<'_>, sql: &str) -> String {
     database.client().query_one(sql, &[]).expect("a row").get(0)
 }
 
-/// What is missing, as in tables of an earlier version; and the statement that the owner is told.
-const LACKS: [(&str, &str); 5] = [
+/// A part that tables of an earlier version lack, and the statement that the owner must run.
+const MISSING_PARTS: [(&str, &str); 5] = [
     (
         "alter type albion_server rename to old; create type albion_server as enum ('americas', 'europe');
          alter table kill_event alter server type albion_server using server::text::albion_server;
@@ -46,10 +46,10 @@ const LACKS: [(&str, &str); 5] = [
 ];
 
 #[test]
-fn what_is_missing_is_added_by_the_owner() {
+fn the_owner_adds_missing_parts() {
     let work = Workplace::new();
     let dump = join(&(1..=20).map(|id| version(id, id)).collect::<Vec<_>>());
-    for (sql, statement) in LACKS {
+    for (sql, statement) in MISSING_PARTS {
         let database = applied(&work);
         let mut client = database.client();
         client.batch_execute(sql).unwrap_or_else(|error| panic!("{sql}: {error:?}"));
@@ -60,10 +60,10 @@ fn what_is_missing_is_added_by_the_owner() {
         );
         client.batch_execute(&grants).expect("a role");
         let url = database.tcp_url().replace("aegis@", &format!("{role}@"));
-        let refused =
+        let failed =
             work.program(&["load", "--json"]).env("DATABASE_URL", &url).stdin(dump.clone()).expect(7);
-        assert!(refused.summary().error().contains(statement), "{sql}: {refused:?}");
-        refused.summary().check(&[("rejected", 0)]);
+        assert!(failed.summary().error().contains(statement), "{sql}: {failed:?}");
+        failed.summary().check(&[("rejected", 0)]);
 
         for _ in 0..2 {
             work.load(&database, &[]).stdin(dump.clone()).expect(0);
@@ -74,8 +74,8 @@ fn what_is_missing_is_added_by_the_owner() {
     }
 }
 
-/// What is wrong, and words of the cause.
-const WRONG: [(&str, &[&str]); 8] = [
+/// A defect, and texts of the error.
+const UNRELIABLE: [(&str, &[&str]); 8] = [
     (
         "alter table kill_event set unlogged",
         &["kill_event is unlogged", "SET LOGGED; after a crash", "--force"],
@@ -91,7 +91,7 @@ const WRONG: [(&str, &[&str]); 8] = [
     ),
     (
         "alter table kill_load_segment rename to segments; create view kill_load_segment as select * from segments",
-        &["kill_load_segment is no table"],
+        &["kill_load_segment is not a table"],
     ),
     (
         "alter table kill_load_file alter segments type text",
@@ -102,9 +102,9 @@ const WRONG: [(&str, &[&str]); 8] = [
 ];
 
 #[test]
-fn tables_that_can_not_be_relied_on() {
+fn unreliable_tables_are_rejected() {
     let work = Workplace::new();
-    for (sql, words) in WRONG {
+    for (sql, words) in UNRELIABLE {
         let database = applied(&work);
         database.client().batch_execute(sql).unwrap_or_else(|error| panic!("{sql}: {error:?}"));
         let load = work.program(&["load"]).env("DATABASE_URL", &database.url());
@@ -113,7 +113,7 @@ fn tables_that_can_not_be_relied_on() {
         assert!(health.stdout.starts_with("Unhealthy: "), "{health:?}");
         assert_eq!(text(&database, "select count(*)::text from kill_event"), "0");
     }
-    // All of them unlogged go together.
+    // A crash empties all unlogged tables together.
     let database = applied(&work);
     let all = "alter table kill_event set unlogged; alter table kill_player set unlogged;
          alter table kill_loot set unlogged; alter table kill_load_segment set unlogged";
@@ -122,7 +122,7 @@ fn tables_that_can_not_be_relied_on() {
 }
 
 #[test]
-fn roles_that_may_not_see_or_write() {
+fn a_role_without_access_gets_the_cause() {
     let work = Workplace::new();
     for (sql, words) in [
         ("alter table kill_event enable row level security", &["row-level security", "BYPASSRLS"][..]),

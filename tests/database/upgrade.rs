@@ -1,4 +1,4 @@
-//! Tables of release 0.1.0, with data in them, become those of today: nothing is dropped, and no row is rewritten.
+//! Tables of release 0.1.0 with data are upgraded: nothing is dropped, and no row is rewritten.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ const RELEASED: [(&str, &str); 2] = [
     ("aegis", include_str!("../fixtures/schema-0.1.0-aegis.sql")),
 ];
 
-/// A database as a load of release 0.1.0 left it, and the dump.
+/// A database as release 0.1.0 left it, and its dump.
 struct Released<'a> {
     layout: &'static str,
     database: Database<'a>,
@@ -30,7 +30,7 @@ impl Released<'_> {
         let dump = generated(120, 75, 0.0);
         work.write("dump", &dump);
         let mut client = database.client();
-        // The rows are those that today's load writes elsewhere.
+        // The rows come from a load of this version in another schema.
         let load = work.load(&database, &["--layout", layout, "--schema", "today", "dump"]);
         let load = load.env("KILLS_LEDGER_SCHEMA", "today");
         load.segment_bytes(64 << 10).expect(0);
@@ -58,7 +58,7 @@ impl Released<'_> {
     }
 }
 
-/// Copies the rows of a table of the schema `today`, in the columns that the one in `public` has.
+/// Copies the rows of a table from the schema `today`, for the columns that exist in `public`.
 fn copy(client: &mut Client, table: &str) {
     let columns = "select quote_ident(column_name), case data_type when 'USER-DEFINED' then '::text::public.' || udt_name else '' end
         from information_schema.columns where table_schema = 'public' and table_name = $1 order by ordinal_position";
@@ -73,7 +73,7 @@ fn copy(client: &mut Client, table: &str) {
     client.batch_execute(&sql).unwrap_or_else(|error| panic!("{sql}: {error:?}"));
 }
 
-/// Where each row of the tables lies and which transaction wrote it, and the files of the tables.
+/// The position of each row, the transaction that wrote it, and the files of the tables.
 fn rows(client: &mut Client, layout: &str) -> BTreeMap<String, String> {
     let tables: &[&str] =
         if layout == "aegis" { &["\"KillEvent\""] } else { &["kill_event", "kill_player", "kill_loot"] };
@@ -98,7 +98,7 @@ fn catalog(client: &mut Client) -> Vec<String> {
 }
 
 #[test]
-fn the_owner_upgrades_them() {
+fn the_owner_upgrades_released_tables() {
     for (layout, ddl) in RELEASED {
         let fresh = Cluster::shared().database("fresh");
         let work = Workplace::new();
@@ -113,9 +113,11 @@ fn the_owner_upgrades_them() {
                 let health = released.work.program(&["health", "--json", "--layout", layout]);
                 health.env("DATABASE_URL", &released.database.url()).expect(0).stdout
             };
-            assert!(health().contains("kill_load_segment.oldest_event is missing: its owner adds it with: "));
+            assert!(
+                health().contains("kill_load_segment.oldest_event is missing: the owner can add it with: ")
+            );
             if by_load {
-                // What is loaded is known, and what is new is loaded.
+                // Loaded events are recognized, and new ones are loaded.
                 let run = released.load("dump").expect(0).summary();
                 run.check(&[("already_loaded", 120), ("inserted", 0)]);
             }
@@ -139,7 +141,7 @@ fn the_owner_upgrades_them() {
 }
 
 #[test]
-fn a_role_that_is_not_the_owner_names_the_statements() {
+fn a_role_that_is_not_the_owner_gets_the_upgrade_statements() {
     for (layout, ddl) in RELEASED {
         let released = Released::new(layout, ddl);
         let mut client = released.database.client();
@@ -153,9 +155,9 @@ fn a_role_that_is_not_the_owner_names_the_statements() {
         let url = released.database.tcp_url().replace("aegis@", &format!("{role}@"));
         let before = rows(&mut client, layout);
         let load = || released.load("dump").env("DATABASE_URL", &url);
-        let refused = load().expect(7).summary();
-        refused.check(&[("rejected", 0), ("inserted", 0)]);
-        let (_, statements) = refused.error().split_once(", or: ").expect("statements");
+        let failed = load().expect(7).summary();
+        failed.check(&[("rejected", 0), ("inserted", 0)]);
+        let (_, statements) = failed.error().split_once(", or: ").expect("statements");
         let end = statements.find(";:").expect("their end");
         let statements = statements[..=end].to_owned();
         for column in ["first_event_id", "last_event_id", "oldest_event", "table_schema"] {
@@ -202,7 +204,7 @@ fn tables_and_columns_have_comments() {
                  and (col_description(c.oid, a.attnum) is null or obj_description(c.oid) is null)";
     let without: String = client.query_one(sql, &[]).expect("names").get(0);
     assert_eq!(without, "");
-    // Those of the owner stay.
+    // Comments of the owner stay.
     client.batch_execute("comment on column kill_event.fame is 'mine'; drop table kill_loot").expect("done");
     work.load(&database, &[]).stdin(generated(6, 78, 0.0)).expect(0);
     let sql = "select (select description from pg_description where objoid = 'kill_event'::regclass
@@ -217,7 +219,7 @@ fn a_released_ledger_serves_other_schemas_too() {
     for (layout, ddl) in RELEASED {
         let released = Released::new(layout, ddl);
         let other = || released.load("dump").args(&["--schema", "other", "--ledger-schema", "public"]);
-        // What is loaded into the tables beside it is not in the others, and stays known.
+        // The events of the other schema's tables are not in these, and stay known.
         other().expect(0).summary().check(&[("inserted", 120)]);
         released.load("dump").expect(0).summary().check(&[("already_loaded", 120)]);
         other().expect(0).summary().check(&[("already_loaded", 120)]);

@@ -1,4 +1,4 @@
-//! `verify`: which events of a dump are in the database.
+//! `verify` by ids: which events of a dump are stored.
 
 use serde_json::{Value, json};
 
@@ -15,14 +15,14 @@ fn found(program: Program, code: i32) -> Value {
     serde_json::from_str(&program.args(&["--json"]).expect(code).stdout).expect("one JSON object")
 }
 
-/// The result where nothing is different.
+/// The result without differences.
 fn account(events: u64, present: u64, missing: u64, missing_ids: &[i64]) -> Value {
     json!({"events": events, "present": present, "missing": missing, "missing_ids": missing_ids,
         "different": 0, "different_ids": []})
 }
 
 #[test]
-fn all_present() {
+fn stored_events_are_present() {
     let database = Cluster::shared().database("present");
     let work = Workplace::new();
     let dump = generated(120, 41, 10.0);
@@ -39,12 +39,12 @@ fn all_present() {
     assert_eq!(found(verify(&work, &database, &[]), 0), all(0));
     let words = verify(&work, &database, &["dump"]).expect(0).stdout;
     assert!(words.contains("120") && !words.contains("missing"), "{words}");
-    // The ids of another server say nothing of this one.
+    // Ids of another server do not count.
     assert_eq!(found(verify(&work, &database, &["dump", "--server", "asia"]), 6)["missing"], 120);
 }
 
 #[test]
-fn missing_events_are_named() {
+fn missing_events_are_reported_by_id() {
     let database = Cluster::shared().database("missing");
     let work = Workplace::new();
     let dump = join(&(1..=400).map(|id| small_event(id).to_string()).collect::<Vec<_>>());
@@ -66,12 +66,12 @@ fn missing_events_are_named() {
     assert_eq!((&missing["missing"], &missing["present"]), (&json!(151), &json!(249)));
     let ids: Vec<i64> = [7].into_iter().chain(251..350).collect();
     assert_eq!(missing["missing_ids"], json!(ids), "the first 100");
-    let told = program().args(&["-v"]).expect(6);
-    assert_eq!(told.stdout.matches("  event ").count(), 100, "the first 100");
-    assert_eq!(told.stderr.matches("missing: dump:").count(), 151, "with -v it is all of them");
+    let ended = program().args(&["-v"]).expect(6);
+    assert_eq!(ended.stdout.matches("  event ").count(), 100, "the first 100");
+    assert_eq!(ended.stderr.matches("missing: dump:").count(), 151, "with -v it is all of them");
 
-    // What is named to be run next brings them all.
-    let next = told.stdout.lines().last().expect("a command").trim();
+    // The suggested command stores all of them.
+    let next = ended.stdout.lines().last().expect("a command").trim();
     let args: Vec<&str> = next.split(' ').skip(1).collect();
     assert!(next.starts_with(env!("CARGO_BIN_EXE_aegis-kills")), "as it was called: {next}");
     let load = work.program(&args).args(&["--json"]).env("DATABASE_URL", &database.url());
@@ -81,7 +81,7 @@ fn missing_events_are_named() {
 }
 
 #[test]
-fn what_cannot_be_loaded_is_missing_too() {
+fn rejected_events_count_as_missing() {
     let database = Cluster::shared().database("unloadable");
     let work = Workplace::new();
     let dump = format!("{}\nno event\n[{},{{\"EventId\":3}}]\n\n", small_event(1), small_event(2));
@@ -100,12 +100,12 @@ fn what_cannot_be_loaded_is_missing_too() {
 }
 
 #[test]
-fn broken_input_and_missing_tables() {
+fn broken_input_and_missing_tables_are_errors() {
     let database = Cluster::shared().database("broken");
     let work = Workplace::new();
     let dump = generated(60, 43, 0.0);
     let begin = join(&lines(&dump)[..40]);
-    // Of the second member there is half of the header.
+    // Half of the second member's header.
     let end = gzip(&join(&lines(&dump)[40..]));
     let broken = [&gzip(&begin)[..], &end[..5]].concat();
     work.write("broken.gz", &broken);

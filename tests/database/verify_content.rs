@@ -1,4 +1,4 @@
-//! `verify` compares content: every change of a stored event is found, named with its place and column, and nothing else is.
+//! `verify` compares content: every change of a stored event is found, and reported with its place and column.
 
 use std::collections::BTreeSet;
 
@@ -15,13 +15,13 @@ fn verify(work: &Workplace, database: &Database<'_>, args: &[&str]) -> Program {
     work.program(&["verify"]).args(args).env("DATABASE_URL", &database.url()).env("ALBION_SERVER", "americas")
 }
 
-/// The ids that the log names as missing or different.
+/// The ids that the log reports as missing or different.
 fn named_ids(stderr: &str) -> BTreeSet<i64> {
     let id = |line: &str| line.split_once("  event ")?.1.split(' ').next()?.parse().ok();
     stderr.lines().filter_map(id).collect()
 }
 
-/// An expression of another value of the type, for a column that may be NULL.
+/// An SQL expression for another value of the type, for a nullable column.
 fn other_value(column: &str, kind: &str) -> String {
     match kind {
         "text" | "character varying" => format!("coalesce({column}, '') || 'x'"),
@@ -38,7 +38,7 @@ fn other_value(column: &str, kind: &str) -> String {
     }
 }
 
-/// The columns that are compared, with their types: all but the server, the event's id and what the database fills in.
+/// The compared columns with their types: all except the server, the event's id and columns that the database fills in.
 fn columns(client: &mut Client, table: &str) -> Vec<(String, String)> {
     let sql = "select quote_ident(column_name), data_type from information_schema.columns
         where table_name = $1 and table_schema = 'public'
@@ -46,7 +46,7 @@ fn columns(client: &mut Client, table: &str) -> Vec<(String, String)> {
     client.query(sql, &[&table]).expect("columns").iter().map(|row| (row.get(0), row.get(1))).collect()
 }
 
-/// Makes one random change to the stored event, and says which.
+/// Makes one random change to the stored event, and returns its description.
 fn change(
     client: &mut Client,
     rng: &mut Rng,
@@ -75,7 +75,7 @@ fn change(
             }
             _ => format!("update \"{table}\" set {name} = {} where {row}", other_value(name, kind)),
         };
-        // A column that may not be NULL refuses that, and there may be no such row.
+        // The change fails for a NOT NULL column, or if the row does not exist.
         if client.execute(&statement, &[]).is_ok_and(|rows| rows == 1) {
             return statement;
         }
@@ -113,7 +113,7 @@ fn all_changes_are_found(layout: &str, tables: &[&str], key: &str, seed: u64) {
     assert!(unnoticed.is_empty(), "seed {seed}: {unnoticed:?}");
     assert_eq!(named.len(), 1_000, "an event that was not changed is named");
 
-    // What the report says to run repairs all of it.
+    // The suggested command repairs all of them.
     let command = ended.stdout.lines().last().expect("a command").trim();
     assert!(command.contains("--on-conflict update"), "{command}");
     let args: Vec<&str> = command.split(' ').skip(1).collect();
@@ -132,7 +132,7 @@ fn every_change_in_aegis_is_found_and_repaired() {
 }
 
 #[test]
-fn the_first_column_that_differs_is_named() {
+fn the_first_different_column_is_named() {
     let database = Cluster::shared().database("column");
     let work = Workplace::new();
     let dump = join(&(1..=3).map(|id| small_event(id).to_string()).collect::<Vec<_>>());
@@ -157,9 +157,9 @@ fn the_first_column_that_differs_is_named() {
     verify(&work, &database, &["--ids-only", "dump"]).expect(0);
 }
 
-/// What users add or the database fills in is theirs.
+/// Users' columns and columns that the database fills in are not compared.
 #[test]
-fn other_columns_and_json_in_another_form_are_no_difference() {
+fn users_columns_and_json_formatting_are_no_difference() {
     let database = Cluster::shared().database("other-columns");
     let work = Workplace::new();
     let dump = join(&(1..=5).map(|id| samples::event(id).to_string()).collect::<Vec<_>>());
@@ -180,7 +180,7 @@ fn other_columns_and_json_in_another_form_are_no_difference() {
     }
 }
 
-/// Pages overlap, and may have an event in two versions, of which one is stored.
+/// Pages overlap and can have two versions of an event. One of them is stored.
 #[test]
 fn a_stored_version_is_no_difference() {
     let database = Cluster::shared().database("versions");
@@ -193,7 +193,7 @@ fn a_stored_version_is_no_difference() {
     verify(&work, &database, &["dump"]).segment_bytes(4 << 10).expect(0);
     work.load(&database, &["--on-conflict", "update", "dump"]).segment_bytes(4 << 10).expect(0);
     verify(&work, &database, &["dump"]).segment_bytes(4 << 10).expect(0);
-    // None of the dump's.
+    // The id of no event of the dump.
     database.client().batch_execute("update kill_event set fame = 99 where event_id = 7").expect("a change");
     let ended = verify(&work, &database, &["dump", "--json"]).segment_bytes(4 << 10).expect(6);
     assert!(ended.stdout.contains(r#""different":3,"different_ids":[7]"#), "{}", ended.stdout);

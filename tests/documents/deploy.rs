@@ -1,4 +1,4 @@
-//! `deploy/`, `docs/deployment.md` and `.env.example` say what is true of the program.
+//! `deploy/`, `docs/deployment.md` and `.env.example` match the program.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::support::process::Supervised as _;
 
-/// How long a run that was stopped goes on at most once the drain time is over: the run's end in the ledger.
+/// The longest time that a stopped run takes after the drain: the run's end in the ledger.
 const END_MAX: Duration = Duration::from_secs(5);
 
 fn read(path: impl AsRef<Path>) -> String {
@@ -27,7 +27,7 @@ fn files(directory: &str, extension: &str) -> Vec<PathBuf> {
     entries.filter(|path| path.is_file() && path.to_string_lossy().ends_with(extension)).collect()
 }
 
-/// Names of variables of ours.
+/// The names of this program's variables.
 fn variables(text: &str) -> BTreeSet<String> {
     let words = text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
     let ours = |word: &&str| {
@@ -37,10 +37,10 @@ fn variables(text: &str) -> BTreeSet<String> {
     words.filter(ours).map(str::to_owned).collect()
 }
 
-/// The variables that the program reads: the texts of its settings that look like one.
+/// The variables that the program reads: texts in its source that look like one.
 fn program_variables() -> BTreeSet<String> {
     let sources = files("src/settings", ".rs");
-    // The list of names to compare misspelled ones with reads none.
+    // The list of names for suggestions reads none.
     let left_out = |path: &Path| ["tests.rs", "variables.rs"].iter().any(|name| path.ends_with(name));
     let sources = sources.iter().filter(|path| !left_out(path)).map(read);
     sources
@@ -49,7 +49,7 @@ fn program_variables() -> BTreeSet<String> {
 }
 
 #[test]
-fn variables_that_are_named_are_there_and_all_are_explained() {
+fn documented_variables_exist_and_all_are_documented() {
     let there = program_variables();
     assert!(there.len() > 20 && there.contains("DATABASE_URL"), "{there:?}");
     let mut texts = files("deploy", "");
@@ -73,7 +73,7 @@ fn variables_that_are_named_are_there_and_all_are_explained() {
     assert!(unexplained.is_empty(), "docs/settings.md lacks {unexplained:?}");
 }
 
-/// What stands in a text as a command of the program, as words.
+/// The commands of the program in a text, split into arguments.
 fn commands(text: &str) -> Vec<Vec<String>> {
     const SUBCOMMANDS: [&str; 8] =
         ["load", "verify", "health", "schema", "embedded", "generate", "completions", "man"];
@@ -91,7 +91,7 @@ fn commands(text: &str) -> Vec<Vec<String>> {
 }
 
 #[test]
-fn commands_that_are_shown_are_understood() {
+fn documented_commands_are_valid() {
     let mut count = 0;
     let mut texts = files("deploy", "");
     texts.extend(["docs/deployment.md", "docs/scaling.md", "README.md"].map(PathBuf::from));
@@ -106,7 +106,7 @@ fn commands_that_are_shown_are_understood() {
     assert!(count > 20, "{count}");
 }
 
-/// The time that a run must be given between SIGTERM and SIGKILL.
+/// The time that a run needs between SIGTERM and SIGKILL.
 fn grace() -> Duration {
     let mut args = LoadArgs::default();
     args.dry_run = true;
@@ -122,34 +122,34 @@ fn is_enough(seconds: Option<u64>) {
 }
 
 #[test]
-fn railways_files_fit() {
+fn the_railway_files_match_the_program() {
     for path in files("deploy", ".json") {
         let file: Value = serde_json::from_str(&read(&path)).expect("JSON");
         let dockerfile = file["build"]["dockerfilePath"].as_str().expect("a path");
         assert!(read(dockerfile).contains("FROM "));
         let deploy = &file["deploy"];
-        // A string is refused, whatever Railway's page shows.
+        // Railway rejects a string here, despite its documentation.
         is_enough(deploy["drainingSeconds"].as_u64());
         let start = deploy["startCommand"].as_str().expect("a command");
         assert!(
             start.contains("exec aegis-kills load --server "),
             "the program itself hears SIGTERM: {start}"
         );
-        // Railway asks by a host name of its own, which the pages refuse as they refuse other sites' names.
+        // Railway's health check uses a host name of its own, which the pages reject like any foreign name.
         let serves = start.contains("--listen 0.0.0.0:$PORT");
         assert!(deploy["healthcheckPath"].is_null());
         assert_eq!(deploy["cronSchedule"].is_string(), !serves);
     }
 }
 
-/// A file of Kubernetes, of this kind.
+/// The Kubernetes manifest of this kind.
 fn manifest(path: &str, kind: &str) -> Value {
     let file: Value = serde_saphyr::from_str(&read(path)).expect("YAML");
     assert_eq!((&file["apiVersion"], &file["kind"]), (&Value::from("batch/v1"), &Value::from(kind)));
     file
 }
 
-/// What a pod that loads must have; gives its container.
+/// Checks a pod that loads, and returns its container.
 fn pod_fits(spec: &Value) -> &Value {
     let pod = &spec["template"]["spec"];
     is_enough(pod["terminationGracePeriodSeconds"].as_u64());
@@ -171,7 +171,7 @@ fn pod_fits(spec: &Value) -> &Value {
     load
 }
 
-/// What becomes of each exit code that is named.
+/// The action for each named exit code.
 fn failure_actions(spec: &Value) -> BTreeSet<(u64, &str)> {
     let container = &spec["template"]["spec"]["containers"][0]["name"];
     let rules = spec["podFailurePolicy"]["rules"].as_array().expect("rules");
@@ -187,7 +187,7 @@ fn failure_actions(spec: &Value) -> BTreeSet<(u64, &str)> {
 }
 
 #[test]
-fn the_cron_job_fits() {
+fn the_cron_job_matches_the_program() {
     let job = manifest("deploy/cronjob.yaml", "CronJob");
     assert_eq!(job["spec"]["concurrencyPolicy"], "Forbid");
     let spec = &job["spec"]["jobTemplate"]["spec"];
@@ -197,21 +197,21 @@ fn the_cron_job_fits() {
 }
 
 #[test]
-fn the_indexed_job_fits() {
+fn the_indexed_job_matches_the_program() {
     let job = manifest("deploy/job-indexed.yaml", "Job");
     let spec = &job["spec"];
     let load = pod_fits(spec);
     assert_eq!(spec["completionMode"], "Indexed");
     let shares = load["env"].as_array().expect("variables").iter().find(|entry| entry["name"] == "SHARES");
     assert_eq!(shares.expect("a variable")["value"], spec["completions"].to_string());
-    // One share's rejects are no reason to end the others; a wrong setting is that of all.
+    // Rejects of one share do not end the others. A wrong setting is wrong for all.
     let actions = [(1, "FailIndex"), (2, "FailJob"), (3, "FailIndex"), (5, "FailIndex"), (7, "FailJob")];
     assert_eq!(failure_actions(spec), actions.into());
     assert!(spec["backoffLimitPerIndex"].is_u64(), "FailIndex needs it");
     assert!(spec["backoffLimit"].is_null(), "it would count the tries of all shares");
 }
 
-/// The value of a setting that stands in a unit once.
+/// The value of a setting that a unit has once.
 fn unit_value<'u>(unit: &'u str, name: &str) -> &'u str {
     let mut found = unit.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('='));
     let value = found.next().unwrap_or_else(|| panic!("{name} is missing"));
@@ -220,7 +220,7 @@ fn unit_value<'u>(unit: &'u str, name: &str) -> &'u str {
 }
 
 #[test]
-fn the_units_fit() {
+fn the_systemd_units_match_the_program() {
     let service = read("deploy/aegis-kills.service");
     is_enough(unit_value(&service, "TimeoutStopSec").parse().ok());
     assert_eq!(unit_value(&service, "SuccessExitStatus"), "129 130 143");
@@ -231,7 +231,7 @@ fn the_units_fit() {
     assert_eq!(unit_value(&service, "NoNewPrivileges"), "yes");
     assert_eq!(unit_value(&service, "ProtectSystem"), "strict");
     assert_ne!(unit_value(&service, "User"), "root");
-    // What is written lies in the directories that the service has.
+    // Files are written only into the service's own directories.
     let state =
         unit_value(&service, "StateDirectory").split(' ').map(|name| Path::new("/var/lib").join(name));
     let state: Vec<PathBuf> = state.collect();
@@ -247,7 +247,7 @@ fn the_units_fit() {
     }
 }
 
-/// The instructions of a Dockerfile, each in one line.
+/// The instructions of a Dockerfile, one line each.
 fn instructions() -> Vec<(String, String)> {
     let text = read("deploy/Dockerfile");
     let text: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
@@ -262,7 +262,7 @@ fn values(name: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_image_is_what_is_promised() {
+fn the_image_matches_its_description() {
     let entry: Vec<String> = serde_json::from_str(&values("ENTRYPOINT")[0]).expect("the exec form");
     assert_eq!(entry, ["aegis-kills"]);
     let user = values("USER").pop().expect("a user");
@@ -272,7 +272,7 @@ fn the_image_is_what_is_promised() {
         runs.iter().filter(|run| run.contains("cargo build")).all(|run| run.contains("--release --locked"))
     );
     assert!(runs.iter().any(|run| run.contains("ca-certificates")));
-    // A program finds the C library of the release that it was linked on.
+    // The program needs the C library of the release that it was linked on.
     let from = values("FROM");
     let (build, last) = (from[0].split(' ').next().expect("an image"), &from[1]);
     let release = last.strip_prefix("debian:").and_then(|tag| tag.strip_suffix("-slim")).expect("a release");
@@ -282,7 +282,7 @@ fn the_image_is_what_is_promised() {
 }
 
 #[test]
-fn the_image_has_no_secret_and_no_file_but_what_is_named() {
+fn the_image_has_only_the_named_files_and_no_secret() {
     let fixed = values("ENV").into_iter().chain(values("ARG")).collect::<String>();
     assert!(variables(&fixed).is_empty() && !fixed.contains("PASS"), "{fixed}");
     assert!(values("VOLUME").is_empty(), "Railway refuses it");
@@ -304,7 +304,7 @@ fn the_layer_of_the_dependencies_has_a_file_for_each_target() {
     for name in ["Cargo.toml", "Cargo.lock"] {
         fs::write(directory.path().join(name), read(name)).expect("a file");
     }
-    // What cargo refuses of a manifest it refuses before it builds anything.
+    // Cargo checks the manifest before it builds anything.
     let look = format!("'{}' metadata --no-deps --locked --offline --format-version 1", env!("CARGO"));
     let script = stub.replace("cargo build --release --locked", &look);
     let output = Command::new("/bin/sh")

@@ -1,4 +1,4 @@
-//! The notices of third parties name the libraries that are linked into the program, neither more nor less.
+//! The third-party notices list exactly the libraries that are linked into the program.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::support::process::Supervised as _;
 
-/// What 'scripts/notices' asks cargo for.
+/// The platform that `scripts/notices` passes to cargo.
 const PLATFORM: &str = "x86_64-unknown-linux-gnu";
 
 fn text<'v>(value: &'v Value, name: &str) -> &'v str {
@@ -20,7 +20,7 @@ fn list<'v>(value: &'v Value, name: &str) -> &'v [Value] {
     value[name].as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
-/// As the notices list them: name, version and license.
+/// The linked libraries as the notices list them: name, version and license.
 fn linked(metadata: &Value) -> BTreeSet<String> {
     let packages: BTreeMap<&str, &Value> =
         list(metadata, "packages").iter().map(|package| (text(package, "id"), package)).collect();

@@ -1,7 +1,7 @@
-//! README.md is true: each command in it is run, in its order, and ends and says what the page shows.
+//! README.md is correct: each command is run in order, and its exit code and output match the page.
 //!
-//! A block of `sh` or `crontab` holds commands alone, one a line; a block of `text` is what the last of them prints; `sql` holds
-//! queries. A remark behind a command may name its exit code, or that it goes on until Ctrl-C.
+//! A block of `sh` or `crontab` has one command per line. A block of `text` is the output of the last one, `sql` has
+//! queries. A remark behind a command may name its exit code, or state that it runs until Ctrl-C.
 
 pub(crate) mod page;
 mod unrun;
@@ -21,16 +21,16 @@ use crate::support::dumps::{generated, gzip, join, lines, zstd_frames};
 use crate::support::oracle::{Nul, assert_same, expect, read_tables};
 use crate::support::process::Supervised as _;
 use crate::support::program::{Ended, Program, Workplace};
-use crate::support::{eventually, tell};
+use crate::support::{eventually, log_case};
 use page::{Block, Line, blocks, has_gist};
 
-/// How long a program that goes on has for its first words.
+/// The limit for the first output of a program that runs until Ctrl-C.
 const WAIT: Duration = Duration::from_mins(1);
-/// What the page's reader has.
+/// The settings of the page's reader.
 const URL: &str = "postgresql://me:secret@localhost:5432/kills";
 const CRON_DIRECTORY: &str = "/srv/kills";
 const PORT: &str = "--listen 8080";
-/// Programs that a machine may lack.
+/// Optional programs.
 const OPTIONAL: [&str; 2] = ["psql", "jq"];
 
 fn root() -> &'static Path {
@@ -41,16 +41,16 @@ fn root() -> &'static Path {
 struct Reader<'a> {
     work: Workplace,
     database: &'a Database<'a>,
-    /// Commands whose effect on the shell lasts.
+    /// Earlier commands with an effect on the shell, such as `export`.
     before: String,
     substitutes: [(&'static str, String); 3],
 }
 
-/// The dumps under the page's names, and what they come to.
+/// The dumps under the page's names, and their expected results.
 struct Dumps {
     gz: [Vec<u8>; 2],
     zst: Vec<u8>,
-    /// Twenty events that are stored already, and three whose killer has no name.
+    /// Twenty stored events, and three without a killer's name.
     new: Vec<u8>,
 }
 
@@ -80,10 +80,10 @@ impl Dumps {
         work.write("srv/kills/dumps/day.ndjson.zst", zstd_frames(&self.zst, 1 << 20));
     }
 
-    /// What is stored when all commands have been run.
-    fn all(&self, mended: bool) -> Vec<u8> {
+    /// The events that are stored after all commands.
+    fn all(&self, is_corrected: bool) -> Vec<u8> {
         let new = String::from_utf8(self.new.clone()).expect("UTF-8");
-        let new = if mended { new.replace(r#""Name":"""#, r#""Name":"unknown""#) } else { new };
+        let new = if is_corrected { new.replace(r#""Name":"""#, r#""Name":"unknown""#) } else { new };
         [&self.gz[0][..], &self.gz[1], &self.zst, new.as_bytes()].concat()
     }
 }
@@ -118,15 +118,15 @@ impl<'a> Reader<'a> {
             .env("HOME", self.work.path().to_str().expect("UTF-8"))
     }
 
-    /// Runs a line of a block of `sh`.
+    /// Runs a line of an `sh` block.
     fn run(&mut self, line: &Line) -> Ended {
         let command = self.put_in(line.command);
-        tell(&command);
+        log_case(&command);
         if line.command.starts_with("export ") {
             self.before.push_str(&command);
             self.before.push('\n');
         }
-        let ended = if line.goes_on {
+        let ended = if line.runs_until_interrupted {
             self.interrupt(&command)
         } else {
             self.shell(&format!("{}{command}", self.before)).run()
@@ -138,7 +138,7 @@ impl<'a> Reader<'a> {
         ended
     }
 
-    /// Runs what goes on until its first words, and presses Ctrl-C.
+    /// Runs a program until its first output, then sends SIGINT.
     fn interrupt(&self, command: &str) -> Ended {
         let words = self.work.path().join("words");
         let running = self.shell(&format!("{}exec {command} >words", self.before)).start();
@@ -147,7 +147,7 @@ impl<'a> Reader<'a> {
         running.finish()
     }
 
-    /// What the page tells to do by hand.
+    /// The manual steps of the page.
     fn edit_settings(&self) {
         let path = self.work.path().join("srv/kills/.env");
         let mode = fs::metadata(&path).expect("settings").permissions().mode();
@@ -160,7 +160,7 @@ impl<'a> Reader<'a> {
         fs::write(&path, text.lines().map(edit).collect::<String>()).expect("settings");
     }
 
-    /// As cron does it, to whom nobody has exported anything, and who knows few directories of programs. What it prints is a mail.
+    /// Runs an entry as cron does: without exported variables, with a short PATH. Output would be mailed.
     fn run_by_cron(&self, entry: &str) {
         let fields: Vec<&str> = entry.split_whitespace().take(5).collect();
         assert!(fields.iter().all(|field| field.chars().all(|c| "0123456789*/,-".contains(c))), "{entry}");
@@ -174,7 +174,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Each short query answers, for a player, a guild and a battle that are there.
+    /// Each short query answers for a player, a guild and a battle that exist.
     fn query(&self, block: &Block) {
         let mut client = self.database.client();
         let mut names = Vec::new();
@@ -191,7 +191,7 @@ impl<'a> Reader<'a> {
             ] {
                 sql = sql.replace(word, &one(&mut client, &format!("select {column} from {from} limit 1")));
             }
-            tell(&sql);
+            log_case(&sql);
             assert!(!client.query(&sql, &[]).expect("an answer").is_empty());
             names.push(name.trim());
         }
@@ -199,12 +199,12 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// What is shown of a command elsewhere than in a block.
+/// Checks an answer that the page shows outside of a block.
 #[track_caller]
 fn check_answer(command: &str, answer: &str, page: &str) {
     if command.contains("queries.sql") {
         let answers = answer.matches(" rows)").count() + answer.matches("(1 row)").count();
-        // Made-up guilds have no feuds.
+        // Generated guilds have no feuds.
         let empty = answer.matches("(0 rows)").count();
         assert!(answers >= 18 && empty <= 1, "{answers} answers, {empty} of them empty: {answer}");
     }
@@ -218,14 +218,14 @@ fn is_there(program: &str) -> bool {
     Command::new(program).arg("--version").output_in_time().is_ok()
 }
 
-/// Past the test harness, which keeps what a test that passes prints.
+/// Bypasses the test harness, which captures the output of passing tests.
 fn not_tried(command: &str, lacking: &str) {
     let words = format!("NOT TRIED: {command}: {lacking} is not installed\n");
     std::io::stderr().write_all(words.as_bytes()).expect("standard error");
 }
 
 #[test]
-fn each_command_does_what_the_page_shows() {
+fn each_command_of_the_readme_works() {
     let database = Cluster::shared().database("readme");
     let mut reader = Reader::new(&database);
     let dumps = Dumps::new();
@@ -235,7 +235,7 @@ fn each_command_does_what_the_page_shows() {
         assert!(text.contains(shown), "{shown}");
     }
     let (mut unrun, mut outputs) = (Vec::new(), 0);
-    // What the last command has printed; none where there was none, or it could not be tried.
+    // The output of the last command, or none if there was none or it could not run.
     let mut last: Option<Ended> = None;
     for block in blocks(&text) {
         match block.kind {

@@ -1,5 +1,5 @@
-//! docs/scaling.md is true: each command in it that this machine can run is run, several loads of the same dumps end well,
-//! and the shares of the indexed Job are all of the dumps, each once.
+//! docs/scaling.md is correct: each command that this machine can run is run, several loads of the same dumps end well,
+//! and the shares of the indexed Job cover every dump exactly once.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,7 +13,7 @@ use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::{generated, join, lines, zstd_frames};
 use crate::support::oracle::{Nul, assert_same, expect, read_tables};
 use crate::support::program::{Program, Workplace};
-use crate::support::{find_program, not_tried, tell};
+use crate::support::{find_program, log_case, not_tried};
 
 const EVENTS: u32 = 600;
 const DUMPS: u32 = 6;
@@ -27,7 +27,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).expect("a file of the project")
 }
 
-/// Writes the dumps into the directory `dumps` of a workplace, and gives what they hold.
+/// Writes the dumps into `dumps` of a workplace, and returns their text.
 fn write_dumps(work: &Workplace) -> Vec<u8> {
     let dump = generated(EVENTS.into(), 77, 0.0);
     fs::create_dir_all(work.path().join("dumps")).expect("a directory");
@@ -37,12 +37,12 @@ fn write_dumps(work: &Workplace) -> Vec<u8> {
     dump
 }
 
-/// A shell in which the program is found, and the database is known.
+/// A shell with the program on its PATH and the database in its environment.
 fn shell(work: &Workplace, database: &Database<'_>, script: &str) -> Program {
     let program = Path::new(env!("CARGO_BIN_EXE_aegis-kills")).parent().expect("a directory");
     let path = std::env::var("PATH").unwrap_or_default();
     let home = work.path().to_str().expect("UTF-8");
-    tell(script);
+    log_case(script);
     work.other_program("/bin/sh", &["-c", script])
         .env("PATH", &format!("{}:{path}", program.display()))
         .env("HOME", home)
@@ -64,7 +64,7 @@ fn commands<'p>(page: &'p str, heading: &str, kind: &str) -> Vec<Line<'p>> {
 }
 
 #[test]
-fn the_commands_of_the_page() {
+fn the_commands_of_the_scaling_page_work() {
     for program in ["parallel", "jq"] {
         if find_program(&[program], &[]).is_none() {
             not_tried("the commands of docs/scaling.md", &format!("there is no {program}"));
@@ -79,11 +79,11 @@ fn the_commands_of_the_page() {
     assert_all_loaded(&database, &dump);
 }
 
-/// Runs the commands of a section, and gives what each has printed.
+/// Runs the commands of a section, and returns their outputs.
 fn run_section(heading: &str, work: &Workplace, database: &Database<'_>, count: usize) -> Vec<String> {
     let page = read("docs/scaling.md");
     let run = |line: &Line<'_>| {
-        // Of the machines that the page names there is this one.
+        // This machine stands for the hosts of the page.
         let command = line.command.replace("loader-a,loader-b", ":");
         shell(work, database, &command).expect(line.code).stdout
     };
@@ -93,7 +93,7 @@ fn run_section(heading: &str, work: &Workplace, database: &Database<'_>, count: 
 }
 
 #[test]
-fn what_an_event_costs() {
+fn the_documented_queries_for_bytes_per_event_work() {
     let (work, database) = (Workplace::new(), Cluster::shared().database("costs"));
     write_dumps(&work);
     let page = read("docs/scaling.md");
@@ -110,7 +110,7 @@ fn what_an_event_costs() {
 }
 
 #[test]
-fn partitions_as_the_page_makes_them() {
+fn the_documented_partitioning_works() {
     let (work, database) = (Workplace::new(), Cluster::shared().database("page"));
     let dump = write_dumps(&work);
     std::os::unix::fs::symlink(root().join("docs"), work.path().join("docs")).expect("a link");
@@ -123,7 +123,7 @@ fn partitions_as_the_page_makes_them() {
 }
 
 #[test]
-fn the_same_line_of_cron_on_several_hosts() {
+fn one_cron_line_works_on_several_hosts() {
     let database = Cluster::shared().database("hosts");
     let page = read("docs/scaling.md");
     let lines = commands(&page, "Many loaders", "crontab");
@@ -154,7 +154,7 @@ fn the_same_line_of_cron_on_several_hosts() {
 }
 
 #[test]
-fn the_shares_of_the_indexed_job() {
+fn the_shares_of_the_indexed_job_cover_each_dump_once() {
     let (work, database) = (Workplace::new(), Cluster::shared().database("shares"));
     let dump = write_dumps(&work);
     let job: Value = serde_saphyr::from_str(&read("deploy/job-indexed.yaml")).expect("YAML");

@@ -1,5 +1,5 @@
-//! Each command of docs/sources.md, and the backfill of docs/aegis.md, loads what it says. Programs that reach into other systems are
-//! stood in for by scripts that print what these systems print.
+//! Each command of docs/sources.md, and the backfill of docs/aegis.md, loads what the page promises. Scripts replace
+//! programs that read from other systems, and print the same output.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::{in_arrays, join, small_event};
 use crate::support::program::{Program, Workplace};
-use crate::support::{find_program, not_tried, tell};
+use crate::support::{find_program, log_case, not_tried};
 
 const PAGE: &str = include_str!("../../docs/sources.md");
 const AEGIS: &str = include_str!("../../docs/aegis.md");
@@ -50,7 +50,7 @@ impl Place {
         Self { work, database: Cluster::shared().database("sources_page") }
     }
 
-    /// Puts a program in place of another.
+    /// Puts a script in place of a program.
     fn script(&self, name: &str, text: &str) {
         let path = self.work.path().join("bin").join(name);
         fs::write(&path, format!("#!/bin/sh\n{text}\n")).expect("a script");
@@ -93,7 +93,8 @@ fn inserts() -> String {
     (1..4).map(insert).collect::<Vec<_>>().concat()
 }
 
-/// Makes what the commands under a heading read; the ids that are stored after them. None where a program is missing.
+/// Creates the input of the commands under a heading. Returns the ids that are stored afterwards, or none if a program is
+/// missing.
 fn prepare(place: &Place, heading: &str) -> Option<std::ops::Range<i64>> {
     let work = &place.work;
     let has = |program: &str| {
@@ -138,7 +139,7 @@ fn prepare(place: &Place, heading: &str) -> Option<std::ops::Range<i64>> {
             Some(1..7)
         }
         "The game's API" => {
-            // One request of two fails, and pages overlap.
+            // One of two requests fails, and pages overlap.
             work.write("page", in_arrays(&dump(1..9), 8));
             place.script("curl", "case $* in *offset=51) exit 22;; esac\nwhile [ \"$1\" != -o ]; do shift; done; cp page \"$2\"");
             work.write("second-source.ndjson", dump(7..12));
@@ -164,7 +165,7 @@ fn prepare(place: &Place, heading: &str) -> Option<std::ops::Range<i64>> {
 }
 
 #[test]
-fn each_command_of_the_page_loads_what_it_says() {
+fn each_command_of_the_sources_page_loads_its_events() {
     let commands = commands(PAGE);
     let headings: BTreeSet<&String> = commands.iter().map(|(heading, _)| heading).collect();
     assert!(headings.len() >= 8, "{headings:?}");
@@ -172,7 +173,7 @@ fn each_command_of_the_page_loads_what_it_says() {
         let place = Place::new();
         let Some(expected) = prepare(&place, heading) else { continue };
         for (_, command) in commands.iter().filter(|(of, _)| of == heading) {
-            tell(command);
+            log_case(command);
             place.shell(command).expect(0);
         }
         assert_eq!(place.stored(), expected.collect(), "{heading}");
@@ -185,13 +186,13 @@ fn each_command_of_the_page_loads_what_it_says() {
 }
 
 #[test]
-fn the_backfill_of_albion_aegis() {
+fn the_backfill_of_albion_aegis_works() {
     if find_program(&["psql"], &[]).is_none() {
         return not_tried("the backfill of docs/aegis.md", "psql is missing");
     }
     let place = Place::new();
     let mut client = place.database.client();
-    // As Prisma's migrations make it.
+    // As Prisma's migrations create it.
     client
         .batch_execute(
             "create table \"Battle\" (\"albionId\" bigint primary key, \"startedAt\" timestamp(3) not null,
@@ -208,7 +209,7 @@ fn the_backfill_of_albion_aegis() {
     );
     let backfill = || {
         for (_, command) in commands(AEGIS).iter().filter(|(heading, _)| heading == "Backfill") {
-            tell(command);
+            log_case(command);
             place.shell(command).expect(0);
         }
     };

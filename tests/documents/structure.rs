@@ -1,4 +1,5 @@
-//! The structure and the language of the code: no import cycles, small files and directories, unique type names, plain words.
+//! The structure and the language of the code: no import cycles, small files and directories, unique type names, plain
+//! words.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -7,7 +8,7 @@ use std::path::{Path, PathBuf};
 const FILES_MAX: usize = 14;
 const LINES_MAX: usize = 400;
 
-/// What the style guide replaces, each in lower case, with word boundaries around it. A trailing `*` stands for any ending.
+/// Words that the style guide replaces, in lower case, matched as whole words. A trailing `*` stands for any ending.
 const REPLACED_WORDS: [&str; 24] = [
     "mend*",
     "told",
@@ -101,7 +102,7 @@ fn paths(tree: &str) -> Vec<String> {
     found
 }
 
-/// What a file imports of the crate, as absolute paths.
+/// The imports of a file from the crate, as absolute paths.
 fn imports(path: &Path) -> Vec<Vec<String>> {
     let (code, module) = (code(path), module(path));
     let uses = code.split("use ").skip(1).filter_map(|rest| rest.split_once(';')).map(|(tree, _)| tree);
@@ -143,10 +144,10 @@ fn import_graph() -> BTreeMap<Vec<String>, BTreeSet<Vec<String>>> {
 }
 
 #[test]
-fn no_file_imports_one_that_imports_it() {
+fn imports_have_no_cycles() {
     let mut graph = import_graph();
     assert!(graph.values().map(BTreeSet::len).sum::<usize>() > 500, "the imports are read");
-    // Files that import no others are taken out again and again; a cycle is what is left.
+    // Repeatedly removes files without imports. A cycle remains.
     loop {
         let free: Vec<_> =
             graph.iter().filter(|(_, to)| to.is_empty()).map(|(from, _)| from.clone()).collect();
@@ -160,7 +161,7 @@ fn no_file_imports_one_that_imports_it() {
             }
         }
     }
-    // What only leads to a cycle is no part of it.
+    // Removes files that only lead to a cycle.
     loop {
         let imported: BTreeSet<_> = graph.values().flatten().cloned().collect();
         let before = graph.len();
@@ -193,7 +194,7 @@ fn files_and_directories_are_small() {
 fn type_names_are_unique() {
     let mut places = BTreeMap::<String, Vec<String>>::new();
     for path in rust_files().iter().filter(|path| !module(path).contains(&"tests".to_owned())) {
-        // What is indented is of a function or an implementation.
+        // Indented items belong to a function or an implementation.
         for line in code(path).lines() {
             let line = line.strip_prefix("pub(crate) ").or(line.strip_prefix("pub ")).unwrap_or(line);
             let name =
@@ -208,7 +209,7 @@ fn type_names_are_unique() {
     assert!(places.is_empty(), "{places:#?}");
 }
 
-/// The words of the list in a text, with their lines.
+/// The replaced words in a text, with their line numbers.
 fn replaced_words(text: &str) -> Vec<(usize, &'static str)> {
     let mut found = Vec::new();
     for (number, line) in text.lines().enumerate() {
@@ -218,7 +219,8 @@ fn replaced_words(text: &str) -> Vec<(usize, &'static str)> {
             let is_word = |at: usize| {
                 let before = line[..at].chars().next_back();
                 let after = line[at + stem.len()..].chars().next();
-                !before.is_some_and(char::is_alphanumeric)
+                // A dot precedes a method of a library, such as Python's `tell`.
+                !before.is_some_and(|before| before.is_alphanumeric() || before == '.')
                     && (any_ending || !after.is_some_and(char::is_alphanumeric))
             };
             if line.match_indices(stem).any(|(at, _)| is_word(at)) {
@@ -230,14 +232,14 @@ fn replaced_words(text: &str) -> Vec<(usize, &'static str)> {
 }
 
 #[test]
-fn words_that_the_style_guide_replaces_are_found() {
+fn replaced_words_are_found() {
     let found = |text| replaced_words(text).into_iter().map(|(_, word)| word).collect::<Vec<_>>();
     assert_eq!(found("Once that is mended, fn is_told() goes on"), ["mend*", "told", "goes on"]);
     assert_eq!(found("unpacked retold amend floor_char_boundary: fix the directory"), [""; 0]);
 }
 
 #[test]
-fn no_word_is_used_that_the_style_guide_replaces() {
+fn no_replaced_word_is_used() {
     let mut files = Vec::new();
     for path in [
         "src",

@@ -1,4 +1,4 @@
-//! The server's disk is full for a time.
+//! A disk that is full for a time.
 
 use std::thread;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::support::oracle::{Nul, expect};
 use crate::support::program::{Workplace, assert_tables};
 use crate::support::progress::{in_small_steps, meanwhile, steps};
 
-/// Takes what is left of the disk.
+/// Fills the disk.
 fn fill(database: &Database<'_>) {
     let mut client = database.client();
     client.batch_execute("create table filler (page text)").expect("a table");
@@ -29,7 +29,7 @@ fn fill(database: &Database<'_>) {
 }
 
 #[test]
-fn the_disk_of_the_server_is_full_for_a_time() {
+fn a_load_survives_a_temporarily_full_server_disk() {
     let work = Workplace::new();
     let path = work.path().join("disk");
     std::fs::create_dir(&path).expect("a directory");
@@ -50,11 +50,11 @@ fn the_disk_of_the_server_is_full_for_a_time() {
     let ended = meanwhile(in_small_steps(&work, &database), |ended| {
         steps(&database, 20, ended);
         fill(&database);
-        // This is the fault, not a wait for something.
+        // The duration of the fault, not a wait for a condition.
         thread::sleep(Duration::from_secs(2));
         assert!(!ended(), "there is more to load");
         database.client().batch_execute("drop table filler").expect("room");
     });
-    ended.expect(0).says(&["the database is away", "No space left on device"]);
+    ended.expect(0).says(&["database unreachable", "No space left on device"]);
     assert_tables(&database, "americas", &expect(&dump, Nul::Reject).tables);
 }

@@ -1,4 +1,4 @@
-//! The program as the first process of a container. The kernel keeps signals that nobody handles from such a one.
+//! The program as process 1 of a container, for which the kernel ignores unhandled signals.
 #![cfg(target_os = "linux")]
 
 use std::fs;
@@ -13,16 +13,16 @@ use serde_json::Value;
 use crate::support::cluster::Cluster;
 use crate::support::dumps::{generated, join, lines};
 use crate::support::eventually;
+use crate::support::log_case;
 use crate::support::oracle::{Nul, expect};
 use crate::support::program::{Workplace, assert_tables};
-use crate::support::tell;
 
 #[test]
-fn a_signal_ends_it_while_it_still_connects() {
+fn a_signal_ends_process_1_while_it_connects() {
     let work = Workplace::new();
     for args in [&["load"][..], &["verify"], &["health", "--watch"], &["schema", "apply"]] {
         for (signal, code) in [(Signal::SIGTERM, 143), (Signal::SIGINT, 130)] {
-            // It accepts, and says nothing.
+            // Accepts connections and stays silent.
             let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
             let port = silent.local_addr().expect("its number").port();
             let program = work
@@ -30,7 +30,7 @@ fn a_signal_ends_it_while_it_still_connects() {
                 .env("DATABASE_URL", &format!("postgresql://aegis@127.0.0.1:{port}/kills?sslmode=disable"))
                 .env("DATABASE_CONNECTION_TIMEOUT", "1h");
             let Some(program) = program.into_first_process() else {
-                return tell("nothing: no process namespace may be made here");
+                return log_case("nothing: no process namespace may be made here");
             };
             let running = program.start();
             let connected = silent.accept().expect("it connects");
@@ -42,7 +42,7 @@ fn a_signal_ends_it_while_it_still_connects() {
 }
 
 #[test]
-fn railways_start_command_follows_a_dump_and_drains() {
+fn the_start_command_of_railway_follows_a_dump_and_drains() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/railway.json");
     let file: Value = serde_json::from_slice(&fs::read(file).expect("a file")).expect("JSON");
     let work = Workplace::new();
@@ -61,9 +61,9 @@ fn railways_start_command_follows_a_dump_and_drains() {
         .env("DATABASE_URL", &database.url())
         .env("KILLS_FLUSH_INTERVAL", "10");
     let Some(program) = program.into_first_process() else {
-        return tell("nothing: no process namespace may be made here");
+        return log_case("nothing: no process namespace may be made here");
     };
-    // It is started before there is a dump, which then grows.
+    // Starts before the dump exists. The dump then grows.
     let running = program.start();
     let mut writer = fs::File::create(&path).expect("a file");
     let mut client = database.client();

@@ -1,11 +1,11 @@
-//! The ledger where others have a hand in it: triggers, tables of another make, loads of the same dump.
+//! A ledger that others change: triggers, tables of another type, loads of the same dump.
 
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::generated;
+use crate::support::log_case;
 use crate::support::oracle::{Nul, expect};
 use crate::support::program::{Ended, Workplace, assert_tables};
 use crate::support::proxy::{Fault, Phase, Proxy, What};
-use crate::support::tell;
 
 fn ledger(database: &Database<'_>) -> Vec<(i64, i64, i64)> {
     let sql = "select number, inserted, duplicate from kill_load_segment order by number";
@@ -13,7 +13,7 @@ fn ledger(database: &Database<'_>) -> Vec<(i64, i64, i64)> {
     rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect()
 }
 
-/// A load into a database whose tables were made by `schema apply`, and then changed.
+/// A load after `schema apply` and this SQL.
 fn load_changed(sql: &str) -> Ended {
     let database = Cluster::shared().database("ledger");
     let work = Workplace::new();
@@ -24,7 +24,7 @@ fn load_changed(sql: &str) -> Ended {
 }
 
 #[test]
-fn rows_that_a_trigger_drops() {
+fn a_trigger_that_drops_ledger_rows_ends_the_load() {
     let drop = "create function nothing() returns trigger language plpgsql as 'begin return null; end'";
     for (table, event) in
         [("kill_load_segment", "insert"), ("kill_load_segment", "update"), ("kill_load_run", "insert")]
@@ -40,13 +40,13 @@ fn rows_that_a_trigger_drops() {
     }
 }
 
-/// The exit code of a database that refuses for good.
+/// The exit code of a permanent error.
 const CODE_PERMANENT: i32 = 7;
 
 #[test]
-fn columns_of_another_type() {
+fn ledger_columns_of_another_type_are_rejected() {
     for column in ["run", "number", "lines", "events", "inserted", "updated", "duplicate", "rejected"] {
-        tell(column);
+        log_case(column);
         let database = Cluster::shared().database("types");
         let work = Workplace::new();
         work.write("dump.ndjson", generated(20, 3, 0.0));
@@ -60,7 +60,7 @@ fn columns_of_another_type() {
 }
 
 #[test]
-fn equal_files_that_are_loaded_by_force_leave_what_the_first_one_stored() {
+fn equal_files_loaded_with_force_keep_the_first_rows() {
     let database = Cluster::shared().database("twins");
     let work = Workplace::new();
     let dump = generated(30, 4, 0.0);
@@ -74,7 +74,7 @@ fn equal_files_that_are_loaded_by_force_leave_what_the_first_one_stored() {
 }
 
 #[test]
-fn an_answer_to_commit_is_lost_and_another_load_comes_first() {
+fn a_lost_commit_answer_is_resolved_although_another_load_commits() {
     for args in [&["--force"][..], &["--on-conflict", "update"]] {
         let database = Cluster::shared().database("lost");
         let work = Workplace::new();

@@ -1,4 +1,4 @@
-//! Limits that the system sets to a process: errors that say so, no panics, no signals.
+//! Process limits of the system: a clear error, no panic, no signal.
 
 use std::fs;
 
@@ -16,10 +16,10 @@ fn under(work: &Workplace, limit: &str, args: &str) -> Program {
 }
 
 #[test]
-fn a_file_that_may_not_grow_is_an_error() {
+fn a_file_size_limit_is_an_error() {
     let work = Workplace::new();
     work.write("dump", "no event\n".repeat(100_000));
-    // In blocks of 512 or 1,024 bytes, as the shell has it.
+    // In blocks of 512 or 1,024 bytes, depending on the shell.
     let ended = under(&work, "-f 64", "--dry-run --max-rejects 100% --rejects refused dump").run();
     let ended = ended.expect(1);
     for words in ["the reject file", "File too large", "--rejects"] {
@@ -30,7 +30,7 @@ fn a_file_that_may_not_grow_is_an_error() {
 }
 
 #[test]
-fn few_open_files_are_an_error_and_no_panic() {
+fn an_open_file_limit_is_an_error_without_a_panic() {
     let database = Cluster::shared().database("files");
     for files in [8, 12, 16, 20, 24, 28, 32] {
         let work = Workplace::new();
@@ -43,7 +43,7 @@ fn few_open_files_are_an_error_and_no_panic() {
 }
 
 #[test]
-fn few_threads_are_an_error_and_no_panic() {
+fn a_thread_limit_is_an_error_without_a_panic() {
     if !nix::unistd::geteuid().is_root() {
         return not_tried("a limit of processes", "it counts all of this user's");
     }
@@ -52,7 +52,7 @@ fn few_threads_are_an_error_and_no_panic() {
         let work = Workplace::new();
         let dump = work.path().join("dump");
         fs::write(&dump, generated(50, 1, 0.0)).expect("a file");
-        // Root has no such limit; a user with nothing else that runs has.
+        // Root has no such limit. A user without other processes has.
         let script = format!(
             "ulimit -u {threads}; exec setpriv --reuid 54321 --regid 54321 --clear-groups \"$0\" load --rejects /dev/null \"$1\""
         );

@@ -1,4 +1,4 @@
-//! Faults of the loader itself: killed, told to stop at any moment, its reject file on a full disk, its output unread.
+//! Faults of the loader: SIGKILL and stop requests at any moment, a full disk under its reject file, unread output.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -15,7 +15,7 @@ use crate::support::program::{Reject, Workplace, assert_tables, read_rejects};
 use crate::support::progress::{in_small_steps, segments, steps};
 use crate::support::proxy::{Fault, Phase, Proxy, What};
 
-/// What the ledger says of its runs: how many by status.
+/// The number of runs in the ledger by status.
 fn runs(database: &Database<'_>) -> Vec<(String, i64)> {
     let sql = "select status, count(*) from kill_load_run where finished is not null or status = 'running'
                group by 1 order by 1";
@@ -24,7 +24,7 @@ fn runs(database: &Database<'_>) -> Vec<(String, i64)> {
 }
 
 #[test]
-fn killed_again_and_again_and_run_again() {
+fn a_killed_load_can_be_repeated() {
     let database = Cluster::shared().database("sigkill");
     let work = Workplace::new();
     let dump = generated(900, 81, 5.0);
@@ -33,7 +33,7 @@ fn killed_again_and_again_and_run_again() {
     let mut killed = 0;
     for _ in 0..12 {
         let mut running = in_small_steps(&work, &database).start();
-        // Somewhere between the first connection and the end.
+        // Between the first connection and the end.
         let (begin, most) = (segments(&database), random.i64(0..30));
         let until = Instant::now() + Duration::from_millis(random.u64(20..400));
         eventually(Duration::from_mins(1), "its moment comes", || {
@@ -51,7 +51,7 @@ fn killed_again_and_again_and_run_again() {
     ended.summary().check(&[("events", expected.events), ("unfinished", 0)]);
     let found = runs(&database);
     assert!(!found.iter().any(|(status, _)| status == "running"), "{found:?}");
-    // Those that were killed early had no row yet.
+    // Runs that were killed early have no row.
     let dead: i64 = found.iter().filter(|(status, _)| status == "failed").map(|(_, count)| count).sum();
     assert!(dead > 0 && dead <= killed, "{found:?}");
     let sum = "select sum(inserted)::bigint from kill_load_run";
@@ -64,7 +64,7 @@ fn killed_again_and_again_and_run_again() {
 }
 
 #[test]
-fn told_to_stop_at_any_phase() {
+fn stop_request_in_each_phase() {
     for at in [Phase::Begin, Phase::MidCopy, Phase::AfterCopyDone, Phase::CommitSent, Phase::CommitAnswer] {
         let database = Cluster::shared().database("phases");
         let work = Workplace::new();
@@ -95,7 +95,7 @@ fn told_to_stop_at_any_phase() {
 }
 
 #[test]
-fn told_to_stop_while_the_database_is_away() {
+fn stop_request_during_an_outage() {
     let cluster = Cluster::private(&[]);
     let database = cluster.database("away");
     let work = Workplace::new();
@@ -115,7 +115,7 @@ fn told_to_stop_while_the_database_is_away() {
 }
 
 #[test]
-fn what_was_read_is_stored_when_the_database_comes_back_in_time() {
+fn events_read_before_a_stop_are_stored_if_the_outage_ends_in_time() {
     let cluster = Cluster::private(&[]);
     let database = cluster.database("back");
     let work = Workplace::new();
@@ -136,7 +136,7 @@ fn what_was_read_is_stored_when_the_database_comes_back_in_time() {
     assert_eq!(runs(&database), [("interrupted".to_owned(), 1)]);
 }
 
-/// A dump of which every third line is refused.
+/// A dump of which every third line is rejected.
 fn with_rejects(events: u64) -> Vec<u8> {
     let dump = generated(events, 85, 0.0);
     let line = |(number, line): (usize, &&[u8])| match number % 3 {
@@ -147,13 +147,13 @@ fn with_rejects(events: u64) -> Vec<u8> {
 }
 
 #[test]
-fn rejects_on_a_full_disk() {
+fn a_full_disk_under_the_reject_file_ends_the_load() {
     let database = Cluster::shared().database("fulldisk");
     let work = Workplace::new();
     let dump = with_rejects(300);
     work.write("dump.ndjson", &dump);
     let expected = expect(&dump, Nul::Reject);
-    // The device that is always full, and a file that may not grow over 8 KiB, in which the last line would be torn.
+    // `/dev/full`, and a file limited to 8 KiB, in which the last line would be torn.
     let program = in_small_steps(&work, &database).args(&["--rejects", "/dev/full"]);
     let ended = program.expect(1);
     assert!(ended.summary().error().contains("No space left"), "{}", ended.stdout);
@@ -171,7 +171,7 @@ fn rejects_on_a_full_disk() {
     let torn = read_rejects(&path);
     assert!(!torn.is_empty() && torn.len() < expected.rejected.len(), "{}", torn.len());
 
-    // With room on the disk each is named, whatever was named before.
+    // With space on the disk every reject is reported, regardless of earlier reports.
     fs::remove_file(&path).expect("a file");
     let ended = in_small_steps(&work, &database).args(&["--rejects", "rejects.ndjson"]).expect(3);
     let named: Vec<u64> = ended.rejects().iter().map(Reject::line).collect();
@@ -181,7 +181,7 @@ fn rejects_on_a_full_disk() {
 }
 
 #[test]
-fn a_full_disk_is_told_at_once_though_another_writer_waits() {
+fn a_full_disk_is_reported_while_another_writer_waits() {
     let database = Cluster::shared().database("waits");
     let work = Workplace::new();
     work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
@@ -191,11 +191,11 @@ fn a_full_disk_is_told_at_once_though_another_writer_waits() {
     let mut client = database.client();
     let mut lock = client.transaction().expect("a transaction");
     lock.batch_execute("lock table kill_event in exclusive mode").expect("a lock");
-    // The first writer waits for the lock; the second has nothing but rejects.
+    // The first writer waits for the lock. The second has only rejects.
     let program = in_small_steps(&work, &database).segment_bytes(256 << 10).args(&["--rejects", "/dev/full"]);
     let begun = Instant::now();
     let ended = program.expect(1);
-    assert!(begun.elapsed() < Duration::from_secs(30), "a statement may stand still for a minute");
+    assert!(begun.elapsed() < Duration::from_secs(30), "a statement may stall for a minute");
     assert!(ended.summary().error().contains("No space left"), "{}", ended.stdout);
     lock.rollback().expect("the lock is given back");
     in_small_steps(&work, &database).expect(3);
@@ -203,7 +203,7 @@ fn a_full_disk_is_told_at_once_though_another_writer_waits() {
 }
 
 #[test]
-fn a_reject_file_that_ends_in_half_a_line_is_gone_on_from() {
+fn a_reject_file_that_ends_in_half_a_line_is_continued() {
     let work = Workplace::new();
     work.write("rejects.ndjson", "{\"source\":\"dump.ndj");
     let program = work.program(&["load", "--json", "--dry-run", "--rejects", "rejects.ndjson"]);
@@ -215,7 +215,7 @@ fn a_reject_file_that_ends_in_half_a_line_is_gone_on_from() {
 }
 
 #[test]
-fn nobody_reads_the_summary() {
+fn a_load_without_a_summary_reader_completes() {
     let database = Cluster::shared().database("unread");
     let work = Workplace::new();
     let dump = generated(50, 86, 0.0);

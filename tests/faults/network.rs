@@ -1,17 +1,17 @@
-//! `load` over a network that breaks: every event ends where it belongs, whatever was cut, held or lost.
+//! `load` over a failing network: every event has its outcome, whatever was cut, held or lost.
 
 use std::thread;
 use std::time::Duration;
 
-use crate::load::database_rejects::{CASES, check_refused};
+use crate::load::database_rejects::{CASES, check_rejected};
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::generated;
+use crate::support::log_case;
 use crate::support::oracle::{Nul, expect};
 use crate::support::program::{Program, Workplace, assert_loaded, assert_tables};
 use crate::support::proxy::{Fault, Phase, Proxy, Side, What};
-use crate::support::tell;
 
-/// Points of a load, each past its start, in which a database that can't be used is told at once.
+/// Points of a load after its start. During the start an unusable database is reported at once.
 const POINTS: [(Phase, u64); 7] = [
     (Phase::Connect, 2),
     (Phase::Login, 2),
@@ -22,11 +22,11 @@ const POINTS: [(Phase, u64); 7] = [
     (Phase::CommitAnswer, 3),
 ];
 
-/// Less and more than the time after which a statement is cancelled.
+/// Delays shorter and longer than the time after which a statement is cancelled.
 const SHORT: Duration = Duration::from_millis(300);
 const LONG: Duration = Duration::from_secs(3);
 
-/// A load from standard input by way of a proxy, in small segments, that soon notices what is wrong.
+/// A load from standard input through a proxy, with small segments and short limits.
 fn load(work: &Workplace, database: &Database<'_>, proxy: &Proxy, args: &[&str]) -> Program {
     let program = work.load(database, args).segment_bytes(64 << 10);
     let settings = [
@@ -39,7 +39,7 @@ fn load(work: &Workplace, database: &Database<'_>, proxy: &Proxy, args: &[&str])
     settings.into_iter().fold(program, |program, (name, value)| program.env(name, value))
 }
 
-/// A fault at a point; of commits those alone count that store events.
+/// A fault at a point. Only commits that store events count.
 fn fault((phase, nth): (Phase, u64), what: What) -> Fault {
     let fault = Fault::new(phase, what).nth(nth);
     if matches!(phase, Phase::CommitSent | Phase::CommitAnswer) { fault.after_copy() } else { fault }
@@ -49,7 +49,7 @@ fn check_points(what: What) {
     let dump = generated(150, 70, 0.0);
     let work = Workplace::new();
     for point in POINTS {
-        tell((point, what));
+        log_case((point, what));
         let database = Cluster::shared().database("network");
         let proxy = Proxy::to(Cluster::shared().port());
         proxy.plan(fault(point, what));
@@ -70,7 +70,7 @@ fn a_connection_is_reset_at_each_point() {
 }
 
 #[test]
-fn a_connection_stalls_at_each_point_and_never_goes_on() {
+fn a_connection_stalls_forever_at_each_point() {
     check_points(What::Stall);
 }
 
@@ -80,18 +80,18 @@ fn a_connection_is_slow_at_each_point() {
 }
 
 #[test]
-fn a_connection_goes_on_at_each_point_when_it_was_given_up() {
+fn an_abandoned_connection_resumes_at_each_point() {
     check_points(What::Delay(LONG));
 }
 
-/// Bytes that a load of `dump` passes: until its first rows have, and in all; from clients and from the server.
+/// The bytes of a load of `dump` per side: until its first rows have passed, and in all.
 fn measure(dump: &[u8]) -> [(Side, u64, u64); 2] {
     let work = Workplace::new();
     work.write("dump", dump);
     let database = Cluster::shared().database("measured");
     let proxy = Proxy::to(Cluster::shared().port());
     proxy.plan(Fault::new(Phase::MidCopy, What::Stall));
-    // One writer, and it waits.
+    // One writer, which waits.
     let running = load(&work, &database, &proxy, &["dump"]).workers(1).start();
     proxy.wait_until_hit();
     let begin = [Side::Client, Side::Server].map(|side| (side, proxy.passed(side)));
@@ -101,12 +101,12 @@ fn measure(dump: &[u8]) -> [(Side, u64, u64); 2] {
 }
 
 #[test]
-fn connections_are_cut_anywhere() {
+fn connections_are_cut_at_random_bytes() {
     let dump = generated(150, 71, 0.0);
     let sides = measure(&dump);
     let work = Workplace::new();
     for seed in 1..=10 {
-        tell(("seed", seed));
+        log_case(("seed", seed));
         let mut random = fastrand::Rng::with_seed(seed);
         let database = Cluster::shared().database("anywhere");
         let proxy = Proxy::to(Cluster::shared().port());
@@ -115,7 +115,7 @@ fn connections_are_cut_anywhere() {
                 let what = random.choice([What::Cut, What::Reset]).expect("one of them");
                 // The run's own row comes last.
                 let bytes = random.u64(begin..begin + (all - begin) * 9 / 10);
-                tell((side, bytes, what));
+                log_case((side, bytes, what));
                 proxy.plan(Fault::new(Phase::Bytes(side, bytes), what));
             }
         }
@@ -127,7 +127,7 @@ fn connections_are_cut_anywhere() {
 }
 
 #[test]
-fn a_start_that_is_cut_anywhere_can_be_done_again() {
+fn a_start_cut_at_a_random_byte_can_be_repeated() {
     let dump = generated(30, 72, 0.0);
     let expected = expect(&dump, Nul::Reject);
     let sides = measure(&dump);
@@ -135,7 +135,7 @@ fn a_start_that_is_cut_anywhere_can_be_done_again() {
     let mut random = fastrand::Rng::with_seed(72);
     for (side, begin, _) in [sides, sides, sides, sides].concat() {
         let bytes = random.u64(0..begin);
-        tell((side, bytes));
+        log_case((side, bytes));
         let database = Cluster::shared().database("start");
         let proxy = Proxy::to(Cluster::shared().port());
         proxy.plan(Fault::new(Phase::Bytes(side, bytes), What::Cut));
@@ -150,14 +150,14 @@ fn a_start_that_is_cut_anywhere_can_be_done_again() {
     }
 }
 
-/// Whether a COMMIT took effect is unknown to the program, and each reject is named once all the same.
+/// The program does not know whether a COMMIT took effect. It still reports each reject once.
 fn check_commits_with_rejects(faults: [What; 2]) {
     let dump = generated(120, 73, 0.0);
     let work = Workplace::new();
     let case = &CASES[0];
     for what in faults {
         for phase in [Phase::CommitSent, Phase::CommitAnswer] {
-            tell((phase, what));
+            log_case((phase, what));
             let database = Cluster::shared().database("answers");
             work.program(&["schema", "apply", "--database-url", &database.url()]).expect(0);
             database.client().batch_execute(case.sql).expect("a check");
@@ -167,36 +167,36 @@ fn check_commits_with_rejects(faults: [What; 2]) {
             }
             let run = load(&work, &database, &proxy, &[]).stdin(dump.clone()).expect(3);
             assert_eq!(proxy.hits(), 3);
-            check_refused(case, &database, &dump, &run);
+            check_rejected(case, &database, &dump, &run);
         }
     }
 }
 
 #[test]
-fn commits_with_rejects_are_cut() {
+fn rejects_are_reported_once_if_commits_are_cut() {
     check_commits_with_rejects([What::Cut, What::Reset]);
 }
 
 #[test]
-fn commits_with_rejects_are_held() {
+fn rejects_are_reported_once_if_commits_are_held() {
     check_commits_with_rejects([What::Delay(LONG), What::Stall]);
 }
 
 #[test]
-fn a_black_hole_for_some_seconds() {
+fn a_load_survives_a_black_hole_of_some_seconds() {
     let dump = generated(150, 74, 0.0);
     let work = Workplace::new();
     work.write("dump", &dump);
     for phase in [Phase::MidCopy, Phase::CommitSent, Phase::CommitAnswer] {
-        tell(phase);
+        log_case(phase);
         let database = Cluster::shared().database("hole");
         let proxy = Proxy::to(Cluster::shared().port());
-        // So that the load is still there when the hole opens.
+        // Keeps the load running until the black hole begins.
         proxy.plan(fault((phase, 3), What::Stall));
         let running = load(&work, &database, &proxy, &["dump"]).workers(1).start();
         proxy.wait_until_hit();
         proxy.black_hole();
-        // This is the fault: longer than a statement and then a connection may take.
+        // The duration of the fault: longer than the limits of a statement and a connection together.
         thread::sleep(Duration::from_secs(5));
         proxy.heal();
         let run = running.finish().expect(0);
@@ -205,7 +205,7 @@ fn a_black_hole_for_some_seconds() {
 }
 
 #[test]
-fn a_black_hole_that_does_not_end() {
+fn a_black_hole_without_an_end_ends_the_load_with_code_4() {
     let dump = generated(150, 75, 0.0);
     let expected = expect(&dump, Nul::Reject);
     let work = Workplace::new();
@@ -222,7 +222,7 @@ fn a_black_hole_that_does_not_end() {
     assert_eq!((summary.status(), summary.count("rejected")), ("failed", 0));
     assert!(summary.count("inserted") > 0 && summary.count("unfinished") > 0, "{summary:?}");
 
-    // What was on its way comes through now, while the same command runs again.
+    // The held bytes arrive now, while the same command runs again.
     proxy.heal();
     let run = load(&work, &database, &proxy, &["dump"]).expect(0);
     run.summary().check(&[("events", expected.events), ("rejected", 0), ("unfinished", 0)]);

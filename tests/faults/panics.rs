@@ -1,5 +1,5 @@
-//! A panic of any thread: a message, exit code 1, what was read is stored, and the ledger says how the run ended.
-//! Builds for release have no way to inject one.
+//! A panic of any thread: a message, exit code 1, the events read are stored, and the ledger has the run's end. Release
+//! builds cannot inject panics.
 #![cfg(debug_assertions)]
 
 use std::time::Duration;
@@ -8,17 +8,17 @@ use crate::support::cluster::Cluster;
 use crate::support::dumps::generated;
 use crate::support::eventually;
 use crate::support::program::Workplace;
-use crate::support::{free_port, tell};
+use crate::support::{free_port, log_case};
 use nix::sys::signal::Signal;
 
-/// The threads of a load, and the main thread's two ways.
+/// The threads of a load. The main thread has two points.
 const POINTS: [&str; 9] =
     ["reader", "cut", "parse", "writer", "database", "watchdog", "progress", "status", "http"];
 
 #[test]
-fn a_panic_of_each_thread_ends_the_run_in_order() {
+fn a_panic_of_any_thread_ends_the_run_in_order() {
     for point in POINTS {
-        tell(point);
+        log_case(point);
         let database = Cluster::shared().database("panics");
         let work = Workplace::new();
         work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
@@ -35,10 +35,10 @@ fn a_panic_of_each_thread_ends_the_run_in_order() {
                 running.has_ended() || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
             });
         }
-        // It ends though its input is open.
+        // The run ends although its input is open.
         let ended = running.finish().expect(1).says(&["panicked", "injected"]);
         if point == "database" {
-            // Nothing could be done before the ledger has the run.
+            // Nothing can be stored before the run's ledger row.
             continue;
         }
         let summary = ended.summary();
@@ -54,7 +54,7 @@ fn a_panic_of_each_thread_ends_the_run_in_order() {
 }
 
 #[test]
-fn a_panic_while_it_stops_ends_it_with_code_1() {
+fn a_panic_during_a_stop_ends_the_run_with_code_1() {
     for point in ["signals", "drain"] {
         let database = Cluster::shared().database("stopping");
         let work = Workplace::new();
@@ -71,7 +71,7 @@ fn a_panic_while_it_stops_ends_it_with_code_1() {
 }
 
 #[test]
-fn a_panic_of_a_request_ends_the_run_in_order() {
+fn a_panic_of_a_request_thread_ends_the_run_in_order() {
     let database = Cluster::shared().database("request");
     let work = Workplace::new();
     let port = free_port();

@@ -1,4 +1,4 @@
-//! Faults of the server in the middle of a load: each ends in the tables of a load without it.
+//! Faults of the server during a load. The tables must be those of an undisturbed load.
 
 use std::thread;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::support::oracle::{Nul, expect};
 use crate::support::program::{Ended, Workplace, assert_tables};
 use crate::support::progress::{in_small_steps, meanwhile, steps};
 
-/// A load of `events` events into a database, disturbed, that is to end well.
+/// A load of `events` events that is disturbed and must succeed.
 fn survive(
     database: &Database<'_>,
     events: u64,
@@ -36,7 +36,7 @@ fn survive(
 }
 
 #[test]
-fn a_server_that_crashes_again_and_again() {
+fn a_load_survives_repeated_server_crashes() {
     let cluster = Cluster::private(&[]);
     let database = cluster.database("crashes");
     let ended = survive(&database, 800, &[], |ended| {
@@ -48,11 +48,11 @@ fn a_server_that_crashes_again_and_again() {
         }
     });
     assert!(ended.summary().count("connection_errors") > 0);
-    ended.says(&["the database is away"]);
+    ended.says(&["database unreachable"]);
 }
 
 #[test]
-fn a_restart_of_a_minute_at_the_default_settings() {
+fn a_load_survives_a_restart_of_a_minute_at_the_default_settings() {
     let cluster = Cluster::private(&[]);
     let database = cluster.database("minute");
     let work = Workplace::new();
@@ -63,17 +63,17 @@ fn a_restart_of_a_minute_at_the_default_settings() {
         steps(&database, 30, ended);
         assert!(!ended(), "there is more to load");
         cluster.stop();
-        // This is the fault, not a wait for something.
+        // The duration of the fault, not a wait for a condition.
         thread::sleep(Duration::from_mins(1));
         cluster.start();
     })
     .expect(0)
-    .says(&["the database is away", "does as it is asked again"]);
+    .says(&["database unreachable", "database reachable again after "]);
     assert_tables(&database, "americas", &expect(&dump, Nul::Reject).tables);
 }
 
 #[test]
-fn backends_that_are_terminated_all_through_a_load() {
+fn a_load_survives_repeatedly_terminated_backends() {
     let database = Cluster::shared().database("terminated");
     let mut random = fastrand::Rng::with_seed(17);
     let mut terminated = 0;
@@ -89,18 +89,18 @@ fn backends_that_are_terminated_all_through_a_load() {
 }
 
 #[test]
-fn backends_that_are_frozen() {
+fn a_load_survives_frozen_backends() {
     let database = Cluster::shared().database("frozen");
     let settings = [("DATABASE_STALL_TIMEOUT", "500"), ("DATABASE_RETRY_ATTEMPTS", "100")];
     let ended = survive(&database, 600, &settings, |ended| {
         steps(&database, 20, ended);
         let frozen: Vec<Frozen> = backends(&database).into_iter().map(Frozen::new).collect();
         assert!(!frozen.is_empty(), "there is more to load");
-        // What it holds may keep the others waiting, and then nothing but its end helps.
+        // Other sessions may wait for its locks until it ends.
         let waiting =
             "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
         let mut watcher = database.client();
-        eventually(Duration::from_mins(1), "the load goes on without it, or waits for it", || {
+        eventually(Duration::from_mins(1), "the load continues without it, or waits for it", || {
             ended() || !watcher.query(waiting, &[]).expect("sessions").is_empty()
         });
     });
@@ -108,7 +108,7 @@ fn backends_that_are_frozen() {
 }
 
 #[test]
-fn a_server_that_is_frozen_whole() {
+fn a_load_survives_a_frozen_server() {
     let cluster = Cluster::private(&[]);
     let database = cluster.database("whole");
     let settings = [
@@ -121,7 +121,7 @@ fn a_server_that_is_frozen_whole() {
         let postmaster = cluster.pid().expect("a running server");
         let frozen: Vec<Frozen> =
             std::iter::once(postmaster).chain(backends(&database)).map(Frozen::new).collect();
-        // This is the fault, not a wait for something.
+        // The duration of the fault, not a wait for a condition.
         thread::sleep(Duration::from_secs(4));
         drop(frozen);
     })
@@ -129,15 +129,15 @@ fn a_server_that_is_frozen_whole() {
 }
 
 #[test]
-fn a_server_that_has_no_room_for_connections() {
+fn a_load_survives_a_server_without_free_connections() {
     let cluster = Cluster::private(&[("max_connections", "12"), ("superuser_reserved_connections", "0")]);
     let database = cluster.database("room");
     let mut random = fastrand::Rng::with_seed(5);
-    // Its place is not given to others.
+    // Opened first, so that it keeps its connection slot.
     let mut other = database.client();
     let occupants = occupy(&cluster);
     let ended = survive(&database, 500, &[], |ended| {
-        // This is the fault, not a wait for something: at the start, and again in the middle.
+        // The duration of the fault, not a wait for a condition: at the start and in the middle.
         thread::sleep(Duration::from_secs(1));
         drop(occupants);
         steps(&database, 20, ended);
@@ -152,13 +152,13 @@ fn a_server_that_has_no_room_for_connections() {
 }
 
 #[test]
-fn a_server_that_is_read_only_for_a_time() {
+fn a_load_survives_a_temporarily_read_only_server() {
     let cluster = Cluster::private(&[]);
     let database = cluster.database("readonly");
     let ended = survive(&database, 600, &[], |ended| {
         steps(&database, 20, ended);
         let read_only = ReadOnly::new(&cluster);
-        // This is the fault, not a wait for something.
+        // The duration of the fault, not a wait for a condition.
         thread::sleep(Duration::from_secs(2));
         drop(read_only);
     });
@@ -166,7 +166,7 @@ fn a_server_that_is_read_only_for_a_time() {
 }
 
 #[test]
-fn a_table_that_is_locked_for_a_time() {
+fn a_load_survives_a_temporary_table_lock() {
     let database = Cluster::shared().database("locked");
     let settings = [("DATABASE_STALL_TIMEOUT", "300"), ("DATABASE_RETRY_ATTEMPTS", "100")];
     let ended = survive(&database, 600, &settings, |ended| {
@@ -174,11 +174,11 @@ fn a_table_that_is_locked_for_a_time() {
         let mut client = database.client();
         let mut lock = client.transaction().expect("a transaction");
         lock.batch_execute("lock table kill_player in exclusive mode").expect("a lock");
-        // This is the fault, not a wait for something.
+        // The duration of the fault, not a wait for a condition.
         thread::sleep(Duration::from_secs(2));
         lock.rollback().expect("the lock is given back");
     });
-    ended.says(&["it is cancelled", "a lock that backend", "attempt 1/100"]);
+    ended.says(&["cancelling the statement", "a lock that backend", "attempt 1/100"]);
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn a_table_that_stays_locked_is_reported() {
 }
 
 #[test]
-fn a_deadlock_with_someone_else() {
+fn a_load_survives_a_deadlock() {
     let database = Cluster::shared().database("deadlock");
     let work = Workplace::new();
     let dump = generated(40, 74, 0.0);
@@ -213,7 +213,7 @@ fn a_deadlock_with_someone_else() {
     let set = format!("alter database {} set deadlock_timeout = '2s'", database.name());
     database.client().batch_execute(&set).expect("a setting");
     let mut client = database.client();
-    // The loader is the one that finds the deadlock, and is its victim.
+    // The load's session detects the deadlock and becomes its victim.
     client.batch_execute("set deadlock_timeout = '1h'").expect("a setting");
     let mut other = client.transaction().expect("a transaction");
     let insert = "insert into kill_event (server, event_id, occurred_at, fame, killer_id, victim_id, participant_count,
@@ -237,7 +237,7 @@ fn a_deadlock_with_someone_else() {
 }
 
 #[test]
-fn a_server_that_stays_away_is_given_up() {
+fn a_server_that_stays_unreachable_ends_the_load_with_code_4() {
     let cluster = Cluster::private(&[]);
     let database = cluster.database("away");
     let work = Workplace::new();
@@ -251,25 +251,25 @@ fn a_server_that_stays_away_is_given_up() {
     .expect(4);
     let summary = ended.summary();
     assert_eq!(summary.status(), "failed");
-    assert!(summary.error().contains("stayed away"), "{}", summary.error());
+    assert!(summary.error().contains("was unreachable for "), "{}", summary.error());
     assert!(summary.count("unfinished") > 0 && summary.count("inserted") > 0);
     cluster.start();
     in_small_steps(&work, &database).expect(0);
     assert_tables(&database, "americas", &expect(&dump, Nul::Reject).tables);
-    // The run that could not write its end is found dead by the next.
+    // The next run marks the run without an end as crashed.
     let sql = "select count(*) from kill_load_run where status = 'failed' and finished is not null";
     assert_eq!(database.client().query_one(sql, &[]).expect("runs").get::<_, i64>(0), 1);
 }
 
 #[test]
-fn a_database_that_lets_nobody_in_any_more_ends_a_load_at_once() {
+fn a_revoked_login_ends_the_load_at_once() {
     let cluster = Cluster::private(&[]);
     let database = cluster.database("closed");
     let work = Workplace::new();
     work.write("dump.ndjson", generated(600, 76, 0.0));
     let ended = meanwhile(in_small_steps(&work, &database), |ended| {
         steps(&database, 20, ended);
-        // No session may log in any more, and those that are there end.
+        // Blocks new sessions and ends the existing ones.
         let mut admin = cluster.admin();
         admin
             .batch_execute(&format!("alter database {} allow_connections false", database.name()))
@@ -283,13 +283,13 @@ fn a_database_that_lets_nobody_in_any_more_ends_a_load_at_once() {
 }
 
 #[test]
-fn a_postmaster_that_is_killed() {
+fn a_load_survives_a_killed_postmaster() {
     let cluster = Cluster::private(&[]);
     let database = cluster.database("killed");
     survive(&database, 600, &[], |ended| {
         steps(&database, 20, ended);
         for pid in backends(&database).into_iter().take(1) {
-            // The server ends all sessions, recovers, and goes on.
+            // The server ends all sessions, recovers, and continues.
             let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL);
         }
         steps(&database, 20, ended);

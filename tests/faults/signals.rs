@@ -1,4 +1,4 @@
-//! `load`: told to stop, it stores what it has read and says how far it came.
+//! Stop requests: `load` stores the events that it has read, and reports its progress.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use crate::support::eventually;
 use crate::support::oracle::{Nul, expect};
 use crate::support::program::{Workplace, assert_tables};
 
-/// No pipe holds more by default.
+/// The default capacity of a pipe.
 const PIPE_BYTES: usize = 64 << 10;
 
 #[test]
-fn what_was_read_from_a_slow_pipe_is_stored() {
+fn events_read_from_a_slow_pipe_are_stored_after_a_stop_request() {
     let dump = generated(60, 61, 0.0);
     let events = lines(&dump);
     let whole = expect(&dump, Nul::Reject);
@@ -23,10 +23,10 @@ fn what_was_read_from_a_slow_pipe_is_stored() {
     {
         let database = Cluster::shared().database("slow");
         let work = Workplace::new();
-        // The clock writes nothing, so that there is something in hand when the signal comes.
+        // No flush interval, so that events are pending when the signal arrives.
         let program = work.load(&database, &[]).segment_bytes(segment_bytes);
         let mut running = program.env("KILLS_FLUSH_INTERVAL", "1h").start();
-        // It ends within a line, and the pipe stays open.
+        // The fed text ends within a line, and the pipe stays open.
         let fed = dump.len() - events[59].len() / 2;
         running.feed(&dump[..fed]);
         running.signal(signal);
@@ -39,7 +39,7 @@ fn what_was_read_from_a_slow_pipe_is_stored() {
         let begin = join(&events[..usize::try_from(stored).expect("a count")]);
         assert_tables(&database, "americas", &expect(&begin, Nul::Reject).tables);
         if segment_bytes > dump.len() {
-            // All that had left the pipe, but for pieces on their way through the program's own hands.
+            // Every byte that left the pipe, except for pieces inside the program.
             assert!(begin.len() + PIPE_BYTES + (256 << 10) >= fed, "{} of {fed} bytes", begin.len());
             assert!(stored > 0);
         }
@@ -47,16 +47,16 @@ fn what_was_read_from_a_slow_pipe_is_stored() {
         let row = row.expect("a run");
         assert_eq!((row.get::<_, &str>(0), row.get::<_, bool>(1)), ("interrupted", true));
 
-        // The same command goes on from there.
+        // The same command continues there.
         let run = work.load(&database, &[]).segment_bytes(segment_bytes).stdin(dump.clone()).expect(0);
         run.summary().check(&[("events", 60), ("inserted", 60 - stored)]);
         assert_tables(&database, "americas", &whole.tables);
     }
 }
 
-/// Ctrl-C ends the writer too, within a line. That line was never written, so it is no reject.
+/// Ctrl-C also ends the writer, within a line. The partial line is no reject.
 #[test]
-fn a_pipe_that_the_stop_ends_within_a_line() {
+fn a_line_cut_by_the_stop_request_is_no_reject() {
     let dump = generated(20, 63, 0.0);
     let events = lines(&dump);
     let (whole, part) = (join(&events[..19]), &events[19][..events[19].len() / 2]);
@@ -77,7 +77,7 @@ fn a_pipe_that_the_stop_ends_within_a_line() {
 }
 
 #[test]
-fn slow_input_is_written_at_intervals() {
+fn slow_input_is_stored_at_intervals() {
     let dump = generated(10, 62, 0.0);
     let database = Cluster::shared().database("interval");
     let work = Workplace::new();
@@ -96,13 +96,13 @@ fn slow_input_is_written_at_intervals() {
 }
 
 #[test]
-fn a_second_signal_ends_it_at_once() {
+fn a_second_signal_ends_the_load_at_once() {
     let dump = generated(30, 63, 0.0);
     let database = Cluster::shared().database("second");
     let work = Workplace::new();
     work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
     let mut client = database.client();
-    // What it reads can't be written while this is held.
+    // The events cannot be stored while this lock is held.
     let mut transaction = client.transaction().expect("a transaction");
     transaction.batch_execute("lock table kill_event in exclusive mode").expect("a lock");
     let mut running = work.load(&database, &[]).segment_bytes(64 << 10).start();
@@ -114,7 +114,7 @@ fn a_second_signal_ends_it_at_once() {
         !watcher.query(sql, &[]).expect("sessions").is_empty()
     });
     running.signal(Signal::SIGTERM);
-    // Two signals that come together may count as one, so it is told until it has heard.
+    // Two simultaneous signals can count as one, so the test repeats it until the program ends.
     let ended = running.signal_until_ended(Signal::SIGTERM);
     assert_eq!(ended.expect(143).stdout, "", "there was no time for a summary");
     transaction.rollback().expect("the lock is given back");

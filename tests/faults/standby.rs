@@ -1,4 +1,4 @@
-//! Standbys and crashes: what a load reports as stored is stored, and outlives what it may outlive.
+//! Standbys and crashes: events that a load reports as stored survive what they must survive.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::support::oracle::{Nul, expect};
 use crate::support::program::{Program, Running, Workplace, assert_tables};
 use crate::support::progress::{in_small_steps, meanwhile, segments, steps};
 
-/// Has a server wait for a standby of this name.
+/// Makes a server wait for a standby of this name.
 fn await_standby(cluster: &Cluster, name: &str) {
     let mut admin = cluster.admin();
     admin
@@ -53,7 +53,7 @@ fn a_commit_that_waits_for_a_standby_is_an_outage() {
     for _ in 0..2 {
         let ended =
             load(&work, &database).run().expect(4).says(&["synchronous standby (wait event SyncRep)"]);
-        assert!(!ended.stderr.contains("it is cancelled"), "{}", ended.stderr);
+        assert!(!ended.stderr.contains("cancelling the statement"), "{}", ended.stderr);
     }
     await_standby(&cluster, "");
     load(&work, &database).expect(0);
@@ -61,7 +61,7 @@ fn a_commit_that_waits_for_a_standby_is_an_outage() {
 }
 
 #[test]
-fn a_standby_that_comes_back_ends_the_wait() {
+fn a_returning_standby_ends_the_wait() {
     let cluster = Cluster::private(&[]);
     let database = cluster.database("back");
     let work = Workplace::new();
@@ -78,7 +78,7 @@ fn a_standby_that_comes_back_ends_the_wait() {
 }
 
 #[test]
-fn a_wait_for_a_standby_that_someone_cancels_is_no_success() {
+fn a_cancelled_wait_for_a_standby_is_no_success() {
     let cluster = Cluster::private(&[]);
     let database = cluster.database("cancelled");
     let work = Workplace::new();
@@ -92,12 +92,12 @@ fn a_wait_for_a_standby_that_someone_cancels_is_no_success() {
         admin.batch_execute(cancel).expect("a cancel");
         std::thread::sleep(Duration::from_millis(100));
     }
-    running.finish().expect(4).says(&["WARNING of PostgreSQL", "has already committed locally"]);
+    running.finish().expect(4).says(&["PostgreSQL warning: ", "has already committed locally"]);
     await_standby(&cluster, "");
 }
 
 #[test]
-fn an_index_that_waits_for_a_standby_does_not_hold_the_load() {
+fn an_index_build_that_waits_for_a_standby_does_not_block_the_load() {
     let cluster = Cluster::private(&[]);
     let database = cluster.database("index");
     let work = Workplace::new();
@@ -123,7 +123,7 @@ fn an_index_that_waits_for_a_standby_does_not_hold_the_load() {
 }
 
 #[test]
-fn a_failover_to_a_standby_that_lacks_what_was_stored_is_reported() {
+fn a_failover_that_lost_segments_is_reported() {
     let primary = Cluster::private(&[]);
     let database = primary.database("failover");
     let work = Workplace::new();
@@ -161,12 +161,12 @@ fn a_failover_to_a_standby_that_lacks_what_was_stored_is_reported() {
         postgres::Client::connect(&standby.url(database.name()), postgres::NoTls).expect("a client");
     let count: i64 = client.query_one("select count(*) from kill_event", &[]).expect("a count").get(0);
     assert_eq!(u64::try_from(count), Ok(expect(&dump, Nul::Reject).loaded()));
-    // It is gone, and with it the database that a drop would look for.
+    // The server is gone, so the drop finds no database.
     assert_eq!(segments(&database), 0);
 }
 
 #[test]
-fn a_server_that_is_told_in_mid_load_not_to_wait_for_its_disk_loses_nothing_in_a_crash() {
+fn asynchronous_commit_set_during_a_load_loses_nothing_in_a_crash() {
     let cluster = Cluster::private(&[("wal_writer_delay", "10s"), ("wal_writer_flush_after", "0")]);
     let database = cluster.database("lazy");
     let work = Workplace::new();

@@ -1,5 +1,4 @@
-//! Requests to stop as they come in practice: GNU `timeout`, `nohup`, a terminal that closes, standard error that nobody
-//! reads, repeats within a second.
+//! Stop requests in practice: GNU `timeout`, `nohup`, a closed terminal, unread standard error, repeats within a second.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
@@ -24,7 +23,7 @@ use crate::support::{eventually, find_program, not_tried};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_aegis-kills");
 
-/// Longer than anything here takes on a slow machine.
+/// Longer than any step on a slow machine.
 const SHOWN_MAX: Duration = Duration::from_mins(1);
 
 fn stored(database: &Database<'_>) -> i64 {
@@ -32,19 +31,19 @@ fn stored(database: &Database<'_>) -> i64 {
     rows.map_or(0, |row| row.get(0))
 }
 
-/// Waits until what was fed is stored: from then on the load listens for signals.
+/// Waits until the fed events are stored. From then on the load handles signals.
 fn wait_until_stored(database: &Database<'_>) {
     eventually(SHOWN_MAX, "what was fed is stored", || stored(database) > 0);
 }
 
-/// A load of standard input by another program.
+/// A load of standard input, started by another program.
 fn load_by(work: &Workplace, database: &Database<'_>, program: &str, args: &[&str]) -> Program {
     let args = [args, &[PROGRAM, "load", "--json"]].concat();
     work.other_program(program, &args).env("DATABASE_URL", &database.url()).env("KILLS_FLUSH_INTERVAL", "10")
 }
 
 #[test]
-fn timeout_sends_its_signal_twice_and_the_run_is_drained() {
+fn the_double_signal_of_timeout_drains_the_run() {
     let Some(timeout) = find_program(&["timeout"], &[]) else {
         return not_tried("GNU timeout", "it is not there");
     };
@@ -69,7 +68,7 @@ fn timeout_sends_its_signal_twice_and_the_run_is_drained() {
 }
 
 #[test]
-fn repeats_within_a_second_are_one_request() {
+fn signals_within_a_second_are_one_request() {
     let database = Cluster::shared().database("repeats");
     let work = Workplace::new();
     let mut running = work.load(&database, &[]).env("KILLS_FLUSH_INTERVAL", "10").start();
@@ -80,7 +79,7 @@ fn repeats_within_a_second_are_one_request() {
         running.signal(signal);
     }
     if begun.elapsed() < Duration::from_millis(900) {
-        // Which of them is seen first the system decides.
+        // The system decides which of them is delivered first.
         let ended = running.finish();
         assert!([129, 130, 143].contains(&ended.code), "{}: {}", ended.code, ended.stderr);
         ended.summary().check(&[("unfinished", 0)]);
@@ -88,7 +87,7 @@ fn repeats_within_a_second_are_one_request() {
 }
 
 #[test]
-fn a_load_under_nohup_goes_on() {
+fn a_load_under_nohup_survives_sighup() {
     let Some(nohup) = find_program(&["nohup"], &[]) else { return not_tried("nohup", "it is not there") };
     let database = Cluster::shared().database("nohup");
     let work = Workplace::new();
@@ -148,21 +147,21 @@ fn drain_by_hangup(setsid: &Path, prints_to_terminal: bool) {
 }
 
 #[test]
-fn a_terminal_that_closes_drains_the_run() {
+fn a_closed_terminal_drains_the_run() {
     let Some(setsid) = find_program(&["setsid"], &[]) else { return not_tried("setsid", "it is not there") };
-    // Where the summary was to be shown is gone as well.
+    // The terminal for the summary is gone too.
     for prints_to_terminal in [false, true] {
         drain_by_hangup(&setsid, prints_to_terminal);
     }
 }
 
-/// A pipe that is full, and stays so for as long as its reading end is held.
+/// A full pipe, which stays full while its reading end is held.
 fn full_pipe() -> (OwnedFd, Stdio) {
     let (reader, writer) = nix::unistd::pipe2(nix::fcntl::OFlag::O_NONBLOCK).expect("a pipe");
     let mut file = File::from(writer.try_clone().expect("a copy"));
     while file.write(&[b'x'; 4096]).is_ok() {}
     while file.write(b"x").is_ok() {}
-    // The program's end is one that waits.
+    // Writes at the program's end must block.
     let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&writer));
     let blocking = OpenOptions::new().write(true).open(path).expect("the pipe");
     (reader, Stdio::from(blocking))
@@ -175,7 +174,7 @@ fn load_with_full_stderr(work: &Workplace, database: &Database<'_>) -> (OwnedFd,
 }
 
 #[test]
-fn standard_error_that_nobody_reads_holds_nothing_up() {
+fn unread_standard_error_blocks_nothing() {
     let database = Cluster::shared().database("full");
     let work = Workplace::new();
     for requests in [1, 2] {
@@ -187,28 +186,28 @@ fn standard_error_that_nobody_reads_holds_nothing_up() {
             let ended = running.finish().expect(143);
             assert_eq!(ended.summary().status(), "interrupted");
         } else {
-            // What it reads can't be written while this is held.
+            // The events cannot be stored while this lock is held.
             let mut client = database.client();
             let mut transaction = client.transaction().expect("a transaction");
             transaction.batch_execute("lock table kill_event in exclusive mode").expect("a lock");
             running.feed(&generated(20, 99, 0.0));
             running.signal(Signal::SIGTERM);
-            // A request of its own comes at least a second later.
+            // A second request must come at least a second later.
             thread::sleep(Duration::from_millis(1100));
             running.signal(Signal::SIGTERM);
             assert_eq!(running.finish().expect(143).stdout, "", "there was no time for a summary");
         }
         drop(reader);
     }
-    // The same where the run ends by itself.
+    // The same if the run ends by itself.
     let (_reader, mut running) = load_with_full_stderr(&work, &database);
     running.feed(&generated(20, 1, 0.0));
     running.finish_after_input().expect(0);
 }
 
-/// While it waits for the tables that others hold, say. Nothing is read by then, and the account says so.
+/// For example while the load waits for locked tables. It has read nothing by then, and the summary shows that.
 #[test]
-fn a_stop_before_the_run_begins_ends_with_an_account() {
+fn a_stop_request_before_the_run_ends_with_a_summary() {
     let database = Cluster::shared().database("early");
     let work = Workplace::new();
     work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
@@ -231,9 +230,9 @@ fn a_stop_before_the_run_begins_ends_with_an_account() {
     }
 }
 
-/// With tables that are there, what is written to the ledger first waits for a lock, say.
+/// For example while the first ledger row waits for a lock on an existing table.
 #[test]
-fn a_stop_while_the_run_is_written_into_the_ledger_ends_at_once_with_an_account() {
+fn a_stop_request_during_the_first_ledger_write_ends_with_a_summary() {
     let database = Cluster::shared().database("begin");
     let work = Workplace::new();
     let dump = generated(20, 5, 0.0);

@@ -1,4 +1,4 @@
-//! What the tests do to a server's sessions: does it happen, and is it undone?
+//! The tests' control of server sessions: each effect happens and is undone.
 
 use std::sync::mpsc;
 use std::thread;
@@ -11,14 +11,14 @@ use crate::support::backends::{Frozen, ReadOnly, backends, occupy, terminate};
 use crate::support::cluster::{Cluster, Database};
 use crate::support::eventually;
 
-/// A session that passes for one of the program's.
+/// A session with the program's application name.
 fn session(database: &Database<'_>) -> Client {
     let url = format!("{}&application_name=aegis-kills%20test", database.url());
     Client::connect(&url, NoTls).expect("a session")
 }
 
 #[test]
-fn sessions_of_the_program_are_ended_and_no_others() {
+fn only_sessions_of_the_program_are_ended() {
     let database = Cluster::shared().database("terminate");
     let mut others = database.client();
     let mut sessions: Vec<Client> = (0..3).map(|_| session(&database)).collect();
@@ -34,7 +34,7 @@ fn sessions_of_the_program_are_ended_and_no_others() {
 }
 
 #[test]
-fn a_frozen_session_says_nothing_until_it_goes_on() {
+fn a_frozen_session_is_silent_until_it_resumes() {
     let database = Cluster::shared().database("frozen");
     let mut client = session(&database);
     let frozen = Frozen::new(backends(&database)[0]);
@@ -46,18 +46,18 @@ fn a_frozen_session_says_nothing_until_it_goes_on() {
 }
 
 #[test]
-fn a_server_that_is_full_and_then_read_only() {
+fn a_server_can_be_made_full_and_read_only() {
     let cluster = Cluster::private(&[("max_connections", "8")]);
     let database = cluster.database("full");
     let mut client = database.client();
     let mut sessions = Vec::new();
-    // The session that made the database may still be on its way out.
+    // The session that created the database may still be ending.
     eventually(Duration::from_secs(10), "all room is taken", || {
         sessions.extend(occupy(&cluster));
         sessions.len() == 7
     });
-    let refused = Client::connect(&database.url(), NoTls).err().expect("there is no room");
-    assert_eq!(refused.code(), Some(&SqlState::TOO_MANY_CONNECTIONS));
+    let error = Client::connect(&database.url(), NoTls).err().expect("there is no room");
+    assert_eq!(error.code(), Some(&SqlState::TOO_MANY_CONNECTIONS));
     sessions.clear();
     eventually(Duration::from_secs(10), "there is room", || Client::connect(&database.url(), NoTls).is_ok());
 

@@ -1,4 +1,4 @@
-//! The tests' own PostgreSQL: does it do what the other tests count on?
+//! The tests' own PostgreSQL.
 
 use std::path::Path;
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 use postgres::{Client, NoTls};
 
 use crate::support::cluster::Cluster;
-use crate::support::{eventually, lives};
+use crate::support::{eventually, is_alive};
 
 #[test]
-fn databases_of_the_shared_cluster_are_apart_and_go() {
+fn databases_of_the_shared_cluster_are_separate_and_are_dropped() {
     let cluster = Cluster::shared();
     let (one, two) = (cluster.database("Same hint!"), cluster.database("Same hint!"));
     one.client().batch_execute("create table t ()").expect("a table");
@@ -50,15 +50,15 @@ fn a_private_cluster_can_be_stopped_killed_and_started() {
 }
 
 #[test]
-fn nothing_is_left_of_a_cluster() {
+fn a_dropped_cluster_leaves_nothing() {
     let gone = |pid: i32, directory: &Path| {
         eventually(Duration::from_secs(10), "server and directory are gone", || {
-            !lives(pid) && !directory.exists()
+            !is_alive(pid) && !directory.exists()
         });
     };
     let cluster = Cluster::private(&[]);
     let (pid, directory) = (cluster.pid().expect("running"), cluster.directory().to_path_buf());
-    assert!(lives(pid) && directory.exists());
+    assert!(is_alive(pid) && directory.exists());
     drop(cluster);
     gone(pid, &directory);
 

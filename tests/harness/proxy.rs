@@ -1,4 +1,4 @@
-//! The tests' own proxy: do its faults come where they are said to, and does it change nothing else?
+//! The tests' proxy: its faults happen at the planned points, and it changes nothing else.
 
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
@@ -11,11 +11,11 @@ use postgres::{Client, NoTls};
 use crate::support::cluster::{Cluster, Database};
 use crate::support::proxy::{Fault, Phase, Proxy, Side, What};
 
-/// Long enough that what passes on this machine would have passed.
-const A_WHILE: Duration = Duration::from_millis(300);
-const AN_AGE: Duration = Duration::from_mins(1);
+/// Long enough for anything on this machine to pass.
+const SHORT_WAIT: Duration = Duration::from_millis(300);
+const WAIT_MAX: Duration = Duration::from_mins(1);
 
-/// How far a client has come when it hears of a fault.
+/// The step at which a client sees a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     Connect,
@@ -24,7 +24,7 @@ enum Step {
     Commit,
 }
 
-/// The points of a transaction with a COPY, and the step that ends with an error when the connection is cut there.
+/// The points of a transaction with a COPY, and the step that fails if the connection is cut there.
 const POINTS: [(Phase, Step); 7] = [
     (Phase::Connect, Step::Connect),
     (Phase::Login, Step::Connect),
@@ -42,7 +42,7 @@ fn database() -> Database<'static> {
     database
 }
 
-/// Copies one row in one transaction; an error tells the step.
+/// Copies one row in one transaction. An error names the step.
 fn add_row(url: &str) -> Result<(), Step> {
     let mut client = Client::connect(url, NoTls).map_err(|_| Step::Connect)?;
     let mut transaction = client.transaction().map_err(|_| Step::Begin)?;
@@ -56,15 +56,15 @@ fn rows(database: &Database<'_>) -> i64 {
     database.client().query_one("select count(*) from t", &[]).expect("an answer").get(0)
 }
 
-/// Runs something on a thread of its own, and tells how it ended.
-fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Receiver<T> {
+/// Runs a function on a thread, and returns a receiver of its result.
+fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Receiver<T> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || sender.send(work()));
     receiver
 }
 
 #[test]
-fn megabytes_pass_unharmed_in_both_directions() {
+fn megabytes_pass_unchanged_in_both_directions() {
     let database = database();
     let proxy = Proxy::to(Cluster::shared().port());
     let mut client = Client::connect(&proxy.url(&database), NoTls).expect("a connection");
@@ -86,15 +86,15 @@ fn megabytes_pass_unharmed_in_both_directions() {
 }
 
 #[test]
-fn a_wish_to_cancel_passes() {
+fn a_cancel_request_passes() {
     let database = database();
     let proxy = Proxy::to(Cluster::shared().port());
     let mut client = Client::connect(&proxy.url(&database), NoTls).expect("a connection");
     proxy.plan(Fault::new(Phase::Connect, What::Cut));
     let token = client.cancel_token();
-    let asleep = aside(move || client.batch_execute("select pg_sleep(60)").expect_err("it is cancelled"));
+    let asleep = on_thread(move || client.batch_execute("select pg_sleep(60)").expect_err("it is cancelled"));
     let error = loop {
-        // It may come before the statement.
+        // The cancel request may arrive before the statement.
         token.cancel_query(NoTls).expect("to be sent");
         if let Ok(error) = asleep.recv_timeout(Duration::from_millis(20)) {
             break error;
@@ -105,7 +105,7 @@ fn a_wish_to_cancel_passes() {
 }
 
 #[test]
-fn a_cut_is_seen_where_it_was_planned() {
+fn a_cut_happens_at_its_point() {
     let database = database();
     let proxy = Proxy::to(Cluster::shared().port());
     let url = proxy.url(&database);
@@ -116,7 +116,7 @@ fn a_cut_is_seen_where_it_was_planned() {
             assert_eq!(add_row(&url), Err(step), "{phase:?} {what:?}");
             proxy.wait_until_hit();
             assert_eq!(proxy.hits(), hits);
-            // What was committed is so, though the client could not hear it.
+            // A cut answer leaves the row committed.
             stored += i64::from(phase == Phase::CommitAnswer);
             assert_eq!(rows(&database), stored, "{phase:?} {what:?}");
             assert_eq!(add_row(&url), Ok(()), "{phase:?} {what:?} happens once");
@@ -127,57 +127,57 @@ fn a_cut_is_seen_where_it_was_planned() {
 }
 
 #[test]
-fn a_stall_holds_one_connection_until_it_is_healed() {
+fn a_stall_holds_one_connection_until_healed() {
     let database = database();
     let proxy = Proxy::to(Cluster::shared().port());
     let url = proxy.url(&database);
     let mut stored = 0;
     for (phase, _) in POINTS {
         proxy.plan(Fault::new(phase, What::Stall));
-        let stalled = aside({
+        let stalled = on_thread({
             let url = url.clone();
             move || add_row(&url)
         });
         proxy.wait_until_hit();
         assert_eq!(add_row(&url), Ok(()), "another connection is free");
-        assert!(stalled.recv_timeout(A_WHILE).is_err(), "{phase:?} holds");
+        assert!(stalled.recv_timeout(SHORT_WAIT).is_err(), "{phase:?} holds");
         stored += 1 + i64::from(phase == Phase::CommitAnswer);
         assert_eq!(rows(&database), stored, "{phase:?}");
         proxy.heal();
-        assert_eq!(stalled.recv_timeout(AN_AGE).expect("an end"), Ok(()), "{phase:?}");
+        assert_eq!(stalled.recv_timeout(WAIT_MAX).expect("an end"), Ok(()), "{phase:?}");
         stored += i64::from(phase != Phase::CommitAnswer);
         assert_eq!(rows(&database), stored, "{phase:?}");
     }
 }
 
 #[test]
-fn a_delay_passes_by_itself() {
+fn a_delay_ends_by_itself() {
     let database = database();
     let proxy = Proxy::to(Cluster::shared().port());
     for (phase, _) in POINTS {
-        proxy.plan(Fault::new(phase, What::Delay(A_WHILE)));
+        proxy.plan(Fault::new(phase, What::Delay(SHORT_WAIT)));
         let begun = Instant::now();
         assert_eq!(add_row(&proxy.url(&database)), Ok(()), "{phase:?}");
-        // What waits for the answer of the server waits as long.
-        assert!(begun.elapsed() >= A_WHILE, "{phase:?}");
+        // A wait for the server's answer is delayed as well.
+        assert!(begun.elapsed() >= SHORT_WAIT, "{phase:?}");
     }
     assert_eq!((rows(&database), proxy.hits()), (7, 7));
 }
 
 #[test]
-fn a_black_hole_swallows_all_and_gives_it_back() {
+fn a_black_hole_holds_everything_until_healed() {
     let database = database();
     let proxy = Proxy::to(Cluster::shared().port());
     let url = proxy.url(&database);
     let mut client = Client::connect(&url, NoTls).expect("a connection");
     proxy.black_hole();
-    let old = aside(move || client.batch_execute("insert into t values (1)").is_ok());
-    let new = aside(move || add_row(&url));
-    assert!(old.recv_timeout(A_WHILE).is_err() && new.recv_timeout(A_WHILE).is_err());
+    let old = on_thread(move || client.batch_execute("insert into t values (1)").is_ok());
+    let new = on_thread(move || add_row(&url));
+    assert!(old.recv_timeout(SHORT_WAIT).is_err() && new.recv_timeout(SHORT_WAIT).is_err());
     assert_eq!(rows(&database), 0);
     proxy.heal();
-    assert!(old.recv_timeout(AN_AGE).expect("an end"));
-    assert_eq!(new.recv_timeout(AN_AGE).expect("an end"), Ok(()));
+    assert!(old.recv_timeout(WAIT_MAX).expect("an end"));
+    assert_eq!(new.recv_timeout(WAIT_MAX).expect("an end"), Ok(()));
     assert_eq!(rows(&database), 2);
 }
 
@@ -200,14 +200,14 @@ fn points_are_counted_over_all_connections() {
 }
 
 #[test]
-fn a_cut_amid_a_message_lets_just_those_bytes_pass() {
+fn a_cut_within_a_message_passes_exactly_the_earlier_bytes() {
     let database = database();
     let proxy = Proxy::to(Cluster::shared().port());
     let url = proxy.url(&database);
     assert_eq!(add_row(&url), Ok(()));
     let mut random = fastrand::Rng::with_seed(11);
     for side in [Side::Client, Side::Server] {
-        // But for the farewell, which may not have passed.
+        // Except for the Terminate message, which may not have passed.
         let whole = Proxy::to(Cluster::shared().port());
         assert_eq!(add_row(&whole.url(&database)), Ok(()));
         let all = whole.passed(side) - 8;
@@ -224,18 +224,18 @@ fn a_cut_amid_a_message_lets_just_those_bytes_pass() {
 }
 
 #[test]
-fn a_drop_ends_what_is_held() {
+fn a_drop_ends_held_connections() {
     let database = database();
     let proxy = Proxy::to(Cluster::shared().port());
     let url = proxy.url(&database);
     proxy.plan(Fault::new(Phase::MidCopy, What::Stall));
-    let stalled = aside({
+    let stalled = on_thread({
         let url = url.clone();
         move || add_row(&url)
     });
     proxy.wait_until_hit();
     drop(proxy);
-    assert_eq!(stalled.recv_timeout(AN_AGE).expect("an end"), Err(Step::Copy));
+    assert_eq!(stalled.recv_timeout(WAIT_MAX).expect("an end"), Err(Step::Copy));
     assert_eq!(add_row(&url), Err(Step::Connect));
     assert_eq!(rows(&database), 0);
 }

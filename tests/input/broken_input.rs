@@ -1,4 +1,5 @@
-//! `load`: inputs that break on the way: what precedes is loaded, the place is named, the next input goes on.
+//! `load` of inputs that break: the events before the break are loaded, the error names the place, and the next input is
+//! loaded.
 
 use std::io::{Read as _, Write as _};
 
@@ -12,9 +13,9 @@ use crate::support::oracle::{Expected, Nul, expect, merge};
 use crate::support::program::{Workplace, assert_tables};
 use crate::support::samples;
 
-/// Loads a broken input, which holds `text` up to its break, and then a sound one.
+/// Loads a broken input, which holds `text` up to its break, and then an intact one.
 #[track_caller]
-fn check_broken(broken: &[u8], text: &[u8], words: &[&str]) {
+fn check_broken(broken: &[u8], text: &[u8], texts: &[&str]) {
     let database = Cluster::shared().database("broken");
     let work = Workplace::new();
     let sound = samples::sample_events();
@@ -27,12 +28,12 @@ fn check_broken(broken: &[u8], text: &[u8], words: &[&str]) {
     assert_eq!(summary.status(), "failed");
     let rejected = expected.rejected.len() as u64;
     summary.check(&[("inserted", expected.loaded()), ("rejected", rejected), ("unfinished", 0)]);
-    let place = format!("at byte {} of its text", text.len());
-    for word in words.iter().chain(&["broken dump", &place]) {
-        assert!(summary.error().contains(word), "{word:?} is missing in: {}", summary.error());
-        assert!(run.stderr.contains(word), "{word:?} is missing in: {}", run.stderr);
+    let place = format!("at byte {} of the uncompressed text", text.len());
+    for part in texts.iter().chain(&["broken dump", &place]) {
+        assert!(summary.error().contains(part), "{part:?} is missing in: {}", summary.error());
+        assert!(run.stderr.contains(part), "{part:?} is missing in: {}", run.stderr);
     }
-    // In any order, and from a pipe, it is the same.
+    // The same in another order and from a pipe.
     let run = work.load(&database, &["sound", "-"]).stdin(broken).segment_bytes(64 << 10).expect(1);
     assert!(run.summary().error().contains("<stdin>"), "{}", run.summary().error());
     run.summary().check(&[("inserted", 0), ("rejected", rejected), ("unfinished", 0)]);
@@ -40,12 +41,12 @@ fn check_broken(broken: &[u8], text: &[u8], words: &[&str]) {
 }
 
 #[test]
-fn gzip_that_is_cut() {
+fn cut_gzip_loads_up_to_the_cut() {
     let text = generated(60, 21, 0.0);
     let whole = gzip(&text);
     for part in [2, 3] {
         let cut = &whole[..whole.len() * (part - 1) / part];
-        // As much as can be had, byte by byte, from another way to decode it.
+        // Everything that can be decoded, byte by byte, with another decoder.
         let mut before = Vec::new();
         let (mut decoder, mut byte) = (GzDecoder::new(cut), [0]);
         while let Ok(1) = decoder.read(&mut byte) {
@@ -54,17 +55,17 @@ fn gzip_that_is_cut() {
         assert!(before.len() > 100_000 && text.starts_with(&before));
         check_broken(cut, &before, &["gzip", "cut short"]);
     }
-    // All of the text is there, but not the checksum that says so.
+    // The whole text is there, but not its checksum.
     check_broken(&whole[..whole.len() - 5], &text, &["gzip", "cut short"]);
 }
 
 #[test]
-fn gzip_that_is_damaged_in_the_middle() {
+fn damaged_gzip_loads_up_to_the_damage() {
     let text = generated(60, 22, 0.0);
     let events = lines(&text);
     let parts: Vec<Vec<u8>> = events.chunks(20).map(join).collect();
     let mut second = gzip(&parts[1]);
-    // The kind of its first block, after a header of 10 bytes: there is no such kind.
+    // An invalid type of the first block, after a header of 10 bytes.
     second[10] |= 0b110;
     let damaged = [gzip(&parts[0]), second, gzip(&parts[2])].concat();
     check_broken(&damaged, &parts[0], &["gzip", "damaged", "--on-conflict update"]);
@@ -80,7 +81,7 @@ fn gzip_that_is_damaged_in_the_middle() {
 }
 
 #[test]
-fn zstd_that_is_cut_or_damaged() {
+fn cut_or_damaged_zstd_loads_up_to_the_break() {
     let text = generated(60, 23, 0.0);
     let events = lines(&text);
     let parts: Vec<Vec<u8>> = events.chunks(20).map(join).collect();
@@ -88,13 +89,13 @@ fn zstd_that_is_cut_or_damaged() {
     let cut = [&frames[0][..], &frames[1][..3]].concat();
     check_broken(&cut, &parts[0], &["zstd", "cut short"]);
     let mut header = frames[1].clone();
-    // The reserved bit of the frame header's descriptor.
+    // The reserved bit of the frame header descriptor.
     header[4] |= 0b1000;
     let damaged = [&frames[0][..], &header, &frames[2]].concat();
     check_broken(&damaged, &parts[0], &["zstd", "damaged", "--on-conflict update"]);
 }
 
-/// The text in one member that is not compressed, with a checksum that is not its own.
+/// The text in one stored member with a wrong checksum.
 fn gzip_with_a_wrong_checksum(text: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::none());
     encoder.write_all(text).expect("memory");
@@ -104,7 +105,7 @@ fn gzip_with_a_wrong_checksum(text: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The same for zstd, in blocks as they are.
+/// The same for zstd, in raw blocks.
 fn zstd_with_a_wrong_checksum(text: &[u8]) -> Vec<u8> {
     // The magic number; a checksum follows; a window of 1 MiB.
     let mut bytes = vec![0x28, 0xb5, 0x2f, 0xfd, 0x04, 0x50];
@@ -118,9 +119,9 @@ fn zstd_with_a_wrong_checksum(text: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A flipped bit in a number leaves sound JSON, and only the checksum at the end tells.
+/// A flipped bit in a number leaves valid JSON, so only the checksum at the end shows it.
 #[test]
-fn wrong_values_before_a_wrong_checksum_are_corrected_by_a_sound_copy() {
+fn an_intact_copy_corrects_values_before_a_wrong_checksum() {
     let sound = generated(40, 24, 0.0);
     let text = String::from_utf8(sound.clone()).expect("UTF-8");
     let wrong = text.replace("\"TotalVictimKillFame\":", "\"TotalVictimKillFame\":1");
@@ -133,7 +134,7 @@ fn wrong_values_before_a_wrong_checksum_are_corrected_by_a_sound_copy() {
         let ended = work.load(&database, &["dump"]).segment_bytes(64 << 10).expect(1);
         assert!(ended.summary().count("inserted") > 0, "{}", ended.stdout);
         assert!(ended.summary().error().contains("'--on-conflict update'"), "{}", ended.stdout);
-        // The command that is shown has it as well.
+        // The suggested command has the option too.
         let shown = work
             .program(&["load", "--database-url", &database.url(), "--server", "americas", "dump"])
             .expect(1);

@@ -1,5 +1,5 @@
-//! The parser and the encoder against `serde_json` and the oracle, without a database: what is JSON, which events of it
-//! are taken, and what their rows are.
+//! Compares the parser and the encoder with `serde_json` and the oracle, without a database: what is JSON, which events
+//! are accepted, and their rows.
 
 mod bytes;
 mod trees;
@@ -12,13 +12,13 @@ use crate::support::{hostile, samples};
 
 const LINE_MAX_BYTES: usize = 16 << 20;
 
-/// `PROPTEST_CASES`, which is 256 by default, scales the number of cases.
+/// `PROPTEST_CASES` (default 256) scales the number of cases.
 fn config(cases: u32) -> ProptestConfig {
     let scale = ProptestConfig::default();
     ProptestConfig { cases: cases * scale.cases / 256, failure_persistence: None, ..scale }
 }
 
-/// Valid lines: real events where there are any, and generated ones.
+/// Valid lines: real events if available, and generated ones.
 fn valid_lines(generated: u64) -> Vec<String> {
     let mut dump = samples::sample_events();
     generate(&GenerateOptions { events: generated, ..GenerateOptions::default() }, &mut dump)
@@ -28,16 +28,16 @@ fn valid_lines(generated: u64) -> Vec<String> {
 }
 
 #[test]
-fn valid_events_have_the_rows_that_the_rules_say() {
+fn valid_events_have_the_rows_of_the_oracle() {
     for line in valid_lines(100) {
         check(&line, 0);
     }
 }
 
 #[test]
-fn hostile_lines_are_taken_or_refused_as_the_rules_say() {
+fn hostile_lines_are_accepted_or_rejected_by_the_rules() {
     let lines = hostile::lines(&samples::event(1).to_string());
-    // Lines too long and what is no UTF-8 are refused before they are parsed.
+    // Lines that are too long or not UTF-8 are rejected before parsing.
     let parsed = lines.iter().filter(|(_, line, _)| line.len() <= LINE_MAX_BYTES);
     for line in parsed.filter_map(|(_, line, _)| str::from_utf8(line).ok()) {
         for nul in 0..POLICIES.len() {

@@ -1,4 +1,4 @@
-//! Directories as arguments, and lists of which a part can't be read: everything else is loaded, and the exit code is truthful.
+//! Directories as arguments, and lists with unreadable entries: all others are loaded, and the exit code is truthful.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -10,7 +10,7 @@ use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::{gzip, small_event};
 use crate::support::program::Workplace;
 
-/// The events that are stored.
+/// The stored events.
 fn stored(database: &Database<'_>) -> Vec<i64> {
     let sql = "select event_id from kill_event order by event_id";
     database.client().query(sql, &[]).expect("events").iter().map(|row| row.get(0)).collect()
@@ -20,7 +20,7 @@ fn event(id: i64) -> String {
     format!("{}\n", small_event(id))
 }
 
-/// Files of one event each, and what is no file among them.
+/// Files with one event each, and entries that are not files.
 fn dumps() -> Workplace {
     let work = Workplace::new();
     let path = work.path().join("dumps");
@@ -72,7 +72,7 @@ fn an_empty_directory_is_not_an_error() {
 }
 
 #[test]
-fn what_cannot_be_read_does_not_stop_the_others() {
+fn unreadable_entries_do_not_stop_others() {
     let work = dumps();
     let _socket = UnixListener::bind(work.path().join("dumps/socket")).expect("a socket");
     symlink("/nowhere/x.ndjson", work.path().join("gone")).expect("a link");
@@ -88,7 +88,7 @@ fn what_cannot_be_read_does_not_stop_the_others() {
     assert_eq!(stored(&database), [1, 2, 3, 4]);
     let dry = work.program(&["load", "--json", "--dry-run"]).args(&names).expect(1);
     dry.summary().check(&[("events", 4)]);
-    // In a directory too.
+    // The same inside a directory.
     fs::rename(work.path().join("gone"), work.path().join("dumps/gone")).expect("a rename");
     work.load(&database, &["dumps"]).expect(1).says(&["dumps/gone is a link"]);
     fs::remove_file(work.path().join("dumps/gone")).expect("a removal");
@@ -99,7 +99,7 @@ fn what_cannot_be_read_does_not_stop_the_others() {
 }
 
 #[test]
-fn the_files_that_a_load_writes_are_not_read() {
+fn files_written_by_a_load_are_not_read() {
     let work = dumps();
     work.write("dumps/broken", "no event\n");
     let database = Cluster::shared().database("written");
@@ -107,6 +107,6 @@ fn the_files_that_a_load_writes_are_not_read() {
         let args = ["--rejects", "dumps/bad", "--metrics-file", "dumps/metrics", "dumps"];
         work.load(&database, &args).expect(code).summary().check(&[("events", 5), ("rejected", rejected)]);
     }
-    // It may not be named, though.
+    // Naming the reject file as an input is an error.
     work.load(&database, &["--rejects", "dumps/bad", "dumps/bad"]).expect(2);
 }

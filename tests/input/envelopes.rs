@@ -1,5 +1,5 @@
-//! `load`: events that lie in other values, that name their game server, that have no battle, that `mongoexport` or an
-//! earlier load wrote.
+//! `load` of enveloped events, events that name their server, events without a battle, and files of `mongoexport` or an
+//! earlier load.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use crate::support::oracle::{Nul, expect};
 use crate::support::program::{Workplace, assert_tables};
 use crate::support::samples;
 
-/// Each line of `dump` as `form` makes it.
+/// The lines of `dump` after `form`.
 fn each_line(dump: &[u8], form: impl Fn(usize, &str) -> String) -> Vec<u8> {
     let lines = lines(dump);
     let texts = lines.iter().map(|line| str::from_utf8(line).expect("UTF-8"));
@@ -21,7 +21,7 @@ fn naming(server: &str, line: &str) -> String {
 }
 
 #[test]
-fn the_server_that_events_name() {
+fn events_can_name_their_server() {
     let work = Workplace::new();
     let dump = generated(300, 71, 0.0);
     let named = each_line(&dump, |_, line| naming("Live_AMS", line));
@@ -48,7 +48,7 @@ fn the_server_that_events_name() {
 }
 
 #[test]
-fn events_of_two_servers_in_one_input() {
+fn events_of_another_server_are_rejected() {
     let (work, database) = (Workplace::new(), Cluster::shared().database("mixed"));
     let dump = generated(200, 72, 0.0);
     let mixed = each_line(&dump, |number, line| match number % 3 {
@@ -57,7 +57,7 @@ fn events_of_two_servers_in_one_input() {
         _ => line.to_owned(),
     });
     let load = |args: &[&str]| work.load(&database, args).without("ALBION_SERVER");
-    // The first event decides; what the others are is said in the reject file, which loads as it is.
+    // The first event decides. The reject file has the others and can be loaded.
     let first = load(&["--rejects", "first.ndjson"]).stdin(mixed).expect(3);
     first.summary().check(&[("inserted", 67), ("rejected", 133)]);
     let second = load(&["--rejects", "second.ndjson", "first.ndjson"]).expect(3);
@@ -81,7 +81,7 @@ fn events_of_two_servers_in_one_input() {
 }
 
 #[test]
-fn ids_that_are_implausible_for_the_server_are_warned_of_once() {
+fn implausible_ids_cause_one_warning() {
     let work = Workplace::new();
     let dump = generated(400, 73, 0.0);
     let load = |server: &str| {
@@ -90,12 +90,12 @@ fn ids_that_are_implausible_for_the_server_are_warned_of_once() {
     };
     assert_eq!(load("americas"), "");
     assert_eq!(load("asia"), "");
-    let told = load("europe");
-    assert_eq!(told.matches("is implausible for europe").count(), 1, "{told}");
+    let log = load("europe");
+    assert_eq!(log.matches("is implausible for europe").count(), 1, "{log}");
 }
 
 #[test]
-fn events_in_other_values() {
+fn enveloped_events_are_loaded() {
     let work = Workplace::new();
     let plain = samples::sample_events();
     let expected = expect(&plain, Nul::Reject).tables;
@@ -129,7 +129,7 @@ fn events_in_other_values() {
         assert_tables(&database, "americas", &expected);
         let run = work.load(&database, &[]).env("KILLS_EVENTS_AT", path).stdin(dump.clone()).expect(0);
         run.summary().check(&[("inserted", 0), ("rejected", 0)]);
-        // Without the option each is a reject that names it, and so does the summary.
+        // Without the option the reject reason and the summary name it.
         let program = work.program(&["load", "--dry-run", "--rejects", &format!("{name}.ndjson")]);
         let run = program.stdin(dump).expect(3);
         assert!(run.stdout.contains(&format!("--events-at '{path}'")), "{}", run.stdout);
@@ -137,7 +137,7 @@ fn events_in_other_values() {
 }
 
 #[test]
-fn what_is_rejected_of_events_in_strings_is_named_and_loads_again() {
+fn rejects_of_events_in_strings_can_be_loaded_again() {
     let (work, database) = (Workplace::new(), Cluster::shared().database("strings"));
     let mut bad = samples::event(2);
     bad["Killer"]["Name"] = "".into();
@@ -172,7 +172,7 @@ fn what_is_rejected_of_events_in_strings_is_named_and_loads_again() {
 }
 
 #[test]
-fn a_battle_for_events_that_name_none() {
+fn the_battle_option_applies_to_events_without_one() {
     let (work, database) = (Workplace::new(), Cluster::shared().database("battle"));
     let event = |id: &i64| {
         let mut event = samples::lean_event(*id);
@@ -185,7 +185,7 @@ fn a_battle_for_events_that_name_none() {
     let load = |args: &[&str]| work.load(&database, &["--layout", "aegis"]).args(args);
     load(&["--battle", "from-name", "1337.json", "battle-42.json.gz"]).expect(0);
     load(&["--battle", "7"]).stdin(page(&[4])).expect(0);
-    // It neither replaces a battle nor takes one away.
+    // The option neither replaces nor removes a stored battle.
     load(&["--on-conflict", "update", "1337.json"]).expect(0).summary().check(&[("updated", 0)]);
     let rows = "select \"EventId\", \"battleAlbionId\" from \"KillEvent\" order by 1";
     let rows = database.client().query(rows, &[]).expect("rows");

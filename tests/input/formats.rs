@@ -1,4 +1,4 @@
-//! Formats that are not read: each is identified, and the command that the error names loads it when it is pasted.
+//! Unsupported formats: the error identifies each, and the command in it loads the file when pasted.
 
 use std::process::Command;
 
@@ -6,13 +6,13 @@ use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::{generated, gzip, lines, small_event, zstd_frames};
 use crate::support::process::Supervised as _;
 use crate::support::program::{Ended, Workplace};
-use crate::support::{find_program, not_tried, tell};
+use crate::support::{find_program, log_case, not_tried};
 
 const EVENTS: u64 = 20;
-/// Options that must not get lost.
+/// Options that must stay in the command.
 const OPTIONS: [&str; 5] = ["--server", "europe", "--schema", "the game", "--json"];
 
-/// A tar archive of one file, as GNU tar makes it.
+/// A tar archive with one file, as GNU tar creates it.
 fn tar(text: &[u8]) -> Vec<u8> {
     let mut header = vec![0; 512];
     let size = format!("{:011o}", text.len());
@@ -23,7 +23,7 @@ fn tar(text: &[u8]) -> Vec<u8> {
         (116, "0000000"),
         (124, size.as_str()),
         (136, "00000000000"),
-        // Where the sum of all bytes goes, which counts as blank.
+        // The checksum field counts as blanks.
         (148, "        "),
         (156, "0"),
         (257, "ustar  "),
@@ -36,7 +36,7 @@ fn tar(text: &[u8]) -> Vec<u8> {
     [header, text.to_vec(), padding].concat()
 }
 
-/// The command of an error, which ends the line.
+/// The command at the end of an error.
 #[track_caller]
 fn suggested(run: &Ended) -> String {
     let error = run.summary().error().to_owned();
@@ -56,10 +56,10 @@ fn has(program: &str) -> bool {
     found
 }
 
-/// Loads the file with options, pastes what the error says, and looks where the events are.
+/// Loads the file, runs the suggested command, and checks where the events are.
 #[track_caller]
 fn check(work: &Workplace, name: &str, words: &str, command: &str) {
-    tell(name);
+    log_case(name);
     let database = Cluster::shared().database("formats");
     let load = || work.program(&["load", name]).args(&OPTIONS).env("DATABASE_URL", &database.url());
     let run = load().expect(1);
@@ -86,7 +86,7 @@ fn europe(database: &Database<'_>) -> i64 {
 }
 
 #[test]
-fn archives_and_compressions_load_by_the_command_of_their_error() {
+fn archives_load_with_the_command_in_their_error() {
     let work = Workplace::new();
     let dump = generated(EVENTS, 2, 0.0);
     work.write("dump", &dump);
@@ -113,12 +113,7 @@ fn archives_and_compressions_load_by_the_command_of_their_error() {
         (utf16(u16::to_be_bytes), "be", "UTF-16 text", "iconv -f UTF-16BE -t UTF-8 be | "),
         (gzip(&gzip(&dump)), "twice.gz", "compressed twice", "gzip -dc twice.gz | "),
         (gzip(&zstd_frames(&dump, 1 << 20)), "both", "compressed twice", "gzip -dc both | "),
-        (
-            zeros,
-            "zeros",
-            "filled with NUL bytes, as after a crash of a file system",
-            "tr -d '\\0' < zeros | ",
-        ),
+        (zeros, "zeros", "filled with NUL bytes, as after a file system crash", "tr -d '\\0' < zeros | "),
     ] {
         work.write(name, bytes);
         check(&work, name, words, command);
@@ -126,7 +121,7 @@ fn archives_and_compressions_load_by_the_command_of_their_error() {
 }
 
 #[test]
-fn tables_of_other_programs_load_by_the_command_of_their_error() {
+fn tables_of_other_programs_load_with_the_command_in_their_error() {
     let work = Workplace::new();
     let dump = generated(EVENTS, 2, 0.0);
     let quoted = |line: &&[u8]| String::from_utf8_lossy(line).replace('"', "\"\"");
@@ -153,7 +148,7 @@ fn tables_of_other_programs_load_by_the_command_of_their_error() {
         shell(&work, "sqlite3 a.db < a.sql").expect(0);
         check(&work, "a.db", "an SQLite database", r#"sqlite3 a.db 'SELECT "raw_json" FROM "kills"' | "#);
     }
-    // The names of columns may say nothing of what is in them.
+    // Column names can be arbitrary.
     work.write("b.sql", format!("BEGIN; CREATE TABLE kills (x INTEGER, y TEXT);\n{statements}COMMIT;\n"));
     if has("sqlite3") {
         shell(&work, "sqlite3 b.db < b.sql").expect(0);
@@ -181,7 +176,7 @@ fn tables_of_other_programs_load_by_the_command_of_their_error() {
 }
 
 #[test]
-fn formats_whose_programs_are_rare_are_named() {
+fn rare_formats_are_named() {
     let work = Workplace::new();
     // A frame that names a dictionary.
     let dictionary = b"\x28\xb5\x2f\xfd\x21\x07\x03\x19\0\0{}\n";
@@ -203,13 +198,13 @@ fn formats_whose_programs_are_rare_are_named() {
     }
 }
 
-/// The whole error, which has a command at its end.
+/// The whole error, which ends with a command.
 fn suggested_anywhere(run: &Ended) -> String {
     run.summary().error().to_owned()
 }
 
 #[test]
-fn commands_keep_what_the_run_was_asked_for_and_no_password() {
+fn suggested_commands_keep_the_options_without_the_password() {
     let work = Workplace::new();
     let database = Cluster::shared().database("hints");
     work.write("battle-1337.json.xz", b"\xfd7zXZ\0\0\x04");
@@ -228,7 +223,7 @@ fn commands_keep_what_the_run_was_asked_for_and_no_password() {
     let health = work.program(&["health", "--schema", "game"]).env("DATABASE_URL", &database.url()).run();
     health.says_in_output("aegis-kills schema apply --schema game");
     database.client().batch_execute("drop table game.kill_loot").expect("a drop");
-    // What a hint says is done: the events are where the run wanted them.
+    // Following the hint stores the events in the requested schema.
     work.write("one", format!("{}\n", small_event(1)));
     work.program(&["verify", "--schema", "game", "one"]).env("DATABASE_URL", &database.url()).run();
 }

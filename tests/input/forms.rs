@@ -1,4 +1,4 @@
-//! `load`: every form that a dump comes in ends in the same tables.
+//! `load`: all forms of the same dump result in the same tables.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use crate::support::oracle::{Nul, Tables, expect};
 use crate::support::program::{Workplace, assert_loaded, assert_tables};
 use crate::support::samples;
 
-/// Loads `input`, which is `text` in some form, from a file and from a pipe.
+/// Loads `input`, a form of `text`, from a file and from a pipe.
 #[track_caller]
 fn check_form(name: &str, input: &[u8], text: &[u8]) -> Tables {
     let cluster = Cluster::shared();
@@ -50,13 +50,13 @@ fn every_form_of_the_same_events_ends_in_the_same_tables() {
     for (name, text) in texts {
         assert_eq!(check_form(name, &text, &text), expected, "{name}");
     }
-    for (name, packed) in [
+    for (name, compressed) in [
         ("gzip", gzip(&plain)),
         ("gzip of many members", gzip_members(&plain, 100_000)),
         ("zstd", zstd_frames(&plain, usize::MAX)),
         ("zstd of many frames", zstd_frames(&plain, 100_000)),
     ] {
-        assert_eq!(check_form(name, &packed, &plain), expected, "{name}");
+        assert_eq!(check_form(name, &compressed, &plain), expected, "{name}");
     }
 }
 
@@ -83,12 +83,12 @@ fn sizes_of_segments_and_numbers_of_threads_change_nothing() {
 }
 
 #[test]
-fn many_sources_of_one_run() {
+fn sources_of_one_run_are_not_joined() {
     let text = samples::sample_events();
     let events = lines(&text);
     let third = events.len() / 3;
     let work = Workplace::new();
-    // No file ends in a newline, and the first of two sources' events must not run into one line.
+    // No file ends in a newline. Events of two sources must not join into one line.
     work.write("1.ndjson", join(&events[..third]).trim_ascii_end());
     work.write("3.gz", gzip(&join(&events[2 * third..])));
     work.write("empty", "");
@@ -107,7 +107,7 @@ fn many_sources_of_one_run() {
 fn servers_share_tables_but_no_events() {
     let database = Cluster::shared().database("servers");
     let work = Workplace::new();
-    // The same ids, and other versions of the events.
+    // The same ids with different versions.
     let dumps = [("americas", 8), ("europe", 6), ("asia", 4)]
         .map(|(server, number)| (server, join(&(1..40).map(|id| version(id, number)).collect::<Vec<_>>())));
     for (server, dump) in &dumps {
@@ -117,7 +117,7 @@ fn servers_share_tables_but_no_events() {
     }
     for (server, dump) in &dumps {
         assert_tables(&database, server, &expect(dump, Nul::Reject).tables);
-        // The very same bytes were loaded for another server, which says nothing of this one.
+        // The same bytes were loaded for another server, which is irrelevant for this one.
         let other = if *server == "asia" { "europe" } else { "asia" };
         let run = work.load(&database, &["--server", other]).stdin(dump.clone()).expect(0);
         run.summary().check(&[("inserted", 0), ("duplicate", 39), ("already_loaded", 0)]);
@@ -125,7 +125,7 @@ fn servers_share_tables_but_no_events() {
 }
 
 #[test]
-fn nothing_to_read_is_no_fault() {
+fn empty_input_succeeds() {
     let database = Cluster::shared().database("nothing");
     let work = Workplace::new();
     for (input, lines) in [(&b""[..], 0), (b"\n", 1), (b"\n\r\n  \n[]\n", 4)] {
@@ -136,7 +136,7 @@ fn nothing_to_read_is_no_fault() {
 }
 
 #[test]
-fn a_run_leaves_its_row_in_the_ledger() {
+fn a_run_writes_its_ledger_row() {
     let database = Cluster::shared().database("ledger");
     let work = Workplace::new();
     let text = samples::sample_events();
@@ -155,7 +155,7 @@ fn a_run_leaves_its_row_in_the_ledger() {
     for (name, value) in ledger.as_object().expect("an object") {
         match name.as_str() {
             "id" | "started" | "finished" | "sources" | "version" | "table_schema" => {}
-            // From wherever it is looked at.
+            // Valid from any working directory.
             "rejects_file" => {
                 let path = work.path().join(summary.0[name].as_str().expect("a path"));
                 assert_eq!(value.as_str().map(Path::new), Some(&*path));

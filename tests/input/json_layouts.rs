@@ -1,4 +1,4 @@
-//! `load` and `verify`: however the values of a dump are laid out, they end in the same tables.
+//! `load` and `verify`: all JSON layouts of the same values result in the same tables.
 
 use serde_json::Value;
 
@@ -51,7 +51,7 @@ fn every_layout_ends_in_the_same_tables() {
                 ("rejected", 0),
             ]);
             assert_tables(&database, "americas", &expected.tables);
-            // What was loaded is skipped, so the segments are the same again.
+            // Loaded segments are skipped, so the segments are the same again.
             let again = load().expect(0);
             again.summary().check(&[("already_loaded", expected.events), ("inserted", 0)]);
             assert_eq!(again.summary().count("segments_skipped"), run.summary().count("segments"), "{name}");
@@ -62,7 +62,7 @@ fn every_layout_ends_in_the_same_tables() {
 }
 
 #[test]
-fn one_broken_value_costs_itself_alone() {
+fn one_broken_value_rejects_only_itself() {
     let event = |id: i64| small_event(id).to_string();
     let broken = r#"{"EventId":2,"TimeStamp":tru}"#.to_owned();
     let values = [event(1), broken, event(3), event(4)];
@@ -93,7 +93,7 @@ fn one_broken_value_costs_itself_alone() {
 }
 
 #[test]
-fn an_array_that_is_not_closed_fails_after_all_is_loaded() {
+fn an_unclosed_array_fails_after_its_events_are_loaded() {
     let database = Cluster::shared().database("not_closed");
     let work = Workplace::new();
     work.write("dump", format!("[\n{},\n{},\n", small_event(1), small_event(2)));
@@ -101,7 +101,7 @@ fn an_array_that_is_not_closed_fails_after_all_is_loaded() {
     run.summary().check(&[("inserted", 2), ("rejected", 0)]);
 }
 
-/// Two events in an envelope, and one that is a string in another: each value is of the form that the path names.
+/// Two events in an envelope, and one as a string in another. Each value has the form that the path names.
 fn enveloped(dump: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     let events = lines(dump);
     let texts: Vec<&str> = events.iter().map(|line| str::from_utf8(line).expect("UTF-8")).collect();
@@ -118,7 +118,7 @@ fn enveloped(dump: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
 }
 
 #[test]
-fn envelopes_in_every_layout() {
+fn envelopes_load_in_every_layout() {
     let plain = samples::sample_events();
     let expected = expect(&plain, Nul::Reject);
     let cluster = Cluster::shared();
@@ -143,7 +143,7 @@ fn envelopes_in_every_layout() {
 }
 
 #[test]
-fn rejects_of_envelopes_in_any_layout_have_their_places_and_load_again() {
+fn rejects_of_envelopes_have_places_and_can_be_loaded_again() {
     let mut nameless = samples::event(2);
     nameless["Killer"]["Name"] = "".into();
     let events: Vec<Vec<u8>> = [samples::event(1), nameless, samples::event(3), samples::event(4)]
@@ -171,7 +171,7 @@ fn rejects_of_envelopes_in_any_layout_have_their_places_and_load_again() {
                 let raw = reject["raw"].as_str().expect("a text");
                 let feeds = memchr::memchr_iter(b'\n', &text[..at]).count();
                 assert_eq!(number("line"), 1 + feeds, "{form}, {name}: {reject}");
-                // An event that was in a string is in the value that begins there.
+                // A rejected event in a string has the place of the value that contains it.
                 let is_there = if form == "rows" {
                     b"{[".contains(&text[at])
                 } else {

@@ -1,4 +1,4 @@
-//! `load`, `load --dry-run` and `verify` of any number of sources, of every kind: they end, and each event is counted.
+//! `load`, `load --dry-run` and `verify` with any number and kind of sources: they end, and each event counts.
 
 use serde_json::Value;
 
@@ -7,16 +7,16 @@ use crate::support::dumps::{gzip, small_event, zstd_frames};
 use crate::support::oracle::{Nul, expect};
 use crate::support::program::{Workplace, assert_tables};
 
-/// What becomes of a source.
+/// The outcome of a source.
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
     Plain,
     Gzip,
     Zstd,
     Empty,
-    /// Its end is missing.
+    /// Truncated.
     Cut,
-    /// Known by sight only.
+    /// Not JSON, identified by its first bytes.
     Foreign,
 }
 
@@ -37,7 +37,7 @@ fn content(kind: Kind, text: &[u8]) -> Vec<u8> {
     }
 }
 
-/// Loads and verifies `count` sources, one event in each that has events, their kinds in turn.
+/// Loads and verifies `count` sources of alternating kinds. Each readable one has one event.
 #[track_caller]
 fn check(count: usize, kinds: &[Kind]) {
     let work = Workplace::new();
@@ -70,7 +70,7 @@ fn check(count: usize, kinds: &[Kind]) {
 }
 
 #[test]
-fn any_number_of_files() {
+fn any_number_of_files_is_loaded() {
     for count in [9, 20, 64, 200] {
         check(count, &[Plain]);
     }
@@ -78,13 +78,13 @@ fn any_number_of_files() {
 }
 
 #[test]
-fn many_of_a_kind() {
+fn many_sources_of_each_kind_are_loaded() {
     for kind in [Gzip, Zstd, Empty, Cut, Foreign] {
         check(20, &[kind]);
     }
 }
 
 #[test]
-fn sources_that_fail_between_others() {
+fn failing_sources_do_not_stop_others() {
     check(64, &[Plain, Foreign, Gzip, Cut, Empty, Zstd]);
 }

@@ -1,4 +1,4 @@
-//! Files that were loaded completely and are unchanged are not read again; every change of them is noticed.
+//! Unchanged, completely loaded files are not read again. Every change is noticed.
 
 use std::fs;
 use std::time::Duration;
@@ -13,7 +13,7 @@ fn load(work: &Workplace, database: &Database<'_>, args: &[&str]) -> Summary {
     work.load(database, args).expect(0).summary()
 }
 
-/// Loads until all files are skipped: a file that was changed a moment ago is read.
+/// Loads until all files are skipped, because a recently changed file is read.
 fn settle(work: &Workplace, database: &Database<'_>, names: &[&str]) -> Summary {
     let mut last = None;
     eventually(Duration::from_secs(30), "unchanged files are skipped", || {
@@ -41,7 +41,7 @@ fn unchanged_files_are_not_read() {
         ("bytes_read", 0),
         ("segments_skipped", 2),
     ]);
-    // A file that can't be read is not opened; what is asked for is done.
+    // An unreadable file is not opened. Options that disable the skip take effect.
     for (args, skipped) in [
         (&["--reread", "a.ndjson", "b.ndjson"][..], 0),
         (&["--force", "a.ndjson", "b.ndjson"], 0),
@@ -51,7 +51,7 @@ fn unchanged_files_are_not_read() {
     ] {
         load(&work, &database, args).check(&[("files_skipped", skipped)]);
     }
-    // Segments that are deleted from the ledger are loaded again.
+    // Segments deleted from the ledger are loaded again.
     database
         .client()
         .batch_execute("delete from kill_load_segment; delete from kill_event where event_id % 2 = 0")
@@ -87,7 +87,7 @@ fn every_change_is_noticed() {
         }),
     ];
     for (what, change) in changes {
-        crate::support::tell(what);
+        crate::support::log_case(what);
         change();
         load(&work, &database, &["a.ndjson"]).check(&[("files_skipped", 0)]);
         settle(&work, &database, &["a.ndjson"]);
@@ -97,7 +97,7 @@ fn every_change_is_noticed() {
 }
 
 #[test]
-fn files_with_reported_rejects_are_skipped_and_broken_ones_are_not() {
+fn files_with_reported_rejects_are_skipped_but_broken_files_are_not() {
     let database = Cluster::shared().database("broken");
     let work = Workplace::new();
     work.write("good.ndjson", generated(20, 3, 0.0));
@@ -117,7 +117,7 @@ fn files_with_reported_rejects_are_skipped_and_broken_ones_are_not() {
 }
 
 #[test]
-fn a_role_that_may_not_make_the_table_loads_without_it() {
+fn a_role_that_cannot_create_the_file_table_still_loads() {
     let database = Cluster::shared().database("without");
     let work = Workplace::new();
     work.write("a.ndjson", generated(20, 3, 0.0));
@@ -136,7 +136,7 @@ fn a_role_that_may_not_make_the_table_loads_without_it() {
     database.client().batch_execute(&format!("drop owned by {role}; drop role {role}")).expect("a drop");
     let ended = ended.expect(0);
     assert!(ended.stderr.is_empty(), "{}", ended.stderr);
-    // Its owner's next load makes it.
+    // The next load of the owner creates the table.
     settle(&work, &database, &["a.ndjson"]).check(&[("inserted", 0)]);
     database.client().query("select from kill_load_file", &[]).expect("it is there");
 }

@@ -1,5 +1,5 @@
-//! Random histories of files: after each load everything that is in them is stored, whatever was done to them before and with
-//! whatever options they were loaded, and files that are unchanged are skipped.
+//! Random histories of files: after each load everything in them is stored, whatever changed before and with any options,
+//! and unchanged files are skipped.
 //!
 //! `SEED` is the seed of the history.
 
@@ -15,27 +15,27 @@ use fastrand::Rng;
 use crate::support::cluster::Cluster;
 use crate::support::dumps::small_event;
 use crate::support::program::Workplace;
-use crate::support::{eventually, tell};
+use crate::support::{eventually, log_case};
 
 const FILES: usize = 24;
 const ROUNDS: usize = 7;
-/// A file that was changed a shorter time before a load is read again by the next one, and a little more.
+/// The limit below which a changed file is read again by the next load, with a margin.
 const SETTLED: Duration = Duration::from_millis(2100);
-/// Where the events are in each line.
+/// The option sets of the loads.
 const OPTIONS: [&[&str]; 3] =
     [&["--events-at", "a"], &["--events-at", "b"], &["--events-at", "a", "--nul", "strip"]];
-/// The place of the events with each of them.
+/// The place in a line that each option set reads.
 const PLACES: [i64; 3] = [0, 1, 0];
 
-/// What is done to a file between two loads.
+/// A change of a file between two loads.
 #[derive(Clone, Copy, Debug)]
 enum Change {
     None,
     Append,
     Truncate,
-    /// Other events of the same size, and the time of the old ones.
+    /// Other events of the same size, with the old modification time.
     Overwrite,
-    /// The same by a rename of another file.
+    /// The same by renaming another file.
     Replace,
     Touch,
     Mode,
@@ -57,13 +57,13 @@ const CHANGES: [Change; 12] = [
     Change::Rename,
 ];
 
-/// A file, and what the last load knew of it.
+/// A file and its state at the last load.
 struct Tracked {
     path: PathBuf,
     /// The id of each line.
     ids: Vec<i64>,
     changed: SystemTime,
-    /// The options of the last load since the last change, and whether the file was settled by then.
+    /// The options of the last load since the last change, and whether the file was settled then.
     loaded: Option<(usize, bool)>,
 }
 
@@ -74,12 +74,12 @@ struct History {
     next_id: i64,
 }
 
-/// The id of a line's event that is found with the options of that number.
+/// The id of the event in a line that these options find.
 fn id_in(id: i64, options: usize) -> i64 {
     id + 1_000_000 * PLACES[options]
 }
 
-/// The same size for each id.
+/// Lines have the same size for each id.
 fn line(id: i64) -> String {
     format!("{}\n", serde_json::json!({"a": small_event(id), "b": small_event(id_in(id, 1))}))
 }
@@ -147,7 +147,7 @@ impl History {
                     .expect("a mode");
             }
             Change::Rename => {
-                // A file of the name may have been loaded before.
+                // A file of this name may have been loaded before.
                 let other = self.random.usize(0..FILES);
                 let paths = [number, other].map(|number| self.files[number].path.clone());
                 let aside = self.work.path().join("aside");
@@ -184,9 +184,9 @@ fn set_time(path: &PathBuf, time: SystemTime) {
 }
 
 #[test]
-fn no_history_of_files_makes_a_wrong_skip() {
+fn no_history_of_files_causes_a_wrong_skip() {
     let seed = env::var("SEED").map_or_else(|_| fastrand::u64(..), |text| text.parse().expect("a seed"));
-    tell(format!("SEED={seed}"));
+    log_case(format!("SEED={seed}"));
     let database = Cluster::shared().database("histories");
     let mut history = History::new(seed);
     let (mut expected, mut skipped) = (BTreeSet::new(), 0);
@@ -195,11 +195,11 @@ fn no_history_of_files_makes_a_wrong_skip() {
         for number in 0..FILES {
             let change = CHANGES[history.random.usize(0..CHANGES.len())];
             if round > 0 {
-                tell((round, number, change));
+                log_case((round, number, change));
                 history.change(number, change);
             }
         }
-        // A load of other options comes between, or the same again.
+        // Sometimes a load with other options, or the same again, comes between.
         if round % 3 == 2 {
             options = history.random.usize(0..OPTIONS.len());
         }

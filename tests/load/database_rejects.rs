@@ -1,4 +1,4 @@
-//! `load`: events that PostgreSQL itself refuses are rejected one by one, and all others are stored.
+//! `load`: events that PostgreSQL rejects are reported one by one, and all others are stored.
 
 use std::collections::BTreeSet;
 
@@ -8,24 +8,24 @@ use crate::support::oracle::{Cell, Nul, Row, Tables, expect};
 use crate::support::program::{Ended, Reject, Workplace, assert_tables};
 use crate::support::samples;
 
-/// What a user may have put upon the tables, and which events it refuses.
+/// A change that users may make to the tables, and the events that it rejects.
 pub(crate) struct Case {
     name: &'static str,
     pub(crate) sql: &'static str,
     sqlstate: Option<&'static str>,
-    /// Words of the reason.
+    /// Texts of the reason.
     reason: &'static str,
-    refused: fn(&Tables) -> BTreeSet<i64>,
+    rejected: fn(&Tables) -> BTreeSet<i64>,
 }
 
 const RAISE: &str = "create function refuse() returns trigger language plpgsql as
     $$ begin raise exception 'not with us'; end $$;";
 
-fn which(tables: &Tables, refused: impl Fn(i64) -> bool) -> BTreeSet<i64> {
-    tables.kill_event.keys().copied().filter(|id| refused(*id)).collect()
+fn which(tables: &Tables, rejected: impl Fn(i64) -> bool) -> BTreeSet<i64> {
+    tables.kill_event.keys().copied().filter(|id| rejected(*id)).collect()
 }
 
-/// The tables without some events.
+/// The tables without these events.
 fn without(mut tables: Tables, ids: &BTreeSet<i64>) -> Tables {
     tables.kill_event.retain(|id, _| !ids.contains(id));
     tables.kill_player.retain(|(id, _), _| !ids.contains(id));
@@ -38,18 +38,18 @@ fn id_in(raw: &[u8]) -> i64 {
     event["EventId"].as_i64().expect("an id")
 }
 
-/// Checks that a load of `dump` into empty tables has rejected the events of `refused`, and stored the others.
+/// Checks that a load of `dump` into empty tables rejects the events of `rejected` and stores the others.
 #[track_caller]
-pub(crate) fn check_refused(case: &Case, database: &Database<'_>, dump: &[u8], run: &Ended) {
+pub(crate) fn check_rejected(case: &Case, database: &Database<'_>, dump: &[u8], run: &Ended) {
     let expected = expect(dump, Nul::Reject);
-    let refused = (case.refused)(&expected.tables);
+    let rejected = (case.rejected)(&expected.tables);
     let all = expected.loaded();
     let name = case.name;
-    assert!(!refused.is_empty() && (refused.len() as u64) < all, "{name}: {} of {all}", refused.len());
-    assert_tables(database, "americas", &without(expected.tables, &refused));
+    assert!(!rejected.is_empty() && (rejected.len() as u64) < all, "{name}: {} of {all}", rejected.len());
+    assert_tables(database, "americas", &without(expected.tables, &rejected));
 
     let summary = run.summary();
-    let count = refused.len() as u64;
+    let count = rejected.len() as u64;
     summary.check(&[("inserted", all - count), ("rejected", count), ("duplicate", 0), ("unfinished", 0)]);
     assert_eq!(summary.status(), "rejects", "{name}");
     let rejects = run.rejects();
@@ -63,7 +63,7 @@ pub(crate) fn check_refused(case: &Case, database: &Database<'_>, dump: &[u8], r
         assert_eq!(reject.text("source"), Some("<stdin>"));
     }
     let ids: BTreeSet<i64> = rejects.iter().map(|reject| id_in(&reject.raw())).collect();
-    assert_eq!((ids, rejects.len() as u64), (refused, count), "{name}");
+    assert_eq!((ids, rejects.len() as u64), (rejected, count), "{name}");
 }
 
 pub(crate) const CASES: [Case; 8] = [
@@ -72,14 +72,14 @@ pub(crate) const CASES: [Case; 8] = [
         sql: "alter table kill_event add constraint odd check (event_id % 5 <> 2)",
         sqlstate: Some("23514"),
         reason: "\"odd\"",
-        refused: |tables| which(tables, |id| id % 5 == 2),
+        rejected: |tables| which(tables, |id| id % 5 == 2),
     },
     Case {
         name: "a check of kill_player",
         sql: "alter table kill_player add check (role <> 'participant' or event_id % 5 <> 1)",
         sqlstate: Some("23514"),
         reason: "kill_player",
-        refused: |tables| {
+        rejected: |tables| {
             let participant = Cell::Text("participant".to_owned());
             let rows = tables.kill_player.iter();
             let found = rows.filter(|((id, _), row)| id % 5 == 1 && row["role"] == participant);
@@ -92,7 +92,7 @@ pub(crate) const CASES: [Case; 8] = [
               when (new.slot = 0 and new.event_id % 2 = 0) execute function refuse()",
         sqlstate: Some("P0001"),
         reason: "not with us",
-        refused: |tables| which(tables, |id| id % 2 == 0 && tables.kill_loot.contains_key(&(id, 0))),
+        rejected: |tables| which(tables, |id| id % 2 == 0 && tables.kill_loot.contains_key(&(id, 0))),
     },
     Case {
         name: "a trigger that is deferred to the commit",
@@ -100,7 +100,7 @@ pub(crate) const CASES: [Case; 8] = [
               for each row when (new.event_id % 5 = 3) execute function refuse()",
         sqlstate: Some("P0001"),
         reason: "not with us",
-        refused: |tables| which(tables, |id| id % 5 == 3),
+        rejected: |tables| which(tables, |id| id % 5 == 3),
     },
     Case {
         name: "a foreign key that is deferred to the commit",
@@ -110,7 +110,7 @@ pub(crate) const CASES: [Case; 8] = [
               references known deferrable initially deferred",
         sqlstate: Some("23503"),
         reason: "foreign key",
-        refused: |tables| which(tables, |id| id % 6 == 5),
+        rejected: |tables| which(tables, |id| id % 6 == 5),
     },
     Case {
         name: "a trigger of kill_event that drops the row",
@@ -119,7 +119,7 @@ pub(crate) const CASES: [Case; 8] = [
               when (new.event_id % 5 = 4) execute function ignore()",
         sqlstate: None,
         reason: "dropped",
-        refused: |tables| which(tables, |id| id % 5 == 4),
+        rejected: |tables| which(tables, |id| id % 5 == 4),
     },
     Case {
         name: "a unique key of the user's",
@@ -127,14 +127,14 @@ pub(crate) const CASES: [Case; 8] = [
               alter table kill_loot add check (slot <> 0 or event_id % 5 <> 0)",
         sqlstate: Some("23514"),
         reason: "kill_loot",
-        refused: |tables| which(tables, |id| id % 5 == 0 && tables.kill_loot.contains_key(&(id, 0))),
+        rejected: |tables| which(tables, |id| id % 5 == 0 && tables.kill_loot.contains_key(&(id, 0))),
     },
     Case {
         name: "a column made narrower",
         sql: "alter table kill_event alter kill_area type varchar(5) using 'x'",
         sqlstate: Some("22001"),
         reason: "too long",
-        refused: |tables| {
+        rejected: |tables| {
             let area = |row: &Row| matches!(&row["kill_area"], Cell::Text(_));
             tables.kill_event.iter().filter(|(_, row)| area(row)).map(|(id, _)| *id).collect()
         },
@@ -142,7 +142,7 @@ pub(crate) const CASES: [Case; 8] = [
 ];
 
 #[test]
-fn what_a_user_has_put_upon_the_tables() {
+fn constraints_and_triggers_of_users_reject_single_events() {
     let work = Workplace::new();
     let mut small: Vec<String> = (5001..5020).map(|id| small_event(id).to_string()).collect();
     small.extend((5020..5040).map(|id| samples::event(id).to_string()));
@@ -156,16 +156,16 @@ fn what_a_user_has_put_upon_the_tables() {
             client.batch_execute(RAISE).expect("a function");
             client.batch_execute(case.sql).unwrap_or_else(|error| panic!("{}: {error:?}", case.name));
             let run = work.load(&database, &[]).stdin(dump.clone()).segment_bytes(segment_bytes).expect(3);
-            check_refused(&case, &database, &dump, &run);
+            check_rejected(&case, &database, &dump, &run);
         }
     }
 }
 
 #[test]
-fn an_id_too_long_for_an_index() {
+fn an_id_too_long_for_an_index_rejects_its_event() {
     let work = Workplace::new();
     let mut rng = fastrand::Rng::with_seed(1);
-    // Random, as what is packed well would fit.
+    // Random, because compressible text would fit.
     let mut long_id = || (0..8000).map(|_| rng.alphanumeric()).collect::<String>();
     let mut events: Vec<serde_json::Value> = (1..=30).map(samples::event).collect();
     events[4]["Killer"]["Id"] = long_id().into();
@@ -188,7 +188,7 @@ fn an_id_too_long_for_an_index() {
 }
 
 #[test]
-fn an_element_of_an_array_is_rejected_by_itself() {
+fn one_element_of_an_array_is_rejected() {
     let work = Workplace::new();
     let database = Cluster::shared().database("element");
     work.program(&["schema", "apply", "--database-url", &database.url()]).expect(0);
@@ -203,7 +203,7 @@ fn an_element_of_an_array_is_rejected_by_itself() {
 }
 
 #[test]
-fn what_was_refused_is_reported_once_and_loads_from_its_reject_file() {
+fn database_rejects_are_reported_once_and_can_be_loaded_later() {
     let work = Workplace::new();
     let database = Cluster::shared().database("again");
     work.program(&["schema", "apply", "--database-url", &database.url()]).expect(0);
@@ -231,10 +231,10 @@ fn what_was_refused_is_reported_once_and_loads_from_its_reject_file() {
 }
 
 #[test]
-fn the_first_version_that_is_not_refused_wins() {
+fn the_first_accepted_version_wins() {
     let work = Workplace::new();
     let dump = join(
-        // Of 1 the third version is taken, of 2 none, of 3 the first.
+        // The third version of event 1 is accepted, none of event 2, the first of event 3.
         &[(1, 13), (2, 13), (3, 1), (1, 13), (1, 2), (2, 13), (3, 13), (1, 4), (4, 1), (4, 13)]
             .map(|(id, number)| version(id, number)),
     );
@@ -246,15 +246,15 @@ fn the_first_version_that_is_not_refused_wins() {
         let taken = join(&[version(1, 2), version(3, 1), version(4, 1)]);
         assert_tables(&database, "americas", &expect(&taken, Nul::Reject).tables);
         let lines: Vec<u64> = run.rejects().iter().map(Reject::line).collect();
-        // What comes after the version that is stored is a duplicate, whatever it is.
+        // Later versions of a stored event are duplicates, whatever they contain.
         assert_eq!(lines, [1, 2, 4, 6], "{segment_bytes}");
         run.summary().check(&[("inserted", 3), ("duplicate", 3), ("rejected", 4)]);
     }
 }
 
-/// As by a partition that is missing. Each of them takes a statement of its own, and the search for them has an end.
+/// As with a missing partition. Each event needs a statement of its own, and the search is limited.
 #[test]
-fn a_segment_of_refused_events_alone_ends_with_the_setting_that_helps() {
+fn a_segment_of_rejected_events_ends_with_a_hint_for_its_size() {
     let work = Workplace::new();
     let database = Cluster::shared().database("all_refused");
     work.program(&["schema", "apply", "--database-url", &database.url()]).expect(0);

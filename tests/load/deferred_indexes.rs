@@ -1,4 +1,4 @@
-//! Secondary indexes of a first load: built after the data, once, by whoever ends last, whatever happens in between.
+//! Secondary indexes of a first load: built once after the data, by the last load to end, whatever happens before.
 
 use std::time::Duration;
 
@@ -21,14 +21,14 @@ pub(crate) const INDEXES: [&str; 8] = [
     "kill_player_guild_kills",
 ];
 
-/// Longer than a slow machine takes to write a few events, or to see that its input is slow.
+/// Longer than a slow machine needs to write a few events, or to detect slow input.
 pub(crate) const SOON: Duration = Duration::from_mins(1);
 
 pub(crate) fn lines(ids: std::ops::Range<i64>) -> Vec<u8> {
     ids.flat_map(|id| format!("{}\n", small_event(id)).into_bytes()).collect()
 }
 
-/// The secondary indexes that can be used.
+/// The valid secondary indexes.
 pub(crate) fn indexes(database: &Database<'_>) -> Vec<String> {
     let sql = "select relname::text from pg_class join pg_index on indexrelid = oid
                where relname like 'kill\\_%' and not indisunique and indisvalid order by relname";
@@ -44,7 +44,7 @@ pub(crate) fn wait_for_events(database: &Database<'_>, count: i64) {
     });
 }
 
-/// A load that has stored these events, and waits for more.
+/// A load that has stored these events and waits for more.
 pub(crate) fn begin(
     work: &Workplace,
     database: &Database<'_>,
@@ -58,8 +58,8 @@ pub(crate) fn begin(
 }
 
 #[test]
-fn built_after_the_data_and_named_until_then() {
-    let (work, database) = (Workplace::new(), Cluster::shared().database("put_off"));
+fn indexes_are_built_after_the_data_and_reported_until_then() {
+    let (work, database) = (Workplace::new(), Cluster::shared().database("deferred"));
     let mut load = begin(&work, &database, 1..21, 20);
     assert_eq!(indexes(&database), [""; 0]);
     let health = work.program(&["health", "--json", "--database-url", &database.url()]).expect(0);
@@ -73,7 +73,7 @@ fn built_after_the_data_and_named_until_then() {
 }
 
 #[test]
-fn empty_tables_lose_them_for_as_long() {
+fn a_load_into_empty_tables_drops_indexes_until_its_end() {
     let (work, database) = (Workplace::new(), Cluster::shared().database("empty"));
     work.program(&["schema", "apply", "--database-url", &database.url()]).expect(0);
     assert_eq!(indexes(&database), INDEXES);
@@ -81,17 +81,17 @@ fn empty_tables_lose_them_for_as_long() {
     assert_eq!(indexes(&database), [""; 0]);
     load.finish_after_input().expect(0);
     assert_eq!(indexes(&database), INDEXES);
-    // Full tables keep them.
+    // Filled tables keep their indexes.
     let load = begin(&work, &database, 21..31, 30);
     assert_eq!(indexes(&database), INDEXES);
     load.finish_after_input().expect(0);
 }
 
 #[test]
-fn an_index_that_its_owner_has_changed_stays_as_it_is() {
+fn an_index_changed_by_its_owner_stays() {
     for changed in [
         "drop index kill_event_battle; create index kill_event_battle on kill_event (battle_id, fame)",
-        // Those of its partitions may each have been changed.
+        // The owner may have changed the index of each partition.
         "alter table kill_event rename to whole;
          create table kill_event (like whole including defaults) partition by hash (event_id);
          drop table whole; alter table kill_event add primary key (server, event_id);
@@ -116,21 +116,21 @@ fn an_index_that_its_owner_has_changed_stays_as_it_is() {
 }
 
 #[test]
-fn what_a_load_left_that_was_stopped_or_killed_the_next_one_builds() {
+fn the_next_load_builds_indexes_of_a_stopped_or_killed_one() {
     for signal in [Signal::SIGKILL, Signal::SIGTERM] {
         let (work, database) = (Workplace::new(), Cluster::shared().database("left"));
         let load = begin(&work, &database, 1..21, 20);
         load.signal(signal);
         load.finish().expect(128 + signal as i32);
         assert_eq!(indexes(&database), [""; 0], "{signal}");
-        // Nothing of it is new, and all the same it finishes what was begun.
+        // The dump has no new event, but the load finishes the deferred work.
         work.load(&database, &[]).stdin(lines(1..21)).expect(0).summary().check(&[("inserted", 0)]);
         assert_eq!(indexes(&database), INDEXES, "{signal}");
     }
 }
 
 #[test]
-fn of_several_loads_the_last_one_builds() {
+fn the_last_of_several_loads_builds_the_indexes() {
     let (work, database) = (Workplace::new(), Cluster::shared().database("last"));
     let first = begin(&work, &database, 1..21, 20);
     let second = begin(&work, &database, 21..41, 40);
@@ -140,9 +140,9 @@ fn of_several_loads_the_last_one_builds() {
     assert_eq!(indexes(&database), INDEXES);
 }
 
-/// A pipe that brings events as they happen never ends.
+/// A pipe with live events never ends.
 #[test]
-fn slow_input_is_no_reason_to_go_without() {
+fn slow_input_still_builds_the_indexes() {
     let (work, database) = (Workplace::new(), Cluster::shared().database("slow"));
     let mut load = begin(&work, &database, 1..21, 20);
     eventually(SOON, "the indexes are built while it runs", || indexes(&database) == INDEXES);
@@ -152,7 +152,7 @@ fn slow_input_is_no_reason_to_go_without() {
 }
 
 #[test]
-fn who_may_not_build_them_loads_all_the_same() {
+fn a_role_that_cannot_build_indexes_still_loads() {
     let (work, database) = (Workplace::new(), Cluster::shared().database("may_not"));
     work.program(&["schema", "apply", "--database-url", &database.url()]).expect(0);
     let role = format!("loads_{}", std::process::id());
@@ -170,13 +170,13 @@ fn who_may_not_build_them_loads_all_the_same() {
 }
 
 #[test]
-fn an_entry_too_long_for_an_index_is_refused_before_there_is_one() {
+fn an_entry_too_long_for_a_deferred_index_is_rejected() {
     let (work, database) = (Workplace::new(), Cluster::shared().database("long_guild"));
     let mut long = small_event(1);
     long["Killer"]["GuildId"] = "g".repeat(2601).into();
     let mut longest = small_event(2);
     let mut random = fastrand::Rng::with_seed(1);
-    // Random, as what repeats itself is packed, and takes less room.
+    // Random, because repetitive text is compressed and takes less space.
     longest["Killer"]["GuildId"] = (0..2600).map(|_| random.alphanumeric()).collect::<String>().into();
     let ended = work.load(&database, &[]).stdin(format!("{long}\n{longest}\n")).expect(3);
     ended.summary().check(&[("inserted", 1), ("rejected", 1)]);

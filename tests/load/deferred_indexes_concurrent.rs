@@ -1,4 +1,4 @@
-//! Secondary indexes of a first load, beside other loads, other people's locks, and signals.
+//! Secondary indexes of a first load beside other loads, locks of other sessions, and signals.
 
 use std::thread;
 
@@ -11,9 +11,9 @@ use crate::support::program::{Workplace, assert_tables};
 use crate::support::proxy::{Fault, Phase, Proxy, What};
 use crate::support::{eventually, free_port, http};
 
-/// Until a statement of the database that begins so has waited for a lock for two seconds.
+/// Waits until a statement that begins with this text has waited for a lock for two seconds.
 #[track_caller]
-fn wait_for_waiting(database: &Database<'_>, statement: &str) {
+fn wait_for_blocked_statement(database: &Database<'_>, statement: &str) {
     let sql = "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'
                and query ilike $1 || '%' and query_start < now() - interval '2 s'";
     eventually(SOON, "a statement waits for a lock", || {
@@ -21,9 +21,9 @@ fn wait_for_waiting(database: &Database<'_>, statement: &str) {
     });
 }
 
-/// It fills other tables, and would never build these.
+/// It fills other tables and never builds these indexes.
 #[test]
-fn a_load_of_the_other_layout_is_not_waited_for() {
+fn an_index_build_does_not_wait_for_the_other_layout() {
     let (work, database) = (Workplace::new(), Cluster::shared().database("layouts"));
     let mut other = work.load(&database, &["--layout", "aegis"]).env("KILLS_FLUSH_INTERVAL", "50").start();
     other.feed(&lines(1..21));
@@ -36,11 +36,11 @@ fn a_load_of_the_other_layout_is_not_waited_for() {
     other.finish_after_input().expect(0);
 }
 
-/// One of `public` waits for a lock all the while.
+/// A load into `public` waits for a lock meanwhile.
 #[test]
-fn a_load_that_builds_in_another_schema_is_not_waited_for() {
+fn an_index_build_does_not_wait_for_another_schema() {
     let (work, database) = (Workplace::new(), Cluster::shared().database("schemas"));
-    // With what a start would make in place, as that waits for others who make tables.
+    // Creates the tables first, because a start waits for others that create tables.
     let other = ["--schema", "other", "--database-url", &database.url()];
     work.program(&["schema", "apply"]).args(&other).expect(0);
     database.client().batch_execute("drop index other.kill_event_battle").expect("to drop it");
@@ -50,9 +50,9 @@ fn a_load_that_builds_in_another_schema_is_not_waited_for() {
     lock.batch_execute("lock table kill_event in row exclusive mode").expect("a lock");
     let ended = thread::scope(|scope| {
         let ended = scope.spawn(|| load.finish_after_input());
-        wait_for_waiting(&database, "create index");
+        wait_for_blocked_statement(&database, "create index");
         work.load(&database, &["--schema", "other"]).stdin(lines(1..21)).expect(0);
-        wait_for_waiting(&database, "create index");
+        wait_for_blocked_statement(&database, "create index");
         assert_eq!(indexes(&database), INDEXES);
         lock.rollback().expect("the lock is given back");
         ended.join().expect("no panic")
@@ -61,9 +61,9 @@ fn a_load_that_builds_in_another_schema_is_not_waited_for() {
     assert_eq!(indexes(&database).len(), 2 * INDEXES.len());
 }
 
-/// Whoever builds it: another load, 'schema apply', or a person.
+/// Another load, `schema apply` or a person builds it.
 #[test]
-fn rows_wait_for_an_index_that_is_being_built() {
+fn inserts_wait_for_an_index_build() {
     let (work, database) = (Workplace::new(), Cluster::shared().database("long_build"));
     work.load(&database, &[]).stdin(lines(1..21)).expect(0);
     let (mut gate, mut builder) = (database.client(), database.client());
@@ -75,15 +75,15 @@ fn rows_wait_for_an_index_that_is_being_built() {
     .expect("a slow function");
     let builds =
         thread::spawn(move || builder.batch_execute("create index slow on kill_event (slow(event_id))"));
-    wait_for_waiting(&database, "create index");
+    wait_for_blocked_statement(&database, "create index");
     let settings = [("DATABASE_STALL_TIMEOUT", "30s"), ("DATABASE_RETRY_ATTEMPTS", "1")];
     let load = settings.iter().fold(work.load(&database, &[]), |load, (name, value)| load.env(name, value));
     let mut load = load.start();
     load.feed(&lines(21..31));
     let ended = thread::scope(|scope| {
         let ended = scope.spawn(|| load.finish_after_input());
-        wait_for_waiting(&database, "copy");
-        gate.batch_execute("select pg_advisory_unlock(1)").expect("it goes on");
+        wait_for_blocked_statement(&database, "copy");
+        gate.batch_execute("select pg_advisory_unlock(1)").expect("the build continues");
         ended.join().expect("no panic")
     });
     ended.expect(0).summary().check(&[("inserted", 10), ("retries", 0)]);
@@ -91,9 +91,9 @@ fn rows_wait_for_an_index_that_is_being_built() {
     assert_tables(&database, "americas", &expect(&lines(1..31), Nul::Reject).tables);
 }
 
-/// Pipes that bring events as they happen do not end: waiting for each other, none would ever build.
+/// Live pipes do not end. If they waited for each other, none would build.
 #[test]
-fn two_pipes_are_no_reason_to_go_without() {
+fn two_slow_pipes_still_build_the_indexes() {
     let (work, database) = (Workplace::new(), Cluster::shared().database("pipes"));
     let first = begin(&work, &database, 1..21, 20);
     let second = begin(&work, &database, 21..41, 40);
@@ -106,7 +106,7 @@ fn two_pipes_are_no_reason_to_go_without() {
 }
 
 #[test]
-fn told_to_stop_it_stores_what_was_read_rather_than_build() {
+fn stop_request_during_an_index_build_stores_the_events_read() {
     let (work, database, port) = (Workplace::new(), Cluster::shared().database("stop"), free_port());
     let load = work.load(&database, &["--listen", &port.to_string()]);
     let mut load = load.env("KILLS_FLUSH_INTERVAL", "50").env("KILLS_DRAIN_TIMEOUT", "10s").start();
@@ -115,7 +115,7 @@ fn told_to_stop_it_stores_what_was_read_rather_than_build() {
     let mut client = database.client();
     let mut lock = client.transaction().expect("a transaction");
     lock.batch_execute("lock table kill_event in row exclusive mode").expect("a lock");
-    wait_for_waiting(&database, "create index");
+    wait_for_blocked_statement(&database, "create index");
     load.feed(&lines(21..31));
     eventually(SOON, "the events are read", || {
         http::get(port, "/metrics").1.contains("aegis_kills_lines_total 30")
@@ -130,26 +130,26 @@ fn told_to_stop_it_stores_what_was_read_rather_than_build() {
 }
 
 #[test]
-fn a_name_that_is_taken_is_told() {
+fn an_index_name_in_use_is_reported() {
     let (work, database) = (Workplace::new(), Cluster::shared().database("taken"));
     database.client().batch_execute("create table kill_event_battle (id int)").expect("a table");
     work.load(&database, &[]).stdin(lines(1..21)).expect(0);
     let health = work.program(&["health", "--json", "--database-url", &database.url()]).expect(0);
-    let told = "the index kill_event_battle is missing, and its name is taken by something else";
-    assert!(health.stdout.contains(told), "{}", health.stdout);
+    let problem = "the index kill_event_battle is missing, and another object has its name";
+    assert!(health.stdout.contains(problem), "{}", health.stdout);
 }
 
 #[test]
-fn a_server_that_restarts_while_an_index_is_built() {
+fn a_restart_during_an_index_build_repeats_it() {
     let cluster = Cluster::private(&[]);
     let (work, database) = (Workplace::new(), cluster.database("restart"));
     let load = begin(&work, &database, 1..21, 20);
     let mut client = database.client();
-    // The restart gives it back.
+    // The restart releases the lock.
     client.batch_execute("begin; lock table kill_event in row exclusive mode").expect("a lock");
     let ended = thread::scope(|scope| {
         let ended = scope.spawn(|| load.finish_after_input());
-        wait_for_waiting(&database, "create index");
+        wait_for_blocked_statement(&database, "create index");
         cluster.restart();
         ended.join().expect("no panic")
     });
@@ -157,9 +157,9 @@ fn a_server_that_restarts_while_an_index_is_built() {
     assert_eq!(indexes(&database), INDEXES);
 }
 
-/// The statement, or its answer, gets no further than the network; PostgreSQL notices nothing of it.
+/// The network holds the statement or its answer. PostgreSQL does not notice.
 #[test]
-fn a_network_that_stalls_while_an_index_is_built() {
+fn a_network_stall_during_an_index_build_repeats_it() {
     for point in [Phase::IndexSent, Phase::IndexAnswer] {
         let (work, database) = (Workplace::new(), Cluster::shared().database("stalled_build"));
         let proxy = Proxy::to(Cluster::shared().port());

@@ -1,4 +1,4 @@
-//! `load`: events that come again, in the same dump, in another one, from another loader at the same time.
+//! `load`: events that repeat in the same dump, in another dump, or in a concurrent load.
 
 use std::thread;
 
@@ -11,7 +11,7 @@ use crate::support::oracle::{Nul, expect, merge};
 use crate::support::program::{Workplace, assert_loaded, assert_tables};
 use crate::support::samples;
 
-/// Where each row is and who wrote it: a row that was written again has moved.
+/// The position of each row and the transaction that wrote it. A rewritten row has moved.
 pub(crate) fn places(client: &mut Client) -> Vec<(String, String, String)> {
     let select = |table: &str| format!("select '{table}', ctid::text, xmin::text from {table}");
     let tables = ["kill_event", "kill_player", "kill_loot"].map(select).join(" union all ");
@@ -19,7 +19,7 @@ pub(crate) fn places(client: &mut Client) -> Vec<(String, String, String)> {
     rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect()
 }
 
-/// Lines of random ids, each with a version of its own.
+/// Lines with random ids, each with a version of its own.
 fn shuffled_versions(lines: i64, ids: i64, seed: u64) -> Vec<u8> {
     let mut rng = Rng::with_seed(seed);
     let line = |number| version(rng.i64(1..=ids), number);
@@ -55,7 +55,7 @@ fn the_first_of_several_versions_wins_across_segments() {
 }
 
 #[test]
-fn a_second_run_is_already_loaded_and_writes_nothing() {
+fn a_second_run_finds_all_loaded_and_writes_nothing() {
     let database = Cluster::shared().database("second");
     let work = Workplace::new();
     let dump = generated(200, 3, 10.0);
@@ -100,7 +100,7 @@ fn a_dump_twice_in_one_run_is_loaded_once() {
 }
 
 #[test]
-fn of_a_dump_that_has_grown_only_the_rest_is_written() {
+fn only_the_new_part_of_a_grown_dump_is_written() {
     let database = Cluster::shared().database("grown");
     let work = Workplace::new();
     let whole = generated(150, 5, 0.0);
@@ -109,13 +109,13 @@ fn of_a_dump_that_has_grown_only_the_rest_is_written() {
     load(&part).summary().check(&[("inserted", 100)]);
     let summary = load(&whole).summary();
     summary.check(&[("events", 150), ("inserted", 50), ("rejected", 0), ("unfinished", 0)]);
-    // The last segment of the part has grown, too.
+    // The last segment of the part has changed too.
     assert!(summary.count("already_loaded") >= 85, "{summary:?}");
     assert_tables(&database, "americas", &expect(&whole, Nul::Reject).tables);
 }
 
 #[test]
-fn of_dumps_that_overlap_the_stored_version_stays() {
+fn the_stored_version_stays_if_dumps_overlap() {
     let database = Cluster::shared().database("overlap");
     let work = Workplace::new();
     let dumps = [(1..60, 100), (40..90, 200), (1..120, 300)]
@@ -131,7 +131,7 @@ fn of_dumps_that_overlap_the_stored_version_stays() {
 }
 
 #[test]
-fn deleted_events_come_back_when_forced() {
+fn force_restores_deleted_events() {
     let database = Cluster::shared().database("deleted");
     let work = Workplace::new();
     let dump = generated(120, 9, 0.0);
@@ -140,7 +140,7 @@ fn deleted_events_come_back_when_forced() {
     load(&[]);
     let delete = |table: &str| format!("delete from {table} where event_id % 3 = 0;");
     let all = ["kill_event", "kill_player", "kill_loot"].map(delete).concat();
-    // With the event's row alone, its other rows stay behind, and must not be in the way.
+    // If only the event's row is deleted, its child rows remain and must not prevent the load.
     for (what, sql) in [("all rows", all), ("the event's row", delete("kill_event"))] {
         let mut client = database.client();
         client.batch_execute(&sql).expect(what);
@@ -155,7 +155,7 @@ fn deleted_events_come_back_when_forced() {
 }
 
 #[test]
-fn rows_left_of_an_event_that_was_another_version_go() {
+fn remaining_rows_of_another_version_are_removed() {
     let database = Cluster::shared().database("orphans");
     let work = Workplace::new();
     let load = |number| {
@@ -168,7 +168,7 @@ fn rows_left_of_an_event_that_was_another_version_go() {
     load(4);
 }
 
-/// Runs a load of each dump at once, and checks the tables and the sum of what was inserted.
+/// Runs a load of each dump concurrently, and checks the tables and the sum of inserted events.
 #[track_caller]
 fn check_at_once(database: &Database<'_>, dumps: &[Vec<u8>], segment_bytes: usize) {
     let works: Vec<Workplace> = dumps.iter().map(|_| Workplace::new()).collect();
@@ -191,18 +191,18 @@ fn check_at_once(database: &Database<'_>, dumps: &[Vec<u8>], segment_bytes: usiz
 }
 
 #[test]
-fn loaders_of_the_same_dump_at_once() {
+fn concurrent_loads_of_one_dump_store_it_once() {
     let dump = generated(150, 11, 10.0);
     for (loaders, segment_bytes) in [(2, 64 << 10), (4, 16 << 10)] {
-        // In an empty database, so that they make the tables at once as well.
+        // The database is empty, so they also create the tables concurrently.
         let database = Cluster::shared().database("same");
         check_at_once(&database, &vec![dump.clone(); loaders], segment_bytes);
     }
 }
 
 #[test]
-fn loaders_of_overlapping_dumps_at_once() {
-    // The same events, each in an order of its own, so that no two segments are alike, and many share events.
+fn concurrent_loads_of_overlapping_dumps_store_each_event_once() {
+    // The same events in different orders, so that no two segments are equal and many share events.
     let events: Vec<String> = (1..=400).map(|id| small_event(id).to_string()).collect();
     for (loaders, segment_bytes) in [(2, 4 << 10), (4, 4 << 10), (4, 8 << 20)] {
         let database = Cluster::shared().database("overlapping");
@@ -216,7 +216,7 @@ fn loaders_of_overlapping_dumps_at_once() {
 }
 
 #[test]
-fn loaders_in_opposite_orders_at_once() {
+fn concurrent_loads_in_opposite_orders_do_not_deadlock() {
     let events: Vec<String> = (1..=400).map(|id| small_event(id).to_string()).collect();
     let backwards: Vec<String> = events.iter().rev().cloned().collect();
     for segment_bytes in [4 << 10, 8 << 20] {

@@ -1,4 +1,4 @@
-//! `--embedded`: a load that brings its own server.
+//! `--embedded`: a load that starts its own server.
 
 use std::fs;
 use std::thread;
@@ -11,7 +11,7 @@ use crate::support::oracle::{Nul, assert_same, expect, read_tables};
 use crate::support::program::{Program, Workplace};
 
 #[test]
-fn two_loads_at_once_make_one_server_that_goes_with_them() {
+fn concurrent_loads_share_one_server_that_ends_with_them() {
     let work = Workplace::new();
     let dump = generated(200, 51, 0.0);
     let events = lines(&dump);
@@ -19,7 +19,7 @@ fn two_loads_at_once_make_one_server_that_goes_with_them() {
     let dir_text = dir.to_str().expect("UTF-8").to_owned();
     let load = |events: &[&[u8]]| {
         work.program(&["load", "--json", "--embedded", &dir_text])
-            // An option wins over the environment.
+            // An option overrides the environment.
             .env("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nothing")
             .stdin(join(events))
     };
@@ -42,11 +42,11 @@ fn two_loads_at_once_make_one_server_that_goes_with_them() {
     let mut client = Client::connect(url.trim(), NoTls).expect("the private server");
     assert_same(&expect(&dump, Nul::Reject).tables, &read_tables(&mut client, "public", "americas"));
     drop(client);
-    // A load beside it leaves it running.
+    // A second load leaves the server running.
     let again =
         work.program(&["load", "--json"]).env("KILLS_EMBEDDED", &dir_text).stdin(join(&events[..120]));
     again.expect(0).summary().check(&[("already_loaded", 120)]);
-    let told = embedded("status", 0);
+    let report = embedded("status", 0);
     let socket = format!("{dir_text}/run/.s.PGSQL.5432");
     for words in [
         "Running: PostgreSQL ",
@@ -57,9 +57,9 @@ fn two_loads_at_once_make_one_server_that_goes_with_them() {
         url.trim(),
         &socket,
     ] {
-        assert!(told.contains(words), "{words:?} is missing in: {told}");
+        assert!(report.contains(words), "{words:?} is missing in: {report}");
     }
-    assert!(told.contains("used by  0 connections"), "{told}");
+    assert!(report.contains("used by  0 connections"), "{report}");
     let session = Client::connect(url.trim(), NoTls).expect("the private server");
     assert!(embedded("status", 0).contains("used by  1 connection, of "));
     drop(session);
@@ -72,7 +72,7 @@ fn two_loads_at_once_make_one_server_that_goes_with_them() {
 }
 
 #[test]
-fn a_directory_of_another_kind_is_refused() {
+fn a_directory_that_is_not_embedded_is_rejected() {
     let work = Workplace::new();
     fs::create_dir(work.path().join("photos")).expect("a directory");
     work.write("photos/holiday.jpg", "");

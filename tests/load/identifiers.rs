@@ -1,13 +1,13 @@
-//! Schemas of all names: quoted wherever they stand in a statement, by all commands, in both layouts.
+//! Unusual schema names: all commands quote them everywhere, in both layouts.
 
 use serde_json::Value;
 
 use crate::support::cluster::Cluster;
 use crate::support::dumps::{small_event, version};
+use crate::support::log_case;
 use crate::support::program::Workplace;
-use crate::support::tell;
 
-/// What ends a name, a text, a block or a statement somewhere, or means something to a shell, a format or a pattern.
+/// Characters that end a name, a text, a block or a statement, or have a meaning in a shell, a format or a pattern.
 fn names() -> Vec<String> {
     let mut names: Vec<String> = [
         "two words",
@@ -47,11 +47,11 @@ fn quoted(name: &str) -> String {
 }
 
 #[test]
-fn each_command_in_schemas_of_all_names() {
+fn each_command_works_in_a_schema_of_any_name() {
     let work = Workplace::new();
     let database = Cluster::shared().database("names");
     let mut client = database.client();
-    // Then a backslash in a text is an escape, unless the session says otherwise.
+    // With this default a backslash escapes in a string literal, unless the session overrides it.
     let old_ways = format!("alter database {} set standard_conforming_strings = off", database.name());
     client.batch_execute(&old_ways).expect("a setting");
     client.batch_execute("create table public.untouched ()").expect("a table");
@@ -59,7 +59,7 @@ fn each_command_in_schemas_of_all_names() {
     let both = format!("{first}\n{}\n", small_event(2));
     for name in names() {
         for (layout, table) in [("archive", "kill_event"), ("aegis", "\"KillEvent\"")] {
-            tell((layout, &name));
+            log_case((layout, &name));
             let program = |command: &[&str]| {
                 let program = work.program(command).env("DATABASE_URL", &database.url());
                 program.env("DATABASE_SCHEMA", &name).args(&["--layout", layout])
@@ -87,7 +87,7 @@ fn each_command_in_schemas_of_all_names() {
 }
 
 #[test]
-fn names_that_no_schema_has() {
+fn invalid_schema_names_are_errors() {
     let work = Workplace::new();
     let database = Cluster::shared().database("nameless");
     for name in [&"x".repeat(64), &"鍵".repeat(22), "pg_kills", "pg_catalog"] {

@@ -1,5 +1,4 @@
-//! What a segment costs does not grow with what is stored: rows are looked up by their key, in tables that the planner
-//! knows nothing of as well.
+//! The cost of a segment does not grow with the stored rows: lookups use keys, also in tables without planner statistics.
 
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use crate::support::program::Workplace;
 
 const EVENTS: i64 = 6_000;
 
-/// Entries of indexes, and rows of tables, that were read so far, and pages of indexes, in which entries may be passed over.
+/// Index entries and table rows read so far, and index pages, in which entries can be skipped.
 fn read_so_far(database: &Database<'_>) -> (i64, i64) {
     let sql = "select (select coalesce(sum(idx_tup_read), 0) from pg_stat_user_indexes
                        where relname in ('kill_event', 'kill_player', 'kill_loot', 'KillEvent'))::bigint
@@ -18,15 +17,15 @@ fn read_so_far(database: &Database<'_>) -> (i64, i64) {
                        where relname in ('kill_event', 'kill_player', 'kill_loot', 'KillEvent'))::bigint,
                       (select coalesce(sum(idx_blks_hit + idx_blks_read), 0) from pg_statio_user_indexes
                        where indexrelname in ('kill_event_pkey', 'KillEvent_pkey'))::bigint";
-    // A server counts what a session did when that has ended.
+    // A server adds a session's statistics when it ends.
     let row = database.client().query_one(sql, &[]).expect("a row");
     (row.get(0), row.get(1))
 }
 
 #[test]
-fn rows_that_are_read_are_as_many_as_are_loaded() {
+fn a_load_reads_no_more_rows_than_it_stores() {
     let work = Workplace::new();
-    // The fame differs from load to load, which is found by reading what is stored.
+    // The fame changes with each load, so an update reads the stored rows.
     let dump = |ids: &[i64], fame: i64| -> Vec<u8> {
         let changed = |id: &i64| {
             let mut event = small_event(*id);
@@ -53,11 +52,11 @@ fn rows_that_are_read_are_as_many_as_are_loaded() {
             });
             read_so_far(&database)
         };
-        // Building indexes tells the planner how many rows there are, which is one.
+        // The index build at the end of this load gives the planner a row count of one.
         let mut before = load("skip", dump(&[0], 1));
         let all: Vec<i64> = (1..=EVENTS).collect();
         let odd: Vec<i64> = all.iter().copied().filter(|id| id % 2 == 1).collect();
-        // New ones behind all that are stored, then between them.
+        // New events after all stored ids, then between them.
         for (ids, mode, fame) in [
             (&odd, "skip", 1),
             (&all, "skip", 1),
@@ -66,11 +65,11 @@ fn rows_that_are_read_are_as_many_as_are_loaded() {
             (&all, "update", 2),
         ] {
             let now = load(mode, dump(ids, fame));
-            // An event has three rows, which an update compares, locks and rewrites, each found by a key.
+            // An event has three rows. An update compares, locks and rewrites each by its key.
             let (rows, pages) = (now.0 - before.0, now.1 - before.1);
             before = now;
             assert!(rows < EVENTS * 40, "{layout} {mode}: {rows} rows were read for {EVENTS} events");
-            // A look-up goes down two pages, and so does each entry that is made.
+            // A lookup and each new index entry read two pages.
             let pages_max = EVENTS * if mode == "skip" { 4 } else { 16 };
             assert!(
                 pages < pages_max,

@@ -1,4 +1,5 @@
-//! The schema of the ledger: apart from the tables that Prisma keeps, beside all others, and known by the tables that it is of.
+//! The schema of the ledger: separate from tables that Prisma maintains, next to all others, and aware of the tables'
+//! schema.
 
 use std::process::Command;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use crate::support::process::Supervised as _;
 use crate::support::program::{Ended, Program, Workplace};
 use crate::support::{eventually, find_program, not_tried};
 
-/// The tables of a schema by name.
+/// The table names of a schema.
 fn tables(database: &Database<'_>, schema: &str) -> Vec<String> {
     let sql = "select tablename::text from pg_tables where schemaname = $1 order by 1";
     database.client().query(sql, &[&schema]).expect("tables").iter().map(|row| row.get(0)).collect()
@@ -25,7 +26,7 @@ fn quoted(name: &str) -> String {
 const LEDGER: [&str; 3] = ["kill_load_file", "kill_load_run", "kill_load_segment"];
 
 #[test]
-fn the_ledger_of_aegis_is_apart() {
+fn the_ledger_of_aegis_has_its_own_schema() {
     let database = Cluster::shared().database("apart");
     let work = Workplace::new();
     let dump = generated(30, 5, 0.0);
@@ -33,7 +34,7 @@ fn the_ledger_of_aegis_is_apart() {
     let load = || work.load(&database, &["--layout", "aegis", "dump"]);
     let first = load().expect(0);
     first.summary().check(&[("inserted", 30)]);
-    // It is the default, and no slip.
+    // The default is no mistake and causes no warning.
     assert_eq!(first.stderr, "");
     assert_eq!(tables(&database, "public"), ["KillEvent"]);
     assert_eq!(tables(&database, "aegis_kills"), LEDGER);
@@ -50,19 +51,19 @@ fn the_ledger_of_aegis_is_apart() {
     assert_eq!(health["last_run"]["already_loaded"], 30, "{health}");
     program(&["schema", "apply", "--layout", "aegis"])
         .expect(0)
-        .says_in_output("all tables and indexes are there");
+        .says_in_output("all tables and indexes exist");
     let printed = program(&["schema", "print", "--layout", "aegis"]).expect(0).stdout;
     assert!(
         printed.contains("CREATE SCHEMA IF NOT EXISTS \"aegis_kills\"")
             && !printed.contains("\"public\".kill_load")
     );
-    // A ledger of another layout that comes later does not take its place.
+    // A later ledger of another layout does not replace it.
     work.load(&database, &["dump"]).expect(0);
     load().expect(0).summary().check(&[("already_loaded", 30)]);
 }
 
 #[test]
-fn a_ledger_beside_the_tables_stays_in_use() {
+fn an_existing_ledger_next_to_the_tables_stays_in_use() {
     let work = Workplace::new();
     let dump = generated(20, 6, 0.0);
     for first in [&["--layout", "aegis", "--ledger-schema", "public"][..], &["--layout", "archive"]] {
@@ -72,7 +73,7 @@ fn a_ledger_beside_the_tables_stays_in_use() {
         assert!(tables(&database, "aegis_kills").is_empty());
         assert!(tables(&database, "public").iter().any(|name| name == "kill_load_segment"));
     }
-    // For each layout by the variable too.
+    // The environment variable sets it for each layout.
     let database = Cluster::shared().database("elsewhere");
     for _ in 0..2 {
         work.load(&database, &[]).env("KILLS_LEDGER_SCHEMA", "the ledger").stdin(dump.clone()).expect(0);
@@ -88,11 +89,11 @@ fn a_ledger_beside_the_tables_stays_in_use() {
     work.load(&database, &["--ledger-schema", "pg_ledger"]).expect(2).says(&["--ledger-schema"]);
 }
 
-/// Two schemas with one ledger, whose names must be quoted.
+/// Two schemas with one ledger. Their names need quotes.
 const SCHEMAS: [&str; 2] = ["one's \"game\"", "Two"];
 const SHARED: &str = "the \"ledger\"'s";
 
-/// A database that two schemas share with one ledger.
+/// A database with two schemas that share one ledger.
 struct Shared<'a> {
     layout: Layout,
     database: Database<'a>,
@@ -125,7 +126,7 @@ impl Shared<'_> {
         assert_same(&expected, &found);
     }
 
-    /// Loads until the file is skipped: one that was changed a moment ago is read.
+    /// Loads until the file is skipped, because a recently changed file is read.
     fn settle(&self, schema: &str) {
         eventually(Duration::from_secs(30), "the file is skipped", || {
             let again = self.load(schema).expect(0).summary();
@@ -140,7 +141,7 @@ fn json(ended: &Ended) -> Value {
 }
 
 #[test]
-fn a_ledger_of_several_schemas_tells_their_tables_apart() {
+fn a_shared_ledger_separates_the_tables_of_schemas() {
     for layout in [Layout::Archive, Layout::Aegis] {
         let shared = Shared::new(layout);
         let dump = generated(60, 7, 0.0);
@@ -164,7 +165,7 @@ fn a_ledger_of_several_schemas_tells_their_tables_apart() {
             assert!(tables(&shared.database, schema).iter().all(|name| !name.starts_with("kill_load_")));
         }
 
-        // What is deleted of the one is still loaded in the other.
+        // Events deleted from one schema stay loaded in the other.
         let segments = || {
             let sql = format!("select count(*) from {}.kill_load_segment", quoted(SHARED));
             shared.database.client().query_one(&sql, &[]).expect("a count").get::<_, i64>(0)
@@ -184,12 +185,12 @@ fn a_ledger_of_several_schemas_tells_their_tables_apart() {
             shared.load(SCHEMAS[1]).expect(0).summary().check(&[("files_skipped", 1)]);
             shared.load(SCHEMAS[0]).expect(0).summary().check(&[("inserted", 60)]);
             shared.assert_holds(SCHEMAS[0], &dump);
-            // For the next way to delete it.
+            // Prepares the next kind of deletion.
             shared.settle(SCHEMAS[0]);
         }
         shared.assert_holds(SCHEMAS[1], &dump);
 
-        // Tables that were made again do not have what the ledger has loaded.
+        // Recreated tables do not contain the events of the ledger.
         let drop = format!("drop schema {} cascade", quoted(SCHEMAS[0]));
         shared.database.client().batch_execute(&drop).expect("a drop");
         shared.load(SCHEMAS[0]).expect(0).summary().check(&[("inserted", 60)]);
@@ -197,10 +198,10 @@ fn a_ledger_of_several_schemas_tells_their_tables_apart() {
         shared.settle(SCHEMAS[0]);
 
         if layout == Layout::Aegis {
-            // Each schema of this layout has one server.
+            // In this layout each schema holds one server.
             shared.load("asia").args(&["--server", "asia"]).expect(0);
-            let refused = shared.load(SCHEMAS[1]).args(&["--server", "asia"]).expect(7);
-            assert!(refused.summary().error().contains("has loads of americas into schema"), "{refused:?}");
+            let failed = shared.load(SCHEMAS[1]).args(&["--server", "asia"]).expect(7);
+            assert!(failed.summary().error().contains("holds events of americas, and layout"), "{failed:?}");
             let delete = ["--server", "asia", "--before", "1d"];
             shared
                 .program("delete", SCHEMAS[1])
@@ -222,7 +223,7 @@ fn loads_into_two_schemas_do_not_wait_for_each_other() {
         for load in loads {
             load.finish_after_input().expect(0).summary().check(&[("inserted", 400)]);
         }
-        // A load that lives puts the indexes of its own tables off, and of no others.
+        // A running load defers only the indexes of its own tables.
         let other = uuid::Uuid::new_v4();
         let mut client = shared.database.client();
         let running = format!(
@@ -243,9 +244,9 @@ fn loads_into_two_schemas_do_not_wait_for_each_other() {
     }
 }
 
-/// The schema of the ledger is made where the role may, and else the error has the statement for whoever may.
+/// The role creates the ledger's schema if it can. Otherwise the error has the statement for the owner.
 #[test]
-fn a_role_that_may_not_make_the_schema_says_what_is_to_be_run() {
+fn a_role_that_cannot_create_the_schema_gets_the_statement() {
     let database = Cluster::shared().database("no_schema");
     let work = Workplace::new();
     work.write("dump", generated(20, 8, 0.0));
@@ -254,7 +255,7 @@ fn a_role_that_may_not_make_the_schema_says_what_is_to_be_run() {
     let table = include_str!("../fixtures/schema-0.1.0-aegis.sql");
     let (table, _) =
         table.split_once("CREATE TABLE IF NOT EXISTS \"public\".kill_load_run").expect("the ledger");
-    // Prisma's table, to which the role has been granted access.
+    // A table of Prisma with grants for the role.
     owner.batch_execute(table).expect("a table");
     let grants = format!(
         "create role \"{role}\" login; revoke create on schema public from public;
@@ -265,8 +266,8 @@ fn a_role_that_may_not_make_the_schema_says_what_is_to_be_run() {
     let program = |command: &str| work.program(&[command, "--layout", "aegis"]).env("DATABASE_URL", &url);
     let health = program("health").expect(6);
     health.says_in_output("there is no schema aegis_kills, and the role");
-    let refused = program("load").arg("dump").expect(7);
-    let (_, statement) = refused.stderr.split_once(", or: ").expect("a statement");
+    let failed = program("load").arg("dump").expect(7);
+    let (_, statement) = failed.stderr.split_once(", or: ").expect("a statement");
     let (statement, _) = statement.split_once(';').expect("its end");
     assert_eq!(statement, format!("CREATE SCHEMA aegis_kills AUTHORIZATION \"{role}\""));
     owner.batch_execute(statement).expect("the owner may");
@@ -281,7 +282,7 @@ fn a_role_that_may_not_make_the_schema_says_what_is_to_be_run() {
 }
 
 #[test]
-fn the_roles_may_use_a_ledger_that_is_apart() {
+fn the_roles_can_use_a_ledger_in_its_own_schema() {
     if find_program(&["psql"], &[]).is_none() {
         return not_tried("roles for a ledger that is apart", "psql is missing");
     }
@@ -300,7 +301,10 @@ fn the_roles_may_use_a_ledger_that_is_apart() {
     let granted = grant("delete=on");
     assert!(granted.status.success(), "{granted:?}");
     let missing = grant("ledger=nowhere");
-    assert!(String::from_utf8_lossy(&missing.stderr).contains("there is no schema nowhere"), "{missing:?}");
+    assert!(
+        String::from_utf8_lossy(&missing.stderr).contains("schema nowhere does not exist"),
+        "{missing:?}"
+    );
     let url = |role: &str| database.tcp_url().replace("aegis@", &format!("{role}@"));
     let dump = generated(20, 8, 0.0);
     work.write("dump", &dump);

@@ -1,4 +1,4 @@
-//! Many loads of one list of dumps: each segment is parsed and stored by one of them, and what one leaves undone another does.
+//! Many loads of the same dumps: one of them parses and stores each segment, and another takes over an abandoned one.
 
 use std::fs;
 use std::thread;
@@ -19,18 +19,18 @@ use crate::support::{eventually, free_port};
 
 const WAIT: Duration = Duration::from_mins(1);
 
-/// Notes each try to store a segment, those that are rolled back as well: a sequence keeps what it gave.
-const NOTE_TRIES: &str = "create sequence tries;
+/// Counts attempts to store a segment, also those rolled back, because a sequence does not roll back.
+const COUNT_ATTEMPTS: &str = "create sequence tries;
     create function note() returns trigger language plpgsql as
       $$ begin perform nextval('public.tries'); return new; end $$;
     create trigger note before insert on kill_load_segment for each row execute function note()";
 
-/// Dumps that share no event, in a directory, and a database with the tables.
+/// Dumps without common events in a directory, and a database with the tables.
 struct Season<'c> {
     database: Database<'c>,
     work: Workplace,
     names: Vec<String>,
-    /// Of all of them, one after the other.
+    /// The text of all dumps in order.
     text: Vec<u8>,
 }
 
@@ -39,7 +39,7 @@ impl Season<'_> {
         let database = Cluster::shared().database("many");
         let work = Workplace::new();
         work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
-        database.client().batch_execute(NOTE_TRIES).expect("a trigger");
+        database.client().batch_execute(COUNT_ATTEMPTS).expect("a trigger");
         let lines = lines(&text);
         let parts = lines.chunks(lines.len().div_ceil(dumps)).map(join);
         let names: Vec<String> = (0..dumps).map(|number| format!("dump-{number}")).collect();
@@ -55,14 +55,14 @@ impl Season<'_> {
         program.env("KILLS_PARSE_THREADS", "2").env("DATABASE_RETRY_BASE", "20")
     }
 
-    /// Keeps segments from being stored, until it is dropped.
+    /// Keeps segments from being stored until it is dropped.
     fn hold(&self) -> Client {
         let mut lock = self.database.client();
         lock.batch_execute("begin; lock table kill_load_segment in exclusive mode").expect("a lock");
         lock
     }
 
-    /// The sessions that claim segments, with how many each.
+    /// The sessions that claim segments, with the number of their claims.
     fn claims(&self) -> Vec<(i32, i64)> {
         let sql = "select pid, count(*) from pg_locks where locktype = 'advisory' and granted
                    and database = (select oid from pg_database where datname = current_database()) group by 1 order by 1";
@@ -75,7 +75,7 @@ impl Season<'_> {
         u64::try_from(number).expect("a count")
     }
 
-    /// Events that all runs stored, the dead too.
+    /// The events that all runs stored, crashed runs included.
     fn stored(&self) -> u64 {
         self.number("select sum(inserted)::bigint from kill_load_segment")
     }
@@ -84,8 +84,8 @@ impl Season<'_> {
         self.number("select count(*) from kill_load_segment")
     }
 
-    /// Starts a load, and freezes it when it holds claims; the server has then ended all of its sessions but that of
-    /// the claims, and so its transactions.
+    /// Starts a load and freezes it when it holds claims. Its sessions are then ended except the claim session, so its
+    /// transactions are rolled back.
     fn frozen(&self) -> Running {
         let lock = self.hold();
         let frozen = self.load().start();
@@ -105,20 +105,20 @@ impl Season<'_> {
         frozen
     }
 
-    /// Starts a load that comes to its end but for what another has, and waits there.
+    /// Starts a load that waits at its end for segments that another load has claimed.
     fn waiting(&self) -> Running {
         let port = free_port();
         let running = self.load().args(&["--listen", &port.to_string()]).start();
         eventually(WAIT, "it waits for the other", || {
             let status: Value = serde_json::from_str(&get(port, "/status.json").1).unwrap_or_default();
             let awaits = status["state"] == "waiting" && status["segments_awaited"].as_u64() >= Some(4);
-            assert!(!awaits || status["title"] == "Waiting for segments that other loads have taken");
+            assert!(!awaits || status["title"] == "Waiting for segments claimed by other loads");
             awaits
         });
         running
     }
 
-    /// Asserts the tables, and that the account of each of these runs is complete.
+    /// Asserts the tables, and that the counts of each run are complete.
     #[track_caller]
     fn check(&self, runs: &[Summary]) -> Expected {
         let expected = expect(&self.text, Nul::Reject);
@@ -152,12 +152,12 @@ fn summaries(runs: Vec<Running>, code: i32) -> Vec<Summary> {
 }
 
 #[test]
-fn four_loads_of_the_same_dumps_do_the_work_of_one() {
+fn four_loads_parse_and_store_each_segment_once() {
     for pack in [<[u8]>::to_vec, gzip] {
         let season = Season::new(generated(400, 201, 0.0), 4, pack);
         let lock = season.hold();
         let runs: Vec<Running> = (0..4).map(|_| season.load().start()).collect();
-        // Each is at work on segments of its own before the first is stored.
+        // Each load works on its own segments before the first one is stored.
         eventually(WAIT, "each has claims", || season.claims().len() == 4);
         drop(lock);
         let runs = summaries(runs, 0);
@@ -175,9 +175,9 @@ fn four_loads_of_the_same_dumps_do_the_work_of_one() {
 }
 
 #[test]
-fn what_a_killed_load_had_taken_another_loads() {
-    let packed = |text: &[u8]| zstd_frames(text, 50_000);
-    for pack in [<[u8]>::to_vec as fn(&[u8]) -> Vec<u8>, gzip, packed] {
+fn segments_of_a_killed_load_are_loaded_by_another() {
+    let zstd = |text: &[u8]| zstd_frames(text, 50_000);
+    for pack in [<[u8]>::to_vec as fn(&[u8]) -> Vec<u8>, gzip, zstd] {
         let season = Season::new(generated(300, 202, 0.0), 3, pack);
         let lock = season.hold();
         let killed = season.load().start();
@@ -192,7 +192,7 @@ fn what_a_killed_load_had_taken_another_loads() {
 }
 
 #[test]
-fn what_a_frozen_load_had_taken_another_loads() {
+fn segments_of_a_frozen_load_are_loaded_by_another() {
     let season = Season::new(generated(200, 203, 0.0), 2, gzip);
     let frozen = season.frozen();
     let other = season.load().env("DATABASE_STALL_TIMEOUT", "1s").expect(0).summary();
@@ -204,7 +204,7 @@ fn what_a_frozen_load_had_taken_another_loads() {
 }
 
 #[test]
-fn each_load_names_all_rejects() {
+fn each_load_reports_all_rejects() {
     let dump = generated(200, 204, 0.0);
     let bad = |(number, line): (usize, &&[u8])| match number % 25 {
         7 => b"no event".to_vec(),
@@ -229,7 +229,7 @@ fn each_load_names_all_rejects() {
 }
 
 #[test]
-fn a_dump_that_is_named_twice_and_standard_input() {
+fn a_repeated_file_and_standard_input_are_loaded_once() {
     let mut season = Season::new(generated(150, 205, 0.0), 1, <[u8]>::to_vec);
     let once = season.text.clone();
     season.names.extend(["./dump-0".to_owned(), "dump-0".to_owned()]);
@@ -255,7 +255,7 @@ fn a_dump_that_is_named_twice_and_standard_input() {
 }
 
 #[test]
-fn a_dump_that_changes_while_a_load_waits() {
+fn a_changed_dump_fails_a_waiting_load() {
     for pack in [<[u8]>::to_vec, gzip] {
         let season = Season::new(generated(200, 206, 0.0), 2, pack);
         let frozen = season.frozen();
@@ -265,14 +265,14 @@ fn a_dump_that_changes_while_a_load_waits() {
         let ended = waiting.finish().expect(1);
         let summary = ended.summary();
         assert_eq!(summary.status(), "failed");
-        assert_eq!(summary.error(), "dump-0 has changed while it was loaded: run the same command again");
+        assert_eq!(summary.error(), "dump-0 changed during the load: run the same command again");
         summary.check(&[("unfinished", 0), ("events", summary.count("inserted"))]);
         drop(frozen);
     }
 }
 
 #[test]
-fn a_dump_that_becomes_a_pipe_while_a_load_waits() {
+fn a_dump_replaced_by_a_pipe_fails_a_waiting_load() {
     let season = Season::new(generated(200, 210, 0.0), 2, <[u8]>::to_vec);
     let frozen = season.frozen();
     let waiting = season.waiting();
@@ -281,18 +281,17 @@ fn a_dump_that_becomes_a_pipe_while_a_load_waits() {
     mkfifo(&dump, Mode::S_IRWXU).expect("to make a pipe");
     frozen.signal(Signal::SIGKILL);
     let summary = waiting.finish().expect(1).summary();
-    assert_eq!(summary.error(), "dump-0 has changed while it was loaded: run the same command again");
+    assert_eq!(summary.error(), "dump-0 changed during the load: run the same command again");
     drop(frozen);
 }
 
 #[test]
-fn told_to_stop_while_it_waits() {
+fn stop_request_during_a_wait_for_another_load() {
     let season = Season::new(generated(200, 208, 0.0), 2, <[u8]>::to_vec);
     let frozen = season.frozen();
     let waiting = season.waiting();
     waiting.signal(Signal::SIGTERM);
-    let ended =
-        waiting.finish().expect(143).says(&["segment(s) that other loads have taken are left to them"]);
+    let ended = waiting.finish().expect(143).says(&["segments left to the loads that claimed them"]);
     let summary = ended.summary();
     assert_eq!(summary.status(), "interrupted");
     summary.check(&[("unfinished", 0), ("events", summary.count("inserted"))]);
@@ -303,7 +302,7 @@ fn told_to_stop_while_it_waits() {
 }
 
 #[test]
-fn claims_that_are_lost_are_done_without() {
+fn a_load_continues_without_lost_claims() {
     let season = Season::new(generated(300, 209, 0.0), 2, <[u8]>::to_vec);
     let runs: Vec<Running> = (0..2).map(|_| season.load().start()).collect();
     for _ in 0..2 {

@@ -1,7 +1,7 @@
-//! How much memory a load takes at most, whatever it is given.
+//! The peak memory of loads.
 //!
-//! The dumps come through a pipe that stays open until all is stored, so that the process is there to be asked for its
-//! peak. On the way a lock holds the writers up, until everything that can be in flight is.
+//! The dumps come through a pipe that stays open until everything is stored, so that the process still exists when its
+//! peak is read. A lock blocks the writers until everything that can be in flight is.
 #![cfg(target_os = "linux")]
 
 use std::fs;
@@ -19,20 +19,20 @@ use crate::support::eventually;
 use crate::support::process::Supervised as _;
 use crate::support::program::Workplace;
 
-/// With the default settings on a machine of four cores.
+/// The default on a machine with four cores.
 const PARSE_THREADS: u64 = 4;
 const PEAK_MAX_KIB: u64 = 256 << 10;
 const SEGMENT_BYTES: u64 = 8 << 20;
-/// A buffer for each thread that parses or writes, and for the reader; and some segments more.
+/// A buffer for each parse thread and writer and for the reader, and some more segments.
 const SEGMENTS: u64 = PARSE_THREADS + 3 + 1 + 3;
-/// For dumps of many lines, which take long: all but what the program itself takes is as many times smaller.
+/// For dumps of many lines, which take long: every size is this much smaller, except for the program's own memory.
 const SCALE: u64 = 8;
 const PROGRAM_KIB: u64 = 16 << 10;
 const LINE_MAX_BYTES: usize = 16 << 20;
-const PATIENCE: Duration = Duration::from_mins(3);
+const WAIT_MAX: Duration = Duration::from_mins(3);
 
-/// Loads what `feed` writes, in segments `scale` times smaller than by default, and returns the peak in KiB and the
-/// summary. `feed` says how many events it wrote.
+/// Loads the output of `feed` in segments `scale` times smaller than the default. Returns the peak in KiB and the
+/// summary. `feed` returns the number of events written.
 fn load(
     name: &str,
     scale: u64,
@@ -65,11 +65,11 @@ pub(super) fn load_with(
         .supervised()
         .expect("the program");
     // The waits below have their own limits.
-    loader.set_deadline(Some(4 * PATIENCE));
+    loader.set_deadline(Some(4 * WAIT_MAX));
     let mut input = loader.stdin.take().expect("its input");
     let mut client = database.client();
     let peak = thread::scope(|scope| {
-        eventually(PATIENCE, "the load begins", || {
+        eventually(WAIT_MAX, "the load begins", || {
             client
                 .query_one("select count(*) from kill_load_run", &[])
                 .is_ok_and(|row| row.get::<_, i64>(0) == 1)
@@ -79,10 +79,10 @@ pub(super) fn load_with(
         lock.batch_execute("lock table kill_load_segment in share mode").expect("the lock");
         let feeder = scope.spawn(move || feed(&mut input).map(|events| (events, input)));
         let mut idle = Idle::default();
-        eventually(PATIENCE, "all that can be in flight is", || idle.since_a_while(loader.id(), &mut client));
+        eventually(WAIT_MAX, "all that can be in flight is", || idle.has_lasted(loader.id(), &mut client));
         lock.commit().expect("the lock's end");
         let (events, input) = feeder.join().expect("no panic").expect("the program reads");
-        eventually(PATIENCE, "all is stored", || stored(&mut client) == events);
+        eventually(WAIT_MAX, "all is stored", || stored(&mut client) == events);
         let peak = peak_kib(loader.id());
         drop(input);
         peak
@@ -93,7 +93,7 @@ pub(super) fn load_with(
     (peak, serde_json::from_str(&summary).expect("a summary"))
 }
 
-/// Watches for a process to have nothing to do but wait for the lock.
+/// Detects that a process only waits for the lock.
 #[derive(Default)]
 struct Idle {
     ticks: u64,
@@ -101,7 +101,7 @@ struct Idle {
 }
 
 impl Idle {
-    fn since_a_while(&mut self, pid: u32, client: &mut Client) -> bool {
+    fn has_lasted(&mut self, pid: u32, client: &mut Client) -> bool {
         let waiting = "select count(*) from pg_locks where not granted and database = \
                        (select oid from pg_database where datname = current_database())";
         let is_waiting = client.query_one(waiting, &[]).expect("an answer").get::<_, i64>(0) > 0;
@@ -112,7 +112,7 @@ impl Idle {
     }
 }
 
-/// The processor's time that a process took.
+/// The processor time of a process.
 fn ticks(pid: u32) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the program lives");
     let after_name = stat.rsplit(") ").next().expect("a name");
@@ -140,7 +140,7 @@ pub(super) fn check(name: &str, scale: u64, (peak, summary): (u64, Value), expec
     assert!(peak < peak_max, "{name}: {peak} KiB, and at most {peak_max} are allowed: {summary}");
 }
 
-/// Puts lines that each hold an event together, into arrays that are nearly as long as a line may be.
+/// Joins lines with one event each into arrays of nearly the maximum size.
 struct Pages<'w> {
     out: &'w mut ChildStdin,
     page: Vec<u8>,
@@ -179,7 +179,7 @@ impl Write for Pages<'_> {
     }
 }
 
-/// Writes lines of which `line` makes the one of a number, until there are `bytes` of them.
+/// Writes numbered lines until they have `bytes`.
 fn write_lines(out: &mut ChildStdin, bytes: u64, mut line: impl FnMut(u64, &mut Vec<u8>)) -> io::Result<u64> {
     let (mut lines, mut written, mut buffer) = (0, 0, Vec::new());
     while written < bytes {
@@ -194,7 +194,7 @@ fn write_lines(out: &mut ChildStdin, bytes: u64, mut line: impl FnMut(u64, &mut 
     Ok(lines)
 }
 
-/// An event as AlbionBB has it, of about 250 bytes, with this for its id.
+/// An event of about 250 bytes with this id, in AlbionBB's reduced format.
 fn small_event(id: &str, number: u64) -> String {
     let player = |name: &str| {
         format!(
@@ -209,8 +209,8 @@ fn small_event(id: &str, number: u64) -> String {
 }
 
 #[test]
-fn events_like_those_of_the_game() {
-    // Of 14,000 bytes each.
+fn memory_is_bounded_for_realistic_events() {
+    // Events of 14,000 bytes each.
     let options = GenerateOptions { events: SEGMENTS * SEGMENT_BYTES / 14_000, ..GenerateOptions::default() };
     let events = options.events;
     let loaded = load("memory game", 1, move |input| generate(&options, input).map(|summary| summary.lines));
@@ -218,7 +218,7 @@ fn events_like_those_of_the_game() {
 }
 
 #[test]
-fn the_smallest_events() {
+fn memory_is_bounded_for_the_smallest_events() {
     let mut events = 0;
     let counted = &mut events;
     let loaded = load("memory small", SCALE, move |input| {
@@ -231,7 +231,7 @@ fn the_smallest_events() {
 }
 
 #[test]
-fn nothing_but_rejects() {
+fn memory_is_bounded_for_rejects_only() {
     let mut events = 0;
     let counted = &mut events;
     let loaded = load("memory rejects", SCALE, move |input| {
@@ -244,8 +244,8 @@ fn nothing_but_rejects() {
 }
 
 #[test]
-fn the_longest_lines() {
-    // An array of so many is nearly as long as a line may be, and a segment by itself.
+fn memory_is_bounded_for_the_longest_lines() {
+    // An array of this many events is nearly as long as a line may be, and fills a segment.
     let options = GenerateOptions { events: SEGMENTS * 1_180, ..GenerateOptions::default() };
     let events = options.events;
     let loaded = load("memory lines", 1, move |input| {
@@ -268,7 +268,7 @@ pub(super) fn event_with(id: u64, victim: &str) -> String {
     )
 }
 
-/// Reads `count` lines that `line` makes, without a database, and returns the peak in KiB and the summary.
+/// Reads `count` generated lines without a database. Returns the peak in KiB and the summary.
 fn dry_load(count: u64, line: impl Fn(u64) -> String + Send) -> (u64, Value) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let mut loader = Command::new(env!("CARGO_BIN_EXE_aegis-kills"))
@@ -282,13 +282,13 @@ fn dry_load(count: u64, line: impl Fn(u64) -> String + Send) -> (u64, Value) {
         .stdout(Stdio::piped())
         .supervised()
         .expect("the program");
-    loader.set_deadline(Some(2 * PATIENCE));
+    loader.set_deadline(Some(2 * WAIT_MAX));
     let mut input = loader.stdin.take().expect("its input");
     for number in 1..=count {
         input.write_all(line(number).as_bytes()).expect("the program reads");
     }
     let (mut before, mut looks) = (0, 0);
-    eventually(PATIENCE, "all is read", || {
+    eventually(WAIT_MAX, "all is read", || {
         let ticks = ticks(loader.id());
         looks = if ticks == before { looks + 1 } else { 0 };
         before = ticks;
@@ -302,18 +302,18 @@ fn dry_load(count: u64, line: impl Fn(u64) -> String + Send) -> (u64, Value) {
 }
 
 #[test]
-fn arrays_of_what_is_no_event() {
+fn memory_is_bounded_for_arrays_without_events() {
     const ELEMENTS: u64 = 32_768;
     let line = format!("[{}0]\n", "0,".repeat(32_767));
     let (peak, summary) = dry_load(3, |_| line.clone());
-    // Many more would be stopped, as the reject file would be out of proportion to the input.
+    // The program would stop at many more, because the reject file would be out of proportion to the input.
     assert_eq!(summary["rejected"], 3 * ELEMENTS, "{summary}");
-    // A reject takes some 200 bytes.
+    // A reject takes about 200 bytes.
     assert!(peak < 48 << 10, "{peak} KiB: {summary}");
 }
 
 #[test]
-fn rows_of_nothing() {
+fn memory_is_bounded_for_empty_rows() {
     let slots = format!(",\"Inventory\":[{}{{}}]", "{},".repeat(30_000));
     let (peak, summary) = dry_load(372, |number| event_with(number, &slots));
     assert_eq!(summary["rejected"], 0, "{summary}");
@@ -321,7 +321,7 @@ fn rows_of_nothing() {
 }
 
 #[test]
-fn the_longest_values() {
+fn memory_is_bounded_for_the_longest_values() {
     let long = format!(
         ",\"Avatar\":\"{}\",\"Other\":{}1{}",
         "x".repeat(15_000_000),
@@ -334,7 +334,7 @@ fn the_longest_values() {
 }
 
 #[test]
-fn rows_that_are_made_again_are_stored() {
+fn reencoded_rows_are_stored() {
     const SLOTS: i64 = 32_000;
     let slots = format!(",\"Inventory\":[{}{{}}]", "{},".repeat(31_999));
     let events = 18;

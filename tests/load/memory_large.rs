@@ -1,11 +1,11 @@
-//! How much memory events take that are nearly as long as an event may be.
+//! The memory for events of nearly the maximum size.
 #![cfg(target_os = "linux")]
 
 use std::io::Write as _;
 
 use super::memory::{check, event_with, load_with};
 
-/// An event of about so many bytes: items, each with a soul.
+/// An event of about this many bytes: items, each with a soul.
 fn event(id: u64, bytes: usize) -> String {
     const SOUL: usize = 440;
     let item = format!(r#"{{"Type":"T4_BAG","Count":1,"Quality":1,"LegendarySoul":"{}"}}"#, "s".repeat(SOUL));
@@ -26,21 +26,21 @@ fn load_events(name: &str, options: &[&str], count: u64, bytes: usize) {
 }
 
 #[test]
-fn the_longest_events() {
+fn memory_is_bounded_for_the_longest_events() {
     load_events("memory longest events", &[], 14, 15_900_000);
 }
 
 #[test]
-fn events_of_a_segment_each() {
+fn memory_is_bounded_for_events_of_a_segment_each() {
     load_events("memory segments", &[], 14, 8_300_000);
 }
 
 #[test]
-fn events_of_half_a_segment() {
+fn memory_is_bounded_for_events_of_half_a_segment() {
     load_events("memory halves", &[], 28, 4_100_000);
 }
 
 #[test]
-fn the_longest_events_where_they_are_rewritten() {
+fn memory_is_bounded_for_updates_of_the_longest_events() {
     load_events("memory rewritten", &["--on-conflict", "update"], 14, 15_900_000);
 }

@@ -1,4 +1,4 @@
-//! Who may read the reject file, and what is not written to as it may be someone else's.
+//! Permissions of the reject file, and places that it is not written to because they may belong to others.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, lchown, symlink};
@@ -23,7 +23,7 @@ fn mode(path: &Path) -> u32 {
 }
 
 #[test]
-fn a_new_file_is_its_owners_alone_whatever_the_mask_says() {
+fn a_new_reject_file_has_mode_0600_under_any_umask() {
     let work = Workplace::new();
     for mask in ["000", "022", "077", "777"] {
         let name = format!("refused-{mask}");
@@ -39,7 +39,7 @@ fn a_new_file_is_its_owners_alone_whatever_the_mask_says() {
 }
 
 #[test]
-fn a_file_that_is_there_keeps_its_rights_with_a_warning() {
+fn an_existing_reject_file_keeps_its_mode_with_a_warning() {
     let work = Workplace::new();
     let path = work.path().join("refused");
     let load = |args: &[&str]| {
@@ -49,27 +49,27 @@ fn a_file_that_is_there_keeps_its_rights_with_a_warning() {
             .expect(3)
             .stderr
     };
-    for (number, rights) in [0o600, 0o640, 0o604, 0o666].into_iter().enumerate() {
+    for (number, mode_bits) in [0o600, 0o640, 0o604, 0o666].into_iter().enumerate() {
         if number > 0 {
-            fs::set_permissions(&path, fs::Permissions::from_mode(rights)).expect("its mode");
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode_bits)).expect("its mode");
         }
         let warned = load(&[]);
-        assert_eq!(warned.contains("chmod 600 refused"), rights != 0o600, "{rights:o}: {warned}");
-        assert_eq!(mode(&path), rights);
+        assert_eq!(warned.contains("chmod 600 refused"), mode_bits != 0o600, "{mode_bits:o}: {warned}");
+        assert_eq!(mode(&path), mode_bits);
         assert_eq!(load(&["-q"]), "");
     }
     assert_eq!(read_rejects(&path).len(), 8, "each went to its end");
 }
 
 #[test]
-fn places_that_can_not_be_written() {
+fn unwritable_places_are_errors() {
     let work = Workplace::new();
     fs::create_dir(work.path().join("directory")).expect("a directory");
     for (place, words) in [("directory", "Is a directory"), ("no/such/refused", "No such file")] {
         let program = work.program(&["load", "--dry-run"]).env("KILLS_REJECTS_FILE", place).stdin(NO_EVENT);
         program.expect(1).says(&["the reject file", place, words, "--rejects"]);
     }
-    // A device or a pipe is no file of anyone's.
+    // A device or a pipe is no regular file.
     let program = work.program(&["load", "--dry-run", "--rejects", "/dev/null"]).stdin(NO_EVENT);
     assert!(!program.expect(3).stderr.contains("chmod"));
     let ended = work.program(&["load", "--dry-run", "--rejects", "/dev/stderr"]).stdin(NO_EVENT).expect(3);
@@ -77,7 +77,7 @@ fn places_that_can_not_be_written() {
 }
 
 #[test]
-fn links_and_files_of_others_in_a_shared_directory() {
+fn links_and_files_of_others_in_a_shared_directory_are_not_written() {
     let work = Workplace::new();
     let shared = work.path().join("shared");
     fs::create_dir(&shared).expect("a directory");
@@ -89,7 +89,7 @@ fn links_and_files_of_others_in_a_shared_directory() {
     load("own-link").expect(3);
     assert_eq!(mode(&work.path().join("mine")), 0o600);
     load("own-link").expect(3);
-    // A second name of a file of one's own, which whoever can write the directory can make.
+    // A hard link to one's own file. Anyone who can write to the directory can create it.
     work.write("own", "own");
     fs::hard_link(work.path().join("own"), shared.join("hard")).expect("a link");
     for mode in [0o1777, 0o777] {
@@ -98,7 +98,7 @@ fn links_and_files_of_others_in_a_shared_directory() {
     }
     assert_eq!(fs::read_to_string(work.path().join("own")).expect("a file"), "own");
     if !nix::unistd::geteuid().is_root() {
-        // Only root can make what is another user's.
+        // Only root can create files of another user.
         return;
     }
     work.write("precious", "precious");
@@ -117,14 +117,14 @@ fn links_and_files_of_others_in_a_shared_directory() {
     assert_eq!(fs::read_to_string(work.path().join("precious")).expect("a file"), "precious");
     assert!(!work.path().join("new").exists());
     assert_eq!(fs::metadata(shared.join("file")).expect("a file").len(), 0);
-    // In a directory that only its owner writes, what is there was put there by right.
+    // If only its owner can write to the directory, its files are trusted.
     fs::set_permissions(&shared, fs::Permissions::from_mode(0o755)).expect("its mode");
     load("file").expect(3);
 }
 
-/// What another user has made leads elsewhere: a link in a directory of theirs, one on the way, a pipe that they read.
+/// Entries of another user lead elsewhere: a link in their directory, a link on the path, a pipe that they read.
 #[test]
-fn what_others_have_made_is_not_followed() {
+fn links_and_pipes_of_others_are_not_followed() {
     if !nix::unistd::geteuid().is_root() {
         return not_tried("links of another user", "only root can make them");
     }
@@ -151,21 +151,21 @@ fn what_others_have_made_is_not_followed() {
     }
     assert_eq!(fs::read_to_string(at("ours/precious")).expect("a file"), "precious");
     assert_eq!(fs::read_dir(at("ours")).expect("a directory").count(), 1);
-    // A new file in a directory of another user's harms nobody.
+    // A new file in another user's directory is harmless.
     work.program(&["load", "--dry-run", "--rejects", "shared/theirs/new"]).stdin(NO_EVENT).expect(3);
 }
 
 #[test]
-fn a_pipe_that_nobody_reads_is_an_error_at_once() {
+fn a_pipe_without_a_reader_is_an_error_at_once() {
     let work = Workplace::new();
     mkfifo(&work.path().join("pipe"), Mode::S_IRUSR | Mode::S_IWUSR).expect("a FIFO");
     let load = work.program(&["load", "--dry-run", "--rejects", "pipe"]).stdin(NO_EVENT);
     load.expect(1).says(&["the reject file", "pipe", "no program reads this pipe"]);
 }
 
-/// A link in the place of the file that metrics are first written to.
+/// A link in place of the temporary metrics file.
 #[test]
-fn a_link_in_the_way_of_the_metrics() {
+fn a_link_in_place_of_the_temporary_metrics_file_is_not_followed() {
     let work = Workplace::new();
     work.write("precious", "precious");
     let script = "ln -s precious kills.prom.$$.tmp; exec \"$0\" load --server asia --metrics-file kills.prom --database-url \"$1\"";

@@ -1,4 +1,4 @@
-//! `load`: what is refused before the database sees it, and the file that it goes to.
+//! `load`: values rejected before they reach the database, and the reject file.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,11 +11,11 @@ use crate::support::oracle::{Expected, Nul, expect, expect_given};
 use crate::support::program::{Ended, Reject, Workplace, assert_tables, read_rejects};
 use crate::support::samples;
 
-/// Longer lines are not kept.
+/// Longer lines are not stored in the reject file.
 const LINE_MAX_BYTES: usize = 16 << 20;
 const HEAD_BYTES: usize = 4 << 10;
 
-/// The sample events with the hostile lines among them.
+/// The sample events mixed with the hostile lines.
 fn hostile_dump() -> Vec<u8> {
     let hostile = hostile::lines(&samples::event(9_000_000_000).to_string());
     let samples = samples::sample_events();
@@ -29,7 +29,7 @@ fn hostile_dump() -> Vec<u8> {
     join(&dump)
 }
 
-/// Asserts that rejects and expected rejects are the same, place by place, and that each holds what was refused.
+/// Asserts that rejects and expected rejects match by place, and that each contains its input.
 #[track_caller]
 fn check_rejects(dump: &[u8], expected: &Expected, rejects: &[Reject]) {
     let lines = lines(dump);
@@ -63,14 +63,14 @@ fn check_rejects(dump: &[u8], expected: &Expected, rejects: &[Reject]) {
     assert_eq!(rejects.len(), expected.rejected.len());
 }
 
-/// What the dump comes to, given the choice that the program made where it has one.
+/// The expected result, given the program's choice if it has one.
 fn expect_as(dump: &[u8], nul: Nul, run: &Ended) -> Expected {
-    let refused = run.rejects().iter().map(|reject| (reject.line(), reject.index())).collect();
-    expect_given(dump, nul, &refused)
+    let rejected = run.rejects().iter().map(|reject| (reject.line(), reject.index())).collect();
+    expect_given(dump, nul, &rejected)
 }
 
 #[test]
-fn hostile_lines_among_real_events() {
+fn hostile_lines_do_not_affect_real_events() {
     let dump = hostile_dump();
     let work = Workplace::new();
     work.write("hostile.ndjson", &dump);
@@ -101,7 +101,7 @@ fn hostile_lines_among_real_events() {
 }
 
 #[test]
-fn each_hostile_line_has_its_verdict() {
+fn each_hostile_line_is_loaded_or_rejected_as_expected() {
     let database = Cluster::shared().database("verdicts");
     let work = Workplace::new();
     let hostile = hostile::lines(&samples::event(9_000_000_000).to_string());
@@ -151,8 +151,8 @@ fn nul_is_rejected_stripped_or_replaced() {
 }
 
 #[test]
-fn mended_rejects_are_piped_back_in() {
-    let database = Cluster::shared().database("mended");
+fn corrected_rejects_can_be_piped_into_a_load() {
+    let database = Cluster::shared().database("corrected");
     let work = Workplace::new();
     let broken: Vec<String> = (1..=30)
         .map(|id| match id % 3 {
@@ -168,17 +168,17 @@ fn mended_rejects_are_piped_back_in() {
     let run = work.load(&database, &["--rejects", "mine.ndjson"]).stdin(dump).expect(3);
     run.summary().check(&[("inserted", 10), ("rejected", 20)]);
 
-    let mend = |raw: &[u8]| String::from_utf8_lossy(raw).replace("\\u0000", "").replace("\"x\"", "241000");
+    let correct = |raw: &[u8]| String::from_utf8_lossy(raw).replace("\\u0000", "").replace("\"x\"", "241000");
     let rejects = read_rejects(&work.path().join("mine.ndjson"));
-    let mended: Vec<String> = rejects.iter().map(|reject| mend(&reject.raw())).collect();
-    let run = work.load(&database, &[]).stdin(join(&mended)).expect(0);
+    let corrected: Vec<String> = rejects.iter().map(|reject| correct(&reject.raw())).collect();
+    let run = work.load(&database, &[]).stdin(join(&corrected)).expect(0);
     run.summary().check(&[("inserted", 20)]);
-    let whole: Vec<String> = broken.iter().map(|line| mend(line.as_bytes())).collect();
+    let whole: Vec<String> = broken.iter().map(|line| correct(line.as_bytes())).collect();
     assert_tables(&database, "americas", &expect(&join(&whole), Nul::Reject).tables);
 }
 
 #[test]
-fn an_existing_reject_file_is_added_to() {
+fn new_rejects_are_appended_to_an_existing_file() {
     let work = Workplace::new();
     for run in 1..=2 {
         let program = work.program(&["load", "--json", "--dry-run"]).env("KILLS_REJECTS_FILE", "r.ndjson");
@@ -202,7 +202,7 @@ fn too_many_rejects_stop_the_run() {
         let run = program.stdin(dump.clone()).expect(if code == 0 { 3 } else { code });
         let summary = run.summary();
         assert_eq!(summary.status(), if code == 0 { "rejects" } else { "reject_limit" }, "{limit}");
-        // Stopped, drained: what was read is stored, and is a beginning of the dump.
+        // Stopped and drained: the stored events are the beginning of the dump.
         summary.check(&[("unfinished", 0)]);
         assert_eq!(run.rejects().len() as u64, summary.count("rejected"), "{limit}");
         let read = usize::try_from(summary.count("lines")).expect("lines");
@@ -228,7 +228,7 @@ fn a_dry_run_needs_no_database_and_writes_rejects() {
         ("inserted", 0),
         ("already_loaded", 0),
     ]);
-    // A database that is named is left alone.
+    // A given database is not used.
     let database = Cluster::shared().database("dry");
     work.load(&database, &["--dry-run"]).stdin(samples::sample_events()).expect(0);
     let tables =
@@ -237,7 +237,7 @@ fn a_dry_run_needs_no_database_and_writes_rejects() {
 }
 
 #[test]
-fn a_reject_file_that_cannot_be_is_told_before_anything_is_read() {
+fn an_unusable_reject_file_is_an_error_before_reading() {
     let work = Workplace::new();
     work.write("file", "");
     fs::create_dir(work.path().join("directory")).expect("a directory");
@@ -247,7 +247,7 @@ fn a_reject_file_that_cannot_be_is_told_before_anything_is_read() {
         .collect();
     for path in ["missing/rejects.ndjson", "directory", "file/rejects.ndjson"] {
         let database = Cluster::shared().database("unwritable");
-        // Its input stays open, and holds a reject: the run ends because it does not read.
+        // The input stays open and contains a reject. The run ends because it does not read.
         let mut running = work.load(&database, &["--rejects", path]).start();
         running.feed(b"no event\n");
         let ended = running.finish().expect(1).says(&[path, "--rejects"]);

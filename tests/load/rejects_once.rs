@@ -1,4 +1,4 @@
-//! Rejects are reported once: what is in an earlier run's reject file is no news, and only what is on the disk counts as
+//! Rejects are reported once: those in an earlier run's reject file are not new. Only rejects on the disk count as
 //! reported.
 
 use std::fs;
@@ -12,22 +12,22 @@ use crate::support::dumps::{join, small_event};
 use crate::support::eventually;
 use crate::support::program::{Ended, Workplace, read_rejects};
 
-/// Longer values are rejected without being held.
+/// Longer values are rejected without being held in memory.
 const VALUE_MAX_BYTES: usize = 16 << 20;
 
-/// Two good events, one that the program rejects, and one that a constraint of the database does.
+/// Two valid events, one that the program rejects, and one that a constraint of the database rejects.
 fn dump() -> Vec<u8> {
-    let mut refused = small_event(3);
-    refused["TotalVictimKillFame"] = 666.into();
+    let mut rejected = small_event(3);
+    rejected["TotalVictimKillFame"] = 666.into();
     join(&[
         small_event(1).to_string(),
         "no event".to_owned(),
-        refused.to_string(),
+        rejected.to_string(),
         small_event(4).to_string(),
     ])
 }
 
-fn refuse_by_constraint(work: &Workplace, database: &Database<'_>) {
+fn reject_by_constraint(work: &Workplace, database: &Database<'_>) {
     work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
     database.client().batch_execute("alter table kill_event add check (fame <> 666)").expect("a constraint");
 }
@@ -46,16 +46,16 @@ fn named_file(run: &Ended) -> PathBuf {
 }
 
 #[test]
-fn rejects_are_reported_once_and_again_by_force() {
+fn rejects_are_reported_once_and_again_with_force() {
     let database = Cluster::shared().database("once");
     let work = Workplace::new();
-    refuse_by_constraint(&work, &database);
+    reject_by_constraint(&work, &database);
     let load = |args: &[&str]| work.load(&database, args).stdin(dump());
     let first = load(&[]).expect(3);
     first.summary().check(&[("inserted", 2), ("rejected", 2), ("rejected_before", 0)]);
     let file = work.path().join(named_file(&first));
     assert_eq!(read_rejects(&file).len(), 2);
-    // The same again, with a limit that no new reject passes.
+    // Again, with a limit that any new reject exceeds.
     let again = load(&["--max-rejects", "0"]).expect(0);
     assert_eq!(again.summary().status(), "complete");
     again.summary().check(&[
@@ -73,10 +73,10 @@ fn rejects_are_reported_once_and_again_by_force() {
     );
     let row = row.expect("a row");
     assert_eq!((row.get::<_, i64>(0), row.get::<_, Option<String>>(1)), (2, None));
-    // People are shown the file too.
+    // The summary for people names the file too.
     let program = work.program(&["load"]).env("DATABASE_URL", &database.url()).stdin(dump());
     program.expect(0).says_in_output(&format!("rejects of earlier runs: {}", file.display()));
-    // New ones beside old ones.
+    // New rejects beside old ones.
     let more = [dump(), b"no event either\n".to_vec()].concat();
     let run = work.load(&database, &[]).segment_bytes(4 << 10).stdin(more.clone()).expect(3);
     run.summary().check(&[("rejected", 3), ("rejected_before", 0)]);
@@ -88,7 +88,7 @@ fn rejects_are_reported_once_and_again_by_force() {
 }
 
 #[test]
-fn a_value_that_is_too_long_is_reported_once() {
+fn an_overlong_value_is_reported_once() {
     let database = Cluster::shared().database("long");
     let work = Workplace::new();
     let long = format!("{{\"EventId\":\"{}\"}}", "x".repeat(VALUE_MAX_BYTES));
@@ -99,7 +99,7 @@ fn a_value_that_is_too_long_is_reported_once() {
 }
 
 #[test]
-fn a_run_that_is_killed_before_its_rejects_count_as_reported_reports_them_again() {
+fn rejects_of_a_killed_run_are_reported_again() {
     let database = Cluster::shared().database("killed");
     let work = Workplace::new();
     let mut running = work.load(&database, &["--rejects", "first"]).start();
@@ -110,7 +110,7 @@ fn a_run_that_is_killed_before_its_rejects_count_as_reported_reports_them_again(
         !client.query(sql, &[]).expect("rows").is_empty()
             && !client.query("select from kill_load_run", &[]).expect("rows").is_empty()
     });
-    // It can commit its events, and not its report.
+    // It can commit events but not its report.
     let mut transaction = client.transaction().expect("a transaction");
     transaction.batch_execute("lock table kill_load_run in exclusive mode").expect("a lock");
     drop(running.take_input());
@@ -134,7 +134,7 @@ fn a_run_that_is_killed_before_its_rejects_count_as_reported_reports_them_again(
 }
 
 #[test]
-fn a_ledger_of_an_earlier_version_learns_which_rejects_are_reported() {
+fn a_ledger_of_an_earlier_version_records_reported_rejects() {
     let database = Cluster::shared().database("earlier");
     let work = Workplace::new();
     work.load(&database, &[]).stdin(dump()).expect(3);
@@ -143,7 +143,7 @@ fn a_ledger_of_an_earlier_version_learns_which_rejects_are_reported() {
         .batch_execute(
             "alter table kill_load_segment drop column reported;
              alter table kill_load_run drop column rejects_file, drop column rejected_before;
-             alter table kill_load_file drop column reading",
+             drop table kill_load_file",
         )
         .expect("an earlier ledger");
     work.load(&database, &[]).stdin(dump()).expect(3).summary().check(&[("duplicate", 3), ("rejected", 1)]);

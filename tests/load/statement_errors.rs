@@ -1,5 +1,4 @@
-//! `load`: what the database refuses for a reason that is not the row's rejects no event, and what a row is at fault for rejects
-//! that event alone.
+//! `load`: errors of the database that no row causes reject no event. An error of a row rejects only its event.
 
 use postgres::{Client, NoTls};
 
@@ -12,7 +11,7 @@ fn dump() -> Vec<u8> {
     join(&(1..=3).map(|id| small_event(id).to_string()).collect::<Vec<_>>())
 }
 
-/// Tables that hold the first versions of three events.
+/// Tables with the first versions of three events.
 fn loaded<'a>(work: &Workplace, hint: &str) -> crate::support::cluster::Database<'a> {
     let database = Cluster::shared().database(hint);
     let stored: Vec<String> = (1..=3).map(|id| version(id, 1)).collect();
@@ -21,7 +20,7 @@ fn loaded<'a>(work: &Workplace, hint: &str) -> crate::support::cluster::Database
 }
 
 #[test]
-fn ddl_that_someone_forbids() {
+fn forbidden_ddl_rejects_no_event() {
     let work = Workplace::new();
     let database = loaded(&work, "ddl_guard");
     let guard = "create function guard() returns event_trigger language plpgsql as
@@ -39,7 +38,7 @@ fn ddl_that_someone_forbids() {
 }
 
 #[test]
-fn a_trigger_of_the_ledger_that_refuses() {
+fn a_failing_ledger_trigger_rejects_no_event() {
     let work = Workplace::new();
     let database = Cluster::shared().database("ledger_guard");
     work.program(&["schema", "apply", "--database-url", &database.url()]).expect(0);
@@ -51,9 +50,9 @@ fn a_trigger_of_the_ledger_that_refuses() {
     run.summary().check(&[("rejected", 0), ("unfinished", 3)]);
 }
 
-/// A condition of the user's own function is of the row that it is raised for, whatever its SQLSTATE.
+/// An error raised by a user's function belongs to its row, whatever the SQLSTATE.
 #[test]
-fn sqlstates_of_triggers() {
+fn a_trigger_rejects_its_event_with_any_sqlstate() {
     let work = Workplace::new();
     for state in ["KK001", "P0002", "P0003", "P0004", "02000", "22000"] {
         let database = Cluster::shared().database("states");
@@ -72,9 +71,9 @@ fn sqlstates_of_triggers() {
     }
 }
 
-/// Rows of players and of loot are counted, too, and an event is stored whole or not at all.
+/// Rows of players and loot are counted too. An event is stored completely or not at all.
 #[test]
-fn rows_that_a_trigger_drops() {
+fn an_event_whose_rows_a_trigger_drops_is_rejected() {
     let work = Workplace::new();
     for (table, condition) in
         [("kill_player", "new.event_id = 2 and new.role = 'victim'"), ("kill_loot", "new.event_id = 2")]
@@ -100,9 +99,9 @@ fn rows_that_a_trigger_drops() {
     }
 }
 
-/// Letters that are escaped in kept JSON, in databases of other encodings.
+/// Characters that are escaped in stored JSON, in databases with other encodings.
 #[test]
-fn escapes_in_other_encodings() {
+fn escapes_are_stored_in_other_encodings() {
     let work = Workplace::new();
     let mut escaped = small_event(1).to_string();
     escaped.truncate(escaped.len() - 1);
@@ -130,9 +129,9 @@ fn escapes_in_other_encodings() {
     }
 }
 
-/// A trigger of the statement fires whatever the rows are.
+/// A statement trigger fires for any rows.
 #[test]
-fn a_trigger_of_the_statement_that_refuses() {
+fn a_failing_statement_trigger_rejects_no_event() {
     let work = Workplace::new();
     for table in ["kill_event", "kill_loot"] {
         let database = Cluster::shared().database("statement");

@@ -1,4 +1,4 @@
-//! `load --on-conflict update`: stored events that differ are rewritten, and nothing else is.
+//! `load --on-conflict update`: stored events that differ are rewritten, and no others.
 
 use std::thread;
 use std::time::Duration;
@@ -10,14 +10,15 @@ use crate::support::eventually;
 use crate::support::oracle::{Nul, Tables, expect};
 use crate::support::program::{Workplace, assert_tables};
 
-/// What is stored when the last version of each event counts: the oracle takes the first, so it is given the lines backwards.
+/// The expected tables if the last version of each event wins. The oracle keeps the first, so it reads the lines in
+/// reverse.
 fn last_wins(lines: &[String]) -> Tables {
     let backwards: Vec<&String> = lines.iter().rev().collect();
     expect(&join(&backwards), Nul::Reject).tables
 }
 
 #[test]
-fn what_differs_is_rewritten_and_the_rest_is_left() {
+fn only_changed_events_are_rewritten() {
     let database = Cluster::shared().database("update");
     let work = Workplace::new();
     let stored: Vec<String> = (1..=40).map(|id| version(id, 1)).collect();
@@ -51,7 +52,7 @@ fn the_last_of_several_versions_wins() {
 }
 
 #[test]
-fn rows_that_were_deleted_come_back() {
+fn an_update_restores_deleted_rows() {
     let database = Cluster::shared().database("update_rows");
     let work = Workplace::new();
     let lines: Vec<String> = (1..=10).map(|id| version(id, 1)).collect();
@@ -62,9 +63,9 @@ fn rows_that_were_deleted_come_back() {
     assert_tables(&database, "americas", &last_wins(&lines));
 }
 
-/// Rows are rewritten by their places, which are the same in each partition.
+/// Rows are rewritten by their position, which repeats in each partition.
 #[test]
-fn partitions_are_told_apart() {
+fn partitions_with_equal_row_positions_are_distinguished() {
     let database = Cluster::shared().database("update_parts");
     let work = Workplace::new();
     work.program(&["schema", "apply", "--database-url", &database.url()]).expect(0);
@@ -95,9 +96,9 @@ fn partitions_are_told_apart() {
     }
 }
 
-/// What someone else has changed while it was waited for is found in its new place.
+/// A row that another session changed during a wait is found at its new position.
 #[test]
-fn rows_that_someone_else_changes_meanwhile() {
+fn rows_changed_concurrently_are_updated() {
     for change in [
         "update kill_event set fame = fame + 1",
         "update kill_player set name = 'someone'",

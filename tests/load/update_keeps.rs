@@ -1,5 +1,4 @@
-//! `load --on-conflict update`: what users keep beside the rows of events stays, and what keeps an event from being rewritten
-//! is noticed.
+//! `load --on-conflict update`: columns and rows of users stay, and a prevented update is noticed.
 
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::join;
@@ -17,7 +16,7 @@ fn before() -> Vec<u8> {
     join(&[event(1, 10, "Old", "v1"), event(2, 20, "Old", "v2"), event(3, 30, "Old", "v3")])
 }
 
-/// Of event 1 the fame and a player differ, of event 3 the fame; event 2 is the same.
+/// Event 1 differs in its fame and a player, event 3 in its fame. Event 2 is equal.
 fn after() -> Vec<u8> {
     join(&[event(1, 11, "New", "v1"), event(2, 20, "Old", "v2"), event(3, 31, "Old", "v3")])
 }
@@ -37,7 +36,7 @@ const NOTES: &str =
       (select count(note) from kill_loot))";
 
 #[test]
-fn columns_and_rows_of_users_survive() {
+fn columns_and_rows_of_users_survive_an_update() {
     let work = Workplace::new();
     for cascade in ["on delete cascade", ""] {
         let database = loaded(&work, "archive");
@@ -65,7 +64,7 @@ fn columns_and_rows_of_users_survive() {
 }
 
 #[test]
-fn players_that_are_gone_go_and_new_ones_come() {
+fn an_update_removes_old_players_and_adds_new_ones() {
     let work = Workplace::new();
     let database = loaded(&work, "archive");
     let sql = "alter table kill_player add note text; update kill_player set note = player_id";
@@ -77,9 +76,9 @@ fn players_that_are_gone_go_and_new_ones_come() {
     assert_eq!(texts(&database, players), ["k1 k1", "k2 k2", "k3 k3", "v2 v2", "v3 v3", "v9"]);
 }
 
-/// A row that someone still refers to can't go: the event is rejected, with nothing of it changed.
+/// A referenced row cannot be deleted. The event is rejected and stays unchanged.
 #[test]
-fn a_row_that_can_not_go() {
+fn an_event_whose_row_cannot_be_deleted_is_rejected_unchanged() {
     let work = Workplace::new();
     let database = loaded(&work, "archive");
     let sql = "create table bounty (server albion_server, event_id bigint, player_id text collate \"C\",
@@ -101,9 +100,9 @@ fn a_row_that_can_not_go() {
 const IGNORE: &str =
     "create function ignore() returns trigger language plpgsql as $$ begin return null; end $$;";
 
-/// What keeps rows from being written, and the lines of the events that are rejected for it.
+/// Objects that prevent writes, and the lines of the events rejected for it.
 #[test]
-fn updates_that_are_swallowed() {
+fn an_event_whose_update_has_no_effect_is_rejected() {
     let work = Workplace::new();
     for (sql, rejected) in [
         (
@@ -121,7 +120,7 @@ fn updates_that_are_swallowed() {
             let lines: Vec<u64> = run.rejects().iter().map(Reject::line).collect();
             assert_eq!(lines, rejected, "{sql}");
             assert!(run.rejects()[0].text("reason").expect("a reason").contains("trigger or rule"), "{sql}");
-            // Nothing of an event is changed.
+            // The event is unchanged.
             assert_eq!(
                 texts(
                     &database,
@@ -136,7 +135,7 @@ fn updates_that_are_swallowed() {
 }
 
 #[test]
-fn updates_of_aegis_that_are_swallowed() {
+fn an_aegis_event_whose_update_has_no_effect_is_rejected() {
     let work = Workplace::new();
     for sql in [
         "create trigger ignore before update on \"KillEvent\" for each row execute function ignore()",

@@ -1,5 +1,5 @@
-//! Random sequences of steps, done by the program on a real server and by a small model, which agree after each: the tables,
-//! the ledger's length, and what the program reports.
+//! Random sequences of steps on a real server and on a small model, which agree after each step: the tables, the ledger's
+//! size, and the report.
 //!
 //! `MODEL` is the number of sequences for each layout, `SEED` the seed of the first.
 
@@ -15,17 +15,17 @@ use proptest::sample::select;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 
 use crate::support::cluster::{Cluster, Database};
+use crate::support::log_case;
 use crate::support::model::{self, Counts, Mode, Model};
 use crate::support::oracle::{Layout, Nul, Tables, assert_same, expect_in, read_aegis, read_tables};
 use crate::support::program::{Ended, Program, Summary, Workplace};
-use crate::support::tell;
 
 const SEQUENCES: u64 = 8;
 
-/// Something that users do, or that happens to them.
+/// An action of a user, or a fault.
 #[derive(Clone, Debug)]
 enum Step {
-    /// A file gets other events, or another version of the same.
+    /// Writes other events or other versions into a file.
     Write {
         file: usize,
         count: usize,
@@ -40,7 +40,7 @@ enum Step {
         file: usize,
         lines: usize,
     },
-    /// The last file becomes a copy of another.
+    /// Replaces the last file by a copy of another.
     Copy {
         file: usize,
     },
@@ -52,17 +52,17 @@ enum Step {
         mode: Mode,
         workers: u32,
     },
-    /// A load that is stopped after some milliseconds.
+    /// Stops a load after some milliseconds.
     Stop {
         mode: Mode,
         signal: Signal,
         after_ms: u64,
     },
-    /// Two loads at once.
+    /// Runs two loads at once.
     Beside {
         mode: Mode,
     },
-    /// Rows are deleted by hand.
+    /// Deletes rows by hand.
     Delete {
         file: usize,
         ids: usize,
@@ -88,13 +88,13 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The program, its files and its database, and the model of them.
+/// The program, its files, its database, and the model of them.
 struct World<'c> {
     layout: Layout,
     database: Database<'c>,
     work: Workplace,
     model: Model,
-    /// The files as they were written last: one that does not change is not touched.
+    /// The files as last written. An unchanged file is not written again.
     written: [Option<Vec<model::Line>>; 4],
 }
 
@@ -175,7 +175,7 @@ impl World<'_> {
             return;
         }
         assert_eq!(ended.code, 128 + signal as i32, "{ended:?}");
-        // Killed, or stopped before it could say anything.
+        // Killed, or stopped before it printed anything.
         if !ended.stdout.is_empty() {
             let inserted = ended.summary().count("inserted");
             assert_eq!(
@@ -225,7 +225,7 @@ impl World<'_> {
         }
     }
 
-    /// The version of each event that is stored.
+    /// The version of each stored event.
     fn versions(&self) -> BTreeMap<i64, i64> {
         let sql = match self.layout {
             Layout::Archive => "select event_id, fame::bigint from kill_event",
@@ -251,7 +251,7 @@ impl World<'_> {
 
 fn summary(ended: &Ended, has_rejects: bool) -> Summary {
     let code = ended.code;
-    // Rejects that an earlier run has named need not be named again.
+    // Rejects that an earlier run reported need not be reported again.
     assert!(code == 0 || has_rejects && code == 3, "exit code {code}: {ended:?}");
     ended.summary()
 }
@@ -269,8 +269,8 @@ fn check_counts(expected: Counts, found: &Summary) {
     let sum: u64 = names.iter().map(|name| found.count(name)).sum();
     assert_eq!(sum, there, "events that were there already: {found:?}");
     if expected.is_exact {
-        // A broken line can be one with those behind it, so that segments are cut elsewhere: whether an event is a duplicate or
-        // already loaded is not for the model to say.
+        // A broken line can merge with later ones, which shifts the segments. The model then cannot know whether an event
+        // is a duplicate or already loaded.
         found.check(&[("updated", expected.updated)]);
     }
 }
@@ -281,8 +281,8 @@ fn setting(name: &str) -> Option<u64> {
 }
 
 fn check_sequences(layout: Layout) {
-    let in_ci = !matches!(env::var("CI").as_deref(), Err(_) | Ok("" | "0" | "false"));
-    let first = setting("SEED").unwrap_or_else(|| if in_ci { 1 } else { fastrand::u64(0..1_000_000_000) });
+    let is_ci = !matches!(env::var("CI").as_deref(), Err(_) | Ok("" | "0" | "false"));
+    let first = setting("SEED").unwrap_or_else(|| if is_ci { 1 } else { fastrand::u64(0..1_000_000_000) });
     for number in 0..setting("MODEL").unwrap_or(SEQUENCES) {
         let seed = first.wrapping_add(number);
         let mut bytes = [0; 32];
@@ -293,7 +293,7 @@ fn check_sequences(layout: Layout) {
         let outcome = TestRunner::new_with_rng(config, rng).run(&vec(step(), 1..16), |steps| {
             let mut world = World::new(layout);
             for step in &steps {
-                tell(step);
+                log_case(step);
                 world.step(step);
             }
             Ok::<(), TestCaseError>(())

@@ -1,7 +1,7 @@
-//! The swarm: random loads through the program and a server, each of which must end in time, with a true account, and with the
-//! tables that the oracle says.
+//! The swarm: random loads of the program into a server. Each must end in time with truthful counts and with the oracle's
+//! tables.
 //!
-//! `SWARM` is the number of cases, `SEED` the seed of the first; each case has the seed after the one before.
+//! `SWARM` is the number of cases, `SEED` the seed of the first. Each further case uses the next seed.
 
 use std::env;
 use std::io::Write as _;
@@ -14,16 +14,16 @@ use std::time::Instant;
 use crate::support::swarm::{Case, play};
 
 const CASES: u64 = 60;
-/// Cases at once. More of them find more, as they are in each other's way.
+/// Concurrent cases. More of them find more, because they disturb each other.
 const THREADS: u64 = 4;
 
-/// A number that whoever runs the tests has set.
+/// A number from the environment.
 fn setting(name: &str) -> Option<u64> {
     let text = env::var(name).ok()?;
     Some(text.parse().unwrap_or_else(|error| panic!("{name} is {text:?}: {error}")))
 }
 
-/// The seed of the first case: the same each time in CI, so that what fails there fails here as well.
+/// The seed of the first case. It is fixed in CI, so that failures are reproducible.
 fn first_seed() -> u64 {
     setting("SEED").unwrap_or_else(|| match env::var("CI").as_deref() {
         Err(_) | Ok("" | "0" | "false") => fastrand::u64(0..1_000_000_000),
@@ -31,13 +31,13 @@ fn first_seed() -> u64 {
     })
 }
 
-/// Past the harness, which keeps what a test prints until it ends.
+/// Bypasses the test harness, which captures output until a test ends.
 fn say(text: &str) {
     let said = writeln!(std::io::stderr(), "{text}");
     said.expect("standard error");
 }
 
-/// Runs a case; gives what there is to say if it fails.
+/// Runs a case and returns the report if it fails.
 fn failure(case: &Case) -> Option<String> {
     let mut notes = Vec::new();
     let panic = catch_unwind(AssertUnwindSafe(|| play(case, &mut |note| notes.push(note)))).err()?;
@@ -51,7 +51,7 @@ fn failure(case: &Case) -> Option<String> {
 }
 
 #[test]
-fn random_loads_end_with_a_true_account() {
+fn random_loads_end_with_truthful_counts() {
     let (cases, first) = (setting("SWARM").unwrap_or(CASES), first_seed());
     let (next, begun) = (AtomicU64::new(0), Instant::now());
     let failures = Mutex::new(Vec::new());

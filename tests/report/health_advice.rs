@@ -1,4 +1,4 @@
-//! `health`: each recommendation is provoked on a real server, and the report has the shape that is promised.
+//! `health`: a real server causes each recommendation, and the report has the documented keys and types.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -14,11 +14,11 @@ use crate::report::health::{health, recommendations};
 use crate::support::backends::occupy;
 use crate::support::cluster::Cluster;
 use crate::support::dumps::small_event;
+use crate::support::log_case;
 use crate::support::process::Supervised as _;
 use crate::support::program::Workplace;
-use crate::support::tell;
 
-/// Passes connections on to a server, each of whose answers takes so long; gives its port.
+/// Forwards connections to a server and delays each answer. Returns its port.
 fn far_away(server: u32, latency: Duration) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("its number").port();
@@ -31,10 +31,10 @@ fn far_away(server: u32, latency: Duration) -> u16 {
                 break;
             }
         }
-        // Who is gone already can't be told.
+        // Fails if the connection is already closed.
         let _ = to.shutdown(Shutdown::Both);
     };
-    // It ends with the tests.
+    // The thread ends with the test process.
     thread::spawn(move || {
         for client in listener.incoming().map_while(Result::ok) {
             let Ok(upstream) = TcpStream::connect(("127.0.0.1", server)) else { return };
@@ -48,7 +48,7 @@ fn far_away(server: u32, latency: Duration) -> u16 {
 }
 
 #[test]
-fn a_server_that_is_far_away() {
+fn a_distant_server_causes_a_recommendation() {
     let cluster = Cluster::shared();
     let database = cluster.database("far");
     let work = Workplace::new();
@@ -56,20 +56,20 @@ fn a_server_that_is_far_away() {
     let url = format!("postgresql://aegis@127.0.0.1:{port}/{}", database.name());
     let report = health(&work, &url, &[], 0);
     assert!(report["latency_ms"].as_f64().is_some_and(|latency| latency >= 30.0), "{report}");
-    let words = "ms: run the loader nearer to the database, or raise KILLS_SEGMENT_BYTES";
+    let words = "ms: run the loader closer to the database, or raise KILLS_SEGMENT_BYTES";
     assert!(recommendations(&report).iter().any(|found| found.contains(words)), "{report}");
     let near = health(&work, &database.tcp_url(), &[], 0);
     assert_eq!(recommendations(&near), Vec::<String>::new());
 }
 
 #[test]
-fn indexes_that_are_missing_or_invalid_in_both_layouts() {
+fn missing_and_invalid_indexes_are_reported() {
     for (layout, index, remedy) in [
         (
             "archive",
             "kill_event_newest",
             concat!(
-                "is missing: the next load makes it at its end, or: ",
+                "is missing: the next load builds it at its end, or run: ",
                 env!("CARGO_BIN_EXE_aegis-kills"),
                 " schema apply --schema 'odd name' --layout archive"
             ),
@@ -80,7 +80,7 @@ fn indexes_that_are_missing_or_invalid_in_both_layouts() {
             r#"is missing: run CREATE INDEX CONCURRENTLY "KillEvent_TimeStamp_idx" ON "odd name"."KillEvent" ("TimeStamp")"#,
         ),
     ] {
-        tell(layout);
+        log_case(layout);
         let database = Cluster::shared().database("indexes");
         let work = Workplace::new();
         let (url, settings) = (database.url(), [("KILLS_LAYOUT", layout), ("DATABASE_SCHEMA", "odd name")]);
@@ -93,7 +93,7 @@ fn indexes_that_are_missing_or_invalid_in_both_layouts() {
         apply();
         assert_eq!(of(), Vec::<String>::new());
         let mut client = database.client();
-        // The catalog is what is looked at, and an index that a broken REINDEX has left differs in nothing else.
+        // `health` reads the catalog, where only this flag marks the index of a failed REINDEX.
         let invalid = |valid: bool| {
             format!(
                 "update pg_index set indisvalid = {valid} where indexrelid = '\"odd name\".\"{index}\"'::regclass"
@@ -111,7 +111,7 @@ fn indexes_that_are_missing_or_invalid_in_both_layouts() {
             None => drop(apply()),
         }
         assert_eq!(of(), Vec::<String>::new());
-        // One of the user's own.
+        // An index of the user.
         let table = if layout == "aegis" { "KillEvent" } else { "kill_event" };
         let column = if layout == "aegis" { "killerName" } else { "kill_area" };
         client
@@ -126,9 +126,9 @@ fn indexes_that_are_missing_or_invalid_in_both_layouts() {
     }
 }
 
-/// A load would be refused, and so they are not healthy.
+/// A load would fail, so they are unhealthy.
 #[test]
-fn tables_of_another_make_are_unhealthy() {
+fn incompatible_tables_are_unhealthy() {
     let database = Cluster::shared().database("misfits");
     database.client().batch_execute("create table kill_event (event_id text)").expect("a table");
     let work = Workplace::new();
@@ -136,14 +136,14 @@ fn tables_of_another_make_are_unhealthy() {
     let error = report["error"].as_str().expect("a cause");
     assert!(error.contains("kill_event.event_id is of type text") && error.contains("--schema"), "{error}");
     let words = work.program(&["health"]).env("DATABASE_URL", &database.url()).expect(6).stdout;
-    assert!(words.starts_with("Unhealthy: the tables in schema \"public\" do not fit"), "{words}");
-    let refused = work.load(&database, &[]).stdin(format!("{}\n", small_event(1))).expect(7).summary();
-    assert!(refused.error().contains("kill_event.event_id is of type text"), "{}", refused.error());
+    assert!(words.starts_with("Unhealthy: the tables in schema \"public\" are incompatible"), "{words}");
+    let failed = work.load(&database, &[]).stdin(format!("{}\n", small_event(1))).expect(7).summary();
+    assert!(failed.error().contains("kill_event.event_id is of type text"), "{}", failed.error());
     health(&work, &database.url(), &[("DATABASE_SCHEMA", "other")], 0);
 }
 
 #[test]
-fn sessions_of_others_are_counted_by_a_role_that_may_not_look_at_them() {
+fn an_unprivileged_role_counts_the_sessions_of_others() {
     let cluster = Cluster::private(&[("max_connections", "20"), ("superuser_reserved_connections", "2")]);
     let database = cluster.database("roles");
     database
@@ -162,7 +162,7 @@ fn sessions_of_others_are_counted_by_a_role_that_may_not_look_at_them() {
 }
 
 #[test]
-fn a_server_without_room_is_unhealthy_and_says_so() {
+fn a_server_without_free_connections_is_unhealthy() {
     let cluster = Cluster::private(&[("max_connections", "8")]);
     let database = cluster.database("full");
     let _all = occupy(&cluster);
@@ -171,7 +171,7 @@ fn a_server_without_room_is_unhealthy_and_says_so() {
     assert_eq!(report["connection_errors"], 1);
 }
 
-/// What a value of the report is, by the contract.
+/// The type of a value in the report, as the contract names it.
 fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
@@ -185,7 +185,7 @@ fn kind(value: &Value) -> &'static str {
 }
 
 #[test]
-fn the_report_has_the_keys_and_types_of_the_contract() {
+fn the_report_has_the_documented_keys_and_types() {
     let database = Cluster::shared().database("shape");
     let work = Workplace::new();
     work.load(&database, &[]).stdin(format!("{}\n", small_event(1))).expect(0);
@@ -223,7 +223,7 @@ fn the_report_has_the_keys_and_types_of_the_contract() {
 }
 
 #[test]
-fn settings_to_copy_are_those_that_are_recommended() {
+fn the_recommended_settings_can_be_copied() {
     let database = Cluster::shared().database("copy");
     let work = Workplace::new();
     let settings =
@@ -237,14 +237,14 @@ fn settings_to_copy_are_those_that_are_recommended() {
     );
     let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| line.starts_with(['D', 'K'])).collect();
     assert_eq!(lines[0], "DATABASE_POOL_MIN=8");
-    // Copied as they are they leave nothing to be said.
+    // After copying them unchanged there are no recommendations.
     work.write(".env", lines.join("\n"));
     let said = work.program(&["health"]).env("DATABASE_URL", &database.url()).expect(0).stdout;
     assert!(said.contains("min=8, max=20") && said.ends_with("No recommendations.\n"), "{said}");
 }
 
 #[test]
-fn a_watch_goes_on_while_the_database_is_away_and_ends_by_a_signal() {
+fn a_watch_continues_during_an_outage_and_ends_by_a_signal() {
     let cluster = Cluster::private(&[]);
     let database = cluster.database("watched");
     for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
@@ -258,9 +258,9 @@ fn a_watch_goes_on_while_the_database_is_away_and_ends_by_a_signal() {
             |words: &str| assert!(lines.any(|line| line.expect("text").contains(words)), "{words}");
         shows("UTC  healthy");
         cluster.stop();
-        shows("UTC  unhealthy: not connected");
+        shows("UTC  unhealthy: ");
         cluster.start();
-        shows("Healthy: the database answers, and can be written.");
+        shows("Healthy: the database accepts connections and writes.");
         child.signal(signal);
         assert_eq!(child.wait().code(), Some(code));
     }

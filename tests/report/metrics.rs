@@ -1,4 +1,4 @@
-//! Metrics: their format, that each of them moves in a load, the file they are left in, and the pages' limits.
+//! Metrics: the format, that each changes during a load, the metrics file, and the limits of the pages.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -15,8 +15,8 @@ use crate::support::http::{self, request};
 use crate::support::program::Workplace;
 use crate::support::{eventually, free_port};
 
-/// The samples by name and labels, once the text is what Prometheus's own checker lets pass: help and type before a
-/// family's samples, units last in names, counters that end in `_total`, buckets that grow up to the count.
+/// The samples by name and labels. Asserts the rules of Prometheus's `promtool`: help and type before a family's samples,
+/// units last in names, counters that end in `_total`, buckets that grow up to the count.
 fn checked(text: &str) -> BTreeMap<String, f64> {
     let (mut helped, mut kinds, mut samples) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
     let mut family = String::new();
@@ -61,12 +61,12 @@ fn checked(text: &str) -> BTreeMap<String, f64> {
 }
 
 #[test]
-fn each_metric_is_there_and_moves() {
+fn each_metric_exists_and_changes() {
     let database = Cluster::shared().database("metrics");
     let work = Workplace::new();
     let dump = generated(400, 5, 10.0);
     let args = ["--metrics-file", "kills.prom", "--on-conflict", "update"];
-    // The deadlock's class is tried again.
+    // The load retries after a deadlock.
     work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
     let once = "create sequence tries; create function refuse() returns trigger language plpgsql as $$ begin
         if nextval('tries') = 1 then raise exception 'not now' using errcode = '40P01'; end if; return new;
@@ -126,7 +126,7 @@ fn each_metric_is_there_and_moves() {
 }
 
 #[test]
-fn the_file_is_for_the_exporter_and_of_loads_alone() {
+fn the_metrics_file_is_valid_and_written_only_by_loads() {
     let database = Cluster::shared().database("exporter");
     let work = Workplace::new();
     let path = work.path().join("kills.prom");
@@ -142,7 +142,7 @@ fn the_file_is_for_the_exporter_and_of_loads_alone() {
     let good = text();
     work.load(&database, &args).args(&["--dry-run"]).expect(0).says(&["a dry run is none"]);
     assert_eq!(text(), good);
-    // Whatever ends a run, it is told.
+    // Every end of a run is reported.
     for program in [
         work.load(&database, &args).args(&["no-such-file"]),
         work.load(&database, &args).env("DATABASE_URL", "postgresql://aegis@127.0.0.1:1/none"),
@@ -153,7 +153,7 @@ fn the_file_is_for_the_exporter_and_of_loads_alone() {
         assert_eq!(checked(&text()).get("aegis_kills_last_run_success"), Some(&0.0));
         assert_eq!(success(&text()), success(&good));
     }
-    // The ledger knows what a file that is gone has told.
+    // The ledger still has the values of a deleted file.
     fs::remove_file(&path).expect("a file");
     work.load(&database, &args).stdin("no event\n").args(&["--max-rejects", "0"]).expect(5);
     assert!(
@@ -164,7 +164,7 @@ fn the_file_is_for_the_exporter_and_of_loads_alone() {
 }
 
 #[test]
-fn pages_keep_to_their_limits() {
+fn pages_enforce_their_limits() {
     let database = Cluster::shared().database("limits");
     let work = Workplace::new();
     work.load(&database, &[]).expect(0);
@@ -175,7 +175,7 @@ fn pages_keep_to_their_limits() {
     let samples = checked(&get("/metrics").1);
     assert!(samples.contains_key("aegis_kills_last_success_timestamp_seconds"), "{samples:?}");
     assert_eq!(samples.get("aegis_kills_database_healthy"), Some(&1.0));
-    // Other methods, and what is no request.
+    // Other methods, and malformed requests.
     assert_eq!(request(port, b"HEAD /health HTTP/1.1\r\n\r\n"), (200, String::new()));
     for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("a connection");
@@ -187,7 +187,7 @@ fn pages_keep_to_their_limits() {
             "{answer}"
         );
     }
-    // Clients that say nothing are sent away, and others are answered meanwhile or soon after.
+    // Silent clients are disconnected, and others are answered meanwhile or soon after.
     let silent: Vec<TcpStream> =
         (0..20).map(|_| TcpStream::connect(("127.0.0.1", port)).expect("a connection")).collect();
     let begun = Instant::now();
@@ -197,17 +197,17 @@ fn pages_keep_to_their_limits() {
     }
     assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
     eventually(Duration::from_secs(30), "it answers", || get("/health").0 == 200);
-    // The port is taken.
+    // The port is in use.
     let taken = work.load(&database, &["--listen", &port.to_string()]).expect(2);
-    taken.says(&[&format!("127.0.0.1:{port} can't be listened on"), "--listen"]);
-    // Nobody from elsewhere gets in.
+    taken.says(&[&format!("cannot listen on 127.0.0.1:{port}"), "--listen"]);
+    // The server binds only to 127.0.0.1.
     assert!(TcpListener::bind(("127.0.0.2", port)).is_ok(), "it listens on 127.0.0.1 alone");
     running.signal(Signal::SIGTERM);
     running.finish().expect(143);
 }
 
 #[test]
-fn health_says_503_while_the_database_is_away() {
+fn the_health_page_returns_503_during_an_outage() {
     let cluster = Cluster::private(&[]);
     let database = cluster.database("page");
     let work = Workplace::new();

@@ -1,4 +1,4 @@
-//! `--metrics-file`: what stands there is replaced if it is a file, written to if it is something else, and never waited for.
+//! `--metrics-file`: a regular file is replaced, anything else is written to, and a load never waits for it.
 
 use std::fs::{self, OpenOptions};
 use std::io::Read as _;
@@ -18,7 +18,7 @@ fn load(work: &Workplace, database: &Database<'_>, file: &str) -> Program {
 }
 
 #[test]
-fn a_link_is_followed() {
+fn a_link_to_the_metrics_file_is_followed() {
     let database = Cluster::shared().database("links");
     let work = Workplace::new();
     work.write("kills.prom", "old");
@@ -32,7 +32,7 @@ fn a_link_is_followed() {
 }
 
 #[test]
-fn what_is_no_file_is_written_to() {
+fn a_metrics_path_that_is_no_regular_file_is_written_to() {
     let database = Cluster::shared().database("special");
     let work = Workplace::new();
     load(&work, &database, "/dev/null").expect(0);
@@ -45,7 +45,7 @@ fn what_is_no_file_is_written_to() {
 }
 
 #[test]
-fn standard_output_keeps_its_file() {
+fn metrics_to_standard_output_keep_its_file() {
     let database = Cluster::shared().database("stdout");
     let work = Workplace::new();
     let script = "exec \"$0\" load --json --metrics-file /dev/stdout >out";
@@ -56,14 +56,14 @@ fn standard_output_keeps_its_file() {
 }
 
 #[test]
-fn a_pipe_is_never_waited_for() {
+fn a_metrics_pipe_without_a_reader_is_an_error() {
     let database = Cluster::shared().database("fifo");
     let work = Workplace::new();
     let pipe = work.path().join("pipe");
     mkfifo(&pipe, Mode::S_IRWXU).expect("a pipe");
-    // The summary is printed all the same: the events are stored.
+    // The events are stored, so the summary is printed.
     let ended =
-        load(&work, &database, "pipe").expect(1).says(&["the metrics file", "nobody reads this pipe"]);
+        load(&work, &database, "pipe").expect(1).says(&["the metrics file", "the pipe has no reader"]);
     assert_eq!(ended.summary().status(), "complete");
     let mut reader = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(&pipe).expect("the pipe");
     load(&work, &database, "pipe").expect(0);

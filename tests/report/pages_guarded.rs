@@ -1,5 +1,5 @@
-//! The pages of `--listen` under attack: other sites' pages in a browser, clients that say nothing, a database that says
-//! nothing, and texts of events where all can read.
+//! Attacks on the pages of `--listen`: other sites' pages in a browser, silent clients, a silent database, and event
+//! texts on public pages.
 
 use std::io::Read as _;
 use std::net::{TcpListener, TcpStream};
@@ -22,7 +22,7 @@ use crate::support::{eventually, free_port, not_tried};
 
 const WAIT: Duration = Duration::from_mins(1);
 
-/// A dry run that waits for input, and serves its pages.
+/// A dry run that waits for input and serves its pages.
 fn serving(work: &Workplace, listen: &str, port: u16) -> Running {
     let running = work.program(&["load", "--dry-run", "--server", "europe", "--listen", listen]).start();
     eventually(WAIT, "it listens", || get(port, "/status.json").0 == 200);
@@ -34,7 +34,7 @@ fn status_by(port: u16, host: &str) -> u16 {
 }
 
 #[test]
-fn requests_for_another_host_are_refused() {
+fn requests_for_a_foreign_host_are_rejected() {
     let work = Workplace::new();
     let port = free_port();
     let running = serving(&work, &port.to_string(), port);
@@ -54,11 +54,11 @@ fn requests_for_another_host_are_refused() {
 }
 
 #[test]
-fn the_name_given_to_listen_is_its_own() {
-    let Ok(told) = Command::new("hostname").output_in_time() else {
+fn the_host_name_given_to_listen_is_accepted() {
+    let Ok(hostname) = Command::new("hostname").output_in_time() else {
         return not_tried("a name for --listen", "there is no program hostname");
     };
-    let name = String::from_utf8_lossy(&told.stdout).trim().to_lowercase();
+    let name = String::from_utf8_lossy(&hostname.stdout).trim().to_lowercase();
     let work = Workplace::new();
     let port = free_port();
     let listens = TcpListener::bind((name.as_str(), 0)).and_then(|own| own.local_addr());
@@ -83,7 +83,7 @@ fn the_name_given_to_listen_is_its_own() {
 }
 
 #[test]
-fn silent_clients_lock_nobody_out() {
+fn silent_clients_do_not_block_others() {
     let work = Workplace::new();
     let port = free_port();
     let running = serving(&work, &port.to_string(), port);
@@ -98,7 +98,7 @@ fn silent_clients_lock_nobody_out() {
 }
 
 #[test]
-fn a_port_that_is_taken() {
+fn a_port_in_use_is_an_error_or_a_warning() {
     let work = Workplace::new();
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = taken.local_addr().expect("its number").port().to_string();
@@ -106,14 +106,14 @@ fn a_port_that_is_taken() {
     load().env("KILLS_LISTEN", &port).expect(0).says(&["KILLS_LISTEN", "no pages are served"]);
     work.write(".env", format!("KILLS_LISTEN={port}\n"));
     load().expect(0).says(&["KILLS_LISTEN", "no pages are served"]);
-    load().args(&["--listen", &port]).expect(2).says(&["can't be listened on"]);
+    load().args(&["--listen", &port]).expect(2).says(&["cannot listen on"]);
     let quiet = load().args(&["-q", "--listen", "0"]).expect(0);
     assert!(quiet.stderr.is_empty(), "{}", quiet.stderr);
 }
 
-/// A server that accepts and says nothing is asked again and again, and holds no more than two connections.
+/// Repeated checks of a server that accepts and stays silent hold at most two connections.
 #[test]
-fn checks_of_a_frozen_server_do_not_pile_up() {
+fn health_checks_of_a_frozen_server_do_not_accumulate() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("its number").port();
     let accepted = Arc::<AtomicUsize>::default();
@@ -135,15 +135,15 @@ fn checks_of_a_frozen_server_do_not_pile_up() {
     assert!((1..=2).contains(&held), "{held} connections");
 }
 
-/// What a trigger's words tell of an event is for who runs the load, not for all who can read the ledger or the pages.
+/// A trigger's message can quote an event. Only the user of the load sees it, not readers of the ledger or the pages.
 #[test]
-fn no_text_of_an_event_is_in_the_ledger_or_on_a_page() {
+fn event_texts_are_neither_in_the_ledger_nor_on_a_page() {
     let database = Cluster::shared().database("text");
     let work = Workplace::new();
     work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
-    let trigger = "create function tell() returns trigger language plpgsql as $$ begin
+    let trigger = "create function quote_event() returns trigger language plpgsql as $$ begin
           raise exception 'zebra in event %', new.event_id using errcode = '42501'; end $$;
-        create trigger tell before insert on kill_event for each row execute function tell()";
+        create trigger quote_event before insert on kill_event for each row execute function quote_event()";
     database.client().batch_execute(trigger).expect("a trigger");
     let port = free_port();
     let args = ["--server", "europe", "--listen", &port.to_string()];

@@ -1,4 +1,4 @@
-//! The progress of `load`, seen on a real terminal.
+//! The progress of `load` on a real terminal.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::support::terminal::Terminal;
 
 const SOON: Duration = Duration::from_mins(1);
 
-/// A database with tables, and a directory with a dump of 60 events in it.
+/// A database with tables, and a directory with a dump of 60 events.
 fn prepared(database: &Database<'_>) -> (Workplace, Vec<u8>) {
     let (work, dump) = (Workplace::new(), generated(60, 81, 0.0));
     work.write("dump.ndjson", &dump);
@@ -22,13 +22,13 @@ fn prepared(database: &Database<'_>) -> (Workplace, Vec<u8>) {
     (work, dump)
 }
 
-/// A load for people, in segments of a few events.
+/// A load with output for people, in segments of a few events.
 fn load(work: &Workplace, database: &Database<'_>, args: &[&str]) -> Program {
     let program = work.program(&["load"]).args(args).env("DATABASE_URL", &database.url());
     program.segment_bytes(32 << 10).env("TERM", "xterm").env("NO_COLOR", "")
 }
 
-/// As long as it lives no load gets on.
+/// No load proceeds while the lock is held.
 fn hold(client: &mut Client) -> Transaction<'_> {
     let mut transaction = client.transaction().expect("a transaction");
     transaction.batch_execute("lock table kill_event in exclusive mode").expect("a lock");
@@ -36,7 +36,7 @@ fn hold(client: &mut Client) -> Transaction<'_> {
 }
 
 #[test]
-fn a_database_that_is_away_is_told_in_words() {
+fn the_progress_shows_an_unreachable_database() {
     let cluster = Cluster::private(&[]);
     let database = cluster.database("progress");
     let (work, dump) = prepared(&database);
@@ -47,23 +47,24 @@ fn a_database_that_is_away_is_told_in_words() {
     terminal.shows(&["%  ", " of ", "events/s", "/s"]);
     terminal.shows(&["inserted 0"]);
     cluster.stop_immediate();
-    terminal.shows(&["database away for ", " s, trying again "]);
-    assert!(terminal.bytes().contains("\x1b[33mdatabase away"), "trouble has a colour");
+    terminal.shows(&["database unreachable for ", " s, retrying "]);
+    assert!(terminal.bytes().contains("\x1b[33mdatabase unreachable"), "trouble has a colour");
     assert!(held.commit().is_err(), "the lock went with the server");
     cluster.start();
     let ended = running.finish().expect(0);
-    assert!(ended.stdout.starts_with("Complete: 60 events, all in the database.\n"), "{}", ended.stdout);
+    let complete = "Complete: 60 events, all stored by this run or an earlier one.\n";
+    assert!(ended.stdout.starts_with(complete), "{}", ended.stdout);
     assert_tables(&database, "americas", &expect(&dump, Nul::Reject).tables);
 
-    // What is left is the log, every line of it whole: no cause is as long as the terminal is wide.
-    terminal.shows(&["does as it is asked again"]);
+    // The log remains with complete lines, because no cause is wider than the terminal.
+    terminal.shows(&["database reachable again after "]);
     let lines = terminal.lines();
-    assert!(lines.iter().any(|line| line.contains("the database is away")), "{lines:#?}");
+    assert!(lines.iter().any(|line| line.contains("database unreachable")), "{lines:#?}");
     assert!(lines.iter().all(|line| line.starts_with('[') && line.contains("WARN")), "{lines:#?}");
 }
 
 #[test]
-fn what_is_known_of_the_input_is_shown() {
+fn the_progress_shows_the_input() {
     let database = Cluster::shared().database("known");
     let (work, dump) = prepared(&database);
     let program = env!("CARGO_BIN_EXE_aegis-kills");
@@ -81,11 +82,11 @@ fn what_is_known_of_the_input_is_shown() {
     ] {
         let terminal = Terminal::new(100);
         let mut client = database.client();
-        // What is stored already would not have to be written.
+        // Stored events would not be written again.
         client.batch_execute("truncate kill_event, kill_load_segment").expect("as if nothing was loaded");
         let held = hold(&mut client);
         let mut running = program.on(&terminal).start();
-        // No more than a pipe and the program hold.
+        // At most the contents of a pipe and the program's buffers.
         if reads_pipe {
             running.feed(&begin);
         }
@@ -98,7 +99,7 @@ fn what_is_known_of_the_input_is_shown() {
 }
 
 #[test]
-fn a_terminal_may_become_narrow_and_have_no_colours() {
+fn the_progress_fits_a_narrow_terminal_without_colours() {
     let database = Cluster::shared().database("narrow");
     let (work, _) = prepared(&database);
     let terminal = Terminal::new(120);
@@ -122,7 +123,7 @@ fn a_terminal_may_become_narrow_and_have_no_colours() {
 }
 
 #[test]
-fn where_nothing_can_be_drawn_there_is_a_line_every_10_s() {
+fn without_a_terminal_a_line_appears_every_10_s() {
     let database = Cluster::shared().database("dumb");
     let (work, _) = prepared(&database);
     let (dumb, quiet) = (Terminal::new(200), Terminal::new(200));

@@ -1,4 +1,4 @@
-//! The status of a load over HTTP: its JSON, its page, and what a browser makes of them.
+//! The status of a load over HTTP: its JSON, its page, and the page in a browser.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -21,10 +21,10 @@ use crate::support::{eventually, free_port};
 
 const WAIT: Duration = Duration::from_mins(1);
 
-/// What refused lines hold must never be shown.
+/// The text of rejected lines, which is never shown.
 const SECRET: &str = "top-secret-of-a-line";
 
-/// Head and body of the answer to a GET; both are empty while nothing listens.
+/// Head and body of the response to a GET. Both are empty while nothing listens.
 fn get(port: u16, path: &str) -> (String, String) {
     let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return Default::default() };
     let mut answer = String::new();
@@ -34,12 +34,12 @@ fn get(port: u16, path: &str) -> (String, String) {
     (head.to_owned(), body.to_owned())
 }
 
-/// The status; null while nothing listens.
+/// The status, or null while nothing listens.
 fn status(port: u16) -> Value {
     serde_json::from_str(&get(port, "/status.json").1).unwrap_or_default()
 }
 
-/// Waits for a status that `is_it` says yes to.
+/// Waits for a status for which `is_it` is true.
 #[track_caller]
 fn await_status(port: u16, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
     let mut found = Value::Null;
@@ -55,18 +55,18 @@ fn is_sum_of_its_parts(status: &Value) -> bool {
     status["events"].as_u64() == parts.iter().map(|part| status[part].as_u64()).sum()
 }
 
-/// A dump whose third part is refused.
+/// A dump of which a third is rejected.
 fn dump() -> Vec<u8> {
-    let refused = |number: u64| match number % 3 {
+    let rejected = |number: u64| match number % 3 {
         0 => format!("{SECRET} {number}"),
         1 => format!("{{\"EventId\": \"{SECRET}\"}}"),
         _ => format!("[{{\"EventId\": {number}, \"TimeStamp\": \"{SECRET}\"}}]"),
     };
-    [generated(60, 3, 0.0), join(&(0..30).map(refused).collect::<Vec<_>>())].concat()
+    [generated(60, 3, 0.0), join(&(0..30).map(rejected).collect::<Vec<_>>())].concat()
 }
 
-/// A load of a file that is held up by a lock once it has come to its first segment, and the lock.
-fn held_up(work: &Workplace, database: &Database<'_>, port: u16, name: &str) -> (Running, Client) {
+/// A load of a file that a lock blocks at its first segment, and the lock.
+fn blocked_load(work: &Workplace, database: &Database<'_>, port: u16, name: &str) -> (Running, Client) {
     work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
     let mut lock = database.client();
     lock.batch_execute("begin; lock table kill_load_segment in exclusive mode").expect("a lock");
@@ -76,11 +76,11 @@ fn held_up(work: &Workplace, database: &Database<'_>, port: u16, name: &str) -> 
 }
 
 #[test]
-fn the_status_of_a_load_from_its_begin_to_its_end() {
+fn the_status_page_follows_a_load_from_start_to_end() {
     let database = Cluster::shared().database("status");
     let work = Workplace::new();
     let port = free_port();
-    let (running, mut lock) = held_up(&work, &database, port, "kills.ndjson");
+    let (running, mut lock) = blocked_load(&work, &database, port, "kills.ndjson");
     let bytes = dump().len();
     let writing = |writer: &Value| writer["doing"] == "writing" && writer["segment"].as_u64() > Some(0);
     let held = await_status(port, "two writers are held up", |status| {
@@ -112,12 +112,12 @@ fn the_status_of_a_load_from_its_begin_to_its_end() {
     assert!(is_sum_of_its_parts(&held) && held["unfinished"] == held["events"], "{held}");
     assert!(held["queue_depth"].as_u64() >= Some(2) && held["bytes_read"].as_u64() > Some(0), "{held}");
     lock.batch_execute("rollback").expect("the lock's end");
-    // Who looks sees the end, too.
+    // An open page still gets the final status.
     let end = await_status(port, "the load has ended", |status| status["finished"] == true);
     let ended = running.finish().expect(3);
     let summary = ended.summary();
     assert_eq!((&end["state"], &end["error"]), (&Value::from("rejects"), &Value::Null));
-    assert_eq!(end["title"], "Done: all but the rejects are in the database");
+    assert_eq!(end["title"], "Done: all but the rejects are stored");
     for name in ["events", "inserted", "rejected", "segments", "bytes_read"] {
         assert_eq!(end[name].as_u64(), Some(summary.count(name)), "{name}");
     }
@@ -137,7 +137,7 @@ fn the_status_of_a_load_from_its_begin_to_its_end() {
 }
 
 #[test]
-fn the_history_of_a_database_that_was_away() {
+fn the_status_history_shows_an_outage() {
     let cluster = Cluster::private(&[]);
     let database = cluster.database("away");
     let work = Workplace::new();
@@ -148,7 +148,7 @@ fn the_history_of_a_database_that_was_away() {
     await_status(port, "three events are counted", |status| status["inserted"] == 3);
     cluster.stop();
     running.feed(&generated(3, 93, 0.0));
-    let away = await_status(port, "it is away for a while", |status| {
+    let away = await_status(port, "the database is unreachable for a while", |status| {
         status["database"]["away_seconds"].as_f64().is_some_and(|seconds| seconds > 1.2)
     });
     assert_eq!((&away["state"], &away["database"]["healthy"]), (&Value::from("away"), &Value::from(false)));
@@ -172,7 +172,7 @@ fn the_history_of_a_database_that_was_away() {
 }
 
 #[test]
-fn how_a_run_that_is_looked_at_ends() {
+fn an_open_page_shows_the_end_of_a_run() {
     let database = Cluster::shared().database("ends");
     let work = Workplace::new();
     let check = |program: Program, input: &str, code: i32, state: &str, title: &str| {
@@ -190,7 +190,7 @@ fn how_a_run_that_is_looked_at_ends() {
         end
     };
     let load = || work.load(&database, &[]);
-    check(load(), "", 0, "complete", "Done: there was no event to load");
+    check(load(), "", 0, "complete", "Done: the input has no events");
     let dry = || work.program(&["load", "--json", "--dry-run"]);
     let end = check(
         dry(),
@@ -200,18 +200,18 @@ fn how_a_run_that_is_looked_at_ends() {
         "Done: all but the rejects can be loaded",
     );
     assert_eq!(end["database"], Value::Null);
-    // Without a database an event is done with once it is read.
+    // Without a database an event is complete when it is read.
     assert_eq!(end["history"]["events"].as_array().and_then(|events| events.last()), Some(&2.into()));
-    let limit = "Stopped: there are more rejects than allowed";
+    let limit = "Stopped: more rejects than allowed";
     check(load().args(&["--max-rejects", "0"]), "no event\n", 5, "reject_limit", limit);
     let open = "[\n{\"EventId\": 1},\n";
-    let end = check(load(), open, 1, "failed", "Failed: the same command goes on where it was");
+    let end = check(load(), open, 1, "failed", "Failed: run the same command again to resume");
     assert!(end["error"].as_str().is_some_and(|error| error.contains("not closed")), "{end}");
 }
 
-/// What a trigger raises may quote the event: as a reason of a reject, as what fails the load, as why the database is away.
+/// A trigger's message can quote the event: as a reject reason, as the error of the load, or as the cause of an outage.
 #[test]
-fn what_the_database_quotes_of_an_event_is_not_shown() {
+fn event_texts_in_database_messages_are_not_shown() {
     let quoting = |sqlstate: &str| {
         format!(
             "create or replace function quote() returns trigger language plpgsql as $$ begin
@@ -221,7 +221,7 @@ fn what_the_database_quotes_of_an_event_is_not_shown() {
     let trigger = "create trigger quote before insert on kill_event for each row execute function quote();";
     let mut event = small_event(1);
     event["Killer"]["Id"] = SECRET.into();
-    for (sqlstate, code, told) in
+    for (sqlstate, code, shown) in
         [("P0001", 3, "trigger"), ("45000", 3, "45000"), ("53100", 4, "disk is full")]
     {
         let database = Cluster::shared().database("quotes");
@@ -240,14 +240,14 @@ fn what_the_database_quotes_of_an_event_is_not_shown() {
             (end, ended.join().expect("no panic"))
         });
         let ended = ended.expect(code);
-        // Who started it is told all.
+        // The user of the load sees everything.
         assert!(code == 3 || ended.summary().error().contains(SECRET), "{}", ended.stdout);
-        assert!(!end.to_string().contains(SECRET) && end.to_string().contains(told), "{end}");
+        assert!(!end.to_string().contains(SECRET) && end.to_string().contains(shown), "{end}");
     }
 }
 
 #[test]
-fn a_browser_may_do_nothing_but_run_the_page() {
+fn the_page_restricts_the_browser_to_its_own_script_and_style() {
     let database = Cluster::shared().database("headers");
     let work = Workplace::new();
     let port = free_port();
@@ -285,7 +285,7 @@ fn a_browser_may_do_nothing_but_run_the_page() {
     running.finish().expect(143);
 }
 
-/// Serves a page and its statuses, one after the other; the last one again and again. None is no answer.
+/// Serves a page and its statuses in order, then repeats the last one. `None` is no answer.
 fn serve(page: String, statuses: Vec<Option<String>>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("its number").port();
@@ -312,20 +312,20 @@ fn serve(page: String, statuses: Vec<Option<String>>) -> u16 {
     port
 }
 
-/// The text of the element that has this id.
+/// The text of the element with this id.
 fn text<'d>(dom: &'d str, id: &str) -> &'d str {
     let (_, rest) = dom.split_once(&format!("id=\"{id}\"")).unwrap_or_else(|| panic!("{id} in {dom}"));
     rest.split_once('>').and_then(|(_, rest)| rest.split_once('<')).expect("its text").0
 }
 
 #[test]
-fn a_browser_shows_a_load_its_end_and_that_it_is_gone() {
+fn a_browser_shows_a_load_and_its_end() {
     let Some(browser) = Browser::find() else { return };
     let database = Cluster::shared().database("browser");
     let work = Workplace::new();
     let port = free_port();
-    // Whatever a name holds, it is text.
-    let (running, mut lock) = held_up(&work, &database, port, "<b onclick=x>.ndjson");
+    // Names are shown as text, whatever they contain.
+    let (running, mut lock) = blocked_load(&work, &database, port, "<b onclick=x>.ndjson");
     let held = await_status(port, "it is held up, and there is a curve to draw", |status| {
         status["queue_depth"].as_u64() >= Some(2)
             && status["history"]["seconds"].as_array().is_some_and(|seconds| seconds.len() > 3)
@@ -347,17 +347,17 @@ fn a_browser_shows_a_load_its_end_and_that_it_is_gone() {
     };
     let dom = shown(vec![Some(held.to_string()), Some(end.to_string())]);
     assert_eq!(text(&dom, "state"), "Complete, with rejects");
-    assert_eq!(text(&dom, "title"), "Done: all but the rejects are in the database");
+    assert_eq!(text(&dom, "title"), "Done: all but the rejects are stored");
     assert!(text(&dom, "gone").contains("The load has ended") && text(&dom, "settled") == "90", "{dom}");
-    assert!(dom.contains("EventId: an integer is needed") && !dom.contains(SECRET), "{dom}");
-    // A dry run has no database, and is done with an event once it is read.
+    assert!(dom.contains("EventId: expected an integer") && !dom.contains(SECRET), "{dom}");
+    // A dry run has no database. An event is complete when it is read.
     let mut dry = end.clone();
     (dry["database"], dry["inserted"], dry["unfinished"]) = (Value::Null, 0.into(), 60.into());
     let dom = shown(vec![Some(dry.to_string())]);
     assert!(text(&dom, "settled") == "90" && dom.contains(">Can be loaded<"), "{dom}");
     let dom = shown(vec![Some(held.to_string()), None]);
-    assert_eq!(text(&dom, "state"), "Gone");
-    assert!(text(&dom, "gone").contains("It was last seen at "), "{dom}");
+    assert_eq!(text(&dom, "state"), "No connection");
+    assert!(text(&dom, "gone").contains("Last answer: "), "{dom}");
     let dom = shown(vec![None]);
-    assert!(text(&dom, "gone").contains("not seen since this page was opened"), "{dom}");
+    assert!(text(&dom, "gone").contains("No answer since this page was opened"), "{dom}");
 }

@@ -1,4 +1,4 @@
-//! The summary of `load` for people: what it says, and that its commands can be run.
+//! The summary of `load` for people: its contents, and that its commands work.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ fn load(work: &Workplace, database: &Database<'_>, args: &[&str]) -> Program {
     work.program(&["load"]).args(args).env("DATABASE_URL", &database.url())
 }
 
-/// The command that stands below these words.
+/// The command below these words.
 #[track_caller]
 fn command<'e>(ended: &'e Ended, what_for: &str) -> &'e str {
     let mut lines = ended.stdout.lines().skip_while(|line| line.trim() != format!("{what_for}:"));
@@ -29,7 +29,7 @@ fn says(ended: &Ended, lines: &[&str]) {
     }
 }
 
-/// Events 1 to 9, and twelve that are refused for five reasons, some of which have a place in them.
+/// Events 1 to 9, and twelve that are rejected for five reasons. Some reasons contain a place.
 fn with_rejects() -> Vec<u8> {
     let mut lines: Vec<String> = (1..10).map(|id| small_event(id).to_string()).collect();
     for id in 0..5 {
@@ -46,13 +46,14 @@ fn with_rejects() -> Vec<u8> {
 }
 
 #[test]
-fn what_is_complete_can_be_checked_by_the_command_that_is_told() {
+fn the_suggested_verify_command_confirms_a_complete_load() {
     let database = Cluster::shared().database("complete");
     let work = Workplace::new();
     work.write("a dump.ndjson", generated(20, 91, 0.0));
     let load = |args: &[&str]| load(&work, &database, args).env("ALBION_SERVER", "asia");
     let first = load(&["--schema", "its schema", "a dump.ndjson"]).expect(0);
-    assert!(first.stdout.starts_with("Complete: 20 events, all in the database.\n"), "{}", first.stdout);
+    let complete = "Complete: 20 events, all stored by this run or an earlier one.\n";
+    assert!(first.stdout.starts_with(complete), "{}", first.stdout);
     says(&first, &["20  inserted", "20  events in 20 lines, asia"]);
     let check = command(&first, "to check it");
     assert!(check.ends_with("verify --schema 'its schema' --server asia 'a dump.ndjson'"), "{check}");
@@ -62,7 +63,7 @@ fn what_is_complete_can_be_checked_by_the_command_that_is_told() {
 }
 
 #[test]
-fn rejects_are_told_with_their_most_frequent_reasons() {
+fn the_summary_lists_the_most_frequent_reject_reasons() {
     let database = Cluster::shared().database("reasons");
     let work = Workplace::new();
     work.write("dump.ndjson", with_rejects());
@@ -79,31 +80,34 @@ fn rejects_are_told_with_their_most_frequent_reasons() {
             "9  inserted",
             "12  rejected",
             "21  events in 21 lines, americas",
-            "5  Participants[].Id: is missing or empty, and is needed",
-            "3  not JSON: it is cut off",
-            "2  Killer.Name: is missing or empty, and is needed",
+            "5  Participants[].Id: required field is missing or empty",
+            "3  not JSON: unexpected end",
+            "2  Killer.Name: required field is missing or empty",
             "2  for other reasons",
             "rejects, each with its place and reason: the rejects",
         ],
     );
-    let mend = command(&ended, "once they are mended");
-    assert!(mend.starts_with("jq -r .raw 'the rejects' | "), "{mend}");
-    assert!(mend.ends_with("load --server americas --nul strip --rejects 'the rejects.again'"), "{mend}");
+    let correct = command(&ended, "to load the corrected rejects");
+    assert!(correct.starts_with("jq -r .raw 'the rejects' | "), "{correct}");
+    assert!(
+        correct.ends_with("load --server americas --nul strip --rejects 'the rejects.again'"),
+        "{correct}"
+    );
     if std::process::Command::new("jq").arg("--version").output_in_time().is_ok() {
         let before = fs::read(work.path().join("the rejects")).expect("rejects");
-        work.other_program("sh", &["-c", mend]).env("DATABASE_URL", &database.url()).expect(3);
+        work.other_program("sh", &["-c", correct]).env("DATABASE_URL", &database.url()).expect(3);
         assert_eq!(fs::read(work.path().join("the rejects")).expect("rejects"), before);
-        let see = command(&ended, "to see them");
+        let see = command(&ended, "to list the rejects");
         let seen = work.other_program("sh", &["-c", see]).expect(0).stdout;
         assert_eq!(
             seen.lines().next(),
-            Some("dump.ndjson\t10\tParticipants[0].Id\tis missing or empty, and is needed")
+            Some("dump.ndjson\t10\tParticipants[0].Id\trequired field is missing or empty")
         );
     }
 }
 
 #[test]
-fn no_command_has_a_password_in_it() {
+fn suggested_commands_contain_no_password() {
     let database = Cluster::shared().database("concealed");
     let work = Workplace::new();
     work.write("dump.ndjson", generated(5, 92, 0.0));
@@ -120,7 +124,7 @@ fn no_command_has_a_password_in_it() {
 }
 
 #[test]
-fn a_dry_run_tells_how_to_load() {
+fn a_dry_run_suggests_the_load_command() {
     let work = Workplace::new();
     work.write("dump.ndjson", with_rejects());
     let ended = work.program(&["load", "--dry-run", "--force", "dump.ndjson"]).expect(3);

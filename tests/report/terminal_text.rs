@@ -1,14 +1,14 @@
-//! Names of files, texts of dumps and words of the database that would command a terminal: escaped wherever people read, and
+//! File names, texts of dumps and texts of the database that contain terminal control sequences: escaped for people,
 //! exact in JSON.
 
 use serde_json::Value;
 
 use crate::support::cluster::Cluster;
 use crate::support::dumps::{join, small_event};
+use crate::support::log_case;
 use crate::support::program::{Ended, Workplace};
-use crate::support::tell;
 
-/// Sets the title, clears the screen, rings, is C1's way of an escape, overrides the direction, overwrites the line.
+/// Sets the title, clears the screen, rings the bell, uses a C1 control, overrides the direction, overwrites the line.
 const HOSTILE: &str = "kills\u{1b}]0;evil\u{7}\u{1b}[2J\u{9b}31m\u{202e}txt\r\u{7f}.ndjson";
 
 #[track_caller]
@@ -23,7 +23,7 @@ fn assert_plain(ended: &Ended) {
 }
 
 #[test]
-fn names_of_files() {
+fn control_characters_in_file_names_are_escaped() {
     let database = Cluster::shared().database("terminal");
     let work = Workplace::new();
     work.write(
@@ -50,7 +50,7 @@ fn names_of_files() {
         &[HOSTILE],
         &["load", "--no\u{1b}[2J"],
     ] {
-        tell(args);
+        log_case(args);
         let ended = run(args);
         assert_plain(&ended);
         assert!(!ended.stderr.is_empty() || !ended.stdout.is_empty());
@@ -58,7 +58,7 @@ fn names_of_files() {
 }
 
 #[test]
-fn json_is_exact() {
+fn json_output_is_exact() {
     let work = Workplace::new();
     work.write(HOSTILE, join(&[small_event(1).to_string(), "{\"no\": \"event\"}".to_owned()]));
     let args =
@@ -70,7 +70,7 @@ fn json_is_exact() {
     assert_eq!(reject["source"], HOSTILE);
 }
 
-/// A command that the summary suggests can be pasted, and names the same file.
+/// A command in the summary can be pasted and names the same file.
 #[test]
 fn suggested_commands_name_the_file() {
     let work = Workplace::new();
@@ -88,17 +88,17 @@ fn suggested_commands_name_the_file() {
 }
 
 #[test]
-fn words_of_the_database() {
+fn control_characters_in_database_messages_are_escaped() {
     let database = Cluster::shared().database("terminal");
     let work = Workplace::new();
     work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
     for code in ["P0001", "42501"] {
-        tell(code);
+        log_case(code);
         let trigger = format!(
-            "create or replace function tell() returns trigger language plpgsql as $$ begin
+            "create or replace function quote_event() returns trigger language plpgsql as $$ begin
                raise exception using errcode = '{code}', message = E'zebra \\x1b[2J \\x07 \\u202e'; end $$;
-             drop trigger if exists tell on kill_event;
-             create trigger tell before insert on kill_event for each row execute function tell()"
+             drop trigger if exists quote_event on kill_event;
+             create trigger quote_event before insert on kill_event for each row execute function quote_event()"
         );
         database.client().batch_execute(&trigger).expect("a trigger");
         let load = work

@@ -1,4 +1,4 @@
-//! `health --watch` on a terminal that is smaller than the report, and into a pipe.
+//! `health --watch` on a terminal smaller than the report, and into a pipe.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -23,15 +23,15 @@ fn watch(url: &str) -> Command {
 }
 
 #[test]
-fn a_small_terminal_is_written_over_and_left_as_it_was() {
+fn a_watch_redraws_a_small_terminal_and_restores_it() {
     let database = Cluster::shared().database("watch_terminal");
     let (rows, columns) = (8, 40);
     let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
     let terminal = openpty(&size, None).expect("a terminal");
-    // The command goes with this statement, and its end of the terminal with it.
+    // This statement drops the `Command`, and with it this process's end of the terminal.
     let child = watch(&database.url()).stdout(terminal.slave).supervised().expect("the program");
     let (sender, parts) = mpsc::channel();
-    // Nobody waits for it: what other tests start may have the terminal open for longer than the program.
+    // Not joined: programs of other tests can hold the terminal open longer than this one.
     thread::spawn(move || {
         let (mut master, mut part) = (File::from(terminal.master), [0; 4096]);
         while let Ok(count @ 1..) = master.read(&mut part) {
@@ -70,7 +70,7 @@ fn a_small_terminal_is_written_over_and_left_as_it_was() {
 }
 
 #[test]
-fn a_pipe_gets_a_line_for_each_look_and_a_report_at_first() {
+fn a_watch_writes_one_line_per_check_into_a_pipe() {
     let database = Cluster::shared().database("watch_pipe");
     let mut child = watch(&database.url()).stdout(Stdio::piped()).supervised().expect("the program");
     let mut lines =
@@ -83,6 +83,6 @@ fn a_pipe_gets_a_line_for_each_look_and_a_report_at_first() {
     assert!(after.iter().all(is_look), "{after:?}");
     assert!(!after.concat().contains('\x1b'));
     drop(lines);
-    // It ends when nobody reads it.
+    // The command ends when its output has no reader.
     child.wait();
 }

@@ -1,4 +1,4 @@
-//! The private PostgreSQL of `--embedded`, for real.
+//! The private PostgreSQL of `--embedded`, with real servers.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -18,7 +18,7 @@ use postgres::{Client, NoTls};
 
 use crate::support::process::Supervised as _;
 use crate::support::scratch::Scratch;
-use crate::support::{eventually, lives};
+use crate::support::{eventually, is_alive};
 
 fn open(dir: &Path) -> Embedded {
     Embedded::open(dir, Lifetime::WhileUsed).unwrap_or_else(|error| panic!("{error}: {error:?}"))
@@ -28,14 +28,14 @@ fn client(server: &Embedded) -> Client {
     Client::connect(server.url(), NoTls).unwrap_or_else(|error| panic!("{}: {error:?}", server.url()))
 }
 
-/// Adds a row to the table `t`, which is made as needed, and gives the number of rows.
+/// Adds a row to the table `t`, creates it if needed, and returns the number of rows.
 fn add_row(server: &Embedded) -> i64 {
     let mut client = client(server);
     client.batch_execute("create table if not exists t (); insert into t default values").expect("a row");
     client.query_one("select count(*) from t", &[]).expect("an answer").get(0)
 }
 
-/// As root, what the program has begun to make belongs to the account that runs the server.
+/// Run by root, an unfinished directory belongs to the server's account.
 fn give_to_server_account(dir: &Path) {
     let other = dir.with_extension("owner");
     drop(open(&other));
@@ -51,7 +51,7 @@ fn give_to_server_account(dir: &Path) {
     }
 }
 
-/// The process of the server that runs in `dir`.
+/// The process id of the server in `dir`.
 fn pid(dir: &Path) -> i32 {
     match status(dir).expect("a status") {
         Status::Running { pid, .. } => pid,
@@ -62,11 +62,11 @@ fn pid(dir: &Path) -> i32 {
 fn kill9(dir: &Path) {
     let pid = pid(dir);
     kill(Pid::from_raw(pid), Signal::SIGKILL).expect("to kill the server");
-    eventually(Duration::from_secs(10), "the server is gone", || !lives(pid));
+    eventually(Duration::from_secs(10), "the server is gone", || !is_alive(pid));
 }
 
 #[test]
-fn a_fresh_directory_becomes_a_server_for_its_owner_alone() {
+fn a_new_directory_becomes_a_server_for_its_owner_only() {
     let scratch = Scratch::new();
     let dir = scratch.path().join("not/yet/there");
     assert_eq!(status(&dir).expect("a status"), Status::Missing);
@@ -103,15 +103,15 @@ fn a_fresh_directory_becomes_a_server_for_its_owner_alone() {
     assert!(age.is_some_and(|age| (0..600).contains(&age)), "{age:?}");
     assert_eq!(version, fs::read_to_string(dir.join("data/PG_VERSION")).expect("a version").trim());
     assert_eq!(server.close().expect("to close"), Closed::Stopped);
-    assert!(!lives(pid));
+    assert!(!is_alive(pid));
     assert_eq!(status(&dir).expect("a status"), Status::Stopped);
 }
 
 #[test]
-fn two_share_one_server_which_lives_until_the_last_leaves() {
+fn a_shared_server_runs_until_its_last_user_ends() {
     let scratch = Scratch::new();
     let dir = scratch.path().join("shared");
-    // Both come to an empty directory at once: one makes the server, the other waits for it.
+    // Both find an empty directory: one creates the server, the other waits for it.
     let (one, two) = thread::scope(|scope| {
         let other = scope.spawn(|| open(&dir));
         (open(&dir), other.join().expect("no panic"))
@@ -121,11 +121,11 @@ fn two_share_one_server_which_lives_until_the_last_leaves() {
     assert_eq!(one.close().expect("to close"), Closed::InUse);
     assert_eq!(add_row(&two), 1);
     drop(two);
-    assert!(!lives(pid), "a drop stops it, too");
+    assert!(!is_alive(pid), "a drop stops it, too");
 }
 
 #[test]
-fn a_server_started_to_stay_stays_until_it_is_stopped() {
+fn a_kept_server_runs_until_it_is_stopped() {
     let scratch = Scratch::new();
     let dir = scratch.path().join("kept");
     let starter = Embedded::open(&dir, Lifetime::UntilStopped).expect("a server");
@@ -138,32 +138,32 @@ fn a_server_started_to_stay_stays_until_it_is_stopped() {
 
     let user = open(&dir);
     assert_eq!(stop(&dir).expect("to stop"), Stopped::InUse);
-    assert!(!lives(first));
+    assert!(!is_alive(first));
     assert_eq!(user.close().expect("to close"), Closed::Stopped);
     assert_eq!(stop(&dir).expect("to stop"), Stopped::Already);
 
-    // The wish is forgotten with the stop.
+    // A stop clears the request to keep the server running.
     let user = open(&dir);
     assert_eq!(add_row(&user), 2);
     assert_eq!(user.close().expect("to close"), Closed::Stopped);
 }
 
 #[test]
-fn a_server_whose_only_user_was_killed_is_stopped_by_the_next() {
+fn the_next_user_stops_the_server_of_a_killed_one() {
     let scratch = Scratch::new();
     let dir = scratch.path().join("orphan");
     Embedded::open(&dir, Lifetime::UntilStopped).expect("a server").close().expect("to close");
-    // A server that runs, not to stay, and that nobody has a share in: what a killed user leaves.
+    // A running server without users that is not kept: the state after its user was killed.
     fs::remove_file(dir.join("kept")).expect("the mark");
     let orphan = pid(&dir);
     let user = open(&dir);
     assert_eq!(pid(&dir), orphan, "the same server");
     assert_eq!(user.close().expect("to close"), Closed::Stopped);
-    assert!(!lives(orphan));
+    assert!(!is_alive(orphan));
 }
 
 #[test]
-fn an_unused_server_is_stopped_on_demand() {
+fn an_unused_server_can_be_stopped() {
     let scratch = Scratch::new();
     let dir = scratch.path().join("idle");
     Embedded::open(&dir, Lifetime::UntilStopped).expect("a server").close().expect("to close");
@@ -177,7 +177,7 @@ fn a_killed_server_starts_again_with_its_data() {
     let dir = scratch.path().join("crash");
     let server = open(&dir);
     assert_eq!(add_row(&server), 1);
-    // Sessions of the killed server may outlive it for a moment.
+    // Sessions of the killed server may live a moment longer.
     let _session = client(&server);
     kill9(&dir);
     assert_eq!(status(&dir).expect("a status"), Status::Stopped);
@@ -188,7 +188,7 @@ fn a_killed_server_starts_again_with_its_data() {
 }
 
 #[test]
-fn the_process_that_a_stale_pid_file_names_is_left_alone() {
+fn the_process_of_a_stale_pid_file_is_not_signalled() {
     let scratch = Scratch::new();
     let dir = scratch.path().join("stale");
     let server = open(&dir);
@@ -197,7 +197,7 @@ fn the_process_that_a_stale_pid_file_names_is_left_alone() {
     let stale: Vec<String> = pid_files.iter().map(|path| fs::read_to_string(path).expect("a pid")).collect();
     kill9(&dir);
 
-    // The worst that can have the number now: a process of the same user, which PostgreSQL takes for a server.
+    // The worst case for a reused id: a process of the same user that PostgreSQL mistakes for a server.
     let account = Account::for_paths(&[&dir.join("data")]).expect("an account");
     let mut bystander = account
         .command(Path::new("/bin/sh"))
@@ -221,7 +221,7 @@ fn the_process_that_a_stale_pid_file_names_is_left_alone() {
 }
 
 #[test]
-fn a_torn_pid_file_does_not_bar_the_start() {
+fn a_torn_pid_file_does_not_prevent_a_start() {
     let scratch = Scratch::new();
     let dir = scratch.path().join("torn");
     let server = open(&dir);
@@ -232,7 +232,7 @@ fn a_torn_pid_file_does_not_bar_the_start() {
 }
 
 #[test]
-fn a_cluster_whose_making_was_cut_short_is_made_anew() {
+fn an_incomplete_cluster_is_recreated() {
     let scratch = Scratch::new();
     let dir = scratch.path().join("half");
     fs::create_dir_all(dir.join("data.new/base")).expect("a directory");
@@ -246,7 +246,7 @@ fn a_cluster_whose_making_was_cut_short_is_made_anew() {
 }
 
 #[test]
-fn any_path_will_do() {
+fn any_path_can_hold_a_server() {
     let long = "l".repeat(120);
     let odd = r#"sp ace 'one' "two" %41 $(exit 1) `x` \n;&é日"#;
     for (name, inside) in [(odd, true), (long.as_str(), false), ("comma,comma", false)] {
@@ -267,7 +267,7 @@ fn any_path_will_do() {
             Command::new("psql").args(["-Atc", "select 1", server.url()]).output_in_time().expect("psql");
         assert_eq!(String::from_utf8_lossy(&psql.stdout), "1\n", "{name}: {psql:?}");
 
-        // Started anew, and by another name for the same directory, it is the same.
+        // A restart, and another name of the same directory, reach the same server.
         kill9(&dir);
         let link = scratch.path().join("link");
         std::os::unix::fs::symlink(&dir, &link).expect("a link");
@@ -281,7 +281,7 @@ fn any_path_will_do() {
 }
 
 #[test]
-fn what_is_not_ours_is_refused_and_left_as_it_is() {
+fn foreign_directories_are_rejected_unchanged() {
     let scratch = Scratch::new();
     let holds_file = scratch.path().join("documents");
     fs::create_dir(&holds_file).expect("a directory");
@@ -292,9 +292,9 @@ fn what_is_not_ours_is_refused_and_left_as_it_is() {
     let file = holds_file.join("letter");
 
     for dir in [&holds_file, &another_cluster, &file] {
-        let error = Embedded::open(dir, Lifetime::WhileUsed).expect_err("refused");
+        let error = Embedded::open(dir, Lifetime::WhileUsed).expect_err("rejected");
         assert!(error.to_string().contains(&*dir.to_string_lossy()), "{error}");
-        for error in [error, stop(dir).expect_err("refused"), status(dir).expect_err("refused")] {
+        for error in [error, stop(dir).expect_err("rejected"), status(dir).expect_err("rejected")] {
             let fits = match error {
                 EmbeddedError::NoDirectory { .. } => *dir == file,
                 EmbeddedError::Foreign { .. } => *dir != file,
@@ -308,47 +308,47 @@ fn what_is_not_ours_is_refused_and_left_as_it_is() {
         .map(|entry| entry.expect("one").file_name())
         .collect();
     assert_eq!(names, ["letter"]);
-    let error = Embedded::open(&scratch.path().join("a\nb"), Lifetime::WhileUsed).expect_err("refused");
+    let error = Embedded::open(&scratch.path().join("a\nb"), Lifetime::WhileUsed).expect_err("rejected");
     assert!(matches!(error, EmbeddedError::Path { .. }), "{error:?}");
 }
 
 #[test]
-fn data_of_another_version_name_both_versions() {
+fn an_error_for_data_of_another_version_names_both() {
     let scratch = Scratch::new();
     let dir = scratch.path().join("old");
     drop(open(&dir));
     fs::write(dir.join("data/PG_VERSION"), "11\n").expect("a version");
-    let error = Embedded::open(&dir, Lifetime::WhileUsed).expect_err("refused");
+    let error = Embedded::open(&dir, Lifetime::WhileUsed).expect_err("rejected");
     assert!(matches!(&error, EmbeddedError::Version { data, .. } if data == "11"), "{error:?}");
     assert!(error.to_string().contains("PostgreSQL 11"), "{error}");
 }
 
 #[test]
-fn a_failed_start_shows_what_the_server_said() {
+fn a_failed_start_shows_the_server_log() {
     let scratch = Scratch::new();
     let dir = scratch.path().join("broken");
     drop(open(&dir));
     let conf = dir.join("data/postgresql.conf");
     let text = fs::read_to_string(&conf).expect("settings");
     fs::write(&conf, format!("{text}\nno_such_setting = on\n")).expect("settings");
-    let error = Embedded::open(&dir, Lifetime::WhileUsed).expect_err("refused").to_string();
+    let error = Embedded::open(&dir, Lifetime::WhileUsed).expect_err("rejected").to_string();
     for part in ["pg_ctl failed", "no_such_setting", "log/server.log"] {
         assert!(error.contains(part), "{part} is missing in: {error}");
     }
     fs::write(&conf, text).expect("settings");
-    assert_eq!(add_row(&open(&dir)), 1, "mended, it starts");
+    assert_eq!(add_row(&open(&dir)), 1, "it starts after the correction");
 }
 
 #[test]
-fn a_directory_on_the_way_that_bars_the_account_is_named() {
+fn an_inaccessible_parent_directory_is_named() {
     let scratch = Scratch::new();
     let barred = scratch.path().join("barred");
     fs::create_dir(&barred).expect("a directory");
     let bar = |mode| fs::set_permissions(&barred, fs::Permissions::from_mode(mode)).expect("its mode");
     bar(0o600);
-    let error = Embedded::open(&barred.join("dir"), Lifetime::WhileUsed).expect_err("refused");
+    let error = Embedded::open(&barred.join("dir"), Lifetime::WhileUsed).expect_err("rejected");
     bar(0o700);
-    // An ordinary user is barred from its own directory by the system itself.
+    // The system itself denies an ordinary user its own directory.
     if nix::unistd::geteuid().is_root() {
         assert!(matches!(&error, EmbeddedError::Blocked { blocker, .. } if *blocker == barred), "{error:?}");
     } else {

@@ -1,4 +1,4 @@
-//! `--embedded` run by root in a directory whose owner is another user: what that user has put there leads root nowhere.
+//! `--embedded` run by root in another user's directory: that user's entries lead root nowhere.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
@@ -10,9 +10,9 @@ use nix::unistd::{User, geteuid, mkfifo};
 
 use crate::support::process::Supervised as _;
 use crate::support::program::Workplace;
-use crate::support::{not_tried, tell};
+use crate::support::{log_case, not_tried};
 
-/// A directory of the user `nobody`, with the lock that says that it is a private PostgreSQL's, and a file of root's beside it.
+/// A directory of the user `nobody` with the lock of a private PostgreSQL, and a file of root beside it.
 struct Trap {
     work: Workplace,
     uid: u32,
@@ -51,8 +51,8 @@ impl Trap {
         }
     }
 
-    /// Root starts a server there, and stops it if it runs; the file of root's is as it was.
-    fn spring(&self) -> String {
+    /// Root starts a server there, and stops it if it runs. Asserts that root's file is unchanged.
+    fn start_as_root(&self) -> String {
         let ended = self.work.program(&["embedded", "start", "db"]).run();
         if ended.code == 0 {
             self.work.program(&["embedded", "stop", "db"]).expect(0);
@@ -65,7 +65,7 @@ impl Trap {
 }
 
 #[test]
-fn files_that_are_links() {
+fn planted_file_links_are_not_followed() {
     let Some(trap) = Trap::new() else { return };
     for name in [
         "aegis-kills.lock",
@@ -76,7 +76,7 @@ fn files_that_are_links() {
         "log/server.log",
     ] {
         for hard in [true, false] {
-            tell((name, hard));
+            log_case((name, hard));
             let path = trap.dir().join(name);
             if name.starts_with("log/") {
                 let _ = fs::create_dir(trap.dir().join("log"));
@@ -85,7 +85,7 @@ fn files_that_are_links() {
             let _ = fs::remove_file(&path);
             if hard { fs::hard_link(trap.secret(), &path) } else { symlink(trap.secret(), &path) }
                 .expect("a link");
-            trap.spring();
+            trap.start_as_root();
             let _ = fs::remove_dir_all(trap.dir());
             fs::create_dir(trap.dir()).expect("a directory");
             trap.work.write("db/aegis-kills.lock", "");
@@ -95,7 +95,7 @@ fn files_that_are_links() {
 }
 
 #[test]
-fn directories_that_are_links() {
+fn planted_directory_links_are_not_followed() {
     let Some(trap) = Trap::new() else { return };
     let theirs = trap.work.path().join("of-root");
     fs::create_dir(&theirs).expect("a directory");
@@ -106,9 +106,9 @@ fn directories_that_are_links() {
         fs::hard_link(trap.secret(), theirs.join(name)).expect("a file");
     }
     for name in ["log", "run", "data", "data.new"] {
-        tell(name);
+        log_case(name);
         symlink(&theirs, trap.dir().join(name)).expect("a link");
-        trap.spring();
+        trap.start_as_root();
         assert_eq!(fs::metadata(&theirs).expect("a directory").uid(), 0, "{name}");
         assert_eq!(fs::read_dir(&theirs).expect("a directory").count(), 6, "{name}");
         let _ = fs::remove_dir_all(trap.dir());
@@ -118,19 +118,19 @@ fn directories_that_are_links() {
     }
 }
 
-/// A directory of root's in the place of one that the account should have.
+/// A directory of root where the account's own is expected.
 #[test]
-fn directories_of_others() {
+fn planted_directories_of_others_are_rejected() {
     let Some(trap) = Trap::new() else { return };
     let log = trap.dir().join("log");
     fs::create_dir(&log).expect("a directory");
-    let said = trap.spring();
+    let said = trap.start_as_root();
     assert!(said.contains("belongs to another user"), "{said}");
     assert_eq!(fs::metadata(&log).expect("a directory").uid(), 0);
 }
 
 #[test]
-fn a_link_of_another_user_to_the_directory() {
+fn a_link_of_another_user_to_the_directory_is_rejected() {
     let Some(trap) = Trap::new() else { return };
     let work = Workplace::new();
     let link = work.path().join("link");
@@ -139,9 +139,9 @@ fn a_link_of_another_user_to_the_directory() {
     work.program(&["embedded", "start", "link"]).expect(4).says(&["is a link"]);
 }
 
-/// Nobody waits for what a FIFO never says.
+/// A FIFO without a writer blocks nothing.
 #[test]
-fn fifos_in_the_place_of_files() {
+fn planted_fifos_block_nothing() {
     let Some(trap) = Trap::new() else { return };
     let give = |path: &Path| chown(path, Some(trap.uid), Some(trap.uid)).expect("root may");
     let data = trap.dir().join("data");
@@ -152,20 +152,21 @@ fn fifos_in_the_place_of_files() {
         mkfifo(&path, Mode::S_IRWXU).expect("a FIFO");
         give(&path);
         for command in ["status", "stop", "start"] {
-            tell((name, command));
+            log_case((name, command));
             // A command that hangs fails by its deadline.
             trap.work.program(&["embedded", command, "db"]).run();
         }
-        // A start may have removed a stale one.
+        // A start may have removed a stale entry.
         let _ = fs::remove_file(&path);
         fs::write(data.join("PG_VERSION"), "15\n").expect("a file");
         give(&data.join("PG_VERSION"));
     }
 }
 
-/// The server and its programs open these by themselves. This needs no root: whoever can write the directory can do it.
+/// The server and its programs open these themselves. Anyone who can write to the directory can place them, so the test
+/// needs no root.
 #[test]
-fn fifos_in_the_place_of_files_that_the_server_opens() {
+fn fifos_planted_for_the_server_block_nothing() {
     let work = Workplace::new();
     work.program(&["embedded", "start", "db"]).expect(0);
     work.program(&["embedded", "stop", "db"]).expect(0);
@@ -179,7 +180,7 @@ fn fifos_in_the_place_of_files_that_the_server_opens() {
         "data/pg_ident.conf",
         "data/global/pg_control",
     ] {
-        tell(name);
+        log_case(name);
         let (path, aside) = (dir.join(name), dir.join("aside"));
         let owner = fs::metadata(&path).expect("a file");
         fs::rename(&path, &aside).expect("a name");
@@ -195,10 +196,10 @@ fn fifos_in_the_place_of_files_that_the_server_opens() {
 }
 
 #[test]
-fn nothing_is_left_behind_by_a_start_that_fails() {
+fn a_failed_start_leaves_nothing_behind() {
     let work = Workplace::new();
     let program = |dir: &str| work.program(&["embedded", "start", dir]);
-    // A tool of PostgreSQL's that fails, before those of the machine on PATH.
+    // A failing PostgreSQL tool, placed before the real ones on PATH.
     let bin = work.path().join("bin");
     fs::create_dir(&bin).expect("a directory");
     for (name, script) in [
@@ -211,15 +212,15 @@ fn nothing_is_left_behind_by_a_start_that_fails() {
     }
     let path = format!("{}:/usr/bin:/bin", bin.display());
     program("a/b/c").env("PATH", &path).expect(4).says(&["initdb failed", "no room"]);
-    // Its log stays, to be read.
+    // Its log stays.
     assert!(work.path().join("a/b/c/log/initdb.log").exists());
     if geteuid().is_root() {
         let barred = work.path().join("barred");
         fs::create_dir(&barred).expect("a directory");
         fs::set_permissions(&barred, fs::Permissions::from_mode(0o700)).expect("its mode");
-        program("barred/x/y").expect(4).says(&["may not enter"]);
+        program("barred/x/y").expect(4).says(&["can't enter"]);
         assert_eq!(fs::read_dir(&barred).expect("a directory").count(), 0);
-        // An id without a name, as a container may have it.
+        // A user id without a name, as in a container.
         let open = work.path().join("open");
         fs::create_dir(&open).expect("a directory");
         chown(&open, Some(47_110), Some(47_110)).expect("root may");
@@ -235,7 +236,7 @@ fn nothing_is_left_behind_by_a_start_that_fails() {
     }
 }
 
-/// Whether any user can run the program under test.
+/// Whether every user can run the program under test.
 fn entered_by_all() -> bool {
     Path::new(env!("CARGO_BIN_EXE_aegis-kills"))
         .ancestors()

@@ -1,5 +1,5 @@
-//! What another user of the database has put into `public`, where all could create up to PostgreSQL 14: none of it runs as the
-//! loader's role, or as the superuser who grants.
+//! Objects that another database user has created in `public`, where every role could create up to PostgreSQL 14. None
+//! runs as the loader's role, or as the superuser who grants.
 
 use std::process::Command;
 
@@ -7,9 +7,9 @@ use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::{join, version};
 use crate::support::process::Supervised as _;
 use crate::support::program::Workplace;
-use crate::support::{not_tried, tell};
+use crate::support::{log_case, not_tried};
 
-/// Functions that fit what PostgreSQL's own are called with better than those: a call without its schema would find them.
+/// Functions that match calls better than PostgreSQL's own: a call without a schema would find them.
 const FUNCTIONS: [(&str, &str); 16] = [
     ("unnest(bigint[])", "setof bigint"),
     ("unnest(text[])", "setof text"),
@@ -29,11 +29,11 @@ const FUNCTIONS: [(&str, &str); 16] = [
     ("array_append(text[], text)", "text[]"),
 ];
 
-/// Operands of operators for which PostgreSQL has none of exactly these types.
+/// Operand types for which PostgreSQL has no exact operator.
 const OPERANDS: [&str; 7] =
     ["varchar", "bigint[]", "text[]", "smallint[]", "bytea[]", "public.albion_server", "public.kill_role"];
 
-/// Plants all that it can as a role of its own.
+/// Creates all objects that are possible, as a role of its own.
 fn plant(database: &Database<'_>, mallory: &str) {
     let name = database.name();
     let mut admin = database.client();
@@ -69,14 +69,14 @@ fn plant(database: &Database<'_>, mallory: &str) {
         client.batch_execute(&sql).expect(kind);
     }
     for sql in [
-        // Operators of mixed types, which PostgreSQL has by a cast alone.
+        // Operators of mixed types, for which PostgreSQL needs a cast.
         "create function public.planted_mixed(varchar, text) returns boolean #;
          create operator public.= (function = public.planted_mixed, leftarg = varchar, rightarg = text)",
         "create function public.planted_name(name, varchar) returns boolean #;
          create operator public.= (function = public.planted_name, leftarg = name, rightarg = varchar)",
         "create function public.planted_concat(text, name) returns text #;
          create operator public.|| (function = public.planted_concat, leftarg = text, rightarg = name)",
-        // A type of its own, with a cast to and from ours, and names that ours have elsewhere.
+        // A type with a cast to and from the program's type, and names that the program uses elsewhere.
         "create type public.kill_event as (id bigint);
          create function public.planted_cast(public.kill_event) returns bigint #;
          create cast (public.kill_event as bigint) with function public.planted_cast as implicit",
@@ -94,11 +94,11 @@ fn plant(database: &Database<'_>, mallory: &str) {
 }
 
 #[test]
-fn nothing_of_it_runs() {
+fn planted_functions_and_operators_do_not_run() {
     let database = Cluster::shared().database("planted");
     let work = Workplace::new();
     let mallory = format!("mallory_{}", uuid::Uuid::new_v4().simple());
-    // The owner has set it up before the other user came.
+    // The owner created the tables before the other user arrived.
     for layout in ["archive", "aegis"] {
         let program =
             work.program(&["schema", "apply", "--layout", layout]).env("DATABASE_URL", &database.url());
@@ -110,7 +110,7 @@ fn nothing_of_it_runs() {
     let second = join(&(20..=40).map(|id| version(id, 2)).collect::<Vec<_>>());
     for schema in ["kills", "\u{3ba}\"'ills"] {
         for layout in ["archive", "aegis"] {
-            tell((schema, layout));
+            log_case((schema, layout));
             let run = |command: &[&str]| {
                 let program = work.program(command).args(&["--schema", schema, "--layout", layout]);
                 program.env("DATABASE_URL", &database.url())
@@ -137,14 +137,14 @@ fn nothing_of_it_runs() {
     database.client().batch_execute(&gone).expect("a role");
 }
 
-/// The enum types are there to make operators of, and the table's name is free for a type.
+/// The enum types exist, so operators on them are possible. The table's name is free for a type.
 fn plant_all(database: &Database<'_>, mallory: &str) {
     let sql = "grant usage on type public.albion_server, public.kill_role to public";
     database.client().batch_execute(sql).expect("a grant");
     plant(database, mallory);
 }
 
-/// The owner, who is a superuser here, grants.
+/// The owner, a superuser here, grants.
 fn role_file(database: &Database<'_>) {
     let id = uuid::Uuid::new_v4().simple();
     let (loader, reader) = (format!("loader_{id}"), format!("reader_{id}"));
@@ -161,7 +161,7 @@ fn role_file(database: &Database<'_>) {
     database.client().batch_execute(&gone).expect("the roles");
 }
 
-/// A trigger of the tables' owner finds what it names, as in any other session of the role.
+/// A trigger of the tables' owner resolves names as in any other session of the role.
 #[test]
 fn the_owners_triggers_find_their_tables() {
     let database = Cluster::shared().database("audit");
@@ -186,7 +186,7 @@ fn the_owners_triggers_find_their_tables() {
     assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (40, 11));
 }
 
-/// A role, which goes at the end.
+/// A role that is dropped at the end.
 struct Role<'d>(&'d Database<'d>, String);
 
 impl<'d> Role<'d> {
@@ -212,14 +212,14 @@ impl Drop for Role<'_> {
             "reassign owned by \"{0}\" to current_user; drop owned by \"{0}\"; drop role \"{0}\"",
             self.1
         );
-        // A failed test has its own message.
+        // Errors are ignored, because a failed test has its own message.
         let _ = self.0.client().batch_execute(&sql);
     }
 }
 
-/// Before the first `schema apply`, in a schema in which all can create.
+/// Before the first `schema apply`, in a schema in which every role can create.
 #[test]
-fn tables_and_types_of_another_role() {
+fn tables_and_types_of_an_untrusted_role_are_rejected() {
     let work = Workplace::new();
     for (made, named) in [
         ("create type kill_role as enum ('killer', 'victim', 'participant', 'group')", "kill_role"),
@@ -227,13 +227,13 @@ fn tables_and_types_of_another_role() {
         ("create table kill_load_run (id int)", "kill_load_run"),
         ("create table kill_event (id int); create table kill_loot (id int)", "kill_event, kill_loot"),
     ] {
-        tell(made);
+        log_case(made);
         let database = Cluster::shared().database("planted before");
         let mallory = Role::new(&database, "mallory");
         mallory.runs(&format!(
             "grant create on schema public to public; set role @; set search_path to public; {made}"
         ));
-        // A superuser runs these, who is a member of every role and trusts none for that.
+        // A superuser is a member of every role. That alone makes no role trusted.
         for command in ["schema", "load"] {
             let args: &[&str] = if command == "schema" { &["schema", "apply"] } else { &["load"] };
             let run = work.program(args).env("DATABASE_URL", &database.url()).stdin(join(&[version(1, 1)]));
@@ -248,9 +248,9 @@ fn tables_and_types_of_another_role() {
     }
 }
 
-/// Tables of an owner that the loader is not, as most who grant have them.
+/// Tables that the loader does not own, the usual case with grants.
 #[test]
-fn tables_of_a_trusted_role() {
+fn tables_of_a_trusted_role_are_used() {
     let work = Workplace::new();
     for (layout, trust) in [
         ("archive", "grant create on schema public to @"),
@@ -261,7 +261,7 @@ fn tables_of_a_trusted_role() {
             "do $$ begin execute format('alter database %I owner to %s', current_database(), '@'); end $$",
         ),
     ] {
-        tell((layout, trust));
+        log_case((layout, trust));
         let database = Cluster::shared().database("planted trusted");
         let (owner, loader) = (Role::new(&database, "owner"), Role::new(&database, "loader"));
         owner.runs(trust);

@@ -1,4 +1,4 @@
-//! Secrets, put wherever one can be given, are told nowhere, however a run ends and however much it is asked to tell.
+//! Secrets, given in every way, are printed nowhere, for every end of a run and every log level.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -6,19 +6,19 @@ use std::os::unix::fs::PermissionsExt as _;
 use crate::support::cluster::{Cluster, Database};
 use crate::support::fake::{Answer, Fake};
 use crate::support::program::{Program, Workplace};
-use crate::support::{free_port, tell};
+use crate::support::{free_port, log_case};
 
-/// The password of the role, as it is and with percent-encoding.
+/// The role's password, plain and percent-encoded.
 const PASSWORD: &str = "zebra@7f?1c";
 pub(crate) const ENCODED: &str = "zebra%407f%3F1c";
 
-/// What of it is looked for: a part of all forms, in hex, in base64 and as a list of bytes.
+/// Traces of the password: a part of all forms, in hex, in base64 and as a list of bytes.
 const TRACES: [&str; 4] = ["zebra", "7a65627261", "emVicm", "122, 101, 98, 114"];
 
-/// All that anything in the program logs, the libraries asked for by their names.
+/// The most detailed log, with the libraries enabled by name.
 pub(crate) const ALL: &str = "trace,tokio_postgres=trace,postgres=trace,rustls=trace,mio=trace,tokio=trace";
 
-/// Asserts that a text holds no secret.
+/// Asserts that a text contains no secret.
 #[track_caller]
 pub(crate) fn assert_clean(what: &str, text: &str) {
     for trace in TRACES {
@@ -26,7 +26,7 @@ pub(crate) fn assert_clean(what: &str, text: &str) {
     }
 }
 
-/// A server that asks for passwords by TCP, with a role whose password is the secret.
+/// A server that requires passwords over TCP, with a role whose password is the secret.
 pub(crate) fn guarded() -> Cluster {
     let cluster = Cluster::private(&[]);
     let role = format!("create role keeper superuser login password '{PASSWORD}'");
@@ -37,7 +37,7 @@ pub(crate) fn guarded() -> Cluster {
     cluster
 }
 
-/// A file of passwords, readable by its owner alone.
+/// A password file that only its owner can read.
 fn write_private(work: &Workplace, name: &str, text: &str) -> String {
     work.write(name, text);
     let path = work.path().join(name);
@@ -69,8 +69,8 @@ const WAYS: [Way; 8] = [
     Way::Option,
 ];
 
-/// A command that is given the password in a way, for a place `host:port/database`, with `rest` of a URL after it. All other
-/// places have secrets as well, and do not count.
+/// A command that receives the password in one way, for `host:port/database` and the rest of a URL. All other sources
+/// have secrets too, and are overridden.
 pub(crate) fn program(work: &Workplace, command: &[&str], way: Way, place: &str, rest: &str) -> Program {
     let (address, database) = place.split_once('/').expect("a database");
     let (host, port) = address.rsplit_once(':').expect("a port");
@@ -78,7 +78,7 @@ pub(crate) fn program(work: &Workplace, command: &[&str], way: Way, place: &str,
     let with_login = format!("postgresql://keeper:{ENCODED}@{place}?{rest}");
     let pairs = rest.replace('&', " ");
     let line = format!("*:*:*:keeper:{PASSWORD}\n");
-    // Nothing of an earlier way is left.
+    // Removes the files of an earlier way.
     for name in [".env", ".pgpass"] {
         let _ = fs::remove_file(work.path().join(name));
     }
@@ -109,7 +109,7 @@ pub(crate) fn program(work: &Workplace, command: &[&str], way: Way, place: &str,
     }
 }
 
-/// The places that a run can be given, each with the rest of the URL and how a load there ends.
+/// The connection targets of a run, each with the rest of the URL and the outcome of a load.
 fn endings(cluster: &Cluster, database: &Database<'_>, fake: &Fake) -> Vec<(String, String, i32)> {
     let here = format!("127.0.0.1:{}/{}", cluster.port(), database.name());
     let nothing = |rest: &str| (here.clone(), rest.to_owned());
@@ -139,25 +139,25 @@ fn endings(cluster: &Cluster, database: &Database<'_>, fake: &Fake) -> Vec<(Stri
 }
 
 #[test]
-fn each_way_to_give_a_password_and_each_ending() {
+fn no_password_is_printed_however_it_is_given_and_a_run_ends() {
     let cluster = guarded();
     let database = cluster.database("secrets");
     let work = Workplace::new();
-    // What is read from files is no more to be told than what is in the URL.
+    // The contents of files are as secret as the URL.
     write_private(&work, "passwords.crt", "zebra, and no certificate");
     write_private(&work, "zebra.key", "zebra, and no key");
     let fake = Fake::new(Answer::Raw(b"HTTP/1.1 200 OK\r\n\r\n".to_vec()));
     for way in WAYS {
         for (number, (place, rest, code)) in endings(&cluster, &database, &fake).into_iter().enumerate() {
-            tell((way, &place, &rest));
-            // Each of the commands, and each way to have much told, has its turn.
+            log_case((way, &place, &rest));
+            // Rotates the commands and the log levels.
             let command = [&["load", "--json"][..], &["verify"], &["load"], &["schema", "apply"]][number % 4];
             let program = program(&work, command, way, &place, &rest);
             let program = if number % 2 == 0 { program.env("RUST_LOG", ALL) } else { program.args(&["-vv"]) };
             let program =
                 program.env("DATABASE_CONNECTION_TIMEOUT", "200").env("DATABASE_AWAY_TIMEOUT", "200");
             let ended = program.run().expect(code);
-            // The key's file has a name of the secret's kind, which is no secret.
+            // The key file's name resembles the secret, but is none.
             assert_clean("standard error", &ended.stderr.replace("zebra.key", ""));
             assert_clean("standard output", &ended.stdout);
             let seen = ended.stderr.contains("can be seen in the process list");
@@ -170,21 +170,21 @@ fn each_way_to_give_a_password_and_each_ending() {
 }
 
 #[test]
-fn a_password_that_is_refused() {
+fn a_rejected_password_is_not_printed() {
     let cluster = guarded();
     let database = cluster.database("refused");
     cluster.admin().batch_execute("alter role keeper password 'another'").expect("a password");
     let work = Workplace::new();
     for way in WAYS {
         let place = format!("127.0.0.1:{}/{}", cluster.port(), database.name());
-        let refused = program(&work, &["load", "--json"], way, &place, "").env("RUST_LOG", ALL).expect(7);
-        assert!(refused.summary().error().contains("password authentication failed"), "{}", refused.stdout);
-        assert_clean("a refusal", &[refused.stdout, refused.stderr].concat());
+        let rejected = program(&work, &["load", "--json"], way, &place, "").env("RUST_LOG", ALL).expect(7);
+        assert!(rejected.summary().error().contains("password authentication failed"), "{}", rejected.stdout);
+        assert_clean("a rejected login", &[rejected.stdout, rejected.stderr].concat());
     }
 }
 
 #[test]
-fn texts_that_can_not_be_read() {
+fn unreadable_settings_are_not_printed() {
     let work = Workplace::new();
     for text in [
         "postgresql://me:zebra@db:99999/kills",
@@ -203,7 +203,7 @@ fn texts_that_can_not_be_read() {
         "host=db password='zebra",
         "zebra",
     ] {
-        tell(text);
+        log_case(text);
         let url = work.program(&["load"]).env("DATABASE_URL", text).env("RUST_LOG", "trace").expect(2);
         assert_clean("standard error", &url.stderr);
         assert_clean("standard error", &work.program(&["health", "--database-url", text]).expect(2).stderr);
@@ -215,7 +215,7 @@ fn texts_that_can_not_be_read() {
         ("PGPASSWORD=zebra\0", 3),
         ("A='1\n2'\nPGPASSWORD=${zebra", 5),
     ] {
-        tell(line);
+        log_case(line);
         work.write(".env", format!("# a comment\nKILLS_NUL=reject\n{line}\n\nKILLS_LAYOUT=archive\n"));
         let program = work.program(&["load", "--dry-run"]).env("RUST_BACKTRACE", "full");
         let ended = program.expect(2).says(&[&format!("line {number} of the file .env"), "NAME=value"]);
@@ -223,9 +223,9 @@ fn texts_that_can_not_be_read() {
     }
 }
 
-/// What was typed in the wrong place is repeated, but not what is secret in it.
+/// A misplaced value is repeated without its secret part.
 #[test]
-fn a_url_in_the_wrong_place() {
+fn a_misplaced_url_is_printed_without_its_login() {
     let work = Workplace::new();
     let url = "postgresql://me:zebra@db/kills";
     for (args, code) in [
@@ -240,7 +240,7 @@ fn a_url_in_the_wrong_place() {
         let ended = work.program(args).env("DATABASE_URL", "postgresql://db/kills").expect(code);
         assert_clean("standard error", &ended.stderr);
     }
-    // Without its scheme.
+    // Without the scheme.
     let login = "me:zebra@db/kills";
     for args in [
         &["load", login][..],
@@ -281,7 +281,7 @@ fn a_url_in_the_wrong_place() {
 }
 
 #[test]
-fn a_password_on_the_command_line_is_warned_of_once() {
+fn a_password_on_the_command_line_causes_one_warning() {
     let cluster = guarded();
     let database = cluster.database("warned");
     let work = Workplace::new();

@@ -1,4 +1,5 @@
-//! No secret of a run is seen while it goes on, when it ends, or when it crashes, and no event's text but in the reject file.
+//! No secret of a run is visible while it runs, when it ends, or when it crashes. Event texts are only in the reject
+//! file.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -14,7 +15,7 @@ use crate::support::process::Supervised as _;
 use crate::support::program::Workplace;
 use crate::support::{eventually, free_port, http};
 
-/// What other processes can see of one.
+/// The information about a process that others can see.
 fn process(pid: u32) -> String {
     let mut seen = String::new();
     for entry in fs::read_dir(format!("/proc/{pid}/task")).expect("its threads") {
@@ -27,7 +28,7 @@ fn process(pid: u32) -> String {
     seen
 }
 
-/// What another user of the database can see of the sessions.
+/// The information about sessions that another database user can see.
 fn sessions(database: &Database<'_>) -> String {
     let sql = "select coalesce(string_agg(concat_ws(' ', a.*), '; '), '') from pg_stat_activity a
                where usename = 'keeper'";
@@ -41,11 +42,11 @@ fn ledger(database: &Database<'_>) -> String {
     database.client().query_one(sql, &[]).expect("the ledger").get(0)
 }
 
-/// An event that the database refuses, repeating its text, and a line that is no event.
+/// An event that the database rejects with a message that quotes it, and a line that is no event.
 fn rejects() -> String {
-    let mut refused = small_event(2);
-    refused["Killer"]["Name"] = "quagga, refused".into();
-    format!("{}\n{refused}\n{{\"quagga\": no JSON}}\n", small_event(1))
+    let mut rejected = small_event(2);
+    rejected["Killer"]["Name"] = "quagga, refused".into();
+    format!("{}\n{rejected}\n{{\"quagga\": no JSON}}\n", small_event(1))
 }
 
 #[track_caller]
@@ -53,7 +54,7 @@ fn assert_no_event(what: &str, text: &str) {
     assert!(!text.contains("quagga"), "{what} holds an event's text: {text}");
 }
 
-/// One run, looked at from all sides while it goes on, and ended by `end`.
+/// Inspects one run from all sides while it runs. `end` ends it.
 fn watched_run(cluster: &Cluster, level: &[(&str, &str)], end: impl FnOnce() -> Option<Signal>, code: i32) {
     let database = cluster.database("watched");
     let work = Workplace::new();
@@ -115,18 +116,18 @@ fn check_reject_file(path: &Path) {
     assert_eq!(fs::metadata(path).expect("a file").permissions().mode() & 0o777, 0o600);
     assert!(
         text.contains("quagga, refused") && text.contains("no JSON"),
-        "it holds what was refused: {text}"
+        "it contains the rejected input: {text}"
     );
     assert_clean("the reject file", &text);
 }
 
 #[test]
-fn a_run_is_looked_at_from_all_sides() {
+fn a_run_shows_no_secret_to_other_users() {
     let cluster = guarded();
     for level in [&[("RUST_LOG", "trace"), ("RUST_BACKTRACE", "full")][..], &[("RUST_LOG", "debug")], &[]] {
         watched_run(&cluster, level, || Some(Signal::SIGTERM), 143);
     }
-    // The server dies in the middle of the load.
+    // The server dies during the load.
     let dies = || {
         cluster.stop_immediate();
         None
@@ -135,9 +136,9 @@ fn a_run_is_looked_at_from_all_sides() {
     cluster.start();
 }
 
-/// What is printed by a program that crashes: here it gets no memory.
+/// The output of a crashing program, which gets no memory here.
 #[test]
-fn a_crash() {
+fn a_crash_shows_no_secret() {
     let work = Workplace::new();
     let cluster = guarded();
     let database = cluster.database("crash");

@@ -1,16 +1,16 @@
-//! TLS in libpq's modes, with a real server that shows right and wrong certificates.
+//! TLS in libpq's modes, with a real server that presents valid and invalid certificates.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use crate::support::cluster::Database;
 use crate::support::dumps::small_event;
+use crate::support::log_case;
 use crate::support::program::{Ended, Workplace};
 use crate::support::proxy::{Fault, Phase, Proxy, Side, What};
-use crate::support::tell;
 use crate::support::tls::{HOST, TlsCluster};
 
-/// Notes for each run whether its session is encrypted.
+/// Records for each run whether its session is encrypted.
 const WITNESS: &str = "create table witness (ssl boolean, name text);
     create function note() returns trigger language plpgsql as $$ begin
         insert into public.witness select ssl, client_dn from pg_stat_ssl where pid = pg_backend_pid();
@@ -18,7 +18,7 @@ const WITNESS: &str = "create table witness (ssl boolean, name text);
     end $$;
     create trigger note before insert on kill_load_run for each row execute function note()";
 
-/// A database with tables, and a witness of who writes.
+/// A database with tables and a record of the sessions that write.
 fn prepare<'c>(tls: &'c TlsCluster, work: &Workplace) -> Database<'c> {
     let database = tls.cluster.database("tls");
     work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
@@ -26,17 +26,17 @@ fn prepare<'c>(tls: &'c TlsCluster, work: &Workplace) -> Database<'c> {
     database
 }
 
-/// A load of nothing by TCP.
+/// A load of no events over TCP.
 fn load(work: &Workplace, database: &Database<'_>, tls: &TlsCluster, user: &str, parameters: &str) -> Ended {
     let (port, name) = (tls.cluster.port(), database.name());
     let url = format!("postgresql://{user}@{HOST}:{port}/{name}?hostaddr=127.0.0.1{parameters}");
-    tell(&url);
+    log_case(&url);
     let home = work.path().display().to_string();
     let program = work.program(&["load"]).env("DATABASE_URL", &url).env("HOME", &home);
     program.env("DATABASE_CONNECTION_TIMEOUT", "5s").run()
 }
 
-/// What the witness saw since it was last asked: the session's encryption, and the name in the client's certificate.
+/// The record since the last call: the session's encryption, and the name in the client certificate.
 fn seen(database: &Database<'_>) -> (bool, Option<String>) {
     let rows =
         database.client().query("with gone as (delete from witness returning *) select * from gone", &[]);
@@ -47,7 +47,7 @@ fn seen(database: &Database<'_>) -> (bool, Option<String>) {
 }
 
 #[test]
-fn modes_and_certificates() {
+fn each_sslmode_checks_what_libpq_checks() {
     const PLAIN: Result<bool, &str> = Ok(false);
     const CRYPT: Result<bool, &str> = Ok(true);
     let work = Workplace::new();
@@ -74,7 +74,7 @@ fn modes_and_certificates() {
         ("elsewhere", "require", &ours, CRYPT),
         ("elsewhere", "verify-ca", &ours, CRYPT),
         ("elsewhere", "verify-full", &ours, Err("certificate is for elsewhere.test, not for kills.test")),
-        // As psql: rather plain than with a certificate that is wrong.
+        // As psql: unencrypted rather than with a wrong certificate.
         ("expired", "prefer", &ours, PLAIN),
         ("expired", "allow", &ours, PLAIN),
         ("expired", "require", "", CRYPT),
@@ -89,7 +89,7 @@ fn modes_and_certificates() {
         ("alone", "verify-full", &alone, CRYPT),
         ("alone-expired", "verify-full", &past, Err("has expired")),
     ] {
-        tell((certificate, mode));
+        log_case((certificate, mode));
         tls.show(certificate);
         let run = load(&work, &database, &tls, "aegis", &format!("&sslmode={mode}{root}"));
         match expected {
@@ -107,7 +107,7 @@ fn modes_and_certificates() {
 }
 
 #[test]
-fn a_server_that_wants_it_or_does_not_offer_it() {
+fn a_server_can_require_or_lack_tls() {
     let work = Workplace::new();
     let tls = TlsCluster::new(work.path());
     let database = prepare(&tls, &work);
@@ -136,20 +136,20 @@ fn a_server_that_wants_it_or_does_not_offer_it() {
     load(&work, &database, &tls, "aegis", "&sslmode=require")
         .expect(7)
         .says(&["server does not support TLS", "ssl = on"]);
-    // A Unix socket is never encrypted, and needs not be.
+    // A Unix socket is never encrypted and need not be.
     let url = format!("{}&sslmode=require", database.url());
     work.program(&["load"]).env("DATABASE_URL", &url).expect(0);
 }
 
-/// What is cut is tried again, in the same mode: it is no fault of the certificate's.
+/// A cut handshake is retried in the same mode, because the certificate is not at fault.
 #[test]
-fn a_handshake_that_is_cut() {
+fn a_cut_handshake_is_retried_in_the_same_mode() {
     let work = Workplace::new();
     let tls = TlsCluster::new(work.path());
     let database = prepare(&tls, &work);
     for (bytes, what) in [(0, What::Reset), (1, What::Cut), (200, What::Reset), (600, What::Cut)] {
         for mode in ["prefer", "verify-full"] {
-            tell((bytes, what, mode));
+            log_case((bytes, what, mode));
             let proxy = Proxy::to(tls.cluster.port());
             proxy.plan(Fault::new(Phase::Bytes(Side::Server, bytes), what));
             let url = proxy.url(&database).replace("127.0.0.1", HOST);
@@ -164,9 +164,9 @@ fn a_handshake_that_is_cut() {
     }
 }
 
-/// The wish to cancel is as encrypted as the session.
+/// The cancel request is encrypted like the session.
 #[test]
-fn a_statement_that_stands_still_is_cancelled() {
+fn a_stalled_statement_is_cancelled_over_tls() {
     let work = Workplace::new();
     let tls = TlsCluster::new(work.path());
     let database = prepare(&tls, &work);
@@ -181,11 +181,11 @@ fn a_statement_that_stands_still_is_cancelled() {
         work.program(&["load", "--json"]).env("DATABASE_URL", &url).stdin(small_event(1).to_string());
     let program = program.env("DATABASE_STALL_TIMEOUT", "1s").env("DATABASE_RETRY_ATTEMPTS", "2");
     let run = program.env("DATABASE_RETRY_BASE", "20ms").expect(4);
-    run.says(&["it is cancelled", "a lock that backend"]);
+    run.says(&["cancelling the statement", "a lock that backend"]);
 }
 
 #[test]
-fn client_certificates() {
+fn client_certificates_are_used() {
     let work = Workplace::new();
     let tls = TlsCluster::new(work.path());
     let database = prepare(&tls, &work);
@@ -220,7 +220,7 @@ fn client_certificates() {
     ] {
         load(&work, &database, &tls, "witnessed", &parameters).expect(code).says(&[words]);
     }
-    // Those in the usual place are used unasked.
+    // Files in the default location are used without a setting.
     let directory = work.path().join(".postgresql");
     fs::create_dir(&directory).expect("a directory");
     for (file, name) in
@@ -233,7 +233,7 @@ fn client_certificates() {
 }
 
 #[test]
-fn passwords_by_tls() {
+fn passwords_are_sent_over_tls() {
     let work = Workplace::new();
     let tls = TlsCluster::new(work.path());
     let database = prepare(&tls, &work);
@@ -251,7 +251,7 @@ fn passwords_by_tls() {
     load(&work, &database, &tls, "secretive", "").expect(7).says(&["chmod 600"]);
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("its mode");
     load(&work, &database, &tls, "secretive", "").expect(0);
-    // Nor is it told by any library's log.
+    // No library's log contains it either.
     let (port, name) = (tls.cluster.port(), database.name());
     let url = format!("postgresql://secretive:hunter2@{HOST}:{port}/{name}?hostaddr=127.0.0.1");
     let program = work.program(&["load"]).env("DATABASE_URL", &url);

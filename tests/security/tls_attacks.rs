@@ -1,5 +1,5 @@
-//! TLS under attack: a server that does not hold the key of its certificate, an administrator who plays the authority,
-//! certificates that can't be verified, and stricter wishes.
+//! Attacks on TLS: a server without its certificate's key, a server owner who acts as an authority, unverifiable
+//! certificates, and stricter settings.
 
 use std::fs;
 use std::process::Command;
@@ -9,9 +9,9 @@ use crate::support::impostor::Impostor;
 use crate::support::process::Supervised as _;
 use crate::support::program::{Ended, Workplace};
 use crate::support::tls::{HOST, TlsCluster};
-use crate::support::{find_program, not_tried, tell};
+use crate::support::{find_program, log_case, not_tried};
 
-/// A load of nothing.
+/// A load of no events.
 fn load(work: &Workplace, database: &Database<'_>, login: &str, port: u32, parameters: &str) -> Ended {
     let url =
         format!("postgresql://{login}@{HOST}:{port}/{}?hostaddr=127.0.0.1{parameters}", database.name());
@@ -34,9 +34,9 @@ fn has_openssl() -> bool {
     found
 }
 
-/// With the certificate and without its key nobody gets to read what is said, whatever the mode and the version of TLS.
+/// Without the certificate's key nobody can read the session, in any mode and version of TLS.
 #[test]
-fn who_has_the_certificate_alone_reads_nothing() {
+fn a_server_without_the_certificate_key_reads_nothing() {
     let work = Workplace::new();
     let tls = TlsCluster::new(work.path());
     let database = tls.cluster.database("tls");
@@ -46,7 +46,7 @@ fn who_has_the_certificate_alone_reads_nothing() {
     for version in ["TLSv1.2", "TLSv1.3"] {
         let range = format!("&ssl_min_protocol_version={version}&ssl_max_protocol_version={version}");
         for mode in ["allow", "prefer", "require", "verify-ca", "verify-full"] {
-            tell((version, mode));
+            log_case((version, mode));
             let root = if mode.starts_with("verify") { format!("&sslrootcert={ca}") } else { String::new() };
             let parameters = format!("&sslmode={mode}&channel_binding=require{range}{root}");
             let run = load(&work, &database, "secretive:hunter2", thief.port().into(), &parameters);
@@ -55,11 +55,11 @@ fn who_has_the_certificate_alone_reads_nothing() {
             if mode.starts_with("verify") || mode == "require" {
                 run.says(&[
                     "does not hold the key of the certificate",
-                    "hint: find out what answers at kills.test:",
+                    "hint: check which server answers at kills.test:",
                 ]);
             }
             assert_eq!(thief.bytes_read(), 0, "{mode}");
-            // So it is the key that makes the difference. (In plain, which 'allow' begins with, it is not asked.)
+            // So the key makes the difference. (`allow` begins unencrypted, where no key is needed.)
             if mode != "allow" {
                 load(&work, &database, "secretive:hunter2", owner.port().into(), &parameters).expect(0);
                 assert!(owner.bytes_read() > 0);
@@ -68,9 +68,9 @@ fn who_has_the_certificate_alone_reads_nothing() {
     }
 }
 
-/// Certificates of version 1, which older manuals lead to, are in use: the proof of the key is wanted there, too.
+/// Certificates of version 1 are in use, because older manuals create them. The proof of the key is required there too.
 #[test]
-fn certificates_of_version_1() {
+fn version_1_certificates_need_the_key_too() {
     if !has_openssl() {
         return;
     }
@@ -96,15 +96,15 @@ fn certificates_of_version_1() {
     assert_eq!(thief.bytes_read(), 0);
 }
 
-/// What can't be verified or bound is named, and no hint advises less protection.
+/// The error names an unverifiable certificate or an impossible channel binding, and no hint weakens the protection.
 #[test]
-fn algorithms_are_named() {
+fn unsupported_algorithms_are_named() {
     let work = Workplace::new();
     let tls = TlsCluster::new(work.path());
     let database = tls.cluster.database("tls");
     let port = tls.cluster.port();
     tls.show("edwards");
-    // It is bound by the algorithm of the signature, which is the authority's.
+    // The signature's algorithm, chosen by the authority, determines the binding.
     load(&work, &database, "secretive:hunter2", port, "&sslmode=require&channel_binding=require").expect(0);
     if !has_openssl() {
         return;
@@ -142,7 +142,7 @@ fn algorithms_are_named() {
         ("pss", "pss-ca.crt", false, "RSASSA-PSS"),
         ("ed", "ed-ca.crt", true, "ED25519"),
     ] {
-        tell(name);
+        log_case(name);
         tls.show(name);
         let root = format!("&sslmode=verify-full&sslrootcert={}", tls.file(ca));
         let checked = load(&work, &database, "secretive:hunter2", port, &root);
@@ -168,9 +168,9 @@ fn algorithms_are_named() {
     }
 }
 
-/// Versions of TLS out of the range that is asked for.
+/// TLS versions outside the configured range.
 #[test]
-fn versions() {
+fn unsupported_tls_versions_are_errors() {
     let work = Workplace::new();
     let tls = TlsCluster::new(work.path());
     let database = tls.cluster.database("tls");
@@ -185,9 +185,9 @@ fn versions() {
     newer.expect(7).says(&["rejected the TLS handshake: ProtocolVersion", "hint:"]);
 }
 
-/// Lists and files that can't be used are named, before anything is connected.
+/// Unusable lists and files are reported before any connection.
 #[test]
-fn revocation_lists_that_can_not_be_used() {
+fn unusable_revocation_lists_are_errors() {
     let work = Workplace::new();
     let tls = TlsCluster::new(work.path());
     let database = tls.cluster.database("tls");
@@ -214,9 +214,9 @@ fn revocation_lists_that_can_not_be_used() {
     run.expect(7).says(&["the server's certificate is revoked"]);
 }
 
-/// What no TLS can protect it does not have to: a socket of this machine.
+/// A local socket needs no TLS.
 #[test]
-fn a_socket_in_each_mode() {
+fn a_unix_socket_works_in_each_sslmode() {
     let work = Workplace::new();
     let tls = TlsCluster::new(work.path());
     let database = tls.cluster.database("tls");

@@ -1,24 +1,24 @@
-//! TLS is at least as strict as libpq: the same server, parameters and files are given to `psql` and to the program.
+//! TLS is at least as strict as in libpq: `psql` and the program get the same server, parameters and files.
 
 use std::fmt;
 use std::path::Path;
 
 use crate::support::cluster::Database;
+use crate::support::log_case;
 use crate::support::program::Workplace;
-use crate::support::tell;
 use crate::support::tls::{HOST, TlsCluster};
 
 const MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
 
-/// How a connection ended.
+/// The outcome of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
-    Refused,
+    Rejected,
     Plain,
     Encrypted,
 }
 
-use Verdict::{Encrypted, Refused};
+use Verdict::{Encrypted, Rejected};
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -26,55 +26,61 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// What the server presents, and the parameters.
-struct Try {
+/// The server's certificate, and the parameters.
+struct Attempt {
     what: &'static str,
     shown: &'static str,
     root: &'static str,
     list: &'static str,
-    /// Whether the file names the very certificate that is presented, which is no authority. OpenSSL looks for the
-    /// authority of each certificate that did not sign itself, so psql refuses it; the program takes it as pinned.
+    /// Whether the file contains the presented certificate itself, which is no authority. OpenSSL requires the authority
+    /// of every certificate that is not self-signed, so psql rejects it. The program accepts it as pinned.
     is_pinned: bool,
 }
 
-const TRIES: [Try; 15] = [
-    Try { what: "right CA", shown: "right", root: "ours.crt", list: "", is_pinned: false },
-    Try { what: "no sslrootcert", shown: "right", root: "", list: "", is_pinned: false },
-    Try { what: "other CA", shown: "foreign", root: "ours.crt", list: "", is_pinned: false },
-    Try { what: "other CA, not checked", shown: "foreign", root: "", list: "", is_pinned: false },
-    Try { what: "self-signed", shown: "alone", root: "ours.crt", list: "", is_pinned: false },
-    Try { what: "self-signed and named", shown: "alone", root: "alone.crt", list: "", is_pinned: false },
-    Try { what: "expired", shown: "expired", root: "ours.crt", list: "", is_pinned: false },
-    Try {
+const ATTEMPTS: [Attempt; 15] = [
+    Attempt { what: "right CA", shown: "right", root: "ours.crt", list: "", is_pinned: false },
+    Attempt { what: "no sslrootcert", shown: "right", root: "", list: "", is_pinned: false },
+    Attempt { what: "other CA", shown: "foreign", root: "ours.crt", list: "", is_pinned: false },
+    Attempt { what: "other CA, not checked", shown: "foreign", root: "", list: "", is_pinned: false },
+    Attempt { what: "self-signed", shown: "alone", root: "ours.crt", list: "", is_pinned: false },
+    Attempt { what: "self-signed and named", shown: "alone", root: "alone.crt", list: "", is_pinned: false },
+    Attempt { what: "expired", shown: "expired", root: "ours.crt", list: "", is_pinned: false },
+    Attempt {
         what: "expired, self-signed and named",
         shown: "alone-expired",
         root: "alone-expired.crt",
         list: "",
         is_pinned: false,
     },
-    Try { what: "wrong name", shown: "elsewhere", root: "ours.crt", list: "", is_pinned: false },
-    Try { what: "revoked", shown: "revoked", root: "ours.crt", list: "ours.crl", is_pinned: false },
-    Try { what: "not revoked", shown: "right", root: "ours.crt", list: "ours.crl", is_pinned: false },
-    Try {
+    Attempt { what: "wrong name", shown: "elsewhere", root: "ours.crt", list: "", is_pinned: false },
+    Attempt { what: "revoked", shown: "revoked", root: "ours.crt", list: "ours.crl", is_pinned: false },
+    Attempt { what: "not revoked", shown: "right", root: "ours.crt", list: "ours.crl", is_pinned: false },
+    Attempt {
         what: "list of another CA",
         shown: "right",
         root: "ours.crt",
         list: "foreign.crl",
         is_pinned: false,
     },
-    Try { what: "list out of date", shown: "right", root: "ours.crt", list: "past.crl", is_pinned: false },
-    Try {
+    Attempt {
+        what: "list out of date",
+        shown: "right",
+        root: "ours.crt",
+        list: "past.crl",
+        is_pinned: false,
+    },
+    Attempt {
         what: "signed by a leaf in sslrootcert",
         shown: "by-leaf",
         root: "right.crt",
         list: "",
         is_pinned: false,
     },
-    Try { what: "leaf in sslrootcert", shown: "right", root: "right.crt", list: "", is_pinned: true },
+    Attempt { what: "leaf in sslrootcert", shown: "right", root: "right.crt", list: "", is_pinned: true },
 ];
 
 /// A URL of the database.
-fn url(tls: &TlsCluster, database: &Database<'_>, user: &str, mode: &str, tried: &Try) -> String {
+fn url(tls: &TlsCluster, database: &Database<'_>, user: &str, mode: &str, tried: &Attempt) -> String {
     let file = |name: &str, parameter: &str| match name {
         "" => String::new(),
         name => format!("&{parameter}={}", tls.file(name)),
@@ -98,7 +104,7 @@ fn psql(work: &Workplace, url: &str) -> (Verdict, String) {
     let verdict = match ended.stdout.trim() {
         "t" => Encrypted,
         "f" => Verdict::Plain,
-        _ => Refused,
+        _ => Rejected,
     };
     (verdict, ended.stderr)
 }
@@ -109,15 +115,15 @@ fn program(work: &Workplace, database: &Database<'_>, url: &str) -> (Verdict, St
     let rows =
         database.client().query("with gone as (delete from witness returning *) select * from gone", &[]);
     let verdict = match &rows.expect("rows")[..] {
-        [] => Refused,
+        [] => Rejected,
         [row, ..] if row.get(0) => Encrypted,
         _ => Verdict::Plain,
     };
-    assert_eq!(verdict == Refused, ended.code != 0, "{}", ended.stderr);
+    assert_eq!(verdict == Rejected, ended.code != 0, "{}", ended.stderr);
     (verdict, ended.stderr)
 }
 
-/// Notes for each run whether its session is encrypted.
+/// Records for each run whether its session is encrypted.
 const WITNESS: &str = "create table witness (ssl boolean);
     create function note() returns trigger language plpgsql as $$ begin
         insert into public.witness select ssl from pg_stat_ssl where pid = pg_backend_pid();
@@ -126,17 +132,17 @@ const WITNESS: &str = "create table witness (ssl boolean);
     create trigger note before insert on kill_load_run for each row execute function note()";
 
 #[test]
-fn each_mode_with_each_certificate() {
+fn each_sslmode_is_as_strict_as_psql() {
     let work = Workplace::new();
     let tls = TlsCluster::new(work.path());
     let database = tls.cluster.database("tls");
     work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
     database.client().batch_execute(WITNESS).expect("a trigger");
     let mut wrong = Vec::new();
-    for tried in TRIES {
-        tell((tried.what, tried.shown));
+    for tried in ATTEMPTS {
+        log_case((tried.what, tried.shown));
         tls.show(tried.shown);
-        // One role may come by both ways, the other by TLS alone.
+        // One role can connect either way, the other only with TLS.
         for (user, modes) in [("aegis", &MODES[..]), ("crypt", &MODES[1..3])] {
             for mode in modes {
                 let url = url(&tls, &database, user, mode, &tried);
@@ -163,7 +169,7 @@ fn each_mode_with_each_certificate() {
 
 /// The files in `~/.postgresql` are read as libpq reads them.
 #[test]
-fn files_of_the_home_directory() {
+fn certificate_files_of_the_home_directory_are_used_like_psql() {
     let work = Workplace::new();
     let tls = TlsCluster::new(work.path());
     let database = tls.cluster.database("tls");
@@ -171,14 +177,14 @@ fn files_of_the_home_directory() {
     database.client().batch_execute(WITNESS).expect("a trigger");
     let directory = work.path().join("home/.postgresql");
     std::fs::create_dir_all(&directory).expect("a directory");
-    let nothing = Try { what: "", shown: "", root: "", list: "", is_pinned: false };
+    let nothing = Attempt { what: "", shown: "", root: "", list: "", is_pinned: false };
     let copy = |from: &str, to: &str| {
         std::fs::copy(Path::new(&tls.file(from)), directory.join(to)).expect("a copy");
     };
     copy("ours.crt", "root.crt");
     for (list, shown, expected) in [
         (None, "revoked", Encrypted),
-        (Some("ours.crl"), "revoked", Refused),
+        (Some("ours.crl"), "revoked", Rejected),
         (Some("ours.crl"), "right", Encrypted),
     ] {
         if let Some(list) = list {

@@ -1,5 +1,5 @@
-//! Owns the check that the parser and the encoder agree with `serde_json` and the oracle on a line: whether it is JSON, which
-//! events of it are taken, and what their rows are.
+//! Checks that the parser and the encoder agree with `serde_json` and the oracle on a line: whether it is JSON, which
+//! events are accepted, and their rows.
 
 use std::collections::BTreeSet;
 
@@ -11,26 +11,26 @@ use serde_json::Value;
 use super::copybin;
 use super::oracle::{self, Nul, Place, assert_same, expect_in};
 
-/// The server of the events that are encoded.
+/// The server of the encoded events.
 pub(crate) const SERVER: Server = Server::Europe;
-/// What may become of a NUL, in the words of the program and of the oracle.
+/// The NUL policies, as types of the program and of the oracle.
 pub(crate) const POLICIES: [(NulPolicy, Nul); 3] =
     [(NulPolicy::Reject, Nul::Reject), (NulPolicy::Strip, Nul::Strip), (NulPolicy::Replace, Nul::Replace)];
 
-/// The layouts, in the words of the program and of the oracle.
+/// The layouts, as types of the program and of the oracle.
 pub(crate) const LAYOUTS: [(Layout, oracle::Layout); 2] =
     [(Layout::Archive, oracle::Layout::Archive), (Layout::Aegis, oracle::Layout::Aegis)];
 
-/// What came of a line.
+/// The result of a line.
 #[derive(Debug, Default)]
 struct Outcome {
-    /// By index, where in the line, and the text.
+    /// The index, the byte offset and the text of each event.
     events: Vec<(Option<u64>, usize, String)>,
     rows: Rows,
     rejects: Vec<(Option<u64>, Option<String>)>,
 }
 
-/// Holds the program against `serde_json` and the oracle on one line. `nul` is an index of [`POLICIES`].
+/// Compares the program with `serde_json` and the oracle on one line. `nul` is an index into [`POLICIES`].
 #[track_caller]
 pub(crate) fn check(line: &str, nul: usize) {
     for layout in LAYOUTS {
@@ -50,12 +50,12 @@ fn check_in(layout: (Layout, oracle::Layout), line: &str, (policy, nul): (NulPol
         }
         (Ok(outcome), Err(_)) if is_blank => outcome,
         (Err(_), Err(_)) if !is_blank => Outcome { rejects: vec![(None, None)], ..Outcome::default() },
-        (Ok(_), Err(error)) => panic!("taken, but to serde_json it is no JSON: {error}: {}", head(line)),
-        (Err(fault), _) => panic!("refused, but it is JSON: {fault}: {}", head(line)),
+        (Ok(_), Err(error)) => panic!("accepted, but not JSON for serde_json: {error}: {}", head(line)),
+        (Err(fault), _) => panic!("rejected, but it is JSON: {fault}: {}", head(line)),
     };
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
     let has_more = value.is_err() && values.next().is_some_and(|first| first.is_ok());
-    // To the oracle a line feed ends a line, and of several values each is for itself.
+    // For the oracle a line feed ends a line, and the values of a line are independent.
     if !line.contains('\n') && !has_more {
         check_outcome(layout, line, nul, &outcome);
     }
@@ -64,7 +64,8 @@ fn check_in(layout: (Layout, oracle::Layout), line: &str, (policy, nul): (NulPol
 /// An event with its keys in the game's order.
 const USUAL: &str = include_str!("../fixtures/usual-event.json");
 
-/// Reads a line with a new reader; one that knows the line already, and one that knows another, must say the same.
+/// Reads a line with a new reader. A reader that has read the line before, and one that has read another, must give the
+/// same result.
 #[track_caller]
 fn read(layout: Layout, line: &str, policy: NulPolicy) -> Result<Outcome, Fault> {
     let outcome = read_after(&[], layout, line, policy);
@@ -78,7 +79,7 @@ fn read(layout: Layout, line: &str, policy: NulPolicy) -> Result<Outcome, Fault>
 fn read_after(before: &[&str], layout: Layout, line: &str, policy: NulPolicy) -> Result<Outcome, Fault> {
     let (mut reader, mut event) = (LineReader::new(policy), Event::default());
     for line in before {
-        // Whether it can be taken does not matter here, but what the reader remembers of it.
+        // The result does not matter here, only the keys that the reader remembers.
         let _ = reader.read(line, &mut event, |_| ());
     }
     let mut outcome = Outcome::default();
@@ -94,7 +95,7 @@ fn read_after(before: &[&str], layout: Layout, line: &str, policy: NulPolicy) ->
     Ok(outcome)
 }
 
-/// Each event is there once, in its order, with the text that is its own.
+/// Asserts that each event occurs once, in order, with its own text.
 #[track_caller]
 fn check_places(line: &str, value: &Value, outcome: &Outcome) {
     let expected: Vec<(Option<u64>, &Value)> = match value {
@@ -111,19 +112,19 @@ fn check_places(line: &str, value: &Value, outcome: &Outcome) {
 
 #[track_caller]
 fn check_outcome((layout, tables): (Layout, oracle::Layout), line: &str, nul: Nul, outcome: &Outcome) {
-    // Stored JSON has bounds of its own, which the oracle does not know.
+    // Stored JSON has limits of its own, which the oracle does not know.
     let of_document =
         |field: &str| ["LegendarySoul", "GvGMatch", "Equipment"].iter().any(|name| field.ends_with(name));
     if outcome.rejects.iter().any(|(_, field)| field.as_deref().is_some_and(of_document)) {
         return;
     }
-    let refused: BTreeSet<Place> = outcome.rejects.iter().map(|(index, _)| (1, *index)).collect();
-    let expected = expect_in(tables, format!("{line}\n").as_bytes(), nul, &refused);
+    let rejected: BTreeSet<Place> = outcome.rejects.iter().map(|(index, _)| (1, *index)).collect();
+    let expected = expect_in(tables, format!("{line}\n").as_bytes(), nul, &rejected);
     let summary =
         || format!("rejects {:?}, expected {:?}: {}", outcome.rejects, expected.rejected, head(line));
     assert_eq!(outcome.rejects.len(), expected.rejected.len(), "{}", summary());
     for ((index, field), expected) in outcome.rejects.iter().zip(&expected.rejected) {
-        // Of a key that is there twice the oracle names the key alone; the fault may lie deeper, in the value that loses.
+        // For a duplicate key the oracle names only the key. The fault may be deeper, in the overridden value.
         let holder = |field: &&String| expected.fields.iter().any(|holder| is_within(field, holder));
         let is_allowed = expected.allows(*index, field.as_deref())
             || expected.allows(*index, expected.fields.first().map(String::as_str))
@@ -135,12 +136,12 @@ fn check_outcome((layout, tables): (Layout, oracle::Layout), line: &str, nul: Nu
     assert_same(&expected.tables, &copybin::tables(&outcome.rows, layout, SERVER));
 }
 
-/// Whether a path leads into what another one names.
+/// Whether a path leads into the value of another path.
 fn is_within(path: &str, holder: &str) -> bool {
     path.strip_prefix(holder).is_some_and(|rest| rest.starts_with(['.', '[']))
 }
 
-/// Enough of a line to know it by; the whole of it is among the inputs that the property failed for.
+/// The beginning of a line, enough to identify it. The whole line is in the property's failing input.
 fn head(line: &str) -> String {
     line.chars().take(400).collect()
 }

@@ -1,6 +1,6 @@
-//! Owns what is done to a server's sessions from its own side: ended, frozen, refused, kept from writing.
+//! Controls a server's sessions from the server's side: ends, freezes, denies, makes read-only.
 //!
-//! Invariant: what is done to a server is undone by a drop, so that a test that fails leaves it fit to be stopped.
+//! Invariant: a drop undoes each effect, so that a failed test leaves a server that can be stopped.
 
 use std::time::Duration;
 
@@ -12,16 +12,16 @@ use postgres::{Client, NoTls};
 use super::cluster::{Cluster, Database};
 use super::eventually;
 
-/// The name that the sessions of the program bear: its own, and the run.
+/// The application name of the program's sessions, with the run's id.
 const PROGRAM_NAME: &str = "aegis-kills %";
 
-/// A session whose process is stopped: it holds what it holds, and says nothing.
+/// A session whose process is stopped. It keeps its locks and stays silent.
 pub(crate) struct Frozen(Pid);
 
-/// A cluster whose transactions can't write.
+/// A cluster whose transactions are read-only.
 pub(crate) struct ReadOnly<'a>(&'a Cluster);
 
-/// The processes of the program's sessions in a database.
+/// The process ids of the program's sessions in a database.
 pub(crate) fn backends(database: &Database<'_>) -> Vec<i32> {
     backends_seen_by(&mut database.client())
 }
@@ -33,7 +33,7 @@ fn backends_seen_by(client: &mut Client) -> Vec<i32> {
     rows.iter().map(|row| row.get(0)).collect()
 }
 
-/// Ends the program's sessions in the database of a session, `most` of them at most, chosen at random; returns how many.
+/// Ends at most `most` random sessions of the program in the client's database. Returns their number.
 pub(crate) fn terminate(client: &mut Client, most: usize, random: &mut fastrand::Rng) -> usize {
     let mut pids = backends_seen_by(client);
     random.shuffle(&mut pids);
@@ -43,7 +43,7 @@ pub(crate) fn terminate(client: &mut Client, most: usize, random: &mut fastrand:
     usize::try_from(ended).expect("a count")
 }
 
-/// Opens sessions until the server has no room for another one. A drop of them all makes room.
+/// Opens sessions until the server rejects another. Dropping them frees the slots.
 pub(crate) fn occupy(cluster: &Cluster) -> Vec<Client> {
     let mut sessions = Vec::new();
     loop {
@@ -56,7 +56,7 @@ pub(crate) fn occupy(cluster: &Cluster) -> Vec<Client> {
 }
 
 impl Frozen {
-    /// Stops the process of a session.
+    /// Stops a session's process.
     pub(crate) fn new(backend: i32) -> Self {
         let pid = Pid::from_raw(backend);
         kill(pid, Signal::SIGSTOP).expect("a process of the test's server");
@@ -66,13 +66,13 @@ impl Frozen {
 
 impl Drop for Frozen {
     fn drop(&mut self) {
-        // It may have been killed in the meantime.
+        // The process may have been killed meanwhile.
         let _ = kill(self.0, Signal::SIGCONT);
     }
 }
 
 impl<'a> ReadOnly<'a> {
-    /// From now on each transaction that begins is read-only.
+    /// Makes every new transaction read-only.
     pub(crate) fn new(cluster: &'a Cluster) -> Self {
         let read_only = Self(cluster);
         read_only.set("on");

@@ -1,4 +1,4 @@
-//! A headless Chromium, where one is installed, and what it makes of a page.
+//! A headless Chromium, if installed, and its rendering of a page.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -7,10 +7,10 @@ use super::process::Supervised as _;
 use super::scratch::Scratch;
 use super::{find_program, not_tried};
 
-/// The names that it goes by.
+/// The program's names.
 const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 
-/// It sees no network but this machine's, and asks no one for anything.
+/// No network but the loopback interface, and no dialogs.
 const ARGS: [&str; 10] = [
     "--headless",
     "--no-sandbox",
@@ -24,11 +24,11 @@ const ARGS: [&str; 10] = [
     "--window-size=360,800",
 ];
 
-/// The program of a browser.
+/// The path of a browser.
 pub(crate) struct Browser(PathBuf);
 
 impl Browser {
-    /// None where there is none, which is said to who runs the tests.
+    /// Finds a browser. If there is none, reports that the test is skipped.
     pub(crate) fn find() -> Option<Self> {
         let found = find_program(&NAMES, &[]);
         if found.is_none() {
@@ -37,7 +37,7 @@ impl Browser {
         found.map(Self)
     }
 
-    /// The page's elements once it has run for so long by its own clock.
+    /// The page's elements after this much virtual time.
     pub(crate) fn dom(&self, url: &str, milliseconds: u32) -> String {
         let profile = Scratch::new();
         let output = Command::new(&self.0)

@@ -1,7 +1,7 @@
-//! A Citus that whoever runs the tests has: `CITUS_URL` names its coordinator, as a superuser.
+//! The Citus of the test's user: `CITUS_URL` names its coordinator, as a superuser.
 //!
-//! - Each test has a schema of its own, which goes when it is dropped. They run one after the other, as some stop servers.
-//! - A server is stopped and started where its data directory is on this machine, as the user who owns it.
+//! - Each test has a schema of its own, which is dropped with it. They run one at a time, because some stop servers.
+//! - A server can be stopped and started only if its data directory is on this machine. This happens as its owner.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -21,30 +21,30 @@ use super::process::Supervised as _;
 use super::program::{Program, Workplace};
 use super::{eventually, not_tried};
 
-/// A server that was stopped has recovered, and the coordinator noticed, within this time.
+/// The limit for a stopped server to recover, and for the coordinator to notice.
 const RECOVERY_MAX: Duration = Duration::from_mins(1);
 
-/// A schema of a test's own on a Citus.
+/// A test's own schema on Citus.
 pub(crate) struct Citus {
     url: String,
     schema: String,
     _turn: MutexGuard<'static, ()>,
 }
 
-/// A server of it.
+/// A server of the cluster.
 #[derive(Debug)]
 pub(crate) struct Node {
-    /// As the coordinator names it.
+    /// Its name at the coordinator.
     pub(crate) name: String,
     data: PathBuf,
-    /// What starts it, and what else it was started with.
+    /// The program that starts it, and its other arguments.
     program: PathBuf,
     options: String,
     log: PathBuf,
 }
 
 impl Citus {
-    /// None where there is no Citus, which is said to who runs the tests.
+    /// Finds the Citus. If there is none, reports that the test is skipped.
     pub(crate) fn get(hint: &str) -> Option<Self> {
         static TURN: Mutex<()> = Mutex::new(());
         static NUMBER: AtomicU32 = AtomicU32::new(0);
@@ -66,7 +66,7 @@ impl Citus {
         &self.schema
     }
 
-    /// A connection that has the schema for its own.
+    /// A connection with the schema on its search path.
     pub(crate) fn client(&self) -> Client {
         self.try_client().expect("a connection to the coordinator")
     }
@@ -82,12 +82,11 @@ impl Citus {
         work.program(args).args(&["--schema", &self.schema]).env("DATABASE_URL", &self.url)
     }
 
-    /// `load --json`.
     pub(crate) fn load(&self, work: &Workplace, args: &[&str]) -> Program {
         self.program(work, &["load", "--json"]).args(args)
     }
 
-    /// Makes the tables of a layout, and distributes them.
+    /// Creates and distributes the tables of a layout.
     pub(crate) fn distribute(&self, work: &Workplace, layout: &str) {
         let args = ["schema", "apply", "--distributed", "citus", "--layout", layout];
         self.program(work, &args).expect(0).says_in_output("distributed by Citus");
@@ -103,13 +102,13 @@ impl Citus {
         read_aegis(&mut self.client(), &self.schema)
     }
 
-    /// How many segments the ledger holds; none while there is no coordinator or no table.
+    /// The number of segments in the ledger, or zero without a coordinator or a table.
     pub(crate) fn segments(&self) -> i64 {
         let count = |mut client: Client| client.query_one("select count(*) from kill_load_segment", &[]);
         self.try_client().and_then(count).map_or(0, |row| row.get(0))
     }
 
-    /// The coordinator and the workers. None where they are not on this machine, which is said.
+    /// The coordinator and the workers. If they are not on this machine, reports that and returns none.
     pub(crate) fn nodes(&self) -> Option<(Node, Vec<Node>)> {
         let mut client = self.client();
         let data: String = client.query_one("show data_directory", &[]).expect("a superuser").get(0);
@@ -149,7 +148,7 @@ impl Node {
         if !own.is_root() && own.as_raw() != owner {
             return None;
         }
-        // The file has the program, and each of its arguments in quotes.
+        // The file contains the program and its quoted arguments.
         let line = fs::read_to_string(data.join("postmaster.opts")).ok()?;
         let (program, options) = line.trim_end().split_once(' ')?;
         let program = Path::new(program).with_file_name("pg_ctl");
@@ -165,7 +164,7 @@ impl Node {
         self.pg_ctl(&["stop", "-m", "immediate"]);
     }
 
-    /// Starts it as it was, and waits until the coordinator reaches it.
+    /// Starts it with its earlier arguments, and waits until the coordinator reaches it.
     pub(crate) fn start(&self, citus: &Citus) {
         self.pg_ctl(&["start", "-l", &self.log.display().to_string(), "-o", &self.options]);
         let all_answer = "select from run_command_on_workers('select 1') where not success";
@@ -175,12 +174,12 @@ impl Node {
         });
     }
 
-    /// While `during` runs it takes connections and says nothing, as a machine does that hangs.
+    /// Freezes the server while `during` runs: it accepts connections and stays silent, like a hanging machine.
     pub(crate) fn frozen<T>(&self, during: impl FnOnce() -> T) -> T {
         struct Thaw(Pid);
         impl Drop for Thaw {
             fn drop(&mut self) {
-                kill(self.0, Signal::SIGCONT).expect("the server goes on");
+                kill(self.0, Signal::SIGCONT).expect("the server resumes");
             }
         }
         let pid = fs::read_to_string(self.data.join("postmaster.pid")).expect("it runs");
@@ -194,7 +193,7 @@ impl Node {
         let owner = fs::metadata(&self.data).expect("its data");
         let mut command = Command::new(&self.program);
         command.args(args).arg("-D").arg(&self.data).args(["-w", "-t", "60"]).current_dir("/");
-        // Nothing of whoever runs the tests: the server looks for certificates at home.
+        // An empty environment, because the server looks for certificates in the home directory.
         command.env_clear().stdin(Stdio::null()).stdout(Stdio::null());
         if Uid::effective().is_root() {
             command.uid(owner.uid()).gid(owner.gid());

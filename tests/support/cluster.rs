@@ -1,9 +1,9 @@
-//! PostgreSQL for the tests: one cluster that all share, or one of a test's own to stop, kill and start.
+//! PostgreSQL for the tests: one shared cluster, and private ones to stop, kill and start.
 //!
-//! - A cluster is in a temporary directory, and listens on a Unix socket there and on a free port of 127.0.0.1.
-//! - A supervisor, a shell, does all that touches the cluster, one thing after the other, as it is told through a pipe. When
-//!   the pipe closes, by a drop, a panic or the death of this process, it stops the server and removes the directory.
-//! - Each test has databases of its own, which go when they are dropped.
+//! - A cluster is in a temporary directory. It listens on a Unix socket there and on a free port of 127.0.0.1.
+//! - A supervisor, a shell, performs every operation on the cluster, one at a time, as commanded through a pipe. When the
+//!   pipe closes, by a drop, a panic or the death of this process, it stops the server and removes the directory.
+//! - Each test has its own databases, which are dropped with it.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -22,9 +22,9 @@ use postgres::{Client, NoTls};
 use super::free_port;
 use super::process::{Process, Supervised as _};
 
-/// Arguments: the programs' directory, the cluster's directory, its settings. Each line of input is a command, each line of output
-/// says how it ended. An answer that nobody reads any more must not end the shell, which has yet to clean up. The server's
-/// output goes to a file, so that it holds no pipe of ours.
+/// Arguments: the programs' directory, the cluster's directory, its settings. Each input line is a command, each output
+/// line its result. An unread answer must not end the shell, which has to clean up. The server's output goes to a file,
+/// so that it holds no pipe of the tests.
 const SUPERVISOR: &str = r#"
 trap : PIPE
 bin=$1; directory=$2; data=$2/data
@@ -53,11 +53,11 @@ if [ -e "$data/postmaster.pid" ]; then pg_ctl stop -m immediate; fi
 rm -rf "$directory"
 "#;
 
-/// Tries to find a port that is still free when the server comes to it.
-const PORT_TRIES: u32 = 10;
-/// Longer than the supervisor, and the server that it starts or stops, take for anything.
+/// Attempts to find a port that is still free when the server binds it.
+const PORT_ATTEMPTS: u32 = 10;
+/// Longer than any operation of the supervisor and its server.
 const STEP_MAX: Duration = Duration::from_mins(2);
-/// What can be lost by this is lost with the machine alone, and with it the test.
+/// A loss by these settings needs a crash of the machine, which also ends the test.
 const SHARED_SETTINGS: [(&str, &str); 4] =
     [("fsync", "off"), ("full_page_writes", "off"), ("max_wal_size", "4GB"), ("max_connections", "200")];
 
@@ -71,41 +71,41 @@ pub(crate) struct Cluster {
 
 struct Supervisor {
     process: Process,
-    /// Its input: what closes it ends the cluster. Nothing when that is done.
+    /// The supervisor's input. Closing it ends the cluster. None after that.
     commands: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
 }
 
-/// A database of a test's own.
+/// A test's own database.
 pub(crate) struct Database<'a> {
     cluster: &'a Cluster,
     name: String,
 }
 
 impl Cluster {
-    /// The cluster that all tests of this process share, made by the first that asks.
+    /// The cluster that all tests of this process share. The first call creates it.
     pub(crate) fn shared() -> &'static Self {
         static SHARED: OnceLock<Cluster> = OnceLock::new();
         SHARED.get_or_init(|| Self::new(&SHARED_SETTINGS, None))
     }
 
-    /// A cluster of a test's own, with these settings besides. Its commits are as durable as PostgreSQL's defaults.
+    /// A private cluster with additional settings. Its commits are as durable as PostgreSQL's defaults.
     pub(crate) fn private(settings: &[(&str, &str)]) -> Self {
         Self::new(settings, None)
     }
 
-    /// A standby of another cluster, which receives what is committed there later than that.
+    /// A standby of another cluster, which receives later commits.
     pub(crate) fn standby_of(primary: &Self) -> Self {
         Self::made_by(&format!("copy {}", primary.url("postgres")), &[], None)
     }
 
-    /// Makes a standby a server of its own.
+    /// Promotes a standby to a primary.
     pub(crate) fn promote(&self) {
-        assert!(self.tell("promote"), "{}", self.logs());
+        assert!(self.send("promote"), "{}", self.logs());
     }
 
-    /// The same, with a disk of so many MiB at the path, for a tablespace. None where this process may not mount one;
-    /// only the server sees it, and it goes with the server.
+    /// A private cluster with a disk of this many MiB at the path, for a tablespace. None if this process cannot mount
+    /// one. Only the server sees it, and it ends with the server.
     pub(crate) fn with_disk(path: &Path, mebibytes: u32) -> Option<Self> {
         let may_mount = Command::new("unshare").args(["--mount", "true"]).output_in_time();
         let may_mount =
@@ -113,7 +113,7 @@ impl Cluster {
         may_mount.then(|| Self::new(&[], Some((path, mebibytes))))
     }
 
-    /// A new, empty database, whose name begins with `hint`.
+    /// A new, empty database whose name begins with `hint`.
     pub(crate) fn database(&self, hint: &str) -> Database<'_> {
         let hint: String = hint.chars().filter(char::is_ascii_alphanumeric).take(30).collect();
         let number = self.databases.fetch_add(1, Ordering::Relaxed);
@@ -126,47 +126,46 @@ impl Cluster {
 
     /// Stops the server as a crash would: sessions are cut, nothing is written, the next start recovers.
     pub(crate) fn stop_immediate(&self) {
-        assert!(self.tell("stop immediate"), "{}", self.logs());
+        assert!(self.send("stop immediate"), "{}", self.logs());
     }
 
-    /// Stops the server properly, ending all sessions.
+    /// Stops the server and ends all sessions.
     pub(crate) fn stop(&self) {
-        assert!(self.tell("stop fast"), "{}", self.logs());
+        assert!(self.send("stop fast"), "{}", self.logs());
     }
 
-    /// Starts the server on the port that it had.
+    /// Starts the server on its earlier port.
     pub(crate) fn start(&self) {
-        // What a killed server leaves running may hold its memory for a moment.
+        // Children of a killed server may hold its memory for a moment.
         super::eventually(std::time::Duration::from_secs(30), "the server starts", || {
-            self.tell(&format!("start {}", self.port()))
+            self.send(&format!("start {}", self.port()))
         });
     }
 
-    /// Stops the server properly and starts it.
+    /// Stops the server and starts it.
     pub(crate) fn restart(&self) {
         self.stop();
         self.start();
     }
 
-    /// Kills the postmaster with SIGKILL, and waits until it is gone.
+    /// Kills the postmaster with SIGKILL, and waits for its end.
     pub(crate) fn kill9(&self) {
         let pid = self.pid().expect("a running server");
         kill(Pid::from_raw(pid), Signal::SIGKILL).expect("to kill the server");
-        super::eventually(std::time::Duration::from_secs(10), "the server is gone", || !super::lives(pid));
+        super::eventually(std::time::Duration::from_secs(10), "the server is gone", || !super::is_alive(pid));
     }
 
-    /// The process of the postmaster, as its file says.
+    /// The process id of the postmaster, from its file.
     pub(crate) fn pid(&self) -> Option<i32> {
         let text = fs::read_to_string(self.directory.join("data/postmaster.pid")).ok()?;
         text.lines().next()?.parse().ok()
     }
 
-    /// Where the cluster is.
     pub(crate) fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// The TCP port on 127.0.0.1, which is in the socket's name too.
+    /// The TCP port on 127.0.0.1, which is also in the socket's name.
     pub(crate) fn port(&self) -> u32 {
         self.port.load(Ordering::Relaxed)
     }
@@ -204,17 +203,17 @@ impl Cluster {
             databases: AtomicU64::new(0),
             supervisor: Mutex::new(Supervisor { process, commands, answers }),
         };
-        assert!(cluster.tell(make), "{}", cluster.logs());
-        let started = (0..PORT_TRIES).any(|_| {
+        assert!(cluster.send(make), "{}", cluster.logs());
+        let started = (0..PORT_ATTEMPTS).any(|_| {
             cluster.port.store(free_port().into(), Ordering::Relaxed);
-            cluster.tell(&format!("start {}", cluster.port()))
+            cluster.send(&format!("start {}", cluster.port()))
         });
         assert!(started, "{}", cluster.logs());
         cluster
     }
 
-    /// Has the supervisor do something, and says whether it went well.
-    fn tell(&self, command: &str) -> bool {
+    /// Sends a command to the supervisor, and returns whether it succeeded.
+    fn send(&self, command: &str) -> bool {
         let mut supervisor = self.supervisor.lock().expect("no test panicked in here");
         let input = supervisor.commands.as_mut().expect("open until the drop");
         writeln!(input, "{command}").expect("the supervisor lives");
@@ -224,12 +223,12 @@ impl Cluster {
         answer == "0\n"
     }
 
-    /// A connection to the database `postgres` by the Unix socket.
+    /// A connection to the database `postgres` through the Unix socket.
     pub(crate) fn admin(&self) -> Client {
         Client::connect(&self.url("postgres"), NoTls).expect("a connection to the test's server")
     }
 
-    /// The URL of a database by the Unix socket.
+    /// The URL of a database through the Unix socket.
     pub(crate) fn url(&self, database: &str) -> String {
         let directory = self.directory.display().to_string().replace('/', "%2F");
         format!("postgresql:///{database}?host={directory}&port={}&user=aegis", self.port())
@@ -255,17 +254,16 @@ impl Database<'_> {
         &self.name
     }
 
-    /// The URL by the Unix socket.
+    /// The URL through the Unix socket.
     pub(crate) fn url(&self) -> String {
         self.cluster.url(&self.name)
     }
 
-    /// The URL by TCP.
     pub(crate) fn tcp_url(&self) -> String {
         format!("postgresql://aegis@127.0.0.1:{}/{}", self.cluster.port(), self.name)
     }
 
-    /// A connection by the Unix socket.
+    /// A connection through the Unix socket.
     pub(crate) fn client(&self) -> Client {
         Client::connect(&self.url(), NoTls).expect("a connection to the test's database")
     }
@@ -273,7 +271,7 @@ impl Database<'_> {
 
 impl Drop for Database<'_> {
     fn drop(&mut self) {
-        // A test may have left its server stopped; then the cluster goes, and the database with it.
+        // If a test left its server stopped, the database is removed with the cluster.
         if let Ok(mut client) = Client::connect(&self.cluster.url("postgres"), NoTls) {
             let dropped = client.batch_execute(&format!("drop database {} with (force)", self.name));
             if let Err(error) = dropped
@@ -285,7 +283,7 @@ impl Drop for Database<'_> {
     }
 }
 
-/// A shell of the account, in a world in which a disk is mounted at the path.
+/// A shell of the account in a mount namespace with a disk at the path.
 fn with_disk(path: &Path, mebibytes: u32, account: &str) -> Command {
     const MOUNT: &str = r#"mount -t tmpfs -o size="$1"m,mode=700,uid="$(id -u "$3")" tmpfs "$2" && account=$3 && shift 3 &&
         exec setpriv --reuid "$account" --regid "$account" --init-groups --reset-env /bin/sh "$@""#;
@@ -304,10 +302,10 @@ fn with_disk(path: &Path, mebibytes: u32, account: &str) -> Command {
     command
 }
 
-/// A name in the temporary directory that nobody has. The supervisor makes the directory, so that it is the account's.
+/// A free name in the temporary directory. The supervisor creates the directory, so that it belongs to the account.
 fn free_directory() -> PathBuf {
     let parent = match std::env::temp_dir() {
-        // A socket's path may have 103 bytes on some systems.
+        // Some systems limit a socket's path to 103 bytes.
         long if long.as_os_str().len() > 60 => PathBuf::from("/tmp"),
         short => short,
     };

@@ -1,7 +1,7 @@
-//! Owns the reading of encoded rows: the bytes of binary COPY as the oracle's tables.
+//! Decodes encoded rows: binary COPY bytes to the oracle's tables.
 //!
-//! Invariant: the format is read as PostgreSQL's documentation gives it; of the program only the names and types of the
-//! columns are taken, which are what its COPY statements say.
+//! Invariant: the format follows PostgreSQL's documentation. Only the names and types of columns come from the program,
+//! as in its COPY statements.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,10 +10,10 @@ use aegis_kills::internals::{ColumnType, Layout, Rows, Table};
 
 use super::oracle::{Cell, Row, Tables};
 
-/// 2000-01-01, from which PostgreSQL counts, in microseconds since 1970-01-01.
+/// 2000-01-01, PostgreSQL's epoch, in microseconds since 1970-01-01.
 const YEAR_2000_MICROS: i64 = 10_957 * 24 * 60 * 60 * 1_000_000;
 
-/// What the tables hold once `rows` are in them; of equal ids the first event counts.
+/// The contents of the tables after `rows`. The first event of an id wins.
 pub(crate) fn tables(rows: &Rows, layout: Layout, server: Server) -> Tables {
     let mut tables = Tables::default();
     let mut known = BTreeSet::new();
@@ -30,7 +30,7 @@ pub(crate) fn tables(rows: &Rows, layout: Layout, server: Server) -> Tables {
     tables
 }
 
-/// The rows that `bytes`, which have neither header nor trailer, consist of.
+/// Decodes the rows of `bytes`, which have neither header nor trailer.
 fn decode(mut bytes: &[u8], table: &Table) -> Vec<BTreeMap<&'static str, Cell>> {
     let mut rows = Vec::new();
     while !bytes.is_empty() {

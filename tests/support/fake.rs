@@ -1,4 +1,4 @@
-//! What listens where a PostgreSQL should, and is none, or one that lets nobody in.
+//! Listeners in place of a PostgreSQL: something else, or a server that rejects every login.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -7,24 +7,24 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// The first message of a client that wants TLS.
+/// The first message of a client that requests TLS.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
-/// What each client is told.
+/// The answer to each client.
 #[derive(Debug, Clone)]
 pub(crate) enum Answer {
-    /// These bytes at once, whatever was asked.
+    /// These bytes at once, whatever the request.
     Raw(Vec<u8>),
-    /// No TLS, and to the start of the session these bytes.
+    /// No TLS, and these bytes in answer to the startup message.
     Plain(Vec<u8>),
-    /// No TLS, a session for everybody, and to each query this text.
+    /// No TLS, a session for everyone, and this text in answer to each query.
     Session(&'static str),
 }
 
-/// Listens on a free port, and gives each client the same answer. It ends when it is dropped.
+/// Listens on a free port and gives each client the same answer, until it is dropped.
 pub(crate) struct Fake {
     address: SocketAddr,
-    /// What was asked in sessions.
+    /// The messages of sessions.
     queries: Arc<Mutex<Vec<String>>>,
     ended: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -43,8 +43,8 @@ impl Fake {
                 if seen.load(Ordering::Acquire) {
                     return;
                 }
-                // A client that has heard enough goes away, which is its right.
-                let _ = tell(stream, &answer, &asked);
+                // A client may close the connection early.
+                let _ = respond(stream, &answer, &asked);
             }
         });
         Self { address, queries, ended, thread: Some(thread) }
@@ -54,7 +54,7 @@ impl Fake {
         self.address.port()
     }
 
-    /// All messages that clients have sent in sessions: the kind of each, and its text.
+    /// All messages of clients in sessions: the type and the text of each.
     pub(crate) fn queries(&self) -> Vec<String> {
         self.queries.lock().expect("no panic").clone()
     }
@@ -63,7 +63,7 @@ impl Fake {
 impl Drop for Fake {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::Release);
-        // The thread waits for a connection, so it is given one.
+        // Wakes the thread, which waits for a connection.
         let _ = TcpStream::connect(self.address);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -71,7 +71,7 @@ impl Drop for Fake {
     }
 }
 
-fn tell(mut stream: TcpStream, answer: &Answer, asked: &Mutex<Vec<String>>) -> std::io::Result<()> {
+fn respond(mut stream: TcpStream, answer: &Answer, asked: &Mutex<Vec<String>>) -> std::io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     let mut part = [0; 1024];
     let count = stream.read(&mut part)?;
@@ -89,7 +89,7 @@ fn tell(mut stream: TcpStream, answer: &Answer, asked: &Mutex<Vec<String>>) -> s
     Ok(())
 }
 
-/// Lets a client in, and answers each of its queries with one row of one column, until it goes.
+/// Accepts a client's login, and answers each query with one row of one column, until it disconnects.
 fn serve(mut stream: TcpStream, text: &str, asked: &Mutex<Vec<String>>) -> std::io::Result<()> {
     stream.write_all(&[login(0, b""), message(b'Z', b"I")].concat())?;
     loop {
@@ -111,7 +111,7 @@ fn serve(mut stream: TcpStream, text: &str, asked: &Mutex<Vec<String>>) -> std::
 /// The answer to a query: a row of one column.
 fn row(text: &str) -> Vec<u8> {
     let length = u32::try_from(text.len()).expect("a short text").to_be_bytes();
-    // One column without a name, of no table, of the type text.
+    // One unnamed column, of no table, of type text.
     let column = b"\0\x01\0\0\0\0\0\0\0\0\0\0\x19\xff\xff\xff\xff\xff\xff\0\0";
     let value = [&[0, 1][..], &length, text.as_bytes()].concat();
     let parts = [(b'T', &column[..]), (b'D', &value), (b'C', b"SELECT 1\0"), (b'Z', b"I")];
@@ -124,12 +124,12 @@ pub(crate) fn message(kind: u8, body: &[u8]) -> Vec<u8> {
     [&[kind][..], &length.to_be_bytes(), body].concat()
 }
 
-/// A wish for a way to log in, by its number.
+/// An authentication request, by its number.
 pub(crate) fn login(method: u32, rest: &[u8]) -> Vec<u8> {
     message(b'R', &[&method.to_be_bytes()[..], rest].concat())
 }
 
-/// A refusal.
+/// An error response.
 pub(crate) fn refusal(code: &str, words: &str) -> Vec<u8> {
     message(b'E', format!("SFATAL\0VFATAL\0C{code}\0M{words}\0\0").as_bytes())
 }

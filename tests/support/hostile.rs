@@ -1,37 +1,36 @@
-//! Owns hostile input: lines as a poller may have recorded them, or an enemy written them, each with its verdict.
+//! Hostile input: lines from a careless or malicious source, each with the expected verdict.
 //!
-//! Invariant: no line holds a line feed, and none is blank.
+//! Invariant: no line contains a line feed, and none is blank.
 
 mod numbers;
 
 use serde_json::{Value, json};
 
-/// Stands in for raw text in a document, which it could not hold as a [`Value`].
+/// A placeholder for raw text in a document, which a [`Value`] could not hold.
 const MARK: &str = "@raw@";
 
-/// What a load with `--nul reject` must make of a line.
+/// The required result of a line with `--nul reject`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// One event, loaded.
     Loaded,
-    /// That many events, rejected one and all.
+    /// This many events, all rejected.
     Rejected {
-        /// The field to be named, where there is just one choice.
+        /// The field that must be named, if there is only one choice.
         field: Option<&'static str>,
         events: u64,
     },
     /// One event, loaded or rejected.
     Either,
-    /// No event at all.
+    /// No event.
     Nothing,
 }
 
-/// One line, without its line feed.
+/// A name, one line without its line feed, and its verdict.
 pub(crate) type Case = (&'static str, Vec<u8>, Verdict);
 
-/// Hostile lines made from `valid_event`, which must have the parts that [`super::samples::event`] has. Every line that
-/// is, or nearly is, an event has an id of its own, counted on from that of `valid_event`, but for those that are about
-/// ids.
+/// Hostile lines made from `valid_event`, which must have the parts of [`super::samples::event`]. Every line that is an
+/// event, or nearly, has an id of its own, counted on from that of `valid_event`, except for lines about ids.
 pub(crate) fn lines(valid_event: &str) -> Vec<Case> {
     let mut forge = Forge::new(valid_event);
     no_json(&mut forge);
@@ -55,7 +54,7 @@ const fn at(field: &'static str) -> Verdict {
     rejected(Some(field))
 }
 
-/// Makes lines of one event.
+/// Creates lines of one event.
 struct Forge {
     event: Value,
     id: i64,
@@ -73,7 +72,7 @@ impl Forge {
         self.cases.push((name, line.into(), verdict));
     }
 
-    /// The event under a new id.
+    /// The event with a new id.
     fn next(&mut self) -> Value {
         self.id += 1;
         let mut event = self.event.clone();
@@ -81,7 +80,7 @@ impl Forge {
         event
     }
 
-    /// The event with `raw` as the text of the value at a pointer, which is made if it is not there.
+    /// The event with `raw` as the text of the value at a pointer, which is created if needed.
     fn with(&mut self, pointer: &str, raw: impl AsRef<[u8]>) -> Vec<u8> {
         let mut event = self.next();
         let (parent, key) = pointer.rsplit_once('/').expect("a pointer");
@@ -117,17 +116,17 @@ impl Forge {
 
 fn no_json(forge: &mut Forge) {
     forge.add("an HTML error page", "<html><head><title>502 Bad Gateway</title></head></html>", NO_JSON);
-    forge.add("an error in words", "upstream request timeout", NO_JSON);
+    forge.add("a plain error message", "upstream request timeout", NO_JSON);
     forge.add("a form feed", "\u{c}", NO_JSON);
     forge.add("a NUL byte", "\0", NO_JSON);
     forge.add("bytes that are no text", b"\xFF\xFE\x00\x01".to_vec(), NO_JSON);
     let whole = forge.next().to_string().into_bytes();
-    // One after the other they would be an event over two lines.
+    // Joined, they would be one event over two lines.
     for cut in (1..40).map(|part| part * whole.len() / 40).chain([1, whole.len() - 1]) {
         forge.add("a cut event", whole[..cut].to_vec(), NO_JSON);
     }
     for cut in (1..40).map(|part| part * whole.len() / 40).chain([1, whole.len() - 1]) {
-        // What begins with a value is a value, and something behind it.
+        // A text that begins with a value is that value and a remainder.
         if !b"{[".contains(&whole[cut]) {
             forge.add("an event without its beginning", whole[cut..].to_vec(), NO_JSON);
         }

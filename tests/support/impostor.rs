@@ -1,4 +1,4 @@
-//! Something between a client and a PostgreSQL that speaks TLS with both, and can read all that they say.
+//! A proxy that terminates TLS on both sides, and can read both directions.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -18,23 +18,23 @@ use rustls::{
     SignatureScheme, StreamOwned,
 };
 
-/// The first message of a client that wants TLS.
+/// The first message of a client that requests TLS.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
-/// How long one side is listened to before the other.
+/// How long to read from one side before the other.
 const TURN: Duration = Duration::from_millis(5);
 
-/// Listens on a free port, and passes on what it reads. It ends when it is dropped.
+/// Listens on a free port and forwards bytes, until it is dropped.
 pub(crate) struct Impostor {
     address: SocketAddr,
-    /// Bytes that clients sent inside TLS.
+    /// The number of bytes that clients sent inside TLS.
     read: Arc<AtomicUsize>,
     ended: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Impostor {
-    /// Presents the certificate at `certificate`, and signs with the key at `key`, whether they belong together or not.
+    /// Presents `certificate` and signs with `key`, which need not match.
     pub(crate) fn new(server: u32, certificate: &str, key: &str) -> Self {
         let chain: Result<Vec<_>, _> =
             CertificateDer::pem_file_iter(certificate).expect("a certificate").collect();
@@ -56,7 +56,7 @@ impl Impostor {
                 if seen.load(Ordering::Acquire) {
                     return;
                 }
-                // Who notices goes away, which is what is tested.
+                // A client that notices disconnects, as tested.
                 let _ = relay(client, server, &config, &count, &seen);
             }
         });
@@ -67,7 +67,7 @@ impl Impostor {
         self.address.port()
     }
 
-    /// How many bytes it could read.
+    /// The number of bytes that it could read.
     pub(crate) fn bytes_read(&self) -> usize {
         self.read.load(Ordering::Acquire)
     }
@@ -83,7 +83,7 @@ impl Drop for Impostor {
     }
 }
 
-/// One client at a time.
+/// Serves one client at a time.
 fn relay(
     mut client: TcpStream,
     server: u32,
@@ -112,7 +112,7 @@ fn relay(
         near.conn.complete_io(&mut near.sock)?;
     }
     let name = ServerName::try_from("kills.test").expect("a name");
-    let far = ClientConnection::new(Arc::new(gullible()), name).map_err(io::Error::other)?;
+    let far = ClientConnection::new(Arc::new(accepting_config()), name).map_err(io::Error::other)?;
     let mut far = StreamOwned::new(far, server);
     near.sock.set_read_timeout(Some(TURN))?;
     far.sock.set_read_timeout(Some(TURN))?;
@@ -127,7 +127,7 @@ fn relay(
     Ok(())
 }
 
-/// What is there now; none at the end.
+/// The bytes available now, or none at the end.
 fn read(stream: &mut impl Read, buffer: &mut [u8]) -> io::Result<Option<usize>> {
     match stream.read(buffer) {
         Ok(0) => Ok(None),
@@ -148,20 +148,20 @@ impl ResolvesServerCert for Shown {
     }
 }
 
-fn gullible() -> ClientConfig {
+fn accepting_config() -> ClientConfig {
     ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("versions")
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Gullible))
+        .with_custom_certificate_verifier(Arc::new(AcceptAnyCertificate))
         .with_no_client_auth()
 }
 
-/// Believes each server.
+/// Accepts every certificate.
 #[derive(Debug)]
-struct Gullible;
+struct AcceptAnyCertificate;
 
-impl ServerCertVerifier for Gullible {
+impl ServerCertVerifier for AcceptAnyCertificate {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,

@@ -1,4 +1,4 @@
-//! What the tests stand on.
+//! Tools of the tests.
 
 use std::io::Write as _;
 use std::net::TcpListener;
@@ -31,19 +31,20 @@ pub(crate) mod terminal;
 pub(crate) mod tls;
 pub(crate) mod tree;
 
-/// Says what is tried, to be read where the test fails.
+/// Logs the current case, for a failing test.
 #[expect(clippy::print_stderr, reason = "a test's output is shown when it fails")]
-pub(crate) fn tell(what: impl std::fmt::Debug) {
+pub(crate) fn log_case(what: impl std::fmt::Debug) {
     eprintln!("trying {what:?}");
 }
 
-/// Says what a test can't try on this machine, past the test harness, which keeps what a test that passes prints.
+/// Reports a part of a test that this machine cannot run. Bypasses the test harness, which captures the output of passing
+/// tests.
 pub(crate) fn not_tried(what: &str, why: &str) {
     let said = writeln!(std::io::stderr(), "NOT TRIED: {what}, as {why}");
     said.expect("standard error");
 }
 
-/// The first program of these names that is on `PATH`, or in one of `more_directories`.
+/// The first program with one of these names on `PATH`, or in one of `more_directories`.
 pub(crate) fn find_program(names: &[&str], more_directories: &[&str]) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let directories: Vec<PathBuf> =
@@ -53,13 +54,13 @@ pub(crate) fn find_program(names: &[&str], more_directories: &[&str]) -> Option<
     })
 }
 
-/// A TCP port of 127.0.0.1 that was free a moment ago.
+/// A recently free TCP port of 127.0.0.1.
 pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("its number").port()
 }
 
-/// Waits until `condition` holds, looking again and again; panics with `what` if it does not in time.
+/// Polls until `condition` is true. Panics with `what` after the limit.
 #[track_caller]
 pub(crate) fn eventually(limit: Duration, what: &str, mut condition: impl FnMut() -> bool) {
     let begun = Instant::now();
@@ -69,8 +70,8 @@ pub(crate) fn eventually(limit: Duration, what: &str, mut condition: impl FnMut(
     }
 }
 
-/// Whether a process lives; one that ended and was not waited for does not.
-pub(crate) fn lives(pid: i32) -> bool {
+/// Whether a process is alive. A zombie is not.
+pub(crate) fn is_alive(pid: i32) -> bool {
     match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
         Ok(stat) => stat.rsplit(") ").next().is_some_and(|rest| !rest.starts_with('Z')),
         Err(_) if cfg!(target_os = "linux") => false,

@@ -1,22 +1,22 @@
-//! Owns the model of a load: files, the ledger's segments, and which version of each event the tables hold.
+//! The model of a load: files, the ledger's segments, and the stored version of each event.
 //!
-//! - It is small on purpose. Each line has [`LINE_BYTES`], so that each segment has [`SEGMENT_LINES`], and files are cut as the
-//!   model cuts them.
-//! - After a load that was stopped in the middle the model learns from the tables what was stored; what it learns must be
-//!   possible: whole segments, and versions that the files or the tables had.
+//! - It is small on purpose. Each line has [`LINE_BYTES`] and each segment [`SEGMENT_LINES`], so that the model cuts
+//!   files as the program does.
+//! - After an interrupted load the model learns from the tables what was stored. It checks that this is possible: whole
+//!   segments, and versions that the files or the tables had.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::dumps::small_event;
 use super::samples;
 
-/// Bytes of each line, its line feed too.
+/// Bytes of each line, with its line feed.
 const LINE_BYTES: usize = 4096;
-/// Lines of each segment but a file's last.
+/// Lines of each segment except the last of a file.
 const SEGMENT_LINES: usize = 4;
-/// The setting that makes segments of so many lines.
+/// The setting for segments of this many lines.
 pub(crate) const SEGMENT_BYTES: usize = SEGMENT_LINES * LINE_BYTES;
-/// The most events of a file.
+/// The maximum number of events in a file.
 const EVENTS_MAX: usize = 30;
 
 /// A line of a file.
@@ -37,20 +37,20 @@ pub(crate) enum Mode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Known {
     Yes,
-    /// A load that was stopped may have written it.
+    /// An interrupted load may have written it.
     Maybe,
 }
 
-/// What is on the disk and in the database.
+/// The state of the disk and the database.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Model {
     pub(crate) files: [Vec<Line>; 4],
     ledger: BTreeMap<Vec<Line>, Known>,
-    /// The version of each event that the tables hold.
+    /// The stored version of each event.
     pub(crate) stored: BTreeMap<i64, i64>,
 }
 
-/// What a load must report.
+/// The counts that a load must report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) events: u64,
@@ -59,18 +59,18 @@ pub(crate) struct Counts {
     pub(crate) duplicate: u64,
     pub(crate) already_loaded: u64,
     pub(crate) rejected: u64,
-    /// Whether the three counts of what was there already are sure one by one; else their sum is.
+    /// Whether the three counts of existing events are certain individually. Otherwise only their sum is.
     pub(crate) is_exact: bool,
 }
 
 impl Model {
-    /// Replaces a file by events that begin with an id of its own.
+    /// Replaces a file by events whose ids begin at a base of its own.
     pub(crate) fn write(&mut self, file: usize, count: usize, version: i64) {
         self.files[file].clear();
         self.grow(file, count, version);
     }
 
-    /// Adds events at the end of a file.
+    /// Appends events to a file.
     pub(crate) fn grow(&mut self, file: usize, count: usize, version: i64) {
         let first = 1 + 1000 * i64::try_from(file).expect("few");
         let lines = &mut self.files[file];
@@ -80,14 +80,14 @@ impl Model {
         lines.extend((begin..end).map(|number| Line::Event { id: first + number, version }));
     }
 
-    /// Puts what is no event in the place of a line.
+    /// Replaces a line by something that is no event.
     pub(crate) fn spoil(&mut self, file: usize, line: usize) {
         if let Some(line) = self.files[file].get_mut(line) {
             *line = Line::NoEvent;
         }
     }
 
-    /// Deletes the rows of events by hand; the ledger stays.
+    /// Deletes rows of events by hand. The ledger stays.
     pub(crate) fn delete(&mut self, file: usize, ids: usize) -> std::ops::Range<i64> {
         let first = 1 + 1000 * i64::try_from(file).expect("few");
         let range = first..first + i64::try_from(ids).expect("few");
@@ -99,10 +99,10 @@ impl Model {
         self.files.iter().flat_map(|lines| lines.chunks(SEGMENT_LINES)).map(<[Line]>::to_vec).collect()
     }
 
-    /// Loads all files to the end; gives what the program must report.
+    /// Loads all files completely, and returns the expected report.
     pub(crate) fn load(&mut self, mode: Mode) -> Counts {
         let segments = self.segments();
-        let mut counts = Counts { is_exact: !has_twins(&segments), ..Counts::default() };
+        let mut counts = Counts { is_exact: !has_duplicates(&segments), ..Counts::default() };
         for segment in segments {
             let known = (mode == Mode::Skip).then(|| self.ledger.get(&segment).copied()).flatten();
             counts.is_exact &= known != Some(Known::Maybe);
@@ -116,7 +116,8 @@ impl Model {
                     counts.already_loaded += 1;
                     continue;
                 }
-                // What the ledger may have counts as one or the other; unless its rows were deleted, which the caller sees.
+                // An event of an uncertain segment can count either way, unless its rows were deleted, which the caller
+                // checks.
                 match self.stored.get(&id) {
                     None if known == Some(Known::Maybe) => counts.already_loaded += 1,
                     None => {
@@ -135,13 +136,13 @@ impl Model {
         counts
     }
 
-    /// The segments that the ledger must have at least, and may have at most.
+    /// The minimum and maximum number of segments in the ledger.
     pub(crate) fn ledger_rows(&self) -> (usize, usize) {
         let sure = self.ledger.values().filter(|known| **known == Known::Yes).count();
         (sure, self.ledger.len())
     }
 
-    /// Learns what a load that was stopped has stored, and says what of it is not possible.
+    /// Learns what an interrupted load stored, and returns a description of impossible parts.
     pub(crate) fn learn(&mut self, mode: Mode, found: BTreeMap<i64, i64>) -> Result<(), String> {
         let segments = self.segments();
         let mut first: BTreeMap<i64, i64> = BTreeMap::new();
@@ -165,7 +166,7 @@ impl Model {
             return Err(format!("event {id} is gone"));
         }
         let is_new = |id: &i64| found.contains_key(id) && !self.stored.contains_key(id);
-        let twins = has_twins(&segments);
+        let twins = has_duplicates(&segments);
         for segment in segments {
             let ids: Vec<i64> = segment.iter().filter_map(Line::event).map(|(id, _)| id).collect();
             let new = ids.iter().filter(|id| is_new(id)).count();
@@ -181,15 +182,15 @@ impl Model {
         Ok(())
     }
 
-    /// A dump of what is stored, for the oracle.
+    /// A dump of the stored events, for the oracle.
     pub(crate) fn stored_dump(&self) -> Vec<u8> {
         let events = self.stored.iter().map(|(&id, &version)| Line::Event { id, version });
         text(&events.collect::<Vec<_>>())
     }
 }
 
-/// Whether an event is there more than once.
-fn has_twins(segments: &[Vec<Line>]) -> bool {
+/// Whether an event occurs more than once.
+fn has_duplicates(segments: &[Vec<Line>]) -> bool {
     let mut ids = BTreeSet::new();
     !segments.iter().flatten().filter_map(Line::event).all(|(id, _)| ids.insert(id))
 }
@@ -221,7 +222,7 @@ pub(crate) fn text(lines: &[Line]) -> Vec<u8> {
 
 fn event(id: i64, version: i64) -> Vec<u8> {
     let mut event = if id % 2 == 0 { samples::lean_event(id) } else { small_event(id) };
-    // What it says of itself; a table's row shows it.
+    // The version, which a row of the table shows.
     event["TotalVictimKillFame"] = version.into();
     event["BattleId"] = id.into();
     event["Killer"]["Name"] = format!("The killer of version {version}").into();

@@ -1,10 +1,10 @@
-//! Owns the oracle: from the text of a dump, what the tables of a layout hold once it is loaded.
+//! The oracle: computes from the text of a dump the contents of a layout's tables.
 //!
-//! Invariant: nothing of the program under test is used here, so that the two can only agree by both being right.
+//! Invariant: it shares no code with the program under test, so that the two agree only if both are right.
 //!
-//! Where the promises leave room (a known key twice, nesting deeper than a parser must bear, a lone surrogate in a
-//! string that is not kept) the event is *tolerated*: loading it and refusing it are both right. Its rows are those
-//! of an event that was loaded; [`expect_given`] says what follows where it was refused.
+//! The specification leaves some cases open: a duplicate known key, nesting deeper than a parser must support, a lone
+//! surrogate in a string that is not stored. Such an event is *tolerated*: loading and rejecting it are both right. Its
+//! rows are those of a loaded event. [`expect_given`] returns the result if it was rejected.
 
 mod aegis;
 mod event;
@@ -21,97 +21,101 @@ use self::event::Reading;
 use self::json::{Element, Line};
 pub(crate) use self::tables::{Cell, Row, Tables, assert_same, differences, read_aegis, read_tables};
 
-/// Where an event stands: its line, from 1, and its index in the line's array, from 0, if it came in one.
+/// The place of an event: its line, from 1, and its index in the line's array, from 0, if it came in one.
 pub(crate) type Place = (u64, Option<u64>);
 
-/// What becomes of a `\u0000` in a string that is kept.
+/// The treatment of `\u0000` in a stored string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Nul {
-    /// The event is rejected.
+    /// Reject the event.
     Reject,
-    /// The character is left out.
+    /// Remove the character.
     Strip,
-    /// U+FFFD takes its place.
+    /// Replace it by U+FFFD.
     Replace,
 }
 
-/// Which tables a dump is loaded into.
+/// The tables of a load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Layout {
     /// `kill_event`, `kill_player` and `kill_loot`.
     Archive,
-    /// `"KillEvent"`, which refuses what the other takes, and takes nothing that it refuses.
+    /// `"KillEvent"`, which rejects some events that `archive` accepts, and accepts none that `archive` rejects.
     Aegis,
 }
 
-/// What a load of one or more dumps into empty tables must come to.
+/// The expected result of loading one or more dumps into empty tables.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Expected {
-    /// Lines, blank ones too.
+    /// Lines, including blank ones.
     pub(crate) lines: u64,
-    /// Events, rejected ones too: always `duplicates + rejected.len()`, and those that have rows.
+    /// Events, including rejected ones: always `duplicates + rejected.len()` plus the events with rows.
     pub(crate) events: u64,
-    /// Valid events whose id an earlier valid event has.
+    /// Valid events with the id of an earlier valid event.
     pub(crate) duplicates: u64,
-    /// What must be refused, in the order of the input.
+    /// Required rejects, in the order of the input.
     pub(crate) rejected: Vec<ExpectedReject>,
-    /// What may be refused, and is counted as loaded above. Empty: all of the above must hold to the letter.
+    /// Events that may be rejected, counted as loaded above. If empty, everything above is exact.
     pub(crate) tolerated: Vec<Tolerated>,
-    /// The rows.
     pub(crate) tables: Tables,
 }
 
-/// An event, or a line that is none, that must be refused.
+/// An event, or a line that is none, that must be rejected.
 #[derive(Clone, Debug)]
 pub(crate) struct ExpectedReject {
     /// From 1.
     pub(crate) line: u64,
-    /// From 0; none for an event that is alone on its line.
+    /// From 0, or none for a single event on its line.
     pub(crate) index: Option<u64>,
-    /// Paths of every field at fault, any of which may be named; with none of them, no field is to be named.
+    /// Paths of every faulty field, any of which may be named. If empty, no field may be named.
     pub(crate) fields: BTreeSet<String>,
-    /// How much of the above is sure.
+    /// How much of the above is certain.
     pub(crate) certainty: Certainty,
 }
 
-/// How much of an [`ExpectedReject`] is sure.
+/// How much of an [`ExpectedReject`] is certain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Certainty {
     /// Line, index and fields.
     Exact,
-    /// The line alone: how far a parser comes in a text that is no JSON is its own affair.
+    /// Only the line: how far a parser reads invalid JSON is not specified.
     LineOnly,
 }
 
-/// An event of which loading and refusing are both right.
+/// An event that may be loaded or rejected.
 #[derive(Clone, Debug)]
 pub(crate) struct Tolerated {
     /// From 1.
     pub(crate) line: u64,
-    /// From 0. A line with an array can be tolerated as a whole too, then there is none.
+    /// From 0. None for a single event, or if a line with an array is tolerated as a whole.
     pub(crate) index: Option<u64>,
-    /// The event's id, where it is one event.
+    /// The event's id, if it is a single event.
     pub(crate) event_id: Option<i64>,
-    /// What leaves the choice, for a test's message.
+    /// The open point of the specification, for failure messages.
     pub(crate) why: &'static str,
 }
 
-/// What `dump` comes to, every tolerated event taken as loaded. The first event of an id wins.
+/// The expected result of `dump` if every tolerated event is loaded. The first event of an id wins.
 pub(crate) fn expect(dump: &[u8], nul: Nul) -> Expected {
     expect_given(dump, nul, &BTreeSet::new())
 }
 
-/// As [`expect`], but tolerated events at the places `refused` count as rejected. Other places in it change nothing,
-/// so all places of a reject file can be given.
-pub(crate) fn expect_given(dump: &[u8], nul: Nul, refused: &BTreeSet<Place>) -> Expected {
-    expect_in(Layout::Archive, dump, nul, refused)
+/// As [`expect`], but tolerated events at `rejected_places` count as rejected. Other places have no effect, so all places
+/// of a reject file can be given.
+pub(crate) fn expect_given(dump: &[u8], nul: Nul, rejected_places: &BTreeSet<Place>) -> Expected {
+    expect_in(Layout::Archive, dump, nul, rejected_places)
 }
 
-/// As [`expect_given`], in one layout or the other.
-pub(crate) fn expect_in(layout: Layout, dump: &[u8], nul: Nul, refused: &BTreeSet<Place>) -> Expected {
-    let mut run = Run { layout, nul, refused, expected: Expected::default() };
+/// As [`expect_given`], for a layout.
+pub(crate) fn expect_in(
+    layout: Layout,
+    dump: &[u8],
+    nul: Nul,
+    rejected_places: &BTreeSet<Place>,
+) -> Expected {
+    let mut run = Run { layout, nul, rejected_places, expected: Expected::default() };
     let mut lines: Vec<&[u8]> = dump.split(|&byte| byte == b'\n').collect();
-    // What follows the last line's end is no line.
+    // Nothing follows the last line end.
     if lines.last().is_some_and(|last| last.is_empty()) {
         lines.pop();
     }
@@ -121,8 +125,7 @@ pub(crate) fn expect_in(layout: Layout, dump: &[u8], nul: Nul, refused: &BTreeSe
     run.expected
 }
 
-/// Several dumps, loaded in order by runs of which each sees what those before it stored. Line numbers stay those of
-/// each dump.
+/// Several dumps, loaded in order by runs that see the events of earlier ones. Line numbers stay those of each dump.
 pub(crate) fn merge(parts: Vec<Expected>) -> Expected {
     let mut whole = Expected::default();
     for part in parts {
@@ -136,14 +139,14 @@ pub(crate) fn merge(parts: Vec<Expected>) -> Expected {
 }
 
 impl Expected {
-    /// The events that have rows.
+    /// The number of events with rows.
     pub(crate) fn loaded(&self) -> u64 {
         (self.tables.kill_event.len() + self.tables.aegis.len()) as u64
     }
 }
 
 impl ExpectedReject {
-    /// Whether a reject with this index and field is this one.
+    /// Whether a reject with this index and field matches.
     pub(crate) fn allows(&self, index: Option<u64>, field: Option<&str>) -> bool {
         match self.certainty {
             Certainty::LineOnly => true,
@@ -157,7 +160,7 @@ impl ExpectedReject {
         }
     }
 
-    /// The field that must be named, if there is just one choice.
+    /// The field that must be named, if there is only one choice.
     pub(crate) fn field(&self) -> Option<&str> {
         match (self.certainty, self.fields.len()) {
             (Certainty::Exact, 1) => self.fields.first().map(String::as_str),
@@ -170,7 +173,7 @@ impl ExpectedReject {
 struct Run<'a> {
     layout: Layout,
     nul: Nul,
-    refused: &'a BTreeSet<Place>,
+    rejected_places: &'a BTreeSet<Place>,
     expected: Expected,
 }
 
@@ -180,15 +183,15 @@ impl Run<'_> {
         self.text(line, bytes);
     }
 
-    /// The values of a line, one after the other: what is no JSON costs the rest of it.
+    /// Reads the values of a line in order. Invalid JSON rejects the rest of the line.
     fn text(&mut self, line: u64, bytes: &[u8]) {
         let mut rest = bytes;
         loop {
             let read = json::read_line(rest);
-            let several = matches!(read, Line::Refused).then(|| json::first_value(rest)).flatten();
+            let several = matches!(read, Line::Rejected).then(|| json::first_value(rest)).flatten();
             let Some((first, after)) = several else { return self.outcome(line, read) };
             let first = json::read_line(first);
-            if matches!(first, Line::Refused) {
+            if matches!(first, Line::Rejected) {
                 return self.outcome(line, first);
             }
             self.outcome(line, first);
@@ -199,7 +202,7 @@ impl Run<'_> {
     fn outcome(&mut self, line: u64, read: Line) {
         match read {
             Line::Blank => {}
-            Line::Refused => self.reject(line, None, BTreeSet::new(), Certainty::LineOnly),
+            Line::Rejected => self.reject(line, None, BTreeSet::new(), Certainty::LineOnly),
             Line::Json(elements) => {
                 for element in elements {
                     self.element(line, element);
@@ -220,7 +223,7 @@ impl Run<'_> {
             reading.doubts.entry(path).or_insert("a known key is there twice");
         }
         let doubt = reading.doubts.values().next().copied();
-        if reading.faults.is_empty() && !(doubt.is_some() && self.refused.contains(&(line, index))) {
+        if reading.faults.is_empty() && !(doubt.is_some() && self.rejected_places.contains(&(line, index))) {
             self.load(line, index, doubt, reading);
         } else {
             let mut fields = reading.faults;
@@ -229,9 +232,9 @@ impl Run<'_> {
         }
     }
 
-    /// A line that had to be mended before it could be read. See [`Line::Doubtful`].
+    /// Reads a line that had to be corrected before parsing. See [`Line::Doubtful`].
     fn doubtful(&mut self, line: u64, elements: Vec<Element>, why: &'static str) {
-        if self.refused.contains(&(line, None)) {
+        if self.rejected_places.contains(&(line, None)) {
             self.reject(line, None, BTreeSet::new(), Certainty::LineOnly);
             return;
         }
@@ -240,11 +243,11 @@ impl Run<'_> {
             self.expected.tolerated.push(Tolerated { line, index: None, event_id: None, why });
         }
         for Element { index, value, .. } in elements {
-            // What was mended in a kept string reads as a NUL, in a kept number as a wrong type: a fault both times.
+            // A corrected part of a stored string is a NUL, and of a stored number a wrong type. Both are faults.
             let is_faultless = |event: &_| event::read(self.layout, event, Nul::Reject).faults.is_empty();
             let event = value.as_object().filter(|event| is_faultless(*event));
             match event {
-                Some(event) if !self.refused.contains(&(line, index)) => {
+                Some(event) if !self.rejected_places.contains(&(line, index)) => {
                     let reading = event::read(self.layout, event, self.nul);
                     self.load(line, index, Some(why), reading);
                 }

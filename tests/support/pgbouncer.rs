@@ -1,4 +1,4 @@
-//! A PgBouncer before a cluster, where the program is installed.
+//! A PgBouncer in front of a cluster, if installed.
 
 use std::fs;
 use std::net::TcpStream;
@@ -12,24 +12,24 @@ use super::process::{Process, Supervised as _};
 use super::scratch::Scratch;
 use super::{eventually, find_program, free_port, not_tried};
 
-/// Fewer than the connections of a load, so that they share them.
+/// Fewer than the connections of a load, so that they are shared.
 pub(crate) const BACKENDS: u32 = 2;
 
-/// The pooler; it ends when this is dropped.
+/// The pooler, which ends when this is dropped.
 pub(crate) struct PgBouncer {
     _process: Process,
     port: u16,
-    /// Below the process, so that it has ended when its directory goes.
+    /// Declared after the process, so that the process ends before its directory is removed.
     _directory: Scratch,
 }
 
 impl PgBouncer {
-    /// None where it is not installed, which is said to who runs the tests.
+    /// Starts a pooler. If it is not installed, reports that the test is skipped.
     pub(crate) fn before(cluster: &Cluster) -> Option<Self> {
         Self::in_mode("transaction", cluster)
     }
 
-    /// The same in another mode.
+    /// The same in another pooling mode.
     pub(crate) fn in_mode(mode: &str, cluster: &Cluster) -> Option<Self> {
         let Some(program) = find_program(&["pgbouncer"], &["/usr/sbin"]) else {
             not_tried("a load behind a PgBouncer", "it is not installed");
@@ -61,7 +61,7 @@ impl PgBouncer {
         Some(Self { _process: process, port, _directory: directory })
     }
 
-    /// The URL of a database by way of the pooler.
+    /// The URL of a database through the pooler.
     pub(crate) fn url(&self, database: &Database<'_>) -> String {
         format!("postgresql://aegis@127.0.0.1:{}/{}", self.port, database.name())
     }

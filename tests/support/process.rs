@@ -1,10 +1,10 @@
-//! Owns the programs that tests start: each has a deadline, and ends with the guard that owns it.
+//! Programs that tests start: each has a deadline, and ends with its guard.
 //!
-//! - A program leads a process group of its own. The group is killed when the program has ended, when its guard is dropped,
+//! - A program leads its own process group. The group is killed when the program has ended, when its guard is dropped,
 //!   and at the deadline.
-//! - At the deadline the threads' stacks are read first. The wait for the program then panics with the command line, what the
-//!   program printed, and the stacks. A test that reads the program's pipes itself sees their end.
-//! - `Command`'s own `spawn`, `output` and `status` are used nowhere else; a test looks.
+//! - At the deadline the threads' stacks are read first. The wait for the program then panics with the command line, the
+//!   output, and the stacks. A test that reads the program's pipes itself sees their end.
+//! - Nothing else calls `spawn`, `output` and `status` of `Command`. A test checks this.
 
 mod stacks;
 
@@ -20,26 +20,26 @@ use nix::unistd::Pid;
 
 /// Longer than any run takes on a slow machine.
 pub(crate) const RUN_MAX: Duration = Duration::from_mins(3);
-/// How long a pipe may stay open after the program that wrote to it has ended.
+/// How long a pipe may stay open after its program has ended.
 const CLOSE_MAX: Duration = Duration::from_secs(20);
-/// The interval at which a program's end is looked for.
+/// The interval of checks for a program's end.
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
-/// What is shown of each of a program's outputs, from its end.
+/// The bytes shown from the end of each output.
 const SHOWN_MAX_BYTES: usize = 8 << 10;
 
-/// What replaces `spawn`, `output` and `status` in tests.
+/// Replaces `spawn`, `output` and `status` in tests.
 pub(crate) trait Supervised {
     /// Starts the program with a deadline of [`RUN_MAX`].
     fn supervised(&mut self) -> io::Result<Process>;
 
-    /// Runs the program, with nothing to read, to its end within [`RUN_MAX`], and collects what it prints.
+    /// Runs the program without input to its end within [`RUN_MAX`], and collects its output.
     fn output_in_time(&mut self) -> io::Result<Output>;
 
-    /// Runs the program, with nothing to read, to its end within [`RUN_MAX`].
+    /// Runs the program without input to its end within [`RUN_MAX`].
     fn status_in_time(&mut self) -> io::Result<ExitStatus>;
 }
 
-/// A program that runs. Its pipes are here until they are taken.
+/// A running program. Its pipes are here until they are taken.
 pub(crate) struct Process {
     pub(crate) stdin: Option<ChildStdin>,
     pub(crate) stdout: Option<ChildStdout>,
@@ -47,7 +47,7 @@ pub(crate) struct Process {
     watched: Arc<Watched>,
 }
 
-/// What a program writes, read as it comes: a full pipe would stop the program.
+/// The output of a program, read continuously because a full pipe would block the program.
 pub(crate) struct Collected {
     bytes: Arc<Mutex<Vec<u8>>>,
     reader: JoinHandle<()>,
@@ -65,9 +65,9 @@ struct Watched {
 struct State {
     child: Child,
     status: Option<ExitStatus>,
-    /// None: the program is a server, which ends with its guard.
+    /// None for a server, which ends with its guard.
     deadline: Option<Instant>,
-    /// Once the deadline has passed: what there is to say about it.
+    /// The report, once the deadline has passed.
     overdue: Option<String>,
     is_reported: bool,
 }
@@ -109,13 +109,13 @@ impl Supervised for Command {
 }
 
 impl Process {
-    /// Sets another deadline, counted from now; none for a server, which ends with this guard.
+    /// Sets another deadline from now, or none for a server, which ends with this guard.
     pub(crate) fn set_deadline(&self, limit: Option<Duration>) {
         lock(&self.watched.state).deadline = limit.map(|limit| Instant::now() + limit);
         self.watched.changed.notify_all();
     }
 
-    /// Waits for the program, which otherwise has no deadline, to do something within `limit`.
+    /// Waits for a program without a deadline to do something within `limit`.
     #[track_caller]
     pub(crate) fn within<T>(&self, limit: Duration, wait: impl FnOnce() -> T) -> T {
         self.set_deadline(Some(limit));
@@ -125,12 +125,12 @@ impl Process {
         result
     }
 
-    /// Reads its standard output from now on.
+    /// Collects standard output from now on.
     pub(crate) fn collect_stdout(&mut self) -> Option<Collected> {
         self.stdout.take().map(|pipe| self.watched.collect(pipe))
     }
 
-    /// Reads its standard error from now on.
+    /// Collects standard error from now on.
     pub(crate) fn collect_stderr(&mut self) -> Option<Collected> {
         self.stderr.take().map(|pipe| self.watched.collect(pipe))
     }
@@ -139,7 +139,7 @@ impl Process {
         self.watched.pid.as_raw().unsigned_abs()
     }
 
-    /// Sends a signal to the program alone. It fails only where the program was waited for.
+    /// Sends a signal to the program only. It fails only after the program was waited for.
     pub(crate) fn signal(&self, signal: Signal) {
         kill(self.watched.pid, signal).expect("it runs");
     }
@@ -150,7 +150,7 @@ impl Process {
         self.watched.look().is_some()
     }
 
-    /// Waits for its end; panics if the deadline passes before.
+    /// Waits for its end. Panics if the deadline passes first.
     #[track_caller]
     pub(crate) fn wait(&self) -> ExitStatus {
         loop {
@@ -162,7 +162,7 @@ impl Process {
         }
     }
 
-    /// Waits for its end in a drop: a second panic would hide the test's own, so the report is printed then.
+    /// Waits for its end in a drop, and prints the report, because a second panic would hide the test's own.
     pub(crate) fn end_within(&self, limit: Duration) {
         self.set_deadline(Some(limit));
         while self.watched.look().is_none() {
@@ -187,13 +187,13 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // A program that reads to the end of its input must not wait for this guard's fields to go.
+        // Closes the pipes first, so that a program that reads all of its input can end.
         drop((self.stdin.take(), self.stdout.take(), self.stderr.take()));
         let mut state = lock(&self.watched.state);
         if let Some(report) = &state.overdue
             && !state.is_reported
         {
-            // The test saw no more than the end of a pipe.
+            // The test only saw the end of a pipe.
             let _ = writeln!(io::stderr(), "{report}");
         }
         if state.look(self.watched.pid).is_none() {
@@ -207,7 +207,7 @@ impl Drop for Process {
 }
 
 impl Watched {
-    /// Waits for the end of the program or for its deadline, at which the program is killed.
+    /// Waits for the program's end, and kills the program at its deadline.
     fn watch(&self) {
         let mut state = lock(&self.state);
         loop {
@@ -267,7 +267,7 @@ impl Watched {
 }
 
 impl State {
-    /// How the program ended, if it did; what it left in its group is killed.
+    /// The program's exit status, if it has ended. Kills the remaining processes of its group.
     fn look(&mut self, group: Pid) -> Option<ExitStatus> {
         if self.status.is_none() {
             self.status = self.child.try_wait().expect("a child");
@@ -280,7 +280,7 @@ impl State {
 }
 
 impl Collected {
-    /// All that was written, once the pipe is closed.
+    /// All output, once the pipe is closed.
     #[track_caller]
     pub(crate) fn finish(self) -> Vec<u8> {
         super::eventually(CLOSE_MAX, "the outputs of a program that ended are closed", || {
@@ -308,7 +308,7 @@ mod tests {
         command.supervised().expect("a shell")
     }
 
-    /// The calls of `Command` that have no deadline, as text: other things have a status as well.
+    /// The calls of `Command` without a deadline, as text, because other types have a `status` too.
     const UNBOUNDED: [&str; 6] =
         [".spawn()", ".output()", ".status().expect(", ".status().unwrap", ".status().is_ok", ".status();"];
 
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn no_program_is_started_elsewhere() {
+    fn programs_are_started_only_by_this_module() {
         let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
         for path in sources(&tests).iter().filter(|path| !path.to_string_lossy().contains("support/process"))
         {
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_program_leaves_behind_ends_with_it() {
+    fn children_of_a_program_end_with_it() {
         for ends_by_itself in [true, false] {
             let wait = if ends_by_itself { "" } else { "; read line" };
             let mut process = shell(&format!("sleep 600 & echo $!{wait}"));
@@ -358,10 +358,10 @@ mod tests {
             if ends_by_itself {
                 process.wait();
             } else {
-                assert!(super::super::lives(pid) && !process.has_ended());
+                assert!(super::super::is_alive(pid) && !process.has_ended());
             }
             drop(process);
-            super::super::eventually(CLOSE_MAX, "it is gone", || !super::super::lives(pid));
+            super::super::eventually(CLOSE_MAX, "it is gone", || !super::super::is_alive(pid));
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Runs the program under test, in a directory of its own and without the settings of whoever runs the tests.
+//! Runs the program under test in its own directory, without the settings of the test's user.
 //!
-//! Invariant: all of them run as a [`Process`], so that each has a deadline.
+//! Invariant: every run is a [`Process`], so it has a deadline.
 
 mod account;
 
@@ -23,39 +23,39 @@ use super::scratch::Scratch;
 use super::terminal::Terminal;
 pub(crate) use account::{Reject, Summary, read_rejects};
 
-/// What the settings of the person or the machine begin with.
+/// Prefixes of settings in the user's environment.
 const SETTING_PREFIXES: [&str; 5] = ["KILLS_", "DATABASE_", "ALBION_", "PG", "RUST_LOG"];
 
-/// A directory to run in, where dumps are, and rejects go.
+/// A working directory for dumps and reject files.
 pub(crate) struct Workplace {
     scratch: Scratch,
 }
 
-/// A run to be.
+/// A prepared run.
 pub(crate) struct Program {
     command: Command,
     input: Vec<u8>,
     directory: PathBuf,
     nested: bool,
-    /// Where standard error goes; into a pipe if nothing else is set.
+    /// The target of standard error, a pipe by default.
     stderr: Option<Stdio>,
 }
 
-/// A run that is fed by hand.
+/// A running program with open input.
 pub(crate) struct Running {
     process: Process,
     input: Option<ChildStdin>,
     stdout: Option<Collected>,
     stderr: Option<Collected>,
     directory: PathBuf,
-    /// Whether the program is a child of our child.
+    /// Whether the program is a grandchild of the test.
     nested: bool,
 }
 
-/// A run that was.
+/// A run that has ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
-    /// The exit code; 128 and more where a signal ended it, as a shell has it.
+    /// The exit code, or as in a shell 128 plus the signal's number.
     pub(crate) code: i32,
     /// Whether a signal ended it, rather than an exit of its own.
     pub(crate) by_signal: bool,
@@ -73,17 +73,17 @@ impl Workplace {
         self.scratch.path()
     }
 
-    /// Puts a file into the directory.
+    /// Writes a file into the directory.
     pub(crate) fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
         fs::write(self.path().join(name), bytes).expect("a file");
     }
 
-    /// The program, with nothing to read, and nothing set but the game server.
+    /// The program without input, and only the game server set.
     pub(crate) fn program(&self, args: &[&str]) -> Program {
         self.other_program(env!("CARGO_BIN_EXE_aegis-kills"), args)
     }
 
-    /// Another program, which runs the one under test.
+    /// Another program, which runs the program under test.
     pub(crate) fn other_program(&self, program: &str, args: &[&str]) -> Program {
         let mut command = Command::new(program);
         command.args(args).current_dir(self.path());
@@ -92,12 +92,11 @@ impl Workplace {
                 command.env_remove(name);
             }
         }
-        // What each load needs; a test of the setting itself takes it away.
+        // Each load needs it. A test of the setting itself removes it.
         command.env("ALBION_SERVER", "americas");
         Program { command, input: Vec::new(), directory: self.path().to_owned(), nested: false, stderr: None }
     }
 
-    /// `load --json` into a database.
     pub(crate) fn load(&self, database: &Database<'_>, args: &[&str]) -> Program {
         self.program(&["load", "--json"]).args(args).env("DATABASE_URL", &database.url())
     }
@@ -119,13 +118,13 @@ impl Program {
         self
     }
 
-    /// Without a variable that is set for every run.
+    /// Removes a variable that every run gets.
     pub(crate) fn without(mut self, name: &str) -> Self {
         self.command.env_remove(name);
         self
     }
 
-    /// As process 1 of a world of its own, as in a container. None where this process may not make one.
+    /// Runs it as process 1 of its own namespace, as in a container. None if this process cannot create one.
     pub(crate) fn into_first_process(self) -> Option<Self> {
         let wrap = ["--pid", "--fork", "--kill-child"];
         let may = Command::new("unshare").args(wrap).arg("true").output_in_time();
@@ -142,19 +141,19 @@ impl Program {
         Some(Self { command, nested: true, ..self })
     }
 
-    /// With standard error on a terminal.
+    /// Connects standard error to a terminal.
     pub(crate) fn on(mut self, terminal: &Terminal) -> Self {
         self.stderr = Some(terminal.end().into());
         self
     }
 
-    /// With standard error going elsewhere.
+    /// Redirects standard error.
     pub(crate) fn stderr(mut self, stderr: Stdio) -> Self {
         self.stderr = Some(stderr);
         self
     }
 
-    /// Small segments, so that there are many of them.
+    /// Sets small segments, so that there are many.
     pub(crate) fn segment_bytes(self, bytes: usize) -> Self {
         self.env("KILLS_SEGMENT_BYTES", &bytes.to_string())
     }
@@ -163,7 +162,7 @@ impl Program {
         self.env("KILLS_WORKER_CONCURRENCY", &workers.to_string())
     }
 
-    /// Standard input, as a whole.
+    /// Sets the whole standard input.
     pub(crate) fn stdin(mut self, input: impl Into<Vec<u8>>) -> Self {
         self.input = input.into();
         self
@@ -175,19 +174,19 @@ impl Program {
         let mut running = self.start();
         let mut pipe = running.input.take().expect("not closed yet");
         thread::scope(|scope| {
-            // A program that reads no further closes the pipe, which is its right.
+            // A program may close its input early.
             scope.spawn(move || drop(pipe.write_all(&input)));
             running.finish()
         })
     }
 
-    /// Runs it, and asserts the exit code.
+    /// Runs it and asserts the exit code.
     #[track_caller]
     pub(crate) fn expect(self, code: i32) -> Ended {
         self.run().expect(code)
     }
 
-    /// Starts it, its input being a pipe that stays open.
+    /// Starts it with a pipe as input, which stays open.
     pub(crate) fn start(mut self) -> Running {
         let stderr = self.stderr.take().unwrap_or_else(Stdio::piped);
         self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr);
@@ -199,14 +198,14 @@ impl Program {
 }
 
 impl Running {
-    /// Writes to its standard input; with more than a pipe holds, it has begun to read when this returns.
-    /// A program that has ended reads nothing, and how it ended says more than this could.
+    /// Writes to its standard input. If that is more than a pipe holds, this returns only after the program has begun to
+    /// read. Errors are ignored, because the exit of a program that has ended says more.
     pub(crate) fn feed(&mut self, bytes: &[u8]) {
         let input = self.input.as_mut().expect("not closed yet");
         let _ = input.write_all(bytes).and_then(|()| input.flush());
     }
 
-    /// Its standard input, to be written to elsewhere.
+    /// Its standard input, for another writer.
     pub(crate) fn take_input(&mut self) -> ChildStdin {
         self.input.take().expect("not taken yet")
     }
@@ -234,7 +233,7 @@ impl Running {
         self.process.has_ended()
     }
 
-    /// Sends a signal again and again until it has ended.
+    /// Repeats a signal until it has ended.
     pub(crate) fn signal_until_ended(mut self, signal: Signal) -> Ended {
         eventually(RUN_MAX, "the program ends", || {
             let ended = self.has_ended();
@@ -246,7 +245,7 @@ impl Running {
         self.finish()
     }
 
-    /// Waits for its end, leaving its standard input open if it is.
+    /// Waits for its end without closing its standard input.
     pub(crate) fn finish(mut self) -> Ended {
         let status = self.process.wait();
         let text = |output: Option<Collected>| {
@@ -266,23 +265,23 @@ impl Ended {
         self
     }
 
-    /// Asserts that standard error has all of these words.
+    /// Asserts that standard error contains all of these texts.
     #[track_caller]
-    pub(crate) fn says(self, words: &[&str]) -> Self {
-        for word in words {
-            assert!(self.stderr.contains(word), "{word:?} is missing in: {}", self.stderr);
+    pub(crate) fn says(self, texts: &[&str]) -> Self {
+        for text in texts {
+            assert!(self.stderr.contains(text), "{text:?} is missing in: {}", self.stderr);
         }
         self
     }
 
-    /// Asserts that standard output has these words.
+    /// Asserts that standard output contains this text.
     #[track_caller]
-    pub(crate) fn says_in_output(self, words: &str) -> Self {
-        assert!(self.stdout.contains(words), "{words:?} is missing in: {}", self.stdout);
+    pub(crate) fn says_in_output(self, texts: &str) -> Self {
+        assert!(self.stdout.contains(texts), "{texts:?} is missing in: {}", self.stdout);
         self
     }
 
-    /// The summary, its shape and its rule checked.
+    /// The summary, after a check of its shape and its sum.
     #[track_caller]
     pub(crate) fn summary(&self) -> Summary {
         let value: Value = serde_json::from_str(&self.stdout)
@@ -295,7 +294,7 @@ impl Ended {
         summary
     }
 
-    /// The rejects of the file that the summary names, in the order of the input's lines.
+    /// The rejects in the file that the summary names, in the order of the input's lines.
     pub(crate) fn rejects(&self) -> Vec<Reject> {
         match self.summary().0["rejects_file"].as_str() {
             Some(path) => read_rejects(&self.directory.join(path)),
@@ -310,7 +309,7 @@ pub(crate) fn assert_tables(database: &Database<'_>, server: &str, expected: &Ta
     assert_same(expected, &read_tables(&mut database.client(), "public", server));
 }
 
-/// Asserts that a run put `text`, and nothing else, into empty tables, and that it says so.
+/// Asserts that a run stored exactly `text` in empty tables, and that its summary agrees.
 #[track_caller]
 pub(crate) fn assert_loaded(database: &Database<'_>, text: &[u8], run: &Ended) -> Expected {
     let expected = oracle::expect(text, Nul::Reject);
@@ -323,7 +322,7 @@ pub(crate) fn assert_loaded(database: &Database<'_>, text: &[u8], run: &Ended) -
         ("rejected", expected.rejected.len() as u64),
         ("unfinished", 0),
     ]);
-    // A segment that is there twice is loaded already when it comes again.
+    // A repeated segment counts as already loaded.
     assert_eq!(summary.count("duplicate") + summary.count("already_loaded"), expected.duplicates);
     expected
 }

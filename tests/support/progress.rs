@@ -1,4 +1,4 @@
-//! Owns how far a load has come, seen from the database, and the loads that faults are tried on.
+//! The progress of a load, seen from the database, and loads for fault tests.
 
 use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use super::program::{Ended, Program, Workplace};
 /// Longer than a load needs for its next segment on a slow machine.
 const STEP_MAX: Duration = Duration::from_mins(1);
 
-/// A load of `dump.ndjson`, in many segments, with short waits between its tries.
+/// A load of `dump.ndjson` in many segments, with short delays between retries.
 pub(crate) fn in_small_steps(work: &Workplace, database: &Database<'_>) -> Program {
     work.load(database, &["dump.ndjson"])
         .segment_bytes(32 << 10)
@@ -21,14 +21,14 @@ pub(crate) fn in_small_steps(work: &Workplace, database: &Database<'_>) -> Progr
         .env("DATABASE_AWAY_TIMEOUT", "1min")
 }
 
-/// How many segments the ledger holds; none while there is no server or no table.
+/// The number of segments in the ledger, or zero without a server or a table.
 pub(crate) fn segments(database: &Database<'_>) -> i64 {
     let count = |mut client: Client| client.query_one("select count(*) from kill_load_segment", &[]);
     let row = Client::connect(&database.url(), NoTls).and_then(count);
     row.map_or(0, |row| row.get(0))
 }
 
-/// Runs a load while `disturb` is at work; it is told whether the load has ended.
+/// Runs a load while `disturb` works, which can ask whether the load has ended.
 pub(crate) fn meanwhile(program: Program, disturb: impl FnOnce(&dyn Fn() -> bool)) -> Ended {
     thread::scope(|scope| {
         let run: ScopedJoinHandle<'_, Ended> = scope.spawn(|| program.run());
@@ -37,7 +37,7 @@ pub(crate) fn meanwhile(program: Program, disturb: impl FnOnce(&dyn Fn() -> bool
     })
 }
 
-/// Waits until a load has stored so many segments more, or has ended.
+/// Waits until a load has stored this many more segments, or has ended.
 #[track_caller]
 pub(crate) fn steps(database: &Database<'_>, more: i64, ended: &dyn Fn() -> bool) {
     let begin = segments(database);

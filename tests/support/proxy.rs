@@ -1,8 +1,8 @@
-//! Owns a TCP proxy that stands between the program and PostgreSQL, and puts faults at chosen points of their talk.
+//! A TCP proxy between the program and PostgreSQL that injects faults at chosen points of the protocol.
 //!
-//! - It reads the protocol as it goes by, so that it knows what a connection is about to do; it changes nothing in it.
-//! - A wish to cancel a statement passes as it is, but for a black hole.
-//! - When the proxy is dropped, all its connections are cut and all its threads have ended.
+//! - It parses the protocol to know the next step of a connection, and changes nothing in it.
+//! - Cancel requests pass unchanged, except in a black hole.
+//! - When the proxy is dropped, it cuts all connections and joins all threads.
 
 mod line;
 mod protocol;
@@ -18,52 +18,53 @@ use self::protocol::Point;
 use super::cluster::Database;
 use super::eventually;
 
-/// Who sends.
+/// The sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
     Client,
     Server,
 }
 
-/// A point in the life of a connection. What is said to have come is held by a fault, and not passed on.
+/// A point in the life of a connection. A fault holds the message that has arrived, and does not forward it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// The client is connected, the server not yet.
     Connect,
-    /// The server's first answer to the client's name has come.
+    /// The server's first answer to the startup message has arrived.
     Login,
-    /// A statement that begins a transaction has come.
+    /// A statement that begins a transaction has arrived.
     Begin,
     /// The first rows of a COPY have passed, its end has not.
     MidCopy,
-    /// The server's answer to the end of a COPY has come.
+    /// The server's answer to the end of a COPY has arrived.
     AfterCopyDone,
-    /// COMMIT has come from the client: it takes no effect.
+    /// COMMIT has arrived from the client and takes no effect.
     CommitSent,
-    /// The server's answer to COMMIT has come: it has taken effect, and the client does not know.
+    /// The server's answer to COMMIT has arrived: it has taken effect, and the client does not know.
     CommitAnswer,
-    /// CREATE INDEX has come from the client: the server does not begin it.
+    /// CREATE INDEX has arrived from the client, and the server does not begin it.
     IndexSent,
-    /// The server's answer to CREATE INDEX has come: the index is built, and not committed.
+    /// The server's answer to CREATE INDEX has arrived: the index is built, but not committed.
     IndexAnswer,
-    /// So many bytes have passed from a side since the fault was planned, on all connections, be it amid a message.
+    /// This many bytes from a side have passed since the fault was planned, on all connections, possibly within a
+    /// message.
     Bytes(Side, u64),
 }
 
-/// What goes wrong with the connection that has reached the point.
+/// The effect on the connection that reaches the point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum What {
-    /// Both sockets are closed.
+    /// Closes both sockets.
     Cut,
-    /// Both sockets are closed with a reset, as by a machine that has lost its memory of them.
+    /// Closes both sockets with a reset, as a restarted machine does.
     Reset,
-    /// Nothing passes any more, in either direction, until [`Proxy::heal`]. The sockets stay open.
+    /// Forwards nothing in either direction until [`Proxy::heal`]. The sockets stay open.
     Stall,
-    /// Nothing passes for a time.
+    /// Forwards nothing for a time.
     Delay(Duration),
 }
 
-/// A fault to be; it happens once.
+/// A planned fault, which happens once.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fault {
     at: Phase,
@@ -79,11 +80,11 @@ pub(crate) struct Proxy {
     acceptor: Option<JoinHandle<()>>,
 }
 
-/// What all threads of a proxy share.
+/// The shared state of a proxy's threads.
 struct Shared {
     upstream: u16,
     state: Mutex<State>,
-    /// Told whenever something may pass that was held, or never will.
+    /// Notified when held bytes may pass, or never will.
     changed: Condvar,
 }
 
@@ -103,11 +104,11 @@ struct Planned {
     fault: Fault,
     /// How often the point was reached.
     reached: u64,
-    /// Bytes that had passed from clients and from the server when this was planned.
+    /// Bytes that had passed from clients and from the server when the fault was planned.
     since: [u64; 2],
 }
 
-/// What can be done to a connection from outside its threads.
+/// The control of a connection from outside its threads.
 #[derive(Default)]
 struct Link {
     sockets: Vec<Arc<TcpStream>>,
@@ -125,17 +126,17 @@ enum Hold {
 }
 
 impl Fault {
-    /// A fault that happens the first time that a point is reached by any connection.
+    /// A fault at the first time that any connection reaches a point.
     pub(crate) fn new(at: Phase, what: What) -> Self {
         Self { at, what, nth: 1, after_copy: false }
     }
 
-    /// The same, the `nth` time that the point is reached, from 1.
+    /// The fault at the `nth` time that the point is reached, from 1.
     pub(crate) fn nth(self, nth: u64) -> Self {
         Self { nth, ..self }
     }
 
-    /// The same, with only those points counted that are in a transaction that has sent rows by COPY.
+    /// Counts only points in a transaction that has sent rows by COPY.
     pub(crate) fn after_copy(self) -> Self {
         Self { after_copy: true, ..self }
     }
@@ -164,24 +165,23 @@ impl Proxy {
         }
     }
 
-    /// The URL of a database, by way of the proxy.
+    /// The URL of a database through the proxy.
     pub(crate) fn url(&self, database: &Database<'_>) -> String {
         format!("postgresql://aegis@127.0.0.1:{}/{}", self.port, database.name())
     }
 
-    /// Has a fault happen.
     pub(crate) fn plan(&self, fault: Fault) {
         let mut state = self.shared.lock();
         let since = state.passed;
         state.planned.push(Planned { fault, reached: 0, since });
     }
 
-    /// How many faults have happened.
+    /// The number of faults that have happened.
     pub(crate) fn hits(&self) -> usize {
         self.shared.lock().hits
     }
 
-    /// Waits until all faults that were planned have happened.
+    /// Waits until all planned faults have happened.
     #[track_caller]
     pub(crate) fn wait_until_hit(&self) {
         eventually(Duration::from_mins(1), "all planned faults happen", || {
@@ -189,17 +189,17 @@ impl Proxy {
         });
     }
 
-    /// How many bytes have passed from a side, on all connections.
+    /// The number of bytes that have passed from a side, on all connections.
     pub(crate) fn passed(&self, side: Side) -> u64 {
         self.shared.lock().passed[side as usize]
     }
 
-    /// From now on nothing passes, and nobody is told. New connections are accepted, and hear nothing.
+    /// Drops everything silently from now on. New connections are accepted and get no answer.
     pub(crate) fn black_hole(&self) {
         self.shared.lock().is_black_hole = true;
     }
 
-    /// Lets pass all that is held: by a black hole, a stall, a delay.
+    /// Forwards all bytes held by a black hole, a stall or a delay.
     pub(crate) fn heal(&self) {
         let mut state = self.shared.lock();
         state.is_black_hole = false;
@@ -216,7 +216,7 @@ impl Drop for Proxy {
             state.lines.values_mut().for_each(|link| link.cut(What::Cut));
             self.shared.changed.notify_all();
         }
-        // The thread that accepts looks up from its wait.
+        // Wakes the accepting thread.
         let woken = TcpStream::connect(("127.0.0.1", self.port));
         let ended = self.acceptor.take().expect("not joined yet").join();
         assert!((woken.is_ok() && ended.is_ok()) || thread::panicking(), "the proxy's threads ended well");
@@ -240,8 +240,8 @@ impl Shared {
         });
     }
 
-    /// A line has reached a point: what is planned for it happens.
-    fn strike(&self, line: u64, point: Point) {
+    /// A line has reached a point: starts the planned fault.
+    fn start_fault(&self, line: u64, point: Point) {
         let mut state = self.lock();
         let State { planned, hits, lines, .. } = &mut *state;
         planned.retain_mut(|plan| {
@@ -251,18 +251,18 @@ impl Shared {
             let is_hit = plan.reached == plan.fault.nth;
             if is_hit {
                 *hits += 1;
-                lines.entry(line).or_default().suffer(plan.fault.what);
+                lines.entry(line).or_default().apply(plan.fault.what);
             }
             !is_hit
         });
         self.changed.notify_all();
     }
 
-    /// Bytes are about to pass; returns how many of them may, up to the next fault, and what that is.
-    fn allot(&self, side: Side, len: usize) -> (usize, Option<What>) {
+    /// Called before bytes pass. Returns how many may pass before the next fault, and that fault.
+    fn bytes_before_fault(&self, side: Side, len: usize) -> (usize, Option<What>) {
         let mut state = self.lock();
         let passed = state.passed[side as usize];
-        // How far off each planned fault is, the nearest first.
+        // The distance of each planned fault, nearest first.
         let plans = state.planned.iter().enumerate();
         let nearest = plans
             .filter_map(|(number, plan)| match plan.fault.at {
@@ -287,7 +287,7 @@ impl Shared {
 }
 
 impl Link {
-    fn suffer(&mut self, what: What) {
+    fn apply(&mut self, what: What) {
         match what {
             What::Cut | What::Reset => self.cut(what),
             What::Stall => self.hold = Hold::Shut,
@@ -295,12 +295,12 @@ impl Link {
         }
     }
 
-    /// Ends the connection. Errors say that a side has ended it before.
+    /// Ends the connection. Errors mean that a side has ended it before.
     fn cut(&mut self, how: What) {
         self.is_cut = true;
         for socket in &self.sockets {
             if how == What::Reset {
-                // The reset is sent when the socket is closed; this wakes who reads, and sends nothing.
+                // Closing the socket sends the reset. The shutdown wakes readers and sends nothing.
                 let _ = socket2::SockRef::from(&**socket).set_linger(Some(Duration::ZERO));
                 let _ = socket.shutdown(Shutdown::Read);
             } else {

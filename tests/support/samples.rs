@@ -1,11 +1,11 @@
-//! Owns the events that tests start from: real ones where there are any, and one that is built here, with all fields.
+//! Events for tests: real ones if available, and a built one with all fields.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-/// The dumps of real events next to the project, sorted by name; none where they are not.
+/// The dumps of real events next to the project, sorted by name, or none.
 pub(crate) fn real_dumps() -> Option<Vec<PathBuf>> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
     let dumps = dumps_in(&directory, "real-");
@@ -32,10 +32,10 @@ pub(crate) fn sample_events() -> Vec<u8> {
     events
 }
 
-/// An event with every field that the tables know, and some that they do not.
+/// An event with every stored field, and some others.
 ///
-/// Its players: a killer, who is in both lists; a victim, in neither; a helper, who is in both lists; a stranger, who
-/// took part but is in no group; a healer, who is in the group alone.
+/// Its players: a killer in both lists, a victim in neither, a helper in both lists, a stranger who took part but is in
+/// no group, and a healer who is only in the group.
 pub(crate) fn event(id: i64) -> Value {
     let mut killer = player("killer", 120_500);
     killer["DamageDone"] = Value::Null;
@@ -73,8 +73,8 @@ pub(crate) fn event(id: i64) -> Value {
     })
 }
 
-/// [`event`] with each kind of part once: few slots of the equipment, and of the inventory an item, a gap and an item with
-/// a soul.
+/// [`event`] with each kind of part once: few equipment slots, and in the inventory an item, a gap and an item with a
+/// soul.
 pub(crate) fn lean_event(id: i64) -> Value {
     let mut event = event(id);
     let slots = event["Victim"]["Inventory"].as_array().expect("slots").clone();
@@ -89,7 +89,7 @@ pub(crate) fn lean_event(id: i64) -> Value {
     event
 }
 
-/// The files in `directory` whose name begins with `prefix` and ends in `.ndjson`, sorted; none if there is no directory.
+/// The files in `directory` whose name begins with `prefix` and ends in `.ndjson`, sorted. Empty without the directory.
 fn dumps_in(directory: &Path, prefix: &str) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(directory) else {
         return Vec::new();
@@ -112,7 +112,7 @@ fn participant(name: &str, damage: f64, healing: f64) -> Value {
     participant
 }
 
-/// A group's members have no item power, and nothing but a main hand.
+/// Group members have no item power, and only a main hand.
 fn member(name: &str, kill_fame: i64) -> Value {
     let mut member = player(name, kill_fame);
     member["AverageItemPower"] = json!(0.0);

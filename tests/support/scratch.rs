@@ -1,7 +1,7 @@
-//! A temporary directory for private servers, of which nothing is left however the test ends.
+//! A temporary directory for private servers, which is removed however the test ends.
 //!
-//! A shell waits at a pipe that this process holds open. When that closes, by a drop, a panic or the death of the process,
-//! the shell ends the servers whose data are in the directory and removes it.
+//! A shell reads from a pipe that this process holds open. When the pipe closes, by a drop, a panic or the death of the
+//! process, the shell ends the servers of the directory and removes it.
 
 use std::fs;
 use std::io::Write;
@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use super::process::{Process, Supervised as _};
 
-/// Input: the directory, which is no argument, as the shell looks for processes with the directory in their arguments: servers, and
-/// programs that are still making or starting one. SIGQUIT is PostgreSQL's immediate shutdown.
+/// Input: the directory. It is no argument, because the shell looks for processes with the directory in their arguments:
+/// servers, and programs that are creating or starting one. SIGQUIT is PostgreSQL's immediate shutdown.
 const JANITOR: &str = r#"
 read -r directory
 while read -r line; do :; done
@@ -39,7 +39,7 @@ printf '%s\n' "$sockets" | while read -r socket; do
 done
 "#;
 
-/// Longer than the shell tries.
+/// Longer than the shell's attempts.
 const JANITOR_MAX: Duration = Duration::from_mins(2);
 
 /// A temporary directory that other users may enter.
@@ -59,7 +59,7 @@ impl Scratch {
             .supervised()
             .expect("a shell");
         janitor.set_deadline(None);
-        // Run by root, the servers run as another user, who must get through.
+        // Run by root, the servers run as another user, who needs access.
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("its mode");
         let path = fs::canonicalize(directory.keep()).expect("its path");
         let input = janitor.stdin.as_mut().expect("its input");

@@ -1,9 +1,9 @@
-//! Owns the cases of the swarm: seeded random loads. [`play`] runs one through the real program and a real server and checks
-//! what it left.
+//! Cases of the swarm: seeded random loads. [`play`] runs one with the real program and a real server, and checks the
+//! result.
 //!
-//! - A [`Case`] is made from its seed alone, and its `Debug` says all that it does.
-//! - The same events are read by the oracle as one event on each line, whatever their form is, so that a new form is a new
-//!   [`dump::Form`] and nothing else.
+//! - A [`Case`] is derived only from its seed, and its `Debug` shows everything that it does.
+//! - The oracle reads the same events as one event per line, whatever their form. A new form needs only a new
+//!   [`dump::Form`].
 
 mod check;
 pub(crate) mod dump;
@@ -17,7 +17,7 @@ use self::dump::{Dump, Via};
 pub(crate) use self::play::play;
 use super::oracle::{Layout, Nul};
 
-/// What is loaded, into what, how often, and what happens meanwhile.
+/// The dumps, the tables, the number of loads, and the disturbances.
 #[derive(Clone, Debug)]
 pub(crate) struct Case {
     pub(crate) seed: u64,
@@ -29,22 +29,22 @@ pub(crate) struct Case {
     pub(crate) has_versions: bool,
     pub(crate) dumps: Vec<Dump>,
     pub(crate) owned: Vec<Owned>,
-    /// Loads, one or more at once. The last one is alone, undisturbed, and has sound dumps.
+    /// Loads, one or more at once. The last one runs alone, undisturbed, with intact dumps.
     pub(crate) rounds: Vec<Vec<Run>>,
-    /// Whether `verify` must find all of it.
+    /// Whether `verify` must find all events.
     pub(crate) verify: bool,
 }
 
-/// What users have made of the tables.
+/// A change of users to the tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Owned {
     /// Columns with defaults.
     Columns,
-    /// A trigger that notes each event in a table.
+    /// A trigger that records each event in a table.
     Audit,
-    /// A trigger that refuses events whose id leaves 3 when divided by 17, with this SQLSTATE.
+    /// A trigger that rejects events whose id modulo 17 is 3, with this SQLSTATE.
     Refuses(&'static str),
-    /// A trigger for each statement.
+    /// A statement trigger.
     Statement,
 }
 
@@ -58,9 +58,9 @@ pub(crate) struct Run {
     pub(crate) pool: (u32, u32),
     pub(crate) segment_bytes: usize,
     pub(crate) flush_ms: u32,
-    /// By TCP, not by the Unix socket.
+    /// Over TCP instead of the Unix socket.
     pub(crate) tcp: bool,
-    /// Pipes are fed in pieces, with so long a pause before each.
+    /// Pipes are fed in pieces, with this pause before each.
     pub(crate) pause_ms: u64,
 }
 
@@ -71,13 +71,13 @@ pub(crate) enum Mode {
     Update,
 }
 
-/// How a load ends, after so many milliseconds if it still runs.
+/// The end of a load, after this many milliseconds if it still runs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum End {
     Itself,
     Killed(u64),
     Signaled(Signal, u64),
-    /// By GNU `timeout`, which sends SIGTERM to the program and to its group.
+    /// GNU `timeout` sends SIGTERM to the program and to its group.
     TimedOut(u64),
 }
 
@@ -86,7 +86,7 @@ impl Case {
         let random = &mut Rng::with_seed(seed);
         let layout = if random.u8(0..4) == 0 { Layout::Aegis } else { Layout::Archive };
         let at_once = random.u8(0..4) == 0;
-        // Which version is stored is a matter of time with two loads at once.
+        // With two concurrent loads, timing decides which version is stored.
         let has_versions = !at_once && random.u8(0..3) == 0;
         let only = has_versions.then(|| Mode::random(random));
         let ids = [20, 400, 20_000][random.usize(0..3)];

@@ -1,4 +1,4 @@
-//! Owns a pseudo-terminal that programs write to, and what a person sees on it.
+//! A pseudo-terminal that programs write to, and the text that a person sees on it.
 
 use std::fs::{File, OpenOptions};
 use std::io::Read as _;
@@ -17,7 +17,7 @@ use vt100::Parser;
 
 const ROWS: u16 = 50;
 
-/// Longer than anything takes on a slow machine.
+/// Longer than any step on a slow machine.
 const SHOWN_MAX: Duration = Duration::from_mins(1);
 
 /// A terminal.
@@ -29,12 +29,12 @@ pub(crate) struct Terminal {
 
 struct Seen {
     screen: Parser,
-    /// All that came.
+    /// All output so far.
     bytes: Vec<u8>,
 }
 
 impl Terminal {
-    /// Of so many columns.
+    /// Creates a terminal with this many columns.
     pub(crate) fn new(columns: u16) -> Self {
         let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
         grantpt(&ours).and_then(|()| unlockpt(&ours)).expect("it may be used");
@@ -45,7 +45,7 @@ impl Terminal {
         terminal.set_size(columns);
         let (mut reader, seen) =
             (File::from(terminal.ours.try_clone().expect("a copy")), Arc::clone(&terminal.seen));
-        // What keeps it open until a program does.
+        // Keeps the terminal open until a program does.
         let end = terminal.end();
         thread::spawn(move || {
             let _end = end;
@@ -59,7 +59,7 @@ impl Terminal {
         terminal
     }
 
-    /// What a program gets.
+    /// The program's end.
     pub(crate) fn end(&self) -> File {
         OpenOptions::new()
             .read(true)
@@ -69,7 +69,7 @@ impl Terminal {
             .expect("its other end")
     }
 
-    /// Makes it so many columns wide.
+    /// Sets the number of columns.
     pub(crate) fn resize(&self, columns: u16) {
         lock(&self.seen).screen.set_size(cells(ROWS), cells(columns));
         self.set_size(columns);
@@ -80,18 +80,18 @@ impl Terminal {
         tcsetwinsize(&self.ours, size).expect("a size");
     }
 
-    /// The lines that are seen.
+    /// The visible lines.
     pub(crate) fn lines(&self) -> Vec<String> {
         let text = lock(&self.seen).screen.screen().contents();
         text.lines().map(|line| line.trim_end().to_owned()).collect()
     }
 
-    /// All that came so far.
+    /// All output so far.
     pub(crate) fn bytes(&self) -> String {
         String::from_utf8_lossy(&lock(&self.seen).bytes).into_owned()
     }
 
-    /// Waits until a line is seen that has all of these words.
+    /// Waits until a visible line contains all of these texts.
     #[track_caller]
     pub(crate) fn shows(&self, words: &[&str]) {
         let begun = Instant::now();

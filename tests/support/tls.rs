@@ -1,4 +1,4 @@
-//! A PostgreSQL that offers TLS, and certificates of all sorts.
+//! A PostgreSQL that offers TLS, and certificates of all kinds.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
@@ -13,10 +13,10 @@ use rcgen::{
 use super::cluster::Cluster;
 use super::eventually;
 
-/// The host name that the right certificate is for; it is never looked up.
+/// The host name of the valid certificate, which is never resolved.
 pub(crate) const HOST: &str = "kills.test";
 
-/// Who may come how, beside `aegis`, who may all.
+/// How roles can connect. `aegis` can in every way.
 const RULES: &str = "local all all trust\n\
     hostssl all crypt,either 127.0.0.1/32 trust\n\
     hostnossl all plain,either 127.0.0.1/32 trust\n\
@@ -27,7 +27,7 @@ const RULES: &str = "local all all trust\n\
 /// The serial number of the revoked certificate.
 const REVOKED: u64 = 4711;
 
-/// An authority.
+/// A certificate authority.
 struct Authority {
     params: CertificateParams,
     key: KeyPair,
@@ -58,7 +58,7 @@ impl TlsCluster {
             ("edwards", HOST, None, Some(&ours)),
             ("alone", HOST, None, None),
             ("alone-expired", HOST, past, None),
-            // Of clients.
+            // Client certificates.
             ("witnessed", "witnessed", None, Some(&ours)),
             ("somebody", "somebody", None, Some(&ours)),
             ("stranger", "witnessed", None, Some(&foreign)),
@@ -97,7 +97,7 @@ impl TlsCluster {
         tls
     }
 
-    /// Has the server show a certificate.
+    /// Makes the server present a certificate.
     pub(crate) fn show(&self, name: &str) {
         let mut admin = self.cluster.admin();
         let data = self.cluster.directory().join("data");
@@ -116,13 +116,13 @@ impl TlsCluster {
         self.reload(&format!("current_setting('ssl') || current_setting('ssl_cert_file') = 'on{name}.crt'"));
     }
 
-    /// Has the server offer no TLS.
+    /// Makes the server offer no TLS.
     pub(crate) fn hide(&self) {
         self.cluster.admin().batch_execute("alter system set ssl = off").expect("a setting");
         self.reload("current_setting('ssl') = 'off'");
     }
 
-    /// A certificate signed by a server's own, which has no right to sign.
+    /// A certificate signed by a server certificate, which may not sign.
     fn write_signed_by_leaf(&self, leaf: &CertificateParams, leaf_key: &KeyPair) {
         let mut params = CertificateParams::new([HOST.to_owned()]).expect("a name");
         params.distinguished_name.push(DnType::CommonName, HOST);
@@ -140,7 +140,6 @@ impl TlsCluster {
         });
     }
 
-    /// The path of one of the files.
     pub(crate) fn file(&self, name: &str) -> String {
         self.files.join(name).display().to_string()
     }
@@ -160,7 +159,7 @@ impl Authority {
         Self { params, key: KeyPair::generate().expect("a key") }
     }
 
-    /// A list with one revoked certificate, current until a year.
+    /// A list with one revoked certificate, valid until a year.
     fn list(&self, until: i32) -> String {
         let (this_update, next_update) = (date_time_ymd(2000, 1, 1), date_time_ymd(until, 1, 1));
         let revoked = RevokedCertParams {

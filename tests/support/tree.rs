@@ -1,21 +1,21 @@
-//! Owns JSON as it is written rather than meant: keys in an order and twice, numbers as their text, and a writer that
-//! varies white space, escapes and the forms of numbers.
+//! JSON as a text instead of values: ordered and duplicate keys, numbers as text, and a writer that varies white space,
+//! escapes and number forms.
 
 use std::fmt::Write as _;
 
 use serde_json::Value;
 
-/// A JSON text that can be edited, also into what is no JSON.
+/// A JSON text that can be edited, also into invalid JSON.
 #[derive(Clone, Debug)]
 pub(crate) enum Tree {
-    /// Written as it is: a number, a word, or whatever else.
+    /// Written unchanged: a number, a word, or anything else.
     Raw(String),
     Text(String),
     Array(Vec<Tree>),
     Object(Vec<(String, Tree)>),
 }
 
-/// The choices of the writer, used again from the first when they run out; with none, or only zeros, it writes plainly.
+/// The choices of the writer, repeated from the first when exhausted. If empty or only zeros, it writes plainly.
 pub(crate) struct Tape<'t> {
     choices: &'t [u8],
     at: usize,
@@ -47,7 +47,7 @@ impl From<&Value> for Tree {
 }
 
 impl Tree {
-    /// How many values this one consists of, itself among them.
+    /// The number of values in this one, including itself.
     pub(crate) fn size(&self) -> usize {
         1 + match self {
             Tree::Raw(_) | Tree::Text(_) => 0,
@@ -56,7 +56,7 @@ impl Tree {
         }
     }
 
-    /// The value with this number, counted in the order of the text from 0.
+    /// The value with this number, counted from 0 in the order of the text.
     pub(crate) fn value(&mut self, mut number: usize) -> &mut Tree {
         if number == 0 {
             return self;
@@ -94,7 +94,7 @@ impl Tree {
         }
     }
 
-    /// The text, without a line feed.
+    /// Writes the text, without a line feed.
     pub(crate) fn write(&self, tape: &mut Tape<'_>, out: &mut String) {
         space(tape, out);
         match self {
@@ -137,7 +137,7 @@ fn space(tape: &mut Tape<'_>, out: &mut String) {
     });
 }
 
-/// A float in another form has the same value; an integer is not touched, as it would be one no more.
+/// A float keeps its value in another form. An integer would become a float, so it stays.
 fn write_raw(text: &str, tape: &mut Tape<'_>, out: &mut String) {
     out.push_str(text);
     if text.contains('.') && text.ends_with(|last: char| last.is_ascii_digit()) && !text.contains(['e', 'E'])

@@ -1,4 +1,4 @@
-//! Settings, databases and inputs that can't be used: told at once, with the remedy, and nothing is done.
+//! Unusable settings, databases and inputs: reported at once with the fix, and nothing is done.
 
 use std::fs;
 use std::net::TcpListener;
@@ -17,7 +17,7 @@ fn assert_untouched(database: &Database<'_>) {
 }
 
 #[test]
-fn values_that_make_no_sense() {
+fn invalid_values_are_errors() {
     let work = Workplace::new();
     let database = Cluster::shared().database("values");
     for (name, value, wanted) in [
@@ -34,9 +34,9 @@ fn values_that_make_no_sense() {
         ("DATABASE_CONNECTION_TIMEOUT", "-1", "30s"),
         ("DATABASE_RETRY_BASE", "soon", "30s"),
         ("DATABASE_SCHEMA", "pg_kills", "63 bytes"),
-        ("KILLS_ON_CONFLICT", "merge", "skip or update"),
+        ("KILLS_ON_CONFLICT", "merge", "one of skip, update"),
         ("KILLS_LISTEN", "65536", "127.0.0.1:8080"),
-        ("KILLS_METRICS_FILE", "/", "in a directory that is there"),
+        ("KILLS_METRICS_FILE", "/", "in an existing directory"),
         ("RUST_LOG", "loud", "debug or trace"),
     ] {
         let program = work.load(&database, &[]).env(name, value).stdin(samples::sample_events());
@@ -65,7 +65,7 @@ fn values_that_make_no_sense() {
 }
 
 #[test]
-fn a_database_that_cannot_be_reached() {
+fn an_unreachable_database_is_an_error() {
     let work = Workplace::new();
     let closed = {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -84,7 +84,7 @@ fn a_database_that_cannot_be_reached() {
             let program =
                 work.program(command).env("DATABASE_URL", &url).env("DATABASE_CONNECTION_TIMEOUT", "500");
             let ended = program.stdin("no event\n").expect(code);
-            // What answers is not waited for, and what does not no longer than is set.
+            // An answer is handled at once, and silence no later than the limit.
             assert!(begun.elapsed() < Duration::from_secs(15), "{command:?} {url}");
             assert_eq!(ended.stdout, "");
             ended.says(&["database", words]);
@@ -99,7 +99,7 @@ fn a_database_that_cannot_be_reached() {
 }
 
 #[test]
-fn inputs_that_are_not_there() {
+fn missing_inputs_are_errors() {
     let work = Workplace::new();
     work.write("good", samples::sample_events());
     let database = Cluster::shared().database("inputs");
@@ -114,7 +114,7 @@ fn inputs_that_are_not_there() {
 }
 
 #[test]
-fn formats_that_are_not_read_name_the_command_that_does() {
+fn unsupported_formats_get_a_conversion_command() {
     let sound = expect(&samples::sample_events(), Nul::Reject);
     let work = Workplace::new();
     for (name, bytes, words) in [
@@ -134,9 +134,9 @@ fn formats_that_are_not_read_name_the_command_that_does() {
     }
 }
 
-/// They would be passed over otherwise, and the default be taken.
+/// Otherwise they would be ignored and the default used.
 #[test]
-fn variables_that_are_no_text() {
+fn variables_that_are_not_utf_8_are_errors() {
     let work = Workplace::new();
     for name in ["DATABASE_POOL_MAX", "PGPASSWORD", "KILLS_REJECTS_FILE", "ALBION_SERVER"] {
         let script = format!("export {name}=\"$(printf 'zebra\\377')\"; exec \"$0\" load --dry-run");
@@ -153,7 +153,7 @@ fn variables_that_are_no_text() {
 }
 
 #[test]
-fn a_load_without_a_game_server() {
+fn a_load_without_a_game_server_is_an_error() {
     let work = Workplace::new();
     let database = Cluster::shared().database("server");
     let loads = |args: &[&str]| {
@@ -175,13 +175,13 @@ fn a_load_without_a_game_server() {
 }
 
 #[test]
-fn a_file_of_variables_that_can_not_be_read() {
+fn an_unreadable_env_file_is_an_error() {
     let work = Workplace::new();
     let path = work.path().join(".env");
     work.write(".env", b"ALBION_SERVER=\xff\n");
     work.program(&["load", "--dry-run"]).expect(2).says(&["line 1 of the file .env", "UTF-8"]);
     fs::remove_file(&path).expect("a file");
-    // A byte order mark and the line ends of other systems are normal.
+    // A byte order mark and line ends of other systems are accepted.
     work.write(".env", "\u{feff}ALBION_SERVER='mars'\r\n");
     let program = work.program(&["load", "--dry-run"]).without("ALBION_SERVER");
     program.expect(2).says(&["ALBION_SERVER", "mars"]);

@@ -1,4 +1,4 @@
-//! `.env`: its forms, and what wins over it.
+//! `.env`: its forms, and its priority.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown, lchown, symlink};
@@ -7,14 +7,14 @@ use serde_json::Value;
 
 use crate::support::cluster::Cluster;
 use crate::support::program::{Program, Workplace};
-use crate::support::{not_tried, tell};
+use crate::support::{log_case, not_tried};
 
 fn health(program: Program) -> Value {
     serde_json::from_str(&program.expect(0).stdout).expect("JSON")
 }
 
 #[test]
-fn forms_of_a_line() {
+fn each_form_of_a_line_is_read() {
     let database = Cluster::shared().database("env");
     let work = Workplace::new();
     for (line, max) in [
@@ -30,7 +30,7 @@ fn forms_of_a_line() {
         ("DATABASE_POOL_MAX=12\r", 12),
         ("A_THING=12\nDATABASE_POOL_MAX=${A_THING}", 12),
     ] {
-        tell(line);
+        log_case(line);
         work.write(".env", format!("{line}\n\nDATABASE_URL='{}'\n", database.url()));
         let report = health(work.program(&["health", "--json"]));
         assert_eq!(report["pool"]["max"], max, "{line}");
@@ -58,13 +58,13 @@ fn the_environment_wins_over_the_file_and_an_option_over_both() {
 }
 
 #[test]
-fn a_file_that_cannot_be_used_is_told_and_nothing_of_it_is_shown() {
+fn an_unusable_env_file_is_an_error_without_its_contents() {
     let database = Cluster::shared().database("env");
     let work = Workplace::new();
     let run = || work.program(&["health"]).env("DATABASE_URL", &database.url());
     run().expect(0);
     work.write(".env", "DATABASE_URL=postgresql://me:hunter2@db/kills?a=b c\n");
-    let said = run().expect(2).says(&["line 1 of the file .env can't be understood"]);
+    let said = run().expect(2).says(&["line 1 of the file .env is invalid"]);
     assert!(!said.stderr.contains("hunter2"), "{}", said.stderr);
     if !is_root() {
         work.write(".env", "DATABASE_POOL_MAX=12\n");
@@ -78,7 +78,7 @@ fn is_root() -> bool {
 }
 
 #[test]
-fn what_is_no_regular_file_is_no_file_of_settings() {
+fn an_env_file_that_is_not_regular_is_ignored() {
     let work = Workplace::new();
     let path = work.path().join(".env");
     let run = || {
@@ -99,12 +99,12 @@ fn what_is_no_regular_file_is_no_file_of_settings() {
 }
 
 #[test]
-fn a_file_that_others_could_have_written_is_not_used() {
+fn an_env_file_writable_by_others_is_rejected() {
     let work = Workplace::new();
     let path = work.path().join(".env");
     let run = || work.program(&["load", "--dry-run"]);
     for (mode, code) in [(0o602, 2), (0o666, 2), (0o644, 0), (0o600, 0)] {
-        tell(format!("{mode:o}"));
+        log_case(format!("{mode:o}"));
         work.write(".env", "KILLS_NUL=strip\n");
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("its mode");
         let ended = run().expect(code);
@@ -129,7 +129,7 @@ fn a_file_that_others_could_have_written_is_not_used() {
 }
 
 #[test]
-fn a_password_that_others_can_read_is_warned_of() {
+fn a_readable_password_causes_a_warning() {
     let work = Workplace::new();
     let path = work.path().join(".env");
     for (mode, is_warned_of) in [(0o600, false), (0o604, true)] {
@@ -141,13 +141,13 @@ fn a_password_that_others_can_read_is_warned_of() {
     }
 }
 
-/// What a library or a program reads from the environment is not this file's to set.
+/// The file does not set variables that libraries or other programs read.
 #[test]
 fn nothing_but_settings_reaches_the_program() {
     let work = Workplace::new();
     let home = work.path().display().to_string();
     work.write("ca.pem", "this is no certificate");
-    // Were one of them set, the library would fail to load, or the roots to be read, or another PATH be searched.
+    // If one of them were set, the library would fail to load, read other roots, or search another PATH.
     work.write(
         ".env",
         format!(
@@ -173,27 +173,27 @@ fn nothing_but_settings_reaches_the_program() {
 }
 
 #[test]
-fn lines_of_other_programs() {
+fn unknown_lines_are_handled_as_documented() {
     let work = Workplace::new();
     work.write("a.ndjson", "");
     let run = || work.program(&["load", "--dry-run", "a.ndjson"]);
     for line in ["APP_NAME=My Kill Board", "CFG={\"a\": 1}", "NOTE=it's", "[section]", "KEY: value"] {
-        tell(line);
+        log_case(line);
         work.write(".env", format!("{line}\nALBION_SERVER=asia\n"));
         let ended = run().without("ALBION_SERVER").expect(0);
         ended.says(&["line 1 of the file .env is not NAME=value"]).says_in_output("asia");
     }
     for line in ["KILLS_WORKER_CONCURENCY=5", "DATABASE_POOL_MX=5", "DATABSE_URL=postgresql:///x"] {
-        tell(line);
+        log_case(line);
         work.write(".env", format!("{line}\n"));
         let (name, _) = line.split_once('=').expect("a name");
         run().expect(2).says(&[name, "write "]);
         fs::remove_file(work.path().join(".env")).expect("a file");
-        run().env(name, "5").expect(0).says(&[name, "is no setting"]);
+        run().env(name, "5").expect(0).says(&[name, "is not a setting"]);
     }
 }
 
-/// A shell that completes commands, and a package that builds the manual, have nothing to set.
+/// Shell completion and package builds have nothing to set.
 #[test]
 fn commands_without_settings_never_fail_because_of_it() {
     let work = Workplace::new();
@@ -205,14 +205,14 @@ fn commands_without_settings_never_fail_because_of_it() {
         }
         work.program(&["load", "--dry-run"]).expect(2);
     }
-    // It can be looked at and stopped all the same.
+    // The server can still be inspected and stopped.
     work.write(".env", "KILLS_WORKER_CONCURENCY=5\n");
     work.program(&["embedded", "status", "none"]).expect(2).says(&["WARN"]).says_in_output("no private");
 }
 
-/// The end of a secret's file, of another system's line, and the quotes that `docker --env-file` keeps.
+/// Line ends of secret files and other systems, and the quotes that `docker --env-file` keeps.
 #[test]
-fn white_space_and_quotes_around_values() {
+fn white_space_and_quotes_around_values_are_removed() {
     let database = Cluster::shared().database("env");
     let work = Workplace::new();
     let url = database.url();
@@ -226,14 +226,14 @@ fn white_space_and_quotes_around_values() {
         (url.clone(), "\"public\""),
         (url.clone(), "'public'\r"),
     ] {
-        tell((&url, schema));
+        log_case((&url, schema));
         let program = work.program(&["schema", "apply"]).env("DATABASE_URL", &url);
         program.env("DATABASE_SCHEMA", schema).env("KILLS_LAYOUT", "\"archive\"\r").expect(0);
     }
     for schema in ["public ", "public\r", "\"public\"", "'public'"] {
-        tell(schema);
+        log_case(schema);
         let program = work.program(&["schema", "apply", "--schema", schema]).env("DATABASE_URL", &url);
-        // Either is right: the name that is meant, or an error.
+        // Both are right: the intended name, or an error.
         let code = program.run().code;
         assert!(code == 0 || code == 2, "{schema:?}: {code}");
     }

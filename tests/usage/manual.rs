@@ -1,15 +1,15 @@
-//! Help, manual page, completions and version: all of the same definitions.
+//! Help, manual page, completions and version come from the same definitions.
 
 use std::process::Command;
 
 use aegis_kills::internals::Cli;
 use clap::CommandFactory as _;
 
+use crate::support::log_case;
 use crate::support::process::Supervised as _;
 use crate::support::program::Workplace;
-use crate::support::tell;
 
-/// All commands, each as the words that name it, those of two words included.
+/// All commands, each as its words.
 fn commands() -> Vec<Vec<String>> {
     fn collect(command: &clap::Command, words: &[String], all: &mut Vec<Vec<String>>) {
         for below in command.get_subcommands() {
@@ -37,7 +37,7 @@ fn help_has_groups_and_examples() {
         {
             assert!(help.contains(heading), "{heading:?} is missing in: {help}");
         }
-        // It is no login to be concealed.
+        // This is no login to hide.
         assert!(help.contains("postgresql://user@host:5432/database"), "{help}");
     }
     assert!(short.lines().count() * 2 < long.lines().count(), "{short}");
@@ -46,7 +46,7 @@ fn help_has_groups_and_examples() {
     assert!(output(&["--help"]).contains("129, 130, 143"));
     for words in commands() {
         let args: Vec<&str> = words.iter().map(String::as_str).chain(["--help"]).collect();
-        tell(&args);
+        log_case(&args);
         let help = output(&args);
         assert!(help.contains("Usage: aegis-kills"), "{help}");
         assert!(help.lines().all(|line| line.chars().count() <= 110), "{help}");
@@ -54,7 +54,7 @@ fn help_has_groups_and_examples() {
 }
 
 #[test]
-fn the_manual_has_all_commands_and_options() {
+fn the_manual_lists_all_commands_and_options() {
     let page = output(&["man"]);
     assert!(page.lines().any(|line| line.starts_with(".TH aegis-kills 1")), "{page}");
     for words in commands() {
@@ -71,7 +71,7 @@ fn the_manual_has_all_commands_and_options() {
         assert!(plain.contains(wanted), "{wanted} is missing in: {plain}");
     }
     assert!(page.contains("[\\fIFILE\\fR]..."), "{page}");
-    // No warning of the program that sets it, where it is there.
+    // No warning of the program that sets the variable, if it is installed.
     let work = Workplace::new();
     work.write("page.1", &page);
     let set = Command::new("groff")
@@ -84,9 +84,9 @@ fn the_manual_has_all_commands_and_options() {
 }
 
 #[test]
-fn completions_name_all_commands() {
+fn completions_list_all_commands() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-        tell(shell);
+        log_case(shell);
         let script = output(&["completions", shell]);
         for words in commands() {
             assert!(script.contains(words.last().expect("a name")), "{shell}: {words:?}");
@@ -98,7 +98,7 @@ fn completions_name_all_commands() {
 }
 
 #[test]
-fn bash_completes() {
+fn bash_completion_works() {
     let work = Workplace::new();
     work.write("complete.bash", output(&["completions", "bash"]));
     let complete = |words: &[&str]| {
@@ -118,13 +118,13 @@ fn bash_completes() {
         (&["load", "--on-conflict", ""], &["skip", "update"]),
         (&["schema", "print", "--layout", "a"], &["archive", "aegis"]),
     ] {
-        tell(words);
+        log_case(words);
         assert_eq!(complete(words), expected);
     }
 }
 
 #[test]
-fn the_version_has_the_commit_where_there_is_one() {
+fn the_version_includes_the_commit_if_known() {
     let version = output(&["--version"]);
     let root = env!("CARGO_MANIFEST_DIR");
     let number = format!("aegis-kills {}", env!("CARGO_PKG_VERSION"));
@@ -138,7 +138,7 @@ fn the_version_has_the_commit_where_there_is_one() {
         }
         Some((before, commit)) => {
             assert_eq!(before, number);
-            // It need not be the last: one may have come since the program was built.
+            // It need not be the latest: a commit may have followed the build.
             let object = format!("{}^{{commit}}", commit.trim_end_matches(')'));
             let git = Command::new("git").args(["-C", root, "cat-file", "-e", &object]).output_in_time();
             assert!(git.is_ok_and(|git| git.status.success()), "{object} is no commit of {root}");

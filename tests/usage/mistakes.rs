@@ -1,4 +1,4 @@
-//! What a newcomer gets wrong: each is told with its place, its value and what would do, and nothing is half done.
+//! Mistakes of new users: the error names the place, the value and the fix, and nothing is done in part.
 
 use std::fs;
 use std::net::TcpListener;
@@ -9,7 +9,7 @@ use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::generated;
 use crate::support::process::Supervised as _;
 use crate::support::program::Workplace;
-use crate::support::{eventually, tell};
+use crate::support::{eventually, log_case};
 
 fn tables(database: &Database<'_>) -> i64 {
     let count = "select count(*) from pg_tables where schemaname = 'public'";
@@ -17,7 +17,7 @@ fn tables(database: &Database<'_>) -> i64 {
 }
 
 #[test]
-fn arguments() {
+fn wrong_arguments_are_named() {
     let work = Workplace::new();
     work.write("dump.ndjson", generated(3, 1, 0.0));
     for (args, words) in [
@@ -42,10 +42,13 @@ fn arguments() {
         (&["generate"], &["--events"]),
         (&["embedded", "status"], &["<DIR>"]),
         (&["load", "--embedded", "."], &["is not empty", "choose a new or an empty directory"]),
-        (&["load", "--embedded", "dump.ndjson"], &["is no directory", "choose a new or an empty directory"]),
+        (
+            &["load", "--embedded", "dump.ndjson"],
+            &["is not a directory", "choose a new or an empty directory"],
+        ),
         (&["load", "dump.ndjson"], &["DATABASE_URL", "--embedded"]),
     ] {
-        tell(args);
+        log_case(args);
         let mut program = work.program(args);
         if !args.contains(&"--embedded") && args != ["load", "dump.ndjson"] {
             program = program.env("DATABASE_URL", "postgresql://127.0.0.1:1/none");
@@ -61,16 +64,18 @@ fn arguments() {
 }
 
 #[test]
-fn files_that_were_not_meant() {
+fn unintended_files_are_named() {
     let database = Cluster::shared().database("notmeant");
     let work = Workplace::new();
     work.write("words", "kills of today\nby Bob\n");
     work.write("page.html", "<!DOCTYPE html>\n<p>Not found\n");
     for name in ["words", "page.html"] {
         let run = work.load(&database, &[name]).expect(3);
-        run.says(&[name, "does not begin with JSON", "is it a dump"]).summary().check(&[("rejected", 2)]);
+        run.says(&[name, "does not begin with JSON", "may not be a kill dump"])
+            .summary()
+            .check(&[("rejected", 2)]);
     }
-    // A pattern that takes in what an earlier load rejected.
+    // A pattern that matches the reject file of an earlier load.
     let rejects = fs::read_dir(work.path()).expect("a directory").filter_map(|entry| {
         let name = entry.expect("a file").file_name().into_string().expect("text");
         name.starts_with("rejects-").then_some(name)
@@ -88,7 +93,7 @@ fn files_that_were_not_meant() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_told_before_anything_is_done() {
+fn a_port_in_use_is_an_error_before_the_load() {
     let database = Cluster::shared().database("taken");
     let work = Workplace::new();
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -97,13 +102,13 @@ fn a_port_that_is_taken_is_told_before_anything_is_done() {
         [work.load(&database, &["--listen", &port]), work.load(&database, &["--dry-run", "--listen", &port])]
     {
         let ended = program.stdin(generated(3, 1, 0.0)).expect(2);
-        ended.says(&[&format!("127.0.0.1:{port} can't be listened on"), "--listen", "in use"]);
+        ended.says(&[&format!("cannot listen on 127.0.0.1:{port}"), "--listen", "in use"]);
     }
     assert_eq!(tables(&database), 0);
 }
 
 #[test]
-fn a_password_with_signs_of_a_url() {
+fn a_password_with_url_characters_gets_a_hint() {
     let cluster = Cluster::private(&[]);
     let signs = "create role me superuser login password 'p@s#s:1'";
     cluster.admin().batch_execute(signs).expect("a role");
@@ -119,7 +124,7 @@ fn a_password_with_signs_of_a_url() {
         ("p?s", 2, &["? as %3F"]),
         ("p%s", 2, &["write % itself as %25"]),
     ] {
-        tell(password);
+        log_case(password);
         let ended = work.program(&["schema", "apply"]).env("DATABASE_URL", &url(password)).run();
         let ended = ended.expect(code).says(words);
         assert!(!ended.stderr.contains(&format!(":{password}@")), "{}", ended.stderr);
@@ -127,16 +132,15 @@ fn a_password_with_signs_of_a_url() {
 }
 
 #[test]
-fn tables_of_another_make() {
+fn incompatible_tables_are_named() {
     let database = Cluster::shared().database("make");
     let work = Workplace::new();
     work.write("dump", generated(3, 1, 0.0));
     let old = "create schema old; create table old.kill_event (event_id bigint primary key)";
     database.client().batch_execute(old).expect("a table");
-    work.program(&["load", "--schema", "old", "dump"])
-        .env("DATABASE_URL", &database.url())
-        .expect(7)
-        .says(&["schema \"old\" do not fit", "kill_event has no column server", "--schema", "schema print"]);
+    work.program(&["load", "--schema", "old", "dump"]).env("DATABASE_URL", &database.url()).expect(7).says(
+        &["schema \"old\" are incompatible", "kill_event has no column server", "--schema", "schema print"],
+    );
     for schema in ["old", "missing"] {
         let verify =
             work.program(&["verify", "--schema", schema, "dump"]).env("DATABASE_URL", &database.url());
@@ -146,14 +150,18 @@ fn tables_of_another_make() {
     database.client().batch_execute(make).expect("a role");
     let url = database.tcp_url().replace("//aegis@", "//made_no_tables@");
     let program = work.program(&["load", "dump"]).env("DATABASE_URL", &url);
-    program.expect(7).says(&["can't be made in schema \"public\"", "aegis-kills schema apply", "denied"]);
+    program.expect(7).says(&[
+        "cannot create missing objects in schema \"public\"",
+        "aegis-kills schema apply",
+        "denied",
+    ]);
     work.load(&database, &["dump"]).expect(0);
     let program = work.program(&["verify", "dump"]).env("DATABASE_URL", &url);
-    program.expect(7).says(&["may not read the tables in schema \"public\"", "SELECT"]);
+    program.expect(7).says(&["cannot read the tables in schema \"public\"", "SELECT"]);
     database.client().batch_execute("drop role made_no_tables").expect("no role");
 }
 
-/// Runs a shell's pipeline in which `$0` is the program.
+/// Runs a shell pipeline in which `$0` is the program.
 fn shell(work: &Workplace, database: &Database<'_>, script: &str) -> (String, String) {
     let mut command = Command::new("bash");
     command.args(["-c", script, env!("CARGO_BIN_EXE_aegis-kills")]).current_dir(work.path());
@@ -164,7 +172,7 @@ fn shell(work: &Workplace, database: &Database<'_>, script: &str) -> (String, St
 }
 
 #[test]
-fn a_reader_that_leaves_is_no_error_and_a_full_disk_is() {
+fn a_closed_pipe_is_no_error_and_a_full_disk_is_one() {
     let database = Cluster::shared().database("head");
     let work = Workplace::new();
     work.write("dump", generated(3, 1, 0.0));
@@ -181,13 +189,13 @@ fn a_reader_that_leaves_is_no_error_and_a_full_disk_is() {
         ("completions zsh", 0),
         ("man", 0),
     ] {
-        tell(command);
+        log_case(command);
         let (codes, stderr) =
             shell(&work, &database, &format!("$0 {command} | true; echo \"${{PIPESTATUS[0]}}\""));
         assert_eq!((codes.trim(), stderr.as_str()), (code.to_string().as_str(), ""), "{command}");
     }
     for command in ["generate --events 9", "schema print", "load --json dump", "verify dump", "man"] {
-        tell(command);
+        log_case(command);
         let (code, stderr) = shell(&work, &database, &format!("$0 {command} >/dev/full; echo $?"));
         assert_eq!(code.trim(), "1");
         assert!(stderr.contains("standard output") && stderr.contains("No space left"), "{stderr}");
@@ -195,9 +203,9 @@ fn a_reader_that_leaves_is_no_error_and_a_full_disk_is() {
 }
 
 #[test]
-fn a_terminal_in_place_of_a_dump() {
+fn a_terminal_as_input_gets_a_hint() {
     let work = Workplace::new();
-    // util-linux's program, which gives another one a terminal.
+    // The util-linux program, which gives another program a terminal.
     let has_script = Command::new("script").arg("--version").output_in_time();
     if !has_script.is_ok_and(|tried| tried.status.success()) {
         return;
@@ -205,9 +213,9 @@ fn a_terminal_in_place_of_a_dump() {
     let program = env!("CARGO_BIN_EXE_aegis-kills");
     let command = format!("{program} load --dry-run");
     let mut running = work.other_program("script", &["-qefc", &command, "typed"]).start();
-    let told = || fs::read_to_string(work.path().join("typed")).unwrap_or_default();
-    eventually(Duration::from_mins(1), "it says that it waits", || told().contains("waiting for events"));
-    assert!(told().contains("Ctrl-D ends them"), "{}", told());
+    let shown = || fs::read_to_string(work.path().join("typed")).unwrap_or_default();
+    eventually(Duration::from_mins(1), "it says that it waits", || shown().contains("waiting for events"));
+    assert!(shown().contains("Ctrl-D ends the input"), "{}", shown());
     // Ctrl-D.
     running.feed(b"\x04");
     let ended = running.finish();

@@ -1,8 +1,8 @@
-// Fills the layout `aegis` by Prisma itself: load.js URL DUMP BATCH
+// Fills the layout `aegis` with Prisma: load.js URL DUMP BATCH
 //
-// Three workers share a client with a pool of up to ten connections: a service's worker concurrency, and the settings of the pool that
-// go with it. With a BATCH of 1 each worker upserts one event after the other; with a larger one it inserts that many by createMany.
-// The file runs in the directory where the packages are installed and the client is generated, see find_prisma in scripts/bench.
+// Three workers share a client with a pool of up to ten connections, like a service with a worker concurrency of 3. With a BATCH
+// of 1, each worker upserts one event after another. With a larger one, it inserts batches of that size with createMany.
+// The script runs in the directory with the installed packages and the generated client; see find_prisma in scripts/bench.
 
 import { createReadStream } from "node:fs";
 import { createInterface } from "node:readline";
@@ -36,7 +36,7 @@ function row(event) {
   };
 }
 
-// The workers take their lines from one iterator, so that each line goes to one of them.
+// All workers share one iterator, so that each line goes to exactly one worker.
 async function upsert(prisma, lines) {
   for await (const line of lines) {
     const event = row(JSON.parse(line));

@@ -1,12 +1,11 @@
-//! The last step before a load reports success: what it counted as stored has to be there.
+//! Confirms, before a load reports success, that the events it counted as stored are in the database.
 
 use crate::database::store::StoreError;
 use crate::database::write::postgres_store::PostgresStore;
 use crate::pipeline::run::RunReport;
 use crate::pipeline::shutdown::ShutdownReason;
 
-/// Asks the server for all that the run reported as stored. Events that are not there become unfinished, and the run
-/// a failed one.
+/// Looks up everything that the run reported as stored. Missing events become unfinished, and the run fails.
 pub(crate) fn confirm(store: &PostgresStore, report: &mut RunReport) {
     let error = match store.confirm() {
         Ok(missing) if missing.segments == 0 => return,
@@ -17,8 +16,8 @@ pub(crate) fn confirm(store: &PostgresStore, report: &mut RunReport) {
             counts.duplicate = counts.duplicate.saturating_sub(missing.duplicate);
             counts.already_loaded = counts.already_loaded.saturating_sub(missing.already_loaded);
             StoreError::plain(format!(
-                "{} of {} events were stored, and are missing in the database now: its server was replaced by one that \
-                 had not received them, or lost them in a crash; run the same command again",
+                "{} of {} events were committed but are missing in the database now: the server was replaced by \
+                 one that had not received them, or lost them in a crash; run the same command again",
                 missing.events(),
                 counts.events
             ))

@@ -1,4 +1,4 @@
-//! Prints the summary of a load, also of one that is stopped before it has begun.
+//! Prints the summary of a load, also of a load that is stopped before it reads anything.
 
 use crate::commands::common::output::{write_output, write_text};
 use crate::commands::common::signals::OnStop;
@@ -10,17 +10,17 @@ use anyhow::Context as _;
 use std::time::Instant;
 use uuid::Uuid;
 
-/// How a summary is printed.
+/// The format of the summary.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Printed {
     pub(crate) is_json: bool,
     pub(crate) is_quiet: bool,
 }
 
-/// Prints the summary of a load.
+/// Prints the summary. With `--quiet`, a complete load has none.
 pub(crate) fn print(summary: &Summary, printed: Printed) -> anyhow::Result<()> {
     if printed.is_json {
-        let json = summary.to_json().context("the summary can't be written as JSON")?;
+        let json = summary.to_json().context("cannot format the summary as JSON")?;
         write_output(&format!("{json}\n"))?;
     } else if !printed.is_quiet || summary.status != RunStatus::Complete {
         write_text(&format!("{summary}\n"))?;

@@ -1,4 +1,4 @@
-//! Parts that several commands share: sources, the database, signals, the closing report.
+//! Parts shared by several commands: sources, the database, signals, the final report.
 
 pub(crate) mod confirm;
 pub(crate) mod load_summary;

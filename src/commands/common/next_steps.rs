@@ -1,6 +1,7 @@
-//! The commands that the reports of `load` and `verify` show: those to run next, with the options that were given.
+//! Builds the commands that reports suggest, with the options of the current command.
 //!
-//! Invariant: no secret is in them. A URL with a password is left out, and such a command fails where it is not put in.
+//! Invariant: a suggested command contains no secret. A URL with a password is replaced by a placeholder, and the user must
+//! insert it.
 
 use crate::cli::{DatabaseArgs, DeleteArgs, EventArgs, LoadArgs, VerifyArgs};
 use crate::database::connect::holds_password;
@@ -13,7 +14,7 @@ use crate::shell::shell_quoted;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-/// What to run after a load with these settings.
+/// The commands to run after a load.
 pub(crate) fn commands(args: &LoadArgs, env: Environment<'_>) -> NextCommands {
     let reads_stdin = args.files.is_empty() || args.files.iter().any(|file| file == Path::new("-"));
     let typed = |name: &str| Typed::new(name, &args.database, env);
@@ -22,7 +23,7 @@ pub(crate) fn commands(args: &LoadArgs, env: Environment<'_>) -> NextCommands {
     let rejects = args.rejects.as_ref().map(|path| path.as_os_str());
     let max_rejects = args.max_rejects.as_deref();
     let same = || load(rejects).option("--max-rejects", max_rejects, None);
-    // It must not be read and written at once.
+    // The reject file must not be read and written at once.
     let rejects_given = args.rejects.clone().or_else(|| env.get("KILLS_REJECTS_FILE").map(Into::into));
     let rejects_again = rejects_given.map(|path| path.with_added_extension("again"));
     NextCommands {
@@ -41,7 +42,7 @@ pub(crate) fn commands(args: &LoadArgs, env: Environment<'_>) -> NextCommands {
     }
 }
 
-/// A load of what is converted, with the options of this one. What errors of inputs suggest.
+/// A load of converted input with the options of this load, for input errors.
 pub(crate) fn piped_load(args: &LoadArgs, env: Environment<'_>) -> PipedCommand {
     let rejects = args.rejects.as_ref().map(|path| path.as_os_str());
     let command = Typed::new("load", &args.database, env)
@@ -53,7 +54,7 @@ pub(crate) fn piped_load(args: &LoadArgs, env: Environment<'_>) -> PipedCommand 
     piped(command.0)
 }
 
-/// The same of a verification.
+/// A verification of converted input, for input errors.
 pub(crate) fn piped_verify(args: &VerifyArgs, env: Environment<'_>) -> PipedCommand {
     let command = Typed::new("verify", &args.database, env)
         .of_events(&args.event, env)
@@ -62,7 +63,7 @@ pub(crate) fn piped_verify(args: &VerifyArgs, env: Environment<'_>) -> PipedComm
     piped(command.0)
 }
 
-/// Standard input has no name that a battle's id could be in.
+/// Replaces `--battle from-name` by the battle id, because standard input has no name.
 fn piped(command: String) -> PipedCommand {
     PipedCommand::new(move |input| match battle_in_name(input) {
         Some(battle) => command.replace(" --battle from-name", &format!(" --battle {battle}")),
@@ -70,12 +71,12 @@ fn piped(command: String) -> PipedCommand {
     })
 }
 
-/// A load of the same events into the same tables that a verification looked at, but for its files.
+/// A load into the tables of a verification, without the files.
 pub(crate) fn load_of_verified(args: &VerifyArgs, env: Environment<'_>) -> String {
     Typed::new("load", &args.database, env).of_events(&args.event, env).0
 }
 
-/// The same deletion again.
+/// The command that repeats a deletion.
 pub(crate) fn delete_again(args: &DeleteArgs, env: Environment<'_>) -> String {
     Typed::new("delete", &args.database, env)
         .of_events(&args.event, env)
@@ -85,14 +86,14 @@ pub(crate) fn delete_again(args: &DeleteArgs, env: Environment<'_>) -> String {
         .0
 }
 
-/// Gives the commands for the tables that other parts suggest the options of the run.
+/// Adds the options of the run to the `schema` commands that other parts suggest.
 #[derive(Debug, Clone)]
 pub(crate) struct SchemaHints {
     apply: String,
     print: String,
 }
 
-/// What texts of the database suggest, and where they end.
+/// The commands in texts of the database module.
 const APPLY: &str = "aegis-kills schema apply";
 const PRINT: &str = "aegis-kills schema print";
 
@@ -109,7 +110,7 @@ impl SchemaHints {
     }
 }
 
-/// The same deletion of what is converted.
+/// A deletion of the events of converted input, for input errors.
 pub(crate) fn piped_delete(args: &DeleteArgs, env: Environment<'_>) -> PipedCommand {
     let command = Typed::new("delete", &args.database, env)
         .of_events(&args.event, env)
@@ -118,7 +119,7 @@ pub(crate) fn piped_delete(args: &DeleteArgs, env: Environment<'_>) -> PipedComm
     piped(command.0)
 }
 
-/// A command as it is typed in a shell.
+/// A shell command.
 struct Typed(String);
 
 impl Typed {
@@ -132,7 +133,7 @@ impl Typed {
         self
     }
 
-    /// What was typed, or set: a variable may have been set for that one command.
+    /// Adds an option from the command line or its variable, because a variable may be set only for this one command.
     fn option(self, name: &str, typed: Option<&str>, set: Option<String>) -> Self {
         match typed.map(str::to_owned).or(set) {
             Some(value) => self.word(name).word(&shell_quoted(&value)),
@@ -198,6 +199,6 @@ impl Typed {
 }
 
 fn quoted(word: &OsStr) -> String {
-    // A URL may have been typed in the place of something else.
+    // The word can be a URL in the wrong place.
     shell_quoted(&concealed(&word.to_string_lossy()))
 }

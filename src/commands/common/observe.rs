@@ -1,6 +1,6 @@
-//! What a load shows of itself: pages over HTTP while it runs, and a file of metrics at its end.
+//! Shows a load: pages over HTTP during the run, and a metrics file at its end.
 //!
-//! Invariant: nothing here holds the database once the run has ended, so that its connections can be closed.
+//! Invariant: nothing here holds the database after the run has ended, so that its connections can be closed.
 
 use crate::commands::common::open_database::OpenDatabase;
 use crate::commands::common::sources;
@@ -14,8 +14,9 @@ use crate::report::metrics::Metrics;
 use crate::report::snapshot::LiveRun;
 use crate::report::status::{RunFacts, RunOutcome, StatusPage};
 use crate::report::terminal::screen::Screen;
+use crate::settings::LoadSettings;
 use crate::settings::environment::SettingError;
-use crate::settings::{Listen, LoadSettings};
+use crate::settings::listen::Listen;
 use anyhow::Context as _;
 use crossbeam_channel::{Receiver, bounded};
 use std::io;
@@ -25,14 +26,14 @@ use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
-/// For how long the answer of `/health` is given again, so that its readers cost the database next to nothing.
+/// How long a `/health` response is cached, to limit the load on the database.
 const HEALTH_AGE_MAX: Duration = Duration::from_secs(1);
 
-/// Whoever asks for `/health` waits no longer than most of them are ready to.
+/// The limit of a `/health` check. Probes usually wait no longer.
 const HEALTH_TIME_MAX: Duration = Duration::from_secs(3);
 
-/// Takes the address that pages are to be served at. Whoever asks before they are is answered then. Where the address is
-/// another program's and comes from the environment, which many programs share, there are no pages.
+/// Binds the address of the pages. Requests before the run starts are queued. If the address is in use and comes from the
+/// environment, which many programs share, no pages are served.
 pub(crate) fn listen(listen: &Listen, screen: &Screen) -> Result<Option<TcpListener>, SettingError> {
     match TcpListener::bind((listen.host.as_str(), listen.port)) {
         Ok(listener) => {
@@ -42,18 +43,18 @@ pub(crate) fn listen(listen: &Listen, screen: &Screen) -> Result<Option<TcpListe
             Ok(Some(listener))
         }
         Err(source) if listen.is_variable && source.kind() == io::ErrorKind::AddrInUse => {
-            log::warn!("{listen} (KILLS_LISTEN) is used by another program; no pages are served");
+            log::warn!("{listen} (KILLS_LISTEN) is in use by another program; no pages are served");
             Ok(None)
         }
         Err(source) => Err(SettingError::Listen { address: listen.to_string(), source }),
     }
 }
 
-/// What shows a run.
+/// The metrics and pages of a run.
 pub(crate) struct Observer {
     metrics: Arc<Metrics>,
     metrics_file: Option<PathBuf>,
-    /// Nothing where none was asked for.
+    /// None without `--listen`.
     listening: Option<Listening>,
 }
 
@@ -64,7 +65,7 @@ struct Listening {
 }
 
 impl Observer {
-    /// Starts what is asked for; without a database in a dry run. `last_success` is when an earlier run last did well.
+    /// Starts the configured outputs. A dry run has no database. `last_success` is the end of the last successful run.
     pub(crate) fn start(
         settings: &LoadSettings,
         live: &LiveRun,
@@ -76,25 +77,25 @@ impl Observer {
         let (event, monitor) = (&settings.event, Arc::clone(&live.monitor));
         let metrics =
             Metrics::new(run, event.server, event.layout, monitor, live.manager.clone(), last_success)
-                .context("the metrics can't be made")?;
+                .context("cannot create the metrics")?;
         let metrics = Arc::new(metrics);
         let listen = |listener| Listening::start(listener, settings, live, run, &metrics, database);
         let listening = listener.map(listen).transpose()?;
         Ok(Self { metrics, metrics_file: settings.metrics_file.clone(), listening })
     }
 
-    /// Leaves the end of the run to a page that is open; nothing where none is.
-    pub(crate) fn serve_final_status(self, outcome: &RunOutcome) -> Option<Farewell> {
+    /// Serves the final status to an open page; none if no page is open.
+    pub(crate) fn serve_final_status(self, outcome: &RunOutcome) -> Option<FinalStatus> {
         self.listening.and_then(|listening| listening.serve_final_status(outcome))
     }
 
-    /// Writes the file of metrics, if one was asked for.
+    /// Writes the metrics file, if one is set.
     pub(crate) fn write_metrics(&self, succeeded: bool) -> anyhow::Result<()> {
         match &self.metrics_file {
             Some(path) => self
                 .metrics
                 .write(path, succeeded)
-                .with_context(|| format!("the metrics file {} can't be written", path.display())),
+                .with_context(|| format!("cannot write the metrics file {}", path.display())),
             None => Ok(()),
         }
     }
@@ -115,47 +116,47 @@ impl Listening {
             layout: settings.event.layout,
             sources: sources::to_text(&settings.named),
         };
-        let status = StatusPage::start(facts, live.clone()).context("a thread can't be started")?;
+        let status = StatusPage::start(facts, live.clone()).context("cannot start a thread")?;
         let status = Arc::new(status);
         let health = database.map(|database| HealthPage::new(settings, database));
         let pages = pages(Arc::clone(&status), Arc::clone(metrics), health);
         let name = settings.listen.as_ref().and_then(|listen| listen.name.clone());
-        let server = HttpServer::start(listener, name, pages).context("the pages can't be served")?;
+        let server = HttpServer::start(listener, name, pages).context("cannot serve the pages")?;
         Ok(Self { server, status })
     }
 
-    fn serve_final_status(self, outcome: &RunOutcome) -> Option<Farewell> {
+    fn serve_final_status(self, outcome: &RunOutcome) -> Option<FinalStatus> {
         let Self { server, status } = self;
         let (page, last) = (status.page(), status.last_json(outcome)?);
-        let (seen, told) = bounded(1);
+        let (seen, delivered) = bounded(1);
         server.replace(Arc::new(move |path| match path {
             "/" => page.clone(),
             "/status.json" => {
-                // Who waits for it needs one word.
+                // One message is enough for the waiting drop.
                 let _ = seen.try_send(());
                 last.clone()
             }
-            _ => Response::words(404, "the load has ended"),
+            _ => Response::text(404, "the load has ended"),
         }));
-        Some(Farewell { server, told })
+        Some(FinalStatus { server, delivered })
     }
 }
 
-/// A page that is open asks each second.
-const FAREWELL_MAX: Duration = Duration::from_millis(1500);
+/// How long to wait for an open page, which polls once per second.
+const FINAL_STATUS_MAX: Duration = Duration::from_millis(1500);
 
-/// An answer takes no time, unless its reader does.
+/// How long to wait for responses in progress. Only a slow reader needs more.
 const ANSWERS_MAX: Duration = Duration::from_millis(200);
 
-/// Gives a page that is open, when this is dropped, a moment to see how the run has ended.
-pub(crate) struct Farewell {
+/// Serves the final status. Dropping it waits briefly for an open page to fetch it.
+pub(crate) struct FinalStatus {
     server: HttpServer,
-    told: Receiver<()>,
+    delivered: Receiver<()>,
 }
 
-impl Drop for Farewell {
+impl Drop for FinalStatus {
     fn drop(&mut self) {
-        if self.told.recv_timeout(FAREWELL_MAX).is_ok() {
+        if self.delivered.recv_timeout(FINAL_STATUS_MAX).is_ok() {
             self.server.finish_answers(ANSWERS_MAX);
         }
     }
@@ -168,9 +169,9 @@ fn pages(status: Arc<StatusPage>, metrics: Arc<Metrics>, health: Option<HealthPa
         "/metrics" => Response::new(200, "text/plain; version=0.0.4; charset=utf-8", metrics.text()),
         "/health" => match &health {
             Some(page) => page.answer(),
-            None => Response::words(404, "a dry run has no database"),
+            None => Response::text(404, "a dry run has no database"),
         },
-        _ => Response::words(404, "there are /, /status.json, /health and /metrics"),
+        _ => Response::text(404, "not found; the pages are /, /status.json, /health and /metrics"),
     })
 }
 
@@ -181,11 +182,11 @@ struct HealthPage {
     layout: Layout,
     schema: String,
     ledger_schema: Option<String>,
-    /// Threads that write.
+    /// Writer threads.
     workers: usize,
-    /// The last answer, and when it was given.
+    /// The last response and its time.
     last: Mutex<Option<(Instant, Response)>>,
-    /// Held by the one that asks.
+    /// Held by the thread that queries the database.
     asking: Mutex<()>,
 }
 
@@ -207,7 +208,8 @@ impl HealthPage {
         }
     }
 
-    /// One at a time asks the database; the others get the answer before it, and wait where there is none yet.
+    /// Answers a request. One thread at a time queries the database. The others get the previous response, or wait if there
+    /// is none.
     fn answer(&self) -> Response {
         let lock = || self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let known = lock().clone();
@@ -243,7 +245,7 @@ impl HealthPage {
             workers: self.workers,
             connection_errors: self.manager.figures().connection_errors(),
             pool_total: self.manager.pool_state().total,
-            // All who see the page need not know the options of the run.
+            // The page is public, so it does not show the options of the run.
             schema_apply: "aegis-kills schema apply".to_owned(),
         };
         let status = if report.status.is_healthy() { 200 } else { 503 };

@@ -1,4 +1,4 @@
-//! The database of a command: of the user's, or a private one that runs for as long as it is used.
+//! Opens the database of a command: the user's, or a private one that runs while it is used.
 
 use crate::database::connect::{Target, from_url};
 use crate::database::ledger::runs::application_name;
@@ -9,7 +9,7 @@ use crate::settings::database::{DatabasePlace, DatabaseSettings};
 use crate::settings::environment::SettingError;
 use uuid::Uuid;
 
-/// Where a database is, and the share in the private server that it may need.
+/// The location of a database, with a share in the private server if that is used.
 pub(crate) struct DatabaseLocation {
     pub(crate) target: Target,
     embedded: Option<Embedded>,
@@ -32,7 +32,7 @@ impl DatabaseLocation {
         }
     }
 
-    /// Gives back the share.
+    /// Releases the share.
     pub(crate) fn close(self) -> Result<(), CommandError> {
         match self.embedded {
             Some(embedded) => Ok(embedded.close().map(drop)?),
@@ -41,15 +41,15 @@ impl DatabaseLocation {
     }
 }
 
-/// A pool of connections.
+/// An open connection pool.
 pub(crate) struct OpenDatabase {
-    /// Above the place, so that the connections are closed before the server is stopped.
+    /// Declared before `place`, so that the connections are closed before the server is stopped.
     pub(crate) manager: DatabaseManager,
     pub(crate) place: DatabaseLocation,
 }
 
 impl OpenDatabase {
-    /// `run` is told in the name of each session.
+    /// Opens the pool. The application name of each session contains `run`.
     pub(crate) fn open(settings: &DatabaseSettings, run: Uuid) -> Result<Self, CommandError> {
         let place = DatabaseLocation::open(settings)?;
         let name = application_name(place.target.application_name(), run);
@@ -57,7 +57,7 @@ impl OpenDatabase {
         Ok(Self { manager, place })
     }
 
-    /// Closes the connections, and gives back the share.
+    /// Closes the connections and releases the share.
     pub(crate) fn close(self) -> Result<(), CommandError> {
         drop(self.manager);
         self.place.close()

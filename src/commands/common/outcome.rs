@@ -1,4 +1,4 @@
-//! How a load ended, by what its run reports: the status, the exit code, and what broke.
+//! Derives the status, the exit code and the error of a load from the report of its run.
 
 use crate::database::failure::public::in_public;
 use crate::database::store::StoreError;
@@ -11,7 +11,7 @@ use crate::report::status::RunOutcome;
 use crate::report::summary::RunStatus;
 use std::error::Error;
 
-/// What broke counts before what could not be read, and that before what stopped the run.
+/// The status and exit code. A failure takes precedence over unreadable input, and that over a stop request.
 pub(crate) fn outcome(report: &RunReport) -> (RunStatus, ExitStatus) {
     match &report.halted {
         Some(ShutdownReason::Failed(error)) => {
@@ -30,23 +30,23 @@ pub(crate) fn outcome(report: &RunReport) -> (RunStatus, ExitStatus) {
     }
 }
 
-/// Whether all is loaded, but the rejects.
+/// Whether everything is stored except rejects.
 pub(crate) fn has_succeeded(report: &RunReport) -> bool {
     matches!(outcome(report).1, ExitStatus::Complete | ExitStatus::Rejects)
 }
 
-/// The outcome for a page that all can see.
+/// The outcome for the public status page.
 pub(crate) fn run_outcome(report: &RunReport) -> RunOutcome {
     RunOutcome { status: outcome(report).0, error: cause(report, in_public) }
 }
 
-/// What broke, told by `describe`.
+/// The error of the run, formatted by `describe`.
 pub(crate) fn cause(report: &RunReport, describe: fn(&(dyn Error + 'static)) -> String) -> Option<String> {
     match &report.halted {
         Some(ShutdownReason::Failed(error)) => Some(describe(error.as_ref())),
         Some(ShutdownReason::Panicked(message)) => Some(message.clone()),
         Some(ShutdownReason::RejectBytes(bytes_max)) => Some(format!(
-            "the rejects would take more than {}, which is out of proportion to the input: check what it is",
+            "the reject file would exceed {}, which is out of proportion to the input; check the input",
             bytes(*bytes_max)
         )),
         _ => report.source_errors.first().map(|error| describe(error)),

@@ -1,16 +1,15 @@
-//! What a command gets of the process that it runs in.
+//! Process-wide resources of a command.
 
 use crate::commands::common::signals::EarlySignals;
 use crate::panics::Panics;
 use crate::report::terminal::screen::Screen;
 
-/// What a load has of its process.
+/// The process-wide resources of a load or deletion.
 #[derive(Debug)]
 pub(crate) struct Process<'p> {
-    /// Signals until the load listens for itself.
+    /// Handles signals until the command installs its own listener.
     pub signals: &'p EarlySignals,
-    /// What a panic does.
     pub panics: &'p Panics,
-    /// Where log and progress go.
+    /// The output of the log and the progress.
     pub screen: &'p Screen,
 }

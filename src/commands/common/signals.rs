@@ -1,8 +1,8 @@
-//! Stop requests: SIGINT, SIGTERM and SIGHUP. The first stops the reading and gives a time to store what was read. One that
-//! comes at least a second later ends the program at once; until then it is the same request, as GNU `timeout` and terminals
-//! send their signals twice.
+//! Stop requests: SIGINT, SIGTERM and SIGHUP. The first signal stops reading and starts the drain time for the events read.
+//! A second signal at least 1 s later aborts. Earlier ones are the same request, because GNU `timeout` and terminals send
+//! signals twice.
 //!
-//! Invariant: the threads here wait for nothing but signals and the clock, and act before they log.
+//! Invariant: the threads here wait only for signals and the clock, and act before they log.
 
 use crate::panics::{PanicWatch, Panics, inject};
 use crate::pipeline::shutdown::{Shutdown, ShutdownReason};
@@ -22,18 +22,16 @@ use std::time::{Duration, Instant};
 /// Signals within this time are one request.
 const REPEAT_MAX: Duration = Duration::from_secs(1);
 
-/// What a load may take after the time to drain is over, to give up and say so; it is ended then. Nothing should take that
-/// long: this is for a disk that hangs, say.
+/// The time after the drain timeout in which a load must abort and print its summary, before the process exits. Nothing
+/// should take that long, except for example a hanging disk.
 const END_MAX: Duration = Duration::from_mins(1);
 
-/// The signals that are a request to stop.
 fn stop_signals() -> Vec<i32> {
-    // 'nohup' has a program started that way.
+    // 'nohup' starts a program with SIGHUP ignored.
     if is_ignored(SIGHUP) { vec![SIGINT, SIGTERM] } else { vec![SIGINT, SIGTERM, SIGHUP] }
 }
 
-/// Whether this program was started with a signal ignored. Where that can't be known it counts as ignored, and then stays as
-/// it is.
+/// Whether this program was started with a signal ignored. If that is unknown, the signal counts as ignored.
 fn is_ignored(signal: i32) -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -41,42 +39,44 @@ fn is_ignored(signal: i32) -> bool {
     mask.is_none_or(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
-/// Signals before a load listens for itself, and in commands that never do: they end the program at once.
+/// Handles signals before a [`Listener`] starts, and in commands without one: they end the program immediately.
 #[derive(Debug)]
 pub(crate) struct EarlySignals {
     end: Arc<AtomicBool>,
 }
 
 impl EarlySignals {
-    /// Makes them end the program. Mostly the system does so by itself; but from process 1, which is what a container's
-    /// program is, it keeps the signals that nobody handles.
+    /// Makes signals end the program. The system does that by default, but not for process 1, which a container's program
+    /// is: the kernel drops unhandled signals of process 1.
     pub(crate) fn install() -> anyhow::Result<Self> {
-        // A file that may not grow (ulimit -f) is then an error of the write, which is reported.
-        register(SIGXFSZ, Arc::default()).context("signals can't be listened for")?;
+        // With a handler, a file size limit (ulimit -f) becomes a write error, which is reported.
+        register(SIGXFSZ, Arc::default()).context(INSTALL_FAILED)?;
         let early = Self { end: Arc::new(AtomicBool::new(true)) };
         if std::process::id() == 1 {
             for signal in stop_signals() {
                 register_conditional_shutdown(signal, 128 + signal, Arc::clone(&early.end))
-                    .context("signals can't be listened for")?;
+                    .context(INSTALL_FAILED)?;
             }
         }
         Ok(early)
     }
 }
 
-/// Called before a signal ends the program while a load is prepared.
+const INSTALL_FAILED: &str = "cannot install signal handlers";
+
+/// Called before a signal ends the program during the preparation of a load.
 pub(crate) type OnStop = Box<dyn FnOnce() + Send>;
 
-/// What a stop request ends.
+/// The phase in which a stop request arrives.
 enum StopPhase {
-    /// Nothing is read and nothing is stored: the program ends at once, after it has said so.
+    /// Nothing is read or stored: the program reports that and ends immediately.
     Preparing(OnStop),
     Running,
     Over,
 }
 
-/// Makes stop requests end the preparation at once, and drain the run from its [`begin`](Self::begin) on, for as long as it
-/// lives. After that they end the program at once.
+/// Handles stop requests while it exists: during the preparation they end the program, and from [`begin`](Self::begin) on
+/// they drain the run. After it is dropped they end the program immediately.
 pub(crate) struct Listener {
     phase: Arc<Mutex<StopPhase>>,
     /// Dropped with the listener, so that the drain's clock stops.
@@ -85,8 +85,8 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// From here on a signal is a request to stop, and a panic ends the run in the same way. `stopped` reports a load that did
-    /// not come to its beginning; without it, a request drains from the start.
+    /// Starts to handle signals as stop requests; a panic stops the run in the same way. `stopped` reports a load that ends
+    /// during its preparation. Without it, a request drains from the start.
     pub(crate) fn start(
         early: &EarlySignals,
         panics: &Panics,
@@ -95,7 +95,7 @@ impl Listener {
         screen: Screen,
         stopped: Option<OnStop>,
     ) -> anyhow::Result<Self> {
-        let signals = Signals::new(stop_signals()).context("signals can't be listened for")?;
+        let signals = Signals::new(stop_signals()).context(INSTALL_FAILED)?;
         early.end.store(false, Ordering::SeqCst);
         let phase = Arc::new(Mutex::new(stopped.map_or(StopPhase::Running, StopPhase::Preparing)));
         let (request, requested) = bounded(1);
@@ -112,12 +112,12 @@ impl Listener {
         Ok(Self { phase, _alive: alive, _panics: watch })
     }
 
-    /// From here on a stop request drains the run.
+    /// Makes later stop requests drain the run.
     pub(crate) fn begin(&self) {
         *lock(&self.phase) = StopPhase::Running;
     }
 
-    /// From here on a stop request ends the program at once.
+    /// Makes later stop requests end the program immediately.
     pub(crate) fn end(&self) {
         *lock(&self.phase) = StopPhase::Over;
     }
@@ -135,12 +135,12 @@ impl Drop for Listener {
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> anyhow::Result<()> {
     let spawned = thread::Builder::new().name(name.to_owned()).spawn(work);
-    spawned.map(drop).context("a thread can't be started")
+    spawned.map(drop).context("cannot start a thread")
 }
 
-/// The run is to end.
+/// A request to drain the run.
 struct Drain {
-    /// With which exit code, if it does not end by itself.
+    /// The exit code if the run does not end in time.
     code: i32,
 }
 
@@ -158,7 +158,7 @@ fn listen(
         if let StopPhase::Preparing(_) = *phase
             && let StopPhase::Preparing(stopped) = mem::replace(&mut *phase, StopPhase::Over)
         {
-            // With the lock, so that the run does not begin meanwhile.
+            // The lock is held, so that the run cannot begin meanwhile.
             stopped();
             screen.clear_at_once();
             std::process::exit(128 + signal);
@@ -170,23 +170,21 @@ fn listen(
             None if is_running => {
                 first = Some(Instant::now());
                 shutdown.stop(ShutdownReason::Signal(signal));
-                // A panic may have begun it.
+                // A panic may have already started the drain.
                 let _ = begin.try_send(Drain { code: 128 + signal });
-                // The log waits for nobody.
-                log::warn!(
-                    "stopping: what was read is being written; another signal, 1 s from now or later, ends this at once"
-                );
+                // Logging does not block.
+                log::warn!("stopping: writing the events read so far; another signal after 1 s aborts");
             }
             _ => {
                 screen.clear_at_once();
-                // Whatever was being written is rolled back by the database when the connection closes.
+                // The database rolls back open transactions when the connections close.
                 std::process::exit(128 + signal);
             }
         }
     }
 }
 
-/// Waits for the run to be stopped, and then for its end: it stops what still waits for the database once the time is over.
+/// Waits for a stop request, then for the end of the run. After the drain timeout it aborts waits for the database.
 fn drain(requested: &Receiver<Drain>, ended: &Receiver<()>, shutdown: &Shutdown, timeout: Duration) {
     let Ok(Drain { code }) = requested.recv() else { return };
     inject("drain");
@@ -195,23 +193,23 @@ fn drain(requested: &Receiver<Drain>, ended: &Receiver<()>, shutdown: &Shutdown,
         return;
     }
     shutdown.abort();
-    log::warn!("the time to finish is over: what is not stored by now stays unfinished");
+    log::warn!("drain timeout exceeded: events not stored yet stay unfinished");
     if !has_ended(END_MAX) {
-        log::error!("the program does not come to its end by itself, and is ended");
+        log::error!("the load did not end within 1 min after the drain timeout: aborted");
         log::logger().flush();
         std::process::exit(code);
     }
 }
 
-/// Says which signal is to end a command that has nothing to store.
+/// Receives the signal that ends a command without data to store.
 pub(crate) struct Ends {
     pub(crate) signals: Receiver<i32>,
     handle: Handle,
 }
 
-/// Listens for as long as the result lives.
+/// Handles signals while the result exists.
 pub(crate) fn ends() -> anyhow::Result<Ends> {
-    let mut arriving = Signals::new(stop_signals()).context("signals can't be listened for")?;
+    let mut arriving = Signals::new(stop_signals()).context(INSTALL_FAILED)?;
     let handle = arriving.handle();
     let (sender, signals) = bounded(1);
     spawn("signals", move || {

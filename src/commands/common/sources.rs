@@ -1,4 +1,4 @@
-//! The dumps of a command, looked at before anything is read.
+//! Finds and checks the dumps of a command before anything is read.
 
 use crate::error::CommandError;
 use crate::error_chain::in_full;
@@ -8,8 +8,8 @@ use crate::input::error::InputError;
 use crate::input::reader::{Reader, spawn_reader};
 use crate::input::source::Source;
 use crate::pipeline::source_segments::SourceError;
-use crate::settings::EventSettings;
 use crate::settings::environment::SettingError;
+use crate::settings::event::EventSettings;
 use anyhow::Context as _;
 use std::ffi::OsStr;
 use std::fs::{self, DirEntry, File, Metadata};
@@ -18,7 +18,7 @@ use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-/// The dumps of a command, and what can't be read of what was named.
+/// The dumps of a command, and the errors of unreadable ones.
 #[derive(Debug, Default)]
 pub(crate) struct FoundSources {
     pub(crate) sources: Vec<Source>,
@@ -26,8 +26,8 @@ pub(crate) struct FoundSources {
 }
 
 impl FoundSources {
-    /// Looks at what was named. A directory stands for its files, and those of the directories in it, in the order of their
-    /// names, without hidden files, reject files and the files that are `written`.
+    /// Finds the named dumps. A directory stands for its files and those in its subdirectories, in name order, without
+    /// hidden files, reject files and the files in `written`.
     pub(crate) fn find(named: &[Source], written: &[&Path]) -> Self {
         let mut found = Self::default();
         for source in named {
@@ -39,7 +39,7 @@ impl FoundSources {
         found
     }
 
-    /// Reports what can't be read. It is an error if that is all there is.
+    /// Logs the errors of unreadable sources. Returns an error if no source is readable.
     pub(crate) fn check(&mut self) -> Result<(), InputError> {
         if self.sources.is_empty() && self.errors.len() == 1 {
             return self.errors.pop().map_or(Ok(()), Err);
@@ -53,19 +53,19 @@ impl FoundSources {
         }
         for source in &self.sources {
             if metadata(source).is_some_and(|found| found.is_file() && found.len() == 0) {
-                log::warn!("{source} is empty: there is nothing to read in it");
+                log::warn!("{source} is empty");
             }
         }
         if self.sources.contains(&Source::Stdin) && io::stdin().is_terminal() {
             log::warn!(
-                "no FILE is named, and nothing is piped in: waiting for events from the terminal; Ctrl-D ends them, \
+                "no FILE given and nothing piped in: waiting for events from the terminal; Ctrl-D ends the input, \
                  Ctrl-C stops"
             );
         }
         Ok(())
     }
 
-    /// The errors as a run reports them.
+    /// The errors in the form of a run's report.
     pub(crate) fn source_errors(&mut self) -> Vec<SourceError> {
         self.errors.drain(..).map(SourceError::from).collect()
     }
@@ -93,21 +93,21 @@ impl FoundSources {
             let found = fs::metadata(&path);
             match found {
                 Ok(found) if found.is_dir() && is_link => {
-                    log::warn!("{} is skipped: it is a link to a directory", path.display());
+                    log::warn!("{} is skipped: link to a directory", path.display());
                 }
                 Ok(found) if found.is_dir() => self.walk(&path, written),
                 Ok(found) if !found.is_file() => {
-                    log::warn!("{} is skipped: it is not a regular file", path.display());
+                    log::warn!("{} is skipped: not a regular file", path.display());
                 }
                 Ok(found) if written.iter().any(|written| is_same(written, &found)) => {}
-                // With its error, if it can't be looked at.
+                // Adds the error if the file is unreadable.
                 _ => self.add(Source::File(path)),
             }
         }
     }
 }
 
-/// Whether a directory does not stand for a file of this name: hidden files, and reject files of loads in it.
+/// Whether a file of this name in a directory is left out: hidden files and reject files.
 fn is_left_out(name: &OsStr) -> bool {
     let name = name.to_string_lossy();
     name.starts_with('.') || name.starts_with("rejects-") && name.contains(".ndjson")
@@ -117,24 +117,24 @@ fn is_same(path: &Path, file: &Metadata) -> bool {
     fs::metadata(path).is_ok_and(|found| (found.dev(), found.ino()) == (file.dev(), file.ino()))
 }
 
-/// The game server that the first event of `sources` names, for a load that is not told of one. The reader that has begun to
-/// read them is left in `reader` where they can't be read again.
+/// The game server that the first event names, for a command without `--server`. If the sources cannot be read twice, the
+/// started reader is returned in `reader`.
 pub(crate) fn first_server(
     sources: &[Source],
     event: &EventSettings,
     reader: &mut Option<Reader>,
 ) -> Result<Option<Server>, CommandError> {
-    let mut opened = spawn_reader(sources.to_vec()).context("the reader thread can't be started")?;
+    let mut opened = spawn_reader(sources.to_vec()).context("cannot start the reader thread")?;
     let events_at = event.reading.events_at.as_deref();
     let named = opened.look_ahead(|text, is_whole| first_named_server(text, is_whole, events_at));
-    // Files are read anew, so that those that are unchanged need not be.
+    // Regular files are opened again later, so that unchanged files can be skipped.
     if !sources.iter().all(|source| matches!(source, Source::File(path) if path.is_file())) {
         *reader = Some(opened);
     }
     Ok(named.flatten())
 }
 
-/// The bytes that are to be read of all of `sources`; none where one of them is a pipe, say.
+/// The total size of `sources` in bytes; none if one is unknown, for example a pipe.
 pub(crate) fn bytes_total(sources: &[Source]) -> Option<u64> {
     sources.iter().map(bytes).sum()
 }
@@ -145,13 +145,13 @@ fn bytes(source: &Source) -> Option<u64> {
         Source::Stdin => {
             let mut file = File::from(io::stdin().as_fd().try_clone_to_owned().ok()?);
             let len = file.metadata().ok().filter(Metadata::is_file)?.len();
-            // Someone may have read a part of it before.
+            // A part may have been read by another program before.
             Some(len.saturating_sub(file.stream_position().ok()?))
         }
     }
 }
 
-/// Refuses to write what was named by the option over a dump that is read.
+/// Returns an error if the output file of an option is one of the dumps.
 pub(crate) fn check_apart(
     sources: &[Source],
     place: &'static str,
@@ -163,13 +163,13 @@ pub(crate) fn check_apart(
     });
     if is_source {
         let value = written.display().to_string();
-        let wanted = "that is a dump to read, and would be written to; another file is needed".to_owned();
+        let wanted = "it is a dump to read; choose another file".to_owned();
         return Err(SettingError::Value { place, value, wanted });
     }
     Ok(())
 }
 
-/// Of an open file too, such as standard input's.
+/// The metadata of a source, also of standard input.
 fn metadata(source: &Source) -> Option<Metadata> {
     match source {
         Source::Stdin => File::from(io::stdin().as_fd().try_clone_to_owned().ok()?).metadata().ok(),
@@ -177,7 +177,7 @@ fn metadata(source: &Source) -> Option<Metadata> {
     }
 }
 
-/// The sources in a few words.
+/// The sources as a short text.
 pub(crate) fn to_text(sources: &[Source]) -> String {
     let name = |source: &Source| match source {
         Source::Stdin => "standard input".to_owned(),
@@ -186,6 +186,6 @@ pub(crate) fn to_text(sources: &[Source]) -> String {
     match sources {
         [] => "nothing".to_owned(),
         [one] => name(one),
-        [first, rest @ ..] => format!("{} and {} more", name(first), rest.len()),
+        [first, others @ ..] => format!("{} and {} more", name(first), others.len()),
     }
 }

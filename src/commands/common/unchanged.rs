@@ -1,7 +1,7 @@
-//! Files that an earlier load has read to their end, and that are unchanged since then: they are not read again.
+//! Skips files that an earlier load has read to the end and that are unchanged since.
 //!
-//! A file is unchanged if name, size, both times and inode are. A file that was changed a moment before it is examined could be
-//! changed once more without a new time, as times are coarse; so it is read.
+//! A file is unchanged if name, size, mtime, ctime and inode are unchanged. Timestamps are coarse: a file that was modified
+//! just before it is examined could be modified once more without a new time, so it is read.
 
 use crate::database::ledger::files::{FileStamp, LoadedFiles, as_signed, nanoseconds, size};
 use crate::database::options::{LoadedSegments, StoreSettings};
@@ -21,25 +21,24 @@ use std::path::{self, Path};
 use std::time::{Duration, SystemTime};
 use uuid::Uuid;
 
-/// A file that was changed within this time before it is examined is read.
+/// A file is read if it was modified within this time before it is examined.
 const RACY: Duration = Duration::from_secs(2);
 
 /// The files of a run.
 pub(crate) struct Files {
-    /// None where nothing is skipped or recorded.
+    /// None if nothing is skipped or recorded.
     loaded: Option<LoadedFiles>,
-    /// Those that are read, as they were before, by their source's name.
+    /// The stamps of the files to read, taken before reading, by source name.
     read: HashMap<String, FileStamp>,
-    /// Those that are not.
+    /// The skipped files.
     pub(crate) skipped: Vec<FileCounts>,
-    /// What is to be read.
+    /// The sources to read.
     pub(crate) sources: Vec<Source>,
-    /// How it is read.
     preparer: Preparer,
 }
 
 impl Files {
-    /// Examines the sources. Nothing is skipped where segments are loaded again, or with `rereads`.
+    /// Examines the sources. Nothing is skipped if segments are loaded again or `rereads` is set.
     pub(crate) fn examine(
         manager: &DatabaseManager,
         settings: &StoreSettings,
@@ -65,8 +64,8 @@ impl Files {
         Ok(files)
     }
 
-    /// Notes the files that were loaded completely, and did not change while they were. A failure costs time alone, at the
-    /// next load.
+    /// Records the files that were loaded completely and did not change meanwhile. After a failure, the next load only
+    /// takes longer.
     pub(crate) fn record(
         &self,
         manager: &DatabaseManager,
@@ -90,7 +89,7 @@ impl Files {
     }
 }
 
-/// The files among the sources that can be told apart and were not changed a moment ago, by their source's name.
+/// The stamps of files with unique names that were not modified recently, by source name.
 fn stamps(sources: &[Source], preparer: &Preparer) -> HashMap<String, FileStamp> {
     let mut stamps = HashMap::new();
     let mut repeated = HashSet::new();

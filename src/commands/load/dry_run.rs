@@ -1,4 +1,4 @@
-//! A load without a database: it reads, parses, counts and rejects.
+//! A load without a database: parses, counts and rejects.
 
 use crate::commands::common::observe::Observer;
 use crate::commands::common::outcome::run_outcome;
@@ -14,7 +14,7 @@ pub(crate) fn read_only(parts: &LoadParts<'_>, listener: Option<TcpListener>) ->
     let live = parts.live(None);
     let observer = Observer::start(settings, &live, listener, parts.id, None, None)?;
     if settings.metrics_file.is_some() {
-        log::warn!("the metrics file is left as it is: it is of loads, and a dry run is none");
+        log::warn!("metrics file not written: it describes real loads, and this is a dry run");
     }
     let _progress = parts.show(live)?;
     let sources = settings.sources.clone();
@@ -22,6 +22,6 @@ pub(crate) fn read_only(parts: &LoadParts<'_>, listener: Option<TcpListener>) ->
     parts.requests.begin();
     let mut report = pipeline::run::run(sources, reader, &run, None, parts.rejects, shutdown, parts.monitor);
     report.source_errors.splice(0..0, parts.unread.take());
-    let farewell = observer.serve_final_status(&run_outcome(&report));
-    Ok(Done { report, store: StoreFigures::default(), metrics: Ok(()), farewell })
+    let final_status = observer.serve_final_status(&run_outcome(&report));
+    Ok(Done { report, store: StoreFigures::default(), metrics: Ok(()), final_status })
 }

@@ -39,7 +39,7 @@ pub(crate) fn load(
     let layout = settings.event.layout;
     let schemas = Schemas::find(&database.manager, layout, place.schema(), place.ledger_schema.as_deref())?;
     let tables = schema::ensure(&database.manager, layout, &schemas, Indexes::Later, Distribution::OneServer)
-        .map_err(|error| error.map_message(|words| parts.hints.fill(words)))?;
+        .map_err(|error| error.map_message(|text| parts.hints.fill(text)))?;
     if tables.distribution == Distribution::OneServer {
         indexes::defer(&database.manager, layout, &schemas, id);
     }
@@ -52,27 +52,27 @@ pub(crate) fn load(
     let observer = Observer::start(settings, &live, listener, id, Some(&database), last_success)?;
     let sources: Vec<String> = settings.named.iter().map(ToString::to_string).collect();
     parts.requests.begin();
-    // Until something is read, a request to stop ends each wait.
+    // Until reading starts, a stop request ends every wait.
     let at_start = Deadline::until_cancelled(shutdown.stopped());
     let begin =
         |deadline: &Deadline| RunLog::begin(&database.manager, &store_settings, id, &sources, deadline);
-    // Once more, as the row may be written by now, and needs its end.
+    // Retry after a stop, because the row may already be written and then needs its end.
     let log = begin(&at_start)
         .or_else(|error| if error.is_given_up() { begin(&Deadline::at_most(END_MAX)) } else { Err(error) });
     let log = match log {
         Err(error) if error.is_given_up() => {
             let report = RunReport::stopped(shutdown);
-            let farewell = observer.serve_final_status(&run_outcome(&report));
-            return Ok(Done { report, store: StoreFigures::default(), metrics: Ok(()), farewell });
+            let final_status = observer.serve_final_status(&run_outcome(&report));
+            return Ok(Done { report, store: StoreFigures::default(), metrics: Ok(()), final_status });
         }
         log => log?,
     };
-    // From here on the ledger has the run, and gets its end.
+    // The ledger now has the run, so its end must be recorded on every path.
     let progress = parts.show(live);
     let deadline = Deadline::until_cancelled(shutdown.aborted());
     let idle_deadline = Deadline::until_cancelled(shutdown.stopped());
     let store = PostgresStore::new(database.manager.clone(), &store_settings, id, deadline, idle_deadline);
-    // Where the server was looked up in the first event, reading has begun, of all files.
+    // If the game server was read from the first event, reading has already started, so no file can be skipped.
     let reader = parts.reader.take();
     let rereads = settings.rereads || reader.is_some();
     let mut pipeline = settings.pipeline(parts.piped.clone());
@@ -104,25 +104,25 @@ pub(crate) fn load(
         (Err(_), _) => match files {
             Err(error) if error.is_given_up() => RunReport::stopped(shutdown),
             Err(error) => RunReport::failed(error),
-            Ok(_) => unreachable!("it is an error"),
+            Ok(_) => unreachable!("matched above"),
         },
     };
     let earlier_rejects = earlier_rejects(&store, parts.monitor);
     let figures = StoreFigures { earlier_rejects, ..StoreFigures::of(&database.manager) };
     end_in_ledger(&log, &database.manager, parts.rejects, &report, &figures, shutdown);
     if report.halted.is_none() {
-        // With its end in the ledger, so that of two runs that end together one builds them.
+        // After the end is in the ledger, so that one of two runs that end together builds the indexes.
         store.build_indexes();
     }
     let metrics = observer.write_metrics(has_succeeded(&report));
     drop(progress);
-    let farewell = observer.serve_final_status(&run_outcome(&report));
+    let final_status = observer.serve_final_status(&run_outcome(&report));
     drop(store);
     if let Err(error) = database.close() {
-        // All is stored; the account of it is worth more than a server that did not stop.
+        // Everything is stored, so a server that does not stop is only a warning.
         log::warn!("{}", in_full(&error));
     }
-    Ok(Done { report, store: figures, metrics, farewell })
+    Ok(Done { report, store: figures, metrics, final_status })
 }
 
 fn store_settings(parts: &LoadParts<'_>, schemas: Schemas, distribution: Distribution) -> StoreSettings {
@@ -138,7 +138,7 @@ fn store_settings(parts: &LoadParts<'_>, schemas: Schemas, distribution: Distrib
     }
 }
 
-/// The reject files of earlier runs. It is no reason to end a load if they can't be looked up.
+/// The reject files of earlier runs. A failed lookup does not fail the load.
 fn earlier_rejects(store: &PostgresStore, monitor: &Monitor) -> Vec<String> {
     let runs = monitor.reported_by();
     if runs.is_empty() {
@@ -160,7 +160,7 @@ impl StoreFigures {
     }
 }
 
-/// How long a run that was stopped tries to write its end into the ledger.
+/// How long a stopped run tries to write its end to the ledger.
 const END_MAX: Duration = Duration::from_secs(5);
 
 fn end_in_ledger(
@@ -176,10 +176,10 @@ fn end_in_ledger(
         status: outcome(report).0.name(),
         counts: ledger_counts(report, figures),
         rejects_file: rejects_file.map(|path| path.to_string_lossy().into_owned()),
-        // All who may read the ledger see it.
+        // The ledger can be readable for other users.
         error: cause(report, in_public),
     };
-    // A database that was waited for in vain gets one more moment, no more.
+    // After a failure or a stop, do not wait long for the database again.
     let deadline = match report.halted {
         Some(ShutdownReason::Failed(_) | ShutdownReason::Panicked(_) | ShutdownReason::Signal(_)) => {
             Deadline::at_most(END_MAX)
@@ -187,7 +187,7 @@ fn end_in_ledger(
         _ => Deadline::until_cancelled(shutdown.aborted()),
     };
     if let Err(error) = log.end(manager, &end, &deadline) {
-        // The events are committed; only this run's row lacks its end.
+        // The events are committed. Only the run's row lacks its end.
         log::warn!("{}", in_full(&error));
     }
 }

@@ -1,4 +1,4 @@
-//! `load`: dumps in, events in the database, an account of each.
+//! `load`: loads dumps into the database and accounts for every event.
 
 mod dry_run;
 mod into_database;
@@ -15,7 +15,7 @@ use crate::commands::common::sources::FoundSources;
 use crate::commands::common::{load_summary, next_steps as next, sources};
 use crate::commands::load::dry_run::read_only;
 use crate::commands::load::into_database::load;
-use crate::commands::load::outputs::{prepare, refuse_overwriting, tell_of_failure};
+use crate::commands::load::outputs::{prepare, refuse_overwriting, write_failure_metrics};
 use crate::commands::load::parts::{Done, LoadParts, StoreFigures};
 use crate::error::CommandError;
 use crate::error_chain::in_full;
@@ -47,7 +47,7 @@ pub(crate) fn run(
     let settings = LoadSettings::new(args, env)?
         .with_sources(find)
         .named(|settings| sources::first_server(&settings.sources, &settings.event, &mut reader))?;
-    // Before anything is written, the file of metrics as well.
+    // Before anything is written, including the metrics file.
     refuse_overwriting(&settings)?;
     let id = Uuid::new_v4();
     let shutdown = Arc::<Shutdown>::default();
@@ -57,8 +57,8 @@ pub(crate) fn run(
     let Process { signals, panics, screen } = process;
     let requests =
         Listener::start(signals, panics, &shutdown, settings.drain_timeout, (*screen).clone(), Some(stop))?;
-    let (rejects, listener) =
-        prepare(&settings, &mut found, id, process.screen).inspect_err(|_| tell_of_failure(&settings, id))?;
+    let (rejects, listener) = prepare(&settings, &mut found, id, process.screen)
+        .inspect_err(|_| write_failure_metrics(&settings, id))?;
     let started = Instant::now();
     let monitor = Arc::<Monitor>::default();
     let parts = LoadParts {
@@ -81,22 +81,22 @@ pub(crate) fn run(
     };
     requests.end();
     if done.is_err() {
-        tell_of_failure(&settings, id);
+        write_failure_metrics(&settings, id);
     }
-    // The page is told the end while the summary is printed, and is waited for after that.
-    let Done { report, store, metrics, farewell: _farewell } = match done {
-        // Scripts that ask for JSON get it of a database that could not be used, too.
+    // An open page can fetch the final status while the summary is printed. The drop at the end waits for it.
+    let Done { report, store, metrics, final_status: _final_status } = match done {
+        // With --json, an unusable database also produces a summary.
         Err(CommandError::Database(error)) if args.json => Done {
             report: RunReport::failed(error),
             store: StoreFigures::default(),
             metrics: Ok(()),
-            farewell: None,
+            final_status: None,
         },
         done => done?,
     };
     let (status, exit_status) = outcome(&report);
     if report.has_damaged_source() {
-        // A sound copy has the same events, perhaps with other values.
+        // An intact copy has the same events, possibly with other values.
         let corrected = LoadArgs { on_conflict: Some("update".to_owned()), ..args.clone() };
         next.again = next::commands(&corrected, env).again;
     }
@@ -119,7 +119,7 @@ pub(crate) fn run(
         dry_run: args.dry_run,
         next,
     };
-    // A terminal that has closed shows no summary; why the load ended is known all the same.
+    // If the summary cannot be printed, a failed load keeps its own exit code.
     if let Err(error) = load_summary::print(&summary, printed).and(metrics) {
         log::error!("{error:#}");
         return Ok(if has_stored_all(exit_status) { ExitStatus::Failed } else { exit_status });

@@ -1,4 +1,4 @@
-//! The files and the address that a load writes to or listens on, beside the database.
+//! The output files of a load, and the address of its pages.
 
 use crate::commands::common::observe::Observer;
 use crate::commands::common::sources::FoundSources;
@@ -26,13 +26,13 @@ pub(crate) fn refuse_overwriting(settings: &LoadSettings) -> Result<(), SettingE
         (Some(rejects), Some(metrics)) if are_one_file(rejects, metrics) => Err(SettingError::Value {
             place: "--metrics-file",
             value: metrics.display().to_string(),
-            wanted: "the rejects are written to that file; another file is needed".to_owned(),
+            wanted: "it is the reject file; choose another file".to_owned(),
         }),
         _ => Ok(()),
     }
 }
 
-/// Whether two paths are of one file, which need not be there. Devices and pipes can be written by both.
+/// Whether two paths name one file, also if it does not exist yet. Two outputs can share a device or a pipe.
 fn are_one_file(one: &Path, other: &Path) -> bool {
     let is_special = |path: &Path| path.metadata().is_ok_and(|found| !found.is_file());
     if is_special(one) || is_special(other) {
@@ -48,7 +48,7 @@ fn are_one_file(one: &Path, other: &Path) -> bool {
     matches!(both, (Ok(one), Ok(other)) if one == other)
 }
 
-/// Looks at what is read and written beside the database, and takes the address that pages are served at.
+/// Checks the sources and the reject file, and binds the address of the pages.
 pub(crate) fn prepare(
     settings: &LoadSettings,
     found: &mut FoundSources,
@@ -65,8 +65,8 @@ pub(crate) fn prepare(
     Ok((rejects, listener))
 }
 
-/// Whoever watches the file of metrics must see a run as well that did not come to its end.
-pub(crate) fn tell_of_failure(settings: &LoadSettings, id: Uuid) {
+/// Writes the metrics of a load that failed early, so that monitoring notices it.
+pub(crate) fn write_failure_metrics(settings: &LoadSettings, id: Uuid) {
     if settings.metrics_file.is_none() || settings.database.is_none() {
         return;
     }
@@ -77,9 +77,9 @@ pub(crate) fn tell_of_failure(settings: &LoadSettings, id: Uuid) {
         manager: None,
         bytes_total: None,
     };
-    let told = Observer::start(settings, &live, None, id, None, None)
+    let written = Observer::start(settings, &live, None, id, None, None)
         .and_then(|observer| observer.write_metrics(false));
-    if let Err(error) = told {
+    if let Err(error) = written {
         log::warn!("{}", in_full(error.as_ref()));
     }
 }

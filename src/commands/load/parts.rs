@@ -1,7 +1,7 @@
-//! What a load consists of, and what it came to.
+//! The inputs and results of both kinds of load.
 
 use crate::commands::common::next_steps::SchemaHints;
-use crate::commands::common::observe::Farewell;
+use crate::commands::common::observe::FinalStatus;
 use crate::commands::common::process::Process;
 use crate::commands::common::signals::Listener;
 use crate::commands::common::sources;
@@ -22,16 +22,16 @@ use std::sync::Arc;
 use std::time::Instant;
 use uuid::Uuid;
 
-/// What both kinds of runs are given.
+/// The inputs of a load.
 pub(crate) struct LoadParts<'r> {
     pub(crate) settings: &'r LoadSettings,
-    /// Where someone has begun to read the sources.
+    /// The reader, if reading has already started.
     pub(crate) reader: Cell<Option<Reader>>,
-    /// What errors of inputs suggest.
+    /// The command that input errors suggest.
     pub(crate) piped: PipedCommand,
-    /// What errors of the tables suggest.
+    /// The commands that table errors suggest.
     pub(crate) hints: SchemaHints,
-    /// What was named and can't be read.
+    /// The errors of unreadable sources.
     pub(crate) unread: Cell<Vec<SourceError>>,
     pub(crate) id: Uuid,
     pub(crate) started: Instant,
@@ -43,7 +43,6 @@ pub(crate) struct LoadParts<'r> {
 }
 
 impl LoadParts<'_> {
-    /// What a run is looked at with.
     pub(crate) fn live(&self, manager: Option<&DatabaseManager>) -> LiveRun {
         LiveRun {
             begun: self.started,
@@ -54,27 +53,27 @@ impl LoadParts<'_> {
         }
     }
 
-    /// Shows the progress for as long as the result lives.
+    /// Shows the progress while the result exists.
     pub(crate) fn show(&self, run: LiveRun) -> anyhow::Result<Progress> {
-        Progress::start(run, self.process.screen.clone()).context("a thread can't be started")
+        Progress::start(run, self.process.screen.clone()).context("cannot start a thread")
     }
 }
 
-/// What a run came to.
+/// The result of a load.
 pub(crate) struct Done {
     pub(crate) report: RunReport,
     pub(crate) store: StoreFigures,
-    /// Whether the file of metrics could be written.
+    /// The result of writing the metrics file.
     pub(crate) metrics: anyhow::Result<()>,
-    /// Whoever still looks at its page.
-    pub(crate) farewell: Option<Farewell>,
+    /// Serves the final status to an open page.
+    pub(crate) final_status: Option<FinalStatus>,
 }
 
-/// What the store counted beside the events.
+/// Counts of the store other than events.
 #[derive(Default)]
 pub(crate) struct StoreFigures {
     pub(crate) retries: u64,
     pub(crate) connection_errors: u64,
-    /// The reject files that have what counts as rejected before, the last one first.
+    /// The reject files of earlier runs with rejects of these dumps, the latest first.
     pub(crate) earlier_rejects: Vec<String>,
 }

@@ -1,10 +1,10 @@
-//! `target_session_attrs`: which of the hosts a session may use.
+//! `target_session_attrs`: the kind of server that a session may use.
 
 use crate::database::connect::error::TargetError;
 use crate::database::connect::parameters::Parameters;
 use postgres::{Error, SimpleQueryMessage};
 
-/// Libpq's six values.
+/// The values of libpq's `target_session_attrs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SessionAttributes {
     /// Any server.
@@ -18,7 +18,7 @@ pub enum SessionAttributes {
     Primary,
     /// A server in recovery.
     Standby,
-    /// A server in recovery; any if there is none.
+    /// A server in recovery, or any server if there is none.
     PreferStandby,
 }
 
@@ -31,12 +31,12 @@ const NAMES: [(&str, SessionAttributes); 6] = [
     ("prefer-standby", SessionAttributes::PreferStandby),
 ];
 
-/// A server that is reachable, and not of the kind that is asked for.
+/// A reachable server of another kind than requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("target_session_attrs={} is not met: {is}", NAMES.iter().find(|(_, value)| value == wanted).map_or("", |(name, _)| name))]
+#[error("target_session_attrs={} is not met: {found}", NAMES.iter().find(|(_, value)| value == wanted).map_or("", |(name, _)| name))]
 pub(crate) struct Unmet {
     wanted: SessionAttributes,
-    is: &'static str,
+    found: &'static str,
 }
 
 impl SessionAttributes {
@@ -44,7 +44,7 @@ impl SessionAttributes {
         Ok(parameters.word("target_session_attrs", &NAMES)?.unwrap_or_default())
     }
 
-    /// What is asked of the hosts: in the first round, and if none met it in the second, where there is one.
+    /// The requirement of each round over the hosts. The next round follows if no host met the previous one.
     pub(crate) fn rounds(self) -> Vec<Self> {
         match self {
             Self::PreferStandby => vec![Self::Standby, Self::Any],
@@ -52,9 +52,9 @@ impl SessionAttributes {
         }
     }
 
-    /// Asks the server whether it is as wanted; none if it is.
+    /// Queries whether the server meets the requirement. Returns none if it does.
     pub(crate) fn unmet(self, client: &mut postgres::Client) -> Result<Option<Unmet>, Error> {
-        let (question, met_by, is) = match self {
+        let (question, met_by, found) = match self {
             Self::Any | Self::PreferStandby => return Ok(None),
             Self::ReadWrite => ("SHOW transaction_read_only", "off", "the session is read-only"),
             Self::ReadOnly => ("SHOW transaction_read_only", "on", "the session is not read-only"),
@@ -66,7 +66,7 @@ impl SessionAttributes {
             SimpleQueryMessage::Row(row) => row.try_get(0).ok().flatten() == Some(met_by),
             _ => false,
         });
-        Ok((!is_met).then_some(Unmet { wanted: self, is }))
+        Ok((!is_met).then_some(Unmet { wanted: self, found }))
     }
 }
 

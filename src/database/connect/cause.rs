@@ -1,4 +1,4 @@
-//! The cause of a connection that was not made, stated once and without what wraps it.
+//! The cause of a failed connection, without the texts of wrapping errors.
 
 use crate::database::connect::tls::verifier::VerifierFault;
 use crate::database::connect::tls::{SslPolicy, Tls, certificate, file_of};
@@ -12,8 +12,8 @@ use std::io;
 use std::sync::atomic::Ordering;
 
 impl Tls {
-    /// Why this way failed, if the next one is to be tried after this error.
-    pub(crate) fn cause_to_try_on(&self, error: &Error, config: &Config) -> Option<String> {
+    /// The cause of this error if the next way of connecting may be used after it.
+    pub(crate) fn fallback_cause(&self, error: &Error, config: &Config) -> Option<String> {
         if error.code() == Some(&postgres::error::SqlState::INVALID_AUTHORIZATION_SPECIFICATION) {
             return Some(
                 error.as_db_error().map_or_else(|| error.to_string(), |said| said.message().to_owned()),
@@ -23,19 +23,19 @@ impl Tls {
         Some(tls_cause(found, self, config))
     }
 
-    /// Says once, of a session that was made, that it is not encrypted, after an encrypted one failed for this cause.
+    /// Warns once that a session is not encrypted because an encrypted one failed for this cause.
     pub(crate) fn warn_of_plain(&self, config: &Config, cause: &str) {
         let is_plain = self.mode == SslPolicy::Prefer && config.get_ssl_mode() == SslMode::Disable;
         if is_plain && !self.has_warned.swap(true, Ordering::Relaxed) {
             log::warn!(
-                "the connection is not encrypted, as sslmode=prefer allows: with TLS it failed ({cause}); sslmode=require \
-                 permits no other"
+                "the connection is not encrypted: it failed with TLS ({cause}), and sslmode=prefer allows plain text; \
+                 sslmode=require prevents this"
             );
         }
     }
 }
 
-/// A host and port, or a socket.
+/// The host and port, or the path of the socket.
 pub(crate) fn place(config: &Config) -> String {
     let port = config.get_ports().first().copied().unwrap_or_default();
     let mut place = match config.get_hosts() {
@@ -53,7 +53,7 @@ pub(crate) fn place(config: &Config) -> String {
     place
 }
 
-/// The cause without what wraps it: the server's own message, the system's, or that of TLS.
+/// The message of the server, of the system or of TLS, without wrapping texts.
 pub(crate) fn cause(error: &Error, tls: &Tls, config: &Config) -> String {
     if let Some(fault) = tls_fault(error) {
         return tls_cause(fault, tls, config);
@@ -64,7 +64,7 @@ pub(crate) fn cause(error: &Error, tls: &Tls, config: &Config) -> String {
     }
     if let Some(cause) = cause_of::<io::Error>(error) {
         return match cause.kind() {
-            // The library's own, where the server closed the connection.
+            // The client library reports a closed connection in this way.
             io::ErrorKind::UnexpectedEof => "the server closed the connection".to_owned(),
             _ => system_cause(cause),
         };
@@ -76,19 +76,19 @@ pub(crate) fn cause(error: &Error, tls: &Tls, config: &Config) -> String {
     }
 }
 
-/// The system's text without its number.
+/// The message of the system without its number.
 fn system_cause(error: &io::Error) -> String {
     let text = error.to_string();
     let number = error.raw_os_error().map(|number| format!(" (os error {number})")).unwrap_or_default();
     text.strip_suffix(&number).unwrap_or(&text).to_owned()
 }
 
-/// The fault of TLS that an error comes from, if it is a permanent one: of certificates, versions and the like. A cut
-/// connection or garbled bytes are none.
+/// The permanent TLS fault behind an error, such as one of certificates or versions. A cut connection or garbled
+/// bytes are not permanent.
 pub(crate) fn tls_fault(error: &Error) -> Option<&rustls::Error> {
     let mut source = error.source();
     while let Some(cause) = source {
-        // An error of input and output names the cause of what it holds, and hides what it holds.
+        // The source of an I/O error is the source of the error inside it, so look at that error first.
         let held = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         let fault = held.and_then(|held| held.downcast_ref()).or_else(|| cause.downcast_ref());
         if let Some(fault) = fault {
@@ -122,7 +122,7 @@ fn is_permanent(fault: &rustls::Error) -> bool {
     }
 }
 
-/// What is wrong, in a sentence that names the algorithm, the file or the name concerned.
+/// Describes the fault with the algorithm, the file or the name concerned.
 fn tls_cause(fault: &rustls::Error, tls: &Tls, config: &Config) -> String {
     match fault {
         rustls::Error::InvalidCertificate(error) => certificate_cause(error, tls, config),
@@ -154,7 +154,7 @@ fn certificate_cause(error: &CertificateError, tls: &Tls, config: &Config) -> St
             file_of(tls.authorities.as_ref()).display()
         ),
         CertificateError::BadSignature => {
-            "the server's certificate has a bad signature: another key made it than that of the authority"
+            "the server's certificate has a bad signature: it was not made with the key of the authority"
                 .to_owned()
         }
         CertificateError::NotValidForNameContext { presented, .. } => {
@@ -184,7 +184,7 @@ fn certificate_cause(error: &CertificateError, tls: &Tls, config: &Config) -> St
     }
 }
 
-/// The names of a certificate, which the library gives as `DnsName("db.example")`.
+/// The names of a certificate, which the library formats as `DnsName("db.example")`.
 fn join(presented: &[String]) -> String {
     let bare = |name: &String| match name.split('"').nth(1) {
         Some(bare) => bare.to_owned(),
@@ -193,8 +193,8 @@ fn join(presented: &[String]) -> String {
     presented.iter().map(bare).collect::<Vec<_>>().join(", ")
 }
 
-/// Whether the handshake failed for want of the key, which no authority can mend.
-pub(crate) fn own_fault(fault: &rustls::Error) -> Option<&VerifierFault> {
+/// The fault that our verifier found, if any.
+pub(crate) fn verifier_fault(fault: &rustls::Error) -> Option<&VerifierFault> {
     match fault {
         rustls::Error::Other(error) => error.0.downcast_ref(),
         _ => None,

@@ -5,40 +5,40 @@ use crate::database::connect::tls::error::TlsError;
 /// A URL or variable that can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
-    /// Nothing says where the database is.
+    /// No setting names a database.
     #[error(
         "no database given\nhint: set DATABASE_URL (postgresql://user:password@host:5432/database), or PGHOST and \
          PGDATABASE, or add --database-url, or --embedded DIR for a private one"
     )]
     Missing,
-    /// The text is no connection string.
+    /// The text is not a connection string.
     #[error(
         "invalid database URL: {why}\nhint: write postgresql://user:password@host:5432/database, with special \
          characters percent-encoded (@ as %40)"
     )]
     Text {
-        /// What is wrong with it.
+        /// The fault.
         why: String,
     },
-    /// The text would be a connection string without something that is easily taken away.
+    /// A common mistake, with its remedy.
     #[error("invalid database URL: {why}\nhint: {remedy}")]
     Mistake {
-        /// What is wrong with it.
+        /// The fault.
         why: String,
-        /// What to do.
+        /// The remedy.
         remedy: &'static str,
     },
-    /// A parameter or variable has a value that makes no sense.
+    /// An invalid value of a parameter or variable.
     #[error("invalid value '{value}' for {place} ({wanted})")]
     Value {
         /// The parameter or variable.
         place: String,
         /// Its value.
         value: String,
-        /// What would do.
+        /// The valid values.
         wanted: String,
     },
-    /// Values that are lists do not fit together.
+    /// Lists with different numbers of values.
     #[error(
         "{name} has {count} {}, host has {hosts}\nhint: give one for each host{or_one}",
         if *count == 1 { "value" } else { "values" }
@@ -46,40 +46,40 @@ pub enum TargetError {
     Count {
         /// The list's name.
         name: &'static str,
-        /// Its values.
+        /// The number of its values.
         count: usize,
-        /// The hosts.
+        /// The number of hosts.
         hosts: usize,
-        /// What would do as well.
+        /// The alternative to one value per host.
         or_one: &'static str,
     },
-    /// A parameter that nobody knows.
+    /// An unknown parameter.
     #[error("unknown parameter '{name}' in the database URL\nhint: use one of {known}")]
     Unknown {
-        /// The parameter, where it can be told.
+        /// The parameter, or `…` if it may be part of a password.
         name: String,
-        /// Those that are known.
+        /// The known parameters.
         known: String,
     },
-    /// A parameter or variable that this program does not support.
+    /// An unsupported parameter or variable.
     #[error("{name} is not supported\nhint: {remedy}")]
     NotOffered {
         /// The parameter or variable.
         name: &'static str,
-        /// What to do instead.
+        /// The remedy.
         remedy: &'static str,
     },
-    /// A value that this program does not support.
+    /// An unsupported value.
     #[error("{name}={value} is not supported\nhint: {remedy}")]
     ValueNotOffered {
         /// The parameter or variable.
         name: &'static str,
         /// Its value.
         value: &'static str,
-        /// What to do instead.
+        /// The remedy.
         remedy: &'static str,
     },
-    /// No version of TLS is allowed.
+    /// An empty range of TLS versions.
     #[error(
         "ssl_min_protocol_version={min} is higher than ssl_max_protocol_version={max}\nhint: raise the maximum, or lower \
          the minimum"
@@ -90,7 +90,7 @@ pub enum TargetError {
         /// The upper limit.
         max: &'static str,
     },
-    /// TLS can't be used as it is asked for.
+    /// The TLS settings cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
 }

@@ -1,4 +1,4 @@
-//! A connection that was not made: where, the cause, stated once, and what to do.
+//! A failed connection: the host, the cause and a hint.
 
 use crate::database::connect::cause::{cause, place};
 use crate::database::connect::hints;
@@ -6,7 +6,7 @@ use crate::database::connect::tls::Tls;
 use postgres::{Config, Error};
 use std::fmt;
 
-/// Why there is no connection. Its second line is the hint.
+/// Describes a failed connection. The second line of the text is the hint.
 #[derive(Debug)]
 pub(crate) struct ConnectFault {
     place: String,
@@ -20,7 +20,7 @@ impl ConnectFault {
         Self { place: place(config), cause: cause(error, tls, config), hint }
     }
 
-    /// A server that is not as `target_session_attrs` asks.
+    /// The fault of a server that does not match `target_session_attrs`.
     pub(crate) fn unmet(unmet: &crate::database::connect::attributes::Unmet, config: &Config) -> Self {
         Self { place: place(config), cause: unmet.to_string(), hint: Some(hints::UNMET.to_owned()) }
     }

@@ -1,9 +1,9 @@
-//! What to do about a connection that was not made. One table maps the SQLSTATE, and the server's routine where one
-//! SQLSTATE stands for several faults, to a hint: never the message, which the server translates.
+//! Hints for failed connections. One table maps the SQLSTATE to a hint, with the server's routine where one SQLSTATE
+//! stands for several faults. It ignores the message, which the server translates.
 //!
-//! Invariant: no hint advises less protection than is asked for.
+//! Invariant: no hint advises less protection than the settings ask for.
 
-use crate::database::connect::cause::{host, own_fault, place, tls_fault};
+use crate::database::connect::cause::{host, place, tls_fault, verifier_fault};
 use crate::database::connect::tls::verifier::VerifierFault;
 use crate::database::connect::tls::{Authorities, SslPolicy, Tls, file_of};
 use crate::error_chain::cause_of;
@@ -13,7 +13,6 @@ use rustls::CertificateError;
 use std::error::Error as _;
 use std::io;
 
-/// What a hint is made of.
 struct Facts<'f> {
     user: &'f str,
     database: &'f str,
@@ -23,12 +22,12 @@ struct Facts<'f> {
 
 type Make = fn(&Facts<'_>) -> String;
 
-/// SQLSTATEs, the routine (any if empty), and the hint. The first that fits counts.
+/// SQLSTATEs, the routine (empty: any), and the hint. The first matching entry counts.
 const TABLE: [(&[&str], &str, Make); 12] = [
     (&["28P01"], "", |_| {
         "check the password; the URL, PGPASSWORD and ~/.pgpass are read in this order".to_owned()
     }),
-    // A role that does not exist, or that may not log in.
+    // The role does not exist, or lacks LOGIN.
     (&["28000"], "InitializeSessionUserId", |facts| {
         let user = identifier(facts.user);
         format!(
@@ -66,13 +65,12 @@ const TABLE: [(&[&str], &str, Make); 12] = [
     (&["53100"], "", |_| "free space on the server's disk".to_owned()),
 ];
 
-/// For a server that is not of the kind that `target_session_attrs` asks for.
+/// The hint if no server matches `target_session_attrs`.
 pub(crate) const UNMET: &str = "add the host of such a server to the URL, or change target_session_attrs";
 
-const FOREIGN: &str =
-    "check host and port: what answers there is not PostgreSQL, or something in between alters the bytes";
+const FOREIGN: &str = "check host and port: the peer is not PostgreSQL, or the network alters the data";
 
-/// None where the cause says it all.
+/// None if the cause needs no hint.
 pub(crate) fn hint(error: &Error, tls: &Tls, config: &Config) -> Option<String> {
     let (user, database) = (config.get_user().unwrap_or_default(), config.get_dbname().unwrap_or_default());
     let facts = Facts { user, database, tls, config };
@@ -87,7 +85,7 @@ pub(crate) fn hint(error: &Error, tls: &Tls, config: &Config) -> Option<String> 
             };
             TABLE.iter().find(fits).map(|(_, _, make)| make(&facts))
         }
-        None => own(error, &facts).or_else(|| unreachable(error, &facts)),
+        None => client_error(error, &facts).or_else(|| unreachable(error, &facts)),
     }
 }
 
@@ -135,10 +133,10 @@ fn identifier(name: &str) -> String {
 
 fn of_tls(fault: &rustls::Error, facts: &Facts<'_>) -> String {
     let host = host(facts.config);
-    match own_fault(fault) {
+    match verifier_fault(fault) {
         Some(VerifierFault::KeyNotHeld) => {
             return format!(
-                "find out what answers at {}: it may be an attacker in between",
+                "check which server answers at {}: this may be a man-in-the-middle attack",
                 place(facts.config)
             );
         }
@@ -153,18 +151,18 @@ fn of_tls(fault: &rustls::Error, facts: &Facts<'_>) -> String {
     match fault {
         rustls::Error::InvalidCertificate(error) => of_certificate(error, facts),
         rustls::Error::InvalidCertRevocationList(_) => {
-            "replace the list in sslcrl or sslcrldir by one that the authority signed".to_owned()
+            "replace the list in sslcrl or sslcrldir with one that the authority signed".to_owned()
         }
         rustls::Error::AlertReceived(_) => match &facts.tls.certificate {
             Some(file) => format!(
                 "check that sslcert '{}' is valid, and signed by an authority of the server's ssl_ca_file",
                 file.display()
             ),
-            None => "if the server asks for a client certificate, set sslcert and sslkey; else check its TLS versions \
+            None => "if the server asks for a client certificate, set sslcert and sslkey; otherwise check its TLS versions \
                      (ssl_min_protocol_version)"
                 .to_owned(),
         },
-        _ => "have the server offer TLS 1.2 or 1.3 in the range of ssl_min_protocol_version and ssl_max_protocol_version"
+        _ => "enable TLS 1.2 or 1.3 on the server, within ssl_min_protocol_version and ssl_max_protocol_version"
             .to_owned(),
     }
 }
@@ -186,12 +184,12 @@ fn of_certificate(error: &CertificateError, facts: &Facts<'_>) -> String {
         ),
         E::BadSignature => {
             format!(
-                "check that {file} holds the current certificate of the authority, and that nobody intercepts"
+                "check that {file} holds the current certificate of the authority, and that no proxy intercepts TLS"
             )
         }
         E::NotValidForName | E::NotValidForNameContext { .. } => {
             format!(
-                "use a host name of the certificate, or issue one with {host} among its subject alternative names"
+                "use a host name from the certificate, or issue one with {host} among its subject alternative names"
             )
         }
         E::Revoked => format!("issue {host} a new certificate"),
@@ -210,28 +208,28 @@ fn of_certificate(error: &CertificateError, facts: &Facts<'_>) -> String {
     }
 }
 
-/// Errors that the client library finds itself have no type of their own.
-fn own(error: &Error, facts: &Facts<'_>) -> Option<String> {
+/// Errors of the client library differ only in their text, which is never translated.
+fn client_error(error: &Error, facts: &Facts<'_>) -> Option<String> {
     let cause = error.source().map(ToString::to_string).unwrap_or_default();
     Some(match cause.as_str() {
         "password missing" => "put the password in the URL, PGPASSWORD or ~/.pgpass".to_owned(),
         "server does not support TLS" => format!(
-            "turn TLS on in the server (ssl = on), as sslmode={} needs it; check host and port if it is not PostgreSQL",
+            "enable TLS on the server (ssl = on), which sslmode={} requires; check host and port if it is not PostgreSQL",
             facts.tls.mode.name()
         ),
         "unsupported authentication method" | "unsupported SASL mechanism" => {
-            "have the server's pg_hba.conf use scram-sha-256, md5, password, cert or trust".to_owned()
+            "change the server's pg_hba.conf to scram-sha-256, md5, password, cert or trust".to_owned()
         }
         "server did not use channel binding" => no_channel_binding(facts),
         _ => return None,
     })
 }
 
-/// The algorithms whose hash the client library knows.
+/// The signature algorithms whose hash the client library knows.
 const BOUND: [&str; 2] = ["ecdsa-with-SHA256", "ecdsa-with-SHA384"];
 
 fn no_channel_binding(facts: &Facts<'_>) -> String {
-    // Signatures of RSA are listed by name only where they can't be bound.
+    // Only RSA algorithms without channel binding have a name here; others appear as numbers.
     let unbound = |name: &String| !BOUND.contains(&name.as_str()) && !name.starts_with("1.2.840.113549.1.1.");
     match facts.tls.algorithm().filter(unbound) {
         Some(name) if facts.tls.mode != SslPolicy::Disable && name != "sha1WithRSAEncryption" => format!(
@@ -256,7 +254,7 @@ fn unreachable(error: &Error, facts: &Facts<'_>) -> Option<String> {
     let cause: &io::Error = cause_of(error)?;
     Some(match cause.kind() {
         io::ErrorKind::ConnectionRefused => {
-            "start the server, correct host and port, or have the server listen there (listen_addresses)"
+            "start the server, correct host and port, or add the address to listen_addresses of the server"
                 .to_owned()
         }
         io::ErrorKind::NotFound => {
@@ -268,16 +266,14 @@ fn unreachable(error: &Error, facts: &Facts<'_>) -> Option<String> {
         io::ErrorKind::TimedOut
         | io::ErrorKind::HostUnreachable
         | io::ErrorKind::NetworkUnreachable
-        | io::ErrorKind::AddrNotAvailable => {
-            "correct the host, or open the port in the firewalls between".to_owned()
-        }
+        | io::ErrorKind::AddrNotAvailable => "correct the host, or open the port in the firewalls".to_owned(),
         io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => closed(),
         _ => match cause.to_string() {
             text if text.contains("failed to lookup") || text.contains("could not resolve") => {
                 format!("correct the host name '{}', or check DNS", host(facts.config))
             }
             text if text.contains("SUN_LEN") => {
-                "have the server put a socket in a directory with a shorter path".to_owned()
+                "move the socket of the server to a directory with a shorter path".to_owned()
             }
             _ => FOREIGN.to_owned(),
         },

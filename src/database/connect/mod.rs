@@ -1,7 +1,6 @@
-//! Where the database is, and how it is reached: connection URLs as libpq and Prisma write them, the `PG*` variables,
-//! `~/.pgpass`, TLS.
+//! Connection parameters: URLs in the forms of libpq and Prisma, the `PG*` variables, `~/.pgpass`, and TLS.
 //!
-//! Invariant: no error or warning holds a password, nor a text that could be a part of one.
+//! Invariant: no error or warning contains a password, or a text that could be a part of one.
 
 pub(crate) mod attributes;
 pub(crate) mod cause;
@@ -28,24 +27,24 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Where the database is, and what the URL said about things that are no business of a connection.
+/// The hosts of the database, and the other settings of its URL.
 #[derive(Clone)]
 pub struct Target {
-    /// What the client connects with: one for each host, to be tried in this order.
+    /// One client configuration per host, in the order of the attempts.
     pub hosts: Vec<Config>,
-    /// Whether the hosts are tried in any order.
+    /// Whether the order of the hosts is random.
     pub any_order: bool,
-    /// Which of them a session may use.
+    /// The kind of server that a session may use (`target_session_attrs`).
     pub attributes: SessionAttributes,
-    /// What is encrypted and checked.
+    /// Encryption, and the checks of the server's certificate.
     pub tls: Tls,
-    /// The schema that a Prisma URL names.
+    /// The schema in a Prisma URL.
     pub schema: Option<String>,
-    /// What was dropped, in words for the log.
+    /// Warnings for the log, for example about ignored parameters.
     pub warnings: Vec<String>,
 }
 
-/// A password is no one's business, nor are `options`, which may set a secret of the database's own.
+/// Omits passwords and `options`, which can set a secret of the database.
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let places = self.hosts.iter().map(|config| (config.get_hosts(), config.get_ports()));
@@ -60,11 +59,11 @@ impl fmt::Debug for Target {
     }
 }
 
-/// The variables of the process, or of a test; one that is empty is not set.
+/// Looks up a variable of the process or of a test. An empty variable counts as not set.
 pub(crate) type Variables<'v> = &'v dyn Fn(&str) -> Option<String>;
 
-/// Reads a connection URL, or the `key=value` form of libpq; what it leaves out is filled in from the `PG*`
-/// variables and `~/.pgpass`.
+/// Reads a connection URL, or the `key=value` form of libpq. The `PG*` variables and `~/.pgpass` fill in missing
+/// values.
 pub fn from_url(url: &str, variables: Variables<'_>) -> Result<Target, TargetError> {
     let mut warnings = Vec::new();
     let mut parameters = Parameters::of_text(url.trim(), &mut warnings)?;
@@ -72,13 +71,13 @@ pub fn from_url(url: &str, variables: Variables<'_>) -> Result<Target, TargetErr
     target(&parameters, variables, warnings)
 }
 
-/// Whether a connection URL, or the `key=value` form, holds a password itself.
+/// Whether a connection URL, or the `key=value` form, contains a password.
 pub(crate) fn holds_password(url: &str) -> bool {
     let is_password = |(name, value): &(String, String)| name == "password" && !value.is_empty();
     text::parse(url.trim()).is_ok_and(|pairs| pairs.iter().any(is_password))
 }
 
-/// Reads libpq's `PG*` variables; `None` where they name neither a host nor a database.
+/// Reads libpq's `PG*` variables. Returns `None` if they name neither a host nor a database.
 pub(crate) fn from_variables(variables: Variables<'_>) -> Result<Option<Target>, TargetError> {
     let mut parameters = Parameters::default();
     parameters.fill(variables)?;
@@ -89,16 +88,16 @@ pub(crate) fn from_variables(variables: Variables<'_>) -> Result<Option<Target>,
 }
 
 impl Target {
-    /// What the sessions are to call themselves, where that is set.
+    /// The `application_name` of the sessions, if it is set.
     pub fn application_name(&self) -> Option<&str> {
         self.hosts.first().and_then(|config| config.get_application_name())
     }
 }
 
-/// Directories that Debian, Red Hat and PostgreSQL itself choose for Unix sockets.
+/// The directories that Debian, Red Hat and PostgreSQL itself use for Unix sockets.
 const SOCKET_DIRECTORIES: [&str; 3] = ["/var/run/postgresql", "/run/postgresql", "/tmp"];
 
-/// Where a server is if no host is named: as for libpq a Unix socket of this machine; else `localhost`.
+/// The host if none is named: a Unix socket of this machine as for libpq, else `localhost`.
 fn local_host(port: u16) -> &'static str {
     let has_socket = |directory: &&str| Path::new(directory).join(format!(".s.PGSQL.{port}")).exists();
     SOCKET_DIRECTORIES.into_iter().find(has_socket).unwrap_or("localhost")
@@ -157,7 +156,6 @@ fn target(
     })
 }
 
-/// One of the hosts.
 struct HostAddress {
     host: String,
     address: Option<IpAddr>,
@@ -196,7 +194,7 @@ fn places(parameters: &Parameters) -> Result<Vec<HostAddress>, TargetError> {
             ),
         };
         let host = match (names.get(number).copied().unwrap_or_default(), address) {
-            // The address is then the name that a certificate is asked for.
+            // The certificate is then checked for the address.
             ("", Some(address)) => address.to_string(),
             ("", None) => local_host(port).to_owned(),
             (name, _) => name.to_owned(),
@@ -206,7 +204,7 @@ fn places(parameters: &Parameters) -> Result<Vec<HostAddress>, TargetError> {
     (0..count).map(place).collect()
 }
 
-/// What is the same for all hosts; among it TCP that notices within a minute when the other side is gone.
+/// The settings that all hosts share. TCP detects a dead peer within a minute.
 fn base_config(parameters: &Parameters) -> Result<Config, TargetError> {
     let mut config = Config::new();
     let user = match parameters.text("user") {
@@ -234,7 +232,7 @@ fn base_config(parameters: &Parameters) -> Result<Config, TargetError> {
     config.keepalives_interval(seconds("keepalives_interval", 10)?);
     let count = parameters.number("keepalives_count", 0..=127, "")?;
     config.keepalives_retries(count.filter(|count| *count > 0).unwrap_or(3));
-    // The client library's own reading of a URL takes this for seconds; it is milliseconds for libpq.
+    // Milliseconds as in libpq. The URL parser of the client library reads seconds.
     let user_timeout = parameters.number("tcp_user_timeout", 0..=86_400_000, " of milliseconds")?;
     let user_timeout = user_timeout.filter(|milliseconds| *milliseconds > 0).unwrap_or(30_000);
     config.tcp_user_timeout(Duration::from_millis(user_timeout));

@@ -1,5 +1,4 @@
-//! The parameters of a connection, by libpq's names: which there are, the variable that stands for each, and
-//! where each value came from, so that an error can say so.
+//! The parameters of a connection by libpq's names, their variables, and the origin of each value for error messages.
 
 use crate::database::connect::error::TargetError;
 use crate::database::connect::text;
@@ -8,7 +7,7 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-/// Each parameter, and its variable.
+/// Each parameter with its variable.
 const KNOWN: [(&str, &str); 31] = [
     ("host", "PGHOST"),
     ("hostaddr", "PGHOSTADDR"),
@@ -43,7 +42,8 @@ const KNOWN: [(&str, &str); 31] = [
     ("schema", ""),
 ];
 
-/// What libpq or Prisma has, and this program has not: to ignore it could be wrong.
+/// Parameters of libpq or Prisma that this program does not support, their variables, and a remedy. To ignore them
+/// could be wrong.
 const NOT_OFFERED: [(&str, &str, &str); 7] = [
     ("service", "PGSERVICE", "put the entries of the service file into DATABASE_URL"),
     ("servicefile", "PGSERVICEFILE", "put the entries of the service file into DATABASE_URL"),
@@ -62,7 +62,7 @@ const NOT_OFFERED: [(&str, &str, &str); 7] = [
     ("replication", "", "remove it"),
 ];
 
-/// Values that are wishes which this program can't meet.
+/// Values that this program does not support: parameter, variable, value and remedy.
 const VALUES_NOT_OFFERED: [(&str, &str, &str, &str); 2] = [
     ("gssencmode", "PGGSSENCMODE", "require", "remove it, and encrypt with sslmode"),
     (
@@ -73,7 +73,7 @@ const VALUES_NOT_OFFERED: [(&str, &str, &str, &str); 2] = [
     ),
 ];
 
-/// What means nothing to this program, or is always as it does it.
+/// Parameters without an effect here.
 const DROPPED: [&str; 15] = [
     "connection_limit",
     "pool_timeout",
@@ -92,32 +92,30 @@ const DROPPED: [&str; 15] = [
     "sslcompression",
 ];
 
-/// Parameters whose white space at the ends has a meaning.
+/// Parameters in which white space at the ends is significant.
 const AS_GIVEN: [&str; 2] = ["password", "options"];
 
-/// The values of one connection.
 #[derive(Default)]
 pub(crate) struct Parameters {
     values: BTreeMap<&'static str, Value>,
 }
 
-/// A value, and what to call it in an error.
+/// A value, and its origin for error messages.
 pub(crate) struct Value {
     pub(crate) text: String,
     pub(crate) place: String,
 }
 
 impl Parameters {
-    /// Those of a connection string; what is dropped is a warning.
+    /// Reads a connection string. Ignored parameters become warnings.
     pub(crate) fn of_text(text: &str, warnings: &mut Vec<String>) -> Result<Self, TargetError> {
         let mut parameters = Self::default();
         for (name, value) in text::parse(text)? {
-            refuse_value(&name, &value, |(parameter, ..)| parameter)?;
+            reject_value(&name, &value, |(parameter, ..)| parameter)?;
             if DROPPED.contains(&name.as_str()) {
                 warnings.push(dropped(&name));
             } else if name == "sslaccept" && value == "accept_invalid_certs" {
-                warnings
-                    .push("ignored sslaccept in the database URL: sslmode sets what is checked".to_owned());
+                warnings.push("ignored sslaccept in the database URL: sslmode selects the checks".to_owned());
             } else if let Some((name, _, remedy)) = NOT_OFFERED.iter().find(|known| known.0 == name) {
                 return Err(TargetError::NotOffered { name, remedy });
             } else if name == "ssl" && value == "true" {
@@ -131,7 +129,7 @@ impl Parameters {
         Ok(parameters)
     }
 
-    /// Fills what is not set from the `PG*` variables.
+    /// Fills unset parameters from the `PG*` variables.
     pub(crate) fn fill(&mut self, variable: &dyn Fn(&str) -> Option<String>) -> Result<(), TargetError> {
         let variable = |name: &str| if name.is_empty() { None } else { variable(name) };
         for (_, name, remedy) in NOT_OFFERED {
@@ -140,9 +138,9 @@ impl Parameters {
             }
         }
         for (_, name, _, _) in VALUES_NOT_OFFERED {
-            refuse_value(name, &variable(name).unwrap_or_default(), |(_, variable, ..)| variable)?;
+            reject_value(name, &variable(name).unwrap_or_default(), |(_, variable, ..)| variable)?;
         }
-        // A host that the text names is not at the variable's address.
+        // The variables of the host and its address do not apply to a host in the text.
         let has_host = self.values.contains_key("host") || self.values.contains_key("hostaddr");
         for (name, of) in KNOWN {
             let other_host = has_host && matches!(name, "host" | "hostaddr");
@@ -153,7 +151,7 @@ impl Parameters {
                 self.set(name, value, of.to_owned());
             }
         }
-        // libpq's old name for one of the modes, as a default.
+        // The old variable of libpq for `sslmode=require`, used as a default.
         if !self.values.contains_key("sslmode")
             && variable("PGREQUIRESSL").is_some_and(|value| value.starts_with('1'))
         {
@@ -163,9 +161,9 @@ impl Parameters {
     }
 
     fn set(&mut self, name: &'static str, text: String, place: String) {
-        // A line's end that a file or a secret has left, which would become a part of a name.
+        // A file or secret may leave a newline, which would become part of a name.
         let text = if AS_GIVEN.contains(&name) { text } else { text.trim().to_owned() };
-        // As for libpq, what is empty is not set.
+        // As in libpq, an empty value counts as not set.
         if text.is_empty() {
             self.values.remove(name);
         } else {
@@ -181,12 +179,11 @@ impl Parameters {
         self.get(name).map(|value| value.text.as_str())
     }
 
-    /// The values of a list; none where it is not set.
+    /// The values of a list; empty if it is not set.
     pub(crate) fn list(&self, name: &str) -> Vec<&str> {
         self.text(name).map(|text| text.split(',').map(str::trim).collect()).unwrap_or_default()
     }
 
-    /// A number.
     pub(crate) fn number<T: FromStr + PartialOrd + Display>(
         &self,
         name: &str,
@@ -199,7 +196,7 @@ impl Parameters {
         parsed.map(Some).ok_or_else(|| value.wrong(wanted()))
     }
 
-    /// One of some words.
+    /// The meaning of a value that is one of `words`.
     pub(crate) fn word<T: Copy>(&self, name: &str, words: &[(&str, T)]) -> Result<Option<T>, TargetError> {
         let Some(value) = self.get(name) else { return Ok(None) };
         let known = words.iter().find(|(word, _)| *word == value.text).map(|(_, meaning)| *meaning);
@@ -213,7 +210,7 @@ impl Value {
         TargetError::Value { place: self.place.clone(), value: self.text.clone(), wanted: wanted.into() }
     }
 
-    /// It is none of the words that are possible.
+    /// The error of a value that is not one of `words`.
     pub(crate) fn not_among(&self, words: &[&str]) -> TargetError {
         self.wrong(format!("possible values: {}", words.join(", ")))
     }
@@ -223,7 +220,7 @@ fn place(name: &str) -> String {
     format!("{name} of the database URL")
 }
 
-fn refuse_value(
+fn reject_value(
     name: &str,
     value: &str,
     of: impl Fn((&'static str, &'static str, &'static str, &'static str)) -> &'static str,
@@ -246,7 +243,7 @@ fn dropped(name: &str) -> String {
 }
 
 fn unknown(name: &str, may_be_password: bool) -> TargetError {
-    // What is no name may be a part of a password.
+    // A text that is not a name may be part of a password.
     let is_name = name.bytes().all(|letter| letter.is_ascii_lowercase() || letter == b'_');
     TargetError::Unknown {
         name: if is_name && !may_be_password { name.to_owned() } else { "…".to_owned() },

@@ -1,4 +1,4 @@
-//! `~/.pgpass`: passwords by host, port, database and user, as libpq reads them.
+//! Reads passwords by host, port, database and user from `~/.pgpass`, as libpq does.
 
 use crate::permissions::is_of_another;
 use nix::libc::{O_NOCTTY, O_NONBLOCK};
@@ -7,41 +7,40 @@ use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
-/// Whose password is looked for.
+/// The connection that needs a password.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Login<'l> {
-    /// `localhost` for a Unix socket in a usual directory.
+    /// `localhost` for a Unix socket in a default directory.
     pub(crate) host: &'l str,
     pub(crate) port: u16,
     pub(crate) database: &'l str,
     pub(crate) user: &'l str,
 }
 
-/// The lines of a file of passwords.
 #[derive(Default)]
 pub(crate) struct PasswordFile {
     text: String,
 }
 
 impl PasswordFile {
-    /// Reads the file, if it is there; what is wrong with it is a warning, as it is for libpq.
+    /// Reads the file if it exists. As in libpq, a fault of the file is a warning.
     pub(crate) fn read(path: &Path, warnings: &mut Vec<String>) -> Self {
         let name = path.display();
-        // A FIFO in its place must not hang.
+        // Opening a FIFO must not block.
         let opened = OpenOptions::new().read(true).custom_flags(O_NONBLOCK | O_NOCTTY).open(path);
         let text = opened.and_then(|mut file| {
             let found = file.metadata()?;
             let mut text = String::new();
             if !found.is_file() {
-                warnings.push(format!("the password file {name} is no plain file, and is not read"));
+                warnings.push(format!("the password file {name} is ignored: it is not a regular file"));
             } else if found.mode() & 0o077 != 0 {
                 warnings.push(format!(
-                    "the password file {name} can be read by others, and is not used; mend it by: chmod 600 {name}"
+                    "the password file {name} is ignored: other users can read it; run: chmod 600 {name}"
                 ));
             } else if is_of_another(&found) {
                 warnings.push(format!(
-                    "the password file {name} belongs to another user (id {}), and is not used; run as that user, or: chown \
-                     \"$(id -u)\" {name}",
+                    "the password file {name} is ignored: it belongs to another user (id {}); run as that user, or run: \
+                     chown \"$(id -u)\" {name}",
                     found.uid()
                 ));
             } else {
@@ -53,13 +52,13 @@ impl PasswordFile {
             Ok(text) => Self { text },
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Self::default(),
             Err(error) => {
-                warnings.push(format!("the password file {name} can't be read: {error}"));
+                warnings.push(format!("cannot read the password file {name}: {error}"));
                 Self::default()
             }
         }
     }
 
-    /// The password of the first line that fits.
+    /// The password of the first matching line.
     pub(crate) fn password(&self, login: Login<'_>) -> Option<String> {
         let port = login.port.to_string();
         let wanted = [login.host, &port, login.database, login.user];
@@ -74,7 +73,7 @@ impl PasswordFile {
     }
 }
 
-/// The fields of a line, as they are written and without their escapes: `\:` is a colon, `\\` a backslash.
+/// The fields of a line, each as written and without its escapes: `\:` is a colon, `\\` a backslash.
 fn fields(line: &str) -> impl Iterator<Item = (&str, String)> {
     let mut rest = Some(line);
     std::iter::from_fn(move || {
@@ -135,10 +134,10 @@ mod tests {
         PasswordFile::read(&directory.path().join("none"), &mut warnings);
         assert!(warnings.is_empty());
         PasswordFile::read(directory.path(), &mut warnings);
-        assert!(warnings[0].contains("no plain file"), "{warnings:?}");
+        assert!(warnings[0].contains("not a regular file"), "{warnings:?}");
     }
 
-    /// Root alone can read such a file, and could be made to log in as someone else.
+    /// Only root can read such a file, and its passwords could make root log in as someone else.
     #[test]
     fn a_file_of_another_user_is_not_used() {
         let directory = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! What connection strings, variables and password files come to, and that no error tells a password.
+//! Tests of connection strings, variables and password files, and that no error contains a password.
 
 #[cfg(test)]
 pub(crate) mod files;
@@ -247,7 +247,7 @@ fn variables() {
             "PGGSSENCMODE=require is not supported\nhint: remove it, and encrypt with sslmode",
         ),
     ] {
-        // A file of authorities is read only where it is used.
+        // A file of authorities is read only if it is used.
         let mode = if name == "PGSSLROOTCERT" { "verify-ca" } else { "" };
         let ports = if name == "PGHOST" { "1,2" } else { "" };
         let pairs = [(name, value), ("PGHOST", "db"), ("PGSSLMODE", mode), ("PGPORT", ports)];
@@ -332,7 +332,7 @@ fn values_at_their_borders() {
 }
 
 #[test]
-fn the_login_of_a_url_is_told_from_those_of_variables() {
+fn a_password_in_the_url_is_detected() {
     for (text, held) in [
         ("postgresql://me:secret@db", true),
         ("postgresql://db?password=secret", true),

@@ -1,9 +1,10 @@
-//! Connection strings, in both of libpq's forms, as names and values. No error of it holds a value: each may be a password.
+//! Parses connection strings, in both of libpq's forms, into names and values. No error contains a value, because
+//! each may be a password.
 
 use crate::database::connect::error::TargetError;
 use percent_encoding::percent_decode_str;
 
-/// What a connection string says, in its order: a later value of a name wins.
+/// Names and values in the order of the string. The last value of a name counts.
 pub(crate) type Pairs = Vec<(String, String)>;
 
 const SCHEMES: [&str; 2] = ["postgresql://", "postgres://"];
@@ -27,9 +28,11 @@ pub(crate) fn parse(text: &str) -> Result<Pairs, TargetError> {
     }
 }
 
-/// What people paste in place of a URL: why it is none, and what to do. It may hold a password, so none of it is shown.
+/// The fault and the remedy of texts that are often pasted in place of a URL. They may contain a password, so no part
+/// of them is shown.
 fn mistake(text: &str) -> Option<(&'static str, &'static str)> {
-    const POSTGRES: &str = "set it to the URL of a PostgreSQL: postgresql://user:password@host:5432/database";
+    const POSTGRES: &str =
+        "set it to the URL of a PostgreSQL database: postgresql://user:password@host:5432/database";
     const STARTS: [(&str, &str, &str); 9] = [
         (
             "jdbc:",
@@ -38,13 +41,13 @@ fn mistake(text: &str) -> Option<(&'static str, &'static str)> {
                                        postgresql://user:password@host:5432/database",
         ),
         ("DATABASE_URL=", "it starts with 'DATABASE_URL='", "remove 'DATABASE_URL=' from its start"),
-        ("export ", "it starts with 'export'", "remove all that precedes postgresql://"),
-        ("psql ", "it is a command", "remove all that precedes postgresql://"),
-        ("file:", "it is the URL of an SQLite file", POSTGRES),
-        ("sqlite:", "it is the URL of an SQLite file", POSTGRES),
-        ("mysql://", "it is the URL of a MySQL", POSTGRES),
-        ("prisma://", "it is the URL of Prisma Accelerate", POSTGRES),
-        ("prisma+postgres://", "it is the URL of Prisma Accelerate or of 'prisma dev'", POSTGRES),
+        ("export ", "it starts with 'export'", "remove everything before postgresql://"),
+        ("psql ", "it is a command", "remove everything before postgresql://"),
+        ("file:", "it is an SQLite URL", POSTGRES),
+        ("sqlite:", "it is an SQLite URL", POSTGRES),
+        ("mysql://", "it is a MySQL URL", POSTGRES),
+        ("prisma://", "it is a URL of Prisma Accelerate", POSTGRES),
+        ("prisma+postgres://", "it is a URL of Prisma Accelerate or 'prisma dev'", POSTGRES),
     ];
     if let Some((_, why, remedy)) = STARTS.iter().find(|(start, ..)| text.starts_with(start)) {
         return Some((why, remedy));
@@ -63,8 +66,8 @@ fn mistake(text: &str) -> Option<(&'static str, &'static str)> {
     has_place.then_some(("it does not start with postgresql://", "put postgresql:// before it"))
 }
 
-/// Whether what was read as a parameter's name may be a part of a password: one that holds a `?` and so ended too early, or
-/// one with spaces and no quotes.
+/// Whether the name of a parameter may be part of a password: of one with a `?`, which ended too early, or of one
+/// with spaces and without quotes.
 pub(crate) fn may_be_password(text: &str, name: &str) -> bool {
     match text.split_once("://") {
         Some((_, rest)) => {
@@ -85,7 +88,7 @@ fn url(rest: &str) -> Result<Pairs, TargetError> {
     let (authority, database) = base.split_once('/').unwrap_or((base, ""));
     let misplaced = |part: &str| part.split('=').next().is_some_and(|name| name.contains('@'));
     if database.contains('@') || query.split('&').any(misplaced) {
-        return Err(fault("an '@' stands where none can be; in a password, write / as %2F and ? as %3F"));
+        return Err(fault("misplaced '@'; in a password, write / as %2F and ? as %3F"));
     }
     let mut found = Pairs::new();
     let mut add = |name: &str, value: &str| -> Result<(), TargetError> {
@@ -126,9 +129,9 @@ fn host_and_port(host: &str) -> Result<(&str, &str), TargetError> {
         }
         None => host.rsplit_once(':').unwrap_or((host, "")),
     };
-    // What is no number may be a password in the wrong place.
+    // The text may be a misplaced password, so it is not shown.
     if !port.bytes().all(|letter| letter.is_ascii_digit()) {
-        return Err(fault("what follows the ':' after a host is no port, a number from 1 to 65535"));
+        return Err(fault("invalid port after a host, expected a number from 1 to 65535"));
     }
     Ok((name, port))
 }
@@ -137,7 +140,7 @@ fn decode(name: &str, value: &str) -> Result<String, TargetError> {
     let is_escape = |rest: &str| rest.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
     if !value.split('%').skip(1).all(is_escape) {
         return Err(fault(format!(
-            "{name} has a '%' without two hex digits after it; write % itself as %25"
+            "{name} has a '%' without two hex digits after it; write a literal % as %25"
         )));
     }
     let decoded = percent_decode_str(value).decode_utf8();
@@ -146,7 +149,7 @@ fn decode(name: &str, value: &str) -> Result<String, TargetError> {
             Err(fault(format!("{name} holds a NUL (%00), which is never allowed")))
         }
         Ok(decoded) => Ok(decoded.into()),
-        Err(_) => Err(fault(format!("{name} is not UTF-8, its %-escapes resolved"))),
+        Err(_) => Err(fault(format!("{name} is not UTF-8 after percent-decoding"))),
     }
 }
 
@@ -178,5 +181,5 @@ fn pair_value(text: &str) -> Result<(String, &str), TargetError> {
             letter => value.push(letter),
         }
     }
-    if quoted { Err(fault("a value in quotes has no end")) } else { Ok((value, "")) }
+    if quoted { Err(fault("a quoted value has no end")) } else { Ok((value, "")) }
 }

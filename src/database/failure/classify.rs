@@ -1,5 +1,4 @@
-//! What an error of the database means for what is done next: one function decides, by SQLSTATE and type, never by
-//! the words.
+//! Classifies database errors by SQLSTATE and type, never by their text. The class decides the next step.
 
 use crate::database::connect::cause::tls_fault;
 use crate::database::failure::error::DatabaseError;
@@ -8,27 +7,27 @@ use nix::errno::Errno;
 use postgres::Error;
 use std::io;
 
-/// What can be done about an error.
+/// The handling of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ErrorClass {
-    /// The database is away: gone, starting, full, read-only. Wait until it is back, and try the same again.
+    /// The database is unreachable: gone, starting, full or read-only. Wait until it is back, then retry.
     Away,
-    /// The database is there, and refuses for a reason that may pass: try the same again, a few times.
+    /// The database is reachable, and refuses for a reason that may pass. Retry a few times.
     Transient,
-    /// A row is at fault: find it, reject it, go on with the rest.
+    /// A row is at fault. Find it, reject it, and continue with the others.
     Data,
-    /// Trying again would fail again.
+    /// A retry would fail again.
     Fatal,
 }
 
-/// Sorts an error of a statement, of a commit or of a connection.
+/// Classifies an error of a statement, of a COMMIT or of a connection.
 ///
-/// An error without a SQLSTATE is the client's: a closed connection and an error of input or output mean that the
-/// database is away; what is left (a type that does not fit, a configuration) is a mistake that stays one.
+/// An error without a SQLSTATE is from the client. A closed connection or an I/O error means that the database is
+/// unreachable. Any other, such as an unexpected type or a wrong configuration, is permanent.
 pub(crate) fn classify(error: &Error) -> ErrorClass {
     match error.code() {
         Some(state) => classify_sqlstate(state.code()),
-        // It comes as an error of input and output, too.
+        // TLS faults are wrapped in I/O errors, so they are checked first.
         None if tls_fault(error).is_some() => ErrorClass::Fatal,
         None if cause_of::<io::Error>(error).is_some_and(is_out_of_files) => ErrorClass::Fatal,
         None if cause_of::<io::Error>(error).is_some_and(is_no_privilege) => ErrorClass::Fatal,
@@ -37,51 +36,51 @@ pub(crate) fn classify(error: &Error) -> ErrorClass {
     }
 }
 
-/// Whether the process, or the system, has no room for another file or socket.
+/// Whether the process or the system is out of file descriptors.
 pub(crate) fn is_out_of_files(error: &io::Error) -> bool {
     [Errno::EMFILE, Errno::ENFILE].iter().any(|errno| error.raw_os_error() == Some(*errno as i32))
 }
 
-/// Whether the system denies this user the server's socket. A local firewall's refusal has another number.
+/// Whether this user lacks access to the socket of the server. A local firewall causes another error number.
 fn is_no_privilege(error: &io::Error) -> bool {
     error.raw_os_error() == Some(Errno::EACCES as i32)
 }
 
-/// Sorts a SQLSTATE, by the classes of <https://www.postgresql.org/docs/current/errcodes-appendix.html>; each of them is
-/// named here.
+/// Classifies a SQLSTATE by <https://www.postgresql.org/docs/current/errcodes-appendix.html>. All classes of that
+/// page are named here.
 fn classify_sqlstate(code: &str) -> ErrorClass {
     use ErrorClass::{Away, Data, Fatal, Transient};
     match code {
         // Disk full, too many connections; shut down, crashed, starting up, idle session; a standby, or read-only;
-        // the server's own files.
+        // errors of the files of the server.
         "53100" | "53300" | "57P01" | "57P02" | "57P03" | "57P05" | "25006" | "58000" | "58030" => Away,
-        // Serialization failure, outcome of the statement unknown, deadlock; lock not available, object in use; idle in
-        // transaction, or too long in it; cancelled; what the server did not expect, such as a catalog that changed
-        // meanwhile, or of Citus a node that was lost.
+        // Serialization failure, unknown outcome of a statement, deadlock; lock not available, object in use; idle or
+        // too long in a transaction; cancelled; internal errors, such as a concurrently changed catalog or a lost
+        // Citus node.
         "40001" | "40003" | "40P01" | "55P03" | "55006" | "25P03" | "25P04" | "57014" | "XX000" => Transient,
         // The database was dropped.
         "57P04" => Fatal,
         _ => match code.get(..2) {
             // Connection.
             Some("08") => Away,
-            // Memory and other limits of the server's; an operator; a snapshot too old; a transaction rolled back.
+            // Memory and other limits of the server; an operator; a snapshot too old; a transaction rolled back.
             Some("53" | "57" | "72" | "40") => Transient,
-            // A value; a constraint; a view's check; a limit, such as an index row's size. And what a function of a trigger
-            // raises: conditions that are no errors, an action, a CASE or a subquery that does not fit, what it does with the
-            // transaction, what it returns, an external routine, PL/pgSQL's own.
+            // A value; a constraint; the check of a view; a limit, such as the size of an index row. Functions of
+            // triggers raise the others: conditions that are no errors, an action, a CASE or a subquery that does not
+            // fit, transaction control, the returned value, an external routine, PL/pgSQL.
             Some(
                 "22" | "23" | "44" | "54" | "00" | "01" | "02" | "03" | "09" | "0F" | "0Z" | "10" | "20"
                 | "21" | "27" | "2D" | "2F" | "38" | "39" | "P0",
             ) => Data,
-            // Features; a transaction or a role that can't be begun, named or granted; the state of a transaction, of
-            // a statement, a cursor or a savepoint; the login; dependent objects; names of databases and schemas; privileges,
-            // names and syntax; the state of an object; the system, configuration, foreign data, corruption: nothing to be
-            // gained by another try.
+            // Features; a transaction or a role that cannot be started, named or granted; the state of a transaction,
+            // a statement, a cursor or a savepoint; the login; dependent objects; names of databases and schemas;
+            // privileges, names and syntax; the state of an object; the system, configuration, foreign data,
+            // corruption. A retry cannot help.
             Some(
                 "0A" | "0B" | "0L" | "0P" | "24" | "25" | "26" | "28" | "2B" | "34" | "3B" | "3D" | "3F"
                 | "42" | "55" | "58" | "F0" | "HV" | "XX",
             ) => Fatal,
-            // PostgreSQL has no such class: a function of the user's has raised it.
+            // PostgreSQL has no such class: a user's function raised it.
             Some(_) if code.len() == 5 => Data,
             _ => Fatal,
         },
@@ -89,15 +88,15 @@ fn classify_sqlstate(code: &str) -> ErrorClass {
 }
 
 impl DatabaseError {
-    /// What can be done about it. A row is at fault in a statement alone that moves rows.
+    /// The handling of the error. Only a statement that moves rows can fail because of a row.
     pub(crate) fn class(&self) -> ErrorClass {
         match self {
             DatabaseError::Rows { source, .. } => classify(source),
             DatabaseError::Postgres(error) if pools_statements(error) => ErrorClass::Fatal,
             DatabaseError::Postgres(error) => without_rows(classify(error)),
-            // The server does not take the login's options, or has functions that are called by a login.
+            // The server rejects the options of the login, or a login trigger failed.
             DatabaseError::Connect { error, .. } => match (classify(error), self.sqlstate()) {
-                // A statement_timeout of the role's that a session's first statements are too long for.
+                // The statement_timeout of the role is too short for the first statements of a session.
                 (ErrorClass::Data, _) | (_, Some("57014")) => ErrorClass::Fatal,
                 (class, _) => class,
             },
@@ -117,14 +116,14 @@ impl DatabaseError {
             | DatabaseError::Aborted
             | DatabaseError::NoneFree(_)
             | DatabaseError::Thread(_) => ErrorClass::Fatal,
-            DatabaseError::Told(error) => match cause_of::<DatabaseError>(error) {
+            DatabaseError::Described(error) => match cause_of::<DatabaseError>(error) {
                 Some(error) => error.class(),
                 None => cause_of(error).map_or(ErrorClass::Fatal, |error| without_rows(classify(error))),
             },
         }
     }
 
-    /// Whether it means that a connection was lost, or none could be had.
+    /// Whether a connection was lost or could not be opened.
     pub(crate) fn is_loss(&self) -> bool {
         let is_refusal = |state: &str| matches!(state, "53100" | "25006" | "58000" | "58030");
         let is_standby = matches!(self, DatabaseError::Standby(_) | DatabaseError::Unreplicated);
@@ -132,8 +131,8 @@ impl DatabaseError {
     }
 }
 
-/// Whether a PgBouncer refuses transactions, as it does in statement mode. It has one SQLSTATE for all that it says, and does
-/// not translate its words.
+/// Whether PgBouncer rejects transactions because it is in statement mode. It has one SQLSTATE for all its errors,
+/// and does not translate their text.
 fn pools_statements(error: &Error) -> bool {
     let says = |error: &postgres::error::DbError| {
         error.code().code() == "08P01" && error.message().contains("statement pooling")
@@ -141,7 +140,7 @@ fn pools_statements(error: &Error) -> bool {
     error.as_db_error().is_some_and(says)
 }
 
-/// Whoever forbids a statement that has no row in it may allow it the next time.
+/// No row is at fault in a statement without rows, so its error may pass.
 fn without_rows(class: ErrorClass) -> ErrorClass {
     match class {
         ErrorClass::Data => ErrorClass::Transient,

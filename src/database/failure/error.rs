@@ -1,4 +1,4 @@
-//! The error of a call of the database, before it is decided what is done about it.
+//! Errors of database calls, before their classification.
 
 use crate::database::connect::fault::ConnectFault;
 use crate::database::connect::server_version::Unsupported;
@@ -8,69 +8,67 @@ use postgres::Error;
 use std::io;
 use std::time::Duration;
 
-/// An error of a connection, of a statement or of the bytes sent to it.
+/// An error of a connection, of a statement, or of the data sent to it.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DatabaseError {
-    /// A statement that moves no rows of events: a look-up, DDL, the ledger's own rows.
+    /// A statement that moves no rows of events: a lookup, DDL, or the rows of the ledger.
     #[error("{}", headline(.0))]
     Postgres(#[from] Error),
     /// A statement that moves rows of events, or the COMMIT of a transaction that moved some.
     #[error("{}", headline(source))]
     Rows {
-        /// The event that COPY was at, where the server names its line.
+        /// The event at which COPY failed, if the server names its line.
         event: Option<usize>,
         source: Error,
     },
-    /// No connection was made. `fault` states the cause, so `error` is no source of it.
+    /// A failed connection. `fault` states the cause, so `error` is not a source.
     #[error("{fault}")]
     Connect { fault: ConnectFault, error: Error },
-    /// No server is of the kind that `target_session_attrs` asks for.
+    /// No server matches `target_session_attrs`.
     #[error("{0}")]
     Unmet(ConnectFault),
-    /// It is no PostgreSQL, or one that is too old.
+    /// The server is not PostgreSQL, or is too old.
     #[error(transparent)]
     Unsupported(#[from] Unsupported),
     #[error("the connection broke")]
     Io(#[source] io::Error),
-    /// A server that accepts connections and says nothing, or a network that swallows all.
+    /// The server accepts connections but does not answer, or the network drops all packets.
     #[error("the database did not answer within {} s", .0.as_secs_f64())]
     NoAnswer(Duration),
-    /// A statement did not get on, and was cancelled or left behind.
-    #[error("no progress for {:.1} s{}", idle.as_secs_f64(), told(held_by.as_ref()))]
+    /// A statement without progress, which was cancelled or abandoned.
+    #[error("no progress for {:.1} s{}", idle.as_secs_f64(), waiting_for(held_by.as_ref()))]
     Stalled {
         idle: Duration,
-        /// What it waited for, where that could be seen.
+        /// The holder of the lock that it waited for, if that is known.
         held_by: Option<String>,
-        /// What came of cancelling it; none where it was left behind.
+        /// The error that cancelling it caused. None if it was abandoned.
         source: Option<Error>,
     },
     /// Fewer rows were stored than were sent, without an error.
     #[error("a trigger or rule of the table dropped the event")]
     Dropped,
-    /// The same, of the rows of the ledger.
-    #[error(
-        "a trigger or rule of kill_load_run or kill_load_segment drops the rows that are written; remove it"
-    )]
+    /// The same for the rows of the ledger.
+    #[error("a trigger or rule of kill_load_run or kill_load_segment drops the written rows; remove it")]
     LedgerDrops,
-    /// The role or the database cancels even what sets up a session.
+    /// The `statement_timeout` of the role or the database cancels even the setup of a session.
     #[error(
         "the statement_timeout of the role or the database is too short to set up a session; \
-         raise it by ALTER ROLE or ALTER DATABASE … SET statement_timeout"
+         raise it with ALTER ROLE or ALTER DATABASE … SET statement_timeout"
     )]
     TimeoutTooShort(#[source] Error),
     #[error(
-        "the pooler before the database is in statement mode, and a load needs transactions; \
+        "the connection pooler is in statement mode, but a load needs transactions; \
          set pool_mode = transaction or session"
     )]
     StatementPooling(#[source] Error),
-    /// What was written was refused, as the role or the database is set so.
+    /// A write failed because the role or the database is read-only by default.
     #[error(
-        "default_transaction_read_only is on for this role or database, so that nothing can be written; \
-         use another role, or ALTER ROLE or ALTER DATABASE … RESET default_transaction_read_only"
+        "default_transaction_read_only is on for this role or database, so nothing can be written; \
+         use another role, or run ALTER ROLE or ALTER DATABASE … RESET default_transaction_read_only"
     )]
     ReadOnlyRole(#[source] Error),
     #[error(
-        "the program is out of file descriptors; raise the limit by 'ulimit -n', or lower DATABASE_POOL_MAX"
+        "the program is out of file descriptors; raise the limit with 'ulimit -n', or lower DATABASE_POOL_MAX"
     )]
     OutOfFiles(#[source] io::Error),
     /// A COMMIT waits for a standby that does not answer.
@@ -79,40 +77,40 @@ pub(crate) enum DatabaseError {
          synchronous_standby_names", .0.as_secs_f64()
     )]
     Standby(Duration),
-    /// Such a wait was cancelled, which PostgreSQL says in a warning alone.
+    /// The wait for a standby was cancelled. PostgreSQL reports this only in a warning.
     #[error(
         "the wait of a COMMIT for a synchronous standby was cancelled: the data is on the primary, and may be \
          missing on the standby"
     )]
     Unreplicated,
-    /// What the caller allowed for waiting is over.
-    #[error("told to stop")]
+    /// The deadline of the caller is over.
+    #[error("stop requested")]
     Aborted,
     /// All connections of the pool stayed in use.
     #[error(transparent)]
     NoneFree(StoreError),
-    /// No thread can be started, or one panicked.
+    /// A thread could not be started, or panicked.
     #[error("a thread failed: {0}")]
     Thread(String),
-    /// An operation's own words for one of the others.
+    /// The description of another error by the operation.
     #[error(transparent)]
-    Told(#[from] StoreError),
+    Described(#[from] StoreError),
 }
 
 fn headline(error: &Error) -> &'static str {
     match error.code() {
         Some(_) => "the database refused",
         None if error.is_closed() || cause_of::<io::Error>(error).is_some() => "the connection broke",
-        None => "the database's answer is of another type than expected",
+        None => "unexpected type in the response of the database",
     }
 }
 
-fn told(held_by: Option<&String>) -> String {
+fn waiting_for(held_by: Option<&String>) -> String {
     held_by.map(|held_by| format!(", waiting for {held_by}")).unwrap_or_default()
 }
 
 impl DatabaseError {
-    /// Whether it names a cause that each host of a database would give.
+    /// Whether each host of the database would cause the same error.
     pub(crate) fn is_named(&self) -> bool {
         matches!(
             self,
@@ -123,13 +121,13 @@ impl DatabaseError {
         )
     }
 
-    /// Whether the server, the process or its machine has no room for another session.
-    pub(crate) fn is_want_of_room(&self) -> bool {
+    /// Whether the server, the process or the machine has no capacity for another session.
+    pub(crate) fn is_out_of_capacity(&self) -> bool {
         matches!(self, DatabaseError::OutOfFiles(_) | DatabaseError::Thread(_))
             || self.sqlstate() == Some("53300")
     }
 
-    /// The SQLSTATE; none where the server did not send the error.
+    /// The SQLSTATE; none if the server did not send the error.
     pub(crate) fn sqlstate(&self) -> Option<&str> {
         match self {
             DatabaseError::Postgres(error)
@@ -142,12 +140,12 @@ impl DatabaseError {
         }
     }
 
-    /// The error of a statement that moves rows of events.
+    /// An error of a statement that moves rows of events.
     pub(crate) fn of_rows(source: Error) -> Self {
         DatabaseError::Rows { event: None, source }
     }
 
-    /// The event that is the cause, where that is known.
+    /// The event that caused the error, if that is known.
     pub(crate) fn event(&self) -> Option<usize> {
         match self {
             DatabaseError::Rows { event, .. } => *event,
@@ -156,7 +154,7 @@ impl DatabaseError {
     }
 }
 
-/// The error of a write into a COPY: the client wraps the server's error in one of input and output.
+/// Converts the error of a write into a COPY. The client wraps the error of the server in an I/O error.
 pub(crate) fn copy_error(error: io::Error) -> DatabaseError {
     match error.downcast::<Error>() {
         Ok(error) => DatabaseError::of_rows(error),
@@ -164,11 +162,11 @@ pub(crate) fn copy_error(error: io::Error) -> DatabaseError {
     }
 }
 
-/// The line that a COPY was at when the server refused it, counted from 1. The words are the server's in whatever language, the
-/// number is the first one after the table's name.
+/// The line at which the server refused a COPY, counted from 1. The server translates the text, so this takes the
+/// first number after the name of the table.
 pub(crate) fn copy_line(error: &Error, target: &str) -> Option<usize> {
     let context = error.as_db_error()?.where_()?;
-    // The COPY is the outermost: functions of triggers come before it.
+    // The COPY is the outermost context. Functions of triggers precede it.
     context.lines().rev().filter(|line| line.contains("COPY")).find_map(|line| line_of(line, target))
 }
 

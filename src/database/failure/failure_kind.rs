@@ -1,24 +1,25 @@
-//! What a failure of the database is due to, and so whether another try can help.
+//! The cause of a database failure, which decides whether another run can help.
 
 use crate::database::failure::classify::{ErrorClass, classify};
 use crate::database::failure::error::DatabaseError;
 use crate::database::failure::gate_error::GateError;
 use crate::database::store::StoreError;
+use crate::error_chain::in_full;
 use std::error::Error;
 
-/// What a failure of a store is due to.
+/// The kind of cause of a store failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureKind {
-    /// An outage, or what was tried in vain again and again: it may pass.
+    /// An outage, or an error that persisted through all retries. It may pass.
     Passing,
-    /// The database refuses for a reason that does not pass by itself: the login, privileges, names, tables that do not fit.
+    /// The database refuses for a permanent reason: login, privileges, names, incompatible tables.
     Permanent,
     /// The program itself: a limit of its process, such as threads or open files, or a panic.
     Program,
 }
 
 impl StoreError {
-    /// What the failure is due to; of several causes the outermost one decides.
+    /// The kind of the failure. Of several causes, the outermost one decides.
     pub fn kind(&self) -> FailureKind {
         let mut next: Option<&(dyn Error + 'static)> = Some(self);
         while let Some(error) = next {
@@ -29,9 +30,15 @@ impl StoreError {
         }
         FailureKind::Passing
     }
+
+    /// The same failure with another message, if it is permanent: only permanent failures name commands.
+    #[must_use]
+    pub(crate) fn map_message(self, map: impl FnOnce(&str) -> String) -> Self {
+        if self.kind() == FailureKind::Permanent { Self::refused(map(&in_full(&self))) } else { self }
+    }
 }
 
-/// None where its cause decides.
+/// None if the next cause decides.
 fn decide(error: &(dyn Error + 'static)) -> Option<FailureKind> {
     if let Some(error) = error.downcast_ref::<StoreError>() {
         return error.is_marked_refused().then_some(FailureKind::Permanent);
@@ -53,8 +60,8 @@ fn decide(error: &(dyn Error + 'static)) -> Option<FailureKind> {
 
 fn kind(error: &DatabaseError) -> FailureKind {
     match error {
-        // It speaks for the error that it holds, and names that one's cause as its own.
-        DatabaseError::Told(error) => error.kind(),
+        // It stands for the error in it, and has the same source.
+        DatabaseError::Described(error) => error.kind(),
         DatabaseError::Aborted | DatabaseError::NoneFree(_) => FailureKind::Passing,
         DatabaseError::Thread(_) | DatabaseError::OutOfFiles(_) => FailureKind::Program,
         error => class_kind(error.class()),
@@ -80,10 +87,10 @@ mod tests {
         for (error, expected) in [
             (StoreError::plain("something"), Passing),
             (StoreError::refused("the tables do not fit"), Permanent),
-            (StoreError::aborted("told to stop"), Passing),
+            (StoreError::aborted("stop requested"), Passing),
             (StoreError::new("looking failed", away()), Passing),
             (
-                StoreError::new("looking failed", DatabaseError::Told(StoreError::refused("no table"))),
+                StoreError::new("looking failed", DatabaseError::Described(StoreError::refused("no table"))),
                 Permanent,
             ),
             (StoreError::new("looking failed", GateError::OutageTooLong(Duration::ZERO, None)), Passing),

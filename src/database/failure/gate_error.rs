@@ -1,15 +1,15 @@
-//! Why a call is not made while the database is unreachable.
+//! Errors of calls that an outage prevents.
 
 use crate::database::failure::error::DatabaseError;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Why a wait at the gate ended without the database.
+/// The end of a wait for the database without success.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum GateError {
-    #[error("told to stop")]
+    #[error("stop requested")]
     Aborted,
-    #[error("the database stayed away for {} s", .0.as_secs())]
+    #[error("the database was unreachable for {} s", .0.as_secs())]
     OutageTooLong(Duration, #[source] Option<Arc<DatabaseError>>),
     #[error(transparent)]
     Fatal(Arc<DatabaseError>),

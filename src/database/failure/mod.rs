@@ -1,6 +1,6 @@
-//! What can go wrong with the database, what that means, and what may be shown of it.
+//! Database errors: their types, their classification, and their public form.
 //!
-//! Invariant: errors are classified by SQLSTATE alone, never by the server's text, which it translates.
+//! Invariant: errors are classified by SQLSTATE alone, never by the text of the server, which it translates.
 
 pub(crate) mod classify;
 pub(crate) mod error;

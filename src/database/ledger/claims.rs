@@ -1,10 +1,10 @@
-//! Claims: of several loads that are given the same dumps, which one parses and writes a segment.
+//! Claims decide which of several loads of the same dumps parses and writes a segment.
 //!
-//! Invariant: a claim saves work, and nothing rests on it. What is stored, and counted, the ledger's key decides. So
-//! whoever can have no claims loads without them, and whoever loses them goes on.
+//! Invariant: a claim only saves work. The ledger's key decides which rows are stored and counted. A load without
+//! claims, or one that loses them, continues without them.
 //!
-//! A claim is an advisory lock of a session of its own, outside of the pool: a load that dies gives back its claims at once,
-//! as its session ends. Behind a pooler there are none, as the lock would stay with a backend that others use.
+//! A claim is an advisory lock in a dedicated session outside the pool, so a load that crashes releases its claims at
+//! once. Behind a pooler there are no claims: the lock would stay with a backend that other clients use.
 
 use crate::database::failure::classify::ErrorClass;
 use crate::database::failure::error::DatabaseError;
@@ -19,72 +19,72 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long is waited for the session, and for each of its answers: loading goes on without claims after that.
+/// Limit for opening the session and for each of its answers. After that, the load continues without claims.
 const TIME_MAX: Duration = Duration::from_secs(5);
 
-/// So many segments are asked for at once.
+/// The most segments per query.
 pub(crate) const QUESTION_MAX: usize = 500;
 
-/// How long until a session that was lost, or could not be had, is opened again.
-const AGAIN: Duration = Duration::from_secs(5);
+/// Delay before a lost or failed session is reopened.
+const REOPEN_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The claims of one load.
 #[derive(Debug)]
 pub(crate) struct Claims {
     caller: Caller,
     scope: Arc<LedgerScope>,
-    /// Locked for as long as an answer takes, and so apart from the book.
-    link: Mutex<LockSession>,
+    /// Locked while a query runs, and therefore separate from `held_locks`.
+    lock_session: Mutex<LockSession>,
     held_locks: Mutex<HeldLocks>,
 }
 
-/// The session that claims are made on.
+/// The session that holds the claims.
 #[derive(Default)]
 struct LockSession {
     session: Option<Session>,
-    /// The first one, which is opened while the input is.
+    /// The first session, which is opened in parallel with the input.
     opening: Option<Opening>,
-    /// When one was last opened, or that was tried.
-    tried: Option<Instant>,
-    /// Whether claims can't be had in this database, or on this way to it.
+    /// The end of the last attempt to open a session.
+    last_attempt: Option<Instant>,
+    /// Whether this database, or the route to it, does not support claims.
     is_impossible: bool,
 }
 
-/// The claims that the session holds. The server counts them: what is claimed twice must be released twice.
+/// The claims that the session holds. The server counts them: a segment claimed twice must be released twice.
 #[derive(Debug, Default)]
 struct HeldLocks {
     held: HashMap<i64, u32>,
-    /// What the next question gives back.
+    /// The claims that the next query releases.
     released: Vec<i64>,
 }
 
-/// What is known of segments that were asked for.
+/// The answer to a query for segments.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    /// What the ledger holds of them.
+    /// Their rows in the ledger.
     pub(crate) entries: Entries,
-    /// Those of them that are ours by now; none where no claims could be made.
+    /// The segments that this load has claimed; `None` if claims were unavailable.
     pub(crate) claimed: Option<HashSet<SegmentHash>>,
 }
 
 impl Claims {
     pub(crate) fn new(caller: Caller, scope: Arc<LedgerScope>) -> Self {
-        Self { caller, scope, link: Mutex::default(), held_locks: Mutex::default() }
+        Self { caller, scope, lock_session: Mutex::default(), held_locks: Mutex::default() }
     }
 
-    /// Begins to open the session, so that who asks first need not wait for it.
+    /// Starts to open the session, so that the first query need not wait for it.
     pub(crate) fn begin(&self) {
-        lock(&self.link).opening = self.caller.opener.begin().ok();
+        lock(&self.lock_session).opening = self.caller.opener.begin().ok();
     }
 
-    /// Claims up to `most` of the segments, and looks for them in the ledger, in one round trip. None: no claims can be had
-    /// at this moment.
+    /// Claims up to `most` of the segments and looks them up in the ledger, in one round trip. Returns `None` while
+    /// claims are unavailable.
     ///
-    /// The ledger is looked at after the claim was made: who had it before has stored the segment by then, or did not.
+    /// The lookup follows the claim, so it sees whether the previous owner of the claim stored the segment.
     pub(crate) fn ask(&self, hashes: &[SegmentHash], most: usize, deadline: &Deadline) -> Option<Answer> {
-        let mut link = lock(&self.link);
-        self.open(&mut link, deadline);
-        let session = link.session.as_mut()?;
+        let mut lock_session = lock(&self.lock_session);
+        self.open(&mut lock_session, deadline);
+        let session = lock_session.session.as_mut()?;
         let keys: Vec<i64> = hashes.iter().map(|hash| self.scope.claim_key(hash)).collect();
         let sql = self.question(hashes, &keys, most);
         let asked = hashes.to_vec();
@@ -102,13 +102,13 @@ impl Claims {
                 Some(Answer { entries, claimed: Some(claimed.collect()) })
             }
             Err(error) => {
-                self.lose(&mut link, &error);
+                self.lose(&mut lock_session, &error);
                 None
             }
         }
     }
 
-    /// Gives back the claim on a segment, with the next question. Nothing where there is none.
+    /// Releases the claim on a segment with the next query, if there is one.
     pub(crate) fn release(&self, hash: &SegmentHash) {
         let key = self.scope.claim_key(hash);
         let mut held_locks = lock(&self.held_locks);
@@ -120,36 +120,37 @@ impl Claims {
         held_locks.released.push(key);
     }
 
-    /// Opens the session, where there is none and that was not tried a moment ago.
-    fn open(&self, link: &mut LockSession, deadline: &Deadline) {
-        let is_due = link.tried.is_none_or(|tried| tried.elapsed() >= AGAIN);
-        if link.session.is_some() || link.is_impossible || !is_due {
+    /// Opens the session if there is none and the last attempt is not too recent.
+    fn open(&self, lock_session: &mut LockSession, deadline: &Deadline) {
+        let is_due =
+            lock_session.last_attempt.is_none_or(|last_attempt| last_attempt.elapsed() >= REOPEN_INTERVAL);
+        if lock_session.session.is_some() || lock_session.is_impossible || !is_due {
             return;
         }
         let deadline = deadline.at_most_for(TIME_MAX);
         let opener = &self.caller.opener;
-        let session = match link.opening.take() {
+        let session = match lock_session.opening.take() {
             Some(opening) => opener.wait_for(&opening, &deadline),
             None => opener.open(&deadline),
         };
-        // From its end on: an attempt may take as long as the wait for the next one.
-        link.tried = Some(Instant::now());
+        // Measured from the end: an attempt may take as long as the interval.
+        lock_session.last_attempt = Some(Instant::now());
         match session {
-            Ok(session) if session.pid.is_some() => link.session = Some(session),
-            Ok(_) => link.is_impossible = true,
-            Err(error) => log::debug!("segments can't be claimed for now: {}", in_full(&error)),
+            Ok(session) if session.pid.is_some() => lock_session.session = Some(session),
+            Ok(_) => lock_session.is_impossible = true,
+            Err(error) => log::debug!("segment claims unavailable: {}", in_full(&error)),
         }
     }
 
-    /// Notes that the session is lost, and so all of its claims. A database that knows none is not asked again.
-    fn lose(&self, link: &mut LockSession, error: &DatabaseError) {
-        log::debug!("segments can't be claimed for now: {}", in_full(error));
-        link.session = None;
-        link.is_impossible = error.sqlstate().is_some() && error.class() == ErrorClass::Fatal;
+    /// Drops the lost session and all of its claims. A database that does not support claims gets no further attempt.
+    fn lose(&self, lock_session: &mut LockSession, error: &DatabaseError) {
+        log::debug!("segment claims unavailable: {}", in_full(error));
+        lock_session.session = None;
+        lock_session.is_impossible = error.sqlstate().is_some() && error.class() == ErrorClass::Fatal;
         *lock(&self.held_locks) = HeldLocks::default();
     }
 
-    /// One text, whose statements see each what was committed before it began.
+    /// The query as one text. Each of its statements sees everything that was committed before that statement began.
     fn question(&self, hashes: &[SegmentHash], keys: &[i64], most: usize) -> String {
         let released = std::mem::take(&mut lock(&self.held_locks).released);
         let mut statements = Vec::new();
@@ -158,7 +159,7 @@ impl Claims {
             statements.push(format!("SELECT count(pg_advisory_unlock(key)) AS released FROM {keys}"));
         }
         if most > 0 {
-            // No table is named with it, so that it is the server which was asked that locks.
+            // The statement names no table, so that this server takes the lock and not a node of Citus.
             let keys = rows_of(keys);
             statements.push(format!(
                 "SELECT place AS claimed FROM {keys} WHERE pg_try_advisory_lock(key) LIMIT {most}"
@@ -174,10 +175,10 @@ fn rows_of(keys: &[i64]) -> String {
     format!("unnest('{{{}}}'::bigint[]) WITH ORDINALITY AS keys (key, place)", keys.join(","))
 }
 
-/// The places of the segments that were claimed, from 0, as bits.
+/// The positions of the claimed segments, from 0, as bits.
 ///
-/// It is no vector for a reason: the allocator would have the thread that asked, which parses, reuse and grow within the
-/// memory of the one that answered, a new one for each answer, and a load would take a third more.
+/// It is not a vector: the parsing thread would reuse and grow the memory of the answering thread, which is a new one per
+/// answer. A load then takes a third more memory.
 #[derive(Default)]
 struct QuestionBits([u64; QUESTION_MAX.div_ceil(64)]);
 
@@ -203,12 +204,12 @@ impl QuestionBits {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What is in these is whole after every statement.
+    // The contents are consistent after every statement.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl std::fmt::Debug for LockSession {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LockSession").field("tried", &self.tried).finish_non_exhaustive()
+        f.debug_struct("LockSession").field("last_attempt", &self.last_attempt).finish_non_exhaustive()
     }
 }

@@ -1,4 +1,4 @@
-//! What the ledger holds of segments: the question, and its answer.
+//! The query for ledger rows of segments, and its answer.
 
 use crate::database::ledger::segments::count;
 use crate::database::store::{LoadedSegment, SegmentCounts, SegmentHash};
@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use uuid::Uuid;
 
-/// The place of segments in the ledger: one schema, server and layout.
+/// The part of the ledger that a load uses: one schema, server and layout.
 #[derive(Debug)]
 pub(crate) struct LedgerScope {
     schema: String,
@@ -25,9 +25,8 @@ pub(crate) struct Entries(HashMap<SegmentHash, LedgerEntry>);
 /// The row of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LedgerEntry {
-    /// It is loaded.
     Loaded(LoadedSegment),
-    /// It is loaded, but for rejects that no run has reported.
+    /// Loaded, except for rejects that no run has reported.
     Unreported,
 }
 
@@ -36,7 +35,7 @@ impl LedgerScope {
         Self { schema: quote_identifier(schema), server: server.name(), layout: layout.name() }
     }
 
-    /// The statement that finds the segments' rows, all of it in its text, so that others can be sent along.
+    /// The statement that finds the segments' rows. It has no parameters, so that other statements can be sent with it.
     pub(crate) fn question(&self, hashes: &[SegmentHash]) -> String {
         let Self { schema, server, layout } = self;
         let decoded: Vec<String> =
@@ -48,8 +47,8 @@ impl LedgerScope {
         )
     }
 
-    /// The number of the lock that claims a segment. Locks are those of one database; the rest of the segment's place in it
-    /// goes into the number.
+    /// The key of the advisory lock that claims a segment. Advisory locks are per database, so the key includes the
+    /// schema, server and layout.
     pub(crate) fn claim_key(&self, hash: &SegmentHash) -> i64 {
         let mut hasher = blake3::Hasher::new();
         for part in [&b"aegis-kills segment"[..], self.schema.as_bytes(), self.server.as_bytes()] {
@@ -63,7 +62,7 @@ impl LedgerScope {
 }
 
 impl Entries {
-    /// Reads the answer to [`LedgerScope::question`], which other statements' answers may precede.
+    /// Reads the answer to [`LedgerScope::question`]. Answers to other statements may precede it.
     pub(crate) fn read(messages: &[SimpleQueryMessage], hashes: &[SegmentHash]) -> Self {
         let by_text: HashMap<String, SegmentHash> = hashes.iter().map(|hash| (hex(hash), *hash)).collect();
         let entry = |message: &SimpleQueryMessage| {
@@ -106,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn claims_of_different_places_do_not_meet() {
+    fn claim_keys_of_different_scopes_differ() {
         let hash = SegmentHash([7; 32]);
         let key = |schema, server, layout| LedgerScope::new(schema, server, layout).claim_key(&hash);
         let keys = [
@@ -119,6 +118,6 @@ mod tests {
         for (number, key) in keys.iter().enumerate() {
             assert!(!keys[..number].contains(key), "{keys:?}");
         }
-        assert_eq!(keys[0], key("public", Server::Europe, Layout::Archive), "each process has the same");
+        assert_eq!(keys[0], key("public", Server::Europe, Layout::Archive), "all processes use the same key");
     }
 }

@@ -1,9 +1,9 @@
-//! The files that were loaded completely: one that is unchanged since then is not read again.
+//! The files that were loaded completely. An unchanged file is not read again.
 //!
-//! Invariant: a row names the segments that its file was cut into. It counts for as long as the ledger holds all of them, so
-//! that what was deleted, or lost in a failover, is read again.
+//! Invariant: a row names the segments of its file. It is valid only while the ledger holds all of them, so that deleted
+//! segments and segments lost in a failover are read again.
 //!
-//! Invariant: a row counts only for the reading options that its file was loaded with, and for the tables that it was loaded into.
+//! Invariant: a row is valid only for the reading options and the tables that its file was loaded with.
 
 use crate::database::failure::error::DatabaseError;
 use crate::database::ledger::segments::{count, signed};
@@ -20,7 +20,7 @@ use crate::layout::table::Distribution;
 use std::collections::HashMap;
 use uuid::Uuid;
 
-/// The DDL of the table.
+/// The DDL of `kill_load_file`.
 pub(crate) fn ddl(schema: &str) -> String {
     format!(
         "CREATE TABLE IF NOT EXISTS {}.kill_load_file (
@@ -44,23 +44,23 @@ pub(crate) fn ddl(schema: &str) -> String {
     )
 }
 
-/// So many files are asked for, or written, at once.
+/// The most files per query or transaction.
 const CHUNK: usize = 1000;
 
-/// A file as the system describes it.
+/// The identity of a file, from the file system.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FileStamp {
     /// The absolute path.
     pub name: String,
-    /// Bytes.
+    /// In bytes.
     pub size: i64,
-    /// When its content was last changed, in nanoseconds since 1970. It can be set.
+    /// Modification time, in nanoseconds since 1970. Users can set it.
     pub mtime_ns: i64,
-    /// When the file or its description was last changed, likewise. It can't be set.
+    /// Time of the last change of content or metadata, in nanoseconds since 1970. Users cannot set it.
     pub ctime_ns: i64,
-    /// Its number in the file system.
+    /// The inode number.
     pub inode: i64,
-    /// How its values are read, and into which tables.
+    /// The digest of the reading options and of the tables.
     pub reading: ReadingDigest,
 }
 
@@ -74,7 +74,7 @@ pub(crate) struct LoadedFiles {
 }
 
 impl LoadedFiles {
-    /// The table, made if it is missing. None where that is not possible: a load does as well without it.
+    /// Opens the table, and creates it if it is missing. Returns `None` if that is not possible: a load works without it.
     pub(crate) fn open(
         manager: &DatabaseManager,
         settings: &StoreSettings,
@@ -84,15 +84,15 @@ impl LoadedFiles {
             return None;
         }
         let schema = settings.schemas.ledger.clone();
-        let made = manager.run("looking for the table of loaded files", deadline, move |client, _| {
-            // It is no reason to end a load.
-            Ok(is_there(client, &schema).unwrap_or_else(|error| {
-                log::debug!("files are read though they may be unchanged: {}", in_full(&error));
+        let exists = manager.run("looking up the table of loaded files", deadline, move |client, _| {
+            // A failure is no reason to end a load.
+            Ok(ensure_table(client, &schema).unwrap_or_else(|error| {
+                log::debug!("cannot skip unchanged files: {}", in_full(&error));
                 false
             }))
         });
         let schema = quote_identifier(&settings.schemas.ledger);
-        made.unwrap_or(false).then(|| Self {
+        exists.unwrap_or(false).then(|| Self {
             table: format!("{schema}.kill_load_file"),
             segments: format!("{schema}.kill_load_segment"),
             server: settings.server.name(),
@@ -100,7 +100,7 @@ impl LoadedFiles {
         })
     }
 
-    /// Those of the files that were loaded completely and are unchanged, by name, with what they held.
+    /// The files that were loaded completely and are unchanged, by name, with their counts.
     pub(crate) fn unchanged(
         &self,
         manager: &DatabaseManager,
@@ -151,8 +151,8 @@ impl LoadedFiles {
         Ok(unchanged)
     }
 
-    /// Notes that files were loaded completely, by the run `run`. A file of which the ledger lacks a segment, or holds one
-    /// with rejects that are not reported, is left out.
+    /// Records that the run `run` loaded files completely. Skips a file if the ledger lacks one of its segments, or
+    /// holds one with unreported rejects.
     pub(crate) fn record(
         &self,
         manager: &DatabaseManager,
@@ -176,7 +176,7 @@ impl LoadedFiles {
         );
         for files in files.chunks(CHUNK) {
             let (sql, files, server, layout) = (sql.clone(), files.to_vec(), *server, *layout);
-            manager.run("writing the loaded files into the ledger", deadline, move |client, progress| {
+            manager.run("recording loaded files in the ledger", deadline, move |client, progress| {
                 let mut transaction = client.transaction()?;
                 for (stamp, hashes) in &files {
                     let FileStamp { name, size, mtime_ns, ctime_ns, inode, reading } = stamp;
@@ -195,7 +195,7 @@ impl LoadedFiles {
     }
 }
 
-/// The stamps of files, column by column.
+/// File stamps as one array per column.
 struct Columns {
     names: Vec<String>,
     sizes: Vec<i64>,
@@ -219,8 +219,8 @@ impl Columns {
     }
 }
 
-/// Whether the table is there and may be used, once it was made where it was missing.
-fn is_there(client: &mut Client, schema: &str) -> Result<bool, postgres::Error> {
+/// Creates the table if it is missing. Returns whether the role has the privileges to use it.
+fn ensure_table(client: &mut Client, schema: &str) -> Result<bool, postgres::Error> {
     let usable = "SELECT has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT')
              AND has_table_privilege(c.oid, 'UPDATE')
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -241,17 +241,16 @@ fn is_there(client: &mut Client, schema: &str) -> Result<bool, postgres::Error> 
     Ok(true)
 }
 
-/// A number of nanoseconds of a file's time.
+/// A file time in nanoseconds.
 pub(crate) fn nanoseconds(seconds: i64, nanoseconds: i64) -> i64 {
     seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds)
 }
 
-/// A number that the system gives without a sign, to be compared only.
+/// An unsigned number of the system as `i64`, for comparison only.
 pub(crate) fn as_signed(number: u64) -> i64 {
     number.cast_signed()
 }
 
-/// The bytes of a file.
 pub(crate) fn size(bytes: u64) -> i64 {
     signed(bytes)
 }

@@ -1,4 +1,4 @@
-//! The record of runs, segments, files and rejects, and the claims of loads that run at the same time.
+//! The record of runs, segments, files and rejects, and the claims of concurrent loads.
 //!
 //! Invariant: a segment's ledger row commits with its events. There is no other record of progress.
 

@@ -1,4 +1,4 @@
-//! Which rejects are reported: in which run's reject file they are.
+//! The record of reported rejects: the reject file of each run.
 
 use crate::database::pool::manager::DatabaseManager;
 use crate::database::session::client_transaction::{GenericClient as _, first_column};
@@ -10,7 +10,7 @@ use crate::layout::identifier::quote_identifier;
 use std::path::Path;
 use uuid::Uuid;
 
-/// So many segments are noted in one transaction.
+/// The most segments per transaction.
 const CHUNK: usize = 1000;
 
 /// The ledger's record of one run's rejects.
@@ -27,7 +27,7 @@ impl Reports {
         Self { schema: quote_identifier(schema), server: server.name(), layout: layout.name(), run }
     }
 
-    /// Notes that the rejects of segments are in the file. Segments that another run has loaded since are left to it.
+    /// Records that the rejects of segments are in the file. Skips segments that another run has loaded since.
     pub(crate) fn note(
         &self,
         manager: &DatabaseManager,
@@ -45,7 +45,7 @@ impl Reports {
         for segments in segments.chunks(CHUNK) {
             let (run_sql, segments_sql, file) = (run_sql.clone(), segments_sql.clone(), file.clone());
             let (segments, server, layout, run) = (segments.to_vec(), *server, *layout, *run);
-            manager.run("writing the reported rejects into the ledger", deadline, move |client, _| {
+            manager.run("recording reported rejects in the ledger", deadline, move |client, _| {
                 let hashes: Vec<&[u8]> = segments.iter().map(|hash| &hash.0[..]).collect();
                 let mut transaction = client.transaction()?;
                 transaction.execute(&run_sql, &[&run, &file])?;
@@ -56,7 +56,7 @@ impl Reports {
         Ok(())
     }
 
-    /// The reject files of runs, those of the last runs first.
+    /// The reject files of runs, latest runs first.
     pub(crate) fn files_of(
         &self,
         manager: &DatabaseManager,
@@ -69,7 +69,7 @@ impl Reports {
             self.schema
         );
         let runs = runs.to_vec();
-        manager.run("looking for earlier reject files", deadline, move |client, _| {
+        manager.run("looking up earlier reject files", deadline, move |client, _| {
             Ok(first_column(&client.query(&sql, &[&runs])?)?)
         })
     }

@@ -1,6 +1,6 @@
-//! The runs in the ledger: each has a row, written at its start and completed at its end.
+//! The runs in the ledger. Each run writes its row at the start and completes it at the end.
 //!
-//! A run that was killed can't complete its row; the next run sees that none of its sessions is left, and does.
+//! A crashed run cannot complete its row. The next run completes it, because the crashed run has no session left.
 
 use crate::database::failure::error::DatabaseError;
 use crate::database::ledger::segments::signed;
@@ -19,11 +19,11 @@ use serde_json::Value;
 use std::fmt::Write as _;
 use uuid::Uuid;
 
-/// A name of PostgreSQL's has at most 63 bytes.
+/// PostgreSQL's limit for names (`NAMEDATALEN` - 1).
 const NAME_BYTES_MAX: usize = 63;
 
-/// What the sessions of a run call themselves: the name that the connection URL gives, and the run, by which
-/// other runs see that it lives.
+/// The application name of a run's sessions: the name from the connection URL, then the run's id. Other runs find the
+/// sessions of a live run by this id.
 pub(crate) fn application_name(name: Option<&str>, run: Uuid) -> String {
     let (name, run) = (name.unwrap_or("aegis-kills"), run.to_string());
     let end = name.floor_char_boundary(NAME_BYTES_MAX - run.len() - 1);
@@ -42,19 +42,19 @@ pub(crate) struct RunLog {
 pub(crate) struct RunEnd {
     /// The status, as in the summary.
     pub status: &'static str,
-    /// What became of the events.
+    /// Event outcomes.
     pub counts: RunCounts,
     /// The absolute path of the run's reject file, if there is one.
     pub rejects_file: Option<String>,
-    /// What broke, if something did.
+    /// The error that ended the run.
     pub error: Option<String>,
 }
 
-/// The counts of a run, by the names of the row's columns.
+/// The counts of a run, by column name.
 pub(crate) type RunCounts = [(&'static str, u64); 15];
 
 impl RunLog {
-    /// Writes the row of a run that begins, and completes those of runs that have died.
+    /// Writes the row of a new run, and completes the rows of crashed runs.
     pub(crate) fn begin(
         manager: &DatabaseManager,
         settings: &StoreSettings,
@@ -63,13 +63,13 @@ impl RunLog {
         deadline: &Deadline,
     ) -> Result<Self, StoreError> {
         let schema = quote_identifier(&settings.schemas.ledger);
-        // A try whose answer was lost may have written the row.
+        // An earlier attempt whose answer was lost may have written the row.
         let insert = format!(
             "INSERT INTO {schema}.kill_load_run (id, status, server, layout, sources, version, table_schema)
              VALUES ($1, 'running', $2, $3, $4, $5, $6) ON CONFLICT (id) DO NOTHING"
         );
         let exists = format!("SELECT FROM {schema}.kill_load_run WHERE id = $1");
-        let (dead, bury) = (dead_runs(&schema), mark_crashed_runs(&schema));
+        let (find_crashed, mark_crashed) = (crashed_runs(&schema), mark_crashed_runs(&schema));
         let others = (!settings.layout.has_server_column()).then(|| other_servers(&schema));
         let (server, layout, sources) = (settings.server.name(), settings.layout.name(), sources.to_vec());
         let schemas = settings.schemas.clone();
@@ -80,8 +80,8 @@ impl RunLog {
             {
                 let other: &str = other.try_get(0)?;
                 return Err(StoreError::refused(format!(
-                    "the layout {layout} has no column for the game server, and the ledger has loads of {other} into schema {tables:?}: \
-                     events of {server} belong in another schema, such as --schema {layout}_{server}"
+                    "schema {tables:?} holds events of {other}, and layout {layout} has no server column: load events \
+                     of {server} into another schema, such as --schema {layout}_{server}"
                 ))
                 .into());
             }
@@ -92,15 +92,18 @@ impl RunLog {
                 return Err(DatabaseError::LedgerDrops);
             }
             progress.tick();
-            let buried = client.query(&dead, &[&id]).and_then(|dead| {
-                // One after the other: Citus joins no view of sessions with what it updates.
-                dead.iter().try_fold(0, |sum, row| Ok(sum + client.execute(&bury, &[&row.try_get::<_, Uuid>(0)?])?))
+            let marked = client.query(&find_crashed, &[&id]).and_then(|crashed| {
+                // One statement per run: Citus cannot join pg_stat_activity with the table that it updates.
+                crashed.iter().try_fold(0, |sum, row| {
+                    Ok(sum + client.execute(&mark_crashed, &[&row.try_get::<_, Uuid>(0)?])?)
+                })
             });
-            match buried {
+            match marked {
                 Ok(0) => {}
-                Ok(dead) => log::warn!("{dead} earlier run(s) ended without a word; the ledger now says so"),
-                // Another role may have written them; this run can do its work all the same.
-                Err(error) => log::debug!("runs that died can't be marked: {}", in_full(&error)),
+                Ok(1) => log::warn!("marked 1 crashed run as failed"),
+                Ok(count) => log::warn!("marked {count} crashed runs as failed"),
+                // Another role may own these rows. This run does not need them.
+                Err(error) => log::debug!("cannot mark crashed runs as failed: {}", in_full(&error)),
             }
             Ok(())
         })?;
@@ -121,12 +124,13 @@ impl RunLog {
             let mut values: Vec<&(dyn ToSql + Sync)> = vec![&id, status, error, rejects_file];
             values.extend(numbers.iter().map(|number| -> &(dyn ToSql + Sync) { number }));
             client.execute(&sql, &values)?;
-            // All that was committed before is on the standby as well once this is.
+            // The standby receives commits in order: once it has this one, it has all earlier ones.
             if client.take_standby_wait_cancelled() { Err(DatabaseError::Unreplicated) } else { Ok(()) }
         })
     }
 
-    /// When a run like this one last loaded all, or all but rejects, in seconds since 1970.
+    /// The end of the last run into these tables that stored everything, or everything except rejects, in seconds since
+    /// 1970.
     pub(crate) fn last_success(
         manager: &DatabaseManager,
         settings: &StoreSettings,
@@ -139,7 +143,7 @@ impl RunLog {
         );
         let (server, layout) = (settings.server.name(), settings.layout.name());
         let schemas = settings.schemas.clone();
-        manager.run("asking for the last good run", &Deadline::unbounded(), move |client, _| {
+        manager.run("looking up the last successful run", &Deadline::unbounded(), move |client, _| {
             let row = client.query_opt(&sql, &[&server, &layout, &schemas.table_schema()])?;
             Ok(row.map_or(Ok(None), |row| row.try_get(0))?)
         })
@@ -158,14 +162,14 @@ impl RunLog {
     }
 }
 
-/// The ledger's row of the run into these tables that started last; none where there is no ledger.
+/// The ledger's row of the latest run into these tables; `None` without a ledger.
 pub(crate) fn last_run(client: &mut Client, schemas: &Schemas) -> Result<Option<Value>, DatabaseError> {
     let table = format!("{}.kill_load_run", quote_identifier(&schemas.ledger));
     let names_tables =
         "SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.oid AND attname = 'table_schema')
          FROM pg_class c WHERE c.oid = to_regclass($1)";
     let Some(row) = client.query_opt(names_tables, &[&table])? else { return Ok(None) };
-    // Those of an earlier version loaded into the tables beside the ledger.
+    // Runs of earlier versions loaded into the tables in the ledger's schema.
     let table_schema = if row.try_get(0)? { "table_schema" } else { "NULL" };
     let sql = format!(
         "SELECT to_jsonb(run)::text FROM {table} AS run WHERE {table_schema} IS NOT DISTINCT FROM $1
@@ -176,7 +180,7 @@ pub(crate) fn last_run(client: &mut Client, schemas: &Schemas) -> Result<Option<
     Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
 }
 
-/// Whether another run than `own` writes the same tables; `which` of them count.
+/// Whether a run other than `own` is writing to the same tables.
 pub(crate) fn another_runs(
     client: &mut impl GenericClient,
     schemas: &Schemas,
@@ -190,26 +194,26 @@ pub(crate) fn another_runs(
     };
     let sql = format!(
         "SELECT FROM {}.kill_load_run
-         WHERE status = 'running' AND id <> $1 AND layout = $2 AND table_schema IS NOT DISTINCT FROM $3 AND {LIVES} {age}
-         LIMIT 1",
+         WHERE status = 'running' AND id <> $1 AND layout = $2 AND table_schema IS NOT DISTINCT FROM $3
+           AND {HAS_SESSION} {age} LIMIT 1",
         quote_identifier(&schemas.ledger)
     );
     Ok(client.query_opt(&sql, &[&own, &layout.name(), &schemas.table_schema()])?.is_some())
 }
 
-/// Which other runs are looked for.
+/// The other runs to look for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum OtherRuns {
-    /// All that live.
+    /// All live runs.
     All,
-    /// Those that began within the last hour. Older ones may go on for ever, as behind a pipe.
+    /// Runs that began within the last hour. Older runs may never end, for example if they read from a pipe.
     Young,
 }
 
-/// The condition that a run's row is of one that has a session.
-const LIVES: &str = "EXISTS (SELECT FROM pg_stat_activity WHERE application_name LIKE '%' || id)";
+/// The condition that the run of a row has a session.
+const HAS_SESSION: &str = "EXISTS (SELECT FROM pg_stat_activity WHERE application_name LIKE '%' || id)";
 
-/// Another server that events were stored of in the same tables.
+/// Selects another game server whose events are stored in the same tables.
 fn other_servers(schema: &str) -> String {
     format!(
         "SELECT segment.server FROM {schema}.kill_load_segment AS segment
@@ -219,18 +223,20 @@ fn other_servers(schema: &str) -> String {
     )
 }
 
-/// Runs but the parameter's that have not ended, and have no session any more.
-fn dead_runs(schema: &str) -> String {
-    format!("SELECT id FROM {schema}.kill_load_run WHERE status = 'running' AND id <> $1 AND NOT {LIVES}")
+/// Selects unfinished runs without a session, except the parameter's run.
+fn crashed_runs(schema: &str) -> String {
+    format!(
+        "SELECT id FROM {schema}.kill_load_run WHERE status = 'running' AND id <> $1 AND NOT {HAS_SESSION}"
+    )
 }
 
-/// Completes the row of a run that has died, by what its segments say.
+/// Completes the row of a crashed run with the counts of its segments.
 ///
-/// One that has only lost its sessions for a moment completes its row by itself in the end.
+/// A run that only lost its sessions for a moment overwrites the row at its end.
 fn mark_crashed_runs(schema: &str) -> String {
     format!(
         "UPDATE {schema}.kill_load_run AS run
-         SET status = 'failed', error = 'the run could not say how it ended: it was killed, or its machine or the database went down',
+         SET status = 'failed', error = 'crashed: process, host or server went down',
              finished = greatest(run.started, found.finished), lines = found.lines, events = found.events,
              inserted = found.inserted, updated = found.updated, duplicate = found.duplicate,
              rejected = found.rejected, segments = found.segments

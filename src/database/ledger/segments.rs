@@ -1,13 +1,13 @@
-//! The ledger: which segments are loaded, and what each run did.
+//! The ledger's rows of loaded segments.
 //!
-//! Invariant: a segment's row commits with its events. It is written first in their transaction, so that a
-//! second load of the same segment waits for the first one's outcome instead of doing its work again.
+//! Invariant: a segment's row commits with its events. It is the first write of their transaction, so that a second
+//! load of the same segment waits for the first one's outcome instead of repeating its work.
 //!
-//! Invariant: a row with rejects says that they are reported only once they are on the disk, in the reject file of its run.
-//! Until then a load of the segment does its work again.
+//! Invariant: a row marks its rejects as reported only after they are on disk, in the reject file of its run. Until then,
+//! another load of the segment repeats the work.
 //!
-//! On Citus, where the ledger is on all nodes, a row that may be there already keeps all others out until the transaction's
-//! end. So there the second load waits for a lock on the coordinator, and the row is written last.
+//! On Citus, the ledger is on all nodes. There, an insert that may conflict blocks all other writers of the table until
+//! the transaction ends. So on Citus the second load waits for a lock on the coordinator, and the row is written last.
 
 use crate::database::failure::error::DatabaseError;
 use crate::database::options::LoadedSegments;
@@ -21,7 +21,7 @@ use postgres::types::ToSql;
 use postgres::{Error, Row};
 use uuid::Uuid;
 
-/// The ledger as one run sees it.
+/// The ledger for one run.
 #[derive(Debug)]
 pub(crate) struct Ledger {
     schema: String,
@@ -32,46 +32,46 @@ pub(crate) struct Ledger {
     distribution: Distribution,
 }
 
-/// What the ledger says of a segment that is about to be written.
+/// The state of a segment in the ledger before it is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LedgerClaim {
-    /// Its row is written with the events to come.
+    /// This transaction writes the segment.
     Taken(SegmentRow),
-    /// An earlier try of this run has committed it, though its answer was lost.
+    /// An earlier attempt of this run committed it, but the answer was lost.
     CommittedBefore(SegmentOutcome),
-    /// It is loaded.
+    /// The segment is already loaded.
     Held(LoadedSegment),
 }
 
 /// A segment's row, before its outcome is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SegmentRow {
-    /// There is one, of this transaction or of an earlier load.
+    /// It exists, from this transaction or an earlier load.
     Written,
-    /// It is yet to be written.
+    /// It does not exist yet.
     ToCome,
-    /// There is one of another segment of this run that holds the same bytes.
+    /// It exists, for another segment of this run with the same bytes.
     OfTwin,
 }
 
-/// An attempt that has come to its COMMIT.
+/// An attempt that reached its COMMIT.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Attempt {
-    /// Its number; none where it has none, or it is not known.
+    /// The transaction id, if it has one and it is known.
     transaction: Option<i64>,
-    /// When the server was started, in microseconds since 1970.
+    /// The start time of the server, in microseconds since 1970.
     server_start: i64,
     outcome: SegmentOutcome,
 }
 
-/// How often a segment's row is written that is neither stored nor found. A trigger or rule drops it then.
+/// Attempts to write a row that is neither inserted nor found. After that, a trigger or rule must be dropping it.
 const CLAIM_ATTEMPTS_MAX: u32 = 5;
 
-/// A server that was replaced, or has recovered from a crash that ended all of it, has another one.
+/// The start time of the server. It changes if the server is replaced or restarted after a crash of the postmaster.
 pub(crate) const SERVER_START: &str = "(extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint";
 
-/// The key of the lock that a load holds on a segment on Citus. Its parameter names the segment; the number is any that no
-/// one else uses. It is not the key of the load's claim, which another session of the same load holds meanwhile.
+/// Takes the lock of a segment on Citus. The parameter names the segment; the number is an arbitrary unique seed. The
+/// key must differ from that of the load's claim, which another session of the same load holds at that time.
 const SEGMENT_LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended($1, 2893472349837451120))";
 
 /// The counts of a segment's row.
@@ -96,8 +96,8 @@ impl Ledger {
         Self { schema: quote_identifier(schema), server, layout, run, held, distribution }
     }
 
-    /// Writes the row of a segment, or finds it; waits for whoever is writing the same one. `tried` is the attempt of this
-    /// batch that last came to its COMMIT, if its answer was lost.
+    /// Writes or finds the row of a segment. Waits for other transactions that write the same row. `tried` is the
+    /// attempt of this batch that last reached its COMMIT, if its answer was lost.
     pub(crate) fn claim(
         &self,
         transaction: &mut Transaction<'_>,
@@ -119,12 +119,12 @@ impl Ledger {
             if let Some(claim) = self.find(transaction, batch, tried)? {
                 return Ok(claim);
             }
-            // The owner of the row may have deleted it in the meantime.
+            // Another session may have deleted the row in the meantime.
         }
         Err(DatabaseError::LedgerDrops)
     }
 
-    /// Writes the row of a segment, and returns how many rows that were.
+    /// Writes the row of a segment, and returns the number of rows written.
     fn insert(
         &self,
         transaction: &mut Transaction<'_>,
@@ -163,7 +163,7 @@ impl Ledger {
         transaction.execute(&sql, &values)
     }
 
-    /// What the row says that was there before; none if there is none.
+    /// The state of the segment's existing row, if there is one.
     fn find(
         &self,
         transaction: &mut Transaction<'_>,
@@ -172,7 +172,7 @@ impl Ledger {
     ) -> Result<Option<LedgerClaim>, DatabaseError> {
         let lock = match self.distribution {
             Distribution::OneServer => "FOR UPDATE",
-            // The lock of the segment is held.
+            // The transaction already holds the segment's lock.
             Distribution::Citus => "",
         };
         let sql = format!(
@@ -196,21 +196,21 @@ impl Ledger {
         if self.held == LoadedSegments::Skip && (rejected == 0 || found.is_reported) {
             return Ok(Some(LedgerClaim::Held(LoadedSegment { counts, rejected, run })));
         }
-        // Of equal segments of one run the row keeps what became of the first one.
+        // If a run has several equal segments, the row keeps the outcome of the first.
         let row = if found.run == self.run { SegmentRow::OfTwin } else { SegmentRow::Written };
         Ok(Some(LedgerClaim::Taken(row)))
     }
 
-    /// Whether an attempt was committed, though another load has written the segment's row since: of `found` outcome.
+    /// Whether an attempt committed, although another load has since written the segment's row, with the outcome `found`.
     ///
-    /// The server's word alone is not enough. After a crash it may say so of a transaction that was lost, as another one was
-    /// given its number. Then the other load has stored what the attempt did not.
+    /// The server's transaction status is not sufficient. After a crash, another transaction may have reused the id of
+    /// a lost one. In that case the other load has stored the events that the attempt did not.
     fn has_committed(
         transaction: &mut Transaction<'_>,
         tried: Attempt,
         found: SegmentOutcome,
     ) -> Result<bool, DatabaseError> {
-        // A number that the server has not come to yet is an error to ask for.
+        // txid_status fails for ids that the server has not assigned yet.
         const STATUS: &str = "SELECT CASE WHEN $1 < txid_snapshot_xmax(txid_current_snapshot())
             THEN txid_status($1) = 'committed' AND $2 =";
         let Some(number) = tried.transaction else { return Ok(false) };
@@ -223,8 +223,8 @@ impl Ledger {
         Ok(status == Some(true))
     }
 
-    /// Writes the outcome into a segment's row, as the last step before COMMIT; returns what to ask for if its answer is
-    /// lost.
+    /// Writes the outcome into a segment's row, as the last step before COMMIT. The returned attempt serves to resolve an
+    /// unanswered COMMIT.
     pub(crate) fn settle(
         &self,
         transaction: &mut Transaction<'_>,
@@ -242,7 +242,7 @@ impl Ledger {
         }
         let returning = match self.distribution {
             Distribution::OneServer => format!("txid_current_if_assigned(), {SERVER_START}"),
-            // A node would answer.
+            // A node would answer instead of the coordinator.
             Distribution::Citus => "NULL::bigint, 0::bigint".to_owned(),
         };
         let sql = format!(
@@ -274,8 +274,8 @@ impl Ledger {
         Ok(Attempt { transaction: row.try_get(0)?, server_start: row.try_get(1)?, outcome })
     }
 
-    /// Writes to a row that was found, so that the COMMIT of this transaction waits for all that the row's own one may have
-    /// been too early for, such as a standby.
+    /// Rewrites a found row unchanged, so that this COMMIT waits for everything that the row's own COMMIT may not have
+    /// waited for, such as a standby.
     pub(crate) fn confirm(
         &self,
         transaction: &mut Transaction<'_>,
@@ -290,11 +290,11 @@ impl Ledger {
     }
 }
 
-/// What `delete` has to know of a segment's events. Rows of earlier versions of this program do not have it.
+/// The range of a segment's events, for `delete`. Rows of earlier versions do not have it.
 struct Extent {
     first_id: Option<i64>,
     last_id: Option<i64>,
-    /// In microseconds since 1970, but no finer than the coarsest column of a layout.
+    /// In microseconds since 1970, truncated to the precision of the coarsest layout (milliseconds).
     oldest_us: Option<i64>,
 }
 
@@ -309,7 +309,7 @@ impl Extent {
     }
 }
 
-/// The time that a parameter stands for, which is microseconds since 1970.
+/// SQL for the time of a parameter in microseconds since 1970.
 fn time_of(parameter: usize) -> String {
     format!("timestamptz 'epoch' + ${parameter} * interval '1 microsecond'")
 }
@@ -341,13 +341,13 @@ impl FoundRow {
     }
 }
 
-/// The error of a ledger that has other columns.
 fn misfit(source: Error) -> DatabaseError {
-    StoreError::new("the table kill_load_segment is not a ledger of this program", source).into()
+    StoreError::new("table kill_load_segment does not have the columns of this program's ledger", source)
+        .into()
 }
 
 impl Attempt {
-    /// When the server was started that the attempt was made on, in microseconds since 1970; none where that is not known.
+    /// The start time of the attempt's server, in microseconds since 1970, if known.
     pub(crate) fn server_start(&self) -> Option<i64> {
         (self.server_start > 0).then_some(self.server_start)
     }
@@ -365,7 +365,7 @@ impl SegmentOutcome {
 }
 
 pub(crate) fn count(value: i64) -> u64 {
-    // The columns are written by `signed`, and so are never negative.
+    // `signed` writes these columns, so they are never negative.
     u64::try_from(value).unwrap_or_default()
 }
 

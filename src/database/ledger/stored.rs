@@ -1,32 +1,32 @@
-//! The segments that a run has reported as stored. At its end the server is asked whether they are there.
+//! The segments that a run has reported as stored. At its end, the run checks that the server still has them.
 //!
-//! A server can be replaced by one that lacks what was committed last: a standby that was promoted and had not received it,
-//! or the same one after a crash, if it was told not to wait for its disk.
+//! The last commits can be lost in a failover to a standby that had not received them. They can also be lost in a crash
+//! of a server that does not wait for its disk.
 
 use crate::database::store::{SegmentHash, Written};
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
-/// So many are kept, of some 50 bytes each. Of more the last ones are: those committed long before a failure are not lost by it.
+/// The most segments kept, of about 50 bytes each. Only the latest matter: a failure does not lose old commits.
 const KEPT_MAX: usize = 100_000;
 
-/// What became of the events of segments, as it was counted.
+/// The counted outcomes of segments and their events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct StoredCounts {
     /// Segments.
     pub segments: u64,
-    /// Events that were new.
+    /// New events.
     pub inserted: u64,
-    /// Events that were rewritten.
+    /// Rewritten events.
     pub updated: u64,
-    /// Events that were stored before, or stand in their segment more than once.
+    /// Events stored before, and repetitions within the segment.
     pub duplicate: u64,
     /// Events of segments that an earlier load had stored.
     pub already_loaded: u64,
 }
 
 impl StoredCounts {
-    /// Those of a segment that was written.
+    /// The counts of a written segment.
     pub(crate) fn of(written: &Written) -> Self {
         match *written {
             Written::Stored { inserted, updated, duplicate, .. } => {
@@ -36,7 +36,7 @@ impl StoredCounts {
         }
     }
 
-    /// Those of a segment that was skipped.
+    /// The counts of a skipped segment.
     pub(crate) fn already_loaded(events: u64) -> Self {
         Self { segments: 1, already_loaded: events, ..Self::default() }
     }
@@ -55,7 +55,6 @@ impl StoredCounts {
     }
 }
 
-/// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct StoredSegments(Mutex<VecDeque<(SegmentHash, StoredCounts)>>);
 
@@ -68,28 +67,28 @@ impl StoredSegments {
         kept.push_back((hash, counts));
     }
 
-    /// The segments, each once for each time that it was noted.
+    /// The segments, with repetitions.
     pub(crate) fn hashes(&self) -> Vec<SegmentHash> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|(hash, _)| *hash).collect()
     }
 
-    /// What was counted of the segments that `is_there` does not hold for; they are forgotten.
-    pub(crate) fn take_missing(&self, is_there: impl Fn(&SegmentHash) -> bool) -> StoredCounts {
+    /// Removes the segments that do not satisfy `exists`, and returns their counts.
+    pub(crate) fn take_missing(&self, exists: impl Fn(&SegmentHash) -> bool) -> StoredCounts {
         let mut missing = StoredCounts::default();
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.retain(|(hash, counts)| {
-            let stays = is_there(hash);
-            if !stays {
+            let is_kept = exists(hash);
+            if !is_kept {
                 missing.add(*counts);
             }
-            stays
+            is_kept
         });
         missing
     }
 }
 
-/// The server that segments were written to, by the time when it was started. It tells rows that were lost with a server
-/// from rows that were deleted.
+/// The server that segments were written to, identified by its start time. It distinguishes rows lost with a server from
+/// deleted rows.
 #[derive(Debug, Default)]
 pub(crate) struct WrittenTo(Mutex<Start>);
 
@@ -99,12 +98,12 @@ enum Start {
     Unknown,
     /// In microseconds since 1970.
     At(i64),
-    /// It was replaced, or restarted, in the meantime.
+    /// The server was replaced or restarted in the meantime.
     Several,
 }
 
 impl WrittenTo {
-    /// Notes that a segment was written to the server that was started then.
+    /// Records that a segment was written to the server with this start time.
     pub(crate) fn note(&self, start: i64) {
         let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *noted = match *noted {
@@ -114,7 +113,7 @@ impl WrittenTo {
         };
     }
 
-    /// Whether it was this one all the time.
+    /// Whether all segments were written to the server with this start time.
     pub(crate) fn was(&self, start: i64) -> bool {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) == Start::At(start)
     }
@@ -125,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_missing_is_counted_once() {
+    fn missing_segments_are_counted_once() {
         let stored = StoredSegments::default();
         for number in 0..10_u8 {
             stored.note(SegmentHash([number; 32]), StoredCounts::already_loaded(number.into()));
@@ -137,9 +136,9 @@ mod tests {
     }
 
     #[test]
-    fn one_server_all_the_time() {
+    fn a_changed_server_is_detected() {
         let server = WrittenTo::default();
-        assert!(!server.was(5), "nothing is known of it");
+        assert!(!server.was(5), "no segment was written yet");
         server.note(5);
         server.note(5);
         assert!(server.was(5) && !server.was(6));
@@ -149,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_ones_are_kept() {
+    fn the_latest_segments_are_kept() {
         let stored = StoredSegments::default();
         for number in 0..=u32::try_from(KEPT_MAX).expect("a count") {
             let mut hash = [0; 32];

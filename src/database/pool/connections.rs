@@ -1,8 +1,7 @@
-//! The pool: connections that are opened within a time, looked at before they are handed out, and closed when they
-//! have been idle for long.
+//! The pool: connections are opened within a time limit, tested before use, and closed if they are idle for long.
 //!
-//! Invariant: the minimum is kept. The pool's own reaper would close all that are idle for long and open the
-//! minimum anew each time; so it is off, and the watchdog closes those above the minimum.
+//! Invariant: the minimum is kept. The pool library's own reaper would close all connections that are idle for long,
+//! and open the minimum again each time. So it is off, and the watchdog closes those above the minimum.
 
 use crate::database::failure::error::DatabaseError;
 use crate::database::pool::gate::AvailabilityGate;
@@ -16,16 +15,17 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The size of the pool and its waits; the default is that of the program's settings.
+/// The size and the time limits of the pool. The default is that of the settings of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolSettings {
-    /// Connections kept idle; at least 1, at most `max`.
+    /// The number of connections kept idle; from 1 to `max`.
     pub min: u32,
-    /// Connections at most.
+    /// The maximum number of connections.
     pub max: u32,
-    /// How long opening a connection may take, login included, and how long [`get`](crate::database::pool::manager::DatabaseManager::get) waits.
+    /// The time limit for opening a connection, login included, and for the wait in
+    /// [`get`](crate::database::pool::manager::DatabaseManager::get).
     pub connection_timeout: Duration,
-    /// How long an idle connection above the minimum is kept.
+    /// The time after which an idle connection above the minimum is closed.
     pub idle_timeout: Duration,
 }
 
@@ -43,20 +43,19 @@ impl Default for PoolSettings {
 /// The connections of a pool at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolState {
-    /// Open ones.
+    /// Open connections.
     pub total: u32,
-    /// Those of them that are in use.
+    /// Connections in use.
     pub active: u32,
-    /// Those of them that are not.
+    /// Idle connections.
     pub idle: u32,
-    /// Threads that wait for one.
+    /// Threads that wait for a connection.
     pub waiting: u32,
 }
 
-/// In what slices a connection is waited for, to see in between whether connecting fails.
+/// The interval at which a wait for a connection checks whether connecting fails.
 const CHECKOUT_SLICE: Duration = Duration::from_millis(100);
 
-/// The pool of a process.
 #[derive(Debug, Clone)]
 pub(crate) struct Pool {
     inner: r2d2::Pool<Manager>,
@@ -64,7 +63,7 @@ pub(crate) struct Pool {
     gate: Arc<AvailabilityGate>,
     figures: PoolMetrics,
     idle_timeout: Duration,
-    /// Connections that were last used before this are not relied on.
+    /// Connections that were last used before this time are discarded.
     distrusted: Arc<Mutex<Option<Instant>>>,
 }
 
@@ -86,7 +85,7 @@ impl Pool {
             .test_on_check_out(false)
             .error_handler(Box::new(connect_error.clone()));
         let manager = Manager { opener, gate: Arc::clone(&gate), connection_timeout };
-        // It panics where its threads can't be started.
+        // The pool library panics if its threads cannot be started.
         let inner = contained(|| builder.build_unchecked(manager)).map_err(DatabaseError::Thread)?;
         Ok(Self {
             inner,
@@ -98,14 +97,14 @@ impl Pool {
         })
     }
 
-    /// A connection that was not broken when it was put back. While all are in use by others it waits for one of
-    /// these; when one can't be opened that is the error.
+    /// A connection that was not broken when it was put back. Waits while all are in use. Fails if one cannot be
+    /// opened.
     pub(crate) fn check_out(&self, deadline: &Deadline) -> Result<PooledSession, DatabaseError> {
         self.connect_error.forget();
         let _waiting = Waiting::new(&self.figures);
         loop {
             if let Ok(mut session) = self.inner.get_timeout(CHECKOUT_SLICE) {
-                // One that was cut while it lay idle goes back to the pool, which sees that it is broken.
+                // A connection that was cut while idle goes back to the pool, which discards it.
                 if self.is_fit(&mut session) {
                     return Ok(session);
                 }
@@ -118,12 +117,13 @@ impl Pool {
         }
     }
 
-    /// Whether there is an idle connection that answers.
+    /// Whether there is an idle connection that responds.
     pub(crate) fn has_fit_one(&self) -> bool {
         self.inner.try_get().is_some_and(|mut session| self.is_fit(&mut session))
     }
 
-    /// Once one has not answered, none that was idle at that time is asked: each would cost its time again.
+    /// Whether a connection is usable. If one does not respond, all that were idle at that time are discarded
+    /// untested, because each test would take its time limit.
     fn is_fit(&self, session: &mut Session) -> bool {
         if session.is_broken() {
             return false;
@@ -149,7 +149,7 @@ impl Pool {
     /// Closes the connections above the minimum that have been idle for too long.
     pub(crate) fn trim(&self) {
         let surplus = self.inner.state().idle_connections.saturating_sub(self.inner.min_idle().unwrap_or(0));
-        // The pool hands out the one that was used last, so that those are left which are the minimum.
+        // The pool hands out the most recently used connection first, so the minimum remains in it.
         let idle: Vec<_> = (0..surplus).map_while(|_| self.inner.try_get()).collect();
         for mut session in idle {
             if session.used().elapsed() >= self.idle_timeout {
@@ -159,10 +159,10 @@ impl Pool {
     }
 }
 
-/// A session that the pool takes back when this is dropped.
+/// A session that returns to the pool on drop.
 pub(crate) type PooledSession = PooledConnection<Manager>;
 
-/// Counts a thread that waits.
+/// Counts a waiting thread.
 struct Waiting<'f>(&'f PoolMetrics);
 
 impl<'f> Waiting<'f> {
@@ -178,9 +178,9 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// A connection of the pool, which takes it back when this is dropped.
+/// A connection of the pool, which returns there on drop.
 pub struct Connection {
-    /// Nothing when it has been put back.
+    /// None after it was put back.
     client: Option<ApartClient>,
     session: PooledSession,
 }
@@ -197,13 +197,13 @@ impl Deref for Connection {
     type Target = postgres::Client;
 
     fn deref(&self) -> &postgres::Client {
-        self.client.as_ref().expect("it is put back by drop alone").get_ref().raw_ref()
+        self.client.as_ref().expect("only drop puts it back").get_ref().raw_ref()
     }
 }
 
 impl DerefMut for Connection {
     fn deref_mut(&mut self) -> &mut postgres::Client {
-        self.client.as_mut().expect("it is put back by drop alone").get().raw()
+        self.client.as_mut().expect("only drop puts it back").get().raw()
     }
 }
 
@@ -228,14 +228,14 @@ impl ManageConnection for Manager {
     type Error = DatabaseError;
 
     fn connect(&self) -> Result<Session, DatabaseError> {
-        // While the database is away the watchdog alone tries. The pool would do so again and again, and come late, after
-        // twice the time each time, when it is back.
+        // During an outage only the watchdog connects. The pool would retry with doubled delays, and notice the end
+        // of the outage late.
         let deadline = Deadline::at_most(self.connection_timeout);
         self.gate.wait(None, &deadline).map_err(|_| DatabaseError::Aborted)?;
         self.opener.open(&Deadline::unbounded())
     }
 
-    /// Not asked for: what is checked out is looked at with more knowledge than this could have.
+    /// Unused: the pool tests connections itself, with more information.
     fn is_valid(&self, _: &mut Session) -> Result<(), DatabaseError> {
         Ok(())
     }
@@ -245,7 +245,7 @@ impl ManageConnection for Manager {
     }
 }
 
-/// The pool keeps only a text of its errors; this keeps the last error itself.
+/// Keeps the last error. The pool library keeps only its text.
 #[derive(Debug, Clone)]
 struct ConnectError {
     last: Arc<Mutex<Option<DatabaseError>>>,
@@ -264,7 +264,7 @@ impl ConnectError {
 
 impl HandleError<DatabaseError> for ConnectError {
     fn handle_error(&self, error: DatabaseError) {
-        // Nothing was tried.
+        // No connection was attempted.
         if matches!(error, DatabaseError::Aborted) {
             return;
         }

@@ -1,6 +1,6 @@
-//! The gate: while the database is away all who want it wait here together.
+//! The availability gate, a circuit breaker: during an outage all callers wait here together.
 //!
-//! Invariant: nobody waits longer than the settings allow since the database last did anything for anyone.
+//! Invariant: nobody waits longer than the settings allow since the last success of any call.
 
 use crate::database::failure::classify::ErrorClass;
 use crate::database::failure::error::DatabaseError;
@@ -11,10 +11,10 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A trouble that was shorter is not told to be over.
-const BLINK_MAX: Duration = Duration::from_secs(1);
+/// The longest outage whose end is not logged.
+const SHORT_OUTAGE_MAX: Duration = Duration::from_secs(1);
 
-/// Whether the database is there.
+/// Whether the database is available.
 #[derive(Debug)]
 pub(crate) struct AvailabilityGate {
     state: Mutex<GateState>,
@@ -25,33 +25,33 @@ pub(crate) struct AvailabilityGate {
 
 #[derive(Debug)]
 struct GateState {
-    /// While it is away.
+    /// Set during an outage.
     closed: Option<GateOutage>,
-    /// When it was last found away.
+    /// The time of the last failure.
     closed_last: Option<Instant>,
-    /// How often in a row the database was found away. Each makes the next wait longer.
+    /// The number of failures in a row. Each makes the next delay longer.
     failures: u32,
-    /// When the watchdog looks for it next.
+    /// The time of the next probe by the watchdog.
     next_probe: Option<Instant>,
-    /// When something last succeeded.
+    /// The time of the last success.
     success: Instant,
-    /// A cause that time won't mend, and when it was seen: it ends the waiting of who found the database away before.
+    /// A permanent cause and its time. It ends the wait of callers that failed before it.
     fatal: Option<(Instant, Arc<DatabaseError>)>,
-    /// Why it was last found away, and when.
+    /// The last cause and its time.
     cause: Option<(Instant, Arc<DatabaseError>)>,
-    /// The last of them goes on until something succeeds, though the gate may open and close meanwhile.
+    /// The current outage lasts until a call succeeds, even if the gate opens and closes in between.
     outages: OutageLog,
 }
 
 #[derive(Debug)]
 struct GateOutage {
-    /// Dropped when the gate opens, which wakes all who wait.
+    /// Dropped when the gate opens, which wakes all waiting callers.
     _opening: Sender<()>,
     opened: Receiver<()>,
 }
 
 impl AvailabilityGate {
-    /// A gate that is open, and what tells its watchdog that it closes.
+    /// An open gate, and the channel on which it notifies the watchdog of closing.
     pub(crate) fn new(away_timeout: Duration) -> (Self, Receiver<()>) {
         let (closings, closed) = bounded(1);
         let state = GateState {
@@ -67,7 +67,7 @@ impl AvailabilityGate {
         (Self { state: Mutex::new(state), closings, away_timeout }, closed)
     }
 
-    /// Waits until the gate is open. `since` is when the caller first found the database away.
+    /// Waits until the gate is open. `since` is when the caller first found the database unreachable.
     pub(crate) fn wait(&self, since: Option<Instant>, deadline: &Deadline) -> Result<(), GateError> {
         loop {
             let (opened, left) = {
@@ -92,62 +92,62 @@ impl AvailabilityGate {
         }
     }
 
-    /// Closes the gate: the database was found away.
+    /// Closes the gate, because the database was found unreachable.
     pub(crate) fn close(&self, cause: DatabaseError) {
         let mut state = self.lock();
         if state.closed.is_none() {
             let (opening, opened) = bounded(0);
             state.closed = Some(GateOutage { _opening: opening, opened });
             state.outages.begin(&cause);
-            // The watchdog has one message at most to see; a second tells it nothing.
+            // One pending message is enough for the watchdog.
             let _ = self.closings.try_send(());
         }
         state.closed_last = Some(Instant::now());
         state.cause = Some((Instant::now(), Arc::new(cause)));
     }
 
-    /// When the database was last found away.
+    /// The time of the last failure.
     pub(crate) fn closed_last(&self) -> Option<Instant> {
         self.lock().closed_last
     }
 
-    /// Something succeeded.
+    /// Records a success, which ends an outage.
     pub(crate) fn succeeded(&self) {
         let mut state = self.lock();
         state.failures = 0;
         state.success = Instant::now();
         state.closed = None;
-        let is_over = state.outages.end(BLINK_MAX);
+        let ended = state.outages.end(SHORT_OUTAGE_MAX);
         drop(state);
-        // Without the lock, which others wait for.
-        if is_over {
-            log::warn!("the database does as it is asked again");
+        // Logs without the lock, which others wait for.
+        if let Some(length) = ended {
+            log::warn!("database reachable again after {:.0} s", length.as_secs_f64());
         }
     }
 
-    /// When and why the database was last found away.
+    /// The last cause and its time.
     pub(crate) fn cause(&self) -> Option<(Instant, Arc<DatabaseError>)> {
         self.lock().cause.clone()
     }
 
-    /// When the database was away.
+    /// The outages so far.
     pub(crate) fn outages(&self) -> Outages {
         let state = self.lock();
         state.outages.outages(state.closed.is_some())
     }
 
-    /// For how long nothing has succeeded.
+    /// The time since the last success.
     pub(crate) fn idle(&self) -> Duration {
         self.lock().success.elapsed()
     }
 
-    /// Nobody waits longer than this while nothing succeeds.
+    /// The time limit for waits without a success.
     pub(crate) fn away_timeout(&self) -> Duration {
         self.away_timeout
     }
 
-    /// For how long it has been closed, and how often in a row the database was found away, this time counted.
-    /// None: it is open.
+    /// Counts a failure. Returns the time since the outage began and the number of failures in a row. None if the
+    /// gate is open.
     pub(crate) fn count_failure(&self) -> Option<(Duration, u32)> {
         let mut state = self.lock();
         let away = state.closed.as_ref().and(state.outages.since())?.elapsed();
@@ -155,25 +155,26 @@ impl AvailabilityGate {
         Some((away, state.failures))
     }
 
-    /// Notes when the database is looked for next.
+    /// Records the time of the next probe.
     pub(crate) fn probe_at(&self, time: Instant) {
         self.lock().next_probe = Some(time);
     }
 
-    /// For how long the database has been away, and how long until it is looked for again, unless that goes on right
-    /// now. None: it is there.
+    /// The time since the outage began, and the time until the next probe unless one is in progress. None if the gate
+    /// is open.
     pub(crate) fn away(&self) -> Option<(Duration, Option<Duration>)> {
         let state = self.lock();
         let away = state.closed.as_ref().and(state.outages.since())?.elapsed();
         Some((away, state.next_probe.and_then(|next| next.checked_duration_since(Instant::now()))))
     }
 
-    /// Opens the gate, as the database answers. A next closing counts as the same trouble, until something succeeds.
+    /// Opens the gate, because the database responds. Until a call succeeds, another closing counts as the same
+    /// outage.
     pub(crate) fn open(&self) {
         self.lock().closed = None;
     }
 
-    /// Notes why a probe failed. What time won't mend ends all waiting.
+    /// Records a failed probe. A permanent cause ends all waits.
     pub(crate) fn note(&self, error: DatabaseError) {
         let error = Arc::new(error);
         let mut state = self.lock();

@@ -1,4 +1,4 @@
-//! Whether the database answers, and can be written: what the watchdog asks, on a connection of its own.
+//! Checks whether the database responds and is writable, on a separate connection.
 
 use crate::database::failure::error::DatabaseError;
 use crate::database::failure::public::in_public;
@@ -11,27 +11,27 @@ use jiff::Timestamp;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A check of the manager's that takes longer has failed.
+/// The time limit for a check by the manager.
 pub(crate) const CHECK_MAX: Duration = Duration::from_secs(10);
 
-/// What one check found.
+/// The result of a health check.
 #[derive(Debug, Clone)]
 pub struct HealthStatus {
-    /// Why the database can't be written, if so.
+    /// Why the database is not writable, if so.
     pub error: Option<String>,
-    /// What the server said, if it did.
+    /// The report of the server, if it responded.
     pub server: Option<ServerHealth>,
-    /// When it was checked.
+    /// The time of the check.
     pub last_check: Timestamp,
 }
 
 impl HealthStatus {
-    /// Whether it answers, and can be written.
+    /// Whether the database responds and is writable.
     pub fn is_healthy(&self) -> bool {
         self.error.is_none()
     }
 
-    /// What is said of a database that could not be asked, on pages too.
+    /// The result for a database that could not be queried, in a form for public pages.
     pub(crate) fn failed(error: &DatabaseError) -> Self {
         Self::failed_with(in_public(error))
     }
@@ -41,33 +41,33 @@ impl HealthStatus {
     }
 }
 
-/// What a server says of itself.
+/// The report of a server about itself.
 #[derive(Debug, Clone)]
 pub struct ServerHealth {
-    /// Such as `15.18`.
+    /// The version, such as `15.18`.
     pub version: String,
-    /// How long the answer to an empty query takes.
+    /// The latency of an empty query.
     pub latency: Duration,
     /// Whether transactions are read-only.
     pub read_only: bool,
-    /// Whether it is a standby, or recovers.
+    /// Whether it is a standby or in recovery.
     pub in_recovery: bool,
     /// Its `max_connections`.
     pub connections_max: u32,
-    /// Those of them that are kept for superusers and the like.
+    /// The connections reserved for superusers and similar roles.
     pub connections_reserved: u32,
-    /// Those that are open, of all clients.
+    /// The open connections of all clients.
     pub connections_used: u32,
 }
 
 impl ServerHealth {
-    /// Connections that any role may still open.
+    /// The connections that are available to any role.
     pub fn connections_free(&self) -> u32 {
         self.connections_max.saturating_sub(self.connections_reserved + self.connections_used)
     }
 }
 
-/// What the last health check found, the watchdog's or another's.
+/// The result of the last health check, by the watchdog or another caller.
 #[derive(Debug, Default)]
 pub(crate) struct LastHealth(Mutex<Option<HealthStatus>>);
 
@@ -76,7 +76,7 @@ impl LastHealth {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Checks, and keeps what was found.
+    /// Checks, and keeps the result.
     pub(crate) fn check(&self, opener: &Opener, deadline: &Deadline) -> Result<HealthStatus, DatabaseError> {
         let found = check(opener, deadline);
         self.keep(match &found {
@@ -91,20 +91,18 @@ impl LastHealth {
     }
 }
 
-/// Connects, and asks. It never takes longer than `deadline` lasts.
+/// Connects and queries the server, within `deadline`.
 pub(crate) fn check(opener: &Opener, deadline: &Deadline) -> Result<HealthStatus, DatabaseError> {
     let server = apart(opener, deadline, ask)?;
     let error = match (server.in_recovery, server.read_only) {
-        (true, _) => Some("the server is a standby or recovers, and can't be written".to_owned()),
-        (false, true) => {
-            Some("transactions are read-only by default, so that nothing can be written".to_owned())
-        }
+        (true, _) => Some("the server is a standby or in recovery, and cannot be written".to_owned()),
+        (false, true) => Some("transactions are read-only by default, so nothing can be written".to_owned()),
         (false, false) => None,
     };
     Ok(HealthStatus { error, server: Some(server), last_check: Timestamp::now() })
 }
 
-/// Asks something on a new connection, and waits no longer than for opening it.
+/// Runs `ask` on a new connection, with the time limit for opening one.
 pub(crate) fn apart<T: Send + 'static>(
     opener: &Opener,
     deadline: &Deadline,
@@ -126,7 +124,7 @@ pub(crate) fn apart<T: Send + 'static>(
     }
 }
 
-/// How often the latency is measured; the least is nearest to the network's own.
+/// The number of latency measurements. The lowest is closest to the latency of the network.
 const LATENCY_SAMPLES: u32 = 3;
 
 fn latency(client: &mut Client) -> Result<Duration, DatabaseError> {
@@ -141,7 +139,8 @@ fn latency(client: &mut Client) -> Result<Duration, DatabaseError> {
 
 fn ask(client: &mut Client) -> Result<ServerHealth, DatabaseError> {
     let latency = latency(client)?;
-    // Who may not look at others' sessions sees no type of theirs; those that log in have a database and a role.
+    // Without the privilege to see other sessions, their type is NULL. Sessions of clients have a database and a
+    // role.
     let rows = client.query(
         "SELECT split_part(current_setting('server_version'), ' ', 1), current_setting('transaction_read_only') = 'on',
            pg_is_in_recovery(), current_setting('max_connections')::int,
@@ -151,7 +150,7 @@ fn ask(client: &mut Client) -> Result<ServerHealth, DatabaseError> {
              AND datid IS NOT NULL AND usesysid IS NOT NULL)::int",
         &[],
     )?;
-    // It has no FROM, and so one row.
+    // A query without FROM returns one row.
     let row = &rows[0];
     let number =
         |index: usize| Ok::<_, DatabaseError>(u32::try_from(row.try_get::<_, i32>(index)?).unwrap_or(0));

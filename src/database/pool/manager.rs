@@ -1,4 +1,4 @@
-//! The one manager of a process: its pool, its health, and the calls that are made again until they succeed or can't.
+//! The database manager of a process: its pool, its health, and calls with retries.
 
 use crate::database::connect::Target;
 use crate::database::failure::classify::ErrorClass;
@@ -8,6 +8,7 @@ use crate::database::pool::connections::{Connection, Pool, PoolSettings, PoolSta
 use crate::database::pool::gate::AvailabilityGate;
 use crate::database::pool::liveness::{CHECK_MAX, HealthStatus, LastHealth, apart};
 use crate::database::pool::metrics::PoolMetrics;
+use crate::database::pool::outage_settings::OutageSettings;
 use crate::database::pool::outages::Outages;
 use crate::database::pool::retry::RetryPolicy;
 use crate::database::pool::state::{Building, BuildingGuard, DatabaseState};
@@ -22,51 +23,26 @@ use crate::error_chain::in_full;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What is done when the database does not do as it is asked; the default is that of the program's settings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OutageSettings {
-    /// When something that a present database refused is tried again.
-    pub retry: RetryPolicy,
-    /// How long to wait for a database that is away.
-    pub away_timeout: Duration,
-    /// Time without progress after which a statement is cancelled, then its backend terminated, then its
-    /// connection left behind.
-    pub stall_timeout: Duration,
-    /// Time between two checks of the database's health; it is at most 5 s while it is unhealthy.
-    pub health_interval: Duration,
-}
-
-impl Default for OutageSettings {
-    fn default() -> Self {
-        Self {
-            retry: RetryPolicy::default(),
-            away_timeout: Duration::from_mins(5),
-            stall_timeout: Duration::from_mins(1),
-            health_interval: Duration::from_mins(5),
-        }
-    }
-}
-
-/// Connections to one database; built once by the program, and cheap to clone.
+/// Manages the connections to one database. The program builds it once; clones share the connections.
 ///
 /// ```no_run
-/// use aegis_kills::database::{DatabaseManager, PoolSettings, TroubleSettings, from_url};
+/// use aegis_kills::{DatabaseManager, OutageSettings, PoolSettings, from_url};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let variable = |name: &str| std::env::var(name).ok();
 /// let target = from_url("postgresql://me:secret@localhost:5432/kills", &variable)?;
 /// let manager =
-///     DatabaseManager::connect(&target, "my-service", PoolSettings::default(), TroubleSettings::default())?;
+///     DatabaseManager::connect(&target, "my-service", PoolSettings::default(), OutageSettings::default())?;
 ///
 /// // A connection of the pool, for as long as it is held.
 /// let kills: i64 = manager.get()?.query_one("SELECT count(*) FROM kill_event", &[])?.get(0);
 ///
-/// // The same, waiting for a database that is away, and trying again what may pass.
-/// let again: i64 = manager.with_retry("counting kills", |client| {
+/// // The same, with a wait during an outage and retries of transient errors.
+/// let counted: i64 = manager.with_retry("counting kills", |client| {
 ///     Ok(client.query_one("SELECT count(*) FROM kill_event", &[])?.get(0))
 /// })?;
 ///
-/// println!("{kills} kills, healthy: {}, {again}", manager.health_check().is_healthy());
+/// println!("{kills} kills, healthy: {}, {counted}", manager.health_check().is_healthy());
 /// # Ok(())
 /// # }
 /// ```
@@ -85,22 +61,22 @@ struct ManagerState {
     health: Arc<LastHealth>,
     figures: PoolMetrics,
     building: Building,
-    /// Ends when the last manager is dropped.
+    /// Ends when the last clone of the manager is dropped.
     _watchdog: Watchdog,
 }
 
 impl DatabaseManager {
-    /// Waits until the database can be connected to, and builds the pool. A cause that time won't mend is an error
-    /// at once. `application` is what the sessions call themselves.
+    /// Waits until the database is reachable, and builds the pool. A permanent cause is an error at once.
+    /// `application` is the `application_name` of the sessions.
     pub fn connect(
         target: &Target,
         application: &str,
         pool_settings: PoolSettings,
         trouble: OutageSettings,
     ) -> Result<Self, StoreError> {
-        let failed = |error| StoreError::new("the pool can't be built", error);
+        let failed = |error| StoreError::new("cannot create the connection pool", error);
         let figures =
-            PoolMetrics::new().map_err(|error| StoreError::new("the metrics can't be made", error))?;
+            PoolMetrics::new().map_err(|error| StoreError::new("cannot create the metrics", error))?;
         let opener = Opener::new(target, application, pool_settings.connection_timeout);
         wait_for_database(&opener, pool_settings, trouble, &figures).map_err(|error| {
             let what = match error {
@@ -148,8 +124,8 @@ impl DatabaseManager {
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// A connection of the pool. It waits for one for at most the connection time-out; the error then says how many
-    /// there are, and what failed last.
+    /// A connection of the pool. Waits for one for at most the connection time-out. The error then shows the state of
+    /// the pool and the last failure.
     pub fn get(&self) -> Result<Connection, StoreError> {
         let deadline = Deadline::at_most(self.shared.pool_settings.connection_timeout);
         loop {
@@ -163,12 +139,12 @@ impl DatabaseManager {
                     Err(error) => error,
                 },
                 Err(GateError::Aborted) => DatabaseError::Aborted,
-                Err(error) => return Err(StoreError::new("no connection to the database can be had", error)),
+                Err(error) => return Err(StoreError::new("no database connection available", error)),
             };
             match error.class() {
                 ErrorClass::Away => self.shared.gate.close(error),
                 _ if matches!(error, DatabaseError::Aborted) => return Err(self.no_connection()),
-                _ => return Err(StoreError::new("no connection to the database can be had", error)),
+                _ => return Err(StoreError::new("no database connection available", error)),
             }
         }
     }
@@ -177,12 +153,12 @@ impl DatabaseManager {
         self.shared.figures.timeouts.inc();
         let PoolState { total, active, idle, waiting } = self.pool_state();
         let what = format!(
-            "no connection to the database could be had within {} s (the pool: total {total}, active {active}, idle \
-             {idle}, others waiting {waiting}); give connections back sooner, or raise DATABASE_POOL_MAX",
+            "no database connection available within {} s (pool: total {total}, active {active}, idle {idle}, \
+             waiting {waiting}); return connections sooner, or raise DATABASE_POOL_MAX",
             self.shared.pool_settings.connection_timeout.as_secs_f64()
         );
         match self.shared.gate.cause() {
-            // It need not be the reason: the age tells.
+            // It is not necessarily the reason, so its age is shown.
             Some((when, cause)) => {
                 let age = when.elapsed().as_secs();
                 StoreError::new(format!("{what}; the last failure was {age} s ago"), cause)
@@ -191,8 +167,8 @@ impl DatabaseManager {
         }
     }
 
-    /// A connection for a call. It is waited for as long as the connection time-out, and longer while others get done
-    /// what they do: they are then many for a small pool.
+    /// A connection for a call. Waits as long as the connection time-out, and longer while other calls succeed: then
+    /// many callers share a small pool.
     fn check_out(&self, deadline: &Deadline) -> Result<PooledSession, DatabaseError> {
         let ManagerState { pool, pool_settings, gate, .. } = &*self.shared;
         loop {
@@ -202,17 +178,17 @@ impl DatabaseManager {
                     if gate.idle() >= gate.away_timeout() {
                         return Err(DatabaseError::NoneFree(error));
                     }
-                    log::warn!("waiting on, as other calls succeed: {}", in_full(&error));
+                    log::warn!("still waiting, because other calls succeed: {}", in_full(&error));
                 }
                 result => return result,
             }
         }
     }
 
-    /// Does `operation` with a connection: again while the database is away, and a few times while it refuses for a
-    /// reason that may pass. `what` names it in errors and in the log. It runs on another thread, which is left behind
-    /// if it does not get on; what it does is best one transaction. A pool whose connections are all in use is waited
-    /// for as [`get`](Self::get) does, and longer while other calls succeed.
+    /// Runs `operation` with a connection. Retries it during an outage, and a few times after transient errors.
+    /// `what` names it in errors and in the log. It runs on another thread, which is abandoned if it makes no
+    /// progress, so it is best one transaction. If all connections are in use, it waits as [`get`](Self::get) does,
+    /// and longer while other calls succeed.
     pub fn with_retry<T: Send + 'static>(
         &self,
         what: &str,
@@ -221,7 +197,7 @@ impl DatabaseManager {
         self.run(what, &Deadline::unbounded(), move |client, _| Ok(operation(client.raw())?))
     }
 
-    /// Checks the database's health, on a connection of its own; takes at most 10 s.
+    /// Checks the health of the database on a separate connection, within 10 s.
     pub fn health_check(&self) -> HealthStatus {
         let deadline = Deadline::at_most(CHECK_MAX);
         match self.shared.health.check(&self.shared.caller.opener, &deadline) {
@@ -230,12 +206,12 @@ impl DatabaseManager {
         }
     }
 
-    /// What the last check found, of the watchdog's or of [`health_check`](Self::health_check); none before the first.
+    /// The result of the last check, by the watchdog or [`health_check`](Self::health_check). None before the first.
     pub fn health_status(&self) -> Option<HealthStatus> {
         self.shared.health.get()
     }
 
-    /// What the database does at this moment.
+    /// The current state of the database.
     pub fn state(&self) -> DatabaseState {
         match self.shared.gate.away() {
             Some((elapsed, next_try)) => DatabaseState::Away { elapsed, next_try },
@@ -243,12 +219,12 @@ impl DatabaseManager {
         }
     }
 
-    /// Notes that an index is being built, until the result is dropped.
+    /// Records that an index is being built, until the result is dropped.
     pub(crate) fn building(&self, index: &str) -> BuildingGuard<'_> {
         self.shared.building.begin(index)
     }
 
-    /// When the database was away so far, blinks of less than a second left out.
+    /// The outages so far, without those of at most a second.
     pub fn outages(&self) -> Outages {
         self.shared.gate.outages()
     }
@@ -263,17 +239,18 @@ impl DatabaseManager {
         self.shared.pool_settings
     }
 
-    /// What is counted and timed.
+    /// The metrics of the pool.
     pub fn figures(&self) -> &PoolMetrics {
         &self.shared.figures
     }
 
-    /// What makes calls, for sessions outside of the pool.
+    /// The caller, for sessions outside of the pool.
     pub(crate) fn caller(&self) -> &Caller {
         &self.shared.caller
     }
 
-    /// What [`with_retry`](Self::with_retry) does, for as long as `deadline` lasts, and with progress that is told.
+    /// Does the same as [`with_retry`](Self::with_retry) until `deadline`, and passes a [`CallProgress`] to the
+    /// operation.
     pub(crate) fn run<T: Send + 'static>(
         &self,
         what: &str,
@@ -284,8 +261,8 @@ impl DatabaseManager {
         self.retried(what, deadline, || self.try_once(&operation, deadline))
     }
 
-    /// The same on a session that is opened for it, for what asks alone and takes no longer than opening one may. Where there
-    /// is no room for another session, one of the pool's has to do.
+    /// Does the same on a separate session, for queries that take no longer than opening one may. If the server has
+    /// no capacity for another session, it uses one of the pool.
     pub(crate) fn ask_apart<T: Send + 'static>(
         &self,
         what: &str,
@@ -293,10 +270,10 @@ impl DatabaseManager {
         ask: impl Fn(&mut Client) -> Result<T, DatabaseError> + Clone + Send + Sync + 'static,
     ) -> Result<T, StoreError> {
         let opener = &self.shared.caller.opener;
-        let again = ask.clone();
-        let operation: PoolCall<T> = Arc::new(move |client, _| again(client));
+        let pooled = ask.clone();
+        let operation: PoolCall<T> = Arc::new(move |client, _| pooled(client));
         self.retried(what, deadline, || match apart(opener, deadline, ask.clone()) {
-            Err(error) if error.is_want_of_room() => self.try_once(&operation, deadline),
+            Err(error) if error.is_out_of_capacity() => self.try_once(&operation, deadline),
             result => result,
         })
     }
@@ -308,7 +285,7 @@ impl DatabaseManager {
         try_once: impl Fn() -> Result<T, DatabaseError>,
     ) -> Result<T, StoreError> {
         let failed = |error| match error {
-            DatabaseError::Aborted => StoreError::aborted(format!("{what} was given up")),
+            DatabaseError::Aborted => StoreError::aborted(format!("{what} was cancelled")),
             error => {
                 let event = error.event();
                 StoreError::new(format!("{what} failed"), error).at_event(event)
@@ -372,13 +349,13 @@ impl DatabaseManager {
     }
 }
 
-/// How often idle connections are looked at.
+/// The limits of the interval at which idle connections are checked.
 const TRIM_MIN: Duration = Duration::from_millis(100);
 const TRIM_MAX: Duration = Duration::from_secs(10);
 
-/// Connects without the pool, whose errors would not tell their cause. A server that says that it is not ready is waited
-/// for as long as one that goes away later; a place where nothing answers may be mistyped, and is given up after the time
-/// for one connection.
+/// Connects without the pool, whose errors would not show their cause. A server that reports that it is not ready is
+/// retried for the outage time-out. An address where nothing responds may be mistyped, so it is retried only for the
+/// connection time-out.
 fn wait_for_database(
     opener: &Opener,
     pool: PoolSettings,

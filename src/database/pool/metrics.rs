@@ -1,11 +1,11 @@
-//! What the database's side counts and times, for the metrics and the summary.
+//! Counters and histograms of database calls, for the metrics and the summary.
 
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
-/// Seconds, from a small batch on a fast disk to a statement that the watchdog is about to cancel.
+/// Bounds in seconds, from a small batch on a fast disk to a statement that the watchdog is about to cancel.
 const SECONDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
 
-/// Why something is done again.
+/// The classes of errors that cause retries.
 const RETRY_CLASSES: [&str; 2] = ["away", "transient"];
 
 /// Counters and histograms of one pool.
@@ -26,11 +26,11 @@ impl PoolMetrics {
         let retries = IntCounterVec::new(
             Opts::new(
                 "aegis_kills_retries_total",
-                "Operations done again, because the database was away or refused for a passing reason.",
+                "Operations retried because of an outage or a transient error.",
             ),
             &["class"],
         )?;
-        // A rate can only be told of what was 0 before.
+        // A rate needs a sample of 0 before the first event.
         for class in RETRY_CLASSES {
             retries.with_label_values(&[class]);
         }
@@ -50,22 +50,22 @@ impl PoolMetrics {
         })
     }
 
-    /// How often something was done again.
+    /// The number of retries.
     pub fn retries(&self) -> u64 {
         self.retries_by_class().iter().map(|(_, count)| count).sum()
     }
 
-    /// How often something was done again because the database was away, and because it refused for a passing reason.
+    /// The number of retries because of outages, and because of transient errors.
     pub fn retries_by_class(&self) -> [(&'static str, u64); 2] {
         RETRY_CLASSES.map(|class| (class, self.retries.with_label_values(&[class]).get()))
     }
 
-    /// How often a connection was lost or could not be opened.
+    /// The number of connections that were lost or could not be opened.
     pub fn connection_errors(&self) -> u64 {
         self.connection_errors.get()
     }
 
-    /// Has `registry` show them.
+    /// Registers the metrics.
     pub fn register(&self, registry: &Registry) -> Result<(), prometheus::Error> {
         registry.register(Box::new(self.retries.clone()))?;
         registry.register(Box::new(self.connection_errors.clone()))?;

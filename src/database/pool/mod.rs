@@ -1,4 +1,4 @@
-//! Calls that nothing hangs on: the pool, the availability gate, its watchdog, retries.
+//! The connection pool, the availability gate, its watchdog, supervised calls and retries.
 //!
 //! Invariant: each call runs on a thread that can be abandoned, and ends within its limit whatever the server does.
 
@@ -7,6 +7,7 @@ pub(crate) mod gate;
 pub(crate) mod liveness;
 pub(crate) mod manager;
 pub(crate) mod metrics;
+pub(crate) mod outage_settings;
 pub(crate) mod outages;
 pub(crate) mod retry;
 pub(crate) mod state;

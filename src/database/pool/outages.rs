@@ -1,4 +1,4 @@
-//! When the database was away, and for how long: kept by the gate, for who watches a run.
+//! The outages of the database, which the gate records for reports.
 
 use crate::database::failure::public::in_public;
 use jiff::Timestamp;
@@ -6,17 +6,17 @@ use std::collections::VecDeque;
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-/// So many are kept, the last ones.
+/// The number of recent outages that are kept.
 const OUTAGES_MAX: usize = 20;
 
-/// A time in which nothing succeeded.
+/// A period in which no call succeeded.
 #[derive(Debug, Clone)]
 pub struct Outage {
-    /// When it began.
+    /// The start.
     pub began: Timestamp,
-    /// How long it took, or has taken so far.
+    /// The length so far.
     pub length: Duration,
-    /// Why the database was found away, at first.
+    /// Why the database was first found unreachable.
     pub cause: String,
     /// Whether it is over.
     pub is_over: bool,
@@ -25,20 +25,20 @@ pub struct Outage {
 /// All outages of a manager.
 #[derive(Debug, Clone, Default)]
 pub struct Outages {
-    /// The last ones, in the order of time; one that is not over is the last.
+    /// The last ones in order of time. A current outage is the last.
     pub recent: Vec<Outage>,
-    /// How many there were, those included that are no longer kept.
+    /// The number of outages, including those that are no longer kept.
     pub count: u64,
-    /// How long they took together.
+    /// Their total length.
     pub length: Duration,
-    /// Whether all wait for the database at this moment. Once it answers they try again, and the outage is over when
-    /// something succeeds.
-    pub is_away: bool,
+    /// Whether all calls wait for the database at this moment. When it responds they retry, and the outage ends when
+    /// a call succeeds.
+    pub is_unreachable: bool,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct OutageLog {
-    /// Those that are over.
+    /// The outages that are over.
     over: VecDeque<Outage>,
     current: Option<(Instant, Timestamp, String)>,
     count: u64,
@@ -46,22 +46,23 @@ pub(crate) struct OutageLog {
 }
 
 impl OutageLog {
-    /// One begins, unless it has begun before.
+    /// Starts an outage unless one is in progress.
     pub(crate) fn begin(&mut self, cause: &(dyn Error + 'static)) {
         self.current.get_or_insert_with(|| (Instant::now(), Timestamp::now(), in_public(cause)));
     }
 
-    /// When the one began that goes on.
+    /// The start of the current outage.
     pub(crate) fn since(&self) -> Option<Instant> {
         self.current.as_ref().map(|(since, ..)| *since)
     }
 
-    /// It is over. False: there was none, or it was no longer than `length_min`, and is not worth telling.
-    pub(crate) fn end(&mut self, length_min: Duration) -> bool {
-        let Some((since, began, cause)) = self.current.take() else { return false };
+    /// Ends the current outage and returns its length. None if there was none, or if it was no longer than
+    /// `length_min`, which is not reported.
+    pub(crate) fn end(&mut self, length_min: Duration) -> Option<Duration> {
+        let (since, began, cause) = self.current.take()?;
         let length = since.elapsed();
         if length <= length_min {
-            return false;
+            return None;
         }
         self.count += 1;
         self.length += length;
@@ -69,12 +70,12 @@ impl OutageLog {
             self.over.pop_front();
         }
         self.over.push_back(Outage { began, length, cause, is_over: true });
-        true
+        Some(length)
     }
 
-    pub(crate) fn outages(&self, is_away: bool) -> Outages {
+    pub(crate) fn outages(&self, is_unreachable: bool) -> Outages {
         let recent = self.over.iter().cloned().collect();
-        let mut all = Outages { recent, count: self.count, length: self.length, is_away };
+        let mut all = Outages { recent, count: self.count, length: self.length, is_unreachable };
         if let Some((since, began, cause)) = &self.current {
             let length = since.elapsed();
             all.count += 1;
@@ -96,10 +97,11 @@ mod tests {
         for number in 0..30 {
             log.begin(&io::Error::other(number.to_string()));
             log.begin(&io::Error::other("again"));
-            assert!(log.since().is_some() && log.end(Duration::ZERO));
+            assert!(log.since().is_some() && log.end(Duration::ZERO).is_some());
         }
         log.begin(&io::Error::other("a blink"));
-        assert!(!log.end(Duration::MAX) && !log.end(Duration::ZERO) && log.since().is_none());
+        assert!(log.end(Duration::MAX).is_none() && log.end(Duration::ZERO).is_none());
+        assert!(log.since().is_none());
         log.begin(&io::Error::other("now"));
         let outages = log.outages(true);
         assert_eq!((outages.count, outages.recent.len()), (31, OUTAGES_MAX + 1));

@@ -1,16 +1,16 @@
-//! When to try again: the policy is plain data. The jitter is an argument and the caller does
-//! the waiting, so that it is tested without chance and without sleeping.
+//! Retry policy as plain data. The jitter is an argument and the caller waits, so tests need neither chance nor
+//! sleep.
 
 use std::time::Duration;
 
-/// How often, and how long to wait in between.
+/// The number of attempts, and the delays between them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
-    /// Tries in all, the first one too; at least 1.
+    /// The number of attempts, including the first one; at least 1.
     pub attempts_max: u32,
-    /// The wait before the second try; each further one is twice as long.
+    /// The delay before the second attempt. Each further delay is twice as long.
     pub delay_base: Duration,
-    /// The longest wait.
+    /// The longest delay.
     pub delay_max: Duration,
 }
 
@@ -21,8 +21,8 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// How long to wait after `attempt` tries have failed; `jitter`, from 0 to 1, spreads those who wait
-    /// over the upper half of the time, so that they do not come back all at once.
+    /// The delay after `attempt` failed attempts. `jitter`, from 0 to 1, spreads the callers over the upper half of
+    /// the delay, so that they do not return all at once.
     pub fn delay(&self, attempt: u32, jitter: f64) -> Duration {
         let doubled = 2_u32.saturating_pow(attempt.saturating_sub(1));
         let whole = self.delay_base.saturating_mul(doubled).min(self.delay_max);

@@ -1,35 +1,35 @@
-//! What the database does at the moment, for those who show it.
+//! The current state of the database, for displays.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What the database does at the moment.
+/// The current state of the database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DatabaseState {
-    /// It does as it is asked, or nothing else is known.
+    /// The database is reachable, or nothing else is known.
     Present,
-    /// It is away, and waited for.
+    /// The database is unreachable, and calls wait for it.
     Away {
-        /// For how long.
+        /// The time since the outage began.
         elapsed: Duration,
-        /// How long until it is looked for again; none while it is.
+        /// The time until the next probe; none during a probe.
         next_try: Option<Duration>,
     },
-    /// It builds an index that was put off, and nobody writes.
+    /// The database builds a deferred index, and nothing is written.
     Building {
         /// The index.
         index: String,
-        /// For how long.
+        /// The time since the build began.
         elapsed: Duration,
     },
 }
 
-/// The index that is being built, and since when.
+/// The index that is being built, and the start of its build.
 #[derive(Debug, Default)]
 pub(crate) struct Building(Mutex<Option<(String, Instant)>>);
 
 impl Building {
-    /// Notes that an index is being built, until the result is dropped.
+    /// Records that an index is being built, until the result is dropped.
     pub(crate) fn begin(&self, index: &str) -> BuildingGuard<'_> {
         self.set(Some((index.to_owned(), Instant::now())));
         BuildingGuard(self)

@@ -1,8 +1,8 @@
-//! A call of the database that nobody hangs on: what does not get on is cancelled, then its backend terminated,
-//! then the connection left behind.
+//! Database calls that cannot hang. A call without progress is cancelled, then its backend is terminated, then its
+//! connection is abandoned.
 //!
-//! Invariant: a call left behind can do no harm. Its transaction holds the segment's row of the ledger, or will
-//! find that another try has written it.
+//! Invariant: an abandoned call is harmless. Its transaction holds the ledger row of the segment, or will find that a
+//! retry has written the row.
 
 use crate::database::failure::error::DatabaseError;
 use crate::database::pool::gate::AvailabilityGate;
@@ -18,19 +18,19 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long is waited after each step against a call that stands still, unless that is longer than its time-out.
+/// The wait after each step against a stalled call, unless its time-out is shorter.
 const STEP_MAX: Duration = Duration::from_secs(5);
 
-/// What is done with a connection; it may be done again.
+/// An operation on a connection, which may run several times.
 pub(crate) type PoolCall<T> =
     Arc<dyn Fn(&mut Client, &CallProgress) -> Result<T, DatabaseError> + Send + Sync>;
 
-/// Makes calls.
+/// Makes supervised calls.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
-    /// Opens the connection that looks for what a call waits for.
+    /// Opens the connection that finds the cause of a stall.
     pub(crate) opener: Opener,
-    /// Time without progress after which a call is cancelled.
+    /// The time without progress after which a call is cancelled.
     pub(crate) stall_timeout: Duration,
     pub(crate) figures: PoolMetrics,
     /// Closed while a COMMIT waits for a synchronous standby.
@@ -38,8 +38,8 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    /// Runs `operation` on a thread that has the session's client, and waits for it. After an error the session is
-    /// broken: it may be in the middle of anything.
+    /// Runs `operation` on a thread that has the client of the session, and waits for it. After an error the session
+    /// is broken, because its state is unknown.
     pub(crate) fn call<T: Send + 'static>(
         &self,
         session: &mut Session,
@@ -63,9 +63,9 @@ impl Caller {
         })?;
         let mut stall = Stall::new(self.stall_timeout);
         loop {
-            match deadline.wait(&done, stall.next(self, &progress)) {
+            match deadline.wait(&done, stall.time_to_step(self, &progress)) {
                 Waited::Got((client, Ok(value))) => {
-                    // A cancel that was sent may come late, and is not to hit what is done next.
+                    // A cancel request may arrive late, and must not hit the next statement.
                     if stall.step == CallStep::None {
                         session.put_back(client);
                     }
@@ -83,8 +83,8 @@ impl Caller {
         }
     }
 
-    /// Looks at what a statement without progress does or waits for, and cancels it unless that comes to an end by itself:
-    /// a wait for a standby, and an index that makes progress. All of it can take long: nobody waits for it.
+    /// Finds the activity of a statement without progress. Cancels it unless the activity ends by itself: a wait for
+    /// a standby, or an index build with progress. This can take long, so it runs on a separate thread.
     fn look_and_cancel(
         &self,
         session: &Session,
@@ -97,12 +97,12 @@ impl Caller {
             let time = caller.stall_timeout.min(STEP_MAX) / 2;
             let doing = pid.map(|pid| on_another(&caller.opener, time, move |client| look(client, pid)));
             if let Some(Ok(doing)) = doing
-                && caller.waits_on(doing, &progress, &seen)
+                && caller.is_tolerated(doing, &progress, &seen)
             {
                 return progress.tick();
             }
             let idle = progress.idle().as_secs_f64();
-            log::warn!("a statement made no progress for {idle:.1} s: it is cancelled");
+            log::warn!("no progress for {idle:.1} s: cancelling the statement");
             if let Err(error) = cancel() {
                 log::debug!("cancelling failed: {}", in_full(&error));
             }
@@ -110,8 +110,8 @@ impl Caller {
         let _ = spawn("cancel", work);
     }
 
-    /// Whether a statement is left alone that was found to do this.
-    fn waits_on(&self, doing: Doing, progress: &CallProgress, seen: &Mutex<StallEvidence>) -> bool {
+    /// Whether a statement with this activity is not cancelled.
+    fn is_tolerated(&self, doing: Doing, progress: &CallProgress, seen: &Mutex<StallEvidence>) -> bool {
         let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
         match doing {
             Doing::AwaitsStandby => {
@@ -125,7 +125,7 @@ impl Caller {
             Doing::AwaitsLock { holder, build } => {
                 log::warn!("the statement waits for {holder}");
                 if build.is_some_and(|build| progress.has_built(build)) {
-                    log::warn!("an index is being built there: that is waited for");
+                    log::warn!("waiting for the index build of that backend");
                     return true;
                 }
                 seen.held_by = Some(holder);
@@ -137,12 +137,12 @@ impl Caller {
         }
     }
 
-    /// Terminates the session's backend. That can take long: nobody waits for it.
+    /// Terminates the backend of the session. This can take long, so it runs on a separate thread.
     fn terminate(&self, session: &Session) {
         let (opener, time) = (self.opener.clone(), self.stall_timeout.min(STEP_MAX));
         let Some(pid) = session.pid else { return };
         let _ = spawn("terminate", move || {
-            // Only a backend of this program: a pooler's may have gone to someone else.
+            // Only a backend of this program: a pooler may have assigned it to another client.
             let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                        WHERE pid = $1 AND application_name = current_setting('application_name')";
             let ended =
@@ -165,22 +165,22 @@ fn on_another<T>(
     Ok(ask(client.get())?)
 }
 
-/// What has been done against a call that stands still.
+/// The steps taken against a stalled call.
 struct Stall {
     step: CallStep,
-    /// How long it may stand still until the next step.
+    /// The time without progress at which the next step is due.
     due: Duration,
-    /// How long it stood still at the last step.
+    /// The time without progress at the last step.
     idle: Duration,
     seen: Arc<Mutex<StallEvidence>>,
 }
 
-/// What was seen of a call without progress.
+/// The observed causes of a stall.
 #[derive(Debug, Default)]
 struct StallEvidence {
-    /// The lock that it waits for.
+    /// The lock that the call waits for.
     held_by: Option<String>,
-    /// Since when its COMMIT waits for a synchronous standby.
+    /// The start of its COMMIT's wait for a synchronous standby.
     standby_since: Option<Instant>,
 }
 
@@ -196,7 +196,7 @@ impl Stall {
         Self { step: CallStep::None, due: timeout, idle: Duration::ZERO, seen: Arc::default() }
     }
 
-    /// Takes the next step if it is due; the last one is to leave the call behind.
+    /// Takes the next step if it is due. The last step abandons the call.
     fn act(
         &mut self,
         caller: &Caller,
@@ -206,12 +206,12 @@ impl Stall {
         if let Some(waited) = self.standby_wait()
             && waited >= caller.gate.away_timeout()
         {
-            // It is committed on the primary. Its backend waits on, as nobody else is to see the rows before.
+            // It is committed on the primary. Its backend keeps waiting, because the rows must not be visible yet.
             return Err(DatabaseError::Standby(waited));
         }
         let idle = progress.idle();
         if idle < self.due {
-            // It got on in the meantime.
+            // It made progress in the meantime.
             (self.step, self.due) = (CallStep::None, caller.stall_timeout);
             return Ok(());
         }
@@ -223,45 +223,45 @@ impl Stall {
                 CallStep::Cancelled
             }
             CallStep::Cancelled => {
-                log::warn!("the statement could not be cancelled: its backend is terminated");
+                log::warn!("the statement could not be cancelled: terminating its backend");
                 caller.terminate(session);
                 CallStep::Terminated
             }
             CallStep::Terminated => {
-                log::warn!("the backend does not end: its connection is left behind");
-                return Err(self.told(None));
+                log::warn!("the backend does not end: abandoning its connection");
+                return Err(self.stalled(None));
             }
         };
         Ok(())
     }
 
-    /// For how long its COMMIT has waited for a synchronous standby.
+    /// The duration of its COMMIT's wait for a synchronous standby.
     fn standby_wait(&self) -> Option<Duration> {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.standby_since.map(|since| since.elapsed())
     }
 
-    /// How long until the next step may be due.
-    fn next(&self, caller: &Caller, progress: &CallProgress) -> Duration {
+    /// The time until the next step may be due.
+    fn time_to_step(&self, caller: &Caller, progress: &CallProgress) -> Duration {
         let step = self.due.saturating_sub(progress.idle());
         let left = self.standby_wait().map(|waited| caller.gate.away_timeout().saturating_sub(waited));
         left.map_or(step, |left| left.min(step))
     }
 
-    /// The error of a call that was cancelled tells why it was.
+    /// Adds the reason for cancelling to the error of a cancelled call.
     fn explain(&self, error: DatabaseError) -> DatabaseError {
         match error {
             DatabaseError::Postgres(source) | DatabaseError::Rows { source, .. }
                 if self.step != CallStep::None =>
             {
-                self.told(Some(source))
+                self.stalled(Some(source))
             }
             error => error,
         }
     }
 
-    /// The error of the call, with what it waited for.
-    fn told(&self, source: Option<postgres::Error>) -> DatabaseError {
+    /// The error of a stalled call, with the lock that it waited for.
+    fn stalled(&self, source: Option<postgres::Error>) -> DatabaseError {
         let held_by = self.seen.lock().unwrap_or_else(PoisonError::into_inner).held_by.take();
         DatabaseError::Stalled { idle: self.idle, held_by, source }
     }

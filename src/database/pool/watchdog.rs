@@ -1,5 +1,5 @@
-//! The watchdog: a thread that checks the database's health now and then, looks for it while it is away, and
-//! closes connections that nobody needs.
+//! The watchdog: a thread that checks the health of the database at intervals, probes it during an outage, and closes
+//! idle connections above the minimum.
 
 use crate::database::failure::error::DatabaseError;
 use crate::database::pool::connections::Pool;
@@ -17,31 +17,31 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// A database that is back is noticed within this time, and one that is unhealthy is checked this often.
+/// The longest interval of probes during an outage, and of checks while the database is unhealthy.
 const PROBE_DELAY_MAX: Duration = Duration::from_secs(5);
 
-/// What the watchdog looks after.
+/// The objects that the watchdog watches.
 pub(crate) struct Watched {
     pub(crate) gate: Arc<AvailabilityGate>,
     pub(crate) opener: Opener,
     pub(crate) pool: Pool,
     pub(crate) delays: RetryPolicy,
     pub(crate) health_interval: Duration,
-    /// How often idle connections are looked at.
+    /// The interval of the checks for idle connections.
     pub(crate) trim_interval: Duration,
     pub(crate) health: Arc<LastHealth>,
 }
 
-/// The thread. It ends when this is dropped.
+/// The handle of the thread, which ends when the handle is dropped.
 #[derive(Debug)]
 pub(crate) struct Watchdog {
-    /// Above the handle, so that the thread sees its end before it is waited for.
+    /// Dropped before the thread is joined, so that the thread sees its end.
     alive: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Watchdog {
-    /// Starts it; a message of `closings` says that the gate has closed.
+    /// Starts the thread. A message of `closings` means that the gate has closed.
     pub(crate) fn start(watched: Watched, closings: Receiver<()>) -> Result<Self, DatabaseError> {
         let (alive, ended) = bounded(0);
         let watch = WatchLoop { watched, closings, deadline: Deadline::until_cancelled(ended) };
@@ -57,7 +57,7 @@ impl Drop for Watchdog {
     fn drop(&mut self) {
         drop(self.alive.take());
         if let Some(thread) = self.thread.take() {
-            // A panic of it has been printed.
+            // Its panic has been printed.
             let _ = thread.join();
         }
     }
@@ -78,9 +78,9 @@ impl WatchLoop {
             let due = next_check.min(next_trim).saturating_duration_since(Instant::now());
             match self.deadline.wait(&self.closings, due) {
                 Waited::Got(()) => {
-                    // At once after a failure, and again until it is healthy.
+                    // Checks at once after a failure, and again until the database is healthy.
                     next_check = Instant::now();
-                    if !self.look_until_back() {
+                    if !self.probe_until_back() {
                         return;
                     }
                 }
@@ -102,7 +102,7 @@ impl WatchLoop {
         }
     }
 
-    /// Checks the health. None: the watchdog is to end.
+    /// Checks the health. None if the watchdog is to end.
     fn is_healthy(&self) -> Option<bool> {
         match self.watched.health.check(&self.watched.opener, &self.deadline.at_most_for(CHECK_MAX)) {
             Ok(status) => {
@@ -114,27 +114,27 @@ impl WatchLoop {
             }
             Err(_) if self.deadline.is_over() => None,
             Err(error) => {
-                // Whether that concerns the writers they find out themselves: their connections may be good.
+                // The gate stays open, because the connections of the writers may work.
                 log::warn!("Database health check failed: {}", in_full(&error));
                 Some(false)
             }
         }
     }
 
-    /// Probes, with longer and longer waits in between, until the database answers. False: the watchdog is to end.
-    fn look_until_back(&self) -> bool {
+    /// Probes with growing delays until the database responds. Returns false if the watchdog is to end.
+    fn probe_until_back(&self) -> bool {
         let delays = RetryPolicy {
             delay_max: self.watched.delays.delay_max.min(PROBE_DELAY_MAX),
             ..self.watched.delays
         };
         while let Some((away, failures)) = self.watched.gate.count_failure() {
-            // What passes at once, such as one backend that was terminated, costs no wait.
+            // The first probe has no delay, because a single terminated backend is not an outage.
             let delay = match failures.saturating_sub(1) {
                 0 => Duration::ZERO,
                 earlier => delays.delay(earlier, fastrand::f64()),
             };
             self.watched.gate.probe_at(Instant::now() + delay);
-            self.tell(away, delay);
+            self.log_outage(away, delay);
             if !self.deadline.sleep(delay) {
                 return false;
             }
@@ -145,7 +145,7 @@ impl WatchLoop {
                 }
                 Err(DatabaseError::Aborted) => return false,
                 Err(error) => {
-                    // The probe is a health check, too. That it goes on failing is told with the waits.
+                    // The probe is also a health check. Its later failures are logged with the delays.
                     if self.watched.health.get().is_none_or(|status| status.is_healthy()) {
                         log::warn!("Database health check failed: {}", in_full(&error));
                     }
@@ -157,8 +157,8 @@ impl WatchLoop {
         true
     }
 
-    /// To connect, log in and set up the session is more than a `SELECT 1`. Where there is no room for one more
-    /// connection, one of the pool's that answers is as good.
+    /// Connects, logs in and sets up a session, which tests more than `SELECT 1`. If the server has no capacity for
+    /// another connection, a working one of the pool is sufficient.
     fn probe(&self) -> Result<(), DatabaseError> {
         let cause = self.watched.gate.cause();
         if let Some((_, cause)) = cause
@@ -172,13 +172,13 @@ impl WatchLoop {
         opened.or_else(|error| if self.watched.pool.has_fit_one() { Ok(()) } else { Err(error) })
     }
 
-    fn tell(&self, away: Duration, delay: Duration) {
+    fn log_outage(&self, away: Duration, delay: Duration) {
         let cause = self.watched.gate.cause().map(|(_, cause)| in_full(&*cause)).unwrap_or_default();
         if delay.is_zero() {
-            log::warn!("the database is away: {cause}");
+            log::warn!("database unreachable: {cause}");
         } else {
             let (away, delay) = (away.as_secs_f64(), delay.as_secs_f64());
-            log::warn!("the database is away for {away:.0} s, trying again in {delay:.1} s: {cause}");
+            log::warn!("database unreachable for {away:.0} s; retrying in {delay:.1} s: {cause}");
         }
     }
 }

@@ -1,16 +1,17 @@
-//! What a role lacks for a load into the tables, and for a look at them.
+//! Missing privileges of a role, and other obstacles to a reliable load.
 
 use crate::database::schemas::{IS_IN_SCHEMAS, Schemas};
 use crate::database::session::client_transaction::{GenericClient, first_column};
 use crate::layout::Layout;
 use postgres::Error;
 
-/// What a load does with a table of the layout, the first of them and the others, and with those of the ledger.
+/// The privileges that a load needs on the layout's first table and on its other tables. Ledger tables need those of
+/// `FIRST`.
 const FIRST: [&str; 3] = ["SELECT", "INSERT", "UPDATE"];
 const OTHERS: [&str; 3] = ["SELECT", "INSERT", "DELETE"];
 const LEDGER: [&str; 2] = ["kill_load_run", "kill_load_segment"];
 
-/// Why this role can't load into the tables of a layout, or why what it loads can be lost, one reason each.
+/// The reasons why this role cannot load into the tables of a layout, or why loaded rows can be lost.
 pub(crate) fn faults(
     client: &mut impl GenericClient,
     layout: Layout,
@@ -25,9 +26,9 @@ pub(crate) fn faults(
         if schema == schemas.ledger {
             needed.extend(LEDGER);
         }
-        faults.extend(faults_of_place(client, schema, &needed)?);
+        faults.extend(schema_faults(client, schema, &needed)?);
     }
-    // A fault of the database is one of each schema.
+    // Each schema repeats the faults of the database.
     faults.dedup();
     let Schemas { tables: schema, ledger } = schemas;
     let (mut names, mut wanted) = (Vec::new(), Vec::new());
@@ -41,23 +42,25 @@ pub(crate) fn faults(
     }
     let missing_privileges = format!(
         "SELECT format('the role %s lacks %s on %s', current_user, string_agg(needed, ', '), name)
-         FROM (SELECT w.name, c.oid, needed FROM unnest($3::text[], $4::text[]) AS w (name, rights)
+         FROM (SELECT w.name, c.oid, needed FROM unnest($3::text[], $4::text[]) AS w (name, wanted)
            JOIN pg_class c ON c.relname = w.name AND c.relkind IN ('r', 'p')
            JOIN pg_namespace n ON n.oid = c.relnamespace AND {IS_IN_SCHEMAS},
-           unnest(string_to_array(w.rights, ',')) AS needed) AS tables
+           unnest(string_to_array(w.wanted, ',')) AS needed) AS tables
          WHERE NOT has_table_privilege(oid, needed) GROUP BY name ORDER BY name"
     );
     faults.extend(first_column::<String, Vec<_>>(
         &client.query(&missing_privileges, &[schema, ledger, &names, &wanted])?,
     )?);
-    let hidden = format!("SELECT format('row-level security hides rows of %s from the role %s: use the owner of the table or a '
-             'role with BYPASSRLS', string_agg(c.relname, ', '), current_user)
+    let hidden = format!(
+        "SELECT format('row-level security hides rows of %s from the role %s: use the owner of the '
+             'table or a role with BYPASSRLS', string_agg(c.relname, ', '), current_user)
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
          WHERE {IS_IN_SCHEMAS} AND c.relname = ANY ($3) AND c.relrowsecurity AND row_security_active(c.oid)
-         HAVING count(*) > 0");
+         HAVING count(*) > 0"
+    );
     faults.extend(first_column::<String, Vec<_>>(&client.query(&hidden, &[schema, ledger, &names])?)?);
-    let unlogged = "SELECT format('%s %s UNLOGGED, so that a crash of the server loses rows which the ledger says '
-             'are loaded: run ALTER TABLE … SET LOGGED, and after a crash load the dumps again with --force', string_agg(c.relname, ', '),
+    let unlogged = "SELECT format('%s %s UNLOGGED, so a server crash loses rows that the ledger counts as loaded: '
+             'run ALTER TABLE … SET LOGGED; after a crash, reload the dumps with --force', string_agg(c.relname, ', '),
              CASE count(*) WHEN 1 THEN 'is' ELSE 'are' END)
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
          WHERE n.nspname = $1 AND c.relname = ANY ($3) AND c.relname NOT LIKE 'kill_load_%' AND c.relkind IN ('r', 'p') AND c.relpersistence = 'u' AND EXISTS (
@@ -67,8 +70,8 @@ pub(crate) fn faults(
     Ok(faults)
 }
 
-/// What the role lacks in the database and the schema, where the tables `needed` are or are to be made.
-fn faults_of_place(
+/// The privileges that the role lacks on the database and on the schema of the tables `needed`.
+fn schema_faults(
     client: &mut impl GenericClient,
     schema: &str,
     needed: &[&str],

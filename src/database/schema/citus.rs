@@ -1,11 +1,12 @@
-//! Citus: PostgreSQL whose tables are distributed over nodes, and what has to be said to it otherwise.
+//! Citus, which distributes tables over nodes, and the statements that it needs.
 //!
-//! Invariant: the catalog alone says whether tables are distributed. A load, a `verify` and a health check look there; nothing
-//! has to be set.
+//! Invariant: only the catalog determines whether tables are distributed. `load`, `verify` and health checks read it;
+//! there is no setting.
 //!
-//! - The rows of an event lie on one node, by its id; the ledger is on all nodes. So what a node commits of an event and of
-//!   the ledger it commits by two-phase commit with all others.
-//! - What a node refuses in a COPY comes as XX000, whatever it was; through a staging table it comes as what it is.
+//! - The rows of an event are on one node, chosen by its id. The ledger is on all nodes, so a segment commits by
+//!   two-phase commit on all nodes.
+//! - If a node refuses rows of a COPY, Citus reports XX000 for every cause. Through a staging table it reports the real
+//!   error.
 
 use crate::database::failure::error::DatabaseError;
 use crate::database::pool::manager::DatabaseManager;
@@ -24,18 +25,17 @@ use postgres::{Error, Row};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// What a transaction's share on each node is set to. Its first statement there brings it along, so that it costs no round trip
-/// but the one to the coordinator. (Citus sends on all of the text that a setting stands in.)
+/// The settings of a transaction on each node. They cost one round trip, to the coordinator: the first statement on a
+/// node carries them. (Citus forwards the whole text that contains a setting.)
 ///
-/// The nodes look rows up by the key alone, for the reason that the sessions' own settings give, and wait for locks no
-/// longer than the session itself does.
+/// The nodes look up rows by the key only, for the same reason as the sessions, and use the sessions' lock timeout.
 pub(crate) const NODE_SETTINGS: &str = "SET LOCAL citus.propagate_set_commands = 'local';
     SET LOCAL enable_seqscan = 'off'; SET LOCAL lock_timeout = '30min'";
 
-/// The tables of the ledger, which are the same on all nodes.
+/// The ledger's tables, which are reference tables.
 const LEDGER: [&str; 2] = ["kill_load_run", "kill_load_segment"];
 
-/// Asks something of distributed tables.
+/// Queries distributed tables.
 pub(crate) fn query(
     client: &mut Client,
     sql: &str,
@@ -48,10 +48,10 @@ pub(crate) fn query(
     Ok(rows)
 }
 
-/// Runs a statement that inserts what a staging table holds of events, once for each shard, with the ids that are the shard's
-/// as its parameter, and returns all rows. `table` is the one whose shards they are.
+/// Runs a statement that inserts events from a staging table, once per shard of `table`. Its parameter is the ids of
+/// that shard. Returns the rows of all runs.
 ///
-/// For all shards at once Citus would open a connection for each of them.
+/// For all shards at once, Citus would open one connection per shard.
 pub(crate) fn each_shard(
     transaction: &mut Transaction<'_>,
     table: &str,
@@ -74,25 +74,26 @@ pub(crate) fn each_shard(
 /// The distributed tables of a schema.
 #[derive(Debug, Default)]
 pub(crate) struct Distributed {
-    tables: BTreeMap<String, Way>,
+    tables: BTreeMap<String, TableDistribution>,
 }
 
 /// How a table is distributed.
 #[derive(Debug)]
-struct Way {
-    /// The column whose value says on which node a row is; none of a table that is whole on each.
+struct TableDistribution {
+    /// The distribution column; `None` for a reference table.
     column: Option<String>,
-    /// Tables that have it in common have rows of the same value on the same node.
+    /// The colocation group: its tables have rows with equal distribution values on the same node.
     colocation: i64,
 }
 
 impl Distributed {
-    /// Those of `schemas`; none where there is no Citus.
+    /// The distributed tables of `schemas`; empty without Citus.
     pub(crate) fn of(client: &mut impl GenericClient, schemas: &Schemas) -> Result<Self, Error> {
         if !is_installed(client)? {
             return Ok(Self::default());
         }
-        // Of a reference table no column is told, of a table that is on one node alone neither, which fits nothing.
+        // Reference tables have no distribution column. Nor do single-shard tables, which are excluded because no load
+        // supports them.
         let rows = client.query(
             &format!(
                 "SELECT c.relname::text, column_to_column_name(p.logicalrelid, p.partkey)::text, p.colocationid::bigint
@@ -102,12 +103,13 @@ impl Distributed {
             ),
             &[&schemas.tables, &schemas.ledger],
         )?;
-        let way =
-            |row: &Row| Ok((row.try_get(0)?, Way { column: row.try_get(1)?, colocation: row.try_get(2)? }));
-        Ok(Self { tables: rows.iter().map(way).collect::<Result<_, Error>>()? })
+        let table = |row: &Row| {
+            Ok((row.try_get(0)?, TableDistribution { column: row.try_get(1)?, colocation: row.try_get(2)? }))
+        };
+        Ok(Self { tables: rows.iter().map(table).collect::<Result<_, Error>>()? })
     }
 
-    /// Whether tables of this program are among them, so that all of them are to be.
+    /// [`Distribution::Citus`] if any table of this program is distributed; then all of them must be.
     pub(crate) fn distribution(&self, layout: Layout) -> Distribution {
         if names(layout).any(|name| self.tables.contains_key(name)) {
             Distribution::Citus
@@ -116,31 +118,31 @@ impl Distributed {
         }
     }
 
-    /// The tables of a load that are not distributed at all, whether they are there or not.
+    /// The tables of a load that are not distributed, whether they exist or not.
     pub(crate) fn lacking(&self, layout: Layout) -> impl Iterator<Item = &'static str> {
         names(layout).filter(|name| !self.tables.contains_key(*name))
     }
 
-    /// The tables that are not distributed as a load needs it, in words; `missing` are not there. Where none is distributed
-    /// all is well.
+    /// Messages about wrongly distributed tables, except those that are `missing`. None if no table is distributed.
     pub(crate) fn misfits(&self, layout: Layout, missing: &[&str]) -> Vec<String> {
         if self.distribution(layout) == Distribution::OneServer {
             return Vec::new();
         }
-        let first = self.tables.get(layout.tables()[0].name).map(|way| way.colocation);
+        let first = self.tables.get(layout.tables()[0].name).map(|table| table.colocation);
         let is_together = |table: &Table| {
-            let fits = |way: &Way| way.column.as_deref() == Some(table.id) && Some(way.colocation) == first;
-            self.tables.get(table.name).is_some_and(fits)
+            self.tables.get(table.name).is_some_and(|found| {
+                found.column.as_deref() == Some(table.id) && Some(found.colocation) == first
+            })
         };
         let events = layout.tables().iter().filter(|table| !is_together(table)).map(|table| {
             (table.name, format!("{} is not distributed by {} with the other tables", table.name, table.id))
         });
-        let is_whole = |name: &str| self.tables.get(name).is_some_and(|way| way.column.is_none());
-        let ledger = LEDGER.into_iter().filter(|name| !is_whole(name));
-        let ledger = ledger.map(|name| (name, format!("{name} is no reference table")));
+        let is_reference = |name: &str| self.tables.get(name).is_some_and(|table| table.column.is_none());
+        let ledger = LEDGER.into_iter().filter(|name| !is_reference(name));
+        let ledger = ledger.map(|name| (name, format!("{name} is not a reference table")));
         let found = events.chain(ledger).filter(|(name, _)| !missing.contains(name));
-        let remedy = "'aegis-kills schema apply --distributed citus' distributes what is not yet";
-        found.map(|(_, words)| format!("{words} ({remedy})")).collect()
+        let remedy = "'aegis-kills schema apply --distributed citus' distributes the remaining tables";
+        found.map(|(_, misfit)| format!("{misfit} ({remedy})")).collect()
     }
 }
 
@@ -154,8 +156,8 @@ pub(crate) fn is_installed(client: &mut impl GenericClient) -> Result<bool, Erro
     Ok(row.is_some())
 }
 
-/// The statements that distribute those of a layout's tables and of the ledger's that are not, with all that is in them. They
-/// are to be run in a transaction that begins with [`DISTRIBUTING`].
+/// The statements that distribute the remaining tables of a layout and of the ledger, including their rows. Their
+/// transaction must begin with [`DISTRIBUTING`].
 pub(crate) fn ddl(layout: Layout, schemas: &Schemas) -> String {
     let (schema, ledger) = (quote_identifier(&schemas.tables), quote_identifier(&schemas.ledger));
     let literal = |name: &str| format!("'{}'", name.replace('\'', "''"));
@@ -176,36 +178,36 @@ pub(crate) fn ddl(layout: Layout, schemas: &Schemas) -> String {
     sql
 }
 
-/// What a transaction begins with that distributes tables. Types and tables that were made in the same one can't be without
-/// going from one shard to the other; and it takes as long as it takes to bring all rows to the nodes.
+/// The settings of a transaction that distributes tables. Citus requires sequential mode for types and tables created
+/// in the same transaction. There is no statement timeout, because all rows move to the nodes.
 pub(crate) const DISTRIBUTING: &str =
     "SET LOCAL citus.multi_shard_modify_mode = 'sequential';\nSET LOCAL statement_timeout = 0;\n\n";
 
-// Writing to a String can't fail, so that the results of write! are dropped.
+// Writing to a String can't fail, so the results of write! are ignored.
 fn distribute(sql: &mut String, table: &str, call: &str) {
     let _ = writeln!(
         sql,
         "SELECT {call}\n  WHERE NOT EXISTS (SELECT FROM pg_dist_partition WHERE logicalrelid = {table}::regclass);"
     );
-    // What was in the table has been copied, and lies there unseen.
+    // The rows have been copied to the nodes; their originals remain in the local table, invisible.
     let _ = writeln!(
         sql,
         "SELECT truncate_local_data_after_distributing_table({table})\n  WHERE pg_relation_size({table}) > 0;\n"
     );
 }
 
-/// A server that holds a part of the tables.
+/// A Citus worker node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
-    /// Its host and port, as the coordinator knows it.
+    /// Its host and port, as registered with the coordinator.
     pub name: String,
     /// Whether the coordinator can connect to it.
     pub is_there: bool,
 }
 
-/// The nodes beside the coordinator; none where there is no Citus.
+/// The worker nodes; empty without Citus.
 pub(crate) fn nodes(client: &mut Client) -> Result<Vec<Node>, Error> {
-    // Whoever asks for the health is not to wait long for a node that says nothing.
+    // A health check must not wait long for an unresponsive node.
     const WAIT: &str = "SET LOCAL citus.node_connection_timeout = '1500ms'";
     if !is_installed(client)? {
         return Ok(Vec::new());
@@ -221,27 +223,26 @@ pub(crate) fn nodes(client: &mut Client) -> Result<Vec<Node>, Error> {
     rows.iter().map(|row| Ok(Node { name: row.try_get(0)?, is_there: row.try_get(1)? })).collect()
 }
 
-/// Commits that have reached one node and not another, as a crash in between leaves them. Their rows are not seen before
-/// Citus has finished them, which it does once a minute.
+/// Two-phase commits that a crash left prepared on some nodes. Their rows are invisible until Citus finishes them,
+/// which it does once per minute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HalfCommitted {
-    /// There are none.
     None,
     /// There were some, and all are finished now.
     Finished,
-    /// There are some: this role may not have them finished, or they are still on their way.
+    /// There are some. This role lacks the privilege to finish them, or they are still in progress.
     Some,
 }
 
-/// Has Citus finish what is half committed, where it may be told to.
+/// Makes Citus finish half-committed transactions, if the role has the privilege.
 pub(crate) fn finish_commits(manager: &DatabaseManager) -> Result<HalfCommitted, StoreError> {
-    manager.run("looking for half committed events", &Deadline::unbounded(), |client, _| {
+    manager.run("looking for half-committed events", &Deadline::unbounded(), |client, _| {
         if !is_half_committed(client)? {
             return Ok(HalfCommitted::None);
         }
         if let Err(error) = client.query_opt("SELECT recover_prepared_transactions()", &[]) {
-            // Superusers alone may, at its defaults.
-            log::debug!("half committed events are left to Citus: {}", in_full(&error));
+            // By default, only superusers have the privilege.
+            log::debug!("leaving half-committed events to Citus: {}", in_full(&error));
             return Ok(HalfCommitted::Some);
         }
         Ok(if is_half_committed(client)? { HalfCommitted::Some } else { HalfCommitted::Finished })
@@ -257,12 +258,12 @@ fn is_half_committed(client: &mut Client) -> Result<bool, DatabaseError> {
     Ok(row.is_some())
 }
 
-/// What is said where the tables are to be distributed and can't be.
+/// Fails if tables are to be distributed and the database has no Citus.
 pub(crate) fn refuse_without_citus(client: &mut Client) -> Result<(), DatabaseError> {
     if is_installed(client)? {
         return Ok(());
     }
-    let what = "this database has no Citus: it is made there with CREATE EXTENSION citus, on the coordinator and on each \
-                worker, and the workers are named to the coordinator by citus_add_node";
+    let what = "this database has no Citus: run CREATE EXTENSION citus on the coordinator and on each worker, then \
+                add the workers on the coordinator with citus_add_node";
     Err(StoreError::refused(what).into())
 }

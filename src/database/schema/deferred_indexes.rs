@@ -1,10 +1,10 @@
-//! The secondary indexes: put off while much is loaded, and built when that is over.
+//! Secondary indexes, which are deferred during a large load and built at its end.
 //!
-//! Invariant: what is put off is written down nowhere but in the catalog, as what is missing. So whoever loads next
-//! finishes what a run that was killed has left, and `health` names it meanwhile.
+//! Invariant: deferred indexes are recorded only in the catalog, as missing indexes. So the next load builds the
+//! indexes that a crashed run left, and `health` reports them until then.
 //!
-//! Invariant: no index is built while another run fills the same tables, whose rows would wait for it; the last one builds
-//! them. Only runs that may go on for ever are not waited for by those that have little to do.
+//! Invariant: no index is built while another run writes to the same tables, because its writes would block. The last
+//! run builds them. Exception: an idle run does not wait for runs that may never end.
 
 use crate::database::failure::error::DatabaseError;
 use crate::database::ledger::runs::{OtherRuns, another_runs};
@@ -25,20 +25,20 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
-/// How long until the next attempt, where another run lives or something failed.
-const AGAIN: Duration = Duration::from_mins(1);
+/// Delay before the next attempt, if another run is live or something failed.
+const RETRY_INTERVAL: Duration = Duration::from_mins(1);
 
-/// The indexes that one load has to see to.
+/// The indexes that one load must build.
 #[derive(Debug)]
 pub(crate) struct DeferredIndexes {
     layout: Layout,
     schemas: Schemas,
     run: Uuid,
-    /// When to look for missing ones next; none once all are there. Held by whoever builds them.
+    /// When to look for missing indexes next; `None` once all exist. Locked while indexes are built.
     due: Mutex<Option<Instant>>,
 }
 
-/// What came of an attempt to build them.
+/// The outcome of an attempt to build indexes.
 #[derive(Debug, PartialEq, Eq)]
 enum Outcome {
     Built,
@@ -50,12 +50,12 @@ impl DeferredIndexes {
         Self { layout, schemas: schemas.clone(), run, due: Mutex::new(Some(Instant::now())) }
     }
 
-    /// Whether it is time to look for missing ones, and nobody is at it.
+    /// Whether it is time to look for missing indexes, and no other thread is doing so.
     pub(crate) fn is_due(&self) -> bool {
         self.due.try_lock().is_ok_and(|due| due.is_some_and(|due| due <= Instant::now()))
     }
 
-    /// Builds what is missing, unless another run lives. Meanwhile nobody may write.
+    /// Builds the missing indexes, unless another run is live. The caller must prevent writes meanwhile.
     pub(crate) fn build(
         &self,
         manager: &DatabaseManager,
@@ -66,7 +66,7 @@ impl DeferredIndexes {
         if due.is_none() {
             return Ok(());
         }
-        *due = Some(Instant::now() + AGAIN);
+        *due = Some(Instant::now() + RETRY_INTERVAL);
         if self.build_missing(manager, others, deadline)? == Outcome::Built {
             *due = None;
         }
@@ -87,8 +87,8 @@ impl DeferredIndexes {
             let (what, schemas) = (format!("building the index {name}"), self.schemas.clone());
             let _shown = manager.building(name);
             let built = manager.run(&what, deadline, move |client, progress| {
-                // Asked before the lock is taken as well: of two runs that end together, the one that would leave it to
-                // the other must not hold the lock that the other needs.
+                // Checked before taking the lock, too. If two runs end together, the one that leaves the work to the
+                // other must not hold the lock that the other needs.
                 if another_runs(client, &schemas, layout, run, others)? {
                     return Ok(Outcome::LeftToAnother);
                 }
@@ -109,28 +109,28 @@ impl DeferredIndexes {
     }
 }
 
-/// Takes the indexes off tables that are empty and ours to change, so that a first load into them is as fast as one that
-/// makes them. What does not go is left as it is.
+/// Drops the indexes of empty tables that the role owns, so that a first load is as fast as one that creates the
+/// tables. Keeps indexes that cannot be dropped.
 pub(crate) fn defer(manager: &DatabaseManager, layout: Layout, schemas: &Schemas, run: Uuid) {
     let (schema, found) = (&schemas.tables, schemas.clone());
-    let done = manager.run("putting off indexes", &Deadline::unbounded(), move |client, _| {
-        // It is no reason to wait, or to try again.
+    let dropped = manager.run("deferring indexes", &Deadline::unbounded(), move |client, _| {
+        // A failure is no reason to wait or to retry.
         let dropped = drop_of_empty_tables(client, layout, &found, run);
         Ok(dropped.unwrap_or_else(|error| {
-            log::debug!("the indexes stay: {}", in_full(&error));
+            log::debug!("indexes not deferred: {}", in_full(&error));
             false
         }))
     });
-    match done {
-        Ok(true) => log::info!(
-            "the tables in schema {schema:?} are empty: their indexes are built when the data is in"
-        ),
+    match dropped {
+        Ok(true) => {
+            log::info!("the tables in schema {schema:?} are empty: their indexes are built after the load");
+        }
         Ok(false) => {}
-        Err(error) => log::debug!("the indexes stay: {}", in_full(&error)),
+        Err(error) => log::debug!("indexes not deferred: {}", in_full(&error)),
     }
 }
 
-/// Whether any was dropped.
+/// Returns whether indexes were dropped.
 fn drop_of_empty_tables(
     client: &mut Client,
     layout: Layout,
@@ -167,7 +167,7 @@ fn drop_of_empty_tables(
         transaction.batch_execute(&format!("{drop}; {create}"))?;
         let ours = text(&mut transaction, &definition)?;
         if owners != ours {
-            // Their owner has made it otherwise, and it would not come back that way.
+            // The owner has changed the definition, and the load would not restore it.
             return Ok(false);
         }
         transaction.batch_execute(&drop)?;
@@ -176,12 +176,12 @@ fn drop_of_empty_tables(
     Ok(true)
 }
 
-/// The text that a statement gives.
+/// The text that a statement returns.
 fn text(client: &mut impl GenericClient, sql: &str) -> Result<Option<String>, postgres::Error> {
     client.query_opt(sql, &[])?.map_or(Ok(None), |row| row.try_get(0))
 }
 
-/// The indexes that are not there, and the statements that make them.
+/// The missing indexes and the statements that create them.
 fn missing(
     client: &mut Client,
     layout: Layout,
@@ -193,7 +193,7 @@ fn missing(
     Ok(indexes)
 }
 
-/// Takes the lock of who makes tables or builds indexes in a schema; false: another has it.
+/// Tries to take the lock for creating tables and indexes in a schema.
 fn try_lock(transaction: &mut ClientTransaction<'_>, schema: &str) -> Result<bool, postgres::Error> {
     let lock = format!("SELECT WHERE pg_try_advisory_xact_lock({SCHEMA_LOCK})");
     Ok(transaction.query_opt(&lock, &[&schema])?.is_some())
@@ -204,7 +204,8 @@ fn build_one(
     progress: &CallProgress,
     statement: &str,
 ) -> Result<Outcome, DatabaseError> {
-    // Sorting a season takes its time, and is watched. What the table's own lock is waited for is bounded all the same.
+    // Building the index of a full season takes long, so it is supervised without a statement timeout. The wait for the
+    // table lock stays bounded.
     progress.builds_an_index();
     transaction.batch_execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '30s'")?;
     transaction.batch_execute(statement)?;
@@ -212,12 +213,12 @@ fn build_one(
     Ok(Outcome::Built)
 }
 
-/// Something that has a name in the schema.
+/// An existing relation of the schema.
 struct FoundRelation {
-    /// The table that it is an index of, if it is one.
+    /// The indexed table, if the relation is an index.
     table: Option<String>,
     is_valid: bool,
-    /// Whether it is a valid index of a table without partitions, whose own indexes may each be of another kind.
+    /// Whether it is a valid index of an unpartitioned table. The indexes of partitions may differ from each other.
     is_plain_index: bool,
 }
 
@@ -237,7 +238,7 @@ fn found(
     found.collect()
 }
 
-/// Indexes of tables that are there, which are missing or invalid, in words.
+/// Messages about missing or invalid indexes of existing tables.
 pub(crate) fn faults(
     client: &mut Client,
     layout: Layout,
@@ -251,7 +252,7 @@ pub(crate) fn faults(
             let name = quote_identifier(index.name);
             let remedy = match (found.get(index.name), table.keeper) {
                 (Some(found), _) if found.table.as_deref() != Some(table.name) => {
-                    "is missing, and its name is taken by something else: rename that, then run: \
+                    "is missing, and another object has its name: rename that object, then run: \
                      aegis-kills schema apply"
                         .to_owned()
                 }
@@ -260,9 +261,10 @@ pub(crate) fn faults(
                     format!("is invalid: run REINDEX INDEX CONCURRENTLY {schema}.{name}")
                 }
                 (None, TableOwner::Us) => {
-                    "is missing: the next load makes it at its end, or: aegis-kills schema apply".to_owned()
+                    "is missing: the next load builds it at its end, or run: aegis-kills schema apply"
+                        .to_owned()
                 }
-                // A table that others keep as well is left as it is.
+                // Tables of other owners are never altered.
                 (None, TableOwner::Others) => format!(
                     "is missing: run CREATE INDEX CONCURRENTLY {name} ON {} {}",
                     table.in_schema(&schema),
@@ -272,7 +274,7 @@ pub(crate) fn faults(
             faults.push(format!("the index {} {remedy}", index.name));
         }
     }
-    // Those that users have added, which loads maintain as well.
+    // Indexes that users have added. Loads maintain them, too.
     let is_ours =
         |name: &str| layout.tables().iter().flat_map(|table| table.indexes).any(|index| index.name == name);
     for (name, index) in found.iter().filter(|(name, index)| !index.is_valid && !is_ours(name)) {

@@ -1,6 +1,7 @@
-//! The tables in a database: made where they are missing, checked before anything is written.
+//! Creates missing tables, and checks existing tables before anything is written.
 //!
-//! Invariant: the catalog alone says what is there. The version in the comment on the ledger decides nothing; every statement of the DDL makes what is missing and leaves what is there.
+//! Invariant: only the catalog determines which objects exist. The version in the comment on the ledger decides
+//! nothing. Every DDL statement creates missing objects and keeps existing ones.
 
 use crate::database::failure::error::DatabaseError;
 use crate::database::locks::SCHEMA_LOCK;
@@ -22,17 +23,17 @@ use crate::layout::table::Distribution;
 use postgres::Error;
 use postgres::error::SqlState;
 
-/// Event triggers run within our DDL, and may rely on the path of the role and the database. Those of extensions do not.
+/// Restores the search path of the role and the database if there are event triggers. They run within our DDL and may
+/// depend on it. Event triggers of extensions do not.
 const PATH_OF_EVENT_TRIGGERS: &str = "
     SELECT set_config('search_path', reset_val, true) FROM pg_settings WHERE name = 'search_path' AND EXISTS (
         SELECT FROM pg_event_trigger e WHERE evtenabled <> 'D' AND NOT EXISTS (
             SELECT FROM pg_depend d
             WHERE d.classid = 'pg_event_trigger'::regclass AND d.objid = e.oid AND d.deptype = 'e'))";
 
-/// The tables of the ledger.
 const LEDGER: [&str; 3] = ["kill_load_run", "kill_load_segment", "kill_load_file"];
 
-/// The DDL of all tables of a layout and of the ledger, to read or to run.
+/// The DDL of all tables of a layout and of the ledger, for users to read or run.
 pub(crate) fn ddl(layout: Layout, schemas: &Schemas, distribution: Distribution) -> String {
     let new = schemas.each().into_iter().filter(|schema| *schema != "public");
     let create = |schema| format!("CREATE SCHEMA IF NOT EXISTS {};\n\n", quote_identifier(schema));
@@ -50,17 +51,17 @@ pub(crate) fn ddl(layout: Layout, schemas: &Schemas, distribution: Distribution)
     }
 }
 
-/// The tables as they are now.
+/// The state of the tables after [`ensure`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tables {
-    /// Whether any of them, or of their indexes, was missing, or was not distributed as was asked for.
+    /// Whether a table or index was missing, or a table was not distributed as requested.
     pub made: bool,
-    /// Where their rows are.
+    /// The location of their rows.
     pub distribution: Distribution,
 }
 
-/// Makes what is missing, and refuses tables that do not fit. Indexes that are for later are no concern of it. What is made
-/// beside distributed tables is distributed as well; with `distribution` all that is there is.
+/// Creates missing objects, and fails if existing tables are incompatible. Ignores deferred indexes. New tables next to
+/// distributed ones are distributed as well; [`Distribution::Citus`] also distributes all existing tables.
 pub(crate) fn ensure(
     manager: &DatabaseManager,
     layout: Layout,
@@ -69,12 +70,12 @@ pub(crate) fn ensure(
     distribution: Distribution,
 ) -> Result<Tables, StoreError> {
     let wanted = WantedTables { layout, schemas: schemas.clone(), indexes, distribution };
-    manager.run("looking after the tables", &Deadline::unbounded(), move |client, progress| {
+    manager.run("creating or checking tables", &Deadline::unbounded(), move |client, progress| {
         wanted.ensure(client, progress)
     })
 }
 
-/// Where the rows of the tables that are there are; tables that do not fit are refused.
+/// The distribution of the existing tables.
 pub(crate) fn distribution(
     manager: &DatabaseManager,
     layout: Layout,
@@ -86,7 +87,7 @@ pub(crate) fn distribution(
     })
 }
 
-/// What the tables are to be like.
+/// The required tables.
 struct WantedTables {
     layout: Layout,
     schemas: Schemas,
@@ -96,12 +97,12 @@ struct WantedTables {
 
 impl WantedTables {
     fn ensure(&self, client: &mut Client, progress: &CallProgress) -> Result<Tables, DatabaseError> {
-        // Nothing is made beside tables that do not fit: their owner may want another schema.
+        // Nothing is created next to incompatible tables: the user may want another schema.
         self.refuse_misfits(client, self.distribution, Lack::Added)?;
         if let Some(remedy) = inspect::read_only_setting(client).map_err(not_looked_up)? {
             let what = format!(
-                "this role may not write: default_transaction_read_only is on for it or for the database; whoever may \
-                 change that can run: {remedy}"
+                "default_transaction_read_only is on for this role or database, so that nothing can be written; a role \
+                 with the privilege can run: {remedy}"
             );
             return Err(StoreError::refused(what).into());
         }
@@ -112,7 +113,8 @@ impl WantedTables {
             && version > ledger_ddl::VERSION
         {
             log::warn!(
-                "the tables in {} have schema version {version}, and this program knows version {}; use the newer program",
+                "the tables in {} have schema version {version}, but this program supports version {}; use the newer \
+                 program",
                 self.schemas,
                 ledger_ddl::VERSION
             );
@@ -136,7 +138,7 @@ impl WantedTables {
             |lack| misfits_and(client, self.layout, &self.schemas, allowed, lack).map_err(not_looked_up);
         let mut found = look(lack)?;
         if found.is_some() && lack == Lack::Added {
-            // Nothing is added then, and all that does not fit is told at once.
+            // Nothing will be added, so the error lists everything that is missing, too.
             found = look(Lack::Misfit)?;
         }
         found.map_or(Ok(()), |misfits| Err(StoreError::refused(misfits)))
@@ -159,15 +161,15 @@ impl WantedTables {
         Ok(Lacking { names, additions, distribution })
     }
 
-    /// Makes what is missing, and says whether anything was.
+    /// Creates missing objects. Returns whether there were any.
     fn apply(&self, client: &mut Client, progress: &CallProgress) -> Result<bool, StoreError> {
-        // Apart: a new label can't be used in the transaction that adds it, as in the condition of an index.
+        // Two transactions: a new enum label cannot be used in the one that adds it, for example in an index predicate.
         let is_added = self.add(client)?;
         let is_made = self.make(client, progress)?;
         Ok(is_added || is_made)
     }
 
-    /// Begins the transaction of whoever makes or alters tables, one after the other.
+    /// Begins a transaction that creates or alters tables. Such transactions run one after the other.
     fn begin<'c>(&self, client: &'c mut Client) -> Result<ClientTransaction<'c>, Error> {
         let mut transaction = client.transaction()?;
         transaction.batch_execute(PATH_OF_EVENT_TRIGGERS)?;
@@ -182,11 +184,11 @@ impl WantedTables {
             Some(&SqlState::INSUFFICIENT_PRIVILEGE) => remedy(additions),
             _ => String::new(),
         };
-        let what = format!("what is missing can't be made in {}{remedy}", self.schemas);
+        let what = format!("cannot create missing objects in {}{remedy}", self.schemas);
         StoreError::new(what, DatabaseError::from(source))
     }
 
-    /// Adds the columns and labels that are missing in the tables that are there.
+    /// Adds missing columns and enum labels to existing tables and types.
     fn add(&self, client: &mut Client) -> Result<bool, StoreError> {
         let mut transaction = self.begin(client).map_err(|error| self.failed(error, &[]))?;
         let additions = inspect::additions(&mut transaction, self.layout, &self.schemas)
@@ -205,7 +207,7 @@ impl WantedTables {
         Ok(true)
     }
 
-    /// Makes the tables and indexes that are missing, and distributes what is not.
+    /// Creates missing tables and indexes, and distributes tables that are not distributed.
     fn make(&self, client: &mut Client, progress: &CallProgress) -> Result<bool, StoreError> {
         let Self { layout, ref schemas, indexes, .. } = *self;
         let failed = |error| self.failed(error, &[]);
@@ -233,13 +235,13 @@ impl WantedTables {
             Distribution::Citus => (citus::DISTRIBUTING, Indexes::Now, citus::ddl(layout, schemas)),
         };
         if distribution == Distribution::Citus {
-            // All that is in the tables goes to the nodes.
+            // All rows of the tables move to the nodes.
             progress.takes_long();
         }
-        // On tables that are there, the comments are their owner's.
+        // The owner may have changed the comments on existing tables.
         let comments =
             layout.comments(&schemas.tables, &names) + &ledger_ddl::comments(&schemas.ledger, &names);
-        // A role that may make what is missing in the one schema may be unable to in the other.
+        // The role may have the privilege to create tables in only one of the schemas.
         let (of_ledger, of_layout): (Vec<&str>, Vec<&str>) =
             names.iter().partition(|name| LEDGER.contains(name));
         let tables = if of_layout.is_empty() { String::new() } else { layout.ddl(&schemas.tables, indexes) };
@@ -249,22 +251,22 @@ impl WantedTables {
         transaction.batch_execute(&sql).map_err(failed)?;
         transaction.commit().map_err(failed)?;
         for schema in created {
-            // At the level that everyone sees, unless it is a default: a name with a slip in it makes a schema of its own.
+            // A warning, unless the schema is the default: a misspelled name creates a new schema.
             let level = if schema == LEDGER_APART { log::Level::Info } else { log::Level::Warn };
             log::log!(level, "created the schema {schema:?}");
         }
-        log::info!("made in {schemas}: {}", names.join(", "));
+        log::info!("created in {schemas}: {}", names.join(", "));
         Ok(true)
     }
 }
 
-/// What there is to do.
+/// The missing objects.
 struct Lacking {
-    /// Tables and indexes that are missing, and tables that are not distributed.
+    /// Missing tables and indexes, and tables that are not distributed.
     names: Vec<&'static str>,
-    /// What is missing of the tables and types that are there.
+    /// Missing columns and labels of existing tables and types.
     additions: Vec<Addition>,
-    /// Where the rows are to be.
+    /// The required location of the rows.
     distribution: Distribution,
 }
 
@@ -274,15 +276,15 @@ impl Lacking {
     }
 }
 
-/// Who can make what this role may not.
+/// A hint at roles that have the missing privilege.
 fn remedy(additions: &[Addition]) -> String {
     if additions.is_empty() {
-        return "; who may can run 'aegis-kills schema apply'".to_owned();
+        return "; a role with the privilege can run 'aegis-kills schema apply'".to_owned();
     }
     let statements: Vec<&str> = additions.iter().map(|addition| addition.statement.as_str()).collect();
     format!("; the owner can run 'aegis-kills schema apply', or: {};", statements.join("; "))
 }
 
 fn not_looked_up(source: Error) -> StoreError {
-    StoreError::new("the database's tables can't be looked up", DatabaseError::from(source))
+    StoreError::new("cannot look up the tables", DatabaseError::from(source))
 }

@@ -1,7 +1,7 @@
-//! The DDL of the ledger, and the version of all tables, which is in the comment on one of them.
+//! The DDL of the ledger, and the schema version of all tables, which is in the comment on `kill_load_segment`.
 //!
-//! Invariant: what a load needs is looked up in the catalog, never concluded from the version. The version is for people, and
-//! tells a program that is older than the tables.
+//! Invariant: a load looks up the objects it needs in the catalog and never infers them from the version. The version
+//! is for people, and warns a program that is older than the tables.
 
 use crate::database::ledger::files;
 use crate::database::session::client_transaction::GenericClient;
@@ -9,14 +9,17 @@ use crate::layout::identifier::quote_identifier;
 use postgres::Error;
 use std::fmt::Write as _;
 
-/// The version of the tables that this program makes. 1: release 0.1.0. 2: `kill_load_file`, what segments hold, which rejects are reported, the tables of runs, indexes of
-/// guilds' deaths and alliances.
+/// The version of the tables that this program creates.
+///
+/// - 1: release 0.1.0.
+/// - 2: `kill_load_file`, the event ranges of segments, reported rejects, the table schema of runs, indexes for guild
+///   deaths and alliances.
 pub(crate) const VERSION: u32 = 2;
 
-/// What stands before the version in the comment.
+/// The text before the version in the comment.
 const VERSION_MARK: &str = "schema version ";
 
-/// The DDL of the ledger's tables, which makes what is missing and leaves what is there.
+/// The DDL of the ledger's tables. It creates missing tables and keeps existing ones.
 pub(crate) fn ddl(name: &str) -> String {
     let schema = quote_identifier(name);
     format!(
@@ -74,7 +77,7 @@ CREATE TABLE IF NOT EXISTS {schema}.kill_load_segment (
     )
 }
 
-/// The statements that comment on the ledger's tables among `tables`. Only an owner can run them.
+/// The comments on the ledger's tables among `tables`. Only their owner can run these statements.
 pub(crate) fn comments(schema: &str, tables: &[&str]) -> String {
     let schema = quote_identifier(schema);
     let of_segments = format!(
@@ -94,7 +97,7 @@ pub(crate) fn comments(schema: &str, tables: &[&str]) -> String {
     sql
 }
 
-/// The statement that notes the version, where the role may: it owns the table.
+/// The statement that records the version if the role owns the table.
 pub(crate) fn note_version(schema: &str) -> String {
     let table = format!("{}.kill_load_segment", quote_identifier(schema));
     let comment = comments(schema, &["kill_load_segment"]);
@@ -112,7 +115,7 @@ END {quotes};
     )
 }
 
-/// The version of the tables that are there; none where it is not noted, as in those of release 0.1.0.
+/// The version of the existing tables; `None` if it is not recorded, as in release 0.1.0.
 pub(crate) fn version(client: &mut impl GenericClient, schema: &str) -> Result<Option<u32>, Error> {
     let row = client.query_opt(
         "SELECT obj_description(c.oid, 'pg_class') FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace

@@ -1,8 +1,8 @@
-//! What of the tables that are there does not fit, and which are not there.
+//! Finds missing and incompatible tables.
 
 use crate::database::schema::citus::Distributed;
-use crate::database::schema::inspect;
 use crate::database::schema::inspect::FoundColumn;
+use crate::database::schema::{inspect, trust};
 use crate::database::schemas::{IS_IN_SCHEMAS, Schemas};
 use crate::database::session::client_transaction::{GenericClient, first_column};
 use crate::layout::Layout;
@@ -11,16 +11,16 @@ use crate::layout::table::{Column, Distribution, Table, TableOwner};
 use postgres::Error;
 use std::collections::BTreeSet;
 
-/// What is thought of a column that is missing and can be added.
+/// The treatment of a missing column that can be added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lack {
-    /// It is about to be added.
+    /// It will be added.
     Added,
-    /// The table does not fit.
+    /// It makes the table incompatible.
     Misfit,
 }
 
-/// The names of tables that are not there, and of indexes that are not there and are to be made now.
+/// The names of missing tables, and of missing indexes that are not deferred.
 pub(crate) fn missing(
     client: &mut impl GenericClient,
     layout: Layout,
@@ -41,13 +41,13 @@ pub(crate) fn missing(
         .map(|table| table.name)
         .chain(indexes.map(|index| index.name))
         .chain(["kill_load_run", "kill_load_segment"])
-        // A load makes it where it may, and does without it where it may not.
+        // Optional: a load without the privilege to create it works without it.
         .chain(is_now.then_some("kill_load_file"));
     Ok(wanted.filter(|name| !found.contains(*name)).collect())
 }
 
-/// What of the layout's tables that are there does not fit, if anything, in words: a load is refused for it. Where they are
-/// to be distributed, those that are not yet fit as well.
+/// The message about existing tables that are incompatible with a load, if there are any. If `allowed` is Citus, tables
+/// that are not yet distributed are compatible.
 pub(crate) fn misfits(
     client: &mut impl GenericClient,
     layout: Layout,
@@ -57,7 +57,7 @@ pub(crate) fn misfits(
     misfits_and(client, layout, schemas, allowed, Lack::Misfit)
 }
 
-/// The same, but what can be added does not count: nothing is about to be written to it.
+/// Like [`misfits`], but ignores missing columns that can be added. For callers that do not write to them.
 pub(crate) fn misfits_but_additions(
     client: &mut impl GenericClient,
     layout: Layout,
@@ -78,10 +78,10 @@ pub(crate) fn misfits_and(
         table_misfits(client, table, &schemas.tables, lack, &mut misfits)?;
     }
     inspect::ledger_misfits(client, &schemas.ledger, &mut misfits)?;
-    inspect::distrust(client, layout.tables(), schemas, &mut misfits)?;
+    trust::distrust(client, layout.tables(), schemas, &mut misfits)?;
     if lack == Lack::Misfit {
         let additions = inspect::additions(client, layout, schemas)?;
-        // A table tells its own columns that it lacks.
+        // table_misfits and ledger_misfits already report missing columns.
         let labels = additions.iter().filter(|addition| addition.statement.starts_with("ALTER TYPE"));
         misfits
             .extend(labels.map(|addition| format!("{} is missing ({})", addition.name, addition.statement)));
@@ -90,15 +90,15 @@ pub(crate) fn misfits_and(
         let missing = missing(client, layout, schemas, Indexes::Later)?;
         misfits.extend(Distributed::of(client, schemas)?.misfits(layout, &missing));
     }
-    let words = || {
+    let message = || {
         format!(
-            "the tables in {schemas} do not fit: {}; another schema can be chosen by --schema{}, and 'aegis-kills schema print' \
-             shows what is needed",
+            "the tables in {schemas} are incompatible: {}; choose another schema with --schema{}, or see the required \
+             tables with 'aegis-kills schema print'",
             misfits.join("; "),
             if schemas.is_apart() { " and --ledger-schema" } else { "" }
         )
     };
-    Ok((!misfits.is_empty()).then(words))
+    Ok((!misfits.is_empty()).then(message))
 }
 
 fn table_misfits(
@@ -118,7 +118,7 @@ fn table_misfits(
         None => return Ok(()),
         Some(true) => {}
         Some(false) => {
-            misfits.push(format!("{name} is no table"));
+            misfits.push(format!("{name} is not a table"));
             return Ok(());
         }
     }
@@ -131,7 +131,7 @@ fn table_misfits(
         }
     }
     for (column, _) in found.iter().filter(|(_, found)| found.must_be_given) {
-        misfits.push(format!("{name} has a column {column} of its own that is NOT NULL and has no default"));
+        misfits.push(format!("{name} has a column {column} that is unknown, NOT NULL and without a default"));
     }
     if !has_key(client, table, schema)? {
         misfits.push(format!("{name} has no unique key ({}), in this order", table.key.join(", ")));
@@ -149,13 +149,14 @@ fn column_misfit(table: &str, column: &Column, found: Option<FoundColumn>, misfi
             fitting.join(" or ")
         )),
         Some(FoundColumn { must_be_given: true, .. }) if !column.needed => {
-            misfits.push(format!("{table}.{} is NOT NULL, and is not known of every event", column.name));
+            misfits
+                .push(format!("{table}.{} is NOT NULL, but some events have no value for it", column.name));
         }
         Some(_) => {}
     }
 }
 
-/// Whether there is a unique key of the table's key columns, in their order: events are looked up by its first ones.
+/// Whether there is a unique key on the table's key columns in their order. Lookups of events use its first columns.
 fn has_key(client: &mut impl GenericClient, table: &Table, schema: &str) -> Result<bool, Error> {
     let rows = client.query(
         "SELECT pg_catalog.array_agg(a.attname::text ORDER BY pg_catalog.array_position(i.indkey::int2[], a.attnum))
@@ -163,7 +164,7 @@ fn has_key(client: &mut impl GenericClient, table: &Table, schema: &str) -> Resu
          JOIN pg_class c ON c.oid = i.indrelid
          JOIN pg_namespace n ON n.oid = c.relnamespace
          JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY (i.indkey)
-           -- It counts from 0, and what is only included comes last.
+           -- The position counts from 0, and included columns come last.
            AND pg_catalog.array_position(i.indkey::int2[], a.attnum) < i.indnkeyatts
          WHERE n.nspname = $1 AND c.relname = $2 AND i.indisunique AND i.indisvalid
            AND i.indpred IS NULL AND i.indexprs IS NULL AND i.indimmediate

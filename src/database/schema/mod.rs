@@ -1,6 +1,6 @@
-//! The tables of a layout and of the ledger: their DDL, what is missing or different, deferred indexes, Citus, sizes.
+//! The tables of a layout and of the ledger: DDL, missing and different objects, deferred indexes, Citus, sizes.
 //!
-//! Invariant: what a load needs is looked up in the catalog. No version number decides it.
+//! Invariant: a load looks up the objects it needs in the catalog. No version number decides.
 
 pub(crate) mod access;
 pub(crate) mod citus;
@@ -10,3 +10,4 @@ pub(crate) mod inspect;
 pub(crate) mod ledger_ddl;
 pub(crate) mod misfits;
 pub(crate) mod size;
+pub(crate) mod trust;

@@ -1,4 +1,4 @@
-//! How much room the tables take.
+//! The size of the tables.
 
 use crate::database::session::client::Client;
 use crate::database::session::client_transaction::GenericClient as _;
@@ -6,10 +6,10 @@ use crate::layout::Layout;
 use crate::layout::table::Distribution;
 use postgres::Error;
 
-/// Who holds a table for himself is waited for no longer, as it can take long to move or rewrite one.
+/// Limits the wait for an exclusive lock on a table: rewriting a table can take long.
 const WAIT: &str = "SET LOCAL lock_timeout = '500ms'";
 
-/// The bytes of a layout's tables and their indexes, on all nodes and in all partitions.
+/// The size of a layout's tables and their indexes in bytes, on all nodes and in all partitions.
 pub(crate) fn of_tables(
     client: &mut Client,
     layout: Layout,
@@ -17,7 +17,7 @@ pub(crate) fn of_tables(
     distribution: Distribution,
 ) -> Result<u64, Error> {
     let size = match distribution {
-        // Of a partitioned table itself it is nothing, and of one that is not there are no partitions.
+        // A partitioned table itself has size 0, and an unpartitioned table has no partitions.
         Distribution::OneServer => {
             "pg_total_relation_size(c.oid)
              + coalesce((SELECT sum(pg_total_relation_size(relid)) FROM pg_partition_tree(c.oid)), 0)"

@@ -1,21 +1,21 @@
-//! What a backend is doing, seen from another session.
+//! The activity of a backend, seen from another session.
 
 use crate::database::session::client::Client;
 use crate::database::session::client_transaction::GenericClient as _;
 use postgres::Error;
 
-/// What a backend is doing.
+/// The activity of a backend.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Doing {
-    /// There is no such backend, or it waits for its client.
+    /// No such backend, or one that waits for its client.
     Nothing,
     /// Its COMMIT waits for a synchronous standby, or it waits for a lock of a transaction whose COMMIT does.
     AwaitsStandby,
     /// It waits for a lock.
     AwaitsLock {
-        /// The lock's holder, to be shown.
+        /// The holder of the lock, for messages.
         holder: String,
-        /// The index that the holder builds.
+        /// The index build of the holder.
         build: Option<Build>,
     },
     /// It builds an index.
@@ -24,19 +24,19 @@ pub(crate) enum Doing {
     Works,
 }
 
-/// How far a backend has come with an index.
+/// The progress of an index build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Build {
-    /// It differs from that of an earlier look, unless nothing was done in between.
+    /// Differs from the value of an earlier look if there was progress in between.
     counters: String,
-    /// Whether it is in a phase that counts nothing, such as a sort.
+    /// Whether the current phase has no counters, such as a sort.
     is_uncounted: bool,
 }
 
-/// So many looks in a row may find the same counters while an index is sorted.
+/// The number of looks in a row that may find the same counters during a sort.
 const UNCOUNTED_LOOKS_MAX: u32 = 30;
 
-/// What earlier looks at a build have found.
+/// The results of earlier looks at a build.
 #[derive(Debug, Default)]
 pub(crate) struct BuildLooks {
     last: Option<Build>,
@@ -44,7 +44,7 @@ pub(crate) struct BuildLooks {
 }
 
 impl BuildLooks {
-    /// Whether the build has made progress since the last look. At the first look that is assumed.
+    /// Whether the build has made progress since the last look. True at the first look.
     pub(crate) fn has_progress(&mut self, build: Build) -> bool {
         let is_unchanged = self.last.as_ref() == Some(&build);
         self.unchanged = if is_unchanged { self.unchanged + 1 } else { 0 };
@@ -54,7 +54,7 @@ impl BuildLooks {
     }
 }
 
-/// Looks at the backend with this process number.
+/// Reads the activity of the backend with this process id.
 pub(crate) fn look(client: &mut Client, pid: i32) -> Result<Doing, Error> {
     let sql = "SELECT a.state = 'active', coalesce(a.wait_event = 'SyncRep' OR h.wait_event = 'SyncRep', false),
            h.words, b.counters, b.phase LIKE '%sorting%'

@@ -1,12 +1,12 @@
-//! The client library's connection, spoken to in a way that also works behind a pooler that hands out another backend for
-//! each transaction, such as PgBouncer in transaction mode.
+//! The client library's connection, used so that it also works behind a pooler that assigns another backend to each
+//! transaction, such as PgBouncer in transaction mode.
 //!
-//! - Behind a pooler a statement has no name, and needs one round trip: a name would be known to one backend alone.
-//! - `COPY` can't do without a name. There it is used inside a transaction only, and is gone when that ends.
-//! - Behind a pooler the settings are made for each transaction anew, as those of a session would stay with a backend that
+//! - Behind a pooler a statement has no name, and needs one round trip: only one backend would know the name.
+//! - `COPY` needs a name. Behind a pooler it runs only inside a transaction, and the name ends with that.
+//! - Behind a pooler the settings are made per transaction. Settings of a session would remain on a backend that
 //!   others use.
-//! - A session of our own keeps the statements of its transactions by name: the server reads and plans each of them
-//!   once, not for each segment.
+//! - A direct session keeps the statements of its transactions by name: the server parses and plans each of them
+//!   once, not once per segment.
 
 use crate::database::session::client_transaction::{
     ClientTransaction, GenericClient, KeptStatements, PostgresResult, SqlValues, typed,
@@ -17,18 +17,19 @@ use postgres::error::SqlState;
 use postgres::{CancelToken, Error, IsolationLevel, Row, SimpleQueryMessage};
 use std::time::Duration;
 
-/// What a session of our own is set to, and each transaction behind a pooler:
+/// The settings of a direct session, and of each transaction behind a pooler:
 ///
-/// - The server notices within a minute when the loader is gone, and gives back the locks.
-/// - What stands still the watchdog ends, by the settings of the user, and long before these time-outs: they end what a
-///   loader left behind that is frozen itself, and overrule shorter ones that the role or the database is set to.
-/// - The statements find rows by their keys alone. Of a table that was never analyzed the planner would think that
-///   a few hundred ids are most of its rows, and read it whole for each segment; or read it by another index, and sort.
+/// - The server detects a lost loader within a minute, and releases its locks.
+/// - The watchdog ends stalled statements by the settings of the user, long before these time-outs. They end the
+///   sessions of a frozen loader, and override shorter ones of the role or the database.
+/// - The statements find rows by their keys alone. In a table that was never analyzed, the planner expects that a few
+///   hundred ids are most of its rows. It would read the whole table per segment, or read it by another index and
+///   sort.
 /// - Rows that row-level security hides from a role are an error, not missing.
-/// - Nothing that they do is worth compiling, which takes longer than the statement itself.
-/// - The names that are part of statements have no escapes but doubled quotes.
-/// - Where there is Citus, a session has one connection to each node, not one to each shard. PostgreSQL without it takes what
-///   is called so for no setting of its own.
+/// - JIT compilation takes longer than the statements themselves.
+/// - Names in statements have no escapes other than doubled quotes.
+/// - With Citus, a session has one connection per node, not one per shard. PostgreSQL without Citus accepts these
+///   settings as custom ones.
 const SETTINGS: [(&str, &str); 11] = [
     ("citus.multi_shard_modify_mode", "sequential"),
     ("citus.max_adaptive_executor_pool_size", "1"),
@@ -43,26 +44,26 @@ const SETTINGS: [(&str, &str); 11] = [
     ("jit", "off"),
 ];
 
-/// What a session of our own is set to besides: the server notices when the network swallows all.
+/// Further settings of a direct session: the server detects a network that drops all packets.
 const SESSION_SETTINGS: [(&str, &str); 3] =
     [("tcp_keepalives_idle", "30"), ("tcp_keepalives_interval", "10"), ("tcp_keepalives_count", "3")];
 
-/// Where names of statements are looked up: what others have put into `public`, where they may, is not found there. A function,
-/// an operator or a cast of theirs that fits the values better would run as the loader's role. It can't be among [`SETTINGS`]:
-/// quotes make one name of a list.
+/// Sets where names are looked up. Objects of others in `public` are not found: a function, an operator or a cast of
+/// theirs that fits the values better would run with the role of the loader. The path is not among [`SETTINGS`],
+/// because quotes turn a list into one name.
 fn search_path(is_local: bool) -> String {
     format!("SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', {is_local})")
 }
 
-/// The path that the role, the database or the URL sets.
+/// The search path of the role, the database or the URL.
 const SESSION_PATH: &str = "SET search_path TO DEFAULT";
 
-/// Settings that depend on what is there:
+/// Settings that depend on the server:
 ///
-/// - What was committed outlives a crash of the server, and a failover to a synchronous standby, whatever the role, the
-///   database or the server is set to, or is set to later. A stricter setting stays.
+/// - Committed data survives a crash of the server and a failover to a synchronous standby, whatever the role, the
+///   database or the server sets, now or later. A stricter setting stays.
 /// - A server before 13 has no incremental sort, which is a sort as well.
-/// - Time-outs of later versions end what takes long, or connections that are kept idle.
+/// - Time-outs of later versions would end long transactions, or connections that are kept idle.
 fn adjust(is_local: bool) -> String {
     format!(
         "SELECT set_config('synchronous_commit',
@@ -72,58 +73,59 @@ fn adjust(is_local: bool) -> String {
     )
 }
 
-/// The server ends a statement whose client has gone. One before 14, or on a system that can't tell, has no such setting.
+/// The server ends a statement whose client is gone. Servers before 14 and some systems lack this setting.
 const CHECK_CLIENT: &str = "SET client_connection_check_interval = '10s'";
 
-/// Makes room for the names of the client library, which it numbers from 0 in each process: what another program, or
-/// Prisma's engine, has left behind in the backend that a transaction was given is in the way.
+/// Frees the statement names of the client library, which numbers them from 0 in each process. Another program or
+/// Prisma's engine may have left such names in the backend of the transaction.
 const FREE_NAMES: &str = r"DO $$ DECLARE left_behind text; BEGIN
     FOR left_behind IN SELECT name FROM pg_prepared_statements WHERE name ~ '^s[0-9]+$' LOOP
         EXECUTE format('DEALLOCATE %I', left_behind);
     END LOOP;
 END $$";
 
-/// The server's process, and the session's name if it came with the login: a pooler sets the name afterwards, or logs in
-/// with one of its own. And whether the role or the database is set to write nothing.
-const LOOK: &str = "SELECT pg_backend_pid(),
+/// Queries the process id of the backend, and the name of the session if it came with the login. A pooler sets the
+/// name later, or logs in with its own. Also queries whether the role or the database is read-only by default.
+const SESSION_QUERY: &str = "SELECT pg_backend_pid(),
        max(setting) FILTER (WHERE name = 'application_name' AND source = 'client'),
        bool_or(setting = 'on') FILTER (WHERE name = 'default_transaction_read_only' AND source LIKE ANY ('{user,database%}'))
      FROM pg_settings WHERE name IN ('application_name', 'default_transaction_read_only')";
 
-/// Frees what follows from a time-out and a path that the role or the database is set to. A pooler's next client does not find it.
+/// Overrides the time-out and the path of the role or the database for the following statements. The next client of a
+/// pooler is not affected.
 const FREE_OF_TIMEOUT: &str =
     "BEGIN; SET LOCAL statement_timeout = '1min'; SET LOCAL search_path = pg_catalog, pg_temp";
 
-/// How often that is tried, as it takes less than a millisecond mostly.
+/// The number of attempts to do so. One usually takes less than a millisecond.
 const FREE_ATTEMPTS_MAX: u32 = 5;
 
-/// A connection.
 pub(crate) struct Client {
     inner: postgres::Client,
-    /// None behind a pooler: the next transaction may be another process's.
+    /// None behind a pooler, where the next transaction may have another backend.
     pid: Option<i32>,
     kept: KeptStatements,
     notices: Notices,
-    /// Whether the role or the database is set to write nothing.
+    /// Whether the role or the database is read-only by default.
     is_read_only: bool,
-    /// Whether names are looked up by the session's own path, as users of the client library's own expect it.
+    /// Whether the session's own search path is set, which users of the client library's connection expect.
     has_session_path: bool,
 }
 
 impl Client {
-    /// Makes a session that was just opened ready; `name` is what it was to call itself, and `notices` come from it.
+    /// Sets up a session that was just opened. `name` is its requested `application_name`, and `notices` are its
+    /// notices.
     pub(crate) fn new(mut inner: postgres::Client, name: &str, notices: Notices) -> PostgresResult<Self> {
         free_of_timeout(&mut inner)?;
-        let answers = inner.simple_query(LOOK)?;
+        let answers = inner.simple_query(SESSION_QUERY)?;
         let row = answers.iter().find_map(|answer| match answer {
             SimpleQueryMessage::Row(row) => Some(row),
             _ => None,
         });
         let text = |column: usize| row.and_then(|row| row.try_get(column).ok().flatten());
-        let is_own = text(1).is_some_and(|found| found.ends_with(ascii_end(name)));
-        let pid = text(0).filter(|_| is_own).and_then(|pid| pid.parse().ok());
+        let is_direct = text(1).is_some_and(|found| found.ends_with(ascii_end(name)));
+        let pid = text(0).filter(|_| is_direct).and_then(|pid| pid.parse().ok());
         let is_read_only = text(2) == Some("t");
-        if is_own {
+        if is_direct {
             let settings = [
                 "COMMIT".to_owned(),
                 search_path(false),
@@ -133,37 +135,37 @@ impl Client {
             ];
             inner.batch_execute(&settings.join("; "))?;
             if let Err(error) = inner.batch_execute(CHECK_CLIENT) {
-                log::debug!("the server can't watch for lost clients: {}", in_full(&error));
+                log::debug!("the server cannot detect lost clients: {}", in_full(&error));
             }
         } else {
-            log::debug!("there is a pooler before the database: settings are made for each transaction");
+            log::debug!("connection pooler detected: settings are made per transaction");
             inner.batch_execute("COMMIT")?;
         }
         Ok(Self { inner, pid, kept: KeptStatements::new(), notices, is_read_only, has_session_path: false })
     }
 
-    /// Whether `error` says that nothing may be written, as the role or the database is set so.
+    /// Whether `error` means that the role or the database is read-only by default.
     pub(crate) fn is_refused_as_read_only(&self, error: &Error) -> bool {
         self.is_read_only && error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION)
     }
 
-    /// Whether a COMMIT since the last call has not waited for its standby to the end.
+    /// Whether a COMMIT since the last call ended its wait for a standby early.
     pub(crate) fn take_standby_wait_cancelled(&self) -> bool {
         self.notices.take_standby_wait_cancelled()
     }
 
-    /// The client library's own, for those who use this crate as a library.
+    /// The client library's connection, for users of this crate as a library.
     ///
-    /// Names are looked up as the role and the database have it: the statements are not ours.
+    /// Names are looked up as the role and the database define, because the statements are not those of this program.
     pub(crate) fn raw(&mut self) -> &mut postgres::Client {
         if self.pid.is_some() && !self.has_session_path {
-            // A session that does not take it is broken, which the statement that follows shows.
+            // If this fails, the session is broken, which the next statement reports.
             self.has_session_path = self.inner.batch_execute(SESSION_PATH).is_ok();
         }
         &mut self.inner
     }
 
-    /// Before a statement of ours.
+    /// Restores the search path before a statement of this program.
     fn guard_path(&mut self) -> PostgresResult<()> {
         if self.has_session_path {
             self.inner.batch_execute(&search_path(false))?;
@@ -176,7 +178,7 @@ impl Client {
         &self.inner
     }
 
-    /// The process number of the backend, where it is known.
+    /// The process id of the backend, if known.
     pub(crate) fn pid(&self) -> Option<i32> {
         self.pid
     }
@@ -189,7 +191,7 @@ impl Client {
         self.inner.is_closed()
     }
 
-    /// Asks whether the server is there.
+    /// Tests whether the server responds.
     pub(crate) fn is_valid(&mut self, timeout: Duration) -> PostgresResult<()> {
         self.inner.is_valid(timeout)
     }
@@ -199,7 +201,7 @@ impl Client {
         self.inner.execute_typed(sql, &typed(values))
     }
 
-    /// Statements without values, in one round trip; each sees what was committed before it began.
+    /// Runs statements without parameters in one round trip. Each sees the commits before its start.
     pub(crate) fn simple_query(&mut self, sql: &str) -> PostgresResult<Vec<SimpleQueryMessage>> {
         self.guard_path()?;
         self.inner.simple_query(sql)
@@ -211,7 +213,7 @@ impl Client {
         Self::prepared(inner, self.pid, &mut self.kept, &self.notices)
     }
 
-    /// A transaction that only reads, and sees what was committed when it began.
+    /// A read-only transaction, which sees the commits before its start.
     pub(crate) fn snapshot(&mut self) -> PostgresResult<ClientTransaction<'_>> {
         self.guard_path()?;
         let builder = self.inner.build_transaction();
@@ -249,7 +251,7 @@ fn free_of_timeout(client: &mut postgres::Client) -> PostgresResult<()> {
     }
 }
 
-/// The end of a name that the server keeps as it is: it replaces each byte that is not ASCII.
+/// The end of a name that the server does not change: it replaces each byte that is not ASCII.
 fn ascii_end(name: &str) -> &str {
     name.rsplit(|character: char| !character.is_ascii()).next().unwrap_or(name)
 }

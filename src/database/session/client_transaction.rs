@@ -1,4 +1,4 @@
-//! Transactions and savepoints of a session, with the statements that it keeps.
+//! Transactions and savepoints of a session, with its prepared statements.
 
 use crate::database::session::notices::Notices;
 use bytes::BytesMut;
@@ -10,10 +10,10 @@ pub(crate) type PostgresResult<T> = std::result::Result<T, Error>;
 
 pub(crate) type SqlValues<'v> = [&'v (dyn ToSql + Sync)];
 
-/// The statements that a session keeps, by their text. They are those of this program, and so a few dozen at most.
+/// The prepared statements of a session by their text. They are those of this program, and thus at most a few dozen.
 pub(crate) type KeptStatements = HashMap<String, Statement>;
 
-/// A transaction or a savepoint. Dropped, it is rolled back.
+/// A transaction or a savepoint. It is rolled back on drop.
 pub(crate) struct ClientTransaction<'c> {
     pub(crate) inner: postgres::Transaction<'c>,
     /// None behind a pooler.
@@ -22,7 +22,7 @@ pub(crate) struct ClientTransaction<'c> {
 }
 
 impl<'c> ClientTransaction<'c> {
-    /// What the server says on this connection.
+    /// The notices of this connection.
     pub(crate) fn notices(&self) -> &'c Notices {
         self.notices
     }
@@ -45,7 +45,7 @@ impl<'c> ClientTransaction<'c> {
         }
     }
 
-    /// The statement is not kept: it has its values in its text, as COPY takes none.
+    /// The statement is not kept, because its values are in its text: COPY has no parameters.
     pub(crate) fn copy_out(&mut self, sql: &str) -> PostgresResult<CopyOutReader<'_>> {
         self.inner.copy_out(sql)
     }
@@ -67,7 +67,7 @@ impl<'c> ClientTransaction<'c> {
         self.inner.rollback()
     }
 
-    /// The statement that the session keeps; None where it keeps none.
+    /// The prepared statement, which is prepared if necessary. None behind a pooler.
     fn kept(&mut self, sql: &str, values: &SqlValues<'_>) -> PostgresResult<Option<Statement>> {
         let Some(kept) = &mut self.kept else { return Ok(None) };
         if let Some(statement) = kept.get(sql) {
@@ -80,7 +80,7 @@ impl<'c> ClientTransaction<'c> {
     }
 }
 
-/// What can be asked in a transaction and without one.
+/// Queries that run inside or outside of a transaction.
 pub(crate) trait GenericClient {
     fn query(&mut self, sql: &str, values: &SqlValues<'_>) -> PostgresResult<Vec<Row>>;
     fn query_opt(&mut self, sql: &str, values: &SqlValues<'_>) -> PostgresResult<Option<Row>>;
@@ -102,7 +102,7 @@ impl GenericClient for ClientTransaction<'_> {
     }
 }
 
-/// The first column of all rows. An error says that it is of another type.
+/// The first column of all rows. It is an error if the column has another type.
 pub(crate) fn first_column<T, C>(rows: &[Row]) -> PostgresResult<C>
 where
     T: for<'r> FromSql<'r>,
@@ -111,7 +111,7 @@ where
     rows.iter().map(|row| row.try_get(0)).collect()
 }
 
-/// What values are sent as: the first of these that takes a value is its type, as none takes another's values.
+/// The types of parameters. A value has the first type that accepts it, as no type accepts values of another.
 const TYPES: [Type; 16] = [
     Type::INT8,
     Type::INT8_ARRAY,

@@ -1,23 +1,23 @@
-//! For how long a caller waits for the database.
+//! Limits for the wait of a caller for the database.
 
 use crossbeam_channel::{Receiver, after, at, never, select_biased};
 use std::time::{Duration, Instant};
 
-/// For how long a caller waits: until it is told to give up, or until a time.
+/// The limit of a wait: a cancellation, a time, or neither.
 #[derive(Debug, Clone)]
 pub struct Deadline {
-    /// Disconnected once it is over.
+    /// Disconnected by the cancellation.
     aborted: Receiver<()>,
     until: Option<Instant>,
 }
 
 impl Deadline {
-    /// For as long as the settings let the database be away.
+    /// No limit other than the outage time-out of the settings.
     pub fn unbounded() -> Self {
         Self { aborted: never(), until: None }
     }
 
-    /// Until `aborted` is disconnected, or a message comes.
+    /// Until `aborted` is disconnected or receives a message.
     pub fn until_cancelled(aborted: Receiver<()>) -> Self {
         Self { aborted, until: None }
     }
@@ -27,14 +27,14 @@ impl Deadline {
         Self { aborted: never(), until: Instant::now().checked_add(time) }
     }
 
-    /// The same, but no longer than `time` from now.
+    /// The same limit, but at most `time` from now.
     pub(crate) fn at_most_for(&self, time: Duration) -> Self {
         let until = Instant::now().checked_add(time);
         let until = self.until.map_or(until, |own| until.map_or(Some(own), |until| Some(own.min(until))));
         Self { aborted: self.aborted.clone(), until }
     }
 
-    /// Waits for `receiver`, for at most `time`. Of several things that have come the first in this order counts.
+    /// Waits for `receiver`, for at most `time`. If several events have occurred, the first in this order counts.
     pub(crate) fn wait<T>(&self, receiver: &Receiver<T>, time: Duration) -> Waited<T> {
         let until = self.until.map_or_else(never, at);
         select_biased! {
@@ -45,25 +45,25 @@ impl Deadline {
         }
     }
 
-    /// Whether it is over.
+    /// Whether the deadline is over.
     pub(crate) fn is_over(&self) -> bool {
         !self.sleep(Duration::ZERO)
     }
 
-    /// Waits for `time`; false if the caller's patience is over before.
+    /// Waits for `time`. Returns false if the deadline ends before.
     pub(crate) fn sleep(&self, time: Duration) -> bool {
         matches!(self.wait::<()>(&never(), time), Waited::TimeOver)
     }
 }
 
-/// What ended a wait.
+/// The end of a wait.
 #[derive(Debug)]
 pub(crate) enum Waited<T> {
-    /// What was waited for.
+    /// The expected message.
     Got(T),
-    /// Nobody is left who could send it.
+    /// All senders are gone.
     Ended,
-    /// The caller's patience is over.
+    /// The deadline is over.
     Aborted,
     /// The time is over.
     TimeOver,

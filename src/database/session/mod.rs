@@ -1,4 +1,4 @@
-//! One connection: how it is opened, spoken to, and closed.
+//! One connection: opening, statements, transactions and closing.
 
 pub(crate) mod backend;
 pub(crate) mod client;

@@ -1,17 +1,17 @@
-//! What the server says beside its answers.
+//! Notices and warnings that the server sends beside results.
 
 use postgres::Config;
 use postgres::error::{DbError, Severity};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// So many different warnings are shown; a trigger may give one for each row.
+/// The number of different warnings shown. A trigger may send one per row.
 const WARNINGS_MAX: usize = 20;
 
-/// The function of PostgreSQL in which a COMMIT waits for a standby. Its messages may be translated, and this is not.
+/// The function of PostgreSQL in which a COMMIT waits for a standby. Its messages may be translated, its name is not.
 const STANDBY_WAIT: &str = "SyncRepWaitForLSN";
 
-/// The warnings that were shown: each is shown once, whatever the session.
+/// The warnings shown so far. Each is shown once for all sessions.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Warnings(Arc<Mutex<Vec<String>>>);
 
@@ -28,11 +28,11 @@ impl Warnings {
         }
         drop(shown);
         let level = if is_new { log::Level::Warn } else { log::Level::Debug };
-        log::log!(level, "WARNING of PostgreSQL: {text}");
+        log::log!(level, "PostgreSQL warning: {text}");
     }
 }
 
-/// What was said on one connection.
+/// The notices of one connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Notices {
     warnings: Warnings,
@@ -44,8 +44,8 @@ impl Notices {
         Self { warnings: warnings.clone(), standby_wait_cancelled: Arc::default() }
     }
 
-    /// The configuration of the connection that they come from.
-    pub(crate) fn heard_by(&self, mut config: Config) -> Config {
+    /// Adds the callback for these notices to the configuration of a connection.
+    pub(crate) fn attach_to(&self, mut config: Config) -> Config {
         let notices = self.clone();
         config.notice_callback(move |notice| notices.note(&notice));
         config
@@ -62,7 +62,7 @@ impl Notices {
         }
     }
 
-    /// Whether a COMMIT since the last call has not waited for its standby to the end.
+    /// Whether a COMMIT since the last call ended its wait for a standby early.
     pub(crate) fn take_standby_wait_cancelled(&self) -> bool {
         self.standby_wait_cancelled.swap(false, Ordering::AcqRel)
     }

@@ -1,4 +1,5 @@
-//! One connection: opened within a time, used by one call at a time, closed where closing can block nobody.
+//! One connection: opened within a time limit, used by one call at a time, and closed on a separate thread, because
+//! closing may block.
 
 use crate::database::connect::attributes::SessionAttributes;
 use crate::database::connect::fault::ConnectFault;
@@ -25,21 +26,22 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// For how long a connection is used, less up to a quarter, so that those that were opened together are not
-/// renewed together. Long enough to cost nothing, short enough to follow a change of a name's address.
+/// The maximum age of a connection. A random part, up to a quarter, is subtracted, so that connections opened
+/// together are not renewed together. Renewals cost little at this interval, and follow a changed address of the
+/// host.
 const LIFETIME: Duration = Duration::from_mins(30);
 
 /// Opens connections.
 #[derive(Debug, Clone)]
 pub(crate) struct Opener {
     hosts: Arc<Hosts>,
-    /// From the name's look-up to the first answer of the session.
+    /// The limit from the name lookup to the first response of the session.
     time_max: Duration,
-    /// Threads that open a connection, or ask something on one apart, and have not ended.
+    /// Running threads that open a connection or run a query on a separate one.
     threads: Arc<AtomicUsize>,
 }
 
-/// Counts a thread for as long as it lives.
+/// Counts a running thread until it is dropped.
 pub(crate) struct Busy(Arc<AtomicUsize>);
 
 impl Drop for Busy {
@@ -58,9 +60,9 @@ struct Hosts {
 }
 
 struct Host {
-    /// The ways in which it is tried, in their order.
+    /// The configurations to connect with, in order.
     ways: Vec<Config>,
-    /// Whether it has said what it is, and may be used; it is asked once a process.
+    /// Whether its version was checked, which happens once per process.
     is_known: AtomicBool,
 }
 
@@ -68,7 +70,7 @@ struct Host {
 pub(crate) type Opening = Receiver<Result<Session, DatabaseError>>;
 
 impl Opener {
-    /// `application` is what the sessions call themselves.
+    /// `application` is the `application_name` of the sessions.
     pub(crate) fn new(target: &Target, application: &str, time_max: Duration) -> Self {
         let way = |mut config: Config| {
             config.application_name(application);
@@ -89,41 +91,41 @@ impl Opener {
         Self { hosts: Arc::new(hosts), time_max, threads: Arc::default() }
     }
 
-    /// How many threads of this opener and its clones have not ended: beside those at work, those that were left behind.
+    /// The number of running threads of this opener and its clones, including abandoned ones.
     pub(crate) fn threads(&self) -> usize {
         self.threads.load(Ordering::Acquire)
     }
 
-    /// Counts a thread, until what is returned is dropped.
+    /// Counts a thread until the result is dropped.
     pub(crate) fn busy(&self) -> Busy {
         self.threads.fetch_add(1, Ordering::AcqRel);
         Busy(Arc::clone(&self.threads))
     }
 
-    /// How long opening may take.
+    /// The time limit for opening a connection.
     pub(crate) fn time_max(&self) -> Duration {
         self.time_max
     }
 
-    /// Opens a connection, and gives up after the settings' time or when `deadline` is over.
+    /// Opens a connection within the time limit of the settings and `deadline`.
     ///
-    /// The client library's own limit ends with the socket; a server that accepts and says nothing would hold
-    /// its caller for ever. So a thread of its own does it, and is left behind when it takes too long.
+    /// The client library's own limit ends with the connection of the socket, so a server that does not answer would
+    /// block the caller forever. Therefore a separate thread connects, and is abandoned if it takes too long.
     pub(crate) fn open(&self, deadline: &Deadline) -> Result<Session, DatabaseError> {
         self.wait_for(&self.begin()?, deadline)
     }
 
-    /// Begins to open a connection, to be waited for later.
+    /// Starts to open a connection; [`wait_for`](Self::wait_for) returns it.
     pub(crate) fn begin(&self) -> Result<Opening, DatabaseError> {
         let (sender, opening) = bounded(1);
         let hosts = Arc::clone(&self.hosts);
         let busy = self.busy();
         spawn("connect", move || {
             let _busy = busy;
-            // The client library panics where it can open no file.
+            // The client library panics if it cannot open a file.
             let opened = contained(|| hosts.connect());
             let failed = |message: String| {
-                // Only the panic's text tells: it has the number of EMFILE.
+                // Only the text of the panic shows the cause: it contains the number of EMFILE.
                 Err(if message.contains("code: 24,") {
                     DatabaseError::OutOfFiles(io::Error::from_raw_os_error(24))
                 } else {
@@ -147,7 +149,7 @@ impl Opener {
 }
 
 impl Hosts {
-    /// The first host that lets us in. Who has refused us is not asked again in another place.
+    /// Connects to the first host that accepts the connection. A permanent refusal ends the search.
     fn connect(&self) -> Result<Session, DatabaseError> {
         spare_files()?;
         let mut hosts: Vec<&Host> = self.all.iter().collect();
@@ -180,7 +182,7 @@ impl Hosts {
             };
             let notices = Notices::new(&self.warnings);
             let manager =
-                PostgresConnectionManager::new(notices.heard_by(config.clone()), self.tls.connector());
+                PostgresConnectionManager::new(notices.attach_to(config.clone()), self.tls.connector());
             match manager.connect() {
                 Ok(mut client) => {
                     if let Some(unmet) = attributes.unmet(&mut client).map_err(explained)? {
@@ -188,18 +190,18 @@ impl Hosts {
                     }
                     if !host.is_known.load(Ordering::Acquire) {
                         let version =
-                            engine::version(&mut client).map_err(|error| refusal(error, explained))?;
+                            engine::version(&mut client).map_err(|error| setup_error(error, explained))?;
                         host.check_server_version(&version)?;
                     }
                     let client = Client::new(client, &self.application, notices);
-                    let client = client.map_err(|error| refusal(error, explained))?;
+                    let client = client.map_err(|error| setup_error(error, explained))?;
                     if let Some(cause) = &cause_before {
                         self.tls.warn_of_plain(config, cause);
                     }
                     return Ok(Session::new(client, self.tls.connector()));
                 }
                 Err(error) => {
-                    cause_before = self.tls.cause_to_try_on(&error, config);
+                    cause_before = self.tls.fallback_cause(&error, config);
                     failed = explained(error);
                     if cause_before.is_none() {
                         break;
@@ -211,7 +213,7 @@ impl Hosts {
     }
 }
 
-/// Fails where the process is out of file descriptors: the client library panics then.
+/// Fails if the process is out of file descriptors, because the client library would panic.
 fn spare_files() -> Result<(), DatabaseError> {
     const NEEDED: usize = 8;
     let opened: io::Result<Vec<File>> = (0..NEEDED).map(|_| File::open("/dev/null")).collect();
@@ -222,8 +224,8 @@ fn spare_files() -> Result<(), DatabaseError> {
     }
 }
 
-/// The error of a session that could not be set up.
-fn refusal(
+/// The error of a failed session setup.
+fn setup_error(
     error: postgres::Error,
     explained: impl FnOnce(postgres::Error) -> DatabaseError,
 ) -> DatabaseError {
@@ -238,7 +240,7 @@ fn refusal(
 }
 
 impl Host {
-    /// Takes note of what it says of itself. Who can't be worked with stays unknown, and is asked again.
+    /// Checks the version of the server. An unsupported host is checked again the next time.
     fn check_server_version(&self, version: &str) -> Result<(), Unsupported> {
         if let Some(caution) = engine::judge(version)? {
             log::warn!("{caution}");
@@ -254,23 +256,23 @@ impl fmt::Debug for Hosts {
     }
 }
 
-/// An open connection, and what is known of its use.
+/// An open connection, and the state of its use.
 pub(crate) struct Session {
-    /// None while a call has it, and for good when a call kept it.
+    /// None while a call uses it, and permanently if a call kept it.
     client: Option<ApartClient>,
-    /// The process number of its backend, where it is known.
+    /// The process id of its backend, if known.
     pub(crate) pid: Option<i32>,
     cancel: CancelToken,
     connector: Connector,
     expires: Instant,
-    /// When it last did as it was asked.
+    /// The time of the last successful use.
     used: Instant,
 }
 
-/// A connection that was idle for longer is asked whether it is still there, before it is relied on.
+/// A connection that was idle longer is tested before use.
 const IDLE_TRUSTED: Duration = Duration::from_secs(5);
 
-/// How long that answer may take.
+/// The time limit of the test.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
 
 impl Session {
@@ -283,13 +285,13 @@ impl Session {
         Self { client, pid, cancel, connector, expires: now + lifetime, used: now }
     }
 
-    /// What cancels the statement that runs, as encrypted as the session is.
+    /// A function that cancels the running statement, encrypted like the session.
     pub(crate) fn canceller(&self) -> impl FnOnce() -> Result<(), postgres::Error> + Send + 'static {
         let (token, connector) = (self.cancel.clone(), self.connector.clone());
         move || token.cancel_query(connector)
     }
 
-    /// Hands out the client; until it is put back the session counts as broken.
+    /// Takes the client out. Until it is put back, the session counts as broken.
     pub(crate) fn take(&mut self) -> Option<ApartClient> {
         self.client.take()
     }
@@ -299,45 +301,45 @@ impl Session {
         self.used = Instant::now();
     }
 
-    /// When it was last used.
+    /// The time of the last use.
     pub(crate) fn used(&self) -> Instant {
         self.used
     }
 
-    /// Whether it can be relied on. `away` is when the database was last found away: what was used before then may
-    /// be cut, though the client does not know yet.
-    pub(crate) fn is_fit(&mut self, away: Option<Instant>) -> bool {
+    /// Whether the session is usable. `outage` is when the database was last found unreachable. A connection used
+    /// before then may be cut without the client noticing.
+    pub(crate) fn is_fit(&mut self, outage: Option<Instant>) -> bool {
         if self.is_broken() {
             return false;
         }
-        let doubtful = self.used.elapsed() > IDLE_TRUSTED || away.is_some_and(|away| away >= self.used);
+        let doubtful = self.used.elapsed() > IDLE_TRUSTED || outage.is_some_and(|outage| outage >= self.used);
         if !doubtful {
             return true;
         }
         let Some(mut client) = self.client.take() else { return false };
         match client.get().is_valid(ANSWER_MAX) {
             Ok(()) => self.put_back(client),
-            Err(error) => log::debug!("an idle connection is gone: {}", in_full(&error)),
+            Err(error) => log::debug!("idle connection lost: {}", in_full(&error)),
         }
         self.client.is_some()
     }
 
-    /// Whether it is not to be used again.
+    /// Whether the session must not be used again.
     pub(crate) fn is_broken(&self) -> bool {
         Instant::now() >= self.expires || self.client.as_ref().is_none_or(ApartClient::is_closed)
     }
 }
 
-/// A client that is closed on a thread of its own: closing one whose server is frozen can block for ever.
+/// A client that is closed on a separate thread, because closing can block forever if the server is frozen.
 pub(crate) struct ApartClient(Option<Client>);
 
 impl ApartClient {
     pub(crate) fn get(&mut self) -> &mut Client {
-        self.0.as_mut().expect("it is taken by drop alone")
+        self.0.as_mut().expect("only drop takes it")
     }
 
     pub(crate) fn get_ref(&self) -> &Client {
-        self.0.as_ref().expect("it is taken by drop alone")
+        self.0.as_ref().expect("only drop takes it")
     }
 
     fn is_closed(&self) -> bool {
@@ -348,13 +350,13 @@ impl ApartClient {
 impl Drop for ApartClient {
     fn drop(&mut self) {
         if let Some(client) = self.0.take() {
-            // Without a thread it is closed here.
+            // If no thread can be started, the client is closed on this one.
             let _ = spawn("close", move || drop(client));
         }
     }
 }
 
-/// Starts a thread that nobody waits for.
+/// Starts a detached thread.
 pub(crate) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), DatabaseError> {
     let point = name.to_owned();
     let work = move || {

@@ -1,4 +1,4 @@
-//! The progress of a call: what the thread that supervises it looks at.
+//! The progress of a call, for the thread that supervises it.
 
 use crate::database::pool::metrics::PoolMetrics;
 use crate::database::session::backend::{Build, BuildLooks};
@@ -6,19 +6,19 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// When a call last got on.
+/// The time of the last progress of a call, and the expected kinds of progress.
 #[derive(Debug)]
 pub(crate) struct CallProgress {
-    /// Where its steps are timed.
+    /// The histograms for the durations of its steps.
     pub(crate) figures: PoolMetrics,
     begun: Instant,
     /// Milliseconds after `begun`.
     last: AtomicU64,
-    /// Whether a statement may take long, as it moves what is in a table. Its backend has to be at work.
+    /// Whether a statement may take long because it moves the contents of a table. Its backend has to be active.
     pub(crate) is_long: AtomicBool,
-    /// Whether it builds an index, whose progress can be seen.
+    /// Whether it builds an index, whose progress is visible.
     is_build: AtomicBool,
-    /// What was seen of an index that the call builds, or waits for.
+    /// The observed progress of an index that the call builds or waits for.
     builds: Mutex<BuildLooks>,
 }
 
@@ -34,19 +34,19 @@ impl CallProgress {
         }
     }
 
-    /// Says that the call got on.
+    /// Records progress.
     pub(crate) fn tick(&self) {
         let elapsed = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last.store(elapsed, Ordering::Relaxed);
     }
 
-    /// Says that a statement may take long from now on, for as long as its backend is at work.
+    /// Allows the following statement to take long, as long as its backend is active.
     pub(crate) fn takes_long(&self) {
         self.tick();
         self.is_long.store(true, Ordering::Relaxed);
     }
 
-    /// Says that an index is built from now on, for as long as its build makes progress.
+    /// Allows the following index build to take long, as long as it makes progress.
     pub(crate) fn builds_an_index(&self) {
         self.takes_long();
         self.is_build.store(true, Ordering::Relaxed);
@@ -60,7 +60,7 @@ impl CallProgress {
         self.begun.elapsed().saturating_sub(Duration::from_millis(self.last.load(Ordering::Relaxed)))
     }
 
-    /// Whether a build has made progress since it was last looked at.
+    /// Whether a build has made progress since the last look at it.
     pub(crate) fn has_built(&self, build: Build) -> bool {
         self.builds.lock().unwrap_or_else(PoisonError::into_inner).has_progress(build)
     }

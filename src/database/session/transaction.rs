@@ -1,4 +1,4 @@
-//! A transaction whose every step tells the watchdog that it gets on.
+//! A transaction that reports progress to the watchdog at each step.
 
 use crate::database::failure::error::{DatabaseError, copy_error, copy_line};
 use crate::database::session::client::Client;
@@ -10,7 +10,7 @@ use postgres::Row;
 use postgres::types::ToSql;
 use std::io::{BufRead as _, Write as _};
 
-/// A transaction or a savepoint. Dropped, it is rolled back.
+/// A transaction or a savepoint. It is rolled back on drop.
 pub(crate) struct Transaction<'t> {
     inner: ClientTransaction<'t>,
     progress: &'t CallProgress,
@@ -25,7 +25,7 @@ impl<'t> Transaction<'t> {
         Ok(Self { inner, progress })
     }
 
-    /// A transaction that only reads, and sees what was committed when it began.
+    /// A read-only transaction, which sees the commits before its start.
     pub(crate) fn snapshot(client: &'t mut Client, progress: &'t CallProgress) -> DatabaseResult<Self> {
         let inner = client.snapshot()?;
         progress.tick();
@@ -38,7 +38,7 @@ impl<'t> Transaction<'t> {
         Ok(Transaction { inner, progress: self.progress })
     }
 
-    /// What is checked no earlier than now, such as a deferred trigger, is an error of the rows that were moved.
+    /// Commits. An error of a deferred check, such as a deferred trigger, is an error of the moved rows.
     pub(crate) fn commit(self) -> DatabaseResult<()> {
         let timer = self.progress.figures.commit_seconds.start_timer();
         let notices = self.inner.notices();
@@ -75,14 +75,14 @@ impl<'t> Transaction<'t> {
         Ok(result?)
     }
 
-    /// A statement that moves rows of events, and returns how many it moved.
+    /// Runs a statement that moves rows of events, and returns their number.
     pub(crate) fn move_rows(&mut self, sql: &str, values: &[&(dyn ToSql + Sync)]) -> DatabaseResult<u64> {
         let result = self.inner.execute(sql, values);
         self.progress.tick();
         result.map_err(DatabaseError::of_rows)
     }
 
-    /// A statement that moves rows of events, and returns something of each.
+    /// Runs a statement that moves rows of events, and returns its result rows.
     pub(crate) fn move_returning(
         &mut self,
         sql: &str,
@@ -103,8 +103,8 @@ impl<'t> Transaction<'t> {
         Ok(result?)
     }
 
-    /// Sends the rows of `events` in one table of their layout, and returns how many the database took. `target` is the name
-    /// by which the database calls the table that they go to.
+    /// Sends the rows of `events` for one table of their layout. Returns the number of rows that the database stored.
+    /// `target` is the name of the destination table in the database.
     pub(crate) fn copy(
         &mut self,
         sql: &str,
@@ -131,7 +131,7 @@ impl<'t> Transaction<'t> {
         let mut chunk = Vec::with_capacity(COPY_CHUNK_BYTES * 2);
         chunk.extend_from_slice(COPY_HEADER);
         for &event in events {
-            // One event may have megabytes, which are copied no more often than they must.
+            // One event may have megabytes, so pieces are copied only once.
             for piece in rows.get(event, table).chunks(COPY_CHUNK_BYTES) {
                 chunk.extend_from_slice(piece);
                 if chunk.len() >= COPY_CHUNK_BYTES {
@@ -146,15 +146,15 @@ impl<'t> Transaction<'t> {
         writer.finish().map_err(DatabaseError::of_rows)
     }
 
-    /// What `COPY … TO STDOUT` sends, put at the end of `answer`.
-    pub(crate) fn copy_out(&mut self, sql: &str, answer: &mut Vec<u8>) -> DatabaseResult<()> {
+    /// Appends the output of `COPY … TO STDOUT` to `output`.
+    pub(crate) fn copy_out(&mut self, sql: &str, output: &mut Vec<u8>) -> DatabaseResult<()> {
         let mut reader = self.inner.copy_out(sql)?;
         loop {
             let message = reader.fill_buf().map_err(copy_error)?;
             if message.is_empty() {
                 break;
             }
-            answer.extend_from_slice(message);
+            output.extend_from_slice(message);
             let length = message.len();
             reader.consume(length);
             self.progress.tick();

@@ -1,10 +1,10 @@
-//! Finds the events that the database refuses, stores all others of the batch, and does both in one transaction.
+//! Finds the events that the database refuses and stores the rest of the batch, in one transaction.
 //!
-//! COPY names the line that it was at, and so the event. Where an error names none, as that of a deferred or AFTER trigger, what
-//! is refused is halved until one event is left.
+//! An error of COPY names the line, and therefore the event. Errors of deferred and AFTER triggers name none; then the
+//! batch is bisected until one event is left.
 //!
-//! Invariant: the search ends: it takes [`SEARCH_MAX`] and [`ATTEMPTS_MAX`] at most. Where that is not enough nothing of the
-//! batch is stored, and the error says what helps.
+//! Invariant: the search is limited by [`SEARCH_MAX`] and [`ATTEMPTS_MAX`]. Beyond these limits, nothing of the batch
+//! is stored, and the error includes a remedy.
 
 use crate::database::failure::classify::ErrorClass;
 use crate::database::failure::error::DatabaseError;
@@ -13,16 +13,17 @@ use crate::database::store::{Batch, Refused, StoreError};
 use crate::database::write::writer::{BatchWriter, Put, WriteMode};
 use std::time::{Duration, Instant};
 
-/// How long the events are looked for that the database refuses.
+/// Time limit of the search for refused events.
 const SEARCH_MAX: Duration = Duration::from_secs(30);
 
-/// How often a part of the batch is written for it.
+/// The most attempts to write a part of the batch during the search.
 const ATTEMPTS_MAX: u32 = 5_000;
 
-/// After an event was refused the next ones may be refused as well: so many are sent at once, and more each time that none is.
+/// The number of events per attempt after a refused one, because the next may be refused as well. It grows with each
+/// success.
 const STEP_AFTER_REFUSAL: usize = 16;
 
-/// What is done with events that may be refused.
+/// The way to write events that may be refused.
 #[derive(Debug, Clone, Copy)]
 enum Action {
     Insert,
@@ -38,14 +39,14 @@ struct Search<'s> {
 }
 
 impl BatchWriter {
-    /// Stores what can be stored of a batch; what can't is added to `refused`.
-    pub(crate) fn narrow(
+    /// Stores the events of a batch that the database accepts, and adds the others to `refused`.
+    pub(crate) fn bisect(
         &self,
         transaction: &mut Transaction<'_>,
         batch: &Batch,
         refused: &mut Vec<Refused>,
     ) -> Result<Put, DatabaseError> {
-        // What would be checked at the end of the transaction is checked at each step, so that the event is found.
+        // Deferred constraints must fail at each step, not at COMMIT, to find the event.
         transaction.batch_execute("SET CONSTRAINTS ALL IMMEDIATE")?;
         self.take_turn(transaction)?;
         self.refuse_without_rows(transaction, batch)?;
@@ -59,7 +60,7 @@ impl BatchWriter {
             self.delete_leftovers(transaction, &batch.rows, &new)?;
             put.inserted += self.search(transaction, &mut search, &new, Action::Insert)?;
             put.updated += self.search(transaction, &mut search, &known, Action::Update)?;
-            // Of an event that was refused, another version in the segment may be taken.
+            // If an event was refused, the database may accept another version of it in the segment.
             let refused = search.refused[seen..].iter();
             events = refused.filter_map(|refused| batch.next_version(refused.event)).collect();
             events.sort_unstable_by_key(|&event| batch.rows.events()[event].id);
@@ -67,7 +68,7 @@ impl BatchWriter {
         Ok(put)
     }
 
-    /// What refuses a COPY that has no rows, as a trigger of the statement may, is no fault of any event.
+    /// Sends a COPY without rows. If a statement trigger refuses it, no event is at fault.
     fn refuse_without_rows(
         &self,
         transaction: &mut Transaction<'_>,
@@ -81,7 +82,7 @@ impl BatchWriter {
         }
     }
 
-    /// Stores or rewrites `events`, and returns how many were; those that the database refuses are noted.
+    /// Stores or rewrites `events`, and records those that the database refuses. Returns the number of stored events.
     fn search(
         &self,
         transaction: &mut Transaction<'_>,
@@ -89,13 +90,13 @@ impl BatchWriter {
         events: &[usize],
         action: Action,
     ) -> Result<u64, DatabaseError> {
-        let (mut rest, mut step, mut stored) = (events, events.len(), 0);
-        while !rest.is_empty() {
-            let (part, after) = rest.split_at(step.clamp(1, rest.len()));
+        let (mut pending, mut step, mut stored) = (events, events.len(), 0);
+        while !pending.is_empty() {
+            let (part, after) = pending.split_at(step.clamp(1, pending.len()));
             let error = match self.attempt_part(transaction, search, part, action)? {
                 Ok(count) => {
                     stored += count;
-                    rest = after;
+                    pending = after;
                     step = step.saturating_mul(4);
                     continue;
                 }
@@ -104,10 +105,10 @@ impl BatchWriter {
             let culprit = error.event().and_then(|event| part.iter().position(|&other| other == event));
             match culprit.or((part.len() == 1).then_some(0)) {
                 Some(at) => {
-                    // What comes before it was not refused.
+                    // The events before it were not refused.
                     stored += self.search(transaction, search, &part[..at], action)?;
-                    self.note(transaction, search, part[at], action, &error)?;
-                    rest = &rest[at + 1..];
+                    self.record_refusal(transaction, search, part[at], action, &error)?;
+                    pending = &pending[at + 1..];
                     step = STEP_AFTER_REFUSAL;
                 }
                 None => step = part.len() / 2,
@@ -116,7 +117,7 @@ impl BatchWriter {
         Ok(stored)
     }
 
-    /// Writes events, or takes back what it wrote of them where one of them is at fault; that error is the inner one.
+    /// Writes events. If one of them is at fault, rolls back to the savepoint and returns that error as the inner one.
     fn attempt_part(
         &self,
         transaction: &mut Transaction<'_>,
@@ -128,7 +129,7 @@ impl BatchWriter {
         let mut savepoint = transaction.savepoint()?;
         let rows = &search.batch.rows;
         let result = match action {
-            Action::Insert => self.insert(&mut savepoint, rows, events, WriteMode::Narrow),
+            Action::Insert => self.insert(&mut savepoint, rows, events, WriteMode::Bisect),
             Action::Update => self.update(&mut savepoint, rows, events),
         };
         match result {
@@ -144,7 +145,7 @@ impl BatchWriter {
         }
     }
 
-    fn note(
+    fn record_refusal(
         &self,
         transaction: &mut Transaction<'_>,
         search: &mut Search<'_>,
@@ -166,7 +167,7 @@ impl BatchWriter {
 }
 
 impl Search<'_> {
-    /// Fails where the search has taken too long.
+    /// Fails if the search has reached its limits.
     fn count_attempt(&mut self) -> Result<(), DatabaseError> {
         self.attempts += 1;
         let elapsed = self.begun.elapsed();
@@ -175,8 +176,8 @@ impl Search<'_> {
         }
         let last = self.refused.last().map(|refused| format!(", the last one for: {}", refused.reason));
         let what = format!(
-            "the database refuses so many events of one segment that they were not all found within {} s ({} so far{}); a \
-             smaller KILLS_SEGMENT_BYTES, such as 64KiB, has fewer of them in one transaction",
+            "the database refuses too many events of one segment: the search for them ended after {} s ({} so far{}); \
+             lower KILLS_SEGMENT_BYTES, for example to 64KiB, so that fewer are in one transaction",
             elapsed.as_secs(),
             self.refused.len(),
             last.unwrap_or_default()
@@ -185,7 +186,7 @@ impl Search<'_> {
     }
 }
 
-/// The server's message names the constraint or the value, never the whole row, which is in its detail.
+/// The server's message names the constraint or the value, never the whole row, which is in the detail.
 fn refusal(event: usize, error: &DatabaseError) -> Refused {
     let reason = match error {
         DatabaseError::Rows { source: error, .. } => {

@@ -1,7 +1,7 @@
-//! Whether events are stored as a dump has them.
+//! Compares the events of a dump with the stored events.
 //!
-//! Invariant: the rows of one batch are read in one snapshot, so that an event that another session writes meanwhile is seen
-//! whole or not at all.
+//! Invariant: the rows of one batch are read in one snapshot. If another session writes an event meanwhile, all or none
+//! of its rows are visible.
 
 use crate::database::failure::error::DatabaseError;
 use crate::database::pool::manager::DatabaseManager;
@@ -18,19 +18,18 @@ use crate::layout::rows::TABLES_MAX;
 use crate::layout::table::{Distribution, Table};
 use std::sync::Arc;
 
-/// How an event of a dump is stored.
+/// The stored state of an event of a dump.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum StoredEvent {
-    /// It is not.
     Missing,
-    /// Its rows are those of the dump. Where a dump has several versions of an event, those of one of them.
+    /// Its rows equal those of the dump. If the dump has several versions of the event, they equal those of one version.
     Same,
-    /// A row is missing, there is one too many, or a column has another value. The first difference, for the version that a
-    /// load would store.
+    /// A row is missing or superfluous, or a column has another value. Holds the first difference from the version that
+    /// a load would store.
     Different(Difference),
 }
 
-/// Compares the events of batches with those that are stored, for one layout in one schema and one game server.
+/// Compares the events of batches with the stored events, for one layout, schema and game server.
 #[derive(Debug)]
 pub(crate) struct Comparer {
     distribution: Distribution,
@@ -39,7 +38,6 @@ pub(crate) struct Comparer {
 }
 
 impl Comparer {
-    /// A comparer of the tables of `layout` in `schema`.
     pub(crate) fn new(layout: Layout, schema: &str, server: Server, distribution: Distribution) -> Self {
         let quoted = quote_identifier(schema);
         let select = |table: &'static Table| {
@@ -50,11 +48,11 @@ impl Comparer {
         Self { distribution, schema: schema.to_owned(), tables: layout.tables().iter().map(select).collect() }
     }
 
-    /// How each event of the batch is stored, by id in ascending order.
+    /// The stored state of each event of the batch, by id in ascending order.
     ///
     /// # Errors
     ///
-    /// The tables cannot be read, or the database stayed unreachable for `DATABASE_AWAY_TIMEOUT`.
+    /// The tables cannot be read, or the database was unreachable for `DATABASE_AWAY_TIMEOUT`.
     pub(crate) fn compare(
         &self,
         manager: &DatabaseManager,
@@ -97,8 +95,8 @@ fn read(
     Ok(answers)
 }
 
-/// A statement with the ids in place of its parameter, as COPY takes none. The names in it may look like one: in one server the
-/// parameter comes before the table's name, on Citus behind it.
+/// Replaces the parameter of a statement by the ids, because COPY has no parameters. Names in the statement may look
+/// like a parameter. On one server the parameter precedes the table's name; on Citus it follows it.
 fn with_ids(select: &str, distribution: Distribution, ids: &str) -> String {
     const PARAMETER: &str = "($1";
     let found = match distribution {

@@ -1,4 +1,4 @@
-//! Whether events can be deleted from the tables that are there.
+//! Checks whether events can be deleted from the existing tables.
 
 use crate::database::failure::error::DatabaseError;
 use crate::database::schema::citus::Distributed;
@@ -12,29 +12,28 @@ use crate::layout::Layout;
 use crate::layout::identifier::quote_identifier;
 use crate::layout::table::Distribution;
 
-/// The tables that events are deleted from.
+/// The events to delete: those of one layout, one pair of schemas and one game server.
 #[derive(Debug, Clone)]
 pub(crate) struct DeleteScope {
-    /// The tables.
     pub layout: Layout,
-    /// The schemas that they and the ledger are in.
+    /// The schemas of the tables and the ledger.
     pub schemas: Schemas,
     /// The game server of the events.
     pub server: Server,
 }
 
-/// What the ledger has.
+/// The optional columns and tables of the ledger.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LedgerColumns {
-    /// Whether its segments say what they hold.
+    /// Whether its segments have event ranges.
     pub(crate) has_extents: bool,
-    /// Whether it knows files.
+    /// Whether it has `kill_load_file`.
     pub(crate) has_files: bool,
-    /// The expression for the schema of the tables of a run; NULL: they are beside the ledger, as all are in earlier versions.
+    /// SQL for the tables' schema of a run. NULL if they are in the ledger's schema, as always in earlier versions.
     pub(crate) table_schema: &'static str,
 }
 
-/// Looks whether events can be deleted.
+/// Fails if events cannot be deleted.
 pub(crate) fn check(client: &mut Client, scope: &DeleteScope) -> Result<LedgerColumns, DatabaseError> {
     let DeleteScope { layout, schemas, .. } = scope;
     let Schemas { tables: schema, ledger: ledger_schema } = schemas;
@@ -49,8 +48,8 @@ pub(crate) fn check(client: &mut Client, scope: &DeleteScope) -> Result<LedgerCo
     }
     if segments.is_empty() {
         refuse(format!(
-            "schema {ledger_schema:?} has no table kill_load_segment, so no load of this program wrote the events; hint: choose \
-             the tables with --schema and --layout, and the ledger with --ledger-schema"
+            "schema {ledger_schema:?} has no table kill_load_segment, so no load of this program wrote the events; \
+             hint: choose the tables with --schema and --layout, and the ledger with --ledger-schema"
         ))?;
     }
     if Distributed::of(client, schemas)?.distribution(*layout) == Distribution::Citus {
@@ -97,13 +96,13 @@ fn refuse_without_privileges(client: &mut Client, tables: &[String]) -> Result<(
     let (role, quoted, lacking): (String, String, String) =
         (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
     Err(StoreError::refused(format!(
-        "the role {role} lacks SELECT or DELETE on {lacking}; hint: their owner can run: GRANT SELECT, DELETE ON {lacking} TO \
-         {quoted}"
+        "the role {role} lacks SELECT or DELETE on {lacking}; hint: their owner can run: GRANT SELECT, DELETE ON \
+         {lacking} TO {quoted}"
     ))
     .into())
 }
 
-/// Rows do not say which server they are of: where the ledger knows loads of other servers only, they are not `scope`'s.
+/// Fails if the ledger has loads only of other game servers: the rows do not name their server.
 fn refuse_other_server(
     client: &mut Client,
     scope: &DeleteScope,
@@ -121,8 +120,8 @@ fn refuse_other_server(
     };
     let other: String = row.try_get(0)?;
     Err(StoreError::refused(format!(
-        "schema {:?} holds the events of {other}, not of {server}; hint: use --server {other}, or choose the schema of {server} with \
-         --schema",
+        "schema {:?} holds the events of {other}, not of {server}; hint: use --server {other}, or choose the schema \
+         of {server} with --schema",
         scope.schemas.tables
     ))
     .into())

@@ -1,11 +1,11 @@
-//! The deletion of events, with their child rows and the ledger rows that say that they are loaded.
+//! Deletes events, their child rows and the ledger rows of their segments.
 //!
-//! Invariant: each transaction begins by locking the ledger's table of segments against loads. The transaction of a load
-//! begins by writing to that table, so each of them comes as a whole before or after a batch of deletions, and neither waits
-//! for the other while it holds a lock that the other needs.
+//! Invariant: each transaction begins by locking `kill_load_segment` against loads. The transaction of a load begins by
+//! writing to that table, so it runs completely before or after a batch of deletions. Deadlocks between the two are
+//! impossible.
 //!
-//! Invariant: a ledger row goes in the transaction that deletes the first of its segment's events, or earlier. So no
-//! committed state has a row that claims deleted events, and a load after any crash stores them again.
+//! Invariant: a ledger row is deleted no later than the first event of its segment. So no committed ledger row claims
+//! deleted events, and a load after any crash stores them again.
 
 use crate::database::failure::error::DatabaseError;
 use crate::database::ledger::segments::count;
@@ -23,13 +23,12 @@ use crate::layout::table::Distribution;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The most events that one transaction deletes. Loads wait for it meanwhile, some tenths of a second.
+/// The most events that one transaction deletes. Loads wait for it, some tenths of a second.
 pub(crate) const DELETE_BATCH_MAX: usize = 2_000;
 
-/// What was deleted, or would be.
+/// The number of rows deleted, or to be deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Deleted {
-    /// Events.
     pub events: u64,
     /// Rows of `kill_load_segment`.
     pub segments: u64,
@@ -50,19 +49,19 @@ struct Statements {
     scope: DeleteScope,
     user_code: UserCode,
     lock: String,
-    /// The ids among the parameter that are stored.
+    /// Selects the stored ids among the parameter.
     stored: String,
-    /// The ids before the first parameter and not before the second, with their times.
+    /// Selects ids and times from the second parameter (inclusive) to the first (exclusive).
     before: String,
     count_before: String,
     /// Child tables first: users may have given them foreign keys.
     tables: Vec<DeleteStatements>,
-    /// The condition of ledger rows that may hold events from `$4` to `$5`, besides those whose hashes are `$3`.
+    /// The condition for ledger rows with the hashes `$3`, and for those that may hold events from `$4` to `$5`.
     of_ids: String,
-    /// The condition of ledger rows that may hold events before `$3`; `$4` says whether there were any.
+    /// The condition for ledger rows that may hold events before `$3`. `$4` is whether there were any.
     of_time: String,
     segments: String,
-    /// None where the ledger has no such table.
+    /// `None` if the ledger has no `kill_load_file`.
     files: Option<String>,
 }
 
@@ -70,12 +69,12 @@ struct Statements {
 struct DeleteStatements {
     name: &'static str,
     delete: String,
-    /// Whether a row is left.
+    /// Selects a remaining row.
     left: String,
 }
 
-/// The rows that the tries of one batch came to delete. A try whose COMMIT was not answered may have deleted them or not;
-/// what the next try finds it adds.
+/// The rows deleted by the attempts of one batch. An attempt with an unanswered COMMIT may have deleted its rows or
+/// not, so the rows of all attempts are united.
 #[derive(Debug, Default)]
 struct DeletedRows {
     events: HashSet<i64>,
@@ -83,15 +82,15 @@ struct DeletedRows {
     files: HashSet<String>,
 }
 
-/// Shared by the tries of a batch.
+/// Shared by the attempts of a batch.
 type SharedAttempts = Arc<Mutex<DeletedRows>>;
 
 impl Deleter {
-    /// Checks that the role may delete from the tables of `scope`.
+    /// Checks that the role can delete from the tables of `scope`.
     ///
     /// # Errors
     ///
-    /// The tables are missing, do not fit or are distributed, the role lacks a privilege, or the database stayed unreachable.
+    /// The tables are missing, incompatible or distributed, the role lacks a privilege, or the database was unreachable.
     pub(crate) fn open(
         manager: DatabaseManager,
         scope: DeleteScope,
@@ -102,13 +101,13 @@ impl Deleter {
         Ok(Self { manager, deadline, statements: Arc::new(Statements::new(scope, found)) })
     }
 
-    /// Deletes the events of these ids, and the ledger row of the segment `hash`. At most [`DELETE_BATCH_MAX`] ids,
-    /// ascending.
+    /// Deletes the events with these ids, and the ledger row of the segment `hash`. Takes at most [`DELETE_BATCH_MAX`]
+    /// ids, ascending.
     ///
     /// # Errors
     ///
-    /// The database refuses, or stayed unreachable. Then none of these events is deleted, unless it is the COMMIT that was not
-    /// answered.
+    /// The database refused the deletion or was unreachable. Then none of these events is deleted, unless the COMMIT
+    /// was not answered.
     pub(crate) fn delete_events(&self, hash: SegmentHash, ids: Vec<i64>) -> Result<Deleted, StoreError> {
         let (statements, tried) = (Arc::clone(&self.statements), SharedAttempts::default());
         self.manager.run("deleting events", &self.deadline, move |client, progress| {
@@ -122,17 +121,17 @@ impl Deleter {
             let segments = first_column(
                 &transaction.query(&statement, &[&server, &layout, &&hashes[..], &first, &last])?,
             )?;
-            // Child rows whose event someone has deleted by hand go as well.
+            // `ids`, not `stored`: this also deletes child rows whose event was deleted by hand.
             statements.delete(transaction, &ids, stored, segments, &tried)
         })
     }
 
-    /// Deletes the oldest events before a time, at most [`DELETE_BATCH_MAX`], from the time `cursor` on. Returns the cursor of the
-    /// next call; none where no events are left. Times are RFC 3339; the first cursor is `-infinity`.
+    /// Deletes the oldest events before a time, at most [`DELETE_BATCH_MAX`], from the time `cursor` on. Returns the
+    /// next cursor, or `None` if no events are left. Times are RFC 3339; the first cursor is `-infinity`.
     ///
     /// # Errors
     ///
-    /// As of [`delete_events`](Self::delete_events).
+    /// As for [`delete_events`](Self::delete_events).
     pub(crate) fn delete_before(
         &self,
         time: &str,
@@ -159,11 +158,11 @@ impl Deleter {
         })
     }
 
-    /// Which of these ids are stored; nothing is changed.
+    /// The stored ids among `ids`. Read-only.
     ///
     /// # Errors
     ///
-    /// The database refuses, or stayed unreachable.
+    /// The database refused the query or was unreachable.
     pub(crate) fn stored(&self, ids: Vec<i64>) -> Result<Vec<i64>, StoreError> {
         let statements = Arc::clone(&self.statements);
         self.manager.run("looking up stored events", &self.deadline, move |client, _| {
@@ -172,12 +171,11 @@ impl Deleter {
         })
     }
 
-    /// The hashes of the ledger rows that would go with the segment `hash` and with events of these ids, ascending; nothing is
-    /// changed.
+    /// The hashes of the ledger rows that deleting the segment `hash` and these ascending ids would delete. Read-only.
     ///
     /// # Errors
     ///
-    /// As of [`stored`](Self::stored).
+    /// As for [`stored`](Self::stored).
     pub(crate) fn segments_of(&self, hash: SegmentHash, ids: &[i64]) -> Result<Vec<Vec<u8>>, StoreError> {
         let statements = Arc::clone(&self.statements);
         let (first, last) = (ids.first().copied(), ids.last().copied());
@@ -189,11 +187,11 @@ impl Deleter {
         })
     }
 
-    /// What deleting the events before a time would delete; nothing is changed.
+    /// The rows that deleting the events before a time would delete. Read-only.
     ///
     /// # Errors
     ///
-    /// As of [`stored`](Self::stored).
+    /// As for [`stored`](Self::stored).
     pub(crate) fn count_before(&self, time: &str) -> Result<Deleted, StoreError> {
         let (statements, time) = (Arc::clone(&self.statements), time.to_owned());
         let (events, segments): (i64, Vec<Vec<u8>>) =
@@ -212,11 +210,11 @@ impl Deleter {
         Ok(Deleted { events: count(events), segments: segments.len() as u64, files })
     }
 
-    /// How many rows of `kill_load_file` name one of these segments; nothing is changed.
+    /// The number of rows of `kill_load_file` that name one of these segments. Read-only.
     ///
     /// # Errors
     ///
-    /// As of [`stored`](Self::stored).
+    /// As for [`stored`](Self::stored).
     pub(crate) fn files_of(&self, segments: &[Vec<u8>]) -> Result<u64, StoreError> {
         let (statements, segments) = (Arc::clone(&self.statements), segments.to_vec());
         self.manager.run("looking up the ledger", &self.deadline, move |client, _| {
@@ -236,14 +234,14 @@ impl Statements {
         let tables = layout.tables();
         let event = &tables[0];
         let of_table = "server = $1 AND layout = $2";
-        // A row whose run is unknown may be of these tables.
+        // A row with an unknown run may belong to these tables.
         let of_tables = format!(
             "{of_table} AND NOT EXISTS (SELECT FROM {ledger}.kill_load_run AS run WHERE run.id = kill_load_segment.run
                AND {} IS DISTINCT FROM {})",
             found.table_schema,
             schemas.table_schema().map_or_else(|| "NULL".to_owned(), |name| format!("'{}'", name.replace('\'', "''")))
         );
-        // Rows of earlier versions of this program do not say what they hold; those without events hold none.
+        // Rows of earlier versions have no event range, so they may hold any events, unless all of theirs were rejected.
         let (of_ids, of_time) = if found.has_extents {
             (
                 "first_event_id <= $5 AND last_event_id >= $4 OR first_event_id IS NULL AND events > rejected",
@@ -286,7 +284,7 @@ impl Statements {
         }
     }
 
-    /// The server and the layout, as the ledger names them.
+    /// The server and the layout, as in the ledger.
     fn key(&self) -> (&'static str, &'static str) {
         (self.scope.server.name(), self.scope.layout.name())
     }
@@ -302,7 +300,7 @@ impl Statements {
         Ok(transaction)
     }
 
-    /// Deletes the rows of `ids` in all tables, of which `stored` are stored events, and the files of `segments`, then commits.
+    /// Deletes the rows of `ids` in all tables and the files of `segments`, then commits. `stored` are the stored ids.
     fn delete(
         &self,
         mut transaction: Transaction<'_>,
@@ -324,8 +322,8 @@ impl Statements {
             transaction.move_rows(delete, &[&ids]).map_err(|error| self.explained(error))?;
             if transaction.query_opt(left, &[&ids])?.is_some() {
                 return Err(StoreError::refused(format!(
-                    "a trigger or rule of {name} keeps events from being deleted; hint: remove it, or disable it: ALTER TABLE \
-                     {}.{} DISABLE TRIGGER USER",
+                    "a trigger or rule of {name} keeps events from being deleted; hint: remove it, or disable it: \
+                     ALTER TABLE {}.{} DISABLE TRIGGER USER",
                     quote_identifier(&self.scope.schemas.tables),
                     quote_identifier(name)
                 ))
@@ -347,7 +345,7 @@ impl Statements {
         })
     }
 
-    /// The error of a statement that deletes rows, with what users can do about it.
+    /// Adds a hint to the error of a statement that deletes rows.
     fn explained(&self, error: DatabaseError) -> DatabaseError {
         let (DatabaseError::Rows { source, .. } | DatabaseError::Postgres(source)) = &error else {
             return error;
@@ -356,8 +354,8 @@ impl Statements {
         let (table, constraint) = (cause.table().unwrap_or_default(), cause.constraint().unwrap_or_default());
         let what = match cause.code().code() {
             "23503" | "23001" => format!(
-                "rows of the table {table} refer to events that are to be deleted (constraint {constraint}); hint: delete those \
-                 rows first, or define the constraint with ON DELETE CASCADE"
+                "rows of the table {table} refer to events that are to be deleted (constraint {constraint}); hint: \
+                 delete those rows first, or define the constraint with ON DELETE CASCADE"
             ),
             code if ["22", "23", "27", "44", "P0"].iter().any(|class| code.starts_with(class)) => {
                 format!("a trigger, rule or constraint refuses the deletion: {}", cause.message())

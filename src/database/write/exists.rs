@@ -1,4 +1,4 @@
-//! Which events are stored.
+//! Looks up stored events.
 
 use crate::database::failure::error::DatabaseError;
 use crate::database::pool::manager::DatabaseManager;
@@ -35,20 +35,20 @@ pub(crate) fn present_ids(
     })
 }
 
-/// The error with its remedy, where the tables are not those that a load makes, or may not be read.
+/// Adds a remedy to the error if the tables are missing or incompatible, or the role cannot read them.
 pub(crate) fn advised(schema: &str, error: Error) -> DatabaseError {
     let what = match error.code().map(SqlState::code) {
         // No such table, column or schema; no such type, or operator of the types that are there.
         Some("42P01" | "42703" | "3F000" | "42704" | "42883") => format!(
-            "schema {schema:?} has no tables of this layout, or they are of another make; a load makes them, and \
-             --schema and --layout choose others"
+            "schema {schema:?} has no tables of this layout, or incompatible ones; a load creates them; choose others \
+             with --schema and --layout"
         ),
-        // The message is PostgreSQL's own, and may be translated.
+        // The routine identifies the error. The message may be translated.
         Some("42501") if error.as_db_error().and_then(DbError::routine) == Some("check_enable_rls") => {
             return StoreError::new(
                 format!(
-                    "row-level security hides rows in schema {schema:?} from this role, so that nothing can be said of \
-                     them; use the owner of the tables or a role with BYPASSRLS"
+                    "row-level security hides rows in schema {schema:?} from this role, so their events cannot be \
+                     checked; use the owner of the tables or a role with BYPASSRLS"
                 ),
                 error,
             )
@@ -56,7 +56,7 @@ pub(crate) fn advised(schema: &str, error: Error) -> DatabaseError {
         }
         Some("42501") => {
             format!(
-                "this role may not read the tables in schema {schema:?}; their owner can grant it USAGE and SELECT"
+                "this role cannot read the tables in schema {schema:?}; their owner can grant it USAGE and SELECT"
             )
         }
         _ => return error.into(),
@@ -64,7 +64,7 @@ pub(crate) fn advised(schema: &str, error: Error) -> DatabaseError {
     StoreError::new(what, error).into()
 }
 
-/// The statement that is given ids and returns those that are stored.
+/// The statement that selects the stored ids among its parameter.
 pub(crate) fn stored_query(
     layout: Layout,
     schema: &str,

@@ -1,4 +1,4 @@
-//! The transaction of a batch: COPY, staging tables, bisection of rejected rows, updates, deletion.
+//! The transaction of a batch: COPY, staging tables, bisection of refused events, updates, deletion.
 
 pub(crate) mod bisect;
 pub(crate) mod compare;
@@ -6,6 +6,7 @@ pub(crate) mod deletable;
 pub(crate) mod delete;
 pub(crate) mod exists;
 pub(crate) mod postgres_store;
+pub(crate) mod staged_rows;
 pub(crate) mod staging;
 pub(crate) mod update;
 pub(crate) mod update_citus;

@@ -1,4 +1,4 @@
-//! The store that is a PostgreSQL: the modes of writing, each tried until it succeeds or can't.
+//! The [`Store`] for PostgreSQL. Falls back from one write mode to the next.
 
 use crate::database::failure::classify::ErrorClass;
 use crate::database::failure::error::DatabaseError;
@@ -25,7 +25,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 use uuid::Uuid;
 
-/// So many of them are claimed at most: each is a lock of the server's, whose table of locks all share.
+/// The most claims per [`Store::look_again`]. Each claim is an entry in the server's shared lock table.
 const CLAIMS_MAX: usize = 64;
 
 /// Stores segments in PostgreSQL.
@@ -34,26 +34,26 @@ pub(crate) struct PostgresStore {
     manager: DatabaseManager,
     writer: Arc<BatchWriter>,
     deadline: Deadline,
-    /// For what is done when there is time for it.
+    /// For building indexes.
     idle_deadline: Deadline,
     deferred_indexes: DeferredIndexes,
     held: LoadedSegments,
     scope: Arc<LedgerScope>,
     claims: Claims,
-    /// Held for writing while indexes are built: rows that wait for that within the database would look stuck.
+    /// Locked exclusively while indexes are built. Otherwise, writes would block in the database and look stalled.
     writing: RwLock<()>,
     stored: StoredSegments,
     reports: Reports,
     written_to: WrittenTo,
-    /// What was asked for at the end of the run.
+    /// The statement whose COMMIT waits for standbys.
     confirm: String,
     run: Uuid,
     schema_apply: String,
 }
 
 impl PostgresStore {
-    /// A store for the run `run`, which waits for the database as long as `deadline` lasts, and leaves building indexes to
-    /// the next run once `idle_deadline` is over. The tables must be there.
+    /// A store for the run `run`. It waits for the database until `deadline`. After `idle_deadline` it leaves building
+    /// indexes to the next run. The tables must exist.
     pub(crate) fn new(
         manager: DatabaseManager,
         settings: &StoreSettings,
@@ -85,7 +85,7 @@ impl PostgresStore {
             stored: StoredSegments::default(),
             reports: Reports::new(ledger_schema, server, layout, run),
             written_to: WrittenTo::default(),
-            // It changes nothing, and its COMMIT waits for all that a standby has yet to receive.
+            // Changes no value. Its COMMIT waits until synchronous standbys have all earlier commits.
             confirm: format!(
                 "UPDATE {}.kill_load_run SET status = status WHERE id = $1",
                 quote_identifier(ledger_schema)
@@ -95,19 +95,18 @@ impl PostgresStore {
         }
     }
 
-    /// Builds the indexes that are missing, at the run's end, unless another run goes on, which then does.
+    /// Builds missing indexes at the run's end. If another run is live, leaves them to it.
     pub(crate) fn build_indexes(&self) {
         self.build_unless(OtherRuns::All);
     }
 
-    /// The reject files of runs, as absolute paths, those of the last runs first.
+    /// The reject files of runs, as absolute paths, latest runs first.
     pub(crate) fn reject_files(&self, runs: &[Uuid]) -> Result<Vec<String>, StoreError> {
         self.reports.files_of(&self.manager, runs, &self.deadline)
     }
 
-    /// Asks the server, in a session that is opened for it, whether all segments are there that were reported as stored, and
-    /// waits until a synchronous standby has them. Returns what was counted of those that are not: a failover or a crash has
-    /// lost them.
+    /// Checks in a new session that the server has all segments that were reported as stored. Then waits until a
+    /// synchronous standby has them. Returns the counts of the segments that a failover or crash has lost.
     pub(crate) fn confirm(&self) -> Result<StoredCounts, StoreError> {
         let hashes: Arc<Vec<SegmentHash>> = Arc::new(self.stored.hashes());
         if hashes.is_empty() {
@@ -115,7 +114,7 @@ impl PostgresStore {
         }
         let asked = Arc::clone(&self.scope);
         let (found, server_start): (HashSet<SegmentHash>, i64) =
-            self.manager.ask_apart("asking for the stored segments", &self.deadline, move |client| {
+            self.manager.ask_apart("checking the stored segments", &self.deadline, move |client| {
                 let mut found = HashSet::new();
                 for hashes in hashes.chunks(QUESTION_MAX) {
                     let answer = client.simple_query(&asked.question(hashes))?;
@@ -131,10 +130,10 @@ impl PostgresStore {
         })?;
         let missing = self.stored.take_missing(|hash| found.contains(hash));
         if missing.segments > 0 && self.written_to.was(server_start) {
-            // The server has lost nothing that it committed.
+            // The server is the same one, so it has not lost commits.
             log::warn!(
-                "'delete' has removed {} segments of this load from the ledger while it ran; events of it that are deleted, the \
-                 next load of the same input stores again",
+                "'delete' removed {} segments of this load from the ledger while it ran; the next load of the same \
+                 input stores the deleted events again",
                 missing.segments
             );
             return Ok(StoredCounts::default());
@@ -142,8 +141,8 @@ impl PostgresStore {
         Ok(missing)
     }
 
-    /// Asks for segments, most of which are loaded by now, and claims some of those that are not. None where no claims can
-    /// be had.
+    /// Looks up segments, most of which are loaded by now, and claims some of the others. Returns `None` while claims are
+    /// unavailable.
     fn claim_some(&self, hashes: &[SegmentHash], most: usize) -> Option<Answer> {
         let mut answer = self.claims.ask(hashes, 0, &self.deadline)?;
         let is_open = |hash: &&SegmentHash| answer.entries.get(hash).is_none();
@@ -156,7 +155,7 @@ impl PostgresStore {
         Some(answer)
     }
 
-    fn ask_without_claims(&self, hashes: &[SegmentHash]) -> Result<Answer, StoreError> {
+    fn look_up_without_claims(&self, hashes: &[SegmentHash]) -> Result<Answer, StoreError> {
         let (question, hashes) = (self.scope.question(hashes), hashes.to_vec());
         self.manager.run("looking up the ledger", &self.deadline, move |client, _| {
             let entries = Entries::read(&client.simple_query(&question)?, &hashes);
@@ -164,14 +163,14 @@ impl PostgresStore {
         })
     }
 
-    fn standing(&self, answer: &Answer, hash: &SegmentHash) -> SegmentStatus {
+    fn status(&self, answer: &Answer, hash: &SegmentHash) -> SegmentStatus {
         match (answer.entries.get(hash), &answer.claimed) {
             (Some(LedgerEntry::Loaded(loaded)), _) => {
                 self.claims.release(hash);
                 self.stored.note(*hash, StoredCounts::already_loaded(loaded.stored()));
                 SegmentStatus::Loaded(loaded)
             }
-            // Its rejects have to be reported, so that there is no work to save.
+            // Its rejects must be reported, so a claim would save no work.
             (Some(LedgerEntry::Unreported), _) | (None, None) => SegmentStatus::Free,
             (None, Some(claimed)) if claimed.contains(hash) => SegmentStatus::Free,
             (None, Some(_)) => SegmentStatus::Taken,
@@ -179,7 +178,7 @@ impl PostgresStore {
     }
 
     fn build_unless(&self, others: OtherRuns) {
-        let _nobody_writes = self.writing.write();
+        let _no_writes = self.writing.write();
         if let Err(error) = self.deferred_indexes.build(&self.manager, others, &self.idle_deadline) {
             log::warn!(
                 "{}; queries are slow until the next load has built the missing indexes, or: {}",
@@ -196,21 +195,21 @@ impl Store for PostgresStore {
             return Ok(SegmentStatus::Free);
         }
         let answer = self.claims.ask(&[*hash], 1, &self.deadline);
-        let answer = answer.map_or_else(|| self.ask_without_claims(&[*hash]), Ok)?;
-        Ok(self.standing(&answer, hash))
+        let answer = answer.map_or_else(|| self.look_up_without_claims(&[*hash]), Ok)?;
+        Ok(self.status(&answer, hash))
     }
 
     fn look_again(&self, hashes: &[SegmentHash], waited: Duration) -> Result<Vec<SegmentStatus>, StoreError> {
         let is_overdue = waited >= self.manager.caller().stall_timeout;
-        let mut standings = Vec::with_capacity(hashes.len());
+        let mut statuses = Vec::with_capacity(hashes.len());
         let mut room = CLAIMS_MAX;
         for hashes in hashes.chunks(QUESTION_MAX) {
             let claimed = if is_overdue { None } else { self.claim_some(hashes, room) };
-            let answer = claimed.map_or_else(|| self.ask_without_claims(hashes), Ok)?;
+            let answer = claimed.map_or_else(|| self.look_up_without_claims(hashes), Ok)?;
             room -= answer.claimed.as_ref().map_or(0, HashSet::len);
-            standings.extend(hashes.iter().map(|hash| self.standing(&answer, hash)));
+            statuses.extend(hashes.iter().map(|hash| self.status(&answer, hash)));
         }
-        Ok(standings)
+        Ok(statuses)
     }
 
     fn done(&self, hash: &SegmentHash) {
@@ -228,14 +227,14 @@ impl Store for PostgresStore {
     }
 
     fn write(&self, batch: &Arc<Batch>) -> Result<Written, StoreError> {
-        let _writes = self.writing.read();
+        let _no_index_build = self.writing.read();
         let (writer, batch, refusals) =
             (Arc::clone(&self.writer), Arc::clone(batch), Arc::<Refusals>::default());
-        let (hash, tries) = (batch.hash, Arc::clone(&refusals));
+        let (hash, attempts) = (batch.hash, Arc::clone(&refusals));
         let written = self.manager.run("writing a segment", &self.deadline, move |client, progress| {
             write_once(&writer, client, progress, &batch, &refusals)
         })?;
-        if let Some(start) = tries.tried().and_then(|tried| tried.server_start()) {
+        if let Some(start) = attempts.tried().and_then(|tried| tried.server_start()) {
             self.written_to.note(start);
         }
         self.stored.note(hash, StoredCounts::of(&written));
@@ -243,7 +242,7 @@ impl Store for PostgresStore {
     }
 }
 
-/// One try of one batch: each mode gives way to the next one where the tables ask for it.
+/// One attempt to write a batch, with a fallback to the next mode on certain errors.
 fn write_once(
     writer: &BatchWriter,
     client: &mut Client,
@@ -256,10 +255,10 @@ fn write_once(
         mode = match writer.attempt(client, progress, batch, mode, refusals) {
             Ok(written) => return Ok(written),
             Err(error) if mode == WriteMode::Direct && writer.may_merge(&error) => WriteMode::Merge,
-            Err(error) if error.class() != ErrorClass::Data || mode == WriteMode::Narrow => {
+            Err(error) if error.class() != ErrorClass::Data || mode == WriteMode::Bisect => {
                 return Err(error);
             }
-            Err(_) => WriteMode::Narrow,
+            Err(_) => WriteMode::Bisect,
         };
     }
 }

@@ -1,4 +1,4 @@
-//! The staging tables that stored events are compared with.
+//! The staging tables of batches that are compared with stored events.
 
 use crate::layout::identifier::quote_identifier;
 use crate::layout::table::Table;
@@ -8,12 +8,13 @@ pub(crate) fn stage(number: usize) -> String {
     format!("pg_temp.{}", stage_name(number))
 }
 
-/// The same without its schema.
+/// The same name without its schema.
 pub(crate) fn stage_name(number: usize) -> String {
     format!("aegis_kills_update_{number}")
 }
 
-/// Puts into the staged rows what the stored ones know and they do not, so that all that follows takes it as theirs.
+/// The statement that replaces NULLs in staged rows by the stored values, for columns with `keep_on_update`. Later
+/// statements then treat these values as staged.
 pub(crate) fn keep(table: &Table, stage: &str, stored: &str) -> Option<String> {
     let kept = table.columns.iter().filter(|column| column.keep_on_update);
     let names: Vec<String> = kept.map(|column| quote_identifier(column.name)).collect();

@@ -1,10 +1,10 @@
-//! `--on-conflict update`: stored events that differ from those of a batch are rewritten.
+//! `--on-conflict update`: rewrites stored events that differ from those of a batch.
 //!
-//! Invariant: an event whose rows are all the same is not written, and of one that differs the rows alone are written that do:
-//! what users keep in columns of their own, or in rows of their own that refer to rows of an event, stays.
+//! Invariant: only rows that differ are written. Columns that users have added keep their values, and so do users' rows
+//! that refer to rows of an event.
 //!
-//! Invariant: what was to be written is counted before, and what was written after. An event that a trigger or a rule keeps
-//! from being written is an error, and is not half written.
+//! Invariant: the rows to write are counted before the write, and the written rows after it. If a trigger or rule drops
+//! a row, the update fails; no event is partly written.
 
 use crate::database::failure::error::DatabaseError;
 use crate::database::session::transaction::Transaction;
@@ -16,7 +16,7 @@ use crate::layout::identifier::quote_identifier;
 use crate::layout::rows::Rows;
 use crate::layout::table::{Distribution, Table};
 
-/// What compares and rewrites events.
+/// Compares and rewrites events.
 #[derive(Debug)]
 pub(crate) enum Updater {
     OneServer(OneServerUpdater),
@@ -29,23 +29,23 @@ pub(crate) struct OneServerUpdater {
     /// Locks the rows of events.
     lock: String,
     tables: Vec<TableUpdate>,
-    /// Counts the events that have rows in any of the tables of differences.
+    /// Counts the events with rows in any of the difference tables.
     count: String,
 }
 
-/// The statements for one table. Those with ids as their parameter are for all events of a batch.
+/// The statements for one table. A parameter is the ids of all events of a batch.
 #[derive(Debug)]
 struct TableUpdate {
-    /// Makes the staging table, and the table of differences: a row for each that is to be written, with its place in the
-    /// table if it is there, and its key alone if it is to go.
+    /// Creates the staging table and the difference table. The latter has one row per row to write: with its place in
+    /// the table if it exists, and with only its key if it is to be deleted.
     stage: String,
     stage_name: String,
     copy: String,
-    /// Where there are columns that keep what is known.
+    /// `None` if no column has `keep_on_update`.
     keep: Option<String>,
     find_changed: String,
     find_gone: String,
-    /// How many rows are to be deleted, updated and inserted.
+    /// Counts the rows to update.
     counts: String,
     delete: String,
     update: String,
@@ -61,7 +61,7 @@ impl Updater {
         }
     }
 
-    /// On Citus: waits until no other load rewrites.
+    /// On Citus, waits until no other load rewrites events.
     pub(crate) fn take_turn(&self, transaction: &mut Transaction<'_>) -> Result<(), DatabaseError> {
         match self {
             Updater::OneServer(_) => Ok(()),
@@ -69,8 +69,8 @@ impl Updater {
         }
     }
 
-    /// Rewrites those of `events`, all of them stored, that differ, and returns how many they were. On Citus it is this
-    /// transaction's turn.
+    /// Rewrites the differing events among `events`, which are all stored, and returns their number. On Citus, call
+    /// [`take_turn`](Self::take_turn) first.
     pub(crate) fn update(
         &self,
         transaction: &mut Transaction<'_>,
@@ -112,7 +112,7 @@ impl OneServerUpdater {
         events: &[usize],
     ) -> Result<u64, DatabaseError> {
         let ids = rows.ids(events);
-        // In the order of the keys, like everything that is written; what is compared can't change any more.
+        // Locks in key order, like all writes. After that, the compared rows cannot change.
         transaction.execute(&self.lock, &[&ids])?;
         let mut differences = Vec::with_capacity(self.tables.len());
         for (number, table) in self.tables.iter().enumerate() {
@@ -140,14 +140,14 @@ impl OneServerUpdater {
 }
 
 impl TableUpdate {
-    /// Writes the rows that differ: `changed` of them are new or have other values, `gone` are to go.
+    /// Writes the rows that differ: `changed` rows are new or have other values, `gone` rows are deleted.
     fn rewrite(
         &self,
         transaction: &mut Transaction<'_>,
         changed: u64,
         gone: u64,
     ) -> Result<(), DatabaseError> {
-        // What goes makes room for what comes, where a user has unique keys.
+        // Deletes first, because users may have added unique keys.
         if gone > 0 && transaction.move_rows(&self.delete, &[])? != gone {
             return Err(DatabaseError::Dropped);
         }
@@ -225,7 +225,7 @@ impl TableUpdate {
     }
 }
 
-/// The table of differences of the layout's `number`th table.
+/// The difference table of the layout's `number`th table.
 fn differences(number: usize) -> String {
     format!("pg_temp.{}", differences_name(number))
 }

@@ -1,8 +1,8 @@
-//! `--on-conflict update` on Citus: stored events that differ are rewritten.
+//! `--on-conflict update` on Citus: rewrites stored events that differ.
 //!
-//! Citus compares no rows of a node with those of a staging table, locks none of several nodes, and updates none by another
-//! table. So the stored rows are fetched into a staging table as well, one load at a time rewrites, and a row is updated as the
-//! conflict of an INSERT. The rows of an event in the other tables are deleted and inserted.
+//! Citus cannot compare rows of a node with a staging table, lock rows on several nodes, or update rows from another
+//! table. So the stored rows are fetched into a staging table, and only one load at a time rewrites events. Event rows
+//! are updated through INSERT … ON CONFLICT; an event's rows in the other tables are deleted and inserted.
 
 use crate::database::failure::error::DatabaseError;
 use crate::database::schema::citus;
@@ -30,21 +30,21 @@ struct CitusTableUpdate {
     stage: String,
     stage_name: String,
     copy: String,
-    /// Makes a staging table for the stored rows, and fills it.
+    /// Creates a staging table for the stored rows, which `fetch` fills.
     fetch_stage: String,
     fetch: String,
-    /// Where there are columns that keep what is known.
+    /// `None` if no column has `keep_on_update`.
     keep: Option<String>,
     differing: String,
-    /// For all tables but the first a DELETE, as an event may have more or fewer rows than before.
+    /// For all tables except the first, because the number of an event's rows may change.
     delete: Option<String>,
-    /// For the first table its conflict is an UPDATE, which leaves what the database filled in.
+    /// For the first table, a conflict updates the row, which keeps columns with defaults.
     insert: String,
     drop_stage: String,
 }
 
-/// The key of the lock that a load on Citus holds while it rewrites. Its parameter is the table; the number is any that no one
-/// else uses.
+/// Takes the lock that a load on Citus holds while it rewrites events. The parameter is the table; the number is an
+/// arbitrary unique seed.
 const UPDATE_LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended($1, 5530128644037112389))";
 
 impl CitusUpdater {
@@ -56,14 +56,14 @@ impl CitusUpdater {
         Self { locked: layout.tables()[0].in_schema(&schema), tables }
     }
 
-    /// Waits until no other load rewrites. It comes before all that is written: who waits here has nothing that one who
-    /// rewrites could wait for.
+    /// Waits until no other load rewrites events. Must precede all writes of the transaction, so that a waiting load
+    /// holds no lock that a rewriting load needs.
     pub(crate) fn take_turn(&self, transaction: &mut Transaction<'_>) -> Result<(), DatabaseError> {
         transaction.execute(UPDATE_LOCK, &[&self.locked]).map(drop)
     }
 
-    /// Rewrites those of `events`, all of them stored, that differ, and returns how many they were. It is this transaction's
-    /// turn.
+    /// Rewrites the differing events among `events`, which are all stored, and returns their number. Call
+    /// [`take_turn`](Self::take_turn) first.
     pub(crate) fn update(
         &self,
         transaction: &mut Transaction<'_>,
@@ -114,7 +114,7 @@ impl CitusTableUpdate {
             (None, format!("{insert} ON CONFLICT ({key}) DO UPDATE SET ({columns}) = ROW ({new})"))
         } else {
             let is_stored = table.is_stored(schema, server, Distribution::Citus);
-            // With the conflict, which there is none of, Citus tells what is refused.
+            // No conflict is possible, but with ON CONFLICT Citus reports the real error of a refused row.
             let insert = format!("{insert} ON CONFLICT ({key}) DO NOTHING");
             (Some(format!("DELETE FROM {target} WHERE {is_stored}")), insert)
         };

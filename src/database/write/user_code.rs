@@ -1,7 +1,7 @@
-//! Code of the tables' owner that runs within our statements: triggers, rules, checks and defaults that call functions.
+//! Detects user code that runs within our statements: triggers, rules, checks and defaults that call functions.
 //!
-//! Our sessions look names up in `pg_catalog` alone. A function of the owner's may rely on the path that the role or the
-//! database has, and gets it back where there is any.
+//! The search path of our sessions is `pg_catalog` only. User functions may depend on the search path of the role or
+//! the database, so transactions restore it if there is user code.
 
 use crate::database::failure::error::DatabaseError;
 use crate::database::schemas::{IS_IN_SCHEMAS, Schemas};
@@ -9,16 +9,17 @@ use crate::database::session::transaction::Transaction;
 use crate::layout::Layout;
 use std::sync::OnceLock;
 
-/// Whether the tables of one layout and the ledger have such code.
+/// Whether the tables of one layout and the ledger have user code.
 #[derive(Debug)]
 pub(crate) struct UserCode {
     schemas: Schemas,
     tables: Vec<&'static str>,
-    /// Looked up once a run.
+    /// Looked up once per run.
     found: OnceLock<bool>,
 }
 
-/// Parameters: the schemas of the tables and of the ledger, and the tables. What extensions have brought along knows its own names.
+/// The query for user code. Its parameters are the schemas of the tables and of the ledger, and the tables. Event
+/// triggers of extensions do not count, because they do not depend on the search path.
 fn find() -> String {
     format!("
     WITH RECURSIVE ours (oid) AS (
@@ -47,7 +48,7 @@ impl UserCode {
         Self { schemas: schemas.clone(), tables: tables.collect(), found: OnceLock::new() }
     }
 
-    /// Gives the transaction the path of the role and the database, if there is code that may need it.
+    /// Restores the search path of the role and the database in the transaction, if there is user code.
     pub(crate) fn give_path(&self, transaction: &mut Transaction<'_>) -> Result<(), DatabaseError> {
         let found = if let Some(found) = self.found.get() {
             *found

@@ -1,12 +1,11 @@
-//! The transaction of a batch, in three ways: straight into the tables where nothing collides; through a
-//! staging table where something does; and event by event where the database refuses one.
+//! The transaction of a batch, in three modes: directly into the tables; through a staging table if there are
+//! conflicts; with bisection if the database refuses an event.
 //!
-//! On Citus the second and the third way lead through staging tables for all tables: a COPY there says that something was refused,
-//! and not what.
+//! On Citus, the second and third mode use staging tables for all tables, because a COPY there does not report the real
+//! error.
 //!
-//! Invariant: one transaction holds the segment's ledger row and all rows of its events. Events are written in
-//! the order of their keys, and their event rows before all others, so that two writers of the same events wait
-//! for each other in one direction only.
+//! Invariant: one transaction contains the segment's ledger row and all rows of its events. Events are written in key
+//! order, with event rows before all other rows, so that two writers of the same events cannot deadlock.
 
 use crate::database::failure::error::DatabaseError;
 use crate::database::ledger::segments::{Attempt, Ledger, LedgerClaim, SegmentOutcome};
@@ -19,26 +18,27 @@ use crate::database::session::progress::CallProgress;
 use crate::database::session::transaction::Transaction;
 use crate::database::store::{Batch, Refused, Written};
 use crate::database::write::exists::stored_query;
+use crate::database::write::staged_rows::Staged;
 use crate::database::write::update::Updater;
 use crate::database::write::user_code::UserCode;
 use crate::event::server::Server;
 use crate::layout::Layout;
 use crate::layout::identifier::{quote_identifier, quoted_list};
 use crate::layout::rows::Rows;
-use crate::layout::table::{Distribution, Table};
+use crate::layout::table::Distribution;
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
-/// How a batch is written.
+/// The mode of writing a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WriteMode {
-    /// COPY into the tables, of the events that are not stored yet.
+    /// COPY of the new events into the tables.
     Direct,
-    /// COPY of the event rows into a staging table, `INSERT … ON CONFLICT DO NOTHING` from there, and COPY of
-    /// the other rows of the events that were new.
+    /// COPY of the event rows into a staging table, `INSERT … ON CONFLICT DO NOTHING` from there, and COPY of the other
+    /// rows of the new events.
     Merge,
-    /// COPY, halving what is refused until the event is found.
-    Narrow,
+    /// COPY with bisection to find refused events.
+    Bisect,
 }
 
 /// The statements of one layout in one schema for one server.
@@ -48,13 +48,13 @@ pub(crate) struct BatchWriter {
     user_code: UserCode,
     distribution: Distribution,
     stored: String,
-    /// On Citus, for ids that lie close together.
+    /// On Citus, the query for ids that are close together.
     stored_between: Option<String>,
     tables: Vec<TableStatements>,
     stage: String,
     copy_stage: String,
     merge: String,
-    /// None where stored events are left as they are.
+    /// `None` if stored events are kept.
     updater: Option<Updater>,
 }
 
@@ -63,75 +63,26 @@ struct TableStatements {
     name: &'static str,
     copy: String,
     delete: String,
-    /// What brings rows into a distributed table where a COPY may be refused; none in one server.
+    /// For distributed tables in all modes but [`WriteMode::Direct`]; `None` on one server.
     staged: Option<Staged>,
 }
 
-/// The statements that bring rows into a table through a staging table.
-#[derive(Debug)]
-struct Staged {
-    target: String,
-    name: String,
-    stage: String,
-    copy: String,
-    /// Returns a row for each that is stored: Citus counts those of the staging table.
-    insert: String,
-    drop_stage: String,
-}
-
-impl Staged {
-    /// For the table that is the layout's `number`th; `schema` is quoted.
-    fn new(number: usize, table: &Table, schema: &str) -> Self {
-        let (target, columns, id) = (table.in_schema(schema), table.column_list(), table.id_column());
-        let (name, key) = (format!("aegis_kills_rows_{number}"), quoted_list(table.key));
-        Self {
-            stage: format!(
-                "CREATE TEMP TABLE {name} ON COMMIT DROP AS SELECT {columns} FROM {target} WITH NO DATA"
-            ),
-            copy: format!("COPY pg_temp.{name} ({columns}) FROM STDIN BINARY"),
-            insert: format!(
-                "INSERT INTO {target} ({columns}) SELECT {columns} FROM pg_temp.{name} WHERE {id} = ANY ($1)
-                 ORDER BY {key} ON CONFLICT ({key}) DO NOTHING RETURNING {id}"
-            ),
-            drop_stage: format!("DROP TABLE pg_temp.{name}"),
-            name,
-            target,
-        }
-    }
-
-    /// Stores the rows of `events`, and returns how many there are now that were not before.
-    fn put(
-        &self,
-        transaction: &mut Transaction<'_>,
-        rows: &Rows,
-        number: usize,
-        events: &[usize],
-    ) -> Result<u64, DatabaseError> {
-        transaction.batch_execute(&self.stage)?;
-        transaction.copy(&self.copy, &self.name, rows, number, events)?;
-        let ids = rows.ids(events);
-        let stored = citus::each_shard(transaction, &self.target, &ids, &self.insert)?.len() as u64;
-        transaction.batch_execute(&self.drop_stage)?;
-        Ok(stored)
-    }
-}
-
-/// How many events were new, and how many were rewritten.
+/// The numbers of new and of rewritten events.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Put {
     pub(crate) inserted: u64,
     pub(crate) updated: u64,
 }
 
-/// The try that last came to its COMMIT, and the events that the database refused in it.
+/// The attempt that last reached its COMMIT, and the events that the database refused in it.
 ///
-/// It is noted with the segment's row in the ledger locked, so that of several tries, some of them left behind, it is
-/// the one that commits that was the last to note.
+/// Attempts are recorded while the segment's ledger row is locked. So of several attempts, some of them abandoned, the
+/// last one recorded is the one that commits.
 #[derive(Debug, Default)]
 pub(crate) struct Refusals(Mutex<(Vec<Refused>, Option<Attempt>)>);
 
 impl Refusals {
-    fn note(&self, refused: &[Refused], tried: Attempt) {
+    fn record(&self, refused: &[Refused], tried: Attempt) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (refused.to_vec(), Some(tried));
     }
 
@@ -202,8 +153,8 @@ impl BatchWriter {
         }
     }
 
-    /// One try of one batch, from BEGIN to COMMIT. `refusals` outlives it: a later try that finds this one committed
-    /// takes the refused events from there.
+    /// One attempt to write a batch, from BEGIN to COMMIT. `refusals` outlives it: a later attempt that finds this one
+    /// committed takes the refused events from there.
     pub(crate) fn attempt(
         &self,
         client: &mut Client,
@@ -238,7 +189,7 @@ impl BatchWriter {
         let put = match mode {
             WriteMode::Direct => self.direct(&mut transaction, batch)?,
             WriteMode::Merge => self.merge(&mut transaction, batch)?,
-            WriteMode::Narrow => self.narrow(&mut transaction, batch, &mut refused)?,
+            WriteMode::Bisect => self.bisect(&mut transaction, batch, &mut refused)?,
         };
         let Put { inserted, updated } = put;
         let outcome = SegmentOutcome {
@@ -248,7 +199,7 @@ impl BatchWriter {
             rejected: batch.rejected + refused.len() as u64,
         };
         let tried = self.ledger.settle(&mut transaction, batch, row, outcome)?;
-        refusals.note(&refused, tried);
+        refusals.record(&refused, tried);
         transaction.commit()?;
         Ok(Written::Stored { inserted, updated, duplicate: outcome.duplicate, refused })
     }
@@ -289,7 +240,7 @@ impl BatchWriter {
         Ok(Put { inserted: new.len() as u64, updated })
     }
 
-    /// Stores events that are not stored, and returns how many they are.
+    /// Stores new events, and returns their number.
     pub(crate) fn insert(
         &self,
         transaction: &mut Transaction<'_>,
@@ -318,7 +269,7 @@ impl BatchWriter {
         Ok(())
     }
 
-    /// Stores the rows of `events` in one table, all of them: a trigger or a rule may drop some without an error.
+    /// Stores the rows of `events` in one table. Fails if a trigger or rule silently drops a row.
     fn put_all(
         &self,
         transaction: &mut Transaction<'_>,
@@ -332,7 +283,7 @@ impl BatchWriter {
         if stored == sent as u64 { Ok(()) } else { Err(DatabaseError::Dropped) }
     }
 
-    /// Stores the rows of `events` in one table, and returns how many the database took.
+    /// Stores the rows of `events` in one table, and returns the number of stored rows.
     fn put(
         &self,
         transaction: &mut Transaction<'_>,
@@ -348,8 +299,8 @@ impl BatchWriter {
         }
     }
 
-    /// Whether a segment that was refused so is tried again through a staging table: another session was faster, or a node
-    /// of Citus has refused something that a COPY can't tell.
+    /// Whether to retry a segment through a staging table after this error. Either another session stored an event
+    /// first, or a node of Citus refused a row and COPY does not report the real error.
     pub(crate) fn may_merge(&self, error: &DatabaseError) -> bool {
         const UNIQUE_VIOLATION: &str = "23505";
         const INTERNAL_ERROR: &str = "XX000";
@@ -360,12 +311,12 @@ impl BatchWriter {
         }
     }
 
-    /// Before anything is written where events may be rewritten.
+    /// Must precede all writes of a transaction that may rewrite events.
     pub(crate) fn take_turn(&self, transaction: &mut Transaction<'_>) -> Result<(), DatabaseError> {
         self.updater.as_ref().map_or(Ok(()), |updater| updater.take_turn(transaction))
     }
 
-    /// Rewrites those of the events, all of them stored, that differ, if that is asked for.
+    /// Rewrites the differing events among `events`, which are all stored, if updates are enabled. Returns their number.
     pub(crate) fn update(
         &self,
         transaction: &mut Transaction<'_>,
@@ -378,7 +329,7 @@ impl BatchWriter {
         }
     }
 
-    /// Someone may have deleted events and left their other rows.
+    /// Deletes child rows of events that were deleted by hand.
     pub(crate) fn delete_leftovers(
         &self,
         transaction: &mut Transaction<'_>,
@@ -392,7 +343,7 @@ impl BatchWriter {
         Ok(())
     }
 
-    /// Those of `events` that are stored, and those that are not.
+    /// Splits `events` into stored and new ones.
     pub(crate) fn known_and_new(
         &self,
         transaction: &mut Transaction<'_>,
@@ -413,11 +364,9 @@ impl BatchWriter {
     }
 }
 
-/// The first and the last of ascending ids, if what is between them is little more than the ids themselves: as in a dump of
-/// all kills.
+/// The first and the last of ascending ids, if the ids are dense, as in a dump of all kills.
 ///
-/// Each shard of Citus looks up each id that it is asked for, whether it may have it or not. There it is
-/// faster to ask for all that are stored in between.
+/// Each shard of Citus looks up every requested id, even ids of other shards. For dense ids a range query is faster.
 fn close_together(ids: &[i64]) -> Option<(i64, i64)> {
     const BETWEEN_MAX: i64 = 16;
     let (first, last) = (*ids.first()?, *ids.last()?);

@@ -1,18 +1,18 @@
-//! Values that an event lies in: the path to it, and what names it.
+//! Envelopes: values that contain events, and the path to the events.
 
 use crate::event::json::Cursor;
 use crate::event::text::NulPolicy;
 use std::fmt;
 use std::str::FromStr;
 
-/// The longest path.
+/// Maximum number of steps of a path.
 const STEPS_MAX: usize = 16;
 
-/// How deep an event is looked for that a value seems to hold.
+/// Maximum depth of the search for an event in a value.
 const SEARCH_DEPTH_MAX: usize = 8;
 
-/// The place of the event, or the array of events, in each value: keys, one within the other. Arrays on the way stand for
-/// their elements, and strings for the JSON that they hold.
+/// The path to the event, or the array of events, in each value: nested keys. Arrays on the path stand for their
+/// elements, strings for the JSON that they contain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventsAt {
     path: String,
@@ -53,7 +53,7 @@ impl FromStr for EventsAt {
         };
         let steps: Vec<PathStep> = path.split('.').map(step).collect();
         if steps.contains(&PathStep::Member(String::new())) || steps.len() > STEPS_MAX {
-            return Err("keys joined by dots such as raw_json, data.events or *.data are needed".to_owned());
+            return Err("expected keys joined by dots such as raw_json, data.events or *.data".to_owned());
         }
         Ok(Self { path: path.to_owned(), steps })
     }
@@ -65,8 +65,8 @@ impl fmt::Display for EventsAt {
     }
 }
 
-/// The path at which the text, a JSON value, seems to hold events; none where there is none, or the value is an event.
-pub(crate) fn seeming_path(text: &str) -> Option<String> {
+/// Guesses the path to events inside a JSON value. `None` if nothing is found or if the value is an event.
+pub(crate) fn guess_path(text: &str) -> Option<String> {
     let mut steps = Vec::new();
     find(text, &mut steps)?;
     (!steps.is_empty()).then(|| steps.join("."))
@@ -101,7 +101,7 @@ fn find(text: &str, steps: &mut Vec<String>) -> Option<()> {
             if !name.chars().all(is_plain) {
                 return None;
             }
-            // The keys of a dictionary by id differ from value to value.
+            // In a dictionary by id, the keys differ from value to value.
             steps.push(if is_number { "*".to_owned() } else { name.into_owned() });
             find(value, steps)
         }
@@ -122,7 +122,7 @@ fn find(text: &str, steps: &mut Vec<String>) -> Option<()> {
         }
         b'"' if !steps.is_empty() => {
             let inner = cursor.whole_string().ok()?;
-            // One level of strings is all that is decoded.
+            // Only one level of strings is decoded.
             if inner.trim_start().starts_with(['{', '[']) { find(&inner, steps) } else { None }
         }
         _ => None,
@@ -144,9 +144,9 @@ mod tests {
     }
 
     #[test]
-    fn events_that_lie_deeper() {
+    fn nested_events() {
         let check = |text: &str, expected: Option<&str>| {
-            assert_eq!(seeming_path(text).as_deref(), expected, "{text}");
+            assert_eq!(guess_path(text).as_deref(), expected, "{text}");
         };
         check(r#"{"EventId":1}"#, None);
         check(r#"{"id":1}"#, None);

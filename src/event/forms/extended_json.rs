@@ -1,4 +1,4 @@
-//! Extended JSON, as `MongoDB` has it: objects such as `{"$numberLong":"123"}` in place of a number or a time.
+//! `MongoDB` Extended JSON: objects such as `{"$numberLong":"123"}` in place of a number or a time.
 
 use crate::event::fault::Fault;
 use crate::event::json::{Cursor, Parsed};
@@ -23,11 +23,11 @@ pub(crate) enum ExtendedNumber {
 pub(crate) enum ExtendedDate {
     /// `{"$date":"2024-08-18T20:45:46.725Z"}`
     Text(String),
-    /// `{"$date":{"$numberLong":"1724013946725"}}`, and the number alone, as old versions have it: milliseconds since 1970.
+    /// `{"$date":{"$numberLong":"1724013946725"}}`, or a plain number as in old versions: milliseconds since 1970.
     Milliseconds(i64),
 }
 
-/// Reads the object at whose `{` the cursor stands. None if it is another object; then the cursor has not moved.
+/// Parses the object at the cursor. For any other object, returns `None` and does not move the cursor.
 pub(crate) fn number(cursor: &mut Cursor<'_>) -> Parsed<Option<ExtendedNumber>> {
     read_only_member(cursor, |cursor, key| {
         if !matches!(key, "$numberLong" | "$numberInt" | "$numberDouble") {
@@ -40,11 +40,11 @@ pub(crate) fn number(cursor: &mut Cursor<'_>) -> Parsed<Option<ExtendedNumber>> 
             }
             _ => text.parse().ok().map(ExtendedNumber::Integer),
         };
-        number.map(Some).ok_or_else(|| Fault::value(format!("{key} without a number that fits")))
+        number.map(Some).ok_or_else(|| Fault::value(format!("{key} without a valid number")))
     })
 }
 
-/// The same for an instant.
+/// Same as [`number`], for an instant.
 pub(crate) fn date(cursor: &mut Cursor<'_>) -> Parsed<Option<ExtendedDate>> {
     read_only_member(cursor, |cursor, key| {
         if key != "$date" {
@@ -55,13 +55,13 @@ pub(crate) fn date(cursor: &mut Cursor<'_>) -> Parsed<Option<ExtendedDate>> {
         }
         let milliseconds = cursor.integer()?.unwrap_or(i64::MIN);
         if !(DATE_MIN_MS..=DATE_MAX_MS).contains(&milliseconds) {
-            return Err(Fault::value("$date without a time of the years 1 to 9999"));
+            return Err(Fault::value("$date without a time in the years 1 to 9999"));
         }
         Ok(Some(ExtendedDate::Milliseconds(milliseconds)))
     })
 }
 
-/// Reads an object that has one member, if `read` makes something of it.
+/// Parses an object with exactly one member, if `read` returns a value for it.
 fn read_only_member<'a, T>(
     cursor: &mut Cursor<'a>,
     read: impl FnOnce(&mut Cursor<'a>, &str) -> Parsed<Option<T>>,

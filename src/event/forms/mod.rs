@@ -1,4 +1,4 @@
-//! Events as other programs hold them: enveloped, in `MongoDB`'s Extended JSON, in a reject file.
+//! Events in the formats of other programs: envelopes, `MongoDB` Extended JSON and reject files.
 
 pub(crate) mod envelope;
 pub(crate) mod extended_json;

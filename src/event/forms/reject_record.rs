@@ -1,4 +1,4 @@
-//! A line of a reject file, which holds the value that was rejected.
+//! Lines of a reject file, which contain the rejected value.
 
 use crate::event::fault::Fault;
 use crate::event::json::Cursor;
@@ -6,7 +6,8 @@ use crate::event::text::NulPolicy;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// The value in a line of a reject file, or why it can't be had; none if the text, an object or other value, is no such line.
+/// Returns the rejected value of a reject-file line, or why it is unavailable. `None` if `text`, a JSON value, is no
+/// such line.
 pub(crate) fn read(text: &str) -> Option<Result<String, Fault>> {
     let mut cursor = Cursor::new(NulPolicy::Replace);
     cursor.start_at(text, 0);
@@ -35,7 +36,7 @@ pub(crate) fn read(text: &str) -> Option<Result<String, Fault>> {
     }
     let raw = raw.filter(|_| reason && source)?;
     Some(if truncated {
-        Err(Fault::value("the reject file holds only the beginning of the value; load it from its source"))
+        Err(Fault::value("the reject file contains only the beginning of the value; load it from its source"))
     } else if base64 {
         let bytes = STANDARD.decode(raw.as_bytes()).ok();
         let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());

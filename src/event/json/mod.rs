@@ -1,8 +1,8 @@
-//! A cursor over the text of one line of JSON: it hands out borrowed strings and numbers, and skips what
-//! is not wanted without building it, but never without checking it.
+//! A JSON cursor over the text of one line. It returns borrowed strings and numbers. Unwanted values are skipped
+//! without building them, but always validated.
 //!
-//! Invariant: whatever it accepts, `serde_json` accepts as a `Value`, and the other way round, down to the
-//! limit on depth and to numbers too large for a float.
+//! Invariant: the cursor accepts exactly the texts that `serde_json` parses as a `Value`, including the depth limit and
+//! the rejection of numbers that are too large for a float.
 
 pub(crate) mod number;
 pub(crate) mod skip;
@@ -18,48 +18,50 @@ use crate::event::text::{NulPolicy, special_byte, unescape};
 use std::borrow::Cow;
 use std::ops::Range;
 
-/// How deep arrays and objects may lie in one another; `serde_json`'s limit.
+/// Maximum nesting depth of arrays and objects, the same as in `serde_json`.
 const DEPTH_MAX: u32 = 127;
 
-/// Where fewer arrays and objects than this may be entered, a document is nested deep, or at the end of a deep event.
+/// Below this remaining depth, a document counts as deeply nested. Either it is, or it is near the depth limit of the
+/// event.
 const DEPTH_LEFT_PLAIN: u32 = DEPTH_MAX - DOCUMENT_DEPTH_MAX;
 
-/// The longest text that is kept, in bytes. An entry of an index has at most 2,704 bytes, and any text may have an index.
+/// Maximum length of a stored string, in bytes. An index entry has at most 2,704 bytes, and any text column may be
+/// indexed.
 const TEXT_BYTES_MAX: usize = 2600;
 
-/// How many bytes an escape takes for each byte of text.
+/// Maximum length of an escape, in bytes per byte of decoded text.
 const ESCAPE_BYTES_MAX: usize = 6;
 
 pub(crate) type Parsed<T> = Result<T, Fault>;
 
-/// A place in a line, and what was seen in the lines before that may come again.
+/// A position in a line, and caches of keys and values that earlier lines contained.
 #[derive(Debug)]
 pub(crate) struct Cursor<'a> {
     text: &'a str,
     at: usize,
-    /// How many more arrays and objects may be entered.
+    /// Number of further nesting levels that are allowed.
     depth_left: u32,
-    /// The last value that `skip_repeated` checked; a whole object, or empty.
+    /// The last value that `skip_repeated` validated: a complete object, or empty.
     repeated: &'a str,
     keys: Keys,
     nul: NulPolicy,
-    /// Whether no long number, no exponent and no deep nesting was seen since it was last set.
+    /// False once a long number, an exponent or deep nesting was seen. [`Cursor::noting_plain`] resets it.
     plain: bool,
 }
 
-/// Where a cursor stands.
+/// A saved cursor position.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CursorPlace {
     at: usize,
-    /// How many more arrays and objects may be entered.
+    /// Number of further nesting levels that are allowed.
     depth_left: u32,
 }
 
-/// An object whose fields are being read.
+/// An object whose fields are being parsed.
 #[derive(Debug)]
 pub(crate) struct Object {
     kind: ObjectKind,
-    /// How many fields were read.
+    /// Number of fields parsed so far.
     number: usize,
 }
 
@@ -68,33 +70,33 @@ impl<'a> Cursor<'a> {
         Self { text: "", at: 0, depth_left: DEPTH_MAX, repeated: "", keys: Keys::default(), nul, plain: true }
     }
 
-    /// Stands at a byte of a text from now on.
+    /// Moves the cursor to a byte of a new text.
     pub(crate) fn start_at(&mut self, text: &'a str, at: usize) {
         self.text = text;
         self.return_to(CursorPlace { at, depth_left: DEPTH_MAX });
     }
 
-    /// Where the cursor stands, to come back to.
+    /// Saves the position for [`Cursor::return_to`].
     pub(crate) fn place(&self) -> CursorPlace {
         CursorPlace { at: self.at, depth_left: self.depth_left }
     }
 
-    /// Goes to where the cursor has stood in the same line.
+    /// Restores a position in the same line.
     pub(crate) fn return_to(&mut self, place: CursorPlace) {
         CursorPlace { at: self.at, depth_left: self.depth_left } = place;
     }
 
-    /// The byte of the line at which the cursor stands.
+    /// Byte offset of the cursor in the line.
     pub(crate) fn at(&self) -> usize {
         self.at
     }
 
-    /// The text since `start`, a place where the cursor has stood.
+    /// Text from `start`, an earlier cursor position, up to the cursor.
     pub(crate) fn text_since(&self, start: usize) -> &'a str {
         &self.text[start..self.at]
     }
 
-    /// Moves past white space and says what comes; `None` at the end of the line.
+    /// Skips white space and returns the next byte, or `None` at the end of the line.
     #[inline]
     pub(crate) fn peek(&mut self) -> Option<u8> {
         let bytes = self.text.as_bytes();
@@ -106,31 +108,31 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Whether the text was found to be cut off, or is at its end.
+    /// Whether the cursor is at the end of the text or at an unterminated string.
     pub(crate) fn is_at_end(&self) -> bool {
-        // An unfinished string is left where it begins, and no value ends within one.
+        // The cursor stays at the start of an unterminated string, and no value ends inside a string.
         self.at >= self.text.len() || self.text.as_bytes()[self.at..].first() == Some(&b'"')
     }
 
-    /// Whether nothing but white space follows.
+    /// Fails unless only white space follows.
     pub(crate) fn expect_end(&mut self) -> Parsed<()> {
         match self.peek() {
             None => Ok(()),
-            Some(_) => Err(self.syntax("something follows the value")),
+            Some(_) => Err(self.syntax("unexpected text after the value")),
         }
     }
 
-    /// Whether white space or the end follows.
+    /// Fails unless white space or the end follows.
     pub(crate) fn expect_space(&mut self) -> Parsed<()> {
         match self.text.as_bytes().get(self.at) {
             None | Some(b' ' | b'\t' | b'\n' | b'\r') => Ok(()),
-            Some(_) => Err(self.syntax("something follows the value")),
+            Some(_) => Err(self.syntax("unexpected text after the value")),
         }
     }
 
     #[cold]
     pub(crate) fn syntax(&self, reason: &str) -> Fault {
-        let reason = if self.at >= self.text.len() { "it is cut off" } else { reason };
+        let reason = if self.at >= self.text.len() { "unexpected end" } else { reason };
         Fault::syntax(reason, self.at)
     }
 
@@ -139,7 +141,7 @@ impl<'a> Cursor<'a> {
         if self.depth_left <= DEPTH_LEFT_PLAIN {
             self.plain = false;
             if self.depth_left == 0 {
-                return Err(self.syntax("values nested more than 127 deep"));
+                return Err(self.syntax("values nested more than 127 levels deep"));
             }
         }
         self.depth_left -= 1;
@@ -147,7 +149,8 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
-    /// Reads something that may be stored as a document, and says whether it is plain.
+    /// Parses a value that may be stored as a document. Also returns whether it is plain: no long numbers, exponents or
+    /// deep nesting.
     pub(crate) fn noting_plain<T>(&mut self, read: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<(T, bool)> {
         let before = std::mem::replace(&mut self.plain, true);
         let read = read(self)?;
@@ -162,15 +165,15 @@ impl<'a> Cursor<'a> {
         self.at += 1;
     }
 
-    /// Enters an object of a kind, at whose `{` the cursor stands.
+    /// Enters an object of a kind. The cursor is at `{`.
     #[inline]
     pub(crate) fn object(&mut self, kind: ObjectKind) -> Parsed<Object> {
         self.enter()?;
         Ok(Object { kind, number: 0 })
     }
 
-    /// Moves to the next value of an object, and says which field it is of; `None` once the object is left. The cursor
-    /// stands behind the object's brace, or at the end of its last value.
+    /// Moves to the next value of an object and returns its field, or leaves the object and returns `None`. The cursor
+    /// must be after the opening brace or after the previous value.
     #[inline]
     pub(crate) fn field(&mut self, object: &mut Object) -> Parsed<Option<Field>> {
         let rest = &self.text.as_bytes()[self.at..];
@@ -182,13 +185,13 @@ impl<'a> Cursor<'a> {
         self.new_field(object)
     }
 
-    /// The same, for keys that are not those of the last object of the kind.
+    /// Same as [`Cursor::field`], for a key that differs from the last object of the kind.
     #[inline(never)]
     fn new_field(&mut self, object: &mut Object) -> Parsed<Option<Field>> {
         let start = self.at;
         let Some((inside, escaped)) = self.key(object.number == 0)? else { return Ok(None) };
         let field = if escaped {
-            // A key is only compared, so what the policy makes of a NUL in it does not matter.
+            // Keys are only compared, so the handling of NUL does not matter.
             Field::of(&unescape(self.text, inside, NulPolicy::Replace)?)
         } else {
             Field::of(&self.text[inside])
@@ -199,8 +202,8 @@ impl<'a> Cursor<'a> {
         Ok(Some(field))
     }
 
-    /// Moves past a key and its colon, and says where it stood and whether it has escapes; past the closing brace, and
-    /// `None`, where there is no further one.
+    /// Moves past a key and its colon. Returns the range of the key and whether it has escapes. Without a further key,
+    /// moves past the closing brace and returns `None`.
     pub(crate) fn key(&mut self, is_first: bool) -> Parsed<Option<(Range<usize>, bool)>> {
         match self.peek() {
             Some(b'}') => {
@@ -212,27 +215,28 @@ impl<'a> Cursor<'a> {
                 self.peek();
             }
             _ if is_first => {}
-            _ => return Err(self.syntax("a comma or a closing brace is needed")),
+            _ => return Err(self.syntax("expected a comma or a closing brace")),
         }
         if self.peek() != Some(b'"') {
-            return Err(self.syntax("a key in quotes is needed"));
+            return Err(self.syntax("expected a quoted key"));
         }
         let key = self.string()?;
         if self.peek() != Some(b':') {
-            return Err(self.syntax("a colon is needed after the key"));
+            return Err(self.syntax("expected a colon after the key"));
         }
         self.at += 1;
         Ok(Some(key))
     }
 
-    /// Enters the object at whose `{` the cursor stands, and moves to its first value, whose key it returns; `None`, once the
-    /// object is left, where it has none.
+    /// Enters the object at the cursor, moves to its first value and returns its key. For an empty object, leaves it
+    /// and returns `None`.
     pub(crate) fn first_key(&mut self) -> Parsed<Option<Cow<'a, str>>> {
         self.enter()?;
         self.next_key(true)
     }
 
-    /// Moves from the end of a value of an object to the next one, whose key it returns; `None` once the object is left.
+    /// Moves from the end of a value to the next one and returns its key. At the end, leaves the object and returns
+    /// `None`.
     pub(crate) fn following_key(&mut self) -> Parsed<Option<Cow<'a, str>>> {
         self.next_key(false)
     }
@@ -240,7 +244,7 @@ impl<'a> Cursor<'a> {
     fn next_key(&mut self, is_first: bool) -> Parsed<Option<Cow<'a, str>>> {
         let Some((inside, escaped)) = self.key(is_first)? else { return Ok(None) };
         self.peek();
-        // A key is only compared or shown, so what the policy makes of a NUL in it does not matter.
+        // Keys are only compared or shown, so the handling of NUL does not matter.
         Ok(Some(if escaped {
             Cow::Owned(unescape(self.text, inside, NulPolicy::Replace)?)
         } else {
@@ -248,12 +252,12 @@ impl<'a> Cursor<'a> {
         }))
     }
 
-    /// Whether the object ends behind the value whose end the cursor stands at; then it is left.
+    /// Leaves the object if no further value follows. The cursor must be at the end of a value.
     pub(crate) fn ends_object(&mut self) -> Parsed<bool> {
         Ok(self.key(false)?.is_none())
     }
 
-    /// A string of any length, unescaped, at whose quote the cursor stands. What becomes of a NUL in it is not asked.
+    /// Decodes a string of any length. The cursor is at the quote. NUL becomes U+FFFD regardless of the policy.
     pub(crate) fn whole_string(&mut self) -> Parsed<Cow<'a, str>> {
         let (inside, escaped) = self.string()?;
         Ok(if escaped {
@@ -263,7 +267,7 @@ impl<'a> Cursor<'a> {
         })
     }
 
-    /// Reads an array; `element` is given each index and must read the value. The cursor stands at `[`.
+    /// Parses an array. `element` receives each index and must parse the value. The cursor is at `[`.
     #[inline]
     pub(crate) fn array(&mut self, mut element: impl FnMut(&mut Self, usize) -> Parsed<()>) -> Parsed<()> {
         self.enter()?;
@@ -276,14 +280,14 @@ impl<'a> Cursor<'a> {
             match self.peek() {
                 Some(b',') => self.at += 1,
                 Some(b']') => break,
-                _ => return Err(self.syntax("a comma or a closing bracket is needed")),
+                _ => return Err(self.syntax("expected a comma or a closing bracket")),
             }
         }
         self.leave();
         Ok(())
     }
 
-    /// Takes a `null`, and says whether there was one.
+    /// Moves past `null`, if present, and returns whether it was.
     #[inline]
     pub(crate) fn null(&mut self) -> Parsed<bool> {
         if self.peek() != Some(b'n') {
@@ -301,10 +305,10 @@ impl<'a> Cursor<'a> {
         let found = self.text.as_bytes()[self.at..].iter().zip(word.as_bytes());
         let same = found.take_while(|(found, wanted)| found == wanted).count();
         self.at += same;
-        if same == word.len() { Ok(()) } else { Err(self.syntax("an unknown word")) }
+        if same == word.len() { Ok(()) } else { Err(self.syntax("unknown word")) }
     }
 
-    /// A kept string, unescaped; empty ones are `None`, as is `null`.
+    /// Decodes a string that is stored. An empty string and `null` yield `None`.
     #[inline]
     pub(crate) fn text(&mut self) -> Parsed<Option<Cow<'a, str>>> {
         if self.peek() != Some(b'"') {
@@ -325,7 +329,7 @@ impl<'a> Cursor<'a> {
         Ok((!text.is_empty()).then_some(text))
     }
 
-    /// A kept JSON value, in a form that `jsonb` takes; an empty string is `None`, as is `null`.
+    /// Returns a JSON value in a form that `jsonb` accepts. An empty string and `null` yield `None`.
     pub(crate) fn json(&mut self) -> Parsed<Option<Cow<'a, str>>> {
         if self.null()? {
             return Ok(None);
@@ -336,7 +340,8 @@ impl<'a> Cursor<'a> {
         Ok((value != "\"\"").then_some(value))
     }
 
-    /// The fault of a value of another type; it is checked all the same, so that no fault of syntax hides in it.
+    /// The fault of a value of the wrong type. The value is validated anyway, so that a syntax error inside takes
+    /// precedence.
     #[cold]
     pub(crate) fn other_type(&mut self, wanted: &str) -> Fault {
         let found = match self.peek() {
@@ -348,13 +353,13 @@ impl<'a> Cursor<'a> {
             _ => "a number",
         };
         match self.skip() {
-            Ok(()) => Fault::value(format!("{wanted} is needed, {found} was found")),
+            Ok(()) => Fault::value(format!("expected {wanted}, found {found}")),
             Err(fault) => fault,
         }
     }
 
-    /// Where the inside of a string is, and whether it has escapes, which are not checked here. The cursor
-    /// stands at the quote.
+    /// Range between the quotes of a string, and whether it has escapes, which are not validated here. The cursor is at
+    /// the quote.
     #[inline]
     pub(crate) fn string(&mut self) -> Parsed<(Range<usize>, bool)> {
         let bytes = self.text.as_bytes();
@@ -369,8 +374,8 @@ impl<'a> Cursor<'a> {
                     escaped = true;
                     at += 2;
                 }
-                Some(_) => return Err(Fault::syntax("a control character in a string", at)),
-                None => return Err(Fault::syntax("a string is cut off", bytes.len())),
+                Some(_) => return Err(Fault::syntax("control character in a string", at)),
+                None => return Err(Fault::syntax("unterminated string", bytes.len())),
             }
         }
         self.at = at + 1;

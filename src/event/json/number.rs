@@ -1,4 +1,4 @@
-//! Numbers, as JSON writes them.
+//! JSON numbers.
 
 use crate::event::document::DIGITS_MAX;
 use crate::event::fault::Fault;
@@ -6,21 +6,21 @@ use crate::event::forms::extended_json;
 use crate::event::forms::extended_json::ExtendedNumber;
 use crate::event::json::{Cursor, Parsed};
 
-/// The largest float that is kept. Item power is below 3,000 in the game, and damage in one fight below 10 million. Of floats up
-/// to here PostgreSQL can take sums, averages and variances, whatever their number.
+/// Maximum absolute value of a stored float. In the game, item power is below 3,000 and damage in one fight below 10
+/// million. PostgreSQL can compute sums, averages and variances of any number of floats within this limit.
 const FLOAT_MAX: f64 = 1e12;
 
-/// The least float beside 0 that is kept: PostgreSQL rejects a product or quotient that is too near to 0.
+/// Minimum absolute value of a stored float other than 0. PostgreSQL rejects products and quotients that underflow.
 const FLOAT_MIN: f64 = 1e-100;
 
 pub(crate) struct Number<'a> {
     text: &'a str,
-    /// Neither a fraction nor an exponent.
+    /// Whether the number has neither a fraction nor an exponent.
     integer: bool,
 }
 
 impl<'a> Cursor<'a> {
-    /// An integer of 64 bits.
+    /// Parses a 64-bit integer.
     #[inline]
     pub(crate) fn integer(&mut self) -> Parsed<Option<i64>> {
         let Some(first @ (b'-' | b'0'..=b'9')) = self.peek() else {
@@ -30,18 +30,18 @@ impl<'a> Cursor<'a> {
             return Ok(Some(value));
         }
         let number = self.number()?;
-        // `-0` is a float to serde_json, and so is whatever has a fraction or an exponent.
+        // serde_json parses `-0` and every number with a fraction or an exponent as a float.
         if number.integer && (first != b'-' || number.text != "-0") {
             match number.text.parse() {
                 Ok(value) => Ok(Some(value)),
-                Err(_) => Err(Fault::value("an integer beyond 64 bits")),
+                Err(_) => Err(Fault::value("integer exceeds 64 bits")),
             }
         } else {
-            Err(Fault::value("an integer is needed, a number with fraction or exponent was found"))
+            Err(Fault::value("expected an integer, found a number with a fraction or an exponent"))
         }
     }
 
-    /// An integer as nearly all are: without a sign, of at most 18 digits, and so of less than 64 bits.
+    /// Fast path for nearly all integers: no sign and at most 18 digits, so they fit 64 bits.
     #[inline]
     fn short_integer(&mut self) -> Option<i64> {
         const DIGITS_MAX: usize = 18;
@@ -62,7 +62,7 @@ impl<'a> Cursor<'a> {
         Some(value)
     }
 
-    /// A number of at most [`FLOAT_MAX`], with either sign, and not nearer to 0 than [`FLOAT_MIN`] unless it is 0.
+    /// Parses a number that is 0 or has an absolute value from [`FLOAT_MIN`] to [`FLOAT_MAX`].
     #[inline]
     pub(crate) fn float(&mut self) -> Parsed<Option<f64>> {
         let Some(b'-' | b'0'..=b'9') = self.peek() else {
@@ -71,11 +71,11 @@ impl<'a> Cursor<'a> {
         let number = self.number()?;
         match number.text.parse() {
             Ok(value) => in_range(value).map(Some),
-            Err(_) => Err(self.syntax("a malformed number")),
+            Err(_) => Err(self.syntax("malformed number")),
         }
     }
 
-    /// An integer that does not begin as one.
+    /// Handles an integer field whose value does not start like an integer.
     #[cold]
     fn no_integer(&mut self) -> Parsed<Option<i64>> {
         if self.null()? {
@@ -85,23 +85,20 @@ impl<'a> Cursor<'a> {
             Some(ExtendedNumber::Integer(value)) => Ok(Some(value)),
             Some(ExtendedNumber::Float(value)) => match integral(value) {
                 Some(value) => Ok(Some(value)),
-                None => Err(Fault::value("an integer of 64 bits is needed, another number was found")),
+                None => Err(Fault::value("expected a 64-bit integer, found another number")),
             },
             None => Err(self.other_type("an integer")),
         }
     }
 
-    /// A number that does not begin as one.
+    /// Handles a float field whose value does not start like a number.
     #[cold]
     fn no_float(&mut self) -> Parsed<Option<f64>> {
         if self.null()? {
             return Ok(None);
         }
         match self.extended_number()? {
-            #[expect(
-                clippy::cast_precision_loss,
-                reason = "so it is with any number that a float is read from"
-            )]
+            #[expect(clippy::cast_precision_loss, reason = "parsing any number into a float rounds it")]
             Some(ExtendedNumber::Integer(value)) => in_range(value as f64).map(Some),
             Some(ExtendedNumber::Float(value)) => in_range(value).map(Some),
             None => Err(self.other_type("a number")),
@@ -112,7 +109,7 @@ impl<'a> Cursor<'a> {
         if self.peek() == Some(b'{') { extended_json::number(self) } else { Ok(None) }
     }
 
-    /// The cursor stands at a digit or a minus.
+    /// Parses a number. The cursor is at a digit or a minus.
     #[inline]
     pub(crate) fn number(&mut self) -> Parsed<Number<'a>> {
         let bytes = self.text.as_bytes();
@@ -123,7 +120,7 @@ impl<'a> Cursor<'a> {
         match bytes.get(self.at) {
             Some(b'0') => self.at += 1,
             Some(b'1'..=b'9') => self.digits(),
-            _ => return Err(self.syntax("a malformed number")),
+            _ => return Err(self.syntax("malformed number")),
         }
         let mut integer = true;
         if bytes.get(self.at) == Some(&b'.') {
@@ -141,14 +138,14 @@ impl<'a> Cursor<'a> {
             self.some_digits()?;
         }
         if let Some(b'0'..=b'9') = bytes.get(self.at) {
-            return Err(self.syntax("a number with a leading zero"));
+            return Err(self.syntax("number with a leading zero"));
         }
         let text = &self.text[start..self.at];
-        // Only a long number or one with an exponent can leave the range of a float.
+        // Only a long number or one with an exponent can exceed the range of a float.
         if exponent || text.len() > DIGITS_MAX {
             self.plain = false;
             if text.parse().is_ok_and(f64::is_infinite) {
-                return Err(Fault::syntax("a number out of range", start));
+                return Err(Fault::syntax("number out of range", start));
             }
         }
         Ok(Number { text, integer })
@@ -166,7 +163,7 @@ impl<'a> Cursor<'a> {
         let start = self.at;
         self.digits();
         if self.at == start {
-            return Err(self.syntax("a malformed number"));
+            return Err(self.syntax("malformed number"));
         }
         Ok(())
     }
@@ -179,14 +176,14 @@ fn in_range(value: f64) -> Parsed<f64> {
         return Ok(value);
     }
     Err(Fault::value(format!(
-        "a number that is not plausible, as its size is not 0, nor from {FLOAT_MIN:e} to {FLOAT_MAX:e}"
+        "implausible number: its absolute value is neither 0 nor from {FLOAT_MIN:e} to {FLOAT_MAX:e}"
     )))
 }
 
-/// A float that is a whole number, as an integer. Floats are exact up to 2^53.
+/// Converts a float with a whole value to an integer. Floats are exact up to 2^53.
 fn integral(value: f64) -> Option<i64> {
     const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
     let is_exact = value.fract() == 0.0 && value.abs() <= EXACT_MAX;
-    #[expect(clippy::cast_possible_truncation, reason = "it is a whole number of at most 53 bits")]
+    #[expect(clippy::cast_possible_truncation, reason = "the value is a whole number of at most 53 bits")]
     is_exact.then_some(value as i64)
 }

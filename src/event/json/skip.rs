@@ -1,14 +1,14 @@
-//! Values that are not wanted: checked, and not built.
+//! Skips unwanted values: validates them without building them.
 
 use crate::event::json::{Cursor, Parsed};
 use crate::event::text::read_escape;
 use std::ops::Range;
 
-/// How deep a value may be to be remembered by [`Cursor::skip_repeated`].
+/// Maximum nesting depth of a value that [`Cursor::skip_repeated`] remembers.
 const REPEATED_DEPTH_MAX: u32 = 8;
 
 impl Cursor<'_> {
-    /// Moves past a value of any kind.
+    /// Moves past a value of any type.
     pub(crate) fn skip(&mut self) -> Parsed<()> {
         match self.peek() {
             Some(b'"') => {
@@ -21,7 +21,7 @@ impl Cursor<'_> {
             Some(b't') => self.word("true"),
             Some(b'f') => self.word("false"),
             Some(b'n') => self.word("null"),
-            _ => Err(self.syntax("a value is needed")),
+            _ => Err(self.syntax("expected a value")),
         }
     }
 
@@ -38,8 +38,8 @@ impl Cursor<'_> {
         Ok(())
     }
 
-    /// Moves past a value that mostly is the same text each time, as LifetimeStatistics is, a third of
-    /// all bytes: what is equal to the last one that was checked need not be checked again.
+    /// Skips a value whose text is mostly the same each time, such as LifetimeStatistics, a third of all bytes. A value
+    /// equal to the last validated one is not validated again.
     #[inline]
     pub(crate) fn skip_repeated(&mut self) -> Parsed<()> {
         if self.peek() != Some(b'{') {

@@ -1,4 +1,4 @@
-//! The cursor at its edges: every byte at every place, all short strings and numbers, depth, and what is skipped unread.
+//! Edge cases of the cursor: every byte at every position, all short strings and numbers, depth, and skipped values.
 
 use crate::event::json::*;
 use proptest::collection::vec;
@@ -27,8 +27,8 @@ fn special_byte_plainly(bytes: &[u8], from: usize) -> usize {
 }
 
 #[test]
-fn every_byte_is_special_or_not_at_every_place() {
-    // Those beside a special one are what a carry from byte to byte would hit.
+fn special_bytes_are_found_at_every_position() {
+    // The neighbours of special bytes, which a carry between bytes would corrupt.
     for filler in [b' ', b'!', b'#', b'[', b']', 0x7f, 0x80, 0xa0, 0xa2, 0xdc, 0xff] {
         for length in 0..=20 {
             let mut bytes = vec![filler; length];
@@ -59,7 +59,7 @@ proptest! {
     }
 }
 
-/// All texts of these letters, by length.
+/// All texts of these letters, ordered by length.
 fn all_texts(letters: &[&str], length_max: u32) -> impl Iterator<Item = String> {
     let base = letters.len();
     (0..=length_max).flat_map(move |length| {
@@ -74,7 +74,7 @@ fn all_texts(letters: &[&str], length_max: u32) -> impl Iterator<Item = String> 
     })
 }
 
-/// A kept string, if the text is one; an empty one, which is `None` to the cursor, as such.
+/// The decoded string if the text is one, with an empty string (`None` to the cursor) as such.
 fn kept_string(line: &str) -> Option<String> {
     let mut cursor = cursor_at(line);
     let text = cursor.text().and_then(|text| cursor.expect_end().map(|()| text.unwrap_or_default())).ok()?;
@@ -95,7 +95,7 @@ fn check_string(line: &str) {
 }
 
 #[test]
-fn all_short_strings_are_those_of_serde_json() {
+fn short_strings_match_serde_json() {
     for inside in all_texts(&["\\", "\"", "u", "0", "d", "b", "é", "\u{1f}"], 5) {
         check_string(&format!("\"{inside}\""));
         check_string(&format!("\"{inside}"));
@@ -103,8 +103,9 @@ fn all_short_strings_are_those_of_serde_json() {
 }
 
 #[test]
-fn strings_end_anywhere() {
-    // The end of a string, of an escape and of the line at every place of the eight bytes that are looked at together.
+fn strings_that_end_at_every_position() {
+    // Place the end of a string, of an escape and of the line at every position of the eight bytes that are checked at
+    // once.
     for pad in (0..=20).map(|length| "a".repeat(length)) {
         for end in [
             "",
@@ -140,13 +141,13 @@ fn strings_end_anywhere() {
     }
 }
 
-/// Of a float that is kept.
+/// Whether a float is stored.
 fn is_in_range(value: f64) -> bool {
     value == 0.0 || (1e-100..=1e12).contains(&value.abs())
 }
 
 #[test]
-fn all_short_numbers_are_those_of_serde_json() {
+fn short_numbers_match_serde_json() {
     let read = |line: &str| {
         let mut cursor = cursor_at(line);
         let float = cursor.float().and_then(|number| cursor.expect_end().map(|()| number)).ok().flatten();
@@ -166,7 +167,7 @@ fn all_short_numbers_are_those_of_serde_json() {
 }
 
 #[test]
-fn numbers_at_the_bounds_are_those_of_serde_json() {
+fn numbers_at_the_limits_match_serde_json() {
     let digits = |count: usize| "9".repeat(count);
     for number in [
         "1.7976931348623157e308".to_owned(),
@@ -217,7 +218,7 @@ fn numbers_at_the_bounds_are_those_of_serde_json() {
 }
 
 #[test]
-fn depth_ends_where_it_does_for_serde_json() {
+fn the_depth_limit_matches_serde_json() {
     for depth in [1, 126, 127, 128, 129, 100_000] {
         for (open, close) in [("[", "]"), ("{\"a\":", "}"), ("[{\"a\":", "}]")] {
             let line = [&open.repeat(depth), "1", &close.repeat(depth)].concat();
@@ -231,7 +232,7 @@ fn depth_ends_where_it_does_for_serde_json() {
     }
 }
 
-/// Reads an array, its elements as what repeats itself; `around` arrays are around that one.
+/// Parses an array whose elements are skipped as repeated values; `around` arrays enclose it.
 fn skips_repeated(elements: &[&str], around: usize) -> bool {
     fn read(cursor: &mut Cursor<'_>, around: usize) -> Parsed<()> {
         cursor.peek();
@@ -249,13 +250,13 @@ fn skips_repeated(elements: &[&str], around: usize) -> bool {
 }
 
 #[test]
-fn what_repeats_itself_is_checked_as_all_else_is() {
+fn repeated_values_are_validated() {
     let check =
         |elements: &[&str], expected| assert_eq!(skips_repeated(elements, 0), expected, "{elements:?}");
     let zeros = r#"{"PvE":{"Total":0,"Royal":0},"Crafting":[0,0.0],"Timestamp":null}"#;
     check(&[zeros, zeros, zeros], true);
     check(&[zeros, "null", zeros, "[]", "\"{\"", zeros], true);
-    // Differing in the last byte that may differ, longer, and shorter.
+    // A difference in the last possible byte, a longer and a shorter text.
     check(&[zeros, r#"{"PvE":{"Total":0,"Royal":0},"Crafting":[0,0.0],"Timestamp":null]"#], false);
     check(&[zeros, r#"{"PvE":{"Total":0,"Royal":0},"Crafting":[0,0.0],"Timestamp":true}"#], true);
     check(&[zeros, r#"{"PvE":{"Total":0,"Royal":0},"Crafting":[0,0.0],"Timestamp":null,"a":1}"#], true);
@@ -275,11 +276,11 @@ fn what_repeats_itself_is_checked_as_all_else_is() {
 }
 
 #[test]
-fn what_repeats_itself_keeps_to_the_depth() {
+fn repeated_values_respect_the_depth_limit() {
     for inner in [1_usize, 7, 8, 9, 100, 126, 127] {
         let nested = ["{\"a\":".repeat(inner), "1".to_owned(), "}".repeat(inner)].concat();
         for around in (0..=3).chain(110..=127) {
-            // One array more is around the elements.
+            // One more array encloses the elements.
             let fits = around + 1 + inner <= 127;
             assert_eq!(skips_repeated(&[&nested, &nested], around), fits, "{inner} within {around}");
         }
@@ -287,14 +288,14 @@ fn what_repeats_itself_keeps_to_the_depth() {
 }
 
 #[test]
-fn what_repeats_itself_was_seen_higher_up() {
+fn a_repeated_value_that_was_seen_at_a_lower_depth() {
     fn read(cursor: &mut Cursor<'_>) -> Parsed<()> {
         match cursor.peek() {
             Some(b'[') => cursor.array(|cursor, _| read(cursor)),
             _ => cursor.skip_repeated(),
         }
     }
-    // Remembered where there is room for it, and met again where there is none.
+    // The value is remembered at a depth with room for it, and appears again at a depth without.
     let nested = ["{\"a\":".repeat(8), "1".to_owned(), "}".repeat(8)].concat();
     for depth in 115..125 {
         let line = ["[", &nested, ",", &"[".repeat(depth), &nested, &"]".repeat(depth), "]"].concat();

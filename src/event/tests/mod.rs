@@ -1,4 +1,4 @@
-//! Whole lines: of equal keys the last counts, arrays of events, hostile depth, and an event's space used again.
+//! Whole lines: repeated keys, arrays of events, hostile depth, and reuse of an event's memory.
 
 #[cfg(test)]
 pub(crate) mod sources;
@@ -21,7 +21,7 @@ fn event_with(members: &str) -> String {
     )
 }
 
-/// What of an event the tests look at; of a refused one, the field.
+/// The fields of each event that the tests compare; for a rejected event, the faulty field.
 fn read(line: &str) -> Vec<Result<Value, Option<String>>> {
     read_all(line, NulPolicy::Reject).unwrap_or_else(|fault| panic!("{fault}: {line}"))
 }
@@ -51,7 +51,7 @@ fn read_all(line: &str, nul: NulPolicy) -> Result<Vec<Result<Value, Option<Strin
 }
 
 #[test]
-fn of_equal_keys_the_last_counts() {
+fn the_last_of_equal_keys_counts() {
     let plain = json!({"id": 1, "killer": "K", "main_hand": "T4_BOW", "victim": "V", "participants": [], "group": [],
         "loot": [[1, "T4_BAG", 3]]});
     let check = |members: &str, change: Value| {
@@ -61,24 +61,24 @@ fn of_equal_keys_the_last_counts() {
         }
         assert_eq!(read(&event_with(members)), [Ok(expected)], "{members}");
     };
-    let refused = |members: &str, field: &str| {
+    let rejected = |members: &str, field: &str| {
         assert_eq!(read(&event_with(members)), [Err(Some(field.to_owned()))], "{members}");
     };
     check("", json!({}));
     check(r#","EventId":7"#, json!({"id": 7}));
     check(r#","\u0045ventId":7"#, json!({"id": 7}));
-    refused(r#","EventId":null"#, "EventId");
-    refused(r#","EventId":7.0,"EventId":1"#, "EventId");
+    rejected(r#","EventId":null"#, "EventId");
+    rejected(r#","EventId":7.0,"EventId":1"#, "EventId");
     check(r#","Killer":{"Id":"k","Name":"L"}"#, json!({"killer": "L", "main_hand": null}));
     check(r#","Killer":null,"Killer":{"Id":"k","Name":"L"}"#, json!({"killer": "L", "main_hand": null}));
     check(
         r#","Killer":{"Id":"x","Id":"k","Name":null,"Name":"L"}"#,
         json!({"killer": "L", "main_hand": null}),
     );
-    refused(r#","Killer":null"#, "Killer");
-    refused(r#","Killer":{"Id":"k","Name":"K","Name":""}"#, "Killer.Name");
-    refused(r#","Killer":{"Id":"k","Name":"K","Id":null}"#, "Killer.Id");
-    // What the first one had is gone with it.
+    rejected(r#","Killer":null"#, "Killer");
+    rejected(r#","Killer":{"Id":"k","Name":"K","Name":""}"#, "Killer.Name");
+    rejected(r#","Killer":{"Id":"k","Name":"K","Id":null}"#, "Killer.Id");
+    // The loot of the first victim must be gone.
     check(r#","Victim":{"Id":"v","Name":"W"}"#, json!({"victim": "W", "loot": []}));
     check(
         r#","Victim":{"Id":"v","Name":"W","Inventory":[{"Type":"a"}],"Inventory":null}"#,
@@ -119,7 +119,7 @@ fn an_event_leaves_nothing_to_the_next() {
     assert_eq!(event, alone(poor));
 }
 
-/// What a reader has seen of the keys of one line must not matter to the next.
+/// The keys that a reader has cached from one line must not affect the next.
 #[test]
 fn keys_in_another_order_with_other_space_are_the_same_keys() {
     let event = event_with(r#","BattleId":9,"Participants":[{"Id":"a","Name":"A"}]"#);
@@ -171,7 +171,7 @@ fn arrays_hold_events_by_index() {
 }
 
 #[test]
-fn a_syntax_fault_anywhere_refuses_the_line() {
+fn a_syntax_fault_anywhere_rejects_the_line() {
     let event = event_with("");
     for line in [
         format!("[{event},{event}"),
@@ -179,7 +179,7 @@ fn a_syntax_fault_anywhere_refuses_the_line() {
         format!("[{event} {event}]"),
         format!("{event}{event}"),
         format!("[{event},{{\"EventId\":\"x\",\"y\":01}}]"),
-        // After a fault of value, which alone would refuse the event only.
+        // After a fault of a value, which alone would reject only the event.
         event_with(r#","EventId":"x","y":"\ud800""#),
         event_with(r#","Killer":5,"y":[1,]"#),
         event_with(r#","Killer":{"Id":5,"Avatar":nul}"#),
@@ -192,7 +192,7 @@ fn a_syntax_fault_anywhere_refuses_the_line() {
         event_with(&format!(r#","GvGMatch":{}1{}"#, "[".repeat(127), "]".repeat(127))),
     ] {
         let fault = read_all(&line, NulPolicy::Reject).expect_err(&line);
-        assert!(fault.refuses_line() && fault.field().is_none(), "{fault:?}: {line}");
+        assert!(fault.rejects_line() && fault.field().is_none(), "{fault:?}: {line}");
     }
 }
 
@@ -206,7 +206,7 @@ fn depth_counts_from_the_line() {
 }
 
 #[test]
-fn a_nul_matters_only_in_what_is_kept() {
+fn nul_matters_only_in_stored_values() {
     let kept = [
         r#","KillArea":"a\u0000""#,
         r#","GvGMatch":{"a\u0000":1}"#,
@@ -250,7 +250,7 @@ fn an_empty_string_is_nothing_in_a_json_column_too() {
 }
 
 #[test]
-fn kept_values_beyond_what_postgresql_can_hold_or_print() {
+fn values_that_postgresql_can_not_store_or_print() {
     let many = format!("[{}1]", "1e-9999,".repeat(15_000));
     let nested = format!("{}{}", "[".repeat(33), "]".repeat(33));
     let long = "é".repeat(1301);
@@ -287,7 +287,7 @@ fn kept_values_beyond_what_postgresql_can_hold_or_print() {
     }
 }
 
-/// What events are read by some rules: the id, or why it was rejected and where.
+/// The result of each event: its id, or the field and reason of its reject.
 fn read_by(rules: ReadRules<'_>, line: &str) -> Vec<String> {
     let mut found = Vec::new();
     let read = LineReader::with_rules(rules).read(line, &mut Event::default(), |line| {

@@ -1,4 +1,4 @@
-//! Events of other programs: game servers that they name, forms of Extended JSON, enveloped events, reject files.
+//! Events of other programs: named game servers, Extended JSON, envelopes and reject files.
 
 use crate::event::server::Server;
 use crate::event::tests::*;
@@ -19,7 +19,7 @@ fn game_servers_that_events_name() {
             if named.is_none_or(|named| named == server) {
                 assert_eq!(found, ["1 0"], "{members} {server}");
             } else {
-                assert!(found[0].starts_with("server: the event is of"), "{found:?}");
+                assert!(found[0].starts_with("server: the event is from"), "{found:?}");
             }
         }
         let must = ReadRules { must_name_server: true, ..ReadRules::default() };
@@ -102,7 +102,7 @@ fn extended_json_of_mongodb() {
 }
 
 #[test]
-fn events_that_lie_in_other_values() {
+fn enveloped_events() {
     let (event, text) = (event_with(""), serde_json::to_string(&event_with("")).unwrap());
     let page = serde_json::to_string(&format!("[{event},{}]", event_with(r#","BattleId":7"#))).unwrap();
     for (path, line, expected) in [
@@ -123,7 +123,7 @@ fn events_that_lie_in_other_values() {
         ("data", format!(r#"{{"data":1,"data":{event}}}"#), &["1 0"]),
         ("data", event.clone(), &["1 0"]),
         ("data", String::new(), &[]),
-        ("data", r#"{"data":"no JSON"}"#.to_owned(), &["not JSON: an unknown word at byte 1 of the line"]),
+        ("data", r#"{"data":"no JSON"}"#.to_owned(), &["not JSON: unknown word at byte 1 of the line"]),
         ("data", r#"{"id":1}"#.to_owned(), &["no value at 'data', the path of --events-at"]),
         (
             "data",
@@ -135,7 +135,7 @@ fn events_that_lie_in_other_values() {
         (
             "data",
             format!(r#"{{"server":"asia","data":{event}}}"#),
-            &["server: the event is of asia, and this load is of europe"],
+            &["server: the event is from asia, but this load is for europe"],
         ),
     ] {
         let path: EventsAt = path.parse().unwrap();
@@ -147,7 +147,7 @@ fn events_that_lie_in_other_values() {
     assert_eq!(
         lost,
         [
-            "EventId: is missing, and is needed; an event seems to be at 'raw_json': add --events-at 'raw_json'"
+            "EventId: required field is missing; an event seems to be at 'raw_json': add --events-at 'raw_json'"
         ]
     );
     let battle = ReadRules { battle: Some(9), ..ReadRules::default() };
@@ -168,11 +168,11 @@ fn lines_of_a_reject_file() {
     for (line, expected) in [
         (record(&event, ""), "1 0"),
         (record(&format!("[{event}]"), ""), "1 0"),
-        (record("<html>", ""), "not JSON: a value is needed at byte 0 of the line"),
-        (record("{}", ""), "EventId: is missing, and is needed"),
+        (record("<html>", ""), "not JSON: expected a value at byte 0 of the line"),
+        (record("{}", ""), "EventId: required field is missing"),
         (
             record(&event[..20], r#","truncated":true"#),
-            "the reject file holds only the beginning of the value; load it from its source",
+            "the reject file contains only the beginning of the value; load it from its source",
         ),
         (record("/w==", r#","raw_base64":true"#), "the value in the reject file is not UTF-8"),
     ] {

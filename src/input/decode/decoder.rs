@@ -1,10 +1,10 @@
-//! From the bytes as they came to plain text, a piece at a time.
+//! Decodes raw input to plain text, one piece at a time.
 //!
-//! Invariant: what was decoded before an error is in `out`, and counted. So the decoders are driven a step at a time
-//! here: the readers that wrap them lose, at an error, what the same call had decoded before it.
+//! Invariant: data decoded before an error is in `out`, and counted. The decoders are therefore driven step by step.
+//! On an error, the `Read` wrappers of these libraries lose the data that the same call had decoded before.
 //!
-//! Invariant: [`Decoder::fill`] reads from the source only while it has nothing to give, so that a slow pipe's text is
-//! not held back.
+//! Invariant: [`Decoder::fill`] reads from the source only while it has no text to return, so that text from a slow pipe is
+//! not delayed.
 
 use std::io;
 
@@ -23,45 +23,44 @@ pub(crate) enum Decoder {
     Zstd(Zstd),
 }
 
-/// What [`Decoder::fill`] did.
+/// The result of [`Decoder::fill`].
 pub(crate) struct Chunk {
     /// Bytes of text at the start of `out`.
     pub(crate) bytes: usize,
-    pub(crate) then: DecodeStatus,
+    pub(crate) status: DecodeStatus,
 }
 
-/// What comes after the bytes that were filled in.
+/// The state of the source after a [`Chunk`].
 pub(crate) enum DecodeStatus {
-    /// Perhaps more.
+    /// More text may follow.
     More,
-    /// Nothing: the source ended where it should.
+    /// The source ended correctly.
     End,
-    /// Nothing: the source broke.
+    /// The source broke.
     Broken(Break),
 }
 
-/// Why a source gives no more.
+/// The reason why a source broke.
 pub(crate) struct Break {
     pub(crate) breakage: Breakage,
-    /// Bytes of the input as it came before the break.
+    /// Bytes of raw input before the break.
     pub(crate) raw_offset: u64,
     pub(crate) cause: io::Error,
 }
 
 impl Decoder {
-    pub(crate) fn new(packing: Option<Compression>) -> Self {
-        match packing {
+    pub(crate) fn new(compression: Option<Compression>) -> Self {
+        match compression {
             None => Self::Plain,
             Some(Compression::Gzip) => Self::Gzip(Gzip::new()),
             Some(Compression::Zstd) => Self::Zstd(Zstd::new()),
         }
     }
 
-    /// Decodes into `out`, which must not be empty, as much as fits and can be had without blocking; blocks only for the
-    /// first byte.
+    /// Decodes into `out`, which must not be empty, as much as fits without blocking. Blocks only for the first byte.
     pub(crate) fn fill(&mut self, raw: &mut RawInput, out: &mut [u8]) -> Chunk {
         let mut bytes = 0;
-        let then = match self {
+        let status = match self {
             Self::Plain => match raw.read(out) {
                 Ok(0) => Ok(DecodeStatus::End),
                 Ok(count) => {
@@ -73,21 +72,20 @@ impl Decoder {
             Self::Gzip(gzip) => gzip.fill(raw, out, &mut bytes),
             Self::Zstd(zstd) => zstd.fill(raw, out, &mut bytes),
         };
-        Chunk { bytes, then: then.unwrap_or_else(DecodeStatus::Broken) }
+        Chunk { bytes, status: status.unwrap_or_else(DecodeStatus::Broken) }
     }
 }
 
-/// Whether there is input to go on with.
+/// The availability of raw input.
 enum InputState {
-    /// There is.
     Ready,
-    /// There may be, but getting it may block, and there is text to give out first.
+    /// Reading more may block, and decoded text must be returned first.
     Later,
-    /// The source has no more.
+    /// The source has no more input.
     Ended,
 }
 
-/// Sees to it that `wanted` bytes are buffered, unless that may block while there is text to give out.
+/// Buffers `wanted` bytes, unless that may block while there is text to return.
 fn supply(raw: &mut RawInput, wanted: usize, bytes: usize) -> Result<InputState, Break> {
     while raw.buffered().len() < wanted {
         if raw.ended() {
@@ -102,20 +100,20 @@ fn supply(raw: &mut RawInput, wanted: usize, bytes: usize) -> Result<InputState,
     Ok(InputState::Ready)
 }
 
-fn cut_short(packing: Compression, raw: &RawInput) -> Break {
+fn cut_short(compression: Compression, raw: &RawInput) -> Break {
     Break {
-        breakage: Breakage::CutShort(packing),
+        breakage: Breakage::CutShort(compression),
         raw_offset: raw.taken(),
         cause: io::ErrorKind::UnexpectedEof.into(),
     }
 }
 
-fn trailing(packing: Compression, raw: &RawInput) -> Break {
-    let cause = io::Error::new(io::ErrorKind::InvalidData, "no magic number where another part could begin");
-    Break { breakage: Breakage::Trailing(packing), raw_offset: raw.taken(), cause }
+fn trailing(compression: Compression, raw: &RawInput) -> Break {
+    let cause = io::Error::new(io::ErrorKind::InvalidData, "no magic number at the start of the next part");
+    Break { breakage: Breakage::Trailing(compression), raw_offset: raw.taken(), cause }
 }
 
-/// gzip, member after member; zero bytes after the last (a tape's padding) are skipped.
+/// Decodes gzip, member after member. Skips zero bytes after the last member, which are padding on tapes.
 pub(crate) struct Gzip {
     inflate: Decompress,
     place: GzipPlace,
@@ -123,13 +121,13 @@ pub(crate) struct Gzip {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum GzipPlace {
-    /// Before a member, or the end.
+    /// Before a member or the end.
     Between,
     Member,
     Padding,
 }
 
-/// The largest window that gzip has, as a power of two (RFC 1951, 2).
+/// The maximum window size of gzip, as a power of two (RFC 1951, 2).
 const GZIP_WINDOW_BITS: u8 = 15;
 
 impl Gzip {
@@ -146,8 +144,8 @@ impl Gzip {
                     InputState::Ended | InputState::Ready => self.place = Self::next_place(raw)?,
                 },
                 GzipPlace::Member => {
-                    if let Some(then) = self.inflate(raw, out, bytes)? {
-                        return Ok(then);
+                    if let Some(status) = self.inflate(raw, out, bytes)? {
+                        return Ok(status);
                     }
                 }
                 GzipPlace::Padding => {
@@ -165,7 +163,7 @@ impl Gzip {
         Ok(DecodeStatus::More)
     }
 
-    /// What begins after a member, by its first two bytes, or its only one.
+    /// Determines what follows a member from its first two bytes, or from the only byte left.
     fn next_place(raw: &RawInput) -> Result<GzipPlace, Break> {
         let first = raw.buffered();
         if first.starts_with(&format::GZIP) {
@@ -179,7 +177,7 @@ impl Gzip {
         }
     }
 
-    /// One step inside a member; Some if `fill` is to return.
+    /// Decodes one step inside a member. Returns a status if `fill` must return.
     fn inflate(
         &mut self,
         raw: &mut RawInput,
@@ -188,7 +186,7 @@ impl Gzip {
     ) -> Result<Option<DecodeStatus>, Break> {
         let (in_before, out_before) = (self.inflate.total_in(), self.inflate.total_out());
         let result = self.inflate.decompress(raw.buffered(), &mut out[*bytes..], FlushDecompress::None);
-        // The totals hold after an error, too.
+        // The totals are valid even after an error.
         let taken = to_usize(self.inflate.total_in() - in_before);
         let given = to_usize(self.inflate.total_out() - out_before);
         raw.take(taken);
@@ -200,7 +198,7 @@ impl Gzip {
                 Ok(None)
             }
             Ok(Status::Ok | Status::BufError) if taken > 0 || given > 0 => Ok(None),
-            // Without progress, and with room for more: it has used up what is buffered.
+            // No progress although there is room in the output: the buffered input is used up.
             Ok(Status::Ok | Status::BufError) => match supply(raw, 1, *bytes)? {
                 InputState::Ready => Ok(None),
                 InputState::Later => Ok(Some(DecodeStatus::More)),
@@ -214,35 +212,35 @@ impl Gzip {
     }
 }
 
-/// zstd, frame after frame, skippable ones among them.
+/// Decodes zstd, frame after frame, including skippable frames.
 ///
-/// It is fed unit by unit (a header, a block, a checksum): after an error the decoder does not tell what the same call had
-/// given before it, so no call may reach from one unit into the next.
+/// The decoder is fed unit by unit (a header, a block or a checksum). After an error it does not report the output of the
+/// same call, so no call may cross the end of a unit.
 pub(crate) struct Zstd {
     context: DCtx<'static>,
     place: ZstdPlace,
     output: ZstdOutput,
 }
 
-/// What the decoder may have left of a unit that it took.
+/// Whether the decoder may hold output of a unit that it has consumed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ZstdOutput {
     Given,
-    /// There was no room for all: the rest is asked for alone, lest an error in the next unit swallows it.
+    /// The output buffer was full. The rest is fetched separately, so that an error in the next unit cannot lose it.
     Pending,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ZstdPlace {
-    /// Before a frame, or the end.
+    /// Before a frame or the end.
     Between,
-    /// In a unit that began at `start` in the input as it came; `left` bytes of it are to come.
+    /// In a unit that began at `start` in the raw input, with `left` bytes to come.
     Unit { start: u64, left: usize },
 }
 
-/// Every frame begins with a magic number of this length.
+/// The length of the magic number at the start of every frame.
 const ZSTD_MAGIC_BYTES: usize = 4;
-/// What the decoder adds to the length of a block when it tells how much it wants: the header of the block after it.
+/// The length of a block header. The decoder's size hint for a block includes the header of the next block.
 const ZSTD_BLOCK_HEADER_BYTES: usize = 3;
 
 impl Zstd {
@@ -282,7 +280,7 @@ impl Zstd {
         Ok(DecodeStatus::More)
     }
 
-    /// Goes on in a unit with `feed` bytes of it at most: bytes taken and given.
+    /// Continues a unit with at most `feed` input bytes. Returns the numbers of input bytes taken and output bytes given.
     fn step(
         &mut self,
         raw: &mut RawInput,
@@ -330,7 +328,6 @@ impl Zstd {
     }
 }
 
-/// A count of bytes within a buffer.
 fn to_usize(count: u64) -> usize {
     usize::try_from(count).expect("no more bytes than the buffer holds")
 }

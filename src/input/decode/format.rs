@@ -1,13 +1,13 @@
-//! What an input is, told by its first bytes alone: never by its name, so that standard input is as good as a file.
+//! Detects the format of an input from its first bytes, never from its name, so that standard input works like a file.
 
 use std::fmt;
 
-/// A compression that is decoded here.
+/// A supported compression.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compression {
-    /// gzip, of one or several members (RFC 1952).
+    /// gzip with one or several members (RFC 1952).
     Gzip,
-    /// Zstandard, of one or several frames (RFC 8878).
+    /// Zstandard with one or several frames (RFC 8878).
     Zstd,
 }
 
@@ -20,7 +20,7 @@ impl fmt::Display for Compression {
     }
 }
 
-/// A format that is known by sight only, to say what to run.
+/// A format that is only recognized, in order to suggest a conversion command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Foreign {
     /// xz.
@@ -29,7 +29,7 @@ pub enum Foreign {
     Bzip2,
     /// A zip archive.
     Zip,
-    /// lz4, with frames or legacy.
+    /// lz4, as frames or in the legacy format.
     Lz4,
     /// A 7z archive.
     SevenZip,
@@ -39,29 +39,29 @@ pub enum Foreign {
     Nested(Compression),
     /// Text in UTF-16, with a byte order mark.
     Utf16,
-    /// Text in UTF-16 without one, the low byte first.
+    /// Text in UTF-16, little endian, without a byte order mark.
     Utf16Le,
-    /// The same, the high byte first.
+    /// Text in UTF-16, big endian, without a byte order mark.
     Utf16Be,
     /// Text in UTF-32, with a byte order mark.
     Utf32,
-    /// NUL bytes alone, as a file system leaves them after a crash.
+    /// Only NUL bytes, as after a file system crash.
     Nul,
-    /// BSON documents of `mongodump`.
+    /// BSON documents, as from `mongodump`.
     Bson,
     /// An archive of `pg_dump -Fc`.
     PgDump,
     /// A script of `pg_dump`.
     PgScript,
-    /// An `SQLite` database, with the place of the JSON in it where that can be seen.
+    /// An `SQLite` database, with the table and column of the JSON if they can be guessed.
     Sqlite(Option<SqlitePlace>),
     /// Apache Parquet.
     Parquet,
-    /// Rows of text with a header.
+    /// Delimited text with a header.
     Csv {
-        /// What separates the cells.
+        /// The cell separator.
         delimiter: char,
-        /// The column that holds JSON, if one does.
+        /// The column that holds JSON, if any.
         column: Option<String>,
     },
 }
@@ -85,7 +85,7 @@ impl fmt::Display for Foreign {
             Self::Nested(_) => "compressed twice",
             Self::Utf16 | Self::Utf16Le | Self::Utf16Be => "UTF-16 text",
             Self::Utf32 => "UTF-32 text",
-            Self::Nul => "filled with NUL bytes, as after a crash of a file system",
+            Self::Nul => "filled with NUL bytes, as after a file system crash",
             Self::Bson => "BSON",
             Self::PgDump => "a PostgreSQL archive (pg_dump)",
             Self::PgScript => "a PostgreSQL script (pg_dump)",
@@ -96,15 +96,15 @@ impl fmt::Display for Foreign {
     }
 }
 
-/// What the first bytes say.
+/// The detected format.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Format {
     Plain,
-    Packed(Compression),
+    Compressed(Compression),
     Foreign(Foreign),
 }
 
-/// Whether more first bytes will come.
+/// Whether more first bytes may follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Head {
     /// More may come.
@@ -113,14 +113,14 @@ pub(crate) enum Head {
     Whole,
 }
 
-/// Tells the format by the first bytes; None if more of them are needed. It never asks for more than it must, so that a
-/// pipe that gives one byte and waits is plain as soon as that byte says so.
+/// Detects the format from the first bytes. Returns none if more bytes are needed. It never requires more than necessary,
+/// so that a single byte from a slow pipe is enough to identify plain text.
 pub(crate) fn sniff(first: &[u8], head: Head) -> Option<Format> {
     for (magic, format) in MAGICS {
         let fits = magic.iter().zip(first).all(|(&(value, mask), byte)| byte & mask == value);
-        // All but the last byte of a magic number: compressed data that is cut short, not a line of text.
-        let is_cut = head == Head::Whole && matches!(format, Format::Packed(_)) && first.len() >= 3;
-        if fits && (is_cut || first.len() >= magic.len()) {
+        // An incomplete magic number of at least three bytes is truncated compressed data, not a line of text.
+        let is_truncated = head == Head::Whole && matches!(format, Format::Compressed(_)) && first.len() >= 3;
+        if fits && (is_truncated || first.len() >= magic.len()) {
             return Some(format.clone());
         }
         if fits && head == Head::Open {
@@ -130,10 +130,10 @@ pub(crate) fn sniff(first: &[u8], head: Head) -> Option<Format> {
     Some(Format::Plain)
 }
 
-/// The compression that is decoded here, by the first bytes.
-pub(crate) fn packing(first: &[u8]) -> Option<Compression> {
+/// Detects a supported compression from the first bytes.
+pub(crate) fn compression(first: &[u8]) -> Option<Compression> {
     match sniff(first, Head::Whole) {
-        Some(Format::Packed(packing)) => Some(packing),
+        Some(Format::Compressed(compression)) => Some(compression),
         _ => None,
     }
 }
@@ -141,14 +141,14 @@ pub(crate) fn packing(first: &[u8]) -> Option<Compression> {
 /// The first two bytes of every gzip member.
 pub(crate) const GZIP: [u8; 2] = [0x1f, 0x8b];
 
-/// Whether a zstd or a skippable frame may begin so; of fewer than four bytes, whether it still may.
+/// Returns whether a zstd or skippable frame may begin with these bytes. Accepts a prefix of fewer than four bytes.
 pub(crate) fn may_begin_zstd(bytes: &[u8]) -> bool {
     [ZSTD_FRAME, ZSTD_SKIPPABLE]
         .iter()
         .any(|magic| magic.iter().zip(bytes).all(|(&(value, mask), byte)| byte & mask == value))
 }
 
-/// A first byte: the value it has under the mask.
+/// An expected byte: its value under a mask, and the mask.
 type Masked = (u8, u8);
 
 /// Magic number 0xFD2FB528, little endian (RFC 8878, 3.1.1).
@@ -156,16 +156,17 @@ const ZSTD_FRAME: &[Masked] = &[(0x28, 0xff), (0xb5, 0xff), (0x2f, 0xff), (0xfd,
 /// Magic numbers 0x184D2A50 to 0x184D2A5F, little endian (RFC 8878, 3.1.2).
 const ZSTD_SKIPPABLE: &[Masked] = &[(0x50, 0xf0), (0x2a, 0xff), (0x4d, 0xff), (0x18, 0xff)];
 
-/// In this order: what begins like another comes before it.
+/// Ordered so that a longer magic number precedes its own prefix.
 const MAGICS: &[(&[Masked], Format)] = &[
-    (&[(GZIP[0], 0xff), (GZIP[1], 0xff)], Format::Packed(Compression::Gzip)),
-    (ZSTD_FRAME, Format::Packed(Compression::Zstd)),
-    (ZSTD_SKIPPABLE, Format::Packed(Compression::Zstd)),
+    (&[(GZIP[0], 0xff), (GZIP[1], 0xff)], Format::Compressed(Compression::Gzip)),
+    (ZSTD_FRAME, Format::Compressed(Compression::Zstd)),
+    (ZSTD_SKIPPABLE, Format::Compressed(Compression::Zstd)),
     (
         &[(0xfd, 0xff), (b'7', 0xff), (b'z', 0xff), (b'X', 0xff), (b'Z', 0xff), (0, 0xff)],
         Format::Foreign(Foreign::Xz),
     ),
-    // "BZh", the level as a digit, and the first byte of a block or of the end: a line of text may begin with the letters.
+    // "BZh", a level digit, and the start of a block or of the end marker, because a line of text may begin with the
+    // letters.
     (
         &[(b'B', 0xff), (b'Z', 0xff), (b'h', 0xff), (0x30, 0xf0), (0x31, 0xff), (0x41, 0xff)],
         Format::Foreign(Foreign::Bzip2),
@@ -189,8 +190,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn formats_are_told_by_their_first_bytes() {
-        #[expect(clippy::needless_pass_by_value, reason = "it reads better")]
+    fn formats_are_detected_by_their_first_bytes() {
+        #[expect(clippy::needless_pass_by_value, reason = "calls are more readable")]
         fn check(first: &[u8], while_open: Option<Format>, when_whole: Format) {
             assert_eq!(sniff(first, Head::Open), while_open, "{first:x?}, more may come");
             assert_eq!(sniff(first, Head::Whole), Some(when_whole), "{first:x?}, no more");
@@ -198,8 +199,8 @@ mod tests {
         fn sure(first: &[u8], format: Format) {
             check(first, Some(format.clone()), format);
         }
-        let gzip = Format::Packed(Compression::Gzip);
-        let zstd = Format::Packed(Compression::Zstd);
+        let gzip = Format::Compressed(Compression::Gzip);
+        let zstd = Format::Compressed(Compression::Zstd);
         check(b"", None, Format::Plain);
         sure(b"{", Format::Plain);
         sure(b"\xef", Format::Plain);

@@ -1,4 +1,4 @@
-//! The format of an input, and its decompression.
+//! Format detection and decompression.
 
 pub(crate) mod decoder;
 pub(crate) mod format;

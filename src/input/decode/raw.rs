@@ -1,12 +1,12 @@
-//! The bytes of one source as they come, with a place to look ahead.
+//! Raw bytes of one source, with a buffer for look-ahead.
 //!
-//! Invariant: `buffer[start..end]` came from the source and was not taken yet; `taken` counts what came before it.
+//! Invariant: `buffer[start..end]` was read from the source and not yet taken. `taken` counts the bytes before it.
 
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// How far the reader has read, over all sources: up to 2 MiB ahead of the segments.
+/// Bytes read over all sources, up to 2 MiB ahead of the segments.
 #[derive(Debug, Default)]
 pub(crate) struct ReadCounters {
     bytes_read: AtomicU64,
@@ -14,12 +14,12 @@ pub(crate) struct ReadCounters {
 }
 
 impl ReadCounters {
-    /// Bytes read as they came, compressed or not.
+    /// Raw bytes read, compressed or not.
     pub(crate) fn bytes_read(&self) -> u64 {
         self.bytes_read.load(Ordering::Relaxed)
     }
 
-    /// Bytes of text that they made.
+    /// Bytes of uncompressed text.
     pub(crate) fn bytes_uncompressed(&self) -> u64 {
         self.bytes_uncompressed.load(Ordering::Relaxed)
     }
@@ -36,9 +36,9 @@ pub(crate) struct RawInput {
     start: usize,
     end: usize,
     taken: u64,
-    /// Whether a read found the end: it is not asked again, as a terminal would then begin anew.
+    /// Whether a read returned the end. No further read follows, because a terminal would then accept new input.
     ended: bool,
-    /// An error that was met while looking ahead, kept for whoever comes to its place.
+    /// A read error during look-ahead, returned once the bytes before it are taken.
     deferred: Option<io::Error>,
 }
 
@@ -56,12 +56,12 @@ impl RawInput {
         }
     }
 
-    /// What was read and not taken.
+    /// Returns the bytes that were read and not yet taken.
     pub(crate) fn buffered(&self) -> &[u8] {
         &self.buffer[self.start..self.end]
     }
 
-    /// Whether the source has no more than what is buffered.
+    /// Returns whether the source has no more bytes than the buffered ones.
     pub(crate) fn ended(&self) -> bool {
         self.ended
     }
@@ -71,19 +71,19 @@ impl RawInput {
         self.taken
     }
 
-    /// Takes the first bytes of what is buffered.
+    /// Takes the first `count` buffered bytes.
     pub(crate) fn take(&mut self, count: usize) {
         debug_assert!(count <= self.end - self.start);
         self.start += count;
         self.taken += count as u64;
     }
 
-    /// Keeps an error of [`RawInput::refill`] for the next read behind what is buffered.
+    /// Keeps an error of [`RawInput::refill`] until the buffered bytes are taken.
     pub(crate) fn defer(&mut self, error: io::Error) {
         self.deferred = Some(error);
     }
 
-    /// Reads once, and so may block; false at the end of the source. What is buffered stays, and must leave room.
+    /// Reads once and may block. Returns false at the end of the source. Buffered bytes are kept, and must leave room.
     pub(crate) fn refill(&mut self) -> io::Result<bool> {
         self.buffer.copy_within(self.start..self.end, 0);
         self.end -= self.start;
@@ -100,7 +100,7 @@ impl RawInput {
         Ok(!self.ended)
     }
 
-    /// Reads once, straight into `out` if nothing is buffered; 0 at the end of the source.
+    /// Reads once, directly into `out` if nothing is buffered. Returns 0 at the end of the source.
     pub(crate) fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let count = if self.start < self.end {
             let count = out.len().min(self.end - self.start);
@@ -121,7 +121,7 @@ impl RawInput {
     }
 }
 
-/// One read, begun again when a signal interrupts it.
+/// Reads once, and repeats the read if a signal interrupts it.
 fn read_some(reader: &mut dyn Read, out: &mut [u8], counters: &ReadCounters) -> io::Result<usize> {
     loop {
         match reader.read(out) {

@@ -1,7 +1,7 @@
-//! Cuts text into segments: no threads, no clock, bytes in and segments out.
+//! Cuts text into segments, without threads and without a clock.
 //!
-//! Invariant: where it cuts depends on the text alone, not on how much of it came at a time; only [`Cutter::settle`], which the
-//! caller's clock asks for, is an exception.
+//! Invariant: cuts depend only on the text, not on the size of its pieces. The only exception is [`Cutter::settle`], which
+//! the caller uses when input is slow.
 
 use crate::input::buffers::LargePermit;
 use std::mem;
@@ -13,54 +13,54 @@ use crate::input::buffers::Buffer;
 use crate::input::framing::framer::{Ahead, Framed, Framer, Span, SpanKind};
 use crate::input::segment::{Segment, SegmentLimits};
 
-/// How much of a value that is too long is kept, to name it by.
+/// The number of bytes kept of a value that is too long.
 pub(crate) const HEAD_BYTES: usize = 4 << 10;
 
-/// The room for an unfinished span that is kept between segments; a longer one's is given back.
+/// The maximum capacity kept for an unfinished span between segments. A larger allocation is freed.
 const CARRY_KEPT_BYTES: usize = 256 << 10;
 
-/// The least that is added to a full buffer at a time, to find the end of a span: as much as the framer looks ahead.
+/// The minimum step by which a full buffer grows to find the end of a span. Equal to the framer's look-ahead.
 const STEP_BYTES: usize = 4 << 10;
 
-/// What is known of a value that is too long.
+/// A value that is too long.
 struct Oversized {
     span: Span,
     bytes: u64,
-    /// Line feeds, also those before it that no segment has.
+    /// Line feeds, including those before the value that are in no segment.
     feeds: u64,
-    /// Whether the last byte so far is one.
+    /// Whether the last byte so far is a line feed.
     ends_line: bool,
-    /// The length of the text that the framer saw last.
+    /// The length of the text that the framer last examined.
     seen: usize,
 }
 
-/// A segment in the making.
+/// Builds segments from text.
 pub(crate) struct Cutter {
     limits: SegmentLimits,
     source: Arc<str>,
-    /// The number of the segment in the making, over all sources.
+    /// The number of the current segment, over all sources.
     number: u64,
-    /// The number of its first line in its source.
+    /// The number of its first line in the source.
     first_line: u64,
-    /// Where it begins in its source.
+    /// The offset of its start in the source.
     byte_offset: u64,
-    /// Its bytes; None until there is data and a buffer to put it in.
+    /// Its bytes. None until the cutter gets a buffer.
     filling: Option<Buffer>,
-    /// What the segment before left; empty while there is a buffer.
+    /// The remainder of the previous segment. Empty while there is a buffer.
     carry: Vec<u8>,
     framer: Framer,
-    /// Bytes of `filling` that are whole spans, and what they are.
+    /// The length of the whole spans at the start of `filling`.
     whole_bytes: usize,
     /// Line feeds in them.
     whole_feeds: u64,
-    /// Whether a line begins where the segment begins.
+    /// Whether the segment begins at the start of a line.
     begins_line: bool,
     spans: Vec<Span>,
-    /// Whether each span is a line, and nothing else.
+    /// Whether each span is exactly one line.
     is_lines: bool,
-    /// A span that was found and did not fit.
+    /// A span that was found but did not fit.
     found: Option<Framed>,
-    /// A value that is too long, whose head alone is in `filling`; what was read behind it is in `carry`.
+    /// A value that is too long. Only its head is in `filling`. Text read beyond it is in `carry`.
     oversized: Option<Oversized>,
     needs_permit: bool,
 }
@@ -87,7 +87,7 @@ impl Cutter {
         }
     }
 
-    /// Begins a source. The one before must be finished.
+    /// Begins a source. The previous one must be finished.
     pub(crate) fn begin(&mut self, source: Arc<str>) {
         debug_assert!(self.is_empty());
         self.source = source;
@@ -97,46 +97,47 @@ impl Cutter {
         self.framer = Framer::new(self.limits.line_max_bytes);
     }
 
-    /// Whether what is left does not end in a newline, and in a closing bracket neither.
+    /// Returns whether the remaining text ends neither in a newline nor in a closing bracket.
     pub(crate) fn is_cut_off(&self) -> bool {
-        !self.ends_line() && self.left().trim_ascii_end().last().is_some_and(|last| !b"}]".contains(last))
+        !self.ends_line()
+            && self.remaining().trim_ascii_end().last().is_some_and(|last| !b"}]".contains(last))
     }
 
-    /// Whether what is left ends in a newline.
+    /// Returns whether the remaining text ends in a newline.
     pub(crate) fn ends_line(&self) -> bool {
-        self.oversized.is_none() && self.left().last().is_none_or(|last| *last == b'\n')
+        self.oversized.is_none() && self.remaining().last().is_none_or(|last| *last == b'\n')
     }
 
-    fn left(&self) -> &[u8] {
+    fn remaining(&self) -> &[u8] {
         self.filling.as_ref().map_or(&self.carry[..], |filling| &filling[..])
     }
 
-    /// The source that is being cut.
+    /// Returns the name of the current source.
     pub(crate) fn source(&self) -> &str {
         &self.source
     }
 
-    /// Whether the source ended in an array that was not closed.
+    /// Returns whether the source ended within an array.
     pub(crate) fn is_open(&self) -> bool {
         self.framer.is_open()
     }
 
-    /// Whether nothing waits to be given out.
+    /// Returns whether no text remains to be returned.
     pub(crate) fn is_empty(&self) -> bool {
         self.carry.is_empty() && self.filling.as_ref().is_none_or(|filling| filling.is_empty())
     }
 
-    /// Whether [`Cutter::give`] must come before the next [`Cutter::feed`] or [`Cutter::finish`].
+    /// Returns whether [`Cutter::give`] must precede the next [`Cutter::feed`] or [`Cutter::finish`].
     pub(crate) fn needs_buffer(&self) -> bool {
         self.filling.is_none()
     }
 
-    /// Whether [`Cutter::permit`] must come before the next [`Cutter::feed`]: what is being read is longer than a segment.
+    /// Returns whether [`Cutter::permit`] must precede the next [`Cutter::feed`], because a span is longer than a segment.
     pub(crate) fn needs_permit(&self) -> bool {
         self.needs_permit
     }
 
-    /// Allows the buffer that is being filled to become large.
+    /// Allows the current buffer to become large.
     pub(crate) fn permit(&mut self, permit: LargePermit) {
         self.needs_permit = false;
         if let Some(filling) = &mut self.filling {
@@ -144,7 +145,7 @@ impl Cutter {
         }
     }
 
-    /// Takes a buffer for the next segment.
+    /// Provides a buffer for the next segment.
     pub(crate) fn give(&mut self, mut buffer: Buffer) {
         buffer.clear();
         let carry = mem::take(&mut self.carry);
@@ -157,18 +158,18 @@ impl Cutter {
         self.filling = Some(buffer);
     }
 
-    /// Takes the first bytes of `data`: how many, and the segment that they finish, if they do. Takes all if they don't,
-    /// unless [`Cutter::needs_permit`].
+    /// Takes the first bytes of `data`. Returns their number, and the segment that they complete, if any. Takes all of
+    /// them if they complete none, unless [`Cutter::needs_permit`].
     pub(crate) fn feed(&mut self, data: &[u8]) -> (usize, Option<Segment>) {
-        let mut filling = self.filling.take().expect("a buffer is given before data is fed");
+        let mut filling = self.filling.take().expect("give() precedes feed()");
         let mut taken = 0;
         loop {
             if self.oversized.is_none() && self.frame(&mut filling, Ahead::More) {
                 return (taken, Some(self.close_whole(filling)));
             }
             if self.oversized.is_some() {
-                let (passed, is_over) = self.pass_over(&mut filling, &data[taken..], Ahead::More);
-                taken += passed;
+                let (skipped, is_over) = self.skip(&mut filling, &data[taken..], Ahead::More);
+                taken += skipped;
                 if is_over {
                     return (taken, Some(self.close_oversized(filling)));
                 }
@@ -185,18 +186,18 @@ impl Cutter {
             }
             let room = self.limits.segment_bytes.saturating_sub(filling.len());
             let mut step = room.max(filling.len() / 8).max(STEP_BYTES).min(data.len() - taken);
-            let mut most = if step > room { self.limits.line_max_bytes } else { self.limits.segment_bytes };
+            let mut limit = if step > room { self.limits.line_max_bytes } else { self.limits.segment_bytes };
             if filling.len() < usual {
                 step = step.min(usual - filling.len());
-                most = most.min(usual);
+                limit = limit.min(usual);
             }
-            reserve(&mut filling, step, most);
+            reserve(&mut filling, step, limit);
             filling.extend_from_slice(&data[taken..][..step]);
             taken += step;
         }
     }
 
-    /// Gives out the whole spans so far, if there are any, as input is slow; an unfinished one stays.
+    /// Returns the whole spans so far, if any, because input is slow. An unfinished span is kept.
     pub(crate) fn settle(&mut self) -> Option<Segment> {
         let mut filling = self.filling.take()?;
         let is_full = self.oversized.is_none() && self.frame(&mut filling, Ahead::Settle);
@@ -207,7 +208,7 @@ impl Cutter {
         None
     }
 
-    /// Gives out the next segment of what is left of a source, if there is one: its last line is whole without a line feed.
+    /// Returns the next segment of the remaining text, if any. The last line of a source is complete without a line feed.
     pub(crate) fn finish(&mut self) -> Option<Segment> {
         let mut filling = self.filling.take()?;
         if filling.is_empty() && self.oversized.is_none() {
@@ -216,26 +217,26 @@ impl Cutter {
         }
         let is_full = self.oversized.is_none() && self.frame(&mut filling, Ahead::Nothing);
         if self.oversized.is_some() {
-            self.pass_over(&mut filling, &[], Ahead::Nothing);
+            self.skip(&mut filling, &[], Ahead::Nothing);
             return Some(self.close_oversized(filling));
         }
         if !is_full {
-            // What is left of it is white space and closing brackets.
+            // Only white space and closing brackets remain.
             self.is_lines &= self.whole_bytes == filling.len();
             (self.whole_bytes, self.whole_feeds) = (filling.len(), self.framer.lines());
         }
         Some(self.close_whole(filling))
     }
 
-    /// Frames what there is. Whether the segment is full, or ends before something that is too long.
+    /// Frames the available text. Returns whether the segment is full, or ends before a value that is too long.
     fn frame(&mut self, filling: &mut Buffer, ahead: Ahead) -> bool {
         let SegmentLimits { segment_bytes, lines_max, .. } = self.limits;
         loop {
             let framed = self.found.take().unwrap_or_else(|| self.framer.next(filling, ahead));
             match framed {
                 Framed::Span { span, next, kind } => {
-                    let is_too_much = next > segment_bytes || self.spans.len() == lines_max;
-                    if self.whole_bytes > 0 && is_too_much {
+                    let is_full = next > segment_bytes || self.spans.len() == lines_max;
+                    if self.whole_bytes > 0 && is_full {
                         self.found = Some(Framed::Span { span, next, kind });
                         return true;
                     }
@@ -256,7 +257,7 @@ impl Cutter {
                     self.begin_oversized(filling, span);
                     return false;
                 }
-                // What follows does not fit, wherever it ends.
+                // The next span does not fit, wherever it ends.
                 Framed::More => {
                     return self.whole_bytes > 0 && filling.len() >= self.limits.usual_bytes_max();
                 }
@@ -265,7 +266,7 @@ impl Cutter {
         }
     }
 
-    /// Keeps no more of a value than its head.
+    /// Keeps only the head of a value.
     fn begin_oversized(&mut self, filling: &mut Buffer, span: Span) {
         self.carry.extend_from_slice(&filling[span.end..]);
         filling.truncate(span.end);
@@ -281,8 +282,8 @@ impl Cutter {
         self.oversized = Some(Oversized { span, bytes, feeds, ends_line, seen });
     }
 
-    /// Passes over a value that is too long: how much of the data, and whether its end was there.
-    fn pass_over(&mut self, head: &mut Buffer, data: &[u8], ahead: Ahead) -> (usize, bool) {
+    /// Skips a value that is too long. Returns the number of bytes skipped, and whether the value's end was found.
+    fn skip(&mut self, head: &mut Buffer, data: &[u8], ahead: Ahead) -> (usize, bool) {
         let Some(Oversized { bytes, feeds, ends_line, seen, .. }) = &mut self.oversized else {
             return (0, false);
         };
@@ -292,27 +293,27 @@ impl Cutter {
                 continue;
             }
             let last = if is_carry { Ahead::More } else { ahead };
-            let end = self.framer.pass_over(*seen, text, last);
-            let passed = end.unwrap_or(text.len());
-            *bytes += passed as u64;
-            *feeds += count_feeds(&text[..passed]);
-            *ends_line = text[..passed].last().map_or(*ends_line, |last| *last == b'\n');
+            let end = self.framer.skip(*seen, text, last);
+            let skipped = end.unwrap_or(text.len());
+            *bytes += skipped as u64;
+            *feeds += count_feeds(&text[..skipped]);
+            *ends_line = text[..skipped].last().map_or(*ends_line, |last| *last == b'\n');
             let content =
-                text[..passed].strip_suffix(b"\n").filter(|_| end.is_some()).unwrap_or(&text[..passed]);
+                text[..skipped].strip_suffix(b"\n").filter(|_| end.is_some()).unwrap_or(&text[..skipped]);
             let room = HEAD_BYTES.saturating_sub(head.len());
             head.extend_from_slice(&content[..content.len().min(room)]);
             *seen = text.len();
             if end.is_some() {
                 if is_carry {
-                    self.carry = text[passed..].to_vec();
+                    self.carry = text[skipped..].to_vec();
                 }
-                return (if is_carry { 0 } else { passed }, true);
+                return (if is_carry { 0 } else { skipped }, true);
             }
         }
         (data.len(), false)
     }
 
-    /// How many lines begin in the segment that ends now.
+    /// Returns the number of lines that begin in the segment that ends now.
     fn lines_begun(&mut self, feeds: u64, ends_line: bool) -> u64 {
         let begins_line = mem::replace(&mut self.begins_line, ends_line);
         feeds + u64::from(begins_line) - u64::from(ends_line)
@@ -331,7 +332,7 @@ impl Cutter {
             lines,
             bytes,
             spans: Some(vec![span]),
-            // A line feed at its end is none of its bytes.
+            // A line feed at the end does not count.
             oversized: Some(value_bytes - u64::from(ends_line)),
         };
         self.number += 1;
@@ -341,18 +342,18 @@ impl Cutter {
     }
 
     fn close_whole(&mut self, mut bytes: Buffer) -> Segment {
-        let (gone, feeds) = (self.whole_bytes, self.whole_feeds);
-        self.carry.extend_from_slice(&bytes[gone..]);
-        self.framer.rebase(&bytes, gone, feeds);
+        let (removed, feeds) = (self.whole_bytes, self.whole_feeds);
+        self.carry.extend_from_slice(&bytes[removed..]);
+        self.framer.rebase(&bytes, removed, feeds);
         if let Some(Framed::Span { span, .. } | Framed::TooLong(span)) = &mut self.found {
-            span.start -= gone;
-            span.end -= gone;
+            span.start -= removed;
+            span.end -= removed;
             span.line -= feeds;
         }
         if let Some(Framed::Span { next, .. }) = &mut self.found {
-            *next -= gone;
+            *next -= removed;
         }
-        bytes.truncate(gone);
+        bytes.truncate(removed);
         bytes.settle(self.limits.usual_bytes_max());
         let lines = self.lines_begun(feeds, bytes.last() == Some(&b'\n'));
         let spans = mem::take(&mut self.spans);
@@ -368,7 +369,7 @@ impl Cutter {
         };
         self.number += 1;
         self.first_line += feeds;
-        self.byte_offset += gone as u64;
+        self.byte_offset += removed as u64;
         (self.whole_bytes, self.whole_feeds, self.is_lines) = (0, 0, true);
         segment
     }
@@ -378,11 +379,11 @@ fn count_feeds(text: &[u8]) -> u64 {
     memchr_iter(b'\n', text).count() as u64
 }
 
-/// Makes room for `more` bytes: grows by doubling, as a vector does, but not past `most` unless it must.
-fn reserve(buffer: &mut Vec<u8>, more: usize, most: usize) {
+/// Reserves room for `more` bytes. Doubles the capacity like a vector, but exceeds `limit` only if necessary.
+fn reserve(buffer: &mut Vec<u8>, more: usize, limit: usize) {
     let wanted = buffer.len() + more;
     if wanted > buffer.capacity() {
-        let grown = buffer.capacity().saturating_mul(2).min(most).max(wanted);
+        let grown = buffer.capacity().saturating_mul(2).min(limit).max(wanted);
         buffer.reserve_exact(grown - buffer.len());
     }
 }

@@ -1,121 +1,120 @@
-//! Finds the spans of a text: lines of whole values, and values that are laid out in another way.
+//! Finds the spans of a text: lines of whole values, and values in any other layout.
 //!
-//! A line is a span if nothing says otherwise. What says so is its end: where a valid value goes on behind a line feed, the
-//! last byte before it is an opening bracket, a comma or a colon, or the first byte behind it is none that opens a value.
-//! Only there is the text looked at byte by byte, for quotes and brackets:
+//! By default a line is a span. Its end shows the exceptions. A valid value continues after a line feed only in two cases:
+//! the last byte before it is an opening bracket, a comma or a colon, or the first byte after it does not open a value.
+//! Only in these cases is the text scanned byte by byte, for quotes and brackets:
 //!
-//! - An object that goes over lines is a span of its own.
-//! - Of an array that goes over lines each element is a span. So is each value of a line that is longer than a value
-//!   may be, with arrays opened.
-//! - What is no JSON costs the line that it begins in. Of a value that goes over lines, the lines behind it that are indented
-//!   deeper, and its closing bracket, are part of it.
+//! - An object that spans several lines is one span.
+//! - Each element of an array that spans several lines is a span. So is each value of a line that exceeds the maximum
+//!   length of a value; arrays in such a line are split as well.
+//! - Malformed JSON extends to the end of the line that it begins in. If it spans several lines, it includes
+//!   the following more deeply indented lines and its closing bracket.
 //!
-//! Invariant: spans depend on the text alone, not on where it is split, but for [`Ahead::Settle`].
+//! Invariant: spans depend only on the text, not on where it is split, except for [`Ahead::Settle`].
 //!
-//! Invariant: the time is linear in the text: what is looked at in vain is limited by what was framed.
+//! Invariant: the time is linear in the text, because scans without a result are limited by the amount framed.
 
 pub(crate) mod recovery;
 
 use memchr::{memchr, memchr_iter, memrchr};
 
-use crate::input::framing::framer::recovery::Passing;
+use crate::input::framing::framer::recovery::Skipping;
 use crate::input::framing::scan::{Scanned, ValueScan};
 
-/// How many bytes of white space behind a line are passed over to see what comes.
+/// The maximum number of white space bytes skipped after a line to find the next value.
 const LOOK_AHEAD_BYTES: usize = 4 << 10;
 
-/// How many bytes may be looked at in vain before it counts.
-const VAIN_BYTES: u64 = 64 << 20;
+/// The number of bytes that may be scanned without a result before the limit applies.
+const WASTED_BYTES_MIN: u64 = 64 << 20;
 
-/// A text that holds one value or several, or a part that is no JSON.
+/// A text with one or several values, or a part that is not JSON.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Span {
-    /// Where its text begins, in bytes from the start of the segment.
+    /// The start of the text, in bytes from the start of the segment.
     pub start: usize,
-    /// Where it ends.
+    /// The end of the text.
     pub end: usize,
-    /// How many lines of the segment precede it.
+    /// The number of lines of the segment before it.
     pub line: u64,
-    /// Its index in an array, from 0, if it is an element of one that is not within the span.
+    /// Its index, counted from 0, if it is an element of an array that begins outside the span.
     pub index: Option<u64>,
 }
 
-/// What follows the text.
+/// Whether more text follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ahead {
-    /// More of it may.
+    /// More text may follow.
     More,
-    /// More may, but not soon: what can be a span is one.
+    /// More text may follow, but not soon. Everything that can be a span becomes one.
     Settle,
-    /// Nothing.
+    /// The text is complete.
     Nothing,
 }
 
-/// What is found next in a text.
+/// The result of framing.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Framed {
-    /// A span; all before `next` is framed.
+    /// A span. Everything before `next` is framed.
     Span { span: Span, next: usize, kind: SpanKind },
-    /// More of the text is needed.
+    /// More text is needed.
     More,
-    /// This is longer than a value may be. The framer has forgotten the text, and must be given what follows it by
-    /// [`Framer::pass_over`].
+    /// A value exceeds the maximum length. The framer drops its text. Pass the text after it to [`Framer::skip`].
     TooLong(Span),
     /// The text ends.
     End,
 }
 
-/// What a span is like.
+/// The kind of a span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SpanKind {
-    /// A line, from its first byte to its end.
+    /// A whole line.
     Line,
-    /// White space that is no whole line.
+    /// White space that is not a whole line.
     Blank,
-    /// Something else.
+    /// Any other text.
     Part,
 }
 
-/// See the module.
+/// Finds spans. See the module documentation.
 #[derive(Debug, Clone)]
 pub(crate) struct Framer {
     value_max_bytes: usize,
-    /// All before it is framed.
+    /// Everything before this offset is framed.
     start: usize,
     /// Lines before `start`.
     lines: u64,
     /// The column of the text's first byte in its line, in bytes.
     column: usize,
-    /// Between `start` and this there is no line feed.
+    /// There is no line feed between `start` and this offset.
     sought: usize,
-    /// Inside an array that goes over lines: the index of its next element.
+    /// The index of the next element, inside an array that spans several lines.
     array: Option<u64>,
-    /// Whether something in the array was no JSON, which may have held its end.
+    /// Whether the array contained malformed JSON, which may have included its end.
     array_faulty: bool,
-    /// What came since the last element of the array.
+    /// The separators since the last element of the array.
     joint: Joint,
-    /// In the rest of a line that is longer than a value may be.
+    /// Whether the current line exceeds the maximum length of a value.
     long_line: bool,
-    /// Of the value at `start`.
+    /// The scan of the value at `start`.
     scan: Option<ValueScan>,
     fault: Option<usize>,
-    passing: Option<Passing>,
-    /// Bytes that were looked at in vain, and those that were framed.
-    vain: u64,
+    skipping: Option<Skipping>,
+    /// Bytes that were scanned without a result.
+    wasted: u64,
     framed: u64,
 }
 
-/// What came since the last element of an array.
+/// The separators since the last element of an array.
 #[derive(Debug, Clone, Copy, Default)]
 struct Joint {
-    /// Whether a comma must come; not where it may be in what was no JSON.
+    /// Whether a comma must follow. False after malformed JSON, which may have included it.
     needs_comma: bool,
     comma: bool,
     line_feed: bool,
 }
 
 impl Framer {
-    /// For a text from its start.
+    /// Creates a framer for the start of a text.
     pub(crate) fn new(value_max_bytes: usize) -> Self {
         Self {
             value_max_bytes,
@@ -129,38 +128,38 @@ impl Framer {
             long_line: false,
             scan: None,
             fault: None,
-            passing: None,
-            vain: 0,
+            skipping: None,
+            wasted: 0,
             framed: 0,
         }
     }
 
-    /// Whether the text ends in an array that is not closed, and nothing in which may have been its end.
+    /// Returns whether the text ends in an unclosed array without malformed JSON, which might have included the end.
     pub(crate) fn is_open(&self) -> bool {
         self.array.is_some() && !self.array_faulty
     }
 
-    /// Lines before the place up to which the text is framed.
+    /// Returns the number of lines in the framed part of the text.
     pub(crate) fn lines(&self) -> u64 {
         self.lines
     }
 
-    /// Follows a text whose first bytes are gone, all of them framed. They held `lines` line feeds.
-    pub(crate) fn rebase(&mut self, text: &[u8], gone: usize, lines: u64) {
-        self.column = self.column_of(text, gone);
-        self.start -= gone;
+    /// Adjusts the offsets after the first `removed` bytes of the text, all framed, were removed with `lines` line feeds.
+    pub(crate) fn rebase(&mut self, text: &[u8], removed: usize, lines: u64) {
+        self.column = self.column_of(text, removed);
+        self.start -= removed;
         self.lines -= lines;
-        self.sought = self.sought.saturating_sub(gone);
-        self.fault = self.fault.map(|fault| fault - gone);
+        self.sought = self.sought.saturating_sub(removed);
+        self.fault = self.fault.map(|fault| fault - removed);
         if let Some(scan) = &mut self.scan {
-            scan.rebase(gone);
+            scan.rebase(removed);
         }
-        if let Some(Passing::Value(scan)) = &mut self.passing {
-            scan.rebase(gone);
+        if let Some(Skipping::Value(scan)) = &mut self.skipping {
+            scan.rebase(removed);
         }
     }
 
-    /// Finds the next span of a text that begins as that of the call before.
+    /// Finds the next span. The text must begin with the text of the previous call.
     pub(crate) fn next(&mut self, text: &[u8], ahead: Ahead) -> Framed {
         loop {
             let found = if self.scan.is_some() {
@@ -197,26 +196,27 @@ impl Framer {
         let Some(last) = text[self.start..end].iter().rfind(|byte| !is_space(**byte)) else {
             return Some(self.whole_line(text, end));
         };
-        let behind = text.get(end + 1..).unwrap_or_default();
-        let next = behind.iter().take(LOOK_AHEAD_BYTES).find(|byte| !is_space(**byte) && **byte != SEPARATOR);
+        let following = text.get(end + 1..).unwrap_or_default();
+        let next =
+            following.iter().take(LOOK_AHEAD_BYTES).find(|byte| !is_space(**byte) && **byte != SEPARATOR);
         match (next, ahead) {
             (Some(b'{' | b'['), _) if !matches!(last, b',' | b':' | b'[') => {}
-            (None, Ahead::Nothing) if behind.len() < LOOK_AHEAD_BYTES => {}
-            (None, Ahead::More) if behind.len() < LOOK_AHEAD_BYTES => return Some(Framed::More),
+            (None, Ahead::Nothing) if following.len() < LOOK_AHEAD_BYTES => {}
+            (None, Ahead::More) if following.len() < LOOK_AHEAD_BYTES => return Some(Framed::More),
             _ => return self.values_of_line(text, end, newline.is_some()),
         }
         Some(self.whole_line(text, end))
     }
 
-    /// Looks into a line whose end does not say that it is whole.
+    /// Scans a line that may end within a value.
     fn values_of_line(&mut self, text: &[u8], end: usize, has_end: bool) -> Option<Framed> {
-        let first = pass_separators(&text[..end], self.start);
+        let first = skip_separators(&text[..end], self.start);
         let mut at = first;
         while at < end {
             let mut scan = ValueScan::new(at);
             match scan.advance(&text[..end]) {
-                Scanned::End(value_end) => at = pass_separators(&text[..end], value_end),
-                Scanned::Open if !scan.may_end() && has_end && !self.is_vain() => {
+                Scanned::End(value_end) => at = skip_separators(&text[..end], value_end),
+                Scanned::Open if !scan.may_end() && has_end && !self.scans_too_much() => {
                     if let Scanned::Fault(_) = scan.advance(&text[..=end]) {
                         break;
                     }
@@ -237,9 +237,9 @@ impl Framer {
         Some(self.whole_line(text, end))
     }
 
-    /// Takes the next value of a line that is too long to be held.
+    /// Takes the next value of a line that is too long to buffer.
     fn long_line(&mut self, text: &[u8], ahead: Ahead) -> Option<Framed> {
-        let at = pass_separators(text, self.start);
+        let at = skip_separators(text, self.start);
         self.move_to(text, at);
         if ends_in_mark(&text[at..], ahead) {
             return Some(Framed::More);
@@ -263,7 +263,7 @@ impl Framer {
     fn element(&mut self, text: &[u8], ahead: Ahead) -> Option<Framed> {
         let mut at = self.start;
         loop {
-            at = pass_separators(text, at);
+            at = skip_separators(text, at);
             if text.get(at) != Some(&b'\n') {
                 break;
             }
@@ -282,7 +282,7 @@ impl Framer {
                 self.array = None;
                 self.move_to(text, at + 1);
             }
-            // Lines that hold a value each: the array was cut off, and they are none of its elements.
+            // A new line without a preceding comma: the array was truncated, and the next lines are not its elements.
             Some(b'{' | b'[') if self.joint.needs_comma && !self.joint.comma && self.joint.line_feed => {
                 self.array = None;
             }
@@ -291,7 +291,7 @@ impl Framer {
         None
     }
 
-    /// Goes on in the value at `start`.
+    /// Continues the scan of the value at `start`.
     fn value(&mut self, text: &[u8], ahead: Ahead) -> Framed {
         let window = self.window(text, 1);
         let is_full = window.len() - self.start > self.value_max_bytes;
@@ -312,7 +312,7 @@ impl Framer {
         }
     }
 
-    /// What a value may have of the text, and one byte more, so many times.
+    /// Returns the text up to `times` the maximum length of a value, plus one byte.
     fn window<'t>(&self, text: &'t [u8], times: usize) -> &'t [u8] {
         let bytes = self.value_max_bytes.saturating_mul(times).saturating_add(self.start + 1);
         &text[..bytes.min(text.len())]
@@ -323,16 +323,16 @@ impl Framer {
         self.move_to(text, self.start + 1);
     }
 
-    /// Whether too much was looked at in vain.
-    fn is_vain(&self) -> bool {
-        self.vain > VAIN_BYTES + 4 * self.framed
+    /// Returns whether too many bytes were scanned without a result.
+    fn scans_too_much(&self) -> bool {
+        self.wasted > WASTED_BYTES_MIN + 4 * self.framed
     }
 
     fn column_of(&self, text: &[u8], at: usize) -> usize {
         memrchr(b'\n', &text[..at]).map_or(self.column + at, |newline| at - newline - 1)
     }
 
-    /// Frames all before `at`.
+    /// Marks everything before `at` as framed.
     fn move_to(&mut self, text: &[u8], at: usize) {
         self.lines += memchr_iter(b'\n', &text[self.start..at]).count() as u64;
         self.framed += (at - self.start) as u64;
@@ -370,15 +370,15 @@ impl Framer {
 /// A byte order mark.
 const MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Begins each text of a sequence (RFC 7464).
+/// Record separator: begins each text of a JSON text sequence (RFC 7464).
 const SEPARATOR: u8 = 0x1e;
 
 fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
-/// The place behind what may stand between values of a line.
-fn pass_separators(text: &[u8], mut at: usize) -> usize {
+/// Skips the separators between the values of a line. Returns the offset after them.
+fn skip_separators(text: &[u8], mut at: usize) -> usize {
     loop {
         match text.get(at) {
             Some(&(b' ' | b'\t' | b'\r' | b',' | SEPARATOR)) => at += 1,
@@ -388,7 +388,7 @@ fn pass_separators(text: &[u8], mut at: usize) -> usize {
     }
 }
 
-/// Whether the text is the beginning of a byte order mark, the rest of which may follow.
+/// Returns whether the text is an incomplete byte order mark whose remainder may follow.
 fn ends_in_mark(text: &[u8], ahead: Ahead) -> bool {
     ahead != Ahead::Nothing && !text.is_empty() && text.len() < MARK.len() && MARK.starts_with(text)
 }

@@ -1,6 +1,6 @@
-//! From text to whole values and segments.
+//! Cuts text into whole values and segments.
 //!
-//! Invariant: bounds depend on the bytes alone, so a dump is always cut the same way.
+//! Invariant: boundaries depend only on the bytes, so a dump is always cut the same way.
 
 pub(crate) mod cutter;
 pub(crate) mod framer;

@@ -1,20 +1,20 @@
-//! Finds the end of one JSON value by its quotes and brackets.
+//! Finds the end of one JSON value from its quotes and brackets.
 //!
-//! Invariant: a valid value is never faulted, and its end is found wherever the text is split. What is found faulty is no
-//! JSON; what is not found faulty may still be none, which the parser sees.
+//! Invariant: a valid value never causes a fault, and its end is found wherever the text is split. A fault always means
+//! malformed JSON. Text without a fault can still be malformed, which the parser detects.
 
-/// How deep arrays and objects may lie in one another, as in the parser.
+/// The maximum nesting depth, equal to the parser's.
 const DEPTH_MAX: u32 = 127;
 
-/// A value whose end is looked for. It resumes where the text ended before.
+/// A search for the end of a value. It resumes where the previous text ended.
 #[derive(Debug, Clone)]
 pub(crate) struct ValueScan {
-    /// The next byte to look at.
+    /// The offset of the next byte to scan.
     at: usize,
     depth: u32,
-    /// For each level, the lowest bit being that of the innermost, whether it is an array.
+    /// One bit per level, set for an array. The lowest bit is the innermost level.
     arrays: u128,
-    /// The last byte that is no white space; 0 before the first.
+    /// The last byte that is not white space. 0 before the first one.
     previous: u8,
     within: Within,
 }
@@ -23,40 +23,40 @@ pub(crate) struct ValueScan {
 enum Within {
     Outside,
     String,
-    /// In a string, behind a backslash.
+    /// In a string, after a backslash.
     Escaped,
-    /// In a number or a word that is the whole value.
+    /// In a number or a literal that is the whole value.
     Bare,
 }
 
-/// What a scan came to.
+/// The result of a scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scanned {
-    /// The value ends before this byte.
+    /// The value ends before this offset.
     End(usize),
-    /// It is no JSON; this byte shows it.
+    /// The text is not JSON, as the byte at this offset shows.
     Fault(usize),
     /// The text ends within the value.
     Open,
 }
 
 impl ValueScan {
-    /// Looks for the end of the value that begins at `start`.
+    /// Creates a scan of the value that begins at `start`.
     pub(crate) fn new(start: usize) -> Self {
         Self { at: start, depth: 0, arrays: 0, previous: 0, within: Within::Outside }
     }
 
-    /// Whether the value may end where the text does: a number or a word.
+    /// Returns whether the value may end with the text: it is a number or a literal.
     pub(crate) fn may_end(&self) -> bool {
         self.within == Within::Bare
     }
 
-    /// Follows the text whose first bytes are gone.
-    pub(crate) fn rebase(&mut self, gone: usize) {
-        self.at -= gone;
+    /// Adjusts the offset after the first bytes of the text were removed.
+    pub(crate) fn rebase(&mut self, removed: usize) {
+        self.at -= removed;
     }
 
-    /// Looks further, in a text that begins as that of the call before.
+    /// Continues the scan. The text must begin with the text of the previous call.
     pub(crate) fn advance(&mut self, text: &[u8]) -> Scanned {
         loop {
             let scanned = match self.within {
@@ -124,7 +124,7 @@ impl ValueScan {
                     break if is_bare(byte) { None } else { Some(Scanned::Fault(at)) };
                 }
                 _ => {
-                    // What is between brackets, commas and quotes is of no interest, but for its last byte.
+                    // Only the last byte between brackets, commas and quotes matters.
                     let rest = &text[at..];
                     let length = rest.iter().position(|byte| !is_bare(*byte)).unwrap_or(rest.len()).max(1);
                     previous = rest[length - 1];
@@ -147,7 +147,7 @@ impl ValueScan {
             match text.get(at) {
                 Some(b'"') => {
                     at += 1;
-                    // Most often a key or a value that is a string follows.
+                    // Fast path: most often another string follows.
                     if self.depth > 0
                         && let Some([b':' | b',', b'"']) = text.get(at..at + 2)
                     {
@@ -193,17 +193,17 @@ impl ValueScan {
     }
 }
 
-/// Whether a number or a word may have this byte.
+/// Returns whether a number or a literal may contain this byte.
 fn is_bare(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.')
 }
 
-/// The place of the next quote, backslash or line feed from `at` on, or the end of the text.
+/// Returns the offset of the next quote, backslash or line feed from `at` on, or the end of the text.
 #[inline]
 fn special_byte(text: &[u8], mut at: usize) -> usize {
     const ONES: u64 = u64::MAX / 255;
     const HIGHS: u64 = ONES << 7;
-    // A byte is zero where its high bit is set in the result; above the first such byte others may be set wrongly.
+    // The lowest high bit in the result marks the first zero byte. Higher bits can be false positives.
     let zeros = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
     let is_byte = |word: u64, byte: u8| zeros(word ^ (ONES * u64::from(byte)));
     while let Some(chunk) = text.get(at..).and_then(<[u8]>::first_chunk::<8>) {

@@ -1,4 +1,4 @@
-//! Segments that are read again.
+//! Rereading of segments.
 
 use std::fs;
 
@@ -6,13 +6,13 @@ use crossbeam_channel::never;
 
 use crate::input::buffers::BufferPool;
 use crate::input::reader::spawn_reader;
-use crate::input::reread::{Rereader, SegmentPlace, lasting_file};
+use crate::input::reread::{Rereader, SegmentPlace, rereadable_file};
 use crate::input::segment::Segment;
 use crate::input::segmenter::{Next, Segmenter};
 use crate::input::source::Source;
 use crate::input::tests::{gzip, limits, zstd};
 
-/// The segments of a file, read to its end.
+/// Reads a file to its end and returns its segments.
 fn segments(source: &Source, text: &[u8]) -> Vec<Segment> {
     let reader = spawn_reader(vec![source.clone()]).unwrap();
     let buffers = BufferPool::new(100, 1 << 20);
@@ -28,7 +28,7 @@ fn segments(source: &Source, text: &[u8]) -> Vec<Segment> {
 }
 
 #[test]
-fn segments_are_read_again_from_their_places() {
+fn segments_are_reread_from_their_places() {
     let directory = tempfile::tempdir().unwrap();
     let line = |number: usize| format!("{{\"EventId\":{number}}}{}\n", " ".repeat(number % 300));
     let text: String = (0..20_000).map(line).collect();
@@ -42,17 +42,17 @@ fn segments_are_read_again_from_their_places() {
         let path = directory.path().join(name);
         fs::write(&path, bytes).unwrap();
         let source = Source::File(path.clone());
-        assert_eq!(lasting_file(&source), Some(&*path));
+        assert_eq!(rereadable_file(&source), Some(&*path));
         let segments = segments(&source, text);
         assert!(segments.len() > 45, "{name}: {}", segments.len());
         let (mut rereader, mut buffer) = (Rereader::open(&path).unwrap(), vec![1; 10]);
         for segment in segments.iter().filter(|segment| segment.number % 3 != 1) {
             let place = SegmentPlace::of(segment).unwrap();
             assert!(rereader.read(&place, &mut buffer).unwrap(), "{name} {}", segment.number);
-            let again = place.segment(segment.number, segment.source.clone(), buffer.clone().into());
-            assert_eq!(again, *segment, "{name}");
+            let reread = place.segment(segment.number, segment.source.clone(), buffer.clone().into());
+            assert_eq!(reread, *segment, "{name}");
         }
-        // A list may name a file twice.
+        // A command line may name a file twice.
         for number in [30, 30, 2] {
             assert!(
                 rereader.read(&SegmentPlace::of(&segments[number]).unwrap(), &mut buffer).unwrap(),
@@ -66,6 +66,6 @@ fn segments_are_read_again_from_their_places() {
         fs::remove_file(&path).unwrap();
         assert!(Rereader::open(&path).is_err(), "{name}");
     }
-    assert_eq!(lasting_file(&Source::Stdin), None);
-    assert_eq!(lasting_file(&Source::File(directory.path().to_owned())), None);
+    assert_eq!(rereadable_file(&Source::Stdin), None);
+    assert_eq!(rereadable_file(&Source::File(directory.path().to_owned())), None);
 }

@@ -1,4 +1,4 @@
-//! Whatever the layout of the values: those of the segments are the ones that `serde_json` reads.
+//! In every layout, the values in the segments equal those that `serde_json` reads.
 
 use crate::input::buffers::BufferPool;
 use proptest::prelude::*;
@@ -9,10 +9,10 @@ use crate::input::framing::cutter::Cutter;
 use crate::input::segment::{Segment, SegmentLimits};
 use crate::input::tests::limits;
 
-/// A value as it is found: its index, and what it is; none where it is no JSON.
+/// The index of a value, and the value, or none if it is not JSON.
 type Found = (Option<u64>, Option<Value>);
 
-/// The segments of a text that comes in pieces of these sizes, and whether it ends in an array that is not closed.
+/// Cuts a text that arrives in pieces of these sizes. Returns its segments, and whether it ends within an array.
 fn cut(text: &[u8], limits: SegmentLimits, sizes: &[usize]) -> (Vec<Segment>, bool) {
     let mut cutter = Cutter::new(limits);
     cutter.begin("text".into());
@@ -25,7 +25,7 @@ fn cut(text: &[u8], limits: SegmentLimits, sizes: &[usize]) -> (Vec<Segment>, bo
                 cutter.give(Buffer::default());
             }
             if cutter.needs_permit() {
-                cutter.permit(pool.try_take_permit().expect("the segment before is settled, or gone"));
+                cutter.permit(pool.try_take_permit().expect("the previous segment returned its permit"));
             }
             let (taken, segment) = cutter.feed(piece);
             piece = &piece[taken..];
@@ -45,7 +45,7 @@ fn cut(text: &[u8], limits: SegmentLimits, sizes: &[usize]) -> (Vec<Segment>, bo
     (segments, cutter.is_open())
 }
 
-/// The texts of a segment that are to be read, with the line and the index of each.
+/// Returns the texts of a segment, with the line and the index of each.
 fn texts(segment: &Segment) -> Vec<(u64, Option<u64>, &[u8])> {
     match &segment.spans {
         Some(spans) => spans
@@ -59,13 +59,17 @@ fn texts(segment: &Segment) -> Vec<(u64, Option<u64>, &[u8])> {
     }
 }
 
-/// The values of a text, those of arrays one by one; what is no JSON is one to the text's end.
+/// Collects the values of a text, and array elements one by one. Malformed JSON counts as one value up to the end of the
+/// text.
 fn values(text: &[u8], index: Option<u64>, found: &mut Vec<Found>) {
     let mut rest = text;
     loop {
         let between = |byte: &u8| b" \t\r\n,\x1e".contains(byte);
         rest = &rest[rest.iter().take_while(|byte| between(byte)).count()..];
-        rest = rest.strip_prefix("\u{feff}".as_bytes()).unwrap_or(rest);
+        if let Some(after) = rest.strip_prefix("\u{feff}".as_bytes()) {
+            rest = after;
+            continue;
+        }
         if rest.is_empty() {
             return;
         }
@@ -94,7 +98,7 @@ fn found(segments: &[Segment]) -> Vec<Found> {
     found
 }
 
-/// White space where JSON allows it.
+/// Generates white space that JSON allows.
 fn space() -> impl Strategy<Value = &'static str> {
     prop::sample::select(vec!["", "", "", " ", "\n", "\t", "\r\n", "\n\n  "])
 }
@@ -115,7 +119,7 @@ fn scalar() -> impl Strategy<Value = String> {
     .prop_map(str::to_owned)
 }
 
-/// A list in brackets, with space between its parts.
+/// Builds a bracketed list with white space between its parts.
 fn bracketed(open: &'static str, parts: Vec<(String, &'static str)>, close: &'static str) -> String {
     let last = parts.len().saturating_sub(1);
     let mut text = open.to_owned();
@@ -144,7 +148,7 @@ fn object() -> impl Strategy<Value = String> {
     prop::collection::vec((any_value(), space()), 0..4).prop_map(members)
 }
 
-/// One value of a text: an object, or an array of objects and scalars.
+/// Generates an object, or an array of objects and scalars.
 fn top_value() -> impl Strategy<Value = String> {
     let element = prop_oneof![4 => object(), 1 => scalar()];
     let array = prop::collection::vec((element, space()), 0..5).prop_map(|parts| bracketed("[", parts, "]"));
@@ -169,7 +173,7 @@ fn pieces() -> impl Strategy<Value = Vec<usize>> {
     prop::collection::vec(prop_oneof![1..4usize, 1..40usize, Just(5000)], 1..5)
 }
 
-/// The segments are the text, none of it lost or there twice, and each begins in the line that it says.
+/// Checks that the segments are the whole text without loss or repetition, and that their line numbers are correct.
 fn check_cover(text: &[u8], segments: &[Segment]) {
     let mut at = 0;
     for segment in segments {
@@ -200,7 +204,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_no_json_is_cut_the_same_however_it_arrives(
+    fn malformed_json_is_cut_the_same_however_it_arrives(
         text in documents(), sizes in sizes(), pieces in pieces(), value_max in prop::sample::select(vec![20usize, 60, 1 << 20]),
         places in prop::collection::vec((any::<prop::sample::Index>(), prop::sample::select(b"{}[],:\"\\\n ax1".to_vec())), 1..4),
     ) {
@@ -214,14 +218,14 @@ proptest! {
         let at_once = cut(&text, sizes, &[text.len()]);
         prop_assert_eq!((&segments, is_open), (&at_once.0, at_once.1));
         let one = cut(&text, SegmentLimits { segment_bytes: 1 << 20, lines_max: 1 << 20, ..sizes }, &[text.len()]);
-        prop_assert_eq!(found(&segments), found(&one.0), "whatever the size of a segment");
+        prop_assert_eq!(found(&segments), found(&one.0), "independent of the segment size");
         if segments.iter().all(|segment| segment.oversized.is_none()) {
             check_cover(&text, &segments);
         }
     }
 }
 
-/// What is found in a text, as lines of `line:index text`.
+/// Checks the spans of a text, written as `line[index] text`.
 fn check(text: &str, expected: &[&str]) {
     for segment_bytes in [1, 1 << 20] {
         let (segments, _) = cut(text.as_bytes(), limits(segment_bytes, 1 << 20), &[3]);
@@ -251,7 +255,7 @@ fn each_form_has_its_spans() {
 }
 
 #[test]
-fn what_is_no_json_costs_one_line_or_one_value() {
+fn malformed_json_costs_one_line_or_one_value() {
     check("{\"a\":1\n{\"b\":2}\n", &["1 {\"a\":1", "2 {\"b\":2}"]);
     check("{\"a\":1,\n{\"b\":2}\n", &["1 {\"a\":1,", "2 {\"b\":2}"]);
     check("{\"a\":[1,\n{\"b\":2}\n{}\n", &["1 {\"a\":[1,", "2 {\"b\":2}", "3 {}"]);
@@ -280,5 +284,5 @@ fn an_array_that_is_not_closed_is_noticed() {
     let is_open = |text: &str| cut(text.as_bytes(), limits(1 << 20, 1 << 20), &[64]).1;
     assert!(is_open("[\n{},\n{}\n"));
     assert!(!is_open("[\n{},\n{}\n]\n"));
-    assert!(!is_open("[\n{},\n{\"a\":]\n"), "its end may be in what is no JSON");
+    assert!(!is_open("[\n{},\n{\"a\":]\n"), "its end may be in the malformed JSON");
 }

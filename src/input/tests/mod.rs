@@ -1,4 +1,4 @@
-//! The module as a whole: sources in, segments out.
+//! Tests of the whole module, from sources to segments.
 
 #[cfg(test)]
 pub(crate) mod again;
@@ -22,13 +22,13 @@ use crate::input::segment::{Segment, SegmentLimits};
 use crate::input::segmenter::{Next, Segmenter};
 use crate::input::source::Source;
 
-/// What a read of a [`Script`] gives.
+/// The result of one read of a [`Script`].
 type Step = io::Result<Vec<u8>>;
 
-/// A source that gives what the test sends it, when the test sends it, and ends when the test drops the sender.
+/// A source that returns what the test sends. It ends when the test drops the sender.
 struct Script {
     steps: Receiver<Step>,
-    /// Told of each read that has to wait for a step.
+    /// Receives a message for each read that waits for a step.
     asked: Sender<()>,
     rest: Vec<u8>,
 }
@@ -36,7 +36,7 @@ struct Script {
 impl Read for Script {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         if self.rest.is_empty() {
-            // The test may be over, and care no more.
+            // The test may be over.
             let _ = self.asked.send(());
             match self.steps.recv() {
                 Ok(step) => self.rest = step?,
@@ -84,7 +84,7 @@ impl Bench {
         self.steps = None;
     }
 
-    /// The next thing in a line; a segment's buffer returns.
+    /// Formats the next result as a line, and returns the segment's buffer.
     fn next(&mut self) -> String {
         show(self.segmenter.next())
     }
@@ -137,7 +137,7 @@ fn zstd(text: &[u8]) -> Vec<u8> {
     zstd::encode_all(text, 1).unwrap()
 }
 
-/// The input in one read, and all that comes of it.
+/// Checks all results for an input that arrives in one read.
 fn check(input: impl AsRef<[u8]>, limits: SegmentLimits, expected: &[&str]) {
     let mut bench = Bench::new(limits, ReaderShape::default());
     bench.send(input);
@@ -171,7 +171,7 @@ fn segments_are_the_longest_runs_of_whole_lines() {
 }
 
 #[test]
-fn a_line_too_long_leaves_its_head_and_its_length() {
+fn a_line_too_long_keeps_its_head_and_its_length() {
     let short = |expected: &[&str]| check("a\n12345\nb\n123456\nc\n1234567", limits(10, 5), expected);
     short(&[
         r#"0: line 1 at 0 "a\n12345\nb\n""#,
@@ -192,7 +192,7 @@ fn a_line_too_long_leaves_its_head_and_its_length() {
 }
 
 #[test]
-fn compressed_input_is_told_by_its_content() {
+fn compressed_input_is_detected_by_its_content() {
     let text = ["0: line 1 at 0 \"a\\nb\\nc\"", "end"];
     let roomy = limits(99, 99);
     check(gzip(b"a\nb\nc"), roomy, &text);
@@ -207,7 +207,7 @@ fn compressed_input_is_told_by_its_content() {
 }
 
 #[test]
-fn what_broke_comes_after_what_was_whole() {
+fn an_error_follows_the_intact_data() {
     let roomy = limits(99, 99);
     let text = r#"0: line 1 at 0 "a\nb\nc""#;
     let whole = gzip(b"a\nb\nc");
@@ -239,28 +239,28 @@ fn what_broke_comes_after_what_was_whole() {
     );
     check([&whole[..], b"more"].concat(), roomy, &[text, &format!("Trailing(Zstd) at 5 of {len}"), "end"]);
     check([&whole[..], b"m"].concat(), roomy, &[text, &format!("Trailing(Zstd) at 5 of {len}"), "end"]);
-    // A frame that asks for a window of 2 GiB: descriptor 0, window exponent 21 (RFC 8878, 3.1.1.1.2).
+    // A frame that requires a window of 2 GiB: descriptor 0, window exponent 21 (RFC 8878, 3.1.1.1.2).
     check(b"\x28\xb5\x2f\xfd\0\xa8\x01\0\0", roomy, &["Window at 0 of 4", "end"]);
 }
 
 #[test]
-fn a_damaged_zstd_block_loses_none_before_it() {
+fn a_damaged_zstd_block_loses_no_earlier_block() {
     let line = |n: u32| format!("{{\"EventId\":{},\"Fame\":{}}}\n", n, u64::from(n) * 7919 % 1_000_003);
     let text: String = (0..20_000).map(line).collect();
-    let packed = zstd(text.as_bytes());
-    // The last block is cut within: whole blocks of 128 KiB come before it (RFC 8878, 3.1.1.2).
+    let compressed = zstd(text.as_bytes());
+    // The last block is truncated. Whole blocks of 128 KiB precede it (RFC 8878, 3.1.1.2).
     let mut bench = Bench::new(limits(8 << 20, 8 << 20), ReaderShape::default());
-    bench.send(&packed[..packed.len() - 10]);
+    bench.send(&compressed[..compressed.len() - 10]);
     bench.end();
     let Next::Segment(segment) = bench.segmenter.next() else { panic!("no segment") };
     let whole_blocks = text.len() / (128 << 10) * (128 << 10);
     assert!(whole_blocks > 0);
     assert!(*segment.bytes == text.as_bytes()[..whole_blocks], "{} of {whole_blocks}", segment.bytes.len());
-    assert_eq!(bench.next(), format!("CutShort(Zstd) at {whole_blocks} of {}", packed.len() - 10));
+    assert_eq!(bench.next(), format!("CutShort(Zstd) at {whole_blocks} of {}", compressed.len() - 10));
 }
 
 #[test]
-fn a_failing_read_keeps_its_cause_and_its_place() {
+fn a_failing_read_keeps_its_cause_and_its_offset() {
     let mut bench = Bench::new(limits(99, 99), ReaderShape::default());
     bench.fail(io::ErrorKind::Interrupted);
     bench.send("a\nb");
@@ -269,8 +269,8 @@ fn a_failing_read_keeps_its_cause_and_its_place() {
     bench.fail(io::ErrorKind::TimedOut);
     assert_eq!(bench.next(), r#"0: line 1 at 0 "a\nbc""#);
     let Next::SourceFailed(error) = bench.segmenter.next() else { panic!("no failure") };
-    let expected = "<stdin>: reading failed at byte 4 of its text, byte 4 of the input as it came: see to the cause, then run the same \
-                    command again";
+    let expected = "<stdin>: reading failed at byte 4 of the uncompressed text, byte 4 of the input: fix the cause, \
+                    then run the same command again";
     assert_eq!(error.to_string(), expected);
     let cause = std::error::Error::source(&error).unwrap().downcast_ref::<io::Error>().unwrap();
     assert_eq!(cause.kind(), io::ErrorKind::TimedOut);
@@ -293,17 +293,17 @@ fn foreign_formats_are_named() {
 }
 
 #[test]
-fn sources_follow_each_other_past_one_that_is_gone() {
+fn reading_continues_after_a_missing_source() {
     let directory = tempfile::tempdir().unwrap();
     let file = |name: &str, content: &[u8]| {
         let path = directory.path().join(name);
         std::fs::write(&path, content).unwrap();
         Source::File(path)
     };
-    let gone = Source::File(directory.path().join("gone"));
+    let missing = Source::File(directory.path().join("missing"));
     let sources = vec![
         file("a", b"1\n2"),
-        gone.clone(),
+        missing.clone(),
         file("empty", b""),
         Source::File(directory.path().into()),
         file("b.gz", &gzip(b"3\n")),
@@ -313,10 +313,7 @@ fn sources_follow_each_other_past_one_that_is_gone() {
     let mut segmenter = Segmenter::new(reader, limits(99, 99), one_buffer(limits(99, 99)), never());
     let mut next = || show(segmenter.next());
     assert_eq!(next(), r#"0: line 1 at 0 "1\n2""#);
-    assert_eq!(
-        next(),
-        format!("{gone}: there is no such file: check the path, or name '-' for standard input")
-    );
+    assert_eq!(next(), format!("{missing}: no such file: check the path, or use '-' for standard input"));
     assert!(next().contains("is a directory"));
     assert_eq!(next(), r#"1: line 1 at 0 "3\n""#);
     assert_eq!(next(), "end");
@@ -326,7 +323,7 @@ fn sources_follow_each_other_past_one_that_is_gone() {
 }
 
 #[test]
-fn any_number_of_sources_ends_with_all_pieces_back() {
+fn all_pieces_return_after_any_number_of_sources() {
     let directory = tempfile::tempdir().unwrap();
     let text = b"1\n2\n3\n4\n5\n6\n7\n8\n9\n";
     let mut damaged = gzip(text);
@@ -348,7 +345,7 @@ fn any_number_of_sources_ends_with_all_pieces_back() {
         std::fs::write(&path, bytes).unwrap();
         kinds.push(Source::File(path));
     }
-    // All of a kind, and all kinds in turn. The smallest pool is the first to run dry.
+    // Each kind alone, and all kinds in turn. Small pools run dry first.
     let mut runs: Vec<Vec<Source>> = kinds.iter().map(|kind| vec![kind.clone(); 20]).collect();
     runs.push(kinds.iter().cycle().take(200).cloned().collect());
     let (done, end) = bounded(0);
@@ -364,7 +361,7 @@ fn any_number_of_sources_ends_with_all_pieces_back() {
     runs.join().unwrap();
 }
 
-/// Reads the sources to their end with so many pieces.
+/// Reads the sources to their end with a pool of `pieces`.
 fn read_all(sources: &[Source], pieces: usize) {
     let shape = ReaderShape { piece_bytes: 4, pieces, raw_bytes: 16 };
     let reader = spawn_with(sources.to_vec(), shape, Source::open).unwrap();
@@ -382,7 +379,7 @@ fn read_all(sources: &[Source], pieces: usize) {
 }
 
 #[test]
-fn a_reader_that_waits_for_a_piece_ends_when_nobody_reads_any_more() {
+fn a_reader_that_waits_for_a_piece_ends_when_its_receiver_is_dropped() {
     let shape = ReaderShape { piece_bytes: 1, pieces: 2, raw_bytes: 16 };
     let (ended, end) = bounded::<()>(0);
     let open = move |_: &Source| {

@@ -1,4 +1,4 @@
-//! However the bytes arrive, compressed or not, the segments are those of a plain model of the rules.
+//! However the bytes arrive, compressed or not, the segments equal those of a simple model.
 
 use std::io::{Read, Write};
 
@@ -10,14 +10,14 @@ use crate::input::segment::{Segment, SegmentLimits};
 use crate::input::segmenter::Next;
 use crate::input::tests::{Bench, gzip, limits, zstd};
 
-/// A segment as the rules say, or what ended the source.
+/// An expected segment, or the error that ended the source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Seen {
     Segment { first_line: u64, byte_offset: u64, bytes: Vec<u8>, oversized: Option<u64> },
     Broken(String),
 }
 
-/// The rules, written down as simply as can be, on the whole text at once.
+/// The simplest implementation of the rules, applied to the whole text at once.
 fn model(text: &[u8], limits: SegmentLimits) -> Vec<Seen> {
     let mut segments = Vec::new();
     let (mut open, mut first_line, mut byte_offset) = (Vec::new(), 1, 0);
@@ -57,7 +57,7 @@ fn model(text: &[u8], limits: SegmentLimits) -> Vec<Seen> {
     segments
 }
 
-/// What comes of these bytes when they arrive in chunks of these sizes.
+/// Returns the results for bytes that arrive in chunks of these sizes.
 fn run(raw: &[u8], chunks: &[usize], shape: ReaderShape, limits: SegmentLimits) -> Vec<Seen> {
     let mut bench = Bench::new(limits, shape);
     let mut rest = raw;
@@ -75,8 +75,8 @@ fn run(raw: &[u8], chunks: &[usize], shape: ReaderShape, limits: SegmentLimits) 
         match bench.segmenter.next() {
             Next::Segment(Segment { number, source, first_line, byte_offset, bytes, oversized, .. }) => {
                 assert_eq!((number, &*source), (seen.len() as u64, "<stdin>"));
-                let most = limits.segment_bytes.max(limits.line_max_bytes) * 2 + 4 * 4096;
-                assert!(bytes.capacity() <= most, "{} bytes of room", bytes.capacity());
+                let capacity_max = limits.segment_bytes.max(limits.line_max_bytes) * 2 + 4 * 4096;
+                assert!(bytes.capacity() <= capacity_max, "{} bytes of room", bytes.capacity());
                 seen.push(Seen::Segment { first_line, byte_offset, bytes: bytes.to_vec(), oversized });
             }
             Next::SourceFailed(error) => seen.push(Seen::Broken(error.to_string())),
@@ -89,7 +89,7 @@ fn run(raw: &[u8], chunks: &[usize], shape: ReaderShape, limits: SegmentLimits) 
 fn texts() -> impl Strategy<Value = Vec<u8>> {
     let length = prop_oneof![8 => 0..40usize, 2 => 100..400usize, 1 => 3000..6000usize];
     let line = (length, any::<u8>()).prop_map(|(length, salt)| -> Vec<u8> {
-        // Bytes of all kinds but the newline, and not all alike, so that a slip by one shows.
+        // Varying bytes without newlines, so that an off-by-one error is visible.
         (0..length)
             .scan(salt, |byte, _| {
                 *byte = byte.wrapping_mul(5).wrapping_add(31);
@@ -99,7 +99,7 @@ fn texts() -> impl Strategy<Value = Vec<u8>> {
             .collect()
     });
     (prop::collection::vec(line, 0..30), any::<bool>()).prop_map(|(lines, ended)| {
-        // No line is JSON, so that each is for itself, and none looks like another format.
+        // No line is JSON, so each is a span of its own, and none resembles another format.
         let lines: Vec<Vec<u8>> = lines
             .into_iter()
             .map(|line| if line.is_empty() { line } else { [b"~", &line[1..]].concat() })
@@ -126,8 +126,13 @@ fn chunks() -> impl Strategy<Value = Vec<usize>> {
     prop::collection::vec(prop_oneof![1..4usize, 1..300usize, Just(100_000)], 1..6)
 }
 
-/// The text compressed in as many parts as there are cuts and one more.
-fn packed(text: &[u8], cuts: &[prop::sample::Index], pack: fn(&[u8]) -> Vec<u8>, between: &[u8]) -> Vec<u8> {
+/// Compresses the text in parts that are split at `cuts`.
+fn compressed(
+    text: &[u8],
+    cuts: &[prop::sample::Index],
+    compress: fn(&[u8]) -> Vec<u8>,
+    between: &[u8],
+) -> Vec<u8> {
     let mut places: Vec<_> = cuts.iter().map(|cut| cut.index(text.len() + 1)).collect();
     places.sort_unstable();
     places.push(text.len());
@@ -135,13 +140,13 @@ fn packed(text: &[u8], cuts: &[prop::sample::Index], pack: fn(&[u8]) -> Vec<u8>,
     let mut raw = Vec::new();
     for place in places {
         raw.extend_from_slice(between);
-        raw.extend(pack(&text[start..place]));
+        raw.extend(compress(&text[start..place]));
         start = place;
     }
     raw
 }
 
-/// One frame of many blocks.
+/// Compresses the text to one frame of many blocks.
 fn zstd_blocks(text: &[u8]) -> Vec<u8> {
     let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
     for block in text.chunks(90) {
@@ -155,7 +160,7 @@ fn cuts() -> impl Strategy<Value = Vec<prop::sample::Index>> {
     prop::collection::vec(any::<prop::sample::Index>(), 0..4)
 }
 
-/// An empty skippable frame, and one that is not.
+/// An empty and a nonempty skippable frame.
 const SKIPPABLE: &[u8] = b"\x50\x2a\x4d\x18\0\0\0\0\x5f\x2a\x4d\x18\x05\0\0\0skip\n";
 
 proptest! {
@@ -174,19 +179,23 @@ proptest! {
             prop_assert_eq!(&joined, &text);
         }
         prop_assert_eq!(run(&text, &chunks, shape, limits), expected.clone(), "plain");
-        let members = packed(&text, &cuts, gzip, b"");
+        let members = compressed(&text, &cuts, gzip, b"");
         prop_assert_eq!(run(&members, &chunks, shape, limits), expected.clone(), "gzip");
-        let frames = packed(&text, &cuts, zstd, SKIPPABLE);
+        let frames = compressed(&text, &cuts, zstd, SKIPPABLE);
         prop_assert_eq!(run(&frames, &chunks, shape, limits), expected, "zstd");
     }
 
     #[test]
-    fn what_is_cut_short_gives_all_that_came_before(
+    fn truncated_input_returns_everything_before_the_end(
         text in texts(), shape in shapes(), chunks in chunks(), cuts in cuts(), end in any::<prop::sample::Index>(),
         gzipped in any::<bool>(),
     ) {
-        let mut raw = if gzipped { packed(&text, &cuts, gzip, b"") } else { packed(&text, &cuts, zstd, SKIPPABLE) };
-        // Enough of it to tell the format.
+        let mut raw = if gzipped {
+            compressed(&text, &cuts, gzip, b"")
+        } else {
+            compressed(&text, &cuts, zstd, SKIPPABLE)
+        };
+        // Keep enough bytes to detect the format.
         raw.truncate(4 + end.index(raw.len() - 4));
         let roomy = limits(100_000, 100_000);
         let seen = run(&raw, &chunks, shape, roomy);
@@ -197,7 +206,7 @@ proptest! {
         };
         prop_assert!(text.starts_with(&given));
         if let Some(Seen::Broken(error)) = seen.last() {
-            let place = format!("is cut short at byte {} of its text", given.len());
+            let place = format!("is cut short at byte {} of the uncompressed text", given.len());
             prop_assert!(error.contains(&place), "{}", error);
         } else {
             let mut whole = Vec::new();
@@ -206,12 +215,12 @@ proptest! {
             } else {
                 zstd::stream::copy_decode(&raw[..], &mut whole)
             };
-            prop_assert!(oracle.is_ok() && whole == given, "taken for whole: {:?}", oracle);
+            prop_assert!(oracle.is_ok() && whole == given, "treated as complete: {:?}", oracle);
         }
     }
 
     #[test]
-    fn damage_shows_the_same_however_it_arrives(
+    fn damage_has_the_same_effect_however_it_arrives(
         text in texts(), shape in shapes(), chunks in chunks(), place in any::<prop::sample::Index>(), flip in 1..=255u8,
         gzipped in any::<bool>(),
     ) {

@@ -1,4 +1,4 @@
-//! Slow pipes, the order to stop, buffers that do not come: each without a sleep.
+//! Slow pipes, stop requests and missing buffers, tested without a sleep.
 
 use std::io::{self, Read};
 use std::thread;
@@ -14,13 +14,13 @@ use crate::input::source::Source;
 use crate::input::tests::{Bench, gzip, limits, one_buffer, show};
 
 #[test]
-fn slow_lines_are_given_out_when_they_have_waited() {
+fn slow_lines_are_returned_after_the_flush_interval() {
     let slow = SegmentLimits { flush_interval: Duration::from_millis(1), ..limits(99, 99) };
-    for packed in [false, true] {
+    for is_compressed in [false, true] {
         let mut bench = Bench::new(slow, ReaderShape::default());
-        // A gzip member for each: its text must not wait in the decoder for the next.
+        // One gzip member per text, which must not wait in the decoder for the next.
         let send = |bench: &Bench, text: &str| {
-            if packed {
+            if is_compressed {
                 bench.send(gzip(text.as_bytes()));
             } else {
                 bench.send(text);
@@ -35,9 +35,9 @@ fn slow_lines_are_given_out_when_they_have_waited() {
     }
 }
 
-/// What is left over of the read that filled a segment waits no longer than other lines.
+/// Lines that remain from the read that filled a segment wait no longer than other lines.
 #[test]
-fn the_rest_behind_a_full_segment_is_given_out_without_more_input() {
+fn lines_after_a_full_segment_are_returned_without_more_input() {
     let slow = SegmentLimits { flush_interval: Duration::from_millis(1), ..limits(4, 99) };
     let mut bench = Bench::new(slow, ReaderShape::default());
     bench.send("a\nb\nc\n");
@@ -57,16 +57,16 @@ fn lines_that_may_wait_are_not_cut_by_reads() {
     assert_eq!(bench.all(), [r#"0: line 1 at 0 "a\nb\nc\n""#, "end"]);
 }
 
-/// Stops the bench when its pipe has been read empty, from another thread, by a message or by hanging up.
-fn stop_when_silent(bench: &mut Bench, reads: usize, hang_up: bool) -> thread::JoinHandle<()> {
+/// Stops the bench from another thread once its pipe is empty, by a message or by disconnection.
+fn stop_when_silent(bench: &mut Bench, reads: usize, disconnect: bool) -> thread::JoinHandle<()> {
     let stop = bench.stop.take().unwrap();
     let asked = bench.asked.clone();
     thread::spawn(move || {
-        // The reader asks for more only after it has sent on what it got.
+        // The reader reads again only after it has sent the previous data.
         for _ in 0..=reads {
             asked.recv().unwrap();
         }
-        if hang_up {
+        if disconnect {
             drop(stop);
         } else {
             stop.send(()).unwrap();
@@ -75,12 +75,12 @@ fn stop_when_silent(bench: &mut Bench, reads: usize, hang_up: bool) -> thread::J
 }
 
 #[test]
-fn told_to_stop_it_gives_out_whole_lines_first() {
-    for hang_up in [false, true] {
+fn a_stop_returns_whole_lines_first() {
+    for disconnect in [false, true] {
         let mut bench = Bench::new(limits(99, 99), ReaderShape::default());
         bench.send("a\nb");
         bench.send("\nc");
-        let stopper = stop_when_silent(&mut bench, 2, hang_up);
+        let stopper = stop_when_silent(&mut bench, 2, disconnect);
         assert_eq!(bench.all(), [r#"0: line 1 at 0 "a\nb\n""#, "stopped"]);
         assert_eq!(bench.next(), "stopped");
         stopper.join().unwrap();
@@ -88,7 +88,7 @@ fn told_to_stop_it_gives_out_whole_lines_first() {
 }
 
 #[test]
-fn told_to_stop_before_anything_came_it_stops() {
+fn a_stop_before_any_input_stops() {
     let mut bench = Bench::new(limits(99, 99), ReaderShape::default());
     let stopper = stop_when_silent(&mut bench, 0, false);
     assert_eq!(bench.all(), ["stopped"]);
@@ -96,7 +96,7 @@ fn told_to_stop_before_anything_came_it_stops() {
 }
 
 #[test]
-fn told_to_stop_it_does_not_wait_for_a_buffer() {
+fn a_stop_does_not_wait_for_a_buffer() {
     let mut bench = Bench::new(limits(2, 99), ReaderShape::default());
     bench.send("a\nb\n");
     let Next::Segment(kept) = bench.segmenter.next() else { panic!("no segment") };
@@ -111,7 +111,7 @@ fn a_reader_that_dies_is_not_the_end_of_the_input() {
     struct Dying;
     impl Read for Dying {
         fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-            assert!(out.len() < 256 << 10, "the reader dies of this, as the test wants");
+            assert!(out.len() < 256 << 10, "kills the reader, as the test intends");
             out[..2].copy_from_slice(b"a\n");
             Ok(2)
         }

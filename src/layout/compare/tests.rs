@@ -85,7 +85,7 @@ fn json_is_compared_by_value() {
 }
 
 #[test]
-fn what_an_update_keeps_is_no_difference() {
+fn a_value_that_an_update_keeps_is_no_difference() {
     check(&[row(1, None, None, None)], &[row(1, None, None, Some(5))], None);
     check(
         &[row(1, None, None, Some(5))],
@@ -95,7 +95,7 @@ fn what_an_update_keeps_is_no_difference() {
 }
 
 #[test]
-fn rows_that_are_cut_off() {
+fn truncated_rows() {
     let whole = row(1, Some("A"), None, None);
     for end in 1..whole.len() {
         let answer =

@@ -1,41 +1,40 @@
-//! What each writer is doing, for whoever watches the run. It is noted a few times a segment.
+//! The current activity of each writer, for status displays. It is updated a few times per segment.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-/// What a writer does.
+/// The activity of a writer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Activity {
-    /// It waits for a segment that is ready.
+    /// Waits for a prepared segment.
     Waiting,
-    /// It waits for another writer, whose earlier segment holds the same event.
+    /// Waits for another writer whose earlier segment contains the same event.
     WaitingForTurn,
-    /// It has a segment stored, trying again where that is needed.
+    /// Stores a segment, including retries.
     Writing,
-    /// It has nothing more to do.
+    /// Has ended.
     Ended,
 }
 
-/// A writer at one moment.
+/// The state of a writer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct WriterActivity {
-    /// What it does.
     pub activity: Activity,
-    /// Since when.
+    /// The start of the activity.
     pub since: Instant,
-    /// The number of the segment at hand, from 0.
+    /// The number of the current segment, counted from 0.
     pub segment: Option<u64>,
-    /// The events of that segment.
+    /// The number of events in that segment.
     pub events: u64,
 }
 
-/// The writers of a run.
+/// The states of all writers of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Activities(Mutex<Vec<WriterActivity>>);
 
 impl Activities {
-    /// A writer begins.
-    pub(crate) fn begin(&self) -> Own<'_> {
+    /// Adds a writer.
+    pub(crate) fn begin(&self) -> ActivityHandle<'_> {
         let mut writers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         writers.push(WriterActivity {
             activity: Activity::Waiting,
@@ -43,7 +42,7 @@ impl Activities {
             segment: None,
             events: 0,
         });
-        Own { all: self, number: writers.len() - 1 }
+        ActivityHandle { all: self, number: writers.len() - 1 }
     }
 
     pub(crate) fn writers(&self) -> Vec<WriterActivity> {
@@ -51,14 +50,14 @@ impl Activities {
     }
 }
 
-/// A writer's own place; it has ended when this is dropped.
-pub(crate) struct Own<'a> {
+/// Updates the activity of one writer. Its drop sets [`Activity::Ended`].
+pub(crate) struct ActivityHandle<'a> {
     all: &'a Activities,
     number: usize,
 }
 
-impl Own<'_> {
-    /// It does this from now on, with that segment and its events.
+impl ActivityHandle<'_> {
+    /// Sets the activity, with the number and the event count of its segment.
     pub(crate) fn set_activity(&self, activity: Activity, segment: Option<(u64, u64)>) {
         let (segment, events) = segment.map_or((None, 0), |(number, events)| (Some(number), events));
         let mut writers = self.all.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -66,7 +65,7 @@ impl Own<'_> {
     }
 }
 
-impl Drop for Own<'_> {
+impl Drop for ActivityHandle<'_> {
     fn drop(&mut self) {
         self.set_activity(Activity::Ended, None);
     }

@@ -1,4 +1,4 @@
-//! What became of the events of a run, counted.
+//! Counts the event outcomes of a run.
 
 use crate::database::store::{FileCounts, LoadedSegment};
 use std::collections::BTreeSet;
@@ -9,37 +9,37 @@ use uuid::Uuid;
 /// Counts of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
-    /// Lines, blank ones too.
+    /// Lines, including blank ones.
     pub lines: u64,
-    /// Events; a line that is no JSON is one.
+    /// Events. Malformed JSON counts as one.
     pub events: u64,
-    /// Events that are new in the database.
+    /// Events that this run added to the database.
     pub inserted: u64,
-    /// Events that were stored before, and were rewritten because they differed.
+    /// Stored events that were replaced because they differed.
     pub updated: u64,
-    /// Events that were stored before, or came more than once.
+    /// Events that were already stored, or repeated in the input.
     pub duplicate: u64,
-    /// Events of segments that the ledger holds.
+    /// Events of segments that are in the ledger.
     pub already_loaded: u64,
-    /// Events that are in a reject file.
+    /// Events in a reject file.
     pub rejected: u64,
-    /// Those of them that are in the reject file of an earlier run.
+    /// Rejected events that are in the reject file of an earlier run.
     pub rejected_before: u64,
-    /// Segments that were read.
+    /// Segments read.
     pub segments: u64,
-    /// Segments that the ledger holds.
+    /// Segments that are in the ledger.
     pub segments_skipped: u64,
-    /// Files that were not read, as they are unchanged since they were loaded.
+    /// Files that were not read because they are unchanged since their load.
     pub files_skipped: u64,
 }
 
 impl Counts {
-    /// Events that this run is the first to report as rejected.
+    /// Returns the number of rejects first reported by this run.
     pub fn rejected_new(&self) -> u64 {
         self.rejected.saturating_sub(self.rejected_before)
     }
 
-    /// Counts events that were loaded before, with what was rejected of them.
+    /// Counts events that were loaded before, `rejected` of which were rejected.
     fn add_loaded(&mut self, events: u64, rejected: u64) {
         let rejected = rejected.min(events);
         self.already_loaded += events - rejected;
@@ -47,41 +47,41 @@ impl Counts {
         self.rejected_before += rejected;
     }
 
-    /// Events that were read, but of which nothing is known: the run ended before their turn came.
+    /// Returns the number of events that were read but have no outcome, because the run ended before.
     pub fn unfinished(&self) -> u64 {
         let finished = self.inserted + self.updated + self.duplicate + self.already_loaded + self.rejected;
         self.events.saturating_sub(finished)
     }
 }
 
-/// How many rejects are too many. Those that an earlier run has reported do not count.
+/// The maximum number of rejects. Rejects that an earlier run reported do not count.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum RejectLimit {
-    /// More than this number.
+    /// A number of events.
     Number(u64),
-    /// More than this share of all events, in per cent; looked at once 1,000 events were read, and at the end.
+    /// A percentage of all events, checked after at least 1,000 events and at the end.
     Percent(f64),
 }
 
-/// How many events must have been read before a share of them says something.
+/// The minimum number of events for a meaningful percentage.
 const PERCENT_EVENTS_MIN: u64 = 1000;
 
 impl RejectLimit {
-    /// Whether the limit is passed while the input goes on.
-    pub fn is_passed_so_far(self, counts: &Counts) -> bool {
+    /// Returns whether the counts so far exceed the limit.
+    pub fn is_exceeded_so_far(self, counts: &Counts) -> bool {
         match self {
             RejectLimit::Percent(_) if counts.events < PERCENT_EVENTS_MIN => false,
-            RejectLimit::Number(_) | RejectLimit::Percent(_) => self.is_passed_at_end(counts),
+            RejectLimit::Number(_) | RejectLimit::Percent(_) => self.is_exceeded_at_end(counts),
         }
     }
 
-    /// Whether the limit is passed by the counts of all the input.
-    pub fn is_passed_at_end(self, counts: &Counts) -> bool {
+    /// Returns whether the final counts exceed the limit.
+    pub fn is_exceeded_at_end(self, counts: &Counts) -> bool {
         match self {
             RejectLimit::Number(limit) => counts.rejected_new() > limit,
             #[expect(
                 clippy::cast_precision_loss,
-                reason = "a share of more than 2^53 events needs no last digit"
+                reason = "a percentage of more than 2^53 events may be rounded"
             )]
             RejectLimit::Percent(limit) => {
                 counts.rejected_new() as f64 * 100.0 > counts.events as f64 * limit
@@ -94,21 +94,21 @@ impl FromStr for RejectLimit {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wanted = || "a number of events such as 100, or a share such as 0.5%, is needed".to_owned();
+        let expected = || "expected a number of events such as 100, or a percentage such as 0.5%".to_owned();
         match text.strip_suffix('%') {
             Some(percent) => {
-                let percent: f64 = percent.trim().parse().map_err(|_| wanted())?;
-                if (0.0..=100.0).contains(&percent) { Ok(Self::Percent(percent)) } else { Err(wanted()) }
+                let percent: f64 = percent.trim().parse().map_err(|_| expected())?;
+                if (0.0..=100.0).contains(&percent) { Ok(Self::Percent(percent)) } else { Err(expected()) }
             }
-            None => text.parse().map(Self::Number).map_err(|_| wanted()),
+            None => text.parse().map(Self::Number).map_err(|_| expected()),
         }
     }
 }
 
-/// So many earlier runs that have reported rejects are kept: their files are named.
+/// The maximum number of earlier runs kept, in order to name their reject files.
 const REPORTED_BY_MAX: usize = 1000;
 
-/// Counts that several threads add to.
+/// Counts shared by several threads.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     counts: Mutex<Counts>,
@@ -124,7 +124,7 @@ impl Tally {
         *lock(&self.counts)
     }
 
-    /// Counts a segment that the ledger holds, and that was not parsed.
+    /// Counts a segment that is in the ledger and was not parsed.
     pub(crate) fn skip(&self, held: &LoadedSegment) {
         self.add(|counts| {
             counts.lines += held.counts.lines;
@@ -134,7 +134,7 @@ impl Tally {
         self.add_loaded(held);
     }
 
-    /// Counts a segment whose lines and events are counted, and of which the ledger says that it was loaded before.
+    /// Counts a segment as already loaded. Its lines and events must have been counted before.
     pub(crate) fn add_loaded(&self, held: &LoadedSegment) {
         self.add(|counts| {
             counts.segments_skipped += 1;
@@ -145,7 +145,7 @@ impl Tally {
         }
     }
 
-    /// Counts a file that was loaded before and is unchanged.
+    /// Counts a file that is unchanged since its load.
     pub(crate) fn skip_file(&self, held: &FileCounts) {
         self.add(|counts| {
             counts.lines += held.lines;
@@ -158,7 +158,7 @@ impl Tally {
         self.note_reports(&held.reported_by);
     }
 
-    /// The earlier runs whose reject files have what counts as rejected before.
+    /// Returns the earlier runs whose reject files contain the events in `rejected_before`.
     pub(crate) fn reported_by(&self) -> Vec<Uuid> {
         lock(&self.reported_by).iter().copied().collect()
     }
@@ -183,9 +183,9 @@ mod tests {
         let check = |limit: &str, rejected, events, so_far, at_end| {
             let limit: RejectLimit = limit.parse().unwrap();
             let counts = Counts { events, rejected, ..Counts::default() };
-            assert_eq!(limit.is_passed_so_far(&counts), so_far, "{limit:?} {rejected} of {events}, so far");
+            assert_eq!(limit.is_exceeded_so_far(&counts), so_far, "{limit:?} {rejected} of {events}, so far");
             assert_eq!(
-                limit.is_passed_at_end(&counts),
+                limit.is_exceeded_at_end(&counts),
                 at_end,
                 "{limit:?} {rejected} of {events}, at the end"
             );

@@ -1,4 +1,4 @@
-//! What became of each event so far, and what each thread is doing.
+//! Event counts and writer activities of a run.
 
 pub(crate) mod activity;
 pub(crate) mod counts;

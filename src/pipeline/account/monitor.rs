@@ -1,4 +1,4 @@
-//! A run as it can be seen from outside while it goes on.
+//! The state of a running load, for observers.
 
 use crate::database::store::{FileCounts, SegmentHash};
 use crate::input::decode::raw::ReadCounters;
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use uuid::Uuid;
 
-/// The account of a run, which others may look at while the run adds to it.
+/// The account of a run. Other threads may read it during the run.
 #[derive(Debug, Default)]
 pub(crate) struct Monitor {
     pub(crate) tally: Tally,
@@ -20,63 +20,60 @@ pub(crate) struct Monitor {
     pub(crate) activities: Activities,
     pub(crate) awaited: Awaited,
     pub(crate) files: FileSegments,
-    /// Set once there is a reader.
+    /// Set when the reader starts.
     pub(crate) read: OnceLock<Arc<ReadCounters>>,
 }
 
 impl Monitor {
-    /// What became of the events so far.
     pub(crate) fn counts(&self) -> Counts {
         self.tally.counts()
     }
 
-    /// Bytes read as they came, compressed or not.
+    /// Returns the number of raw bytes read, compressed or not.
     pub(crate) fn bytes_read(&self) -> u64 {
         self.read.get().map_or(0, |read| read.bytes_read())
     }
 
-    /// Bytes of text read.
+    /// Returns the number of bytes of uncompressed text.
     pub(crate) fn bytes_uncompressed(&self) -> u64 {
         self.read.get().map_or(0, |read| read.bytes_uncompressed())
     }
 
-    /// Counts a file that is not read, as it is unchanged since it was loaded.
+    /// Counts a file that is not read because it is unchanged since its load.
     pub(crate) fn skip_file(&self, held: &FileCounts) {
         self.tally.skip_file(held);
     }
 
-    /// The earlier runs whose reject files have what counts as rejected before.
+    /// Returns the earlier runs whose reject files contain the events in `rejected_before`.
     pub(crate) fn reported_by(&self) -> Vec<Uuid> {
         self.tally.reported_by()
     }
 
-    /// The segments of a source that was read, in no order; none where they are not known.
+    /// Returns the segments of a source in arbitrary order, or none if they are unknown.
     pub(crate) fn segments_of(&self, source: &str) -> Option<Vec<SegmentHash>> {
         self.files.of(source)
     }
 
-    /// The kinds of rejects so far.
     pub(crate) fn reject_kinds(&self) -> RejectKinds {
         self.reasons.kinds()
     }
 
-    /// What the writers are doing.
     pub(crate) fn writers(&self) -> Vec<WriterActivity> {
         self.activities.writers()
     }
 
-    /// Segments that other loads have taken and that are waited for; none while there is something else to do.
+    /// Returns the number of segments claimed by other loads that the run waits for. 0 while there is other work.
     pub(crate) fn segments_claimed_elsewhere(&self) -> usize {
         self.awaited.0.load(Ordering::Relaxed)
     }
 
-    /// Batches that are ready or being written.
+    /// Returns the number of batches that are queued or being written.
     pub(crate) fn queue_depth(&self) -> usize {
         self.in_flight.len()
     }
 }
 
-/// How many segments of other loads are waited for.
+/// The number of segments claimed by other loads that the run waits for.
 #[derive(Debug, Default)]
 pub(crate) struct Awaited(AtomicUsize);
 

@@ -1,6 +1,6 @@
-//! Inputs that are no dumps: one whose first 1,000 values are all rejected is abandoned, so that it fills no reject file.
+//! Abandons an input whose first 1,000 values are all rejected, so that it does not fill the reject file.
 //!
-//! Invariant: what is decided depends on the order of the input alone, not on which thread is ready first.
+//! Invariant: the decision depends only on the order of the input, not on the timing of threads.
 
 use crate::database::store::LoadedSegment;
 use crate::error_chain::in_full;
@@ -8,10 +8,10 @@ use crate::pipeline::claim::ClaimedBatch;
 use crate::pipeline::source_segments::SourceError;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// So many values, rejected from the first on, are enough.
+/// The number of values that must all be rejected.
 const VALUES_MAX: usize = 1000;
 
-/// What is known of the source that is being read.
+/// The decisions about the sources of a run.
 #[derive(Debug, Default)]
 pub(crate) struct FirstValues(Mutex<FirstValuesState>);
 
@@ -25,9 +25,9 @@ struct FirstValuesState {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
-    /// All values so far are rejected: so many.
+    /// All values so far are rejected. Holds their number.
     Open(usize),
-    Sound,
+    Accepted,
     Abandoned,
 }
 
@@ -38,8 +38,8 @@ impl Default for Verdict {
 }
 
 impl FirstValues {
-    /// Judges a source by its next segment; without a batch the segment is loaded already, as `loaded` says, or by another load.
-    /// What comes back is what is to be written: of a source that is abandoned the rejects of its first values alone.
+    /// Updates the verdict with the next segment of a source. Without a batch, the segment was loaded before as described by
+    /// `loaded`, or is claimed by another load. Returns the batch to write: of an abandoned source only its first rejects.
     pub(crate) fn judge<'r>(
         &self,
         source: &Arc<str>,
@@ -52,14 +52,14 @@ impl FirstValues {
             state.verdict = Verdict::default();
         }
         let Verdict::Open(before) = state.verdict else {
-            return batch.filter(|_| state.verdict == Verdict::Sound);
+            return batch.filter(|_| state.verdict == Verdict::Accepted);
         };
         let Some(mut batch) = batch else {
-            // So many rejects were allowed if an earlier load did not abandon the source for them.
+            // If the earlier load did not abandon the source, these rejects were allowed.
             let rejected =
                 before + loaded.map_or(0, |loaded| usize::try_from(loaded.rejected).unwrap_or(VALUES_MAX));
             let is_open = loaded.is_some_and(|loaded| loaded.stored() == 0) && rejected < VALUES_MAX;
-            state.verdict = if is_open { Verdict::Open(rejected) } else { Verdict::Sound };
+            state.verdict = if is_open { Verdict::Open(rejected) } else { Verdict::Accepted };
             return None;
         };
         let rejected = before + batch.prepared.first_rejects();
@@ -77,19 +77,19 @@ impl FirstValues {
             state.abandoned.push(Arc::clone(source));
             state.verdict = Verdict::Abandoned;
         } else if batch.prepared.has_events() {
-            state.verdict = Verdict::Sound;
+            state.verdict = Verdict::Accepted;
         } else {
             state.verdict = Verdict::Open(rejected);
         }
         Some(batch)
     }
 
-    /// Whether a source is abandoned: nothing more of it is parsed.
+    /// Returns whether a source is abandoned. The rest of it is not parsed.
     pub(crate) fn is_abandoned(&self, source: &Arc<str>) -> bool {
         self.lock().abandoned.contains(source)
     }
 
-    /// The errors of the sources that were abandoned.
+    /// Takes the errors of the abandoned sources.
     pub(crate) fn take_errors(&self) -> Vec<SourceError> {
         std::mem::take(&mut self.lock().errors)
     }

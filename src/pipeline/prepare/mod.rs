@@ -1,7 +1,7 @@
-//! From a segment to a batch: values are parsed, events encoded, duplicates found.
+//! Turns a segment into a batch: parses its values, encodes events and finds duplicates.
 //!
-//! Invariant: what is held of a segment is bounded by its bytes, whatever they hold. Rows and rejects beyond that are made
-//! again from the text when they are needed.
+//! Invariant: memory per segment is bounded by its size, whatever it contains. Rows and rejects beyond that are recreated
+//! from the text when needed.
 
 pub(crate) mod first_values;
 pub(crate) mod parts;

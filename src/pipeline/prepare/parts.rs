@@ -1,4 +1,4 @@
-//! What the values of a segment become: rows, rejects, and where each event stands.
+//! Reads the values of a segment into rows, rejects and event places.
 
 use crate::event::kill_event::Event;
 use crate::event::line::{Line, LineReader, ReadRules, decoded_text};
@@ -14,16 +14,16 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Where an event stands in its segment. A segment has less than 4 GiB.
+/// The place of an event in its segment. A segment is smaller than 4 GiB.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct EventPlace {
-    /// Lines from the segment's first one.
+    /// The line, counted from the segment's first one.
     pub(crate) line: u32,
-    /// The place in an array; none is the largest number.
+    /// The array index, or [`EventPlace::NONE`].
     index: u32,
     start: u32,
     len: u32,
-    /// Which of the value's events it is, if it was in a string; none is the largest number.
+    /// Its number among the events of the value, if it was in a string. Otherwise [`EventPlace::NONE`].
     decoded: u32,
 }
 
@@ -43,20 +43,20 @@ impl EventPlace {
     }
 }
 
-fn narrow(number: usize) -> u32 {
+fn to_u32(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(EventPlace::NONE)
 }
 
-/// Rejects of a segment above which they are not held.
+/// The maximum number of rejects held per segment.
 pub(crate) const HELD_REJECTS_MAX: usize = 4096;
 
-/// The bytes of decoded text in rejects above which they are not held.
+/// The maximum size of decoded text in held rejects, in bytes.
 const HELD_RAW_BYTES_MAX: usize = 1 << 20;
 
-/// The rows of an event of more text than this are encoded into memory that returns to the system at once.
+/// Above this text length, the rows of an event are encoded into memory that returns to the system when freed.
 const LARGE_EVENT_MIN: usize = 4 << 20;
 
-/// Encodes events again, of a segment whose rows are not held.
+/// Encodes the events of a segment again if its rows are not held.
 #[derive(Debug)]
 pub(crate) struct Recoder {
     pub(crate) segment: Arc<Segment>,
@@ -71,7 +71,7 @@ impl Recode for Recoder {
             rows.reserve(LARGE_CAPACITY);
         }
         let rules = self.preparer.rules(&self.segment.source);
-        // Its text is the event itself, and what was asked of it holds.
+        // The text is the event itself, and the requirements were already checked.
         let rules = ReadRules {
             events_at: None,
             server: None,
@@ -80,7 +80,7 @@ impl Recode for Recoder {
             ..rules
         };
         let mut encoder = self.preparer.encoder();
-        // Both have been done before with the same text.
+        // Errors are impossible: reading and encoding succeeded before with the same text.
         let _ = LineReader::with_rules(rules).read(&text, &mut Event::default(), |found| {
             if let Ok(event) = found.event {
                 let mut event = event.clone();
@@ -91,7 +91,7 @@ impl Recode for Recoder {
     }
 }
 
-/// The text of an event, decoded if it was in a string.
+/// Returns the text of an event, decoded if it was in a string.
 pub(crate) fn event_text<'s>(
     segment: &'s Segment,
     place: EventPlace,
@@ -109,15 +109,15 @@ pub(crate) fn event_text<'s>(
 pub(crate) struct Rejects {
     /// All of them, or none.
     pub(crate) held: Vec<Reject>,
-    /// The bytes of their decoded texts.
+    /// The size of their decoded texts, in bytes.
     raw_bytes: usize,
     pub(crate) count: u64,
 }
 
-/// Takes rejects as they are found; false: no further ones are wanted.
+/// Receives rejects as they are found. Returns false to stop.
 type RejectSink<'s> = &'s mut dyn FnMut(&Reject) -> bool;
 
-/// What reads the values of one segment; it keeps its working space, and what it has seen, from one to the next.
+/// The reader and encoder of a segment's values, reused from value to value.
 struct Tools<'s, 'r> {
     reader: LineReader<'s, 'r>,
     event: Event<'s>,
@@ -125,21 +125,21 @@ struct Tools<'s, 'r> {
     server: Server,
 }
 
-/// What is gathered while the values of a segment are read.
+/// The results of reading a segment.
 pub(crate) struct SegmentParts {
     pub(crate) events: u64,
     pub(crate) rejects: Rejects,
-    /// Those of the value at hand.
+    /// Rejects of the current value.
     fresh: Vec<Reject>,
     pub(crate) rows: Rows,
     rows_bytes_max: usize,
     pub(crate) places: Vec<EventPlace>,
-    /// The first event whose id its server can hardly have given out.
+    /// The first event with an implausible id for its server.
     pub(crate) implausible: Option<i64>,
 }
 
 impl SegmentParts {
-    /// Rows are held up to `rows_bytes_max`.
+    /// Creates an empty result that holds rows of up to `rows_bytes_max` bytes.
     pub(crate) fn new(rows_bytes_max: usize) -> Self {
         Self {
             events: 0,
@@ -160,17 +160,17 @@ impl SegmentParts {
             index: segment.spans.as_ref().and_then(|spans| index_of(spans.first()?)),
             text: 0..segment.bytes.len(),
             raw: None,
-            reason: format!("a value of {bytes} bytes, and at most {LINE_MAX_BYTES} are taken").into(),
+            reason: format!("a value of {bytes} bytes exceeds the limit of {LINE_MAX_BYTES}").into(),
             field: None,
             sqlstate: None,
             truncated: true,
         });
     }
 
-    /// Reads all values. Rejects go to `sink` where there is one.
+    /// Reads all values. Passes rejects to `sink`, if any.
     pub(crate) fn read(&mut self, preparer: &Preparer, segment: &Segment, mut sink: Option<RejectSink<'_>>) {
         let bytes = &segment.bytes[..];
-        // Nearly always all of it is UTF-8, which is faster to see in one go.
+        // Nearly always the whole segment is UTF-8, which is faster to check at once.
         let text = simdutf8::basic::from_utf8(bytes).ok();
         let reader = LineReader::with_rules(preparer.rules(&segment.source));
         let server = preparer.server;
@@ -198,8 +198,7 @@ impl SegmentParts {
         }
     }
 
-    /// Reads the values of a text of the segment; `whole` is all of the segment, if all of it is UTF-8. False: no more are
-    /// wanted.
+    /// Reads the values of one text of the segment. `whole` is the whole segment if it is UTF-8. Returns false to stop.
     fn read_span<'s>(
         &mut self,
         tools: &mut Tools<'s, '_>,
@@ -220,7 +219,7 @@ impl SegmentParts {
                 }
             },
         };
-        // White space alone is left to the value, so that a reject has all of it.
+        // White space is left to the value, so that a reject contains it.
         let skipped = separators(text);
         let mut start = if text[..skipped].contains('\u{1e}') { skipped } else { 0 };
         while start < text.len() {
@@ -228,15 +227,16 @@ impl SegmentParts {
             let is_wanted = self.fresh.is_empty() || self.settle_rejects(sink);
             match read {
                 _ if !is_wanted => return false,
-                // A comma may end a line.
+                // A comma is allowed at the end of a line.
                 Some(end) if text[end..].trim_ascii() != "," => start = end + separators(&text[end..]),
                 _ => return true,
             }
         }
         true
     }
-    /// Reads the value at byte `start` of a text, which begins at byte `base` of the segment: where it ends, or none if it is
-    /// no JSON. Then it costs the rest of the text, as its end can't be known.
+
+    /// Reads the value at byte `start` of a text that begins at byte `base` of the segment. Returns its end. Malformed JSON
+    /// returns none and is rejected together with the rest of the text, because its end is unknown.
     fn read_value<'s>(
         &mut self,
         tools: &mut Tools<'s, '_>,
@@ -266,10 +266,10 @@ impl SegmentParts {
                 Ok(()) => {
                     self.places.push(EventPlace {
                         line: u32::try_from(line).unwrap_or(EventPlace::NONE),
-                        index: index.map_or(EventPlace::NONE, narrow),
-                        start: narrow(start),
-                        len: narrow(byte_len),
-                        decoded: decoded.map_or(EventPlace::NONE, narrow),
+                        index: index.map_or(EventPlace::NONE, to_u32),
+                        start: to_u32(start),
+                        len: to_u32(byte_len),
+                        decoded: decoded.map_or(EventPlace::NONE, to_u32),
                     });
                     if !self.rows.is_recoded() && self.rows.byte_len() > self.rows_bytes_max {
                         self.rows.drop_bytes();
@@ -301,7 +301,7 @@ impl SegmentParts {
         }
     }
 
-    /// A text that is no JSON counts as one event.
+    /// Rejects a text that is not JSON. It counts as one event.
     fn reject_text(&mut self, text: Range<usize>, line: u64, index: Option<usize>, reason: &str) {
         self.events += 1;
         self.fresh.push(Reject {
@@ -316,7 +316,7 @@ impl SegmentParts {
         });
     }
 
-    /// Passes the rejects of a value on, or holds them as far as they are not too many. False: no more are wanted.
+    /// Passes the rejects of a value to the sink, or holds them up to a limit. Returns false to stop.
     fn settle_rejects(&mut self, sink: &mut Option<RejectSink<'_>>) -> bool {
         let Rejects { held, raw_bytes, count } = &mut self.rejects;
         let is_whole = held.len() as u64 == *count;
@@ -330,27 +330,27 @@ impl SegmentParts {
             held.append(&mut self.fresh);
         } else {
             *held = Vec::new();
-            // Its space was made for the longest array so far.
+            // Frees memory that may have grown for a long array.
             self.fresh = Vec::new();
         }
         true
     }
 }
 
-/// Where a text of a segment stands in the source.
+/// The place of a text in its source.
 struct Origin {
     /// The number of the segment's first line.
     first_line: u64,
-    /// Lines from the segment's first one, as far as they were counted.
+    /// Lines counted so far, from the segment's first one.
     line: u64,
-    /// How many bytes of the text were looked at for lines; none where it is one line.
+    /// The number of bytes searched for line feeds. None if the text is one line.
     counted: Option<usize>,
-    /// Where it is an element of an array.
+    /// The array index, if the text is an element.
     index: Option<usize>,
 }
 
 impl Origin {
-    /// Lines from the segment's first one to byte `at` of the text.
+    /// Returns the number of lines from the segment's first one to byte `at` of the text.
     fn line_at(&mut self, text: &str, at: usize) -> u64 {
         if let Some(counted) = &mut self.counted
             && at > *counted
@@ -366,7 +366,7 @@ fn index_of(span: &Span) -> Option<usize> {
     span.index.and_then(|index| usize::try_from(index).ok())
 }
 
-/// The length of what may stand between two values.
+/// Returns the length of the separators at the start of a text.
 fn separators(text: &str) -> usize {
     text.len() - text.trim_start_matches([' ', '\t', '\r', '\n', '\u{1e}']).len()
 }

@@ -1,4 +1,4 @@
-//! A segment that is ready to be written, and its rejects.
+//! A segment that is ready to be written, with its rejects.
 
 use crate::database::store::{Batch, SegmentCounts, SegmentHash};
 use crate::input::buffers::{Buffer, LARGE_CAPACITY};
@@ -10,49 +10,49 @@ use crate::pipeline::rejects::reject::Reject;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// The bytes of a segment and of its rows together, above which the rows are not held. A segment of real events takes 10 MiB.
+/// The maximum size of a segment together with its held rows, in bytes. A segment of real events takes 10 MiB.
 const HELD_BYTES_MAX: usize = 24 << 20;
 
-/// Rows of fewer bytes are held in any case.
+/// Rows below this size are always held.
 const HELD_ROWS_MIN: usize = 4 << 20;
 
-/// More rejects before the first event are not counted: so many are enough to abandon an input.
+/// The maximum count of rejects before the first event, which is enough to abandon an input.
 const REJECTS_COUNTED_MAX: usize = 1000;
 
-/// A segment, parsed and encoded once; every try to write it sends the same bytes.
+/// A segment, parsed and encoded once. Every write attempt sends the same bytes.
 #[derive(Debug)]
 pub struct Prepared {
-    /// The text, which rejects are cut from.
+    /// The text, which is the source of rejects.
     pub segment: Arc<Segment>,
-    /// What a store is given.
+    /// The batch to store.
     pub batch: Arc<Batch>,
-    /// Rejects found while reading, in their order; only their number where there are many.
+    /// Rejects found while reading, in order. If there are many, only their number.
     pub(crate) found: Rejects,
-    /// What the database rejected.
+    /// Events that the database refused.
     refused: Vec<Reject>,
-    /// How many rejects count.
+    /// Only this many rejects are reported.
     rejects_max: u64,
-    /// Where each event of the batch came from.
+    /// The place of each event of the batch.
     places: Arc<Vec<EventPlace>>,
-    /// The first event whose id its server can hardly have given out.
+    /// The first event with an implausible id for its server.
     pub implausible: Option<i64>,
     preparer: Preparer,
-    /// The pool's buffer, where the segment's text is not in it any more: it counts the segments in flight.
+    /// The emptied pool buffer of a segment whose text was moved out. It still limits the number of segments in flight.
     _emptied: Option<Buffer>,
 }
 
 impl Prepared {
-    /// Events that stand in the segment more than once, counted without their first place.
+    /// Returns the number of events that repeat an earlier event of the segment.
     pub fn repeated(&self) -> u64 {
         (self.batch.versions.len() - self.batch.order.len()) as u64
     }
 
-    /// Whether some of its events can be stored.
+    /// Returns whether the segment has events that can be stored.
     pub(crate) fn has_events(&self) -> bool {
         !self.places.is_empty()
     }
 
-    /// How many rejects come before the first event that can be stored, counted up to [`REJECTS_COUNTED_MAX`].
+    /// Counts the rejects before the first event that can be stored, up to [`REJECTS_COUNTED_MAX`].
     pub(crate) fn first_rejects(&self) -> usize {
         let first = self.places.first().map_or(usize::MAX, |place| place.text().start);
         let mut before = 0;
@@ -66,28 +66,28 @@ impl Prepared {
         before
     }
 
-    /// The ids that are to be stored, each once, ascending.
+    /// Returns the distinct ids to store, in ascending order.
     pub(crate) fn sorted_ids(&self) -> Vec<i64> {
         self.batch.rows.ids(&self.batch.order)
     }
 
-    /// The ids of all events that can be stored, with the number of the line that each stands in.
+    /// Returns the ids of all events that can be stored, with their line numbers.
     pub fn ids(&self) -> impl Iterator<Item = (i64, u64)> + '_ {
         let events = self.batch.rows.events().iter().zip(&*self.places);
         events.map(|(event, place)| (event.id, self.line(*place)))
     }
 
-    /// Where an event of the batch came from, as an error names it.
+    /// Formats the place of an event of the batch for errors.
     pub(crate) fn place(&self, event: usize) -> String {
         format!("{}:{}", self.segment.source, self.line(self.places[event]))
     }
 
-    /// The number of the line in which an event begins.
+    /// Returns the number of the line in which an event begins.
     fn line(&self, place: EventPlace) -> u64 {
         self.segment.first_line + u64::from(place.line)
     }
 
-    /// Notes that the database refused an event of the batch.
+    /// Records that the database refused an event of the batch.
     pub fn reject(&mut self, event: usize, reason: String, sqlstate: Option<String>) {
         let place = self.places[event];
         let raw = event_text(&self.segment, place, &self.preparer);
@@ -104,17 +104,16 @@ impl Prepared {
         });
     }
 
-    /// How many events were rejected.
+    /// Returns the number of rejected events.
     pub fn rejected(&self) -> u64 {
         (self.found.count + self.refused.len() as u64).min(self.rejects_max)
     }
 
-    /// Keeps the first `rejects_max` rejects alone.
+    /// Keeps only the first `rejects_max` rejects.
     pub(crate) fn limit_rejects(&mut self, rejects_max: u64) {
         self.rejects_max = rejects_max;
     }
 
-    /// The first reject.
     pub(crate) fn first_reject(&self) -> Option<Reject> {
         let mut first = None;
         let _ = self.each_reject(|reject| {
@@ -124,11 +123,11 @@ impl Prepared {
         first
     }
 
-    /// Hands out all rejects in the order of the segment, until `each` fails.
+    /// Calls `each` for all rejects in the order of the segment, until it fails.
     ///
     /// # Errors
     ///
-    /// What `each` failed with.
+    /// Returns the error of `each`.
     pub fn each_reject<E>(&self, mut each: impl FnMut(&Reject) -> Result<(), E>) -> Result<(), E> {
         let mut refused: Vec<&Reject> = self.refused.iter().collect();
         refused.sort_by_key(|reject| (reject.line, reject.index));
@@ -181,8 +180,8 @@ impl Preparer {
         }
         let SegmentParts { events, rejects, mut rows, places, implausible, .. } = parts;
         let places = Arc::new(places);
-        // A try to write that hangs may need the text for longer than this run: its memory leaves the pool's buffer, which
-        // stays with the segment.
+        // A hanging write attempt may need the text for longer than this run. So the text is moved out of the pool's buffer,
+        // which stays with the segment.
         let emptied = rows.is_recoded().then(|| {
             let bytes = std::mem::take(&mut *segment.bytes);
             std::mem::replace(&mut segment.bytes, bytes.into())
@@ -213,7 +212,7 @@ impl Preparer {
     }
 }
 
-/// The events by id; of one id, the one that counts first.
+/// Sorts the events by id. For equal ids, the event to keep comes first.
 fn in_order(rows: &Rows, repeats: DuplicatePolicy) -> Vec<usize> {
     let id = |event: usize| rows.events()[event].id;
     let mut order: Vec<usize> = (0..rows.events().len()).collect();

@@ -1,4 +1,4 @@
-//! How the values of a segment are read, and the keys under which the ledger knows what was read so.
+//! The settings for reading segments, and the ledger keys that depend on them.
 
 use crate::database::store::{ReadingDigest, SegmentHash};
 use crate::event::forms::envelope::EventsAt;
@@ -12,16 +12,16 @@ use crate::layout::rows::DuplicatePolicy;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-/// What is read of a segment beside its events.
+/// Settings for reading events that are not in their text.
 #[derive(Debug, Clone, Default)]
 pub struct Reading {
-    /// Where events lie in each value.
+    /// The location of events in each value.
     pub events_at: Option<Arc<EventsAt>>,
     /// The battle of events that name none.
     pub battle: Battle,
     /// Whether each event must name its game server.
     pub must_name_server: bool,
-    /// What tells the tables from others that the same ledger knows; none where it knows no others.
+    /// Distinguishes the tables from others in the same ledger. None if the ledger has no others.
     pub tables: Option<String>,
 }
 
@@ -31,9 +31,9 @@ pub enum Battle {
     /// Such events have no battle.
     #[default]
     Unknown,
-    /// The one of this id.
+    /// The battle with this id.
     Id(i64),
-    /// The one whose id is in the name of the file.
+    /// The battle whose id is in the file name.
     FromName,
 }
 
@@ -42,41 +42,41 @@ pub enum Battle {
 pub struct Preparer {
     /// The tables.
     pub layout: Layout,
-    /// The game server that the events are of.
+    /// The game server of the events.
     pub server: Server,
-    /// What becomes of a NUL.
+    /// The treatment of NUL characters.
     pub nul: NulPolicy,
-    /// Which of several events of one id is stored.
+    /// Which of several events with the same id is stored.
     pub repeats: DuplicatePolicy,
-    /// What is known of events beside their text.
+    /// Settings for reading events that are not in their text.
     pub reading: Reading,
 }
 
 impl Preparer {
-    /// The key of a segment in the ledger.
+    /// Returns the key of a segment in the ledger.
     pub fn hash(&self, segment: &Segment) -> SegmentHash {
         self.hash_of(&segment.source, &segment.bytes, segment.oversized)
     }
 
-    /// The same of a source's bytes; `oversized` is the length of a value of which they are only the head. What makes other
-    /// events of the same bytes is part of the key.
+    /// Returns the key for bytes of a source. If they are only the head of a value, `oversized` is its length. The key
+    /// includes all settings that can turn the same bytes into different events.
     pub(crate) fn hash_of(&self, source: &str, bytes: &[u8], oversized: Option<u64>) -> SegmentHash {
         let mut hasher = blake3::Hasher::new();
         hasher.update(bytes);
         if let Some(bytes) = oversized {
-            // Only the head is there; its length tells it from a whole value of the same text.
+            // The length distinguishes the head from a whole value with the same text.
             hasher.update(&bytes.to_le_bytes());
         }
         hasher.update(self.reading_key(source).as_bytes());
         SegmentHash(*hasher.finalize().as_bytes())
     }
 
-    /// What makes other events of the same bytes, such as `--events-at`: a digest of how the values of a source are read.
+    /// Returns a digest of the settings that can turn the same bytes into different events, such as `--events-at`.
     pub fn reading_digest(&self, source: &str) -> ReadingDigest {
         ReadingDigest(*blake3::hash(self.reading_key(source).as_bytes()).as_bytes())
     }
 
-    /// How the values of a source are read, as it is part of the keys of segments and files. Empty by default.
+    /// Returns these settings as a part of the keys of segments and files. Empty by default.
     fn reading_key(&self, source: &str) -> String {
         let rules = self.rules(source);
         let mut key = String::new();
@@ -98,7 +98,7 @@ impl Preparer {
         key
     }
 
-    /// How the values of a source are read.
+    /// Returns the rules for reading the values of a source.
     pub(crate) fn rules(&self, source: &str) -> ReadRules<'_> {
         let battle = match self.reading.battle {
             Battle::Unknown => None,
@@ -120,7 +120,7 @@ impl Preparer {
     }
 }
 
-/// The number in a file's name, before its first dot, if there is just one.
+/// Returns the number in a file name, before its first dot, if there is exactly one.
 pub(crate) fn battle_in_name(source: &str) -> Option<i64> {
     let name = source.rsplit('/').next()?;
     let stem = name.split('.').next()?;

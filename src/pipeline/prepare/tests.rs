@@ -1,4 +1,4 @@
-//! Tests of preparing: what a segment's bytes become.
+//! Tests of preparing segments.
 
 use crate::database::store::SegmentCounts;
 use crate::event::server::Server;
@@ -58,9 +58,9 @@ fn event(id: u64, rest: &str) -> String {
     )
 }
 
-/// A few bytes of text for each row: its rows are not held, and are the same when they are made again.
+/// With only a few bytes of text per row, the rows are not held. Recreated rows are identical.
 #[test]
-fn rows_that_are_made_again() {
+fn rows_are_recreated() {
     let slots = format!(r#","Inventory":[{}{{}}]"#, "{},".repeat(30_000));
     for layout in [Layout::Archive, Layout::Aegis] {
         let equipment = format!(r#","Equipment":{{"a":"{}"}}"#, "x".repeat(60_000));
@@ -72,15 +72,15 @@ fn rows_that_are_made_again() {
         assert!(many.batch.rows.is_recoded() && many.batch.rows.byte_len() == 0, "{layout}");
         assert_eq!(many.batch.counts, SegmentCounts { lines: 2, events: 401 });
         for table in 0..layout.tables().len() {
-            let again = many.batch.rows.get(7, table);
-            assert_eq!(again.as_ref(), one.batch.rows.of(0, table), "{layout} {table}");
+            let recreated = many.batch.rows.get(7, table);
+            assert_eq!(recreated.as_ref(), one.batch.rows.of(0, table), "{layout} {table}");
         }
     }
 }
 
-/// The same of several values on a line, of elements of an array that is no part of the text, and of events in strings.
+/// The same for several values per line, for elements of an array that begins outside the text, and for events in strings.
 #[test]
-fn rows_that_are_made_again_of_any_layout() {
+fn rows_are_recreated_in_any_layout() {
     let rest = format!(r#","Inventory":[{}{{}}]"#, "{},".repeat(30_000));
     let at_top = preparer(Layout::Archive);
     let mut in_strings = at_top.clone();
@@ -109,8 +109,8 @@ fn rows_that_are_made_again_of_any_layout() {
             let mut many = preparer.prepare(many, hash);
             assert!(many.batch.rows.is_recoded(), "{joint:?}");
             for table in 0..Layout::Archive.tables().len() {
-                let again = many.batch.rows.get(7, table);
-                assert_eq!(again.as_ref(), one.batch.rows.of(0, table), "{joint:?} {table}");
+                let recreated = many.batch.rows.get(7, table);
+                assert_eq!(recreated.as_ref(), one.batch.rows.of(0, table), "{joint:?} {table}");
             }
             many.reject(7, "refused".to_owned(), None);
             let [found] = &rejects(&many)[..] else { panic!("one") };
@@ -122,7 +122,7 @@ fn rows_that_are_made_again_of_any_layout() {
 }
 
 #[test]
-fn an_event_within_a_value_over_lines_has_its_own_line() {
+fn an_event_in_a_value_of_several_lines_has_its_own_line() {
     let mut settings = preparer(Layout::Archive);
     settings.reading.events_at = Some(Arc::new("data".parse().unwrap()));
     let text = format!("{{\n\"data\": [\n0,\n{},\n1]}} {{\n\"data\":\n2}} x", event(1, ""));
@@ -138,7 +138,7 @@ fn an_event_within_a_value_over_lines_has_its_own_line() {
 }
 
 #[test]
-fn an_element_that_is_an_array_is_no_array_of_events() {
+fn an_element_that_is_an_array_is_not_an_array_of_events() {
     let text = format!("[{}]", event(1, ""));
     let mut one = segment(text.clone().into());
     one.spans = Some(vec![Span { start: 0, end: text.len(), line: 0, index: Some(3) }]);
@@ -151,7 +151,7 @@ fn an_element_that_is_an_array_is_no_array_of_events() {
 }
 
 #[test]
-fn rejects_that_are_found_again() {
+fn rejects_are_recreated() {
     let few = prepare(&preparer(Layout::Archive), &format!("[0,{},1]\nx\n", event(1, "")));
     let many = "[0,1]\n".repeat(HELD_REJECTS_MAX);
     let mut many = prepare(&preparer(Layout::Archive), &format!("{many}[0,{},1]\nx\n", event(1, "")));
@@ -184,7 +184,7 @@ fn battles_in_names() {
 }
 
 #[test]
-fn what_makes_other_events_of_the_same_bytes_makes_another_key() {
+fn settings_that_change_events_change_the_key() {
     let usual = preparer(Layout::Archive);
     let mut others = vec![usual.clone(); 4];
     others[0].nul = NulPolicy::Strip;

@@ -1,8 +1,8 @@
-//! The reject file: where lines go that were refused, each with its place and reason.
+//! The reject file: rejected values, each with its place and reason.
 //!
-//! Invariant: the file is made at the first reject, readable by its owner alone, and only ever appended to.
+//! Invariant: the file is created at the first reject, readable only by its owner, and only appended to.
 //!
-//! Invariant: it does not grow out of proportion to the input, and nobody waits for its lock without an end.
+//! Invariant: its size is limited in proportion to the input, and the wait for its lock is bounded.
 
 use crate::database::store::SegmentHash;
 use crate::input::segment::Segment;
@@ -39,14 +39,14 @@ struct RejectRecord<'r> {
     truncated: bool,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the serializer asks with a reference")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_false(value: &bool) -> bool {
     !value
 }
 
-/// The reject file can't be written.
+/// The reject file cannot be written.
 #[derive(Debug, thiserror::Error)]
-#[error("the reject file {path:?} can't be {what}; another place can be chosen by --rejects")]
+#[error("the reject file {path:?} can't be {what}; choose another path with --rejects")]
 pub(crate) struct RejectFileError {
     path: PathBuf,
     what: &'static str,
@@ -58,14 +58,14 @@ pub(crate) struct RejectFileError {
 pub(crate) struct RejectFile {
     path: PathBuf,
     file: Mutex<Option<File>>,
-    /// Bytes that this run has written.
+    /// Bytes written by this run.
     written: AtomicU64,
-    /// Segments whose rejects are all written.
+    /// Segments whose rejects were all written.
     whole: Mutex<Vec<SegmentHash>>,
 }
 
 impl RejectFile {
-    /// The file at `path`, which is not made yet; an error if it could not be.
+    /// Prepares the file at `path` without creating it. Fails if it cannot be created.
     pub(crate) fn new(path: PathBuf) -> Result<Self, RejectFileError> {
         match reject_place::check(&path) {
             Ok(()) => Ok(Self::unchecked(path)),
@@ -73,12 +73,12 @@ impl RejectFile {
         }
     }
 
-    /// The same for a path that nobody has chosen: that it could not be made is a warning, as there may be no rejects.
+    /// The same for the default path. Only warns if the file cannot be created, because there may be no rejects.
     pub(crate) fn by_default(path: PathBuf) -> Self {
         if let Err(error) = reject_place::check(&path) {
             log::warn!(
-                "the working directory can't be written: {error}; a rejected event would end this load; --rejects names \
-                 another place for rejected events"
+                "the working directory is not writable: {error}; a rejected event would end this load; choose another \
+                 path for rejected events with --rejects"
             );
         }
         Self::unchecked(path)
@@ -88,15 +88,15 @@ impl RejectFile {
         Self { path, file: Mutex::new(None), written: AtomicU64::new(0), whole: Mutex::default() }
     }
 
-    /// Where it is, once there are rejects.
+    /// Returns the path once the file was created.
     pub(crate) fn path_if_made(&self) -> Option<&Path> {
         let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         file.is_some().then_some(self.path.as_path())
     }
 
-    /// Appends the rejects of a segment, in the order of its lines, counts them by reason, and returns how many: less than all if
-    /// this run's would take more than `bytes_max`. Another program's lock on the file is waited for until
-    /// `aborted` is disconnected, and at most [`LOCK_MAX`].
+    /// Appends the rejects of a segment in the order of its lines, and counts them by reason. Returns the number written,
+    /// which is less than all if this run would write more than `bytes_max`. Waits for another program's lock on the file
+    /// until `aborted` is disconnected, and at most [`LOCK_MAX`].
     pub(crate) fn write(
         &self,
         batch: &Prepared,
@@ -122,21 +122,20 @@ impl RejectFile {
         Ok(rejects)
     }
 
-    /// The segments whose rejects are all written.
+    /// Takes the segments whose rejects were all written.
     pub(crate) fn take_whole(&self) -> Vec<SegmentHash> {
         std::mem::take(&mut self.whole.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Its absolute path.
     pub(crate) fn absolute_path(&self) -> PathBuf {
         path::absolute(&self.path).unwrap_or_else(|_| self.path.clone())
     }
 
-    /// Makes sure that what was written outlives the machine.
+    /// Syncs the file, so that the rejects survive a system crash.
     pub(crate) fn sync(&self) -> Result<(), RejectFileError> {
         match &*self.file.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(file) => match file.sync_all() {
-                // A device or a pipe keeps nothing that could be synced.
+                // A device or a pipe cannot be synced.
                 Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
                 synced => synced.map_err(|source| self.error("synced", source)),
             },
@@ -149,8 +148,7 @@ impl RejectFile {
     }
 }
 
-/// Appends all or nothing, so that a disk that fills up leaves no torn line for the next run to go on from. Two
-/// loads that share a file wait for each other.
+/// Appends all or nothing, so that a full disk leaves no partial line. Two loads that share a file wait for each other.
 fn append_whole(
     file: &mut File,
     batch: &Prepared,
@@ -160,9 +158,9 @@ fn append_whole(
 ) -> io::Result<Appended> {
     let locked = lock(file, aborted, LOCK_MAX)?;
     let end = file.metadata()?.len();
-    let result = end_torn_line(file, end).and_then(|()| append(file, batch, reasons, bytes_max));
+    let result = end_partial_line(file, end).and_then(|()| append(file, batch, reasons, bytes_max));
     if result.is_err() && file.set_len(end).is_err() {
-        log::warn!("the last line of the reject file may be torn");
+        log::warn!("the last line of the reject file may be incomplete");
     }
     if locked {
         file.unlock()?;
@@ -170,14 +168,14 @@ fn append_whole(
     result
 }
 
-/// How long another program's lock on the file is waited for. Another load holds it for the time of a few writes.
+/// The maximum wait for another program's lock on the file. Another load holds it only for a few writes.
 const LOCK_MAX: Duration = Duration::from_secs(30);
 
-/// Between two looks at a lock that another program holds.
+/// The interval between two attempts to lock the file.
 const LOCK_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Locks the file; false where its file system has no locks, and one load at a time is all that is safe. The wait is a poll,
-/// as a blocking one could not be ended.
+/// Locks the file. Returns false if the file system has no locks; then only one load at a time may write. Polls, because
+/// a blocking wait could not be interrupted.
 fn lock(file: &File, aborted: &Receiver<()>, time_max: Duration) -> io::Result<bool> {
     let begun = Instant::now();
     loop {
@@ -187,32 +185,32 @@ fn lock(file: &File, aborted: &Receiver<()>, time_max: Duration) -> io::Result<b
             Err(TryLockError::Error(_)) => return Ok(false),
         }
         let held = |how: &str| {
-            io::Error::new(io::ErrorKind::TimedOut, format!("another program holds its lock{how}"))
+            io::Error::new(io::ErrorKind::TimedOut, format!("another program has locked it{how}"))
         };
         if begun.elapsed() >= time_max {
             return Err(held(&format!(" for {} s", time_max.as_secs())));
         }
         if aborted.recv_timeout(LOCK_INTERVAL) != Err(RecvTimeoutError::Timeout) {
-            return Err(held(", and the time to finish is over"));
+            return Err(held("; stopped waiting because the run was aborted"));
         }
     }
 }
 
-/// A machine that went down may have left half a line.
-fn end_torn_line(file: &mut File, end: u64) -> io::Result<()> {
+/// Ends a partial last line, which a system crash may have left.
+fn end_partial_line(file: &mut File, end: u64) -> io::Result<()> {
     let Some(last) = end.checked_sub(1) else { return Ok(()) };
     let mut byte = [0];
     file.read_exact_at(&mut byte, last)?;
     if byte == *b"\n" { Ok(()) } else { file.write_all(b"\n") }
 }
 
-/// What was appended.
+/// The result of an append.
 struct Appended {
     rejects: u64,
     bytes: u64,
 }
 
-/// Appends rejects for as long as they take no more than `bytes_max` bytes.
+/// Appends rejects up to a total of `bytes_max` bytes.
 fn append(file: &mut File, batch: &Prepared, reasons: &Reasons, bytes_max: u64) -> io::Result<Appended> {
     const WRITE_BYTES: usize = 1 << 20;
     let mut lines = Vec::new();
@@ -273,16 +271,19 @@ mod tests {
     use crossbeam_channel::{bounded, never};
 
     #[test]
-    fn a_lock_of_another_program_is_not_waited_for_without_an_end() {
+    fn waiting_for_a_lock_of_another_program_is_bounded() {
         let other = tempfile::NamedTempFile::new().unwrap();
         let file = File::open(other.path()).unwrap();
         other.as_file().lock_shared().unwrap();
         let error = lock(&file, &never(), Duration::ZERO).unwrap_err();
-        assert_eq!(error.to_string(), "another program holds its lock for 0 s");
-        let (alive, aborted) = bounded(0);
-        drop(alive);
+        assert_eq!(error.to_string(), "another program has locked it for 0 s");
+        let (abort, aborted) = bounded(0);
+        drop(abort);
         let error = lock(&file, &aborted, Duration::MAX).unwrap_err();
-        assert_eq!(error.to_string(), "another program holds its lock, and the time to finish is over");
+        assert_eq!(
+            error.to_string(),
+            "another program has locked it; stopped waiting because the run was aborted"
+        );
         other.as_file().unlock().unwrap();
         assert!(lock(&file, &aborted, Duration::ZERO).unwrap());
     }

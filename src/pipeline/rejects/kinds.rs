@@ -1,58 +1,56 @@
-//! Why events were refused, by kind: how many, and where the last one is. The reject file has each of them in full.
+//! Statistics of reject reasons: the count of each kind, and the place of its last reject. The reject file has every reject.
 //!
-//! Invariant: however many different reasons there are, it holds a bounded number of them.
+//! Invariant: the number of kinds is bounded, however many different reasons occur.
 
 use crate::pipeline::rejects::reject::Reject;
 use std::cmp::Reverse;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Kinds that are told apart. The program has fewer of its own, but a trigger's words may be anything.
+/// The maximum number of kinds. The program itself has fewer, but a trigger can raise any message.
 const KINDS_MAX: usize = 200;
 
-/// Kinds of one SQLSTATE that are told apart: a trigger's words may differ with each event, and are then one kind together.
+/// The maximum number of kinds per SQLSTATE. A trigger's message may differ for each event. Further messages form one kind.
 const TEXTS_MAX: usize = 10;
 
 /// The reason of that kind.
-const VARIOUS: &str = "the database refused it in various words";
+const VARIOUS: &str = "the database refused it with varying messages";
 
-/// Longer reasons are cut.
+/// Longer reasons are truncated.
 const REASON_BYTES_MAX: usize = 200;
 
 /// Rejects of one kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RejectKind {
-    /// Why, without the numbers that differ from one to the next. What the database refused is told in its words, which may quote
-    /// what it was given.
+    /// The reason, without numbers that differ between events. For events refused by the database this is its message,
+    /// which may quote their data.
     pub reason: String,
-    /// The field at fault, without the places in lists.
+    /// The invalid field, without array indexes.
     pub field: Option<String>,
-    /// What the database called it.
+    /// The SQLSTATE, if the database refused the events.
     pub sqlstate: Option<String>,
-    /// How many there are.
     pub count: u64,
-    /// The source of the last one.
+    /// The source of the last reject.
     pub source: Arc<str>,
-    /// Its line there, from 1.
+    /// Its line in the source, counted from 1.
     pub line: u64,
-    /// Its place in the line's array, from 0.
+    /// Its index in the line's array, counted from 0.
     pub index: Option<usize>,
 }
 
 /// The kinds of rejects so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct RejectKinds {
-    /// The most frequent first.
+    /// The kinds, most frequent first.
     pub kinds: Vec<RejectKind>,
-    /// Rejects of further kinds.
+    /// The number of rejects of further kinds.
     pub others: u64,
 }
 
-/// Kinds that several threads add to.
+/// Reject kinds shared by several threads.
 #[derive(Debug, Default)]
 pub(crate) struct Reasons(Mutex<RejectKinds>);
 
 impl Reasons {
-    /// Adds a reject of a source.
     pub(crate) fn add(&self, source: &Arc<str>, reject: &Reject) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).add(source, reject);
     }
@@ -67,9 +65,9 @@ impl Reasons {
 impl RejectKinds {
     fn add(&mut self, source: &Arc<str>, reject: &Reject) {
         let mut reason = normalized_reason(reject);
-        let field = reject.field.as_deref().map(without_places);
+        let field = reject.field.as_deref().map(without_indexes);
         let sqlstate = &reject.sqlstate.as_deref().map(str::to_owned);
-        if sqlstate.is_some() && self.is_new_of_many(&reason, sqlstate.as_ref()) {
+        if sqlstate.is_some() && self.exceeds_texts_max(&reason, sqlstate.as_ref()) {
             VARIOUS.clone_into(&mut reason);
         }
         let same = |kind: &&mut RejectKind| {
@@ -89,46 +87,47 @@ impl RejectKinds {
 }
 
 impl RejectKinds {
-    fn is_new_of_many(&self, reason: &str, sqlstate: Option<&String>) -> bool {
+    fn exceeds_texts_max(&self, reason: &str, sqlstate: Option<&String>) -> bool {
         let of_state = || self.kinds.iter().filter(|kind| kind.sqlstate.as_ref() == sqlstate);
         of_state().count() >= TEXTS_MAX && of_state().all(|kind| kind.reason != reason)
     }
 }
 
-/// The reason without what differs from event to event: the place in the line, numbers in the database's words.
+/// Returns the reason without the parts that differ between events: the offset in the line, and numbers in database
+/// messages.
 fn normalized_reason(reject: &Reject) -> String {
-    // No longer than what is kept of it with the numbers left out.
-    let words = &reject.reason[..reject.reason.floor_char_boundary(REASON_BYTES_MAX * 4)];
+    // Truncate before the numbers are replaced, with a reserve for them.
+    let text = &reject.reason[..reject.reason.floor_char_boundary(REASON_BYTES_MAX * 4)];
     let mut reason = if reject.sqlstate.is_some() {
-        // A name in quotes, such as a constraint's, may have a number, and tells what is the matter.
-        let in_quotes = |before: &str| before.matches('"').count() % 2 == 1;
-        without_numbers(words, |before| !in_quotes(before), "N")
+        // Keep numbers in quoted names, such as a constraint's, because they identify the cause.
+        let is_quoted = |before: &str| before.matches('"').count() % 2 == 1;
+        without_numbers(text, |before| !is_quoted(before), "N")
     } else {
         let varies = |before: &str| before.ends_with("at byte ") || before.ends_with("a value of ");
-        without_numbers(words, varies, "N").replace(" at byte N of the line", "")
+        without_numbers(text, varies, "N").replace(" at byte N of the line", "")
     };
     reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
     reason
 }
 
 /// `Participants[2].Id` becomes `Participants[].Id`.
-fn without_places(field: &str) -> String {
+fn without_indexes(field: &str) -> String {
     without_numbers(field, |before| before.ends_with('['), "")
 }
 
-/// The text with `put` in place of each number for which `varies` holds of what stands before it.
-fn without_numbers(text: &str, varies: impl Fn(&str) -> bool, put: &str) -> String {
-    let mut general = String::with_capacity(text.len());
+/// Replaces each number by `replacement` if `varies` returns true for the text before it.
+fn without_numbers(text: &str, varies: impl Fn(&str) -> bool, replacement: &str) -> String {
+    let mut normalized = String::with_capacity(text.len());
     let mut at = 0;
     while let Some(found) = text[at..].find(|letter: char| letter.is_ascii_digit()) {
         let start = at + found;
         let digits = text[start..].find(|letter: char| !letter.is_ascii_digit());
         let end = digits.map_or(text.len(), |digits| start + digits);
-        general += &text[at..start];
-        general += if varies(&text[..start]) { put } else { &text[start..end] };
+        normalized += &text[at..start];
+        normalized += if varies(&text[..start]) { replacement } else { &text[start..end] };
         at = end;
     }
-    general + &text[at..]
+    normalized + &text[at..]
 }
 
 #[cfg(test)]
@@ -149,20 +148,16 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_from_event_to_event_is_left_out() {
+    fn parts_that_differ_between_events_are_removed() {
         for (reason, sqlstate, expected) in [
-            ("not JSON: it is cut off at byte 123 of the line", None, "not JSON: it is cut off"),
+            ("not JSON: unexpected end at byte 123 of the line", None, "not JSON: unexpected end"),
             ("not UTF-8 at byte 7 of the line", None, "not UTF-8"),
             (
-                "a value of 17000000 bytes, and at most 16777216 are taken",
+                "a value of 17000000 bytes exceeds the limit of 16777216",
                 None,
-                "a value of N bytes, and at most 16777216 are taken",
+                "a value of N bytes exceeds the limit of 16777216",
             ),
-            (
-                "an integer beyond the 64 bits of its column",
-                None,
-                "an integer beyond the 64 bits of its column",
-            ),
+            ("integer exceeds the 64 bits of its column", None, "integer exceeds the 64 bits of its column"),
             (
                 "player 12 is banned since 2024, by \"rule_7\" of 9",
                 Some("P0001"),
@@ -177,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn rejects_that_differ_in_a_place_are_one_kind_and_the_most_frequent_come_first() {
+    fn rejects_that_differ_in_a_place_are_one_kind_and_the_most_frequent_kind_is_first() {
         let reasons = Reasons::default();
         assert_eq!(reasons.kinds(), RejectKinds::default());
         let source: Arc<str> = "a.ndjson".into();
@@ -208,21 +203,21 @@ mod tests {
     }
 
     #[test]
-    fn a_trigger_whose_words_always_differ_does_not_conceal_other_reasons() {
+    fn a_trigger_with_varying_messages_does_not_conceal_other_reasons() {
         let reasons = Reasons::default();
         let banned = |number: usize| reject(None, &"x".repeat(number + 1), Some("P0001"), 1);
         (0..150).for_each(|number| reasons.add(&"a".into(), &banned(number)));
         reasons.add(&"a".into(), &banned(3));
         reasons.add(&"a".into(), &reject(Some("Killer.Id"), "is missing", None, 2));
         let RejectKinds { kinds, others } = reasons.kinds();
-        let told = |kind: &RejectKind| (kind.reason.clone(), kind.count);
-        assert_eq!(told(&kinds[0]), (VARIOUS.to_owned(), 140));
-        assert_eq!(told(&kinds[1]), ("xxxx".to_owned(), 2));
+        let summary = |kind: &RejectKind| (kind.reason.clone(), kind.count);
+        assert_eq!(summary(&kinds[0]), (VARIOUS.to_owned(), 140));
+        assert_eq!(summary(&kinds[1]), ("xxxx".to_owned(), 2));
         assert_eq!((kinds.len(), others), (TEXTS_MAX + 2, 0));
     }
 
     #[test]
-    fn there_is_a_limit_to_what_is_held() {
+    fn the_number_of_kinds_is_limited() {
         let reasons = Reasons::default();
         let letters = |number: usize| "x".repeat(number % 100) + &"y".repeat(number / 100);
         let many: Vec<Reject> = (0..5000).map(|number| reject(None, &letters(number), None, 1)).collect();

@@ -1,4 +1,4 @@
-//! Rejected events: the reject file, and the kinds of reasons.
+//! Rejected events: the reject file and the statistics of reasons.
 
 pub(crate) mod file;
 pub(crate) mod kinds;

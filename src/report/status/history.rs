@@ -1,18 +1,18 @@
-//! How far a run had come at each time, so that a page that is opened late shows all of it.
+//! The progress of a run over time, so that a page opened late shows the whole run.
 //!
-//! Invariant: it is bounded. When it is full every second sample goes, and the next ones are taken half as often.
+//! Invariant: the history is bounded. When it is full, every second sample is removed and the interval doubles.
 
 use serde_json::{Value, json};
 
-/// So many samples are kept of all of the run.
+/// The maximum number of samples.
 const SAMPLES_MAX: usize = 360;
 
-/// What had been done at one time.
+/// The progress at one time.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) struct HistorySample {
-    /// Since the run began.
+    /// Since the start of the run.
     pub(crate) seconds: f64,
-    /// Events of which it was known what became of them.
+    /// Events with a known outcome.
     pub(crate) events: u64,
     /// Bytes of text read.
     pub(crate) bytes_text: u64,
@@ -21,14 +21,14 @@ pub(crate) struct HistorySample {
 #[derive(Debug)]
 pub(crate) struct History {
     kept: Vec<HistorySample>,
-    /// Between two that are kept.
+    /// Between two kept samples.
     interval_seconds: f64,
-    /// The last that was taken, whether it is kept or not.
+    /// The last sample, kept or not.
     newest: HistorySample,
 }
 
 impl Default for History {
-    /// The first sample is that of the run's start.
+    /// The first sample is the start of the run.
     fn default() -> Self {
         let start = HistorySample::default();
         Self { kept: vec![start], interval_seconds: 1.0, newest: start }
@@ -36,11 +36,11 @@ impl Default for History {
 }
 
 impl History {
-    /// Adds what comes about each second.
+    /// Adds a sample, about once per second.
     pub(crate) fn add(&mut self, sample: HistorySample) {
         self.newest = sample;
         let due = self.kept.last().map_or(0.0, |last| last.seconds + self.interval_seconds);
-        // A timer is never exact.
+        // The timer is not exact.
         if sample.seconds + 0.1 < due {
             return;
         }
@@ -55,7 +55,7 @@ impl History {
         self.kept.push(sample);
     }
 
-    /// What was done by each time: lists of one length, the last sample being the last that was taken.
+    /// The samples as lists of equal length. The last one is the newest sample.
     pub(crate) fn to_json(&self) -> Value {
         let newest = Some(&self.newest).filter(|newest| self.kept.last() != Some(newest));
         let samples: Vec<&HistorySample> = self.kept.iter().chain(newest).collect();
@@ -71,7 +71,7 @@ impl History {
     }
 }
 
-/// Fewer digits to send.
+/// Rounds to tenths, to send fewer digits.
 pub(crate) fn tenths(seconds: f64) -> f64 {
     (seconds * 10.0).round() / 10.0
 }

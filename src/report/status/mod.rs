@@ -1,8 +1,8 @@
-//! The status of a run over HTTP: a page for people, and the JSON that it asks for each second.
+//! The status of a run over HTTP: a page for users, and the JSON that the page requests each second.
 //!
-//! Invariant: who asks costs the database nothing, and the answer is bounded.
+//! Invariant: a request does not query the database, and the response is bounded.
 //!
-//! Invariant: nothing of an event's text is in it.
+//! Invariant: the response contains no text of an event.
 
 pub(crate) mod history;
 pub(crate) mod page;
@@ -22,31 +22,28 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
-/// Between two samples.
+/// The interval of samples.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Who has asked within this time looks at the page.
+/// A page counts as open if it has requested the JSON within this time.
 const LOOK_MAX: Duration = Duration::from_secs(3);
 
-/// What is told of a run, beside what is counted.
+/// Constant facts about a run.
 #[derive(Debug)]
 pub(crate) struct RunFacts {
-    /// Its id in the ledger.
+    /// The id in the ledger.
     pub run: Uuid,
-    /// The game server.
     pub server: Server,
-    /// The tables.
     pub layout: Layout,
-    /// The dumps, in words.
+    /// The dumps as text.
     pub sources: String,
 }
 
-/// How a run ended.
+/// The result of a run.
 #[derive(Debug, Clone)]
 pub(crate) struct RunOutcome {
-    /// In one word.
     pub status: RunStatus,
-    /// What broke, if something did, in words for all to see.
+    /// The error, in a text that is safe to publish.
     pub error: Option<String>,
 }
 
@@ -58,19 +55,20 @@ pub(crate) struct StatusPage {
     _sampler: Ticker,
 }
 
-/// What a run is looked at with.
+/// The state of the page during a run.
 #[derive(Debug)]
 struct Live {
     facts: RunFacts,
     run: LiveRun,
-    /// When the history begins.
+    /// The start of the history.
     begun: Instant,
     started: Timestamp,
     seen: Mutex<Sampled>,
+    /// The last request of the JSON.
     asked: Mutex<Option<Instant>>,
 }
 
-/// What the samples so far come to.
+/// The samples so far.
 #[derive(Debug, Default)]
 struct Sampled {
     history: History,
@@ -79,7 +77,7 @@ struct Sampled {
 }
 
 impl StatusPage {
-    /// Begins to look at a run.
+    /// Starts sampling a run.
     pub(crate) fn start(facts: RunFacts, run: LiveRun) -> io::Result<Self> {
         let mut seen = Sampled::default();
         seen.pace = seen.speed.look(&run.figures());
@@ -88,7 +86,7 @@ impl StatusPage {
         let live = Arc::new(Live {
             facts,
             run,
-            // As the terminal counts it, so that both show one rate.
+            // The same start as on the terminal, so that both show the same rates.
             begun,
             started,
             seen: Mutex::new(seen),
@@ -99,18 +97,18 @@ impl StatusPage {
         Ok(Self { live, page: page::response(), _sampler: sampler })
     }
 
-    /// The page for people.
+    /// The HTML page.
     pub(crate) fn page(&self) -> Response {
         self.page.clone()
     }
 
-    /// The JSON at this moment.
+    /// The current JSON.
     pub(crate) fn json(&self) -> Response {
         *lock(&self.live.asked) = Some(Instant::now());
         json_response(&self.live.to_json(None))
     }
 
-    /// The JSON of a run that has ended, if someone is looking: the last sample is that of the end.
+    /// The final JSON of a finished run, if a page is open.
     pub(crate) fn last_json(&self, outcome: &RunOutcome) -> Option<Response> {
         let looked = lock(&self.live.asked).is_some_and(|asked| asked.elapsed() < LOOK_MAX);
         looked.then(|| {
@@ -138,6 +136,6 @@ impl Live {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What is in these is whole after every statement.
+    // The state is consistent after every statement, so a poisoned lock is safe.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -8,14 +8,14 @@ const STATES = {
 const ALERTS = ['away', 'failed', 'reject_limit', 'interrupted'];
 const OUTCOMES = [
   ['inserted', 'Inserted'], ['updated', 'Updated'], ['duplicate', 'Duplicate'], ['already_loaded', 'Already loaded'],
-  ['rejected', 'Rejected'], ['unfinished', 'Not yet known'],
+  ['rejected', 'Rejected'], ['unfinished', 'Pending'],
 ];
 const byId = (id) => document.getElementById(id);
 const whole = new Intl.NumberFormat('en', {maximumFractionDigits: 0});
 const number = (value) => whole.format(value);
 const counted = (value, what) => `${number(value)} ${what}${value === 1 ? '' : 's'}`;
 
-/* All text gets into the page through here, and so none of it is ever read as HTML. */
+/* All text enters the page through this function, so that none is parsed as HTML. */
 function write(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
@@ -45,7 +45,7 @@ function moment(text) {
   return local.toLocaleTimeString('en-GB', {hour: '2-digit', minute: '2-digit', second: '2-digit'});
 }
 
-/* Rows of a table's body: each a list of cells, each a text, or null for what others fill, a class, and a tag. */
+/* Writes the rows of a table's body. A cell is [text, class, tag]; a null text leaves the cell to its caller. */
 function rows(id, list) {
   const body = byId(id);
   while (body.rows.length > list.length) body.deleteRow(-1);
@@ -84,16 +84,16 @@ function counts(status) {
 function writers(status) {
   const isAway = status.database && status.database.away_seconds !== null;
   const doing = (writer) => ({
-    waiting: status.segments_awaited ? 'waiting for segments that other loads have taken' : 'waiting for input',
-    waiting_for_turn: `segment ${number(writer.segment)}: waiting for an earlier one with the same event`,
-    writing: isAway ? `holding segment ${number(writer.segment)} until the database is back`
+    waiting: status.segments_awaited ? 'waiting for segments claimed by other loads' : 'waiting for input',
+    waiting_for_turn: `segment ${number(writer.segment)}: waiting for an earlier segment with the same event`,
+    writing: isAway ? `holding segment ${number(writer.segment)} until the database is reachable`
       : `writing segment ${number(writer.segment)}, ${counted(writer.events, 'event')}`,
     ended: 'done',
   })[writer.doing] || writer.doing;
   rows('writers', status.writers.map((writer, index) => [
     [number(index + 1), '', 'th'], [doing(writer)], [writer.doing === 'ended' ? '' : time(writer.seconds), 'number'],
   ]));
-  const skipped = status.segments_skipped ? `, ${number(status.segments_skipped)} of them loaded before` : '';
+  const skipped = status.segments_skipped ? `, ${number(status.segments_skipped)} of them already loaded` : '';
   write(byId('queue'), `${counted(status.queue_depth, 'segment')} ready or being written; ${number(status.segments)} read${skipped}`);
 }
 
@@ -105,20 +105,20 @@ function database(status) {
   const values = (id, list) => rows(id, list.map(([name, value]) => [[name, '', 'th'], [value, 'number']]));
   values('pool', [
     ['In use', number(pool.active)], ['Idle', number(pool.idle)], ['Open', `${number(pool.total)} of ${number(pool.max)}`],
-    ['Threads that wait for one', number(pool.waiting)], ['Lost, or not opened', number(about.connection_errors)],
+    ['Waiting threads', number(pool.waiting)], ['Connection errors', number(about.connection_errors)],
   ]);
-  const health = about.away_seconds !== null ? `away for ${time(about.away_seconds)}` : about.healthy ? 'healthy' : 'unhealthy';
+  const health = about.away_seconds !== null ? `unreachable for ${time(about.away_seconds)}` : about.healthy ? 'healthy' : 'unhealthy';
   values('database', [
-    ['Health', health], ['Last checked', about.last_check ? moment(about.last_check) : 'not yet'],
-    ['Answers within', about.latency_ms === null ? '–' : `${about.latency_ms.toFixed(2)} ms`],
-    ['Retried as it was away', number(retries.away)], ['Retried as it refused', number(retries.transient)],
+    ['Health', health], ['Last check', about.last_check ? moment(about.last_check) : 'not yet'],
+    ['Latency', about.latency_ms === null ? '–' : `${about.latency_ms.toFixed(2)} ms`],
+    ['Retries after outages', number(retries.away)], ['Retries after transient errors', number(retries.transient)],
   ]);
   byId('database').rows[0].cells[1].classList.toggle('alert-text', health !== 'healthy');
   const total = about.outages_total;
   const kept = about.outages.length < total ? `; the last ${number(about.outages.length)} are listed` : '';
-  write(byId('outages-words'), total
-    ? `${number(total)} ${total === 1 ? 'time' : 'times'}, ${time(about.outages_seconds)} in all${kept}.`
-    : 'Never in this run.');
+  write(byId('outages-summary'), total
+    ? `${counted(total, 'outage')}, ${time(about.outages_seconds)} in total${kept}.`
+    : 'None in this run.');
   byId('outages-table').hidden = !total;
   rows('outages', about.outages.slice().reverse().map((outage) => [
     [moment(outage.began), '', 'th'], [time(outage.seconds) + (outage.over ? '' : ' so far'), 'number'], [outage.cause, 'wide'],
@@ -127,12 +127,12 @@ function database(status) {
 
 function rejects(status) {
   const {kinds, others} = status.rejects;
-  write(byId('rejects-words'), kinds.length ? 'The reject file has each of them in full.' : 'None so far.');
+  write(byId('rejects-summary'), kinds.length ? 'The reject file contains each reject completely.' : 'None so far.');
   byId('rejects-table').hidden = !kinds.length;
   const reason = (kind) => [kind.field, kind.reason].filter(Boolean).join(': ') + (kind.sqlstate ? ` (SQLSTATE ${kind.sqlstate})` : '');
   const place = ({source, line, index}) => `${source}, line ${number(line)}` + (index === null ? '' : `, element ${number(index)}`);
   const list = kinds.map((kind) => [[number(kind.count), 'number'], [reason(kind), 'wide'], [place(kind.last), 'place']]);
-  if (others) list.push([[number(others), 'number'], ['of further kinds', 'wide'], ['', 'place']]);
+  if (others) list.push([[number(others), 'number'], ['other reasons', 'wide'], ['', 'place']]);
   rows('rejects', list);
 }
 
@@ -141,13 +141,13 @@ function progress(status) {
   const bar = byId('progress');
   bar.hidden = !total;
   if (total) bar.value = Math.min(1, read / total);
-  const words = [total ? `${bytes(read)} of ${bytes(total)} read` : `${bytes(read)} read`];
-  if (total) words.push(`${Math.min(100, Math.floor(100 * read / total))} %`);
-  if (read !== status.bytes_uncompressed) words.push(`${bytes(status.bytes_uncompressed)} of text`);
-  if (status.seconds_left !== null) words.push(`about ${time(status.seconds_left)} left`);
-  write(byId('bytes'), words.join(' · '));
+  const facts = [total ? `${bytes(read)} of ${bytes(total)} read` : `${bytes(read)} read`];
+  if (total) facts.push(`${Math.min(100, Math.floor(100 * read / total))} %`);
+  if (read !== status.bytes_uncompressed) facts.push(`${bytes(status.bytes_uncompressed)} of text`);
+  if (status.seconds_left !== null) facts.push(`about ${time(status.seconds_left)} left`);
+  write(byId('bytes'), facts.join(' · '));
   const mean = (value) => value / Math.max(status.elapsed_seconds, .001);
-  /* Without a database an event is done with once it is read. */
+  /* Without a database, an event is settled when it is read. */
   const settled = status.database ? status.events - status.unfinished : status.events;
   const now = status.finished
     ? [mean(settled), mean(status.bytes_uncompressed)] : [rates.events_per_second, rates.bytes_uncompressed_per_second];
@@ -158,14 +158,14 @@ function progress(status) {
   write(byId('elapsed'), time(status.elapsed_seconds));
 }
 
-/* Steps of 1, 2 or 5, of which there are at most four up to the greatest value. */
+/* Returns the grid step: 1, 2 or 5 times a power of ten, with at most four steps up to the maximum. */
 function step(most) {
   let size = 10 ** Math.floor(Math.log10(Math.max(most, 1) / 4));
   for (const factor of [2, 2.5, 2]) if (most / size > 4) size *= factor;
   return Math.max(size, 1);
 }
 
-/* Events per second at each sample, over a few samples while they are a second apart, as segments come in one go. */
+/* Returns the events per second at each sample. Samples one second apart are averaged over two, because segments commit at once. */
 function speeds({seconds, events, interval_seconds: interval}) {
   const span = interval < 2 ? 2 : 1;
   const points = [];
@@ -234,8 +234,8 @@ function render(status) {
   const current = about && about.outages.find((outage) => !outage.over);
   const postgres = about && about.server_version ? ` · PostgreSQL ${about.server_version}` : '';
   write(byId('detail'), about && about.away_seconds !== null && !status.finished
-    ? `Away for ${time(about.away_seconds)}. Nothing is lost.`
-    : status.state === 'waiting' ? `${counted(status.segments_awaited, 'segment')} of them to go. What they leave undone is loaded here.`
+    ? `Unreachable for ${time(about.away_seconds)}. No event is lost.`
+    : status.state === 'waiting' ? `${counted(status.segments_awaited, 'segment')} left. This load takes over unfinished segments.`
     : `${status.server} · layout ${status.layout}${postgres}`);
   const trouble = current ? current.cause : about && !about.healthy ? about.error : '';
   show('error', status.error || trouble);
@@ -247,17 +247,17 @@ function render(status) {
   chart();
   write(byId('about'), `aegis-kills ${status.version} · run ${status.run} · started at ${moment(status.started)}`);
   write(byId('seen'), `as of ${moment(status.now)}`);
-  if (status.finished) show('gone', 'The load has ended, and the program with it. This is how it ended.');
+  if (status.finished) show('gone', 'The load has ended. This page shows its final status.');
   else show('gone', '');
 }
 
 function gone(seen) {
-  const last = seen ? `It was last seen at ${seen.toLocaleTimeString('en-GB')}` : 'It was not seen since this page was opened';
+  const last = seen ? `Last answer: ${seen.toLocaleTimeString('en-GB')}` : 'No answer since this page was opened';
   byId('main').hidden = false;
   document.body.classList.add('alert');
-  write(byId('state'), 'Gone');
-  document.title = 'Gone – aegis-kills';
-  show('gone', `The program does not answer: it has ended, or can't be reached. ${last}; what is shown is from then. Its summary is where it was started.`);
+  write(byId('state'), 'No connection');
+  document.title = 'No connection – aegis-kills';
+  show('gone', `The program does not answer: it has ended or is unreachable. ${last}. This page shows the last values received. The terminal or log of the load has its summary.`);
 }
 
 let seen = null;

@@ -1,4 +1,4 @@
-//! The page for people: one document that needs no other, and the policy that lets it do no more than it has to.
+//! The HTML page: one self-contained document with a strict Content-Security-Policy.
 
 use crate::report::http::Response;
 use base64::Engine as _;
@@ -9,8 +9,7 @@ const HTML: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
-/// The page, with a policy that allows its own script and style alone, told by the hashes that they have as it is built,
-/// and requests to where it came from.
+/// The page. Its policy allows only its own script and style, by their hashes, and requests to its own origin.
 pub(crate) fn response() -> Response {
     let hash = |text: &str| STANDARD.encode(digest(&SHA256, text.as_bytes()));
     let (script, style) = (hash(SCRIPT), hash(STYLE));
@@ -33,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_page_needs_nothing_that_its_policy_forbids() {
+    fn the_page_works_within_its_policy() {
         let page = whole();
         for (tag, text) in [("script", SCRIPT), ("style", STYLE)] {
             assert_eq!(page.matches(&format!("<{tag}")).count(), 1, "{tag}");
@@ -45,7 +44,7 @@ mod tests {
         for forbidden in lazy.iter().chain(&inline).chain(&outside) {
             assert!(!page.contains(forbidden), "{forbidden}");
         }
-        // The name of a namespace is no address.
+        // A namespace is not fetched.
         assert!(!page.replace("http://www.w3.org/2000/svg", "").contains("://"), "an outside resource");
     }
 }

@@ -1,4 +1,4 @@
-//! What the JSON of a run's status says, and the words for its state.
+//! The JSON of a run's status, with a text for its state.
 
 use crate::database::pool::liveness::HealthStatus;
 use crate::database::pool::manager::DatabaseManager;
@@ -15,11 +15,11 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// An error is told by so many letters.
-const ERROR_LETTERS_MAX: usize = 500;
+/// Errors are truncated to this number of characters.
+const ERROR_CHARS_MAX: usize = 500;
 
 impl Live {
-    /// The status; with the outcome once the run has ended.
+    /// The status, with the outcome of a finished run.
     pub(crate) fn to_json(&self, outcome: Option<&RunOutcome>) -> Value {
         let counts = self.run.monitor.counts();
         let database = self.run.manager.as_ref();
@@ -28,7 +28,7 @@ impl Live {
         let seen = lock(&self.seen);
         let pace = seen.pace;
         let seconds_left = pace.left.filter(|_| state == "loading").map(|left| left.as_secs());
-        let rejects = for_all_to_see(self.run.monitor.reject_kinds());
+        let rejects = publishable(self.run.monitor.reject_kinds());
         let kinds: Vec<Value> = rejects.kinds.iter().map(reject_kind).collect();
         json!({
             "state": state,
@@ -71,30 +71,28 @@ impl Live {
         })
     }
 
-    /// A name for programs, and a sentence that stays the same for as long as the state does.
+    /// The state's name for programs, and a title. The title changes only with the state.
     fn state(&self, outcome: Option<&RunOutcome>, counts: &Counts) -> (&'static str, String) {
         let sources = &self.facts.sources;
         let is_dry = self.run.manager.is_none();
         if let Some(outcome) = outcome {
-            return (outcome.status.name(), ended(outcome.status, counts, is_dry).to_owned());
+            return (outcome.status.name(), final_title(outcome.status, counts, is_dry).to_owned());
         }
         match self.run.manager.as_ref().map(DatabaseManager::state) {
             Some(DatabaseState::Building { index, .. }) => {
-                return ("indexes", format!("What was read is stored; the index {index} is being built"));
+                return ("indexes", format!("Events stored; building index {index}"));
             }
             Some(DatabaseState::Away { .. }) => {
-                return ("away", "The database is away; the load goes on when it is back".to_owned());
+                return ("away", "Database unreachable; the load resumes when it is back".to_owned());
             }
             Some(DatabaseState::Present) | None => {}
         }
         let monitor = &self.run.monitor;
         let awaits = monitor.segments_claimed_elsewhere() > 0 && monitor.queue_depth() == 0;
         match (self.run.shutdown.stopping().is_some(), is_dry) {
-            (false, false) if awaits => {
-                ("waiting", "Waiting for segments that other loads have taken".to_owned())
-            }
-            (true, _) => ("stopping", "Stopping: what was read is being written".to_owned()),
-            (false, true) => ("loading", format!("Checking {sources}, without a database")),
+            (false, false) if awaits => ("waiting", "Waiting for segments claimed by other loads".to_owned()),
+            (true, _) => ("stopping", "Stopping: writing the events read so far".to_owned()),
+            (false, true) => ("loading", format!("Checking {sources} without a database")),
             (false, false) => ("loading", format!("Loading {sources}")),
         }
     }
@@ -103,7 +101,7 @@ impl Live {
         let (pool, settings) = (manager.pool_state(), manager.pool_settings());
         let health = manager.health_status();
         let server = health.as_ref().and_then(|health| health.server.as_ref());
-        let away = outages.recent.last().filter(|outage| outages.is_away && !outage.is_over);
+        let away = outages.recent.last().filter(|outage| outages.is_unreachable && !outage.is_over);
         let recent: Vec<Value> = outages
             .recent
             .iter()
@@ -124,7 +122,7 @@ impl Live {
             .map(|(class, count)| ((*class).to_owned(), (*count).into()))
             .collect();
         json!({
-            "healthy": !outages.is_away && health.as_ref().is_none_or(HealthStatus::is_healthy),
+            "healthy": !outages.is_unreachable && health.as_ref().is_none_or(HealthStatus::is_healthy),
             "error": health.as_ref().and_then(|health| health.error.as_deref()).map(shortened),
             "server_version": server.map(|server| &server.version),
             "latency_ms": server.map(|server| server.latency.as_secs_f64() * 1000.0),
@@ -147,16 +145,23 @@ impl Live {
     }
 }
 
-fn ended(status: RunStatus, counts: &Counts, is_dry: bool) -> &'static str {
+fn final_title(status: RunStatus, counts: &Counts, is_dry: bool) -> &'static str {
+    let all_rejected = counts.rejected >= counts.events;
     match status {
+        RunStatus::Complete if counts.events == 0 => "Done: the input has no events",
         RunStatus::Complete if is_dry => "Done: every event can be loaded",
-        RunStatus::Complete if counts.events == 0 => "Done: there was no event to load",
-        RunStatus::Complete => "Done: every event is in the database",
+        RunStatus::Complete if all_rejected => "Done: nothing new; earlier runs rejected every event",
+        RunStatus::Complete if counts.rejected > 0 => "Done: all but the rejects of earlier runs are stored",
+        RunStatus::Complete => "Done: every event is stored",
+        RunStatus::Rejects if is_dry && all_rejected => "Done: every event would be rejected",
         RunStatus::Rejects if is_dry => "Done: all but the rejects can be loaded",
-        RunStatus::Rejects => "Done: all but the rejects are in the database",
-        RunStatus::Interrupted => "Interrupted: what was read is stored, but for what is unfinished",
-        RunStatus::Failed => "Failed: the same command goes on where it was",
-        RunStatus::RejectLimit => "Stopped: there are more rejects than allowed",
+        RunStatus::Rejects if all_rejected => "Nothing loaded: every event was rejected",
+        RunStatus::Rejects => "Done: all but the rejects are stored",
+        RunStatus::Interrupted if is_dry => "Interrupted: the input was not read completely",
+        RunStatus::Interrupted if counts.unfinished() > 0 => "Interrupted: some events read are not stored",
+        RunStatus::Interrupted => "Interrupted: no event read is unfinished",
+        RunStatus::Failed => "Failed: run the same command again to resume",
+        RunStatus::RejectLimit => "Stopped: more rejects than allowed",
     }
 }
 
@@ -168,66 +173,66 @@ fn writer(writer: &WriterActivity) -> Value {
         Activity::Ended => "ended",
     };
     let seconds = in_tenths(writer.since.elapsed());
-    // People count segments from 1.
+    // Users count segments from 1.
     let segment = writer.segment.map(|number| number + 1);
     json!({"doing": doing, "seconds": seconds, "segment": segment, "events": writer.events})
 }
 
-/// So many kinds of rejects are told.
+/// The maximum number of reject kinds.
 const KINDS_MAX: usize = 32;
 
-/// The most frequent kinds, with words of our own in place of the database's, which may quote what it was given.
-fn for_all_to_see(rejects: RejectKinds) -> RejectKinds {
-    let mut told = RejectKinds { kinds: Vec::new(), others: rejects.others };
+/// The most frequent kinds, without text of the dump. A database message can quote the dump, so a fixed text replaces it.
+fn publishable(rejects: RejectKinds) -> RejectKinds {
+    let mut published = RejectKinds { kinds: Vec::new(), others: rejects.others };
     for mut kind in rejects.kinds {
         if let Some(sqlstate) = &kind.sqlstate {
             refusal(sqlstate).clone_into(&mut kind.reason);
         } else {
             kind.reason = without_quotations(&kind.reason);
         }
-        let same = |told: &&mut RejectKind| {
-            (&told.reason, &told.field, &told.sqlstate) == (&kind.reason, &kind.field, &kind.sqlstate)
+        let same = |other: &&mut RejectKind| {
+            (&other.reason, &other.field, &other.sqlstate) == (&kind.reason, &kind.field, &kind.sqlstate)
         };
-        if let Some(told) = told.kinds.iter_mut().find(same) {
-            told.count += kind.count;
-        } else if told.kinds.len() < KINDS_MAX {
-            told.kinds.push(kind);
+        if let Some(other) = published.kinds.iter_mut().find(same) {
+            other.count += kind.count;
+        } else if published.kinds.len() < KINDS_MAX {
+            published.kinds.push(kind);
         } else {
-            told.others += kind.count;
+            published.others += kind.count;
         }
     }
-    told
+    published
 }
 
-/// A reason with `…` for each name in quotation marks, which may be a key of the dump.
+/// Replaces each name in quotation marks by `…`, because it can be a key of the dump.
 fn without_quotations(reason: &str) -> String {
     let mut shown = String::with_capacity(reason.len());
-    let mut rest = reason;
-    while let Some((before, quoted)) = rest.split_once(" '") {
+    let mut remaining = reason;
+    while let Some((before, quoted)) = remaining.split_once(" '") {
         shown.push_str(before);
         let Some((_, after)) = quoted.split_once('\'') else {
             shown.push_str(" …");
             return shown;
         };
         shown.push_str(" …");
-        rest = after;
+        remaining = after;
     }
-    shown.push_str(rest);
+    shown.push_str(remaining);
     shown
 }
 
-/// What a SQLSTATE that refuses a row says, in words.
+/// The text for the SQLSTATE with which the database refused a row.
 fn refusal(sqlstate: &str) -> &'static str {
     match sqlstate {
-        "22001" => "the database refused it: a text is too long for its column",
-        "22003" => "the database refused it: a number is out of its column's range",
-        "22P05" | "22021" => "the database refused it: a character that it can't hold",
-        "23502" => "the database refused it: a column that must not be empty",
-        "23503" => "the database refused it: a foreign key",
-        "23505" => "the database refused it: a unique constraint",
-        "23514" => "the database refused it: a check constraint",
-        "P0001" => "the database refused it: a trigger or function raised an error",
-        _ => "the database refused it",
+        "22001" => "refused by the database: string too long for its column",
+        "22003" => "refused by the database: number out of range for its column",
+        "22P05" | "22021" => "refused by the database: unsupported character",
+        "23502" => "refused by the database: not-null constraint",
+        "23503" => "refused by the database: foreign key constraint",
+        "23505" => "refused by the database: unique constraint",
+        "23514" => "refused by the database: check constraint",
+        "P0001" => "refused by the database: a trigger or function raised an error",
+        _ => "refused by the database",
     }
 }
 
@@ -242,7 +247,7 @@ fn reject_kind(kind: &RejectKind) -> Value {
 }
 
 fn shortened(text: &str) -> String {
-    match text.char_indices().nth(ERROR_LETTERS_MAX) {
+    match text.char_indices().nth(ERROR_CHARS_MAX) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }

@@ -1,4 +1,4 @@
-//! The summary as data: what a run came to, and what people read.
+//! Tests of the summary's text.
 
 use crate::report::summary::*;
 
@@ -49,7 +49,7 @@ fn with_rejects(status: RunStatus) -> Summary {
     summary.reasons = RejectKinds {
         kinds: vec![
             kind(Some("Killer.Id"), "is missing", 2000),
-            kind(None, "not JSON: it is cut off", 200),
+            kind(None, "not JSON: unexpected end", 200),
             kind(None, "not UTF-8", 60),
             kind(None, "seldom", 10),
         ],
@@ -59,11 +59,11 @@ fn with_rejects(status: RunStatus) -> Summary {
 }
 
 #[test]
-fn all_went_well() {
+fn a_complete_load() {
     assert_eq!(
         summary(RunStatus::Complete).to_string(),
         "\
-Complete: 12,345 events, all in the database.
+Complete: 12,345 events, all stored by this run or an earlier one.
          12,300  inserted
              45  duplicate
          ------
@@ -80,7 +80,7 @@ Complete: 12,345 events, all in the database.
 }
 
 #[test]
-fn rejects_are_told_with_their_reasons() {
+fn rejects_are_listed_by_reason() {
     assert_eq!(
         with_rejects(RunStatus::Rejects).to_string(),
         "\
@@ -93,12 +93,12 @@ Loaded all but the rejects: 2,300 of 12,345 events were rejected.
   52.1 MB in 1.2 s: 43.4 MB/s, 10,288 events/s
   rejects, each with its place and reason: the rejects.ndjson
           2,000  Killer.Id: is missing
-            200  not JSON: it is cut off
+            200  not JSON: unexpected end
              60  not UTF-8
              40  for other reasons
-  to see them:
+  to list the rejects:
     jq -r '[.source, .line, .field, .reason] | @tsv' 'the rejects.ndjson'
-  once they are mended:
+  to load the corrected rejects:
     jq -r .raw 'the rejects.ndjson' | aegis-kills load"
     );
 }
@@ -114,24 +114,24 @@ fn the_database_failed() {
     assert_eq!(
         failed.to_string(),
         "\
-Failed: 7,300 of 12,345 events that were read are not in the database.
+Failed: 7,300 of 12,345 events read are not stored.
   cause: writing a segment failed: it is gone
           5,000  inserted
              45  duplicate
           7,300  unfinished
          ------
          12,345  events in 12,400 lines, europe
-  52.1 MB (packed 9.0 MB) in 1 h 2 min: 14.0 kB/s, 3 events/s
-  tried again: 4, connection errors: 7
-  to look at the database:
+  52.1 MB (compressed 9.0 MB) in 1 h 2 min: 14.0 kB/s, 3 events/s
+  retries: 4, connection errors: 7
+  to check the database:
     aegis-kills health
-  once that is mended:
+  to resume after fixing the cause:
     aegis-kills load dump"
     );
 }
 
 #[test]
-fn the_first_line_is_the_outcome_and_the_last_what_to_run() {
+fn the_first_line_is_the_outcome_and_the_last_a_command() {
     let dry = |status| {
         let mut dry = summary(status);
         (dry.dry_run, dry.next.again) = (true, "aegis-kills load --dry-run dump".to_owned());
@@ -152,43 +152,44 @@ fn the_first_line_is_the_outcome_and_the_last_what_to_run() {
     for (summary, first, last_two) in [
         (
             one(summary(RunStatus::Complete)),
-            "Complete: 1 event, all in the database.",
+            "Complete: 1 event, stored by this run or an earlier one.",
             "  to check it:\n    aegis-kills verify dump",
         ),
         (
             summary(RunStatus::Interrupted),
-            "Interrupted: 12,345 events read, none of them lost.",
-            "  to go on:\n    aegis-kills load dump",
+            "Interrupted: 12,345 events read, none unfinished.",
+            "  to resume:\n    aegis-kills load dump",
         ),
         (
             piped(unfinished(summary(RunStatus::Interrupted))),
-            "Interrupted: 12,300 of 12,345 events that were read are not in the database.",
-            "  to go on, with the same input:\n    aegis-kills load dump",
+            "Interrupted: 12,300 of 12,345 events read are not stored.",
+            "  to resume, with the same input:\n    aegis-kills load dump",
         ),
         (
             summary(RunStatus::Failed),
-            "Failed: not everything is in the database.",
-            "  once that is mended:\n    aegis-kills load dump",
+            "Failed: the load is incomplete.",
+            "  to resume after fixing the cause:\n    aegis-kills load dump",
         ),
         (
             with_rejects(RunStatus::RejectLimit),
             "Stopped: 2,300 of 12,345 events were rejected, more than allowed.",
-            "  to load the rest, however many are rejected:\n    aegis-kills load --max-rejects 100% dump",
+            "  to load the remaining events without a reject limit:\n    \
+             aegis-kills load --max-rejects 100% dump",
         ),
         (
             dry(RunStatus::Complete),
-            "Dry run: 12,345 events, all can be loaded; the database was left alone.",
+            "Dry run: all 12,345 events can be loaded; the database was not used.",
             "  to load it:\n    aegis-kills load dump",
         ),
         (
             dry(RunStatus::Interrupted),
-            "Dry run, interrupted: 12,345 events seen; the database was left alone.",
-            "  to go on:\n    aegis-kills load --dry-run dump",
+            "Dry run interrupted: 12,345 events read; the database was not used.",
+            "  to resume:\n    aegis-kills load --dry-run dump",
         ),
     ] {
         let text = summary.to_string();
         assert!(text.starts_with(&format!("{first}\n")) && text.ends_with(last_two), "{text}");
-        // The parts above the rule add up to the number below it.
+        // The counts above the line add up to the number below it.
         let number = |line: &str| {
             line.split_whitespace().next().and_then(|word| word.replace(',', "").parse::<u64>().ok())
         };

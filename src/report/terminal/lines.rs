@@ -1,4 +1,4 @@
-//! What the progress of a run reads like: figures and a width in, lines out.
+//! Formats the progress lines from a snapshot and a terminal width.
 
 #[cfg(test)]
 mod tests;
@@ -10,38 +10,38 @@ use crate::report::snapshot::RunSnapshot;
 use crate::report::terminal::speed::Pace;
 use std::time::Duration;
 
-/// Between two pieces of a line.
+/// The gap between two pieces of a line.
 const GAP: &str = "  ";
 
-/// A bar says something from this width on, and no more beyond the other.
+/// The useful widths of a progress bar.
 const BAR_WIDTH: std::ops::RangeInclusive<usize> = 12..=42;
 
-/// A database that was away for less is not said to be: one connection may be broken, no more.
+/// Shorter outages are not shown, because they can be a single broken connection.
 const AWAY_MIN: Duration = Duration::from_secs(1);
 
-/// The progress at one moment.
+/// The progress at one time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Lines {
-    /// How far it has come, and how fast.
+    /// Progress and rates.
     pub(crate) advance: String,
-    /// What became of the events.
+    /// Event outcomes.
     pub(crate) account: String,
-    /// What else there is to say.
+    /// The activity, if it is not loading.
     pub(crate) state: Option<RunActivity>,
 }
 
-/// What a run is about, other than loading.
+/// An activity of a run other than loading.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RunActivity {
-    pub(crate) words: String,
-    /// Whether someone may have to do something about it.
+    pub(crate) text: String,
+    /// Whether the user may have to act.
     pub(crate) is_trouble: bool,
 }
 
-/// A piece of a line, and how soon it is left out when there is no room; 0 is last.
+/// A piece of a line with its rank. If the line is too long, the pieces with the highest rank are left out first.
 struct LinePiece(u8, String);
 
-/// The lines for a terminal: each is shorter than `width`, and ASCII.
+/// The lines for a terminal: ASCII, each shorter than `width`.
 pub(crate) fn lines(figures: &RunSnapshot, pace: &Pace, width: usize) -> Lines {
     let room = width.saturating_sub(1);
     let mut advance = fit(advance(figures, pace), room, GAP);
@@ -51,23 +51,22 @@ pub(crate) fn lines(figures: &RunSnapshot, pace: &Pace, width: usize) -> Lines {
             advance = format!("{}{GAP}{advance}", bar(fraction, bar_room));
         }
     }
-    let state =
-        state(figures, pace).map(|state| RunActivity { words: shortened(state.words, room), ..state });
+    let state = state(figures, pace).map(|state| RunActivity { text: shortened(state.text, room), ..state });
     Lines { advance, account: fit(account(figures), room, GAP), state }
 }
 
-/// All in one line, for a log.
+/// The progress in one line, for a log.
 pub(crate) fn one_line(figures: &RunSnapshot, pace: &Pace) -> String {
     let parts = [
         Some(fit(advance(figures, pace), usize::MAX, ", ")),
         Some(fit(account(figures), usize::MAX, ", ")),
-        state(figures, pace).map(|state| state.words),
+        state(figures, pace).map(|state| state.text),
     ];
     let parts: Vec<String> = parts.into_iter().flatten().filter(|part| !part.is_empty()).collect();
     format!("{}: {}", time(figures.elapsed), parts.join("; ").trim_start())
 }
 
-/// How much of the input is read, from 0 to 1, where it is known how much there is.
+/// The part of the input that is read, from 0 to 1, if the size is known.
 #[expect(clippy::cast_precision_loss, reason = "a bar has few steps")]
 fn fraction(figures: &RunSnapshot) -> Option<f64> {
     let total = figures.bytes_total.filter(|&total| total > 0)?;
@@ -90,13 +89,13 @@ fn bar(fraction: f64, width: usize) -> String {
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "the values are positive, and below 2^53"
+    reason = "the values are positive and below 2^53"
 )]
 fn advance(figures: &RunSnapshot, pace: &Pace) -> Vec<LinePiece> {
     let mut pieces = Vec::new();
     match (fraction(figures), figures.bytes_total) {
         (Some(fraction), Some(total)) => {
-            // Not 100 before all is read.
+            // Rounded down, so that 100% means all.
             pieces.push(LinePiece(0, format!("{:>3}%", (fraction * 100.0) as u64)));
             pieces.push(LinePiece(3, bytes_of(figures.bytes_read.min(total), total)));
         }
@@ -132,48 +131,48 @@ fn account(figures: &RunSnapshot) -> Vec<LinePiece> {
 }
 
 fn state(figures: &RunSnapshot, pace: &Pace) -> Option<RunActivity> {
-    let in_hand = || counted(figures.queue_depth as u64, "segment");
-    let exit_status = figures.stopping.map(|stopping| match stopping {
-        Stopping::Signal => format!("stopping, {} to write", in_hand()),
-        Stopping::RejectLimit => format!("too many rejects: stopping, {} to write", in_hand()),
+    let queued = || counted(figures.queue_depth as u64, "segment");
+    let stopping = figures.stopping.map(|stopping| match stopping {
+        Stopping::Signal => format!("stopping, {} to write", queued()),
+        Stopping::RejectLimit => format!("too many rejects: stopping, {} to write", queued()),
         Stopping::Failure => "failed: stopping".to_owned(),
     });
-    let (words, is_trouble) = match (&figures.database, exit_status) {
-        (_, Some(exit_status)) if figures.stopping == Some(Stopping::Failure) => (exit_status, true),
-        (Some(DatabaseState::Away { elapsed, next_try }), exit_status) if *elapsed >= AWAY_MIN => {
+    let (text, is_trouble) = match (&figures.database, stopping) {
+        (_, Some(stopping)) if figures.stopping == Some(Stopping::Failure) => (stopping, true),
+        (Some(DatabaseState::Away { elapsed, next_try }), stopping) if *elapsed >= AWAY_MIN => {
             let next = match next_try {
-                Some(wait) => format!("trying again in {} s", wait.as_secs_f64().ceil()),
-                None => "trying again now".to_owned(),
+                Some(wait) => format!("retrying in {} s", wait.as_secs_f64().ceil()),
+                None => "retrying now".to_owned(),
             };
-            let exit_status = exit_status.map(|exit_status| format!("{exit_status}; ")).unwrap_or_default();
-            (format!("{exit_status}database away for {}, {next}", time(*elapsed)), true)
+            let stopping = stopping.map(|stopping| format!("{stopping}; ")).unwrap_or_default();
+            (format!("{stopping}database unreachable for {}, {next}", time(*elapsed)), true)
         }
-        (_, Some(exit_status)) => (exit_status, true),
+        (_, Some(stopping)) => (stopping, true),
         (Some(DatabaseState::Building { index, elapsed }), None) => {
-            (format!("building the index {index} for {}", time(*elapsed)), false)
+            (format!("building index {index} for {}", time(*elapsed)), false)
         }
         _ if figures.segments_claimed_elsewhere > 0 && figures.queue_depth == 0 => {
             let segments = counted(figures.segments_claimed_elsewhere as u64, "segment");
-            (format!("waiting for {segments} that other loads have taken"), false)
+            (format!("waiting for {segments} claimed by other loads"), false)
         }
-        _ => match pace.still {
-            Some(still) if figures.queue_depth > 0 => {
-                (format!("waiting for the database for {}: nothing is stored", time(still)), true)
+        _ => match pace.stalled {
+            Some(stalled) if figures.queue_depth > 0 => {
+                (format!("no progress for {}: waiting for the database", time(stalled)), true)
             }
-            Some(still) if !figures.is_all_read() => {
-                (format!("waiting for input for {}", time(still)), false)
+            Some(stalled) if !figures.is_all_read() => {
+                (format!("no progress for {}: waiting for input", time(stalled)), false)
             }
             _ if figures.is_all_read() && figures.queue_depth > 0 => {
-                (format!("all is read, {} to write", in_hand()), false)
+                (format!("input complete, {} to write", queued()), false)
             }
-            _ if pace.is_skipping => ("skipping what is loaded already".to_owned(), false),
+            _ if pace.is_skipping => ("skipping segments already loaded".to_owned(), false),
             _ => return None,
         },
     };
-    Some(RunActivity { words, is_trouble })
+    Some(RunActivity { text, is_trouble })
 }
 
-/// As many pieces as there is room for.
+/// Joins as many pieces as fit.
 fn fit(mut pieces: Vec<LinePiece>, room: usize, gap: &str) -> String {
     loop {
         let texts: Vec<&str> = pieces.iter().map(|LinePiece(_, text)| text.as_str()).collect();
@@ -186,15 +185,15 @@ fn fit(mut pieces: Vec<LinePiece>, room: usize, gap: &str) -> String {
     }
 }
 
-/// The state, in fewer words where there is no room for all.
-fn shortened(words: String, room: usize) -> String {
-    if words.len() <= room {
-        return words;
+/// Abbreviates the state if it does not fit.
+fn shortened(text: String, room: usize) -> String {
+    if text.len() <= room {
+        return text;
     }
-    cut(words.replace("database away for ", "database away ").replace("trying again", "again"), room)
+    cut(text.replace("database unreachable for ", "database down ").replace("retrying", "retry"), room)
 }
 
-/// Only what is ASCII comes here, but a name of an index could be otherwise one day.
+/// Truncates a line. The text is ASCII, unless an index has another name.
 fn cut(mut line: String, room: usize) -> String {
     line.truncate(line.floor_char_boundary(room));
     line

@@ -1,4 +1,4 @@
-//! The log: its lines go by way of the screen, and a flush waits until they are written.
+//! The log, which writes through the screen. A flush waits until its lines are written.
 
 use crate::report::terminal::screen::Screen;
 use env_logger::Builder;
@@ -11,7 +11,7 @@ pub(crate) struct Logger {
 }
 
 impl Logger {
-    /// Makes what `builder` builds the log of the process, whose lines are written to `screen`. The first call counts.
+    /// Installs the log of the process, which writes to `screen`. Only the first call has an effect.
     pub(crate) fn install(mut builder: Builder, screen: Screen) {
         let inner = builder.build();
         let level_max = inner.filter();

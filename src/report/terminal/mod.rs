@@ -1,6 +1,6 @@
 //! The progress lines and the log on standard error.
 //!
-//! Invariant: nothing here waits for a terminal that does not take its text.
+//! Invariant: nothing here blocks on a terminal that does not read.
 
 pub(crate) mod lines;
 pub(crate) mod logger;

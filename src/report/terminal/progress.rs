@@ -1,4 +1,4 @@
-//! How far a run has come, shown on standard error while it goes on.
+//! Shows the progress of a running load on standard error.
 
 use crate::report::snapshot::{LiveRun, RunSnapshot};
 use crate::report::terminal::lines;
@@ -12,22 +12,22 @@ use std::io;
 use std::time::Duration;
 use terminal_size::{Height, Width, terminal_size_of};
 
-/// Between two looks at the run.
+/// The interval of updates.
 const INTERVAL: Duration = Duration::from_millis(250);
 
-/// Between two lines where nothing can be drawn.
+/// The interval of progress lines if nothing can be drawn.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The progress of a run, until it is dropped.
+/// The progress of a run. It ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Progress {
-    /// None where nothing is shown.
+    /// None if nothing is shown.
     ticker: Option<Ticker>,
     screen: Screen,
 }
 
 impl Progress {
-    /// Shows `run` on `screen`, in the manner that it allows.
+    /// Shows `run` on `screen`.
     pub(crate) fn start(run: LiveRun, screen: Screen) -> io::Result<Self> {
         let shown = screen.clone();
         let (mut speed, mut next_line) = (Speed::default(), LINE_INTERVAL);
@@ -51,7 +51,7 @@ impl Progress {
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        // It must not draw once more after that.
+        // Stop the ticker first, so that it does not draw after the clear.
         drop(self.ticker.take());
         self.screen.clear();
     }
@@ -59,17 +59,17 @@ impl Drop for Progress {
 
 fn draw(screen: &Screen, figures: &RunSnapshot, pace: &Pace) {
     if is_in_background() {
-        // The terminal is someone else's by now.
+        // Another process uses the terminal now.
         return screen.forget();
     }
     let (Width(width), Height(height)) = terminal_size_of(io::stderr()).unwrap_or((Width(80), Height(24)));
     let Lines { advance, account, state } = lines::lines(figures, pace, usize::from(width));
     let state = state.map(|state| {
         let is_coloured = state.is_trouble && screen.has_colour();
-        let words = visible(&state.words);
-        if is_coloured { format!("\x1b[33m{words}\x1b[0m") } else { words.into_owned() }
+        let text = visible(&state.text);
+        if is_coloured { format!("\x1b[33m{text}\x1b[0m") } else { text.into_owned() }
     });
-    // A low terminal shows what matters most.
+    // A terminal with few lines shows the most important ones.
     let (advance, account) = (visible(&advance).into_owned(), visible(&account).into_owned());
     let account = (height >= 4 || state.is_none()).then_some(account);
     let mut shown: Vec<String> = [Some(advance), account, state].into_iter().flatten().collect();
@@ -77,7 +77,7 @@ fn draw(screen: &Screen, figures: &RunSnapshot, pace: &Pace) {
     screen.draw(&shown);
 }
 
-/// Whether a shell runs something else on the terminal meanwhile.
+/// Whether this program is a background job of the shell.
 fn is_in_background() -> bool {
     tcgetpgrp(io::stderr()).is_ok_and(|foreground| foreground != getpgrp())
 }

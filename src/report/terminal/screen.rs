@@ -1,9 +1,9 @@
-//! Standard error, which the log and the progress share, so that neither tears the other.
+//! Standard error, shared by the log and the progress, so that neither overwrites the other.
 //!
-//! Invariant: after each write the cursor stands at the start of the first line that is drawn. Where a terminal that is made
-//! narrower folds what is drawn, all of it is still below the cursor, and is cleared with it.
+//! Invariant: after each write the cursor is at the start of the first drawn line. If a terminal becomes narrower and wraps
+//! the drawn lines, they are still below the cursor and are cleared with it.
 //!
-//! Invariant: whoever writes waits for nobody, also where standard error is not read.
+//! Invariant: a write never blocks, even if standard error is not read.
 
 use crate::report::terminal::stderr::StderrQueue;
 use anstream::{AutoStream, ColorChoice};
@@ -12,24 +12,24 @@ use std::io::{self, IsTerminal as _, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Goes to the start of the line, and clears it with all that is below.
+/// Moves to the start of the line and clears everything from there.
 const CLEAR: &str = "\r\x1b[J";
-/// While lines are drawn what is too long is cut off, as the terminal may have been made narrower a moment ago.
+/// Disables line wrap while drawing, because the terminal may have just become narrower.
 const WRAP_OFF: &str = "\x1b[?7l";
 const WRAP_ON: &str = "\x1b[?7h";
 
-/// How the progress can be shown.
+/// How the progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Manner {
-    /// Drawn over and over.
+    /// Redrawn in place.
     Drawn,
-    /// A line now and then.
+    /// One line per interval.
     Lines,
-    /// Not at all.
+    /// Not shown.
     Silent,
 }
 
-/// Where the log and the progress go; clones share it.
+/// The output of the log and the progress. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Screen {
     inner: Arc<Mutex<ScreenState>>,
@@ -37,29 +37,29 @@ pub(crate) struct Screen {
     has_colour: bool,
 }
 
-/// What a reader that does not read is waited for at a flush.
+/// How long a flush waits for a reader that does not read.
 const READER_MAX: Duration = Duration::from_secs(2);
 
-/// The same where the program ends at once.
+/// The same limit if the program ends immediately.
 const READER_MAX_AT_ONCE: Duration = Duration::from_millis(100);
 
 enum Out {
     Queue(StderrQueue),
-    /// Where no thread can be started, and in tests.
+    /// If no thread can be started, and in tests.
     Direct(Box<dyn Write + Send>),
 }
 
 struct ScreenState {
     out: Out,
-    /// What draws the lines that are shown; empty while none are.
+    /// The text that redraws the progress lines; empty if none are shown.
     drawn: String,
 }
 
 impl Screen {
-    /// Standard error; `quiet` is for no progress.
+    /// Writes to standard error. `quiet` disables the progress.
     pub(crate) fn of_stderr(quiet: bool) -> Self {
         let stderr = io::stderr();
-        // It heeds NO_COLOR and the like.
+        // This respects NO_COLOR and similar variables.
         let has_colour = AutoStream::choice(&stderr) != ColorChoice::Never;
         let is_dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
         let manner = match (quiet, stderr.is_terminal() && !is_dumb) {
@@ -75,17 +75,15 @@ impl Screen {
         Self { inner: Arc::new(Mutex::new(ScreenState { out, drawn: String::new() })), manner, has_colour }
     }
 
-    /// How the progress can be shown.
     pub(crate) fn manner(&self) -> Manner {
         self.manner
     }
 
-    /// Whether colours are wanted.
     pub(crate) fn has_colour(&self) -> bool {
         self.has_colour
     }
 
-    /// Draws these lines in place of those before; each must be shorter than the terminal is wide.
+    /// Replaces the drawn lines. Each line must be shorter than the terminal's width.
     pub(crate) fn draw(&self, lines: &[String]) {
         let mut drawn = format!("{WRAP_OFF}{}", lines.join("\r\n"));
         if lines.len() > 1 {
@@ -96,26 +94,26 @@ impl Screen {
         if let Out::Queue(queue) = &inner.out
             && !queue.is_idle()
         {
-            // Old figures are of no use to a reader that reads again.
+            // Do not queue outdated progress.
             return;
         }
         inner.write(&format!("{CLEAR}{drawn}"));
         inner.drawn = drawn;
     }
 
-    /// Takes what is drawn away, and waits until that is done.
+    /// Clears the drawn lines and waits until that is written.
     pub(crate) fn clear(&self) {
         self.lock().clear();
         self.flush();
     }
 
-    /// The same for a program that ends at once.
+    /// Clears the drawn lines, for a program that ends immediately.
     pub(crate) fn clear_at_once(&self) {
         self.lock().clear();
         self.flush_within(READER_MAX_AT_ONCE);
     }
 
-    /// Waits until all is written; for at most 2 s in which a reader reads nothing.
+    /// Waits until everything is written. Gives up after 2 s in which the reader reads nothing.
     pub(crate) fn flush(&self) {
         self.flush_within(READER_MAX);
     }
@@ -128,19 +126,19 @@ impl Screen {
         queue.flush(idle_max);
     }
 
-    /// Lets what is drawn be: something else has written over it.
+    /// Forgets the drawn lines, because another program has written over them.
     pub(crate) fn forget(&self) {
         self.lock().drawn.clear();
     }
 
-    /// Writes a line by itself, unless little is to be said.
+    /// Writes a line, unless `--quiet` is given.
     pub(crate) fn say(&self, line: &str) {
         if self.manner != Manner::Silent {
             self.line(line);
         }
     }
 
-    /// Writes a line by itself.
+    /// Writes a line.
     pub(crate) fn line(&self, line: &str) {
         self.lock().write_above(format!("{line}\n").as_bytes());
     }
@@ -164,7 +162,7 @@ impl ScreenState {
         }
     }
 
-    /// Whole lines, above what is drawn, in one write.
+    /// Writes whole lines above the drawn lines, in one write.
     fn write_above(&mut self, text: &[u8]) {
         if self.drawn.is_empty() {
             return self.write_bytes(text);
@@ -180,13 +178,13 @@ impl ScreenState {
     fn write_bytes(&mut self, bytes: &[u8]) {
         match &mut self.out {
             Out::Queue(queue) => queue.push(bytes),
-            // It may be gone, and then there is nobody left to read it.
+            // If the output is closed, the text has no reader.
             Out::Direct(out) => drop(out.write_all(bytes).and_then(|()| out.flush())),
         }
     }
 }
 
-/// For the log, which writes whole lines.
+/// The log writes whole lines.
 impl Write for Screen {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.lock().write_above(bytes);
@@ -208,7 +206,7 @@ mod tests {
 
     impl Write for Terminal {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            // As a terminal's driver has it.
+            // As a terminal driver does.
             let text = String::from_utf8_lossy(bytes).replace("\r\n", "\n").replace('\n', "\r\n");
             self.0.lock().unwrap().process(text.as_bytes());
             Ok(bytes.len())

@@ -1,7 +1,7 @@
-//! Standard error, written by a thread of its own: no other thread ever waits for whoever reads it.
+//! Standard error, written by a separate thread, so that no other thread blocks on its reader.
 //!
-//! Invariant: what waits to be written is bounded. When a reader stops reading (a pager, a log pipe that is full, a terminal
-//! that was paused), further text is dropped and counted, and the count is written once the reader reads again.
+//! Invariant: the queue is bounded. If the reader stops (a pager, a full log pipe, a paused terminal), further text is
+//! dropped. A message says so when the reader resumes.
 
 use std::collections::VecDeque;
 use std::io::{self, Write as _};
@@ -9,10 +9,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// So much text waits at most, in bytes.
+/// The limit of the queue in bytes.
 const WAITING_BYTES_MAX: usize = 4 << 20;
 
-/// Text on its way to standard error; clones share it.
+/// The queue to standard error. Clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct StderrQueue(Arc<StderrShared>);
 
@@ -26,13 +26,13 @@ struct StderrShared {
 struct StderrState {
     waiting: VecDeque<Vec<u8>>,
     waiting_bytes: usize,
-    /// Whether the thread is writing at this moment.
+    /// Whether the thread is currently writing.
     is_writing: bool,
-    /// How many texts were written.
+    /// The number of texts written.
     written: u64,
-    /// How many texts were dropped since the last that was written.
+    /// The number of texts dropped since the last write.
     dropped: u64,
-    /// How many were written when a flush last waited in vain: until there are more, none waits again.
+    /// The value of `written` when a flush timed out. No flush waits until it grows.
     stuck_at: Option<u64>,
 }
 
@@ -41,7 +41,7 @@ impl StderrQueue {
     pub(crate) fn start() -> io::Result<Self> {
         Self::start_with(|text| {
             let mut out = io::stderr();
-            // Standard error may be gone, and then there is nobody left to read it.
+            // If standard error is closed, the text has no reader.
             let _ = out.write_all(text).and_then(|()| out.flush());
         })
     }
@@ -53,7 +53,7 @@ impl StderrQueue {
         Ok(Self(shared))
     }
 
-    /// Has the text written, without waiting for that.
+    /// Queues the text and returns immediately.
     pub(crate) fn push(&self, text: &[u8]) {
         let mut state = self.0.lock();
         if state.waiting_bytes + text.len() > WAITING_BYTES_MAX {
@@ -65,12 +65,12 @@ impl StderrQueue {
         self.0.changed.notify_all();
     }
 
-    /// Whether all is written.
+    /// Whether the queue is empty and nothing is being written.
     pub(crate) fn is_idle(&self) -> bool {
         self.0.lock().is_idle()
     }
 
-    /// Waits until all is written; no longer than `idle_max` in which nothing was.
+    /// Waits until the queue is written. Gives up after `idle_max` without progress.
     pub(crate) fn flush(&self, idle_max: Duration) {
         let mut state = self.0.lock();
         while !state.is_idle() && state.stuck_at != Some(state.written) {
@@ -98,7 +98,7 @@ impl StderrShared {
             let mut text = state.waiting.pop_front().unwrap_or_default();
             state.waiting_bytes -= text.len();
             if std::mem::take(&mut state.dropped) > 0 {
-                text.extend_from_slice(b"log messages were dropped, as standard error was not read\n");
+                text.extend_from_slice(b"log messages dropped: standard error was not read\n");
             }
             state.is_writing = true;
             drop(state);
@@ -111,7 +111,7 @@ impl StderrShared {
     }
 
     fn lock(&self) -> MutexGuard<'_, StderrState> {
-        // What is in it is whole after every statement.
+        // The state is consistent after every statement, so a poisoned lock is safe.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -142,17 +142,17 @@ mod tests {
         assert!(!queue.is_idle());
         queue.flush(Duration::from_millis(1));
         assert!(!queue.is_idle(), "it does not wait for ever");
-        // It reads again.
+        // The reader resumes.
         drop(release);
         while !queue.is_idle() {
-            // It returns at once until the first text is written.
+            // Returns immediately until the first text is written.
             queue.flush(Duration::MAX);
             thread::yield_now();
         }
         let texts: Vec<Vec<u8>> = read.try_iter().collect();
         assert!((5..=6).contains(&texts.len()), "{}", texts.len());
-        let told = texts.iter().filter(|text| text.ends_with(b"was not read\n")).count();
-        assert_eq!(told, 1);
+        let notices = texts.iter().filter(|text| text.ends_with(b"was not read\n")).count();
+        assert_eq!(notices, 1);
         queue.push(b"more\n");
         queue.flush(Duration::MAX);
         assert_eq!(read.try_recv().unwrap(), b"more\n");

@@ -1,4 +1,4 @@
-//! A thread that does the same again and again, until it is dropped.
+//! A thread that calls a function at an interval until it is dropped.
 
 use crate::panics::inject;
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
@@ -6,16 +6,16 @@ use std::io;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// The thread; a drop waits for its end.
+/// The handle of the thread. Dropping it ends the thread and waits for it.
 #[derive(Debug)]
 pub(crate) struct Ticker {
-    /// Above the handle, so that the thread sees its end before it is waited for.
+    /// Declared before the handle, so that a drop signals the end before it joins.
     alive: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Ticker {
-    /// Calls `act` after each `interval`; the first time after the first one.
+    /// Calls `act` after each `interval`, for the first time after the first interval.
     pub(crate) fn start(
         name: &str,
         interval: Duration,
@@ -38,7 +38,7 @@ impl Drop for Ticker {
     fn drop(&mut self) {
         drop(self.alive.take());
         if let Some(thread) = self.thread.take() {
-            // A panic of it has been logged.
+            // The hook has already logged a panic.
             let _ = thread.join();
         }
     }

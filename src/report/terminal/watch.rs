@@ -1,4 +1,4 @@
-//! What `health --watch` shows: the last report, and what has changed.
+//! The output of `health --watch`: the last report, and the last changes.
 
 use crate::report::format::utc;
 use crate::report::health::HealthReport;
@@ -6,51 +6,49 @@ use crate::visible::visible;
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 
-/// So many changes are shown.
+/// The number of changes shown.
 const CHANGES_MAX: usize = 5;
 
-/// The terminal is to show what comes up to `END` at once, without a cursor that jumps about, and without lines that go on in
-/// the next one. A terminal that does not know one of these ignores it.
+/// Starts a synchronized update up to `END`, hides the cursor and disables line wrap. Terminals ignore unknown sequences.
 const BEGIN: &str = "\x1b[?2026h\x1b[?25l\x1b[?7l";
-/// All is again as it was found after each report, so that nothing has to be restored, however the watch ends.
+/// Restores the terminal after each report, so that the watch can end at any time.
 const END: &str = "\x1b[?7h\x1b[?25h\x1b[?2026l";
-/// Clears a terminal.
+/// Clears the terminal.
 const CLEAR: &str = "\x1b[2J";
-/// Goes to its first line.
+/// Moves to the first line.
 const HOME: &str = "\x1b[H";
-/// Clears what an earlier report has left of a line, and below the last one.
+/// Clears the remainder of a line.
 const REST_OF_LINE: &str = "\x1b[K";
+/// Clears everything below the last line.
 const BELOW: &str = "\x1b[J";
 
 /// The size of a terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TerminalSize {
-    /// Lines.
     pub rows: usize,
-    /// Letters in each.
     pub columns: usize,
 }
 
-/// The reports of a watch so far.
+/// The state of a watch.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
     connection_errors: u64,
-    /// The last ones: when, and to what.
+    /// The last changes, each with its time and the new state.
     changes: VecDeque<String>,
     state: Option<String>,
-    /// The size of the terminal that the report before was written to.
+    /// The terminal's size at the previous report.
     size: Option<TerminalSize>,
 }
 
 impl Watch {
-    /// A report as a line of JSON.
+    /// Formats a report as a line of JSON.
     pub(crate) fn json(&mut self, report: HealthReport) -> String {
         format!("{}\n", self.add(report).to_json())
     }
 
-    /// A report for people: on a terminal of this size it is written over the one before. Elsewhere it is a line, with all of
-    /// it below after a change.
-    pub(crate) fn words(&mut self, report: HealthReport, terminal: Option<TerminalSize>) -> String {
+    /// Formats a report for users. On a terminal of this size it overwrites the previous report. Elsewhere it is one line,
+    /// followed by the full report after a change.
+    pub(crate) fn text(&mut self, report: HealthReport, terminal: Option<TerminalSize>) -> String {
         let before = self.state.clone();
         let report = self.add(report);
         let Some(size) = terminal else {
@@ -59,17 +57,17 @@ impl Watch {
                 if self.state == before { format!("{line}\n") } else { format!("{line}\n{report}\n\n") };
             return visible(&text).into_owned();
         };
-        let mut text = format!("{report}\nChanges, of looks every 2 s; Ctrl-C ends them:\n");
+        let mut text = format!("{report}\nChanges (checked every 2 s, Ctrl-C stops):\n");
         for change in &self.changes {
             let _ = writeln!(text, "  {change}");
         }
-        // What a terminal does to its lines when it changes its size is not known.
+        // Clear after a change of size, because terminals reflow their lines differently.
         let start = if self.size.replace(size) == Some(size) { "" } else { CLEAR };
         let lines = clipped(&wrapped(&visible(&text), size.columns), size).join(&format!("{REST_OF_LINE}\n"));
         format!("{BEGIN}{start}{HOME}{lines}{REST_OF_LINE}\n{BELOW}{END}")
     }
 
-    /// Takes note of it; its errors are then those of the whole watch.
+    /// Records a report and sets its number of errors to that of the whole watch.
     fn add(&mut self, mut report: HealthReport) -> HealthReport {
         self.connection_errors += report.connection_errors;
         report.connection_errors = self.connection_errors;
@@ -85,7 +83,7 @@ impl Watch {
     }
 }
 
-/// The text in lines of so many letters, which go on indented where they are broken.
+/// Wraps the text to `columns`, with continuation lines indented.
 fn wrapped(text: &str, columns: usize) -> String {
     let mut shown = String::new();
     for line in text.lines() {
@@ -108,14 +106,14 @@ fn wrapped(text: &str, columns: usize) -> String {
     shown
 }
 
-/// As much as a terminal shows above the line that the cursor is left in.
+/// Clips the text to the terminal, and leaves the last line for the cursor.
 fn clipped(text: &str, TerminalSize { rows, columns }: TerminalSize) -> Vec<String> {
     let lines: Vec<&str> = text.lines().collect();
     let room = rows.saturating_sub(1).max(1);
     let mut shown: Vec<String> = lines.iter().take(room).map(|line| (*line).to_owned()).collect();
     if lines.len() > room {
         let hidden = lines.len() - room + 1;
-        shown[room - 1] = format!("({hidden} more lines, for which the terminal has no room)");
+        shown[room - 1] = format!("({hidden} more lines; enlarge the terminal)");
     }
     for line in &mut shown {
         if line.chars().count() > columns {
@@ -156,11 +154,11 @@ mod tests {
         for (second, error, lines) in [
             (0, None, &["1970-01-01 00:00:00 UTC  healthy", "0 connection errors"][..]),
             (2, None, &["1970-01-01 00:00:00 UTC  healthy"]),
-            (4, Some("gone"), &["00:00:04 UTC  unhealthy: not connected: gone", "1 connection error\n"]),
+            (4, Some("gone"), &["00:00:04 UTC  unhealthy: gone", "1 connection error\n"]),
             (6, Some("gone"), &["00:00:04 UTC  unhealthy", "2 connection errors"]),
             (8, None, &["00:00:00 UTC  healthy", "00:00:08 UTC  healthy", "2 connection errors"]),
         ] {
-            let text = watch.words(report(second, error), Some(SIZE)).replace(REST_OF_LINE, "");
+            let text = watch.text(report(second, error), Some(SIZE)).replace(REST_OF_LINE, "");
             assert!(lines.iter().all(|line| text.contains(line)), "{text}");
         }
         assert_eq!(watch.changes.len(), 3);
@@ -173,33 +171,33 @@ mod tests {
     #[test]
     fn a_terminal_is_cleared_once_and_then_written_over() {
         let mut watch = Watch::default();
-        let mut words = |second, size| watch.words(report(second, None), Some(size));
-        let (first, second) = (words(0, SIZE), words(2, SIZE));
+        let mut text = |second, size| watch.text(report(second, None), Some(size));
+        let (first, second) = (text(0, SIZE), text(2, SIZE));
         assert!(first.starts_with(&format!("{BEGIN}{CLEAR}{HOME}Healthy")), "{first:?}");
         assert!(second.starts_with(&format!("{BEGIN}{HOME}Healthy")), "{second:?}");
         let end = format!("{BELOW}{END}");
         assert!(second.lines().all(|line| line.ends_with(REST_OF_LINE) || line == end), "{second:?}");
         let smaller = TerminalSize { rows: 5, columns: 20 };
-        let third = words(4, smaller);
+        let third = text(4, smaller);
         assert!(third.contains(CLEAR) && third.matches('\n').count() == 4, "{third:?}");
-        assert!(!words(6, smaller).contains(CLEAR));
+        assert!(!text(6, smaller).contains(CLEAR));
     }
 
     #[test]
-    fn a_line_that_is_too_long_goes_on_in_the_next() {
+    fn a_long_line_is_wrapped() {
         for (text, columns, expected) in [
             ("Healthy: yes\n", 12, "Healthy: yes\n"),
-            ("Unhealthy: the cause and\nthe remedy\n", 16, "Unhealthy: the\n  cause and\nthe remedy\n"),
+            ("Unhealthy: the cause and\nthe hint\n", 16, "Unhealthy: the\n  cause and\nthe hint\n"),
             ("  pool   min=2, max=10\n", 16, "  pool   min=2,\n    max=10\n"),
             ("/a/word/too/long for it\n", 8, "/a/word/too/long\n  for it\n"),
         ] {
             assert_eq!(wrapped(text, columns), expected);
         }
-        let cause = "nothing listens at 127.0.0.1:5432; start the server, or mend the host and the port";
+        let cause = "nothing listens at 127.0.0.1:5432; start the server, or correct the host and the port";
         let small = TerminalSize { rows: 12, columns: 60 };
-        let text = Watch::default().words(report(0, Some(cause)), Some(small)).replace(REST_OF_LINE, "");
+        let text = Watch::default().text(report(0, Some(cause)), Some(small)).replace(REST_OF_LINE, "");
         assert!(
-            text.contains("127.0.0.1:5432;\n  start the server, or mend the host and the port.\n"),
+            text.contains("127.0.0.1:5432; start the\n  server, or correct the host and the port\n"),
             "{text}"
         );
     }
@@ -215,33 +213,28 @@ mod tests {
         };
         check(4, 80, &["one", "two", "the third"]);
         check(4, 5, &["one", "two", "the …"]);
-        check(3, 80, &["one", "(2 more lines, for which the terminal has no room)"]);
+        check(3, 80, &["one", "(2 more lines; enlarge the terminal)"]);
         check(2, 10, &["(3 more l…"]);
         check(0, 0, &["…"]);
     }
 
     #[test]
-    fn elsewhere_a_look_is_a_line_and_a_change_a_report() {
+    fn without_a_terminal_a_check_is_a_line_and_a_change_a_report() {
         let mut watch = Watch::default();
         for (second, error, line, report) in [
             (0, None, "healthy", Some("Healthy: ")),
             (2, None, "healthy", None),
-            (
-                4,
-                Some("gone"),
-                "unhealthy: not connected: gone, 1 connection error so far",
-                Some("Unhealthy: "),
-            ),
-            (6, Some("gone"), "unhealthy: not connected: gone, 2 connection errors so far", None),
+            (4, Some("gone"), "unhealthy: gone, 1 connection error so far", Some("Unhealthy: ")),
+            (6, Some("gone"), "unhealthy: gone, 2 connection errors so far", None),
             (8, None, "healthy, 2 connection errors so far", Some("Healthy: ")),
         ] {
-            let words = watch.words(self::report(second, error), None);
-            let rest = words.strip_prefix(&format!("1970-01-01 00:00:0{second} UTC  {line}\n"));
-            match (rest, report) {
-                (Some(rest), Some(report)) => {
-                    assert!(rest.starts_with(report) && rest.ends_with("\n\n"), "{words}");
+            let text = watch.text(self::report(second, error), None);
+            let following = text.strip_prefix(&format!("1970-01-01 00:00:0{second} UTC  {line}\n"));
+            match (following, report) {
+                (Some(following), Some(report)) => {
+                    assert!(following.starts_with(report) && following.ends_with("\n\n"), "{text}");
                 }
-                (rest, _) => assert_eq!(rest, Some(""), "{words}"),
+                (following, _) => assert_eq!(following, Some(""), "{text}"),
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Lines of a `.env`: what counts, what is another program's, what is refused.
+//! Tests of the lines of a `.env`: settings, lines of other programs, errors.
 
 use crate::settings::env_file::*;
 
@@ -42,7 +42,7 @@ fn lines_that_name_a_setting() {
         (b"ALBION_SERVER=\xff\n", 1),
         (b"KILLS_LAYOUT aegis\n", 1),
     ] {
-        let words = read(text).expect_err("not understood");
+        let words = read(text).expect_err("invalid");
         assert!(words.contains(&format!("line {line} of the file .env")), "{text:?} {words}");
     }
 }

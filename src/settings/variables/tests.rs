@@ -1,4 +1,4 @@
-//! Names that are settings, names that were meant to be, and names of other programs.
+//! Tests of setting names: correct, misspelled and of other programs.
 
 use crate::settings::variables::*;
 

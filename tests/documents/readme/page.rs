@@ -1,22 +1,21 @@
 //! Reads the blocks of README.md.
 
-/// A fenced block.
 #[derive(Debug)]
 pub(crate) struct Block<'a> {
     pub(crate) kind: &'a str,
-    /// The line of the page on which it begins.
+    /// The line number of its first line.
     pub(crate) number: usize,
     pub(crate) lines: Vec<&'a str>,
-    /// Whether commands went before it in its section.
+    /// Whether commands precede it in its section.
     pub(crate) is_output: bool,
 }
 
-/// A command, and what its remark says of it.
+/// A command and its remark.
 #[derive(Debug)]
 pub(crate) struct Line<'a> {
     pub(crate) command: &'a str,
     pub(crate) code: i32,
-    pub(crate) goes_on: bool,
+    pub(crate) runs_until_interrupted: bool,
 }
 
 impl<'a> Block<'a> {
@@ -28,21 +27,22 @@ impl<'a> Block<'a> {
 impl<'a> Line<'a> {
     pub(crate) fn new(line: &'a str) -> Self {
         let (command, remark) = line.split_once("  #").unwrap_or((line, ""));
-        let goes_on = remark.contains("until Ctrl-C");
+        let runs_until_interrupted = remark.contains("until Ctrl-C");
         let code = remark.split_once("exit code ").map(|(_, rest)| {
             let digits = rest.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
             digits.parse().unwrap_or_else(|_| panic!("an exit code in {line:?}"))
         });
-        Self { command: command.trim(), code: code.unwrap_or(if goes_on { 130 } else { 0 }), goes_on }
+        let code = code.unwrap_or(if runs_until_interrupted { 130 } else { 0 });
+        Self { command: command.trim(), code, runs_until_interrupted }
     }
 
-    /// Whether a program is run by it.
+    /// Whether it runs a program.
     pub(crate) fn calls(&self, program: &str) -> bool {
         self.command.split('|').any(|part| part.split_whitespace().next() == Some(program))
     }
 }
 
-/// The blocks of a page, in their order. One that is not fenced would hold commands that nobody finds, and is refused.
+/// The blocks of a page in order. An indented block is an error, because its commands would not be found.
 pub(crate) fn blocks(page: &str) -> Vec<Block<'_>> {
     let mut blocks: Vec<Block> = Vec::new();
     let (mut inside, mut after_commands) = (false, false);
@@ -66,7 +66,7 @@ pub(crate) fn blocks(page: &str) -> Vec<Block<'_>> {
     blocks
 }
 
-/// A line without what differs from run to run: numbers, the width of columns.
+/// A line without numbers and without the width of columns, which differ between runs.
 fn gist(line: &str) -> String {
     let mut gist = String::new();
     for word in line.split_whitespace() {
@@ -77,12 +77,12 @@ fn gist(line: &str) -> String {
         gist.push(' ');
         let mut letters = word.chars().peekable();
         while let Some(c) = letters.next() {
-            let in_number = gist.ends_with('0');
+            let is_in_number = gist.ends_with('0');
             let digit_follows = letters.peek().is_some_and(char::is_ascii_digit);
             match c {
-                '0'..='9' if in_number => {}
+                '0'..='9' if is_in_number => {}
                 '0'..='9' => gist.push('0'),
-                '.' | ',' if in_number && digit_follows => {}
+                '.' | ',' if is_in_number && digit_follows => {}
                 _ => gist.push(c),
             }
         }
@@ -90,7 +90,7 @@ fn gist(line: &str) -> String {
     gist.trim_start().replace("kB", "MB")
 }
 
-/// Whether a text is what is shown, but for numbers; `…` stands for anything.
+/// Whether a text equals the shown lines, except for numbers. `…` stands for anything.
 pub(crate) fn has_gist(text: &str, shown: &[&str]) -> bool {
     let gists = |lines: &mut dyn Iterator<Item = &str>| lines.map(gist).collect::<Vec<_>>().join("\n");
     let text = gists(&mut text.lines());
@@ -111,7 +111,7 @@ pub(crate) fn has_gist(text: &str, shown: &[&str]) -> bool {
 }
 
 #[test]
-fn the_gist_of_an_output() {
+fn outputs_are_compared_without_numbers() {
     let text = "Loaded: 1,000 events.\n     1000  inserted\n     ----\n  1.2 kB in 3 s\n  to see: x-17.nd\n";
     for (shown, same) in [
         (&["Loaded: 20 events.", "  20  inserted", "  --", "2.5 MB in 0.1 s", "to see: x-1.nd"][..], true),
@@ -127,11 +127,11 @@ fn the_gist_of_an_output() {
 }
 
 #[test]
-fn the_remarks_of_a_command() {
+fn remarks_of_commands_are_parsed() {
     let line = Line::new("a | b 'x # y'     # exit code 3: some");
-    assert_eq!((line.command, line.code, line.goes_on), ("a | b 'x # y'", 3, false));
+    assert_eq!((line.command, line.code, line.runs_until_interrupted), ("a | b 'x # y'", 3, false));
     assert!(line.calls("b") && !line.calls("x"));
     let line = Line::new("a  # every 2 s until Ctrl-C");
-    assert_eq!((line.command, line.code, line.goes_on), ("a", 130, true));
+    assert_eq!((line.command, line.code, line.runs_until_interrupted), ("a", 130, true));
     assert_eq!(Line::new("a").code, 0);
 }

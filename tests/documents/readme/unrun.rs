@@ -1,4 +1,4 @@
-//! The commands of README.md that a test can't run inside itself, and what is looked at instead.
+//! The commands of README.md that a test cannot run, and the check that replaces each.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -10,18 +10,18 @@ use crate::support::process::Supervised as _;
 /// A command that is not run.
 pub(crate) struct Unrun {
     pub(crate) command: &'static str,
-    /// Why not.
+    /// The reason.
     why: &'static str,
     look: Look,
-    /// What prints the same as the command, as far as the page shows it.
+    /// A command with the same output, as far as the page shows it.
     pub(crate) instead: Option<&'static str>,
 }
 
-/// How to see that the command is there.
+/// How to check that the command exists.
 enum Look {
-    /// A script, and how it can be run for nothing: arguments, exit code, and what it says.
+    /// A script, and a harmless way to run it: arguments, exit code, expected output.
     Script(&'static [&'static str], i32, &'static str),
-    /// A subcommand of cargo, and what the manifest, or a file that it is about, has for it.
+    /// A cargo subcommand, and the text that the manifest, or the file that it is about, must have.
     Cargo(&'static str, &'static str),
 }
 
@@ -66,14 +66,14 @@ pub(crate) fn find(command: &str) -> Option<&'static Unrun> {
 }
 
 impl Unrun {
-    /// Looks for the script or the manifest's entry, and tries the options where that is cheap.
+    /// Checks the script or the manifest's entry, and tries its options if that is cheap.
     pub(crate) fn check(&self, root: &Path) {
         let (command, args, code, words) = match self.look {
             Look::Script(args, code, words) => {
                 let script = root.join(self.command);
                 let mode = fs::metadata(&script).expect("the script").permissions().mode();
                 assert_eq!(mode & 0o111, 0o111, "{} can be run", self.command);
-                // `-n` is bash's own: the script is read alone.
+                // With `-n` bash only parses the script.
                 let command = if args == ["-n"] { vec!["bash".into(), "-n".into()] } else { vec![] };
                 let command: Vec<_> = command.into_iter().chain([script.into_os_string()]).collect();
                 (command, if args == ["-n"] { &[][..] } else { args }, code, words)

@@ -1,4 +1,4 @@
-//! Text that is hardly JSON, and events whose bytes were tampered with.
+//! Text that is nearly JSON, and events with altered bytes.
 
 use std::sync::LazyLock;
 
@@ -14,15 +14,15 @@ use crate::support::samples;
 enum Change {
     Delete(Index, usize),
     Insert(Index, &'static str),
-    /// One byte by another.
+    /// Replaces one byte.
     Replace(Index, u8),
-    /// A piece goes in again elsewhere.
+    /// Inserts a copy of a piece elsewhere.
     Duplicate(Index, usize, Index),
     Swap(Index, Index, usize),
     Truncate(Index),
 }
 
-/// What JSON is made of, and a little more.
+/// Tokens of JSON and similar ones.
 const TOKENS: [&str; 60] = [
     "{",
     "}",
@@ -86,7 +86,7 @@ const TOKENS: [&str; 60] = [
     "/**/",
 ];
 
-/// Between the quotes of a string.
+/// Contents of a string.
 const LETTERS: [&str; 24] = [
     "\\", "\\\\", "\"", "u", "\\u", "\\ud8", "3d", "\\udc00", "0000", "00e9", "D83D", "n", "b", "/", "a",
     "aaaaaaaa", "é", "€", "😀", "\u{1f}", "\t", "\u{7f}", "\u{80}", " ",
@@ -94,7 +94,7 @@ const LETTERS: [&str; 24] = [
 
 static LINES: LazyLock<Vec<String>> = LazyLock::new(|| {
     let mut lines = valid_lines(10);
-    // The small ones of another source.
+    // Small events of another source.
     let killer =
         r#"{"Id":"k","Name":"K","Equipment":{"MainHand":{"Type":"T4_BOW","Quality":2},"Mount":null}}"#;
     let victim = killer.replace("\"k\"", "\"v\"");
@@ -160,12 +160,12 @@ proptest! {
     #![proptest_config(config(600))]
 
     #[test]
-    fn tampered_events(line in any::<Index>(), changes in vec(change(), 1..4), nul in 0..3_usize) {
+    fn altered_events_agree_with_the_oracle(line in any::<Index>(), changes in vec(change(), 1..4), nul in 0..3_usize) {
         let mut bytes = line.get(&LINES).clone().into_bytes();
         for change in &changes {
             change.make(&mut bytes);
         }
-        // What is no UTF-8 is refused before it is parsed.
+        // Text that is not UTF-8 is rejected before parsing.
         check(&String::from_utf8_lossy(&bytes), nul);
     }
 }
@@ -174,12 +174,12 @@ proptest! {
     #![proptest_config(config(1_500))]
 
     #[test]
-    fn tokens_in_any_order(tokens in vec(select(&TOKENS[..]), 0..12)) {
+    fn random_tokens_agree_with_the_oracle(tokens in vec(select(&TOKENS[..]), 0..12)) {
         check(&tokens.concat(), 0);
     }
 
     #[test]
-    fn strings_kept_and_skipped(letters in vec(select(&LETTERS[..]), 0..10), nul in 0..3_usize) {
+    fn stored_and_skipped_strings_agree_with_the_oracle(letters in vec(select(&LETTERS[..]), 0..10), nul in 0..3_usize) {
         let string = letters.concat();
         for line in [
             format!("\"{string}\""),
@@ -196,7 +196,7 @@ proptest! {
     }
 
     #[test]
-    fn numbers_kept_and_skipped(number in "-?[0-9]{0,3}[.]?[0-9]{0,22}([eE][+-]?[0-9]{0,2})?") {
+    fn stored_and_skipped_numbers_agree_with_the_oracle(number in "-?[0-9]{0,3}[.]?[0-9]{0,22}([eE][+-]?[0-9]{0,2})?") {
         for line in [
             number.clone(),
             format!("[{number}]"),

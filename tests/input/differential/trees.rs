@@ -1,4 +1,4 @@
-//! Events that are JSON, or nearly, but odd: other types, keys twice and in any order, escapes and white space anywhere.
+//! Odd events that are JSON or nearly: other types, duplicate keys, any key order, escapes and white space anywhere.
 
 use std::sync::LazyLock;
 
@@ -14,19 +14,19 @@ use crate::support::tree::{Tape, Tree};
 /// A change to an event's tree.
 #[derive(Clone, Debug)]
 enum Edit {
-    /// The value under a key, wherever it stands.
+    /// Replaces the value under a key, at any depth.
     Under(&'static str, Index, Tree),
     Value(Index, Tree),
-    /// A key once more, at the start or at the end of its object, with its own value or another.
+    /// Repeats a key at the start or the end of its object, with its own value or another.
     Again(Index, bool, Option<Tree>),
     Remove(Index),
     Rotate(Index, usize),
     Unknown(Index, &'static str, Tree),
-    /// An array around the value, or a copy of an element.
+    /// Wraps the value in an array, or copies an element.
     Wrap(Index),
 }
 
-/// How a line frames its events.
+/// The frame of a line's events.
 #[derive(Clone, Copy, Debug)]
 enum Frame {
     Alone,
@@ -125,7 +125,7 @@ const TEXTS: [&str; 14] = [
     "{\"a\":[1]}",
 ];
 
-/// Events by size: small ones are changed where it matters, large ones are like those of the game.
+/// Small events are changed in important places. Large ones resemble the game's.
 static EVENTS: LazyLock<[Vec<Tree>; 2]> = LazyLock::new(|| {
     let large = valid_lines(5);
     let large = large.iter().map(|line| serde_json::from_str(line).expect("a valid event"));
@@ -134,7 +134,7 @@ static EVENTS: LazyLock<[Vec<Tree>; 2]> = LazyLock::new(|| {
 });
 
 fn odd() -> impl Strategy<Value = Tree> {
-    // Deeper than 32 an event is rejected where the value is stored; the limit of 127 has unit tests.
+    // An event nested deeper than 32 is rejected if the value is stored. Unit tests cover the limit of 127.
     let nested = prop_oneof![0..6_usize, 20..30_usize].prop_flat_map(|depth| {
         select(&[("[", "]"), ("{\"a\":", "}"), ("[{\"LifetimeStatistics\":", "}]")][..])
             .prop_map(move |(open, close)| [&open.repeat(depth), "1", &close.repeat(depth)].concat())
@@ -144,7 +144,7 @@ fn odd() -> impl Strategy<Value = Tree> {
         1 => time().prop_map(Tree::Text),
         1 => nested.prop_map(Tree::Raw),
         1 => any::<i64>().prop_map(|number| Tree::Raw(number.to_string())),
-        // Beyond these exponents an event is rejected where the number is stored.
+        // Larger exponents reject an event if the number is stored.
         1 => any::<f64>().prop_filter_map("JSON has no others", |number| {
             let is_stored = number == 0.0 || (1e-80..1e80).contains(&number.abs());
             is_stored.then(|| Tree::Raw(format!("{number:?}")))
@@ -161,7 +161,7 @@ fn text_or_raw() -> impl Strategy<Value = Tree> {
     ]
 }
 
-/// A time stamp, or nearly.
+/// A time stamp or a similar text.
 fn time() -> impl Strategy<Value = String> {
     let date = prop_oneof![
         Just("2024-08-18".to_owned()),
@@ -272,7 +272,7 @@ impl Edit {
     }
 }
 
-/// The fields of one of the objects that have some.
+/// The fields of one of the non-empty objects.
 fn object(event: &mut Tree, at: Index) -> Option<&mut Vec<(String, Tree)>> {
     let objects: Vec<usize> = (0..event.size())
         .filter(|&number| matches!(event.value(number), Tree::Object(fields) if !fields.is_empty()))
@@ -325,7 +325,7 @@ proptest! {
     #![proptest_config(config(1_500))]
 
     #[test]
-    fn odd_events(line in line(0), nul in 0..3_usize) {
+    fn odd_events_agree_with_the_oracle(line in line(0), nul in 0..3_usize) {
         check(&line, nul);
     }
 }
@@ -334,7 +334,7 @@ proptest! {
     #![proptest_config(config(60))]
 
     #[test]
-    fn odd_events_of_full_size(line in line(1), nul in 0..3_usize) {
+    fn odd_full_size_events_agree_with_the_oracle(line in line(1), nul in 0..3_usize) {
         check(&line, nul);
     }
 }

@@ -1,4 +1,4 @@
-//! Numbers where they belong, and what is nearly one.
+//! Valid and invalid numbers in number fields.
 
 use super::{Forge, NO_JSON, Verdict, at, rejected};
 

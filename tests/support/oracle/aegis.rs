@@ -1,4 +1,4 @@
-//! Owns the step from an event's JSON to its row in layout `aegis`.
+//! Computes the row of an event in layout `aegis`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use super::Nul;
 use super::fields::{BIGINT, Fields, INT};
 use super::tables::{Cell, Row};
 
-/// The names of a player's columns, and how many characters the texts of four of them may have.
+/// The names of a player's columns, and the maximum lengths of four texts.
 struct Columns {
     id: (&'static str, usize),
     name: (&'static str, usize),
@@ -35,7 +35,7 @@ const VICTIM: Columns = Columns {
     equipment: "victimEquipment",
 };
 
-/// The row of an event that has no other faults, the paths for which it must be rejected, and those for which it may be.
+/// The row of an event without other faults, the paths for which it must be rejected, and those for which it may be.
 pub(super) fn read(
     event: &Map<String, Value>,
     nul: Nul,

@@ -1,6 +1,6 @@
-//! Owns the step from an event's JSON to its rows, and the finding of its faults.
+//! Computes the rows of an event, and finds its faults.
 //!
-//! Invariant: all faults are found, not the first alone: which of them a program meets first is its own affair.
+//! Invariant: all faults are found, because it is not specified which one a program meets first.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use super::fields::{BIGINT, Fields, INT, SMALLINT, Weight};
 use super::tables::{Cell, Row, SLOTS, Tables};
 use super::{Layout, Nul, aegis};
 
-/// What an event says.
+/// The contents of an event.
 pub(super) struct Reading {
     pub(super) id: Option<i64>,
     /// Paths of the fields for which it must be rejected.
@@ -24,7 +24,7 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    /// The rows, of use only if there are no faults.
+    /// The rows, meaningful only without faults.
     pub(super) fn tables(self, id: i64) -> Tables {
         if self.layout == Layout::Aegis {
             return Tables { aegis: BTreeMap::from([(id, self.event)]), ..Tables::default() };
@@ -38,7 +38,7 @@ impl Reading {
     }
 }
 
-/// Reads one event. What is a fault in layout `archive` is one in `aegis` too.
+/// Reads one event. A fault in layout `archive` is one in `aegis` too.
 pub(super) fn read(layout: Layout, event: &Map<String, Value>, nul: Nul) -> Reading {
     let reading = Reading {
         layout,
@@ -67,7 +67,7 @@ pub(super) fn read(layout: Layout, event: &Map<String, Value>, nul: Nul) -> Read
     reading
 }
 
-/// Where a player was met, the richest first: the order of roles too.
+/// The place of a player's record, richest first. This is also the order of roles.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Source {
     Killer,
@@ -87,11 +87,11 @@ impl Source {
     }
 }
 
-/// One mention of a player.
+/// One record of a player.
 struct Record<'a> {
     source: Source,
     path: String,
-    /// None if it is at fault.
+    /// None if it is faulty.
     id: Option<String>,
     fields: &'a Map<String, Value>,
 }
@@ -135,7 +135,7 @@ impl Reader {
         ]);
     }
 
-    /// Every mention of a player, the richest first.
+    /// Every record of a player, richest first.
     fn records<'a>(&mut self, event: &'a Map<String, Value>) -> Vec<Record<'a>> {
         let mut records = Vec::new();
         for (source, key) in [(Source::Killer, "Killer"), (Source::Victim, "Victim")] {
@@ -165,7 +165,7 @@ impl Reader {
         Some(Record { source, path, id, fields })
     }
 
-    /// The rows of the players. The first record of an Id is its richest, and the first of its list.
+    /// The rows of the players. The first record of an Id is the richest, and the first of its list.
     fn players(&mut self, records: &[Record]) {
         let mut known = BTreeSet::new();
         let fame_order = [Source::Killer, Source::Victim, Source::GroupMembers, Source::Participants];
@@ -204,7 +204,7 @@ impl Reader {
         }
     }
 
-    /// What a record says by itself, and the faults of all its fields.
+    /// The values of a single record, and the faults of all its fields.
     fn player(&mut self, record: &Record) -> Row {
         let path = |key: &str| format!("{}.{key}", record.path);
         let field = |key: &str| record.fields.get(key);

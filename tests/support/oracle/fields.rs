@@ -1,4 +1,4 @@
-//! Owns the reading of single fields: which values a column takes, and what a fault in one weighs.
+//! Reads single fields: the values that a column accepts, and the consequence of a fault.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,31 +8,31 @@ use super::Nul;
 use super::tables::Cell;
 use super::time;
 
-/// An index entry of PostgreSQL holds at most 2,704 bytes; whether a longer text fits depends on how it compresses.
+/// An index entry of PostgreSQL has at most 2,704 bytes. Whether a longer text fits depends on its compression.
 const INDEXED_MAX_BYTES: usize = 1_000;
 
-/// The least and the most of a column.
+/// The range of a column.
 pub(super) const SMALLINT: (i64, i64) = (i16::MIN as i64, i16::MAX as i64);
 /// As [`SMALLINT`].
 pub(super) const INT: (i64, i64) = (i32::MIN as i64, i32::MAX as i64);
 /// As [`SMALLINT`].
 pub(super) const BIGINT: (i64, i64) = (i64::MIN, i64::MAX);
 
-/// What a fault in a field weighs.
+/// The consequence of a fault in a field.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Weight {
-    /// It goes into a row: any fault rejects.
+    /// Stored: any fault rejects.
     Kept,
-    /// It would go into a row if a richer record did not: a wrong type rejects, a value that no column could hold may.
+    /// Overridden by a richer record: a wrong type rejects, a value out of every column's range may.
     Spare,
-    /// A known name where nothing is kept of it: any fault may reject.
+    /// A known name in a place that is not stored: any fault may reject.
     Ignored,
 }
 
-/// Reads fields of one event, and gathers what is wrong with them.
+/// Reads fields of one event, and collects their faults.
 pub(super) struct Fields {
     nul: Nul,
-    /// Of the fields that are read next.
+    /// The weight of the fields read next.
     pub(super) weight: Weight,
     faults: BTreeSet<String>,
     doubts: BTreeMap<String, &'static str>,
@@ -59,7 +59,7 @@ impl Fields {
         }
     }
 
-    /// A text that an index may be on.
+    /// A text in a column that may have an index.
     pub(super) fn indexed_text(&mut self, path: &str, value: Option<&Value>) -> Cell {
         let cell = self.text(path, value);
         if matches!(&cell, Cell::Text(text) if text.len() > INDEXED_MAX_BYTES) {
@@ -87,7 +87,7 @@ impl Fields {
             return Cell::Null;
         }
         match value.and_then(Value::as_f64) {
-            // Sums and averages over the column must not overflow, nor may a product come too near to zero.
+            // Sums and averages over the column must not overflow, and a product must not underflow.
             Some(number) if number != 0.0 && !(1e-100..=1e12).contains(&number.abs()) => {
                 self.does_not_fit(path, "a float out of range, in a record that is not kept");
                 Cell::Null
@@ -144,7 +144,7 @@ impl Fields {
         }
     }
 
-    /// The text as it is kept.
+    /// The text as it is stored.
     fn clean(&mut self, path: &str, text: &str) -> String {
         if !text.contains('\0') {
             return text.to_owned();
@@ -186,8 +186,8 @@ impl Fields {
         }
     }
 
-    /// Absent, null, or an empty string, which is NULL by the letter of the rules wherever it stands, but the wrong
-    /// type too where no string belongs.
+    /// Absent, null, or an empty string. By the specification an empty string is NULL everywhere, but it is also a wrong
+    /// type where no string is expected.
     fn is_nothing(&mut self, path: &str, value: Option<&Value>) -> bool {
         let is_empty = matches!(value, Some(Value::String(text)) if text.is_empty());
         if is_empty {

@@ -1,47 +1,47 @@
-//! Owns the step from a line's bytes to its events as [`Value`]s.
+//! Splits a line's bytes into its events as [`Value`]s.
 //!
-//! Invariant: what a line holds is for `serde_json` to say. Only where it refuses a line that a parser may well accept
-//! (it did not look at the value in question) the line is mended and read again, as doubtful.
+//! Invariant: `serde_json` decides what a line holds. If it rejects a line that a parser may accept (one that did not
+//! look at the value in question), the line is corrected and read again as doubtful.
 
 use std::fmt::{self, Write as _};
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-/// The longest line that is read.
+/// The maximum length of a line.
 const LINE_MAX_BYTES: usize = 16 * 1024 * 1024;
-/// Whether a line's end and byte order mark count is left open.
+/// It is not specified whether line end and byte order mark count.
 const LINE_SLACK_BYTES: usize = 5;
-/// `serde_json` refuses at 128; mended lines must stay below.
+/// `serde_json` rejects at 128. Corrected lines must stay below.
 const DEPTH_MAX: usize = 100;
 
-/// What a line holds.
+/// The contents of a line.
 pub(super) enum Line {
     /// White space: no event.
     Blank,
-    /// No JSON, or too long: one event, rejected.
-    Refused,
+    /// Not JSON, or too long: one event, rejected.
+    Rejected,
     /// One element, or those of an array.
     Json(Vec<Element>),
-    /// As `Json`, but only after it was mended: a lone surrogate was made a NUL, a number without bounds `false`, and
-    /// what lies too deep `null`. Refusing the line is right; so is loading it if none of that is kept.
+    /// As `Json`, but only after corrections: a lone surrogate became a NUL, a number out of range `false`, and a value
+    /// that is too deep `null`. Rejecting the line is right. Loading it is right too if none of these is stored.
     Doubtful { elements: Vec<Element>, why: &'static str },
 }
 
-/// What should be an event.
+/// A value that should be an event.
 pub(super) struct Element {
     /// Its index in the line's array, if it came in one.
     pub(super) index: Option<u64>,
     pub(super) value: Value,
-    /// The paths of keys that the layout knows and that are there more than once.
+    /// The paths of duplicate keys that the layout knows.
     pub(super) duplicates: Vec<String>,
 }
 
-/// What `line`, without its line feed, holds.
+/// The contents of `line`, which has no line feed.
 pub(super) fn read_line(line: &[u8]) -> Line {
     let text = line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line);
     if line.len() > LINE_MAX_BYTES + LINE_SLACK_BYTES {
-        return Line::Refused;
+        return Line::Rejected;
     }
     if text.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r')) {
         return Line::Blank;
@@ -50,21 +50,21 @@ pub(super) fn read_line(line: &[u8]) -> Line {
     match parse(text) {
         Some(elements) if is_at_limit => Line::Doubtful { elements, why: "a line as long as the limit" },
         Some(elements) => Line::Json(elements),
-        None => mend(text)
-            .and_then(|(mended, why)| {
-                let elements = parse(&mended)?;
+        None => correct(text)
+            .and_then(|(corrected, why)| {
+                let elements = parse(&corrected)?;
                 Some(Line::Doubtful { elements, why })
             })
-            .unwrap_or(Line::Refused),
+            .unwrap_or(Line::Rejected),
     }
 }
 
-/// The first value of a text that holds more than one, and what follows it, commas and white space left out.
+/// The first value of a text with several, and the text after it without commas and white space.
 pub(super) fn first_value(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut values = serde_json::Deserializer::from_slice(text).into_iter::<IgnoredAny>();
     values.next()?.ok()?;
     let (value, rest) = text.split_at(values.byte_offset());
-    // A number, a word or a string ends at white space only.
+    // A number, a word or a string ends only at white space.
     let is_bracketed = value.trim_ascii_start().first().is_some_and(|first| b"{[".contains(first));
     if !is_bracketed && !rest.first().is_none_or(u8::is_ascii_whitespace) {
         return None;
@@ -100,7 +100,7 @@ fn parse(text: &[u8]) -> Option<Vec<Element>> {
     Some(elements.collect())
 }
 
-/// What the layout knows of a place in the document.
+/// The layout's knowledge of a place in the document.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Shape {
     Line,
@@ -111,9 +111,9 @@ enum Shape {
     Equipment,
     Inventory,
     Item,
-    /// A value of a known key whose inside no rule speaks of.
+    /// A value of a known key whose contents no rule covers.
     Leaf,
-    /// A value that is kept as it came, and all in it.
+    /// A value that is stored unchanged as a whole.
     Document,
     Unknown,
 }
@@ -170,7 +170,7 @@ impl Shape {
     }
 }
 
-/// Builds the [`Value`] of one place, the last of equal keys winning, and notes equal keys where the layout knows them.
+/// Builds the [`Value`] of one place. The last of duplicate keys wins, and duplicates that the layout knows are recorded.
 struct Node<'a> {
     shape: Shape,
     path: &'a mut String,
@@ -241,7 +241,7 @@ impl<'de> Visitor<'de> for Node<'_> {
                 self.path.push('.');
             }
             self.path.push_str(&key);
-            // In a document a database may look at the value that loses, though it keeps the other.
+            // A database may check the overridden value in a document, although it stores the other.
             let is_known = match self.shape {
                 Shape::Document => values.get(&key).is_some_and(holds_nul),
                 _ => values.contains_key(&key) && shape != Shape::Unknown,
@@ -273,9 +273,9 @@ fn holds_nul(value: &Value) -> bool {
     }
 }
 
-/// `text` without what [`Line::Doubtful`] names, and what that was; none if there is nothing of the kind.
-fn mend(text: &[u8]) -> Option<(Vec<u8>, &'static str)> {
-    let mut mended = Vec::with_capacity(text.len());
+/// `text` without the parts that [`Line::Doubtful`] names, and their description. None if there are no such parts.
+fn correct(text: &[u8]) -> Option<(Vec<u8>, &'static str)> {
+    let mut corrected = Vec::with_capacity(text.len());
     let mut why = None;
     let mut depth = 0_usize;
     let mut rest = text;
@@ -283,14 +283,14 @@ fn mend(text: &[u8]) -> Option<(Vec<u8>, &'static str)> {
         let length = match byte {
             b'"' => {
                 let length = string_length(rest)?;
-                if mend_string(&rest[..length], &mut mended) {
+                if correct_string(&rest[..length], &mut corrected) {
                     why = Some("a lone surrogate");
                 }
                 length
             }
             b'[' | b'{' if depth == DEPTH_MAX => {
                 why = Some("nesting deeper than a parser must bear");
-                mended.extend_from_slice(b"null");
+                corrected.extend_from_slice(b"null");
                 nested_length(rest)?
             }
             b'-' | b'0'..=b'9' => {
@@ -298,9 +298,9 @@ fn mend(text: &[u8]) -> Option<(Vec<u8>, &'static str)> {
                 let length = rest.iter().take_while(is_part).count();
                 if is_beyond_bounds(&rest[..length]) {
                     why = Some("a number beyond float8");
-                    mended.extend_from_slice(b"false");
+                    corrected.extend_from_slice(b"false");
                 } else {
-                    mended.extend_from_slice(&rest[..length]);
+                    corrected.extend_from_slice(&rest[..length]);
                 }
                 length
             }
@@ -310,21 +310,21 @@ fn mend(text: &[u8]) -> Option<(Vec<u8>, &'static str)> {
                     b']' | b'}' => depth = depth.checked_sub(1)?,
                     _ => {}
                 }
-                mended.push(byte);
+                corrected.push(byte);
                 1
             }
         };
         rest = &rest[length..];
     }
-    why.map(|why| (mended, why))
+    why.map(|why| (corrected, why))
 }
 
-/// A number by its grammar that no finite float is near.
+/// A valid JSON number beyond the finite floats.
 fn is_beyond_bounds(token: &[u8]) -> bool {
     serde_json::from_slice::<IgnoredAny>(token).is_ok() && serde_json::from_slice::<f64>(token).is_err()
 }
 
-/// The length of the string that `text` begins with, quotes included; none if it has no end.
+/// The length of the string that `text` begins with, including quotes. None without an end.
 fn string_length(text: &[u8]) -> Option<usize> {
     let mut at = 1;
     loop {
@@ -336,7 +336,7 @@ fn string_length(text: &[u8]) -> Option<usize> {
     }
 }
 
-/// The length of the array or object that `text` begins with; none if its brackets do not agree.
+/// The length of the array or object that `text` begins with. None if its brackets do not match.
 fn nested_length(text: &[u8]) -> Option<usize> {
     let mut open = Vec::new();
     let mut at = 0;
@@ -355,20 +355,20 @@ fn nested_length(text: &[u8]) -> Option<usize> {
     }
 }
 
-/// Copies a string, each lone surrogate as a NUL; whether there was one.
-fn mend_string(string: &[u8], mended: &mut Vec<u8>) -> bool {
+/// Copies a string with each lone surrogate as a NUL. Returns whether there was one.
+fn correct_string(string: &[u8], corrected: &mut Vec<u8>) -> bool {
     let unit = |at: usize| {
         let escape = string.get(at..at + 6)?.strip_prefix(b"\\u")?;
         u16::from_str_radix(std::str::from_utf8(escape).ok()?, 16).ok()
     };
-    let mut is_mended = false;
+    let mut is_corrected = false;
     let mut at = 0;
     while at < string.len() {
         let length = match (unit(at), unit(at + 6)) {
             (Some(0xD800..=0xDBFF), Some(0xDC00..=0xDFFF)) => 12,
             (Some(0xD800..=0xDFFF), _) => {
-                is_mended = true;
-                mended.extend_from_slice(b"\\u0000");
+                is_corrected = true;
+                corrected.extend_from_slice(b"\\u0000");
                 at += 6;
                 continue;
             }
@@ -376,10 +376,10 @@ fn mend_string(string: &[u8], mended: &mut Vec<u8>) -> bool {
             (None, _) if string[at] == b'\\' => 2,
             (None, _) => 1,
         };
-        mended.extend_from_slice(&string[at..at + length]);
+        corrected.extend_from_slice(&string[at..at + length]);
         at += length;
     }
-    is_mended
+    is_corrected
 }
 
 #[cfg(test)]

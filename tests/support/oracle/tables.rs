@@ -1,6 +1,6 @@
-//! Owns the tables as tests see them: the columns, the reading of the stored ones, the comparison.
+//! The tables: columns, reading of stored rows, comparison.
 //!
-//! Invariant: every column but `server` (which is asked for), `loaded_at` and `ingestedAt` (which no dump says) is compared.
+//! Invariant: every column is compared except `server` (a parameter), `loaded_at` and `ingestedAt` (not in the dump).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Debug, Display};
@@ -8,10 +8,10 @@ use std::fmt::{Debug, Display};
 use postgres::Client;
 use serde_json::Value;
 
-/// The most differences that are named.
+/// The maximum number of differences in a report.
 const DIFFERENCES_MAX: usize = 20;
 
-/// One row: its columns but the key's.
+/// One row without the key columns.
 pub(crate) type Row = BTreeMap<&'static str, Cell>;
 
 /// The rows of one game server, by key.
@@ -32,7 +32,7 @@ pub(crate) struct Tables {
 pub(crate) enum Cell {
     Null,
     Int(i64),
-    /// The two zeros are equal, as they are to PostgreSQL.
+    /// Zeros of both signs are equal, as in PostgreSQL.
     Float(f64),
     Text(String),
     Bool(bool),
@@ -41,7 +41,7 @@ pub(crate) enum Cell {
     Time(i64),
 }
 
-/// A JSON document; equal to another if a query could not tell them apart: `1e1` is `10`.
+/// A JSON document. Equal if no query can distinguish them: `1e1` equals `10`.
 #[derive(Clone, Debug)]
 pub(crate) struct Document(Value);
 
@@ -69,7 +69,7 @@ pub(super) const SLOTS: [Slot; 10] = [
     slot("Food", "food", "food_quality"),
 ];
 
-/// What a column holds.
+/// The type of a column.
 #[derive(Clone, Copy)]
 enum Kind {
     Int,
@@ -98,7 +98,7 @@ const EVENT_COLUMNS: [Column; 13] = [
     ("gvg_match", Kind::Json),
 ];
 
-/// Without those of the slots.
+/// Without the slots' columns.
 const PLAYER_COLUMNS: [Column; 15] = [
     ("role", Kind::Text),
     ("in_group", Kind::Bool),
@@ -149,7 +149,7 @@ pub(crate) fn read_aegis(client: &mut Client, schema: &str) -> Tables {
     tables
 }
 
-/// The rows that `schema` holds of `server` in layout `archive`.
+/// The rows of `server` in `schema` in layout `archive`.
 pub(crate) fn read_tables(client: &mut Client, schema: &str, server: &str) -> Tables {
     let mut tables = Tables::default();
     let mut table = |name: &str, key: &[Column], columns: &[Column]| {
@@ -174,14 +174,14 @@ pub(crate) fn read_tables(client: &mut Client, schema: &str, server: &str) -> Ta
     tables
 }
 
-/// Panics with the first differences, if there is one.
+/// Panics with the first differences, if there are any.
 #[track_caller]
 pub(crate) fn assert_same(expected: &Tables, found: &Tables) {
     let differences = differences(expected, found);
     assert!(differences.is_empty(), "the tables differ:\n{}", differences.join("\n"));
 }
 
-/// What differs: the tables' counts first, then rows and columns by key, the first of each table.
+/// The differences: counts of the tables first, then rows and columns by key, the first of each table.
 pub(crate) fn differences(expected: &Tables, found: &Tables) -> Vec<String> {
     [
         table_differences("kill_event", &expected.kill_event, &found.kill_event),
@@ -193,7 +193,7 @@ pub(crate) fn differences(expected: &Tables, found: &Tables) -> Vec<String> {
 }
 
 impl Tables {
-    /// Adds what `later` holds of events that are not here yet, and says how many of its events are.
+    /// Adds the rows of events in `later` that are not here yet. Returns the number of events in `later`.
     pub(super) fn add(&mut self, later: Tables) -> u64 {
         let mut known = self.kill_event.keys().chain(self.aegis.keys()).copied().collect::<BTreeSet<i64>>();
         known.retain(|id| later.kill_event.contains_key(id) || later.aegis.contains_key(id));
@@ -245,7 +245,7 @@ fn same_json(one: &Value, other: &Value) -> bool {
     }
 }
 
-/// Every column comes as text, so that a column may be of a narrower type than the promised one.
+/// Selects every column as text, so that a column may have a narrower type than specified.
 fn select(schema: &str, table: &str, key: &[Column], columns: &[Column]) -> String {
     let columns: Vec<String> =
         key.iter().chain(columns).map(|(name, kind)| expression(&format!("\"{name}\""), *kind)).collect();
@@ -253,7 +253,7 @@ fn select(schema: &str, table: &str, key: &[Column], columns: &[Column]) -> Stri
     format!("SELECT {} FROM \"{schema}\".\"{table}\"", columns.join(", "))
 }
 
-/// A text from which the value can be had back whole, whatever the session's settings.
+/// An expression whose text preserves the value with any session settings.
 fn expression(column: &str, kind: Kind) -> String {
     match kind {
         Kind::Int => format!("{column}::bigint::text"),
@@ -261,7 +261,7 @@ fn expression(column: &str, kind: Kind) -> String {
         Kind::Text => format!("{column}::text"),
         Kind::Bool => format!("{column}::boolean::text"),
         Kind::Json => format!("{column}::jsonb::text"),
-        // In two parts: before PostgreSQL 14 extract gives a float8, which can't hold both.
+        // In two parts, because before PostgreSQL 14 extract returns a float8, which cannot hold both.
         Kind::Time => format!(
             "(extract(epoch FROM date_trunc('second', {column}))::bigint * 1000000 \
              + extract(microseconds FROM {column})::bigint % 1000000)::text"

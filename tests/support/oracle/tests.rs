@@ -1,4 +1,4 @@
-//! The oracle against hostile lines, real events, and counts that were worked out by hand.
+//! Tests of the oracle with hostile lines, real events, and counts that were computed by hand.
 
 mod rows;
 
@@ -29,7 +29,7 @@ fn text(text: &str) -> Cell {
     Cell::Text(text.to_owned())
 }
 
-/// What one event comes to, with `--nul reject`.
+/// The result of one event with `--nul reject`.
 fn expect_one(event: &Value) -> Expected {
     expect(event.to_string().as_bytes(), Nul::Reject)
 }
@@ -80,7 +80,7 @@ fn lines_and_events_are_counted() {
 }
 
 #[test]
-fn tolerated_events_can_be_given_as_refused() {
+fn tolerated_events_can_be_given_as_rejected() {
     let event = samples::event(7).to_string();
     let dump = format!("{}\n{event}", event.replacen('{', "{\"EventId\":1,", 1));
     let loaded = expect(dump.as_bytes(), Nul::Reject);
@@ -89,13 +89,13 @@ fn tolerated_events_can_be_given_as_refused() {
     assert_eq!((tolerated.line, tolerated.index, tolerated.event_id), (1, None, Some(7)));
     assert!(tolerated.why.contains("twice"));
 
-    let refused = BTreeSet::from([(1, None), (2, None)]);
-    let refused = expect_given(dump.as_bytes(), Nul::Reject, &refused);
-    assert_eq!((refused.loaded(), refused.duplicates, refused.rejected.len()), (1, 0, 1));
-    assert_eq!(refused.rejected[0].field(), Some("EventId"));
-    check_sum(&refused);
+    let rejected = BTreeSet::from([(1, None), (2, None)]);
+    let rejected = expect_given(dump.as_bytes(), Nul::Reject, &rejected);
+    assert_eq!((rejected.loaded(), rejected.duplicates, rejected.rejected.len()), (1, 0, 1));
+    assert_eq!(rejected.rejected[0].field(), Some("EventId"));
+    check_sum(&rejected);
 
-    // An array that some parsers give up as a whole, and others only in part.
+    // Some parsers reject such an array as a whole, others only in part.
     let array = format!("[{},{}]", event.replacen("AVATAR_09", "\\ud800", 1), samples::event(8));
     assert_eq!(expect(array.as_bytes(), Nul::Reject).events, 2);
     let whole = expect_given(array.as_bytes(), Nul::Reject, &BTreeSet::from([(1, None)]));
@@ -105,7 +105,7 @@ fn tolerated_events_can_be_given_as_refused() {
 }
 
 #[test]
-fn hostile_lines_get_their_verdicts() {
+fn hostile_lines_get_the_expected_verdicts() {
     let valid = samples::event(1_000_000).to_string();
     for (name, line, verdict) in hostile::lines(&valid) {
         let shown = String::from_utf8_lossy(&line[..line.len().min(200)]).into_owned();
@@ -129,7 +129,7 @@ fn hostile_lines_get_their_verdicts() {
 }
 
 #[test]
-fn sample_events_are_all_accounted_for() {
+fn all_sample_events_are_accounted_for() {
     let samples = samples::sample_events();
     let expected = expect(&samples, Nul::Reject);
     assert!(expected.loaded() > 0);
@@ -149,7 +149,7 @@ fn sample_events_are_all_accounted_for() {
 
 #[test]
 fn real_events_are_all_loaded() {
-    // Counted by a script of a few lines in another language.
+    // Counts from a short script in another language.
     let Some(dumps) = samples::real_dumps() else {
         return;
     };

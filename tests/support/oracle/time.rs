@@ -1,17 +1,17 @@
-//! Owns the reading of RFC 3339 time stamps, by hand: a check on a time library is best made without one.
+//! Parses RFC 3339 time stamps by hand, because a check of a time library should not use one.
 
 const MICROS_A_SECOND: i64 = 1_000_000;
 
-/// An instant, cut to the microsecond.
+/// An instant, truncated to microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Instant {
     /// Since 1970-01-01T00:00:00Z, negative before.
     pub(super) micros: i64,
-    /// Why a reader may refuse it, though it can be read.
+    /// The reason for which a reader may reject it, although it can be read.
     pub(super) doubt: Option<&'static str>,
 }
 
-/// The instant that `text` names; none if it is no RFC 3339 time stamp with `T` and seconds, or names no existing date.
+/// The instant of `text`. None if it is no RFC 3339 time stamp with `T` and seconds, or if the date does not exist.
 pub(super) fn parse(text: &str) -> Option<Instant> {
     let bytes = text.as_bytes();
     let (head, tail) = bytes.split_at_checked(19)?;
@@ -66,7 +66,7 @@ pub(super) fn parse(text: &str) -> Option<Instant> {
     Some(Instant { micros: seconds * MICROS_A_SECOND + micros, doubt })
 }
 
-/// The fraction in microseconds, the rest cut off, its number of digits, and what follows it.
+/// The fraction in microseconds (truncated), its number of digits, and the text after it.
 fn fraction(tail: &[u8]) -> Option<(i64, usize, &[u8])> {
     let Some(after) = tail.strip_prefix(b".") else {
         return Some((0, 0, tail));
@@ -100,9 +100,9 @@ fn days_in_month(year: i64, month: i64) -> i64 {
     }
 }
 
-/// Days from 1970-01-01 to a date of the year 0 or later, in the Gregorian calendar carried backwards.
+/// Days from 1970-01-01 to a date of the year 0 or later, in the proleptic Gregorian calendar.
 fn days_from_epoch(year: i64, month: i64, day: i64) -> i64 {
-    // Leap days of the years before this one, the year 0 among them.
+    // Leap days of the years before this one, including the year 0.
     let leap_days = |year: i64| (year + 3) / 4 - (year + 99) / 100 + (year + 399) / 400;
     let years = (year - 1970) * 365 + leap_days(year) - leap_days(1970);
     let months: i64 = (1..month).map(|month| days_in_month(year, month)).sum();
@@ -114,7 +114,7 @@ mod tests {
     use super::parse;
 
     #[test]
-    fn instants_are_those_of_the_calendar() {
+    fn instants_match_the_calendar() {
         // Each number is from `date -u -d … +%s`.
         for (text, micros) in [
             ("1970-01-01T00:00:00Z", 0),
@@ -127,13 +127,13 @@ mod tests {
             ("0001-01-01T00:00:00Z", -62_135_596_800_000_000),
             ("9999-12-31T23:59:59Z", 253_402_300_799_000_000),
         ] {
-            let instant = parse(text).unwrap_or_else(|| panic!("{text} is refused"));
+            let instant = parse(text).unwrap_or_else(|| panic!("{text} is rejected"));
             assert_eq!((instant.micros, instant.doubt), (micros, None), "{text}");
         }
     }
 
     #[test]
-    fn what_is_no_date_is_refused() {
+    fn invalid_dates_are_rejected() {
         for text in [
             "",
             "today",
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_reader_may_refuse_is_doubtful() {
+    fn optional_rejects_are_doubtful() {
         for text in [
             "2024-01-01t00:00:00Z",
             "2024-01-01T00:00:00z",
@@ -181,7 +181,7 @@ mod tests {
             "9999-12-31T23:59:59-00:01",
             "2024-01-01T00:00:00.1234567890Z",
         ] {
-            let instant = parse(text).unwrap_or_else(|| panic!("{text} is refused"));
+            let instant = parse(text).unwrap_or_else(|| panic!("{text} is rejected"));
             assert!(instant.doubt.is_some(), "{text}");
         }
     }

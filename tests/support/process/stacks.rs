@@ -1,5 +1,4 @@
-//! What the threads of a program that hangs are doing: their stacks where gdb is installed and may look, else the kernel's
-//! name for what each waits for.
+//! The threads of a hanging program: their stacks if gdb is installed and permitted, else the kernel's name of each wait.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -10,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
 
-/// A debugger that hangs itself must not hide the report.
+/// A debugger that hangs must not hide the report.
 const GDB_MAX: Duration = Duration::from_secs(30);
-/// The most processes of a group that are looked at.
+/// The maximum number of processes of a group in the report.
 const PROCESSES_MAX: usize = 6;
 
 /// The stacks of all processes of a group.
@@ -26,11 +25,11 @@ pub(super) fn of_group(group: Pid) -> String {
     text
 }
 
-/// The processes of a group; the leader alone where there is no `/proc`.
+/// The processes of a group, or only the leader without `/proc`.
 fn members(group: Pid) -> Vec<i32> {
     let is_member = |pid: &i32| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        // After the name, which may hold anything: the state, the parent, the group.
+        // The fields after the name, which may contain anything: state, parent, group.
         let field = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(2));
         field.and_then(|field| field.parse().ok()) == Some(group.as_raw())
     };
@@ -43,7 +42,7 @@ fn members(group: Pid) -> Vec<i32> {
 fn by_gdb(pid: i32) -> Option<String> {
     let mut command = Command::new("gdb");
     command.args(["-nx", "-batch", "-ex", "thread apply all bt", "-p", &pid.to_string()]);
-    // No questions to servers about what it lacks.
+    // Disables gdb's requests to servers for debug files.
     command.env_remove("DEBUGINFOD_URLS");
     let mut gdb = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().ok()?;
     let mut output = gdb.stdout.take()?;

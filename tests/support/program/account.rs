@@ -1,4 +1,4 @@
-//! What a load says of its events: the summary and the reject file.
+//! The results of a load: the summary and the reject file.
 
 use std::fs;
 use std::path::Path;
@@ -108,7 +108,7 @@ impl Reject {
         self.0[name].as_str()
     }
 
-    /// What was refused, as it came.
+    /// The rejected input, unchanged.
     pub(crate) fn raw(&self) -> Vec<u8> {
         let raw = self.text("raw").expect("a text");
         match self.0.get("raw_base64") {

@@ -1,4 +1,4 @@
-//! Owns one connection of the proxy: a thread for each direction, which end together.
+//! One connection of the proxy: a thread per direction, which end together.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use super::protocol::{Point, Session};
 use super::{Hold, Phase, Shared, Side, State, What};
 
-/// How long a write may wait before it looks whether the connection was cut.
+/// How long a write may block before it checks whether the connection was cut.
 const WRITE_WAIT: Duration = Duration::from_millis(50);
 const READ_BYTES: usize = 64 << 10;
 
-/// A client's connection, and the one to the server that belongs to it.
+/// A client's connection and its connection to the server.
 pub(super) struct Line<'a> {
     shared: &'a Shared,
     id: u64,
@@ -29,7 +29,7 @@ impl Line<'_> {
             state.next_line
         };
         let line = Line { shared, id, session: Mutex::new(Session::new()) };
-        // However it ends, the drop tidies up.
+        // The drop cleans up however it ends.
         let _ = line.serve(client);
     }
 
@@ -42,12 +42,12 @@ impl Line<'_> {
             }
         }
         if Session::wants_session(&begin) {
-            self.shared.strike(self.id, Point { phase: Phase::Connect, has_copied: false });
+            self.shared.start_fault(self.id, Point { phase: Phase::Connect, has_copied: false });
         }
         self.gate()?;
         let server = TcpStream::connect(("127.0.0.1", self.shared.upstream)).inspect_err(|_| {
-            // As the client would hear from the machine of a server that is down.
-            self.suffer(What::Reset);
+            // As if the server's machine were down.
+            self.apply(What::Reset);
         })?;
         let server = self.enter(server)?;
         thread::scope(|scope| {
@@ -57,7 +57,7 @@ impl Line<'_> {
         Ok(())
     }
 
-    /// Takes a socket in, so that it can be cut.
+    /// Registers a socket, so that it can be cut.
     fn enter(&self, socket: TcpStream) -> io::Result<Arc<TcpStream>> {
         socket.set_nodelay(true)?;
         socket.set_write_timeout(Some(WRITE_WAIT))?;
@@ -73,16 +73,16 @@ impl Line<'_> {
         Ok(socket)
     }
 
-    /// Passes on what one side sends, from what was read already to its end.
+    /// Forwards one side's bytes, from those already read to the end.
     fn pump(&self, side: Side, from: &TcpStream, to: &TcpStream, begin: Vec<u8>) {
         let ended = self.pass_all(side, from, to, begin);
-        // Even the end of a connection is not heard of while it is held.
+        // While the connection is held, not even its end is forwarded.
         let is_open = self.gate().is_ok();
         if ended.is_ok() && is_open {
-            // The other direction may have something to say yet; an error says that it has ended as well.
+            // The other direction may still have bytes. An error means that it has ended too.
             let _ = to.shutdown(std::net::Shutdown::Write);
         } else if is_open {
-            self.suffer(What::Reset);
+            self.apply(What::Reset);
         }
     }
 
@@ -97,7 +97,7 @@ impl Line<'_> {
             }
             buffer.drain(..passed);
             if read(from, &mut buffer)? == 0 {
-                // A message that was broken off.
+                // A truncated message.
                 return self.send(side, &buffer, to);
             }
         }
@@ -105,22 +105,22 @@ impl Line<'_> {
 
     fn pass(&self, side: Side, message: &[u8], to: &TcpStream) -> io::Result<()> {
         let point = self.session().arrives(side, message);
-        self.strike(point);
+        self.start_fault(point);
         self.send(side, message, to)?;
         let point = self.session().has_passed(side, message);
-        self.strike(point);
+        self.start_fault(point);
         Ok(())
     }
 
     fn send(&self, side: Side, mut bytes: &[u8], to: &TcpStream) -> io::Result<()> {
         while !bytes.is_empty() {
             self.gate()?;
-            let (len, fault) = self.shared.allot(side, bytes.len());
+            let (len, fault) = self.shared.bytes_before_fault(side, bytes.len());
             let (part, rest) = bytes.split_at(len);
             self.write(part, to)?;
             bytes = rest;
             if let Some(what) = fault {
-                self.suffer(what);
+                self.apply(what);
             }
         }
         Ok(())
@@ -142,7 +142,7 @@ impl Line<'_> {
         Ok(())
     }
 
-    /// Waits while the connection is held; an error says that it is cut.
+    /// Waits while the connection is held. An error means that it is cut.
     fn gate(&self) -> io::Result<()> {
         let changed = &self.shared.changed;
         let mut state = self.shared.lock();
@@ -173,14 +173,14 @@ impl Line<'_> {
         state.is_closed || state.lines.get(&self.id).is_some_and(|link| link.is_cut)
     }
 
-    fn strike(&self, point: Option<Point>) {
+    fn start_fault(&self, point: Option<Point>) {
         if let Some(point) = point {
-            self.shared.strike(self.id, point);
+            self.shared.start_fault(self.id, point);
         }
     }
 
-    fn suffer(&self, what: What) {
-        self.shared.lock().lines.entry(self.id).or_default().suffer(what);
+    fn apply(&self, what: What) {
+        self.shared.lock().lines.entry(self.id).or_default().apply(what);
         self.shared.changed.notify_all();
     }
 
@@ -195,7 +195,7 @@ impl Drop for Line<'_> {
     }
 }
 
-/// Adds what has come to `buffer`; returns how much that is, nothing at the end.
+/// Appends the received bytes to `buffer`, and returns their number, 0 at the end.
 fn read(mut from: &TcpStream, buffer: &mut Vec<u8>) -> io::Result<usize> {
     let held = buffer.len();
     buffer.resize(held + READ_BYTES, 0);

@@ -1,8 +1,8 @@
-//! Owns what the proxy knows of PostgreSQL's protocol, version 3: where a message ends, and which points a session reaches.
+//! The proxy's view of PostgreSQL's protocol, version 3: message boundaries, and the points that a session reaches.
 
 use super::{Phase, Side};
 
-/// What a session has come to, as told by the messages that went by.
+/// The state of a session, derived from its messages.
 #[derive(Debug)]
 pub(super) struct Session {
     stage: Stage,
@@ -10,7 +10,7 @@ pub(super) struct Session {
     has_copied: bool,
     /// Rows are being sent.
     is_copying: bool,
-    /// The server has yet to answer the end of a COPY.
+    /// The server has not answered the end of a COPY yet.
     copy_ended: bool,
 }
 
@@ -24,15 +24,15 @@ pub(super) struct Point {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// The client has yet to say what it wants.
+    /// Before the client's first message.
     Startup,
-    /// The server has yet to say in one byte whether it encrypts.
+    /// Before the server's one-byte answer about encryption.
     Encryption,
-    /// The server has yet to answer the client's name.
+    /// Before the server's answer to the startup message.
     Login,
     /// Messages with a type and a length.
     Open,
-    /// A wish to cancel, or what is encrypted: bytes of which nothing is known.
+    /// A cancel request or encrypted bytes, which are not parsed.
     Opaque,
 }
 
@@ -45,12 +45,12 @@ impl Session {
         Self { stage: Stage::Startup, has_copied: false, is_copying: false, copy_ended: false }
     }
 
-    /// Whether a client's first message asks for a session; else it wishes to cancel a statement.
+    /// Whether a client's first message starts a session. Otherwise it is a cancel request.
     pub(super) fn wants_session(first: &[u8]) -> bool {
         first.get(4..).and_then(code) != Some(CANCEL_REQUEST)
     }
 
-    /// How long the message at the start of `bytes` is, once that many are there.
+    /// The length of the message at the start of `bytes`, once they suffice.
     pub(super) fn message_len(&self, side: Side, bytes: &[u8]) -> Option<usize> {
         let len = match (self.stage, side) {
             (Stage::Opaque, _) => bytes.len(),
@@ -61,7 +61,7 @@ impl Session {
         (len > 0 && len <= bytes.len()).then_some(len)
     }
 
-    /// Takes note of a message that has come and is not passed on yet; returns the point that this is.
+    /// Records a message that has arrived and is not forwarded yet. Returns the point reached.
     pub(super) fn arrives(&mut self, side: Side, message: &[u8]) -> Option<Point> {
         let phase = match (self.stage, side) {
             (Stage::Opaque, _) => None,
@@ -79,7 +79,7 @@ impl Session {
         phase.map(|phase| self.point(phase))
     }
 
-    /// Takes note of a message that was passed on; returns the point that this is.
+    /// Records a message that was forwarded. Returns the point reached.
     pub(super) fn has_passed(&mut self, side: Side, message: &[u8]) -> Option<Point> {
         let is_first_row = side == Side::Client
             && self.stage == Stage::Open
@@ -104,7 +104,7 @@ impl Session {
         let body = &message[5..];
         let sql = match message[0] {
             b'Q' => body,
-            // Behind the statement's name.
+            // After the statement's name.
             b'P' => body.splitn(2, |&byte| byte == 0).nth(1)?,
             b'd' => {
                 self.has_copied = true;
@@ -153,7 +153,7 @@ fn code(bytes: &[u8]) -> Option<u32> {
     bytes.first_chunk().map(|bytes| u32::from_be_bytes(*bytes))
 }
 
-/// A message's length, which counts its own four bytes.
+/// A message's length, which includes its own four bytes.
 fn number(bytes: &[u8]) -> Option<usize> {
     code(bytes).map(|len| usize::try_from(len).expect("32 bits fit").max(4))
 }

@@ -1,4 +1,4 @@
-//! Owns what must hold after each load of a case, whatever was done to it.
+//! Checks after each load of a case, whatever was done to it.
 
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
@@ -10,29 +10,29 @@ use super::{Case, End, Mode, Owned, Run};
 use crate::support::oracle::{Expected, Layout, Tables, assert_same, expect_in, read_aegis, read_tables};
 use crate::support::program::Ended;
 
-/// The remainder of the ids that [`Owned::Refuses`] is about.
-pub(super) const REFUSED: (i64, i64) = (17, 3);
+/// The modulus and the remainder of the ids that [`Owned::Refuses`] rejects.
+pub(super) const REJECTED: (i64, i64) = (17, 3);
 
 /// A load of a case that has ended.
 pub(super) struct Outcome<'a> {
     pub(super) run: &'a Run,
     pub(super) ended: Ended,
-    /// Whether it was given all dumps, those in pipes too.
+    /// Whether it got all dumps, including those in pipes.
     pub(super) is_whole: bool,
     /// Whether its broken dumps were still broken.
     pub(super) has_broken: bool,
 }
 
 impl Outcome<'_> {
-    /// Whether it says that it has stored all.
+    /// Whether it reports that everything is stored.
     pub(super) fn is_complete(&self) -> bool {
         matches!(self.ended.code, 0 | 3)
     }
 
-    /// Whether it was killed, or a signal came before it listened to signals, and so it says nothing.
+    /// Whether it reports nothing, because it was killed or got a signal before it handled signals.
     pub(super) fn is_mute(&self) -> bool {
         let Ended { code, by_signal, stdout, stderr, .. } = &self.ended;
-        // `timeout` exits as if it were the program, so that only what was printed tells them apart.
+        // `timeout` returns the same exit code, so only the output distinguishes them.
         let is_timeout = matches!(self.run.end, End::TimedOut(_)) && stderr.is_empty();
         *code > 128 && (*by_signal || is_timeout) && stdout.is_empty()
     }
@@ -108,10 +108,10 @@ impl Case {
     }
 }
 
-/// What the oracle says of a case, asked for once.
+/// The oracle's result of a case, computed once.
 pub(super) struct Truth<'a> {
     case: &'a Case,
-    /// Of each dump, one event on each line.
+    /// The text of each dump, one event per line.
     texts: Vec<Vec<u8>>,
     first: OnceLock<Expected>,
     of_files: OnceLock<Expected>,
@@ -127,7 +127,7 @@ impl<'a> Truth<'a> {
     fn ask(&self, text: &[u8]) -> Expected {
         let mut expected = expect_in(self.case.layout, text, self.case.nul, &BTreeSet::new());
         if self.case.refuses() {
-            let stays = |id: i64| id % REFUSED.0 != REFUSED.1;
+            let stays = |id: i64| id % REJECTED.0 != REJECTED.1;
             let tables = &mut expected.tables;
             tables.kill_event.retain(|id, _| stays(*id));
             tables.kill_player.retain(|(id, _), _| stays(*id));
@@ -137,12 +137,12 @@ impl<'a> Truth<'a> {
         expected
     }
 
-    /// All dumps; the first version of an event counts. What a trigger refuses is not among the rejects.
+    /// The result of all dumps if the first version of an event wins. Rejects by a trigger are not included.
     fn first(&self) -> &Expected {
         self.first.get_or_init(|| self.ask(&self.texts.concat()))
     }
 
-    /// The dumps that are no pipes.
+    /// The result of the dumps that are not pipes.
     fn of_files(&self) -> &Expected {
         self.of_files.get_or_init(|| {
             let dumps = self.case.dumps.iter().zip(&self.texts);
@@ -151,12 +151,12 @@ impl<'a> Truth<'a> {
         })
     }
 
-    /// What the tables hold once all dumps were loaded by a run that was not disturbed.
+    /// The tables after an undisturbed run has loaded all dumps.
     fn tables(&self, mode: Mode) -> &Tables {
         if mode != Mode::Update || !self.case.has_versions {
             return &self.first().tables;
         }
-        // The oracle takes the first version, and the last one counts.
+        // The oracle keeps the first version, and here the last one wins.
         self.last.get_or_init(|| {
             let text = self.texts.concat();
             let mut lines: Vec<&[u8]> = text.split_inclusive(|&byte| byte == b'\n').collect();
@@ -165,8 +165,8 @@ impl<'a> Truth<'a> {
         })
     }
 
-    /// Checks the tables after a round; `stored` is how many events all runs so far say that they inserted, none if one of them
-    /// was killed.
+    /// Checks the tables after a round. `stored` is the number of events that all runs so far report as inserted, or none
+    /// if one of them was killed.
     pub(super) fn check_tables(&self, client: &mut Client, round: &[Outcome<'_>], stored: Option<u64>) {
         let found = self.case.read(client);
         let events = (found.kill_event.len() + found.aegis.len()) as u64;
@@ -178,7 +178,7 @@ impl<'a> Truth<'a> {
         if round.iter().any(|outcome| outcome.is_complete() && outcome.is_whole) {
             assert_same(expected, &found);
         } else if mode != Mode::Update || !self.case.has_versions {
-            // What is there already can only stay as it is.
+            // A stored event stays unchanged.
             assert_same(&restricted(expected.clone(), &found), &found);
         }
     }
@@ -193,7 +193,7 @@ fn restricted(mut tables: Tables, found: &Tables) -> Tables {
     tables
 }
 
-/// Checks that the ledger has an end for each run, once one of `round` has begun: whichever begins marks those that crashed.
+/// Checks that each run has an end in the ledger, once a run of `round` has begun. A starting run marks crashed ones.
 pub(super) fn check_ledger(client: &mut Client, schema: &str, round: &[Outcome<'_>]) {
     let schema = schema.replace('"', "\"\"");
     let runs: Vec<String> = round.iter().map(Outcome::run_id).collect();

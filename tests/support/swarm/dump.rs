@@ -1,4 +1,4 @@
-//! Owns the dumps of the swarm: what is in them, in which form, compressed how, read from where.
+//! The dumps of the swarm: contents, form, compression, source.
 
 use std::sync::LazyLock;
 
@@ -8,16 +8,16 @@ use serde_json::{Value, json};
 use crate::support::dumps::{generated, gzip, gzip_members, lines, small_event, zstd_frames};
 use crate::support::samples;
 
-/// A dump. Its `Debug` says all that it was made of.
+/// A dump. Its `Debug` shows everything that it was made of.
 #[derive(Clone, Debug)]
 pub(crate) struct Dump {
     pub(crate) parts: Vec<Part>,
-    /// The seed of the order of the lines; none: as the parts have them.
+    /// The seed of the lines' order, or none for the order of the parts.
     pub(crate) shuffle: Option<u64>,
     pub(crate) form: Form,
     pub(crate) frame: Frame,
     pub(crate) pack: Pack,
-    /// A compressed dump that breaks after its last line; it is replaced by a sound one before the last round.
+    /// A compressed dump that breaks after its last line. An intact one replaces it before the last round.
     pub(crate) is_broken: bool,
     pub(crate) via: Via,
 }
@@ -25,13 +25,13 @@ pub(crate) struct Dump {
 /// Some lines of a dump.
 #[derive(Clone, Debug)]
 pub(crate) enum Part {
-    /// Events with the least that is needed.
+    /// Events with only the required fields.
     Small { first: i64, count: i64, version: i64 },
     /// Events with rows in all tables.
     Full { first: i64, count: i64, version: i64 },
-    /// The first events of the program's own generator, some of them twice.
+    /// The first events of the program's generator, some of them twice.
     Realistic { count: usize },
-    /// An event with a field of so many bytes that no table keeps.
+    /// An event with a field of this many bytes that is not stored.
     Wide { id: i64, bytes: usize },
     /// Lines that are no events.
     Garbage(&'static str),
@@ -39,15 +39,15 @@ pub(crate) enum Part {
     Nul { id: i64 },
 }
 
-/// How the events are written down.
+/// The form of the events.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Form {
     Lines,
-    /// So many events that follow each other are an array.
+    /// Arrays of this many consecutive events.
     Arrays(usize),
 }
 
-/// What is around the lines.
+/// The text around the lines.
 #[expect(clippy::struct_excessive_bools, reason = "each is drawn by itself")]
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Frame {
@@ -57,7 +57,7 @@ pub(crate) struct Frame {
     pub(crate) no_last_newline: bool,
 }
 
-/// The compression, in members or frames of so many bytes of text.
+/// The compression, in members or frames of this many bytes of text.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Pack {
     Plain,
@@ -65,7 +65,7 @@ pub(crate) enum Pack {
     Zstd(usize),
 }
 
-/// Where a load reads a dump from.
+/// The source from which a load reads a dump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Via {
     File,
@@ -73,7 +73,7 @@ pub(crate) enum Via {
     Stdin,
 }
 
-/// A line of a dump, and whether it can stand in an array.
+/// A line of a dump, and whether it can be in an array.
 struct Line {
     text: Vec<u8>,
     is_event: bool,
@@ -92,7 +92,8 @@ const GARBAGE: [&str; 9] = [
 ];
 
 impl Dump {
-    /// A dump at random. Its ids begin with one of `ids`, as those of others do; versions above 0 make events of one id differ.
+    /// A random dump. Its ids begin at one of `ids`, which other dumps share. Versions above 0 make events of one id
+    /// differ.
     pub(super) fn random(random: &mut Rng, ids: i64, has_versions: bool, is_large: bool) -> Self {
         let parts = random.usize(0..5);
         let part = |_| Part::random(random, ids, has_versions, is_large);
@@ -103,7 +104,7 @@ impl Dump {
             2 => Pack::Gzip(usize::MAX),
             _ => Pack::Plain,
         };
-        // A member of each few bytes would be mostly headers.
+        // Members of a few bytes each would be mostly headers.
         let pack = match pack {
             Pack::Gzip(bytes) => Pack::Gzip(bytes.max(2_000)),
             Pack::Zstd(bytes) => Pack::Zstd(bytes.max(2_000)),
@@ -125,12 +126,12 @@ impl Dump {
         }
     }
 
-    /// The events and the garbage, one on each line: what the oracle reads.
+    /// The events and the garbage, one per line, for the oracle.
     pub(crate) fn plain(&self) -> Vec<u8> {
         self.lines().into_iter().flat_map(|line| [line.text, b"\n".to_vec()].concat()).collect()
     }
 
-    /// What the file holds.
+    /// The contents of the file.
     pub(crate) fn bytes(&self, is_sound: bool) -> Vec<u8> {
         let text = self.text();
         let (mut bytes, rest) = match self.pack {
@@ -206,11 +207,11 @@ impl Part {
             Self::Small { first, count, version } => {
                 (first..first + count).map(|id| event(versioned(small_event(id), version))).collect()
             }
-            // No id is of both kinds, which would be versions of one event.
+            // Small and full events have different ids. Otherwise they would be versions of one event.
             Self::Full { first, count, version } => (first..first + count)
                 .map(|id| event(versioned(samples::lean_event(3_000_000 + id), version)))
                 .collect(),
-            // Always of the same dump: what the generator makes of an id depends on all that it was asked for.
+            // Always from the same dump, because the generator's events depend on all of its options.
             Self::Realistic { count } => {
                 static DUMP: LazyLock<Vec<u8>> = LazyLock::new(|| generated(50, 7, 20.0));
                 let lines = lines(&DUMP).into_iter().take(count);
@@ -219,7 +220,7 @@ impl Part {
             Self::Wide { id, bytes } => {
                 let mut wide = small_event(id);
                 wide["wide"] = json!("x".repeat(bytes));
-                // The same id may come with another width: the field is in no table.
+                // An id may repeat with another width, because the field is not stored.
                 vec![event(versioned(wide, 0))]
             }
             Self::Nul { id } => {

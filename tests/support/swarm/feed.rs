@@ -1,4 +1,4 @@
-//! Feeds pipes to a load: standard input, and FIFOs, as slowly as the case says.
+//! Feeds pipes to a load: standard input and FIFOs, as slowly as the case says.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -11,12 +11,12 @@ use std::time::Duration;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc::O_NONBLOCK;
 
-/// The most pieces that a pipe is fed in.
+/// The maximum number of pieces per pipe.
 const PIECES: usize = 8;
-/// How often a FIFO is tried that nobody has opened yet.
+/// The interval of attempts to open a FIFO without a reader.
 const OPEN_INTERVAL: Duration = Duration::from_millis(5);
 
-/// Writes all, unless the reader leaves.
+/// Writes everything, unless the reader closes the pipe.
 pub(super) fn pipe(mut pipe: impl Write, bytes: &[u8], pause: Duration) {
     for piece in bytes.chunks(bytes.len().div_ceil(PIECES).max(1)) {
         thread::sleep(pause);
@@ -26,10 +26,10 @@ pub(super) fn pipe(mut pipe: impl Write, bytes: &[u8], pause: Duration) {
     }
 }
 
-/// Writes all to a FIFO once the load has opened it; gives up when the load has ended before.
+/// Writes everything to a FIFO once the load has opened it. Stops if the load ends first.
 pub(super) fn fifo(path: &Path, bytes: &[u8], pause: Duration, has_ended: &AtomicBool) {
     while !has_ended.load(Ordering::Relaxed) {
-        // Without a reader this fails, where a plain open would wait.
+        // Without a reader this fails, and a plain open would block.
         if let Ok(file) = OpenOptions::new().write(true).custom_flags(O_NONBLOCK).open(path) {
             return pipe(blocking(file), bytes, pause);
         }

@@ -1,4 +1,4 @@
-//! Runs a case: makes the tables and the dumps, starts the loads of each round, disturbs them, and has all checked.
+//! Runs a case: creates the tables and the dumps, starts the loads of each round, disturbs them, and checks the results.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use nix::sys::stat::Mode as FileMode;
 use nix::unistd::mkfifo;
 
-use super::check::{Outcome, REFUSED, Truth, check_ledger};
+use super::check::{Outcome, REJECTED, Truth, check_ledger};
 use super::dump::{Dump, Via};
 use super::{Case, End, Mode, Owned, Run, feed};
 use crate::support::cluster::{Cluster, Database};
@@ -16,7 +16,7 @@ use crate::support::find_program;
 use crate::support::oracle::{Layout, Nul};
 use crate::support::program::{Ended, Program, Workplace};
 
-/// A case at work.
+/// A running case.
 struct Play<'a> {
     case: &'a Case,
     truth: Truth<'a>,
@@ -24,7 +24,7 @@ struct Play<'a> {
     work: Workplace,
 }
 
-/// Runs a case; panics with the first thing that does not hold. `note` is told what is done.
+/// Runs a case. Panics at the first failed check. `note` gets each step.
 pub(crate) fn play(case: &Case, note: &mut dyn FnMut(String)) {
     let database = Cluster::shared().database("swarm");
     let play = Play { case, truth: Truth::new(case), database, work: Workplace::new() };
@@ -60,7 +60,7 @@ pub(crate) fn play(case: &Case, note: &mut dyn FnMut(String)) {
             .iter()
             .any(|outcome| outcome.ended.code != 0 || outcome.ended.summary().count("rejected") > 0);
     }
-    // Events that were rejected are missing.
+    // Rejected events are missing.
     if case.verify && !has_rejects {
         play.verify(note);
     }
@@ -71,14 +71,14 @@ fn name(number: usize) -> String {
 }
 
 impl Play<'_> {
-    /// Replaces broken dumps by sound ones.
+    /// Replaces broken dumps by intact ones.
     fn repair(&self) {
         for (number, dump) in self.case.dumps.iter().enumerate().filter(|(_, dump)| dump.is_broken) {
             self.work.write(&name(number), dump.bytes(true));
         }
     }
 
-    /// Makes the tables what their owner has made of them.
+    /// Applies the owner's changes to the tables.
     fn own(&self) {
         if self.case.owned.is_empty() {
             return;
@@ -108,7 +108,7 @@ impl Play<'_> {
                          return new;
                        end $$;
                      create trigger refuse before insert on {table} for each row execute function public.refuse()",
-                    REFUSED.0, REFUSED.1
+                    REJECTED.0, REJECTED.1
                 ),
                 Owned::Statement => format!(
                     "create function public.nothing() returns trigger language plpgsql as
@@ -175,7 +175,7 @@ impl Play<'_> {
             .env("KILLS_FLUSH_INTERVAL", &run.flush_ms.to_string())
     }
 
-    /// Runs the loads of a round at once. The first reads the pipes.
+    /// Runs the loads of a round concurrently. The first reads the pipes.
     fn round<'r>(&'r self, round: &'r [Run], may_break: bool) -> Vec<Outcome<'r>> {
         thread::scope(|scope| {
             let start = |(number, run)| scope.spawn(move || self.run(run, number == 0, may_break));
@@ -232,7 +232,7 @@ impl Play<'_> {
         Outcome { run, ended, is_whole: given.len() == self.case.dumps.len(), has_broken }
     }
 
-    /// Has the program find all events of the files.
+    /// Checks with `verify` that all events of the files are stored.
     fn verify(&self, note: &mut dyn FnMut(String)) {
         let is_file = |number: &usize| self.case.dumps[*number].via == Via::File;
         let names: Vec<String> = (0..self.case.dumps.len()).filter(is_file).map(name).collect();
@@ -246,7 +246,7 @@ impl Play<'_> {
     }
 
     fn check(&self, outcomes: &[Outcome<'_>], stored: Option<u64>) {
-        // Those that were ended early may have made no table.
+        // Runs that ended early may have created no table.
         if !outcomes.iter().any(Outcome::is_complete) && self.case.owned.is_empty() {
             let schema = format!("\"{}\"", self.case.ledger().replace('"', "\"\""));
             let sql = "select to_regclass($1 || '.kill_load_segment') is not null";

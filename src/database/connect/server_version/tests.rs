@@ -1,5 +1,5 @@
-//! What servers say of themselves, and what they are found to be. What is said is as a server printed it, in the
-//! place that is named beside it, some of it cut short after the part that counts.
+//! Version texts of servers and the decisions about them. Each text was printed by a server, at the place named
+//! beside it. Some are cut after the relevant part.
 
 use crate::database::connect::server_version::*;
 
@@ -40,7 +40,7 @@ fn postgresql_that_is_too_old() {
         ),
     ] {
         check(version, Err(name));
-        check(version, Err("too old; use PostgreSQL of version 12 or later"));
+        check(version, Err("too old; use PostgreSQL 12 or later"));
     }
 }
 
@@ -55,7 +55,7 @@ fn databases_that_lack_something() {
         // YugabyteDB: articles on https://dev.to/yugabyte, and the banner of a later psql session.
         (
             "PostgreSQL 11.2-YB-2.6.1.0-b0 on x86_64-pc-linux-gnu, compiled by gcc (Homebrew gcc 5.5.0_4)",
-            "YugabyteDB (PostgreSQL 11.2-YB-2.6.1.0-b0), which lacks the places of rows",
+            "YugabyteDB (PostgreSQL 11.2-YB-2.6.1.0-b0), which lacks row locations",
         ),
         (
             "PostgreSQL 15.12-YB-2.25.2.0-b0 on x86_64-pc-linux-gnu",
@@ -65,7 +65,7 @@ fn databases_that_lack_something() {
         (
             "PostgreSQL 8.0.2 on i686-pc-linux-gnu, compiled by GCC gcc (GCC) 3.4.2 20041017 \
              (Red Hat 3.4.2-6.fc3), Redshift 1.0.12103",
-            "Amazon Redshift (PostgreSQL 8.0.2), which lacks unique keys",
+            "Amazon Redshift (PostgreSQL 8.0.2), which lacks enforced unique keys",
         ),
         // RisingWave: what its container prints.
         (
@@ -74,7 +74,7 @@ fn databases_that_lack_something() {
         ),
     ] {
         check(version, Err(words));
-        check(version, Err("; use PostgreSQL of version 12 or later, Citus included"));
+        check(version, Err("; use PostgreSQL 12 or later, with or without Citus"));
     }
 }
 
@@ -84,23 +84,20 @@ fn databases_that_may_work() {
         // Greenplum 7, as its gpstate prints it.
         (
             "PostgreSQL 12.12 (Greenplum Database 7.4.0 build commit:27de6dc6d00607a5630a41fd2c0ad489f40e2ad4)",
-            "the server is Greenplum (PostgreSQL 12.12), which this program is not tried with: each UPDATE locks",
+            "the server is Greenplum (PostgreSQL 12.12), which is not tested: each UPDATE locks",
         ),
         // Cloudberry: the form that its src/test/regress/sql/gp_metadata.sql checks.
         (
             "PostgreSQL 14.4 (Apache Cloudberry 2.0.0 build dev) on x86_64-pc-linux-gnu",
             "Apache Cloudberry (PostgreSQL 14.4)",
         ),
-        (
-            "Duck 1.2 (build 3)",
-            "says that it is \"Duck 1.2\", and this program is tried with PostgreSQL alone",
-        ),
-        ("PostgreSQL", "says that it is \"PostgreSQL\""),
-        ("", "says that it is \"\""),
+        ("Duck 1.2 (build 3)", "identifies itself as \"Duck 1.2\", but only PostgreSQL is tested"),
+        ("PostgreSQL", "identifies itself as \"PostgreSQL\""),
+        ("", "identifies itself as \"\""),
     ] {
         check(version, Ok(Some(words)));
     }
     let unbounded = "\u{1b}[2J\u{e9}".repeat(1000);
-    let told = judge(&unbounded).expect("it may work").expect("a caution");
-    assert!(told.len() < 500 && !told.contains('\u{1b}'), "{told}");
+    let caution = judge(&unbounded).expect("it may work").expect("a caution");
+    assert!(caution.len() < 500 && !caution.contains('\u{1b}'), "{caution}");
 }

@@ -4,7 +4,7 @@ use crate::database::connect::tests::url;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-const NAME_A_FILE: &str = "name a file in PEM that this user may read";
+const NAME_A_FILE: &str = "name a PEM file that this user can read";
 const CONVERT: &str = "openssl x509 -inform DER";
 
 /// Each file of TLS, with each of its faults.
@@ -30,15 +30,15 @@ fn files_that_can_not_be_used() {
     write("other.key", rcgen::KeyPair::generate().unwrap().serialize_pem().as_bytes(), 0o600);
     let as_root = nix::unistd::geteuid().is_root();
     for (name, of_certificate, of_key) in [
-        ("none", &["No such file", NAME_A_FILE][..], &["No such file", "named by sslkey"][..]),
-        ("directory", &["Is a directory", NAME_A_FILE], &["no plain file", NAME_A_FILE]),
-        ("words/x", &["Not a directory", NAME_A_FILE], &["Not a directory", "named by sslkey"]),
+        ("none", &["No such file", NAME_A_FILE][..], &["No such file", "set sslkey"][..]),
+        ("directory", &["Is a directory", NAME_A_FILE], &["not a regular file", NAME_A_FILE]),
+        ("words/x", &["Not a directory", NAME_A_FILE], &["Not a directory", "set sslkey"]),
         ("empty", &["no certificate in PEM", CONVERT], &["no private key in PEM", NAME_A_FILE]),
         ("words", &["no certificate in PEM", CONVERT], &["no private key in PEM", NAME_A_FILE]),
         ("der", &["no certificate in PEM", CONVERT], &["no private key in PEM", NAME_A_FILE]),
         ("torn", &["certificate in PEM"], &["no private key in PEM", NAME_A_FILE]),
         ("hollow", &["no certificate in PEM", NAME_A_FILE], &["no private key in PEM", NAME_A_FILE]),
-        ("open", &["no certificate in PEM"], &["can be read by others", "chmod 600"]),
+        ("open", &["no certificate in PEM"], &["can be read by other users", "chmod 600"]),
         ("barred", if as_root { &["no certificate"] } else { &["Permission denied", NAME_A_FILE] }, &[]),
     ] {
         let good = path("good.crt");

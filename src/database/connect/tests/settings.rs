@@ -67,7 +67,7 @@ fn modes_that_other_settings_imply() {
     assert!((lax.tls.mode, lax.warnings.len()) == (SslPolicy::Prefer, 1), "{:?}", lax.warnings);
 }
 
-/// Without a home there is no default file, least of all one in the working directory.
+/// Without a home there is no default file. The working directory is not searched.
 #[test]
 fn no_home() {
     let certificate = rcgen::generate_simple_self_signed(["me".to_owned()]).unwrap();

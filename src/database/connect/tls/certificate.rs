@@ -1,5 +1,4 @@
-//! Facts of X.509 certificates that the TLS library does not report: whether one is an authority, its dates, the names of
-//! algorithms.
+//! Reads facts of X.509 certificates that the TLS library does not report: authority, dates, names of algorithms.
 
 use rustls::CertificateError;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
@@ -11,11 +10,11 @@ use x509_cert::der::{Decode as _, Encode as _};
 use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage};
 use x509_cert::time::{Time, Validity};
 
-/// The extended key usages that let a certificate be a TLS server's.
+/// The extended key usages that allow a certificate for a TLS server.
 const SERVER_USAGES: [ObjectIdentifier; 2] =
     [ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.1"), ObjectIdentifier::new_unwrap("2.5.29.37.0")];
 
-/// The algorithms of signatures that the TLS library may lack, by OpenSSL's names.
+/// Signature algorithms that the TLS library may lack, by OpenSSL's names.
 const SIGNATURES: [(&str, &str); 11] = [
     ("1.2.840.10045.4.1", "ecdsa-with-SHA1"),
     ("1.2.840.10045.4.3.1", "ecdsa-with-SHA224"),
@@ -35,8 +34,8 @@ pub(crate) fn parse(certificate: &CertificateDer<'_>) -> Result<Certificate, Cer
     Certificate::from_der(certificate).map_err(|_| CertificateError::BadEncoding)
 }
 
-/// Whether a certificate may sign others: its basic constraints say so and its key usage does not forbid it. One of
-/// version 1 has neither, and is an authority if it signed itself, as for OpenSSL.
+/// Whether a certificate may sign others: its basic constraints say so and its key usage does not forbid it. Version
+/// 1 has neither. As in OpenSSL, such a certificate is an authority if it signed itself.
 pub(crate) fn is_authority(certificate: &Certificate) -> bool {
     let fields = &certificate.tbs_certificate;
     if fields.version == Version::V1 {
@@ -51,7 +50,7 @@ pub(crate) fn is_authority(certificate: &Certificate) -> bool {
     is_ca && may_sign
 }
 
-/// Checks that `now` is between the dates.
+/// Checks that `now` is in the period of validity.
 pub(crate) fn check_dates(validity: &Validity, now: UnixTime) -> Result<(), CertificateError> {
     let (not_before, not_after) = (unix(validity.not_before), unix(validity.not_after));
     if now < not_before {
@@ -63,7 +62,7 @@ pub(crate) fn check_dates(validity: &Validity, now: UnixTime) -> Result<(), Cert
     Ok(())
 }
 
-/// Checks a certificate that is trusted by itself: its dates, its purpose, and the revocation lists if there are any.
+/// Checks a pinned certificate: its dates, its purpose, and the revocation lists if there are any.
 pub(crate) fn check_pinned(
     certificate: &Certificate,
     lists: &[CertificateRevocationListDer<'_>],
@@ -81,7 +80,7 @@ pub(crate) fn check_pinned(
     if lists.is_empty() { Ok(()) } else { check_lists(certificate, lists, now) }
 }
 
-/// As OpenSSL has it, a list of the issuer is needed, and it must be current.
+/// As in OpenSSL, a current list of the issuer is required.
 fn check_lists(
     certificate: &Certificate,
     lists: &[CertificateRevocationListDer<'_>],
@@ -109,12 +108,12 @@ fn unix(time: Time) -> UnixTime {
     UnixTime::since_unix_epoch(time.to_unix_duration())
 }
 
-/// The name of the algorithm that a certificate is signed with.
+/// The name of a certificate's signature algorithm.
 pub(crate) fn signature_name(certificate: &Certificate) -> String {
     name_of(certificate.signature_algorithm.oid)
 }
 
-/// The name of an algorithm whose identifier comes without its outer header, as the TLS library gives it.
+/// The name of an algorithm. The identifier lacks the outer header, as in the TLS library.
 pub(crate) fn algorithm_name(identifier: &[u8]) -> String {
     // An object identifier is short: its length is one byte.
     let length = identifier.get(1).map_or(0, |length| usize::from(*length) + 2);
@@ -127,7 +126,7 @@ fn name_of(oid: ObjectIdentifier) -> String {
     SIGNATURES.iter().find(|(known, _)| *known == oid).map_or(oid, |(_, name)| (*name).to_owned())
 }
 
-/// The public key of a certificate, as an object of its own (`SubjectPublicKeyInfo`).
+/// The public key of a certificate as DER (`SubjectPublicKeyInfo`).
 pub(crate) fn public_key(certificate: &Certificate) -> Result<Vec<u8>, CertificateError> {
     let key = &certificate.tbs_certificate.subject_public_key_info;
     key.to_der().map_err(|_| CertificateError::BadEncoding)

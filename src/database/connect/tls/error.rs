@@ -1,37 +1,37 @@
-//! Files, modes and settings of TLS that can't be used.
+//! TLS files, modes and settings that cannot be used.
 
 use std::path::PathBuf;
 
-/// Files or modes of TLS that can't be used.
+/// A TLS file, mode or setting that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// There is nothing to check the server's certificate by.
+    /// There are no authorities to check the server's certificate with.
     #[error(
-        "sslmode={mode} needs the certificate of the authority that signed the server's: name its file by \
-         sslrootcert=FILE (PGSSLROOTCERT){default}, or give sslrootcert=system for the authorities that this \
+        "sslmode={mode} needs the certificate of the authority that signed the server's: set \
+         sslrootcert=FILE (PGSSLROOTCERT){default}, or set sslrootcert=system for the authorities that this \
          machine trusts"
     )]
     NoAuthorities {
         /// The mode.
         mode: &'static str,
-        /// The file that is looked for by default.
+        /// The default file, as a part of the message.
         default: String,
     },
-    /// A mode that would not check what the authorities of the system sign for anyone.
+    /// A mode without a check of the name. The authorities of the system sign certificates for anyone.
     #[error(
         "sslmode={mode} is too weak for sslrootcert=system, whose authorities sign certificates for anyone; use \
-         sslmode=verify-full, or leave sslmode out"
+         sslmode=verify-full, or omit sslmode"
     )]
     WeakMode {
         /// The mode.
         mode: &'static str,
     },
-    /// Prisma's strict mode, and no TLS.
+    /// `sslaccept=strict` without TLS.
     #[error(
-        "sslaccept=strict and sslmode=disable exclude each other\nhint: remove one of them from the database URL"
+        "sslaccept=strict and sslmode=disable cannot be combined\nhint: remove one of them from the database URL"
     )]
     StrictButDisabled,
-    /// A handshake without negotiation, in a mode that may have to go on without TLS.
+    /// Direct negotiation in a mode that may fall back to a plain session.
     #[error(
         "sslnegotiation=direct cannot be used with sslmode={mode}\nhint: set sslmode=require, verify-ca or verify-full"
     )]
@@ -39,7 +39,7 @@ pub enum TlsError {
         /// The mode.
         mode: &'static str,
     },
-    /// Revocation lists, and no authority whose lists they could be.
+    /// Revocation lists without authorities.
     #[error(
         "{place} has no effect without sslrootcert\nhint: set sslrootcert to the certificate of the authority that signed \
          the server's, or remove {place}"
@@ -48,63 +48,61 @@ pub enum TlsError {
         /// The parameter or variable.
         place: String,
     },
-    /// Revocation lists that can't be used.
+    /// Revocation lists that cannot be used.
     #[error(
-        "cannot use {place} '{path}': {why}\nhint: name revocation lists in PEM and of version 2 (openssl ca -gencrl \
+        "cannot use {place} '{path}': {why}\nhint: name revocation lists in PEM, version 2 (openssl ca -gencrl \
          -crlexts crl_ext -out FILE)", path = path.display()
     )]
     Lists {
-        /// What named the file or directory.
+        /// The parameter or variable that names it.
         place: String,
         /// The file or directory.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault.
         why: String,
     },
-    /// The TLS library itself fails.
+    /// A failure of the TLS library.
     #[error("TLS cannot be used: {0}")]
     Library(String),
-    /// A key of which nothing says where it is.
+    /// The file of the key is unknown.
     #[error(
         "sslcert is set, sslkey is not, and this user has no home directory to look for it\nhint: set sslkey (PGSSLKEY)"
     )]
     NoKey,
-    /// The machine's own authorities can't be read.
+    /// The authorities of this machine cannot be read.
     #[error(
-        "sslrootcert=system finds no authorities on this machine{why}; install ca-certificates, or name a file"
+        "no authorities found on this machine for sslrootcert=system{why}; install ca-certificates, or name a file"
     )]
     System {
-        /// Why.
+        /// The cause.
         why: String,
     },
-    /// A file is missing, or can't be read.
+    /// A file that is missing or cannot be read.
     #[error("{place} {path:?} can't be read: {why}")]
     File {
-        /// What named the file.
+        /// The parameter or variable that names the file.
         place: String,
         /// The file.
         path: PathBuf,
-        /// What is wrong, and the remedy.
+        /// The fault and the remedy.
         why: String,
     },
-    /// A private key that others can read.
-    #[error(
-        "{place} {path:?} can be read by others, and so is no secret; mend it by: chmod 600 {path} (640 if root owns it)"
-    )]
+    /// A private key that other users can read.
+    #[error("{place} {path:?} can be read by other users; run: chmod 600 {path} (640 if root owns it)")]
     OpenKey {
-        /// What named the file.
+        /// The parameter or variable that names the file.
         place: String,
         /// The file.
         path: PathBuf,
     },
-    /// A key of another certificate.
+    /// A key that does not belong to the certificate.
     #[error("the client certificate {certificate:?} and the key {key:?} can't be used together: {why}")]
     Pair {
         /// The certificate's file.
         certificate: PathBuf,
         /// The key's file.
         key: PathBuf,
-        /// Why.
+        /// The cause.
         why: String,
     },
 }

@@ -1,15 +1,16 @@
-//! TLS as libpq's `sslmode` has it, by rustls.
+//! TLS as defined by libpq's `sslmode`, with rustls.
 //!
-//! - `disable`: never. `allow`: if the server refuses a plain session. `prefer`: if the server offers it; a plain session
-//!   if it does not, or if the handshake or the login fails.
+//! - `disable`: never. `allow`: if the server refuses a plain session. `prefer`: if the server offers it; a plain
+//!   session if it does not, or if the handshake or the login fails.
 //! - `require`: always.
-//! - `verify-ca`: always; the certificate's chain, dates and revocation are checked. `verify-full`: the name, too.
+//! - `verify-ca`: always; the certificate's chain, dates and revocation are checked. `verify-full`: also the name.
 //!
-//! As for libpq, a file of authorities turns `require` into `verify-ca`, and `prefer` and `allow` then fall back to a plain
-//! session rather than accept a wrong certificate. Unlike libpq, a file that is named and missing is an error, and names are
-//! those of the certificate's subject alternative names alone. A Unix socket is never encrypted, in any mode.
+//! As in libpq, a file of authorities turns `require` into `verify-ca`. `prefer` and `allow` then fall back to a
+//! plain session instead of accepting a wrong certificate. Unlike in libpq, a named but missing file is an error, and
+//! names are only the certificate's subject alternative names. A Unix socket is never encrypted, in any mode.
 //!
-//! A certificate of `sslrootcert` that is no authority is pinned: it is accepted as the server's own, and signs no other.
+//! A certificate in `sslrootcert` that is not an authority is pinned: it is accepted as the server's own, and signs
+//! no other.
 
 pub(crate) mod certificate;
 pub(crate) mod error;
@@ -36,10 +37,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// What makes a session's TLS.
+/// Creates the TLS streams of sessions.
 pub(crate) type Connector = MakeRustlsConnect;
 
-/// One of libpq's modes.
+/// The modes of `sslmode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SslPolicy {
     Disable,
@@ -59,7 +60,7 @@ const MODES: [(&str, SslPolicy); 6] = [
     ("verify-full", SslPolicy::VerifyFull),
 ];
 
-/// What of the connections is encrypted, and what is checked of the server.
+/// The encryption of connections, and the checks of the server.
 #[derive(Clone)]
 pub struct Tls {
     pub(crate) mode: SslPolicy,
@@ -69,16 +70,16 @@ pub struct Tls {
     verifier: Arc<Verifier>,
     negotiation: SslNegotiation,
     connector: Connector,
-    /// Whether the log has said that a session is not encrypted after a fault of TLS.
+    /// Whether a session without encryption after a TLS fault was logged.
     pub(crate) has_warned: Arc<AtomicBool>,
 }
 
-/// Who may have signed the server's certificate.
+/// The accepted authorities of the server's certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Authorities {
-    /// Those that this machine trusts.
+    /// The trust store of this machine.
     System,
-    /// Those in a file.
+    /// The certificates in a file.
     File(PathBuf),
 }
 
@@ -92,7 +93,7 @@ impl SslPolicy {
     }
 }
 
-/// The mode that is asked for, and whether it is Prisma's strict one.
+/// The configured mode, and whether `sslaccept` is `strict`, as in Prisma.
 fn wanted_mode(parameters: &Parameters) -> Result<(Option<SslPolicy>, bool), TargetError> {
     let mode = parameters.word("sslmode", &MODES)?;
     let is_strict = parameters.word("sslaccept", &[("strict", true), ("accept_invalid_certs", false)])?;
@@ -121,8 +122,8 @@ fn negotiation(parameters: &Parameters) -> Result<SslNegotiation, TargetError> {
 }
 
 impl Tls {
-    /// Reads the parameters, and the files that they name or that lie in `~/.postgresql`. Without a host that is reached by
-    /// network, no file is read and nothing is encrypted.
+    /// Reads the parameters, and the files that they name or that are in `~/.postgresql`. If all hosts are Unix
+    /// sockets, it reads no file and disables TLS.
     pub(crate) fn new(
         parameters: &Parameters,
         home: Option<&Path>,
@@ -139,7 +140,7 @@ impl Tls {
         let authorities = match parameters.get("sslrootcert") {
             Some(Value { text, .. }) if text == "system" => Some(Authorities::System),
             Some(Value { text, .. }) => Some(Authorities::File(PathBuf::from(text))),
-            // What Prisma's strict mode checks by.
+            // Prisma's strict mode needs authorities.
             None if is_strict => default_file(home.as_deref(), "root.crt")
                 .map_or(Some(Authorities::System), |file| Some(Authorities::File(file))),
             None => default_file(home.as_deref(), "root.crt").map(Authorities::File),
@@ -166,7 +167,7 @@ impl Tls {
             }
             _ if mode == SslPolicy::Disable => (Vec::new(), Vec::new()),
             _ => {
-                revocation::refuse_without_authorities(parameters)?;
+                revocation::reject_without_authorities(parameters)?;
                 (Vec::new(), Vec::new())
             }
         };
@@ -205,7 +206,7 @@ impl Tls {
         Ok(Self { mode, authorities, certificate, verifier, negotiation, connector, has_warned })
     }
 
-    /// The algorithm that the certificate of the server that answered last is signed with.
+    /// The signature algorithm of the certificate that a server presented last.
     pub(crate) fn algorithm(&self) -> Option<String> {
         self.verifier.algorithm()
     }
@@ -214,7 +215,7 @@ impl Tls {
         self.connector.clone()
     }
 
-    /// The ways in which a host is tried, one after the other.
+    /// The configurations with which to connect to a host, in order.
     pub(crate) fn ways(&self, config: &Config) -> Vec<Config> {
         let is_socket = matches!(config.get_hosts(), [Host::Unix(_)]) && config.get_hostaddrs().is_empty();
         let modes: &[SslMode] = match self.mode {
@@ -271,7 +272,7 @@ fn roots(authorities: &Authorities, place: &str) -> Result<Vec<CertificateDer<'s
     }
 }
 
-const WANTED: &str = "name a file in PEM that this user may read";
+const WANTED: &str = "name a PEM file that this user can read";
 
 fn certificates(path: &Path, place: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let unreadable = |why: String| TlsError::File { place: place.to_owned(), path: path.to_owned(), why };
@@ -279,7 +280,8 @@ fn certificates(path: &Path, place: &str) -> Result<Vec<CertificateDer<'static>>
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
     match found {
         Ok(found) if found.is_empty() => {
-            let why = "it holds no certificate in PEM; one in DER is converted by: openssl x509 -inform DER -in FILE -out NEW";
+            let why = "it holds no certificate in PEM; to convert one from DER, run: openssl x509 -inform DER \
+                       -in FILE -out NEW";
             Err(unreadable(why.to_owned()))
         }
         Ok(found) => Ok(found),
@@ -296,7 +298,7 @@ struct Identity {
 }
 
 impl Identity {
-    /// None where none is named, and none lies at the default's place.
+    /// None if none is named and the default file does not exist.
     fn read(parameters: &Parameters, home: Option<&Path>) -> Result<Option<Self>, TargetError> {
         let is_sent = [("allow", true), ("disable", false), ("require", true)];
         if parameters.word("sslcertmode", &is_sent)? == Some(false) {
@@ -322,12 +324,12 @@ impl Identity {
 
 fn private_key(path: &Path, place: &str) -> Result<PrivateKeyDer<'static>, TlsError> {
     let unreadable = |why: String| TlsError::File { place: place.to_owned(), path: path.to_owned(), why };
-    let not_there = "; the key of sslcert is named by sslkey (what Prisma calls sslcert is sslrootcert here)";
+    let not_there = "; set sslkey to the private key of sslcert (the sslcert of Prisma is sslrootcert here)";
     let file = fs::metadata(path).map_err(|error| unreadable(format!("{error}{not_there}")))?;
     if !file.is_file() {
-        return Err(unreadable(format!("it is no plain file; {WANTED}")));
+        return Err(unreadable(format!("it is not a regular file; {WANTED}")));
     }
-    // As libpq has it: root's keys are often lent to a group.
+    // As in libpq: keys of root are often readable by a group.
     let open_bits = if file.uid() == 0 { 0o037 } else { 0o077 };
     if file.mode() & open_bits != 0 {
         return Err(TlsError::OpenKey { place: place.to_owned(), path: path.to_owned() });
@@ -335,7 +337,7 @@ fn private_key(path: &Path, place: &str) -> Result<PrivateKeyDer<'static>, TlsEr
     if is_of_another(&file) {
         let why = format!("it belongs to another user (id {}), who could have put it there", file.uid());
         return Err(unreadable(format!(
-            "{why}; run as that user, or: chown \"$(id -u)\" {}",
+            "{why}; run as that user, or run: chown \"$(id -u)\" {}",
             path.display()
         )));
     }
@@ -344,8 +346,7 @@ fn private_key(path: &Path, place: &str) -> Result<PrivateKeyDer<'static>, TlsEr
         .iter()
         .any(|mark| memchr::memmem::find(&text, mark.as_bytes()).is_some());
     if is_encrypted {
-        let why =
-            "it is encrypted, and sslpassword is not supported; decrypt it by: openssl pkey -in KEY -out NEW";
+        let why = "it is encrypted, and sslpassword is not supported; decrypt it with: openssl pkey -in KEY -out NEW";
         return Err(unreadable(why.to_owned()));
     }
     PrivateKeyDer::from_pem_slice(&text)

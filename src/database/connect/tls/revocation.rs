@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 type Lists = Vec<CertificateRevocationListDer<'static>>;
 
-/// All lists that are named, else those of the default file if it is there. As for libpq, a certificate is then refused
-/// unless there is a list of its issuer.
+/// All named lists, else those of the default file if it exists. As in libpq, a certificate is then rejected unless
+/// there is a list of its issuer.
 pub(crate) fn lists(parameters: &Parameters, home: Option<&Path>) -> Result<Lists, TlsError> {
     let (file, dir) = (parameters.get("sslcrl"), parameters.get("sslcrldir"));
     let mut found = Lists::new();
@@ -32,8 +32,8 @@ pub(crate) fn lists(parameters: &Parameters, home: Option<&Path>) -> Result<List
     Ok(found)
 }
 
-/// Lists that nothing is checked by are a wish that is not met.
-pub(crate) fn refuse_without_authorities(parameters: &Parameters) -> Result<(), TlsError> {
+/// Rejects lists without authorities, because they would have no effect.
+pub(crate) fn reject_without_authorities(parameters: &Parameters) -> Result<(), TlsError> {
     match parameters.get("sslcrl").or(parameters.get("sslcrldir")) {
         Some(value) => Err(TlsError::ListsWithoutAuthorities { place: value.place.clone() }),
         None => Ok(()),
@@ -71,7 +71,7 @@ fn of_file(path: &Path, place: &str) -> Result<Lists, TlsError> {
     }
 }
 
-/// Whether the TLS library can use them, which it says no earlier than it verifies.
+/// Checks that the TLS library can use the lists. The library reports a fault only when it verifies a certificate.
 fn check(lists: &Lists) -> Result<(), String> {
     let some_root = idle_anchor();
     let builder = WebPkiServerVerifier::builder_with_provider(
@@ -89,7 +89,7 @@ fn check(lists: &Lists) -> Result<(), String> {
     }
 }
 
-/// An anchor that signs nothing; the library builds no verifier without one.
+/// A trust anchor that signs nothing. The library builds no verifier without one.
 fn idle_anchor() -> rustls::pki_types::TrustAnchor<'static> {
     rustls::pki_types::TrustAnchor {
         subject: Vec::new().into(),

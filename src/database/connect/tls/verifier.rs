@@ -20,19 +20,19 @@ use x509_cert::certificate::Version;
 use x509_cert::der::Encode as _;
 use x509_cert::time::Validity;
 
-/// How much is checked beyond the proof of the key.
+/// The checks in addition to the proof of the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Check {
     Nothing,
-    /// Who signed it, when it is valid, and whether it is revoked.
+    /// The issuer, the dates and revocation.
     Chain,
     ChainAndName,
 }
 
-/// Faults that the TLS library has no error for.
+/// Faults for which the TLS library has no error.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum VerifierFault {
-    /// The signature of the handshake was not made by the certificate's key.
+    /// The key of the certificate did not make the signature of the handshake.
     #[error("the server does not hold the key of the certificate that it presents")]
     KeyNotHeld,
     /// A key too weak to be verified.
@@ -49,23 +49,23 @@ impl From<VerifierFault> for Error {
     }
 }
 
-/// An authority: it may sign the certificates of others.
+/// A certificate that may sign others.
 #[derive(Debug)]
 struct Authority {
     anchor: TrustAnchor<'static>,
     validity: Validity,
 }
 
-/// Checks certificates by a set of authorities and pinned certificates.
+/// Checks certificates against a set of authorities and pinned certificates.
 #[derive(Debug)]
 pub(crate) struct Verifier {
     check: Check,
     authorities: Vec<Authority>,
-    /// All certificates of the set: a server may present one of them itself, authority or not.
+    /// All certificates of the set. A server may present any of them itself, authority or not.
     pinned: Vec<CertificateDer<'static>>,
     lists: Vec<CertificateRevocationListDer<'static>>,
     provider: Arc<CryptoProvider>,
-    /// The algorithm that the certificate presented last is signed with.
+    /// The signature algorithm of the certificate that was presented last.
     algorithm: Mutex<Option<String>>,
 }
 
@@ -99,27 +99,27 @@ impl Verifier {
         Arc::clone(&self.provider)
     }
 
-    /// The algorithm that the certificate presented last is signed with; none before the first.
+    /// The signature algorithm of the certificate that was presented last; none before the first.
     pub(crate) fn algorithm(&self) -> Option<String> {
         self.algorithm.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Checks that an authority signed the certificate, by way of `between`.
+    /// Checks that an authority signed the certificate, directly or through `intermediates`.
     fn check_chain(
         &self,
         shown: &CertificateDer<'_>,
-        between: &[CertificateDer<'_>],
+        intermediates: &[CertificateDer<'_>],
         name: &ServerName<'_>,
         now: UnixTime,
     ) -> Result<(), Error> {
         let is_current = |authority: &&Authority| certificate::check_dates(&authority.validity, now).is_ok();
         let current: Vec<&Authority> = self.authorities.iter().filter(is_current).collect();
-        match self.check_chain_to(&current, shown, between, name, now) {
+        match self.check_chain_to(&current, shown, intermediates, name, now) {
             Err(Error::InvalidCertificate(CertificateError::UnknownIssuer))
                 if current.len() < self.authorities.len() =>
             {
                 let all: Vec<&Authority> = self.authorities.iter().collect();
-                self.check_chain_to(&all, shown, between, name, now)?;
+                self.check_chain_to(&all, shown, intermediates, name, now)?;
                 Err(VerifierFault::AuthorityDates.into())
             }
             result => result,
@@ -130,7 +130,7 @@ impl Verifier {
         &self,
         authorities: &[&Authority],
         shown: &CertificateDer<'_>,
-        between: &[CertificateDer<'_>],
+        intermediates: &[CertificateDer<'_>],
         name: &ServerName<'_>,
         now: UnixTime,
     ) -> Result<(), Error> {
@@ -146,8 +146,8 @@ impl Verifier {
         .enforce_revocation_expiration()
         .build()
         .map_err(|error| Error::General(error.to_string()))?;
-        match verifier.verify_server_cert(shown, between, name, &[], now) {
-            // The name is the last thing that it checks, and not every mode wants it.
+        match verifier.verify_server_cert(shown, intermediates, name, &[], now) {
+            // It checks the name last. Not every mode requires that.
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) => Ok(()),
@@ -155,7 +155,7 @@ impl Verifier {
         }
     }
 
-    /// A certificate of version 1 or 2, which the TLS library does not parse; none of version 3.
+    /// Parses a certificate of version 1 or 2, which the TLS library does not support. None for version 3.
     fn old(shown: &CertificateDer<'_>) -> Option<Certificate> {
         let parsed = certificate::parse(shown).ok()?;
         (parsed.tbs_certificate.version != Version::V3).then_some(parsed)
@@ -175,7 +175,7 @@ impl Verifier {
         let algorithms = self.provider.signature_verification_algorithms.mapping.iter();
         let candidates = algorithms.filter(|(scheme, _)| *scheme == signed.scheme).flat_map(|(_, all)| *all);
         for algorithm in candidates {
-            // What identifies a key comes without its outer header of two bytes.
+            // The identifiers of the library lack the outer header of two bytes.
             if identifier.get(2..) == Some(algorithm.public_key_alg_id().as_ref()) {
                 return match algorithm.verify_signature(key, message, signed.signature()) {
                     Ok(()) => Ok(HandshakeSignatureValid::assertion()),
@@ -183,7 +183,7 @@ impl Verifier {
                 };
             }
         }
-        Err(Error::General("the key of the server's certificate is of an unsupported kind".to_owned()))
+        Err(Error::General("the server's certificate has a key of an unsupported type".to_owned()))
     }
 }
 
@@ -191,7 +191,7 @@ impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         shown: &CertificateDer<'_>,
-        between: &[CertificateDer<'_>],
+        intermediates: &[CertificateDer<'_>],
         name: &ServerName<'_>,
         _: &[u8],
         now: UnixTime,
@@ -206,7 +206,7 @@ impl ServerCertVerifier for Verifier {
         if self.pinned.contains(shown) {
             certificate::check_pinned(&certificate?, &self.lists, now)?;
         } else {
-            self.check_chain(shown, between, name, now)?;
+            self.check_chain(shown, intermediates, name, now)?;
         }
         if self.check == Check::ChainAndName {
             verify_server_name(&parsed, name)?;
@@ -250,8 +250,8 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// Tells a bad signature of the handshake from one of a certificate. The library does not verify with a short RSA key, and
-/// reports that in the same way.
+/// Distinguishes a bad signature of the handshake from one of a certificate. For an RSA key that is too short, the
+/// library reports the same error.
 fn of_handshake(error: Error, shown: &CertificateDer<'_>) -> Error {
     const SHORTEST_RSA_BYTES: usize = 256;
     const RSA: &str = "1.2.840.113549.1.1.1";

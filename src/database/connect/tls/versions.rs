@@ -8,12 +8,12 @@ use rustls::version::{TLS12, TLS13};
 /// libpq's names in rising order. The first two are valid as a lower limit; no session uses them.
 const NAMES: [&str; 4] = ["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"];
 
-/// The versions that a session may use, never none.
+/// The TLS versions that a session may use; never empty.
 pub(crate) fn versions(
     parameters: &Parameters,
 ) -> Result<Vec<&'static SupportedProtocolVersion>, TargetError> {
     let min = limit(parameters, "ssl_min_protocol_version", &NAMES)?;
-    // What is older than TLS 1.2 is not supported, so nothing would be left.
+    // Versions before TLS 1.2 are not supported, so a lower maximum would leave none.
     let max = limit(parameters, "ssl_max_protocol_version", &NAMES[2..])?;
     let all = [("TLSv1.2", &TLS12), ("TLSv1.3", &TLS13)];
     let number = |name: &str| NAMES.iter().position(|known| *known == name);

@@ -1,24 +1,24 @@
-//! What the framer does about text that is no JSON, and about values that are too long.
+//! The framer's recovery from malformed JSON and from values that are too long.
 
 use memchr::{memchr, memchr_iter};
 
 use crate::input::framing::framer::{Ahead, Framed, Framer, Joint, Span, is_space};
 use crate::input::framing::scan::{Scanned, ValueScan};
 
-/// A column behind something that was too long.
+/// The column after a value that was too long.
 const FAR_COLUMN: usize = 1 << 40;
 
-/// How far something is passed over that is too long.
+/// The state of skipping a value that is too long.
 #[derive(Debug, Clone)]
-pub(crate) enum Passing {
+pub(crate) enum Skipping {
     Value(ValueScan),
-    /// Its end is passed; a line feed that follows at once belongs to it.
+    /// After its end. A line feed that follows immediately belongs to it.
     Tail,
     Line,
 }
 
 impl Framer {
-    /// Frames what is no JSON, as `fault` shows.
+    /// Frames malformed JSON. `fault` is the offset of the offending byte.
     pub(crate) fn faulty(&mut self, text: &[u8], fault: usize, ahead: Ahead) -> Framed {
         self.fault = Some(fault);
         let (start, window) = (self.start, self.window(text, 1));
@@ -37,7 +37,7 @@ impl Framer {
         } else {
             (end, text.len().min(end + 1))
         };
-        self.vain += (fault - start) as u64;
+        self.wasted += (fault - start) as u64;
         self.array_faulty = true;
         let framed = self.part(text, start, end, next);
         self.joint.needs_comma = false;
@@ -45,8 +45,8 @@ impl Framer {
         framed
     }
 
-    /// The end of the lines behind the one that ends at `end` that are deeper than the value at `start`, and what comes next;
-    /// None if that is not to be seen yet.
+    /// Finds the lines after `end` that are indented deeper than the value at `start`. Returns their end and the start of
+    /// the next text, or none if more text is needed.
     fn deeper_lines(&self, text: &[u8], mut end: usize, ahead: Ahead) -> Option<(usize, usize)> {
         let column = self.column_of(text, self.start);
         let text = self.window(text, 2);
@@ -72,7 +72,7 @@ impl Framer {
         Some((end, next))
     }
 
-    /// Where, in a value that does not end, another one seems to begin: at a line's start, not deeper than this one.
+    /// Finds another value that seems to begin inside an unfinished one: at the start of a line, and not indented deeper.
     pub(crate) fn other_value(&self, text: &[u8]) -> Option<usize> {
         let column = self.column_of(text, self.start);
         memchr_iter(b'\n', &text[self.start..]).map(|found| self.start + found + 1).find_map(|line| {
@@ -81,67 +81,67 @@ impl Framer {
         })
     }
 
-    /// Begins to pass over what begins at `start`.
+    /// Begins to skip the value at `start`.
     pub(crate) fn too_long(&mut self, text: &[u8]) -> Framed {
         let known = Span { start: self.start, end: text.len(), line: self.lines, index: self.array };
         let scan = self.scan.take();
-        self.passing = Some(match (self.fault.take(), scan) {
-            (None, Some(scan)) => Passing::Value(scan),
-            _ => Passing::Line,
+        self.skipping = Some(match (self.fault.take(), scan) {
+            (None, Some(scan)) => Skipping::Value(scan),
+            _ => Skipping::Line,
         });
         Framed::TooLong(known)
     }
 
-    /// Passes over the text behind what is too long, and says where that ends; None if it does not end in it. Anew, the
-    /// text begins with what follows. `gone` is the length of the text before.
-    pub(crate) fn pass_over(&mut self, gone: usize, text: &[u8], ahead: Ahead) -> Option<usize> {
-        let passing = self.passing.as_mut()?;
+    /// Skips the next text of a value that is too long. Returns the end of the value, or none if it is not in this text. The
+    /// next text must begin after that end. `before` is the length of the previous text.
+    pub(crate) fn skip(&mut self, before: usize, text: &[u8], ahead: Ahead) -> Option<usize> {
+        let skipping = self.skipping.as_mut()?;
         let is_last = ahead == Ahead::Nothing;
         let mut from = 0;
-        if let Passing::Value(scan) = passing {
-            scan.rebase(gone);
+        if let Skipping::Value(scan) = skipping {
+            scan.rebase(before);
             match scan.advance(text) {
                 Scanned::End(end) => {
-                    *passing = Passing::Tail;
+                    *skipping = Skipping::Tail;
                     from = end;
                 }
-                Scanned::Open if is_last => return Some(self.passed(text.len())),
+                Scanned::Open if is_last => return Some(self.end_skip(text.len())),
                 Scanned::Open => return None,
                 Scanned::Fault(fault) => {
-                    *passing = Passing::Line;
+                    *skipping = Skipping::Line;
                     from = fault;
                 }
             }
         }
-        if matches!(passing, Passing::Tail) {
+        if matches!(skipping, Skipping::Tail) {
             return match text.get(from) {
-                Some(b'\n') => Some(self.passed_line(from)),
+                Some(b'\n') => Some(self.end_skip_with_line(from)),
                 None if !is_last => None,
-                _ => Some(self.passed(from)),
+                _ => Some(self.end_skip(from)),
             };
         }
         self.array_faulty = true;
         match memchr(b'\n', &text[from..]) {
-            Some(found) => Some(self.passed_line(from + found)),
-            None if is_last => Some(self.passed(text.len())),
+            Some(found) => Some(self.end_skip_with_line(from + found)),
+            None if is_last => Some(self.end_skip(text.len())),
             None => None,
         }
     }
 
-    /// Passes a line feed as well.
-    fn passed_line(&mut self, feed: usize) -> usize {
-        self.passed(feed);
+    /// Ends the skip after the line feed at `feed`.
+    fn end_skip_with_line(&mut self, feed: usize) -> usize {
+        self.end_skip(feed);
         self.long_line = false;
         self.column = 0;
         feed + 1
     }
 
-    fn passed(&mut self, end: usize) -> usize {
-        self.passing = None;
+    fn end_skip(&mut self, end: usize) -> usize {
+        self.skipping = None;
         self.array = self.array.map(|index| index + 1);
         self.joint = Joint::default();
         (self.start, self.lines, self.sought) = (0, 0, 0);
-        // Its number does not matter: what follows is not the first of its line.
+        // Any large number works, because the next value is not the first of its line.
         self.column = FAR_COLUMN;
         end
     }

@@ -1,4 +1,4 @@
-//! The progress as data: figures in, lines out.
+//! Tests of the progress lines.
 
 use crate::pipeline::account::counts::Counts;
 use crate::report::terminal::lines::*;
@@ -17,7 +17,7 @@ const COUNTS: Counts = Counts {
     files_skipped: 0,
 };
 
-/// In the middle of a large dump, packed.
+/// In the middle of a large compressed dump.
 fn figures() -> RunSnapshot {
     RunSnapshot {
         elapsed: Duration::from_secs(80),
@@ -40,7 +40,7 @@ fn pace() -> Pace {
         bytes_per_second: 213_000_000.0,
         left: Some(Duration::from_secs(130)),
         is_skipping: false,
-        still: None,
+        stalled: None,
     }
 }
 
@@ -49,7 +49,7 @@ fn piped() -> RunSnapshot {
 }
 
 #[test]
-fn what_there_is_no_room_for_is_left_out() {
+fn lines_fit_the_terminal() {
     for (width, advance, account) in [
         (
             200,
@@ -81,7 +81,7 @@ fn what_there_is_no_room_for_is_left_out() {
             [figures(), piped(), RunSnapshot { stopping: Some(Stopping::RejectLimit), ..figures() }]
         {
             let lines = lines(&figures, &pace(), width);
-            let state = lines.state.map(|state| state.words).unwrap_or_default();
+            let state = lines.state.map(|state| state.text).unwrap_or_default();
             for line in [lines.advance, lines.account, state] {
                 assert!(line.is_ascii() && line.len() <= width.saturating_sub(1), "{width}: {line}");
             }
@@ -90,7 +90,7 @@ fn what_there_is_no_room_for_is_left_out() {
 }
 
 #[test]
-fn sizes_that_are_not_known_are_not_made_up() {
+fn unknown_sizes_are_not_shown() {
     let Lines { advance, .. } = lines(&piped(), &Pace { left: None, ..pace() }, 200);
     assert_eq!(advance, "12.8 GB  152,310 events/s  213.0 MB/s");
     let empty = RunSnapshot { bytes_total: Some(0), bytes_read: 0, ..figures() };
@@ -110,7 +110,7 @@ fn a_dry_run_has_no_database() {
 }
 
 #[test]
-fn the_state_is_told_in_words() {
+fn the_state_is_described() {
     let away = |seconds, next_try: Option<u64>| {
         let next_try = next_try.map(Duration::from_millis);
         Some(DatabaseState::Away { elapsed: Duration::from_secs(seconds), next_try })
@@ -120,51 +120,51 @@ fn the_state_is_told_in_words() {
         elapsed: Duration::from_secs(65),
     });
     let read = Some(12_800_000_000);
-    let still = Pace { still: Some(Duration::from_secs(25)), ..pace() };
+    let stalled = Pace { stalled: Some(Duration::from_secs(25)), ..pace() };
     let skipping = Pace { is_skipping: true, ..pace() };
     let base = figures;
-    for (figures, pace, words, is_trouble) in [
+    for (figures, pace, text, is_trouble) in [
         (
             RunSnapshot { database: away(12, Some(3200)), ..base() },
             pace(),
-            "database away for 12 s, trying again in 4 s",
+            "database unreachable for 12 s, retrying in 4 s",
             true,
         ),
         (
             RunSnapshot { database: away(125, None), ..base() },
             pace(),
-            "database away for 2 min 5 s, trying again now",
+            "database unreachable for 2 min 5 s, retrying now",
             true,
         ),
         (RunSnapshot { database: away(0, None), ..base() }, pace(), "", false),
         (
             RunSnapshot { database: building, ..base() },
             pace(),
-            "building the index kill_event_newest for 1 min 5 s",
+            "building index kill_event_newest for 1 min 5 s",
             false,
         ),
-        (base(), still, "waiting for the database for 25 s: nothing is stored", true),
-        (RunSnapshot { queue_depth: 0, ..base() }, still, "waiting for input for 25 s", false),
-        (RunSnapshot { bytes_total: read, ..base() }, pace(), "all is read, 4 segments to write", false),
+        (base(), stalled, "no progress for 25 s: waiting for the database", true),
+        (RunSnapshot { queue_depth: 0, ..base() }, stalled, "no progress for 25 s: waiting for input", false),
+        (RunSnapshot { bytes_total: read, ..base() }, pace(), "input complete, 4 segments to write", false),
         (
             RunSnapshot { bytes_total: read, queue_depth: 1, ..base() },
             pace(),
-            "all is read, 1 segment to write",
+            "input complete, 1 segment to write",
             false,
         ),
         (
             RunSnapshot { bytes_total: read, queue_depth: 0, segments_claimed_elsewhere: 3, ..base() },
-            still,
-            "waiting for 3 segments that other loads have taken",
+            stalled,
+            "waiting for 3 segments claimed by other loads",
             false,
         ),
         (
             RunSnapshot { bytes_total: read, segments_claimed_elsewhere: 3, ..base() },
             pace(),
-            "all is read, 4 segments to write",
+            "input complete, 4 segments to write",
             false,
         ),
-        (base(), skipping, "skipping what is loaded already", false),
+        (base(), skipping, "skipping segments already loaded", false),
         (
             RunSnapshot { stopping: Some(Stopping::Signal), ..base() },
             pace(),
@@ -180,7 +180,7 @@ fn the_state_is_told_in_words() {
         (
             RunSnapshot { stopping: Some(Stopping::Signal), database: away(12, None), ..base() },
             pace(),
-            "stopping, 4 segments to write; database away for 12 s, trying again now",
+            "stopping, 4 segments to write; database unreachable for 12 s, retrying now",
             true,
         ),
         (
@@ -190,21 +190,21 @@ fn the_state_is_told_in_words() {
             true,
         ),
     ] {
-        let expected = (!words.is_empty()).then(|| RunActivity { words: words.to_owned(), is_trouble });
+        let expected = (!text.is_empty()).then(|| RunActivity { text: text.to_owned(), is_trouble });
         assert_eq!(lines(&figures, &pace, 80).state, expected);
     }
 }
 
 #[test]
-fn a_narrow_terminal_gets_fewer_words() {
+fn a_narrow_terminal_gets_a_shorter_text() {
     let database =
         DatabaseState::Away { elapsed: Duration::from_secs(12), next_try: Some(Duration::from_secs(4)) };
     let narrow = lines(&RunSnapshot { database: Some(database), ..figures() }, &pace(), 40).state;
-    assert_eq!(narrow.expect("a state").words, "database away 12 s, again in 4 s");
+    assert_eq!(narrow.expect("a state").text, "database down 12 s, retry in 4 s");
 }
 
 #[test]
-fn a_log_gets_all_in_one_line() {
+fn a_log_gets_one_line() {
     assert_eq!(
         one_line(&figures(), &pace()),
         "1 min 20 s: 31%, 12.8 of 41.2 GB, 152,310 events/s, 213.0 MB/s, 2 min 10 s left; inserted 1,234,567, \
@@ -213,6 +213,6 @@ fn a_log_gets_all_in_one_line() {
     let skipping = Pace { is_skipping: true, left: None, ..pace() };
     assert_eq!(
         one_line(&RunSnapshot { counts: Counts::default(), retries: 0, ..piped() }, &skipping),
-        "1 min 20 s: 12.8 GB, 152,310 events/s, 213.0 MB/s; inserted 0; skipping what is loaded already"
+        "1 min 20 s: 12.8 GB, 152,310 events/s, 213.0 MB/s; inserted 0; skipping segments already loaded"
     );
 }

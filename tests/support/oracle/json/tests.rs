@@ -2,7 +2,7 @@
 
 use super::{Line, read_line};
 
-/// Blank, refused, or the number of elements with the paths of their duplicates.
+/// Blank, rejected, or the number of elements with the paths of their duplicates.
 fn summary(line: &[u8]) -> String {
     let elements = |elements: Vec<super::Element>| {
         let paths = elements.iter().flat_map(|element| element.duplicates.clone());
@@ -10,22 +10,22 @@ fn summary(line: &[u8]) -> String {
     };
     match read_line(line) {
         Line::Blank => "blank".to_owned(),
-        Line::Refused => "refused".to_owned(),
+        Line::Rejected => "rejected".to_owned(),
         Line::Json(list) => elements(list),
         Line::Doubtful { elements: list, why } => format!("{why}: {}", elements(list)),
     }
 }
 
 #[test]
-fn lines_are_told_apart() {
+fn kinds_of_lines_are_distinguished() {
     for (line, expected) in [
         ("", "blank"),
         (" \t\r", "blank"),
         ("\u{feff}\r", "blank"),
         ("\u{feff}{}\r", "1 []"),
-        ("\u{feff}\u{feff}{}", "refused"),
-        ("\u{b}", "refused"),
-        ("{} {}", "refused"),
+        ("\u{feff}\u{feff}{}", "rejected"),
+        ("\u{b}", "rejected"),
+        ("{} {}", "rejected"),
         ("null", "1 []"),
         ("[]", "0 []"),
         ("[[],{},3]", "3 []"),
@@ -44,21 +44,21 @@ fn lines_are_told_apart() {
         (r#"{"a":"\ud83d\ude00"}"#, "1 []"),
         (r#"{"a":"\ud83d"}"#, "a lone surrogate: 1 []"),
         (r#"{"a":"\\\ude00\ud83d"}"#, "a lone surrogate: 1 []"),
-        (r#"{"a":"\ud83d",}"#, "refused"),
-        (r#"{"a":"\ud8"}"#, "refused"),
+        (r#"{"a":"\ud83d",}"#, "rejected"),
+        (r#"{"a":"\ud8"}"#, "rejected"),
         (r#"[-1e999,{"a":2}]"#, "a number beyond float8: 2 []"),
-        ("[1e400x]", "refused"),
+        ("[1e400x]", "rejected"),
     ] {
         assert_eq!(summary(line.as_bytes()), expected, "{line}");
     }
 }
 
 #[test]
-fn deep_lines_are_doubtful_if_their_brackets_agree() {
+fn deep_lines_with_matching_brackets_are_doubtful() {
     let nested = |open: &str, close: &str| [open.repeat(5_000), close.repeat(5_000)].concat();
     let doubtful = "nesting deeper than a parser must bear: 1 []";
     assert_eq!(summary(nested("[", "]").as_bytes()), doubtful);
     assert_eq!(summary(format!("{{\"a\":{}}}", nested("[", "]")).as_bytes()), doubtful);
-    assert_eq!(summary(nested("[", "}").as_bytes()), "refused");
-    assert_eq!(summary(nested("[", "").as_bytes()), "refused");
+    assert_eq!(summary(nested("[", "}").as_bytes()), "rejected");
+    assert_eq!(summary(nested("[", "").as_bytes()), "rejected");
 }

@@ -1,4 +1,4 @@
-//! Rows that were worked out by hand, column by column.
+//! Rows that were computed by hand, column by column.
 
 use std::collections::BTreeMap;
 
@@ -84,7 +84,7 @@ fn a_reduced_event_has_its_rows() {
     assert!(found.rejected.is_empty() && found.tolerated.is_empty());
 }
 
-/// The columns of a player's whole equipment in [`samples::event`].
+/// The columns of a player's full equipment in [`samples::event`].
 fn equipped(row: &mut Row, soul: &str) {
     for (column, item) in [
         ("main_hand", "T8_2H_BOW@3"),
@@ -209,25 +209,25 @@ fn odd_players_merge_by_the_rules() {
         assert!(expected.rejected.is_empty(), "{:?}", expected.rejected);
         expected.tables.kill_player[&(7, format!("{name}-id"))][column].clone()
     };
-    // Killed by their own hand: one row, the killer's.
+    // A suicide: one row, the killer's.
     let suicide: fn(&mut Value) = |event| event["Victim"]["Id"] = json!("killer-id");
     assert_eq!(player(suicide, "killer", "role"), text("killer"));
     assert_eq!(player(suicide, "killer", "death_fame"), Cell::Int(0));
     assert_eq!(expect_one(&changed(suicide)).tables.kill_player.len(), 4);
     assert_eq!(expect_one(&changed(suicide)).tables.kill_event[&7]["victim_id"], text("killer-id"));
 
-    // The first of two mentions in one list counts.
+    // The first of two records in one list wins.
     let twice: fn(&mut Value) = |event| event["Participants"][2]["Id"] = json!("helper-id");
     assert_eq!(player(twice, "helper", "name"), text("The helper"));
     assert_eq!(player(twice, "helper", "healing_done"), Cell::Float(1_030.25));
 
-    // The victim among the killer's group keeps the victim's fame.
+    // A victim in the killer's group keeps the victim's fame.
     let turncoat: fn(&mut Value) = |event| event["GroupMembers"][2]["Id"] = json!("victim-id");
     assert_eq!(player(turncoat, "victim", "kill_fame"), Cell::Int(0));
     assert_eq!(player(turncoat, "victim", "in_group"), Cell::Bool(true));
     assert_eq!(player(turncoat, "victim", "item_power"), Cell::Float(1264.71912));
 
-    // What the richest record lacks is not had from a poorer one.
+    // A poorer record does not fill in values that the richest one lacks.
     let poor: fn(&mut Value) = |event| event["Killer"]["GuildName"] = json!("");
     assert_eq!(player(poor, "killer", "guild_name"), Cell::Null);
     let bare: fn(&mut Value) = |event| event["Participants"][1]["Equipment"]["MainHand"] = Value::Null;
@@ -262,12 +262,12 @@ fn nuls_are_rejected_stripped_or_replaced() {
     assert_eq!(replaced.kill_player[&(7, "help\u{fffd}er-id".to_owned())]["role"], text("group"));
     assert_eq!(replaced.kill_loot[&(7, 0)]["soul"], Cell::json(json!({"\u{fffd}": ["\u{fffd}"]})));
 
-    // Nothing but a NUL: a needed name is then missing.
+    // Only a NUL: then a required name is missing.
     let event = changed(|event| event["Killer"]["Name"] = json!("\0"));
     let rejected = expect(event.to_string().as_bytes(), Nul::Strip).rejected;
     assert_eq!(rejected[0].field(), Some("Killer.Name"));
 
-    // The killer's record is the one that is kept: whether the same name elsewhere is looked at is open.
+    // The killer's record is stored. It is not specified whether the same name elsewhere is checked.
     let event = changed(|event| event["GroupMembers"][0]["Name"] = json!("\0"));
     let expected = expect_one(&event);
     assert_eq!((expected.loaded(), expected.tolerated.len()), (1, 1));

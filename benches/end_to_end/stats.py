@@ -1,4 +1,4 @@
-"""What the report and the plot share: the results of a run of scripts/bench, read from its directory."""
+"""Reads the results of a scripts/bench run from its directory, for the report and the plot."""
 
 import json
 import os
@@ -6,10 +6,10 @@ import statistics
 
 
 class Run:
-    """A directory with the files names, facts, disk and results, as scripts/bench leaves them."""
+    """A directory with the files names, facts, disk and results of scripts/bench."""
 
     def __init__(self, directory):
-        self.does = dict(line.split(" ", 1) for line in read(directory, "names"))
+        self.descriptions = dict(line.split(" ", 1) for line in read(directory, "names"))
         self.facts = dict(line.split("\t", 1) for line in read(directory, "facts"))
         self.disk = {name: list(map(int, numbers)) for name, *numbers in map(str.split, read(directory, "disk"))}
         self.rounds = {}
@@ -18,7 +18,7 @@ class Run:
             self.rounds.setdefault(result["name"], []).append(result)
 
     def events(self, name):
-        """How many events a load is given."""
+        """The number of events in the input of a load."""
         events = int(self.facts["events"])
         return {
             "row-by-row": int(self.facts["small"]),
@@ -28,21 +28,21 @@ class Run:
         }.get(name, events)
 
     def all(self, name, key="seconds"):
-        """The figure of every round."""
+        """The value of every round."""
         return [result[key] for result in self.rounds[name]]
 
     def median(self, name, key="seconds"):
         return statistics.median(self.all(name, key))
 
     def speeds(self, name):
-        """The events a second of every round, in order of size."""
+        """The events per second of every round, in ascending order."""
         return sorted(self.events(name) / seconds for seconds in self.all(name))
 
     def speed(self, name):
         return self.events(name) / self.median(name)
 
     def ratio(self, name, other):
-        """The median of what an event of `name` takes over what one of `other` takes, round by round."""
+        """The median over all rounds of the time per event of `name`, divided by that of `other`."""
         if name not in self.rounds or other not in self.rounds:
             return None
         scale = self.events(other) / self.events(name)

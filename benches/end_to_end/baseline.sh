@@ -1,28 +1,28 @@
 #!/usr/bin/env bash
 #
-# The floor: two psql sessions at once COPY ready-made binary files into the tables, and nothing else is done.
+# The baseline: two concurrent psql sessions COPY ready-made binary files into the tables, and do nothing else.
 #
-#   floor.sh export URL DIRECTORY TABLE...    writes the rows of the tables, half of them in a file each
-#   floor.sh load URL DIRECTORY TABLE...      loads these files
+#   baseline.sh export URL DIRECTORY TABLE...    writes the rows of each table into two files
+#   baseline.sh load URL DIRECTORY TABLE...      loads these files
 #
-# The rows come in the order in which they lie in the tables that they are taken from.
+# The files keep the physical order of the exported rows.
 
 set -euo pipefail
 
-ask() {
+run_psql() {
     psql --no-psqlrc --quiet --no-align --tuples-only --set ON_ERROR_STOP=1 --dbname "$url" "$@"
 }
 
-# All columns of table $1 but the one that the database fills in by itself.
+# All columns of table $1 except the one that the database fills.
 columns() {
-    ask --command "SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute
+    run_psql --command "SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute
         WHERE attrelid = '$1'::regclass AND attnum > 0 AND attname NOT IN ('loaded_at', 'ingestedAt')"
 }
 
 export_table() {
     local list count first
     list=$(columns "$1")
-    count=$(ask --command "SELECT count(*) FROM $1")
+    count=$(run_psql --command "SELECT count(*) FROM $1")
     first=$(((count + 1) / 2))
     half 1 "$1" "LIMIT $first"
     half 2 "$1" "OFFSET $first"
@@ -30,7 +30,7 @@ export_table() {
 
 # half NUMBER TABLE CLAUSE
 half() {
-    ask --command "\\copy (SELECT $list FROM $2 ORDER BY ctid $3) TO '$directory/${2//\"/}.$1' BINARY"
+    run_psql --command "\\copy (SELECT $list FROM $2 ORDER BY ctid $3) TO '$directory/${2//\"/}.$1' BINARY"
     printf "\\\\copy %s (%s) FROM '%s' BINARY\n" "$2" "$list" "$directory/${2//\"/}.$1" >"$directory/${2//\"/}.$1.sql"
 }
 
@@ -41,7 +41,7 @@ load_half() {
     for table in "$@"; do
         files+=(--file "$directory/${table//\"/}.$number.sql")
     done
-    ask "${files[@]}"
+    run_psql "${files[@]}"
 }
 
 action=$1 url=$2 directory=$3
