@@ -13,7 +13,7 @@ use crate::input::source::Source;
 use crate::layout::Layout;
 use crate::layout::rows::DuplicatePolicy;
 use crate::panics::inject;
-use crate::pipeline::account::counts::{Counts, RejectLimit};
+use crate::pipeline::account::counts::RejectLimit;
 use crate::pipeline::account::monitor::Monitor;
 use crate::pipeline::claim::{ClaimCount, ClaimedBatch, SegmentClaim};
 use crate::pipeline::peer_segments::{DeferredSegments, Remainder, Reread};
@@ -21,6 +21,7 @@ use crate::pipeline::prepare::first_values::FirstValues;
 use crate::pipeline::prepare::preparer::{Preparer, Reading};
 use crate::pipeline::rejects::file::RejectFile;
 use crate::pipeline::reorder::{SequenceSlot, Sequencer};
+use crate::pipeline::run_report::RunReport;
 use crate::pipeline::shutdown::{Shutdown, ShutdownReason};
 use crate::pipeline::source_segments::{Segments, SourceError};
 use crate::pipeline::worker::Writers;
@@ -51,47 +52,6 @@ pub struct PipelineSettings {
     pub reject_limit: Option<RejectLimit>,
     /// The command that input errors suggest.
     pub piped: PipedCommand,
-}
-
-/// The result of a run.
-#[derive(Debug)]
-pub(crate) struct RunReport {
-    pub counts: Counts,
-    /// Raw bytes read, compressed or not.
-    pub bytes_read: u64,
-    /// Bytes of uncompressed text.
-    pub bytes_uncompressed: u64,
-    /// The reason why the run ended early, if it did.
-    pub halted: Option<ShutdownReason>,
-    /// The sources that could not be read completely.
-    pub source_errors: Vec<SourceError>,
-}
-
-impl RunReport {
-    /// Reports a run that failed before anything was read.
-    pub(crate) fn failed(error: impl Into<anyhow::Error>) -> Self {
-        Self::unread(Some(ShutdownReason::Failed(error.into())))
-    }
-
-    /// Reports a run that was stopped before anything was read.
-    pub(crate) fn stopped(shutdown: &Shutdown) -> Self {
-        Self::unread(shutdown.take_reason())
-    }
-
-    fn unread(halted: Option<ShutdownReason>) -> Self {
-        Self {
-            counts: Counts::default(),
-            bytes_read: 0,
-            bytes_uncompressed: 0,
-            halted,
-            source_errors: Vec::new(),
-        }
-    }
-
-    /// Returns whether the compressed data of a source is damaged, so that its text may be wrong.
-    pub(crate) fn has_damaged_source(&self) -> bool {
-        self.source_errors.iter().any(SourceError::is_damaged)
-    }
 }
 
 impl PipelineSettings {

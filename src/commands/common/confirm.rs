@@ -2,7 +2,7 @@
 
 use crate::database::store::StoreError;
 use crate::database::write::postgres_store::PostgresStore;
-use crate::pipeline::run::RunReport;
+use crate::pipeline::run_report::RunReport;
 use crate::pipeline::shutdown::ShutdownReason;
 
 /// Looks up everything that the run reported as stored. Missing events become unfinished, and the run fails.

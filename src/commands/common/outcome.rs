@@ -4,7 +4,7 @@ use crate::database::failure::public::in_public;
 use crate::database::store::StoreError;
 use crate::error::database_exit_status;
 use crate::exit::ExitStatus;
-use crate::pipeline::run::RunReport;
+use crate::pipeline::run_report::RunReport;
 use crate::pipeline::shutdown::ShutdownReason;
 use crate::report::format::bytes;
 use crate::report::status::RunOutcome;

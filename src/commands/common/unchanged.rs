@@ -12,7 +12,7 @@ use crate::error_chain::in_full;
 use crate::input::source::Source;
 use crate::pipeline::account::monitor::Monitor;
 use crate::pipeline::prepare::preparer::Preparer;
-use crate::pipeline::run::RunReport;
+use crate::pipeline::run_report::RunReport;
 use crate::pipeline::source_segments::SourceError;
 use std::collections::{HashMap, HashSet};
 use std::fs;

@@ -21,7 +21,7 @@ use crate::layout::table::Distribution;
 use crate::pipeline;
 use crate::pipeline::account::monitor::Monitor;
 use crate::pipeline::rejects::file::RejectFile;
-use crate::pipeline::run::RunReport;
+use crate::pipeline::run_report::RunReport;
 use crate::pipeline::shutdown::{Shutdown, ShutdownReason};
 use crate::settings::database::DatabaseSettings;
 use std::net::TcpListener;

@@ -21,7 +21,7 @@ use crate::error::CommandError;
 use crate::error_chain::in_full;
 use crate::exit::ExitStatus;
 use crate::pipeline::account::monitor::Monitor;
-use crate::pipeline::run::RunReport;
+use crate::pipeline::run_report::RunReport;
 use crate::pipeline::shutdown::Shutdown;
 use crate::report::summary::Summary;
 use crate::settings::LoadSettings;

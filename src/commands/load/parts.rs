@@ -10,7 +10,7 @@ use crate::input::convert::PipedCommand;
 use crate::input::reader::Reader;
 use crate::pipeline::account::monitor::Monitor;
 use crate::pipeline::rejects::file::RejectFile;
-use crate::pipeline::run::RunReport;
+use crate::pipeline::run_report::RunReport;
 use crate::pipeline::shutdown::Shutdown;
 use crate::pipeline::source_segments::SourceError;
 use crate::report::snapshot::LiveRun;

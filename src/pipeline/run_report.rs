@@ -1,0 +1,46 @@
+//! The result of a run.
+
+use crate::pipeline::account::counts::Counts;
+use crate::pipeline::shutdown::{Shutdown, ShutdownReason};
+use crate::pipeline::source_segments::SourceError;
+
+/// The result of a run.
+#[derive(Debug)]
+pub(crate) struct RunReport {
+    pub counts: Counts,
+    /// Raw bytes read, compressed or not.
+    pub bytes_read: u64,
+    /// Bytes of uncompressed text.
+    pub bytes_uncompressed: u64,
+    /// The reason why the run ended early, if it did.
+    pub halted: Option<ShutdownReason>,
+    /// The sources that could not be read completely.
+    pub source_errors: Vec<SourceError>,
+}
+
+impl RunReport {
+    /// Reports a run that failed before anything was read.
+    pub(crate) fn failed(error: impl Into<anyhow::Error>) -> Self {
+        Self::unread(Some(ShutdownReason::Failed(error.into())))
+    }
+
+    /// Reports a run that was stopped before anything was read.
+    pub(crate) fn stopped(shutdown: &Shutdown) -> Self {
+        Self::unread(shutdown.take_reason())
+    }
+
+    fn unread(halted: Option<ShutdownReason>) -> Self {
+        Self {
+            counts: Counts::default(),
+            bytes_read: 0,
+            bytes_uncompressed: 0,
+            halted,
+            source_errors: Vec::new(),
+        }
+    }
+
+    /// Returns whether the compressed data of a source is damaged, so that its text may be wrong.
+    pub(crate) fn has_damaged_source(&self) -> bool {
+        self.source_errors.iter().any(SourceError::is_damaged)
+    }
+}
