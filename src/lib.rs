@@ -10,7 +10,8 @@
 //! # Map, in reading order
 //!
 //! - [`event`]: events, and how they are read from JSON.
-//! - [`layout`]: the tables, and an event's rows in `COPY` format.
+//! - [`layout`]: the tables, and an event's rows in `COPY` format. Layout `archive` is `kill_event`, `kill_player` and `kill_loot`;
+//!   layout `aegis` is Prisma's `"KillEvent"`.
 //! - [`input`]: sources, decompression, framing, segments.
 //! - [`database`]: connections, the pool and its watchdog, the ledger, the tables, batches.
 //! - [`embedded`]: the private PostgreSQL.
@@ -19,7 +20,8 @@
 //! - [`generate`](mod@generate): synthetic dumps.
 //! - [`cli`] and [`settings`]: options as typed, and checked settings.
 //! - [`commands`]: one file per subcommand; parts that several share are in `common`.
-//! - [`program`], [`exit`], [`error`], [`error_chain`] and [`panics`]: from arguments to an exit code.
+//! - [`program`], [`exit`], [`error`], [`error_chain`] and [`panics`]: from arguments to an exit code. `exit` lists the codes; `error` and
+//!   `commands/common/outcome` choose one.
 //! - [`visible`] and [`shell`]: text made safe for a terminal or a shell.
 //!
 //! Imports go one way: commands → report → pipeline → database → layout → event. `input`, `embedded` and `generate` are

@@ -36,7 +36,7 @@ pub(crate) fn manual() -> Result<ExitStatus, CommandError> {
 /// Adds the possible values of options, for completion. The settings check values, because variables need the same checks.
 fn with_values(command: Command) -> Command {
     let servers = Server::ALL.map(Server::name);
-    let layouts = [Layout::Archive, Layout::Aegis].map(Layout::name);
+    let layouts = Layout::ALL.map(Layout::name);
     let command = command.mut_args(|argument| {
         let values: &[&'static str] = match argument.get_id().as_str() {
             "server" => &servers,

@@ -58,7 +58,7 @@ impl FromStr for Server {
             "americas" | "us" | "west" | "live_us" => Ok(Server::Americas),
             "europe" | "eu" | "ams" | "live_ams" => Ok(Server::Europe),
             "asia" | "sgp" | "east" | "live_sgp" => Ok(Server::Asia),
-            _ => Err("expected one of americas, europe, asia".to_owned()),
+            _ => Err(format!("expected one of {}", Server::ALL.map(Server::name).join(", "))),
         }
     }
 }

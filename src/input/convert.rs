@@ -77,8 +77,7 @@ fn converter(format: &Foreign) -> Converter {
         Foreign::Utf16Le => filter("iconv -f UTF-16LE -t UTF-8"),
         Foreign::Utf16Be => filter("iconv -f UTF-16BE -t UTF-8"),
         Foreign::Utf32 => filter("iconv -f UTF-32 -t UTF-8"),
-        Foreign::Nested(Compression::Gzip) => filter("gzip -dc"),
-        Foreign::Nested(Compression::Zstd) => filter("zstd -dc"),
+        Foreign::Nested(compression) => filter(compression.decompressor()),
         Foreign::Nul => Converter::Pipe(r"tr -d '\0'".to_owned()),
         Foreign::Bson => filter("bsondump --quiet"),
         Foreign::PgDump => Converter::Filter {
@@ -122,8 +121,7 @@ pub(crate) fn command(format: &Foreign, input: &Source, piped: &PipedCommand) ->
     };
     let producer = match (&file, file_compression(input)) {
         (None, _) => Some("…".to_owned()),
-        (Some(file), Some(Compression::Gzip)) => Some(format!("gzip -dc {file}")),
-        (Some(file), Some(Compression::Zstd)) => Some(format!("zstd -dc {file}")),
+        (Some(file), Some(compression)) => Some(format!("{} {file}", compression.decompressor())),
         (Some(_), None) => None,
     };
     let converted = match (converter(format), producer, file) {

@@ -212,10 +212,7 @@ impl Breakage {
                     .to_owned()
             }
             Self::Trailing(compression) => {
-                let decoder = match compression {
-                    Compression::Gzip => "gzip -dc",
-                    Compression::Zstd => "zstd -dc",
-                };
+                let decoder = compression.decompressor();
                 let cut = match input {
                     Source::Stdin => format!("head -c {raw_offset}"),
                     Source::File(_) => format!("head -c {raw_offset} {}", quoted(input)),

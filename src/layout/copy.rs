@@ -3,9 +3,6 @@
 
 use crate::layout::table::Column;
 
-/// Size of one message. `CopyInWriter` sends each write of more than 4 KiB as one message.
-pub(crate) const COPY_CHUNK_BYTES: usize = 128 << 10;
-
 /// The start of a stream: the signature, no flags, no extension.
 pub(crate) const COPY_HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 

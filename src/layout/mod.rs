@@ -34,6 +34,9 @@ pub enum Layout {
 }
 
 impl Layout {
+    /// All layouts.
+    pub const ALL: [Layout; 2] = [Layout::Archive, Layout::Aegis];
+
     /// The name in options, in JSON and in the ledger.
     pub fn name(self) -> &'static str {
         match self {
@@ -85,10 +88,10 @@ impl FromStr for Layout {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        match name {
-            "archive" => Ok(Layout::Archive),
-            "aegis" => Ok(Layout::Aegis),
-            _ => Err("expected one of archive, aegis".to_owned()),
-        }
+        let names = || Layout::ALL.map(Layout::name).join(", ");
+        Layout::ALL
+            .into_iter()
+            .find(|layout| layout.name() == name)
+            .ok_or_else(|| format!("expected one of {}", names()))
     }
 }

@@ -3,6 +3,7 @@
 pub(crate) mod backend;
 pub(crate) mod client;
 pub(crate) mod client_transaction;
+pub(crate) mod copy;
 pub(crate) mod deadline;
 pub(crate) mod notices;
 pub(crate) mod opener;

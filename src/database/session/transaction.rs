@@ -1,22 +1,19 @@
 //! A transaction that reports progress to the watchdog at each step.
 
-use crate::database::failure::error::{DatabaseError, copy_error, copy_line};
+use crate::database::failure::error::DatabaseError;
 use crate::database::session::client::Client;
 use crate::database::session::client_transaction::{ClientTransaction, GenericClient as _};
 use crate::database::session::progress::CallProgress;
-use crate::layout::copy::{COPY_CHUNK_BYTES, COPY_HEADER, COPY_TRAILER};
-use crate::layout::rows::Rows;
 use postgres::Row;
 use postgres::types::ToSql;
-use std::io::{BufRead as _, Write as _};
 
 /// A transaction or a savepoint. It is rolled back on drop.
 pub(crate) struct Transaction<'t> {
-    inner: ClientTransaction<'t>,
-    progress: &'t CallProgress,
+    pub(crate) inner: ClientTransaction<'t>,
+    pub(crate) progress: &'t CallProgress,
 }
 
-type DatabaseResult<T> = std::result::Result<T, DatabaseError>;
+pub(crate) type DatabaseResult<T> = std::result::Result<T, DatabaseError>;
 
 impl<'t> Transaction<'t> {
     pub(crate) fn begin(client: &'t mut Client, progress: &'t CallProgress) -> DatabaseResult<Self> {
@@ -101,66 +98,5 @@ impl<'t> Transaction<'t> {
         let result = self.inner.query_opt(sql, values);
         self.progress.tick();
         Ok(result?)
-    }
-
-    /// Sends the rows of `events` for one table of their layout. Returns the number of rows that the database stored.
-    /// `target` is the name of the destination table in the database.
-    pub(crate) fn copy(
-        &mut self,
-        sql: &str,
-        target: &str,
-        rows: &Rows,
-        table: usize,
-        events: &[usize],
-    ) -> DatabaseResult<u64> {
-        let timer = self.progress.figures.copy_seconds.start_timer();
-        let copied = self.send(sql, rows, table, events);
-        self.progress.tick();
-        timer.observe_duration();
-        copied.map_err(|error| match error {
-            DatabaseError::Rows { source, .. } => {
-                let event = copy_line(&source, target).and_then(|line| rows.event_at(table, events, line));
-                DatabaseError::Rows { event, source }
-            }
-            error => error,
-        })
-    }
-
-    fn send(&mut self, sql: &str, rows: &Rows, table: usize, events: &[usize]) -> DatabaseResult<u64> {
-        let mut writer = self.inner.copy_in(sql).map_err(DatabaseError::of_rows)?;
-        let mut chunk = Vec::with_capacity(COPY_CHUNK_BYTES * 2);
-        chunk.extend_from_slice(COPY_HEADER);
-        for &event in events {
-            // One event may have megabytes, so pieces are copied only once.
-            for piece in rows.get(event, table).chunks(COPY_CHUNK_BYTES) {
-                chunk.extend_from_slice(piece);
-                if chunk.len() >= COPY_CHUNK_BYTES {
-                    writer.write_all(&chunk).map_err(copy_error)?;
-                    self.progress.tick();
-                    chunk.clear();
-                }
-            }
-        }
-        chunk.extend_from_slice(COPY_TRAILER);
-        writer.write_all(&chunk).map_err(copy_error)?;
-        writer.finish().map_err(DatabaseError::of_rows)
-    }
-
-    /// Appends the output of `COPY … TO STDOUT` to `output`.
-    pub(crate) fn copy_out(&mut self, sql: &str, output: &mut Vec<u8>) -> DatabaseResult<()> {
-        let mut reader = self.inner.copy_out(sql)?;
-        loop {
-            let message = reader.fill_buf().map_err(copy_error)?;
-            if message.is_empty() {
-                break;
-            }
-            output.extend_from_slice(message);
-            let length = message.len();
-            reader.consume(length);
-            self.progress.tick();
-        }
-        drop(reader);
-        self.progress.tick();
-        Ok(())
     }
 }

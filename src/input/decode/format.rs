@@ -11,6 +11,16 @@ pub enum Compression {
     Zstd,
 }
 
+impl Compression {
+    /// The shell command that decompresses standard input, or a file that follows it.
+    pub(crate) fn decompressor(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip -dc",
+            Self::Zstd => "zstd -dc",
+        }
+    }
+}
+
 impl fmt::Display for Compression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
