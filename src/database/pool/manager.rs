@@ -363,7 +363,7 @@ fn wait_for_database(
     figures: &PoolMetrics,
 ) -> Result<(), DatabaseError> {
     let begun = Instant::now();
-    let mut failures = 0;
+    let (mut failures, mut logged) = (0, String::new());
     loop {
         let Err(error) = opener.open(&Deadline::unbounded()) else { return Ok(()) };
         failures += 1;
@@ -378,7 +378,10 @@ fn wait_for_database(
             return Err(error);
         }
         let (seconds, cause) = (left.as_secs_f64().ceil(), in_full(&error));
-        log::warn!("cannot connect to the database, retrying for {seconds:.0} s: {cause}");
+        if cause != logged {
+            log::warn!("cannot connect to the database, retrying for {seconds:.0} s: {cause}");
+            logged = cause;
+        }
         std::thread::sleep(trouble.retry.delay(failures, fastrand::f64()).min(left));
     }
 }
