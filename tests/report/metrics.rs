@@ -140,7 +140,7 @@ fn the_metrics_file_is_valid_and_written_only_by_loads() {
     work.load(&database, &args).expect(0);
     assert_eq!(mode(), 0o640, "as its owner wants it");
     let good = text();
-    work.load(&database, &args).args(&["--dry-run"]).expect(0).says(&["a dry run is none"]);
+    work.load(&database, &args).args(&["--dry-run"]).expect(0).says(&["this is a dry run"]);
     assert_eq!(text(), good);
     // Every end of a run is reported.
     for program in [

@@ -207,7 +207,7 @@ fn commands_without_settings_never_fail_because_of_it() {
     }
     // The server can still be inspected and stopped.
     work.write(".env", "KILLS_WORKER_CONCURENCY=5\n");
-    work.program(&["embedded", "status", "none"]).expect(2).says(&["WARN"]).says_in_output("no private");
+    work.program(&["embedded", "status", "none"]).expect(2).says(&["WARN"]).says_in_output("No private");
 }
 
 /// Line ends of secret files and other systems, and the quotes that `docker --env-file` keeps.

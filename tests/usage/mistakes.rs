@@ -122,7 +122,7 @@ fn a_password_with_url_characters_gets_a_hint() {
         ("p%40s%23s%3A1", 0, &[]),
         ("p/s", 2, &["write / as %2F"]),
         ("p?s", 2, &["? as %3F"]),
-        ("p%s", 2, &["write % itself as %25"]),
+        ("p%s", 2, &["write a literal % as %25"]),
     ] {
         log_case(password);
         let ended = work.program(&["schema", "apply"]).env("DATABASE_URL", &url(password)).run();
