@@ -264,7 +264,11 @@ fn a_segment_of_rejected_events_ends_with_a_hint_for_its_size() {
     let load = || work.load(&database, &["--max-rejects", "100%"]).stdin(dump.clone());
     let ended = load().env("DATABASE_RETRY_ATTEMPTS", "1").expect(4);
     ended.summary().check(&[("events", 6001), ("inserted", 0), ("unfinished", 6001)]);
-    assert!(ended.summary().error().contains("lower KILLS_SEGMENT_BYTES, for example to 64KiB"), "{}", ended.stdout);
+    assert!(
+        ended.summary().error().contains("lower KILLS_SEGMENT_BYTES, for example to 64KiB"),
+        "{}",
+        ended.stdout
+    );
     let count = "select count(*) from kill_event";
     assert_eq!(database.client().query_one(count, &[]).expect("a count").get::<_, i64>(0), 0);
     let ended = load().env("KILLS_SEGMENT_BYTES", "64KiB").expect(3);
