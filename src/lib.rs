@@ -24,8 +24,8 @@
 //!   `commands/common/outcome` choose one.
 //! - [`visible`] and [`shell`]: text made safe for a terminal or a shell.
 //!
-//! Imports go one way: commands → report → pipeline → database → layout → event. `input`, `embedded` and `generate` are
-//! independent. A test fails on an import cycle between files, direct or indirect.
+//! Imports go one way: commands → report → pipeline → database → layout → event. `input` and `generate` are
+//! independent; `embedded` uses only the least server version of `database`. A test fails on an import cycle between files, direct or indirect.
 //!
 //! # As a library
 //!

@@ -131,7 +131,7 @@ pub(crate) fn inject(point: &str) {
 /// Does nothing in release builds.
 #[cfg(not(debug_assertions))]
 #[inline]
-pub fn inject(_point: &str) {}
+pub(crate) fn inject(_point: &str) {}
 
 #[cfg(test)]
 mod tests {

@@ -54,8 +54,8 @@ Variables without an option, and their defaults:
   KILLS_PARSE_THREADS                     parser threads (one per core)
   KILLS_SEGMENT_BYTES                     input per transaction (8MiB)
   KILLS_FLUSH_INTERVAL                    time before slow input is written (1s)
-  KILLS_DRAIN_TIMEOUT                     time to store the events read after a stop request (25s)
-A number without a unit is milliseconds; 30s and 5min are accepted.";
+  KILLS_DRAIN_TIMEOUT                     after a stop request: time to store the events already read (25s)
+A time without a unit is in milliseconds; 30s and 5min are accepted.";
 
 /// After the help of `verify`.
 pub(crate) const VERIFY: &str = "\

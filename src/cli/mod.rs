@@ -35,7 +35,7 @@ pub struct Verbosity {
     /// Print only problems.
     #[arg(short, long, global = true)]
     pub quiet: bool,
-    /// Print more; -vv prints everything.
+    /// Print more; -vv prints debug messages.
     ///
     /// RUST_LOG selects levels and modules, for example RUST_LOG=info.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]

@@ -114,7 +114,7 @@ fn ask(url: &str) -> Result<Option<ServerHealth>, CommandError> {
 fn directory(dir: &Path) -> String {
     let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
     let size = disk_bytes(&dir).map(|size| format!(", {} on disk", bytes(size)));
-    format!("  directory   {}{}\n", dir.display(), size.unwrap_or_default())
+    format!("  data     {}{}\n", dir.display(), size.unwrap_or_default())
 }
 
 fn age(since: Timestamp) -> String {

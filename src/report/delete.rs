@@ -89,9 +89,9 @@ impl DeleteReport {
         let verb = match (self.status, self.dry_run) {
             (RunStatus::Complete | RunStatus::Rejects, true) => "Dry run: would delete",
             (RunStatus::Complete | RunStatus::Rejects, false) => "Complete: deleted",
-            (RunStatus::Interrupted, true) => "Interrupted: counted only",
+            (RunStatus::Interrupted, true) => "Dry run interrupted: counted only",
             (RunStatus::Interrupted, false) => "Interrupted: deleted only",
-            (_, true) => "Failed: counted only",
+            (_, true) => "Dry run failed: counted only",
             (_, false) => "Failed: deleted only",
         };
         let mut text = format!("{verb} {which}.\n");

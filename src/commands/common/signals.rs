@@ -195,7 +195,7 @@ fn drain(requested: &Receiver<Drain>, ended: &Receiver<()>, shutdown: &Shutdown,
     shutdown.abort();
     log::warn!("drain timeout exceeded: events not stored yet stay unfinished");
     if !has_ended(END_MAX) {
-        log::error!("the load did not end within 1 min after the drain timeout: aborted");
+        log::error!("the program did not end within 1 min after the drain timeout: aborted");
         log::logger().flush();
         std::process::exit(code);
     }

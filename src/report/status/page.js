@@ -252,12 +252,14 @@ function render(status) {
 }
 
 function gone(seen) {
-  const last = seen ? `Last answer: ${seen.toLocaleTimeString('en-GB')}` : 'No answer since this page was opened';
+  const last = seen
+    ? `Last answer: ${seen.toLocaleTimeString('en-GB')}. This page shows the last values received.`
+    : 'No answer since this page was opened.';
   byId('main').hidden = false;
   document.body.classList.add('alert');
   write(byId('state'), 'No connection');
   document.title = 'No connection – aegis-kills';
-  show('gone', `The program does not answer: it has ended or is unreachable. ${last}. This page shows the last values received. The terminal or log of the load has its summary.`);
+  show('gone', `The program does not answer: it has ended or is unreachable. ${last} The terminal or log of the load has its summary.`);
 }
 
 let seen = null;
