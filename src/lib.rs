@@ -101,7 +101,7 @@ pub use program::main;
 pub mod internals {
     pub use crate::cli::{Cli, LoadArgs};
     pub use crate::embedded::error::EmbeddedError;
-    pub use crate::embedded::server::StartPhase;
+    pub use crate::embedded::server::ServerPhase;
     pub use crate::embedded::{Closed, Embedded, Lifetime, Status, Stopped, status, stop};
     pub use crate::event::fault::Fault;
     pub use crate::event::kill_event::Event;

@@ -6,7 +6,7 @@ use crate::database::connect::from_url;
 use crate::database::health::HealthProbe;
 use crate::database::pool::liveness::ServerHealth;
 use crate::embedded;
-use crate::embedded::server::StartPhase;
+use crate::embedded::server::ServerPhase;
 use crate::embedded::size::disk_bytes;
 use crate::embedded::{Embedded, Lifetime, Status, Stopped};
 use crate::error::CommandError;
@@ -64,14 +64,14 @@ fn to_text(dir: &Path, status: &Status) -> Result<String, CommandError> {
     Ok(match status {
         Status::Running { pid, url, version, lifetime, since, socket, phase } => {
             let server = match phase {
-                StartPhase::Ready => ask(url)?,
-                StartPhase::Starting | StartPhase::Stopping => None,
+                ServerPhase::Ready => ask(url)?,
+                ServerPhase::Starting | ServerPhase::Stopping => None,
             };
             let phase = match (phase, &server) {
-                (StartPhase::Ready, Some(_)) => "Running",
-                (StartPhase::Ready, None) => "Running, but not responding",
-                (StartPhase::Starting, _) => "Starting",
-                (StartPhase::Stopping, _) => "Stopping",
+                (ServerPhase::Ready, Some(_)) => "Running",
+                (ServerPhase::Ready, None) => "Running, but not responding",
+                (ServerPhase::Starting, _) => "Starting",
+                (ServerPhase::Stopping, _) => "Stopping",
             };
             let version = server.as_ref().map_or(version, |server| &server.version);
             let since = since.map(age).unwrap_or_default();

@@ -98,7 +98,7 @@ pub enum EmbeddedError {
 
     /// A file or link of another user is at a path that this program would write.
     #[error(
-        "{} is unsafe to use: it is a link or not a regular file, has a second name, \
+        "{} is unsafe to use: it is a link or of an unexpected type, has a second name, \
          or belongs to another user; remove it",
         path.display()
     )]
@@ -170,7 +170,7 @@ pub enum EmbeddedError {
     },
 
     /// A server program failed.
-    #[error("{program} failed ({status}); {}", exit_status(log, tail))]
+    #[error("{program} failed ({status}); {}", log_excerpt(log, tail))]
     Failed {
         /// The name of the program.
         program: &'static str,
@@ -195,7 +195,7 @@ pub enum EmbeddedError {
         log: PathBuf,
     },
 
-    /// Another process holds the directory's lock for too long.
+    /// Another process has held the directory's lock for too long.
     #[error(
         "{} has been locked by another process for more than {} min; find it with: fuser {}",
         path.display(), limit.as_secs() / 60, path.display()
@@ -208,7 +208,7 @@ pub enum EmbeddedError {
     },
 
     /// A server program did not finish in time and was killed.
-    #[error("{program} did not finish within {} min and was killed; {}", limit.as_secs() / 60, exit_status(log, tail))]
+    #[error("{program} did not finish within {} min and was killed; {}", limit.as_secs() / 60, log_excerpt(log, tail))]
     Endless {
         /// The name of the program.
         program: &'static str,
@@ -239,7 +239,7 @@ impl EmbeddedError {
     }
 }
 
-fn exit_status(log: &Path, tail: &str) -> String {
+fn log_excerpt(log: &Path, tail: &str) -> String {
     if tail.is_empty() {
         format!("no output in {}", log.display())
     } else {

@@ -20,7 +20,7 @@ pub(crate) mod socket;
 
 use crate::embedded::error::EmbeddedError;
 use crate::embedded::programs::Programs;
-use crate::embedded::server::StartPhase;
+use crate::embedded::server::ServerPhase;
 use crate::error_chain::{concealed, in_full};
 use jiff::Timestamp;
 use std::path::{Path, PathBuf};
@@ -88,7 +88,7 @@ pub enum Status {
         /// The path of the socket.
         socket: PathBuf,
         /// Whether it accepts connections.
-        phase: StartPhase,
+        phase: ServerPhase,
     },
     /// The server is not running. It can be started, and keeps the loaded data.
     Stopped,

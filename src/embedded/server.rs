@@ -74,12 +74,12 @@ pub(crate) struct RunningServer {
     pub port: u16,
     /// The socket's directory, once `postmaster.pid` contains it.
     pub socket: Option<PathBuf>,
-    pub phase: StartPhase,
+    pub phase: ServerPhase,
 }
 
 /// The phase of a server whose process exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StartPhase {
+pub enum ServerPhase {
     /// It does not accept connections yet.
     Starting,
     /// It accepts connections.
@@ -112,7 +112,10 @@ pub(crate) fn ensure(directory: &Directory, start_lock: &StartLock) -> Result<St
         let is_within = |limit: Duration| begun.elapsed() < limit;
         match state(directory)? {
             ServerState::Alive(RunningServer {
-                phase: StartPhase::Ready, socket: Some(place), port, ..
+                phase: ServerPhase::Ready,
+                socket: Some(place),
+                port,
+                ..
             }) => {
                 return Ok(socket::url(&place, port));
             }
@@ -303,9 +306,9 @@ fn parse(bytes: &[u8]) -> Option<RunningServer> {
         port: number(3).and_then(|port| port.parse().ok()).unwrap_or(socket::PORT),
         socket: line(4).map(|path| PathBuf::from(std::ffi::OsStr::from_bytes(path))),
         phase: match line(7) {
-            Some(b"ready" | b"standby") => StartPhase::Ready,
-            Some(b"stopping") => StartPhase::Stopping,
-            _ => StartPhase::Starting,
+            Some(b"ready" | b"standby") => ServerPhase::Ready,
+            Some(b"stopping") => ServerPhase::Stopping,
+            _ => ServerPhase::Starting,
         },
     })
 }
@@ -328,7 +331,7 @@ mod tests {
 
     #[test]
     fn incomplete_pid_files_are_parsed() {
-        let check = |text: &str, expected: Option<(i32, u16, Option<&str>, StartPhase)>| {
+        let check = |text: &str, expected: Option<(i32, u16, Option<&str>, ServerPhase)>| {
             let since = (text.lines().count() > 2).then(|| Timestamp::from_second(17).expect("a time"));
             let expected = expected.map(|(pid, port, socket, phase)| RunningServer {
                 pid,
@@ -342,11 +345,11 @@ mod tests {
         check("", None);
         check("\n", None);
         check("-12\n/d\n", None);
-        check("12\n/d\n17\n5432\n", Some((12, 5432, None, StartPhase::Starting)));
+        check("12\n/d\n17\n5432\n", Some((12, 5432, None, ServerPhase::Starting)));
         let whole = "12\n/d\n17\n6543\n/d/run\n\n  77  1\n";
-        check(whole, Some((12, 6543, Some("/d/run"), StartPhase::Starting)));
-        check(&format!("{whole}ready   \n"), Some((12, 6543, Some("/d/run"), StartPhase::Ready)));
-        check(&format!("{whole}stopping\n"), Some((12, 6543, Some("/d/run"), StartPhase::Stopping)));
+        check(whole, Some((12, 6543, Some("/d/run"), ServerPhase::Starting)));
+        check(&format!("{whole}ready   \n"), Some((12, 6543, Some("/d/run"), ServerPhase::Ready)));
+        check(&format!("{whole}stopping\n"), Some((12, 6543, Some("/d/run"), ServerPhase::Stopping)));
     }
 
     #[test]

@@ -115,7 +115,7 @@ fn unsupported_format(segment: &Segment, piped: &PipedCommand) -> Option<SourceE
         Content::Json => return None,
         Content::NoJson => {
             log::warn!(
-                "{source} does not begin with JSON and may not be a kill dump; values that are not events are rejected"
+                "{source} does not begin with JSON and is possibly not a kill dump; values that are not events are rejected"
             );
             return None;
         }

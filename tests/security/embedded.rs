@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use aegis_kills::Account;
 use aegis_kills::internals::{
-    Closed, Embedded, EmbeddedError, Lifetime, StartPhase, Status, Stopped, status, stop,
+    Closed, Embedded, EmbeddedError, Lifetime, ServerPhase, Status, Stopped, status, stop,
 };
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -98,7 +98,7 @@ fn a_new_directory_becomes_a_server_for_its_owner_only() {
         panic!("it runs");
     };
     assert_eq!((url.as_str(), lifetime), (server.url(), Lifetime::WhileUsed));
-    assert_eq!((socket, phase), (dir.join("run/.s.PGSQL.5432"), StartPhase::Ready));
+    assert_eq!((socket, phase), (dir.join("run/.s.PGSQL.5432"), ServerPhase::Ready));
     let age = since.map(|since| since.duration_until(jiff::Timestamp::now()).as_secs());
     assert!(age.is_some_and(|age| (0..600).contains(&age)), "{age:?}");
     assert_eq!(version, fs::read_to_string(dir.join("data/PG_VERSION")).expect("a version").trim());

@@ -71,7 +71,7 @@ fn unintended_files_are_named() {
     work.write("page.html", "<!DOCTYPE html>\n<p>Not found\n");
     for name in ["words", "page.html"] {
         let run = work.load(&database, &[name]).expect(3);
-        run.says(&[name, "does not begin with JSON", "may not be a kill dump"])
+        run.says(&[name, "does not begin with JSON", "possibly not a kill dump"])
             .summary()
             .check(&[("rejected", 2)]);
     }

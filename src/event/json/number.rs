@@ -176,7 +176,7 @@ fn in_range(value: f64) -> Parsed<f64> {
         return Ok(value);
     }
     Err(Fault::value(format!(
-        "implausible number: its absolute value is neither 0 nor from {FLOAT_MIN:e} to {FLOAT_MAX:e}"
+        "implausible number: its absolute value is neither 0 nor between {FLOAT_MIN:e} and {FLOAT_MAX:e}"
     )))
 }
 

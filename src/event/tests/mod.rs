@@ -1,7 +1,6 @@
 //! Whole lines: repeated keys, arrays of events, hostile depth, and reuse of an event's memory.
 
-#[cfg(test)]
-pub(crate) mod sources;
+mod sources;
 
 use crate::event::fault::Fault;
 use crate::event::first_server::first_named_server;

@@ -1,13 +1,9 @@
 //! Tests of the whole module, from sources to segments.
 
-#[cfg(test)]
-pub(crate) mod again;
-#[cfg(test)]
-pub(crate) mod forms;
-#[cfg(test)]
-pub(crate) mod properties;
-#[cfg(test)]
-pub(crate) mod waiting;
+mod again;
+mod forms;
+mod properties;
+mod waiting;
 
 use std::io::{self, Read, Write};
 use std::time::Duration;
