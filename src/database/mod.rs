@@ -4,7 +4,8 @@
 //! and runs the call on a *supervised* thread. A failure is *classified*, then retried by the *retry* policy, or by the
 //! gate once its *watchdog* has reached the database again.
 //!
-//! The directories, in reading order. Each imports only those above it:
+//! The directories, in reading order. Each imports those above it, the types of `store`, `options` and `schemas`, and, in
+//! `session`, the metrics of the pool:
 //!
 //! - `connect`: the database's address, TLS, the server's version.
 //! - `failure`: errors and their classification.

@@ -76,7 +76,7 @@ fn idle_connections_above_the_minimum_are_closed() {
         sessions(&database) == 5
     });
     let Err(error) = manager.get() else { panic!("there are five") };
-    for words in ["total 5", "active 5", "idle 0", "waiting 0", "within 0.7 s"] {
+    for words in ["total 5", "active 5", "idle 0", "others waiting 0", "within 0.7 s"] {
         assert!(error.to_string().contains(words), "{error}");
     }
     assert_eq!(held[0].query_one("select 7", &[]).expect("a row").get::<_, i32>(0), 7);
@@ -118,7 +118,7 @@ fn a_full_pool_names_its_users_and_the_last_failure() {
     });
     assert!(begun.elapsed() >= Duration::from_millis(600) && begun.elapsed() < Duration::from_secs(10));
     assert!(error.starts_with("no database connection available within 0.6 s"), "{error}");
-    assert!(error.contains("total 2, active 2, idle 0, waiting "), "{error}");
+    assert!(error.contains("total 2, active 2, idle 0, others waiting "), "{error}");
     assert!(!error.contains("failure"), "nothing has failed: {error}");
     // From now on the lost session is the last failure.
     let pid: i32 = first.query_one("select pg_backend_pid()", &[]).expect("a row").get(0);

@@ -31,7 +31,8 @@ impl StoreError {
         FailureKind::Passing
     }
 
-    /// The same failure with another message, if it is permanent: only permanent failures name commands.
+    /// The same failure with another message, if it is permanent: only permanent failures name commands. Not for
+    /// errors that reach `in_public`, because the cause becomes text.
     #[must_use]
     pub(crate) fn map_message(self, map: impl FnOnce(&str) -> String) -> Self {
         if self.kind() == FailureKind::Permanent { Self::refused(map(&in_full(&self))) } else { self }

@@ -80,8 +80,8 @@ impl RunLog {
             {
                 let other: &str = other.try_get(0)?;
                 return Err(StoreError::refused(format!(
-                    "schema {tables:?} holds events of {other}, and layout {layout} has no server column: load events \
-                     of {server} into another schema, such as --schema {layout}_{server}"
+                    "the ledger has loads of {other} into schema {tables:?}, and layout {layout} has no server column: \
+                     load events of {server} into another schema, such as --schema {layout}_{server}"
                 ))
                 .into());
             }

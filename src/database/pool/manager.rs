@@ -154,7 +154,7 @@ impl DatabaseManager {
         let PoolState { total, active, idle, waiting } = self.pool_state();
         let what = format!(
             "no database connection available within {} s (pool: total {total}, active {active}, idle {idle}, \
-             waiting {waiting}); return connections sooner, or raise DATABASE_POOL_MAX",
+             others waiting {waiting}); return connections sooner, or raise DATABASE_POOL_MAX",
             self.shared.pool_settings.connection_timeout.as_secs_f64()
         );
         match self.shared.gate.cause() {

@@ -132,9 +132,13 @@ impl PostgresStore {
         if missing.segments > 0 && self.written_to.was(server_start) {
             // The server is the same one, so it has not lost commits.
             log::warn!(
-                "'delete' removed {} segments of this load from the ledger while it ran; the next load of the same \
-                 input stores the deleted events again",
-                missing.segments
+                "'delete' removed {} of this load from the ledger while it ran; the next load of the same input \
+                 stores the deleted events again",
+                if missing.segments == 1 {
+                    "1 segment".to_owned()
+                } else {
+                    format!("{} segments", missing.segments)
+                }
             );
             return Ok(StoredCounts::default());
         }

@@ -285,7 +285,7 @@ fn certificates(path: &Path, place: &str) -> Result<Vec<CertificateDer<'static>>
             Err(unreadable(why.to_owned()))
         }
         Ok(found) => Ok(found),
-        Err(error) => Err(unreadable(format!("it is no certificate in PEM: {error}; {WANTED}"))),
+        Err(error) => Err(unreadable(format!("it is not a certificate in PEM: {error}; {WANTED}"))),
     }
 }
 
