@@ -37,7 +37,7 @@ fn files_that_can_not_be_used() {
         ("words", &["no certificate in PEM", CONVERT], &["no private key in PEM", NAME_A_FILE]),
         ("der", &["no certificate in PEM", CONVERT], &["no private key in PEM", NAME_A_FILE]),
         ("torn", &["certificate in PEM"], &["no private key in PEM", NAME_A_FILE]),
-        ("hollow", &["no certificate in PEM", NAME_A_FILE], &["no private key in PEM", NAME_A_FILE]),
+        ("hollow", &["not a certificate in PEM", NAME_A_FILE], &["no private key in PEM", NAME_A_FILE]),
         ("open", &["no certificate in PEM"], &["can be read by other users", "chmod 600"]),
         ("barred", if as_root { &["no certificate"] } else { &["Permission denied", NAME_A_FILE] }, &[]),
     ] {
