@@ -147,14 +147,14 @@ fn accept(
 #[derive(Default)]
 struct Slots {
     busy: AtomicUsize,
-    /// Connections that have not sent a request, oldest first.
-    silent: Mutex<VecDeque<(u64, TcpStream)>>,
+    /// Connections that have not sent a request, oldest first, each with the flag of its slot.
+    silent: Mutex<VecDeque<(u64, TcpStream, Arc<AtomicBool>)>>,
     /// The number of the last connection.
     number: AtomicU64,
 }
 
 impl Slots {
-    fn silent(&self) -> MutexGuard<'_, VecDeque<(u64, TcpStream)>> {
+    fn silent(&self) -> MutexGuard<'_, VecDeque<(u64, TcpStream, Arc<AtomicBool>)>> {
         self.silent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -163,34 +163,45 @@ impl Slots {
 struct RequestSlot {
     slots: Arc<Slots>,
     number: u64,
+    /// Whether the slot was given to another connection. The thread of this one may end much later on a busy machine.
+    is_evicted: Arc<AtomicBool>,
 }
 
 impl RequestSlot {
     /// Takes a slot. If all are in use, closes the oldest connection without a request; none if there is no such connection.
     fn take(slots: &Arc<Slots>, stream: &TcpStream) -> Option<Self> {
         let full = slots.busy.fetch_add(1, Ordering::AcqRel) >= REQUESTS_MAX;
-        let slot = Self { slots: Arc::clone(slots), number: slots.number.fetch_add(1, Ordering::Relaxed) };
+        let slot = Self {
+            slots: Arc::clone(slots),
+            number: slots.number.fetch_add(1, Ordering::Relaxed),
+            is_evicted: Arc::default(),
+        };
         let mut silent = slots.silent();
         if full {
-            let (_, oldest) = silent.pop_front()?;
+            let (_, oldest, is_evicted) = silent.pop_front()?;
+            is_evicted.store(true, Ordering::Release);
+            slots.busy.fetch_sub(1, Ordering::AcqRel);
             // Its thread then reads the end of the stream. An error means that the connection is already closed.
             let _ = oldest.shutdown(Shutdown::Both);
         }
-        silent.push_back((slot.number, stream.try_clone().ok()?));
+        silent.push_back((slot.number, stream.try_clone().ok()?, Arc::clone(&slot.is_evicted)));
         drop(silent);
         Some(slot)
     }
 
     /// Marks the request as received.
     fn mark_received(&self) {
-        self.slots.silent().retain(|(number, _)| *number != self.number);
+        self.slots.silent().retain(|(number, ..)| *number != self.number);
     }
 }
 
 impl Drop for RequestSlot {
     fn drop(&mut self) {
+        // The lock in it orders this after an eviction.
         self.mark_received();
-        self.slots.busy.fetch_sub(1, Ordering::AcqRel);
+        if !self.is_evicted.load(Ordering::Acquire) {
+            self.slots.busy.fetch_sub(1, Ordering::AcqRel);
+        }
     }
 }
 
