@@ -117,7 +117,8 @@ fn rejects_of_a_killed_run_are_reported_again() {
     let mut other = database.client();
     eventually(Duration::from_mins(1), "the report waits", || {
         let sql =
-            "select from pg_stat_activity where wait_event_type = 'Lock' and query like '%rejects_file%'";
+            "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'
+                   and query like '%rejects_file%'";
         !other.query(sql, &[]).expect("rows").is_empty()
     });
     running.signal(Signal::SIGKILL);
