@@ -171,8 +171,7 @@ impl Comparison<'_> {
             }
         }
         let Ok(()) = prepared.each_reject::<Infallible>(|reject| {
-            let field = reject.field.as_ref().map(|field| format!("{field}: ")).unwrap_or_default();
-            add(reject.line, Finding::Unloadable(format!("{field}{}", reject.reason)));
+            add(reject.line, Finding::Unloadable(reject.cause.to_string()));
             Ok(())
         });
         for id in same {

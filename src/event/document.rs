@@ -1,8 +1,8 @@
 //! JSON values that are stored as `jsonb`. Values that PostgreSQL would reject, or could not print again, are rejected
 //! here.
 
-use crate::event::fault::Fault;
-use crate::event::text::{NUL_REASON, NulPolicy, read_escape};
+use crate::event::fault::{Fault, FaultKind};
+use crate::event::text::{NulPolicy, read_escape};
 use std::borrow::Cow;
 
 /// Maximum length of a stored document, in bytes of the input. The largest in real events have about 4 KB.
@@ -30,7 +30,7 @@ const EXPONENT_MAX: u32 = 100;
 /// `Reject`.
 pub(crate) fn document(raw: &str, plain: bool, nul: NulPolicy) -> Result<Cow<'_, str>, Fault> {
     if raw.len() > DOCUMENT_BYTES_MAX {
-        return Err(Fault::value(format!("JSON longer than {DOCUMENT_BYTES_MAX} bytes")));
+        return Err(FaultKind::JsonTooLong(DOCUMENT_BYTES_MAX).into());
     }
     if !plain {
         check_bounds(raw.as_bytes())?;
@@ -56,9 +56,7 @@ fn check_bounds(raw: &[u8]) -> Result<(), Fault> {
             b'[' | b'{' => {
                 depth += 1;
                 if depth > DOCUMENT_DEPTH_MAX {
-                    return Err(Fault::value(format!(
-                        "JSON nested more than {DOCUMENT_DEPTH_MAX} levels deep"
-                    )));
+                    return Err(FaultKind::JsonTooDeep(DOCUMENT_DEPTH_MAX).into());
                 }
             }
             b']' | b'}' => depth = depth.saturating_sub(1),
@@ -79,13 +77,13 @@ fn check_number(number: &[u8]) -> Result<(), Fault> {
     let exponent = number.iter().position(|byte| matches!(byte, b'e' | b'E'));
     let (digits, exponent) = number.split_at(exponent.unwrap_or(number.len()));
     if digits.iter().filter(|byte| byte.is_ascii_digit()).count() > DIGITS_MAX {
-        return Err(Fault::value(format!("number of more than {DIGITS_MAX} digits in stored JSON")));
+        return Err(FaultKind::TooManyDigits(DIGITS_MAX).into());
     }
     let value = exponent.iter().filter(|byte| byte.is_ascii_digit());
     let value =
         value.fold(0_u32, |value, digit| value.saturating_mul(10).saturating_add(u32::from(digit - b'0')));
     if value > EXPONENT_MAX {
-        return Err(Fault::value(format!("number with an exponent beyond {EXPONENT_MAX} in stored JSON")));
+        return Err(FaultKind::ExponentTooLarge(EXPONENT_MAX).into());
     }
     Ok(())
 }
@@ -102,7 +100,7 @@ fn without_escapes(raw: &str, nul: NulPolicy) -> Result<Cow<'_, str>, Fault> {
         out.push_str(&raw[at..escape]);
         let (character, end) = read_escape(raw.as_bytes(), escape)?;
         match (character, nul) {
-            ('\0', NulPolicy::Reject) => return Err(Fault::value(NUL_REASON)),
+            ('\0', NulPolicy::Reject) => return Err(FaultKind::Nul.into()),
             ('\0', NulPolicy::Strip) => {}
             ('\0', NulPolicy::Replace) => out.push(char::REPLACEMENT_CHARACTER),
             (character, _) if character.is_ascii() => out.push_str(&raw[escape..end]),
@@ -138,7 +136,7 @@ mod tests {
         let check = |raw: &str, reason: Option<&str>| {
             let fault = document(raw, false, NulPolicy::Reject).err();
             assert_eq!(fault.is_some(), reason.is_some(), "{raw}");
-            let words = fault.map(|fault| fault.reason().to_owned()).unwrap_or_default();
+            let words = fault.map(|fault| fault.reason()).unwrap_or_default();
             assert!(words.contains(reason.unwrap_or_default()), "{words}");
         };
         check("[1e100,-1E-100,1.5e+7,571997723623]", None);

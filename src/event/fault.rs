@@ -1,8 +1,9 @@
-//! The reason why an event was rejected: the field, the cause, and whether the text was JSON at all.
+//! The reason why a text or an event was rejected.
 
+use crate::event::server::Server;
 use std::fmt;
 
-/// A fault of a line or an event. It never contains the text of the record.
+/// The fault of a text or an event: its kind and its field. It never contains the text of the record.
 ///
 /// It is one pointer wide, so that the parser's results stay small on the path without faults.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,55 +13,104 @@ pub struct Fault(Box<FaultDetail>);
 struct FaultDetail {
     kind: FaultKind,
     field: String,
-    reason: String,
+    advice: String,
+    rejects_line: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum FaultKind {
-    /// The text is not JSON or exceeds a limit: the whole line is rejected.
-    Line,
-    /// The text is JSON, but can't be stored as an event: the event is rejected.
-    Value,
+/// The kind of a fault. Its text is the reason in the reject file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FaultKind {
+    #[error("not JSON: {reason} at byte {byte} of the line")]
+    Syntax { reason: &'static str, byte: usize },
+    #[error("not UTF-8 at byte {byte} of the line")]
+    NotUtf8 { byte: usize },
+    #[error("a value of {bytes} bytes exceeds the limit of {bytes_max}")]
+    ValueTooLong { bytes: u64, bytes_max: usize },
+    #[error("an array of more than {0} elements")]
+    ArrayTooLong(usize),
+    #[error("expected {wanted}, found {found}")]
+    WrongType { wanted: &'static str, found: &'static str },
+    #[error("expected an integer, found a number with a fraction or an exponent")]
+    Fraction,
+    #[error("expected a 64-bit integer, found another number")]
+    NotInteger,
+    #[error("integer exceeds 64 bits")]
+    IntegerTooLarge,
+    #[error("integer exceeds the {bits} bits of its column")]
+    IntegerExceedsColumn { bits: usize },
+    #[error("implausible number: its absolute value is neither 0 nor between 1e-100 and 1e12")]
+    ImplausibleNumber,
+    #[error("longer than {0} bytes")]
+    TextTooLong(usize),
+    #[error("longer than the {0} characters of its column")]
+    TextExceedsColumn(usize),
+    #[error("contains \\u0000, which PostgreSQL can't store; load it with --nul strip or --nul replace")]
+    Nul,
+    #[error("JSON longer than {0} bytes")]
+    JsonTooLong(usize),
+    #[error("JSON nested more than {0} levels deep")]
+    JsonTooDeep(u32),
+    #[error("number of more than {0} digits in stored JSON")]
+    TooManyDigits(usize),
+    #[error("number with an exponent beyond {0} in stored JSON")]
+    ExponentTooLarge(u32),
+    #[error("required field is missing")]
+    Missing,
+    #[error("required field is missing or empty")]
+    MissingOrEmpty,
+    #[error("more than {0} players in one list")]
+    TooManyPlayers(usize),
+    #[error("more than 32768 inventory slots")]
+    TooManySlots,
+    #[error("not a date and time such as 2024-08-18T20:45:46.725895400Z")]
+    NotTime,
+    #[error("{0} without a valid number")]
+    ExtendedNumber(String),
+    #[error("$date without a time in the years 1 to 9999")]
+    ExtendedDate,
+    #[error("names two game servers, {0} and {1}")]
+    TwoServers(Server, Server),
+    #[error("the event is from {named}, but this load is for {expected}")]
+    OtherServer { named: Server, expected: Server },
+    #[error("names no game server, unlike earlier events; load it with --server")]
+    NoServer,
+    #[error("names no battle, and neither does the file name (--battle from-name)")]
+    NoBattle,
+    #[error("no value at '{0}', the path of --events-at")]
+    NothingAtPath(String),
+    #[error("the reject file contains only the beginning of the value; load it from its source")]
+    TruncatedReject,
+    #[error("the value in the reject file is not UTF-8")]
+    RejectNotUtf8,
+}
+
+impl FaultKind {
+    /// The reason without what differs between lines: the position and the length.
+    pub(crate) fn without_position(&self) -> String {
+        match self {
+            Self::Syntax { reason, .. } => format!("not JSON: {reason}"),
+            Self::NotUtf8 { .. } => "not UTF-8".to_owned(),
+            Self::ValueTooLong { bytes_max, .. } => format!("a value exceeds the limit of {bytes_max} bytes"),
+            other => other.to_string(),
+        }
+    }
+}
+
+impl From<FaultKind> for Fault {
+    #[cold]
+    fn from(kind: FaultKind) -> Self {
+        let rejects_line = matches!(kind, FaultKind::Syntax { .. } | FaultKind::ArrayTooLong(_));
+        Self(Box::new(FaultDetail { kind, field: String::new(), advice: String::new(), rejects_line }))
+    }
 }
 
 impl Fault {
-    /// The text is not JSON at `byte` of the line.
-    #[cold]
-    pub(crate) fn syntax(reason: &str, byte: usize) -> Self {
-        Self(Box::new(FaultDetail {
-            kind: FaultKind::Line,
-            field: String::new(),
-            reason: format!("not JSON: {reason} at byte {byte} of the line"),
-        }))
-    }
-
-    /// The line exceeds a limit.
-    #[cold]
-    pub(crate) fn line(reason: String) -> Self {
-        Self(Box::new(FaultDetail { kind: FaultKind::Line, field: String::new(), reason }))
-    }
-
-    /// The text is JSON, but a value is invalid.
-    #[cold]
-    pub(crate) fn value(reason: impl Into<String>) -> Self {
-        Self(Box::new(FaultDetail { kind: FaultKind::Value, field: String::new(), reason: reason.into() }))
-    }
-
     /// Prepends the name of the enclosing object to the path of the field.
     #[cold]
     pub(crate) fn within(mut self, name: &str) -> Self {
-        if self.0.kind == FaultKind::Value {
+        if !self.0.rejects_line {
             let joint = if self.0.field.is_empty() || self.0.field.starts_with('[') { "" } else { "." };
             self.0.field = format!("{name}{joint}{}", self.0.field);
-        }
-        self
-    }
-
-    /// Appends advice, which may be empty, to the reason.
-    #[cold]
-    pub(crate) fn and(mut self, advice: &str) -> Self {
-        if !advice.is_empty() {
-            self.0.reason = format!("{}; {advice}", self.0.reason);
         }
         self
     }
@@ -71,9 +121,28 @@ impl Fault {
         self.within(&format!("[{index}]"))
     }
 
+    /// Adds advice, which may be empty, to the reason.
+    #[cold]
+    pub(crate) fn and(mut self, advice: String) -> Self {
+        self.0.advice = advice;
+        self
+    }
+
+    /// The same fault in a text decoded from a string: only this event is rejected, not the whole line.
+    #[cold]
+    pub(crate) fn in_string(mut self) -> Self {
+        self.0.rejects_line = false;
+        self
+    }
+
     /// Whether the whole line is rejected, not only one event.
     pub fn rejects_line(&self) -> bool {
-        self.0.kind == FaultKind::Line
+        self.0.rejects_line
+    }
+
+    /// The kind of the fault.
+    pub fn kind(&self) -> &FaultKind {
+        &self.0.kind
     }
 
     /// The path of the field below the event, such as `Participants[2].Id`, if known.
@@ -81,18 +150,27 @@ impl Fault {
         (!self.0.field.is_empty()).then_some(self.0.field.as_str())
     }
 
-    /// The reason, without the field.
-    pub fn reason(&self) -> &str {
-        &self.0.reason
+    /// The reason with its advice, without the field.
+    pub fn reason(&self) -> String {
+        self.with_advice(self.0.kind.to_string())
+    }
+
+    /// The reason with its advice, without the field and without what differs between lines.
+    pub(crate) fn reason_without_position(&self) -> String {
+        self.with_advice(self.0.kind.without_position())
+    }
+
+    fn with_advice(&self, reason: String) -> String {
+        if self.0.advice.is_empty() { reason } else { format!("{reason}; {}", self.0.advice) }
     }
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.field() {
-            Some(field) => write!(f, "{field}: {}", self.0.reason),
-            None => f.write_str(&self.0.reason),
+        if let Some(field) = self.field() {
+            write!(f, "{field}: ")?;
         }
+        f.write_str(&self.reason())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Reads the values of a dump: one event, an array of events, an envelope of either, or nothing.
 
-use crate::event::fault::Fault;
+use crate::event::fault::{Fault, FaultKind};
 use crate::event::forms::envelope::{EventsAt, PathStep, guess_path};
 use crate::event::forms::reject_record;
 use crate::event::json::{Cursor, Parsed};
@@ -160,7 +160,7 @@ fn value_len_at(text: &str, start: usize) -> usize {
 
 fn bound_elements(index: usize) -> Parsed<()> {
     if index == ELEMENTS_MAX {
-        return Err(Fault::line(format!("an array of more than {ELEMENTS_MAX} elements")));
+        return Err(FaultKind::ArrayTooLong(ELEMENTS_MAX).into());
     }
     Ok(())
 }
@@ -190,7 +190,7 @@ fn read_event<'a>(
             return Ok(());
         }
         let fault = fault.clone();
-        let fault = if fault.field() == Some("EventId") { fault.and(&advice(text)) } else { fault };
+        let fault = if fault.field() == Some("EventId") { fault.and(advice(text)) } else { fault };
         each(line(text, start, context, Err(fault)));
         return Ok(());
     }
@@ -213,20 +213,17 @@ fn apply_rules(event: &mut Event<'_>, rules: &ReadRules<'_>, context: Enclosing)
     event.server = named;
     match (rules.server, named) {
         (Some(expected), Some(named)) if expected != named => {
-            let reason = format!("the event is from {named}, but this load is for {expected}");
-            return Err(Fault::value(reason).within("server"));
+            return Err(Fault::from(FaultKind::OtherServer { named, expected }).within("server"));
         }
         (_, None) if rules.must_name_server => {
-            let reason = "names no game server, unlike earlier events; load it with --server";
-            return Err(Fault::value(reason).within("server"));
+            return Err(Fault::from(FaultKind::NoServer).within("server"));
         }
         _ => {}
     }
     if event.battle_id.is_none() {
         event.battle_id = rules.battle;
         if rules.must_name_battle {
-            let reason = "names no battle, and neither does the file name (--battle from-name)";
-            return Err(Fault::value(reason).within("BattleId"));
+            return Err(Fault::from(FaultKind::NoBattle).within("BattleId"));
         }
     }
     Ok(())
@@ -274,7 +271,7 @@ fn read_decoded(text: &str, rules: &ReadRules<'_>, steps: &[PathStep], context: 
         }
     });
     if let Err(fault) = read {
-        each(line(text, 0, context, Err(Fault::value(fault.reason().to_owned()))));
+        each(line(text, 0, context, Err(fault.in_string())));
     }
 }
 
@@ -382,8 +379,8 @@ impl Walk<'_, '_> {
         let start = cursor.at();
         cursor.skip()?;
         let text = cursor.text_since(start);
-        let fault = Fault::value(format!("no value at '{}', the path of --events-at", self.path));
-        each(line(text, start, context, Err(fault.and(&advice(text)))));
+        let fault = Fault::from(FaultKind::NothingAtPath(self.path.to_string()));
+        each(line(text, start, context, Err(fault.and(advice(text)))));
         Ok(())
     }
 }

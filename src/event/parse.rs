@@ -1,6 +1,6 @@
 //! Parses JSON into an [`Event`]: which fields are kept, their types, and which are required.
 
-use crate::event::fault::Fault;
+use crate::event::fault::{Fault, FaultKind};
 use crate::event::field::Field;
 use crate::event::json::{Cursor, Parsed};
 use crate::event::keys::ObjectKind;
@@ -26,7 +26,7 @@ pub(crate) fn event<'a>(cursor: &mut Cursor<'a>, event: &mut Event<'a>) -> Parse
     while let Some(field) = cursor.field(&mut object)? {
         top_field(cursor, field, event, &mut required).map_err(|fault| fault.within(field.name()))?;
     }
-    let missing = |name: &str| Fault::value("required field is missing").within(name);
+    let missing = |name: &str| Fault::from(FaultKind::Missing).within(name);
     event.event_id = required.event_id.ok_or_else(|| missing("EventId"))?;
     event.occurred_at_us = required.occurred_at_us.ok_or_else(|| missing("TimeStamp"))?;
     event.fame = required.fame.ok_or_else(|| missing("TotalVictimKillFame"))?;
@@ -105,9 +105,7 @@ pub(crate) fn named_server(cursor: &mut Cursor<'_>) -> Parsed<Option<Server>> {
 /// Merges two optional server names, which must agree.
 pub(crate) fn one_server(first: Option<Server>, second: Option<Server>) -> Parsed<Option<Server>> {
     match (first, second) {
-        (Some(first), Some(second)) if first != second => {
-            Err(Fault::value(format!("names two game servers, {first} and {second}")))
-        }
+        (Some(first), Some(second)) if first != second => Err(FaultKind::TwoServers(first, second).into()),
         (first, second) => Ok(first.or(second)),
     }
 }
@@ -132,10 +130,10 @@ fn whole_player<'a>(
 
 fn check_named(player: &Player<'_>, present: bool) -> Parsed<()> {
     if !present {
-        return Err(Fault::value("required field is missing"));
+        return Err(FaultKind::Missing.into());
     }
     if player.name.is_none() {
-        return Err(Fault::value("required field is missing or empty").within("Name"));
+        return Err(Fault::from(FaultKind::MissingOrEmpty).within("Name"));
     }
     Ok(())
 }
@@ -144,7 +142,7 @@ fn players<'a>(cursor: &mut Cursor<'a>, kind: ObjectKind, into: &mut Vec<Player<
     into.clear();
     optional_array(cursor, |cursor, index| {
         if index == PLAYERS_MAX {
-            return Err(Fault::value(format!("more than {PLAYERS_MAX} players in one list")));
+            return Err(FaultKind::TooManyPlayers(PLAYERS_MAX).into());
         }
         into.push(Player::default());
         // The list is not empty: a player was pushed above.
@@ -185,7 +183,7 @@ fn player<'a>(
         };
         read.map_err(|fault| fault.within(field.name()))?;
     }
-    into.id = id.ok_or_else(|| Fault::value("required field is missing or empty").within("Id"))?;
+    into.id = id.ok_or_else(|| Fault::from(FaultKind::MissingOrEmpty).within("Id"))?;
     Ok(())
 }
 
@@ -260,7 +258,7 @@ fn inventory<'a>(cursor: &mut Cursor<'a>, loot: &mut Vec<(i16, Item<'a>)>) -> Pa
     loot.clear();
     optional_array(cursor, |cursor, index| {
         if let Some(item) = item(cursor, Soul::Keep)? {
-            let slot = i16::try_from(index).map_err(|_| Fault::value("more than 32768 inventory slots"))?;
+            let slot = i16::try_from(index).map_err(|_| FaultKind::TooManySlots)?;
             loot.push((slot, item));
         }
         Ok(())
@@ -299,10 +297,9 @@ fn item<'a>(cursor: &mut Cursor<'a>, soul: Soul) -> Parsed<Option<Item<'a>>> {
 /// Parses an integer for a column of fewer than 64 bits.
 fn narrow<T: TryFrom<i64>>(cursor: &mut Cursor<'_>) -> Parsed<Option<T>> {
     let wide = cursor.integer()?;
-    wide.map(T::try_from).transpose().map_err(|_| {
-        let bits = size_of::<T>() * 8;
-        Fault::value(format!("integer exceeds the {bits} bits of its column"))
-    })
+    wide.map(T::try_from)
+        .transpose()
+        .map_err(|_| FaultKind::IntegerExceedsColumn { bits: size_of::<T>() * 8 }.into())
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! JSON strings: escapes, lone surrogates, and NUL, which PostgreSQL can't store.
 
-use crate::event::fault::Fault;
+use crate::event::fault::{Fault, FaultKind};
 use std::ops::Range;
 use std::str::FromStr;
 
@@ -28,9 +28,6 @@ impl FromStr for NulPolicy {
         }
     }
 }
-
-pub(crate) const NUL_REASON: &str =
-    "contains \\u0000, which PostgreSQL can't store; load it with --nul strip or --nul replace";
 
 /// Returns the position of the next quote, backslash or control character from `at` on, or the length.
 ///
@@ -74,7 +71,7 @@ pub(crate) fn read_escape(text: &[u8], at: usize) -> Result<(char, usize), Fault
         Some(b'r') => '\r',
         Some(b't') => '\t',
         Some(b'u') => return read_unicode_escape(text, at),
-        _ => return Err(Fault::syntax("unknown escape", at)),
+        _ => return Err(FaultKind::Syntax { reason: "unknown escape", byte: at }.into()),
     };
     Ok((plain, at + 2))
 }
@@ -86,7 +83,7 @@ fn read_unicode_escape(text: &[u8], at: usize) -> Result<(char, usize), Fault> {
         let character = char::from_u32(first).unwrap_or(char::REPLACEMENT_CHARACTER);
         return Ok((character, at + 6));
     }
-    let lone = || Fault::syntax("lone surrogate", at);
+    let lone = || Fault::from(FaultKind::Syntax { reason: "lone surrogate", byte: at });
     if first >= 0xDC00 || text.get(at + 6..at + 8) != Some(b"\\u") {
         return Err(lone());
     }
@@ -99,7 +96,8 @@ fn read_unicode_escape(text: &[u8], at: usize) -> Result<(char, usize), Fault> {
 }
 
 fn hex4(text: &[u8], at: usize) -> Result<u32, Fault> {
-    let fault = || Fault::syntax("\\u escape without four hexadecimal digits", at);
+    let reason = "\\u escape without four hexadecimal digits";
+    let fault = || Fault::from(FaultKind::Syntax { reason, byte: at });
     let digits = text.get(at + 2..at + 6).ok_or_else(fault)?;
     digits.iter().try_fold(0, |value, &digit| {
         let digit = char::from(digit).to_digit(16).ok_or_else(fault)?;
@@ -115,7 +113,7 @@ pub(crate) fn unescape(line: &str, inside: Range<usize>, nul: NulPolicy) -> Resu
         out.push_str(&line[at..at + found]);
         let (character, next) = read_escape(line.as_bytes(), at + found)?;
         match (character, nul) {
-            ('\0', NulPolicy::Reject) => return Err(Fault::value(NUL_REASON)),
+            ('\0', NulPolicy::Reject) => return Err(FaultKind::Nul.into()),
             ('\0', NulPolicy::Strip) => {}
             ('\0', NulPolicy::Replace) => out.push(char::REPLACEMENT_CHARACTER),
             _ => out.push(character),

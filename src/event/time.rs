@@ -1,6 +1,6 @@
 //! Event times, in microseconds since 1970.
 
-use crate::event::fault::Fault;
+use crate::event::fault::FaultKind;
 use crate::event::forms::extended_json;
 use crate::event::forms::extended_json::ExtendedDate;
 use crate::event::json::{Cursor, Parsed};
@@ -18,7 +18,7 @@ pub(crate) fn time_stamp(cursor: &mut Cursor<'_>) -> Parsed<Option<i64>> {
         },
     };
     let time = microseconds_since_1970(&text);
-    time.map(Some).ok_or_else(|| Fault::value("not a date and time such as 2024-08-18T20:45:46.725895400Z"))
+    time.map(Some).ok_or_else(|| FaultKind::NotTime.into())
 }
 
 fn microseconds_since_1970(text: &str) -> Option<i64> {

@@ -6,7 +6,7 @@
 //! Invariant: a value that does not fit its column is rejected here with its field, before it reaches the database.
 
 use crate::event::document::document;
-use crate::event::fault::Fault;
+use crate::event::fault::{Fault, FaultKind};
 use crate::event::kill_event::{Event, Player};
 use crate::event::text::NulPolicy;
 use crate::layout::copy::Row;
@@ -89,7 +89,7 @@ impl AegisEncoder {
     /// Appends the row of an event, or fails if a value does not fit its column.
     pub(crate) fn encode(&mut self, event: &Event<'_>, rows: &mut Rows) -> Result<(), Fault> {
         let fame = i32::try_from(event.fame).map_err(|_| {
-            Fault::value("integer exceeds the 32 bits of its column").within("TotalVictimKillFame")
+            Fault::from(FaultKind::IntegerExceedsColumn { bits: 32 }).within("TotalVictimKillFame")
         })?;
         let killer = self.checked(&event.killer).map_err(|fault| fault.within("Killer"))?;
         let victim = self.checked(&event.victim).map_err(|fault| fault.within("Victim"))?;
@@ -145,8 +145,7 @@ fn player_fields(player: &Player<'_>, row: &mut Row<'_>) {
 fn fits(field: &str, text: Option<&str>, characters_max: usize) -> Result<(), Fault> {
     match text {
         Some(text) if text.len() > characters_max && text.chars().count() > characters_max => {
-            let reason = format!("longer than the {characters_max} characters of its column");
-            Err(Fault::value(reason).within(field))
+            Err(Fault::from(FaultKind::TextExceedsColumn(characters_max)).within(field))
         }
         _ => Ok(()),
     }

@@ -1,6 +1,6 @@
 //! `MongoDB` Extended JSON: objects such as `{"$numberLong":"123"}` in place of a number or a time.
 
-use crate::event::fault::Fault;
+use crate::event::fault::FaultKind;
 use crate::event::json::{Cursor, Parsed};
 
 /// 9999-12-31T23:59:59.999Z, in milliseconds since 1970.
@@ -40,7 +40,7 @@ pub(crate) fn number(cursor: &mut Cursor<'_>) -> Parsed<Option<ExtendedNumber>> 
             }
             _ => text.parse().ok().map(ExtendedNumber::Integer),
         };
-        number.map(Some).ok_or_else(|| Fault::value(format!("{key} without a valid number")))
+        number.map(Some).ok_or_else(|| FaultKind::ExtendedNumber(key.to_owned()).into())
     })
 }
 
@@ -55,7 +55,7 @@ pub(crate) fn date(cursor: &mut Cursor<'_>) -> Parsed<Option<ExtendedDate>> {
         }
         let milliseconds = cursor.integer()?.unwrap_or(i64::MIN);
         if !(DATE_MIN_MS..=DATE_MAX_MS).contains(&milliseconds) {
-            return Err(Fault::value("$date without a time in the years 1 to 9999"));
+            return Err(FaultKind::ExtendedDate.into());
         }
         Ok(Some(ExtendedDate::Milliseconds(milliseconds)))
     })

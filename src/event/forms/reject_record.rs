@@ -1,6 +1,6 @@
 //! Lines of a reject file, which contain the rejected value.
 
-use crate::event::fault::Fault;
+use crate::event::fault::{Fault, FaultKind};
 use crate::event::json::Cursor;
 use crate::event::text::NulPolicy;
 use base64::Engine as _;
@@ -36,11 +36,11 @@ pub(crate) fn read(text: &str) -> Option<Result<String, Fault>> {
     }
     let raw = raw.filter(|_| reason && source)?;
     Some(if truncated {
-        Err(Fault::value("the reject file contains only the beginning of the value; load it from its source"))
+        Err(FaultKind::TruncatedReject.into())
     } else if base64 {
         let bytes = STANDARD.decode(raw.as_bytes()).ok();
         let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
-        text.ok_or_else(|| Fault::value("the value in the reject file is not UTF-8"))
+        text.ok_or_else(|| FaultKind::RejectNotUtf8.into())
     } else {
         Ok(raw.into_owned())
     })

@@ -10,7 +10,7 @@ pub(crate) mod skip;
 mod tests;
 
 use crate::event::document::{DOCUMENT_DEPTH_MAX, document};
-use crate::event::fault::Fault;
+use crate::event::fault::{Fault, FaultKind};
 use crate::event::field::Field;
 use crate::event::json::skip::check_escapes;
 use crate::event::keys::{Keys, ObjectKind};
@@ -131,9 +131,9 @@ impl<'a> Cursor<'a> {
     }
 
     #[cold]
-    pub(crate) fn syntax(&self, reason: &str) -> Fault {
+    pub(crate) fn syntax(&self, reason: &'static str) -> Fault {
         let reason = if self.at >= self.text.len() { "unexpected end" } else { reason };
-        Fault::syntax(reason, self.at)
+        FaultKind::Syntax { reason, byte: self.at }.into()
     }
 
     #[inline]
@@ -324,7 +324,7 @@ impl<'a> Cursor<'a> {
             Cow::Borrowed(&self.text[inside])
         };
         if text.len() > TEXT_BYTES_MAX {
-            return Err(Fault::value(format!("longer than {TEXT_BYTES_MAX} bytes")));
+            return Err(FaultKind::TextTooLong(TEXT_BYTES_MAX).into());
         }
         Ok((!text.is_empty()).then_some(text))
     }
@@ -343,7 +343,7 @@ impl<'a> Cursor<'a> {
     /// The fault of a value of the wrong type. The value is validated anyway, so that a syntax error inside takes
     /// precedence.
     #[cold]
-    pub(crate) fn other_type(&mut self, wanted: &str) -> Fault {
+    pub(crate) fn other_type(&mut self, wanted: &'static str) -> Fault {
         let found = match self.peek() {
             Some(b'"') => "a string",
             Some(b'{') => "an object",
@@ -353,7 +353,7 @@ impl<'a> Cursor<'a> {
             _ => "a number",
         };
         match self.skip() {
-            Ok(()) => Fault::value(format!("expected {wanted}, found {found}")),
+            Ok(()) => FaultKind::WrongType { wanted, found }.into(),
             Err(fault) => fault,
         }
     }
@@ -374,8 +374,12 @@ impl<'a> Cursor<'a> {
                     escaped = true;
                     at += 2;
                 }
-                Some(_) => return Err(Fault::syntax("control character in a string", at)),
-                None => return Err(Fault::syntax("unterminated string", bytes.len())),
+                Some(_) => {
+                    return Err(FaultKind::Syntax { reason: "control character in a string", byte: at }.into());
+                }
+                None => {
+                    return Err(FaultKind::Syntax { reason: "unterminated string", byte: bytes.len() }.into());
+                }
             }
         }
         self.at = at + 1;

@@ -1,7 +1,7 @@
 //! JSON numbers.
 
 use crate::event::document::DIGITS_MAX;
-use crate::event::fault::Fault;
+use crate::event::fault::FaultKind;
 use crate::event::forms::extended_json;
 use crate::event::forms::extended_json::ExtendedNumber;
 use crate::event::json::{Cursor, Parsed};
@@ -34,10 +34,10 @@ impl<'a> Cursor<'a> {
         if number.integer && (first != b'-' || number.text != "-0") {
             match number.text.parse() {
                 Ok(value) => Ok(Some(value)),
-                Err(_) => Err(Fault::value("integer exceeds 64 bits")),
+                Err(_) => Err(FaultKind::IntegerTooLarge.into()),
             }
         } else {
-            Err(Fault::value("expected an integer, found a number with a fraction or an exponent"))
+            Err(FaultKind::Fraction.into())
         }
     }
 
@@ -85,7 +85,7 @@ impl<'a> Cursor<'a> {
             Some(ExtendedNumber::Integer(value)) => Ok(Some(value)),
             Some(ExtendedNumber::Float(value)) => match integral(value) {
                 Some(value) => Ok(Some(value)),
-                None => Err(Fault::value("expected a 64-bit integer, found another number")),
+                None => Err(FaultKind::NotInteger.into()),
             },
             None => Err(self.other_type("an integer")),
         }
@@ -145,7 +145,7 @@ impl<'a> Cursor<'a> {
         if exponent || text.len() > DIGITS_MAX {
             self.plain = false;
             if text.parse().is_ok_and(f64::is_infinite) {
-                return Err(Fault::syntax("number out of range", start));
+                return Err(FaultKind::Syntax { reason: "number out of range", byte: start }.into());
             }
         }
         Ok(Number { text, integer })
@@ -175,9 +175,7 @@ fn in_range(value: f64) -> Parsed<f64> {
     if size <= FLOAT_MAX && (size >= FLOAT_MIN || size == 0.0) {
         return Ok(value);
     }
-    Err(Fault::value(format!(
-        "implausible number: its absolute value is neither 0 nor between {FLOAT_MIN:e} and {FLOAT_MAX:e}"
-    )))
+    Err(FaultKind::ImplausibleNumber.into())
 }
 
 /// Converts a float with a whole value to an integer. Floats are exact up to 2^53.

@@ -67,10 +67,7 @@ impl FirstValues {
             batch.prepared.limit_rejects((VALUES_MAX - before) as u64);
             batch.is_abandoned = true;
             let first = batch.prepared.first_reject();
-            let reason = first.map_or_else(String::new, |reject| {
-                let field = reject.field.as_ref().map(|field| format!("{field}: ")).unwrap_or_default();
-                format!("{field}{}", reject.reason)
-            });
+            let reason = first.map_or_else(String::new, |reject| reject.cause.to_string());
             let error = SourceError::NoEvents { source_name: source.to_string(), values: VALUES_MAX, reason };
             log::error!("{}", in_full(&error));
             state.errors.push(error);

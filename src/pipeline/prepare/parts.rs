@@ -1,5 +1,6 @@
 //! Reads the values of a segment into rows, rejects and event places.
 
+use crate::event::fault::{Fault, FaultKind};
 use crate::event::kill_event::Event;
 use crate::event::line::{Line, LineReader, ReadRules, decoded_text};
 use crate::event::server::Server;
@@ -9,7 +10,7 @@ use crate::input::segment::{LINE_MAX_BYTES, Segment};
 use crate::layout::encoder::Encoder;
 use crate::layout::rows::{Recode, Rows};
 use crate::pipeline::prepare::preparer::Preparer;
-use crate::pipeline::rejects::reject::Reject;
+use crate::pipeline::rejects::reject::{Reject, RejectCause};
 use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
@@ -160,9 +161,7 @@ impl SegmentParts {
             index: segment.spans.as_ref().and_then(|spans| index_of(spans.first()?)),
             text: 0..segment.bytes.len(),
             raw: None,
-            reason: format!("a value of {bytes} bytes exceeds the limit of {LINE_MAX_BYTES}").into(),
-            field: None,
-            sqlstate: None,
+            cause: RejectCause::Fault(FaultKind::ValueTooLong { bytes, bytes_max: LINE_MAX_BYTES }.into()),
             truncated: true,
         });
     }
@@ -213,8 +212,8 @@ impl SegmentParts {
             None => match simdutf8::compat::from_utf8(&bytes[range.clone()]) {
                 Ok(text) => text,
                 Err(error) => {
-                    let reason = format!("not UTF-8 at byte {} of the line", error.valid_up_to());
-                    self.reject_text(range, at.first_line + at.line, at.index, &reason);
+                    let fault = FaultKind::NotUtf8 { byte: error.valid_up_to() };
+                    self.reject_text(range, at.first_line + at.line, at.index, fault.into());
                     return self.settle_rejects(sink);
                 }
             },
@@ -280,9 +279,7 @@ impl SegmentParts {
                     index,
                     text: start..start + byte_len,
                     raw: decoded.map(|_| event_text.into()),
-                    reason: fault.reason().into(),
-                    field: fault.field().map(Into::into),
-                    sqlstate: None,
+                    cause: RejectCause::Fault(fault),
                     truncated: false,
                 }),
             }
@@ -295,23 +292,21 @@ impl SegmentParts {
                 self.rows.truncate(stored);
                 self.fresh.clear();
                 let line = at.first_line + value_line;
-                self.reject_text(base + start..base + text.len(), line, at.index, fault.reason());
+                self.reject_text(base + start..base + text.len(), line, at.index, fault);
                 None
             }
         }
     }
 
     /// Rejects a text that is not JSON. It counts as one event.
-    fn reject_text(&mut self, text: Range<usize>, line: u64, index: Option<usize>, reason: &str) {
+    fn reject_text(&mut self, text: Range<usize>, line: u64, index: Option<usize>, fault: Fault) {
         self.events += 1;
         self.fresh.push(Reject {
             line,
             index,
             text,
             raw: None,
-            reason: reason.into(),
-            field: None,
-            sqlstate: None,
+            cause: RejectCause::Fault(fault),
             truncated: false,
         });
     }

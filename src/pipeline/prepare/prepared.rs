@@ -6,7 +6,7 @@ use crate::input::segment::Segment;
 use crate::layout::rows::{DuplicatePolicy, Rows};
 use crate::pipeline::prepare::parts::{EventPlace, Recoder, Rejects, SegmentParts, event_text};
 use crate::pipeline::prepare::preparer::Preparer;
-use crate::pipeline::rejects::reject::Reject;
+use crate::pipeline::rejects::reject::{Reject, RejectCause};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -97,9 +97,7 @@ impl Prepared {
             index: place.index(),
             text: place.text(),
             raw,
-            reason: reason.into(),
-            field: None,
-            sqlstate: sqlstate.map(Into::into),
+            cause: RejectCause::Database { reason: reason.into(), sqlstate: sqlstate.map(Into::into) },
             truncated: false,
         });
     }

@@ -147,7 +147,7 @@ fn an_element_that_is_an_array_is_not_an_array_of_events() {
     let apart = rejects(&preparer.prepare(one, hash));
     let within = rejects(&prepare(&preparer, &format!("[0,1,2,{text}]")));
     assert_eq!((apart.len(), apart[0].index), (1, Some(3)));
-    assert_eq!(apart[0].reason, within[3].reason);
+    assert_eq!(apart[0].cause, within[3].cause);
 }
 
 #[test]
@@ -161,9 +161,9 @@ fn rejects_are_recreated() {
     let (few, many) = (rejects(&few), rejects(&many));
     assert_eq!(many.len(), 4 + 2 * HELD_REJECTS_MAX);
     let [first, refused, second, last] = many.last_chunk().unwrap();
-    assert_eq!((refused.index, &*refused.reason, refused.line), (Some(1), "refused", first.line));
+    assert_eq!((refused.index, &*refused.cause.reason(), refused.line), (Some(1), "refused", first.line));
     for (found, expected) in [first, second, last].into_iter().zip(&few) {
-        assert_eq!((&found.reason, found.index), (&expected.reason, expected.index));
+        assert_eq!((&found.cause, found.index), (&expected.cause, expected.index));
         assert_eq!(found.line, expected.line + HELD_REJECTS_MAX as u64);
     }
 }

@@ -14,6 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use serde::Serialize;
+use std::borrow::Cow;
 use std::fs::{File, TryLockError};
 use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt as _;
@@ -29,7 +30,7 @@ struct RejectRecord<'r> {
     line: u64,
     byte_offset: u64,
     index: Option<usize>,
-    reason: &'r str,
+    reason: Cow<'r, str>,
     field: Option<&'r str>,
     sqlstate: Option<&'r str>,
     raw: &'r str,
@@ -256,9 +257,9 @@ fn record<'r>(segment: &'r Segment, reject: &'r Reject, base64: &'r mut String) 
         line: reject.line,
         byte_offset: segment.byte_offset + reject.text.start as u64,
         index: reject.index,
-        reason: &reject.reason,
-        field: reject.field.as_deref(),
-        sqlstate: reject.sqlstate.as_deref(),
+        reason: reject.cause.reason(),
+        field: reject.cause.field(),
+        sqlstate: reject.cause.sqlstate(),
         raw,
         raw_base64,
         truncated: reject.truncated,

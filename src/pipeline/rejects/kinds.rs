@@ -2,7 +2,7 @@
 //!
 //! Invariant: the number of kinds is bounded, however many different reasons occur.
 
-use crate::pipeline::rejects::reject::Reject;
+use crate::pipeline::rejects::reject::{Reject, RejectCause};
 use std::cmp::Reverse;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -64,9 +64,13 @@ impl Reasons {
 
 impl RejectKinds {
     fn add(&mut self, source: &Arc<str>, reject: &Reject) {
-        let mut reason = normalized_reason(reject);
-        let field = reject.field.as_deref().map(without_indexes);
-        let sqlstate = &reject.sqlstate.as_deref().map(str::to_owned);
+        let sqlstate = &reject.cause.sqlstate().map(str::to_owned);
+        let field = reject.cause.field().map(without_indexes);
+        let mut reason = match &reject.cause {
+            RejectCause::Fault(fault) => fault.reason_without_position(),
+            RejectCause::Database { reason, .. } => without_values(reason),
+        };
+        reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
         if sqlstate.is_some() && self.exceeds_texts_max(&reason, sqlstate.as_ref()) {
             VARIOUS.clone_into(&mut reason);
         }
@@ -93,21 +97,12 @@ impl RejectKinds {
     }
 }
 
-/// Returns the reason without the parts that differ between events: the offset in the line, and numbers in database
-/// messages.
-fn normalized_reason(reject: &Reject) -> String {
+/// Returns a message of the database without numbers, which may differ between events.
+fn without_values(message: &str) -> String {
     // Truncate before the numbers are replaced, with a reserve for them.
-    let text = &reject.reason[..reject.reason.floor_char_boundary(REASON_BYTES_MAX * 4)];
-    let mut reason = if reject.sqlstate.is_some() {
-        // Keep numbers in quoted names, such as a constraint's, because they identify the cause.
-        let is_quoted = |before: &str| before.matches('"').count() % 2 == 1;
-        without_numbers(text, |before| !is_quoted(before), "N")
-    } else {
-        let varies = |before: &str| before.ends_with("at byte ") || before.ends_with("a value of ");
-        without_numbers(text, varies, "N").replace(" at byte N of the line", "")
-    };
-    reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
-    reason
+    let text = &message[..message.floor_char_boundary(REASON_BYTES_MAX * 4)];
+    // Keep numbers in quoted names, such as a constraint's, because they identify the cause.
+    without_numbers(text, |before| before.matches('"').count().is_multiple_of(2), "N")
 }
 
 /// `Participants[2].Id` becomes `Participants[].Id`.
@@ -133,42 +128,38 @@ fn without_numbers(text: &str, varies: impl Fn(&str) -> bool, replacement: &str)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::fault::{Fault, FaultKind};
 
-    fn reject(field: Option<&str>, reason: &str, sqlstate: Option<&str>, line: u64) -> Reject {
-        Reject {
-            line,
-            index: None,
-            text: 0..0,
-            raw: None,
-            reason: reason.into(),
-            field: field.map(Into::into),
-            sqlstate: sqlstate.map(Into::into),
-            truncated: false,
-        }
+    fn reject(line: u64, cause: RejectCause) -> Reject {
+        Reject { line, index: None, text: 0..0, raw: None, cause, truncated: false }
+    }
+
+    fn fault(line: u64, kind: FaultKind) -> Reject {
+        reject(line, RejectCause::Fault(kind.into()))
+    }
+
+    fn missing(line: u64, participant: usize) -> Reject {
+        let fault =
+            Fault::from(FaultKind::Missing).within("Id").within_element(participant).within("Participants");
+        reject(line, RejectCause::Fault(fault))
+    }
+
+    fn refused(line: u64, reason: &str, sqlstate: &str) -> Reject {
+        reject(line, RejectCause::Database { reason: reason.into(), sqlstate: Some(sqlstate.into()) })
     }
 
     #[test]
-    fn parts_that_differ_between_events_are_removed() {
-        for (reason, sqlstate, expected) in [
-            ("not JSON: unexpected end at byte 123 of the line", None, "not JSON: unexpected end"),
-            ("not UTF-8 at byte 7 of the line", None, "not UTF-8"),
-            (
-                "a value of 17000000 bytes exceeds the limit of 16777216",
-                None,
-                "a value of N bytes exceeds the limit of 16777216",
-            ),
-            ("integer exceeds the 64 bits of its column", None, "integer exceeds the 64 bits of its column"),
-            (
-                "player 12 is banned since 2024, by \"rule_7\" of 9",
-                Some("P0001"),
-                "player N is banned since N, by \"rule_7\" of N",
-            ),
-            ("of 5 ä1", Some("P0001"), "of N äN"),
-        ] {
-            assert_eq!(normalized_reason(&reject(None, reason, sqlstate, 1)), expected);
-        }
-        let long = normalized_reason(&reject(None, &"ä".repeat(300), None, 1));
-        assert_eq!(long, "ä".repeat(100));
+    fn numbers_of_database_messages_are_removed() {
+        let message = "player 12 is banned since 2024, by \"rule_7\" of 9";
+        assert_eq!(without_values(message), "player N is banned since N, by \"rule_7\" of N");
+        assert_eq!(without_values("of 5 ä1"), "of N äN");
+    }
+
+    #[test]
+    fn long_reasons_are_truncated() {
+        let reasons = Reasons::default();
+        reasons.add(&"a".into(), &refused(1, &"ä".repeat(300), "P0001"));
+        assert_eq!(reasons.kinds().kinds[0].reason, "ä".repeat(100));
     }
 
     #[test]
@@ -177,12 +168,12 @@ mod tests {
         assert_eq!(reasons.kinds(), RejectKinds::default());
         let source: Arc<str> = "a.ndjson".into();
         for reject in [
-            reject(None, "not UTF-8 at byte 17 of the line", None, 1),
-            reject(Some("Participants[2].Id"), "is missing", None, 2),
-            reject(Some("Participants[13].Id"), "is missing", None, 5),
-            reject(None, "of 1", Some("P0001"), 6),
-            reject(None, "of 2", Some("P0002"), 7),
-            reject(Some("Participants[0].Id"), "is missing", None, 9),
+            fault(1, FaultKind::NotUtf8 { byte: 17 }),
+            missing(2, 2),
+            missing(5, 13),
+            refused(6, "of 1", "P0001"),
+            refused(7, "of 2", "P0002"),
+            missing(9, 0),
         ] {
             reasons.add(&source, &reject);
         }
@@ -194,7 +185,7 @@ mod tests {
         assert_eq!(
             found,
             [
-                ("is missing", Some("Participants[].Id"), 3, 9),
+                ("required field is missing", Some("Participants[].Id"), 3, 9),
                 ("not UTF-8", None, 1, 1),
                 ("of N", None, 1, 6),
                 ("of N", None, 1, 7),
@@ -205,10 +196,10 @@ mod tests {
     #[test]
     fn a_trigger_with_varying_messages_does_not_conceal_other_reasons() {
         let reasons = Reasons::default();
-        let banned = |number: usize| reject(None, &"x".repeat(number + 1), Some("P0001"), 1);
+        let banned = |number: usize| refused(1, &"x".repeat(number + 1), "P0001");
         (0..150).for_each(|number| reasons.add(&"a".into(), &banned(number)));
         reasons.add(&"a".into(), &banned(3));
-        reasons.add(&"a".into(), &reject(Some("Killer.Id"), "is missing", None, 2));
+        reasons.add(&"a".into(), &missing(2, 0));
         let RejectKinds { kinds, others } = reasons.kinds();
         let summary = |kind: &RejectKind| (kind.reason.clone(), kind.count);
         assert_eq!(summary(&kinds[0]), (VARIOUS.to_owned(), 140));
@@ -220,7 +211,8 @@ mod tests {
     fn the_number_of_kinds_is_limited() {
         let reasons = Reasons::default();
         let letters = |number: usize| "x".repeat(number % 100) + &"y".repeat(number / 100);
-        let many: Vec<Reject> = (0..5000).map(|number| reject(None, &letters(number), None, 1)).collect();
+        let many: Vec<Reject> =
+            (0..5000).map(|number| fault(1, FaultKind::NothingAtPath(letters(number)))).collect();
         many.iter().chain(&many[..1]).for_each(|reject| reasons.add(&"a".into(), reject));
         let RejectKinds { kinds, others } = reasons.kinds();
         assert_eq!((kinds.len(), kinds[0].count, others), (KINDS_MAX, 2, 5000 - KINDS_MAX as u64));

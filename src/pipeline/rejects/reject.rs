@@ -1,5 +1,8 @@
 //! Rejected values.
 
+use crate::event::fault::Fault;
+use std::borrow::Cow;
+use std::fmt;
 use std::ops::Range;
 
 /// A rejected line, value or array element.
@@ -13,12 +16,54 @@ pub struct Reject {
     pub text: Range<usize>,
     /// Its decoded text, if it was in a string of the segment.
     pub raw: Option<Box<str>>,
-    /// The reason for the rejection.
-    pub reason: Box<str>,
-    /// The field at fault, as a path below the event.
-    pub field: Option<Box<str>>,
-    /// The SQLSTATE, if the database refused the event.
-    pub sqlstate: Option<Box<str>>,
+    pub cause: RejectCause,
     /// Whether the text is only the head of the value.
     pub truncated: bool,
+}
+
+/// The cause of a rejection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RejectCause {
+    /// The value is invalid.
+    Fault(Fault),
+    /// The database refused the event.
+    Database {
+        /// The database's message.
+        reason: Box<str>,
+        /// None if a trigger dropped the row silently.
+        sqlstate: Option<Box<str>>,
+    },
+}
+
+impl RejectCause {
+    pub fn reason(&self) -> Cow<'_, str> {
+        match self {
+            Self::Fault(fault) => fault.reason().into(),
+            Self::Database { reason, .. } => Cow::Borrowed(reason),
+        }
+    }
+
+    /// The field at fault, as a path below the event.
+    pub fn field(&self) -> Option<&str> {
+        match self {
+            Self::Fault(fault) => fault.field(),
+            Self::Database { .. } => None,
+        }
+    }
+
+    pub fn sqlstate(&self) -> Option<&str> {
+        match self {
+            Self::Fault(_) => None,
+            Self::Database { sqlstate, .. } => sqlstate.as_deref(),
+        }
+    }
+}
+
+impl fmt::Display for RejectCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fault(fault) => fault.fmt(f),
+            Self::Database { reason, .. } => f.write_str(reason),
+        }
+    }
 }
