@@ -20,6 +20,7 @@ pub(crate) mod prepare;
 pub(crate) mod rejects;
 pub(crate) mod reorder;
 pub(crate) mod run;
+pub(crate) mod run_error;
 pub(crate) mod run_report;
 pub(crate) mod shutdown;
 pub(crate) mod source_segments;

@@ -22,6 +22,7 @@ use crate::pipeline::prepare::preparer::{Preparer, Reading};
 use crate::pipeline::rejects::file::RejectFile;
 use crate::pipeline::reorder::{SequenceSlot, Sequencer};
 use crate::pipeline::run_report::RunReport;
+use crate::pipeline::run_error::RunError;
 use crate::pipeline::shutdown::{Shutdown, ShutdownReason};
 use crate::pipeline::source_segments::{Segments, SourceError};
 use crate::pipeline::worker::Writers;
@@ -113,7 +114,7 @@ fn read_and_store(
     rejects: &RejectFile,
     shutdown: &Shutdown,
     monitor: &Monitor,
-) -> anyhow::Result<Vec<SourceError>> {
+) -> Result<Vec<SourceError>, RunError> {
     let deferred = DeferredSegments::new(&sources);
     let last_source = sources.last().map(Source::to_string);
     let reader = match reader {
@@ -196,7 +197,7 @@ fn run_threads(
     remainder: Option<&Remainder<'_>>,
     claims: &ClaimCount,
     last_source: Option<&str>,
-) -> anyhow::Result<Vec<SourceError>> {
+) -> Result<Vec<SourceError>, RunError> {
     let parsers = rayon::ThreadPoolBuilder::new()
         .num_threads(settings.parse_threads)
         .thread_name(|number| format!("parse-{number}"))

@@ -1,6 +1,7 @@
 //! The result of a run.
 
 use crate::pipeline::account::counts::Counts;
+use crate::pipeline::run_error::RunError;
 use crate::pipeline::shutdown::{Shutdown, ShutdownReason};
 use crate::pipeline::source_segments::SourceError;
 
@@ -20,7 +21,7 @@ pub(crate) struct RunReport {
 
 impl RunReport {
     /// Reports a run that failed before anything was read.
-    pub(crate) fn failed(error: impl Into<anyhow::Error>) -> Self {
+    pub(crate) fn failed(error: impl Into<RunError>) -> Self {
         Self::unread(Some(ShutdownReason::Failed(error.into())))
     }
 

@@ -1,5 +1,6 @@
 //! The shutdown state of a run: whether it must stop reading, and why.
 
+use crate::pipeline::run_error::RunError;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -13,7 +14,7 @@ pub(crate) enum ShutdownReason {
     /// The reject file would exceed this number of bytes. Events already read are stored.
     RejectBytes(u64),
     /// The database or the reject file failed. Nothing more can be stored.
-    Failed(anyhow::Error),
+    Failed(RunError),
     /// A thread panicked, with this message. Events already read are stored as far as possible.
     Panicked(String),
 }
@@ -147,7 +148,7 @@ mod tests {
 
     #[test]
     fn the_first_reason_of_the_highest_rank_is_kept() {
-        let failed = || ShutdownReason::Failed(anyhow::anyhow!("broken"));
+        let failed = || ShutdownReason::Failed(anyhow::anyhow!("broken").into());
         let panicked = || ShutdownReason::Panicked("panicked".to_owned());
         let check = |reasons: Vec<ShutdownReason>, expected: &str, aborts: bool| {
             let shutdown = Shutdown::default();

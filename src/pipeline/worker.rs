@@ -11,6 +11,7 @@ use crate::pipeline::prepare::prepared::Prepared;
 use crate::pipeline::rejects::file::RejectFile;
 use crate::pipeline::rejects::kinds::Reasons;
 use crate::pipeline::reorder::{InFlight, QueuedBatch};
+use crate::pipeline::run_error::RunError;
 use crate::pipeline::shutdown::{Shutdown, ShutdownReason};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use std::sync::Arc;
@@ -62,10 +63,9 @@ impl Writers<'_> {
                     Err(error) if error.is_given_up() => {}
                     Err(error) => {
                         let culprit = error.event().map(|event| batch.place(event));
-                        let error = anyhow::Error::from(error);
                         let error = match culprit {
-                            Some(culprit) => error.context(culprit),
-                            None => error,
+                            Some(place) => RunError::Event { place, source: error },
+                            None => RunError::Store(error),
                         };
                         self.shutdown.stop(ShutdownReason::Failed(error));
                     }

@@ -1,9 +1,9 @@
 //! Derives the status, the exit code and the error of a load from the report of its run.
 
 use crate::database::failure::public::in_public;
-use crate::database::store::StoreError;
 use crate::error::database_exit_status;
 use crate::exit::ExitStatus;
+use crate::pipeline::run_error::RunError;
 use crate::pipeline::run_report::RunReport;
 use crate::pipeline::shutdown::ShutdownReason;
 use crate::report::format::bytes;
@@ -15,8 +15,10 @@ use std::error::Error;
 pub(crate) fn outcome(report: &RunReport) -> (RunStatus, ExitStatus) {
     match &report.halted {
         Some(ShutdownReason::Failed(error)) => {
-            let exit_status =
-                error.downcast_ref::<StoreError>().map_or(ExitStatus::Failed, database_exit_status);
+            let exit_status = match error {
+                RunError::Store(error) | RunError::Event { source: error, .. } => database_exit_status(error),
+                RunError::RejectFile(_) | RunError::Program(_) => ExitStatus::Failed,
+            };
             (RunStatus::Failed, exit_status)
         }
         Some(ShutdownReason::Panicked(_)) => (RunStatus::Failed, ExitStatus::Failed),
@@ -43,7 +45,7 @@ pub(crate) fn run_outcome(report: &RunReport) -> RunOutcome {
 /// The error of the run, formatted by `describe`.
 pub(crate) fn cause(report: &RunReport, describe: fn(&(dyn Error + 'static)) -> String) -> Option<String> {
     match &report.halted {
-        Some(ShutdownReason::Failed(error)) => Some(describe(error.as_ref())),
+        Some(ShutdownReason::Failed(error)) => Some(describe(error)),
         Some(ShutdownReason::Panicked(message)) => Some(message.clone()),
         Some(ShutdownReason::RejectBytes(bytes_max)) => Some(format!(
             "the reject file would exceed {}, which is out of proportion to the input; check the input",
