@@ -2,8 +2,7 @@
 
 pub(crate) use crate::exit::ExitStatus;
 
-use crate::database::failure::failure_kind::FailureKind;
-use crate::database::store::StoreError;
+use crate::database::store::{FailureKind, StoreError};
 use crate::embedded::error::EmbeddedError;
 use crate::input::error::InputError;
 use crate::pipeline::rejects::file::RejectFileError;

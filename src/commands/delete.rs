@@ -148,7 +148,7 @@ enum EarlyEnd {
 
 impl From<StoreError> for EarlyEnd {
     fn from(error: StoreError) -> Self {
-        if error.is_given_up() { EarlyEnd::Stopped } else { EarlyEnd::Failed(error.into()) }
+        if error.is_aborted() { EarlyEnd::Stopped } else { EarlyEnd::Failed(error.into()) }
     }
 }
 

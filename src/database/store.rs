@@ -140,40 +140,48 @@ pub(crate) trait Store: Sync {
 pub struct StoreError {
     what: String,
     source: Option<Box<dyn Error + Send + Sync>>,
-    mark: Mark,
+    kind: FailureKind,
+    is_aborted: bool,
     event: Option<usize>,
 }
 
-/// The kind of a failure, if known.
+/// The kind of a failure, which decides whether another run can help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mark {
-    None,
-    /// The caller aborted the call.
-    Aborted,
-    /// A retry would fail again.
-    Refused,
+pub enum FailureKind {
+    /// An outage, or an error that persisted through all retries. It may pass.
+    Passing,
+    /// The database refuses for a permanent reason: login, privileges, names, incompatible tables.
+    Permanent,
+    /// The program itself: a limit of its process, such as threads or open files, or a panic.
+    Program,
+}
+
+/// An error that can cause a [`StoreError`].
+pub(crate) trait FailureCause: Error + Send + Sync + 'static {
+    fn failure_kind(&self) -> FailureKind;
 }
 
 impl StoreError {
     /// A failure of the operation `what`, with its cause.
-    pub fn new(what: impl Into<String>, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { what: what.into(), source: Some(source.into()), mark: Mark::None, event: None }
+    pub(crate) fn new(what: impl Into<String>, source: impl FailureCause) -> Self {
+        let kind = source.failure_kind();
+        Self { kind, source: Some(Box::new(source)), ..Self::plain(what) }
     }
 
     /// A failure without a further cause.
     pub fn plain(what: impl Into<String>) -> Self {
-        Self { what: what.into(), source: None, mark: Mark::None, event: None }
+        Self { what: what.into(), source: None, kind: FailureKind::Passing, is_aborted: false, event: None }
     }
 
     /// The database is unusable in its current state, for example because of incompatible tables or missing privileges.
     /// A retry would fail again.
     pub fn refused(what: impl Into<String>) -> Self {
-        Self { mark: Mark::Refused, ..Self::plain(what) }
+        Self { kind: FailureKind::Permanent, ..Self::plain(what) }
     }
 
     /// The caller aborted the call. The operation may still succeed.
     pub fn aborted(what: impl Into<String>) -> Self {
-        Self { mark: Mark::Aborted, ..Self::plain(what) }
+        Self { is_aborted: true, ..Self::plain(what) }
     }
 
     /// The same failure, caused by the event with this index in the batch's rows.
@@ -187,14 +195,14 @@ impl StoreError {
         self.event
     }
 
-    /// Whether it was created by [`refused`](Self::refused).
-    pub(crate) fn is_marked_refused(&self) -> bool {
-        self.mark == Mark::Refused
+    /// The kind of the failure, which is that of its cause.
+    pub fn kind(&self) -> FailureKind {
+        self.kind
     }
 
     /// Whether the caller aborted the call.
-    pub fn is_given_up(&self) -> bool {
-        self.mark == Mark::Aborted
+    pub fn is_aborted(&self) -> bool {
+        self.is_aborted
     }
 }
 

@@ -110,7 +110,7 @@ impl<'r> Remainder<'r> {
             let before = waiting.len();
             let claimed = match self.classify(&mut waiting, last_progress.elapsed()) {
                 Ok(claimed) => claimed,
-                Err(error) if error.is_given_up() => break,
+                Err(error) if error.is_aborted() => break,
                 Err(error) => {
                     self.shutdown.stop(ShutdownReason::Failed(error.into()));
                     break;

@@ -21,8 +21,8 @@ use crate::pipeline::prepare::first_values::FirstValues;
 use crate::pipeline::prepare::preparer::{Preparer, Reading};
 use crate::pipeline::rejects::file::RejectFile;
 use crate::pipeline::reorder::{SequenceSlot, Sequencer};
-use crate::pipeline::run_report::RunReport;
 use crate::pipeline::run_error::RunError;
+use crate::pipeline::run_report::RunReport;
 use crate::pipeline::shutdown::{Shutdown, ShutdownReason};
 use crate::pipeline::source_segments::{Segments, SourceError};
 use crate::pipeline::worker::Writers;
@@ -327,7 +327,7 @@ impl<'r> PrepareStage<'r> {
             Ok(SegmentStatus::Taken) => SegmentFate::Load(None),
             // The segment's events are still counted, and remain unfinished.
             Err(error) => {
-                if !error.is_given_up() {
+                if !error.is_aborted() {
                     shutdown.stop(ShutdownReason::Failed(error.into()));
                 }
                 SegmentFate::Load(None)

@@ -60,7 +60,7 @@ impl Writers<'_> {
                 match self.store_batch(&batch.batch) {
                     Ok(written) => self.settle(&mut batch, written),
                     // The run was aborted. The events remain unfinished.
-                    Err(error) if error.is_given_up() => {}
+                    Err(error) if error.is_aborted() => {}
                     Err(error) => {
                         let culprit = error.event().map(|event| batch.place(event));
                         let error = match culprit {

@@ -58,9 +58,9 @@ pub(crate) fn load(
         |deadline: &Deadline| RunLog::begin(&database.manager, &store_settings, id, &sources, deadline);
     // Retry after a stop, because the row may already be written and then needs its end.
     let log = begin(&at_start)
-        .or_else(|error| if error.is_given_up() { begin(&Deadline::at_most(END_MAX)) } else { Err(error) });
+        .or_else(|error| if error.is_aborted() { begin(&Deadline::at_most(END_MAX)) } else { Err(error) });
     let log = match log {
-        Err(error) if error.is_given_up() => {
+        Err(error) if error.is_aborted() => {
             let report = RunReport::stopped(shutdown);
             let final_status = observer.serve_final_status(&run_outcome(&report));
             return Ok(Done { report, store: StoreFigures::default(), metrics: Ok(()), final_status });
@@ -102,7 +102,7 @@ pub(crate) fn load(
         }
         (_, Err(error)) => RunReport::failed(anyhow::anyhow!("{error:#}")),
         (Err(_), _) => match files {
-            Err(error) if error.is_given_up() => RunReport::stopped(shutdown),
+            Err(error) if error.is_aborted() => RunReport::stopped(shutdown),
             Err(error) => RunReport::failed(error),
             Ok(_) => unreachable!("matched above"),
         },

@@ -1,36 +1,14 @@
-//! The cause of a database failure, which decides whether another run can help.
+//! The kinds of the errors that can cause a store failure.
 
 use crate::database::failure::classify::{ErrorClass, classify};
 use crate::database::failure::error::DatabaseError;
 use crate::database::failure::gate_error::GateError;
-use crate::database::store::StoreError;
+use crate::database::store::{FailureCause, FailureKind, StoreError};
 use crate::error_chain::in_full;
-use std::error::Error;
-
-/// The kind of cause of a store failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FailureKind {
-    /// An outage, or an error that persisted through all retries. It may pass.
-    Passing,
-    /// The database refuses for a permanent reason: login, privileges, names, incompatible tables.
-    Permanent,
-    /// The program itself: a limit of its process, such as threads or open files, or a panic.
-    Program,
-}
+use crate::layout::compare::MalformedRows;
+use std::sync::Arc;
 
 impl StoreError {
-    /// The kind of the failure. Of several causes, the outermost one decides.
-    pub fn kind(&self) -> FailureKind {
-        let mut next: Option<&(dyn Error + 'static)> = Some(self);
-        while let Some(error) = next {
-            if let Some(kind) = decide(error) {
-                return kind;
-            }
-            next = error.source();
-        }
-        FailureKind::Passing
-    }
-
     /// The same failure with another message, if it is permanent: only permanent failures name commands. Not for
     /// errors that reach `in_public`, because the cause becomes text.
     #[must_use]
@@ -39,33 +17,51 @@ impl StoreError {
     }
 }
 
-/// None if the next cause decides.
-fn decide(error: &(dyn Error + 'static)) -> Option<FailureKind> {
-    if let Some(error) = error.downcast_ref::<StoreError>() {
-        return error.is_marked_refused().then_some(FailureKind::Permanent);
+impl FailureCause for DatabaseError {
+    fn failure_kind(&self) -> FailureKind {
+        match self {
+            // It stands for the error in it, and has the same source.
+            DatabaseError::Described(error) => error.kind(),
+            DatabaseError::Aborted | DatabaseError::NoneFree(_) => FailureKind::Passing,
+            DatabaseError::Thread(_) | DatabaseError::OutOfFiles(_) => FailureKind::Program,
+            error => class_kind(error.class()),
+        }
     }
-    if let Some(error) = error.downcast_ref::<GateError>() {
-        return Some(match error {
+}
+
+impl FailureCause for GateError {
+    fn failure_kind(&self) -> FailureKind {
+        match self {
             GateError::Aborted | GateError::OutageTooLong(..) => FailureKind::Passing,
-            GateError::Fatal(cause) => match kind(cause) {
+            GateError::Fatal(cause) => match cause.failure_kind() {
                 FailureKind::Program => FailureKind::Program,
                 FailureKind::Permanent | FailureKind::Passing => FailureKind::Permanent,
             },
-        });
+        }
     }
-    if let Some(error) = error.downcast_ref::<DatabaseError>() {
-        return Some(kind(error));
-    }
-    error.downcast_ref::<postgres::Error>().map(|error| class_kind(classify(error)))
 }
 
-fn kind(error: &DatabaseError) -> FailureKind {
-    match error {
-        // It stands for the error in it, and has the same source.
-        DatabaseError::Described(error) => error.kind(),
-        DatabaseError::Aborted | DatabaseError::NoneFree(_) => FailureKind::Passing,
-        DatabaseError::Thread(_) | DatabaseError::OutOfFiles(_) => FailureKind::Program,
-        error => class_kind(error.class()),
+impl FailureCause for postgres::Error {
+    fn failure_kind(&self) -> FailureKind {
+        class_kind(classify(self))
+    }
+}
+
+impl FailureCause for Arc<DatabaseError> {
+    fn failure_kind(&self) -> FailureKind {
+        self.as_ref().failure_kind()
+    }
+}
+
+impl FailureCause for MalformedRows {
+    fn failure_kind(&self) -> FailureKind {
+        FailureKind::Passing
+    }
+}
+
+impl FailureCause for prometheus::Error {
+    fn failure_kind(&self) -> FailureKind {
+        FailureKind::Program
     }
 }
 

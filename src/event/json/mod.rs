@@ -375,7 +375,9 @@ impl<'a> Cursor<'a> {
                     at += 2;
                 }
                 Some(_) => {
-                    return Err(FaultKind::Syntax { reason: "control character in a string", byte: at }.into());
+                    return Err(
+                        FaultKind::Syntax { reason: "control character in a string", byte: at }.into()
+                    );
                 }
                 None => {
                     return Err(FaultKind::Syntax { reason: "unterminated string", byte: bytes.len() }.into());
