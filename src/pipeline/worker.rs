@@ -45,8 +45,8 @@ impl Writers<'_> {
     pub(crate) fn work(&self, batches: &Receiver<QueuedBatch<'_>>) {
         let _alarm = self.shutdown.alarm("writer");
         let activity = self.activities.begin();
-        let mut pace = InputWait::default();
-        while let Some(QueuedBatch { batch, entry }) = self.next(batches, &mut pace) {
+        let mut input_wait = InputWait::default();
+        while let Some(QueuedBatch { batch, entry }) = self.next(batches, &mut input_wait) {
             // The claim is released after the batch is accounted for, and before later batches get their turn.
             let ClaimedBatch { prepared: mut batch, is_abandoned, _claim } = batch;
             let segment = Some((batch.segment.number, batch.batch.counts.events));
@@ -221,8 +221,8 @@ mod tests {
             };
             let (_, ended) = crossbeam_channel::bounded::<QueuedBatch<'_>>(1);
             let begun = Instant::now().checked_sub(Duration::from_mins(1));
-            let mut pace = InputWait { begun, waited: Duration::from_secs(waited) };
-            assert!(writers.next(&ended, &mut pace).is_none());
+            let mut input_wait = InputWait { begun, waited: Duration::from_secs(waited) };
+            assert!(writers.next(&ended, &mut input_wait).is_none());
             assert_eq!(store.calls(FakeOperation::CatchUp), expected, "{waited} s waited");
         }
     }
