@@ -1,22 +1,27 @@
 //! `load`: loads dumps into the database and accounts for every event.
 
-mod dry_run;
-mod into_database;
+mod confirm;
+mod health_page;
+mod load_summary;
+mod outcome;
 mod outputs;
-mod parts;
+mod pages;
+mod recorded_run;
+mod run;
+mod target;
+mod unchanged;
 
 use crate::cli::LoadArgs;
-use crate::commands::common::load_summary::{Printed, stop_summary};
 use crate::commands::common::next_steps::SchemaHints;
-use crate::commands::common::outcome::{cause, outcome};
 use crate::commands::common::process::Process;
 use crate::commands::common::signals::Listener;
 use crate::commands::common::sources::FoundSources;
-use crate::commands::common::{load_summary, next_steps as next, sources};
-use crate::commands::load::dry_run::read_only;
-use crate::commands::load::into_database::load;
+use crate::commands::common::{next_steps as next, sources};
+use crate::commands::load::load_summary::{Printed, stop_summary};
+use crate::commands::load::outcome::{cause, outcome};
 use crate::commands::load::outputs::{prepare, refuse_overwriting, write_failure_metrics};
-use crate::commands::load::parts::{Done, LoadParts, StoreFigures};
+use crate::commands::load::recorded_run::StoreFigures;
+use crate::commands::load::run::{Done, LoadParts, load};
 use crate::error::CommandError;
 use crate::error_chain::in_full;
 use crate::exit::ExitStatus;
@@ -75,10 +80,7 @@ pub(crate) fn run(
         shutdown: &shutdown,
         monitor: &monitor,
     };
-    let done = match &settings.database {
-        Some(place) => load(&parts, listener, place),
-        None => read_only(&parts, listener),
-    };
+    let done = load(&parts, listener);
     requests.end();
     if done.is_err() {
         write_failure_metrics(&settings, id);

@@ -1,15 +1,17 @@
 //! The output files of a load, and the address of its pages.
 
-use crate::commands::common::observe::Observer;
+use crate::commands::common::sources;
 use crate::commands::common::sources::FoundSources;
-use crate::commands::common::{observe, sources};
+use crate::commands::load::pages;
 use crate::error::CommandError;
 use crate::error_chain::in_full;
 use crate::pipeline::rejects::file::RejectFile;
+use crate::report::metrics::Metrics;
 use crate::report::snapshot::LiveRun;
 use crate::report::terminal::screen::Screen;
 use crate::settings::LoadSettings;
 use crate::settings::environment::SettingError;
+use anyhow::Context as _;
 use jiff::Timestamp;
 use std::io;
 use std::net::TcpListener;
@@ -56,13 +58,43 @@ pub(crate) fn prepare(
     screen: &Screen,
 ) -> Result<(RejectFile, Option<TcpListener>), CommandError> {
     let listener =
-        settings.listen.as_ref().map(|listen| observe::listen(listen, screen)).transpose()?.flatten();
+        settings.listen.as_ref().map(|listen| pages::listen(listen, screen)).transpose()?.flatten();
     found.check()?;
     let rejects = match &settings.rejects {
         Some(path) => RejectFile::new(path.clone())?,
         None => RejectFile::by_default(default_rejects(id)),
     };
     Ok((rejects, listener))
+}
+
+/// The metrics of a run. `last_success` is the end of the last successful run.
+pub(crate) fn new_metrics(
+    settings: &LoadSettings,
+    live: &LiveRun,
+    run: Uuid,
+    last_success: Option<i64>,
+) -> anyhow::Result<Metrics> {
+    let (event, monitor) = (&settings.event, Arc::clone(&live.monitor));
+    if settings.database.is_none() && settings.metrics_file.is_some() {
+        log::warn!("metrics file not written: it describes real loads, and this is a dry run");
+    }
+    Metrics::new(run, event.server, event.layout, monitor, live.manager.clone(), last_success)
+        .context("cannot create the metrics")
+}
+
+/// Writes the metrics file, if one is set.
+pub(crate) fn write_metrics(
+    settings: &LoadSettings,
+    metrics: &Metrics,
+    succeeded: bool,
+) -> anyhow::Result<()> {
+    // A dry run has no database, and its metrics are not written.
+    let Some(path) = settings.metrics_file.as_ref().filter(|_| settings.database.is_some()) else {
+        return Ok(());
+    };
+    metrics
+        .write(path, succeeded)
+        .with_context(|| format!("cannot write the metrics file {}", path.display()))
 }
 
 /// Writes the metrics of a load that failed early, so that monitoring notices it.
@@ -77,8 +109,8 @@ pub(crate) fn write_failure_metrics(settings: &LoadSettings, id: Uuid) {
         manager: None,
         bytes_total: None,
     };
-    let written = Observer::start(settings, &live, None, id, None, None)
-        .and_then(|observer| observer.write_metrics(false));
+    let written =
+        new_metrics(settings, &live, id, None).and_then(|metrics| write_metrics(settings, &metrics, false));
     if let Err(error) = written {
         log::warn!("{}", in_full(error.as_ref()));
     }

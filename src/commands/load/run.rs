@@ -1,0 +1,159 @@
+//! The course of a load: tables, ledger row, events, end of the run. A dry run does the same without a database.
+
+use crate::commands::common::next_steps::SchemaHints;
+use crate::commands::common::process::Process;
+use crate::commands::common::signals::Listener;
+use crate::commands::common::sources;
+use crate::commands::load::confirm::confirm;
+use crate::commands::load::outcome::{has_succeeded, run_outcome};
+use crate::commands::load::outputs::{new_metrics, write_metrics};
+use crate::commands::load::pages::{FinalStatus, LoadPages};
+use crate::commands::load::recorded_run::{RecordedRun, StoreFigures};
+use crate::commands::load::target::LoadTarget;
+use crate::database::session::deadline::Deadline;
+use crate::database::store::Store;
+use crate::database::write::postgres_store::PostgresStore;
+use crate::error::CommandError;
+use crate::error_chain::in_full;
+use crate::input::convert::PipedCommand;
+use crate::input::reader::Reader;
+use crate::input::source::Source;
+use crate::pipeline;
+use crate::pipeline::account::monitor::Monitor;
+use crate::pipeline::rejects::file::RejectFile;
+use crate::pipeline::run::PipelineSettings;
+use crate::pipeline::run_report::RunReport;
+use crate::pipeline::shutdown::Shutdown;
+use crate::pipeline::source_segments::SourceError;
+use crate::report::snapshot::LiveRun;
+use crate::report::terminal::progress::Progress;
+use crate::settings::LoadSettings;
+use anyhow::Context as _;
+use std::cell::Cell;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Instant;
+use uuid::Uuid;
+
+/// The inputs of a load.
+pub(crate) struct LoadParts<'r> {
+    pub(crate) settings: &'r LoadSettings,
+    /// The reader, if reading has already started.
+    pub(crate) reader: Cell<Option<Reader>>,
+    /// The command that input errors suggest.
+    pub(crate) piped: PipedCommand,
+    /// The commands that table errors suggest.
+    pub(crate) hints: SchemaHints,
+    /// The errors of unreadable sources.
+    pub(crate) unread: Cell<Vec<SourceError>>,
+    pub(crate) id: Uuid,
+    pub(crate) started: Instant,
+    pub(crate) rejects: &'r RejectFile,
+    pub(crate) process: &'r Process<'r>,
+    pub(crate) requests: &'r Listener,
+    pub(crate) shutdown: &'r Arc<Shutdown>,
+    pub(crate) monitor: &'r Arc<Monitor>,
+}
+
+/// The result of a load.
+pub(crate) struct Done {
+    pub(crate) report: RunReport,
+    pub(crate) store: StoreFigures,
+    /// The result of writing the metrics file.
+    pub(crate) metrics: anyhow::Result<()>,
+    /// Serves the final status to an open page.
+    pub(crate) final_status: Option<FinalStatus>,
+}
+
+/// Loads into the database of the settings, if there is one, and closes it.
+pub(crate) fn load(parts: &LoadParts<'_>, listener: Option<TcpListener>) -> Result<Done, CommandError> {
+    let place = parts.settings.database.as_ref();
+    let target = place.map(|place| LoadTarget::open(parts, place)).transpose()?;
+    let done = run_observed(parts, listener, target.as_ref())?;
+    if let Some(Err(error)) = target.map(|target| target.database.close()) {
+        // Everything is stored, so a server that does not stop is only a warning.
+        log::warn!("{}", in_full(&error));
+    }
+    Ok(done)
+}
+
+/// Shows the run on the pages and the terminal and in the metrics. At the end nothing of it holds the database.
+fn run_observed(
+    parts: &LoadParts<'_>,
+    listener: Option<TcpListener>,
+    target: Option<&LoadTarget>,
+) -> Result<Done, CommandError> {
+    let settings = parts.settings;
+    let live = LiveRun {
+        begun: parts.started,
+        monitor: Arc::clone(parts.monitor),
+        shutdown: Arc::clone(parts.shutdown),
+        manager: target.map(|target| target.database.manager.clone()),
+        bytes_total: sources::bytes_total(&settings.sources),
+    };
+    let last_success = target.and_then(|target| target.last_success);
+    let metrics = Arc::new(new_metrics(settings, &live, parts.id, last_success)?);
+    let database = target.map(|target| &target.database);
+    let serve = |listener| LoadPages::start(listener, settings, &live, parts.id, &metrics, database);
+    let pages = listener.map(serve).transpose()?;
+    parts.requests.begin();
+    let recorded = match target.map(|target| RecordedRun::begin(target, parts)).transpose() {
+        Err(error) if error.is_aborted() => None,
+        recorded => Some(recorded?),
+    };
+    let (report, store, metrics) = if let Some(recorded) = recorded {
+        // The ledger now has the run, so its end must be recorded on every path.
+        let progress = Progress::start(live, parts.process.screen.clone()).context("cannot start a thread");
+        let report = match &progress {
+            Ok(_) => read_and_store(parts, recorded.as_ref()),
+            Err(error) => RunReport::failed(anyhow::anyhow!("{error:#}")),
+        };
+        let store = recorded.map_or_else(StoreFigures::default, |recorded| recorded.end(&report));
+        let written = write_metrics(settings, &metrics, has_succeeded(&report));
+        (report, store, written)
+    } else {
+        (RunReport::stopped(parts.shutdown), StoreFigures::default(), Ok(()))
+    };
+    let final_status = pages.and_then(|pages| pages.serve_final_status(&run_outcome(&report)));
+    Ok(Done { report, store, metrics, final_status })
+}
+
+/// Reads all sources, and stores their events unless this is a dry run.
+fn read_and_store(parts: &LoadParts<'_>, recorded: Option<&RecordedRun<'_>>) -> RunReport {
+    let settings = parts.settings;
+    let reader = parts.reader.take();
+    let mut pipeline = settings.pipeline(parts.piped.clone());
+    let Some(recorded) = recorded else {
+        return read(parts, settings.sources.clone(), reader, &pipeline, None);
+    };
+    pipeline.reading.tables = recorded.target.identity.clone();
+    // If the game server was read from the first event, reading has already started, so no file can be skipped.
+    let rereads = settings.rereads || reader.is_some();
+    let files = match recorded.examine(&settings.sources, pipeline.preparer(), rereads) {
+        Ok(files) => files,
+        Err(error) if error.is_aborted() => return RunReport::stopped(parts.shutdown),
+        Err(error) => return RunReport::failed(error),
+    };
+    files.skipped.iter().for_each(|held| parts.monitor.skip_file(held));
+    let mut report = read(parts, files.sources.clone(), reader, &pipeline, Some(&recorded.store));
+    if report.halted.is_none() {
+        confirm(&recorded.store, &mut report);
+    }
+    let deadline = Deadline::until_cancelled(parts.shutdown.aborted());
+    files.record(&recorded.target.database.manager, parts.id, &report, parts.monitor, &deadline);
+    report
+}
+
+fn read(
+    parts: &LoadParts<'_>,
+    sources: Vec<Source>,
+    reader: Option<Reader>,
+    pipeline: &PipelineSettings,
+    store: Option<&PostgresStore>,
+) -> RunReport {
+    let store = store.map(|store| store as &dyn Store);
+    let mut report =
+        pipeline::run::run(sources, reader, pipeline, store, parts.rejects, parts.shutdown, parts.monitor);
+    report.source_errors.splice(0..0, parts.unread.take());
+    report
+}

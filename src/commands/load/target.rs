@@ -1,0 +1,51 @@
+//! The database that a load writes to, with its tables and the settings of the load.
+
+use crate::commands::common::open_database::OpenDatabase;
+use crate::commands::load::run::LoadParts;
+use crate::database::ledger::runs::RunLog;
+use crate::database::options::StoreSettings;
+use crate::database::schema::{deferred_indexes, ensure};
+use crate::database::schemas::{Schemas, identity};
+use crate::error::CommandError;
+use crate::layout::ddl::Indexes;
+use crate::layout::table::Distribution;
+use crate::settings::database::DatabaseSettings;
+
+/// An open database whose tables a load can write to.
+pub(crate) struct LoadTarget {
+    pub(crate) database: OpenDatabase,
+    pub(crate) store_settings: StoreSettings,
+    /// Part of each segment's key.
+    pub(crate) identity: Option<String>,
+    /// The end of the last successful run, in seconds since 1970, if the pages or the metrics file show it.
+    pub(crate) last_success: Option<i64>,
+}
+
+impl LoadTarget {
+    /// Opens the database and ensures that the tables exist and fit.
+    pub(crate) fn open(parts: &LoadParts<'_>, place: &DatabaseSettings) -> Result<Self, CommandError> {
+        let (settings, id) = (parts.settings, parts.id);
+        let layout = settings.event.layout;
+        let database = OpenDatabase::open(place, id)?;
+        let manager = &database.manager;
+        let schemas = Schemas::find(manager, layout, place.schema(), place.ledger_schema.as_deref())?;
+        let tables = ensure::ensure(manager, layout, &schemas, Indexes::Later, Distribution::OneServer)
+            .map_err(|error| error.map_message(|text| parts.hints.fill(text)))?;
+        if tables.distribution == Distribution::OneServer {
+            deferred_indexes::defer(manager, layout, &schemas, id);
+        }
+        let identity = identity(manager, layout, &schemas)?;
+        let store_settings = StoreSettings {
+            schema_apply: parts.hints.fill("aegis-kills schema apply"),
+            layout,
+            schemas,
+            server: settings.event.server,
+            on_conflict: settings.on_conflict,
+            held: settings.held,
+            distribution: tables.distribution,
+        };
+        let is_watched = settings.listen.is_some() || settings.metrics_file.is_some();
+        let last_success = if is_watched { RunLog::last_success(manager, &store_settings)? } else { None };
+        Ok(Self { database, store_settings, identity, last_success })
+    }
+}
