@@ -3,9 +3,11 @@
 use crate::cli::EmbeddedAction;
 use crate::commands::common::output::{write_output, write_text};
 use crate::database::connect::from_url;
+use crate::database::connect::server_version::VERSION_MIN;
 use crate::database::health::HealthProbe;
 use crate::database::pool::liveness::ServerHealth;
 use crate::embedded;
+use crate::embedded::programs::MAJOR_MIN;
 use crate::embedded::server::ServerPhase;
 use crate::embedded::size::disk_bytes;
 use crate::embedded::{Embedded, Lifetime, Status, Stopped};
@@ -18,6 +20,9 @@ use crate::shell::shell_quoted;
 use jiff::Timestamp;
 use std::path::Path;
 use std::time::Duration;
+
+// A private server must be one that the commands support.
+const _: () = assert!(MAJOR_MIN == VERSION_MIN);
 
 /// How long `status` waits for a response of the server.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(3);

@@ -4,8 +4,7 @@
 //! and runs the call on a *supervised* thread. A failure is *classified*, then retried by the *retry* policy, or by the
 //! gate once its *watchdog* has reached the database again.
 //!
-//! The directories, in reading order. Each imports those above it, the types of `store`, `options` and `schemas`, and, in
-//! `session`, the metrics of the pool:
+//! The directories, in reading order. Each imports those above it, and `store`, `options`, `schemas` and `metrics`:
 //!
 //! - `connect`: the database's address, TLS, the server's version.
 //! - `failure`: errors and their classification.
@@ -21,6 +20,7 @@ pub(crate) mod failure;
 pub(crate) mod health;
 pub(crate) mod ledger;
 pub(crate) mod locks;
+pub(crate) mod metrics;
 pub(crate) mod options;
 pub(crate) mod pool;
 pub(crate) mod schema;

@@ -10,9 +10,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use crate::database::connect::server_version::VERSION_MIN;
 use crate::embedded::account::Account;
 use crate::embedded::error::EmbeddedError;
+
+/// The oldest major version that is used. The commands support no older server either.
+pub(crate) const MAJOR_MIN: u32 = 12;
 
 /// Where packages install the programs, relative to the root directory. A `*` stands for the rest of a name.
 const USUAL_PLACES: [&str; 9] = [
@@ -82,7 +84,7 @@ impl Programs {
             log::debug!("skipped {}: no version reported", bin.display());
             return None;
         };
-        if major < VERSION_MIN {
+        if major < MAJOR_MIN {
             log::debug!("skipped {}: PostgreSQL {version} is too old", bin.display());
             return None;
         }

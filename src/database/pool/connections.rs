@@ -4,8 +4,8 @@
 //! and open the minimum again each time. So it is off, and the watchdog closes those above the minimum.
 
 use crate::database::failure::error::DatabaseError;
+use crate::database::metrics::PoolMetrics;
 use crate::database::pool::gate::AvailabilityGate;
-use crate::database::pool::metrics::PoolMetrics;
 use crate::database::session::deadline::Deadline;
 use crate::database::session::opener::{ApartClient, Opener, Session};
 use crate::error_chain::in_full;

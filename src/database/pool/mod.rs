@@ -6,7 +6,6 @@ pub(crate) mod connections;
 pub(crate) mod gate;
 pub(crate) mod liveness;
 pub(crate) mod manager;
-pub(crate) mod metrics;
 pub(crate) mod outage_settings;
 pub(crate) mod outages;
 pub(crate) mod retry;

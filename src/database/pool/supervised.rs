@@ -5,8 +5,8 @@
 //! retry has written the row.
 
 use crate::database::failure::error::DatabaseError;
+use crate::database::metrics::PoolMetrics;
 use crate::database::pool::gate::AvailabilityGate;
-use crate::database::pool::metrics::PoolMetrics;
 use crate::database::session::backend::{Doing, look};
 use crate::database::session::client::Client;
 use crate::database::session::deadline::{Deadline, Waited};

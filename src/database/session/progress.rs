@@ -1,6 +1,6 @@
 //! The progress of a call, for the thread that supervises it.
 
-use crate::database::pool::metrics::PoolMetrics;
+use crate::database::metrics::PoolMetrics;
 use crate::database::session::backend::{Build, BuildLooks};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
