@@ -21,12 +21,11 @@
 //! - [`cli`] and [`settings`]: options as typed, and checked settings.
 //! - [`commands`]: one file per subcommand; parts that several share are in `common`.
 //! - [`program`], [`exit`], [`error`], [`error_chain`] and [`panics`]: from arguments to an exit code. `exit` lists the
-//!   codes; `error` and `commands/common/outcome` choose one.
+//!   codes; `error` and `commands/load/outcome` choose one.
 //! - [`visible`] and [`shell`]: text made safe for a terminal or a shell.
 //!
-//! Imports go one way: commands → report → pipeline → database → layout → event. `input` and `generate` are
-//! independent; `embedded` uses only the least server version of `database`. A test fails on an import cycle between
-//! files, direct or indirect.
+//! Imports go one way: commands → report → pipeline → database → layout → event. `input`, `embedded` and `generate` are
+//! independent. A test fails on an import cycle between files, direct or indirect.
 //!
 //! # As a library
 //!

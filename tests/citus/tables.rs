@@ -6,7 +6,7 @@ use std::thread;
 use crate::support::citus::Citus;
 use crate::support::cluster::Cluster;
 use crate::support::dumps::{generated, join, lines};
-use crate::support::oracle::{self, Nul, assert_same, expect, expect_in, read_aegis, read_tables};
+use crate::support::oracle::{self, Nul, assert_same, expect, expect_in};
 use crate::support::program::Workplace;
 use crate::support::samples::sample_events;
 
@@ -21,7 +21,8 @@ fn citus_stores_the_same_rows_as_one_server() {
     let (work, database) = (Workplace::new(), Cluster::shared().database("beside_citus"));
     let dump = dump();
     work.write("dump.ndjson", &dump);
-    for (layout, tables) in [("archive", oracle::Layout::Archive), ("aegis", oracle::Layout::Aegis)] {
+    for tables in oracle::Layout::ALL {
+        let layout = tables.name();
         citus.distribute(&work, layout);
         let args = ["--layout", layout, "dump.ndjson"];
         let one = work.load(&database, &args).segment_bytes(64 << 10).run();
@@ -32,12 +33,11 @@ fn citus_stores_the_same_rows_as_one_server() {
             assert_eq!(many.count(name), one.count(name), "{layout}: {name}");
         }
         let expected = expect_in(tables, &dump, Nul::Reject, &[].into()).tables;
-        let (found, beside) = match tables {
-            oracle::Layout::Archive => {
-                (citus.tables(), read_tables(&mut database.client(), "public", "americas"))
-            }
-            oracle::Layout::Aegis => (citus.aegis_tables(), read_aegis(&mut database.client(), "public")),
+        let stored = || match tables {
+            oracle::Layout::Archive => citus.tables(),
+            oracle::Layout::Aegis => citus.aegis_tables(),
         };
+        let (found, beside) = (stored(), tables.read(&mut database.client(), "public", "americas"));
         assert_same(&expected, &found);
         assert_same(&beside, &found);
         // A second load in every mode changes nothing.
@@ -46,11 +46,7 @@ fn citus_stores_the_same_rows_as_one_server() {
             let run = citus.load(&work, &args).args(more).segment_bytes(64 << 10).run().summary();
             run.check(&[("inserted", 0), ("updated", 0), ("unfinished", 0)]);
         }
-        let again = match tables {
-            oracle::Layout::Archive => citus.tables(),
-            oracle::Layout::Aegis => citus.aegis_tables(),
-        };
-        assert_same(&expected, &again);
+        assert_same(&expected, &stored());
     }
 }
 

@@ -50,7 +50,7 @@ fn the_connections_page_has_all_metrics_and_only_existing_messages() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = fs::read_to_string(root.join("docs/connections.md")).expect("the page");
     let source = |file: &str| fs::read_to_string(root.join("src").join(file)).expect("a source");
-    let metrics = source("report/metrics.rs") + &source("database/pool/metrics.rs");
+    let metrics = source("report/metrics.rs") + &source("database/metrics.rs");
     let names: Vec<&str> =
         metrics.split("\"aegis_kills_").skip(1).filter_map(|rest| rest.split('"').next()).collect();
     assert!(names.len() > 15, "{names:?}");

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::generated;
-use crate::support::oracle::{Layout, Nul, assert_same, expect_in, read_aegis, read_tables};
+use crate::support::oracle::{Layout, Nul, assert_same, expect_in};
 use crate::support::process::Supervised as _;
 use crate::support::program::{Ended, Program, Workplace};
 use crate::support::{eventually, find_program, not_tried};
@@ -106,8 +106,16 @@ impl Shared<'_> {
     }
 
     fn program(&self, command: &str, schema: &str) -> Program {
-        let layout = if self.layout == Layout::Aegis { "aegis" } else { "archive" };
-        let args = [command, "--json", "--layout", layout, "--schema", schema, "--ledger-schema", SHARED];
+        let args = [
+            command,
+            "--json",
+            "--layout",
+            self.layout.name(),
+            "--schema",
+            schema,
+            "--ledger-schema",
+            SHARED,
+        ];
         self.work.program(&args).env("DATABASE_URL", &self.database.url()).segment_bytes(16 << 10)
     }
 
@@ -119,11 +127,7 @@ impl Shared<'_> {
     fn assert_holds(&self, schema: &str, dump: &[u8]) {
         let expected = expect_in(self.layout, dump, Nul::Reject, &[].into()).tables;
         let client = &mut self.database.client();
-        let found = match self.layout {
-            Layout::Archive => read_tables(client, schema, "americas"),
-            Layout::Aegis => read_aegis(client, schema),
-        };
-        assert_same(&expected, &found);
+        assert_same(&expected, &self.layout.read(client, schema, "americas"));
     }
 
     /// Loads until the file is skipped, because a recently changed file is read.
@@ -142,7 +146,7 @@ fn json(ended: &Ended) -> Value {
 
 #[test]
 fn a_shared_ledger_separates_the_tables_of_schemas() {
-    for layout in [Layout::Archive, Layout::Aegis] {
+    for layout in Layout::ALL {
         let shared = Shared::new(layout);
         let dump = generated(60, 7, 0.0);
         shared.work.write("dump", &dump);
@@ -218,7 +222,7 @@ fn a_shared_ledger_separates_the_tables_of_schemas() {
 
 #[test]
 fn loads_into_two_schemas_do_not_wait_for_each_other() {
-    for layout in [Layout::Archive, Layout::Aegis] {
+    for layout in Layout::ALL {
         let shared = Shared::new(layout);
         let dump = generated(400, 9, 0.0);
         shared.work.write("dump", &dump);

@@ -1,5 +1,6 @@
 //! Many loads of the same dumps: one of them parses and stores each segment, and another takes over an abandoned one.
 
+use std::collections::HashSet;
 use std::fs;
 use std::thread;
 use std::time::Duration;
@@ -204,7 +205,7 @@ fn segments_of_a_frozen_load_are_loaded_by_another() {
 }
 
 #[test]
-fn each_load_reports_all_rejects() {
+fn loads_at_the_same_time_report_every_reject() {
     let dump = generated(200, 204, 0.0);
     let bad = |(number, line): (usize, &&[u8])| match number % 25 {
         7 => b"no event".to_vec(),
@@ -218,14 +219,20 @@ fn each_load_reports_all_rejects() {
     drop(lock);
     let ended: Vec<Ended> = thread::scope(|scope| {
         let threads: Vec<_> = runs.into_iter().map(|run| scope.spawn(|| run.finish())).collect();
-        threads.into_iter().map(|thread| thread.join().expect("no panic").expect(3)).collect()
+        threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
     });
     let runs: Vec<Summary> = ended.iter().map(Ended::summary).collect();
     let expected = season.check(&runs);
     assert_eq!(sum(&runs, |run| run.count("inserted")), expected.loaded());
-    for ended in ended {
-        assert_eq!(ended.rejects().len(), expected.rejected.len());
+    let mut reported = HashSet::new();
+    for (ended, run) in ended.iter().zip(&runs) {
+        // A load that is slower than another one leaves out what that one has reported.
+        let rejects = ended.rejects();
+        assert_eq!(ended.code, if rejects.is_empty() { 0 } else { 3 }, "{}", ended.stderr);
+        assert_eq!(rejects.len() as u64 + run.count("rejected_before"), expected.rejected.len() as u64);
+        reported.extend(rejects.iter().map(|reject| format!("{}:{}", reject.0["source"], reject.line())));
     }
+    assert_eq!(reported.len(), expected.rejected.len());
 }
 
 #[test]

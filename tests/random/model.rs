@@ -17,7 +17,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRu
 use crate::support::cluster::{Cluster, Database};
 use crate::support::log_case;
 use crate::support::model::{self, Counts, Mode, Model};
-use crate::support::oracle::{Layout, Nul, Tables, assert_same, expect_in, read_aegis, read_tables};
+use crate::support::oracle::{Layout, Nul, Tables, assert_same, expect_in};
 use crate::support::program::{Ended, Program, Summary, Workplace};
 
 const SEQUENCES: u64 = 8;
@@ -109,8 +109,7 @@ impl World<'_> {
     }
 
     fn set(&self, program: Program) -> Program {
-        let layout = if self.layout == Layout::Aegis { "aegis" } else { "archive" };
-        program.env("DATABASE_URL", &self.database.url()).env("KILLS_LAYOUT", layout)
+        program.env("DATABASE_URL", &self.database.url()).env("KILLS_LAYOUT", self.layout.name())
     }
 
     fn program(&self, mode: Mode, workers: u32) -> Program {
@@ -205,44 +204,30 @@ impl World<'_> {
 
     fn delete(&mut self, file: usize, ids: usize) {
         let range = self.model.delete(file, ids);
-        let tables: &[(&str, &str)] = match self.layout {
-            Layout::Archive => {
-                &[("kill_event", "event_id"), ("kill_player", "event_id"), ("kill_loot", "event_id")]
-            }
-            Layout::Aegis => &[("\"KillEvent\"", "\"EventId\"")],
-        };
         let mut client = self.database.client();
-        for (table, id) in tables {
+        for (table, id) in self.layout.tables() {
             let sql = format!("delete from {table} where {id} >= $1 and {id} < $2");
             client.execute(&sql, &[&range.start, &range.end]).expect("deleted");
         }
     }
 
     fn tables(&self) -> Tables {
-        match self.layout {
-            Layout::Archive => read_tables(&mut self.database.client(), "public", "americas"),
-            Layout::Aegis => read_aegis(&mut self.database.client(), "public"),
-        }
+        self.layout.read(&mut self.database.client(), "public", "americas")
     }
 
     /// The version of each stored event.
     fn versions(&self) -> BTreeMap<i64, i64> {
-        let sql = match self.layout {
-            Layout::Archive => "select event_id, fame::bigint from kill_event",
-            Layout::Aegis => "select \"EventId\", \"TotalVictimKillFame\"::bigint from \"KillEvent\"",
-        };
-        let rows = self.database.client().query(sql, &[]).expect("events");
+        let (table, id) = self.layout.tables()[0];
+        let sql = format!("select {id}, {}::bigint from {table}", self.layout.fame());
+        let rows = self.database.client().query(&sql, &[]).expect("events");
         rows.iter().map(|row| (row.get(0), row.get(1))).collect()
     }
 
     fn check(&self) {
         let expected = expect_in(self.layout, &self.model.stored_dump(), Nul::Reject, &BTreeSet::new());
         assert_same(&expected.tables, &self.tables());
-        let sql = match self.layout {
-            Layout::Archive => "select count(*) from kill_load_segment",
-            Layout::Aegis => "select count(*) from aegis_kills.kill_load_segment",
-        };
-        let rows: i64 = self.database.client().query_one(sql, &[]).expect("a count").get(0);
+        let sql = format!("select count(*) from {}.kill_load_segment", self.layout.ledger("public"));
+        let rows: i64 = self.database.client().query_one(&sql, &[]).expect("a count").get(0);
         let (least, most) = self.model.ledger_rows();
         let rows = usize::try_from(rows).expect("a count");
         assert!((least..=most).contains(&rows), "{rows} segments in the ledger, expected {least} to {most}");

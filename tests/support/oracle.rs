@@ -20,6 +20,7 @@ use std::collections::BTreeSet;
 use self::event::Reading;
 use self::json::{Element, Line};
 pub(crate) use self::tables::{Cell, Row, Tables, assert_same, differences, read_aegis, read_tables};
+use postgres::Client;
 
 /// The place of an event: its line, from 1, and its index in the line's array, from 0, if it came in one.
 pub(crate) type Place = (u64, Option<u64>);
@@ -42,6 +43,52 @@ pub(crate) enum Layout {
     Archive,
     /// `"KillEvent"`, which rejects some events that `archive` accepts, and accepts none that `archive` rejects.
     Aegis,
+}
+
+impl Layout {
+    pub(crate) const ALL: [Self; 2] = [Self::Archive, Self::Aegis];
+
+    /// The value of `--layout`.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Archive => "archive",
+            Self::Aegis => "aegis",
+        }
+    }
+
+    /// Each table, quoted, with its column for the event's id. The table of the events is the first.
+    pub(crate) fn tables(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Archive => {
+                &[("kill_event", "event_id"), ("kill_player", "event_id"), ("kill_loot", "event_id")]
+            }
+            Self::Aegis => &[("\"KillEvent\"", "\"EventId\"")],
+        }
+    }
+
+    /// The column of the victim's fame.
+    pub(crate) fn fame(self) -> &'static str {
+        match self {
+            Self::Archive => "fame",
+            Self::Aegis => "\"TotalVictimKillFame\"",
+        }
+    }
+
+    /// The schema of the ledger by default, if the tables are in `schema`.
+    pub(crate) fn ledger(self, schema: &str) -> &str {
+        match self {
+            Self::Archive => schema,
+            Self::Aegis => "aegis_kills",
+        }
+    }
+
+    /// The stored rows of a server.
+    pub(crate) fn read(self, client: &mut Client, schema: &str, server: &str) -> Tables {
+        match self {
+            Self::Archive => read_tables(client, schema, server),
+            Self::Aegis => read_aegis(client, schema),
+        }
+    }
 }
 
 /// The expected result of loading one or more dumps into empty tables.

@@ -7,7 +7,7 @@ use postgres::Client;
 
 use super::dump::{Dump, Via};
 use super::{Case, End, Mode, Owned, Run};
-use crate::support::oracle::{Expected, Layout, Tables, assert_same, expect_in, read_aegis, read_tables};
+use crate::support::oracle::{Expected, Tables, assert_same, expect_in};
 use crate::support::program::Ended;
 
 /// The modulus and the remainder of the ids that [`Owned::Refuses`] rejects.
@@ -94,17 +94,11 @@ impl Case {
 
     /// The schema of the ledger.
     pub(super) fn ledger(&self) -> &str {
-        match self.layout {
-            Layout::Archive => self.schema,
-            Layout::Aegis => "aegis_kills",
-        }
+        self.layout.ledger(self.schema)
     }
 
     pub(super) fn read(&self, client: &mut Client) -> Tables {
-        match self.layout {
-            Layout::Archive => read_tables(client, self.schema, self.server),
-            Layout::Aegis => read_aegis(client, self.schema),
-        }
+        self.layout.read(client, self.schema, self.server)
     }
 }
 

@@ -13,7 +13,7 @@ use super::dump::{Dump, Via};
 use super::{Case, End, Mode, Owned, Run, feed};
 use crate::support::cluster::{Cluster, Database};
 use crate::support::find_program;
-use crate::support::oracle::{Layout, Nul};
+use crate::support::oracle::Nul;
 use crate::support::program::{Ended, Program, Workplace};
 
 /// A running case.
@@ -85,10 +85,8 @@ impl Play<'_> {
         }
         self.program("schema", &[]).args(&["apply"]).expect(0);
         let schema = format!("\"{}\"", self.case.schema.replace('"', "\"\""));
-        let (table, id) = match self.case.layout {
-            Layout::Archive => (format!("{schema}.kill_event"), "event_id"),
-            Layout::Aegis => (format!("{schema}.\"KillEvent\""), "\"EventId\""),
-        };
+        let (table, id) = self.case.layout.tables()[0];
+        let table = format!("{schema}.{table}");
         let mut client = self.database.client();
         for owned in &self.case.owned {
             let sql = match owned {
@@ -127,10 +125,7 @@ impl Play<'_> {
     }
 
     fn with_settings(&self, program: Program, command: &str) -> Program {
-        let layout = match self.case.layout {
-            Layout::Archive => "archive",
-            Layout::Aegis => "aegis",
-        };
+        let layout = self.case.layout.name();
         let nul = match self.case.nul {
             Nul::Reject => "reject",
             Nul::Strip => "strip",
