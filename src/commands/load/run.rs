@@ -126,7 +126,7 @@ fn read_and_store(parts: &LoadParts<'_>, recorded: Option<&RecordedRun<'_>>) -> 
     let Some(recorded) = recorded else {
         return read(parts, settings.sources.clone(), reader, &pipeline, None);
     };
-    pipeline.reading.tables = recorded.target.identity.clone();
+    pipeline.reading.tables.clone_from(&recorded.target.identity);
     // If the game server was read from the first event, reading has already started, so no file can be skipped.
     let rereads = settings.rereads || reader.is_some();
     let files = match recorded.examine(&settings.sources, pipeline.preparer(), rereads) {
