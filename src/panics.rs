@@ -110,7 +110,11 @@ pub(crate) fn contained<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     let was_contained = IS_CONTAINED.replace(true);
     let result = catch_unwind(AssertUnwindSafe(work));
     IS_CONTAINED.set(was_contained);
-    result.map_err(|payload| text_of(&*payload).to_owned())
+    result.map_err(|payload| match text_of(&*payload) {
+        // The library panics with the error of the system if it cannot start a thread.
+        text if text.contains("code: 11,") => "cannot start a thread: the limit of processes is reached (ulimit -u)".to_owned(),
+        text => text.to_owned(),
+    })
 }
 
 fn text_of(payload: &(dyn Any + Send)) -> &str {

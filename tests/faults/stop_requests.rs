@@ -205,6 +205,22 @@ fn unread_standard_error_blocks_nothing() {
     running.finish_after_input().expect(0);
 }
 
+#[test]
+fn a_watch_with_unread_output_ends_by_one_request() {
+    let database = Cluster::shared().database("watched");
+    let (_reader, stdout) = full_pipe();
+    let mut command = Command::new(PROGRAM);
+    command.args(["health", "--watch", "--database-url", &database.url()]).stdin(Stdio::null()).stdout(stdout);
+    let child = command.supervised().expect("the program");
+    eventually(SHOWN_MAX, "it writes its report", || {
+        // The kernel's function in which it waits.
+        let waits = fs::read_to_string(format!("/proc/{}/wchan", child.id())).unwrap_or_default();
+        waits.contains("pipe_write") || waits.contains("pipe_wait")
+    });
+    child.signal(Signal::SIGTERM);
+    assert_eq!(child.wait().code(), Some(143));
+}
+
 /// For example while the load waits for locked tables. It has read nothing by then, and the summary shows that.
 #[test]
 fn a_stop_request_before_the_run_ends_with_a_summary() {

@@ -201,6 +201,9 @@ fn drain(requested: &Receiver<Drain>, ended: &Receiver<()>, shutdown: &Shutdown,
     }
 }
 
+/// How long a command without data to store may take to end after a signal.
+const BLOCKED_MAX: Duration = Duration::from_secs(2);
+
 /// Receives the signal that ends a command without data to store.
 pub(crate) struct Ends {
     pub(crate) signals: Receiver<i32>,
@@ -215,6 +218,14 @@ pub(crate) fn ends() -> anyhow::Result<Ends> {
     spawn("signals", move || {
         for signal in arriving.forever() {
             if sender.try_send(signal).is_err() {
+                std::process::exit(128 + signal);
+            }
+            // The command may be blocked by a reader of its output.
+            let exit = move || {
+                thread::sleep(BLOCKED_MAX);
+                std::process::exit(128 + signal);
+            };
+            if spawn("blocked", exit).is_err() {
                 std::process::exit(128 + signal);
             }
         }

@@ -15,10 +15,12 @@
 //! Invariant: the time is linear in the text, because scans without a result are limited by the amount framed.
 
 pub(crate) mod recovery;
+pub(crate) mod separators;
 
 use memchr::{memchr, memchr_iter, memrchr};
 
 use crate::input::framing::framer::recovery::Skipping;
+use crate::input::framing::framer::separators::{SEPARATOR, ends_in_mark, is_space, skip_separators};
 use crate::input::framing::scan::{Scanned, ValueScan};
 
 /// The maximum number of white space bytes skipped after a line to find the next value.
@@ -102,6 +104,8 @@ pub(crate) struct Framer {
     /// Bytes that were scanned without a result.
     wasted: u64,
     framed: u64,
+    /// Bytes framed since the last span.
+    unspanned: usize,
 }
 
 /// The separators since the last element of an array.
@@ -131,6 +135,7 @@ impl Framer {
             skipping: None,
             wasted: 0,
             framed: 0,
+            unspanned: 0,
         }
     }
 
@@ -240,7 +245,9 @@ impl Framer {
     /// Takes the next value of a line that is too long to buffer.
     fn long_line(&mut self, text: &[u8], ahead: Ahead) -> Option<Framed> {
         let at = skip_separators(text, self.start);
-        self.move_to(text, at);
+        if let Some(blank) = self.skip_to(text, at) {
+            return Some(blank);
+        }
         if ends_in_mark(&text[at..], ahead) {
             return Some(Framed::More);
         }
@@ -269,9 +276,13 @@ impl Framer {
             }
             at += 1;
         }
-        self.joint.comma |= text[self.start..at].contains(&b',');
-        self.joint.line_feed |= text[self.start..at].contains(&b'\n');
-        self.move_to(text, at);
+        let start = self.start;
+        let blank = self.skip_to(text, at);
+        self.joint.comma |= text[start..self.start].contains(&b',');
+        self.joint.line_feed |= text[start..self.start].contains(&b'\n');
+        if blank.is_some() {
+            return blank;
+        }
         if ends_in_mark(&text[at..], ahead) {
             return Some(Framed::More);
         }
@@ -336,6 +347,7 @@ impl Framer {
     fn move_to(&mut self, text: &[u8], at: usize) {
         self.lines += memchr_iter(b'\n', &text[self.start..at]).count() as u64;
         self.framed += (at - self.start) as u64;
+        self.unspanned += at - self.start;
         self.start = at;
     }
 
@@ -353,6 +365,7 @@ impl Framer {
         let span = Span { start: self.start, end, line: self.lines, index: None };
         self.lines += (next - end) as u64;
         self.framed += (next - self.start) as u64;
+        self.unspanned = 0;
         self.start = next;
         Framed::Span { span, next, kind }
     }
@@ -363,32 +376,7 @@ impl Framer {
         let span = Span { start, end, line: self.lines, index: self.array };
         self.array = self.array.map(|index| index + 1);
         self.move_to(text, next);
+        self.unspanned = 0;
         Framed::Span { span, next, kind: SpanKind::Part }
     }
-}
-
-/// A byte order mark.
-const MARK: &[u8] = b"\xef\xbb\xbf";
-
-/// Record separator: begins each text of a JSON text sequence (RFC 7464).
-const SEPARATOR: u8 = 0x1e;
-
-fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
-}
-
-/// Skips the separators between the values of a line. Returns the offset after them.
-fn skip_separators(text: &[u8], mut at: usize) -> usize {
-    loop {
-        match text.get(at) {
-            Some(&(b' ' | b'\t' | b'\r' | b',' | SEPARATOR)) => at += 1,
-            Some(0xef) if text[at..].starts_with(MARK) => at += MARK.len(),
-            _ => return at,
-        }
-    }
-}
-
-/// Returns whether the text is an incomplete byte order mark whose remainder may follow.
-fn ends_in_mark(text: &[u8], ahead: Ahead) -> bool {
-    ahead != Ahead::Nothing && !text.is_empty() && text.len() < MARK.len() && MARK.starts_with(text)
 }

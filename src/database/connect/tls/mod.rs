@@ -14,6 +14,7 @@
 
 pub(crate) mod certificate;
 pub(crate) mod error;
+pub(crate) mod file;
 pub(crate) mod revocation;
 pub(crate) mod verifier;
 pub(crate) mod versions;
@@ -21,6 +22,7 @@ pub(crate) mod versions;
 use crate::database::connect::error::TargetError;
 use crate::database::connect::parameters::{Parameters, Value};
 use crate::database::connect::tls::error::TlsError;
+use crate::database::connect::tls::file::read_file;
 use crate::database::connect::tls::verifier::{Check, Verifier};
 use crate::database::connect::tls::versions::versions;
 use crate::permissions::is_of_another;
@@ -276,7 +278,7 @@ const WANTED: &str = "name a PEM file that this user can read";
 
 fn certificates(path: &Path, place: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let unreadable = |why: String| TlsError::File { place: place.to_owned(), path: path.to_owned(), why };
-    let bytes = fs::read(path).map_err(|error| unreadable(format!("{error}; {WANTED}")))?;
+    let bytes = read_file(path).map_err(|error| unreadable(format!("{error}; {WANTED}")))?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
     match found {
         Ok(found) if found.is_empty() => {
@@ -341,7 +343,7 @@ fn private_key(path: &Path, place: &str) -> Result<PrivateKeyDer<'static>, TlsEr
             path.display()
         )));
     }
-    let text = fs::read(path).map_err(|error| unreadable(format!("{error}; {WANTED}")))?;
+    let text = read_file(path).map_err(|error| unreadable(format!("{error}; {WANTED}")))?;
     let is_encrypted = ["BEGIN ENCRYPTED PRIVATE KEY", "Proc-Type: 4,ENCRYPTED"]
         .iter()
         .any(|mark| memchr::memmem::find(&text, mark.as_bytes()).is_some());

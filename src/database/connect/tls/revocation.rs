@@ -2,6 +2,7 @@
 
 use crate::database::connect::parameters::{Parameters, Value};
 use crate::database::connect::tls::error::TlsError;
+use crate::database::connect::tls::file::read_file;
 use rustls::client::WebPkiServerVerifier;
 use rustls::crypto::ring;
 use rustls::pki_types::CertificateRevocationListDer;
@@ -62,7 +63,7 @@ fn of_directory(dir: &Path, place: &str) -> Result<Lists, TlsError> {
 }
 
 fn of_file(path: &Path, place: &str) -> Result<Lists, TlsError> {
-    let bytes = fs::read(path).map_err(|error| fault(place, path, &error))?;
+    let bytes = read_file(path).map_err(|error| fault(place, path, &error))?;
     let found: Result<Lists, _> = CertificateRevocationListDer::pem_slice_iter(&bytes).collect();
     match found {
         Ok(found) if found.is_empty() => Err(fault(place, path, &"it holds no revocation list in PEM")),

@@ -2,7 +2,8 @@
 
 use memchr::{memchr, memchr_iter};
 
-use crate::input::framing::framer::{Ahead, Framed, Framer, Joint, Span, is_space};
+use crate::input::framing::framer::separators::is_space;
+use crate::input::framing::framer::{Ahead, Framed, Framer, Joint, Span};
 use crate::input::framing::scan::{Scanned, ValueScan};
 
 /// The column after a value that was too long.
@@ -140,7 +141,7 @@ impl Framer {
         self.skipping = None;
         self.array = self.array.map(|index| index + 1);
         self.joint = Joint::default();
-        (self.start, self.lines, self.sought) = (0, 0, 0);
+        (self.start, self.lines, self.sought, self.unspanned) = (0, 0, 0, 0);
         // Any large number works, because the next value is not the first of its line.
         self.column = FAR_COLUMN;
         end
