@@ -5,8 +5,9 @@ use crate::cli::{Cli, Command, Verbosity};
 use crate::commands::common::process::Process;
 use crate::commands::common::signals::EarlySignals;
 use crate::commands::{delete, embedded, generate, health, load, manual, schema, verify};
+use crate::conceal::concealed;
 use crate::error::CommandError;
-use crate::error_chain::{concealed, in_full};
+use crate::error_chain::in_full;
 use crate::exit::ExitStatus;
 use crate::panics::Panics;
 use crate::report::terminal::logger::Logger;
@@ -71,7 +72,9 @@ fn run(cli: &Cli, screen: &Screen, panics: &Panics) -> Result<ExitStatus, Comman
         environment::check()?;
         environment::check_log(env)?;
     }
-    start_log(cli.verbosity, screen.clone(), env.get("RUST_LOG"));
+    // The logger prints the text of an invalid filter.
+    let filters = env.get("RUST_LOG").filter(|_| environment::check_log(env).is_ok());
+    start_log(cli.verbosity, screen.clone(), filters);
     if cli.command.reads_settings() {
         for warning in file.warnings.iter().chain(&misspelled_variables(&file)) {
             log::warn!("{warning}");

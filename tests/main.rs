@@ -160,6 +160,8 @@ mod security {
     mod embedded_planted;
     // Functions, operators and tables that another database user created.
     mod planted;
+    // Views and tables under the program's names.
+    mod planted_tables;
     // Passwords in every setting and for every end of a run.
     pub(crate) mod secrets;
     // The process, the sessions and the files of a run.

@@ -8,7 +8,8 @@ use crate::commands::common::process::Process;
 use crate::commands::common::signals::Listener;
 use crate::commands::common::sources;
 use crate::commands::common::sources::FoundSources;
-use crate::database::schemas::{Schemas, identity};
+use crate::database::schema::locate::{self, Located};
+use crate::database::schemas::identity;
 use crate::database::session::deadline::Deadline;
 use crate::database::store::StoreError;
 use crate::database::write::deletable::DeleteScope;
@@ -71,7 +72,8 @@ pub(crate) fn run(
     let listener =
         Listener::start(signals, panics, &shutdown, settings.drain_timeout, (*screen).clone(), None)?;
     let ledger = settings.database.ledger_schema.as_deref();
-    let schemas = Schemas::find(&database.manager, layout, settings.database.schema(), ledger)?;
+    let Located { schemas, .. } =
+        locate::find(&database.manager, layout, settings.database.schema(), ledger)?;
     let scope = DeleteScope { layout, schemas, server };
     let deadline = Deadline::until_cancelled(shutdown.aborted());
     let tables = identity(&database.manager, layout, &scope.schemas)?;

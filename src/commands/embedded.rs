@@ -2,6 +2,7 @@
 
 use crate::cli::EmbeddedAction;
 use crate::commands::common::output::{write_output, write_text};
+use crate::conceal::concealed;
 use crate::database::connect::from_url;
 use crate::database::connect::server_version::VERSION_MIN;
 use crate::database::health::HealthProbe;
@@ -12,7 +13,6 @@ use crate::embedded::server::ServerPhase;
 use crate::embedded::size::disk_bytes;
 use crate::embedded::{Embedded, Lifetime, Status, Stopped};
 use crate::error::CommandError;
-use crate::error_chain::concealed;
 use crate::exit::ExitStatus;
 use crate::report::format::{bytes, counted, time, utc};
 use crate::settings::environment::SettingError;

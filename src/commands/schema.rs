@@ -5,6 +5,7 @@ use crate::commands::common::next_steps::SchemaHints;
 use crate::commands::common::open_database::OpenDatabase;
 use crate::commands::common::output::{write_output, write_text};
 use crate::database::schema::ensure as schema;
+use crate::database::schema::locate::{self, Located};
 use crate::database::schemas::Schemas;
 use crate::error::CommandError;
 use crate::exit::ExitStatus;
@@ -29,8 +30,9 @@ pub(crate) fn run(action: &SchemaAction, env: Environment<'_>) -> Result<ExitSta
             let settings = DatabaseSettings::new(&args.database, env)?;
             let database = OpenDatabase::open(&settings, Uuid::new_v4())?;
             let (name, ledger) = (settings.schema(), settings.ledger_schema.as_deref());
-            let schemas = Schemas::find(&database.manager, layout, name, ledger)?;
             let hints = SchemaHints::new(&args.database, args.layout.as_deref(), env);
+            let Located { schemas, .. } = locate::find(&database.manager, layout, name, ledger)
+                .map_err(|error| error.map_message(|text| hints.fill(text)))?;
             let tables = schema::ensure(&database.manager, layout, &schemas, Indexes::Now, asked)
                 .map_err(|error| error.map_message(|text| hints.fill(text)))?;
             database.close()?;

@@ -9,10 +9,10 @@ use crate::commands::common::sources::FoundSources;
 use crate::database::pool::manager::DatabaseManager;
 use crate::database::schema::citus::{HalfCommitted, finish_commits};
 use crate::database::schema::ensure as schema;
-use crate::database::schemas::Schemas;
+use crate::database::schema::locate::{self, Located};
 use crate::database::store::StoreError;
 use crate::database::write::compare::{Comparer, StoredEvent};
-use crate::database::write::exists::present_ids;
+use crate::database::write::exists::{no_tables, present_ids};
 use crate::error::CommandError;
 use crate::error_chain::in_full;
 use crate::exit::ExitStatus;
@@ -86,14 +86,17 @@ fn compare(
 ) -> Result<(VerifyReport, bool), CommandError> {
     let EventSettings { server, layout, nul, ref reading } = settings.event;
     let schema = settings.database.schema();
-    let schemas = Schemas::find(manager, layout, schema, settings.database.ledger_schema.as_deref())?;
-    let distribution = schema::distribution(manager, layout, &schemas)
-        .map_err(|error| error.map_message(|text| hints.fill(text)))?;
+    let ledger = settings.database.ledger_schema.as_deref();
+    let hinted = |error: StoreError| error.map_message(|text| hints.fill(text));
+    let Located { schemas, tables } = locate::find(manager, layout, schema, ledger).map_err(hinted)?;
+    let distribution = schema::distribution(manager, layout, &schemas).map_err(hinted)?;
+    let compared = if settings.ids_only { 1 } else { layout.tables().len() };
     let comparison = Comparison {
         settings,
         manager,
         distribution,
         comparer: Comparer::new(layout, schema, server, distribution),
+        has_tables: layout.tables().iter().take(compared).all(|table| tables.has(table.name)),
         report: Mutex::default(),
     };
     let monitor = Arc::<Monitor>::default();
@@ -134,6 +137,8 @@ struct Comparison<'r> {
     manager: &'r DatabaseManager,
     distribution: Distribution,
     comparer: Comparer,
+    /// Whether the tables to read exist. A table that another role creates later is not read.
+    has_tables: bool,
     report: Mutex<VerifyReport>,
 }
 
@@ -184,12 +189,15 @@ impl Comparison<'_> {
         if prepared.batch.order.is_empty() {
             return Ok(HashMap::new());
         }
+        let schema = self.settings.database.schema();
+        if !self.has_tables {
+            return Err(StoreError::refused(no_tables(schema)));
+        }
         if !self.settings.ids_only {
             return Ok(self.comparer.compare(self.manager, &prepared.batch)?.into_iter().collect());
         }
         let EventSettings { server, layout, .. } = self.settings.event;
         let ids = prepared.batch.rows.ids(&prepared.batch.order);
-        let schema = self.settings.database.schema();
         let present = present_ids(self.manager, layout, schema, server, self.distribution, ids)?;
         Ok(present.into_iter().map(|id| (id, StoredEvent::Same)).collect())
     }

@@ -9,8 +9,9 @@ use crate::database::ledger::runs;
 use crate::database::pool::liveness::{HealthStatus, apart, check};
 use crate::database::schema::citus::{Distributed, Node};
 use crate::database::schema::inspect::Addition;
+use crate::database::schema::locate::{self, Located};
+use crate::database::schema::trust::TrustError;
 use crate::database::schema::{access, citus, deferred_indexes as indexes, inspect, misfits, size};
-use crate::database::schemas::Schemas;
 use crate::database::session::deadline::Deadline;
 use crate::database::session::opener::Opener;
 use crate::database::store::StoreError;
@@ -41,6 +42,19 @@ pub struct Inspection {
 }
 
 impl Inspection {
+    /// The inspection of tables that no statement may name.
+    fn untrusted(message: String) -> Self {
+        Self {
+            last_run: None,
+            index_faults: Vec::new(),
+            misfits: Some(message),
+            access_faults: Vec::new(),
+            distribution: Distribution::OneServer,
+            nodes: Vec::new(),
+            table_bytes: None,
+        }
+    }
+
     /// Why no load can run, if so.
     fn fault(&self) -> Option<String> {
         if !self.access_faults.is_empty() {
@@ -124,12 +138,20 @@ impl HealthProbe {
     fn inspect(&self, layout: Layout, schema: &str, ledger: Option<&str>) -> Result<Inspection, StoreError> {
         let (schema, ledger) = (schema.to_owned(), ledger.map(str::to_owned));
         apart(&self.opener, &Deadline::unbounded(), move |client| {
-            let schemas = Schemas::of(client, layout, &schema, ledger.as_deref())?;
+            let Located { schemas, tables } = match locate::of(client, layout, &schema, ledger.as_deref()) {
+                Ok(located) => located,
+                Err(TrustError::Untrusted(message)) => return Ok(Inspection::untrusted(message)),
+                Err(TrustError::Lookup(error)) => return Err(error.into()),
+            };
             let access_faults = access::faults(client, layout, &schemas)?;
-            let last_run = match runs::last_run(client, &schemas) {
-                // The role lacks the privilege to read it, which the access faults say.
-                Err(_) if !access_faults.is_empty() => None,
-                last_run => last_run?,
+            let last_run = if tables.has("kill_load_run") {
+                match runs::last_run(client, &schemas) {
+                    // The role lacks the privilege to read it, which the access faults say.
+                    Err(_) if !access_faults.is_empty() => None,
+                    last_run => last_run?,
+                }
+            } else {
+                None
             };
             let mut index_faults = indexes::faults(client, layout, &schema)?;
             for Addition { name, .. } in inspect::ledger_additions(client, &schemas.ledger)? {

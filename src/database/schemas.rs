@@ -4,12 +4,11 @@
 //! then contain the [`identity`] of the tables, and its runs name the schema of the tables.
 
 use crate::database::pool::manager::DatabaseManager;
-use crate::database::session::client_transaction::GenericClient;
+use crate::database::session::client_transaction::GenericClient as _;
 use crate::database::session::deadline::Deadline;
 use crate::database::store::StoreError;
 use crate::layout::Layout;
 use crate::layout::table::TableOwner;
-use postgres::Error;
 use std::fmt;
 
 /// The default schema of the ledger for tables with another owner, whose migrations must not find it.
@@ -34,67 +33,11 @@ pub(crate) struct Schemas {
 
 impl Schemas {
     /// The requested schemas, or the defaults of a layout. A database may have a ledger elsewhere; see
-    /// [`find`](Self::find).
+    /// [`find`](crate::database::schema::locate::find).
     pub(crate) fn by_default(layout: Layout, tables: &str, ledger: Option<&str>) -> Self {
         let is_others = layout.tables().iter().any(|table| table.keeper == TableOwner::Others);
         let ledger = ledger.unwrap_or(if is_others { LEDGER_APART } else { tables });
         Self { tables: tables.to_owned(), ledger: ledger.to_owned() }
-    }
-
-    /// The schemas of a load into a database. An existing ledger in the tables' schema stays in use unless another
-    /// schema is requested. Queries the database only if the default ledger schema is separate.
-    ///
-    /// # Errors
-    ///
-    /// The database failed or stayed unreachable.
-    pub(crate) fn find(
-        manager: &DatabaseManager,
-        layout: Layout,
-        tables: &str,
-        ledger: Option<&str>,
-    ) -> Result<Self, StoreError> {
-        let schemas = Self::by_default(layout, tables, ledger);
-        if ledger.is_some() || !schemas.is_apart() {
-            return Ok(schemas);
-        }
-        manager.run("looking up the ledger", &Deadline::unbounded(), move |client, _| {
-            Ok(Self::of(client, layout, &schemas.tables, None)?)
-        })
-    }
-
-    pub(crate) fn of(
-        client: &mut impl GenericClient,
-        layout: Layout,
-        tables: &str,
-        ledger: Option<&str>,
-    ) -> Result<Self, Error> {
-        let schemas = Self::by_default(layout, tables, ledger);
-        if ledger.is_some() || !schemas.is_apart() {
-            return Ok(schemas);
-        }
-        // The ledger in the tables' schema may belong to another layout and be newer than the separate one.
-        let sql = "SELECT bool_or(n.nspname = $1 AND c.relname = 'kill_load_segment') IS TRUE,
-               bool_or(n.nspname = $2 AND c.relname = 'kill_load_run' AND c.relkind IN ('r', 'p')
-                 AND has_schema_privilege(n.oid, 'USAGE')
-                 AND has_table_privilege(c.oid, 'SELECT')) IS TRUE
-             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-             WHERE n.nspname IN ($1, $2) AND c.relname IN ('kill_load_segment', 'kill_load_run')";
-        let (is_beside, is_apart): (bool, bool) = match client.query_opt(sql, &[&tables, &LEDGER_APART])? {
-            Some(row) => (row.try_get(0)?, row.try_get(1)?),
-            None => (false, false),
-        };
-        if !is_beside {
-            return Ok(schemas);
-        }
-        // A ledger of release 0.1.0 has no column table_schema, so it is read through JSON.
-        let known = format!(
-            "SELECT FROM {LEDGER_APART}.kill_load_run AS run
-             WHERE to_jsonb(run) ->> 'table_schema' = $1 AND layout = $2 LIMIT 1"
-        );
-        if is_apart && client.query_opt(&known, &[&tables, &layout.name()])?.is_some() {
-            return Ok(schemas);
-        }
-        Ok(Self { ledger: schemas.tables.clone(), ..schemas })
     }
 
     /// Whether the ledger is in another schema than the tables.

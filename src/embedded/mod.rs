@@ -18,10 +18,11 @@ pub(crate) mod server;
 pub(crate) mod size;
 pub(crate) mod socket;
 
+use crate::conceal::concealed;
 use crate::embedded::error::EmbeddedError;
 use crate::embedded::programs::Programs;
 use crate::embedded::server::ServerPhase;
-use crate::error_chain::{concealed, in_full};
+use crate::error_chain::in_full;
 use jiff::Timestamp;
 use std::path::{Path, PathBuf};
 

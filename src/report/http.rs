@@ -219,6 +219,7 @@ fn answer(mut stream: TcpStream, name: Option<&str>, pages: &Pages, slot: &Reque
         Request::Other => (Response::text(405, "only GET and HEAD are allowed"), true),
         Request::TooLarge => (Response::text(431, "the request is too large"), true),
         Request::Broken => (Response::text(400, "not an HTTP request"), true),
+        Request::Hostless => (Response::text(400, "HTTP/1.1 requires a Host header"), true),
     };
     let Response { status, content_type, body, policy } = &response;
     let allow = if *status == 405 { "Allow: GET, HEAD\r\n" } else { "" };
@@ -244,6 +245,8 @@ enum Request {
     Other,
     TooLarge,
     Broken,
+    /// A request of HTTP/1.1 without a `Host` header.
+    Hostless,
 }
 
 fn read_request(stream: &mut TcpStream, name: Option<&str>) -> io::Result<Request> {
@@ -279,10 +282,14 @@ fn parse(bytes: &[u8], name: Option<&str>) -> Option<Request> {
         Ok(httparse::Status::Complete(_)) => {
             let path = request.path.unwrap_or_default();
             let path = path.split('?').next().unwrap_or_default().to_owned();
-            // Browsers always send the header; probes may not.
-            let mut hosts = request.headers.iter().filter(|header| header.name.eq_ignore_ascii_case("host"));
-            if !hosts.all(|host| is_own(host.value, name)) {
+            let is_host = |header: &&httparse::Header<'_>| header.name.eq_ignore_ascii_case("host");
+            let hosts: Vec<_> = request.headers.iter().filter(is_host).collect();
+            if !hosts.iter().all(|host| is_own(host.value, name)) {
                 return Some(Request::Foreign);
+            }
+            // Probes with HTTP/1.0 need not send the header.
+            if hosts.is_empty() && request.version != Some(0) {
+                return Some(Request::Hostless);
             }
             Some(match request.method {
                 Some("GET") => Request::Get(path),
@@ -295,17 +302,28 @@ fn parse(bytes: &[u8], name: Option<&str>) -> Option<Request> {
     }
 }
 
-/// Whether a `Host` header names this server: an address, `localhost` or `name`, with any port, because forwarding changes
-/// the port.
+/// Whether a `Host` header names this server: an address, `localhost` or `name`, with or without a port. It can be any port,
+/// because forwarding changes it.
 fn is_own(host: &[u8], name: Option<&str>) -> bool {
     let Ok(host) = str::from_utf8(host) else { return false };
     let host = host.trim();
     if let Some(bracketed) = host.strip_prefix('[') {
-        return bracketed.split(']').next().is_some_and(|address| address.parse::<Ipv6Addr>().is_ok());
+        return bracketed.split_once(']').is_some_and(|(address, rest)| {
+            address.parse::<Ipv6Addr>().is_ok()
+                && (rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port))
+        });
     }
-    let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
+    let host = match host.split_once(':') {
+        Some((host, port)) if is_port(port) => host,
+        Some(_) => return false,
+        None => host,
+    };
     let is_name = |name: &str| host.eq_ignore_ascii_case(name);
     host.parse::<Ipv4Addr>().is_ok() || is_name("localhost") || name.is_some_and(is_name)
+}
+
+fn is_port(text: &str) -> bool {
+    text.parse::<u16>().is_ok() && text.bytes().all(|letter| letter.is_ascii_digit())
 }
 
 fn reason(status: u16) -> &'static str {
@@ -339,6 +357,19 @@ mod tests {
         for host in
             ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example:80", "[evil]", "", ":80", "x"]
         {
+            check(host, false);
+        }
+        for host in [
+            "localhost:80@evil.example",
+            "localhost:evil",
+            "localhost:",
+            "localhost:+80",
+            "localhost:80:80",
+            "127.0.0.1:99999",
+            "[::1]evil",
+            "[::1]:evil",
+            "[::1",
+        ] {
             check(host, false);
         }
     }

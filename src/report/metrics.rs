@@ -3,7 +3,7 @@
 use crate::database::pool::manager::DatabaseManager;
 use crate::event::server::Server;
 use crate::layout::Layout;
-use crate::output_place::refuse_planted;
+use crate::output_place::OutputPlace;
 use crate::pipeline::account::monitor::Monitor;
 use jiff::Timestamp;
 use nix::libc::{ENXIO, O_NOCTTY, O_NONBLOCK};
@@ -12,7 +12,7 @@ use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use uuid::Uuid;
@@ -196,7 +196,8 @@ impl Metrics {
             Some(Timestamp::now().as_second())
         } else {
             // Reading from a pipe could block.
-            let is_file = fs::metadata(path).is_ok_and(|old| old.is_file());
+            let place = OutputPlace::of(path);
+            let is_file = place.and_then(|place| place.metadata()).is_ok_and(|old| old.is_file());
             let old = if is_file { fs::read_to_string(path).unwrap_or_default() } else { String::new() };
             let earlier = old.lines().find_map(|line| line.strip_prefix(LAST_SUCCESS)?.trim().parse().ok());
             earlier.max(self.last_success)
@@ -215,29 +216,27 @@ impl Metrics {
 /// Replaces or creates a regular file, also behind a link. A device or a pipe is written to, the pipe only if it has a
 /// reader and room. Never blocks.
 fn put(path: &Path, text: &[u8]) -> io::Result<()> {
-    refuse_planted(path)?;
-    let found = match fs::metadata(path) {
-        Ok(found) => Some(found),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+    let place = OutputPlace::of(path)?;
+    let found = match place.metadata() {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return replace(&place.path, text, 0o644),
         Err(error) => return Err(error),
     };
-    let Some(found) = found else { return replace(&target(path)?, text, 0o644) };
     if let Some(mut own) = own_output(&found) {
         return own.write_all(text);
     }
     if found.is_file() {
-        let file = path.canonicalize()?;
-        refuse_planted(&file)?;
-        return replace(&file, text, found.permissions().mode() & 0o777);
+        // The file of a descriptor has a path of its own.
+        let file = OutputPlace::of(&place.path.canonicalize()?)?;
+        return replace(&file.path, text, found.permissions().mode() & 0o777);
     }
     let mut options = File::options();
-    options.write(true).custom_flags(O_NONBLOCK | O_NOCTTY);
-    options.open(path).and_then(|mut special| special.write_all(text)).map_err(|error| {
-        match error.raw_os_error() {
-            Some(ENXIO) if found.file_type().is_fifo() => io::Error::other("the pipe has no reader"),
-            _ if error.kind() == io::ErrorKind::WouldBlock => io::Error::other("the reader does not read"),
-            _ => error,
-        }
+    options.write(true).custom_flags(O_NONBLOCK | O_NOCTTY | place.open_flags());
+    let opened = options.open(&place.path).and_then(|special| place.check_opened(&special).map(|()| special));
+    opened.and_then(|mut special| special.write_all(text)).map_err(|error| match error.raw_os_error() {
+        Some(ENXIO) if found.file_type().is_fifo() => io::Error::other("the pipe has no reader"),
+        _ if error.kind() == io::ErrorKind::WouldBlock => io::Error::other("the reader does not read"),
+        _ => error,
     })
 }
 
@@ -248,15 +247,6 @@ fn own_output(found: &Metadata) -> Option<File> {
     };
     let outputs = [io::stdout().as_fd().try_clone_to_owned(), io::stderr().as_fd().try_clone_to_owned()];
     outputs.into_iter().flatten().map(File::from).find(is_found)
-}
-
-/// The place of a file to create. A dangling link is followed.
-fn target(path: &Path) -> io::Result<PathBuf> {
-    if !path.is_symlink() {
-        return Ok(path.to_owned());
-    }
-    let behind = fs::read_link(path)?;
-    Ok(path.parent().unwrap_or(Path::new("")).join(behind))
 }
 
 fn replace(path: &Path, text: &[u8], mode: u32) -> io::Result<()> {

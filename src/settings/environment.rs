@@ -1,5 +1,6 @@
 //! Reads and parses variables and options.
 
+use crate::conceal::shown_value;
 use crate::database::connect::error::TargetError;
 use jiff::SignedDuration;
 use std::fmt::Display;
@@ -12,7 +13,7 @@ use std::time::Duration;
 #[derive(Debug, thiserror::Error)]
 pub enum SettingError {
     /// An invalid value of an option or variable.
-    #[error("invalid value {value:?} for {place}: {wanted}")]
+    #[error("invalid value {:?} for {place}: {wanted}", shown_value(value))]
     Value {
         /// The option or the variable.
         place: &'static str,
@@ -107,7 +108,9 @@ pub(crate) fn check_log(env: Environment<'_>) -> Result<(), SettingError> {
             None => directive.trim().is_empty() || is_level(directive) || is_module(directive),
         };
         let wanted = "expected off, error, warn, info, debug or trace, or module=level, separated by commas";
-        if directives.split(',').all(fits) { Ok(()) } else { Err(wanted.to_owned()) }
+        // One `/` may precede a text to search for.
+        let is_one_filter = text.matches('/').count() <= 1;
+        if is_one_filter && directives.split(',').all(fits) { Ok(()) } else { Err(wanted.to_owned()) }
     };
     env.variable("RUST_LOG", (), parse)
 }

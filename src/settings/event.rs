@@ -1,6 +1,7 @@
 //! The settings of commands that read events: `load`, `verify` and `delete`.
 
 use crate::cli::EventArgs;
+use crate::conceal::shown_value;
 use crate::database::options::OnConflict;
 use crate::event::forms::envelope::EventsAt;
 use crate::event::server::Server;
@@ -75,8 +76,13 @@ impl EventSettings {
     pub(crate) fn new(args: &EventArgs, env: Environment<'_>) -> Result<(Self, bool), SettingError> {
         let server = env.read(("--server", args.server.as_deref()), "ALBION_SERVER", Server::from_str)?;
         let nul = env.read(("--nul", args.nul.as_deref()), "KILLS_NUL", NulPolicy::from_str)?;
-        let events_at =
-            env.read(("--events-at", args.events_at.as_deref()), "KILLS_EVENTS_AT", EventsAt::from_str)?;
+        let events_at = env.read(("--events-at", args.events_at.as_deref()), "KILLS_EVENTS_AT", |path| {
+            // The reasons of rejects repeat the path.
+            if shown_value(path) != path {
+                return Err("expected keys joined by dots, not a connection string".to_owned());
+            }
+            EventsAt::from_str(path)
+        })?;
         let battle = args.battle.as_deref().map(|value| {
             battle(value).map_err(|wanted| SettingError::Value {
                 place: "--battle",

@@ -13,6 +13,7 @@ mod tests;
 pub(crate) mod variables;
 
 use crate::cli::{HealthArgs, LoadArgs, SchemaArgs, VerifyArgs};
+use crate::conceal::is_connection_string;
 use crate::database::options::{LoadedSegments, OnConflict};
 use crate::input::convert::PipedCommand;
 use crate::input::segment::{LINE_MAX_BYTES, SegmentLimits};
@@ -103,7 +104,7 @@ impl LoadSettings {
                 LoadedSegments::Skip
             },
             drain_timeout: env.variable("KILLS_DRAIN_TIMEOUT", Duration::from_secs(25), duration)?,
-            rejects: args.rejects.clone().or_else(|| env.get("KILLS_REJECTS_FILE").map(PathBuf::from)),
+            rejects: rejects_file(args, env)?,
             metrics_file: metrics_file(args, env)?,
             listen: env.read(("--listen", args.listen.as_deref()), "KILLS_LISTEN", |text| {
                 listen::listen(text, args.listen.is_none())
@@ -134,12 +135,34 @@ impl ReadsEvents for LoadSettings {
     }
 }
 
-fn metrics_file(args: &LoadArgs, env: Environment<'_>) -> Result<Option<PathBuf>, SettingError> {
-    let (place, path) = match (&args.metrics_file, env.get("KILLS_METRICS_FILE")) {
-        (Some(path), _) => ("--metrics-file", path.clone()),
-        (None, Some(path)) => ("KILLS_METRICS_FILE", PathBuf::from(path)),
+/// The file of an option, else of a variable, with the place of the setting.
+fn output_file(
+    option: (&'static str, Option<&PathBuf>),
+    variable: &'static str,
+    env: Environment<'_>,
+) -> Result<Option<(&'static str, PathBuf)>, SettingError> {
+    let (place, path) = match (option.1, env.get(variable)) {
+        (Some(path), _) => (option.0, path.clone()),
+        (None, Some(path)) => (variable, PathBuf::from(path)),
         (None, None) => return Ok(None),
     };
+    // The summary and the ledger repeat the path.
+    let value = path.to_string_lossy().into_owned();
+    if is_connection_string(&value) {
+        let wanted = "expected a file, not a connection string".to_owned();
+        return Err(SettingError::Value { place, value, wanted });
+    }
+    Ok(Some((place, path)))
+}
+
+fn rejects_file(args: &LoadArgs, env: Environment<'_>) -> Result<Option<PathBuf>, SettingError> {
+    let file = output_file(("--rejects", args.rejects.as_ref()), "KILLS_REJECTS_FILE", env)?;
+    Ok(file.map(|(_, path)| path))
+}
+
+fn metrics_file(args: &LoadArgs, env: Environment<'_>) -> Result<Option<PathBuf>, SettingError> {
+    let option = ("--metrics-file", args.metrics_file.as_ref());
+    let Some((place, path)) = output_file(option, "KILLS_METRICS_FILE", env)? else { return Ok(None) };
     let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
     if path.is_dir() || !directory.is_none_or(Path::is_dir) {
         let value = path.display().to_string();

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::time::{Duration, Instant};
 
 use crate::support::cluster::Cluster;
 use crate::support::fake::{Answer, Fake, login, message, refusal};
@@ -102,6 +103,42 @@ fn rejected_logins_are_reported_with_the_fix() {
         }
         assert!(!ended.stderr.contains("FATAL") && !ended.stderr.contains("db error"), "{}", ended.stderr);
     }
+}
+
+/// A proxy with a certificate of its own, or an attacker, passes the login on to the server.
+#[test]
+fn a_failed_channel_binding_is_reported_as_a_possible_attack() {
+    let work = Workplace::new();
+    for (text, routine) in [
+        ("SCRAM channel binding check failed", "read_client_final_message"),
+        ("client supports SCRAM channel binding but thinks the server does not", "read_client_first_message"),
+    ] {
+        let refusal = format!("SFATAL\0VFATAL\0C28000\0M{text}\0R{routine}\0\0");
+        let fake = Fake::new(Answer::Plain(message(b'E', refusal.as_bytes())));
+        let url = format!("postgresql://me@127.0.0.1:{}/kills?sslmode=prefer", fake.port());
+        let ended = load(&work, &url).expect(7).says(&[text, "this may be a man-in-the-middle attack"]);
+        assert!(!ended.stderr.contains("pg_hba.conf"), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_silent_server_is_waited_for_as_long_as_connect_timeout_says() {
+    let work = Workplace::new();
+    // The system accepts the connections.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = silent.local_addr().expect("its number").port();
+    let url = format!("postgresql://me@127.0.0.1:{port}/kills?sslmode=disable&connect_timeout");
+    for (seconds, limit, words) in
+        [(1, "30s", "within 2 s"), (3, "30s", "within 3 s"), (60, "300", "within 0.3 s")]
+    {
+        log_case((seconds, limit));
+        let program = work.program(&["load"]).env("DATABASE_URL", &format!("{url}={seconds}"));
+        let program = program.env("DATABASE_AWAY_TIMEOUT", "30s").env("DATABASE_CONNECTION_TIMEOUT", limit);
+        let begun = Instant::now();
+        program.expect(4).says(&["the database did not answer", words]);
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    }
+    drop(silent);
 }
 
 #[test]

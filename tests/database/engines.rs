@@ -12,12 +12,14 @@ const REDSHIFT: &str = "PostgreSQL 8.0.2 on i686-pc-linux-gnu, compiled by GCC g
 const GREENPLUM: &str = "PostgreSQL 12.12 (Greenplum Database 7.4.0 build \
                          commit:27de6dc6d00607a5630a41fd2c0ad489f40e2ad4) on x86_64-pc-linux-gnu";
 
-/// The URL of sessions in which `version()` returns this text, because they search `public` first.
+/// Replaces the function `version()` of a database, and returns its URL.
 fn url_of(database: &Database<'_>, version: &str) -> String {
-    let made =
-        format!("create function public.version() returns text language sql as $$ select '{version}' $$");
+    let made = format!(
+        "begin; alter function pg_catalog.version() rename to own_version;
+         create function pg_catalog.version() returns text language sql as $$ select '{version}' $$; commit"
+    );
     database.client().batch_execute(&made).expect("a function");
-    format!("{}?options=-c%20search_path%3Dpublic,pg_catalog", database.tcp_url())
+    database.tcp_url()
 }
 
 #[test]
@@ -45,7 +47,7 @@ fn unsupported_servers_are_named_with_the_supported_versions() {
         }
         let health = work.program(&["health"]).env("DATABASE_URL", &url).expect(6).stdout;
         assert!(health.contains(words), "{health}");
-        assert_eq!(fake.queries(), ["Q SELECT version()"; 4]);
+        assert_eq!(fake.queries(), ["Q SELECT pg_catalog.version()"; 4]);
     }
 }
 

@@ -34,7 +34,7 @@ fn a_new_reject_file_has_mode_0600_under_any_umask() {
         let status =
             Command::new("sh").args(program).current_dir(work.path()).stdout(Stdio::null()).status_in_time();
         assert_eq!(status.expect("a shell").code(), Some(3), "{mask}");
-        assert_eq!(mode(&work.path().join(&name)) & !0o600, 0, "{mask}");
+        assert_eq!(mode(&work.path().join(&name)), 0o600, "{mask}");
     }
 }
 
@@ -92,9 +92,12 @@ fn links_and_files_of_others_in_a_shared_directory_are_not_written() {
     // A hard link to one's own file. Anyone who can write to the directory can create it.
     work.write("own", "own");
     fs::hard_link(work.path().join("own"), shared.join("hard")).expect("a link");
+    symlink("shared/hard", work.path().join("to-hard")).expect("a link");
     for mode in [0o1777, 0o777] {
         fs::set_permissions(&shared, fs::Permissions::from_mode(mode)).expect("its mode");
         load("hard").expect(1).says(&["hard link", "--rejects"]);
+        // The same behind a link of one's own.
+        load("../to-hard").expect(1).says(&["hard link", "--rejects"]);
     }
     assert_eq!(fs::read_to_string(work.path().join("own")).expect("a file"), "own");
     if !nix::unistd::geteuid().is_root() {
@@ -153,6 +156,61 @@ fn links_and_pipes_of_others_are_not_followed() {
     assert_eq!(fs::read_dir(at("ours")).expect("a directory").count(), 1);
     // A new file in another user's directory is harmless.
     work.program(&["load", "--dry-run", "--rejects", "shared/theirs/new"]).stdin(NO_EVENT).expect(3);
+}
+
+/// A link of one's own leads to an entry of another user, directly or through a second link.
+#[test]
+fn links_and_pipes_of_others_behind_own_links_are_not_followed() {
+    if !nix::unistd::geteuid().is_root() {
+        return not_tried("links of another user behind one's own", "only root can make them");
+    }
+    let (work, database) = (Workplace::new(), Cluster::shared().database("own_links"));
+    let at = |name: &str| work.path().join(name);
+    for name in ["shared", "ours"] {
+        fs::create_dir(at(name)).expect("a directory");
+    }
+    work.write("ours/precious", "precious");
+    work.write("shared/file", "");
+    fs::set_permissions(at("shared/file"), fs::Permissions::from_mode(0o666)).expect("its mode");
+    symlink(at("ours/precious"), at("shared/link")).expect("a link");
+    symlink("../ours/new", at("shared/dangling")).expect("a link");
+    symlink("../ours", at("shared/way")).expect("a link");
+    mkfifo(&at("shared/pipe"), Mode::S_IRUSR | Mode::S_IWUSR).expect("a FIFO");
+    for name in ["file", "link", "dangling", "way", "pipe"] {
+        lchown(at("shared").join(name), Some(NOBODY), Some(NOBODY)).expect("another owner");
+        symlink(Path::new("shared").join(name), at(&format!("to-{name}"))).expect("a link");
+    }
+    fs::set_permissions(at("shared"), fs::Permissions::from_mode(0o1777)).expect("its mode");
+    symlink("to-link", at("twice")).expect("a link");
+    symlink(at("shared"), at("shortcut")).expect("a link");
+    let places =
+        ["to-file", "to-link", "to-dangling", "to-way/precious", "to-pipe", "twice", "shortcut/link"];
+    for place in places {
+        let load = work.program(&["load", "--dry-run", "--rejects", place]).stdin(NO_EVENT);
+        load.expect(1).says(&["of another user (id 65534)", place]);
+        let load = work.program(&["load", "--server", "asia", "--metrics-file", place]).stdin("");
+        load.env("DATABASE_URL", &database.url()).expect(1).says(&["of another user (id 65534)", place]);
+    }
+    assert_eq!(fs::read_to_string(at("ours/precious")).expect("a file"), "precious");
+    assert_eq!(fs::read_dir(at("ours")).expect("a directory").count(), 1);
+    assert_eq!(fs::metadata(at("shared/file")).expect("a file").len(), 0);
+}
+
+#[test]
+fn links_of_ones_own_are_followed() {
+    let work = Workplace::new();
+    fs::create_dir(work.path().join("there")).expect("a directory");
+    for (target, link) in [("there", "way"), ("way/refused", "first"), ("first", "second"), ("loop", "loop")]
+    {
+        symlink(target, work.path().join(link)).expect("a link");
+    }
+    let load = |place: &str| work.program(&["load", "--dry-run", "--rejects", place]).stdin(NO_EVENT);
+    for place in ["second", "first", "way/refused", "there/../way/refused"] {
+        load(place).expect(3);
+    }
+    let refused = work.path().join("there/refused");
+    assert_eq!((mode(&refused), read_rejects(&refused).len()), (0o600, 4));
+    load("loop").expect(1).says(&["Too many levels of symbolic links", "--rejects"]);
 }
 
 #[test]

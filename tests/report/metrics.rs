@@ -176,10 +176,11 @@ fn pages_enforce_their_limits() {
     assert!(samples.contains_key("aegis_kills_last_success_timestamp_seconds"), "{samples:?}");
     assert_eq!(samples.get("aegis_kills_database_healthy"), Some(&1.0));
     // Other methods, and malformed requests.
-    assert_eq!(request(port, b"HEAD /health HTTP/1.1\r\n\r\n"), (200, String::new()));
+    assert_eq!(request(port, b"HEAD /health HTTP/1.1\r\nHost: localhost\r\n\r\n"), (200, String::new()));
     for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("a connection");
-        stream.write_all(format!("{method} /metrics HTTP/1.1\r\n\r\n").as_bytes()).expect("to send");
+        let sent = format!("{method} /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        stream.write_all(sent.as_bytes()).expect("to send");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("an answer");
         assert!(
@@ -220,7 +221,7 @@ fn the_health_page_returns_503_during_an_outage() {
     eventually(Duration::from_mins(1), "it is not", || status() == 503);
     let report: serde_json::Value = serde_json::from_str(&get("/health").1).expect("JSON");
     assert_eq!((&report["healthy"], &report["server_version"]), (&false.into(), &serde_json::Value::Null));
-    assert_eq!(request(port, b"HEAD /health HTTP/1.1\r\n\r\n"), (503, String::new()));
+    assert_eq!(request(port, b"HEAD /health HTTP/1.1\r\nHost: localhost\r\n\r\n"), (503, String::new()));
     cluster.start();
     eventually(Duration::from_mins(1), "it is healthy again", || status() == 200);
     running.signal(Signal::SIGTERM);

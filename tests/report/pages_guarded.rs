@@ -46,9 +46,14 @@ fn requests_for_a_foreign_host_are_rejected() {
     {
         assert_eq!(status_by(port, host), 403, "{host}");
     }
+    // Only digits are a port.
+    for host in ["localhost:80@evil.example", "localhost:evil", "[::1]evil", "127.0.0.1:80:80"] {
+        assert_eq!(status_by(port, host), 403, "{host}");
+    }
     let two = b"GET /status.json HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n";
     assert_eq!(request(port, two).0, 403);
     assert_eq!(request(port, b"GET /status.json HTTP/1.0\r\n\r\n").0, 200, "a probe need not say it");
+    assert_eq!(request(port, b"GET /status.json HTTP/1.1\r\n\r\n").0, 400, "HTTP/1.1 requires it");
     running.signal(Signal::SIGTERM);
     running.finish().says(&[&format!("listening on http://127.0.0.1:{port}/")]);
 }

@@ -187,20 +187,25 @@ fn the_owners_triggers_find_their_tables() {
 }
 
 /// A role that is dropped at the end.
-struct Role<'d>(&'d Database<'d>, String);
+pub(crate) struct Role<'d>(&'d Database<'d>, String);
 
 impl<'d> Role<'d> {
-    fn new(database: &'d Database<'d>, name: &str) -> Self {
+    pub(crate) fn new(database: &'d Database<'d>, name: &str) -> Self {
         let role = format!("{name} {}", uuid::Uuid::new_v4().simple());
         database.client().batch_execute(&format!("create role \"{role}\" login")).expect("a role");
         Self(database, role)
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.1
     }
 
     fn url(&self) -> String {
         self.0.tcp_url().replace("aegis@", &format!("{}@", self.1.replace(' ', "%20")))
     }
 
-    fn runs(&self, sql: &str) {
+    /// Runs statements as the owner of the database. `@` stands for the role.
+    pub(crate) fn runs(&self, sql: &str) {
         let sql = sql.replace('@', &format!("\"{}\"", self.1));
         self.0.client().batch_execute(&sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
     }

@@ -280,6 +280,80 @@ fn a_misplaced_url_is_printed_without_its_login() {
     assert!(work.program(&["--help"]).expect(0).stdout.contains("Exit codes"));
 }
 
+/// Passwords with white space, open quotes, encoded separators and misspelled names.
+const MISPLACED: [&str; 9] = [
+    "postgresql://me:1zebra zebra @db/kills",
+    "postgresql:/me:1 zebra@db/kills",
+    "postgresql://me:zebra%40127.0.0.1:1/kills",
+    "postgresql://db/kills?pasword=zebra",
+    "postgresql://db/kills?options=-c%20my.token=zebra",
+    "host=db password='zebra zebra",
+    "host=db password = zebra",
+    "//me:zebra@db/kills",
+    "me:zebra@db/kills",
+];
+
+#[test]
+fn a_misplaced_password_of_any_form_is_not_printed() {
+    let work = Workplace::new();
+    for text in MISPLACED {
+        for args in [
+            &[text][..],
+            &["load", text],
+            &["load", "none", "--dry-run", "--listen", text],
+            &["load", "none", "--dry-run", "--server", text],
+            &["load", "none", "--dry-run", "--rejects", text],
+            &["load", "none", "--dry-run", "--metrics-file", text],
+            &["load", "none", "--dry-run", "--max-rejects", text],
+            &["load", "none", "--dry-run", "--events-at", text],
+            &["load", "none", "--dry-run", "--battle", text],
+            &["load", "none", "--dry-run", "--layout", text],
+            &["delete", "--before", text],
+            &["embedded", "status", text],
+            &["embedded", "stop", text],
+        ] {
+            log_case(args);
+            let ended = work.program(args).env("DATABASE_URL", "postgresql://127.0.0.1:1/kills").run();
+            assert_ne!((ended.code, args[0]), (0, "load"), "{text}");
+            assert_clean(&format!("{args:?}"), &format!("{}{}", ended.stdout, ended.stderr));
+        }
+        for name in
+            ["KILLS_LISTEN", "KILLS_SEGMENT_BYTES", "KILLS_METRICS_FILE", "KILLS_EVENTS_AT", "RUST_LOG"]
+        {
+            log_case((name, text));
+            let ended = work.program(&["load", "none", "--dry-run"]).env(name, text).run();
+            assert_clean(name, &format!("{}{}", ended.stdout, ended.stderr));
+        }
+        // The logger of a command without settings prints no invalid filter either.
+        let ended = work.program(&["completions", "bash"]).env("RUST_LOG", text).expect(0);
+        assert_clean("RUST_LOG", &ended.stderr);
+    }
+}
+
+/// The commands that a report suggests, after the database's URL or another option held a password.
+#[test]
+fn suggested_commands_repeat_no_secret() {
+    let work = Workplace::new();
+    work.write("dump", "no event\n");
+    let load = |args: &[&str]| {
+        let program = work.program(&["load", "dump"]).args(args).env("DATABASE_AWAY_TIMEOUT", "1");
+        let ended = program.env("DATABASE_CONNECTION_TIMEOUT", "200").run();
+        let text = format!("{}{}", ended.stdout, ended.stderr);
+        assert_clean(&format!("{args:?}"), &text);
+        text
+    };
+    for text in MISPLACED {
+        load(&["--dry-run", "--events-at", text]);
+        load(&["--dry-run", "--database-url", text]);
+        load(&["--database-url", text]);
+    }
+    let url = "postgresql://me@127.0.0.1:1/kills?options=-c%20my.secret=zebra";
+    assert!(load(&["--dry-run", "--database-url", url]).contains("--database-url 'postgresql://…'"));
+    let url = "postgresql://me@127.0.0.1:1/kills?connect_timeout=2";
+    let shown = load(&["--dry-run", "--database-url", url]);
+    assert!(shown.contains(&format!("--database-url '{url}'")), "{shown}");
+}
+
 #[test]
 fn a_password_on_the_command_line_causes_one_warning() {
     let cluster = guarded();

@@ -1,11 +1,11 @@
 //! Builds the commands that reports suggest, with the options of the current command.
 //!
-//! Invariant: a suggested command contains no secret. A URL with a password is replaced by a placeholder, and the user must
-//! insert it.
+//! Invariant: a suggested command contains no secret. A URL that may hold one is replaced by a placeholder, and the user must
+//! insert it. The rest of the command is concealed like any other text.
 
 use crate::cli::{DatabaseArgs, DeleteArgs, EventArgs, LoadArgs, VerifyArgs};
-use crate::database::connect::holds_password;
-use crate::error_chain::concealed;
+use crate::conceal::concealed;
+use crate::database::connect::is_public;
 use crate::input::convert::PipedCommand;
 use crate::pipeline::prepare::preparer::battle_in_name;
 use crate::report::summary::NextCommands;
@@ -27,18 +27,20 @@ pub(crate) fn commands(args: &LoadArgs, env: Environment<'_>) -> NextCommands {
     let rejects_given = args.rejects.clone().or_else(|| env.get("KILLS_REJECTS_FILE").map(Into::into));
     let rejects_again = rejects_given.map(|path| path.with_added_extension("again"));
     NextCommands {
-        again: same().flag("--dry-run", args.dry_run).files(args).0,
+        again: same().flag("--dry-run", args.dry_run).files(args).done(),
         unlimited: load(rejects)
             .option("--max-rejects", Some("100%"), None)
             .flag("--dry-run", args.dry_run)
             .files(args)
-            .0,
-        load: same().files(args).0,
+            .done(),
+        load: same().files(args).done(),
         load_piped: load(rejects_again.as_ref().map(|path| path.as_os_str()))
             .option("--max-rejects", max_rejects, None)
-            .0,
-        verify: (!reads_stdin).then(|| of_events("verify").files(args).0),
-        health: typed("health").option("--layout", args.event.layout.as_deref(), env.get("KILLS_LAYOUT")).0,
+            .done(),
+        verify: (!reads_stdin).then(|| of_events("verify").files(args).done()),
+        health: typed("health")
+            .option("--layout", args.event.layout.as_deref(), env.get("KILLS_LAYOUT"))
+            .done(),
     }
 }
 
@@ -51,7 +53,7 @@ pub(crate) fn piped_load(args: &LoadArgs, env: Environment<'_>) -> PipedCommand 
         .option("--max-rejects", args.max_rejects.as_deref(), None)
         .flag("--dry-run", args.dry_run)
         .flag("--json", args.json);
-    piped(command.0)
+    piped(command.done())
 }
 
 /// A verification of converted input, for input errors.
@@ -60,7 +62,7 @@ pub(crate) fn piped_verify(args: &VerifyArgs, env: Environment<'_>) -> PipedComm
         .of_events(&args.event, env)
         .flag("--ids-only", args.ids_only)
         .flag("--json", args.json);
-    piped(command.0)
+    piped(command.done())
 }
 
 /// Replaces `--battle from-name` by the battle id, because standard input has no name.
@@ -73,7 +75,7 @@ fn piped(command: String) -> PipedCommand {
 
 /// A load into the tables of a verification, without the files.
 pub(crate) fn load_of_verified(args: &VerifyArgs, env: Environment<'_>) -> String {
-    Typed::new("load", &args.database, env).of_events(&args.event, env).0
+    Typed::new("load", &args.database, env).of_events(&args.event, env).done()
 }
 
 /// The command that repeats a deletion.
@@ -83,7 +85,7 @@ pub(crate) fn delete_again(args: &DeleteArgs, env: Environment<'_>) -> String {
         .option("--before", args.before.as_deref(), None)
         .flag("--dry-run", args.dry_run)
         .paths(&args.files)
-        .0
+        .done()
 }
 
 /// Adds the options of the run to the `schema` commands that other parts suggest.
@@ -100,7 +102,7 @@ const PRINT: &str = "aegis-kills schema print";
 impl SchemaHints {
     pub(crate) fn new(database: &DatabaseArgs, layout: Option<&str>, env: Environment<'_>) -> Self {
         let typed = |command: &str| {
-            Typed::new(command, database, env).option("--layout", layout, env.get("KILLS_LAYOUT")).0
+            Typed::new(command, database, env).option("--layout", layout, env.get("KILLS_LAYOUT")).done()
         };
         Self { apply: typed("schema apply"), print: typed("schema print") }
     }
@@ -116,27 +118,43 @@ pub(crate) fn piped_delete(args: &DeleteArgs, env: Environment<'_>) -> PipedComm
         .of_events(&args.event, env)
         .flag("--dry-run", args.dry_run)
         .flag("--json", args.json);
-    piped(command.0)
+    piped(command.done())
 }
 
 /// A shell command.
-struct Typed(String);
+struct Typed {
+    text: String,
+    /// The database URL, if it holds no secret. In the text, [`URL`] stands for it, so that its user is not concealed.
+    url: Option<String>,
+}
+
+/// No argument contains this character.
+const URL: &str = "\0";
 
 impl Typed {
     fn new(command: &str, args: &DatabaseArgs, env: Environment<'_>) -> Self {
         let program = std::env::args_os().next().unwrap_or_else(|| "aegis-kills".into());
-        Self(format!("{} {command}", quoted(&program))).of_database(args, env)
+        Self { text: format!("{} {command}", quoted(&program)), url: None }.of_database(args, env)
+    }
+
+    /// The finished command.
+    fn done(self) -> String {
+        let text = concealed(&self.text);
+        match self.url {
+            Some(url) => text.replacen(URL, &shell_quoted(&url), 1),
+            None => text,
+        }
     }
 
     fn word(mut self, word: &str) -> Self {
-        self.0 = format!("{} {word}", self.0);
+        self.text = format!("{} {word}", self.text);
         self
     }
 
     /// Adds an option from the command line or its variable, because a variable may be set only for this one command.
     fn option(self, name: &str, typed: Option<&str>, set: Option<String>) -> Self {
         match typed.map(str::to_owned).or(set) {
-            Some(value) => self.word(name).word(&shell_quoted(&value)),
+            Some(value) => self.word(name).word(&quoted(OsStr::new(&value))),
             None => self,
         }
     }
@@ -152,15 +170,20 @@ impl Typed {
         if is_set { self.word(name) } else { self }
     }
 
-    fn of_database(self, args: &DatabaseArgs, env: Environment<'_>) -> Self {
-        let is_secret = |url: &str| holds_password(url) || url.to_lowercase().contains("password");
-        let url = args.database_url.as_deref().map(|url| if is_secret(url) { "postgresql://…" } else { url });
-        let embedded = match &url {
+    fn of_database(mut self, args: &DatabaseArgs, env: Environment<'_>) -> Self {
+        self = match &args.database_url {
+            Some(url) if is_public(url) => {
+                self.url = Some(url.clone());
+                self.word("--database-url").word(URL)
+            }
+            Some(_) => self.option("--database-url", Some("postgresql://…"), None),
+            None => self,
+        };
+        let embedded = match &args.database_url {
             Some(_) => None,
             None => args.embedded.clone().or_else(|| env.get("KILLS_EMBEDDED").map(Into::into)),
         };
-        self.option("--database-url", url, None)
-            .path("--embedded", embedded.as_ref().map(|path| path.as_os_str()))
+        self.path("--embedded", embedded.as_ref().map(|path| path.as_os_str()))
             .option(
                 "--schema",
                 args.schema.as_deref().map(str::trim),

@@ -4,8 +4,10 @@ use crate::commands::common::open_database::OpenDatabase;
 use crate::commands::load::run::LoadParts;
 use crate::database::ledger::runs::RunLog;
 use crate::database::options::StoreSettings;
+use crate::database::schema::locate::{self, Located};
 use crate::database::schema::{deferred_indexes, ensure};
-use crate::database::schemas::{Schemas, identity};
+use crate::database::schemas::identity;
+use crate::database::store::StoreError;
 use crate::error::CommandError;
 use crate::layout::ddl::Indexes;
 use crate::layout::table::Distribution;
@@ -28,9 +30,11 @@ impl LoadTarget {
         let layout = settings.event.layout;
         let database = OpenDatabase::open(place, id)?;
         let manager = &database.manager;
-        let schemas = Schemas::find(manager, layout, place.schema(), place.ledger_schema.as_deref())?;
+        let hinted = |error: StoreError| error.map_message(|text| parts.hints.fill(text));
+        let Located { schemas, .. } =
+            locate::find(manager, layout, place.schema(), place.ledger_schema.as_deref()).map_err(hinted)?;
         let tables = ensure::ensure(manager, layout, &schemas, Indexes::Later, Distribution::OneServer)
-            .map_err(|error| error.map_message(|text| parts.hints.fill(text)))?;
+            .map_err(hinted)?;
         if tables.distribution == Distribution::OneServer {
             deferred_indexes::defer(manager, layout, &schemas, id);
         }

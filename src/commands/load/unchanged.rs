@@ -6,6 +6,7 @@
 use crate::database::ledger::files::{FileStamp, LoadedFiles, as_signed, nanoseconds, size};
 use crate::database::options::{LoadedSegments, StoreSettings};
 use crate::database::pool::manager::DatabaseManager;
+use crate::database::schema::locate;
 use crate::database::session::deadline::Deadline;
 use crate::database::store::{FileCounts, ReadingDigest, StoreError};
 use crate::error_chain::in_full;
@@ -53,6 +54,10 @@ impl Files {
             return Ok(files);
         }
         files.loaded = LoadedFiles::open(manager, settings, deadline);
+        if files.loaded.is_some() {
+            // Another role may have created the table since the first check.
+            locate::check_again(manager, settings.layout, &settings.schemas, deadline)?;
+        }
         let Some(loaded) = files.loaded.as_ref().filter(|_| !rereads) else { return Ok(files) };
         let asked: Vec<FileStamp> = files.read.values().cloned().collect();
         let unchanged = loaded.unchanged(manager, &asked, deadline)?;

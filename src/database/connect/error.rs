@@ -1,5 +1,6 @@
 //! Connection URLs and variables that can't be used.
 
+use crate::conceal::shown_value;
 use crate::database::connect::tls::error::TlsError;
 
 /// A URL or variable that can't be used.
@@ -29,7 +30,7 @@ pub enum TargetError {
         remedy: &'static str,
     },
     /// An invalid value of a parameter or variable.
-    #[error("invalid value '{value}' for {place} ({wanted})")]
+    #[error("invalid value '{}' for {place} ({wanted})", shown_value(value))]
     Value {
         /// The parameter or variable.
         place: String,

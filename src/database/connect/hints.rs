@@ -23,7 +23,7 @@ struct Facts<'f> {
 type Make = fn(&Facts<'_>) -> String;
 
 /// SQLSTATEs, the routine (empty: any), and the hint. The first matching entry counts.
-const TABLE: [(&[&str], &str, Make); 12] = [
+const TABLE: [(&[&str], &str, Make); 14] = [
     (&["28P01"], "", |_| {
         "check the password; the URL, PGPASSWORD and ~/.pgpass are read in this order".to_owned()
     }),
@@ -34,6 +34,9 @@ const TABLE: [(&[&str], &str, Make); 12] = [
             "connect as another user, or run in the database: CREATE ROLE {user} LOGIN (ALTER ROLE if it exists)"
         )
     }),
+    // The server does not know the certificate that the client saw, or knows of a login method that was withheld from it.
+    (&["28000"], "read_client_final_message", |facts| other_certificate(facts)),
+    (&["28000"], "read_client_first_message", |facts| other_certificate(facts)),
     (&["28000"], "", |facts| no_entry(facts)),
     (&["3D000"], "", |facts| match facts.database.len() {
         0..=63 => format!("create the database ({}), or name another one", createdb(facts)),
@@ -87,6 +90,13 @@ pub(crate) fn hint(error: &Error, tls: &Tls, config: &Config) -> Option<String> 
         }
         None => client_error(error, &facts).or_else(|| unreachable(error, &facts)),
     }
+}
+
+fn other_certificate(facts: &Facts<'_>) -> String {
+    format!(
+        "check which server answers at {}: this may be a man-in-the-middle attack, or a proxy with a certificate of its own",
+        place(facts.config)
+    )
 }
 
 fn no_entry(facts: &Facts<'_>) -> String {

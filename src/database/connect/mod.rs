@@ -38,6 +38,8 @@ pub struct Target {
     pub attributes: SessionAttributes,
     /// Encryption, and the checks of the server's certificate.
     pub tls: Tls,
+    /// The limit for a login at one host (`connect_timeout`), if it is set.
+    pub connect_timeout: Option<Duration>,
     /// The schema in a Prisma URL.
     pub schema: Option<String>,
     /// Warnings for the log, for example about ignored parameters.
@@ -75,6 +77,40 @@ pub fn from_url(url: &str, variables: Variables<'_>) -> Result<Target, TargetErr
 pub(crate) fn holds_password(url: &str) -> bool {
     let is_password = |(name, value): &(String, String)| name == "password" && !value.is_empty();
     text::parse(url.trim()).is_ok_and(|pairs| pairs.iter().any(is_password))
+}
+
+/// Parameters whose values are never secret.
+const PUBLIC: [&str; 19] = [
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "schema",
+    "application_name",
+    "connect_timeout",
+    "target_session_attrs",
+    "load_balance_hosts",
+    "channel_binding",
+    "sslmode",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "sslnegotiation",
+    "connection_limit",
+    "pool_timeout",
+    "pgbouncer",
+];
+
+/// Whether a connection string can be shown: it is valid, has only parameters that are never secret, and no value looks like
+/// a misplaced login.
+pub(crate) fn is_public(url: &str) -> bool {
+    let is_address = |host: &str| !host.contains(':') || host.parse::<IpAddr>().is_ok();
+    let fits = |(name, value): &(String, String)| {
+        let holds_login = value.contains('@') || value.contains('=') || !value.split(',').all(is_address);
+        PUBLIC.contains(&name.as_str()) && !holds_login
+    };
+    text::parse(url.trim()).is_ok_and(|pairs| pairs.iter().all(fits))
 }
 
 /// Reads libpq's `PG*` variables. Returns `None` if they name neither a host nor a database.
@@ -151,6 +187,7 @@ fn target(
         any_order: base.get_load_balance_hosts() == LoadBalanceHosts::Random,
         attributes: SessionAttributes::of(parameters)?,
         tls,
+        connect_timeout: connect_timeout(parameters)?,
         schema: parameters.text("schema").map(str::to_owned),
         warnings,
     })
@@ -204,6 +241,12 @@ fn places(parameters: &Parameters) -> Result<Vec<HostAddress>, TargetError> {
     (0..count).map(place).collect()
 }
 
+/// The value of `connect_timeout`. As in libpq, 0 is no limit, and 1 s counts as 2 s.
+fn connect_timeout(parameters: &Parameters) -> Result<Option<Duration>, TargetError> {
+    let seconds = parameters.number("connect_timeout", 0..=86_400_u64, " of seconds")?;
+    Ok(seconds.filter(|seconds| *seconds > 0).map(|seconds| Duration::from_secs(seconds.max(2))))
+}
+
 /// The settings that all hosts share. TCP detects a dead peer within a minute.
 fn base_config(parameters: &Parameters) -> Result<Config, TargetError> {
     let mut config = Config::new();
@@ -226,7 +269,7 @@ fn base_config(parameters: &Parameters) -> Result<Config, TargetError> {
         let number = parameters.number(name, 0..=86_400, " of seconds")?;
         Ok(Duration::from_secs(number.filter(|seconds| *seconds > 0).unwrap_or(default)))
     };
-    config.connect_timeout(seconds("connect_timeout", 10)?);
+    config.connect_timeout(connect_timeout(parameters)?.unwrap_or(Duration::from_secs(10)));
     config.keepalives(parameters.number("keepalives", 0..=1, "")?.unwrap_or(1) == 1);
     config.keepalives_idle(seconds("keepalives_idle", 30)?);
     config.keepalives_interval(seconds("keepalives_interval", 10)?);

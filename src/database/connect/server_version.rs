@@ -13,8 +13,9 @@ use postgres::{Client, SimpleQueryMessage};
 /// The oldest version of PostgreSQL that the tests cover.
 pub(crate) const VERSION_MIN: u32 = 12;
 
-/// All products support the simple protocol and this function. The oldest of them has no `server_version_num`.
-const VERSION_QUERY: &str = "SELECT version()";
+/// All products support the simple protocol and this function. The oldest of them has no `server_version_num`. The
+/// session has no search path yet, so the name has its schema.
+const VERSION_QUERY: &str = "SELECT pg_catalog.version()";
 
 /// Characters shown of the version text of a server.
 const SHOWN_MAX: usize = 60;

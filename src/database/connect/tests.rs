@@ -125,6 +125,7 @@ fn wrong_parts_are_named_with_the_remedy() {
         ("http://db/kills", &["http://", "not with postgresql://"]),
         ("postgresql://me:se/cret@db/kills", &["'@'", "%2F"]),
         ("postgresql://me:1?2@db/kills", &["'@'", "%3F"]),
+        ("postgresql://me:secret%40db:1/kills", &["the '@' before the host is percent-encoded"]),
         ("postgresql://a,b,c/k?port=1,2", &["port has 2 values, host has 3"]),
         ("host=a,b hostaddr=192.0.2.1", &["hostaddr has 1 value, host has 2"]),
         ("hostaddr=db", &["hostaddr of the database URL", "'db'", "192.0.2.1"]),
@@ -328,6 +329,40 @@ fn values_at_their_borders() {
         "postgresql://",
     ] {
         assert!(url(text).is_ok(), "{text}: {:?}", url(text).err());
+    }
+}
+
+#[test]
+fn a_timeout_is_as_in_libpq() {
+    for (text, expected) in [
+        ("postgresql://db", None),
+        ("postgresql://db?connect_timeout=0", None),
+        ("postgresql://db?connect_timeout=1", Some(2)),
+        ("postgresql://db?connect_timeout=6", Some(6)),
+    ] {
+        assert_eq!(url(text).unwrap().connect_timeout, expected.map(Duration::from_secs), "{text}");
+    }
+}
+
+#[test]
+fn only_a_url_without_a_secret_is_public() {
+    for (text, expected) in [
+        ("postgresql://me@db:5432/kills?sslmode=require&connect_timeout=3", true),
+        ("postgresql:///kills?host=%2Ftmp%2Fa&port=5433&user=me", true),
+        ("postgresql://[::1]:5432,db/kills", true),
+        ("host=db user=me", true),
+        ("postgresql://me:secret@db", false),
+        ("postgresql://me%3Asecret@db", false),
+        ("postgresql://me:secret%40db:1/kills", false),
+        ("postgresql://db/me%3Asecret%40db", false),
+        ("postgresql://db?password=", false),
+        ("postgresql://db?pasword=secret", false),
+        ("postgresql://db?options=-c%20foo.pw=secret", false),
+        ("host=db password='secret", false),
+        ("me:secret@db", false),
+        ("nonsense", false),
+    ] {
+        assert_eq!(is_public(text), expected, "{text}");
     }
 }
 

@@ -129,6 +129,10 @@ fn host_and_port(host: &str) -> Result<(&str, &str), TargetError> {
         }
         None => host.rsplit_once(':').unwrap_or((host, "")),
     };
+    // The name is then a login with its host.
+    if name.contains(':') && name.contains("%40") {
+        return Err(fault("the '@' before the host is percent-encoded; write it as it is"));
+    }
     // The text may be a misplaced password, so it is not shown.
     if !port.bytes().all(|letter| letter.is_ascii_digit()) {
         return Err(fault("invalid port after a host, expected a number from 1 to 65535"));

@@ -1,6 +1,6 @@
 //! Database errors in a public form, without text of a statement error that may quote an event.
 
-use crate::error_chain::concealed;
+use crate::conceal::concealed;
 use std::error::Error;
 
 /// An error and its causes, as [`in_full`](crate::error_chain::in_full) formats them, without the text of a statement

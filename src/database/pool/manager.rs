@@ -355,7 +355,7 @@ const TRIM_MAX: Duration = Duration::from_secs(10);
 
 /// Connects without the pool, whose errors would not show their cause. A server that reports that it is not ready is
 /// retried for the outage time-out. An address where nothing responds may be mistyped, so it is retried only for the
-/// connection time-out.
+/// connection time-out, and if it accepts connections in silence, for `connect_timeout` if that is shorter.
 fn wait_for_database(
     opener: &Opener,
     pool: PoolSettings,
@@ -370,6 +370,7 @@ fn wait_for_database(
         figures.connection_errors.inc();
         let wait_max = match (error.class(), error.sqlstate()) {
             (ErrorClass::Away | ErrorClass::Transient, Some(_)) => trouble.away_timeout,
+            _ if matches!(error, DatabaseError::NoAnswer(_)) => trouble.away_timeout.min(opener.time_max()),
             (ErrorClass::Away, None) => trouble.away_timeout.min(pool.connection_timeout),
             _ => return Err(error),
         };

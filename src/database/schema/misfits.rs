@@ -90,15 +90,7 @@ pub(crate) fn misfits_and(
         let missing = missing(client, layout, schemas, Indexes::Later)?;
         misfits.extend(Distributed::of(client, schemas)?.misfits(layout, &missing));
     }
-    let message = || {
-        format!(
-            "the tables in {schemas} are incompatible: {}; choose another schema with --schema{}, or see the required \
-             tables with 'aegis-kills schema print'",
-            misfits.join("; "),
-            if schemas.is_apart() { " and --ledger-schema" } else { "" }
-        )
-    };
-    Ok((!misfits.is_empty()).then(message))
+    Ok((!misfits.is_empty()).then(|| trust::incompatible(schemas, &misfits)))
 }
 
 fn table_misfits(

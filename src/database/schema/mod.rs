@@ -1,4 +1,5 @@
-//! The tables of a layout and of the ledger: DDL, missing and different objects, deferred indexes, Citus, sizes.
+//! The tables of a layout and of the ledger: schemas, owners, DDL, missing and different objects, deferred indexes, Citus,
+//! sizes.
 //!
 //! Invariant: a load looks up the objects it needs in the catalog. No version number decides.
 
@@ -8,6 +9,7 @@ pub(crate) mod deferred_indexes;
 pub(crate) mod ensure;
 pub(crate) mod inspect;
 pub(crate) mod ledger_ddl;
+pub(crate) mod locate;
 pub(crate) mod misfits;
 pub(crate) mod size;
 pub(crate) mod trust;

@@ -1,71 +1,161 @@
-//! Checks whether the contents of existing tables are reliable: persistence, owners, row-level security.
+//! Checks whether existing tables can be used: kind, owners, row-level security, persistence.
+//!
+//! Invariant: [`check`] reads only `pg_catalog`, and precedes each statement that names a table of this program. A view of
+//! another role would run its functions with the privileges of this role.
 
+use crate::database::failure::error::DatabaseError;
 use crate::database::schema::inspect::ledger_tables;
 use crate::database::schemas::{IS_IN_SCHEMAS, Schemas};
 use crate::database::session::client_transaction::GenericClient;
+use crate::database::store::StoreError;
+use crate::layout::Layout;
 use crate::layout::identifier::quote_identifier;
 use crate::layout::table::{ColumnType, Table};
 use postgres::Error;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// An existing table or type.
+/// The existing tables of a layout and of the ledger. All of them, and their partitions, have trusted owners.
+#[derive(Debug, Clone)]
+pub(crate) struct TrustedTables(BTreeSet<String>);
+
+impl TrustedTables {
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.contains(name)
+    }
+}
+
+/// Why no statement may name the tables.
+#[derive(Debug)]
+pub(crate) enum TrustError {
+    /// One is not a table, or an untrusted role owns one. Holds the message.
+    Untrusted(String),
+    /// The catalog could not be read.
+    Lookup(Error),
+}
+
+impl From<Error> for TrustError {
+    fn from(error: Error) -> Self {
+        Self::Lookup(error)
+    }
+}
+
+impl From<TrustError> for DatabaseError {
+    fn from(error: TrustError) -> Self {
+        match error {
+            TrustError::Untrusted(message) => StoreError::refused(message).into(),
+            TrustError::Lookup(error) => error.into(),
+        }
+    }
+}
+
+/// An existing relation or type.
 struct FoundObject {
     name: String,
+    /// The table that it is a partition of, directly or not.
+    part_of: Option<String>,
+    /// The owner, if it is untrusted: anyone with CREATE on the schema may have created the object.
+    untrusted_owner: Option<String>,
+    /// Whether it is an ordinary or partitioned table. True for types and partitions.
+    is_table: bool,
     /// Whether row-level security hides rows from this role.
     is_secured: bool,
     is_unlogged: bool,
-    owner: String,
-    /// Whether the owner is untrusted: anyone with CREATE on the schema may have created it.
-    is_planted: bool,
 }
 
-/// Selects the tables and types of these names, and whether their owners are trusted. These owners are trusted:
+/// Selects the relations and types of these names and the partitions of the tables, and whether their owners are
+/// trusted. It locks none of them. These owners are trusted:
 ///
 /// - this role and the roles that it is a member of (for a superuser, only roles granted to it)
 /// - the owners of the schema and the database, and their members
 /// - superusers
 /// - roles that the schema's owner has granted CREATE by name, not through PUBLIC
-const OBJECTS: &str = "
-    WITH me AS (SELECT oid, rolsuper FROM pg_roles WHERE rolname = current_user),
-      named AS (
-        SELECT c.relname, c.relowner AS owner, c.relnamespace AS namespace, row_security_active(c.oid) AS secured,
-          -- A partition may be unlogged by itself.
-          (SELECT bool_or(part.relpersistence = 'u') FROM pg_class part WHERE part.oid = c.oid
-            OR part.oid IN (SELECT relid FROM pg_partition_tree(c.oid))) AS unlogged
-        FROM pg_class c WHERE c.relname = ANY ($3) AND c.relkind IN ('r', 'p')
-        UNION ALL
-        SELECT t.typname, t.typowner, t.typnamespace, false, false FROM pg_type t WHERE t.typname = ANY ($4))
-    SELECT c.relname::text, c.secured, c.unlogged, pg_get_userbyid(c.owner)::text,
-      NOT (c.owner = me.oid
-        OR CASE WHEN me.rolsuper
-             THEN EXISTS (SELECT FROM pg_auth_members m WHERE m.member = me.oid AND m.roleid = c.owner)
-             ELSE pg_has_role(me.oid, c.owner, 'MEMBER') END
-        OR pg_has_role(c.owner, n.nspowner, 'MEMBER')
-        OR pg_has_role(c.owner, d.datdba, 'MEMBER')
-        OR EXISTS (SELECT FROM aclexplode(n.nspacl) a WHERE a.privilege_type = 'CREATE' AND a.grantee <> 0
-             AND pg_has_role(c.owner, a.grantee, 'MEMBER')))
-    FROM named c JOIN pg_namespace n ON n.oid = c.namespace CROSS JOIN me
-    JOIN pg_database d ON d.datname = current_database()
-    WHERE ";
+///
+/// For a partition, the schema is that of its table: an untrusted role can own a schema that has partitions.
+fn find_objects() -> String {
+    format!(
+        "WITH RECURSIVE me AS (SELECT oid, rolsuper FROM pg_roles WHERE rolname = current_user),
+           named AS (
+             SELECT c.* FROM (
+               SELECT oid, relname, relowner AS owner, relnamespace AS namespace, relkind IN ('r', 'p') AS fits,
+                 row_security_active(oid) AS secured, relpersistence = 'u' AS unlogged
+               FROM pg_class WHERE relname = ANY ($3)
+               UNION ALL
+               SELECT 0::oid, typname, typowner, typnamespace, true, false, false
+               FROM pg_type WHERE typname = ANY ($4)) AS c
+             JOIN pg_namespace n ON n.oid = c.namespace
+             WHERE {IS_IN_SCHEMAS}),
+           found AS (
+             SELECT oid, relname, NULL::name AS part_of, owner, namespace, fits, secured, unlogged FROM named
+             UNION
+             SELECT p.oid, p.relname, coalesce(f.part_of, f.relname), p.relowner, f.namespace, true, false,
+               p.relpersistence = 'u'
+             FROM found f JOIN pg_inherits i ON i.inhparent = f.oid JOIN pg_class p ON p.oid = i.inhrelid
+             WHERE f.fits)
+         SELECT f.relname::text, f.part_of::text,
+           CASE WHEN f.owner = me.oid
+             OR CASE WHEN me.rolsuper
+                  THEN EXISTS (SELECT FROM pg_auth_members m WHERE m.member = me.oid AND m.roleid = f.owner)
+                  ELSE pg_has_role(me.oid, f.owner, 'MEMBER') END
+             OR pg_has_role(f.owner, n.nspowner, 'MEMBER')
+             OR pg_has_role(f.owner, d.datdba, 'MEMBER')
+             OR EXISTS (SELECT FROM aclexplode(n.nspacl) a WHERE a.privilege_type = 'CREATE' AND a.grantee <> 0
+                  AND pg_has_role(f.owner, a.grantee, 'MEMBER'))
+           THEN NULL ELSE pg_get_userbyid(f.owner)::text END,
+           f.fits, f.secured, f.unlogged
+         FROM found f JOIN pg_namespace n ON n.oid = f.namespace CROSS JOIN me
+         JOIN pg_database d ON d.datname = current_database()
+         ORDER BY f.relname"
+    )
+}
 
 fn objects(
     client: &mut impl GenericClient,
     schemas: &Schemas,
-    tables: &[String],
-    types: &[&str],
+    tables: &[Table],
 ) -> Result<Vec<FoundObject>, Error> {
-    let sql = format!("{OBJECTS}{IS_IN_SCHEMAS}");
-    let rows = client.query(&sql, &[&schemas.tables, &schemas.ledger, &tables, &types])?;
+    let ledger = ledger_tables().into_iter().map(|table| table.name);
+    let names: Vec<String> = tables.iter().map(|table| table.name.to_owned()).chain(ledger).collect();
+    let types = own_types(tables);
+    let rows = client.query(&find_objects(), &[&schemas.tables, &schemas.ledger, &names, &types])?;
     let object = |row: &postgres::Row| {
         Ok(FoundObject {
             name: row.try_get(0)?,
-            is_secured: row.try_get(1)?,
-            is_unlogged: row.try_get(2)?,
-            owner: row.try_get(3)?,
-            is_planted: row.try_get(4)?,
+            part_of: row.try_get(1)?,
+            untrusted_owner: row.try_get(2)?,
+            is_table: row.try_get(3)?,
+            is_secured: row.try_get(4)?,
+            is_unlogged: row.try_get(5)?,
         })
     };
     rows.iter().map(object).collect()
+}
+
+/// Checks that the existing relations of a layout and of the ledger are tables with trusted owners. Returns their names.
+pub(crate) fn check(
+    client: &mut impl GenericClient,
+    layout: Layout,
+    schemas: &Schemas,
+) -> Result<TrustedTables, TrustError> {
+    let types = own_types(layout.tables());
+    let mut found = objects(client, schemas, layout.tables())?;
+    let mut faults = planted(&found, schemas);
+    let other_kinds = found.iter().filter(|object| !object.is_table && object.untrusted_owner.is_none());
+    faults.extend(other_kinds.map(|object| format!("{} is not a table", object.name)));
+    if !faults.is_empty() {
+        return Err(TrustError::Untrusted(incompatible(schemas, &faults)));
+    }
+    found.retain(|object| object.part_of.is_none() && !types.contains(&object.name.as_str()));
+    Ok(TrustedTables(found.into_iter().map(|object| object.name).collect()))
+}
+
+/// The message about incompatible tables.
+pub(crate) fn incompatible(schemas: &Schemas, misfits: &[String]) -> String {
+    format!(
+        "the tables in {schemas} are incompatible: {}; choose another schema with --schema{}, or see the required \
+         tables with 'aegis-kills schema print'",
+        misfits.join("; "),
+        if schemas.is_apart() { " and --ledger-schema" } else { "" }
+    )
 }
 
 /// The types of the tables' columns that this program creates.
@@ -82,10 +172,7 @@ pub(crate) fn distrust(
     schemas: &Schemas,
     misfits: &mut Vec<String>,
 ) -> Result<(), Error> {
-    let data: Vec<String> = tables.iter().map(|table| table.name.to_owned()).collect();
-    let ledger: Vec<String> = ledger_tables().into_iter().map(|table| table.name).collect();
-    let names: Vec<String> = data.iter().chain(&ledger).cloned().collect();
-    let found = objects(client, schemas, &names, &own_types(tables))?;
+    let found = objects(client, schemas, tables)?;
     let quoted = |name: &str| quote_identifier(schemas.of_table(name));
     misfits.extend(planted(&found, schemas));
     for FoundObject { name, .. } in found.iter().filter(|object| object.is_secured) {
@@ -96,11 +183,15 @@ pub(crate) fn distrust(
             quote_identifier(name)
         ));
     }
-    let ledger_is_logged =
-        found.iter().any(|object| object.name == "kill_load_segment" && !object.is_unlogged);
-    if ledger_is_logged {
-        let unlogged = found.iter().filter(|object| object.is_unlogged && data.contains(&object.name));
-        for FoundObject { name, .. } in unlogged {
+    // A partition may be unlogged by itself.
+    let unlogged: BTreeSet<&str> = found
+        .iter()
+        .filter(|object| object.is_unlogged)
+        .map(|object| object.part_of.as_deref().unwrap_or(&object.name))
+        .collect();
+    let segments = found.iter().find(|object| object.name == "kill_load_segment" && object.part_of.is_none());
+    if segments.is_some_and(|segments| !unlogged.contains(&*segments.name)) {
+        for Table { name, .. } in tables.iter().filter(|table| unlogged.contains(table.name)) {
             misfits.push(format!(
                 "{name} is unlogged and kill_load_segment is not: a server crash would lose events that the ledger \
                  counts as loaded (its owner can run: ALTER TABLE {}.{} SET LOGGED; after a crash, reload the dumps \
@@ -117,8 +208,10 @@ pub(crate) fn distrust(
 /// this role.
 fn planted(found: &[FoundObject], schemas: &Schemas) -> Vec<String> {
     let mut by_owner = BTreeMap::<(&str, &str), Vec<&str>>::new();
-    for FoundObject { name, owner, .. } in found.iter().filter(|object| object.is_planted) {
-        by_owner.entry((owner, schemas.of_table(name))).or_default().push(name);
+    for FoundObject { name, part_of, untrusted_owner, .. } in found {
+        let Some(owner) = untrusted_owner else { continue };
+        let schema = schemas.of_table(part_of.as_ref().unwrap_or(name));
+        by_owner.entry((owner, schema)).or_default().push(name);
     }
     let sentence = |((owner, schema), names): ((&str, &str), Vec<&str>)| {
         let schema = quote_identifier(schema);

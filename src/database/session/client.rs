@@ -4,7 +4,7 @@
 //! - Behind a pooler a statement has no name, and needs one round trip: only one backend would know the name.
 //! - `COPY` needs a name. Behind a pooler it runs only inside a transaction, and the name ends with that.
 //! - Behind a pooler the settings are made per transaction. Settings of a session would remain on a backend that
-//!   others use.
+//!   others use. So each statement runs in a transaction, which has the search path.
 //! - A direct session keeps the statements of its transactions by name: the server parses and plans each of them
 //!   once, not once per segment.
 
@@ -196,13 +196,36 @@ impl Client {
         self.inner.is_valid(timeout)
     }
 
+    /// Whether each statement needs a transaction.
+    fn is_pooled(&self) -> bool {
+        self.pid.is_none()
+    }
+
+    /// Runs a statement in a transaction of its own.
+    fn pooled<T>(
+        &mut self,
+        run: impl FnOnce(&mut ClientTransaction<'_>) -> PostgresResult<T>,
+    ) -> PostgresResult<T> {
+        let mut transaction = self.transaction()?;
+        let value = run(&mut transaction)?;
+        transaction.commit()?;
+        Ok(value)
+    }
+
     pub(crate) fn execute(&mut self, sql: &str, values: &SqlValues<'_>) -> PostgresResult<u64> {
+        if self.is_pooled() {
+            return self.pooled(|transaction| transaction.execute(sql, values));
+        }
         self.guard_path()?;
         self.inner.execute_typed(sql, &typed(values))
     }
 
-    /// Runs statements without parameters in one round trip. Each sees the commits before its start.
+    /// Runs statements without parameters, in one round trip without a pooler. Each sees the commits before its start.
     pub(crate) fn simple_query(&mut self, sql: &str) -> PostgresResult<Vec<SimpleQueryMessage>> {
+        // An empty query measures the latency.
+        if self.is_pooled() && !sql.is_empty() {
+            return self.pooled(|transaction| transaction.inner.simple_query(sql));
+        }
         self.guard_path()?;
         self.inner.simple_query(sql)
     }
@@ -258,11 +281,17 @@ fn ascii_end(name: &str) -> &str {
 
 impl GenericClient for Client {
     fn query(&mut self, sql: &str, values: &SqlValues<'_>) -> PostgresResult<Vec<Row>> {
+        if self.is_pooled() {
+            return self.pooled(|transaction| transaction.query(sql, values));
+        }
         self.guard_path()?;
         self.inner.query_typed(sql, &typed(values))
     }
 
     fn query_opt(&mut self, sql: &str, values: &SqlValues<'_>) -> PostgresResult<Option<Row>> {
+        if self.is_pooled() {
+            return self.pooled(|transaction| transaction.query_opt(sql, values));
+        }
         self.guard_path()?;
         self.inner.query_typed_opt(sql, &typed(values))
     }

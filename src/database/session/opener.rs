@@ -70,8 +70,14 @@ struct Host {
 pub(crate) type Opening = Receiver<Result<Session, DatabaseError>>;
 
 impl Opener {
-    /// `application` is the `application_name` of the sessions.
+    /// `application` is the `application_name` of the sessions. A shorter `connect_timeout` of the target lowers `time_max`. As
+    /// in libpq, it counts for each host.
     pub(crate) fn new(target: &Target, application: &str, time_max: Duration) -> Self {
+        let attempts = target.hosts.len() * target.attributes.rounds().len();
+        let timeout = target
+            .connect_timeout
+            .map(|timeout| timeout.saturating_mul(u32::try_from(attempts).unwrap_or(u32::MAX)));
+        let time_max = timeout.map_or(time_max, |timeout| timeout.min(time_max));
         let way = |mut config: Config| {
             config.application_name(application);
             config

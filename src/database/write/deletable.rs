@@ -2,7 +2,7 @@
 
 use crate::database::failure::error::DatabaseError;
 use crate::database::schema::citus::Distributed;
-use crate::database::schema::{inspect, misfits};
+use crate::database::schema::{inspect, misfits, trust};
 use crate::database::schemas::Schemas;
 use crate::database::session::client::Client;
 use crate::database::session::client_transaction::GenericClient as _;
@@ -39,16 +39,16 @@ pub(crate) fn check(client: &mut Client, scope: &DeleteScope) -> Result<LedgerCo
     let Schemas { tables: schema, ledger: ledger_schema } = schemas;
     let refuse = |what: String| -> Result<(), DatabaseError> { Err(StoreError::refused(what).into()) };
     let segments = inspect::columns(client, ledger_schema, "kill_load_segment")?;
-    let event = &layout.tables()[0];
-    if inspect::columns(client, schema, event.name)?.is_empty() {
+    let found = trust::check(client, *layout, schemas)?;
+    if let Some(table) = layout.tables().iter().find(|table| !found.has(table.name)) {
         refuse(format!(
             "schema {schema:?} has no table {} (layout {layout}); hint: choose the tables with --schema and --layout",
-            event.name
+            table.name
         ))?;
     }
-    if segments.is_empty() {
+    if let Some(name) = ["kill_load_segment", "kill_load_run"].into_iter().find(|name| !found.has(name)) {
         refuse(format!(
-            "schema {ledger_schema:?} has no table kill_load_segment, so no load of this program wrote the events; \
+            "schema {ledger_schema:?} has no table {name}, so no load of this program wrote the events; \
              hint: choose the tables with --schema and --layout, and the ledger with --ledger-schema"
         ))?;
     }
@@ -69,7 +69,7 @@ pub(crate) fn check(client: &mut Client, scope: &DeleteScope) -> Result<LedgerCo
         } else {
             "NULL::text"
         };
-    let has_files = !inspect::columns(client, ledger_schema, "kill_load_file")?.is_empty();
+    let has_files = found.has("kill_load_file");
     let ledger = ["kill_load_segment", "kill_load_file"];
     let of_ledger = ledger.into_iter().take(1 + usize::from(has_files)).map(|name| (ledger_schema, name));
     let tables = layout.tables().iter().map(|table| (schema, table.name)).chain(of_ledger);

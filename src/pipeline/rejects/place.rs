@@ -1,25 +1,27 @@
 //! Opens the reject file, unless another user could have created it.
 
-use crate::output_place::{directory, refuse, refuse_planted};
-use nix::libc::{ENXIO, O_NOFOLLOW, O_NONBLOCK};
-use std::fs::{File, Metadata, OpenOptions};
+use crate::output_place::{OutputPlace, directory};
+use nix::libc::{ENXIO, O_NONBLOCK};
+use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
+
+/// The permissions of a new reject file: only its owner can read or write it.
+const PRIVATE: u32 = 0o600;
 
 /// Returns an error if the file cannot be created or written. An existing file keeps its mode, with a warning if other users
 /// can access it.
 pub(crate) fn check(path: &Path) -> io::Result<()> {
-    refuse_planted(path)?;
-    match path.symlink_metadata() {
-        Ok(found) => {
+    let place = OutputPlace::of(path)?;
+    match place.metadata() {
+        Ok(_) => {
             // Opening detects more than the mode shows, such as a directory or a read-only file system. O_NONBLOCK avoids
             // waiting for the reader of a pipe.
             let mut options = OpenOptions::new();
-            match options.append(true).custom_flags(O_NONBLOCK).open(path).and_then(|file| file.metadata()) {
+            options.append(true).custom_flags(O_NONBLOCK | place.open_flags());
+            match options.open(&place.path).and_then(|file| file.metadata()) {
                 Ok(file) => warn_if_open(path, &file),
-                // A link to a file that does not exist yet.
-                Err(error) if error.kind() == io::ErrorKind::NotFound && found.is_symlink() => {}
                 Err(error) if error.raw_os_error() == Some(ENXIO) => {
                     return Err(io::Error::other("no program reads this pipe"));
                 }
@@ -28,7 +30,8 @@ pub(crate) fn check(path: &Path) -> io::Result<()> {
             Ok(())
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            nix::unistd::access(directory(path), nix::unistd::AccessFlags::W_OK).map_err(io::Error::from)
+            let directory = directory(&place.path);
+            nix::unistd::access(directory, nix::unistd::AccessFlags::W_OK).map_err(io::Error::from)
         }
         Err(error) => Err(error),
     }
@@ -36,20 +39,30 @@ pub(crate) fn check(path: &Path) -> io::Result<()> {
 
 /// Creates the file with mode 0600, or opens an existing one for appending.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
-    let options = || OpenOptions::new().read(true).append(true).mode(0o600).clone();
-    match options().create_new(true).open(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            refuse_planted(path)?;
-            // Do not follow a link that appeared after the check.
-            let flags = if path.is_symlink() { 0 } else { O_NOFOLLOW };
-            let file = options().create(true).custom_flags(flags).open(path)?;
-            // The file may have been replaced since the check.
-            if flags == O_NOFOLLOW {
-                refuse(path, &file.metadata()?)?;
-            }
+    let options = || OpenOptions::new().read(true).append(true).mode(PRIVATE).clone();
+    match options().create_new(true).open(&OutputPlace::of(path)?.path) {
+        Ok(file) => {
+            make_private(path, &file);
             Ok(file)
         }
-        opened => opened,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            // The file may have appeared since the check.
+            let place = OutputPlace::of(path)?;
+            let file = options().create(true).custom_flags(place.open_flags()).open(&place.path)?;
+            place.check_opened(&file)?;
+            Ok(file)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Sets the mode of a new file if the umask or the file system has changed it.
+fn make_private(path: &Path, file: &File) {
+    if file.metadata().is_ok_and(|found| found.mode() & 0o777 == PRIVATE) {
+        return;
+    }
+    if let Err(error) = file.set_permissions(Permissions::from_mode(PRIVATE)) {
+        log::warn!("cannot set the mode of the reject file {} to {PRIVATE:o}: {error}", path.display());
     }
 }
 
