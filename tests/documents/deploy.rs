@@ -123,7 +123,11 @@ fn is_enough(seconds: Option<u64>) {
 
 #[test]
 fn the_railway_files_match_the_program() {
-    for path in files("deploy", ".json") {
+    let is_railway =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("railway"));
+    let paths: Vec<PathBuf> = files("deploy", ".json").into_iter().filter(is_railway).collect();
+    assert_eq!(paths.len(), 2);
+    for path in paths {
         let file: Value = serde_json::from_str(&read(&path)).expect("JSON");
         let dockerfile = file["build"]["dockerfilePath"].as_str().expect("a path");
         assert!(read(dockerfile).contains("FROM "));
