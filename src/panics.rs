@@ -112,7 +112,9 @@ pub(crate) fn contained<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     IS_CONTAINED.set(was_contained);
     result.map_err(|payload| match text_of(&*payload) {
         // The library panics with the error of the system if it cannot start a thread.
-        text if text.contains("code: 11,") => "cannot start a thread: the limit of processes is reached (ulimit -u)".to_owned(),
+        text if text.contains("code: 11,") => {
+            "cannot start a thread: the limit of processes is reached (ulimit -u)".to_owned()
+        }
         text => text.to_owned(),
     })
 }

@@ -210,7 +210,10 @@ fn a_watch_with_unread_output_ends_by_one_request() {
     let database = Cluster::shared().database("watched");
     let (_reader, stdout) = full_pipe();
     let mut command = Command::new(PROGRAM);
-    command.args(["health", "--watch", "--database-url", &database.url()]).stdin(Stdio::null()).stdout(stdout);
+    command
+        .args(["health", "--watch", "--database-url", &database.url()])
+        .stdin(Stdio::null())
+        .stdout(stdout);
     let child = command.supervised().expect("the program");
     eventually(SHOWN_MAX, "it writes its report", || {
         // The kernel's function in which it waits.

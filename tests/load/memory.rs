@@ -337,13 +337,19 @@ fn memory_is_bounded_for_the_longest_values() {
 fn memory_is_bounded_for_endless_separators() {
     const MEBIBYTE: usize = 1 << 20;
     let event = event_with(1, "");
-    for (start, separator, end) in [("", " ", ""), ("[", "\t", "]"), ("[", ",", "]"), ("[]", "\r", ""), ("", "[]", "")] {
+    for (start, separator, end) in
+        [("", " ", ""), ("[", "\t", "]"), ("[", ",", "]"), ("[]", "\r", ""), ("", "[]", "")]
+    {
         let (peak, summary) = dry_load(80, |number| match number {
             1 => start.to_owned(),
             80 => format!("{}{end}", event.trim_end()),
             _ => separator.repeat(MEBIBYTE),
         });
-        assert_eq!((&summary["events"], &summary["rejected"]), (&1.into(), &0.into()), "{separator:?}: {summary}");
+        assert_eq!(
+            (&summary["events"], &summary["rejected"]),
+            (&1.into(), &0.into()),
+            "{separator:?}: {summary}"
+        );
         // Twice the maximum length of a value, and the program.
         assert!(peak < 64 << 10, "{separator:?}: {peak} KiB");
     }

@@ -1,7 +1,7 @@
 //! The run of a load in the ledger, from its row's insertion to its end.
 
 use crate::commands::load::outcome::{cause, outcome};
-use crate::commands::load::run::LoadParts;
+use crate::commands::load::parts::LoadParts;
 use crate::commands::load::target::LoadTarget;
 use crate::commands::load::unchanged::Files;
 use crate::database::failure::public::in_public;

@@ -1,13 +1,11 @@
 //! The course of a load: tables, ledger row, events, end of the run. A dry run does the same without a database.
 
-use crate::commands::common::next_steps::SchemaHints;
-use crate::commands::common::process::Process;
-use crate::commands::common::signals::Listener;
 use crate::commands::common::sources;
 use crate::commands::load::confirm::confirm;
 use crate::commands::load::outcome::{has_succeeded, run_outcome};
 use crate::commands::load::outputs::{new_metrics, write_metrics};
 use crate::commands::load::pages::{FinalStatus, LoadPages};
+use crate::commands::load::parts::LoadParts;
 use crate::commands::load::recorded_run::{RecordedRun, StoreFigures};
 use crate::commands::load::target::LoadTarget;
 use crate::database::session::deadline::Deadline;
@@ -15,45 +13,16 @@ use crate::database::store::Store;
 use crate::database::write::postgres_store::PostgresStore;
 use crate::error::CommandError;
 use crate::error_chain::in_full;
-use crate::input::convert::PipedCommand;
 use crate::input::reader::Reader;
 use crate::input::source::Source;
 use crate::pipeline;
-use crate::pipeline::account::monitor::Monitor;
-use crate::pipeline::rejects::file::RejectFile;
 use crate::pipeline::run::PipelineSettings;
 use crate::pipeline::run_report::RunReport;
-use crate::pipeline::shutdown::Shutdown;
-use crate::pipeline::source_segments::SourceError;
 use crate::report::snapshot::LiveRun;
 use crate::report::terminal::progress::Progress;
-use crate::settings::LoadSettings;
 use anyhow::Context as _;
-use std::cell::Cell;
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::time::Instant;
-use uuid::Uuid;
-
-/// The inputs of a load.
-pub(crate) struct LoadParts<'r> {
-    pub(crate) settings: &'r LoadSettings,
-    /// The reader, if reading has already started.
-    pub(crate) reader: Cell<Option<Reader>>,
-    /// The command that input errors suggest.
-    pub(crate) piped: PipedCommand,
-    /// The commands that table errors suggest.
-    pub(crate) hints: SchemaHints,
-    /// The errors of unreadable sources.
-    pub(crate) unread: Cell<Vec<SourceError>>,
-    pub(crate) id: Uuid,
-    pub(crate) started: Instant,
-    pub(crate) rejects: &'r RejectFile,
-    pub(crate) process: &'r Process<'r>,
-    pub(crate) requests: &'r Listener,
-    pub(crate) shutdown: &'r Arc<Shutdown>,
-    pub(crate) monitor: &'r Arc<Monitor>,
-}
 
 /// The result of a load.
 pub(crate) struct Done {

@@ -1,7 +1,7 @@
 //! The database that a load writes to, with its tables and the settings of the load.
 
 use crate::commands::common::open_database::OpenDatabase;
-use crate::commands::load::run::LoadParts;
+use crate::commands::load::parts::LoadParts;
 use crate::database::ledger::runs::RunLog;
 use crate::database::options::StoreSettings;
 use crate::database::schema::locate::{self, Located};

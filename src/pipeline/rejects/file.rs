@@ -192,7 +192,7 @@ fn lock(file: &File, aborted: &Receiver<()>, time_max: Duration) -> io::Result<b
             return Err(held(&format!(" for {} s", time_max.as_secs())));
         }
         if aborted.recv_timeout(LOCK_INTERVAL) != Err(RecvTimeoutError::Timeout) {
-            return Err(held("; stopped waiting because the run was told to stop"));
+            return Err(held("; stopped waiting because of a stop request"));
         }
     }
 }
@@ -283,7 +283,7 @@ mod tests {
         let error = lock(&file, &aborted, Duration::MAX).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "another program has locked it; stopped waiting because the run was told to stop"
+            "another program has locked it; stopped waiting because of a stop request"
         );
         other.as_file().unlock().unwrap();
         assert!(lock(&file, &aborted, Duration::ZERO).unwrap());

@@ -1,0 +1,36 @@
+//! The inputs of a load.
+
+use crate::commands::common::next_steps::SchemaHints;
+use crate::commands::common::process::Process;
+use crate::commands::common::signals::Listener;
+use crate::input::convert::PipedCommand;
+use crate::input::reader::Reader;
+use crate::pipeline::account::monitor::Monitor;
+use crate::pipeline::rejects::file::RejectFile;
+use crate::pipeline::shutdown::Shutdown;
+use crate::pipeline::source_segments::SourceError;
+use crate::settings::LoadSettings;
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::Instant;
+use uuid::Uuid;
+
+/// The inputs of a load.
+pub(crate) struct LoadParts<'r> {
+    pub(crate) settings: &'r LoadSettings,
+    /// The reader, if reading has already started.
+    pub(crate) reader: Cell<Option<Reader>>,
+    /// The command that input errors suggest.
+    pub(crate) piped: PipedCommand,
+    /// The commands that table errors suggest.
+    pub(crate) hints: SchemaHints,
+    /// The errors of unreadable sources.
+    pub(crate) unread: Cell<Vec<SourceError>>,
+    pub(crate) id: Uuid,
+    pub(crate) started: Instant,
+    pub(crate) rejects: &'r RejectFile,
+    pub(crate) process: &'r Process<'r>,
+    pub(crate) requests: &'r Listener,
+    pub(crate) shutdown: &'r Arc<Shutdown>,
+    pub(crate) monitor: &'r Arc<Monitor>,
+}
