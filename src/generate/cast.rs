@@ -1,12 +1,12 @@
 //! Casts the players of an event into its lists, with the groups, sizes and battles of real events.
 
-use crate::generate::chance::{Table, one_of, permille, skewed};
+use crate::generate::chance::{WordTable, one_of, permille, skewed};
 use crate::generate::players::{PlayerIndex, Population};
 use fastrand::Rng;
 
 /// Group members, participants, participants from the group, and the measured frequency. A group of 0 stands for
 /// one of the sizes from 19 to 40.
-static SHAPES: Table<[u32; 3]> = Table::of_numbers(
+static SHAPES: WordTable<[u32; 3]> = WordTable::of_numbers(
     "3-0-0*10 1-1-1*580 1-2-1*66 1-3-1*10 1-4-1*9 2-1-1*30 2-2-2*282 2-3-2*20 2-4-1*18 2-4-2*10 3-2-2*12 3-3-3*92 \
     3-4-3*10 4-1-1*10 4-2-2*10 4-3-2*10 4-3-3*40 4-4-3*28 4-4-4*52 5-2-2*10 5-4-3*28 5-4-4*84 6-1-1*10 6-4-3*10 \
     6-4-4*54 7-0-0*10 7-4-4*74 8-0-0*10 8-4-4*54 9-4-0*12 9-4-2*10 9-4-4*24 10-4-2*10 10-4-4*32 11-4-4*3 12-4-4*3 \

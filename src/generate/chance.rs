@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::sync::OnceLock;
 
 /// Values with weights. They are parsed from words `TEXT*WEIGHT` when first used; the weight is 1 if it is missing.
-pub(crate) struct Table<T: 'static = &'static str> {
+pub(crate) struct WordTable<T: 'static = &'static str> {
     words: &'static str,
     /// Makes the values of a text, each of which has the weight of the word.
     parse: fn(&'static str) -> Vec<T>,
@@ -15,14 +15,14 @@ pub(crate) struct Table<T: 'static = &'static str> {
     parsed: OnceLock<(Vec<T>, Vec<usize>)>,
 }
 
-impl Table {
+impl WordTable {
     /// A table of texts.
     pub(crate) const fn of(words: &'static str) -> Self {
         Self::new(words, |text| vec![text])
     }
 }
 
-impl<T: FromStr, const N: usize> Table<[T; N]> {
+impl<T: FromStr, const N: usize> WordTable<[T; N]> {
     /// A table of numbers with `-` between them.
     pub(crate) const fn of_numbers(words: &'static str) -> Self {
         Self::new(words, |text| {
@@ -32,7 +32,7 @@ impl<T: FromStr, const N: usize> Table<[T; N]> {
     }
 }
 
-impl<T> Table<T> {
+impl<T> WordTable<T> {
     pub(crate) const fn new(words: &'static str, parse: fn(&'static str) -> Vec<T>) -> Self {
         Self { words, parse, parsed: OnceLock::new() }
     }

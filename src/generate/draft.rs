@@ -1,6 +1,6 @@
 //! The text of the dump with the form of the current event.
 
-use crate::generate::chance::{Table, one_of, permille};
+use crate::generate::chance::{WordTable, one_of, permille};
 use fastrand::Rng;
 use std::fmt::Write as _;
 use std::sync::LazyLock;
@@ -20,11 +20,11 @@ static STATISTICS_2020: LazyLock<String> = LazyLock::new(|| {
 
 /// Weights of notations: `0.00` for ratios and `0.0` for other floats as in the API, `0.0` for all floats, and `0` for
 /// whole numbers, as intermediate tools write them.
-static NOTATIONS: Table<[usize; 1]> = Table::of_numbers("0*83 1*12 2*5");
+static NOTATIONS: WordTable<[usize; 1]> = WordTable::of_numbers("0*83 1*12 2*5");
 
 /// What the records of one event have in common. Captured dumps differ in it.
 #[derive(Clone, Copy)]
-pub(crate) struct Form {
+pub(crate) struct EventForm {
     /// Whether the event is as the API was in 2020, when objects had fewer fields.
     pub(crate) is_of_2020: bool,
     /// The text after the quality of an item.
@@ -37,7 +37,7 @@ pub(crate) struct Form {
     pub(crate) is_escaped: bool,
 }
 
-impl Form {
+impl EventForm {
     pub(crate) fn draw(rng: &mut Rng) -> Self {
         let is_of_2020 = permille(rng, 30);
         let (item_end, statistics) = if is_of_2020 {
@@ -51,27 +51,27 @@ impl Form {
     }
 }
 
-/// A piece of JSON.
-pub(crate) trait Piece {
+/// A part of a line.
+pub(crate) trait JsonPart {
     fn push_to(&self, text: &mut String);
 }
 
-impl Piece for &str {
+impl JsonPart for &str {
     fn push_to(&self, text: &mut String) {
         text.push_str(self);
     }
 }
 
-impl Piece for u64 {
+impl JsonPart for u64 {
     fn push_to(&self, text: &mut String) {
         text.push_str(itoa::Buffer::new().format(*self));
     }
 }
 
-/// Appends pieces to a draft.
+/// Appends parts to a draft.
 macro_rules! put {
-    ($draft:expr, $($piece:expr),+) => {
-        $($crate::generate::draft::Piece::push_to(&$piece, &mut $draft.text);)+
+    ($draft:expr, $($part:expr),+) => {
+        $($crate::generate::draft::JsonPart::push_to(&$part, &mut $draft.text);)+
     };
 }
 pub(crate) use put;
@@ -80,7 +80,7 @@ pub(crate) use put;
 pub(crate) struct Draft {
     pub(crate) text: String,
     pub(crate) rng: Rng,
-    pub(crate) form: Form,
+    pub(crate) form: EventForm,
     /// Weapons with souls, without their fame, and the fame.
     pub(crate) souls: Vec<(String, u64)>,
 }

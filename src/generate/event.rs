@@ -1,8 +1,8 @@
 //! Writes an event as a line of JSON, with the fields in the order of the game's API.
 
 use crate::generate::cast::Cast;
-use crate::generate::chance::{Table, permille, skewed};
-use crate::generate::draft::{Draft, Form, put};
+use crate::generate::chance::{WordTable, permille, skewed};
+use crate::generate::draft::{Draft, EventForm, put};
 use crate::generate::items::{ATTACKER, VICTIM};
 use crate::generate::players::{PlayerIndex, Population};
 use crate::generate::souls;
@@ -26,10 +26,10 @@ const EVENT_ID_GAP_MAX: u64 = 9;
 const SOULS: u32 = 192;
 
 /// Number of decimals of a second.
-static FRACTIONS: Table<[u32; 1]> = Table::of_numbers("9*90 6*5 7*2 3*2 0*1");
+static FRACTIONS: WordTable<[u32; 1]> = WordTable::of_numbers("9*90 6*5 7*2 3*2 0*1");
 
 /// Minimum total fame and its limit, and the number of events in that range per 1,000: the measured quantiles.
-static FAMES: Table<[u64; 2]> = Table::of_numbers(
+static FAMES: WordTable<[u64; 2]> = WordTable::of_numbers(
     "0-1*14 30-1440*36 1440-9528*200 9528-27330*250 27330-88053*250 88053-207516*150 207516-1500000*88 \
     1500000-7000000*12",
 );
@@ -52,7 +52,7 @@ impl EventWriter {
         let mut rng = Rng::with_seed(seed);
         let population = Population::new(&mut rng);
         let souls = (0..SOULS).map(|_| souls::weapon(&mut rng, &population)).collect();
-        let draft = Draft { text: String::new(), form: Form::draw(&mut rng.clone()), rng, souls };
+        let draft = Draft { text: String::new(), form: EventForm::draw(&mut rng.clone()), rng, souls };
         let (event_id, ticks) = (EVENT_ID_BASE, START_TICKS);
         Self { draft, population, cast: Cast::default(), event_id, ticks, hands: Vec::new() }
     }
@@ -68,7 +68,7 @@ impl EventWriter {
         let [decimals] = *FRACTIONS.pick(rng);
         self.ticks = self.ticks.next_multiple_of(10_u64.pow(TICK_DECIMALS.saturating_sub(decimals)));
         self.cast.draw(rng, &self.population, self.event_id);
-        self.draft.form = Form::draw(rng);
+        self.draft.form = EventForm::draw(rng);
         let [low, high] = *FAMES.pick(rng);
         let fame = rng.u64(low..high);
         let share = fame / self.cast.group.len() as u64;

@@ -1,6 +1,6 @@
 //! The equipment and the inventory of players: the first part of their records.
 
-use crate::generate::chance::{Table, index, one_of_skewed, permille, skewed};
+use crate::generate::chance::{WordTable, index, one_of_skewed, permille, skewed};
 use crate::generate::draft::{Draft, put};
 use std::iter::repeat_n;
 use std::ops::Range;
@@ -9,7 +9,7 @@ use std::ops::Range;
 type Level = (&'static str, &'static str, u64);
 
 /// The weights are those of worn gear.
-static LEVELS: Table<Level> = Table::new(
+static LEVELS: WordTable<Level> = WordTable::new(
     "4@3*823 4@2*570 4@1*509 4*484 5@2*266 6@1*216 5@1*189 5@3*186 6@2*126 3*108 6*99 6@3*79 5*78 8*77 \
     7@1*62 7*61 8@3*33 2*26 7@3*19 7@2*8 8@1*4 5@4*4 8@2*3",
     |text| {
@@ -21,7 +21,7 @@ static LEVELS: Table<Level> = Table::new(
 
 /// The kinds of gear: the text between tier and name, and the names, the most common ones first. The weights are those
 /// in bags.
-static GEAR: Table<(&str, Vec<&str>)> = Table::new(
+static GEAR: WordTable<(&str, Vec<&str>)> = WordTable::new(
     "_2H_/DUALSWORD,DUALAXE_KEEPER,SCYTHE_HELL,DUALSICKLE_UNDEAD,CLEAVER_HELL,INFERNOSTAFF_MORGANA,\
     NATURESTAFF_HELL,FIRE_RINGPAIR_AVALON,DOUBLEBLADEDSTAFF,HOLYSTAFF,LONGBOW,CLAYMORE,CLAWPAIR,MACE,\
     QUARTERSTAFF_AVALON,SHAPESHIFTER_SET2,SHAPESHIFTER_AVALON,DEMONICSTAFF,SHAPESHIFTER_HELL,INFERNOSTAFF,\
@@ -63,25 +63,25 @@ const TWO_HANDED: usize = 0;
 const ONE_HANDED: usize = 1;
 const BAG: usize = 6;
 
-static MOUNTS: Table = Table::of(
+static MOUNTS: WordTable = WordTable::of(
     "T2_MOUNT_MULE*206 T3_MOUNT_HORSE*186 T5_MOUNT_COUGAR_KEEPER@1*149 T4_MOUNT_GIANTSTAG*67 \
     T6_MOUNT_DIREWOLF*24 T5_MOUNT_ARMORED_HORSE*21 UNIQUE_MOUNT_DIVINE_OWL_ADC*20 T4_MOUNT_HORSE*20 \
     T6_MOUNT_GIANTSTAG_MOOSE*14 T5_MOUNT_HORSE*10 T3_MOUNT_OX*8 UNIQUE_MOUNT_MORGANA_RAVEN_ADC*7 \
     T5_MOUNT_SWAMPDRAGON_FW_THETFORD*4 T7_MOUNT_MONITORLIZARD_ADC*2",
 );
-static POTIONS: Table = Table::of(
+static POTIONS: WordTable = WordTable::of(
     "T7_POTION_STONESKIN*154 T7_POTION_REVIVE*65 T6_POTION_COOLDOWN*44 T8_POTION_COOLDOWN*41 \
     T5_POTION_REVIVE*25 T4_POTION_COOLDOWN*25 T6_POTION_HEAL*20 T8_POTION_CLEANSE*12 \
     T7_POTION_STONESKIN@1*8 T6_POTION_HEAL@2*1",
 );
-static MEALS: Table = Table::of(
+static MEALS: WordTable = WordTable::of(
     "T8_MEAL_STEW*105 T1_MEAL_SOUP*62 T7_MEAL_OMELETTE*42 T7_MEAL_OMELETTE@1*29 T5_MEAL_SOUP*25 \
     T5_FISH_FRESHWATER_ALL_COMMON*17 T4_FISH_FRESHWATER_ALL_COMMON*16 T8_MEAL_STEW@1*13 T7_MEAL_ROAST*11 \
     T7_MEAL_PIE*8 T7_MEAL_OMELETTE_AVALON@3*4 T8_MEAL_SANDWICH_AVALON@1*2",
 );
 /// Loot besides gear: tiers (`-` if the name has none), the size of usual stacks, and the name. The weight is that of
 /// each tier.
-static LOOT: Table<(String, u32)> = Table::new(
+static LOOT: WordTable<(String, u32)> = WordTable::new(
     "45678/60/RUNE*41 4567/60/SOUL*38 456/60/RELIC*35 4/10/SKILLBOOK_STANDARD*51 \
     34/10/SKILLBOOK_NONTRADABLE*20 14/1/SILVERBAG_NONTRADABLE*18 345/1/2H_TOOL_KNIFE*11 \
     345/1/2H_TOOL_AXE*10 345/1/2H_TOOL_SICKLE*10 345/1/2H_TOOL_PICK*9 345678/60/HIDE*4 345678/60/WOOD*3 \
@@ -103,8 +103,8 @@ static LOOT: Table<(String, u32)> = Table::new(
 /// The largest stack seen in real events.
 const COUNT_MAX: u32 = 525;
 
-static QUALITIES_WORN: Table = Table::of("1*120 2*140 3*136 4*594 5*10");
-static QUALITIES_PLAIN: Table = Table::of("1*570 2*240 3*80 4*107 5*3");
+static QUALITIES_WORN: WordTable = WordTable::of("1*120 2*140 3*136 4*594 5*10");
+static QUALITIES_PLAIN: WordTable = WordTable::of("1*570 2*240 3*80 4*107 5*3");
 
 /// The slots after the main hand. The first six contain gear, in the order of its kinds from 2 on.
 const SLOTS: [&str; 9] = ["OffHand", "Head", "Armor", "Shoes", "Bag", "Cape", "Mount", "Potion", "Food"];
@@ -120,10 +120,11 @@ pub(crate) const ATTACKER: Shares = [370, 50, 0, 0, 0, 105, 40, 0, 422, 390];
 pub(crate) const VICTIM: Shares = [450, 50, 12, 12, 12, 175, 95, 18, 505, 440];
 
 /// Minimum and maximum number of filled slots, and their measured frequency per 1,000 events.
-static FILLED: Table<[u32; 2]> =
-    Table::of_numbers("0-0*200 1-1*119 2-3*130 4-4*55 5-7*125 8-10*75 11-15*115 16-20*65 21-30*78 31-48*38");
+static FILLED: WordTable<[u32; 2]> = WordTable::of_numbers(
+    "0-0*200 1-1*119 2-3*130 4-4*55 5-7*125 8-10*75 11-15*115 16-20*65 21-30*78 31-48*38",
+);
 /// Number of decimals of an item power.
-static DECIMALS: Table<[u32; 1]> = Table::of_numbers("1*6 2*4 3*4 4*15 5*63 6*8");
+static DECIMALS: WordTable<[u32; 1]> = WordTable::of_numbers("1*6 2*4 3*4 4*15 5*63 6*8");
 
 impl Draft {
     /// Appends the record of a player without equipment, up to the inventory. Returns the range of the main hand.
@@ -224,7 +225,7 @@ impl Draft {
     }
 
     /// Appends up to ten potions or meals.
-    fn push_consumables(&mut self, kinds: &'static Table) {
+    fn push_consumables(&mut self, kinds: &'static WordTable) {
         let (kind, count) = (kinds.pick(&mut self.rng), 1 + skewed(&mut self.rng, 10));
         self.push_item(kind, count, "0");
     }

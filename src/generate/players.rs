@@ -6,7 +6,7 @@
 //! Names are invented and have the lengths of the game: players have 3 to 16 characters, guilds up to about 28,
 //! alliance tags 2 to 5.
 
-use crate::generate::chance::{Table, one_of, one_of_skewed, permille, skewed};
+use crate::generate::chance::{WordTable, one_of, one_of_skewed, permille, skewed};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use fastrand::Rng;
@@ -18,38 +18,41 @@ use uuid::{Builder, Uuid};
 const GUILDS: u32 = 300;
 const GUILDLESS: u32 = 1400;
 
-static STARTS: Table = Table::of(
+static STARTS: WordTable = WordTable::of(
     "Bra Cor Dru Ela Fen Gar Hol Ixa Jor Kav Lum Mor Nex Oru Pyr Qua Rav Sol Tor Ulf Vex Wyn Xan Yor Zed Ash Bo Cy \
     Da Ek Fy Gi Ha Ka Le Mi No Ra Su Ty",
 );
-static MIDDLES: Table = Table::of("ba di go li mo na pe ri sha to va zu lo mi ke ro an el in or us ta no le");
-static ENDS: Table = Table::of("n r s x th k m l dor wyn mar rik gas los tar ven o a i ny zz rk ft sh");
-static ACCENTED: Table = Table::of("Ñand Él Çel Łow Öst João Zoë Niño Mül René Åke Sør Draž Kılı Чёр Вол");
-static IDEOGRAPHS: Table =
-    Table::of("龙 影 剑 风 雪 月 夜 星 炎 狼 白 黑 天 魔 神 王 さくら の カゲ 바람 검 별 𠮷 霜");
-static GUILD_FIRST: Table = Table::of(
+static MIDDLES: WordTable =
+    WordTable::of("ba di go li mo na pe ri sha to va zu lo mi ke ro an el in or us ta no le");
+static ENDS: WordTable =
+    WordTable::of("n r s x th k m l dor wyn mar rik gas los tar ven o a i ny zz rk ft sh");
+static ACCENTED: WordTable =
+    WordTable::of("Ñand Él Çel Łow Öst João Zoë Niño Mül René Åke Sør Draž Kılı Чёр Вол");
+static IDEOGRAPHS: WordTable =
+    WordTable::of("龙 影 剑 风 雪 月 夜 星 炎 狼 白 黑 天 魔 神 王 さくら の カゲ 바람 검 별 𠮷 霜");
+static GUILD_FIRST: WordTable = WordTable::of(
     "Ashen Iron Crimson Silent Golden Broken Northern Hollow Emerald Wandering Burning Last Frost Shadow Royal Lost \
     Wild Grim Salty Drunken Sleepy Eternal Black White Rusty Storm Sunken Thorn Mist Blood Stone Night Dawn Old \
     Quiet Swift",
 );
-static GUILD_SECOND: Table = Table::of(
+static GUILD_SECOND: WordTable = WordTable::of(
     "Ravens Order Wolves Company Banner Harvest Legion Lanterns Oath Kin Gate Pact Foxes Hounds Anvil Tide Crown \
     Watch Circle Nomads Smugglers Monks Gankers Farmers Carebears Bandits Hand Sons Daughters Exiles Roads Keep \
     Embers Saints Goats Pilgrims",
 );
 /// With `_` instead of spaces.
-static GUILD_FOREIGN: Table = Table::of(
+static GUILD_FOREIGN: WordTable = WordTable::of(
     "Ordem_do_Dragão La_Légion_d'Été Große_Wächter Białe_Wilki Ночной_Дозор 龙之传说 月影騎士団 북풍의_검",
 );
 const TAG_LETTERS: &[u8; 32] = b"ABCDEFGHIKLMNOPRSTUVWXYZ01234579";
 
-static AVATARS: Table = Table::of(
+static AVATARS: WordTable = WordTable::of(
     "AVATAR_01*12 AVATAR_HARVESTER_01*11 AVATAR_11*10 AVATAR_05*8 AVATAR_AJ_ECONOMY_01*7 AVATAR_AJ_PVP_01*7 \
     GVGSEASON_23_GOLD*6 AVATAR_MORGANA_01*5 AVATAR_ANNIVERSARY_2024*5 AVATAR_AJ_EXPLORATION_01*4 \
     AVATAR_WOLF_01*4 AVATAR_07*4 AVATAR_AJ_PVE_01*4 AVATAR_09*4 AVATAR_FOUNDER_EUROPE_GOLD_LIGHT*7 \
     AVATAR_FAMERANK_04*3 AVATAR_FAMERANK_02*3 AVATAR_BEAR_01*2 GVGSEASON_20_SILVER*2 AVATAR_MIST*2",
 );
-static RINGS: Table = Table::of(
+static RINGS: WordTable = WordTable::of(
     "RING1*26 AVATARRING_ADC_JUL2019*10 AVATARRING_ADC_MAY2019*7 AVATARRING_ADC_JUN2019*6 \
     AVATARRING_ADC_AUG2019*6 AVATARRING_AJ_EXPLORATION_01*6 AVATARRING_ANNIVERSARY_2024*5 \
     AVATARRING_FOUNDER_EUROPE_GOLD_DARK*8 AVATARRING_FOUNDER_EUROPE_CRYSTAL_LIGHT*7 \

@@ -1,7 +1,7 @@
 //! Legendary souls, the objects that awakened weapons carry. A pool is rendered once, except for the gained fame.
 //! Numbers exceed 2^39.
 
-use crate::generate::chance::{Table, index, permille};
+use crate::generate::chance::{WordTable, index, permille};
 use crate::generate::players::{Population, uuid};
 use fastrand::Rng;
 
@@ -19,7 +19,7 @@ const TRAITS: [(&str, u64, u64); 8] = [
     ("TRAIT_ENERGY_COST_REDUCTION", 2_399_999, 240_000_000),
     ("TRAIT_COOLDOWN_REDUCTION", 1_363_636, 136_363_630),
 ];
-static WEAPONS: Table = Table::of(
+static WEAPONS: WordTable = WordTable::of(
     "T6_2H_SHAPESHIFTER_SET2@4 T6_MAIN_SWORD_CRYSTAL@4 T4_2H_FIRESTAFF@4 T4_MAIN_HOLYSTAFF_AVALON@4 \
     T5_2H_CLEAVER_HELL@4 T4_2H_KNUCKLES_SET2@4 T8_2H_BOW@4 T5_2H_DUALSWORD@4 T8_MAIN_DAGGER@4 T6_2H_NATURESTAFF_HELL@4",
 );

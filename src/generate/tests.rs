@@ -49,7 +49,7 @@ fn is_of_2020(event: &Value) -> bool {
 }
 
 #[track_caller]
-fn check<T: PartialOrd + std::fmt::Debug>(measured: T, expected: RangeInclusive<T>) {
+fn check<T: PartialOrd + Copy + std::fmt::Debug>(measured: T, expected: RangeInclusive<T>) {
     assert!(expected.contains(&measured), "{measured:?} is not in {expected:?}");
 }
 
