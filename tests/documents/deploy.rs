@@ -121,6 +121,26 @@ fn is_enough(seconds: Option<u64>) {
     assert!(seconds.is_some_and(|seconds| Duration::from_secs(seconds) > grace()), "{seconds:?}");
 }
 
+/// Two servers in one place can contradict each other.
+#[test]
+fn each_file_passes_the_server_of_the_variable() {
+    let mut loads = 0;
+    for path in files("deploy", "") {
+        let text = read(&path);
+        let lines = text.lines().filter(|line| !line.trim_start().starts_with(['#', '-']));
+        for line in lines.filter(|line| line.contains("aegis-kills load")) {
+            let (_, arguments) = line.split_once("aegis-kills load").expect("a load");
+            assert!(arguments.contains("--server"), "{}: {line}", path.display());
+            assert!(arguments.contains("ALBION_SERVER"), "{}: {line}", path.display());
+            loads += 1;
+        }
+    }
+    assert_eq!(loads, 4);
+    let args = &manifest("deploy/cronjob.yaml", "CronJob")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+        ["containers"][0]["args"];
+    assert_eq!(args.to_string(), r#"["load","-q","--server","$(ALBION_SERVER)","/dumps"]"#);
+}
+
 #[test]
 fn the_railway_files_match_the_program() {
     for path in files("deploy", ".json") {
@@ -238,7 +258,8 @@ fn the_systemd_units_match_the_program() {
     let metrics = unit_value(&service, "Environment=KILLS_METRICS_FILE");
     assert!(state.iter().any(|directory| Path::new(metrics).parent() == Some(directory)), "{metrics}");
     assert!(state.iter().any(|directory| Path::new(unit_value(&service, "WorkingDirectory")) == directory));
-    assert!(unit_value(&service, "ExecStart").contains("exec /usr/local/bin/aegis-kills load"));
+    let start = unit_value(&service, "ExecStart");
+    assert!(start.starts_with("/usr/local/bin/aegis-kills load -q --server ${ALBION_SERVER} "), "{start}");
 
     let units = files("deploy", ".service").into_iter().chain(files("deploy", ".timer"));
     let verify = Command::new("systemd-analyze").args(["verify", "--man=no"]).args(units).output_in_time();
