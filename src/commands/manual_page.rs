@@ -11,7 +11,7 @@ use std::io;
 const PROGRAM: &str = "aegis-kills";
 
 /// An item with its explanation.
-type Item = (String, String);
+type ManualItem = (String, String);
 
 /// The file name of a page; `None` is the overview.
 pub(crate) fn file_name(command: Option<&str>) -> String {
@@ -100,7 +100,7 @@ fn write_command(command: &Command, facts: &CommandFacts, title: &str, page: &mu
 }
 
 /// The commands below a command, without clap's `help`.
-fn below(command: &Command) -> impl Iterator<Item = &Command> {
+fn below(command: &Command) -> impl Iterator<ManualItem = &Command> {
     command.get_subcommands().filter(|below| below.get_name() != "help")
 }
 
@@ -137,7 +137,7 @@ fn write_options(command: &Command, page: &mut Vec<u8>) -> io::Result<()> {
 fn write_items<N: Into<String>, M: Into<String>>(
     roff: &mut Roff,
     section: &str,
-    items: impl IntoIterator<Item = (N, M)>,
+    items: impl IntoIterator<ManualItem = (N, M)>,
 ) {
     roff.control("SH", [section]);
     for (name, meaning) in items {
@@ -145,7 +145,7 @@ fn write_items<N: Into<String>, M: Into<String>>(
     }
 }
 
-fn write_environment(roff: &mut Roff, variables: Vec<Item>) {
+fn write_environment(roff: &mut Roff, variables: Vec<ManualItem>) {
     if variables.is_empty() {
         return;
     }
@@ -156,7 +156,7 @@ fn write_environment(roff: &mut Roff, variables: Vec<Item>) {
 }
 
 /// The variables of a command and the commands below it: those of its options, then the others.
-fn all_variables(command: &Command) -> Vec<Item> {
+fn all_variables(command: &Command) -> Vec<ManualItem> {
     let name = command.get_name();
     let arguments = [command].into_iter().chain(below(command)).flat_map(Command::get_arguments);
     let of_options = arguments.filter_map(of_option);
@@ -173,15 +173,15 @@ fn all_variables(command: &Command) -> Vec<Item> {
 }
 
 /// The variable of an option, which its help names.
-fn of_option(argument: &Arg) -> Option<Item> {
+fn of_option(argument: &Arg) -> Option<ManualItem> {
     let help = argument.get_help()?.to_string();
     let (_, rest) = help.split_once("[env: ")?;
     let (variable, _) = rest.split_once(']')?;
     Some((variable.to_owned(), format!("as --{}", argument.get_long()?)))
 }
 
-fn unique(items: impl IntoIterator<Item = Item>) -> Vec<Item> {
-    let mut unique: Vec<Item> = Vec::new();
+fn unique(items: impl IntoIterator<ManualItem = ManualItem>) -> Vec<ManualItem> {
+    let mut unique: Vec<ManualItem> = Vec::new();
     for item in items {
         if unique.iter().all(|(name, _)| *name != item.0) {
             unique.push(item);
