@@ -100,7 +100,7 @@ fn write_command(command: &Command, facts: &CommandFacts, title: &str, page: &mu
 }
 
 /// The commands below a command, without clap's `help`.
-fn below(command: &Command) -> impl Iterator<ManualItem = &Command> {
+fn below(command: &Command) -> impl Iterator<Item = &Command> {
     command.get_subcommands().filter(|below| below.get_name() != "help")
 }
 
@@ -137,7 +137,7 @@ fn write_options(command: &Command, page: &mut Vec<u8>) -> io::Result<()> {
 fn write_items<N: Into<String>, M: Into<String>>(
     roff: &mut Roff,
     section: &str,
-    items: impl IntoIterator<ManualItem = (N, M)>,
+    items: impl IntoIterator<Item = (N, M)>,
 ) {
     roff.control("SH", [section]);
     for (name, meaning) in items {
@@ -180,7 +180,7 @@ fn of_option(argument: &Arg) -> Option<ManualItem> {
     Some((variable.to_owned(), format!("as --{}", argument.get_long()?)))
 }
 
-fn unique(items: impl IntoIterator<ManualItem = ManualItem>) -> Vec<ManualItem> {
+fn unique(items: impl IntoIterator<Item = ManualItem>) -> Vec<ManualItem> {
     let mut unique: Vec<ManualItem> = Vec::new();
     for item in items {
         if unique.iter().all(|(name, _)| *name != item.0) {
