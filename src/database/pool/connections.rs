@@ -265,7 +265,7 @@ impl ManageConnection for Manager {
 
     fn connect(&self) -> Result<Session, DatabaseError> {
         let _opening = match self.supply.next() {
-            Supplied::First(first) => return Ok(first),
+            Supplied::First(first) => return Ok(*first),
             Supplied::New(opening) => opening,
             Supplied::Ended => return Err(DatabaseError::Aborted),
         };

@@ -40,7 +40,7 @@ pub(crate) type Demand = Box<dyn Fn() -> (u32, u32) + Send>;
 /// A connection that the pool may have.
 pub(crate) enum Supplied<'s> {
     /// This one.
-    First(Session),
+    First(Box<Session>),
     /// One that the caller opens while it holds this.
     New(OpeningGuard<'s>),
     /// None, because the pool is no longer used.
@@ -94,7 +94,7 @@ impl Supply {
                 return Supplied::Ended;
             }
             if let Some(first) = state.first.take() {
-                return Supplied::First(first);
+                return Supplied::First(Box::new(first));
             }
             if let Some(demand) = &state.demand {
                 let (idle, waiting) = demand();

@@ -12,8 +12,8 @@ pub(super) struct Session {
     is_copying: bool,
     /// The server has not answered the end of a COPY yet.
     copy_ended: bool,
-    /// The client has sent something since the server's last message.
-    is_asked: bool,
+    /// The sender of the last message.
+    last: Side,
 }
 
 /// A point that a session has reached.
@@ -89,8 +89,7 @@ impl Session {
 
     /// Records the sender of a message. Returns whether the message begins an answer of the server.
     pub(super) fn turns_to(&mut self, side: Side) -> bool {
-        let was_asked = std::mem::replace(&mut self.is_asked, side == Side::Client);
-        was_asked && side == Side::Server
+        std::mem::replace(&mut self.last, side) == Side::Client && side == Side::Server
     }
 
     /// Records a message that was forwarded. Returns the point reached.
