@@ -110,10 +110,13 @@ pub(crate) fn load(
     };
     let earlier_rejects = earlier_rejects(&store, parts.monitor);
     let figures = StoreFigures { earlier_rejects, ..StoreFigures::of(&database.manager) };
-    end_in_ledger(&log, &database.manager, parts.rejects, &report, &figures, shutdown);
+    let has_indexes =
+        end_in_ledger(&log, &database.manager, &store_settings, parts.rejects, &report, &figures, shutdown);
     if report.halted.is_none() {
         // After the end is in the ledger, so that one of two runs that end together builds the indexes.
-        store.build_indexes();
+        if !has_indexes {
+            store.build_indexes();
+        }
         if tables.distribution == Distribution::OneServer {
             let (inserted, deadline) =
                 (report.counts.inserted, Deadline::until_cancelled(shutdown.stopped()));
@@ -172,14 +175,16 @@ impl StoreFigures {
 /// How long a stopped run tries to write its end to the ledger.
 const END_MAX: Duration = Duration::from_secs(5);
 
+/// Returns whether all indexes are known to exist.
 fn end_in_ledger(
     log: &RunLog,
     manager: &DatabaseManager,
+    settings: &StoreSettings,
     rejects: &RejectFile,
     report: &RunReport,
     figures: &StoreFigures,
     shutdown: &Shutdown,
-) {
+) -> bool {
     let rejects_file = rejects.path_if_made().map(|_| rejects.absolute_path());
     let end = RunEnd {
         status: outcome(report).0.name(),
@@ -195,10 +200,11 @@ fn end_in_ledger(
         }
         _ => Deadline::until_cancelled(shutdown.aborted()),
     };
-    if let Err(error) = log.end(manager, &end, &deadline) {
+    log.end(manager, settings, &end, &deadline).unwrap_or_else(|error| {
         // The events are committed. Only the run's row lacks its end.
         log::warn!("{}", in_full(&error));
-    }
+        false
+    })
 }
 
 fn ledger_counts(report: &RunReport, store: &StoreFigures) -> RunCounts {

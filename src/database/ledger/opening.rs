@@ -18,7 +18,7 @@ use std::fmt::Write as _;
 
 /// The statements, for one server.
 #[derive(Debug)]
-pub(crate) struct Opening {
+pub(crate) struct SegmentOpening {
     claim: NamedStatement,
     look: NamedStatement,
     /// The literals of the game server and the layout, and of the run.
@@ -38,14 +38,14 @@ pub(crate) enum OutcomeTime {
 
 /// A segment that this transaction writes.
 #[derive(Debug)]
-pub(crate) struct Opened {
+pub(crate) struct OpenedSegment {
     /// The ids of its events that are stored.
     pub(crate) known: HashSet<i64>,
     /// The outcome, if the row has it, and the marks of this attempt.
     pub(crate) tried: Option<Attempt>,
 }
 
-impl Opening {
+impl SegmentOpening {
     /// `stored` selects the stored ids among its parameter.
     pub(crate) fn new(ledger: &Ledger, stored: &str, outcome: OutcomeTime) -> Self {
         let claim = NamedStatement {
@@ -88,7 +88,7 @@ impl Opening {
         progress: &'t CallProgress,
         batch: &Batch,
         path: &str,
-    ) -> Result<(Transaction<'t>, Option<Opened>), DatabaseError> {
+    ) -> Result<(Transaction<'t>, Option<OpenedSegment>), DatabaseError> {
         let (prepare_claim, claim) = client.with_values(&self.claim, &self.claim_values(batch));
         let (prepare_look, look) = client.with_values(&self.look, &self.look_values(batch));
         let statements = [path, &prepare_claim, &prepare_look, &claim, &look];
@@ -119,7 +119,7 @@ impl Opening {
                 Some(Attempt::new(number("transaction"), server_start, outcome))
             }
         };
-        Ok((transaction, Some(Opened { known, tried })))
+        Ok((transaction, Some(OpenedSegment { known, tried })))
     }
 
     fn claim_values(&self, batch: &Batch) -> Vec<String> {

@@ -127,22 +127,44 @@ impl RunLog {
         Ok(Self { schema, id })
     }
 
-    /// Completes the row.
+    /// Completes the row. Returns whether the layout's indexes exist at that moment. False on Citus, where a statement
+    /// that writes this table cannot look them up.
     pub(crate) fn end(
         &self,
         manager: &DatabaseManager,
+        settings: &StoreSettings,
         end: &RunEnd,
         deadline: &Deadline,
-    ) -> Result<(), StoreError> {
-        let (sql, id, end) = (self.end_statement(&end.counts), self.id, end.clone());
+    ) -> Result<bool, StoreError> {
+        let indexes = settings.layout.indexes(&settings.schemas.tables).into_iter().map(|(name, _)| name);
+        let (indexes, schema) = (indexes.collect::<Vec<_>>(), settings.schemas.tables.clone());
+        let is_one_server = settings.distribution == Distribution::OneServer;
+        let (mut sql, id, end) = (self.end_statement(&end.counts), self.id, end.clone());
+        if is_one_server {
+            let (schema, indexes) = (end.counts.len() + 5, end.counts.len() + 6);
+            let _ = write!(
+                sql,
+                " RETURNING (SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                 WHERE n.nspname = ${schema} AND c.relname = ANY (${indexes}::text[]))"
+            );
+        }
         manager.run("writing the run's end into the ledger", deadline, move |client, _| {
             let RunEnd { status, counts, rejects_file, error } = &end;
             let numbers: Vec<i64> = counts.iter().map(|(_, value)| signed(*value)).collect();
             let mut values: Vec<&(dyn ToSql + Sync)> = vec![&id, status, error, rejects_file];
             values.extend(numbers.iter().map(|number| -> &(dyn ToSql + Sync) { number }));
-            client.execute(&sql, &values)?;
+            let found: Option<i64> = if is_one_server {
+                values.extend([&schema as &(dyn ToSql + Sync), &indexes]);
+                client.query_opt(&sql, &values)?.map(|row| row.try_get(0)).transpose()?
+            } else {
+                client.execute(&sql, &values)?;
+                None
+            };
             // The standby receives commits in order: once it has this one, it has all earlier ones.
-            if client.take_standby_wait_cancelled() { Err(DatabaseError::Unreplicated) } else { Ok(()) }
+            if client.take_standby_wait_cancelled() {
+                return Err(DatabaseError::Unreplicated);
+            }
+            Ok(found.is_some_and(|found| usize::try_from(found) == Ok(indexes.len())))
         })
     }
 

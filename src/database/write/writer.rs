@@ -8,7 +8,7 @@
 //! order, with event rows before all other rows, so that two writers of the same events cannot deadlock.
 
 use crate::database::failure::error::DatabaseError;
-use crate::database::ledger::opening::{Opened, Opening, OutcomeTime};
+use crate::database::ledger::opening::{OpenedSegment, OutcomeTime, SegmentOpening};
 use crate::database::ledger::segments::{Ledger, LedgerClaim, SegmentOutcome, SegmentRow};
 use crate::database::options::OnConflict;
 use crate::database::schema::citus;
@@ -35,7 +35,7 @@ use std::collections::HashSet;
 pub(crate) struct BatchWriter {
     ledger: Ledger,
     /// `None` on Citus, where a segment's row is written last.
-    opening: Option<Opening>,
+    opening: Option<SegmentOpening>,
     user_code: UserCode,
     distribution: Distribution,
     stored: String,
@@ -80,7 +80,7 @@ impl BatchWriter {
                 OnConflict::Skip => OutcomeTime::AtLookup,
                 OnConflict::Update => OutcomeTime::AtEnd,
             };
-            Opening::new(&ledger, &stored, outcome)
+            SegmentOpening::new(&ledger, &stored, outcome)
         });
         let schema = quote_identifier(schema);
         let tables = layout.tables();
@@ -147,7 +147,7 @@ impl BatchWriter {
         &self,
         mut transaction: Transaction<'_>,
         batch: &Batch,
-        opened: &Opened,
+        opened: &OpenedSegment,
         refusals: &Refusals,
     ) -> Result<Written, DatabaseError> {
         let (known, new) = split(&batch.rows, &batch.order, &opened.known);

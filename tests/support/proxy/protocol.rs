@@ -49,7 +49,7 @@ impl Session {
             has_copied: false,
             is_copying: false,
             copy_ended: false,
-            is_asked: false,
+            last: Side::Server,
         }
     }
 
