@@ -191,6 +191,8 @@ mod documents {
     mod monitoring;
     // THIRD-PARTY-NOTICES.
     mod notices;
+    // The workflows, the scripts that they call, the archive of a release.
+    mod packaging;
     // The commands of README.md.
     pub(crate) mod readme;
     // The commands of docs/scaling.md.
