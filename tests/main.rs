@@ -55,6 +55,8 @@ mod load {
     mod rejects_once;
     // Errors of the database that no row causes.
     mod statement_errors;
+    // The planner's statistics after a load.
+    mod statistics;
     mod update;
     // Updates beside columns, rows and triggers of users.
     mod update_keeps;
@@ -112,6 +114,8 @@ mod database {
     mod queries;
     // `deploy/role.sql`.
     mod role;
+    // Connections and round trips of a load.
+    mod round_trips;
     mod schema;
     // Settings of the sessions.
     mod sessions;

@@ -6,11 +6,14 @@ use crate::commands::load::target::LoadTarget;
 use crate::commands::load::unchanged::Files;
 use crate::database::failure::public::in_public;
 use crate::database::ledger::runs::{RunCounts, RunEnd, RunLog};
+use crate::database::options::StoreSettings;
+use crate::database::schema::statistics;
 use crate::database::session::deadline::Deadline;
 use crate::database::store::StoreError;
 use crate::database::write::postgres_store::PostgresStore;
 use crate::error_chain::in_full;
 use crate::input::source::Source;
+use crate::layout::table::Distribution;
 use crate::pipeline::prepare::preparer::Preparer;
 use crate::pipeline::run_report::RunReport;
 use crate::pipeline::shutdown::ShutdownReason;
@@ -74,12 +77,24 @@ impl<'r> RecordedRun<'r> {
             retries: metrics.retries(),
             connection_errors: metrics.connection_errors(),
         };
-        self.record_end(report, &figures);
+        let has_indexes = self.record_end(report, &figures);
         if report.halted.is_none() {
             // After the end is in the ledger, so that one of two runs that end together builds the indexes.
-            self.store.build_indexes();
+            if !has_indexes {
+                self.store.build_indexes();
+            }
+            self.refresh_statistics(report.counts.inserted);
         }
         figures
+    }
+
+    fn refresh_statistics(&self, inserted: u64) {
+        let LoadTarget { database, store_settings, catalog, .. } = self.target;
+        if store_settings.distribution == Distribution::OneServer {
+            let deadline = Deadline::until_cancelled(self.parts.shutdown.stopped());
+            let StoreSettings { layout, schemas, .. } = store_settings;
+            statistics::refresh(&database.manager, catalog, *layout, schemas, inserted, &deadline);
+        }
     }
 
     /// The reject files of earlier runs. A failed lookup does not fail the load.
@@ -94,7 +109,8 @@ impl<'r> RecordedRun<'r> {
         })
     }
 
-    fn record_end(&self, report: &RunReport, figures: &StoreFigures) {
+    /// Returns whether all indexes are known to exist.
+    fn record_end(&self, report: &RunReport, figures: &StoreFigures) -> bool {
         let rejects = self.parts.rejects;
         let rejects_file = rejects.path_if_made().map(|_| rejects.absolute_path());
         let end = RunEnd {
@@ -111,10 +127,12 @@ impl<'r> RecordedRun<'r> {
             }
             _ => Deadline::until_cancelled(self.parts.shutdown.aborted()),
         };
-        if let Err(error) = self.log.end(&self.target.database.manager, &end, &deadline) {
+        let LoadTarget { database, store_settings, .. } = self.target;
+        self.log.end(&database.manager, store_settings, &end, &deadline).unwrap_or_else(|error| {
             // The events are committed. Only the run's row lacks its end.
             log::warn!("{}", in_full(&error));
-        }
+            false
+        })
     }
 }
 

@@ -4,9 +4,9 @@ use crate::commands::common::open_database::OpenDatabase;
 use crate::commands::load::parts::LoadParts;
 use crate::database::ledger::runs::RunLog;
 use crate::database::options::StoreSettings;
-use crate::database::schema::locate::{self, Located};
+use crate::database::schema::catalog::Catalog;
+use crate::database::schema::locate;
 use crate::database::schema::{deferred_indexes, ensure};
-use crate::database::schemas::identity;
 use crate::database::store::StoreError;
 use crate::error::CommandError;
 use crate::layout::ddl::Indexes;
@@ -19,6 +19,8 @@ pub(crate) struct LoadTarget {
     pub(crate) store_settings: StoreSettings,
     /// Part of each segment's key.
     pub(crate) identity: Option<String>,
+    /// The catalog before the load.
+    pub(crate) catalog: Catalog,
     /// The end of the last successful run, in seconds since 1970, if the pages or the metrics file show it.
     pub(crate) last_success: Option<i64>,
 }
@@ -31,14 +33,14 @@ impl LoadTarget {
         let database = OpenDatabase::open(place, id)?;
         let manager = &database.manager;
         let hinted = |error: StoreError| error.map_message(|text| parts.hints.fill(text));
-        let Located { schemas, .. } =
-            locate::find(manager, layout, place.schema(), place.ledger_schema.as_deref()).map_err(hinted)?;
+        let schemas = locate::schemas(manager, layout, place.schema(), place.ledger_schema.as_deref())
+            .map_err(hinted)?;
         let tables = ensure::ensure(manager, layout, &schemas, Indexes::Later, Distribution::OneServer)
             .map_err(hinted)?;
         if tables.distribution == Distribution::OneServer {
-            deferred_indexes::defer(manager, layout, &schemas, id);
+            deferred_indexes::defer(manager, &tables.catalog, layout, &schemas, id);
         }
-        let identity = identity(manager, layout, &schemas)?;
+        let identity = tables.catalog.identity(layout, &schemas);
         let store_settings = StoreSettings {
             schema_apply: parts.hints.fill("aegis-kills schema apply"),
             layout,
@@ -47,9 +49,11 @@ impl LoadTarget {
             on_conflict: settings.on_conflict,
             held: settings.held,
             distribution: tables.distribution,
+            has_user_code: tables.catalog.has_user_code,
+            uses_files: tables.catalog.uses_files,
         };
         let is_watched = settings.listen.is_some() || settings.metrics_file.is_some();
         let last_success = if is_watched { RunLog::last_success(manager, &store_settings)? } else { None };
-        Ok(Self { database, store_settings, identity, last_success })
+        Ok(Self { database, store_settings, identity, catalog: tables.catalog, last_success })
     }
 }

@@ -37,6 +37,24 @@ pub(crate) fn find(
     })
 }
 
+/// The schemas of a load. Without a query if they are decided, because `ensure` checks the tables as well.
+///
+/// # Errors
+///
+/// As for [`find`].
+pub(crate) fn schemas(
+    manager: &DatabaseManager,
+    layout: Layout,
+    tables: &str,
+    ledger: Option<&str>,
+) -> Result<Schemas, StoreError> {
+    let schemas = Schemas::by_default(layout, tables, ledger);
+    if ledger.is_some() || !schemas.is_apart() {
+        return Ok(schemas);
+    }
+    find(manager, layout, tables, ledger).map(|located| located.schemas)
+}
+
 /// Like [`find`], with a session.
 pub(crate) fn of(
     client: &mut impl GenericClient,

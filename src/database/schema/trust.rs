@@ -4,7 +4,7 @@
 //! another role would run its functions with the privileges of this role.
 
 use crate::database::failure::error::DatabaseError;
-use crate::database::schema::inspect::ledger_tables;
+use crate::database::schema::ledger_ddl::LEDGER;
 use crate::database::schemas::{IS_IN_SCHEMAS, Schemas};
 use crate::database::session::client_transaction::GenericClient;
 use crate::database::store::StoreError;
@@ -12,6 +12,7 @@ use crate::layout::Layout;
 use crate::layout::identifier::quote_identifier;
 use crate::layout::table::{ColumnType, Table};
 use postgres::Error;
+use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The existing tables of a layout and of the ledger. All of them, and their partitions, have trusted owners.
@@ -49,7 +50,8 @@ impl From<TrustError> for DatabaseError {
 }
 
 /// An existing relation or type.
-struct FoundObject {
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct FoundObject {
     name: String,
     /// The table that it is a partition of, directly or not.
     part_of: Option<String>,
@@ -62,8 +64,9 @@ struct FoundObject {
     is_unlogged: bool,
 }
 
-/// Selects the relations and types of these names and the partitions of the tables, and whether their owners are
-/// trusted. It locks none of them. These owners are trusted:
+/// Selects, as a JSON list of [`FoundObject`], the relations except indexes and the types of these names, and the partitions
+/// of the tables. It locks none of them. The parameters are the schemas of the tables and of the ledger, and the names of
+/// relations and of types. These owners are trusted:
 ///
 /// - this role and the roles that it is a member of (for a superuser, only roles granted to it)
 /// - the owners of the schema and the database, and their members
@@ -71,28 +74,28 @@ struct FoundObject {
 /// - roles that the schema's owner has granted CREATE by name, not through PUBLIC
 ///
 /// For a partition, the schema is that of its table: an untrusted role can own a schema that has partitions.
-fn find_objects() -> String {
+pub(crate) fn objects() -> String {
     format!(
         "WITH RECURSIVE me AS (SELECT oid, rolsuper FROM pg_roles WHERE rolname = current_user),
-           named AS (
+           own AS (
              SELECT c.* FROM (
                SELECT oid, relname, relowner AS owner, relnamespace AS namespace, relkind IN ('r', 'p') AS fits,
                  row_security_active(oid) AS secured, relpersistence = 'u' AS unlogged
-               FROM pg_class WHERE relname = ANY ($3)
+               FROM pg_class WHERE relname = ANY ($3::text[]) AND relkind NOT IN ('i', 'I')
                UNION ALL
                SELECT 0::oid, typname, typowner, typnamespace, true, false, false
-               FROM pg_type WHERE typname = ANY ($4)) AS c
+               FROM pg_type WHERE typname = ANY ($4::text[])) AS c
              JOIN pg_namespace n ON n.oid = c.namespace
              WHERE {IS_IN_SCHEMAS}),
            found AS (
-             SELECT oid, relname, NULL::name AS part_of, owner, namespace, fits, secured, unlogged FROM named
+             SELECT oid, relname, NULL::name AS part_of, owner, namespace, fits, secured, unlogged FROM own
              UNION
              SELECT p.oid, p.relname, coalesce(f.part_of, f.relname), p.relowner, f.namespace, true, false,
                p.relpersistence = 'u'
              FROM found f JOIN pg_inherits i ON i.inhparent = f.oid JOIN pg_class p ON p.oid = i.inhrelid
              WHERE f.fits)
-         SELECT f.relname::text, f.part_of::text,
-           CASE WHEN f.owner = me.oid
+         SELECT pg_catalog.json_agg(pg_catalog.json_build_object('name', f.relname, 'part_of', f.part_of,
+           'untrusted_owner', CASE WHEN f.owner = me.oid
              OR CASE WHEN me.rolsuper
                   THEN EXISTS (SELECT FROM pg_auth_members m WHERE m.member = me.oid AND m.roleid = f.owner)
                   ELSE pg_has_role(me.oid, f.owner, 'MEMBER') END
@@ -101,33 +104,17 @@ fn find_objects() -> String {
              OR EXISTS (SELECT FROM aclexplode(n.nspacl) a WHERE a.privilege_type = 'CREATE' AND a.grantee <> 0
                   AND pg_has_role(f.owner, a.grantee, 'MEMBER'))
            THEN NULL ELSE pg_get_userbyid(f.owner)::text END,
-           f.fits, f.secured, f.unlogged
+           'is_table', f.fits, 'is_secured', f.secured, 'is_unlogged', f.unlogged) ORDER BY f.relname)
          FROM found f JOIN pg_namespace n ON n.oid = f.namespace CROSS JOIN me
-         JOIN pg_database d ON d.datname = current_database()
-         ORDER BY f.relname"
+         JOIN pg_database d ON d.datname = current_database()"
     )
 }
 
-fn objects(
-    client: &mut impl GenericClient,
-    schemas: &Schemas,
-    tables: &[Table],
-) -> Result<Vec<FoundObject>, Error> {
-    let ledger = ledger_tables().into_iter().map(|table| table.name);
-    let names: Vec<String> = tables.iter().map(|table| table.name.to_owned()).chain(ledger).collect();
-    let types = own_types(tables);
-    let rows = client.query(&find_objects(), &[&schemas.tables, &schemas.ledger, &names, &types])?;
-    let object = |row: &postgres::Row| {
-        Ok(FoundObject {
-            name: row.try_get(0)?,
-            part_of: row.try_get(1)?,
-            untrusted_owner: row.try_get(2)?,
-            is_table: row.try_get(3)?,
-            is_secured: row.try_get(4)?,
-            is_unlogged: row.try_get(5)?,
-        })
-    };
-    rows.iter().map(object).collect()
+/// The types of the tables' columns that this program creates.
+pub(crate) fn own_types(tables: &[Table]) -> Vec<&'static str> {
+    let has = |kind| tables.iter().flat_map(|table| table.columns).any(|column| column.kind == kind);
+    let types = [(ColumnType::Server, "albion_server"), (ColumnType::Role, "kill_role")];
+    types.into_iter().filter(|(kind, _)| has(*kind)).map(|(_, name)| name).collect()
 }
 
 /// Checks that the existing relations of a layout and of the ledger are tables with trusted owners. Returns their names.
@@ -136,8 +123,16 @@ pub(crate) fn check(
     layout: Layout,
     schemas: &Schemas,
 ) -> Result<TrustedTables, TrustError> {
-    let types = own_types(layout.tables());
-    let mut found = objects(client, schemas, layout.tables())?;
+    let tables = layout.tables();
+    let names: Vec<&str> = tables.iter().map(|table| table.name).chain(LEDGER).collect();
+    let types = own_types(tables);
+    let sql = format!("SELECT coalesce(({}), '[]'::json)::text", objects());
+    let row = client.query_opt(&sql, &[&schemas.tables, &schemas.ledger, &names, &types])?;
+    let text: Option<String> = row.map(|row| row.try_get(0)).transpose()?;
+    // Without an answer nothing is trusted.
+    let found: Result<Vec<FoundObject>, _> = serde_json::from_str(&text.unwrap_or_default());
+    let mut found =
+        found.map_err(|error| TrustError::Untrusted(format!("cannot read the catalog: {error}")))?;
     let mut faults = planted(&found, schemas);
     let other_kinds = found.iter().filter(|object| !object.is_table && object.untrusted_owner.is_none());
     faults.extend(other_kinds.map(|object| format!("{} is not a table", object.name)));
@@ -158,23 +153,15 @@ pub(crate) fn incompatible(schemas: &Schemas, misfits: &[String]) -> String {
     )
 }
 
-/// The types of the tables' columns that this program creates.
-fn own_types(tables: &[Table]) -> Vec<&'static str> {
-    let has = |kind| tables.iter().flat_map(|table| table.columns).any(|column| column.kind == kind);
-    let types = [(ColumnType::Server, "albion_server"), (ColumnType::Role, "kill_role")];
-    types.into_iter().filter(|(kind, _)| has(*kind)).map(|(_, name)| name).collect()
-}
-
 /// Adds to `misfits` why the contents of the tables are unreliable, whatever their columns are.
 pub(crate) fn distrust(
-    client: &mut impl GenericClient,
+    found: &[FoundObject],
     tables: &[Table],
     schemas: &Schemas,
     misfits: &mut Vec<String>,
-) -> Result<(), Error> {
-    let found = objects(client, schemas, tables)?;
+) {
     let quoted = |name: &str| quote_identifier(schemas.of_table(name));
-    misfits.extend(planted(&found, schemas));
+    misfits.extend(planted(found, schemas));
     for FoundObject { name, .. } in found.iter().filter(|object| object.is_secured) {
         misfits.push(format!(
             "row-level security hides rows of {name} from this role (a superuser can run: ALTER ROLE … BYPASSRLS; the \
@@ -201,7 +188,6 @@ pub(crate) fn distrust(
             ));
         }
     }
-    Ok(())
 }
 
 /// Messages about objects of untrusted roles, one per role. Their triggers and casts would run with the privileges of
