@@ -59,7 +59,13 @@ impl Files {
         let is_skipped = |source: &Source| {
             files.read.get(&source.to_string()).and_then(|stamp| unchanged.get(&stamp.name)).cloned()
         };
-        files.skipped = sources.iter().filter_map(is_skipped).collect();
+        for source in sources {
+            let Some(held) = is_skipped(source) else { continue };
+            if held.events > 0 && held.rejected == held.events {
+                log::info!("{source} is skipped: an earlier load has reported its values as rejected");
+            }
+            files.skipped.push(held);
+        }
         files.sources = sources.iter().filter(|source| is_skipped(source).is_none()).cloned().collect();
         Ok(files)
     }
@@ -76,7 +82,8 @@ impl Files {
     ) {
         let Some(loaded) = self.loaded.as_ref().filter(|_| report.halted.is_none()) else { return };
         let now = stamps(&self.sources, &self.preparer);
-        let failed: HashSet<String> = report.source_errors.iter().map(SourceError::source_name).collect();
+        let failed = report.source_errors.iter().filter(|error| error.is_read_again());
+        let failed: HashSet<String> = failed.map(SourceError::source_name).collect();
         let is_complete = |name: &String| !failed.contains(name) && now.get(name) == self.read.get(name);
         let complete = self.read.iter().filter(|(name, _)| is_complete(name)).filter_map(|(name, stamp)| {
             let segments = monitor.segments_of(name)?;

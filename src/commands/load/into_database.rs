@@ -71,7 +71,14 @@ pub(crate) fn load(
     let progress = parts.show(live);
     let deadline = Deadline::until_cancelled(shutdown.aborted());
     let idle_deadline = Deadline::until_cancelled(shutdown.stopped());
-    let store = PostgresStore::new(database.manager.clone(), &store_settings, id, deadline, idle_deadline);
+    let store = PostgresStore::new(
+        database.manager.clone(),
+        &store_settings,
+        id,
+        log.server_start,
+        deadline,
+        idle_deadline,
+    );
     // If the game server was read from the first event, reading has already started, so no file can be skipped.
     let reader = parts.reader.take();
     let rereads = settings.rereads || reader.is_some();

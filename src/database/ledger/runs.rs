@@ -3,7 +3,7 @@
 //! A crashed run cannot complete its row. The next run completes it, because the crashed run has no session left.
 
 use crate::database::failure::error::DatabaseError;
-use crate::database::ledger::segments::signed;
+use crate::database::ledger::segments::{SERVER_START, signed};
 use crate::database::options::StoreSettings;
 use crate::database::pool::manager::DatabaseManager;
 use crate::database::schemas::Schemas;
@@ -35,6 +35,8 @@ pub(crate) fn application_name(name: Option<&str>, run: Uuid) -> String {
 pub(crate) struct RunLog {
     schema: String,
     id: Uuid,
+    /// The start time of the server that has the row, in microseconds since 1970.
+    pub(crate) server_start: i64,
 }
 
 /// How a run ended.
@@ -73,7 +75,7 @@ impl RunLog {
         let others = (!settings.layout.has_server_column()).then(|| other_servers(&schema));
         let (server, layout, sources) = (settings.server.name(), settings.layout.name(), sources.to_vec());
         let schemas = settings.schemas.clone();
-        manager.run("writing the run into the ledger", deadline, move |client, progress| {
+        let written = manager.run("writing the run into the ledger", deadline, move |client, progress| {
             let (tables, table_schema) = (&schemas.tables, schemas.table_schema());
             if let Some(others) = &others
                 && let Some(other) = client.query_opt(others, &[&layout, &server, &table_schema])?
@@ -105,9 +107,10 @@ impl RunLog {
                 // Another role may own these rows. This run does not need them.
                 Err(error) => log::debug!("cannot mark crashed runs as failed: {}", in_full(&error)),
             }
-            Ok(())
-        })?;
-        Ok(Self { schema, id })
+            let row = client.query_opt(&format!("SELECT {SERVER_START}"), &[])?;
+            Ok(row.map_or(Ok(0), |row| row.try_get(0))?)
+        });
+        Ok(Self { schema, id, server_start: written? })
     }
 
     /// Completes the row.

@@ -132,7 +132,12 @@ impl<'a> Cursor<'a> {
 
     #[cold]
     pub(crate) fn syntax(&self, reason: &str) -> Fault {
-        let reason = if self.at >= self.text.len() { "unexpected end" } else { reason };
+        let reason = match self.text.as_bytes().get(self.at) {
+            None => "unexpected end",
+            // As a crash or a full disk leaves them in a file.
+            Some(0) => "NUL byte",
+            Some(_) => reason,
+        };
         Fault::syntax(reason, self.at)
     }
 
@@ -374,6 +379,7 @@ impl<'a> Cursor<'a> {
                     escaped = true;
                     at += 2;
                 }
+                Some(0) => return Err(Fault::syntax("NUL byte in a string", at)),
                 Some(_) => return Err(Fault::syntax("control character in a string", at)),
                 None => return Err(Fault::syntax("unterminated string", bytes.len())),
             }
