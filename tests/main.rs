@@ -187,12 +187,16 @@ mod documents {
     mod deploy;
     // Links, and test names, metrics and messages in documents.
     mod facts;
+    // `deploy/alerts.yaml` and `deploy/grafana-dashboard.json`.
+    mod monitoring;
     // THIRD-PARTY-NOTICES.
     mod notices;
     // The commands of README.md.
     pub(crate) mod readme;
     // The commands of docs/scaling.md.
     mod scaling;
+    // The columns of docs/schema.md.
+    mod schema_page;
     // The commands of docs/sources.md and the backfill of docs/aegis.md.
     mod sources_page;
     // Import cycles, sizes, unique type names, replaced words.

@@ -36,6 +36,7 @@ pub(crate) struct Metrics {
 #[derive(Debug)]
 struct RunMetrics {
     events: IntCounterVec,
+    new_rejects: IntCounter,
     segments: IntCounterVec,
     lines: IntCounter,
     read_bytes: IntCounter,
@@ -52,6 +53,10 @@ impl RunMetrics {
         let counters = |name, help, label| IntCounterVec::new(Opts::new(name, help), &[label]);
         Ok(Self {
             events: counters("aegis_kills_events_total", "Events by outcome.", "outcome")?,
+            new_rejects: IntCounter::new(
+                "aegis_kills_new_rejects_total",
+                "Rejected events that no earlier run has reported.",
+            )?,
             segments: counters(
                 "aegis_kills_segments_total",
                 "Segments read, one transaction each.",
@@ -83,7 +88,7 @@ impl RunMetrics {
     fn register(&self, registry: &Registry, has_database: bool) -> Result<(), prometheus::Error> {
         registry.register(Box::new(self.events.clone()))?;
         registry.register(Box::new(self.segments.clone()))?;
-        for counter in [&self.lines, &self.read_bytes, &self.text_bytes] {
+        for counter in [&self.new_rejects, &self.lines, &self.read_bytes, &self.text_bytes] {
             registry.register(Box::new(counter.clone()))?;
         }
         registry.register(Box::new(self.queue_depth.clone()))?;
@@ -108,6 +113,7 @@ impl RunMetrics {
         for (outcome, value) in events {
             set(&self.events.with_label_values(&[outcome]), value);
         }
+        set(&self.new_rejects, counts.rejected_new());
         set(&self.segments.with_label_values(&["skipped"]), counts.segments_skipped);
         set(
             &self.segments.with_label_values(&["read"]),

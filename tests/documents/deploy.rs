@@ -54,8 +54,16 @@ fn documented_variables_exist_and_all_are_documented() {
     assert!(there.len() > 20 && there.contains("DATABASE_URL"), "{there:?}");
     let mut texts = files("deploy", "");
     texts.extend(
-        ["docs/deployment.md", "docs/scaling.md", "docs/settings.md", ".env.example", "README.md"]
-            .map(PathBuf::from),
+        [
+            "docs/deployment.md",
+            "docs/faq.md",
+            "docs/operations.md",
+            "docs/scaling.md",
+            "docs/settings.md",
+            ".env.example",
+            "README.md",
+        ]
+        .map(PathBuf::from),
     );
     for path in texts {
         let unknown: Vec<_> = variables(&read(&path)).difference(&there).cloned().collect();
@@ -75,8 +83,8 @@ fn documented_variables_exist_and_all_are_documented() {
 
 /// The commands of the program in a text, split into arguments.
 fn commands(text: &str) -> Vec<Vec<String>> {
-    const SUBCOMMANDS: [&str; 8] =
-        ["load", "verify", "health", "schema", "embedded", "generate", "completions", "man"];
+    const SUBCOMMANDS: [&str; 9] =
+        ["load", "verify", "delete", "health", "schema", "embedded", "generate", "completions", "man"];
     let text = text.replace("\\\n", " ");
     let after = text.split("aegis-kills ").skip(1);
     let until = |rest: &str| {
@@ -84,17 +92,28 @@ fn commands(text: &str) -> Vec<Vec<String>> {
         let end = ends.iter().filter_map(|end| rest.find(end)).min().unwrap_or(rest.len());
         rest[..end].split_whitespace().map(str::to_owned).collect::<Vec<_>>()
     };
-    after
-        .map(until)
-        .filter(|words| words.first().is_some_and(|word| SUBCOMMANDS.contains(&&**word)))
-        .collect()
+    // A text can name `delete`, which needs arguments.
+    let is_command = |words: &Vec<String>| {
+        words
+            .first()
+            .is_some_and(|word| SUBCOMMANDS.contains(&&**word) && (word != "delete" || words.len() > 1))
+    };
+    after.map(until).filter(is_command).collect()
 }
 
 #[test]
 fn documented_commands_are_valid() {
     let mut count = 0;
     let mut texts = files("deploy", "");
-    texts.extend(["docs/deployment.md", "docs/scaling.md", "README.md"].map(PathBuf::from));
+    let pages = [
+        "docs/databases.md",
+        "docs/deployment.md",
+        "docs/faq.md",
+        "docs/operations.md",
+        "docs/scaling.md",
+        "README.md",
+    ];
+    texts.extend(pages.map(PathBuf::from));
     for path in texts {
         for words in commands(&read(&path)) {
             let parsed = Cli::try_parse_from([&["aegis-kills".to_owned()], &words[..]].concat());
@@ -123,7 +142,11 @@ fn is_enough(seconds: Option<u64>) {
 
 #[test]
 fn the_railway_files_match_the_program() {
-    for path in files("deploy", ".json") {
+    let is_railway =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("railway"));
+    let paths: Vec<PathBuf> = files("deploy", ".json").into_iter().filter(is_railway).collect();
+    assert_eq!(paths.len(), 2);
+    for path in paths {
         let file: Value = serde_json::from_str(&read(&path)).expect("JSON");
         let dockerfile = file["build"]["dockerfilePath"].as_str().expect("a path");
         assert!(read(dockerfile).contains("FROM "));

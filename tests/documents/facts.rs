@@ -147,3 +147,9 @@ fn each_link_leads_to_an_existing_file_and_heading() {
         assert!(name == "CHANGELOG.md" || linked.contains(&*name), "nothing leads to {name}");
     }
 }
+
+#[test]
+fn the_readme_has_at_most_200_lines() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("the page");
+    assert!(page.lines().count() <= 200, "{}", page.lines().count());
+}

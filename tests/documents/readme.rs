@@ -266,7 +266,7 @@ fn each_command_of_the_readme_works() {
             other => panic!("line {}: a block of {other:?}", block.number),
         }
     }
-    assert_eq!(outputs, 2);
+    assert_eq!(outputs, 1);
     assert_eq!(unrun, unrun::UNRUN.map(|entry| entry.command), "what is on the list is on the page");
     let expected = expect(&dumps.all(is_there("jq")), Nul::Reject).tables;
     assert_same(&expected, &read_tables(&mut database.client(), "public", "europe"));

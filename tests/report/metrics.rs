@@ -83,6 +83,7 @@ fn each_metric_exists_and_changes() {
         "events_total{outcome=\"inserted\"}",
         "events_total{outcome=\"duplicate\"}",
         "events_total{outcome=\"rejected\"}",
+        "new_rejects_total",
         "read_bytes_total",
         "uncompressed_bytes_total",
         "lines_total",

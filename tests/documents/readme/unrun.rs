@@ -26,7 +26,7 @@ enum Look {
 }
 
 /// In the order of the page.
-pub(crate) const UNRUN: [Unrun; 5] = [
+pub(crate) const UNRUN: [Unrun; 2] = [
     Unrun {
         command: "scripts/quickstart",
         why: "builds a release; .ci/run runs it",
@@ -39,24 +39,6 @@ pub(crate) const UNRUN: [Unrun; 5] = [
         command: "cargo install --locked --path .",
         why: "builds a release, and writes into the home of who runs the tests; .ci/run runs it",
         look: Look::Cargo("src/main.rs", "fn main()"),
-        instead: None,
-    },
-    Unrun {
-        command: "scripts/test",
-        why: "is what runs this test",
-        look: Look::Script(&["-n"], 0, ""),
-        instead: None,
-    },
-    Unrun {
-        command: "cargo bench",
-        why: "builds a release, and measures for minutes; .ci/run runs it in small",
-        look: Look::Cargo("Cargo.toml", "[[bench]]"),
-        instead: None,
-    },
-    Unrun {
-        command: "scripts/bench",
-        why: "builds a release, and measures for minutes; .ci/run runs it in small",
-        look: Look::Script(&["--list"], 0, "prisma"),
         instead: None,
     },
 ];
@@ -73,10 +55,7 @@ impl Unrun {
                 let script = root.join(self.command);
                 let mode = fs::metadata(&script).expect("the script").permissions().mode();
                 assert_eq!(mode & 0o111, 0o111, "{} can be run", self.command);
-                // With `-n` bash only parses the script.
-                let command = if args == ["-n"] { vec!["bash".into(), "-n".into()] } else { vec![] };
-                let command: Vec<_> = command.into_iter().chain([script.into_os_string()]).collect();
-                (command, if args == ["-n"] { &[][..] } else { args }, code, words)
+                (vec![script.into_os_string()], args, code, words)
             }
             Look::Cargo(file, words) => {
                 let text = fs::read_to_string(root.join(file)).expect("a file");
