@@ -104,7 +104,8 @@ fn an_abandoned_input_is_reported_once() {
     let database = Cluster::shared().database("abandoned");
     let work = Workplace::new();
     let no_events = |lines: usize| {
-        [b"{\"no\":\"event\"}\n".repeat(lines), small_event(1).to_string().into_bytes()].concat()
+        let lines = (0..lines).map(|number| format!("{{\"no event\":{number}}}"));
+        join(&lines.chain([small_event(1).to_string()]).collect::<Vec<_>>())
     };
     work.write("page.html", no_events(3000));
     let load = |args: &[&str]| work.load(&database, args).segment_bytes(4 << 10);

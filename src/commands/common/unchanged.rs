@@ -11,6 +11,7 @@ use crate::database::store::{FileCounts, ReadingDigest, StoreError};
 use crate::error_chain::in_full;
 use crate::input::source::Source;
 use crate::pipeline::account::monitor::Monitor;
+use crate::pipeline::prepare::abandonment::VALUES_MAX;
 use crate::pipeline::prepare::preparer::Preparer;
 use crate::pipeline::run_report::RunReport;
 use crate::pipeline::source_segments::SourceError;
@@ -61,8 +62,11 @@ impl Files {
         };
         for source in sources {
             let Some(held) = is_skipped(source) else { continue };
-            if held.events > 0 && held.rejected == held.events {
-                log::info!("{source} is skipped: an earlier load has reported its values as rejected");
+            // Probably an abandoned one, of which only the start was read.
+            if held.rejected == held.events && held.events == VALUES_MAX as u64 {
+                log::warn!(
+                    "{source} is skipped: an earlier load has reported its first {VALUES_MAX} values as rejected"
+                );
             }
             files.skipped.push(held);
         }

@@ -16,11 +16,11 @@ pub(crate) struct Abandonment {
 }
 
 impl Abandonment {
-    /// Logs that the input is abandoned, and returns its error. Only logs a note if an earlier load has reported it.
+    /// Logs that the input is abandoned, and returns its error. Only warns if an earlier load has reported it.
     pub(crate) fn report(self, is_reported: bool) -> Option<SourceError> {
         if is_reported {
             let source = self.error.source_name();
-            log::info!(
+            log::warn!(
                 "{source} is skipped: an earlier load has reported its first {VALUES_MAX} values as rejected"
             );
             None
