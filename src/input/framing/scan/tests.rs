@@ -70,7 +70,7 @@ proptest! {
     #[test]
     fn any_text_is_scanned_as_byte_by_byte(
         parts in vec(part(), 0..60),
-        open in select(&[&b"{"[..], b"[", b"{\"a\":", b"[[[", b""][..]),
+        open in select(vec![&b"{"[..], b"[", b"{\"a\":", b"[[[", b""]),
         ends in vec(0_usize..600, 0..6),
     ) {
         let text = [open.to_vec(), parts.concat()].concat();
