@@ -135,7 +135,8 @@ impl ValueScan {
                     // Only the last byte between brackets, commas and quotes matters.
                     let rest = &text[at..];
                     let length = rest.iter().position(|byte| !is_bare(*byte)).unwrap_or(rest.len()).max(1);
-                    previous = rest[length - 1];
+                    // A NUL byte is not the start of the value.
+                    previous = rest[length - 1].max(1);
                     at += length;
                     continue;
                 }

@@ -90,7 +90,7 @@ impl ValueScan {
             (Within::String, b'"')
         } else {
             let last = block.iter().rev().copied().find(|byte| !matches!(byte, b' ' | b'\n' | b'\r' | b'\t'));
-            (Within::Outside, last.unwrap_or(self.previous))
+            (Within::Outside, last.map_or(self.previous, |last| last.max(1)))
         };
         None
     }
