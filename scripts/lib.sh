@@ -3,16 +3,18 @@
 # Functions that the other scripts share. Source it; it takes no arguments.
 #
 #   repository         variable: the checkout's directory
-#   ensure_postgres    puts initdb, pg_ctl, postgres and psql on PATH
-#   ensure_rust        puts a sufficiently new cargo and a C compiler on PATH
-#   ensure_python      puts python3 3.9 or newer on PATH
+#   ensure_rust        puts a sufficiently new cargo on PATH
+#   ensure_programs NEED...
+#                      puts other programs on PATH. NEED is cc (a C compiler), postgres (initdb, pg_ctl, postgres and
+#                      psql) or python (python3 3.9 or newer)
+#   rust_version       prints the minimum version of Rust
 #   forget_settings    removes the caller's database settings from the environment
 #   say, die           print one line of progress; print an error and exit with code 1
 #
-# Changes on the machine: none when sourced. The functions named ensure_… install missing programs with the
-# system's package manager, as root or with a sudo that needs no password. They create no database and leave
-# no server running. If they cannot install, they print the command to run and exit with code 1. No function
-# asks a question or needs a terminal.
+# Changes on the machine: none when sourced. ensure_programs installs missing programs with the system's package
+# manager, as root or with a sudo that needs no password. It creates no database and leaves no server running.
+# If it cannot install, it prints one command that installs all of them and exits with code 1. No function asks a
+# question or needs a terminal.
 #
 # Written for bash 3.2, the version of macOS.
 
@@ -49,16 +51,8 @@ forget_settings() {
 
 # --- PostgreSQL ---------------------------------------------------------------------------------------
 
-ensure_postgres() {
-    if postgres_on_path || postgres_elsewhere; then
-        return
-    fi
-    install_packages postgres "PostgreSQL's server programs (initdb, pg_ctl, postgres) and psql"
-    if postgres_on_path || postgres_elsewhere; then
-        return
-    fi
-    die "PostgreSQL was installed, but not all of initdb, pg_ctl, postgres and psql were found" \
-        "Put their directory on PATH and run this again."
+works_postgres() {
+    postgres_on_path || postgres_elsewhere
 }
 
 postgres_on_path() {
@@ -109,8 +103,7 @@ postgres_directories() {
 
 ensure_rust() {
     local wanted found why
-    wanted=$(sed -n 's/^rust-version *= *"\([0-9]*\.[0-9]*\).*/\1/p' "$repository/Cargo.toml")
-    [ -n "$wanted" ] || die "$repository/Cargo.toml names no rust-version"
+    wanted=$(rust_version)
     if ! have cargo; then
         PATH=$PATH:${CARGO_HOME:-${HOME:-}/.cargo}/bin
         export PATH
@@ -122,12 +115,12 @@ ensure_rust() {
     if ! release_at_least "${found:-0.0}" "$wanted"; then
         die_without_rust "$wanted" "the Rust on PATH is $found, which is too old ($(command -v rustc))"
     fi
+}
 
-    # Some dependencies compile C, and the C compiler links every Rust program.
-    if ! c_compiler_works; then
-        install_packages cc "a C compiler"
-        c_compiler_works || die "a C compiler was installed, but 'cc' still cannot build a program"
-    fi
+# Prints the minimum version of Rust, as MAJOR.MINOR.
+rust_version() {
+    sed -n 's/^rust-version *= *"\([0-9]*\.[0-9]*\).*/\1/p' "$repository/Cargo.toml" | grep . ||
+        die "$repository/Cargo.toml names no rust-version"
 }
 
 die_without_rust() {
@@ -144,8 +137,43 @@ release_at_least() {
     [ "${1%.*}" -gt "${2%.*}" ] || { [ "${1%.*}" -eq "${2%.*}" ] && [ "${1#*.}" -ge "${2#*.}" ]; }
 }
 
-# A compiler can exist without the C library's headers, so build a program.
-c_compiler_works() {
+# --- Other programs -----------------------------------------------------------------------------------
+
+ensure_programs() {
+    local need missing='' what
+    for need in "$@"; do
+        if ! "works_$need"; then
+            missing="$missing $need"
+        fi
+    done
+    [ -n "$missing" ] || return 0
+    # shellcheck disable=SC2086 # a list
+    install_packages $missing
+    for need in $missing; do
+        what=$(name_of "$need")
+        "works_$need" || die "$what: installed, but not found or not usable" "$(advice_after_installation "$need")"
+    done
+}
+
+name_of() {
+    case $1 in
+        cc) echo "a C compiler" ;;
+        postgres) echo "PostgreSQL's server programs (initdb, pg_ctl, postgres) and psql" ;;
+        python) echo "Python 3.9 or newer" ;;
+    esac
+}
+
+advice_after_installation() {
+    case $1 in
+        cc) echo "'cc' on PATH must build a program." ;;
+        postgres) echo "Put the directory of initdb, pg_ctl, postgres and psql on PATH and run this again." ;;
+        python) echo "python3 on PATH is: $(python3 --version 2>&1 || true)" ;;
+    esac
+}
+
+# Some dependencies compile C, and the C compiler links every Rust program. A compiler can exist without the C
+# library's headers, so build a program.
+works_cc() {
     local directory works=1
     hash -r
     have cc || return 1
@@ -162,46 +190,41 @@ c_compiler_works() {
     return "$works"
 }
 
-# --- Python -------------------------------------------------------------------------------------------
-
-ensure_python() {
-    if python_works; then
-        return
-    fi
-    install_packages python "Python 3"
-    python_works || die "Python 3.9 or newer is needed, but python3 on PATH is: $(python3 --version 2>&1 || true)"
-}
-
-python_works() {
+works_python() {
     hash -r
     have python3 && python3 -c 'import sys; sys.exit(sys.version_info < (3, 9))' 2>/dev/null
 }
 
 # --- Packages -----------------------------------------------------------------------------------------
 
-# install_packages postgres|cc|python WHAT: installs WHAT, or prints the command and exits.
+# install_packages NEED...: installs all, or prints the command and exits.
 install_packages() {
-    local manager packages
+    local manager need more packages='' what='' advice=''
     manager=$(package_manager)
-    packages=$(packages_of "$manager" "$1")
-    if [ -z "$packages" ]; then
-        die "$2: not found" "$(advice_without_packages "$1")" "Then run this again."
+    for need in "$@"; do
+        what="$what${what:+; }$(name_of "$need")"
+        more=$(packages_of "$manager" "$need")
+        packages="$packages${packages:+ }$more"
+        [ -n "$more" ] || advice="$advice${advice:+ }$(advice_without_packages "$need")"
+    done
+    if [ -n "$advice" ]; then
+        die "not found: $what" "$advice" ${packages:+"Run: $(install_command "$manager" "$packages")"} "Then run this again."
     fi
     if ! may_install "$manager"; then
         if [ "${manager##*/}" = brew ]; then
-            die "$2: not found, and Homebrew does not install as root" \
+            die "not found: $what; and Homebrew does not install as root" \
                 "Run this as the owner of Homebrew, then run the script again:" \
                 "    $(install_command "$manager" "$packages")"
         fi
-        die "$2: not found, and installing needs root (this is $(id -un), and sudo needs a password or is missing)" \
+        die "not found: $what; installing needs root (this is $(id -un), and sudo $(have sudo && echo 'needs a password' || echo 'is missing'))" \
             "Run this$(have sudo || echo ' as root'), then run the script again:" \
             "    $(install_command "$manager" "$packages")"
     fi
-    say "installing $2 with $manager: $packages"
+    say "installing with $manager: $packages"
     # The list of packages is split on purpose. Progress goes to standard error, like cargo's.
     # shellcheck disable=SC2086
     if ! run_manager "$manager" $packages </dev/null >&2; then
-        die "$manager could not install $2" \
+        die "$manager could not install: $what" \
             "Fix the error above, or run this by hand, then run the script again:" \
             "    $(install_command "$manager" "$packages")"
     fi
@@ -227,7 +250,7 @@ package_manager() {
     done
 }
 
-# packages_of MANAGER postgres|cc|python
+# packages_of MANAGER NEED
 packages_of() {
     case ${1##*/}:$2 in
         apt-get:postgres) echo postgresql ;;

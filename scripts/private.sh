@@ -6,6 +6,7 @@
 #   clean_up_at_the_end    stops the server and removes the directory when the script ends, for any reason
 #   build                  builds the release and sets 'program' to the path of aegis-kills
 #   make_directory         creates a temporary directory, enters it, and sets 'directory' to its path
+#   run_apart COMMAND...   runs a command of the program so that Ctrl-C does not reach it
 #   start_database         starts a private PostgreSQL in it and sets 'database' to the value for --embedded
 #
 # Changes on the machine: cargo's target directory, and a directory under TMPDIR (or /tmp) that is removed
@@ -14,12 +15,13 @@
 program=''   # the built aegis-kills
 directory='' # the temporary directory
 database=''  # the database's directory in it; set once a server can be running
+job=''       # the process group of run_apart
 
 clean_up_at_the_end() {
-    trap clean_up EXIT
-    trap 'exit 129' HUP
-    trap 'exit 130' INT
-    trap 'exit 143' TERM
+    trap 'clean_up $?' EXIT
+    trap 'clean_up 129' HUP
+    trap 'clean_up 130' INT
+    trap 'clean_up 143' TERM
 }
 
 build() {
@@ -58,25 +60,56 @@ open_to_all() {
     done
 }
 
+# In a process group of its own, because the program would advise how to resume in a directory that is removed. Ctrl-C
+# ends this script alone, and clean_up ends the group.
+run_apart() {
+    local status=0
+    set -m
+    "$@" &
+    job=$!
+    set +m
+    wait "$job" || status=$?
+    job=''
+    return "$status"
+}
+
 start_database() {
     say "starting a private PostgreSQL in $directory"
     database=$directory/database
-    "$program" embedded start "$database"
+    run_apart "$program" embedded start "$database"
 }
 
-# Stops the server and removes the directory.
+# Stops the server, removes the directory and exits with code $1. A signal during the first line runs it once more.
 clean_up() {
-    local status=$?
-    trap - EXIT
     trap '' HUP INT PIPE TERM # a second Ctrl-C must not interrupt the cleanup
-    if [ -n "$database" ]; then
-        "$program" embedded stop "$database" >/dev/null || kill_server
+    trap - EXIT
+    set +e # nor a failure
+    local status=$1
+    if [ -n "$job" ]; then
+        kill -KILL -- "-$job" 2>/dev/null
+        wait "$job" 2>/dev/null
+    fi
+    if [ -n "$database" ] && [ -d "$database" ]; then
+        "$program" embedded stop "$database" >/dev/null 2>&1 || kill_server
     fi
     if [ -n "$directory" ]; then
         cd /
-        rm -rf -- "$directory"
+        remove_directory
     fi
     exit "$status"
+}
+
+# An initdb that was interrupted writes until it misses its files.
+remove_directory() {
+    local tries=0
+    until rm -rf -- "$directory" 2>/dev/null; do
+        tries=$((tries + 1))
+        if [ "$tries" -ge 100 ]; then
+            rm -rf -- "$directory" || true
+            break
+        fi
+        sleep 0.1
+    done
 }
 
 # The last resort. The first line of postmaster.pid is the server's process id.

@@ -126,7 +126,7 @@ pub mod internals {
     pub use crate::settings::environment::Environment;
 }
 
-/// The version, with the commit if the program was built in a checkout: `0.1.0 (0123456789ab)`.
+/// The version, with the commit if the program was built in a checkout: `0.2.0 (0123456789ab)`.
 pub const VERSION: &str = env!("AEGIS_KILLS_VERSION");
 
 /// The examples of the page on connections, compiled as tests.

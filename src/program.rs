@@ -88,7 +88,7 @@ fn run(cli: &Cli, screen: &Screen, panics: &Panics) -> Result<ExitStatus, Comman
         Command::Embedded { action } => embedded::run(action),
         Command::Generate(args) => generate::run(args),
         Command::Completions { shell } => manual::completions(*shell),
-        Command::Man => manual::manual(),
+        Command::Man(args) => manual::manual(args),
     }
 }
 

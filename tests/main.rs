@@ -57,6 +57,8 @@ mod load {
     mod rejects_once;
     // Errors of the database that no row causes.
     mod statement_errors;
+    // The planner's statistics after a load.
+    mod statistics;
     mod update;
     // Updates beside columns, rows and triggers of users.
     mod update_keeps;
@@ -116,6 +118,8 @@ mod database {
     mod queries;
     // `deploy/role.sql`.
     mod role;
+    // Connections and round trips of a load.
+    mod round_trips;
     mod schema;
     // Settings of the sessions.
     mod sessions;
@@ -191,6 +195,8 @@ mod documents {
     mod monitoring;
     // THIRD-PARTY-NOTICES.
     mod notices;
+    // The workflows, the scripts that they call, the archive of a release.
+    mod packaging;
     // The commands of README.md.
     pub(crate) mod readme;
     // The commands of docs/scaling.md.

@@ -1,6 +1,11 @@
 //! Texts after the options in the help: examples, variables, exit codes.
 
+use crate::cli::variables_help::variables_help;
 use crate::exit::exit_codes_help;
+
+/// The commands, for the argument of `man`.
+pub(crate) const COMMANDS: [&str; 9] =
+    ["load", "verify", "delete", "health", "schema", "embedded", "generate", "completions", "man"];
 
 /// After the program's short help.
 pub(crate) const START: &str = "\
@@ -8,7 +13,7 @@ Start:
   aegis-kills load --server europe --embedded ~/kills dump.ndjson    a private database in a directory
   aegis-kills load --server europe dump.ndjson                       the database of DATABASE_URL
 
-'aegis-kills COMMAND --help' shows all options of a command, 'aegis-kills man | man -l -' shows the manual.";
+'aegis-kills COMMAND --help' shows all options of a command, 'aegis-kills man COMMAND | man -l -' its manual page.";
 
 /// After the program's long help.
 const START_AND_CODES: &str = "\
@@ -18,7 +23,7 @@ Start:
 
 {CODES}
 
-'aegis-kills COMMAND --help' shows all options of a command, 'aegis-kills man | man -l -' shows the manual.";
+'aegis-kills COMMAND --help' shows all options of a command, 'aegis-kills man COMMAND | man -l -' its manual page.";
 
 /// The end of the program's long help.
 pub(crate) fn start_and_codes() -> String {
@@ -32,30 +37,19 @@ Examples:
   aegis-kills load --server americas --json /var/dumps/*.ndjson.zst
   aegis-kills load --server europe --embedded ~/kills dump.ndjson";
 
-/// After the long help of `load`.
-pub(crate) const LOAD_LONG: &str = "\
+/// The examples of the long help of `load`.
+const LOAD_EXAMPLES: &str = "\
 Examples:
   zcat kills-*.ndjson.gz | aegis-kills load --server europe
   aegis-kills load --server americas --json /var/dumps/*.ndjson.zst
   aegis-kills load --server europe --embedded ~/kills dump.ndjson
   aegis-kills load --dry-run --server europe dump.ndjson
-  aegis-kills load --server europe rejects-*.ndjson
+  aegis-kills load --server europe rejects-*.ndjson";
 
-Variables without an option, and their defaults:
-  DATABASE_POOL_MIN, DATABASE_POOL_MAX    idle connections kept; upper limit (2, 10)
-  DATABASE_CONNECTION_TIMEOUT             limit for obtaining a connection (30s)
-  DATABASE_IDLE_TIMEOUT                   idle time before a connection is closed (1min)
-  DATABASE_RETRY_ATTEMPTS                 attempts per batch for transient errors (5)
-  DATABASE_RETRY_BASE                     first wait between attempts, then doubled (500)
-  DATABASE_AWAY_TIMEOUT                   time to retry an unreachable database (5min)
-  DATABASE_HEALTH_INTERVAL                interval of health checks (5min)
-  DATABASE_STALL_TIMEOUT                  time without progress before a statement is cancelled (1min)
-  KILLS_WORKER_CONCURRENCY                writer threads, one connection each (3)
-  KILLS_PARSE_THREADS                     parser threads (one per core)
-  KILLS_SEGMENT_BYTES                     input per transaction (8MiB)
-  KILLS_FLUSH_INTERVAL                    time before slow input is written (1s)
-  KILLS_DRAIN_TIMEOUT                     after a stop request: time to store the events already read (25s)
-A time without a unit is in milliseconds; 30s and 5min are accepted.";
+/// After the long help of `load`.
+pub(crate) fn load_long() -> String {
+    format!("{LOAD_EXAMPLES}\n\n{}", variables_help())
+}
 
 /// After the help of `verify`.
 pub(crate) const VERIFY: &str = "\
@@ -106,13 +100,20 @@ Examples:
 
 /// After the help of `completions`.
 pub(crate) const COMPLETIONS: &str = "\
-Examples:
+Install, then start a new shell:
+  mkdir -p ~/.local/share/bash-completion/completions
   aegis-kills completions bash > ~/.local/share/bash-completion/completions/aegis-kills
-  aegis-kills completions zsh > \"${fpath[1]}/_aegis-kills\"
+
+  mkdir -p ~/.zfunc
+  aegis-kills completions zsh > ~/.zfunc/_aegis-kills
+  echo 'fpath=(~/.zfunc $fpath); autoload -Uz compinit; compinit' >> ~/.zshrc
+
+  mkdir -p ~/.config/fish/completions
   aegis-kills completions fish > ~/.config/fish/completions/aegis-kills.fish";
 
 /// After the help of `man`.
 pub(crate) const MAN: &str = "\
 Examples:
-  aegis-kills man | man -l -
-  aegis-kills man | sudo tee /usr/local/share/man/man1/aegis-kills.1 > /dev/null";
+  aegis-kills man load | man -l -
+  aegis-kills man --dir ~/.local/share/man/man1
+  sudo \"$(command -v aegis-kills)\" man --dir /usr/local/share/man/man1";

@@ -4,6 +4,7 @@
 
 pub(crate) mod help_text;
 pub(crate) mod mistakes;
+pub(crate) mod variables_help;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -49,7 +50,7 @@ pub enum Command {
     ///
     /// A dump is JSON: events, or arrays of them, in any layout. Missing tables are created. Events that were loaded before
     /// are skipped, so that the same command can be repeated and loads only new events.
-    #[command(after_help = help_text::LOAD, after_long_help = help_text::LOAD_LONG)]
+    #[command(after_help = help_text::LOAD, after_long_help = help_text::load_long())]
     Load(LoadArgs),
     /// Compare dumps with the database; list missing and different events.
     ///
@@ -93,16 +94,16 @@ pub enum Command {
         /// The shell.
         shell: Shell,
     },
-    /// Write the manual page to standard output.
+    /// Write the manual pages: the overview, the page of a command, or all as files.
     #[command(after_help = help_text::MAN)]
-    Man,
+    Man(ManArgs),
 }
 
 impl Command {
     /// Whether the command reads settings from the environment and `.env`. The others never fail because of a setting.
     #[must_use]
     pub fn reads_settings(&self) -> bool {
-        !matches!(self, Self::Generate(_) | Self::Completions { .. } | Self::Man)
+        !matches!(self, Self::Generate(_) | Self::Completions { .. } | Self::Man(_))
     }
 }
 
@@ -353,4 +354,15 @@ pub struct GenerateArgs {
     /// Overlapping API pages contain such repeats.
     #[arg(long, value_name = "P", default_value_t = 0.0)]
     pub overlap: f64,
+}
+
+/// `man`.
+#[derive(Debug, Default, Args)]
+pub struct ManArgs {
+    /// The command whose page to write to standard output; none writes the overview.
+    #[arg(value_parser = help_text::COMMANDS)]
+    pub command: Option<String>,
+    /// Write all pages as files into this directory, which is created if missing.
+    #[arg(long, value_name = "DIR", conflicts_with = "command")]
+    pub dir: Option<PathBuf>,
 }

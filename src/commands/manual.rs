@@ -1,7 +1,8 @@
-//! `man` and `completions`: writes the manual page and completion scripts.
+//! `man` and `completions`: writes the manual pages and completion scripts.
 
-use crate::cli::Cli;
+use crate::cli::{Cli, ManArgs};
 use crate::commands::common::output::write_output;
+use crate::commands::manual_page::{file_name, page};
 use crate::error::CommandError;
 use crate::event::server::Server;
 use crate::exit::ExitStatus;
@@ -10,27 +11,43 @@ use anyhow::Context as _;
 use clap::builder::PossibleValuesParser;
 use clap::{Command, CommandFactory as _};
 use clap_complete::Shell;
-use clap_mangen::Man;
-use clap_mangen::roff::{Roff, bold, roman};
-use std::io;
+use std::fs;
+use std::path::Path;
 
 /// Writes a shell's completion script.
 pub(crate) fn completions(shell: Shell) -> Result<ExitStatus, CommandError> {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut with_values(Cli::command()), "aegis-kills", &mut script);
-    // For bash, the library replaces the hyphen of the program's name differently in one of two places. Without this
-    // correction nothing is completed after a subcommand.
-    let script = String::from_utf8_lossy(&script).replace("aegis__subcmd__kills", "aegis__kills");
+    let mut root = with_values(Cli::command());
+    clap_complete::generate(shell, &mut root, "aegis-kills", &mut script);
+    let mut script = String::from_utf8_lossy(&script).into_owned();
+    if shell == Shell::Bash {
+        script = corrected_for_bash(&script, &root);
+    }
     write_output(&script)?;
     Ok(ExitStatus::Complete)
 }
 
-/// Writes the manual: one page with all commands.
-pub(crate) fn manual() -> Result<ExitStatus, CommandError> {
-    let mut page = Vec::new();
-    render(&mut page).context("cannot write the manual page")?;
-    write_output(&String::from_utf8_lossy(&page))?;
+/// Writes a page to standard output, or all pages into a directory.
+pub(crate) fn manual(args: &ManArgs) -> Result<ExitStatus, CommandError> {
+    let mut root = Cli::command();
+    root.build();
+    if let Some(directory) = &args.dir {
+        write_pages(&root, directory)?;
+    } else {
+        write_output(&page(&root, args.command.as_deref()).context("cannot write the manual page")?)?;
+    }
     Ok(ExitStatus::Complete)
+}
+
+fn write_pages(root: &Command, directory: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(directory)
+        .with_context(|| format!("cannot create the directory {}", directory.display()))?;
+    let names = root.get_subcommands().map(Command::get_name).filter(|name| *name != "help");
+    for command in [None].into_iter().chain(names.map(Some)) {
+        let path = directory.join(file_name(command));
+        fs::write(&path, page(root, command)?).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
 }
 
 /// Adds the possible values of options, for completion. The settings check values, because variables need the same checks.
@@ -43,6 +60,7 @@ fn with_values(command: Command) -> Command {
             "layout" => &layouts,
             "nul" => &["reject", "strip", "replace"],
             "on_conflict" => &["skip", "update"],
+            "distributed" => &["citus"],
             _ => return argument,
         };
         argument.value_parser(PossibleValuesParser::new(values))
@@ -50,74 +68,40 @@ fn with_values(command: Command) -> Command {
     command.mut_subcommands(with_values)
 }
 
-fn render(page: &mut Vec<u8>) -> io::Result<()> {
-    let mut root = Cli::command();
-    root.build();
-    let man =
-        Man::new(root.clone()).source(format!("aegis-kills {}", crate::VERSION)).manual("User Commands");
-    man.render_title(page)?;
-    man.render_name_section(page)?;
-    man.render_synopsis_section(page)?;
-    man.render_description_section(page)?;
-    man.render_options_section(page)?;
-    for command in root.get_subcommands().filter(|command| command.get_name() != "help") {
-        render_command(command, page)?;
-    }
-    let mut end = Roff::new();
-    after_help(&mut end, "SH", &root);
-    end.control("SH", ["FILES"]);
-    for (file, what) in FILES {
-        end.control("TP", []).text([bold(*file)]).text([roman(*what)]);
-    }
-    end.control("SH", ["SEE ALSO"]).text([roman("psql(1), pg_dump(1), jq(1), zstd(1)")]);
-    end.to_writer(page)
-}
-
-const FILES: &[(&str, &str)] = &[
-    (".env", "Settings as NAME=value, in the working directory. The environment overrides them."),
-    ("rejects-UTC-RUN.ndjson", "Rejects of a load, in the working directory, created at the first reject."),
-    ("~/.pgpass", "Passwords, in the format of psql."),
-];
-
-/// The section of a command, and those of the commands below it.
-fn render_command(command: &Command, page: &mut Vec<u8>) -> io::Result<()> {
-    let name = command.get_bin_name().unwrap_or_else(|| command.get_name()).to_owned();
-    let mut heading = Roff::new();
-    heading.control("SH", [name.to_uppercase().as_str()]);
-    heading.to_writer(page)?;
-    let man = Man::new(command.clone());
-    let mut parts = Vec::new();
-    man.render_synopsis_section(&mut parts)?;
-    man.render_description_section(&mut parts)?;
-    man.render_options_section(&mut parts)?;
-    // The library renders them as sections of a separate page.
-    let parts = String::from_utf8_lossy(&parts).replace("\n.SH ", "\n.SS ");
-    // The library does not mark repeatable arguments.
-    page.extend(parts.replace("[\\fIFILE\\fR]", "[\\fIFILE\\fR]...").bytes());
-    let mut end = Roff::new();
-    after_help(&mut end, "SS", command);
-    end.to_writer(page)?;
-    for below in command.get_subcommands().filter(|below| below.get_name() != "help") {
-        render_command(below, page)?;
-    }
-    Ok(())
-}
-
-/// Renders the text after the options: paragraphs with a heading that ends with a colon, with unchanged line breaks.
-fn after_help(roff: &mut Roff, heading: &str, command: &Command) {
-    let Some(text) = command.get_after_long_help().or_else(|| command.get_after_help()) else {
-        return;
-    };
-    for paragraph in text.to_string().split("\n\n") {
-        let (first, body) = paragraph.split_once('\n').unwrap_or((paragraph, ""));
-        let Some(title) = first.strip_suffix(':') else {
-            roff.control("PP", []).text([roman(paragraph)]);
-            continue;
-        };
-        roff.control(heading, [title.to_uppercase().as_str()]).control("nf", []);
-        for line in body.lines() {
-            roff.text([roman(line)]);
+/// Corrects the library's script for bash.
+fn corrected_for_bash(script: &str, root: &Command) -> String {
+    // The library replaces the hyphen of the program's name differently in one of two places. Without this correction
+    // nothing is completed after a subcommand.
+    let script = script.replace("aegis__subcmd__kills", "aegis__kills");
+    let mut blocks = Vec::new();
+    find_file_blocks(root, "aegis__kills", &mut blocks);
+    let (mut corrected, mut takes_files) = (String::new(), false);
+    for line in script.lines() {
+        corrected.push_str(line);
+        corrected.push('\n');
+        if let Some(block) = line.strip_prefix("        ").and_then(|line| line.strip_suffix(')')) {
+            takes_files = blocks.iter().any(|name| name == block);
+        } else if takes_files && line.starts_with("            opts=") {
+            // The library offers options in place of files. Without a result, bash completes files.
+            corrected.push_str("            [[ ${cur} == -* ]] || opts=\"\"\n");
+        } else if line == "    prev=\"$3\"" {
+            // bash splits --server=eu into three words.
+            corrected.push_str(
+                "    [[ ${cur} == \"=\" ]] && cur=\"\" && prev=\"=\" && (( COMP_CWORD++ ))\n    \
+                 [[ ${prev} == \"=\" ]] && prev=\"${COMP_WORDS[COMP_CWORD-2]}\"\n",
+            );
         }
-        roff.control("fi", []);
+    }
+    corrected
+}
+
+/// The names that the script for bash has for the commands with a file or directory as argument.
+fn find_file_blocks(command: &Command, block: &str, found: &mut Vec<String>) {
+    let is_path = |argument: &clap::Arg| argument.get_value_hint() == clap::ValueHint::AnyPath;
+    if command.get_positionals().any(is_path) {
+        found.push(block.to_owned());
+    }
+    for below in command.get_subcommands() {
+        find_file_blocks(below, &format!("{block}__subcmd__{}", below.get_name()), found);
     }
 }

@@ -7,5 +7,7 @@ pub(crate) mod generate;
 pub(crate) mod health;
 pub(crate) mod load;
 pub(crate) mod manual;
+pub(crate) mod manual_facts;
+pub(crate) mod manual_page;
 pub(crate) mod schema;
 pub(crate) mod verify;

@@ -7,8 +7,10 @@ use crate::database::failure::error::DatabaseError;
 use crate::database::failure::public::in_public;
 use crate::database::ledger::runs;
 use crate::database::pool::liveness::{HealthStatus, apart, check};
-use crate::database::schema::citus::{Distributed, Node};
+use crate::database::schema::catalog::Catalog;
+use crate::database::schema::citus::Node;
 use crate::database::schema::inspect::Addition;
+use crate::database::schema::misfits::Lack;
 use crate::database::schema::{access, citus, deferred_indexes as indexes, inspect, misfits, size};
 use crate::database::schemas::Schemas;
 use crate::database::session::deadline::Deadline;
@@ -132,12 +134,13 @@ impl HealthProbe {
                 last_run => last_run?,
             };
             let mut index_faults = indexes::faults(client, layout, &schema)?;
-            for Addition { name, .. } in inspect::ledger_additions(client, &schemas.ledger)? {
+            let catalog = Catalog::read(client, layout, &schemas)?;
+            for Addition { name, .. } in inspect::ledger_additions(&catalog, &schemas.ledger) {
                 index_faults
                     .push(format!("{name} is missing: the owner can add it with: aegis-kills schema apply"));
             }
-            let misfits = misfits::misfits(client, layout, &schemas, Distribution::OneServer)?;
-            let distribution = Distributed::of(client, &schemas)?.distribution(layout);
+            let misfits = misfits::misfits(&catalog, layout, &schemas, Distribution::OneServer, Lack::Misfit);
+            let distribution = catalog.distributed.distribution(layout);
             let nodes = citus::nodes(client)?;
             // A node that does not answer would block until all time-outs have passed.
             let is_up = distribution == Distribution::OneServer || nodes.iter().all(|node| node.is_there);

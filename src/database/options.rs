@@ -20,6 +20,10 @@ pub(crate) struct StoreSettings {
     pub held: LoadedSegments,
     /// The location of the tables' rows.
     pub distribution: Distribution,
+    /// Whether user code runs within the statements of a load.
+    pub has_user_code: bool,
+    /// Whether the role may use `kill_load_file`; none if it does not exist.
+    pub uses_files: Option<bool>,
     /// The command that creates missing tables and indexes.
     pub schema_apply: String,
 }

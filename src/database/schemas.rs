@@ -150,9 +150,14 @@ pub(crate) fn identity(
     let found = manager.run("looking up the tables", &Deadline::unbounded(), move |client, _| {
         let row = client.query_opt(sql, &[&schema, &layout.tables()[0].name])?;
         let oid: Option<u32> = row.map(|row| row.try_get(0)).transpose()?;
-        Ok(oid.map(|oid| format!("{oid} {schema}")))
+        Ok(oid.map(|oid| identity_text(oid, &schema)))
     })?;
     Ok(found)
+}
+
+/// The text of an [`identity`], from `pg_class.oid` of the first table.
+pub(crate) fn identity_text(oid: u32, schema: &str) -> String {
+    format!("{oid} {schema}")
 }
 
 #[cfg(test)]

@@ -2,28 +2,64 @@
 //! choices on every platform.
 
 use fastrand::Rng;
+use std::iter::repeat_n;
+use std::str::FromStr;
+use std::sync::OnceLock;
 
-/// Weighted values. A draw takes one random number and one lookup.
-pub(crate) struct Wheel<T> {
-    values: Vec<T>,
-    size: u32,
+/// Values with weights. They are parsed from words `TEXT*WEIGHT` when first used; the weight is 1 if it is missing.
+pub(crate) struct WordTable<T: 'static = &'static str> {
+    words: &'static str,
+    /// Makes the values of a text, each of which has the weight of the word.
+    parse: fn(&'static str) -> Vec<T>,
+    /// The values, and the index of each as often as its weight.
+    parsed: OnceLock<(Vec<T>, Vec<usize>)>,
 }
 
-impl<T: Copy> Wheel<T> {
-    /// Makes a wheel of values and weights, at least one of which is above 0.
-    pub(crate) fn new(weighted: impl IntoIterator<Item = (T, u32)>) -> Self {
-        let mut values = Vec::new();
-        let mut size = 0;
-        for (value, weight) in weighted {
-            values.extend((0..weight).map(|_| value));
-            size += weight;
-        }
-        assert!(size > 0, "a wheel has at least one value");
-        Self { values, size }
+impl WordTable {
+    /// A table of texts.
+    pub(crate) const fn of(words: &'static str) -> Self {
+        Self::new(words, |text| vec![text])
+    }
+}
+
+impl<T: FromStr, const N: usize> WordTable<[T; N]> {
+    /// A table of numbers with `-` between them.
+    pub(crate) const fn of_numbers(words: &'static str) -> Self {
+        Self::new(words, |text| {
+            let numbers = text.split('-').map(str::parse).collect::<Result<Vec<T>, _>>();
+            vec![numbers.ok().and_then(|list| list.try_into().ok()).expect("the text consists of numbers")]
+        })
+    }
+}
+
+impl<T> WordTable<T> {
+    pub(crate) const fn new(words: &'static str, parse: fn(&'static str) -> Vec<T>) -> Self {
+        Self { words, parse, parsed: OnceLock::new() }
     }
 
-    pub(crate) fn pick(&self, rng: &mut Rng) -> T {
-        self.values[rng.u32(..self.size) as usize]
+    fn parsed(&self) -> &(Vec<T>, Vec<usize>) {
+        self.parsed.get_or_init(|| {
+            let (mut values, mut slots) = (Vec::new(), Vec::new());
+            for word in self.words.split_ascii_whitespace() {
+                let (text, weight) = word.split_once('*').unwrap_or((word, "1"));
+                let weight = weight.parse().expect("the weight is a number");
+                for value in (self.parse)(text) {
+                    slots.extend(repeat_n(values.len(), weight));
+                    values.push(value);
+                }
+            }
+            (values, slots)
+        })
+    }
+
+    /// Draws a value according to the weights.
+    pub(crate) fn pick(&self, rng: &mut Rng) -> &T {
+        let (values, slots) = self.parsed();
+        &values[*one_of(rng, slots)]
+    }
+
+    pub(crate) fn values(&self) -> &[T] {
+        &self.parsed().0
     }
 }
 
@@ -39,18 +75,17 @@ pub(crate) fn permille(rng: &mut Rng, share: u32) -> bool {
     rng.u32(..1000) < share
 }
 
-/// Draws one of the values with equal probability.
-pub(crate) fn one_of<'a, T>(rng: &mut Rng, values: &'a [T]) -> &'a T {
-    let size = u32::try_from(values.len()).expect("tables of the generator are short");
-    &values[rng.u32(..size) as usize]
+/// Draws an index of a list with `length` entries.
+pub(crate) fn index(rng: &mut Rng, length: usize) -> usize {
+    rng.u32(..u32::try_from(length).expect("the generator's lists are short")) as usize
 }
 
-/// Draws 16 bytes in the form of a version 4 UUID, like the ids of the game.
-pub(crate) fn uuid_bytes(rng: &mut Rng) -> [u8; 16] {
-    let mut bytes = [0; 16];
-    bytes[..8].copy_from_slice(&rng.u64(..).to_be_bytes());
-    bytes[8..].copy_from_slice(&rng.u64(..).to_be_bytes());
-    bytes[6] = bytes[6] & 0x0f | 0x40;
-    bytes[8] = bytes[8] & 0x3f | 0x80;
-    bytes
+/// Draws one of the values with equal probability.
+pub(crate) fn one_of<'a, T>(rng: &mut Rng, values: &'a [T]) -> &'a T {
+    &values[index(rng, values.len())]
+}
+
+/// Draws one of the values with a preference for the first ones.
+pub(crate) fn one_of_skewed<'a, T>(rng: &mut Rng, values: &'a [T]) -> &'a T {
+    &values[skewed(rng, u32::try_from(values.len()).expect("the generator's lists are short")) as usize]
 }

@@ -7,27 +7,21 @@
 //! no hash map is iterated over, and no random number has the width of a pointer.
 //!
 //! Invariant: memory does not grow with the number of events.
-//!
-//! Parts that many events share (players, items, statistics) are rendered once, and events are assembled from these
-//! parts.
 
 pub(crate) mod cast;
 pub(crate) mod chance;
-pub(crate) mod clock;
+pub(crate) mod draft;
 pub(crate) mod event;
-pub(crate) mod gearing;
 pub(crate) mod items;
-pub(crate) mod names;
-pub(crate) mod population;
+pub(crate) mod players;
 pub(crate) mod souls;
-pub(crate) mod spool;
 #[cfg(test)]
 mod tests;
-pub(crate) mod text;
 
+use chance::index;
 use event::EventWriter;
 use fastrand::Rng;
-use spool::{Memory, Spool};
+use std::collections::VecDeque;
 use std::io::{self, Write};
 
 /// Maximum number of lines. With more, the years of the time stamps would need five digits.
@@ -38,6 +32,12 @@ pub(crate) const OVERLAP_PERCENT_MAX: f64 = 50.0;
 
 /// Maximum number of lines of one overlap.
 const OVERLAP_RUN_MAX: u64 = 25;
+
+/// Maximum age of a repeated event, in distinct events: the size of a page of the game's API.
+const RECENT_EVENTS_MAX: usize = 51;
+
+/// Minimum size of a write.
+const WRITE_BYTES_MIN: usize = 256 * 1024;
 
 /// Options of a generated dump.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,98 +58,67 @@ impl Default for GenerateOptions {
     }
 }
 
-/// Size of a generated dump.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GeneratedDump {
-    /// Number of lines.
-    pub lines: u64,
-    /// Number of distinct events.
-    pub events_distinct: u64,
-    /// Number of bytes, line feeds included.
-    pub bytes: u64,
-}
-
-/// Writes a dump in pieces of at least 256 KiB, and returns its size.
+/// Writes a dump in pieces of at least 256 KiB.
 ///
 /// Returns the errors of `out` (a broken pipe included), or [`io::ErrorKind::InvalidInput`] for options out of range,
 /// before anything is written.
-pub fn generate(options: &GenerateOptions, out: &mut impl Write) -> io::Result<GeneratedDump> {
-    let overlap = Overlap::new(options)?;
-    let memory = if overlap.repeats_total == 0 { Memory::None } else { Memory::Page };
-    let mut spool = Spool::new(out, memory);
+pub fn generate(options: &GenerateOptions, out: &mut impl Write) -> io::Result<()> {
+    let share = overlap_share(options)?;
+    let repeats_total = options.events * share / 100_000;
     let mut events = EventWriter::new(options.seed);
     // A separate generator, so that the events are the same with and without overlap.
     let mut rng = Rng::with_seed(!options.seed);
-    let mut lines = 0;
-    let mut repeats = 0;
+    let mut recent = VecDeque::new();
+    let (mut lines, mut repeats) = (0, 0);
     let mut run = rng.u64(1..=OVERLAP_RUN_MAX);
     while lines < options.events {
-        let due = overlap.due(lines, repeats, run);
-        if due == 0 {
-            spool.add(|buffer| events.append(buffer))?;
-            lines += 1;
-            continue;
-        }
-        let recent = spool.recent();
-        let length = recent.min(usize::try_from(due).unwrap_or(recent));
-        let start = position(&mut rng, recent - length);
-        for event in start..start + length {
-            spool.repeat(event)?;
-        }
-        lines += length as u64;
-        repeats += length as u64;
-        run = rng.u64(1..=OVERLAP_RUN_MAX);
-    }
-    Ok(GeneratedDump { lines, events_distinct: lines - repeats, bytes: spool.finish()? })
-}
-
-/// The schedule of repeated lines.
-struct Overlap {
-    lines_total: u64,
-    repeats_total: u64,
-    /// In thousandths of a percent.
-    share: u64,
-}
-
-impl Overlap {
-    fn new(options: &GenerateOptions) -> io::Result<Self> {
-        let (events, percent) = (options.events, options.overlap_percent);
-        if events > EVENTS_MAX {
-            return Err(invalid(format!("{events} events exceed the maximum of {EVENTS_MAX} per dump")));
-        }
-        if !(0.0..=OVERLAP_PERCENT_MAX).contains(&percent) {
-            return Err(invalid(format!(
-                "an overlap of {percent} % is not between 0 and {OVERLAP_PERCENT_MAX} %"
-            )));
-        }
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "between 0 and 50,000, checked above"
-        )]
-        let share = (percent * 1_000.0).round() as u64;
-        Ok(Self { lines_total: events, repeats_total: events * share / 100_000, share })
-    }
-
-    /// Number of lines to repeat now: a run as soon as it is due, the remainder at the end, otherwise none.
-    fn due(&self, lines: u64, repeats: u64, run: u64) -> u64 {
-        let left = self.repeats_total - repeats;
-        let owed = lines * self.share / 100_000;
-        if owed >= repeats + run {
-            run.min(left)
-        } else if left == self.lines_total - lines {
-            left
+        let left = repeats_total - repeats;
+        // A run is due as soon as its repeats are missing, and the remainder at the end.
+        let due = match options.events - lines {
+            _ if lines * share / 100_000 >= repeats + run => run.min(left),
+            rest if rest == left => left,
+            _ => 0,
+        };
+        if due > 0 {
+            let length = recent.len().min(usize::try_from(due).unwrap_or(usize::MAX));
+            let first = index(&mut rng, recent.len() - length + 1);
+            events.draft.text.extend(recent.range(first..first + length).map(String::as_str));
+            lines += length as u64;
+            repeats += length as u64;
+            run = rng.u64(1..=OVERLAP_RUN_MAX);
         } else {
-            0
+            let start = events.draft.text.len();
+            events.append();
+            lines += 1;
+            if repeats_total > 0 {
+                if recent.len() == RECENT_EVENTS_MAX {
+                    recent.pop_front();
+                }
+                recent.push_back(String::from(&events.draft.text[start..]));
+            }
+        }
+        if events.draft.text.len() >= WRITE_BYTES_MIN || lines == options.events {
+            out.write_all(events.draft.text.as_bytes())?;
+            events.draft.text.clear();
         }
     }
+    out.flush()
 }
 
-fn invalid(message: String) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, message)
-}
-
-/// Draws a number from 0 to `last`.
-fn position(rng: &mut Rng, last: usize) -> usize {
-    rng.u32(..=u32::try_from(last).expect("few events are kept")) as usize
+/// Checks the options and returns the share of repeats in thousandths of a percent.
+fn overlap_share(options: &GenerateOptions) -> io::Result<u64> {
+    let (events, percent) = (options.events, options.overlap_percent);
+    let invalid = |message: String| Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    if events > EVENTS_MAX {
+        return invalid(format!("{events} events exceed the maximum of {EVENTS_MAX} per dump"));
+    }
+    if !(0.0..=OVERLAP_PERCENT_MAX).contains(&percent) {
+        return invalid(format!("an overlap of {percent} % is not between 0 and {OVERLAP_PERCENT_MAX} %"));
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "from 0 to 50,000, checked above"
+    )]
+    Ok((percent * 1_000.0).round() as u64)
 }

@@ -140,6 +140,26 @@ fn is_enough(seconds: Option<u64>) {
     assert!(seconds.is_some_and(|seconds| Duration::from_secs(seconds) > grace()), "{seconds:?}");
 }
 
+/// Two servers in one place can contradict each other.
+#[test]
+fn each_file_passes_the_server_of_the_variable() {
+    let mut loads = 0;
+    for path in files("deploy", "") {
+        let text = read(&path);
+        let lines = text.lines().filter(|line| !line.trim_start().starts_with(['#', '-']));
+        for line in lines.filter(|line| line.contains("aegis-kills load")) {
+            let (_, arguments) = line.split_once("aegis-kills load").expect("a load");
+            assert!(arguments.contains("--server"), "{}: {line}", path.display());
+            assert!(arguments.contains("ALBION_SERVER"), "{}: {line}", path.display());
+            loads += 1;
+        }
+    }
+    assert_eq!(loads, 4);
+    let args = &manifest("deploy/cronjob.yaml", "CronJob")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+        ["containers"][0]["args"];
+    assert_eq!(args.to_string(), r#"["load","-q","--server","$(ALBION_SERVER)","/dumps"]"#);
+}
+
 #[test]
 fn the_railway_files_match_the_program() {
     let is_railway =
@@ -261,10 +281,18 @@ fn the_systemd_units_match_the_program() {
     let metrics = unit_value(&service, "Environment=KILLS_METRICS_FILE");
     assert!(state.iter().any(|directory| Path::new(metrics).parent() == Some(directory)), "{metrics}");
     assert!(state.iter().any(|directory| Path::new(unit_value(&service, "WorkingDirectory")) == directory));
-    assert!(unit_value(&service, "ExecStart").contains("exec /usr/local/bin/aegis-kills load"));
+    let start = unit_value(&service, "ExecStart");
+    assert!(start.starts_with("/usr/local/bin/aegis-kills load -q --server ${ALBION_SERVER} "), "{start}");
 
-    let units = files("deploy", ".service").into_iter().chain(files("deploy", ".timer"));
-    let verify = Command::new("systemd-analyze").args(["verify", "--man=no"]).args(units).output_in_time();
+    // The program of the unit must exist.
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut units = Vec::new();
+    for unit in files("deploy", ".service").into_iter().chain(files("deploy", ".timer")) {
+        let text = read(&unit).replace("/usr/local/bin/aegis-kills", env!("CARGO_BIN_EXE_aegis-kills"));
+        units.push(directory.path().join(unit.file_name().expect("a name")));
+        fs::write(units.last().expect("a unit"), text).expect("a file");
+    }
+    let verify = Command::new("systemd-analyze").args(["verify", "--man=no"]).args(&units).output_in_time();
     if let Ok(output) = verify {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }

@@ -58,6 +58,7 @@ fn the_start_command_of_railway_follows_a_dump_and_drains() {
         .other_program("/bin/sh", &["-c", &start])
         .env("PATH", &format!("{bin}:{}", std::env::var("PATH").expect("a path")))
         .env("PORT", "0")
+        .env("ALBION_SERVER", "europe")
         .env("DATABASE_URL", &database.url())
         .env("KILLS_FLUSH_INTERVAL", "10");
     let Some(program) = program.into_first_process() else {

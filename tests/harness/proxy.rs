@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use postgres::{Client, NoTls};
 
 use crate::support::cluster::{Cluster, Database};
-use crate::support::proxy::{Fault, Phase, Proxy, Side, What};
+use crate::support::proxy::{Fault, Phase, Proxy, Side, Traffic, What};
 
 /// Long enough for anything on this machine to pass.
 const SHORT_WAIT: Duration = Duration::from_millis(300);
@@ -179,6 +179,17 @@ fn a_black_hole_holds_everything_until_healed() {
     assert!(old.recv_timeout(WAIT_MAX).expect("an end"));
     assert_eq!(new.recv_timeout(WAIT_MAX).expect("an end"), Ok(()));
     assert_eq!(rows(&database), 2);
+}
+
+#[test]
+fn sessions_and_round_trips_are_counted() {
+    let database = database();
+    let proxy = Proxy::to(Cluster::shared().port());
+    // The login, BEGIN, the statement's preparation, its start, its end, COMMIT.
+    assert_eq!(add_row(&proxy.url(&database)), Ok(()));
+    assert_eq!(proxy.traffic(), Traffic { sessions: 1, turns: 6 });
+    assert_eq!(add_row(&proxy.url(&database)), Ok(()));
+    assert_eq!(proxy.traffic(), Traffic { sessions: 2, turns: 12 });
 }
 
 #[test]

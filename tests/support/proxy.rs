@@ -64,6 +64,15 @@ pub(crate) enum What {
     Delay(Duration),
 }
 
+/// The sessions and their round trips so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Traffic {
+    /// Sessions that clients have begun. Cancel requests do not count.
+    pub(crate) sessions: u64,
+    /// Answers of the server: how often it has sent something after a client has. An answer in several messages is one.
+    pub(crate) turns: u64,
+}
+
 /// A planned fault, which happens once.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fault {
@@ -96,6 +105,7 @@ struct State {
     is_closed: bool,
     /// Bytes that have passed, from clients and from the server.
     passed: [u64; 2],
+    traffic: Traffic,
     lines: BTreeMap<u64, Link>,
     next_line: u64,
 }
@@ -192,6 +202,11 @@ impl Proxy {
     /// The number of bytes that have passed from a side, on all connections.
     pub(crate) fn passed(&self, side: Side) -> u64 {
         self.shared.lock().passed[side as usize]
+    }
+
+    /// The sessions and round trips so far.
+    pub(crate) fn traffic(&self) -> Traffic {
+        self.shared.lock().traffic
     }
 
     /// Drops everything silently from now on. New connections are accepted and get no answer.

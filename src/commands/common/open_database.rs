@@ -3,6 +3,7 @@
 use crate::database::connect::{Target, from_url};
 use crate::database::ledger::runs::application_name;
 use crate::database::pool::manager::DatabaseManager;
+use crate::database::pool::supply::Minimum;
 use crate::embedded::{Embedded, Lifetime};
 use crate::error::CommandError;
 use crate::settings::database::{DatabasePlace, DatabaseSettings};
@@ -49,11 +50,17 @@ pub(crate) struct OpenDatabase {
 }
 
 impl OpenDatabase {
-    /// Opens the pool. The application name of each session contains `run`.
+    /// Opens the pool, at first with one connection. The application name of each session contains `run`.
     pub(crate) fn open(settings: &DatabaseSettings, run: Uuid) -> Result<Self, CommandError> {
         let place = DatabaseLocation::open(settings)?;
         let name = application_name(place.target.application_name(), run);
-        let manager = DatabaseManager::connect(&place.target, &name, settings.pool, settings.trouble)?;
+        let manager = DatabaseManager::connect_with(
+            &place.target,
+            &name,
+            settings.pool,
+            settings.trouble,
+            Minimum::InUse,
+        )?;
         Ok(Self { manager, place })
     }
 

@@ -9,8 +9,9 @@ use crate::database::failure::public::in_public;
 use crate::database::ledger::runs::{RunCounts, RunEnd, RunLog};
 use crate::database::options::StoreSettings;
 use crate::database::pool::manager::DatabaseManager;
-use crate::database::schema::{deferred_indexes as indexes, ensure as schema};
-use crate::database::schemas::{Schemas, identity};
+use crate::database::schema::ensure::Tables;
+use crate::database::schema::{deferred_indexes as indexes, ensure as schema, statistics};
+use crate::database::schemas::Schemas;
 use crate::database::session::deadline::Deadline;
 use crate::database::store::Store;
 use crate::database::write::postgres_store::PostgresStore;
@@ -41,10 +42,10 @@ pub(crate) fn load(
     let tables = schema::ensure(&database.manager, layout, &schemas, Indexes::Later, Distribution::OneServer)
         .map_err(|error| error.map_message(|text| parts.hints.fill(text)))?;
     if tables.distribution == Distribution::OneServer {
-        indexes::defer(&database.manager, layout, &schemas, id);
+        indexes::defer(&database.manager, &tables.catalog, layout, &schemas, id);
     }
-    let identity = identity(&database.manager, layout, &schemas)?;
-    let store_settings = store_settings(parts, schemas, tables.distribution);
+    let identity = tables.catalog.identity(layout, &schemas);
+    let store_settings = store_settings(parts, schemas, &tables);
     let is_watched = settings.listen.is_some() || settings.metrics_file.is_some();
     let last_success =
         if is_watched { RunLog::last_success(&database.manager, &store_settings)? } else { None };
@@ -116,10 +117,19 @@ pub(crate) fn load(
     };
     let earlier_rejects = earlier_rejects(&store, parts.monitor);
     let figures = StoreFigures { earlier_rejects, ..StoreFigures::of(&database.manager) };
-    end_in_ledger(&log, &database.manager, parts.rejects, &report, &figures, shutdown);
+    let has_indexes =
+        end_in_ledger(&log, &database.manager, &store_settings, parts.rejects, &report, &figures, shutdown);
     if report.halted.is_none() {
         // After the end is in the ledger, so that one of two runs that end together builds the indexes.
-        store.build_indexes();
+        if !has_indexes {
+            store.build_indexes();
+        }
+        if tables.distribution == Distribution::OneServer {
+            let (inserted, deadline) =
+                (report.counts.inserted, Deadline::until_cancelled(shutdown.stopped()));
+            let schemas = &store_settings.schemas;
+            statistics::refresh(&database.manager, &tables.catalog, layout, schemas, inserted, &deadline);
+        }
     }
     let metrics = observer.write_metrics(has_succeeded(&report));
     drop(progress);
@@ -132,7 +142,7 @@ pub(crate) fn load(
     Ok(Done { report, store: figures, metrics, final_status })
 }
 
-fn store_settings(parts: &LoadParts<'_>, schemas: Schemas, distribution: Distribution) -> StoreSettings {
+fn store_settings(parts: &LoadParts<'_>, schemas: Schemas, tables: &Tables) -> StoreSettings {
     let settings = parts.settings;
     StoreSettings {
         schema_apply: parts.hints.fill("aegis-kills schema apply"),
@@ -141,7 +151,9 @@ fn store_settings(parts: &LoadParts<'_>, schemas: Schemas, distribution: Distrib
         server: settings.event.server,
         on_conflict: settings.on_conflict,
         held: settings.held,
-        distribution,
+        distribution: tables.distribution,
+        has_user_code: tables.catalog.has_user_code,
+        uses_files: tables.catalog.uses_files,
     }
 }
 
@@ -170,14 +182,16 @@ impl StoreFigures {
 /// How long a stopped run tries to write its end to the ledger.
 const END_MAX: Duration = Duration::from_secs(5);
 
+/// Returns whether all indexes are known to exist.
 fn end_in_ledger(
     log: &RunLog,
     manager: &DatabaseManager,
+    settings: &StoreSettings,
     rejects: &RejectFile,
     report: &RunReport,
     figures: &StoreFigures,
     shutdown: &Shutdown,
-) {
+) -> bool {
     let rejects_file = rejects.path_if_made().map(|_| rejects.absolute_path());
     let end = RunEnd {
         status: outcome(report).0.name(),
@@ -193,10 +207,11 @@ fn end_in_ledger(
         }
         _ => Deadline::until_cancelled(shutdown.aborted()),
     };
-    if let Err(error) = log.end(manager, &end, &deadline) {
+    log.end(manager, settings, &end, &deadline).unwrap_or_else(|error| {
         // The events are committed. Only the run's row lacks its end.
         log::warn!("{}", in_full(&error));
-    }
+        false
+    })
 }
 
 fn ledger_counts(report: &RunReport, store: &StoreFigures) -> RunCounts {

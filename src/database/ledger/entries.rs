@@ -93,7 +93,8 @@ impl Entries {
     }
 }
 
-fn hex(hash: &SegmentHash) -> String {
+/// The digits of a hash, as `encode` and `decode` use them.
+pub(super) fn hex(hash: &SegmentHash) -> String {
     hash.0.iter().fold(String::with_capacity(64), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text

@@ -11,7 +11,9 @@ use crate::database::locks::SCHEMA_LOCK;
 use crate::database::options::StoreSettings;
 use crate::database::pool::manager::DatabaseManager;
 use crate::database::session::client::Client;
-use crate::database::session::client_transaction::{ClientTransaction, GenericClient, first_column};
+use crate::database::session::client_transaction::{
+    ClientTransaction, GenericClient, SqlValues, first_column,
+};
 use crate::database::session::deadline::Deadline;
 use crate::database::store::{FileCounts, ReadingDigest, SegmentHash, StoreError};
 use crate::error_chain::in_full;
@@ -84,13 +86,16 @@ impl LoadedFiles {
             return None;
         }
         let schema = settings.schemas.ledger.clone();
-        let exists = manager.run("looking up the table of loaded files", deadline, move |client, _| {
-            // A failure is no reason to end a load.
-            Ok(ensure_table(client, &schema).unwrap_or_else(|error| {
-                log::debug!("cannot skip unchanged files: {}", in_full(&error));
-                false
-            }))
-        });
+        let exists = match settings.uses_files {
+            Some(uses_files) => Ok(uses_files),
+            None => manager.run("looking up the table of loaded files", deadline, move |client, _| {
+                // A failure is no reason to end a load.
+                Ok(ensure_table(client, &schema).unwrap_or_else(|error| {
+                    log::debug!("cannot skip unchanged files: {}", in_full(&error));
+                    false
+                }))
+            }),
+        };
         let schema = quote_identifier(&settings.schemas.ledger);
         exists.unwrap_or(false).then(|| Self {
             table: format!("{schema}.kill_load_file"),
@@ -180,15 +185,18 @@ impl LoadedFiles {
         for files in files.chunks(CHUNK) {
             let (sql, files, server, layout) = (sql.clone(), files.to_vec(), *server, *layout);
             manager.run("recording loaded files in the ledger", deadline, move |client, progress| {
-                let mut transaction = client.transaction()?;
-                for (stamp, hashes) in &files {
+                let record = |(stamp, hashes): &(FileStamp, Vec<SegmentHash>), put: &mut PutFile<'_>| {
                     let FileStamp { name, size, mtime_ns, ctime_ns, inode, reading } = stamp;
                     let reading = &reading.0[..];
                     let hashes: Vec<&[u8]> = hashes.iter().map(|hash| &hash.0[..]).collect();
-                    transaction.execute(
-                        &sql,
-                        &[name, &server, &layout, size, mtime_ns, ctime_ns, inode, &run, &hashes, &reading],
-                    )?;
+                    put(&[name, &server, &layout, size, mtime_ns, ctime_ns, inode, &run, &hashes, &reading])
+                };
+                if let [file] = &files[..] {
+                    return Ok(record(file, &mut |values| client.execute(&sql, values)).map(drop)?);
+                }
+                let mut transaction = client.transaction()?;
+                for file in &files {
+                    record(file, &mut |values| transaction.execute(&sql, values))?;
                     progress.tick();
                 }
                 Ok(transaction.commit()?)
@@ -197,6 +205,9 @@ impl LoadedFiles {
         Ok(())
     }
 }
+
+/// Writes the row of a file with these values.
+type PutFile<'p> = dyn FnMut(&SqlValues<'_>) -> Result<u64, postgres::Error> + 'p;
 
 /// File stamps as one array per column.
 struct Columns {

@@ -5,6 +5,7 @@
 pub(crate) mod claims;
 pub(crate) mod entries;
 pub(crate) mod files;
+pub(crate) mod opening;
 pub(crate) mod reports;
 pub(crate) mod runs;
 pub(crate) mod segments;

@@ -8,12 +8,13 @@ use crate::database::options::StoreSettings;
 use crate::database::pool::manager::DatabaseManager;
 use crate::database::schemas::Schemas;
 use crate::database::session::client::Client;
-use crate::database::session::client_transaction::GenericClient;
+use crate::database::session::client_transaction::{GenericClient, first_column};
 use crate::database::session::deadline::Deadline;
 use crate::database::store::StoreError;
 use crate::error_chain::in_full;
 use crate::layout::Layout;
 use crate::layout::identifier::quote_identifier;
+use crate::layout::table::Distribution;
 use postgres::types::ToSql;
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -71,6 +72,14 @@ impl RunLog {
              VALUES ($1, 'running', $2, $3, $4, $5, $6) ON CONFLICT (id) DO NOTHING"
         );
         let exists = format!("SELECT FROM {schema}.kill_load_run WHERE id = $1");
+        // In one round trip. Citus cannot join pg_stat_activity with the table that a statement writes.
+        let both = (settings.distribution == Distribution::OneServer).then(|| {
+            let crashed = crashed_runs(&schema);
+            format!(
+                "WITH written AS ({insert} RETURNING id)
+                 SELECT (SELECT count(*) FROM written), ARRAY ({crashed})"
+            )
+        });
         let (find_crashed, mark_crashed) = (crashed_runs(&schema), mark_crashed_runs(&schema));
         let others = (!settings.layout.has_server_column()).then(|| other_servers(&schema));
         let (server, layout, sources) = (settings.server.name(), settings.layout.name(), sources.to_vec());
@@ -89,16 +98,24 @@ impl RunLog {
             }
             let values: [&(dyn ToSql + Sync); 6] =
                 [&id, &server, &layout, &sources, &crate::VERSION, &table_schema];
-            let written = client.execute(&insert, &values)?;
+            let (written, crashed) = match &both {
+                Some(both) => {
+                    let row = client.query_opt(both, &values)?.ok_or(DatabaseError::LedgerDrops)?;
+                    (row.try_get::<_, i64>(0)?, Some(row.try_get::<_, Vec<Uuid>>(1)?))
+                }
+                None => (i64::from(client.execute(&insert, &values)? > 0), None),
+            };
             if written == 0 && client.query_opt(&exists, &[&id])?.is_none() {
                 return Err(DatabaseError::LedgerDrops);
             }
             progress.tick();
-            let marked = client.query(&find_crashed, &[&id]).and_then(|crashed| {
+            let crashed = match crashed {
+                Some(crashed) => Ok(crashed),
+                None => client.query(&find_crashed, &[&id]).and_then(|rows| first_column(&rows)),
+            };
+            let marked = crashed.and_then(|crashed: Vec<Uuid>| {
                 // One statement per run: Citus cannot join pg_stat_activity with the table that it updates.
-                crashed.iter().try_fold(0, |sum, row| {
-                    Ok(sum + client.execute(&mark_crashed, &[&row.try_get::<_, Uuid>(0)?])?)
-                })
+                crashed.iter().try_fold(0, |sum, run| Ok(sum + client.execute(&mark_crashed, &[run])?))
             });
             match marked {
                 Ok(0) => {}
@@ -113,22 +130,44 @@ impl RunLog {
         Ok(Self { schema, id, server_start: written? })
     }
 
-    /// Completes the row.
+    /// Completes the row. Returns whether the layout's indexes exist at that moment. False on Citus, where a statement
+    /// that writes this table cannot look them up.
     pub(crate) fn end(
         &self,
         manager: &DatabaseManager,
+        settings: &StoreSettings,
         end: &RunEnd,
         deadline: &Deadline,
-    ) -> Result<(), StoreError> {
-        let (sql, id, end) = (self.end_statement(&end.counts), self.id, end.clone());
+    ) -> Result<bool, StoreError> {
+        let indexes = settings.layout.indexes(&settings.schemas.tables).into_iter().map(|(name, _)| name);
+        let (indexes, schema) = (indexes.collect::<Vec<_>>(), settings.schemas.tables.clone());
+        let is_one_server = settings.distribution == Distribution::OneServer;
+        let (mut sql, id, end) = (self.end_statement(&end.counts), self.id, end.clone());
+        if is_one_server {
+            let (schema, indexes) = (end.counts.len() + 5, end.counts.len() + 6);
+            let _ = write!(
+                sql,
+                " RETURNING (SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                 WHERE n.nspname = ${schema} AND c.relname = ANY (${indexes}::text[]))"
+            );
+        }
         manager.run("writing the run's end into the ledger", deadline, move |client, _| {
             let RunEnd { status, counts, rejects_file, error } = &end;
             let numbers: Vec<i64> = counts.iter().map(|(_, value)| signed(*value)).collect();
             let mut values: Vec<&(dyn ToSql + Sync)> = vec![&id, status, error, rejects_file];
             values.extend(numbers.iter().map(|number| -> &(dyn ToSql + Sync) { number }));
-            client.execute(&sql, &values)?;
+            let found: Option<i64> = if is_one_server {
+                values.extend([&schema as &(dyn ToSql + Sync), &indexes]);
+                client.query_opt(&sql, &values)?.map(|row| row.try_get(0)).transpose()?
+            } else {
+                client.execute(&sql, &values)?;
+                None
+            };
             // The standby receives commits in order: once it has this one, it has all earlier ones.
-            if client.take_standby_wait_cancelled() { Err(DatabaseError::Unreplicated) } else { Ok(()) }
+            if client.take_standby_wait_cancelled() {
+                return Err(DatabaseError::Unreplicated);
+            }
+            Ok(found.is_some_and(|found| usize::try_from(found) == Ok(indexes.len())))
         })
     }
 

@@ -24,10 +24,10 @@ use uuid::Uuid;
 /// The ledger for one run.
 #[derive(Debug)]
 pub(crate) struct Ledger {
-    schema: String,
-    server: &'static str,
-    layout: &'static str,
-    run: Uuid,
+    pub(super) schema: String,
+    pub(super) server: &'static str,
+    pub(super) layout: &'static str,
+    pub(super) run: Uuid,
     held: LoadedSegments,
     distribution: Distribution,
 }
@@ -69,6 +69,9 @@ const CLAIM_ATTEMPTS_MAX: u32 = 5;
 
 /// The start time of the server. It changes if the server is replaced or restarted after a crash of the postmaster.
 pub(crate) const SERVER_START: &str = "(extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint";
+
+/// The end of the statement that writes a segment's row.
+const ON_CONFLICT: &str = " ON CONFLICT (hash, server, layout) DO NOTHING";
 
 /// Takes the lock of a segment on Citus. The parameter names the segment; the number is an arbitrary unique seed. The
 /// key must differ from that of the load's claim, which another session of the same load holds at that time.
@@ -112,8 +115,7 @@ impl Ledger {
         }
         let counts = SegmentOutcome::default();
         for _ in 0..CLAIM_ATTEMPTS_MAX {
-            if self.insert(transaction, batch, counts, " ON CONFLICT (hash, server, layout) DO NOTHING")? == 1
-            {
+            if self.insert(transaction, batch, counts)? == 1 {
                 return Ok(LedgerClaim::Taken(SegmentRow::Written));
             }
             if let Some(claim) = self.find(transaction, batch, tried)? {
@@ -124,22 +126,30 @@ impl Ledger {
         Err(DatabaseError::LedgerDrops)
     }
 
+    /// The statement that writes the row of a segment, unless it exists.
+    pub(super) fn insertion(&self) -> String {
+        format!(
+            "INSERT INTO {}.kill_load_segment
+               (hash, server, layout, run, number, lines, events, inserted, updated, duplicate, rejected,
+                first_event_id, last_event_id, oldest_event)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, {}){ON_CONFLICT}",
+            self.schema,
+            time_of(14)
+        )
+    }
+
     /// Writes the row of a segment, and returns the number of rows written.
     fn insert(
         &self,
         transaction: &mut Transaction<'_>,
         batch: &Batch,
         outcome: SegmentOutcome,
-        on_conflict: &str,
     ) -> Result<u64, DatabaseError> {
-        let sql = format!(
-            "INSERT INTO {}.kill_load_segment
-               (hash, server, layout, run, number, lines, events, inserted, updated, duplicate, rejected,
-                first_event_id, last_event_id, oldest_event)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, {}){on_conflict}",
-            self.schema,
-            time_of(14)
-        );
+        let mut sql = self.insertion();
+        if self.distribution == Distribution::Citus {
+            // The transaction holds the segment's lock and has found no row.
+            sql.truncate(sql.len() - ON_CONFLICT.len());
+        }
         let Extent { first_id, last_id, oldest_us } = Extent::of(batch);
         let (lines, events) = (signed(batch.counts.lines), signed(batch.counts.events));
         let (hash, number) = (&batch.hash.0[..], signed(batch.number));
@@ -236,7 +246,7 @@ impl Ledger {
             SegmentRow::Written => {}
             SegmentRow::OfTwin => return Ok(Attempt::unnumbered(outcome)),
             SegmentRow::ToCome => {
-                self.insert(transaction, batch, outcome, "")?;
+                self.insert(transaction, batch, outcome)?;
                 return Ok(Attempt::unnumbered(outcome));
             }
         }
@@ -291,15 +301,15 @@ impl Ledger {
 }
 
 /// The range of a segment's events, for `delete`. Rows of earlier versions do not have it.
-struct Extent {
-    first_id: Option<i64>,
-    last_id: Option<i64>,
+pub(super) struct Extent {
+    pub(super) first_id: Option<i64>,
+    pub(super) last_id: Option<i64>,
     /// In microseconds since 1970, truncated to the precision of the coarsest layout (milliseconds).
-    oldest_us: Option<i64>,
+    pub(super) oldest_us: Option<i64>,
 }
 
 impl Extent {
-    fn of(batch: &Batch) -> Self {
+    pub(super) fn of(batch: &Batch) -> Self {
         let id = |event: &usize| batch.rows.events()[*event].id;
         Self {
             first_id: batch.order.first().map(id),
@@ -310,7 +320,7 @@ impl Extent {
 }
 
 /// SQL for the time of a parameter in microseconds since 1970.
-fn time_of(parameter: usize) -> String {
+pub(super) fn time_of(parameter: usize) -> String {
     format!("timestamptz 'epoch' + ${parameter} * interval '1 microsecond'")
 }
 
@@ -347,6 +357,15 @@ fn misfit(source: Error) -> DatabaseError {
 }
 
 impl Attempt {
+    pub(super) fn new(transaction: Option<i64>, server_start: i64, outcome: SegmentOutcome) -> Self {
+        Self { transaction, server_start, outcome }
+    }
+
+    /// The outcome that it commits.
+    pub(crate) fn outcome(&self) -> SegmentOutcome {
+        self.outcome
+    }
+
     /// The start time of the attempt's server, in microseconds since 1970, if known.
     pub(crate) fn server_start(&self) -> Option<i64> {
         (self.server_start > 0).then_some(self.server_start)

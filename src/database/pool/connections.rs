@@ -1,11 +1,13 @@
 //! The pool: connections are opened within a time limit, tested before use, and closed if they are idle for long.
 //!
-//! Invariant: the minimum is kept. The pool library's own reaper would close all connections that are idle for long,
-//! and open the minimum again each time. So it is off, and the watchdog closes those above the minimum.
+//! Invariant: the minimum is kept, from the moment that [`Minimum`](super::supply::Minimum) names. The pool library's own reaper would close all
+//! connections that are idle for long, and open the minimum again each time. So it is off, and the watchdog closes those
+//! above the minimum.
 
 use crate::database::failure::error::DatabaseError;
 use crate::database::pool::gate::AvailabilityGate;
 use crate::database::pool::metrics::PoolMetrics;
+use crate::database::pool::supply::{Supplied, Supply};
 use crate::database::session::deadline::Deadline;
 use crate::database::session::opener::{ApartClient, Opener, Session};
 use crate::error_chain::in_full;
@@ -13,6 +15,7 @@ use crate::panics::contained;
 use r2d2::{HandleError, ManageConnection, PooledConnection};
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// The size and the time limits of the pool. The default is that of the settings of the program.
@@ -63,6 +66,7 @@ pub(crate) struct Pool {
     gate: Arc<AvailabilityGate>,
     figures: PoolMetrics,
     idle_timeout: Duration,
+    supply: Arc<Supply>,
     /// Connections that were last used before this time are discarded.
     distrusted: Arc<Mutex<Option<Instant>>>,
 }
@@ -73,7 +77,9 @@ impl Pool {
         gate: Arc<AvailabilityGate>,
         figures: PoolMetrics,
         settings: PoolSettings,
+        supply: Arc<Supply>,
     ) -> Result<Self, DatabaseError> {
+        let has_first = supply.has_first();
         let connect_error = ConnectError { last: Arc::default(), figures: figures.clone() };
         let connection_timeout = settings.connection_timeout;
         let builder = r2d2::Pool::builder()
@@ -84,15 +90,24 @@ impl Pool {
             .max_lifetime(None)
             .test_on_check_out(false)
             .error_handler(Box::new(connect_error.clone()));
-        let manager = Manager { opener, gate: Arc::clone(&gate), connection_timeout };
+        let manager =
+            Manager { opener, gate: Arc::clone(&gate), connection_timeout, supply: Arc::clone(&supply) };
         // The pool library panics if its threads cannot be started.
         let inner = contained(|| builder.build_unchecked(manager)).map_err(DatabaseError::Thread)?;
+        if has_first {
+            wait_for_first(&inner);
+        }
+        let (seen, waiting) = (inner.clone(), figures.waiting.clone());
+        supply.serve(Box::new(move || {
+            (seen.state().idle_connections, u32::try_from(waiting.get()).unwrap_or(0))
+        }));
         Ok(Self {
             inner,
             connect_error,
             gate,
             figures,
             idle_timeout: settings.idle_timeout,
+            supply,
             distrusted: Arc::default(),
         })
     }
@@ -101,7 +116,13 @@ impl Pool {
     /// opened.
     pub(crate) fn check_out(&self, deadline: &Deadline) -> Result<PooledSession, DatabaseError> {
         self.connect_error.forget();
+        if let Some(mut session) = self.inner.try_get()
+            && self.is_fit(&mut session)
+        {
+            return Ok(session);
+        }
         let _waiting = Waiting::new(&self.figures);
+        self.supply.open();
         loop {
             if let Ok(mut session) = self.inner.get_timeout(CHECKOUT_SLICE) {
                 // A connection that was cut while idle goes back to the pool, which discards it.
@@ -115,6 +136,11 @@ impl Pool {
                 return Err(DatabaseError::Aborted);
             }
         }
+    }
+
+    /// Opens the minimum of connections, because the pool is in use.
+    pub(crate) fn open_minimum(&self) {
+        self.supply.open();
     }
 
     /// Whether there is an idle connection that responds.
@@ -156,6 +182,15 @@ impl Pool {
                 drop(session.take());
             }
         }
+    }
+}
+
+/// Waits until the pool library has taken the first connection, on one of its threads.
+fn wait_for_first(pool: &r2d2::Pool<Manager>) {
+    const WAIT_MAX: Duration = Duration::from_secs(1);
+    let begun = Instant::now();
+    while pool.state().connections == 0 && begun.elapsed() < WAIT_MAX {
+        thread::sleep(Duration::from_micros(200));
     }
 }
 
@@ -221,6 +256,7 @@ pub(crate) struct Manager {
     opener: Opener,
     gate: Arc<AvailabilityGate>,
     connection_timeout: Duration,
+    supply: Arc<Supply>,
 }
 
 impl ManageConnection for Manager {
@@ -228,6 +264,11 @@ impl ManageConnection for Manager {
     type Error = DatabaseError;
 
     fn connect(&self) -> Result<Session, DatabaseError> {
+        let _opening = match self.supply.next() {
+            Supplied::First(first) => return Ok(*first),
+            Supplied::New(opening) => opening,
+            Supplied::Ended => return Err(DatabaseError::Aborted),
+        };
         // During an outage only the watchdog connects. The pool would retry with doubled delays, and notice the end
         // of the outage late.
         let deadline = Deadline::at_most(self.connection_timeout);

@@ -5,7 +5,7 @@ use crate::database::failure::public::in_public;
 use crate::database::session::client::Client;
 use crate::database::session::client_transaction::GenericClient as _;
 use crate::database::session::deadline::{Deadline, Waited};
-use crate::database::session::opener::{Opener, spawn};
+use crate::database::session::opener::{Opener, Session, spawn};
 use crossbeam_channel::bounded;
 use jiff::Timestamp;
 use std::sync::{Mutex, PoisonError};
@@ -29,6 +29,15 @@ impl HealthStatus {
     /// Whether the database responds and is writable.
     pub fn is_healthy(&self) -> bool {
         self.error.is_none()
+    }
+
+    fn of(server: ServerHealth) -> Self {
+        let error = match (server.in_recovery, server.read_only) {
+            (true, _) => Some("the server is a standby or in recovery, and cannot be written"),
+            (false, true) => Some("transactions are read-only by default, so nothing can be written"),
+            (false, false) => None,
+        };
+        Self { error: error.map(str::to_owned), server: Some(server), last_check: Timestamp::now() }
     }
 
     /// The result for a database that could not be queried, in a form for public pages.
@@ -78,7 +87,26 @@ impl LastHealth {
 
     /// Checks, and keeps the result.
     pub(crate) fn check(&self, opener: &Opener, deadline: &Deadline) -> Result<HealthStatus, DatabaseError> {
-        let found = check(opener, deadline);
+        self.kept(check(opener, deadline))
+    }
+
+    /// Does the same on an open session. After an error the session is broken.
+    pub(crate) fn check_on(
+        &self,
+        opener: &Opener,
+        deadline: &Deadline,
+        session: &mut Session,
+    ) -> Result<(), DatabaseError> {
+        let server = on_session(opener, deadline, session, |client| ask(client, 1));
+        let status = self.kept(server.map(HealthStatus::of))?;
+        match status.error {
+            Some(error) => log::warn!("Database health check failed: {error}"),
+            None => log::debug!("the database is healthy"),
+        }
+        Ok(())
+    }
+
+    fn kept(&self, found: Result<HealthStatus, DatabaseError>) -> Result<HealthStatus, DatabaseError> {
         self.keep(match &found {
             Ok(status) => status.clone(),
             Err(error) => HealthStatus::failed(error),
@@ -93,13 +121,7 @@ impl LastHealth {
 
 /// Connects and queries the server, within `deadline`.
 pub(crate) fn check(opener: &Opener, deadline: &Deadline) -> Result<HealthStatus, DatabaseError> {
-    let server = apart(opener, deadline, ask)?;
-    let error = match (server.in_recovery, server.read_only) {
-        (true, _) => Some("the server is a standby or in recovery, and cannot be written".to_owned()),
-        (false, true) => Some("transactions are read-only by default, so nothing can be written".to_owned()),
-        (false, false) => None,
-    };
-    Ok(HealthStatus { error, server: Some(server), last_check: Timestamp::now() })
+    Ok(HealthStatus::of(apart(opener, deadline, |client| ask(client, LATENCY_SAMPLES))?))
 }
 
 /// Runs `ask` on a new connection, with the time limit for opening one.
@@ -108,28 +130,42 @@ pub(crate) fn apart<T: Send + 'static>(
     deadline: &Deadline,
     ask: impl FnOnce(&mut Client) -> Result<T, DatabaseError> + Send + 'static,
 ) -> Result<T, DatabaseError> {
-    let mut session = opener.open(deadline)?;
+    on_session(opener, deadline, &mut opener.open(deadline)?, ask)
+}
+
+/// Runs `ask` on an open session, with the time limit for opening one. After an error the session is broken.
+fn on_session<T: Send + 'static>(
+    opener: &Opener,
+    deadline: &Deadline,
+    session: &mut Session,
+    ask: impl FnOnce(&mut Client) -> Result<T, DatabaseError> + Send + 'static,
+) -> Result<T, DatabaseError> {
     let mut client = session.take().ok_or(DatabaseError::Aborted)?;
     let (sender, answered) = bounded(1);
     let busy = opener.busy();
     spawn("health", move || {
         let _busy = busy;
-        drop(sender.send(ask(client.get())));
+        let answer = ask(client.get());
+        drop(sender.send((client, answer)));
     })?;
     match deadline.wait(&answered, opener.time_max()) {
-        Waited::Got(answer) => answer,
+        Waited::Got((client, Ok(answer))) => {
+            session.put_back(client);
+            Ok(answer)
+        }
+        Waited::Got((_, Err(error))) => Err(error),
         Waited::TimeOver => Err(DatabaseError::NoAnswer(opener.time_max())),
         Waited::Aborted => Err(DatabaseError::Aborted),
         Waited::Ended => Err(DatabaseError::Thread("a health check panicked".to_owned())),
     }
 }
 
-/// The number of latency measurements. The lowest is closest to the latency of the network.
+/// The usual number of latency measurements. The lowest is closest to the latency of the network.
 const LATENCY_SAMPLES: u32 = 3;
 
-fn latency(client: &mut Client) -> Result<Duration, DatabaseError> {
+fn latency(client: &mut Client, samples: u32) -> Result<Duration, DatabaseError> {
     let mut least = Duration::MAX;
-    for _ in 0..LATENCY_SAMPLES {
+    for _ in 0..samples {
         let begun = Instant::now();
         client.simple_query("")?;
         least = least.min(begun.elapsed());
@@ -137,8 +173,9 @@ fn latency(client: &mut Client) -> Result<Duration, DatabaseError> {
     Ok(least)
 }
 
-fn ask(client: &mut Client) -> Result<ServerHealth, DatabaseError> {
-    let latency = latency(client)?;
+/// Queries the server. The number of samples is that of [`latency`].
+fn ask(client: &mut Client, samples: u32) -> Result<ServerHealth, DatabaseError> {
+    let latency = latency(client, samples)?;
     // Without the privilege to see other sessions, their type is NULL. Sessions of clients have a database and a
     // role.
     let rows = client.query(

@@ -5,6 +5,7 @@ use crate::database::failure::classify::ErrorClass;
 use crate::database::failure::error::DatabaseError;
 use crate::database::failure::gate_error::GateError;
 use crate::database::pool::connections::{Connection, Pool, PoolSettings, PoolState, PooledSession};
+use crate::database::pool::first_connection::first_connection;
 use crate::database::pool::gate::AvailabilityGate;
 use crate::database::pool::liveness::{CHECK_MAX, HealthStatus, LastHealth, apart};
 use crate::database::pool::metrics::PoolMetrics;
@@ -13,6 +14,7 @@ use crate::database::pool::outages::Outages;
 use crate::database::pool::retry::RetryPolicy;
 use crate::database::pool::state::{Building, BuildingGuard, DatabaseState};
 use crate::database::pool::supervised::{Caller, PoolCall};
+use crate::database::pool::supply::{Minimum, Supply, SupplyEnd};
 use crate::database::pool::watchdog::{Watchdog, Watched};
 use crate::database::session::client::Client;
 use crate::database::session::deadline::Deadline;
@@ -63,22 +65,34 @@ struct ManagerState {
     building: Building,
     /// Ends when the last clone of the manager is dropped.
     _watchdog: Watchdog,
+    _supply: SupplyEnd,
 }
 
 impl DatabaseManager {
-    /// Waits until the database is reachable, and builds the pool. A permanent cause is an error at once.
-    /// `application` is the `application_name` of the sessions.
+    /// Waits until the database is reachable, checks its health, and builds the pool. A permanent cause is an error at
+    /// once. `application` is the `application_name` of the sessions. The pool opens its minimum of connections at once.
     pub fn connect(
         target: &Target,
         application: &str,
         pool_settings: PoolSettings,
         trouble: OutageSettings,
     ) -> Result<Self, StoreError> {
+        Self::connect_with(target, application, pool_settings, trouble, Minimum::AtOnce)
+    }
+
+    /// Does the same with another moment at which the pool opens its minimum.
+    pub(crate) fn connect_with(
+        target: &Target,
+        application: &str,
+        pool_settings: PoolSettings,
+        trouble: OutageSettings,
+        minimum: Minimum,
+    ) -> Result<Self, StoreError> {
         let failed = |error| StoreError::new("cannot create the connection pool", error);
         let figures =
             PoolMetrics::new().map_err(|error| StoreError::new("cannot create the metrics", error))?;
         let opener = Opener::new(target, application, pool_settings.connection_timeout);
-        wait_for_database(&opener, pool_settings, trouble, &figures).map_err(|error| {
+        let mut first = first_connection(&opener, pool_settings, trouble, &figures).map_err(|error| {
             let what = match error {
                 DatabaseError::Unsupported(_) => "the database can't be used",
                 _ => "cannot connect to the database",
@@ -86,11 +100,17 @@ impl DatabaseManager {
             StoreError::new(what, error)
         })?;
         log::info!("Database connected successfully");
+        let health = Arc::<LastHealth>::default();
+        if let Err(error) = health.check_on(&opener, &Deadline::at_most(CHECK_MAX), &mut first) {
+            log::warn!("Database health check failed: {}", in_full(&error));
+        }
         let (gate, closings) = AvailabilityGate::new(trouble.away_timeout);
         let gate = Arc::new(gate);
+        let first = (!first.is_broken()).then_some(first);
+        let supply = Supply::new(first, minimum, pool_settings.min);
         let pool =
-            Pool::new(opener.clone(), Arc::clone(&gate), figures.clone(), pool_settings).map_err(failed)?;
-        let health = Arc::<LastHealth>::default();
+            Pool::new(opener.clone(), Arc::clone(&gate), figures.clone(), pool_settings, Arc::clone(&supply));
+        let pool = pool.map_err(failed)?;
         let watched = Watched {
             gate: Arc::clone(&gate),
             opener: opener.clone(),
@@ -120,6 +140,7 @@ impl DatabaseManager {
             figures,
             building: Building::default(),
             _watchdog: watchdog,
+            _supply: SupplyEnd(supply),
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -232,6 +253,11 @@ impl DatabaseManager {
     /// The pool's connections at this moment.
     pub fn pool_state(&self) -> PoolState {
         self.shared.pool.state()
+    }
+
+    /// Opens the pool's minimum of connections, unless it was opened before: the caller needs several.
+    pub(crate) fn open_minimum(&self) {
+        self.shared.pool.open_minimum();
     }
 
     /// The pool's settings.
@@ -352,36 +378,3 @@ impl DatabaseManager {
 /// The limits of the interval at which idle connections are checked.
 const TRIM_MIN: Duration = Duration::from_millis(100);
 const TRIM_MAX: Duration = Duration::from_secs(10);
-
-/// Connects without the pool, whose errors would not show their cause. A server that reports that it is not ready is
-/// retried for the outage time-out. An address where nothing responds may be mistyped, so it is retried only for the
-/// connection time-out.
-fn wait_for_database(
-    opener: &Opener,
-    pool: PoolSettings,
-    trouble: OutageSettings,
-    figures: &PoolMetrics,
-) -> Result<(), DatabaseError> {
-    let begun = Instant::now();
-    let (mut failures, mut logged) = (0, String::new());
-    loop {
-        let Err(error) = opener.open(&Deadline::unbounded()) else { return Ok(()) };
-        failures += 1;
-        figures.connection_errors.inc();
-        let wait_max = match (error.class(), error.sqlstate()) {
-            (ErrorClass::Away | ErrorClass::Transient, Some(_)) => trouble.away_timeout,
-            (ErrorClass::Away, None) => trouble.away_timeout.min(pool.connection_timeout),
-            _ => return Err(error),
-        };
-        let left = wait_max.saturating_sub(begun.elapsed());
-        if left.is_zero() {
-            return Err(error);
-        }
-        let (seconds, cause) = (left.as_secs_f64().ceil(), in_full(&error));
-        if cause != logged {
-            log::warn!("cannot connect to the database, retrying for {seconds:.0} s: {cause}");
-            logged = cause;
-        }
-        std::thread::sleep(trouble.retry.delay(failures, fastrand::f64()).min(left));
-    }
-}

@@ -3,6 +3,7 @@
 //! Invariant: each call runs on a thread that can be abandoned, and ends within its limit whatever the server does.
 
 pub(crate) mod connections;
+pub(crate) mod first_connection;
 pub(crate) mod gate;
 pub(crate) mod liveness;
 pub(crate) mod manager;
@@ -12,4 +13,5 @@ pub(crate) mod outages;
 pub(crate) mod retry;
 pub(crate) mod state;
 pub(crate) mod supervised;
+pub(crate) mod supply;
 pub(crate) mod watchdog;

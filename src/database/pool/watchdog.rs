@@ -72,7 +72,9 @@ struct WatchLoop {
 impl WatchLoop {
     fn run(&self) {
         inject("watchdog");
-        let mut next_check = Instant::now();
+        // The health was checked at the start of the process.
+        let is_healthy = self.watched.health.get().is_some_and(|status| status.is_healthy());
+        let mut next_check = Instant::now() + self.check_interval(is_healthy);
         let mut next_trim = Instant::now() + self.watched.trim_interval;
         loop {
             let due = next_check.min(next_trim).saturating_duration_since(Instant::now());
@@ -88,18 +90,20 @@ impl WatchLoop {
                 Waited::Ended | Waited::Aborted => return,
             }
             if Instant::now() >= next_check {
-                let interval = match self.is_healthy() {
-                    Some(true) => self.watched.health_interval,
-                    Some(false) => self.watched.health_interval.min(PROBE_DELAY_MAX),
-                    None => return,
-                };
-                next_check = Instant::now() + interval;
+                let Some(is_healthy) = self.is_healthy() else { return };
+                next_check = Instant::now() + self.check_interval(is_healthy);
             }
             if Instant::now() >= next_trim {
                 self.watched.pool.trim();
                 next_trim = Instant::now() + self.watched.trim_interval;
             }
         }
+    }
+
+    /// The time from a check to the next one.
+    fn check_interval(&self, is_healthy: bool) -> Duration {
+        let interval = self.watched.health_interval;
+        if is_healthy { interval } else { interval.min(PROBE_DELAY_MAX) }
     }
 
     /// Checks the health. None if the watchdog is to end.

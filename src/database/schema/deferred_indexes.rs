@@ -10,6 +10,7 @@ use crate::database::failure::error::DatabaseError;
 use crate::database::ledger::runs::{OtherRuns, another_runs};
 use crate::database::locks::SCHEMA_LOCK;
 use crate::database::pool::manager::DatabaseManager;
+use crate::database::schema::catalog::Catalog;
 use crate::database::schemas::Schemas;
 use crate::database::session::client::Client;
 use crate::database::session::client_transaction::{ClientTransaction, GenericClient};
@@ -111,11 +112,22 @@ impl DeferredIndexes {
 
 /// Drops the indexes of empty tables that the role owns, so that a first load is as fast as one that creates the
 /// tables. Keeps indexes that cannot be dropped.
-pub(crate) fn defer(manager: &DatabaseManager, layout: Layout, schemas: &Schemas, run: Uuid) {
+pub(crate) fn defer(
+    manager: &DatabaseManager,
+    catalog: &Catalog,
+    layout: Layout,
+    schemas: &Schemas,
+    run: Uuid,
+) {
     let (schema, found) = (&schemas.tables, schemas.clone());
+    let mut indexes = layout.indexes(schema);
+    indexes.retain(|(name, _)| catalog.relations.get(*name).is_some_and(|found| found.is_plain_index));
+    if indexes.is_empty() {
+        return;
+    }
     let dropped = manager.run("deferring indexes", &Deadline::unbounded(), move |client, _| {
         // A failure is no reason to wait or to retry.
-        let dropped = drop_of_empty_tables(client, layout, &found, run);
+        let dropped = drop_of_empty_tables(client, &indexes, layout, &found, run);
         Ok(dropped.unwrap_or_else(|error| {
             log::debug!("indexes not deferred: {}", in_full(&error));
             false
@@ -133,19 +145,17 @@ pub(crate) fn defer(manager: &DatabaseManager, layout: Layout, schemas: &Schemas
 /// Returns whether indexes were dropped.
 fn drop_of_empty_tables(
     client: &mut Client,
+    indexes: &[(&'static str, String)],
     layout: Layout,
     schemas: &Schemas,
     run: Uuid,
 ) -> Result<bool, postgres::Error> {
     let schema = &schemas.tables;
-    let found = found(client, schema)?;
-    let mut indexes = layout.indexes(schema);
-    indexes.retain(|(name, _)| found.get(*name).is_some_and(|found| found.is_plain_index));
     let quoted = quote_identifier(schema);
     let tables: Vec<String> = layout.tables().iter().map(|table| table.in_schema(&quoted)).collect();
     let is_filled: Vec<String> = tables.iter().map(|table| format!("EXISTS (SELECT FROM {table})")).collect();
     let is_filled = format!("SELECT WHERE {}", is_filled.join(" OR "));
-    if indexes.is_empty() || client.query_opt(&is_filled, &[])?.is_some() {
+    if client.query_opt(&is_filled, &[])?.is_some() {
         return Ok(false);
     }
     let mut transaction = client.transaction()?;
@@ -156,7 +166,7 @@ fn drop_of_empty_tables(
     {
         return Ok(false);
     }
-    for (name, create) in &indexes {
+    for (name, create) in indexes {
         let index = format!("{quoted}.{}", quote_identifier(name));
         let definition = format!(
             "SELECT pg_get_indexdef(oid) || reltablespace FROM pg_class WHERE oid = '{}'::regclass",
@@ -214,27 +224,24 @@ fn build_one(
 }
 
 /// An existing relation of the schema.
-struct FoundRelation {
+struct IndexState {
     /// The indexed table, if the relation is an index.
     table: Option<String>,
     is_valid: bool,
-    /// Whether it is a valid index of an unpartitioned table. The indexes of partitions may differ from each other.
-    is_plain_index: bool,
 }
 
 fn found(
     client: &mut impl GenericClient,
     schema: &str,
-) -> Result<BTreeMap<String, FoundRelation>, postgres::Error> {
-    let sql = "SELECT c.relname::text, t.relname::text, coalesce(i.indisvalid, false), c.relkind = 'i'
+) -> Result<BTreeMap<String, IndexState>, postgres::Error> {
+    let sql = "SELECT c.relname::text, t.relname::text, coalesce(i.indisvalid, false)
                FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                LEFT JOIN pg_index i ON i.indexrelid = c.oid LEFT JOIN pg_class t ON t.oid = i.indrelid
                WHERE n.nspname = $1";
     let rows = client.query(sql, &[&schema])?;
-    let found = rows.iter().map(|row| {
-        let (table, is_valid, is_index): (_, _, bool) = (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
-        Ok((row.try_get(0)?, FoundRelation { table, is_valid, is_plain_index: is_valid && is_index }))
-    });
+    let found = rows
+        .iter()
+        .map(|row| Ok((row.try_get(0)?, IndexState { table: row.try_get(1)?, is_valid: row.try_get(2)? })));
     found.collect()
 }
 

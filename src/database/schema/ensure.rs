@@ -6,9 +6,11 @@
 use crate::database::failure::error::DatabaseError;
 use crate::database::locks::SCHEMA_LOCK;
 use crate::database::pool::manager::DatabaseManager;
+use crate::database::schema::catalog::Catalog;
 use crate::database::schema::citus::Distributed;
 use crate::database::schema::inspect::Addition;
-use crate::database::schema::misfits::{Lack, misfits_and, missing};
+use crate::database::schema::ledger_ddl::LEDGER;
+use crate::database::schema::misfits::{Lack, misfits, missing};
 use crate::database::schema::{citus, inspect, ledger_ddl};
 use crate::database::schemas::{LEDGER_APART, Schemas};
 use crate::database::session::client::Client;
@@ -31,8 +33,6 @@ const PATH_OF_EVENT_TRIGGERS: &str = "
             SELECT FROM pg_depend d
             WHERE d.classid = 'pg_event_trigger'::regclass AND d.objid = e.oid AND d.deptype = 'e'))";
 
-const LEDGER: [&str; 3] = ["kill_load_run", "kill_load_segment", "kill_load_file"];
-
 /// The DDL of all tables of a layout and of the ledger, for users to read or run.
 pub(crate) fn ddl(layout: Layout, schemas: &Schemas, distribution: Distribution) -> String {
     let new = schemas.each().into_iter().filter(|schema| *schema != "public");
@@ -52,12 +52,14 @@ pub(crate) fn ddl(layout: Layout, schemas: &Schemas, distribution: Distribution)
 }
 
 /// The state of the tables after [`ensure`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Tables {
     /// Whether a table or index was missing, or a table was not distributed as requested.
     pub made: bool,
     /// The location of their rows.
     pub distribution: Distribution,
+    /// The existing objects.
+    pub catalog: Catalog,
 }
 
 /// Creates missing objects, and fails if existing tables are incompatible. Ignores deferred indexes. New tables next to
@@ -97,9 +99,10 @@ struct WantedTables {
 
 impl WantedTables {
     fn ensure(&self, client: &mut Client, progress: &CallProgress) -> Result<Tables, DatabaseError> {
+        let mut catalog = self.catalog(client)?;
         // Nothing is created next to incompatible tables: the user may want another schema.
-        self.refuse_misfits(client, self.distribution, Lack::Added)?;
-        if let Some(remedy) = inspect::read_only_setting(client).map_err(not_looked_up)? {
+        self.refuse_misfits(&catalog, self.distribution, Lack::Added)?;
+        if let Some(remedy) = &catalog.read_only {
             let what = format!(
                 "default_transaction_read_only is on for this role or database, so that nothing can be written; a role \
                  with the privilege can run: {remedy}"
@@ -109,7 +112,7 @@ impl WantedTables {
         if self.distribution == Distribution::Citus {
             citus::refuse_without_citus(client)?;
         }
-        if let Some(version) = ledger_ddl::version(client, &self.schemas.ledger).map_err(not_looked_up)?
+        if let Some(version) = catalog.comment.as_deref().and_then(ledger_ddl::version)
             && version > ledger_ddl::VERSION
         {
             log::warn!(
@@ -119,46 +122,44 @@ impl WantedTables {
                 ledger_ddl::VERSION
             );
         }
-        let lacking = self.lacking(client).map_err(not_looked_up)?;
+        let lacking = self.lacking(&catalog);
         let distribution = lacking.distribution;
         let made = !lacking.is_nothing() && self.apply(client, progress)?;
         if made {
-            self.refuse_misfits(client, Distribution::OneServer, Lack::Misfit)?;
+            catalog = self.catalog(client)?;
+            self.refuse_misfits(&catalog, Distribution::OneServer, Lack::Misfit)?;
         }
-        Ok(Tables { made, distribution })
+        Ok(Tables { made, distribution, catalog })
     }
 
-    fn refuse_misfits(
-        &self,
-        client: &mut Client,
-        allowed: Distribution,
-        lack: Lack,
-    ) -> Result<(), StoreError> {
-        let mut look =
-            |lack| misfits_and(client, self.layout, &self.schemas, allowed, lack).map_err(not_looked_up);
-        let mut found = look(lack)?;
+    fn catalog(&self, client: &mut impl GenericClient) -> Result<Catalog, StoreError> {
+        Catalog::read(client, self.layout, &self.schemas)
+            .map_err(|source| StoreError::new("cannot look up the tables", DatabaseError::from(source)))
+    }
+
+    fn refuse_misfits(&self, catalog: &Catalog, allowed: Distribution, lack: Lack) -> Result<(), StoreError> {
+        let look = |lack| misfits(catalog, self.layout, &self.schemas, allowed, lack);
+        let mut found = look(lack);
         if found.is_some() && lack == Lack::Added {
             // Nothing will be added, so the error lists everything that is missing, too.
-            found = look(Lack::Misfit)?;
+            found = look(Lack::Misfit);
         }
         found.map_or(Ok(()), |misfits| Err(StoreError::refused(misfits)))
     }
 
-    fn lacking(&self, client: &mut impl GenericClient) -> Result<Lacking, Error> {
+    fn lacking(&self, catalog: &Catalog) -> Lacking {
         let Self { layout, ref schemas, indexes, distribution } = *self;
-        let mut names = missing(client, layout, schemas, indexes)?;
-        let distributed = Distributed::of(client, schemas)?;
+        let mut names = missing(catalog, layout, indexes);
         let distribution = match distribution {
             Distribution::Citus => Distribution::Citus,
-            Distribution::OneServer => distributed.distribution(layout),
+            Distribution::OneServer => catalog.distributed.distribution(layout),
         };
         if distribution == Distribution::Citus {
             let beside: Vec<&str> =
-                distributed.lacking(layout).filter(|name| !names.contains(name)).collect();
+                catalog.distributed.lacking(layout).filter(|name| !names.contains(name)).collect();
             names.extend(beside);
         }
-        let additions = inspect::additions(client, layout, schemas)?;
-        Ok(Lacking { names, additions, distribution })
+        Lacking { names, additions: inspect::additions(catalog, layout, schemas), distribution }
     }
 
     /// Creates missing objects. Returns whether there were any.
@@ -191,8 +192,9 @@ impl WantedTables {
     /// Adds missing columns and enum labels to existing tables and types.
     fn add(&self, client: &mut Client) -> Result<bool, StoreError> {
         let mut transaction = self.begin(client).map_err(|error| self.failed(error, &[]))?;
-        let additions = inspect::additions(&mut transaction, self.layout, &self.schemas)
+        let catalog = Catalog::read(&mut transaction, self.layout, &self.schemas)
             .map_err(|error| self.failed(error, &[]))?;
+        let additions = inspect::additions(&catalog, self.layout, &self.schemas);
         if additions.is_empty() {
             return Ok(false);
         }
@@ -212,7 +214,8 @@ impl WantedTables {
         let Self { layout, ref schemas, indexes, .. } = *self;
         let failed = |error| self.failed(error, &[]);
         let mut transaction = self.begin(client).map_err(failed)?;
-        let Lacking { names, distribution, .. } = self.lacking(&mut transaction).map_err(failed)?;
+        let catalog = Catalog::read(&mut transaction, layout, schemas).map_err(failed)?;
+        let Lacking { names, distribution, .. } = self.lacking(&catalog);
         if names.is_empty() {
             return Ok(false);
         }
@@ -283,8 +286,4 @@ fn remedy(additions: &[Addition]) -> String {
     }
     let statements: Vec<&str> = additions.iter().map(|addition| addition.statement.as_str()).collect();
     format!("; the owner can run 'aegis-kills schema apply', or: {};", statements.join("; "))
-}
-
-fn not_looked_up(source: Error) -> StoreError {
-    StoreError::new("cannot look up the tables", DatabaseError::from(source))
 }

@@ -1,18 +1,16 @@
-//! Finds missing columns and enum labels, wrong types, and read-only settings.
+//! Finds missing columns and enum labels, and wrong types.
 //!
 //! Invariant: an object that can be added without rewriting a row is an [`Addition`]. Every other defect is a misfit, and
 //! nothing is changed to fix it.
 
+use crate::database::schema::catalog::{Catalog, FoundColumn, FoundEnum};
 use crate::database::schema::ledger_ddl;
 use crate::database::schemas::Schemas;
-use crate::database::session::client_transaction::{GenericClient, first_column};
 use crate::event::server::Server;
 use crate::layout::Layout;
 use crate::layout::ddl::ROLES;
 use crate::layout::identifier::quote_identifier;
 use crate::layout::table::{Column, ColumnType, TableOwner};
-use postgres::Error;
-use std::collections::BTreeMap;
 
 /// A missing object, and the statement that adds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,47 +21,12 @@ pub(crate) struct Addition {
     pub(crate) statement: String,
 }
 
-/// A column of an existing table.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct FoundColumn {
-    /// Its type, as in `pg_type.typname`.
-    pub(crate) kind: String,
-    /// Whether it is NOT NULL and has no default.
-    pub(crate) must_be_given: bool,
-}
-
-/// The columns of a table of `schema`, by name; empty if the table does not exist.
-pub(crate) fn columns(
-    client: &mut impl GenericClient,
-    schema: &str,
-    table: &str,
-) -> Result<BTreeMap<String, FoundColumn>, Error> {
-    let rows = client.query(
-        "SELECT a.attname::text, t.typname::text, a.attnotnull AND NOT (a.atthasdef OR a.attidentity <> '')
-         FROM pg_attribute a
-         JOIN pg_class c ON c.oid = a.attrelid
-         JOIN pg_namespace n ON n.oid = c.relnamespace
-         JOIN pg_type t ON t.oid = a.atttypid
-         WHERE n.nspname = $1 AND c.relname = $2 AND a.attnum > 0 AND NOT a.attisdropped",
-        &[&schema, &table],
-    )?;
-    let found = |row: &postgres::Row| {
-        let column = FoundColumn { kind: row.try_get(1)?, must_be_given: row.try_get(2)? };
-        Ok((row.try_get(0)?, column))
-    };
-    rows.iter().map(found).collect()
-}
-
 /// The possible additions to existing tables and types. Ignores missing tables.
-pub(crate) fn additions(
-    client: &mut impl GenericClient,
-    layout: Layout,
-    schemas: &Schemas,
-) -> Result<Vec<Addition>, Error> {
+pub(crate) fn additions(catalog: &Catalog, layout: Layout, schemas: &Schemas) -> Vec<Addition> {
     let mut additions = Vec::new();
-    let (schema, quoted) = (&schemas.tables, quote_identifier(&schemas.tables));
+    let quoted = quote_identifier(&schemas.tables);
     for table in layout.tables().iter().filter(|table| table.keeper == TableOwner::Us) {
-        let found = columns(client, schema, table.name)?;
+        let found = catalog.columns(table.name);
         if found.is_empty() {
             continue;
         }
@@ -75,26 +38,23 @@ pub(crate) fn additions(
             additions.push(column_addition(&table.in_schema(&quoted), table.name, name, &definition));
         }
     }
-    additions.extend(ledger_additions(client, &schemas.ledger)?);
-    additions.extend(missing_labels(client, layout, schema)?);
-    Ok(additions)
+    additions.extend(ledger_additions(catalog, &schemas.ledger));
+    additions.extend(missing_labels(catalog, layout));
+    additions
 }
 
 /// The possible additions to existing tables of the ledger.
-pub(crate) fn ledger_additions(
-    client: &mut impl GenericClient,
-    schema: &str,
-) -> Result<Vec<Addition>, Error> {
+pub(crate) fn ledger_additions(catalog: &Catalog, schema: &str) -> Vec<Addition> {
     let mut additions = Vec::new();
     for table in ledger_tables() {
-        let found = columns(client, schema, &table.name)?;
-        let missing = table.columns.iter().filter(|column| !found.contains_key(&column.name));
+        let found = catalog.columns(&table.name);
+        let missing = table.columns.iter().filter(|column| !found.contains_key(&*column.name));
         for column in missing.filter(|column| !found.is_empty() && column.is_addable()) {
             let target = format!("{}.{}", quote_identifier(schema), table.name);
             additions.push(column_addition(&target, &table.name, &column.name, &column.definition));
         }
     }
-    Ok(additions)
+    additions
 }
 
 /// Whether the column can be added to a table with rows, which have no value for it.
@@ -113,11 +73,7 @@ fn column_addition(target: &str, table: &str, name: &str, definition: &str) -> A
 }
 
 /// The missing labels of enum types. The database would reject each event that has a missing label.
-fn missing_labels(
-    client: &mut impl GenericClient,
-    layout: Layout,
-    schema: &str,
-) -> Result<Vec<Addition>, Error> {
+fn missing_labels(catalog: &Catalog, layout: Layout) -> Vec<Addition> {
     let mut additions: Vec<Addition> = Vec::new();
     for table in layout.tables() {
         for column in table.columns {
@@ -126,21 +82,10 @@ fn missing_labels(
                 ColumnType::Role => ROLES.to_vec(),
                 _ => continue,
             };
-            let row = client.query_opt(
-                "SELECT tn.nspname::text, t.typname::text,
-                   ARRAY (SELECT enumlabel::text FROM pg_enum WHERE enumtypid = t.oid)
-                 FROM pg_attribute a
-                 JOIN pg_class c ON c.oid = a.attrelid
-                 JOIN pg_namespace n ON n.oid = c.relnamespace
-                 JOIN pg_type t ON t.oid = a.atttypid
-                 JOIN pg_namespace tn ON tn.oid = t.typnamespace
-                 WHERE n.nspname = $1 AND c.relname = $2 AND a.attname = $3 AND NOT a.attisdropped AND t.typtype = 'e'",
-                &[&schema, &table.name, &column.name],
-            )?;
-            let Some(row) = row else { continue };
-            let (type_schema, name): (String, String) = (row.try_get(0)?, row.try_get(1)?);
-            let found: Vec<String> = row.try_get(2)?;
-            let kind = format!("{}.{}", quote_identifier(&type_schema), quote_identifier(&name));
+            let found =
+                catalog.enums.iter().find(|found| found.table == table.name && found.column == column.name);
+            let Some(FoundEnum { schema, name, labels: found, .. }) = found else { continue };
+            let kind = format!("{}.{}", quote_identifier(schema), quote_identifier(name));
             for label in wanted.iter().filter(|label| !found.iter().any(|found| found == *label)) {
                 let statement = format!("ALTER TYPE {kind} ADD VALUE IF NOT EXISTS '{label}'");
                 let addition = Addition { name: format!("the label '{label}' of {name}"), statement };
@@ -150,34 +95,27 @@ fn missing_labels(
             }
         }
     }
-    Ok(additions)
+    additions
 }
 
 /// Adds the misfits of existing ledger tables to `misfits`.
-pub(crate) fn ledger_misfits(
-    client: &mut impl GenericClient,
-    schema: &str,
-    misfits: &mut Vec<String>,
-) -> Result<(), Error> {
+pub(crate) fn ledger_misfits(catalog: &Catalog, misfits: &mut Vec<String>) {
+    let is_other = |name: &str| catalog.relations.get(name).is_some_and(|relation| !relation.is_table);
     let tables = ledger_tables();
-    let names: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();
-    let others = client.query(
-        "SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-         WHERE n.nspname = $1 AND c.relname = ANY ($2) AND c.relkind NOT IN ('r', 'p')",
-        &[&schema, &names],
-    )?;
-    let others: Vec<String> = first_column(&others)?;
+    let mut others: Vec<&str> =
+        tables.iter().map(|table| &*table.name).filter(|name| is_other(name)).collect();
+    others.sort_unstable();
     misfits.extend(others.iter().map(|name| format!("{name} is not a table")));
-    for table in tables {
-        let mut found = columns(client, schema, &table.name)?;
-        if found.is_empty() || others.contains(&table.name) {
+    for table in &tables {
+        let mut found = catalog.columns(&table.name);
+        if found.is_empty() || is_other(&table.name) {
             continue;
         }
         for column in &table.columns {
-            match found.remove(&column.name) {
+            match found.remove(&*column.name) {
                 None if column.is_addable() => {}
                 None => misfits.push(format!("{} has no column {}", table.name, column.name)),
-                Some(FoundColumn { kind, .. }) if kind != column.kind => misfits.push(format!(
+                Some(FoundColumn { kind, .. }) if *kind != column.kind => misfits.push(format!(
                     "{}.{} is of type {kind}, {} is needed",
                     table.name, column.name, column.kind
                 )),
@@ -191,7 +129,6 @@ pub(crate) fn ledger_misfits(
             ));
         }
     }
-    Ok(())
 }
 
 /// A table of the ledger.
@@ -251,19 +188,6 @@ fn ledger_column(line: &str) -> Option<LedgerColumn> {
         kind => kind.strip_suffix("[]").map_or_else(|| kind.to_owned(), |element| format!("_{element}")),
     };
     Some(LedgerColumn { name: name.to_owned(), definition: definition.to_owned(), kind })
-}
-
-/// The statement that resets a read-only setting of the role or the database, if there is one. Retrying would not help.
-pub(crate) fn read_only_setting(client: &mut impl GenericClient) -> Result<Option<String>, Error> {
-    let row = client.query_opt(
-        "SELECT CASE source WHEN 'database' THEN format('ALTER DATABASE %I', current_database())
-             WHEN 'database user' THEN format('ALTER ROLE %I IN DATABASE %I', session_user, current_database())
-             ELSE format('ALTER ROLE %I', session_user) END || ' RESET default_transaction_read_only'
-         FROM pg_settings WHERE name = 'default_transaction_read_only' AND setting = 'on'
-           AND source IN ('user', 'database', 'database user')",
-        &[],
-    )?;
-    row.map(|row| row.try_get(0)).transpose()
 }
 
 #[cfg(test)]

@@ -4,9 +4,7 @@
 //! is for people, and warns a program that is older than the tables.
 
 use crate::database::ledger::files;
-use crate::database::session::client_transaction::GenericClient;
 use crate::layout::identifier::quote_identifier;
-use postgres::Error;
 use std::fmt::Write as _;
 
 /// The version of the tables that this program creates.
@@ -15,6 +13,9 @@ use std::fmt::Write as _;
 /// - 2: `kill_load_file`, the event ranges of segments, reported rejects, the table schema of runs, indexes for guild
 ///   deaths and alliances.
 pub(crate) const VERSION: u32 = 2;
+
+/// The ledger's tables.
+pub(crate) const LEDGER: [&str; 3] = ["kill_load_run", "kill_load_segment", "kill_load_file"];
 
 /// The text before the version in the comment.
 const VERSION_MARK: &str = "schema version ";
@@ -115,18 +116,8 @@ END {quotes};
     )
 }
 
-/// The version of the existing tables; `None` if it is not recorded, as in release 0.1.0.
-pub(crate) fn version(client: &mut impl GenericClient, schema: &str) -> Result<Option<u32>, Error> {
-    let row = client.query_opt(
-        "SELECT obj_description(c.oid, 'pg_class') FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-         WHERE n.nspname = $1 AND c.relname = 'kill_load_segment'",
-        &[&schema],
-    )?;
-    let comment: Option<String> = row.map_or(Ok(None), |row| row.try_get(0))?;
-    Ok(comment.and_then(|comment| parse(&comment)))
-}
-
-fn parse(comment: &str) -> Option<u32> {
+/// The version in the comment on existing tables; `None` if it is not recorded, as in release 0.1.0.
+pub(crate) fn version(comment: &str) -> Option<u32> {
     let (_, version) = comment.rsplit_once(VERSION_MARK)?;
     version.split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok()
 }
@@ -137,11 +128,11 @@ mod tests {
 
     #[test]
     fn the_version_is_in_the_comment() {
-        assert_eq!(parse(&comments("x", &["kill_load_segment"])), Some(VERSION));
-        for (comment, version) in
+        assert_eq!(version(&comments("x", &["kill_load_segment"])), Some(VERSION));
+        for (comment, expected) in
             [("", None), ("mine", None), ("mine; schema version 7", Some(7)), ("schema version x", None)]
         {
-            assert_eq!(parse(comment), version, "{comment}");
+            assert_eq!(version(comment), expected, "{comment}");
         }
         assert_eq!(comments("x", &[]), "");
     }

@@ -5,16 +5,18 @@
 //! - `COPY` needs a name. Behind a pooler it runs only inside a transaction, and the name ends with that.
 //! - Behind a pooler the settings are made per transaction. Settings of a session would remain on a backend that
 //!   others use.
+//! - A session is set up in one message, and a transaction begins in the message of its first statements: each message
+//!   that waits for its answer costs the latency of the network.
 //! - A direct session keeps the statements of its transactions by name: the server parses and plans each of them
 //!   once, not once per segment.
 
 use crate::database::session::client_transaction::{
-    ClientTransaction, GenericClient, KeptStatements, PostgresResult, SqlValues, typed,
+    ClientTransaction, GenericClient, KeptStatements, NamedStatement, PostgresResult, SqlValues, typed,
 };
 use crate::database::session::notices::Notices;
 use crate::error_chain::in_full;
 use postgres::error::SqlState;
-use postgres::{CancelToken, Error, IsolationLevel, Row, SimpleQueryMessage};
+use postgres::{CancelToken, Error, Row, SimpleQueryMessage};
 use std::time::Duration;
 
 /// The settings of a direct session, and of each transaction behind a pooler:
@@ -48,33 +50,76 @@ const SETTINGS: [(&str, &str); 11] = [
 const SESSION_SETTINGS: [(&str, &str); 3] =
     [("tcp_keepalives_idle", "30"), ("tcp_keepalives_interval", "10"), ("tcp_keepalives_count", "3")];
 
-/// Sets where names are looked up. Objects of others in `public` are not found: a function, an operator or a cast of
-/// theirs that fits the values better would run with the role of the loader. The path is not among [`SETTINGS`],
-/// because quotes turn a list into one name.
+/// Where names are looked up. Objects of others in `public` are not found: a function, an operator or a cast of theirs
+/// that fits the values better would run with the role of the loader. The path is not among [`SETTINGS`], because `SET`
+/// turns a quoted list into one name.
+const PATH: &str = "pg_catalog, pg_temp";
+
 fn search_path(is_local: bool) -> String {
-    format!("SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', {is_local})")
+    format!("SELECT pg_catalog.set_config('search_path', '{PATH}', {is_local})")
 }
 
 /// The search path of the role, the database or the URL.
 const SESSION_PATH: &str = "SET search_path TO DEFAULT";
 
-/// Settings that depend on the server:
+/// The value of `synchronous_commit`: committed data survives a crash of the server and a failover to a synchronous
+/// standby, whatever the role, the database or the server sets, now or later. A stricter setting stays.
+const SYNCHRONOUS_COMMIT: &str =
+    "CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END";
+
+/// Settings that some servers lack:
 ///
-/// - Committed data survives a crash of the server and a failover to a synchronous standby, whatever the role, the
-///   database or the server sets, now or later. A stricter setting stays.
 /// - A server before 13 has no incremental sort, which is a sort as well.
 /// - Time-outs of later versions would end long transactions, or connections that are kept idle.
-fn adjust(is_local: bool) -> String {
+const VERSION_SETTINGS: [(&str, &str); 3] =
+    [("enable_incremental_sort", "off"), ("transaction_timeout", "0"), ("idle_session_timeout", "0")];
+
+/// The server ends a statement whose client is gone. Servers before 14 lack this setting, and on some systems it cannot
+/// be set.
+const CHECK_CLIENT: (&str, &str) = ("client_connection_check_interval", "10s");
+
+/// The settings of a transaction behind a pooler that [`SETTINGS`] does not contain.
+fn adjust() -> String {
+    let values = VERSION_SETTINGS.map(|(name, value)| format!("('{name}', '{value}')")).join(", ");
     format!(
-        "SELECT set_config('synchronous_commit',
-           CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, {is_local});
-         SELECT set_config(name, CASE name WHEN 'enable_incremental_sort' THEN 'off' ELSE '0' END, {is_local})
-         FROM pg_settings WHERE name IN ('enable_incremental_sort', 'transaction_timeout', 'idle_session_timeout')"
+        "SELECT set_config('synchronous_commit', {SYNCHRONOUS_COMMIT}, true);
+         SELECT set_config(name, value, true) FROM (VALUES {values}) AS settings (name, value)
+         WHERE current_setting(name, true) IS NOT NULL"
     )
 }
 
-/// The server ends a statement whose client is gone. Servers before 14 and some systems lack this setting.
-const CHECK_CLIENT: &str = "SET client_connection_check_interval = '10s'";
+/// Sets up a session in one message, after [`FREE_OF_TIMEOUT`]: the answer to [`SESSION_QUERY`], then the settings. They
+/// last for the session if its name came with the login, otherwise until the end of this transaction: behind a pooler
+/// they would remain on a backend that others use.
+fn set_up(name: &str, checks_client: bool) -> String {
+    let end = ascii_end(name);
+    let mut settings: Vec<String> = SETTINGS
+        .iter()
+        .chain(&SESSION_SETTINGS)
+        .chain(&VERSION_SETTINGS)
+        .chain(checks_client.then_some(&CHECK_CLIENT))
+        .map(|(name, value)| format!("('{name}', '{value}')"))
+        .collect();
+    settings.push(format!("('search_path', '{PATH}')"));
+    settings.push(format!("('synchronous_commit', {SYNCHRONOUS_COMMIT})"));
+    format!(
+        "{SESSION_QUERY};
+         SELECT set_config(settings.name, settings.value, NOT session.is_direct)
+         FROM (SELECT bool_or(right(setting, {}) = {}) IS TRUE AS is_direct FROM pg_settings
+               WHERE name = 'application_name' AND source = 'client') AS session,
+           (VALUES {}) AS settings (name, value)
+         WHERE settings.name LIKE 'citus.%' OR current_setting(settings.name, true) IS NOT NULL;
+         COMMIT",
+        end.len(),
+        escaped_literal(end),
+        settings.join(", ")
+    )
+}
+
+/// A text as a literal that does not depend on the settings of the role.
+fn escaped_literal(text: &str) -> String {
+    format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
+}
 
 /// Frees the statement names of the client library, which numbers them from 0 in each process. Another program or
 /// Prisma's engine may have left such names in the backend of the transaction.
@@ -115,8 +160,10 @@ impl Client {
     /// Sets up a session that was just opened. `name` is its requested `application_name`, and `notices` are its
     /// notices.
     pub(crate) fn new(mut inner: postgres::Client, name: &str, notices: Notices) -> PostgresResult<Self> {
-        free_of_timeout(&mut inner)?;
-        let answers = inner.simple_query(SESSION_QUERY)?;
+        let answers = match inner.simple_query(&format!("{FREE_OF_TIMEOUT}; {}", set_up(name, true))) {
+            Err(error) => set_up_in_steps(&mut inner, name, error)?,
+            Ok(answers) => answers,
+        };
         let row = answers.iter().find_map(|answer| match answer {
             SimpleQueryMessage::Row(row) => Some(row),
             _ => None,
@@ -125,23 +172,17 @@ impl Client {
         let is_direct = text(1).is_some_and(|found| found.ends_with(ascii_end(name)));
         let pid = text(0).filter(|_| is_direct).and_then(|pid| pid.parse().ok());
         let is_read_only = text(2) == Some("t");
-        if is_direct {
-            let settings = [
-                "COMMIT".to_owned(),
-                search_path(false),
-                set("SET", &SETTINGS),
-                set("SET", &SESSION_SETTINGS),
-                adjust(false),
-            ];
-            inner.batch_execute(&settings.join("; "))?;
-            if let Err(error) = inner.batch_execute(CHECK_CLIENT) {
-                log::debug!("the server cannot detect lost clients: {}", in_full(&error));
-            }
-        } else {
+        if !is_direct {
             log::debug!("connection pooler detected: settings are made per transaction");
-            inner.batch_execute("COMMIT")?;
         }
-        Ok(Self { inner, pid, kept: KeptStatements::new(), notices, is_read_only, has_session_path: false })
+        Ok(Self {
+            inner,
+            pid,
+            kept: KeptStatements::default(),
+            notices,
+            is_read_only,
+            has_session_path: false,
+        })
     }
 
     /// Whether `error` means that the role or the database is read-only by default.
@@ -208,33 +249,61 @@ impl Client {
     }
 
     pub(crate) fn transaction(&mut self) -> PostgresResult<ClientTransaction<'_>> {
+        Ok(self.transaction_with("BEGIN", "")?.0)
+    }
+
+    /// Begins a transaction with `begin`, and runs `statements` in the same message, if there are any. Returns their
+    /// answers, too. Each of the statements sees the commits before its start.
+    pub(crate) fn transaction_with(
+        &mut self,
+        begin: &str,
+        statements: &str,
+    ) -> PostgresResult<(ClientTransaction<'_>, Vec<SimpleQueryMessage>)> {
         self.guard_path()?;
-        let inner = self.inner.transaction()?;
-        Self::prepared(inner, self.pid, &mut self.kept, &self.notices)
+        let mut sql = vec![begin.to_owned()];
+        if self.pid.is_none() {
+            sql.extend([search_path(true), set("SET LOCAL", &SETTINGS), adjust(), FREE_NAMES.to_owned()]);
+        }
+        sql.extend((!statements.is_empty()).then(|| statements.to_owned()));
+        let kept = self.pid.map(|_| &mut self.kept);
+        ClientTransaction::begin(&mut self.inner, kept, &self.notices, &sql.join("; "))
     }
 
     /// A read-only transaction, which sees the commits before its start.
     pub(crate) fn snapshot(&mut self) -> PostgresResult<ClientTransaction<'_>> {
-        self.guard_path()?;
-        let builder = self.inner.build_transaction();
-        let inner = builder.isolation_level(IsolationLevel::RepeatableRead).read_only(true).start()?;
-        Self::prepared(inner, self.pid, &mut self.kept, &self.notices)
+        Ok(self.transaction_with("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY", "")?.0)
     }
 
-    fn prepared<'c>(
-        mut inner: postgres::Transaction<'c>,
-        pid: Option<i32>,
-        kept: &'c mut KeptStatements,
-        notices: &'c Notices,
-    ) -> PostgresResult<ClientTransaction<'c>> {
-        let kept = pid.map(|_| kept);
-        if kept.is_none() {
-            let settings =
-                [search_path(true), set("SET LOCAL", &SETTINGS), adjust(true), FREE_NAMES.to_owned()];
-            inner.batch_execute(&settings.join("; "))?;
-        }
-        Ok(ClientTransaction { inner, kept, notices })
+    /// The texts that prepare and run a statement with these literals, for the next
+    /// [`transaction_with`](Self::transaction_with).
+    pub(crate) fn with_values(
+        &mut self,
+        statement: &NamedStatement,
+        literals: &[String],
+    ) -> (String, String) {
+        statement.with_values(self.pid.map(|_| &mut self.kept), literals)
     }
+}
+
+/// Sets up a session whose set-up in one message has failed with `error`: before version 13, a short statement time-out
+/// of the role ends the whole message, and on some systems the server cannot check for lost clients.
+fn set_up_in_steps(
+    inner: &mut postgres::Client,
+    name: &str,
+    error: Error,
+) -> PostgresResult<Vec<SimpleQueryMessage>> {
+    let checks_client = match error.code() {
+        Some(&SqlState::QUERY_CANCELED) => true,
+        Some(&SqlState::INVALID_PARAMETER_VALUE) => {
+            log::debug!("the server cannot detect lost clients: {}", in_full(&error));
+            false
+        }
+        _ => return Err(error),
+    };
+    // This may be cancelled as well.
+    drop(inner.batch_execute("ROLLBACK"));
+    free_of_timeout(inner)?;
+    inner.simple_query(&set_up(name, checks_client))
 }
 
 fn free_of_timeout(client: &mut postgres::Client) -> PostgresResult<()> {
@@ -276,6 +345,13 @@ fn set(command: &str, settings: &[(&str, &str)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn literals_are_escaped() {
+        for (text, literal) in [("a b", "E'a b'"), (r"it's \ 1", r"E'it\'s \\ 1'")] {
+            assert_eq!(escaped_literal(text), literal);
+        }
+    }
 
     #[test]
     fn names_that_the_server_changes() {

@@ -4,8 +4,8 @@ use crate::database::failure::error::DatabaseError;
 use crate::database::session::client::Client;
 use crate::database::session::client_transaction::{ClientTransaction, GenericClient as _};
 use crate::database::session::progress::CallProgress;
-use postgres::Row;
 use postgres::types::ToSql;
+use postgres::{Row, SimpleQueryMessage};
 
 /// A transaction or a savepoint. It is rolled back on drop.
 pub(crate) struct Transaction<'t> {
@@ -16,10 +16,15 @@ pub(crate) struct Transaction<'t> {
 pub(crate) type DatabaseResult<T> = std::result::Result<T, DatabaseError>;
 
 impl<'t> Transaction<'t> {
-    pub(crate) fn begin(client: &'t mut Client, progress: &'t CallProgress) -> DatabaseResult<Self> {
-        let inner = client.transaction()?;
+    /// Begins a transaction, and runs `statements` in the same message, if there are any. Returns their answers, too.
+    pub(crate) fn begin_with(
+        client: &'t mut Client,
+        progress: &'t CallProgress,
+        statements: &str,
+    ) -> DatabaseResult<(Self, Vec<SimpleQueryMessage>)> {
+        let (inner, answers) = client.transaction_with("BEGIN", statements)?;
         progress.tick();
-        Ok(Self { inner, progress })
+        Ok((Self { inner, progress }, answers))
     }
 
     /// A read-only transaction, which sees the commits before its start.

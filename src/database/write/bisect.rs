@@ -13,7 +13,8 @@ use crate::database::failure::classify::ErrorClass;
 use crate::database::failure::error::DatabaseError;
 use crate::database::session::transaction::Transaction;
 use crate::database::store::{Batch, Refused, StoreError};
-use crate::database::write::writer::{BatchWriter, Put, WriteMode};
+use crate::database::write::table_statements::WriteMode;
+use crate::database::write::writer::{BatchWriter, Put};
 use std::time::{Duration, Instant};
 
 /// Time limit of the search for refused events.

@@ -1,8 +1,8 @@
 //! Checks whether events can be deleted from the existing tables.
 
 use crate::database::failure::error::DatabaseError;
-use crate::database::schema::citus::Distributed;
-use crate::database::schema::{inspect, misfits};
+use crate::database::schema::catalog::Catalog;
+use crate::database::schema::misfits::{Lack, misfits};
 use crate::database::schemas::Schemas;
 use crate::database::session::client::Client;
 use crate::database::session::client_transaction::GenericClient as _;
@@ -38,9 +38,10 @@ pub(crate) fn check(client: &mut Client, scope: &DeleteScope) -> Result<LedgerCo
     let DeleteScope { layout, schemas, .. } = scope;
     let Schemas { tables: schema, ledger: ledger_schema } = schemas;
     let refuse = |what: String| -> Result<(), DatabaseError> { Err(StoreError::refused(what).into()) };
-    let segments = inspect::columns(client, ledger_schema, "kill_load_segment")?;
+    let catalog = Catalog::read(client, *layout, schemas)?;
+    let segments = catalog.columns("kill_load_segment");
     let event = &layout.tables()[0];
-    if inspect::columns(client, schema, event.name)?.is_empty() {
+    if catalog.columns(event.name).is_empty() {
         refuse(format!(
             "schema {schema:?} has no table {} (layout {layout}); hint: choose the tables with --schema and --layout",
             event.name
@@ -52,24 +53,23 @@ pub(crate) fn check(client: &mut Client, scope: &DeleteScope) -> Result<LedgerCo
              hint: choose the tables with --schema and --layout, and the ledger with --ledger-schema"
         ))?;
     }
-    if Distributed::of(client, schemas)?.distribution(*layout) == Distribution::Citus {
+    if catalog.distributed.distribution(*layout) == Distribution::Citus {
         refuse("'delete' does not support tables that Citus distributes; hint: delete the rows with SQL, and the \
                 rows of their segments in kill_load_segment"
             .to_owned())?;
     }
-    if let Some(misfits) = misfits::misfits_but_additions(client, *layout, schemas)? {
+    if let Some(misfits) = misfits(&catalog, *layout, schemas, Distribution::OneServer, Lack::Added) {
         refuse(misfits)?;
     }
-    if let Some(remedy) = inspect::read_only_setting(client)? {
+    if let Some(remedy) = &catalog.read_only {
         refuse(format!("default_transaction_read_only is on for this role or database; hint: run {remedy}"))?;
     }
-    let table_schema =
-        if inspect::columns(client, ledger_schema, "kill_load_run")?.contains_key("table_schema") {
-            "run.table_schema"
-        } else {
-            "NULL::text"
-        };
-    let has_files = !inspect::columns(client, ledger_schema, "kill_load_file")?.is_empty();
+    let table_schema = if catalog.columns("kill_load_run").contains_key("table_schema") {
+        "run.table_schema"
+    } else {
+        "NULL::text"
+    };
+    let has_files = !catalog.columns("kill_load_file").is_empty();
     let ledger = ["kill_load_segment", "kill_load_file"];
     let of_ledger = ledger.into_iter().take(1 + usize::from(has_files)).map(|name| (ledger_schema, name));
     let tables = layout.tables().iter().map(|table| (schema, table.name)).chain(of_ledger);

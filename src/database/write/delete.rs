@@ -10,6 +10,7 @@
 use crate::database::failure::error::DatabaseError;
 use crate::database::ledger::segments::count;
 use crate::database::pool::manager::DatabaseManager;
+use crate::database::schema::user_code::UserCode;
 use crate::database::session::client::Client;
 use crate::database::session::client_transaction::{GenericClient as _, first_column};
 use crate::database::session::deadline::Deadline;
@@ -17,7 +18,6 @@ use crate::database::session::transaction::Transaction;
 use crate::database::store::{SegmentHash, StoreError};
 use crate::database::write::deletable::{DeleteScope, LedgerColumns, check};
 use crate::database::write::exists::advised;
-use crate::database::write::user_code::UserCode;
 use crate::layout::identifier::quote_identifier;
 use crate::layout::table::Distribution;
 use std::collections::HashSet;
@@ -296,10 +296,8 @@ impl Statements {
         client: &'t mut Client,
         progress: &'t crate::database::session::progress::CallProgress,
     ) -> Result<Transaction<'t>, DatabaseError> {
-        let mut transaction = Transaction::begin(client, progress)?;
-        transaction.batch_execute(&self.lock)?;
-        self.user_code.give_path(&mut transaction)?;
-        Ok(transaction)
+        let path = self.user_code.path(client)?;
+        Ok(Transaction::begin_with(client, progress, &format!("{}; {path}", self.lock))?.0)
     }
 
     /// Deletes the rows of `ids` in all tables and the files of `segments`, then commits. `stored` are the stored ids.

@@ -9,6 +9,7 @@ use crate::database::store::StoreError;
 use crate::event::server::Server;
 use crate::layout::Layout;
 use crate::layout::identifier::quote_identifier;
+use crate::layout::rows::Rows;
 use crate::layout::table::Distribution;
 use postgres::Error;
 use postgres::error::{DbError, SqlState};
@@ -73,4 +74,19 @@ pub(crate) fn stored_query(
 ) -> String {
     let table = &layout.tables()[0];
     table.select_stored(&quote_identifier(schema), server, &table.id_column(), distribution)
+}
+
+/// Splits `events` into those with a stored id and the others.
+pub(crate) fn split(rows: &Rows, events: &[usize], stored: &HashSet<i64>) -> (Vec<usize>, Vec<usize>) {
+    events.iter().partition(|&&event| stored.contains(&rows.events()[event].id))
+}
+
+/// The first and the last of ascending ids, if the ids are dense, as in a dump of all kills.
+///
+/// Each shard of Citus looks up every requested id, even ids of other shards. For dense ids a range query is faster.
+pub(crate) fn close_together(ids: &[i64]) -> Option<(i64, i64)> {
+    const BETWEEN_MAX: i64 = 16;
+    let (first, last) = (*ids.first()?, *ids.last()?);
+    let between = last.checked_sub(first)?;
+    (between / BETWEEN_MAX <= i64::try_from(ids.len()).ok()?).then_some((first, last))
 }

@@ -11,16 +11,20 @@ use crate::database::ledger::stored::{StoredCounts, StoredSegments, WrittenTo};
 use crate::database::options::{LoadedSegments, StoreSettings};
 use crate::database::pool::manager::DatabaseManager;
 use crate::database::schema::deferred_indexes::DeferredIndexes;
+use crate::database::schema::user_code::UserCode;
 use crate::database::session::client::Client;
-use crate::database::session::client_transaction::GenericClient as _;
 use crate::database::session::deadline::Deadline;
 use crate::database::session::progress::CallProgress;
 use crate::database::store::{Batch, SegmentHash, SegmentStatus, Store, StoreError, Written};
-use crate::database::write::writer::{BatchWriter, Refusals, WriteMode};
+use crate::database::write::refusals::Refusals;
+use crate::database::write::table_statements::WriteMode;
+use crate::database::write::writer::BatchWriter;
 use crate::error_chain::in_full;
 use crate::layout::identifier::quote_identifier;
+use postgres::SimpleQueryMessage;
 use std::collections::HashSet;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 use uuid::Uuid;
@@ -42,6 +46,8 @@ pub(crate) struct PostgresStore {
     claims: Claims,
     /// Locked exclusively while indexes are built. Otherwise, writes would block in the database and look stalled.
     writing: RwLock<()>,
+    /// Whether a batch has arrived.
+    has_written: AtomicBool,
     stored: StoredSegments,
     reports: Reports,
     written_to: WrittenTo,
@@ -62,11 +68,18 @@ impl PostgresStore {
         deadline: Deadline,
         idle_deadline: Deadline,
     ) -> Self {
-        let StoreSettings { layout, ref schemas, server, on_conflict, held, distribution, ref schema_apply } =
-            *settings;
+        let StoreSettings { layout, ref schemas, server, on_conflict, held, distribution, .. } = *settings;
         let ledger_schema = &schemas.ledger;
         let ledger = Ledger::new(ledger_schema, server, layout, run, held, distribution);
-        let writer = BatchWriter::new(ledger, layout, schemas, server, on_conflict, distribution);
+        let writer = BatchWriter::new(
+            ledger,
+            layout,
+            schemas,
+            server,
+            on_conflict,
+            distribution,
+            UserCode::known(layout, schemas, settings.has_user_code),
+        );
         let deferred_indexes = DeferredIndexes::new(layout, schemas, run);
         let scope = Arc::new(LedgerScope::new(ledger_schema, server, layout));
         let claims = Claims::new(manager.caller().clone(), Arc::clone(&scope));
@@ -83,6 +96,7 @@ impl PostgresStore {
             scope,
             claims,
             writing: RwLock::default(),
+            has_written: AtomicBool::default(),
             stored: StoredSegments::default(),
             reports: Reports::new(ledger_schema, server, layout, run),
             written_to: WrittenTo::new(server_start),
@@ -92,7 +106,7 @@ impl PostgresStore {
                 quote_identifier(ledger_schema)
             ),
             run,
-            schema_apply: schema_apply.clone(),
+            schema_apply: settings.schema_apply.clone(),
         }
     }
 
@@ -116,13 +130,15 @@ impl PostgresStore {
         let asked = Arc::clone(&self.scope);
         let (found, server_start): (HashSet<SegmentHash>, i64) =
             self.manager.ask_apart("checking the stored segments", &self.deadline, move |client| {
-                let mut found = HashSet::new();
+                let (mut found, mut start) = (HashSet::new(), None);
                 for hashes in hashes.chunks(QUESTION_MAX) {
-                    let answer = client.simple_query(&asked.question(hashes))?;
+                    let question =
+                        format!("{}; SELECT {SERVER_START} AS server_start", asked.question(hashes));
+                    let answer = client.simple_query(&question)?;
                     found.extend(Entries::read(&answer, hashes).hashes());
+                    start = start.or_else(|| server_start(&answer));
                 }
-                let row = client.query_opt(&format!("SELECT {SERVER_START}"), &[])?;
-                Ok((found, row.map_or(Ok(0), |row| row.try_get(0))?))
+                Ok((found, start.unwrap_or_default()))
             })?;
         let (confirm, run) = (self.confirm.clone(), self.run);
         self.manager.run("confirming the stored segments", &self.deadline, move |client, _| {
@@ -233,6 +249,10 @@ impl Store for PostgresStore {
 
     fn write(&self, batch: &Arc<Batch>) -> Result<Written, StoreError> {
         let _no_index_build = self.writing.read();
+        // A load of one segment needs no further connection.
+        if self.has_written.swap(true, Ordering::Relaxed) {
+            self.manager.open_minimum();
+        }
         let (writer, batch, refusals) =
             (Arc::clone(&self.writer), Arc::clone(batch), Arc::<Refusals>::default());
         let (hash, attempts) = (batch.hash, Arc::clone(&refusals));
@@ -245,6 +265,14 @@ impl Store for PostgresStore {
         self.stored.note(hash, StoredCounts::of(&written));
         Ok(written)
     }
+}
+
+/// The value of the column `server_start` in an answer.
+fn server_start(answer: &[SimpleQueryMessage]) -> Option<i64> {
+    answer.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.try_get("server_start").ok()??.parse().ok(),
+        _ => None,
+    })
 }
 
 /// One attempt to write a batch, with a fallback to the next mode on certain errors.

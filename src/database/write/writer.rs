@@ -8,43 +8,34 @@
 //! order, with event rows before all other rows, so that two writers of the same events cannot deadlock.
 
 use crate::database::failure::error::DatabaseError;
-use crate::database::ledger::segments::{Attempt, Ledger, LedgerClaim, SegmentOutcome};
+use crate::database::ledger::opening::{OpenedSegment, OutcomeTime, SegmentOpening};
+use crate::database::ledger::segments::{Ledger, LedgerClaim, SegmentOutcome, SegmentRow};
 use crate::database::options::OnConflict;
 use crate::database::schema::citus;
+use crate::database::schema::user_code::UserCode;
 use crate::database::schemas::Schemas;
 use crate::database::session::client::Client;
 use crate::database::session::client_transaction::first_column;
 use crate::database::session::progress::CallProgress;
 use crate::database::session::transaction::Transaction;
 use crate::database::store::{Batch, Refused, Written};
-use crate::database::write::exists::stored_query;
-use crate::database::write::staged_rows::Staged;
+use crate::database::write::exists::{close_together, split, stored_query};
+use crate::database::write::refusals::Refusals;
+use crate::database::write::table_statements::{TableStatements, WriteMode};
 use crate::database::write::update::Updater;
-use crate::database::write::user_code::UserCode;
 use crate::event::server::Server;
 use crate::layout::Layout;
 use crate::layout::identifier::{quote_identifier, quoted_list};
 use crate::layout::rows::Rows;
 use crate::layout::table::Distribution;
 use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
-
-/// The mode of writing a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum WriteMode {
-    /// COPY of the new events into the tables.
-    Direct,
-    /// COPY of the event rows into a staging table, `INSERT … ON CONFLICT DO NOTHING` from there, and COPY of the other
-    /// rows of the new events.
-    Merge,
-    /// COPY with bisection to find refused events.
-    Bisect,
-}
 
 /// The statements of one layout in one schema for one server.
 #[derive(Debug)]
 pub(crate) struct BatchWriter {
     ledger: Ledger,
+    /// `None` on Citus, where a segment's row is written last.
+    opening: Option<SegmentOpening>,
     user_code: UserCode,
     distribution: Distribution,
     stored: String,
@@ -58,41 +49,11 @@ pub(crate) struct BatchWriter {
     updater: Option<Updater>,
 }
 
-#[derive(Debug)]
-struct TableStatements {
-    name: &'static str,
-    copy: String,
-    delete: String,
-    /// For distributed tables in all modes but [`WriteMode::Direct`]; `None` on one server.
-    staged: Option<Staged>,
-}
-
 /// The numbers of new and of rewritten events.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Put {
     pub(crate) inserted: u64,
     pub(crate) updated: u64,
-}
-
-/// The attempt that last reached its COMMIT, and the events that the database refused in it.
-///
-/// Attempts are recorded while the segment's ledger row is locked. So of several attempts, some of them abandoned, the
-/// last one recorded is the one that commits.
-#[derive(Debug, Default)]
-pub(crate) struct Refusals(Mutex<(Vec<Refused>, Option<Attempt>)>);
-
-impl Refusals {
-    fn record(&self, refused: &[Refused], tried: Attempt) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (refused.to_vec(), Some(tried));
-    }
-
-    fn last(&self) -> Vec<Refused> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).0.clone()
-    }
-
-    pub(crate) fn tried(&self) -> Option<Attempt> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).1
-    }
 }
 
 const STAGE: &str = "pg_temp.aegis_kills_stage";
@@ -106,14 +67,21 @@ impl BatchWriter {
         server: Server,
         on_conflict: OnConflict,
         distribution: Distribution,
+        user_code: UserCode,
     ) -> Self {
-        let user_code = UserCode::new(layout, schemas);
         let schema = &schemas.tables;
         let updater = match on_conflict {
             OnConflict::Skip => None,
             OnConflict::Update => Some(Updater::new(layout, schema, server, distribution)),
         };
         let stored = stored_query(layout, schema, server, distribution);
+        let opening = (distribution == Distribution::OneServer).then(|| {
+            let outcome = match on_conflict {
+                OnConflict::Skip => OutcomeTime::AtLookup,
+                OnConflict::Update => OutcomeTime::AtEnd,
+            };
+            SegmentOpening::new(&ledger, &stored, outcome)
+        });
         let schema = quote_identifier(schema);
         let tables = layout.tables();
         let event = &tables[0];
@@ -121,6 +89,7 @@ impl BatchWriter {
         let is_distributed = distribution == Distribution::Citus;
         Self {
             ledger,
+            opening,
             user_code,
             stored_between: is_distributed.then(|| event.select_ids_between(&schema, server)),
             distribution,
@@ -139,16 +108,7 @@ impl BatchWriter {
             tables: tables
                 .iter()
                 .enumerate()
-                .map(|(number, table)| {
-                    let target = table.in_schema(&schema);
-                    let is_stored = table.is_stored(&schema, server, distribution);
-                    TableStatements {
-                        name: table.name,
-                        copy: format!("COPY {target} ({}) FROM STDIN BINARY", table.column_list()),
-                        delete: format!("DELETE FROM {target} WHERE {is_stored}"),
-                        staged: is_distributed.then(|| Staged::new(number, table, &schema)),
-                    }
-                })
+                .map(|(number, table)| TableStatements::new(number, table, &schema, server, distribution))
                 .collect(),
         }
     }
@@ -163,11 +123,53 @@ impl BatchWriter {
         mode: WriteMode,
         refusals: &Refusals,
     ) -> Result<Written, DatabaseError> {
-        let mut transaction = Transaction::begin(client, progress)?;
-        self.user_code.give_path(&mut transaction)?;
-        if self.distribution == Distribution::Citus {
-            transaction.batch_execute(citus::NODE_SETTINGS)?;
+        let path = self.user_code.path(client)?;
+        match &self.opening {
+            Some(opening) if mode == WriteMode::Direct => {
+                let (transaction, opened) = opening.begin(client, progress, batch, path)?;
+                match opened {
+                    Some(opened) => self.write_opened(transaction, batch, &opened, refusals),
+                    None => self.claim_and_write(transaction, batch, mode, refusals),
+                }
+            }
+            _ => {
+                let (mut transaction, _) = Transaction::begin_with(client, progress, path)?;
+                if self.distribution == Distribution::Citus {
+                    transaction.batch_execute(citus::NODE_SETTINGS)?;
+                }
+                self.claim_and_write(transaction, batch, mode, refusals)
+            }
         }
+    }
+
+    /// Writes the events of a new segment into the tables.
+    fn write_opened(
+        &self,
+        mut transaction: Transaction<'_>,
+        batch: &Batch,
+        opened: &OpenedSegment,
+        refusals: &Refusals,
+    ) -> Result<Written, DatabaseError> {
+        let (known, new) = split(&batch.rows, &batch.order, &opened.known);
+        let put = self.put_known_and_new(&mut transaction, batch, &known, &new)?;
+        match opened.tried {
+            None => self.settle(transaction, batch, SegmentRow::Written, put, &[], refusals),
+            Some(tried) => {
+                let SegmentOutcome { inserted, updated, duplicate, .. } = tried.outcome();
+                refusals.record(&[], tried);
+                transaction.commit()?;
+                Ok(Written::Stored { inserted, updated, duplicate, refused: Vec::new() })
+            }
+        }
+    }
+
+    fn claim_and_write(
+        &self,
+        mut transaction: Transaction<'_>,
+        batch: &Batch,
+        mode: WriteMode,
+        refusals: &Refusals,
+    ) -> Result<Written, DatabaseError> {
         let row = match self.ledger.claim(&mut transaction, batch, refusals.tried())? {
             LedgerClaim::Taken(row) => row,
             LedgerClaim::Held(loaded) => {
@@ -191,6 +193,19 @@ impl BatchWriter {
             WriteMode::Merge => self.merge(&mut transaction, batch)?,
             WriteMode::Bisect => self.bisect(&mut transaction, batch, &mut refused)?,
         };
+        self.settle(transaction, batch, row, put, &refused, refusals)
+    }
+
+    /// Writes the outcome into the segment's row, and commits.
+    fn settle(
+        &self,
+        mut transaction: Transaction<'_>,
+        batch: &Batch,
+        row: SegmentRow,
+        put: Put,
+        refused: &[Refused],
+        refusals: &Refusals,
+    ) -> Result<Written, DatabaseError> {
         let Put { inserted, updated } = put;
         let outcome = SegmentOutcome {
             inserted,
@@ -199,18 +214,28 @@ impl BatchWriter {
             rejected: batch.rejected + refused.len() as u64,
         };
         let tried = self.ledger.settle(&mut transaction, batch, row, outcome)?;
-        refusals.record(&refused, tried);
+        refusals.record(refused, tried);
         transaction.commit()?;
-        Ok(Written::Stored { inserted, updated, duplicate: outcome.duplicate, refused })
+        Ok(Written::Stored { inserted, updated, duplicate: outcome.duplicate, refused: refused.to_vec() })
     }
 
     fn direct(&self, transaction: &mut Transaction<'_>, batch: &Batch) -> Result<Put, DatabaseError> {
         let (known, new) = self.known_and_new(transaction, &batch.rows, &batch.order)?;
+        self.put_known_and_new(transaction, batch, &known, &new)
+    }
+
+    fn put_known_and_new(
+        &self,
+        transaction: &mut Transaction<'_>,
+        batch: &Batch,
+        known: &[usize],
+        new: &[usize],
+    ) -> Result<Put, DatabaseError> {
         if !known.is_empty() {
             self.take_turn(transaction)?;
         }
-        let inserted = self.insert(transaction, &batch.rows, &new, WriteMode::Direct)?;
-        let updated = self.update(transaction, &batch.rows, &known)?;
+        let inserted = self.insert(transaction, &batch.rows, new, WriteMode::Direct)?;
+        let updated = self.update(transaction, &batch.rows, known)?;
         Ok(Put { inserted, updated })
     }
 
@@ -230,7 +255,7 @@ impl BatchWriter {
         let (new, known): (Vec<usize>, Vec<usize>) = batch.order.iter().partition(is_new);
         self.delete_leftovers(transaction, &batch.rows, &new)?;
         for table in 1..self.tables.len() {
-            self.put_all(transaction, &batch.rows, table, &new, WriteMode::Merge)?;
+            self.tables[table].put_all(transaction, &batch.rows, &new, WriteMode::Merge)?;
         }
         let (known, dropped) = self.known_and_new(transaction, &batch.rows, &known)?;
         if !dropped.is_empty() {
@@ -251,8 +276,8 @@ impl BatchWriter {
         if events.is_empty() {
             return Ok(0);
         }
-        for table in 0..self.tables.len() {
-            self.put_all(transaction, rows, table, events, mode)?;
+        for table in &self.tables {
+            table.put_all(transaction, rows, events, mode)?;
         }
         Ok(events.len() as u64)
     }
@@ -263,40 +288,10 @@ impl BatchWriter {
         transaction: &mut Transaction<'_>,
         rows: &Rows,
     ) -> Result<(), DatabaseError> {
-        for statements in &self.tables {
-            transaction.copy(&statements.copy, statements.name, rows, 0, &[])?;
+        for table in &self.tables {
+            table.put_none(transaction, rows)?;
         }
         Ok(())
-    }
-
-    /// Stores the rows of `events` in one table. Fails if a trigger or rule silently drops a row.
-    fn put_all(
-        &self,
-        transaction: &mut Transaction<'_>,
-        rows: &Rows,
-        table: usize,
-        events: &[usize],
-        mode: WriteMode,
-    ) -> Result<(), DatabaseError> {
-        let stored = self.put(transaction, rows, table, events, mode)?;
-        let sent: usize = events.iter().map(|&event| rows.count(event, table)).sum();
-        if stored == sent as u64 { Ok(()) } else { Err(DatabaseError::Dropped) }
-    }
-
-    /// Stores the rows of `events` in one table, and returns the number of stored rows.
-    fn put(
-        &self,
-        transaction: &mut Transaction<'_>,
-        rows: &Rows,
-        table: usize,
-        events: &[usize],
-        mode: WriteMode,
-    ) -> Result<u64, DatabaseError> {
-        let statements = &self.tables[table];
-        match &statements.staged {
-            Some(staged) if mode != WriteMode::Direct => staged.put(transaction, rows, table, events),
-            _ => transaction.copy(&statements.copy, statements.name, rows, table, events),
-        }
     }
 
     /// Whether to retry a segment through a staging table after this error. Either another session stored an event
@@ -353,23 +348,12 @@ impl BatchWriter {
         if events.is_empty() {
             return Ok((Vec::new(), Vec::new()));
         }
-        let id = |event: usize| rows.events()[event].id;
         let ids = rows.ids(events);
         let stored = match (&self.stored_between, close_together(&ids)) {
             (Some(sql), Some((first, last))) => transaction.query(sql, &[&first, &last])?,
             _ => transaction.query(&self.stored, &[&ids])?,
         };
         let stored: HashSet<i64> = first_column(&stored)?;
-        Ok(events.iter().partition(|&&event| stored.contains(&id(event))))
+        Ok(split(rows, events, &stored))
     }
-}
-
-/// The first and the last of ascending ids, if the ids are dense, as in a dump of all kills.
-///
-/// Each shard of Citus looks up every requested id, even ids of other shards. For dense ids a range query is faster.
-fn close_together(ids: &[i64]) -> Option<(i64, i64)> {
-    const BETWEEN_MAX: i64 = 16;
-    let (first, last) = (*ids.first()?, *ids.last()?);
-    let between = last.checked_sub(first)?;
-    (between / BETWEEN_MAX <= i64::try_from(ids.len()).ok()?).then_some((first, last))
 }

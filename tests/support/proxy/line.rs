@@ -42,6 +42,7 @@ impl Line<'_> {
             }
         }
         if Session::wants_session(&begin) {
+            self.shared.lock().traffic.sessions += 1;
             self.shared.start_fault(self.id, Point { phase: Phase::Connect, has_copied: false });
         }
         self.gate()?;
@@ -104,7 +105,13 @@ impl Line<'_> {
     }
 
     fn pass(&self, side: Side, message: &[u8], to: &TcpStream) -> io::Result<()> {
-        let point = self.session().arrives(side, message);
+        let (point, is_turn) = {
+            let mut session = self.session();
+            (session.arrives(side, message), session.turns_to(side))
+        };
+        if is_turn {
+            self.shared.lock().traffic.turns += 1;
+        }
         self.start_fault(point);
         self.send(side, message, to)?;
         let point = self.session().has_passed(side, message);

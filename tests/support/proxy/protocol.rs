@@ -12,6 +12,8 @@ pub(super) struct Session {
     is_copying: bool,
     /// The server has not answered the end of a COPY yet.
     copy_ended: bool,
+    /// The sender of the last message.
+    last: Side,
 }
 
 /// A point that a session has reached.
@@ -42,7 +44,13 @@ const GSS_REQUEST: u32 = 80_877_104;
 
 impl Session {
     pub(super) fn new() -> Self {
-        Self { stage: Stage::Startup, has_copied: false, is_copying: false, copy_ended: false }
+        Self {
+            stage: Stage::Startup,
+            has_copied: false,
+            is_copying: false,
+            copy_ended: false,
+            last: Side::Server,
+        }
     }
 
     /// Whether a client's first message starts a session. Otherwise it is a cancel request.
@@ -77,6 +85,11 @@ impl Session {
             (_, Side::Server) => self.answer(message),
         };
         phase.map(|phase| self.point(phase))
+    }
+
+    /// Records the sender of a message. Returns whether the message begins an answer of the server.
+    pub(super) fn turns_to(&mut self, side: Side) -> bool {
+        std::mem::replace(&mut self.last, side) == Side::Client && side == Side::Server
     }
 
     /// Records a message that was forwarded. Returns the point reached.

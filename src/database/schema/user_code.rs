@@ -5,7 +5,7 @@
 
 use crate::database::failure::error::DatabaseError;
 use crate::database::schemas::{IS_IN_SCHEMAS, Schemas};
-use crate::database::session::transaction::Transaction;
+use crate::database::session::client_transaction::GenericClient;
 use crate::layout::Layout;
 use std::sync::OnceLock;
 
@@ -18,13 +18,13 @@ pub(crate) struct UserCode {
     found: OnceLock<bool>,
 }
 
-/// The query for user code. Its parameters are the schemas of the tables and of the ledger, and the tables. Event
+/// The query for user code. Its parameters are the schemas of the tables and of the ledger, and `tables`. Event
 /// triggers of extensions do not count, because they do not depend on the search path.
-fn find() -> String {
+pub(crate) fn question(tables: &str) -> String {
     format!("
     WITH RECURSIVE ours (oid) AS (
         SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE {IS_IN_SCHEMAS} AND c.relname = ANY ($3::text[])
+        WHERE {IS_IN_SCHEMAS} AND c.relname = ANY ({tables}::text[])
         UNION SELECT inhrelid FROM pg_inherits JOIN ours ON ours.oid = inhparent
     ), parts (class, oid) AS (
         SELECT 'pg_constraint'::regclass::oid, oid FROM pg_constraint WHERE conrelid IN (SELECT oid FROM ours)
@@ -42,22 +42,32 @@ fn find() -> String {
     )
 }
 
+/// The tables that a segment is written to.
+pub(crate) fn tables(layout: Layout) -> Vec<&'static str> {
+    layout.tables().iter().map(|table| table.name).chain(["kill_load_segment"]).collect()
+}
+
 impl UserCode {
     pub(crate) fn new(layout: Layout, schemas: &Schemas) -> Self {
-        let tables = layout.tables().iter().map(|table| table.name).chain(["kill_load_segment"]);
-        Self { schemas: schemas.clone(), tables: tables.collect(), found: OnceLock::new() }
+        Self { schemas: schemas.clone(), tables: tables(layout), found: OnceLock::new() }
     }
 
-    /// Restores the search path of the role and the database in the transaction, if there is user code.
-    pub(crate) fn give_path(&self, transaction: &mut Transaction<'_>) -> Result<(), DatabaseError> {
+    /// The same with the known answer to [`question`].
+    pub(crate) fn known(layout: Layout, schemas: &Schemas, is_found: bool) -> Self {
+        Self { found: OnceLock::from(is_found), ..Self::new(layout, schemas) }
+    }
+
+    /// The statement that restores the search path of the role and the database in a transaction; empty without user
+    /// code. Queries the database once.
+    pub(crate) fn path(&self, client: &mut impl GenericClient) -> Result<&'static str, DatabaseError> {
         let found = if let Some(found) = self.found.get() {
             *found
         } else {
-            let row = transaction
-                .query_opt(&find(), &[&self.schemas.tables, &self.schemas.ledger, &self.tables])?;
+            let row = client
+                .query_opt(&question("$3"), &[&self.schemas.tables, &self.schemas.ledger, &self.tables])?;
             let found = row.map_or(Ok(false), |row| row.try_get(0))?;
             *self.found.get_or_init(|| found)
         };
-        if found { transaction.batch_execute("SET LOCAL search_path TO DEFAULT") } else { Ok(()) }
+        Ok(if found { "SET LOCAL search_path TO DEFAULT" } else { "" })
     }
 }

@@ -1,0 +1,236 @@
+//! The catalog of the database about the tables of a load, read by one query.
+
+use crate::database::schema::citus::Distributed;
+use crate::database::schema::ledger_ddl::LEDGER;
+use crate::database::schema::user_code;
+use crate::database::schemas::{IS_IN_SCHEMAS, Schemas, identity_text};
+use crate::database::session::client_transaction::GenericClient;
+use crate::layout::Layout;
+use crate::layout::table::{ColumnType, Table};
+use postgres::Error;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// The objects of a load that exist, and the settings of the role that concern it.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Catalog {
+    /// The relations with names of tables and indexes of a load, by name.
+    pub(crate) relations: BTreeMap<String, FoundRelation>,
+    columns: Vec<(String, String, FoundColumn)>,
+    /// The columns of unique keys, by table.
+    keys: Vec<(String, Vec<String>)>,
+    /// The enum types of columns.
+    pub(crate) enums: Vec<FoundEnum>,
+    /// The tables and the types of their columns.
+    pub(crate) objects: Vec<FoundObject>,
+    /// The statement that resets a read-only setting of the role or the database, if there is one. Retrying would not
+    /// help.
+    pub(crate) read_only: Option<String>,
+    /// The comment on the ledger.
+    pub(crate) comment: Option<String>,
+    /// Whether the role may use `kill_load_file`; none if it does not exist.
+    pub(crate) uses_files: Option<bool>,
+    /// Whether user code runs within the statements of a load.
+    pub(crate) has_user_code: bool,
+    has_citus: bool,
+    #[serde(skip)]
+    pub(crate) distributed: Distributed,
+}
+
+/// An existing relation.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct FoundRelation {
+    /// As in `pg_class.oid`.
+    pub(crate) oid: u32,
+    /// The number of its rows when it was last analyzed, or 0.
+    pub(crate) rows: u64,
+    /// Whether it is a table, partitioned or not.
+    pub(crate) is_table: bool,
+    /// Whether it is a valid index of an unpartitioned table. The indexes of partitions may differ from each other.
+    pub(crate) is_plain_index: bool,
+}
+
+/// A column of an existing table.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct FoundColumn {
+    /// Its type, as in `pg_type.typname`.
+    pub(crate) kind: String,
+    /// Whether it is NOT NULL and has no default.
+    pub(crate) must_be_given: bool,
+}
+
+/// The enum type of a column.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct FoundEnum {
+    pub(crate) table: String,
+    pub(crate) column: String,
+    pub(crate) schema: String,
+    pub(crate) name: String,
+    pub(crate) labels: Vec<String>,
+}
+
+/// An existing table or type.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct FoundObject {
+    pub(crate) name: String,
+    /// Whether row-level security hides rows from this role.
+    pub(crate) is_secured: bool,
+    pub(crate) is_unlogged: bool,
+    pub(crate) owner: String,
+    /// Whether the owner is untrusted: anyone with CREATE on the schema may have created it.
+    pub(crate) is_planted: bool,
+}
+
+/// The parts of the query. Its parameters are the schemas of the tables and of the ledger, the names of relations, of
+/// types, and of the tables that a segment is written to.
+///
+/// Functions that take any type are qualified, because a function in `public` could fit the values better.
+const RELATIONS: &str =
+    "SELECT pg_catalog.json_object_agg(named.name, pg_catalog.json_build_object('oid', named.oid::bigint,
+        'rows', greatest(named.reltuples, 0)::bigint,
+        'is_table', named.relkind IN ('r', 'p'),
+        'is_plain_index', named.relkind = 'i' AND i.indisvalid IS TRUE))
+    FROM named LEFT JOIN pg_index i ON i.indexrelid = named.oid";
+
+const COLUMNS: &str = "SELECT pg_catalog.json_agg(pg_catalog.json_build_array(named.name, a.attname,
+        pg_catalog.json_build_object('kind', t.typname,
+            'must_be_given', a.attnotnull AND NOT (a.atthasdef OR a.attidentity <> ''))))
+    FROM named JOIN pg_attribute a ON a.attrelid = named.oid JOIN pg_type t ON t.oid = a.atttypid
+    WHERE named.relkind NOT IN ('i', 'I') AND a.attnum > 0 AND NOT a.attisdropped";
+
+/// The position of a column counts from 0, and included columns come last.
+const KEYS: &str = "SELECT pg_catalog.json_agg(pg_catalog.json_build_array(keys.name, keys.columns)) FROM (
+        SELECT named.name, pg_catalog.json_agg(a.attname
+            ORDER BY pg_catalog.array_position(i.indkey::int2[], a.attnum)) AS columns
+        FROM named JOIN pg_index i ON i.indrelid = named.oid
+        JOIN pg_attribute a ON a.attrelid = named.oid AND a.attnum = ANY (i.indkey)
+          AND pg_catalog.array_position(i.indkey::int2[], a.attnum) < i.indnkeyatts
+        WHERE i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL AND i.indimmediate
+        GROUP BY named.name, i.indexrelid) AS keys";
+
+const ENUMS: &str =
+    "SELECT pg_catalog.json_agg(pg_catalog.json_build_object('table', named.name, 'column', a.attname,
+        'schema', tn.nspname, 'name', t.typname,
+        'labels', ARRAY (SELECT enumlabel::text FROM pg_enum WHERE enumtypid = t.oid)))
+    FROM named JOIN pg_attribute a ON a.attrelid = named.oid JOIN pg_type t ON t.oid = a.atttypid
+    JOIN pg_namespace tn ON tn.oid = t.typnamespace
+    WHERE NOT a.attisdropped AND t.typtype = 'e' AND named.relkind NOT IN ('i', 'I')";
+
+const READ_ONLY: &str =
+    "SELECT CASE source WHEN 'database' THEN format('ALTER DATABASE %I', current_database())
+        WHEN 'database user' THEN format('ALTER ROLE %I IN DATABASE %I', session_user, current_database())
+        ELSE format('ALTER ROLE %I', session_user) END || ' RESET default_transaction_read_only'
+    FROM pg_settings WHERE name = 'default_transaction_read_only' AND setting = 'on'
+      AND source IN ('user', 'database', 'database user')";
+
+const USES_FILES: &str = "SELECT has_table_privilege(oid, 'SELECT') AND has_table_privilege(oid, 'INSERT')
+        AND has_table_privilege(oid, 'UPDATE')
+    FROM named WHERE name = 'kill_load_file'";
+
+/// The tables and types, and whether their owners are trusted. These owners are trusted:
+///
+/// - this role and the roles that it is a member of (for a superuser, only roles granted to it)
+/// - the owners of the schema and the database, and their members
+/// - superusers
+/// - roles that the schema's owner has granted CREATE by name, not through PUBLIC
+fn objects() -> String {
+    format!(
+        "WITH me AS (SELECT oid, rolsuper FROM pg_roles WHERE rolname = current_user),
+      c AS (
+        SELECT c.relname, c.relowner AS owner, c.relnamespace AS namespace, row_security_active(c.oid) AS secured,
+          -- A partition may be unlogged by itself.
+          (SELECT bool_or(part.relpersistence = 'u') FROM pg_class part WHERE part.oid = c.oid
+            OR part.oid IN (SELECT relid FROM pg_partition_tree(c.oid))) AS unlogged
+        FROM pg_class c WHERE c.relname = ANY ($3::text[]) AND c.relkind IN ('r', 'p')
+        UNION ALL
+        SELECT t.typname, t.typowner, t.typnamespace, false, false FROM pg_type t WHERE t.typname = ANY ($4::text[]))
+    SELECT pg_catalog.json_agg(pg_catalog.json_build_object('name', c.relname, 'is_secured', c.secured,
+        'is_unlogged', c.unlogged, 'owner', pg_get_userbyid(c.owner),
+        'is_planted', NOT (c.owner = me.oid
+        OR CASE WHEN me.rolsuper
+             THEN EXISTS (SELECT FROM pg_auth_members m WHERE m.member = me.oid AND m.roleid = c.owner)
+             ELSE pg_has_role(me.oid, c.owner, 'MEMBER') END
+        OR pg_has_role(c.owner, n.nspowner, 'MEMBER')
+        OR pg_has_role(c.owner, d.datdba, 'MEMBER')
+        OR EXISTS (SELECT FROM aclexplode(n.nspacl) a WHERE a.privilege_type = 'CREATE' AND a.grantee <> 0
+             AND pg_has_role(c.owner, a.grantee, 'MEMBER')))))
+    FROM c JOIN pg_namespace n ON n.oid = c.namespace CROSS JOIN me
+    JOIN pg_database d ON d.datname = current_database()
+    WHERE {IS_IN_SCHEMAS}"
+    )
+}
+
+fn question() -> String {
+    let list = |part: &str| format!("coalesce(({part}), '[]'::json)");
+    format!(
+        "WITH named AS MATERIALIZED (
+           SELECT c.oid, c.relname::text AS name, c.relkind, c.reltuples FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+           WHERE {IS_IN_SCHEMAS} AND c.relname = ANY ($3::text[]))
+         SELECT pg_catalog.json_build_object(
+           'relations', coalesce(({RELATIONS}), '{{}}'::json), 'columns', {}, 'keys', {}, 'enums', {}, 'objects', {},
+           'read_only', ({READ_ONLY}), 'uses_files', ({USES_FILES}),
+           'comment', (SELECT obj_description(oid, 'pg_class') FROM named WHERE name = 'kill_load_segment'),
+           'has_user_code', ({}),
+           'has_citus', EXISTS (SELECT FROM pg_extension WHERE extname = 'citus'))::text",
+        list(COLUMNS),
+        list(KEYS),
+        list(ENUMS),
+        list(&objects()),
+        user_code::question("$5")
+    )
+}
+
+/// The types of the tables' columns that this program creates.
+fn own_types(tables: &[Table]) -> Vec<&'static str> {
+    let has = |kind| tables.iter().flat_map(|table| table.columns).any(|column| column.kind == kind);
+    let types = [(ColumnType::Server, "albion_server"), (ColumnType::Role, "kill_role")];
+    types.into_iter().filter(|(kind, _)| has(*kind)).map(|(_, name)| name).collect()
+}
+
+impl Catalog {
+    /// Reads it. If the database has Citus, a second query follows.
+    pub(crate) fn read(
+        client: &mut impl GenericClient,
+        layout: Layout,
+        schemas: &Schemas,
+    ) -> Result<Self, Error> {
+        let tables = layout.tables();
+        let indexes = tables.iter().flat_map(|table| table.indexes).map(|index| index.name);
+        let names: Vec<&str> = tables.iter().map(|table| table.name).chain(LEDGER).chain(indexes).collect();
+        let (types, written) = (own_types(tables), user_code::tables(layout));
+        let Schemas { tables, ledger } = schemas;
+        let row = client.query_opt(&question(), &[tables, ledger, &names, &types, &written])?;
+        let text: Option<String> = row.map(|row| row.try_get(0)).transpose()?;
+        // A query without FROM returns one row, and its columns are those of this type.
+        let mut catalog: Self = serde_json::from_str(&text.unwrap_or_default()).unwrap_or_else(|error| {
+            debug_assert!(false, "the catalog is read: {error}");
+            log::error!("internal error: cannot read the catalog: {error}; report this error");
+            Self::default()
+        });
+        if catalog.has_citus {
+            catalog.distributed = Distributed::of(client, schemas)?;
+        }
+        Ok(catalog)
+    }
+
+    /// The columns of a table, by name; empty if the table does not exist.
+    pub(crate) fn columns(&self, table: &str) -> BTreeMap<&str, &FoundColumn> {
+        let of_table = self.columns.iter().filter(|(of, _, _)| of == table);
+        of_table.map(|(_, name, column)| (name.as_str(), column)).collect()
+    }
+
+    /// Whether there is a unique key on the table's key columns in their order. Lookups of events use its first columns.
+    pub(crate) fn has_key(&self, table: &Table) -> bool {
+        self.keys.iter().any(|(of, columns)| of == table.name && columns == table.key)
+    }
+
+    /// The [`identity`](crate::database::schemas::identity) of the tables.
+    pub(crate) fn identity(&self, layout: Layout, schemas: &Schemas) -> Option<String> {
+        let schema = schemas.table_schema()?;
+        self.relations.get(layout.tables()[0].name).map(|table| identity_text(table.oid, schema))
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.relations.contains_key(name)
+    }
+}

@@ -1,0 +1,190 @@
+//! The workflows, the scripts that they call, and the archive of a release.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use crate::support::not_tried;
+use crate::support::process::Supervised as _;
+use crate::support::program::Workplace;
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = root().join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn entries(directory: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(root().join(directory)).expect("a directory");
+    entries.map(|entry| entry.expect("an entry").path()).collect()
+}
+
+/// All texts in a value, with the key of each.
+fn texts<'v>(key: &'v str, value: &'v Value, found: &mut Vec<(&'v str, &'v str)>) {
+    match value {
+        Value::String(text) => found.push((key, text)),
+        Value::Array(values) => values.iter().for_each(|value| texts(key, value, found)),
+        Value::Object(values) => values.iter().for_each(|(key, value)| texts(key, value, found)),
+        _ => {}
+    }
+}
+
+#[track_caller]
+fn succeeded(output: &Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Runs scripts/package.
+fn package(directory: &Path, args: &[&str]) -> Output {
+    let mut script = Command::new(root().join("scripts/package"));
+    script.args(args).env("SOURCE_DATE_EPOCH", "1700000000").current_dir(directory);
+    script.output_in_time().expect("a script")
+}
+
+#[test]
+fn the_workflows_call_existing_scripts_with_the_least_permissions() {
+    let workflows = entries(".github/workflows");
+    assert_eq!(workflows.len(), 2);
+    let mut calls = 0;
+    for path in &workflows {
+        let workflow: Value = serde_saphyr::from_str(&read(path)).expect("YAML");
+        assert_eq!(workflow["permissions"], serde_json::json!({"contents": "read"}), "{}", path.display());
+        for (name, job) in workflow["jobs"].as_object().expect("jobs") {
+            assert!(job["timeout-minutes"].is_u64(), "{name}");
+            let mut found = Vec::new();
+            texts("", job, &mut found);
+            for (_, action) in found.iter().filter(|(key, _)| *key == "uses") {
+                let (action, version) = action.split_once('@').expect("a version");
+                assert!(action.starts_with("actions/"), "{action}");
+                assert!(
+                    version[1..].parse::<u32>().is_ok() && version.starts_with('v'),
+                    "{action}@{version}"
+                );
+            }
+            for (_, run) in found.iter().filter(|(key, _)| *key == "run") {
+                // A value of an event in a script could be a command.
+                assert!(!run.contains("${{ github."), "{run}");
+                for word in
+                    run.split_whitespace().filter(|word| word.contains("scripts/") || word.contains(".ci/"))
+                {
+                    let mode = fs::metadata(root().join(word)).expect(word).permissions().mode();
+                    assert_eq!(mode & 0o111, 0o111, "{word}");
+                    calls += 1;
+                }
+            }
+        }
+    }
+    assert!(calls >= 8, "{calls}");
+    let ci = read(".github/workflows/ci.yml");
+    assert!(ci.contains("run: .ci/run\n") && ci.contains("run: scripts/lint\n"));
+    let release: Value = serde_saphyr::from_str(&read(".github/workflows/release.yml")).expect("YAML");
+    let machines = |job: &str| {
+        let include = release["jobs"][job]["strategy"]["matrix"]["include"].as_array().expect("machines");
+        include.iter().map(|entry| entry["machine"].as_str().expect("a name").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(machines("archive"), ["x86_64", "aarch64"]);
+    assert_eq!(machines("image"), ["amd64", "arm64"]);
+}
+
+#[test]
+fn the_scripts_parse() {
+    let mut scripts: Vec<PathBuf> = entries("scripts");
+    scripts.push(root().join(".ci/run"));
+    let mut checked = 0;
+    for path in scripts {
+        if read(&path).lines().next().is_some_and(|first| first.contains("python")) {
+            continue;
+        }
+        succeeded(&Command::new("bash").arg("-n").arg(&path).output_in_time().expect("bash"));
+        checked += 1;
+    }
+    assert!(checked >= 8, "{checked}");
+}
+
+#[test]
+fn the_version_is_the_same_everywhere() {
+    let tag = format!("v{VERSION}");
+    succeeded(&package(root(), &["--check-tag", &tag]));
+    assert_eq!(package(root(), &["--check-tag", "v0.0.1"]).status.code(), Some(1));
+    let notes = succeeded(&package(root(), &["--notes", &tag]));
+    assert!(notes.contains("### Added") && !notes.contains("\n## ["), "{notes}");
+    for path in ["deploy/cronjob.yaml", "deploy/job-indexed.yaml", "docs/deployment.md"] {
+        let image = format!("registry.example.com/aegis-kills:{VERSION}");
+        assert!(read(path).contains(&image), "{path}: {image}");
+    }
+    assert!(read("fuzz/Cargo.lock").contains(&format!("name = \"aegis-kills\"\nversion = \"{VERSION}\"\n")));
+}
+
+#[test]
+fn the_archive_is_complete_and_reproducible() {
+    for program in ["objcopy", "sha256sum"] {
+        if Command::new(program).arg("--version").output_in_time().is_err() {
+            return not_tried("the archive of a release", &format!("{program} is not installed"));
+        }
+    }
+    let work = Workplace::new();
+    let program = env!("CARGO_BIN_EXE_aegis-kills");
+    let build = |results| succeeded(&package(work.path(), &["--program", program, "--results", results]));
+    build("one");
+    let checksums = succeeded(&package(work.path(), &["--checksums", "one"]));
+    let names: Vec<&str> = checksums.lines().filter_map(|line| line.split("  ").nth(1)).collect();
+    let [debug, archive] = names[..] else { panic!("{checksums}") };
+    assert!(
+        archive.starts_with(&format!("aegis-kills-{VERSION}-")) && archive.ends_with(".tar.gz"),
+        "{archive}"
+    );
+    build("two");
+    let bytes = |results: &str| fs::read(work.path().join(results).join(archive)).expect("an archive");
+    assert_eq!(bytes("one"), bytes("two"));
+    // The documented installation, in a home without any of its directories.
+    let page = read("docs/releases.md");
+    let commands = ["sha256sum --check", "mkdir -p ~/.local &&"];
+    let lines = commands.map(|start| {
+        let line = page.lines().map(str::trim_start).find(|line| line.starts_with(start));
+        line.unwrap_or_else(|| panic!("no {start}")).to_owned()
+    });
+    let home = work.path().join("home");
+    fs::create_dir(&home).expect("a directory");
+    let script = format!("set -e; cd one; {}", lines.join("; "));
+    let home_text = home.to_str().expect("UTF-8");
+    work.other_program("/bin/sh", &["-c", &script]).env("HOME", home_text).expect(0);
+    let prefix = home.join(".local");
+    let installed = prefix.join("bin/aegis-kills");
+    let version =
+        succeeded(&Command::new(&installed).arg("--version").output_in_time().expect("the program"));
+    assert!(version.starts_with(&format!("aegis-kills {VERSION}")), "{version}");
+    for file in [
+        "share/man/man1/aegis-kills.1",
+        "share/man/man1/aegis-kills-load.1",
+        "share/bash-completion/completions/aegis-kills",
+        "share/zsh/site-functions/_aegis-kills",
+        "share/fish/vendor_completions.d/aegis-kills.fish",
+        "share/doc/aegis-kills/README.md",
+        "share/doc/aegis-kills/LICENSE",
+        "share/doc/aegis-kills/THIRD-PARTY-NOTICES",
+        "share/doc/aegis-kills/.env.example",
+        "share/doc/aegis-kills/docs/releases.md",
+        "share/doc/aegis-kills/deploy/role.sql",
+    ] {
+        assert!(fs::metadata(prefix.join(file)).is_ok_and(|file| file.len() > 0), "{file}");
+    }
+    let size = |path: PathBuf| fs::metadata(path).expect("a file").len();
+    let (full, stripped) = (size(program.into()), size(installed.clone()));
+    assert!(stripped < full, "{stripped} of {full}");
+    // The program names the file with its debug information.
+    assert!(
+        fs::read(&installed)
+            .expect("the program")
+            .windows(debug.len())
+            .any(|bytes| bytes == debug.as_bytes())
+    );
+}
