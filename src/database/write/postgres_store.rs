@@ -58,8 +58,8 @@ pub(crate) struct PostgresStore {
 }
 
 impl PostgresStore {
-    /// A store for the run `run`, whose ledger row is in the server that started at `server_start`. It waits for the database until `deadline`. After `idle_deadline` it leaves building
-    /// indexes to the next run. The tables must exist.
+    /// A store for the run `run`, whose ledger row is in the server that started at `server_start`. It waits for the
+    /// database until `deadline`. After `idle_deadline` it leaves building indexes to the next run. The tables must exist.
     pub(crate) fn new(
         manager: DatabaseManager,
         settings: &StoreSettings,
