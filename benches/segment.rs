@@ -32,10 +32,17 @@ fn segments(criterion: &mut Criterion) {
     let directory = tempfile::tempdir().expect("a directory");
     let (_, dump) = support::dumps::dumps().swap_remove(0);
     let mut group = criterion.benchmark_group("segment");
-    group.throughput(Throughput::Bytes(dump.len() as u64));
-    for (name, bytes) in [("plain", dump.clone().into_bytes()), ("gzip", gzip(&dump)), ("zstd", zstd(&dump))]
-    {
+    for (name, bytes) in [
+        ("plain", dump.clone().into_bytes()),
+        ("gzip", gzip(&dump)),
+        ("zstd", zstd(&dump)),
+        ("array on one line", format!("[{}]", dump.trim_end().replace('\n', ",")).into_bytes()),
+        ("pretty-printed", pretty(&dump)),
+    ] {
         let path = directory.path().join(name);
+        let is_compressed = ["gzip", "zstd"].contains(&name);
+        let text_bytes = if is_compressed { dump.len() } else { bytes.len() };
+        group.throughput(Throughput::Bytes(text_bytes as u64));
         std::fs::write(&path, bytes).expect("a file");
         group.bench_function(name, |bencher| bencher.iter(|| black_box(read(path.clone(), |_| ()))));
     }
@@ -77,6 +84,11 @@ fn segments(criterion: &mut Criterion) {
         });
     }
     group.finish();
+}
+
+fn pretty(dump: &str) -> Vec<u8> {
+    let value = |line: &str| serde_json::from_str::<serde_json::Value>(line).expect("JSON");
+    dump.lines().flat_map(|line| serde_json::to_vec_pretty(&value(line)).expect("JSON")).collect()
 }
 
 /// Reads a file segment by segment into one buffer.

@@ -6,8 +6,11 @@
 -- others with -v player=… -v guild=… -v rival=… -v alliance=… -v battle=… -v since=…, or copy a query and insert your own values.
 -- If the tables are in a schema other than "public", run SET search_path = that_schema; first.
 --
--- Cost: queries of one player, guild, alliance or battle read only its rows. Queries marked "window" read every event since a
--- time: about 5 µs per event, and 20 µs with all its players or its loot, if the rows are in memory.
+-- Cost: queries of one player, guild, alliance or battle read only its rows, in 2 to 15 ms here. Queries marked "window" read every
+-- event since a time. Per event of the window they take 0.2 to 1 µs for the event alone, 5 to 6 µs with its killer, 13 to 17 µs with
+-- killer and victim, 10 µs with its loot, and 27 µs with the value of the loot.
+-- This is the processor time of PostgreSQL 15 (least of three runs, one process, all rows in memory, two cores, 2026-11-29), with
+-- 200,000 generated events, 985,000 rows of players and 1.6 million of loot.
 
 \set ON_ERROR_STOP on
 \set QUIET on

@@ -14,9 +14,11 @@ mod input {
     mod directories;
     // `--events-at`, `--battle`, servers named by events.
     mod envelopes;
+    // Each form of the input through each kind of source, with and without broken values.
+    mod every_form;
     // Unsupported formats and the suggested conversion commands.
     mod formats;
-    // Arrays, lines, compression, empty input.
+    // Segments, threads, sources and servers of a run, empty input.
     mod forms;
     // Values on one line or many, pretty-printed, in arrays of any size.
     mod json_layouts;
@@ -105,6 +107,8 @@ mod database {
     // Rejected logins, and services that are not PostgreSQL.
     mod bad_server;
     mod delete;
+    // Deletions that are killed, stopped or unanswered, or run beside loads.
+    mod delete_interrupted;
     // Other servers that speak the protocol, and old versions.
     mod engines;
     mod partitioned;

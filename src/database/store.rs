@@ -12,6 +12,16 @@ use uuid::Uuid;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SegmentHash(pub [u8; 32]);
 
+impl SegmentHash {
+    /// The key of the entry for an input that was abandoned in this segment. The segment itself is not loaded.
+    pub(crate) fn abandoned(&self) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&self.0);
+        hasher.update(b"\0abandoned");
+        Self(*hasher.finalize().as_bytes())
+    }
+}
+
 /// The blake3 hash of the reading options that affect the events of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReadingDigest(pub [u8; 32]);
@@ -221,6 +231,8 @@ impl Error for StoreError {
 /// The counts of a file when it was loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FileCounts {
+    /// The size of the file.
+    pub bytes: u64,
     /// Lines, including blank ones.
     pub lines: u64,
     pub events: u64,

@@ -3,6 +3,7 @@
 //! Invariant: a claim has one owner. Its drop releases it, also when a thread panics or the run is stopped.
 
 use crate::database::store::{SegmentHash, Store};
+use crate::pipeline::prepare::abandonment::Abandonment;
 use crate::pipeline::prepare::prepared::Prepared;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -41,8 +42,8 @@ impl Drop for SegmentClaim<'_> {
 /// A batch with the claim on its segment.
 pub(crate) struct ClaimedBatch<'r> {
     pub(crate) prepared: Prepared,
-    /// Whether its source is abandoned. Its rejects are written, and nothing is stored.
-    pub(crate) is_abandoned: bool,
+    /// Set if its source is abandoned. Then only its rejects are written, and nothing is stored.
+    pub(crate) abandonment: Option<Abandonment>,
     /// Held for its drop. None in a dry run.
     pub(crate) _claim: Option<SegmentClaim<'r>>,
 }

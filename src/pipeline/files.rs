@@ -14,8 +14,17 @@ pub(crate) struct FileSegments(Mutex<KeptFiles>);
 #[derive(Debug, Default)]
 struct KeptFiles {
     count: usize,
-    /// None for a source with segments that were not kept.
-    sources: HashMap<Arc<str>, Option<Vec<SegmentHash>>>,
+    sources: HashMap<Arc<str>, KeptSegments>,
+}
+
+#[derive(Debug)]
+enum KeptSegments {
+    /// The segments so far.
+    Some(Vec<SegmentHash>),
+    /// The ledger entries of an abandoned source. Its other segments do not matter.
+    Abandoned(Vec<SegmentHash>),
+    /// There are too many.
+    Unknown,
 }
 
 impl FileSegments {
@@ -24,17 +33,29 @@ impl FileSegments {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_full = kept.count >= SEGMENTS_MAX;
         kept.count += 1;
-        let segments = kept.sources.entry(Arc::clone(source)).or_insert_with(|| Some(Vec::new()));
+        let segments =
+            kept.sources.entry(Arc::clone(source)).or_insert_with(|| KeptSegments::Some(Vec::new()));
         match segments {
-            Some(_) if is_full => *segments = None,
-            Some(segments) => segments.push(hash),
-            None => {}
+            KeptSegments::Some(_) if is_full => *segments = KeptSegments::Unknown,
+            KeptSegments::Some(segments) => segments.push(hash),
+            KeptSegments::Abandoned(_) | KeptSegments::Unknown => {}
         }
     }
 
-    /// Returns the segments of a source in arbitrary order, or none if they are unknown.
+    /// Records that a source is abandoned, with the ledger entries of its rejects.
+    pub(crate) fn abandon(&self, source: &Arc<str>, entries: &[SegmentHash]) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.sources.insert(Arc::clone(source), KeptSegments::Abandoned(entries.to_vec()));
+    }
+
+    /// Returns the segments of a source in arbitrary order, or none if they are unknown. A source without text has none.
     pub(crate) fn of(&self, source: &str) -> Option<Vec<SegmentHash>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).sources.get(source).cloned().flatten()
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match kept.sources.get(source) {
+            None => Some(Vec::new()),
+            Some(KeptSegments::Some(segments) | KeptSegments::Abandoned(segments)) => Some(segments.clone()),
+            Some(KeptSegments::Unknown) => None,
+        }
     }
 }
 
@@ -51,6 +72,20 @@ mod tests {
             files.note(&large, SegmentHash([2; 32]));
         }
         assert_eq!(files.of("small"), Some(vec![SegmentHash([1; 32])]));
-        assert_eq!((files.of("large"), files.of("other")), (None, None));
+        assert_eq!((files.of("large"), files.of("empty")), (None, Some(Vec::new())));
+    }
+
+    #[test]
+    fn an_abandoned_file_has_only_the_entries_of_its_rejects() {
+        let files = FileSegments::default();
+        let source: Arc<str> = "source".into();
+        for (number, is_abandoned) in [(1, false), (2, false), (3, true), (4, false)] {
+            if is_abandoned {
+                files.abandon(&source, &[SegmentHash([1; 32]), SegmentHash([3; 32])]);
+            } else {
+                files.note(&source, SegmentHash([number; 32]));
+            }
+        }
+        assert_eq!(files.of("source"), Some(vec![SegmentHash([1; 32]), SegmentHash([3; 32])]));
     }
 }

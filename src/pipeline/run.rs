@@ -123,6 +123,7 @@ fn read_and_store(
     };
     // Each run has its own monitor, so the value is not yet set.
     let _ = monitor.read.set(reader.counters());
+    let first_values = FirstValues::default();
     let writers = Writers {
         store,
         workers: settings.workers,
@@ -134,6 +135,7 @@ fn read_and_store(
         in_flight: &monitor.in_flight,
         activities: &monitor.activities,
         files: &monitor.files,
+        first_values: &first_values,
         read: reader.counters(),
     };
     // One buffer for the reader, one per parsing thread and one per writer. Above four parsing threads no further buffers
@@ -174,10 +176,12 @@ fn read_and_store(
     if held != Circulating::default() {
         log::error!("internal error: {held:?} not returned at the end of the run; report this error");
     }
-    result.unwrap_or_else(|_| {
+    let mut errors = result.unwrap_or_else(|_| {
         shutdown.stop(ShutdownReason::Panicked("a thread of the run panicked".to_owned()));
         Ok(Vec::new())
-    })
+    })?;
+    errors.extend(first_values.take_errors());
+    Ok(errors)
 }
 
 /// The numbers of circulating items that are held.
@@ -203,7 +207,7 @@ fn run_threads(
         .thread_name(|number| format!("parse-{number}"))
         .build()
         .context("the parsing threads can't be started")?;
-    let first_values = &FirstValues::default();
+    let first_values = writers.first_values;
     thread::scope(|scope| {
         // Created inside the scope, so that the channel closes on every exit from this closure and the writers end.
         let (batches, queue) = bounded(1);
@@ -219,7 +223,7 @@ fn run_threads(
         let sequencer = Sequencer::new(batches, writers.in_flight, first_values_rule);
         let deferred = remainder.map(|remainder| remainder.deferred);
         let has_warned = AtomicBool::new(false);
-        let stage = PrepareStage { preparer, has_warned, writers, sequencer, claims, first_values, deferred };
+        let stage = PrepareStage { preparer, has_warned, writers, sequencer, claims, deferred };
         let stage = &stage;
         let (mut errors, next_number) = parsers.in_place_scope(|tasks| {
             let segments = Segments::new(segmenter, settings.piped.clone());
@@ -235,7 +239,6 @@ fn run_threads(
                 });
             }));
         }
-        errors.extend(first_values.take_errors());
         Ok(errors)
     })
 }
@@ -252,7 +255,7 @@ fn read_segments<'s>(
         match read {
             Ok(segment) => {
                 let slot = stage.sequencer.slot(segment.number, Some(Arc::clone(&segment.source)));
-                if stage.first_values.is_abandoned(&segment.source) {
+                if stage.writers.first_values.is_abandoned(&segment.source) {
                     if Some(&*segment.source) == last_source {
                         // Nothing else follows.
                         break;
@@ -278,7 +281,6 @@ struct PrepareStage<'r> {
     writers: &'r Writers<'r>,
     sequencer: Sequencer<'r>,
     claims: &'r ClaimCount,
-    first_values: &'r FirstValues,
     /// Collects segments claimed by other loads. None in a dry run.
     deferred: Option<&'r DeferredSegments>,
 }
@@ -303,7 +305,7 @@ impl<'r> PrepareStage<'r> {
             SegmentFate::Load(claim) => self.load(segment, hash, claim, slot),
             SegmentFate::Skip(held) => {
                 self.writers.tally.skip(&held);
-                slot.pass(held);
+                slot.pass(hash, held);
             }
             SegmentFate::Deferred => {}
         }
@@ -359,6 +361,6 @@ impl<'r> PrepareStage<'r> {
             counts.lines += prepared.batch.counts.lines;
             counts.events += prepared.batch.counts.events;
         });
-        slot.fill(ClaimedBatch { prepared, is_abandoned: false, _claim: claim });
+        slot.fill(ClaimedBatch { prepared, abandonment: None, _claim: claim });
     }
 }

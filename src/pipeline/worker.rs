@@ -7,6 +7,8 @@ use crate::pipeline::account::activity::{Activities, Activity};
 use crate::pipeline::account::counts::{RejectLimit, Tally};
 use crate::pipeline::claim::ClaimedBatch;
 use crate::pipeline::files::FileSegments;
+use crate::pipeline::prepare::abandonment::Abandonment;
+use crate::pipeline::prepare::first_values::FirstValues;
 use crate::pipeline::prepare::prepared::Prepared;
 use crate::pipeline::rejects::file::RejectFile;
 use crate::pipeline::rejects::kinds::Reasons;
@@ -31,6 +33,7 @@ pub(crate) struct Writers<'r> {
     pub(crate) reasons: &'r Reasons,
     pub(crate) activities: &'r Activities,
     pub(crate) files: &'r FileSegments,
+    pub(crate) first_values: &'r FirstValues,
     /// The amount read, which limits the size of the reject file.
     pub(crate) read: Arc<ReadCounters>,
 }
@@ -48,17 +51,20 @@ impl Writers<'_> {
         let mut input_wait = InputWait::default();
         while let Some(QueuedBatch { batch, entry }) = self.next(batches, &mut input_wait) {
             // The claim is released after the batch is accounted for, and before later batches get their turn.
-            let ClaimedBatch { prepared: mut batch, is_abandoned, _claim } = batch;
+            let ClaimedBatch { prepared: mut batch, abandonment, _claim } = batch;
             let segment = Some((batch.segment.number, batch.batch.counts.events));
             activity.set_activity(Activity::WaitingForTurn, segment);
             entry.wait_for_turn();
             activity.set_activity(Activity::Writing, segment);
             inject("writer");
-            if is_abandoned {
-                self.write_rejects(&batch);
-            } else if !self.shutdown.has_failed() {
+            if !self.shutdown.has_failed() {
                 match self.store_batch(&batch.batch) {
-                    Ok(written) => self.settle(&mut batch, written),
+                    Ok(written) => {
+                        if let Some(abandonment) = abandonment {
+                            self.abandon(&batch, abandonment, written.as_ref());
+                        }
+                        self.settle(&mut batch, written);
+                    }
                     // The run was aborted. The events remain unfinished.
                     Err(error) if error.is_aborted() => {}
                     Err(error) => {
@@ -95,6 +101,15 @@ impl Writers<'_> {
     /// Stores a batch. Returns none in a dry run.
     fn store_batch(&self, batch: &Arc<Batch>) -> Result<Option<Written>, StoreError> {
         self.store.map(|store| store.write(batch)).transpose()
+    }
+
+    /// Reports that the source of a batch is abandoned, unless an earlier load has reported it.
+    fn abandon(&self, batch: &Prepared, abandonment: Abandonment, written: Option<&Written>) {
+        self.files.abandon(&batch.segment.source, &abandonment.entries);
+        let is_reported = matches!(written, Some(Written::AlreadyLoaded(_)));
+        if let Some(error) = abandonment.report(is_reported) {
+            self.first_values.add_error(error);
+        }
     }
 
     /// Accounts for each event of a batch.
@@ -200,8 +215,8 @@ mod tests {
     #[test]
     fn deferred_work_is_done_while_there_is_little_to_write() {
         let (tally, shutdown, in_flight) = (Tally::default(), Shutdown::default(), InFlight::default());
-        let (reasons, activities, files) =
-            (Reasons::default(), Activities::default(), FileSegments::default());
+        let (reasons, activities, files, first_values) =
+            (Reasons::default(), Activities::default(), FileSegments::default(), FirstValues::default());
         let directory = tempfile::tempdir().unwrap();
         let rejects = RejectFile::new(directory.path().join("rejects")).unwrap();
         for (waited, expected) in [(0, 0), (60, 1)] {
@@ -217,6 +232,7 @@ mod tests {
                 reasons: &reasons,
                 activities: &activities,
                 files: &files,
+                first_values: &first_values,
                 read: Arc::default(),
             };
             let (_, ended) = crossbeam_channel::bounded::<QueuedBatch<'_>>(1);

@@ -28,7 +28,7 @@ pub(crate) struct RunSnapshot {
     pub counts: Counts,
     /// Bytes read, compressed or not.
     pub bytes_read: u64,
-    /// The size of all sources, if it is known.
+    /// The size of the sources to read, if it is known. Unchanged files are not read.
     pub bytes_total: Option<u64>,
     /// Bytes of text read.
     pub bytes_uncompressed: u64,
@@ -50,7 +50,7 @@ impl LiveRun {
             // Read before the bytes, so that the bytes of every counted event are included.
             counts: self.monitor.counts(),
             bytes_read: self.monitor.bytes_read(),
-            bytes_total: self.bytes_total,
+            bytes_total: self.bytes_total.map(|total| total.saturating_sub(self.monitor.bytes_skipped())),
             bytes_uncompressed: self.monitor.bytes_uncompressed(),
             queue_depth: self.monitor.queue_depth(),
             segments_claimed_elsewhere: self.monitor.segments_claimed_elsewhere(),
@@ -71,5 +71,27 @@ impl RunSnapshot {
     /// Whether the whole input is read; false if its size is unknown.
     pub(crate) fn is_all_read(&self) -> bool {
         self.bytes_total.is_some_and(|total| self.bytes_read >= total)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::database::store::FileCounts;
+
+    #[test]
+    fn unchanged_files_are_not_part_of_the_total() {
+        let live = LiveRun {
+            begun: Instant::now(),
+            monitor: Arc::default(),
+            shutdown: Arc::default(),
+            manager: None,
+            bytes_total: Some(1000),
+        };
+        assert_eq!(live.figures().bytes_total, Some(1000));
+        let file =
+            FileCounts { bytes: 600, lines: 5, events: 5, segments: 1, rejected: 0, reported_by: vec![] };
+        live.monitor.skip_file(&file);
+        assert_eq!(live.figures().bytes_total, Some(400));
     }
 }

@@ -1,35 +1,30 @@
 //! `delete`: deleted events leave all tables and the ledger, and nothing else does, whatever happens meanwhile.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-use nix::sys::signal::Signal;
 use postgres::Client;
 use serde_json::Value;
 
 use crate::database::aegis;
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::{generated, join, lines, small_event};
-use crate::support::eventually;
 use crate::support::oracle::{Nul, expect};
 use crate::support::program::{Ended, Program, Workplace, assert_tables};
-use crate::support::progress::meanwhile;
-use crate::support::proxy::{Fault, Phase, Proxy, What};
 
-const LAYOUTS: [&str; 2] = ["archive", "aegis"];
+pub(crate) const LAYOUTS: [&str; 2] = ["archive", "aegis"];
 
-fn delete(work: &Workplace, database: &Database<'_>, layout: &str, args: &[&str]) -> Program {
+pub(crate) fn delete(work: &Workplace, database: &Database<'_>, layout: &str, args: &[&str]) -> Program {
     let program = work.program(&["delete", "--json", "--layout", layout]).args(args);
     program.env("DATABASE_URL", &database.url()).segment_bytes(64 << 10)
 }
 
-fn load(work: &Workplace, database: &Database<'_>, layout: &str, dump: &str) -> Program {
+pub(crate) fn load(work: &Workplace, database: &Database<'_>, layout: &str, dump: &str) -> Program {
     work.load(database, &["--layout", layout, dump]).segment_bytes(64 << 10)
 }
 
 /// The JSON report of a deletion, after a check of its sum.
 #[track_caller]
-fn report(ended: &Ended) -> Value {
+pub(crate) fn report(ended: &Ended) -> Value {
     let value: Value =
         serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {ended:?}"));
     let count = |name: &str| value[name].as_u64().expect("a count");
@@ -38,7 +33,7 @@ fn report(ended: &Ended) -> Value {
 }
 
 #[track_caller]
-fn check(ended: &Ended, counts: &[(&str, u64)]) {
+pub(crate) fn check(ended: &Ended, counts: &[(&str, u64)]) {
     let value = report(ended);
     for (name, count) in counts {
         assert_eq!(value[*name].as_u64(), Some(*count), "{name} in {value}");
@@ -47,7 +42,7 @@ fn check(ended: &Ended, counts: &[(&str, u64)]) {
 
 /// Asserts that the tables hold exactly the events of the dump.
 #[track_caller]
-fn assert_holds(database: &Database<'_>, layout: &str, dump: &[u8]) {
+pub(crate) fn assert_holds(database: &Database<'_>, layout: &str, dump: &[u8]) {
     if layout == "aegis" {
         aegis::assert_stored(database, &aegis::expected(dump).tables);
     } else {
@@ -56,13 +51,13 @@ fn assert_holds(database: &Database<'_>, layout: &str, dump: &[u8]) {
 }
 
 /// A client whose search path finds the ledger of each layout.
-fn client(database: &Database<'_>) -> Client {
+pub(crate) fn client(database: &Database<'_>) -> Client {
     let mut client = database.client();
     client.batch_execute("set search_path to public, aegis_kills").expect("a setting");
     client
 }
 
-fn count(database: &Database<'_>, from: &str) -> i64 {
+pub(crate) fn count(database: &Database<'_>, from: &str) -> i64 {
     let sql = format!("select count(*) from {from}");
     client(database).query_one(&sql, &[]).expect("a count").get(0)
 }
@@ -82,6 +77,16 @@ fn dumps(work: &Workplace) -> [Vec<u8>; 3] {
 fn minus(dump: &[u8], without: &[u8]) -> Vec<u8> {
     let without: BTreeSet<&[u8]> = lines(without).into_iter().collect();
     join(&lines(dump).into_iter().filter(|line| !without.contains(line)).collect::<Vec<_>>())
+}
+
+/// Small events, so that there are many batches. Each event has a minute of its own.
+pub(crate) fn small_dump(events: i64) -> Vec<u8> {
+    let event = |id: i64| {
+        let mut event = small_event(id);
+        event["TimeStamp"] = format!("2024-08-{:02}T20:{:02}:46.725Z", 1 + id % 28, id / 28 % 60).into();
+        event.to_string()
+    };
+    join(&(1..=events).map(event).collect::<Vec<_>>())
 }
 
 #[test]
@@ -168,160 +173,6 @@ fn events_before_a_time_are_deleted_and_can_be_loaded_again() {
         check(&delete(&work, &database, layout, &["--before", "2100-01-01"]).expect(0), &[("deleted", 400)]);
         assert_eq!(count(&database, "kill_load_segment"), 0);
         assert_eq!(count(&database, "kill_load_file"), 0);
-    }
-}
-
-/// Small events, so that there are many batches. Each event has a minute of its own.
-fn small_dump(events: i64) -> Vec<u8> {
-    let event = |id: i64| {
-        let mut event = small_event(id);
-        event["TimeStamp"] = format!("2024-08-{:02}T20:{:02}:46.725Z", 1 + id % 28, id / 28 % 60).into();
-        event.to_string()
-    };
-    join(&(1..=events).map(event).collect::<Vec<_>>())
-}
-
-#[test]
-fn a_killed_deletion_can_be_repeated() {
-    let mut random = fastrand::Rng::with_seed(73);
-    for (layout, args) in [
-        ("archive", ["--before", "2024-08-15"]),
-        ("aegis", ["--before", "2024-08-15"]),
-        ("archive", ["--battle", "5"]),
-        ("aegis", ["--battle", "5"]),
-    ] {
-        let database = Cluster::shared().database("killed");
-        let work = Workplace::new();
-        let dump = small_dump(9_000);
-        work.write("dump", &dump);
-        let of_dump = args[0] == "--battle";
-        // The same parsing options as the deletion.
-        let reading: &[&str] = if of_dump { &args } else { &[] };
-        let load = || load(&work, &database, layout, "dump").args(reading);
-        load().expect(0);
-        let table = if layout == "aegis" { "\"KillEvent\"" } else { "kill_event" };
-        let old =
-            if layout == "aegis" { "\"TimeStamp\" < '2024-08-15'" } else { "occurred_at < '2024-08-15'" };
-        let doomed = if of_dump { table.to_owned() } else { format!("{table} where {old}") };
-        let mut killed = 0;
-        for round in 0..6 {
-            // The deletion waits for this row after a random number of batches.
-            let row = random.u64(0..count(&database, &doomed).unsigned_abs());
-            let mut owner = database.client();
-            let mut held = owner.transaction().expect("a transaction");
-            held.execute(&format!("select from {doomed} offset {row} limit 1 for update"), &[])
-                .expect("a row");
-            let program = delete(&work, &database, layout, &args).args(if of_dump { &["dump"] } else { &[] });
-            let running = program.start();
-            let waiting = "pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
-            eventually(Duration::from_mins(1), "it waits for the row", || count(&database, waiting) > 0);
-            let at_work = round % 2 == 0;
-            if at_work {
-                held.rollback().expect("the end of a transaction");
-            }
-            running.signal(Signal::SIGKILL);
-            killed += i64::from(running.finish().code == 137);
-            if round % 2 == 1 {
-                // Every event that the ledger still claims is stored, so a load restores the rest.
-                load().expect(0);
-                assert_eq!(count(&database, table), 9_000);
-                work.program(&["verify", "--layout", layout, "dump"])
-                    .args(reading)
-                    .env("DATABASE_URL", &database.url())
-                    .expect(0);
-            }
-        }
-        assert!(killed >= 3, "{killed}");
-        delete(&work, &database, layout, &args).args(if of_dump { &["dump"] } else { &[] }).expect(0);
-        assert_eq!(count(&database, &doomed), 0);
-        if layout == "archive" {
-            let orphans = "kill_player where event_id not in (select event_id from kill_event)";
-            assert_eq!(count(&database, orphans), 0);
-        }
-        load().expect(0);
-        assert_eq!(count(&database, table), 9_000);
-    }
-}
-
-#[test]
-fn a_load_during_a_deletion_loses_nothing() {
-    for layout in LAYOUTS {
-        let database = Cluster::shared().database("beside");
-        let work = Workplace::new();
-        let dump = generated(900, 74, 0.0);
-        let all = lines(&dump);
-        let (old, new): (Vec<_>, Vec<_>) = all.iter().enumerate().partition(|(number, _)| number % 2 == 0);
-        let [old, new] =
-            [old, new].map(|part| join(&part.into_iter().map(|(_, line)| *line).collect::<Vec<_>>()));
-        work.write("old", &old);
-        work.write("new", &new);
-        load(&work, &database, layout, "old").expect(0);
-        // The ids of both dumps interleave, so the ledger forgets segments of the load too.
-        let program = load(&work, &database, layout, "new").segment_bytes(32 << 10);
-        let ended = meanwhile(program, |ended| {
-            loop {
-                delete(&work, &database, layout, &["old"]).expect(0);
-                if ended() {
-                    break;
-                }
-                load(&work, &database, layout, "old").expect(0);
-            }
-        });
-        ended.expect(0).summary().check(&[("events", 450), ("inserted", 450), ("unfinished", 0)]);
-        assert_holds(&database, layout, &new);
-        load(&work, &database, layout, "new").expect(0);
-        load(&work, &database, layout, "old").expect(0);
-        assert_holds(&database, layout, &dump);
-    }
-}
-
-#[test]
-fn a_stopped_deletion_finishes_its_batch_and_counts_it() {
-    for (signal, code) in [(Signal::SIGTERM, 143), (Signal::SIGINT, 130)] {
-        let database = Cluster::shared().database("stop");
-        let work = Workplace::new();
-        work.write("dump", small_dump(7_000));
-        load(&work, &database, "archive", "dump").expect(0);
-        let mut client = database.client();
-        let mut lock = client.transaction().expect("a transaction");
-        lock.batch_execute("lock table kill_event in share mode").expect("a lock");
-        let running = delete(&work, &database, "archive", &["--before", "2025-01-01"]).start();
-        let mut watcher = database.client();
-        eventually(Duration::from_mins(1), "it waits for the lock", || {
-            let sql = "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
-            !watcher.query(sql, &[]).expect("sessions").is_empty()
-        });
-        running.signal(signal);
-        lock.rollback().expect("the lock is given back");
-        let ended = running.finish().expect(code);
-        let value = report(&ended);
-        assert_eq!(value["status"], "interrupted");
-        let deleted = value["deleted"].as_i64().expect("a count");
-        assert!(deleted > 0 && deleted < 7_000, "{value}");
-        assert_eq!(count(&database, "kill_event"), 7_000 - deleted);
-        check(
-            &delete(&work, &database, "archive", &["--before", "2025-01-01"]).expect(0),
-            &[("deleted", 7_000 - u64::try_from(deleted).expect("a count"))],
-        );
-    }
-}
-
-#[test]
-fn a_deletion_whose_answer_is_lost_counts_once() {
-    let database = Cluster::shared().database("answer");
-    let work = Workplace::new();
-    work.write("dump", small_dump(300));
-    for at in [Phase::CommitSent, Phase::CommitAnswer] {
-        load(&work, &database, "archive", "dump").expect(0);
-        for nth in 1..=3 {
-            let proxy = Proxy::to(Cluster::shared().port());
-            proxy.plan(Fault::new(at, What::Cut).nth(nth));
-            let program =
-                delete(&work, &database, "archive", &["dump"]).env("DATABASE_URL", &proxy.url(&database));
-            let ended = program.env("DATABASE_RETRY_BASE", "20").expect(0);
-            check(&ended, &[("events", 300), ("deleted", 300), ("not_stored", 0)]);
-            load(&work, &database, "archive", "dump").expect(0).summary().check(&[("inserted", 300)]);
-        }
     }
 }
 

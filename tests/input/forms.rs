@@ -1,64 +1,12 @@
-//! `load`: all forms of the same dump result in the same tables.
+//! `load`: segments, threads, sources and servers of a run. `every_form` has the forms of the input.
 
 use std::path::Path;
 
 use crate::support::cluster::Cluster;
-use crate::support::dumps::{generated, gzip, gzip_members, in_arrays, join, lines, version, zstd_frames};
-use crate::support::oracle::{Nul, Tables, expect};
+use crate::support::dumps::{generated, gzip, join, lines, version, zstd_frames};
+use crate::support::oracle::{Nul, expect};
 use crate::support::program::{Workplace, assert_loaded, assert_tables};
 use crate::support::samples;
-
-/// Loads `input`, a form of `text`, from a file and from a pipe.
-#[track_caller]
-fn check_form(name: &str, input: &[u8], text: &[u8]) -> Tables {
-    let cluster = Cluster::shared();
-    let work = Workplace::new();
-    work.write(name, input);
-    let tables = [true, false].map(|from_file| {
-        let database = cluster.database(name);
-        let run = if from_file {
-            work.load(&database, &[name]).expect(0)
-        } else {
-            work.load(&database, &[]).stdin(input).expect(0)
-        };
-        let sizes = [("bytes_read", input.len() as u64), ("bytes_uncompressed", text.len() as u64)];
-        run.summary().check(&sizes);
-        assert_eq!(run.summary().status(), "complete");
-        assert_loaded(&database, text, &run).tables
-    });
-    assert_eq!(tables[0], tables[1]);
-    tables.into_iter().next().expect("two")
-}
-
-#[test]
-fn every_form_of_the_same_events_ends_in_the_same_tables() {
-    let plain = samples::sample_events();
-    let events = lines(&plain);
-    let crlf: Vec<Vec<u8>> = events.iter().map(|line| [line, &b"\r"[..]].concat()).collect();
-    let spaced: Vec<Vec<u8>> = events.iter().map(|line| [b"\n  ", *line, b"\t\n \t\r\n"].concat()).collect();
-    let texts = [
-        ("plain", plain.clone()),
-        ("no last newline", plain.trim_ascii_end().to_vec()),
-        ("crlf", join(&crlf)),
-        ("bom", [b"\xef\xbb\xbf", &plain[..]].concat()),
-        ("blank lines and spaces", join(&spaced)),
-        ("arrays of 51", in_arrays(&plain, 51)),
-        ("arrays of 1, no last newline", in_arrays(&plain, 1).trim_ascii_end().to_vec()),
-    ];
-    let expected = expect(&plain, Nul::Reject).tables;
-    assert!(!expected.kill_event.is_empty());
-    for (name, text) in texts {
-        assert_eq!(check_form(name, &text, &text), expected, "{name}");
-    }
-    for (name, compressed) in [
-        ("gzip", gzip(&plain)),
-        ("gzip of many members", gzip_members(&plain, 100_000)),
-        ("zstd", zstd_frames(&plain, usize::MAX)),
-        ("zstd of many frames", zstd_frames(&plain, 100_000)),
-    ] {
-        assert_eq!(check_form(name, &compressed, &plain), expected, "{name}");
-    }
-}
 
 #[test]
 fn sizes_of_segments_and_numbers_of_threads_change_nothing() {

@@ -62,6 +62,19 @@ fn unchanged_files_are_not_read() {
 }
 
 #[test]
+fn empty_files_are_skipped_until_they_change() {
+    let database = Cluster::shared().database("empty");
+    let work = Workplace::new();
+    let names = ["empty.ndjson", "empty.ndjson.gz", "blank.ndjson"];
+    work.write(names[0], "");
+    work.write(names[1], gzip(b""));
+    work.write(names[2], "\n\n");
+    settle(&work, &database, &names).check(&[("events", 0), ("bytes_read", 0), ("lines", 2)]);
+    work.write(names[0], generated(5, 3, 0.0));
+    load(&work, &database, &names).check(&[("files_skipped", 2), ("inserted", 5)]);
+}
+
+#[test]
 fn every_change_is_noticed() {
     let database = Cluster::shared().database("changed");
     let work = Workplace::new();

@@ -71,6 +71,55 @@ fn a_trigger_rejects_its_event_with_any_sqlstate() {
     }
 }
 
+/// A SQLSTATE of the database itself belongs to the row if other rows are stored.
+#[test]
+fn a_trigger_that_lacks_a_privilege_for_one_event_rejects_that_event() {
+    let work = Workplace::new();
+    for (statement, state) in [
+        ("raise insufficient_privilege using message = 'not yours'", "42501"),
+        ("raise feature_not_supported using message = 'not here'", "0A000"),
+        ("raise exception 'gone' using errcode = 'F0000'", "F0000"),
+        ("insert into audit values (new.event_id)", "42501"),
+        ("perform 1 from no_such_table", "42P01"),
+    ] {
+        for (condition, dump, counts) in [
+            ("new.event_id = 2", dump(), Some([("inserted", 2), ("rejected", 1)])),
+            ("true", dump(), None),
+            ("true", small_event(2).to_string().into_bytes(), Some([("inserted", 0), ("rejected", 1)])),
+        ] {
+            let timing = if statement.starts_with("raise") { "before insert" } else { "after insert" };
+            let database = Cluster::shared().database("lacks");
+            let role = format!("{}_role", database.name());
+            work.program(&["schema", "apply", "--database-url", &database.url()]).expect(0);
+            let sql = format!(
+                "create table audit (id bigint);
+                 create function note() returns trigger language plpgsql as
+                   $$ begin {statement}; return new; end $$;
+                 create trigger note {timing} on kill_event for each row when ({condition})
+                   execute function note();
+                 create role {role} login; grant usage on schema public to {role};
+                 grant select, insert, update, delete on all tables in schema public to {role};
+                 revoke all on audit from {role}"
+            );
+            database.client().batch_execute(&sql).expect("a trigger");
+            let url = database.tcp_url().replace("aegis@", &format!("{role}@"));
+            let run = work.load(&database, &[]).env("DATABASE_URL", &url).stdin(dump.clone()).run();
+            let drop = format!("drop owned by {role}; drop role {role}");
+            database.client().batch_execute(&drop).expect("no role");
+            let case = format!("{statement}, {condition}");
+            // An error without RAISE of a single event is no proof.
+            let counts = counts.filter(|_| condition != "true" || statement.starts_with("raise"));
+            let Some(counts) = counts else {
+                run.expect(7).summary().check(&[("inserted", 0), ("rejected", 0)]);
+                continue;
+            };
+            assert_eq!(run.code, 3, "{case}: {}", run.stderr);
+            run.summary().check(&counts);
+            assert_eq!(run.rejects()[0].text("sqlstate"), Some(state), "{case}");
+        }
+    }
+}
+
 /// Rows of players and loot are counted too. An event is stored completely or not at all.
 #[test]
 fn an_event_whose_rows_a_trigger_drops_is_rejected() {
@@ -133,16 +182,19 @@ fn escapes_are_stored_in_other_encodings() {
 #[test]
 fn a_failing_statement_trigger_rejects_no_event() {
     let work = Workplace::new();
-    for table in ["kill_event", "kill_loot"] {
+    for (table, state, code) in
+        [("kill_event", "P0001", 4), ("kill_loot", "P0001", 4), ("kill_event", "42501", 7)]
+    {
         let database = Cluster::shared().database("statement");
         work.program(&["schema", "apply", "--database-url", &database.url()]).expect(0);
         let sql = format!(
-            "create function closed() returns trigger language plpgsql as $$ begin raise exception 'closed'; end $$;
+            "create function closed() returns trigger language plpgsql as
+               $$ begin raise exception 'closed' using errcode = '{state}'; end $$;
              create trigger closed before insert on {table} for each statement execute function closed()"
         );
         database.client().batch_execute(&sql).expect("a trigger");
-        let run = work.load(&database, &[]).env("DATABASE_RETRY_BASE", "1ms").stdin(dump()).expect(4);
+        let run = work.load(&database, &[]).env("DATABASE_RETRY_BASE", "1ms").stdin(dump()).expect(code);
         run.summary().check(&[("rejected", 0), ("unfinished", 3)]);
-        assert!(run.summary().error().contains("closed (SQLSTATE P0001)"), "{}", run.stdout);
+        assert!(run.summary().error().contains(&format!("closed (SQLSTATE {state})")), "{}", run.stdout);
     }
 }

@@ -7,7 +7,7 @@
 
 mod check;
 pub(crate) mod dump;
-mod feed;
+pub(crate) mod feed;
 mod play;
 
 use fastrand::Rng;

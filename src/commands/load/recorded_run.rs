@@ -53,7 +53,14 @@ impl<'r> RecordedRun<'r> {
         })?;
         let deadline = Deadline::until_cancelled(parts.shutdown.aborted());
         let idle_deadline = Deadline::until_cancelled(parts.shutdown.stopped());
-        let store = PostgresStore::new(manager.clone(), store_settings, parts.id, deadline, idle_deadline);
+        let store = PostgresStore::new(
+            manager.clone(),
+            store_settings,
+            parts.id,
+            log.server_start,
+            deadline,
+            idle_deadline,
+        );
         Ok(Self { target, store, parts, log })
     }
 

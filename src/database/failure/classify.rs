@@ -123,6 +123,24 @@ impl DatabaseError {
         }
     }
 
+    /// Whether a function of the user may have caused the error for one row alone, although its SQLSTATE is that of a
+    /// permanent error: a missing object, privilege or feature in a branch of a trigger.
+    pub(crate) fn may_be_of_row(&self) -> bool {
+        let DatabaseError::Rows { source, .. } = self else { return false };
+        let Some(error) = source.as_db_error() else { return false };
+        // Errors of the statement itself have no context.
+        let is_within = error.where_().is_some();
+        let is_of_object = ["0A", "42", "55"].iter().any(|class| error.code().code().starts_with(class));
+        classify(source) == ErrorClass::Fatal && (self.is_raised() || is_within && is_of_object)
+    }
+
+    /// Whether RAISE in PL/pgSQL caused the error. The server names the function of its source, which it does not
+    /// translate.
+    pub(crate) fn is_raised(&self) -> bool {
+        let DatabaseError::Rows { source, .. } = self else { return false };
+        source.as_db_error().is_some_and(|error| error.routine() == Some("exec_stmt_raise"))
+    }
+
     /// Whether a connection was lost or could not be opened.
     pub(crate) fn is_loss(&self) -> bool {
         let is_refusal = |state: &str| matches!(state, "53100" | "25006" | "58000" | "58030");

@@ -114,7 +114,8 @@ impl LoadedFiles {
     ) -> Result<HashMap<String, FileCounts>, StoreError> {
         let Self { table, segments, server, layout } = self;
         let sql = format!(
-            "SELECT file.name, file.lines, file.events, cardinality(file.segments)::bigint, parts.rejected, parts.runs
+            "SELECT file.name, file.lines, file.events, cardinality(file.segments)::bigint, parts.rejected, parts.runs,
+               file.size
              FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $8::bytea[])
                AS asked (name, size, mtime_ns, ctime_ns, inode, reading)
              JOIN {table} AS file ON file.name = asked.name AND file.server = $6 AND file.layout = $7
@@ -141,6 +142,7 @@ impl LoadedFiles {
                     let number = |column: usize| row.try_get(column).map(count);
                     let runs: Option<Vec<Uuid>> = row.try_get(5)?;
                     let counts = FileCounts {
+                        bytes: number(6)?,
                         lines: number(1)?,
                         events: number(2)?,
                         segments: number(3)?,
@@ -169,7 +171,8 @@ impl LoadedFiles {
         let sql = format!(
             "INSERT INTO {table} (name, server, layout, size, mtime_ns, ctime_ns, inode, run, lines, events, segments,
                reading)
-             SELECT $1, $2, $3, $4, $5, $6, $7, $8, sum(segment.lines), sum(segment.events), $9, $10
+             SELECT $1, $2, $3, $4, $5, $6, $7, $8, coalesce(sum(segment.lines), 0), coalesce(sum(segment.events), 0),
+               $9, $10
              FROM unnest($9::bytea[]) AS part (hash)
              LEFT JOIN {segments} AS segment
                ON segment.hash = part.hash AND segment.server = $2 AND segment.layout = $3

@@ -3,7 +3,7 @@
 //! A crashed run cannot complete its row. The next run completes it, because the crashed run has no session left.
 
 use crate::database::failure::error::DatabaseError;
-use crate::database::ledger::segments::signed;
+use crate::database::ledger::segments::{SERVER_START, signed};
 use crate::database::options::StoreSettings;
 use crate::database::pool::manager::DatabaseManager;
 use crate::database::schemas::Schemas;
@@ -36,6 +36,8 @@ pub(crate) fn application_name(name: Option<&str>, run: Uuid) -> String {
 pub(crate) struct RunLog {
     schema: String,
     id: Uuid,
+    /// The start time of the server that has the row, in microseconds since 1970. 0 on Citus.
+    pub(crate) server_start: i64,
 }
 
 /// How a run ended.
@@ -75,14 +77,14 @@ impl RunLog {
             let crashed = crashed_runs(&schema);
             format!(
                 "WITH written AS ({insert} RETURNING id)
-                 SELECT (SELECT count(*) FROM written), ARRAY ({crashed})"
+                 SELECT (SELECT count(*) FROM written), ARRAY ({crashed}), {SERVER_START}"
             )
         });
         let (find_crashed, mark_crashed) = (crashed_runs(&schema), mark_crashed_runs(&schema));
         let others = (!settings.layout.has_server_column()).then(|| other_servers(&schema));
         let (server, layout, sources) = (settings.server.name(), settings.layout.name(), sources.to_vec());
         let schemas = settings.schemas.clone();
-        manager.run("writing the run into the ledger", deadline, move |client, progress| {
+        let server_start = manager.run("writing the run into the ledger", deadline, move |client, progress| {
             let (tables, table_schema) = (&schemas.tables, schemas.table_schema());
             if let Some(others) = &others
                 && let Some(other) = client.query_opt(others, &[&layout, &server, &table_schema])?
@@ -96,12 +98,12 @@ impl RunLog {
             }
             let values: [&(dyn ToSql + Sync); 6] =
                 [&id, &server, &layout, &sources, &crate::VERSION, &table_schema];
-            let (written, crashed) = match &both {
+            let (written, crashed, server_start) = match &both {
                 Some(both) => {
                     let row = client.query_opt(both, &values)?.ok_or(DatabaseError::LedgerDrops)?;
-                    (row.try_get::<_, i64>(0)?, Some(row.try_get::<_, Vec<Uuid>>(1)?))
+                    (row.try_get::<_, i64>(0)?, Some(row.try_get::<_, Vec<Uuid>>(1)?), row.try_get(2)?)
                 }
-                None => (i64::from(client.execute(&insert, &values)? > 0), None),
+                None => (i64::from(client.execute(&insert, &values)? > 0), None, 0),
             };
             if written == 0 && client.query_opt(&exists, &[&id])?.is_none() {
                 return Err(DatabaseError::LedgerDrops);
@@ -122,9 +124,9 @@ impl RunLog {
                 // Another role may own these rows. This run does not need them.
                 Err(error) => log::debug!("cannot mark crashed runs as failed: {}", in_full(&error)),
             }
-            Ok(())
+            Ok(server_start)
         })?;
-        Ok(Self { schema, id })
+        Ok(Self { schema, id, server_start })
     }
 
     /// Completes the row. Returns whether the layout's indexes exist at that moment. False on Citus, where a statement

@@ -89,8 +89,12 @@ impl StoredSegments {
 
 /// The server that segments were written to, identified by its start time. It distinguishes rows lost with a server from
 /// deleted rows.
-#[derive(Debug, Default)]
-pub(crate) struct WrittenTo(Mutex<Start>);
+#[derive(Debug)]
+pub(crate) struct WrittenTo {
+    noted: Mutex<Start>,
+    /// The server at the start of the run, which counts if no segment was written.
+    first: i64,
+}
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Start {
@@ -103,9 +107,14 @@ enum Start {
 }
 
 impl WrittenTo {
+    /// Creates it with the start time of the server at the start of the run.
+    pub(crate) fn new(first: i64) -> Self {
+        Self { noted: Mutex::default(), first }
+    }
+
     /// Records that a segment was written to the server with this start time.
     pub(crate) fn note(&self, start: i64) {
-        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
         *noted = match *noted {
             Start::Unknown => Start::At(start),
             Start::At(before) if before == start => Start::At(start),
@@ -113,9 +122,13 @@ impl WrittenTo {
         };
     }
 
-    /// Whether all segments were written to the server with this start time.
+    /// Whether all segments were written to, or found on, the server with this start time.
     pub(crate) fn was(&self, start: i64) -> bool {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) == Start::At(start)
+        match *self.noted.lock().unwrap_or_else(PoisonError::into_inner) {
+            Start::Unknown => self.first == start,
+            Start::At(noted) => noted == start,
+            Start::Several => false,
+        }
     }
 }
 
@@ -137,8 +150,8 @@ mod tests {
 
     #[test]
     fn a_changed_server_is_detected() {
-        let server = WrittenTo::default();
-        assert!(!server.was(5), "no segment was written yet");
+        let server = WrittenTo::new(4);
+        assert!(server.was(4) && !server.was(5), "no segment was written yet");
         server.note(5);
         server.note(5);
         assert!(server.was(5) && !server.was(6));

@@ -3,6 +3,9 @@
 //! An error of COPY names the line, and therefore the event. Errors of deferred and AFTER triggers name none; then the
 //! batch is bisected until one event is left.
 //!
+//! An error whose SQLSTATE is that of a permanent error, such as a missing privilege, is the event's if the database
+//! accepts another event of the batch. Otherwise it is the database's, and nothing of the batch is stored.
+//!
 //! Invariant: the search is limited by [`SEARCH_MAX`] and [`ATTEMPTS_MAX`]. Beyond these limits, nothing of the batch
 //! is stored, and the error includes a remedy.
 
@@ -19,6 +22,9 @@ const SEARCH_MAX: Duration = Duration::from_secs(30);
 
 /// The most attempts to write a part of the batch during the search.
 const ATTEMPTS_MAX: u32 = 5_000;
+
+/// The number of events that may fail with an error of the database itself before any other event is stored.
+const UNPROVEN_MAX: u32 = 64;
 
 /// The number of events per attempt after a refused one, because the next may be refused as well. It grows with each
 /// success.
@@ -37,6 +43,10 @@ struct Search<'s> {
     refused: &'s mut Vec<Refused>,
     begun: Instant,
     attempts: u32,
+    /// Whether the database has accepted an event.
+    has_stored: bool,
+    /// The first error that is the event's only if the database accepts another event, and the number of such errors.
+    unproven: Option<(DatabaseError, u32)>,
 }
 
 impl BatchWriter {
@@ -51,7 +61,8 @@ impl BatchWriter {
         transaction.batch_execute("SET CONSTRAINTS ALL IMMEDIATE")?;
         self.take_turn(transaction)?;
         self.refuse_without_rows(transaction, batch)?;
-        let mut search = Search { batch, refused, begun: Instant::now(), attempts: 0 };
+        let mut search =
+            Search { batch, refused, begun: Instant::now(), attempts: 0, has_stored: false, unproven: None };
         let mut put = Put::default();
         let mut events = batch.order.clone();
         while !events.is_empty() {
@@ -66,7 +77,12 @@ impl BatchWriter {
             events = refused.filter_map(|refused| batch.next_version(refused.event)).collect();
             events.sort_unstable_by_key(|&event| batch.rows.events()[event].id);
         }
-        Ok(put)
+        match search.unproven {
+            // A trigger that raises an error for the only event of a batch decides about that event.
+            Some((error, _)) if batch.order.len() == 1 && error.is_raised() => Ok(put),
+            Some((error, _)) if !search.has_stored => Err(error),
+            _ => Ok(put),
+        }
     }
 
     /// Sends a COPY without rows. If a statement trigger refuses it, no event is at fault.
@@ -108,7 +124,7 @@ impl BatchWriter {
                 Some(at) => {
                     // The events before it were not refused.
                     stored += self.search(transaction, search, &part[..at], action)?;
-                    self.record_refusal(transaction, search, part[at], action, &error)?;
+                    self.record_refusal(transaction, search, part[at], action, error)?;
                     pending = &pending[at + 1..];
                     step = STEP_AFTER_REFUSAL;
                 }
@@ -136,9 +152,10 @@ impl BatchWriter {
         match result {
             Ok(count) => {
                 savepoint.commit()?;
+                search.has_stored |= count > 0;
                 Ok(Ok(count))
             }
-            Err(error) if error.class() == ErrorClass::Data => {
+            Err(error) if error.class() == ErrorClass::Data || error.may_be_of_row() => {
                 savepoint.rollback()?;
                 Ok(Err(error))
             }
@@ -152,7 +169,7 @@ impl BatchWriter {
         search: &mut Search<'_>,
         event: usize,
         action: Action,
-        error: &DatabaseError,
+        error: DatabaseError,
     ) -> Result<(), DatabaseError> {
         // Another session may have stored the event in the meantime; then it is a duplicate.
         const UNIQUE_VIOLATION: &str = "23505";
@@ -162,7 +179,14 @@ impl BatchWriter {
                 return Ok(());
             }
         }
-        search.refused.push(refusal(event, error));
+        search.refused.push(refusal(event, &error));
+        if error.class() != ErrorClass::Data {
+            let (error, count) = search.unproven.take().unwrap_or((error, 0));
+            if count >= UNPROVEN_MAX && !search.has_stored {
+                return Err(error);
+            }
+            search.unproven = Some((error, count + 1));
+        }
         Ok(())
     }
 }

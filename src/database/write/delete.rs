@@ -101,7 +101,7 @@ impl Deleter {
         Ok(Self { manager, deadline, statements: Arc::new(Statements::new(scope, found)) })
     }
 
-    /// Deletes the events with these ids, and the ledger row of the segment `hash`. Takes at most [`DELETE_BATCH_MAX`]
+    /// Deletes the events with these ids, and the ledger rows of the segment `hash`. Takes at most [`DELETE_BATCH_MAX`]
     /// ids, ascending.
     ///
     /// # Errors
@@ -117,7 +117,8 @@ impl Deleter {
             let statement =
                 format!("DELETE FROM {} WHERE {} RETURNING hash", statements.segments, statements.of_ids);
             let (server, layout) = statements.key();
-            let hashes = [&hash.0[..]];
+            let abandoned = hash.abandoned();
+            let hashes = [&hash.0[..], &abandoned.0[..]];
             let segments = first_column(
                 &transaction.query(&statement, &[&server, &layout, &&hashes[..], &first, &last])?,
             )?;
@@ -182,7 +183,8 @@ impl Deleter {
         self.manager.run("looking up the ledger", &self.deadline, move |client, _| {
             let sql = format!("SELECT hash FROM {} WHERE {}", statements.segments, statements.of_ids);
             let (server, layout) = statements.key();
-            let hashes = [&hash.0[..]];
+            let abandoned = hash.abandoned();
+            let hashes = [&hash.0[..], &abandoned.0[..]];
             Ok(first_column(&client.query(&sql, &[&server, &layout, &&hashes[..], &first, &last])?)?)
         })
     }

@@ -58,12 +58,13 @@ pub(crate) struct PostgresStore {
 }
 
 impl PostgresStore {
-    /// A store for the run `run`. It waits for the database until `deadline`. After `idle_deadline` it leaves building
-    /// indexes to the next run. The tables must exist.
+    /// A store for the run `run`, whose ledger row is in the server that started at `server_start`. It waits for the
+    /// database until `deadline`. After `idle_deadline` it leaves building indexes to the next run. The tables must exist.
     pub(crate) fn new(
         manager: DatabaseManager,
         settings: &StoreSettings,
         run: Uuid,
+        server_start: i64,
         deadline: Deadline,
         idle_deadline: Deadline,
     ) -> Self {
@@ -98,7 +99,7 @@ impl PostgresStore {
             has_written: AtomicBool::default(),
             stored: StoredSegments::default(),
             reports: Reports::new(ledger_schema, server, layout, run),
-            written_to: WrittenTo::default(),
+            written_to: WrittenTo::new(server_start),
             // Changes no value. Its COMMIT waits until synchronous standbys have all earlier commits.
             confirm: format!(
                 "UPDATE {}.kill_load_run SET status = status WHERE id = $1",
@@ -287,10 +288,13 @@ fn write_once(
         mode = match writer.attempt(client, progress, batch, mode, refusals) {
             Ok(written) => return Ok(written),
             Err(error) if mode == WriteMode::Direct && writer.may_merge(&error) => WriteMode::Merge,
-            Err(error) if error.class() != ErrorClass::Data || mode == WriteMode::Bisect => {
-                return Err(error);
+            Err(error)
+                if mode != WriteMode::Bisect
+                    && (error.class() == ErrorClass::Data || error.may_be_of_row()) =>
+            {
+                WriteMode::Bisect
             }
-            Err(_) => WriteMode::Bisect,
+            Err(error) => return Err(error),
         };
     }
 }

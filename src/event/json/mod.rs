@@ -132,7 +132,12 @@ impl<'a> Cursor<'a> {
 
     #[cold]
     pub(crate) fn syntax(&self, reason: &'static str) -> Fault {
-        let reason = if self.at >= self.text.len() { "unexpected end" } else { reason };
+        let reason = match self.text.as_bytes().get(self.at) {
+            None => "unexpected end",
+            // As a crash or a full disk leaves them in a file.
+            Some(0) => "NUL byte",
+            Some(_) => reason,
+        };
         FaultKind::Syntax { reason, byte: self.at }.into()
     }
 
@@ -374,6 +379,7 @@ impl<'a> Cursor<'a> {
                     escaped = true;
                     at += 2;
                 }
+                Some(0) => return Err(FaultKind::Syntax { reason: "NUL byte in a string", byte: at }.into()),
                 Some(_) => {
                     return Err(
                         FaultKind::Syntax { reason: "control character in a string", byte: at }.into()

@@ -18,6 +18,20 @@ fn is_special(byte: u8) -> bool {
     matches!(byte, b'"' | b'\\' | 0..0x20)
 }
 
+#[test]
+fn nul_bytes_are_named() {
+    for (text, reason) in [
+        ("\0\0\0", "NUL byte at byte 0"),
+        ("[1,\0]", "NUL byte at byte 3"),
+        ("[1\0", "NUL byte at byte 2"),
+        ("\"a\0\"", "NUL byte in a string at byte 2"),
+        ("\"a\u{1}\"", "control character in a string at byte 2"),
+    ] {
+        let fault = cursor_at(text).skip().unwrap_err();
+        assert_eq!(fault.reason(), format!("not JSON: {reason} of the line"));
+    }
+}
+
 fn special_byte_plainly(bytes: &[u8], from: usize) -> usize {
     bytes
         .iter()

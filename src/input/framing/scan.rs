@@ -3,6 +3,10 @@
 //! Invariant: a valid value never causes a fault, and its end is found wherever the text is split. A fault always means
 //! malformed JSON. Text without a fault can still be malformed, which the parser detects.
 
+mod blocks;
+#[cfg(test)]
+mod tests;
+
 /// The maximum nesting depth, equal to the parser's.
 const DEPTH_MAX: u32 = 127;
 
@@ -59,15 +63,19 @@ impl ValueScan {
     /// Continues the scan. The text must begin with the text of the previous call.
     pub(crate) fn advance(&mut self, text: &[u8]) -> Scanned {
         loop {
-            let scanned = match self.within {
-                Within::Outside => self.outside(text),
-                Within::String => self.string(text),
-                Within::Escaped => self.escaped(text),
-                Within::Bare => Some(self.bare(text)),
-            };
-            if let Some(scanned) = scanned {
+            if let Some(scanned) = self.blocks(text).or_else(|| self.step(text)) {
                 return scanned;
             }
+        }
+    }
+
+    /// Scans byte by byte up to the next state, or to a result.
+    fn step(&mut self, text: &[u8]) -> Option<Scanned> {
+        match self.within {
+            Within::Outside => self.outside(text),
+            Within::String => self.string(text),
+            Within::Escaped => self.escaped(text),
+            Within::Bare => Some(self.bare(text)),
         }
     }
 
@@ -127,7 +135,8 @@ impl ValueScan {
                     // Only the last byte between brackets, commas and quotes matters.
                     let rest = &text[at..];
                     let length = rest.iter().position(|byte| !is_bare(*byte)).unwrap_or(rest.len()).max(1);
-                    previous = rest[length - 1];
+                    // A NUL byte is not the start of the value.
+                    previous = rest[length - 1].max(1);
                     at += length;
                     continue;
                 }

@@ -7,7 +7,7 @@ use crate::pipeline::account::counts::{Counts, Tally};
 use crate::pipeline::files::FileSegments;
 use crate::pipeline::rejects::kinds::{Reasons, RejectKinds};
 use crate::pipeline::reorder::InFlight;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use uuid::Uuid;
 
@@ -20,6 +20,8 @@ pub(crate) struct Monitor {
     pub(crate) activities: Activities,
     pub(crate) awaited: Awaited,
     pub(crate) files: FileSegments,
+    /// The size of the unchanged files.
+    bytes_skipped: AtomicU64,
     /// Set when the reader starts.
     pub(crate) read: OnceLock<Arc<ReadCounters>>,
 }
@@ -41,7 +43,13 @@ impl Monitor {
 
     /// Counts a file that is not read because it is unchanged since its load.
     pub(crate) fn skip_file(&self, held: &FileCounts) {
+        self.bytes_skipped.fetch_add(held.bytes, Ordering::Relaxed);
         self.tally.skip_file(held);
+    }
+
+    /// Returns the total size of the files that are not read because they are unchanged since their load.
+    pub(crate) fn bytes_skipped(&self) -> u64 {
+        self.bytes_skipped.load(Ordering::Relaxed)
     }
 
     /// Returns the earlier runs whose reject files contain the events in `rejected_before`.

@@ -2,14 +2,11 @@
 //!
 //! Invariant: the decision depends only on the order of the input, not on the timing of threads.
 
-use crate::database::store::LoadedSegment;
-use crate::error_chain::in_full;
+use crate::database::store::{LoadedSegment, SegmentHash};
 use crate::pipeline::claim::ClaimedBatch;
+use crate::pipeline::prepare::abandonment::{Abandonment, VALUES_MAX};
 use crate::pipeline::source_segments::SourceError;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-/// The number of values that must all be rejected.
-const VALUES_MAX: usize = 1000;
 
 /// The decisions about the sources of a run.
 #[derive(Debug, Default)]
@@ -19,6 +16,8 @@ pub(crate) struct FirstValues(Mutex<FirstValuesState>);
 struct FirstValuesState {
     source: Option<Arc<str>>,
     verdict: Verdict,
+    /// The ledger entries of the rejects so far.
+    entries: Vec<SegmentHash>,
     errors: Vec<SourceError>,
     abandoned: Vec<Arc<str>>,
 }
@@ -40,45 +39,57 @@ impl Default for Verdict {
 impl FirstValues {
     /// Updates the verdict with the next segment of a source. Without a batch, the segment was loaded before as described by
     /// `loaded`, or is claimed by another load. Returns the batch to write: of an abandoned source only its first rejects.
+    /// Its writer reports the abandonment, unless an earlier load has reported it.
     pub(crate) fn judge<'r>(
         &self,
         source: &Arc<str>,
         batch: Option<ClaimedBatch<'r>>,
-        loaded: Option<&LoadedSegment>,
+        loaded: Option<&(SegmentHash, LoadedSegment)>,
     ) -> Option<ClaimedBatch<'r>> {
         let mut state = self.lock();
         if state.source.as_ref() != Some(source) {
             state.source = Some(Arc::clone(source));
             state.verdict = Verdict::default();
+            state.entries.clear();
         }
         let Verdict::Open(before) = state.verdict else {
             return batch.filter(|_| state.verdict == Verdict::Accepted);
         };
         let Some(mut batch) = batch else {
             // If the earlier load did not abandon the source, these rejects were allowed.
-            let rejected =
-                before + loaded.map_or(0, |loaded| usize::try_from(loaded.rejected).unwrap_or(VALUES_MAX));
-            let is_open = loaded.is_some_and(|loaded| loaded.stored() == 0) && rejected < VALUES_MAX;
-            state.verdict = if is_open { Verdict::Open(rejected) } else { Verdict::Accepted };
+            let is_rejected = |loaded: &&(_, LoadedSegment)| loaded.1.stored() == 0;
+            state.verdict = Verdict::Accepted;
+            if let Some((hash, loaded)) = loaded.filter(is_rejected) {
+                let rejected = before.saturating_add(usize::try_from(loaded.rejected).unwrap_or(VALUES_MAX));
+                if rejected < VALUES_MAX {
+                    state.verdict = Verdict::Open(rejected);
+                    state.entries.push(*hash);
+                }
+            }
             return None;
         };
         let rejected = before + batch.prepared.first_rejects();
         if rejected >= VALUES_MAX {
-            batch.prepared.limit_rejects((VALUES_MAX - before) as u64);
-            batch.is_abandoned = true;
             let first = batch.prepared.first_reject();
             let reason = first.map_or_else(String::new, |reject| reject.cause.to_string());
             let error = SourceError::NoEvents { source_name: source.to_string(), values: VALUES_MAX, reason };
-            log::error!("{}", in_full(&error));
-            state.errors.push(error);
+            batch.prepared.abandon((VALUES_MAX - before) as u64);
+            state.entries.push(batch.prepared.batch.hash);
+            batch.abandonment = Some(Abandonment { error, entries: std::mem::take(&mut state.entries) });
             state.abandoned.push(Arc::clone(source));
             state.verdict = Verdict::Abandoned;
         } else if batch.prepared.has_events() {
             state.verdict = Verdict::Accepted;
         } else {
             state.verdict = Verdict::Open(rejected);
+            state.entries.push(batch.prepared.batch.hash);
         }
         Some(batch)
+    }
+
+    /// Adds the error of an abandoned source.
+    pub(crate) fn add_error(&self, error: SourceError) {
+        self.lock().errors.push(error);
     }
 
     /// Returns whether a source is abandoned. The rest of it is not parsed.
@@ -86,7 +97,7 @@ impl FirstValues {
         self.lock().abandoned.contains(source)
     }
 
-    /// Takes the errors of the abandoned sources.
+    /// Takes the errors.
     pub(crate) fn take_errors(&self) -> Vec<SourceError> {
         std::mem::take(&mut self.lock().errors)
     }

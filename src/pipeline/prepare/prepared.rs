@@ -107,9 +107,19 @@ impl Prepared {
         (self.found.count + self.refused.len() as u64).min(self.rejects_max)
     }
 
-    /// Keeps only the first `rejects_max` rejects.
-    pub(crate) fn limit_rejects(&mut self, rejects_max: u64) {
+    /// Keeps only the first `rejects_max` rejects, because the source is abandoned. They get their own ledger entry.
+    pub(crate) fn abandon(&mut self, rejects_max: u64) {
         self.rejects_max = rejects_max;
+        let rejected = self.found.count.min(rejects_max);
+        self.batch = Arc::new(Batch {
+            hash: self.batch.hash.abandoned(),
+            number: self.batch.number,
+            counts: SegmentCounts { lines: self.batch.counts.lines, events: rejected },
+            rejected,
+            rows: Rows::default(),
+            versions: Vec::new(),
+            order: Vec::new(),
+        });
     }
 
     pub(crate) fn first_reject(&self) -> Option<Reject> {

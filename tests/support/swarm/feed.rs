@@ -27,7 +27,7 @@ pub(super) fn pipe(mut pipe: impl Write, bytes: &[u8], pause: Duration) {
 }
 
 /// Writes everything to a FIFO once the load has opened it. Stops if the load ends first.
-pub(super) fn fifo(path: &Path, bytes: &[u8], pause: Duration, has_ended: &AtomicBool) {
+pub(crate) fn fifo(path: &Path, bytes: &[u8], pause: Duration, has_ended: &AtomicBool) {
     while !has_ended.load(Ordering::Relaxed) {
         // Without a reader this fails, and a plain open would block.
         if let Ok(file) = OpenOptions::new().write(true).custom_flags(O_NONBLOCK).open(path) {
