@@ -350,8 +350,8 @@ fn memory_is_bounded_for_endless_separators() {
             (&1.into(), &0.into()),
             "{separator:?}: {summary}"
         );
-        // Twice the maximum length of a value, and the program.
-        assert!(peak < 64 << 10, "{separator:?}: {peak} KiB");
+        // Some times the maximum length of a value, and the program.
+        assert!(peak < 96 << 10, "{separator:?}: {peak} KiB");
     }
 }
 
