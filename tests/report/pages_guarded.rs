@@ -147,7 +147,7 @@ fn event_texts_are_neither_in_the_ledger_nor_on_a_page() {
     let work = Workplace::new();
     work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
     let trigger = "create function quote_event() returns trigger language plpgsql as $$ begin
-          raise exception 'zebra in event %', new.event_id using errcode = 'XX001'; end $$;
+          raise exception 'zebra in event %', new.event_id using errcode = '57014'; end $$;
         create trigger quote_event before insert on kill_event for each row execute function quote_event()";
     database.client().batch_execute(trigger).expect("a trigger");
     let port = free_port();
@@ -158,7 +158,7 @@ fn event_texts_are_neither_in_the_ledger_nor_on_a_page() {
     let rows =
         database.client().query("select to_jsonb(run)::text from kill_load_run run", &[]).expect("rows");
     let rows: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
-    assert!(rows.len() == 1 && !rows[0].contains("zebra") && rows[0].contains("XX001"), "{rows:?}");
+    assert!(rows.len() == 1 && !rows[0].contains("zebra") && rows[0].contains("57014"), "{rows:?}");
     let health = work.program(&["health", "--json"]).env("DATABASE_URL", &database.url()).run();
     let report: Value = serde_json::from_str(&health.stdout).expect("JSON");
     assert!(!report.to_string().contains("zebra"), "{report}");
