@@ -69,7 +69,6 @@ impl BatchWriter {
             search.count_attempt()?;
             let seen = search.refused.len();
             let (known, new) = self.known_and_new(transaction, &batch.rows, &events)?;
-            self.delete_leftovers(transaction, &batch.rows, &new)?;
             put.inserted += self.search(transaction, &mut search, &new, Action::Insert)?;
             put.updated += self.search(transaction, &mut search, &known, Action::Update)?;
             // If an event was refused, the database may accept another version of it in the segment.

@@ -276,8 +276,11 @@ impl BatchWriter {
         if events.is_empty() {
             return Ok(0);
         }
-        for table in &self.tables {
+        for (number, table) in self.tables.iter().enumerate() {
             table.put_all(transaction, rows, events, mode)?;
+            if number == 0 && mode == WriteMode::Bisect {
+                self.delete_leftovers(transaction, rows, events)?;
+            }
         }
         Ok(events.len() as u64)
     }
@@ -324,7 +327,8 @@ impl BatchWriter {
         }
     }
 
-    /// Deletes child rows of events that were deleted by hand.
+    /// Deletes child rows of events that were deleted by hand. The transaction must have inserted the events: child rows
+    /// of an event that another load commits meanwhile are not left over.
     pub(crate) fn delete_leftovers(
         &self,
         transaction: &mut Transaction<'_>,
