@@ -1,8 +1,8 @@
 //! The pool: connections are opened within a time limit, tested before use, and closed if they are idle for long.
 //!
-//! Invariant: the minimum is kept, from the moment that [`Minimum`](super::supply::Minimum) names. The pool library's own reaper would close all
-//! connections that are idle for long, and open the minimum again each time. So it is off, and the watchdog closes those
-//! above the minimum.
+//! Invariant: the minimum is kept, from the moment that [`Minimum`](super::supply::Minimum) names. The pool library's own
+//! reaper would close all connections that are idle for long, and open the minimum again each time. So it is off, and the
+//! watchdog closes those above the minimum.
 
 use crate::database::failure::error::DatabaseError;
 use crate::database::metrics::PoolMetrics;

@@ -284,7 +284,7 @@ impl Client {
     ) -> PostgresResult<(ClientTransaction<'_>, Vec<SimpleQueryMessage>)> {
         self.guard_path()?;
         let mut sql = vec![begin.to_owned()];
-        if self.pid.is_none() {
+        if self.is_pooled() {
             sql.extend([search_path(true), set("SET LOCAL", &SETTINGS), adjust(), FREE_NAMES.to_owned()]);
         }
         sql.extend((!statements.is_empty()).then(|| statements.to_owned()));
