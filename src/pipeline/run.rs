@@ -305,7 +305,7 @@ impl<'r> PrepareStage<'r> {
             SegmentFate::Load(claim) => self.load(segment, hash, claim, slot),
             SegmentFate::Skip(held) => {
                 self.writers.tally.skip(&held);
-                slot.pass(hash, held);
+                slot.pass(held);
             }
             SegmentFate::Deferred => {}
         }
@@ -361,6 +361,6 @@ impl<'r> PrepareStage<'r> {
             counts.lines += prepared.batch.counts.lines;
             counts.events += prepared.batch.counts.events;
         });
-        slot.fill(ClaimedBatch { prepared, abandonment: None, _claim: claim });
+        slot.fill(ClaimedBatch { prepared, abandoned: None, _claim: claim });
     }
 }

@@ -46,6 +46,7 @@ fn a_segment_needs_few_round_trips() {
     let segments = many.summary().count("segments") - few.summary().count("segments");
     let turns = many_traffic.turns - few_traffic.turns;
     assert!(segments >= 20, "{segments}");
-    // Its claim, the start of its transaction with all look-ups, two per COPY into three tables, and its COMMIT.
-    assert!(turns <= 9 * segments, "{turns} round trips for {segments} segments");
+    // Its claim, the start of its transaction with all look-ups, two per COPY into three tables, and its COMMIT. A health
+    // check on the way, or an answer that comes in two parts, makes some more.
+    assert!(turns <= 9 * segments + 10, "{turns} round trips for {segments} segments");
 }

@@ -61,6 +61,29 @@ fn a_commit_that_waits_for_a_standby_is_an_outage() {
 }
 
 #[test]
+fn locks_are_not_kept_while_no_standby_is_connected() {
+    let cluster = Cluster::private(&[]);
+    let database = cluster.database("locks");
+    let work = Workplace::new();
+    work.write("dump.ndjson", generated(30, 3, 0.0));
+    work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
+    await_standby(&cluster, "FIRST 1 (gone, lost)");
+    // The tables are empty, so the load drops their indexes.
+    load(&work, &database).expect(4);
+    let mut reader = database.client();
+    reader.batch_execute("set lock_timeout = '5s'").expect("a setting");
+    for table in ["kill_event", "kill_player", "kill_loot"] {
+        reader
+            .query(&format!("select from {table}"), &[])
+            .unwrap_or_else(|error| panic!("{table}: {error:?}"));
+    }
+    let health = work.program(&["health"]).env("DATABASE_URL", &database.url()).expect(6);
+    assert!(health.stdout.contains("commits wait for a synchronous standby"), "{health:?}");
+    await_standby(&cluster, "");
+    work.program(&["health"]).env("DATABASE_URL", &database.url()).expect(0);
+}
+
+#[test]
 fn a_returning_standby_ends_the_wait() {
     let cluster = Cluster::private(&[]);
     let database = cluster.database("back");

@@ -173,9 +173,12 @@ impl DatabaseManager {
     fn no_connection(&self) -> StoreError {
         self.shared.figures.timeouts.inc();
         let PoolState { total, active, idle, waiting } = self.pool_state();
+        // With a smaller pool, the cause is the database or the network.
+        let is_full = active >= self.shared.pool_settings.max;
+        let advice = if is_full { "; return connections sooner, or raise DATABASE_POOL_MAX" } else { "" };
         let what = format!(
             "no database connection available within {} s (pool: total {total}, active {active}, idle {idle}, \
-             others waiting {waiting}); return connections sooner, or raise DATABASE_POOL_MAX",
+             others waiting {waiting}){advice}",
             self.shared.pool_settings.connection_timeout.as_secs_f64()
         );
         match self.shared.gate.cause() {

@@ -67,6 +67,11 @@ const SESSION_PATH: &str = "SET search_path TO DEFAULT";
 const SYNCHRONOUS_COMMIT: &str =
     "CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END";
 
+/// Commits the current transaction without a wait for a synchronous standby. The backend of such a wait keeps the locks
+/// of its transaction and does not notice that its client is gone. For transactions with locks that exclude readers or
+/// writers: a standby receives commits in order, so a later commit waits for theirs.
+pub(crate) const LOCAL_COMMIT: &str = "SET LOCAL synchronous_commit = local";
+
 /// Settings that some servers lack:
 ///
 /// - A server before 13 has no incremental sort, which is a sort as well.
