@@ -7,6 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
+use crate::support::oracle::Layout;
+
 /// The JSON object of `load --json`.
 #[derive(Debug)]
 pub(crate) struct Summary(pub(crate) Value);
@@ -91,7 +93,7 @@ impl Summary {
         assert!(["complete", "rejects", "interrupted", "failed", "reject_limit"].contains(&self.status()));
         uuid::Uuid::parse_str(object["run"].as_str().expect("a text")).expect("a UUID");
         assert!(["americas", "europe", "asia"].contains(&object["server"].as_str().expect("a text")));
-        assert!(["archive", "aegis"].contains(&object["layout"].as_str().expect("a text")));
+        assert!(Layout::ALL.map(Layout::name).contains(&object["layout"].as_str().expect("a text")));
     }
 }
 
