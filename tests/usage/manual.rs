@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use aegis_kills::internals::Cli;
+use aegis_kills::internals::{Cli, Server};
 use clap::CommandFactory as _;
 
 use crate::support::oracle::Layout;
@@ -215,7 +215,7 @@ fn bash_completion_works() {
         assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).expect("text").lines().map(str::to_owned).collect::<Vec<_>>()
     };
-    let layouts = Layout::ALL.map(Layout::name);
+    let (layouts, servers) = (Layout::ALL.map(Layout::name), Server::ALL.map(Server::name));
     for (words, expected) in [
         (&["lo"][..], &["load"][..]),
         (&["embedded", "sta"], &["start", "status"]),
@@ -226,7 +226,7 @@ fn bash_completion_works() {
         (&["schema", "print", "--layout", ""], &layouts),
         (&["schema", "apply", "--distributed", ""], &["citus"]),
         (&["load", "--server", "=", "eu"], &["europe"]),
-        (&["load", "--server", "="], &["americas", "europe", "asia"]),
+        (&["load", "--server", "="], &servers),
         (&["man", "lo"], &["load"]),
         // No result: bash completes files.
         (&["load", ""], &[""]),
