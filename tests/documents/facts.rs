@@ -92,6 +92,21 @@ fn the_connections_page_has_all_metrics_and_only_existing_messages() {
     }
 }
 
+#[test]
+fn each_page_has_the_longest_delay_of_the_retries() {
+    let seconds = aegis_kills::RetryPolicy::default().delay_max.as_secs();
+    let up_to = format!("with jitter, up to {seconds} s");
+    for (page, words) in [
+        ("docs/settings.md", &up_to),
+        ("docs/faults.md", &up_to),
+        (".env.example", &up_to),
+        ("docs/decisions/waits.md", &format!("| the next attempt | {seconds} s each")),
+    ] {
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).expect("the page");
+        assert!(text.contains(words), "{page} lacks {words:?}");
+    }
+}
+
 /// The lines of a page outside its fenced blocks.
 fn prose(page: &str) -> impl Iterator<Item = &str> {
     let mut inside = false;
