@@ -2,6 +2,7 @@
 
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::{generated, join, lines};
+use crate::support::oracle::Layout;
 use crate::support::program::{Ended, Workplace};
 use crate::support::proxy::{Proxy, Traffic};
 
@@ -18,7 +19,7 @@ fn traffic(work: &Workplace, database: &Database<'_>, dump: &[u8]) -> (Ended, Tr
 
 #[test]
 fn a_small_load_needs_few_connections_and_round_trips() {
-    for layout in ["archive", "aegis"] {
+    for layout in Layout::ALL.map(Layout::name) {
         let database = Cluster::shared().database("trips");
         let work = Workplace::new();
         let args = ["--layout", layout];
