@@ -33,6 +33,8 @@ const CRON_DIRECTORY: &str = "/srv/kills";
 const PORT: &str = "--listen 8080";
 /// The dump that is moved into cron's directory.
 const DAY: &str = "day.ndjson.zst";
+/// The file of the only rejects so far.
+const REJECTS: &str = "rejects-….ndjson";
 /// Optional programs.
 const OPTIONAL: [&str; 2] = ["psql", "jq"];
 
@@ -46,7 +48,7 @@ struct Reader<'a> {
     database: &'a Database<'a>,
     /// Earlier commands with an effect on the shell, such as `export`. `sudo` needs no password here.
     before: String,
-    substitutes: [(&'static str, String); 3],
+    substitutes: [(&'static str, String); 4],
 }
 
 /// The dumps under the page's names, and their expected results.
@@ -103,6 +105,7 @@ impl<'a> Reader<'a> {
             (URL, format!("'{}'", database.url())),
             (CRON_DIRECTORY, directory.to_str().expect("UTF-8").to_owned()),
             (PORT, format!("--listen {port}")),
+            (REJECTS, "rejects-*.ndjson".to_owned()),
         ];
         Self { work, database, before: "sudo() { \"$@\"; }\n".to_owned(), substitutes }
     }
