@@ -199,7 +199,7 @@ impl<'a> Reader<'a> {
             for (word, column, from) in [
                 ("PLAYER", "killer_id", "kill_event"),
                 ("GUILD", "guild_id", "kill_player where role = 'killer' and guild_id is not null"),
-                ("BATTLE", "battle_id::text", "kill_event where battle_id is not null"),
+                ("1300000001", "battle_id::text", "kill_event where battle_id is not null"),
             ] {
                 sql = sql.replace(word, &one(&mut client, &format!("select {column} from {from} limit 1")));
             }
