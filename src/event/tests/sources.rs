@@ -75,6 +75,18 @@ fn extended_json_of_mongodb() {
             2.0,
         ),
         (r#"{"$numberDouble":"123.0"}"#, r#"{"$date":1724013946725}"#, "3", 3.0),
+        (
+            r#"{"$numberDecimal":"123"}"#,
+            r#"{"$date":"2024-08-18T20:45:46.725+0000"}"#,
+            r#"{"$numberDecimal":"1.5"}"#,
+            1.5,
+        ),
+        (
+            r#"{"$numberDecimal":"1.23E+2"}"#,
+            r#"{"$date":"2024-08-18T15:15:46.725-0530"}"#,
+            r#"{"$numberDecimal":"2"}"#,
+            2.0,
+        ),
     ] {
         assert_eq!(read(&with(id, date, power)), Ok((123, time, Some(expected))), "{id}");
     }
@@ -84,10 +96,14 @@ fn extended_json_of_mongodb() {
         (r#"{"$numberLong":"1","a":1}"#, date, "1", "EventId"),
         (r#"{"$oid":"1"}"#, date, "1", "EventId"),
         (r#"{"$numberDouble":"1.5"}"#, date, "1", "EventId"),
+        (r#"{"$numberDecimal":"1.5"}"#, date, "1", "EventId"),
         ("1", r#"{"$date":"x"}"#, "1", "TimeStamp"),
+        ("1", r#"{"$date":"2024-08-18T20:45:46+000"}"#, "1", "TimeStamp"),
+        ("1", r#"{"$date":"\u00e9+0000"}"#, "1", "TimeStamp"),
         ("1", r#"{"$date":{"$numberLong":"9223372036854775807"}}"#, "1", "TimeStamp"),
         ("1", r#"{"$date":null}"#, "1", "TimeStamp"),
         ("1", date, r#"{"$numberDouble":"Infinity"}"#, "Killer.AverageItemPower"),
+        ("1", date, r#"{"$numberDecimal":"NaN"}"#, "Killer.AverageItemPower"),
         ("1", date, r#"{"$numberDouble":"1e13"}"#, "Killer.AverageItemPower"),
         ("1", date, r#"{"$numberLong":"-1000000000001"}"#, "Killer.AverageItemPower"),
         ("1", date, r#"{"$numberDouble":"1" "#, ""),
