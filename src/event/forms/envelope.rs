@@ -65,10 +65,25 @@ impl fmt::Display for EventsAt {
     }
 }
 
+/// Advises on the path to the events of an array where an event is expected. Empty if it seems to contain none.
+pub(crate) fn nested_array_advice(text: &str) -> String {
+    match guess_path(text) {
+        // The path of the run, if there is one, is not known here.
+        Some(path) => {
+            format!("an event seems to be at '{path}': add --events-at '{path}', or '.{path}' to its path")
+        }
+        None => String::new(),
+    }
+}
+
 /// Guesses the path to events inside a JSON value. `None` if nothing is found or if the value is an event.
 pub(crate) fn guess_path(text: &str) -> Option<String> {
     let mut steps = Vec::new();
     find(text, &mut steps)?;
+    // An event on the path is read whatever the key.
+    if steps.is_empty() && text.starts_with('[') {
+        steps.push("*".to_owned());
+    }
     (!steps.is_empty()).then(|| steps.join("."))
 }
 
@@ -156,6 +171,11 @@ mod tests {
         check(r#"{"raw_json":"{\"EventId\":1}"}"#, Some("raw_json"));
         check(r#"{"raw_json":"[{\"a\":{\"EventId\":1}}]"}"#, Some("raw_json.a"));
         check(r#"[{"data":{"EventId":1}}]"#, Some("data"));
+        check(r#"[{"EventId":1}]"#, Some("*"));
+        check(r#"[[{"EventId":1}],[]]"#, Some("*"));
+        check(r#"[[{"data":{"EventId":1}}]]"#, Some("data"));
+        check("[[1]]", None);
+        check("[]", None);
         check(r#"{"text":"EventId"}"#, None);
         check(r#"{"a.b":{"EventId":1}}"#, None);
         check(r#""EventId""#, None);

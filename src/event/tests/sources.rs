@@ -166,6 +166,15 @@ fn enveloped_events() {
             "EventId: required field is missing; an event seems to be at 'raw_json': add --events-at 'raw_json'"
         ]
     );
+    let pages = format!("[[{event}],[{event},{event}]]");
+    let advice = "expected an event object, found an array; an event seems to be at '*': add --events-at '*', or '.*' to its path";
+    assert_eq!(read_by(ReadRules::default(), &pages), [advice; 2]);
+    assert_eq!(read_by(ReadRules::default(), "[[1]]"), ["expected an event object, found an array"]);
+    for (path, line) in [("*", pages.clone()), ("data.*", format!(r#"{{"data":{pages}}}"#))] {
+        let path: EventsAt = path.parse().unwrap();
+        let rules = ReadRules { events_at: Some(&path), ..ReadRules::default() };
+        assert_eq!(read_by(rules, &line), ["1 0"; 3], "{path}");
+    }
     let battle = ReadRules { battle: Some(9), ..ReadRules::default() };
     assert_eq!(read_by(battle, &format!("[{event},{}]", event_with(r#","BattleId":7"#))), ["1 9", "1 7"]);
     let unnamed = ReadRules { must_name_battle: true, ..ReadRules::default() };
