@@ -166,6 +166,15 @@ fn enveloped_events() {
             "EventId: required field is missing; an event seems to be at 'raw_json': add --events-at 'raw_json'"
         ]
     );
+    let battle = ReadRules { battle: Some(9), ..ReadRules::default() };
+    assert_eq!(read_by(battle, &format!("[{event},{}]", event_with(r#","BattleId":7"#))), ["1 9", "1 7"]);
+    let unnamed = ReadRules { must_name_battle: true, ..ReadRules::default() };
+    assert!(read_by(unnamed, &event)[0].starts_with("BattleId: names no battle"));
+}
+
+#[test]
+fn advice_for_nested_arrays() {
+    let event = event_with("");
     let pages = format!("[[{event}],[{event},{event}]]");
     let advice = "expected an event object, found an array; an event seems to be at '*': add --events-at '*', or '.*' to its path";
     assert_eq!(read_by(ReadRules::default(), &pages), [advice; 2]);
@@ -175,10 +184,6 @@ fn enveloped_events() {
         let rules = ReadRules { events_at: Some(&path), ..ReadRules::default() };
         assert_eq!(read_by(rules, &line), ["1 0"; 3], "{path}");
     }
-    let battle = ReadRules { battle: Some(9), ..ReadRules::default() };
-    assert_eq!(read_by(battle, &format!("[{event},{}]", event_with(r#","BattleId":7"#))), ["1 9", "1 7"]);
-    let unnamed = ReadRules { must_name_battle: true, ..ReadRules::default() };
-    assert!(read_by(unnamed, &event)[0].starts_with("BattleId: names no battle"));
 }
 
 #[test]
