@@ -340,8 +340,8 @@ impl Lacking {
 /// A hint at roles that have the missing privilege.
 fn remedy(additions: &[Addition]) -> String {
     if additions.is_empty() {
-        return "; a role with the privilege can run 'aegis-kills schema apply'".to_owned();
+        return "\nhint: a role with the privilege can run: aegis-kills schema apply".to_owned();
     }
     let statements: Vec<&str> = additions.iter().map(|addition| addition.statement.as_str()).collect();
-    format!("; the owner can run 'aegis-kills schema apply', or: {};", statements.join("; "))
+    format!("\nhint: the owner can run 'aegis-kills schema apply', or: {};", statements.join("; "))
 }
