@@ -2,7 +2,6 @@
 
 use crate::event::fault::{Fault, FaultKind};
 use crate::event::field::Field;
-use crate::event::forms::envelope::nested_array_advice;
 use crate::event::json::{Cursor, Parsed};
 use crate::event::keys::ObjectKind;
 use crate::event::kill_event::{Event, FOOD, Item, MAIN_HAND, POTION, Player};
@@ -21,7 +20,7 @@ pub(crate) fn event<'a>(cursor: &mut Cursor<'a>, event: &mut Event<'a>) -> Parse
     let mut required = Required::default();
     clear(event);
     if cursor.peek() != Some(b'{') {
-        return Err(no_event_object(cursor));
+        return Err(cursor.other_type("an event object"));
     }
     let mut object = cursor.object(ObjectKind::Event)?;
     while let Some(field) = cursor.field(&mut object)? {
@@ -33,17 +32,6 @@ pub(crate) fn event<'a>(cursor: &mut Cursor<'a>, event: &mut Event<'a>) -> Parse
     event.fame = required.fame.ok_or_else(|| missing("TotalVictimKillFame"))?;
     check_named(&event.killer, required.killer).map_err(|fault| fault.within("Killer"))?;
     check_named(&event.victim, required.victim).map_err(|fault| fault.within("Victim"))
-}
-
-/// The fault of the value at the cursor, which is not an object. For an array of events it names their path.
-#[cold]
-fn no_event_object(cursor: &mut Cursor<'_>) -> Fault {
-    let start = cursor.at();
-    let fault = cursor.other_type("an event object");
-    if fault.rejects_line() {
-        return fault;
-    }
-    fault.and(nested_array_advice(cursor.text_since(start)))
 }
 
 #[derive(Default)]

@@ -5,7 +5,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::support::cluster::{Cluster, Database};
-use crate::support::dumps::{generated, gzip, lines, small_event, zstd_frames};
+use crate::support::dumps::{generated, gzip, join, lines, small_event, zstd_frames};
 use crate::support::process::Supervised as _;
 use crate::support::program::{Ended, Workplace};
 use crate::support::{find_program, log_case, not_tried};
@@ -243,8 +243,8 @@ fn csv_without_a_header_and_pretty_json_load_with_the_command_in_their_error() {
 fn json_in_strings_and_in_the_only_column_loads_with_the_command_in_its_error() {
     let work = Workplace::new();
     let events = pretty(&generated(EVENTS, 2, 0.0));
-    let strings: String = events.iter().map(|event| format!("{}\n", Value::from(event.as_str()))).collect();
-    work.write("strings", strings);
+    let strings = events.iter().map(|event| Value::from(event.as_str()).to_string());
+    work.write("strings", join(&strings.collect::<Vec<_>>()));
     check(&work, "strings", "JSON in strings", "jq -r . strings | ");
     let insert = |event: &String| format!("INSERT INTO k VALUES ('{}');\n", event.replace('\'', "''"));
     let inserts: String = events.iter().map(insert).collect();

@@ -41,6 +41,12 @@ impl EventsAt {
     pub(crate) fn steps(&self) -> &[PathStep] {
         &self.steps
     }
+
+    /// Returns the path without its last `left` steps, then `path`.
+    pub(crate) fn extended(&self, left: usize, path: &str) -> String {
+        let walked = self.steps.len().saturating_sub(left);
+        self.path.split('.').take(walked).chain([path]).collect::<Vec<_>>().join(".")
+    }
 }
 
 impl FromStr for EventsAt {
@@ -62,17 +68,6 @@ impl FromStr for EventsAt {
 impl fmt::Display for EventsAt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.path)
-    }
-}
-
-/// Advises on the path to the events of an array where an event is expected. Empty if it seems to contain none.
-pub(crate) fn nested_array_advice(text: &str) -> String {
-    match guess_path(text) {
-        // The path of the run, if there is one, is not known here.
-        Some(path) => {
-            format!("an event seems to be at '{path}': add --events-at '{path}', or '.{path}' to its path")
-        }
-        None => String::new(),
     }
 }
 

@@ -176,13 +176,36 @@ fn enveloped_events() {
 fn advice_for_nested_arrays() {
     let event = event_with("");
     let pages = format!("[[{event}],[{event},{event}]]");
-    let advice = "expected an event object, found an array; an event seems to be at '*': add --events-at '*', or '.*' to its path";
+    let advice = "expected an event object, found an array; an event seems to be at '*': add --events-at '*'";
     assert_eq!(read_by(ReadRules::default(), &pages), [advice; 2]);
     assert_eq!(read_by(ReadRules::default(), "[[1]]"), ["expected an event object, found an array"]);
     for (path, line) in [("*", pages.clone()), ("data.*", format!(r#"{{"data":{pages}}}"#))] {
         let path: EventsAt = path.parse().unwrap();
         let rules = ReadRules { events_at: Some(&path), ..ReadRules::default() };
         assert_eq!(read_by(rules, &line), ["1 0"; 3], "{path}");
+    }
+}
+
+#[test]
+fn advice_extends_the_path() {
+    let event = event_with("");
+    let pages = format!("[[{event}],[{event},{event}]]");
+    for (path, line, found) in [
+        ("data.event", format!(r#"{{"data":{{"events":[{event}]}}}}"#), "data.events"),
+        ("data", format!(r#"{{"data":{{"x":{event}}}}}"#), "data.x"),
+        ("data", format!(r#"{{"data":{pages}}}"#), "data.*"),
+        ("*.b.c", format!(r#"{{"7":{{"b":[{{"d":{event}}}]}}}}"#), "*.b.d"),
+        ("a.b", format!(r#"{{"a":{}}}"#, Value::from(format!(r#"{{"c":{event}}}"#))), "a.c"),
+    ] {
+        let path: EventsAt = path.parse().unwrap();
+        let rules = ReadRules { events_at: Some(&path), ..ReadRules::default() };
+        for reason in read_by(rules, &line) {
+            let advice = format!("; an event seems to be at '{found}': add --events-at '{found}'");
+            assert!(reason.ends_with(&advice), "{path} {line}: {reason}");
+        }
+        let path: EventsAt = found.parse().unwrap();
+        let rules = ReadRules { events_at: Some(&path), ..ReadRules::default() };
+        assert!(read_by(rules, &line).iter().all(|event| event == "1 0"), "{found} {line}");
     }
 }
 

@@ -55,8 +55,8 @@ fn csv(text: &str) -> Option<Foreign> {
     let names: Vec<&str> = header.split(delimiter).map(unquoted).collect();
     if let Some((_, column)) = json_cell(text, delimiter) {
         // A first row without a name may be one without JSON.
-        let named = names.get(column).filter(|name| !name.is_empty());
-        let column = named.map_or(CsvColumn::Numbered(column), |name| CsvColumn::Named((*name).to_owned()));
+        let title = names.get(column).filter(|name| !name.is_empty());
+        let column = title.map_or(CsvColumn::Numbered(column), |name| CsvColumn::Named((*name).to_owned()));
         return Some(Foreign::Csv { delimiter, column: Some(column) });
     }
     // Prose has a space after each comma.
