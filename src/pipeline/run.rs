@@ -351,8 +351,7 @@ impl<'r> PrepareStage<'r> {
             && !self.has_warned.swap(true, Ordering::Relaxed)
         {
             let server = self.preparer.server;
-            // Shown with -q, too: events of the wrong server would be stored without notice.
-            log::error!(
+            log::warn!(
                 "event {id} of {} is implausible for {server}: check --server",
                 prepared.segment.source
             );

@@ -130,15 +130,19 @@ impl PostgresStore {
                 let (mut found, mut current, mut start) = (HashSet::new(), HashSet::new(), None);
                 for hashes in hashes.chunks(QUESTION_MAX) {
                     let question = asked.question(hashes);
-                    let answer =
-                        client.simple_query(&format!("{question}; SELECT {SERVER_START} AS server_start"))?;
-                    found.extend(Entries::read(&answer, hashes).hashes());
-                    start = start.or_else(|| server_start(&answer));
                     let is_current = format!(
                         "run = '{run}' OR loaded_at >= (SELECT started FROM {run_table} WHERE id = '{run}')"
                     );
-                    let answer = client.simple_query(&format!("{question} AND ({is_current})"))?;
-                    current.extend(Entries::read(&answer, hashes).hashes());
+                    let answer = client.simple_query(&format!(
+                        "{question}; {question} AND ({is_current}); SELECT {SERVER_START} AS server_start"
+                    ))?;
+                    let is_end = |message: &SimpleQueryMessage| {
+                        matches!(message, SimpleQueryMessage::CommandComplete(_))
+                    };
+                    let (first, others) = answer.split_at(answer.iter().position(is_end).unwrap_or_default());
+                    found.extend(Entries::read(first, hashes).hashes());
+                    current.extend(Entries::read(others, hashes).hashes());
+                    start = start.or_else(|| server_start(others));
                 }
                 Ok((found, current, start.unwrap_or_default()))
             })?;
