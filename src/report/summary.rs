@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use crate::error_chain::in_lines;
 use crate::event::server::Server;
 use crate::layout::Layout;
 use crate::pipeline::account::counts::Counts;
@@ -342,7 +343,7 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.outcome())?;
         if let Some(error) = &self.error {
-            writeln!(f, "  cause: {error}")?;
+            writeln!(f, "  cause: {}", in_lines(error, "  "))?;
         }
         self.account(f)?;
         self.speed(f)?;

@@ -163,7 +163,7 @@ pub(crate) fn check_apart(
     });
     if is_source {
         let value = written.display().to_string();
-        let wanted = "it is a dump to read; choose another file".to_owned();
+        let wanted = "it is a dump to read, choose another file".to_owned();
         return Err(SettingError::Value { place, value, wanted });
     }
     Ok(())

@@ -28,7 +28,7 @@ pub(crate) fn refuse_overwriting(settings: &LoadSettings) -> Result<(), SettingE
         (Some(rejects), Some(metrics)) if are_one_file(rejects, metrics) => Err(SettingError::Value {
             place: "--metrics-file",
             value: metrics.display().to_string(),
-            wanted: "it is the reject file; choose another file".to_owned(),
+            wanted: "it is the reject file, choose another file".to_owned(),
         }),
         _ => Ok(()),
     }

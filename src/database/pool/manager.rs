@@ -8,7 +8,7 @@ use crate::database::metrics::PoolMetrics;
 use crate::database::pool::connections::{Connection, Pool, PoolSettings, PoolState, PooledSession};
 use crate::database::pool::first_connection::first_connection;
 use crate::database::pool::gate::AvailabilityGate;
-use crate::database::pool::liveness::{CHECK_MAX, HealthStatus, LastHealth, apart};
+use crate::database::pool::liveness::{HealthStatus, LastHealth, apart};
 use crate::database::pool::outage_settings::OutageSettings;
 use crate::database::pool::outages::Outages;
 use crate::database::pool::retry::RetryPolicy;
@@ -101,8 +101,11 @@ impl DatabaseManager {
         })?;
         log::info!("Database connected successfully");
         let health = Arc::<LastHealth>::default();
-        if let Err(error) = health.check_on(&opener, &Deadline::at_most(CHECK_MAX), &mut first) {
-            log::warn!("Database health check failed: {}", in_full(&error));
+        // The calls that follow fail with the same cause, so it is no warning here.
+        match health.check_on(&opener, &Deadline::unbounded(), &mut first) {
+            Ok(HealthStatus { error: None, .. }) => log::debug!("the database is healthy"),
+            Ok(HealthStatus { error: Some(error), .. }) => log::info!("Database health check failed: {error}"),
+            Err(error) => log::info!("Database health check failed: {}", in_full(&error)),
         }
         let (gate, closings) = AvailabilityGate::new(trouble.away_timeout);
         let gate = Arc::new(gate);
@@ -220,8 +223,7 @@ impl DatabaseManager {
 
     /// Checks the health of the database on a separate connection, within 10 s.
     pub fn health_check(&self) -> HealthStatus {
-        let deadline = Deadline::at_most(CHECK_MAX);
-        match self.shared.health.check(&self.shared.caller.opener, &deadline) {
+        match self.shared.health.check(&self.shared.caller.opener, &Deadline::unbounded()) {
             Ok(status) => status,
             Err(error) => HealthStatus::failed(&error),
         }
@@ -235,7 +237,7 @@ impl DatabaseManager {
     /// The current state of the database.
     pub fn state(&self) -> DatabaseState {
         match self.shared.gate.away() {
-            Some((elapsed, next_try)) => DatabaseState::Away { elapsed, next_try },
+            Some(outage) => DatabaseState::Away(outage),
             None => self.shared.building.state().unwrap_or(DatabaseState::Present),
         }
     }

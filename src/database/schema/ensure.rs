@@ -104,8 +104,8 @@ impl WantedTables {
         self.refuse_misfits(&catalog, self.distribution, Lack::Added)?;
         if let Some(remedy) = &catalog.read_only {
             let what = format!(
-                "default_transaction_read_only is on for this role or database, so that nothing can be written; a role \
-                 with the privilege can run: {remedy}"
+                "default_transaction_read_only is on for this role or database, so nothing can be written\nhint: use \
+                 another role, or run: {remedy}"
             );
             return Err(StoreError::refused(what).into());
         }
@@ -282,8 +282,8 @@ impl Lacking {
 /// A hint at roles that have the missing privilege.
 fn remedy(additions: &[Addition]) -> String {
     if additions.is_empty() {
-        return "; a role with the privilege can run 'aegis-kills schema apply'".to_owned();
+        return "\nhint: a role with the privilege can run: aegis-kills schema apply".to_owned();
     }
     let statements: Vec<&str> = additions.iter().map(|addition| addition.statement.as_str()).collect();
-    format!("; the owner can run 'aegis-kills schema apply', or: {};", statements.join("; "))
+    format!("\nhint: the owner can run 'aegis-kills schema apply', or: {};", statements.join("; "))
 }

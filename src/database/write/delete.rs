@@ -322,7 +322,7 @@ impl Statements {
             transaction.move_rows(delete, &[&ids]).map_err(|error| self.explained(error))?;
             if transaction.query_opt(left, &[&ids])?.is_some() {
                 return Err(StoreError::refused(format!(
-                    "a trigger or rule of {name} keeps events from being deleted; hint: remove it, or disable it: \
+                    "a trigger or rule of {name} keeps events from being deleted\nhint: remove it, or disable it: \
                      ALTER TABLE {}.{} DISABLE TRIGGER USER",
                     quote_identifier(&self.scope.schemas.tables),
                     quote_identifier(name)
@@ -354,7 +354,7 @@ impl Statements {
         let (table, constraint) = (cause.table().unwrap_or_default(), cause.constraint().unwrap_or_default());
         let what = match cause.code().code() {
             "23503" | "23001" => format!(
-                "rows of the table {table} refer to events that are to be deleted (constraint {constraint}); hint: \
+                "rows of the table {table} refer to events that are to be deleted (constraint {constraint})\nhint: \
                  delete those rows first, or define the constraint with ON DELETE CASCADE"
             ),
             code if ["22", "23", "27", "44", "P0"].iter().any(|class| code.starts_with(class)) => {

@@ -46,7 +46,7 @@ pub(crate) fn advised(schema: &str, error: Error) -> DatabaseError {
             return StoreError::new(
                 format!(
                     "row-level security hides rows in schema {schema:?} from this role, so their events cannot be \
-                     checked; use the owner of the tables or a role with BYPASSRLS"
+                     checked\nhint: use the owner of the tables or a role with BYPASSRLS"
                 ),
                 error,
             )
@@ -54,7 +54,7 @@ pub(crate) fn advised(schema: &str, error: Error) -> DatabaseError {
         }
         Some("42501") => {
             format!(
-                "this role cannot read the tables in schema {schema:?}; their owner can grant it USAGE and SELECT"
+                "this role cannot read the tables in schema {schema:?}\nhint: their owner can grant it USAGE on the schema and SELECT on the tables"
             )
         }
         _ => return error.into(),
@@ -65,8 +65,8 @@ pub(crate) fn advised(schema: &str, error: Error) -> DatabaseError {
 /// The message about missing or incompatible tables.
 pub(crate) fn no_tables(schema: &str) -> String {
     format!(
-        "schema {schema:?} has no tables of this layout, or incompatible ones; a load creates them; choose others with \
-         --schema and --layout"
+        "schema {schema:?} has no tables of this layout, or incompatible ones\nhint: choose others with \
+         --schema and --layout; a load creates missing tables"
     )
 }
 

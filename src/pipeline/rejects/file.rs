@@ -47,7 +47,7 @@ fn is_false(value: &bool) -> bool {
 
 /// The reject file cannot be written.
 #[derive(Debug, thiserror::Error)]
-#[error("the reject file {path:?} can't be {what}; choose another path with --rejects")]
+#[error("the reject file '{path}' cannot be {what}\nhint: choose another path with --rejects", path = path.display())]
 pub(crate) struct RejectFileError {
     path: PathBuf,
     what: &'static str,

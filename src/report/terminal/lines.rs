@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use crate::database::pool::gate::OutageProgress;
 use crate::database::pool::state::DatabaseState;
 use crate::pipeline::shutdown::Stopping;
 use crate::report::format::{bytes, bytes_of, counted, grouped, time};
@@ -139,13 +140,9 @@ fn state(figures: &RunSnapshot, pace: &Pace) -> Option<RunActivity> {
     });
     let (text, is_trouble) = match (&figures.database, stopping) {
         (_, Some(stopping)) if figures.stopping == Some(Stopping::Failure) => (stopping, true),
-        (Some(DatabaseState::Away { elapsed, next_try }), stopping) if *elapsed >= AWAY_MIN => {
-            let next = match next_try {
-                Some(wait) => format!("retrying in {} s", wait.as_secs_f64().ceil()),
-                None => "retrying now".to_owned(),
-            };
+        (Some(DatabaseState::Away(outage)), stopping) if outage.elapsed >= AWAY_MIN => {
             let stopping = stopping.map(|stopping| format!("{stopping}; ")).unwrap_or_default();
-            (format!("{stopping}database unreachable for {}, {next}", time(*elapsed)), true)
+            (format!("{stopping}{}", self::outage(outage)), true)
         }
         (_, Some(stopping)) => (stopping, true),
         (Some(DatabaseState::Building { index, elapsed }), None) => {
@@ -172,6 +169,15 @@ fn state(figures: &RunSnapshot, pace: &Pace) -> Option<RunActivity> {
     Some(RunActivity { text, is_trouble })
 }
 
+fn outage(outage: &OutageProgress) -> String {
+    let OutageProgress { kind, elapsed, attempts, next_try, .. } = outage;
+    let next = match next_try {
+        Some(wait) => format!("retrying in {} s", wait.as_secs_f64().ceil()),
+        None => "retrying now".to_owned(),
+    };
+    format!("database {kind} for {}, attempt {}, {next}", time(*elapsed), attempts.max(&1))
+}
+
 /// Joins as many pieces as fit.
 fn fit(mut pieces: Vec<LinePiece>, room: usize, gap: &str) -> String {
     loop {
@@ -190,7 +196,14 @@ fn shortened(text: String, room: usize) -> String {
     if text.len() <= room {
         return text;
     }
-    cut(text.replace("database unreachable for ", "database down ").replace("retrying", "retry"), room)
+    let without_attempt = match text.split_once(", attempt ") {
+        Some((before, after)) => format!("{before}{}", after.trim_start_matches(|letter: char| letter.is_ascii_digit())),
+        None => text,
+    };
+    if without_attempt.len() <= room {
+        return without_attempt;
+    }
+    cut(without_attempt.replace(" for ", " ").replace("unreachable", "down").replace("retrying", "retry"), room)
 }
 
 /// Truncates a line. The text is ASCII, unless an index has another name.
