@@ -58,8 +58,10 @@ impl Writers<'_> {
             activity.set_activity(Activity::Writing, segment);
             inject("writer");
             if !self.shutdown.has_failed() {
+                let begun = Instant::now();
                 match self.store_batch(&batch.batch) {
                     Ok(written) => {
+                        log_segment(&batch, written.as_ref(), begun.elapsed());
                         if let Some(abandonment) = abandonment {
                             self.abandon(&batch, abandonment, written.as_ref());
                         }
@@ -150,6 +152,25 @@ impl Writers<'_> {
         if rejected > 0 && self.reject_limit.is_some_and(is_exceeded) {
             self.shutdown.stop(ShutdownReason::RejectLimit);
         }
+    }
+}
+
+/// Logs the outcome of a segment, and its rate.
+#[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+fn log_segment(batch: &Prepared, written: Option<&Written>, time: Duration) {
+    let (number, source, events) = (batch.segment.number + 1, &batch.segment.source, batch.batch.counts.events);
+    match written {
+        Some(Written::Stored { inserted, updated, duplicate, refused }) => {
+            let seconds = time.as_secs_f64();
+            log::debug!(
+                "segment {number} of {source}: {events} events, {inserted} inserted, {updated} updated, {duplicate} \
+                 duplicate, {} refused by the database, in {seconds:.2} s, {:.0} events/s",
+                refused.len(),
+                events as f64 / seconds.max(f64::MIN_POSITIVE)
+            );
+        }
+        Some(Written::AlreadyLoaded(_)) => log::debug!("segment {number} of {source}: {events} events already loaded"),
+        None => log::debug!("segment {number} of {source}: {events} events read"),
     }
 }
 

@@ -69,6 +69,8 @@ pub(crate) struct Summary {
     pub run: Uuid,
     pub server: Server,
     pub layout: Layout,
+    /// The number of files; none if standard input is read.
+    pub files: Option<u64>,
     pub counts: Counts,
     /// Bytes read, compressed or not.
     pub bytes_read: u64,
@@ -85,6 +87,8 @@ pub(crate) struct Summary {
     /// The reject reasons, most frequent first.
     pub reasons: RejectKinds,
     pub error: Option<String>,
+    /// Whether the log has the error, so that the text does not repeat it.
+    pub is_logged: bool,
     /// Whether the error is a failure of the database.
     pub database_failed: bool,
     pub dry_run: bool,
@@ -175,7 +179,7 @@ impl Summary {
     fn outcome(&self) -> String {
         match (self.status, self.dry_run) {
             (RunStatus::Complete, true) => match self.counts.events {
-                0 => "Dry run: the input has no events; the database was not used.".to_owned(),
+                0 => format!("Dry run: {}; the database was not used.", self.nothing()),
                 1 => "Dry run: the event can be loaded; the database was not used.".to_owned(),
                 _ => format!("Dry run: all {} can be loaded; the database was not used.", self.events()),
             },
@@ -211,7 +215,7 @@ impl Summary {
         let Counts { events, rejected_before, .. } = self.counts;
         let stored = events.saturating_sub(rejected_before);
         match (events, rejected_before) {
-            (0, _) => "Complete: the input has no events.".to_owned(),
+            (0, _) => format!("Complete: {}.", self.nothing()),
             (1, 0) => "Complete: 1 event, stored by this run or an earlier one.".to_owned(),
             (_, 0) => format!("Complete: {}, all stored by this run or an earlier one.", self.events()),
             _ if stored == 0 => format!("Complete: nothing new; {}.", self.rejected_earlier()),
@@ -234,6 +238,14 @@ impl Summary {
             0 if new == events => format!("{headline}: all {} were rejected.", self.events()),
             0 => format!("{text}."),
             _ => format!("{text}; {}.", self.rejected_earlier()),
+        }
+    }
+
+    /// The headline of an input without events: `0 events in 1 file`.
+    fn nothing(&self) -> String {
+        match self.files {
+            Some(files) => format!("0 events in {}", counted(files, "file")),
+            None => "0 events in the input".to_owned(),
         }
     }
 
@@ -342,8 +354,10 @@ fn to_text(kind: &RejectKind) -> String {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.outcome())?;
-        if let Some(error) = &self.error {
-            writeln!(f, "  cause: {}", in_lines(error, "  "))?;
+        match &self.error {
+            Some(_) if self.is_logged => writeln!(f, "  cause: some input could not be read completely, see above")?,
+            Some(error) => writeln!(f, "  cause: {}", in_lines(error, "  "))?,
+            None => {}
         }
         self.account(f)?;
         self.speed(f)?;

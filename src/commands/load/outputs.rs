@@ -7,7 +7,7 @@ use crate::error::CommandError;
 use crate::error_chain::in_full;
 use crate::pipeline::rejects::file::RejectFile;
 use crate::report::metrics::Metrics;
-use crate::report::snapshot::LiveRun;
+use crate::report::snapshot::{LiveRun, RunTask};
 use crate::report::terminal::screen::Screen;
 use crate::settings::LoadSettings;
 use crate::settings::environment::SettingError;
@@ -108,6 +108,7 @@ pub(crate) fn write_failure_metrics(settings: &LoadSettings, id: Uuid) {
         shutdown: Arc::default(),
         manager: None,
         bytes_total: None,
+        task: RunTask::Load,
     };
     let written =
         new_metrics(settings, &live, id, None).and_then(|metrics| write_metrics(settings, &metrics, false));

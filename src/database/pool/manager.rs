@@ -178,16 +178,16 @@ impl DatabaseManager {
         let PoolState { total, active, idle, waiting } = self.pool_state();
         let what = format!(
             "no database connection available within {} s (pool: total {total}, active {active}, idle {idle}, \
-             others waiting {waiting}); return connections sooner, or raise DATABASE_POOL_MAX",
+             others waiting {waiting})",
             self.shared.pool_settings.connection_timeout.as_secs_f64()
         );
         match self.shared.gate.cause() {
             // It is not necessarily the reason, so its age is shown.
             Some((when, cause)) => {
                 let age = when.elapsed().as_secs();
-                StoreError::new(format!("{what}; the last failure was {age} s ago"), cause)
+                StoreError::new(format!("{what}; the last failure was {age} s ago{SHARE}"), cause)
             }
-            None => StoreError::plain(what),
+            None => StoreError::plain(what + SHARE),
         }
     }
 
@@ -376,6 +376,9 @@ impl DatabaseManager {
         result
     }
 }
+
+/// The hint if all connections are in use.
+const SHARE: &str = "\nhint: return connections sooner, or raise DATABASE_POOL_MAX";
 
 /// The limits of the interval at which idle connections are checked.
 const TRIM_MIN: Duration = Duration::from_millis(100);

@@ -89,6 +89,11 @@ impl RejectFile {
         Self { path, file: Mutex::new(None), written: AtomicU64::new(0), whole: Mutex::default() }
     }
 
+    /// The path as given. The file exists once there are rejects.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Returns the path once the file was created.
     pub(crate) fn path_if_made(&self) -> Option<&Path> {
         let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);

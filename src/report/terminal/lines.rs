@@ -5,9 +5,10 @@ mod tests;
 
 use crate::database::pool::gate::OutageProgress;
 use crate::database::pool::state::DatabaseState;
+use crate::input::decode::raw::CurrentSource;
 use crate::pipeline::shutdown::Stopping;
 use crate::report::format::{bytes, bytes_of, counted, grouped, time};
-use crate::report::snapshot::RunSnapshot;
+use crate::report::snapshot::{RunSnapshot, RunTask};
 use crate::report::terminal::speed::Pace;
 use std::time::Duration;
 
@@ -23,8 +24,10 @@ const AWAY_MIN: Duration = Duration::from_secs(1);
 /// The progress at one time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Lines {
-    /// Progress and rates.
+    /// Progress, rates and times.
     pub(crate) advance: String,
+    /// The current file and the address of the page, if there are any.
+    pub(crate) source: Option<String>,
     /// Event outcomes.
     pub(crate) account: String,
     /// The activity, if it is not loading.
@@ -42,8 +45,8 @@ pub(crate) struct RunActivity {
 /// A piece of a line with its rank. If the line is too long, the pieces with the highest rank are left out first.
 struct LinePiece(u8, String);
 
-/// The lines for a terminal: ASCII, each shorter than `width`.
-pub(crate) fn lines(figures: &RunSnapshot, pace: &Pace, width: usize) -> Lines {
+/// The lines for a terminal, each shorter than `width`. Only names are not ASCII.
+pub(crate) fn lines(figures: &RunSnapshot, pace: &Pace, url: Option<&str>, width: usize) -> Lines {
     let room = width.saturating_sub(1);
     let mut advance = fit(advance(figures, pace), room, GAP);
     if let Some(fraction) = fraction(figures) {
@@ -53,18 +56,21 @@ pub(crate) fn lines(figures: &RunSnapshot, pace: &Pace, width: usize) -> Lines {
         }
     }
     let state = state(figures, pace).map(|state| RunActivity { text: shortened(state.text, room), ..state });
-    Lines { advance, account: fit(account(figures), room, GAP), state }
+    let source = source(figures, url);
+    let source = (!source.is_empty()).then(|| fit(source, room, GAP));
+    Lines { advance, source, account: fit(account(figures), room, GAP), state }
 }
 
 /// The progress in one line, for a log.
 pub(crate) fn one_line(figures: &RunSnapshot, pace: &Pace) -> String {
     let parts = [
         Some(fit(advance(figures, pace), usize::MAX, ", ")),
+        Some(fit(source(figures, None), usize::MAX, ", ")),
         Some(fit(account(figures), usize::MAX, ", ")),
         state(figures, pace).map(|state| state.text),
     ];
     let parts: Vec<String> = parts.into_iter().flatten().filter(|part| !part.is_empty()).collect();
-    format!("{}: {}", time(figures.elapsed), parts.join("; ").trim_start())
+    parts.join("; ").trim_start().to_owned()
 }
 
 /// The part of the input that is read, from 0 to 1, if the size is known.
@@ -94,19 +100,38 @@ fn bar(fraction: f64, width: usize) -> String {
 )]
 fn advance(figures: &RunSnapshot, pace: &Pace) -> Vec<LinePiece> {
     let mut pieces = Vec::new();
+    // A deletion by time reads nothing.
+    let reads = figures.source.is_some() || figures.task != RunTask::Delete;
     match (fraction(figures), figures.bytes_total) {
         (Some(fraction), Some(total)) => {
             // Rounded down, so that 100% means all.
             pieces.push(LinePiece(0, format!("{:>3}%", (fraction * 100.0) as u64)));
-            pieces.push(LinePiece(3, bytes_of(figures.bytes_read.min(total), total)));
+            pieces.push(LinePiece(4, bytes_of(figures.bytes_read.min(total), total)));
         }
-        _ => pieces.push(LinePiece(0, bytes(figures.bytes_read))),
+        _ if reads => pieces.push(LinePiece(0, bytes(figures.bytes_read))),
+        _ => {}
     }
-    pieces.push(LinePiece(1, format!("{} events/s", grouped(pace.events_per_second.round() as u64))));
-    pieces.push(LinePiece(4, format!("{}/s", bytes(pace.bytes_per_second.round() as u64))));
+    pieces.push(LinePiece(2, format!("{} events/s", grouped(pace.events_per_second.round() as u64))));
+    if reads {
+        pieces.push(LinePiece(5, format!("{}/s", bytes(pace.bytes_per_second.round() as u64))));
+    }
+    pieces.push(LinePiece(1, format!("{} elapsed", time(figures.elapsed))));
     if let Some(left) = pace.left {
-        pieces.push(LinePiece(2, format!("{} left", time(left))));
+        pieces.push(LinePiece(3, format!("{} left", time(left))));
     }
+    pieces
+}
+
+/// The current file and its number, and the address of the page.
+fn source(figures: &RunSnapshot, url: Option<&str>) -> Vec<LinePiece> {
+    let mut pieces = Vec::new();
+    if let Some(CurrentSource { number, count, file_name }) = &figures.source {
+        if *count > 1 {
+            pieces.push(LinePiece(0, format!("file {} of {}", grouped(*number as u64), grouped(*count as u64))));
+        }
+        pieces.extend(file_name.iter().map(|name| LinePiece(1, name.clone())));
+    }
+    pieces.extend(url.map(|url| LinePiece(2, url.to_owned())));
     pieces
 }
 
@@ -118,11 +143,14 @@ fn account(figures: &RunSnapshot) -> Vec<LinePiece> {
             pieces.push(LinePiece(rank, format!("{what} {}", grouped(number))));
         }
     };
-    if figures.database.is_none() {
-        add(0, "events", counts.events);
-    } else {
-        add(0, "inserted", counts.inserted);
+    match figures.task {
+        RunTask::Load if figures.database.is_none() => add(0, "events", counts.events),
+        RunTask::Load => add(0, "inserted", counts.inserted),
+        RunTask::Verify => add(0, "compared", counts.events),
+        RunTask::Delete => add(0, "deleted", figures.deleted),
     }
+    add(1, "missing", figures.missing);
+    add(2, "different", figures.different);
     add(3, "updated", counts.updated);
     add(4, "duplicate", counts.duplicate);
     add(5, "already loaded", counts.already_loaded);
