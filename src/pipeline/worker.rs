@@ -3,7 +3,7 @@
 use crate::database::store::{Batch, Store, StoreError, Written};
 use crate::input::decode::raw::ReadCounters;
 use crate::panics::inject;
-use crate::pipeline::account::activity::{Activities, Activity};
+use crate::pipeline::account::activity::{Activities, Activity, ActivityHandle};
 use crate::pipeline::account::counts::{RejectLimit, Tally};
 use crate::pipeline::claim::ClaimedBatch;
 use crate::pipeline::files::FileSegments;
@@ -65,7 +65,7 @@ impl Writers<'_> {
                         if let Some(abandonment) = abandonment {
                             self.abandon(&batch, abandonment, written.as_ref());
                         }
-                        self.settle(&mut batch, written);
+                        self.settle(&mut batch, written, &activity);
                     }
                     // The run was aborted. The events remain unfinished.
                     Err(error) if error.is_aborted() => {}
@@ -115,7 +115,7 @@ impl Writers<'_> {
     }
 
     /// Accounts for each event of a batch.
-    fn settle(&self, batch: &mut Prepared, written: Option<Written>) {
+    fn settle(&self, batch: &mut Prepared, written: Option<Written>, activity: &ActivityHandle<'_>) {
         let repeated = batch.repeated();
         let (inserted, updated, duplicate) = match written {
             Some(Written::AlreadyLoaded(held)) => return self.tally.add_loaded(&held),
@@ -132,6 +132,10 @@ impl Writers<'_> {
             counts.updated += updated;
             counts.duplicate += duplicate;
         });
+        if batch.rejected() > 0 {
+            let segment = (batch.segment.number, batch.batch.counts.events);
+            activity.set_activity(Activity::WritingRejects, Some(segment));
+        }
         self.write_rejects(batch);
     }
 

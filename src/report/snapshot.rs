@@ -60,6 +60,8 @@ pub(crate) struct RunSnapshot {
     pub deleted: u64,
     /// The source that is being read; none before the first.
     pub source: Option<CurrentSource>,
+    /// Whether a writer waits for the reject file.
+    pub awaits_reject_file: bool,
     /// None in a dry run.
     pub database: Option<DatabaseState>,
     /// Why the run is stopping early, if it is.
@@ -85,6 +87,7 @@ impl LiveRun {
             different: count(different),
             deleted: count(deleted),
             source: self.monitor.source(),
+            awaits_reject_file: self.monitor.awaits_reject_file(),
             database: self.manager.as_ref().map(DatabaseManager::state),
             stopping: self.shutdown.stopping(),
         }

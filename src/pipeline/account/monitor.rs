@@ -2,13 +2,14 @@
 
 use crate::database::store::{FileCounts, SegmentHash};
 use crate::input::decode::raw::{CurrentSource, ReadCounters};
-use crate::pipeline::account::activity::{Activities, WriterActivity};
+use crate::pipeline::account::activity::{Activities, Activity, WriterActivity};
 use crate::pipeline::account::counts::{Counts, Tally};
 use crate::pipeline::files::FileSegments;
 use crate::pipeline::rejects::kinds::{Reasons, RejectKinds};
 use crate::pipeline::reorder::InFlight;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use uuid::Uuid;
 
 /// The account of a run. Other threads may read it during the run.
@@ -74,6 +75,14 @@ impl Monitor {
 
     pub(crate) fn writers(&self) -> Vec<WriterActivity> {
         self.activities.writers()
+    }
+
+    /// Whether a writer has been waiting for the reject file for more than a second.
+    pub(crate) fn awaits_reject_file(&self) -> bool {
+        let waits = |writer: &WriterActivity| {
+            writer.activity == Activity::WritingRejects && writer.since.elapsed() > Duration::from_secs(1)
+        };
+        self.writers().iter().any(waits)
     }
 
     /// Returns the number of segments claimed by other loads that the run waits for. 0 while there is other work.

@@ -93,6 +93,7 @@ function writers(status) {
     waiting_for_turn: `segment ${number(writer.segment)}: waiting for an earlier segment with the same event`,
     writing: outage ? `holding segment ${number(writer.segment)} until the database is back`
       : `writing segment ${number(writer.segment)}, ${counted(writer.events, 'event')}`,
+    writing_rejects: `writing the rejects of segment ${number(writer.segment)}`,
     ended: 'done',
   })[writer.doing] || writer.doing;
   rows('writers', status.writers.map((writer, index) => [

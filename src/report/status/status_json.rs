@@ -197,6 +197,7 @@ fn writer(writer: &WriterActivity) -> Value {
         Activity::Waiting => "waiting",
         Activity::WaitingForTurn => "waiting_for_turn",
         Activity::Writing => "writing",
+        Activity::WritingRejects => "writing_rejects",
         Activity::Ended => "ended",
     };
     let seconds = in_tenths(writer.since.elapsed());

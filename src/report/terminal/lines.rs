@@ -182,7 +182,8 @@ fn state(figures: &RunSnapshot, pace: &Pace) -> Option<RunActivity> {
         }
         _ => match pace.stalled {
             Some(stalled) if figures.queue_depth > 0 => {
-                (format!("no progress for {}: waiting for the database", time(stalled)), true)
+                let awaited = if figures.awaits_reject_file { "reject file" } else { "database" };
+                (format!("no progress for {}: waiting for the {awaited}", time(stalled)), true)
             }
             Some(stalled) if !figures.is_all_read() => {
                 (format!("no progress for {}: waiting for input", time(stalled)), false)

@@ -206,6 +206,7 @@ mod tests {
                 different: 0,
                 deleted: 0,
                 source: None,
+                awaits_reject_file: false,
                 database: Some(database.clone()),
                 stopping: None,
             }

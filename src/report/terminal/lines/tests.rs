@@ -34,6 +34,7 @@ fn figures() -> RunSnapshot {
         different: 0,
         deleted: 0,
         source: Some(CurrentSource { number: 2, count: 14, file_name: Some("kills-2.ndjson.gz".to_owned()) }),
+        awaits_reject_file: false,
         database: Some(DatabaseState::Present),
         stopping: None,
     }
@@ -160,6 +161,12 @@ fn the_state_is_described() {
             false,
         ),
         (base(), stalled, "no progress for 25 s: waiting for the database", true),
+        (
+            RunSnapshot { awaits_reject_file: true, ..base() },
+            stalled,
+            "no progress for 25 s: waiting for the reject file",
+            true,
+        ),
         (RunSnapshot { queue_depth: 0, ..base() }, stalled, "no progress for 25 s: waiting for input", false),
         (RunSnapshot { bytes_total: read, ..base() }, pace(), "input complete, 4 segments to write", false),
         (
