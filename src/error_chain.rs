@@ -14,7 +14,7 @@ const HINT: &str = "; hint: ";
 /// An error and its causes in one line, then `; hint: ` and the hint if there is one, without secrets (see [`concealed`]).
 pub(crate) fn in_full(error: &(dyn Error + 'static)) -> String {
     let (mut text, mut hint) = (String::new(), None);
-    for cause in std::iter::successors(Some(error), |cause| cause.source()) {
+    for cause in std::iter::successors(Some(error), |&cause| cause.source()) {
         let Some((own, own_hint)) = own_text(cause) else { continue };
         hint = hint.or(own_hint);
         // Some libraries repeat the cause in their own text.
@@ -107,7 +107,10 @@ mod tests {
         let error = Unwritable("a", io::Error::from_raw_os_error(2));
         let text = in_full(&error);
         assert_eq!(text, "cannot write 'a': No such file or directory; hint: choose another path");
-        assert_eq!(in_lines(&text, "  "), "cannot write 'a': No such file or directory\n  hint: choose another path");
+        assert_eq!(
+            in_lines(&text, "  "),
+            "cannot write 'a': No such file or directory\n  hint: choose another path"
+        );
         assert_eq!(without_hint(&text), "cannot write 'a': No such file or directory");
         let outer = anyhow::Error::from(error).context("loading failed\nhint: this one counts");
         let text = "loading failed: cannot write 'a': No such file or directory; hint: this one counts";

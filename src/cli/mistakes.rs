@@ -13,7 +13,7 @@ pub(crate) fn in_two_lines(error: &Error, arguments: &[String]) -> String {
     let text = error.to_string();
     let mut paragraphs = text.split("\n\n");
     let what = paragraphs.next().unwrap_or_default().trim_end();
-    let tips: Vec<&str> = paragraphs.flat_map(str::lines).filter_map(|line| line.trim().strip_prefix("tip: "));
+    let tips = paragraphs.flat_map(str::lines).filter_map(|line| line.trim().strip_prefix("tip: "));
     // The advice to pass a misspelled option as a file leads astray.
     let tips: Vec<&str> = tips.filter(|tip| !tip.starts_with("to pass ")).collect();
     let hint = remedy(error).or_else(|| (!tips.is_empty()).then(|| tips.join("; ")));
@@ -25,7 +25,8 @@ pub(crate) fn in_two_lines(error: &Error, arguments: &[String]) -> String {
 fn in_one_line(what: &str) -> String {
     let mut line = String::new();
     for part in what.lines().map(str::trim) {
-        if let Some(values) = part.strip_prefix("[possible values: ").and_then(|part| part.strip_suffix(']')) {
+        if let Some(values) = part.strip_prefix("[possible values: ").and_then(|part| part.strip_suffix(']'))
+        {
             // Writing to a String cannot fail.
             let _ = write!(line, " (possible values: {values})");
         } else {

@@ -17,7 +17,11 @@ use crate::settings::environment::Environment;
 use uuid::Uuid;
 
 /// Runs the command. With `quiet`, `apply` reports only errors.
-pub(crate) fn run(action: &SchemaAction, env: Environment<'_>, quiet: bool) -> Result<ExitStatus, CommandError> {
+pub(crate) fn run(
+    action: &SchemaAction,
+    env: Environment<'_>,
+    quiet: bool,
+) -> Result<ExitStatus, CommandError> {
     match action {
         SchemaAction::Print(args) => {
             let SchemaSettings { layout, schema, ledger_schema, distribution } =

@@ -39,13 +39,19 @@ pub enum InputError {
         input: Source,
     },
     /// The input is a dangling symbolic link.
-    #[error("{input} is a link to a file that does not exist\nhint: check its target with 'readlink {}'", quoted(input))]
+    #[error(
+        "{input} is a link to a file that does not exist\nhint: check its target with 'readlink {}'",
+        quoted(input)
+    )]
     Dangling {
         /// The input.
         input: Source,
     },
     /// A directory cannot be listed.
-    #[error("cannot list the directory {input}\nhint: run as a user who can read it, or grant it with 'chmod u+rx {}'", quoted(input))]
+    #[error(
+        "cannot list the directory {input}\nhint: run as a user who can read it, or grant it with 'chmod u+rx {}'",
+        quoted(input)
+    )]
     Unlisted {
         /// The directory.
         input: Source,
@@ -63,10 +69,7 @@ pub enum InputError {
         input: Source,
     },
     /// The user lacks permission to read the file.
-    #[error(
-        "{input}\nhint: run as a user who can read it, or grant it with 'chmod u+r {}'",
-        quoted(input)
-    )]
+    #[error("{input}\nhint: run as a user who can read it, or grant it with 'chmod u+r {}'", quoted(input))]
     Denied {
         /// The input.
         input: Source,
@@ -115,7 +118,9 @@ pub enum InputError {
         cause: io::Error,
     },
     /// The input ends within an array. Everything before that was returned.
-    #[error("{input}: the JSON array is not closed, so the end is missing; everything before that was read\nhint: get an intact copy and run the same command again")]
+    #[error(
+        "{input}: the JSON array is not closed, so the end is missing; everything before that was read\nhint: get an intact copy and run the same command again"
+    )]
     Unclosed {
         /// The input.
         input: String,

@@ -149,7 +149,8 @@ impl ReaderChannels {
             let (number, count) = (index + 1, sources.len());
             self.counters.set_current(CurrentSource { number, count, file_name: source.file_name() });
             log::debug!("reading {source}, input {number} of {count}");
-            let (begun, stored, text) = (Instant::now(), self.counters.bytes_read(), self.counters.bytes_uncompressed());
+            let (begun, stored, text) =
+                (Instant::now(), self.counters.bytes_read(), self.counters.bytes_uncompressed());
             self.send(Message::Opened(source.to_string().into()))?;
             let failure = match open(source) {
                 Ok(reader) => self.read_one(source, reader)?,

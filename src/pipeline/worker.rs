@@ -162,7 +162,8 @@ impl Writers<'_> {
 /// Logs the outcome of a segment, and its rate.
 #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
 fn log_segment(batch: &Prepared, written: Option<&Written>, time: Duration) {
-    let (number, source, events) = (batch.segment.number + 1, &batch.segment.source, batch.batch.counts.events);
+    let (number, source, events) =
+        (batch.segment.number + 1, &batch.segment.source, batch.batch.counts.events);
     match written {
         Some(Written::Stored { inserted, updated, duplicate, refused }) => {
             let seconds = time.as_secs_f64();
@@ -173,7 +174,9 @@ fn log_segment(batch: &Prepared, written: Option<&Written>, time: Duration) {
                 events as f64 / seconds.max(f64::MIN_POSITIVE)
             );
         }
-        Some(Written::AlreadyLoaded(_)) => log::debug!("segment {number} of {source}: {events} events already loaded"),
+        Some(Written::AlreadyLoaded(_)) => {
+            log::debug!("segment {number} of {source}: {events} events already loaded");
+        }
         None => log::debug!("segment {number} of {source}: {events} events read"),
     }
 }

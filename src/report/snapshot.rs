@@ -2,8 +2,8 @@
 
 use crate::database::pool::manager::DatabaseManager;
 use crate::database::pool::state::DatabaseState;
-use crate::pipeline::account::counts::Counts;
 use crate::input::decode::raw::CurrentSource;
+use crate::pipeline::account::counts::Counts;
 use crate::pipeline::account::monitor::{Findings, Monitor};
 use crate::pipeline::shutdown::{Shutdown, Stopping};
 use std::sync::Arc;
@@ -105,7 +105,12 @@ impl RunSnapshot {
     }
 
     /// The part of the bytes read whose events are done, for estimates: reading is ahead of the database.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, clippy::cast_sign_loss, reason = "an estimate")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        clippy::cast_sign_loss,
+        reason = "an estimate"
+    )]
     pub(crate) fn bytes_done(&self) -> u64 {
         match (self.events_done(), self.counts.events) {
             (done, events) if done < events => (self.bytes_read as f64 * done as f64 / events as f64) as u64,

@@ -355,7 +355,9 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.outcome())?;
         match &self.error {
-            Some(_) if self.is_logged => writeln!(f, "  cause: some input could not be read completely, see above")?,
+            Some(_) if self.is_logged => {
+                writeln!(f, "  cause: some input could not be read completely, see above")?;
+            }
             Some(error) => writeln!(f, "  cause: {}", in_lines(error, "  "))?,
             None => {}
         }

@@ -46,7 +46,9 @@ pub enum SettingError {
         uid: u32,
     },
     /// Other users can write `.env`.
-    #[error("other users can write the file .env (mode {mode:o}), so it is not used\nhint: run: chmod go-w .env")]
+    #[error(
+        "other users can write the file .env (mode {mode:o}), so it is not used\nhint: run: chmod go-w .env"
+    )]
     EnvFileMode {
         /// The permission bits.
         mode: u32,

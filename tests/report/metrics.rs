@@ -21,7 +21,9 @@ const SERVER: &str = "server=\"americas\"";
 /// A sample's name without [`SERVER`], which it must have.
 fn without_server(name: &str) -> String {
     assert!(name.contains(SERVER), "{name}");
-    name.replace(&format!(",{SERVER}"), "").replace(&format!("{SERVER},"), "").replace(&format!("{{{SERVER}}}"), "")
+    name.replace(&format!(",{SERVER}"), "")
+        .replace(&format!("{SERVER},"), "")
+        .replace(&format!("{{{SERVER}}}"), "")
 }
 
 /// The samples by name and labels, without [`SERVER`]. Asserts the rules of Prometheus's `promtool`: help and type before a family's samples,

@@ -77,7 +77,8 @@ fn run_observed(
     };
     let (report, store, metrics) = if let Some(recorded) = recorded {
         // The ledger now has the run, so its end must be recorded on every path.
-        let progress = Progress::start(live, parts.process.screen.clone(), url).context("cannot start a thread");
+        let progress =
+            Progress::start(live, parts.process.screen.clone(), url).context("cannot start a thread");
         let report = match &progress {
             Ok(_) => read_and_store(parts, recorded.as_ref()),
             Err(error) => RunReport::failed(anyhow::anyhow!("{error:#}")),

@@ -208,7 +208,11 @@ fn variables() {
             "invalid value '-1' for PGCONNECT_TIMEOUT (expected a whole number of seconds",
         ),
         ("PGTARGETSESSIONATTRS", "up", "invalid value 'up' for PGTARGETSESSIONATTRS (possible values: any"),
-        ("PGSSLROOTCERT", "/none", "cannot use PGSSLROOTCERT '/none': No such file or directory\nhint: name a PEM file"),
+        (
+            "PGSSLROOTCERT",
+            "/none",
+            "cannot use PGSSLROOTCERT '/none': No such file or directory\nhint: name a PEM file",
+        ),
         ("PGSSLCERT", "/none", "cannot use PGSSLCERT '/none'"),
         (
             "PGLOADBALANCEHOSTS",

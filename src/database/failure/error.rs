@@ -51,7 +51,9 @@ pub(crate) enum DatabaseError {
     #[error("a trigger or rule of the table dropped the event")]
     Dropped,
     /// The same for the rows of the ledger.
-    #[error("a trigger or rule of kill_load_run or kill_load_segment drops the written rows\nhint: remove it")]
+    #[error(
+        "a trigger or rule of kill_load_run or kill_load_segment drops the written rows\nhint: remove it"
+    )]
     LedgerDrops,
     /// The `statement_timeout` of the role or the database cancels even the setup of a session.
     #[error(

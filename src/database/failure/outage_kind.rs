@@ -17,6 +17,8 @@ pub enum OutageKind {
     OutOfDiskSpace,
     /// A standby, or read-only.
     ReadOnly,
+    /// No server matches `target_session_attrs`.
+    Unmatched,
     /// Errors of the server's files.
     StorageErrors,
     /// A COMMIT waits for a synchronous standby.
@@ -29,7 +31,8 @@ impl OutageKind {
         match (error, error.sqlstate()) {
             (DatabaseError::NoAnswer(_), _) => Self::NotAnswering,
             (DatabaseError::Standby(_) | DatabaseError::Unreplicated, _) => Self::AwaitsStandby,
-            (DatabaseError::Unmet(_), _) | (_, Some("25006")) => Self::ReadOnly,
+            (DatabaseError::Unmet(_), _) => Self::Unmatched,
+            (_, Some("25006")) => Self::ReadOnly,
             (_, Some("57P03")) => Self::NotReady,
             (_, Some("53300")) => Self::OutOfConnections,
             (_, Some("53100")) => Self::OutOfDiskSpace,
@@ -54,6 +57,7 @@ impl fmt::Display for OutageKind {
             Self::OutOfConnections => "out of connections",
             Self::OutOfDiskSpace => "out of disk space",
             Self::ReadOnly => "read-only",
+            Self::Unmatched => "without a matching server",
             Self::StorageErrors => "failing with storage errors",
             Self::AwaitsStandby => "waiting for a synchronous standby",
         })

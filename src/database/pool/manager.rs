@@ -104,7 +104,9 @@ impl DatabaseManager {
         // The calls that follow fail with the same cause, so it is no warning here.
         match health.check_on(&opener, &Deadline::unbounded(), &mut first) {
             Ok(HealthStatus { error: None, .. }) => log::debug!("the database is healthy"),
-            Ok(HealthStatus { error: Some(error), .. }) => log::info!("Database health check failed: {error}"),
+            Ok(HealthStatus { error: Some(error), .. }) => {
+                log::info!("Database health check failed: {error}");
+            }
             Err(error) => log::info!("Database health check failed: {}", in_full(&error)),
         }
         let (gate, closings) = AvailabilityGate::new(trouble.away_timeout);
@@ -314,6 +316,8 @@ impl DatabaseManager {
     ) -> Result<T, StoreError> {
         let failed = |error| match error {
             DatabaseError::Aborted => StoreError::aborted(format!("{what} was cancelled")),
+            // It says what failed.
+            DatabaseError::Described(described) => described,
             error => {
                 let event = error.event();
                 StoreError::new(format!("{what} failed"), error).at_event(event)

@@ -3,8 +3,8 @@
 //! Invariant: `buffer[start..end]` was read from the source and not yet taken. `taken` counts the bytes before it.
 
 use std::io::{self, Read};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Bytes read over all sources, up to 2 MiB ahead of the segments, and the current source.
 #[derive(Debug, Default)]

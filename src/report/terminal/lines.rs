@@ -127,7 +127,10 @@ fn source(figures: &RunSnapshot, url: Option<&str>) -> Vec<LinePiece> {
     let mut pieces = Vec::new();
     if let Some(CurrentSource { number, count, file_name }) = &figures.source {
         if *count > 1 {
-            pieces.push(LinePiece(0, format!("file {} of {}", grouped(*number as u64), grouped(*count as u64))));
+            pieces.push(LinePiece(
+                0,
+                format!("file {} of {}", grouped(*number as u64), grouped(*count as u64)),
+            ));
         }
         pieces.extend(file_name.iter().map(|name| LinePiece(1, name.clone())));
     }
@@ -226,13 +229,18 @@ fn shortened(text: String, room: usize) -> String {
         return text;
     }
     let without_attempt = match text.split_once(", attempt ") {
-        Some((before, after)) => format!("{before}{}", after.trim_start_matches(|letter: char| letter.is_ascii_digit())),
+        Some((before, after)) => {
+            format!("{before}{}", after.trim_start_matches(|letter: char| letter.is_ascii_digit()))
+        }
         None => text,
     };
     if without_attempt.len() <= room {
         return without_attempt;
     }
-    cut(without_attempt.replace(" for ", " ").replace("unreachable", "down").replace("retrying", "retry"), room)
+    cut(
+        without_attempt.replace(" for ", " ").replace("unreachable", "down").replace("retrying", "retry"),
+        room,
+    )
 }
 
 /// Truncates a line. The text is ASCII, unless an index has another name.

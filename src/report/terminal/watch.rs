@@ -68,7 +68,8 @@ impl Watch {
             let rest = if line.chars().count() < size.columns { REST_OF_LINE } else { "" };
             format!("{line}{rest}\n")
         };
-        let lines: String = clipped(&wrapped(&visible(&text), size.columns), size).into_iter().map(ended).collect();
+        let lines: String =
+            clipped(&wrapped(&visible(&text), size.columns), size).into_iter().map(ended).collect();
         format!("{BEGIN}{start}{HOME}{lines}{BELOW}{END}")
     }
 

@@ -25,6 +25,7 @@ use crate::database::connect::tls::error::TlsError;
 use crate::database::connect::tls::file::read_file;
 use crate::database::connect::tls::verifier::{Check, Verifier};
 use crate::database::connect::tls::versions::versions;
+use crate::error_chain::system_text;
 use crate::permissions::is_of_another;
 use postgres::Config;
 use postgres::config::{Host, SslMode, SslNegotiation};
@@ -278,7 +279,8 @@ const WANTED: &str = "name a PEM file that this user can read";
 
 fn certificates(path: &Path, place: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let unreadable = |why: String| TlsError::File { place: place.to_owned(), path: path.to_owned(), why };
-    let bytes = read_file(path).map_err(|error| unreadable(format!("{}\nhint: {WANTED}", system_text(&error))))?;
+    let bytes =
+        read_file(path).map_err(|error| unreadable(format!("{}\nhint: {WANTED}", system_text(&error))))?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
     match found {
         Ok(found) if found.is_empty() => {
@@ -326,8 +328,10 @@ impl Identity {
 
 fn private_key(path: &Path, place: &str) -> Result<PrivateKeyDer<'static>, TlsError> {
     let unreadable = |why: String| TlsError::File { place: place.to_owned(), path: path.to_owned(), why };
-    let not_there = "\nhint: set sslkey to the private key of sslcert (the sslcert of Prisma is sslrootcert here)";
-    let file = fs::metadata(path).map_err(|error| unreadable(format!("{}{not_there}", system_text(&error))))?;
+    let not_there =
+        "\nhint: set sslkey to the private key of sslcert (the sslcert of Prisma is sslrootcert here)";
+    let file =
+        fs::metadata(path).map_err(|error| unreadable(format!("{}{not_there}", system_text(&error))))?;
     if !file.is_file() {
         return Err(unreadable(format!("it is not a regular file\nhint: {WANTED}")));
     }
@@ -343,7 +347,8 @@ fn private_key(path: &Path, place: &str) -> Result<PrivateKeyDer<'static>, TlsEr
             path.display()
         )));
     }
-    let text = read_file(path).map_err(|error| unreadable(format!("{}\nhint: {WANTED}", system_text(&error))))?;
+    let text =
+        read_file(path).map_err(|error| unreadable(format!("{}\nhint: {WANTED}", system_text(&error))))?;
     let is_encrypted = ["BEGIN ENCRYPTED PRIVATE KEY", "Proc-Type: 4,ENCRYPTED"]
         .iter()
         .any(|mark| memchr::memmem::find(&text, mark.as_bytes()).is_some());

@@ -77,7 +77,12 @@ fn lines_fit_the_terminal() {
             "file 2 of 14  kills-2.ndjson.gz  http://127.0.0.1:8080/",
             "inserted 1,234,567  duplicate 1,204  rejected 3  retries 2",
         ),
-        (40, " 31%  1 min 20 s elapsed", "file 2 of 14  kills-2.ndjson.gz", "inserted 1,234,567  rejected 3"),
+        (
+            40,
+            "[===>       ]   31%  1 min 20 s elapsed",
+            "file 2 of 14  kills-2.ndjson.gz",
+            "inserted 1,234,567  rejected 3",
+        ),
         (24, " 31%", "file 2 of 14", "inserted 1,234,567"),
         (10, " 31%", "file 2 of", "inserted "),
         (1, "", "", ""),
@@ -105,10 +110,13 @@ fn unknown_sizes_are_not_shown() {
     let Lines { advance, .. } = lines(&piped(), &Pace { left: None, ..pace() }, None, 200);
     assert_eq!(advance, "12.8 GB  152,310 events/s  213.0 MB/s  1 min 20 s elapsed");
     let empty = RunSnapshot { bytes_total: Some(0), bytes_read: 0, ..figures() };
-    assert_eq!(lines(&empty, &Pace::default(), None, 200).advance, "0 bytes  0 events/s  0 bytes/s  1 min 20 s elapsed");
+    assert_eq!(
+        lines(&empty, &Pace::default(), None, 200).advance,
+        "0 bytes  0 events/s  0 bytes/s  1 min 20 s elapsed"
+    );
     let grown = RunSnapshot { bytes_read: 50_000_000_000, ..figures() };
     let grown = lines(&grown, &Pace::default(), None, 80).advance;
-    assert_eq!(grown, "100%  41.2 of 41.2 GB  0 events/s  0 bytes/s  1 min 20 s elapsed");
+    assert_eq!(grown, "[===========]  100%  41.2 of 41.2 GB  0 events/s  0 bytes/s  1 min 20 s elapsed");
     let nearly = RunSnapshot { bytes_read: 41_199_999_999, ..figures() };
     assert!(lines(&nearly, &pace(), None, 40).advance.starts_with(" 99%"));
 }
@@ -226,7 +234,8 @@ fn a_narrow_terminal_gets_a_shorter_text() {
         (40, "database down 12 s, retry in 4 s"),
     ] {
         let database = DatabaseState::Away(outage(OutageKind::Unreachable, 12, Some(4000)));
-        let narrow = lines(&RunSnapshot { database: Some(database), ..figures() }, &pace(), None, width).state;
+        let narrow =
+            lines(&RunSnapshot { database: Some(database), ..figures() }, &pace(), None, width).state;
         assert_eq!(narrow.expect("a state").text, text);
     }
 }
