@@ -5,6 +5,7 @@ use crate::database::connect::server_version::Unsupported;
 use crate::database::store::StoreError;
 use crate::error_chain::cause_of;
 use postgres::Error;
+use postgres::error::SqlState;
 use std::io;
 use std::time::Duration;
 
@@ -104,6 +105,9 @@ pub(crate) enum DatabaseError {
 
 fn headline(error: &Error) -> &'static str {
     match error.code() {
+        Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
+            "the role lacks a privilege\nhint: grant the role the privileges of a loader, which deploy/role.sql lists"
+        }
         Some(_) => "the database refused",
         None if error.is_closed() || cause_of::<io::Error>(error).is_some() => "the connection broke",
         None => "unexpected type in the response of the database",
@@ -140,7 +144,7 @@ impl DatabaseError {
             | DatabaseError::Connect { error, .. }
             | DatabaseError::TimeoutTooShort(error)
             | DatabaseError::StatementPooling(error)
-            | DatabaseError::ReadOnlyRole(error) => error.code().map(postgres::error::SqlState::code),
+            | DatabaseError::ReadOnlyRole(error) => error.code().map(SqlState::code),
             _ => None,
         }
     }

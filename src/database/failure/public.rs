@@ -34,7 +34,6 @@ fn hidden(code: &str) -> String {
     let what = match code {
         "53100" => "its disk is full, ",
         "25006" => "it is read-only, ",
-        "42501" => "the role lacks a privilege, ",
         _ => "",
     };
     format!("{what}SQLSTATE {code}; the full message is on standard error of the load")
