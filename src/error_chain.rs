@@ -63,7 +63,9 @@ fn split(text: &str) -> (&str, Option<&str>) {
 /// The text of an error without its causes, and its hint. None if the cause has the complete text. A server error includes
 /// its SQLSTATE, and not its severity, which its outcome shows.
 pub(crate) fn own_text(error: &(dyn Error + 'static)) -> Option<(String, Option<String>)> {
-    if error.downcast_ref::<postgres::Error>().is_some_and(|error| error.as_db_error().is_some()) {
+    let has_cause =
+        |error: &postgres::Error| error.as_db_error().is_some() || cause_of::<io::Error>(error).is_some();
+    if error.downcast_ref().is_some_and(has_cause) {
         return None;
     }
     if let Some(error) = error.downcast_ref::<DbError>() {

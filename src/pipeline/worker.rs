@@ -162,17 +162,26 @@ impl Writers<'_> {
 /// Logs the outcome of a segment, and its rate.
 #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
 fn log_segment(batch: &Prepared, written: Option<&Written>, time: Duration) {
+    if !log::log_enabled!(log::Level::Debug) {
+        return;
+    }
     let (number, source, events) =
         (batch.segment.number + 1, &batch.segment.source, batch.batch.counts.events);
     match written {
         Some(Written::Stored { inserted, updated, duplicate, refused }) => {
             let seconds = time.as_secs_f64();
-            log::debug!(
-                "segment {number} of {source}: {events} events, {inserted} inserted, {updated} updated, {duplicate} \
-                 duplicate, {} refused by the database, in {seconds:.2} s, {:.0} events/s",
-                refused.len(),
-                events as f64 / seconds.max(f64::MIN_POSITIVE)
-            );
+            let rate = events as f64 / seconds.max(f64::MIN_POSITIVE);
+            let outcomes = [
+                (*inserted, "inserted"),
+                (*updated, "updated"),
+                (*duplicate, "duplicate"),
+                (batch.rejected(), "rejected"),
+                (refused.len() as u64, "refused by the database"),
+            ];
+            let some = outcomes.iter().filter(|(count, _)| *count > 0);
+            let outcomes: Vec<String> = some.map(|(count, what)| format!("{count} {what}")).collect();
+            let outcomes = outcomes.join(", ");
+            log::debug!("segment {number} of {source}: {outcomes} in {seconds:.2} s, {rate:.0} events/s");
         }
         Some(Written::AlreadyLoaded(_)) => {
             log::debug!("segment {number} of {source}: {events} events already loaded");

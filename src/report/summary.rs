@@ -1,5 +1,6 @@
 //! The summary of a load, as text and as JSON.
 
+mod next_steps;
 #[cfg(test)]
 mod tests;
 
@@ -9,7 +10,6 @@ use crate::layout::Layout;
 use crate::pipeline::account::counts::Counts;
 use crate::pipeline::rejects::kinds::{RejectKind, RejectKinds};
 use crate::report::format::{bytes, counted, grouped, time};
-use crate::shell::shell_quoted;
 use serde::Serialize;
 use std::fmt;
 use std::path::PathBuf;
@@ -368,44 +368,5 @@ impl fmt::Display for Summary {
             write!(f, "\n  {what_for}:\n    {command}")?;
         }
         Ok(())
-    }
-}
-
-impl Summary {
-    /// The commands to run next, each with its purpose.
-    pub(crate) fn next_steps(&self) -> Vec<(&'static str, String)> {
-        let NextCommands { again, unlimited, load, load_piped, verify, health } = &self.next;
-        let of_input = |from_file, from_pipe| if verify.is_some() { from_file } else { from_pipe };
-        let rejects = self.rejects_file.as_ref().map(|path| shell_quoted(&path.to_string_lossy()));
-        let list = rejects.as_ref().map(|file| {
-            ("to list the rejects", format!("jq -r '[.source, .line, .field, .reason] | @tsv' {file}"))
-        });
-        let reload =
-            |file: &String| ("to load the corrected rejects", format!("jq -r .raw {file} | {load_piped}"));
-        match self.status {
-            RunStatus::Complete | RunStatus::Rejects if self.dry_run => {
-                vec![(of_input("to load it", "to load it, with the same input"), load.clone())]
-            }
-            RunStatus::Complete => verify.iter().map(|verify| ("to check it", verify.clone())).collect(),
-            RunStatus::Rejects => list.into_iter().chain(rejects.as_ref().map(reload)).collect(),
-            RunStatus::Interrupted => {
-                vec![(of_input("to resume", "to resume, with the same input"), again.clone())]
-            }
-            RunStatus::RejectLimit => {
-                let remainder = of_input(
-                    "to load the remaining events without a reject limit",
-                    "to load the remaining events without a reject limit, with the same input",
-                );
-                list.into_iter().chain([(remainder, unlimited.clone())]).collect()
-            }
-            RunStatus::Failed => {
-                let health = self.database_failed.then(|| ("to check the database", health.clone()));
-                let resume = of_input(
-                    "to resume after fixing the cause",
-                    "to resume after fixing the cause, with the same input",
-                );
-                health.into_iter().chain([(resume, again.clone())]).collect()
-            }
-        }
     }
 }

@@ -6,6 +6,7 @@ use crate::database::failure::classify::ErrorClass;
 use crate::database::failure::error::DatabaseError;
 use crate::database::failure::gate_error::GateError;
 use crate::database::failure::outage_kind::OutageKind;
+use crate::database::failure::public::in_public;
 use crate::database::pool::outages::{OutageLog, Outages};
 use crate::database::session::deadline::{Deadline, Waited};
 use crate::error_chain::{in_full, with_note};
@@ -49,6 +50,8 @@ struct GateState {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutageProgress {
     pub kind: OutageKind,
+    /// The last cause, in a text that is safe to publish.
+    pub cause: String,
     /// The time since it began.
     pub elapsed: Duration,
     /// The number of attempts to reach the database.
@@ -190,6 +193,7 @@ impl AvailabilityGate {
         let cause = state.cause.as_ref().map(|(_, cause)| Arc::clone(cause));
         Some(OutageProgress {
             kind: cause.as_ref().map_or(OutageKind::Unreachable, |cause| OutageKind::of(cause)),
+            cause: cause.map(|cause| in_public(&*cause)).unwrap_or_default(),
             elapsed: since.elapsed(),
             attempts: state.failures,
             next_try: state.next_probe.and_then(|next| next.checked_duration_since(Instant::now())),

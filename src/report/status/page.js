@@ -85,6 +85,7 @@ function counts(status) {
 }
 
 function writers(status) {
+  byId('writers-section').hidden = status.finished;
   const outage = status.database && status.database.outage;
   const isRead = status.bytes_total && status.bytes_read >= status.bytes_total;
   const doing = (writer) => ({
@@ -107,6 +108,7 @@ function database(status) {
   const about = status.database;
   document.querySelectorAll('.of-database').forEach((element) => { element.hidden = !about; });
   if (!about) return;
+  byId('pool-section').hidden = status.finished;
   const {pool, retries} = about;
   const values = (id, list) => rows(id, list.map(([name, value]) => [[name, '', 'th'], [value, 'number']]));
   const positive = (name, value) => (value ? [[name, number(value)]] : []);
@@ -246,7 +248,6 @@ function render(status) {
   const percent = status.bytes_total ? `${Math.min(100, Math.floor(100 * status.bytes_read / status.bytes_total))} % · ` : '';
   document.title = `${status.finished ? '' : percent}${STATES[status.state] || status.state} – aegis-kills`;
   const about = status.database;
-  const current = about && about.outages.find((outage) => !outage.over);
   const postgres = about && about.server_version ? ` · PostgreSQL ${about.server_version}` : '';
   const outage = about && !status.finished ? about.outage : null;
   const waits = status.state === 'waiting'
@@ -254,7 +255,7 @@ function render(status) {
   write(byId('detail'), outage
     ? `For ${time(outage.seconds)}, attempt ${number(Math.max(1, outage.attempts))}. Without an answer the load ends with code 4 in ${time(outage.gives_up_seconds)}. No event is lost.`
     : waits || `${file(status)}${status.server} · layout ${status.layout}${postgres}`);
-  const trouble = current ? current.cause : about && !about.healthy ? about.error : '';
+  const trouble = outage ? outage.cause : about && !about.healthy ? about.error : '';
   show('error', status.error || trouble);
   progress(status);
   counts(status);

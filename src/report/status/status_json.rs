@@ -185,6 +185,7 @@ fn outage_in_progress(state: &DatabaseState) -> Option<Value> {
     let DatabaseState::Away(outage) = state else { return None };
     Some(json!({
         "kind": outage.kind.to_string(),
+        "cause": shortened(&outage.cause),
         "seconds": in_tenths(outage.elapsed),
         "attempts": outage.attempts,
         "next_attempt_seconds": outage.next_try.map(in_tenths),

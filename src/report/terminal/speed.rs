@@ -220,6 +220,7 @@ mod tests {
     fn away() -> DatabaseState {
         DatabaseState::Away(OutageProgress {
             kind: OutageKind::Unreachable,
+            cause: String::new(),
             elapsed: Duration::from_secs(3),
             attempts: 2,
             next_try: None,

@@ -244,7 +244,14 @@ fn a_narrow_terminal_gets_a_shorter_text() {
 fn outage(kind: OutageKind, seconds: u64, next_try: Option<u64>) -> OutageProgress {
     let next_try = next_try.map(Duration::from_millis);
     let left = Duration::from_mins(4);
-    OutageProgress { kind, elapsed: Duration::from_secs(seconds), attempts: 5, next_try, left }
+    OutageProgress {
+        kind,
+        cause: String::new(),
+        elapsed: Duration::from_secs(seconds),
+        attempts: 5,
+        next_try,
+        left,
+    }
 }
 
 #[test]
