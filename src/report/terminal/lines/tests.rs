@@ -83,7 +83,7 @@ fn lines_fit_the_terminal() {
             "file 2 of 14  kills-2.ndjson.gz",
             "inserted 1,234,567  rejected 3",
         ),
-        (24, " 31%", "file 2 of 14", "inserted 1,234,567"),
+        (24, "[====>          ]   31%", "file 2 of 14", "inserted 1,234,567"),
         (10, " 31%", "file 2 of", "inserted "),
         (1, "", "", ""),
     ] {
@@ -118,7 +118,7 @@ fn unknown_sizes_are_not_shown() {
     let grown = lines(&grown, &Pace::default(), None, 80).advance;
     assert_eq!(grown, "[===========]  100%  41.2 of 41.2 GB  0 events/s  0 bytes/s  1 min 20 s elapsed");
     let nearly = RunSnapshot { bytes_read: 41_199_999_999, ..figures() };
-    assert!(lines(&nearly, &pace(), None, 40).advance.starts_with(" 99%"));
+    assert!(lines(&nearly, &pace(), None, 40).advance.contains(" 99%"));
 }
 
 #[test]
