@@ -63,7 +63,7 @@ fn segments(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("prepare");
     group.throughput(Throughput::Bytes(whole[0].len() as u64));
     let first = segment(&whole[0]);
-    for layout in [Layout::Archive, Layout::Aegis] {
+    for layout in Layout::ALL {
         let preparer = Preparer {
             layout,
             server: Server::Europe,

@@ -14,8 +14,8 @@
 --
 -- -v delete=on also grants the loader DELETE on events, for 'aegis-kills delete'.
 --
--- Repeated runs are safe, and revoke other privileges of the two roles on these tables. Run the file again after you
--- have applied another layout. All statements are one transaction. An existing role is used, unless it has an attribute
+-- Repeated runs are safe, and revoke other privileges of the two roles on these tables: give the same variables each
+-- time, also delete=on. Run the file again after an upgrade and after you have applied another layout. All statements are one transaction. An existing role is used, unless it has an attribute
 -- such as CREATEROLE.
 --
 -- The loader can add events, rewrite events that differ (--on-conflict update), write the ledger, and create temporary

@@ -193,7 +193,7 @@ mod citus {
 mod documents {
     // `deploy/`, `docs/deployment.md`, `.env.example`.
     mod deploy;
-    // Links, and test names, metrics and messages in documents.
+    // Links, paths, test names, metrics and messages in documents.
     mod facts;
     // `deploy/alerts.yaml` and `deploy/grafana-dashboard.json`.
     mod monitoring;

@@ -152,6 +152,14 @@ mod tests {
     }
 
     #[test]
+    fn each_exit_code_is_one_of_a_command() {
+        let used: Vec<&str> = COMMANDS.iter().flat_map(|facts| facts.exits).map(|exit| exit.0).collect();
+        for exit in EXIT_CODES {
+            assert!(used.contains(&exit.code), "no command ends with {exit:?}");
+        }
+    }
+
+    #[test]
     fn the_overview_has_each_variable() {
         let mut root = Cli::command();
         root.build();

@@ -122,7 +122,7 @@ mod tests {
             (aegis.of_table("KillEvent"), aegis.of_table("kill_load_file")),
             ("europe", "aegis_kills")
         );
-        for layout in [Layout::Archive, Layout::Aegis] {
+        for layout in Layout::ALL {
             assert_eq!(of(layout, Some("x")).ledger, "x");
             assert!(!of(layout, Some("europe")).is_apart());
         }

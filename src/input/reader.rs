@@ -16,9 +16,10 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::input::buffers::{Buffer, BufferPool};
 use crate::input::convert::PipedCommand;
-use crate::input::decode::decoder::{Break, DecodeStatus, Decoder};
+use crate::input::decode::decoder::Decoder;
 use crate::input::decode::format::{Format, Head, sniff};
 use crate::input::decode::raw::{CurrentSource, RawInput, ReadCounters};
+use crate::input::decode::step::{Break, DecodeStatus};
 use crate::input::error::InputError;
 use crate::input::source::Source;
 use crate::panics::inject;

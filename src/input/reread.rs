@@ -11,9 +11,10 @@ use std::sync::Arc;
 
 use crate::input::buffers::Buffer;
 use crate::input::convert::PipedCommand;
-use crate::input::decode::decoder::{Break, DecodeStatus, Decoder};
+use crate::input::decode::decoder::Decoder;
 use crate::input::decode::format::Format;
 use crate::input::decode::raw::{RawInput, ReadCounters};
+use crate::input::decode::step::{Break, DecodeStatus};
 use crate::input::error::{Breakage, InputError};
 use crate::input::reader::first_bytes;
 use crate::input::segment::Segment;

@@ -3,8 +3,8 @@
 //! Invariant: a claim has one owner. Its drop releases it, also when a thread panics or the run is stopped.
 
 use crate::database::store::{SegmentHash, Store};
-use crate::pipeline::prepare::abandonment::Abandonment;
 use crate::pipeline::prepare::prepared::Prepared;
+use crate::pipeline::source_segments::SourceError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The number of claims that a run holds.
@@ -42,8 +42,8 @@ impl Drop for SegmentClaim<'_> {
 /// A batch with the claim on its segment.
 pub(crate) struct ClaimedBatch<'r> {
     pub(crate) prepared: Prepared,
-    /// Set if its source is abandoned. Then only its rejects are written, and nothing is stored.
-    pub(crate) abandonment: Option<Abandonment>,
+    /// The error if its source is abandoned. Then only its rejects are written, and nothing is stored.
+    pub(crate) abandoned: Option<SourceError>,
     /// Held for its drop. None in a dry run.
     pub(crate) _claim: Option<SegmentClaim<'r>>,
 }

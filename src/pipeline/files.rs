@@ -21,8 +21,6 @@ struct KeptFiles {
 enum KeptSegments {
     /// The segments so far.
     Some(Vec<SegmentHash>),
-    /// The ledger entries of an abandoned source. Its other segments do not matter.
-    Abandoned(Vec<SegmentHash>),
     /// There are too many.
     Unknown,
 }
@@ -38,14 +36,8 @@ impl FileSegments {
         match segments {
             KeptSegments::Some(_) if is_full => *segments = KeptSegments::Unknown,
             KeptSegments::Some(segments) => segments.push(hash),
-            KeptSegments::Abandoned(_) | KeptSegments::Unknown => {}
+            KeptSegments::Unknown => {}
         }
-    }
-
-    /// Records that a source is abandoned, with the ledger entries of its rejects.
-    pub(crate) fn abandon(&self, source: &Arc<str>, entries: &[SegmentHash]) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.sources.insert(Arc::clone(source), KeptSegments::Abandoned(entries.to_vec()));
     }
 
     /// Returns the segments of a source in arbitrary order, or none if they are unknown. A source without text has none.
@@ -53,7 +45,7 @@ impl FileSegments {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match kept.sources.get(source) {
             None => Some(Vec::new()),
-            Some(KeptSegments::Some(segments) | KeptSegments::Abandoned(segments)) => Some(segments.clone()),
+            Some(KeptSegments::Some(segments)) => Some(segments.clone()),
             Some(KeptSegments::Unknown) => None,
         }
     }
@@ -73,19 +65,5 @@ mod tests {
         }
         assert_eq!(files.of("small"), Some(vec![SegmentHash([1; 32])]));
         assert_eq!((files.of("large"), files.of("empty")), (None, Some(Vec::new())));
-    }
-
-    #[test]
-    fn an_abandoned_file_has_only_the_entries_of_its_rejects() {
-        let files = FileSegments::default();
-        let source: Arc<str> = "source".into();
-        for (number, is_abandoned) in [(1, false), (2, false), (3, true), (4, false)] {
-            if is_abandoned {
-                files.abandon(&source, &[SegmentHash([1; 32]), SegmentHash([3; 32])]);
-            } else {
-                files.note(&source, SegmentHash([number; 32]));
-            }
-        }
-        assert_eq!(files.of("source"), Some(vec![SegmentHash([1; 32]), SegmentHash([3; 32])]));
     }
 }

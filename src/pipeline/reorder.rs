@@ -9,7 +9,7 @@
 //! Invariant: each number has one [`SequenceSlot`], whose drop lets the next number proceed. No wait for a number is
 //! endless.
 
-use crate::database::store::{LoadedSegment, SegmentHash};
+use crate::database::store::LoadedSegment;
 use crate::pipeline::claim::ClaimedBatch;
 use crate::pipeline::prepare::first_values::FirstValues;
 use crossbeam_channel::Sender;
@@ -39,7 +39,7 @@ struct Ready<'r> {
     /// None if there is nothing to write.
     batch: Option<ClaimedBatch<'r>>,
     /// The segment, and the result of an earlier load.
-    loaded: Option<(SegmentHash, LoadedSegment)>,
+    loaded: Option<LoadedSegment>,
 }
 
 /// A batch on its way to a writer.
@@ -54,7 +54,7 @@ pub(crate) struct SequenceSlot<'q, 'r> {
     number: u64,
     source: Option<Arc<str>>,
     batch: Option<ClaimedBatch<'r>>,
-    loaded: Option<(SegmentHash, LoadedSegment)>,
+    loaded: Option<LoadedSegment>,
 }
 
 impl<'r> Sequencer<'r> {
@@ -101,8 +101,8 @@ impl<'r> SequenceSlot<'_, 'r> {
     }
 
     /// Records that an earlier load has loaded the segment.
-    pub(crate) fn pass(mut self, hash: SegmentHash, loaded: LoadedSegment) {
-        self.loaded = Some((hash, loaded));
+    pub(crate) fn pass(mut self, loaded: LoadedSegment) {
+        self.loaded = Some(loaded);
     }
 }
 

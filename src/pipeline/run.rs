@@ -307,7 +307,7 @@ impl<'r> PrepareStage<'r> {
                 let (number, events) = (segment.number + 1, held.counts.events);
                 log::debug!("segment {number} of {}: {events} events already loaded", segment.source);
                 self.writers.tally.skip(&held);
-                slot.pass(hash, held);
+                slot.pass(held);
             }
             SegmentFate::Deferred => {}
         }
@@ -363,6 +363,6 @@ impl<'r> PrepareStage<'r> {
             counts.lines += prepared.batch.counts.lines;
             counts.events += prepared.batch.counts.events;
         });
-        slot.fill(ClaimedBatch { prepared, abandonment: None, _claim: claim });
+        slot.fill(ClaimedBatch { prepared, abandoned: None, _claim: claim });
     }
 }

@@ -41,13 +41,6 @@ impl SourceError {
     pub(crate) fn is_damaged(&self) -> bool {
         matches!(self, Self::Input(InputError::Broken { breakage: Breakage::Damaged(_), .. }))
     }
-}
-
-impl SourceError {
-    /// Returns whether the source is read again by the next load. An abandoned one is reported once.
-    pub(crate) fn is_read_again(&self) -> bool {
-        !matches!(self, Self::NoEvents { .. })
-    }
 
     /// Returns the display name of the source.
     pub(crate) fn source_name(&self) -> String {

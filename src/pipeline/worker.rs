@@ -1,13 +1,13 @@
 //! The writer threads. Each takes the next batch, stores it and accounts for its events.
 
 use crate::database::store::{Batch, Store, StoreError, Written};
+use crate::error_chain::in_full;
 use crate::input::decode::raw::ReadCounters;
 use crate::panics::inject;
 use crate::pipeline::account::activity::{Activities, Activity, ActivityHandle};
 use crate::pipeline::account::counts::{RejectLimit, Tally};
 use crate::pipeline::claim::ClaimedBatch;
 use crate::pipeline::files::FileSegments;
-use crate::pipeline::prepare::abandonment::Abandonment;
 use crate::pipeline::prepare::first_values::FirstValues;
 use crate::pipeline::prepare::prepared::Prepared;
 use crate::pipeline::rejects::file::RejectFile;
@@ -51,7 +51,7 @@ impl Writers<'_> {
         let mut input_wait = InputWait::default();
         while let Some(QueuedBatch { batch, entry }) = self.next(batches, &mut input_wait) {
             // The claim is released after the batch is accounted for, and before later batches get their turn.
-            let ClaimedBatch { prepared: mut batch, abandonment, _claim } = batch;
+            let ClaimedBatch { prepared: mut batch, abandoned, _claim } = batch;
             let segment = Some((batch.segment.number, batch.batch.counts.events));
             activity.set_activity(Activity::WaitingForTurn, segment);
             entry.wait_for_turn();
@@ -62,8 +62,9 @@ impl Writers<'_> {
                 match self.store_batch(&batch.batch) {
                     Ok(written) => {
                         log_segment(&batch, written.as_ref(), begun.elapsed());
-                        if let Some(abandonment) = abandonment {
-                            self.abandon(&batch, abandonment, written.as_ref());
+                        if let Some(error) = abandoned {
+                            log::error!("{}", in_full(&error));
+                            self.first_values.add_error(error);
                         }
                         self.settle(&mut batch, written, &activity);
                     }
@@ -103,15 +104,6 @@ impl Writers<'_> {
     /// Stores a batch. Returns none in a dry run.
     fn store_batch(&self, batch: &Arc<Batch>) -> Result<Option<Written>, StoreError> {
         self.store.map(|store| store.write(batch)).transpose()
-    }
-
-    /// Reports that the source of a batch is abandoned, unless an earlier load has reported it.
-    fn abandon(&self, batch: &Prepared, abandonment: Abandonment, written: Option<&Written>) {
-        self.files.abandon(&batch.segment.source, &abandonment.entries);
-        let is_reported = matches!(written, Some(Written::AlreadyLoaded(_)));
-        if let Some(error) = abandonment.report(is_reported) {
-            self.first_values.add_error(error);
-        }
     }
 
     /// Accounts for each event of a batch.

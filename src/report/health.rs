@@ -318,6 +318,7 @@ mod tests {
             latency: Duration::from_millis(1),
             read_only: false,
             in_recovery: false,
+            lacks_standbys: false,
             connections_max: 100,
             connections_reserved: 3,
             connections_used: used,

@@ -2,6 +2,7 @@
 
 use crate::conceal::shown_value;
 use crate::database::connect::error::TargetError;
+use crate::event::server::Server;
 use jiff::SignedDuration;
 use std::fmt::Display;
 use std::io;
@@ -25,7 +26,8 @@ pub enum SettingError {
     /// The game server is unknown.
     #[error(
         "the game server is required: ids of different servers collide, and the dump does not name its server\nhint: add \
-         --server americas, --server europe or --server asia, or set ALBION_SERVER"
+         {}, or set ALBION_SERVER",
+        server_options()
     )]
     ServerRequired,
     /// An invalid database URL or variable.
@@ -83,6 +85,12 @@ pub enum SettingError {
         /// The variable.
         name: String,
     },
+}
+
+/// The possible options for the game server, as in "--server a, --server b or --server c".
+fn server_options() -> String {
+    let [others @ .., last] = Server::ALL.map(|server| format!("--server {server}"));
+    format!("{} or {last}", others.join(", "))
 }
 
 /// The prefixes of the program's variables and of libpq's.

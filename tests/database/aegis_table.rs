@@ -1,8 +1,5 @@
 //! Layout `aegis`: an existing table is used if it fits, and never changed.
 
-use std::collections::BTreeMap;
-use std::fs;
-
 use serde_json::{Value, json};
 
 use crate::database::aegis::{assert_stored, expected, fitting_events, load};
@@ -144,13 +141,4 @@ fn an_event_that_a_narrower_column_rejects_is_found_by_bisection() {
     let rejects = run.rejects();
     assert_eq!(rejects.iter().map(Reject::line).collect::<Vec<_>>(), [13, 26, 39, 52]);
     assert!(rejects.iter().all(|reject| reject.text("sqlstate") == Some("22001")));
-}
-
-#[test]
-fn the_created_table_equals_the_documented_one() {
-    let page = format!("{}/docs/aegis.md", env!("CARGO_MANIFEST_DIR"));
-    let page = fs::read_to_string(page).expect("the page");
-    for name in expected(&fitting_events()).tables.aegis.values().flat_map(BTreeMap::keys) {
-        assert!(page.contains(name), "{name} is missing in docs/aegis.md");
-    }
 }

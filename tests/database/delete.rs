@@ -8,10 +8,8 @@ use serde_json::Value;
 use crate::database::aegis;
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::{generated, join, lines, small_event};
-use crate::support::oracle::{Nul, expect};
+use crate::support::oracle::{Layout, Nul, expect};
 use crate::support::program::{Ended, Program, Workplace, assert_tables};
-
-pub(crate) const LAYOUTS: [&str; 2] = ["archive", "aegis"];
 
 pub(crate) fn delete(work: &Workplace, database: &Database<'_>, layout: &str, args: &[&str]) -> Program {
     let program = work.program(&["delete", "--json", "--layout", layout]).args(args);
@@ -91,7 +89,7 @@ pub(crate) fn small_dump(events: i64) -> Vec<u8> {
 
 #[test]
 fn events_of_dumps_are_deleted_and_can_be_loaded_again() {
-    for layout in LAYOUTS {
+    for layout in Layout::ALL.map(Layout::name) {
         let database = Cluster::shared().database("dumps");
         let work = Workplace::new();
         let [a, b, c] = dumps(&work);
@@ -130,7 +128,7 @@ fn events_of_dumps_are_deleted_and_can_be_loaded_again() {
 
 #[test]
 fn events_before_a_time_are_deleted_and_can_be_loaded_again() {
-    for layout in LAYOUTS {
+    for layout in Layout::ALL.map(Layout::name) {
         let database = Cluster::shared().database("before");
         let work = Workplace::new();
         let dump = generated(400, 72, 0.0);
@@ -305,7 +303,7 @@ fn wrong_commands_delete_nothing() {
         .expect(7)
         .says(&["has no table kill_event", "--schema"]);
     work.write("dump", small_dump(30));
-    for layout in LAYOUTS {
+    for layout in Layout::ALL.map(Layout::name) {
         load(&work, &database, layout, "dump").expect(0);
     }
     for args in

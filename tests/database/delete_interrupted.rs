@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::database::delete::{LAYOUTS, assert_holds, check, count, delete, load, report, small_dump};
+use crate::database::delete::{assert_holds, check, count, delete, load, report, small_dump};
 use crate::support::cluster::Cluster;
 use crate::support::dumps::{generated, join, lines};
 use crate::support::http::get;
+use crate::support::oracle::Layout;
 use crate::support::program::Workplace;
 use crate::support::progress::meanwhile;
 use crate::support::proxy::{Fault, Phase, Proxy, What};
@@ -77,7 +78,7 @@ fn a_killed_deletion_can_be_repeated() {
 
 #[test]
 fn a_load_during_a_deletion_loses_nothing() {
-    for layout in LAYOUTS {
+    for layout in Layout::ALL.map(Layout::name) {
         let database = Cluster::shared().database("beside");
         let work = Workplace::new();
         let dump = generated(900, 74, 0.0);

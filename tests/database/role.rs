@@ -7,11 +7,11 @@ use postgres::{Client, NoTls};
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::{join, small_event, version};
 use crate::support::log_case;
+use crate::support::oracle::Layout;
 use crate::support::process::Supervised as _;
 use crate::support::program::{Program, Workplace};
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/role.sql");
-const LAYOUTS: [&str; 2] = ["archive", "aegis"];
 
 /// A database with tables, and the two roles, which are dropped with it.
 struct Roles {
@@ -27,8 +27,8 @@ impl Roles {
         let database = Cluster::shared().database("roles");
         let id = uuid::Uuid::new_v4().simple();
         let roles = Self { database, schema, loader: format!("Lo\"ad {id}"), reader: format!("read'{id}") };
-        for layout in LAYOUTS {
-            let args = ["schema", "apply", "--schema", schema, "--layout", layout];
+        for layout in Layout::ALL {
+            let args = ["schema", "apply", "--schema", schema, "--layout", layout.name()];
             Workplace::new().program(&args).env("DATABASE_URL", &roles.database.url()).expect(0);
         }
         roles
@@ -94,7 +94,7 @@ fn quoted(name: &str) -> String {
 }
 
 /// Loads events in each mode, so that every way to write is used. Returns the errors.
-fn loads(roles: &Roles, layout: &str) -> Vec<String> {
+fn loads(roles: &Roles, layout: Layout) -> Vec<String> {
     let work = Workplace::new();
     let first = join(&(1..=30).map(|id| version(id, 1)).collect::<Vec<_>>());
     let second = join(&(20..=40).map(|id| version(id, 2)).collect::<Vec<_>>());
@@ -104,7 +104,7 @@ fn loads(roles: &Roles, layout: &str) -> Vec<String> {
     for (mode, dump, updated) in
         [("skip", &first, 0), ("skip", &second, 0), ("update", &second, 11), ("update", &third, 3)]
     {
-        let args = ["load", "--json", "--force", "--layout", layout, "--on-conflict", mode];
+        let args = ["load", "--json", "--force", "--layout", layout.name(), "--on-conflict", mode];
         let run = roles.program(&work, &roles.loader, &args).stdin(dump.clone()).run();
         if run.code == 0 {
             assert_eq!(run.summary().count("updated"), updated, "{}", run.stderr);
@@ -134,13 +134,14 @@ fn each_role_can_do_its_task() {
 
         let work = Workplace::new();
         let dump = join(&(1..=40).map(|id| version(id, 1)).collect::<Vec<_>>());
-        for layout in LAYOUTS {
-            assert_eq!(loads(&roles, layout), [""; 0], "{layout}");
+        for layout in Layout::ALL {
+            assert_eq!(loads(&roles, layout), [""; 0], "{layout:?}");
             // Someone deleted events, and left their child rows.
             let mut owner = roles.database.client();
-            let table = if layout == "archive" { "kill_event" } else { "\"KillEvent\"" };
+            let (table, _) = layout.tables()[0];
             owner.batch_execute(&format!("delete from {}.{table}", quoted(schema))).expect("a delete");
-            assert_eq!(loads(&roles, layout), [""; 0], "{layout}");
+            assert_eq!(loads(&roles, layout), [""; 0], "{layout:?}");
+            let layout = layout.name();
             for role in [&roles.loader, &roles.reader] {
                 let verify = roles.program(&work, role, &["verify", "--ids-only", "--layout", layout]);
                 verify.stdin(dump.clone()).expect(0);
@@ -219,18 +220,15 @@ fn each_role_is_denied_everything_else() {
         .expect("things of others");
     roles.grant();
     let mut wanted = Vec::new();
-    for (relation, privileges) in [
-        ("KillEvent", ["INSERT", "SELECT", "UPDATE"]),
-        ("kill_event", ["INSERT", "SELECT", "UPDATE"]),
-        ("kill_load_run", ["INSERT", "SELECT", "UPDATE"]),
-        ("kill_load_segment", ["INSERT", "SELECT", "UPDATE"]),
-        ("kill_load_file", ["INSERT", "SELECT", "UPDATE"]),
-        ("kill_loot", ["INSERT", "SELECT", "UPDATE"]),
-        ("kill_player", ["INSERT", "SELECT", "UPDATE"]),
-    ] {
-        if ["kill_loot", "kill_player"].contains(&relation) {
-            wanted.push(format!("{} {relation} DELETE", roles.loader));
-        }
+    let mut relations = vec!["kill_load_run", "kill_load_segment", "kill_load_file"];
+    for layout in Layout::ALL {
+        let tables = layout.table_names();
+        // The first table has the events. An update deletes rows of the others.
+        wanted.extend(tables[1..].iter().map(|table| format!("{} {table} DELETE", roles.loader)));
+        relations.extend(tables);
+    }
+    for relation in relations {
+        let privileges = ["INSERT", "SELECT", "UPDATE"];
         wanted.extend(privileges.map(|privilege| format!("{} {relation} {privilege}", roles.loader)));
         wanted.push(format!("{} {relation} SELECT", roles.reader));
     }
@@ -260,6 +258,8 @@ fn each_privilege_of_the_loader_is_needed() {
     let privileges = roles.privileges();
     let prefix = format!("{} ", roles.loader);
     let of_loader = privileges.iter().filter_map(|granted| granted.strip_prefix(&prefix));
+    let tables: Vec<&str> =
+        Layout::ALL.into_iter().flat_map(Layout::tables).map(|(table, _)| *table).collect();
     // Without the privileges on `kill_load_file` a load reads all files.
     for granted in of_loader.filter(|granted| !granted.starts_with("kill_load_file ")) {
         log_case(granted);
@@ -267,13 +267,15 @@ fn each_privilege_of_the_loader_is_needed() {
         let mut owner = roles.database.client();
         owner
             .batch_execute(&format!(
-                "truncate kill_event, kill_player, kill_loot, kill_load_run, kill_load_segment, \"KillEvent\";
-                 revoke {privilege} on {} from {}",
+                "truncate kill_load_run, kill_load_segment, {}; revoke {privilege} on {} from {}",
+                tables.join(", "),
                 quoted(relation),
                 quoted(&roles.loader)
             ))
             .expect("a revoke");
-        let layout = if relation == "KillEvent" { "aegis" } else { "archive" };
+        // The tables of the ledger belong to each layout.
+        let has_relation = |layout: &Layout| layout.table_names().contains(&relation);
+        let layout = Layout::ALL.into_iter().find(has_relation).unwrap_or(Layout::Archive);
         let faults = loads(&roles, layout);
         assert!(faults.iter().any(|fault| fault.contains("permission denied")), "{granted}: {faults:?}");
         // The file restores revoked privileges.
@@ -334,7 +336,7 @@ fn the_loader_can_delete_events_if_granted() {
     let work = Workplace::new();
     work.write("dump", join(&(1..=20).map(|id| version(id, 1)).collect::<Vec<_>>()));
     roles.grant();
-    for layout in LAYOUTS {
+    for layout in Layout::ALL.map(Layout::name) {
         roles.program(&work, &roles.loader, &["load", "--layout", layout, "dump"]).expect(0);
         let delete = || roles.program(&work, &roles.loader, &["delete", "--layout", layout, "dump"]);
         delete().expect(7).says(&["GRANT SELECT, DELETE"]);

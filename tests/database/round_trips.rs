@@ -2,6 +2,7 @@
 
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::{generated, join, lines};
+use crate::support::oracle::Layout;
 use crate::support::program::{Ended, Workplace};
 use crate::support::proxy::{Proxy, Traffic};
 
@@ -18,7 +19,7 @@ fn traffic(work: &Workplace, database: &Database<'_>, dump: &[u8]) -> (Ended, Tr
 
 #[test]
 fn a_small_load_needs_few_connections_and_round_trips() {
-    for layout in ["archive", "aegis"] {
+    for layout in Layout::ALL.map(Layout::name) {
         let database = Cluster::shared().database("trips");
         let work = Workplace::new();
         let args = ["--layout", layout];
@@ -46,6 +47,7 @@ fn a_segment_needs_few_round_trips() {
     let segments = many.summary().count("segments") - few.summary().count("segments");
     let turns = many_traffic.turns - few_traffic.turns;
     assert!(segments >= 20, "{segments}");
-    // Its claim, the start of its transaction with all look-ups, two per COPY into three tables, and its COMMIT.
-    assert!(turns <= 9 * segments, "{turns} round trips for {segments} segments");
+    // Its claim, the start of its transaction with all look-ups, two per COPY into three tables, and its COMMIT. A health
+    // check on the way, or an answer that comes in two parts, makes some more.
+    assert!(turns <= 9 * segments + 10, "{turns} round trips for {segments} segments");
 }

@@ -75,7 +75,7 @@ fn the_owner_adds_missing_parts() {
 }
 
 /// A defect, and texts of the error.
-const UNRELIABLE: [(&str, &[&str]); 8] = [
+const UNRELIABLE: [(&str, &[&str]); 11] = [
     (
         "alter table kill_event set unlogged",
         &["kill_event is unlogged", "SET LOGGED; after a crash", "--force"],
@@ -99,6 +99,18 @@ const UNRELIABLE: [(&str, &[&str]); 8] = [
     ),
     ("alter table kill_load_segment add mine int not null", &["kill_load_segment has a column mine"]),
     ("alter table kill_load_segment drop run", &["kill_load_segment has no column run"]),
+    (
+        "alter table kill_load_segment drop constraint kill_load_segment_pkey",
+        &["kill_load_segment has no unique key (hash, server, layout)"],
+    ),
+    (
+        "alter table kill_load_run drop constraint kill_load_run_pkey",
+        &["kill_load_run has no unique key (id)"],
+    ),
+    (
+        "alter table kill_load_file drop constraint kill_load_file_pkey",
+        &["kill_load_file has no unique key (name, server, layout, reading)"],
+    ),
 ];
 
 #[test]

@@ -7,7 +7,7 @@ use postgres::Client;
 
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::{generated, join, lines, small_event, version};
-use crate::support::oracle::{Nul, expect};
+use crate::support::oracle::{Layout, Nul, expect};
 use crate::support::program::{Program, Workplace, assert_tables};
 use crate::support::samples;
 
@@ -164,7 +164,7 @@ fn users_columns_and_json_formatting_are_no_difference() {
     let work = Workplace::new();
     let dump = join(&(1..=5).map(|id| samples::event(id).to_string()).collect::<Vec<_>>());
     work.write("dump", &dump);
-    for layout in ["archive", "aegis"] {
+    for layout in Layout::ALL.map(Layout::name) {
         work.load(&database, &["--layout", layout, "dump"]).expect(0);
     }
     database
@@ -175,7 +175,7 @@ fn users_columns_and_json_formatting_are_no_difference() {
              update \"KillEvent\" set \"ingestedAt\" = '2020-01-01', \"battleAlbionId\" = coalesce(\"battleAlbionId\", 5)",
         )
         .expect("changes");
-    for layout in ["archive", "aegis"] {
+    for layout in Layout::ALL.map(Layout::name) {
         verify(&work, &database, &["--layout", layout, "dump"]).expect(0);
     }
 }

@@ -93,6 +93,21 @@ fn the_connections_page_has_all_metrics_and_only_existing_messages() {
     }
 }
 
+#[test]
+fn each_page_has_the_longest_delay_of_the_retries() {
+    let seconds = aegis_kills::RetryPolicy::default().delay_max.as_secs();
+    let up_to = format!("with jitter, up to {seconds} s");
+    for (page, words) in [
+        ("docs/settings.md", &up_to),
+        ("docs/faults.md", &up_to),
+        (".env.example", &up_to),
+        ("docs/decisions/waits.md", &format!("| the next attempt | {seconds} s each")),
+    ] {
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).expect("the page");
+        assert!(text.contains(words), "{page} lacks {words:?}");
+    }
+}
+
 /// The lines of a page outside its fenced blocks.
 fn prose(page: &str) -> impl Iterator<Item = &str> {
     let mut inside = false;
@@ -147,6 +162,76 @@ fn each_link_leads_to_an_existing_file_and_heading() {
         let name = path.file_name().expect("a name").to_string_lossy();
         assert!(name == "CHANGELOG.md" || linked.contains(&*name), "nothing leads to {name}");
     }
+}
+
+/// The files and directories of the checkout, relative to it, with a slash before each. Skips hidden directories and
+/// those of cargo.
+fn checkout(directory: &Path, found: &mut Vec<String>) {
+    for entry in fs::read_dir(directory).expect("a directory") {
+        let path = entry.expect("a file").path();
+        let name = path.file_name().expect("a name").to_string_lossy();
+        let relative = path.strip_prefix(env!("CARGO_MANIFEST_DIR")).expect("a path of the checkout");
+        found.push(format!("/{}", relative.display()));
+        if !path.is_symlink() && path.is_dir() && !name.starts_with('.') && name != "target" {
+            checkout(&path, found);
+        }
+    }
+}
+
+/// The paths that a page has in back quotes or in a fenced block: words with a slash or the ending of a file.
+fn named_paths(page: &str) -> Vec<String> {
+    const ENDINGS: [&str; 11] =
+        [".rs", ".md", ".sql", ".py", ".yaml", ".toml", ".json", ".svg", ".dict", ".service", ".example"];
+    let is_path = |word: &&str| {
+        word.starts_with(|letter: char| letter.is_ascii_alphanumeric() || letter == '.')
+            && !word.contains(' ')
+            // A placeholder.
+            && !word.contains("NAME")
+            && (word.contains('/') || ENDINGS.iter().any(|ending| word.ends_with(ending)))
+    };
+    let (mut paths, mut is_fenced) = (Vec::new(), false);
+    for line in page.lines() {
+        is_fenced ^= line.starts_with("```");
+        let spans: Vec<&str> = if is_fenced {
+            line.split([' ', ',']).collect()
+        } else {
+            line.split('`').skip(1).step_by(2).collect()
+        };
+        for word in spans.into_iter().filter(is_path) {
+            // `{a,b}.rs` is two paths.
+            let parts = word.split_once('{').and_then(|(head, rest)| Some((head, rest.split_once('}')?)));
+            match parts {
+                Some((head, (names, tail))) => {
+                    paths.extend(names.split(',').map(|name| format!("{head}{name}{tail}")));
+                }
+                None => paths.push(word.to_owned()),
+            }
+        }
+    }
+    paths
+}
+
+#[test]
+fn each_path_on_the_architecture_page_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/architecture.md")).expect("the page");
+    let mut found = Vec::new();
+    checkout(root, &mut found);
+    let paths = named_paths(&page);
+    assert!(paths.len() > 200, "{}", paths.len());
+    // A path may lack its first directories.
+    let is_there = |path: &&String| {
+        let end = format!("/{}", path.trim_end_matches('/'));
+        found.iter().any(|file| file.ends_with(&end))
+    };
+    let missing: Vec<&String> = paths.iter().filter(|path| !is_there(path)).collect();
+    assert!(missing.is_empty(), "docs/architecture.md names paths that do not exist: {missing:#?}");
+}
+
+#[test]
+fn paths_on_a_page_are_found() {
+    let page = "`a/b.rs`, `c.sql`, `d/`, `e f/g.rs`, `h` and `x/NAME.rs`\n```text\n x   i.rs, j/k.rs\n```\n`l/{m,n}.rs`";
+    assert_eq!(named_paths(page), ["a/b.rs", "c.sql", "d/", "i.rs", "j/k.rs", "l/m.rs", "l/n.rs"]);
 }
 
 #[test]

@@ -15,6 +15,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use nix::unistd::getuid;
 
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::{generated, gzip, join, lines, zstd_frames};
@@ -30,6 +31,10 @@ const WAIT: Duration = Duration::from_mins(1);
 const URL: &str = "postgresql://me:secret@localhost:5432/kills";
 const CRON_DIRECTORY: &str = "/srv/kills";
 const PORT: &str = "--listen 8080";
+/// The dump that is moved into cron's directory.
+const DAY: &str = "day.ndjson.zst";
+/// The file of the only rejects so far.
+const REJECTS: &str = "rejects-….ndjson";
 /// Optional programs.
 const OPTIONAL: [&str; 2] = ["psql", "jq"];
 
@@ -41,9 +46,9 @@ fn root() -> &'static Path {
 struct Reader<'a> {
     work: Workplace,
     database: &'a Database<'a>,
-    /// Earlier commands with an effect on the shell, such as `export`.
+    /// Earlier commands with an effect on the shell, such as `export`. `sudo` needs no password here.
     before: String,
-    substitutes: [(&'static str, String); 3],
+    substitutes: [(&'static str, String); 4],
 }
 
 /// The dumps under the page's names, and their expected results.
@@ -76,8 +81,7 @@ impl Dumps {
         work.write("kills-1.ndjson.gz", gzip(&self.gz[0]));
         work.write("kills-2.ndjson.gz", gzip(&self.gz[1]));
         work.write("new.ndjson", &self.new);
-        fs::create_dir_all(work.path().join("srv/kills/dumps")).expect("a directory");
-        work.write("srv/kills/dumps/day.ndjson.zst", zstd_frames(&self.zst, 1 << 20));
+        work.write(DAY, zstd_frames(&self.zst, 1 << 20));
     }
 
     /// The events that are stored after all commands.
@@ -101,8 +105,9 @@ impl<'a> Reader<'a> {
             (URL, format!("'{}'", database.url())),
             (CRON_DIRECTORY, directory.to_str().expect("UTF-8").to_owned()),
             (PORT, format!("--listen {port}")),
+            (REJECTS, "rejects-*.ndjson".to_owned()),
         ];
-        Self { work, database, before: String::new(), substitutes }
+        Self { work, database, before: "sudo() { \"$@\"; }\n".to_owned(), substitutes }
     }
 
     fn put_in(&self, command: &str) -> String {
@@ -116,6 +121,8 @@ impl<'a> Reader<'a> {
         shell
             .env("PATH", &format!("{}:{path}", program.display()))
             .env("HOME", self.work.path().to_str().expect("UTF-8"))
+            // The user may have no name.
+            .env("USER", &getuid().to_string())
     }
 
     /// Runs a line of an `sh` block.
@@ -160,7 +167,8 @@ impl<'a> Reader<'a> {
         fs::write(&path, text.lines().map(edit).collect::<String>()).expect("settings");
     }
 
-    /// Runs an entry as cron does: without exported variables, with a short PATH. Output would be mailed.
+    /// Runs an entry as cron does: without exported variables, with a short PATH. Output would be mailed. First there is no
+    /// dump, then a new one, then no new one.
     fn run_by_cron(&self, entry: &str) {
         let fields: Vec<&str> = entry.split_whitespace().take(5).collect();
         assert!(fields.iter().all(|field| field.chars().all(|c| "0123456789*/,-".contains(c))), "{entry}");
@@ -168,7 +176,11 @@ impl<'a> Reader<'a> {
         let installed = self.work.path().join(".cargo/bin");
         fs::create_dir_all(&installed).expect("a directory");
         symlink(env!("CARGO_BIN_EXE_aegis-kills"), installed.join("aegis-kills")).expect("a link");
-        for _ in 0..2 {
+        let dumps = self.work.path().join("srv/kills/dumps");
+        for run in 0..3 {
+            if run == 1 {
+                fs::rename(self.work.path().join(DAY), dumps.join(DAY)).expect("a moved dump");
+            }
             let ended = self.shell(&self.put_in(command)).env("PATH", "/usr/bin:/bin").expect(0);
             assert_eq!((ended.stdout.as_str(), ended.stderr.as_str()), ("", ""));
         }
@@ -187,7 +199,7 @@ impl<'a> Reader<'a> {
             for (word, column, from) in [
                 ("PLAYER", "killer_id", "kill_event"),
                 ("GUILD", "guild_id", "kill_player where role = 'killer' and guild_id is not null"),
-                ("BATTLE", "battle_id::text", "kill_event where battle_id is not null"),
+                ("1300000001", "battle_id::text", "kill_event where battle_id is not null"),
             ] {
                 sql = sql.replace(word, &one(&mut client, &format!("select {column} from {from} limit 1")));
             }

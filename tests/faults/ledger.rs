@@ -40,6 +40,17 @@ fn a_trigger_that_drops_ledger_rows_ends_the_load() {
     }
 }
 
+#[test]
+fn a_trigger_that_drops_the_end_of_a_run_is_reported() {
+    let ended = load_changed(
+        "create function nothing() returns trigger language plpgsql as 'begin return null; end';
+         create trigger t before update on kill_load_run for each row execute function nothing()",
+    );
+    let ended = ended.expect(CODE_PERMANENT);
+    assert!(ended.stdout.contains("a trigger or rule of kill_load_run"), "{ended:?}");
+    ended.summary().check(&[("inserted", 20), ("unfinished", 0)]);
+}
+
 /// The exit code of a permanent error.
 const CODE_PERMANENT: i32 = 7;
 

@@ -1,5 +1,5 @@
 //! `load`: each form of the input, plain and compressed, from files, FIFOs and standard input, results in the same
-//! tables in both layouts. A broken value loses only itself.
+//! tables in each layout. A broken value loses only itself.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::support::cluster::Cluster;
 use crate::support::dumps::{gzip, gzip_members, join, lines, zstd_frames};
-use crate::support::oracle::{Expected, Layout, Nul, assert_same, expect_in, read_aegis, read_tables};
+use crate::support::oracle::{Expected, Layout, Nul, assert_same, expect_in};
 use crate::support::program::{Ended, Reject, Workplace};
 use crate::support::samples;
 use crate::support::swarm::feed::fifo;
@@ -163,12 +163,12 @@ fn extended(parts: &[Part]) -> Vec<Part> {
     parts.iter().map(part).collect()
 }
 
-/// Some events that both layouts accept, real ones if available.
+/// Some events that each layout accepts, real ones if available.
 fn events() -> Vec<Value> {
     let dump = samples::sample_events();
     let is_usual = |line: &&[u8]| {
-        let expected = expect_in(Layout::Aegis, line, Nul::Reject, &BTreeSet::new());
-        expected.rejected.is_empty() && expected.tolerated.is_empty()
+        let expected = Layout::ALL.map(|layout| expect_in(layout, line, Nul::Reject, &BTreeSet::new()));
+        expected.iter().all(|expected| expected.rejected.is_empty() && expected.tolerated.is_empty())
     };
     let lines: Vec<&[u8]> = lines(&dump).into_iter().filter(is_usual).collect();
     let step = (lines.len() / 4).max(1);
@@ -271,7 +271,7 @@ fn check_rejects(run: &Ended, form: &Form, dumps: &[(Vec<u8>, &Dump)]) {
 }
 
 fn check_layout(layout: Layout) {
-    let name = if layout == Layout::Archive { "archive" } else { "aegis" };
+    let name = layout.name();
     let (cluster, work, events) = (Cluster::shared(), Workplace::new(), events());
     let database = cluster.database(name);
     mkfifo(&work.path().join("fifo"), Mode::S_IRWXU).expect("a FIFO");
@@ -279,13 +279,8 @@ fn check_layout(layout: Layout) {
     let mut client = database.client();
     // Tables with a row keep their indexes, which saves time.
     let first = form("first", 1, |parts| list(parts, "", "\n", "\n")).dump(&events[..1], 1, false);
-    let tables: &[&str] = match layout {
-        Layout::Archive => &["kill_event", "kill_player", "kill_loot"],
-        Layout::Aegis => &["\"KillEvent\""],
-    };
-    let id = if layout == Layout::Archive { "event_id" } else { "\"EventId\"" };
-    let clear: Vec<String> =
-        tables.iter().map(|table| format!("delete from {table} where {id} > 1")).collect();
+    let clear = layout.tables().iter().map(|(table, id)| format!("delete from {table} where {id} > 1"));
+    let clear: Vec<String> = clear.collect();
     let clear = format!("{}; truncate kill_load_segment", clear.join("; "));
     let args = ["--layout", name, "--ledger-schema", "public"];
     work.load(&database, &args).stdin(first.text).expect(0);
@@ -318,11 +313,7 @@ fn check_layout(layout: Layout) {
                     ("bytes_read", sizes(|(bytes, _)| bytes.len())),
                     ("bytes_uncompressed", sizes(|(_, dump)| dump.text.len())),
                 ]);
-                let found = match layout {
-                    Layout::Archive => read_tables(&mut client, "public", "americas"),
-                    Layout::Aegis => read_aegis(&mut client, "public"),
-                };
-                assert_same(&expected.tables, &found);
+                assert_same(&expected.tables, &layout.read(&mut client, "public", "americas"));
                 check_rejects(&run, form, &dumps);
                 client.batch_execute(&clear).expect("to delete the rows");
             }
@@ -331,11 +322,10 @@ fn check_layout(layout: Layout) {
 }
 
 #[test]
-fn every_form_from_every_kind_of_source_is_stored_as_archive() {
-    check_layout(Layout::Archive);
-}
-
-#[test]
-fn every_form_from_every_kind_of_source_is_stored_as_aegis() {
-    check_layout(Layout::Aegis);
+fn every_form_from_every_kind_of_source_is_stored_in_each_layout() {
+    thread::scope(|scope| {
+        for layout in Layout::ALL {
+            scope.spawn(move || check_layout(layout));
+        }
+    });
 }

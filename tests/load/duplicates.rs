@@ -1,14 +1,17 @@
 //! `load`: events that repeat in the same dump, in another dump, or in a concurrent load.
 
 use std::thread;
+use std::time::Duration;
 
 use fastrand::Rng;
 use postgres::Client;
 
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::{generated, gzip, join, lines, small_event, version};
+use crate::support::eventually;
 use crate::support::oracle::{Nul, expect, merge};
 use crate::support::program::{Workplace, assert_loaded, assert_tables};
+use crate::support::progress::meanwhile;
 use crate::support::samples;
 
 /// The position of each row and the transaction that wrote it. A rewritten row has moved.
@@ -198,6 +201,47 @@ fn concurrent_loads_of_one_dump_store_it_once() {
         let database = Cluster::shared().database("same");
         check_at_once(&database, &vec![dump.clone(); loaders], segment_bytes);
     }
+}
+
+/// Waits until a session of the database waits for a lock.
+fn wait_until_blocked(client: &mut Client) {
+    let blocked =
+        "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    eventually(Duration::from_secs(30), "a session waits for a lock", || {
+        !client.query(blocked, &[]).expect("sessions").is_empty()
+    });
+}
+
+#[test]
+fn a_search_for_refused_events_keeps_the_rows_of_another_load() {
+    let database = Cluster::shared().database("beside");
+    let work = Workplace::new();
+    let events: Vec<_> = (1..=4).map(|id| version(id, 3)).collect();
+    work.load(&database, &[]).stdin(join(&[&events[1], &events[3]])).expect(0);
+    // Another load's transaction: it has stored event 2, and keeps the loads of others waiting for its players. Event 4
+    // keeps the tables from being empty.
+    let mut other = database.client();
+    other
+        .batch_execute(
+            "alter table kill_event add constraint refused check (event_id <> 1) not valid;
+             create table events as select * from kill_event where event_id = 2;
+             create table players as select * from kill_player where event_id = 2;
+             create table loot as select * from kill_loot where event_id = 2;
+             truncate kill_load_segment, kill_load_file;
+             delete from kill_event where event_id = 2; delete from kill_player where event_id = 2;
+             delete from kill_loot where event_id = 2;
+             begin; insert into kill_event select * from events; insert into kill_player select * from players;
+             insert into kill_loot select * from loot; lock table kill_player in exclusive mode",
+        )
+        .expect("a transaction");
+    let ended = meanwhile(work.load(&database, &[]).stdin(join(&events[..3])), |_| {
+        wait_until_blocked(&mut database.client());
+        other.batch_execute("commit").expect("an end");
+    });
+    let ended = ended.expect(3);
+    ended.summary().check(&[("inserted", 1), ("duplicate", 1), ("rejected", 1), ("unfinished", 0)]);
+    other.batch_execute("drop table events, players, loot").expect("a drop");
+    assert_tables(&database, "americas", &expect(&join(&events[1..]), Nul::Reject).tables);
 }
 
 #[test]

@@ -1,10 +1,11 @@
-//! Unusual schema names: all commands quote them everywhere, in both layouts.
+//! Unusual schema names: all commands quote them everywhere, in each layout.
 
 use serde_json::Value;
 
 use crate::support::cluster::Cluster;
 use crate::support::dumps::{small_event, version};
 use crate::support::log_case;
+use crate::support::oracle::Layout;
 use crate::support::program::Workplace;
 
 /// Characters that end a name, a text, a block or a statement, or have a meaning in a shell, a format or a pattern.
@@ -58,7 +59,7 @@ fn each_command_works_in_a_schema_of_any_name() {
     let (first, second) = (version(1, 1), version(1, 2));
     let both = format!("{first}\n{}\n", small_event(2));
     for name in names() {
-        for (layout, table) in [("archive", "kill_event"), ("aegis", "\"KillEvent\"")] {
+        for (layout, (table, _)) in Layout::ALL.map(|layout| (layout.name(), layout.tables()[0])) {
             log_case((layout, &name));
             let program = |command: &[&str]| {
                 let program = work.program(command).env("DATABASE_URL", &database.url());

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::{join, version};
+use crate::support::oracle::Layout;
 use crate::support::process::Supervised as _;
 use crate::support::program::Workplace;
 use crate::support::{log_case, not_tried};
@@ -99,7 +100,7 @@ fn planted_functions_and_operators_do_not_run() {
     let work = Workplace::new();
     let mallory = format!("mallory_{}", uuid::Uuid::new_v4().simple());
     // The owner created the tables before the other user arrived.
-    for layout in ["archive", "aegis"] {
+    for layout in Layout::ALL.map(Layout::name) {
         let program =
             work.program(&["schema", "apply", "--layout", layout]).env("DATABASE_URL", &database.url());
         program.expect(0);
@@ -109,7 +110,7 @@ fn planted_functions_and_operators_do_not_run() {
     let first = join(&(1..=30).map(|id| version(id, 1)).collect::<Vec<_>>());
     let second = join(&(20..=40).map(|id| version(id, 2)).collect::<Vec<_>>());
     for schema in ["kills", "\u{3ba}\"'ills"] {
-        for layout in ["archive", "aegis"] {
+        for layout in Layout::ALL.map(Layout::name) {
             log_case((schema, layout));
             let run = |command: &[&str]| {
                 let program = work.program(command).args(&["--schema", schema, "--layout", layout]);

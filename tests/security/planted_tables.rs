@@ -4,6 +4,7 @@ use crate::security::planted::Role;
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::{join, version};
 use crate::support::log_case;
+use crate::support::oracle::Layout;
 use crate::support::pgbouncer::PgBouncer;
 use crate::support::program::{Ended, Workplace};
 
@@ -42,9 +43,9 @@ impl<'d> Planted<'d> {
         Self { database, mallory, work }
     }
 
-    /// Creates the tables of both layouts and their ledger in the schema `model`.
+    /// Creates the tables of each layout and their ledger in the schema `model`.
     fn model(&self) {
-        for layout in ["archive", "aegis"] {
+        for layout in Layout::ALL.map(Layout::name) {
             let args =
                 ["schema", "apply", "--schema", "model", "--ledger-schema", "model", "--layout", layout];
             self.work.program(&args).env("DATABASE_URL", &self.database.url()).expect(0);
@@ -199,7 +200,7 @@ fn planted_functions_do_not_run_in_new_sessions() {
         &["health"],
         &["delete", "dump"],
     ] {
-        for layout in ["archive", "aegis"] {
+        for layout in Layout::ALL.map(Layout::name) {
             log_case((command, layout));
             planted.is_unharmed(&planted.run(command, layout).expect(0));
         }

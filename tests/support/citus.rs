@@ -16,7 +16,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
 use postgres::{Client, NoTls};
 
-use super::oracle::{Tables, read_aegis, read_tables};
+use super::oracle::{Tables, read_tables};
 use super::process::Supervised as _;
 use super::program::{Program, Workplace};
 use super::{eventually, not_tried};
@@ -95,11 +95,6 @@ impl Citus {
     /// The rows of layout `archive`.
     pub(crate) fn tables(&self) -> Tables {
         read_tables(&mut self.client(), &self.schema, "americas")
-    }
-
-    /// The rows of layout `aegis`.
-    pub(crate) fn aegis_tables(&self) -> Tables {
-        read_aegis(&mut self.client(), &self.schema)
     }
 
     /// The number of segments in the ledger, or zero without a coordinator or a table.

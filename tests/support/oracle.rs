@@ -66,6 +66,11 @@ impl Layout {
         }
     }
 
+    /// The names of the tables, without quotes.
+    pub(crate) fn table_names(self) -> Vec<&'static str> {
+        self.tables().iter().map(|(table, _)| table.trim_matches('"')).collect()
+    }
+
     /// The column of the victim's fame.
     pub(crate) fn fame(self) -> &'static str {
         match self {

@@ -10,6 +10,7 @@ pub(crate) mod dump;
 pub(crate) mod feed;
 mod play;
 
+use aegis_kills::internals::Server;
 use fastrand::Rng;
 use nix::sys::signal::Signal;
 
@@ -118,7 +119,7 @@ impl Case {
         Self {
             seed,
             layout,
-            server: ["americas", "europe", "asia"][random.usize(0..3)],
+            server: Server::ALL[random.usize(0..Server::ALL.len())].name(),
             schema: ["public", "kills", "Odd \"schema\""][random.usize(0..3)],
             nul: [Nul::Reject, Nul::Strip, Nul::Replace][random.usize(0..3)],
             has_versions,

@@ -2,9 +2,10 @@
 
 use std::process::Command;
 
-use aegis_kills::internals::Cli;
+use aegis_kills::internals::{Cli, Server};
 use clap::CommandFactory as _;
 
+use crate::support::oracle::Layout;
 use crate::support::process::Supervised as _;
 use crate::support::program::Workplace;
 use crate::support::{log_case, not_tried};
@@ -214,16 +215,18 @@ fn bash_completion_works() {
         assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).expect("text").lines().map(str::to_owned).collect::<Vec<_>>()
     };
+    let (layouts, servers) = (Layout::ALL.map(Layout::name), Server::ALL.map(Server::name));
     for (words, expected) in [
         (&["lo"][..], &["load"][..]),
         (&["embedded", "sta"], &["start", "status"]),
         (&["load", "--serv"], &["--server"]),
         (&["load", "--server", "eu"], &["europe"]),
         (&["load", "--on-conflict", ""], &["skip", "update"]),
-        (&["schema", "print", "--layout", "a"], &["archive", "aegis"]),
+        (&["schema", "print", "--layout", "ar"], &["archive"]),
+        (&["schema", "print", "--layout", ""], &layouts),
         (&["schema", "apply", "--distributed", ""], &["citus"]),
         (&["load", "--server", "=", "eu"], &["europe"]),
-        (&["load", "--server", "="], &["americas", "europe", "asia"]),
+        (&["load", "--server", "="], &servers),
         (&["man", "lo"], &["load"]),
         // No result: bash completes files.
         (&["load", ""], &[""]),

@@ -12,7 +12,6 @@ use crate::database::store::{FileCounts, ReadingDigest, StoreError};
 use crate::error_chain::in_full;
 use crate::input::source::Source;
 use crate::pipeline::account::monitor::Monitor;
-use crate::pipeline::prepare::abandonment::VALUES_MAX;
 use crate::pipeline::prepare::preparer::Preparer;
 use crate::pipeline::run_report::RunReport;
 use crate::pipeline::source_segments::SourceError;
@@ -67,12 +66,6 @@ impl Files {
         };
         for source in sources {
             let Some(held) = is_skipped(source) else { continue };
-            // Probably an abandoned one, of which only the start was read.
-            if held.rejected == held.events && held.events == VALUES_MAX as u64 {
-                log::warn!(
-                    "{source} is skipped: an earlier load has reported its first {VALUES_MAX} values as rejected"
-                );
-            }
             files.skipped.push(held);
         }
         files.sources = sources.iter().filter(|source| is_skipped(source).is_none()).cloned().collect();
@@ -91,8 +84,7 @@ impl Files {
     ) {
         let Some(loaded) = self.loaded.as_ref().filter(|_| report.halted.is_none()) else { return };
         let now = stamps(&self.sources, &self.preparer);
-        let failed = report.source_errors.iter().filter(|error| error.is_read_again());
-        let failed: HashSet<String> = failed.map(SourceError::source_name).collect();
+        let failed: HashSet<String> = report.source_errors.iter().map(SourceError::source_name).collect();
         let is_complete = |name: &String| !failed.contains(name) && now.get(name) == self.read.get(name);
         let complete = self.read.iter().filter(|(name, _)| is_complete(name)).filter_map(|(name, stamp)| {
             let segments = monitor.segments_of(name)?;

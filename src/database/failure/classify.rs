@@ -170,34 +170,82 @@ fn without_rows(class: ErrorClass) -> ErrorClass {
 mod tests {
     use super::*;
 
-    #[test]
-    fn sqlstates() {
-        let check = |codes: &[&str], expected| {
-            for code in codes {
-                assert_eq!(classify_sqlstate(code), expected, "{code}");
-            }
-        };
-        check(
-            &["08006", "08P01", "53100", "53300", "57P01", "57P02", "57P03", "57P05", "25006", "58030"],
+    /// SQLSTATEs of each class, with the words that begin its row in docs/faults.md.
+    const EXAMPLES: [(ErrorClass, &str, &[&str]); 4] = [
+        (
             ErrorClass::Away,
-        );
-        check(
-            &["40001", "40P01", "55P03", "55006", "57014", "25P03", "25P04", "53200", "53400", "XX000"],
+            "outage",
+            &[
+                "08006", "08P01", "53100", "53300", "57P01", "57P02", "57P03", "57P05", "25006", "58000",
+                "58030",
+            ],
+        ),
+        (
             ErrorClass::Transient,
-        );
-        check(
+            "transient error",
+            &[
+                "40001", "40002", "40003", "40P01", "55P03", "55006", "57014", "57000", "25P03", "25P04",
+                "53200", "53400", "72000", "XX000",
+            ],
+        ),
+        (
+            ErrorClass::Data,
+            "rejected row",
             &[
                 "22003", "22P02", "22P05", "23502", "23505", "23514", "54000", "44000", "P0001", "P0002",
-                "P0004", "KK001", "02000", "20000", "2F005", "38000", "ZZZZZ",
+                "P0004", "00000", "01000", "02000", "03000", "09000", "0F001", "0Z002", "10608", "20000",
+                "21000", "27000", "2D000", "2F005", "38000", "39000",
             ],
-            ErrorClass::Data,
-        );
-        check(
-            &[
-                "28000", "28P01", "3D000", "3F000", "42501", "42P01", "0A000", "55000", "57P04", "F0001",
-                "XX001", "",
-            ],
+        ),
+        (
             ErrorClass::Fatal,
-        );
+            "permanent error",
+            &[
+                "28000", "28P01", "3D000", "3F000", "42501", "42P01", "0A000", "55000", "57P04", "58P01",
+                "F0001", "XX001",
+            ],
+        ),
+    ];
+
+    #[test]
+    fn sqlstates() {
+        for (class, _, codes) in EXAMPLES {
+            for code in codes {
+                assert_eq!(classify_sqlstate(code), class, "{code}");
+            }
+        }
+        // Undefined classes, and no SQLSTATE.
+        for (code, class) in
+            [("KK001", ErrorClass::Data), ("ZZZZZ", ErrorClass::Data), ("", ErrorClass::Fatal)]
+        {
+            assert_eq!(classify_sqlstate(code), class, "{code:?}");
+        }
+    }
+
+    /// The page lists single SQLSTATEs, and classes such as `22*`.
+    #[test]
+    fn the_page_on_faults_lists_the_sqlstates() {
+        const PAGE: &str = include_str!("../../../docs/faults.md");
+        for (class, condition, codes) in EXAMPLES {
+            let row = PAGE.lines().find_map(|line| line.strip_prefix(&format!("| **{condition}**")));
+            let cell = row.and_then(|row| row.split('|').next()).expect("a row of the class");
+            let words = cell.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '*');
+            let is_code = |word: &&str| {
+                let code = word.trim_end_matches('*');
+                let is_whole = (word.len(), code.len()) == (5, 5) || (word.len(), code.len()) == (3, 2);
+                is_whole && !code.contains(|letter: char| letter.is_ascii_lowercase())
+            };
+            let listed: Vec<&str> = words.filter(is_code).collect();
+            assert!(listed.len() > 5, "{condition}: {listed:?}");
+            for word in &listed {
+                assert_eq!(classify_sqlstate(&word.replace('*', "000")), class, "{word}");
+            }
+            for code in codes {
+                let whole_class = format!("{}*", &code[..2]);
+                let is_listed = listed.contains(code) || listed.contains(&whole_class.as_str());
+                // The last row is for all others.
+                assert!(is_listed || class == ErrorClass::Fatal, "{condition} lacks {code}");
+            }
+        }
     }
 }

@@ -155,18 +155,19 @@ impl RunLog {
             let numbers: Vec<i64> = counts.iter().map(|(_, value)| signed(*value)).collect();
             let mut values: Vec<&(dyn ToSql + Sync)> = vec![&id, status, error, rejects_file];
             values.extend(numbers.iter().map(|number| -> &(dyn ToSql + Sync) { number }));
-            let found: Option<i64> = if is_one_server {
+            let found = if is_one_server {
                 values.extend([&schema as &(dyn ToSql + Sync), &indexes]);
-                client.query_opt(&sql, &values)?.map(|row| row.try_get(0)).transpose()?
+                client.query_opt(&sql, &values)?.map(|row| row.try_get::<_, i64>(0)).transpose()?
             } else {
-                client.execute(&sql, &values)?;
-                None
+                // At least one row, of which the indexes are unknown.
+                (client.execute(&sql, &values)? > 0).then_some(-1)
             };
+            let found = found.ok_or(DatabaseError::LedgerDrops)?;
             // The standby receives commits in order: once it has this one, it has all earlier ones.
             if client.take_standby_wait_cancelled() {
                 return Err(DatabaseError::Unreplicated);
             }
-            Ok(found.is_some_and(|found| usize::try_from(found) == Ok(indexes.len())))
+            Ok(usize::try_from(found) == Ok(indexes.len()))
         })
     }
 

@@ -32,10 +32,14 @@ impl HealthStatus {
     }
 
     fn of(server: ServerHealth) -> Self {
-        let error = match (server.in_recovery, server.read_only) {
-            (true, _) => Some("the server is a standby or in recovery, and cannot be written"),
-            (false, true) => Some("transactions are read-only by default, so nothing can be written"),
-            (false, false) => None,
+        let error = match (server.in_recovery, server.read_only, server.lacks_standbys) {
+            (true, _, _) => Some("the server is a standby or in recovery, and cannot be written"),
+            (false, true, _) => Some("transactions are read-only by default, so nothing can be written"),
+            (false, false, true) => Some(
+                "commits wait for a synchronous standby that is not connected: start the standby, or remove it from \
+                 synchronous_standby_names",
+            ),
+            (false, false, false) => None,
         };
         Self { error: error.map(str::to_owned), server: Some(server), last_check: Timestamp::now() }
     }
@@ -61,6 +65,8 @@ pub struct ServerHealth {
     pub read_only: bool,
     /// Whether it is a standby or in recovery.
     pub in_recovery: bool,
+    /// Whether fewer synchronous standbys are connected than a commit waits for. False if the role may not see them.
+    pub lacks_standbys: bool,
     /// Its `max_connections`.
     pub connections_max: u32,
     /// The connections reserved for superusers and similar roles.
@@ -188,7 +194,12 @@ fn ask(client: &mut Client, samples: u32) -> Result<ServerHealth, DatabaseError>
            current_setting('superuser_reserved_connections')::int
              + coalesce(current_setting('reserved_connections', true)::int, 0),
            (SELECT count(*) FROM pg_stat_activity WHERE coalesce(backend_type, 'client backend') = 'client backend'
-             AND datid IS NOT NULL AND usesysid IS NOT NULL)::int",
+             AND datid IS NOT NULL AND usesysid IS NOT NULL)::int,
+           current_setting('synchronous_standby_names') ~ '[^[:space:]]'
+             AND coalesce(substring(current_setting('synchronous_standby_names')
+                 FROM '^[[:space:]]*[A-Za-z]*[[:space:]]*([0-9]+)[[:space:]]*[(]'), '1')::int
+               > (SELECT count(*) FROM pg_stat_replication
+                  WHERE sync_state IS NULL OR sync_state IN ('sync', 'quorum'))",
         &[],
     )?;
     // A query without FROM returns one row.
@@ -203,5 +214,6 @@ fn ask(client: &mut Client, samples: u32) -> Result<ServerHealth, DatabaseError>
         connections_max: number(3)?,
         connections_reserved: number(4)?,
         connections_used: number(5)?,
+        lacks_standbys: row.try_get(6)?,
     })
 }

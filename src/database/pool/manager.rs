@@ -178,6 +178,9 @@ impl DatabaseManager {
     fn no_connection(&self) -> StoreError {
         self.shared.figures.timeouts.inc();
         let PoolState { total, active, idle, waiting } = self.pool_state();
+        // With a smaller pool, the cause is the database or the network.
+        let is_full = active >= self.shared.pool_settings.max;
+        let advice = if is_full { SHARE } else { "" };
         let what = format!(
             "no database connection available within {} s (pool: total {total}, active {active}, idle {idle}, \
              others waiting {waiting})",
@@ -187,9 +190,9 @@ impl DatabaseManager {
             // It is not necessarily the reason, so its age is shown.
             Some((when, cause)) => {
                 let age = when.elapsed().as_secs();
-                StoreError::new(format!("{what}; the last failure was {age} s ago{SHARE}"), cause)
+                StoreError::new(format!("{what}; the last failure was {age} s ago{advice}"), cause)
             }
-            None => StoreError::plain(what + SHARE),
+            None => StoreError::plain(what + advice),
         }
     }
 

@@ -173,6 +173,14 @@ impl Catalog {
         self.keys.iter().any(|(of, columns)| of == table.name && columns == table.key)
     }
 
+    /// Whether there is a unique key on these columns, in any order.
+    pub(crate) fn has_key_of(&self, table: &str, key: &[String]) -> bool {
+        let is_it = |columns: &[String]| {
+            columns.len() == key.len() && key.iter().all(|column| columns.contains(column))
+        };
+        self.keys.iter().any(|(of, columns)| of == table && is_it(columns))
+    }
+
     /// The [`identity`](crate::database::schemas::identity) of the tables.
     pub(crate) fn identity(&self, layout: Layout, schemas: &Schemas) -> Option<String> {
         let schema = schemas.table_schema()?;

@@ -12,7 +12,7 @@ use crate::database::locks::SCHEMA_LOCK;
 use crate::database::pool::manager::DatabaseManager;
 use crate::database::schema::catalog::Catalog;
 use crate::database::schemas::Schemas;
-use crate::database::session::client::Client;
+use crate::database::session::client::{Client, LOCAL_COMMIT};
 use crate::database::session::client_transaction::{ClientTransaction, GenericClient};
 use crate::database::session::deadline::Deadline;
 use crate::database::session::progress::CallProgress;
@@ -159,7 +159,7 @@ fn drop_of_empty_tables(
         return Ok(false);
     }
     let mut transaction = client.transaction()?;
-    transaction.batch_execute("SET LOCAL lock_timeout = '1s'")?;
+    transaction.batch_execute(&format!("SET LOCAL lock_timeout = '1s'; {LOCAL_COMMIT}"))?;
     transaction.batch_execute(&format!("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", tables.join(", ")))?;
     if another_runs(&mut transaction, schemas, layout, run, OtherRuns::All)?
         || transaction.query_opt(&is_filled, &[])?.is_some()
@@ -217,7 +217,9 @@ fn build_one(
     // Building the index of a full season takes long, so it is supervised without a statement timeout. The wait for the
     // table lock stays bounded.
     progress.builds_an_index();
-    transaction.batch_execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '30s'")?;
+    transaction.batch_execute(&format!(
+        "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '30s'; {LOCAL_COMMIT}"
+    ))?;
     transaction.batch_execute(statement)?;
     transaction.commit()?;
     Ok(Outcome::Built)

@@ -13,7 +13,7 @@ use crate::database::schema::ledger_ddl::LEDGER;
 use crate::database::schema::misfits::{Lack, misfits, missing};
 use crate::database::schema::{citus, inspect, ledger_ddl};
 use crate::database::schemas::{LEDGER_APART, Schemas};
-use crate::database::session::client::Client;
+use crate::database::session::client::{Client, LOCAL_COMMIT};
 use crate::database::session::client_transaction::{ClientTransaction, GenericClient};
 use crate::database::session::deadline::Deadline;
 use crate::database::session::progress::CallProgress;
@@ -173,7 +173,7 @@ impl WantedTables {
     /// Begins a transaction that creates or alters tables. Such transactions run one after the other.
     fn begin<'c>(&self, client: &'c mut Client) -> Result<ClientTransaction<'c>, Error> {
         let mut transaction = client.transaction()?;
-        transaction.batch_execute(PATH_OF_EVENT_TRIGGERS)?;
+        transaction.batch_execute(&format!("{LOCAL_COMMIT}; {PATH_OF_EVENT_TRIGGERS}"))?;
         for schema in self.schemas.each() {
             transaction.execute(&format!("SELECT pg_advisory_xact_lock({SCHEMA_LOCK})"), &[&schema])?;
         }

@@ -128,6 +128,9 @@ pub(crate) fn ledger_misfits(catalog: &Catalog, misfits: &mut Vec<String>) {
                 table.name
             ));
         }
+        if !catalog.has_key_of(&table.name, &table.key) {
+            misfits.push(format!("{} has no unique key ({})", table.name, table.key.join(", ")));
+        }
     }
 }
 
@@ -136,6 +139,8 @@ pub(crate) fn ledger_misfits(catalog: &Catalog, misfits: &mut Vec<String>) {
 pub(crate) struct LedgerTable {
     pub(crate) name: String,
     columns: Vec<LedgerColumn>,
+    /// The columns of its primary key.
+    key: Vec<String>,
 }
 
 /// A column of the ledger.
@@ -163,13 +168,20 @@ pub(crate) fn ledger_tables() -> Vec<LedgerTable> {
     for line in ddl.lines() {
         if let Some(name) = line.strip_prefix("CREATE TABLE IF NOT EXISTS \"x\".") {
             let name = name.trim_end_matches(" (").to_owned();
-            tables.push(LedgerTable { name, columns: Vec::new() });
+            tables.push(LedgerTable { name, columns: Vec::new(), key: Vec::new() });
             is_within = true;
-        } else if let (true, Some(table), Some(column)) = (is_within, tables.last_mut(), ledger_column(line))
-        {
-            table.columns.push(column);
         } else if line.starts_with(')') {
             is_within = false;
+        } else if let (true, Some(table)) = (is_within, tables.last_mut()) {
+            if let Some(columns) = line.strip_prefix("  PRIMARY KEY (") {
+                let columns = columns.trim_end_matches([')', ',']).split(", ");
+                table.key = columns.map(str::to_owned).collect();
+            } else if let Some(column) = ledger_column(line) {
+                if column.definition.ends_with("PRIMARY KEY") {
+                    table.key = vec![column.name.clone()];
+                }
+                table.columns.push(column);
+            }
         }
     }
     tables
@@ -209,5 +221,7 @@ mod tests {
         assert_eq!(column(run, "lines"), ("int8".to_owned(), true));
         assert_eq!(column(segment, "hash"), ("bytea".to_owned(), false));
         assert!(segment.columns.iter().all(|column| column.name != "PRIMARY"));
+        assert_eq!((&*run.key.join(" "), &*segment.key.join(" ")), ("id", "hash server layout"));
+        assert_eq!(table("kill_load_file").key.join(" "), "name server layout reading");
     }
 }

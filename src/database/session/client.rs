@@ -67,6 +67,10 @@ const SESSION_PATH: &str = "SET search_path TO DEFAULT";
 const SYNCHRONOUS_COMMIT: &str =
     "CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END";
 
+/// Lets the current transaction commit without a wait for a synchronous standby: a backend that waits keeps its locks,
+/// also when its client is gone. For DDL. A standby receives commits in order, so a later commit waits for this one too.
+pub(crate) const LOCAL_COMMIT: &str = "SET LOCAL synchronous_commit = local";
+
 /// Settings that some servers lack:
 ///
 /// - A server before 13 has no incremental sort, which is a sort as well.

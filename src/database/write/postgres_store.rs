@@ -13,6 +13,7 @@ use crate::database::pool::manager::DatabaseManager;
 use crate::database::schema::deferred_indexes::DeferredIndexes;
 use crate::database::schema::user_code::UserCode;
 use crate::database::session::client::Client;
+use crate::database::session::client_transaction::GenericClient as _;
 use crate::database::session::deadline::Deadline;
 use crate::database::session::progress::CallProgress;
 use crate::database::store::{Batch, SegmentHash, SegmentStatus, Store, StoreError, Written};
@@ -51,8 +52,8 @@ pub(crate) struct PostgresStore {
     stored: StoredSegments,
     reports: Reports,
     written_to: WrittenTo,
-    /// The statement whose COMMIT waits for standbys.
-    confirm: String,
+    /// `kill_load_run` with its schema.
+    run_table: String,
     run: Uuid,
     schema_apply: String,
 }
@@ -100,11 +101,7 @@ impl PostgresStore {
             stored: StoredSegments::default(),
             reports: Reports::new(ledger_schema, server, layout, run),
             written_to: WrittenTo::new(server_start),
-            // Changes no value. Its COMMIT waits until synchronous standbys have all earlier commits.
-            confirm: format!(
-                "UPDATE {}.kill_load_run SET status = status WHERE id = $1",
-                quote_identifier(ledger_schema)
-            ),
+            run_table: format!("{}.kill_load_run", quote_identifier(ledger_schema)),
             run,
             schema_apply: settings.schema_apply.clone(),
         }
@@ -140,9 +137,13 @@ impl PostgresStore {
                 }
                 Ok((found, start.unwrap_or_default()))
             })?;
-        let (confirm, run) = (self.confirm.clone(), self.run);
+        // Changes no value. Its COMMIT waits until synchronous standbys have all earlier commits.
+        let confirm = format!("UPDATE {} SET status = status WHERE id = $1", self.run_table);
+        let (has_row, run) = (format!("SELECT FROM {} WHERE id = $1", self.run_table), self.run);
         self.manager.run("confirming the stored segments", &self.deadline, move |client, _| {
-            client.execute(&confirm, &[&run])?;
+            if client.execute(&confirm, &[&run])? == 0 && client.query_opt(&has_row, &[&run])?.is_some() {
+                return Err(DatabaseError::LedgerDrops);
+            }
             if client.take_standby_wait_cancelled() { Err(DatabaseError::Unreplicated) } else { Ok(()) }
         })?;
         let missing = self.stored.take_missing(|hash| found.contains(hash));

@@ -2,11 +2,13 @@
 //!
 //! Invariant: the decision depends only on the order of the input, not on the timing of threads.
 
-use crate::database::store::{LoadedSegment, SegmentHash};
+use crate::database::store::LoadedSegment;
 use crate::pipeline::claim::ClaimedBatch;
-use crate::pipeline::prepare::abandonment::{Abandonment, VALUES_MAX};
 use crate::pipeline::source_segments::SourceError;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// An input is abandoned if this number of values at its start are all rejected.
+const VALUES_MAX: usize = 1000;
 
 /// The decisions about the sources of a run.
 #[derive(Debug, Default)]
@@ -16,8 +18,6 @@ pub(crate) struct FirstValues(Mutex<FirstValuesState>);
 struct FirstValuesState {
     source: Option<Arc<str>>,
     verdict: Verdict,
-    /// The ledger entries of the rejects so far.
-    entries: Vec<SegmentHash>,
     errors: Vec<SourceError>,
     abandoned: Vec<Arc<str>>,
 }
@@ -39,31 +39,28 @@ impl Default for Verdict {
 impl FirstValues {
     /// Updates the verdict with the next segment of a source. Without a batch, the segment was loaded before as described by
     /// `loaded`, or is claimed by another load. Returns the batch to write: of an abandoned source only its first rejects.
-    /// Its writer reports the abandonment, unless an earlier load has reported it.
+    /// Its writer reports that it is abandoned.
     pub(crate) fn judge<'r>(
         &self,
         source: &Arc<str>,
         batch: Option<ClaimedBatch<'r>>,
-        loaded: Option<&(SegmentHash, LoadedSegment)>,
+        loaded: Option<&LoadedSegment>,
     ) -> Option<ClaimedBatch<'r>> {
         let mut state = self.lock();
         if state.source.as_ref() != Some(source) {
             state.source = Some(Arc::clone(source));
             state.verdict = Verdict::default();
-            state.entries.clear();
         }
         let Verdict::Open(before) = state.verdict else {
             return batch.filter(|_| state.verdict == Verdict::Accepted);
         };
         let Some(mut batch) = batch else {
             // If the earlier load did not abandon the source, these rejects were allowed.
-            let is_rejected = |loaded: &&(_, LoadedSegment)| loaded.1.stored() == 0;
             state.verdict = Verdict::Accepted;
-            if let Some((hash, loaded)) = loaded.filter(is_rejected) {
+            if let Some(loaded) = loaded.filter(|loaded| loaded.stored() == 0) {
                 let rejected = before.saturating_add(usize::try_from(loaded.rejected).unwrap_or(VALUES_MAX));
                 if rejected < VALUES_MAX {
                     state.verdict = Verdict::Open(rejected);
-                    state.entries.push(*hash);
                 }
             }
             return None;
@@ -74,15 +71,13 @@ impl FirstValues {
             let reason = first.map_or_else(String::new, |reject| reject.cause.to_string());
             let error = SourceError::NoEvents { source_name: source.to_string(), values: VALUES_MAX, reason };
             batch.prepared.abandon((VALUES_MAX - before) as u64);
-            state.entries.push(batch.prepared.batch.hash);
-            batch.abandonment = Some(Abandonment { error, entries: std::mem::take(&mut state.entries) });
+            batch.abandoned = Some(error);
             state.abandoned.push(Arc::clone(source));
             state.verdict = Verdict::Abandoned;
         } else if batch.prepared.has_events() {
             state.verdict = Verdict::Accepted;
         } else {
             state.verdict = Verdict::Open(rejected);
-            state.entries.push(batch.prepared.batch.hash);
         }
         Some(batch)
     }

@@ -3,7 +3,6 @@
 //! Invariant: memory per segment is bounded by its size, whatever it contains. Rows and rejects beyond that are recreated
 //! from the text when needed.
 
-pub(crate) mod abandonment;
 pub(crate) mod first_values;
 pub(crate) mod parts;
 pub(crate) mod prepared;

@@ -3,9 +3,12 @@
 use std::fs;
 use std::path::Path;
 
+use aegis_kills::internals::Server;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
+
+use crate::support::oracle::Layout;
 
 /// The JSON object of `load --json`.
 #[derive(Debug)]
@@ -90,8 +93,8 @@ impl Summary {
         );
         assert!(["complete", "rejects", "interrupted", "failed", "reject_limit"].contains(&self.status()));
         uuid::Uuid::parse_str(object["run"].as_str().expect("a text")).expect("a UUID");
-        assert!(["americas", "europe", "asia"].contains(&object["server"].as_str().expect("a text")));
-        assert!(["archive", "aegis"].contains(&object["layout"].as_str().expect("a text")));
+        assert!(Server::ALL.map(Server::name).contains(&object["server"].as_str().expect("a text")));
+        assert!(Layout::ALL.map(Layout::name).contains(&object["layout"].as_str().expect("a text")));
     }
 }
 
