@@ -43,7 +43,16 @@ impl OutageKind {
 
     /// The end of the outage, after `database`.
     pub(crate) fn end(self) -> &'static str {
-        if self == Self::Unreachable { "reachable again" } else { "available again" }
+        match self {
+            Self::Unreachable
+            | Self::NotAnswering
+            | Self::NotReady
+            | Self::OutOfConnections
+            | Self::Unmatched => "reachable again",
+            Self::OutOfDiskSpace | Self::ReadOnly | Self::StorageErrors | Self::AwaitsStandby => {
+                "available again"
+            }
+        }
     }
 }
 
