@@ -3,6 +3,7 @@
 
 use crate::event::fault::{Fault, FaultKind};
 use crate::event::text::{NulPolicy, read_escape};
+use serde_json::value::RawValue;
 use std::borrow::Cow;
 
 /// Maximum length of a stored document, in bytes of the input. The largest in real events have about 4 KB.
@@ -22,7 +23,8 @@ const EXPONENT_MAX: u32 = 100;
 /// beyond ASCII are replaced by the characters, as `jsonb` rejects escapes that the database's encoding lacks, and all
 /// of them in `SQL_ASCII`.
 ///
-/// `raw` must be valid JSON. `plain` says that it has no long numbers, exponents or deep nesting.
+/// `raw` must be valid JSON. `plain` says that it has no long numbers, exponents or deep nesting. Numbers in `MongoDB`
+/// Extended JSON, such as `{"$numberInt":"4"}`, become numbers, so that the value is the same from each source.
 ///
 /// # Errors
 ///
@@ -32,10 +34,48 @@ pub(crate) fn document(raw: &str, plain: bool, nul: NulPolicy) -> Result<Cow<'_,
     if raw.len() > DOCUMENT_BYTES_MAX {
         return Err(FaultKind::JsonTooLong(DOCUMENT_BYTES_MAX).into());
     }
+    if let Some(unwrapped) = unwrapped_numbers(raw) {
+        check_bounds(unwrapped.as_bytes())?;
+        return Ok(Cow::Owned(without_escapes(&unwrapped, nul)?.into_owned()));
+    }
     if !plain {
         check_bounds(raw.as_bytes())?;
     }
     without_escapes(raw, nul)
+}
+
+/// Replaces each `{"$numberInt":"4"}` by its number. None if there is none.
+fn unwrapped_numbers(raw: &str) -> Option<String> {
+    // Within a string the quotes would be escaped.
+    const KEY: &str = "\"$number";
+    raw.contains(KEY).then(|| {
+        let (mut out, mut rest) = (String::with_capacity(raw.len()), raw);
+        while let Some(found) = rest.find(KEY) {
+            let (before, wrapped) = (&rest[..found], &rest[found + KEY.len()..]);
+            let before_wrapper = before.trim_ascii_end().strip_suffix('{');
+            let (kept, number, after) = before_wrapper
+                .zip(wrapped_number(wrapped))
+                .map_or((before, KEY, wrapped), |(before, (number, after))| (before, number, after));
+            out.push_str(kept);
+            out.push_str(number);
+            rest = after;
+        }
+        out.push_str(rest);
+        out
+    })
+}
+
+/// The number in a text such as `Int":"4"}`, and the text after it.
+fn wrapped_number(text: &str) -> Option<(&str, &str)> {
+    let kinds = ["Int", "Long", "Double", "Decimal"];
+    let rest = kinds.iter().find_map(|kind| text.strip_prefix(kind)?.strip_prefix('"'))?;
+    let rest = rest.trim_ascii_start().strip_prefix(':')?.trim_ascii_start().strip_prefix('"')?;
+    let (number, rest) = rest.split_once('"')?;
+    let after = rest.trim_ascii_start().strip_prefix('}')?;
+    // Infinity and NaN are no numbers of JSON.
+    let value: &RawValue = serde_json::from_str(number).ok()?;
+    let begins_number = number.starts_with(|first: char| first == '-' || first.is_ascii_digit());
+    (begins_number && value.get() == number).then_some((number, after))
 }
 
 /// Checks the limits of numbers and nesting.
@@ -129,6 +169,29 @@ mod tests {
         check(r#""\\\u0000""#, NulPolicy::Strip, Some(r#""\\""#));
         let characters = r#""\u00e9\ud83d\ude00\u0041\n\u001f""#;
         check(characters, NulPolicy::Reject, Some("\"é😀\\u0041\\n\\u001f\""));
+    }
+
+    #[test]
+    fn numbers_in_extended_json() {
+        let check = |raw: &str, expected: &str| {
+            assert_eq!(document(raw, true, NulPolicy::Reject).ok().as_deref(), Some(expected), "{raw}");
+        };
+        check(r#"{"a":{"$numberInt":"4"},"b":[{"$numberLong":"-5"}]}"#, r#"{"a":4,"b":[-5]}"#);
+        check(r#"[{ "$numberDouble" : "1.50" } , {"$numberDecimal":"2E+3"}]"#, "[1.50 , 2E+3]");
+        for same in [
+            r#"{"$numberDouble":"NaN"}"#,
+            r#"{"$numberInt":4}"#,
+            r#"{"$numberInt":"4","a":1}"#,
+            r#"{"a":1,"$numberInt":"4"}"#,
+            r#"{"$numberInt":"4 "}"#,
+            r#"{"$numberInt":"null"}"#,
+            r#"{"$numberOther":"4"}"#,
+            r#"{"a":"{\"$numberInt\":\"4\"}"}"#,
+        ] {
+            check(same, same);
+        }
+        let large = document(r#"{"$numberDouble":"1e999"}"#, true, NulPolicy::Reject);
+        assert!(large.unwrap_err().reason().contains("exponent beyond 100"));
     }
 
     #[test]

@@ -353,7 +353,8 @@ impl<'r> PrepareStage<'r> {
             && !self.has_warned.swap(true, Ordering::Relaxed)
         {
             let server = self.preparer.server;
-            log::warn!(
+            // Shown with -q, too: events of the wrong server would be stored without notice.
+            log::error!(
                 "event {id} of {} is implausible for {server}: check --server",
                 prepared.segment.source
             );

@@ -142,11 +142,7 @@ fn extended(parts: &[Part]) -> Vec<Part> {
             Value::String(text) if text == DATE.0 => json!({"$date": {"$numberLong": DATE.1}}),
             Value::Array(values) => values.iter().map(convert).collect(),
             Value::Object(object) => {
-                let is_document = |key: &str| ["Equipment", "LegendarySoul", "GvGMatch"].contains(&key);
-                let member = |(key, value): (&String, &Value)| {
-                    (key.clone(), if is_document(key) { value.clone() } else { convert(value) })
-                };
-                object.iter().map(member).collect()
+                object.iter().map(|(key, value)| (key.clone(), convert(value))).collect()
             }
             other => other.clone(),
         }

@@ -1,6 +1,9 @@
 //! The planner's statistics of tables that a load has filled.
 //!
 //! Invariant: nothing here fails a load, and nobody waits for it: ANALYZE blocks neither reads nor writes.
+//!
+//! Only the loader's columns are analyzed, by a sample that is small in comparison with the load. Because of the list of
+//! columns, PostgreSQL does not count this as an ANALYZE of the table, so autovacuum's next visit does a complete one.
 
 use crate::database::pool::manager::DatabaseManager;
 use crate::database::schema::catalog::Catalog;
@@ -11,13 +14,21 @@ use crate::database::session::deadline::Deadline;
 use crate::database::session::progress::CallProgress;
 use crate::error_chain::in_full;
 use crate::layout::Layout;
-use crate::layout::identifier::quote_identifier;
+use crate::layout::identifier::{quote_identifier, quoted_list};
+use crate::layout::table::{ColumnType, Table};
 
 /// A load that adds more than this part of the events that were stored before it analyzes the tables.
 const GROWTH_PART: u64 = 10;
 
-/// The wait for a table. Autovacuum gives way after a second by default, other sessions may not.
+/// The time to open a table's indexes or partitions. A locked table is skipped.
 const SETTINGS: &str = "SET LOCAL lock_timeout = '3s'; SET LOCAL statement_timeout = '5min'";
+
+/// The inserted events per unit of the statistics target. The time of ANALYZE is proportional to the target, about
+/// 6 ms per unit for the three tables, so it is a few percent of the time of the load.
+const EVENTS_PER_TARGET: u64 = 3_000;
+
+/// The lowest statistics target: samples of 3,000 rows. The documented queries have good plans with it.
+const TARGET_MIN: u64 = 10;
 
 /// Selects those of the tables in the second parameter that the role may analyze, in the schema of the first one.
 const ANALYZABLE: &str =
@@ -46,7 +57,7 @@ pub(crate) fn refresh(
     let schema = schemas.tables.clone();
     let analyzed = manager.run("analyzing the tables", deadline, move |client, progress| {
         // A failure is no reason to retry.
-        if let Err(error) = analyze(client, progress, layout, &schema) {
+        if let Err(error) = analyze(client, progress, layout, &schema, target(inserted)) {
             log::debug!("tables not analyzed: {}", in_full(&error));
         }
         Ok(())
@@ -56,11 +67,23 @@ pub(crate) fn refresh(
     }
 }
 
+/// The statistics target after this number of inserted events, unless the session's is lower.
+fn target(inserted: u64) -> u64 {
+    (inserted / EVENTS_PER_TARGET).max(TARGET_MIN)
+}
+
+/// The columns whose values queries compare: all but JSON.
+fn analyzed_columns(table: &Table) -> String {
+    let columns = table.columns.iter().filter(|column| column.kind != ColumnType::Jsonb);
+    quoted_list(&columns.map(|column| column.name).collect::<Vec<_>>())
+}
+
 fn analyze(
     client: &mut Client,
     progress: &CallProgress,
     layout: Layout,
     schema: &str,
+    target: u64,
 ) -> Result<(), postgres::Error> {
     let names: Vec<&str> = layout.tables().iter().map(|table| table.name).collect();
     let analyzable: Vec<String> = first_column(&client.query(ANALYZABLE, &[&schema, &names])?)?;
@@ -68,10 +91,16 @@ fn analyze(
         log::debug!("{name} not analyzed: the role lacks the privilege");
     }
     progress.takes_long();
-    for name in analyzable {
+    let schema = quote_identifier(schema);
+    for table in layout.tables().iter().filter(|table| analyzable.iter().any(|name| name == table.name)) {
         // One transaction per table, so that a table is not locked while another is read.
-        let statement =
-            format!("{SETTINGS}; ANALYZE {}.{}", quote_identifier(schema), quote_identifier(&name));
+        let statement = format!(
+            "{SETTINGS}; SELECT pg_catalog.set_config('default_statistics_target',
+               least(pg_catalog.current_setting('default_statistics_target')::int, {target})::text, true);
+             ANALYZE (SKIP_LOCKED) {} ({})",
+            table.in_schema(&schema),
+            analyzed_columns(table)
+        );
         client.transaction_with("BEGIN", &statement)?.0.commit()?;
         progress.tick();
     }
