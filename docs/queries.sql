@@ -52,8 +52,12 @@ SELECT coalesce((SELECT battle_id FROM kill_event WHERE server = :'server' AND b
                  ORDER BY occurred_at DESC LIMIT 1), 0) AS battle
 \gset
 \endif
--- Your item prices, for the value of loot. Create a table with these columns under a name of your own.
-CREATE TEMP TABLE IF NOT EXISTS item_price (item text PRIMARY KEY, silver bigint NOT NULL);
+-- The value of loot needs your item prices in a table item_price with these columns. Without such a table, that query returns no rows.
+SELECT to_regclass('item_price') IS NULL AS without_prices
+\gset
+\if :without_prices
+CREATE TEMP TABLE item_price (item text PRIMARY KEY, silver bigint NOT NULL);
+\endif
 \if :{?since}
 \else
 SELECT coalesce((SELECT max(occurred_at) FROM kill_event WHERE server = :'server'), now()) - interval '7 days' AS since
@@ -142,23 +146,34 @@ ORDER BY e.fame DESC;
 
 \pset title 'Guild against guild'
 SELECT count(*) FILTER (WHERE k.guild_id = :'guild') AS kills, count(*) FILTER (WHERE k.guild_id = :'rival') AS deaths,
-       sum(e.fame) FILTER (WHERE k.guild_id = :'guild') AS fame, sum(e.fame) FILTER (WHERE k.guild_id = :'rival') AS fame_lost
+       coalesce(sum(e.fame) FILTER (WHERE k.guild_id = :'guild'), 0) AS fame,
+       coalesce(sum(e.fame) FILTER (WHERE k.guild_id = :'rival'), 0) AS fame_lost
 FROM kill_player k
 JOIN kill_event e ON e.server = k.server AND e.event_id = k.event_id
 JOIN kill_player v ON v.server = e.server AND v.event_id = e.event_id AND v.player_id = e.victim_id
 WHERE k.server = :'server' AND k.role = 'killer' AND k.guild_id IN (:'guild', :'rival') AND v.guild_id IN (:'guild', :'rival')
   AND k.guild_id <> v.guild_id AND e.occurred_at >= :'since';
 
+-- Players and guilds change their names, and players their guilds. Feuds and leaderboards show those of the newest kill.
 \pset title 'Feuds (window)'
-SELECT least(k.guild_name, v.guild_name) AS guild, greatest(k.guild_name, v.guild_name) AS rival,
-       count(*) FILTER (WHERE k.guild_name < v.guild_name) AS kills, count(*) FILTER (WHERE k.guild_name > v.guild_name) AS deaths
-FROM kill_event e
-JOIN kill_player k ON k.server = e.server AND k.event_id = e.event_id AND k.player_id = e.killer_id
-JOIN kill_player v ON v.server = e.server AND v.event_id = e.event_id AND v.player_id = e.victim_id
-WHERE e.server = :'server' AND e.occurred_at >= :'since' AND k.guild_id <> v.guild_id
-GROUP BY 1, 2
-ORDER BY count(*) DESC
-LIMIT 20;
+SELECT newest.guild, newest.rival, top.kills, top.deaths
+FROM (SELECT least(k.guild_id, v.guild_id) AS guild_id, greatest(k.guild_id, v.guild_id) AS rival_id,
+             count(*) FILTER (WHERE k.guild_id < v.guild_id) AS kills, count(*) FILTER (WHERE k.guild_id > v.guild_id) AS deaths,
+             max(e.occurred_at) AS newest_at
+      FROM kill_event e
+      JOIN kill_player k ON k.server = e.server AND k.event_id = e.event_id AND k.player_id = e.killer_id
+      JOIN kill_player v ON v.server = e.server AND v.event_id = e.event_id AND v.player_id = e.victim_id
+      WHERE e.server = :'server' AND e.occurred_at >= :'since' AND k.guild_id <> v.guild_id
+      GROUP BY 1, 2 ORDER BY count(*) DESC LIMIT 20) AS top
+CROSS JOIN LATERAL
+  (SELECT CASE WHEN k.guild_id = top.guild_id THEN k.guild_name ELSE v.guild_name END AS guild,
+          CASE WHEN k.guild_id = top.guild_id THEN v.guild_name ELSE k.guild_name END AS rival
+   FROM kill_event e
+   JOIN kill_player k ON k.server = e.server AND k.event_id = e.event_id AND k.player_id = e.killer_id
+   JOIN kill_player v ON v.server = e.server AND v.event_id = e.event_id AND v.player_id = e.victim_id
+   WHERE e.server = :'server' AND e.occurred_at = top.newest_at AND least(k.guild_id, v.guild_id) = top.guild_id
+     AND greatest(k.guild_id, v.guild_id) = top.rival_id LIMIT 1) AS newest
+ORDER BY top.kills + top.deaths DESC;
 
 \pset title 'Builds (window)'
 SELECT p.main_hand, p.head, p.armor, p.shoes, count(*) FILTER (WHERE p.player_id = e.killer_id) AS kills,
@@ -173,27 +188,33 @@ ORDER BY count(*) DESC
 LIMIT 20;
 
 \pset title 'Leaderboard of players (window)'
-SELECT e.killer_id AS player_id, max(p.name) AS name, max(p.guild_name) AS guild, count(*) AS kills, sum(e.fame) AS fame
-FROM kill_event e
-JOIN kill_player p ON p.server = e.server AND p.event_id = e.event_id AND p.player_id = e.killer_id
-WHERE e.server = :'server' AND e.occurred_at >= :'since' AND e.killer_id <> e.victim_id
-GROUP BY e.killer_id
-ORDER BY fame DESC
-LIMIT 20;
+SELECT top.player_id, newest.name, newest.guild_name AS guild, top.kills, top.fame
+FROM (SELECT killer_id AS player_id, count(*) AS kills, sum(fame) AS fame FROM kill_event
+      WHERE server = :'server' AND occurred_at >= :'since' AND killer_id <> victim_id
+      GROUP BY killer_id ORDER BY sum(fame) DESC LIMIT 20) AS top
+CROSS JOIN LATERAL
+  (SELECT p.name, p.guild_name FROM kill_event e
+   JOIN kill_player p ON p.server = e.server AND p.event_id = e.event_id AND p.player_id = e.killer_id
+   WHERE e.server = :'server' AND e.killer_id = top.player_id ORDER BY e.occurred_at DESC LIMIT 1) AS newest
+ORDER BY top.fame DESC;
 
 \pset title 'Leaderboard of guilds (window)'
-SELECT p.guild_id, max(p.guild_name) AS guild, count(*) AS kills, sum(e.fame) AS fame
-FROM kill_event e
-JOIN kill_player p ON p.server = e.server AND p.event_id = e.event_id AND p.player_id = e.killer_id
-WHERE e.server = :'server' AND e.occurred_at >= :'since' AND e.killer_id <> e.victim_id AND p.guild_id IS NOT NULL
-GROUP BY p.guild_id
-ORDER BY fame DESC
-LIMIT 20;
+SELECT top.guild_id, newest.guild_name AS guild, top.kills, top.fame
+FROM (SELECT p.guild_id, count(*) AS kills, sum(e.fame) AS fame, max(e.occurred_at) AS newest_at
+      FROM kill_event e
+      JOIN kill_player p ON p.server = e.server AND p.event_id = e.event_id AND p.player_id = e.killer_id
+      WHERE e.server = :'server' AND e.occurred_at >= :'since' AND e.killer_id <> e.victim_id AND p.guild_id IS NOT NULL
+      GROUP BY p.guild_id ORDER BY sum(e.fame) DESC LIMIT 20) AS top
+CROSS JOIN LATERAL
+  (SELECT p.guild_name FROM kill_event e
+   JOIN kill_player p ON p.server = e.server AND p.event_id = e.event_id AND p.player_id = e.killer_id
+   WHERE e.server = :'server' AND e.occurred_at = top.newest_at AND p.guild_id = top.guild_id LIMIT 1) AS newest
+ORDER BY top.fame DESC;
 
 \pset title 'Kills by hour of the day, UTC (window)'
 SELECT extract(hour FROM occurred_at AT TIME ZONE 'UTC')::int AS hour, count(*) AS kills, sum(fame) AS fame
 FROM kill_event
-WHERE server = :'server' AND occurred_at >= :'since'
+WHERE server = :'server' AND occurred_at >= :'since' AND killer_id <> victim_id
 GROUP BY 1
 ORDER BY 1;
 
@@ -209,7 +230,7 @@ ORDER BY e.occurred_at DESC
 LIMIT 50;
 
 \pset title 'Loot by item (window)'
-SELECT l.item, sum(l.count) AS items, count(DISTINCT l.event_id) AS kills
+SELECT l.item, sum(l.count) AS items, count(DISTINCT l.event_id) AS events
 FROM kill_event e
 JOIN kill_loot l ON l.server = e.server AND l.event_id = e.event_id
 WHERE e.server = :'server' AND e.occurred_at >= :'since'

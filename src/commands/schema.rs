@@ -5,6 +5,7 @@ use crate::commands::common::next_steps::SchemaHints;
 use crate::commands::common::open_database::OpenDatabase;
 use crate::commands::common::output::{write_output, write_text};
 use crate::database::schema::ensure as schema;
+use crate::database::schema::ensure::TableChange;
 use crate::database::schema::locate::{self, Located};
 use crate::database::schemas::Schemas;
 use crate::error::CommandError;
@@ -39,8 +40,15 @@ pub(crate) fn run(
                 .map_err(|error| error.map_message(|text| hints.fill(text)))?;
             let tables = schema::ensure(&database.manager, layout, &schemas, Indexes::Now, asked)
                 .map_err(|error| error.map_message(|text| hints.fill(text)))?;
+            let is_commented = schema::add_comments(&database.manager, layout, &schemas)
+                .map_err(|error| error.map_message(|text| hints.fill(text)))?;
             database.close()?;
-            let result = if tables.made { "tables created" } else { "all tables and indexes exist" };
+            let result = match tables.change {
+                TableChange::Created => "tables created",
+                TableChange::Upgraded => "tables upgraded",
+                TableChange::None if is_commented => "comments added to the tables",
+                TableChange::None => "all tables and indexes exist",
+            };
             let distributed = match tables.distribution {
                 Distribution::OneServer => "",
                 Distribution::Citus => ", distributed by Citus",

@@ -12,7 +12,7 @@ use crate::database::schema::ensure as schema;
 use crate::database::schema::locate::{self, Located};
 use crate::database::store::StoreError;
 use crate::database::write::compare::{Comparer, StoredEvent};
-use crate::database::write::exists::{no_tables, present_ids};
+use crate::database::write::exists::present_ids;
 use crate::error::CommandError;
 use crate::error_chain::in_full;
 use crate::exit::ExitStatus;
@@ -98,7 +98,7 @@ fn compare(
         manager,
         distribution,
         comparer: Comparer::new(layout, schema, server, distribution),
-        has_tables: layout.tables().iter().take(compared).all(|table| tables.has(table.name)),
+        missing_table: tables.missing(&layout.tables()[..compared], layout, schema),
         report: Mutex::default(),
     };
     let live = LiveRun {
@@ -140,8 +140,8 @@ struct Comparison<'r> {
     manager: &'r DatabaseManager,
     distribution: Distribution,
     comparer: Comparer,
-    /// Whether the tables to read exist. A table that another role creates later is not read.
-    has_tables: bool,
+    /// The message about a table that is missing, if one is. A table that another role creates later is not read.
+    missing_table: Option<String>,
     report: Mutex<VerifyReport>,
 }
 
@@ -198,8 +198,8 @@ impl Comparison<'_> {
             return Ok(HashMap::new());
         }
         let schema = self.settings.database.schema();
-        if !self.has_tables {
-            return Err(StoreError::refused(no_tables(schema)));
+        if let Some(message) = &self.missing_table {
+            return Err(StoreError::refused(message.clone()));
         }
         if !self.settings.ids_only {
             return Ok(self.comparer.compare(self.manager, &prepared.batch)?.into_iter().collect());

@@ -189,8 +189,8 @@ fn read_event<'a>(
             read_rejected(text, start, record, rules, context, each);
             return Ok(());
         }
-        let fault = fault.clone();
-        let fault = if fault.field() == Some("EventId") { fault.and(advice(text)) } else { fault };
+        let (fault, is_other) = (fault.clone(), fault.field().is_none_or(|field| field == "EventId"));
+        let fault = if is_other { fault.and(advice(text, rules.events_at, 0)) } else { fault };
         each(line(text, start, context, Err(fault)));
         return Ok(());
     }
@@ -229,13 +229,12 @@ fn apply_rules(event: &mut Event<'_>, rules: &ReadRules<'_>, context: Enclosing)
     Ok(())
 }
 
-/// Suggests the path to an event inside the value, if there seems to be one.
+/// Suggests the path to an event inside the value, if there seems to be one. All but the last `left` steps led to it.
 #[cold]
-fn advice(text: &str) -> String {
-    match guess_path(text) {
-        Some(path) => format!("an event seems to be at '{path}': add --events-at '{path}'"),
-        None => String::new(),
-    }
+fn advice(text: &str, events_at: Option<&EventsAt>, left: usize) -> String {
+    let Some(found) = guess_path(text) else { return String::new() };
+    let path = events_at.map_or(found.clone(), |walked| walked.extended(left, &found));
+    format!("an event seems to be at '{path}': add --events-at '{path}'")
 }
 
 /// Reads the rejected value in a line of a reject file.
@@ -319,7 +318,7 @@ impl Walk<'_, '_> {
                 self.read(cursor, event, steps, Enclosing { index: Some(index), ..context }, &mut *each)
             }),
             (Some(b'{'), [step, tail @ ..]) => self.member(cursor, event, (step, tail), context, each),
-            _ => self.nothing(cursor, context, each),
+            _ => self.nothing(cursor, steps.len(), context, each),
         }
     }
 
@@ -362,7 +361,7 @@ impl Walk<'_, '_> {
                 return read_event(cursor, event, self.rules, context, &mut each);
             }
             cursor.return_to(place);
-            return self.nothing(cursor, context, each);
+            return self.nothing(cursor, tail.len() + 1, context, each);
         }
         let context = Enclosing { server: context.server.or(server), ..context };
         for member in found {
@@ -375,12 +374,12 @@ impl Walk<'_, '_> {
     }
 
     /// Rejects the value at the cursor, because it has nothing at the path.
-    fn nothing(&self, cursor: &mut Cursor<'_>, context: Enclosing, each: Each<'_>) -> Parsed<()> {
+    fn nothing(&self, cursor: &mut Cursor<'_>, left: usize, at: Enclosing, each: Each<'_>) -> Parsed<()> {
         let start = cursor.at();
         cursor.skip()?;
         let text = cursor.text_since(start);
         let fault = Fault::from(FaultKind::NothingAtPath(self.path.to_string()));
-        each(line(text, start, context, Err(fault.and(advice(text)))));
+        each(line(text, start, at, Err(fault.and(advice(text, Some(self.path), left)))));
         Ok(())
     }
 }

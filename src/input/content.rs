@@ -1,6 +1,11 @@
 //! Guesses from the first bytes of a source's text whether it is a dump.
 
-use crate::input::decode::format::{Foreign, Format, Head, SqlitePlace, sniff};
+mod sqlite;
+mod table;
+
+use crate::input::content::sqlite::sqlite_place;
+use crate::input::content::table::{pg_rows, table};
+use crate::input::decode::format::{Foreign, Format, Head, sniff};
 
 /// The probable content of a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,11 +40,8 @@ impl Content {
 
 /// Detects formats with magic numbers, or with bytes that JSON never contains.
 fn binary(bytes: &[u8]) -> Option<Foreign> {
-    const MAGICS: [(&[u8], Foreign); 3] = [
-        (b"7z\xbc\xaf\x27\x1c", Foreign::SevenZip),
-        (b"PGDMP", Foreign::PgDump),
-        (b"PAR1", Foreign::Parquet),
-    ];
+    const MAGICS: [(&[u8], Foreign); 2] =
+        [(b"7z\xbc\xaf\x27\x1c", Foreign::SevenZip), (b"PAR1", Foreign::Parquet)];
     match sniff(bytes, Head::Whole) {
         Some(Format::Foreign(format)) => return Some(format),
         Some(Format::Compressed(compression)) => return Some(Foreign::Nested(compression)),
@@ -51,7 +53,9 @@ fn binary(bytes: &[u8]) -> Option<Foreign> {
     if let Some((_, format)) = MAGICS.into_iter().find(|(magic, _)| bytes.starts_with(magic)) {
         return Some(format);
     }
-    if is_tar(bytes) {
+    if is_pg_dump(bytes) {
+        Some(Foreign::PgDump(pg_rows(&String::from_utf8_lossy(bytes))))
+    } else if is_tar(bytes) {
         Some(Foreign::Tar)
     } else if is_utf16(bytes, 0) {
         Some(Foreign::Utf16Le)
@@ -73,6 +77,14 @@ fn is_tar(bytes: &[u8]) -> bool {
     bytes.get(MAGIC_AT..).is_some_and(|rest| rest.starts_with(b"ustar"))
 }
 
+/// Looks for an archive of `pg_dump`, or for one as the first member of a tar archive, as in its format `tar`.
+fn is_pg_dump(bytes: &[u8]) -> bool {
+    const MAGIC: &[u8] = b"PGDMP";
+    const TAR_HEADER_BYTES: usize = 512;
+    let member = || bytes.get(TAR_HEADER_BYTES..).is_some_and(|member| member.starts_with(MAGIC));
+    bytes.starts_with(MAGIC) || is_tar(bytes) && member()
+}
+
 /// Returns whether the bytes are the start of JSON in UTF-16. `at` is the position of the nonzero byte in each pair.
 fn is_utf16(bytes: &[u8], at: usize) -> bool {
     let opens = |pair: &[u8]| b"{[".contains(&pair[at]) && pair[1 - at] == 0;
@@ -92,68 +104,10 @@ fn is_bson(bytes: &[u8]) -> bool {
         && name[..name_len].iter().all(u8::is_ascii_graphic)
 }
 
-/// Substrings of the names of columns that hold events.
-const COLUMNS: [&str; 5] = ["json", "raw", "payload", "data", "body"];
-
-/// Finds the first table with a column that probably holds the events. The `CREATE TABLE` statements are on the first page.
-fn sqlite_place(text: &str) -> Option<SqlitePlace> {
-    let unquoted = |name: &str| {
-        name.trim().trim_matches(|letter| matches!(letter, '"' | '`' | '[' | ']' | '\'')).to_owned()
-    };
-    text.split("CREATE TABLE ").skip(1).find_map(|statement| {
-        let (table, columns) = statement.split_once('(')?;
-        let columns: Vec<String> = columns
-            .split(',')
-            .filter_map(|column| {
-                column.split([')', ' ', '\n', '\t']).find(|word| !word.is_empty()).map(unquoted)
-            })
-            .collect();
-        let is_meant = |column: &&String, name: &str| column.to_ascii_lowercase().contains(name);
-        let column = COLUMNS.iter().find_map(|name| columns.iter().find(|column| is_meant(column, name)));
-        let column = column.or_else(|| columns.iter().find(|column| column.eq_ignore_ascii_case("event")));
-        Some(SqlitePlace { table: unquoted(table), column: column?.clone() })
-    })
-}
-
-/// Detects rows of text, and SQL scripts that contain rows.
-fn table(text: &str) -> Option<Foreign> {
-    if text.starts_with("--\n-- PostgreSQL database dump") {
-        return Some(Foreign::PgScript);
-    }
-    let (header, rest) = text.split_once('\n')?;
-    let header = header.trim_end_matches('\r');
-    let delimiter =
-        ['\t', ';', ','].into_iter().max_by_key(|delimiter| header.matches(*delimiter).count())?;
-    let names: Vec<&str> = header.split(delimiter).map(unquoted).collect();
-    // Prose has a space after each comma.
-    let is_prose = header.contains(", ") && !header.starts_with('"') && before_json(rest).is_none();
-    let is_name = |name: &&str| {
-        let is_of_name = |letter: char| letter.is_ascii_alphanumeric() || "_ .$-".contains(letter);
-        name.starts_with(|letter: char| letter.is_ascii_alphabetic() || letter == '_')
-            && name.chars().all(is_of_name)
-    };
-    let before = before_json(rest);
-    let is_table = !is_prose && names.iter().all(is_name) && (names.len() > 1 || before.is_some());
-    let index =
-        before.map(|end| rest[..end].rsplit('\n').next().unwrap_or_default().matches(delimiter).count());
-    let column = index.and_then(|index| names.get(index)).map(|name| (*name).to_owned());
-    is_table.then_some(Foreign::Csv { delimiter, column })
-}
-
-/// Returns the offset of the first cell with JSON, whose quotes are doubled.
-fn before_json(rows: &str) -> Option<usize> {
-    ["{\"\"", "[{\"\""].iter().filter_map(|open| rows.find(open)).min()
-}
-
-fn unquoted(cell: &str) -> &str {
-    let cell = cell.trim();
-    cell.strip_prefix('"').and_then(|cell| cell.strip_suffix('"')).unwrap_or(cell)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::input::decode::format::Compression;
+    use crate::input::decode::format::{Compression, CsvColumn, PgRows, SqlitePlace};
 
     #[track_caller]
     fn check(bytes: impl AsRef<[u8]>, expected: &Content) {
@@ -183,7 +137,14 @@ mod tests {
         );
         check_foreign(b"\x1f\x8b\x08\0", Foreign::Nested(Compression::Gzip));
         check_foreign(b"7z\xbc\xaf\x27\x1c\0\x04", Foreign::SevenZip);
-        check_foreign(b"PGDMP\x01\x0e", Foreign::PgDump);
+        check_foreign(b"PGDMP\x01\x0e", Foreign::PgDump(PgRows::Copy));
+        check_foreign(
+            b"PGDMP\x01\x0eTABLE DATA\0COPY public.k (id) FROM stdin;",
+            Foreign::PgDump(PgRows::Copy),
+        );
+        check_foreign(b"PGDMP\x01\x0eTABLE DATA\0postgres", Foreign::PgDump(PgRows::Inserts));
+        let pg_tar = format!("{:\0<512}PGDMP", tar("ustar\0"));
+        check_foreign(pg_tar, Foreign::PgDump(PgRows::Copy));
         check_foreign(b"PAR1\x15\x04", Foreign::Parquet);
         check_foreign([0; 40], Foreign::Nul);
         check_foreign(b"\x16\0\0\0\x07_id\0aaaaaaaaaaaa\0", Foreign::Bson);
@@ -204,30 +165,15 @@ mod tests {
     }
 
     #[test]
-    fn tables_of_text_name_the_column_that_holds_json() {
-        let csv =
-            |delimiter, column: Option<&str>| Foreign::Csv { delimiter, column: column.map(str::to_owned) };
-        check_foreign("EventId,TimeStamp\n1,2\n", csv(',', None));
-        check_foreign("\"EventId\";\"TimeStamp\"\r\n1;2\n", csv(';', None));
-        check_foreign("id\traw\n1\t\"{\"\"EventId\"\":1}\"\n", csv('\t', Some("raw")));
-        check_foreign("id,raw_json\n1,\"{\"\"EventId\"\":1,\"\"x\"\":2}\"\n", csv(',', Some("raw_json")));
-        check_foreign("raw_json\n\"{\"\"EventId\"\":1}\"\n", csv(',', Some("raw_json")));
-        check("raw_json\nno JSON\n", &Content::NoJson);
-        check_foreign("--\n-- PostgreSQL database dump\n--\n", Foreign::PgScript);
-    }
-
-    #[test]
-    fn the_column_of_an_sqlite_database_is_named() {
+    fn tables_and_databases_are_detected_with_their_columns() {
+        let column = Some(CsvColumn::Named("raw".to_owned()));
+        check_foreign("id,raw\n1,\"{\"\"EventId\"\":1}\"\n", Foreign::Csv { delimiter: ',', column });
+        let column = Some(CsvColumn::Numbered(0));
+        check_foreign("\u{feff}\"{\"\"EventId\"\":1}\"\n", Foreign::Csv { delimiter: ',', column });
+        check_foreign("\"{\\\"EventId\\\":1}\"\n", Foreign::JsonStrings);
+        let place = SqlitePlace { table: "kills".to_owned(), column: "raw_json".to_owned() };
         let file = |ddl: &str| format!("SQLite format 3\0 {ddl}");
-        let place = |table: &str, column: &str| {
-            Foreign::Sqlite(Some(SqlitePlace { table: table.to_owned(), column: column.to_owned() }))
-        };
-        check_foreign(file("CREATE TABLE kills (id INTEGER, raw_json TEXT)"), place("kills", "raw_json"));
-        check_foreign(
-            file("CREATE TABLE meta (key TEXT)..CREATE TABLE \"the kills\"(\n id int,\n  `payload` text)"),
-            place("the kills", "payload"),
-        );
-        check_foreign(file("CREATE TABLE t (a, event)"), place("t", "event"));
+        check_foreign(file("CREATE TABLE kills (id, raw_json TEXT)"), Foreign::Sqlite(Some(place)));
         check_foreign(file("CREATE TABLE t (a, b)"), Foreign::Sqlite(None));
     }
 }

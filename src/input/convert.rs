@@ -1,11 +1,12 @@
 //! Builds commands that convert unsupported formats to JSON and pipe the result into the same command.
 
-use crate::input::decode::format::{Compression, Foreign};
+use crate::input::decode::format::{Compression, CsvColumn, Foreign, PgRows};
 use crate::input::source::Source;
 use crate::shell::shell_quoted;
 use std::fmt;
 use std::fs::File;
 use std::io::Read as _;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Builds the command that reads the converted text from standard input, with all options of the run.
@@ -46,23 +47,41 @@ enum Converter {
 }
 
 /// Builds a Python script that prints one column of the CSV, or each row as an object if the column is unknown.
-fn csv_script(delimiter: char, column: Option<&str>) -> String {
+fn csv_script(delimiter: char, column: Option<&CsvColumn>) -> String {
     let delimiter = match delimiter {
         ',' => String::new(),
         '\t' => r#", delimiter="\t""#.to_owned(),
         other => format!(", delimiter=\"{other}\""),
     };
-    let row = match column {
-        Some(column) => format!("row[{}]", serde_json::Value::from(column)),
-        None => "json.dumps(row)".to_owned(),
+    let (row, reader) = match column {
+        Some(CsvColumn::Named(name)) => {
+            (format!("row[{}]", serde_json::Value::from(name.as_str())), "DictReader")
+        }
+        // A slice, because an empty line has no cells.
+        Some(CsvColumn::Numbered(number)) => (format!("*row[{number}:{}]", number + 1), "reader"),
+        None => ("json.dumps(row)".to_owned(), "DictReader"),
     };
+    // A byte order mark is not a part of the first name.
     format!(
-        "import csv, json, sys; csv.field_size_limit(2**31 - 1); [print({row}) for row in csv.DictReader(sys.stdin{delimiter})]"
+        "import csv, json, sys; sys.stdin.reconfigure(encoding=\"utf-8-sig\"); csv.field_size_limit(2**31 - 1); \
+         [print({row}) for row in csv.{reader}(sys.stdin{delimiter})]"
     )
 }
 
-/// Extracts the JSON from COPY rows, where backslashes are doubled.
-const COPY_TO_JSON: &str = r"tr '\t' '\n' | grep '^[[{]' | sed 's/\\\\/\\/g'";
+/// Extracts the JSON from COPY rows. A doubled backslash becomes one, and line breaks and tabs of pretty-printed JSON
+/// become spaces.
+const COPY_TO_JSON: &str = r"tr '\t' '\n' | grep '^[[{]' | sed 's/\\\\/\x01/g; s/\\[nrt]/ /g; s/\x01/\\/g'";
+
+/// Extracts the JSON from INSERT statements, where single quotes are doubled: after that, each string is on a line of its
+/// own.
+const INSERTS_TO_JSON: &str = r#"sed "s/''/\x01/g" | tr "\n'" " \n" | grep '^[[{]' | tr '\001' "'""#;
+
+fn rows_to_json(rows: PgRows) -> &'static str {
+    match rows {
+        PgRows::Copy => COPY_TO_JSON,
+        PgRows::Inserts => INSERTS_TO_JSON,
+    }
+}
 
 fn converter(format: &Foreign) -> Converter {
     let filter = |command: &str| Converter::Filter { file: command.to_owned(), pipe: command.to_owned() };
@@ -80,13 +99,11 @@ fn converter(format: &Foreign) -> Converter {
         Foreign::Nested(compression) => filter(compression.decompressor()),
         Foreign::Nul => Converter::Pipe(r"tr -d '\0'".to_owned()),
         Foreign::Bson => filter("bsondump --quiet"),
-        Foreign::PgDump => Converter::Filter {
-            file: "pg_restore --data-only -f -".to_owned(),
-            pipe: "pg_restore --data-only -f -".to_owned(),
-        },
-        Foreign::PgScript => Converter::Pipe(COPY_TO_JSON.to_owned()),
+        Foreign::PgDump(_) => filter("pg_restore --data-only -f -"),
+        Foreign::PgScript(rows) => Converter::Pipe(rows_to_json(*rows).to_owned()),
+        Foreign::JsonStrings => filter("jq -r ."),
         Foreign::Csv { delimiter, column } => {
-            let script = csv_script(*delimiter, column.as_deref());
+            let script = csv_script(*delimiter, column.as_ref());
             Converter::Pipe(format!("python3 -c {}", shell_quoted(&script)))
         }
         Foreign::Sqlite(place) => match place {
@@ -96,7 +113,9 @@ fn converter(format: &Foreign) -> Converter {
                 let sql = format!("SELECT {} FROM {}", name(&place.column), name(&place.table));
                 format!("sqlite3 {file} {}", shell_quoted(&sql))
             }),
-            None => Converter::File(|file, _| format!("sqlite3 {file} .dump | {SQL_TO_JSON}")),
+            None => {
+                Converter::File(|file, _| format!("sqlite3 {file} '.dump --newlines' | {INSERTS_TO_JSON}"))
+            }
         },
         Foreign::Parquet => Converter::File(|file, _| {
             // The shell's quotes are removed before DuckDB's quotes are parsed.
@@ -107,9 +126,6 @@ fn converter(format: &Foreign) -> Converter {
     }
 }
 
-/// Extracts the JSON from INSERT statements, where single quotes are doubled.
-const SQL_TO_JSON: &str = r#"grep -o '{".*}' | sed "s/''/'/g""#;
-
 /// The file to save a pipe's data to, for programs that read only files.
 const SAVED: &str = "saved.dump";
 
@@ -117,7 +133,7 @@ const SAVED: &str = "saved.dump";
 pub(crate) fn command(format: &Foreign, input: &Source, piped: &PipedCommand) -> String {
     let file = match input {
         Source::Stdin => None,
-        Source::File(_) => Some(shell_quoted(&input.to_string())),
+        Source::File(path) => Some(shell_quoted(&archive_of(format, path).to_string_lossy())),
     };
     let producer = match (&file, file_compression(input)) {
         (None, _) => Some("…".to_owned()),
@@ -143,10 +159,19 @@ pub(crate) fn command(format: &Foreign, input: &Source, piped: &PipedCommand) ->
         (Converter::File(command), None, None) => command(SAVED, format),
     };
     let converted = match format {
-        Foreign::PgDump => format!("{converted} | {COPY_TO_JSON}"),
+        Foreign::PgDump(rows) => format!("{converted} | {}", rows_to_json(*rows)),
         _ => converted,
     };
     format!("{converted} | {}", piped.of(input))
+}
+
+/// Returns the path that names the whole archive: for the table of contents of a directory from `pg_dump`, that directory.
+fn archive_of<'p>(format: &Foreign, path: &'p Path) -> &'p Path {
+    if !matches!(format, Foreign::PgDump(_)) || path.file_name() != Some("toc.dat".as_ref()) {
+        return path;
+    }
+    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
+    directory.unwrap_or(Path::new("."))
 }
 
 /// Detects the compression of a file. Returns none for a pipe, which cannot be read twice.
@@ -162,7 +187,6 @@ fn file_compression(input: &Source) -> Option<Compression> {
 mod tests {
     use super::*;
     use crate::input::decode::format::SqlitePlace;
-    use std::path::Path;
 
     #[test]
     fn commands_convert_files_and_pipes() {
@@ -185,6 +209,37 @@ mod tests {
             r"duckdb -c 'COPY (FROM '\''a.parquet'\'') TO '\''/dev/stdout'\'' (FORMAT json)'",
             r"… > saved.dump && duckdb -c 'COPY (FROM '\''saved.dump'\'') TO '\''/dev/stdout'\'' (FORMAT json)'",
         );
+        check(&Foreign::JsonStrings, "a", "jq -r . a", "… | jq -r .");
+        let pg_dump = |command: &str, rows| format!("{command} | {}", rows_to_json(rows));
+        for (rows, file, of_file) in [
+            (PgRows::Copy, "a.dump", "pg_restore --data-only -f - a.dump"),
+            (PgRows::Inserts, "d/a.tar", "pg_restore --data-only -f - d/a.tar"),
+            (PgRows::Copy, "d/kills/toc.dat", "pg_restore --data-only -f - d/kills"),
+            (PgRows::Copy, "toc.dat", "pg_restore --data-only -f - ."),
+        ] {
+            let of_stdin = pg_dump("… | pg_restore --data-only -f -", rows);
+            check(&Foreign::PgDump(rows), file, &pg_dump(of_file, rows), &of_stdin);
+        }
+        check(
+            &Foreign::PgScript(PgRows::Inserts),
+            "a.sql",
+            r#"sed "s/''/\x01/g" < a.sql | tr "\n'" " \n" | grep '^[[{]' | tr '\001' "'""#,
+            r#"… | sed "s/''/\x01/g" | tr "\n'" " \n" | grep '^[[{]' | tr '\001' "'""#,
+        );
+        let csv = |column| Foreign::Csv { delimiter: ';', column: Some(column) };
+        let script = |row: &str, reader: &str| {
+            format!(
+                "python3 -c 'import csv, json, sys; sys.stdin.reconfigure(encoding=\"utf-8-sig\"); \
+                 csv.field_size_limit(2**31 - 1); [print({row}) for row in csv.{reader}(sys.stdin, delimiter=\";\")]'"
+            )
+        };
+        for (column, row, reader) in [
+            (CsvColumn::Named("raw".to_owned()), "row[\"raw\"]", "DictReader"),
+            (CsvColumn::Numbered(1), "*row[1:2]", "reader"),
+        ] {
+            let script = script(row, reader);
+            check(&csv(column), "a", &format!("{script} < a"), &format!("… | {script}"));
+        }
         let place = SqlitePlace { table: "kills".to_owned(), column: "raw_json".to_owned() };
         check(
             &Foreign::Sqlite(Some(place)),

@@ -85,16 +85,26 @@ pub(crate) fn indexes(layout: Layout, schema: &str) -> Vec<(&'static str, String
     ours.flat_map(made).collect()
 }
 
-/// Returns the statements that comment on the given tables and their columns.
-pub(crate) fn comments(comments: &[Comments], schema: &str, tables: &[&str]) -> String {
+/// Returns the statements that comment on the tables and the columns for which `is_wanted` is true. A table has no column.
+/// Only the owner of a table can run them.
+pub(crate) fn comments(
+    comments: &[Comments],
+    schema: &str,
+    is_wanted: impl Fn(&str, Option<&str>) -> bool,
+) -> String {
     let schema = quote_identifier(schema);
     let mut sql = String::new();
-    for Comments { table, text, columns } in comments.iter().filter(|of| tables.contains(&of.table)) {
-        let _ = writeln!(sql, "COMMENT ON TABLE {schema}.{table} IS '{text}';");
-        for (column, text) in *columns {
+    for Comments { table, text, columns } in comments {
+        let before = sql.len();
+        if is_wanted(table, None) {
+            let _ = writeln!(sql, "COMMENT ON TABLE {schema}.{table} IS '{text}';");
+        }
+        for (column, text) in columns.iter().filter(|(column, _)| is_wanted(table, Some(*column))) {
             let _ = writeln!(sql, "COMMENT ON COLUMN {schema}.{table}.{column} IS '{text}';");
         }
-        sql.push('\n');
+        if sql.len() > before {
+            sql.push('\n');
+        }
     }
     sql
 }

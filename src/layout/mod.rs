@@ -19,6 +19,7 @@ pub(crate) mod table;
 #[cfg(test)]
 mod tests;
 
+use crate::layout::comments::Comments;
 use crate::layout::ddl::Indexes;
 use crate::layout::table::{ColumnType, Table};
 use std::fmt;
@@ -63,12 +64,12 @@ impl Layout {
         ddl::statements(self, schema, indexes)
     }
 
-    /// Returns the statements that comment on this program's own tables among `tables`, and on their columns. Only the
-    /// owner of a table can run them.
-    pub fn comments(self, schema: &str, tables: &[&str]) -> String {
+    /// The comments on this program's own tables. `"KillEvent"` has none, also if a load creates it: it belongs to Prisma,
+    /// and `prisma db pull` warns about comments.
+    pub(crate) fn comments(self) -> &'static [Comments] {
         match self {
-            Layout::Archive => ddl::comments(&comments::ARCHIVE, schema, tables),
-            Layout::Aegis => String::new(),
+            Layout::Archive => &comments::ARCHIVE,
+            Layout::Aegis => &[],
         }
     }
 

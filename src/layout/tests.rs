@@ -216,7 +216,7 @@ fn the_ddl_is_this_text() {
 #[test]
 fn each_table_and_column_has_a_comment() {
     for table in Layout::Archive.tables() {
-        let comments = Layout::Archive.comments("x", &[table.name]);
+        let comments = ddl::comments(Layout::Archive.comments(), "x", |of, _| of == table.name);
         let defaulted = table.defaulted.iter().map(|(name, _)| *name);
         let columns: Vec<&str> = table.columns.iter().map(|column| column.name).chain(defaulted).collect();
         for column in &columns {
@@ -225,7 +225,8 @@ fn each_table_and_column_has_a_comment() {
         }
         assert_eq!(comments.lines().filter(|line| !line.is_empty()).count(), columns.len() + 1);
     }
-    assert_eq!(Layout::Archive.comments("x", &[]), "");
+    assert_eq!(ddl::comments(Layout::Archive.comments(), "x", |_, _| false), "");
+    assert_eq!(ddl::comments(Layout::Aegis.comments(), "x", |_, _| true), "");
 }
 
 #[test]

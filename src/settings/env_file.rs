@@ -11,7 +11,7 @@ mod tests;
 use crate::database::connect::holds_password;
 use crate::permissions::others_may;
 use crate::settings::environment::{SettingError, unwrapped};
-use crate::settings::variables::{is_listed, is_setting, meant};
+use crate::settings::variables::{is_listed, is_setting, is_unknown, meant};
 use nix::libc::{O_NOCTTY, O_NONBLOCK};
 use nix::unistd::geteuid;
 use std::collections::BTreeMap;
@@ -98,6 +98,11 @@ impl EnvFile {
             {
                 return Err(SettingError::Misspelled { name, meant });
             }
+            if is_unknown(&name) {
+                found
+                    .warnings
+                    .push(format!("the file .env sets {name}, which is not a setting and is ignored"));
+            }
         }
         if !odd.is_empty() {
             let lines: Vec<String> = odd.iter().map(usize::to_string).collect();
@@ -118,15 +123,18 @@ impl std::fmt::Debug for EnvFile {
     }
 }
 
-/// Warnings about probably misspelled settings in the environment.
+/// Warnings about misspelled and unknown settings in the environment.
 pub(crate) fn misspelled_variables(file: &EnvFile) -> Vec<String> {
     let names: Vec<String> = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect();
     let is_set = |meant: &str| names.iter().any(|name| name == meant) || file.get(meant).is_some();
-    let odd = names.iter().filter_map(|name| Some((name, meant(name).filter(|meant| !is_set(meant))?)));
-    odd.map(|(name, meant)| {
-        format!("the variable {name} is not a setting and is ignored; did you mean {meant}?")
-    })
-    .collect()
+    let warning = |name: &String| {
+        let ignored = format!("the variable {name} is not a setting and is ignored");
+        match meant(name).filter(|meant| !is_set(meant)) {
+            Some(meant) => Some(format!("{ignored}; did you mean {meant}?")),
+            None => is_unknown(name).then_some(ignored),
+        }
+    };
+    names.iter().filter_map(warning).collect()
 }
 
 /// Opens the regular file at `path`, if there is one. Opening a FIFO would hang.

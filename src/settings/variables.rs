@@ -83,7 +83,10 @@ const LIBPQ: [&str; 41] = [
 ];
 
 /// The prefixes of this program's variables. An unknown name with a prefix is compared without it.
-const PREFIXES: [&str; 3] = ["DATABASE_", "KILLS_", "ALBION_"];
+const PREFIXES: [&str; 3] = ["DATABASE_", PREFIX, "ALBION_"];
+
+/// The prefix that no other program uses.
+const PREFIX: &str = "KILLS_";
 
 /// Whether a variable is a setting of this program, libpq's included.
 pub(crate) fn is_setting(name: &str) -> bool {
@@ -115,12 +118,28 @@ pub(crate) fn meant(name: &str) -> Option<String> {
         }
         // For example `KILLS_POOL_MAX`. But `DATABASE_SERVER` belongs to another program.
         let is_named_so = |known: &&str| known.split_once('_').is_some_and(|(_, found)| found == rest);
-        return VARIABLES
-            .into_iter()
-            .find(|known| prefix != "DATABASE_" && is_named_so(known))
-            .map(str::to_owned);
+        let same = VARIABLES.into_iter().find(|known| prefix != "DATABASE_" && is_named_so(known));
+        let found = same.or_else(|| if prefix == PREFIX { with_word(rest) } else { None });
+        return found.map(str::to_owned);
     }
     closest(&upper, VARIABLES.into_iter()).map(str::to_owned)
+}
+
+/// Whether the prefix marks a variable as this program's, but no such setting exists.
+pub(crate) fn is_unknown(name: &str) -> bool {
+    // Kubernetes sets variables for each service of a namespace: for `kills`, `KILLS_SERVICE_HOST`, `KILLS_PORT` and others.
+    let is_service =
+        |rest: &str| rest == "PORT" || ["PORT_", "SERVICE_"].iter().any(|it| rest.starts_with(it));
+    let rest = name.strip_prefix(PREFIX);
+    rest.is_some_and(|rest| !is_service(rest)) && !VARIABLES.contains(&name)
+}
+
+/// The only setting of this program's prefix with that word, in the singular or the plural: `WORKERS`, `THREADS`.
+fn with_word(word: &str) -> Option<&'static str> {
+    let singular = |word: &str| word.strip_suffix('S').unwrap_or(word).to_owned();
+    let has_word = |name: &str| name.split('_').any(|part| singular(part) == singular(word));
+    let mut found = VARIABLES.into_iter().filter(|known| known.strip_prefix(PREFIX).is_some_and(has_word));
+    found.next().filter(|_| found.next().is_none())
 }
 
 /// The nearest name within one edit per four characters, and at most two: `USER` is not `URL`.

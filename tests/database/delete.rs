@@ -175,7 +175,7 @@ fn events_before_a_time_are_deleted_and_can_be_loaded_again() {
 }
 
 /// Objects that users add, and the expected error texts if they prevent deletion.
-const USER_OBJECTS: [(&str, Option<&[&str]>); 6] = [
+const USER_OBJECTS: [(&str, Option<&[&str]>); 7] = [
     (
         "create table notes (server albion_server, event_id bigint, foreign key (server, event_id) references kill_event);
          insert into notes select server, event_id from kill_event limit 1",
@@ -196,7 +196,12 @@ const USER_OBJECTS: [(&str, Option<&[&str]>); 6] = [
     (
         "create function keep() returns trigger language plpgsql as 'begin return null; end';
          create trigger keep before delete on kill_player for each row when (old.event_id = 7) execute function keep()",
-        Some(&["kill_player keeps events", "DISABLE TRIGGER USER"]),
+        Some(&["kill_player keeps rows", "DISABLE TRIGGER USER"]),
+    ),
+    (
+        "create function keep() returns trigger language plpgsql as 'begin return null; end';
+         create trigger keep before delete on kill_load_segment for each row execute function keep()",
+        Some(&["kill_load_segment keeps rows", "DISABLE TRIGGER USER"]),
     ),
     (
         "create function forbid() returns trigger language plpgsql as 'begin raise exception ''not that one''; end';

@@ -1,15 +1,16 @@
-//! Documented queries: an index serves each.
+//! Documented queries: an index serves each, and their answers are right for suicides, renamed guilds and own prices.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
 use postgres::{Client, SimpleQueryMessage};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::cluster::Cluster;
-use crate::support::dumps::generated;
+use crate::support::dumps::{generated, join, small_event};
 use crate::support::program::Workplace;
+use crate::support::{find_program, not_tried};
 
 const TABLES: [&str; 3] = ["kill_event", "kill_player", "kill_loot"];
 
@@ -173,6 +174,59 @@ fn queries_have_their_final_plans_right_after_a_first_load() {
     for (query, first) in queries.iter().zip(first) {
         assert_eq!(first, access_of(&mut client, query), "{query}");
     }
+}
+
+/// The rows that `psql -A` printed under a title.
+fn rows_under<'o>(output: &'o str, title: &str) -> Vec<&'o str> {
+    let under = output.split_once(&format!("{title}\n")).map(|(_, rest)| rest);
+    let under = under.unwrap_or_else(|| panic!("{title:?} is missing in: {output}"));
+    under.lines().skip(1).take_while(|line| !line.starts_with('(')).collect()
+}
+
+#[test]
+fn documented_queries_count_no_suicides_and_use_new_names_and_own_prices() {
+    if find_program(&["psql"], &[]).is_none() {
+        return not_tried("the answers of docs/queries.sql", "psql is missing");
+    }
+    let (work, database) = (Workplace::new(), Cluster::shared().database("answers"));
+    let kill = |id: i64, minute: u32, name: &str, guild: &str| {
+        let mut event = small_event(id);
+        event["TimeStamp"] = format!("2024-08-18T20:{minute}:00Z").into();
+        event["Killer"] = json!({"Id": "killer-id", "Name": name, "GuildId": "guild-id", "GuildName": guild});
+        event["Victim"] =
+            json!({"Id": "victim-id", "Name": "V", "GuildId": "rival-id", "GuildName": guild.to_uppercase()});
+        event["Victim"]["Inventory"] = json!([{"Type": "T4_BAG", "Count": 2, "Quality": 1}]);
+        event
+    };
+    let mut suicide = kill(3, 41, "A", "A");
+    suicide["Victim"] = suicide["Killer"].clone();
+    suicide["TotalVictimKillFame"] = 0.into();
+    // The newest event has neither the highest id nor the last names in the alphabet.
+    let events = [kill(1, 45, "New", "A new name"), kill(2, 43, "Old", "Old name"), suicide];
+    work.load(&database, &[]).stdin(join(&events.map(|event| event.to_string()))).expect(0);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/queries.sql");
+    let path = path.to_str().expect("UTF-8");
+    let ask = || work.other_program("psql", &["-XAf", path, &database.url()]).expect(0).stdout;
+
+    let answers = ask();
+    for (title, wanted) in [
+        ("Guild against guild", "2|0|2000|0"),
+        ("Feuds (window)", "A new name|A NEW NAME|2|0"),
+        ("Leaderboard of players (window)", "killer-id|New|A new name|2|2000"),
+        ("Leaderboard of guilds (window)", "guild-id|A new name|2|2000"),
+        ("Kills by hour of the day, UTC (window)", "20|2|2000"),
+        ("Kills, deaths and suicides (window)", "2|3|1"),
+    ] {
+        assert_eq!(rows_under(&answers, title), [wanted], "{title}");
+    }
+    let loot = "Most valuable loot, by your prices (window)";
+    assert!(rows_under(&answers, loot).is_empty(), "{answers}");
+    let prices = "create table item_price (item text primary key, silver bigint not null);
+                  insert into item_price values ('T4_BAG', 7)";
+    database.client().batch_execute(prices).expect("prices");
+    let answers = ask();
+    let valued: Vec<&str> = rows_under(&answers, loot);
+    assert!(valued.len() == 2 && valued.iter().all(|row| row.ends_with("|14")), "{answers}");
 }
 
 /// Each optional index, with a query that uses it.

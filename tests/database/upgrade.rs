@@ -85,14 +85,17 @@ fn rows(client: &mut Client, layout: &str) -> BTreeMap<String, String> {
     rows.map(|row| (row.get(0), row.get(1))).collect()
 }
 
-/// All relations, columns, types and indexes.
+/// All relations, columns, types, indexes and comments.
 fn catalog(client: &mut Client) -> Vec<String> {
     let sql = "select concat_ws(' ', c.relname, c.relkind, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull)
                from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0
                where c.relnamespace = 'public'::regnamespace
                union all select indexdef from pg_indexes where schemaname = 'public'
                union all select enumtypid::regtype || enumlabel from pg_enum
-               union all select obj_description('kill_load_segment'::regclass)
+               union all select concat_ws(' ', c.relname, a.attname, d.description) from pg_description d
+               join pg_class c on c.oid = d.objoid and d.classoid = 'pg_class'::regclass
+               left join pg_attribute a on a.attrelid = c.oid and a.attnum = d.objsubid and d.objsubid > 0
+               where c.relnamespace = 'public'::regnamespace
                order by 1";
     client.query(sql, &[]).expect("rows").iter().map(|row| row.get(0)).collect()
 }
@@ -122,7 +125,8 @@ fn the_owner_upgrades_released_tables() {
                 run.check(&[("already_loaded", 120), ("inserted", 0)]);
             }
             let apply = released.work.program(&["schema", "apply", "--layout", layout]);
-            apply.env("DATABASE_URL", &released.database.url()).expect(0);
+            let applied = apply.env("DATABASE_URL", &released.database.url()).expect(0);
+            assert!(by_load || applied.stdout.starts_with("tables upgraded in schema"), "{}", applied.stdout);
             assert_eq!(catalog(&mut client), wanted, "{layout}");
             assert_eq!(rows(&mut client, layout), before, "no row is written again");
             assert!(!health().contains("is missing"));
@@ -158,13 +162,15 @@ fn a_role_that_is_not_the_owner_gets_the_upgrade_statements() {
         let failed = load().expect(7).summary();
         failed.check(&[("rejected", 0), ("inserted", 0)]);
         let (_, statements) = failed.error().split_once(", or: ").expect("statements");
-        let end = statements.find(";:").expect("their end");
-        let statements = statements[..=end].to_owned();
+        assert!(statements.ends_with(';'), "the statements end the text: {statements}");
         for column in ["first_event_id", "last_event_id", "oldest_event", "table_schema"] {
             assert!(statements.contains(column), "{statements}");
         }
         assert_eq!(rows(&mut client, layout), before);
-        client.batch_execute(&statements).expect("the owner may");
+        client.batch_execute(statements).expect("the owner may");
+        let sql = "select obj_description('kill_load_segment'::regclass)";
+        let comment: String = client.query_one(sql, &[]).expect("a comment").get(0);
+        assert!(comment.contains("schema version "), "{comment}");
         load().expect(0).summary().check(&[("already_loaded", 120)]);
         released.assert_holds(&released.dump);
         client.batch_execute(&format!("drop owned by {role}; drop role {role}")).expect("it goes");
@@ -192,18 +198,25 @@ fn tables_of_a_newer_program_are_used_with_a_warning() {
     assert!(comment.ends_with("schema version 99"), "{comment}");
 }
 
+/// The tables and columns of the program's schemas without a comment.
+fn uncommented(client: &mut Client) -> Vec<String> {
+    let sql = "select concat_ws('.', c.relname, a.attname) from pg_class c
+               join pg_namespace n on n.oid = c.relnamespace
+               join pg_attribute a on a.attrelid = c.oid and a.attnum > 0
+               where c.relkind = 'r' and n.nspname in ('public', 'aegis_kills')
+                 and (col_description(c.oid, a.attnum) is null or obj_description(c.oid) is null)
+               order by 1";
+    client.query(sql, &[]).expect("names").iter().map(|row| row.get(0)).collect()
+}
+
 #[test]
 fn tables_and_columns_have_comments() {
     let database = Cluster::shared().database("comments");
     let work = Workplace::new();
-    work.load(&database, &[]).stdin(generated(5, 77, 0.0)).expect(0);
+    work.write("dump", generated(5, 77, 0.0));
+    work.load(&database, &["dump"]).expect(0);
     let mut client = database.client();
-    let sql = "select coalesce(string_agg(c.relname || '.' || a.attname, ', '), '') from pg_class c
-               join pg_attribute a on a.attrelid = c.oid and a.attnum > 0
-               where c.relname in ('kill_event', 'kill_player', 'kill_loot')
-                 and (col_description(c.oid, a.attnum) is null or obj_description(c.oid) is null)";
-    let without: String = client.query_one(sql, &[]).expect("names").get(0);
-    assert_eq!(without, "");
+    assert_eq!(uncommented(&mut client), [""; 0]);
     // Comments of the owner stay.
     client.batch_execute("comment on column kill_event.fame is 'mine'; drop table kill_loot").expect("done");
     work.load(&database, &[]).stdin(generated(6, 78, 0.0)).expect(0);
@@ -212,6 +225,29 @@ fn tables_and_columns_have_comments() {
                || ' ' || obj_description('kill_loot'::regclass)";
     let comments: String = client.query_one(sql, &[]).expect("comments").get(0);
     assert_eq!(comments, "mine One row per item in the inventory of the victim");
+    // A load without other changes adds none, because it would wait for VACUUM and the like.
+    let sql = "comment on column kill_event.location is null; comment on column kill_load_file.name is null";
+    client.batch_execute(sql).expect("no comments");
+    work.load(&database, &[]).stdin(generated(7, 79, 0.0)).expect(0);
+    assert_eq!(uncommented(&mut client), ["kill_event.location", "kill_load_file.name"]);
+    let apply = || work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
+    apply().says_in_output("comments added to the tables in schema");
+    assert_eq!(uncommented(&mut client), [""; 0]);
+    apply().says_in_output("all tables and indexes exist");
+}
+
+/// `prisma db pull` warns about comments.
+#[test]
+fn the_table_of_prisma_has_no_comments() {
+    let database = Cluster::shared().database("comments_aegis");
+    let work = Workplace::new();
+    work.write("dump", generated(5, 77, 0.0));
+    work.load(&database, &["--layout", "aegis", "dump"]).expect(0);
+    let apply = work.program(&["schema", "apply", "--layout", "aegis"]);
+    apply.env("DATABASE_URL", &database.url()).expect(0);
+    let uncommented = uncommented(&mut database.client());
+    assert!(uncommented.len() == 17, "{uncommented:?}");
+    assert!(uncommented.iter().all(|name| name.starts_with("KillEvent.")), "{uncommented:?}");
 }
 
 #[test]

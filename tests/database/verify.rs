@@ -109,7 +109,7 @@ fn broken_input_and_missing_tables_are_errors() {
     let end = gzip(&join(&lines(&dump)[40..]));
     let broken = [&gzip(&begin)[..], &end[..5]].concat();
     work.write("broken.gz", &broken);
-    verify(&work, &database, &["broken.gz"]).expect(7).says(&["no tables of this layout"]);
+    verify(&work, &database, &["broken.gz"]).expect(7).says(&["has no table kill_event (layout archive)"]);
     work.load(&database, &[]).stdin(dump).expect(0);
     let ended =
         verify(&work, &database, &["broken.gz", "--json"]).expect(1).says(&["broken.gz", "cut short"]);

@@ -69,6 +69,12 @@ impl Place {
             .env("SOURCE_URL", &self.database.url())
     }
 
+    /// The names of the files in a directory, hidden ones too.
+    fn files(&self, directory: &str) -> BTreeSet<String> {
+        let entries = fs::read_dir(self.work.path().join(directory)).expect("a directory");
+        entries.map(|entry| entry.expect("a file").file_name().into_string().expect("UTF-8")).collect()
+    }
+
     fn stored(&self) -> BTreeSet<i64> {
         let sql = "select event_id from kill_event where server = 'europe'";
         self.database.client().query(sql, &[]).expect("events").iter().map(|row| row.get(0)).collect()
@@ -150,9 +156,15 @@ fn prepare(place: &Place, heading: &str) -> Option<std::ops::Range<i64>> {
             Some(1..7)
         }
         "The game's API" => {
-            // One of two requests fails, and pages overlap.
+            // One request fails, the connection of another one is cut, and pages overlap.
             work.write("page", in_arrays(&dump(1..9), 8));
-            place.script("curl", "case $* in *offset=51) exit 22;; esac\nwhile [ \"$1\" != -o ]; do shift; done; cp page \"$2\"");
+            place.script(
+                "curl",
+                "case $* in *offset=51) exit 22;; esac
+                 while [ \"$1\" != -o ]; do shift; done
+                 case $3 in *offset=102) head -c 99 page >\"$2\"; exit 18;; esac
+                 cp page \"$2\"",
+            );
             work.write("second-source.ndjson", dump(7..12));
             Some(1..12)
         }
@@ -207,6 +219,10 @@ fn load_section(heading: &str, commands: &[&String]) {
             let names: i64 = client.query_one(sql, &[&NAME]).expect("a count").get(0);
             assert_eq!(names, 2, "{commands:?}");
         }
+        "The game's API" => {
+            let pages = place.files("pages");
+            assert!(pages.iter().all(|name| !name.contains(".part")), "{pages:?}");
+        }
         "Files per battle" => {
             let sql = "select count(*) from kill_event where battle_id in (1337, 1338)";
             let battles: i64 = client.query_one(sql, &[]).expect("a count").get(0);
@@ -216,45 +232,123 @@ fn load_section(heading: &str, commands: &[&String]) {
     }
 }
 
+/// The database of Albion Aegis as Prisma's migrations create it, and the backfill's answers.
+struct Backfill {
+    place: Place,
+    load: String,
+    others: Vec<String>,
+}
+
+impl Backfill {
+    /// None if a program is missing.
+    fn new(programs: &[&str]) -> Option<Self> {
+        if let Some(missing) = programs.iter().find(|name| find_program(&[**name], &[]).is_none()) {
+            not_tried("the backfill of docs/aegis.md", &format!("{missing} is missing"));
+            return None;
+        }
+        let place = Place::new();
+        place
+            .database
+            .client()
+            .batch_execute(
+                "create table \"Battle\" (\"albionId\" bigint primary key, \"startedAt\" timestamp(3) not null,
+                   \"killsFetchedAt\" timestamp(3));
+                 insert into \"Battle\" values (1337, now(), null), (1338, now(), null), (1339, now(), now()),
+                   (1340, now(), null), (1341, now(), null)",
+            )
+            .expect("battles");
+        // Without an answer the request fails. A cut answer is a partial file.
+        place.script(
+            "curl",
+            "while [ \"$1\" != -o ]; do shift; done
+             cp cut-\"${3##*=}\" \"$2\" 2>/dev/null && exit 18
+             cp answer-\"${3##*=}\" \"$2\" 2>/dev/null || exit 22",
+        );
+        let (load, others) = commands(AEGIS)
+            .into_iter()
+            .filter(|(heading, _)| heading == "Backfill")
+            .map(|(_, command)| command)
+            .partition::<Vec<_>, _>(|command| command.starts_with("aegis-kills load"));
+        let [load]: [String; 1] = load.try_into().expect("one load");
+        Some(Self { place, load, others })
+    }
+
+    fn answer(&self, battle: i64, kills: i64) {
+        let answer = in_arrays(&dump(battle * 10..battle * 10 + kills), 3);
+        self.place.work.write(&format!("answer-{battle}"), answer);
+    }
+
+    fn shell(&self, command: &str, code: i32) {
+        log_case(command);
+        self.place.shell(command).expect(code);
+    }
+
+    /// Fetches the battles, loads them, and marks them.
+    fn run(&self) {
+        let [fetch, mark] = &self.others[..] else { panic!("other commands: {:?}", self.others) };
+        for command in [fetch, &self.load, mark] {
+            self.shell(command, 0);
+        }
+    }
+
+    fn unmarked(&self) -> Vec<i64> {
+        let sql = "select \"albionId\" from \"Battle\" where \"killsFetchedAt\" is null order by 1";
+        let rows = self.place.database.client().query(sql, &[]).expect("battles");
+        rows.iter().map(|row| row.get(0)).collect()
+    }
+
+    /// The battles of the stored kills, with their numbers.
+    fn kills(&self) -> Vec<(i64, i64)> {
+        let sql = "select \"battleAlbionId\", count(*) from \"KillEvent\" group by 1 order by 1";
+        let rows = self.place.database.client().query(sql, &[]).expect("kills");
+        rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+    }
+}
+
 #[test]
 fn the_backfill_of_albion_aegis_works() {
-    if find_program(&["psql"], &[]).is_none() {
-        return not_tried("the backfill of docs/aegis.md", "psql is missing");
+    let Some(backfill) = Backfill::new(&["psql"]) else { return };
+    backfill.answer(1337, 3);
+    backfill.answer(1338, 3);
+    backfill.place.work.write("cut-1341", &in_arrays(&dump(13_410..13_413), 3)[..100]);
+    backfill.run();
+    assert_eq!(backfill.kills(), [(1337, 3), (1338, 3)]);
+    assert_eq!(backfill.unmarked(), [1340, 1341], "their requests failed");
+    let files = ["1337.json", "1338.json"].map(str::to_owned);
+    assert_eq!(backfill.place.files("battles"), BTreeSet::from(files));
+
+    fs::remove_file(backfill.place.work.path().join("cut-1341")).expect("a file");
+    backfill.answer(1340, 2);
+    backfill.answer(1341, 3);
+    backfill.run();
+    assert_eq!(backfill.kills(), [(1337, 3), (1338, 3), (1340, 2), (1341, 3)]);
+    assert!(backfill.unmarked().is_empty());
+}
+
+#[test]
+fn a_battle_with_a_rejected_kill_is_not_marked() {
+    let Some(backfill) = Backfill::new(&["psql", "jq"]) else { return };
+    for battle in [1337, 1340, 1341] {
+        backfill.answer(battle, 3);
     }
-    let place = Place::new();
-    let mut client = place.database.client();
-    // As Prisma's migrations create it.
-    client
-        .batch_execute(
-            "create table \"Battle\" (\"albionId\" bigint primary key, \"startedAt\" timestamp(3) not null,
-               \"killsFetchedAt\" timestamp(3));
-             insert into \"Battle\" values (1337, now(), null), (1338, now(), null), (1339, now(), now()), (1340, now(), null)",
-        )
-        .expect("battles");
-    for battle in [1337, 1338] {
-        place.work.write(&format!("answer-{battle}"), in_arrays(&dump(battle * 10..battle * 10 + 3), 3));
-    }
-    place.script(
-        "curl",
-        "while [ \"$1\" != -o ]; do shift; done; cp answer-\"${3##*=}\" \"$2\" 2>/dev/null || exit 22",
-    );
-    let backfill = || {
-        for (_, command) in commands(AEGIS).iter().filter(|(heading, _)| heading == "Backfill") {
-            log_case(command);
-            place.shell(command).expect(0);
-        }
-    };
-    backfill();
-    let rows =
-        client.query("select \"battleAlbionId\", count(*) from \"KillEvent\" group by 1 order by 1", &[]);
-    let rows: Vec<(i64, i64)> = rows.expect("kills").iter().map(|row| (row.get(0), row.get(1))).collect();
-    assert_eq!(rows, [(1337, 3), (1338, 3)]);
-    let mut open = || -> Vec<i64> {
-        let sql = "select \"albionId\" from \"Battle\" where \"killsFetchedAt\" is null";
-        client.query(sql, &[]).expect("battles").iter().map(|row| row.get(0)).collect()
-    };
-    assert_eq!(open(), [1340], "its request failed");
-    place.work.write("answer-1340", in_arrays(&dump(13_400..13_402), 2));
-    backfill();
-    assert!(open().is_empty());
+    // A name that is too long for its column.
+    let mut event = small_event(13_380);
+    event["Victim"]["Name"] = "x".repeat(60).into();
+    backfill.place.work.write("answer-1338", json!([event]).to_string());
+    let [fetch, mark] = &backfill.others[..] else { panic!("other commands: {:?}", backfill.others) };
+    backfill.shell(fetch, 0);
+    // The load reports the rejects each time.
+    backfill.shell(&backfill.load, 3);
+    backfill.shell(&backfill.load, 3);
+    let heading = "Rejected kills in a backfill";
+    let remove = commands(AEGIS).into_iter().find(|(of, _)| of == heading).expect("a command").1;
+    backfill.shell(&remove, 0);
+    backfill.shell("rm rejects-*.ndjson", 0);
+    backfill.shell(&backfill.load, 0);
+    backfill.shell(mark, 0);
+    assert_eq!(backfill.kills(), [(1337, 3), (1340, 3), (1341, 3)]);
+    assert_eq!(backfill.unmarked(), [1338]);
+    backfill.answer(1338, 3);
+    backfill.run();
+    assert!(backfill.unmarked().is_empty());
 }

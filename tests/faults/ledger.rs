@@ -51,6 +51,19 @@ fn a_trigger_that_drops_the_end_of_a_run_is_reported() {
     ended.summary().check(&[("inserted", 20), ("unfinished", 0)]);
 }
 
+#[test]
+fn a_trigger_that_drops_the_mark_of_reported_rejects_is_named() {
+    let database = Cluster::shared().database("marks");
+    let work = Workplace::new();
+    work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
+    let trigger = "create function nothing() returns trigger language plpgsql as 'begin return null; end';
+        create trigger t before update on kill_load_segment for each row when (new.reported)
+        execute function nothing()";
+    database.client().batch_execute(trigger).expect("a trigger");
+    let ended = work.load(&database, &[]).stdin("no event\n").expect(3);
+    ended.says(&["reports these rejects again", "a trigger or rule of kill_load_run or kill_load_segment"]);
+}
+
 /// The exit code of a permanent error.
 const CODE_PERMANENT: i32 = 7;
 

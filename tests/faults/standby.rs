@@ -189,6 +189,57 @@ fn a_failover_that_lost_segments_is_reported() {
     assert_eq!(segments(&database), 0);
 }
 
+/// The ledger then has the rows of the first load again.
+#[test]
+fn a_failover_that_lost_rewritten_segments_is_reported() {
+    let primary = Cluster::private(&[]);
+    let database = primary.database("failover");
+    let work = Workplace::new();
+    let dump = generated(800, 3, 0.0);
+    work.write("dump.ndjson", &dump);
+    in_small_steps(&work, &database).expect(0);
+    database.client().batch_execute("truncate kill_event, kill_player, kill_loot").expect("empty tables");
+    let standby = Cluster::standby_of(&primary);
+    let directories =
+        [&primary, &standby].map(|cluster| cluster.directory().display().to_string().replace('/', "%2F"));
+    let url = format!(
+        "postgresql:///{}?host={},{}&port={},{}&user=aegis",
+        database.name(),
+        directories[0],
+        directories[1],
+        primary.port(),
+        standby.port()
+    );
+    let again = || in_small_steps(&work, &database).env("DATABASE_URL", &url).args(&["--force"]);
+    let ended = meanwhile(again(), |ended| {
+        let mut client = database.client();
+        let mut wait_for = |count: i64| {
+            eventually(Duration::from_mins(1), "the load gets on", || {
+                let stored: i64 =
+                    client.query_one("select count(*) from kill_event", &[]).expect("a count").get(0);
+                ended() || stored >= count
+            });
+        };
+        wait_for(100);
+        standby.stop();
+        wait_for(300);
+        assert!(!ended(), "there is more to load");
+        primary.stop_immediate();
+        standby.start();
+        standby.promote();
+    });
+    let summary = ended.expect(4).summary();
+    let mut client =
+        postgres::Client::connect(&standby.url(database.name()), postgres::NoTls).expect("a client");
+    let mut stored =
+        || -> i64 { client.query_one("select count(*) from kill_event", &[]).expect("a count").get(0) };
+    let (inserted, unfinished) = (summary.count("inserted"), summary.count("unfinished"));
+    assert_eq!((u64::try_from(stored()), inserted + unfinished), (Ok(inserted), 800), "{summary:?}");
+    assert!(unfinished > 0);
+    again().expect(0).summary().check(&[("inserted", unfinished), ("unfinished", 0)]);
+    assert_eq!(stored(), 800);
+}
+
 #[test]
 fn asynchronous_commit_set_during_a_load_loses_nothing_in_a_crash() {
     let cluster = Cluster::private(&[("wal_writer_delay", "10s"), ("wal_writer_flush_after", "0")]);

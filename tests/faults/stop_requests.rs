@@ -224,6 +224,28 @@ fn a_watch_with_unread_output_ends_by_one_request() {
     assert_eq!(child.wait().code(), Some(143));
 }
 
+#[test]
+fn a_load_that_prepares_ends_although_its_output_is_unread() {
+    let database = Cluster::shared().database("unread");
+    let work = Workplace::new();
+    work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
+    let mut holder = database.client();
+    holder.batch_execute("begin; lock table kill_load_run in access exclusive mode").expect("a lock");
+    let (_reader, stdout) = full_pipe();
+    let mut command = Command::new(PROGRAM);
+    command
+        .args(["load", "--json", "--server", "europe", "--database-url", &database.url()])
+        .stdin(Stdio::null())
+        .stdout(stdout);
+    let child = command.supervised().expect("the program");
+    let blocked =
+        "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    let mut observer = database.client();
+    eventually(SHOWN_MAX, "the load waits", || !observer.query(blocked, &[]).expect("sessions").is_empty());
+    child.signal(Signal::SIGTERM);
+    assert_eq!(child.wait().code(), Some(143));
+}
+
 /// For example while the load waits for locked tables. It has read nothing by then, and the summary shows that.
 #[test]
 fn a_stop_request_before_the_run_ends_with_a_summary() {

@@ -2,8 +2,10 @@
 
 use std::process::Command;
 
+use serde_json::Value;
+
 use crate::support::cluster::{Cluster, Database};
-use crate::support::dumps::{generated, gzip, lines, small_event, zstd_frames};
+use crate::support::dumps::{generated, gzip, join, lines, small_event, zstd_frames};
 use crate::support::process::Supervised as _;
 use crate::support::program::{Ended, Workplace};
 use crate::support::{find_program, log_case, not_tried};
@@ -152,7 +154,7 @@ fn tables_of_other_programs_load_with_the_command_in_their_error() {
     work.write("b.sql", format!("BEGIN; CREATE TABLE kills (x INTEGER, y TEXT);\n{statements}COMMIT;\n"));
     if has("sqlite3") {
         shell(&work, "sqlite3 b.db < b.sql").expect(0);
-        check(&work, "b.db", "an SQLite database", "sqlite3 b.db .dump | ");
+        check(&work, "b.db", "an SQLite database", "sqlite3 b.db '.dump --newlines' | ");
     }
     let database = Cluster::shared().database("dumped");
     database.client().batch_execute("create table kills (id int, event jsonb)").expect("a table");
@@ -171,6 +173,90 @@ fn tables_of_other_programs_load_with_the_command_in_their_error() {
             check(&work, name, words, command);
         } else {
             not_tried("the command for archives of pg_dump", "pg_dump can't read the server");
+        }
+    }
+}
+
+/// The events, pretty-printed.
+fn pretty(dump: &[u8]) -> Vec<String> {
+    let pretty = |line: &&[u8]| {
+        let value: Value = serde_json::from_slice(line).expect("JSON");
+        serde_json::to_string_pretty(&value).expect("JSON")
+    };
+    lines(dump).iter().map(pretty).collect()
+}
+
+#[test]
+fn every_form_of_a_postgresql_dump_loads_with_the_command_in_its_error() {
+    let work = Workplace::new();
+    let database = Cluster::shared().database("dumped_text");
+    database.client().batch_execute("create table kills (id int, event text)").expect("a table");
+    for event in pretty(&generated(EVENTS, 2, 0.0)) {
+        database.client().execute("insert into kills values (1, $1)", &[&event]).expect("a row");
+    }
+    let (archive, script) = ("a PostgreSQL archive (pg_dump)", "a PostgreSQL script (pg_dump)");
+    for (options, output, name, words, command) in [
+        (&["-Fc"][..], "c", "c", archive, "pg_restore --data-only -f - c | tr '\\t' '\\n' | "),
+        (&["-Fc", "--inserts"], "ci", "ci", archive, "pg_restore --data-only -f - ci | sed "),
+        (&["-Ft"], "t.tar", "t.tar", archive, "pg_restore --data-only -f - t.tar | tr "),
+        (&["-Fd"], "d", "d/toc.dat", archive, "pg_restore --data-only -f - d | tr "),
+        (&["-Fp"], "p", "p", script, "tr '\\t' '\\n' < p | "),
+        (&["-Fp", "--inserts"], "pi", "pi", script, "sed \"s/''/\\x01/g\" < pi | tr "),
+        (&["-Fp", "--column-inserts"], "pc", "pc", script, "sed \"s/''/\\x01/g\" < pc | tr "),
+    ] {
+        let mut dumped = Command::new("pg_dump");
+        dumped.args(options).args(["-f", output, &database.url()]);
+        let dumped = dumped.current_dir(work.path()).output_in_time();
+        if dumped.is_ok_and(|dumped| dumped.status.success()) {
+            check(&work, name, words, command);
+        } else {
+            not_tried("the command for a dump of pg_dump", "pg_dump can't read the server");
+        }
+    }
+}
+
+#[test]
+fn csv_without_a_header_and_pretty_json_load_with_the_command_in_their_error() {
+    let work = Workplace::new();
+    let dump = generated(EVENTS, 2, 0.0);
+    let compact: Vec<String> =
+        lines(&dump).iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect();
+    let python = "python3 -c 'import csv, json, sys;";
+    for (form, events) in [("compact", compact), ("pretty", pretty(&dump))] {
+        for (columns, header, before, after) in [
+            ("two", "", "7,", ""),
+            ("one", "", "", ""),
+            ("first", "", "", ";x"),
+            ("named", "id,raw\n", "\"7,\n\",", ""),
+            ("marked", "\u{feff}raw,id\r\n", "", ",7\r"),
+        ] {
+            let cell = |event: &String| format!("{before}\"{}\"{after}\n", event.replace('"', "\"\""));
+            let rows: String = events.iter().map(cell).collect();
+            let name = format!("{form}-{columns}.csv");
+            work.write(&name, format!("{header}{rows}"));
+            check(&work, &name, "CSV", python);
+        }
+    }
+}
+
+#[test]
+fn json_in_strings_and_in_the_only_column_loads_with_the_command_in_its_error() {
+    let work = Workplace::new();
+    let events = pretty(&generated(EVENTS, 2, 0.0));
+    let strings = events.iter().map(|event| Value::from(event.as_str()).to_string());
+    work.write("strings", join(&strings.collect::<Vec<_>>()));
+    check(&work, "strings", "JSON in strings", "jq -r . strings | ");
+    let insert = |event: &String| format!("INSERT INTO k VALUES ('{}');\n", event.replace('\'', "''"));
+    let inserts: String = events.iter().map(insert).collect();
+    for (name, column, command) in [
+        ("doc.db", "doc text", r#"sqlite3 doc.db 'SELECT "doc" FROM "k"' | "#),
+        ("event.db", "event", r#"sqlite3 event.db 'SELECT "event" FROM "k"' | "#),
+        ("raw.db", "\"raw json\"", r#"sqlite3 raw.db 'SELECT "raw json" FROM "k"' | "#),
+    ] {
+        work.write("sql", format!("BEGIN; CREATE TABLE k ({column});\n{inserts}COMMIT;\n"));
+        if has("sqlite3") {
+            shell(&work, &format!("sqlite3 {name} < sql")).expect(0);
+            check(&work, name, "an SQLite database", command);
         }
     }
 }

@@ -30,6 +30,11 @@ fn layouts(dump: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
         ("a pretty-printed array", pretty(&Value::Array(values.clone()))),
         ("a sequence", join(&sequence)),
         ("a byte order mark and an array", list("\u{feff}[\n", ",\n", "\n]")),
+        ("files with byte order marks, joined", list("\u{feff}[", "]\u{feff}[", "]")),
+        ("files with byte order marks, pretty-printed and joined", {
+            let marked = |value: &Value| ["\u{feff}".as_bytes(), &pretty(value)].concat();
+            values.iter().flat_map(marked).collect()
+        }),
     ]
 }
 

@@ -72,3 +72,15 @@ fn a_metrics_pipe_without_a_reader_is_an_error() {
     assert!(text.contains(METRIC), "{text}");
     assert!(fs::metadata(&pipe).expect("a pipe").file_type().is_fifo());
 }
+
+#[test]
+fn the_reject_file_cannot_be_the_metrics_file() {
+    let work = Workplace::new();
+    std::os::unix::fs::symlink("missing", work.path().join("link")).expect("a link");
+    for [rejects, metrics] in [["file", "file"], ["link", "missing"], ["missing", "link"], ["./link", "link"]]
+    {
+        let args = ["load", "--dry-run", "--server", "asia", "--rejects", rejects, "--metrics-file", metrics];
+        work.program(&args).stdin("no event").expect(2).says(&["--metrics-file", "it is the reject file"]);
+        assert!(!work.path().join("missing").exists() && !work.path().join("file").exists());
+    }
+}

@@ -183,7 +183,14 @@ fn unknown_lines_are_handled_as_documented() {
         let ended = run().without("ALBION_SERVER").expect(0);
         ended.says(&["line 1 of the file .env is not NAME=value"]).says_in_output("asia");
     }
-    for line in ["KILLS_WORKER_CONCURENCY=5", "DATABASE_POOL_MX=5", "DATABSE_URL=postgresql:///x"] {
+    work.write(".env", "KILLS_FOO=1\n");
+    run()
+        .env("KILLS_BAR", "1")
+        .expect(0)
+        .says(&["sets KILLS_FOO, which is not a", "variable KILLS_BAR is not a"]);
+    for line in
+        ["KILLS_WORKER_CONCURENCY=5", "KILLS_WORKERS=8", "DATABASE_POOL_MX=5", "DATABSE_URL=postgresql:///x"]
+    {
         log_case(line);
         work.write(".env", format!("{line}\n"));
         let (name, _) = line.split_once('=').expect("a name");

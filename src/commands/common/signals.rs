@@ -158,6 +158,8 @@ fn listen(
         if let StopPhase::Preparing(_) = *phase
             && let StopPhase::Preparing(stopped) = mem::replace(&mut *phase, StopPhase::Over)
         {
+            // The summary's reader may not read.
+            exit_after(BLOCKED_MAX, signal);
             // The lock is held, so that the run cannot begin meanwhile.
             stopped();
             screen.clear_at_once();
@@ -204,6 +206,17 @@ fn drain(requested: &Receiver<Drain>, ended: &Receiver<()>, shutdown: &Shutdown,
 /// How long a command without data to store may take to end after a signal.
 const BLOCKED_MAX: Duration = Duration::from_secs(2);
 
+/// Ends the program after this time, or at once if that is not possible.
+fn exit_after(time: Duration, signal: i32) {
+    let exit = move || {
+        thread::sleep(time);
+        std::process::exit(128 + signal);
+    };
+    if spawn("blocked", exit).is_err() {
+        std::process::exit(128 + signal);
+    }
+}
+
 /// Receives the signal that ends a command without data to store.
 pub(crate) struct Ends {
     pub(crate) signals: Receiver<i32>,
@@ -221,13 +234,7 @@ pub(crate) fn ends() -> anyhow::Result<Ends> {
                 std::process::exit(128 + signal);
             }
             // The command may be blocked by a reader of its output.
-            let exit = move || {
-                thread::sleep(BLOCKED_MAX);
-                std::process::exit(128 + signal);
-            };
-            if spawn("blocked", exit).is_err() {
-                std::process::exit(128 + signal);
-            }
+            exit_after(BLOCKED_MAX, signal);
         }
     })?;
     Ok(Ends { signals, handle })

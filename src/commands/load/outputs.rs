@@ -5,6 +5,7 @@ use crate::commands::common::sources::FoundSources;
 use crate::commands::load::pages;
 use crate::error::CommandError;
 use crate::error_chain::in_full;
+use crate::output_place::OutputPlace;
 use crate::pipeline::rejects::file::RejectFile;
 use crate::report::metrics::Metrics;
 use crate::report::snapshot::{LiveRun, RunTask};
@@ -13,7 +14,6 @@ use crate::settings::LoadSettings;
 use crate::settings::environment::SettingError;
 use anyhow::Context as _;
 use jiff::Timestamp;
-use std::io;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -40,14 +40,7 @@ fn are_one_file(one: &Path, other: &Path) -> bool {
     if is_special(one) || is_special(other) {
         return false;
     }
-    let whole = |path: &Path| {
-        let directory =
-            path.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        path.canonicalize()
-            .or_else(|_| Ok(directory.canonicalize()?.join(path.file_name().unwrap_or_default())))
-    };
-    let both: (io::Result<PathBuf>, io::Result<PathBuf>) = (whole(one), whole(other));
-    matches!(both, (Ok(one), Ok(other)) if one == other)
+    matches!((OutputPlace::of(one), OutputPlace::of(other)), (Ok(one), Ok(other)) if one == other)
 }
 
 /// Checks the sources and the reject file, and binds the address of the pages.

@@ -80,7 +80,7 @@ impl<'r> RecordedRun<'r> {
     /// Records the end of the run, and builds missing indexes.
     pub(crate) fn end(self, report: &RunReport) -> StoreFigures {
         let metrics = self.target.database.manager.figures();
-        let figures = StoreFigures {
+        let mut figures = StoreFigures {
             earlier_rejects: self.earlier_rejects(),
             retries: metrics.retries(),
             connection_errors: metrics.connection_errors(),
@@ -92,6 +92,9 @@ impl<'r> RecordedRun<'r> {
                 self.store.build_indexes();
             }
             self.refresh_statistics(report.counts.inserted);
+            // Building an index can meet an outage.
+            figures.retries = metrics.retries();
+            figures.connection_errors = metrics.connection_errors();
         }
         figures
     }

@@ -6,6 +6,7 @@
 //! Invariant: a row is valid only for the reading options and the tables that its file was loaded with.
 
 use crate::database::failure::error::DatabaseError;
+use crate::database::ledger::comments::LEDGER_COMMENTS;
 use crate::database::ledger::segments::{count, signed};
 use crate::database::locks::SCHEMA_LOCK;
 use crate::database::options::StoreSettings;
@@ -17,6 +18,7 @@ use crate::database::session::client_transaction::{
 use crate::database::session::deadline::Deadline;
 use crate::database::store::{FileCounts, ReadingDigest, SegmentHash, StoreError};
 use crate::error_chain::in_full;
+use crate::layout::ddl::comments;
 use crate::layout::identifier::quote_identifier;
 use crate::layout::table::Distribution;
 use std::collections::HashMap;
@@ -250,7 +252,8 @@ fn ensure_table(client: &mut Client, schema: &str) -> Result<bool, postgres::Err
     }
     transaction.batch_execute("SET LOCAL lock_timeout = '2s'")?;
     transaction.execute(&format!("SELECT pg_advisory_xact_lock({SCHEMA_LOCK})"), &[&schema])?;
-    transaction.batch_execute(&ddl(schema))?;
+    let comments = comments(&LEDGER_COMMENTS, schema, |table, _| table == "kill_load_file");
+    transaction.batch_execute(&(ddl(schema) + &comments))?;
     transaction.commit()?;
     Ok(true)
 }

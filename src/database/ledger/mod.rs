@@ -3,6 +3,7 @@
 //! Invariant: a segment's ledger row commits with its events. There is no other record of progress.
 
 pub(crate) mod claims;
+pub(crate) mod comments;
 pub(crate) mod entries;
 pub(crate) mod files;
 pub(crate) mod opening;

@@ -1,5 +1,6 @@
 //! The record of reported rejects: the reject file of each run.
 
+use crate::database::failure::error::DatabaseError;
 use crate::database::pool::manager::DatabaseManager;
 use crate::database::session::client_transaction::{GenericClient as _, first_column};
 use crate::database::session::deadline::Deadline;
@@ -37,19 +38,24 @@ impl Reports {
     ) -> Result<(), StoreError> {
         let Self { schema, server, layout, run } = self;
         let run_sql = format!("UPDATE {schema}.kill_load_run SET rejects_file = $2 WHERE id = $1");
-        let segments_sql = format!(
-            "UPDATE {schema}.kill_load_segment SET reported = true
-             WHERE hash = ANY ($1) AND server = $2 AND layout = $3 AND run = $4"
-        );
+        let of_segments = "hash = ANY ($1) AND server = $2 AND layout = $3 AND run = $4";
+        let segments_sql =
+            format!("UPDATE {schema}.kill_load_segment SET reported = true WHERE {of_segments}");
+        let unreported =
+            format!("SELECT FROM {schema}.kill_load_segment WHERE {of_segments} AND NOT reported LIMIT 1");
         let file = rejects_file.to_string_lossy().into_owned();
         for segments in segments.chunks(CHUNK) {
             let (run_sql, segments_sql, file) = (run_sql.clone(), segments_sql.clone(), file.clone());
+            let unreported = unreported.clone();
             let (segments, server, layout, run) = (segments.to_vec(), *server, *layout, *run);
             manager.run("recording reported rejects in the ledger", deadline, move |client, _| {
                 let hashes: Vec<&[u8]> = segments.iter().map(|hash| &hash.0[..]).collect();
                 let mut transaction = client.transaction()?;
                 transaction.execute(&run_sql, &[&run, &file])?;
                 transaction.execute(&segments_sql, &[&hashes, &server, &layout, &run])?;
+                if transaction.query_opt(&unreported, &[&hashes, &server, &layout, &run])?.is_some() {
+                    return Err(DatabaseError::LedgerDrops);
+                }
                 Ok(transaction.commit()?)
             })?;
         }

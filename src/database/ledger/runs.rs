@@ -278,7 +278,7 @@ fn crashed_runs(schema: &str) -> String {
 fn mark_crashed_runs(schema: &str) -> String {
     format!(
         "UPDATE {schema}.kill_load_run AS run
-         SET status = 'failed', error = 'crashed: process, host or server went down',
+         SET status = 'failed', error = 'ended without recording its end: the process, the host or the server went down',
              finished = greatest(run.started, found.finished), lines = found.lines, events = found.events,
              inserted = found.inserted, updated = found.updated, duplicate = found.duplicate,
              rejected = found.rejected, segments = found.segments

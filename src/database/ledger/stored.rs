@@ -55,29 +55,38 @@ impl StoredCounts {
     }
 }
 
+/// What the ledger must have of a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Expected {
+    /// A row of any run.
+    AnyRow,
+    /// The row of this run, or of a later one. An older row is the state before this run's lost transaction.
+    OwnRow,
+}
+
 #[derive(Debug, Default)]
-pub(crate) struct StoredSegments(Mutex<VecDeque<(SegmentHash, StoredCounts)>>);
+pub(crate) struct StoredSegments(Mutex<VecDeque<(SegmentHash, StoredCounts, Expected)>>);
 
 impl StoredSegments {
-    pub(crate) fn note(&self, hash: SegmentHash, counts: StoredCounts) {
+    pub(crate) fn note(&self, hash: SegmentHash, counts: StoredCounts, expected: Expected) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() == KEPT_MAX {
             kept.pop_front();
         }
-        kept.push_back((hash, counts));
+        kept.push_back((hash, counts, expected));
     }
 
     /// The segments, with repetitions.
     pub(crate) fn hashes(&self) -> Vec<SegmentHash> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|(hash, _)| *hash).collect()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|(hash, ..)| *hash).collect()
     }
 
     /// Removes the segments that do not satisfy `exists`, and returns their counts.
-    pub(crate) fn take_missing(&self, exists: impl Fn(&SegmentHash) -> bool) -> StoredCounts {
+    pub(crate) fn take_missing(&self, exists: impl Fn(&SegmentHash, Expected) -> bool) -> StoredCounts {
         let mut missing = StoredCounts::default();
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|(hash, counts)| {
-            let is_kept = exists(hash);
+        kept.retain(|(hash, counts, expected)| {
+            let is_kept = exists(hash, *expected);
             if !is_kept {
                 missing.add(*counts);
             }
@@ -140,12 +149,16 @@ mod tests {
     fn missing_segments_are_counted_once() {
         let stored = StoredSegments::default();
         for number in 0..10_u8 {
-            stored.note(SegmentHash([number; 32]), StoredCounts::already_loaded(number.into()));
+            stored.note(
+                SegmentHash([number; 32]),
+                StoredCounts::already_loaded(number.into()),
+                Expected::AnyRow,
+            );
         }
-        let missing = stored.take_missing(|hash| hash.0[0] < 8);
+        let missing = stored.take_missing(|hash, _| hash.0[0] < 8);
         assert_eq!((missing.segments, missing.already_loaded, missing.events()), (2, 17, 17));
         assert_eq!(stored.hashes().len(), 8);
-        assert_eq!(stored.take_missing(|_| true), StoredCounts::default());
+        assert_eq!(stored.take_missing(|_, _| true), StoredCounts::default());
     }
 
     #[test]
@@ -166,7 +179,7 @@ mod tests {
         for number in 0..=u32::try_from(KEPT_MAX).expect("a count") {
             let mut hash = [0; 32];
             hash[..4].copy_from_slice(&number.to_le_bytes());
-            stored.note(SegmentHash(hash), StoredCounts::default());
+            stored.note(SegmentHash(hash), StoredCounts::default(), Expected::OwnRow);
         }
         let hashes = stored.hashes();
         assert_eq!((hashes.len(), hashes[0].0[0]), (KEPT_MAX, 1));

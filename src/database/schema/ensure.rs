@@ -4,6 +4,7 @@
 //! nothing. Every DDL statement creates missing objects and keeps existing ones.
 
 use crate::database::failure::error::DatabaseError;
+use crate::database::ledger::comments::LEDGER_COMMENTS;
 use crate::database::locks::SCHEMA_LOCK;
 use crate::database::pool::manager::DatabaseManager;
 use crate::database::schema::catalog::Catalog;
@@ -19,7 +20,7 @@ use crate::database::session::deadline::Deadline;
 use crate::database::session::progress::CallProgress;
 use crate::database::store::StoreError;
 use crate::layout::Layout;
-use crate::layout::ddl::Indexes;
+use crate::layout::ddl::{Indexes, comments};
 use crate::layout::identifier::quote_identifier;
 use crate::layout::table::Distribution;
 use postgres::Error;
@@ -38,8 +39,8 @@ pub(crate) fn ddl(layout: Layout, schemas: &Schemas, distribution: Distribution)
     let new = schemas.each().into_iter().filter(|schema| *schema != "public");
     let create = |schema| format!("CREATE SCHEMA IF NOT EXISTS {};\n\n", quote_identifier(schema));
     let create_schemas = new.map(create).collect::<String>();
-    let all = layout.tables().iter().map(|table| table.name).chain(LEDGER).collect::<Vec<_>>();
-    let comments = layout.comments(&schemas.tables, &all) + &ledger_ddl::comments(&schemas.ledger, &all);
+    let comments = comments(layout.comments(), &schemas.tables, |_, _| true)
+        + &comments(&LEDGER_COMMENTS, &schemas.ledger, |_, _| true);
     let (tables, ledger) = (layout.ddl(&schemas.tables, Indexes::Now), ledger_ddl::ddl(&schemas.ledger));
     let tables = format!("{create_schemas}{tables}{ledger}{comments}");
     match distribution {
@@ -54,12 +55,24 @@ pub(crate) fn ddl(layout: Layout, schemas: &Schemas, distribution: Distribution)
 /// The state of the tables after [`ensure`].
 #[derive(Debug)]
 pub(crate) struct Tables {
-    /// Whether a table or index was missing, or a table was not distributed as requested.
-    pub made: bool,
+    /// What was missing.
+    pub change: TableChange,
     /// The location of their rows.
     pub distribution: Distribution,
     /// The existing objects.
     pub catalog: Catalog,
+}
+
+/// What [`ensure`] did to the tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TableChange {
+    /// All objects existed.
+    None,
+    /// The tables of the layout existed. Columns, labels, indexes or tables of the ledger were missing, or a table was not
+    /// distributed as requested.
+    Upgraded,
+    /// A table of the layout was missing.
+    Created,
 }
 
 /// Creates missing objects, and fails if existing tables are incompatible. Ignores deferred indexes. New tables next to
@@ -74,6 +87,24 @@ pub(crate) fn ensure(
     let wanted = WantedTables { layout, schemas: schemas.clone(), indexes, distribution };
     manager.run("creating or checking tables", &Deadline::unbounded(), move |client, progress| {
         wanted.ensure(client, progress)
+    })
+}
+
+/// Adds the comments that existing tables and columns of this role lack. Returns whether there were any. A load only does so
+/// if it also creates or adds something, because the statements wait for VACUUM and the like.
+pub(crate) fn add_comments(
+    manager: &DatabaseManager,
+    layout: Layout,
+    schemas: &Schemas,
+) -> Result<bool, StoreError> {
+    let wanted = WantedTables {
+        layout,
+        schemas: schemas.clone(),
+        indexes: Indexes::Now,
+        distribution: Distribution::OneServer,
+    };
+    manager.run("adding comments to the tables", &Deadline::unbounded(), move |client, _| {
+        Ok(wanted.add_comments(client)?)
     })
 }
 
@@ -124,12 +155,14 @@ impl WantedTables {
         }
         let lacking = self.lacking(&catalog);
         let distribution = lacking.distribution;
-        let made = !lacking.is_nothing() && self.apply(client, progress)?;
-        if made {
+        let mut change = TableChange::None;
+        if !lacking.is_nothing() && self.apply(client, progress)? {
+            let existed = self.layout.tables().iter().all(|table| catalog.has(table.name));
+            change = if existed { TableChange::Upgraded } else { TableChange::Created };
             catalog = self.catalog(client)?;
             self.refuse_misfits(&catalog, Distribution::OneServer, Lack::Misfit)?;
         }
-        Ok(Tables { made, distribution, catalog })
+        Ok(Tables { change, distribution, catalog })
     }
 
     fn catalog(&self, client: &mut impl GenericClient) -> Result<Catalog, StoreError> {
@@ -198,12 +231,18 @@ impl WantedTables {
         if additions.is_empty() {
             return Ok(false);
         }
+        let mut for_owner = additions.clone();
+        if catalog.has("kill_load_segment") {
+            let statement = ledger_ddl::version_statement(&self.schemas.ledger);
+            for_owner.push(Addition { name: "the version".to_owned(), statement });
+        }
         for Addition { statement, .. } in &additions {
-            transaction.batch_execute(statement).map_err(|error| self.failed(error, &additions))?;
+            transaction.batch_execute(statement).map_err(|error| self.failed(error, &for_owner))?;
         }
         let version = ledger_ddl::note_version(&self.schemas.ledger);
         transaction.batch_execute(&version).map_err(|error| self.failed(error, &[]))?;
-        transaction.commit().map_err(|error| self.failed(error, &additions))?;
+        self.comment(&mut transaction).map_err(|error| self.failed(error, &[]))?;
+        transaction.commit().map_err(|error| self.failed(error, &for_owner))?;
         let added: Vec<&str> = additions.iter().map(|addition| addition.name.as_str()).collect();
         log::info!("added in {}: {}", self.schemas, added.join(", "));
         Ok(true)
@@ -241,17 +280,15 @@ impl WantedTables {
             // All rows of the tables move to the nodes.
             progress.takes_long();
         }
-        // The owner may have changed the comments on existing tables.
-        let comments =
-            layout.comments(&schemas.tables, &names) + &ledger_ddl::comments(&schemas.ledger, &names);
         // The role may have the privilege to create tables in only one of the schemas.
         let (of_ledger, of_layout): (Vec<&str>, Vec<&str>) =
             names.iter().partition(|name| LEDGER.contains(name));
         let tables = if of_layout.is_empty() { String::new() } else { layout.ddl(&schemas.tables, indexes) };
         let ledger = if of_ledger.is_empty() { String::new() } else { ledger_ddl::ddl(&schemas.ledger) };
         let version = ledger_ddl::note_version(&schemas.ledger);
-        let sql = format!("{before}{tables}{ledger}{after}{comments}{version}");
+        let sql = format!("{before}{tables}{ledger}{after}{version}");
         transaction.batch_execute(&sql).map_err(failed)?;
+        self.comment(&mut transaction).map_err(failed)?;
         transaction.commit().map_err(failed)?;
         for schema in created {
             // A warning, unless the schema is the default: a misspelled name creates a new schema.
@@ -259,6 +296,27 @@ impl WantedTables {
             log::log!(level, "created the schema {schema:?}");
         }
         log::info!("created in {schemas}: {}", names.join(", "));
+        Ok(true)
+    }
+
+    fn add_comments(&self, client: &mut Client) -> Result<bool, StoreError> {
+        let failed = |error| self.failed(error, &[]);
+        if inspect::missing_comments(client, self.layout, &self.schemas).map_err(failed)?.is_empty() {
+            return Ok(false);
+        }
+        let mut transaction = self.begin(client).map_err(failed)?;
+        let is_changed = self.comment(&mut transaction).map_err(failed)?;
+        transaction.commit().map_err(failed)?;
+        Ok(is_changed)
+    }
+
+    /// Adds missing comments. Those of the owner stay.
+    fn comment(&self, transaction: &mut ClientTransaction<'_>) -> Result<bool, Error> {
+        let comments = inspect::missing_comments(transaction, self.layout, &self.schemas)?;
+        if comments.is_empty() {
+            return Ok(false);
+        }
+        transaction.batch_execute(&comments)?;
         Ok(true)
     }
 }

@@ -1,16 +1,20 @@
-//! Finds missing columns and enum labels, and wrong types.
+//! Finds missing columns, enum labels and comments, and wrong types.
 //!
 //! Invariant: an object that can be added without rewriting a row is an [`Addition`]. Every other defect is a misfit, and
 //! nothing is changed to fix it.
 
+use crate::database::ledger::comments::LEDGER_COMMENTS;
 use crate::database::schema::catalog::{Catalog, FoundColumn, FoundEnum};
 use crate::database::schema::ledger_ddl;
-use crate::database::schemas::Schemas;
+use crate::database::schemas::{IS_IN_SCHEMAS, Schemas};
+use crate::database::session::client_transaction::GenericClient;
 use crate::event::server::Server;
 use crate::layout::Layout;
-use crate::layout::ddl::ROLES;
+use crate::layout::ddl::{ROLES, comments};
 use crate::layout::identifier::quote_identifier;
 use crate::layout::table::{Column, ColumnType, TableOwner};
+use postgres::Error;
+use std::collections::HashSet;
 
 /// A missing object, and the statement that adds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +45,35 @@ pub(crate) fn additions(catalog: &Catalog, layout: Layout, schemas: &Schemas) ->
     additions.extend(ledger_additions(catalog, &schemas.ledger));
     additions.extend(missing_labels(catalog, layout));
     additions
+}
+
+/// The comments that existing tables and columns lack, as statements. Ignores tables of other roles, because only the owner
+/// can run them.
+pub(crate) fn missing_comments(
+    client: &mut impl GenericClient,
+    layout: Layout,
+    schemas: &Schemas,
+) -> Result<String, Error> {
+    let names: Vec<&str> =
+        layout.comments().iter().chain(&LEDGER_COMMENTS).map(|comments| comments.table).collect();
+    let sql = format!(
+        "WITH own AS MATERIALIZED (
+           SELECT c.oid, c.relname::text AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+           WHERE {IS_IN_SCHEMAS} AND c.relname = ANY ($3::text[]) AND c.relkind IN ('r', 'p')
+             AND pg_has_role(c.relowner, 'USAGE'))
+         SELECT name, NULL::text FROM own WHERE obj_description(oid, 'pg_class') IS NULL
+         UNION ALL
+         SELECT own.name, a.attname::text FROM own JOIN pg_attribute a ON a.attrelid = own.oid
+         WHERE a.attnum > 0 AND NOT a.attisdropped AND col_description(own.oid, a.attnum) IS NULL"
+    );
+    let mut lacking = HashSet::<(String, Option<String>)>::new();
+    for row in &client.query(&sql, &[&schemas.tables, &schemas.ledger, &names])? {
+        lacking.insert((row.try_get(0)?, row.try_get(1)?));
+    }
+    let is_lacking =
+        |table: &str, column: Option<&str>| lacking.contains(&(table.to_owned(), column.map(str::to_owned)));
+    let of_tables = comments(layout.comments(), &schemas.tables, is_lacking);
+    Ok(of_tables + &comments(&LEDGER_COMMENTS, &schemas.ledger, is_lacking))
 }
 
 /// The possible additions to existing tables of the ledger.
@@ -205,6 +238,21 @@ fn ledger_column(line: &str) -> Option<LedgerColumn> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_table_and_column_of_the_ledger_has_a_comment() {
+        let all = comments(&LEDGER_COMMENTS, "x", |_, _| true);
+        let mut wanted = 0;
+        for table in ledger_tables() {
+            let columns =
+                table.columns.iter().map(|column| format!("COLUMN \"x\".{}.{}", table.name, column.name));
+            for object in columns.chain([format!("TABLE \"x\".{}", table.name)]) {
+                assert!(all.contains(&format!("COMMENT ON {object} IS '")), "{object}");
+                wanted += 1;
+            }
+        }
+        assert_eq!(all.lines().filter(|line| !line.is_empty()).count(), wanted);
+    }
 
     #[test]
     fn ledger_tables_are_parsed_from_the_ddl() {

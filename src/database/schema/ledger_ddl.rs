@@ -3,9 +3,10 @@
 //! Invariant: a load looks up the objects it needs in the catalog and never infers them from the version. The version
 //! is for people, and warns a program that is older than the tables.
 
+use crate::database::ledger::comments::LEDGER_COMMENTS;
 use crate::database::ledger::files;
+use crate::layout::ddl::comments;
 use crate::layout::identifier::quote_identifier;
-use std::fmt::Write as _;
 
 /// The version of the tables that this program creates.
 ///
@@ -17,7 +18,7 @@ pub(crate) const VERSION: u32 = 2;
 /// The ledger's tables.
 pub(crate) const LEDGER: [&str; 3] = ["kill_load_run", "kill_load_segment", "kill_load_file"];
 
-/// The text before the version in the comment.
+/// The text before the version in the comment on `kill_load_segment`.
 const VERSION_MARK: &str = "schema version ";
 
 /// The DDL of the ledger's tables. It creates missing tables and keeps existing ones.
@@ -78,30 +79,16 @@ CREATE TABLE IF NOT EXISTS {schema}.kill_load_segment (
     )
 }
 
-/// The comments on the ledger's tables among `tables`. Only their owner can run these statements.
-pub(crate) fn comments(schema: &str, tables: &[&str]) -> String {
-    let schema = quote_identifier(schema);
-    let of_segments = format!(
-        "One row per loaded segment of a dump, written in the transaction of its events; {VERSION_MARK}{VERSION}"
-    );
-    let mut sql = String::new();
-    for (table, text) in [
-        ("kill_load_run", "One row per run of aegis-kills load"),
-        ("kill_load_segment", &*of_segments),
-        ("kill_load_file", "One row per completely loaded file"),
-    ] {
-        if tables.contains(&table) {
-            // Writing to a String can't fail.
-            let _ = writeln!(sql, "COMMENT ON TABLE {schema}.{table} IS '{text}';");
-        }
-    }
-    sql
+/// The statement that records the version. Only the owner of `kill_load_segment` can run it.
+pub(crate) fn version_statement(schema: &str) -> String {
+    let is_of_segments = |table: &str, column: Option<&str>| table == "kill_load_segment" && column.is_none();
+    comments(&LEDGER_COMMENTS, schema, is_of_segments).trim_end().trim_end_matches(';').to_owned()
 }
 
 /// The statement that records the version if the role owns the table.
 pub(crate) fn note_version(schema: &str) -> String {
     let table = format!("{}.kill_load_segment", quote_identifier(schema));
-    let comment = comments(schema, &["kill_load_segment"]);
+    let comment = version_statement(schema);
     let mut quotes = "$$".to_owned();
     while comment.contains(&quotes) || table.contains(&quotes) {
         quotes.insert(1, '_');
@@ -109,7 +96,8 @@ pub(crate) fn note_version(schema: &str) -> String {
     format!(
         "DO {quotes} BEGIN
 IF EXISTS (SELECT FROM pg_class WHERE oid = to_regclass('{}') AND pg_has_role(relowner, 'USAGE')) THEN
-  {comment}END IF;
+  {comment};
+END IF;
 END {quotes};
 ",
         table.replace('\'', "''")
@@ -128,12 +116,11 @@ mod tests {
 
     #[test]
     fn the_version_is_in_the_comment() {
-        assert_eq!(version(&comments("x", &["kill_load_segment"])), Some(VERSION));
+        assert_eq!(version(&version_statement("x")), Some(VERSION));
         for (comment, expected) in
             [("", None), ("mine", None), ("mine; schema version 7", Some(7)), ("schema version x", None)]
         {
             assert_eq!(version(comment), expected, "{comment}");
         }
-        assert_eq!(comments("x", &[]), "");
     }
 }

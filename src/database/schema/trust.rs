@@ -23,6 +23,15 @@ impl TrustedTables {
     pub(crate) fn has(&self, name: &str) -> bool {
         self.0.contains(name)
     }
+
+    /// The message about the first of these tables that is missing, if one is. They are tables of the layout in `schema`.
+    pub(crate) fn missing(&self, tables: &[Table], layout: Layout, schema: &str) -> Option<String> {
+        let missing = tables.iter().find(|table| !self.has(table.name))?;
+        Some(format!(
+            "schema {schema:?} has no table {} (layout {layout})\nhint: choose the tables with --schema and --layout",
+            missing.name
+        ))
+    }
 }
 
 /// Why no statement may name the tables.

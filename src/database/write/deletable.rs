@@ -42,11 +42,8 @@ pub(crate) fn check(client: &mut Client, scope: &DeleteScope) -> Result<LedgerCo
     let found = trust::check(client, *layout, schemas)?;
     let catalog = Catalog::read(client, *layout, schemas)?;
     let segments = catalog.columns("kill_load_segment");
-    if let Some(table) = layout.tables().iter().find(|table| !found.has(table.name)) {
-        refuse(format!(
-            "schema {schema:?} has no table {} (layout {layout})\nhint: choose the tables with --schema and --layout",
-            table.name
-        ))?;
+    if let Some(message) = found.missing(layout.tables(), *layout, schema) {
+        refuse(message)?;
     }
     if let Some(name) = ["kill_load_segment", "kill_load_run"].into_iter().find(|name| !found.has(name)) {
         refuse(format!(

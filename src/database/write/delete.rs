@@ -20,6 +20,7 @@ use crate::database::write::deletable::{DeleteScope, LedgerColumns, check};
 use crate::database::write::exists::advised;
 use crate::layout::identifier::quote_identifier;
 use crate::layout::table::Distribution;
+use postgres::types::ToSql;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -114,14 +115,11 @@ impl Deleter {
             let mut transaction = statements.begin(client, progress)?;
             let stored: Vec<i64> = first_column(&transaction.query(&statements.stored, &[&ids])?)?;
             let (first, last) = (stored.iter().min().copied(), stored.iter().max().copied());
-            let statement =
-                format!("DELETE FROM {} WHERE {} RETURNING hash", statements.segments, statements.of_ids);
             let (server, layout) = statements.key();
             let abandoned = hash.abandoned();
             let hashes = [&hash.0[..], &abandoned.0[..]];
-            let segments = first_column(
-                &transaction.query(&statement, &[&server, &layout, &&hashes[..], &first, &last])?,
-            )?;
+            let values: [&(dyn ToSql + Sync); 5] = [&server, &layout, &&hashes[..], &first, &last];
+            let segments = statements.delete_segments(&mut transaction, &statements.of_ids, &values)?;
             // `ids`, not `stored`: this also deletes child rows whose event was deleted by hand.
             statements.delete(transaction, &ids, stored, segments, &tried)
         })
@@ -148,11 +146,9 @@ impl Deleter {
             let mut ids: Vec<i64> = first_column(&rows)?;
             ids.sort_unstable();
             let next: Option<String> = rows.last().map(|row| row.try_get(1)).transpose()?;
-            let statement =
-                format!("DELETE FROM {} WHERE {} RETURNING hash", statements.segments, statements.of_time);
             let (server, layout) = statements.key();
-            let segments =
-                first_column(&transaction.query(&statement, &[&server, &layout, &time, &!ids.is_empty()])?)?;
+            let values: [&(dyn ToSql + Sync); 4] = [&server, &layout, &time, &!ids.is_empty()];
+            let segments = statements.delete_segments(&mut transaction, &statements.of_time, &values)?;
             let is_last = ids.len() < DELETE_BATCH_MAX;
             let deleted = statements.delete(transaction, &ids, ids.clone(), segments, &tried)?;
             Ok((deleted, next.filter(|_| !is_last)))
@@ -321,13 +317,7 @@ impl Statements {
         for DeleteStatements { name, delete, left } in self.tables.iter().filter(|_| !ids.is_empty()) {
             transaction.move_rows(delete, &[&ids]).map_err(|error| self.explained(error))?;
             if transaction.query_opt(left, &[&ids])?.is_some() {
-                return Err(StoreError::refused(format!(
-                    "a trigger or rule of {name} keeps events from being deleted\nhint: remove it, or disable it: \
-                     ALTER TABLE {}.{} DISABLE TRIGGER USER",
-                    quote_identifier(&self.scope.schemas.tables),
-                    quote_identifier(name)
-                ))
-                .into());
+                return Err(keeps_rows(&self.scope.schemas.tables, name));
             }
         }
         {
@@ -343,6 +333,22 @@ impl Statements {
             segments: tried.segments.len() as u64,
             files: tried.files.len() as u64,
         })
+    }
+
+    /// Deletes the ledger's rows of segments, and returns their hashes.
+    fn delete_segments(
+        &self,
+        transaction: &mut Transaction<'_>,
+        condition: &str,
+        values: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Vec<u8>>, DatabaseError> {
+        let rows = format!("{} WHERE {condition}", self.segments);
+        let deleted = transaction.query(&format!("DELETE FROM {rows} RETURNING hash"), values)?;
+        // The table is locked. A row of deleted events would keep later loads from storing them.
+        if transaction.query_opt(&format!("SELECT FROM {rows} LIMIT 1"), values)?.is_some() {
+            return Err(keeps_rows(&self.scope.schemas.ledger, "kill_load_segment"));
+        }
+        Ok(first_column(&deleted)?)
     }
 
     /// Adds a hint to the error of a statement that deletes rows.
@@ -372,4 +378,14 @@ impl Statements {
         };
         StoreError::refused(what).into()
     }
+}
+
+fn keeps_rows(schema: &str, table: &str) -> DatabaseError {
+    StoreError::refused(format!(
+        "a trigger or rule of {table} keeps rows from being deleted; hint: remove it, or disable it: \
+         ALTER TABLE {}.{} DISABLE TRIGGER USER",
+        quote_identifier(schema),
+        quote_identifier(table)
+    ))
+    .into()
 }

@@ -39,8 +39,14 @@ pub(crate) fn present_ids(
 /// Adds a remedy to the error if the tables are missing or incompatible, or the role cannot read them.
 pub(crate) fn advised(schema: &str, error: Error) -> DatabaseError {
     let what = match error.code().map(SqlState::code) {
-        // No such table, column or schema; no such type, or operator of the types that are there.
-        Some("42P01" | "42703" | "3F000" | "42704" | "42883") => no_tables(schema),
+        // Commands check that the tables exist, so they have been dropped.
+        Some("42P01" | "3F000") => format!("the tables in schema {schema:?} do not exist anymore"),
+        // No such column; no such type, or operator of the types that are there.
+        Some("42703" | "42704" | "42883") => {
+            format!(
+                "the tables in schema {schema:?} are incompatible\nhint: choose others with --schema and --layout"
+            )
+        }
         // The routine identifies the error. The message may be translated.
         Some("42501") if error.as_db_error().and_then(DbError::routine) == Some("check_enable_rls") => {
             return StoreError::new(
@@ -60,14 +66,6 @@ pub(crate) fn advised(schema: &str, error: Error) -> DatabaseError {
         _ => return error.into(),
     };
     StoreError::new(what, error).into()
-}
-
-/// The message about missing or incompatible tables.
-pub(crate) fn no_tables(schema: &str) -> String {
-    format!(
-        "schema {schema:?} has no tables of this layout, or incompatible ones\nhint: choose others with \
-         --schema and --layout; a load creates missing tables"
-    )
 }
 
 /// The statement that selects the stored ids among its parameter.

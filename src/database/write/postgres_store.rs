@@ -7,7 +7,7 @@ use crate::database::ledger::entries::{Entries, LedgerEntry, LedgerScope};
 use crate::database::ledger::reports::Reports;
 use crate::database::ledger::runs::OtherRuns;
 use crate::database::ledger::segments::{Ledger, SERVER_START};
-use crate::database::ledger::stored::{StoredCounts, StoredSegments, WrittenTo};
+use crate::database::ledger::stored::{Expected, StoredCounts, StoredSegments, WrittenTo};
 use crate::database::options::{LoadedSegments, StoreSettings};
 use crate::database::pool::manager::DatabaseManager;
 use crate::database::schema::deferred_indexes::DeferredIndexes;
@@ -124,18 +124,23 @@ impl PostgresStore {
         if hashes.is_empty() {
             return Ok(StoredCounts::default());
         }
-        let asked = Arc::clone(&self.scope);
-        let (found, server_start): (HashSet<SegmentHash>, i64) =
+        let (asked, run, run_table) = (Arc::clone(&self.scope), self.run, self.run_table.clone());
+        let (found, current, server_start): (HashSet<SegmentHash>, HashSet<SegmentHash>, i64) =
             self.manager.ask_apart("checking the stored segments", &self.deadline, move |client| {
-                let (mut found, mut start) = (HashSet::new(), None);
+                let (mut found, mut current, mut start) = (HashSet::new(), HashSet::new(), None);
                 for hashes in hashes.chunks(QUESTION_MAX) {
-                    let question =
-                        format!("{}; SELECT {SERVER_START} AS server_start", asked.question(hashes));
-                    let answer = client.simple_query(&question)?;
+                    let question = asked.question(hashes);
+                    let answer =
+                        client.simple_query(&format!("{question}; SELECT {SERVER_START} AS server_start"))?;
                     found.extend(Entries::read(&answer, hashes).hashes());
                     start = start.or_else(|| server_start(&answer));
+                    let is_current = format!(
+                        "run = '{run}' OR loaded_at >= (SELECT started FROM {run_table} WHERE id = '{run}')"
+                    );
+                    let answer = client.simple_query(&format!("{question} AND ({is_current})"))?;
+                    current.extend(Entries::read(&answer, hashes).hashes());
                 }
-                Ok((found, start.unwrap_or_default()))
+                Ok((found, current, start.unwrap_or_default()))
             })?;
         // Changes no value. Its COMMIT waits until synchronous standbys have all earlier commits.
         let confirm = format!("UPDATE {} SET status = status WHERE id = $1", self.run_table);
@@ -146,7 +151,10 @@ impl PostgresStore {
             }
             if client.take_standby_wait_cancelled() { Err(DatabaseError::Unreplicated) } else { Ok(()) }
         })?;
-        let missing = self.stored.take_missing(|hash| found.contains(hash));
+        let missing = self.stored.take_missing(|hash, expected| match expected {
+            Expected::AnyRow => found.contains(hash),
+            Expected::OwnRow => current.contains(hash),
+        });
         if missing.segments > 0 && self.written_to.was(server_start) {
             // The server is the same one, so it has not lost commits.
             log::warn!(
@@ -189,7 +197,7 @@ impl PostgresStore {
         match (answer.entries.get(hash), &answer.claimed) {
             (Some(LedgerEntry::Loaded(loaded)), _) => {
                 self.claims.release(hash);
-                self.stored.note(*hash, StoredCounts::already_loaded(loaded.stored()));
+                self.stored.note(*hash, StoredCounts::already_loaded(loaded.stored()), Expected::AnyRow);
                 SegmentStatus::Loaded(loaded)
             }
             // Its rejects must be reported, so a claim would save no work.
@@ -263,7 +271,11 @@ impl Store for PostgresStore {
         if let Some(start) = attempts.tried().and_then(|tried| tried.server_start()) {
             self.written_to.note(start);
         }
-        self.stored.note(hash, StoredCounts::of(&written));
+        let expected = match written {
+            Written::Stored { .. } => Expected::OwnRow,
+            Written::AlreadyLoaded(_) => Expected::AnyRow,
+        };
+        self.stored.note(hash, StoredCounts::of(&written), expected);
         Ok(written)
     }
 }

@@ -41,6 +41,12 @@ impl EventsAt {
     pub(crate) fn steps(&self) -> &[PathStep] {
         &self.steps
     }
+
+    /// Returns the path without its last `left` steps, then `path`.
+    pub(crate) fn extended(&self, left: usize, path: &str) -> String {
+        let walked = self.steps.len().saturating_sub(left);
+        self.path.split('.').take(walked).chain([path]).collect::<Vec<_>>().join(".")
+    }
 }
 
 impl FromStr for EventsAt {
@@ -69,6 +75,10 @@ impl fmt::Display for EventsAt {
 pub(crate) fn guess_path(text: &str) -> Option<String> {
     let mut steps = Vec::new();
     find(text, &mut steps)?;
+    // An event on the path is read whatever the key.
+    if steps.is_empty() && text.starts_with('[') {
+        steps.push("*".to_owned());
+    }
     (!steps.is_empty()).then(|| steps.join("."))
 }
 
@@ -156,6 +166,11 @@ mod tests {
         check(r#"{"raw_json":"{\"EventId\":1}"}"#, Some("raw_json"));
         check(r#"{"raw_json":"[{\"a\":{\"EventId\":1}}]"}"#, Some("raw_json.a"));
         check(r#"[{"data":{"EventId":1}}]"#, Some("data"));
+        check(r#"[{"EventId":1}]"#, Some("*"));
+        check(r#"[[{"EventId":1}],[]]"#, Some("*"));
+        check(r#"[[{"data":{"EventId":1}}]]"#, Some("data"));
+        check("[[1]]", None);
+        check("[]", None);
         check(r#"{"text":"EventId"}"#, None);
         check(r#"{"a.b":{"EventId":1}}"#, None);
         check(r#""EventId""#, None);

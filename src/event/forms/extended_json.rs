@@ -12,16 +12,16 @@ const DATE_MIN_MS: i64 = -62_135_596_800_000;
 /// A number as `mongoexport` writes it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum ExtendedNumber {
-    /// `$numberLong` and `$numberInt`.
+    /// `$numberLong`, `$numberInt`, and `$numberDecimal` with a whole number.
     Integer(i64),
-    /// `$numberDouble`.
+    /// `$numberDouble`, and `$numberDecimal` with a fraction or an exponent.
     Float(f64),
 }
 
 /// An instant as `mongoexport` writes it.
 #[derive(Debug, PartialEq)]
 pub(crate) enum ExtendedDate {
-    /// `{"$date":"2024-08-18T20:45:46.725Z"}`
+    /// `{"$date":"2024-08-18T20:45:46.725Z"}`, in old versions with the offset `+0000`
     Text(String),
     /// `{"$date":{"$numberLong":"1724013946725"}}`, or a plain number as in old versions: milliseconds since 1970.
     Milliseconds(i64),
@@ -30,15 +30,16 @@ pub(crate) enum ExtendedDate {
 /// Parses the object at the cursor. For any other object, returns `None` and does not move the cursor.
 pub(crate) fn number(cursor: &mut Cursor<'_>) -> Parsed<Option<ExtendedNumber>> {
     read_only_member(cursor, |cursor, key| {
-        if !matches!(key, "$numberLong" | "$numberInt" | "$numberDouble") {
+        if !matches!(key, "$numberLong" | "$numberInt" | "$numberDouble" | "$numberDecimal") {
             return Ok(None);
         }
         let text = cursor.text()?.unwrap_or_default();
+        let integer = || text.parse().ok().map(ExtendedNumber::Integer);
+        let float = || text.parse().ok().filter(|value: &f64| value.is_finite()).map(ExtendedNumber::Float);
         let number = match key {
-            "$numberDouble" => {
-                text.parse().ok().filter(|value: &f64| value.is_finite()).map(ExtendedNumber::Float)
-            }
-            _ => text.parse().ok().map(ExtendedNumber::Integer),
+            "$numberDouble" => float(),
+            "$numberDecimal" => integer().or_else(float),
+            _ => integer(),
         };
         number.map(Some).ok_or_else(|| FaultKind::ExtendedNumber(key.to_owned()).into())
     })
@@ -51,7 +52,8 @@ pub(crate) fn date(cursor: &mut Cursor<'_>) -> Parsed<Option<ExtendedDate>> {
             return Ok(None);
         }
         if cursor.peek() == Some(b'"') {
-            return Ok(Some(ExtendedDate::Text(cursor.text()?.unwrap_or_default().into_owned())));
+            let text = cursor.text()?.unwrap_or_default();
+            return Ok(Some(ExtendedDate::Text(with_colon(&text))));
         }
         let milliseconds = cursor.integer()?.unwrap_or(i64::MIN);
         if !(DATE_MIN_MS..=DATE_MAX_MS).contains(&milliseconds) {
@@ -59,6 +61,19 @@ pub(crate) fn date(cursor: &mut Cursor<'_>) -> Parsed<Option<ExtendedDate>> {
         }
         Ok(Some(ExtendedDate::Milliseconds(milliseconds)))
     })
+}
+
+/// Returns a time with a colon in its offset. Old versions of `mongoexport` write `+0000`.
+fn with_colon(time: &str) -> String {
+    let parts = time.len().checked_sub("+0000".len()).and_then(|at| time.split_at_checked(at));
+    match parts {
+        Some((civil, offset))
+            if offset.starts_with(['+', '-']) && offset[1..].bytes().all(|byte| byte.is_ascii_digit()) =>
+        {
+            format!("{civil}{}:{}", &offset[..3], &offset[3..])
+        }
+        _ => time.to_owned(),
+    }
 }
 
 /// Parses an object with exactly one member, if `read` returns a value for it.

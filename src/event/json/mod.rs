@@ -70,8 +70,11 @@ impl<'a> Cursor<'a> {
         Self { text: "", at: 0, depth_left: DEPTH_MAX, repeated: "", keys: Keys::default(), nul, plain: true }
     }
 
-    /// Moves the cursor to a byte of a new text.
-    pub(crate) fn start_at(&mut self, text: &'a str, at: usize) {
+    /// Moves the cursor to a byte of a new text, past the byte order marks that separate values there.
+    pub(crate) fn start_at(&mut self, text: &'a str, mut at: usize) {
+        while at > 0 && text.as_bytes()[at..].starts_with(b"\xef\xbb\xbf") {
+            at += 3;
+        }
         self.text = text;
         self.return_to(CursorPlace { at, depth_left: DEPTH_MAX });
     }

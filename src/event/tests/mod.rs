@@ -6,7 +6,7 @@ use crate::event::fault::Fault;
 use crate::event::first_server::first_named_server;
 use crate::event::forms::envelope::EventsAt;
 use crate::event::kill_event::{Event, Player};
-use crate::event::line::{LineReader, ReadRules, decoded_text};
+use crate::event::line::{Line, LineReader, ReadRules, decoded_text};
 use crate::event::text::NulPolicy;
 use serde_json::{Value, json};
 
@@ -167,6 +167,24 @@ fn arrays_hold_events_by_index() {
     assert_eq!(read("[]"), []);
     assert_eq!(read(" \t\r"), []);
     assert_eq!(read("\u{feff}"), []);
+}
+
+#[test]
+fn byte_order_marks_separate_values() {
+    let one = event_with("");
+    let text = format!("\u{feff}{one}\u{feff}\u{feff} {one}{one}\u{feff}[{one},{one}]\u{feff}");
+    let (mut reader, mut event) = (LineReader::new(NulPolicy::Reject), Event::default());
+    let (mut at, mut starts) = (0, Vec::new());
+    while at < text.len() {
+        let found = |line: Line<'_, '_>| {
+            assert_eq!(line.text, one);
+            assert!(line.event.is_ok());
+            starts.push(line.byte_offset);
+        };
+        at = reader.read_value(&text, at, None, &mut event, found).unwrap();
+    }
+    let expected: Vec<usize> = text.match_indices(&one).map(|(start, _)| start).collect();
+    assert_eq!(starts, expected);
 }
 
 #[test]

@@ -75,6 +75,18 @@ fn extended_json_of_mongodb() {
             2.0,
         ),
         (r#"{"$numberDouble":"123.0"}"#, r#"{"$date":1724013946725}"#, "3", 3.0),
+        (
+            r#"{"$numberDecimal":"123"}"#,
+            r#"{"$date":"2024-08-18T20:45:46.725+0000"}"#,
+            r#"{"$numberDecimal":"1.5"}"#,
+            1.5,
+        ),
+        (
+            r#"{"$numberDecimal":"1.23E+2"}"#,
+            r#"{"$date":"2024-08-18T15:15:46.725-0530"}"#,
+            r#"{"$numberDecimal":"2"}"#,
+            2.0,
+        ),
     ] {
         assert_eq!(read(&with(id, date, power)), Ok((123, time, Some(expected))), "{id}");
     }
@@ -84,10 +96,14 @@ fn extended_json_of_mongodb() {
         (r#"{"$numberLong":"1","a":1}"#, date, "1", "EventId"),
         (r#"{"$oid":"1"}"#, date, "1", "EventId"),
         (r#"{"$numberDouble":"1.5"}"#, date, "1", "EventId"),
+        (r#"{"$numberDecimal":"1.5"}"#, date, "1", "EventId"),
         ("1", r#"{"$date":"x"}"#, "1", "TimeStamp"),
+        ("1", r#"{"$date":"2024-08-18T20:45:46+000"}"#, "1", "TimeStamp"),
+        ("1", r#"{"$date":"\u00e9+0000"}"#, "1", "TimeStamp"),
         ("1", r#"{"$date":{"$numberLong":"9223372036854775807"}}"#, "1", "TimeStamp"),
         ("1", r#"{"$date":null}"#, "1", "TimeStamp"),
         ("1", date, r#"{"$numberDouble":"Infinity"}"#, "Killer.AverageItemPower"),
+        ("1", date, r#"{"$numberDecimal":"NaN"}"#, "Killer.AverageItemPower"),
         ("1", date, r#"{"$numberDouble":"1e13"}"#, "Killer.AverageItemPower"),
         ("1", date, r#"{"$numberLong":"-1000000000001"}"#, "Killer.AverageItemPower"),
         ("1", date, r#"{"$numberDouble":"1" "#, ""),
@@ -154,6 +170,43 @@ fn enveloped_events() {
     assert_eq!(read_by(battle, &format!("[{event},{}]", event_with(r#","BattleId":7"#))), ["1 9", "1 7"]);
     let unnamed = ReadRules { must_name_battle: true, ..ReadRules::default() };
     assert!(read_by(unnamed, &event)[0].starts_with("BattleId: names no battle"));
+}
+
+#[test]
+fn advice_for_nested_arrays() {
+    let event = event_with("");
+    let pages = format!("[[{event}],[{event},{event}]]");
+    let advice = "expected an event object, found an array; an event seems to be at '*': add --events-at '*'";
+    assert_eq!(read_by(ReadRules::default(), &pages), [advice; 2]);
+    assert_eq!(read_by(ReadRules::default(), "[[1]]"), ["expected an event object, found an array"]);
+    for (path, line) in [("*", pages.clone()), ("data.*", format!(r#"{{"data":{pages}}}"#))] {
+        let path: EventsAt = path.parse().unwrap();
+        let rules = ReadRules { events_at: Some(&path), ..ReadRules::default() };
+        assert_eq!(read_by(rules, &line), ["1 0"; 3], "{path}");
+    }
+}
+
+#[test]
+fn advice_extends_the_path() {
+    let event = event_with("");
+    let pages = format!("[[{event}],[{event},{event}]]");
+    for (path, line, found) in [
+        ("data.event", format!(r#"{{"data":{{"events":[{event}]}}}}"#), "data.events"),
+        ("data", format!(r#"{{"data":{{"x":{event}}}}}"#), "data.x"),
+        ("data", format!(r#"{{"data":{pages}}}"#), "data.*"),
+        ("*.b.c", format!(r#"{{"7":{{"b":[{{"d":{event}}}]}}}}"#), "*.b.d"),
+        ("a.b", format!(r#"{{"a":{}}}"#, Value::from(format!(r#"{{"c":{event}}}"#))), "a.c"),
+    ] {
+        let path: EventsAt = path.parse().unwrap();
+        let rules = ReadRules { events_at: Some(&path), ..ReadRules::default() };
+        for reason in read_by(rules, &line) {
+            let advice = format!("; an event seems to be at '{found}': add --events-at '{found}'");
+            assert!(reason.ends_with(&advice), "{path} {line}: {reason}");
+        }
+        let path: EventsAt = found.parse().unwrap();
+        let rules = ReadRules { events_at: Some(&path), ..ReadRules::default() };
+        assert!(read_by(rules, &line).iter().all(|event| event == "1 0"), "{found} {line}");
+    }
 }
 
 #[test]

@@ -59,21 +59,41 @@ pub enum Foreign {
     Nul,
     /// BSON documents, as from `mongodump`.
     Bson,
-    /// An archive of `pg_dump -Fc`.
-    PgDump,
+    /// An archive of `pg_dump` in the format `custom`, `directory` or `tar`.
+    PgDump(PgRows),
     /// A script of `pg_dump`.
-    PgScript,
+    PgScript(PgRows),
     /// An `SQLite` database, with the table and column of the JSON if they can be guessed.
     Sqlite(Option<SqlitePlace>),
     /// Apache Parquet.
     Parquet,
-    /// Delimited text with a header.
+    /// Delimited text.
     Csv {
         /// The cell separator.
         delimiter: char,
         /// The column that holds JSON, if any.
-        column: Option<String>,
+        column: Option<CsvColumn>,
     },
+    /// One JSON string per line, which contains JSON.
+    JsonStrings,
+}
+
+/// A column of CSV.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CsvColumn {
+    /// Its name in the header.
+    Named(String),
+    /// Its number, counted from 0, in CSV without a header.
+    Numbered(usize),
+}
+
+/// The form of the rows in a dump of `pg_dump`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PgRows {
+    /// Lines after a `COPY` statement.
+    Copy,
+    /// `INSERT` statements.
+    Inserts,
 }
 
 /// A column of an `SQLite` database.
@@ -97,11 +117,12 @@ impl fmt::Display for Foreign {
             Self::Utf32 => "UTF-32 text",
             Self::Nul => "filled with NUL bytes, as after a file system crash",
             Self::Bson => "BSON",
-            Self::PgDump => "a PostgreSQL archive (pg_dump)",
-            Self::PgScript => "a PostgreSQL script (pg_dump)",
+            Self::PgDump(_) => "a PostgreSQL archive (pg_dump)",
+            Self::PgScript(_) => "a PostgreSQL script (pg_dump)",
             Self::Sqlite(_) => "an SQLite database",
             Self::Parquet => "Parquet",
             Self::Csv { .. } => "CSV",
+            Self::JsonStrings => "JSON in strings",
         })
     }
 }

@@ -59,6 +59,16 @@ fn misspelled_settings() {
 }
 
 #[test]
+fn unknown_settings_are_named() {
+    let found = read(b"KILLS_FOO=1\nDATABASE_USER=me\nKILLS_DIR=/srv\nKILLS_NUL=strip\n").expect("warnings");
+    assert_eq!(found.get("KILLS_NUL"), Some("strip"));
+    let warnings = ["KILLS_FOO", "KILLS_DIR"]
+        .map(|name| format!("the file .env sets {name}, which is not a setting and is ignored"));
+    assert_eq!(found.warnings, warnings);
+    assert!(read(b"KILLS_WORKERS=8\n").expect_err("misspelled").contains("KILLS_WORKER_CONCURRENCY"));
+}
+
+#[test]
 fn passwords_are_noticed() {
     let check = |text: &str, expected: bool| {
         assert_eq!(read(text.as_bytes()).expect("settings").holds_password(), expected, "{text}");

@@ -26,6 +26,12 @@ fn misspelled_names() {
     check("KILLS_SERVER", Some("ALBION_SERVER"));
     check("KILL_LAYOUT", Some("KILLS_LAYOUT"));
     check("ALBION_SEVER", Some("ALBION_SERVER"));
+    check("KILLS_WORKERS", Some("KILLS_WORKER_CONCURRENCY"));
+    check("KILLS_THREADS", Some("KILLS_PARSE_THREADS"));
+    check("kills_thread", Some("KILLS_PARSE_THREADS"));
+    // Two settings have the word.
+    check("KILLS_REJECTS", None);
+    check("KILLS_FOO", None);
     check("RUST_LOGS", Some("RUST_LOG"));
     check("PGHSOT", Some("PGHOST"));
     check("PGPASSWD", Some("PGPASSWORD"));
@@ -35,5 +41,16 @@ fn misspelled_names() {
         ["PG_HOST", "PGADMIN_DEFAULT_EMAIL", "PGBIN", "APP_NAME", "PATH", "RUST_BACKTRACE", "KILLS_DIR"];
     for name in others.into_iter().chain(more).chain(VARIABLES).chain(["PGHOST", "PGSSLCRL", "PGDATA"]) {
         check(name, None);
+    }
+}
+
+#[test]
+fn unknown_names() {
+    for name in ["KILLS_FOO", "KILLS_DIR", "KILLS_WORKERS", "KILLS_", "KILLS_PORTS"] {
+        assert!(is_unknown(name), "{name}");
+    }
+    let services = ["KILLS_PORT", "KILLS_PORT_5432_TCP_ADDR", "KILLS_SERVICE_HOST", "KILLS_SERVICE_PORT"];
+    for name in VARIABLES.into_iter().chain(services).chain(["DATABASE_USER", "PGFOO", "KILLSWITCH"]) {
+        assert!(!is_unknown(name), "{name}");
     }
 }

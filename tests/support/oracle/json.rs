@@ -70,9 +70,16 @@ pub(super) fn first_value(text: &[u8]) -> Option<(&[u8], &[u8])> {
         return None;
     }
     let between = rest.iter().take_while(|byte| b" \t\r\x1e".contains(byte)).count();
-    let rest = &rest[between..];
+    let mut rest = &rest[between..];
     // A comma may end a line.
-    Some((value, if rest.trim_ascii() == b"," { b"" } else { rest }))
+    if rest.trim_ascii() == b"," {
+        return Some((value, b""));
+    }
+    // Files with byte order marks may have been joined.
+    while let Some(after) = rest.strip_prefix(b"\xEF\xBB\xBF") {
+        rest = after;
+    }
+    Some((value, rest))
 }
 
 fn parse(text: &[u8]) -> Option<Vec<Element>> {
