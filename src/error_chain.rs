@@ -1,38 +1,88 @@
-//! Formats an error with all its causes.
+//! Formats an error with all its causes, and its hint.
+//!
+//! A text of an error may end with `\nhint: ` and a remedy. Of a chain, the first hint counts, and it comes last.
 
 use crate::conceal::concealed;
+use postgres::error::DbError;
 use std::error::Error;
 use std::fmt::Write as _;
+use std::io;
 
-/// An error and its causes in one line, without secrets (see [`concealed`]).
+/// What separates the hint in the form of one line.
+const HINT: &str = "; hint: ";
+
+/// An error and its causes in one line, then `; hint: ` and the hint if there is one, without secrets (see [`concealed`]).
 pub(crate) fn in_full(error: &(dyn Error + 'static)) -> String {
-    let mut text = own_text(error).unwrap_or_default();
-    let mut source = error.source();
-    while let Some(cause) = source {
+    let (mut text, mut hint) = (String::new(), None);
+    for cause in std::iter::successors(Some(error), |&cause| cause.source()) {
+        let Some((own, own_hint)) = own_text(cause) else { continue };
+        hint = hint.or(own_hint);
         // Some libraries repeat the cause in their own text.
-        match own_text(cause) {
-            Some(cause_text) if text.is_empty() => text = cause_text,
-            Some(cause_text) if !text.ends_with(&cause_text) => {
-                let _ = write!(text, ": {cause_text}");
-            }
-            _ => {}
+        if text.is_empty() {
+            text = own;
+        } else if !text.ends_with(&own) {
+            let _ = write!(text, ": {own}");
         }
-        source = cause.source();
     }
-    // A server error has its details in further lines.
+    if let Some(hint) = hint {
+        let _ = write!(text, "{HINT}{hint}");
+    }
+    // Texts of other programs can have several lines.
     concealed(&text.trim_end().replace('\n', "; "))
 }
 
-/// The text of an error without its causes. A server error includes its SQLSTATE, once.
-fn own_text(error: &(dyn Error + 'static)) -> Option<String> {
-    if error.downcast_ref::<postgres::Error>().is_some_and(|error| error.as_db_error().is_some()) {
-        // The cause has the complete text.
+/// A text of [`in_full`] with its hint in a line of its own, which starts with `indent`.
+pub(crate) fn in_lines(text: &str, indent: &str) -> String {
+    match split(text) {
+        (what, Some(hint)) => format!("{what}\n{indent}hint: {hint}"),
+        (what, None) => what.to_owned(),
+    }
+}
+
+/// A text of [`in_full`] with a note before its hint.
+pub(crate) fn with_note(text: &str, note: &str) -> String {
+    match split(text) {
+        (what, Some(hint)) => format!("{what}{note}{HINT}{hint}"),
+        (what, None) => format!("{what}{note}"),
+    }
+}
+
+/// A text of [`in_full`] without its hint.
+pub(crate) fn without_hint(text: &str) -> &str {
+    split(text).0
+}
+
+fn split(text: &str) -> (&str, Option<&str>) {
+    let end = [HINT, "\nhint: "].into_iter().filter_map(|start| Some((text.find(start)?, start.len()))).min();
+    match end {
+        Some((end, length)) => (&text[..end], Some(&text[end + length..])),
+        None => (text, None),
+    }
+}
+
+/// The text of an error without its causes, and its hint. None if the cause has the complete text. A server error includes
+/// its SQLSTATE, and not its severity, which its outcome shows.
+pub(crate) fn own_text(error: &(dyn Error + 'static)) -> Option<(String, Option<String>)> {
+    let has_cause =
+        |error: &postgres::Error| error.as_db_error().is_some() || cause_of::<io::Error>(error).is_some();
+    if error.downcast_ref().is_some_and(has_cause) {
         return None;
     }
-    Some(match error.downcast_ref::<postgres::error::DbError>() {
-        Some(error) => format!("{error} (SQLSTATE {})", error.code().code()),
-        None => error.to_string(),
-    })
+    if let Some(error) = error.downcast_ref::<DbError>() {
+        let detail = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
+        let text = format!("{}{detail} (SQLSTATE {})", error.message(), error.code().code());
+        return Some((text, error.hint().map(str::to_owned)));
+    }
+    let text = error.downcast_ref::<io::Error>().map_or_else(|| error.to_string(), system_text);
+    let (what, hint) = split(&text);
+    Some((what.to_owned(), hint.map(str::to_owned)))
+}
+
+/// The message of the system without its number.
+pub(crate) fn system_text(error: &io::Error) -> String {
+    let text = error.to_string();
+    let number = error.raw_os_error().map(|number| format!(" (os error {number})")).unwrap_or_default();
+    text.strip_suffix(&number).unwrap_or(&text).to_owned()
 }
 
 /// The nearest cause of this type.
@@ -44,9 +94,29 @@ pub(crate) fn cause_of<'e, T: Error + 'static>(error: &'e (dyn Error + 'static))
 mod tests {
     use super::*;
 
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot write '{0}'\nhint: choose another path")]
+    struct Unwritable(&'static str, #[source] io::Error);
+
     #[test]
     fn several_lines_become_one() {
-        let error = std::io::Error::other("ERROR: no room\nDETAIL: 3 of 3 are taken\n");
+        let error = io::Error::other("ERROR: no room\nDETAIL: 3 of 3 are taken\n");
         assert_eq!(in_full(&error), "ERROR: no room; DETAIL: 3 of 3 are taken");
+    }
+
+    #[test]
+    fn the_hint_follows_the_causes() {
+        let error = Unwritable("a", io::Error::from_raw_os_error(2));
+        let text = in_full(&error);
+        assert_eq!(text, "cannot write 'a': No such file or directory; hint: choose another path");
+        assert_eq!(
+            in_lines(&text, "  "),
+            "cannot write 'a': No such file or directory\n  hint: choose another path"
+        );
+        assert_eq!(without_hint(&text), "cannot write 'a': No such file or directory");
+        let outer = anyhow::Error::from(error).context("loading failed\nhint: this one counts");
+        let text = "loading failed: cannot write 'a': No such file or directory; hint: this one counts";
+        assert_eq!(in_full(outer.as_ref()), text);
+        assert_eq!(in_lines("no hint", "  "), "no hint");
     }
 }

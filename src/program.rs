@@ -1,13 +1,13 @@
 //! Maps the arguments to a command, and its result to an exit code.
 
-use crate::cli::mistakes::with_remedy;
+use crate::cli::mistakes::in_two_lines;
 use crate::cli::{Cli, Command, Verbosity};
 use crate::commands::common::process::Process;
 use crate::commands::common::signals::EarlySignals;
 use crate::commands::{delete, embedded, generate, health, load, manual, schema, verify};
 use crate::conceal::concealed;
 use crate::error::CommandError;
-use crate::error_chain::in_full;
+use crate::error_chain::{in_full, in_lines};
 use crate::exit::ExitStatus;
 use crate::panics::Panics;
 use crate::report::terminal::logger::Logger;
@@ -17,6 +17,7 @@ use crate::settings::environment;
 use crate::settings::environment::Environment;
 use crate::visible::visible;
 use clap::Parser as _;
+use clap::error::ErrorKind;
 use env_logger::{Target, WriteStyle};
 use log::LevelFilter;
 use std::io::{self, Write as _};
@@ -28,7 +29,7 @@ use std::process::ExitCode;
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return print_usage_error(&with_remedy(error)),
+        Err(error) => return print_usage_error(&error),
     };
     let screen = Screen::of_stderr(cli.verbosity.quiet);
     let panics = Panics::install();
@@ -36,8 +37,8 @@ pub fn main() -> ExitCode {
     let exit_status = match catch_unwind(AssertUnwindSafe(|| run(&cli, &screen, &panics))) {
         Ok(Ok(exit_status)) => exit_status,
         Ok(Err(error)) => {
-            let text = in_full(&error).replace("; hint: ", "\nhint: ");
-            screen.line(&format!("aegis-kills: {}", visible(&text)));
+            let text = in_lines(&in_full(&error), "");
+            screen.line(&format!("error: {}", visible(&text)));
             error.exit_status()
         }
         Err(_) => ExitStatus::Failed,
@@ -54,10 +55,15 @@ fn print_usage_error(error: &clap::Error) -> ExitCode {
         let _ = error.print();
         return ExitCode::SUCCESS;
     }
-    let text = error.to_string();
-    let shown = visible(&concealed(&text)).into_owned();
-    // Both fail if the reader has closed the pipe.
-    let _ = if shown == text { error.print() } else { write!(io::stderr(), "{shown}") };
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        let _ = error.print();
+        return ExitCode::from(ExitStatus::WrongSetting.code());
+    }
+    let arguments: Vec<String> =
+        std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();
+    let text = concealed(&in_two_lines(error, &arguments));
+    // Fails if the reader has closed the pipe.
+    let _ = writeln!(io::stderr(), "{}", visible(&text));
     ExitCode::from(ExitStatus::WrongSetting.code())
 }
 
@@ -86,9 +92,9 @@ fn run(cli: &Cli, screen: &Screen, panics: &Panics) -> Result<ExitStatus, Comman
         Command::Delete(args) => {
             delete::run(args, env, quiet, &Process { signals: &signals, panics, screen })
         }
-        Command::Health(args) => health::run(args, env),
-        Command::Schema { action } => schema::run(action, env),
-        Command::Embedded { action } => embedded::run(action),
+        Command::Health(args) => health::run(args, env, quiet),
+        Command::Schema { action } => schema::run(action, env, quiet),
+        Command::Embedded { action } => embedded::run(action, quiet),
         Command::Generate(args) => generate::run(args),
         Command::Completions { shell } => manual::completions(*shell),
         Command::Man(args) => manual::manual(args),
@@ -126,8 +132,8 @@ fn start_log(verbosity: Verbosity, screen: Screen, filters: Option<String>) {
     // other users: those must not reach a terminal or start a log line.
     log.format(|line, record| {
         let style = line.default_level_style(record.level());
-        let text = record.args().to_string();
-        let text = visible(&concealed(&text)).replace('\n', "\n    ");
+        let text = in_lines(&concealed(&record.args().to_string()), "");
+        let text = visible(&text).replace('\n', "\n    ");
         writeln!(line, "[{} {style}{:<5}{style:#}] {text}", line.timestamp(), record.level())
     });
     Logger::install(log, screen);

@@ -154,6 +154,8 @@ mod usage {
     // Unusable settings, databases and inputs.
     mod bad_start;
     mod env_file;
+    // The whole texts of errors.
+    mod error_texts;
     // Help, manual page, completions, version.
     mod manual;
     // Mistyped arguments and wrong files.

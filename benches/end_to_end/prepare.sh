@@ -57,7 +57,7 @@ database_from() {
     psql_in postgres --command "CREATE DATABASE $1 TEMPLATE $2"
     "$program" schema apply --quiet --database-url "$(url_of "$1")" --layout "$3" >/dev/null
     if [ $# -gt 3 ]; then
-        "$program" load --quiet --database-url "$(url_of "$1")" --server europe --layout "$3" "$4"
+        run_apart "$program" load --quiet --database-url "$(url_of "$1")" --server europe --layout "$3" "$4"
     fi
     # Prevents an autovacuum during the measurements.
     psql_in "$1" --command 'VACUUM (ANALYZE)'

@@ -1,29 +1,67 @@
-//! Suggestions for invalid arguments that the parser cannot make.
+//! Errors in the arguments, in the two lines of all errors of this program: the error, then a hint.
 
 use crate::cli::Cli;
 use crate::shell::shell_quoted;
-use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, CommandFactory as _, Error};
+use std::fmt::Write as _;
 use std::path::Path;
 
-/// Adds a suggestion to the error, if there is one.
-pub(crate) fn with_remedy(mut error: Error) -> Error {
+/// The text of an error in these arguments: the error in one line, then the suggestion of clap or of this program, else the
+/// command that prints the help.
+pub(crate) fn in_two_lines(error: &Error, arguments: &[String]) -> String {
+    let text = error.to_string();
+    let mut paragraphs = text.split("\n\n");
+    let what = paragraphs.next().unwrap_or_default().trim_end();
+    let tips = paragraphs.flat_map(str::lines).filter_map(|line| line.trim().strip_prefix("tip: "));
+    // The advice to pass a misspelled option as a file leads astray.
+    let tips: Vec<&str> = tips.filter(|tip| !tip.starts_with("to pass ")).collect();
+    let hint = remedy(error).or_else(|| (!tips.is_empty()).then(|| tips.join("; ")));
+    let hint = hint.unwrap_or_else(|| format!("{} lists what is expected", help_command(arguments)));
+    format!("{}\nhint: {hint}", in_one_line(what))
+}
+
+/// Joins the lines of an error: `invalid value` and `[possible values: …]`, or a list of missing arguments.
+fn in_one_line(what: &str) -> String {
+    let mut line = String::new();
+    for part in what.lines().map(str::trim) {
+        if let Some(values) = part.strip_prefix("[possible values: ").and_then(|part| part.strip_suffix(']'))
+        {
+            // Writing to a String cannot fail.
+            let _ = write!(line, " (possible values: {values})");
+        } else {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(part);
+        }
+    }
+    line
+}
+
+fn remedy(error: &Error) -> Option<String> {
     let value = |kind| match error.get(kind) {
         Some(ContextValue::String(value)) => Some(value.clone()),
         _ => None,
     };
-    let remedy = match error.kind() {
+    match error.kind() {
         ErrorKind::UnknownArgument => value(ContextKind::InvalidArg).and_then(|option| owners(&option)),
         ErrorKind::InvalidSubcommand => value(ContextKind::InvalidSubcommand).and_then(|word| file(&word)),
         _ => None,
-    };
-    if let Some(remedy) = remedy {
-        error.remove(ContextKind::SuggestedArg);
-        error.remove(ContextKind::SuggestedSubcommand);
-        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(remedy)]));
     }
-    error
+}
+
+/// The help command of the command in the arguments.
+fn help_command(arguments: &[String]) -> String {
+    let root = Cli::command();
+    let (mut command, mut words) = (&root, "aegis-kills".to_owned());
+    for argument in arguments {
+        if let Some(below) = command.find_subcommand(argument) {
+            command = below;
+            words = format!("{words} {argument}");
+        }
+    }
+    format!("'{words} --help'")
 }
 
 /// Names the commands that have this option.

@@ -27,7 +27,7 @@ use crate::pipeline::prepare::preparer::{Preparer, Reading};
 use crate::pipeline::shutdown::{Shutdown, ShutdownReason};
 use crate::pipeline::verify::VerifyRun;
 use crate::report::delete::DeleteReport;
-use crate::report::snapshot::LiveRun;
+use crate::report::snapshot::{LiveRun, RunTask};
 use crate::report::summary::RunStatus;
 use crate::report::terminal::progress::Progress;
 use crate::settings::delete::{DeleteSettings, DeletionTarget};
@@ -79,7 +79,9 @@ pub(crate) fn run(
     let tables = identity(&database.manager, layout, &scope.schemas)?;
     let deleter = Deleter::open(database.manager.clone(), scope, deadline)?;
     let piped = piped_delete(args, env);
+    let monitor = Arc::<Monitor>::default();
     let deletion = Deletion {
+        monitor: Arc::clone(&monitor),
         settings: &settings,
         tables,
         piped,
@@ -87,26 +89,27 @@ pub(crate) fn run(
         shutdown: &shutdown,
         tally: Mutex::default(),
     };
+    let live = LiveRun {
+        begun,
+        monitor: Arc::clone(&monitor),
+        shutdown: Arc::clone(&shutdown),
+        manager: Some(database.manager.clone()),
+        bytes_total: match &settings.events {
+            DeletionTarget::Before(_) => None,
+            DeletionTarget::Of(sources) => sources::bytes_total(sources),
+        },
+        task: RunTask::Delete,
+    };
+    let progress = Progress::start(live, (*screen).clone(), None).context("cannot start a thread")?;
     let done = match &settings.events {
         DeletionTarget::Before(time) => deletion.before(*time),
         DeletionTarget::Of(sources) => {
-            let monitor = Arc::<Monitor>::default();
-            let live = LiveRun {
-                begun,
-                monitor: Arc::clone(&monitor),
-                shutdown: Arc::clone(&shutdown),
-                manager: Some(database.manager.clone()),
-                bytes_total: sources::bytes_total(sources),
-            };
-            let progress = Progress::start(live, (*screen).clone()).context("cannot start a thread")?;
             let done = deletion.of_dumps(sources, reader, &monitor);
             let unread = found.source_errors().into_iter().next();
-            let done = done
-                .and(unread.map_or(Ok(()), |error| Err(EarlyEnd::Failed(CommandError::Other(error.into())))));
-            drop(progress);
-            done
+            done.and(unread.map_or(Ok(()), |error| Err(EarlyEnd::Failed(CommandError::Other(error.into())))))
         }
     };
+    drop(progress);
     let Deletion { tally, deleter, .. } = deletion;
     drop(deleter);
     let tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -182,6 +185,8 @@ fn outcome(
 
 /// A running deletion.
 struct Deletion<'r> {
+    /// The counts for the progress.
+    monitor: Arc<Monitor>,
     settings: &'r DeleteSettings,
     /// Identifies the tables among others in the same ledger.
     tables: Option<String>,
@@ -233,6 +238,7 @@ impl Deletion<'_> {
         while let Some(cursor) = next {
             self.check_stop()?;
             let (deleted, after) = self.deleter.delete_before(&time, &cursor)?;
+            self.monitor.findings.add(0, 0, deleted.events);
             let mut tally = self.tally();
             tally.events += deleted.events;
             tally.add(deleted);
@@ -287,6 +293,7 @@ impl Deletion<'_> {
                 self.count(prepared, ids)?;
             } else {
                 let deleted = self.deleter.delete_events(batch.hash, ids.to_vec())?;
+                self.monitor.findings.add(0, 0, deleted.events);
                 self.tally().add(deleted);
             }
             self.tally().events += ids.len() as u64;
@@ -309,6 +316,7 @@ impl Deletion<'_> {
         let mut tally = self.tally();
         let new = stored.iter().filter(|id| tally.counted.insert(id.cast_unsigned())).count();
         tally.deleted.events += new as u64;
+        self.monitor.findings.add(0, 0, new as u64);
         tally.segments.extend(segments);
         Ok(())
     }

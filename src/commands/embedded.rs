@@ -27,8 +27,8 @@ const _: () = assert!(MAJOR_MIN == VERSION_MIN);
 /// How long `status` waits for a response of the server.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(3);
 
-/// Runs the command.
-pub(crate) fn run(action: &EmbeddedAction) -> Result<ExitStatus, CommandError> {
+/// Runs the command. With `quiet`, only the exit code shows the result of `stop` and `status`.
+pub(crate) fn run(action: &EmbeddedAction, quiet: bool) -> Result<ExitStatus, CommandError> {
     match action {
         EmbeddedAction::Start(args) => {
             let embedded = Embedded::open(&args.dir, Lifetime::UntilStopped)?;
@@ -43,11 +43,15 @@ pub(crate) fn run(action: &EmbeddedAction) -> Result<ExitStatus, CommandError> {
                 Stopped::Idle => "stopped".to_owned(),
                 Stopped::InUse => "stopped while a load was using it".to_owned(),
             };
-            write_text(&format!("{}\n", concealed(&result)))?;
+            if !quiet {
+                write_text(&format!("{}\n", concealed(&result)))?;
+            }
         }
         EmbeddedAction::Status(args) => {
             let status = embedded::status(&args.dir)?;
-            write_text(&to_text(&args.dir, &status)?)?;
+            if !quiet {
+                write_text(&to_text(&args.dir, &status)?)?;
+            }
             return Ok(match status {
                 Status::Running { .. } => ExitStatus::Complete,
                 Status::Stopped => ExitStatus::Missing,
@@ -134,7 +138,7 @@ fn start_command(dir: &Path) -> String {
 
 fn not_running(dir: &Path) -> Result<ExitStatus, CommandError> {
     Err(CommandError::Other(anyhow::anyhow!(
-        "the private PostgreSQL in {} is not running; start it with: {}",
+        "the private PostgreSQL in {} is not running\nhint: start it with: {}",
         dir.display(),
         start_command(dir)
     )))

@@ -23,8 +23,9 @@ use uuid::Uuid;
 /// The interval of checks with `--watch`.
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Runs the command. With `--watch` it ends on a signal or when its output is closed.
-pub(crate) fn run(args: &HealthArgs, env: Environment<'_>) -> Result<ExitStatus, CommandError> {
+/// Runs the command. With `--watch` it ends on a signal or when its output is closed. With `quiet` a healthy database has no
+/// report.
+pub(crate) fn run(args: &HealthArgs, env: Environment<'_>, quiet: bool) -> Result<ExitStatus, CommandError> {
     let settings = HealthSettings::new(args, env)?;
     let place = DatabaseLocation::open(&settings.database)?;
     let name = application_name(place.target.application_name(), Uuid::new_v4());
@@ -36,7 +37,7 @@ pub(crate) fn run(args: &HealthArgs, env: Environment<'_>) -> Result<ExitStatus,
         let report = check(&probe, &settings, &hints);
         if args.json {
             write_output(&format!("{}\n", report.to_json()))?;
-        } else {
+        } else if !quiet || !report.status.is_healthy() {
             write_text(&format!("{report}\n"))?;
         }
         exit_status(report.status.is_healthy())

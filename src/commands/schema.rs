@@ -17,8 +17,12 @@ use crate::settings::database::DatabaseSettings;
 use crate::settings::environment::Environment;
 use uuid::Uuid;
 
-/// Runs the command.
-pub(crate) fn run(action: &SchemaAction, env: Environment<'_>) -> Result<ExitStatus, CommandError> {
+/// Runs the command. With `quiet`, `apply` reports only errors.
+pub(crate) fn run(
+    action: &SchemaAction,
+    env: Environment<'_>,
+    quiet: bool,
+) -> Result<ExitStatus, CommandError> {
     match action {
         SchemaAction::Print(args) => {
             let SchemaSettings { layout, schema, ledger_schema, distribution } =
@@ -54,7 +58,9 @@ pub(crate) fn run(action: &SchemaAction, env: Environment<'_>) -> Result<ExitSta
             } else {
                 String::new()
             };
-            write_text(&format!("{result} in schema {name:?}{ledger}{distributed}\n"))?;
+            if !quiet {
+                write_text(&format!("{result} in schema {name:?}{ledger}{distributed}\n"))?;
+            }
         }
     }
     Ok(ExitStatus::Complete)

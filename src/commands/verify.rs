@@ -25,7 +25,7 @@ use crate::pipeline::prepare::prepared::Prepared;
 use crate::pipeline::prepare::preparer::Preparer;
 use crate::pipeline::shutdown::Shutdown;
 use crate::pipeline::verify::VerifyRun;
-use crate::report::snapshot::LiveRun;
+use crate::report::snapshot::{LiveRun, RunTask};
 use crate::report::terminal::progress::Progress;
 use crate::report::terminal::screen::Screen;
 use crate::report::verify::{Finding, VerifyReport};
@@ -91,7 +91,9 @@ fn compare(
     let Located { schemas, tables } = locate::find(manager, layout, schema, ledger).map_err(hinted)?;
     let distribution = schema::distribution(manager, layout, &schemas).map_err(hinted)?;
     let compared = if settings.ids_only { 1 } else { layout.tables().len() };
+    let monitor = Arc::<Monitor>::default();
     let comparison = Comparison {
+        monitor: Arc::clone(&monitor),
         settings,
         manager,
         distribution,
@@ -99,15 +101,15 @@ fn compare(
         missing_table: tables.missing(&layout.tables()[..compared], layout, schema),
         report: Mutex::default(),
     };
-    let monitor = Arc::<Monitor>::default();
     let live = LiveRun {
         begun: Instant::now(),
         monitor: Arc::clone(&monitor),
         shutdown: Arc::<Shutdown>::default(),
         manager: Some(manager.clone()),
         bytes_total: sources::bytes_total(&settings.sources),
+        task: RunTask::Verify,
     };
-    let progress = Progress::start(live, screen.clone()).context("cannot start a thread")?;
+    let progress = Progress::start(live, screen.clone(), None).context("cannot start a thread")?;
     let run = VerifyRun {
         workers: settings.workers,
         segment: settings.segment,
@@ -133,6 +135,7 @@ fn compare(
 
 /// The state shared by the threads.
 struct Comparison<'r> {
+    monitor: Arc<Monitor>,
     settings: &'r VerifySettings,
     manager: &'r DatabaseManager,
     distribution: Distribution,
@@ -160,8 +163,12 @@ impl Comparison<'_> {
         report.half_committed |= half_committed;
         report.events += prepared.batch.counts.events;
         let (segment, source) = (prepared.segment.number, &*prepared.segment.source);
-        let mut place = 0;
-        let mut add = |line, finding| {
+        let (mut place, mut missing, mut different) = (0, 0, 0);
+        let mut add = |line, finding: Finding| {
+            match &finding {
+                Finding::Missing(_) | Finding::Unloadable(_) => missing += 1,
+                Finding::Different(..) => different += 1,
+            }
             report.add((segment, place), source, line, finding);
             place += 1;
         };
@@ -182,6 +189,7 @@ impl Comparison<'_> {
         for id in same {
             report.add_same(id);
         }
+        self.monitor.findings.add(missing, different, 0);
         Ok(())
     }
 

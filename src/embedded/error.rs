@@ -11,7 +11,7 @@ use std::time::Duration;
 pub enum EmbeddedError {
     /// No server programs were found on this machine.
     #[error(
-        "no PostgreSQL server programs (initdb, pg_ctl, postgres) found on PATH or in the usual directories; \
+        "no PostgreSQL server programs (initdb, pg_ctl, postgres) found on PATH or in the usual directories\nhint: \
          install them ('apt install postgresql' on Debian and Ubuntu, 'dnf install postgresql-server' on Fedora \
          and Red Hat, 'brew install postgresql' or Postgres.app on macOS), or add their directory to PATH"
     )]
@@ -19,7 +19,7 @@ pub enum EmbeddedError {
 
     /// The data needs server programs of a major version that is not installed.
     #[error(
-        "the data in {} was created by PostgreSQL {data}, but this machine has {found}; \
+        "the data in {} was created by PostgreSQL {data}, but this machine has {found}\nhint: \
          install the server programs of PostgreSQL {data}, or choose another directory",
         directory.display()
     )]
@@ -34,7 +34,7 @@ pub enum EmbeddedError {
 
     /// The directory is not empty and has no lock file of this program.
     #[error(
-        "{} is not empty and contains no private PostgreSQL of aegis-kills; choose a new or an empty directory",
+        "{} is not empty and contains no private PostgreSQL of aegis-kills\nhint: choose a new or an empty directory",
         dir.display()
     )]
     Foreign {
@@ -43,7 +43,7 @@ pub enum EmbeddedError {
     },
 
     /// The path is not a directory.
-    #[error("{} is not a directory, but a private PostgreSQL needs one of its own; choose a new or an empty directory", dir.display())]
+    #[error("{} is not a directory, but a private PostgreSQL needs one of its own\nhint: choose a new or an empty directory", dir.display())]
     NoDirectory {
         /// The given path.
         dir: PathBuf,
@@ -51,7 +51,7 @@ pub enum EmbeddedError {
 
     /// The path contains a character that the server programs do not accept.
     #[error(
-        "the path {dir:?} contains a control character, which PostgreSQL's programs reject; \
+        "the path {dir:?} contains a control character, which PostgreSQL's programs reject\nhint: \
          choose another directory"
     )]
     Path {
@@ -61,7 +61,7 @@ pub enum EmbeddedError {
 
     /// Under root, the server runs as another account, which can't enter the directory.
     #[error(
-        "the server can't run as root, and user {user} can't enter {}, which is on the path to {}; \
+        "the server can't run as root, and user {user} can't enter {}, which is on the path to {}\nhint: \
          choose a directory such as /var/lib/aegis-kills, or grant access to it with 'chmod o+x'",
         blocker.display(), dir.display()
     )]
@@ -76,7 +76,7 @@ pub enum EmbeddedError {
 
     /// The data belongs to an account that the server can't run as.
     #[error(
-        "{} belongs to user {owner}, but the server would run as {user}; run this as {owner} or as root, \
+        "{} belongs to user {owner}, but the server would run as {user}\nhint: run this as {owner} or as root, \
          or give the directory to {user} with 'chown -R'",
         directory.display()
     )]
@@ -90,7 +90,7 @@ pub enum EmbeddedError {
     },
 
     /// A URL was given instead of a directory.
-    #[error("{shown} is a URL, but a directory is expected; use --database-url for a database")]
+    #[error("{shown} is a URL, but a directory is expected\nhint: use --database-url for a database")]
     Url {
         /// The URL without credentials.
         shown: String,
@@ -99,7 +99,7 @@ pub enum EmbeddedError {
     /// A file or link of another user is at a path that this program would write.
     #[error(
         "{} is unsafe to use: it is a link or of an unexpected type, has a second name, \
-         or belongs to another user; remove it",
+         or belongs to another user\nhint: remove it",
         path.display()
     )]
     Planted {
@@ -109,14 +109,14 @@ pub enum EmbeddedError {
 
     /// The program runs as root, and the machine has no account for the server.
     #[error(
-        "the server can't run as root, and this machine has neither a user postgres nor a user nobody; \
+        "the server can't run as root, and this machine has neither a user postgres nor a user nobody\nhint: \
          create one of them, or run this as an ordinary user"
     )]
     NoAccount,
 
     /// The server's account has no entry in the user database, which the server programs require.
     #[error(
-        "user id {uid} has no entry in /etc/passwd, which PostgreSQL's server programs require; \
+        "user id {uid} has no entry in /etc/passwd, which PostgreSQL's server programs require\nhint: \
          add one, for example with 'useradd --uid {uid} aegis', or run this as a user with an entry"
     )]
     NoEntry {
@@ -126,7 +126,7 @@ pub enum EmbeddedError {
 
     /// The directory for the socket is not private.
     #[error(
-        "the socket directory {} is not a directory that only {user} can enter; remove it, or choose another with TMPDIR",
+        "the socket directory {} is not a directory that only {user} can enter\nhint: remove it, or choose another with TMPDIR",
         directory.display()
     )]
     SocketDirectory {
@@ -138,7 +138,7 @@ pub enum EmbeddedError {
 
     /// Every possible path of the socket is too long.
     #[error(
-        "the path of a socket in {} would exceed the system's limit of {max} bytes; \
+        "the path of a socket in {} would exceed the system's limit of {max} bytes\nhint: \
          choose a shorter path, or set TMPDIR to one",
         directory.display()
     )]
@@ -151,8 +151,8 @@ pub enum EmbeddedError {
 
     /// A server answers on the directory's socket, but its process is not visible on this machine.
     #[error(
-        "a server answers on {}, but its process is not visible here; \
-         is the directory shared with another container? stop the server there first",
+        "a server answers on {}, but its process is not visible here\nhint: \
+         if another container shares the directory, stop the server there first",
         socket.display()
     )]
     Elsewhere {
@@ -183,7 +183,7 @@ pub enum EmbeddedError {
     },
 
     /// The server was not ready or stopped in time.
-    #[error("the private PostgreSQL in {} was not {wanted} after {} s; see {}", dir.display(), limit.as_secs(), log.display())]
+    #[error("the private PostgreSQL in {} was not {wanted} after {} s\nhint: see {}", dir.display(), limit.as_secs(), log.display())]
     Timeout {
         /// The given directory.
         dir: PathBuf,
@@ -197,7 +197,7 @@ pub enum EmbeddedError {
 
     /// Another process has held the directory's lock for too long.
     #[error(
-        "{} has been locked by another process for more than {} min; find it with: fuser {}",
+        "{} has been locked by another process for more than {} min\nhint: find it with: fuser {}",
         path.display(), limit.as_secs() / 60, path.display()
     )]
     Locked {

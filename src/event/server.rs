@@ -58,7 +58,7 @@ impl FromStr for Server {
             "americas" | "us" | "west" | "live_us" => Ok(Server::Americas),
             "europe" | "eu" | "ams" | "live_ams" => Ok(Server::Europe),
             "asia" | "sgp" | "east" | "live_sgp" => Ok(Server::Asia),
-            _ => Err(format!("expected one of {}", Server::ALL.map(Server::name).join(", "))),
+            _ => Err(format!("possible values: {}", Server::ALL.map(Server::name).join(", "))),
         }
     }
 }

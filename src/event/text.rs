@@ -24,7 +24,7 @@ impl FromStr for NulPolicy {
             "reject" => Ok(Self::Reject),
             "strip" => Ok(Self::Strip),
             "replace" => Ok(Self::Replace),
-            _ => Err("expected one of reject, strip, replace".to_owned()),
+            _ => Err("possible values: reject, strip, replace".to_owned()),
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::input::source::Source;
 #[derive(Debug, Error)]
 pub enum InputError {
     /// The file does not exist.
-    #[error("{input}: no such file: check the path, or use '-' for standard input")]
+    #[error("{input}\nhint: check the path, or use '-' for standard input")]
     Missing {
         /// The input.
         input: Source,
@@ -25,7 +25,7 @@ pub enum InputError {
     },
     /// The name is a pattern that the shell could not expand.
     #[error(
-        "no file matches {input}: list the directory with 'ls {}', and check the file name extension",
+        "no file matches {input}\nhint: list the directory with 'ls {}', and check the file name extension",
         quoted(&directory_of(input))
     )]
     NoMatch {
@@ -33,19 +33,25 @@ pub enum InputError {
         input: Source,
     },
     /// The input is a directory.
-    #[error("{input} is a directory: name the files in it, such as {input}/*.ndjson")]
+    #[error("{input} is a directory\nhint: name the files in it, such as {input}/*.ndjson")]
     Directory {
         /// The input.
         input: Source,
     },
     /// The input is a dangling symbolic link.
-    #[error("{input} is a link to a file that does not exist")]
+    #[error(
+        "{input} is a link to a file that does not exist\nhint: check its target with 'readlink {}'",
+        quoted(input)
+    )]
     Dangling {
         /// The input.
         input: Source,
     },
     /// A directory cannot be listed.
-    #[error("{input}: the directory can't be listed")]
+    #[error(
+        "cannot list the directory {input}\nhint: run as a user who can read it, or grant it with 'chmod u+rx {}'",
+        quoted(input)
+    )]
     Unlisted {
         /// The directory.
         input: Source,
@@ -54,19 +60,16 @@ pub enum InputError {
         cause: io::Error,
     },
     /// None of several inputs can be read. Each was reported before.
-    #[error("none of the inputs can be read")]
+    #[error("none of the inputs can be read\nhint: the messages above have the cause of each")]
     NothingReadable,
     /// The input is a socket.
-    #[error("{input} is a socket, not a dump")]
+    #[error("{input} is a socket, not a dump\nhint: name a file, or pipe the events into the program")]
     Socket {
         /// The input.
         input: Source,
     },
     /// The user lacks permission to read the file.
-    #[error(
-        "{input}: no read permission: run as a user who has it, or grant it with 'chmod u+r {}'",
-        quoted(input)
-    )]
+    #[error("{input}\nhint: run as a user who can read it, or grant it with 'chmod u+r {}'", quoted(input))]
     Denied {
         /// The input.
         input: Source,
@@ -75,7 +78,7 @@ pub enum InputError {
         cause: io::Error,
     },
     /// The input could not be opened for another reason.
-    #[error("{input} can't be opened: fix the cause, then run the same command again")]
+    #[error("cannot open {input}\nhint: fix the cause, then run the same command again")]
     Unopened {
         /// The input.
         input: Source,
@@ -85,7 +88,7 @@ pub enum InputError {
     },
     /// The program does not support the format.
     #[error(
-        "{input} is {format}, which is not read directly; convert it with: {}",
+        "{input} is {format}, which is not read directly\nhint: convert it with: {}",
         command(format, input, piped)
     )]
     Foreign {
@@ -97,7 +100,7 @@ pub enum InputError {
         piped: PipedCommand,
     },
     /// Reading failed in the middle. Everything before `text_offset` was returned.
-    #[error("{input}: {breakage} at byte {text_offset} of the uncompressed text, byte {raw_offset} of the input: {}",
+    #[error("{input}: {breakage} at byte {text_offset} of the uncompressed text, byte {raw_offset} of the input\nhint: {}",
         breakage.remedy(input, *raw_offset, piped))]
     Broken {
         /// The input.
@@ -115,14 +118,16 @@ pub enum InputError {
         cause: io::Error,
     },
     /// The input ends within an array. Everything before that was returned.
-    #[error("{input}: the JSON array is not closed, so the end is missing; everything before that was read")]
+    #[error(
+        "{input}: the JSON array is not closed, so the end is missing; everything before that was read\nhint: get an intact copy and run the same command again"
+    )]
     Unclosed {
         /// The input.
         input: String,
     },
     /// The reader thread ended without reporting completion, which is a bug.
     #[error(
-        "{input}: the reader thread ended unexpectedly: run the same command again, and report this error if it recurs"
+        "{input}: the reader thread ended unexpectedly\nhint: run the same command again, and report this error if it recurs"
     )]
     ReaderLost {
         /// The input that was being read.
@@ -270,7 +275,7 @@ mod tests {
         let error = InputError::Foreign { input, format: Foreign::Xz, piped: PipedCommand::default() };
         assert_eq!(
             error.to_string(),
-            "d/a.ndjson.xz is compressed with xz, which is not read directly; convert it with: xz -dc d/a.ndjson.xz | aegis-kills load"
+            "d/a.ndjson.xz is compressed with xz, which is not read directly\nhint: convert it with: xz -dc d/a.ndjson.xz | aegis-kills load"
         );
         let error = error.with_command(&PipedCommand::new(|name| format!("load --battle {}", name.len())));
         assert!(error.to_string().ends_with("xz -dc d/a.ndjson.xz | load --battle 13"), "{error}");
@@ -288,7 +293,7 @@ mod tests {
         };
         assert_eq!(
             error.to_string(),
-            "a b.gz: the gzip data is followed by something else at byte 70 of the uncompressed text, byte 33 of the input: \
+            "a b.gz: the gzip data is followed by something else at byte 70 of the uncompressed text, byte 33 of the input\nhint: \
              everything before that was read; inspect the remainder, or skip it with: \
              head -c 33 'a b.gz' | gzip -dc | aegis-kills load"
         );

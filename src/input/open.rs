@@ -59,13 +59,13 @@ mod tests {
             assert_eq!(source.open().err().unwrap().to_string(), expected);
         }
         let directory = tempfile::tempdir().unwrap();
-        check(directory.path(), "PATH is a directory: name the files in it, such as PATH/*.ndjson");
+        check(directory.path(), "PATH is a directory\nhint: name the files in it, such as PATH/*.ndjson");
         let missing = directory.path().join("missing.ndjson");
-        check(&missing, "PATH: no such file: check the path, or use '-' for standard input");
+        check(&missing, "PATH\nhint: check the path, or use '-' for standard input");
         let file = directory.path().join("there.ndjson");
         fs::write(&file, "{}").unwrap();
         let beneath_a_file = file.join("x");
-        check(&beneath_a_file, "PATH can't be opened: fix the cause, then run the same command again");
+        check(&beneath_a_file, "cannot open PATH\nhint: fix the cause, then run the same command again");
         assert!(Source::File(file).check().is_ok());
         assert!(Source::Stdin.check().is_ok());
     }
@@ -77,7 +77,7 @@ mod tests {
             InputError::opening(&Source::File("kept.ndjson".into()), io::ErrorKind::PermissionDenied.into());
         assert_eq!(
             error.to_string(),
-            "kept.ndjson: no read permission: run as a user who has it, or grant it with 'chmod u+r kept.ndjson'"
+            "kept.ndjson\nhint: run as a user who can read it, or grant it with 'chmod u+r kept.ndjson'"
         );
         assert!(std::error::Error::source(&error).is_some());
     }

@@ -10,6 +10,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
@@ -17,7 +18,7 @@ use crate::input::buffers::{Buffer, BufferPool};
 use crate::input::convert::PipedCommand;
 use crate::input::decode::decoder::Decoder;
 use crate::input::decode::format::{Format, Head, sniff};
-use crate::input::decode::raw::{RawInput, ReadCounters};
+use crate::input::decode::raw::{CurrentSource, RawInput, ReadCounters};
 use crate::input::decode::step::{Break, DecodeStatus};
 use crate::input::error::InputError;
 use crate::input::source::Source;
@@ -144,16 +145,33 @@ impl ReaderChannels {
     where
         O: FnMut(&Source) -> Result<Box<dyn Read>, InputError>,
     {
-        for source in sources {
+        for (index, source) in sources.iter().enumerate() {
             inject("reader");
+            let (number, count) = (index + 1, sources.len());
+            self.counters.set_current(CurrentSource { number, count, file_name: source.file_name() });
+            log::debug!("reading {source}, input {number} of {count}");
+            let (begun, stored, text) =
+                (Instant::now(), self.counters.bytes_read(), self.counters.bytes_uncompressed());
             self.send(Message::Opened(source.to_string().into()))?;
             let failure = match open(source) {
                 Ok(reader) => self.read_one(source, reader)?,
                 Err(error) => Some(error),
             };
+            self.log_end(source, begun, stored, text);
             self.send(Message::Closed(failure))?;
         }
         self.send(Message::Done)
+    }
+
+    /// Logs the amount that was read of a source, and its rate. The time includes waits for the threads that parse and write.
+    #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+    fn log_end(&self, source: &Source, begun: Instant, stored_before: u64, text_before: u64) {
+        let megabytes = |bytes: u64| bytes as f64 / 1e6;
+        let stored = megabytes(self.counters.bytes_read() - stored_before);
+        let text = megabytes(self.counters.bytes_uncompressed() - text_before);
+        let seconds = begun.elapsed().as_secs_f64();
+        let rate = text / seconds.max(f64::MIN_POSITIVE);
+        log::debug!("read {source}: {stored:.1} MB, {text:.1} MB of text, in {seconds:.1} s, {rate:.1} MB/s");
     }
 
     /// Sends the text of one source. Returns the error that ended the source early, if any.

@@ -13,6 +13,16 @@ pub enum Source {
 }
 
 impl Source {
+    /// The name of the file without its directory; none for standard input.
+    pub(crate) fn file_name(&self) -> Option<String> {
+        match self {
+            Self::Stdin => None,
+            Self::File(path) => {
+                Some(path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned())
+            }
+        }
+    }
+
     /// Returns whether the path is a symbolic link, even a dangling one.
     pub(crate) fn is_link(&self) -> bool {
         matches!(self, Self::File(path) if path.symlink_metadata().is_ok_and(|found| found.is_symlink()))

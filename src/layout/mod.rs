@@ -93,6 +93,6 @@ impl FromStr for Layout {
         Layout::ALL
             .into_iter()
             .find(|layout| layout.name() == name)
-            .ok_or_else(|| format!("expected one of {}", names()))
+            .ok_or_else(|| format!("possible values: {}", names()))
     }
 }

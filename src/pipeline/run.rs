@@ -304,6 +304,8 @@ impl<'r> PrepareStage<'r> {
         match self.find(&segment, hash) {
             SegmentFate::Load(claim) => self.load(segment, hash, claim, slot),
             SegmentFate::Skip(held) => {
+                let (number, events) = (segment.number + 1, held.counts.events);
+                log::debug!("segment {number} of {}: {events} events already loaded", segment.source);
                 self.writers.tally.skip(&held);
                 slot.pass(held);
             }

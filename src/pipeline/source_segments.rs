@@ -17,7 +17,7 @@ pub(crate) enum SourceError {
     Input(#[from] InputError),
     /// The source was read as a dump but has no events.
     #[error(
-        "{source_name} is abandoned because its first {values} values are all rejected ({reason}): check that it \
+        "{source_name} is abandoned because its first {values} values are all rejected ({reason})\nhint: check that it \
          contains kill events, or load it anyway with '--max-rejects 100%'"
     )]
     NoEvents {
@@ -29,7 +29,7 @@ pub(crate) enum SourceError {
         reason: String,
     },
     /// The text of a deferred segment is no longer in the source.
-    #[error("{source_name} changed during the load: run the same command again")]
+    #[error("{source_name} changed during the load\nhint: run the same command again")]
     Changed {
         /// The source.
         source_name: String,

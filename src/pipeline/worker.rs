@@ -4,7 +4,7 @@ use crate::database::store::{Batch, Store, StoreError, Written};
 use crate::error_chain::in_full;
 use crate::input::decode::raw::ReadCounters;
 use crate::panics::inject;
-use crate::pipeline::account::activity::{Activities, Activity};
+use crate::pipeline::account::activity::{Activities, Activity, ActivityHandle};
 use crate::pipeline::account::counts::{RejectLimit, Tally};
 use crate::pipeline::claim::ClaimedBatch;
 use crate::pipeline::files::FileSegments;
@@ -58,13 +58,15 @@ impl Writers<'_> {
             activity.set_activity(Activity::Writing, segment);
             inject("writer");
             if !self.shutdown.has_failed() {
+                let begun = Instant::now();
                 match self.store_batch(&batch.batch) {
                     Ok(written) => {
+                        log_segment(&batch, written.as_ref(), begun.elapsed());
                         if let Some(error) = abandoned {
                             log::error!("{}", in_full(&error));
                             self.first_values.add_error(error);
                         }
-                        self.settle(&mut batch, written);
+                        self.settle(&mut batch, written, &activity);
                     }
                     // The run was aborted. The events remain unfinished.
                     Err(error) if error.is_aborted() => {}
@@ -105,7 +107,7 @@ impl Writers<'_> {
     }
 
     /// Accounts for each event of a batch.
-    fn settle(&self, batch: &mut Prepared, written: Option<Written>) {
+    fn settle(&self, batch: &mut Prepared, written: Option<Written>, activity: &ActivityHandle<'_>) {
         let repeated = batch.repeated();
         let (inserted, updated, duplicate) = match written {
             Some(Written::AlreadyLoaded(held)) => return self.tally.add_loaded(&held),
@@ -122,6 +124,10 @@ impl Writers<'_> {
             counts.updated += updated;
             counts.duplicate += duplicate;
         });
+        if batch.rejected() > 0 {
+            let segment = (batch.segment.number, batch.batch.counts.events);
+            activity.set_activity(Activity::WritingRejects, Some(segment));
+        }
         self.write_rejects(batch);
     }
 
@@ -142,6 +148,37 @@ impl Writers<'_> {
         if rejected > 0 && self.reject_limit.is_some_and(is_exceeded) {
             self.shutdown.stop(ShutdownReason::RejectLimit);
         }
+    }
+}
+
+/// Logs the outcome of a segment, and its rate.
+#[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+fn log_segment(batch: &Prepared, written: Option<&Written>, time: Duration) {
+    if !log::log_enabled!(log::Level::Debug) {
+        return;
+    }
+    let (number, source, events) =
+        (batch.segment.number + 1, &batch.segment.source, batch.batch.counts.events);
+    match written {
+        Some(Written::Stored { inserted, updated, duplicate, refused }) => {
+            let seconds = time.as_secs_f64();
+            let rate = events as f64 / seconds.max(f64::MIN_POSITIVE);
+            let outcomes = [
+                (*inserted, "inserted"),
+                (*updated, "updated"),
+                (*duplicate, "duplicate"),
+                (batch.rejected(), "rejected"),
+                (refused.len() as u64, "refused by the database"),
+            ];
+            let some = outcomes.iter().filter(|(count, _)| *count > 0);
+            let outcomes: Vec<String> = some.map(|(count, what)| format!("{count} {what}")).collect();
+            let outcomes = outcomes.join(", ");
+            log::debug!("segment {number} of {source}: {outcomes} in {seconds:.2} s, {rate:.0} events/s");
+        }
+        Some(Written::AlreadyLoaded(_)) => {
+            log::debug!("segment {number} of {source}: {events} events already loaded");
+        }
+        None => log::debug!("segment {number} of {source}: {events} events read"),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The result of `delete`, as text and as JSON.
 
+use crate::error_chain::in_lines;
 use crate::event::server::Server;
 use crate::layout::Layout;
 use crate::report::format::{counted, grouped, rfc3339, utc};
@@ -97,7 +98,7 @@ impl DeleteReport {
         let mut text = format!("{verb} {which}.\n");
         // Writing to a String cannot fail.
         if let Some(error) = &self.error {
-            let _ = writeln!(text, "  cause: {error}");
+            let _ = writeln!(text, "  cause: {}", in_lines(error, "  "));
         }
         for (count, what) in [
             (self.deleted, if self.dry_run { "would be deleted" } else { "deleted" }),

@@ -4,6 +4,7 @@ use crate::database::health::Inspection;
 use crate::database::pool::connections::PoolSettings;
 use crate::database::pool::liveness::{HealthStatus, ServerHealth};
 use crate::database::schema::citus::Node;
+use crate::error_chain::{in_lines, without_hint};
 use crate::layout::table::Distribution;
 use crate::report::format::{bytes, counted, rfc3339, utc};
 use jiff::Timestamp;
@@ -136,7 +137,7 @@ impl HealthReport {
     /// The state in one line. It changes only if the health changes.
     pub(crate) fn state(&self) -> String {
         let error = self.status.error.as_ref();
-        error.map_or_else(|| "healthy".to_owned(), |error| format!("unhealthy: {error}"))
+        error.map_or_else(|| "healthy".to_owned(), |error| format!("unhealthy: {}", without_hint(error)))
     }
 
     /// The report in one line.
@@ -209,7 +210,7 @@ impl fmt::Display for HealthReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.status.error {
             None => writeln!(f, "Healthy: the database accepts connections and writes.")?,
-            Some(error) => writeln!(f, "Unhealthy: {error}")?,
+            Some(error) => writeln!(f, "Unhealthy: {}", in_lines(error, ""))?,
         }
         if let Some(server) = &self.status.server {
             let role = if server.in_recovery { "standby" } else { "primary" };

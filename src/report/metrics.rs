@@ -8,6 +8,7 @@ use crate::pipeline::account::monitor::Monitor;
 use jiff::Timestamp;
 use nix::libc::{ENXIO, O_NOCTTY, O_NONBLOCK};
 use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use std::collections::HashMap;
 use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
@@ -29,6 +30,8 @@ pub(crate) struct Metrics {
     begun: Instant,
     /// In seconds since 1970.
     last_success: Option<i64>,
+    /// A label of every metric, so that the files of loads of several game servers do not collide.
+    server: Server,
     /// Locked while the values are set and formatted.
     values: Mutex<RunMetrics>,
 }
@@ -152,10 +155,10 @@ impl Metrics {
         manager: Option<DatabaseManager>,
         last_success: Option<i64>,
     ) -> Result<Self, prometheus::Error> {
-        let registry = Registry::new();
+        let of_all = HashMap::from([("server".to_owned(), server.name().to_owned())]);
+        let registry = Registry::new_custom(None, Some(of_all))?;
         let labels = [
             ("run", run.to_string()),
-            ("server", server.name().to_owned()),
             ("layout", layout.name().to_owned()),
             ("version", env!("CARGO_PKG_VERSION").to_owned()),
         ];
@@ -172,7 +175,7 @@ impl Metrics {
             manager.figures().register(&registry)?;
         }
         let (begun, values) = (Instant::now(), Mutex::new(values));
-        Ok(Self { registry, monitor, manager, begun, last_success, values })
+        Ok(Self { registry, monitor, manager, begun, last_success, server, values })
     }
 
     /// The current metrics as text.
@@ -189,7 +192,7 @@ impl Metrics {
         // Fails only for families without a name or metrics.
         let text = TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default();
         let success = last_success.map(|time| {
-            family(LAST_SUCCESS, "End of the last run with exit code 0 or 3.", &time.to_string())
+            self.family(LAST_SUCCESS, "End of the last run with exit code 0 or 3.", &time.to_string())
         });
         text + &success.unwrap_or_default()
     }
@@ -205,17 +208,29 @@ impl Metrics {
             let place = OutputPlace::of(path);
             let is_file = place.and_then(|place| place.metadata()).is_ok_and(|old| old.is_file());
             let old = if is_file { fs::read_to_string(path).unwrap_or_default() } else { String::new() };
-            let earlier = old.lines().find_map(|line| line.strip_prefix(LAST_SUCCESS)?.trim().parse().ok());
+            let earlier = old.lines().find_map(|line| self.success_in(line));
             earlier.max(self.last_success)
         };
         let mut text = self.text_with(success);
         let result = u8::from(succeeded).to_string();
-        text += &family(
+        text += &self.family(
             "aegis_kills_last_run_success",
             "Whether the last run ended with exit code 0 or 3.",
             &result,
         );
         put(path, text.as_bytes())
+    }
+
+    fn family(&self, name: &str, help: &str, value: &str) -> String {
+        let server = self.server;
+        format!("# HELP {name} {help}\n# TYPE {name} gauge\n{name}{{server=\"{server}\"}} {value}\n")
+    }
+
+    /// The time of the last success in a line of an earlier file. Version 0.2.0 wrote it without a label.
+    fn success_in(&self, line: &str) -> Option<i64> {
+        let labelled = format!("{{server=\"{}\"}}", self.server);
+        let value = line.strip_prefix(LAST_SUCCESS)?;
+        value.strip_prefix(&labelled).unwrap_or(value).trim().parse().ok()
     }
 }
 
@@ -266,8 +281,4 @@ fn replace(path: &Path, text: &[u8], mode: u32) -> io::Result<()> {
     });
     let renamed = written.and_then(|()| fs::rename(&temporary, path));
     renamed.inspect_err(|_| drop(fs::remove_file(&temporary)))
-}
-
-fn family(name: &str, help: &str, value: &str) -> String {
-    format!("# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}\n")
 }

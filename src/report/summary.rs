@@ -1,14 +1,15 @@
 //! The summary of a load, as text and as JSON.
 
+mod next_steps;
 #[cfg(test)]
 mod tests;
 
+use crate::error_chain::in_lines;
 use crate::event::server::Server;
 use crate::layout::Layout;
 use crate::pipeline::account::counts::Counts;
 use crate::pipeline::rejects::kinds::{RejectKind, RejectKinds};
 use crate::report::format::{bytes, counted, grouped, time};
-use crate::shell::shell_quoted;
 use serde::Serialize;
 use std::fmt;
 use std::path::PathBuf;
@@ -68,6 +69,8 @@ pub(crate) struct Summary {
     pub run: Uuid,
     pub server: Server,
     pub layout: Layout,
+    /// The number of files; none if standard input is read.
+    pub files: Option<u64>,
     pub counts: Counts,
     /// Bytes read, compressed or not.
     pub bytes_read: u64,
@@ -84,6 +87,8 @@ pub(crate) struct Summary {
     /// The reject reasons, most frequent first.
     pub reasons: RejectKinds,
     pub error: Option<String>,
+    /// Whether the log has the error, so that the text does not repeat it.
+    pub is_logged: bool,
     /// Whether the error is a failure of the database.
     pub database_failed: bool,
     pub dry_run: bool,
@@ -174,7 +179,7 @@ impl Summary {
     fn outcome(&self) -> String {
         match (self.status, self.dry_run) {
             (RunStatus::Complete, true) => match self.counts.events {
-                0 => "Dry run: the input has no events; the database was not used.".to_owned(),
+                0 => format!("Dry run: {}; the database was not used.", self.nothing()),
                 1 => "Dry run: the event can be loaded; the database was not used.".to_owned(),
                 _ => format!("Dry run: all {} can be loaded; the database was not used.", self.events()),
             },
@@ -210,7 +215,7 @@ impl Summary {
         let Counts { events, rejected_before, .. } = self.counts;
         let stored = events.saturating_sub(rejected_before);
         match (events, rejected_before) {
-            (0, _) => "Complete: the input has no events.".to_owned(),
+            (0, _) => format!("Complete: {}.", self.nothing()),
             (1, 0) => "Complete: 1 event, stored by this run or an earlier one.".to_owned(),
             (_, 0) => format!("Complete: {}, all stored by this run or an earlier one.", self.events()),
             _ if stored == 0 => format!("Complete: nothing new; {}.", self.rejected_earlier()),
@@ -233,6 +238,14 @@ impl Summary {
             0 if new == events => format!("{headline}: all {} were rejected.", self.events()),
             0 => format!("{text}."),
             _ => format!("{text}; {}.", self.rejected_earlier()),
+        }
+    }
+
+    /// The headline of an input without events: `0 events in 1 file`.
+    fn nothing(&self) -> String {
+        match self.files {
+            Some(files) => format!("0 events in {}", counted(files, "file")),
+            None => "0 events in the input".to_owned(),
         }
     }
 
@@ -341,8 +354,12 @@ fn to_text(kind: &RejectKind) -> String {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.outcome())?;
-        if let Some(error) = &self.error {
-            writeln!(f, "  cause: {error}")?;
+        match &self.error {
+            Some(_) if self.is_logged => {
+                writeln!(f, "  cause: some input could not be read completely, see above")?;
+            }
+            Some(error) => writeln!(f, "  cause: {}", in_lines(error, "  "))?,
+            None => {}
         }
         self.account(f)?;
         self.speed(f)?;
@@ -351,44 +368,5 @@ impl fmt::Display for Summary {
             write!(f, "\n  {what_for}:\n    {command}")?;
         }
         Ok(())
-    }
-}
-
-impl Summary {
-    /// The commands to run next, each with its purpose.
-    pub(crate) fn next_steps(&self) -> Vec<(&'static str, String)> {
-        let NextCommands { again, unlimited, load, load_piped, verify, health } = &self.next;
-        let of_input = |from_file, from_pipe| if verify.is_some() { from_file } else { from_pipe };
-        let rejects = self.rejects_file.as_ref().map(|path| shell_quoted(&path.to_string_lossy()));
-        let list = rejects.as_ref().map(|file| {
-            ("to list the rejects", format!("jq -r '[.source, .line, .field, .reason] | @tsv' {file}"))
-        });
-        let reload =
-            |file: &String| ("to load the corrected rejects", format!("jq -r .raw {file} | {load_piped}"));
-        match self.status {
-            RunStatus::Complete | RunStatus::Rejects if self.dry_run => {
-                vec![(of_input("to load it", "to load it, with the same input"), load.clone())]
-            }
-            RunStatus::Complete => verify.iter().map(|verify| ("to check it", verify.clone())).collect(),
-            RunStatus::Rejects => list.into_iter().chain(rejects.as_ref().map(reload)).collect(),
-            RunStatus::Interrupted => {
-                vec![(of_input("to resume", "to resume, with the same input"), again.clone())]
-            }
-            RunStatus::RejectLimit => {
-                let remainder = of_input(
-                    "to load the remaining events without a reject limit",
-                    "to load the remaining events without a reject limit, with the same input",
-                );
-                list.into_iter().chain([(remainder, unlimited.clone())]).collect()
-            }
-            RunStatus::Failed => {
-                let health = self.database_failed.then(|| ("to check the database", health.clone()));
-                let resume = of_input(
-                    "to resume after fixing the cause",
-                    "to resume after fixing the cause, with the same input",
-                );
-                health.into_iter().chain([(resume, again.clone())]).collect()
-            }
-        }
     }
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 #[derive(Debug, thiserror::Error)]
 pub enum SettingError {
     /// An invalid value of an option or variable.
-    #[error("invalid value {:?} for {place}: {wanted}", shown_value(value))]
+    #[error("invalid value '{}' for '{place}' ({wanted})", shown_value(value))]
     Value {
         /// The option or the variable.
         place: &'static str,
@@ -35,34 +35,36 @@ pub enum SettingError {
     Target(#[from] TargetError),
     /// Two variables name one database each.
     #[error(
-        "KILLS_EMBEDDED and DATABASE_URL are both set, but a command uses one database; unset one of them"
+        "KILLS_EMBEDDED and DATABASE_URL are both set, but a command uses one database\nhint: unset one of them"
     )]
     TwoDatabases,
     /// `.env` cannot be read.
-    #[error("the file .env can't be read; make it readable for this user, or remove it")]
+    #[error("cannot read the file .env\nhint: make it readable for this user, or remove it")]
     EnvFile(#[source] std::io::Error),
     /// Another user owns `.env`.
-    #[error("the file .env belongs to another user (id {uid}) and is not used; remove it, or run as root: chown \"$(id -u)\" .env", uid = uid)]
+    #[error("the file .env belongs to another user (id {uid}) and is not used\nhint: remove it, or run as root: chown \"$(id -u)\" .env", uid = uid)]
     EnvFileOwner {
         /// The owner.
         uid: u32,
     },
     /// Other users can write `.env`.
-    #[error("other users can write the file .env (mode {mode:o}), so it is not used; run: chmod go-w .env")]
+    #[error(
+        "other users can write the file .env (mode {mode:o}), so it is not used\nhint: run: chmod go-w .env"
+    )]
     EnvFileMode {
         /// The permission bits.
         mode: u32,
     },
     /// `.env` has an invalid line that names a setting.
     #[error(
-        "line {line} of the file .env is invalid; write NAME=value in UTF-8, with the value in single quotes if it has spaces, $ or #"
+        "line {line} of the file .env is invalid\nhint: write NAME=value in UTF-8, with the value in single quotes if it has spaces, $ or #"
     )]
     EnvFileLine {
         /// The line number, from 1.
         line: usize,
     },
     /// `.env` has a misspelled setting.
-    #[error("the file .env sets {name}, which is not a setting; write {meant}, or remove the line")]
+    #[error("the file .env sets {name}, which is not a setting\nhint: write {meant}, or remove the line")]
     Misspelled {
         /// The name.
         name: String,
@@ -70,7 +72,7 @@ pub enum SettingError {
         meant: String,
     },
     /// The address of the pages is in use, or not an address of this machine.
-    #[error("cannot listen on {address}; choose another address with --listen or KILLS_LISTEN")]
+    #[error("cannot listen on {address}\nhint: choose another address with --listen or KILLS_LISTEN")]
     Listen {
         /// The address.
         address: String,
@@ -78,7 +80,7 @@ pub enum SettingError {
         source: io::Error,
     },
     /// A variable is not valid UTF-8.
-    #[error("{name} is not UTF-8; set it in UTF-8, or unset it")]
+    #[error("{name} is not UTF-8\nhint: set it in UTF-8, or unset it")]
     NotText {
         /// The variable.
         name: String,

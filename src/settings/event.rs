@@ -119,7 +119,7 @@ pub(crate) fn on_conflict(mode: &str) -> Result<OnConflict, String> {
     match mode {
         "skip" => Ok(OnConflict::Skip),
         "update" => Ok(OnConflict::Update),
-        _ => Err("expected one of skip, update".to_owned()),
+        _ => Err("possible values: skip, update".to_owned()),
     }
 }
 

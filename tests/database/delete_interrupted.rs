@@ -120,7 +120,9 @@ fn a_load_that_skips_everything_during_a_deletion_succeeds() {
     let mut running = work.load(&database, &["--listen", &port.to_string()]).segment_bytes(64 << 10).start();
     running.feed(&dump);
     eventually(Duration::from_mins(1), "the segment is skipped", || {
-        get(port, "/metrics").1.contains("aegis_kills_events_total{outcome=\"already_loaded\"} 60")
+        get(port, "/metrics")
+            .1
+            .contains("aegis_kills_events_total{outcome=\"already_loaded\",server=\"americas\"} 60")
     });
     check(&delete(&work, &database, "archive", &["dump"]).expect(0), &[("events", 60)]);
     let ended = running.finish_after_input().expect(0).says(&["'delete' removed"]);

@@ -55,6 +55,6 @@ fn a_load_survives_a_temporarily_full_server_disk() {
         assert!(!ended(), "there is more to load");
         database.client().batch_execute("drop table filler").expect("room");
     });
-    ended.expect(0).says(&["database unreachable", "No space left on device"]);
+    ended.expect(0).says(&["database out of disk space", "No space left on device"]);
     assert_tables(&database, "americas", &expect(&dump, Nul::Reject).tables);
 }

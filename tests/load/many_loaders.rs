@@ -272,7 +272,7 @@ fn a_changed_dump_fails_a_waiting_load() {
         let ended = waiting.finish().expect(1);
         let summary = ended.summary();
         assert_eq!(summary.status(), "failed");
-        assert_eq!(summary.error(), "dump-0 changed during the load: run the same command again");
+        assert_eq!(summary.error(), "dump-0 changed during the load; hint: run the same command again");
         summary.check(&[("unfinished", 0), ("events", summary.count("inserted"))]);
         drop(frozen);
     }
@@ -288,7 +288,7 @@ fn a_dump_replaced_by_a_pipe_fails_a_waiting_load() {
     mkfifo(&dump, Mode::S_IRWXU).expect("to make a pipe");
     frozen.signal(Signal::SIGKILL);
     let summary = waiting.finish().expect(1).summary();
-    assert_eq!(summary.error(), "dump-0 changed during the load: run the same command again");
+    assert_eq!(summary.error(), "dump-0 changed during the load; hint: run the same command again");
     drop(frozen);
 }
 

@@ -11,7 +11,7 @@ use nix::unistd::mkfifo;
 use crate::support::cluster::{Cluster, Database};
 use crate::support::program::{Program, Workplace};
 
-const METRIC: &str = "aegis_kills_last_run_success 1";
+const METRIC: &str = "aegis_kills_last_run_success{server=\"americas\"} 1";
 
 fn load(work: &Workplace, database: &Database<'_>, file: &str) -> Program {
     work.load(database, &["--metrics-file", file])

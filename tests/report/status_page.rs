@@ -190,7 +190,7 @@ fn an_open_page_shows_the_end_of_a_run() {
         end
     };
     let load = || work.load(&database, &[]);
-    check(load(), "", 0, "complete", "Done: the input has no events");
+    check(load(), "", 0, "complete", "Done: 0 events in the input");
     let dry = || work.program(&["load", "--json", "--dry-run"]);
     let end = check(
         dry(),

@@ -262,7 +262,7 @@ fn a_misplaced_url_is_printed_without_its_login() {
     work.program(&["load", url])
         .env("DATABASE_URL", url)
         .expect(1)
-        .says(&["postgresql://…@db/kills", "no such file"]);
+        .says(&["postgresql://…@db/kills", "No such file"]);
     for (name, value) in [
         ("PGPASSFILE", url),
         ("PGPASSFILE", "me:zebra@db/kills"),

@@ -79,7 +79,7 @@ fn watched_run(cluster: &Cluster, level: &[(&str, &str)], end: impl FnOnce() -> 
     let program = level.iter().fold(program, |program, (name, value)| program.env(name, value));
     let mut running = program.start();
     running.feed(rejects().as_bytes());
-    let counted = "aegis_kills_events_total{outcome=\"rejected\"} 2\n";
+    let counted = "aegis_kills_events_total{outcome=\"rejected\",server=\"americas\"} 2\n";
     eventually(Duration::from_mins(1), "two events are rejected", || page("/metrics").contains(counted));
     for (what, text) in [
         ("/metrics", page("/metrics")),

@@ -211,7 +211,7 @@ fn client_certificates_are_used() {
             "the common name of the client certificate must be the user's name",
         ),
         (pair("stranger.crt", "stranger.key"), 7, "stranger.crt' is valid, and signed by an authority"),
-        (pair("witnessed.crt", "somebody.key"), 2, "can't be used together"),
+        (pair("witnessed.crt", "somebody.key"), 2, "cannot use the client certificate"),
         (pair("witnessed.crt", "open.key"), 2, "chmod 600"),
         (pair("witnessed.crt", "locked.key"), 2, "it is encrypted"),
         (pair("witnessed.crt", "none.key"), 2, "none.key"),

@@ -34,7 +34,7 @@ fn invalid_values_are_errors() {
         ("DATABASE_CONNECTION_TIMEOUT", "-1", "30s"),
         ("DATABASE_RETRY_BASE", "soon", "30s"),
         ("DATABASE_SCHEMA", "pg_kills", "63 bytes"),
-        ("KILLS_ON_CONFLICT", "merge", "one of skip, update"),
+        ("KILLS_ON_CONFLICT", "merge", "possible values: skip, update"),
         ("KILLS_LISTEN", "65536", "127.0.0.1:8080"),
         ("KILLS_METRICS_FILE", "/", "in an existing directory"),
         ("RUST_LOG", "loud", "debug or trace"),

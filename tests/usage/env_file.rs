@@ -69,7 +69,7 @@ fn an_unusable_env_file_is_an_error_without_its_contents() {
     if !is_root() {
         work.write(".env", "DATABASE_POOL_MAX=12\n");
         fs::set_permissions(work.path().join(".env"), fs::Permissions::from_mode(0o000)).expect("its mode");
-        run().expect(2).says(&["the file .env can't be read", "denied"]);
+        run().expect(2).says(&["cannot read the file .env", "denied"]);
     }
 }
 

@@ -33,7 +33,7 @@ fn wrong_arguments_are_named() {
             &["--server", "europe", "load"],
             &["'aegis-kills load', 'aegis-kills verify' and 'aegis-kills delete'", "after the command"],
         ),
-        (&["load", "--server", "mars"], &["--server", "\"mars\"", "americas, europe, asia"]),
+        (&["load", "--server", "mars"], &["--server", "'mars'", "americas, europe, asia"]),
         (&["load", "--rejects", "dump.ndjson", "dump.ndjson"], &["--rejects", "dump.ndjson", "another file"]),
         (&["load", "--metrics-file", "./dump.ndjson", "dump.ndjson"], &["--metrics-file", "another file"]),
         (&["load", "--rejects", "new", "--metrics-file", "./new"], &["--metrics-file", "another file"]),

@@ -163,7 +163,7 @@ pub(crate) fn check_apart(
     });
     if is_source {
         let value = written.display().to_string();
-        let wanted = "it is a dump to read; choose another file".to_owned();
+        let wanted = "it is a dump to read, choose another file".to_owned();
         return Err(SettingError::Value { place, value, wanted });
     }
     Ok(())
@@ -179,10 +179,7 @@ fn metadata(source: &Source) -> Option<Metadata> {
 
 /// The sources as a short text.
 pub(crate) fn to_text(sources: &[Source]) -> String {
-    let name = |source: &Source| match source {
-        Source::Stdin => "standard input".to_owned(),
-        Source::File(path) => path.file_name().unwrap_or(path.as_os_str()).display().to_string(),
-    };
+    let name = |source: &Source| source.file_name().unwrap_or_else(|| "standard input".to_owned());
     match sources {
         [] => "nothing".to_owned(),
         [one] => name(one),

@@ -17,7 +17,7 @@ pub(crate) fn confirm(store: &PostgresStore, report: &mut RunReport) {
             counts.already_loaded = counts.already_loaded.saturating_sub(missing.already_loaded);
             StoreError::plain(format!(
                 "{} of {} events were committed but are missing in the database now: the server was replaced by \
-                 one that had not received them, or lost them in a crash; run the same command again",
+                 one that had not received them, or lost them in a crash\nhint: run the same command again",
                 missing.events(),
                 counts.events
             ))

@@ -2,6 +2,7 @@
 
 use crate::commands::common::output::{write_output, write_text};
 use crate::commands::common::signals::OnStop;
+use crate::input::source::Source;
 use crate::pipeline::account::counts::Counts;
 use crate::pipeline::rejects::kinds::RejectKinds;
 use crate::report::summary::{NextCommands, RunStatus, Summary};
@@ -28,6 +29,12 @@ pub(crate) fn print(summary: &Summary, printed: Printed) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The number of files of a load; none if it reads standard input.
+pub(crate) fn file_count(settings: &LoadSettings) -> Option<u64> {
+    let reads_stdin = settings.sources.contains(&Source::Stdin);
+    (!reads_stdin).then_some(settings.sources.len() as u64)
+}
+
 /// Prints the summary of a load that is stopped before anything is read.
 pub(crate) fn stop_summary(
     settings: &LoadSettings,
@@ -37,12 +44,14 @@ pub(crate) fn stop_summary(
     printed: Printed,
 ) -> OnStop {
     let (server, layout, started) = (settings.event.server, settings.event.layout, Instant::now());
+    let files = file_count(settings);
     Box::new(move || {
         let summary = Summary {
             status: RunStatus::Interrupted,
             run,
             server,
             layout,
+            files,
             counts: Counts::default(),
             bytes_read: 0,
             bytes_uncompressed: 0,
@@ -53,6 +62,7 @@ pub(crate) fn stop_summary(
             earlier_rejects: Vec::new(),
             reasons: RejectKinds::default(),
             error: None,
+            is_logged: false,
             database_failed: false,
             dry_run,
             next,

@@ -19,7 +19,7 @@ use crate::commands::common::signals::Listener;
 use crate::commands::common::sources::FoundSources;
 use crate::commands::common::{next_steps as next, sources};
 use crate::commands::load::load_summary::{Printed, stop_summary};
-use crate::commands::load::outcome::{cause, outcome};
+use crate::commands::load::outcome::{cause, is_logged, outcome};
 use crate::commands::load::outputs::{prepare, refuse_overwriting, write_failure_metrics};
 use crate::commands::load::parts::LoadParts;
 use crate::commands::load::recorded_run::StoreFigures;
@@ -109,6 +109,7 @@ pub(crate) fn run(
         run: id,
         server: settings.event.server,
         layout: settings.event.layout,
+        files: load_summary::file_count(&settings),
         counts: report.counts,
         bytes_read: report.bytes_read,
         bytes_uncompressed: report.bytes_uncompressed,
@@ -119,6 +120,7 @@ pub(crate) fn run(
         earlier_rejects: store.earlier_rejects,
         reasons: monitor.reject_kinds(),
         error: cause(&report, in_full),
+        is_logged: is_logged(&report),
         database_failed: matches!(exit_status, ExitStatus::DatabaseFailed | ExitStatus::DatabaseRefused),
         dry_run: args.dry_run,
         next,

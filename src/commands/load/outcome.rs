@@ -42,6 +42,15 @@ pub(crate) fn run_outcome(report: &RunReport) -> RunOutcome {
     RunOutcome { status: outcome(report).0, error: cause(report, in_public) }
 }
 
+/// Whether the log has the error of the run: inputs that cannot be read are logged when they are found.
+pub(crate) fn is_logged(report: &RunReport) -> bool {
+    let is_of_run = matches!(
+        report.halted,
+        Some(ShutdownReason::Failed(_) | ShutdownReason::Panicked(_) | ShutdownReason::RejectBytes(_))
+    );
+    !is_of_run && !report.source_errors.is_empty()
+}
+
 /// The error of the run, formatted by `describe`.
 pub(crate) fn cause(report: &RunReport, describe: fn(&(dyn Error + 'static)) -> String) -> Option<String> {
     match &report.halted {

@@ -8,7 +8,7 @@ use crate::error_chain::in_full;
 use crate::output_place::OutputPlace;
 use crate::pipeline::rejects::file::RejectFile;
 use crate::report::metrics::Metrics;
-use crate::report::snapshot::LiveRun;
+use crate::report::snapshot::{LiveRun, RunTask};
 use crate::report::terminal::screen::Screen;
 use crate::settings::LoadSettings;
 use crate::settings::environment::SettingError;
@@ -28,7 +28,7 @@ pub(crate) fn refuse_overwriting(settings: &LoadSettings) -> Result<(), SettingE
         (Some(rejects), Some(metrics)) if are_one_file(rejects, metrics) => Err(SettingError::Value {
             place: "--metrics-file",
             value: metrics.display().to_string(),
-            wanted: "it is the reject file; choose another file".to_owned(),
+            wanted: "it is the reject file, choose another file".to_owned(),
         }),
         _ => Ok(()),
     }
@@ -101,6 +101,7 @@ pub(crate) fn write_failure_metrics(settings: &LoadSettings, id: Uuid) {
         shutdown: Arc::default(),
         manager: None,
         bytes_total: None,
+        task: RunTask::Load,
     };
     let written =
         new_metrics(settings, &live, id, None).and_then(|metrics| write_metrics(settings, &metrics, false));

@@ -17,6 +17,7 @@ use anyhow::Context as _;
 use crossbeam_channel::{Receiver, bounded};
 use std::io;
 use std::net::TcpListener;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
@@ -54,8 +55,10 @@ impl LoadPages {
         run: Uuid,
         metrics: &Arc<Metrics>,
         database: Option<&OpenDatabase>,
+        rejects: &Path,
     ) -> anyhow::Result<Self> {
         let facts = RunFacts {
+            rejects_file: rejects.display().to_string(),
             run,
             server: settings.event.server,
             layout: settings.event.layout,

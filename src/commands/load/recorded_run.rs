@@ -17,6 +17,7 @@ use crate::layout::table::Distribution;
 use crate::pipeline::prepare::preparer::Preparer;
 use crate::pipeline::run_report::RunReport;
 use crate::pipeline::shutdown::ShutdownReason;
+use log::Level;
 use std::time::Duration;
 
 /// How long a stopped run tries to write its row or its end to the ledger.
@@ -139,8 +140,9 @@ impl<'r> RecordedRun<'r> {
         };
         let LoadTarget { database, store_settings, .. } = self.target;
         self.log.end(&database.manager, store_settings, &end, &deadline).unwrap_or_else(|error| {
-            // The events are committed. Only the run's row lacks its end.
-            log::warn!("{}", in_full(&error));
+            // The events are committed. Only the run's row lacks its end. After a failure, the summary has the cause.
+            let has_failed = matches!(report.halted, Some(ShutdownReason::Failed(_)));
+            log::log!(if has_failed { Level::Info } else { Level::Warn }, "{}", in_full(&error));
             false
         })
     }

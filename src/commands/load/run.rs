@@ -18,7 +18,7 @@ use crate::input::source::Source;
 use crate::pipeline;
 use crate::pipeline::run::PipelineSettings;
 use crate::pipeline::run_report::RunReport;
-use crate::report::snapshot::LiveRun;
+use crate::report::snapshot::{LiveRun, RunTask};
 use crate::report::terminal::progress::Progress;
 use anyhow::Context as _;
 use std::net::TcpListener;
@@ -59,11 +59,16 @@ fn run_observed(
         shutdown: Arc::clone(parts.shutdown),
         manager: target.map(|target| target.database.manager.clone()),
         bytes_total: sources::bytes_total(&settings.sources),
+        task: RunTask::Load,
     };
     let last_success = target.and_then(|target| target.last_success);
     let metrics = Arc::new(new_metrics(settings, &live, parts.id, last_success)?);
     let database = target.map(|target| &target.database);
-    let serve = |listener| LoadPages::start(listener, settings, &live, parts.id, &metrics, database);
+    let serve = |listener| {
+        LoadPages::start(listener, settings, &live, parts.id, &metrics, database, parts.rejects.path())
+    };
+    let address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
+    let url = address.map(|address| format!("http://{address}/"));
     let pages = listener.map(serve).transpose()?;
     parts.requests.begin();
     let recorded = match target.map(|target| RecordedRun::begin(target, parts)).transpose() {
@@ -72,7 +77,8 @@ fn run_observed(
     };
     let (report, store, metrics) = if let Some(recorded) = recorded {
         // The ledger now has the run, so its end must be recorded on every path.
-        let progress = Progress::start(live, parts.process.screen.clone()).context("cannot start a thread");
+        let progress =
+            Progress::start(live, parts.process.screen.clone(), url).context("cannot start a thread");
         let report = match &progress {
             Ok(_) => read_and_store(parts, recorded.as_ref()),
             Err(error) => RunReport::failed(anyhow::anyhow!("{error:#}")),

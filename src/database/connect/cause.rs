@@ -2,7 +2,7 @@
 
 use crate::database::connect::tls::verifier::VerifierFault;
 use crate::database::connect::tls::{SslPolicy, Tls, certificate, file_of};
-use crate::error_chain::cause_of;
+use crate::error_chain::{cause_of, system_text};
 use postgres::config::{Host, SslMode};
 use postgres::{Config, Error};
 use rustls::{AlertDescription, CertificateError};
@@ -66,7 +66,7 @@ pub(crate) fn cause(error: &Error, tls: &Tls, config: &Config) -> String {
         return match cause.kind() {
             // The client library reports a closed connection in this way.
             io::ErrorKind::UnexpectedEof => "the server closed the connection".to_owned(),
-            _ => system_cause(cause),
+            _ => system_text(cause),
         };
     }
     match error.source() {
@@ -74,13 +74,6 @@ pub(crate) fn cause(error: &Error, tls: &Tls, config: &Config) -> String {
         None if error.is_closed() => "the server closed the connection".to_owned(),
         None => error.to_string(),
     }
-}
-
-/// The message of the system without its number.
-fn system_cause(error: &io::Error) -> String {
-    let text = error.to_string();
-    let number = error.raw_os_error().map(|number| format!(" (os error {number})")).unwrap_or_default();
-    text.strip_suffix(&number).unwrap_or(&text).to_owned()
 }
 
 /// The permanent TLS fault behind an error, such as one of certificates or versions. A cut connection or garbled

@@ -31,7 +31,7 @@ const TABLE: [(&[&str], &str, Make); 14] = [
     (&["28000"], "InitializeSessionUserId", |facts| {
         let user = identifier(facts.user);
         format!(
-            "connect as another user, or run in the database: CREATE ROLE {user} LOGIN (ALTER ROLE if it exists)"
+            "connect as another user, or run in the database: CREATE ROLE {user} LOGIN; if the role exists: ALTER ROLE {user} LOGIN"
         )
     }),
     // The server does not know the certificate that the client saw, or knows of a login method that was withheld from it.

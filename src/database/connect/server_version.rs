@@ -60,11 +60,11 @@ const TABLE_LOCKS: &str = "each UPDATE locks its whole table unless gp_enable_gl
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unsupported {
     #[error(
-        "the server is {name}, which lacks {lack}; use PostgreSQL {VERSION_MIN} or later, with \
+        "the server is {name}, which lacks {lack}\nhint: use PostgreSQL {VERSION_MIN} or later, with \
          or without Citus"
     )]
     Lacks { name: String, lack: &'static str },
-    #[error("the server is {0}, which is too old; use PostgreSQL {VERSION_MIN} or later")]
+    #[error("the server is {0}, which is too old\nhint: use PostgreSQL {VERSION_MIN} or later")]
     TooOld(String),
 }
 

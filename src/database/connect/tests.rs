@@ -208,8 +208,12 @@ fn variables() {
             "invalid value '-1' for PGCONNECT_TIMEOUT (expected a whole number of seconds",
         ),
         ("PGTARGETSESSIONATTRS", "up", "invalid value 'up' for PGTARGETSESSIONATTRS (possible values: any"),
-        ("PGSSLROOTCERT", "/none", "PGSSLROOTCERT \"/none\" can't be read"),
-        ("PGSSLCERT", "/none", "PGSSLCERT \"/none\" can't be read"),
+        (
+            "PGSSLROOTCERT",
+            "/none",
+            "cannot use PGSSLROOTCERT '/none': No such file or directory\nhint: name a PEM file",
+        ),
+        ("PGSSLCERT", "/none", "cannot use PGSSLCERT '/none'"),
         (
             "PGLOADBALANCEHOSTS",
             "1",

@@ -5,6 +5,7 @@ use crate::database::connect::server_version::Unsupported;
 use crate::database::store::StoreError;
 use crate::error_chain::cause_of;
 use postgres::Error;
+use postgres::error::SqlState;
 use std::io;
 use std::time::Duration;
 
@@ -33,7 +34,10 @@ pub(crate) enum DatabaseError {
     #[error("the connection broke")]
     Io(#[source] io::Error),
     /// The server accepts connections but does not answer, or the network drops all packets.
-    #[error("the database did not answer within {} s", .0.as_secs_f64())]
+    #[error(
+        "the database did not answer within {} s\nhint: check host, port and firewalls; behind a pooler, raise its pool \
+         size, or lower DATABASE_POOL_MAX and KILLS_WORKER_CONCURRENCY", .0.as_secs_f64()
+    )]
     NoAnswer(Duration),
     /// A statement without progress, which was cancelled or abandoned.
     #[error("no progress for {:.1} s{}", idle.as_secs_f64(), waiting_for(held_by.as_ref()))]
@@ -48,32 +52,34 @@ pub(crate) enum DatabaseError {
     #[error("a trigger or rule of the table dropped the event")]
     Dropped,
     /// The same for the rows of the ledger.
-    #[error("a trigger or rule of kill_load_run or kill_load_segment drops the written rows; remove it")]
+    #[error(
+        "a trigger or rule of kill_load_run or kill_load_segment drops the written rows\nhint: remove it"
+    )]
     LedgerDrops,
     /// The `statement_timeout` of the role or the database cancels even the setup of a session.
     #[error(
-        "the statement_timeout of the role or the database is too short to set up a session; \
+        "the statement_timeout of the role or the database is too short to set up a session\nhint: \
          raise it with ALTER ROLE or ALTER DATABASE … SET statement_timeout"
     )]
     TimeoutTooShort(#[source] Error),
     #[error(
-        "the connection pooler is in statement mode, but a load needs transactions; \
+        "the connection pooler is in statement mode, but a load needs transactions\nhint: \
          set pool_mode = transaction or session"
     )]
     StatementPooling(#[source] Error),
     /// A write failed because the role or the database is read-only by default.
     #[error(
-        "default_transaction_read_only is on for this role or database, so nothing can be written; \
+        "default_transaction_read_only is on for this role or database, so nothing can be written\nhint: \
          use another role, or run ALTER ROLE or ALTER DATABASE … RESET default_transaction_read_only"
     )]
     ReadOnlyRole(#[source] Error),
     #[error(
-        "the program is out of file descriptors; raise the limit with 'ulimit -n', or lower DATABASE_POOL_MAX"
+        "the program is out of file descriptors\nhint: raise the limit with 'ulimit -n', or lower DATABASE_POOL_MAX"
     )]
     OutOfFiles(#[source] io::Error),
     /// A COMMIT waits for a standby that does not answer.
     #[error(
-        "COMMIT has waited {:.0} s for a synchronous standby (wait event SyncRep); start the standby, or remove it from \
+        "COMMIT has waited {:.0} s for a synchronous standby (wait event SyncRep)\nhint: start the standby, or remove it from \
          synchronous_standby_names", .0.as_secs_f64()
     )]
     Standby(Duration),
@@ -99,6 +105,9 @@ pub(crate) enum DatabaseError {
 
 fn headline(error: &Error) -> &'static str {
     match error.code() {
+        Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
+            "the role lacks a privilege\nhint: grant the role the privileges of a loader, which deploy/role.sql lists"
+        }
         Some(_) => "the database refused",
         None if error.is_closed() || cause_of::<io::Error>(error).is_some() => "the connection broke",
         None => "unexpected type in the response of the database",
@@ -135,7 +144,7 @@ impl DatabaseError {
             | DatabaseError::Connect { error, .. }
             | DatabaseError::TimeoutTooShort(error)
             | DatabaseError::StatementPooling(error)
-            | DatabaseError::ReadOnlyRole(error) => error.code().map(postgres::error::SqlState::code),
+            | DatabaseError::ReadOnlyRole(error) => error.code().map(SqlState::code),
             _ => None,
         }
     }

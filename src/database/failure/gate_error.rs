@@ -1,6 +1,7 @@
 //! Errors of calls that an outage prevents.
 
 use crate::database::failure::error::DatabaseError;
+use crate::database::failure::outage_kind::OutageKind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,8 +10,12 @@ use std::time::Duration;
 pub(crate) enum GateError {
     #[error("stop requested")]
     Aborted,
-    #[error("the database was unreachable for {} s", .0.as_secs())]
+    #[error("the database was {} for {} s", kind(.1.as_ref()), .0.as_secs())]
     OutageTooLong(Duration, #[source] Option<Arc<DatabaseError>>),
     #[error(transparent)]
     Fatal(Arc<DatabaseError>),
+}
+
+fn kind(cause: Option<&Arc<DatabaseError>>) -> OutageKind {
+    cause.map_or(OutageKind::Unreachable, |cause| OutageKind::of(cause))
 }

@@ -6,4 +6,5 @@ pub(crate) mod classify;
 pub(crate) mod error;
 pub(crate) mod failure_kind;
 pub(crate) mod gate_error;
+pub(crate) mod outage_kind;
 pub(crate) mod public;

@@ -1,6 +1,7 @@
 //! Database errors in a public form, without text of a statement error that may quote an event.
 
 use crate::conceal::concealed;
+use crate::error_chain::own_text;
 use std::error::Error;
 
 /// An error and its causes, as [`in_full`](crate::error_chain::in_full) formats them, without the text of a statement
@@ -12,13 +13,12 @@ pub(crate) fn in_public(error: &(dyn Error + 'static)) -> String {
         if let Some(code) = statement_error(cause) {
             return concealed(&format!("{text}{}", hidden(&code)));
         }
-        let message = cause.to_string();
+        next = cause.source();
         // Hints are for operators, not for readers of a public page.
-        let message = message.split("\nhint: ").next().unwrap_or_default();
-        if !text.trim_end_matches(": ").ends_with(message) {
+        let Some((message, _)) = own_text(cause) else { continue };
+        if !text.trim_end_matches(": ").ends_with(&message) {
             text = format!("{text}{message}: ");
         }
-        next = cause.source();
     }
     concealed(text.trim_end_matches(": "))
 }
@@ -34,7 +34,6 @@ fn hidden(code: &str) -> String {
     let what = match code {
         "53100" => "its disk is full, ",
         "25006" => "it is read-only, ",
-        "42501" => "the role lacks a privilege, ",
         _ => "",
     };
     format!("{what}SQLSTATE {code}; the full message is on standard error of the load")

@@ -91,7 +91,7 @@ impl RunLog {
             {
                 let other: &str = other.try_get(0)?;
                 return Err(StoreError::refused(format!(
-                    "the ledger has loads of {other} into schema {tables:?}, and layout {layout} has no server column: \
+                    "the ledger has loads of {other} into schema {tables:?}, and layout {layout} has no server column\nhint: \
                      load events of {server} into another schema, such as --schema {layout}_{server}"
                 ))
                 .into());

@@ -2,12 +2,14 @@
 
 use crate::database::failure::classify::ErrorClass;
 use crate::database::failure::error::DatabaseError;
+use crate::database::failure::outage_kind::OutageKind;
 use crate::database::metrics::PoolMetrics;
 use crate::database::pool::connections::PoolSettings;
+use crate::database::pool::gate::span;
 use crate::database::pool::outage_settings::OutageSettings;
 use crate::database::session::deadline::Deadline;
 use crate::database::session::opener::{Opener, Session};
-use crate::error_chain::in_full;
+use crate::error_chain::{in_full, without_hint};
 use std::thread;
 use std::time::Instant;
 
@@ -21,10 +23,16 @@ pub(crate) fn first_connection(
     figures: &PoolMetrics,
 ) -> Result<Session, DatabaseError> {
     let begun = Instant::now();
-    let (mut failures, mut logged) = (0, String::new());
+    let (mut failures, mut logged) = (0, None);
     loop {
         let error = match opener.open(&Deadline::unbounded()) {
-            Ok(session) => return Ok(session),
+            Ok(session) => {
+                if let Some(kind) = logged {
+                    let seconds = begun.elapsed().as_secs_f64();
+                    log::warn!("database {} after {seconds:.0} s", OutageKind::end(kind));
+                }
+                return Ok(session);
+            }
             Err(error) => error,
         };
         failures += 1;
@@ -39,10 +47,11 @@ pub(crate) fn first_connection(
         if left.is_zero() {
             return Err(error);
         }
-        let (seconds, cause) = (left.as_secs_f64().ceil(), in_full(&error));
-        if cause != logged {
-            log::warn!("cannot connect to the database, retrying for {seconds:.0} s: {cause}");
-            logged = cause;
+        let kind = OutageKind::of(&error);
+        // The error at the end has the hint.
+        if logged.replace(kind).is_none() {
+            let cause = in_full(&error);
+            log::warn!("database {kind}: {}; retrying for {}", without_hint(&cause), span(left));
         }
         thread::sleep(trouble.retry.delay(failures, fastrand::f64()).min(left));
     }

@@ -5,13 +5,16 @@
 use crate::database::failure::classify::ErrorClass;
 use crate::database::failure::error::DatabaseError;
 use crate::database::failure::gate_error::GateError;
+use crate::database::failure::outage_kind::OutageKind;
+use crate::database::failure::public::in_public;
 use crate::database::pool::outages::{OutageLog, Outages};
 use crate::database::session::deadline::{Deadline, Waited};
+use crate::error_chain::{in_full, with_note};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The longest outage whose end is not logged.
+/// The longest outage that is not counted.
 const SHORT_OUTAGE_MAX: Duration = Duration::from_secs(1);
 
 /// Whether the database is available.
@@ -41,6 +44,30 @@ struct GateState {
     cause: Option<(Instant, Arc<DatabaseError>)>,
     /// The current outage lasts until a call succeeds, even if the gate opens and closes in between.
     outages: OutageLog,
+}
+
+/// An outage in progress, for displays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutageProgress {
+    pub kind: OutageKind,
+    /// The last cause, in a text that is safe to publish.
+    pub cause: String,
+    /// The time since it began.
+    pub elapsed: Duration,
+    /// The number of attempts to reach the database.
+    pub attempts: u32,
+    /// The time until the next attempt; none during one.
+    pub next_try: Option<Duration>,
+    /// The time until a load gives up.
+    pub left: Duration,
+}
+
+/// A time in minutes, or in seconds if it is no whole number of minutes.
+pub(crate) fn span(time: Duration) -> String {
+    match time.as_secs() {
+        seconds if seconds >= 120 && seconds % 60 == 0 => format!("{} min", seconds / 60),
+        _ => format!("{:.0} s", time.as_secs_f64().ceil()),
+    }
 }
 
 #[derive(Debug)]
@@ -120,8 +147,8 @@ impl AvailabilityGate {
         let ended = state.outages.end(SHORT_OUTAGE_MAX);
         drop(state);
         // Logs without the lock, which others wait for.
-        if let Some(length) = ended {
-            log::warn!("database reachable again after {:.0} s", length.as_secs_f64());
+        if let Some((length, kind)) = ended {
+            log::warn!("database {} after {:.0} s", kind.end(), length.as_secs_f64());
         }
     }
 
@@ -146,13 +173,12 @@ impl AvailabilityGate {
         self.away_timeout
     }
 
-    /// Counts a failure. Returns the time since the outage began and the number of failures in a row. None if the
-    /// gate is open.
-    pub(crate) fn count_failure(&self) -> Option<(Duration, u32)> {
+    /// Counts a failure. Returns the number of failures in a row. None if the gate is open.
+    pub(crate) fn count_failure(&self) -> Option<u32> {
         let mut state = self.lock();
-        let away = state.closed.as_ref().and(state.outages.since())?.elapsed();
+        state.closed.as_ref()?;
         state.failures = state.failures.saturating_add(1);
-        Some((away, state.failures))
+        Some(state.failures)
     }
 
     /// Records the time of the next probe.
@@ -160,12 +186,33 @@ impl AvailabilityGate {
         self.lock().next_probe = Some(time);
     }
 
-    /// The time since the outage began, and the time until the next probe unless one is in progress. None if the gate
-    /// is open.
-    pub(crate) fn away(&self) -> Option<(Duration, Option<Duration>)> {
+    /// The current outage. None if the gate is open.
+    pub(crate) fn away(&self) -> Option<OutageProgress> {
         let state = self.lock();
-        let away = state.closed.as_ref().and(state.outages.since())?.elapsed();
-        Some((away, state.next_probe.and_then(|next| next.checked_duration_since(Instant::now()))))
+        let since = state.closed.as_ref().and(state.outages.since())?;
+        let cause = state.cause.as_ref().map(|(_, cause)| Arc::clone(cause));
+        Some(OutageProgress {
+            kind: cause.as_ref().map_or(OutageKind::Unreachable, |cause| OutageKind::of(cause)),
+            cause: cause.map(|cause| in_public(&*cause)).unwrap_or_default(),
+            elapsed: since.elapsed(),
+            attempts: state.failures,
+            next_try: state.next_probe.and_then(|next| next.checked_duration_since(Instant::now())),
+            left: self.away_timeout.saturating_sub(since.max(state.success).elapsed()),
+        })
+    }
+
+    /// Logs the current outage, once.
+    pub(crate) fn log_outage(&self) {
+        let mut state = self.lock();
+        let Some(cause) = state.cause.as_ref().map(|(_, cause)| Arc::clone(cause)) else { return };
+        let kind = OutageKind::of(&cause);
+        let is_first = state.outages.log_once(kind);
+        drop(state);
+        if is_first {
+            let cause = in_full(&*cause);
+            let retrying = format!("; retrying for {}", span(self.away_timeout));
+            log::warn!("database {kind}: {}", with_note(&cause, &retrying));
+        }
     }
 
     /// Opens the gate, because the database responds. Until a call succeeds, another closing counts as the same

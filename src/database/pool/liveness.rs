@@ -91,9 +91,10 @@ impl LastHealth {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Checks, and keeps the result.
+    /// Checks within 10 s, and keeps the result.
     pub(crate) fn check(&self, opener: &Opener, deadline: &Deadline) -> Result<HealthStatus, DatabaseError> {
-        self.kept(check(opener, deadline))
+        let found = check(opener, &deadline.at_most_for(CHECK_MAX));
+        self.kept(found.map_err(|error| unanswered(error, deadline)))
     }
 
     /// Does the same on an open session. After an error the session is broken.
@@ -102,14 +103,9 @@ impl LastHealth {
         opener: &Opener,
         deadline: &Deadline,
         session: &mut Session,
-    ) -> Result<(), DatabaseError> {
-        let server = on_session(opener, deadline, session, |client| ask(client, 1));
-        let status = self.kept(server.map(HealthStatus::of))?;
-        match status.error {
-            Some(error) => log::warn!("Database health check failed: {error}"),
-            None => log::debug!("the database is healthy"),
-        }
-        Ok(())
+    ) -> Result<HealthStatus, DatabaseError> {
+        let server = on_session(opener, &deadline.at_most_for(CHECK_MAX), session, |client| ask(client, 1));
+        self.kept(server.map(HealthStatus::of).map_err(|error| unanswered(error, deadline)))
     }
 
     fn kept(&self, found: Result<HealthStatus, DatabaseError>) -> Result<HealthStatus, DatabaseError> {
@@ -122,6 +118,14 @@ impl LastHealth {
 
     pub(crate) fn keep(&self, status: HealthStatus) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
+    }
+}
+
+/// The error of a check that its own time limit ended, not the deadline of the caller.
+fn unanswered(error: DatabaseError, deadline: &Deadline) -> DatabaseError {
+    match error {
+        DatabaseError::Aborted if !deadline.is_over() => DatabaseError::NoAnswer(CHECK_MAX),
+        error => error,
     }
 }
 

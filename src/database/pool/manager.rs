@@ -8,7 +8,7 @@ use crate::database::metrics::PoolMetrics;
 use crate::database::pool::connections::{Connection, Pool, PoolSettings, PoolState, PooledSession};
 use crate::database::pool::first_connection::first_connection;
 use crate::database::pool::gate::AvailabilityGate;
-use crate::database::pool::liveness::{CHECK_MAX, HealthStatus, LastHealth, apart};
+use crate::database::pool::liveness::{HealthStatus, LastHealth, apart};
 use crate::database::pool::outage_settings::OutageSettings;
 use crate::database::pool::outages::Outages;
 use crate::database::pool::retry::RetryPolicy;
@@ -101,8 +101,13 @@ impl DatabaseManager {
         })?;
         log::info!("Database connected successfully");
         let health = Arc::<LastHealth>::default();
-        if let Err(error) = health.check_on(&opener, &Deadline::at_most(CHECK_MAX), &mut first) {
-            log::warn!("Database health check failed: {}", in_full(&error));
+        // The calls that follow fail with the same cause, so it is no warning here.
+        match health.check_on(&opener, &Deadline::unbounded(), &mut first) {
+            Ok(HealthStatus { error: None, .. }) => log::debug!("the database is healthy"),
+            Ok(HealthStatus { error: Some(error), .. }) => {
+                log::info!("Database health check failed: {error}");
+            }
+            Err(error) => log::info!("Database health check failed: {}", in_full(&error)),
         }
         let (gate, closings) = AvailabilityGate::new(trouble.away_timeout);
         let gate = Arc::new(gate);
@@ -175,19 +180,19 @@ impl DatabaseManager {
         let PoolState { total, active, idle, waiting } = self.pool_state();
         // With a smaller pool, the cause is the database or the network.
         let is_full = active >= self.shared.pool_settings.max;
-        let advice = if is_full { "; return connections sooner, or raise DATABASE_POOL_MAX" } else { "" };
+        let advice = if is_full { SHARE } else { "" };
         let what = format!(
             "no database connection available within {} s (pool: total {total}, active {active}, idle {idle}, \
-             others waiting {waiting}){advice}",
+             others waiting {waiting})",
             self.shared.pool_settings.connection_timeout.as_secs_f64()
         );
         match self.shared.gate.cause() {
             // It is not necessarily the reason, so its age is shown.
             Some((when, cause)) => {
                 let age = when.elapsed().as_secs();
-                StoreError::new(format!("{what}; the last failure was {age} s ago"), cause)
+                StoreError::new(format!("{what}; the last failure was {age} s ago{advice}"), cause)
             }
-            None => StoreError::plain(what),
+            None => StoreError::plain(what + advice),
         }
     }
 
@@ -223,8 +228,7 @@ impl DatabaseManager {
 
     /// Checks the health of the database on a separate connection, within 10 s.
     pub fn health_check(&self) -> HealthStatus {
-        let deadline = Deadline::at_most(CHECK_MAX);
-        match self.shared.health.check(&self.shared.caller.opener, &deadline) {
+        match self.shared.health.check(&self.shared.caller.opener, &Deadline::unbounded()) {
             Ok(status) => status,
             Err(error) => HealthStatus::failed(&error),
         }
@@ -238,7 +242,7 @@ impl DatabaseManager {
     /// The current state of the database.
     pub fn state(&self) -> DatabaseState {
         match self.shared.gate.away() {
-            Some((elapsed, next_try)) => DatabaseState::Away { elapsed, next_try },
+            Some(outage) => DatabaseState::Away(outage),
             None => self.shared.building.state().unwrap_or(DatabaseState::Present),
         }
     }
@@ -315,6 +319,8 @@ impl DatabaseManager {
     ) -> Result<T, StoreError> {
         let failed = |error| match error {
             DatabaseError::Aborted => StoreError::aborted(format!("{what} was cancelled")),
+            // It says what failed.
+            DatabaseError::Described(described) => described,
             error => {
                 let event = error.event();
                 StoreError::new(format!("{what} failed"), error).at_event(event)
@@ -377,6 +383,9 @@ impl DatabaseManager {
         result
     }
 }
+
+/// The hint if all connections are in use.
+const SHARE: &str = "\nhint: return connections sooner, or raise DATABASE_POOL_MAX";
 
 /// The limits of the interval at which idle connections are checked.
 const TRIM_MIN: Duration = Duration::from_millis(100);

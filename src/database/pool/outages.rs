@@ -1,5 +1,6 @@
 //! The outages of the database, which the gate records for reports.
 
+use crate::database::failure::outage_kind::OutageKind;
 use crate::database::failure::public::in_public;
 use jiff::Timestamp;
 use std::collections::VecDeque;
@@ -40,43 +41,66 @@ pub struct Outages {
 pub(crate) struct OutageLog {
     /// The outages that are over.
     over: VecDeque<Outage>,
-    current: Option<(Instant, Timestamp, String)>,
+    current: Option<CurrentOutage>,
     count: u64,
     length: Duration,
+}
+
+#[derive(Debug)]
+struct CurrentOutage {
+    since: Instant,
+    began: Timestamp,
+    cause: String,
+    /// The kind that the log names, once it does.
+    logged: Option<OutageKind>,
 }
 
 impl OutageLog {
     /// Starts an outage unless one is in progress.
     pub(crate) fn begin(&mut self, cause: &(dyn Error + 'static)) {
-        self.current.get_or_insert_with(|| (Instant::now(), Timestamp::now(), in_public(cause)));
+        self.current.get_or_insert_with(|| CurrentOutage {
+            since: Instant::now(),
+            began: Timestamp::now(),
+            cause: in_public(cause),
+            logged: None,
+        });
     }
 
     /// The start of the current outage.
     pub(crate) fn since(&self) -> Option<Instant> {
-        self.current.as_ref().map(|(since, ..)| *since)
+        self.current.as_ref().map(|current| current.since)
     }
 
-    /// Ends the current outage and returns its length. None if there was none, or if it was no longer than
-    /// `length_min`, which is not reported.
-    pub(crate) fn end(&mut self, length_min: Duration) -> Option<Duration> {
-        let (since, began, cause) = self.current.take()?;
+    /// Notes that the log names the current outage. False if it does already, or if there is none.
+    pub(crate) fn log_once(&mut self, kind: OutageKind) -> bool {
+        let current = self.current.as_mut().filter(|current| current.logged.is_none());
+        current.map(|current| current.logged = Some(kind)).is_some()
+    }
+
+    /// Ends the current outage. Returns its length and its kind if the log names it. One of at most `length_min` is not
+    /// counted.
+    pub(crate) fn end(&mut self, length_min: Duration) -> Option<(Duration, OutageKind)> {
+        let CurrentOutage { since, began, cause, logged } = self.current.take()?;
         let length = since.elapsed();
-        if length <= length_min {
-            return None;
+        if length > length_min {
+            self.keep(Outage { began, length, cause, is_over: true });
         }
+        logged.map(|kind| (length, kind))
+    }
+
+    fn keep(&mut self, outage: Outage) {
         self.count += 1;
-        self.length += length;
+        self.length += outage.length;
         if self.over.len() == OUTAGES_MAX {
             self.over.pop_front();
         }
-        self.over.push_back(Outage { began, length, cause, is_over: true });
-        Some(length)
+        self.over.push_back(outage);
     }
 
     pub(crate) fn outages(&self, is_unreachable: bool) -> Outages {
         let recent = self.over.iter().cloned().collect();
         let mut all = Outages { recent, count: self.count, length: self.length, is_unreachable };
-        if let Some((since, began, cause)) = &self.current {
+        if let Some(CurrentOutage { since, began, cause, .. }) = &self.current {
             let length = since.elapsed();
             all.count += 1;
             all.length += length;
@@ -97,7 +121,9 @@ mod tests {
         for number in 0..30 {
             log.begin(&io::Error::other(number.to_string()));
             log.begin(&io::Error::other("again"));
-            assert!(log.since().is_some() && log.end(Duration::ZERO).is_some());
+            assert!(log.since().is_some() && log.log_once(OutageKind::ReadOnly));
+            assert!(!log.log_once(OutageKind::NotReady), "once");
+            assert_eq!(log.end(Duration::ZERO).map(|(_, kind)| kind), Some(OutageKind::ReadOnly));
         }
         log.begin(&io::Error::other("a blink"));
         assert!(log.end(Duration::MAX).is_none() && log.end(Duration::ZERO).is_none());

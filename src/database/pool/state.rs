@@ -1,5 +1,6 @@
 //! The current state of the database, for displays.
 
+use crate::database::pool::gate::OutageProgress;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -8,13 +9,8 @@ use std::time::{Duration, Instant};
 pub enum DatabaseState {
     /// The database is reachable, or nothing else is known.
     Present,
-    /// The database is unreachable, and calls wait for it.
-    Away {
-        /// The time since the outage began.
-        elapsed: Duration,
-        /// The time until the next probe; none during a probe.
-        next_try: Option<Duration>,
-    },
+    /// The database is unusable, and calls wait for it.
+    Away(OutageProgress),
     /// The database builds a deferred index, and nothing is written.
     Building {
         /// The index.

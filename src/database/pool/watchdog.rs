@@ -4,7 +4,7 @@
 use crate::database::failure::error::DatabaseError;
 use crate::database::pool::connections::Pool;
 use crate::database::pool::gate::AvailabilityGate;
-use crate::database::pool::liveness::{CHECK_MAX, HealthStatus, LastHealth, apart};
+use crate::database::pool::liveness::{HealthStatus, LastHealth, apart};
 use crate::database::pool::retry::RetryPolicy;
 use crate::database::session::backend::awaits_standby;
 use crate::database::session::client::Client;
@@ -108,21 +108,21 @@ impl WatchLoop {
 
     /// Checks the health. None if the watchdog is to end.
     fn is_healthy(&self) -> Option<bool> {
-        match self.watched.health.check(&self.watched.opener, &self.deadline.at_most_for(CHECK_MAX)) {
-            Ok(status) => {
-                match &status.error {
-                    Some(error) => log::warn!("Database health check failed: {error}"),
-                    None => log::debug!("the database is healthy"),
-                }
-                Some(status.is_healthy())
-            }
-            Err(_) if self.deadline.is_over() => None,
-            Err(error) => {
-                // The gate stays open, because the connections of the writers may work.
-                log::warn!("Database health check failed: {}", in_full(&error));
-                Some(false)
-            }
+        let kept = || self.watched.health.get().and_then(|status| status.error);
+        let known = kept();
+        let found = match self.watched.health.check(&self.watched.opener, &self.deadline) {
+            Ok(status) => status.error,
+            Err(_) if self.deadline.is_over() => return None,
+            // The gate stays open, because the connections of the writers may work.
+            Err(error) => Some(in_full(&error)),
+        };
+        match &found {
+            // Each state once.
+            Some(error) if kept() == known => log::debug!("Database health check failed: {error}"),
+            Some(error) => log::warn!("Database health check failed: {error}"),
+            None => log::debug!("the database is healthy"),
         }
+        Some(found.is_none())
     }
 
     /// Probes with growing delays until the database responds. Returns false if the watchdog is to end.
@@ -131,14 +131,16 @@ impl WatchLoop {
             delay_max: self.watched.delays.delay_max.min(PROBE_DELAY_MAX),
             ..self.watched.delays
         };
-        while let Some((away, failures)) = self.watched.gate.count_failure() {
+        while let Some(failures) = self.watched.gate.count_failure() {
             // The first probe has no delay, because a single terminated backend is not an outage.
             let delay = match failures.saturating_sub(1) {
                 0 => Duration::ZERO,
                 earlier => delays.delay(earlier, fastrand::f64()),
             };
             self.watched.gate.probe_at(Instant::now() + delay);
-            self.log_outage(away, delay);
+            if !delay.is_zero() {
+                self.watched.gate.log_outage();
+            }
             if !self.deadline.sleep(delay) {
                 return false;
             }
@@ -149,10 +151,7 @@ impl WatchLoop {
                 }
                 Err(DatabaseError::Aborted) => return false,
                 Err(error) => {
-                    // The probe is also a health check. Its later failures are logged with the delays.
-                    if self.watched.health.get().is_none_or(|status| status.is_healthy()) {
-                        log::warn!("Database health check failed: {}", in_full(&error));
-                    }
+                    // The probe is also a health check. The log has its failure as that of the outage.
                     self.watched.health.keep(HealthStatus::failed(&error));
                     self.watched.gate.note(error);
                 }
@@ -174,15 +173,5 @@ impl WatchLoop {
         }
         let opened = self.watched.opener.open(&self.deadline).map(drop);
         opened.or_else(|error| if self.watched.pool.has_fit_one() { Ok(()) } else { Err(error) })
-    }
-
-    fn log_outage(&self, away: Duration, delay: Duration) {
-        let cause = self.watched.gate.cause().map(|(_, cause)| in_full(&*cause)).unwrap_or_default();
-        if delay.is_zero() {
-            log::warn!("database unreachable: {cause}");
-        } else {
-            let (away, delay) = (away.as_secs_f64(), delay.as_secs_f64());
-            log::warn!("database unreachable for {away:.0} s; retrying in {delay:.1} s: {cause}");
-        }
     }
 }

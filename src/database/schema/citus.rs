@@ -263,7 +263,7 @@ pub(crate) fn refuse_without_citus(client: &mut Client) -> Result<(), DatabaseEr
     if is_installed(client)? {
         return Ok(());
     }
-    let what = "this database has no Citus: run CREATE EXTENSION citus on the coordinator and on each worker, then \
+    let what = "this database has no Citus\nhint: run CREATE EXTENSION citus on the coordinator and on each worker, then \
                 add the workers on the coordinator with citus_add_node";
     Err(StoreError::refused(what).into())
 }

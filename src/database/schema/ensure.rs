@@ -135,8 +135,8 @@ impl WantedTables {
         self.refuse_misfits(&catalog, self.distribution, Lack::Added)?;
         if let Some(remedy) = &catalog.read_only {
             let what = format!(
-                "default_transaction_read_only is on for this role or database, so that nothing can be written; a role \
-                 with the privilege can run: {remedy}"
+                "default_transaction_read_only is on for this role or database, so nothing can be written\nhint: use \
+                 another role, or run: {remedy}"
             );
             return Err(StoreError::refused(what).into());
         }

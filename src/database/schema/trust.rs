@@ -155,7 +155,7 @@ pub(crate) fn check(
 /// The message about incompatible tables.
 pub(crate) fn incompatible(schemas: &Schemas, misfits: &[String]) -> String {
     format!(
-        "the tables in {schemas} are incompatible: {}; choose another schema with --schema{}, or see the required \
+        "the tables in {schemas} are incompatible: {}\nhint: choose another schema with --schema{}, or see the required \
          tables with 'aegis-kills schema print'",
         misfits.join("; "),
         if schemas.is_apart() { " and --ledger-schema" } else { "" }

@@ -56,6 +56,8 @@ impl Notices {
             self.standby_wait_cancelled.store(true, Ordering::Release);
         }
         match notice.parsed_severity() {
+            // The end of the connection follows, which is reported.
+            Some(Severity::Warning) if notice.code().code().starts_with("57P") => log::debug!("{notice}"),
             Some(Severity::Warning) => self.warnings.show(notice),
             // Such as "relation exists, skipping".
             _ => log::debug!("{notice}"),

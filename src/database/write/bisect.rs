@@ -200,7 +200,7 @@ impl Search<'_> {
         }
         let last = self.refused.last().map(|refused| format!(", the last one for: {}", refused.reason));
         let what = format!(
-            "the database refuses too many events of one segment: the search for them ended after {} s ({} so far{}); \
+            "the database refuses too many events of one segment: the search for them ended after {} s ({} so far{})\nhint: \
              lower KILLS_SEGMENT_BYTES, for example to 64KiB, so that fewer are in one transaction",
             elapsed.as_secs(),
             self.refused.len(),

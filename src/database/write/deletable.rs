@@ -52,7 +52,7 @@ pub(crate) fn check(client: &mut Client, scope: &DeleteScope) -> Result<LedgerCo
         ))?;
     }
     if catalog.distributed.distribution(*layout) == Distribution::Citus {
-        refuse("'delete' does not support tables that Citus distributes; hint: delete the rows with SQL, and the \
+        refuse("'delete' does not support tables that Citus distributes\nhint: delete the rows with SQL, and the \
                 rows of their segments in kill_load_segment"
             .to_owned())?;
     }
@@ -60,7 +60,7 @@ pub(crate) fn check(client: &mut Client, scope: &DeleteScope) -> Result<LedgerCo
         refuse(misfits)?;
     }
     if let Some(remedy) = &catalog.read_only {
-        refuse(format!("default_transaction_read_only is on for this role or database; hint: run {remedy}"))?;
+        refuse(format!("default_transaction_read_only is on for this role or database\nhint: run {remedy}"))?;
     }
     let table_schema = if catalog.columns("kill_load_run").contains_key("table_schema") {
         "run.table_schema"
@@ -94,7 +94,7 @@ fn refuse_without_privileges(client: &mut Client, tables: &[String]) -> Result<(
     let (role, quoted, lacking): (String, String, String) =
         (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
     Err(StoreError::refused(format!(
-        "the role {role} lacks SELECT or DELETE on {lacking}; hint: their owner can run: GRANT SELECT, DELETE ON \
+        "the role {role} lacks SELECT or DELETE on {lacking}\nhint: their owner can run: GRANT SELECT, DELETE ON \
          {lacking} TO {quoted}"
     ))
     .into())
@@ -118,7 +118,7 @@ fn refuse_other_server(
     };
     let other: String = row.try_get(0)?;
     Err(StoreError::refused(format!(
-        "schema {:?} holds the events of {other}, not of {server}; hint: use --server {other}, or choose the schema \
+        "schema {:?} holds the events of {other}, not of {server}\nhint: use --server {other}, or choose the schema \
          of {server} with --schema",
         scope.schemas.tables
     ))

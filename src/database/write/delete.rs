@@ -360,7 +360,7 @@ impl Statements {
         let (table, constraint) = (cause.table().unwrap_or_default(), cause.constraint().unwrap_or_default());
         let what = match cause.code().code() {
             "23503" | "23001" => format!(
-                "rows of the table {table} refer to events that are to be deleted (constraint {constraint}); hint: \
+                "rows of the table {table} refer to events that are to be deleted (constraint {constraint})\nhint: \
                  delete those rows first, or define the constraint with ON DELETE CASCADE"
             ),
             code if ["22", "23", "27", "44", "P0"].iter().any(|class| code.starts_with(class)) => {

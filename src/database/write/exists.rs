@@ -52,7 +52,7 @@ pub(crate) fn advised(schema: &str, error: Error) -> DatabaseError {
             return StoreError::new(
                 format!(
                     "row-level security hides rows in schema {schema:?} from this role, so their events cannot be \
-                     checked; use the owner of the tables or a role with BYPASSRLS"
+                     checked\nhint: use the owner of the tables or a role with BYPASSRLS"
                 ),
                 error,
             )
@@ -60,7 +60,7 @@ pub(crate) fn advised(schema: &str, error: Error) -> DatabaseError {
         }
         Some("42501") => {
             format!(
-                "this role cannot read the tables in schema {schema:?}; their owner can grant it USAGE and SELECT"
+                "this role cannot read the tables in schema {schema:?}\nhint: their owner can grant it USAGE on the schema and SELECT on the tables"
             )
         }
         _ => return error.into(),

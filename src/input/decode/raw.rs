@@ -3,14 +3,26 @@
 //! Invariant: `buffer[start..end]` was read from the source and not yet taken. `taken` counts the bytes before it.
 
 use std::io::{self, Read};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// Bytes read over all sources, up to 2 MiB ahead of the segments.
+/// Bytes read over all sources, up to 2 MiB ahead of the segments, and the current source.
 #[derive(Debug, Default)]
 pub(crate) struct ReadCounters {
     bytes_read: AtomicU64,
     pub(crate) bytes_uncompressed: AtomicU64,
+    current: Mutex<Option<CurrentSource>>,
+}
+
+/// The source that is being read, or the last one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CurrentSource {
+    /// From 1.
+    pub number: usize,
+    /// The number of sources to read.
+    pub count: usize,
+    /// The name of the file without its directory. None for standard input.
+    pub file_name: Option<String>,
 }
 
 impl ReadCounters {
@@ -22,6 +34,15 @@ impl ReadCounters {
     /// Bytes of uncompressed text.
     pub(crate) fn bytes_uncompressed(&self) -> u64 {
         self.bytes_uncompressed.load(Ordering::Relaxed)
+    }
+
+    /// The current source; none before the first is opened.
+    pub(crate) fn current(&self) -> Option<CurrentSource> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_current(&self, current: CurrentSource) {
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(current);
     }
 
     pub(crate) fn add_read(&self, count: u64) {

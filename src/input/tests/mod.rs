@@ -265,7 +265,7 @@ fn a_failing_read_keeps_its_cause_and_its_offset() {
     bench.fail(io::ErrorKind::TimedOut);
     assert_eq!(bench.next(), r#"0: line 1 at 0 "a\nbc""#);
     let Next::SourceFailed(error) = bench.segmenter.next() else { panic!("no failure") };
-    let expected = "<stdin>: reading failed at byte 4 of the uncompressed text, byte 4 of the input: fix the cause, \
+    let expected = "<stdin>: reading failed at byte 4 of the uncompressed text, byte 4 of the input\nhint: fix the cause, \
                     then run the same command again";
     assert_eq!(error.to_string(), expected);
     let cause = std::error::Error::source(&error).unwrap().downcast_ref::<io::Error>().unwrap();
@@ -309,7 +309,7 @@ fn reading_continues_after_a_missing_source() {
     let mut segmenter = Segmenter::new(reader, limits(99, 99), one_buffer(limits(99, 99)), never());
     let mut next = || show(segmenter.next());
     assert_eq!(next(), r#"0: line 1 at 0 "1\n2""#);
-    assert_eq!(next(), format!("{missing}: no such file: check the path, or use '-' for standard input"));
+    assert_eq!(next(), format!("{missing}\nhint: check the path, or use '-' for standard input"));
     assert!(next().contains("is a directory"));
     assert_eq!(next(), r#"1: line 1 at 0 "3\n""#);
     assert_eq!(next(), "end");

@@ -12,6 +12,8 @@ pub(crate) enum Activity {
     WaitingForTurn,
     /// Stores a segment, including retries.
     Writing,
+    /// Writes the rejects of a segment into the reject file, including the wait for its lock.
+    WritingRejects,
     /// Has ended.
     Ended,
 }

@@ -1,14 +1,15 @@
 //! The state of a running load, for observers.
 
 use crate::database::store::{FileCounts, SegmentHash};
-use crate::input::decode::raw::ReadCounters;
-use crate::pipeline::account::activity::{Activities, WriterActivity};
+use crate::input::decode::raw::{CurrentSource, ReadCounters};
+use crate::pipeline::account::activity::{Activities, Activity, WriterActivity};
 use crate::pipeline::account::counts::{Counts, Tally};
 use crate::pipeline::files::FileSegments;
 use crate::pipeline::rejects::kinds::{Reasons, RejectKinds};
 use crate::pipeline::reorder::InFlight;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use uuid::Uuid;
 
 /// The account of a run. Other threads may read it during the run.
@@ -20,6 +21,7 @@ pub(crate) struct Monitor {
     pub(crate) activities: Activities,
     pub(crate) awaited: Awaited,
     pub(crate) files: FileSegments,
+    pub(crate) findings: Findings,
     /// The size of the unchanged files.
     bytes_skipped: AtomicU64,
     /// Set when the reader starts.
@@ -29,6 +31,11 @@ pub(crate) struct Monitor {
 impl Monitor {
     pub(crate) fn counts(&self) -> Counts {
         self.tally.counts()
+    }
+
+    /// The source that is being read; none before the first.
+    pub(crate) fn source(&self) -> Option<CurrentSource> {
+        self.read.get().and_then(|read| read.current())
     }
 
     /// Returns the number of raw bytes read, compressed or not.
@@ -70,6 +77,14 @@ impl Monitor {
         self.activities.writers()
     }
 
+    /// Whether a writer has been waiting for the reject file for more than a second.
+    pub(crate) fn awaits_reject_file(&self) -> bool {
+        let waits = |writer: &WriterActivity| {
+            writer.activity == Activity::WritingRejects && writer.since.elapsed() > Duration::from_secs(1)
+        };
+        self.writers().iter().any(waits)
+    }
+
     /// Returns the number of segments claimed by other loads that the run waits for. 0 while there is other work.
     pub(crate) fn segments_claimed_elsewhere(&self) -> usize {
         self.awaited.0.load(Ordering::Relaxed)
@@ -78,6 +93,23 @@ impl Monitor {
     /// Returns the number of batches that are queued or being written.
     pub(crate) fn queue_depth(&self) -> usize {
         self.in_flight.len()
+    }
+}
+
+/// Counts of a verification or a deletion, for displays.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    pub(crate) missing: AtomicU64,
+    pub(crate) different: AtomicU64,
+    pub(crate) deleted: AtomicU64,
+}
+
+impl Findings {
+    /// Adds to the counts, one after the other.
+    pub(crate) fn add(&self, missing: u64, different: u64, deleted: u64) {
+        self.missing.fetch_add(missing, Ordering::Relaxed);
+        self.different.fetch_add(different, Ordering::Relaxed);
+        self.deleted.fetch_add(deleted, Ordering::Relaxed);
     }
 }
 

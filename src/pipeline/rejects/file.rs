@@ -47,7 +47,7 @@ fn is_false(value: &bool) -> bool {
 
 /// The reject file cannot be written.
 #[derive(Debug, thiserror::Error)]
-#[error("the reject file {path:?} can't be {what}; choose another path with --rejects")]
+#[error("the reject file '{path}' cannot be {what}\nhint: choose another path with --rejects", path = path.display())]
 pub(crate) struct RejectFileError {
     path: PathBuf,
     what: &'static str,
@@ -87,6 +87,11 @@ impl RejectFile {
 
     fn unchecked(path: PathBuf) -> Self {
         Self { path, file: Mutex::new(None), written: AtomicU64::new(0), whole: Mutex::default() }
+    }
+
+    /// The path as given. The file exists once there are rejects.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Returns the path once the file was created.

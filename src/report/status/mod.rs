@@ -37,6 +37,8 @@ pub(crate) struct RunFacts {
     pub layout: Layout,
     /// The dumps as text.
     pub sources: String,
+    /// The reject file, which exists once there are new rejects.
+    pub rejects_file: String,
 }
 
 /// The result of a run.

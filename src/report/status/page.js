@@ -6,6 +6,8 @@ const STATES = {
   rejects: 'Complete, with rejects', interrupted: 'Interrupted', failed: 'Failed', reject_limit: 'Stopped',
 };
 const ALERTS = ['away', 'failed', 'reject_limit', 'interrupted'];
+/* Rejects alone are amber: everything else is stored. */
+const isWarning = (status) => !ALERTS.includes(status.state) && status.rejects.file !== null;
 const OUTCOMES = [
   ['inserted', 'Inserted'], ['updated', 'Updated'], ['duplicate', 'Duplicate'], ['already_loaded', 'Already loaded'],
   ['rejected', 'Rejected'], ['unfinished', 'Pending'],
@@ -64,7 +66,8 @@ function rows(id, list) {
 }
 
 function counts(status) {
-  const list = OUTCOMES.filter(([key]) => key !== 'unfinished' || status.unfinished > 0);
+  const some = OUTCOMES.filter(([key]) => status[key] > 0);
+  const list = some.length ? some : OUTCOMES.slice(0, 1);
   rows('counts', list.map(([key, name]) => {
     const label = key !== 'unfinished' ? name : !status.database ? 'Can be loaded' : status.finished ? 'Unfinished' : name;
     return [[label, '', 'th'], [number(status[key]), 'number'], [null, 'share']];
@@ -82,12 +85,16 @@ function counts(status) {
 }
 
 function writers(status) {
-  const isAway = status.database && status.database.away_seconds !== null;
+  byId('writers-section').hidden = status.finished;
+  const outage = status.database && status.database.outage;
+  const isRead = status.bytes_total && status.bytes_read >= status.bytes_total;
   const doing = (writer) => ({
-    waiting: status.segments_awaited ? 'waiting for segments claimed by other loads' : 'waiting for input',
+    waiting: status.segments_awaited ? 'waiting for segments claimed by other loads'
+      : isRead ? 'idle: the input is read' : 'waiting for a segment',
     waiting_for_turn: `segment ${number(writer.segment)}: waiting for an earlier segment with the same event`,
-    writing: isAway ? `holding segment ${number(writer.segment)} until the database is reachable`
+    writing: outage ? `holding segment ${number(writer.segment)} until the database is back`
       : `writing segment ${number(writer.segment)}, ${counted(writer.events, 'event')}`,
+    writing_rejects: `writing the rejects of segment ${number(writer.segment)}`,
     ended: 'done',
   })[writer.doing] || writer.doing;
   rows('writers', status.writers.map((writer, index) => [
@@ -101,34 +108,36 @@ function database(status) {
   const about = status.database;
   document.querySelectorAll('.of-database').forEach((element) => { element.hidden = !about; });
   if (!about) return;
+  byId('pool-section').hidden = status.finished;
   const {pool, retries} = about;
   const values = (id, list) => rows(id, list.map(([name, value]) => [[name, '', 'th'], [value, 'number']]));
+  const positive = (name, value) => (value ? [[name, number(value)]] : []);
   values('pool', [
     ['In use', number(pool.active)], ['Idle', number(pool.idle)], ['Open', `${number(pool.total)} of ${number(pool.max)}`],
-    ['Waiting threads', number(pool.waiting)], ['Connection errors', number(about.connection_errors)],
+    ...positive('Waiting threads', pool.waiting), ...positive('Connection errors', about.connection_errors),
   ]);
-  const health = about.away_seconds !== null ? `unreachable for ${time(about.away_seconds)}` : about.healthy ? 'healthy' : 'unhealthy';
+  const outage = about.outage;
+  const health = outage ? `${outage.kind} for ${time(outage.seconds)}` : about.healthy ? 'healthy' : 'unhealthy';
   values('database', [
     ['Health', health], ['Last check', about.last_check ? moment(about.last_check) : 'not yet'],
-    ['Latency', about.latency_ms === null ? '–' : `${about.latency_ms.toFixed(2)} ms`],
-    ['Retries after outages', number(retries.away)], ['Retries after transient errors', number(retries.transient)],
+    ...(about.latency_ms === null ? [] : [['Latency', `${about.latency_ms.toFixed(2)} ms`]]),
+    ...positive('Retries after outages', retries.away), ...positive('Retries after transient errors', retries.transient),
   ]);
   byId('database').rows[0].cells[1].classList.toggle('alert-text', health !== 'healthy');
   const total = about.outages_total;
   const kept = about.outages.length < total ? `; the last ${number(about.outages.length)} are listed` : '';
-  write(byId('outages-summary'), total
-    ? `${counted(total, 'outage')}, ${time(about.outages_seconds)} in total${kept}.`
-    : 'None in this run.');
-  byId('outages-table').hidden = !total;
+  byId('outages-section').hidden = !total;
+  write(byId('outages-summary'), `${counted(total, 'outage')}, ${time(about.outages_seconds)} in total${kept}.`);
   rows('outages', about.outages.slice().reverse().map((outage) => [
     [moment(outage.began), '', 'th'], [time(outage.seconds) + (outage.over ? '' : ' so far'), 'number'], [outage.cause, 'wide'],
   ]));
 }
 
 function rejects(status) {
-  const {kinds, others} = status.rejects;
-  write(byId('rejects-summary'), kinds.length ? 'The reject file contains each reject completely.' : 'None so far.');
-  byId('rejects-table').hidden = !kinds.length;
+  const {kinds, others, file} = status.rejects;
+  byId('rejects-section').hidden = !kinds.length;
+  write(byId('rejects-summary'), file ? `The reject file ${file.name} contains each rejected event completely. To list the rejects:` : '');
+  show('rejects-command', file ? file.list_command : '');
   const reason = (kind) => [kind.field, kind.reason].filter(Boolean).join(': ') + (kind.sqlstate ? ` (SQLSTATE ${kind.sqlstate})` : '');
   const place = ({source, line, index}) => `${source}, line ${number(line)}` + (index === null ? '' : `, element ${number(index)}`);
   const list = kinds.map((kind) => [[number(kind.count), 'number'], [reason(kind), 'wide'], [place(kind.last), 'place']]);
@@ -222,22 +231,31 @@ function chart() {
   byId('chart-key').hidden = !away.length;
 }
 
+/* The file that is being read, and its number among several. */
+function file(status) {
+  const source = status.source;
+  if (!source || status.finished || source.count < 2) return '';
+  return `file ${number(source.number)} of ${number(source.count)}${source.name ? `: ${source.name}` : ''} · `;
+}
+
 function render(status) {
   latest = status;
   byId('main').hidden = false;
   document.body.classList.toggle('alert', ALERTS.includes(status.state));
+  document.body.classList.toggle('warning', isWarning(status));
   write(byId('state'), STATES[status.state] || status.state);
   write(byId('title'), status.title);
   const percent = status.bytes_total ? `${Math.min(100, Math.floor(100 * status.bytes_read / status.bytes_total))} % · ` : '';
   document.title = `${status.finished ? '' : percent}${STATES[status.state] || status.state} – aegis-kills`;
   const about = status.database;
-  const current = about && about.outages.find((outage) => !outage.over);
   const postgres = about && about.server_version ? ` · PostgreSQL ${about.server_version}` : '';
-  write(byId('detail'), about && about.away_seconds !== null && !status.finished
-    ? `Unreachable for ${time(about.away_seconds)}. No event is lost.`
-    : status.state === 'waiting' ? `${counted(status.segments_awaited, 'segment')} left. This load takes over unfinished segments.`
-    : `${status.server} · layout ${status.layout}${postgres}`);
-  const trouble = current ? current.cause : about && !about.healthy ? about.error : '';
+  const outage = about && !status.finished ? about.outage : null;
+  const waits = status.state === 'waiting'
+    ? `${counted(status.segments_awaited, 'segment')} left. This load takes over unfinished segments.` : '';
+  write(byId('detail'), outage
+    ? `For ${time(outage.seconds)}, attempt ${number(Math.max(1, outage.attempts))}. Without an answer the load ends with code 4 in ${time(outage.gives_up_seconds)}. No event is lost.`
+    : waits || `${file(status)}${status.server} · layout ${status.layout}${postgres}`);
+  const trouble = outage ? outage.cause : about && !about.healthy ? about.error : '';
   show('error', status.error || trouble);
   progress(status);
   counts(status);

@@ -4,6 +4,7 @@ use crate::database::pool::liveness::HealthStatus;
 use crate::database::pool::manager::DatabaseManager;
 use crate::database::pool::outages::Outages;
 use crate::database::pool::state::DatabaseState;
+use crate::input::decode::raw::CurrentSource;
 use crate::pipeline::account::activity::{Activity, WriterActivity};
 use crate::pipeline::account::counts::Counts;
 use crate::pipeline::rejects::kinds::{RejectKind, RejectKinds};
@@ -11,6 +12,7 @@ use crate::report::format::rfc3339;
 use crate::report::status::history::tenths;
 use crate::report::status::{Live, RunOutcome, lock};
 use crate::report::summary::RunStatus;
+use crate::shell::shell_quoted;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -40,6 +42,7 @@ impl Live {
             "server": self.facts.server.name(),
             "layout": self.facts.layout.name(),
             "sources": self.facts.sources,
+            "source": self.run.monitor.source().map(|source| source_in_progress(&source)),
             "started": rfc3339(self.started),
             "now": rfc3339(Timestamp::now()),
             "elapsed_seconds": tenths(self.begun.elapsed().as_secs_f64()),
@@ -55,7 +58,7 @@ impl Live {
             "segments": counts.segments,
             "segments_skipped": counts.segments_skipped,
             "bytes_read": self.run.monitor.bytes_read(),
-            "bytes_total": self.run.bytes_total,
+            "bytes_total": self.run.figures().bytes_total,
             "bytes_uncompressed": self.run.monitor.bytes_uncompressed(),
             "rates": {
                 "events_per_second": tenths(pace.events_per_second),
@@ -66,7 +69,7 @@ impl Live {
             "segments_awaited": self.run.monitor.segments_claimed_elsewhere(),
             "writers": self.run.monitor.writers().iter().map(writer).collect::<Vec<_>>(),
             "database": database.map(|manager| self.of_database(manager, &outages)),
-            "rejects": {"kinds": kinds, "others": rejects.others},
+            "rejects": {"kinds": kinds, "others": rejects.others, "file": self.rejects_file(&counts)},
             "history": seen.history.to_json(),
         })
     }
@@ -82,8 +85,8 @@ impl Live {
             Some(DatabaseState::Building { index, .. }) => {
                 return ("indexes", format!("Events stored; building index {index}"));
             }
-            Some(DatabaseState::Away { .. }) => {
-                return ("away", "Database unreachable; the load resumes when it is back".to_owned());
+            Some(DatabaseState::Away(outage)) => {
+                return ("away", format!("Database {}; the load resumes when it is back", outage.kind));
             }
             Some(DatabaseState::Present) | None => {}
         }
@@ -95,6 +98,13 @@ impl Live {
             (false, true) => ("loading", format!("Checking {sources} without a database")),
             (false, false) => ("loading", format!("Loading {sources}")),
         }
+    }
+
+    /// The reject file, if this run has written it, and a command that lists its rejects.
+    fn rejects_file(&self, counts: &Counts) -> Option<Value> {
+        let name = &self.facts.rejects_file;
+        let list = format!("jq -r '[.source, .line, .field, .reason] | @tsv' {}", shell_quoted(name));
+        (counts.rejected_new() > 0).then(|| json!({"name": name, "list_command": list}))
     }
 
     fn of_database(&self, manager: &DatabaseManager, outages: &Outages) -> Value {
@@ -128,6 +138,7 @@ impl Live {
             "latency_ms": server.map(|server| server.latency.as_secs_f64() * 1000.0),
             "last_check": health.as_ref().map(|health| rfc3339(health.last_check)),
             "away_seconds": away.map(|away| in_tenths(away.length)),
+            "outage": outage_in_progress(&manager.state()),
             "outages": recent,
             "outages_total": outages.count,
             "outages_seconds": in_tenths(outages.length),
@@ -148,7 +159,7 @@ impl Live {
 fn final_title(status: RunStatus, counts: &Counts, is_dry: bool) -> &'static str {
     let all_rejected = counts.rejected >= counts.events;
     match status {
-        RunStatus::Complete if counts.events == 0 => "Done: the input has no events",
+        RunStatus::Complete if counts.events == 0 => "Done: 0 events in the input",
         RunStatus::Complete if is_dry => "Done: every event can be loaded",
         RunStatus::Complete if all_rejected => "Done: nothing new; earlier runs rejected every event",
         RunStatus::Complete if counts.rejected > 0 => "Done: all but the rejects of earlier runs are stored",
@@ -165,11 +176,29 @@ fn final_title(status: RunStatus, counts: &Counts, is_dry: bool) -> &'static str
     }
 }
 
+fn source_in_progress(source: &CurrentSource) -> Value {
+    let CurrentSource { number, count, file_name } = source;
+    json!({"number": number, "count": count, "name": file_name.as_deref().map(shortened)})
+}
+
+fn outage_in_progress(state: &DatabaseState) -> Option<Value> {
+    let DatabaseState::Away(outage) = state else { return None };
+    Some(json!({
+        "kind": outage.kind.to_string(),
+        "cause": shortened(&outage.cause),
+        "seconds": in_tenths(outage.elapsed),
+        "attempts": outage.attempts,
+        "next_attempt_seconds": outage.next_try.map(in_tenths),
+        "gives_up_seconds": in_tenths(outage.left),
+    }))
+}
+
 fn writer(writer: &WriterActivity) -> Value {
     let doing = match writer.activity {
         Activity::Waiting => "waiting",
         Activity::WaitingForTurn => "waiting_for_turn",
         Activity::Writing => "writing",
+        Activity::WritingRejects => "writing_rejects",
         Activity::Ended => "ended",
     };
     let seconds = in_tenths(writer.since.elapsed());

@@ -10,6 +10,7 @@ fn summary(status: RunStatus) -> Summary {
         run: Uuid::nil(),
         server: Server::Europe,
         layout: Layout::Archive,
+        files: Some(1),
         counts,
         bytes_read: 52_100_000,
         bytes_uncompressed: 52_100_000,
@@ -20,6 +21,7 @@ fn summary(status: RunStatus) -> Summary {
         earlier_rejects: Vec::new(),
         reasons: RejectKinds::default(),
         error: None,
+        is_logged: false,
         database_failed: false,
         dry_run: false,
         next: NextCommands {

@@ -3,10 +3,12 @@
 #[cfg(test)]
 mod tests;
 
+use crate::database::pool::gate::OutageProgress;
 use crate::database::pool::state::DatabaseState;
+use crate::input::decode::raw::CurrentSource;
 use crate::pipeline::shutdown::Stopping;
 use crate::report::format::{bytes, bytes_of, counted, grouped, time};
-use crate::report::snapshot::RunSnapshot;
+use crate::report::snapshot::{RunSnapshot, RunTask};
 use crate::report::terminal::speed::Pace;
 use std::time::Duration;
 
@@ -22,8 +24,10 @@ const AWAY_MIN: Duration = Duration::from_secs(1);
 /// The progress at one time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Lines {
-    /// Progress and rates.
+    /// Progress, rates and times.
     pub(crate) advance: String,
+    /// The current file and the address of the page, if there are any.
+    pub(crate) source: Option<String>,
     /// Event outcomes.
     pub(crate) account: String,
     /// The activity, if it is not loading.
@@ -41,8 +45,8 @@ pub(crate) struct RunActivity {
 /// A piece of a line with its rank. If the line is too long, the pieces with the highest rank are left out first.
 struct LinePiece(u8, String);
 
-/// The lines for a terminal: ASCII, each shorter than `width`.
-pub(crate) fn lines(figures: &RunSnapshot, pace: &Pace, width: usize) -> Lines {
+/// The lines for a terminal, each shorter than `width`. Only names are not ASCII.
+pub(crate) fn lines(figures: &RunSnapshot, pace: &Pace, url: Option<&str>, width: usize) -> Lines {
     let room = width.saturating_sub(1);
     let mut advance = fit(advance(figures, pace), room, GAP);
     if let Some(fraction) = fraction(figures) {
@@ -52,18 +56,21 @@ pub(crate) fn lines(figures: &RunSnapshot, pace: &Pace, width: usize) -> Lines {
         }
     }
     let state = state(figures, pace).map(|state| RunActivity { text: shortened(state.text, room), ..state });
-    Lines { advance, account: fit(account(figures), room, GAP), state }
+    let source = source(figures, url);
+    let source = (!source.is_empty()).then(|| fit(source, room, GAP));
+    Lines { advance, source, account: fit(account(figures), room, GAP), state }
 }
 
 /// The progress in one line, for a log.
 pub(crate) fn one_line(figures: &RunSnapshot, pace: &Pace) -> String {
     let parts = [
         Some(fit(advance(figures, pace), usize::MAX, ", ")),
+        Some(fit(source(figures, None), usize::MAX, ", ")),
         Some(fit(account(figures), usize::MAX, ", ")),
         state(figures, pace).map(|state| state.text),
     ];
     let parts: Vec<String> = parts.into_iter().flatten().filter(|part| !part.is_empty()).collect();
-    format!("{}: {}", time(figures.elapsed), parts.join("; ").trim_start())
+    parts.join("; ").trim_start().to_owned()
 }
 
 /// The part of the input that is read, from 0 to 1, if the size is known.
@@ -93,19 +100,41 @@ fn bar(fraction: f64, width: usize) -> String {
 )]
 fn advance(figures: &RunSnapshot, pace: &Pace) -> Vec<LinePiece> {
     let mut pieces = Vec::new();
+    // A deletion by time reads nothing.
+    let reads = figures.source.is_some() || figures.task != RunTask::Delete;
     match (fraction(figures), figures.bytes_total) {
         (Some(fraction), Some(total)) => {
             // Rounded down, so that 100% means all.
             pieces.push(LinePiece(0, format!("{:>3}%", (fraction * 100.0) as u64)));
-            pieces.push(LinePiece(3, bytes_of(figures.bytes_read.min(total), total)));
+            pieces.push(LinePiece(4, bytes_of(figures.bytes_read.min(total), total)));
         }
-        _ => pieces.push(LinePiece(0, bytes(figures.bytes_read))),
+        _ if reads => pieces.push(LinePiece(0, bytes(figures.bytes_read))),
+        _ => {}
     }
-    pieces.push(LinePiece(1, format!("{} events/s", grouped(pace.events_per_second.round() as u64))));
-    pieces.push(LinePiece(4, format!("{}/s", bytes(pace.bytes_per_second.round() as u64))));
+    pieces.push(LinePiece(2, format!("{} events/s", grouped(pace.events_per_second.round() as u64))));
+    if reads {
+        pieces.push(LinePiece(5, format!("{}/s", bytes(pace.bytes_per_second.round() as u64))));
+    }
+    pieces.push(LinePiece(1, format!("{} elapsed", time(figures.elapsed))));
     if let Some(left) = pace.left {
-        pieces.push(LinePiece(2, format!("{} left", time(left))));
+        pieces.push(LinePiece(3, format!("{} left", time(left))));
     }
+    pieces
+}
+
+/// The current file and its number, and the address of the page.
+fn source(figures: &RunSnapshot, url: Option<&str>) -> Vec<LinePiece> {
+    let mut pieces = Vec::new();
+    if let Some(CurrentSource { number, count, file_name }) = &figures.source {
+        if *count > 1 {
+            pieces.push(LinePiece(
+                0,
+                format!("file {} of {}", grouped(*number as u64), grouped(*count as u64)),
+            ));
+        }
+        pieces.extend(file_name.iter().map(|name| LinePiece(1, name.clone())));
+    }
+    pieces.extend(url.map(|url| LinePiece(2, url.to_owned())));
     pieces
 }
 
@@ -117,11 +146,14 @@ fn account(figures: &RunSnapshot) -> Vec<LinePiece> {
             pieces.push(LinePiece(rank, format!("{what} {}", grouped(number))));
         }
     };
-    if figures.database.is_none() {
-        add(0, "events", counts.events);
-    } else {
-        add(0, "inserted", counts.inserted);
+    match figures.task {
+        RunTask::Load if figures.database.is_none() => add(0, "events", counts.events),
+        RunTask::Load => add(0, "inserted", counts.inserted),
+        RunTask::Verify => add(0, "compared", counts.events),
+        RunTask::Delete => add(0, "deleted", figures.deleted),
     }
+    add(1, "missing", figures.missing);
+    add(2, "different", figures.different);
     add(3, "updated", counts.updated);
     add(4, "duplicate", counts.duplicate);
     add(5, "already loaded", counts.already_loaded);
@@ -139,13 +171,9 @@ fn state(figures: &RunSnapshot, pace: &Pace) -> Option<RunActivity> {
     });
     let (text, is_trouble) = match (&figures.database, stopping) {
         (_, Some(stopping)) if figures.stopping == Some(Stopping::Failure) => (stopping, true),
-        (Some(DatabaseState::Away { elapsed, next_try }), stopping) if *elapsed >= AWAY_MIN => {
-            let next = match next_try {
-                Some(wait) => format!("retrying in {} s", wait.as_secs_f64().ceil()),
-                None => "retrying now".to_owned(),
-            };
+        (Some(DatabaseState::Away(outage)), stopping) if outage.elapsed >= AWAY_MIN => {
             let stopping = stopping.map(|stopping| format!("{stopping}; ")).unwrap_or_default();
-            (format!("{stopping}database unreachable for {}, {next}", time(*elapsed)), true)
+            (format!("{stopping}{}", self::outage(outage)), true)
         }
         (_, Some(stopping)) => (stopping, true),
         (Some(DatabaseState::Building { index, elapsed }), None) => {
@@ -157,7 +185,8 @@ fn state(figures: &RunSnapshot, pace: &Pace) -> Option<RunActivity> {
         }
         _ => match pace.stalled {
             Some(stalled) if figures.queue_depth > 0 => {
-                (format!("no progress for {}: waiting for the database", time(stalled)), true)
+                let awaited = if figures.awaits_reject_file { "reject file" } else { "database" };
+                (format!("no progress for {}: waiting for the {awaited}", time(stalled)), true)
             }
             Some(stalled) if !figures.is_all_read() => {
                 (format!("no progress for {}: waiting for input", time(stalled)), false)
@@ -170,6 +199,15 @@ fn state(figures: &RunSnapshot, pace: &Pace) -> Option<RunActivity> {
         },
     };
     Some(RunActivity { text, is_trouble })
+}
+
+fn outage(outage: &OutageProgress) -> String {
+    let OutageProgress { kind, elapsed, attempts, next_try, .. } = outage;
+    let next = match next_try {
+        Some(wait) => format!("retrying in {} s", wait.as_secs_f64().ceil()),
+        None => "retrying now".to_owned(),
+    };
+    format!("database {kind} for {}, attempt {}, {next}", time(*elapsed), attempts.max(&1))
 }
 
 /// Joins as many pieces as fit.
@@ -190,7 +228,19 @@ fn shortened(text: String, room: usize) -> String {
     if text.len() <= room {
         return text;
     }
-    cut(text.replace("database unreachable for ", "database down ").replace("retrying", "retry"), room)
+    let without_attempt = match text.split_once(", attempt ") {
+        Some((before, after)) => {
+            format!("{before}{}", after.trim_start_matches(|letter: char| letter.is_ascii_digit()))
+        }
+        None => text,
+    };
+    if without_attempt.len() <= room {
+        return without_attempt;
+    }
+    cut(
+        without_attempt.replace(" for ", " ").replace("unreachable", "down").replace("retrying", "retry"),
+        room,
+    )
 }
 
 /// Truncates a line. The text is ASCII, unless an index has another name.

@@ -27,15 +27,15 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Shows `run` on `screen`.
-    pub(crate) fn start(run: LiveRun, screen: Screen) -> io::Result<Self> {
+    /// Shows `run` on `screen`, with the address of its page if it has one.
+    pub(crate) fn start(run: LiveRun, screen: Screen, url: Option<String>) -> io::Result<Self> {
         let shown = screen.clone();
         let (mut speed, mut next_line) = (Speed::default(), LINE_INTERVAL);
         let show = move || {
             let figures = run.figures();
             let pace = speed.look(&figures);
             if shown.manner() == Manner::Drawn {
-                draw(&shown, &figures, &pace);
+                draw(&shown, &figures, &pace, url.as_deref());
             } else if figures.elapsed >= next_line {
                 shown.line(&visible(&lines::one_line(&figures, &pace)));
                 next_line = figures.elapsed + LINE_INTERVAL;
@@ -57,13 +57,13 @@ impl Drop for Progress {
     }
 }
 
-fn draw(screen: &Screen, figures: &RunSnapshot, pace: &Pace) {
+fn draw(screen: &Screen, figures: &RunSnapshot, pace: &Pace, url: Option<&str>) {
     if is_in_background() {
         // Another process uses the terminal now.
         return screen.forget();
     }
     let (Width(width), Height(height)) = terminal_size_of(io::stderr()).unwrap_or((Width(80), Height(24)));
-    let Lines { advance, account, state } = lines::lines(figures, pace, usize::from(width));
+    let Lines { advance, source, account, state } = lines::lines(figures, pace, url, usize::from(width));
     let state = state.map(|state| {
         let is_coloured = state.is_trouble && screen.has_colour();
         let text = visible(&state.text);
@@ -72,7 +72,8 @@ fn draw(screen: &Screen, figures: &RunSnapshot, pace: &Pace) {
     // A terminal with few lines shows the most important ones.
     let (advance, account) = (visible(&advance).into_owned(), visible(&account).into_owned());
     let account = (height >= 4 || state.is_none()).then_some(account);
-    let mut shown: Vec<String> = [Some(advance), account, state].into_iter().flatten().collect();
+    let source = source.filter(|_| height >= 6).map(|source| visible(&source).into_owned());
+    let mut shown: Vec<String> = [Some(advance), source, account, state].into_iter().flatten().collect();
     shown.truncate(usize::from(height).saturating_sub(1).max(1));
     screen.draw(&shown);
 }

@@ -11,8 +11,8 @@ const RATE_TIME: Duration = Duration::from_secs(10);
 /// The window of the time left. It is longer than that of the rates, so that the estimate is stable.
 const LEFT_TIME: Duration = Duration::from_mins(1);
 
-/// The minimum window of the time left, because the first seconds mostly fill the queue.
-const LEFT_TIME_MIN: Duration = Duration::from_secs(5);
+/// The minimum window of the time left.
+const LEFT_TIME_MIN: Duration = Duration::from_secs(1);
 
 /// The interval of samples.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
@@ -54,6 +54,8 @@ struct SpeedSample {
     events: u64,
     already_loaded: u64,
     bytes_read: u64,
+    /// Bytes read whose events are done. The first seconds fill the queue, so the bytes read are ahead of them.
+    bytes_done: u64,
     bytes_text: u64,
 }
 
@@ -65,6 +67,7 @@ impl Speed {
             events: figures.events_done(),
             already_loaded: figures.counts.already_loaded,
             bytes_read: figures.bytes_read,
+            bytes_done: figures.bytes_done(),
             bytes_text: figures.bytes_uncompressed,
         };
         if self.recent.0.is_empty() {
@@ -100,9 +103,9 @@ impl Speed {
     }
 
     fn left(&self, figures: &RunSnapshot, now: SpeedSample) -> Option<Duration> {
-        let remaining = figures.bytes_total?.saturating_sub(now.bytes_read);
+        let remaining = figures.bytes_total?.saturating_sub(now.bytes_done);
         let typical = self.typical.to(now);
-        let rate = typical.rate(|sample| sample.bytes_read);
+        let rate = typical.rate(|sample| sample.bytes_done);
         if typical.time() < LEFT_TIME_MIN || rate <= 0.0 || remaining == 0 || figures.stopping.is_some() {
             return None;
         }
@@ -157,7 +160,10 @@ impl SpeedSpan {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::database::failure::outage_kind::OutageKind;
+    use crate::database::pool::gate::OutageProgress;
     use crate::pipeline::account::counts::Counts;
+    use crate::report::snapshot::RunTask;
 
     const GB: u64 = 1_000_000_000;
 
@@ -195,6 +201,12 @@ mod tests {
                 queue_depth: 3,
                 segments_claimed_elsewhere: 0,
                 retries: 0,
+                task: RunTask::Load,
+                missing: 0,
+                different: 0,
+                deleted: 0,
+                source: None,
+                awaits_reject_file: false,
                 database: Some(database.clone()),
                 stopping: None,
             }
@@ -206,15 +218,24 @@ mod tests {
     }
 
     fn away() -> DatabaseState {
-        DatabaseState::Away { elapsed: Duration::from_secs(3), next_try: None }
+        DatabaseState::Away(OutageProgress {
+            kind: OutageKind::Unreachable,
+            cause: String::new(),
+            elapsed: Duration::from_secs(3),
+            attempts: 2,
+            next_try: None,
+            left: Duration::from_mins(4),
+        })
     }
 
     #[test]
     fn the_time_left_is_that_of_loading() {
         let mut run = Run::default();
-        let pace = run.advance(4, GB / 10, 0, &DatabaseState::Present);
-        assert_eq!(seconds_left(&pace), None, "too early");
-        let pace = run.advance(16, GB / 10, 0, &DatabaseState::Present);
+        let pace = run.advance(1, GB / 10, 0, &DatabaseState::Present);
+        assert_eq!(seconds_left(&pace), None, "no span of time yet");
+        let pace = run.advance(1, GB / 10, 0, &DatabaseState::Present);
+        assert_eq!(seconds_left(&pace), Some(98));
+        let pace = run.advance(18, GB / 10, 0, &DatabaseState::Present);
         assert_eq!(seconds_left(&pace), Some(80));
         assert!(
             (pace.events_per_second - 1e5).abs() < 1.0 && (pace.bytes_per_second - 5e8).abs() < 1.0,
@@ -227,9 +248,7 @@ mod tests {
         let mut run = Run::default();
         let pace = run.advance(8, 0, GB / 2, &DatabaseState::Present);
         assert_eq!((seconds_left(&pace), pace.is_skipping), (None, true));
-        let pace = run.advance(4, GB / 100, 0, &DatabaseState::Present);
-        assert_eq!(seconds_left(&pace), None);
-        let pace = run.advance(4, GB / 100, 0, &DatabaseState::Present);
+        let pace = run.advance(8, GB / 100, 0, &DatabaseState::Present);
         // 5.9 GB at 0.01 GB/s, although two thirds of the last seconds were fifty times as fast.
         assert!((580..=600).contains(&seconds_left(&pace).unwrap()), "{pace:?}");
         assert!(!run.advance(10, GB / 100, 0, &DatabaseState::Present).is_skipping);

@@ -63,8 +63,14 @@ impl Watch {
         }
         // Clear after a change of size, because terminals reflow their lines differently.
         let start = if self.size.replace(size) == Some(size) { "" } else { CLEAR };
-        let lines = clipped(&wrapped(&visible(&text), size.columns), size).join(&format!("{REST_OF_LINE}\n"));
-        format!("{BEGIN}{start}{HOME}{lines}{REST_OF_LINE}\n{BELOW}{END}")
+        // After the last column the cursor is still on it, so clearing the remainder would clear its letter.
+        let ended = |line: String| {
+            let rest = if line.chars().count() < size.columns { REST_OF_LINE } else { "" };
+            format!("{line}{rest}\n")
+        };
+        let lines: String =
+            clipped(&wrapped(&visible(&text), size.columns), size).into_iter().map(ended).collect();
+        format!("{BEGIN}{start}{HOME}{lines}{BELOW}{END}")
     }
 
     /// Records a report and sets its number of errors to that of the whole watch.
@@ -181,6 +187,24 @@ mod tests {
         let third = text(4, smaller);
         assert!(third.contains(CLEAR) && third.matches('\n').count() == 4, "{third:?}");
         assert!(!text(6, smaller).contains(CLEAR));
+    }
+
+    #[test]
+    fn a_line_of_the_full_width_keeps_its_last_letter() {
+        let error = "a cause whose line ends in the last column";
+        let columns = "Unhealthy: ".len() + error.len();
+        let mut terminal = vt100::Parser::new(cells(24), cells(columns), 0);
+        let mut watch = Watch::default();
+        for second in [0, 2] {
+            let text = watch.text(report(second, Some(error)), Some(TerminalSize { rows: 24, columns }));
+            terminal.process(text.replace('\n', "\r\n").as_bytes());
+        }
+        let shown = terminal.screen().contents();
+        assert_eq!(shown.lines().next(), Some(format!("Unhealthy: {error}").as_str()));
+    }
+
+    fn cells(number: usize) -> std::num::NonZero<u16> {
+        std::num::NonZero::new(u16::try_from(number).expect("small")).expect("some")
     }
 
     #[test]

@@ -40,7 +40,7 @@ fn postgresql_that_is_too_old() {
         ),
     ] {
         check(version, Err(name));
-        check(version, Err("too old; use PostgreSQL 12 or later"));
+        check(version, Err("too old\nhint: use PostgreSQL 12 or later"));
     }
 }
 
@@ -74,7 +74,7 @@ fn databases_that_lack_something() {
         ),
     ] {
         check(version, Err(words));
-        check(version, Err("; use PostgreSQL 12 or later, with or without Citus"));
+        check(version, Err("\nhint: use PostgreSQL 12 or later, with or without Citus"));
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 pub enum TlsError {
     /// There are no authorities to check the server's certificate with.
     #[error(
-        "sslmode={mode} needs the certificate of the authority that signed the server's: set \
+        "sslmode={mode} needs the certificate of the authority that signed the server's\nhint: set \
          sslrootcert=FILE (PGSSLROOTCERT){default}, or set sslrootcert=system for the authorities that this \
          machine trusts"
     )]
@@ -19,7 +19,7 @@ pub enum TlsError {
     },
     /// A mode without a check of the name. The authorities of the system sign certificates for anyone.
     #[error(
-        "sslmode={mode} is too weak for sslrootcert=system, whose authorities sign certificates for anyone; use \
+        "sslmode={mode} is too weak for sslrootcert=system, whose authorities sign certificates for anyone\nhint: use \
          sslmode=verify-full, or omit sslmode"
     )]
     WeakMode {
@@ -71,14 +71,14 @@ pub enum TlsError {
     NoKey,
     /// The authorities of this machine cannot be read.
     #[error(
-        "no authorities found on this machine for sslrootcert=system{why}; install ca-certificates, or name a file"
+        "no authorities found on this machine for sslrootcert=system{why}\nhint: install ca-certificates, or name a file"
     )]
     System {
         /// The cause.
         why: String,
     },
     /// A file that is missing or cannot be read.
-    #[error("{place} {path:?} can't be read: {why}")]
+    #[error("cannot use {place} '{path}': {why}", path = path.display())]
     File {
         /// The parameter or variable that names the file.
         place: String,
@@ -88,7 +88,7 @@ pub enum TlsError {
         why: String,
     },
     /// A private key that other users can read.
-    #[error("{place} {path:?} can be read by other users; run: chmod 600 {path} (640 if root owns it)")]
+    #[error("{place} '{path}' can be read by other users\nhint: run: chmod 600 {path} (640 if root owns it)", path = path.display())]
     OpenKey {
         /// The parameter or variable that names the file.
         place: String,
@@ -96,7 +96,8 @@ pub enum TlsError {
         path: PathBuf,
     },
     /// A key that does not belong to the certificate.
-    #[error("the client certificate {certificate:?} and the key {key:?} can't be used together: {why}")]
+    #[error("cannot use the client certificate '{certificate}' with the key '{key}': {why}\nhint: name a certificate and its own key with \
+     sslcert and sslkey", certificate = certificate.display(), key = key.display())]
     Pair {
         /// The certificate's file.
         certificate: PathBuf,

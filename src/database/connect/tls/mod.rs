@@ -25,6 +25,7 @@ use crate::database::connect::tls::error::TlsError;
 use crate::database::connect::tls::file::read_file;
 use crate::database::connect::tls::verifier::{Check, Verifier};
 use crate::database::connect::tls::versions::versions;
+use crate::error_chain::system_text;
 use crate::permissions::is_of_another;
 use postgres::Config;
 use postgres::config::{Host, SslMode, SslNegotiation};
@@ -176,7 +177,7 @@ impl Tls {
         let verifier = Verifier::new(check, roots, lists).map_err(|why| TlsError::File {
             place: place.to_owned(),
             path: file_of(authorities.as_ref()).to_owned(),
-            why: format!("{why}; certificates in PEM are needed"),
+            why: format!("{why}\nhint: {WANTED}"),
         })?;
         let identity = match mode {
             SslPolicy::Disable => None,
@@ -278,16 +279,17 @@ const WANTED: &str = "name a PEM file that this user can read";
 
 fn certificates(path: &Path, place: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let unreadable = |why: String| TlsError::File { place: place.to_owned(), path: path.to_owned(), why };
-    let bytes = read_file(path).map_err(|error| unreadable(format!("{error}; {WANTED}")))?;
+    let bytes =
+        read_file(path).map_err(|error| unreadable(format!("{}\nhint: {WANTED}", system_text(&error))))?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
     match found {
         Ok(found) if found.is_empty() => {
-            let why = "it holds no certificate in PEM; to convert one from DER, run: openssl x509 -inform DER \
+            let why = "it holds no certificate in PEM\nhint: to convert one from DER, run: openssl x509 -inform DER \
                        -in FILE -out NEW";
             Err(unreadable(why.to_owned()))
         }
         Ok(found) => Ok(found),
-        Err(error) => Err(unreadable(format!("it is not a certificate in PEM: {error}; {WANTED}"))),
+        Err(error) => Err(unreadable(format!("it is not a certificate in PEM: {error}\nhint: {WANTED}"))),
     }
 }
 
@@ -326,10 +328,12 @@ impl Identity {
 
 fn private_key(path: &Path, place: &str) -> Result<PrivateKeyDer<'static>, TlsError> {
     let unreadable = |why: String| TlsError::File { place: place.to_owned(), path: path.to_owned(), why };
-    let not_there = "; set sslkey to the private key of sslcert (the sslcert of Prisma is sslrootcert here)";
-    let file = fs::metadata(path).map_err(|error| unreadable(format!("{error}{not_there}")))?;
+    let not_there =
+        "\nhint: set sslkey to the private key of sslcert (the sslcert of Prisma is sslrootcert here)";
+    let file =
+        fs::metadata(path).map_err(|error| unreadable(format!("{}{not_there}", system_text(&error))))?;
     if !file.is_file() {
-        return Err(unreadable(format!("it is not a regular file; {WANTED}")));
+        return Err(unreadable(format!("it is not a regular file\nhint: {WANTED}")));
     }
     // As in libpq: keys of root are often readable by a group.
     let open_bits = if file.uid() == 0 { 0o037 } else { 0o077 };
@@ -339,20 +343,21 @@ fn private_key(path: &Path, place: &str) -> Result<PrivateKeyDer<'static>, TlsEr
     if is_of_another(&file) {
         let why = format!("it belongs to another user (id {}), who could have put it there", file.uid());
         return Err(unreadable(format!(
-            "{why}; run as that user, or run: chown \"$(id -u)\" {}",
+            "{why}\nhint: run as that user, or run: chown \"$(id -u)\" {}",
             path.display()
         )));
     }
-    let text = read_file(path).map_err(|error| unreadable(format!("{error}; {WANTED}")))?;
+    let text =
+        read_file(path).map_err(|error| unreadable(format!("{}\nhint: {WANTED}", system_text(&error))))?;
     let is_encrypted = ["BEGIN ENCRYPTED PRIVATE KEY", "Proc-Type: 4,ENCRYPTED"]
         .iter()
         .any(|mark| memchr::memmem::find(&text, mark.as_bytes()).is_some());
     if is_encrypted {
-        let why = "it is encrypted, and sslpassword is not supported; decrypt it with: openssl pkey -in KEY -out NEW";
+        let why = "it is encrypted, and sslpassword is not supported\nhint: decrypt it with: openssl pkey -in KEY -out NEW";
         return Err(unreadable(why.to_owned()));
     }
     PrivateKeyDer::from_pem_slice(&text)
-        .map_err(|_| unreadable(format!("it holds no private key in PEM; {WANTED}")))
+        .map_err(|_| unreadable(format!("it holds no private key in PEM\nhint: {WANTED}")))
 }
 
 fn client_config(

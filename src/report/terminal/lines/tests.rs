@@ -1,5 +1,6 @@
 //! Tests of the progress lines.
 
+use crate::database::failure::outage_kind::OutageKind;
 use crate::pipeline::account::counts::Counts;
 use crate::report::terminal::lines::*;
 
@@ -28,6 +29,12 @@ fn figures() -> RunSnapshot {
         queue_depth: 4,
         segments_claimed_elsewhere: 0,
         retries: 2,
+        task: RunTask::Load,
+        missing: 0,
+        different: 0,
+        deleted: 0,
+        source: Some(CurrentSource { number: 2, count: 14, file_name: Some("kills-2.ndjson.gz".to_owned()) }),
+        awaits_reject_file: false,
         database: Some(DatabaseState::Present),
         stopping: None,
     }
@@ -50,39 +57,48 @@ fn piped() -> RunSnapshot {
 
 #[test]
 fn lines_fit_the_terminal() {
-    for (width, advance, account) in [
+    for (width, advance, source, account) in [
         (
             200,
             "[============>                           ]   31%  12.8 of 41.2 GB  152,310 events/s  213.0 MB/s  \
-             2 min 10 s left",
+             1 min 20 s elapsed  2 min 10 s left",
+            "file 2 of 14  kills-2.ndjson.gz  http://127.0.0.1:8080/",
             "inserted 1,234,567  duplicate 1,204  already loaded 500,000  rejected 3  retries 2",
         ),
         (
             80,
-            " 31%  12.8 of 41.2 GB  152,310 events/s  213.0 MB/s  2 min 10 s left",
+            " 31%  12.8 of 41.2 GB  152,310 events/s  1 min 20 s elapsed  2 min 10 s left",
+            "file 2 of 14  kills-2.ndjson.gz  http://127.0.0.1:8080/",
             "inserted 1,234,567  duplicate 1,204  rejected 3  retries 2",
         ),
         (
             60,
-            " 31%  12.8 of 41.2 GB  152,310 events/s  2 min 10 s left",
+            " 31%  152,310 events/s  1 min 20 s elapsed  2 min 10 s left",
+            "file 2 of 14  kills-2.ndjson.gz  http://127.0.0.1:8080/",
             "inserted 1,234,567  duplicate 1,204  rejected 3  retries 2",
         ),
-        (40, " 31%  152,310 events/s  2 min 10 s left", "inserted 1,234,567  rejected 3"),
-        (24, " 31%  152,310 events/s", "inserted 1,234,567"),
-        (10, " 31%", "inserted "),
-        (1, "", ""),
+        (
+            40,
+            "[===>       ]   31%  1 min 20 s elapsed",
+            "file 2 of 14  kills-2.ndjson.gz",
+            "inserted 1,234,567  rejected 3",
+        ),
+        (24, "[====>          ]   31%", "file 2 of 14", "inserted 1,234,567"),
+        (10, " 31%", "file 2 of", "inserted "),
+        (1, "", "", ""),
     ] {
-        let lines = lines(&figures(), &pace(), width);
+        let lines = lines(&figures(), &pace(), Some("http://127.0.0.1:8080/"), width);
         assert_eq!((lines.advance.as_str(), lines.account.as_str()), (advance, account), "{width}");
+        assert_eq!(lines.source.as_deref(), Some(source), "{width}");
         assert_eq!(lines.state, None);
     }
     for width in 0..200 {
         for figures in
             [figures(), piped(), RunSnapshot { stopping: Some(Stopping::RejectLimit), ..figures() }]
         {
-            let lines = lines(&figures, &pace(), width);
+            let lines = lines(&figures, &pace(), None, width);
             let state = lines.state.map(|state| state.text).unwrap_or_default();
-            for line in [lines.advance, lines.account, state] {
+            for line in [lines.advance, lines.source.unwrap_or_default(), lines.account, state] {
                 assert!(line.is_ascii() && line.len() <= width.saturating_sub(1), "{width}: {line}");
             }
         }
@@ -91,30 +107,33 @@ fn lines_fit_the_terminal() {
 
 #[test]
 fn unknown_sizes_are_not_shown() {
-    let Lines { advance, .. } = lines(&piped(), &Pace { left: None, ..pace() }, 200);
-    assert_eq!(advance, "12.8 GB  152,310 events/s  213.0 MB/s");
+    let Lines { advance, .. } = lines(&piped(), &Pace { left: None, ..pace() }, None, 200);
+    assert_eq!(advance, "12.8 GB  152,310 events/s  213.0 MB/s  1 min 20 s elapsed");
     let empty = RunSnapshot { bytes_total: Some(0), bytes_read: 0, ..figures() };
-    assert_eq!(lines(&empty, &Pace::default(), 200).advance, "0 bytes  0 events/s  0 bytes/s");
+    assert_eq!(
+        lines(&empty, &Pace::default(), None, 200).advance,
+        "0 bytes  0 events/s  0 bytes/s  1 min 20 s elapsed"
+    );
     let grown = RunSnapshot { bytes_read: 50_000_000_000, ..figures() };
-    let grown = lines(&grown, &Pace::default(), 80).advance;
-    assert_eq!(grown, "[===============================]  100%  41.2 of 41.2 GB  0 events/s  0 bytes/s");
+    let grown = lines(&grown, &Pace::default(), None, 80).advance;
+    assert_eq!(grown, "[===========]  100%  41.2 of 41.2 GB  0 events/s  0 bytes/s  1 min 20 s elapsed");
     let nearly = RunSnapshot { bytes_read: 41_199_999_999, ..figures() };
-    assert!(lines(&nearly, &pace(), 40).advance.starts_with(" 99%"));
+    assert!(lines(&nearly, &pace(), None, 40).advance.contains(" 99%"));
 }
 
 #[test]
 fn a_dry_run_has_no_database() {
     let counts = Counts { events: 1000, rejected: 2, ..Counts::default() };
     let dry = RunSnapshot { counts, database: None, retries: 0, ..figures() };
-    assert_eq!(lines(&dry, &pace(), 200).account, "events 1,000  rejected 2");
+    assert_eq!(lines(&dry, &pace(), None, 200).account, "events 1,000  rejected 2");
 }
 
 #[test]
 fn the_state_is_described() {
     let away = |seconds, next_try: Option<u64>| {
-        let next_try = next_try.map(Duration::from_millis);
-        Some(DatabaseState::Away { elapsed: Duration::from_secs(seconds), next_try })
+        Some(DatabaseState::Away(outage(OutageKind::Unreachable, seconds, next_try)))
     };
+    let full = DatabaseState::Away(outage(OutageKind::OutOfDiskSpace, 12, Some(3200)));
     let building = Some(DatabaseState::Building {
         index: "kill_event_newest".to_owned(),
         elapsed: Duration::from_secs(65),
@@ -127,13 +146,19 @@ fn the_state_is_described() {
         (
             RunSnapshot { database: away(12, Some(3200)), ..base() },
             pace(),
-            "database unreachable for 12 s, retrying in 4 s",
+            "database unreachable for 12 s, attempt 5, retrying in 4 s",
+            true,
+        ),
+        (
+            RunSnapshot { database: Some(full), ..base() },
+            pace(),
+            "database out of disk space for 12 s, attempt 5, retrying in 4 s",
             true,
         ),
         (
             RunSnapshot { database: away(125, None), ..base() },
             pace(),
-            "database unreachable for 2 min 5 s, retrying now",
+            "database unreachable for 2 min 5 s, attempt 5, retrying now",
             true,
         ),
         (RunSnapshot { database: away(0, None), ..base() }, pace(), "", false),
@@ -144,6 +169,12 @@ fn the_state_is_described() {
             false,
         ),
         (base(), stalled, "no progress for 25 s: waiting for the database", true),
+        (
+            RunSnapshot { awaits_reject_file: true, ..base() },
+            stalled,
+            "no progress for 25 s: waiting for the reject file",
+            true,
+        ),
         (RunSnapshot { queue_depth: 0, ..base() }, stalled, "no progress for 25 s: waiting for input", false),
         (RunSnapshot { bytes_total: read, ..base() }, pace(), "input complete, 4 segments to write", false),
         (
@@ -191,28 +222,64 @@ fn the_state_is_described() {
         ),
     ] {
         let expected = (!text.is_empty()).then(|| RunActivity { text: text.to_owned(), is_trouble });
-        assert_eq!(lines(&figures, &pace, 80).state, expected);
+        assert_eq!(lines(&figures, &pace, None, 80).state, expected);
     }
 }
 
 #[test]
 fn a_narrow_terminal_gets_a_shorter_text() {
-    let database =
-        DatabaseState::Away { elapsed: Duration::from_secs(12), next_try: Some(Duration::from_secs(4)) };
-    let narrow = lines(&RunSnapshot { database: Some(database), ..figures() }, &pace(), 40).state;
-    assert_eq!(narrow.expect("a state").text, "database down 12 s, retry in 4 s");
+    for (width, text) in [
+        (60, "database unreachable for 12 s, attempt 5, retrying in 4 s"),
+        (50, "database unreachable for 12 s, retrying in 4 s"),
+        (40, "database down 12 s, retry in 4 s"),
+    ] {
+        let database = DatabaseState::Away(outage(OutageKind::Unreachable, 12, Some(4000)));
+        let narrow =
+            lines(&RunSnapshot { database: Some(database), ..figures() }, &pace(), None, width).state;
+        assert_eq!(narrow.expect("a state").text, text);
+    }
+}
+
+/// The fifth attempt of an outage. `next_try` is in milliseconds.
+fn outage(kind: OutageKind, seconds: u64, next_try: Option<u64>) -> OutageProgress {
+    let next_try = next_try.map(Duration::from_millis);
+    let left = Duration::from_mins(4);
+    OutageProgress {
+        kind,
+        cause: String::new(),
+        elapsed: Duration::from_secs(seconds),
+        attempts: 5,
+        next_try,
+        left,
+    }
+}
+
+#[test]
+fn a_verification_and_a_deletion_have_their_own_counts() {
+    let counts = Counts { events: 1000, ..Counts::default() };
+    let base = RunSnapshot { counts, retries: 0, ..figures() };
+    let verify = RunSnapshot { task: RunTask::Verify, missing: 3, different: 1, ..base.clone() };
+    assert_eq!(lines(&verify, &pace(), None, 80).account, "compared 1,000  missing 3  different 1");
+    let delete = RunSnapshot { task: RunTask::Delete, deleted: 990, ..base.clone() };
+    assert_eq!(lines(&delete, &pace(), None, 80).account, "deleted 990");
+    // A deletion by time has no dumps.
+    let by_time = RunSnapshot { source: None, bytes_total: None, bytes_read: 0, ..delete };
+    let Lines { advance, source, .. } = lines(&by_time, &Pace { left: None, ..pace() }, None, 80);
+    assert_eq!((advance.as_str(), source), ("152,310 events/s  1 min 20 s elapsed", None));
 }
 
 #[test]
 fn a_log_gets_one_line() {
     assert_eq!(
         one_line(&figures(), &pace()),
-        "1 min 20 s: 31%, 12.8 of 41.2 GB, 152,310 events/s, 213.0 MB/s, 2 min 10 s left; inserted 1,234,567, \
-         duplicate 1,204, already loaded 500,000, rejected 3, retries 2"
+        "31%, 12.8 of 41.2 GB, 152,310 events/s, 213.0 MB/s, 1 min 20 s elapsed, 2 min 10 s left; file 2 of 14, \
+         kills-2.ndjson.gz; inserted 1,234,567, duplicate 1,204, already loaded 500,000, \
+         rejected 3, retries 2"
     );
     let skipping = Pace { is_skipping: true, left: None, ..pace() };
     assert_eq!(
         one_line(&RunSnapshot { counts: Counts::default(), retries: 0, ..piped() }, &skipping),
-        "1 min 20 s: 12.8 GB, 152,310 events/s, 213.0 MB/s; inserted 0; skipping segments already loaded"
+        "12.8 GB, 152,310 events/s, 213.0 MB/s, 1 min 20 s elapsed; file 2 of 14, kills-2.ndjson.gz; inserted 0; \
+         skipping segments already loaded"
     );
 }

@@ -1,0 +1,43 @@
+//! The commands that a summary suggests.
+
+use crate::report::summary::{NextCommands, RunStatus, Summary};
+use crate::shell::shell_quoted;
+
+impl Summary {
+    /// The commands to run next, each with its purpose.
+    pub(crate) fn next_steps(&self) -> Vec<(&'static str, String)> {
+        let NextCommands { again, unlimited, load, load_piped, verify, health } = &self.next;
+        let of_input = |from_file, from_pipe| if verify.is_some() { from_file } else { from_pipe };
+        let rejects = self.rejects_file.as_ref().map(|path| shell_quoted(&path.to_string_lossy()));
+        let list = rejects.as_ref().map(|file| {
+            ("to list the rejects", format!("jq -r '[.source, .line, .field, .reason] | @tsv' {file}"))
+        });
+        let reload =
+            |file: &String| ("to load the corrected rejects", format!("jq -r .raw {file} | {load_piped}"));
+        match self.status {
+            RunStatus::Complete | RunStatus::Rejects if self.dry_run => {
+                vec![(of_input("to load it", "to load it, with the same input"), load.clone())]
+            }
+            RunStatus::Complete => verify.iter().map(|verify| ("to check it", verify.clone())).collect(),
+            RunStatus::Rejects => list.into_iter().chain(rejects.as_ref().map(reload)).collect(),
+            RunStatus::Interrupted => {
+                vec![(of_input("to resume", "to resume, with the same input"), again.clone())]
+            }
+            RunStatus::RejectLimit => {
+                let remainder = of_input(
+                    "to load the remaining events without a reject limit",
+                    "to load the remaining events without a reject limit, with the same input",
+                );
+                list.into_iter().chain([(remainder, unlimited.clone())]).collect()
+            }
+            RunStatus::Failed => {
+                let health = self.database_failed.then(|| ("to check the database", health.clone()));
+                let resume = of_input(
+                    "to resume after fixing the cause",
+                    "to resume after fixing the cause, with the same input",
+                );
+                health.into_iter().chain([(resume, again.clone())]).collect()
+            }
+        }
+    }
+}
