@@ -118,7 +118,7 @@ fn stop_request_during_an_index_build_stores_the_events_read() {
     wait_for_blocked_statement(&database, "create index");
     load.feed(&lines(21..31));
     eventually(SOON, "the events are read", || {
-        http::get(port, "/metrics").1.contains("aegis_kills_lines_total 30")
+        http::get(port, "/metrics").1.contains("aegis_kills_lines_total{server=\"americas\"} 30")
     });
     load.signal(Signal::SIGTERM);
     let ended = load.finish().expect(143);
