@@ -146,6 +146,20 @@ fn an_index_build_does_not_wait_for_a_standby() {
     await_standby(&cluster, "");
 }
 
+/// The URL of a database on two servers.
+fn url_of_both(primary: &Cluster, standby: &Cluster, database: &Database<'_>) -> String {
+    let directories =
+        [primary, standby].map(|cluster| cluster.directory().display().to_string().replace('/', "%2F"));
+    format!(
+        "postgresql:///{}?host={},{}&port={},{}&user=aegis",
+        database.name(),
+        directories[0],
+        directories[1],
+        primary.port(),
+        standby.port()
+    )
+}
+
 #[test]
 fn a_failover_that_lost_segments_is_reported() {
     let primary = Cluster::private(&[]);
@@ -155,16 +169,7 @@ fn a_failover_that_lost_segments_is_reported() {
     work.write("dump.ndjson", &dump);
     work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
     let standby = Cluster::standby_of(&primary);
-    let directories =
-        [&primary, &standby].map(|cluster| cluster.directory().display().to_string().replace('/', "%2F"));
-    let url = format!(
-        "postgresql:///{}?host={},{}&port={},{}&user=aegis",
-        database.name(),
-        directories[0],
-        directories[1],
-        primary.port(),
-        standby.port()
-    );
+    let url = url_of_both(&primary, &standby, &database);
     let program = in_small_steps(&work, &database).env("DATABASE_URL", &url);
     let ended = meanwhile(program, |ended| {
         steps(&database, 20, ended);
@@ -200,16 +205,7 @@ fn a_failover_that_lost_rewritten_segments_is_reported() {
     in_small_steps(&work, &database).expect(0);
     database.client().batch_execute("truncate kill_event, kill_player, kill_loot").expect("empty tables");
     let standby = Cluster::standby_of(&primary);
-    let directories =
-        [&primary, &standby].map(|cluster| cluster.directory().display().to_string().replace('/', "%2F"));
-    let url = format!(
-        "postgresql:///{}?host={},{}&port={},{}&user=aegis",
-        database.name(),
-        directories[0],
-        directories[1],
-        primary.port(),
-        standby.port()
-    );
+    let url = url_of_both(&primary, &standby, &database);
     let again = || in_small_steps(&work, &database).env("DATABASE_URL", &url).args(&["--force"]);
     let ended = meanwhile(again(), |ended| {
         let mut client = database.client();
