@@ -3,7 +3,8 @@
 use crate::event::forms::envelope::EventsAt;
 use crate::event::json::Cursor;
 use crate::event::kill_event::Event;
-use crate::event::line::{LineReader, ReadRules};
+use crate::event::line::LineReader;
+use crate::event::rules::ReadRules;
 use crate::event::server::Server;
 use crate::event::text::NulPolicy;
 

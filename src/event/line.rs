@@ -6,7 +6,7 @@ use crate::event::forms::reject_record;
 use crate::event::json::{Cursor, Parsed};
 use crate::event::kill_event::Event;
 use crate::event::parse;
-use crate::event::server::Server;
+use crate::event::rules::{Enclosing, ReadRules};
 use crate::event::text::NulPolicy;
 
 /// Maximum length of an array of events, which bounds memory use. The API's pages have at most 51.
@@ -30,23 +30,6 @@ pub struct Line<'e, 'a> {
     pub event: Result<&'e Event<'a>, Fault>,
 }
 
-/// The rules for finding and checking events.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct ReadRules<'r> {
-    /// The handling of NUL.
-    pub nul: NulPolicy,
-    /// The path to events in each value. Without it, events are at the top level.
-    pub events_at: Option<&'r EventsAt>,
-    /// The game server that events must not contradict.
-    pub server: Option<Server>,
-    /// Whether each event must name its game server.
-    pub must_name_server: bool,
-    /// The battle of events that name none.
-    pub battle: Option<i64>,
-    /// Whether each event must name its battle.
-    pub must_name_battle: bool,
-}
-
 /// Reads values: an event, an array of events, or white space. Caches from earlier values make later ones faster and do
 /// not change results.
 #[derive(Debug)]
@@ -56,13 +39,6 @@ pub struct LineReader<'a, 'r> {
 }
 
 type Each<'c> = &'c mut dyn FnMut(Line<'_, '_>);
-
-/// What the enclosing values say about an event.
-#[derive(Debug, Clone, Copy, Default)]
-struct Enclosing {
-    index: Option<usize>,
-    server: Option<Server>,
-}
 
 impl<'a, 'r> LineReader<'a, 'r> {
     /// Creates a reader with default rules.
@@ -176,7 +152,7 @@ fn read_event<'a>(
 ) -> Parsed<()> {
     cursor.peek();
     let (start, place) = (cursor.at(), cursor.place());
-    let result = parse::event(cursor, event).and_then(|()| apply_rules(event, rules, context));
+    let result = parse::event(cursor, event).and_then(|()| rules.apply(event, context));
     if let Err(fault) = &result {
         if fault.rejects_line() {
             return Err(fault.clone());
@@ -205,28 +181,6 @@ fn line<'e, 'a>(
     event: Result<&'e Event<'a>, Fault>,
 ) -> Line<'e, 'a> {
     Line { index: context.index, byte_offset, byte_len: text.len(), text, decoded: None, event }
-}
-
-/// Applies the rules and the properties of the enclosing values.
-fn apply_rules(event: &mut Event<'_>, rules: &ReadRules<'_>, context: Enclosing) -> Parsed<()> {
-    let named = parse::one_server(event.server, context.server).map_err(|fault| fault.within("server"))?;
-    event.server = named;
-    match (rules.server, named) {
-        (Some(expected), Some(named)) if expected != named => {
-            return Err(Fault::from(FaultKind::OtherServer { named, expected }).within("server"));
-        }
-        (_, None) if rules.must_name_server => {
-            return Err(Fault::from(FaultKind::NoServer).within("server"));
-        }
-        _ => {}
-    }
-    if event.battle_id.is_none() {
-        event.battle_id = rules.battle;
-        if rules.must_name_battle {
-            return Err(Fault::from(FaultKind::NoBattle).within("BattleId"));
-        }
-    }
-    Ok(())
 }
 
 /// Suggests the path to an event inside the value, if there seems to be one. All but the last `left` steps led to it.

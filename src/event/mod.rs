@@ -15,6 +15,7 @@ pub(crate) mod keys;
 pub(crate) mod kill_event;
 pub(crate) mod line;
 pub(crate) mod parse;
+pub(crate) mod rules;
 pub(crate) mod server;
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,8 @@ use crate::event::fault::Fault;
 use crate::event::first_server::first_named_server;
 use crate::event::forms::envelope::EventsAt;
 use crate::event::kill_event::{Event, Player};
-use crate::event::line::{Line, LineReader, ReadRules, decoded_text};
+use crate::event::line::{Line, LineReader, decoded_text};
+use crate::event::rules::ReadRules;
 use crate::event::text::NulPolicy;
 use serde_json::{Value, json};
 

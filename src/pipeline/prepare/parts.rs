@@ -2,7 +2,8 @@
 
 use crate::event::fault::{Fault, FaultKind};
 use crate::event::kill_event::Event;
-use crate::event::line::{Line, LineReader, ReadRules, decoded_text};
+use crate::event::line::{Line, LineReader, decoded_text};
+use crate::event::rules::ReadRules;
 use crate::event::server::Server;
 use crate::input::buffers::LARGE_CAPACITY;
 use crate::input::framing::framer::Span;

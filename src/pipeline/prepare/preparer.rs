@@ -2,7 +2,7 @@
 
 use crate::database::store::{ReadingDigest, SegmentHash};
 use crate::event::forms::envelope::EventsAt;
-use crate::event::line::ReadRules;
+use crate::event::rules::ReadRules;
 use crate::event::server::Server;
 use crate::event::text::NulPolicy;
 use crate::input::segment::Segment;

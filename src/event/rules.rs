@@ -1,0 +1,58 @@
+//! The rules for finding and checking events.
+
+use crate::event::fault::{Fault, FaultKind};
+use crate::event::forms::envelope::EventsAt;
+use crate::event::json::Parsed;
+use crate::event::kill_event::Event;
+use crate::event::parse;
+use crate::event::server::Server;
+use crate::event::text::NulPolicy;
+
+/// The rules for finding and checking events.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ReadRules<'r> {
+    /// The handling of NUL.
+    pub nul: NulPolicy,
+    /// The path to events in each value. Without it, events are at the top level.
+    pub events_at: Option<&'r EventsAt>,
+    /// The game server that events must not contradict.
+    pub server: Option<Server>,
+    /// Whether each event must name its game server.
+    pub must_name_server: bool,
+    /// The battle of events that name none.
+    pub battle: Option<i64>,
+    /// Whether each event must name its battle.
+    pub must_name_battle: bool,
+}
+
+/// What the enclosing values say about an event.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Enclosing {
+    pub(crate) index: Option<usize>,
+    pub(crate) server: Option<Server>,
+}
+
+impl ReadRules<'_> {
+    /// Applies the rules and the properties of the enclosing values.
+    pub(crate) fn apply(&self, event: &mut Event<'_>, context: Enclosing) -> Parsed<()> {
+        let named =
+            parse::one_server(event.server, context.server).map_err(|fault| fault.within("server"))?;
+        event.server = named;
+        match (self.server, named) {
+            (Some(expected), Some(named)) if expected != named => {
+                return Err(Fault::from(FaultKind::OtherServer { named, expected }).within("server"));
+            }
+            (_, None) if self.must_name_server => {
+                return Err(Fault::from(FaultKind::NoServer).within("server"));
+            }
+            _ => {}
+        }
+        if event.battle_id.is_none() {
+            event.battle_id = self.battle;
+            if self.must_name_battle {
+                return Err(Fault::from(FaultKind::NoBattle).within("BattleId"));
+            }
+        }
+        Ok(())
+    }
+}
