@@ -38,6 +38,20 @@ pub struct LineReader<'a, 'r> {
     rules: ReadRules<'r>,
 }
 
+/// A value that is not JSON.
+#[derive(Debug)]
+pub(crate) struct MalformedValue {
+    pub(crate) fault: Fault,
+    /// In an array: the index of the malformed element, and its start in the text. The elements before it were passed on.
+    pub(crate) element: Option<(usize, usize)>,
+}
+
+impl From<Fault> for MalformedValue {
+    fn from(fault: Fault) -> Self {
+        Self { fault, element: None }
+    }
+}
+
 type Each<'c> = &'c mut dyn FnMut(Line<'_, '_>);
 
 impl<'a, 'r> LineReader<'a, 'r> {
@@ -65,7 +79,7 @@ impl<'a, 'r> LineReader<'a, 'r> {
         event: &mut Event<'a>,
         mut each: impl FnMut(Line<'_, '_>),
     ) -> Result<(), Fault> {
-        self.read_value(line, 0, None, event, &mut each)?;
+        self.read_value(line, 0, None, event, &mut each).map_err(|malformed| malformed.fault)?;
         self.cursor.expect_end()
     }
 
@@ -77,15 +91,16 @@ impl<'a, 'r> LineReader<'a, 'r> {
     ///
     /// # Errors
     ///
-    /// The value is not JSON, or an array is too long. The caller must then discard the events of this value.
-    pub fn read_value(
+    /// The value is not JSON, or an array is too long. The caller must then discard the events of this value. It may keep
+    /// those before the malformed element of an array.
+    pub(crate) fn read_value(
         &mut self,
         text: &'a str,
         start: usize,
         index: Option<usize>,
         event: &mut Event<'a>,
         mut each: impl FnMut(Line<'_, '_>),
-    ) -> Result<usize, Fault> {
+    ) -> Result<usize, MalformedValue> {
         let marked = text;
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mark = marked.len() - text.len();
@@ -103,18 +118,32 @@ impl<'a, 'r> LineReader<'a, 'r> {
             });
             number += 1;
         };
-        let context = Enclosing { index, server: None };
-        match (first, rules.events_at) {
-            (None, _) => {}
-            (Some(_), Some(path)) => {
-                let walk = Walk { rules, path };
-                walk.read(cursor, event, path.steps(), context, &mut each)?;
+        let mut read = |cursor: &mut Cursor<'a>, index| {
+            let context = Enclosing { index, server: None };
+            match rules.events_at {
+                Some(path) => Walk { rules, path }.read(cursor, event, path.steps(), context, &mut each),
+                None => read_event(cursor, event, rules, context, &mut each),
             }
-            (Some(b'['), None) if index.is_none() => cursor.array(|cursor, index| {
-                bound_elements(index)?;
-                read_event(cursor, event, rules, Enclosing { index: Some(index), server: None }, &mut each)
-            })?,
-            (Some(_), None) => read_event(cursor, event, rules, context, &mut each)?,
+        };
+        match first {
+            None => {}
+            Some(b'[') if index.is_none() => {
+                let mut element = (0, cursor.at());
+                let array = cursor.array(|cursor, index| {
+                    cursor.peek();
+                    element = (index, cursor.at());
+                    bound_elements(index)?;
+                    read(cursor, Some(index))?;
+                    cursor.peek();
+                    element = (index + 1, cursor.at());
+                    Ok(())
+                });
+                array.map_err(|fault| {
+                    let (index, start) = element;
+                    MalformedValue { fault, element: Some((index, mark + start)) }
+                })?;
+            }
+            Some(_) => read(cursor, index)?,
         }
         if first.is_some_and(|first| !b"{[".contains(&first)) {
             cursor.expect_space()?;
@@ -208,20 +237,24 @@ fn read_rejected(
     }
 }
 
-/// Reads JSON decoded from a string. Invalid JSON counts as one rejected event.
+/// Reads the values of a text decoded from a string. Invalid JSON counts as one rejected event.
 fn read_decoded(text: &str, rules: &ReadRules<'_>, steps: &[PathStep], context: Enclosing, each: Each<'_>) {
     let mut cursor = Cursor::new(rules.nul);
     cursor.start_at(text, 0);
-    let checked = cursor.skip().and_then(|()| cursor.expect_end());
+    let checked = cursor.skip_all();
     let mut each = |line: Line<'_, '_>| each(Line { decoded: Some(0), ..line });
     let read = checked.and_then(|()| {
         cursor.start_at(text, 0);
-        cursor.peek();
         let mut event = Event::default();
-        match rules.events_at {
-            Some(path) => Walk { rules, path }.read(&mut cursor, &mut event, steps, context, &mut each),
-            None => read_top(&mut cursor, &mut event, rules, context, &mut each),
+        while cursor.peek().is_some() {
+            match rules.events_at {
+                Some(path) => {
+                    Walk { rules, path }.read(&mut cursor, &mut event, steps, context, &mut each)?
+                }
+                None => read_top(&mut cursor, &mut event, rules, context, &mut each)?,
+            }
         }
+        Ok(())
     });
     if let Err(fault) = read {
         each(line(text, 0, context, Err(fault.in_string())));

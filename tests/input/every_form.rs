@@ -24,8 +24,6 @@ struct Form {
     args: &'static [&'static str],
     /// The number of values that share a line.
     per_line: usize,
-    /// Whether malformed JSON costs all values of its line, not only the rest of it.
-    costs_line: bool,
     text: fn(&[Part]) -> Vec<u8>,
 }
 
@@ -48,7 +46,7 @@ const FORMS: [Form; 19] = [
     form("blank lines and spaces", 1, |parts| list(parts, "\n \t\r\n  ", "\t\n\n \r\n  ", " ")),
     form("lines that end in a comma", 1, |parts| list(parts, "", ",\n", "\n")),
     form("pages", 2, |parts| join(&pages(parts, |page| format!("[{page}]")))),
-    Form { costs_line: true, ..form("array on one line", ALL, |parts| list(parts, "[", ",", "]")) },
+    form("array on one line", ALL, |parts| list(parts, "[", ",", "]")),
     form("array over lines", 1, |parts| list(parts, "[", ",\n", "]\n")),
     form("array with brackets on lines", 1, |parts| list(parts, "[\r\n", ",\r\n", "\r\n]\r\n")),
     form("concatenated", ALL, |parts| list(parts, "", "", "")),
@@ -80,7 +78,7 @@ const FORMS: [Form; 19] = [
 ];
 
 const fn form(name: &'static str, per_line: usize, text: fn(&[Part]) -> Vec<u8>) -> Form {
-    Form { name, args: &[], per_line, costs_line: false, text }
+    Form { name, args: &[], per_line, text }
 }
 
 impl Part {
@@ -203,12 +201,9 @@ impl Form {
         if is_broken {
             (wrong, rejected) = (Some(1), 1);
             parts.insert(1, Part::Valid(other));
-        }
-        // In an array on one line, malformed JSON costs all values.
-        if is_broken && !self.costs_line {
-            // At the start of a page, or the end of a line, because the rest of the line is lost.
+            // The rest of its line is lost: a page, or one event after it.
             let at = match self.per_line {
-                ALL => parts.len(),
+                ALL => parts.len() - 1,
                 per_line => 2 + per_line % 2,
             };
             parts.insert(at, malformed);

@@ -49,9 +49,14 @@ fn check_in(layout: (Layout, oracle::Layout), line: &str, (policy, nul): (NulPol
             outcome
         }
         (Ok(outcome), Err(_)) if is_blank => outcome,
+        // The events before the malformed element of an array are kept.
+        (Err((_, mut outcome)), Err(_)) if !outcome.rows.events().is_empty() => {
+            outcome.rejects.push((Some(outcome.events.len() as u64), None));
+            outcome
+        }
         (Err(_), Err(_)) if !is_blank => Outcome { rejects: vec![(None, None)], ..Outcome::default() },
         (Ok(_), Err(error)) => panic!("accepted, but not JSON for serde_json: {error}: {}", head(line)),
-        (Err(fault), _) => panic!("rejected, but it is JSON: {fault}: {}", head(line)),
+        (Err((fault, _)), _) => panic!("rejected, but it is JSON: {fault}: {}", head(line)),
     };
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
     let has_more = value.is_err() && values.next().is_some_and(|first| first.is_ok());
@@ -65,9 +70,9 @@ fn check_in(layout: (Layout, oracle::Layout), line: &str, (policy, nul): (NulPol
 const USUAL: &str = include_str!("../fixtures/usual-event.json");
 
 /// Reads a line with a new reader. A reader that has read the line before, and one that has read another, must give the
-/// same result.
+/// same result. For malformed JSON, returns what came before.
 #[track_caller]
-fn read(layout: Layout, line: &str, policy: NulPolicy) -> Result<Outcome, Fault> {
+fn read(layout: Layout, line: &str, policy: NulPolicy) -> Result<Outcome, (Fault, Outcome)> {
     let outcome = read_after(&[], layout, line, policy);
     for before in [line, USUAL] {
         let again = read_after(&[before], layout, line, policy);
@@ -76,7 +81,12 @@ fn read(layout: Layout, line: &str, policy: NulPolicy) -> Result<Outcome, Fault>
     outcome
 }
 
-fn read_after(before: &[&str], layout: Layout, line: &str, policy: NulPolicy) -> Result<Outcome, Fault> {
+fn read_after(
+    before: &[&str],
+    layout: Layout,
+    line: &str,
+    policy: NulPolicy,
+) -> Result<Outcome, (Fault, Outcome)> {
     let (mut reader, mut event) = (LineReader::new(policy), Event::default());
     for line in before {
         // The result does not matter here, only the keys that the reader remembers.
@@ -84,15 +94,18 @@ fn read_after(before: &[&str], layout: Layout, line: &str, policy: NulPolicy) ->
     }
     let mut outcome = Outcome::default();
     let mut encoder = Encoder::new(layout, SERVER, policy, DuplicatePolicy::KeepFirst);
-    reader.read(line, &mut event, |found| {
+    let read = reader.read(line, &mut event, |found| {
         let index = found.index.map(|index| index as u64);
         outcome.events.push((index, found.byte_offset, found.text.to_owned()));
         match found.event.and_then(|event| encoder.encode(event, &mut outcome.rows)) {
             Ok(()) => {}
             Err(fault) => outcome.rejects.push((index, fault.field().map(str::to_owned))),
         }
-    })?;
-    Ok(outcome)
+    });
+    match read {
+        Ok(()) => Ok(outcome),
+        Err(fault) => Err((fault, outcome)),
+    }
 }
 
 /// Asserts that each event occurs once, in order, with its own text.

@@ -235,13 +235,24 @@ impl Run<'_> {
         self.text(line, bytes);
     }
 
-    /// Reads the values of a line in order. Invalid JSON rejects the rest of the line.
+    /// Reads the values of a line in order. Invalid JSON rejects the rest of the line, from the invalid element of an array
+    /// if an event comes before it.
     fn text(&mut self, line: u64, bytes: &[u8]) {
         let mut rest = bytes;
         loop {
             let read = json::read_line(rest);
             let several = matches!(read, Line::Rejected).then(|| json::first_value(rest)).flatten();
-            let Some((first, after)) = several else { return self.outcome(line, read) };
+            let Some((first, after)) = several else {
+                let elements = json::elements_before_fault(rest).unwrap_or_default();
+                if !matches!(read, Line::Rejected)
+                    || !elements.iter().any(|element| self.is_loaded(line, element))
+                {
+                    return self.outcome(line, read);
+                }
+                let index = elements.len() as u64;
+                self.outcome(line, Line::Json(elements));
+                return self.reject(line, Some(index), BTreeSet::new(), Certainty::LineOnly);
+            };
             let first = json::read_line(first);
             if matches!(first, Line::Rejected) {
                 return self.outcome(line, first);
@@ -264,18 +275,32 @@ impl Run<'_> {
         }
     }
 
+    /// What an element contains, if it is an object.
+    fn reading(&self, element: &Element) -> Option<Reading> {
+        let mut reading = event::read(self.layout, element.value.as_object()?, self.nul);
+        for path in &element.duplicates {
+            reading.doubts.entry(path.clone()).or_insert("a known key is there twice");
+        }
+        Some(reading)
+    }
+
+    fn is_faultless(&self, line: u64, index: Option<u64>, reading: &Reading) -> bool {
+        let is_rejected = || self.rejected_places.contains(&(line, index));
+        reading.faults.is_empty() && (reading.doubts.is_empty() || !is_rejected())
+    }
+
+    fn is_loaded(&self, line: u64, element: &Element) -> bool {
+        self.reading(element).is_some_and(|reading| self.is_faultless(line, element.index, &reading))
+    }
+
     fn element(&mut self, line: u64, element: Element) {
-        let Element { index, value, duplicates } = element;
-        let Some(event) = value.as_object() else {
+        let index = element.index;
+        let Some(reading) = self.reading(&element) else {
             self.reject(line, index, BTreeSet::new(), Certainty::Exact);
             return;
         };
-        let mut reading = event::read(self.layout, event, self.nul);
-        for path in duplicates {
-            reading.doubts.entry(path).or_insert("a known key is there twice");
-        }
         let doubt = reading.doubts.values().next().copied();
-        if reading.faults.is_empty() && !(doubt.is_some() && self.rejected_places.contains(&(line, index))) {
+        if self.is_faultless(line, index, &reading) {
             self.load(line, index, doubt, reading);
         } else {
             let mut fields = reading.faults;

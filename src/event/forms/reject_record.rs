@@ -42,6 +42,22 @@ pub(crate) fn read(text: &str) -> Option<Result<String, Fault>> {
         let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
         text.ok_or_else(|| FaultKind::RejectNotUtf8.into())
     } else {
-        Ok(raw.into_owned())
+        Ok(completed(raw.into_owned()))
     })
+}
+
+/// Completes the text of a reject that was the rest of a line in an array.
+#[cold]
+fn completed(raw: String) -> String {
+    let is_json = |text: &str| {
+        let mut cursor = Cursor::new(NulPolicy::Replace);
+        cursor.start_at(text, 0);
+        cursor.skip_all().is_ok()
+    };
+    if is_json(&raw) {
+        return raw;
+    }
+    let rest = raw.trim_end().trim_end_matches(',');
+    let texts = [rest.to_owned(), format!("[{rest}"), format!("[{rest}]")];
+    texts.into_iter().find(|text| is_json(text)).unwrap_or(raw)
 }

@@ -25,6 +25,16 @@ impl Cursor<'_> {
         }
     }
 
+    /// Moves past all values of the text.
+    pub(crate) fn skip_all(&mut self) -> Parsed<()> {
+        loop {
+            self.skip()?;
+            if self.peek().is_none() {
+                return Ok(());
+            }
+        }
+    }
+
     fn skip_object(&mut self) -> Parsed<()> {
         self.enter()?;
         let mut is_first = true;

@@ -231,5 +231,15 @@ fn lines_of_a_reject_file() {
     ] {
         assert_eq!(read_by(ReadRules::default(), &line), [expected], "{line}");
     }
+    // The rest of a line of an array, or of several values, after its correction.
+    for rest in [
+        format!("{event},"),
+        format!("{event},{event}"),
+        format!("{event},{event}]"),
+        format!("{event}{event}"),
+    ] {
+        let events = read_by(ReadRules::default(), &record(&rest, ""));
+        assert_eq!(events, ["1 0"; 2][..rest.matches("EventId").count()], "{rest}");
+    }
     assert_eq!(decoded_text(&record(&event, ""), 0, ReadRules::default()), Some(event));
 }

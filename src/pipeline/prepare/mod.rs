@@ -7,5 +7,6 @@ pub(crate) mod first_values;
 pub(crate) mod parts;
 pub(crate) mod prepared;
 pub(crate) mod preparer;
+pub(crate) mod span_text;
 #[cfg(test)]
 mod tests;

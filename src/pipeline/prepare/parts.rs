@@ -2,15 +2,15 @@
 
 use crate::event::fault::{Fault, FaultKind};
 use crate::event::kill_event::Event;
-use crate::event::line::{Line, LineReader, decoded_text};
+use crate::event::line::{Line, LineReader, MalformedValue, decoded_text};
 use crate::event::rules::ReadRules;
 use crate::event::server::Server;
 use crate::input::buffers::LARGE_CAPACITY;
-use crate::input::framing::framer::Span;
 use crate::input::segment::{LINE_MAX_BYTES, Segment};
 use crate::layout::encoder::Encoder;
 use crate::layout::rows::{Recode, Rows};
 use crate::pipeline::prepare::preparer::Preparer;
+use crate::pipeline::prepare::span_text::{Origin, SpanText, index_of, separators};
 use crate::pipeline::rejects::reject::{Reject, RejectCause};
 use std::borrow::Cow;
 use std::ops::Range;
@@ -209,43 +209,44 @@ impl SegmentParts {
         sink: &mut Option<RejectSink<'_>>,
     ) -> bool {
         let text = match whole {
-            Some(whole) => &whole[range.clone()],
-            None => match simdutf8::compat::from_utf8(&bytes[range.clone()]) {
-                Ok(text) => text,
-                Err(error) => {
-                    let fault = FaultKind::NotUtf8 { byte: error.valid_up_to() };
-                    self.reject_text(range, at.first_line + at.line, at.index, fault.into());
-                    return self.settle_rejects(sink);
-                }
-            },
+            Some(whole) => SpanText { text: &whole[range.clone()], range, not_utf8: None },
+            None => SpanText::valid(bytes, range),
         };
         // White space is left to the value, so that a reject contains it.
-        let skipped = separators(text);
-        let mut start = if text[..skipped].contains('\u{1e}') { skipped } else { 0 };
-        while start < text.len() {
-            let read = self.read_value(tools, text, start, range.start, &mut at);
+        let skipped = separators(text.text);
+        let mut start = if text.text[..skipped].contains('\u{1e}') { skipped } else { 0 };
+        while start < text.text.len() {
+            let read = self.read_value(tools, &text, start, &mut at);
             let is_wanted = self.fresh.is_empty() || self.settle_rejects(sink);
             match read {
                 _ if !is_wanted => return false,
                 // A comma is allowed at the end of a line.
-                Some(end) if text[end..].trim_ascii() != "," => start = end + separators(&text[end..]),
+                Some(end) if text.text[end..].trim_ascii() != "," => {
+                    start = end + separators(&text.text[end..])
+                }
                 _ => return true,
             }
+        }
+        if let Some(byte) = text.not_utf8 {
+            let line = at.first_line + at.line_at(text.text, start);
+            let fault = FaultKind::NotUtf8 { byte };
+            self.reject_text(text.range.start + start..text.range.end, line, at.index, fault.into());
+            return self.settle_rejects(sink);
         }
         true
     }
 
-    /// Reads the value at byte `start` of a text that begins at byte `base` of the segment. Returns its end. Malformed JSON
-    /// returns none and is rejected together with the rest of the text, because its end is unknown.
+    /// Reads the value at byte `start` of a text. Returns its end. Malformed JSON returns none and is rejected together
+    /// with the rest of the text, because its end is unknown.
     fn read_value<'s>(
         &mut self,
         tools: &mut Tools<'s, '_>,
-        text: &'s str,
+        span: &SpanText<'s>,
         start: usize,
-        base: usize,
         at: &mut Origin,
     ) -> Option<usize> {
         let Tools { reader, event, encoder, server } = tools;
+        let (text, base) = (span.text, span.range.start);
         let server = *server;
         let (events, stored) = (self.events, self.places.len());
         let value_line = at.line_at(text, start);
@@ -287,13 +288,19 @@ impl SegmentParts {
         });
         match result {
             Ok(end) => Some(end),
-            Err(fault) => {
+            // Without an event among them, the elements are probably no elements, as in a line of a log.
+            Err(MalformedValue { fault, element: Some((index, start)) }) if self.places.len() > stored => {
+                let line = at.first_line + at.line_at(text, start);
+                self.reject_text(base + start..span.range.end, line, Some(index), span.fault(fault));
+                None
+            }
+            Err(MalformedValue { fault, .. }) => {
                 self.events = events;
                 self.places.truncate(stored);
                 self.rows.truncate(stored);
                 self.fresh.clear();
                 let line = at.first_line + value_line;
-                self.reject_text(base + start..base + text.len(), line, at.index, fault);
+                self.reject_text(base + start..span.range.end, line, at.index, span.fault(fault));
                 None
             }
         }
@@ -331,38 +338,4 @@ impl SegmentParts {
         }
         true
     }
-}
-
-/// The place of a text in its source.
-struct Origin {
-    /// The number of the segment's first line.
-    first_line: u64,
-    /// Lines counted so far, from the segment's first one.
-    line: u64,
-    /// The number of bytes searched for line feeds. None if the text is one line.
-    counted: Option<usize>,
-    /// The array index, if the text is an element.
-    index: Option<usize>,
-}
-
-impl Origin {
-    /// Returns the number of lines from the segment's first one to byte `at` of the text.
-    fn line_at(&mut self, text: &str, at: usize) -> u64 {
-        if let Some(counted) = &mut self.counted
-            && at > *counted
-        {
-            self.line += memchr::memchr_iter(b'\n', &text.as_bytes()[*counted..at]).count() as u64;
-            *counted = at;
-        }
-        self.line
-    }
-}
-
-fn index_of(span: &Span) -> Option<usize> {
-    span.index.and_then(|index| usize::try_from(index).ok())
-}
-
-/// Returns the length of the separators at the start of a text.
-fn separators(text: &str) -> usize {
-    text.len() - text.trim_start_matches([' ', '\t', '\r', '\n', '\u{1e}']).len()
 }

@@ -211,3 +211,39 @@ fn events_in_strings_keep_their_places() {
     assert_eq!(found.raw.as_deref(), Some(event(2, "").as_str()));
     assert_eq!((found.index, found.text.clone()), (Some(1), 1..1 + line.len()));
 }
+
+/// Malformed JSON costs the rest of its line, from the malformed value on. The events before it are kept, also in an
+/// array.
+#[test]
+fn events_before_malformed_json_are_kept() {
+    let [one, two, three] = [1, 2, 3].map(|id| event(id, ""));
+    let broken = two.replace("\"TimeStamp\":", "\"TimeStamp\"");
+    let latin = two.replace('K', "\u{e9}").replace('\u{e9}', "\x00");
+    let latin: Vec<u8> = latin.bytes().map(|byte| if byte == 0 { 0xe9 } else { byte }).collect();
+    for broken in [broken.into_bytes(), latin, b"nul".to_vec(), two[..40].as_bytes().to_vec()] {
+        for (before, after, index) in [
+            (format!("[{one},"), format!(",{three}]"), Some(1)),
+            (format!(" [ {one} , {one}, "), format!(",{three}]"), Some(2)),
+            (one.clone(), three.clone(), None),
+            (format!("[{one}]"), format!("[{three}]"), None),
+        ] {
+            let text = [before.as_bytes(), &broken, after.as_bytes(), b"\n", three.as_bytes()].concat();
+            let cut = segment(text.clone());
+            let preparer = preparer(Layout::Archive);
+            let hash = preparer.hash(&cut);
+            let prepared = preparer.prepare(cut, hash);
+            let [reject] = &rejects(&prepared)[..] else { panic!("one: {before}{after}") };
+            let rest = text.iter().position(|byte| *byte == b'\n').unwrap();
+            assert_eq!(reject.text, before.len()..rest, "{}", String::from_utf8_lossy(&text));
+            assert_eq!((reject.line, reject.index), (1, index));
+            let stored = before.matches("EventId").count() as u64;
+            assert_eq!(prepared.batch.counts.events, stored + 2);
+        }
+    }
+    // No event comes before the fault, so the line is no array of events.
+    for line in ["[2024-08-18 20:45:46] INFO", "[1,{}", "[", "[,]"] {
+        let prepared = prepare(&preparer(Layout::Archive), line);
+        let [reject] = &rejects(&prepared)[..] else { panic!("one: {line}") };
+        assert_eq!((reject.text.clone(), reject.index), (0..line.len(), None));
+    }
+}

@@ -82,6 +82,28 @@ pub(super) fn first_value(text: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((value, rest))
 }
 
+/// The elements of an array before the first one that is invalid JSON. None if the text does not begin with an array.
+pub(super) fn elements_before_fault(text: &[u8]) -> Option<Vec<Element>> {
+    let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
+    let mut rest = text.trim_ascii_start().strip_prefix(b"[")?;
+    let mut elements = Vec::new();
+    loop {
+        let mut values = serde_json::Deserializer::from_slice(rest).into_iter::<IgnoredAny>();
+        if !matches!(values.next(), Some(Ok(_))) {
+            return Some(elements);
+        }
+        let (value, after) = rest.split_at(values.byte_offset());
+        // In an array, as the depth counts.
+        let Some(mut found) = parse(&[b"[", value, b"]"].concat()) else { return Some(elements) };
+        let Some(element) = found.pop() else { return Some(elements) };
+        elements.push(Element { index: Some(elements.len() as u64), ..element });
+        match after.trim_ascii_start().strip_prefix(b",") {
+            Some(after) => rest = after,
+            None => return Some(elements),
+        }
+    }
+}
+
 fn parse(text: &[u8]) -> Option<Vec<Element>> {
     let mut path = String::new();
     let mut duplicates = Vec::new();

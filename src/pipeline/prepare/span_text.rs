@@ -1,0 +1,70 @@
+//! A text of a segment, and its place.
+
+use crate::event::fault::{Fault, FaultKind};
+use crate::input::framing::framer::Span;
+use std::ops::Range;
+
+/// A text of a segment.
+pub(crate) struct SpanText<'s> {
+    /// The text, up to its first part that is not UTF-8.
+    pub(crate) text: &'s str,
+    /// Its place in the segment, including parts that are not UTF-8.
+    pub(crate) range: Range<usize>,
+    /// The first byte that is not UTF-8, counted from the start of the text.
+    pub(crate) not_utf8: Option<usize>,
+}
+
+impl<'s> SpanText<'s> {
+    pub(crate) fn valid(bytes: &'s [u8], range: Range<usize>) -> Self {
+        let bytes = &bytes[range.clone()];
+        let (valid, not_utf8) = match simdutf8::compat::from_utf8(bytes) {
+            Ok(_) => (bytes.len(), None),
+            Err(error) => (error.valid_up_to(), Some(error.valid_up_to())),
+        };
+        let mut text = str::from_utf8(&bytes[..valid]).unwrap_or_default();
+        if not_utf8.is_some() {
+            // A number or a word before the fault does not end there.
+            text = text.trim_end_matches(|last: char| last.is_ascii_alphanumeric() || "+-.\"".contains(last));
+        }
+        Self { text, range, not_utf8 }
+    }
+
+    /// The fault of a malformed value.
+    pub(crate) fn fault(&self, fault: Fault) -> Fault {
+        self.not_utf8.map_or(fault, |byte| FaultKind::NotUtf8 { byte }.into())
+    }
+}
+
+/// The place of a text in its source.
+pub(crate) struct Origin {
+    /// The number of the segment's first line.
+    pub(crate) first_line: u64,
+    /// Lines counted so far, from the segment's first one.
+    pub(crate) line: u64,
+    /// The number of bytes searched for line feeds. None if the text is one line.
+    pub(crate) counted: Option<usize>,
+    /// The array index, if the text is an element.
+    pub(crate) index: Option<usize>,
+}
+
+impl Origin {
+    /// Returns the number of lines from the segment's first one to byte `at` of the text.
+    pub(crate) fn line_at(&mut self, text: &str, at: usize) -> u64 {
+        if let Some(counted) = &mut self.counted
+            && at > *counted
+        {
+            self.line += memchr::memchr_iter(b'\n', &text.as_bytes()[*counted..at]).count() as u64;
+            *counted = at;
+        }
+        self.line
+    }
+}
+
+pub(crate) fn index_of(span: &Span) -> Option<usize> {
+    span.index.and_then(|index| usize::try_from(index).ok())
+}
+
+/// Returns the length of the separators at the start of a text.
+pub(crate) fn separators(text: &str) -> usize {
+    text.len() - text.trim_start_matches([' ', '\t', '\r', '\n', '\u{1e}']).len()
+}
