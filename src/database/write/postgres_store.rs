@@ -10,7 +10,7 @@ use crate::database::ledger::segments::{Ledger, SERVER_START};
 use crate::database::ledger::stored::{Expected, StoredCounts, StoredSegments, WrittenTo};
 use crate::database::options::{LoadedSegments, StoreSettings};
 use crate::database::pool::manager::DatabaseManager;
-use crate::database::schema::deferred_indexes::DeferredIndexes;
+use crate::database::schema::deferred_indexes::{DeferredIndexes, IndexBuild};
 use crate::database::schema::user_code::UserCode;
 use crate::database::session::client::Client;
 use crate::database::session::client_transaction::GenericClient as _;
@@ -20,7 +20,7 @@ use crate::database::store::{Batch, SegmentHash, SegmentStatus, Store, StoreErro
 use crate::database::write::refusals::Refusals;
 use crate::database::write::table_statements::WriteMode;
 use crate::database::write::writer::BatchWriter;
-use crate::error_chain::in_full;
+use crate::error_chain::{in_full, without_hint};
 use crate::layout::identifier::quote_identifier;
 use postgres::SimpleQueryMessage;
 use std::collections::HashSet;
@@ -109,7 +109,16 @@ impl PostgresStore {
 
     /// Builds missing indexes at the run's end. If another run is live, leaves them to it.
     pub(crate) fn build_indexes(&self) {
-        self.build_unless(OtherRuns::All);
+        match self.build_unless(OtherRuns::All) {
+            Some(IndexBuild::Locked(missing)) => log::warn!(
+                "missing indexes: {}; another session builds indexes, or holds the lock for it; queries are slow until they are \
+                 built\nhint: the next load builds those that are missing then, or run: {}",
+                missing.join(", "),
+                self.schema_apply
+            ),
+            Some(IndexBuild::LeftToRun) => log::info!("another load still runs and builds the missing indexes"),
+            _ => {}
+        }
     }
 
     /// The reject files of runs, as absolute paths, latest runs first.
@@ -211,15 +220,23 @@ impl PostgresStore {
         }
     }
 
-    fn build_unless(&self, others: OtherRuns) {
+    /// Returns the outcome, unless a failure was logged.
+    fn build_unless(&self, others: OtherRuns) -> Option<IndexBuild> {
         let _no_writes = self.writing.write();
-        if let Err(error) = self.deferred_indexes.build(&self.manager, others, &self.idle_deadline) {
-            log::warn!(
-                "{}; queries are slow until the next load has built the missing indexes, or: {}",
-                in_full(&error),
-                self.schema_apply
-            );
-        }
+        let (error, missing) = match self.deferred_indexes.build(&self.manager, others, &self.idle_deadline) {
+            Ok(IndexBuild::Failed(error, missing)) => {
+                (error, format!("; missing indexes: {}", missing.join(", ")))
+            }
+            Ok(built) => return Some(built),
+            Err(error) => (error, String::new()),
+        };
+        log::warn!(
+            "{}{missing}; queries are slow until they are built\nhint: the next load retries, or the owner of the tables can \
+             run: {}",
+            without_hint(&in_full(&error)),
+            self.schema_apply
+        );
+        None
     }
 }
 
@@ -256,7 +273,8 @@ impl Store for PostgresStore {
 
     fn catch_up(&self) {
         if self.deferred_indexes.is_due() {
-            self.build_unless(OtherRuns::Young);
+            // The end of the run reports what is missing then.
+            let _ = self.build_unless(OtherRuns::Young);
         }
     }
 
