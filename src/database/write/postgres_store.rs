@@ -127,15 +127,18 @@ impl PostgresStore {
     }
 
     /// Checks in a new session that the server has all segments that were reported as stored. Then waits until a
-    /// synchronous standby has them. Returns the counts of the segments that a failover or crash has lost.
-    pub(crate) fn confirm(&self) -> Result<StoredCounts, StoreError> {
+    /// synchronous standby has them. Returns the counts of the segments that a failover or crash has lost. Takes at most
+    /// `time_max`, if it is set; after that the error is that of an aborted call.
+    pub(crate) fn confirm(&self, time_max: Option<Duration>) -> Result<StoredCounts, StoreError> {
         let hashes: Arc<Vec<SegmentHash>> = Arc::new(self.stored.hashes());
         if hashes.is_empty() {
             return Ok(StoredCounts::default());
         }
+        let deadline =
+            time_max.map_or_else(|| self.deadline.clone(), |time_max| self.deadline.at_most_for(time_max));
         let (asked, run, run_table) = (Arc::clone(&self.scope), self.run, self.run_table.clone());
         let (found, current, server_start): (HashSet<SegmentHash>, HashSet<SegmentHash>, i64) =
-            self.manager.ask_apart("checking the stored segments", &self.deadline, move |client| {
+            self.manager.ask_apart("checking the stored segments", &deadline, move |client| {
                 let (mut found, mut current, mut start) = (HashSet::new(), HashSet::new(), None);
                 for hashes in hashes.chunks(QUESTION_MAX) {
                     let question = asked.question(hashes);
@@ -158,7 +161,7 @@ impl PostgresStore {
         // Changes no value. Its COMMIT waits until synchronous standbys have all earlier commits.
         let confirm = format!("UPDATE {} SET status = status WHERE id = $1", self.run_table);
         let (has_row, run) = (format!("SELECT FROM {} WHERE id = $1", self.run_table), self.run);
-        self.manager.run("confirming the stored segments", &self.deadline, move |client, _| {
+        self.manager.run("confirming the stored segments", &deadline, move |client, _| {
             if client.execute(&confirm, &[&run])? == 0 && client.query_opt(&has_row, &[&run])?.is_some() {
                 return Err(DatabaseError::LedgerDrops);
             }
