@@ -222,9 +222,8 @@ fn a_failover_that_lost_segments_of_a_stopped_load_is_reported() {
     assert!(summary.count("unfinished") > 0, "{summary:?}");
     let mut client =
         postgres::Client::connect(&standby.url(database.name()), postgres::NoTls).expect("a client");
-    let mut stored = || -> i64 {
-        client.query_one("select count(*) from kill_event", &[]).expect("a count").get(0)
-    };
+    let mut stored =
+        || -> i64 { client.query_one("select count(*) from kill_event", &[]).expect("a count").get(0) };
     assert_eq!(u64::try_from(stored()), Ok(summary.count("inserted")));
     load().expect(0).summary().check(&[("unfinished", 0)]);
     assert_eq!(u64::try_from(stored()), Ok(expect(&dump, Nul::Reject).loaded()));

@@ -116,7 +116,9 @@ impl PostgresStore {
                 missing.join(", "),
                 self.schema_apply
             ),
-            Some(IndexBuild::LeftToRun) => log::info!("another load still runs and builds the missing indexes"),
+            Some(IndexBuild::LeftToRun) => {
+                log::info!("another load still runs and builds the missing indexes");
+            }
             _ => {}
         }
     }
