@@ -273,6 +273,11 @@ impl DatabaseManager {
         self.shared.pool_settings
     }
 
+    /// The number of attempts of a call with transient errors.
+    pub(crate) fn attempts_max(&self) -> u32 {
+        self.shared.retry.attempts_max
+    }
+
     /// The metrics of the pool.
     pub fn figures(&self) -> &PoolMetrics {
         &self.shared.figures

@@ -1,6 +1,5 @@
 //! The [`Store`] for PostgreSQL. Falls back from one write mode to the next.
 
-use crate::database::failure::classify::ErrorClass;
 use crate::database::failure::error::DatabaseError;
 use crate::database::ledger::claims::{Answer, Claims, QUESTION_MAX};
 use crate::database::ledger::entries::{Entries, LedgerEntry, LedgerScope};
@@ -289,8 +288,8 @@ impl Store for PostgresStore {
         if self.has_written.swap(true, Ordering::Relaxed) {
             self.manager.open_minimum();
         }
-        let (writer, batch, refusals) =
-            (Arc::clone(&self.writer), Arc::clone(batch), Arc::<Refusals>::default());
+        let refusals = Arc::new(Refusals::new(self.manager.attempts_max()));
+        let (writer, batch) = (Arc::clone(&self.writer), Arc::clone(batch));
         let (hash, attempts) = (batch.hash, Arc::clone(&refusals));
         let written = self.manager.run("writing a segment", &self.deadline, move |client, progress| {
             write_once(&writer, client, progress, &batch, &refusals)
@@ -328,13 +327,11 @@ fn write_once(
         mode = match writer.attempt(client, progress, batch, mode, refusals) {
             Ok(written) => return Ok(written),
             Err(error) if mode == WriteMode::Direct && writer.may_merge(&error) => WriteMode::Merge,
-            Err(error)
-                if mode != WriteMode::Bisect
-                    && (error.class() == ErrorClass::Data || error.may_be_of_row()) =>
-            {
-                WriteMode::Bisect
+            Err(error) if mode != WriteMode::Bisect && refusals.is_of_row(&error) => WriteMode::Bisect,
+            Err(error) => {
+                refusals.note_failure(&error);
+                return Err(error);
             }
-            Err(error) => return Err(error),
         };
     }
 }
