@@ -7,9 +7,9 @@ use crate::pipeline::run_report::RunReport;
 use crate::pipeline::shutdown::ShutdownReason;
 use std::time::Duration;
 
-/// The longest confirmation of a run that a signal has interrupted. The database may be stopping at the same time. The drain
-/// timeout can end it earlier.
-const INTERRUPTED_MAX: Duration = Duration::from_secs(5);
+/// The longest confirmation of a run that was stopped. After a signal, the database may be stopping at the same time, and the
+/// drain timeout can end the confirmation earlier.
+const STOPPED_MAX: Duration = Duration::from_secs(5);
 
 /// Looks up everything that the run reported as stored. Missing events become unfinished, and the run fails.
 ///
@@ -17,8 +17,10 @@ const INTERRUPTED_MAX: Duration = Duration::from_secs(5);
 pub(crate) fn confirm(store: &PostgresStore, report: &mut RunReport) {
     let time_max = match report.halted {
         Some(ShutdownReason::Failed(_) | ShutdownReason::Panicked(_)) => return,
-        Some(ShutdownReason::Signal(_)) => Some(INTERRUPTED_MAX),
-        Some(ShutdownReason::RejectLimit | ShutdownReason::RejectBytes(_)) | None => None,
+        Some(ShutdownReason::Signal(_) | ShutdownReason::RejectLimit | ShutdownReason::RejectBytes(_)) => {
+            Some(STOPPED_MAX)
+        }
+        None => None,
     };
     let error = match store.confirm(time_max) {
         Ok(missing) if missing.segments == 0 => return,
@@ -35,7 +37,7 @@ pub(crate) fn confirm(store: &PostgresStore, report: &mut RunReport) {
                 counts.events
             ))
         }
-        // The stop was requested, so it is no failure that the database is unavailable now.
+        // The run has its reason to end, so it is no failure that the database is unavailable now.
         Err(error) if time_max.is_some() && error.kind() == FailureKind::Passing => {
             let cause = in_full(&error);
             return log::warn!("the stored events are not confirmed: {}", without_hint(&cause));
