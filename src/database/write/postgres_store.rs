@@ -116,7 +116,7 @@ impl PostgresStore {
                 self.schema_apply
             ),
             Some(IndexBuild::LeftToRun) => {
-                log::info!("another load still runs and builds the missing indexes");
+                log::info!("another load still runs: the last one to end builds the missing indexes");
             }
             _ => {}
         }
