@@ -13,7 +13,9 @@ use crate::database::schema::inspect::Addition;
 use crate::database::schema::locate::{self, Located};
 use crate::database::schema::misfits::Lack;
 use crate::database::schema::trust::TrustError;
-use crate::database::schema::{access, citus, deferred_indexes as indexes, inspect, misfits, size};
+use crate::database::schema::{
+    access, citus, deferred_indexes as indexes, inspect, misfits, size, user_code,
+};
 use crate::database::session::deadline::Deadline;
 use crate::database::session::opener::Opener;
 use crate::database::store::StoreError;
@@ -29,7 +31,8 @@ use std::time::Duration;
 pub struct Inspection {
     /// The ledger's row of the run that started last.
     pub last_run: Option<Value>,
-    /// Messages about missing or invalid indexes, and about parts that the ledger of an earlier version lacks.
+    /// Messages about missing or invalid indexes, about parts that the ledger of an earlier version lacks, and about triggers
+    /// and rules of users on the ledger.
     pub index_faults: Vec<String>,
     /// Why no load can write the existing tables, if so.
     pub misfits: Option<String>,
@@ -161,6 +164,7 @@ impl HealthProbe {
                 index_faults
                     .push(format!("{name} is missing: the owner can add it with: aegis-kills schema apply"));
             }
+            index_faults.extend(user_code::of_ledger(client, &schemas.ledger)?);
             let misfits = misfits::misfits(&catalog, layout, &schemas, Distribution::OneServer, Lack::Misfit);
             let distribution = catalog.distributed.distribution(layout);
             let nodes = citus::nodes(client)?;

@@ -297,3 +297,31 @@ fn a_load_survives_a_killed_postmaster() {
         cluster.start();
     });
 }
+
+/// The log claims that other calls succeed only if one has since the wait began.
+#[test]
+fn a_wait_for_a_connection_while_no_call_succeeds_is_logged_as_such() {
+    let database = Cluster::shared().database("full_pool");
+    let work = Workplace::new();
+    work.write("dump.ndjson", generated(100, 77, 0.0));
+    work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
+    let mut client = database.client();
+    let mut lock = client.transaction().expect("a transaction");
+    lock.batch_execute("lock table kill_loot in exclusive mode").expect("a lock");
+    let program = in_small_steps(&work, &database)
+        .env("DATABASE_POOL_MIN", "1")
+        .env("DATABASE_POOL_MAX", "1")
+        .env("DATABASE_CONNECTION_TIMEOUT", "500");
+    let ended = meanwhile(program, |ended| {
+        let waiting = "select from pg_stat_activity where wait_event_type = 'Lock' and query like 'COPY%'
+                       and datname = current_database()";
+        let mut watcher = database.client();
+        eventually(Duration::from_mins(1), "a writer waits for the table", || {
+            ended() || !watcher.query(waiting, &[]).expect("sessions").is_empty()
+        });
+        // The duration of the fault, not a wait for a condition: the others wait for a connection twice.
+        thread::sleep(Duration::from_secs(2));
+        lock.rollback().expect("the lock is given back");
+    });
+    ended.expect(0).says(&["still waiting, although no call has succeeded for "]);
+}

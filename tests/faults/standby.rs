@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::generated;
 use crate::support::eventually;
@@ -192,6 +194,39 @@ fn a_failover_that_lost_segments_is_reported() {
     assert_eq!(u64::try_from(count), Ok(expect(&dump, Nul::Reject).loaded()));
     // The server is gone, so the drop finds no database.
     assert_eq!(segments(&database), 0);
+}
+
+/// The counts of a stopped load are those of the server that it ends with.
+#[test]
+fn a_failover_that_lost_segments_of_a_stopped_load_is_reported() {
+    let primary = Cluster::private(&[]);
+    let database = primary.database("stopped");
+    let work = Workplace::new();
+    let dump = generated(800, 3, 0.0);
+    work.write("dump.ndjson", &dump);
+    work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
+    let standby = Cluster::standby_of(&primary);
+    let url = url_of_both(&primary, &standby, &database);
+    let load = || in_small_steps(&work, &database).env("DATABASE_URL", &url);
+    let running = load().env("KILLS_DRAIN_TIMEOUT", "1min").start();
+    steps(&database, 20, &|| false);
+    standby.stop();
+    steps(&database, 20, &|| false);
+    primary.stop_immediate();
+    running.signal(Signal::SIGTERM);
+    standby.start();
+    standby.promote();
+    let ended = running.finish().expect(4);
+    assert!(ended.stdout.contains("are missing in the database now"), "{}", ended.stdout);
+    let summary = ended.summary();
+    assert!(summary.count("unfinished") > 0, "{summary:?}");
+    let mut client =
+        postgres::Client::connect(&standby.url(database.name()), postgres::NoTls).expect("a client");
+    let mut stored =
+        || -> i64 { client.query_one("select count(*) from kill_event", &[]).expect("a count").get(0) };
+    assert_eq!(u64::try_from(stored()), Ok(summary.count("inserted")));
+    load().expect(0).summary().check(&[("unfinished", 0)]);
+    assert_eq!(u64::try_from(stored()), Ok(expect(&dump, Nul::Reject).loaded()));
 }
 
 /// The ledger then has the rows of the first load again.

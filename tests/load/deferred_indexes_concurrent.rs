@@ -171,3 +171,29 @@ fn a_network_stall_during_an_index_build_repeats_it() {
         assert_eq!(indexes(&database), INDEXES, "{point:?}");
     }
 }
+
+/// A stalled build keeps the lock for building indexes.
+#[test]
+fn a_load_beside_a_blocked_index_build_names_the_missing_indexes() {
+    let (work, database) = (Workplace::new(), Cluster::shared().database("blocked_build"));
+    let load = begin(&work, &database, 1..21, 20);
+    let mut client = database.client();
+    let mut lock = client.transaction().expect("a transaction");
+    lock.batch_execute("lock table kill_event in row exclusive mode").expect("a lock");
+    let (ended, beside) = thread::scope(|scope| {
+        let ended = scope.spawn(|| load.finish_after_input());
+        wait_for_blocked_statement(&database, "create index");
+        // It inserts no event, so it does not wait for the table.
+        let beside = work.program(&["load", "--json", "--database-url", &database.tcp_url()]);
+        let beside = beside.stdin(lines(1..21)).run();
+        lock.rollback().expect("the lock is given back");
+        (ended.join().expect("no panic"), beside)
+    });
+    ended.expect(0);
+    let beside = beside.expect(0).says(&INDEXES);
+    database.client().batch_execute("drop index kill_event_battle").expect("to drop it");
+    let (_, command) = beside.stderr.split_once("or run: ").expect("a command");
+    let command = command.lines().next().expect("a line");
+    work.other_program("sh", &["-c", command]).expect(0);
+    assert_eq!(indexes(&database), INDEXES);
+}

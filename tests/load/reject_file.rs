@@ -4,14 +4,16 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, lchown, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
 use crate::support::cluster::Cluster;
-use crate::support::not_tried;
 use crate::support::process::Supervised as _;
 use crate::support::program::{Workplace, read_rejects};
+use crate::support::{eventually, not_tried};
 
 /// Another user, who need not exist.
 const NOBODY: u32 = 65534;
@@ -237,4 +239,29 @@ fn a_link_in_place_of_the_temporary_metrics_file_is_not_followed() {
     assert_eq!(status.expect("a shell").code(), Some(0));
     assert_eq!(fs::read_to_string(work.path().join("precious")).expect("a file"), "precious");
     assert!(fs::read_to_string(work.path().join("kills.prom")).expect("a file").contains("aegis_kills_"));
+}
+
+/// Another program holds the lock on the file, so this load opens it and writes nothing.
+#[test]
+fn a_reject_file_without_a_reject_of_the_load_is_not_named() {
+    let work = Workplace::new();
+    work.write("refused", "");
+    let path = work.path().join("refused");
+    let held = fs::File::open(&path).expect("the file");
+    held.lock().expect("a lock");
+    let args = ["load", "--dry-run", "--json", "--rejects", "refused"];
+    let mut running = work.program(&args).env("KILLS_DRAIN_TIMEOUT", "300").start();
+    running.feed(NO_EVENT.as_bytes());
+    drop(running.take_input());
+    let descriptors = format!("/proc/{}/fd", running.pid());
+    eventually(Duration::from_mins(1), "the load opens the file", || {
+        let mut opened = fs::read_dir(&descriptors).expect("the descriptors of the load").flatten();
+        opened.any(|entry| fs::read_link(entry.path()).is_ok_and(|target| target.ends_with("refused")))
+    });
+    running.signal(Signal::SIGTERM);
+    let ended = running.finish().expect(1);
+    ended.summary().check(&[("rejected", 0), ("unfinished", 1)]);
+    assert!(ended.stdout.contains("\"rejects_file\":null"), "{}", ended.stdout);
+    assert_eq!(fs::read(&path).expect("the file"), b"");
+    drop(held);
 }

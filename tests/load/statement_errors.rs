@@ -54,7 +54,11 @@ fn a_failing_ledger_trigger_rejects_no_event() {
 #[test]
 fn a_trigger_rejects_its_event_with_any_sqlstate() {
     let work = Workplace::new();
-    for state in ["KK001", "P0002", "P0003", "P0004", "02000", "22000"] {
+    let of_rows = ["KK001", "P0002", "P0003", "P0004", "02000", "22000"];
+    let of_outages = ["08006", "25006", "53100", "53300", "57P01", "58030"];
+    // A retry could help, so the event is rejected after the last one.
+    let transient = ["40001", "40P01", "55P03", "57014", "XX000"];
+    for state in of_rows.into_iter().chain(of_outages).chain(transient) {
         let database = Cluster::shared().database("states");
         work.program(&["schema", "apply", "--database-url", &database.url()]).expect(0);
         let sql = format!(
@@ -64,10 +68,38 @@ fn a_trigger_rejects_its_event_with_any_sqlstate() {
                execute function refuse()"
         );
         database.client().batch_execute(&sql).expect("a trigger");
-        let run = work.load(&database, &[]).stdin(dump()).expect(3);
-        run.summary().check(&[("inserted", 2), ("rejected", 1)]);
+        let run = work.load(&database, &[]).env("DATABASE_RETRY_BASE", "1ms").stdin(dump()).expect(3);
+        run.summary().check(&[("inserted", 2), ("rejected", 1), ("connection_errors", 0)]);
         assert_eq!(run.rejects()[0].text("sqlstate"), Some(state));
         assert_eq!(run.rejects()[0].line(), 2);
+        let retries = if transient.contains(&state) { 4 } else { 0 };
+        run.summary().check(&[("retries", retries)]);
+    }
+}
+
+/// Without an accepted event, the error can be meant for the whole load: "closed for maintenance".
+#[test]
+fn a_trigger_that_raises_an_outage_for_all_events_rejects_none() {
+    let work = Workplace::new();
+    for state in ["25006", "57P01", "53100", "40001"] {
+        let database = Cluster::shared().database("maintenance");
+        work.program(&["schema", "apply", "--database-url", &database.url()]).expect(0);
+        let sql = format!(
+            "create function refuse() returns trigger language plpgsql as
+               $$ begin raise exception 'closed' using errcode = '{state}'; end $$;
+             create trigger refuse before insert on kill_event for each row execute function refuse()"
+        );
+        database.client().batch_execute(&sql).expect("a trigger");
+        let load = || {
+            let load = work.load(&database, &[]).env("DATABASE_RETRY_BASE", "1ms");
+            load.env("DATABASE_AWAY_TIMEOUT", "1s")
+        };
+        let run = load().stdin(dump()).expect(4);
+        run.summary().check(&[("inserted", 0), ("rejected", 0), ("unfinished", 3)]);
+        assert!(run.summary().error().contains(&format!("closed (SQLSTATE {state})")), "{}", run.stdout);
+        // RAISE for the only event of a segment is about that event.
+        let run = load().stdin(small_event(2).to_string()).expect(3);
+        run.summary().check(&[("rejected", 1), ("unfinished", 0)]);
     }
 }
 

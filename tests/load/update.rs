@@ -8,7 +8,7 @@ use crate::support::cluster::Cluster;
 use crate::support::dumps::{join, version};
 use crate::support::eventually;
 use crate::support::oracle::{Nul, Tables, expect};
-use crate::support::program::{Workplace, assert_tables};
+use crate::support::program::{Reject, Workplace, assert_tables};
 
 /// The expected tables if the last version of each event wins. The oracle keeps the first, so it reads the lines in
 /// reverse.
@@ -126,4 +126,93 @@ fn rows_changed_concurrently_are_updated() {
         ended.expect(0).summary().check(&[("updated", 10), ("rejected", 0)]);
         assert_tables(&database, "americas", &last_wins(&news));
     }
+}
+
+/// The comparison takes longer than the attempts to rewrite parts of the batch.
+#[test]
+fn refused_updates_are_found_with_one_comparison() {
+    let database = Cluster::shared().database("update_refused");
+    let work = Workplace::new();
+    let stored: Vec<String> = (1..=400).map(|id| version(id, 1)).collect();
+    work.load(&database, &[]).stdin(join(&stored)).expect(0);
+    let sql = "create sequence made;
+        create function note_made() returns event_trigger language plpgsql as
+          $$ begin perform nextval('public.made'); end $$;
+        create event trigger note_made on ddl_command_end when tag in ('CREATE TABLE AS')
+          execute function note_made();
+        create function refuse() returns trigger language plpgsql as
+          $$ begin raise exception 'not this one'; end $$;
+        create trigger refuse before update on kill_event for each row when (new.event_id % 14 = 3)
+          execute function refuse()";
+    database.client().batch_execute(sql).expect("triggers");
+    let is_refused = |id: i64| id % 14 == 3;
+    work.write("news", join(&(1..=400).map(|id| version(id, 2)).collect::<Vec<_>>()));
+    let run = work.load(&database, &["--on-conflict", "update", "news"]).expect(3);
+    let lines: Vec<u64> = run.rejects().iter().map(Reject::line).collect();
+    let refused: Vec<u64> = (1..=400).filter(|id| id % 14 == 3).collect();
+    assert_eq!(lines, refused);
+    let count = refused.len() as u64;
+    run.summary().check(&[("updated", 400 - count), ("rejected", count), ("unfinished", 0)]);
+    let accepted = (1..=400).filter(|id| !is_refused(*id)).map(|id| version(id, 2));
+    let all: Vec<String> = stored.iter().cloned().chain(accepted).collect();
+    assert_tables(&database, "americas", &last_wins(&all));
+    // Two temporary tables per table, for the first attempt and for the search.
+    let made: i64 = database.client().query_one("select last_value from made", &[]).expect("a number").get(0);
+    assert_eq!(made, 12);
+}
+
+/// The search compares all events before it rewrites some of them.
+#[test]
+fn an_event_whose_row_a_trigger_of_another_event_moves_is_updated() {
+    let database = Cluster::shared().database("update_moved");
+    let work = Workplace::new();
+    let stored: Vec<String> = (1..=20).map(|id| version(id, 1)).collect();
+    work.load(&database, &[]).stdin(join(&stored)).expect(0);
+    let sql = "create function refuse() returns trigger language plpgsql as
+          $$ begin raise exception 'not this one'; end $$;
+        create trigger refuse before update on kill_event for each row when (new.event_id = 4)
+          execute function refuse();
+        create function move() returns trigger language plpgsql as
+          $$ begin update kill_event set kill_area = kill_area where event_id = 5; return null; end $$;
+        create trigger move after update on kill_event for each row when (new.event_id = 3)
+          execute function move()";
+    database.client().batch_execute(sql).expect("triggers");
+    let news: Vec<String> = (1..=20).map(|id| version(id, 2)).collect();
+    let run = work.load(&database, &["--on-conflict", "update"]).stdin(join(&news)).expect(3);
+    run.summary().check(&[("updated", 19), ("rejected", 1), ("unfinished", 0)]);
+    let lines: Vec<u64> = run.rejects().iter().map(Reject::line).collect();
+    assert_eq!(lines, [4]);
+    let accepted = news.into_iter().enumerate().filter(|(number, _)| *number != 3).map(|(_, line)| line);
+    let all: Vec<String> = stored.into_iter().chain(accepted).collect();
+    assert_tables(&database, "americas", &last_wins(&all));
+}
+
+/// The error names the row, while the events are compared and not while they are rewritten.
+#[test]
+fn updates_too_long_for_a_narrower_column_are_rejected() {
+    let database = Cluster::shared().database("update_narrow");
+    let work = Workplace::new();
+    let stored: Vec<String> = (1..=40).map(|id| version(id, 1)).collect();
+    work.load(&database, &[]).stdin(join(&stored)).expect(0);
+    let sql = "alter table kill_event alter kill_area type varchar(20);
+        alter table kill_player add check (event_id <> 21 or name <> 'nobody')";
+    database.client().batch_execute(sql).expect("a narrower column");
+    let long = |id: i64| id % 10 == 7;
+    let news = (1..=40).map(|id| {
+        let mut event: serde_json::Value = serde_json::from_str(&version(id, 2)).expect("an event");
+        if long(id) {
+            event["KillArea"] = "an area with a name of more than 20 letters".into();
+        }
+        if id == 21 {
+            event["Killer"]["Name"] = "nobody".into();
+        }
+        event.to_string()
+    });
+    let news: Vec<String> = news.collect();
+    let run = work.load(&database, &["--on-conflict", "update"]).stdin(join(&news)).expect(3);
+    let rejects = run.rejects();
+    let found: Vec<_> = rejects.iter().map(|reject| (reject.line(), reject.text("sqlstate"))).collect();
+    let (too_long, check) = (Some("22001"), Some("23514"));
+    assert_eq!(found, [(7, too_long), (17, too_long), (21, check), (27, too_long), (37, too_long)]);
+    run.summary().check(&[("updated", 35), ("rejected", 5), ("unfinished", 0)]);
 }

@@ -126,6 +126,36 @@ fn missing_and_invalid_indexes_are_reported() {
     }
 }
 
+/// On the tables of events, they decide about single events.
+#[test]
+fn triggers_and_rules_on_the_ledger_are_reported() {
+    let database = Cluster::shared().database("ledger_code");
+    let work = Workplace::new();
+    work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
+    let of = || recommendations(&health(&work, &database.url(), &[], 0));
+    assert_eq!(of(), Vec::<String>::new());
+    let mut client = database.client();
+    client
+        .batch_execute(
+            "create function ignore() returns trigger language plpgsql as 'begin return null; end';
+             create trigger \"My own\" before insert on kill_load_segment for each row execute function ignore();
+             create rule nothing as on update to kill_load_run do instead nothing;
+             create trigger forgets after delete on kill_load_segment for each row execute function ignore();
+             create trigger of_events before insert on kill_event for each row execute function ignore()",
+        )
+        .expect("triggers and a rule");
+    let found = of();
+    let starts = ["kill_load_run has the rule nothing: ", "kill_load_segment has the trigger \"My own\": "];
+    assert_eq!(found.len(), starts.len(), "{found:?}");
+    for (found, start) in found.iter().zip(starts) {
+        assert!(found.starts_with(start), "{found}");
+        let (_, statement) = found.split_once("run: ").expect("a statement");
+        client.batch_execute(statement).expect("what is recommended can be run");
+    }
+    assert_eq!(of(), Vec::<String>::new());
+    work.load(&database, &[]).stdin(small_event(1).to_string()).expect(3);
+}
+
 /// A load would fail, so they are unhealthy.
 #[test]
 fn incompatible_tables_are_unhealthy() {

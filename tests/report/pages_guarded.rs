@@ -152,7 +152,9 @@ fn event_texts_are_neither_in_the_ledger_nor_on_a_page() {
     database.client().batch_execute(trigger).expect("a trigger");
     let port = free_port();
     let args = ["--server", "europe", "--listen", &port.to_string()];
-    let ended = work.load(&database, &args).stdin(format!("{}\n", small_event(1))).run();
+    // The only event of a load would be rejected.
+    let dump = format!("{}\n{}\n", small_event(1), small_event(2));
+    let ended = work.load(&database, &args).stdin(dump).run();
     let said = format!("{}{}", ended.stdout, ended.stderr);
     assert!(ended.code != 0 && said.contains("zebra"), "{said}");
     let rows =

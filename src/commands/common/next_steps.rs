@@ -2,10 +2,13 @@
 //!
 //! Invariant: a suggested command contains no secret. A URL that may hold one is replaced by a placeholder, and the user must
 //! insert it. The rest of the command is concealed like any other text.
+//!
+//! Invariant: a command in a text that is concealed as a whole, as all of the log, has a URL that this leaves unchanged.
 
 use crate::cli::{DatabaseArgs, DeleteArgs, EventArgs, LoadArgs, VerifyArgs};
 use crate::conceal::concealed;
 use crate::database::connect::is_public;
+use crate::database::connect::loggable::loggable;
 use crate::input::convert::PipedCommand;
 use crate::pipeline::prepare::preparer::battle_in_name;
 use crate::report::summary::NextCommands;
@@ -47,7 +50,7 @@ pub(crate) fn commands(args: &LoadArgs, env: Environment<'_>) -> NextCommands {
 /// A load of converted input with the options of this load, for input errors.
 pub(crate) fn piped_load(args: &LoadArgs, env: Environment<'_>) -> PipedCommand {
     let rejects = args.rejects.as_ref().map(|path| path.as_os_str());
-    let command = Typed::new("load", &args.database, env)
+    let command = Typed::for_log("load", &args.database, env)
         .of_events(&args.event, env)
         .with_load_args(args, env, rejects)
         .option("--max-rejects", args.max_rejects.as_deref(), None)
@@ -58,7 +61,7 @@ pub(crate) fn piped_load(args: &LoadArgs, env: Environment<'_>) -> PipedCommand 
 
 /// A verification of converted input, for input errors.
 pub(crate) fn piped_verify(args: &VerifyArgs, env: Environment<'_>) -> PipedCommand {
-    let command = Typed::new("verify", &args.database, env)
+    let command = Typed::for_log("verify", &args.database, env)
         .of_events(&args.event, env)
         .flag("--ids-only", args.ids_only)
         .flag("--json", args.json);
@@ -102,7 +105,7 @@ const PRINT: &str = "aegis-kills schema print";
 impl SchemaHints {
     pub(crate) fn new(database: &DatabaseArgs, layout: Option<&str>, env: Environment<'_>) -> Self {
         let typed = |command: &str| {
-            Typed::new(command, database, env).option("--layout", layout, env.get("KILLS_LAYOUT")).done()
+            Typed::for_log(command, database, env).option("--layout", layout, env.get("KILLS_LAYOUT")).done()
         };
         Self { apply: typed("schema apply"), print: typed("schema print") }
     }
@@ -114,7 +117,7 @@ impl SchemaHints {
 
 /// A deletion of the events of converted input, for input errors.
 pub(crate) fn piped_delete(args: &DeleteArgs, env: Environment<'_>) -> PipedCommand {
-    let command = Typed::new("delete", &args.database, env)
+    let command = Typed::for_log("delete", &args.database, env)
         .of_events(&args.event, env)
         .flag("--dry-run", args.dry_run)
         .flag("--json", args.json);
@@ -132,9 +135,20 @@ struct Typed {
 const URL: &str = "\0";
 
 impl Typed {
+    /// A command for standard output.
     fn new(command: &str, args: &DatabaseArgs, env: Environment<'_>) -> Self {
+        let shown = |url: &str| is_public(url).then(|| url.to_owned());
+        Self::begin(command).of_database(args, env, shown)
+    }
+
+    /// A command for an error or the log.
+    fn for_log(command: &str, args: &DatabaseArgs, env: Environment<'_>) -> Self {
+        Self::begin(command).of_database(args, env, loggable)
+    }
+
+    fn begin(command: &str) -> Self {
         let program = std::env::args_os().next().unwrap_or_else(|| "aegis-kills".into());
-        Self { text: format!("{} {command}", quoted(&program)), url: None }.of_database(args, env)
+        Self { text: format!("{} {command}", quoted(&program)), url: None }
     }
 
     /// The finished command.
@@ -170,13 +184,19 @@ impl Typed {
         if is_set { self.word(name) } else { self }
     }
 
-    fn of_database(mut self, args: &DatabaseArgs, env: Environment<'_>) -> Self {
-        self = match &args.database_url {
-            Some(url) if is_public(url) => {
-                self.url = Some(url.clone());
+    /// `shown` returns the form of a URL that the text can have, if there is one.
+    fn of_database(
+        mut self,
+        args: &DatabaseArgs,
+        env: Environment<'_>,
+        shown: impl Fn(&str) -> Option<String>,
+    ) -> Self {
+        self = match args.database_url.as_deref().map(shown) {
+            Some(Some(url)) => {
+                self.url = Some(url);
                 self.word("--database-url").word(URL)
             }
-            Some(_) => self.option("--database-url", Some("postgresql://…"), None),
+            Some(None) => self.option("--database-url", Some("postgresql://…"), None),
             None => self,
         };
         let embedded = match &args.database_url {

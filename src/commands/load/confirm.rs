@@ -1,13 +1,28 @@
-//! Confirms, before a load reports success, that the events it counted as stored are in the database.
+//! Confirms, before a load reports its counts, that the events it counted as stored are in the database.
 
-use crate::database::store::StoreError;
+use crate::database::store::{FailureKind, StoreError};
 use crate::database::write::postgres_store::PostgresStore;
+use crate::error_chain::{in_full, without_hint};
 use crate::pipeline::run_report::RunReport;
 use crate::pipeline::shutdown::ShutdownReason;
+use std::time::Duration;
+
+/// The longest confirmation of a run that was stopped. After a signal, the database may be stopping at the same time, and the
+/// drain timeout can end the confirmation earlier.
+const STOPPED_MAX: Duration = Duration::from_secs(5);
 
 /// Looks up everything that the run reported as stored. Missing events become unfinished, and the run fails.
+///
+/// A run that has failed is not confirmed: its database or its program is unreliable, and the next run finds what is missing.
 pub(crate) fn confirm(store: &PostgresStore, report: &mut RunReport) {
-    let error = match store.confirm() {
+    let time_max = match report.halted {
+        Some(ShutdownReason::Failed(_) | ShutdownReason::Panicked(_)) => return,
+        Some(ShutdownReason::Signal(_) | ShutdownReason::RejectLimit | ShutdownReason::RejectBytes(_)) => {
+            Some(STOPPED_MAX)
+        }
+        None => None,
+    };
+    let error = match store.confirm(time_max) {
         Ok(missing) if missing.segments == 0 => return,
         Ok(missing) => {
             let counts = &mut report.counts;
@@ -21,6 +36,11 @@ pub(crate) fn confirm(store: &PostgresStore, report: &mut RunReport) {
                 missing.events(),
                 counts.events
             ))
+        }
+        // The run has its reason to end, so it is no failure that the database is unavailable now.
+        Err(error) if time_max.is_some() && error.kind() == FailureKind::Passing => {
+            let cause = in_full(&error);
+            return log::warn!("the stored events are not confirmed: {}", without_hint(&cause));
         }
         Err(error) => error,
     };

@@ -116,7 +116,7 @@ pub(crate) fn run(
         retries: store.retries,
         connection_errors: store.connection_errors,
         elapsed: started.elapsed(),
-        rejects_file: rejects.path_if_made().map(PathBuf::from),
+        rejects_file: rejects.path_if_written().map(PathBuf::from),
         earlier_rejects: store.earlier_rejects,
         reasons: monitor.reject_kinds(),
         error: cause(&report, in_full),

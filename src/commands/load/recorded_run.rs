@@ -123,7 +123,7 @@ impl<'r> RecordedRun<'r> {
     /// Returns whether all indexes are known to exist.
     fn record_end(&self, report: &RunReport, figures: &StoreFigures) -> bool {
         let rejects = self.parts.rejects;
-        let rejects_file = rejects.path_if_made().map(|_| rejects.absolute_path());
+        let rejects_file = rejects.path_if_written().map(|_| rejects.absolute_path());
         let end = RunEnd {
             status: outcome(report).0.name(),
             counts: ledger_counts(report, figures),

@@ -7,6 +7,7 @@ pub(crate) mod cause;
 pub(crate) mod error;
 pub(crate) mod fault;
 pub(crate) mod hints;
+pub(crate) mod loggable;
 pub(crate) mod parameters;
 pub(crate) mod pgpass;
 pub(crate) mod server_version;
@@ -105,12 +106,13 @@ const PUBLIC: [&str; 19] = [
 /// Whether a connection string can be shown: it is valid, has only parameters that are never secret, and no value looks like
 /// a misplaced login.
 pub(crate) fn is_public(url: &str) -> bool {
+    text::parse(url.trim()).is_ok_and(|pairs| pairs.iter().all(is_public_pair))
+}
+
+fn is_public_pair((name, value): &(String, String)) -> bool {
     let is_address = |host: &str| !host.contains(':') || host.parse::<IpAddr>().is_ok();
-    let fits = |(name, value): &(String, String)| {
-        let holds_login = value.contains('@') || value.contains('=') || !value.split(',').all(is_address);
-        PUBLIC.contains(&name.as_str()) && !holds_login
-    };
-    text::parse(url.trim()).is_ok_and(|pairs| pairs.iter().all(fits))
+    let holds_login = value.contains('@') || value.contains('=') || !value.split(',').all(is_address);
+    PUBLIC.contains(&name.as_str()) && !holds_login
 }
 
 /// Reads libpq's `PG*` variables. Returns `None` if they name neither a host nor a database.

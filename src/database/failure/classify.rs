@@ -124,14 +124,19 @@ impl DatabaseError {
     }
 
     /// Whether a function of the user may have caused the error for one row alone, although its SQLSTATE is that of a
-    /// permanent error: a missing object, privilege or feature in a branch of a trigger.
+    /// permanent error or of an outage: a missing object, privilege or feature in a branch of a trigger, or any by RAISE.
     pub(crate) fn may_be_of_row(&self) -> bool {
         let DatabaseError::Rows { source, .. } = self else { return false };
         let Some(error) = source.as_db_error() else { return false };
         // Errors of the statement itself have no context.
         let is_within = error.where_().is_some();
         let is_of_object = ["0A", "42", "55"].iter().any(|class| error.code().code().starts_with(class));
-        classify(source) == ErrorClass::Fatal && (self.is_raised() || is_within && is_of_object)
+        match classify(source) {
+            ErrorClass::Fatal => self.is_raised() || is_within && is_of_object,
+            // Without RAISE, a statement in a function of the user has met the outage.
+            ErrorClass::Away => self.is_raised(),
+            ErrorClass::Data | ErrorClass::Transient => false,
+        }
     }
 
     /// Whether RAISE in PL/pgSQL caused the error. The server names the function of its source, which it does not
@@ -145,7 +150,10 @@ impl DatabaseError {
     pub(crate) fn is_loss(&self) -> bool {
         let is_refusal = |state: &str| matches!(state, "53100" | "25006" | "58000" | "58030");
         let is_standby = matches!(self, DatabaseError::Standby(_) | DatabaseError::Unreplicated);
-        self.class() == ErrorClass::Away && !is_standby && !self.sqlstate().is_some_and(is_refusal)
+        self.class() == ErrorClass::Away
+            && !is_standby
+            && !self.is_raised()
+            && !self.sqlstate().is_some_and(is_refusal)
     }
 }
 

@@ -168,6 +168,17 @@ impl AvailabilityGate {
         self.lock().success.elapsed()
     }
 
+    /// Why a caller that has waited for a connection since `since` continues to wait, for the log.
+    pub(crate) fn reason_to_wait(&self, since: Instant) -> String {
+        // The time of the start of the gate is no success, and before `since`.
+        let success = self.lock().success;
+        if success >= since {
+            return "because other calls succeed".to_owned();
+        }
+        let (idle, limit) = (span(success.elapsed()), span(self.away_timeout));
+        format!("although no call has succeeded for {idle} (limit {limit})")
+    }
+
     /// The time limit for waits without a success.
     pub(crate) fn away_timeout(&self) -> Duration {
         self.away_timeout
@@ -234,5 +245,24 @@ impl AvailabilityGate {
 
     fn lock(&self) -> MutexGuard<'_, GateState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_to_wait_is_true() {
+        let (gate, _closings) = AvailabilityGate::new(Duration::from_mins(5));
+        let since = Instant::now();
+        let reason = gate.reason_to_wait(since);
+        let is_true = reason.starts_with("although no call has succeeded for ");
+        assert!(is_true && reason.ends_with(" s (limit 5 min)"), "{reason}");
+        gate.succeeded();
+        assert_eq!(gate.reason_to_wait(since), "because other calls succeed");
+        // A success before the wait is no reason.
+        let later = Instant::now();
+        assert!(gate.reason_to_wait(later).starts_with("although no call has succeeded for "));
     }
 }

@@ -196,18 +196,19 @@ impl DatabaseManager {
         }
     }
 
-    /// A connection for a call. Waits as long as the connection time-out, and longer while other calls succeed: then
-    /// many callers share a small pool.
+    /// A connection for a call. Waits as long as the connection time-out, and longer unless no call has succeeded for the
+    /// outage time-out: many callers can share a small pool.
     fn check_out(&self, deadline: &Deadline) -> Result<PooledSession, DatabaseError> {
         let ManagerState { pool, pool_settings, gate, .. } = &*self.shared;
         loop {
+            let since = Instant::now();
             match pool.check_out(&deadline.at_most_for(pool_settings.connection_timeout)) {
                 Err(DatabaseError::Aborted) if !deadline.is_over() => {
                     let error = self.no_connection();
                     if gate.idle() >= gate.away_timeout() {
                         return Err(DatabaseError::NoneFree(error));
                     }
-                    log::warn!("still waiting, because other calls succeed: {}", in_full(&error));
+                    log::warn!("still waiting, {}: {}", gate.reason_to_wait(since), in_full(&error));
                 }
                 result => return result,
             }
@@ -217,7 +218,7 @@ impl DatabaseManager {
     /// Runs `operation` with a connection. Retries it during an outage, and a few times after transient errors.
     /// `what` names it in errors and in the log. It runs on another thread, which is abandoned if it makes no
     /// progress, so it is best one transaction. If all connections are in use, it waits as [`get`](Self::get) does,
-    /// and longer while other calls succeed.
+    /// and longer unless no call has succeeded for the outage time-out.
     pub fn with_retry<T: Send + 'static>(
         &self,
         what: &str,
@@ -270,6 +271,11 @@ impl DatabaseManager {
     /// The pool's settings.
     pub fn pool_settings(&self) -> PoolSettings {
         self.shared.pool_settings
+    }
+
+    /// The number of attempts of a call with transient errors.
+    pub(crate) fn attempts_max(&self) -> u32 {
+        self.shared.retry.attempts_max
     }
 
     /// The metrics of the pool.

@@ -39,11 +39,26 @@ pub(crate) struct DeferredIndexes {
     due: Mutex<Option<Instant>>,
 }
 
-/// The outcome of an attempt to build indexes.
-#[derive(Debug, PartialEq, Eq)]
-enum Outcome {
+/// The outcome of building the missing indexes of a layout.
+#[derive(Debug)]
+pub(crate) enum IndexBuild {
+    /// All exist.
+    Complete,
+    /// Another run is live. The last one to end builds them.
+    LeftToRun,
+    /// Another session holds the lock for building indexes, also if it builds none, such as a stalled one. Holds the missing
+    /// indexes.
+    Locked(Vec<&'static str>),
+    /// The first of these indexes could not be built.
+    Failed(StoreError, Vec<&'static str>),
+}
+
+/// The outcome of an attempt to build one index.
+#[derive(Debug)]
+enum IndexAttempt {
     Built,
-    LeftToAnother,
+    LeftToRun,
+    Locked,
 }
 
 impl DeferredIndexes {
@@ -62,16 +77,17 @@ impl DeferredIndexes {
         manager: &DatabaseManager,
         others: OtherRuns,
         deadline: &Deadline,
-    ) -> Result<(), StoreError> {
+    ) -> Result<IndexBuild, StoreError> {
         let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
         if due.is_none() {
-            return Ok(());
+            return Ok(IndexBuild::Complete);
         }
         *due = Some(Instant::now() + RETRY_INTERVAL);
-        if self.build_missing(manager, others, deadline)? == Outcome::Built {
+        let built = self.build_missing(manager, others, deadline)?;
+        if matches!(built, IndexBuild::Complete) {
             *due = None;
         }
-        Ok(())
+        Ok(built)
     }
 
     fn build_missing(
@@ -79,34 +95,40 @@ impl DeferredIndexes {
         manager: &DatabaseManager,
         others: OtherRuns,
         deadline: &Deadline,
-    ) -> Result<Outcome, StoreError> {
+    ) -> Result<IndexBuild, StoreError> {
         let (layout, schema, run) = (self.layout, self.schemas.tables.clone(), self.run);
         let missing = manager.run("looking for missing indexes", deadline, move |client, _| {
             missing(client, layout, &schema)
         })?;
-        for (name, statement) in missing {
+        let names: Vec<&'static str> = missing.iter().map(|(name, _)| *name).collect();
+        for (number, (name, statement)) in missing.into_iter().enumerate() {
             let (what, schemas) = (format!("building the index {name}"), self.schemas.clone());
             let _shown = manager.building(name);
             let built = manager.run(&what, deadline, move |client, progress| {
                 // Checked before taking the lock, too. If two runs end together, the one that leaves the work to the
                 // other must not hold the lock that the other needs.
                 if another_runs(client, &schemas, layout, run, others)? {
-                    return Ok(Outcome::LeftToAnother);
+                    return Ok(IndexAttempt::LeftToRun);
                 }
                 let mut transaction = client.transaction()?;
-                if !try_lock(&mut transaction, &schemas.tables)?
-                    || another_runs(&mut transaction, &schemas, layout, run, others)?
-                {
-                    return Ok(Outcome::LeftToAnother);
+                if !try_lock(&mut transaction, &schemas.tables)? {
+                    return Ok(IndexAttempt::Locked);
+                }
+                if another_runs(&mut transaction, &schemas, layout, run, others)? {
+                    return Ok(IndexAttempt::LeftToRun);
                 }
                 log::info!("building the index {name}");
                 build_one(transaction, progress, &statement)
-            })?;
-            if built == Outcome::LeftToAnother {
-                return Ok(built);
+            });
+            let left = || names[number..].to_vec();
+            match built {
+                Ok(IndexAttempt::Built) => {}
+                Ok(IndexAttempt::LeftToRun) => return Ok(IndexBuild::LeftToRun),
+                Ok(IndexAttempt::Locked) => return Ok(IndexBuild::Locked(left())),
+                Err(error) => return Ok(IndexBuild::Failed(error, left())),
             }
         }
-        Ok(Outcome::Built)
+        Ok(IndexBuild::Complete)
     }
 }
 
@@ -213,7 +235,7 @@ fn build_one(
     mut transaction: ClientTransaction<'_>,
     progress: &CallProgress,
     statement: &str,
-) -> Result<Outcome, DatabaseError> {
+) -> Result<IndexAttempt, DatabaseError> {
     // Building the index of a full season takes long, so it is supervised without a statement timeout. The wait for the
     // table lock stays bounded.
     progress.builds_an_index();
@@ -222,7 +244,7 @@ fn build_one(
     ))?;
     transaction.batch_execute(statement)?;
     transaction.commit()?;
-    Ok(Outcome::Built)
+    Ok(IndexAttempt::Built)
 }
 
 /// An existing relation of the schema.

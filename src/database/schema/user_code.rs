@@ -4,8 +4,9 @@
 //! the database, so transactions restore it if there is user code.
 
 use crate::database::failure::error::DatabaseError;
+use crate::database::schema::ledger_ddl::LEDGER;
 use crate::database::schemas::{IS_IN_SCHEMAS, Schemas};
-use crate::database::session::client_transaction::GenericClient;
+use crate::database::session::client_transaction::{GenericClient, first_column};
 use crate::layout::Layout;
 use std::sync::OnceLock;
 
@@ -45,6 +46,24 @@ pub(crate) fn question(tables: &str) -> String {
 /// The tables that a segment is written to.
 pub(crate) fn tables(layout: Layout) -> Vec<&'static str> {
     layout.tables().iter().map(|table| table.name).chain(["kill_load_segment"]).collect()
+}
+
+/// Messages about triggers and rules of users that run when a load writes into the ledger. Of an event's tables, only an event
+/// is at fault if they fail or drop a row; of the ledger, the whole load.
+pub(crate) fn of_ledger(client: &mut impl GenericClient, ledger: &str) -> Result<Vec<String>, DatabaseError> {
+    // Bits 4 and 16 of a trigger's type are INSERT and UPDATE, types 2 and 3 of a rule UPDATE and INSERT.
+    let sql = "SELECT format('%s has the %s %I: a load fails if it drops or refuses a row there; to disable it, the owner of '
+             'the table can run: ALTER TABLE %I.%I DISABLE %s %I', c.relname, code.kind, code.name, n.nspname, c.relname,
+             upper(code.kind), code.name)
+         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         JOIN (SELECT tgrelid, 'trigger', tgname FROM pg_trigger
+               WHERE NOT tgisinternal AND tgenabled IN ('O', 'A') AND tgtype & (4 + 16) <> 0
+               UNION ALL
+               SELECT ev_class, 'rule', rulename FROM pg_rewrite
+               WHERE ev_enabled IN ('O', 'A') AND ev_type IN ('2', '3')) AS code (oid, kind, name) ON code.oid = c.oid
+         WHERE n.nspname = $1 AND c.relname = ANY ($2) AND c.relkind IN ('r', 'p')
+         ORDER BY c.relname, code.kind DESC, code.name";
+    Ok(first_column(&client.query(sql, &[&ledger, &LEDGER.as_slice()])?)?)
 }
 
 impl UserCode {

@@ -3,8 +3,11 @@
 //! An error of COPY names the line, and therefore the event. Errors of deferred and AFTER triggers name none; then the
 //! batch is bisected until one event is left.
 //!
-//! An error whose SQLSTATE is that of a permanent error, such as a missing privilege, is the event's if the database
-//! accepts another event of the batch. Otherwise it is the database's, and nothing of the batch is stored.
+//! An error of a user's function whose SQLSTATE is that of the database, such as a missing privilege or an outage, is the
+//! event's if the database accepts another event of the batch. Otherwise it is the database's, and nothing of the batch is
+//! stored.
+//!
+//! Stored events of a batch are compared once, not for each attempt: staging tables take longer than the rows.
 //!
 //! Invariant: the search is limited by [`SEARCH_MAX`] and [`ATTEMPTS_MAX`]. Beyond these limits, nothing of the batch
 //! is stored, and the error includes a remedy.
@@ -13,8 +16,10 @@ use crate::database::failure::classify::ErrorClass;
 use crate::database::failure::error::DatabaseError;
 use crate::database::session::transaction::Transaction;
 use crate::database::store::{Batch, Refused, StoreError};
+use crate::database::write::refusals::Refusals;
 use crate::database::write::table_statements::WriteMode;
 use crate::database::write::writer::{BatchWriter, Put};
+use std::mem;
 use std::time::{Duration, Instant};
 
 /// Time limit of the search for refused events.
@@ -34,13 +39,20 @@ const STEP_AFTER_REFUSAL: usize = 16;
 #[derive(Debug, Clone, Copy)]
 enum Action {
     Insert,
+    /// Compares the events and rewrites those that differ.
     Update,
+    /// Rewrites events that differ. They were compared with others.
+    Rewrite,
 }
 
 /// The search in one batch.
 struct Search<'s> {
     batch: &'s Batch,
     refused: &'s mut Vec<Refused>,
+    /// Earlier attempts to write the batch.
+    refusals: &'s Refusals,
+    /// Events of whose rows one was dropped in [`Action::Rewrite`]. A trigger may have changed them after the comparison.
+    dropped: Vec<usize>,
     begun: Instant,
     attempts: u32,
     /// Whether the database has accepted an event.
@@ -56,13 +68,22 @@ impl BatchWriter {
         transaction: &mut Transaction<'_>,
         batch: &Batch,
         refused: &mut Vec<Refused>,
+        refusals: &Refusals,
     ) -> Result<Put, DatabaseError> {
         // Deferred constraints must fail at each step, not at COMMIT, to find the event.
         transaction.batch_execute("SET CONSTRAINTS ALL IMMEDIATE")?;
         self.take_turn(transaction)?;
         self.refuse_without_rows(transaction, batch)?;
-        let mut search =
-            Search { batch, refused, begun: Instant::now(), attempts: 0, has_stored: false, unproven: None };
+        let mut search = Search {
+            batch,
+            refused,
+            refusals,
+            dropped: Vec::new(),
+            begun: Instant::now(),
+            attempts: 0,
+            has_stored: false,
+            unproven: None,
+        };
         let mut put = Put::default();
         let mut events = batch.order.clone();
         while !events.is_empty() {
@@ -70,7 +91,7 @@ impl BatchWriter {
             let seen = search.refused.len();
             let (known, new) = self.known_and_new(transaction, &batch.rows, &events)?;
             put.inserted += self.search(transaction, &mut search, &new, Action::Insert)?;
-            put.updated += self.search(transaction, &mut search, &known, Action::Update)?;
+            put.updated += self.search_updates(transaction, &mut search, &known)?;
             // If an event was refused, the database may accept another version of it in the segment.
             let refused = search.refused[seen..].iter();
             events = refused.filter_map(|refused| batch.next_version(refused.event)).collect();
@@ -98,6 +119,49 @@ impl BatchWriter {
         }
     }
 
+    /// Rewrites `events`, which are all stored, and records those that the database refuses. Returns the number of rewritten
+    /// events.
+    fn search_updates(
+        &self,
+        transaction: &mut Transaction<'_>,
+        search: &mut Search<'_>,
+        events: &[usize],
+    ) -> Result<u64, DatabaseError> {
+        let Some(updater) = self.updater_in_parts() else {
+            return self.search(transaction, search, events, Action::Update);
+        };
+        let (mut pending, mut updated) = (events, 0);
+        while !pending.is_empty() {
+            let batch = search.batch;
+            let begun = attempt(transaction, search, |savepoint| {
+                updater.begin_parts(savepoint, &batch.rows, pending)
+            })?;
+            let error = match begun {
+                Ok(()) => {
+                    updated += self.search(transaction, search, pending, Action::Rewrite)?;
+                    updater.drop_stages(transaction)?;
+                    let dropped = mem::take(&mut search.dropped);
+                    updated += self.search(transaction, search, &dropped, Action::Update)?;
+                    break;
+                }
+                Err(error) => error,
+            };
+            match culprit(pending, &error) {
+                Some(at) => {
+                    updated += self.search_updates(transaction, search, &pending[..at])?;
+                    self.record_refusal(transaction, search, pending[at], Action::Update, error)?;
+                    pending = &pending[at + 1..];
+                }
+                None => {
+                    let (first, second) = pending.split_at(pending.len() / 2);
+                    updated += self.search_updates(transaction, search, first)?;
+                    pending = second;
+                }
+            }
+        }
+        Ok(updated)
+    }
+
     /// Stores or rewrites `events`, and records those that the database refuses. Returns the number of stored events.
     fn search(
         &self,
@@ -118,12 +182,15 @@ impl BatchWriter {
                 }
                 Err(error) => error,
             };
-            let culprit = error.event().and_then(|event| part.iter().position(|&other| other == event));
-            match culprit.or((part.len() == 1).then_some(0)) {
+            match culprit(part, &error) {
                 Some(at) => {
                     // The events before it were not refused.
                     stored += self.search(transaction, search, &part[..at], action)?;
-                    self.record_refusal(transaction, search, part[at], action, error)?;
+                    if matches!((action, &error), (Action::Rewrite, DatabaseError::Dropped)) {
+                        search.dropped.push(part[at]);
+                    } else {
+                        self.record_refusal(transaction, search, part[at], action, error)?;
+                    }
                     pending = &pending[at + 1..];
                     step = STEP_AFTER_REFUSAL;
                 }
@@ -133,7 +200,7 @@ impl BatchWriter {
         Ok(stored)
     }
 
-    /// Writes events. If one of them is at fault, rolls back to the savepoint and returns that error as the inner one.
+    /// Writes events. If one of them is at fault, the inner result is that error.
     fn attempt_part(
         &self,
         transaction: &mut Transaction<'_>,
@@ -141,25 +208,15 @@ impl BatchWriter {
         events: &[usize],
         action: Action,
     ) -> Result<Result<u64, DatabaseError>, DatabaseError> {
-        search.count_attempt()?;
-        let mut savepoint = transaction.savepoint()?;
-        let rows = &search.batch.rows;
-        let result = match action {
-            Action::Insert => self.insert(&mut savepoint, rows, events, WriteMode::Bisect),
-            Action::Update => self.update(&mut savepoint, rows, events),
-        };
-        match result {
-            Ok(count) => {
-                savepoint.commit()?;
-                search.has_stored |= count > 0;
-                Ok(Ok(count))
-            }
-            Err(error) if error.class() == ErrorClass::Data || error.may_be_of_row() => {
-                savepoint.rollback()?;
-                Ok(Err(error))
-            }
-            Err(error) => Err(error),
-        }
+        let batch = search.batch;
+        let rows = &batch.rows;
+        let written = attempt(transaction, search, |savepoint| match (action, self.updater_in_parts()) {
+            (Action::Insert, _) => self.insert(savepoint, rows, events, WriteMode::Bisect),
+            (Action::Rewrite, Some(updater)) => updater.rewrite_part(savepoint, &rows.ids(events)),
+            (Action::Rewrite | Action::Update, _) => self.update(savepoint, rows, events),
+        })?;
+        search.has_stored |= written.as_ref().is_ok_and(|count| *count > 0);
+        Ok(written)
     }
 
     fn record_refusal(
@@ -208,6 +265,33 @@ impl Search<'_> {
         );
         Err(StoreError::plain(what).into())
     }
+}
+
+/// Runs `write` in a savepoint. If an event is at fault, rolls back to the savepoint and returns that error as the inner one.
+fn attempt<T>(
+    transaction: &mut Transaction<'_>,
+    search: &mut Search<'_>,
+    write: impl FnOnce(&mut Transaction<'_>) -> Result<T, DatabaseError>,
+) -> Result<Result<T, DatabaseError>, DatabaseError> {
+    search.count_attempt()?;
+    let mut savepoint = transaction.savepoint()?;
+    match write(&mut savepoint) {
+        Ok(value) => {
+            savepoint.commit()?;
+            Ok(Ok(value))
+        }
+        Err(error) if search.refusals.is_of_row(&error) => {
+            savepoint.rollback()?;
+            Ok(Err(error))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The place among `events` of the event at fault, if it is known.
+fn culprit(events: &[usize], error: &DatabaseError) -> Option<usize> {
+    let named = error.event().and_then(|event| events.iter().position(|&other| other == event));
+    named.or((events.len() == 1).then_some(0))
 }
 
 /// The server's message names the constraint or the value, never the whole row, which is in the detail.

@@ -1,6 +1,5 @@
 //! The [`Store`] for PostgreSQL. Falls back from one write mode to the next.
 
-use crate::database::failure::classify::ErrorClass;
 use crate::database::failure::error::DatabaseError;
 use crate::database::ledger::claims::{Answer, Claims, QUESTION_MAX};
 use crate::database::ledger::entries::{Entries, LedgerEntry, LedgerScope};
@@ -10,7 +9,7 @@ use crate::database::ledger::segments::{Ledger, SERVER_START};
 use crate::database::ledger::stored::{Expected, StoredCounts, StoredSegments, WrittenTo};
 use crate::database::options::{LoadedSegments, StoreSettings};
 use crate::database::pool::manager::DatabaseManager;
-use crate::database::schema::deferred_indexes::DeferredIndexes;
+use crate::database::schema::deferred_indexes::{DeferredIndexes, IndexBuild};
 use crate::database::schema::user_code::UserCode;
 use crate::database::session::client::Client;
 use crate::database::session::client_transaction::GenericClient as _;
@@ -20,7 +19,7 @@ use crate::database::store::{Batch, SegmentHash, SegmentStatus, Store, StoreErro
 use crate::database::write::refusals::Refusals;
 use crate::database::write::table_statements::WriteMode;
 use crate::database::write::writer::BatchWriter;
-use crate::error_chain::in_full;
+use crate::error_chain::{in_full, without_hint};
 use crate::layout::identifier::quote_identifier;
 use postgres::SimpleQueryMessage;
 use std::collections::HashSet;
@@ -109,7 +108,18 @@ impl PostgresStore {
 
     /// Builds missing indexes at the run's end. If another run is live, leaves them to it.
     pub(crate) fn build_indexes(&self) {
-        self.build_unless(OtherRuns::All);
+        match self.build_unless(OtherRuns::All) {
+            Some(IndexBuild::Locked(missing)) => log::warn!(
+                "missing indexes: {}; another session builds indexes, or holds the lock for it; queries are slow until they are \
+                 built\nhint: the next load builds those that are missing then, or run: {}",
+                missing.join(", "),
+                self.schema_apply
+            ),
+            Some(IndexBuild::LeftToRun) => {
+                log::info!("another load still runs: the last one to end builds the missing indexes");
+            }
+            _ => {}
+        }
     }
 
     /// The reject files of runs, as absolute paths, latest runs first.
@@ -118,15 +128,18 @@ impl PostgresStore {
     }
 
     /// Checks in a new session that the server has all segments that were reported as stored. Then waits until a
-    /// synchronous standby has them. Returns the counts of the segments that a failover or crash has lost.
-    pub(crate) fn confirm(&self) -> Result<StoredCounts, StoreError> {
+    /// synchronous standby has them. Returns the counts of the segments that a failover or crash has lost. Takes at most
+    /// `time_max`, if it is set; after that the error is that of an aborted call.
+    pub(crate) fn confirm(&self, time_max: Option<Duration>) -> Result<StoredCounts, StoreError> {
         let hashes: Arc<Vec<SegmentHash>> = Arc::new(self.stored.hashes());
         if hashes.is_empty() {
             return Ok(StoredCounts::default());
         }
+        let deadline =
+            time_max.map_or_else(|| self.deadline.clone(), |time_max| self.deadline.at_most_for(time_max));
         let (asked, run, run_table) = (Arc::clone(&self.scope), self.run, self.run_table.clone());
         let (found, current, server_start): (HashSet<SegmentHash>, HashSet<SegmentHash>, i64) =
-            self.manager.ask_apart("checking the stored segments", &self.deadline, move |client| {
+            self.manager.ask_apart("checking the stored segments", &deadline, move |client| {
                 let (mut found, mut current, mut start) = (HashSet::new(), HashSet::new(), None);
                 for hashes in hashes.chunks(QUESTION_MAX) {
                     let question = asked.question(hashes);
@@ -149,7 +162,7 @@ impl PostgresStore {
         // Changes no value. Its COMMIT waits until synchronous standbys have all earlier commits.
         let confirm = format!("UPDATE {} SET status = status WHERE id = $1", self.run_table);
         let (has_row, run) = (format!("SELECT FROM {} WHERE id = $1", self.run_table), self.run);
-        self.manager.run("confirming the stored segments", &self.deadline, move |client, _| {
+        self.manager.run("confirming the stored segments", &deadline, move |client, _| {
             if client.execute(&confirm, &[&run])? == 0 && client.query_opt(&has_row, &[&run])?.is_some() {
                 return Err(DatabaseError::LedgerDrops);
             }
@@ -211,15 +224,23 @@ impl PostgresStore {
         }
     }
 
-    fn build_unless(&self, others: OtherRuns) {
+    /// Returns the outcome, unless a failure was logged.
+    fn build_unless(&self, others: OtherRuns) -> Option<IndexBuild> {
         let _no_writes = self.writing.write();
-        if let Err(error) = self.deferred_indexes.build(&self.manager, others, &self.idle_deadline) {
-            log::warn!(
-                "{}; queries are slow until the next load has built the missing indexes, or: {}",
-                in_full(&error),
-                self.schema_apply
-            );
-        }
+        let (error, missing) = match self.deferred_indexes.build(&self.manager, others, &self.idle_deadline) {
+            Ok(IndexBuild::Failed(error, missing)) => {
+                (error, format!("; missing indexes: {}", missing.join(", ")))
+            }
+            Ok(built) => return Some(built),
+            Err(error) => (error, String::new()),
+        };
+        log::warn!(
+            "{}{missing}; queries are slow until they are built\nhint: the next load retries, or the owner of the tables can \
+             run: {}",
+            without_hint(&in_full(&error)),
+            self.schema_apply
+        );
+        None
     }
 }
 
@@ -256,7 +277,8 @@ impl Store for PostgresStore {
 
     fn catch_up(&self) {
         if self.deferred_indexes.is_due() {
-            self.build_unless(OtherRuns::Young);
+            // The end of the run reports what is missing then.
+            let _ = self.build_unless(OtherRuns::Young);
         }
     }
 
@@ -266,8 +288,8 @@ impl Store for PostgresStore {
         if self.has_written.swap(true, Ordering::Relaxed) {
             self.manager.open_minimum();
         }
-        let (writer, batch, refusals) =
-            (Arc::clone(&self.writer), Arc::clone(batch), Arc::<Refusals>::default());
+        let refusals = Arc::new(Refusals::new(self.manager.attempts_max()));
+        let (writer, batch) = (Arc::clone(&self.writer), Arc::clone(batch));
         let (hash, attempts) = (batch.hash, Arc::clone(&refusals));
         let written = self.manager.run("writing a segment", &self.deadline, move |client, progress| {
             write_once(&writer, client, progress, &batch, &refusals)
@@ -305,13 +327,11 @@ fn write_once(
         mode = match writer.attempt(client, progress, batch, mode, refusals) {
             Ok(written) => return Ok(written),
             Err(error) if mode == WriteMode::Direct && writer.may_merge(&error) => WriteMode::Merge,
-            Err(error)
-                if mode != WriteMode::Bisect
-                    && (error.class() == ErrorClass::Data || error.may_be_of_row()) =>
-            {
-                WriteMode::Bisect
+            Err(error) if mode != WriteMode::Bisect && refusals.is_of_row(&error) => WriteMode::Bisect,
+            Err(error) => {
+                refusals.note_failure(&error);
+                return Err(error);
             }
-            Err(error) => return Err(error),
         };
     }
 }

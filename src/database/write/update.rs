@@ -7,6 +7,7 @@
 //! a row, the update fails; no event is partly written.
 
 use crate::database::failure::error::DatabaseError;
+use crate::database::session::client_transaction::SqlValues;
 use crate::database::session::transaction::Transaction;
 use crate::database::write::staging::{keep, stage, stage_name};
 use crate::database::write::update_citus::CitusUpdater;
@@ -31,6 +32,8 @@ pub(crate) struct OneServerUpdater {
     tables: Vec<TableUpdate>,
     /// Counts the events with rows in any of the difference tables.
     count: String,
+    /// Counts the same among the events whose ids are its parameter, then the [`RowsToWrite`] of each table.
+    count_part: String,
 }
 
 /// The statements for one table. A parameter is the ids of all events of a batch.
@@ -45,12 +48,31 @@ struct TableUpdate {
     keep: Option<String>,
     find_changed: String,
     find_gone: String,
+    /// Makes it fast to find the differences of a part of the events.
+    index: String,
     /// Counts the rows to update.
     counts: String,
+    /// Writes all differences.
+    whole: DifferenceWrite,
+    /// Writes the differences of the events whose ids are the parameter.
+    part: DifferenceWrite,
+    drop_stage: String,
+}
+
+/// The statements that write rows of a difference table.
+#[derive(Debug)]
+struct DifferenceWrite {
     delete: String,
     update: String,
     insert: String,
-    drop_stage: String,
+}
+
+/// The numbers of rows of a table to delete, to update and to insert.
+#[derive(Debug, Clone, Copy)]
+struct RowsToWrite {
+    gone: u64,
+    stored: u64,
+    new: u64,
 }
 
 impl Updater {
@@ -58,6 +80,14 @@ impl Updater {
         match distribution {
             Distribution::OneServer => Updater::OneServer(OneServerUpdater::new(layout, schema, server)),
             Distribution::Citus => Updater::Citus(CitusUpdater::new(layout, schema, server)),
+        }
+    }
+
+    /// The updater that can compare a batch once and rewrite parts of it. `None` on Citus.
+    pub(crate) fn in_parts(&self) -> Option<&OneServerUpdater> {
+        match self {
+            Updater::OneServer(updater) => Some(updater),
+            Updater::Citus(_) => None,
         }
     }
 
@@ -96,13 +126,28 @@ impl OneServerUpdater {
             event.id_column()
         );
         let tables = layout.tables().iter().enumerate();
-        let ids = tables.clone().map(|(number, table)| {
-            format!("SELECT {} AS id FROM {}", table.id_column(), differences(number))
+        let count = |is_part: bool| {
+            let ids = tables.clone().map(|(number, table)| {
+                let (id, differences) = (table.id_column(), differences(number));
+                let which = if is_part { format!(" WHERE {id} = ANY ($1)") } else { String::new() };
+                format!("SELECT {id} AS id FROM {differences}{which}")
+            });
+            format!("SELECT count(*) FROM ({}) AS differing", ids.collect::<Vec<_>>().join(" UNION "))
+        };
+        let rows = tables.clone().map(|(number, table)| {
+            format!(
+                ", (SELECT count(*) FILTER (WHERE gone), count(place) FILTER (WHERE NOT gone),
+                   count(*) FILTER (WHERE NOT gone AND place IS NULL)
+                 FROM {} WHERE {} = ANY ($1)) AS table_{number}",
+                differences(number),
+                table.id_column()
+            )
         });
-        let count =
-            format!("SELECT count(*) FROM ({}) AS differing", ids.collect::<Vec<_>>().join(" UNION "));
+        let rows: String = rows.collect();
+        let count_part = format!("SELECT * FROM ({}) AS events{rows}", count(true));
+        let count = count(false);
         let tables = tables.map(|(number, table)| TableUpdate::new(number, table, &schema, server));
-        Self { lock, tables: tables.collect(), count }
+        Self { lock, tables: tables.collect(), count, count_part }
     }
 
     fn update(
@@ -111,6 +156,68 @@ impl OneServerUpdater {
         rows: &Rows,
         events: &[usize],
     ) -> Result<u64, DatabaseError> {
+        let differences = self.compare(transaction, rows, events)?;
+        let updated = if differences.iter().any(|&(changed, gone)| changed + gone > 0) {
+            let row = transaction.query(&self.count, &[])?;
+            row.first().map_or(Ok(0), |row| row.try_get::<_, i64>(0))?
+        } else {
+            0
+        };
+        for (table, (changed, gone)) in self.tables.iter().zip(differences) {
+            table.rewrite(transaction, changed, gone)?;
+            transaction.batch_execute(&table.drop_stage)?;
+        }
+        Ok(u64::try_from(updated).unwrap_or_default())
+    }
+
+    /// Compares `events`, which are all stored, for [`rewrite_part`](Self::rewrite_part). Their rows stay locked until the
+    /// end of the transaction. Until [`drop_stages`](Self::drop_stages), nothing else can be compared.
+    pub(crate) fn begin_parts(
+        &self,
+        transaction: &mut Transaction<'_>,
+        rows: &Rows,
+        events: &[usize],
+    ) -> Result<(), DatabaseError> {
+        self.compare(transaction, rows, events)?;
+        self.tables.iter().try_for_each(|table| transaction.batch_execute(&table.index))
+    }
+
+    /// Rewrites the differing events among those of `ids`, which were compared, and returns their number. Fails if a trigger
+    /// that ran for another part has changed their rows since.
+    pub(crate) fn rewrite_part(
+        &self,
+        transaction: &mut Transaction<'_>,
+        ids: &[i64],
+    ) -> Result<u64, DatabaseError> {
+        let found = transaction.query(&self.count_part, &[&ids])?;
+        let Some(row) = found.first() else { return Ok(0) };
+        let number = |column: usize| {
+            row.try_get::<_, i64>(column).map(|number| u64::try_from(number).unwrap_or_default())
+        };
+        let updated = number(0)?;
+        if updated > 0 {
+            for (index, table) in self.tables.iter().enumerate() {
+                let first = 1 + 3 * index;
+                let rows =
+                    RowsToWrite { gone: number(first)?, stored: number(first + 1)?, new: number(first + 2)? };
+                table.part.run(transaction, rows, &[&ids])?;
+            }
+        }
+        Ok(updated)
+    }
+
+    /// Ends the rewrites of parts.
+    pub(crate) fn drop_stages(&self, transaction: &mut Transaction<'_>) -> Result<(), DatabaseError> {
+        self.tables.iter().try_for_each(|table| transaction.batch_execute(&table.drop_stage))
+    }
+
+    /// Stages events and fills the difference tables. Returns the numbers of changed and of deleted rows of each table.
+    fn compare(
+        &self,
+        transaction: &mut Transaction<'_>,
+        rows: &Rows,
+        events: &[usize],
+    ) -> Result<Vec<(u64, u64)>, DatabaseError> {
         let ids = rows.ids(events);
         // Locks in key order, like all writes. After that, the compared rows cannot change.
         transaction.execute(&self.lock, &[&ids])?;
@@ -125,17 +232,44 @@ impl OneServerUpdater {
             let gone = transaction.execute(&table.find_gone, &[&ids])?;
             differences.push((changed, gone));
         }
-        let updated = if differences.iter().any(|&(changed, gone)| changed + gone > 0) {
-            let row = transaction.query(&self.count, &[])?;
-            row.first().map_or(Ok(0), |row| row.try_get::<_, i64>(0))?
-        } else {
-            0
-        };
-        for (table, (changed, gone)) in self.tables.iter().zip(differences) {
-            table.rewrite(transaction, changed, gone)?;
-            transaction.batch_execute(&table.drop_stage)?;
+        Ok(differences)
+    }
+}
+
+impl DifferenceWrite {
+    /// The statements for the rows of `differences` that fulfill `which`, a condition that follows others.
+    fn new(target: &str, differences: &str, columns: &str, id: &str, set: &str, which: &str) -> Self {
+        let is_place = "target.ctid = found.place AND target.tableoid = found.part";
+        Self {
+            delete: format!(
+                "DELETE FROM {target} AS target USING {differences} AS found WHERE found.gone AND {is_place}{which}"
+            ),
+            update: format!(
+                "UPDATE {target} AS target SET {set} FROM {differences} AS found
+                 WHERE NOT found.gone AND {is_place}{which}"
+            ),
+            insert: format!(
+                "INSERT INTO {target} ({columns}) SELECT {columns} FROM {differences} AS found
+                 WHERE NOT found.gone AND found.place IS NULL{which} ORDER BY {id}"
+            ),
         }
-        Ok(u64::try_from(updated).unwrap_or_default())
+    }
+
+    /// Writes rows. Fails if a trigger or rule drops one.
+    fn run(
+        &self,
+        transaction: &mut Transaction<'_>,
+        rows: RowsToWrite,
+        values: &SqlValues<'_>,
+    ) -> Result<(), DatabaseError> {
+        let RowsToWrite { gone, stored, new } = rows;
+        // Deletes first, because users may have added unique keys.
+        for (statement, expected) in [(&self.delete, gone), (&self.update, stored), (&self.insert, new)] {
+            if expected > 0 && transaction.move_rows(statement, values)? != expected {
+                return Err(DatabaseError::Dropped);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -147,23 +281,14 @@ impl TableUpdate {
         changed: u64,
         gone: u64,
     ) -> Result<(), DatabaseError> {
-        // Deletes first, because users may have added unique keys.
-        if gone > 0 && transaction.move_rows(&self.delete, &[])? != gone {
-            return Err(DatabaseError::Dropped);
-        }
-        if changed > 0 {
+        let stored = if changed > 0 {
             let row = transaction.query(&self.counts, &[])?;
             let stored = row.first().map_or(Ok(0), |row| row.try_get::<_, i64>(0))?;
-            let stored = u64::try_from(stored).unwrap_or_default();
-            if stored > 0 && transaction.move_rows(&self.update, &[])? != stored {
-                return Err(DatabaseError::Dropped);
-            }
-            let new = changed - stored;
-            if new > 0 && transaction.move_rows(&self.insert, &[])? != new {
-                return Err(DatabaseError::Dropped);
-            }
-        }
-        Ok(())
+            u64::try_from(stored).unwrap_or_default()
+        } else {
+            0
+        };
+        self.whole.run(transaction, RowsToWrite { gone, stored, new: changed - stored }, &[])
     }
 
     /// The statements for the table that is the layout's `number`th; `schema` is quoted.
@@ -179,6 +304,8 @@ impl TableUpdate {
         let stored = |columns: &str| table.select_stored(schema, server, columns, Distribution::OneServer);
         let place = table.select_place(schema, server);
         let (key, key_of_found) = (names("", table.key), names("found.", table.key));
+        let set = format!("({}) = ROW ({})", names("", &values), names("found.", &values));
+        let write = |which: &str| DifferenceWrite::new(&target, &differences, &columns, &id, &set, which);
         Self {
             stage: format!(
                 "CREATE TEMP TABLE {} ON COMMIT DROP AS SELECT {columns} FROM {target} WITH NO DATA;
@@ -206,20 +333,9 @@ impl TableUpdate {
                 stored(&key)
             ),
             counts: format!("SELECT count(place) FROM {differences} WHERE NOT gone"),
-            delete: format!(
-                "DELETE FROM {target} AS target USING {differences} AS found
-                 WHERE found.gone AND target.ctid = found.place AND target.tableoid = found.part"
-            ),
-            update: format!(
-                "UPDATE {target} AS target SET ({}) = ROW ({}) FROM {differences} AS found
-                 WHERE NOT found.gone AND target.ctid = found.place AND target.tableoid = found.part",
-                names("", &values),
-                names("found.", &values)
-            ),
-            insert: format!(
-                "INSERT INTO {target} ({columns}) SELECT {columns} FROM {differences}
-                 WHERE NOT gone AND place IS NULL ORDER BY {id}"
-            ),
+            whole: write(""),
+            part: write(&format!(" AND found.{id} = ANY ($1)")),
+            index: format!("CREATE INDEX ON {differences} ({id})"),
             drop_stage: format!("DROP TABLE {stage}, {differences}"),
         }
     }

@@ -22,7 +22,7 @@ use crate::database::store::{Batch, Refused, Written};
 use crate::database::write::exists::{close_together, split, stored_query};
 use crate::database::write::refusals::Refusals;
 use crate::database::write::table_statements::{TableStatements, WriteMode};
-use crate::database::write::update::Updater;
+use crate::database::write::update::{OneServerUpdater, Updater};
 use crate::event::server::Server;
 use crate::layout::Layout;
 use crate::layout::identifier::{quote_identifier, quoted_list};
@@ -191,7 +191,7 @@ impl BatchWriter {
         let put = match mode {
             WriteMode::Direct => self.direct(&mut transaction, batch)?,
             WriteMode::Merge => self.merge(&mut transaction, batch)?,
-            WriteMode::Bisect => self.bisect(&mut transaction, batch, &mut refused)?,
+            WriteMode::Bisect => self.bisect(&mut transaction, batch, &mut refused, refusals)?,
         };
         self.settle(transaction, batch, row, put, &refused, refusals)
     }
@@ -307,6 +307,11 @@ impl BatchWriter {
             Some(INTERNAL_ERROR) => self.distribution == Distribution::Citus,
             _ => false,
         }
+    }
+
+    /// The updater that can compare a batch once and rewrite parts of it, if updates are enabled. `None` on Citus.
+    pub(crate) fn updater_in_parts(&self) -> Option<&OneServerUpdater> {
+        self.updater.as_ref().and_then(Updater::in_parts)
     }
 
     /// Must precede all writes of a transaction that may rewrite events.

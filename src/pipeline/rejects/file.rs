@@ -94,10 +94,10 @@ impl RejectFile {
         &self.path
     }
 
-    /// Returns the path once the file was created.
-    pub(crate) fn path_if_made(&self) -> Option<&Path> {
-        let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        file.is_some().then_some(self.path.as_path())
+    /// Returns the path once this run has written a reject. The file can exist without one: from an earlier run, or because
+    /// the first write failed or exceeded the limit.
+    pub(crate) fn path_if_written(&self) -> Option<&Path> {
+        (self.written.load(Ordering::Relaxed) > 0).then_some(self.path.as_path())
     }
 
     /// Appends the rejects of a segment in the order of its lines, and counts them by reason. Returns the number written,
