@@ -11,9 +11,9 @@ use crate::support::cluster::Cluster;
 use crate::support::dumps::{generated, gzip, join, lines, zstd_frames};
 use crate::support::oracle::{Expected, Nul, expect, merge};
 use crate::support::program::{Workplace, assert_tables};
-use crate::support::samples;
+use crate::support::{log_case, samples};
 
-/// Loads a broken input, which holds `text` up to its break, and then an intact one.
+/// Loads a broken input, which holds `text` up to its break, and then an intact one. A line that is cut off is not read.
 #[track_caller]
 fn check_broken(broken: &[u8], text: &[u8], texts: &[&str]) {
     let database = Cluster::shared().database("broken");
@@ -22,7 +22,9 @@ fn check_broken(broken: &[u8], text: &[u8], texts: &[&str]) {
     work.write("broken dump", broken);
     work.write("sound", &sound);
     let run = work.load(&database, &["broken dump", "sound"]).segment_bytes(64 << 10).expect(1);
-    let expected: Expected = merge(vec![expect(text, Nul::Reject), expect(&sound, Nul::Reject)]);
+    let whole_lines = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |feed| feed + 1);
+    let expected: Expected =
+        merge(vec![expect(&text[..whole_lines], Nul::Reject), expect(&sound, Nul::Reject)]);
     assert_tables(&database, "americas", &expected.tables);
     let summary = run.summary();
     assert_eq!(summary.status(), "failed");
@@ -57,6 +59,36 @@ fn cut_gzip_loads_up_to_the_cut() {
     }
     // The whole text is there, but not its checksum.
     check_broken(&whole[..whole.len() - 5], &text, &["gzip", "cut short"]);
+}
+
+/// In each layout the whole events before the cut are stored, and nothing is rejected. The intact copy has the others.
+#[test]
+fn an_event_that_is_cut_off_is_not_rejected() {
+    let dump = generated(60, 25, 0.0);
+    let events = lines(&dump);
+    let forms = [
+        ("lines", dump.clone()),
+        ("an array on one line", [&b"["[..], &events.join(&b','), b"]"].concat()),
+        ("an array over lines", [&b"[\n"[..], &events.join(&b",\n"[..]), b"\n]\n"].concat()),
+        ("concatenated", events.concat()),
+    ];
+    let expected = expect(&dump, Nul::Reject);
+    for (form, text) in forms {
+        log_case(form);
+        for whole in [gzip(&text), zstd_frames(&text, 50_000)] {
+            let (work, database) = (Workplace::new(), Cluster::shared().database("cut"));
+            work.write("dump", &whole[..whole.len() * 2 / 3]);
+            let ended = work.load(&database, &["dump"]).segment_bytes(64 << 10).expect(1);
+            let summary = ended.summary();
+            assert!(summary.error().contains("cut short"), "{}", ended.stdout);
+            summary.check(&[("rejected", 0), ("unfinished", 0), ("inserted", summary.count("events"))]);
+            assert!(summary.count("inserted") > 20, "{}", ended.stdout);
+            assert!(ended.rejects().is_empty());
+            work.write("dump", &text);
+            work.load(&database, &["dump"]).segment_bytes(64 << 10).expect(0);
+            assert_tables(&database, "americas", &expected.tables);
+        }
+    }
 }
 
 #[test]
