@@ -1,9 +1,11 @@
 //! The result of a run.
 
+use crate::input::source::Source;
 use crate::pipeline::account::counts::Counts;
 use crate::pipeline::run_error::RunError;
 use crate::pipeline::shutdown::{Shutdown, ShutdownReason};
 use crate::pipeline::source_segments::SourceError;
+use std::path::Path;
 
 /// The result of a run.
 #[derive(Debug)]
@@ -40,8 +42,13 @@ impl RunReport {
         }
     }
 
-    /// Returns whether the compressed data of a source is damaged, so that its text may be wrong.
-    pub(crate) fn has_damaged_source(&self) -> bool {
-        self.source_errors.iter().any(SourceError::is_damaged)
+    /// Returns the sources whose compressed data is damaged, so that their text may be wrong. Standard input is `-`.
+    pub(crate) fn damaged(&self) -> Vec<&Path> {
+        let damaged = self.source_errors.iter().filter_map(SourceError::damaged);
+        let paths = damaged.map(|source| match source {
+            Source::File(path) => path.as_path(),
+            Source::Stdin => Path::new("-"),
+        });
+        paths.collect()
     }
 }

@@ -99,10 +99,9 @@ pub(crate) fn run(
         done => done?,
     };
     let (status, exit_status) = outcome(&report);
-    if report.has_damaged_source() {
-        // An intact copy has the same events, possibly with other values.
-        let corrected = LoadArgs { on_conflict: Some("update".to_owned()), ..args.clone() };
-        next.again = next::commands(&corrected, env).again;
+    let damaged = report.damaged();
+    if !damaged.is_empty() && !args.dry_run {
+        next.delete_damaged = Some(next::delete_of(args, env).of(&damaged));
     }
     let summary = Summary {
         status,
