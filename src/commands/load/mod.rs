@@ -73,6 +73,7 @@ pub(crate) fn run(
         reader: Cell::new(reader),
         unread: Cell::new(found.source_errors()),
         piped: next::piped_load(args, env),
+        reload: next::commands(&LoadArgs { force: true, ..args.clone() }, env).again,
         hints: SchemaHints::new(&args.database, args.event.layout.as_deref(), env),
         id,
         started,
@@ -99,6 +100,9 @@ pub(crate) fn run(
         done => done?,
     };
     let (status, exit_status) = outcome(&report);
+    if report.needs_force {
+        next.again.clone_from(&parts.reload);
+    }
     let damaged = report.damaged();
     if !damaged.is_empty() && !args.dry_run {
         next.delete_damaged = Some(next::delete_of(args, env).of(&damaged));
