@@ -11,16 +11,36 @@ use std::sync::Arc;
 
 /// Builds the command that reads the converted text from standard input, with all options of the run.
 #[derive(Clone)]
-pub struct PipedCommand(Arc<dyn Fn(&str) -> String + Send + Sync>);
+pub struct PipedCommand {
+    command: Arc<dyn Fn(&str) -> String + Send + Sync>,
+    /// The advice for a damaged input.
+    damaged: Arc<dyn Fn(&Source) -> String + Send + Sync>,
+}
 
 impl PipedCommand {
     /// Creates it from a function of the input's name.
     pub fn new(command: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
-        Self(Arc::new(command))
+        let damaged = "everything before that was read, but some of it may be wrong; get an intact copy and run the \
+                       same command again";
+        Self { command: Arc::new(command), damaged: Arc::new(move |_: &Source| damaged.to_owned()) }
+    }
+
+    /// Replaces the advice for a damaged input.
+    #[must_use]
+    pub(crate) fn with_damage_advice(
+        self,
+        advice: impl Fn(&Source) -> String + Send + Sync + 'static,
+    ) -> Self {
+        Self { damaged: Arc::new(advice), ..self }
     }
 
     pub(crate) fn of(&self, input: &Source) -> String {
-        (self.0)(&input.to_string())
+        (self.command)(&input.to_string())
+    }
+
+    /// Returns what to do about an input whose text may be wrong.
+    pub(crate) fn damage_advice(&self, input: &Source) -> String {
+        (self.damaged)(input)
     }
 }
 
@@ -32,7 +52,7 @@ impl Default for PipedCommand {
 
 impl fmt::Debug for PipedCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PipedCommand({:?})", (self.0)(""))
+        write!(f, "PipedCommand({:?})", (self.command)(""))
     }
 }
 

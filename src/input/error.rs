@@ -207,15 +207,11 @@ impl Breakage {
         match self {
             Self::Read => "fix the cause, then run the same command again".to_owned(),
             Self::CutShort(_) => {
-                "everything before that was read; get an intact copy and run the same command again"
+                "all whole events before that were read; get an intact copy and run the same command again"
                     .to_owned()
             }
             // The checksum comes last. By then the events before it are stored.
-            Self::Damaged(_) => {
-                "everything before that was read, but some of it may be wrong; get an intact copy and load \
-                 it with '--on-conflict update', which corrects the events that differ"
-                    .to_owned()
-            }
+            Self::Damaged(_) => piped.damage_advice(input),
             Self::Trailing(compression) => {
                 let decoder = compression.decompressor();
                 let cut = match input {

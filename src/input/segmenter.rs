@@ -89,9 +89,9 @@ impl Segmenter {
 
     /// Blocks until the next segment, and returns it or the reason why there is none.
     ///
-    /// After a stop request it returns the whole lines received so far, at most one segment and only if a buffer is free.
-    /// Then it returns [`Next::Stopped`], and drops an unfinished line. If all input was already returned, it
-    /// returns [`Next::End`].
+    /// After a stop request it returns the whole values received so far, at most one segment and only if a buffer is free.
+    /// Then it returns [`Next::Stopped`], and drops an unfinished value. If all input was already returned, it
+    /// returns [`Next::End`]. Of a source that breaks, it drops an unfinished value at the end too: its remainder is missing.
     #[expect(
         clippy::should_implement_trait,
         reason = "an iterator's None would not distinguish a stop from the end"
@@ -177,7 +177,7 @@ impl Segmenter {
                 if self.have_buffer() { self.cutter.settle() } else { None }
             }
             Wakeup::Stop => {
-                let last = self.cutter.settle();
+                let last = if self.have_buffer() { self.cutter.cut_off() } else { None };
                 self.state = SegmenterState::Stopped;
                 last
             }
@@ -190,15 +190,17 @@ impl Segmenter {
             if !self.have_buffer() {
                 return None;
             }
-            if self.was_stopped() {
-                // The pipe's writer was stopped by the same signal, in the middle of a line.
+            let is_broken = self.failure.is_some();
+            if !is_broken && self.was_stopped() {
+                // The pipe's writer was stopped by the same signal, in the middle of a value.
                 self.state = SegmenterState::Stopped;
-                return self.cutter.settle();
+                return self.cutter.cut_off();
             }
-            let segment = self.cutter.finish();
+            let segment = if is_broken { self.cutter.cut_off() } else { self.cutter.finish() };
             if segment.is_some() {
                 return segment;
             }
+            self.cutter.discard();
         }
         self.is_ending = false;
         self.waiting_since = None;
@@ -211,7 +213,7 @@ impl Segmenter {
         None
     }
 
-    /// Returns whether the source ends within a line because of a stop request. Waits for a moment, because a pipe may end
+    /// Returns whether the source ends within a value because of a stop request. Waits for a moment, because a pipe may end
     /// before the signal that ended it is noticed.
     fn was_stopped(&self) -> bool {
         const MOMENT: Duration = Duration::from_millis(100);
@@ -220,7 +222,7 @@ impl Segmenter {
                 self.stop.recv_timeout(MOMENT) != Err(RecvTimeoutError::Timeout)
             }
             SegmenterState::Running => false,
-            _ => !self.cutter.ends_line(),
+            _ => self.cutter.is_cut_off(),
         }
     }
 

@@ -1,9 +1,11 @@
 //! The result of a run.
 
+use crate::input::source::Source;
 use crate::pipeline::account::counts::Counts;
 use crate::pipeline::run_error::RunError;
 use crate::pipeline::shutdown::{Shutdown, ShutdownReason};
 use crate::pipeline::source_segments::SourceError;
+use std::path::Path;
 
 /// The result of a run.
 #[derive(Debug)]
@@ -17,6 +19,8 @@ pub(crate) struct RunReport {
     pub halted: Option<ShutdownReason>,
     /// The sources that could not be read completely.
     pub source_errors: Vec<SourceError>,
+    /// Whether the ledger has segments whose events are missing, so that only `--force` loads them again.
+    pub needs_force: bool,
 }
 
 impl RunReport {
@@ -37,11 +41,17 @@ impl RunReport {
             bytes_uncompressed: 0,
             halted,
             source_errors: Vec::new(),
+            needs_force: false,
         }
     }
 
-    /// Returns whether the compressed data of a source is damaged, so that its text may be wrong.
-    pub(crate) fn has_damaged_source(&self) -> bool {
-        self.source_errors.iter().any(SourceError::is_damaged)
+    /// Returns the sources whose compressed data is damaged, so that their text may be wrong. Standard input is `-`.
+    pub(crate) fn damaged(&self) -> Vec<&Path> {
+        let damaged = self.source_errors.iter().filter_map(SourceError::damaged);
+        let paths = damaged.map(|source| match source {
+            Source::File(path) => path.as_path(),
+            Source::Stdin => Path::new("-"),
+        });
+        paths.collect()
     }
 }

@@ -37,9 +37,12 @@ pub(crate) enum SourceError {
 }
 
 impl SourceError {
-    /// Returns whether the compressed data is damaged, so that the text may be wrong.
-    pub(crate) fn is_damaged(&self) -> bool {
-        matches!(self, Self::Input(InputError::Broken { breakage: Breakage::Damaged(_), .. }))
+    /// Returns the source if its compressed data is damaged, so that the text may be wrong.
+    pub(crate) fn damaged(&self) -> Option<&Source> {
+        match self {
+            Self::Input(InputError::Broken { breakage: Breakage::Damaged(_), input, .. }) => Some(input),
+            _ => None,
+        }
     }
 
     /// Returns the display name of the source.

@@ -57,6 +57,8 @@ pub(crate) struct NextCommands {
     pub load_piped: String,
     /// Verifies the load; none if it read standard input.
     pub verify: Option<String>,
+    /// Deletes the events of damaged inputs, if there are any.
+    pub delete_damaged: Option<String>,
     /// Checks the database.
     pub health: String,
 }

@@ -2,10 +2,11 @@
 
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::generated;
-use crate::support::log_case;
 use crate::support::oracle::{Nul, expect};
 use crate::support::program::{Ended, Workplace, assert_tables};
 use crate::support::proxy::{Fault, Phase, Proxy, What};
+use crate::support::{eventually, log_case};
+use std::time::Duration;
 
 fn ledger(database: &Database<'_>) -> Vec<(i64, i64, i64)> {
     let sql = "select number, inserted, duplicate from kill_load_segment order by number";
@@ -118,4 +119,54 @@ fn a_lost_commit_answer_is_resolved_although_another_load_commits() {
         first.summary().check(&[("inserted", 30), ("already_loaded", 0), ("unfinished", 0)]);
         assert_tables(&database, "americas", &expect(&dump, Nul::Reject).tables);
     }
+}
+
+/// A load of 20 events from standard input. `change` is called when they are stored.
+fn load_while(work: &Workplace, database: &Database<'_>, dump: &[u8], change: impl FnOnce()) -> Ended {
+    let mut running = work.load(database, &[]).env("KILLS_FLUSH_INTERVAL", "10").start();
+    running.feed(dump);
+    eventually(Duration::from_mins(1), "the events are stored", || {
+        let sql = "select coalesce(sum(events), 0)::bigint from kill_load_segment";
+        database.client().query_one(sql, &[]).is_ok_and(|row| row.get::<_, i64>(0) == 20)
+    });
+    change();
+    running.finish_after_input()
+}
+
+/// The ledger still has the segments, so the suggested command has `--force`.
+#[test]
+fn events_that_another_session_removes_during_a_load_are_missed() {
+    let dump = generated(20, 6, 0.0);
+    let expected = expect(&dump, Nul::Reject).tables;
+    for change in
+        ["truncate kill_event", "truncate kill_event, kill_player, kill_loot", "delete from kill_event"]
+    {
+        log_case(change);
+        let database = Cluster::shared().database("emptied");
+        let work = Workplace::new();
+        let ended = load_while(&work, &database, &dump, || {
+            database.client().batch_execute(change).expect("a change");
+        });
+        let ended = ended.expect(4);
+        ended.summary().check(&[("inserted", 0), ("events", 20), ("unfinished", 20)]);
+        let error = ended.summary().error().to_owned();
+        assert!(error.contains("20 of 20 events were committed in segments whose events"), "{error}");
+        assert!(error.contains("load --server americas --force"), "{error}");
+        work.load(&database, &["--force"]).stdin(&dump[..]).expect(0);
+        assert_tables(&database, "americas", &expected);
+    }
+}
+
+/// It removes the segments from the ledger too, so that the next load stores the events again.
+#[test]
+fn a_deletion_by_the_program_during_a_load_does_not_fail_it() {
+    let dump = generated(20, 7, 0.0);
+    let database = Cluster::shared().database("deleted");
+    let work = Workplace::new();
+    work.write("dump.ndjson", &dump);
+    let ended = load_while(&work, &database, &dump, || {
+        work.program(&["delete", "dump.ndjson"]).env("DATABASE_URL", &database.url()).expect(0);
+    });
+    ended.expect(0).says(&["'delete' removed ", " of this load from the ledger"]);
+    work.load(&database, &["dump.ndjson"]).expect(0).summary().check(&[("inserted", 20)]);
 }

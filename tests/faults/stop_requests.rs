@@ -16,7 +16,7 @@ use nix::unistd::mkfifo;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use crate::support::cluster::{Cluster, Database};
-use crate::support::dumps::generated;
+use crate::support::dumps::{generated, lines};
 use crate::support::process::Supervised as _;
 use crate::support::program::{Program, Running, Workplace};
 use crate::support::{eventually, find_program, not_tried};
@@ -84,6 +84,26 @@ fn signals_within_a_second_are_one_request() {
         assert!([129, 130, 143].contains(&ended.code), "{}: {}", ended.code, ended.stderr);
         ended.summary().check(&[("unfinished", 0)]);
     }
+}
+
+/// A pipe that is stopped in the middle of an array on one line: its whole elements are stored, and the last is unread.
+#[test]
+fn elements_of_an_unfinished_array_are_stored_after_a_stop_request() {
+    let database = Cluster::shared().database("elements");
+    let work = Workplace::new();
+    let mut running = work.load(&database, &[]).env("KILLS_FLUSH_INTERVAL", "10").start();
+    let dump = generated(40, 8, 0.0);
+    let events = lines(&dump);
+    running.feed(&[events[0], b"\n"].concat());
+    wait_until_stored(&database);
+    // Much more than a pipe holds, so that the program has read most of it.
+    running.feed(&[&b"["[..], &events[1..].join(&b','), b",{\"EventId\":"].concat());
+    running.signal(Signal::SIGTERM);
+    let ended = running.finish().expect(143);
+    let summary = ended.summary();
+    let inserted = u64::try_from(stored(&database)).expect("a count");
+    summary.check(&[("inserted", inserted), ("rejected", 0), ("unfinished", 0), ("events", inserted)]);
+    assert!(inserted > 10, "{}", ended.stdout);
 }
 
 #[test]

@@ -11,9 +11,9 @@ use crate::support::cluster::Cluster;
 use crate::support::dumps::{generated, gzip, join, lines, zstd_frames};
 use crate::support::oracle::{Expected, Nul, expect, merge};
 use crate::support::program::{Workplace, assert_tables};
-use crate::support::samples;
+use crate::support::{log_case, samples};
 
-/// Loads a broken input, which holds `text` up to its break, and then an intact one.
+/// Loads a broken input, which holds `text` up to its break, and then an intact one. A line that is cut off is not read.
 #[track_caller]
 fn check_broken(broken: &[u8], text: &[u8], texts: &[&str]) {
     let database = Cluster::shared().database("broken");
@@ -22,7 +22,9 @@ fn check_broken(broken: &[u8], text: &[u8], texts: &[&str]) {
     work.write("broken dump", broken);
     work.write("sound", &sound);
     let run = work.load(&database, &["broken dump", "sound"]).segment_bytes(64 << 10).expect(1);
-    let expected: Expected = merge(vec![expect(text, Nul::Reject), expect(&sound, Nul::Reject)]);
+    let whole_lines = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |feed| feed + 1);
+    let expected: Expected =
+        merge(vec![expect(&text[..whole_lines], Nul::Reject), expect(&sound, Nul::Reject)]);
     assert_tables(&database, "americas", &expected.tables);
     let summary = run.summary();
     assert_eq!(summary.status(), "failed");
@@ -59,6 +61,36 @@ fn cut_gzip_loads_up_to_the_cut() {
     check_broken(&whole[..whole.len() - 5], &text, &["gzip", "cut short"]);
 }
 
+/// In each layout the whole events before the cut are stored, and nothing is rejected. The intact copy has the others.
+#[test]
+fn an_event_that_is_cut_off_is_not_rejected() {
+    let dump = generated(60, 25, 0.0);
+    let events = lines(&dump);
+    let forms = [
+        ("lines", dump.clone()),
+        ("an array on one line", [&b"["[..], &events.join(&b','), b"]"].concat()),
+        ("an array over lines", [&b"[\n"[..], &events.join(&b",\n"[..]), b"\n]\n"].concat()),
+        ("concatenated", events.concat()),
+    ];
+    let expected = expect(&dump, Nul::Reject);
+    for (form, text) in forms {
+        log_case(form);
+        for whole in [gzip(&text), zstd_frames(&text, 50_000)] {
+            let (work, database) = (Workplace::new(), Cluster::shared().database("cut"));
+            work.write("dump", &whole[..whole.len() * 2 / 3]);
+            let ended = work.load(&database, &["dump"]).segment_bytes(64 << 10).expect(1);
+            let summary = ended.summary();
+            assert!(summary.error().contains("cut short"), "{}", ended.stdout);
+            summary.check(&[("rejected", 0), ("unfinished", 0), ("inserted", summary.count("events"))]);
+            assert!(summary.count("inserted") > 20, "{}", ended.stdout);
+            assert!(ended.rejects().is_empty());
+            work.write("dump", &text);
+            work.load(&database, &["dump"]).segment_bytes(64 << 10).expect(0);
+            assert_tables(&database, "americas", &expected.tables);
+        }
+    }
+}
+
 #[test]
 fn damaged_gzip_loads_up_to_the_damage() {
     let text = generated(60, 22, 0.0);
@@ -68,13 +100,13 @@ fn damaged_gzip_loads_up_to_the_damage() {
     // An invalid type of the first block, after a header of 10 bytes.
     second[10] |= 0b110;
     let damaged = [gzip(&parts[0]), second, gzip(&parts[2])].concat();
-    check_broken(&damaged, &parts[0], &["gzip", "damaged", "--on-conflict update"]);
+    check_broken(&damaged, &parts[0], &["gzip", "damaged", "delete --server americas"]);
 
     let mut checksum = gzip(&parts[1]);
     let at = checksum.len() - 8;
     checksum[at] ^= 1;
     let damaged = [gzip(&parts[0]), checksum, gzip(&parts[2])].concat();
-    check_broken(&damaged, &parts[..2].concat(), &["gzip", "damaged", "--on-conflict update"]);
+    check_broken(&damaged, &parts[..2].concat(), &["gzip", "damaged", "delete --server americas"]);
 
     let trailing = [gzip(&parts[0]), b"and then some".to_vec()].concat();
     check_broken(&trailing, &parts[0], &["gzip", "followed by something else", "head -c"]);
@@ -92,7 +124,7 @@ fn cut_or_damaged_zstd_loads_up_to_the_break() {
     // The reserved bit of the frame header descriptor.
     header[4] |= 0b1000;
     let damaged = [&frames[0][..], &header, &frames[2]].concat();
-    check_broken(&damaged, &parts[0], &["zstd", "damaged", "--on-conflict update"]);
+    check_broken(&damaged, &parts[0], &["zstd", "damaged", "delete --server americas"]);
 }
 
 /// The text in one stored member with a wrong checksum.
@@ -119,29 +151,34 @@ fn zstd_with_a_wrong_checksum(text: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A flipped bit in a number leaves valid JSON, so only the checksum at the end shows it.
+/// A flipped bit in a number leaves valid JSON, so only the checksum at the end shows it. If the number is an event's id, the
+/// wrong event is an extra row.
 #[test]
-fn an_intact_copy_corrects_values_before_a_wrong_checksum() {
+fn the_suggested_commands_correct_everything_before_a_wrong_checksum() {
     let sound = generated(40, 24, 0.0);
     let text = String::from_utf8(sound.clone()).expect("UTF-8");
-    let wrong = text.replace("\"TotalVictimKillFame\":", "\"TotalVictimKillFame\":1");
-    assert_ne!(wrong, text);
+    let values = text.replace("\"TotalVictimKillFame\":", "\"TotalVictimKillFame\":1");
+    let ids = text.replacen("\"EventId\":1", "\"EventId\":9", 3);
     let expected = expect(&sound, Nul::Reject);
-    let wrong = wrong.as_bytes();
-    for damaged in [gzip_with_a_wrong_checksum(wrong), zstd_with_a_wrong_checksum(wrong)] {
-        let (work, database) = (Workplace::new(), Cluster::shared().database("checksum"));
-        work.write("dump", damaged);
-        let ended = work.load(&database, &["dump"]).segment_bytes(64 << 10).expect(1);
-        assert!(ended.summary().count("inserted") > 0, "{}", ended.stdout);
-        assert!(ended.summary().error().contains("'--on-conflict update'"), "{}", ended.stdout);
-        // The suggested command has the option too.
-        let shown = work
-            .program(&["load", "--database-url", &database.url(), "--server", "americas", "dump"])
-            .expect(1);
-        assert!(shown.stdout.contains("load --database-url"), "{}", shown.stdout);
-        assert!(shown.stdout.contains("--on-conflict update"), "{}", shown.stdout);
-        work.write("dump", &sound);
-        work.load(&database, &["--on-conflict", "update", "dump"]).segment_bytes(64 << 10).expect(0);
-        assert_tables(&database, "americas", &expected.tables);
+    for wrong in [&values, &ids] {
+        assert_ne!(wrong, &text);
+        let wrong = wrong.as_bytes();
+        for damaged in [gzip_with_a_wrong_checksum(wrong), zstd_with_a_wrong_checksum(wrong)] {
+            let (work, database) = (Workplace::new(), Cluster::shared().database("checksum"));
+            let url = database.tcp_url();
+            work.write("dump", damaged);
+            let options = ["--database-url", &url, "--server", "americas"];
+            let shown = work.program(&["load"]).args(&options).arg("dump").segment_bytes(64 << 10).expect(1);
+            let commands = ["delete", "load"].map(|command| format!("{command} {}", options.join(" ")));
+            for command in commands.iter().map(|command| format!(" {command} dump\n")) {
+                assert!(shown.stdout.contains(&command), "{command:?} is missing in: {}", shown.stdout);
+            }
+            assert!(shown.stderr.contains(&format!(" {} dump", commands[0])), "{}", shown.stderr);
+            let deleted = work.program(&["delete"]).args(&options).arg("dump").expect(1);
+            assert!(deleted.stdout.contains("are deleted; get an intact copy"), "{}", deleted.stdout);
+            work.write("dump", &sound);
+            work.program(&["load"]).args(&options).arg("dump").segment_bytes(64 << 10).expect(0);
+            assert_tables(&database, "americas", &expected.tables);
+        }
     }
 }

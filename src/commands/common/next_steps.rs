@@ -10,6 +10,7 @@ use crate::conceal::concealed;
 use crate::database::connect::is_public;
 use crate::database::connect::loggable::loggable;
 use crate::input::convert::PipedCommand;
+use crate::input::source::Source;
 use crate::pipeline::prepare::preparer::battle_in_name;
 use crate::report::summary::NextCommands;
 use crate::settings::environment::Environment;
@@ -41,6 +42,7 @@ pub(crate) fn commands(args: &LoadArgs, env: Environment<'_>) -> NextCommands {
             .option("--max-rejects", max_rejects, None)
             .done(),
         verify: (!reads_stdin).then(|| of_events("verify").files(args).done()),
+        delete_damaged: None,
         health: typed("health")
             .option("--layout", args.event.layout.as_deref(), env.get("KILLS_LAYOUT"))
             .done(),
@@ -56,7 +58,37 @@ pub(crate) fn piped_load(args: &LoadArgs, env: Environment<'_>) -> PipedCommand 
         .option("--max-rejects", args.max_rejects.as_deref(), None)
         .flag("--dry-run", args.dry_run)
         .flag("--json", args.json);
-    piped(command.done())
+    let command = piped(command.done());
+    if args.dry_run {
+        return command;
+    }
+    let delete = delete_of(args, env);
+    command.with_damage_advice(move |input| {
+        let delete = match input {
+            Source::File(path) => delete.of(&[path.as_path()]),
+            Source::Stdin => format!("… | {}", delete.of(&[Path::new("-")])),
+        };
+        format!(
+            "everything before that was read, but some of it may be wrong, even event ids; get an intact copy, and \
+             before you load it, delete the events of this one with: {delete}"
+        )
+    })
+}
+
+/// The deletion of the events of a load's inputs.
+pub(crate) fn delete_of(args: &LoadArgs, env: Environment<'_>) -> DeleteCommand {
+    DeleteCommand(Typed::new("delete", &args.database, env).of_events(&args.event, env))
+}
+
+/// A deletion with the options of a load, without the dumps.
+pub(crate) struct DeleteCommand(Typed);
+
+impl DeleteCommand {
+    /// The command for these dumps, where `-` is standard input.
+    pub(crate) fn of(&self, dumps: &[&Path]) -> String {
+        let files: Vec<PathBuf> = dumps.iter().map(|dump| dump.to_path_buf()).collect();
+        self.0.clone().paths(&files).done()
+    }
 }
 
 /// A verification of converted input, for input errors.
@@ -121,10 +153,17 @@ pub(crate) fn piped_delete(args: &DeleteArgs, env: Environment<'_>) -> PipedComm
         .of_events(&args.event, env)
         .flag("--dry-run", args.dry_run)
         .flag("--json", args.json);
-    piped(command.done())
+    let command = piped(command.done());
+    if args.dry_run {
+        return command;
+    }
+    command.with_damage_advice(|_| {
+        "all events before that, as they were read, are deleted; get an intact copy, and load it".to_owned()
+    })
 }
 
 /// A shell command.
+#[derive(Clone)]
 struct Typed {
     text: String,
     /// The database URL, if it holds no secret. In the text, [`URL`] stands for it, so that its user is not concealed.

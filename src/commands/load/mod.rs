@@ -73,6 +73,7 @@ pub(crate) fn run(
         reader: Cell::new(reader),
         unread: Cell::new(found.source_errors()),
         piped: next::piped_load(args, env),
+        reload: next::commands(&LoadArgs { force: true, ..args.clone() }, env).again,
         hints: SchemaHints::new(&args.database, args.event.layout.as_deref(), env),
         id,
         started,
@@ -99,10 +100,12 @@ pub(crate) fn run(
         done => done?,
     };
     let (status, exit_status) = outcome(&report);
-    if report.has_damaged_source() {
-        // An intact copy has the same events, possibly with other values.
-        let corrected = LoadArgs { on_conflict: Some("update".to_owned()), ..args.clone() };
-        next.again = next::commands(&corrected, env).again;
+    if report.needs_force {
+        next.again.clone_from(&parts.reload);
+    }
+    let damaged = report.damaged();
+    if !damaged.is_empty() && !args.dry_run {
+        next.delete_damaged = Some(next::delete_of(args, env).of(&damaged));
     }
     let summary = Summary {
         status,

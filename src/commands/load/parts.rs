@@ -22,6 +22,8 @@ pub(crate) struct LoadParts<'r> {
     pub(crate) reader: Cell<Option<Reader>>,
     /// The command that input errors suggest.
     pub(crate) piped: PipedCommand,
+    /// The command that loads the same input again, although the ledger has it.
+    pub(crate) reload: String,
     /// The commands that table errors suggest.
     pub(crate) hints: SchemaHints,
     /// The errors of unreadable sources.

@@ -4,6 +4,7 @@
 
 pub(crate) mod claims;
 pub(crate) mod comments;
+pub(crate) mod confirmation;
 pub(crate) mod entries;
 pub(crate) mod files;
 pub(crate) mod opening;

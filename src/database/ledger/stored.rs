@@ -1,13 +1,14 @@
 //! The segments that a run has reported as stored. At its end, the run checks that the server still has them.
 //!
 //! The last commits can be lost in a failover to a standby that had not received them. They can also be lost in a crash
-//! of a server that does not wait for its disk.
+//! of a server that does not wait for its disk. Another session can truncate or delete the events, and the ledger's rows
+//! stay.
 
-use crate::database::store::{SegmentHash, Written};
-use std::collections::VecDeque;
+use crate::database::store::{Batch, SegmentHash, Written};
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
-/// The most segments kept, of about 50 bytes each. Only the latest matter: a failure does not lose old commits.
+/// The most segments kept, of about 100 bytes each. Only the latest matter: a failure does not lose old commits.
 const KEPT_MAX: usize = 100_000;
 
 /// The counted outcomes of segments and their events.
@@ -46,7 +47,7 @@ impl StoredCounts {
         self.inserted + self.updated + self.duplicate + self.already_loaded
     }
 
-    fn add(&mut self, other: Self) {
+    pub(crate) fn add(&mut self, other: Self) {
         self.segments += other.segments;
         self.inserted += other.inserted;
         self.updated += other.updated;
@@ -64,31 +65,64 @@ pub(crate) enum Expected {
     OwnRow,
 }
 
+/// A segment that the run has reported as stored.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ReportedSegment {
+    pub(crate) hash: SegmentHash,
+    pub(crate) counts: StoredCounts,
+    pub(crate) expected: Expected,
+    /// The ids of two events that this run has stored or found in the tables; none if an earlier load has.
+    pub(crate) sample: Option<[i64; 2]>,
+}
+
+impl ReportedSegment {
+    /// A segment that an earlier load had stored.
+    pub(crate) fn skipped(hash: SegmentHash, events: u64) -> Self {
+        Self { hash, counts: StoredCounts::already_loaded(events), expected: Expected::AnyRow, sample: None }
+    }
+
+    /// A batch with this outcome. Its sample is its first and its last event in the order of the ids.
+    pub(crate) fn of(batch: &Batch, written: &Written) -> Self {
+        let (expected, sample) = match written {
+            Written::AlreadyLoaded(_) => (Expected::AnyRow, None),
+            Written::Stored { refused, .. } => {
+                let id = |event: usize| batch.rows.events()[event].id;
+                let refused: HashSet<i64> = refused.iter().map(|refused| id(refused.event)).collect();
+                let mut stored =
+                    batch.order.iter().map(|event| id(*event)).filter(|id| !refused.contains(id));
+                let first = stored.next();
+                (Expected::OwnRow, first.map(|first| [first, stored.next_back().unwrap_or(first)]))
+            }
+        };
+        Self { hash: batch.hash, counts: StoredCounts::of(written), expected, sample }
+    }
+}
+
 #[derive(Debug, Default)]
-pub(crate) struct StoredSegments(Mutex<VecDeque<(SegmentHash, StoredCounts, Expected)>>);
+pub(crate) struct StoredSegments(Mutex<VecDeque<ReportedSegment>>);
 
 impl StoredSegments {
-    pub(crate) fn note(&self, hash: SegmentHash, counts: StoredCounts, expected: Expected) {
+    pub(crate) fn note(&self, segment: ReportedSegment) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() == KEPT_MAX {
             kept.pop_front();
         }
-        kept.push_back((hash, counts, expected));
+        kept.push_back(segment);
     }
 
     /// The segments, with repetitions.
-    pub(crate) fn hashes(&self) -> Vec<SegmentHash> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|(hash, ..)| *hash).collect()
+    pub(crate) fn all(&self) -> Vec<ReportedSegment> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
     }
 
     /// Removes the segments that do not satisfy `exists`, and returns their counts.
-    pub(crate) fn take_missing(&self, exists: impl Fn(&SegmentHash, Expected) -> bool) -> StoredCounts {
+    pub(crate) fn take_missing(&self, exists: impl Fn(&ReportedSegment) -> bool) -> StoredCounts {
         let mut missing = StoredCounts::default();
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|(hash, counts, expected)| {
-            let is_kept = exists(hash, *expected);
+        kept.retain(|segment| {
+            let is_kept = exists(segment);
             if !is_kept {
-                missing.add(*counts);
+                missing.add(segment.counts);
             }
             is_kept
         });
@@ -149,16 +183,12 @@ mod tests {
     fn missing_segments_are_counted_once() {
         let stored = StoredSegments::default();
         for number in 0..10_u8 {
-            stored.note(
-                SegmentHash([number; 32]),
-                StoredCounts::already_loaded(number.into()),
-                Expected::AnyRow,
-            );
+            stored.note(ReportedSegment::skipped(SegmentHash([number; 32]), number.into()));
         }
-        let missing = stored.take_missing(|hash, _| hash.0[0] < 8);
+        let missing = stored.take_missing(|segment| segment.hash.0[0] < 8);
         assert_eq!((missing.segments, missing.already_loaded, missing.events()), (2, 17, 17));
-        assert_eq!(stored.hashes().len(), 8);
-        assert_eq!(stored.take_missing(|_, _| true), StoredCounts::default());
+        assert_eq!(stored.all().len(), 8);
+        assert_eq!(stored.take_missing(|_| true), StoredCounts::default());
     }
 
     #[test]
@@ -179,9 +209,9 @@ mod tests {
         for number in 0..=u32::try_from(KEPT_MAX).expect("a count") {
             let mut hash = [0; 32];
             hash[..4].copy_from_slice(&number.to_le_bytes());
-            stored.note(SegmentHash(hash), StoredCounts::default(), Expected::OwnRow);
+            stored.note(ReportedSegment::skipped(SegmentHash(hash), 1));
         }
-        let hashes = stored.hashes();
-        assert_eq!((hashes.len(), hashes[0].0[0]), (KEPT_MAX, 1));
+        let all = stored.all();
+        assert_eq!((all.len(), all[0].hash.0[0]), (KEPT_MAX, 1));
     }
 }

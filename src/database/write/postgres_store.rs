@@ -2,11 +2,12 @@
 
 use crate::database::failure::error::DatabaseError;
 use crate::database::ledger::claims::{Answer, Claims, QUESTION_MAX};
+use crate::database::ledger::confirmation::{MissingSegments, StoredAnswer, StoredQuestion};
 use crate::database::ledger::entries::{Entries, LedgerEntry, LedgerScope};
 use crate::database::ledger::reports::Reports;
 use crate::database::ledger::runs::OtherRuns;
-use crate::database::ledger::segments::{Ledger, SERVER_START};
-use crate::database::ledger::stored::{Expected, StoredCounts, StoredSegments, WrittenTo};
+use crate::database::ledger::segments::Ledger;
+use crate::database::ledger::stored::{ReportedSegment, StoredSegments, WrittenTo};
 use crate::database::options::{LoadedSegments, StoreSettings};
 use crate::database::pool::manager::DatabaseManager;
 use crate::database::schema::deferred_indexes::{DeferredIndexes, IndexBuild};
@@ -16,12 +17,13 @@ use crate::database::session::client_transaction::GenericClient as _;
 use crate::database::session::deadline::Deadline;
 use crate::database::session::progress::CallProgress;
 use crate::database::store::{Batch, SegmentHash, SegmentStatus, Store, StoreError, Written};
+use crate::database::write::exists::stored_query;
 use crate::database::write::refusals::Refusals;
 use crate::database::write::table_statements::WriteMode;
 use crate::database::write::writer::BatchWriter;
 use crate::error_chain::{in_full, without_hint};
 use crate::layout::identifier::quote_identifier;
-use postgres::SimpleQueryMessage;
+use crate::layout::table::Distribution;
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -49,6 +51,7 @@ pub(crate) struct PostgresStore {
     /// Whether a batch has arrived.
     has_written: AtomicBool,
     stored: StoredSegments,
+    question: Arc<StoredQuestion>,
     reports: Reports,
     written_to: WrittenTo,
     /// `kill_load_run` with its schema.
@@ -86,6 +89,10 @@ impl PostgresStore {
         if held == LoadedSegments::Skip {
             claims.begin();
         }
+        let run_table = format!("{}.kill_load_run", quote_identifier(ledger_schema));
+        let events = (distribution == Distribution::OneServer)
+            .then(|| stored_query(layout, &schemas.tables, server, distribution));
+        let question = StoredQuestion::new(Arc::clone(&scope), events, run, run_table.clone());
         Self {
             manager,
             writer: Arc::new(writer),
@@ -98,9 +105,10 @@ impl PostgresStore {
             writing: RwLock::default(),
             has_written: AtomicBool::default(),
             stored: StoredSegments::default(),
+            question: Arc::new(question),
             reports: Reports::new(ledger_schema, server, layout, run),
             written_to: WrittenTo::new(server_start),
-            run_table: format!("{}.kill_load_run", quote_identifier(ledger_schema)),
+            run_table,
             run,
             schema_apply: settings.schema_apply.clone(),
         }
@@ -127,38 +135,24 @@ impl PostgresStore {
         self.reports.files_of(&self.manager, runs, &self.deadline)
     }
 
-    /// Checks in a new session that the server has all segments that were reported as stored. Then waits until a
-    /// synchronous standby has them. Returns the counts of the segments that a failover or crash has lost. Takes at most
-    /// `time_max`, if it is set; after that the error is that of an aborted call.
-    pub(crate) fn confirm(&self, time_max: Option<Duration>) -> Result<StoredCounts, StoreError> {
-        let hashes: Arc<Vec<SegmentHash>> = Arc::new(self.stored.hashes());
-        if hashes.is_empty() {
-            return Ok(StoredCounts::default());
+    /// Checks in a new session that the server has all segments that were reported as stored, and of each the first and the
+    /// last event. Then waits until a synchronous standby has them. Returns the counts of the missing segments. Takes at
+    /// most `time_max`, if it is set; after that the error is that of an aborted call.
+    pub(crate) fn confirm(&self, time_max: Option<Duration>) -> Result<MissingSegments, StoreError> {
+        let reported = Arc::new(self.stored.all());
+        if reported.is_empty() {
+            return Ok(MissingSegments::default());
         }
         let deadline =
             time_max.map_or_else(|| self.deadline.clone(), |time_max| self.deadline.at_most_for(time_max));
-        let (asked, run, run_table) = (Arc::clone(&self.scope), self.run, self.run_table.clone());
-        let (found, current, server_start): (HashSet<SegmentHash>, HashSet<SegmentHash>, i64) =
-            self.manager.ask_apart("checking the stored segments", &deadline, move |client| {
-                let (mut found, mut current, mut start) = (HashSet::new(), HashSet::new(), None);
-                for hashes in hashes.chunks(QUESTION_MAX) {
-                    let question = asked.question(hashes);
-                    let is_current = format!(
-                        "run = '{run}' OR loaded_at >= (SELECT started FROM {run_table} WHERE id = '{run}')"
-                    );
-                    let answer = client.simple_query(&format!(
-                        "{question}; {question} AND ({is_current}); SELECT {SERVER_START} AS server_start"
-                    ))?;
-                    let is_end = |message: &SimpleQueryMessage| {
-                        matches!(message, SimpleQueryMessage::CommandComplete(_))
-                    };
-                    let (first, others) = answer.split_at(answer.iter().position(is_end).unwrap_or_default());
-                    found.extend(Entries::read(first, hashes).hashes());
-                    current.extend(Entries::read(others, hashes).hashes());
-                    start = start.or_else(|| server_start(others));
-                }
-                Ok((found, current, start.unwrap_or_default()))
-            })?;
+        let mut answer = self.ask_stored(&reported, &deadline)?;
+        let mut emptied = self.question.emptied(&answer, &reported);
+        if !emptied.is_empty() {
+            // Another load may have stored deleted events again between the two look-ups.
+            answer = self.ask_stored(&reported, &deadline)?;
+            let still_emptied = self.question.emptied(&answer, &reported);
+            emptied.retain(|hash| still_emptied.contains(hash));
+        }
         // Changes no value. Its COMMIT waits until synchronous standbys have all earlier commits.
         let confirm = format!("UPDATE {} SET status = status WHERE id = $1", self.run_table);
         let (has_row, run) = (format!("SELECT FROM {} WHERE id = $1", self.run_table), self.run);
@@ -168,24 +162,33 @@ impl PostgresStore {
             }
             if client.take_standby_wait_cancelled() { Err(DatabaseError::Unreplicated) } else { Ok(()) }
         })?;
-        let missing = self.stored.take_missing(|hash, expected| match expected {
-            Expected::AnyRow => found.contains(hash),
-            Expected::OwnRow => current.contains(hash),
-        });
-        if missing.segments > 0 && self.written_to.was(server_start) {
+        let emptied = self.stored.take_missing(|segment| !emptied.contains(&segment.hash));
+        let lost = self.stored.take_missing(|segment| answer.has_row(segment));
+        if lost.segments > 0 && self.written_to.was(answer.server_start) {
             // The server is the same one, so it has not lost commits.
             log::warn!(
                 "'delete' removed {} of this load from the ledger while it ran; the next load of the same input \
                  stores the deleted events again",
-                if missing.segments == 1 {
+                if lost.segments == 1 {
                     "1 segment".to_owned()
                 } else {
-                    format!("{} segments", missing.segments)
+                    format!("{} segments", lost.segments)
                 }
             );
-            return Ok(StoredCounts::default());
+            return Ok(MissingSegments { emptied, ..MissingSegments::default() });
         }
-        Ok(missing)
+        Ok(MissingSegments { lost, emptied })
+    }
+
+    fn ask_stored(
+        &self,
+        reported: &Arc<Vec<ReportedSegment>>,
+        deadline: &Deadline,
+    ) -> Result<StoredAnswer, StoreError> {
+        let (question, reported) = (Arc::clone(&self.question), Arc::clone(reported));
+        self.manager.ask_apart("checking the stored segments", deadline, move |client| {
+            question.ask(client, &reported)
+        })
     }
 
     /// Looks up segments, most of which are loaded by now, and claims some of the others. Returns `None` while claims are
@@ -214,7 +217,7 @@ impl PostgresStore {
         match (answer.entries.get(hash), &answer.claimed) {
             (Some(LedgerEntry::Loaded(loaded)), _) => {
                 self.claims.release(hash);
-                self.stored.note(*hash, StoredCounts::already_loaded(loaded.stored()), Expected::AnyRow);
+                self.stored.note(ReportedSegment::skipped(*hash, loaded.stored()));
                 SegmentStatus::Loaded(loaded)
             }
             // Its rejects must be reported, so a claim would save no work.
@@ -290,28 +293,16 @@ impl Store for PostgresStore {
         }
         let refusals = Arc::new(Refusals::new(self.manager.attempts_max()));
         let (writer, batch) = (Arc::clone(&self.writer), Arc::clone(batch));
-        let (hash, attempts) = (batch.hash, Arc::clone(&refusals));
+        let (reported, attempts) = (Arc::clone(&batch), Arc::clone(&refusals));
         let written = self.manager.run("writing a segment", &self.deadline, move |client, progress| {
             write_once(&writer, client, progress, &batch, &refusals)
         })?;
         if let Some(start) = attempts.tried().and_then(|tried| tried.server_start()) {
             self.written_to.note(start);
         }
-        let expected = match written {
-            Written::Stored { .. } => Expected::OwnRow,
-            Written::AlreadyLoaded(_) => Expected::AnyRow,
-        };
-        self.stored.note(hash, StoredCounts::of(&written), expected);
+        self.stored.note(ReportedSegment::of(&reported, &written));
         Ok(written)
     }
-}
-
-/// The value of the column `server_start` in an answer.
-fn server_start(answer: &[SimpleQueryMessage]) -> Option<i64> {
-    answer.iter().find_map(|message| match message {
-        SimpleQueryMessage::Row(row) => row.try_get("server_start").ok()??.parse().ok(),
-        _ => None,
-    })
 }
 
 /// One attempt to write a batch, with a fallback to the next mode on certain errors.

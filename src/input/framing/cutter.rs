@@ -1,7 +1,9 @@
 //! Cuts text into segments, without threads and without a clock.
 //!
-//! Invariant: cuts depend only on the text, not on the size of its pieces. The only exception is [`Cutter::settle`], which
-//! the caller uses when input is slow.
+//! Invariant: cuts depend only on the text, not on the size of its pieces. The exceptions are [`Cutter::settle`], which the
+//! caller uses when input is slow, and [`Cutter::cut_off`], for text whose end is missing.
+
+mod ending;
 
 use crate::input::buffers::LargePermit;
 use std::mem;
@@ -97,17 +99,6 @@ impl Cutter {
         self.framer = Framer::new(self.limits.line_max_bytes);
     }
 
-    /// Returns whether the remaining text ends neither in a newline nor in a closing bracket.
-    pub(crate) fn is_cut_off(&self) -> bool {
-        !self.ends_line()
-            && self.remaining().trim_ascii_end().last().is_some_and(|last| !b"}]".contains(last))
-    }
-
-    /// Returns whether the remaining text ends in a newline.
-    pub(crate) fn ends_line(&self) -> bool {
-        self.oversized.is_none() && self.remaining().last().is_none_or(|last| *last == b'\n')
-    }
-
     fn remaining(&self) -> &[u8] {
         self.filling.as_ref().map_or(&self.carry[..], |filling| &filling[..])
     }
@@ -199,8 +190,12 @@ impl Cutter {
 
     /// Returns the whole spans so far, if any, because input is slow. An unfinished span is kept.
     pub(crate) fn settle(&mut self) -> Option<Segment> {
+        self.whole_spans(Ahead::Settle)
+    }
+
+    fn whole_spans(&mut self, ahead: Ahead) -> Option<Segment> {
         let mut filling = self.filling.take()?;
-        let is_full = self.oversized.is_none() && self.frame(&mut filling, Ahead::Settle);
+        let is_full = self.oversized.is_none() && self.frame(&mut filling, ahead);
         if is_full || self.oversized.is_none() && self.whole_bytes > 0 {
             return Some(self.close_whole(filling));
         }

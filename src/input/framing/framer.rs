@@ -10,10 +10,11 @@
 //! - Malformed JSON extends to the end of the line that it begins in. If it spans several lines, it includes
 //!   the following more deeply indented lines and its closing bracket.
 //!
-//! Invariant: spans depend only on the text, not on where it is split, except for [`Ahead::Settle`].
+//! Invariant: spans depend only on the text, not on where it is split, except for [`Ahead::Settle`] and [`Ahead::CutOff`].
 //!
 //! Invariant: the time is linear in the text, because scans without a result are limited by the amount framed.
 
+pub(crate) mod ending;
 pub(crate) mod recovery;
 pub(crate) mod separators;
 
@@ -49,6 +50,9 @@ pub(crate) enum Ahead {
     More,
     /// More text may follow, but not soon. Everything that can be a span becomes one.
     Settle,
+    /// The text was cut off. As for `Settle`, but the values of an unfinished line become spans too. An unfinished value does
+    /// not.
+    CutOff,
     /// The text is complete.
     Nothing,
 }
@@ -187,7 +191,7 @@ impl Framer {
         let newline = memchr(b'\n', &text[from..]).map(|found| from + found);
         let Some(end) = newline.or((ahead == Ahead::Nothing).then_some(text.len())) else {
             self.sought = text.len();
-            self.long_line = text.len() - self.start > self.value_max_bytes;
+            self.long_line = ahead == Ahead::CutOff || text.len() - self.start > self.value_max_bytes;
             return (!self.long_line).then_some(Framed::More);
         };
         self.sought = end;

@@ -1,6 +1,7 @@
 //! Tests of the whole module, from sources to segments.
 
 mod again;
+mod cut_off;
 mod forms;
 mod properties;
 mod waiting;
@@ -205,7 +206,8 @@ fn compressed_input_is_detected_by_its_content() {
 #[test]
 fn an_error_follows_the_intact_data() {
     let roomy = limits(99, 99);
-    let text = r#"0: line 1 at 0 "a\nb\nc""#;
+    // The last line is possibly incomplete.
+    let text = r#"0: line 1 at 0 "a\nb\n""#;
     let whole = gzip(b"a\nb\nc");
     let len = whole.len();
     check(&whole[..len - 1], roomy, &[text, &format!("CutShort(Gzip) at 5 of {}", len - 1), "end"]);
@@ -251,7 +253,10 @@ fn a_damaged_zstd_block_loses_no_earlier_block() {
     let Next::Segment(segment) = bench.segmenter.next() else { panic!("no segment") };
     let whole_blocks = text.len() / (128 << 10) * (128 << 10);
     assert!(whole_blocks > 0);
-    assert!(*segment.bytes == text.as_bytes()[..whole_blocks], "{} of {whole_blocks}", segment.bytes.len());
+    let blocks = &text[..whole_blocks];
+    let values = blocks.rfind('}').map_or("", |last| &blocks[..=last]);
+    let bytes = segment.bytes.strip_suffix(b"\n").unwrap_or(&segment.bytes);
+    assert!(bytes == values.as_bytes(), "{} of {}", bytes.len(), values.len());
     assert_eq!(bench.next(), format!("CutShort(Zstd) at {whole_blocks} of {}", compressed.len() - 10));
 }
 
@@ -263,7 +268,7 @@ fn a_failing_read_keeps_its_cause_and_its_offset() {
     bench.fail(io::ErrorKind::Interrupted);
     bench.send("c");
     bench.fail(io::ErrorKind::TimedOut);
-    assert_eq!(bench.next(), r#"0: line 1 at 0 "a\nbc""#);
+    assert_eq!(bench.next(), r#"0: line 1 at 0 "a\n""#);
     let Next::SourceFailed(error) = bench.segmenter.next() else { panic!("no failure") };
     let expected = "<stdin>: reading failed at byte 4 of the uncompressed text, byte 4 of the input\nhint: fix the cause, \
                     then run the same command again";
@@ -275,7 +280,7 @@ fn a_failing_read_keeps_its_cause_and_its_offset() {
     let mut in_the_first_bytes = Bench::new(limits(99, 99), ReaderShape::default());
     in_the_first_bytes.send("B");
     in_the_first_bytes.fail(io::ErrorKind::TimedOut);
-    assert_eq!(in_the_first_bytes.all(), [r#"0: line 1 at 0 "B""#, "Read at 1 of 1", "end"]);
+    assert_eq!(in_the_first_bytes.all(), ["Read at 1 of 1", "end"]);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::input::reader::{ReaderShape, spawn_with};
 use crate::input::segment::SegmentLimits;
 use crate::input::segmenter::{Next, Segmenter};
 use crate::input::source::Source;
+use crate::input::tests::cut_off::CUT_OFF;
 use crate::input::tests::{Bench, gzip, limits, one_buffer, show};
 
 #[test]
@@ -84,6 +85,28 @@ fn a_stop_returns_whole_lines_first() {
         assert_eq!(bench.all(), [r#"0: line 1 at 0 "a\nb\n""#, "stopped"]);
         assert_eq!(bench.next(), "stopped");
         stopper.join().unwrap();
+    }
+}
+
+/// While the pipe is open, and after its writer was stopped by the same signal.
+#[test]
+fn a_stop_returns_whole_values_of_an_unfinished_line_or_array() {
+    for (text, kept) in CUT_OFF {
+        for is_ended in [false, true] {
+            let mut bench = Bench::new(limits(999, 999), ReaderShape::default());
+            bench.send(text);
+            if is_ended {
+                bench.end();
+            }
+            // The reader reads again only after it has sent the text.
+            for _ in 0..2 {
+                bench.asked.recv().unwrap();
+            }
+            bench.stop.as_ref().unwrap().send(()).unwrap();
+            let segment = (!kept.is_empty()).then(|| format!("0: line 1 at 0 {kept:?}"));
+            let expected: Vec<String> = segment.into_iter().chain(["stopped".to_owned()]).collect();
+            assert_eq!(bench.all(), expected, "{text}");
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use crate::shell::shell_quoted;
 impl Summary {
     /// The commands to run next, each with its purpose.
     pub(crate) fn next_steps(&self) -> Vec<(&'static str, String)> {
-        let NextCommands { again, unlimited, load, load_piped, verify, health } = &self.next;
+        let NextCommands { again, unlimited, load, load_piped, verify, delete_damaged, health } = &self.next;
         let of_input = |from_file, from_pipe| if verify.is_some() { from_file } else { from_pipe };
         let rejects = self.rejects_file.as_ref().map(|path| shell_quoted(&path.to_string_lossy()));
         let list = rejects.as_ref().map(|file| {
@@ -32,11 +32,18 @@ impl Summary {
             }
             RunStatus::Failed => {
                 let health = self.database_failed.then(|| ("to check the database", health.clone()));
-                let resume = of_input(
-                    "to resume after fixing the cause",
-                    "to resume after fixing the cause, with the same input",
-                );
-                health.into_iter().chain([(resume, again.clone())]).collect()
+                let delete = delete_damaged.clone().map(|delete| {
+                    let what = "to delete the events of the damaged input, some of which may be wrong";
+                    (of_input(what, "to delete the events of the damaged input, with the same input"), delete)
+                });
+                let resume = match delete {
+                    Some(_) => of_input("to load an intact copy", "to load an intact copy, as the input"),
+                    None => of_input(
+                        "to resume after fixing the cause",
+                        "to resume after fixing the cause, with the same input",
+                    ),
+                };
+                health.into_iter().chain(delete).chain([(resume, again.clone())]).collect()
             }
         }
     }

@@ -30,6 +30,7 @@ fn summary(status: RunStatus) -> Summary {
             load: "aegis-kills load dump".to_owned(),
             load_piped: "aegis-kills load".to_owned(),
             verify: Some("aegis-kills verify dump".to_owned()),
+            delete_damaged: None,
             health: "aegis-kills health".to_owned(),
         },
     }

@@ -1,0 +1,100 @@
+//! Sources that break in the middle of a value: whole values are returned in each layout, and the unfinished one is not.
+
+use std::{fs, io};
+
+use crossbeam_channel::never;
+
+use crate::input::reader::{ReaderShape, spawn_reader};
+use crate::input::segmenter::{Next, Segmenter};
+use crate::input::source::Source;
+use crate::input::tests::{Bench, check, gzip, limits, one_buffer, show};
+
+/// A text whose end is missing, and its part with whole values.
+pub(super) const CUT_OFF: [(&str, &str); 16] = [
+    ("{\"a\":1}\n{\"b\":2}\n{\"c\"", "{\"a\":1}\n{\"b\":2}\n"),
+    ("{\"a\":1}\n{\"b\":2}", "{\"a\":1}\n{\"b\":2}"),
+    ("{\"a\":1}\n{\"b\":{}", "{\"a\":1}\n"),
+    ("{\"a\":1}{\"b\":2} {\"c\":\"}", "{\"a\":1}{\"b\":2}"),
+    ("[{\"a\":1},{\"b\":2},{\"c\":{}", "[{\"a\":1},{\"b\":2}"),
+    ("[{\"a\":1},{\"b\":2},", "[{\"a\":1},{\"b\":2}"),
+    ("[{\"a\":1}]\n[{\"b\":2},{", "[{\"a\":1}]\n[{\"b\":2}"),
+    ("[\n{\"a\":1},\n{\"b\":2},\n{\"c\":{}", "[\n{\"a\":1},\n{\"b\":2}"),
+    ("[\n  {\n    \"a\": 1\n  },\n  {\n    \"b\": 2\n", "[\n  {\n    \"a\": 1\n  }"),
+    ("{\n  \"a\": 1\n}\n{\n  \"b\": 2", "{\n  \"a\": 1\n}\n"),
+    ("no JSON\n{\"b\":2}\nno", "no JSON\n{\"b\":2}\n"),
+    ("{\"a\":1}\n12", "{\"a\":1}\n"),
+    ("{\"a\":1}\n[", "{\"a\":1}\n"),
+    ("{\"a\":1}\n", "{\"a\":1}\n"),
+    ("{\"a\"", ""),
+    ("\"a", ""),
+];
+
+fn expected(kept: &str, failure: &str) -> Vec<String> {
+    let segment = (!kept.is_empty()).then(|| format!("0: line 1 at 0 {kept:?}"));
+    segment.into_iter().chain([failure.to_owned(), "end".to_owned()]).collect()
+}
+
+#[test]
+fn whole_values_before_a_failed_read_are_returned() {
+    for (text, kept) in CUT_OFF {
+        let mut bench = Bench::new(limits(999, 999), ReaderShape::default());
+        bench.send(text);
+        bench.fail(io::ErrorKind::TimedOut);
+        let failure = format!("Read at {} of {}", text.len(), text.len());
+        assert_eq!(bench.all(), expected(kept, &failure), "{text}");
+    }
+}
+
+#[test]
+fn whole_values_before_a_missing_checksum_are_returned() {
+    for (text, kept) in CUT_OFF {
+        let raw = gzip(text.as_bytes());
+        let failure = format!("CutShort(Gzip) at {} of {}", text.len(), raw.len() - 1);
+        let expected = expected(kept, &failure);
+        let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
+        check(&raw[..raw.len() - 1], limits(999, 999), &expected);
+    }
+}
+
+/// Also if they are in several segments, and the unfinished value is longer than a value can be.
+#[test]
+fn elements_of_a_long_unfinished_array_are_returned() {
+    let event = format!("{{\"a\":\"{}\"}}", "x".repeat(50));
+    let text = format!("[{},{{\"b\":\"{}", vec![event.as_str(); 40].join(","), "y".repeat(700));
+    let mut bench = Bench::new(limits(200, 500), ReaderShape::default());
+    bench.send(&text);
+    bench.fail(io::ErrorKind::TimedOut);
+    let (mut elements, mut has_failed) = (0, false);
+    loop {
+        match bench.segmenter.next() {
+            Next::Segment(segment) => {
+                assert_eq!(segment.oversized, None);
+                elements += segment.spans.as_ref().map_or(0, Vec::len);
+            }
+            Next::SourceFailed(_) => has_failed = true,
+            Next::Stopped => panic!("nobody stopped it"),
+            Next::End => break,
+        }
+    }
+    assert_eq!((elements, has_failed), (40, true));
+}
+
+/// The next source begins with nothing of the previous one.
+#[test]
+fn the_source_after_a_cut_off_one_is_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, content: &[u8]| {
+        let path = directory.path().join(name);
+        fs::write(&path, content).unwrap();
+        Source::File(path)
+    };
+    let cut = gzip(b"{\"a\":1}\n{\"b\"");
+    let sources = vec![file("cut", &cut[..cut.len() - 1]), file("sound", b"{\"c\":3}\n")];
+    let reader = spawn_reader(sources).unwrap();
+    let mut segmenter = Segmenter::new(reader, limits(99, 99), one_buffer(limits(99, 99)), never());
+    let mut next = || show(segmenter.next());
+    assert_eq!(next(), r#"0: line 1 at 0 "{\"a\":1}\n""#);
+    assert!(next().starts_with("CutShort"));
+    assert_eq!(next(), r#"1: line 1 at 0 "{\"c\":3}\n""#);
+    assert_eq!(next(), "end");
+}
