@@ -249,7 +249,7 @@ fn read_decoded(text: &str, rules: &ReadRules<'_>, steps: &[PathStep], context: 
         while cursor.peek().is_some() {
             match rules.events_at {
                 Some(path) => {
-                    Walk { rules, path }.read(&mut cursor, &mut event, steps, context, &mut each)?
+                    Walk { rules, path }.read(&mut cursor, &mut event, steps, context, &mut each)?;
                 }
                 None => read_top(&mut cursor, &mut event, rules, context, &mut each)?,
             }

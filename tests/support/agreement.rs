@@ -44,19 +44,19 @@ fn check_in(layout: (Layout, oracle::Layout), line: &str, (policy, nul): (NulPol
     let is_blank = text.bytes().all(|byte| b" \t\r\n".contains(&byte));
     let value = serde_json::from_str::<Value>(text);
     let outcome = match (read(layout.0, line, policy), &value) {
-        (Ok(outcome), Ok(value)) => {
+        ((outcome, None), Ok(value)) => {
             check_places(line, value, &outcome);
             outcome
         }
-        (Ok(outcome), Err(_)) if is_blank => outcome,
+        ((outcome, None), Err(_)) if is_blank => outcome,
         // The events before the malformed element of an array are kept.
-        (Err((_, mut outcome)), Err(_)) if !outcome.rows.events().is_empty() => {
+        ((mut outcome, Some(_)), Err(_)) if !outcome.rows.events().is_empty() => {
             outcome.rejects.push((Some(outcome.events.len() as u64), None));
             outcome
         }
-        (Err(_), Err(_)) if !is_blank => Outcome { rejects: vec![(None, None)], ..Outcome::default() },
-        (Ok(_), Err(error)) => panic!("accepted, but not JSON for serde_json: {error}: {}", head(line)),
-        (Err((fault, _)), _) => panic!("rejected, but it is JSON: {fault}: {}", head(line)),
+        ((_, Some(_)), Err(_)) if !is_blank => Outcome { rejects: vec![(None, None)], ..Outcome::default() },
+        ((_, None), Err(error)) => panic!("accepted, but not JSON for serde_json: {error}: {}", head(line)),
+        ((_, Some(fault)), _) => panic!("rejected, but it is JSON: {fault}: {}", head(line)),
     };
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
     let has_more = value.is_err() && values.next().is_some_and(|first| first.is_ok());
@@ -72,7 +72,7 @@ const USUAL: &str = include_str!("../fixtures/usual-event.json");
 /// Reads a line with a new reader. A reader that has read the line before, and one that has read another, must give the
 /// same result. For malformed JSON, returns what came before.
 #[track_caller]
-fn read(layout: Layout, line: &str, policy: NulPolicy) -> Result<Outcome, (Fault, Outcome)> {
+fn read(layout: Layout, line: &str, policy: NulPolicy) -> (Outcome, Option<Fault>) {
     let outcome = read_after(&[], layout, line, policy);
     for before in [line, USUAL] {
         let again = read_after(&[before], layout, line, policy);
@@ -81,12 +81,7 @@ fn read(layout: Layout, line: &str, policy: NulPolicy) -> Result<Outcome, (Fault
     outcome
 }
 
-fn read_after(
-    before: &[&str],
-    layout: Layout,
-    line: &str,
-    policy: NulPolicy,
-) -> Result<Outcome, (Fault, Outcome)> {
+fn read_after(before: &[&str], layout: Layout, line: &str, policy: NulPolicy) -> (Outcome, Option<Fault>) {
     let (mut reader, mut event) = (LineReader::new(policy), Event::default());
     for line in before {
         // The result does not matter here, only the keys that the reader remembers.
@@ -102,10 +97,7 @@ fn read_after(
             Err(fault) => outcome.rejects.push((index, fault.field().map(str::to_owned))),
         }
     });
-    match read {
-        Ok(()) => Ok(outcome),
-        Err(fault) => Err((fault, outcome)),
-    }
+    (outcome, read.err())
 }
 
 /// Asserts that each event occurs once, in order, with its own text.

@@ -268,7 +268,7 @@ impl Run<'_> {
             Line::Rejected => self.reject(line, None, BTreeSet::new(), Certainty::LineOnly),
             Line::Json(elements) => {
                 for element in elements {
-                    self.element(line, element);
+                    self.element(line, &element);
                 }
             }
             Line::Doubtful { elements, why } => self.doubtful(line, elements, why),
@@ -293,9 +293,9 @@ impl Run<'_> {
         self.reading(element).is_some_and(|reading| self.is_faultless(line, element.index, &reading))
     }
 
-    fn element(&mut self, line: u64, element: Element) {
+    fn element(&mut self, line: u64, element: &Element) {
         let index = element.index;
-        let Some(reading) = self.reading(&element) else {
+        let Some(reading) = self.reading(element) else {
             self.reject(line, index, BTreeSet::new(), Certainty::Exact);
             return;
         };

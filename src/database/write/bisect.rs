@@ -130,7 +130,7 @@ impl BatchWriter {
         let Some(updater) = self.updater_in_parts() else {
             return self.search(transaction, search, events, Action::Update);
         };
-        let (mut pending, mut updated) = (events, 0);
+        let (mut pending, mut rewritten) = (events, 0);
         while !pending.is_empty() {
             let batch = search.batch;
             let begun = attempt(transaction, search, |savepoint| {
@@ -138,28 +138,25 @@ impl BatchWriter {
             })?;
             let error = match begun {
                 Ok(()) => {
-                    updated += self.search(transaction, search, pending, Action::Rewrite)?;
+                    rewritten += self.search(transaction, search, pending, Action::Rewrite)?;
                     updater.drop_stages(transaction)?;
                     let dropped = mem::take(&mut search.dropped);
-                    updated += self.search(transaction, search, &dropped, Action::Update)?;
+                    rewritten += self.search(transaction, search, &dropped, Action::Update)?;
                     break;
                 }
                 Err(error) => error,
             };
-            match culprit(pending, &error) {
-                Some(at) => {
-                    updated += self.search_updates(transaction, search, &pending[..at])?;
-                    self.record_refusal(transaction, search, pending[at], Action::Update, error)?;
-                    pending = &pending[at + 1..];
-                }
-                None => {
-                    let (first, second) = pending.split_at(pending.len() / 2);
-                    updated += self.search_updates(transaction, search, first)?;
-                    pending = second;
-                }
+            if let Some(at) = culprit(pending, &error) {
+                rewritten += self.search_updates(transaction, search, &pending[..at])?;
+                self.record_refusal(transaction, search, pending[at], Action::Update, error)?;
+                pending = &pending[at + 1..];
+            } else {
+                let (first, second) = pending.split_at(pending.len() / 2);
+                rewritten += self.search_updates(transaction, search, first)?;
+                pending = second;
             }
         }
-        Ok(updated)
+        Ok(rewritten)
     }
 
     /// Stores or rewrites `events`, and records those that the database refuses. Returns the number of stored events.

@@ -220,11 +220,10 @@ impl SegmentParts {
             let is_wanted = self.fresh.is_empty() || self.settle_rejects(sink);
             match read {
                 _ if !is_wanted => return false,
+                None => return true,
                 // A comma is allowed at the end of a line.
-                Some(end) if text.text[end..].trim_ascii() != "," => {
-                    start = end + separators(&text.text[end..])
-                }
-                _ => return true,
+                Some(end) if text.not_utf8.is_none() && text.text[end..].trim_ascii() == "," => return true,
+                Some(end) => start = end + separators(&text.text[end..]),
             }
         }
         if let Some(byte) = text.not_utf8 {

@@ -220,18 +220,19 @@ fn events_before_malformed_json_are_kept() {
     let broken = two.replace("\"TimeStamp\":", "\"TimeStamp\"");
     let latin = two.replace('K', "\u{e9}").replace('\u{e9}', "\x00");
     let latin: Vec<u8> = latin.bytes().map(|byte| if byte == 0 { 0xe9 } else { byte }).collect();
-    for broken in [broken.into_bytes(), latin, b"nul".to_vec(), two[..40].as_bytes().to_vec()] {
+    for broken in [broken.into_bytes(), latin, b"nul".to_vec(), two.as_bytes()[..40].to_vec()] {
         for (before, after, index) in [
             (format!("[{one},"), format!(",{three}]"), Some(1)),
             (format!(" [ {one} , {one}, "), format!(",{three}]"), Some(2)),
             (one.clone(), three.clone(), None),
             (format!("[{one}]"), format!("[{three}]"), None),
+            (format!("[{one}]{one} "), String::new(), None),
         ] {
             let text = [before.as_bytes(), &broken, after.as_bytes(), b"\n", three.as_bytes()].concat();
             let cut = segment(text.clone());
-            let preparer = preparer(Layout::Archive);
-            let hash = preparer.hash(&cut);
-            let prepared = preparer.prepare(cut, hash);
+            let archive = preparer(Layout::Archive);
+            let hash = archive.hash(&cut);
+            let prepared = archive.prepare(cut, hash);
             let [reject] = &rejects(&prepared)[..] else { panic!("one: {before}{after}") };
             let rest = text.iter().position(|byte| *byte == b'\n').unwrap();
             assert_eq!(reject.text, before.len()..rest, "{}", String::from_utf8_lossy(&text));
