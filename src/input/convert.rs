@@ -27,7 +27,10 @@ impl PipedCommand {
 
     /// Replaces the advice for a damaged input.
     #[must_use]
-    pub(crate) fn with_damage_advice(self, advice: impl Fn(&Source) -> String + Send + Sync + 'static) -> Self {
+    pub(crate) fn with_damage_advice(
+        self,
+        advice: impl Fn(&Source) -> String + Send + Sync + 'static,
+    ) -> Self {
         Self { damaged: Arc::new(advice), ..self }
     }
 
