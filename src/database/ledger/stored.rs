@@ -88,8 +88,8 @@ impl ReportedSegment {
             Written::Stored { refused, .. } => {
                 let id = |event: usize| batch.rows.events()[event].id;
                 let refused: HashSet<i64> = refused.iter().map(|refused| id(refused.event)).collect();
-                let mut stored =
-                    batch.order.iter().map(|event| id(*event)).filter(|id| !refused.contains(id));
+                let ids = batch.order.iter().map(|event| id(*event));
+                let mut stored = ids.filter(|id| !refused.contains(id));
                 let first = stored.next();
                 (Expected::OwnRow, first.map(|first| [first, stored.next_back().unwrap_or(first)]))
             }

@@ -209,8 +209,10 @@ proptest! {
             let place = error.split("is cut short at byte ").nth(1).and_then(|rest| rest.split(' ').next());
             let place = place.and_then(|place| place.parse::<usize>().ok());
             // No line is JSON, so an unfinished line contains no whole value.
-            let lines = place.map(|place| text[..place].iter().rposition(|&byte| byte == b'\n'));
-            prop_assert_eq!(lines.map(|feed| feed.map_or(0, |feed| feed + 1)), Some(given.len()), "{}", error);
+            let lines = place.map(|place| {
+                text[..place].iter().rposition(|&byte| byte == b'\n').map_or(0, |feed| feed + 1)
+            });
+            prop_assert_eq!(lines, Some(given.len()), "{}", error);
         } else {
             let mut whole = Vec::new();
             let oracle = if gzipped {
