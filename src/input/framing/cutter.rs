@@ -199,6 +199,11 @@ impl Cutter {
         if is_full || self.oversized.is_none() && self.whole_bytes > 0 {
             return Some(self.close_whole(filling));
         }
+        // A value that is too long may have ended, with more values after it.
+        let (_, is_over) = self.skip(&mut filling, &[], Ahead::More);
+        if is_over {
+            return Some(self.close_oversized(filling));
+        }
         self.filling = Some(filling);
         None
     }
