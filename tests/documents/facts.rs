@@ -226,6 +226,12 @@ fn each_path_on_the_architecture_page_exists() {
     };
     let missing: Vec<&String> = paths.iter().filter(|path| !is_there(path)).collect();
     assert!(missing.is_empty(), "docs/architecture.md names paths that do not exist: {missing:#?}");
+    // The lists of files to change have complete paths, because many files share their last directories.
+    let (_, lists) = page.split_once("\n## Where to make a change\n").expect("the lists");
+    let (lists, _) = lists.split_once("\n## ").expect("the next heading");
+    let is_whole = |path: &String| found.contains(&format!("/{}", path.trim_end_matches('/')));
+    let shortened: Vec<String> = named_paths(lists).into_iter().filter(|path| !is_whole(path)).collect();
+    assert!(shortened.is_empty(), "docs/architecture.md shortens paths of files to change: {shortened:#?}");
 }
 
 #[test]
