@@ -322,10 +322,10 @@ fn a_failed_role_file_explains_and_changes_nothing() {
 
     // Grants to PUBLIC by others are reported and left unchanged.
     owner
-        .batch_execute(&format!("grant create on schema public to public; grant pg_read_all_data to {role}"))
+        .batch_execute(&format!("grant create on schema public to public; grant pg_read_all_stats to {role}"))
         .expect("done");
     let said = roles.grant();
-    for words in ["can create tables in schema public", "is a member of pg_read_all_data"] {
+    for words in ["can create tables in schema public", "is a member of pg_read_all_stats"] {
         assert!(said.contains(words), "{said}");
     }
 }

@@ -50,6 +50,23 @@ fn a_private_cluster_can_be_stopped_killed_and_started() {
 }
 
 #[test]
+fn a_standby_receives_later_commits_and_can_be_promoted() {
+    let primary = Cluster::private(&[]);
+    let database = primary.database("copied");
+    database.client().batch_execute("create table t (n int); insert into t values (1)").expect("a row");
+    let standby = Cluster::standby_of(&primary);
+    database.client().batch_execute("insert into t values (2)").expect("a later row");
+    let connect = || Client::connect(&standby.url(database.name()), NoTls).expect("a connection");
+    let rows = || -> i64 { connect().query_one("select count(*) from t", &[]).expect("an answer").get(0) };
+    eventually(Duration::from_secs(30), "the later row arrives", || rows() == 2);
+
+    primary.stop_immediate();
+    standby.promote();
+    connect().batch_execute("insert into t values (3)").expect("a row on the new primary");
+    assert_eq!(rows(), 3);
+}
+
+#[test]
 fn a_dropped_cluster_leaves_nothing() {
     let gone = |pid: i32, directory: &Path| {
         eventually(Duration::from_secs(10), "server and directory are gone", || {

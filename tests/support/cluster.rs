@@ -36,8 +36,9 @@ make() {
 }
 copy() {
     mkdir -m 700 "$directory" &&
-    "$bin/pg_basebackup" -D "$data" -d "$2" -X stream -c fast -R >"$directory/initdb.log" 2>&1 </dev/null &&
-    printf '%s\n' "$1" >>"$data/postgresql.conf"
+    cp -pR "$2" "$data" >"$directory/initdb.log" 2>&1 </dev/null &&
+    printf '%s\n' "$1" >>"$data/postgresql.conf" &&
+    : >"$data/standby.signal"
 }
 while read -r command argument; do
     case $command in
@@ -94,9 +95,17 @@ impl Cluster {
         Self::new(settings, None)
     }
 
-    /// A standby of another cluster, which receives later commits.
+    /// A standby of another cluster, which receives later commits. The primary restarts, because its files are copied
+    /// while it is stopped: not every set of server programs has `pg_basebackup`.
     pub(crate) fn standby_of(primary: &Self) -> Self {
-        Self::made_by(&format!("copy {}", primary.url("postgres")), &[], None)
+        primary.stop();
+        let data = primary.directory.join("data");
+        let source = primary.url("postgres");
+        let settings = [("primary_conninfo", source.as_str())];
+        let standby = Self::made_by(&format!("copy {}", data.display()), &settings, None);
+        primary.start();
+        standby.start_on_a_free_port();
+        standby
     }
 
     /// Promotes a standby to a primary.
@@ -118,9 +127,14 @@ impl Cluster {
         let hint: String = hint.chars().filter(char::is_ascii_alphanumeric).take(30).collect();
         let number = self.databases.fetch_add(1, Ordering::Relaxed);
         let name = format!("{}_{number}", hint.to_ascii_lowercase());
-        self.admin()
-            .batch_execute(&format!("create database {name} template template0"))
-            .expect("a database");
+        let mut admin = self.admin();
+        admin.batch_execute(&format!("create database {name} template template0")).expect("a database");
+        if major_version(&mut admin) < 15 {
+            // Later versions have this default, which tests of privileges expect.
+            let revoke = "revoke create on schema public from public";
+            let mut client = Client::connect(&self.url(&name), NoTls).expect("a connection to it");
+            client.batch_execute(revoke).expect("a revoked privilege");
+        }
         Database { cluster: self, name }
     }
 
@@ -171,9 +185,12 @@ impl Cluster {
     }
 
     fn new(settings: &[(&str, &str)], disk: Option<(&Path, u32)>) -> Self {
-        Self::made_by("make", settings, disk)
+        let cluster = Self::made_by("make", settings, disk);
+        cluster.start_on_a_free_port();
+        cluster
     }
 
+    /// A cluster that is not started yet.
     fn made_by(make: &str, settings: &[(&str, &str)], disk: Option<(&Path, u32)>) -> Self {
         let programs = Programs::find().expect("PostgreSQL's server programs");
         let account = Account::for_paths(&[]).expect("an account to run PostgreSQL as");
@@ -204,12 +221,15 @@ impl Cluster {
             supervisor: Mutex::new(Supervisor { process, commands, answers }),
         };
         assert!(cluster.send(make), "{}", cluster.logs());
-        let started = (0..PORT_ATTEMPTS).any(|_| {
-            cluster.port.store(free_port().into(), Ordering::Relaxed);
-            cluster.send(&format!("start {}", cluster.port()))
-        });
-        assert!(started, "{}", cluster.logs());
         cluster
+    }
+
+    fn start_on_a_free_port(&self) {
+        let started = (0..PORT_ATTEMPTS).any(|_| {
+            self.port.store(free_port().into(), Ordering::Relaxed);
+            self.send(&format!("start {}", self.port()))
+        });
+        assert!(started, "{}", self.logs());
     }
 
     /// Sends a command to the supervisor, and returns whether it succeeded.
@@ -273,7 +293,7 @@ impl Drop for Database<'_> {
     fn drop(&mut self) {
         // If a test left its server stopped, the database is removed with the cluster.
         if let Ok(mut client) = Client::connect(&self.cluster.url("postgres"), NoTls) {
-            let dropped = client.batch_execute(&format!("drop database {} with (force)", self.name));
+            let dropped = drop_database(&mut client, &self.name);
             if let Err(error) = dropped
                 && !std::thread::panicking()
             {
@@ -281,6 +301,22 @@ impl Drop for Database<'_> {
             }
         }
     }
+}
+
+/// The server's major version, such as 15.
+pub(crate) fn major_version(client: &mut Client) -> i32 {
+    let sql = "select current_setting('server_version_num')::int / 10000";
+    client.query_one(sql, &[]).expect("a version").get(0)
+}
+
+/// Drops a database with its sessions.
+fn drop_database(client: &mut Client, name: &str) -> Result<(), postgres::Error> {
+    if major_version(client) >= 13 {
+        return client.batch_execute(&format!("drop database {name} with (force)"));
+    }
+    // The statement waits up to 5 s for sessions that are ending.
+    client.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = $1", &[&name])?;
+    client.batch_execute(&format!("drop database {name}"))
 }
 
 /// A shell of the account in a mount namespace with a disk at the path.
