@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 pub(crate) enum ExitStatus {
     /// Every event is stored, by this run or an earlier one.
     Complete,
-    /// The input, the reject file or the program itself failed.
+    /// The input, the reject file, the metrics file or the program itself failed.
     Failed,
     /// Invalid option, variable or value; nothing was done.
     WrongSetting,
@@ -40,7 +40,10 @@ pub(crate) const EXIT_CODES: [ExitCodeHelp; 9] = [
         code: "0",
         meaning: "every event is stored, by this run or an earlier one; health: healthy; verify: no difference",
     },
-    ExitCodeHelp { code: "1", meaning: "the input, the reject file or the program itself failed" },
+    ExitCodeHelp {
+        code: "1",
+        meaning: "the input, the reject file, the metrics file or the program itself failed",
+    },
     ExitCodeHelp { code: "2", meaning: "invalid option, variable or value; nothing was done" },
     ExitCodeHelp { code: "3", meaning: "everything is stored except new rejects" },
     ExitCodeHelp {

@@ -199,6 +199,8 @@ mod documents {
     mod monitoring;
     // THIRD-PARTY-NOTICES.
     mod notices;
+    // The retention by cron of docs/operations.md.
+    mod operations_page;
     // The workflows, the scripts that they call, the archive of a release.
     mod packaging;
     // The commands of README.md.

@@ -25,6 +25,7 @@ use crate::pipeline::account::monitor::Monitor;
 use crate::pipeline::prepare::prepared::Prepared;
 use crate::pipeline::prepare::preparer::{Preparer, Reading};
 use crate::pipeline::shutdown::{Shutdown, ShutdownReason};
+use crate::pipeline::source_segments::SourceError;
 use crate::pipeline::verify::VerifyRun;
 use crate::report::delete::DeleteReport;
 use crate::report::snapshot::{LiveRun, RunTask};
@@ -101,6 +102,7 @@ pub(crate) fn run(
         task: RunTask::Delete,
     };
     let progress = Progress::start(live, (*screen).clone(), None).context("cannot start a thread")?;
+    let is_all_found = found.errors.is_empty();
     let done = match &settings.events {
         DeletionTarget::Before(time) => deletion.before(*time),
         DeletionTarget::Of(sources) => {
@@ -113,7 +115,9 @@ pub(crate) fn run(
     let Deletion { tally, deleter, .. } = deletion;
     drop(deleter);
     let tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let (status, exit_status, error) = outcome(done, shutdown.take_reason(), tally.rejected);
+    let reason = shutdown.take_reason();
+    let is_all_done = matches!(done, Err(EarlyEnd::BrokenInput(_))) && is_all_found && reason.is_none();
+    let (status, exit_status, error) = outcome(done, reason, tally.rejected);
     drop(listener);
     if let Err(error) = database.close() {
         log::warn!("{}", in_full(&error));
@@ -135,7 +139,7 @@ pub(crate) fn run(
         files: tally.deleted.files,
         elapsed: begun.elapsed(),
         error,
-        again: delete_again(args, env),
+        again: (!is_all_done).then(|| delete_again(args, env)),
     };
     if args.json {
         write_output(&format!("{}\n", report.to_json().context("cannot format the result as JSON")?))?;
@@ -148,6 +152,8 @@ pub(crate) fn run(
 /// Why a deletion ended early.
 enum EarlyEnd {
     Stopped,
+    /// Everything that can be read of the dumps is deleted, and the same command would end in the same way.
+    BrokenInput(CommandError),
     Failed(CommandError),
 }
 
@@ -170,7 +176,9 @@ fn outcome(
     rejected: u64,
 ) -> (RunStatus, ExitStatus, Option<String>) {
     match (done, halted) {
-        (Err(EarlyEnd::Failed(error)), _) => (RunStatus::Failed, error.exit_status(), Some(in_full(&error))),
+        (Err(EarlyEnd::BrokenInput(error) | EarlyEnd::Failed(error)), _) => {
+            (RunStatus::Failed, error.exit_status(), Some(in_full(&error)))
+        }
         (_, Some(ShutdownReason::Panicked(message))) => {
             (RunStatus::Failed, ExitStatus::Failed, Some(message))
         }
@@ -277,8 +285,10 @@ impl Deletion<'_> {
         for error in &errors {
             log::error!("{}", in_full(error));
         }
-        match errors.into_iter().next() {
-            Some(error) => Err(EarlyEnd::Failed(CommandError::Other(error.into()))),
+        let is_lasting = errors.iter().all(SourceError::is_lasting);
+        match errors.into_iter().next().map(|error| CommandError::Other(error.into())) {
+            Some(error) if is_lasting => Err(EarlyEnd::BrokenInput(error)),
+            Some(error) => Err(EarlyEnd::Failed(error)),
             None => Ok(()),
         }
     }

@@ -35,7 +35,7 @@ pub(crate) const COMMANDS: [CommandFacts; 9] = [
         purpose: "load dumps into PostgreSQL",
         exits: &[
             ("0", "every event is stored, by this run or an earlier one, and no reject is new"),
-            ("1", "the input, the reject file or the program itself failed"),
+            ("1", "the input, the reject file, the metrics file or the program itself failed"),
             INVALID,
             ("3", "everything is stored except new rejects"),
             (

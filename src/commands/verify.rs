@@ -129,6 +129,7 @@ fn compare(
         log::error!("{}", in_full(error));
     }
     let mut report = comparison.report.into_inner().unwrap_or_else(PoisonError::into_inner);
+    report.ids_only = settings.ids_only;
     report.finish();
     Ok((report, errors.is_empty()))
 }

@@ -45,6 +45,15 @@ impl SourceError {
         }
     }
 
+    /// Whether the cause is the content of the source, so that reading it again ends in the same way.
+    pub(crate) fn is_lasting(&self) -> bool {
+        match self {
+            Self::Input(InputError::Broken { breakage, .. }) => *breakage != Breakage::Read,
+            Self::Input(InputError::Foreign { .. } | InputError::Unclosed { .. }) => true,
+            _ => false,
+        }
+    }
+
     /// Returns the display name of the source.
     pub(crate) fn source_name(&self) -> String {
         match self {

@@ -32,8 +32,8 @@ pub(crate) struct DeleteReport {
     pub files: u64,
     pub elapsed: Duration,
     pub error: Option<String>,
-    /// The command that resumes the deletion.
-    pub again: String,
+    /// The command that resumes the deletion, if anything is left to delete.
+    pub again: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -114,8 +114,8 @@ impl DeleteReport {
                 let _ = writeln!(text, "  {:>12} {what}", grouped(count));
             }
         }
-        if matches!(self.status, RunStatus::Interrupted | RunStatus::Failed) {
-            let _ = writeln!(text, "To resume:\n  {}", self.again);
+        if let Some(again) = self.again.as_ref().filter(|_| !is_whole) {
+            let _ = writeln!(text, "To resume:\n  {again}");
         }
         text
     }
@@ -140,7 +140,7 @@ mod tests {
             files: 1,
             elapsed: Duration::from_millis(500),
             error: None,
-            again: "aegis-kills delete --server europe a".to_owned(),
+            again: Some("aegis-kills delete --server europe a".to_owned()),
         }
     }
 
@@ -166,6 +166,8 @@ mod tests {
             "{failed}"
         );
         assert!(failed.ends_with("To resume:\n  aegis-kills delete --server europe a\n"), "{failed}");
+        let damaged = DeleteReport { status: RunStatus::Failed, again: None, ..report() }.to_text();
+        assert!(damaged.starts_with("Failed: ") && !damaged.contains("resume"), "{damaged}");
     }
 
     #[test]

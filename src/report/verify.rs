@@ -39,6 +39,8 @@ pub(crate) struct VerifyReport {
     pub events: u64,
     /// Whether missing events can still appear.
     pub half_committed: bool,
+    /// Whether only the ids were compared.
+    pub ids_only: bool,
     missing: u64,
     unloadable: u64,
     missing_ids: BTreeMap<Position, i64>,
@@ -168,8 +170,13 @@ impl VerifyReport {
                 grouped(different)
             ),
             (0, 0) if self.events == 0 => "No events to compare.\n".to_owned(),
-            (0, 0) if self.events == 1 => "The event is in the database, with the same content.\n".to_owned(),
-            (0, 0) => format!("All {events} are in the database, with the same content.\n"),
+            (0, 0) => {
+                let subject =
+                    if self.events == 1 { "The event is".to_owned() } else { format!("All {events} are") };
+                let content =
+                    if self.ids_only { "; the content was not compared" } else { ", with the same content" };
+                format!("{subject} in the database{content}.\n")
+            }
             (0, different) => format!("Different: {}.\n", of_events(different, "stored with other content")),
             (missing, 0) => format!("Missing: {}.\n", of_events(missing, "not in the database")),
             (missing, different) => format!(
@@ -323,6 +330,11 @@ mod tests {
         assert_eq!(words(2), "All 2 events are in the database, with the same content.\n");
         assert_eq!(words(1), "The event is in the database, with the same content.\n");
         assert_eq!(words(0), "No events to compare.\n");
+        let by_id = VerifyReport { events: 2, ids_only: true, ..VerifyReport::default() };
+        assert_eq!(
+            by_id.to_text(true, LOAD),
+            "All 2 events are in the database; the content was not compared.\n"
+        );
     }
 
     #[test]

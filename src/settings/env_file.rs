@@ -14,7 +14,7 @@ use crate::settings::environment::{SettingError, unwrapped};
 use crate::settings::variables::{is_listed, is_setting, is_unknown, meant};
 use nix::libc::{O_NOCTTY, O_NONBLOCK};
 use nix::unistd::geteuid;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
@@ -83,13 +83,22 @@ impl EnvFile {
     fn parse(bytes: &[u8], is_set: &dyn Fn(&str) -> bool) -> Result<Self, SettingError> {
         let (entries, odd) = entries(bytes)?;
         let mut found = Self::default();
-        let mut others = Vec::new();
+        let (mut others, mut repeated) = (Vec::new(), BTreeSet::new());
         // All entries at once, because a value can refer to an earlier one.
         for (name, value) in dotenvy::from_read_iter(entries.as_bytes()).flatten() {
             if is_setting(&name) {
-                found.values.insert(name.clone(), value);
+                let earlier = found.values.insert(name.clone(), value);
+                let is_changed = earlier.is_some_and(|earlier| found.get(&name) != Some(&*earlier));
+                if is_changed && is_listed(&name) {
+                    repeated.insert(name.clone());
+                }
             }
             others.push(name);
+        }
+        // The environment overrides the file.
+        for name in repeated.iter().filter(|name| !is_set(name)) {
+            let warning = format!("the file .env sets {name} to different values, and the last one is used");
+            found.warnings.push(warning);
         }
         for name in others {
             // If the correct name is set as well, this one belongs to another program.

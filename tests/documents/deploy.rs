@@ -125,6 +125,16 @@ fn documented_commands_are_valid() {
     assert!(count > 20, "{count}");
 }
 
+/// In `.env` the last of several values counts, so a pasted block has one.
+#[test]
+fn each_example_of_a_provider_sets_the_url_once() {
+    let page = read("docs/databases.md");
+    let blocks = page.split("```text\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let urls = |block: &str| block.lines().filter(|line| line.starts_with("DATABASE_URL=")).count();
+    let counts: Vec<usize> = blocks.map(urls).filter(|count| *count > 0).collect();
+    assert_eq!(counts, [1; 4], "Supabase, Neon, RDS, Railway");
+}
+
 /// The time that a run needs between SIGTERM and SIGKILL.
 fn grace() -> Duration {
     let mut args = LoadArgs::default();

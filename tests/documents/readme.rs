@@ -33,8 +33,6 @@ const CRON_DIRECTORY: &str = "/srv/kills";
 const PORT: &str = "--listen 8080";
 /// The dump that is moved into cron's directory.
 const DAY: &str = "day.ndjson.zst";
-/// The file of the only rejects so far.
-const REJECTS: &str = "rejects-….ndjson";
 /// Optional programs.
 const OPTIONAL: [&str; 2] = ["psql", "jq"];
 
@@ -48,7 +46,7 @@ struct Reader<'a> {
     database: &'a Database<'a>,
     /// Earlier commands with an effect on the shell, such as `export`. `sudo` needs no password here.
     before: String,
-    substitutes: [(&'static str, String); 4],
+    substitutes: [(&'static str, String); 3],
 }
 
 /// The dumps under the page's names, and their expected results.
@@ -105,7 +103,6 @@ impl<'a> Reader<'a> {
             (URL, format!("'{}'", database.url())),
             (CRON_DIRECTORY, directory.to_str().expect("UTF-8").to_owned()),
             (PORT, format!("--listen {port}")),
-            (REJECTS, "rejects-*.ndjson".to_owned()),
         ];
         Self { work, database, before: "sudo() { \"$@\"; }\n".to_owned(), substitutes }
     }

@@ -176,6 +176,7 @@ fn the_suggested_commands_correct_everything_before_a_wrong_checksum() {
             assert!(shown.stderr.contains(&format!(" {} dump", commands[0])), "{}", shown.stderr);
             let deleted = work.program(&["delete"]).args(&options).arg("dump").expect(1);
             assert!(deleted.stdout.contains("are deleted; get an intact copy"), "{}", deleted.stdout);
+            assert!(!deleted.stdout.contains("To resume"), "nothing is left to delete: {}", deleted.stdout);
             work.write("dump", &sound);
             work.program(&["load"]).args(&options).arg("dump").segment_bytes(64 << 10).expect(0);
             assert_tables(&database, "americas", &expected.tables);

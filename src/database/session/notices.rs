@@ -1,7 +1,7 @@
 //! Notices and warnings that the server sends beside results.
 
 use postgres::Config;
-use postgres::error::{DbError, Severity};
+use postgres::error::{DbError, Severity, SqlState};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -58,6 +58,10 @@ impl Notices {
         match notice.parsed_severity() {
             // The end of the connection follows, which is reported.
             Some(Severity::Warning) if notice.code().code().starts_with("57P") => log::debug!("{notice}"),
+            // An ANALYZE that skips a locked table, which another load probably analyzes.
+            Some(Severity::Warning) if *notice.code() == SqlState::LOCK_NOT_AVAILABLE => {
+                log::info!("{}", notice.message());
+            }
             Some(Severity::Warning) => self.warnings.show(notice),
             // Such as "relation exists, skipping".
             _ => log::debug!("{notice}"),

@@ -152,7 +152,7 @@ function progress(status) {
   if (total) bar.value = Math.min(1, read / total);
   const facts = [total ? `${bytes(read)} of ${bytes(total)} read` : `${bytes(read)} read`];
   if (total) facts.push(`${Math.min(100, Math.floor(100 * read / total))} %`);
-  if (read !== status.bytes_uncompressed) facts.push(`${bytes(status.bytes_uncompressed)} of text`);
+  if (status.bytes_uncompressed > read) facts.push(`${bytes(status.bytes_uncompressed)} of text`);
   if (status.seconds_left !== null) facts.push(`about ${time(status.seconds_left)} left`);
   write(byId('bytes'), facts.join(' · '));
   const mean = (value) => value / Math.max(status.elapsed_seconds, .001);
@@ -162,6 +162,7 @@ function progress(status) {
     ? [mean(settled), mean(status.bytes_uncompressed)] : [rates.events_per_second, rates.bytes_uncompressed_per_second];
   const mb = now[1] / 1e6;
   write(byId('events-rate'), number(now[0]));
+  write(byId('bytes-rate-unit'), status.bytes_uncompressed > read ? 'MB of text per second' : 'MB per second');
   write(byId('bytes-rate'), mb < 100 ? mb.toFixed(1) : number(mb));
   write(byId('settled'), number(settled));
   write(byId('elapsed'), time(status.elapsed_seconds));

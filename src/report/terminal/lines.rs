@@ -113,7 +113,10 @@ fn advance(figures: &RunSnapshot, pace: &Pace) -> Vec<LinePiece> {
     }
     pieces.push(LinePiece(2, format!("{} events/s", grouped(pace.events_per_second.round() as u64))));
     if reads {
-        pieces.push(LinePiece(5, format!("{}/s", bytes(pace.bytes_per_second.round() as u64))));
+        // Sizes are those of the files, the rate is that of their text.
+        let of_text = if figures.bytes_uncompressed > figures.bytes_read { " of text" } else { "" };
+        let rate = bytes(pace.bytes_per_second.round() as u64);
+        pieces.push(LinePiece(5, format!("{rate}/s{of_text}")));
     }
     pieces.push(LinePiece(1, format!("{} elapsed", time(figures.elapsed))));
     if let Some(left) = pace.left {

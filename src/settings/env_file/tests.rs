@@ -69,6 +69,19 @@ fn unknown_settings_are_named() {
 }
 
 #[test]
+fn different_values_of_a_setting_are_noticed() {
+    let text = b"DATABASE_URL=postgresql://a/kills\nPGHOST=a\nPGHOST=a\nA=1\nA=2\nDATABASE_URL=postgresql://b/kills\n";
+    let found = read(text).expect("settings");
+    assert_eq!(found.get("DATABASE_URL"), Some("postgresql://b/kills"));
+    assert_eq!(
+        found.warnings,
+        ["the file .env sets DATABASE_URL to different values, and the last one is used"]
+    );
+    let found = EnvFile::parse(text, &|name| name == "DATABASE_URL").expect("settings");
+    assert!(found.warnings.is_empty(), "the environment has it: {:?}", found.warnings);
+}
+
+#[test]
 fn passwords_are_noticed() {
     let check = |text: &str, expected: bool| {
         assert_eq!(read(text.as_bytes()).expect("settings").holds_password(), expected, "{text}");

@@ -60,7 +60,7 @@ fn lines_fit_the_terminal() {
     for (width, advance, source, account) in [
         (
             200,
-            "[============>                           ]   31%  12.8 of 41.2 GB  152,310 events/s  213.0 MB/s  \
+            "[============>                           ]   31%  12.8 of 41.2 GB  152,310 events/s  213.0 MB/s of text  \
              1 min 20 s elapsed  2 min 10 s left",
             "file 2 of 14  kills-2.ndjson.gz  http://127.0.0.1:8080/",
             "inserted 1,234,567  duplicate 1,204  already loaded 500,000  rejected 3  retries 2",
@@ -108,13 +108,16 @@ fn lines_fit_the_terminal() {
 #[test]
 fn unknown_sizes_are_not_shown() {
     let Lines { advance, .. } = lines(&piped(), &Pace { left: None, ..pace() }, None, 200);
+    assert_eq!(advance, "12.8 GB  152,310 events/s  213.0 MB/s of text  1 min 20 s elapsed");
+    let plain = RunSnapshot { bytes_uncompressed: 12_800_000_000, ..piped() };
+    let Lines { advance, .. } = lines(&plain, &Pace { left: None, ..pace() }, None, 200);
     assert_eq!(advance, "12.8 GB  152,310 events/s  213.0 MB/s  1 min 20 s elapsed");
-    let empty = RunSnapshot { bytes_total: Some(0), bytes_read: 0, ..figures() };
+    let empty = RunSnapshot { bytes_total: Some(0), bytes_read: 0, bytes_uncompressed: 0, ..figures() };
     assert_eq!(
         lines(&empty, &Pace::default(), None, 200).advance,
         "0 bytes  0 events/s  0 bytes/s  1 min 20 s elapsed"
     );
-    let grown = RunSnapshot { bytes_read: 50_000_000_000, ..figures() };
+    let grown = RunSnapshot { bytes_read: 50_000_000_000, bytes_uncompressed: 50_000_000_000, ..figures() };
     let grown = lines(&grown, &Pace::default(), None, 80).advance;
     assert_eq!(grown, "[===========]  100%  41.2 of 41.2 GB  0 events/s  0 bytes/s  1 min 20 s elapsed");
     let nearly = RunSnapshot { bytes_read: 41_199_999_999, ..figures() };
@@ -272,14 +275,14 @@ fn a_verification_and_a_deletion_have_their_own_counts() {
 fn a_log_gets_one_line() {
     assert_eq!(
         one_line(&figures(), &pace()),
-        "31%, 12.8 of 41.2 GB, 152,310 events/s, 213.0 MB/s, 1 min 20 s elapsed, 2 min 10 s left; file 2 of 14, \
-         kills-2.ndjson.gz; inserted 1,234,567, duplicate 1,204, already loaded 500,000, \
+        "31%, 12.8 of 41.2 GB, 152,310 events/s, 213.0 MB/s of text, 1 min 20 s elapsed, 2 min 10 s left; \
+         file 2 of 14, kills-2.ndjson.gz; inserted 1,234,567, duplicate 1,204, already loaded 500,000, \
          rejected 3, retries 2"
     );
     let skipping = Pace { is_skipping: true, left: None, ..pace() };
     assert_eq!(
         one_line(&RunSnapshot { counts: Counts::default(), retries: 0, ..piped() }, &skipping),
-        "12.8 GB, 152,310 events/s, 213.0 MB/s, 1 min 20 s elapsed; file 2 of 14, kills-2.ndjson.gz; inserted 0; \
-         skipping segments already loaded"
+        "12.8 GB, 152,310 events/s, 213.0 MB/s of text, 1 min 20 s elapsed; file 2 of 14, kills-2.ndjson.gz; \
+         inserted 0; skipping segments already loaded"
     );
 }

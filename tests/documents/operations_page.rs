@@ -1,0 +1,48 @@
+//! docs/operations.md: the line of cron that moves old dumps keeps all of them.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use crate::support::cluster::Cluster;
+use crate::support::dumps::generated;
+use crate::support::program::Workplace;
+
+/// The age of the dumps, above the limit of the line.
+const AGE: Duration = Duration::from_hours(95 * 24);
+
+#[test]
+fn the_retention_by_cron_keeps_dumps_of_the_same_name() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md");
+    let page = fs::read_to_string(page).expect("the page");
+    let entry = page.lines().find(|line| line.contains("-mtime +88") && line.contains("aegis-kills delete"));
+    let command = entry.expect("a line of cron").trim().splitn(7, ' ').last().expect("a command").trim();
+    let (database, work) = (Cluster::shared().database("retention"), Workplace::new());
+    work.program(&["schema", "apply", "--database-url", &database.url()]).expect(0);
+    let script = command
+        .replace("/srv/kills", work.path().to_str().expect("UTF-8"))
+        .replace("~/.cargo/bin/aegis-kills", env!("CARGO_BIN_EXE_aegis-kills"));
+    let dumps: Vec<Vec<u8>> = (1..=3).map(|seed| generated(5, seed, 0.0)).collect();
+    let put = |place: &str, dump: &[u8]| {
+        let path = work.path().join("dumps/europe").join(place);
+        fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
+        fs::write(&path, dump).expect("a dump");
+        let file = File::options().write(true).open(&path).expect("the dump");
+        file.set_modified(SystemTime::now() - AGE).expect("its time");
+        path
+    };
+    let run = || {
+        work.other_program("/bin/sh", &["-c", &script]).env("DATABASE_URL", &database.url()).expect(0);
+    };
+    // Two dumps of the same name in one run, then a third one in the next run.
+    let first = [put("one/day.ndjson", &dumps[0]), put("two/day.ndjson", &dumps[1])];
+    run();
+    let third = put("day.ndjson", &dumps[2]);
+    run();
+    assert!(first.iter().chain([&third]).all(|path| !path.exists()), "moved");
+    let moved = fs::read_dir(work.path().join("old/europe")).expect("the directory");
+    let moved: BTreeSet<Vec<u8>> =
+        moved.map(|entry| fs::read(entry.expect("a file").path()).expect("a dump")).collect();
+    assert_eq!(moved, BTreeSet::from_iter(dumps), "none is lost");
+}
