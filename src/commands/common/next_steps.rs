@@ -62,7 +62,7 @@ pub(crate) fn piped_load(args: &LoadArgs, env: Environment<'_>) -> PipedCommand 
     if args.dry_run {
         return command;
     }
-    let delete = delete_of(args, env);
+    let delete = DeleteCommand(Typed::for_log("delete", &args.database, env).of_events(&args.event, env));
     command.with_damage_advice(move |input| {
         let delete = match input {
             Source::File(path) => delete.of(&[path.as_path()]),

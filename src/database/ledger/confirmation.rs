@@ -89,7 +89,8 @@ impl StoredQuestion {
         let Some(events) = &self.events else { return "SELECT NULL::bigint LIMIT 0".to_owned() };
         let ids = segments.iter().filter_map(|segment| segment.sample).flatten();
         let ids: Vec<String> = ids.map(|id| id.to_string()).collect();
-        events.replace("$1", &format!("'{{{}}}'", ids.join(",")))
+        // The parameter comes first. The name of a schema may contain the same characters.
+        events.replacen("$1", &format!("'{{{}}}'", ids.join(",")), 1)
     }
 
     /// The segments with a row of this run or a later one, and without an event of their sample.

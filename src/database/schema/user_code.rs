@@ -51,16 +51,18 @@ pub(crate) fn tables(layout: Layout) -> Vec<&'static str> {
 /// Messages about triggers and rules of users that run when a load writes into the ledger. Of an event's tables, only an event
 /// is at fault if they fail or drop a row; of the ledger, the whole load.
 pub(crate) fn of_ledger(client: &mut impl GenericClient, ledger: &str) -> Result<Vec<String>, DatabaseError> {
-    // Bits 4 and 16 of a trigger's type are INSERT and UPDATE, types 2 and 3 of a rule UPDATE and INSERT.
-    let sql = "SELECT format('%s has the %s %I: a load fails if it drops or refuses a row there; to disable it, the owner of '
-             'the table can run: ALTER TABLE %I.%I DISABLE %s %I', c.relname, code.kind, code.name, n.nspname, c.relname,
-             upper(code.kind), code.name)
+    // Bits 4 and 16 of a trigger's type are INSERT and UPDATE, types 2 and 3 of a rule UPDATE and INSERT. A rule prevents
+    // ON CONFLICT even if it is disabled.
+    let sql = "SELECT format('%s has the %s %I: a load fails if it drops or refuses a row there; the owner of the table can run: '
+             || CASE code.kind WHEN 'trigger' THEN 'ALTER TABLE %4$I.%1$I DISABLE TRIGGER %3$I'
+                               ELSE 'DROP RULE %3$I ON %4$I.%1$I' END,
+             c.relname, code.kind, code.name, n.nspname)
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
          JOIN (SELECT tgrelid, 'trigger', tgname FROM pg_trigger
                WHERE NOT tgisinternal AND tgenabled IN ('O', 'A') AND tgtype & (4 + 16) <> 0
                UNION ALL
-               SELECT ev_class, 'rule', rulename FROM pg_rewrite
-               WHERE ev_enabled IN ('O', 'A') AND ev_type IN ('2', '3')) AS code (oid, kind, name) ON code.oid = c.oid
+               SELECT ev_class, 'rule', rulename FROM pg_rewrite WHERE ev_type IN ('2', '3')) AS code (oid, kind, name)
+           ON code.oid = c.oid
          WHERE n.nspname = $1 AND c.relname = ANY ($2) AND c.relkind IN ('r', 'p')
          ORDER BY c.relname, code.kind DESC, code.name";
     Ok(first_column(&client.query(sql, &[&ledger, &LEDGER.as_slice()])?)?)
