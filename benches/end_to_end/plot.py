@@ -12,10 +12,11 @@ from html import escape
 
 from stats import Run
 
+ARCHIVE = ("ours", "baseline", "duckdb-extension", "duckdb", "psycopg", "psycopg-single", "psql-jsonb")
 PANELS = (
-    ("Layout archive, generated events", "", ("ours", "baseline", "duckdb-extension", "duckdb", "psycopg", "psycopg-single", "psql-jsonb")),
+    ("Layout archive, generated events", "", ARCHIVE),
     ("Layout archive, empty tables", "", ("ours-empty", "baseline-empty")),
-    ("Layout archive, real events", "real-", ("ours", "baseline", "duckdb-extension", "duckdb", "psycopg", "psycopg-single", "psql-jsonb")),
+    ("Layout archive, real events", "real-", ARCHIVE),
     ("Layout aegis, generated events", "", ("ours-aegis", "baseline-aegis", "row-by-row", "prisma", "prisma-batches")),
 )
 NAMES = {
@@ -32,14 +33,14 @@ NAMES = {
 }
 # Each line of the last panel: the loads, its name, and its styles.
 LINES = (
-    ("ours", "aegis-kills, filled tables", "ours"),
+    ("ours", "aegis-kills, tables with events", "ours"),
     ("ours-empty", "aegis-kills, empty tables", "ours dashed"),
-    ("baseline", "baseline, filled tables", "base"),
+    ("baseline", "baseline, tables with events", "base"),
     ("baseline-empty", "baseline, empty tables", "base dashed"),
 )
 BASELINE = (
-    "Baseline: PostgreSQL alone. psql COPYs the same rows, ready-made in binary files. It parses and checks nothing and keeps "
-    "no ledger, so it is the limit for a loader on the same cores."
+    "Baseline: PostgreSQL alone. psql COPYs the same rows, ready-made in binary files. Nothing is parsed or checked, and no "
+    "ledger is kept. So it shows the part of PostgreSQL in the time of each load."
 )
 
 # The text has 12 of 360 pixels on a phone, and 16 of 480 elsewhere.
@@ -93,7 +94,8 @@ class Picture:
 
     def bars(self, run, title, prefix, names, most):
         """A panel with the fastest load first. All panels have the same scale, on which `most` is the whole width."""
-        names = sorted((name for name in names if prefix + name in run.rounds), key=lambda name: -run.speed(prefix + name))
+        names = [name for name in names if prefix + name in run.rounds]
+        names.sort(key=lambda name: run.speed(prefix + name), reverse=True)
         if not names:
             return
         self.y += 14
@@ -102,7 +104,7 @@ class Picture:
             speed = run.speed(prefix + name)
             width = max((WIDTH - 2 * MARGIN) * speed / most, 2)
             label = NAMES.get(name) or NAMES[name.rsplit("-", 1)[0]]
-            self.y += STEP + 2
+            self.y += STEP + 4
             self.parts.append(text(MARGIN, self.y, label))
             self.parts.append(text(WIDTH - MARGIN, self.y, f"{speed:,.0f}", "end"))
             self.parts.append(
@@ -119,7 +121,7 @@ class Picture:
         unit = 10 ** math.floor(math.log10(most))
         top = math.ceil(most / unit) * unit
         self.y += 14
-        self.paragraph("Events per second over the events in the dump", "head")
+        self.paragraph("Events per second by dump size (log scale)", "head")
         left, right, upper, height = MARGIN + 62, WIDTH - MARGIN - 24, self.y + 20, 210
 
         def at(events, speed):
@@ -156,9 +158,9 @@ def main():
     run = Run(sys.argv[1])
     picture = Picture()
     picture.paragraph("Events per second, whole load", "title")
-    size = run.bytes_per_event() / 1000
+    kilobytes = run.bytes_per_event() / 1000
     picture.paragraph(
-        f"{int(run.facts['events']):,} events of {size:.0f} KB of JSON. {run.facts['Processor']}, shared with PostgreSQL "
+        f"{int(run.facts['events']):,} events of {kilobytes:.0f} KB of JSON. {run.facts['Processor']}, shared with PostgreSQL "
         f"{run.facts['PostgreSQL'].split()[0]}.",
         "soft",
     )
@@ -169,7 +171,8 @@ def main():
         picture.bars(run, title, prefix, names, most)
     picture.sizes(run)
     height = picture.y + 2 * MARGIN
-    print(f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" role="img">')
+    size = f'width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}"'
+    print(f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">')
     print("<title>Events per second of whole loads</title>")
     print(f"<style>\n{STYLE}\n</style>")
     print(f'<rect width="{WIDTH}" height="{height}" rx="8" class="page"/>')
