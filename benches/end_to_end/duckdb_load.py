@@ -1,10 +1,11 @@
-"""Loads a dump into the layout `archive` with DuckDB: duckdb_load.py URL DUMP
+"""Loads a dump into the layout `archive` with DuckDB: duckdb_load.py URL DUMP psql|extension
 
 DuckDB reads the lines on two threads. The types of all columns are given, so that it infers no types and skips unused
-fields. It writes CSV to two psql sessions, each with half of the events in the order of the keys. This was faster than an
-INSERT through DuckDB's PostgreSQL extension (release 1.5.5), which is not part of its package.
+fields. It writes in two sessions, each with half of the events in the order of the keys: `psql` sends them as CSV through
+psql, `extension` inserts them through DuckDB's PostgreSQL extension, which is a package of its own.
 """
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -109,9 +110,30 @@ def send(connection, url, first, last):
             raise RuntimeError(f"psql failed for {table}")
 
 
+def insert(connection, url, first, last):
+    """Writes the rows of a range of events, through the attached database and in one transaction."""
+    connection.execute("BEGIN")
+    for table, query in QUERIES.items():
+        connection.execute(
+            f"INSERT INTO pg.{table} ({', '.join(TABLES[table])}) {query}", {"first": first, "last": last}
+        )
+    connection.execute("COMMIT")
+
+
+def attach(connection, url):
+    """Loads the extension from its package, without a download, and attaches the database as `pg`."""
+    package = importlib.util.find_spec("duckdb_extension_postgres_scanner").submodule_search_locations[0]
+    file = os.path.join(package, "extensions", f"v{duckdb.__version__}", "postgres_scanner.duckdb_extension")
+    connection.execute(f"LOAD '{file}'")
+    connection.execute(f"ATTACH '{url}' AS pg (TYPE postgres)")
+
+
 def main():
-    url, dump = sys.argv[1:]
+    url, dump, way = sys.argv[1:]
     connection = duckdb.connect(config={"threads": 2})
+    if way == "extension":
+        attach(connection, url)
+    write = {"psql": send, "extension": insert}[way]
     connection.read_json(dump, columns=EVENT, format="newline_delimited").create("raw")
     connection.execute(RECORDS)
     connection.execute(PLAYERS)
@@ -122,7 +144,7 @@ def main():
 
     def half(first, last):
         try:
-            send(connection.cursor(), url, first, last)
+            write(connection.cursor(), url, first, last)
         except Exception as error:  # reported by the main thread
             failures.append(error)
 

@@ -4,11 +4,13 @@
 # The measured loads. Sourced by scripts/bench.
 #
 #   list_loads       prints one line per load: its name and a description
-#   describe NAME    sets the parameters of a load:
+#   list_groups      prints one line per group of loads: its name and a description
+#   describe NAME    sets the parameters of a load of the current dump, which loads into the database at $url:
 #                    template    the database that is copied for the run
 #                    layout      archive or aegis
-#                    command     the measured command, which loads into the database at $url
-#                    same_as     the database with the loader's rows for comparison; empty: not compared
+#                    command     the measured command
+#                    count       the number of events that it reads
+#                    same_as     the database with the loader's rows for comparison
 
 list_loads() {
     cat <<'EOT'
@@ -18,6 +20,7 @@ psql-jsonb two psql sessions COPY half of the lines each into a jsonb column, th
 psycopg two Python processes: orjson, then binary COPY by psycopg 3, per 1,000 events
 psycopg-single as psycopg, in one process
 duckdb DuckDB reads the dump on two threads and sends the rows as CSV through two psql sessions
+duckdb-extension as duckdb, but inserts the rows through DuckDB's PostgreSQL extension, in two sessions
 ours-empty as ours, into empty tables: an initial backfill
 baseline-empty as baseline, into empty tables that have all their keys and indexes
 ours-aegis as ours, into the table of Albion Aegis
@@ -28,45 +31,69 @@ row-by-row one upsert per event, as Prisma sends it, over ten connections; faste
 gzip as ours, from a dump compressed by gzip
 zstd as ours, from a dump compressed by zstd
 half-stored as ours, with every second event already stored
-second-run as ours, with the same dump loaded before
-size-tenth as ours, from a tenth of the dump
-size-half as ours, from half of the dump
-size-tenfold as ours, from a dump ten times as large
+second-run as ours with --reread, with the same dump loaded before: reads and hashes the dump again
+unchanged as ours, with the same unchanged file loaded before: does not read it
+verify aegis-kills verify compares the dump with the rows
+verify-ids aegis-kills verify --ids-only looks up the ids alone
 EOT
+}
+
+list_groups() {
+    cat <<'EOT'
+real ours, baseline and the peers with real events (needs --dump)
+sizes ours and baseline, into filled and empty tables, with dumps of the --sizes
+latency ours with network latency, without and with TLS
+versions ours and baseline with other versions of PostgreSQL (found in the usual places, or --postgres)
+EOT
+}
+
+# use_dump LABEL EVENTS: makes LABEL.ndjson the current dump. Its ready-made rows are in the directory LABEL.rows, and the
+# loader's rows in the database archive_LABEL.
+use_dump() {
+    dump=$directory/$1.ndjson
+    rows=$directory/$1.rows
+    dump_events=$2
+    stored=$1
 }
 
 describe() {
     layout=archive
     template=archive_filled
-    same_as=archive_new
+    same_as=archive_$stored
+    count=$dump_events
     case $1 in
         *-empty) template=archive_empty ;;
-        *-aegis) layout=aegis template=aegis_filled same_as=aegis_new ;;
-        prisma | prisma-batches) layout=aegis template=aegis_filled same_as=aegis_new ;;
-        row-by-row) layout=aegis template=aegis_filled same_as=aegis_small ;;
+        *-aegis | prisma | prisma-batches | row-by-row) layout=aegis template=aegis_filled same_as=aegis_$stored ;;
         half-stored) template=archive_half ;;
-        second-run) template=archive_new ;;
-        size-*) same_as='' ;;
+        second-run | unchanged | verify | verify-ids) template=archive_$stored ;;
     esac
     case $1 in
-        ours | ours-* | half-stored | second-run) load_of "$directory/dump.ndjson" ;;
-        gzip) load_of "$directory/dump.ndjson.gz" ;;
-        zstd) load_of "$directory/dump.ndjson.zst" ;;
-        size-*) load_of "$directory/$1.ndjson" ;;
-        baseline-aegis) command=("$parts/baseline.sh" load "$url" "$directory/baseline" '"KillEvent"') ;;
-        baseline | baseline-empty)
-            command=("$parts/baseline.sh" load "$url" "$directory/baseline" kill_event kill_player kill_loot)
+        ours | ours-* | half-stored | unchanged) loader load "$dump" ;;
+        second-run) loader load --reread "$dump" ;;
+        verify) loader verify "$dump" ;;
+        verify-ids) loader verify --ids-only "$dump" ;;
+        gzip) loader load "$dump.gz" ;;
+        zstd) loader load "$dump.zst" ;;
+        baseline-aegis) command=("$parts/baseline.sh" load "$url" "$rows" '"KillEvent"') ;;
+        baseline | baseline-empty) command=("$parts/baseline.sh" load "$url" "$rows" kill_event kill_player kill_loot) ;;
+        psql-jsonb) command=("$parts/psql_jsonb.sh" "$url" "$dump" "$dump_events") ;;
+        psycopg) command=("$python" "$parts/psycopg_orjson.py" "$url" "$dump" 2) ;;
+        psycopg-single) command=("$python" "$parts/psycopg_orjson.py" "$url" "$dump" 1) ;;
+        duckdb) command=("$python" "$parts/duckdb_load.py" "$url" "$dump" psql) ;;
+        duckdb-extension) command=("$duckdb_python" "$parts/duckdb_load.py" "$url" "$dump" extension) ;;
+        prisma) command=(node "$prisma/load.js" "$url" "$dump" 1) ;;
+        prisma-batches) command=(node "$prisma/load.js" "$url" "$dump" 1000) ;;
+        row-by-row)
+            command=("$python" "$parts/row_by_row.py" "$url" "$directory/small.ndjson")
+            count=$small
+            same_as=aegis_small
             ;;
-        psql-jsonb) command=("$parts/psql_jsonb.sh" "$url" "$directory/dump.ndjson" "$events") ;;
-        psycopg) command=("$python" "$parts/psycopg_orjson.py" "$url" "$directory/dump.ndjson" 2) ;;
-        psycopg-single) command=("$python" "$parts/psycopg_orjson.py" "$url" "$directory/dump.ndjson" 1) ;;
-        duckdb) command=("$python" "$parts/duckdb_load.py" "$url" "$directory/dump.ndjson") ;;
-        prisma) command=(node "$prisma/load.js" "$url" "$directory/dump.ndjson" 1) ;;
-        prisma-batches) command=(node "$prisma/load.js" "$url" "$directory/dump.ndjson" 1000) ;;
-        row-by-row) command=("$python" "$parts/row_by_row.py" "$url" "$directory/small.ndjson") ;;
     esac
 }
 
-load_of() {
-    command=("$program" load --quiet --database-url "$url" --server europe --layout "$layout" "$1")
+# loader COMMAND ARGUMENT...: a command of the program with the options that all of them have. verify prints a summary.
+loader() {
+    local name=$1
+    shift
+    command=("$program" "$name" --quiet --database-url "$url" --server europe --layout "$layout" "$@")
 }
