@@ -2,9 +2,11 @@
 //!
 //! Invariant: in doubt, too much is concealed. A password can contain white space, quotes and `@`.
 
+use crate::misplaced::without_learned;
+
 /// Removes the login of each URL, with or without a scheme, and the value of each parameter that may be secret.
 pub(crate) fn concealed(text: &str) -> String {
-    without_values(&without_bare_logins(&without_url_logins(text)))
+    without_values(&without_bare_logins(&without_url_logins(&without_learned(text))))
 }
 
 /// An invalid value of a setting, for an error. Of a value that looks like a connection string, only the scheme is shown.

@@ -73,6 +73,7 @@ mod exit;
 mod generate;
 mod input;
 mod layout;
+mod misplaced;
 mod output_place;
 mod panics;
 mod permissions;

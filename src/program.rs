@@ -9,12 +9,14 @@ use crate::conceal::concealed;
 use crate::error::CommandError;
 use crate::error_chain::{in_full, in_lines};
 use crate::exit::ExitStatus;
+use crate::misplaced::learn;
 use crate::panics::Panics;
 use crate::report::terminal::logger::Logger;
 use crate::report::terminal::screen::Screen;
 use crate::settings::env_file::{EnvFile, misspelled_variables};
 use crate::settings::environment;
 use crate::settings::environment::Environment;
+use crate::settings::variables::is_setting;
 use crate::visible::visible;
 use clap::Parser as _;
 use clap::error::ErrorKind;
@@ -27,6 +29,7 @@ use std::process::ExitCode;
 
 /// Runs the program with the arguments of the process and returns its exit code.
 pub fn main() -> ExitCode {
+    learn_misplaced_logins();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return print_usage_error(&error),
@@ -46,6 +49,13 @@ pub fn main() -> ExitCode {
     let exit_status = if panics.happened() { ExitStatus::Failed } else { exit_status };
     screen.flush();
     ExitCode::from(exit_status.code())
+}
+
+/// Learns the logins in arguments and variables, because any message may repeat them.
+fn learn_misplaced_logins() {
+    std::env::args_os().skip(1).for_each(|argument| learn(&argument.to_string_lossy()));
+    let settings = std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_setting));
+    settings.for_each(|(_, value)| learn(&value.to_string_lossy()));
 }
 
 /// Prints the error in the arguments, or the requested help. The error text repeats arguments, so secrets are removed.
@@ -70,6 +80,7 @@ fn print_usage_error(error: &clap::Error) -> ExitCode {
 fn run(cli: &Cli, screen: &Screen, panics: &Panics) -> Result<ExitStatus, CommandError> {
     let signals = EarlySignals::install()?;
     let file = settings_file(&cli.command)?;
+    file.values().for_each(learn);
     // The environment overrides the file, also with an empty value.
     let variable = |name: &str| environment::of_process(name).or_else(|| file.get(name).map(str::to_owned));
     let env = Environment(&variable);

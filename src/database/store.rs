@@ -60,6 +60,8 @@ pub struct Batch {
     /// Its position in the run, from 0.
     pub number: u64,
     pub counts: SegmentCounts,
+    /// The size of its text, in bytes.
+    pub text_bytes: usize,
     /// Events rejected before writing.
     pub rejected: u64,
     /// The rows of all events.
@@ -105,8 +107,23 @@ pub(crate) struct Refused {
     pub event: usize,
     /// The SQLSTATE; `None` if a trigger dropped the row silently.
     pub sqlstate: Option<String>,
-    /// The database's message.
-    pub reason: String,
+    pub reason: RefusalReason,
+}
+
+/// The database's message about an event, which may quote it. It has no `Display`, so that no error or log line includes
+/// it: the ledger and the pages could show those.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RefusalReason(String);
+
+impl RefusalReason {
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self(message.into())
+    }
+
+    /// The message for the reject of the event.
+    pub(crate) fn into_reject(self) -> String {
+        self.0
+    }
 }
 
 /// The status of a segment before it is loaded.

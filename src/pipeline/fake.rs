@@ -1,7 +1,8 @@
 //! A scripted in-memory store for tests of a run.
 
 use crate::database::store::{
-    Batch, LoadedSegment, Refused, SegmentCounts, SegmentHash, SegmentStatus, Store, StoreError, Written,
+    Batch, LoadedSegment, RefusalReason, Refused, SegmentCounts, SegmentHash, SegmentStatus, Store,
+    StoreError, Written,
 };
 use crossbeam_channel::Receiver;
 use std::collections::HashMap;
@@ -204,7 +205,11 @@ impl Store for FakeStore {
             .order
             .iter()
             .take(usize::from(rejects_first))
-            .map(|&event| Refused { event, sqlstate: Some("23514".to_owned()), reason: "no".to_owned() })
+            .map(|&event| Refused {
+                event,
+                sqlstate: Some("23514".to_owned()),
+                reason: RefusalReason::new("no"),
+            })
             .collect();
         let ids = batch.rows.ids(&batch.order[refused.len()..]);
         let mut inserted = 0;

@@ -113,7 +113,7 @@ impl Writers<'_> {
             Some(Written::AlreadyLoaded(held)) => return self.tally.add_loaded(&held),
             Some(Written::Stored { inserted, updated, duplicate, refused }) => {
                 for refused in refused {
-                    batch.reject(refused.event, refused.reason, refused.sqlstate);
+                    batch.reject(refused.event, refused.reason.into_reject(), refused.sqlstate);
                 }
                 (inserted, updated, duplicate)
             }

@@ -165,3 +165,32 @@ fn event_texts_are_neither_in_the_ledger_nor_on_a_page() {
     let report: Value = serde_json::from_str(&health.stdout).expect("JSON");
     assert!(!report.to_string().contains("zebra"), "{report}");
 }
+
+/// The search for refused events names the last refusal when it reaches its time limit. The trigger is slow.
+#[test]
+fn a_search_at_its_limit_quotes_no_event_in_the_ledger() {
+    let database = Cluster::shared().database("search");
+    let work = Workplace::new();
+    work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
+    let trigger = "create function quote_event() returns trigger language plpgsql as $$ begin
+          perform pg_catalog.pg_sleep(1); raise exception 'zebra in event %', new.event_id; end $$;
+        create trigger quote_event before insert on kill_event for each row execute function quote_event()";
+    database.client().batch_execute(trigger).expect("a trigger");
+    // Lines of about 1 KiB, of which the search checks about 30.
+    let dump: String = (1..=60).map(|id| format!("{}{}\n", small_event(id), " ".repeat(1000))).collect();
+    let ended = work.load(&database, &["--server", "europe"]).stdin(dump).expect(4);
+    ended.summary().check(&[("inserted", 0), ("rejected", 0), ("unfinished", 60), ("retries", 0)]);
+    let error = ended.summary().error().to_owned();
+    for part in ["limit of 30 s after ", " of 60 events", "zebra in event", "(SQLSTATE P0001)"] {
+        assert!(error.contains(part), "{error}");
+    }
+    assert!(
+        error.contains("correct the trigger or constraint") && error.contains("KILLS_SEGMENT_BYTES="),
+        "{error}"
+    );
+    let row = database.client().query_one("select to_jsonb(run)::text from kill_load_run run", &[]);
+    let row: String = row.expect("a row").get(0);
+    assert!(!row.contains("zebra") && row.contains("limit of 30 s") && row.contains("P0001"), "{row}");
+    let health = work.program(&["health", "--json"]).env("DATABASE_URL", &database.url()).run();
+    assert!(health.stdout.contains("limit of 30 s") && !health.stdout.contains("zebra"), "{}", health.stdout);
+}

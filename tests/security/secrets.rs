@@ -280,8 +280,8 @@ fn a_misplaced_url_is_printed_without_its_login() {
     assert!(work.program(&["--help"]).expect(0).stdout.contains("Exit codes"));
 }
 
-/// Passwords with white space, open quotes, encoded separators and misspelled names.
-const MISPLACED: [&str; 9] = [
+/// Passwords with white space, quotes, encoded separators and misspelled names.
+const MISPLACED: [&str; 13] = [
     "postgresql://me:1zebra zebra @db/kills",
     "postgresql:/me:1 zebra@db/kills",
     "postgresql://me:zebra%40127.0.0.1:1/kills",
@@ -291,6 +291,10 @@ const MISPLACED: [&str; 9] = [
     "host=db password = zebra",
     "//me:zebra@db/kills",
     "me:zebra@db/kills",
+    "me:1 zebra zebra@db:5432/kills",
+    "me:\"zebra\"@db/kills",
+    "me:it's zebra@db/kills",
+    "me:1,zebra\tzebra@db/kills",
 ];
 
 #[test]
@@ -309,11 +313,19 @@ fn a_misplaced_password_of_any_form_is_not_printed() {
             &["load", "none", "--dry-run", "--battle", text],
             &["load", "none", "--dry-run", "--layout", text],
             &["delete", "--before", text],
+            &["load", "none", "--dry-run", "--schema", text],
+            &["load", "--databse-url", text],
+            &["verify", text],
+            &["delete", text],
+            &["generate", "--events", text],
+            &["completions", text],
             &["embedded", "status", text],
             &["embedded", "stop", text],
+            &["embedded", "url", text],
         ] {
             log_case(args);
-            let ended = work.program(args).env("DATABASE_URL", "postgresql://127.0.0.1:1/kills").run();
+            let program = work.program(args).env("DATABASE_URL", "postgresql://127.0.0.1:1/kills");
+            let ended = program.env("DATABASE_AWAY_TIMEOUT", "1").run();
             assert_ne!((ended.code, args[0]), (0, "load"), "{text}");
             assert_clean(&format!("{args:?}"), &format!("{}{}", ended.stdout, ended.stderr));
         }
@@ -324,6 +336,20 @@ fn a_misplaced_password_of_any_form_is_not_printed() {
             let ended = work.program(&["load", "none", "--dry-run"]).env(name, text).run();
             assert_clean(name, &format!("{}{}", ended.stdout, ended.stderr));
         }
+        for name in ["PGHOST", "PGDATABASE", "PGUSER", "PGPORT", "PGAPPNAME", "PGSSLROOTCERT", "PGPASSFILE"] {
+            for command in [&["health"][..], &["load", "none"]] {
+                log_case((name, text, command));
+                let program = work.program(command).env("PGHOST", "127.0.0.1").env("PGPORT", "1");
+                let limits =
+                    program.env("DATABASE_AWAY_TIMEOUT", "1").env("DATABASE_CONNECTION_TIMEOUT", "200");
+                let ended = limits.env(name, text).run();
+                assert_clean(name, &format!("{}{}", ended.stdout, ended.stderr));
+            }
+        }
+        work.write(".env", format!("KILLS_LISTEN=\"{}\"\n", text.replace('"', "\\\"")));
+        let ended = work.program(&["load", "none", "--dry-run"]).run();
+        assert_clean(".env", &format!("{}{}", ended.stdout, ended.stderr));
+        fs::remove_file(work.path().join(".env")).expect("the file");
         // The logger of a command without settings prints no invalid filter either.
         let ended = work.program(&["completions", "bash"]).env("RUST_LOG", text).expect(0);
         assert_clean("RUST_LOG", &ended.stderr);

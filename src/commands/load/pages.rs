@@ -5,6 +5,7 @@
 use crate::commands::common::open_database::OpenDatabase;
 use crate::commands::common::sources;
 use crate::commands::load::health_page::HealthPage;
+use crate::conceal::concealed;
 use crate::report::http::{HttpServer, Pages, Response};
 use crate::report::metrics::Metrics;
 use crate::report::snapshot::LiveRun;
@@ -62,7 +63,7 @@ impl LoadPages {
             run,
             server: settings.event.server,
             layout: settings.event.layout,
-            sources: sources::to_text(&settings.named),
+            sources: concealed(&sources::to_text(&settings.named)),
         };
         let status = StatusPage::start(facts, live.clone()).context("cannot start a thread")?;
         let status = Arc::new(status);

@@ -4,6 +4,7 @@ use crate::commands::load::outcome::{cause, outcome};
 use crate::commands::load::parts::LoadParts;
 use crate::commands::load::target::LoadTarget;
 use crate::commands::load::unchanged::Files;
+use crate::conceal::concealed;
 use crate::database::failure::public::in_public;
 use crate::database::ledger::runs::{RunCounts, RunEnd, RunLog};
 use crate::database::options::StoreSettings;
@@ -45,7 +46,9 @@ impl<'r> RecordedRun<'r> {
     pub(crate) fn begin(target: &'r LoadTarget, parts: &'r LoadParts<'r>) -> Result<Self, StoreError> {
         let LoadTarget { database, store_settings, .. } = target;
         let manager = &database.manager;
-        let sources: Vec<String> = parts.settings.named.iter().map(ToString::to_string).collect();
+        // The ledger can be readable for other users, and a source can be a URL in the wrong place.
+        let named = parts.settings.named.iter();
+        let sources: Vec<String> = named.map(|source| concealed(&source.to_string())).collect();
         let begin =
             |deadline: &Deadline| RunLog::begin(manager, store_settings, parts.id, &sources, deadline);
         // Retry after a stop, because the row may already be written and then needs its end.

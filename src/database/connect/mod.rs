@@ -16,6 +16,7 @@ mod tests;
 pub(crate) mod text;
 pub(crate) mod tls;
 
+use crate::conceal::shown_value;
 use crate::database::connect::attributes::SessionAttributes;
 use crate::database::connect::error::TargetError;
 use crate::database::connect::tls::Tls;
@@ -263,7 +264,9 @@ fn base_config(parameters: &Parameters) -> Result<Config, TargetError> {
     if let Some(password) = parameters.text("password") {
         config.password(password);
     }
-    config.application_name(parameters.text("application_name").unwrap_or("aegis-kills"));
+    // All users of the database see the name. A connection string in the wrong place is none.
+    let name = parameters.text("application_name").filter(|name| shown_value(name) == *name);
+    config.application_name(name.unwrap_or("aegis-kills"));
     if let Some(options) = parameters.text("options") {
         config.options(options);
     }

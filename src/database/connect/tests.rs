@@ -261,6 +261,15 @@ fn variables() {
     }
 }
 
+/// All users of the database see the names of sessions.
+#[test]
+fn a_url_in_place_of_the_application_name_is_no_name() {
+    for name in ["postgresql://me:secret@db/kills", "me:se cret@db", "host=db password=secret"] {
+        let target = from_url("postgresql://you@db", &with(&[("PGAPPNAME", name)])).unwrap();
+        assert_eq!(target.application_name(), Some("aegis-kills"), "{name}");
+    }
+}
+
 #[test]
 fn variables_fill_what_a_url_leaves_out() {
     let pairs = [

@@ -113,6 +113,7 @@ impl DatabaseError {
             | DatabaseError::ReadOnlyRole(_)
             | DatabaseError::OutOfFiles(_)
             | DatabaseError::LedgerDrops
+            | DatabaseError::SearchEnded(..)
             | DatabaseError::Aborted
             | DatabaseError::NoneFree(_)
             | DatabaseError::Thread(_) => ErrorClass::Fatal,

@@ -6,6 +6,7 @@ use crate::database::store::StoreError;
 use crate::error_chain::cause_of;
 use postgres::Error;
 use postgres::error::SqlState;
+use std::fmt;
 use std::io;
 use std::time::Duration;
 
@@ -51,7 +52,10 @@ pub(crate) enum DatabaseError {
     /// Fewer rows were stored than were sent, without an error.
     #[error("a trigger or rule of the table dropped the event")]
     Dropped,
-    /// The same for the rows of the ledger.
+    /// The search for the refused events of a batch took too long. The cause is the last refusal.
+    #[error("{0}")]
+    SearchEnded(SearchEnd, #[source] Option<Box<DatabaseError>>),
+    /// Fewer rows of the ledger were stored than were sent.
     #[error(
         "a trigger or rule of kill_load_run or kill_load_segment drops the written rows\nhint: remove it"
     )]
@@ -101,6 +105,49 @@ pub(crate) enum DatabaseError {
     /// The description of another error by the operation.
     #[error(transparent)]
     Described(#[from] StoreError),
+}
+
+/// The state of a search for refused events that reached its time limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SearchEnd {
+    pub limit: Duration,
+    /// The events that the database refused so far.
+    pub refused: usize,
+    /// The events that it refused or accepted so far, at most `events`.
+    pub checked: usize,
+    /// All events of the segment.
+    pub events: usize,
+    /// The size of the segment's text, in bytes.
+    pub text_bytes: usize,
+}
+
+impl SearchEnd {
+    /// A smaller value of `KILLS_SEGMENT_BYTES`, in KiB, with which the search takes about half of its limit. None if the
+    /// least valid value is too large.
+    fn segment_kib(&self) -> Option<usize> {
+        const KIB_MIN: usize = 4;
+        let checked_bytes = self.text_bytes.saturating_mul(self.checked) / self.events.max(1);
+        let kib = checked_bytes / 2 / 1024;
+        (kib >= KIB_MIN).then(|| 1_usize << kib.ilog2())
+    }
+}
+
+impl fmt::Display for SearchEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { limit, refused, checked, events, .. } = self;
+        write!(
+            f,
+            "the search for refused events in one segment reached its limit of {} s after {checked} of {events} events, \
+             {refused} of them refused\nhint: correct the trigger or constraint that refuses them, or ",
+            limit.as_secs()
+        )?;
+        match self.segment_kib() {
+            Some(kib) => {
+                write!(f, "set KILLS_SEGMENT_BYTES={kib}KiB, so that fewer events are in one segment")
+            }
+            None => f.write_str("run the load on a host closer to the database"),
+        }
+    }
 }
 
 fn headline(error: &Error) -> &'static str {
@@ -189,6 +236,34 @@ fn line_of(context: &str, target: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// At 10 ms per round trip, a search checks about 390 events of 150 bytes.
+    #[test]
+    fn the_hint_of_an_ended_search_helps_and_differs_from_the_present_setting() {
+        let end = |checked, events: usize| SearchEnd {
+            limit: Duration::from_secs(30),
+            refused: checked / 2,
+            checked,
+            events,
+            text_bytes: events * 150,
+        };
+        for (checked, events, kib) in [
+            (390, 55_000, Some(16)),
+            (390, 1_000, Some(16)),
+            (200, 436, Some(8)),
+            (20, 27, None),
+            (0, 0, None),
+        ] {
+            assert_eq!(end(checked, events).segment_kib(), kib, "{checked} of {events}");
+        }
+        let text = end(390, 1_000).to_string();
+        assert!(text.contains("limit of 30 s after 390 of 1000 events, 195 of them refused\n"), "{text}");
+        assert!(
+            text.ends_with("set KILLS_SEGMENT_BYTES=16KiB, so that fewer events are in one segment"),
+            "{text}"
+        );
+        assert!(!end(20, 27).to_string().contains("KILLS_SEGMENT_BYTES"));
+    }
 
     #[test]
     fn lines_of_a_copy() {

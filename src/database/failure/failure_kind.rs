@@ -22,7 +22,9 @@ impl FailureCause for DatabaseError {
         match self {
             // It stands for the error in it, and has the same source.
             DatabaseError::Described(error) => error.kind(),
-            DatabaseError::Aborted | DatabaseError::NoneFree(_) => FailureKind::Passing,
+            DatabaseError::Aborted | DatabaseError::NoneFree(_) | DatabaseError::SearchEnded(..) => {
+                FailureKind::Passing
+            }
             DatabaseError::Thread(_) | DatabaseError::OutOfFiles(_) => FailureKind::Program,
             error => class_kind(error.class()),
         }

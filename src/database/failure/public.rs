@@ -2,6 +2,7 @@
 
 use crate::conceal::concealed;
 use crate::error_chain::own_text;
+use postgres::error::DbError;
 use std::error::Error;
 
 /// An error and its causes, as [`in_full`](crate::error_chain::in_full) formats them, without the text of a statement
@@ -25,7 +26,8 @@ pub(crate) fn in_public(error: &(dyn Error + 'static)) -> String {
 
 /// The SQLSTATE of an error that ended a statement. The server itself sends those that end the connection.
 fn statement_error(cause: &(dyn Error + 'static)) -> Option<String> {
-    let error = cause.downcast_ref::<postgres::Error>()?.as_db_error()?;
+    let of_client = cause.downcast_ref::<postgres::Error>().and_then(postgres::Error::as_db_error);
+    let error: &DbError = of_client.or_else(|| cause.downcast_ref())?;
     let is_of_connection = matches!(error.severity(), "FATAL" | "PANIC");
     (!is_of_connection).then(|| error.code().code().to_owned())
 }

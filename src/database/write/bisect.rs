@@ -9,13 +9,13 @@
 //!
 //! Stored events of a batch are compared once, not for each attempt: staging tables take longer than the rows.
 //!
-//! Invariant: the search is limited by [`SEARCH_MAX`] and [`ATTEMPTS_MAX`]. Beyond these limits, nothing of the batch
-//! is stored, and the error includes a remedy.
+//! Invariant: the search is limited by [`SEARCH_MAX`]. Beyond this limit, nothing of the batch is stored, and the error
+//! includes a remedy.
 
 use crate::database::failure::classify::ErrorClass;
-use crate::database::failure::error::DatabaseError;
+use crate::database::failure::error::{DatabaseError, SearchEnd};
 use crate::database::session::transaction::Transaction;
-use crate::database::store::{Batch, Refused, StoreError};
+use crate::database::store::{Batch, RefusalReason, Refused};
 use crate::database::write::refusals::Refusals;
 use crate::database::write::table_statements::WriteMode;
 use crate::database::write::writer::{BatchWriter, Put};
@@ -24,9 +24,6 @@ use std::time::{Duration, Instant};
 
 /// Time limit of the search for refused events.
 const SEARCH_MAX: Duration = Duration::from_secs(30);
-
-/// The most attempts to write a part of the batch during the search.
-const ATTEMPTS_MAX: u32 = 5_000;
 
 /// The number of events that may fail with an error of the database itself before any other event is stored.
 const UNPROVEN_MAX: u32 = 64;
@@ -54,9 +51,12 @@ struct Search<'s> {
     /// Events of whose rows one was dropped in [`Action::Rewrite`]. A trigger may have changed them after the comparison.
     dropped: Vec<usize>,
     begun: Instant,
-    attempts: u32,
-    /// Whether the database has accepted an event.
+    /// The number of events that the database has accepted. A rewritten event can count twice.
+    accepted: usize,
+    /// Whether the database has stored an event.
     has_stored: bool,
+    /// The last error that is the event's in any case.
+    last: Option<DatabaseError>,
     /// The first error that is the event's only if the database accepts another event, and the number of such errors.
     unproven: Option<(DatabaseError, u32)>,
 }
@@ -80,14 +80,15 @@ impl BatchWriter {
             refusals,
             dropped: Vec::new(),
             begun: Instant::now(),
-            attempts: 0,
+            accepted: 0,
             has_stored: false,
+            last: None,
             unproven: None,
         };
         let mut put = Put::default();
         let mut events = batch.order.clone();
         while !events.is_empty() {
-            search.count_attempt()?;
+            search.check_limit()?;
             let seen = search.refused.len();
             let (known, new) = self.known_and_new(transaction, &batch.rows, &events)?;
             put.inserted += self.search(transaction, &mut search, &new, Action::Insert)?;
@@ -212,6 +213,9 @@ impl BatchWriter {
             (Action::Rewrite, Some(updater)) => updater.rewrite_part(savepoint, &rows.ids(events)),
             (Action::Rewrite | Action::Update, _) => self.update(savepoint, rows, events),
         })?;
+        if written.is_ok() {
+            search.accepted += events.len();
+        }
         search.has_stored |= written.as_ref().is_ok_and(|count| *count > 0);
         Ok(written)
     }
@@ -233,7 +237,9 @@ impl BatchWriter {
             }
         }
         search.refused.push(refusal(event, &error));
-        if error.class() != ErrorClass::Data {
+        if error.class() == ErrorClass::Data {
+            search.last = Some(error);
+        } else {
             let (error, count) = search.unproven.take().unwrap_or((error, 0));
             if count >= UNPROVEN_MAX && !search.has_stored {
                 return Err(error);
@@ -245,22 +251,21 @@ impl BatchWriter {
 }
 
 impl Search<'_> {
-    /// Fails if the search has reached its limits.
-    fn count_attempt(&mut self) -> Result<(), DatabaseError> {
-        self.attempts += 1;
-        let elapsed = self.begun.elapsed();
-        if self.attempts <= ATTEMPTS_MAX && elapsed <= SEARCH_MAX {
+    /// Fails if the search has reached its limit.
+    fn check_limit(&mut self) -> Result<(), DatabaseError> {
+        if self.begun.elapsed() <= SEARCH_MAX {
             return Ok(());
         }
-        let last = self.refused.last().map(|refused| format!(", the last one for: {}", refused.reason));
-        let what = format!(
-            "the database refuses too many events of one segment: the search for them ended after {} s ({} so far{})\nhint: \
-             lower KILLS_SEGMENT_BYTES, for example to 64KiB, so that fewer are in one transaction",
-            elapsed.as_secs(),
-            self.refused.len(),
-            last.unwrap_or_default()
-        );
-        Err(StoreError::plain(what).into())
+        let (refused, events) = (self.refused.len(), self.batch.versions.len());
+        let end = SearchEnd {
+            limit: SEARCH_MAX,
+            refused,
+            checked: (self.accepted + refused).min(events),
+            events,
+            text_bytes: self.batch.text_bytes,
+        };
+        let last = self.last.take().or_else(|| self.unproven.take().map(|(error, _)| error));
+        Err(DatabaseError::SearchEnded(end, last.map(Box::new)))
     }
 }
 
@@ -270,7 +275,7 @@ fn attempt<T>(
     search: &mut Search<'_>,
     write: impl FnOnce(&mut Transaction<'_>) -> Result<T, DatabaseError>,
 ) -> Result<Result<T, DatabaseError>, DatabaseError> {
-    search.count_attempt()?;
+    search.check_limit()?;
     let mut savepoint = transaction.savepoint()?;
     match write(&mut savepoint) {
         Ok(value) => {
@@ -299,5 +304,5 @@ fn refusal(event: usize, error: &DatabaseError) -> Refused {
         }
         error => error.to_string(),
     };
-    Refused { event, sqlstate: error.sqlstate().map(str::to_owned), reason }
+    Refused { event, sqlstate: error.sqlstate().map(str::to_owned), reason: RefusalReason::new(reason) }
 }

@@ -115,6 +115,7 @@ impl Prepared {
             hash: self.batch.hash.abandoned(),
             number: self.batch.number,
             counts: SegmentCounts { lines: self.batch.counts.lines, events: rejected },
+            text_bytes: self.batch.text_bytes,
             rejected,
             rows: Rows::default(),
             versions: Vec::new(),
@@ -203,8 +204,8 @@ impl Preparer {
         let mut order = versions.clone();
         order.dedup_by_key(|event| rows.events()[*event].id);
         let counts = SegmentCounts { lines: segment.lines, events };
-        let (number, rejected) = (segment.number, rejects.count);
-        let batch = Arc::new(Batch { hash, number, counts, rejected, rows, versions, order });
+        let (number, text_bytes, rejected) = (segment.number, segment.bytes.len(), rejects.count);
+        let batch = Arc::new(Batch { hash, number, counts, text_bytes, rejected, rows, versions, order });
         let preparer = self.clone();
         Prepared {
             segment,
