@@ -31,8 +31,13 @@ pub(crate) enum ObjectKind {
 const KINDS: usize = ObjectKind::Item as usize + 1;
 
 /// The keys of the last object of each kind.
-#[derive(Debug)]
-pub(crate) struct Keys([[KeyStep; KEYS_MAX]; KINDS]);
+///
+/// The table has 11 KiB. It is created at the first key, because many cursors look only at the beginning of a value: two
+/// per rejected value.
+#[derive(Debug, Default)]
+pub(crate) struct Keys(Option<Box<KeyTable>>);
+
+type KeyTable = [[KeyStep; KEYS_MAX]; KINDS];
 
 /// The text from the end of one value to the start of the next.
 #[derive(Debug, Clone, Copy)]
@@ -45,20 +50,15 @@ struct KeyStep {
     field: Field,
 }
 
-impl Default for Keys {
-    fn default() -> Self {
-        // No byte of a str is 0xff, so an empty entry never matches.
-        let never =
-            KeyStep { text: [0xff; TEXT_MAX], mask: [0xff; TEXT_MAX], length: 0, field: Field::Other };
-        Self([[never; KEYS_MAX]; KINDS])
-    }
-}
+/// An empty entry. No byte of a str is 0xff, so it never matches.
+const EMPTY_STEP: KeyStep =
+    KeyStep { text: [0xff; TEXT_MAX], mask: [0xff; TEXT_MAX], length: 0, field: Field::Other };
 
 impl Keys {
     /// If `rest` starts with the text before value `number` of the last object of this kind: its length and the field.
     #[inline]
     pub(crate) fn find(&self, kind: ObjectKind, number: usize, rest: &[u8]) -> Option<(usize, Field)> {
-        let step = self.0[kind as usize].get(number)?;
+        let step = self.0.as_ref()?[kind as usize].get(number)?;
         // A fixed length avoids branches, and the processor compares 16 bytes or more at once.
         let window = rest.first_chunk::<TEXT_MAX>()?;
         let bytes = window.iter().zip(&step.text).zip(&step.mask);
@@ -68,7 +68,8 @@ impl Keys {
 
     /// Caches the text before value `number` of an object.
     pub(crate) fn note(&mut self, kind: ObjectKind, number: usize, text: &[u8], field: Field) {
-        let Some(step) = self.0[kind as usize].get_mut(number) else { return };
+        let table = self.0.get_or_insert_with(|| Box::new([[EMPTY_STEP; KEYS_MAX]; KINDS]));
+        let Some(step) = table[kind as usize].get_mut(number) else { return };
         if let (Some(place), Ok(length)) = (step.text.get_mut(..text.len()), u8::try_from(text.len())) {
             place.copy_from_slice(text);
             step.mask = std::array::from_fn(|byte| if byte < text.len() { 0xff } else { 0 });
@@ -103,7 +104,10 @@ mod tests {
 
     #[test]
     fn empty_entries_never_match() {
-        let keys = Keys::default();
+        let mut keys = Keys::default();
+        assert_eq!(keys.find(ObjectKind::Event, 0, &[b' '; TEXT_MAX]), None);
+        assert!(keys.0.is_none(), "the table is created at the first key");
+        keys.note(ObjectKind::Item, 0, b"{\"Type\":", Field::Type);
         for number in 0..=KEYS_MAX {
             assert_eq!(keys.find(ObjectKind::Event, number, &[0; TEXT_MAX]), None);
             assert_eq!(keys.find(ObjectKind::Event, number, &[b' '; TEXT_MAX]), None);

@@ -2,6 +2,8 @@
 //!
 //! Invariant: columns are compared by their bytes, which are equal exactly when the values are. `jsonb` is compared by
 //! value, because the database stores it in its own form.
+//!
+//! Invariant: the time is linear in the rows of both sides. A dump decides how many rows an event has.
 
 #[cfg(test)]
 mod tests;
@@ -10,6 +12,7 @@ use crate::layout::json_value;
 use crate::layout::table::{Column, ColumnType, Table};
 use jiff::Timestamp;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 
 /// The PostgreSQL epoch, 2000-01-01 UTC, in microseconds since 1970.
@@ -22,22 +25,22 @@ const SHOWN_CHARS_MAX: usize = 60;
 #[derive(Debug)]
 pub(crate) struct StoredRows<'b> {
     table: &'static Table,
-    /// The rows of each event, mostly one slice of the answer, because the rows are in the order of the key.
-    of_events: HashMap<i64, Vec<&'b [u8]>>,
+    of_events: HashMap<i64, EventPieces<'b>>,
+}
+
+/// The stored rows of an event.
+#[derive(Debug, Default)]
+struct EventPieces<'b> {
+    /// Mostly one slice of the answer, because the rows are in the order of the key.
+    pieces: Vec<&'b [u8]>,
+    /// Number of rows in all pieces.
+    count: usize,
 }
 
 /// The bytes are not a valid binary `COPY` of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("rows are not in the format of binary COPY")]
 pub(crate) struct MalformedRows;
-
-/// One row, split into its fields.
-#[derive(Debug, Clone)]
-struct RowFields<'b> {
-    bytes: &'b [u8],
-    /// The values in the order of the columns; `None` is NULL.
-    fields: Vec<Option<&'b [u8]>>,
-}
 
 /// The first difference between the stored rows of an event and the rows of the dump.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,19 +82,21 @@ impl<'b> StoredRows<'b> {
         let mut rest = body.strip_suffix(crate::layout::copy::COPY_TRAILER).ok_or(MalformedRows)?;
         let id_position =
             table.columns.iter().position(|column| column.name == table.id).ok_or(MalformedRows)?;
-        let mut of_events: HashMap<i64, Vec<&[u8]>> = HashMap::new();
+        let mut of_events: HashMap<i64, EventPieces<'b>> = HashMap::new();
         // Consecutive rows of one event form one slice.
-        let (mut piece, mut piece_id, mut piece_length) = (rest, None, 0);
+        let (mut piece, mut piece_id, mut piece_length, mut piece_count) = (rest, None, 0, 0);
         while !rest.is_empty() {
-            let row = row_length(rest, id_position)?;
-            if piece_id != Some(row.event_id) {
-                note(&mut of_events, piece_id, &piece[..piece_length]);
-                (piece, piece_id, piece_length) = (rest, Some(row.event_id), 0);
+            let start = rest;
+            let (row, id) = take_row(&mut rest, Some(id_position))?;
+            let id = id.and_then(|id| id.try_into().ok()).map(i64::from_be_bytes).ok_or(MalformedRows)?;
+            if piece_id != Some(id) {
+                note(&mut of_events, piece_id, &piece[..piece_length], piece_count);
+                (piece, piece_id, piece_length, piece_count) = (start, Some(id), 0, 0);
             }
-            piece_length += row.length;
-            rest = &rest[row.length..];
+            piece_length += row.len();
+            piece_count += 1;
         }
-        note(&mut of_events, piece_id, &piece[..piece_length]);
+        note(&mut of_events, piece_id, &piece[..piece_length], piece_count);
         Ok(Self { table, of_events })
     }
 
@@ -110,55 +115,59 @@ impl<'b> StoredRows<'b> {
         event_id: i64,
         expected: &[u8],
     ) -> Result<Option<Difference>, MalformedRows> {
-        let pieces = self.of_events.get(&event_id).map_or(&[][..], Vec::as_slice);
+        let pieces = self.of_events.get(&event_id).map_or(&[][..], |stored| stored.pieces.as_slice());
         match pieces {
-            [] if expected.is_empty() => return Ok(None),
-            [piece] if *piece == expected => return Ok(None),
-            _ => {}
+            [] if expected.is_empty() => Ok(None),
+            [piece] if *piece == expected => Ok(None),
+            _ => first_difference(self.table, expected, pieces),
         }
-        let mut stored = Vec::new();
-        for piece in pieces {
-            stored.extend(cut_rows(piece)?);
+    }
+
+    /// Whether the encoded and the stored rows of an event are the same. Unlike in
+    /// [`first_difference`](Self::first_difference), the time depends only on the length of the encoded rows: a dump may
+    /// have many short versions of an event with many stored rows.
+    ///
+    /// # Errors
+    ///
+    /// The encoded rows are malformed.
+    pub(crate) fn is_same(&self, event_id: i64, expected: &[u8]) -> Result<bool, MalformedRows> {
+        let stored = self.of_events.get(&event_id).map_or(0, |stored| stored.count);
+        let (mut rest, mut count) = (expected, 0);
+        while !rest.is_empty() {
+            take_row(&mut rest, None)?;
+            count += 1;
         }
-        Ok(first_difference(self.table, &cut_rows(expected)?, &stored))
+        Ok(count == stored && self.first_difference(event_id, expected)?.is_none())
     }
 }
 
-fn note<'b>(of_events: &mut HashMap<i64, Vec<&'b [u8]>>, id: Option<i64>, piece: &'b [u8]) {
+fn note<'b>(of_events: &mut HashMap<i64, EventPieces<'b>>, id: Option<i64>, piece: &'b [u8], count: usize) {
     if let Some(id) = id {
-        of_events.entry(id).or_default().push(piece);
+        let stored = of_events.entry(id).or_default();
+        stored.pieces.push(piece);
+        stored.count += count;
     }
 }
 
-/// The length of a row in bytes, and the id of its event.
-struct RowLength {
-    length: usize,
-    event_id: i64,
-}
-
-fn row_length(bytes: &[u8], id_position: usize) -> Result<RowLength, MalformedRows> {
-    let mut rest = bytes;
-    let mut event_id = None;
-    for position in 0..field_count(&mut rest)? {
-        let field = take_field(&mut rest)?;
-        if position == id_position {
-            event_id = field.and_then(|field| field.try_into().ok()).map(i64::from_be_bytes);
+/// Takes the next row. Returns its bytes and its field at `position`, if it has one that is not NULL.
+fn take_row<'b>(
+    rest: &mut &'b [u8],
+    position: Option<usize>,
+) -> Result<(&'b [u8], Option<&'b [u8]>), MalformedRows> {
+    let whole = *rest;
+    let mut wanted = None;
+    for number in 0..field_count(rest)? {
+        let field = take_field(rest)?;
+        if Some(number) == position {
+            wanted = field;
         }
     }
-    Ok(RowLength { length: bytes.len() - rest.len(), event_id: event_id.ok_or(MalformedRows)? })
+    Ok((&whole[..whole.len() - rest.len()], wanted))
 }
 
-fn cut_rows(mut rest: &[u8]) -> Result<Vec<RowFields<'_>>, MalformedRows> {
-    let mut rows = Vec::new();
-    while !rest.is_empty() {
-        let whole = rest;
-        let mut fields = Vec::new();
-        for _ in 0..field_count(&mut rest)? {
-            fields.push(take_field(&mut rest)?);
-        }
-        rows.push(RowFields { bytes: &whole[..whole.len() - rest.len()], fields });
-    }
-    Ok(rows)
+/// The values of a row in the order of the columns; `None` is NULL.
+fn fields_of(mut row: &[u8]) -> Result<Vec<Option<&[u8]>>, MalformedRows> {
+    (0..field_count(&mut row)?).map(|_| take_field(&mut row)).collect()
 }
 
 fn field_count(rest: &mut &[u8]) -> Result<usize, MalformedRows> {
@@ -177,70 +186,77 @@ fn take_field<'b>(rest: &mut &'b [u8]) -> Result<Option<&'b [u8]>, MalformedRows
     Ok(Some(field))
 }
 
-impl RowFields<'_> {
-    /// Identifies the row within its event by the last column of the key. Empty if the key has only the event.
-    fn name(&self, table: &Table) -> String {
-        match own_key(table) {
-            Some((position, column)) => {
-                format!(
-                    "{} {}",
-                    column.name,
-                    shown(column.kind, self.fields.get(position).copied().flatten())
-                )
-            }
-            None => String::new(),
-        }
-    }
-
-    fn is_same_row(&self, other: &Self, table: &Table) -> bool {
-        own_key(table).is_none_or(|(position, _)| self.fields.get(position) == other.fields.get(position))
-    }
-}
-
 /// The column that identifies a row within its event, and its position.
 fn own_key(table: &Table) -> Option<(usize, &'static Column)> {
     let last = table.key.last().filter(|&&last| last != table.id)?;
     table.columns.iter().enumerate().find(|(_, column)| column.name == *last)
 }
 
+/// Returns the first difference between rows of one event. `pieces` are the stored rows, in any order.
 fn first_difference(
     table: &Table,
-    expected: &[RowFields<'_>],
-    stored: &[RowFields<'_>],
-) -> Option<Difference> {
-    for (number, row) in expected.iter().enumerate() {
-        // Both sides are in the order of the key, so the row is nearly always at the same position.
-        let is_same_row = |other: &&RowFields<'_>| other.is_same_row(row, table);
-        let found = stored.get(number).filter(is_same_row).or_else(|| stored.iter().find(is_same_row));
-        let Some(found) = found else {
-            return Some(Difference::new(table, row, DifferenceKind::Missing));
-        };
-        if found.bytes != row.bytes
-            && let Some(kind) = different_column(table, row, found)
-        {
-            return Some(Difference::new(table, row, kind));
+    mut expected: &[u8],
+    pieces: &[&[u8]],
+) -> Result<Option<Difference>, MalformedRows> {
+    let position = own_key(table).map(|(position, _)| position);
+    // The stored rows by their key within the event, and whether each is expected.
+    let mut stored: HashMap<Option<&[u8]>, (&[u8], bool)> = HashMap::new();
+    // A second row with the same key, in a table whose key is not enforced.
+    let mut repeated = None;
+    for piece in pieces {
+        let mut rest = *piece;
+        while !rest.is_empty() {
+            let (row, key) = take_row(&mut rest, position)?;
+            match stored.entry(key) {
+                Entry::Vacant(entry) => {
+                    entry.insert((row, false));
+                }
+                Entry::Occupied(_) => repeated = repeated.or(Some(key)),
+            }
         }
     }
-    let is_extra = |row: &&RowFields<'_>| !expected.iter().any(|other| other.is_same_row(row, table));
-    stored.iter().find(is_extra).map(|row| Difference::new(table, row, DifferenceKind::Extra))
+    let mut extra = stored.len();
+    while !expected.is_empty() {
+        let (row, key) = take_row(&mut expected, position)?;
+        let Some((found, is_expected)) = stored.get_mut(&key) else {
+            return Ok(Some(Difference::new(table, key, DifferenceKind::Missing)));
+        };
+        if !std::mem::replace(is_expected, true) {
+            extra -= 1;
+        }
+        if *found != row
+            && let Some(kind) = different_column(table, row, found)?
+        {
+            return Ok(Some(Difference::new(table, key, kind)));
+        }
+    }
+    if extra > 0 {
+        for piece in pieces {
+            let mut rest = *piece;
+            while !rest.is_empty() {
+                let (_, key) = take_row(&mut rest, position)?;
+                if stored.get(&key).is_some_and(|(_, is_expected)| !is_expected) {
+                    return Ok(Some(Difference::new(table, key, DifferenceKind::Extra)));
+                }
+            }
+        }
+    }
+    Ok(repeated.map(|key| Difference::new(table, key, DifferenceKind::Extra)))
 }
 
 fn different_column(
     table: &Table,
-    expected: &RowFields<'_>,
-    stored: &RowFields<'_>,
-) -> Option<DifferenceKind> {
-    let pairs = expected.fields.iter().zip(&stored.fields);
-    table
-        .columns
-        .iter()
-        .zip(pairs)
-        .find(|(column, (expected, stored))| !is_equal(column, **expected, **stored))
-        .map(|(column, (expected, stored))| DifferenceKind::Column {
-            name: column.name,
-            stored: shown(column.kind, *stored),
-            expected: shown(column.kind, *expected),
-        })
+    expected: &[u8],
+    stored: &[u8],
+) -> Result<Option<DifferenceKind>, MalformedRows> {
+    let (expected, stored) = (fields_of(expected)?, fields_of(stored)?);
+    let mut pairs = table.columns.iter().zip(expected.into_iter().zip(stored));
+    let different = pairs.find(|(column, (expected, stored))| !is_equal(column, *expected, *stored));
+    Ok(different.map(|(column, (expected, stored))| DifferenceKind::Column {
+        name: column.name,
+        stored: shown(column.kind, stored),
+        expected: shown(column.kind, expected),
+    }))
 }
 
 fn is_equal(column: &Column, expected: Option<&[u8]>, stored: Option<&[u8]>) -> bool {
@@ -260,8 +276,13 @@ fn json_text(field: &[u8]) -> &[u8] {
 }
 
 impl Difference {
-    fn new(table: &Table, row: &RowFields<'_>, kind: DifferenceKind) -> Self {
-        Self { table: table.name, row: row.name(table), kind }
+    /// `key` is the value that identifies the row within its event.
+    fn new(table: &Table, key: Option<&[u8]>, kind: DifferenceKind) -> Self {
+        let row = match own_key(table) {
+            Some((_, column)) => format!("{} {}", column.name, shown(column.kind, key)),
+            None => String::new(),
+        };
+        Self { table: table.name, row, kind }
     }
 }
 

@@ -88,7 +88,7 @@ impl VerifyReport {
             Finding::Missing(id) => {
                 log::info!("missing: {source}:{line}  {finding}");
                 self.missing += 1;
-                insert_bounded(&mut self.missing_ids, position, *id, NAMED_MAX);
+                insert_bounded(&mut self.missing_ids, position, || *id, NAMED_MAX);
                 (&mut self.first, &mut self.missing_sources, NAMED_MAX)
             }
             Finding::Unloadable(_) => {
@@ -107,7 +107,8 @@ impl VerifyReport {
         if !sources.contains(source) {
             sources.insert(source.to_owned());
         }
-        insert_bounded(map, position, FindingJson { source: source.to_owned(), line, finding }, most);
+        let entry = || FindingJson { source: source.to_owned(), line, finding };
+        insert_bounded(map, position, entry, most);
     }
 
     /// Ends the comparison: removes differences of events that are stored in another version of the dumps.
@@ -246,8 +247,17 @@ impl VerifyReport {
     }
 }
 
-fn insert_bounded<T>(map: &mut BTreeMap<Position, T>, position: Position, value: T, most: usize) {
-    map.insert(position, value);
+/// Inserts a value if it is one of the first `most`.
+fn insert_bounded<T>(
+    map: &mut BTreeMap<Position, T>,
+    position: Position,
+    value: impl FnOnce() -> T,
+    most: usize,
+) {
+    if map.len() >= most && map.last_key_value().is_some_and(|(last, _)| *last < position) {
+        return;
+    }
+    map.insert(position, value());
     if map.len() > most {
         map.pop_last();
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use fastrand::Rng;
 use postgres::Client;
+use serde_json::json;
 
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::{generated, join, lines, small_event, version};
@@ -198,6 +199,51 @@ fn a_stored_version_is_no_difference() {
     database.client().batch_execute("update kill_event set fame = 99 where event_id = 7").expect("a change");
     let ended = verify(&work, &database, &["dump", "--json"]).segment_bytes(4 << 10).expect(6);
     assert!(ended.stdout.contains(r#""different":3,"different_ids":[7]"#), "{}", ended.stdout);
+}
+
+/// The time for the comparison is linear in the rows, and does not count as time in which the server makes no progress.
+#[test]
+fn events_with_very_many_rows_are_compared() {
+    let database = Cluster::shared().database("many-rows");
+    let work = Workplace::new();
+    // The database has another notation of the soul, so the rows of the event do not have equal bytes.
+    let large = |id: i64| {
+        let mut event = small_event(id);
+        event["Victim"]["Inventory"] = json!(vec![json!({"LegendarySoul": {"a": 1}}); 32_700]);
+        event.to_string()
+    };
+    let dump = join(&(1..=4).map(large).collect::<Vec<_>>());
+    work.write("dump", &dump);
+    work.load(&database, &["dump"]).expect(0);
+    let compared = |file: &str, code: i32| {
+        let ended = verify(&work, &database, &[file]).env("DATABASE_STALL_TIMEOUT", "3s").expect(code);
+        assert!(!ended.stderr.contains("cancelling the statement"), "{}", ended.stderr);
+        ended.stdout
+    };
+    compared("dump", 0);
+
+    // Short versions precede the stored one.
+    let mut versions = vec![small_event(1).to_string(); 2_000];
+    versions.push(large(1));
+    work.write("versions", join(&versions));
+    compared("versions", 0);
+
+    database
+        .client()
+        .batch_execute(
+            "update kill_loot set count = 7 where event_id = 2 and slot = 32699;
+             delete from kill_loot where event_id = 3 and slot = 16000;
+             insert into kill_loot (server, event_id, slot) values ('americas', 4, 32767)",
+        )
+        .expect("changes");
+    let found = compared("dump", 6);
+    for wanted in [
+        "dump:2  event 2 is different: kill_loot slot 32699: count is 7, in the dump NULL",
+        "dump:3  event 3 is different: kill_loot slot 16000: row is missing",
+        "dump:4  event 4 is different: kill_loot slot 32767: row is not in the dump",
+    ] {
+        assert!(found.contains(wanted), "{wanted:?} is missing in: {found}");
+    }
 }
 
 #[test]

@@ -38,6 +38,10 @@ impl Transaction<'_> {
         let mut chunk = Vec::with_capacity(COPY_CHUNK_BYTES * 2);
         chunk.extend_from_slice(COPY_HEADER);
         for &event in events {
+            if rows.is_recoded() {
+                // Encoding takes time in which the server is not at fault, also if the event has no rows in this table.
+                self.progress.tick();
+            }
             // One event may have megabytes, so pieces are copied only once.
             for piece in rows.get(event, table).chunks(COPY_CHUNK_BYTES) {
                 chunk.extend_from_slice(piece);

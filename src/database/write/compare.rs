@@ -12,7 +12,7 @@ use crate::database::store::{Batch, StoreError};
 use crate::database::write::exists::advised;
 use crate::event::server::Server;
 use crate::layout::Layout;
-use crate::layout::compare::{Difference, StoredRows};
+use crate::layout::compare::{Difference, MalformedRows, StoredRows};
 use crate::layout::identifier::quote_identifier;
 use crate::layout::rows::TABLES_MAX;
 use crate::layout::table::{Distribution, Table};
@@ -58,21 +58,23 @@ impl Comparer {
         manager: &DatabaseManager,
         batch: &Arc<Batch>,
     ) -> Result<Vec<(i64, StoredEvent)>, StoreError> {
-        let (tables, schema, batch) = (Arc::clone(&self.tables), self.schema.clone(), Arc::clone(batch));
+        let (tables, schema, of_batch) = (Arc::clone(&self.tables), self.schema.clone(), Arc::clone(batch));
         let distribution = self.distribution;
-        manager.run("reading stored events", &Deadline::unbounded(), move |client, progress| {
+        let answers = manager.run("reading stored events", &Deadline::unbounded(), move |client, progress| {
             let mut transaction = Transaction::snapshot(client, progress)?;
             if distribution == Distribution::Citus {
                 transaction.batch_execute(citus::NODE_SETTINGS)?;
             }
             let answers =
-                read(&mut transaction, &tables, &batch, distribution).map_err(|error| match error {
+                read(&mut transaction, &tables, &of_batch, distribution).map_err(|error| match error {
                     DatabaseError::Postgres(error) => advised(&schema, error),
                     error => error,
                 })?;
             transaction.rollback()?;
-            judge(&tables, &answers, &batch)
-        })
+            Ok(answers)
+        })?;
+        // Outside the call: the time for it says nothing about the server, holds no connection and is never repeated.
+        judge(&self.tables, &answers, batch)
     }
 }
 
@@ -113,7 +115,7 @@ fn judge(
     tables: &[(&'static Table, String)],
     answers: &Answers,
     batch: &Batch,
-) -> Result<Vec<(i64, StoredEvent)>, DatabaseError> {
+) -> Result<Vec<(i64, StoredEvent)>, StoreError> {
     let malformed = |error| StoreError::new("stored rows cannot be compared", error);
     let stored: Vec<StoredRows<'_>> = tables
         .iter()
@@ -127,22 +129,29 @@ fn judge(
             rows.first_difference(id(event), &batch.rows.get(event, number)).transpose()
         })
     };
+    let is_same = |event: usize| {
+        for (number, rows) in stored.iter().enumerate() {
+            if !rows.is_same(id(event), &batch.rows.get(event, number))? {
+                return Ok(false);
+            }
+        }
+        Ok::<bool, MalformedRows>(true)
+    };
     let mut events = Vec::with_capacity(batch.order.len());
     for versions in batch.versions.chunk_by(|&a, &b| id(a) == id(b)) {
-        let first = versions[0];
+        let (first, others) = (versions[0], &versions[1..]);
         if !stored[0].contains(id(first)) {
             events.push((id(first), StoredEvent::Missing));
             continue;
         }
         let mut found = StoredEvent::Same;
-        for (number, &version) in versions.iter().enumerate() {
-            match difference(version).transpose().map_err(malformed)? {
-                None => {
+        if let Some(difference) = difference(first).transpose().map_err(malformed)? {
+            found = StoredEvent::Different(difference);
+            for &version in others {
+                if is_same(version).map_err(malformed)? {
                     found = StoredEvent::Same;
                     break;
                 }
-                Some(difference) if number == 0 => found = StoredEvent::Different(difference),
-                Some(_) => {}
             }
         }
         events.push((id(first), found));

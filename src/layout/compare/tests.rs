@@ -35,12 +35,16 @@ fn row(slot: i16, item: Option<&str>, soul: Option<&str>, battle: Option<i64>) -
     bytes
 }
 
+fn answer(rows: &[u8]) -> Vec<u8> {
+    [crate::layout::copy::COPY_HEADER, rows, crate::layout::copy::COPY_TRAILER].concat()
+}
+
 fn check(expected: &[Vec<u8>], stored: &[Vec<u8>], difference: Option<&str>) {
-    let answer =
-        [crate::layout::copy::COPY_HEADER, &stored.concat(), crate::layout::copy::COPY_TRAILER].concat();
+    let answer = answer(&stored.concat());
     let stored = StoredRows::of_answer(&TABLE, &answer).expect("a whole answer");
     let found = stored.first_difference(7, &expected.concat()).expect("rows are whole");
     assert_eq!(found.map(|found| found.to_string()).as_deref(), difference);
+    assert_eq!(stored.is_same(7, &expected.concat()), Ok(difference.is_none()));
 }
 
 #[test]
@@ -65,6 +69,53 @@ fn differences() {
         &[row(1, None, None, None)],
         Some(r#"kill_loot slot 1: item is NULL, in the dump "A""#),
     );
+    check(
+        std::slice::from_ref(&one),
+        &[one.clone(), one.clone()],
+        Some("kill_loot slot 1: row is not in the dump"),
+    );
+}
+
+static WIDE_COLUMNS: [Column; 2] = [needed("event_id", Int8), needed("number", Int8)];
+
+static WIDE: Table = Table {
+    name: "wide",
+    columns: &WIDE_COLUMNS,
+    defaulted: &[],
+    id: "event_id",
+    key: &["event_id", "number"],
+    indexes: &[],
+    keeper: TableOwner::Us,
+};
+
+fn wide_rows(numbers: impl Iterator<Item = i64>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for number in numbers {
+        let mut row = Row::begin(&mut bytes, &WIDE_COLUMNS);
+        row.int8(7);
+        row.int8(number);
+        row.end();
+    }
+    bytes
+}
+
+/// A search among all rows for each row or each version would take 40 billion steps, which is hours in a debug build.
+#[test]
+fn the_time_is_linear_in_the_rows() {
+    const ROWS: i64 = 200_000;
+    let answer = answer(&wide_rows((0..ROWS).rev()));
+    let stored = StoredRows::of_answer(&WIDE, &answer).expect("a whole answer");
+    let difference = |expected: &[u8]| {
+        let found = stored.first_difference(7, expected).expect("rows are whole");
+        found.map(|found| found.to_string())
+    };
+    assert_eq!(difference(&wide_rows(0..ROWS)), None);
+    assert_eq!(difference(&wide_rows(1..ROWS)).as_deref(), Some("wide number 0: row is not in the dump"));
+    assert_eq!(difference(&wide_rows(0..=ROWS)).as_deref(), Some("wide number 200000: row is missing"));
+    let version = wide_rows(0..1);
+    for _ in 0..ROWS {
+        assert_eq!(stored.is_same(7, &version), Ok(false));
+    }
 }
 
 #[test]
@@ -98,9 +149,7 @@ fn a_value_that_an_update_keeps_is_no_difference() {
 fn truncated_rows() {
     let whole = row(1, Some("A"), None, None);
     for end in 1..whole.len() {
-        let answer =
-            [crate::layout::copy::COPY_HEADER, &whole[..end], crate::layout::copy::COPY_TRAILER].concat();
-        assert_eq!(StoredRows::of_answer(&TABLE, &answer).err(), Some(MalformedRows), "{end}");
+        assert_eq!(StoredRows::of_answer(&TABLE, &answer(&whole[..end])).err(), Some(MalformedRows), "{end}");
     }
     assert_eq!(StoredRows::of_answer(&TABLE, &whole).err(), Some(MalformedRows));
 }
