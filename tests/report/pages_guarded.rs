@@ -177,7 +177,8 @@ fn a_search_at_its_limit_quotes_no_event_in_the_ledger() {
         create trigger quote_event before insert on kill_event for each row execute function quote_event()";
     database.client().batch_execute(trigger).expect("a trigger");
     // Lines of about 1 KiB, of which the search checks about 30.
-    let events: Vec<String> = (1..=60).map(|id| format!("{}{}\n", small_event(id), " ".repeat(1000))).collect();
+    let events: Vec<String> =
+        (1..=60).map(|id| format!("{}{}\n", small_event(id), " ".repeat(1000))).collect();
     let dump = events.concat();
     let ended = work.load(&database, &["--server", "europe"]).stdin(dump).expect(4);
     ended.summary().check(&[("inserted", 0), ("rejected", 0), ("unfinished", 60), ("retries", 0)]);

@@ -60,19 +60,22 @@ impl Comparer {
     ) -> Result<Vec<(i64, StoredEvent)>, StoreError> {
         let (tables, schema, of_batch) = (Arc::clone(&self.tables), self.schema.clone(), Arc::clone(batch));
         let distribution = self.distribution;
-        let answers = manager.run("reading stored events", &Deadline::unbounded(), move |client, progress| {
-            let mut transaction = Transaction::snapshot(client, progress)?;
-            if distribution == Distribution::Citus {
-                transaction.batch_execute(citus::NODE_SETTINGS)?;
-            }
-            let answers =
-                read(&mut transaction, &tables, &of_batch, distribution).map_err(|error| match error {
-                    DatabaseError::Postgres(error) => advised(&schema, error),
-                    error => error,
-                })?;
-            transaction.rollback()?;
-            Ok(answers)
-        })?;
+        let answers =
+            manager.run("reading stored events", &Deadline::unbounded(), move |client, progress| {
+                let mut transaction = Transaction::snapshot(client, progress)?;
+                if distribution == Distribution::Citus {
+                    transaction.batch_execute(citus::NODE_SETTINGS)?;
+                }
+                let answers =
+                    read(&mut transaction, &tables, &of_batch, distribution).map_err(
+                        |error| match error {
+                            DatabaseError::Postgres(error) => advised(&schema, error),
+                            error => error,
+                        },
+                    )?;
+                transaction.rollback()?;
+                Ok(answers)
+            })?;
         // Outside the call: the time for it says nothing about the server, holds no connection and is never repeated.
         judge(&self.tables, &answers, batch)
     }
