@@ -278,6 +278,10 @@ impl Directory {
         let data = self.data();
         match fs::metadata(&data) {
             Ok(metadata) if self.account.owns(&metadata) => Ok(()),
+            // The owner of a link or of a file with a second name must not be changed.
+            Ok(_) if !fs::symlink_metadata(&data).is_ok_and(|entry| entry.is_dir()) => {
+                Err(EmbeddedError::Planted { path: data })
+            }
             Ok(metadata) => Err(EmbeddedError::Owner {
                 directory: data,
                 owner: name_of(metadata.uid()),

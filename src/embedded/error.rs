@@ -76,9 +76,9 @@ pub enum EmbeddedError {
 
     /// The data belongs to an account that the server can't run as.
     #[error(
-        "{} belongs to user {owner}, but the server would run as {user}\nhint: run this as {owner} or as root, \
-         or give the directory to {user} with 'chown -R'",
-        directory.display()
+        "{} belongs to user {owner}, but the server would run as {user}\nhint: {}, or give the directory to {user} with \
+         'chown -R'",
+        directory.display(), other_way(owner)
     )]
     Owner {
         /// The directory of the data.
@@ -236,6 +236,15 @@ impl EmbeddedError {
     /// Whether the given directory is unsuitable for a private PostgreSQL.
     pub fn is_wrong_directory(&self) -> bool {
         matches!(self, Self::Foreign { .. } | Self::NoDirectory { .. } | Self::Path { .. } | Self::Url { .. })
+    }
+}
+
+/// What helps without a change of the owner. Root runs the server as another user, so it cannot use data of root.
+fn other_way(owner: &str) -> String {
+    if owner == "root" {
+        "choose another directory".to_owned()
+    } else {
+        format!("run this as {owner} or as root")
     }
 }
 

@@ -129,6 +129,24 @@ fn planted_directories_of_others_are_rejected() {
     assert_eq!(fs::metadata(&log).expect("a directory").uid(), 0);
 }
 
+/// The hint gives no file of root away, and names nothing that has just failed.
+#[test]
+fn data_of_root_is_rejected_with_a_hint_that_helps() {
+    let Some(trap) = Trap::new() else { return };
+    let data = trap.dir().join("data");
+    fs::hard_link(trap.secret(), &data).expect("a link");
+    let said = trap.start_as_root();
+    assert!(said.contains("has a second name") && !said.contains("chown"), "{said}");
+    fs::remove_file(&data).expect("the link");
+    fs::create_dir(&data).expect("a directory");
+    let said = trap.start_as_root();
+    assert!(
+        said.contains("choose another directory, or give the directory to nobody with 'chown -R'"),
+        "{said}"
+    );
+    assert_eq!(fs::metadata(&data).expect("a directory").uid(), 0);
+}
+
 #[test]
 fn a_link_of_another_user_to_the_directory_is_rejected() {
     let Some(trap) = Trap::new() else { return };

@@ -153,6 +153,57 @@ fn partitions_of_an_untrusted_role_are_not_read() {
     planted.run(&["health"], "archive").expect(0);
 }
 
+/// The owner of a domain can add a CHECK to it at any time, which then runs as the loader. Other types contain domains.
+#[test]
+fn columns_whose_type_belongs_to_an_untrusted_role_are_not_read() {
+    let database = Cluster::shared().database("planted types");
+    let planted = Planted::new(&database);
+    planted.run(&["schema", "apply"], "archive").expect(0);
+    planted.mallory.runs(
+        "create schema apart authorization @; grant usage on schema apart to public; set role @;
+         create domain apart.note as text; create type apart.mood as enum ('good');
+         create type apart.pair as (first integer, second text);
+         create type apart.span as range (subtype = apart.note);
+         grant usage on type apart.note, apart.mood, apart.pair, apart.span to public; reset role;
+         create domain nested as apart.note; create type composed as (number integer, notes nested[])",
+    );
+    for (table, column, kind) in [
+        ("kill_event", "apart.note", "note"),
+        ("kill_event", "apart.note[]", "note"),
+        ("kill_player", "apart.mood", "mood"),
+        ("kill_loot", "apart.pair", "pair"),
+        ("kill_event", "nested", "note"),
+        ("kill_event", "composed", "note"),
+        ("kill_load_segment", "apart.span[]", "span"),
+    ] {
+        planted.mallory.runs(&format!("alter table {table} add column extra {column}"));
+        if kind == "note" {
+            planted.mallory.runs(
+                "set role @; alter domain apart.note add constraint runs check (public.run() or value is null) not valid",
+            );
+        }
+        for command in COMMANDS {
+            log_case((table, column, command));
+            let ended = planted.run(command, "archive").expect(if command[0] == "health" { 6 } else { 7 });
+            let said = format!("{}{}", ended.stdout, ended.stderr);
+            assert!(
+                said.contains(&format!("type {kind} of {table}")) && said.contains("not trusted"),
+                "{said}"
+            );
+            planted.is_unharmed(&ended);
+        }
+        planted.mallory.runs(&format!(
+            "alter table {table} drop column extra; alter domain apart.note drop constraint if exists runs"
+        ));
+    }
+    // Types of the owner and of the system are used.
+    planted
+        .mallory
+        .runs("create domain own as text; alter table kill_event add column extra own, add more text[]");
+    planted.run(&["load", "dump"], "archive").expect(0);
+    planted.run(&["verify", "dump"], "archive").expect(0);
+}
+
 /// A view of the tables' owner is no table either, but its owner is not at fault.
 #[test]
 fn views_of_the_owner_are_named() {

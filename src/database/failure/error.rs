@@ -240,7 +240,7 @@ mod tests {
     /// At 10 ms per round trip, a search checks about 390 events of 150 bytes.
     #[test]
     fn the_hint_of_an_ended_search_helps_and_differs_from_the_present_setting() {
-        let end = |checked, events: usize| SearchEnd {
+        let end = |checked: usize, events: usize| SearchEnd {
             limit: Duration::from_secs(30),
             refused: checked / 2,
             checked,

@@ -62,7 +62,7 @@ impl From<TrustError> for DatabaseError {
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct FoundObject {
     name: String,
-    /// The table that it is a partition of, directly or not.
+    /// The table that it is a partition of, directly or not, or that has a column of this type.
     part_of: Option<String>,
     /// The owner, if it is untrusted: anyone with CREATE on the schema may have created the object.
     untrusted_owner: Option<String>,
@@ -73,16 +73,20 @@ pub(crate) struct FoundObject {
     is_unlogged: bool,
 }
 
-/// Selects, as a JSON list of [`FoundObject`], the relations except indexes and the types of these names, and the partitions
-/// of the tables. It locks none of them. The parameters are the schemas of the tables and of the ledger, and the names of
-/// relations and of types. These owners are trusted:
+/// Selects, as a JSON list of [`FoundObject`], the relations except indexes and the types of these names, the partitions of
+/// the tables, and the types of all their columns with the types that these consist of: the owner of a domain can add a
+/// CHECK to it at any time. It locks none of them. The parameters are the schemas of the tables and of the ledger, and the
+/// names of relations and of types. These owners are trusted:
 ///
 /// - this role and the roles that it is a member of (for a superuser, only roles granted to it)
 /// - the owners of the schema and the database, and their members
 /// - superusers
 /// - roles that the schema's owner has granted CREATE by name, not through PUBLIC
 ///
-/// For a partition, the schema is that of its table: an untrusted role can own a schema that has partitions.
+/// For a partition or a type of a column, the schema is that of the table: an untrusted role can own another schema.
+///
+/// A type depends on its base type, element or subtype, and a composite type has columns. An array has the owner of its
+/// elements, and only superusers own types of the system.
 pub(crate) fn objects() -> String {
     format!(
         "WITH RECURSIVE me AS (SELECT oid, rolsuper FROM pg_roles WHERE rolname = current_user),
@@ -102,7 +106,30 @@ pub(crate) fn objects() -> String {
              SELECT p.oid, p.relname, coalesce(f.part_of, f.relname), p.relowner, f.namespace, true, false,
                p.relpersistence = 'u'
              FROM found f JOIN pg_inherits i ON i.inhparent = f.oid JOIN pg_class p ON p.oid = i.inhrelid
-             WHERE f.fits)
+             WHERE f.fits),
+           kinds AS (
+             SELECT t.oid, coalesce(f.part_of, f.relname) AS relname, f.namespace
+             FROM found f JOIN pg_attribute a ON a.attrelid = f.oid JOIN pg_type t ON t.oid = a.atttypid
+             WHERE f.fits AND a.attnum > 0 AND NOT a.attisdropped
+               AND t.typnamespace <> 'pg_catalog'::regnamespace
+             UNION
+             SELECT p.oid, k.relname, k.namespace
+             FROM kinds k JOIN pg_type t ON t.oid = k.oid CROSS JOIN LATERAL (
+               SELECT d.refobjid FROM pg_depend d WHERE d.classid = 'pg_type'::regclass AND d.objid = t.oid
+                 AND d.refclassid = 'pg_type'::regclass
+               UNION ALL
+               SELECT a.atttypid FROM pg_attribute a
+               WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped) AS part (oid)
+             JOIN pg_type p ON p.oid = part.oid WHERE p.typnamespace <> 'pg_catalog'::regnamespace),
+           checked AS (
+             SELECT relname::text, part_of::text, owner, namespace, fits, secured, unlogged FROM found
+             UNION ALL
+             SELECT 'type '::text || t.typname::text || ' of '::text || k.relname::text, k.relname::text,
+               t.typowner, k.namespace, true, false, false
+             FROM (SELECT DISTINCT ON (oid, namespace) * FROM kinds ORDER BY oid, namespace, relname) AS k
+             JOIN pg_type t ON t.oid = k.oid
+             WHERE NOT (t.typelem <> 0 AND t.typlen = -1) AND NOT EXISTS (
+               SELECT FROM own WHERE own.oid = 0 AND own.relname = t.typname AND own.namespace = t.typnamespace))
          SELECT pg_catalog.json_agg(pg_catalog.json_build_object('name', f.relname, 'part_of', f.part_of,
            'untrusted_owner', CASE WHEN f.owner = me.oid
              OR CASE WHEN me.rolsuper
@@ -114,7 +141,7 @@ pub(crate) fn objects() -> String {
                   AND pg_has_role(f.owner, a.grantee, 'MEMBER'))
            THEN NULL ELSE pg_get_userbyid(f.owner)::text END,
            'is_table', f.fits, 'is_secured', f.secured, 'is_unlogged', f.unlogged) ORDER BY f.relname)
-         FROM found f JOIN pg_namespace n ON n.oid = f.namespace CROSS JOIN me
+         FROM checked f JOIN pg_namespace n ON n.oid = f.namespace CROSS JOIN me
          JOIN pg_database d ON d.datname = current_database()"
     )
 }
