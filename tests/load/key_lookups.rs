@@ -78,7 +78,13 @@ fn a_load_reads_no_more_rows_than_it_stores() {
             (&all, "skip", 2),
             (&all, "update", 1),
             (&all, "update", 2),
+            (&all, "update", 3),
         ] {
+            if fame == 3 {
+                // With true row counts, the planner has other preferences.
+                database.client().batch_execute("analyze").expect("statistics");
+                before = read_by_ended_sessions(&database, layout);
+            }
             let now = load(mode, dump(ids, fame));
             // An event has three rows. An update compares, locks and rewrites each by its key.
             let (rows, pages) = (now.0 - before.0, now.1 - before.1);
