@@ -94,15 +94,21 @@ impl Table {
     }
 
     /// Returns the subquery that locates the stored row with the key of the row `found`: `place` is its ctid, `part`
-    /// its table. It uses the primary key, as in [`select_stored`](Self::select_stored). `schema` is quoted.
+    /// its table. `schema` is quoted.
     pub fn select_place(&self, schema: &str, server: Server) -> String {
+        self.select_by_key(schema, server, "ctid AS place, tableoid AS part")
+    }
+
+    /// Returns the subquery that reads columns of the stored row with the key of the row `found`. It uses the primary key,
+    /// as in [`select_stored`](Self::select_stored). `schema` is quoted.
+    pub fn select_by_key(&self, schema: &str, server: Server, columns: &str) -> String {
         let (table, id) = (self.in_schema(schema), self.id_column());
         let key = self.key.iter().map(|column| identifier(column)).collect::<Vec<_>>();
         let others = key.iter().filter(|column| **column != id);
         let others = others.filter(|column| self.server_column().is_none_or(|server| server.name != *column));
         let others: Vec<String> = others.map(|column| format!("AND {column} = found.{column}")).collect();
         format!(
-            "SELECT ctid AS place, tableoid AS part FROM {table}
+            "SELECT {columns} FROM {table}
              WHERE {}{id} >= found.{id} AND {id} <= found.{id} {} ORDER BY {} LIMIT 1",
             self.of_server(server),
             others.join(" "),

@@ -228,7 +228,7 @@ impl OneServerUpdater {
             transaction.batch_execute(&table.stage)?;
             transaction.copy(&table.copy, &table.stage_name, rows, number, events)?;
             if let Some(keep) = &table.keep {
-                transaction.execute(keep, &[&ids])?;
+                transaction.execute(keep, &[])?;
             }
             let changed = transaction.execute(&table.find_changed, &[&ids])?;
             let gone = transaction.execute(&table.find_gone, &[&ids])?;
@@ -318,7 +318,7 @@ impl TableUpdate {
             ),
             stage_name: stage_name(number),
             copy: format!("COPY {stage} ({columns}) FROM STDIN BINARY"),
-            keep: keep(table, &stage, &stored(&columns)),
+            keep: keep(table, schema, server, &stage),
             find_changed: format!(
                 "INSERT INTO {differences} ({columns}, place, part, gone)
                  SELECT {}, stored.place, stored.part, false
