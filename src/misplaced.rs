@@ -122,7 +122,7 @@ mod tests {
     fn learned_passwords_are_removed_in_any_form() {
         for (value, text, shown) in [
             ("u:a b PW@h/db", "u:a b PW@h/db: No such file", "u:…@h/db: No such file"),
-            ("u:a b PW@h/db", "[/work/u:a b PW@h/db]: no", "[/work/u:…@h/db]: no"),
+            ("u:a b PW@h/db", "[/srv/u:a b PW@h/db]: no", "[/srv/u:…@h/db]: no"),
             ("u:a b@c PW@h/db", "u:a b@c PW@h/db", "u:…@h/db"),
             ("--rejects=u:\"PW\"@h", "invalid \"u:\\\"PW\\\"@h\"", "invalid \"u:…@h\""),
             ("u:it's PW@h", "run: embedded start '/a/u:it'\\''s PW@h'", "run: embedded start '/a/u:…@h'"),
