@@ -15,18 +15,17 @@ pub(crate) struct SpanText<'s> {
 }
 
 impl<'s> SpanText<'s> {
+    /// A part of the segment's bytes, which may not be UTF-8.
     pub(crate) fn valid(bytes: &'s [u8], range: Range<usize>) -> Self {
         let bytes = &bytes[range.clone()];
-        let (valid, not_utf8) = match simdutf8::compat::from_utf8(bytes) {
-            Ok(_) => (bytes.len(), None),
-            Err(error) => (error.valid_up_to(), Some(error.valid_up_to())),
+        let byte = match simdutf8::compat::from_utf8(bytes) {
+            Ok(text) => return Self { text, range, not_utf8: None },
+            Err(error) => error.valid_up_to(),
         };
-        let mut text = str::from_utf8(&bytes[..valid]).unwrap_or_default();
-        if not_utf8.is_some() {
-            // A number or a word before the fault does not end there.
-            text = text.trim_end_matches(|last: char| last.is_ascii_alphanumeric() || "+-.\"".contains(last));
-        }
-        Self { text, range, not_utf8 }
+        let text = str::from_utf8(&bytes[..byte]).unwrap_or_default();
+        // A number or a word before the fault does not end there.
+        let text = text.trim_end_matches(|last: char| last.is_ascii_alphanumeric() || "+-.\"".contains(last));
+        Self { text, range, not_utf8: Some(byte) }
     }
 
     /// The fault of a malformed value.
