@@ -6,6 +6,7 @@ use crate::database::store::StoreError;
 use crate::error_chain::cause_of;
 use postgres::Error;
 use postgres::error::SqlState;
+use std::collections::HashSet;
 use std::fmt;
 use std::io;
 use std::time::Duration;
@@ -49,9 +50,10 @@ pub(crate) enum DatabaseError {
         /// The error that cancelling it caused. None if it was abandoned.
         source: Option<Error>,
     },
-    /// Fewer rows were stored than were sent, without an error.
+    /// Fewer rows were stored than were sent, without an error. Holds the ids of the events without a row that was sent, if
+    /// they are known.
     #[error("a trigger or rule of the table dropped the event")]
-    Dropped,
+    Dropped(Vec<i64>),
     /// The search for the refused events of a batch took too long. The cause is the last refusal.
     #[error("{0}")]
     SearchEnded(SearchEnd, #[source] Option<Box<DatabaseError>>),
@@ -199,6 +201,14 @@ impl DatabaseError {
     /// An error of a statement that moves rows of events.
     pub(crate) fn of_rows(source: Error) -> Self {
         DatabaseError::Rows { event: None, source }
+    }
+
+    /// The ids of the events of which a row was dropped, if they are known.
+    pub(crate) fn dropped(&self) -> HashSet<i64> {
+        match self {
+            DatabaseError::Dropped(ids) => ids.iter().copied().collect(),
+            _ => HashSet::new(),
+        }
     }
 
     /// The event that caused the error, if that is known.

@@ -3,6 +3,10 @@
 //! An error of COPY names the line, and therefore the event. Errors of deferred and AFTER triggers name none; then the
 //! batch is bisected until one event is left.
 //!
+//! Triggers and rules that drop rows cause no error. One query per attempt finds the events of all dropped rows. Whether a
+//! row is dropped may depend on others, so these events are written again after the others. They are rejected once a
+//! trigger or rule drops all events of an attempt.
+//!
 //! An error of a user's function whose SQLSTATE is that of the database, such as a missing privilege or an outage, is the
 //! event's if the database accepts another event of the batch. Otherwise it is the database's, and nothing of the batch is
 //! stored.
@@ -16,6 +20,7 @@ use crate::database::failure::classify::ErrorClass;
 use crate::database::failure::error::{DatabaseError, SearchEnd};
 use crate::database::session::transaction::Transaction;
 use crate::database::store::{Batch, RefusalReason, Refused};
+use crate::database::write::exists::split;
 use crate::database::write::refusals::Refusals;
 use crate::database::write::table_statements::WriteMode;
 use crate::database::write::writer::{BatchWriter, Put};
@@ -48,8 +53,8 @@ struct Search<'s> {
     refused: &'s mut Vec<Refused>,
     /// Earlier attempts to write the batch.
     refusals: &'s Refusals,
-    /// Events of whose rows one was dropped in [`Action::Rewrite`]. A trigger may have changed them after the comparison.
-    dropped: Vec<usize>,
+    /// Events of whose rows one was not written in [`Action::Rewrite`]. A trigger may have changed them after the comparison.
+    changed: Vec<usize>,
     begun: Instant,
     /// The number of events that the database has accepted. A rewritten event can count twice.
     accepted: usize,
@@ -78,7 +83,7 @@ impl BatchWriter {
             batch,
             refused,
             refusals,
-            dropped: Vec::new(),
+            changed: Vec::new(),
             begun: Instant::now(),
             accepted: 0,
             has_stored: false,
@@ -141,8 +146,8 @@ impl BatchWriter {
                 Ok(()) => {
                     rewritten += self.search(transaction, search, pending, Action::Rewrite)?;
                     updater.drop_stages(transaction)?;
-                    let dropped = mem::take(&mut search.dropped);
-                    rewritten += self.search(transaction, search, &dropped, Action::Update)?;
+                    let changed = mem::take(&mut search.changed);
+                    rewritten += self.search(transaction, search, &changed, Action::Update)?;
                     break;
                 }
                 Err(error) => error,
@@ -168,31 +173,48 @@ impl BatchWriter {
         events: &[usize],
         action: Action,
     ) -> Result<u64, DatabaseError> {
-        let (mut pending, mut step, mut stored) = (events, events.len(), 0);
+        // Events with a dropped row wait until the others are written. Then at least one event is stored or refused before
+        // any waits again, so this ends.
+        let (mut pending, mut with_dropped) = (events.to_vec(), Vec::new());
+        let (mut step, mut stored) = (events.len(), 0);
         while !pending.is_empty() {
-            let (part, after) = pending.split_at(step.clamp(1, pending.len()));
-            let error = match self.attempt_part(transaction, search, part, action)? {
+            let after = pending.split_off(step.clamp(1, pending.len()));
+            let part = mem::replace(&mut pending, after);
+            match self.attempt_part(transaction, search, &part, action)? {
                 Ok(count) => {
                     stored += count;
-                    pending = after;
                     step = step.saturating_mul(4);
-                    continue;
                 }
-                Err(error) => error,
-            };
-            match culprit(part, &error) {
-                Some(at) => {
-                    // The events before it were not refused.
-                    stored += self.search(transaction, search, &part[..at], action)?;
-                    if matches!((action, &error), (Action::Rewrite, DatabaseError::Dropped)) {
-                        search.dropped.push(part[at]);
+                Err(error) => {
+                    let (named, others) = split(&search.batch.rows, &part, &error.dropped());
+                    if others.is_empty() {
+                        for event in named {
+                            let error = DatabaseError::Dropped(Vec::new());
+                            self.record_refusal(transaction, search, event, action, error)?;
+                        }
+                        step = step.saturating_mul(4);
+                    } else if !named.is_empty() {
+                        with_dropped.extend(named);
+                        pending = [others, pending].concat();
+                        step = STEP_AFTER_REFUSAL;
+                    } else if let Some(at) = culprit(&part, &error) {
+                        // The events before it were not refused.
+                        stored += self.search(transaction, search, &part[..at], action)?;
+                        if matches!((action, &error), (Action::Rewrite, DatabaseError::Dropped(_))) {
+                            search.changed.push(part[at]);
+                        } else {
+                            self.record_refusal(transaction, search, part[at], action, error)?;
+                        }
+                        pending = [&part[at + 1..], pending.as_slice()].concat();
+                        step = STEP_AFTER_REFUSAL;
                     } else {
-                        self.record_refusal(transaction, search, part[at], action, error)?;
+                        step = part.len() / 2;
+                        pending = [part, pending].concat();
                     }
-                    pending = &pending[at + 1..];
-                    step = STEP_AFTER_REFUSAL;
                 }
-                None => step = part.len() / 2,
+            }
+            if pending.is_empty() {
+                pending = mem::take(&mut with_dropped);
             }
         }
         Ok(stored)

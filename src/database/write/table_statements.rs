@@ -6,6 +6,7 @@ use crate::database::write::staged_rows::Staged;
 use crate::event::server::Server;
 use crate::layout::rows::Rows;
 use crate::layout::table::{Distribution, Table};
+use std::collections::HashMap;
 
 /// The mode of writing a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub(crate) struct TableStatements {
     copy: String,
     /// Deletes the rows of the events whose ids are its parameter.
     pub(crate) delete: String,
+    /// Counts the stored rows of each event among those whose ids are its parameter.
+    counts: String,
     /// For distributed tables in all modes but [`WriteMode::Direct`]; `None` on one server.
     pub(crate) staged: Option<Staged>,
 }
@@ -43,16 +46,22 @@ impl TableStatements {
         let target = table.in_schema(schema);
         let is_stored = table.is_stored(schema, server, distribution);
         let is_distributed = distribution == Distribution::Citus;
+        let id = table.id_column();
         Self {
             number,
             name: table.name,
             copy: format!("COPY {target} ({}) FROM STDIN BINARY", table.column_list()),
             delete: format!("DELETE FROM {target} WHERE {is_stored}"),
+            counts: format!(
+                "SELECT {id}, count(*) FROM ({}) AS found GROUP BY {id}",
+                table.select_stored(schema, server, &id, distribution)
+            ),
             staged: is_distributed.then(|| Staged::new(number, table, schema)),
         }
     }
 
-    /// Stores the rows of `events`. Fails if a trigger or rule silently drops a row.
+    /// Stores the rows of `events`. Fails if a trigger or rule silently drops a row. In [`WriteMode::Bisect`] the error names
+    /// the events of such rows.
     pub(crate) fn put_all(
         &self,
         transaction: &mut Transaction<'_>,
@@ -65,7 +74,33 @@ impl TableStatements {
             _ => transaction.copy(&self.copy, self.name, rows, self.number, events),
         };
         let sent: usize = events.iter().map(|&event| rows.count(event, self.number)).sum();
-        if stored? == sent as u64 { Ok(()) } else { Err(DatabaseError::Dropped) }
+        if stored? == sent as u64 {
+            return Ok(());
+        }
+        let dropped = match mode {
+            WriteMode::Bisect => self.incomplete(transaction, rows, events)?,
+            WriteMode::Direct | WriteMode::Merge => Vec::new(),
+        };
+        Err(DatabaseError::Dropped(dropped))
+    }
+
+    /// The ids of the events with fewer stored rows than were sent.
+    fn incomplete(
+        &self,
+        transaction: &mut Transaction<'_>,
+        rows: &Rows,
+        events: &[usize],
+    ) -> Result<Vec<i64>, DatabaseError> {
+        let ids = rows.ids(events);
+        let mut stored = HashMap::with_capacity(ids.len());
+        for row in transaction.query(&self.counts, &[&ids])? {
+            stored.insert(row.try_get::<_, i64>(0)?, row.try_get::<_, i64>(1)?);
+        }
+        let is_incomplete = |&(id, &event): &(i64, &usize)| {
+            let stored = stored.get(&id).copied().unwrap_or_default();
+            usize::try_from(stored).is_ok_and(|stored| stored < rows.count(event, self.number))
+        };
+        Ok(ids.iter().copied().zip(events).filter(is_incomplete).map(|(id, _)| id).collect())
     }
 
     /// Sends a COPY without rows.

@@ -4,10 +4,10 @@
 //! that refer to rows of an event.
 //!
 //! Invariant: the rows to write are counted before the write, and the written rows after it. If a trigger or rule drops
-//! a row, the update fails; no event is partly written.
+//! a row, the update fails, and one query finds all rows that it dropped; no event is partly written.
 
 use crate::database::failure::error::DatabaseError;
-use crate::database::session::client_transaction::SqlValues;
+use crate::database::session::client_transaction::{SqlValues, first_column};
 use crate::database::session::transaction::Transaction;
 use crate::database::write::staging::{keep, stage, stage_name};
 use crate::database::write::update_citus::CitusUpdater;
@@ -62,9 +62,16 @@ struct TableUpdate {
 /// The statements that write rows of a difference table.
 #[derive(Debug)]
 struct DifferenceWrite {
-    delete: String,
-    update: String,
-    insert: String,
+    delete: CheckedWrite,
+    update: CheckedWrite,
+    insert: CheckedWrite,
+}
+
+#[derive(Debug)]
+struct CheckedWrite {
+    sql: String,
+    /// Selects the events of rows that `sql` should have written, and did not.
+    dropped: String,
 }
 
 /// The numbers of rows of a table to delete, to update and to insert.
@@ -240,24 +247,49 @@ impl OneServerUpdater {
 
 impl DifferenceWrite {
     /// The statements for the rows of `differences` that fulfill `which`, a condition that follows others.
-    fn new(target: &str, differences: &str, columns: &str, id: &str, set: &str, which: &str) -> Self {
+    /// `place` is [`Table::select_place`].
+    fn new(
+        target: &str,
+        differences: &str,
+        columns: &str,
+        id: &str,
+        set: &str,
+        place: &str,
+        which: &str,
+    ) -> Self {
         let is_place = "target.ctid = found.place AND target.tableoid = found.part";
+        let (is_gone, is_changed) =
+            (format!("found.gone AND {is_place}{which}"), format!("NOT found.gone AND {is_place}{which}"));
+        let is_new = format!("NOT found.gone AND found.place IS NULL{which}");
+        // A deleted row and the old version of an updated row are invisible, so a visible row at the same place is unchanged.
+        let unchanged = |condition: &str| {
+            format!("SELECT found.{id} FROM {differences} AS found, {target} AS target WHERE {condition}")
+        };
         Self {
-            delete: format!(
-                "DELETE FROM {target} AS target USING {differences} AS found WHERE found.gone AND {is_place}{which}"
-            ),
-            update: format!(
-                "UPDATE {target} AS target SET {set} FROM {differences} AS found
-                 WHERE NOT found.gone AND {is_place}{which}"
-            ),
-            insert: format!(
-                "INSERT INTO {target} ({columns}) SELECT {columns} FROM {differences} AS found
-                 WHERE NOT found.gone AND found.place IS NULL{which} ORDER BY {id}"
-            ),
+            delete: CheckedWrite {
+                sql: format!("DELETE FROM {target} AS target USING {differences} AS found WHERE {is_gone}"),
+                dropped: unchanged(&is_gone),
+            },
+            update: CheckedWrite {
+                sql: format!(
+                    "UPDATE {target} AS target SET {set} FROM {differences} AS found WHERE {is_changed}"
+                ),
+                dropped: unchanged(&is_changed),
+            },
+            insert: CheckedWrite {
+                sql: format!(
+                    "INSERT INTO {target} ({columns}) SELECT {columns} FROM {differences} AS found
+                     WHERE {is_new} ORDER BY {id}"
+                ),
+                dropped: format!(
+                    "SELECT found.{id} FROM {differences} AS found LEFT JOIN LATERAL ({place}) AS stored ON true
+                     WHERE {is_new} AND stored.place IS NULL"
+                ),
+            },
         }
     }
 
-    /// Writes rows. Fails if a trigger or rule drops one.
+    /// Writes rows. Fails if a trigger or rule drops one. The error names the events of all rows that it dropped.
     fn run(
         &self,
         transaction: &mut Transaction<'_>,
@@ -266,9 +298,10 @@ impl DifferenceWrite {
     ) -> Result<(), DatabaseError> {
         let RowsToWrite { gone, stored, new } = rows;
         // Deletes first, because users may have added unique keys.
-        for (statement, expected) in [(&self.delete, gone), (&self.update, stored), (&self.insert, new)] {
-            if expected > 0 && transaction.move_rows(statement, values)? != expected {
-                return Err(DatabaseError::Dropped);
+        for (write, expected) in [(&self.delete, gone), (&self.update, stored), (&self.insert, new)] {
+            if expected > 0 && transaction.move_rows(&write.sql, values)? != expected {
+                let dropped = transaction.query(&write.dropped, values)?;
+                return Err(DatabaseError::Dropped(first_column(&dropped)?));
             }
         }
         Ok(())
@@ -307,7 +340,8 @@ impl TableUpdate {
         let place = table.select_place(schema, server);
         let (key, key_of_found) = (names("", table.key), names("found.", table.key));
         let set = format!("({}) = ROW ({})", names("", &values), names("found.", &values));
-        let write = |which: &str| DifferenceWrite::new(&target, &differences, &columns, &id, &set, which);
+        let write =
+            |which: &str| DifferenceWrite::new(&target, &differences, &columns, &id, &set, &place, which);
         Self {
             stage: format!(
                 "CREATE TEMP TABLE {} ON COMMIT DROP AS SELECT {columns} FROM {target} WITH NO DATA;

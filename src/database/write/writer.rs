@@ -259,7 +259,7 @@ impl BatchWriter {
         }
         let (known, dropped) = self.known_and_new(transaction, &batch.rows, &known)?;
         if !dropped.is_empty() {
-            return Err(DatabaseError::Dropped);
+            return Err(DatabaseError::Dropped(Vec::new()));
         }
         let updated = self.update(transaction, &batch.rows, &known)?;
         Ok(Put { inserted: new.len() as u64, updated })
