@@ -110,19 +110,27 @@ pub(crate) struct Refused {
     pub reason: RefusalReason,
 }
 
+/// Longer messages about an event are truncated: a trigger can raise megabytes for each event of a batch.
+const REASON_BYTES_MAX: usize = 1 << 10;
+
 /// The database's message about an event, which may quote it. It has no `Display`, so that no error or log line includes
 /// it: the ledger and the pages could show those.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct RefusalReason(String);
+pub(crate) struct RefusalReason(Arc<str>);
 
 impl RefusalReason {
     pub(crate) fn new(message: impl Into<String>) -> Self {
+        let mut message = message.into();
+        if message.len() > REASON_BYTES_MAX {
+            message.truncate(message.floor_char_boundary(REASON_BYTES_MAX));
+            message.push('…');
+        }
         Self(message.into())
     }
 
     /// The message for the reject of the event.
     pub(crate) fn into_reject(self) -> String {
-        self.0
+        (*self.0).to_owned()
     }
 }
 

@@ -8,6 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// The number of different warnings shown. A trigger may send one per row.
 const WARNINGS_MAX: usize = 20;
 
+/// Longer warnings are truncated.
+const WARNING_BYTES_MAX: usize = 4 << 10;
+
 /// The function of PostgreSQL in which a COMMIT waits for a standby. Its messages may be translated, its name is not.
 const STANDBY_WAIT: &str = "SyncRepWaitForLSN";
 
@@ -17,10 +20,12 @@ pub(crate) struct Warnings(Arc<Mutex<Vec<String>>>);
 
 impl Warnings {
     fn show(&self, warning: &DbError) {
-        let text = warning.detail().map_or_else(
+        let mut text = warning.detail().map_or_else(
             || warning.message().to_owned(),
             |detail| format!("{}; DETAIL: {detail}", warning.message()),
         );
+        text.truncate(text.floor_char_boundary(WARNING_BYTES_MAX));
+        text.shrink_to_fit();
         let mut shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_new = shown.len() < WARNINGS_MAX && !shown.contains(&text);
         if is_new {

@@ -1,6 +1,5 @@
 //! The staging tables of batches that are compared with stored events.
 
-use crate::event::server::Server;
 use crate::layout::identifier::quote_identifier;
 use crate::layout::table::Table;
 
@@ -15,19 +14,22 @@ pub(crate) fn stage_name(number: usize) -> String {
 }
 
 /// The statement that replaces NULLs in staged rows by the stored values, for columns with `keep_on_update`. Later
-/// statements then treat these values as staged.
+/// statements then treat these values as staged. `None` if there are no such columns.
 ///
-/// It looks up each row by its key. In a join, the planner could look up all events once per staged row, because it knows
-/// nothing about new staging tables.
-pub(crate) fn keep(table: &Table, schema: &str, server: Server, stage: &str) -> Option<String> {
+/// `stored` returns the stored value of a column, and `of_rows` the clauses after SET for a condition. In both, `alias` is
+/// the staged row.
+pub(crate) fn keep(
+    table: &Table,
+    stage: &str,
+    alias: &str,
+    stored: impl Fn(&str) -> String,
+    of_rows: impl FnOnce(&str) -> String,
+) -> Option<String> {
     let kept = table.columns.iter().filter(|column| column.keep_on_update);
     let names: Vec<String> = kept.map(|column| quote_identifier(column.name)).collect();
-    if names.is_empty() {
-        return None;
-    }
-    let stored = |name: &str| table.select_by_key(schema, server, name);
-    let known: Vec<String> =
-        names.iter().map(|name| format!("{name} = coalesce(found.{name}, ({}))", stored(name))).collect();
-    let missing: Vec<String> = names.iter().map(|name| format!("found.{name} IS NULL")).collect();
-    Some(format!("UPDATE {stage} AS found SET {} WHERE {}", known.join(", "), missing.join(" OR ")))
+    let known = names.iter().map(|name| format!("{name} = coalesce({alias}.{name}, {})", stored(name)));
+    let known = known.collect::<Vec<_>>().join(", ");
+    let missing: Vec<String> = names.iter().map(|name| format!("{alias}.{name} IS NULL")).collect();
+    let of_rows = of_rows(&missing.join(" OR "));
+    (!names.is_empty()).then(|| format!("UPDATE {stage} AS {alias} SET {known} {of_rows}"))
 }

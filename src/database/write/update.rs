@@ -352,7 +352,15 @@ impl TableUpdate {
             ),
             stage_name: stage_name(number),
             copy: format!("COPY {stage} ({columns}) FROM STDIN BINARY"),
-            keep: keep(table, schema, server, &stage),
+            // Looks up each row by its key. In a join, the planner could look up all events once per staged row, because it
+            // knows nothing about new staging tables.
+            keep: keep(
+                table,
+                &stage,
+                "found",
+                |name| format!("({})", table.select_by_key(schema, server, name)),
+                |condition| format!("WHERE {condition}"),
+            ),
             find_changed: format!(
                 "INSERT INTO {differences} ({columns}, place, part, gone)
                  SELECT {}, stored.place, stored.part, false

@@ -8,7 +8,7 @@ use crate::database::failure::error::DatabaseError;
 use crate::database::schema::citus;
 use crate::database::session::client_transaction::first_column;
 use crate::database::session::transaction::Transaction;
-use crate::database::write::staging::{stage, stage_name};
+use crate::database::write::staging::{keep, stage, stage_name};
 use crate::event::server::Server;
 use crate::layout::Layout;
 use crate::layout::identifier::{quote_identifier, quoted_list};
@@ -132,7 +132,16 @@ impl CitusTableUpdate {
                 "INSERT INTO pg_temp.{fetched} ({columns}) {}",
                 table.select_stored(schema, server, &columns, Distribution::Citus)
             ),
-            keep: keep_by_join(table, &stage, &stored),
+            // The fetched rows have no key.
+            keep: keep(
+                table,
+                &stage,
+                "staged",
+                |name| format!("stored.{name}"),
+                |condition| {
+                    format!("FROM ({stored}) AS stored WHERE staged.{id} = stored.{id} AND ({condition})")
+                },
+            ),
             differing: format!(
                 "SELECT {id} FROM ({staged} EXCEPT {stored}) AS ours
                  UNION SELECT {id} FROM ({stored} EXCEPT {staged}) AS theirs"
@@ -143,22 +152,4 @@ impl CitusTableUpdate {
             target,
         }
     }
-}
-
-/// As [`keep`](crate::database::write::staging::keep), with fetched rows, which have no key.
-fn keep_by_join(table: &Table, stage: &str, stored: &str) -> Option<String> {
-    let kept = table.columns.iter().filter(|column| column.keep_on_update);
-    let names: Vec<String> = kept.map(|column| quote_identifier(column.name)).collect();
-    if names.is_empty() {
-        return None;
-    }
-    let known: Vec<String> =
-        names.iter().map(|name| format!("{name} = coalesce(staged.{name}, stored.{name})")).collect();
-    let missing: Vec<String> = names.iter().map(|name| format!("staged.{name} IS NULL")).collect();
-    let id = table.id_column();
-    Some(format!(
-        "UPDATE {stage} AS staged SET {} FROM ({stored}) AS stored WHERE staged.{id} = stored.{id} AND ({})",
-        known.join(", "),
-        missing.join(" OR ")
-    ))
 }
