@@ -177,6 +177,7 @@ pub struct StoreError {
     source: Option<Box<dyn Error + Send + Sync>>,
     kind: FailureKind,
     is_aborted: bool,
+    is_at_batch: bool,
     event: Option<usize>,
 }
 
@@ -205,7 +206,14 @@ impl StoreError {
 
     /// A failure without a further cause.
     pub fn plain(what: impl Into<String>) -> Self {
-        Self { what: what.into(), source: None, kind: FailureKind::Passing, is_aborted: false, event: None }
+        Self {
+            what: what.into(),
+            source: None,
+            kind: FailureKind::Passing,
+            is_aborted: false,
+            is_at_batch: false,
+            event: None,
+        }
     }
 
     /// The database is unusable in its current state, for example because of incompatible tables or missing privileges.
@@ -223,6 +231,17 @@ impl StoreError {
     #[must_use]
     pub fn at_event(self, event: Option<usize>) -> Self {
         Self { event, ..self }
+    }
+
+    /// The same failure while the batch was written, at this event if that is known.
+    #[must_use]
+    pub(crate) fn at_batch(self, event: Option<usize>) -> Self {
+        Self { is_at_batch: true, event, ..self }
+    }
+
+    /// Whether the place of the batch is part of the failure.
+    pub(crate) fn is_at_batch(&self) -> bool {
+        self.is_at_batch
     }
 
     /// The event that caused it, if known.

@@ -8,7 +8,7 @@ use crate::pipeline::rejects::file::RejectFileError;
 pub(crate) enum RunError {
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The database failed because of one event.
+    /// The database failed because of the event or the events at this place.
     #[error("{place}")]
     Event { place: String, source: StoreError },
     #[error(transparent)]

@@ -72,6 +72,7 @@ impl Writers<'_> {
                     Err(error) if error.is_aborted() => {}
                     Err(error) => {
                         let culprit = error.event().map(|event| batch.place(event));
+                        let culprit = culprit.or_else(|| error.is_at_batch().then(|| batch.whole_place()));
                         let error = match culprit {
                             Some(place) => RunError::Event { place, source: error },
                             None => RunError::Store(error),

@@ -147,6 +147,11 @@ impl DatabaseError {
         source.as_db_error().is_some_and(|error| error.routine() == Some("exec_stmt_raise"))
     }
 
+    /// Whether the session of a statement that moves rows was lost.
+    pub(crate) fn is_lost_write(&self) -> bool {
+        matches!(self, DatabaseError::Rows { .. } | DatabaseError::Io(_)) && self.is_loss()
+    }
+
     /// Whether a connection was lost or could not be opened.
     pub(crate) fn is_loss(&self) -> bool {
         let is_refusal = |state: &str| matches!(state, "53100" | "25006" | "58000" | "58030");

@@ -34,7 +34,9 @@ impl FailureCause for DatabaseError {
 impl FailureCause for GateError {
     fn failure_kind(&self) -> FailureKind {
         match self {
-            GateError::Aborted | GateError::OutageTooLong(..) => FailureKind::Passing,
+            GateError::Aborted | GateError::OutageTooLong(..) | GateError::SessionsEnded(..) => {
+                FailureKind::Passing
+            }
             GateError::Fatal(cause) => match cause.failure_kind() {
                 FailureKind::Program => FailureKind::Program,
                 FailureKind::Permanent | FailureKind::Passing => FailureKind::Permanent,

@@ -9,6 +9,7 @@ use crate::database::pool::connections::{Connection, Pool, PoolSettings, PoolSta
 use crate::database::pool::first_connection::first_connection;
 use crate::database::pool::gate::AvailabilityGate;
 use crate::database::pool::liveness::{HealthStatus, LastHealth, apart};
+use crate::database::pool::lost_writes::LostWrites;
 use crate::database::pool::outage_settings::OutageSettings;
 use crate::database::pool::outages::Outages;
 use crate::database::pool::retry::RetryPolicy;
@@ -332,14 +333,14 @@ impl DatabaseManager {
                 StoreError::new(format!("{what} failed"), error).at_event(event)
             }
         };
-        let (mut attempt, mut away_since) = (1, None);
+        let (mut attempt, mut away_since, mut lost) = (1, None, LostWrites::default());
         loop {
             if deadline.is_over() {
                 return Err(failed(DatabaseError::Aborted));
             }
             self.shared.gate.wait(away_since, deadline).map_err(|error| match error {
                 GateError::Aborted => failed(DatabaseError::Aborted),
-                error => StoreError::new(format!("{what} failed"), error),
+                error => lost.explain(format!("{what} failed"), error, &self.shared.gate),
             })?;
             let error = match try_once() {
                 Ok(value) => {
@@ -348,6 +349,7 @@ impl DatabaseManager {
                 }
                 Err(error) => error,
             };
+            lost.note(&error);
             match error.class() {
                 ErrorClass::Away if matches!(error, DatabaseError::Standby(_)) => {
                     let error =

@@ -6,6 +6,7 @@ pub(crate) mod connections;
 pub(crate) mod first_connection;
 pub(crate) mod gate;
 pub(crate) mod liveness;
+pub(crate) mod lost_writes;
 pub(crate) mod manager;
 pub(crate) mod outage_settings;
 pub(crate) mod outages;

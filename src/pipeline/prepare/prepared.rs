@@ -82,6 +82,12 @@ impl Prepared {
         format!("{}:{}", self.segment.source, self.line(self.places[event]))
     }
 
+    /// Formats the lines of the batch for errors.
+    pub(crate) fn whole_place(&self) -> String {
+        let first = self.segment.first_line;
+        format!("{}:{first}-{}", self.segment.source, first + self.segment.lines.max(1) - 1)
+    }
+
     /// Returns the number of the line in which an event begins.
     fn line(&self, place: EventPlace) -> u64 {
         self.segment.first_line + u64::from(place.line)

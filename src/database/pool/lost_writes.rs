@@ -1,0 +1,45 @@
+//! Writes whose sessions the server ends, although it accepts new sessions.
+//!
+//! A trigger may end its own session, or crash its backend, for one event. To the loader this looks like an outage, and it
+//! retries as in an outage: no event is rejected for a session that an operator or a crash of the server ends.
+
+use crate::database::failure::error::DatabaseError;
+use crate::database::failure::gate_error::GateError;
+use crate::database::pool::gate::AvailabilityGate;
+use crate::database::store::StoreError;
+
+/// Fewer lost writes in a row can be those of an outage.
+const LOST_MIN: u32 = 3;
+
+/// The last attempts of a call, if they all ended together with their session during a write.
+#[derive(Debug, Default)]
+pub(crate) struct LostWrites {
+    count: u32,
+    /// The event at which all of them ended, if the server named the same for each.
+    event: Option<usize>,
+}
+
+impl LostWrites {
+    /// Notes the error of an attempt.
+    pub(crate) fn note(&mut self, error: &DatabaseError) {
+        if error.is_lost_write() {
+            let event = error.event().filter(|event| self.count == 0 || self.event == Some(*event));
+            *self = Self { count: self.count.saturating_add(1), event };
+        } else {
+            *self = Self::default();
+        }
+    }
+
+    /// The failure `what` after an outage that was too long. If the server accepted a session for each of several attempts,
+    /// the failure says so, and other calls need not wait.
+    pub(crate) fn explain(&self, what: String, error: GateError, gate: &AvailabilityGate) -> StoreError {
+        match error {
+            // After a failed probe, the cause is that of the probe.
+            GateError::OutageTooLong(_, Some(cause)) if self.count >= LOST_MIN && cause.is_lost_write() => {
+                gate.open();
+                StoreError::new(what, GateError::SessionsEnded(self.count, cause)).at_batch(self.event)
+            }
+            error => StoreError::new(what, error),
+        }
+    }
+}
