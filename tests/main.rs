@@ -37,6 +37,8 @@ mod load {
     pub(crate) mod deferred_indexes;
     mod deferred_indexes_concurrent;
     pub(crate) mod duplicates;
+    // Triggers and rules that drop rows of many events of a segment.
+    mod dropped_rows;
     mod embedded_server;
     // Unusual schema names.
     mod identifiers;

@@ -4,8 +4,8 @@
 //! batch is bisected until one event is left.
 //!
 //! Triggers and rules that drop rows cause no error. One query per attempt finds the events of all dropped rows. Whether a
-//! row is dropped may depend on others, so these events are written again after the others. They are rejected once a
-//! trigger or rule drops all events of an attempt.
+//! row is dropped may depend on others, so these events are written again after the others. They are rejected once all
+//! events of an attempt are dropped.
 //!
 //! An error of a user's function whose SQLSTATE is that of the database, such as a missing privilege or an outage, is the
 //! event's if the database accepts another event of the batch. Otherwise it is the database's, and nothing of the batch is
@@ -173,12 +173,13 @@ impl BatchWriter {
         events: &[usize],
         action: Action,
     ) -> Result<u64, DatabaseError> {
-        // Events with a dropped row wait until the others are written. Then at least one event is stored or refused before
-        // any waits again, so this ends.
-        let (mut pending, mut with_dropped) = (events.to_vec(), Vec::new());
+        // Events with a dropped row wait for the next round. In a third round, which row is dropped depends on the others of
+        // the attempt, so each event is written alone.
+        let (mut pending, mut with_dropped, mut round) = (events.to_vec(), Vec::new(), 1);
         let (mut step, mut stored) = (events.len(), 0);
         while !pending.is_empty() {
-            let after = pending.split_off(step.clamp(1, pending.len()));
+            let size = if round < 3 { step.clamp(1, pending.len()) } else { 1 };
+            let after = pending.split_off(size);
             let part = mem::replace(&mut pending, after);
             match self.attempt_part(transaction, search, &part, action)? {
                 Ok(count) => {
@@ -215,6 +216,7 @@ impl BatchWriter {
             }
             if pending.is_empty() {
                 pending = mem::take(&mut with_dropped);
+                round += 1;
             }
         }
         Ok(stored)
