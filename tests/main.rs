@@ -70,6 +70,8 @@ mod load {
 mod faults {
     // The server's disk is full.
     mod disk;
+    // Triggers that end the session of the load.
+    mod ended_sessions;
     // The program as process 1 of a container.
     mod first_process;
     // Triggers on the ledger, and ledgers of another type.

@@ -252,6 +252,30 @@ fn the_first_accepted_version_wins() {
     }
 }
 
+/// The messages of all refused events of a segment are held until the segment is stored.
+#[test]
+fn long_messages_of_triggers_are_truncated() {
+    let work = Workplace::new();
+    let database = Cluster::shared().database("long_messages");
+    work.program(&["schema", "apply", "--database-url", &database.url()]).expect(0);
+    let sql = "create function refuse() returns trigger language plpgsql as
+          $$ begin raise exception '%', repeat('é', 200000); end $$;
+        create trigger refuse before insert on kill_event for each row when (new.event_id % 10 = 3)
+          execute function refuse()";
+    database.client().batch_execute(sql).expect("a trigger");
+    let events: Vec<String> = (1..=40).map(|id| small_event(id).to_string()).collect();
+    let run = work.load(&database, &[]).stdin(join(&events)).expect(3);
+    run.summary().check(&[("inserted", 36), ("rejected", 4)]);
+    for reject in run.rejects() {
+        let reason = reject.text("reason").expect("a reason");
+        assert!(
+            reason.starts_with("éé") && reason.ends_with("é…") && reason.len() < 1100,
+            "{}",
+            reason.len()
+        );
+    }
+}
+
 /// As with a missing partition. Each event needs a statement of its own. The number of statements has no limit, only the
 /// time of the search.
 #[test]

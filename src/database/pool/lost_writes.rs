@@ -11,23 +11,22 @@ use crate::database::store::StoreError;
 /// Fewer lost writes in a row can be those of an outage.
 const LOST_MIN: u32 = 3;
 
-/// The last attempts of a call, if they all ended together with their session during a write.
+/// The last attempts of a call, if all ended together with their session during a write, and none at another event.
 #[derive(Debug, Default)]
 pub(crate) struct LostWrites {
     count: u32,
-    /// The event at which all of them ended, if the server named the same for each.
+    /// The event at which they ended, if the server has named it.
     event: Option<usize>,
 }
 
 impl LostWrites {
     /// Notes the error of an attempt.
     pub(crate) fn note(&mut self, error: &DatabaseError) {
-        if error.is_lost_write() {
-            let event = error.event().filter(|event| self.count == 0 || self.event == Some(*event));
-            *self = Self { count: self.count.saturating_add(1), event };
-        } else {
-            *self = Self::default();
-        }
+        *self = match (self.event, error.event()) {
+            _ if !error.is_lost_write() => Self::default(),
+            (Some(known), Some(event)) if known != event => Self { count: 1, event: Some(event) },
+            (known, event) => Self { count: self.count.saturating_add(1), event: known.or(event) },
+        };
     }
 
     /// The failure `what` after an outage that was too long. If the server accepted a session for each of several attempts,
