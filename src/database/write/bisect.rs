@@ -5,7 +5,7 @@
 //!
 //! Triggers and rules that drop rows cause no error. One query per attempt finds the events of all dropped rows. Whether a
 //! row is dropped may depend on others, so these events are written again after the others. They are rejected once all
-//! events of an attempt are dropped.
+//! events of an attempt are dropped. If that does not end soon, each is written alone.
 //!
 //! An error of a user's function whose SQLSTATE is that of the database, such as a missing privilege or an outage, is the
 //! event's if the database accepts another event of the batch. Otherwise it is the database's, and nothing of the batch is
@@ -36,6 +36,9 @@ const UNPROVEN_MAX: u32 = 64;
 /// The number of events per attempt after a refused one, because the next may be refused as well. It grows with each
 /// success.
 const STEP_AFTER_REFUSAL: usize = 16;
+
+/// The number of times that events are written together again because some of their rows were dropped.
+const ROUNDS_MAX: u32 = 3;
 
 /// The way to write events that may be refused.
 #[derive(Debug, Clone, Copy)]
@@ -173,13 +176,11 @@ impl BatchWriter {
         events: &[usize],
         action: Action,
     ) -> Result<u64, DatabaseError> {
-        // Events with a dropped row wait for the next round. In a third round, which row is dropped depends on the others of
-        // the attempt, so each event is written alone.
+        // Events with a dropped row wait for the next round.
         let (mut pending, mut with_dropped, mut round) = (events.to_vec(), Vec::new(), 1);
-        let (mut step, mut stored) = (events.len(), 0);
+        let (mut step, mut step_max, mut stored) = (events.len(), usize::MAX, 0);
         while !pending.is_empty() {
-            let size = if round < 3 { step.clamp(1, pending.len()) } else { 1 };
-            let after = pending.split_off(size);
+            let after = pending.split_off(step.min(step_max).clamp(1, pending.len()));
             let part = mem::replace(&mut pending, after);
             match self.attempt_part(transaction, search, &part, action)? {
                 Ok(count) => {
@@ -194,10 +195,14 @@ impl BatchWriter {
                             self.record_refusal(transaction, search, event, action, error)?;
                         }
                         step = step.saturating_mul(4);
-                    } else if !named.is_empty() {
+                    } else if !named.is_empty() && round < ROUNDS_MAX {
                         with_dropped.extend(named);
+                        step = STEP_AFTER_REFUSAL.max(others.len() / 2);
                         pending = [others, pending].concat();
-                        step = STEP_AFTER_REFUSAL;
+                    } else if !named.is_empty() {
+                        // Which rows are dropped depends on the others of the attempt.
+                        step_max = 1;
+                        pending = [part, pending].concat();
                     } else if let Some(at) = culprit(&part, &error) {
                         // The events before it were not refused.
                         stored += self.search(transaction, search, &part[..at], action)?;
