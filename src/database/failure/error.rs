@@ -52,6 +52,12 @@ pub(crate) enum DatabaseError {
     /// Fewer rows were stored than were sent, without an error.
     #[error("a trigger or rule of the table dropped the event")]
     Dropped,
+    /// Rows of an event were stored, but are not in the tables now.
+    #[error("a trigger or rule of the tables changed or removed rows of the event")]
+    Altered {
+        /// Its index in the rows of the batch.
+        event: usize,
+    },
     /// The search for the refused events of a batch took too long. The cause is the last refusal.
     #[error("{0}")]
     SearchEnded(SearchEnd, #[source] Option<Box<DatabaseError>>),
@@ -205,6 +211,7 @@ impl DatabaseError {
     pub(crate) fn event(&self) -> Option<usize> {
         match self {
             DatabaseError::Rows { event, .. } => *event,
+            DatabaseError::Altered { event } => Some(*event),
             _ => None,
         }
     }
