@@ -122,7 +122,12 @@ fn a_lost_commit_answer_is_resolved_although_another_load_commits() {
 }
 
 /// A load of 20 events from standard input. `change` is called when they are stored.
-pub(crate) fn load_while(work: &Workplace, database: &Database<'_>, dump: &[u8], change: impl FnOnce()) -> Ended {
+pub(crate) fn load_while(
+    work: &Workplace,
+    database: &Database<'_>,
+    dump: &[u8],
+    change: impl FnOnce(),
+) -> Ended {
     let mut running = work.load(database, &[]).env("KILLS_FLUSH_INTERVAL", "10").start();
     running.feed(dump);
     eventually(Duration::from_mins(1), "the events are stored", || {

@@ -85,7 +85,9 @@ impl MissingSegments {
     /// The counts of all missing segments.
     pub(crate) fn all(&self) -> StoredCounts {
         let mut all = self.lost;
-        [self.removed, self.emptied, self.stripped].into_iter().for_each(|counts| all.add(counts));
+        for counts in [self.removed, self.emptied, self.stripped] {
+            all.add(counts);
+        }
         all
     }
 }

@@ -1,4 +1,4 @@
-//! The mark that `delete` leaves in the rows of running loads. At its end, a load tells by it which of its segments `delete`
+//! The mark that `delete` leaves in the rows of running loads. At its end, a load recognizes by it which of its segments `delete`
 //! has removed from the ledger, and which another session.
 //!
 //! Invariant: the mark commits with the deletion. The end of the run replaces it.

@@ -78,8 +78,7 @@ impl Entries {
             let loaded = LoadedSegment { counts, rejected, run };
             let ends = signed("first_event_id").zip(signed("last_event_id"));
             let ends = ends.filter(|_| rejected == 0).map(|(first, last)| [first, last]);
-            let entry =
-                if is_reported { LedgerEntry::Loaded(loaded, ends) } else { LedgerEntry::Unreported };
+            let entry = if is_reported { LedgerEntry::Loaded(loaded, ends) } else { LedgerEntry::Unreported };
             Some((*hash, entry))
         };
         Self(messages.iter().filter_map(entry).collect())

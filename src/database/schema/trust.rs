@@ -233,9 +233,8 @@ pub(crate) fn unlogged_fault(schemas: &Schemas, name: &str) -> String {
 /// partition counts. It has no parameters.
 pub(crate) fn unlogged_query(layout: Layout, schemas: &Schemas) -> String {
     let names = layout.tables().iter().map(|table| table.name).chain(["kill_load_segment"]);
-    let names: Vec<String> = names
-        .map(|name| format!("('{}', '{name}')", schemas.of_table(name).replace('\'', "''")))
-        .collect();
+    let names: Vec<String> =
+        names.map(|name| format!("('{}', '{name}')", schemas.of_table(name).replace('\'', "''"))).collect();
     format!(
         "WITH RECURSIVE ours (oid, name) AS (
            SELECT c.oid, c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace

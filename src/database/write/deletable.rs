@@ -82,7 +82,12 @@ pub(crate) fn check(client: &mut Client, scope: &DeleteScope) -> Result<LedgerCo
     let runs = format!("{}.kill_load_run", quote_identifier(ledger_schema));
     let row = client.query_opt("SELECT has_table_privilege($1, 'UPDATE')", &[&runs])?;
     let may_mark = row.map_or(Ok(false), |row| row.try_get(0))?;
-    Ok(LedgerColumns { has_extents: segments.contains_key("oldest_event"), has_files, table_schema, may_mark })
+    Ok(LedgerColumns {
+        has_extents: segments.contains_key("oldest_event"),
+        has_files,
+        table_schema,
+        may_mark,
+    })
 }
 
 fn refuse_without_privileges(client: &mut Client, tables: &[String]) -> Result<(), DatabaseError> {

@@ -237,7 +237,9 @@ impl Statements {
         let of_run = format!(
             "{} IS NOT DISTINCT FROM {}",
             found.table_schema,
-            schemas.table_schema().map_or_else(|| "NULL".to_owned(), |name| format!("'{}'", name.replace('\'', "''")))
+            schemas
+                .table_schema()
+                .map_or_else(|| "NULL".to_owned(), |name| format!("'{}'", name.replace('\'', "''")))
         );
         // A row with an unknown run may belong to these tables.
         let of_tables = format!(

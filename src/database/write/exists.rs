@@ -88,11 +88,8 @@ pub(crate) fn confirming_queries(
     distribution: Distribution,
 ) -> Vec<String> {
     let schema = quote_identifier(schema);
-    let tables = match distribution {
-        Distribution::OneServer => layout.tables(),
-        Distribution::Citus => &[],
-    };
-    tables.iter().map(|table| table.select_ids_with_rows(&schema, server)).collect()
+    let tables = layout.tables().iter().filter(|_| distribution == Distribution::OneServer);
+    tables.map(|table| table.select_ids_with_rows(&schema, server)).collect()
 }
 
 /// Splits `events` into those with a stored id and the others.
