@@ -1,5 +1,5 @@
-//! The mark that `delete` leaves in the rows of running loads. At its end, a load recognizes by it which of its segments `delete`
-//! has removed from the ledger, and which another session.
+//! The mark that `delete` leaves in the rows of running loads. At its end, a load recognizes by it whether `delete` or
+//! another session has removed its segments from the ledger.
 //!
 //! Invariant: the mark commits with the deletion. The end of the run replaces it.
 
@@ -35,8 +35,8 @@ impl DeletionMarker {
         Self { ledger: ledger.to_owned(), of_tables: of_tables.to_owned(), may_mark }
     }
 
-    /// Marks the running loads, before the rows of `kill_load_segment` under a condition are deleted. The table is locked. The
-    /// first two parameters of the condition are the game server and the layout.
+    /// Marks the running loads, before the rows of `kill_load_segment` under a condition are deleted. The table is locked.
+    /// The first two parameters of the condition are the game server and the layout.
     pub(crate) fn mark(
         &self,
         transaction: &mut Transaction<'_>,
