@@ -106,7 +106,7 @@ impl SegmentSample {
             if table > 0 && !has_own_rows {
                 break;
             }
-            let stored = || batch.order.iter().filter(|event| !refused.contains(&id(*event)));
+            let stored = || batch.order.iter().filter(|&event| !refused.contains(&id(event)));
             let has_rows = |event: &&usize| table == 0 || !batch.rows.get(**event, table).is_empty();
             let first = stored().take(EXAMINED_MAX).find(has_rows);
             let last = stored().rev().take(EXAMINED_MAX).find(has_rows);
