@@ -76,6 +76,8 @@ mod faults {
     mod first_process;
     // Triggers on the ledger, and ledgers of another type.
     mod ledger;
+    // Rows that another session removes during a load.
+    mod removed_rows;
     // `ulimit`: threads, open files, file size.
     mod limits;
     // SIGKILL, stop requests, a full disk under the reject file.

@@ -105,7 +105,7 @@ pub(crate) enum Written {
 pub(crate) struct Refused {
     /// The event's index in the batch's rows.
     pub event: usize,
-    /// The SQLSTATE; `None` if a trigger dropped the row silently.
+    /// The SQLSTATE; `None` if a trigger dropped or changed the row silently.
     pub sqlstate: Option<String>,
     pub reason: RefusalReason,
 }

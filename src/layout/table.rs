@@ -79,18 +79,35 @@ impl Table {
         if distribution == Distribution::Citus {
             return format!("SELECT {columns} FROM {table} WHERE {}", self.is_one_of(server));
         }
-        let key = self.key.iter().map(|column| identifier(column)).collect::<Vec<_>>().join(", ");
-        let of_server = self.of_server(server);
         let has_one_row = self.key.len() == 1 + usize::from(self.server_column().is_some());
         let condition = if has_one_row {
-            format!("{of_server}{id} >= wanted.id AND {id} <= wanted.id ORDER BY {key} LIMIT 1")
+            self.is_first_wanted(server)
         } else {
-            format!("{of_server}{id} = wanted.id OFFSET 0")
+            format!("{}{id} = wanted.id OFFSET 0", self.of_server(server))
         };
         format!(
             "SELECT {columns} FROM pg_catalog.unnest($1::bigint[]) AS wanted (id) CROSS JOIN LATERAL
                (SELECT {columns} FROM {table} WHERE {condition}) AS stored"
         )
+    }
+
+    /// Returns the statement that reads, among the array of event ids in its parameter, those with a row of the server. It
+    /// reads one row per id by the primary key, as in [`select_stored`](Self::select_stored). Not for Citus. `schema` is
+    /// quoted.
+    pub fn select_ids_with_rows(&self, schema: &str, server: Server) -> String {
+        let (table, id) = (self.in_schema(schema), self.id_column());
+        format!(
+            "SELECT {id} FROM pg_catalog.unnest($1::bigint[]) AS wanted (id) CROSS JOIN LATERAL
+               (SELECT {id} FROM {table} WHERE {}) AS stored",
+            self.is_first_wanted(server)
+        )
+    }
+
+    /// Returns the condition, order and limit that select the first row of the event `wanted.id` in the order of the key.
+    fn is_first_wanted(&self, server: Server) -> String {
+        let (of_server, id) = (self.of_server(server), self.id_column());
+        let key = self.key.iter().map(|column| identifier(column)).collect::<Vec<_>>().join(", ");
+        format!("{of_server}{id} >= wanted.id AND {id} <= wanted.id ORDER BY {key} LIMIT 1")
     }
 
     /// Returns the subquery that locates the stored row with the key of the row `found`: `place` is its ctid, `part`

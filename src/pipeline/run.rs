@@ -93,7 +93,7 @@ pub(crate) fn run(
         bytes_uncompressed: monitor.bytes_uncompressed(),
         halted: shutdown.take_reason(),
         source_errors,
-        needs_force: false,
+        reload: None,
     }
 }
 

@@ -19,8 +19,8 @@ pub(crate) struct RunReport {
     pub halted: Option<ShutdownReason>,
     /// The sources that could not be read completely.
     pub source_errors: Vec<SourceError>,
-    /// Whether the ledger has segments whose events are missing, so that only `--force` loads them again.
-    pub needs_force: bool,
+    /// The command that loads missing events again, if it is not the command of this run.
+    pub reload: Option<String>,
 }
 
 impl RunReport {
@@ -41,7 +41,7 @@ impl RunReport {
             bytes_uncompressed: 0,
             halted,
             source_errors: Vec::new(),
-            needs_force: false,
+            reload: None,
         }
     }
 

@@ -122,11 +122,17 @@ fn a_lost_commit_answer_is_resolved_although_another_load_commits() {
 }
 
 /// A load of 20 events from standard input. `change` is called when they are stored.
-fn load_while(work: &Workplace, database: &Database<'_>, dump: &[u8], change: impl FnOnce()) -> Ended {
+pub(crate) fn load_while(
+    work: &Workplace,
+    database: &Database<'_>,
+    dump: &[u8],
+    change: impl FnOnce(),
+) -> Ended {
     let mut running = work.load(database, &[]).env("KILLS_FLUSH_INTERVAL", "10").start();
     running.feed(dump);
     eventually(Duration::from_mins(1), "the events are stored", || {
-        let sql = "select coalesce(sum(events), 0)::bigint from kill_load_segment";
+        let sql = "select coalesce(sum(events), 0)::bigint from kill_load_segment
+            where run in (select id from kill_load_run where status = 'running')";
         database.client().query_one(sql, &[]).is_ok_and(|row| row.get::<_, i64>(0) == 20)
     });
     change();

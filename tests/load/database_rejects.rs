@@ -66,7 +66,7 @@ pub(crate) fn check_rejected(case: &Case, database: &Database<'_>, dump: &[u8], 
     assert_eq!((ids, rejects.len() as u64), (rejected, count), "{name}");
 }
 
-pub(crate) const CASES: [Case; 8] = [
+pub(crate) const CASES: [Case; 12] = [
     Case {
         name: "a check of kill_event",
         sql: "alter table kill_event add constraint odd check (event_id % 5 <> 2)",
@@ -128,6 +128,46 @@ pub(crate) const CASES: [Case; 8] = [
         sqlstate: Some("23514"),
         reason: "kill_loot",
         rejected: |tables| which(tables, |id| id % 5 == 0 && tables.kill_loot.contains_key(&(id, 0))),
+    },
+    Case {
+        name: "a trigger that renumbers events",
+        sql: "create function renumber() returns trigger language plpgsql as
+              $$ begin new.event_id := new.event_id + 1000000; return new; end $$;
+              create trigger renumber before insert on kill_event for each row
+              when (new.event_id % 5 = 2) execute function renumber()",
+        sqlstate: None,
+        reason: "changed or removed",
+        rejected: |tables| which(tables, |id| id % 5 == 2),
+    },
+    Case {
+        name: "a trigger that deletes events",
+        sql: "create function remove() returns trigger language plpgsql as
+              $$ begin delete from kill_event where event_id = new.event_id; return null; end $$;
+              create trigger remove after insert on kill_event for each row
+              when (new.event_id % 5 = 2) execute function remove()",
+        sqlstate: None,
+        reason: "changed or removed",
+        rejected: |tables| which(tables, |id| id % 5 == 2),
+    },
+    Case {
+        name: "a trigger that deletes players",
+        sql: "create function remove() returns trigger language plpgsql as
+              $$ begin delete from kill_player where (event_id, player_id) = (new.event_id, new.player_id); return null; end $$;
+              create trigger remove after insert on kill_player for each row
+              when (new.event_id % 5 = 2 and new.role = 'killer') execute function remove()",
+        sqlstate: None,
+        reason: "changed or removed",
+        rejected: |tables| which(tables, |id| id % 5 == 2),
+    },
+    Case {
+        name: "a trigger that deletes loot at the commit",
+        sql: "create function remove() returns trigger language plpgsql as
+              $$ begin delete from kill_loot where (event_id, slot) = (new.event_id, new.slot); return null; end $$;
+              create constraint trigger remove after insert on kill_loot deferrable initially deferred for each row
+              when (new.event_id % 2 = 0 and new.slot = 0) execute function remove()",
+        sqlstate: None,
+        reason: "changed or removed",
+        rejected: |tables| which(tables, |id| id % 2 == 0 && tables.kill_loot.contains_key(&(id, 0))),
     },
     Case {
         name: "a column made narrower",

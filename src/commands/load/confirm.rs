@@ -1,22 +1,58 @@
 //! Confirms, before a load reports its counts, that the events it counted as stored are in the database.
 
+use crate::cli::LoadArgs;
+use crate::commands::common::next_steps as next;
 use crate::database::ledger::confirmation::MissingSegments;
 use crate::database::store::{FailureKind, StoreError};
 use crate::database::write::postgres_store::PostgresStore;
 use crate::error_chain::{in_full, without_hint};
 use crate::pipeline::run_report::RunReport;
 use crate::pipeline::shutdown::ShutdownReason;
+use crate::settings::environment::Environment;
 use std::time::Duration;
 
 /// The longest confirmation of a run that was stopped. After a signal, the database may be stopping at the same time, and the
 /// drain timeout can end the confirmation earlier.
 const STOPPED_MAX: Duration = Duration::from_secs(5);
 
-/// Looks up everything that the run reported as stored. Missing events become unfinished, and the run fails. `reload` is the
-/// command that loads the input again although the ledger has its segments.
+/// The commands that load the input of a run again.
+#[derive(Debug)]
+pub(crate) struct ReloadCommands {
+    /// The same command.
+    same: String,
+    /// Loads segments that the ledger has.
+    force: String,
+    /// Restores missing rows of stored events.
+    update: String,
+}
+
+impl ReloadCommands {
+    pub(crate) fn new(args: &LoadArgs, env: Environment<'_>) -> Self {
+        let command = |args: &LoadArgs| next::commands(args, env).again;
+        Self {
+            same: command(args),
+            force: command(&LoadArgs { force: true, ..args.clone() }),
+            update: command(&LoadArgs { on_conflict: Some("update".to_owned()), ..args.clone() }),
+        }
+    }
+
+    /// The command that loads all missing events again.
+    fn of(&self, missing: &MissingSegments) -> &str {
+        if missing.stripped.segments > 0 {
+            &self.update
+        } else if missing.emptied.segments > 0 {
+            &self.force
+        } else {
+            &self.same
+        }
+    }
+}
+
+/// Looks up everything that the run reported as stored. Missing events become unfinished, and the run fails. `reloads` are the
+/// commands that load the input again.
 ///
 /// A run that has failed is not confirmed: its database or its program is unreliable, and the next run finds what is missing.
-pub(crate) fn confirm(store: &PostgresStore, report: &mut RunReport, reload: &str) {
+pub(crate) fn confirm(store: &PostgresStore, report: &mut RunReport, reloads: &ReloadCommands) {
     let time_max = match report.halted {
         Some(ShutdownReason::Failed(_) | ShutdownReason::Panicked(_)) => return,
         Some(ShutdownReason::Signal(_) | ShutdownReason::RejectLimit | ShutdownReason::RejectBytes(_)) => {
@@ -25,29 +61,20 @@ pub(crate) fn confirm(store: &PostgresStore, report: &mut RunReport, reload: &st
         None => None,
     };
     let error = match store.confirm(time_max) {
-        Ok(MissingSegments { lost, emptied }) if lost.segments + emptied.segments == 0 => return,
-        Ok(MissingSegments { lost, emptied }) => {
+        Ok(missing) if missing.all().segments > 0 => {
+            let all = missing.all();
             let counts = &mut report.counts;
-            let mut missing = lost;
-            missing.add(emptied);
-            counts.inserted = counts.inserted.saturating_sub(missing.inserted);
-            counts.updated = counts.updated.saturating_sub(missing.updated);
-            counts.duplicate = counts.duplicate.saturating_sub(missing.duplicate);
-            counts.already_loaded = counts.already_loaded.saturating_sub(missing.already_loaded);
-            report.needs_force = emptied.segments > 0;
-            let (missing, events) = (missing.events(), counts.events);
-            StoreError::plain(if report.needs_force {
-                format!(
-                    "{missing} of {events} events were committed in segments whose events are missing in the database now: \
-                     another session truncated the tables or deleted rows\nhint: load the input again with: {reload}"
-                )
-            } else {
-                format!(
-                    "{missing} of {events} events were committed but are missing in the database now: the server was \
-                     replaced by one that had not received them, or lost them in a crash\nhint: run the same command again"
-                )
-            })
+            counts.inserted = counts.inserted.saturating_sub(all.inserted);
+            counts.updated = counts.updated.saturating_sub(all.updated);
+            counts.duplicate = counts.duplicate.saturating_sub(all.duplicate);
+            counts.already_loaded = counts.already_loaded.saturating_sub(all.already_loaded);
+            let reload = reloads.of(&missing);
+            report.reload = (reload != reloads.same).then(|| reload.to_owned());
+            StoreError::plain(describe(&missing, report.counts.events, reload))
         }
+        // The events are stored, but the next load will refuse the tables for this reason.
+        Ok(missing) if !missing.unlogged.is_empty() => StoreError::refused(missing.unlogged.join("; ")),
+        Ok(_) => return,
         // The run has its reason to end, so it is no failure that the database is unavailable now.
         Err(error) if time_max.is_some() && error.kind() == FailureKind::Passing => {
             let cause = in_full(&error);
@@ -56,4 +83,33 @@ pub(crate) fn confirm(store: &PostgresStore, report: &mut RunReport, reload: &st
         Err(error) => error,
     };
     report.halted = Some(ShutdownReason::Failed(error.into()));
+}
+
+/// The message about missing events, of `events` read.
+fn describe(missing: &MissingSegments, events: u64, reload: &str) -> String {
+    let count = missing.all().events();
+    if missing.lost.segments == missing.all().segments {
+        return format!(
+            "{count} of {events} events were committed but are missing in the database now: the server was replaced by one \
+             that had not received them, or lost them in a crash\nhint: run the same command again"
+        );
+    }
+    let what = format!("{count} of {events} events were committed in segments whose events");
+    if missing.stripped.segments + missing.emptied.segments == 0 {
+        return format!(
+            "{what} and ledger rows are missing in the database now: another session truncated the tables or deleted \
+             rows\nhint: run the same command again"
+        );
+    }
+    let which = if missing.stripped.segments > 0 { " lack rows" } else { " are missing" };
+    let (mut cause, mut remedy) = ("another session truncated the tables or deleted rows".to_owned(), "");
+    if !missing.user_code.is_empty() {
+        cause = format!("{cause}, or a trigger or rule removed them ({})", missing.user_code.join("; "));
+        remedy = "correct or disable a trigger or rule that removes rows; then ";
+    }
+    if !missing.unlogged.is_empty() {
+        cause = format!("{cause}, or the server crashed: {}", missing.unlogged.join("; "));
+        remedy = "make the unlogged tables logged; then ";
+    }
+    format!("{what}{which} in the database now: {cause}\nhint: {remedy}load the input again with: {reload}")
 }

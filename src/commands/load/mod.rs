@@ -18,6 +18,7 @@ use crate::commands::common::process::Process;
 use crate::commands::common::signals::Listener;
 use crate::commands::common::sources::FoundSources;
 use crate::commands::common::{next_steps as next, sources};
+use crate::commands::load::confirm::ReloadCommands;
 use crate::commands::load::load_summary::{Printed, stop_summary};
 use crate::commands::load::outcome::{cause, is_logged, outcome};
 use crate::commands::load::outputs::{prepare, refuse_overwriting, write_failure_metrics};
@@ -73,7 +74,7 @@ pub(crate) fn run(
         reader: Cell::new(reader),
         unread: Cell::new(found.source_errors()),
         piped: next::piped_load(args, env),
-        reload: next::commands(&LoadArgs { force: true, ..args.clone() }, env).again,
+        reloads: ReloadCommands::new(args, env),
         hints: SchemaHints::new(&args.database, args.event.layout.as_deref(), env),
         id,
         started,
@@ -100,8 +101,8 @@ pub(crate) fn run(
         done => done?,
     };
     let (status, exit_status) = outcome(&report);
-    if report.needs_force {
-        next.again.clone_from(&parts.reload);
+    if let Some(reload) = &report.reload {
+        next.again.clone_from(reload);
     }
     let damaged = report.damaged();
     if !damaged.is_empty() && !args.dry_run {

@@ -3,6 +3,7 @@
 use crate::commands::common::next_steps::SchemaHints;
 use crate::commands::common::process::Process;
 use crate::commands::common::signals::Listener;
+use crate::commands::load::confirm::ReloadCommands;
 use crate::input::convert::PipedCommand;
 use crate::input::reader::Reader;
 use crate::pipeline::account::monitor::Monitor;
@@ -22,8 +23,8 @@ pub(crate) struct LoadParts<'r> {
     pub(crate) reader: Cell<Option<Reader>>,
     /// The command that input errors suggest.
     pub(crate) piped: PipedCommand,
-    /// The command that loads the same input again, although the ledger has it.
-    pub(crate) reload: String,
+    /// The commands that load the same input again.
+    pub(crate) reloads: ReloadCommands,
     /// The commands that table errors suggest.
     pub(crate) hints: SchemaHints,
     /// The errors of unreadable sources.

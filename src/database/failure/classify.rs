@@ -106,7 +106,7 @@ impl DatabaseError {
             | DatabaseError::Standby(_)
             | DatabaseError::Unreplicated => ErrorClass::Away,
             DatabaseError::Stalled { .. } => ErrorClass::Transient,
-            DatabaseError::Dropped(_) => ErrorClass::Data,
+            DatabaseError::Dropped(_) | DatabaseError::Altered(_) => ErrorClass::Data,
             DatabaseError::Unsupported(_)
             | DatabaseError::TimeoutTooShort(_)
             | DatabaseError::StatementPooling(_)

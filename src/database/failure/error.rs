@@ -54,6 +54,9 @@ pub(crate) enum DatabaseError {
     /// they are known.
     #[error("a trigger or rule of the table dropped the event")]
     Dropped(Vec<i64>),
+    /// Rows were stored, but are not in the tables now. Holds the ids of their events.
+    #[error("a trigger or rule of the tables changed or removed rows of the event")]
+    Altered(Vec<i64>),
     /// The search for the refused events of a batch took too long. The cause is the last refusal.
     #[error("{0}")]
     SearchEnded(SearchEnd, #[source] Option<Box<DatabaseError>>),
@@ -203,10 +206,10 @@ impl DatabaseError {
         DatabaseError::Rows { event: None, source }
     }
 
-    /// The ids of the events of which a row was dropped, if they are known.
+    /// The ids of the events of which a row was dropped or altered, if they are known.
     pub(crate) fn dropped(&self) -> HashSet<i64> {
         match self {
-            DatabaseError::Dropped(ids) => ids.iter().copied().collect(),
+            DatabaseError::Dropped(ids) | DatabaseError::Altered(ids) => ids.iter().copied().collect(),
             _ => HashSet::new(),
         }
     }

@@ -25,7 +25,8 @@ pub(crate) struct Entries(HashMap<SegmentHash, LedgerEntry>);
 /// The row of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LedgerEntry {
-    Loaded(LoadedSegment),
+    /// With the ids of its first and its last event, if they are known and none of its events was rejected.
+    Loaded(LoadedSegment, Option<[i64; 2]>),
     /// Loaded, except for rejects that no run has reported.
     Unreported,
 }
@@ -41,8 +42,8 @@ impl LedgerScope {
         let decoded: Vec<String> =
             hashes.iter().map(|hash| format!("decode('{}', 'hex')", hex(hash))).collect();
         format!(
-            "SELECT encode(hash, 'hex') AS hash, lines, events, rejected, reported, run FROM {schema}.kill_load_segment
-             WHERE hash IN ({}) AND server = '{server}' AND layout = '{layout}'",
+            "SELECT encode(hash, 'hex') AS hash, lines, events, rejected, reported, run, first_event_id, last_event_id
+             FROM {schema}.kill_load_segment WHERE hash IN ({}) AND server = '{server}' AND layout = '{layout}'",
             decoded.join(", ")
         )
     }
@@ -68,13 +69,17 @@ impl Entries {
         let entry = |message: &SimpleQueryMessage| {
             let SimpleQueryMessage::Row(row) = message else { return None };
             let hash = by_text.get(row.try_get("hash").ok()??)?;
-            let number = |name: &str| row.try_get(name).ok()??.parse().ok().map(count);
+            let signed = |name: &str| row.try_get(name).ok()??.parse::<i64>().ok();
+            let number = |name: &str| signed(name).map(count);
             let counts = SegmentCounts { lines: number("lines")?, events: number("events")? };
             let rejected = number("rejected")?;
             let is_reported = rejected == 0 || row.try_get("reported").ok()?? == "t";
             let run = Uuid::parse_str(row.try_get("run").ok()??).ok()?;
             let loaded = LoadedSegment { counts, rejected, run };
-            Some((*hash, if is_reported { LedgerEntry::Loaded(loaded) } else { LedgerEntry::Unreported }))
+            let ends = signed("first_event_id").zip(signed("last_event_id"));
+            let ends = ends.filter(|_| rejected == 0).map(|(first, last)| [first, last]);
+            let entry = if is_reported { LedgerEntry::Loaded(loaded, ends) } else { LedgerEntry::Unreported };
+            Some((*hash, entry))
         };
         Self(messages.iter().filter_map(entry).collect())
     }

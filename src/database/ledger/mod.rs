@@ -5,8 +5,10 @@
 pub(crate) mod claims;
 pub(crate) mod comments;
 pub(crate) mod confirmation;
+pub(crate) mod deletions;
 pub(crate) mod entries;
 pub(crate) mod files;
+pub(crate) mod kept_rows;
 pub(crate) mod opening;
 pub(crate) mod reports;
 pub(crate) mod runs;

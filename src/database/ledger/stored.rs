@@ -1,15 +1,20 @@
 //! The segments that a run has reported as stored. At its end, the run checks that the server still has them.
 //!
 //! The last commits can be lost in a failover to a standby that had not received them. They can also be lost in a crash
-//! of a server that does not wait for its disk. Another session can truncate or delete the events, and the ledger's rows
-//! stay.
+//! of a server that does not wait for its disk. Another session can truncate or delete rows of the events, of the ledger, or
+//! both.
 
+use crate::database::options::OnConflict;
 use crate::database::store::{Batch, SegmentHash, Written};
+use crate::layout::rows::TABLES_MAX;
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
-/// The most segments kept, of about 100 bytes each. Only the latest matter: a failure does not lose old commits.
+/// The most segments kept, of about 160 bytes each. Only the latest matter: a failure does not lose old commits.
 const KEPT_MAX: usize = 100_000;
+
+/// The most events from each end of a segment that are examined for rows in a table.
+const EXAMINED_MAX: usize = 16;
 
 /// The counted outcomes of segments and their events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -47,6 +52,11 @@ impl StoredCounts {
         self.inserted + self.updated + self.duplicate + self.already_loaded
     }
 
+    /// The number of segments, with the noun.
+    pub(crate) fn segments_text(&self) -> String {
+        if self.segments == 1 { "1 segment".to_owned() } else { format!("{} segments", self.segments) }
+    }
+
     pub(crate) fn add(&mut self, other: Self) {
         self.segments += other.segments;
         self.inserted += other.inserted;
@@ -71,27 +81,74 @@ pub(crate) struct ReportedSegment {
     pub(crate) hash: SegmentHash,
     pub(crate) counts: StoredCounts,
     pub(crate) expected: Expected,
-    /// The ids of two events that this run has stored or found in the tables; none if an earlier load has.
-    pub(crate) sample: Option<[i64; 2]>,
+    pub(crate) sample: SegmentSample,
+}
+
+/// For each table of the layout, the ids of two events that must have a row there: the first and the last of the segment, in
+/// the order of the ids. None if that is unknown, or no event has rows there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct SegmentSample([Option<[i64; 2]>; TABLES_MAX]);
+
+impl SegmentSample {
+    /// Of a segment whose first and last event are known.
+    fn of_events(ids: Option<[i64; 2]>) -> Self {
+        let mut sample = Self::default();
+        sample.0[0] = ids;
+        sample
+    }
+
+    /// Of the events of a batch that the database did not refuse. `has_own_rows` is whether the stored rows of all events
+    /// are those of the batch: an event that was stored before may be another version.
+    fn of_batch(batch: &Batch, refused: &HashSet<i64>, has_own_rows: bool) -> Self {
+        let id = |event: &usize| batch.rows.events()[*event].id;
+        let mut sample = Self::default();
+        for (table, ids) in sample.0.iter_mut().enumerate() {
+            if table > 0 && !has_own_rows {
+                break;
+            }
+            let stored = || batch.order.iter().filter(|&event| !refused.contains(&id(event)));
+            let has_rows = |event: &&usize| table == 0 || !batch.rows.get(**event, table).is_empty();
+            let first = stored().take(EXAMINED_MAX).find(has_rows);
+            let last = stored().rev().take(EXAMINED_MAX).find(has_rows);
+            *ids = first.zip(last).map(|(first, last)| [id(first), id(last)]);
+        }
+        sample
+    }
+
+    /// Whether no event is known.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0[0].is_none()
+    }
+
+    /// The ids of events that must have a row in a table.
+    pub(crate) fn in_table(&self, table: usize) -> impl Iterator<Item = i64> {
+        self.0[table].into_iter().flatten()
+    }
+
+    /// The ids of all events, with repetitions. They must have a row in the first table.
+    pub(crate) fn events(&self) -> impl Iterator<Item = i64> {
+        self.0.into_iter().flatten().flatten()
+    }
 }
 
 impl ReportedSegment {
-    /// A segment that an earlier load had stored.
-    pub(crate) fn skipped(hash: SegmentHash, events: u64) -> Self {
-        Self { hash, counts: StoredCounts::already_loaded(events), expected: Expected::AnyRow, sample: None }
+    /// A segment that an earlier load had stored. `ends` are the ids of its first and its last event, if they are stored.
+    pub(crate) fn skipped(hash: SegmentHash, events: u64, ends: Option<[i64; 2]>) -> Self {
+        let counts = StoredCounts::already_loaded(events);
+        Self { hash, counts, expected: Expected::AnyRow, sample: SegmentSample::of_events(ends) }
     }
 
-    /// A batch with this outcome. Its sample is its first and its last event in the order of the ids.
-    pub(crate) fn of(batch: &Batch, written: &Written) -> Self {
+    /// A batch with this outcome.
+    pub(crate) fn of(batch: &Batch, written: &Written, on_conflict: OnConflict) -> Self {
         let (expected, sample) = match written {
-            Written::AlreadyLoaded(_) => (Expected::AnyRow, None),
-            Written::Stored { refused, .. } => {
+            Written::AlreadyLoaded(_) => (Expected::AnyRow, SegmentSample::default()),
+            Written::Stored { inserted, updated, duplicate, refused } => {
                 let id = |event: usize| batch.rows.events()[event].id;
                 let refused: HashSet<i64> = refused.iter().map(|refused| id(refused.event)).collect();
-                let ids = batch.order.iter().map(|event| id(*event));
-                let mut stored = ids.filter(|id| !refused.contains(id));
-                let first = stored.next();
-                (Expected::OwnRow, first.map(|first| [first, stored.next_back().unwrap_or(first)]))
+                let has_own_rows = on_conflict == OnConflict::Update
+                    || *inserted == batch.order.len() as u64
+                    || updated + duplicate == 0;
+                (Expected::OwnRow, SegmentSample::of_batch(batch, &refused, has_own_rows))
             }
         };
         Self { hash: batch.hash, counts: StoredCounts::of(written), expected, sample }
@@ -183,7 +240,7 @@ mod tests {
     fn missing_segments_are_counted_once() {
         let stored = StoredSegments::default();
         for number in 0..10_u8 {
-            stored.note(ReportedSegment::skipped(SegmentHash([number; 32]), number.into()));
+            stored.note(ReportedSegment::skipped(SegmentHash([number; 32]), number.into(), None));
         }
         let missing = stored.take_missing(|segment| segment.hash.0[0] < 8);
         assert_eq!((missing.segments, missing.already_loaded, missing.events()), (2, 17, 17));
@@ -209,7 +266,7 @@ mod tests {
         for number in 0..=u32::try_from(KEPT_MAX).expect("a count") {
             let mut hash = [0; 32];
             hash[..4].copy_from_slice(&number.to_le_bytes());
-            stored.note(ReportedSegment::skipped(SegmentHash(hash), 1));
+            stored.note(ReportedSegment::skipped(SegmentHash(hash), 1, None));
         }
         let all = stored.all();
         assert_eq!((all.len(), all[0].hash.0[0]), (KEPT_MAX, 1));

@@ -214,16 +214,36 @@ pub(crate) fn distrust(
         .collect();
     let segments = found.iter().find(|object| object.name == "kill_load_segment" && object.part_of.is_none());
     if segments.is_some_and(|segments| !unlogged.contains(&*segments.name)) {
-        for Table { name, .. } in tables.iter().filter(|table| unlogged.contains(table.name)) {
-            misfits.push(format!(
-                "{name} is unlogged and kill_load_segment is not: a server crash would lose events that the ledger \
-                 counts as loaded (its owner can run: ALTER TABLE {}.{} SET LOGGED; after a crash, reload the dumps \
-                 with --force)",
-                quoted(name),
-                quote_identifier(name)
-            ));
-        }
+        let unlogged = tables.iter().filter(|table| unlogged.contains(table.name));
+        misfits.extend(unlogged.map(|table| unlogged_fault(schemas, table.name)));
     }
+}
+
+/// The sentence about an unlogged table of events.
+pub(crate) fn unlogged_fault(schemas: &Schemas, name: &str) -> String {
+    format!(
+        "{name} is unlogged and kill_load_segment is not: a server crash would lose events that the ledger counts as \
+         loaded (its owner can run: ALTER TABLE {}.{} SET LOGGED; after a crash, reload the dumps with --force)",
+        quote_identifier(schemas.of_table(name)),
+        quote_identifier(name)
+    )
+}
+
+/// Selects the names of the unlogged tables among those of the layout and `kill_load_segment`. A table with an unlogged
+/// partition counts. It has no parameters.
+pub(crate) fn unlogged_query(layout: Layout, schemas: &Schemas) -> String {
+    let names = layout.tables().iter().map(|table| table.name).chain(["kill_load_segment"]);
+    let names: Vec<String> =
+        names.map(|name| format!("('{}', '{name}')", schemas.of_table(name).replace('\'', "''"))).collect();
+    format!(
+        "WITH RECURSIVE ours (oid, name) AS (
+           SELECT c.oid, c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+           WHERE (n.nspname, c.relname) IN ({})
+           UNION
+           SELECT i.inhrelid, ours.name FROM pg_inherits i JOIN ours ON ours.oid = i.inhparent)
+         SELECT DISTINCT ours.name FROM ours JOIN pg_class c ON c.oid = ours.oid WHERE c.relpersistence = 'u'",
+        names.join(", ")
+    )
 }
 
 /// Messages about objects of untrusted roles, one per role. Their triggers and casts would run with the privileges of

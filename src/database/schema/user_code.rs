@@ -78,6 +78,11 @@ impl UserCode {
         Self { found: OnceLock::from(is_found), ..Self::new(layout, schemas) }
     }
 
+    /// Whether the tables have no user code. False if that is not known yet.
+    pub(crate) fn is_absent(&self) -> bool {
+        self.found.get() == Some(&false)
+    }
+
     /// The statement that restores the search path of the role and the database in a transaction; empty without user
     /// code. Queries the database once.
     pub(crate) fn path(&self, client: &mut impl GenericClient) -> Result<&'static str, DatabaseError> {

@@ -3,8 +3,8 @@
 //! An error of COPY names the line, and therefore the event. Errors of deferred and AFTER triggers name none; then the
 //! batch is bisected until one event is left.
 //!
-//! Triggers and rules that drop rows cause no error. One query per attempt finds the events of all dropped rows. Whether a
-//! row is dropped may depend on others, so these events are written again after the others. They are rejected once all
+//! Triggers and rules that drop or alter rows cause no error. One query per attempt and table finds the events of all such
+//! rows. Whether a row is dropped may depend on others, so these events are written again after the others. They are rejected once all
 //! events of an attempt are dropped. If that does not end soon, each is written alone.
 //!
 //! An error of a user's function whose SQLSTATE is that of the database, such as a missing privilege or an outage, is the
@@ -190,8 +190,10 @@ impl BatchWriter {
                 Err(error) => {
                     let (named, others) = split(&search.batch.rows, &part, &error.dropped());
                     if others.is_empty() {
+                        let is_altered = matches!(error, DatabaseError::Altered(_));
+                        let of_one = if is_altered { DatabaseError::Altered } else { DatabaseError::Dropped };
                         for event in named {
-                            let error = DatabaseError::Dropped(Vec::new());
+                            let error = of_one(Vec::new());
                             self.record_refusal(transaction, search, event, action, error)?;
                         }
                         step = step.saturating_mul(4);

@@ -32,6 +32,8 @@ pub(crate) struct LedgerColumns {
     pub(crate) has_files: bool,
     /// SQL for the tables' schema of a run. NULL if they are in the ledger's schema, as always in earlier versions.
     pub(crate) table_schema: &'static str,
+    /// Whether the role may mark running loads.
+    pub(crate) may_mark: bool,
 }
 
 /// Fails if events cannot be deleted.
@@ -77,7 +79,15 @@ pub(crate) fn check(client: &mut Client, scope: &DeleteScope) -> Result<LedgerCo
     if !layout.has_server_column() {
         refuse_other_server(client, scope, table_schema)?;
     }
-    Ok(LedgerColumns { has_extents: segments.contains_key("oldest_event"), has_files, table_schema })
+    let runs = format!("{}.kill_load_run", quote_identifier(ledger_schema));
+    let row = client.query_opt("SELECT has_table_privilege($1, 'UPDATE')", &[&runs])?;
+    let may_mark = row.map_or(Ok(false), |row| row.try_get(0))?;
+    Ok(LedgerColumns {
+        has_extents: segments.contains_key("oldest_event"),
+        has_files,
+        table_schema,
+        may_mark,
+    })
 }
 
 fn refuse_without_privileges(client: &mut Client, tables: &[String]) -> Result<(), DatabaseError> {

@@ -8,6 +8,7 @@
 //! deleted events, and a load after any crash stores them again.
 
 use crate::database::failure::error::DatabaseError;
+use crate::database::ledger::deletions::DeletionMarker;
 use crate::database::ledger::segments::count;
 use crate::database::pool::manager::DatabaseManager;
 use crate::database::schema::user_code::UserCode;
@@ -49,6 +50,7 @@ pub(crate) struct Deleter {
 struct Statements {
     scope: DeleteScope,
     user_code: UserCode,
+    marker: DeletionMarker,
     lock: String,
     /// Selects the stored ids among the parameter.
     stored: String,
@@ -232,12 +234,17 @@ impl Statements {
         let tables = layout.tables();
         let event = &tables[0];
         let of_table = "server = $1 AND layout = $2";
+        let of_run = format!(
+            "{} IS NOT DISTINCT FROM {}",
+            found.table_schema,
+            schemas
+                .table_schema()
+                .map_or_else(|| "NULL".to_owned(), |name| format!("'{}'", name.replace('\'', "''")))
+        );
         // A row with an unknown run may belong to these tables.
         let of_tables = format!(
             "{of_table} AND NOT EXISTS (SELECT FROM {ledger}.kill_load_run AS run WHERE run.id = kill_load_segment.run
-               AND {} IS DISTINCT FROM {})",
-            found.table_schema,
-            schemas.table_schema().map_or_else(|| "NULL".to_owned(), |name| format!("'{}'", name.replace('\'', "''")))
+               AND NOT ({of_run}))"
         );
         // Rows of earlier versions have no event range, so they may hold any events, unless all of theirs were rejected.
         let (of_ids, of_time) = if found.has_extents {
@@ -250,6 +257,7 @@ impl Statements {
         };
         Self {
             user_code: UserCode::new(layout, schemas),
+            marker: DeletionMarker::new(&ledger, &of_run, found.may_mark),
             lock: format!("LOCK TABLE {ledger}.kill_load_segment IN SHARE ROW EXCLUSIVE MODE"),
             stored: event.select_stored(&quoted, server, &event.id_column(), Distribution::OneServer),
             before: event.select_before(&quoted, server, DELETE_BATCH_MAX),
@@ -343,6 +351,7 @@ impl Statements {
         values: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Vec<u8>>, DatabaseError> {
         let rows = format!("{} WHERE {condition}", self.segments);
+        self.marker.mark(transaction, condition, values)?;
         let deleted = transaction.query(&format!("DELETE FROM {rows} RETURNING hash"), values)?;
         // The table is locked. A row of deleted events would keep later loads from storing them.
         if transaction.query_opt(&format!("SELECT FROM {rows} LIMIT 1"), values)?.is_some() {

@@ -79,6 +79,19 @@ pub(crate) fn stored_query(
     table.select_stored(&quote_identifier(schema), server, &table.id_column(), distribution)
 }
 
+/// The statements for each table, by which the end of a load looks up the ids among their parameter that have a row. None on
+/// Citus.
+pub(crate) fn confirming_queries(
+    layout: Layout,
+    schema: &str,
+    server: Server,
+    distribution: Distribution,
+) -> Vec<String> {
+    let schema = quote_identifier(schema);
+    let tables = layout.tables().iter().filter(|_| distribution == Distribution::OneServer);
+    tables.map(|table| table.select_ids_with_rows(&schema, server)).collect()
+}
+
 /// Splits `events` into those with a stored id and the others.
 pub(crate) fn split(rows: &Rows, events: &[usize], stored: &HashSet<i64>) -> (Vec<usize>, Vec<usize>) {
     events.iter().partition(|&&event| stored.contains(&rows.events()[event].id))

@@ -2,28 +2,31 @@
 
 use crate::database::failure::error::DatabaseError;
 use crate::database::ledger::claims::{Answer, Claims, QUESTION_MAX};
-use crate::database::ledger::confirmation::{MissingSegments, StoredAnswer, StoredQuestion};
+use crate::database::ledger::confirmation::{MissingSegments, SegmentState, StoredAnswer, StoredQuestion};
 use crate::database::ledger::entries::{Entries, LedgerEntry, LedgerScope};
+use crate::database::ledger::kept_rows::code_query;
 use crate::database::ledger::reports::Reports;
 use crate::database::ledger::runs::OtherRuns;
 use crate::database::ledger::segments::Ledger;
 use crate::database::ledger::stored::{ReportedSegment, StoredSegments, WrittenTo};
-use crate::database::options::{LoadedSegments, StoreSettings};
+use crate::database::options::{LoadedSegments, OnConflict, StoreSettings};
 use crate::database::pool::manager::DatabaseManager;
 use crate::database::schema::deferred_indexes::{DeferredIndexes, IndexBuild};
+use crate::database::schema::trust::{unlogged_fault, unlogged_query};
 use crate::database::schema::user_code::UserCode;
+use crate::database::schemas::Schemas;
 use crate::database::session::client::Client;
-use crate::database::session::client_transaction::GenericClient as _;
+use crate::database::session::client_transaction::{GenericClient as _, first_column};
 use crate::database::session::deadline::Deadline;
 use crate::database::session::progress::CallProgress;
 use crate::database::store::{Batch, SegmentHash, SegmentStatus, Store, StoreError, Written};
-use crate::database::write::exists::stored_query;
+use crate::database::write::exists::confirming_queries;
 use crate::database::write::refusals::Refusals;
 use crate::database::write::table_statements::WriteMode;
 use crate::database::write::writer::BatchWriter;
 use crate::error_chain::{in_full, without_hint};
+use crate::layout::Layout;
 use crate::layout::identifier::quote_identifier;
-use crate::layout::table::Distribution;
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,6 +47,9 @@ pub(crate) struct PostgresStore {
     idle_deadline: Deadline,
     deferred_indexes: DeferredIndexes,
     held: LoadedSegments,
+    on_conflict: OnConflict,
+    layout: Layout,
+    schemas: Schemas,
     scope: Arc<LedgerScope>,
     claims: Claims,
     /// Locked exclusively while indexes are built. Otherwise, writes would block in the database and look stalled.
@@ -90,9 +96,9 @@ impl PostgresStore {
             claims.begin();
         }
         let run_table = format!("{}.kill_load_run", quote_identifier(ledger_schema));
-        let events = (distribution == Distribution::OneServer)
-            .then(|| stored_query(layout, &schemas.tables, server, distribution));
-        let question = StoredQuestion::new(Arc::clone(&scope), events, run, run_table.clone());
+        let tables = confirming_queries(layout, &schemas.tables, server, distribution);
+        let unlogged = unlogged_query(layout, schemas);
+        let question = StoredQuestion::new(Arc::clone(&scope), tables, run, run_table.clone(), unlogged);
         Self {
             manager,
             writer: Arc::new(writer),
@@ -100,6 +106,9 @@ impl PostgresStore {
             idle_deadline,
             deferred_indexes,
             held,
+            on_conflict,
+            layout,
+            schemas: schemas.clone(),
             scope,
             claims,
             writing: RwLock::default(),
@@ -136,8 +145,8 @@ impl PostgresStore {
     }
 
     /// Checks in a new session that the server has all segments that were reported as stored, and of each the first and the
-    /// last event. Then waits until a synchronous standby has them. Returns the counts of the missing segments. Takes at
-    /// most `time_max`, if it is set; after that the error is that of an aborted call.
+    /// last event with a row in each table. Then waits until a synchronous standby has them. Returns the counts of the missing
+    /// segments. Takes at most `time_max`, if it is set; after that the error is that of an aborted call.
     pub(crate) fn confirm(&self, time_max: Option<Duration>) -> Result<MissingSegments, StoreError> {
         let reported = Arc::new(self.stored.all());
         if reported.is_empty() {
@@ -146,12 +155,11 @@ impl PostgresStore {
         let deadline =
             time_max.map_or_else(|| self.deadline.clone(), |time_max| self.deadline.at_most_for(time_max));
         let mut answer = self.ask_stored(&reported, &deadline)?;
-        let mut emptied = self.question.emptied(&answer, &reported);
-        if !emptied.is_empty() {
-            // Another load may have stored deleted events again between the two look-ups.
+        if self.question.lacks_rows(&answer, &reported) {
+            // Another load may have stored deleted events again between two look-ups.
+            let earlier = answer;
             answer = self.ask_stored(&reported, &deadline)?;
-            let still_emptied = self.question.emptied(&answer, &reported);
-            emptied.retain(|hash| still_emptied.contains(hash));
+            answer.add_rows(earlier);
         }
         // Changes no value. Its COMMIT waits until synchronous standbys have all earlier commits.
         let confirm = format!("UPDATE {} SET status = status WHERE id = $1", self.run_table);
@@ -162,22 +170,67 @@ impl PostgresStore {
             }
             if client.take_standby_wait_cancelled() { Err(DatabaseError::Unreplicated) } else { Ok(()) }
         })?;
-        let emptied = self.stored.take_missing(|segment| !emptied.contains(&segment.hash));
-        let lost = self.stored.take_missing(|segment| answer.has_row(segment));
-        if lost.segments > 0 && self.written_to.was(answer.server_start) {
-            // The server is the same one, so it has not lost commits.
-            log::warn!(
-                "'delete' removed {} of this load from the ledger while it ran; the next load of the same input \
-                 stores the deleted events again",
-                if lost.segments == 1 {
-                    "1 segment".to_owned()
-                } else {
-                    format!("{} segments", lost.segments)
-                }
-            );
-            return Ok(MissingSegments { emptied, ..MissingSegments::default() });
+        Ok(self.missing(&answer, &reported, &deadline))
+    }
+
+    /// The counts of the missing segments. Warns about others that the ledger lacks.
+    fn missing(
+        &self,
+        answer: &StoredAnswer,
+        reported: &[ReportedSegment],
+        deadline: &Deadline,
+    ) -> MissingSegments {
+        let mut missing = MissingSegments::default();
+        // The same server has not lost commits.
+        let is_same = self.written_to.was(answer.server_start);
+        if is_same && answer.is_by_delete(reported) {
+            let deleted = self.stored.take_missing(|segment| answer.has_row(segment));
+            if deleted.segments > 0 {
+                log::warn!(
+                    "'delete' removed {} of this load from the ledger while it ran; the next load of the same input \
+                     stores the deleted events again",
+                    deleted.segments_text()
+                );
+            }
         }
-        Ok(MissingSegments { lost, emptied })
+        let take = |state: SegmentState| {
+            self.stored.take_missing(|segment| self.question.state(answer, segment) != state)
+        };
+        missing.stripped = take(SegmentState::Stripped);
+        missing.emptied = take(SegmentState::Emptied);
+        if is_same {
+            missing.removed = take(SegmentState::Removed);
+            let forgotten = take(SegmentState::Forgotten);
+            if forgotten.segments > 0 {
+                log::warn!(
+                    "another session removed {} of this load from the ledger while it ran, but not their first and last \
+                     events; the next load of the same input reads them again",
+                    forgotten.segments_text()
+                );
+            }
+        } else {
+            missing.lost = self.stored.take_missing(|segment| answer.has_row(segment));
+        }
+        if !answer.unlogged.contains("kill_load_segment") {
+            let unlogged = answer.unlogged.iter();
+            missing.unlogged = unlogged.map(|name| unlogged_fault(&self.schemas, name)).collect();
+        }
+        if missing.stripped.segments + missing.emptied.segments > 0 {
+            missing.user_code = self.user_code(deadline);
+        }
+        missing
+    }
+
+    /// Sentences about triggers and rules of the tables. A failed look-up is only logged.
+    fn user_code(&self, deadline: &Deadline) -> Vec<String> {
+        let query = code_query(self.layout, &self.schemas.tables);
+        let found = self.manager.run("looking up triggers", deadline, move |client, _| {
+            Ok(first_column(&client.query(&query, &[])?)?)
+        });
+        found.unwrap_or_else(|error| {
+            log::debug!("{}", in_full(&error));
+            Vec::new()
+        })
     }
 
     fn ask_stored(
@@ -215,9 +268,9 @@ impl PostgresStore {
 
     fn status(&self, answer: &Answer, hash: &SegmentHash) -> SegmentStatus {
         match (answer.entries.get(hash), &answer.claimed) {
-            (Some(LedgerEntry::Loaded(loaded)), _) => {
+            (Some(LedgerEntry::Loaded(loaded, ends)), _) => {
                 self.claims.release(hash);
-                self.stored.note(ReportedSegment::skipped(*hash, loaded.stored()));
+                self.stored.note(ReportedSegment::skipped(*hash, loaded.stored(), ends));
                 SegmentStatus::Loaded(loaded)
             }
             // Its rejects must be reported, so a claim would save no work.
@@ -300,7 +353,7 @@ impl Store for PostgresStore {
         if let Some(start) = attempts.tried().and_then(|tried| tried.server_start()) {
             self.written_to.note(start);
         }
-        self.stored.note(ReportedSegment::of(&reported, &written));
+        self.stored.note(ReportedSegment::of(&reported, &written, self.on_conflict));
         Ok(written)
     }
 }

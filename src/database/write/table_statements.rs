@@ -85,7 +85,7 @@ impl TableStatements {
     }
 
     /// The ids of the events with fewer stored rows than were sent.
-    fn incomplete(
+    pub(crate) fn incomplete(
         &self,
         transaction: &mut Transaction<'_>,
         rows: &Rows,

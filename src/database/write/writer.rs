@@ -8,6 +8,7 @@
 //! order, with event rows before all other rows, so that two writers of the same events cannot deadlock.
 
 use crate::database::failure::error::DatabaseError;
+use crate::database::ledger::kept_rows::KeptRows;
 use crate::database::ledger::opening::{OpenedSegment, OutcomeTime, SegmentOpening};
 use crate::database::ledger::segments::{Ledger, LedgerClaim, SegmentOutcome, SegmentRow};
 use crate::database::options::OnConflict;
@@ -37,6 +38,8 @@ pub(crate) struct BatchWriter {
     /// `None` on Citus, where a segment's row is written last.
     opening: Option<SegmentOpening>,
     user_code: UserCode,
+    /// `None` if no user code can remove or change rows.
+    kept_rows: Option<KeptRows>,
     distribution: Distribution,
     stored: String,
     /// On Citus, the query for ids that are close together.
@@ -75,6 +78,8 @@ impl BatchWriter {
             OnConflict::Update => Some(Updater::new(layout, schema, server, distribution)),
         };
         let stored = stored_query(layout, schema, server, distribution);
+        let has_code = distribution == Distribution::OneServer && !user_code.is_absent();
+        let kept_rows = has_code.then(|| KeptRows::new(layout, schema));
         let opening = (distribution == Distribution::OneServer).then(|| {
             let outcome = match on_conflict {
                 OnConflict::Skip => OutcomeTime::AtLookup,
@@ -91,6 +96,7 @@ impl BatchWriter {
             ledger,
             opening,
             user_code,
+            kept_rows,
             stored_between: is_distributed.then(|| event.select_ids_between(&schema, server)),
             distribution,
             updater,
@@ -257,6 +263,7 @@ impl BatchWriter {
         for table in 1..self.tables.len() {
             self.tables[table].put_all(transaction, &batch.rows, &new, WriteMode::Merge)?;
         }
+        self.check_kept(transaction, &batch.rows, &new)?;
         let (known, dropped) = self.known_and_new(transaction, &batch.rows, &known)?;
         if !dropped.is_empty() {
             return Err(DatabaseError::Dropped(Vec::new()));
@@ -282,7 +289,26 @@ impl BatchWriter {
                 self.delete_leftovers(transaction, rows, events)?;
             }
         }
+        self.check_kept(transaction, rows, events)?;
         Ok(events.len() as u64)
+    }
+
+    /// Fails if a trigger or rule has removed or changed rows of `events`, which were inserted.
+    fn check_kept(
+        &self,
+        transaction: &mut Transaction<'_>,
+        rows: &Rows,
+        events: &[usize],
+    ) -> Result<(), DatabaseError> {
+        let Some(kept) = &self.kept_rows else { return Ok(()) };
+        if !kept.has_code(transaction)? {
+            return Ok(());
+        }
+        let mut altered = Vec::new();
+        for table in &self.tables {
+            altered.extend(table.incomplete(transaction, rows, events)?);
+        }
+        if altered.is_empty() { Ok(()) } else { Err(DatabaseError::Altered(altered)) }
     }
 
     /// Sends each table a COPY without rows.

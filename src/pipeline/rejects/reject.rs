@@ -30,7 +30,7 @@ pub enum RejectCause {
     Database {
         /// The database's message.
         reason: Box<str>,
-        /// None if a trigger dropped the row silently.
+        /// None if a trigger dropped or changed the row silently.
         sqlstate: Option<Box<str>>,
     },
 }

@@ -1,0 +1,148 @@
+//! Rows that another session removes while a load runs: from the ledger, from the tables of players and loot, by a crash of
+//! a server with an unlogged table.
+
+use crate::faults::ledger::load_while;
+use crate::support::cluster::{Cluster, Database};
+use crate::support::dumps::{generated, join, small_event};
+use crate::support::log_case;
+use crate::support::oracle::{Nul, expect};
+use crate::support::program::{Workplace, assert_tables};
+
+fn run(database: &Database<'_>, sql: &str) {
+    database.client().batch_execute(sql).unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+}
+
+/// The ledger has none of the segments, so the same command loads them again.
+#[test]
+fn events_removed_together_with_the_ledger_are_missed() {
+    let dump = generated(20, 8, 0.0);
+    let expected = expect(&dump, Nul::Reject).tables;
+    for change in [
+        "truncate kill_event, kill_player, kill_loot, kill_load_segment, kill_load_file",
+        "delete from kill_load_segment; delete from kill_event; delete from kill_player; delete from kill_loot",
+        "delete from kill_load_segment; delete from kill_event",
+        "truncate kill_load_run, kill_load_segment, kill_event, kill_player, kill_loot",
+    ] {
+        log_case(change);
+        let database = Cluster::shared().database("removed");
+        let work = Workplace::new();
+        let ended = load_while(&work, &database, &dump, || run(&database, change)).expect(4);
+        ended.summary().check(&[("inserted", 0), ("events", 20), ("unfinished", 20)]);
+        let error = ended.summary().error().to_owned();
+        assert!(error.contains("another session truncated the tables"), "{error}");
+        assert!(error.contains("run the same command again"), "{error}");
+        assert!(!ended.stderr.contains("'delete'"), "{ended:?}");
+        work.load(&database, &[]).stdin(&dump[..]).expect(0).summary().check(&[("inserted", 20)]);
+        assert_tables(&database, "americas", &expected);
+    }
+}
+
+#[test]
+fn a_ledger_removed_without_events_is_only_a_warning() {
+    let dump = generated(20, 9, 0.0);
+    let database = Cluster::shared().database("forgotten");
+    let work = Workplace::new();
+    let ended = load_while(&work, &database, &dump, || run(&database, "truncate kill_load_segment"));
+    let ended = ended.expect(0).says(&["another session removed ", "but not their first and last events"]);
+    ended.summary().check(&[("inserted", 20), ("unfinished", 0)]);
+    assert!(!ended.stderr.contains("'delete'"), "{ended:?}");
+    assert_tables(&database, "americas", &expect(&dump, Nul::Reject).tables);
+    work.load(&database, &[]).stdin(&dump[..]).expect(0).summary().check(&[("duplicate", 20)]);
+}
+
+/// `delete` of other events does not explain why the segments of this load are gone.
+#[test]
+fn a_deletion_of_other_events_explains_no_missing_segment() {
+    let events =
+        |first: i64| join(&(first..first + 20).map(|id| small_event(id).to_string()).collect::<Vec<_>>());
+    let (old, new) = (events(1), events(1_001));
+    let database = Cluster::shared().database("mixed");
+    let work = Workplace::new();
+    work.write("old.ndjson", &old);
+    work.load(&database, &["old.ndjson"]).expect(0);
+    let ended = load_while(&work, &database, &new, || {
+        work.program(&["delete", "old.ndjson"]).env("DATABASE_URL", &database.url()).expect(0);
+        let marked = "select count(*) from kill_load_run where status = 'running' and error like '''delete'' removed%'";
+        assert_eq!(database.client().query_one(marked, &[]).expect("a count").get::<_, i64>(0), 1);
+        run(&database, "truncate kill_event, kill_player, kill_loot, kill_load_segment");
+    });
+    ended.expect(4).summary().check(&[("inserted", 0), ("unfinished", 20)]);
+    // The end of the run replaces the mark.
+    let failed =
+        "select count(*) from kill_load_run where status = 'failed' and error like '%20 of 20 events%'";
+    assert_eq!(database.client().query_one(failed, &[]).expect("a count").get::<_, i64>(0), 1);
+    work.load(&database, &[]).stdin(&new[..]).expect(0).summary().check(&[("inserted", 20)]);
+    assert_tables(&database, "americas", &expect(&new, Nul::Reject).tables);
+}
+
+/// `--force` would keep the stored events as they are.
+#[test]
+fn rows_of_players_and_loot_that_another_session_removes_are_missed() {
+    let dump = generated(20, 10, 0.0);
+    let expected = expect(&dump, Nul::Reject).tables;
+    for (change, is_of_each) in [
+        ("truncate kill_player", true),
+        ("delete from kill_player", true),
+        ("truncate kill_loot", false),
+        ("delete from kill_loot", false),
+        ("truncate kill_player, kill_load_segment", true),
+    ] {
+        log_case(change);
+        let database = Cluster::shared().database("stripped");
+        let work = Workplace::new();
+        let ended = load_while(&work, &database, &dump, || run(&database, change)).expect(4);
+        let unfinished = ended.summary().count("unfinished");
+        // A segment can be without loot.
+        assert!(unfinished == 20 || unfinished > 0 && !is_of_each, "{ended:?}");
+        ended.summary().check(&[("inserted", 20 - unfinished), ("events", 20)]);
+        let error = ended.summary().error().to_owned();
+        assert!(error.contains("events were committed in segments whose events lack rows"), "{error}");
+        assert!(error.contains("load --server americas --on-conflict update"), "{error}");
+        work.load(&database, &["--on-conflict", "update"]).stdin(&dump[..]).expect(0);
+        assert_tables(&database, "americas", &expected);
+    }
+}
+
+#[test]
+fn the_error_about_removed_events_names_triggers() {
+    let dump = generated(20, 11, 0.0);
+    let database = Cluster::shared().database("named");
+    let work = Workplace::new();
+    let change = "create function nothing() returns trigger language plpgsql as 'begin return null; end';
+        create trigger mine after insert on kill_event for each row execute function nothing(); delete from kill_event";
+    let ended = load_while(&work, &database, &dump, || run(&database, change)).expect(4);
+    let error = ended.summary().error().to_owned();
+    assert!(error.contains("or a trigger or rule removed them (kill_event has the trigger mine)"), "{error}");
+    assert!(error.contains("--force"), "{error}");
+    work.load(&database, &["--force"]).stdin(&dump[..]).expect(0);
+    assert_tables(&database, "americas", &expect(&dump, Nul::Reject).tables);
+}
+
+#[test]
+fn a_table_made_unlogged_during_a_load_is_reported() {
+    let dump = generated(20, 12, 0.0);
+    let expected = expect(&dump, Nul::Reject).tables;
+    let cluster = Cluster::private(&[]);
+    for is_crash in [false, true] {
+        let database = cluster.database("unlogged");
+        let work = Workplace::new();
+        let ended = load_while(&work, &database, &dump, || {
+            run(&database, "alter table kill_player set unlogged");
+            if is_crash {
+                cluster.stop_immediate();
+                cluster.start();
+            }
+        });
+        let ended = ended.expect(if is_crash { 4 } else { 7 });
+        let unfinished = if is_crash { 20 } else { 0 };
+        ended.summary().check(&[("inserted", 20 - unfinished), ("unfinished", unfinished)]);
+        let error = ended.summary().error().to_owned();
+        assert!(error.contains("kill_player is unlogged and kill_load_segment is not"), "{error}");
+        run(&database, "alter table kill_player set logged");
+        if is_crash {
+            assert!(error.contains("load --server americas --on-conflict update"), "{error}");
+            work.load(&database, &["--on-conflict", "update"]).stdin(&dump[..]).expect(0);
+        }
+        assert_tables(&database, "americas", &expected);
+    }
+}
