@@ -8,7 +8,6 @@ use crate::database::ledger::comments::LEDGER_COMMENTS;
 use crate::database::locks::SCHEMA_LOCK;
 use crate::database::pool::manager::DatabaseManager;
 use crate::database::schema::catalog::Catalog;
-use crate::database::schema::citus::Distributed;
 use crate::database::schema::inspect::Addition;
 use crate::database::schema::ledger_ddl::LEDGER;
 use crate::database::schema::misfits::{Lack, misfits, missing};
@@ -105,18 +104,6 @@ pub(crate) fn add_comments(
     };
     manager.run("adding comments to the tables", &Deadline::unbounded(), move |client, _| {
         Ok(wanted.add_comments(client)?)
-    })
-}
-
-/// The distribution of the existing tables.
-pub(crate) fn distribution(
-    manager: &DatabaseManager,
-    layout: Layout,
-    schemas: &Schemas,
-) -> Result<Distribution, StoreError> {
-    let schemas = schemas.clone();
-    manager.run("looking for distributed tables", &Deadline::unbounded(), move |client, _| {
-        Ok(Distributed::of(client, &schemas)?.distribution(layout))
     })
 }
 

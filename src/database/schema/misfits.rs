@@ -1,11 +1,18 @@
 //! Finds missing and incompatible tables.
 
+use crate::database::failure::error::DatabaseError;
+use crate::database::pool::manager::DatabaseManager;
 use crate::database::schema::catalog::{Catalog, FoundColumn};
 use crate::database::schema::{inspect, trust};
 use crate::database::schemas::Schemas;
+use crate::database::session::client_transaction::GenericClient;
+use crate::database::session::deadline::Deadline;
+use crate::database::store::StoreError;
 use crate::layout::Layout;
 use crate::layout::ddl::Indexes;
-use crate::layout::table::{Column, Distribution, Table, TableOwner};
+use crate::layout::identifier::quote_identifier;
+use crate::layout::table::{Column, ColumnType, Distribution, Table, TableOwner};
+use postgres::Error;
 
 /// The treatment of a missing column that can be added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +67,62 @@ pub(crate) fn misfits(
     (!misfits.is_empty()).then(|| trust::incompatible(schemas, &misfits))
 }
 
+/// The columns that `verify` compares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ComparedColumns {
+    /// All that a load writes.
+    All,
+    /// The server and the event id in the first table.
+    Ids,
+    /// None: a table is missing, which is reported for the first event.
+    Nothing,
+}
+
+/// The distribution of the existing tables, if their columns can be compared with events. Ignores missing tables.
+///
+/// # Errors
+///
+/// A compared column is missing or has another type, or the database failed or stayed unreachable.
+pub(crate) fn check_compared(
+    manager: &DatabaseManager,
+    layout: Layout,
+    schemas: &Schemas,
+    compared: ComparedColumns,
+) -> Result<Distribution, StoreError> {
+    let schemas = schemas.clone();
+    manager.run("checking the tables", &Deadline::unbounded(), move |client, _| {
+        let catalog = Catalog::read(client, layout, &schemas)?;
+        let misfits = compared_misfits(&catalog, layout, compared);
+        if !misfits.is_empty() {
+            let refused = StoreError::refused(trust::incompatible(&schemas, &misfits));
+            return Err(DatabaseError::from(refused));
+        }
+        Ok(catalog.distributed.distribution(layout))
+    })
+}
+
+fn compared_misfits(catalog: &Catalog, layout: Layout, compared: ComparedColumns) -> Vec<String> {
+    let tables = match compared {
+        ComparedColumns::All => layout.tables(),
+        ComparedColumns::Ids => &layout.tables()[..1],
+        ComparedColumns::Nothing => &[],
+    };
+    let mut misfits = Vec::new();
+    for table in tables {
+        let found = catalog.columns(table.name);
+        if found.is_empty() {
+            continue;
+        }
+        let is_compared = |column: &&Column| {
+            compared == ComparedColumns::All || column.name == table.id || column.kind == ColumnType::Server
+        };
+        for column in table.columns.iter().filter(is_compared) {
+            type_misfit(table.name, column, found.get(column.name).copied(), &mut misfits);
+        }
+    }
+    misfits
+}
+
 fn table_misfits(catalog: &Catalog, table: &Table, lack: Lack, misfits: &mut Vec<String>) {
     let name = table.name;
     match catalog.relations.get(name) {
@@ -87,18 +150,22 @@ fn table_misfits(catalog: &Catalog, table: &Table, lack: Lack, misfits: &mut Vec
 }
 
 fn column_misfit(table: &str, column: &Column, found: Option<&FoundColumn>, misfits: &mut Vec<String>) {
-    let fitting = column.kind.fitting_types();
-    match found {
-        None => misfits.push(format!("{table} has no column {}", column.name)),
-        Some(FoundColumn { kind, .. }) if !fitting.contains(&kind.as_str()) => misfits.push(format!(
-            "{table}.{} is of type {kind}, {} is needed",
-            column.name,
-            fitting.join(" or ")
-        )),
-        Some(FoundColumn { must_be_given: true, .. }) if !column.needed => {
-            misfits
-                .push(format!("{table}.{} is NOT NULL, but some events have no value for it", column.name));
-        }
-        Some(_) => {}
+    let is_of_type = type_misfit(table, column, found, misfits);
+    if is_of_type && !column.needed && found.is_some_and(|found| found.must_be_given) {
+        misfits.push(format!("{table}.{} is NOT NULL, but some events have no value for it", column.name));
     }
+}
+
+/// Adds a message if the column is missing or has another type. Returns whether it exists with a fitting type.
+fn type_misfit(table: &str, column: &Column, found: Option<&FoundColumn>, misfits: &mut Vec<String>) -> bool {
+    let fitting = column.kind.fitting_types();
+    let misfit = match found {
+        None => format!("{table} has no column {}", column.name),
+        Some(FoundColumn { kind, .. }) if !fitting.contains(&kind.as_str()) => {
+            format!("{table}.{} is of type {kind}, {} is needed", column.name, fitting.join(" or "))
+        }
+        Some(_) => return true,
+    };
+    misfits.push(misfit);
+    false
 }
