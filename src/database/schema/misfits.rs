@@ -14,6 +14,9 @@ use crate::layout::identifier::quote_identifier;
 use crate::layout::table::{Column, ColumnType, Distribution, Table, TableOwner};
 use postgres::Error;
 
+/// The command that rewrites incomplete events. A load replaces it by the whole command.
+pub(crate) const RESTORE: &str = "aegis-kills load --on-conflict update FILE…";
+
 /// The treatment of a missing column that can be added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lack {
@@ -21,6 +24,17 @@ pub(crate) enum Lack {
     Added,
     /// It makes the table incompatible.
     Misfit,
+}
+
+/// Which rows of missing tables may be lost. Empty tables in their place would look as if all events were stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LostRows {
+    /// None.
+    Refused,
+    /// Those of whole events, as the load ignores the ledger.
+    OfEvents,
+    /// Any, as the load rewrites incomplete events, or the user asked for the tables.
+    Accepted,
 }
 
 /// The names of missing tables, and of missing indexes that are not deferred.
@@ -65,6 +79,58 @@ pub(crate) fn misfits(
         misfits.extend(catalog.distributed.misfits(layout, &missing(catalog, layout, Indexes::Later)));
     }
     (!misfits.is_empty()).then(|| trust::incompatible(schemas, &misfits))
+}
+
+/// The message about missing tables that had rows, if there are any: the other tables of the layout have rows, or the
+/// ledger next to them records events.
+pub(crate) fn lost_rows(
+    client: &mut impl GenericClient,
+    catalog: &Catalog,
+    layout: Layout,
+    schemas: &Schemas,
+    accepted: LostRows,
+) -> Result<Option<String>, Error> {
+    let names = layout.tables().iter().map(|table| table.name);
+    let (existing, missing): (Vec<&str>, Vec<&str>) = names.partition(|name| catalog.has(name));
+    if missing.is_empty() || accepted == LostRows::Accepted {
+        return Ok(None);
+    }
+    let (nouns, verb) = if missing.len() == 1 { ("table", "is") } else { ("tables", "are") };
+    let what = format!("the {nouns} {} {verb} missing in schema {:?}", missing.join(", "), schemas.tables);
+    let schema = quote_identifier(&schemas.tables);
+    for table in layout.tables().iter().filter(|table| existing.contains(&table.name)) {
+        let sql = format!("SELECT 1 FROM {} LIMIT 1", table.in_schema(&schema));
+        if client.query_opt(&sql, &[])?.is_some() {
+            return Ok(Some(format!(
+                "{what}, but {} has rows: its events are incomplete\nhint: to create what is missing and restore the \
+                 rows, load all dumps of these events with: {RESTORE}",
+                table.name
+            )));
+        }
+    }
+    // A separate ledger knows the tables by their OID, so it records no events of new ones.
+    let has_ledger = ["kill_load_segment", "kill_load_run"].iter().all(|name| catalog.has(name));
+    if !existing.is_empty() || accepted != LostRows::Refused || schemas.is_apart() || !has_ledger {
+        return Ok(None);
+    }
+    // The ledger can also have segments of tables in other schemas. Before 0.2.0, runs have no column table_schema.
+    let sql = format!(
+        "SELECT 1 FROM {schema}.kill_load_segment AS segment JOIN {schema}.kill_load_run AS run ON run.id = segment.run
+         WHERE segment.layout = $1 AND segment.inserted + segment.updated + segment.duplicate > 0
+           AND to_jsonb(run) ->> 'table_schema' IS NULL LIMIT 1"
+    );
+    if client.query_opt(&sql, &[&layout.name()])?.is_none() {
+        return Ok(None);
+    }
+    let mut deletions = vec![format!("DELETE FROM {schema}.kill_load_segment WHERE layout = '{layout}'")];
+    if catalog.has("kill_load_file") {
+        deletions.push(format!("DELETE FROM {schema}.kill_load_file WHERE layout = '{layout}'"));
+    }
+    Ok(Some(format!(
+        "{what}, but the ledger records events as loaded into them\nhint: to load all dumps again, run: {}; to skip the \
+         dumps that the ledger records, run: aegis-kills schema apply",
+        deletions.join("; ")
+    )))
 }
 
 /// The columns that `verify` compares.
