@@ -10,9 +10,9 @@ use crate::conceal::concealed;
 use crate::database::connect::is_public;
 use crate::database::connect::loggable::loggable;
 use crate::database::schema::misfits::RESTORE;
+use crate::event::rules::battle_in_name;
 use crate::input::convert::PipedCommand;
 use crate::input::source::Source;
-use crate::pipeline::prepare::preparer::battle_in_name;
 use crate::report::summary::NextCommands;
 use crate::settings::environment::Environment;
 use crate::shell::shell_quoted;
@@ -39,7 +39,7 @@ pub(crate) fn commands(args: &LoadArgs, env: Environment<'_>) -> NextCommands {
             .files(args)
             .done(),
         load: same().files(args).done(),
-        load_piped: load(rejects_again.as_ref().map(|path| path.as_os_str()))
+        load_rejects: load(rejects_again.as_ref().map(|path| path.as_os_str()))
             .option("--max-rejects", max_rejects, None)
             .done(),
         verify: (!reads_stdin).then(|| of_events("verify").files(args).done()),

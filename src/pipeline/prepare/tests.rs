@@ -1,6 +1,7 @@
 //! Tests of preparing segments.
 
 use crate::database::store::SegmentCounts;
+use crate::event::rules::battle_in_name;
 use crate::event::server::Server;
 use crate::event::text::NulPolicy;
 use crate::input::framing::framer::Span;
@@ -9,7 +10,7 @@ use crate::layout::Layout;
 use crate::layout::rows::DuplicatePolicy;
 use crate::pipeline::prepare::parts::HELD_REJECTS_MAX;
 use crate::pipeline::prepare::prepared::Prepared;
-use crate::pipeline::prepare::preparer::{Battle, Preparer, Reading, battle_in_name};
+use crate::pipeline::prepare::preparer::{Battle, Preparer, Reading};
 use crate::pipeline::rejects::reject::Reject;
 use std::convert::Infallible;
 use std::sync::Arc;
