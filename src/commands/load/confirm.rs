@@ -6,6 +6,7 @@ use crate::database::write::postgres_store::PostgresStore;
 use crate::error_chain::{in_full, without_hint};
 use crate::pipeline::run_report::RunReport;
 use crate::pipeline::shutdown::ShutdownReason;
+use crate::report::format::grouped;
 use std::time::Duration;
 
 /// The longest confirmation of a run that was stopped. After a signal, the database may be stopping at the same time, and the
@@ -35,7 +36,7 @@ pub(crate) fn confirm(store: &PostgresStore, report: &mut RunReport, reload: &st
             counts.duplicate = counts.duplicate.saturating_sub(missing.duplicate);
             counts.already_loaded = counts.already_loaded.saturating_sub(missing.already_loaded);
             report.needs_force = emptied.segments > 0;
-            let (missing, events) = (missing.events(), counts.events);
+            let (missing, events) = (grouped(missing.events()), grouped(counts.events));
             StoreError::plain(if report.needs_force {
                 format!(
                     "{missing} of {events} events were committed in segments whose events are missing in the database now: \
