@@ -168,7 +168,7 @@ pub(crate) fn check_compared(
 }
 
 fn compared_misfits(catalog: &Catalog, layout: Layout, compared: ComparedColumns) -> Vec<String> {
-    let tables = match compared {
+    let tables: &[Table] = match compared {
         ComparedColumns::All => layout.tables(),
         ComparedColumns::Ids => &layout.tables()[..1],
         ComparedColumns::Nothing => &[],

@@ -151,6 +151,27 @@ fn an_element_that_is_an_array_is_not_an_array_of_events() {
     assert_eq!(apart[0].cause, within[3].cause);
 }
 
+/// Each line of a reject file has the battle of its source.
+#[test]
+fn rows_of_rejects_are_recreated_with_their_battle() {
+    let slots = format!(r#","Inventory":[{}{{}}]"#, "{},".repeat(30_000));
+    let record = |id: u64| {
+        let raw = serde_json::Value::from(event(id, &slots)).to_string();
+        format!(r#"{{"source":"battles/{id}.json","reason":"x","raw":{raw}}}"#)
+    };
+    let mut settings = preparer(Layout::Archive);
+    settings.reading.battle = Battle::FromName;
+    let one = prepare(&settings, &record(7));
+    let many = prepare(&settings, &(1..=400).map(record).collect::<Vec<_>>().join("\n"));
+    assert!(!one.batch.rows.is_recoded() && many.batch.rows.is_recoded());
+    for table in 0..Layout::Archive.tables().len() {
+        assert_eq!(many.batch.rows.get(6, table).as_ref(), one.batch.rows.of(0, table), "{table}");
+    }
+    settings.reading.battle = Battle::Id(8);
+    let other = prepare(&settings, &record(7));
+    assert_ne!(other.batch.rows.of(0, 0), one.batch.rows.of(0, 0));
+}
+
 #[test]
 fn rejects_are_recreated() {
     let few = prepare(&preparer(Layout::Archive), &format!("[0,{},1]\nx\n", event(1, "")));
