@@ -263,11 +263,10 @@ fn put(path: &Path, text: &[u8]) -> io::Result<()> {
 }
 
 /// Returns an error if the file cannot be written at the end of a load, as far as the start shows it: a pipe can still get
-/// its reader.
+/// its reader. The settings reject a directory.
 pub(crate) fn check_place(path: &Path) -> io::Result<()> {
     let place = OutputPlace::of(path)?;
     let file = match place.metadata() {
-        Ok(found) if found.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
         Ok(found) if !found.is_file() || own_output(&found).is_some() => return Ok(()),
         Ok(_) => place.path.canonicalize()?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => place.path,

@@ -2,7 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::Read as _;
-use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _, symlink};
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink};
 
 use nix::libc::O_NONBLOCK;
 use nix::sys::stat::Mode;
@@ -79,8 +79,15 @@ fn a_metrics_pipe_without_a_reader_is_an_error() {
 fn an_unwritable_metrics_file_is_reported_at_the_start() {
     let database = Cluster::shared().database("unwritable");
     let work = Workplace::new();
-    fs::create_dir(work.path().join("directory")).expect("a directory");
-    for (id, file) in [(1, "missing/kills.prom"), (2, "directory")] {
+    symlink("none/kills.prom", work.path().join("link")).expect("a link");
+    let locked = work.path().join("locked");
+    fs::create_dir(&locked).expect("a directory");
+    fs::set_permissions(&locked, fs::Permissions::from_mode(0o555)).expect("its mode");
+    for (id, file) in [(1, "link"), (2, "locked/kills.prom")] {
+        if file.starts_with("locked") && nix::unistd::geteuid().is_root() {
+            // Root can write everywhere.
+            continue;
+        }
         let mut running = load(&work, &database, file).start();
         running.feed(format!("{}\n", small_event(id)).as_bytes());
         let ended = running.finish_after_input().expect(1);
@@ -91,7 +98,7 @@ fn an_unwritable_metrics_file_is_reported_at_the_start() {
         ended.summary().check(&[("inserted", 1)]);
     }
     // A dry run writes no metrics.
-    let dry = work.program(&["load", "--dry-run", "--metrics-file", "directory"]).expect(0);
+    let dry = work.program(&["load", "--dry-run", "--metrics-file", "link"]).expect(0);
     assert!(!dry.stderr.contains("cannot write"), "{}", dry.stderr);
 }
 
