@@ -7,6 +7,7 @@ use crate::commands::common::output::{write_output, write_text};
 use crate::database::schema::ensure as schema;
 use crate::database::schema::ensure::TableChange;
 use crate::database::schema::locate::{self, Located};
+use crate::database::schema::misfits::LostRows;
 use crate::database::schemas::Schemas;
 use crate::error::CommandError;
 use crate::exit::ExitStatus;
@@ -38,7 +39,8 @@ pub(crate) fn run(
             let hints = SchemaHints::new(&args.database, args.layout.as_deref(), env);
             let Located { schemas, .. } = locate::find(&database.manager, layout, name, ledger)
                 .map_err(|error| error.map_message(|text| hints.fill(text)))?;
-            let tables = schema::ensure(&database.manager, layout, &schemas, Indexes::Now, asked)
+            let lost = LostRows::Accepted;
+            let tables = schema::ensure(&database.manager, layout, &schemas, Indexes::Now, asked, lost)
                 .map_err(|error| error.map_message(|text| hints.fill(text)))?;
             let is_commented = schema::add_comments(&database.manager, layout, &schemas)
                 .map_err(|error| error.map_message(|text| hints.fill(text)))?;

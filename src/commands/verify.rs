@@ -8,8 +8,8 @@ use crate::commands::common::sources;
 use crate::commands::common::sources::FoundSources;
 use crate::database::pool::manager::DatabaseManager;
 use crate::database::schema::citus::{HalfCommitted, finish_commits};
-use crate::database::schema::ensure as schema;
 use crate::database::schema::locate::{self, Located};
+use crate::database::schema::misfits::{ComparedColumns, check_compared};
 use crate::database::store::StoreError;
 use crate::database::write::compare::{Comparer, StoredEvent};
 use crate::database::write::exists::present_ids;
@@ -89,8 +89,14 @@ fn compare(
     let ledger = settings.database.ledger_schema.as_deref();
     let hinted = |error: StoreError| error.map_message(|text| hints.fill(text));
     let Located { schemas, tables } = locate::find(manager, layout, schema, ledger).map_err(hinted)?;
-    let distribution = schema::distribution(manager, layout, &schemas).map_err(hinted)?;
-    let compared = if settings.ids_only { 1 } else { layout.tables().len() };
+    let (compared, columns) = if settings.ids_only {
+        (1, ComparedColumns::Ids)
+    } else {
+        (layout.tables().len(), ComparedColumns::All)
+    };
+    let missing_table = tables.missing(&layout.tables()[..compared], layout, schema);
+    let columns = if missing_table.is_some() { ComparedColumns::Nothing } else { columns };
+    let distribution = check_compared(manager, layout, &schemas, columns).map_err(hinted)?;
     let monitor = Arc::<Monitor>::default();
     let comparison = Comparison {
         monitor: Arc::clone(&monitor),
@@ -98,7 +104,7 @@ fn compare(
         manager,
         distribution,
         comparer: Comparer::new(layout, schema, server, distribution),
-        missing_table: tables.missing(&layout.tables()[..compared], layout, schema),
+        missing_table,
         report: Mutex::default(),
     };
     let live = LiveRun {

@@ -11,10 +11,10 @@ use crate::database::schema::catalog::Catalog;
 use crate::database::schema::citus::Node;
 use crate::database::schema::inspect::Addition;
 use crate::database::schema::locate::{self, Located};
-use crate::database::schema::misfits::Lack;
+use crate::database::schema::misfits::{Lack, LostRows};
 use crate::database::schema::trust::TrustError;
 use crate::database::schema::{
-    access, citus, deferred_indexes as indexes, inspect, misfits, size, user_code,
+    access, citus, deferred_indexes as indexes, ensure, inspect, misfits, size, user_code,
 };
 use crate::database::session::deadline::Deadline;
 use crate::database::session::opener::Opener;
@@ -31,7 +31,7 @@ use std::time::Duration;
 pub struct Inspection {
     /// The ledger's row of the run that started last.
     pub last_run: Option<Value>,
-    /// Messages about missing or invalid indexes, about parts that the ledger of an earlier version lacks, and about triggers
+    /// Messages about missing or invalid indexes, about parts that tables of an earlier version lack, and about triggers
     /// and rules of users on the ledger.
     pub index_faults: Vec<String>,
     /// Why no load can write the existing tables, if so.
@@ -160,12 +160,23 @@ impl HealthProbe {
             };
             let mut index_faults = indexes::faults(client, layout, &schema)?;
             let catalog = Catalog::read(client, layout, &schemas)?;
-            for Addition { name, .. } in inspect::ledger_additions(&catalog, &schemas.ledger) {
-                index_faults
-                    .push(format!("{name} is missing: the owner can add it with: aegis-kills schema apply"));
+            let look = |lack| misfits::misfits(&catalog, layout, &schemas, Distribution::OneServer, lack);
+            let mut misfits = look(Lack::Added).and_then(|_| look(Lack::Misfit));
+            let additions = inspect::additions(&catalog, layout, &schemas);
+            // The faults of access come first, and without access the lookups would fail.
+            if misfits.is_none() && access_faults.is_empty() {
+                misfits = if inspect::may_add(client, &additions)? {
+                    misfits::lost_rows(client, &catalog, layout, &schemas, LostRows::Refused)?
+                } else {
+                    Some(ensure::owner_must_add(&catalog, &schemas, &additions))
+                };
+            }
+            if misfits.is_none() {
+                index_faults.extend(additions.iter().map(|Addition { name, .. }| {
+                    format!("{name} is missing: the owner can add it with: aegis-kills schema apply")
+                }));
             }
             index_faults.extend(user_code::of_ledger(client, &schemas.ledger)?);
-            let misfits = misfits::misfits(&catalog, layout, &schemas, Distribution::OneServer, Lack::Misfit);
             let distribution = catalog.distributed.distribution(layout);
             let nodes = citus::nodes(client)?;
             // A node that does not answer would block until all time-outs have passed.

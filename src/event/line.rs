@@ -2,7 +2,7 @@
 
 use crate::event::fault::{Fault, FaultKind};
 use crate::event::forms::envelope::{EventsAt, PathStep, guess_path};
-use crate::event::forms::reject_record;
+use crate::event::forms::reject_record::{self, RejectLine};
 use crate::event::json::{Cursor, Parsed};
 use crate::event::kill_event::Event;
 use crate::event::parse;
@@ -225,14 +225,15 @@ fn advice(text: &str, events_at: Option<&EventsAt>, left: usize) -> String {
 fn read_rejected(
     text: &str,
     start: usize,
-    record: Result<String, Fault>,
+    record: RejectLine,
     rules: &ReadRules<'_>,
     context: Enclosing,
     each: Each<'_>,
 ) {
+    let rules = rules.of_rejected(&record.source);
     let steps = rules.events_at.map(EventsAt::steps).unwrap_or_default();
-    match record {
-        Ok(value) => read_decoded(&value, rules, steps, context, each),
+    match record.value {
+        Ok(value) => read_decoded(&value, &rules, steps, context, each),
         Err(fault) => each(line(text, start, context, Err(fault))),
     }
 }

@@ -23,6 +23,8 @@ pub struct ReadRules<'r> {
     pub battle: Option<i64>,
     /// Whether each event must name its battle.
     pub must_name_battle: bool,
+    /// Whether the battle is that of the source's name. A reject is of the source that its record names.
+    pub has_battle_of_source: bool,
 }
 
 /// What the enclosing values say about an event.
@@ -32,7 +34,26 @@ pub(crate) struct Enclosing {
     pub(crate) server: Option<Server>,
 }
 
+/// Returns the number in a file name, before its first dot, if there is exactly one.
+pub(crate) fn battle_in_name(source: &str) -> Option<i64> {
+    let name = source.rsplit('/').next()?;
+    let stem = name.split('.').next()?;
+    let mut numbers = stem.split(|letter: char| !letter.is_ascii_digit()).filter(|digits| !digits.is_empty());
+    let number = numbers.next()?;
+    if numbers.next().is_some() { None } else { number.parse().ok() }
+}
+
 impl ReadRules<'_> {
+    /// The rules for a value that was rejected when it was read from this source.
+    #[must_use]
+    pub(crate) fn of_rejected(self, source: &str) -> Self {
+        if !self.has_battle_of_source {
+            return self;
+        }
+        let battle = battle_in_name(source);
+        Self { battle, must_name_battle: battle.is_none(), ..self }
+    }
+
     /// Applies the rules and the properties of the enclosing values.
     pub(crate) fn apply(&self, event: &mut Event<'_>, context: Enclosing) -> Parsed<()> {
         let named =

@@ -1,8 +1,10 @@
 //! Guesses from the first bytes of a source's text whether it is a dump.
 
+mod printed;
 mod sqlite;
 mod table;
 
+use crate::input::content::printed::is_copied;
 use crate::input::content::sqlite::sqlite_place;
 use crate::input::content::table::{pg_rows, table};
 use crate::input::decode::format::{Foreign, Format, Head, sniff};
@@ -29,7 +31,7 @@ impl Content {
         if let Some(format) = binary(head) {
             Self::Foreign(format)
         } else if text.first().is_none_or(|first| b"{[\x1e".contains(first)) {
-            Self::Json
+            if is_copied(text) { Self::Foreign(Foreign::CopyRows) } else { Self::Json }
         } else if let Some(format) = table(&String::from_utf8_lossy(text)) {
             Self::Foreign(format)
         } else {

@@ -1,6 +1,6 @@
 //! Builds commands that convert unsupported formats to JSON and pipe the result into the same command.
 
-use crate::input::decode::format::{Compression, CsvColumn, Foreign, PgRows};
+use crate::input::decode::format::{Compression, CsvColumn, Foreign, PgRows, SqlitePlace};
 use crate::input::source::Source;
 use crate::shell::shell_quoted;
 use std::fmt;
@@ -96,6 +96,23 @@ const COPY_TO_JSON: &str = r"tr '\t' '\n' | grep '^[[{]' | sed 's/\\\\/\x01/g; s
 /// own.
 const INSERTS_TO_JSON: &str = r#"sed "s/''/\x01/g" | tr "\n'" " \n" | grep '^[[{]' | tr '\001' "'""#;
 
+/// Removes the cells around the JSON: before it, and after its end. JSON has no vertical bar outside of quotes.
+const PSQL_ROWS_TO_JSON: &str = r#"sed -E 's/^([^|[{"]*\|)+([[{])/\2/; s/([]}])(\|[^]}"]*)+$/\1/'"#;
+
+/// Removes the head of an aligned table, the number of its rows, the `columns` before the JSON, and what follows the JSON: the
+/// mark of a line break and other cells.
+fn psql_table_to_json(columns: usize) -> String {
+    format!(
+        r#"sed -E '0,/^-[-+]*$/d; /^\([0-9]+ rows?\)$/d; s/^([^|]*\|){{{columns}}} *//; s/ *\+?( *\|[^]}}"]*)*$//'"#
+    )
+}
+
+/// The statement that prints the column of an `SQLite` database.
+fn select_of(place: &SqlitePlace) -> String {
+    let name = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+    format!("SELECT {} FROM {}", name(&place.column), name(&place.table))
+}
+
 fn rows_to_json(rows: PgRows) -> &'static str {
     match rows {
         PgRows::Copy => COPY_TO_JSON,
@@ -121,6 +138,15 @@ fn converter(format: &Foreign) -> Converter {
         Foreign::Bson => filter("bsondump --quiet"),
         Foreign::PgDump(_) => filter("pg_restore --data-only -f -"),
         Foreign::PgScript(rows) => Converter::Pipe(rows_to_json(*rows).to_owned()),
+        Foreign::CopyRows => Converter::Pipe(COPY_TO_JSON.to_owned()),
+        Foreign::PsqlTable(columns) => Converter::Pipe(psql_table_to_json(*columns)),
+        Foreign::PsqlRows => Converter::Pipe(PSQL_ROWS_TO_JSON.to_owned()),
+        Foreign::SqliteScript(None) => Converter::Pipe(INSERTS_TO_JSON.to_owned()),
+        Foreign::SqliteScript(Some(place)) => {
+            // SQLite runs the script in memory, then the appended statement.
+            let append = shell_quoted(&format!("$ a {};", select_of(place)));
+            Converter::Pipe(format!("sed {append} | sqlite3 :memory:"))
+        }
         Foreign::JsonStrings => filter("jq -r ."),
         Foreign::Csv { delimiter, column } => {
             let script = csv_script(*delimiter, column.as_ref());
@@ -129,9 +155,7 @@ fn converter(format: &Foreign) -> Converter {
         Foreign::Sqlite(place) => match place {
             Some(_) => Converter::File(|file, format| {
                 let Foreign::Sqlite(Some(place)) = format else { return String::new() };
-                let name = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
-                let sql = format!("SELECT {} FROM {}", name(&place.column), name(&place.table));
-                format!("sqlite3 {file} {}", shell_quoted(&sql))
+                format!("sqlite3 {file} {}", shell_quoted(&select_of(place)))
             }),
             None => {
                 Converter::File(|file, _| format!("sqlite3 {file} '.dump --newlines' | {INSERTS_TO_JSON}"))
@@ -206,7 +230,6 @@ fn file_compression(input: &Source) -> Option<Compression> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::input::decode::format::SqlitePlace;
 
     #[test]
     fn commands_convert_files_and_pipes() {
@@ -260,7 +283,19 @@ mod tests {
             let script = script(row, reader);
             check(&csv(column), "a", &format!("{script} < a"), &format!("… | {script}"));
         }
+        check(
+            &Foreign::PsqlTable(1),
+            "a",
+            r#"sed -E '0,/^-[-+]*$/d; /^\([0-9]+ rows?\)$/d; s/^([^|]*\|){1} *//; s/ *\+?( *\|[^]}"]*)*$//' < a"#,
+            r#"… | sed -E '0,/^-[-+]*$/d; /^\([0-9]+ rows?\)$/d; s/^([^|]*\|){1} *//; s/ *\+?( *\|[^]}"]*)*$//'"#,
+        );
         let place = SqlitePlace { table: "kills".to_owned(), column: "raw_json".to_owned() };
+        check(
+            &Foreign::SqliteScript(Some(place.clone())),
+            "a",
+            r#"sed '$ a SELECT "raw_json" FROM "kills";' < a | sqlite3 :memory:"#,
+            r#"… | sed '$ a SELECT "raw_json" FROM "kills";' | sqlite3 :memory:"#,
+        );
         check(
             &Foreign::Sqlite(Some(place)),
             "a.db",

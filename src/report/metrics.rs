@@ -3,10 +3,11 @@
 use crate::database::pool::manager::DatabaseManager;
 use crate::event::server::Server;
 use crate::layout::Layout;
-use crate::output_place::OutputPlace;
+use crate::output_place::{OutputPlace, directory};
 use crate::pipeline::account::monitor::Monitor;
 use jiff::Timestamp;
 use nix::libc::{ENXIO, O_NOCTTY, O_NONBLOCK};
+use nix::unistd::{AccessFlags, access};
 use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 use std::collections::HashMap;
 use std::fs::{self, File, Metadata, Permissions};
@@ -259,6 +260,20 @@ fn put(path: &Path, text: &[u8]) -> io::Result<()> {
         _ if error.kind() == io::ErrorKind::WouldBlock => io::Error::other("the reader does not read"),
         _ => error,
     })
+}
+
+/// Returns an error if the file cannot be written at the end of a load, as far as the start shows it: a pipe can still get
+/// its reader. The settings reject a directory.
+pub(crate) fn check_place(path: &Path) -> io::Result<()> {
+    let place = OutputPlace::of(path)?;
+    let file = match place.metadata() {
+        Ok(found) if !found.is_file() || own_output(&found).is_some() => return Ok(()),
+        Ok(_) => place.path.canonicalize()?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => place.path,
+        Err(error) => return Err(error),
+    };
+    // The file is replaced by a new one, whatever its own mode is.
+    access(directory(&file), AccessFlags::W_OK | AccessFlags::X_OK).map_err(io::Error::from)
 }
 
 /// Standard output or standard error, if the path is one of them. Replacing its file would disconnect the stream.

@@ -53,8 +53,8 @@ pub(crate) struct NextCommands {
     pub unlimited: String,
     /// The same command without `--dry-run`.
     pub load: String,
-    /// A load of standard input, with its own reject file.
-    pub load_piped: String,
+    /// A load with its own reject file, without the dumps.
+    pub load_rejects: String,
     /// Verifies the load; none if it read standard input.
     pub verify: Option<String>,
     /// Deletes the events of damaged inputs, if there are any.

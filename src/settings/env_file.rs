@@ -17,7 +17,7 @@ use nix::unistd::geteuid;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 /// The maximum size of the file.
@@ -35,8 +35,8 @@ pub(crate) struct EnvFile {
 }
 
 impl EnvFile {
-    /// Reads the file at `path`. A missing or irregular file has no settings. `is_set` reports whether the environment has a
-    /// variable.
+    /// Reads the file at `path`. A missing or irregular file has no settings, and the latter causes a warning. `is_set`
+    /// reports whether the environment has a variable.
     ///
     /// # Errors
     ///
@@ -44,7 +44,11 @@ impl EnvFile {
     /// misspelled.
     pub(crate) fn read(path: &Path, is_set: &dyn Fn(&str) -> bool) -> Result<Self, SettingError> {
         let Some((file, metadata)) = open(path).map_err(SettingError::EnvFile)? else {
-            return Ok(Self::default());
+            return Ok(irregular(path).map_or_else(Self::default, |kind| {
+                Self::ignored(format!(
+                    "the file .env is {kind}, so it is not read; export the variables instead"
+                ))
+            }));
         };
         check_owner(path, &metadata)?;
         let mut bytes = Vec::new();
@@ -165,6 +169,24 @@ fn open(path: &Path) -> io::Result<Option<(File, Metadata)>> {
     let file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK | O_NOCTTY).open(path)?;
     let metadata = file.metadata()?;
     Ok(metadata.is_file().then_some((file, metadata)))
+}
+
+/// The kind of an existing file that is not regular. None for `/dev/null`, which stands for an empty file.
+fn irregular(path: &Path) -> Option<&'static str> {
+    let found = fs::metadata(path).ok()?;
+    let kind = found.file_type();
+    let is_null = || fs::metadata("/dev/null").is_ok_and(|null| null.rdev() == found.rdev());
+    if kind.is_file() || kind.is_char_device() && is_null() {
+        None
+    } else if kind.is_dir() {
+        Some("a directory")
+    } else if kind.is_fifo() {
+        Some("a FIFO")
+    } else if kind.is_socket() {
+        Some("a socket")
+    } else {
+        Some("a device")
+    }
 }
 
 /// Rejects a file or a link that another user could have created.

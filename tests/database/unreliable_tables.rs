@@ -1,7 +1,7 @@
 //! Unreliable or incomplete tables: the load adds missing parts if the role can, and otherwise ends with code 7.
 
 use crate::support::cluster::{Cluster, Database};
-use crate::support::dumps::{join, small_event, version};
+use crate::support::dumps::{generated, join, small_event, version};
 use crate::support::oracle::{Nul, expect};
 use crate::support::program::{Workplace, assert_tables};
 
@@ -159,5 +159,101 @@ fn a_role_without_access_gets_the_cause() {
         let said = format!("{}{}", ended.stdout, ended.stderr);
         assert!(words.iter().all(|word| said.contains(word)), "{said}");
         client.batch_execute(&format!("drop owned by {role}; drop role {role}")).expect("to drop the role");
+    }
+}
+
+/// An empty table in its place would look as if all events were complete.
+#[test]
+fn a_dropped_table_beside_stored_events_is_not_replaced_silently() {
+    let work = Workplace::new();
+    let dump = generated(60, 92, 0.0);
+    work.write("dump", &dump);
+    for table in ["kill_loot", "kill_player"] {
+        let database = Cluster::shared().database("dropped");
+        work.load(&database, &["dump"]).expect(0);
+        let mut client = database.client();
+        client.batch_execute(&format!("drop table {table}")).expect("a drop");
+        let cause = format!("the table {table} is missing in schema \"public\", but kill_event has rows");
+        let health = work.program(&["health"]).env("DATABASE_URL", &database.url()).expect(6).stdout;
+        assert!(health.contains(&cause) && health.contains("--on-conflict update"), "{health}");
+        for mode in [&["--force"][..], &[]] {
+            let failed = work.load(&database, mode).arg("dump").expect(7).summary();
+            assert!(failed.error().contains(&cause), "{}", failed.error());
+        }
+        let failed = work.load(&database, &["dump"]).expect(7).summary();
+        assert_eq!(text(&database, &format!("select (to_regclass('{table}') is null)::text")), "true");
+
+        let (_, command) = failed.error().split_once("of these events with: ").expect("a command");
+        let args: Vec<&str> = command.split(' ').skip(1).collect();
+        work.program(&args).env("DATABASE_URL", &database.url()).expect(0);
+        assert_tables(&database, "americas", &expect(&dump, Nul::Reject).tables);
+        work.program(&["health"]).env("DATABASE_URL", &database.url()).expect(0);
+    }
+}
+
+#[test]
+fn dropped_tables_beside_their_ledger_are_not_replaced_silently() {
+    let work = Workplace::new();
+    let dump = generated(60, 92, 0.0);
+    work.write("dump", &dump);
+    let expected = expect(&dump, Nul::Reject).tables;
+    let all = "drop table kill_event, kill_player, kill_loot";
+    let database = Cluster::shared().database("dropped");
+    work.load(&database, &["dump"]).expect(0);
+    database.client().batch_execute(all).expect("a drop");
+    let cause = "the ledger records events as loaded into them";
+    let health = work.program(&["health"]).env("DATABASE_URL", &database.url()).expect(6).stdout;
+    assert!(health.contains(cause), "{health}");
+    let failed = work.load(&database, &["dump"]).expect(7).summary();
+    assert!(failed.error().contains(cause), "{}", failed.error());
+    let (_, statements) = failed.error().split_once("to load all dumps again, run: ").expect("statements");
+    let (statements, _) = statements.split_once("; to skip").expect("an alternative");
+    database.client().batch_execute(statements).expect("the owner may");
+    work.load(&database, &["dump"]).expect(0).summary().check(&[("inserted", 60)]);
+    assert_tables(&database, "americas", &expected);
+    // --force ignores the ledger.
+    database.client().batch_execute(all).expect("a drop");
+    work.load(&database, &["--force", "dump"]).expect(0).summary().check(&[("inserted", 60)]);
+    assert_tables(&database, "americas", &expected);
+}
+
+#[test]
+fn types_without_a_label_get_it_before_the_tables_are_created() {
+    let work = Workplace::new();
+    let dump = join(&(1..=20).map(|id| version(id, id)).collect::<Vec<_>>());
+    for (kind, labels, addition) in [
+        (
+            "albion_server",
+            "'americas', 'europe'",
+            "ALTER TYPE \"public\".\"albion_server\" ADD VALUE IF NOT EXISTS 'asia'",
+        ),
+        (
+            "kill_role",
+            "'participant', 'group'",
+            "ALTER TYPE \"public\".\"kill_role\" ADD VALUE IF NOT EXISTS 'killer'",
+        ),
+    ] {
+        for by_load in [true, false] {
+            let database = Cluster::shared().database("labels");
+            let mut client = database.client();
+            let create = format!("create type {kind} as enum ({labels})");
+            client.batch_execute(&create).expect("a type");
+            let role = format!("labels_{}", uuid::Uuid::new_v4().simple());
+            let grants = format!("create role {role} login; grant usage, create on schema public to {role}");
+            client.batch_execute(&grants).expect("a role");
+            let url = database.tcp_url().replace("aegis@", &format!("{role}@"));
+            let failed = work.program(&["load", "--json"]).env("DATABASE_URL", &url).stdin(dump.clone());
+            let failed = failed.expect(7).summary();
+            assert!(failed.error().contains(addition), "{}", failed.error());
+            if !by_load {
+                let apply = work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url());
+                apply.expect(0);
+            }
+            work.load(&database, &[]).stdin(dump.clone()).expect(0);
+            assert_tables(&database, "americas", &expect(&dump, Nul::Reject).tables);
+            client
+                .batch_execute(&format!("drop owned by {role}; drop role {role}"))
+                .expect("to drop the role");
+        }
     }
 }

@@ -159,6 +159,13 @@ fn a_role_that_is_not_the_owner_gets_the_upgrade_statements() {
         let url = released.database.tcp_url().replace("aegis@", &format!("{role}@"));
         let before = rows(&mut client, layout);
         let load = || released.load("dump").env("DATABASE_URL", &url);
+        let health = |code| {
+            let health = released.work.program(&["health", "--layout", layout]);
+            health.env("DATABASE_URL", &url).expect(code).stdout
+        };
+        let unhealthy = health(6);
+        assert!(unhealthy.starts_with("Unhealthy: this role cannot add the missing objects"), "{unhealthy}");
+        assert!(unhealthy.contains("ADD COLUMN IF NOT EXISTS \"table_schema\""), "{unhealthy}");
         let failed = load().expect(7).summary();
         failed.check(&[("rejected", 0), ("inserted", 0)]);
         let (_, statements) = failed.error().split_once(", or: ").expect("statements");
@@ -171,6 +178,7 @@ fn a_role_that_is_not_the_owner_gets_the_upgrade_statements() {
         let sql = "select obj_description('kill_load_segment'::regclass)";
         let comment: String = client.query_one(sql, &[]).expect("a comment").get(0);
         assert!(comment.contains("schema version "), "{comment}");
+        health(0);
         load().expect(0).summary().check(&[("already_loaded", 120)]);
         released.assert_holds(&released.dump);
         client.batch_execute(&format!("drop owned by {role}; drop role {role}")).expect("it goes");
@@ -219,6 +227,7 @@ fn tables_and_columns_have_comments() {
     assert_eq!(uncommented(&mut client), [""; 0]);
     // Comments of the owner stay.
     client.batch_execute("comment on column kill_event.fame is 'mine'; drop table kill_loot").expect("done");
+    work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
     work.load(&database, &[]).stdin(generated(6, 78, 0.0)).expect(0);
     let sql = "select (select description from pg_description where objoid = 'kill_event'::regclass
                  and objsubid = (select attnum from pg_attribute where attrelid = objoid and attname = 'fame'))

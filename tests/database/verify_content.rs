@@ -256,3 +256,51 @@ fn verify_changes_nothing() {
     verify(&work, &database, &["dump"]).env("PGOPTIONS", "-c default_transaction_read_only=on").expect(0);
     assert_tables(&database, "americas", &expect(&dump, Nul::Reject).tables);
 }
+
+/// The stored values would be compared with those of another type.
+#[test]
+fn columns_of_another_type_are_reported_as_by_load() {
+    let work = Workplace::new();
+    let dump = generated(20, 91, 0.0);
+    work.write("dump", &dump);
+    for (change, misfit, is_of_ids) in [
+        (
+            "alter table kill_event alter fame type numeric",
+            "kill_event.fame is of type numeric, int8 is needed",
+            false,
+        ),
+        (
+            "alter table kill_event alter event_id type numeric",
+            "kill_event.event_id is of type numeric, int8 is needed",
+            true,
+        ),
+        (
+            "alter table kill_event alter occurred_at type timestamp",
+            "kill_event.occurred_at is of type timestamp, timestamptz is needed",
+            false,
+        ),
+        (
+            "alter table kill_loot alter count type text",
+            "kill_loot.count is of type text, int4 is needed",
+            false,
+        ),
+        ("alter table kill_player drop name", "kill_player has no column name", false),
+    ] {
+        let database = Cluster::shared().database("types");
+        work.load(&database, &["dump"]).expect(0);
+        verify(&work, &database, &["dump"]).expect(0);
+        database.client().batch_execute(change).unwrap_or_else(|error| panic!("{change}: {error:?}"));
+        verify(&work, &database, &["dump"]).expect(7).says(&[misfit, "schema print"]);
+        let by_ids = verify(&work, &database, &["--ids-only", "dump"]).expect(if is_of_ids { 7 } else { 0 });
+        assert_eq!(by_ids.stderr.contains(misfit), is_of_ids, "{}", by_ids.stderr);
+    }
+    // `delete` refuses them, too: it compares times.
+    let database = Cluster::shared().database("types");
+    work.load(&database, &["dump"]).expect(0);
+    let change = "alter table kill_event alter occurred_at type timestamp";
+    database.client().batch_execute(change).expect("another type");
+    let delete = work.program(&["delete", "--before", "2100-01-01"]).env("DATABASE_URL", &database.url());
+    delete.expect(7).says(&["kill_event.occurred_at is of type timestamp, timestamptz is needed"]);
+    let stored = database.client().query_one("select count(*) from kill_event", &[]).expect("a count");
+    assert_eq!(stored.get::<_, i64>(0), 20);
+}

@@ -195,3 +195,44 @@ fn the_battle_option_applies_to_events_without_one() {
     assert_eq!(run.rejects()[0].0["field"], "BattleId");
     load(&["--battle", "x"]).expect(2).says(&["--battle", "from-name"]);
 }
+
+/// The reject file's own name has another number.
+#[test]
+fn corrected_rejects_have_the_battle_of_their_source() {
+    let work = Workplace::new();
+    let event = |id: i64| {
+        let mut event = samples::event(id);
+        event.as_object_mut().expect("an object").remove("BattleId");
+        event["Killer"]["Name"] = if id % 3 == 0 { "The killer".into() } else { "".into() };
+        event
+    };
+    let page = |ids: [i64; 3]| Value::Array(ids.iter().map(|id| event(*id)).collect()).to_string();
+    std::fs::create_dir(work.path().join("battles")).expect("a directory");
+    work.write("battles/1337.json", page([1, 2, 3]));
+    work.write("battles/42.json", page([4, 5, 6]));
+    for layout in ["archive", "aegis"] {
+        for by_pipe in [false, true] {
+            let database = Cluster::shared().database("battle");
+            let load = |args: &[&str]| {
+                work.load(&database, &["--layout", layout, "--battle", "from-name"]).args(args)
+            };
+            let run = load(&["--rejects", "rejects-7.ndjson", "battles"]).expect(3);
+            run.summary().check(&[("inserted", 2), ("rejected", 4)]);
+            let rejects = std::fs::read_to_string(work.path().join("rejects-7.ndjson")).expect("rejects");
+            std::fs::remove_file(work.path().join("rejects-7.ndjson")).expect("to remove it");
+            let corrected = rejects.replace(r#"\"Name\":\"\""#, r#"\"Name\":\"Someone\""#);
+            work.write("corrected-8.ndjson", &corrected);
+            let again = if by_pipe { load(&[]).stdin(corrected) } else { load(&["corrected-8.ndjson"]) };
+            again.expect(0).summary().check(&[("inserted", 4)]);
+            let sql = if layout == "aegis" {
+                r#"select "EventId", "battleAlbionId" from "KillEvent" order by 1"#
+            } else {
+                "select event_id, battle_id from kill_event order by 1"
+            };
+            let rows = database.client().query(sql, &[]).expect("rows");
+            let found: Vec<(i64, Option<i64>)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+            let expected = [1, 2, 3, 4, 5, 6].map(|id| (id, Some(if id < 4 { 1337 } else { 42 })));
+            assert_eq!(found, expected, "{layout}");
+        }
+    }
+}

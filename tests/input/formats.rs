@@ -73,7 +73,8 @@ fn check(work: &Workplace, name: &str, words: &str, command: &str) {
     let pasted = suggested(&run);
     assert!(pasted.starts_with(command), "{pasted}");
     assert!(pasted.contains(" load --schema 'the game' --server europe --json"), "{pasted}");
-    let programs = pasted.split(['|', '&']).filter_map(|part| part.split_whitespace().next());
+    let parts = pasted.split(" | ").flat_map(|part| part.split(" && "));
+    let programs = parts.filter_map(|part| part.split_whitespace().next());
     if !programs.filter(|name| !name.contains('/')).all(has) {
         return;
     }
@@ -281,6 +282,72 @@ fn rare_formats_are_named() {
         assert!(run.summary().error().contains(words), "{run:?}");
         let pasted = suggested_anywhere(&run);
         assert!(pasted.contains(command) && pasted.contains(" --battle 7 --dry-run --json"), "{pasted}");
+    }
+}
+
+#[test]
+fn printed_rows_load_with_the_command_in_their_error() {
+    let work = Workplace::new();
+    let database = Cluster::shared().database("printed");
+    let create = "create table compact (event text); create table pretty (event text)";
+    database.client().batch_execute(create).expect("tables");
+    // Text that the formats escape, or that looks like their separators.
+    let odd = |event: &String| {
+        let mut event: Value = serde_json::from_str(event).expect("JSON");
+        event["Killer"]["Name"] = "a|b \"c\" \\ \u{e9}".into();
+        event
+    };
+    for event in pretty(&generated(EVENTS, 2, 0.0)) {
+        let event = odd(&event);
+        let pretty = serde_json::to_string_pretty(&event).expect("JSON");
+        for (table, text) in [("compact", event.to_string()), ("pretty", pretty)] {
+            let insert = format!("insert into {table} values ($1)");
+            database.client().execute(&insert, &[&text]).expect("a row");
+        }
+    }
+    if !has("psql") {
+        return;
+    }
+    let psql = |option: &str, sql: &str, name: &str| {
+        let mut psql = Command::new("psql");
+        psql.args(["-X", option, "-o", name, "-c", sql, &database.url()]);
+        let printed = psql.current_dir(work.path()).env("PGCLIENTENCODING", "UTF8").output_in_time();
+        assert!(printed.expect("psql").status.success(), "{sql}");
+    };
+    for table in ["compact", "pretty"] {
+        for (number, columns) in ["1 as id, event", "event, 1 as id", "event"].iter().enumerate() {
+            let name = format!("{table}-{number}.copy");
+            psql("-q", &format!("copy (select {columns} from {table}) to stdout"), &name);
+            check(&work, &name, "text with escapes and tabs, as of COPY", "tr ");
+        }
+        let columns = ["event", "1 as id, event", "1 as id, 'x y' as x, event, 2 as y"];
+        for (number, columns) in columns.iter().enumerate() {
+            let name = format!("{table}-{number}.txt");
+            psql("-q", &format!("select {columns} from {table}"), &name);
+            check(&work, &name, "a table printed by psql", "sed -E ");
+        }
+        for (number, columns) in ["1, event", "1, 'x', event, 2, null"].iter().enumerate() {
+            let name = format!("{table}-{number}.at");
+            psql("-At", &format!("select {columns} from {table}"), &name);
+            check(&work, &name, "text with | between columns, as of psql -A", "sed -E ");
+        }
+    }
+    for (name, column, command) in [
+        ("named.sql", "raw_json", "sed '$ a SELECT \"raw_json\" FROM \"kills\";' < "),
+        ("other.sql", "y", "sed "),
+    ] {
+        let insert = |event: &String| {
+            format!("INSERT INTO kills VALUES (1, '{}');\n", odd(event).to_string().replace('\'', "''"))
+        };
+        let inserts: String = pretty(&generated(EVENTS, 2, 0.0)).iter().map(insert).collect();
+        work.write(
+            name,
+            format!(
+                "PRAGMA foreign_keys=OFF;\nBEGIN TRANSACTION;\nCREATE TABLE kills (x INTEGER, {column} TEXT);\n\
+                 {inserts}COMMIT;\n"
+            ),
+        );
+        check(&work, name, "an SQLite script (.dump)", command);
     }
 }
 

@@ -45,6 +45,28 @@ fn named_file(run: &Ended) -> PathBuf {
     PathBuf::from(run.summary().0["rejects_file"].as_str().expect("a reject file"))
 }
 
+/// As docs/faq.md says: the longer last segment is a new one, and the whole segments before it are known.
+#[test]
+fn a_file_that_grows_reports_the_rejects_of_its_last_segment_again() {
+    let database = Cluster::shared().database("grows");
+    let work = Workplace::new();
+    let mut text: Vec<String> = (1..=100).map(|id| small_event(id).to_string()).collect();
+    text[0] = "no event".to_owned();
+    text.push("no event".to_owned());
+    let load = || work.load(&database, &["dump"]).segment_bytes(4 << 10);
+    work.write("dump", join(&text));
+    load().expect(3).summary().check(&[("inserted", 99), ("rejected", 2), ("rejected_before", 0)]);
+    for id in [200, 201] {
+        text.push(small_event(id).to_string());
+        work.write("dump", join(&text));
+        let grown = load().expect(3).summary();
+        // The first reject is in a whole segment.
+        grown.check(&[("inserted", 1), ("rejected", 2), ("rejected_before", 1)]);
+        assert!(grown.count("duplicate") > 0 && grown.count("already_loaded") > 0, "{grown:?}");
+    }
+    load().expect(0).summary().check(&[("inserted", 0), ("rejected", 2), ("rejected_before", 2)]);
+}
+
 #[test]
 fn rejects_are_reported_once_and_again_with_force() {
     let database = Cluster::shared().database("once");

@@ -2,13 +2,14 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::Read as _;
-use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _, symlink};
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink};
 
 use nix::libc::O_NONBLOCK;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
 use crate::support::cluster::{Cluster, Database};
+use crate::support::dumps::small_event;
 use crate::support::program::{Program, Workplace};
 
 const METRIC: &str = "aegis_kills_last_run_success{server=\"americas\"} 1";
@@ -71,6 +72,34 @@ fn a_metrics_pipe_without_a_reader_is_an_error() {
     reader.read_to_string(&mut text).expect("what was written");
     assert!(text.contains(METRIC), "{text}");
     assert!(fs::metadata(&pipe).expect("a pipe").file_type().is_fifo());
+}
+
+/// A long load says it at its start, not only at its end.
+#[test]
+fn an_unwritable_metrics_file_is_reported_at_the_start() {
+    let database = Cluster::shared().database("unwritable");
+    let work = Workplace::new();
+    symlink("none/kills.prom", work.path().join("link")).expect("a link");
+    let locked = work.path().join("locked");
+    fs::create_dir(&locked).expect("a directory");
+    fs::set_permissions(&locked, fs::Permissions::from_mode(0o555)).expect("its mode");
+    for (id, file) in [(1, "link"), (2, "locked/kills.prom")] {
+        if file.starts_with("locked") && nix::unistd::geteuid().is_root() {
+            // Root can write everywhere.
+            continue;
+        }
+        let mut running = load(&work, &database, file).start();
+        running.feed(format!("{}\n", small_event(id)).as_bytes());
+        let ended = running.finish_after_input().expect(1);
+        let early = format!("cannot write the metrics file {file}: ");
+        let early = ended.stderr.find(&early).unwrap_or_else(|| panic!("{}", ended.stderr));
+        let of_end = "the load stores the events and ends with exit code 1";
+        assert!(ended.stderr[early..].contains(of_end), "{}", ended.stderr);
+        ended.summary().check(&[("inserted", 1)]);
+    }
+    // A dry run writes no metrics.
+    let dry = work.program(&["load", "--dry-run", "--metrics-file", "link"]).expect(0);
+    assert!(!dry.stderr.contains("cannot write"), "{}", dry.stderr);
 }
 
 #[test]

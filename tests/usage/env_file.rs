@@ -78,24 +78,30 @@ fn is_root() -> bool {
 }
 
 #[test]
-fn an_env_file_that_is_not_regular_is_ignored() {
+fn an_env_file_that_is_not_regular_is_not_read() {
     let work = Workplace::new();
     let path = work.path().join(".env");
-    let run = || {
+    let run = |kind: &str| {
         let ended = work.program(&["load", "--dry-run"]).expect(0);
-        assert!(!ended.stderr.contains(".env"), "{}", ended.stderr);
+        let warning = format!("the file .env is {kind}, so it is not read; export the variables instead");
+        assert_eq!(ended.stderr.matches(&warning).count(), 1, "{}", ended.stderr);
     };
     fs::create_dir(&path).expect("a directory");
-    run();
+    run("a directory");
     fs::remove_dir(&path).expect("a directory");
     nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
-    run();
+    run("a FIFO");
     fs::remove_file(&path).expect("a FIFO");
     drop(std::os::unix::net::UnixListener::bind(&path).expect("a socket"));
-    run();
+    run("a socket");
     fs::remove_file(&path).expect("a socket");
+    symlink("/dev/zero", &path).expect("a link");
+    run("a device");
+    // It stands for an empty file.
+    fs::remove_file(&path).expect("a link");
     symlink("/dev/null", &path).expect("a link");
-    run();
+    let ended = work.program(&["load", "--dry-run"]).expect(0);
+    assert!(!ended.stderr.contains(".env"), "{}", ended.stderr);
 }
 
 #[test]

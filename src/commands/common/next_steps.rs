@@ -9,9 +9,10 @@ use crate::cli::{DatabaseArgs, DeleteArgs, EventArgs, LoadArgs, VerifyArgs};
 use crate::conceal::concealed;
 use crate::database::connect::is_public;
 use crate::database::connect::loggable::loggable;
+use crate::database::schema::misfits::RESTORE;
+use crate::event::rules::battle_in_name;
 use crate::input::convert::PipedCommand;
 use crate::input::source::Source;
-use crate::pipeline::prepare::preparer::battle_in_name;
 use crate::report::summary::NextCommands;
 use crate::settings::environment::Environment;
 use crate::shell::shell_quoted;
@@ -38,7 +39,7 @@ pub(crate) fn commands(args: &LoadArgs, env: Environment<'_>) -> NextCommands {
             .files(args)
             .done(),
         load: same().files(args).done(),
-        load_piped: load(rejects_again.as_ref().map(|path| path.as_os_str()))
+        load_rejects: load(rejects_again.as_ref().map(|path| path.as_os_str()))
             .option("--max-rejects", max_rejects, None)
             .done(),
         verify: (!reads_stdin).then(|| of_events("verify").files(args).done()),
@@ -123,11 +124,12 @@ pub(crate) fn delete_again(args: &DeleteArgs, env: Environment<'_>) -> String {
         .done()
 }
 
-/// Adds the options of the run to the `schema` commands that other parts suggest.
+/// Adds the options of the run to the commands that the database module suggests.
 #[derive(Debug, Clone)]
 pub(crate) struct SchemaHints {
     apply: String,
     print: String,
+    restore: String,
 }
 
 /// The commands in texts of the database module.
@@ -139,11 +141,19 @@ impl SchemaHints {
         let typed = |command: &str| {
             Typed::for_log(command, database, env).option("--layout", layout, env.get("KILLS_LAYOUT")).done()
         };
-        Self { apply: typed("schema apply"), print: typed("schema print") }
+        let restore = format!("{} --server NAME --on-conflict update FILE…", typed("load"));
+        Self { apply: typed("schema apply"), print: typed("schema print"), restore }
+    }
+
+    /// The hints of a load.
+    pub(crate) fn of_load(args: &LoadArgs, env: Environment<'_>) -> Self {
+        let updating = LoadArgs { on_conflict: Some("update".to_owned()), ..args.clone() };
+        let restore = commands(&updating, env).again;
+        Self { restore, ..Self::new(&args.database, args.event.layout.as_deref(), env) }
     }
 
     pub(crate) fn fill(&self, text: &str) -> String {
-        text.replace(APPLY, &self.apply).replace(PRINT, &self.print)
+        text.replace(APPLY, &self.apply).replace(PRINT, &self.print).replace(RESTORE, &self.restore)
     }
 }
 

@@ -8,6 +8,7 @@ use crate::database::write::postgres_store::PostgresStore;
 use crate::error_chain::{in_full, without_hint};
 use crate::pipeline::run_report::RunReport;
 use crate::pipeline::shutdown::ShutdownReason;
+use crate::report::format::grouped;
 use crate::settings::environment::Environment;
 use std::time::Duration;
 
@@ -87,7 +88,7 @@ pub(crate) fn confirm(store: &PostgresStore, report: &mut RunReport, reloads: &R
 
 /// The message about missing events, of `events` read.
 fn describe(missing: &MissingSegments, events: u64, reload: &str) -> String {
-    let count = missing.all().events();
+    let (count, events) = (grouped(missing.all().events()), grouped(events));
     if missing.lost.segments == missing.all().segments {
         return format!(
             "{count} of {events} events were committed but are missing in the database now: the server was replaced by one \

@@ -75,7 +75,7 @@ pub(crate) fn run(
         unread: Cell::new(found.source_errors()),
         piped: next::piped_load(args, env),
         reloads: ReloadCommands::new(args, env),
-        hints: SchemaHints::new(&args.database, args.event.layout.as_deref(), env),
+        hints: SchemaHints::of_load(args, env),
         id,
         started,
         rejects: &rejects,

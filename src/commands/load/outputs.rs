@@ -7,7 +7,7 @@ use crate::error::CommandError;
 use crate::error_chain::in_full;
 use crate::output_place::OutputPlace;
 use crate::pipeline::rejects::file::RejectFile;
-use crate::report::metrics::Metrics;
+use crate::report::metrics::{Metrics, check_place};
 use crate::report::snapshot::{LiveRun, RunTask};
 use crate::report::terminal::screen::Screen;
 use crate::settings::LoadSettings;
@@ -43,7 +43,7 @@ fn are_one_file(one: &Path, other: &Path) -> bool {
     matches!((OutputPlace::of(one), OutputPlace::of(other)), (Ok(one), Ok(other)) if one == other)
 }
 
-/// Checks the sources and the reject file, and binds the address of the pages.
+/// Checks the sources and the output files, and binds the address of the pages.
 pub(crate) fn prepare(
     settings: &LoadSettings,
     found: &mut FoundSources,
@@ -53,6 +53,13 @@ pub(crate) fn prepare(
     let listener =
         settings.listen.as_ref().map(|listen| pages::listen(listen, screen)).transpose()?.flatten();
     found.check()?;
+    let metrics_file = settings.metrics_file.as_ref().filter(|_| settings.database.is_some());
+    if let Some((path, error)) = metrics_file.and_then(|path| Some((path, check_place(path).err()?))) {
+        log::warn!(
+            "cannot write the metrics file {}: {error}; the load stores the events and ends with exit code 1",
+            path.display()
+        );
+    }
     let rejects = match &settings.rejects {
         Some(path) => RejectFile::new(path.clone())?,
         None => RejectFile::by_default(default_rejects(id)),

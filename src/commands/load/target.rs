@@ -3,9 +3,10 @@
 use crate::commands::common::open_database::OpenDatabase;
 use crate::commands::load::parts::LoadParts;
 use crate::database::ledger::runs::RunLog;
-use crate::database::options::StoreSettings;
+use crate::database::options::{LoadedSegments, OnConflict, StoreSettings};
 use crate::database::schema::catalog::Catalog;
 use crate::database::schema::locate;
+use crate::database::schema::misfits::LostRows;
 use crate::database::schema::{deferred_indexes, ensure};
 use crate::database::store::StoreError;
 use crate::error::CommandError;
@@ -35,7 +36,12 @@ impl LoadTarget {
         let hinted = |error: StoreError| error.map_message(|text| parts.hints.fill(text));
         let schemas = locate::schemas(manager, layout, place.schema(), place.ledger_schema.as_deref())
             .map_err(hinted)?;
-        let tables = ensure::ensure(manager, layout, &schemas, Indexes::Later, Distribution::OneServer)
+        let lost = match (settings.on_conflict, settings.held) {
+            (OnConflict::Update, _) => LostRows::Accepted,
+            (OnConflict::Skip, LoadedSegments::LoadAgain) => LostRows::OfEvents,
+            (OnConflict::Skip, LoadedSegments::Skip) => LostRows::Refused,
+        };
+        let tables = ensure::ensure(manager, layout, &schemas, Indexes::Later, Distribution::OneServer, lost)
             .map_err(hinted)?;
         if tables.distribution == Distribution::OneServer {
             deferred_indexes::defer(manager, &tables.catalog, layout, &schemas, id);

@@ -20,7 +20,7 @@ pub(crate) struct Catalog {
     columns: Vec<(String, String, FoundColumn)>,
     /// The columns of unique keys, by table.
     keys: Vec<(String, Vec<String>)>,
-    /// The enum types of columns.
+    /// The enum types of columns, and those in the tables' schema with the names of this program's types.
     pub(crate) enums: Vec<FoundEnum>,
     /// The tables and the types of their columns.
     pub(crate) objects: Vec<FoundObject>,
@@ -60,10 +60,12 @@ pub(crate) struct FoundColumn {
     pub(crate) must_be_given: bool,
 }
 
-/// The enum type of a column.
+/// The enum type of a column, or of a name.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct FoundEnum {
+    /// Empty for a type that was found by its name.
     pub(crate) table: String,
+    /// Empty for a type that was found by its name.
     pub(crate) column: String,
     pub(crate) schema: String,
     pub(crate) name: String,
@@ -97,13 +99,18 @@ const KEYS: &str = "SELECT pg_catalog.json_agg(pg_catalog.json_build_array(keys.
         WHERE i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL AND i.indimmediate
         GROUP BY named.name, i.indexrelid) AS keys";
 
+/// The enum types of the columns, then those of the types' names, for tables that do not exist yet.
 const ENUMS: &str =
-    "SELECT pg_catalog.json_agg(pg_catalog.json_build_object('table', named.name, 'column', a.attname,
+    "SELECT pg_catalog.json_agg(pg_catalog.json_build_object('table', used.by_table, 'column', used.by_column,
         'schema', tn.nspname, 'name', t.typname,
         'labels', ARRAY (SELECT enumlabel::text FROM pg_enum WHERE enumtypid = t.oid)))
-    FROM named JOIN pg_attribute a ON a.attrelid = named.oid JOIN pg_type t ON t.oid = a.atttypid
-    JOIN pg_namespace tn ON tn.oid = t.typnamespace
-    WHERE NOT a.attisdropped AND t.typtype = 'e' AND named.relkind NOT IN ('i', 'I')";
+    FROM (SELECT named.name, a.attname::text, a.atttypid FROM named JOIN pg_attribute a ON a.attrelid = named.oid
+          WHERE NOT a.attisdropped AND named.relkind NOT IN ('i', 'I')
+          UNION ALL
+          SELECT ''::text, ''::text, own.oid FROM pg_type own JOIN pg_namespace n ON n.oid = own.typnamespace
+          WHERE own.typname = ANY ($4::text[]) AND n.nspname = $1::text) AS used (by_table, by_column, oid)
+    JOIN pg_type t ON t.oid = used.oid JOIN pg_namespace tn ON tn.oid = t.typnamespace
+    WHERE t.typtype = 'e'";
 
 const READ_ONLY: &str =
     "SELECT CASE source WHEN 'database' THEN format('ALTER DATABASE %I', current_database())

@@ -8,10 +8,9 @@ use crate::database::ledger::comments::LEDGER_COMMENTS;
 use crate::database::locks::SCHEMA_LOCK;
 use crate::database::pool::manager::DatabaseManager;
 use crate::database::schema::catalog::Catalog;
-use crate::database::schema::citus::Distributed;
 use crate::database::schema::inspect::Addition;
 use crate::database::schema::ledger_ddl::LEDGER;
-use crate::database::schema::misfits::{Lack, misfits, missing};
+use crate::database::schema::misfits::{Lack, LostRows, lost_rows, misfits, missing};
 use crate::database::schema::{citus, inspect, ledger_ddl};
 use crate::database::schemas::{LEDGER_APART, Schemas};
 use crate::database::session::client::{Client, LOCAL_COMMIT};
@@ -75,16 +74,18 @@ pub(crate) enum TableChange {
     Created,
 }
 
-/// Creates missing objects, and fails if existing tables are incompatible. Ignores deferred indexes. New tables next to
-/// distributed ones are distributed as well; [`Distribution::Citus`] also distributes all existing tables.
+/// Creates missing objects, and fails if existing tables are incompatible, or if rows are lost that `lost` does not
+/// accept. Ignores deferred indexes. New tables next to distributed ones are distributed as well;
+/// [`Distribution::Citus`] also distributes all existing tables.
 pub(crate) fn ensure(
     manager: &DatabaseManager,
     layout: Layout,
     schemas: &Schemas,
     indexes: Indexes,
     distribution: Distribution,
+    lost: LostRows,
 ) -> Result<Tables, StoreError> {
-    let wanted = WantedTables { layout, schemas: schemas.clone(), indexes, distribution };
+    let wanted = WantedTables { layout, schemas: schemas.clone(), indexes, distribution, lost };
     manager.run("creating or checking tables", &Deadline::unbounded(), move |client, progress| {
         wanted.ensure(client, progress)
     })
@@ -102,21 +103,10 @@ pub(crate) fn add_comments(
         schemas: schemas.clone(),
         indexes: Indexes::Now,
         distribution: Distribution::OneServer,
+        lost: LostRows::Accepted,
     };
     manager.run("adding comments to the tables", &Deadline::unbounded(), move |client, _| {
         Ok(wanted.add_comments(client)?)
-    })
-}
-
-/// The distribution of the existing tables.
-pub(crate) fn distribution(
-    manager: &DatabaseManager,
-    layout: Layout,
-    schemas: &Schemas,
-) -> Result<Distribution, StoreError> {
-    let schemas = schemas.clone();
-    manager.run("looking for distributed tables", &Deadline::unbounded(), move |client, _| {
-        Ok(Distributed::of(client, &schemas)?.distribution(layout))
     })
 }
 
@@ -126,6 +116,7 @@ struct WantedTables {
     schemas: Schemas,
     indexes: Indexes,
     distribution: Distribution,
+    lost: LostRows,
 }
 
 impl WantedTables {
@@ -152,6 +143,12 @@ impl WantedTables {
                 self.schemas,
                 ledger_ddl::VERSION
             );
+        }
+        let lost = lost_rows(client, &catalog, self.layout, &self.schemas, self.lost).map_err(|source| {
+            StoreError::new("cannot look up the rows of the tables", DatabaseError::from(source))
+        })?;
+        if let Some(lost) = lost {
+            return Err(StoreError::refused(lost).into());
         }
         let lacking = self.lacking(&catalog);
         let distribution = lacking.distribution;
@@ -181,7 +178,7 @@ impl WantedTables {
     }
 
     fn lacking(&self, catalog: &Catalog) -> Lacking {
-        let Self { layout, ref schemas, indexes, distribution } = *self;
+        let Self { layout, ref schemas, indexes, distribution, .. } = *self;
         let mut names = missing(catalog, layout, indexes);
         let distribution = match distribution {
             Distribution::Citus => Distribution::Citus,
@@ -231,11 +228,7 @@ impl WantedTables {
         if additions.is_empty() {
             return Ok(false);
         }
-        let mut for_owner = additions.clone();
-        if catalog.has("kill_load_segment") {
-            let statement = ledger_ddl::version_statement(&self.schemas.ledger);
-            for_owner.push(Addition { name: "the version".to_owned(), statement });
-        }
+        let for_owner = for_owner(&catalog, &self.schemas, &additions);
         for Addition { statement, .. } in &additions {
             transaction.batch_execute(statement).map_err(|error| self.failed(error, &for_owner))?;
         }
@@ -268,7 +261,7 @@ impl WantedTables {
                 continue;
             };
             let create = format!("CREATE SCHEMA {}", quote_identifier(schema));
-            let addition = Addition { name: schema.to_owned(), statement };
+            let addition = Addition { name: schema.to_owned(), part_of: quote_identifier(schema), statement };
             transaction.batch_execute(&create).map_err(|error| self.failed(error, &[addition]))?;
             created.push(schema);
         }
@@ -335,6 +328,24 @@ impl Lacking {
     fn is_nothing(&self) -> bool {
         self.names.is_empty() && self.additions.is_empty()
     }
+}
+
+/// The additions and the new version of the schema, for the owner.
+fn for_owner(catalog: &Catalog, schemas: &Schemas, additions: &[Addition]) -> Vec<Addition> {
+    let mut for_owner = additions.to_vec();
+    if catalog.has("kill_load_segment") {
+        let part_of = format!("{}.kill_load_segment", quote_identifier(&schemas.ledger));
+        let statement = ledger_ddl::version_statement(&schemas.ledger);
+        for_owner.push(Addition { name: "the version".to_owned(), part_of, statement });
+    }
+    for_owner
+}
+
+/// The message about additions that this role cannot make.
+pub(crate) fn owner_must_add(catalog: &Catalog, schemas: &Schemas, additions: &[Addition]) -> String {
+    let names: Vec<&str> = additions.iter().map(|addition| addition.name.as_str()).collect();
+    let remedy = remedy(&for_owner(catalog, schemas, additions));
+    format!("this role cannot add the missing objects in {schemas}: {}{remedy}", names.join(", "))
 }
 
 /// A hint at roles that have the missing privilege.

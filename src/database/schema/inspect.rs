@@ -21,6 +21,8 @@ use std::collections::HashSet;
 pub(crate) struct Addition {
     /// Its name in messages.
     pub(crate) name: String,
+    /// The quoted name of the table or type that it belongs to.
+    pub(crate) part_of: String,
     /// Fails unless the role owns the table or the type.
     pub(crate) statement: String,
 }
@@ -45,6 +47,16 @@ pub(crate) fn additions(catalog: &Catalog, layout: Layout, schemas: &Schemas) ->
     additions.extend(ledger_additions(catalog, &schemas.ledger));
     additions.extend(missing_labels(catalog, layout));
     additions
+}
+
+/// Whether this role owns the tables and types of all additions. It needs USAGE on their schemas.
+pub(crate) fn may_add(client: &mut impl GenericClient, additions: &[Addition]) -> Result<bool, Error> {
+    let names: Vec<&str> = additions.iter().map(|addition| addition.part_of.as_str()).collect();
+    let sql = "SELECT bool_and(pg_has_role(coalesce(c.relowner, t.typowner), 'USAGE')) IS NOT FALSE
+         FROM unnest($1::text[]) AS names (name)
+         LEFT JOIN pg_class c ON c.oid = to_regclass(names.name)
+         LEFT JOIN pg_type t ON t.oid = to_regtype(names.name)";
+    client.query_opt(sql, &[&names])?.map_or(Ok(true), |row| row.try_get(0))
 }
 
 /// The comments that existing tables and columns lack, as statements. Ignores tables of other roles, because only the owner
@@ -77,7 +89,7 @@ pub(crate) fn missing_comments(
 }
 
 /// The possible additions to existing tables of the ledger.
-pub(crate) fn ledger_additions(catalog: &Catalog, schema: &str) -> Vec<Addition> {
+fn ledger_additions(catalog: &Catalog, schema: &str) -> Vec<Addition> {
     let mut additions = Vec::new();
     for table in ledger_tables() {
         let found = catalog.columns(&table.name);
@@ -98,6 +110,7 @@ pub(crate) fn is_addable(column: &Column) -> bool {
 fn column_addition(target: &str, table: &str, name: &str, definition: &str) -> Addition {
     Addition {
         name: format!("the column {table}.{name}"),
+        part_of: target.to_owned(),
         statement: format!(
             "ALTER TABLE {target} ADD COLUMN IF NOT EXISTS {} {definition}",
             quote_identifier(name)
@@ -110,18 +123,26 @@ fn missing_labels(catalog: &Catalog, layout: Layout) -> Vec<Addition> {
     let mut additions: Vec<Addition> = Vec::new();
     for table in layout.tables() {
         for column in table.columns {
-            let wanted = match column.kind {
-                ColumnType::Server => Server::ALL.map(Server::name).to_vec(),
-                ColumnType::Role => ROLES.to_vec(),
+            let (own_type, wanted) = match column.kind {
+                ColumnType::Server => ("albion_server", Server::ALL.map(Server::name).to_vec()),
+                ColumnType::Role => ("kill_role", ROLES.to_vec()),
                 _ => continue,
             };
-            let found =
-                catalog.enums.iter().find(|found| found.table == table.name && found.column == column.name);
+            let is_used = |found: &&FoundEnum| {
+                if catalog.has(table.name) {
+                    found.table == table.name && found.column == column.name
+                } else {
+                    // The table will be created with it.
+                    found.table.is_empty() && found.name == own_type
+                }
+            };
+            let found = catalog.enums.iter().find(is_used);
             let Some(FoundEnum { schema, name, labels: found, .. }) = found else { continue };
             let kind = format!("{}.{}", quote_identifier(schema), quote_identifier(name));
             for label in wanted.iter().filter(|label| !found.iter().any(|found| found == *label)) {
                 let statement = format!("ALTER TYPE {kind} ADD VALUE IF NOT EXISTS '{label}'");
-                let addition = Addition { name: format!("the label '{label}' of {name}"), statement };
+                let name = format!("the label '{label}' of {name}");
+                let addition = Addition { name, part_of: kind.clone(), statement };
                 if !additions.contains(&addition) {
                     additions.push(addition);
                 }

@@ -1,11 +1,21 @@
 //! Finds missing and incompatible tables.
 
+use crate::database::failure::error::DatabaseError;
+use crate::database::pool::manager::DatabaseManager;
 use crate::database::schema::catalog::{Catalog, FoundColumn};
 use crate::database::schema::{inspect, trust};
 use crate::database::schemas::Schemas;
+use crate::database::session::client_transaction::GenericClient;
+use crate::database::session::deadline::Deadline;
+use crate::database::store::StoreError;
 use crate::layout::Layout;
 use crate::layout::ddl::Indexes;
-use crate::layout::table::{Column, Distribution, Table, TableOwner};
+use crate::layout::identifier::quote_identifier;
+use crate::layout::table::{Column, ColumnType, Distribution, Table, TableOwner};
+use postgres::Error;
+
+/// The command that rewrites incomplete events. A load replaces it by the whole command.
+pub(crate) const RESTORE: &str = "aegis-kills load --on-conflict update FILE…";
 
 /// The treatment of a missing column that can be added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +24,17 @@ pub(crate) enum Lack {
     Added,
     /// It makes the table incompatible.
     Misfit,
+}
+
+/// Which rows of missing tables may be lost. Empty tables in their place would look as if all events were stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LostRows {
+    /// None.
+    Refused,
+    /// Those of whole events, as the load ignores the ledger.
+    OfEvents,
+    /// Any, as the load rewrites incomplete events, or the user asked for the tables.
+    Accepted,
 }
 
 /// The names of missing tables, and of missing indexes that are not deferred.
@@ -60,6 +81,114 @@ pub(crate) fn misfits(
     (!misfits.is_empty()).then(|| trust::incompatible(schemas, &misfits))
 }
 
+/// The message about missing tables that had rows, if there are any: the other tables of the layout have rows, or the
+/// ledger next to them records events.
+pub(crate) fn lost_rows(
+    client: &mut impl GenericClient,
+    catalog: &Catalog,
+    layout: Layout,
+    schemas: &Schemas,
+    accepted: LostRows,
+) -> Result<Option<String>, Error> {
+    let names = layout.tables().iter().map(|table| table.name);
+    let (existing, missing): (Vec<&str>, Vec<&str>) = names.partition(|name| catalog.has(name));
+    if missing.is_empty() || accepted == LostRows::Accepted {
+        return Ok(None);
+    }
+    let (nouns, verb) = if missing.len() == 1 { ("table", "is") } else { ("tables", "are") };
+    let what = format!("the {nouns} {} {verb} missing in schema {:?}", missing.join(", "), schemas.tables);
+    let schema = quote_identifier(&schemas.tables);
+    for table in layout.tables().iter().filter(|table| existing.contains(&table.name)) {
+        let sql = format!("SELECT 1 FROM {} LIMIT 1", table.in_schema(&schema));
+        if client.query_opt(&sql, &[])?.is_some() {
+            return Ok(Some(format!(
+                "{what}, but {} has rows: its events are incomplete\nhint: to create what is missing and restore the \
+                 rows, load all dumps of these events with: {RESTORE}",
+                table.name
+            )));
+        }
+    }
+    // A separate ledger knows the tables by their OID, so it records no events of new ones.
+    let has_ledger = ["kill_load_segment", "kill_load_run"].iter().all(|name| catalog.has(name));
+    if !existing.is_empty() || accepted != LostRows::Refused || schemas.is_apart() || !has_ledger {
+        return Ok(None);
+    }
+    // The ledger can also have segments of tables in other schemas. Before 0.2.0, runs have no column table_schema.
+    let sql = format!(
+        "SELECT 1 FROM {schema}.kill_load_segment AS segment JOIN {schema}.kill_load_run AS run ON run.id = segment.run
+         WHERE segment.layout = $1 AND segment.inserted + segment.updated + segment.duplicate > 0
+           AND to_jsonb(run) ->> 'table_schema' IS NULL LIMIT 1"
+    );
+    if client.query_opt(&sql, &[&layout.name()])?.is_none() {
+        return Ok(None);
+    }
+    let mut deletions = vec![format!("DELETE FROM {schema}.kill_load_segment WHERE layout = '{layout}'")];
+    if catalog.has("kill_load_file") {
+        deletions.push(format!("DELETE FROM {schema}.kill_load_file WHERE layout = '{layout}'"));
+    }
+    Ok(Some(format!(
+        "{what}, but the ledger records events as loaded into them\nhint: to load all dumps again, run: {}; to skip the \
+         dumps that the ledger records, run: aegis-kills schema apply",
+        deletions.join("; ")
+    )))
+}
+
+/// The columns that `verify` compares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ComparedColumns {
+    /// All that a load writes.
+    All,
+    /// The server and the event id in the first table.
+    Ids,
+    /// None: a table is missing, which is reported for the first event.
+    Nothing,
+}
+
+/// The distribution of the existing tables, if their columns can be compared with events. Ignores missing tables.
+///
+/// # Errors
+///
+/// A compared column is missing or has another type, or the database failed or stayed unreachable.
+pub(crate) fn check_compared(
+    manager: &DatabaseManager,
+    layout: Layout,
+    schemas: &Schemas,
+    compared: ComparedColumns,
+) -> Result<Distribution, StoreError> {
+    let schemas = schemas.clone();
+    manager.run("checking the tables", &Deadline::unbounded(), move |client, _| {
+        let catalog = Catalog::read(client, layout, &schemas)?;
+        let misfits = compared_misfits(&catalog, layout, compared);
+        if !misfits.is_empty() {
+            let refused = StoreError::refused(trust::incompatible(&schemas, &misfits));
+            return Err(DatabaseError::from(refused));
+        }
+        Ok(catalog.distributed.distribution(layout))
+    })
+}
+
+fn compared_misfits(catalog: &Catalog, layout: Layout, compared: ComparedColumns) -> Vec<String> {
+    let tables: &[Table] = match compared {
+        ComparedColumns::All => layout.tables(),
+        ComparedColumns::Ids => &layout.tables()[..1],
+        ComparedColumns::Nothing => &[],
+    };
+    let mut misfits = Vec::new();
+    for table in tables {
+        let found = catalog.columns(table.name);
+        if found.is_empty() {
+            continue;
+        }
+        let is_compared = |column: &&Column| {
+            compared == ComparedColumns::All || column.name == table.id || column.kind == ColumnType::Server
+        };
+        for column in table.columns.iter().filter(is_compared) {
+            type_misfit(table.name, column, found.get(column.name).copied(), &mut misfits);
+        }
+    }
+    misfits
+}
+
 fn table_misfits(catalog: &Catalog, table: &Table, lack: Lack, misfits: &mut Vec<String>) {
     let name = table.name;
     match catalog.relations.get(name) {
@@ -87,18 +216,22 @@ fn table_misfits(catalog: &Catalog, table: &Table, lack: Lack, misfits: &mut Vec
 }
 
 fn column_misfit(table: &str, column: &Column, found: Option<&FoundColumn>, misfits: &mut Vec<String>) {
-    let fitting = column.kind.fitting_types();
-    match found {
-        None => misfits.push(format!("{table} has no column {}", column.name)),
-        Some(FoundColumn { kind, .. }) if !fitting.contains(&kind.as_str()) => misfits.push(format!(
-            "{table}.{} is of type {kind}, {} is needed",
-            column.name,
-            fitting.join(" or ")
-        )),
-        Some(FoundColumn { must_be_given: true, .. }) if !column.needed => {
-            misfits
-                .push(format!("{table}.{} is NOT NULL, but some events have no value for it", column.name));
-        }
-        Some(_) => {}
+    let is_of_type = type_misfit(table, column, found, misfits);
+    if is_of_type && !column.needed && found.is_some_and(|found| found.must_be_given) {
+        misfits.push(format!("{table}.{} is NOT NULL, but some events have no value for it", column.name));
     }
+}
+
+/// Adds a message if the column is missing or has another type. Returns whether it exists with a fitting type.
+fn type_misfit(table: &str, column: &Column, found: Option<&FoundColumn>, misfits: &mut Vec<String>) -> bool {
+    let fitting = column.kind.fitting_types();
+    let misfit = match found {
+        None => format!("{table} has no column {}", column.name),
+        Some(FoundColumn { kind, .. }) if !fitting.contains(&kind.as_str()) => {
+            format!("{table}.{} is of type {kind}, {} is needed", column.name, fitting.join(" or "))
+        }
+        Some(_) => return true,
+    };
+    misfits.push(misfit);
+    false
 }

@@ -108,11 +108,9 @@ fn find(text: &str, steps: &mut Vec<String>) -> Option<()> {
             let (name, value) = candidate?;
             let is_number = name.bytes().all(|byte| byte.is_ascii_digit());
             let is_plain = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '-' | '$' | '@');
-            if !name.chars().all(is_plain) {
-                return None;
-            }
-            // In a dictionary by id, the keys differ from value to value.
-            steps.push(if is_number { "*".to_owned() } else { name.into_owned() });
+            // In a dictionary by id, the keys differ from value to value. A path cannot name a key with a dot.
+            let is_each = is_number || !name.chars().all(is_plain);
+            steps.push(if is_each { "*".to_owned() } else { name.into_owned() });
             find(value, steps)
         }
         b'[' => {
@@ -172,7 +170,8 @@ mod tests {
         check("[[1]]", None);
         check("[]", None);
         check(r#"{"text":"EventId"}"#, None);
-        check(r#"{"a.b":{"EventId":1}}"#, None);
+        check(r#"{"a.b":{"EventId":1}}"#, Some("*"));
+        check(r#"{"data":{"it's":[{"EventId":1}]}}"#, Some("data.*"));
         check(r#""EventId""#, None);
     }
 }

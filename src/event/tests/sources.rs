@@ -243,3 +243,22 @@ fn lines_of_a_reject_file() {
     }
     assert_eq!(decoded_text(&record(&event, ""), 0, ReadRules::default()), Some(event));
 }
+
+#[test]
+fn a_reject_has_the_battle_of_its_source() {
+    let event = event_with("");
+    let record = |source: &str| {
+        let raw = serde_json::to_string(&event).unwrap();
+        format!(r#"{{"source":"{source}","line":1,"reason":"x","raw":{raw}}}"#)
+    };
+    // The name of the reject file has a number, too.
+    let of_name = ReadRules { battle: Some(2), has_battle_of_source: true, ..ReadRules::default() };
+    assert_eq!(read_by(of_name, &record("battles/1340.json.gz")), ["1 1340"]);
+    assert!(read_by(of_name, &record("<stdin>"))[0].starts_with("BattleId: names no battle"));
+    let unnamed = ReadRules { battle: None, must_name_battle: true, ..of_name };
+    assert_eq!(read_by(unnamed, &record("1340.json")), ["1 1340"]);
+    // Another event and another option are unaffected.
+    assert_eq!(read_by(of_name, &event), ["1 2"]);
+    let of_option = ReadRules { battle: Some(2), ..ReadRules::default() };
+    assert_eq!(read_by(of_option, &record("1340.json")), ["1 2"]);
+}

@@ -1,5 +1,6 @@
 //! Detects rows of text: CSV with or without a header, SQL scripts, and JSON in strings.
 
+use crate::input::content::printed::printed;
 use crate::input::decode::format::{CsvColumn, Foreign, PgRows};
 
 /// The cell separators of CSV.
@@ -12,7 +13,7 @@ pub(crate) fn table(text: &str) -> Option<Foreign> {
     } else if is_json_strings(text) {
         Some(Foreign::JsonStrings)
     } else {
-        csv(text)
+        printed(text).or_else(|| csv(text))
     }
 }
 

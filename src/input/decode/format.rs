@@ -63,6 +63,14 @@ pub enum Foreign {
     PgDump(PgRows),
     /// A script of `pg_dump`.
     PgScript(PgRows),
+    /// Rows of `COPY … TO STDOUT`, or other rows with tabs between their cells.
+    CopyRows,
+    /// A table that `psql` has aligned. Holds the number of cells before the JSON.
+    PsqlTable(usize),
+    /// Rows with vertical bars between their cells, as of `psql -A`.
+    PsqlRows,
+    /// A script of `sqlite3 .dump`, with the table and column of the JSON if they can be guessed.
+    SqliteScript(Option<SqlitePlace>),
     /// An `SQLite` database, with the table and column of the JSON if they can be guessed.
     Sqlite(Option<SqlitePlace>),
     /// Apache Parquet.
@@ -119,6 +127,10 @@ impl fmt::Display for Foreign {
             Self::Bson => "BSON",
             Self::PgDump(_) => "a PostgreSQL archive (pg_dump)",
             Self::PgScript(_) => "a PostgreSQL script (pg_dump)",
+            Self::CopyRows => "text with escapes and tabs, as of COPY",
+            Self::PsqlTable(_) => "a table printed by psql",
+            Self::PsqlRows => "text with | between columns, as of psql -A",
+            Self::SqliteScript(_) => "an SQLite script (.dump)",
             Self::Sqlite(_) => "an SQLite database",
             Self::Parquet => "Parquet",
             Self::Csv { .. } => "CSV",

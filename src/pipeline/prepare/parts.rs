@@ -68,23 +68,28 @@ pub(crate) struct Recoder {
 
 impl Recode for Recoder {
     fn recode(&self, event: usize, battle: Option<Option<i64>>, rows: &mut Rows) {
-        let Some(text) = event_text(&self.segment, self.places[event], &self.preparer) else { return };
+        let place = self.places[event];
+        let Ok(text) = str::from_utf8(&self.segment.bytes[place.text()]) else { return };
         if text.len() > LARGE_EVENT_MIN {
             rows.reserve(LARGE_CAPACITY);
         }
         let rules = self.preparer.rules(&self.segment.source);
-        // The text is the event itself, and the requirements were already checked.
-        let rules = ReadRules {
-            events_at: None,
-            server: None,
-            must_name_server: false,
-            must_name_battle: false,
-            ..rules
+        let rules = match place.decoded() {
+            // The value that contains the event is read by all rules, because a reject can have its own battle.
+            Some(_) => rules,
+            // The text is the event itself, and the requirements were already checked.
+            None => ReadRules {
+                events_at: None,
+                server: None,
+                must_name_server: false,
+                must_name_battle: false,
+                ..rules
+            },
         };
         let mut encoder = self.preparer.encoder();
         // Errors are impossible: reading and encoding succeeded before with the same text.
-        let _ = LineReader::with_rules(rules).read(&text, &mut Event::default(), |found| {
-            if let Ok(event) = found.event {
+        let _ = LineReader::with_rules(rules).read(text, &mut Event::default(), |found| {
+            if let (true, Ok(event)) = (found.decoded == place.decoded(), found.event) {
                 let mut event = event.clone();
                 event.battle_id = battle.unwrap_or(event.battle_id);
                 let _ = encoder.encode(&event, rows);

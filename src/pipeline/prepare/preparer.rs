@@ -2,7 +2,7 @@
 
 use crate::database::store::{ReadingDigest, SegmentHash};
 use crate::event::forms::envelope::EventsAt;
-use crate::event::rules::ReadRules;
+use crate::event::rules::{ReadRules, battle_in_name};
 use crate::event::server::Server;
 use crate::event::text::NulPolicy;
 use crate::input::segment::Segment;
@@ -91,6 +91,10 @@ impl Preparer {
         }
         if rules.must_name_server || rules.must_name_battle {
             let _ = write!(key, "\0must {} {}", rules.must_name_server, rules.must_name_battle);
+            if rules.must_name_battle {
+                // Release 0.2.0 rejected the values of all rejects.
+                key.push_str(" or its reject");
+            }
         }
         if let Some(tables) = &self.reading.tables {
             let _ = write!(key, "\0tables {tables}");
@@ -112,19 +116,11 @@ impl Preparer {
             must_name_server: self.reading.must_name_server,
             battle,
             must_name_battle: self.reading.battle == Battle::FromName && battle.is_none(),
+            has_battle_of_source: self.reading.battle == Battle::FromName,
         }
     }
 
     pub(crate) fn encoder(&self) -> Encoder {
         Encoder::new(self.layout, self.server, self.nul, self.repeats)
     }
-}
-
-/// Returns the number in a file name, before its first dot, if there is exactly one.
-pub(crate) fn battle_in_name(source: &str) -> Option<i64> {
-    let name = source.rsplit('/').next()?;
-    let stem = name.split('.').next()?;
-    let mut numbers = stem.split(|letter: char| !letter.is_ascii_digit()).filter(|digits| !digits.is_empty());
-    let number = numbers.next()?;
-    if numbers.next().is_some() { None } else { number.parse().ok() }
 }

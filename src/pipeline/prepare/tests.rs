@@ -1,6 +1,7 @@
 //! Tests of preparing segments.
 
 use crate::database::store::SegmentCounts;
+use crate::event::rules::battle_in_name;
 use crate::event::server::Server;
 use crate::event::text::NulPolicy;
 use crate::input::framing::framer::Span;
@@ -9,7 +10,7 @@ use crate::layout::Layout;
 use crate::layout::rows::DuplicatePolicy;
 use crate::pipeline::prepare::parts::HELD_REJECTS_MAX;
 use crate::pipeline::prepare::prepared::Prepared;
-use crate::pipeline::prepare::preparer::{Battle, Preparer, Reading, battle_in_name};
+use crate::pipeline::prepare::preparer::{Battle, Preparer, Reading};
 use crate::pipeline::rejects::reject::Reject;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -148,6 +149,27 @@ fn an_element_that_is_an_array_is_not_an_array_of_events() {
     let within = rejects(&prepare(&preparer, &format!("[0,1,2,{text}]")));
     assert_eq!((apart.len(), apart[0].index), (1, Some(3)));
     assert_eq!(apart[0].cause, within[3].cause);
+}
+
+/// Each line of a reject file has the battle of its source.
+#[test]
+fn rows_of_rejects_are_recreated_with_their_battle() {
+    let slots = format!(r#","Inventory":[{}{{}}]"#, "{},".repeat(30_000));
+    let record = |id: u64| {
+        let raw = serde_json::Value::from(event(id, &slots)).to_string();
+        format!(r#"{{"source":"battles/{id}.json","reason":"x","raw":{raw}}}"#)
+    };
+    let mut settings = preparer(Layout::Archive);
+    settings.reading.battle = Battle::FromName;
+    let one = prepare(&settings, &record(7));
+    let many = prepare(&settings, &(1..=400).map(record).collect::<Vec<_>>().join("\n"));
+    assert!(!one.batch.rows.is_recoded() && many.batch.rows.is_recoded());
+    for table in 0..Layout::Archive.tables().len() {
+        assert_eq!(many.batch.rows.get(6, table).as_ref(), one.batch.rows.of(0, table), "{table}");
+    }
+    settings.reading.battle = Battle::Id(8);
+    let other = prepare(&settings, &record(7));
+    assert_ne!(other.batch.rows.of(0, 0), one.batch.rows.of(0, 0));
 }
 
 #[test]

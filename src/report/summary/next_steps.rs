@@ -6,14 +6,18 @@ use crate::shell::shell_quoted;
 impl Summary {
     /// The commands to run next, each with its purpose.
     pub(crate) fn next_steps(&self) -> Vec<(&'static str, String)> {
-        let NextCommands { again, unlimited, load, load_piped, verify, delete_damaged, health } = &self.next;
+        let NextCommands { again, unlimited, load, load_rejects, verify, delete_damaged, health } =
+            &self.next;
         let of_input = |from_file, from_pipe| if verify.is_some() { from_file } else { from_pipe };
-        let rejects = self.rejects_file.as_ref().map(|path| shell_quoted(&path.to_string_lossy()));
+        let rejects = self.rejects_file.as_ref().map(|path| {
+            let path = path.to_string_lossy();
+            // Other names that begin with a hyphen look like options.
+            shell_quoted(&if path.starts_with('-') { format!("./{path}") } else { path.into_owned() })
+        });
         let list = rejects.as_ref().map(|file| {
             ("to list the rejects", format!("jq -r '[.source, .line, .field, .reason] | @tsv' {file}"))
         });
-        let reload =
-            |file: &String| ("to load the corrected rejects", format!("jq -r .raw {file} | {load_piped}"));
+        let reload = |file: &String| ("to load the corrected rejects", format!("{load_rejects} {file}"));
         match self.status {
             RunStatus::Complete | RunStatus::Rejects if self.dry_run => {
                 vec![(of_input("to load it", "to load it, with the same input"), load.clone())]

@@ -28,7 +28,7 @@ fn summary(status: RunStatus) -> Summary {
             again: "aegis-kills load dump".to_owned(),
             unlimited: "aegis-kills load --max-rejects 100% dump".to_owned(),
             load: "aegis-kills load dump".to_owned(),
-            load_piped: "aegis-kills load".to_owned(),
+            load_rejects: "aegis-kills load".to_owned(),
             verify: Some("aegis-kills verify dump".to_owned()),
             delete_damaged: None,
             health: "aegis-kills health".to_owned(),
@@ -102,8 +102,11 @@ Loaded all but the rejects: 2,300 of 12,345 events were rejected.
   to list the rejects:
     jq -r '[.source, .line, .field, .reason] | @tsv' 'the rejects.ndjson'
   to load the corrected rejects:
-    jq -r .raw 'the rejects.ndjson' | aegis-kills load"
+    aegis-kills load 'the rejects.ndjson'"
     );
+    let mut option_like = with_rejects(RunStatus::Rejects);
+    option_like.rejects_file = Some("-r.ndjson".into());
+    assert!(option_like.to_string().ends_with("    aegis-kills load ./-r.ndjson"));
 }
 
 #[test]
