@@ -85,7 +85,9 @@ fn a_session_keeps_its_statements() {
     assert!(segments > 40, "{rows:?}");
     for row in rows {
         let (first, least, most): (i64, i64, i64) = (row.get(1), row.get(2), row.get(3));
-        assert!(first >= 2 && least == most && most == first + 3, "{first} {least} {most}");
+        // A session can also have looked for triggers that remove rows, once per run.
+        let later = most - first;
+        assert!(first >= 2 && least == most && (3..=4).contains(&later), "{first} {least} {most}");
     }
 }
 
