@@ -24,6 +24,8 @@ pub enum FaultKind {
     Syntax { reason: &'static str, byte: usize },
     #[error("not UTF-8 at byte {byte} of the line")]
     NotUtf8 { byte: usize },
+    #[error("contains a lone surrogate such as \\ud800, which is not a character and can't be stored")]
+    LoneSurrogate,
     #[error("a value of {bytes} bytes exceeds the limit of {bytes_max}")]
     ValueTooLong { bytes: u64, bytes_max: usize },
     #[error("an array of more than {0} elements")]
@@ -138,6 +140,11 @@ impl Fault {
     /// Whether the whole line is rejected, not only one event.
     pub fn rejects_line(&self) -> bool {
         self.0.rejects_line
+    }
+
+    /// Whether the cause is an escape that JSON's grammar allows, but no text can contain.
+    pub(crate) fn is_lone_surrogate(&self) -> bool {
+        matches!(self.0.kind, FaultKind::LoneSurrogate)
     }
 
     /// The kind of the fault.

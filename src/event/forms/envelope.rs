@@ -2,6 +2,7 @@
 
 use crate::event::json::Cursor;
 use crate::event::text::NulPolicy;
+use serde_json::Value;
 use std::fmt;
 use std::str::FromStr;
 
@@ -34,6 +35,15 @@ impl PathStep {
             PathStep::Member(name) => name == key,
             PathStep::Each => true,
         }
+    }
+
+    /// Returns the beginning of an object with a value at this step.
+    pub(crate) fn opening(&self) -> String {
+        let name: &str = match self {
+            PathStep::Member(name) => name,
+            PathStep::Each => "*",
+        };
+        format!("{{{}:", Value::from(name))
     }
 }
 

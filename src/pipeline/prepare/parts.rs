@@ -290,7 +290,7 @@ impl SegmentParts {
             // Without an event among them, the elements are probably no elements, as in a line of a log.
             Err(MalformedValue { fault, element: Some((index, start)) }) if self.places.len() > stored => {
                 let line = at.first_line + at.line_at(text, start);
-                self.reject_text(base + start..span.range.end, line, Some(index), span.fault(fault));
+                self.reject_text(base + start..span.range.end, line, index, span.fault(fault));
                 None
             }
             Err(MalformedValue { fault, .. }) => {

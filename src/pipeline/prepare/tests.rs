@@ -248,3 +248,20 @@ fn events_before_malformed_json_are_kept() {
         assert_eq!((reject.text.clone(), reject.index), (0..line.len(), None));
     }
 }
+
+/// The same in an envelope. The reject begins at the malformed event, so that it loads after its correction.
+#[test]
+fn events_before_malformed_json_in_an_envelope_are_kept() {
+    let mut settings = preparer(Layout::Archive);
+    settings.reading.events_at = Some(Arc::new("data.events".parse().unwrap()));
+    let [one, two, three] = [1, 2, 3].map(|id| event(id, ""));
+    let broken = two.replace("\"TimeStamp\":", "\"TimeStamp\"");
+    let before = format!("{{\"data\":{{\"events\":[{one},");
+    let text = format!("{before}{broken},{three}]}}}}\n{three}");
+    let prepared = prepare(&settings, &text);
+    assert_eq!(prepared.ids().collect::<Vec<_>>(), [(1, 1), (3, 2)]);
+    let [reject] = &rejects(&prepared)[..] else { panic!("one") };
+    let rest = before.len()..text.find('\n').unwrap();
+    assert_eq!((reject.text.clone(), reject.index, reject.line), (rest, Some(1), 1));
+    assert!(reject.cause.to_string().contains("not JSON: expected a colon"), "{}", reject.cause);
+}
