@@ -28,6 +28,11 @@ pub enum FaultKind {
     LoneSurrogate,
     #[error("a value of {bytes} bytes exceeds the limit of {bytes_max}")]
     ValueTooLong { bytes: u64, bytes_max: usize },
+    #[error(
+        "not JSON: malformed at byte {byte} of the value; correct the input itself, because the reject file has only the \
+         beginning of the remaining {bytes} bytes of the line"
+    )]
+    LongLine { byte: usize, bytes: u64 },
     #[error("an array of more than {0} elements")]
     ArrayTooLong(usize),
     #[error("expected {wanted}, found {found}")]
@@ -92,6 +97,9 @@ impl FaultKind {
         match self {
             Self::Syntax { reason, .. } => format!("not JSON: {reason}"),
             Self::NotUtf8 { .. } => "not UTF-8".to_owned(),
+            Self::LongLine { .. } => {
+                "not JSON: malformed in a line that is too long for the reject file".to_owned()
+            }
             Self::ValueTooLong { bytes_max, .. } => format!("a value exceeds the limit of {bytes_max} bytes"),
             other => other.to_string(),
         }

@@ -7,7 +7,7 @@ use crate::event::json::{Cursor, Parsed};
 use crate::event::kill_event::Event;
 use crate::event::line::walk::{MalformedPlace, Walk};
 use crate::event::parse;
-use crate::event::rules::{Enclosing, ReadRules};
+use crate::event::rules::{Enclosing, ReadRules, ValueContext};
 use crate::event::text::NulPolicy;
 
 pub(crate) mod walk;
@@ -80,13 +80,14 @@ impl<'a, 'r> LineReader<'a, 'r> {
         event: &mut Event<'a>,
         mut each: impl FnMut(Line<'_, '_>),
     ) -> Result<(), Fault> {
-        self.read_value(line, 0, None, event, &mut each).map_err(|malformed| malformed.fault)?;
+        let read = self.read_value(line, 0, ValueContext::default(), event, &mut each);
+        read.map_err(|malformed| malformed.fault)?;
         self.cursor.expect_end()
     }
 
     /// Reads the value at byte `start` of a text, after white space, and passes each event to `each`. Returns the end
-    /// of the value. `index` is the position of the value in an array outside of the text; such a value can't be an array
-    /// of events. The text after the value is not checked, except that a number, a word or a string must end there.
+    /// of the value. `context` is its place outside of the text; an element of an array there can't be an array of events.
+    /// The text after the value is not checked, except that a number, a word or a string must end there.
     ///
     /// A byte order mark at the start of the text is ignored. `event` is reused for all events.
     ///
@@ -98,7 +99,7 @@ impl<'a, 'r> LineReader<'a, 'r> {
         &mut self,
         text: &'a str,
         start: usize,
-        index: Option<usize>,
+        context: ValueContext,
         event: &mut Event<'a>,
         mut each: impl FnMut(Line<'_, '_>),
     ) -> Result<usize, MalformedValue> {
@@ -120,19 +121,21 @@ impl<'a, 'r> LineReader<'a, 'r> {
             number += 1;
         };
         let malformed = MalformedPlace::default();
+        let ValueContext { index, server, steps: done, is_element } = context;
         let mut read = |cursor: &mut Cursor<'a>, index| {
-            let context = Enclosing { index, server: None };
-            match rules.events_at {
-                Some(path) => {
+            let context = Enclosing { index, server };
+            let steps = rules.events_at.and_then(|path| path.steps().get(done.unwrap_or(0)..));
+            match (rules.events_at, steps.unwrap_or_default()) {
+                (Some(path), steps) if !(is_element && steps.is_empty()) => {
                     let walk = Walk { rules, path, malformed: &malformed };
-                    walk.read(cursor, event, path.steps(), context, &mut each)
+                    walk.read(cursor, event, steps, context, &mut each)
                 }
-                None => read_event(cursor, event, rules, context, &mut each),
+                _ => read_event(cursor, event, rules, context, &mut each),
             }
         };
         let read = match first {
             None => Ok(()),
-            Some(b'[') if index.is_none() => {
+            Some(b'[') if index.is_none() && done.is_none() => {
                 malformed.elements(cursor, |cursor, index| read(cursor, Some(index)))
             }
             Some(_) => read(cursor, index),
@@ -272,10 +275,15 @@ fn read_top<'a>(
 }
 
 /// Returns the text of event `number` of a value, if that event was decoded from a string.
-pub(crate) fn decoded_text(value: &str, number: usize, rules: ReadRules<'_>) -> Option<String> {
+pub(crate) fn decoded_text(
+    value: &str,
+    number: usize,
+    rules: ReadRules<'_>,
+    context: ValueContext,
+) -> Option<String> {
     let mut text = None;
     // Malformed JSON may follow the event.
-    let _ = LineReader::with_rules(rules).read(value, &mut Event::default(), |line| {
+    let _ = LineReader::with_rules(rules).read_value(value, 0, context, &mut Event::default(), |line| {
         if line.decoded == Some(number) {
             text = Some(line.text.to_owned());
         }

@@ -9,7 +9,7 @@ use crate::event::json::{Cursor, CursorPlace, Parsed};
 use crate::event::kill_event::Event;
 use crate::event::line::{Each, advice, line, read_decoded, read_event, read_top};
 use crate::event::parse;
-use crate::event::rules::{Enclosing, ReadRules};
+use crate::event::rules::{Enclosing, ReadRules, SERVER_KEYS};
 use crate::event::server::Server;
 use std::cell::Cell;
 
@@ -92,7 +92,7 @@ impl Members {
                 bound_elements(self.found.len())?;
                 self.found.push(cursor.place());
             }
-            if matches!(&*name, "server" | "region" | "source_region") {
+            if SERVER_KEYS.contains(&&*name) {
                 self.server = self.server.or(parse::named_server(cursor)?);
             } else {
                 self.is_event |= name == "EventId";

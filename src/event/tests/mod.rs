@@ -7,7 +7,7 @@ use crate::event::first_server::first_named_server;
 use crate::event::forms::envelope::EventsAt;
 use crate::event::kill_event::{Event, Player};
 use crate::event::line::{Line, LineReader, decoded_text};
-use crate::event::rules::ReadRules;
+use crate::event::rules::{ReadRules, ValueContext};
 use crate::event::text::NulPolicy;
 use serde_json::{Value, json};
 
@@ -182,7 +182,7 @@ fn byte_order_marks_separate_values() {
             assert!(line.event.is_ok());
             starts.push(line.byte_offset);
         };
-        at = reader.read_value(&text, at, None, &mut event, found).unwrap();
+        at = reader.read_value(&text, at, ValueContext::default(), &mut event, found).unwrap();
     }
     let expected: Vec<usize> = text.match_indices(&one).map(|(start, _)| start).collect();
     assert_eq!(starts, expected);

@@ -178,7 +178,8 @@ fn read_malformed(path: &str, text: &str) -> (Vec<Option<i64>>, Option<String>) 
     let rules = ReadRules { events_at: Some(&path), ..ReadRules::default() };
     let mut battles = Vec::new();
     let found = |line: Line<'_, '_>| battles.push(line.event.ok().and_then(|event| event.battle_id));
-    let read = LineReader::with_rules(rules).read_value(text, 0, None, &mut Event::default(), found);
+    let context = ValueContext::default();
+    let read = LineReader::with_rules(rules).read_value(text, 0, context, &mut Event::default(), found);
     let start = read.expect_err(text).element.map(|(_, start)| text[start..].trim_start().to_owned());
     (battles, start)
 }
@@ -349,5 +350,8 @@ fn lines_of_a_reject_file() {
         let events = read_by(ReadRules::default(), &record(&rest, ""));
         assert_eq!(events, ["1 0"; 2][..rest.matches("EventId").count()], "{rest}");
     }
-    assert_eq!(decoded_text(&record(&event, ""), 0, ReadRules::default()), Some(event));
+    assert_eq!(
+        decoded_text(&record(&event, ""), 0, ReadRules::default(), ValueContext::default()),
+        Some(event)
+    );
 }

@@ -101,7 +101,13 @@ fn rows_are_recreated_in_any_layout() {
                 let spans = values.iter().enumerate().map(|(index, value)| {
                     let start = at;
                     at += value.len() + joint.len();
-                    Span { start, end: start + value.len(), line: index as u64, index: Some(index as u64) }
+                    Span {
+                        start,
+                        end: start + value.len(),
+                        line: index as u64,
+                        index: Some(index as u64),
+                        ..Span::default()
+                    }
                 });
                 spans.collect()
             });
@@ -128,7 +134,7 @@ fn an_event_in_a_value_of_several_lines_has_its_own_line() {
     let text = format!("{{\n\"data\": [\n0,\n{},\n1]}} {{\n\"data\":\n2}} x", event(1, ""));
     let mut one = segment(text.clone().into());
     one.first_line = 5;
-    one.spans = Some(vec![Span { start: 0, end: text.len(), line: 0, index: None }]);
+    one.spans = Some(vec![Span { start: 0, end: text.len(), line: 0, index: None, ..Span::default() }]);
     let hash = settings.hash(&one);
     let prepared = settings.prepare(one, hash);
     assert_eq!(prepared.ids().collect::<Vec<_>>(), [(1, 8)]);
@@ -141,7 +147,7 @@ fn an_event_in_a_value_of_several_lines_has_its_own_line() {
 fn an_element_that_is_an_array_is_not_an_array_of_events() {
     let text = format!("[{}]", event(1, ""));
     let mut one = segment(text.clone().into());
-    one.spans = Some(vec![Span { start: 0, end: text.len(), line: 0, index: Some(3) }]);
+    one.spans = Some(vec![Span { start: 0, end: text.len(), line: 0, index: Some(3), ..Span::default() }]);
     let preparer = preparer(Layout::Archive);
     let hash = preparer.hash(&one);
     let apart = rejects(&preparer.prepare(one, hash));
