@@ -4,6 +4,7 @@ use crate::database::store::SegmentCounts;
 use crate::event::server::Server;
 use crate::event::text::NulPolicy;
 use crate::input::framing::framer::Span;
+use crate::input::framing::path::Surroundings;
 use crate::input::segment::Segment;
 use crate::layout::Layout;
 use crate::layout::rows::DuplicatePolicy;
@@ -270,4 +271,60 @@ fn events_before_malformed_json_in_an_envelope_are_kept() {
     let rest = before.len()..text.find('\n').unwrap();
     assert_eq!((reject.text.clone(), reject.index, reject.line), (rest, Some(1), 1));
     assert!(reject.cause.to_string().contains("not JSON: expected a colon"), "{}", reject.cause);
+}
+
+/// Values that the framer took out of an envelope: the rest of the path leads to their events, and the envelope names the
+/// server.
+#[test]
+fn values_of_a_divided_envelope() {
+    let mut settings = preparer(Layout::Archive);
+    settings.reading.events_at = Some(Arc::new("data.rows.raw".parse().unwrap()));
+    let row = |id: u64| format!(r#"{{"raw":{}}}"#, serde_json::to_string(&event(id, "")).unwrap());
+    let (one, two) = (row(1), row(2));
+    let cut = |note: &str, steps| {
+        let mut cut = segment(format!("{one},{two}").into());
+        let span = |start, end, index| {
+            let note = Some(note.to_owned());
+            let surroundings = Some(Arc::new(Surroundings { steps, is_element: true, note }));
+            Span { start, end, index: Some(index), surroundings, ..Span::default() }
+        };
+        cut.spans = Some(vec![span(0, one.len(), 7), span(one.len() + 1, one.len() + 1 + two.len(), 8)]);
+        cut
+    };
+    let key = |segment: &Segment| settings.hash(segment).0;
+    let (of_europe, of_asia, of_less) = (cut("eu", 2), cut("sgp", 2), cut("eu", 1));
+    let mut plain = cut("eu", 2);
+    plain.spans = None;
+    let keys = [key(&of_europe), key(&of_asia), key(&of_less), key(&plain)];
+    for (number, one) in keys.iter().enumerate() {
+        assert!(!keys[..number].contains(one), "{number}: the same bytes are other events");
+    }
+    let hash = settings.hash(&of_europe);
+    let mut prepared = settings.prepare(of_europe, hash);
+    assert_eq!(prepared.ids().collect::<Vec<_>>(), [(1, 1), (2, 1)]);
+    prepared.reject(1, "refused".to_owned(), None);
+    let [found] = &rejects(&prepared)[..] else { panic!("one") };
+    assert_eq!((found.raw.as_deref(), found.index), (Some(event(2, "").as_str()), Some(8)));
+    let hash = settings.hash(&of_asia);
+    let found = rejects(&settings.prepare(of_asia, hash));
+    let causes: Vec<_> = found.iter().map(|reject| reject.cause.to_string()).collect();
+    assert_eq!(causes, ["server: the event is from asia, but this load is for europe"; 2]);
+}
+
+#[test]
+fn a_long_malformed_line_names_the_byte() {
+    let mut long = segment(b"{\"a\":[}".to_vec());
+    long.oversized = Some(20 << 20);
+    long.spans = Some(vec![Span { end: 7, index: Some(3), fault: Some(6), ..Span::default() }]);
+    let preparer = preparer(Layout::Archive);
+    let hash = preparer.hash(&long);
+    let found = rejects(&preparer.prepare(long, hash));
+    let [reject] = &found[..] else { panic!("one") };
+    assert_eq!((reject.index, reject.truncated), (Some(3), true));
+    let reason = reject.cause.reason();
+    assert!(
+        reason.starts_with("not JSON: malformed at byte 6 of the value; correct the input itself"),
+        "{reason}"
+    );
+    assert!(reason.ends_with("the remaining 20971520 bytes of the line"), "{reason}");
 }
