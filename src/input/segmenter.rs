@@ -42,6 +42,8 @@ pub struct Segmenter {
     waiting_since: Option<Instant>,
     /// Whether the source has ended and its remainder is being returned.
     is_ending: bool,
+    /// Whether a source that ends within a value has waited for a stop request.
+    has_waited: bool,
     /// The error of a source, returned after its last segment.
     failure: Option<InputError>,
     is_reader_lost: bool,
@@ -84,6 +86,7 @@ impl Segmenter {
             piece: None,
             waiting_since: None,
             is_ending: false,
+            has_waited: false,
             failure: None,
             is_reader_lost: false,
             state: SegmenterState::Running,
@@ -220,7 +223,7 @@ impl Segmenter {
             self.failure = Some(InputError::Unclosed { input, kind, line });
         }
         self.cutter.discard();
-        self.is_ending = false;
+        (self.is_ending, self.has_waited) = (false, false);
         self.waiting_since = None;
         if self.is_reader_lost {
             self.state = SegmenterState::Ended;
@@ -230,11 +233,15 @@ impl Segmenter {
 
     /// Returns whether the source ends within a value because of a stop request. Waits for a moment, because a pipe may end
     /// before the signal that ended it is noticed.
-    fn was_stopped(&self, text_end: TextEnd) -> bool {
+    fn was_stopped(&mut self, text_end: TextEnd) -> bool {
         const MOMENT: Duration = Duration::from_millis(100);
         match (self.state, text_end) {
             (_, TextEnd::Between) => false,
-            (SegmenterState::Running, _) => self.stop.recv_timeout(MOMENT) != Err(RecvTimeoutError::Timeout),
+            // Once for all segments of the remaining text.
+            (SegmenterState::Running, _) => {
+                !std::mem::replace(&mut self.has_waited, true)
+                    && self.stop.recv_timeout(MOMENT) != Err(RecvTimeoutError::Timeout)
+            }
             _ => true,
         }
     }
