@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 use memchr::{memchr_iter, memrchr};
 
-use crate::input::framing::framer::envelope::{Aside, EnvelopeLevel};
+use crate::input::framing::framer::envelope::{Aside, EnvelopeLevel, EnvelopeSoFar};
 use crate::input::framing::framer::recovery::Skipping;
 use crate::input::framing::framer::separators::{ends_in_mark, is_space, skip_separators};
 use crate::input::framing::path::{EventPath, Surroundings};
@@ -120,10 +120,7 @@ pub(crate) struct Framer {
     levels: Vec<EnvelopeLevel>,
     /// The member of an envelope that is being passed over.
     aside: Option<Aside>,
-    /// Whether there was a line feed since the start of the envelope.
-    is_spread: bool,
-    /// Whether the envelope had a whole value on the path.
-    has_values: bool,
+    envelope: EnvelopeSoFar,
     /// Bytes that were scanned without a result.
     wasted: u64,
     framed: u64,
@@ -159,8 +156,7 @@ impl Framer {
             path,
             levels: Vec::new(),
             aside: None,
-            is_spread: false,
-            has_values: false,
+            envelope: EnvelopeSoFar::default(),
             wasted: 0,
             framed: 0,
             unspanned: 0,
@@ -298,7 +294,7 @@ impl Framer {
     fn move_to(&mut self, text: &[u8], at: usize) {
         let feeds = memchr_iter(b'\n', &text[self.start..at]).count() as u64;
         self.lines += feeds;
-        self.is_spread |= feeds > 0;
+        self.envelope.is_spread |= feeds > 0;
         self.framed += (at - self.start) as u64;
         self.unspanned += at - self.start;
         self.start = at;
@@ -327,7 +323,7 @@ impl Framer {
         (self.scan, self.fault) = (None, None);
         self.joint = Joint { needs_comma: true, comma: false, line_feed: false };
         let (index, surroundings) = (self.index(), self.surroundings());
-        self.has_values |= surroundings.is_some();
+        self.envelope.has_values |= surroundings.is_some();
         let span = Span { start, end, line: self.lines, index, surroundings, fault: None };
         self.array = self.array.map(|index| index + 1);
         self.move_to(text, next);

@@ -158,7 +158,7 @@ impl SegmentParts {
     }
 
     pub(crate) fn reject_oversized(&mut self, segment: &Segment, bytes: u64) {
-        let span = segment.spans.as_ref().and_then(|spans| spans.first());
+        let span = segment.spans.as_deref().and_then(<[_]>::first);
         let kind = match span.and_then(|span| span.fault) {
             Some(byte) => FaultKind::LongLine { byte, bytes },
             None => FaultKind::ValueTooLong { bytes, bytes_max: LINE_MAX_BYTES },

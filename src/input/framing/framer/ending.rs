@@ -34,7 +34,7 @@ impl Framer {
         }
         // A word after a bracket is more probably a log than an array.
         let is_array = matches!(first, None | Some(b'{' | b'['));
-        let is_envelope = framer.has_values || framer.levels.iter().any(EnvelopeLevel::is_array);
+        let is_envelope = framer.envelope.has_values || framer.levels.iter().any(EnvelopeLevel::is_in_array);
         let is_sound = framer.is_open() && framer.fault.is_none();
         let is_interrupted = framer.scan.is_some() && framer.other_value(text).is_some();
         let is_unclosed = if framer.levels.is_empty() { is_array } else { is_envelope };
@@ -44,7 +44,7 @@ impl Framer {
     /// Returns the kind of the outermost value that is not closed, for messages.
     pub(crate) fn open_kind(&self) -> &'static str {
         match self.levels.first() {
-            Some(level) if level.is_outermost() && !level.is_array() => "object",
+            Some(level) if !level.is_in_array() => "object",
             _ => "array",
         }
     }

@@ -24,14 +24,19 @@ pub(crate) struct EnvelopeLevel {
 }
 
 impl EnvelopeLevel {
-    pub(crate) fn is_array(&self) -> bool {
-        self.inside.is_element
+    /// Returns whether it is an array or an element of one.
+    pub(crate) fn is_in_array(&self) -> bool {
+        self.inside.is_element || self.index.is_some()
     }
+}
 
-    /// Returns whether no array encloses it directly.
-    pub(crate) fn is_outermost(&self) -> bool {
-        self.index.is_none()
-    }
+/// The part of an envelope that was framed.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct EnvelopeSoFar {
+    /// Whether it has a line feed.
+    pub(crate) is_spread: bool,
+    /// Whether it has a whole value on the path.
+    pub(crate) has_values: bool,
 }
 
 /// The state of passing over a member beside the path.
@@ -88,7 +93,7 @@ impl Framer {
             note: outer.and_then(|outer| outer.note.clone()),
         };
         if self.levels.is_empty() {
-            (self.is_spread, self.has_values) = (false, false);
+            self.envelope = EnvelopeSoFar::default();
             self.array_faulty &= self.array.is_some();
         }
         self.levels.push(EnvelopeLevel { inside: Arc::new(inside), index: self.array.take() });

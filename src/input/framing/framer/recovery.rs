@@ -31,7 +31,7 @@ impl Framer {
             None => return Framed::More,
         };
         // The rest of a line that holds the whole envelope so far includes its end.
-        let ends_envelope = fault <= end && !self.is_spread;
+        let ends_envelope = fault <= end && !self.envelope.is_spread;
         let (end, next) = if fault > end {
             match self.deeper_lines(text, end, ahead) {
                 Some(found) => found,
@@ -100,7 +100,7 @@ impl Framer {
         };
         self.skipping = Some(match (fault, scan) {
             (None, Some(scan)) => {
-                self.is_spread |= memchr(b'\n', &text[self.start..]).is_some();
+                self.envelope.is_spread |= memchr(b'\n', &text[self.start..]).is_some();
                 Skipping::Value(scan)
             }
             _ => Skipping::Line,
@@ -129,7 +129,7 @@ impl Framer {
                     fault
                 }
             };
-            self.is_spread |= memchr(b'\n', &text[..from]).is_some();
+            self.envelope.is_spread |= memchr(b'\n', &text[..from]).is_some();
             if scanned == Scanned::Open {
                 return None;
             }
@@ -137,7 +137,7 @@ impl Framer {
         if matches!(self.skipping, Some(Skipping::Tail)) {
             return match text.get(from) {
                 Some(b'\n') => {
-                    self.is_spread = true;
+                    self.envelope.is_spread = true;
                     Some(self.end_skip_with_line(from))
                 }
                 None if !is_last => None,
@@ -148,7 +148,7 @@ impl Framer {
         match memchr(b'\n', &text[from..]) {
             Some(found) => {
                 let end = self.end_skip_with_line(from + found);
-                if !self.is_spread {
+                if !self.envelope.is_spread {
                     self.leave_envelope();
                 }
                 Some(end)
