@@ -211,6 +211,10 @@ fn line<'e, 'a>(
 fn advice(text: &str, events_at: Option<&EventsAt>, left: usize) -> String {
     let Some(found) = guess_path(text) else { return String::new() };
     let path = events_at.map_or(found.clone(), |walked| walked.extended(left, &found));
+    path_advice(&path)
+}
+
+pub(crate) fn path_advice(path: &str) -> String {
     format!("an event seems to be at '{path}': add --events-at '{path}'")
 }
 

@@ -65,6 +65,8 @@ fn envelopes_of_any_size_are_loaded() {
         again.summary().check(&[("already_loaded", expected.events), ("inserted", 0)]);
         assert_eq!(again.summary().count("segments_skipped"), run.summary().count("segments"), "{name}");
         if name == "board.json" {
+            let lost = work.program(&["load", "--dry-run", "--server", "americas", name]).expect(3);
+            assert!(lost.stdout.contains("--events-at '*.data'"), "{}", lost.stdout);
             let verify = work.program(&["verify", "--server", "americas"]).args(args).arg(name);
             verify.env("DATABASE_URL", &database.url()).expect(0);
         }

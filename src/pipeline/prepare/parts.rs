@@ -1,8 +1,9 @@
 //! Reads the values of a segment into rows, rejects and event places.
 
 use crate::event::fault::{Fault, FaultKind};
+use crate::event::forms::envelope::guess_path_of_beginning;
 use crate::event::kill_event::Event;
-use crate::event::line::{Line, LineReader, MalformedValue, decoded_text};
+use crate::event::line::{Line, LineReader, MalformedValue, decoded_text, path_advice};
 use crate::event::rules::{ReadRules, ValueContext};
 use crate::event::server::Server;
 use crate::input::buffers::LARGE_CAPACITY;
@@ -157,12 +158,17 @@ impl SegmentParts {
         }
     }
 
-    pub(crate) fn reject_oversized(&mut self, segment: &Segment, bytes: u64) {
+    pub(crate) fn reject_oversized(&mut self, preparer: &Preparer, segment: &Segment, bytes: u64) {
         let span = segment.spans.as_deref().and_then(<[_]>::first);
         let kind = match span.and_then(|span| span.fault) {
             Some(byte) => FaultKind::LongLine { byte, bytes },
             None => FaultKind::ValueTooLong { bytes, bytes_max: LINE_MAX_BYTES },
         };
+        let is_envelope =
+            preparer.reading.events_at.is_none() && matches!(kind, FaultKind::ValueTooLong { .. });
+        let path =
+            is_envelope.then(|| guess_path_of_beginning(&String::from_utf8_lossy(&segment.bytes))).flatten();
+        let advice = path.map(|path| path_advice(&path)).unwrap_or_default();
         self.events = 1;
         self.rejects.count = 1;
         self.rejects.held.push(Reject {
@@ -170,7 +176,7 @@ impl SegmentParts {
             index: span.and_then(|span| context_of(span).index),
             text: 0..segment.bytes.len(),
             raw: None,
-            cause: RejectCause::Fault(kind.into()),
+            cause: RejectCause::Fault(Fault::from(kind).and(advice)),
             truncated: true,
         });
     }

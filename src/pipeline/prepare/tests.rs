@@ -312,6 +312,21 @@ fn values_of_a_divided_envelope() {
 }
 
 #[test]
+fn a_long_envelope_names_its_path() {
+    let mut long = segment(b"{\"1058\":{\"posted\":true,\"data\":{\"EventId\":1058,\"Killer\":{".to_vec());
+    long.oversized = Some(20 << 20);
+    let mut settings = preparer(Layout::Archive);
+    let advice = "; an event seems to be at '*.data': add --events-at '*.data'";
+    for expected in [advice, ""] {
+        let hash = settings.hash(&long);
+        let found = rejects(&settings.prepare(long.clone(), hash));
+        let reason = format!("a value of 20971520 bytes exceeds the limit of 16777216{expected}");
+        assert_eq!(found[0].cause.to_string(), reason);
+        settings.reading.events_at = Some(Arc::new("*.data".parse().unwrap()));
+    }
+}
+
+#[test]
 fn a_long_malformed_line_names_the_byte() {
     let mut long = segment(b"{\"a\":[}".to_vec());
     long.oversized = Some(20 << 20);
