@@ -85,7 +85,7 @@ fn rejects_of_large_envelopes_have_places() {
     let replace = |text: &mut Vec<u8>, from: usize, old: &str, new: &str| {
         assert_eq!(old.len(), new.len());
         let at = from + memchr::memmem::find(&text[from..], old.as_bytes()).expect("a key");
-        text.splice(at..at + old.len(), new.bytes());
+        drop(text.splice(at..at + old.len(), new.bytes()));
     };
     replace(&mut text, nameless, "\"TimeStamp\":\"2", "\"TimeStamp\":\"x");
     // Malformed for the parser only.
@@ -148,7 +148,7 @@ fn malformed_json_in_a_long_line_is_named() {
     events.insert(5, &broken);
     let (array, more) = (events.join(&b','), lines(&dump).join(&b','));
     for (args, open, close) in
-        [(&[][..], "[", "]"), (&["--events-at", "data.events"][..], "{\"data\":{\"events\":[", "]}}")]
+        [(&[] as &[&str], "[", "]"), (&["--events-at", "data.events"][..], "{\"data\":{\"events\":[", "]}}")]
     {
         let (work, database) = (Workplace::new(), Cluster::shared().database("long_line"));
         let text = [open.as_bytes(), &array, b",", &more, close.as_bytes(), b"\n"].concat();
