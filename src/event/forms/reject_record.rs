@@ -60,7 +60,8 @@ fn completed(raw: String, path: &[PathStep]) -> String {
     }
     let rest = raw.trim().trim_end_matches(',');
     let texts = [rest.to_owned(), format!("[{rest}"), format!("[{rest}]"), format!("[[{rest}")];
-    texts.into_iter().chain(enveloped(rest, path)).find(|text| is_json(text)).unwrap_or(raw)
+    let found = texts.into_iter().chain(enveloped(rest, path)).find(|text| is_json(text));
+    found.unwrap_or(raw)
 }
 
 /// Encloses the rest of an envelope in the beginning of one. It can begin at any depth, and lack the end.
