@@ -164,7 +164,7 @@ pub(crate) fn guess_path_of_beginning(text: &str) -> Option<String> {
         match letter {
             b'"' => {
                 let mut end = 0;
-                while after.as_bytes().get(end)? != &b'"' {
+                while *after.as_bytes().get(end)? != b'"' {
                     end += if after.as_bytes()[end] == b'\\' { 2 } else { 1 };
                 }
                 rest = after.get(end + 1..)?;
