@@ -22,6 +22,8 @@ mod input {
     mod forms;
     // Values on one line or many, pretty-printed, in arrays of any size.
     mod json_layouts;
+    // Envelopes that exceed the limit of a value.
+    mod large_envelopes;
     // Hundreds of files of every kind.
     mod many_sources;
     // The skipping of files that were loaded completely.

@@ -45,6 +45,8 @@ fn check_long(pieces: &str) {
     let is_blank = text.bytes().all(|byte| b" \t\r\n".contains(&byte));
     let is_json = serde_json::from_str::<Value>(text).is_ok();
     match LineReader::new(NulPolicy::Reject).read(&line, &mut Event::default(), |_| ()) {
+        // A lone surrogate rejects only the event that contains it.
+        Ok(()) if text.to_ascii_lowercase().contains("\\ud") => {}
         Ok(()) => assert!(is_json || is_blank, "accepted, but it is not JSON"),
         Err(fault) if fault.reason().starts_with("an array of more than") => {}
         Err(fault) => assert!(!is_json, "rejected, but it is JSON: {fault}"),

@@ -24,8 +24,15 @@ pub enum FaultKind {
     Syntax { reason: &'static str, byte: usize },
     #[error("not UTF-8 at byte {byte} of the line")]
     NotUtf8 { byte: usize },
+    #[error("contains a lone surrogate such as \\ud800, which is not a character and can't be stored")]
+    LoneSurrogate,
     #[error("a value of {bytes} bytes exceeds the limit of {bytes_max}")]
     ValueTooLong { bytes: u64, bytes_max: usize },
+    #[error(
+        "not JSON: malformed at byte {byte} of the value; correct the input itself, because the reject file has only the \
+         beginning of the remaining {bytes} bytes of the line"
+    )]
+    LongLine { byte: usize, bytes: u64 },
     #[error("an array of more than {0} elements")]
     ArrayTooLong(usize),
     #[error("expected {wanted}, found {found}")]
@@ -90,6 +97,9 @@ impl FaultKind {
         match self {
             Self::Syntax { reason, .. } => format!("not JSON: {reason}"),
             Self::NotUtf8 { .. } => "not UTF-8".to_owned(),
+            Self::LongLine { .. } => {
+                "not JSON: malformed in a line that is too long for the reject file".to_owned()
+            }
             Self::ValueTooLong { bytes_max, .. } => format!("a value exceeds the limit of {bytes_max} bytes"),
             other => other.to_string(),
         }
@@ -138,6 +148,11 @@ impl Fault {
     /// Whether the whole line is rejected, not only one event.
     pub fn rejects_line(&self) -> bool {
         self.0.rejects_line
+    }
+
+    /// Whether the cause is an escape that JSON's grammar allows, but no text can contain.
+    pub(crate) fn is_lone_surrogate(&self) -> bool {
+        matches!(self.0.kind, FaultKind::LoneSurrogate)
     }
 
     /// The kind of the fault.

@@ -26,7 +26,7 @@ pub(crate) fn first_named_server(
         rest = &rest[at..];
         let mut cursor = Cursor::new(NulPolicy::Strip);
         cursor.start_at(rest, 0);
-        let skipped = cursor.skip();
+        let skipped = cursor.skip_leniently();
         if skipped.is_err() && !is_whole && cursor.is_at_end() {
             // The value may continue after the text read so far.
             return None;

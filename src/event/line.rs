@@ -1,16 +1,16 @@
 //! Reads the values of a dump: one event, an array of events, an envelope of either, or nothing.
 
-use crate::event::fault::{Fault, FaultKind};
+use crate::event::fault::Fault;
 use crate::event::forms::envelope::{EventsAt, PathStep, guess_path};
 use crate::event::forms::reject_record::{self, RejectLine};
 use crate::event::json::{Cursor, Parsed};
 use crate::event::kill_event::Event;
+use crate::event::line::walk::{MalformedPlace, Walk};
 use crate::event::parse;
-use crate::event::rules::{Enclosing, ReadRules};
+use crate::event::rules::{Enclosing, ReadRules, ValueContext};
 use crate::event::text::NulPolicy;
 
-/// Maximum length of an array of events, which bounds memory use. The API's pages have at most 51.
-const ELEMENTS_MAX: usize = 32_768;
+pub(crate) mod walk;
 
 /// One event of a value, as passed to the callback of [`LineReader::read`].
 #[derive(Debug)]
@@ -42,8 +42,9 @@ pub struct LineReader<'a, 'r> {
 #[derive(Debug)]
 pub(crate) struct MalformedValue {
     pub(crate) fault: Fault,
-    /// In an array: the index of the malformed element, and its start in the text. The elements before it were passed on.
-    pub(crate) element: Option<(usize, usize)>,
+    /// In an array or an envelope: the index of the malformed element, if it is one, and its start in the text. The events
+    /// before it were passed on.
+    pub(crate) element: Option<(Option<usize>, usize)>,
 }
 
 impl From<Fault> for MalformedValue {
@@ -79,25 +80,26 @@ impl<'a, 'r> LineReader<'a, 'r> {
         event: &mut Event<'a>,
         mut each: impl FnMut(Line<'_, '_>),
     ) -> Result<(), Fault> {
-        self.read_value(line, 0, None, event, &mut each).map_err(|malformed| malformed.fault)?;
+        let read = self.read_value(line, 0, ValueContext::default(), event, &mut each);
+        read.map_err(|malformed| malformed.fault)?;
         self.cursor.expect_end()
     }
 
     /// Reads the value at byte `start` of a text, after white space, and passes each event to `each`. Returns the end
-    /// of the value. `index` is the position of the value in an array outside of the text; such a value can't be an array
-    /// of events. The text after the value is not checked, except that a number, a word or a string must end there.
+    /// of the value. `context` is its place outside of the text; an element of an array there can't be an array of events.
+    /// The text after the value is not checked, except that a number, a word or a string must end there.
     ///
     /// A byte order mark at the start of the text is ignored. `event` is reused for all events.
     ///
     /// # Errors
     ///
     /// The value is not JSON, or an array is too long. The caller must then discard the events of this value. It may keep
-    /// those before the malformed element of an array.
+    /// those before a malformed element.
     pub(crate) fn read_value(
         &mut self,
         text: &'a str,
         start: usize,
-        index: Option<usize>,
+        context: ValueContext,
         event: &mut Event<'a>,
         mut each: impl FnMut(Line<'_, '_>),
     ) -> Result<usize, MalformedValue> {
@@ -118,33 +120,30 @@ impl<'a, 'r> LineReader<'a, 'r> {
             });
             number += 1;
         };
+        let malformed = MalformedPlace::default();
+        let ValueContext { index, server, steps: done, is_element } = context;
         let mut read = |cursor: &mut Cursor<'a>, index| {
-            let context = Enclosing { index, server: None };
-            match rules.events_at {
-                Some(path) => Walk { rules, path }.read(cursor, event, path.steps(), context, &mut each),
-                None => read_event(cursor, event, rules, context, &mut each),
+            let context = Enclosing { index, server };
+            let steps = rules.events_at.and_then(|path| path.steps().get(done.unwrap_or(0)..));
+            match (rules.events_at, steps.unwrap_or_default()) {
+                (Some(path), steps) if !(is_element && steps.is_empty()) => {
+                    let walk = Walk { rules, path, malformed: &malformed };
+                    walk.read(cursor, event, steps, context, &mut each)
+                }
+                _ => read_event(cursor, event, rules, context, &mut each),
             }
         };
-        match first {
-            None => {}
-            Some(b'[') if index.is_none() => {
-                let mut element = (0, cursor.at());
-                let array = cursor.array(|cursor, index| {
-                    cursor.peek();
-                    element = (index, cursor.at());
-                    bound_elements(index)?;
-                    read(cursor, Some(index))?;
-                    cursor.peek();
-                    element = (index + 1, cursor.at());
-                    Ok(())
-                });
-                array.map_err(|fault| {
-                    let (index, start) = element;
-                    MalformedValue { fault, element: Some((index, mark + start)) }
-                })?;
+        let read = match first {
+            None => Ok(()),
+            Some(b'[') if index.is_none() && done.is_none() => {
+                malformed.elements(cursor, |cursor, index| read(cursor, Some(index)))
             }
-            Some(_) => read(cursor, index)?,
-        }
+            Some(_) => read(cursor, index),
+        };
+        read.map_err(|fault| {
+            let element = malformed.get().map(|(index, start)| (index, mark + start));
+            MalformedValue { fault, element }
+        })?;
         if first.is_some_and(|first| !b"{[".contains(&first)) {
             cursor.expect_space()?;
         }
@@ -157,17 +156,10 @@ impl<'a, 'r> LineReader<'a, 'r> {
 fn value_len_at(text: &str, start: usize) -> usize {
     let mut cursor = Cursor::new(NulPolicy::Replace);
     cursor.start_at(text, start);
-    match cursor.skip() {
+    match cursor.skip_leniently() {
         Ok(()) => cursor.at() - start,
         Err(_) => text.len() - start,
     }
-}
-
-fn bound_elements(index: usize) -> Parsed<()> {
-    if index == ELEMENTS_MAX {
-        return Err(FaultKind::ArrayTooLong(ELEMENTS_MAX).into());
-    }
-    Ok(())
 }
 
 /// Reads an event. Invalid JSON is an error; JSON that is not a valid event is passed on as a rejected event.
@@ -186,11 +178,13 @@ fn read_event<'a>(
         if fault.rejects_line() {
             return Err(fault.clone());
         }
-        // The fault occurred inside the value. The text after it must be JSON, too.
+        // The fault occurred inside the value. The text after it must be JSON, too. A lone surrogate rejects only this value,
+        // whose end is known.
         cursor.return_to(place);
-        cursor.skip()?;
+        cursor.skip_leniently()?;
         let text = cursor.text_since(start);
-        if let Some(record) = reject_record::read(text) {
+        let path = rules.events_at.map(EventsAt::steps).unwrap_or_default();
+        if let Some(record) = reject_record::read(text, path) {
             read_rejected(text, start, record, rules, context, each);
             return Ok(());
         }
@@ -217,6 +211,10 @@ fn line<'e, 'a>(
 fn advice(text: &str, events_at: Option<&EventsAt>, left: usize) -> String {
     let Some(found) = guess_path(text) else { return String::new() };
     let path = events_at.map_or(found.clone(), |walked| walked.extended(left, &found));
+    path_advice(&path)
+}
+
+pub(crate) fn path_advice(path: &str) -> String {
     format!("an event seems to be at '{path}': add --events-at '{path}'")
 }
 
@@ -242,17 +240,19 @@ fn read_rejected(
 fn read_decoded(text: &str, rules: &ReadRules<'_>, steps: &[PathStep], context: Enclosing, each: Each<'_>) {
     let mut cursor = Cursor::new(rules.nul);
     cursor.start_at(text, 0);
-    let checked = cursor.skip_all();
+    let checked = cursor.leniently(Cursor::skip_all);
     let mut each = |line: Line<'_, '_>| each(Line { decoded: Some(0), ..line });
+    let malformed = &MalformedPlace::default();
     let read = checked.and_then(|()| {
         cursor.start_at(text, 0);
         let mut event = Event::default();
         while cursor.peek().is_some() {
             match rules.events_at {
                 Some(path) => {
-                    Walk { rules, path }.read(&mut cursor, &mut event, steps, context, &mut each)?;
+                    let walk = Walk { rules, path, malformed };
+                    walk.read(&mut cursor, &mut event, steps, context, &mut each)?;
                 }
-                None => read_top(&mut cursor, &mut event, rules, context, &mut each)?,
+                None => read_top(&mut cursor, &mut event, rules, context, malformed, &mut each)?,
             }
         }
         Ok(())
@@ -267,118 +267,31 @@ fn read_top<'a>(
     event: &mut Event<'a>,
     rules: &ReadRules<'_>,
     context: Enclosing,
+    malformed: &MalformedPlace,
     each: Each<'_>,
 ) -> Parsed<()> {
     let mut each = each;
     if cursor.peek() != Some(b'[') {
         return read_event(cursor, event, rules, context, &mut each);
     }
-    cursor.array(|cursor, index| {
-        bound_elements(index)?;
+    malformed.elements(cursor, |cursor, index| {
         read_event(cursor, event, rules, Enclosing { index: Some(index), ..context }, &mut each)
     })
 }
 
-struct Walk<'w, 'r> {
-    rules: &'w ReadRules<'r>,
-    path: &'w EventsAt,
-}
-
-impl Walk<'_, '_> {
-    /// Reads the value at the cursor. `steps` lead to its events.
-    fn read<'a>(
-        &self,
-        cursor: &mut Cursor<'a>,
-        event: &mut Event<'a>,
-        steps: &[PathStep],
-        context: Enclosing,
-        each: Each<'_>,
-    ) -> Parsed<()> {
-        match (cursor.peek(), steps) {
-            (Some(b'"'), _) if steps.len() < self.path.steps().len() => {
-                let text = cursor.whole_string()?;
-                read_decoded(&text, self.rules, steps, context, each);
-                Ok(())
-            }
-            (_, []) => read_top(cursor, event, self.rules, context, each),
-            (Some(b'['), _) => cursor.array(|cursor, index| {
-                bound_elements(index)?;
-                self.read(cursor, event, steps, Enclosing { index: Some(index), ..context }, &mut *each)
-            }),
-            (Some(b'{'), [step, tail @ ..]) => self.member(cursor, event, (step, tail), context, each),
-            _ => self.nothing(cursor, steps.len(), context, each),
-        }
-    }
-
-    fn member<'a>(
-        &self,
-        cursor: &mut Cursor<'a>,
-        event: &mut Event<'a>,
-        (step, tail): (&PathStep, &[PathStep]),
-        context: Enclosing,
-        each: Each<'_>,
-    ) -> Parsed<()> {
-        let (start, place) = (cursor.at(), cursor.place());
-        let (mut server, mut found, mut is_event) = (None, Vec::new(), false);
-        let mut key = cursor.first_key()?;
-        while let Some(name) = key {
-            if step.fits(&name) {
-                // The last of several equal keys counts.
-                if matches!(step, PathStep::Member(_)) {
-                    found.clear();
-                }
-                bound_elements(found.len())?;
-                found.push(cursor.place());
-            }
-            if matches!(&*name, "server" | "region" | "source_region") {
-                server = server.or(parse::named_server(cursor)?);
-            } else {
-                is_event |= name == "EventId";
-                cursor.skip()?;
-            }
-            key = cursor.following_key()?;
-        }
-        let end = cursor.place();
-        if is_event || found.is_empty() {
-            let text = cursor.text_since(start);
-            let is_record = found.is_empty() && reject_record::read(text).is_some();
-            if is_event || is_record {
-                // An event at the top level, as in a reject file.
-                cursor.return_to(place);
-                let mut each = each;
-                return read_event(cursor, event, self.rules, context, &mut each);
-            }
-            cursor.return_to(place);
-            return self.nothing(cursor, tail.len() + 1, context, each);
-        }
-        let context = Enclosing { server: context.server.or(server), ..context };
-        for member in found {
-            cursor.return_to(member);
-            cursor.peek();
-            self.read(cursor, event, tail, context, &mut *each)?;
-        }
-        cursor.return_to(end);
-        Ok(())
-    }
-
-    /// Rejects the value at the cursor, because it has nothing at the path.
-    fn nothing(&self, cursor: &mut Cursor<'_>, left: usize, at: Enclosing, each: Each<'_>) -> Parsed<()> {
-        let start = cursor.at();
-        cursor.skip()?;
-        let text = cursor.text_since(start);
-        let fault = Fault::from(FaultKind::NothingAtPath(self.path.to_string()));
-        each(line(text, start, at, Err(fault.and(advice(text, Some(self.path), left)))));
-        Ok(())
-    }
-}
-
 /// Returns the text of event `number` of a value, if that event was decoded from a string.
-pub(crate) fn decoded_text(value: &str, number: usize, rules: ReadRules<'_>) -> Option<String> {
+pub(crate) fn decoded_text(
+    value: &str,
+    number: usize,
+    rules: ReadRules<'_>,
+    context: ValueContext,
+) -> Option<String> {
     let mut text = None;
-    let read = LineReader::with_rules(rules).read(value, &mut Event::default(), |line| {
+    // Malformed JSON may follow the event.
+    let _ = LineReader::with_rules(rules).read_value(value, 0, context, &mut Event::default(), |line| {
         if line.decoded == Some(number) {
             text = Some(line.text.to_owned());
         }
     });
-    read.ok().and(text)
+    text
 }

@@ -3,7 +3,8 @@
 //! Invariant: this module has no SQL, no threads and no file access. Events borrow from the input text.
 //!
 //! Invariant: the parser accepts a line exactly when `serde_json` parses it as a `Value`. Grammar, depth limit and
-//! number range are the same, and the last of several equal keys counts. Property tests compare the two parsers.
+//! number range are the same, and the last of several equal keys counts. The one exception is a lone surrogate, which
+//! rejects only the event that contains it. Property tests compare the two parsers.
 
 pub(crate) mod document;
 pub(crate) mod fault;

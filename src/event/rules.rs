@@ -8,6 +8,9 @@ use crate::event::parse;
 use crate::event::server::Server;
 use crate::event::text::NulPolicy;
 
+/// The keys that name the game server, in an event or an envelope.
+pub(crate) const SERVER_KEYS: [&str; 3] = ["server", "region", "source_region"];
+
 /// The rules for finding and checking events.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ReadRules<'r> {
@@ -41,6 +44,19 @@ pub(crate) fn battle_in_name(source: &str) -> Option<i64> {
     let mut numbers = stem.split(|letter: char| !letter.is_ascii_digit()).filter(|digits| !digits.is_empty());
     let number = numbers.next()?;
     if numbers.next().is_some() { None } else { number.parse().ok() }
+}
+
+/// The place of a value outside of its text.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ValueContext {
+    /// The index in an array.
+    pub(crate) index: Option<usize>,
+    /// The game server that an envelope names.
+    pub(crate) server: Option<Server>,
+    /// The number of steps of the path that lead to the value, if it was taken out of an envelope.
+    pub(crate) steps: Option<usize>,
+    /// Whether it is an element of an array of that envelope.
+    pub(crate) is_element: bool,
 }
 
 impl ReadRules<'_> {

@@ -117,13 +117,17 @@ pub enum InputError {
         #[source]
         cause: io::Error,
     },
-    /// The input ends within an array. Everything before that was returned.
+    /// The input ends within an array or an envelope. All whole events before that were returned.
     #[error(
-        "{input}: the JSON array is not closed, so the end is missing; everything before that was read\nhint: get an intact copy and run the same command again"
+        "{input}:{line}: the JSON {kind} is not closed: the input ends in it; all whole events before that were read\nhint: get the whole file and run the same command again"
     )]
     Unclosed {
         /// The input.
         input: String,
+        /// The kind of value: array or object.
+        kind: &'static str,
+        /// The number of its last line.
+        line: u64,
     },
     /// The reader thread ended without reporting completion, which is a bug.
     #[error(
@@ -150,7 +154,7 @@ impl InputError {
             | Self::Foreign { input, .. }
             | Self::Broken { input, .. } => input.to_string(),
             Self::NothingReadable => String::new(),
-            Self::Unclosed { input } | Self::ReaderLost { input } => input.clone(),
+            Self::Unclosed { input, .. } | Self::ReaderLost { input } => input.clone(),
         }
     }
 

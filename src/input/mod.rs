@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Invariant: this module knows no SQL. Of JSON it knows only quotes and brackets, which is enough to find the end of a
-//! value.
+//! value, and the keys on the path of `--events-at`.
 //!
 //! Invariant: segment boundaries depend only on the uncompressed bytes of the source, never on the size of a read. A dump
 //! is therefore always cut the same way. The only exception is input slower than

@@ -3,6 +3,7 @@
 //! Invariant: it waits only for a piece, a buffer, its permit, the clock or the stop request. Every wait also ends on the
 //! stop request, and no wait polls.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError, at, never, select_biased};
@@ -10,6 +11,8 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError, at, never, sel
 use crate::input::buffers::{Buffer, BufferPool};
 use crate::input::error::InputError;
 use crate::input::framing::cutter::Cutter;
+use crate::input::framing::framer::ending::TextEnd;
+use crate::input::framing::path::EventPath;
 use crate::input::reader::{Message, Reader};
 use crate::input::segment::{Segment, SegmentLimits};
 
@@ -39,6 +42,8 @@ pub struct Segmenter {
     waiting_since: Option<Instant>,
     /// Whether the source has ended and its remainder is being returned.
     is_ending: bool,
+    /// Whether a source that ends within a value has waited for a stop request.
+    has_waited: bool,
     /// The error of a source, returned after its last segment.
     failure: Option<InputError>,
     is_reader_lost: bool,
@@ -77,14 +82,21 @@ impl Segmenter {
             flush_interval: limits.flush_interval,
             buffers,
             stop,
-            cutter: Cutter::new(limits),
+            cutter: Cutter::new(limits, None),
             piece: None,
             waiting_since: None,
             is_ending: false,
+            has_waited: false,
             failure: None,
             is_reader_lost: false,
             state: SegmenterState::Running,
         }
+    }
+
+    /// Follows the path to the events into values that are too long to hold.
+    pub(crate) fn following(mut self, path: Option<Arc<EventPath>>) -> Self {
+        self.cutter = Cutter::new(self.cutter.limits(), path);
+        self
     }
 
     /// Blocks until the next segment, and returns it or the reason why there is none.
@@ -191,22 +203,28 @@ impl Segmenter {
                 return None;
             }
             let is_broken = self.failure.is_some();
-            if !is_broken && self.was_stopped() {
+            let text_end = if is_broken { TextEnd::Within } else { self.cutter.text_end() };
+            if !is_broken && self.was_stopped(text_end) {
                 // The pipe's writer was stopped by the same signal, in the middle of a value.
                 self.state = SegmenterState::Stopped;
                 return self.cutter.cut_off();
             }
-            let segment = if is_broken { self.cutter.cut_off() } else { self.cutter.finish() };
+            // An unclosed array is cut off like compressed data: the value at its end is not read.
+            let is_cut_off = is_broken || text_end == TextEnd::Unclosed;
+            let segment = if is_cut_off { self.cutter.cut_off() } else { self.cutter.finish() };
             if segment.is_some() {
                 return segment;
             }
-            self.cutter.discard();
         }
-        self.is_ending = false;
+        if self.failure.is_none()
+            && let Some((kind, line)) = self.cutter.unclosed()
+        {
+            let input = self.cutter.source().to_owned();
+            self.failure = Some(InputError::Unclosed { input, kind, line });
+        }
+        self.cutter.discard();
+        (self.is_ending, self.has_waited) = (false, false);
         self.waiting_since = None;
-        if self.failure.is_none() && self.cutter.is_open() {
-            self.failure = Some(InputError::Unclosed { input: self.cutter.source().to_owned() });
-        }
         if self.is_reader_lost {
             self.state = SegmenterState::Ended;
         }
@@ -215,14 +233,16 @@ impl Segmenter {
 
     /// Returns whether the source ends within a value because of a stop request. Waits for a moment, because a pipe may end
     /// before the signal that ended it is noticed.
-    fn was_stopped(&self) -> bool {
+    fn was_stopped(&mut self, text_end: TextEnd) -> bool {
         const MOMENT: Duration = Duration::from_millis(100);
-        match self.state {
-            SegmenterState::Running if self.cutter.is_cut_off() => {
-                self.stop.recv_timeout(MOMENT) != Err(RecvTimeoutError::Timeout)
+        match (self.state, text_end) {
+            (_, TextEnd::Between) => false,
+            // Once for all segments of the remaining text.
+            (SegmenterState::Running, _) => {
+                !std::mem::replace(&mut self.has_waited, true)
+                    && self.stop.recv_timeout(MOMENT) != Err(RecvTimeoutError::Timeout)
             }
-            SegmenterState::Running => false,
-            _ => self.cutter.is_cut_off(),
+            _ => true,
         }
     }
 

@@ -145,7 +145,8 @@ fn read_and_store(
     // A buffer that has grown for a long line is freed, and there is only one at a time.
     let buffers = BufferPool::new(buffer_count, settings.segment.usual_bytes_max());
     let claims = ClaimCount::default();
-    let segmenter = Segmenter::new(reader, settings.segment, buffers.clone(), shutdown.stopped());
+    let segmenter = Segmenter::new(reader, settings.segment, buffers.clone(), shutdown.stopped())
+        .following(settings.reading.event_path());
     let preparer = settings.preparer();
     let remainder = store.map(|store| Remainder {
         deferred: &deferred,

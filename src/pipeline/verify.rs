@@ -55,7 +55,8 @@ impl VerifyRun {
         // Each run has its own monitor, so the value is not yet set.
         let _ = monitor.read.set(reader.counters());
         let buffers = BufferPool::new(self.workers + 1, self.segment.usual_bytes_max());
-        let segmenter = Segmenter::new(reader, self.segment, buffers, self.stop.clone());
+        let segmenter = Segmenter::new(reader, self.segment, buffers, self.stop.clone())
+            .following(self.preparer.reading.event_path());
         let failure = Mutex::new(None);
         let fail = |error: E| {
             failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);

@@ -204,10 +204,14 @@ impl Form {
             // The rest of its line is lost: a page, or one event after it.
             let at = match self.per_line {
                 ALL => parts.len() - 1,
-                per_line => 2 + per_line % 2,
+                1 => 3,
+                // At the start of a page, or after an event of it, which is kept.
+                _ => 2 + usize::try_from(first_id / 100 % 2).expect("0 or 1"),
             };
             parts.insert(at, malformed);
-            lost = at..parts.len().min(at.saturating_add(self.per_line));
+            let end =
+                if self.per_line == ALL { parts.len() } else { (at / self.per_line + 1) * self.per_line };
+            lost = at..parts.len().min(end);
             rejected += 1;
         }
         let is_stored = |number: &usize| !lost.contains(number) && wrong != Some(*number);

@@ -97,13 +97,45 @@ fn one_broken_value_rejects_only_itself() {
     }
 }
 
+/// Wherever the file ends in the array, the whole events are loaded, and the others with the whole file.
 #[test]
 fn an_unclosed_array_fails_after_its_events_are_loaded() {
-    let database = Cluster::shared().database("not_closed");
-    let work = Workplace::new();
-    work.write("dump", format!("[\n{},\n{},\n", small_event(1), small_event(2)));
-    let run = work.load(&database, &["dump"]).expect(1).says(&["dump", "not closed"]);
-    run.summary().check(&[("inserted", 2), ("rejected", 0)]);
+    let [one, two, three] = [1, 2, 3].map(|id| small_event(id).to_string());
+    let cut = &three[..three.len() / 2];
+    for (name, text, line) in [
+        ("in an event on one line", format!("[{one},{two},{cut}"), 1),
+        ("after an event on one line", format!("[{one},{two}"), 1),
+        ("after a comma on one line", format!("[{one},{two},"), 1),
+        ("in an event over lines", format!("[\n{one},\n{two},\n{cut}"), 4),
+        ("after a line", format!("[\n{one},\n{two},\n"), 3),
+    ] {
+        let (work, database) = (Workplace::new(), Cluster::shared().database("not_closed"));
+        work.write("dump", &text);
+        let error = format!("dump:{line}: the JSON array is not closed: the input ends in it");
+        let run = work.load(&database, &["dump"]).expect(1).says(&[&error, "hint: get the whole file"]);
+        run.summary().check(&[("events", 2), ("inserted", 2), ("rejected", 0), ("unfinished", 0)]);
+        assert!(run.summary().error().contains(&error), "{name}: {}", run.stdout);
+        work.write("dump", format!("[{one},{two},{three}]"));
+        work.load(&database, &["dump"]).expect(0).summary().check(&[("events", 3), ("inserted", 1)]);
+    }
+}
+
+/// As `JSON.stringify` writes half of a character.
+#[test]
+fn a_lone_surrogate_rejects_only_its_event() {
+    let [one, two, three] = [1, 2, 3].map(|id| small_event(id).to_string());
+    let bad = two.replacen("\"Name\":\"", "\"Name\":\"\\ud800", 1);
+    assert_ne!(bad, two);
+    for (text, index) in [(format!("[{one},{bad},{three}]"), Some(1)), (format!("{one}{bad}{three}\n"), None)]
+    {
+        let (work, database) = (Workplace::new(), Cluster::shared().database("surrogate"));
+        work.write("dump", &text);
+        let run = work.load(&database, &["dump"]).expect(3);
+        run.summary().check(&[("events", 3), ("inserted", 2), ("rejected", 1)]);
+        let rejects = run.rejects();
+        assert_eq!((rejects[0].index(), rejects[0].text("field")), (index, Some("Killer.Name")));
+        assert_eq!(rejects[0].raw(), bad.as_bytes());
+    }
 }
 
 /// Two events in an envelope, and one as a string in another. Each value has the form that the path names.

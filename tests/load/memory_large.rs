@@ -44,3 +44,19 @@ fn memory_is_bounded_for_events_of_half_a_segment() {
 fn memory_is_bounded_for_updates_of_the_longest_events() {
     load_events("memory rewritten", &["--on-conflict", "update"], 14, 15_900_000);
 }
+
+#[test]
+fn memory_is_bounded_for_an_envelope_of_any_size() {
+    let name = "memory envelope";
+    let count = 1100;
+    let loaded = load_with(name, &["--events-at", "data.events"], 1, |input| {
+        input.write_all(b"{\"data\":{\"events\":[")?;
+        for id in 1..=count {
+            input.write_all(event(id, 200_000).as_bytes())?;
+            input.write_all(if id < count { b",\n" } else { b"]}" })?;
+        }
+        input.write_all(b"}")?;
+        Ok(count)
+    });
+    check(name, 1, loaded, [("events", count), ("inserted", count), ("rejected", 0)]);
+}

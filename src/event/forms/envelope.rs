@@ -2,6 +2,7 @@
 
 use crate::event::json::Cursor;
 use crate::event::text::NulPolicy;
+use serde_json::Value;
 use std::fmt;
 use std::str::FromStr;
 
@@ -34,6 +35,15 @@ impl PathStep {
             PathStep::Member(name) => name == key,
             PathStep::Each => true,
         }
+    }
+
+    /// Returns the beginning of an object with a value at this step.
+    pub(crate) fn opening(&self) -> String {
+        let name: &str = match self {
+            PathStep::Member(name) => name,
+            PathStep::Each => "*",
+        };
+        format!("{{{}:", Value::from(name))
     }
 }
 
@@ -82,6 +92,15 @@ pub(crate) fn guess_path(text: &str) -> Option<String> {
     (!steps.is_empty()).then(|| steps.join("."))
 }
 
+/// Returns the step for a key.
+fn step_of(key: &str) -> String {
+    let is_number = key.bytes().all(|byte| byte.is_ascii_digit());
+    let is_plain = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '-' | '$' | '@');
+    // In a dictionary by id, the keys differ from value to value. A path cannot name a key with a dot.
+    let is_each = is_number || !key.chars().all(is_plain);
+    if is_each { "*" } else { key }.to_owned()
+}
+
 fn find(text: &str, steps: &mut Vec<String>) -> Option<()> {
     const ID: &str = "EventId";
     if steps.len() > SEARCH_DEPTH_MAX {
@@ -106,11 +125,7 @@ fn find(text: &str, steps: &mut Vec<String>) -> Option<()> {
                 key = cursor.following_key().ok()?;
             }
             let (name, value) = candidate?;
-            let is_number = name.bytes().all(|byte| byte.is_ascii_digit());
-            let is_plain = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '-' | '$' | '@');
-            // In a dictionary by id, the keys differ from value to value. A path cannot name a key with a dot.
-            let is_each = is_number || !name.chars().all(is_plain);
-            steps.push(if is_each { "*".to_owned() } else { name.into_owned() });
+            steps.push(step_of(&name));
             find(value, steps)
         }
         b'[' => {
@@ -135,6 +150,45 @@ fn find(text: &str, steps: &mut Vec<String>) -> Option<()> {
         }
         _ => None,
     }
+}
+
+/// Guesses the path to events inside a JSON value from its beginning.
+pub(crate) fn guess_path_of_beginning(text: &str) -> Option<String> {
+    // For each open bracket: the key of the current member, or none in an array.
+    let mut open: Vec<Option<&str>> = Vec::new();
+    let (mut rest, mut may_be_key) = (text, false);
+    loop {
+        let at = rest.find(['"', '{', '[', '}', ']', ',', ':'])?;
+        let (letter, after) = (rest.as_bytes()[at], &rest[at + 1..]);
+        rest = after;
+        match letter {
+            b'"' => {
+                let mut end = 0;
+                while *after.as_bytes().get(end)? != b'"' {
+                    end += if after.as_bytes()[end] == b'\\' { 2 } else { 1 };
+                }
+                rest = after.get(end + 1..)?;
+                if let Some(Some(key)) = open.last_mut().filter(|_| may_be_key) {
+                    *key = &after[..end];
+                    if *key == "EventId" {
+                        break;
+                    }
+                }
+                may_be_key = false;
+            }
+            b'{' => open.push(Some("")),
+            b'[' => open.push(None),
+            b'}' | b']' => {
+                open.pop()?;
+            }
+            _ => {}
+        }
+        may_be_key |= matches!(letter, b'{' | b',');
+        may_be_key &= letter != b':';
+    }
+    open.pop();
+    let steps: Vec<_> = open.iter().flatten().map(|key| step_of(key)).collect();
+    (!steps.is_empty()).then(|| steps.join("."))
 }
 
 #[cfg(test)]
@@ -173,5 +227,24 @@ mod tests {
         check(r#"{"a.b":{"EventId":1}}"#, Some("*"));
         check(r#"{"data":{"it's":[{"EventId":1}]}}"#, Some("data.*"));
         check(r#""EventId""#, None);
+    }
+
+    #[test]
+    fn nested_events_of_beginnings() {
+        let check = |text: &str, expected: Option<&str>| {
+            assert_eq!(guess_path_of_beginning(text).as_deref(), expected, "{text}");
+        };
+        check(r#"{"EventId":1,"a":{"b":"#, None);
+        check(r#"[{"EventId":1"#, None);
+        check(
+            r#"{"status":200,"data":{"n":[1,{"x":"},\""}],"events":[{"a":1,"EventId":1,"b":{"#,
+            Some("data.events"),
+        );
+        check(r#"{"1058":{"posted":true,"data":{"BattleId":2,"EventId" : 1"#, Some("*.data"));
+        check(r#"{"battle":{"id":1338},"raw_events":[{"EventId":"#, Some("raw_events"));
+        check(r#"{"a.b":[{"EventId":"#, Some("*"));
+        check(r#"{"a":"EventId","b":["EventId",{"c":"EventId""#, None);
+        check(r#"{"a":{"Event"#, None);
+        check("no JSON", None);
     }
 }

@@ -2,8 +2,9 @@
 //! without building them, but always validated.
 //!
 //! Invariant: the cursor accepts exactly the texts that `serde_json` parses as a `Value`, including the depth limit and
-//! the rejection of numbers that are too large for a float.
+//! the rejection of numbers that are too large for a float. [`Cursor::leniently`] also accepts lone surrogates.
 
+pub(crate) mod lenient;
 pub(crate) mod number;
 pub(crate) mod skip;
 #[cfg(test)]
@@ -12,7 +13,6 @@ mod tests;
 use crate::event::document::{DOCUMENT_DEPTH_MAX, document};
 use crate::event::fault::{Fault, FaultKind};
 use crate::event::field::Field;
-use crate::event::json::skip::check_escapes;
 use crate::event::keys::{Keys, ObjectKind};
 use crate::event::text::{NulPolicy, special_byte, unescape};
 use std::borrow::Cow;
@@ -47,6 +47,8 @@ pub(crate) struct Cursor<'a> {
     nul: NulPolicy,
     /// False once a long number, an exponent or deep nesting was seen. [`Cursor::noting_plain`] resets it.
     plain: bool,
+    /// Whether lone surrogates are accepted.
+    is_lenient: bool,
 }
 
 /// A saved cursor position.
@@ -67,7 +69,16 @@ pub(crate) struct Object {
 
 impl<'a> Cursor<'a> {
     pub(crate) fn new(nul: NulPolicy) -> Self {
-        Self { text: "", at: 0, depth_left: DEPTH_MAX, repeated: "", keys: Keys::default(), nul, plain: true }
+        Self {
+            text: "",
+            at: 0,
+            depth_left: DEPTH_MAX,
+            repeated: "",
+            keys: Keys::default(),
+            nul,
+            plain: true,
+            is_lenient: false,
+        }
     }
 
     /// Moves the cursor to a byte of a new text, past the byte order marks that separate values there.
@@ -253,26 +264,12 @@ impl<'a> Cursor<'a> {
         let Some((inside, escaped)) = self.key(is_first)? else { return Ok(None) };
         self.peek();
         // Keys are only compared or shown, so the handling of NUL does not matter.
-        Ok(Some(if escaped {
-            Cow::Owned(unescape(self.text, inside, NulPolicy::Replace)?)
-        } else {
-            Cow::Borrowed(&self.text[inside])
-        }))
+        self.shown(inside, escaped).map(Some)
     }
 
     /// Leaves the object if no further value follows. The cursor must be at the end of a value.
     pub(crate) fn ends_object(&mut self) -> Parsed<bool> {
         Ok(self.key(false)?.is_none())
-    }
-
-    /// Decodes a string of any length. The cursor is at the quote. NUL becomes U+FFFD regardless of the policy.
-    pub(crate) fn whole_string(&mut self) -> Parsed<Cow<'a, str>> {
-        let (inside, escaped) = self.string()?;
-        Ok(if escaped {
-            Cow::Owned(unescape(self.text, inside, NulPolicy::Replace)?)
-        } else {
-            Cow::Borrowed(&self.text[inside])
-        })
     }
 
     /// Parses an array. `element` receives each index and must parse the value. The cursor is at `[`.
@@ -327,7 +324,7 @@ impl<'a> Cursor<'a> {
             Cow::Owned(unescape(self.text, inside, self.nul)?)
         } else {
             if escaped {
-                check_escapes(self.text, inside.clone())?;
+                self.check_escapes(inside.clone())?;
             }
             Cow::Borrowed(&self.text[inside])
         };

@@ -1,8 +1,6 @@
 //! Skips unwanted values: validates them without building them.
 
 use crate::event::json::{Cursor, Parsed};
-use crate::event::text::read_escape;
-use std::ops::Range;
 
 /// Maximum nesting depth of a value that [`Cursor::skip_repeated`] remembers.
 const REPEATED_DEPTH_MAX: u32 = 8;
@@ -13,7 +11,7 @@ impl Cursor<'_> {
         match self.peek() {
             Some(b'"') => {
                 let (inside, escaped) = self.string()?;
-                if escaped { check_escapes(self.text, inside) } else { Ok(()) }
+                if escaped { self.check_escapes(inside) } else { Ok(()) }
             }
             Some(b'{') => self.skip_object(),
             Some(b'[') => self.array(|cursor, _| cursor.skip()),
@@ -40,7 +38,7 @@ impl Cursor<'_> {
         let mut is_first = true;
         while let Some((inside, escaped)) = self.key(is_first)? {
             if escaped {
-                check_escapes(self.text, inside)?;
+                self.check_escapes(inside)?;
             }
             self.skip()?;
             is_first = false;
@@ -76,12 +74,4 @@ impl Cursor<'_> {
         }
         self.skip()
     }
-}
-
-pub(crate) fn check_escapes(line: &str, inside: Range<usize>) -> Parsed<()> {
-    let mut at = inside.start;
-    while let Some(found) = memchr::memchr(b'\\', &line.as_bytes()[at..inside.end]) {
-        at = read_escape(line.as_bytes(), at + found)?.1;
-    }
-    Ok(())
 }

@@ -7,7 +7,7 @@ use crate::event::first_server::first_named_server;
 use crate::event::forms::envelope::EventsAt;
 use crate::event::kill_event::{Event, Player};
 use crate::event::line::{Line, LineReader, decoded_text};
-use crate::event::rules::ReadRules;
+use crate::event::rules::{ReadRules, ValueContext};
 use crate::event::text::NulPolicy;
 use serde_json::{Value, json};
 
@@ -182,7 +182,7 @@ fn byte_order_marks_separate_values() {
             assert!(line.event.is_ok());
             starts.push(line.byte_offset);
         };
-        at = reader.read_value(&text, at, None, &mut event, found).unwrap();
+        at = reader.read_value(&text, at, ValueContext::default(), &mut event, found).unwrap();
     }
     let expected: Vec<usize> = text.match_indices(&one).map(|(start, _)| start).collect();
     assert_eq!(starts, expected);
@@ -198,8 +198,9 @@ fn a_syntax_fault_anywhere_rejects_the_line() {
         format!("{event}{event}"),
         format!("[{event},{{\"EventId\":\"x\",\"y\":01}}]"),
         // After a fault of a value, which alone would reject only the event.
-        event_with(r#","EventId":"x","y":"\ud800""#),
         event_with(r#","Killer":5,"y":[1,]"#),
+        event_with(r#","KillArea":"\ud800","y":[1,]"#),
+        event_with(r#","KillArea":"\ud800\u12""#),
         event_with(r#","Killer":{"Id":5,"Avatar":nul}"#),
         event_with(r#","Victim":"\x""#),
         "\u{feff}\u{feff}{}".to_owned(),
@@ -211,6 +212,34 @@ fn a_syntax_fault_anywhere_rejects_the_line() {
     ] {
         let fault = read_all(&line, NulPolicy::Reject).expect_err(&line);
         assert!(fault.rejects_line() && fault.field().is_none(), "{fault:?}: {line}");
+    }
+}
+
+/// `JSON.stringify` writes lone surrogates. The event has an end, so the events after it are read.
+#[test]
+fn a_lone_surrogate_rejects_its_event() {
+    let event = event_with("");
+    for (members, field) in [
+        (r#","KillArea":"\ud800""#, Some("KillArea")),
+        (r#","Killer":{"Id":"k","Name":"K\udc00 "}"#, Some("Killer.Name")),
+        (r#","Participants":[{"Id":"p"},{"Id":"q\ud83d"}]"#, Some("Participants[1].Id")),
+        (r#","GvGMatch":{"\ud800":1}"#, Some("GvGMatch")),
+        (
+            r#","Killer":{"Id":"k","Name":"K","LifetimeStatistics":{"a":"\ud800"}}"#,
+            Some("Killer.LifetimeStatistics"),
+        ),
+        // Not stored, but `serde_json` rejects it.
+        (r#","x":"\ud800\ud800""#, None),
+        (r#","\ud800":1"#, None),
+    ] {
+        let bad = event_with(members);
+        assert!(serde_json::from_str::<Value>(&bad).is_err(), "{bad}");
+        let found = read(&format!("[{event},{bad},{event},\"\\ud800\",{event}]"));
+        let fields: Vec<_> = found.into_iter().map(|event| event.map(|_| ())).collect();
+        let expected = [Ok(()), Err(field.map(str::to_owned)), Ok(()), Err(None), Ok(())];
+        assert_eq!(fields, expected, "{members}");
+        let reason = read_by(ReadRules::default(), &bad);
+        assert!(reason[0].contains("contains a lone surrogate such as \\ud800"), "{reason:?}");
     }
 }
 

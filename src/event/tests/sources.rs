@@ -172,6 +172,115 @@ fn enveloped_events() {
     assert!(read_by(unnamed, &event)[0].starts_with("BattleId: names no battle"));
 }
 
+/// The events before malformed JSON, and the text from the malformed member or element on.
+fn read_malformed(path: &str, text: &str) -> (Vec<Option<i64>>, Option<String>) {
+    let path: EventsAt = path.parse().unwrap();
+    let rules = ReadRules { events_at: Some(&path), ..ReadRules::default() };
+    let mut battles = Vec::new();
+    let found = |line: Line<'_, '_>| battles.push(line.event.ok().and_then(|event| event.battle_id));
+    let context = ValueContext::default();
+    let read = LineReader::with_rules(rules).read_value(text, 0, context, &mut Event::default(), found);
+    let start = read.expect_err(text).element.map(|(_, start)| text[start..].trim_start().to_owned());
+    (battles, start)
+}
+
+#[test]
+fn events_before_malformed_json_in_envelopes() {
+    let [one, two, three] = [1, 2, 3].map(|battle| event_with(&format!(",\"BattleId\":{battle}")));
+    let bad = two.replace("\"Killer\":", "\"Killer\"");
+    let cut = &two[..40];
+    let string = |text: &str| Value::from(text).to_string();
+    for (path, before, rest) in [
+        ("data.events", format!(r#"{{"data":{{"n":1,"events":[{one},"#), format!("{bad},{three}]}}}}")),
+        ("data.events", format!(r#"{{"data":{{"n":1,"events":[{one},"#), cut.to_owned()),
+        ("data.events", format!(r#"{{"data":{{"n":1,"events":[{one}"#), String::new()),
+        (
+            "data.events",
+            format!(r#"[{{"data":{{"events":{one}}}}},"#),
+            format!(r#"{{"data":{{"events":{bad}}}}}]"#),
+        ),
+        ("data.events", format!(r#"{{"data":{{"events":[{one}]}},"#), r#""next":nul}"#.to_owned()),
+        ("data.events", format!(r#"{{"data":{{"events":[{one}]}} "#), r#""next":1}"#.to_owned()),
+        ("*", format!("[[{one}],["), format!("{bad}],[{three}]]")),
+        (
+            "*.data",
+            format!(r#"{{"7":{{"data":{one}}},"#),
+            format!(r#""8":{{"data":{bad}}},"9":{{"data":{three}}}}}"#),
+        ),
+        ("*.data", format!(r#"{{"7":{{"data":{one}}},"#), r#""8":{"posted":tru,"data":[]}}"#.to_owned()),
+        ("raw", format!(r#"[{{"raw":{}}},"#, string(&one)), format!(r#"{{"raw" {}}}]"#, string(&three))),
+    ] {
+        let text = format!("{before}{rest}");
+        let (battles, start) = read_malformed(path, &text);
+        assert_eq!(battles, [Some(1)], "{path} {text}");
+        assert_eq!(start.as_deref(), Some(rest.as_str()), "{path} {text}");
+    }
+    // An event at the top of the value, and an object without anything at the path.
+    for text in [bad.clone(), format!(r#"{{"a":1,"b":{bad}}}"#)] {
+        assert!(read_malformed("data", &text).0.is_empty(), "{text}");
+    }
+}
+
+/// The rest of an envelope is loaded after its correction, with the same path.
+#[test]
+fn corrected_rests_of_envelopes() {
+    let event = event_with("");
+    for (path, rest, events) in [
+        ("data.events", format!("{event},{event}]}}}}"), 2),
+        ("data.events", format!("{event}],\"n\":1}},\"m\":{{}}}}"), 1),
+        ("data.events", format!("\"events\":[{event}]}}}}]"), 0),
+        ("data.events", format!("\"events\":[{event}]}}}}"), 1),
+        ("data.events", format!("\n    {event},\n    {event}\n  ]\n }}\n}}"), 2),
+        ("*.data", format!(r#""data":{event}}},"9":{{"data":{event}}}}}"#), 2),
+        ("*.data", format!(r#""8":{{"data":{event}}},"9":{{"data":{event}}}}}"#), 2),
+        ("*.data", event.clone(), 1),
+        ("*", format!("{event}],[{event}]]"), 2),
+    ] {
+        let path: EventsAt = path.parse().unwrap();
+        let rules = ReadRules { events_at: Some(&path), ..ReadRules::default() };
+        let record = json!({"source": "a", "line": 1, "byte_offset": 0, "reason": "x", "raw": rest});
+        let found = read_by(rules, &record.to_string());
+        let loaded = found.iter().filter(|found| *found == "1 0").count();
+        assert_eq!((loaded, found.len()), (events, events.max(1)), "{path} {rest}: {found:?}");
+    }
+}
+
+/// Only what is read as an event must be without lone surrogates.
+#[test]
+fn lone_surrogates_in_envelopes() {
+    let event = event_with("");
+    let bad = event_with(r#","KillArea":"\ud800""#);
+    let lone = |field: &str| {
+        format!(
+            "{field}contains a lone surrogate such as \\ud800, which is not a character and can't be stored"
+        )
+    };
+    let string = |text: &str| Value::from(text).to_string();
+    let page = string(&format!("[{event},{bad},{event}]"));
+    for (path, line, expected) in [
+        (
+            "data",
+            format!(r#"{{"note":"\ud800","\udc00":1,"server":"\ud800","data":{event}}}"#),
+            vec!["1 0".to_owned()],
+        ),
+        (
+            "data",
+            format!(r#"[{{"data":{bad}}},{{"data":{event}}}]"#),
+            vec![lone("KillArea: "), "1 0".to_owned()],
+        ),
+        ("data", format!(r#"[{{"data":"\ud800"}},{{"data":{event}}}]"#), vec![lone(""), "1 0".to_owned()]),
+        (
+            "data",
+            format!(r#"{{"note":"\ud800","data":{page}}}"#),
+            vec!["1 0".to_owned(), lone("KillArea: "), "1 0".to_owned()],
+        ),
+    ] {
+        let path: EventsAt = path.parse().unwrap();
+        let rules = ReadRules { events_at: Some(&path), ..ReadRules::default() };
+        assert_eq!(read_by(rules, &line), expected, "{line}");
+    }
+}
+
 #[test]
 fn advice_for_nested_arrays() {
     let event = event_with("");
@@ -241,7 +350,10 @@ fn lines_of_a_reject_file() {
         let events = read_by(ReadRules::default(), &record(&rest, ""));
         assert_eq!(events, ["1 0"; 2][..rest.matches("EventId").count()], "{rest}");
     }
-    assert_eq!(decoded_text(&record(&event, ""), 0, ReadRules::default()), Some(event));
+    assert_eq!(
+        decoded_text(&record(&event, ""), 0, ReadRules::default(), ValueContext::default()),
+        Some(event)
+    );
 }
 
 #[test]

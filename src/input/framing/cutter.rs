@@ -13,6 +13,7 @@ use memchr::memchr_iter;
 
 use crate::input::buffers::Buffer;
 use crate::input::framing::framer::{Ahead, Framed, Framer, Span, SpanKind};
+use crate::input::framing::path::EventPath;
 use crate::input::segment::{Segment, SegmentLimits};
 
 /// The number of bytes kept of a value that is too long.
@@ -39,6 +40,7 @@ struct Oversized {
 /// Builds segments from text.
 pub(crate) struct Cutter {
     limits: SegmentLimits,
+    path: Option<Arc<EventPath>>,
     source: Arc<str>,
     /// The number of the current segment, over all sources.
     number: u64,
@@ -68,7 +70,8 @@ pub(crate) struct Cutter {
 }
 
 impl Cutter {
-    pub(crate) fn new(limits: SegmentLimits) -> Self {
+    /// Creates a cutter for sources with values at `path`, if any.
+    pub(crate) fn new(limits: SegmentLimits, path: Option<Arc<EventPath>>) -> Self {
         Self {
             limits,
             source: Arc::from(""),
@@ -77,7 +80,8 @@ impl Cutter {
             byte_offset: 0,
             filling: None,
             carry: Vec::new(),
-            framer: Framer::new(limits.line_max_bytes),
+            framer: Framer::new(limits.line_max_bytes, path.clone()),
+            path,
             whole_bytes: 0,
             whole_feeds: 0,
             begins_line: true,
@@ -96,7 +100,11 @@ impl Cutter {
         self.first_line = 1;
         self.byte_offset = 0;
         self.begins_line = true;
-        self.framer = Framer::new(self.limits.line_max_bytes);
+        self.framer = Framer::new(self.limits.line_max_bytes, self.path.clone());
+    }
+
+    pub(crate) fn limits(&self) -> SegmentLimits {
+        self.limits
     }
 
     fn remaining(&self) -> &[u8] {
@@ -106,11 +114,6 @@ impl Cutter {
     /// Returns the name of the current source.
     pub(crate) fn source(&self) -> &str {
         &self.source
-    }
-
-    /// Returns whether the source ended within an array.
-    pub(crate) fn is_open(&self) -> bool {
-        self.framer.is_open()
     }
 
     /// Returns whether no text remains to be returned.

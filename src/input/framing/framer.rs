@@ -7,6 +7,8 @@
 //! - An object that spans several lines is one span.
 //! - Each element of an array that spans several lines is a span. So is each value of a line that exceeds the maximum
 //!   length of a value; arrays in such a line are split as well.
+//! - An object on the path to the events that exceeds the maximum length of a value is split like an array: each value on
+//!   the path is a span, and other members are passed over.
 //! - Malformed JSON extends to the end of the line that it begins in. If it spans several lines, it includes
 //!   the following more deeply indented lines and its closing bracket.
 //!
@@ -15,23 +17,26 @@
 //! Invariant: the time is linear in the text, because scans without a result are limited by the amount framed.
 
 pub(crate) mod ending;
+pub(crate) mod envelope;
+pub(crate) mod lines;
 pub(crate) mod recovery;
 pub(crate) mod separators;
 
-use memchr::{memchr, memchr_iter, memrchr};
+use std::sync::Arc;
 
+use memchr::{memchr_iter, memrchr};
+
+use crate::input::framing::framer::envelope::{Aside, EnvelopeLevel, EnvelopeSoFar};
 use crate::input::framing::framer::recovery::Skipping;
-use crate::input::framing::framer::separators::{SEPARATOR, ends_in_mark, is_space, skip_separators};
+use crate::input::framing::framer::separators::{ends_in_mark, is_space, skip_separators};
+use crate::input::framing::path::{EventPath, Surroundings};
 use crate::input::framing::scan::{Scanned, ValueScan};
-
-/// The maximum number of white space bytes skipped after a line to find the next value.
-const LOOK_AHEAD_BYTES: usize = 4 << 10;
 
 /// The number of bytes that may be scanned without a result before the limit applies.
 const WASTED_BYTES_MIN: u64 = 64 << 20;
 
 /// A text with one or several values, or a part that is not JSON.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Span {
     /// The start of the text, in bytes from the start of the segment.
     pub start: usize,
@@ -39,8 +44,12 @@ pub struct Span {
     pub end: usize,
     /// The number of lines of the segment before it.
     pub line: u64,
-    /// Its index, counted from 0, if it is an element of an array that begins outside the span.
+    /// Its index, counted from 0, if it is in an array that begins outside the span.
     pub index: Option<u64>,
+    /// What surrounds it, if it was taken out of an envelope that is too long to hold, or cut off.
+    pub surroundings: Option<Arc<Surroundings>>,
+    /// For malformed JSON whose line is too long to hold: the offset from `start` of the byte that shows it.
+    pub fault: Option<usize>,
 }
 
 /// Whether more text follows.
@@ -105,6 +114,13 @@ pub(crate) struct Framer {
     scan: Option<ValueScan>,
     fault: Option<usize>,
     skipping: Option<Skipping>,
+    path: Option<Arc<EventPath>>,
+    /// The objects and arrays of an envelope around `start`, outermost first. If the last one is an array, `array` is its
+    /// next index.
+    levels: Vec<EnvelopeLevel>,
+    /// The member of an envelope that is being passed over.
+    aside: Option<Aside>,
+    envelope: EnvelopeSoFar,
     /// Bytes that were scanned without a result.
     wasted: u64,
     framed: u64,
@@ -122,8 +138,8 @@ struct Joint {
 }
 
 impl Framer {
-    /// Creates a framer for the start of a text.
-    pub(crate) fn new(value_max_bytes: usize) -> Self {
+    /// Creates a framer for the start of a text with values at `path`, if any.
+    pub(crate) fn new(value_max_bytes: usize, path: Option<Arc<EventPath>>) -> Self {
         Self {
             value_max_bytes,
             start: 0,
@@ -137,15 +153,20 @@ impl Framer {
             scan: None,
             fault: None,
             skipping: None,
+            path,
+            levels: Vec::new(),
+            aside: None,
+            envelope: EnvelopeSoFar::default(),
             wasted: 0,
             framed: 0,
             unspanned: 0,
         }
     }
 
-    /// Returns whether the text ends in an unclosed array without malformed JSON, which might have included the end.
+    /// Returns whether the text ends in an unclosed array or envelope without malformed JSON, which might have included the
+    /// end.
     pub(crate) fn is_open(&self) -> bool {
-        self.array.is_some() && !self.array_faulty
+        (self.array.is_some() || !self.levels.is_empty()) && !self.array_faulty
     }
 
     /// Returns the number of lines in the framed part of the text.
@@ -166,15 +187,20 @@ impl Framer {
         if let Some(Skipping::Value(scan)) = &mut self.skipping {
             scan.rebase(removed);
         }
+        if let Some(aside) = &mut self.aside {
+            aside.rebase(removed);
+        }
     }
 
     /// Finds the next span. The text must begin with the text of the previous call.
     pub(crate) fn next(&mut self, text: &[u8], ahead: Ahead) -> Framed {
         loop {
             let found = if self.scan.is_some() {
-                Some(self.value(text, ahead))
+                self.value(text, ahead)
             } else if self.array.is_some() {
                 self.element(text, ahead)
+            } else if !self.levels.is_empty() {
+                self.member(text, ahead)
             } else if self.long_line {
                 self.long_line(text, ahead)
             } else {
@@ -184,91 +210,6 @@ impl Framer {
                 return found;
             }
         }
-    }
-
-    fn line(&mut self, text: &[u8], ahead: Ahead) -> Option<Framed> {
-        let from = self.sought.max(self.start);
-        let newline = memchr(b'\n', &text[from..]).map(|found| from + found);
-        let Some(end) = newline.or((ahead == Ahead::Nothing).then_some(text.len())) else {
-            self.sought = text.len();
-            self.long_line = ahead == Ahead::CutOff || text.len() - self.start > self.value_max_bytes;
-            return (!self.long_line).then_some(Framed::More);
-        };
-        self.sought = end;
-        if end == self.start && newline.is_none() {
-            return Some(Framed::End);
-        }
-        if end - self.start > self.value_max_bytes {
-            self.long_line = true;
-            return None;
-        }
-        let Some(last) = text[self.start..end].iter().rfind(|byte| !is_space(**byte)) else {
-            return Some(self.whole_line(text, end));
-        };
-        let following = text.get(end + 1..).unwrap_or_default();
-        let next =
-            following.iter().take(LOOK_AHEAD_BYTES).find(|byte| !is_space(**byte) && **byte != SEPARATOR);
-        match (next, ahead) {
-            (Some(b'{' | b'['), _) if !matches!(last, b',' | b':' | b'[') => {}
-            (None, Ahead::Nothing) if following.len() < LOOK_AHEAD_BYTES => {}
-            (None, Ahead::More) if following.len() < LOOK_AHEAD_BYTES => return Some(Framed::More),
-            _ => return self.values_of_line(text, end, newline.is_some()),
-        }
-        Some(self.whole_line(text, end))
-    }
-
-    /// Scans a line that may end within a value.
-    fn values_of_line(&mut self, text: &[u8], end: usize, has_end: bool) -> Option<Framed> {
-        let first = skip_separators(&text[..end], self.start);
-        let mut at = first;
-        while at < end {
-            let mut scan = ValueScan::new(at);
-            match scan.advance(&text[..end]) {
-                Scanned::End(value_end) => at = skip_separators(&text[..end], value_end),
-                Scanned::Open if !scan.may_end() && has_end && !self.scans_too_much() => {
-                    if let Scanned::Fault(_) = scan.advance(&text[..=end]) {
-                        break;
-                    }
-                    if at > first {
-                        return Some(self.part(text, self.start, at, at));
-                    }
-                    self.move_to(text, at);
-                    if text[at] == b'[' {
-                        self.enter_array(text);
-                    } else {
-                        self.scan = Some(scan);
-                    }
-                    return None;
-                }
-                Scanned::Open | Scanned::Fault(_) => break,
-            }
-        }
-        Some(self.whole_line(text, end))
-    }
-
-    /// Takes the next value of a line that is too long to buffer.
-    fn long_line(&mut self, text: &[u8], ahead: Ahead) -> Option<Framed> {
-        let at = skip_separators(text, self.start);
-        if let Some(blank) = self.skip_to(text, at) {
-            return Some(blank);
-        }
-        if ends_in_mark(&text[at..], ahead) {
-            return Some(Framed::More);
-        }
-        match text.get(at) {
-            None if ahead == Ahead::Nothing => return Some(Framed::End),
-            None => return Some(Framed::More),
-            Some(b'\n') => {
-                self.long_line = false;
-                self.move_to(text, at + 1);
-            }
-            Some(b'[') => {
-                self.long_line = false;
-                self.enter_array(text);
-            }
-            Some(_) => self.scan = Some(ValueScan::new(at)),
-        }
-        None
     }
 
     fn element(&mut self, text: &[u8], ahead: Ahead) -> Option<Framed> {
@@ -293,13 +234,11 @@ impl Framer {
         match text.get(at) {
             None if ahead == Ahead::Nothing => return Some(Framed::End),
             None => return Some(Framed::More),
-            Some(b']') => {
-                self.array = None;
-                self.move_to(text, at + 1);
-            }
+            Some(b']') => self.leave(text, at + 1),
             // A new line without a preceding comma: the array was truncated, and the next lines are not its elements.
             Some(b'{' | b'[') if self.joint.needs_comma && !self.joint.comma && self.joint.line_feed => {
                 self.array = None;
+                self.levels.clear();
             }
             Some(_) => self.scan = Some(ValueScan::new(at)),
         }
@@ -307,24 +246,28 @@ impl Framer {
     }
 
     /// Continues the scan of the value at `start`.
-    fn value(&mut self, text: &[u8], ahead: Ahead) -> Framed {
+    fn value(&mut self, text: &[u8], ahead: Ahead) -> Option<Framed> {
         let window = self.window(text, 1);
         let is_full = window.len() - self.start > self.value_max_bytes;
         let is_last = ahead == Ahead::Nothing && !is_full;
-        let Some(scan) = &mut self.scan else { return Framed::More };
+        let scan = self.scan.as_mut()?;
         let start = self.start;
         let scanned = self.fault.map_or_else(|| scan.advance(window), Scanned::Fault);
-        match scanned {
+        let may_end = scan.may_end();
+        Some(match scanned {
             Scanned::End(end) => self.part(text, start, end, end),
             Scanned::Fault(fault) => self.faulty(text, fault, ahead),
-            Scanned::Open if is_last && scan.may_end() => self.part(text, start, text.len(), text.len()),
+            Scanned::Open if is_last && may_end => self.part(text, start, text.len(), text.len()),
             Scanned::Open if is_last => self.faulty(text, text.len(), ahead),
+            Scanned::Open if (is_full || ahead == Ahead::CutOff) && self.enter_envelope(window) => {
+                return None;
+            }
             Scanned::Open if is_full => match self.other_value(window) {
                 Some(fault) => self.faulty(text, fault, ahead),
                 None => self.too_long(window),
             },
             Scanned::Open => Framed::More,
-        }
+        })
     }
 
     /// Returns the text up to `times` the maximum length of a value, plus one byte.
@@ -349,7 +292,9 @@ impl Framer {
 
     /// Marks everything before `at` as framed.
     fn move_to(&mut self, text: &[u8], at: usize) {
-        self.lines += memchr_iter(b'\n', &text[self.start..at]).count() as u64;
+        let feeds = memchr_iter(b'\n', &text[self.start..at]).count() as u64;
+        self.lines += feeds;
+        self.envelope.is_spread |= feeds > 0;
         self.framed += (at - self.start) as u64;
         self.unspanned += at - self.start;
         self.start = at;
@@ -366,7 +311,7 @@ impl Framer {
         } else {
             SpanKind::Part
         };
-        let span = Span { start: self.start, end, line: self.lines, index: None };
+        let span = Span { start: self.start, end, line: self.lines, ..Span::default() };
         self.lines += (next - end) as u64;
         self.framed += (next - self.start) as u64;
         self.unspanned = 0;
@@ -377,7 +322,9 @@ impl Framer {
     fn part(&mut self, text: &[u8], start: usize, end: usize, next: usize) -> Framed {
         (self.scan, self.fault) = (None, None);
         self.joint = Joint { needs_comma: true, comma: false, line_feed: false };
-        let span = Span { start, end, line: self.lines, index: self.array };
+        let (index, surroundings) = (self.index(), self.surroundings());
+        self.envelope.has_values |= surroundings.is_some();
+        let span = Span { start, end, line: self.lines, index, surroundings, fault: None };
         self.array = self.array.map(|index| index + 1);
         self.move_to(text, next);
         self.unspanned = 0;

@@ -4,4 +4,5 @@
 
 pub(crate) mod cutter;
 pub(crate) mod framer;
+pub(crate) mod path;
 pub(crate) mod scan;

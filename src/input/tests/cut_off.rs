@@ -7,6 +7,7 @@ use crossbeam_channel::never;
 use crate::input::reader::{ReaderShape, spawn_reader};
 use crate::input::segmenter::{Next, Segmenter};
 use crate::input::source::Source;
+use crate::input::tests::envelopes::path;
 use crate::input::tests::{Bench, check, gzip, limits, one_buffer, show};
 
 /// A text whose end is missing, and its part with whole values.
@@ -97,4 +98,70 @@ fn the_source_after_a_cut_off_one_is_whole() {
     assert!(next().starts_with("CutShort"));
     assert_eq!(next(), r#"1: line 1 at 0 "{\"c\":3}\n""#);
     assert_eq!(next(), "end");
+}
+
+/// With a path to the events, an envelope is divided like an array.
+#[test]
+fn whole_values_of_an_unfinished_envelope_are_returned() {
+    for (text, kept) in [
+        ("{\"d\":{\"e\":[{\"a\":1},{\"b\":2},{\"c\":{}", "{\"d\":{\"e\":[{\"a\":1},{\"b\":2}"),
+        ("{\"d\":{\"e\":[{\"a\":1},{\"b\":2}],\"x\":{", "{\"d\":{\"e\":[{\"a\":1},{\"b\":2}]"),
+        ("{\"d\":1}\n{\"x\":0,\"d\":{\"e\":[{\"a\":1},", "{\"d\":1}\n{\"x\":0,\"d\":{\"e\":[{\"a\":1}"),
+        ("[{\"d\":{\"e\":{}}},{\"d\":{\"e\":[{\"a\":1},{", "[{\"d\":{\"e\":{}}},{\"d\":{\"e\":[{\"a\":1}"),
+        (
+            "{\n  \"d\": {\n    \"e\": [\n      {\n        \"a\": 1\n      },\n      {\n        \"b\"",
+            "{\n  \"d\": {\n    \"e\": [\n      {\n        \"a\": 1\n      }",
+        ),
+        ("{\"d\":{\"e\":", ""),
+        ("{\"x\":[{\"a\":1},{\"b\":2}]", ""),
+        ("{\"EventId\":1,\"d\":{\"e\":[{\"a\":1},{\"b\":2}]", ""),
+    ] {
+        let mut bench = Bench::new(limits(999, 999), ReaderShape::default());
+        bench.segmenter = bench.segmenter.following(Some(path("d.e")));
+        bench.send(text);
+        bench.fail(io::ErrorKind::TimedOut);
+        let failure = format!("Read at {} of {}", text.len(), text.len());
+        assert_eq!(bench.all(), expected(kept, &failure), "{text}");
+    }
+}
+
+/// A plain file that ends in an array or an envelope ends like compressed data that is cut short.
+#[test]
+fn a_text_that_ends_in_an_array_or_an_envelope_is_cut_off() {
+    for (text, kept, kind, line) in [
+        ("[{\"a\":1},{\"b\":2},{\"c\":{}", "[{\"a\":1},{\"b\":2}", "array", 1),
+        ("[{\"a\":1},{\"b\":2}", "[{\"a\":1},{\"b\":2}", "array", 1),
+        ("[{\"a\":1},{\"b\":2},\n", "[{\"a\":1},{\"b\":2}", "array", 1),
+        ("[\n{\"a\":1},\n{\"b\":2},\n", "[\n{\"a\":1},\n{\"b\":2}", "array", 3),
+        ("[\n{\"a\":1},\n{\"b\":2},\n{\"c\":{", "[\n{\"a\":1},\n{\"b\":2}", "array", 4),
+        ("{\"a\":1}\n[", "{\"a\":1}\n", "array", 2),
+        ("[", "", "array", 1),
+        ("{\"d\":{\"e\":[{\"a\":1},{\"b\"", "{\"d\":{\"e\":[{\"a\":1}", "object", 1),
+        ("{\"d\":1}\n{\"d\":{\"e\":[{\"a\":1}],", "{\"d\":1}\n{\"d\":{\"e\":[{\"a\":1}]", "object", 2),
+    ] {
+        let mut bench = Bench::new(limits(999, 999), ReaderShape::default());
+        bench.segmenter = bench.segmenter.following(Some(path("d.e")));
+        bench.send(text);
+        bench.end();
+        let failure = format!(
+            "<stdin>:{line}: the JSON {kind} is not closed: the input ends in it; all whole events before that were read\n\
+             hint: get the whole file and run the same command again"
+        );
+        assert_eq!(bench.all(), expected(kept, &failure), "{text}");
+    }
+    // A value that is cut off outside of an array, malformed JSON, and text that is no array.
+    for text in [
+        "{\"a\":1}\n{\"b\":",
+        "{\"d\":{\"e\":",
+        "[{\"a\":1},{\"b\":]",
+        "[{\"a\":1},x",
+        "[INFO started",
+        "[1,2",
+    ] {
+        let mut bench = Bench::new(limits(999, 999), ReaderShape::default());
+        bench.segmenter = bench.segmenter.following(Some(path("d.e")));
+        bench.send(text);
+        bench.end();
+        assert_eq!(bench.all(), [format!("0: line 1 at 0 {text:?}"), "end".to_owned()], "{text}");
+    }
 }

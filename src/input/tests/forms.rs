@@ -1,20 +1,33 @@
 //! In every layout, the values in the segments equal those that `serde_json` reads.
 
+use std::sync::Arc;
+
 use crate::input::buffers::BufferPool;
 use proptest::prelude::*;
 use serde_json::Value;
 
 use crate::input::buffers::Buffer;
 use crate::input::framing::cutter::Cutter;
+use crate::input::framing::path::EventPath;
 use crate::input::segment::{Segment, SegmentLimits};
 use crate::input::tests::limits;
 
 /// The index of a value, and the value, or none if it is not JSON.
 type Found = (Option<u64>, Option<Value>);
 
-/// Cuts a text that arrives in pieces of these sizes. Returns its segments, and whether it ends within an array.
 fn cut(text: &[u8], limits: SegmentLimits, sizes: &[usize]) -> (Vec<Segment>, bool) {
-    let mut cutter = Cutter::new(limits);
+    cut_at(text, None, limits, sizes)
+}
+
+/// Cuts a text that arrives in pieces of these sizes, with values at a path, if any. Returns its segments, and whether it ends
+/// within an array.
+pub(super) fn cut_at(
+    text: &[u8],
+    path: Option<&Arc<EventPath>>,
+    limits: SegmentLimits,
+    sizes: &[usize],
+) -> (Vec<Segment>, bool) {
+    let mut cutter = Cutter::new(limits, path.cloned());
     cutter.begin("text".into());
     let pool = BufferPool::new(1, 0);
     let (mut segments, mut rest) = (Vec::new(), text);
@@ -42,7 +55,8 @@ fn cut(text: &[u8], limits: SegmentLimits, sizes: &[usize]) -> (Vec<Segment>, bo
         }
         segments.extend(cutter.finish());
     }
-    (segments, cutter.is_open())
+    let is_open = cutter.unclosed().is_some();
+    (segments, is_open)
 }
 
 /// Returns the texts of a segment, with the line and the index of each.
@@ -99,7 +113,7 @@ fn found(segments: &[Segment]) -> Vec<Found> {
 }
 
 /// Generates white space that JSON allows.
-fn space() -> impl Strategy<Value = &'static str> {
+pub(super) fn space() -> impl Strategy<Value = &'static str> {
     prop::sample::select(vec!["", "", "", " ", "\n", "\t", "\r\n", "\n\n  "])
 }
 
@@ -129,7 +143,7 @@ fn bracketed(open: &'static str, parts: Vec<(String, &'static str)>, close: &'st
     text + close
 }
 
-fn any_value() -> impl Strategy<Value = String> {
+pub(super) fn any_value() -> impl Strategy<Value = String> {
     scalar().prop_recursive(4, 24, 4, |inner| {
         let list = prop::collection::vec((inner.clone(), space()), 0..4);
         let object = prop::collection::vec((inner, space()), 0..4);
@@ -144,7 +158,7 @@ fn members(parts: Vec<(String, &'static str)>) -> String {
     bracketed("{", keyed.collect(), "}")
 }
 
-fn object() -> impl Strategy<Value = String> {
+pub(super) fn object() -> impl Strategy<Value = String> {
     prop::collection::vec((any_value(), space()), 0..4).prop_map(members)
 }
 
@@ -164,17 +178,17 @@ fn documents() -> impl Strategy<Value = String> {
     })
 }
 
-fn sizes() -> impl Strategy<Value = SegmentLimits> {
+pub(super) fn sizes() -> impl Strategy<Value = SegmentLimits> {
     (prop::sample::select(vec![1usize, 30, 100, 1000, 1 << 20]), prop::sample::select(vec![1usize, 3, 1000]))
         .prop_map(|(segment, lines_max)| SegmentLimits { lines_max, ..limits(segment, 1 << 20) })
 }
 
-fn pieces() -> impl Strategy<Value = Vec<usize>> {
+pub(super) fn pieces() -> impl Strategy<Value = Vec<usize>> {
     prop::collection::vec(prop_oneof![1..4usize, 1..40usize, Just(5000)], 1..5)
 }
 
 /// Checks that the segments are the whole text without loss or repetition, and that their line numbers are correct.
-fn check_cover(text: &[u8], segments: &[Segment]) {
+pub(super) fn check_cover(text: &[u8], segments: &[Segment]) {
     let mut at = 0;
     for segment in segments {
         assert_eq!(segment.byte_offset, at as u64);

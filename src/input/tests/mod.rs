@@ -2,6 +2,7 @@
 
 mod again;
 mod cut_off;
+mod envelopes;
 mod forms;
 mod properties;
 mod waiting;

@@ -1,16 +1,17 @@
 //! Reads the values of a segment into rows, rejects and event places.
 
 use crate::event::fault::{Fault, FaultKind};
+use crate::event::forms::envelope::guess_path_of_beginning;
 use crate::event::kill_event::Event;
-use crate::event::line::{Line, LineReader, MalformedValue, decoded_text};
-use crate::event::rules::ReadRules;
+use crate::event::line::{Line, LineReader, MalformedValue, decoded_text, path_advice};
+use crate::event::rules::{ReadRules, ValueContext};
 use crate::event::server::Server;
 use crate::input::buffers::LARGE_CAPACITY;
 use crate::input::segment::{LINE_MAX_BYTES, Segment};
 use crate::layout::encoder::Encoder;
 use crate::layout::rows::{Recode, Rows};
 use crate::pipeline::prepare::preparer::Preparer;
-use crate::pipeline::prepare::span_text::{Origin, SpanText, index_of, separators};
+use crate::pipeline::prepare::span_text::{Origin, SpanText, context_at, context_of, separators};
 use crate::pipeline::rejects::reject::{Reject, RejectCause};
 use std::borrow::Cow;
 use std::ops::Range;
@@ -107,7 +108,10 @@ pub(crate) fn event_text<'s>(
     let text = str::from_utf8(&segment.bytes[place.text()]).ok()?;
     match place.decoded() {
         None => Some(text.into()),
-        Some(number) => decoded_text(text, number, preparer.rules(&segment.source)).map(Cow::Owned),
+        Some(number) => {
+            let context = context_at(segment, place.start as usize);
+            decoded_text(text, number, preparer.rules(&segment.source), context).map(Cow::Owned)
+        }
     }
 }
 
@@ -159,15 +163,25 @@ impl SegmentParts {
         }
     }
 
-    pub(crate) fn reject_oversized(&mut self, segment: &Segment, bytes: u64) {
+    pub(crate) fn reject_oversized(&mut self, preparer: &Preparer, segment: &Segment, bytes: u64) {
+        let span = segment.spans.as_deref().and_then(<[_]>::first);
+        let kind = match span.and_then(|span| span.fault) {
+            Some(byte) => FaultKind::LongLine { byte, bytes },
+            None => FaultKind::ValueTooLong { bytes, bytes_max: LINE_MAX_BYTES },
+        };
+        let is_envelope =
+            preparer.reading.events_at.is_none() && matches!(kind, FaultKind::ValueTooLong { .. });
+        let path =
+            is_envelope.then(|| guess_path_of_beginning(&String::from_utf8_lossy(&segment.bytes))).flatten();
+        let advice = path.map(|path| path_advice(&path)).unwrap_or_default();
         self.events = 1;
         self.rejects.count = 1;
         self.rejects.held.push(Reject {
             line: segment.first_line,
-            index: segment.spans.as_ref().and_then(|spans| index_of(spans.first()?)),
+            index: span.and_then(|span| context_of(span).index),
             text: 0..segment.bytes.len(),
             raw: None,
-            cause: RejectCause::Fault(FaultKind::ValueTooLong { bytes, bytes_max: LINE_MAX_BYTES }.into()),
+            cause: RejectCause::Fault(Fault::from(kind).and(advice)),
             truncated: true,
         });
     }
@@ -183,7 +197,8 @@ impl SegmentParts {
         let mut tools = Tools { reader, event: Event::default(), encoder: preparer.encoder(), server };
         if let Some(spans) = &segment.spans {
             for span in spans {
-                let at = Origin { first_line, line: span.line, index: index_of(span), counted: Some(0) };
+                let context = context_of(span);
+                let at = Origin { first_line, line: span.line, context, counted: Some(0) };
                 if !self.read_span(&mut tools, text, bytes, span.start..span.end, at, &mut sink) {
                     return;
                 }
@@ -194,7 +209,7 @@ impl SegmentParts {
         while start < bytes.len() {
             let end = memchr::memchr(b'\n', &bytes[start..]).map_or(bytes.len(), |found| start + found);
             let range = start..end - usize::from(bytes[start..end].ends_with(b"\r"));
-            let at = Origin { first_line, line, index: None, counted: None };
+            let at = Origin { first_line, line, context: ValueContext::default(), counted: None };
             if !self.read_span(&mut tools, text, bytes, range, at, &mut sink) {
                 return;
             }
@@ -234,7 +249,7 @@ impl SegmentParts {
         if let Some(byte) = text.not_utf8 {
             let line = at.first_line + at.line_at(text.text, start);
             let fault = FaultKind::NotUtf8 { byte };
-            self.reject_text(text.range.start + start..text.range.end, line, at.index, fault.into());
+            self.reject_text(text.range.start + start..text.range.end, line, at.context.index, fault.into());
             return self.settle_rejects(sink);
         }
         true
@@ -254,7 +269,8 @@ impl SegmentParts {
         let server = *server;
         let (events, stored) = (self.events, self.places.len());
         let value_line = at.line_at(text, start);
-        let result = reader.read_value(text, start, at.index, event, |found| {
+        let context = at.context;
+        let result = reader.read_value(text, start, context, event, |found| {
             let Line { index, byte_offset, byte_len, text: event_text, decoded, event } = found;
             self.events += 1;
             let line = if decoded.is_some() { value_line } else { at.line_at(text, byte_offset) };
@@ -295,7 +311,7 @@ impl SegmentParts {
             // Without an event among them, the elements are probably no elements, as in a line of a log.
             Err(MalformedValue { fault, element: Some((index, start)) }) if self.places.len() > stored => {
                 let line = at.first_line + at.line_at(text, start);
-                self.reject_text(base + start..span.range.end, line, Some(index), span.fault(fault));
+                self.reject_text(base + start..span.range.end, line, index, span.fault(fault));
                 None
             }
             Err(MalformedValue { fault, .. }) => {
@@ -304,7 +320,7 @@ impl SegmentParts {
                 self.rows.truncate(stored);
                 self.fresh.clear();
                 let line = at.first_line + value_line;
-                self.reject_text(base + start..span.range.end, line, at.index, span.fault(fault));
+                self.reject_text(base + start..span.range.end, line, context.index, span.fault(fault));
                 None
             }
         }

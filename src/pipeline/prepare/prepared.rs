@@ -189,7 +189,7 @@ impl Preparer {
             parts.rows.reserve(LARGE_CAPACITY);
         }
         if let Some(bytes) = segment.oversized {
-            parts.reject_oversized(&segment, bytes);
+            parts.reject_oversized(self, &segment, bytes);
         } else {
             parts.read(self, &segment, None);
         }

@@ -1,10 +1,11 @@
 //! The settings for reading segments, and the ledger keys that depend on them.
 
 use crate::database::store::{ReadingDigest, SegmentHash};
-use crate::event::forms::envelope::EventsAt;
-use crate::event::rules::{ReadRules, battle_in_name};
+use crate::event::forms::envelope::{EventsAt, PathStep};
+use crate::event::rules::{ReadRules, SERVER_KEYS, battle_in_name};
 use crate::event::server::Server;
 use crate::event::text::NulPolicy;
+use crate::input::framing::path::{EventPath, Surroundings};
 use crate::input::segment::Segment;
 use crate::layout::Layout;
 use crate::layout::encoder::Encoder;
@@ -23,6 +24,22 @@ pub struct Reading {
     pub must_name_server: bool,
     /// Distinguishes the tables from others in the same ledger. None if the ledger has no others.
     pub tables: Option<String>,
+}
+
+impl Reading {
+    /// Returns the path to the events for the framer.
+    pub(crate) fn event_path(&self) -> Option<Arc<EventPath>> {
+        let steps = self.events_at.as_ref()?.steps().iter().map(|step| match step {
+            PathStep::Member(name) => Some(name.clone()),
+            PathStep::Each => None,
+        });
+        Some(Arc::new(EventPath {
+            steps: steps.collect(),
+            event_key: "EventId",
+            note_keys: &SERVER_KEYS,
+            is_note: |text| text.parse::<Server>().is_ok(),
+        }))
+    }
 }
 
 /// The battle of events that name none.
@@ -55,7 +72,14 @@ pub struct Preparer {
 impl Preparer {
     /// Returns the key of a segment in the ledger.
     pub fn hash(&self, segment: &Segment) -> SegmentHash {
-        self.hash_of(&segment.source, &segment.bytes, segment.oversized)
+        let envelope = envelope_key(segment);
+        if envelope.is_empty() {
+            return self.hash_of(&segment.source, &segment.bytes, segment.oversized);
+        }
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&self.hash_of(&segment.source, &segment.bytes, segment.oversized).0);
+        hasher.update(envelope.as_bytes());
+        SegmentHash(*hasher.finalize().as_bytes())
     }
 
     /// Returns the key for bytes of a source. If they are only the head of a value, `oversized` is its length. The key
@@ -123,4 +147,20 @@ impl Preparer {
     pub(crate) fn encoder(&self) -> Encoder {
         Encoder::new(self.layout, self.server, self.nul, self.repeats)
     }
+}
+
+/// Returns what the envelope around the values of a segment says about them. The same bytes elsewhere can be other events.
+fn envelope_key(segment: &Segment) -> String {
+    let (mut key, mut previous) = (String::new(), None);
+    for span in segment.spans.iter().flatten() {
+        if let Some(surroundings) = &span.surroundings
+            && previous != Some(surroundings)
+        {
+            let Surroundings { steps, is_element, note } = &**surroundings;
+            let note = note.as_deref().unwrap_or_default();
+            let _ = write!(key, "\0{} at step {steps} {is_element} {note}", span.start);
+            previous = Some(surroundings);
+        }
+    }
+    key
 }

@@ -1,7 +1,9 @@
 //! A text of a segment, and its place.
 
 use crate::event::fault::{Fault, FaultKind};
+use crate::event::rules::ValueContext;
 use crate::input::framing::framer::Span;
+use crate::input::segment::Segment;
 use std::ops::Range;
 
 /// A text of a segment.
@@ -42,8 +44,8 @@ pub(crate) struct Origin {
     pub(crate) line: u64,
     /// The number of bytes searched for line feeds. None if the text is one line.
     pub(crate) counted: Option<usize>,
-    /// The array index, if the text is an element.
-    pub(crate) index: Option<usize>,
+    /// The place of the text in an array or an envelope.
+    pub(crate) context: ValueContext,
 }
 
 impl Origin {
@@ -59,8 +61,25 @@ impl Origin {
     }
 }
 
-pub(crate) fn index_of(span: &Span) -> Option<usize> {
-    span.index.and_then(|index| usize::try_from(index).ok())
+/// Returns the place of a span in an array or an envelope.
+pub(crate) fn context_of(span: &Span) -> ValueContext {
+    let surroundings = span.surroundings.as_deref();
+    let note = surroundings.and_then(|surroundings| surroundings.note.as_ref());
+    ValueContext {
+        index: span.index.and_then(|index| usize::try_from(index).ok()),
+        server: note.and_then(|server| server.parse().ok()),
+        steps: surroundings.map(|surroundings| surroundings.steps),
+        is_element: surroundings.is_some_and(|surroundings| surroundings.is_element),
+    }
+}
+
+/// Returns the place in an envelope of the value at byte `start` of a segment.
+pub(crate) fn context_at(segment: &Segment, start: usize) -> ValueContext {
+    let spans = segment.spans.as_deref().unwrap_or_default();
+    let after = spans.partition_point(|span| span.start <= start);
+    let span = after.checked_sub(1).and_then(|place| spans.get(place));
+    let context = span.filter(|span| span.surroundings.is_some()).map(context_of);
+    context.unwrap_or_default()
 }
 
 /// Returns the length of the separators at the start of a text.

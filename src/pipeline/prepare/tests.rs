@@ -5,6 +5,7 @@ use crate::event::rules::battle_in_name;
 use crate::event::server::Server;
 use crate::event::text::NulPolicy;
 use crate::input::framing::framer::Span;
+use crate::input::framing::path::Surroundings;
 use crate::input::segment::Segment;
 use crate::layout::Layout;
 use crate::layout::rows::DuplicatePolicy;
@@ -102,7 +103,13 @@ fn rows_are_recreated_in_any_layout() {
                 let spans = values.iter().enumerate().map(|(index, value)| {
                     let start = at;
                     at += value.len() + joint.len();
-                    Span { start, end: start + value.len(), line: index as u64, index: Some(index as u64) }
+                    Span {
+                        start,
+                        end: start + value.len(),
+                        line: index as u64,
+                        index: Some(index as u64),
+                        ..Span::default()
+                    }
                 });
                 spans.collect()
             });
@@ -129,7 +136,7 @@ fn an_event_in_a_value_of_several_lines_has_its_own_line() {
     let text = format!("{{\n\"data\": [\n0,\n{},\n1]}} {{\n\"data\":\n2}} x", event(1, ""));
     let mut one = segment(text.clone().into());
     one.first_line = 5;
-    one.spans = Some(vec![Span { start: 0, end: text.len(), line: 0, index: None }]);
+    one.spans = Some(vec![Span { start: 0, end: text.len(), line: 0, index: None, ..Span::default() }]);
     let hash = settings.hash(&one);
     let prepared = settings.prepare(one, hash);
     assert_eq!(prepared.ids().collect::<Vec<_>>(), [(1, 8)]);
@@ -142,7 +149,7 @@ fn an_event_in_a_value_of_several_lines_has_its_own_line() {
 fn an_element_that_is_an_array_is_not_an_array_of_events() {
     let text = format!("[{}]", event(1, ""));
     let mut one = segment(text.clone().into());
-    one.spans = Some(vec![Span { start: 0, end: text.len(), line: 0, index: Some(3) }]);
+    one.spans = Some(vec![Span { start: 0, end: text.len(), line: 0, index: Some(3), ..Span::default() }]);
     let preparer = preparer(Layout::Archive);
     let hash = preparer.hash(&one);
     let apart = rejects(&preparer.prepare(one, hash));
@@ -269,4 +276,92 @@ fn events_before_malformed_json_are_kept() {
         let [reject] = &rejects(&prepared)[..] else { panic!("one: {line}") };
         assert_eq!((reject.text.clone(), reject.index), (0..line.len(), None));
     }
+}
+
+/// The same in an envelope. The reject begins at the malformed event, so that it loads after its correction.
+#[test]
+fn events_before_malformed_json_in_an_envelope_are_kept() {
+    let mut settings = preparer(Layout::Archive);
+    settings.reading.events_at = Some(Arc::new("data.events".parse().unwrap()));
+    let [one, two, three] = [1, 2, 3].map(|id| event(id, ""));
+    let broken = two.replace("\"TimeStamp\":", "\"TimeStamp\"");
+    let before = format!("{{\"data\":{{\"events\":[{one},");
+    let text = format!("{before}{broken},{three}]}}}}\n{three}");
+    let prepared = prepare(&settings, &text);
+    assert_eq!(prepared.ids().collect::<Vec<_>>(), [(1, 1), (3, 2)]);
+    let [reject] = &rejects(&prepared)[..] else { panic!("one") };
+    let rest = before.len()..text.find('\n').unwrap();
+    assert_eq!((reject.text.clone(), reject.index, reject.line), (rest, Some(1), 1));
+    assert!(reject.cause.to_string().contains("not JSON: expected a colon"), "{}", reject.cause);
+}
+
+/// Values that the framer took out of an envelope: the rest of the path leads to their events, and the envelope names the
+/// server.
+#[test]
+fn values_of_a_divided_envelope() {
+    let mut settings = preparer(Layout::Archive);
+    settings.reading.events_at = Some(Arc::new("data.rows.raw".parse().unwrap()));
+    let row = |id: u64| format!(r#"{{"raw":{}}}"#, serde_json::to_string(&event(id, "")).unwrap());
+    let (one, two) = (row(1), row(2));
+    let cut = |note: &str, steps| {
+        let mut cut = segment(format!("{one},{two}").into());
+        let span = |start, end, index| {
+            let note = Some(note.to_owned());
+            let surroundings = Some(Arc::new(Surroundings { steps, is_element: true, note }));
+            Span { start, end, index: Some(index), surroundings, ..Span::default() }
+        };
+        cut.spans = Some(vec![span(0, one.len(), 7), span(one.len() + 1, one.len() + 1 + two.len(), 8)]);
+        cut
+    };
+    let key = |segment: &Segment| settings.hash(segment).0;
+    let (of_europe, of_asia, of_less) = (cut("eu", 2), cut("sgp", 2), cut("eu", 1));
+    let mut plain = cut("eu", 2);
+    plain.spans = None;
+    let keys = [key(&of_europe), key(&of_asia), key(&of_less), key(&plain)];
+    for (number, one) in keys.iter().enumerate() {
+        assert!(!keys[..number].contains(one), "{number}: the same bytes are other events");
+    }
+    let hash = settings.hash(&of_europe);
+    let mut prepared = settings.prepare(of_europe, hash);
+    assert_eq!(prepared.ids().collect::<Vec<_>>(), [(1, 1), (2, 1)]);
+    prepared.reject(1, "refused".to_owned(), None);
+    let [found] = &rejects(&prepared)[..] else { panic!("one") };
+    assert_eq!((found.raw.as_deref(), found.index), (Some(event(2, "").as_str()), Some(8)));
+    let hash = settings.hash(&of_asia);
+    let found = rejects(&settings.prepare(of_asia, hash));
+    let causes: Vec<_> = found.iter().map(|reject| reject.cause.to_string()).collect();
+    assert_eq!(causes, ["server: the event is from asia, but this load is for europe"; 2]);
+}
+
+#[test]
+fn a_long_envelope_names_its_path() {
+    let mut long = segment(b"{\"1058\":{\"posted\":true,\"data\":{\"EventId\":1058,\"Killer\":{".to_vec());
+    long.oversized = Some(20 << 20);
+    let mut settings = preparer(Layout::Archive);
+    let advice = "; an event seems to be at '*.data': add --events-at '*.data'";
+    for expected in [advice, ""] {
+        let hash = settings.hash(&long);
+        let found = rejects(&settings.prepare(long.clone(), hash));
+        let reason = format!("a value of 20971520 bytes exceeds the limit of 16777216{expected}");
+        assert_eq!(found[0].cause.to_string(), reason);
+        settings.reading.events_at = Some(Arc::new("*.data".parse().unwrap()));
+    }
+}
+
+#[test]
+fn a_long_malformed_line_names_the_byte() {
+    let mut long = segment(b"{\"a\":[}".to_vec());
+    long.oversized = Some(20 << 20);
+    long.spans = Some(vec![Span { end: 7, index: Some(3), fault: Some(6), ..Span::default() }]);
+    let preparer = preparer(Layout::Archive);
+    let hash = preparer.hash(&long);
+    let found = rejects(&preparer.prepare(long, hash));
+    let [reject] = &found[..] else { panic!("one") };
+    assert_eq!((reject.index, reject.truncated), (Some(3), true));
+    let reason = reject.cause.reason();
+    assert!(
+        reason.starts_with("not JSON: malformed at byte 6 of the value; correct the input itself"),
+        "{reason}"
+    );
+    assert!(reason.ends_with("the remaining 20971520 bytes of the line"), "{reason}");
 }

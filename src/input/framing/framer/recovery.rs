@@ -30,6 +30,8 @@ impl Framer {
             None if ahead == Ahead::Nothing => text.len(),
             None => return Framed::More,
         };
+        // The rest of a line that holds the whole envelope so far includes its end.
+        let ends_envelope = fault <= end && !self.envelope.is_spread;
         let (end, next) = if fault > end {
             match self.deeper_lines(text, end, ahead) {
                 Some(found) => found,
@@ -43,13 +45,16 @@ impl Framer {
         let framed = self.part(text, start, end, next);
         self.joint.needs_comma = false;
         self.long_line &= next <= end;
+        if ends_envelope {
+            self.leave_envelope();
+        }
         framed
     }
 
     /// Finds the lines after `end` that are indented deeper than the value at `start`. Returns their end and the start of
     /// the next text, or none if more text is needed.
     fn deeper_lines(&self, text: &[u8], mut end: usize, ahead: Ahead) -> Option<(usize, usize)> {
-        let column = self.column_of(text, self.start);
+        let column = self.indent(text);
         let text = self.window(text, 2);
         let is_last = ahead == Ahead::Nothing || text.len() - self.start > self.value_max_bytes * 2;
         let mut next = text.len().min(end + 1);
@@ -75,7 +80,7 @@ impl Framer {
 
     /// Finds another value that seems to begin inside an unfinished one: at the start of a line, and not indented deeper.
     pub(crate) fn other_value(&self, text: &[u8]) -> Option<usize> {
-        let column = self.column_of(text, self.start);
+        let column = self.indent(text);
         memchr_iter(b'\n', &text[self.start..]).map(|found| self.start + found + 1).find_map(|line| {
             let indent = text[line..].iter().take(column + 1).take_while(|byte| is_space(**byte)).count();
             matches!(text.get(line + indent), Some(b'{' | b'[')).then_some(line + indent)
@@ -84,10 +89,20 @@ impl Framer {
 
     /// Begins to skip the value at `start`.
     pub(crate) fn too_long(&mut self, text: &[u8]) -> Framed {
-        let known = Span { start: self.start, end: text.len(), line: self.lines, index: self.array };
-        let scan = self.scan.take();
-        self.skipping = Some(match (self.fault.take(), scan) {
-            (None, Some(scan)) => Skipping::Value(scan),
+        let (fault, scan) = (self.fault.take(), self.scan.take());
+        let known = Span {
+            start: self.start,
+            end: text.len(),
+            line: self.lines,
+            index: self.index(),
+            surroundings: self.surroundings(),
+            fault: fault.map(|fault| fault - self.start),
+        };
+        self.skipping = Some(match (fault, scan) {
+            (None, Some(scan)) => {
+                self.envelope.is_spread |= memchr(b'\n', &text[self.start..]).is_some();
+                Skipping::Value(scan)
+            }
             _ => Skipping::Line,
         });
         Framed::TooLong(known)
@@ -101,29 +116,43 @@ impl Framer {
         let mut from = 0;
         if let Skipping::Value(scan) = skipping {
             scan.rebase(before);
-            match scan.advance(text) {
+            let scanned = scan.advance(text);
+            from = match scanned {
                 Scanned::End(end) => {
                     *skipping = Skipping::Tail;
-                    from = end;
+                    end
                 }
                 Scanned::Open if is_last => return Some(self.end_skip(text.len())),
-                Scanned::Open => return None,
+                Scanned::Open => text.len(),
                 Scanned::Fault(fault) => {
                     *skipping = Skipping::Line;
-                    from = fault;
+                    fault
                 }
+            };
+            self.envelope.is_spread |= memchr(b'\n', &text[..from]).is_some();
+            if scanned == Scanned::Open {
+                return None;
             }
         }
-        if matches!(skipping, Skipping::Tail) {
+        if matches!(self.skipping, Some(Skipping::Tail)) {
             return match text.get(from) {
-                Some(b'\n') => Some(self.end_skip_with_line(from)),
+                Some(b'\n') => {
+                    self.envelope.is_spread = true;
+                    Some(self.end_skip_with_line(from))
+                }
                 None if !is_last => None,
                 _ => Some(self.end_skip(from)),
             };
         }
         self.array_faulty = true;
         match memchr(b'\n', &text[from..]) {
-            Some(found) => Some(self.end_skip_with_line(from + found)),
+            Some(found) => {
+                let end = self.end_skip_with_line(from + found);
+                if !self.envelope.is_spread {
+                    self.leave_envelope();
+                }
+                Some(end)
+            }
             None if is_last => Some(self.end_skip(text.len())),
             None => None,
         }

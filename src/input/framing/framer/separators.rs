@@ -15,10 +15,24 @@ impl Framer {
         while end < at && text[end] & 0xc0 == 0x80 {
             end -= 1;
         }
-        let span = Span { start: self.start, end, line: self.lines, index: None };
+        Some(self.blank(text, end))
+    }
+
+    /// Marks text without a value as framed. As [`Framer::skip_to`], returns blank spans.
+    pub(crate) fn pass_to(&mut self, text: &[u8], at: usize) -> Option<Framed> {
+        let end = self.start + self.value_max_bytes.saturating_sub(self.unspanned);
+        if at < end {
+            self.move_to(text, at);
+            return None;
+        }
+        Some(self.blank(text, end))
+    }
+
+    fn blank(&mut self, text: &[u8], end: usize) -> Framed {
+        let span = Span { start: self.start, end, line: self.lines, ..Span::default() };
         self.move_to(text, end);
         self.unspanned = 0;
-        Some(Framed::Span { span, next: end, kind: SpanKind::Blank })
+        Framed::Span { span, next: end, kind: SpanKind::Blank }
     }
 }
 

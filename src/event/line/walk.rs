@@ -1,0 +1,218 @@
+//! Follows the path of `--events-at` inside a value.
+//!
+//! Invariant: the events before malformed JSON are passed on, and the place of the malformed text is noted.
+
+use crate::event::fault::{Fault, FaultKind};
+use crate::event::forms::envelope::{EventsAt, PathStep};
+use crate::event::forms::reject_record;
+use crate::event::json::{Cursor, CursorPlace, Parsed};
+use crate::event::kill_event::Event;
+use crate::event::line::{Each, advice, line, read_decoded, read_event, read_top};
+use crate::event::parse;
+use crate::event::rules::{Enclosing, ReadRules, SERVER_KEYS};
+use crate::event::server::Server;
+use std::cell::Cell;
+
+/// Maximum length of an array of events, which bounds memory use. The API's pages have at most 51.
+const ELEMENTS_MAX: usize = 32_768;
+
+fn bound_elements(index: usize) -> Parsed<()> {
+    if index == ELEMENTS_MAX {
+        return Err(FaultKind::ArrayTooLong(ELEMENTS_MAX).into());
+    }
+    Ok(())
+}
+
+/// The place of malformed JSON in an array or an envelope: the index, if it is an element, and the start in the text.
+#[derive(Debug, Default)]
+pub(crate) struct MalformedPlace(Cell<Option<(Option<usize>, usize)>>);
+
+impl MalformedPlace {
+    pub(crate) fn get(&self) -> Option<(Option<usize>, usize)> {
+        self.0.get()
+    }
+
+    /// Notes a place, unless one further inside is known.
+    fn note(&self, index: Option<usize>, start: usize) {
+        self.0.set(self.0.get().or(Some((index, start))));
+    }
+
+    /// Parses an array. `each` receives the index of each element and must parse the element. The cursor is at `[`.
+    pub(crate) fn elements<'a>(
+        &self,
+        cursor: &mut Cursor<'a>,
+        mut each: impl FnMut(&mut Cursor<'a>, usize) -> Parsed<()>,
+    ) -> Parsed<()> {
+        let mut element = (0, cursor.at());
+        let read = cursor.array(|cursor, index| {
+            cursor.peek();
+            element = (index, cursor.at());
+            bound_elements(index)?;
+            each(cursor, index)?;
+            cursor.peek();
+            element = (index + 1, cursor.at());
+            Ok(())
+        });
+        if read.is_err() {
+            self.note(Some(element.0), element.1);
+        }
+        read
+    }
+}
+
+/// What an object on the path contains.
+#[derive(Default)]
+struct Members {
+    /// The game server that it names.
+    server: Option<Server>,
+    /// The values on the path.
+    found: Vec<CursorPlace>,
+    /// Whether it is itself an event.
+    is_event: bool,
+    /// Whether it can be a line of a reject file.
+    has_raw: bool,
+    /// Whether a whole value on the path was read.
+    is_partly_read: bool,
+    /// The start of the last member.
+    last: usize,
+}
+
+impl Members {
+    /// Reads the object at the cursor.
+    fn read(&mut self, cursor: &mut Cursor<'_>, step: &PathStep) -> Parsed<()> {
+        self.last = cursor.at() + 1;
+        let mut key = cursor.first_key()?;
+        while let Some(name) = key {
+            let fits = step.fits(&name);
+            if fits {
+                // The last of several equal keys counts.
+                if matches!(step, PathStep::Member(_)) {
+                    self.found.clear();
+                }
+                bound_elements(self.found.len())?;
+                self.found.push(cursor.place());
+            }
+            if SERVER_KEYS.contains(&&*name) {
+                self.server = self.server.or(parse::named_server(cursor)?);
+            } else {
+                self.is_event |= name == "EventId";
+                self.has_raw |= name == "raw";
+                cursor.skip()?;
+            }
+            self.is_partly_read |= fits;
+            let is_comma = cursor.peek() == Some(b',');
+            self.last = cursor.at() + usize::from(is_comma);
+            key = cursor.following_key()?;
+        }
+        Ok(())
+    }
+}
+
+/// A path, and the rules for the events at its end.
+pub(super) struct Walk<'w, 'r> {
+    pub(super) rules: &'w ReadRules<'r>,
+    pub(super) path: &'w EventsAt,
+    pub(super) malformed: &'w MalformedPlace,
+}
+
+impl Walk<'_, '_> {
+    /// Reads the value at the cursor. `steps` lead to its events.
+    pub(super) fn read<'a>(
+        &self,
+        cursor: &mut Cursor<'a>,
+        event: &mut Event<'a>,
+        steps: &[PathStep],
+        context: Enclosing,
+        each: Each<'_>,
+    ) -> Parsed<()> {
+        match (cursor.peek(), steps) {
+            (Some(b'"'), _) if steps.len() < self.path.steps().len() => {
+                let start = cursor.at();
+                match cursor.whole_string() {
+                    Ok(text) => read_decoded(&text, self.rules, steps, context, each),
+                    Err(fault) if fault.rejects_line() => return Err(fault),
+                    Err(fault) => each(line(cursor.text_since(start), start, context, Err(fault))),
+                }
+                Ok(())
+            }
+            (_, []) => read_top(cursor, event, self.rules, context, self.malformed, each),
+            (Some(b'['), _) => self.malformed.elements(cursor, |cursor, index| {
+                self.read(cursor, event, steps, Enclosing { index: Some(index), ..context }, &mut *each)
+            }),
+            (Some(b'{'), [step, tail @ ..]) => self.member(cursor, event, (step, tail), context, each),
+            _ => self.nothing(cursor, steps.len(), context, each),
+        }
+    }
+
+    fn member<'a>(
+        &self,
+        cursor: &mut Cursor<'a>,
+        event: &mut Event<'a>,
+        (step, tail): (&PathStep, &[PathStep]),
+        context: Enclosing,
+        each: Each<'_>,
+    ) -> Parsed<()> {
+        let (start, place) = (cursor.at(), cursor.place());
+        let mut members = Members::default();
+        // A lone surrogate beside the events does not matter, and one in an event is found when that is read.
+        let scanned = cursor.leniently(|cursor| members.read(cursor, step));
+        let Members { server, found, is_event, has_raw, is_partly_read, last } = members;
+        let inside = Enclosing { server: context.server.or(server), ..context };
+        if let Err(fault) = scanned {
+            if !is_event {
+                // The last value found may contain the fault. The events before it are kept.
+                let read = self.found(cursor, event, found, tail, inside, each);
+                // Without an event before it, the whole object is the malformed value.
+                if is_partly_read {
+                    self.malformed.note(context.index, last);
+                }
+                read?;
+            }
+            return Err(fault);
+        }
+        let end = cursor.place();
+        // `*` stands for the members of a line of a reject file too.
+        let may_be_record = has_raw && (found.is_empty() || *step == PathStep::Each);
+        if is_event || may_be_record && reject_record::read(cursor.text_since(start), &[]).is_some() {
+            // An event at the top level, as in a reject file.
+            cursor.return_to(place);
+            let mut each = each;
+            return read_event(cursor, event, self.rules, context, &mut each);
+        }
+        if found.is_empty() {
+            cursor.return_to(place);
+            return self.nothing(cursor, tail.len() + 1, context, each);
+        }
+        self.found(cursor, event, found, tail, inside, each)?;
+        cursor.return_to(end);
+        Ok(())
+    }
+
+    /// Reads the values on the path of an object.
+    fn found<'a>(
+        &self,
+        cursor: &mut Cursor<'a>,
+        event: &mut Event<'a>,
+        found: Vec<CursorPlace>,
+        steps: &[PathStep],
+        context: Enclosing,
+        each: Each<'_>,
+    ) -> Parsed<()> {
+        for member in found {
+            cursor.return_to(member);
+            cursor.peek();
+            self.read(cursor, event, steps, context, &mut *each)?;
+        }
+        Ok(())
+    }
+
+    /// Rejects the value at the cursor, because it has nothing at the path.
+    fn nothing(&self, cursor: &mut Cursor<'_>, left: usize, at: Enclosing, each: Each<'_>) -> Parsed<()> {
+        let start = cursor.at();
+        cursor.skip_leniently()?;
+        let text = cursor.text_since(start);
+        let fault = Fault::from(FaultKind::NothingAtPath(self.path.to_string()));
+        each(line(text, start, at, Err(fault.and(advice(text, Some(self.path), left)))));
+        Ok(())
+    }
+}

@@ -1,0 +1,296 @@
+//! Follows the path to the events into a value that is too long to hold, or that is cut off.
+//!
+//! Each value on the path becomes a span of its own. If it is too long as well, the framer follows the path further.
+
+use std::sync::Arc;
+
+use memchr::memrchr;
+
+use crate::input::framing::framer::separators::is_space;
+use crate::input::framing::framer::{Ahead, Framed, Framer, Joint};
+use crate::input::framing::path::{EventPath, Surroundings};
+use crate::input::framing::scan::{Scanned, ValueScan};
+
+/// The maximum length of a text that matters for events, with its quotes, in bytes.
+const NOTE_BYTES_MAX: usize = 64;
+
+/// An object or an array in an envelope whose values are framed one by one.
+#[derive(Debug, Clone)]
+pub(crate) struct EnvelopeLevel {
+    /// The surroundings of its values.
+    inside: Arc<Surroundings>,
+    /// Its index, if it is an element of an array.
+    index: Option<u64>,
+}
+
+impl EnvelopeLevel {
+    /// Returns whether it is an array or an element of one.
+    pub(crate) fn is_in_array(&self) -> bool {
+        self.inside.is_element || self.index.is_some()
+    }
+}
+
+/// The part of an envelope that was framed.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct EnvelopeSoFar {
+    /// Whether it has a line feed.
+    pub(crate) is_spread: bool,
+    /// Whether it has a whole value on the path.
+    pub(crate) has_values: bool,
+}
+
+/// The state of passing over a member beside the path.
+#[derive(Debug, Clone)]
+pub(crate) enum Aside {
+    /// Its value, which may be a text that matters.
+    Value(ValueScan, bool),
+    /// It ends at this offset.
+    Until(usize),
+    /// Malformed JSON begins at this offset.
+    Malformed(usize),
+}
+
+impl Aside {
+    /// Adjusts the offsets after the first bytes of the text were removed.
+    pub(crate) fn rebase(&mut self, removed: usize) {
+        match self {
+            Self::Value(scan, _) => scan.rebase(removed),
+            Self::Until(at) | Self::Malformed(at) => *at -= removed,
+        }
+    }
+}
+
+/// The start of a member of an object.
+enum MemberHead<'t> {
+    /// Its key, and the offset of its value.
+    Value(&'t [u8], usize),
+    /// The text ends before the value.
+    Open,
+    /// The text is not JSON, as the byte at this offset shows.
+    Malformed(usize),
+}
+
+impl Framer {
+    /// Enters the object or array at `start` if it is on the path. Returns whether it is.
+    pub(crate) fn enter_envelope(&mut self, text: &[u8]) -> bool {
+        let Some(path) = &self.path else { return false };
+        let outer = self.levels.last().map(|level| &*level.inside);
+        let steps = outer.map_or(0, |outer| outer.steps);
+        let is_array = text[self.start] == b'[';
+        let is_entered = match (text[self.start], path.steps.get(steps)) {
+            (b'{', Some(step)) => leads_to_events(&text[self.start..], step.as_deref(), path),
+            (b'[', Some(_)) => true,
+            // The elements of an array at the end of the path are events.
+            (b'[', None) => outer.is_some_and(|outer| !outer.is_element),
+            _ => false,
+        };
+        if !is_entered {
+            return false;
+        }
+        let inside = Surroundings {
+            steps: steps + usize::from(!is_array),
+            is_element: is_array,
+            note: outer.and_then(|outer| outer.note.clone()),
+        };
+        if self.levels.is_empty() {
+            self.envelope = EnvelopeSoFar::default();
+            self.array_faulty &= self.array.is_some();
+        }
+        self.levels.push(EnvelopeLevel { inside: Arc::new(inside), index: self.array.take() });
+        self.array = is_array.then_some(0);
+        self.joint = Joint::default();
+        self.scan = None;
+        self.long_line = false;
+        self.move_to(text, self.start + 1);
+        true
+    }
+
+    /// Leaves the innermost array or object, which ends before `end`.
+    pub(crate) fn leave(&mut self, text: &[u8], end: usize) {
+        let index = self.levels.pop().and_then(|level| level.index);
+        self.array = index.map(|index| index + 1);
+        self.joint = Joint { needs_comma: true, ..Joint::default() };
+        self.move_to(text, end);
+    }
+
+    /// Leaves the whole envelope, because the rest of its line is malformed.
+    pub(crate) fn leave_envelope(&mut self) {
+        if let Some(outermost) = self.levels.first() {
+            self.array = outermost.index.map(|index| index + 1);
+            self.joint = Joint::default();
+            self.levels.clear();
+            self.aside = None;
+        }
+    }
+
+    /// Returns the index of the value at `start`: its own, or that of the envelope's innermost part in an array.
+    pub(crate) fn index(&self) -> Option<u64> {
+        self.array.or_else(|| self.levels.iter().rev().find_map(|level| level.index))
+    }
+
+    /// Returns the surroundings of the value at `start`, if it is in an envelope.
+    pub(crate) fn surroundings(&self) -> Option<Arc<Surroundings>> {
+        self.levels.last().map(|level| Arc::clone(&level.inside))
+    }
+
+    /// Returns the indent that the value at `start` and the lines inside it are compared by. The value of a member begins
+    /// behind its key.
+    pub(crate) fn indent(&self, text: &[u8]) -> usize {
+        let column = self.column_of(text, self.start);
+        if self.array.is_some() || self.levels.is_empty() {
+            return column;
+        }
+        memrchr(b'\n', &text[..self.start]).map_or(column, |feed| {
+            text[feed + 1..self.start].iter().take_while(|byte| is_space(**byte)).count()
+        })
+    }
+
+    /// Takes the next member of an object in an envelope.
+    pub(crate) fn member(&mut self, text: &[u8], ahead: Ahead) -> Option<Framed> {
+        if self.aside.is_some() {
+            return self.pass_aside(text, ahead);
+        }
+        let at = skip_between(text, self.start);
+        if let Some(blank) = self.skip_to(text, at) {
+            return Some(blank);
+        }
+        let window = self.window(text, 1);
+        let is_full = window.len() - at > self.value_max_bytes;
+        match window.get(at) {
+            None if ahead == Ahead::Nothing => return Some(Framed::End),
+            None => return Some(Framed::More),
+            Some(b'}') => self.leave(text, at + 1),
+            Some(b'"') => match MemberHead::of(window, at) {
+                MemberHead::Value(key, value) => self.begin_member(text, key, value),
+                MemberHead::Open if is_full => self.malformed(at, at),
+                MemberHead::Open if ahead == Ahead::Nothing => return Some(Framed::End),
+                MemberHead::Open => return Some(Framed::More),
+                MemberHead::Malformed(fault) => self.malformed(at, fault),
+            },
+            Some(_) => self.malformed(at, at),
+        }
+        None
+    }
+
+    /// Begins the value of a member.
+    fn begin_member(&mut self, text: &[u8], key: &[u8], value: usize) {
+        let (Some(path), Some(level)) = (&self.path, self.levels.last()) else { return };
+        // The steps of the values include that of the key.
+        let step = path.steps.get(level.inside.steps.saturating_sub(1));
+        if step.is_some_and(|step| fits(step.as_deref(), key)) {
+            self.scan = Some(ValueScan::new(value));
+        } else {
+            let may_be_note = path.note_keys.iter().any(|note| note.as_bytes() == key);
+            self.aside = Some(Aside::Value(ValueScan::new(value), may_be_note));
+        }
+        self.move_to(text, value);
+    }
+
+    /// Marks the text at `start` as malformed. `fault` is the offset of the offending byte.
+    fn malformed(&mut self, start: usize, fault: usize) {
+        debug_assert_eq!(start, self.start);
+        self.scan = Some(ValueScan::new(start));
+        self.fault = Some(fault);
+    }
+
+    /// Passes over a member beside the path, without holding it.
+    fn pass_aside(&mut self, text: &[u8], ahead: Ahead) -> Option<Framed> {
+        let mut aside = self.aside.take()?;
+        if let Aside::Value(scan, may_be_note) = &mut aside {
+            match scan.advance(text) {
+                Scanned::End(end) => {
+                    if *may_be_note && end - self.start <= NOTE_BYTES_MAX {
+                        self.note(&text[self.start..end]);
+                    }
+                    aside = Aside::Until(end);
+                }
+                // With a byte before a line feed, so that the malformed text is not empty.
+                Scanned::Fault(fault) => {
+                    aside = Aside::Malformed(fault - usize::from(text[fault] == b'\n' && fault > self.start));
+                }
+                Scanned::Open => {
+                    *may_be_note &= text.len() - self.start <= NOTE_BYTES_MAX;
+                    let waits = *may_be_note;
+                    self.aside = Some(aside);
+                    if ahead == Ahead::Nothing {
+                        return Some(Framed::End);
+                    }
+                    let last = text.len().saturating_sub(1).max(self.start);
+                    let blank = if waits { None } else { self.pass_to(text, last) };
+                    return blank.or(Some(Framed::More));
+                }
+            }
+        }
+        let (Aside::Until(at) | Aside::Malformed(at)) = aside else { return None };
+        let blank = self.pass_to(text, at);
+        if blank.is_some() {
+            self.aside = Some(aside);
+        } else if matches!(aside, Aside::Malformed(_)) {
+            self.malformed(at, at);
+        }
+        blank
+    }
+
+    /// Notes a text of the innermost object, if it matters and an enclosing one has none.
+    fn note(&mut self, value: &[u8]) {
+        let (Some(path), Some(level)) = (&self.path, self.levels.last_mut()) else { return };
+        let value = str::from_utf8(value).ok().and_then(|text| text.strip_prefix('"')?.strip_suffix('"'));
+        if let Some(text) = value.filter(|text| (path.is_note)(text))
+            && level.inside.note.is_none()
+        {
+            let note = Some(text.to_owned());
+            level.inside = Arc::new(Surroundings { note, ..(*level.inside).clone() });
+        }
+    }
+}
+
+impl<'t> MemberHead<'t> {
+    /// Reads the start of the member whose key begins at `start`.
+    fn of(text: &'t [u8], start: usize) -> Self {
+        let skip_space = |at: usize| at + text[at..].iter().take_while(|byte| is_space(**byte)).count();
+        let end = match ValueScan::new(start).advance(text) {
+            Scanned::End(end) => end,
+            Scanned::Open => return Self::Open,
+            Scanned::Fault(fault) => return Self::Malformed(fault),
+        };
+        let colon = skip_space(end);
+        match text.get(colon) {
+            None => return Self::Open,
+            Some(b':') => {}
+            Some(_) => return Self::Malformed(colon),
+        }
+        let value = skip_space(colon + 1);
+        match text.get(value) {
+            None => Self::Open,
+            Some(b',' | b':' | b'}' | b']') => Self::Malformed(value),
+            Some(_) => Self::Value(&text[start + 1..end - 1], value),
+        }
+    }
+}
+
+/// Skips white space and commas. Returns the offset after them.
+fn skip_between(text: &[u8], at: usize) -> usize {
+    at + text[at..].iter().take_while(|byte| is_space(**byte) || **byte == b',').count()
+}
+
+fn fits(step: Option<&str>, key: &[u8]) -> bool {
+    step.is_none_or(|step| step.as_bytes() == key)
+}
+
+/// Returns whether a member of the object at the start of the text leads to events. The end of the object may be missing.
+fn leads_to_events(object: &[u8], step: Option<&str>, path: &EventPath) -> bool {
+    let (mut at, mut leads) = (1, false);
+    loop {
+        at = skip_between(object, at);
+        if object.get(at) != Some(&b'"') {
+            return leads;
+        }
+        let MemberHead::Value(key, value) = MemberHead::of(object, at) else { return leads };
+        if key == path.event_key.as_bytes() {
+            return false;
+        }
+        leads |= fits(step, key) && matches!(object[value], b'{' | b'[' | b'"');
+        let Scanned::End(end) = ValueScan::new(value).advance(object) else { return leads };
+        at = end;
+    }
+}

@@ -1,0 +1,170 @@
+//! `load` of envelopes that exceed the limit of a value: each event in them is a value of its own.
+
+use serde_json::{Value, json};
+
+use crate::support::cluster::Cluster;
+use crate::support::dumps::{generated, gzip, lines};
+use crate::support::log_case;
+use crate::support::oracle::{Nul, expect};
+use crate::support::program::{Workplace, assert_tables};
+
+/// The maximum length of a value.
+const LINE_MAX_BYTES: usize = 16 << 20;
+
+/// Events of more bytes than a value may have.
+fn events() -> Vec<u8> {
+    let dump = generated(1400, 41, 0.0);
+    assert!(dump.len() > LINE_MAX_BYTES, "{}", dump.len());
+    dump
+}
+
+/// A page of events on one line.
+fn page(dump: &[u8]) -> Vec<u8> {
+    [
+        &b"{\"status\":200,\"data\":{\"total\":1,\"events\":["[..],
+        &lines(dump).join(&b','),
+        b"],\"next\":null}}\n",
+    ]
+    .concat()
+}
+
+#[test]
+fn envelopes_of_any_size_are_loaded() {
+    let dump = events();
+    let values: Vec<Value> =
+        lines(&dump).iter().map(|line| serde_json::from_slice(line).expect("JSON")).collect();
+    let entry = |event: &Value| (event["EventId"].to_string(), json!({"posted": true, "data": event}));
+    let board: serde_json::Map<String, Value> = values.iter().map(entry).collect();
+    let pretty = json!({"data": {"events": &values}, "rest": [1, {"a": "]"}]});
+    let battle = json!({"battle": {"id": 1338, "players": {}}, "raw_events": &values});
+    let cluster = Cluster::shared();
+    let expected = expect(&dump, Nul::Reject);
+    for (name, args, text) in [
+        ("page.json", &["--events-at", "data.events"][..], page(&dump)),
+        ("pretty.json", &["--events-at", "data.events"], serde_json::to_vec_pretty(&pretty).expect("JSON")),
+        ("board.json", &["--events-at", "*.data"], Value::Object(board).to_string().into_bytes()),
+        (
+            "1338.json",
+            &["--battle", "from-name", "--events-at", "raw_events"],
+            battle.to_string().into_bytes(),
+        ),
+    ] {
+        log_case(name);
+        let (work, database) = (Workplace::new(), cluster.database("large_envelope"));
+        work.write(name, &text);
+        let run = work.load(&database, args).arg(name).expect(0);
+        run.summary().check(&[
+            ("events", expected.events),
+            ("inserted", expected.loaded()),
+            ("rejected", 0),
+            ("unfinished", 0),
+        ]);
+        assert_tables(&database, "americas", &expected.tables);
+        // The segments are the same again.
+        let again = work.load(&database, args).args(&["--reread", name]).expect(0);
+        again.summary().check(&[("already_loaded", expected.events), ("inserted", 0)]);
+        assert_eq!(again.summary().count("segments_skipped"), run.summary().count("segments"), "{name}");
+        if name == "board.json" {
+            let lost = work.program(&["load", "--dry-run", "--server", "americas", name]).expect(3);
+            assert!(lost.stdout.contains("--events-at '*.data'"), "{}", lost.stdout);
+            let verify = work.program(&["verify", "--server", "americas"]).args(args).arg(name);
+            verify.env("DATABASE_URL", &database.url()).expect(0);
+        }
+    }
+}
+
+/// Places of rejects refer to the input, and a corrected reject is loaded with the same path.
+#[test]
+fn rejects_of_large_envelopes_have_places() {
+    let dump = events();
+    let (work, database) = (Workplace::new(), Cluster::shared().database("large_rejects"));
+    let mut text = page(&dump);
+    let events = lines(&dump);
+    let place = |event: &[u8]| memchr::memmem::find(&page(&dump), event).expect("an event");
+    let (nameless, broken) = (place(events[1300]), place(events[1390]));
+    let replace = |text: &mut Vec<u8>, from: usize, old: &str, new: &str| {
+        assert_eq!(old.len(), new.len());
+        let at = from + memchr::memmem::find(&text[from..], old.as_bytes()).expect("a key");
+        drop(text.splice(at..at + old.len(), new.bytes()));
+    };
+    replace(&mut text, nameless, "\"TimeStamp\":\"2", "\"TimeStamp\":\"x");
+    // Malformed for the parser only.
+    replace(&mut text, broken, "\"EventId\":", "\"EventId\" ");
+    work.write("page.json", &text);
+    let args = ["--events-at", "data.events", "--rejects", "rejects.ndjson", "page.json"];
+    let run = work.load(&database, &args).expect(3);
+    run.summary().check(&[("events", 1400), ("inserted", 1398), ("rejected", 2)]);
+    let rejects = run.rejects();
+    for (reject, (index, at)) in rejects.iter().zip([(1300, nameless), (1390, broken)]) {
+        let found = (&reject.0["line"], &reject.0["index"], &reject.0["byte_offset"]);
+        assert_eq!(found, (&json!(1), &json!(index), &json!(at)), "{}", reject.0["reason"]);
+        assert!(text[at..].starts_with(&reject.raw()), "{}", reject.0["reason"]);
+    }
+    let file = std::fs::read_to_string(work.path().join("rejects.ndjson")).expect("the rejects");
+    let corrected =
+        file.replace(r#"EventId\" "#, r#"EventId\":"#).replace(r#"TimeStamp\":\"x"#, r#"TimeStamp\":\"2"#);
+    work.write("corrected.ndjson", corrected);
+    let args = ["--events-at", "data.events", "corrected.ndjson"];
+    work.load(&database, &args).expect(0).summary().check(&[("inserted", 2), ("rejected", 0)]);
+    assert_tables(&database, "americas", &expect(&dump, Nul::Reject).tables);
+}
+
+/// An envelope that is cut off ends with code 1, compressed or not. The intact copy has the other events.
+#[test]
+fn an_envelope_that_is_cut_off_is_loaded_up_to_there() {
+    let dump = generated(60, 43, 0.0);
+    let expected = expect(&dump, Nul::Reject);
+    let text = page(&dump);
+    let pretty =
+        serde_json::to_vec_pretty(&serde_json::from_slice::<Value>(&text).expect("JSON")).expect("JSON");
+    for text in [text, pretty] {
+        let (plain, compressed) = (text[..text.len() * 2 / 3].to_vec(), gzip(&text));
+        for (cut, reason) in [
+            (plain, "the JSON object is not closed"),
+            (compressed[..compressed.len() * 2 / 3].to_vec(), "cut short"),
+        ] {
+            let (work, database) = (Workplace::new(), Cluster::shared().database("cut_envelope"));
+            work.write("page.json", &cut);
+            let args = ["--events-at", "data.events", "page.json"];
+            let run =
+                work.load(&database, &args).segment_bytes(64 << 10).expect(1).says(&["page.json", reason]);
+            let summary = run.summary();
+            summary.check(&[("rejected", 0), ("unfinished", 0), ("inserted", summary.count("events"))]);
+            assert!(summary.count("inserted") > 20, "{}", run.stdout);
+            assert!(summary.error().contains(reason), "{}", summary.error());
+            work.write("page.json", &text);
+            work.load(&database, &args).segment_bytes(64 << 10).expect(0);
+            assert_tables(&database, "americas", &expected.tables);
+        }
+    }
+}
+
+/// Malformed JSON more than 16 MiB before the end of its line.
+#[test]
+fn malformed_json_in_a_long_line_is_named() {
+    let dump = events();
+    let mut events = lines(&dump);
+    let broken = b"{\"EventId\":1,\"x\":[}".to_vec();
+    events.insert(5, &broken);
+    let (array, more) = (events.join(&b','), lines(&dump).join(&b','));
+    for (args, open, close) in
+        [(&[] as &[&str], "[", "]"), (&["--events-at", "data.events"][..], "{\"data\":{\"events\":[", "]}}")]
+    {
+        let (work, database) = (Workplace::new(), Cluster::shared().database("long_line"));
+        let text = [open.as_bytes(), &array, b",", &more, close.as_bytes(), b"\n"].concat();
+        work.write("dump.json", &text);
+        let run = work.load(&database, args).arg("dump.json").expect(3);
+        run.summary().check(&[("events", 6), ("inserted", 5), ("rejected", 1)]);
+        let rejects = run.rejects();
+        let reject = &rejects[0].0;
+        let at = memchr::memmem::find(&text, &broken).expect("the event");
+        assert_eq!((&reject["index"], &reject["byte_offset"]), (&json!(5), &json!(at)));
+        assert_eq!((&reject["truncated"], rejects[0].raw().len()), (&json!(true), 4096));
+        let (byte, rest) = (broken.len() - 1, text.len() - at - 1);
+        let reason = format!(
+            "not JSON: malformed at byte {byte} of the value; correct the input itself, because the reject file has only \
+             the beginning of the remaining {rest} bytes of the line"
+        );
+        assert_eq!(reject["reason"], reason);
+    }
+}
