@@ -79,6 +79,8 @@ mod faults {
     // Connections that are cut, stalled or slow.
     mod network;
     mod panics;
+    // The order of syncs, as strace shows it.
+    mod power_loss;
     // Crashes, restarts, locks, frozen and full servers.
     mod server;
     // Slow input and stop requests.
