@@ -67,7 +67,7 @@ mod load {
 /// Faults of the server, the network, the disk and the program, and stop requests. Every event is accounted for.
 mod faults {
     // The server's disk is full.
-    mod disk;
+    pub(crate) mod disk;
     // The program as process 1 of a container.
     mod first_process;
     // Triggers on the ledger, and ledgers of another type.
@@ -94,6 +94,8 @@ mod faults {
 mod random {
     // Sequences of loads, deletions and file changes against a small model.
     mod model;
+    // Concurrent loads of a continuous stream under random faults.
+    mod soak;
     // Random loads against the oracle.
     mod swarm;
 }
