@@ -51,8 +51,9 @@ impl Reports {
             manager.run("recording reported rejects in the ledger", deadline, move |client, _| {
                 let hashes: Vec<&[u8]> = segments.iter().map(|hash| &hash.0[..]).collect();
                 let mut transaction = client.transaction()?;
-                transaction.execute(&run_sql, &[&run, &file])?;
+                // The segments first, as in a load that overwrites one of them. Otherwise the two could deadlock.
                 transaction.execute(&segments_sql, &[&hashes, &server, &layout, &run])?;
+                transaction.execute(&run_sql, &[&run, &file])?;
                 if transaction.query_opt(&unreported, &[&hashes, &server, &layout, &run])?.is_some() {
                     return Err(DatabaseError::LedgerDrops);
                 }
