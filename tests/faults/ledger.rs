@@ -2,7 +2,7 @@
 
 use crate::support::backends::terminate;
 use crate::support::cluster::{Cluster, Database};
-use crate::support::dumps::{generated, join, lines};
+use crate::support::dumps::{generated, join, lines, small_event};
 use crate::support::oracle::{Nul, expect};
 use crate::support::program::{Ended, Running, Workplace, assert_tables};
 use crate::support::progress::segments;
@@ -203,7 +203,9 @@ fn a_killed_load_keeps_the_counts_of_segments_that_another_load_has_written_agai
     let database = Cluster::shared().database("again");
     let work = Workplace::new();
     // The rejects are reported at the end of a load. Until then, another load of the segment writes it again.
-    let dump = [&generated(3, 4, 0.0)[..], b"no event\n"].concat();
+    let mut lines: Vec<String> = (1..=3).map(|id| small_event(id).to_string()).collect();
+    lines.push("no event".to_owned());
+    let dump = join(&lines);
     work.write("dump.ndjson", &dump);
     let running = stored_from_pipe(&work, &database, &dump);
     let again = work.load(&database, &["dump.ndjson"]).expect(3);
