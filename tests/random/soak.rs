@@ -350,7 +350,7 @@ impl Soak<'_> {
         }
     }
 
-    /// Loads all dumps of a server without faults, and compares the tables and the account of all runs with the oracle.
+    /// Loads all dumps of a server without faults, and compares the tables with the oracle.
     fn check(&self, server: usize) {
         let name = SERVERS[server];
         let load = || self.load(server).arg(name).run();
