@@ -65,6 +65,7 @@ mod cli;
 mod commands;
 mod conceal;
 mod database;
+mod durable;
 mod embedded;
 mod error;
 mod error_chain;

@@ -71,7 +71,7 @@ mod load {
 /// Faults of the server, the network, the disk and the program, and stop requests. Every event is accounted for.
 mod faults {
     // The server's disk is full.
-    mod disk;
+    pub(crate) mod disk;
     // Triggers that end the session of the load.
     mod ended_sessions;
     // The program as process 1 of a container.
@@ -87,6 +87,8 @@ mod faults {
     // Connections that are cut, stalled or slow.
     mod network;
     mod panics;
+    // The order of syncs, as strace shows it.
+    mod power_loss;
     // Crashes, restarts, locks, frozen and full servers.
     mod server;
     // Slow input and stop requests.
@@ -100,6 +102,8 @@ mod faults {
 mod random {
     // Sequences of loads, deletions and file changes against a small model.
     mod model;
+    // Concurrent loads of a continuous stream under random faults.
+    mod soak;
     // Random loads against the oracle.
     mod swarm;
 }

@@ -3,13 +3,14 @@
 //! - A rename creates `DIR/data` when the cluster is complete, with settings and database, and synced to disk.
 //! - The next attempt removes the remains of an interrupted one.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 
+use crate::durable::sync_directory;
 use crate::embedded::directory::{Directory, StartLock, make_private_directory};
 use crate::embedded::error::{At, EmbeddedError};
 use crate::embedded::program::run;
@@ -52,8 +53,8 @@ pub(crate) fn make(
     add_settings(&data.join("postgresql.conf"))?;
     create_database(directory, programs, start)?;
     fs::rename(&data, directory.data()).at("rename", &data)?;
-    // The rename must survive a power failure.
-    File::open(directory.dir()).and_then(|dir| dir.sync_all()).at("sync", directory.dir())
+    // The rename must survive a power failure. So must the directories on the way, which may be just as new.
+    directory.dir().ancestors().try_for_each(|dir| sync_directory(dir).at("sync", dir))
 }
 
 fn initialize(

@@ -12,10 +12,28 @@ use crate::support::oracle::{Nul, expect};
 use crate::support::program::{Workplace, assert_tables};
 use crate::support::progress::{in_small_steps, meanwhile, steps};
 
-/// Fills the disk.
-fn fill(database: &Database<'_>) {
+/// A cluster with a disk of this many MiB in the directory `disk`. None if this process cannot mount one.
+pub(crate) fn on_disk(work: &Workplace, mebibytes: u32) -> Option<Cluster> {
+    let path = work.path().join("disk");
+    std::fs::create_dir(&path).expect("a directory");
+    Cluster::with_disk(&path, mebibytes)
+}
+
+/// Moves a database without sessions to the disk of [`on_disk`].
+pub(crate) fn use_disk(cluster: &Cluster, database: &Database<'_>, work: &Workplace) {
+    let mut admin = cluster.admin();
+    for sql in [
+        format!("create tablespace small location '{}'", work.path().join("disk").display()),
+        format!("alter database {} set tablespace small", database.name()),
+    ] {
+        admin.batch_execute(&sql).expect("a tablespace");
+    }
+}
+
+/// Fills the disk by the table `filler`.
+pub(crate) fn fill(database: &Database<'_>) {
     let mut client = database.client();
-    client.batch_execute("create table filler (page text)").expect("a table");
+    client.batch_execute("create unlogged table filler (page text)").expect("a table");
     client.batch_execute("alter table filler alter page set storage plain").expect("a setting");
     for rows in [1000, 100, 10, 1] {
         let insert = format!("insert into filler select repeat('x', 7000) from generate_series(1, {rows})");
@@ -31,20 +49,12 @@ fn fill(database: &Database<'_>) {
 #[test]
 fn a_load_survives_a_temporarily_full_server_disk() {
     let work = Workplace::new();
-    let path = work.path().join("disk");
-    std::fs::create_dir(&path).expect("a directory");
-    let Some(cluster) = Cluster::with_disk(&path, 64) else {
+    let Some(cluster) = on_disk(&work, 64) else {
         not_tried("a full disk of the server", "only root may mount one");
         return;
     };
     let database = cluster.database("full");
-    let mut admin = cluster.admin();
-    for sql in [
-        format!("create tablespace small location '{}'", path.display()),
-        format!("alter database {} set tablespace small", database.name()),
-    ] {
-        admin.batch_execute(&sql).expect("a tablespace");
-    }
+    use_disk(&cluster, &database, &work);
     let dump = generated(900, 91, 5.0);
     work.write("dump.ndjson", &dump);
     let ended = meanwhile(in_small_steps(&work, &database), |ended| {

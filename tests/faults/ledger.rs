@@ -1,11 +1,14 @@
 //! A ledger that others change: triggers, tables of another type, loads of the same dump.
 
+use crate::support::backends::terminate;
 use crate::support::cluster::{Cluster, Database};
-use crate::support::dumps::generated;
+use crate::support::dumps::{generated, join, lines, small_event};
 use crate::support::oracle::{Nul, expect};
-use crate::support::program::{Ended, Workplace, assert_tables};
+use crate::support::program::{Ended, Running, Workplace, assert_tables};
+use crate::support::progress::segments;
 use crate::support::proxy::{Fault, Phase, Proxy, What};
 use crate::support::{eventually, log_case};
+use nix::sys::signal::Signal;
 use std::time::Duration;
 
 fn ledger(database: &Database<'_>) -> Vec<(i64, i64, i64)> {
@@ -174,4 +177,68 @@ fn a_deletion_by_the_program_during_a_load_does_not_fail_it() {
     });
     ended.expect(0).says(&["'delete' removed ", " of this load from the ledger"]);
     work.load(&database, &["dump.ndjson"]).expect(0).summary().check(&[("inserted", 20)]);
+}
+
+/// Kills a load, and starts another, which completes the row of the killed one. Returns the sum of the events that all runs
+/// inserted, and the number of stored events.
+fn counts_after_kill(work: &Workplace, database: &Database<'_>, running: Running) -> (i64, i64) {
+    running.signal(Signal::SIGKILL);
+    running.finish().expect(137);
+    let mut client = database.client();
+    let sessions = "select from pg_stat_activity
+                    where datname = current_database() and application_name like 'aegis-kills %'";
+    eventually(Duration::from_mins(1), "its sessions have ended", || {
+        client.query(sessions, &[]).expect("sessions").is_empty()
+    });
+    work.load(database, &[]).expect(0);
+    let sql = "select (select sum(inserted)::bigint from kill_load_run), (select count(*) from kill_event)";
+    let row = client.query_one(sql, &[]).expect("counts");
+    (row.get(0), row.get(1))
+}
+
+/// A load from a pipe that has stored this much.
+fn stored_from_pipe(work: &Workplace, database: &Database<'_>, text: &[u8]) -> Running {
+    let mut running = work.load(database, &["-"]).env("KILLS_FLUSH_INTERVAL", "10").start();
+    running.feed(text);
+    eventually(Duration::from_mins(1), "it is stored", || segments(database) > 0);
+    running
+}
+
+#[test]
+fn a_killed_load_keeps_the_counts_of_segments_that_another_load_has_written_again() {
+    let database = Cluster::shared().database("again");
+    let work = Workplace::new();
+    // The rejects are reported at the end of a load. Until then, another load of the segment writes it again.
+    let mut lines: Vec<String> = (1..=3).map(|id| small_event(id).to_string()).collect();
+    lines.push("no event".to_owned());
+    let dump = join(&lines);
+    work.write("dump.ndjson", &dump);
+    let running = stored_from_pipe(&work, &database, &dump);
+    let again = work.load(&database, &["dump.ndjson"]).expect(3);
+    again.summary().check(&[("inserted", 0), ("duplicate", 3), ("rejected", 1)]);
+    assert_eq!(counts_after_kill(&work, &database, running), (3, 3));
+}
+
+#[test]
+fn a_load_that_lost_its_sessions_keeps_all_its_counts_when_it_is_killed() {
+    let database = Cluster::shared().database("lost");
+    let work = Workplace::new();
+    let dump = generated(4, 5, 0.0);
+    let events = lines(&dump);
+    let mut running = stored_from_pipe(&work, &database, &join(&events[..1]));
+    // Without sessions it seems to have crashed.
+    running.signal(Signal::SIGSTOP);
+    let mut client = database.client();
+    eventually(Duration::from_mins(1), "the other load marks it", || {
+        terminate(&mut client, usize::MAX, &mut fastrand::Rng::with_seed(1));
+        work.load(&database, &[]).expect(0);
+        let sql = "select from kill_load_run where status = 'failed'";
+        !client.query(sql, &[]).expect("runs").is_empty()
+    });
+    running.signal(Signal::SIGCONT);
+    running.feed(&join(&events[1..]));
+    eventually(Duration::from_mins(1), "it continues", || {
+        client.query("select from kill_event", &[]).expect("events").len() == 4
+    });
+    assert_eq!(counts_after_kill(&work, &database, running), (4, 4));
 }

@@ -3,39 +3,18 @@
 //!
 //! `SWARM` is the number of cases, `SEED` the seed of the first. Each further case uses the next seed.
 
-use std::env;
-use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
+use crate::support::seeds::{first_seed, say, setting};
 use crate::support::swarm::{Case, play};
 
 const CASES: u64 = 60;
 /// Concurrent cases. More of them find more, because they disturb each other.
 const THREADS: u64 = 4;
-
-/// A number from the environment.
-fn setting(name: &str) -> Option<u64> {
-    let text = env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|error| panic!("{name} is {text:?}: {error}")))
-}
-
-/// The seed of the first case. It is fixed in CI, so that failures are reproducible.
-fn first_seed() -> u64 {
-    setting("SEED").unwrap_or_else(|| match env::var("CI").as_deref() {
-        Err(_) | Ok("" | "0" | "false") => fastrand::u64(0..1_000_000_000),
-        Ok(_) => 1,
-    })
-}
-
-/// Bypasses the test harness, which captures output until a test ends.
-fn say(text: &str) {
-    let said = writeln!(std::io::stderr(), "{text}");
-    said.expect("standard error");
-}
 
 /// Runs a case and returns the report if it fails.
 fn failure(case: &Case) -> Option<String> {

@@ -26,6 +26,7 @@ pub(crate) mod progress;
 pub(crate) mod proxy;
 pub(crate) mod samples;
 pub(crate) mod scratch;
+pub(crate) mod seeds;
 pub(crate) mod swarm;
 pub(crate) mod terminal;
 pub(crate) mod tls;

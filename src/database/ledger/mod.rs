@@ -5,6 +5,7 @@
 pub(crate) mod claims;
 pub(crate) mod comments;
 pub(crate) mod confirmation;
+pub(crate) mod crashes;
 pub(crate) mod deletions;
 pub(crate) mod entries;
 pub(crate) mod files;

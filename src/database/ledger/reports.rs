@@ -51,7 +51,7 @@ impl Reports {
             manager.run("recording reported rejects in the ledger", deadline, move |client, _| {
                 let hashes: Vec<&[u8]> = segments.iter().map(|hash| &hash.0[..]).collect();
                 let mut transaction = client.transaction()?;
-                // The segments first, as in a deletion.
+                // The segments first, as in a deletion and in a load that overwrites one of them. Otherwise they could deadlock.
                 transaction.execute(&segments_sql, &[&hashes, &server, &layout, &run])?;
                 transaction.execute(&run_sql, &[&run, &file])?;
                 if transaction.query_opt(&unreported, &[&hashes, &server, &layout, &run])?.is_some() {

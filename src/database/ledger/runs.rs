@@ -3,6 +3,7 @@
 //! A crashed run cannot complete its row. The next run completes it, because the crashed run has no session left.
 
 use crate::database::failure::error::DatabaseError;
+use crate::database::ledger::crashes::{HAS_SESSION, crashed_runs, mark_crashed_runs, unfinished_runs};
 use crate::database::ledger::segments::{SERVER_START, signed};
 use crate::database::options::StoreSettings;
 use crate::database::pool::manager::DatabaseManager;
@@ -80,7 +81,7 @@ impl RunLog {
                  SELECT (SELECT count(*) FROM written), ARRAY ({crashed}), {SERVER_START}"
             )
         });
-        let (find_crashed, mark_crashed) = (crashed_runs(&schema), mark_crashed_runs(&schema));
+        let (find_crashed, mark_crashed) = (unfinished_runs(&schema), mark_crashed_runs(&schema));
         let others = (!settings.layout.has_server_column()).then(|| other_servers(&schema));
         let (server, layout, sources) = (settings.server.name(), settings.layout.name(), sources.to_vec());
         let schemas = settings.schemas.clone();
@@ -252,9 +253,6 @@ pub(crate) enum OtherRuns {
     Young,
 }
 
-/// The condition that the run of a row has a session.
-const HAS_SESSION: &str = "EXISTS (SELECT FROM pg_stat_activity WHERE application_name LIKE '%' || id)";
-
 /// Selects another game server whose events are stored in the same tables.
 fn other_servers(schema: &str) -> String {
     format!(
@@ -262,32 +260,6 @@ fn other_servers(schema: &str) -> String {
          LEFT JOIN {schema}.kill_load_run AS run ON run.id = segment.run
          WHERE segment.layout = $1 AND segment.server <> $2 AND segment.events > segment.rejected
            AND run.table_schema IS NOT DISTINCT FROM $3 LIMIT 1"
-    )
-}
-
-/// Selects unfinished runs without a session, except the parameter's run.
-fn crashed_runs(schema: &str) -> String {
-    format!(
-        "SELECT id FROM {schema}.kill_load_run WHERE status = 'running' AND id <> $1 AND NOT {HAS_SESSION}"
-    )
-}
-
-/// Completes the row of a crashed run with the counts of its segments.
-///
-/// A run that only lost its sessions for a moment overwrites the row at its end.
-fn mark_crashed_runs(schema: &str) -> String {
-    format!(
-        "UPDATE {schema}.kill_load_run AS run
-         SET status = 'failed', error = 'ended without recording its end: the process, the host or the server went down',
-             finished = greatest(run.started, found.finished), lines = found.lines, events = found.events,
-             inserted = found.inserted, updated = found.updated, duplicate = found.duplicate,
-             rejected = found.rejected, segments = found.segments
-         FROM (SELECT max(loaded_at) AS finished, count(*) AS segments,
-                 coalesce(sum(lines), 0) AS lines, coalesce(sum(events), 0) AS events,
-                 coalesce(sum(inserted), 0) AS inserted, coalesce(sum(updated), 0) AS updated,
-                 coalesce(sum(duplicate), 0) AS duplicate, coalesce(sum(rejected), 0) AS rejected
-               FROM {schema}.kill_load_segment WHERE run = $1) AS found
-         WHERE run.id = $1 AND run.status = 'running'"
     )
 }
 

@@ -10,6 +10,7 @@
 //! the transaction ends. So on Citus the second load waits for a lock on the coordinator, and the row is written last.
 
 use crate::database::failure::error::DatabaseError;
+use crate::database::ledger::crashes::keep_counts;
 use crate::database::options::LoadedSegments;
 use crate::database::session::transaction::Transaction;
 use crate::database::store::{Batch, LoadedSegment, SegmentCounts, StoreError};
@@ -46,8 +47,10 @@ pub(crate) enum LedgerClaim {
 /// A segment's row, before its outcome is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SegmentRow {
-    /// It exists, from this transaction or an earlier load.
+    /// It exists, from this transaction.
     Written,
+    /// It exists, from another load.
+    OfOther,
     /// It does not exist yet.
     ToCome,
     /// It exists, for another segment of this run with the same bytes.
@@ -207,7 +210,7 @@ impl Ledger {
             return Ok(Some(LedgerClaim::Held(LoadedSegment { counts, rejected, run })));
         }
         // If a run has several equal segments, the row keeps the outcome of the first.
-        let row = if found.run == self.run { SegmentRow::OfTwin } else { SegmentRow::Written };
+        let row = if found.run == self.run { SegmentRow::OfTwin } else { SegmentRow::OfOther };
         Ok(Some(LedgerClaim::Taken(row)))
     }
 
@@ -243,7 +246,11 @@ impl Ledger {
         outcome: SegmentOutcome,
     ) -> Result<Attempt, DatabaseError> {
         match row {
-            SegmentRow::Written => {}
+            SegmentRow::OfOther if self.distribution == Distribution::OneServer => {
+                let key: [&(dyn ToSql + Sync); 3] = [&&batch.hash.0[..], &self.server, &self.layout];
+                transaction.execute(&keep_counts(&self.schema), &key)?;
+            }
+            SegmentRow::Written | SegmentRow::OfOther => {}
             SegmentRow::OfTwin => return Ok(Attempt::unnumbered(outcome)),
             SegmentRow::ToCome => {
                 self.insert(transaction, batch, outcome)?;

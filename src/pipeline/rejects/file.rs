@@ -137,7 +137,7 @@ impl RejectFile {
         path::absolute(&self.path).unwrap_or_else(|_| self.path.clone())
     }
 
-    /// Syncs the file, so that the rejects survive a system crash.
+    /// Syncs the file, so that the rejects survive a system crash. Its name was synced when it was opened.
     pub(crate) fn sync(&self) -> Result<(), RejectFileError> {
         match &*self.file.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(file) => match file.sync_all() {

@@ -1,5 +1,6 @@
 //! Opens the reject file, unless another user could have created it.
 
+use crate::durable::sync_directory;
 use crate::output_place::{OutputPlace, directory};
 use nix::libc::{ENXIO, O_NONBLOCK};
 use std::fs::{File, Metadata, OpenOptions, Permissions};
@@ -37,12 +38,15 @@ pub(crate) fn check(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Creates the file with mode 0600, or opens an existing one for appending.
+/// Creates the file with mode 0600, or opens an existing one for appending. Syncs its directory, so that its name survives a
+/// power failure. A killed run may have created an existing one without that.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     let options = || OpenOptions::new().read(true).append(true).mode(PRIVATE).clone();
-    match options().create_new(true).open(&OutputPlace::of(path)?.path) {
+    let place = OutputPlace::of(path)?;
+    match options().create_new(true).open(&place.path) {
         Ok(file) => {
             make_private(path, &file);
+            sync_directory(directory(&place.path))?;
             Ok(file)
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -50,6 +54,10 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
             let place = OutputPlace::of(path)?;
             let file = options().create(true).custom_flags(place.open_flags()).open(&place.path)?;
             place.check_opened(&file)?;
+            // A device or a pipe stores nothing.
+            if file.metadata()?.is_file() {
+                sync_directory(directory(&place.path))?;
+            }
             Ok(file)
         }
         Err(error) => Err(error),

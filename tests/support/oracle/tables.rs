@@ -194,9 +194,10 @@ pub(crate) fn differences(expected: &Tables, found: &Tables) -> Vec<String> {
 
 impl Tables {
     /// Adds the rows of events in `later` that are not here yet. Returns the number of events in `later`.
-    pub(super) fn add(&mut self, later: Tables) -> u64 {
-        let mut known = self.kill_event.keys().chain(self.aegis.keys()).copied().collect::<BTreeSet<i64>>();
-        known.retain(|id| later.kill_event.contains_key(id) || later.aegis.contains_key(id));
+    pub(crate) fn add(&mut self, later: Tables) -> u64 {
+        let ids = later.kill_event.keys().chain(later.aegis.keys()).copied();
+        let is_known = |id: &i64| self.kill_event.contains_key(id) || self.aegis.contains_key(id);
+        let known: BTreeSet<i64> = ids.filter(is_known).collect();
         let (duplicates, is_new) = (known.len(), |id: &i64| !known.contains(id));
         self.kill_event.extend(later.kill_event.into_iter().filter(|(id, _)| is_new(id)));
         self.kill_player.extend(later.kill_player.into_iter().filter(|((id, _), _)| is_new(id)));
