@@ -113,7 +113,7 @@ impl AvailabilityGate {
                 let Some(closed) = &state.closed else { return Ok(()) };
                 (closed.opened.clone(), self.away_timeout.saturating_sub(away))
             };
-            if let Waited::Aborted = deadline.wait::<()>(&opened, left) {
+            if let Waited::Aborted = deadline.wait_during_outage::<()>(&opened, left) {
                 return Err(GateError::Aborted);
             }
         }
@@ -251,6 +251,20 @@ impl AvailabilityGate {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stop_request_ends_only_the_wait_for_an_unreachable_database() {
+        let (gate, _closings) = AvailabilityGate::new(Duration::from_mins(5));
+        let (request, stopped) = bounded(0);
+        let deadline = Deadline::unbounded().without_outages_after(stopped);
+        drop(request);
+        assert!(gate.wait(None, &deadline).is_ok(), "the database is reachable");
+        assert!(!deadline.is_over(), "a call continues");
+        gate.close(DatabaseError::Aborted);
+        assert!(matches!(gate.wait(None, &deadline.at_most_for(Duration::MAX)), Err(GateError::Aborted)));
+        gate.succeeded();
+        assert!(gate.wait(None, &deadline).is_ok(), "it is reachable again");
+    }
 
     #[test]
     fn the_reason_to_wait_is_true() {

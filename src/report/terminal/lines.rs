@@ -168,7 +168,11 @@ fn account(figures: &RunSnapshot) -> Vec<LinePiece> {
 fn state(figures: &RunSnapshot, pace: &Pace) -> Option<RunActivity> {
     let queued = || counted(figures.queue_depth as u64, "segment");
     let stopping = figures.stopping.map(|stopping| match stopping {
-        Stopping::Signal => format!("stopping, {} to write", queued()),
+        Stopping::Signal => match figures.task {
+            RunTask::Load => format!("stopping, {} to write", queued()),
+            RunTask::Verify => "stopping after the current segments".to_owned(),
+            RunTask::Delete => "stopping after the current batch".to_owned(),
+        },
         Stopping::RejectLimit => format!("too many rejects: stopping, {} to write", queued()),
         Stopping::Failure => "failed: stopping".to_owned(),
     });

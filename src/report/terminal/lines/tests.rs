@@ -265,6 +265,14 @@ fn a_verification_and_a_deletion_have_their_own_counts() {
     assert_eq!(lines(&verify, &pace(), None, 80).account, "compared 1,000  missing 3  different 1");
     let delete = RunSnapshot { task: RunTask::Delete, deleted: 990, ..base.clone() };
     assert_eq!(lines(&delete, &pace(), None, 80).account, "deleted 990");
+    // A stop request leaves them nothing to write.
+    for (figures, text) in
+        [(&verify, "stopping after the current segments"), (&delete, "stopping after the current batch")]
+    {
+        let stopping = RunSnapshot { stopping: Some(Stopping::Signal), ..figures.clone() };
+        let expected = RunActivity { text: text.to_owned(), is_trouble: true };
+        assert_eq!(lines(&stopping, &pace(), None, 80).state, Some(expected));
+    }
     // A deletion by time has no dumps.
     let by_time = RunSnapshot { source: None, bytes_total: None, bytes_read: 0, ..delete };
     let Lines { advance, source, .. } = lines(&by_time, &Pace { left: None, ..pace() }, None, 80);
