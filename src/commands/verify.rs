@@ -275,7 +275,8 @@ impl Comparison<'_> {
             return Err(StoreError::refused(message.clone()));
         }
         if !self.settings.ids_only {
-            return Ok(self.comparer.compare(self.manager, &self.deadline, &prepared.batch)?.into_iter().collect());
+            let stored = self.comparer.compare(self.manager, &self.deadline, &prepared.batch)?;
+            return Ok(stored.into_iter().collect());
         }
         let EventSettings { server, layout, .. } = self.settings.event;
         let ids = prepared.batch.rows.ids(&prepared.batch.order);

@@ -162,10 +162,7 @@ mod tests {
         assert!(dry.starts_with("Dry run: would delete 1 event before 2025-01-01 00:00:00 UTC.\n"), "{dry}");
         let failed =
             DeleteReport { status: RunStatus::Failed, error: Some("why".to_owned()), ..report() }.to_text();
-        assert!(
-            failed.starts_with("Failed: 1,300 events of the dumps deleted.\n  cause: why\n"),
-            "{failed}"
-        );
+        assert!(failed.starts_with("Failed: 1,300 events of the dumps deleted.\n  cause: why\n"), "{failed}");
         assert!(failed.ends_with("To resume:\n  aegis-kills delete --server europe a\n"), "{failed}");
         let interrupted = |deleted, dry_run, before| {
             let status = RunStatus::Interrupted;

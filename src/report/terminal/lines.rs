@@ -176,11 +176,14 @@ fn state(figures: &RunSnapshot, pace: &Pace) -> Option<RunActivity> {
         Stopping::RejectLimit => format!("too many rejects: stopping, {} to write", queued()),
         Stopping::Failure => "failed: stopping".to_owned(),
     });
+    let before = |stopping: Option<String>| stopping.map(|text| format!("{text}; ")).unwrap_or_default();
     let (text, is_trouble) = match (&figures.database, stopping) {
         (_, Some(stopping)) if figures.stopping == Some(Stopping::Failure) => (stopping, true),
         (Some(DatabaseState::Away(outage)), stopping) if outage.elapsed >= AWAY_MIN => {
-            let stopping = stopping.map(|stopping| format!("{stopping}; ")).unwrap_or_default();
-            (format!("{stopping}{}", self::outage(outage)), true)
+            (format!("{}{}", before(stopping), self::outage(outage)), true)
+        }
+        (Some(DatabaseState::Stalled(stalled)), stopping) => {
+            (format!("{}no answer from the database for {}", before(stopping), time(*stalled)), true)
         }
         (_, Some(stopping)) => (stopping, true),
         (Some(DatabaseState::Building { index, elapsed }), None) => {

@@ -60,10 +60,7 @@ fn an_interrupted_comparison_says_what_was_compared() {
         "{text}"
     );
     assert!(text.contains("a.ndjson:7  event 9007 is missing\nTo load the missing events:\n"), "{text}");
-    assert!(
-        text.ends_with("To run it again:\n  aegis-kills verify --server asia a.ndjson\n"),
-        "{text}"
-    );
+    assert!(text.ends_with("To run it again:\n  aegis-kills verify --server asia a.ndjson\n"), "{text}");
 }
 
 #[test]

@@ -143,6 +143,7 @@ fn the_state_is_described() {
     });
     let read = Some(12_800_000_000);
     let stalled = Pace { stalled: Some(Duration::from_secs(25)), ..pace() };
+    let locked = || Some(DatabaseState::Stalled(Duration::from_secs(8)));
     let skipping = Pace { is_skipping: true, ..pace() };
     let base = figures;
     for (figures, pace, text, is_trouble) in [
@@ -172,6 +173,19 @@ fn the_state_is_described() {
             false,
         ),
         (base(), stalled, "no progress for 25 s: waiting for the database", true),
+        (RunSnapshot { database: locked(), ..base() }, stalled, "no answer from the database for 8 s", true),
+        (
+            RunSnapshot { database: locked(), queue_depth: 0, task: RunTask::Verify, ..base() },
+            stalled,
+            "no answer from the database for 8 s",
+            true,
+        ),
+        (
+            RunSnapshot { database: locked(), stopping: Some(Stopping::Signal), ..base() },
+            stalled,
+            "stopping, 4 segments to write; no answer from the database for 8 s",
+            true,
+        ),
         (
             RunSnapshot { awaits_reject_file: true, ..base() },
             stalled,
