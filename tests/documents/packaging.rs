@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
+use crate::documents::facts::check_links;
 use crate::support::not_tried;
 use crate::support::process::Supervised as _;
 use crate::support::program::Workplace;
@@ -177,6 +178,7 @@ fn the_archive_is_complete_and_reproducible() {
     ] {
         assert!(fs::metadata(prefix.join(file)).is_ok_and(|file| file.len() > 0), "{file}");
     }
+    assert!(check_links(&prefix.join("share/doc/aegis-kills")).links > 80, "the archive lacks documents");
     let size = |path: PathBuf| fs::metadata(path).expect("a file").len();
     let (full, stripped) = (size(program.into()), size(installed.clone()));
     assert!(stripped < full, "{stripped} of {full}");
