@@ -74,6 +74,7 @@ mod generate;
 mod input;
 mod layout;
 mod misplaced;
+mod numbers;
 mod output_place;
 mod panics;
 mod permissions;

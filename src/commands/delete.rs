@@ -28,6 +28,7 @@ use crate::pipeline::shutdown::{Shutdown, ShutdownReason};
 use crate::pipeline::source_segments::SourceError;
 use crate::pipeline::verify::VerifyRun;
 use crate::report::delete::DeleteReport;
+use crate::report::format::counted;
 use crate::report::snapshot::{LiveRun, RunTask};
 use crate::report::summary::RunStatus;
 use crate::report::terminal::progress::Progress;
@@ -256,7 +257,7 @@ impl Deletion<'_> {
             let mut tally = self.tally();
             tally.events += deleted.events;
             tally.add(deleted);
-            log::info!("deleted {} events so far", tally.events);
+            log::info!("deleted {} so far", counted(tally.events, "event"));
             next = after;
         }
         Ok(())

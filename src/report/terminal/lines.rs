@@ -111,7 +111,7 @@ fn advance(figures: &RunSnapshot, pace: &Pace) -> Vec<LinePiece> {
         _ if reads => pieces.push(LinePiece(0, bytes(figures.bytes_read))),
         _ => {}
     }
-    pieces.push(LinePiece(2, format!("{} events/s", grouped(pace.events_per_second.round() as u64))));
+    pieces.push(LinePiece(2, format!("{}/s", counted(pace.events_per_second.round() as u64, "event"))));
     if reads {
         // Sizes are those of the files, the rate is that of their text.
         let of_text = if figures.bytes_uncompressed > figures.bytes_read { " of text" } else { "" };
