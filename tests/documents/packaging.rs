@@ -8,9 +8,9 @@ use std::process::{Command, Output};
 use serde_json::Value;
 
 use crate::documents::facts::check_links;
-use crate::support::not_tried;
 use crate::support::process::Supervised as _;
 use crate::support::program::Workplace;
+use crate::support::{find_program, not_tried};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -109,6 +109,26 @@ fn the_scripts_parse() {
         checked += 1;
     }
     assert!(checked >= 8, "{checked}");
+}
+
+#[test]
+fn the_screenshots_keep_an_option_and_its_value_on_a_line() {
+    let Some(python) = find_program(&["python3"], &[]) else {
+        return not_tried("the lines of the screenshots", "python3 is not installed");
+    };
+    let program = "import runpy, sys; script = runpy.run_path(sys.argv[1], run_name='script')
+for width in range(20, 140):
+    words = 'aegis-kills load --rejects rejects.ndjson --server americas kills-1.ndjson.gz'.split()
+    script['wrapped'].__globals__['COLUMNS'] = width
+    print('\\n'.join(script['wrapped']('    ' + ' '.join(words))))";
+    let mut script = Command::new(python);
+    script.args(["-c", program]).arg(root().join("scripts/screenshots"));
+    let lines = succeeded(&script.output_in_time().expect("python3"));
+    assert!(lines.lines().count() > 200, "{lines}");
+    for line in lines.lines() {
+        let words: Vec<&str> = line.trim_end_matches('\\').split_whitespace().collect();
+        assert!(words.last().is_some_and(|word| !word.starts_with("--")), "{line:?}");
+    }
 }
 
 #[test]
