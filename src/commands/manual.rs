@@ -50,8 +50,8 @@ fn write_pages(root: &Command, directory: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Adds the possible values of options, for completion, and that the other values are no files. The settings check values,
-/// because variables need the same checks.
+/// Adds the possible values of options, for completion, and that the other values are no files. The settings check
+/// values, because variables need the same checks.
 fn with_values(command: Command) -> Command {
     let servers = Server::ALL.map(Server::name);
     let layouts = Layout::ALL.map(Layout::name);

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 pub enum DatabaseState {
     /// The database is reachable, or nothing else is known.
     Present,
-    /// No call has had an answer for this time, at least 5 s: the server is stalled or overloaded, or others hold locks.
+    /// No call has had an answer for this time, at least 5 s. The server is stalled or overloaded, or others hold
+    /// locks.
     Stalled(Duration),
     /// The database is unusable, and calls wait for it.
     Away(OutageProgress),
