@@ -99,7 +99,9 @@ fn run(cli: &Cli, screen: &Screen, panics: &Panics) -> Result<ExitStatus, Comman
     }
     match &cli.command {
         Command::Load(args) => load::run(args, env, quiet, &Process { signals: &signals, panics, screen }),
-        Command::Verify(args) => verify::run(args, env, quiet, screen),
+        Command::Verify(args) => {
+            verify::run(args, env, quiet, &Process { signals: &signals, panics, screen })
+        }
         Command::Delete(args) => {
             delete::run(args, env, quiet, &Process { signals: &signals, panics, screen })
         }

@@ -100,14 +100,21 @@ Examples:
 
 /// After the help of `completions`.
 pub(crate) const COMPLETIONS: &str = "\
-Install, then start a new shell:
+Install, then start a new shell. bash with the package bash-completion:
   mkdir -p ~/.local/share/bash-completion/completions
   aegis-kills completions bash > ~/.local/share/bash-completion/completions/aegis-kills
 
+bash without it:
+  grep -qs 'aegis-kills completions' ~/.bashrc ||
+    echo 'source <(aegis-kills completions bash)' >> ~/.bashrc
+
+zsh:
   mkdir -p ~/.zfunc
   aegis-kills completions zsh > ~/.zfunc/_aegis-kills
-  echo 'fpath=(~/.zfunc $fpath); autoload -Uz compinit; compinit' >> ~/.zshrc
+  grep -qs zfunc ~/.zshrc ||
+    echo 'fpath=(~/.zfunc $fpath); autoload -Uz compinit; compinit' >> ~/.zshrc
 
+fish:
   mkdir -p ~/.config/fish/completions
   aegis-kills completions fish > ~/.config/fish/completions/aegis-kills.fish";
 

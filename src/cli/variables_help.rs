@@ -55,7 +55,7 @@ pub(crate) const VARIABLES_WITHOUT_OPTION: [VariableHelp; 14] = [
     VariableHelp {
         name: "DATABASE_RETRY_BASE",
         meaning: "first wait between attempts, then doubled",
-        default: "500",
+        default: "500ms",
         commands: DATABASE,
     },
     VariableHelp {

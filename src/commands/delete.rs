@@ -5,7 +5,7 @@ use crate::commands::common::next_steps::{delete_again, piped_delete};
 use crate::commands::common::open_database::OpenDatabase;
 use crate::commands::common::output::{write_output, write_text};
 use crate::commands::common::process::Process;
-use crate::commands::common::signals::Listener;
+use crate::commands::common::signals::{DrainPolicy, Listener};
 use crate::commands::common::sources;
 use crate::commands::common::sources::FoundSources;
 use crate::database::schema::locate::{self, Located};
@@ -28,6 +28,7 @@ use crate::pipeline::shutdown::{Shutdown, ShutdownReason};
 use crate::pipeline::source_segments::SourceError;
 use crate::pipeline::verify::VerifyRun;
 use crate::report::delete::DeleteReport;
+use crate::report::format::counted;
 use crate::report::snapshot::{LiveRun, RunTask};
 use crate::report::summary::RunStatus;
 use crate::report::terminal::progress::Progress;
@@ -68,17 +69,23 @@ pub(crate) fn run(
     found.check()?;
     let EventSettings { server, layout, .. } = settings.event;
     let database = OpenDatabase::open(&settings.database, Uuid::new_v4())?;
-    let shutdown = Arc::<Shutdown>::default();
-    let Process { signals, panics, screen } = process;
-    let listener =
-        Listener::start(signals, panics, &shutdown, settings.drain_timeout, (*screen).clone(), None)?;
     let ledger = settings.database.ledger_schema.as_deref();
     let Located { schemas, .. } =
         locate::find(&database.manager, layout, settings.database.schema(), ledger)?;
     let scope = DeleteScope { layout, schemas, server };
-    let deadline = Deadline::until_cancelled(shutdown.aborted());
     let tables = identity(&database.manager, layout, &scope.schemas)?;
+    let shutdown = Arc::<Shutdown>::default();
+    // An open transaction is lost with the server, so a stop request need not wait until it is reachable again.
+    let deadline = Deadline::until_cancelled(shutdown.aborted()).without_outages_after(shutdown.stopped());
     let deleter = Deleter::open(database.manager.clone(), scope, deadline)?;
+    // Nothing was deleted until here, so a signal ends the program at once.
+    let Process { signals, panics, screen } = process;
+    let policy = if args.dry_run {
+        DrainPolicy::without_writes()
+    } else {
+        DrainPolicy::of_delete(settings.drain_timeout)
+    };
+    let listener = Listener::start(signals, panics, &shutdown, policy, (*screen).clone(), None)?;
     let piped = piped_delete(args, env);
     let monitor = Arc::<Monitor>::default();
     let deletion = Deletion {
@@ -250,7 +257,7 @@ impl Deletion<'_> {
             let mut tally = self.tally();
             tally.events += deleted.events;
             tally.add(deleted);
-            log::info!("deleted {} events so far", tally.events);
+            log::info!("deleted {} so far", counted(tally.events, "event"));
             next = after;
         }
         Ok(())

@@ -9,7 +9,7 @@ use crate::exit::ExitStatus;
 use crate::layout::Layout;
 use anyhow::Context as _;
 use clap::builder::PossibleValuesParser;
-use clap::{Command, CommandFactory as _};
+use clap::{Command, CommandFactory as _, ValueHint};
 use clap_complete::Shell;
 use std::fs;
 use std::path::Path;
@@ -50,7 +50,8 @@ fn write_pages(root: &Command, directory: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Adds the possible values of options, for completion. The settings check values, because variables need the same checks.
+/// Adds the possible values of options, for completion, and that the other values are no files. The settings check
+/// values, because variables need the same checks.
 fn with_values(command: Command) -> Command {
     let servers = Server::ALL.map(Server::name);
     let layouts = Layout::ALL.map(Layout::name);
@@ -61,6 +62,14 @@ fn with_values(command: Command) -> Command {
             "nul" => &["reject", "strip", "replace"],
             "on_conflict" => &["skip", "update"],
             "distributed" => &["citus"],
+            "battle" => &["from-name"],
+            // The scripts would offer files.
+            _ if !argument.is_positional()
+                && argument.get_action().takes_values()
+                && argument.get_value_hint() == ValueHint::Unknown =>
+            {
+                return argument.value_hint(ValueHint::Other);
+            }
             _ => return argument,
         };
         argument.value_parser(PossibleValuesParser::new(values))
@@ -97,7 +106,7 @@ fn corrected_for_bash(script: &str, root: &Command) -> String {
 
 /// The names that the script for bash has for the commands with a file or directory as argument.
 fn find_file_blocks(command: &Command, block: &str, found: &mut Vec<String>) {
-    let is_path = |argument: &clap::Arg| argument.get_value_hint() == clap::ValueHint::AnyPath;
+    let is_path = |argument: &clap::Arg| argument.get_value_hint() == ValueHint::AnyPath;
     if command.get_positionals().any(is_path) {
         found.push(block.to_owned());
     }

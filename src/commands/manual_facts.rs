@@ -57,6 +57,7 @@ pub(crate) const COMMANDS: [CommandFacts; 9] = [
             UNREACHABLE,
             ("6", "events are missing or different"),
             REFUSED,
+            ("129, 130, 143", "SIGHUP, SIGINT or SIGTERM: the report has the events compared so far"),
         ],
     },
     CommandFacts {

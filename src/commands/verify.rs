@@ -1,15 +1,18 @@
 //! `verify`: compares the events of dumps with the database.
 
 use crate::cli::VerifyArgs;
-use crate::commands::common::next_steps::{SchemaHints, load_of_verified, piped_verify};
+use crate::commands::common::next_steps::{SchemaHints, load_of_verified, piped_verify, verify_again};
 use crate::commands::common::open_database::OpenDatabase;
 use crate::commands::common::output::{write_output, write_text};
+use crate::commands::common::process::Process;
+use crate::commands::common::signals::{DrainPolicy, Listener};
 use crate::commands::common::sources;
 use crate::commands::common::sources::FoundSources;
 use crate::database::pool::manager::DatabaseManager;
 use crate::database::schema::citus::{HalfCommitted, finish_commits};
 use crate::database::schema::locate::{self, Located};
 use crate::database::schema::misfits::{ComparedColumns, check_compared};
+use crate::database::session::deadline::Deadline;
 use crate::database::store::StoreError;
 use crate::database::write::compare::{Comparer, StoredEvent};
 use crate::database::write::exists::present_ids;
@@ -23,11 +26,11 @@ use crate::layout::table::Distribution;
 use crate::pipeline::account::monitor::Monitor;
 use crate::pipeline::prepare::prepared::Prepared;
 use crate::pipeline::prepare::preparer::Preparer;
-use crate::pipeline::shutdown::Shutdown;
+use crate::pipeline::shutdown::{Shutdown, ShutdownReason};
+use crate::pipeline::source_segments::SourceError;
 use crate::pipeline::verify::VerifyRun;
 use crate::report::snapshot::{LiveRun, RunTask};
 use crate::report::terminal::progress::Progress;
-use crate::report::terminal::screen::Screen;
 use crate::report::verify::{Finding, VerifyReport};
 use crate::settings::VerifySettings;
 use crate::settings::environment::Environment;
@@ -44,7 +47,7 @@ pub(crate) fn run(
     args: &VerifyArgs,
     env: Environment<'_>,
     quiet: bool,
-    screen: &Screen,
+    process: &Process<'_>,
 ) -> Result<ExitStatus, CommandError> {
     let (mut reader, mut found) = (None, FoundSources::default());
     let find = |settings: &VerifySettings| {
@@ -57,33 +60,81 @@ pub(crate) fn run(
     found.check()?;
     let database = OpenDatabase::open(&settings.database, Uuid::new_v4())?;
     let hints = SchemaHints::new(&args.database, args.event.layout.as_deref(), env);
-    let (report, sources_whole) =
-        compare(&settings, reader, piped_verify(args, env), &hints, &database.manager, screen)?;
-    let sources_whole = sources_whole && found.errors.is_empty();
-    database.close()?;
+    let Compared { mut report, mut sources_whole, stopped } =
+        compare(&settings, reader, piped_verify(args, env), &hints, &database.manager, process)?;
+    sources_whole &= found.errors.is_empty();
+    report.again = stopped.map(|_| verify_again(args, env));
+    match database.close() {
+        // The server may be unreachable, and the report does not depend on it.
+        Err(error) if stopped.is_some() => log::warn!("{}", in_full(&error)),
+        closed => closed?,
+    }
     let is_different = report.missing() + report.different() > 0;
     if args.json {
         let json = report.to_json().context("cannot format the result as JSON")?;
         write_output(&format!("{json}\n"))?;
-    } else if !quiet || is_different {
+    } else if !quiet || is_different || stopped.is_some() {
         write_text(&report.to_text(sources_whole, &load_of_verified(args, env)))?;
     }
-    Ok(match (sources_whole, is_different) {
-        (false, _) => ExitStatus::Failed,
-        (true, false) => ExitStatus::Complete,
-        (true, true) => ExitStatus::Missing,
+    Ok(match (stopped, sources_whole, is_different) {
+        (Some(signal), _, _) => ExitStatus::Interrupted(signal),
+        (None, false, _) => ExitStatus::Failed,
+        (None, true, false) => ExitStatus::Complete,
+        (None, true, true) => ExitStatus::Missing,
     })
 }
 
-/// Returns the findings, and whether all sources were read to the end.
+/// The result of a comparison.
+struct Compared {
+    report: VerifyReport,
+    /// Whether all sources were read to the end, unless a signal stopped the comparison.
+    sources_whole: bool,
+    /// The signal that stopped the comparison.
+    stopped: Option<i32>,
+}
+
+/// Why a comparison ended early.
+enum ComparisonEnd {
+    Stopped,
+    Failed(CommandError),
+}
+
+impl From<StoreError> for ComparisonEnd {
+    fn from(error: StoreError) -> Self {
+        if error.is_aborted() { ComparisonEnd::Stopped } else { ComparisonEnd::Failed(error.into()) }
+    }
+}
+
+impl From<anyhow::Error> for ComparisonEnd {
+    fn from(error: anyhow::Error) -> Self {
+        ComparisonEnd::Failed(error.into())
+    }
+}
+
+/// The source errors of a comparison, and the signal that stopped it.
+fn end_of(
+    done: Result<Vec<SourceError>, ComparisonEnd>,
+    reason: Option<ShutdownReason>,
+) -> Result<(Vec<SourceError>, Option<i32>), CommandError> {
+    match (done, reason) {
+        (Err(ComparisonEnd::Failed(error)), _) => Err(error),
+        (Ok(errors), None) => Ok((errors, None)),
+        (Ok(errors), Some(ShutdownReason::Signal(signal))) => Ok((errors, Some(signal))),
+        (Err(ComparisonEnd::Stopped), Some(ShutdownReason::Signal(signal))) => Ok((Vec::new(), Some(signal))),
+        (_, Some(ShutdownReason::Panicked(message))) => Err(anyhow::anyhow!(message).into()),
+        _ => Err(anyhow::anyhow!("the comparison was cancelled").into()),
+    }
+}
+
+/// Compares the dumps with the tables, until a signal stops it.
 fn compare(
     settings: &VerifySettings,
     reader: Option<Reader>,
     piped: PipedCommand,
     hints: &SchemaHints,
     manager: &DatabaseManager,
-    screen: &Screen,
-) -> Result<(VerifyReport, bool), CommandError> {
+    process: &Process<'_>,
+) -> Result<Compared, CommandError> {
     let EventSettings { server, layout, nul, ref reading } = settings.event;
     let schema = settings.database.schema();
     let ledger = settings.database.ledger_schema.as_deref();
@@ -97,11 +148,18 @@ fn compare(
     let missing_table = tables.missing(&layout.tables()[..compared], layout, schema);
     let columns = if missing_table.is_some() { ComparedColumns::Nothing } else { columns };
     let distribution = check_compared(manager, layout, &schemas, columns).map_err(hinted)?;
+    // Until here, a signal ends the program at once.
+    let shutdown = Arc::<Shutdown>::default();
+    let Process { signals, panics, screen } = process;
+    let policy = DrainPolicy::without_writes();
+    let listener = Listener::start(signals, panics, &shutdown, policy, (*screen).clone(), None)?;
     let monitor = Arc::<Monitor>::default();
     let comparison = Comparison {
         monitor: Arc::clone(&monitor),
         settings,
         manager,
+        shutdown: &shutdown,
+        deadline: Deadline::until_cancelled(shutdown.aborted()).without_outages_after(shutdown.stopped()),
         distribution,
         comparer: Comparer::new(layout, schema, server, distribution),
         missing_table,
@@ -110,12 +168,12 @@ fn compare(
     let live = LiveRun {
         begun: Instant::now(),
         monitor: Arc::clone(&monitor),
-        shutdown: Arc::<Shutdown>::default(),
+        shutdown: Arc::clone(&shutdown),
         manager: Some(manager.clone()),
         bytes_total: sources::bytes_total(&settings.sources),
         task: RunTask::Verify,
     };
-    let progress = Progress::start(live, screen.clone(), None).context("cannot start a thread")?;
+    let progress = Progress::start(live, (*screen).clone(), None).context("cannot start a thread")?;
     let run = VerifyRun {
         workers: settings.workers,
         segment: settings.segment,
@@ -127,17 +185,19 @@ fn compare(
             reading: reading.clone(),
         },
         piped,
-        stop: crossbeam_channel::never(),
+        stop: shutdown.stopped(),
     };
-    let errors = run.run(settings.sources.clone(), reader, &monitor, |prepared| comparison.add(prepared))?;
+    let done = run.run(settings.sources.clone(), reader, &monitor, |prepared| comparison.add(prepared));
     drop(progress);
+    let (errors, stopped) = end_of(done, shutdown.take_reason())?;
+    drop(listener);
     for error in &errors {
         log::error!("{}", in_full(error));
     }
     let mut report = comparison.report.into_inner().unwrap_or_else(PoisonError::into_inner);
     report.ids_only = settings.ids_only;
     report.finish();
-    Ok((report, errors.is_empty()))
+    Ok(Compared { report, sources_whole: errors.is_empty(), stopped })
 }
 
 /// The state shared by the threads.
@@ -145,6 +205,9 @@ struct Comparison<'r> {
     monitor: Arc<Monitor>,
     settings: &'r VerifySettings,
     manager: &'r DatabaseManager,
+    shutdown: &'r Shutdown,
+    /// Over once a stop request has waited long enough.
+    deadline: Deadline,
     distribution: Distribution,
     comparer: Comparer,
     /// The message about a table that is missing, if one is. A table that another role creates later is not read.
@@ -153,14 +216,17 @@ struct Comparison<'r> {
 }
 
 impl Comparison<'_> {
-    /// Compares the events of a segment.
-    fn add(&self, prepared: &Prepared) -> Result<(), CommandError> {
+    /// Compares the events of a segment, unless the comparison is stopped before.
+    fn add(&self, prepared: &Prepared) -> Result<(), ComparisonEnd> {
+        if self.shutdown.stopping().is_some() {
+            return Err(ComparisonEnd::Stopped);
+        }
         let mut stored = self.stored(prepared)?;
         let mut half_committed = false;
         if self.distribution == Distribution::Citus
             && stored.values().any(|found| *found == StoredEvent::Missing)
         {
-            let commits = finish_commits(self.manager)?;
+            let commits = finish_commits(self.manager, &self.deadline)?;
             if commits != HalfCommitted::None {
                 stored = self.stored(prepared)?;
             }
@@ -209,11 +275,13 @@ impl Comparison<'_> {
             return Err(StoreError::refused(message.clone()));
         }
         if !self.settings.ids_only {
-            return Ok(self.comparer.compare(self.manager, &prepared.batch)?.into_iter().collect());
+            let stored = self.comparer.compare(self.manager, &self.deadline, &prepared.batch)?;
+            return Ok(stored.into_iter().collect());
         }
         let EventSettings { server, layout, .. } = self.settings.event;
         let ids = prepared.batch.rows.ids(&prepared.batch.order);
-        let present = present_ids(self.manager, layout, schema, server, self.distribution, ids)?;
+        let (manager, deadline) = (self.manager, &self.deadline);
+        let present = present_ids(manager, deadline, layout, schema, server, self.distribution, ids)?;
         Ok(present.into_iter().map(|id| (id, StoredEvent::Same)).collect())
     }
 }

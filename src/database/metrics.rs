@@ -1,5 +1,6 @@
 //! Counters and histograms of database calls, for the metrics and the summary.
 
+use crate::database::active_calls::ActiveCalls;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 /// Bounds in seconds, from a small batch on a fast disk to a statement that the watchdog is about to cancel.
@@ -17,6 +18,8 @@ pub struct PoolMetrics {
     pub(crate) waiting: IntGauge,
     pub(crate) copy_seconds: Histogram,
     pub(crate) commit_seconds: Histogram,
+    /// The calls in progress.
+    pub(crate) calls: ActiveCalls,
 }
 
 impl PoolMetrics {
@@ -47,6 +50,7 @@ impl PoolMetrics {
             waiting: IntGauge::new("aegis_kills_pool_waiting", "Threads that wait for a connection.")?,
             copy_seconds: histogram("aegis_kills_copy_seconds", "How long one COPY into one table took.")?,
             commit_seconds: histogram("aegis_kills_commit_seconds", "How long one COMMIT took.")?,
+            calls: ActiveCalls::default(),
         })
     }
 

@@ -4,7 +4,8 @@
 //! and runs the call on a *supervised* thread. A failure is *classified*, then retried by the *retry* policy, or by the
 //! gate once its *watchdog* has reached the database again.
 //!
-//! The directories, in reading order. Each imports those above it, and `store`, `options`, `schemas` and `metrics`:
+//! The directories, in reading order. Each imports those above it, and `store`, `options`, `schemas`, `metrics` and
+//! `active_calls`:
 //!
 //! - `connect`: the database's address, TLS, the server's version.
 //! - `failure`: errors and their classification.
@@ -15,6 +16,7 @@
 //! - `write`: batches, updates, deletion.
 //! - `health`: checks on request. `store`: the interface for the pipeline.
 
+pub(crate) mod active_calls;
 pub(crate) mod connect;
 pub(crate) mod failure;
 pub(crate) mod health;

@@ -10,12 +10,12 @@ use std::path::Path;
 
 use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 
-use crate::durable::sync_directory;
 use crate::embedded::directory::{Directory, StartLock, make_private_directory};
 use crate::embedded::error::{At, EmbeddedError};
 use crate::embedded::program::run;
 use crate::embedded::programs::Programs;
 use crate::embedded::socket::{DATABASE, USER};
+use crate::file_system::durable::sync_directory;
 
 /// The same locale on every machine. Text is compared by bytes. Upper and lower case follow Unicode if the system has
 /// C.UTF-8, which not all have.

@@ -3,6 +3,7 @@
 use crate::database::store::{Batch, Store, StoreError, Written};
 use crate::error_chain::in_full;
 use crate::input::decode::raw::ReadCounters;
+use crate::numbers::{counted, grouped};
 use crate::panics::inject;
 use crate::pipeline::account::activity::{Activities, Activity, ActivityHandle};
 use crate::pipeline::account::counts::{RejectLimit, Tally};
@@ -153,7 +154,12 @@ impl Writers<'_> {
 }
 
 /// Logs the outcome of a segment, and its rate.
-#[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "a rate is positive, and three digits are enough"
+)]
 fn log_segment(batch: &Prepared, written: Option<&Written>, time: Duration) {
     if !log::log_enabled!(log::Level::Debug) {
         return;
@@ -172,14 +178,15 @@ fn log_segment(batch: &Prepared, written: Option<&Written>, time: Duration) {
                 (refused.len() as u64, "refused by the database"),
             ];
             let some = outcomes.iter().filter(|(count, _)| *count > 0);
-            let outcomes: Vec<String> = some.map(|(count, what)| format!("{count} {what}")).collect();
-            let outcomes = outcomes.join(", ");
-            log::debug!("segment {number} of {source}: {outcomes} in {seconds:.2} s, {rate:.0} events/s");
+            let outcomes: Vec<String> =
+                some.map(|(count, what)| format!("{} {what}", grouped(*count))).collect();
+            let (outcomes, rate) = (outcomes.join(", "), counted(rate.round() as u64, "event"));
+            log::debug!("segment {number} of {source}: {outcomes} in {seconds:.2} s, {rate}/s");
         }
         Some(Written::AlreadyLoaded(_)) => {
-            log::debug!("segment {number} of {source}: {events} events already loaded");
+            log::debug!("segment {number} of {source}: {} already loaded", counted(events, "event"));
         }
-        None => log::debug!("segment {number} of {source}: {events} events read"),
+        None => log::debug!("segment {number} of {source}: {} read", counted(events, "event")),
     }
 }
 

@@ -85,17 +85,18 @@ impl DeleteReport {
             None if is_whole => {
                 format!("{} of {} in the dumps", grouped(self.deleted), counted(self.events, "event"))
             }
+            None if self.deleted == 0 => "0 events".to_owned(),
             None => format!("{} of the dumps", counted(self.deleted, "event")),
         };
-        let verb = match (self.status, self.dry_run) {
-            (RunStatus::Complete | RunStatus::Rejects, true) => "Dry run: would delete",
-            (RunStatus::Complete | RunStatus::Rejects, false) => "Complete: deleted",
-            (RunStatus::Interrupted, true) => "Dry run interrupted: counted only",
-            (RunStatus::Interrupted, false) => "Interrupted: deleted only",
-            (_, true) => "Dry run failed: counted only",
-            (_, false) => "Failed: deleted only",
+        let headline = match (self.status, self.dry_run) {
+            (RunStatus::Complete | RunStatus::Rejects, true) => format!("Dry run: would delete {which}"),
+            (RunStatus::Complete | RunStatus::Rejects, false) => format!("Complete: deleted {which}"),
+            (RunStatus::Interrupted, true) => format!("Dry run interrupted: {which} counted"),
+            (RunStatus::Interrupted, false) => format!("Interrupted: {which} deleted"),
+            (_, true) => format!("Dry run failed: {which} counted"),
+            (_, false) => format!("Failed: {which} deleted"),
         };
-        let mut text = format!("{verb} {which}.\n");
+        let mut text = format!("{headline}.\n");
         // Writing to a String cannot fail.
         if let Some(error) = &self.error {
             let _ = writeln!(text, "  cause: {}", in_lines(error, "  "));
@@ -161,11 +162,18 @@ mod tests {
         assert!(dry.starts_with("Dry run: would delete 1 event before 2025-01-01 00:00:00 UTC.\n"), "{dry}");
         let failed =
             DeleteReport { status: RunStatus::Failed, error: Some("why".to_owned()), ..report() }.to_text();
-        assert!(
-            failed.starts_with("Failed: deleted only 1,300 events of the dumps.\n  cause: why\n"),
-            "{failed}"
-        );
+        assert!(failed.starts_with("Failed: 1,300 events of the dumps deleted.\n  cause: why\n"), "{failed}");
         assert!(failed.ends_with("To resume:\n  aegis-kills delete --server europe a\n"), "{failed}");
+        let interrupted = |deleted, dry_run, before| {
+            let status = RunStatus::Interrupted;
+            let text = DeleteReport { status, dry_run, before, deleted, ..report() }.to_text();
+            text.lines().next().unwrap_or_default().to_owned()
+        };
+        assert_eq!(interrupted(0, false, None), "Interrupted: 0 events deleted.");
+        assert_eq!(interrupted(1, false, None), "Interrupted: 1 event of the dumps deleted.");
+        let before = "Interrupted: 1,300 events before 2025-01-01 00:00:00 UTC deleted.";
+        assert_eq!(interrupted(1_300, false, Some(time)), before);
+        assert_eq!(interrupted(1_300, true, None), "Dry run interrupted: 1,300 events of the dumps counted.");
         let damaged = DeleteReport { status: RunStatus::Failed, again: None, ..report() }.to_text();
         assert!(damaged.starts_with("Failed: ") && !damaged.contains("resume"), "{damaged}");
     }

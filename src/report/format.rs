@@ -1,25 +1,9 @@
 //! Formats numbers and times for users, and times for scripts.
 
+pub(crate) use crate::numbers::{counted, grouped};
+
 use jiff::Timestamp;
 use std::time::Duration;
-
-/// A number with thousands separators.
-pub(crate) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::with_capacity(digits.len() * 4 / 3);
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
-}
-
-/// A number with its noun, in the singular for 1.
-pub(crate) fn counted(number: u64, noun: &str) -> String {
-    format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
-}
 
 const UNITS: [(f64, &str); 5] = [(1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "bytes")];
 
@@ -59,6 +43,16 @@ pub(crate) fn time(time: Duration) -> String {
     }
 }
 
+/// A time of a setting in the largest unit without a remainder, such as `1 min`, `30 s` or `500 ms`.
+pub(crate) fn setting(time: Duration) -> String {
+    let milliseconds = time.as_millis();
+    match (milliseconds % 60_000, milliseconds % 1000) {
+        (0, _) if milliseconds > 0 => format!("{} min", milliseconds / 60_000),
+        (_, 0) => format!("{} s", milliseconds / 1000),
+        _ => format!("{milliseconds} ms"),
+    }
+}
+
 /// A time for users, such as `2024-05-01 12:30:00 UTC`.
 pub(crate) fn utc(moment: Timestamp) -> String {
     moment.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
@@ -75,12 +69,6 @@ mod tests {
 
     #[test]
     fn numbers_are_readable() {
-        for (number, expected) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
-            assert_eq!(grouped(number), expected);
-        }
-        for (number, expected) in [(0, "0 lines"), (1, "1 line"), (1000, "1,000 lines")] {
-            assert_eq!(counted(number, "line"), expected);
-        }
         for (number, expected) in
             [(0, "0 bytes"), (999, "999 bytes"), (1500, "1.5 kB"), (12_849_000_000, "12.8 GB")]
         {
@@ -92,6 +80,11 @@ mod tests {
             [(0, "0 s"), (59, "59 s"), (130, "2 min 10 s"), (3720, "1 h 2 min"), (90_000, "1 d 1 h")]
         {
             assert_eq!(time(Duration::from_secs(seconds)), expected);
+        }
+        for (milliseconds, expected) in
+            [(30_000, "30 s"), (60_000, "1 min"), (90_000, "90 s"), (500, "500 ms"), (1500, "1500 ms")]
+        {
+            assert_eq!(setting(Duration::from_millis(milliseconds)), expected);
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::database::pool::liveness::{HealthStatus, ServerHealth};
 use crate::database::schema::citus::Node;
 use crate::error_chain::{in_lines, without_hint};
 use crate::layout::table::Distribution;
-use crate::report::format::{bytes, counted, rfc3339, utc};
+use crate::report::format::{bytes, counted, rfc3339, setting, utc};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -232,11 +232,11 @@ impl fmt::Display for HealthReport {
         let pool = self.pool;
         writeln!(
             f,
-            "  pool         min={}, max={}, connection timeout {} ms, idle timeout {} ms",
+            "  pool         min={}, max={}, connection timeout {}, idle timeout {}",
             pool.min,
             pool.max,
-            whole_milliseconds(pool.connection_timeout),
-            whole_milliseconds(pool.idle_timeout),
+            setting(pool.connection_timeout),
+            setting(pool.idle_timeout),
         )?;
         writeln!(f, "  workers      {}", self.workers)?;
         writeln!(f, "  errors       {}", counted(self.connection_errors, "connection error"))?;

@@ -2,8 +2,8 @@
 
 use crate::database::pool::manager::DatabaseManager;
 use crate::event::server::Server;
+use crate::file_system::output_place::{OutputPlace, directory};
 use crate::layout::Layout;
-use crate::output_place::{OutputPlace, directory};
 use crate::pipeline::account::monitor::Monitor;
 use jiff::Timestamp;
 use nix::libc::{ENXIO, O_NOCTTY, O_NONBLOCK};

@@ -236,8 +236,6 @@ impl Summary {
         let new = self.counts.rejected_new();
         let text = format!("{headline}: {} {} rejected", self.rejected_of_all(), was_or_were(new));
         match rejected_before {
-            0 if new == 1 && events == 1 => format!("{headline}: the event was rejected."),
-            0 if new == events => format!("{headline}: all {} were rejected.", self.events()),
             0 => format!("{text}."),
             _ => format!("{text}; {}.", self.rejected_earlier()),
         }
@@ -255,9 +253,13 @@ impl Summary {
         counted(self.counts.events, "event")
     }
 
-    /// The new rejects as a part of all events: `3 of 500 events`.
+    /// The new rejects as a part of all events: `3 of 500 events`, or `all 500 events`.
     fn rejected_of_all(&self) -> String {
-        format!("{} of {}", grouped(self.counts.rejected_new()), self.events())
+        match (self.counts.rejected_new(), self.counts.events) {
+            (1, 1) => "the event".to_owned(),
+            (new, events) if new == events => format!("all {}", self.events()),
+            (new, _) => format!("{} of {}", grouped(new), self.events()),
+        }
     }
 
     fn rejected_earlier(&self) -> String {
@@ -305,7 +307,7 @@ impl Summary {
             _ => time(self.elapsed),
         };
         let (bytes_rate, events_rate) = self.rates();
-        write!(f, " in {elapsed}: {}/s, {} events/s", bytes(bytes_rate), grouped(events_rate))?;
+        write!(f, " in {elapsed}: {}/s, {}/s", bytes(bytes_rate), counted(events_rate, "event"))?;
         if self.retries > 0 {
             write!(
                 f,

@@ -44,6 +44,8 @@ pub(crate) struct VerifyReport {
     pub half_committed: bool,
     /// Whether only the ids were compared.
     pub ids_only: bool,
+    /// The command that repeats the comparison, if a signal stopped it.
+    pub again: Option<String>,
     missing: u64,
     unloadable: u64,
     missing_ids: BTreeMap<Position, i64>,
@@ -168,6 +170,14 @@ impl VerifyReport {
             format!("{} of {events} {} {what}", grouped(number), if number == 1 { "is" } else { "are" })
         };
         let mut text = match (missing, different) {
+            (0, 0) if self.again.is_some() => {
+                format!("Interrupted: compared {events}; no difference so far.\n")
+            }
+            _ if self.again.is_some() => format!(
+                "Interrupted: compared {events}; so far {} missing and {} different.\n",
+                grouped(missing),
+                grouped(different)
+            ),
             _ if !sources_whole => format!(
                 "Failed: some input could not be read. Of {events} read, {} missing and {} different.\n",
                 grouped(missing),
@@ -198,6 +208,10 @@ impl VerifyReport {
         }
         if missing + different > 0 {
             self.write_findings(&mut text, load);
+        }
+        if let Some(again) = &self.again {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "To run it again:\n  {again}");
         }
         text
     }

@@ -9,7 +9,7 @@
 mod tests;
 
 use crate::database::connect::holds_password;
-use crate::permissions::others_may;
+use crate::file_system::permissions::others_may;
 use crate::settings::environment::{SettingError, unwrapped};
 use crate::settings::variables::{is_listed, is_setting, is_unknown, meant};
 use nix::libc::{O_NOCTTY, O_NONBLOCK};

@@ -12,6 +12,7 @@ use crate::support::oracle::Layout;
 use crate::support::program::Workplace;
 use crate::support::progress::meanwhile;
 use crate::support::proxy::{Fault, Phase, Proxy, What};
+use crate::support::terminal::Terminal;
 use crate::support::{eventually, free_port};
 
 #[test]
@@ -159,6 +160,35 @@ fn a_stopped_deletion_finishes_its_batch_and_counts_it() {
             &[("deleted", 7_000 - u64::try_from(deleted).expect("a count"))],
         );
     }
+}
+
+/// The drain timeout is longer than the test's deadline.
+#[test]
+fn a_deletion_that_is_stopped_in_an_outage_ends_at_once() {
+    let cluster = Cluster::private(&[]);
+    let database = cluster.database("stopped");
+    let work = Workplace::new();
+    work.write("dump", small_dump(300));
+    load(&work, &database, "archive", "dump").expect(0);
+    let mut client = database.client();
+    let mut lock = client.transaction().expect("a transaction");
+    lock.batch_execute("lock table kill_load_segment in exclusive mode").expect("a lock");
+    let terminal = Terminal::new(120);
+    let deletion = work.program(&["delete", "--before", "2025-01-01"]).env("DATABASE_URL", &database.url());
+    let deletion = deletion.env("KILLS_DRAIN_TIMEOUT", "10min").env("TERM", "xterm");
+    let running = deletion.on(&terminal).start();
+    terminal.shows(&["deleted 0"]);
+    cluster.stop_immediate();
+    terminal.shows(&["database unreachable for "]);
+    running.signal(Signal::SIGINT);
+    let ended = running.finish().expect(130);
+    let headline = "Interrupted: 0 events before 2025-01-01 00:00:00 UTC deleted.\nTo resume:\n";
+    assert!(ended.stdout.starts_with(headline), "{}", ended.stdout);
+    assert!(terminal.bytes().contains("stopping after the current batch; another signal after 1 s aborts"));
+    assert!(!terminal.bytes().contains("to write"), "a deletion writes nothing: {:?}", terminal.bytes());
+    assert!(lock.rollback().is_err(), "the lock went with the server");
+    cluster.start();
+    assert_eq!(count(&database, "kill_event"), 300);
 }
 
 #[test]

@@ -1,11 +1,16 @@
 //! `verify` by ids: which events of a dump are stored.
 
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::{generated, gzip, in_arrays, join, lines, small_event, zstd_frames};
+use crate::support::eventually;
 use crate::support::oracle::{Nul, expect};
 use crate::support::program::{Program, Workplace, assert_tables};
+use crate::support::terminal::Terminal;
 
 fn verify(work: &Workplace, database: &Database<'_>, args: &[&str]) -> Program {
     work.program(&["verify"]).args(args).env("DATABASE_URL", &database.url())
@@ -116,4 +121,36 @@ fn broken_input_and_missing_tables_are_errors() {
     let result: Value = serde_json::from_str(&ended.stdout).expect("JSON");
     assert_eq!(result, account(40, 40, 0, &[]));
     verify(&work, &database, &["missing.gz"]).expect(1).says(&["missing.gz"]);
+}
+
+#[test]
+fn a_stopped_comparison_clears_its_progress_and_reports() {
+    let database = Cluster::shared().database("stopped");
+    let work = Workplace::new();
+    let dump = generated(60, 42, 0.0);
+    work.load(&database, &[]).stdin(dump.clone()).expect(0);
+    for (signal, code, is_blocked) in [(Signal::SIGINT, 130, false), (Signal::SIGTERM, 143, true)] {
+        let terminal = Terminal::new(120);
+        let program = verify(&work, &database, &[]).env("KILLS_FLUSH_INTERVAL", "10").env("TERM", "xterm");
+        let mut running = program.on(&terminal).start();
+        running.feed(&dump);
+        terminal.shows(&["compared 60"]);
+        let mut client = database.client();
+        let mut lock = client.transaction().expect("a transaction");
+        if is_blocked {
+            lock.batch_execute("lock table kill_event").expect("a lock");
+            running.feed(&dump);
+            terminal.shows(&["no answer from the database for "]);
+        }
+        running.signal(signal);
+        let ended = running.finish().expect(code);
+        let report = "Interrupted: compared 60 events; no difference so far.\nTo run it again:\n  … | ";
+        assert!(ended.stdout.starts_with(report), "{}", ended.stdout);
+        assert!(ended.stdout.ends_with(" verify --server americas\n"), "{}", ended.stdout);
+        eventually(Duration::from_mins(1), "only the log is left", || {
+            let lines = terminal.lines();
+            lines.len() == 1 && lines[0].ends_with("stopping; another signal after 1 s aborts")
+        });
+        lock.rollback().expect("the lock is given back");
+    }
 }

@@ -1,7 +1,7 @@
 //! Facts that the documents state: test names, metrics, messages, links.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The text of all sources below a directory.
 fn sources(directory: &Path) -> String {
@@ -131,12 +131,32 @@ fn anchors(page: &str) -> Vec<String> {
 
 #[test]
 fn each_link_leads_to_an_existing_file_and_heading() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let Links { pages, count, to_headings, files } = check_links(Path::new(env!("CARGO_MANIFEST_DIR")));
+    assert!(count > 80 && to_headings > 20, "{count}, {to_headings}");
+    // A page without a link to it is not found by readers.
+    for path in pages {
+        let name = path.file_name().expect("a name").to_string_lossy();
+        assert!(name == "CHANGELOG.md" || files.contains(&*name), "nothing leads to {name}");
+    }
+}
+
+/// The links of all pages.
+pub(crate) struct Links {
+    pages: Vec<PathBuf>,
+    pub(crate) count: usize,
+    to_headings: usize,
+    /// The linked files, joined.
+    files: String,
+}
+
+/// Checks that the links of the documents in `root`, a checkout or an unpacked archive, lead to files and headings.
+#[track_caller]
+pub(crate) fn check_links(root: &Path) -> Links {
     let entries = ["docs", "docs/decisions"].map(|path| fs::read_dir(root.join(path)).expect("a directory"));
     let paths = entries.into_iter().flatten().map(|entry| entry.expect("a file").path());
     let mut pages: Vec<_> = paths.filter(|path| path.extension().is_some_and(|kind| kind == "md")).collect();
     pages.extend(["README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(|name| root.join(name)));
-    let (mut links, mut to_headings, mut linked) = (0, 0, String::new());
+    let (mut count, mut to_headings, mut files) = (0, 0, String::new());
     for path in &pages {
         let page = fs::read_to_string(path).expect("a page");
         for link in prose(&page).flat_map(|line| line.split("](").skip(1)) {
@@ -152,16 +172,11 @@ fn each_link_leads_to_an_existing_file_and_heading() {
                 assert!(anchors(&text).contains(&heading.to_owned()), "{}: no {link}", path.display());
                 to_headings += 1;
             }
-            links += 1;
-            linked += file;
+            count += 1;
+            files += file;
         }
     }
-    assert!(links > 80 && to_headings > 20, "{links}, {to_headings}");
-    // A page without a link to it is not found by readers.
-    for path in pages {
-        let name = path.file_name().expect("a name").to_string_lossy();
-        assert!(name == "CHANGELOG.md" || linked.contains(&*name), "nothing leads to {name}");
-    }
+    Links { pages, count, to_headings, files }
 }
 
 /// The files and directories of the checkout, relative to it, with a slash before each. Skips hidden directories and

@@ -7,9 +7,10 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use crate::support::not_tried;
+use crate::documents::facts::check_links;
 use crate::support::process::Supervised as _;
 use crate::support::program::Workplace;
+use crate::support::{find_program, not_tried};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -111,6 +112,26 @@ fn the_scripts_parse() {
 }
 
 #[test]
+fn the_screenshots_keep_an_option_and_its_value_on_a_line() {
+    let Some(python) = find_program(&["python3"], &[]) else {
+        return not_tried("the lines of the screenshots", "python3 is not installed");
+    };
+    let program = "import runpy, sys; script = runpy.run_path(sys.argv[1], run_name='script')
+for width in range(20, 140):
+    words = 'aegis-kills load --rejects rejects.ndjson --server americas kills-1.ndjson.gz'.split()
+    script['wrapped'].__globals__['COLUMNS'] = width
+    print('\\n'.join(script['wrapped']('    ' + ' '.join(words))))";
+    let mut script = Command::new(python);
+    script.args(["-c", program]).arg(root().join("scripts/screenshots"));
+    let lines = succeeded(&script.output_in_time().expect("python3"));
+    assert!(lines.lines().count() > 200, "{lines}");
+    for line in lines.lines() {
+        let words: Vec<&str> = line.trim_end_matches('\\').split_whitespace().collect();
+        assert!(words.last().is_some_and(|word| !word.starts_with("--")), "{line:?}");
+    }
+}
+
+#[test]
 fn the_version_is_the_same_everywhere() {
     let tag = format!("v{VERSION}");
     succeeded(&package(root(), &["--check-tag", &tag]));
@@ -177,6 +198,8 @@ fn the_archive_is_complete_and_reproducible() {
     ] {
         assert!(fs::metadata(prefix.join(file)).is_ok_and(|file| file.len() > 0), "{file}");
     }
+    check_installer(&work, archive);
+    assert!(check_links(&prefix.join("share/doc/aegis-kills")).count > 80, "the archive lacks documents");
     let size = |path: PathBuf| fs::metadata(path).expect("a file").len();
     let (full, stripped) = (size(program.into()), size(installed.clone()));
     assert!(stripped < full, "{stripped} of {full}");
@@ -187,4 +210,38 @@ fn the_archive_is_complete_and_reproducible() {
             .windows(debug.len())
             .any(|bytes| bytes == debug.as_bytes())
     );
+}
+
+/// The script of a release installs its archive, and leaves nothing of an archive that was changed.
+fn check_installer(work: &Workplace, archive: &str) {
+    if Command::new("curl").arg("--version").output_in_time().is_err() {
+        return not_tried("the script that installs a release", "curl is not installed");
+    }
+    let release = work.path().join("one");
+    let url = format!("file://{}", release.display());
+    let mut script = Command::new(root().join("scripts/package"));
+    script.args(["--installer", "one"]).env("RELEASE_URL", &url).current_dir(work.path());
+    succeeded(&script.output_in_time().expect("a script"));
+    let home = work.path().join("other home");
+    let install = || work.other_program("sh", &["one/install.sh", "--prefix", "other home/.local"]);
+    let ended = install().expect(0);
+    let installed = home.join(".local/bin/aegis-kills");
+    let line = format!("installed aegis-kills {VERSION}");
+    assert!(ended.stdout.starts_with(&line) && ended.stdout.contains("hint: put it on PATH: "), "{ended:?}");
+    succeeded(&Command::new(&installed).arg("--version").output_in_time().expect("the program"));
+    assert!(home.join(".local/share/man/man1/aegis-kills.1").exists());
+
+    fs::remove_dir_all(&home).expect("a directory");
+    let mut bytes = fs::read(release.join(archive)).expect("an archive");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(release.join(archive), bytes).expect("an archive");
+    let ended = install().expect(1);
+    assert!(ended.stderr.contains("error: aegis-kills-") && ended.stderr.contains("SHA256SUMS"), "{ended:?}");
+    assert!(!installed.exists());
+    fs::remove_file(release.join("SHA256SUMS")).expect("a file");
+    assert!(install().expect(1).stderr.contains("error: cannot download file://"));
+    // The documented command names the file of the release.
+    assert!(read("docs/releases.md").contains("/releases/latest/download/install.sh\" | sh\n"));
+    assert!(read(".github/workflows/release.yml").contains("scripts/package --installer results\n"));
 }

@@ -68,6 +68,23 @@ fn the_progress_shows_an_unreachable_database() {
 }
 
 #[test]
+fn the_progress_shows_a_database_without_answers() {
+    let database = Cluster::shared().database("stalled");
+    let (work, _) = prepared(&database);
+    let terminal = Terminal::new(120);
+    let mut client = database.client();
+    let held = hold(&mut client);
+    let running = load(&work, &database, &["dump.ndjson"]).on(&terminal).start();
+    terminal.shows(&["no answer from the database for "]);
+    let of_progress = terminal.lines().into_iter().find(|line| line.contains("events/s"));
+    assert!(of_progress.is_some_and(|line| !line.ends_with(" left")), "{:#?}", terminal.lines());
+    assert!(terminal.bytes().contains("\x1b[33mno answer from the database"), "trouble has a colour");
+    held.rollback().expect("the lock is given back");
+    running.finish().expect(0);
+    eventually(SOON, "nothing is left", || terminal.lines().is_empty());
+}
+
+#[test]
 fn the_progress_shows_the_input() {
     let database = Cluster::shared().database("known");
     let (work, dump) = prepared(&database);

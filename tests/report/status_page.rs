@@ -84,14 +84,18 @@ fn the_status_page_follows_a_load_from_start_to_end() {
     let bytes = dump().len();
     let writing = |writer: &Value| writer["doing"] == "writing" && writer["segment"].as_u64() > Some(0);
     let held = await_status(port, "two writers are held up", |status| {
-        status["writers"].as_array().is_some_and(|writers| writers.len() == 2 && writers.iter().all(writing))
+        status["state"] == "stalled"
+            && status["writers"].as_array().is_some_and(|all| all.len() == 2 && all.iter().all(writing))
             && status["database"]["last_check"].is_string()
             && status["history"]["seconds"].as_array().is_some_and(|seconds| seconds.len() > 2)
     });
+    // No session of the load has had an answer since it waits for the lock.
+    let stall = &held["database"]["stall"];
+    assert!(stall["seconds"].as_f64() >= Some(5.0) && stall["cancel_seconds"] == 60.0, "{stall}");
     for (pointer, expected) in [
-        ("/state", Value::from("loading")),
-        ("/title", "Loading kills.ndjson".into()),
+        ("/title", Value::from("No answer from the database")),
         ("/finished", false.into()),
+        ("/seconds_left", Value::Null),
         ("/error", Value::Null),
         ("/version", env!("CARGO_PKG_VERSION").into()),
         ("/server", "americas".into()),
@@ -100,6 +104,7 @@ fn the_status_page_follows_a_load_from_start_to_end() {
         ("/inserted", 0.into()),
         ("/database/healthy", true.into()),
         ("/database/away_seconds", Value::Null),
+        ("/database/outage", Value::Null),
         ("/database/outages", Value::Array(vec![])),
         ("/database/pool/active", 2.into()),
         ("/database/pool/max", 10.into()),
@@ -152,6 +157,8 @@ fn the_status_history_shows_an_outage() {
         status["database"]["away_seconds"].as_f64().is_some_and(|seconds| seconds > 1.2)
     });
     assert_eq!((&away["state"], &away["database"]["healthy"]), (&Value::from("away"), &Value::from(false)));
+    assert_eq!(away["title"], "Database unreachable; the load resumes when it is reachable again");
+    assert_eq!(away["database"]["outage"]["ends_when"], "is reachable again");
     assert_eq!(away["database"]["outages"][0]["over"], false);
     assert!(
         away["database"]["outages"][0]["cause"].as_str().is_some_and(|cause| !cause.is_empty()),
@@ -328,14 +335,15 @@ fn a_browser_shows_a_load_and_its_end() {
     let database = Cluster::shared().database("browser");
     let work = Workplace::new();
     let port = free_port();
-    // Names are shown as text, whatever they contain.
     let (running, mut lock) = blocked_load(&work, &database, port, "<b onclick=x>.ndjson");
     let held = await_status(port, "it is held up, and there is a curve to draw", |status| {
         status["queue_depth"].as_u64() >= Some(2)
             && status["history"]["seconds"].as_array().is_some_and(|seconds| seconds.len() > 3)
+            && status["state"] == "stalled"
     });
     let dom = browser.dom(&format!("http://127.0.0.1:{port}/"), 2500);
-    assert_eq!((text(&dom, "state"), text(&dom, "title")), ("Running", "Loading &lt;b onclick=x&gt;.ndjson"));
+    assert_eq!((text(&dom, "state"), text(&dom, "title")), ("Waiting", "No answer from the database"));
+    assert!(dom.contains("cancels a statement without progress after 1 min 00 s"), "{dom}");
     assert!(!dom.contains("<b onclick"), "{dom}");
     assert_eq!(dom.matches(">writing segment").count(), 2, "{dom}");
     for wanted in ["class=\"curve\"", "class=\"grid\"", " of 10</td>", held["run"].as_str().expect("an id")] {
@@ -354,6 +362,21 @@ fn a_browser_shows_a_load_and_its_end() {
     assert_eq!(text(&dom, "title"), "Done: all but the rejects are stored");
     assert!(text(&dom, "gone").contains("The load has ended") && text(&dom, "settled") == "90", "{dom}");
     assert!(dom.contains("EventId: expected an integer") && !dom.contains(SECRET), "{dom}");
+    // Names are shown as text, whatever they contain. An outage hides neither the file nor its number.
+    let mut away = held.clone();
+    (away["state"], away["title"]) = ("away".into(), "Loading <b onclick=x>.ndjson".into());
+    away["source"] = serde_json::json!({"number": 2, "count": 3, "name": "<b onclick=x>.ndjson"});
+    away["database"]["outage"] = serde_json::json!({"kind": "read-only", "cause": "a cause", "seconds": 6.0,
+        "attempts": 2, "next_attempt_seconds": null, "gives_up_seconds": 294.0, "ends_when": "can be written again"});
+    away["writers"][0]["doing"] = "waiting_for_database".into();
+    let dom = shown(vec![Some(away.to_string())]);
+    assert_eq!(text(&dom, "title"), "Loading &lt;b onclick=x&gt;.ndjson");
+    assert_eq!(
+        text(&dom, "detail"),
+        "file 2 of 3: &lt;b onclick=x&gt;.ndjson · For 6.0 s, attempt 2. The load ends with code 4 in 4 min 54 s \
+         unless the database can be written again. No event is lost."
+    );
+    assert!(dom.contains("until the database is available") && !dom.contains("<b onclick"), "{dom}");
     // A dry run has no database. An event is complete when it is read.
     let mut dry = end.clone();
     (dry["database"], dry["inserted"], dry["unfinished"]) = (Value::Null, 0.into(), 60.into());

@@ -161,7 +161,7 @@ fn install(work: &Workplace, help: &str) {
     let program = std::path::Path::new(env!("CARGO_BIN_EXE_aegis-kills")).parent().expect("a directory");
     let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap_or_default());
     let lines = help.lines().filter(|line| line.starts_with("  ") && !line.contains("sudo"));
-    let commands = ["mkdir ", "aegis-kills ", "echo "];
+    let commands = ["mkdir ", "aegis-kills ", "grep ", "echo "];
     let lines =
         lines.map(str::trim_start).filter(|line| commands.iter().any(|start| line.starts_with(start)));
     let script =
@@ -174,8 +174,11 @@ fn install(work: &Workplace, help: &str) {
 fn the_installation_works_on_a_fresh_account() {
     let work = Workplace::new();
     let help = output(&["completions", "--help"]) + &output(&["man", "--help"]);
+    // A second installation adds no second line.
+    install(&work, &help);
     install(&work, &help);
     for (file, words) in [
+        (".bashrc", "source <(aegis-kills completions bash)"),
         (".local/share/bash-completion/completions/aegis-kills", "complete -F"),
         (".zfunc/_aegis-kills", "#compdef aegis-kills"),
         (".zshrc", "fpath=(~/.zfunc $fpath)"),
@@ -185,7 +188,13 @@ fn the_installation_works_on_a_fresh_account() {
     ] {
         let text = std::fs::read_to_string(work.path().join(file)).expect(file);
         assert!(text.contains(words), "{file}");
+        assert!(!file.ends_with("rc") || text.lines().count() == 1, "{file}: {text}");
     }
+    // bash without the package bash-completion.
+    let sourced = "PATH=$1:$PATH; source ./.bashrc; complete -p aegis-kills";
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_aegis-kills")).parent().expect("a directory");
+    let directory = program.to_str().expect("UTF-8");
+    work.other_program("bash", &["-c", sourced, "bash", directory]).expect(0);
 }
 
 #[test]
@@ -207,7 +216,8 @@ fn bash_completion_works() {
     let work = Workplace::new();
     work.write("complete.bash", output(&["completions", "bash"]));
     let complete = |words: &[&str]| {
-        let script = "source ./complete.bash; COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1));
+        // compopt works only while a user completes.
+        let script = "source ./complete.bash; compopt() { :; }; COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1));
             complete=$(complete -p aegis-kills); complete=${complete#*-F }; \"${complete%% *}\" aegis-kills \"${@: -1}\" \"${@: -2:1}\"; printf '%s\\n' \"${COMPREPLY[@]}\"";
         let mut shell = Command::new("bash");
         shell.args(["-c", script, "bash", "aegis-kills"]).args(words);
@@ -227,6 +237,10 @@ fn bash_completion_works() {
         (&["schema", "apply", "--distributed", ""], &["citus"]),
         (&["load", "--server", "=", "eu"], &["europe"]),
         (&["load", "--server", "="], &servers),
+        (&["load", "--battle", ""], &["from-name"]),
+        // Neither files nor values.
+        (&["load", "--events-at", "da"], &["da"]),
+        (&["delete", "--before", ""], &[""]),
         (&["man", "lo"], &["load"]),
         // No result: bash completes files.
         (&["load", ""], &[""]),

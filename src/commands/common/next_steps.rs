@@ -114,6 +114,17 @@ pub(crate) fn load_of_verified(args: &VerifyArgs, env: Environment<'_>) -> Strin
     Typed::new("load", &args.database, env).of_events(&args.event, env).done()
 }
 
+/// The command that repeats a verification.
+pub(crate) fn verify_again(args: &VerifyArgs, env: Environment<'_>) -> String {
+    let command = Typed::new("verify", &args.database, env)
+        .of_events(&args.event, env)
+        .flag("--ids-only", args.ids_only)
+        .paths(&args.files)
+        .done();
+    let reads_stdin = args.files.is_empty() || args.files.iter().any(|file| file == Path::new("-"));
+    if reads_stdin { format!("… | {command}") } else { command }
+}
+
 /// The command that repeats a deletion.
 pub(crate) fn delete_again(args: &DeleteArgs, env: Environment<'_>) -> String {
     Typed::new("delete", &args.database, env)

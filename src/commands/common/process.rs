@@ -4,7 +4,7 @@ use crate::commands::common::signals::EarlySignals;
 use crate::panics::Panics;
 use crate::report::terminal::screen::Screen;
 
-/// The process-wide resources of a load or deletion.
+/// The process-wide resources of a command that reads dumps.
 #[derive(Debug)]
 pub(crate) struct Process<'p> {
     /// Handles signals until the command installs its own listener.

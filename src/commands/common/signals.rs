@@ -67,6 +67,43 @@ const INSTALL_FAILED: &str = "cannot install signal handlers";
 /// Called before a signal ends the program during the preparation of a load.
 pub(crate) type OnStop = Box<dyn FnOnce() + Send>;
 
+/// How a command ends after a stop request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct DrainPolicy {
+    /// The time to finish the work in progress.
+    timeout: Duration,
+    /// The log line of a request.
+    notice: &'static str,
+    /// The log line after `timeout`, if work in progress is lost then.
+    too_late: Option<&'static str>,
+}
+
+impl DrainPolicy {
+    /// A load stores the events that it has read, within `timeout`.
+    pub(crate) fn of_load(timeout: Duration) -> Self {
+        Self {
+            timeout,
+            notice: "stopping: writing the events read so far; another signal after 1 s aborts",
+            too_late: Some("drain timeout exceeded: events not stored yet stay unfinished"),
+        }
+    }
+
+    /// A deletion ends after the current transactions, within `timeout`.
+    pub(crate) fn of_delete(timeout: Duration) -> Self {
+        Self {
+            timeout,
+            notice: "stopping after the current batch; another signal after 1 s aborts",
+            too_late: Some("drain timeout exceeded: the current batch is rolled back"),
+        }
+    }
+
+    /// A command that writes nothing loses nothing, so it needs no time.
+    pub(crate) fn without_writes() -> Self {
+        let notice = "stopping; another signal after 1 s aborts";
+        Self { timeout: BLOCKED_MAX, notice, too_late: None }
+    }
+}
+
 /// The phase in which a stop request arrives.
 enum StopPhase {
     /// Nothing is read or stored: the program reports that and ends immediately.
@@ -91,7 +128,7 @@ impl Listener {
         early: &EarlySignals,
         panics: &Panics,
         shutdown: &Arc<Shutdown>,
-        drain_timeout: Duration,
+        policy: DrainPolicy,
         screen: Screen,
         stopped: Option<OnStop>,
     ) -> anyhow::Result<Self> {
@@ -101,9 +138,11 @@ impl Listener {
         let (request, requested) = bounded(1);
         let (alive, ended) = bounded(0);
         let (requests, ends, begin_drain) = (Arc::clone(shutdown), Arc::clone(&phase), request.clone());
-        spawn("signals", move || listen(signals, &requests, &ends, &begin_drain, &screen))?;
+        spawn("signals", move || {
+            listen(signals, &requests, &ends, &begin_drain, (&screen, policy.notice));
+        })?;
         let drained = Arc::clone(shutdown);
-        spawn("drain", move || drain(&requested, &ended, &drained, drain_timeout))?;
+        spawn("drain", move || drain(&requested, &ended, &drained, policy))?;
         let broken = Arc::clone(shutdown);
         let watch = panics.watch(move |message| {
             broken.stop(ShutdownReason::Panicked(message.to_owned()));
@@ -149,7 +188,7 @@ fn listen(
     shutdown: &Shutdown,
     phase: &Mutex<StopPhase>,
     begin: &Sender<Drain>,
-    screen: &Screen,
+    (screen, notice): (&Screen, &str),
 ) {
     let mut first: Option<Instant> = None;
     for signal in signals.forever() {
@@ -175,7 +214,7 @@ fn listen(
                 // A panic may have already started the drain.
                 let _ = begin.try_send(Drain { code: 128 + signal });
                 // Logging does not block.
-                log::warn!("stopping: writing the events read so far; another signal after 1 s aborts");
+                log::warn!("{notice}");
             }
             _ => {
                 screen.clear_at_once();
@@ -187,15 +226,17 @@ fn listen(
 }
 
 /// Waits for a stop request, then for the end of the run. After the drain timeout it aborts waits for the database.
-fn drain(requested: &Receiver<Drain>, ended: &Receiver<()>, shutdown: &Shutdown, timeout: Duration) {
+fn drain(requested: &Receiver<Drain>, ended: &Receiver<()>, shutdown: &Shutdown, policy: DrainPolicy) {
     let Ok(Drain { code }) = requested.recv() else { return };
     inject("drain");
     let has_ended = |time| ended.recv_timeout(time) != Err(RecvTimeoutError::Timeout);
-    if has_ended(timeout) {
+    if has_ended(policy.timeout) {
         return;
     }
     shutdown.abort();
-    log::warn!("drain timeout exceeded: events not stored yet stay unfinished");
+    if let Some(too_late) = policy.too_late {
+        log::warn!("{too_late}");
+    }
     if !has_ended(END_MAX) {
         log::error!("the program did not end within 1 min after the drain timeout: aborted");
         log::logger().flush();

@@ -5,7 +5,7 @@ use crate::commands::common::sources::FoundSources;
 use crate::commands::load::pages;
 use crate::error::CommandError;
 use crate::error_chain::in_full;
-use crate::output_place::OutputPlace;
+use crate::file_system::output_place::OutputPlace;
 use crate::pipeline::rejects::file::RejectFile;
 use crate::report::metrics::{Metrics, check_place};
 use crate::report::snapshot::{LiveRun, RunTask};

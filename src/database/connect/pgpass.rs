@@ -1,6 +1,6 @@
 //! Reads passwords by host, port, database and user from `~/.pgpass`, as libpq does.
 
-use crate::permissions::is_of_another;
+use crate::file_system::permissions::is_of_another;
 use nix::libc::{O_NOCTTY, O_NONBLOCK};
 use std::fs::OpenOptions;
 use std::io::Read as _;

@@ -122,6 +122,8 @@ impl Pool {
             return Ok(session);
         }
         let _waiting = Waiting::new(&self.figures);
+        // The wait can be for the login of a session.
+        let _active = self.figures.calls.begin(Arc::default());
         self.supply.open();
         loop {
             if let Ok(mut session) = self.inner.get_timeout(CHECKOUT_SLICE) {

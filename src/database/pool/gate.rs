@@ -64,9 +64,10 @@ pub struct OutageProgress {
 
 /// A time in minutes, or in seconds if it is no whole number of minutes.
 pub(crate) fn span(time: Duration) -> String {
-    match time.as_secs() {
+    // Rounded first, because some milliseconds of a limit have passed when it is shown.
+    match time.as_secs() + u64::from(time.subsec_nanos() > 0) {
         seconds if seconds >= 120 && seconds % 60 == 0 => format!("{} min", seconds / 60),
-        _ => format!("{:.0} s", time.as_secs_f64().ceil()),
+        seconds => format!("{seconds} s"),
     }
 }
 
@@ -113,7 +114,7 @@ impl AvailabilityGate {
                 let Some(closed) = &state.closed else { return Ok(()) };
                 (closed.opened.clone(), self.away_timeout.saturating_sub(away))
             };
-            if let Waited::Aborted = deadline.wait::<()>(&opened, left) {
+            if let Waited::Aborted = deadline.wait_during_outage::<()>(&opened, left) {
                 return Err(GateError::Aborted);
             }
         }
@@ -251,6 +252,34 @@ impl AvailabilityGate {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stop_request_ends_only_the_wait_for_an_unreachable_database() {
+        let (gate, _closings) = AvailabilityGate::new(Duration::from_mins(5));
+        let (request, stopped) = bounded(0);
+        let deadline = Deadline::unbounded().without_outages_after(stopped);
+        drop(request);
+        assert!(gate.wait(None, &deadline).is_ok(), "the database is reachable");
+        assert!(!deadline.is_over(), "a call continues");
+        gate.close(DatabaseError::Aborted);
+        assert!(matches!(gate.wait(None, &deadline.at_most_for(Duration::MAX)), Err(GateError::Aborted)));
+        gate.succeeded();
+        assert!(gate.wait(None, &deadline).is_ok(), "it is reachable again");
+    }
+
+    #[test]
+    fn the_rest_of_a_limit_has_the_unit_of_the_limit() {
+        for (milliseconds, expected) in [
+            (300_000, "5 min"),
+            (299_980, "5 min"),
+            (119_980, "2 min"),
+            (60_000, "60 s"),
+            (980, "1 s"),
+            (0, "0 s"),
+        ] {
+            assert_eq!(span(Duration::from_millis(milliseconds)), expected);
+        }
+    }
 
     #[test]
     fn the_reason_to_wait_is_true() {

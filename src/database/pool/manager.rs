@@ -133,7 +133,6 @@ impl DatabaseManager {
             figures: figures.clone(),
             gate: Arc::clone(&gate),
         };
-        let retry = trouble.retry;
         log::info!("Database connection pool initialized successfully");
         log::info!("Pool configuration: min={}, max={}", pool_settings.min, pool_settings.max);
         let shared = ManagerState {
@@ -141,7 +140,7 @@ impl DatabaseManager {
             pool_settings,
             caller,
             gate,
-            retry,
+            retry: trouble.retry,
             health,
             figures,
             building: Building::default(),
@@ -243,10 +242,8 @@ impl DatabaseManager {
 
     /// The current state of the database.
     pub fn state(&self) -> DatabaseState {
-        match self.shared.gate.away() {
-            Some(outage) => DatabaseState::Away(outage),
-            None => self.shared.building.state().unwrap_or(DatabaseState::Present),
-        }
+        let ManagerState { gate, building, figures, .. } = &*self.shared;
+        DatabaseState::of(gate.away(), building, &figures.calls)
     }
 
     /// Records that an index is being built, until the result is dropped.
@@ -312,9 +309,12 @@ impl DatabaseManager {
         let opener = &self.shared.caller.opener;
         let pooled = ask.clone();
         let operation: PoolCall<T> = Arc::new(move |client, _| pooled(client));
-        self.retried(what, deadline, || match apart(opener, deadline, ask.clone()) {
-            Err(error) if error.is_out_of_capacity() => self.try_once(&operation, deadline),
-            result => result,
+        self.retried(what, deadline, || {
+            let _active = self.shared.figures.calls.begin(Arc::default());
+            match apart(opener, deadline, ask.clone()) {
+                Err(error) if error.is_out_of_capacity() => self.try_once(&operation, deadline),
+                result => result,
+            }
         })
     }
 

@@ -14,7 +14,6 @@ use crate::database::session::opener::{ApartClient, Opener, Session, spawn};
 use crate::database::session::progress::CallProgress;
 use crate::error_chain::in_full;
 use crossbeam_channel::bounded;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -49,6 +48,8 @@ impl Caller {
         let closed = || DatabaseError::Io(std::io::ErrorKind::NotConnected.into());
         let mut client = session.take().ok_or_else(closed)?;
         let progress = Arc::new(CallProgress::new(self.figures.clone()));
+        // Until this returns: an abandoned call is not waited for.
+        let _active = self.figures.calls.begin(Arc::clone(&progress.clock));
         let (sender, done) = bounded::<(ApartClient, Result<T, DatabaseError>)>(1);
         let (operation, ticks) = (Arc::clone(operation), Arc::clone(&progress));
         spawn("database", move || {
@@ -132,7 +133,7 @@ impl Caller {
                 false
             }
             Doing::Builds(build) => progress.has_built(build),
-            Doing::Works => progress.is_long.load(Ordering::Relaxed) && !progress.is_build(),
+            Doing::Works => progress.is_long() && !progress.is_build(),
             Doing::Nothing => false,
         }
     }

@@ -235,8 +235,11 @@ pub(crate) enum HalfCommitted {
 }
 
 /// Makes Citus finish half-committed transactions, if the role has the privilege.
-pub(crate) fn finish_commits(manager: &DatabaseManager) -> Result<HalfCommitted, StoreError> {
-    manager.run("looking for half-committed events", &Deadline::unbounded(), |client, _| {
+pub(crate) fn finish_commits(
+    manager: &DatabaseManager,
+    deadline: &Deadline,
+) -> Result<HalfCommitted, StoreError> {
+    manager.run("looking for half-committed events", deadline, |client, _| {
         if !is_half_committed(client)? {
             return Ok(HalfCommitted::None);
         }

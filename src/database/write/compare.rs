@@ -52,30 +52,28 @@ impl Comparer {
     ///
     /// # Errors
     ///
-    /// The tables cannot be read, or the database was unreachable for `DATABASE_AWAY_TIMEOUT`.
+    /// The tables cannot be read, the database was unreachable for `DATABASE_AWAY_TIMEOUT`, or `deadline` is over.
     pub(crate) fn compare(
         &self,
         manager: &DatabaseManager,
+        deadline: &Deadline,
         batch: &Arc<Batch>,
     ) -> Result<Vec<(i64, StoredEvent)>, StoreError> {
         let (tables, schema, of_batch) = (Arc::clone(&self.tables), self.schema.clone(), Arc::clone(batch));
         let distribution = self.distribution;
-        let answers =
-            manager.run("reading stored events", &Deadline::unbounded(), move |client, progress| {
-                let mut transaction = Transaction::snapshot(client, progress)?;
-                if distribution == Distribution::Citus {
-                    transaction.batch_execute(citus::NODE_SETTINGS)?;
-                }
-                let answers =
-                    read(&mut transaction, &tables, &of_batch, distribution).map_err(
-                        |error| match error {
-                            DatabaseError::Postgres(error) => advised(&schema, error),
-                            error => error,
-                        },
-                    )?;
-                transaction.rollback()?;
-                Ok(answers)
-            })?;
+        let answers = manager.run("reading stored events", deadline, move |client, progress| {
+            let mut transaction = Transaction::snapshot(client, progress)?;
+            if distribution == Distribution::Citus {
+                transaction.batch_execute(citus::NODE_SETTINGS)?;
+            }
+            let answers =
+                read(&mut transaction, &tables, &of_batch, distribution).map_err(|error| match error {
+                    DatabaseError::Postgres(error) => advised(&schema, error),
+                    error => error,
+                })?;
+            transaction.rollback()?;
+            Ok(answers)
+        })?;
         // Outside the call: the time for it says nothing about the server, holds no connection and is never repeated.
         judge(&self.tables, &answers, batch)
     }

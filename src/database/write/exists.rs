@@ -18,6 +18,7 @@ use std::collections::HashSet;
 /// The ids among `ids` that are stored in the first table of the layout.
 pub(crate) fn present_ids(
     manager: &DatabaseManager,
+    deadline: &Deadline,
     layout: Layout,
     schema: &str,
     server: Server,
@@ -26,7 +27,7 @@ pub(crate) fn present_ids(
 ) -> Result<HashSet<i64>, StoreError> {
     let sql = stored_query(layout, schema, server, distribution);
     let schema = schema.to_owned();
-    manager.run("looking up stored events", &Deadline::unbounded(), move |client, _| {
+    manager.run("looking up stored events", deadline, move |client, _| {
         let rows = match distribution {
             Distribution::OneServer => client.query(&sql, &[&ids]),
             Distribution::Citus => citus::query(client, &sql, &[&ids]),

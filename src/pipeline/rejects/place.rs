@@ -1,7 +1,7 @@
 //! Opens the reject file, unless another user could have created it.
 
-use crate::durable::sync_directory;
-use crate::output_place::{OutputPlace, directory};
+use crate::file_system::durable::sync_directory;
+use crate::file_system::output_place::{OutputPlace, directory};
 use nix::libc::{ENXIO, O_NONBLOCK};
 use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io;

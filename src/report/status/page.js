@@ -2,12 +2,12 @@
 const POLL_MS = 1000, ANSWER_MS = 5000;
 const SVG = 'http://www.w3.org/2000/svg';
 const STATES = {
-  loading: 'Running', stopping: 'Stopping', indexes: 'Finishing', away: 'Waiting', waiting: 'Waiting', complete: 'Complete',
-  rejects: 'Complete, with rejects', interrupted: 'Interrupted', failed: 'Failed', reject_limit: 'Stopped',
+  loading: 'Running', stopping: 'Stopping', indexes: 'Finishing', away: 'Waiting', stalled: 'Waiting', waiting: 'Waiting',
+  complete: 'Complete', rejects: 'Complete, with rejects', interrupted: 'Interrupted', failed: 'Failed', reject_limit: 'Stopped',
 };
 const ALERTS = ['away', 'failed', 'reject_limit', 'interrupted'];
-/* Rejects alone are amber: everything else is stored. */
-const isWarning = (status) => !ALERTS.includes(status.state) && status.rejects.file !== null;
+/* Rejects alone are amber: everything else is stored. So is a stall, which can end by itself. */
+const isWarning = (status) => status.state === 'stalled' || !ALERTS.includes(status.state) && status.rejects.file !== null;
 const OUTCOMES = [
   ['inserted', 'Inserted'], ['updated', 'Updated'], ['duplicate', 'Duplicate'], ['already_loaded', 'Already loaded'],
   ['rejected', 'Rejected'], ['unfinished', 'Pending'],
@@ -86,14 +86,13 @@ function counts(status) {
 
 function writers(status) {
   byId('writers-section').hidden = status.finished;
-  const outage = status.database && status.database.outage;
   const isRead = status.bytes_total && status.bytes_read >= status.bytes_total;
   const doing = (writer) => ({
     waiting: status.segments_awaited ? 'waiting for segments claimed by other loads'
       : isRead ? 'idle: the input is read' : 'waiting for a segment',
     waiting_for_turn: `segment ${number(writer.segment)}: waiting for an earlier segment with the same event`,
-    writing: outage ? `holding segment ${number(writer.segment)} until the database is back`
-      : `writing segment ${number(writer.segment)}, ${counted(writer.events, 'event')}`,
+    waiting_for_database: `holding segment ${number(writer.segment)} until the database is available`,
+    writing: `writing segment ${number(writer.segment)}, ${counted(writer.events, 'event')}`,
     writing_rejects: `writing the rejects of segment ${number(writer.segment)}`,
     ended: 'done',
   })[writer.doing] || writer.doing;
@@ -116,8 +115,9 @@ function database(status) {
     ['In use', number(pool.active)], ['Idle', number(pool.idle)], ['Open', `${number(pool.total)} of ${number(pool.max)}`],
     ...positive('Waiting threads', pool.waiting), ...positive('Connection errors', about.connection_errors),
   ]);
-  const outage = about.outage;
-  const health = outage ? `${outage.kind} for ${time(outage.seconds)}` : about.healthy ? 'healthy' : 'unhealthy';
+  const {outage, stall} = about;
+  const health = outage ? `${outage.kind} for ${time(outage.seconds)}` : stall ? `no answer for ${time(stall.seconds)}`
+    : about.healthy ? 'healthy' : 'unhealthy';
   values('database', [
     ['Health', health], ['Last check', about.last_check ? moment(about.last_check) : 'not yet'],
     ...(about.latency_ms === null ? [] : [['Latency', `${about.latency_ms.toFixed(2)} ms`]]),
@@ -239,6 +239,21 @@ function file(status) {
   return `file ${number(source.number)} of ${number(source.count)}${source.name ? `: ${source.name}` : ''} · `;
 }
 
+/* What the load waits for, if it waits. */
+function waits(status, outage) {
+  const stall = status.database && status.database.stall;
+  if (outage) {
+    return `For ${time(outage.seconds)}, attempt ${number(Math.max(1, outage.attempts))}. The load ends with code 4 in ${
+      time(outage.gives_up_seconds)} unless the database ${outage.ends_when}. No event is lost.`;
+  }
+  if (status.state === 'stalled' && stall) {
+    return `For ${time(stall.seconds)}. Possible causes: a lock of another session, or a stalled or overloaded server. The load cancels a statement without progress after ${
+      time(stall.cancel_seconds)}, and retries. No event is lost.`;
+  }
+  if (status.state !== 'waiting') return '';
+  return `${counted(status.segments_awaited, 'segment')} left. This load takes over unfinished segments.`;
+}
+
 function render(status) {
   latest = status;
   byId('main').hidden = false;
@@ -251,11 +266,7 @@ function render(status) {
   const about = status.database;
   const postgres = about && about.server_version ? ` · PostgreSQL ${about.server_version}` : '';
   const outage = about && !status.finished ? about.outage : null;
-  const waits = status.state === 'waiting'
-    ? `${counted(status.segments_awaited, 'segment')} left. This load takes over unfinished segments.` : '';
-  write(byId('detail'), outage
-    ? `For ${time(outage.seconds)}, attempt ${number(Math.max(1, outage.attempts))}. Without an answer the load ends with code 4 in ${time(outage.gives_up_seconds)}. No event is lost.`
-    : waits || `${file(status)}${status.server} · layout ${status.layout}${postgres}`);
+  write(byId('detail'), file(status) + (waits(status, outage) || `${status.server} · layout ${status.layout}${postgres}`));
   const trouble = outage ? outage.cause : about && !about.healthy ? about.error : '';
   show('error', status.error || trouble);
   progress(status);

@@ -1,5 +1,7 @@
 //! The JSON of a run's status, with a text for its state.
 
+use crate::database::failure::outage_kind::OutageKind;
+use crate::database::pool::gate::OutageProgress;
 use crate::database::pool::liveness::HealthStatus;
 use crate::database::pool::manager::DatabaseManager;
 use crate::database::pool::outages::Outages;
@@ -31,6 +33,7 @@ impl Live {
         let pace = seen.pace;
         let seconds_left = pace.left.filter(|_| state == "loading").map(|left| left.as_secs());
         let rejects = publishable(self.run.monitor.reject_kinds());
+        let is_away = state == "away";
         let kinds: Vec<Value> = rejects.kinds.iter().map(reject_kind).collect();
         json!({
             "state": state,
@@ -67,7 +70,7 @@ impl Live {
             },
             "queue_depth": self.run.monitor.queue_depth(),
             "segments_awaited": self.run.monitor.segments_claimed_elsewhere(),
-            "writers": self.run.monitor.writers().iter().map(writer).collect::<Vec<_>>(),
+            "writers": self.run.monitor.writers().iter().map(|writer| of_writer(writer, is_away)).collect::<Vec<_>>(),
             "database": database.map(|manager| self.of_database(manager, &outages)),
             "rejects": {"kinds": kinds, "others": rejects.others, "file": self.rejects_file(&counts)},
             "history": seen.history.to_json(),
@@ -85,8 +88,14 @@ impl Live {
             Some(DatabaseState::Building { index, .. }) => {
                 return ("indexes", format!("Events stored; building index {index}"));
             }
-            Some(DatabaseState::Away(outage)) => {
-                return ("away", format!("Database {}; the load resumes when it is back", outage.kind));
+            Some(DatabaseState::Stalled(_)) => {
+                return ("stalled", "No answer from the database".to_owned());
+            }
+            Some(DatabaseState::Away(OutageProgress { kind, .. })) => {
+                return (
+                    "away",
+                    format!("Database {kind}; the load resumes when it {}", end_of_outage(kind)),
+                );
             }
             Some(DatabaseState::Present) | None => {}
         }
@@ -109,7 +118,7 @@ impl Live {
 
     fn of_database(&self, manager: &DatabaseManager, outages: &Outages) -> Value {
         let (pool, settings) = (manager.pool_state(), manager.pool_settings());
-        let health = manager.health_status();
+        let (health, state) = (manager.health_status(), manager.state());
         let server = health.as_ref().and_then(|health| health.server.as_ref());
         let away = outages.recent.last().filter(|outage| outages.is_unreachable && !outage.is_over);
         let recent: Vec<Value> = outages
@@ -138,7 +147,8 @@ impl Live {
             "latency_ms": server.map(|server| server.latency.as_secs_f64() * 1000.0),
             "last_check": health.as_ref().map(|health| rfc3339(health.last_check)),
             "away_seconds": away.map(|away| in_tenths(away.length)),
-            "outage": outage_in_progress(&manager.state()),
+            "outage": outage_in_progress(&state),
+            "stall": stall_in_progress(&state, manager.caller().stall_timeout),
             "outages": recent,
             "outages_total": outages.count,
             "outages_seconds": in_tenths(outages.length),
@@ -190,11 +200,27 @@ fn outage_in_progress(state: &DatabaseState) -> Option<Value> {
         "attempts": outage.attempts,
         "next_attempt_seconds": outage.next_try.map(in_tenths),
         "gives_up_seconds": in_tenths(outage.left),
+        "ends_when": end_of_outage(outage.kind),
     }))
 }
 
-fn writer(writer: &WriterActivity) -> Value {
+/// The condition that ends an outage, after `it` or `the database`.
+fn end_of_outage(kind: OutageKind) -> String {
+    match kind {
+        OutageKind::ReadOnly | OutageKind::OutOfDiskSpace => "can be written again".to_owned(),
+        _ => format!("is {}", kind.end()),
+    }
+}
+
+/// The time without an answer, and the time after which a statement is cancelled.
+fn stall_in_progress(state: &DatabaseState, timeout: Duration) -> Option<Value> {
+    let DatabaseState::Stalled(time) = state else { return None };
+    Some(json!({"seconds": in_tenths(*time), "cancel_seconds": in_tenths(timeout)}))
+}
+
+fn of_writer(writer: &WriterActivity, is_away: bool) -> Value {
     let doing = match writer.activity {
+        Activity::Writing if is_away => "waiting_for_database",
         Activity::Waiting => "waiting",
         Activity::WaitingForTurn => "waiting_for_turn",
         Activity::Writing => "writing",
@@ -284,4 +310,30 @@ fn shortened(text: &str) -> String {
 
 fn in_tenths(time: Duration) -> f64 {
     tenths(time.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    #[test]
+    fn a_writer_waits_during_an_outage() {
+        let doing = |activity, is_away| {
+            let writer = WriterActivity { activity, since: Instant::now(), segment: Some(50), events: 9 };
+            let value = of_writer(&writer, is_away);
+            assert_eq!(value["segment"], 51);
+            value["doing"].as_str().unwrap_or_default().to_owned()
+        };
+        assert_eq!(doing(Activity::Writing, false), "writing");
+        assert_eq!(doing(Activity::Writing, true), "waiting_for_database");
+        assert_eq!(doing(Activity::WritingRejects, true), "writing_rejects");
+    }
+
+    #[test]
+    fn the_end_of_an_outage_fits_its_kind() {
+        assert_eq!(end_of_outage(OutageKind::Unreachable), "is reachable again");
+        assert_eq!(end_of_outage(OutageKind::AwaitsStandby), "is available again");
+        assert_eq!(end_of_outage(OutageKind::ReadOnly), "can be written again");
+    }
 }

@@ -155,6 +155,26 @@ fn the_first_line_is_the_outcome_and_the_last_a_command() {
         summary.next.verify = None;
         summary
     };
+    let all_rejected = |status, events, dry_run| {
+        let mut summary = Summary { dry_run, ..with_rejects(status) };
+        summary.counts = Counts { lines: events, events, rejected: events, ..Counts::default() };
+        summary.to_string().lines().next().unwrap_or_default().to_owned()
+    };
+    for (status, events, dry_run, first) in [
+        (
+            RunStatus::Rejects,
+            218,
+            true,
+            "Dry run: all 218 events would be rejected; the database was not used.",
+        ),
+        (RunStatus::Rejects, 1, true, "Dry run: the event would be rejected; the database was not used."),
+        (RunStatus::RejectLimit, 5000, false, "Stopped: all 5,000 events were rejected, more than allowed."),
+        (RunStatus::RejectLimit, 1, false, "Stopped: the event was rejected, more than allowed."),
+        (RunStatus::Rejects, 5000, false, "Nothing loaded: all 5,000 events were rejected."),
+        (RunStatus::Rejects, 1, false, "Nothing loaded: the event was rejected."),
+    ] {
+        assert_eq!(all_rejected(status, events, dry_run), first);
+    }
     for (summary, first, last_two) in [
         (
             one(summary(RunStatus::Complete)),

@@ -111,7 +111,7 @@ fn advance(figures: &RunSnapshot, pace: &Pace) -> Vec<LinePiece> {
         _ if reads => pieces.push(LinePiece(0, bytes(figures.bytes_read))),
         _ => {}
     }
-    pieces.push(LinePiece(2, format!("{} events/s", grouped(pace.events_per_second.round() as u64))));
+    pieces.push(LinePiece(2, format!("{}/s", counted(pace.events_per_second.round() as u64, "event"))));
     if reads {
         // Sizes are those of the files, the rate is that of their text.
         let of_text = if figures.bytes_uncompressed > figures.bytes_read { " of text" } else { "" };
@@ -168,15 +168,22 @@ fn account(figures: &RunSnapshot) -> Vec<LinePiece> {
 fn state(figures: &RunSnapshot, pace: &Pace) -> Option<RunActivity> {
     let queued = || counted(figures.queue_depth as u64, "segment");
     let stopping = figures.stopping.map(|stopping| match stopping {
-        Stopping::Signal => format!("stopping, {} to write", queued()),
+        Stopping::Signal => match figures.task {
+            RunTask::Load => format!("stopping, {} to write", queued()),
+            RunTask::Verify => "stopping after the current segments".to_owned(),
+            RunTask::Delete => "stopping after the current batch".to_owned(),
+        },
         Stopping::RejectLimit => format!("too many rejects: stopping, {} to write", queued()),
         Stopping::Failure => "failed: stopping".to_owned(),
     });
+    let before = |stopping: Option<String>| stopping.map(|text| format!("{text}; ")).unwrap_or_default();
     let (text, is_trouble) = match (&figures.database, stopping) {
         (_, Some(stopping)) if figures.stopping == Some(Stopping::Failure) => (stopping, true),
         (Some(DatabaseState::Away(outage)), stopping) if outage.elapsed >= AWAY_MIN => {
-            let stopping = stopping.map(|stopping| format!("{stopping}; ")).unwrap_or_default();
-            (format!("{stopping}{}", self::outage(outage)), true)
+            (format!("{}{}", before(stopping), self::outage(outage)), true)
+        }
+        (Some(DatabaseState::Stalled(stalled)), stopping) => {
+            (format!("{}no answer from the database for {}", before(stopping), time(*stalled)), true)
         }
         (_, Some(stopping)) => (stopping, true),
         (Some(DatabaseState::Building { index, elapsed }), None) => {

@@ -76,7 +76,9 @@ impl Speed {
         }
         let events = now.events.saturating_sub(self.last.events);
         let skipped = now.already_loaded.saturating_sub(self.last.already_loaded);
-        let is_present = matches!(figures.database, None | Some(DatabaseState::Present));
+        // A stall is part of the speed, unlike an outage.
+        let is_present =
+            matches!(figures.database, None | Some(DatabaseState::Present | DatabaseState::Stalled(_)));
         if (now.events, now.bytes_read) != (self.last.events, self.last.bytes_read) || !is_present {
             self.progressed = now.elapsed;
         }
@@ -103,6 +105,10 @@ impl Speed {
     }
 
     fn left(&self, figures: &RunSnapshot, now: SpeedSample) -> Option<Duration> {
+        // During a stall, an estimate would count down although nothing is done.
+        if matches!(figures.database, Some(DatabaseState::Stalled(_))) {
+            return None;
+        }
         let remaining = figures.bytes_total?.saturating_sub(now.bytes_done);
         let typical = self.typical.to(now);
         let rate = typical.rate(|sample| sample.bytes_done);
@@ -264,6 +270,17 @@ mod tests {
         let pace = run.advance(8, GB / 10, 0, &DatabaseState::Present);
         assert!((70..=75).contains(&seconds_left(&pace).unwrap()), "{pace:?}");
         assert!(pace.events_per_second > 9e4, "{pace:?}");
+    }
+
+    #[test]
+    fn a_stalled_database_has_no_time_left() {
+        let mut run = Run::default();
+        run.advance(20, GB / 10, 0, &DatabaseState::Present);
+        let stalled = DatabaseState::Stalled(Duration::from_secs(8));
+        assert_eq!(seconds_left(&run.advance(6, 0, 0, &stalled)), None);
+        let pace = run.advance(4, GB / 10, 0, &DatabaseState::Present);
+        // 7.6 GB, after 2.4 GB in 30 s.
+        assert!((90..=100).contains(&seconds_left(&pace).unwrap()), "{pace:?}");
     }
 
     #[test]

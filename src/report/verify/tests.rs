@@ -44,6 +44,26 @@ fn nothing_wrong() {
 }
 
 #[test]
+fn an_interrupted_comparison_says_what_was_compared() {
+    let again = Some("aegis-kills verify --server asia a.ndjson".to_owned());
+    let mut report = VerifyReport { events: 8_182, again, ..VerifyReport::default() };
+    assert_eq!(
+        report.to_text(true, LOAD),
+        "Interrupted: compared 8,182 events; no difference so far.\n\
+         To run it again:\n  aegis-kills verify --server asia a.ndjson\n"
+    );
+    report.add((0, 0), "a.ndjson", 7, Finding::Missing(9_007));
+    report.finish();
+    let text = report.to_text(true, LOAD);
+    assert!(
+        text.starts_with("Interrupted: compared 8,182 events; so far 1 missing and 0 different.\n"),
+        "{text}"
+    );
+    assert!(text.contains("a.ndjson:7  event 9007 is missing\nTo load the missing events:\n"), "{text}");
+    assert!(text.ends_with("To run it again:\n  aegis-kills verify --server asia a.ndjson\n"), "{text}");
+}
+
+#[test]
 fn differences_are_repaired_by_an_update() {
     let mut report = VerifyReport { events: 3, ..VerifyReport::default() };
     report.add_same(1);

@@ -26,7 +26,7 @@ use crate::database::connect::tls::file::read_file;
 use crate::database::connect::tls::verifier::{Check, Verifier};
 use crate::database::connect::tls::versions::versions;
 use crate::error_chain::system_text;
-use crate::permissions::is_of_another;
+use crate::file_system::permissions::is_of_another;
 use postgres::Config;
 use postgres::config::{Host, SslMode, SslNegotiation};
 use rustls::pki_types::pem::PemObject as _;

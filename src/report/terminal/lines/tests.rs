@@ -143,6 +143,7 @@ fn the_state_is_described() {
     });
     let read = Some(12_800_000_000);
     let stalled = Pace { stalled: Some(Duration::from_secs(25)), ..pace() };
+    let locked = || Some(DatabaseState::Stalled(Duration::from_secs(8)));
     let skipping = Pace { is_skipping: true, ..pace() };
     let base = figures;
     for (figures, pace, text, is_trouble) in [
@@ -172,6 +173,13 @@ fn the_state_is_described() {
             false,
         ),
         (base(), stalled, "no progress for 25 s: waiting for the database", true),
+        (RunSnapshot { database: locked(), ..base() }, stalled, "no answer from the database for 8 s", true),
+        (
+            RunSnapshot { database: locked(), queue_depth: 0, task: RunTask::Verify, ..base() },
+            stalled,
+            "no answer from the database for 8 s",
+            true,
+        ),
         (
             RunSnapshot { awaits_reject_file: true, ..base() },
             stalled,
@@ -199,32 +207,42 @@ fn the_state_is_described() {
             false,
         ),
         (base(), skipping, "skipping segments already loaded", false),
-        (
-            RunSnapshot { stopping: Some(Stopping::Signal), ..base() },
-            pace(),
-            "stopping, 4 segments to write",
-            true,
-        ),
+    ] {
+        let expected = (!text.is_empty()).then(|| RunActivity { text: text.to_owned(), is_trouble });
+        assert_eq!(lines(&figures, &pace, None, 80).state, expected);
+    }
+}
+
+#[test]
+fn the_reason_of_a_stop_is_described() {
+    let away = || Some(DatabaseState::Away(outage(OutageKind::Unreachable, 12, None)));
+    let stalled = Pace { stalled: Some(Duration::from_secs(25)), ..pace() };
+    let locked = || Some(DatabaseState::Stalled(Duration::from_secs(8)));
+    let base = figures;
+    for (figures, pace, text) in [
+        (RunSnapshot { stopping: Some(Stopping::Signal), ..base() }, pace(), "stopping, 4 segments to write"),
         (
             RunSnapshot { stopping: Some(Stopping::RejectLimit), ..base() },
             pace(),
             "too many rejects: stopping, 4 segments to write",
-            true,
         ),
         (
-            RunSnapshot { stopping: Some(Stopping::Signal), database: away(12, None), ..base() },
+            RunSnapshot { stopping: Some(Stopping::Signal), database: away(), ..base() },
             pace(),
             "stopping, 4 segments to write; database unreachable for 12 s, retrying now",
-            true,
         ),
         (
-            RunSnapshot { stopping: Some(Stopping::Failure), database: away(12, None), ..base() },
+            RunSnapshot { stopping: Some(Stopping::Failure), database: away(), ..base() },
             pace(),
             "failed: stopping",
-            true,
+        ),
+        (
+            RunSnapshot { database: locked(), stopping: Some(Stopping::Signal), ..base() },
+            stalled,
+            "stopping, 4 segments to write; no answer from the database for 8 s",
         ),
     ] {
-        let expected = (!text.is_empty()).then(|| RunActivity { text: text.to_owned(), is_trouble });
+        let expected = Some(RunActivity { text: text.to_owned(), is_trouble: true });
         assert_eq!(lines(&figures, &pace, None, 80).state, expected);
     }
 }
@@ -265,6 +283,14 @@ fn a_verification_and_a_deletion_have_their_own_counts() {
     assert_eq!(lines(&verify, &pace(), None, 80).account, "compared 1,000  missing 3  different 1");
     let delete = RunSnapshot { task: RunTask::Delete, deleted: 990, ..base.clone() };
     assert_eq!(lines(&delete, &pace(), None, 80).account, "deleted 990");
+    // A stop request leaves them nothing to write.
+    for (figures, text) in
+        [(&verify, "stopping after the current segments"), (&delete, "stopping after the current batch")]
+    {
+        let stopping = RunSnapshot { stopping: Some(Stopping::Signal), ..figures.clone() };
+        let expected = RunActivity { text: text.to_owned(), is_trouble: true };
+        assert_eq!(lines(&stopping, &pace(), None, 80).state, Some(expected));
+    }
     // A deletion by time has no dumps.
     let by_time = RunSnapshot { source: None, bytes_total: None, bytes_read: 0, ..delete };
     let Lines { advance, source, .. } = lines(&by_time, &Pace { left: None, ..pace() }, None, 80);

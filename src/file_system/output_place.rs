@@ -6,7 +6,7 @@
 //!
 //! Invariant: every link on the way is checked, also one that a link of ours leads to.
 
-use crate::permissions::others_may;
+use crate::file_system::permissions::others_may;
 use nix::libc::{ELOOP, O_NOFOLLOW};
 use std::collections::VecDeque;
 use std::ffi::OsString;
