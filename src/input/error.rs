@@ -25,7 +25,7 @@ pub enum InputError {
     },
     /// The name is a pattern that the shell could not expand.
     #[error(
-        "no file matches {input}\nhint: list the directory with 'ls {}', and check the file name extension",
+        "no file matches {input}\nhint: check the file name extension, and list the directory with: ls {}",
         quoted(&directory_of(input))
     )]
     NoMatch {
@@ -40,7 +40,7 @@ pub enum InputError {
     },
     /// The input is a dangling symbolic link.
     #[error(
-        "{input} is a link to a file that does not exist\nhint: check its target with 'readlink {}'",
+        "{input} is a link to a file that does not exist\nhint: check its target with: readlink {}",
         quoted(input)
     )]
     Dangling {
@@ -49,7 +49,7 @@ pub enum InputError {
     },
     /// A directory cannot be listed.
     #[error(
-        "cannot list the directory {input}\nhint: run as a user who can read it, or grant it with 'chmod u+rx {}'",
+        "cannot list the directory {input}\nhint: run as a user who can read it, or run: chmod u+rx {}",
         quoted(input)
     )]
     Unlisted {
@@ -69,7 +69,7 @@ pub enum InputError {
         input: Source,
     },
     /// The user lacks permission to read the file.
-    #[error("{input}\nhint: run as a user who can read it, or grant it with 'chmod u+r {}'", quoted(input))]
+    #[error("{input}\nhint: run as a user who can read it, or run: chmod u+r {}", quoted(input))]
     Denied {
         /// The input.
         input: Source,

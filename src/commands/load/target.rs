@@ -5,6 +5,7 @@ use crate::commands::load::parts::LoadParts;
 use crate::database::ledger::runs::RunLog;
 use crate::database::options::{LoadedSegments, OnConflict, StoreSettings};
 use crate::database::schema::catalog::Catalog;
+use crate::database::schema::ensure::OWNER_APPLY;
 use crate::database::schema::locate;
 use crate::database::schema::misfits::LostRows;
 use crate::database::schema::{deferred_indexes, ensure};
@@ -49,6 +50,7 @@ impl LoadTarget {
         let identity = tables.catalog.identity(layout, &schemas);
         let store_settings = StoreSettings {
             schema_apply: parts.hints.fill("aegis-kills schema apply"),
+            owner_apply: parts.hints.fill(OWNER_APPLY),
             layout,
             schemas,
             server: settings.event.server,

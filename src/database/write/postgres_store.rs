@@ -24,9 +24,10 @@ use crate::database::write::exists::confirming_queries;
 use crate::database::write::refusals::Refusals;
 use crate::database::write::table_statements::WriteMode;
 use crate::database::write::writer::BatchWriter;
-use crate::error_chain::{in_full, without_hint};
+use crate::error_chain::{cause_of, in_full, without_hint};
 use crate::layout::Layout;
 use crate::layout::identifier::quote_identifier;
+use postgres::error::SqlState;
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -64,6 +65,7 @@ pub(crate) struct PostgresStore {
     run_table: String,
     run: Uuid,
     schema_apply: String,
+    owner_apply: String,
 }
 
 impl PostgresStore {
@@ -120,6 +122,7 @@ impl PostgresStore {
             run_table,
             run,
             schema_apply: settings.schema_apply.clone(),
+            owner_apply: settings.owner_apply.clone(),
         }
     }
 
@@ -290,11 +293,15 @@ impl PostgresStore {
             Ok(built) => return Some(built),
             Err(error) => (error, String::new()),
         };
+        let sqlstate = cause_of::<DatabaseError>(&error).and_then(DatabaseError::sqlstate);
+        let remedy = if sqlstate == Some(SqlState::INSUFFICIENT_PRIVILEGE.code()) {
+            format!("run {}", self.owner_apply)
+        } else {
+            format!("the next load retries, or run: {}", self.schema_apply)
+        };
         log::warn!(
-            "{}{missing}; queries are slow until they are built\nhint: the next load retries, or the owner of the tables can \
-             run: {}",
-            without_hint(&in_full(&error)),
-            self.schema_apply
+            "{}{missing}; queries are slow until they are built\nhint: {remedy}",
+            without_hint(&in_full(&error))
         );
         None
     }
