@@ -57,10 +57,25 @@ pub(crate) struct NextCommands {
     pub load_rejects: String,
     /// Verifies the load; none if it read standard input.
     pub verify: Option<String>,
+    /// The commands with the `--events-at` that most rejects advise, if any advise one.
+    pub advised: Option<AdvisedCommands>,
+    /// The commands that read inputs in another way, with their purposes.
+    pub other_ways: Vec<(&'static str, String)>,
+    /// Whether the same command always fails in the same way.
+    pub is_futile: bool,
     /// Deletes the events of damaged inputs, if there are any.
     pub delete_damaged: Option<String>,
     /// Checks the database.
     pub health: String,
+}
+
+/// Commands with another `--events-at`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AdvisedCommands {
+    /// The same command.
+    pub again: String,
+    /// A load with its own reject file, without the dumps.
+    pub load_rejects: String,
 }
 
 /// The result of a load. `events` is the sum of `inserted` to `unfinished`.

@@ -14,7 +14,7 @@ use crate::database::schema::misfits::RESTORE;
 use crate::event::rules::battle_in_name;
 use crate::input::convert::PipedCommand;
 use crate::input::source::Source;
-use crate::report::summary::NextCommands;
+use crate::report::summary::{AdvisedCommands, NextCommands};
 use crate::settings::environment::Environment;
 use crate::shell::shell_quoted;
 use std::ffi::OsStr;
@@ -44,11 +44,21 @@ pub(crate) fn commands(args: &LoadArgs, env: Environment<'_>) -> NextCommands {
             .option("--max-rejects", max_rejects, None)
             .done(),
         verify: (!reads_stdin).then(|| of_events("verify").files(args).done()),
+        advised: None,
+        other_ways: Vec::new(),
+        is_futile: false,
         delete_damaged: None,
         health: typed("health")
             .option("--layout", args.event.layout.as_deref(), env.get("KILLS_LAYOUT"))
             .done(),
     }
+}
+
+/// The commands of a load with another `--events-at`.
+pub(crate) fn advised(args: &LoadArgs, env: Environment<'_>, events_at: &str) -> AdvisedCommands {
+    let event = EventArgs { events_at: Some(events_at.to_owned()), ..args.event.clone() };
+    let NextCommands { again, load_rejects, .. } = commands(&LoadArgs { event, ..args.clone() }, env);
+    AdvisedCommands { again, load_rejects }
 }
 
 /// A load of converted input with the options of this load, for input errors.
@@ -141,8 +151,7 @@ const PRINT: &str = "aegis-kills schema print";
 
 impl SchemaHints {
     pub(crate) fn new(database: &DatabaseArgs, layout: Option<&str>, env: Environment<'_>) -> Self {
-        let of_layout =
-            |command: Typed| command.option("--layout", layout, env.get("KILLS_LAYOUT")).done();
+        let of_layout = |command: Typed| command.option("--layout", layout, env.get("KILLS_LAYOUT")).done();
         let typed = |command: &str| of_layout(Typed::for_log(command, database, env));
         let restore = format!("{} --server NAME --on-conflict update FILE…", typed("load"));
         let owner_apply = of_layout(Typed::for_owner("schema apply", database, env));
