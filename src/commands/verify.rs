@@ -7,6 +7,7 @@ use crate::commands::common::output::{write_output, write_text};
 use crate::commands::common::sources;
 use crate::commands::common::sources::FoundSources;
 use crate::database::pool::manager::DatabaseManager;
+use crate::database::schema::access::{self, TableUse};
 use crate::database::schema::citus::{HalfCommitted, finish_commits};
 use crate::database::schema::locate::{self, Located};
 use crate::database::schema::misfits::{ComparedColumns, check_compared};
@@ -129,7 +130,13 @@ fn compare(
         piped,
         stop: crossbeam_channel::never(),
     };
-    let errors = run.run(settings.sources.clone(), reader, &monitor, |prepared| comparison.add(prepared))?;
+    let errors = run.run(settings.sources.clone(), reader, &monitor, |prepared| comparison.add(prepared));
+    let errors = errors.map_err(|error| match error {
+        CommandError::Database(error) => {
+            CommandError::Database(access::with_grants(error, manager, layout, &schemas, TableUse::Read))
+        }
+        other => other,
+    })?;
     drop(progress);
     for error in &errors {
         log::error!("{}", in_full(error));

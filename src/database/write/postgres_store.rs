@@ -11,6 +11,7 @@ use crate::database::ledger::segments::Ledger;
 use crate::database::ledger::stored::{ReportedSegment, StoredSegments, WrittenTo};
 use crate::database::options::{LoadedSegments, OnConflict, StoreSettings};
 use crate::database::pool::manager::DatabaseManager;
+use crate::database::schema::access::is_missing_privilege;
 use crate::database::schema::deferred_indexes::{DeferredIndexes, IndexBuild};
 use crate::database::schema::trust::{unlogged_fault, unlogged_query};
 use crate::database::schema::user_code::UserCode;
@@ -24,10 +25,9 @@ use crate::database::write::exists::confirming_queries;
 use crate::database::write::refusals::Refusals;
 use crate::database::write::table_statements::WriteMode;
 use crate::database::write::writer::BatchWriter;
-use crate::error_chain::{cause_of, in_full, without_hint};
+use crate::error_chain::{in_full, without_hint};
 use crate::layout::Layout;
 use crate::layout::identifier::quote_identifier;
-use postgres::error::SqlState;
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -293,8 +293,7 @@ impl PostgresStore {
             Ok(built) => return Some(built),
             Err(error) => (error, String::new()),
         };
-        let sqlstate = cause_of::<DatabaseError>(&error).and_then(DatabaseError::sqlstate);
-        let remedy = if sqlstate == Some(SqlState::INSUFFICIENT_PRIVILEGE.code()) {
+        let remedy = if is_missing_privilege(&error) {
             format!("run {}", self.owner_apply)
         } else {
             format!("the next load retries, or run: {}", self.schema_apply)
