@@ -79,8 +79,9 @@ pub(crate) fn own_text(error: &(dyn Error + 'static)) -> Option<(String, Option<
         let text = format!("{}{detail} (SQLSTATE {})", error.message(), error.code().code());
         return Some((text, error.hint().map(str::to_owned)));
     }
-    let text = error.downcast_ref::<io::Error>().map_or_else(|| error.to_string(), system_text);
-    let (what, hint) = split(&text);
+    // Libraries put errors of the system into their own.
+    let text = error.to_string();
+    let (what, hint) = split(without_number(&text));
     Some((what.to_owned(), hint.map(str::to_owned)))
 }
 
@@ -106,9 +107,17 @@ pub(crate) fn of_connection(error: io::Error) -> io::Error {
 
 /// The message of the system without its number.
 pub(crate) fn system_text(error: &io::Error) -> String {
-    let text = error.to_string();
-    let number = error.raw_os_error().map(|number| format!(" (os error {number})")).unwrap_or_default();
-    text.strip_suffix(&number).unwrap_or(&text).to_owned()
+    without_number(&error.to_string()).to_owned()
+}
+
+/// A text without the number of an error of the system at its end.
+fn without_number(text: &str) -> &str {
+    match text.rsplit_once(" (os error ") {
+        Some((what, number)) if number.trim_end_matches(')').bytes().all(|byte| byte.is_ascii_digit()) => {
+            what
+        }
+        _ => text,
+    }
 }
 
 /// The nearest cause of this type.

@@ -21,6 +21,7 @@ use crate::input::convert::PipedCommand;
 use crate::input::reader::Reader;
 use crate::layout::rows::DuplicatePolicy;
 use crate::layout::table::Distribution;
+use crate::panics::NO_THREAD;
 use crate::pipeline::account::monitor::Monitor;
 use crate::pipeline::prepare::prepared::Prepared;
 use crate::pipeline::prepare::preparer::Preparer;
@@ -116,7 +117,7 @@ fn compare(
         bytes_total: sources::bytes_total(&settings.sources),
         task: RunTask::Verify,
     };
-    let progress = Progress::start(live, screen.clone(), None).context("cannot start a thread")?;
+    let progress = Progress::start(live, screen.clone(), None).context(NO_THREAD)?;
     let run = VerifyRun {
         workers: settings.workers,
         segment: settings.segment,

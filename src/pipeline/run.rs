@@ -12,7 +12,7 @@ use crate::input::segmenter::Segmenter;
 use crate::input::source::Source;
 use crate::layout::Layout;
 use crate::layout::rows::DuplicatePolicy;
-use crate::panics::inject;
+use crate::panics::{NO_THREAD, inject};
 use crate::pipeline::account::counts::RejectLimit;
 use crate::pipeline::account::monitor::Monitor;
 use crate::pipeline::claim::{ClaimCount, ClaimedBatch, SegmentClaim};
@@ -120,7 +120,7 @@ fn read_and_store(
     let last_source = sources.last().map(Source::to_string);
     let reader = match reader {
         Some(reader) => reader,
-        None => spawn_reader(sources).context("the reader thread can't be started")?,
+        None => spawn_reader(sources).context(NO_THREAD)?,
     };
     // Each run has its own monitor, so the value is not yet set.
     let _ = monitor.read.set(reader.counters());
@@ -207,7 +207,7 @@ fn run_threads(
         .num_threads(settings.parse_threads)
         .thread_name(|number| format!("parse-{number}"))
         .build()
-        .context("the parsing threads can't be started")?;
+        .context(NO_THREAD)?;
     let first_values = writers.first_values;
     thread::scope(|scope| {
         // Created inside the scope, so that the channel closes on every exit from this closure and the writers end.
@@ -217,7 +217,7 @@ fn run_threads(
             thread::Builder::new()
                 .name(format!("writer-{number}"))
                 .spawn_scoped(scope, move || writers.work(&queue))
-                .context("a writer thread can't be started")?;
+                .context(NO_THREAD)?;
         }
         drop(queue);
         let first_values_rule = settings.reject_limit.is_none().then_some(first_values);

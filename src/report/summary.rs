@@ -109,6 +109,8 @@ pub(crate) struct Summary {
     /// Whether the error is a failure of the database.
     pub database_failed: bool,
     pub dry_run: bool,
+    /// Whether the metrics file could not be written, so that the exit code is 1.
+    pub lacks_metrics: bool,
     pub next: NextCommands,
 }
 
@@ -370,7 +372,8 @@ fn to_text(kind: &RejectKind) -> String {
 /// Formats the summary for users: headline, counts, speed, rejects and the next commands.
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}", self.outcome())?;
+        let metrics = if self.lacks_metrics { " The metrics file is missing or old." } else { "" };
+        writeln!(f, "{}{metrics}", self.outcome())?;
         match &self.error {
             Some(_) if self.is_logged => {
                 writeln!(f, "  cause: some input could not be read completely, see above")?;

@@ -106,6 +106,7 @@ pub(crate) fn run(
     let reasons = monitor.reject_kinds();
     advise(&mut next, &report, &reasons, args, env);
     let summary = Summary {
+        lacks_metrics: metrics.is_err(),
         status,
         run: id,
         server: settings.event.server,
@@ -128,7 +129,7 @@ pub(crate) fn run(
     };
     // If the summary cannot be printed, a failed load keeps its own exit code.
     if let Err(error) = load_summary::print(&summary, printed).and(metrics) {
-        log::error!("{error:#}");
+        log::error!("{}", in_full(error.as_ref()));
         return Ok(if has_stored_all(exit_status) { ExitStatus::Failed } else { exit_status });
     }
     Ok(exit_status)

@@ -27,7 +27,7 @@ struct Facts<'f> {
 type Make = fn(&Facts<'_>) -> String;
 
 /// SQLSTATEs, the routine (empty: any), and the hint. The first matching entry counts.
-const TABLE: [(&[&str], &str, Make); 14] = [
+const TABLE: [(&[&str], &str, Make); 13] = [
     (&["28P01"], "", |_| {
         "check the password; the URL, PGPASSWORD and ~/.pgpass are read in this order".to_owned()
     }),
@@ -55,7 +55,6 @@ const TABLE: [(&[&str], &str, Make); 14] = [
         let (user, database) = (identifier(facts.user), identifier(facts.database));
         format!("have the owner run: GRANT CONNECT ON DATABASE {database} TO {user}")
     }),
-    (&["57P03"], "", |_| "wait until the server is ready".to_owned()),
     (&["53300"], "", |_| {
         "lower DATABASE_POOL_MAX here or in other clients, or raise the limit: max_connections of the server, or CONNECTION \
          LIMIT of the role or database"

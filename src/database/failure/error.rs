@@ -4,6 +4,7 @@ use crate::database::connect::fault::ConnectFault;
 use crate::database::connect::server_version::Unsupported;
 use crate::database::store::StoreError;
 use crate::error_chain::{cause_of, of_connection};
+use crate::panics::NO_THREAD;
 use postgres::Error;
 use postgres::error::SqlState;
 use std::collections::HashSet;
@@ -108,8 +109,11 @@ pub(crate) enum DatabaseError {
     /// All connections of the pool stayed in use.
     #[error(transparent)]
     NoneFree(StoreError),
-    /// A thread could not be started, or panicked.
-    #[error("a thread failed: {0}")]
+    /// A thread could not be started.
+    #[error("{NO_THREAD}")]
+    NoThread(#[source] io::Error),
+    /// A thread panicked, or a library could not start one.
+    #[error("{0}")]
     Thread(String),
     /// The description of another error by the operation.
     #[error(transparent)]
@@ -189,7 +193,7 @@ impl DatabaseError {
 
     /// Whether the server, the process or the machine has no capacity for another session.
     pub(crate) fn is_out_of_capacity(&self) -> bool {
-        matches!(self, DatabaseError::OutOfFiles(_) | DatabaseError::Thread(_))
+        matches!(self, DatabaseError::OutOfFiles(_) | DatabaseError::NoThread(_) | DatabaseError::Thread(_))
             || self.sqlstate() == Some("53300")
     }
 

@@ -24,6 +24,7 @@ fn summary(status: RunStatus) -> Summary {
         is_logged: false,
         database_failed: false,
         dry_run: false,
+        lacks_metrics: false,
         next: NextCommands {
             again: "aegis-kills load dump".to_owned(),
             unlimited: "aegis-kills load --max-rejects 100% dump".to_owned(),
@@ -79,6 +80,8 @@ Complete: 12,345 events, all stored by this run or an earlier one.
   to check it:
     aegis-kills verify dump"
     );
+    let text = Summary { lacks_metrics: true, ..summary(RunStatus::Complete) }.to_string();
+    assert!(text.contains("an earlier one. The metrics file is missing or old.\n"), "{text}");
     let piped = Summary {
         next: NextCommands { verify: None, ..summary(RunStatus::Complete).next },
         ..summary(RunStatus::Complete)
