@@ -1,6 +1,6 @@
 //! Runs a load: starts its threads and connects them.
 
-use crate::database::store::{LoadedSegment, SegmentHash, SegmentStatus, Store};
+use crate::database::store::{LoadedSegment, SegmentHash, SegmentStatus, Store, StoreError};
 use crate::error_chain::in_full;
 use crate::event::server::Server;
 use crate::event::text::NulPolicy;
@@ -102,8 +102,17 @@ fn note_reported(store: Option<&dyn Store>, rejects: &RejectFile) {
     let segments = rejects.take_whole();
     let Some(store) = store.filter(|_| !segments.is_empty()) else { return };
     if let Err(error) = store.note_reported(&segments, &rejects.absolute_path()) {
-        log::warn!("the next load of the same input reports these rejects again: {}", in_full(&error));
+        log::warn!("{}", unreported(&error));
     }
+}
+
+/// The message about rejects that the ledger does not have as reported.
+fn unreported(error: &StoreError) -> String {
+    let what = "the next load of the same input reports these rejects again";
+    if error.is_aborted() {
+        return format!("{what}, because this one was stopped before the ledger had them");
+    }
+    format!("{what}: {}", in_full(error))
 }
 
 /// Returns the sources that could not be read completely.
@@ -365,5 +374,19 @@ impl<'r> PrepareStage<'r> {
             counts.events += prepared.batch.counts.events;
         });
         slot.fill(ClaimedBatch { prepared, abandoned: None, _claim: claim });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rejects_that_are_not_noted_have_one_cause() {
+        let start = "the next load of the same input reports these rejects again";
+        let stopped = StoreError::aborted("recording reported rejects in the ledger was cancelled");
+        let (failed, stopped) = (unreported(&StoreError::plain("it failed")), unreported(&stopped));
+        assert_eq!(failed, format!("{start}: it failed"));
+        assert_eq!(stopped, format!("{start}, because this one was stopped before the ledger had them"));
     }
 }

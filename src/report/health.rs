@@ -249,6 +249,9 @@ impl fmt::Display for HealthReport {
                 text("status"),
                 in_utc(&text("started"))
             )?;
+            if let Some(cause) = run["error"].as_str() {
+                writeln!(f, "  cause        {cause}")?;
+            }
         }
         let recommendations = self.recommendations();
         if recommendations.is_empty() {

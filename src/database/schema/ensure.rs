@@ -288,8 +288,10 @@ impl WantedTables {
         self.comment(&mut transaction).map_err(failed)?;
         transaction.commit().map_err(failed)?;
         for schema in created {
-            // A warning, unless the schema is the default: a misspelled name creates a new schema.
-            let level = if schema == LEDGER_APART { log::Level::Info } else { log::Level::Warn };
+            // In a load a warning, unless the schema is the default: a misspelled name creates a new schema. `schema apply`
+            // prints the name with its result.
+            let is_expected = schema == LEDGER_APART || self.indexes == Indexes::Now;
+            let level = if is_expected { log::Level::Info } else { log::Level::Warn };
             log::log!(level, "created the schema {schema:?}");
         }
         log::info!("created in {schemas}: {}", names.join(", "));
