@@ -110,7 +110,7 @@ pub(crate) enum DatabaseError {
     #[error(transparent)]
     NoneFree(StoreError),
     /// A thread could not be started.
-    #[error("{NO_THREAD}")]
+    #[error("{}", NO_THREAD)]
     NoThread(#[source] io::Error),
     /// A thread panicked, or a library could not start one.
     #[error("{0}")]

@@ -29,8 +29,8 @@ impl LostWrites {
         };
     }
 
-    /// The failure of the call `what` after an outage that was too long. If the server accepted a session for each of several attempts,
-    /// the failure says so, and other calls need not wait.
+    /// The failure of the call `what` after an outage that was too long. If the server accepted a session for each of several
+    /// attempts, the failure says so, and other calls need not wait.
     pub(crate) fn explain(&self, what: &str, error: GateError, gate: &AvailabilityGate) -> StoreError {
         match error {
             // After a failed probe, the cause is that of the probe.
