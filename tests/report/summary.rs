@@ -142,8 +142,9 @@ fn the_suggested_command_has_the_advised_path() {
         let load = shell(&dry);
         shell(command(&load, "to load it"));
     }
-    let ended = load(&work, &database, &["--rejects", "some", "dump.ndjson"]).expect(3);
-    shell(command(&ended, "to load the events inside the rejects"));
+    work.write("other.ndjson", join(&(2000..2003).map(envelope).collect::<Vec<_>>()));
+    let ended = load(&work, &database, &["--rejects", "some", "other.ndjson"]).expect(3);
+    says(&shell(command(&ended, "to load the events inside the rejects")), &["3  inserted"]);
 }
 
 /// An input that is never read as it is: the suggested command loads it, and no other is suggested.

@@ -1,7 +1,9 @@
 //! Tests of the texts of errors in the arguments.
 
-use crate::cli::mistakes::*;
-use clap::Parser as _;
+use crate::cli::Cli;
+use crate::cli::mistakes::in_two_lines;
+use crate::cli::value_examples::example_of;
+use clap::{Command, CommandFactory as _, Parser as _};
 
 /// The text of the error in these arguments, without the program.
 fn text(arguments: &[&str]) -> Option<String> {
