@@ -79,6 +79,7 @@ pub(crate) struct AdvisedCommands {
 }
 
 /// The result of a load. `events` is the sum of `inserted` to `unfinished`.
+#[expect(clippy::struct_excessive_bools, reason = "each is a separate fact")]
 #[derive(Debug)]
 pub(crate) struct Summary {
     pub status: RunStatus,
