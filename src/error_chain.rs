@@ -8,13 +8,16 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::io;
 
+/// The text of a connection that ended without an error of the server.
+pub(crate) const CLOSED: &str = "the server closed the connection";
+
 /// What separates the hint in the form of one line.
 const HINT: &str = "; hint: ";
 
 /// An error and its causes in one line, then `; hint: ` and the hint if there is one, without secrets (see [`concealed`]).
 pub(crate) fn in_full(error: &(dyn Error + 'static)) -> String {
     let (mut text, mut hint) = (String::new(), None);
-    for cause in std::iter::successors(Some(error), |&cause| cause.source()) {
+    for cause in std::iter::successors(Some(error), |&cause| next_cause(cause)) {
         let Some((own, own_hint)) = own_text(cause) else { continue };
         hint = hint.or(own_hint);
         // Some libraries repeat the cause in their own text.
@@ -60,29 +63,61 @@ fn split(text: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// The text of an error without its causes, and its hint. None if the cause has the complete text. A server error includes
-/// its SQLSTATE, and not its severity, which its outcome shows.
+/// The text of an error without its causes, and its hint. None if the cause has the complete text. The text is empty if the
+/// error only adds a hint. A server error includes its SQLSTATE, and not its severity, which its outcome shows.
 pub(crate) fn own_text(error: &(dyn Error + 'static)) -> Option<(String, Option<String>)> {
-    let has_cause =
-        |error: &postgres::Error| error.as_db_error().is_some() || cause_of::<io::Error>(error).is_some();
-    if error.downcast_ref().is_some_and(has_cause) {
-        return None;
+    if let Some(error) = error.downcast_ref::<postgres::Error>() {
+        if is_closed_by_server(error) {
+            return Some((CLOSED.to_owned(), None));
+        }
+        if error.as_db_error().is_some() || cause_of::<io::Error>(error).is_some() {
+            return None;
+        }
     }
     if let Some(error) = error.downcast_ref::<DbError>() {
         let detail = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
         let text = format!("{}{detail} (SQLSTATE {})", error.message(), error.code().code());
         return Some((text, error.hint().map(str::to_owned)));
     }
-    let text = error.downcast_ref::<io::Error>().map_or_else(|| error.to_string(), system_text);
-    let (what, hint) = split(&text);
+    // Libraries put errors of the system into their own.
+    let text = error.to_string();
+    let (what, hint) = split(without_number(&text));
     Some((what.to_owned(), hint.map(str::to_owned)))
+}
+
+/// The cause that follows in the text. None if the text of this one is complete.
+pub(crate) fn next_cause<'e>(cause: &'e (dyn Error + 'static)) -> Option<&'e (dyn Error + 'static)> {
+    if cause.downcast_ref().is_some_and(is_closed_by_server) { None } else { cause.source() }
+}
+
+/// Whether the server ended the session without an error. The system and the client library have several texts for it.
+fn is_closed_by_server(error: &postgres::Error) -> bool {
+    error.is_closed() || cause_of::<io::Error>(error).is_some_and(is_end)
+}
+
+/// Whether the other side of a connection has closed it.
+fn is_end(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe)
+}
+
+/// An error of a connection to the server, with the same text for each form of its end.
+pub(crate) fn of_connection(error: io::Error) -> io::Error {
+    if is_end(&error) { io::Error::new(error.kind(), CLOSED) } else { error }
 }
 
 /// The message of the system without its number.
 pub(crate) fn system_text(error: &io::Error) -> String {
-    let text = error.to_string();
-    let number = error.raw_os_error().map(|number| format!(" (os error {number})")).unwrap_or_default();
-    text.strip_suffix(&number).unwrap_or(&text).to_owned()
+    without_number(&error.to_string()).to_owned()
+}
+
+/// A text without the number of an error of the system at its end.
+fn without_number(text: &str) -> &str {
+    match text.rsplit_once(" (os error ") {
+        Some((what, number)) if number.trim_end_matches(')').bytes().all(|byte| byte.is_ascii_digit()) => {
+            what
+        }
+        _ => text,
+    }
 }
 
 /// The nearest cause of this type.

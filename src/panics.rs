@@ -104,6 +104,9 @@ impl std::fmt::Debug for PanicState {
     }
 }
 
+/// The error of a thread that the system did not start.
+pub(crate) const NO_THREAD: &str = "cannot start a thread\nhint: raise the limit of processes with 'ulimit -u', or lower KILLS_PARSE_THREADS";
+
 /// Runs `work`, which may panic because of the machine: some libraries panic if they cannot start a thread or open a file.
 /// The error is the panic's message. It is not logged and does not affect the exit code.
 pub(crate) fn contained<T>(work: impl FnOnce() -> T) -> Result<T, String> {
@@ -112,9 +115,7 @@ pub(crate) fn contained<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     IS_CONTAINED.set(was_contained);
     result.map_err(|payload| match text_of(&*payload) {
         // The library panics with the error of the system if it cannot start a thread.
-        text if text.contains("code: 11,") => {
-            "cannot start a thread: the limit of processes is reached (ulimit -u)".to_owned()
-        }
+        text if text.contains("code: 11,") => NO_THREAD.to_owned(),
         text => text.to_owned(),
     })
 }

@@ -1,24 +1,39 @@
 //! Errors in the arguments, in the two lines of all errors of this program: the error, then a hint.
+//!
+//! Invariant: each hint has something to write or to remove, not only a reference to the help.
+
+#[cfg(test)]
+mod tests;
 
 use crate::cli::Cli;
+use crate::cli::value_examples::{ValueExample, example_of};
 use crate::shell::shell_quoted;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, CommandFactory as _, Error};
 use std::fmt::Write as _;
 use std::path::Path;
 
-/// The text of an error in these arguments: the error in one line, then the suggestion of clap or of this program, else the
-/// command that prints the help.
+/// Options that a command has no need of, and why. Users know them from other commands.
+const NEEDLESS: [(&str, &str, &str); 3] = [
+    ("aegis-kills verify", "--force", "verify reads every file and ignores the ledger, so remove --force"),
+    ("aegis-kills verify", "--reread", "verify reads every file, so remove --reread"),
+    ("aegis-kills verify", "--dry-run", "verify writes nothing, so remove --dry-run"),
+];
+
+/// The text of an error in these arguments: the error in one line, then what to write instead.
 pub(crate) fn in_two_lines(error: &Error, arguments: &[String]) -> String {
+    let given = GivenCommand::new(arguments);
     let text = error.to_string();
     let mut paragraphs = text.split("\n\n");
-    let what = paragraphs.next().unwrap_or_default().trim_end();
+    let what = in_one_line(paragraphs.next().unwrap_or_default().trim_end());
     let tips = paragraphs.flat_map(str::lines).filter_map(|line| line.trim().strip_prefix("tip: "));
-    // The advice to pass a misspelled option as a file leads astray.
-    let tips: Vec<&str> = tips.filter(|tip| !tip.starts_with("to pass ")).collect();
-    let hint = remedy(error).or_else(|| (!tips.is_empty()).then(|| tips.join("; ")));
-    let hint = hint.unwrap_or_else(|| format!("{} lists what is expected", help_command(arguments)));
-    format!("{}\nhint: {hint}", in_one_line(what))
+    // The advice to pass a misspelled option as a file leads astray, and so does the help for one with another name.
+    let tips: Vec<&str> =
+        tips.filter(|tip| !tip.starts_with("to pass ") && !tip.ends_with("'--help'")).collect();
+    let tip = || (!tips.is_empty()).then(|| tips.join("; "));
+    let remedy = remedy(error, &given).or_else(tip).or_else(|| given.remedy(error));
+    let hint = remedy.unwrap_or_else(|| format!("'{} --help' lists what is expected", given.path));
+    format!("{}\nhint: {hint}", own_words(error, &given).unwrap_or(what))
 }
 
 /// Joins the lines of an error: `invalid value` and `[possible values: …]`, or a list of missing arguments.
@@ -39,46 +54,248 @@ fn in_one_line(what: &str) -> String {
     line
 }
 
-fn remedy(error: &Error) -> Option<String> {
-    let value = |kind| match error.get(kind) {
-        Some(ContextValue::String(value)) => Some(value.clone()),
-        _ => None,
-    };
+/// The error where the text of clap lacks the valid values, or names only a part of what is missing.
+fn own_words(error: &Error, given: &GivenCommand) -> Option<String> {
     match error.kind() {
-        ErrorKind::UnknownArgument => value(ContextKind::InvalidArg).and_then(|option| owners(&option)),
-        ErrorKind::InvalidSubcommand => value(ContextKind::InvalidSubcommand).and_then(|word| file(&word)),
+        ErrorKind::MissingRequiredArgument if given.path == "aegis-kills delete" => {
+            Some("error: nothing to delete given".to_owned())
+        }
+        ErrorKind::InvalidValue if value(error)?.is_empty() => {
+            let argument = argument(error)?;
+            let option = option_of(&argument);
+            let wanted = example(&argument)?.wanted;
+            Some(format!("error: a value is required for '{option}' ({wanted})"))
+        }
+        ErrorKind::ValueValidation => {
+            let (argument, value) = (argument(error)?, value(error)?);
+            let wanted = example(&argument)?.wanted;
+            Some(format!("error: invalid value '{value}' for '{}' ({wanted})", option_of(&argument)))
+        }
         _ => None,
     }
 }
 
-/// The help command of the command in the arguments.
-fn help_command(arguments: &[String]) -> String {
-    let root = Cli::command();
-    let (mut command, mut words) = (&root, "aegis-kills".to_owned());
-    for argument in arguments {
-        if let Some(below) = command.find_subcommand(argument) {
-            command = below;
-            words = format!("{words} {argument}");
+/// What to write, if this program knows more than the suggestions of clap.
+fn remedy(error: &Error, given: &GivenCommand) -> Option<String> {
+    match error.kind() {
+        ErrorKind::UnknownArgument => {
+            let option = argument(error)?;
+            needless(&option, given).or_else(|| owners(&option, given)).or_else(|| number(&option, given))
+        }
+        ErrorKind::InvalidSubcommand => {
+            context(error, ContextKind::InvalidSubcommand).and_then(|word| file(&word))
+        }
+        ErrorKind::InvalidValue if value(error)?.is_empty() => {
+            let argument = argument(error)?;
+            Some(format!("add one, such as: {}", with_example(&argument, example(&argument)?)))
+        }
+        ErrorKind::ValueValidation => {
+            let (argument, value) = (argument(error)?, value(error)?);
+            Some(match whole_number(&value) {
+                Some(number) if is_counted(&argument) => {
+                    format!("write: {} {number}", option_of(&argument))
+                }
+                _ => format!("write a number, such as: {}", with_example(&argument, example(&argument)?)),
+            })
+        }
+        ErrorKind::TooManyValues => Some(format!("write {} without a value", option_of(&argument(error)?))),
+        ErrorKind::ArgumentConflict => {
+            let argument = argument(error)?;
+            let prior = context(error, ContextKind::PriorArg).unwrap_or_default();
+            Some(if prior == argument {
+                format!("write {} once", option_of(&argument))
+            } else if [&prior, &argument].into_iter().any(|one| option_of(one) == "--before") {
+                "delete old events and the events of dumps by two commands, one with --before and one with the dumps"
+                    .to_owned()
+            } else {
+                "remove one of them".to_owned()
+            })
+        }
+        ErrorKind::MissingRequiredArgument => given.missing(error),
+        ErrorKind::InvalidUtf8 => {
+            Some("write the values of options in UTF-8; only file names can have other bytes".to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// The command in the arguments.
+struct GivenCommand {
+    command: Command,
+    /// Its words.
+    path: String,
+}
+
+impl GivenCommand {
+    fn new(arguments: &[String]) -> Self {
+        let (mut command, mut path) = (Cli::command(), "aegis-kills".to_owned());
+        for argument in arguments {
+            if let Some(below) = command.find_subcommand(argument).cloned() {
+                command = below;
+                path = format!("{path} {argument}");
+            }
+        }
+        Self { command, path }
+    }
+
+    /// What the command accepts.
+    fn remedy(&self, error: &Error) -> Option<String> {
+        match error.kind() {
+            ErrorKind::InvalidSubcommand => {
+                let names: Vec<&str> = self.command.get_subcommands().map(Command::get_name).collect();
+                Some(format!("use one of {}", names.join(", ")))
+            }
+            ErrorKind::UnknownArgument => {
+                let unknown = argument(error)?;
+                Some(if unknown.starts_with('-') { self.options(&unknown) } else { self.positional() })
+            }
+            ErrorKind::InvalidValue => {
+                let path = &self.path;
+                let name = self.command.get_positionals().next()?.get_value_names()?.first()?.to_string();
+                let value = if name == "COMMAND" { "load" } else { example_of(&name)?.value };
+                Some(format!("such as: {path} {value}"))
+            }
+            _ => None,
         }
     }
-    format!("'{words} --help'")
+
+    /// The options of the command, in place of an unknown one.
+    fn options(&self, unknown: &str) -> String {
+        let named = self.command.get_arguments().filter_map(clap::Arg::get_long);
+        let options: Vec<String> = named.map(|name| format!("--{name}")).collect();
+        let file = if self.takes_files() {
+            format!("; for a file of this name, write ./{unknown}")
+        } else {
+            String::new()
+        };
+        if options.is_empty() {
+            return format!("remove it: '{}' has no options of its own{file}", self.path);
+        }
+        format!("use one of {}{file}", options.join(", "))
+    }
+
+    fn takes_files(&self) -> bool {
+        self.command.get_arguments().any(|argument| argument.get_id() == "files")
+    }
+
+    /// The positional argument of the command, in place of another.
+    fn positional(&self) -> String {
+        let path = &self.path;
+        match self.command.get_positionals().next() {
+            Some(one) => format!("remove it: '{path}' takes one {one}"),
+            None => format!("remove it: '{path}' takes only options"),
+        }
+    }
+
+    /// What to add.
+    fn missing(&self, error: &Error) -> Option<String> {
+        if self.path == "aegis-kills delete" {
+            let before = with_example("--before", example("--before")?);
+            return Some(format!("add a time, such as {before}, or the dumps whose events to delete"));
+        }
+        let missing = argument(error)?;
+        let example = with_example(&missing, example(&missing)?);
+        Some(if missing.starts_with("--") {
+            format!("add {example}")
+        } else {
+            format!("such as: {} {example}", self.path)
+        })
+    }
+}
+
+fn context(error: &Error, kind: ContextKind) -> Option<String> {
+    match error.get(kind)? {
+        ContextValue::String(value) => Some(value.clone()),
+        ContextValue::Strings(values) => values.first().cloned(),
+        _ => None,
+    }
+}
+
+/// The argument of the error, such as `--server <NAME>` or `<DIR>`.
+fn argument(error: &Error) -> Option<String> {
+    context(error, ContextKind::InvalidArg)
+}
+
+fn value(error: &Error) -> Option<String> {
+    context(error, ContextKind::InvalidValue)
+}
+
+/// The option without the name of its value.
+fn option_of(argument: &str) -> &str {
+    argument.split([' ', '=']).next().unwrap_or(argument)
+}
+
+fn example(argument: &str) -> Option<ValueExample> {
+    let option = option_of(argument);
+    match option.strip_prefix("--") {
+        Some(name) => example_of(name),
+        None => example_of(option.trim_matches(|letter: char| !letter.is_alphanumeric())),
+    }
+}
+
+/// An argument with the value of the example.
+fn with_example(argument: &str, example: ValueExample) -> String {
+    let option = option_of(argument);
+    if option.starts_with("--") { format!("{option} {}", example.value) } else { example.value.to_owned() }
+}
+
+/// Whether the value of the argument is a count.
+fn is_counted(argument: &str) -> bool {
+    ["--events", "--seed"].contains(&option_of(argument))
+}
+
+/// The number in digits, if the text is a whole number with an exponent, a point or separators.
+fn whole_number(text: &str) -> Option<String> {
+    const LARGEST: f64 = 1e15;
+    let plain: String = text.chars().filter(|letter| !"_,' ".contains(*letter)).collect();
+    let number: f64 = plain.parse().ok()?;
+    let is_whole = (0.0..=LARGEST).contains(&number) && number.fract() == 0.0;
+    is_whole.then(|| format!("{number:.0}"))
+}
+
+fn needless(option: &str, given: &GivenCommand) -> Option<String> {
+    let found = NEEDLESS.iter().find(|(path, name, _)| *path == given.path && *name == option);
+    found.map(|(_, _, why)| (*why).to_owned())
+}
+
+/// A number in place of an option.
+fn number(argument: &str, given: &GivenCommand) -> Option<String> {
+    let number = whole_number(argument.trim_start_matches('-'))?;
+    let counts = given.command.get_arguments().any(|argument| argument.get_long() == Some("events"));
+    match (argument.starts_with('-'), counts) {
+        (false, true) => Some(format!("write: --events {number}")),
+        (true, true) => Some("write a number from 0 on".to_owned()),
+        _ => None,
+    }
 }
 
 /// Names the commands that have this option.
-fn owners(option: &str) -> Option<String> {
+fn owners(option: &str, given: &GivenCommand) -> Option<String> {
     let name = option.strip_prefix("--")?;
     let mut commands = Vec::new();
     collect_owners(&Cli::command(), name, "aegis-kills", &mut commands);
     let (last, others) = commands.split_last()?;
-    let named = if others.is_empty() { last.clone() } else { format!("{} and {last}", others.join(", ")) };
-    Some(format!("'{option}' is an option of {named}; put it after the command"))
+    let quoted = |path: &String| format!("'{path}'");
+    let last_quoted = quoted(last);
+    let named = if others.is_empty() {
+        last_quoted
+    } else {
+        format!("{} and {last_quoted}", others.iter().map(quoted).collect::<Vec<_>>().join(", "))
+    };
+    // Before the command, or between `schema` and `apply`, no option of the command is known.
+    let is_too_early = commands.iter().any(|path| path.starts_with(&given.path));
+    Some(if is_too_early {
+        format!("'{option}' is an option of {named}; put it after the command")
+    } else {
+        format!("'{option}' is an option of {named}, so remove it from '{}'", given.path)
+    })
 }
 
 fn collect_owners(command: &Command, name: &str, path: &str, owners: &mut Vec<String>) {
     for subcommand in command.get_subcommands() {
         let path = format!("{path} {}", subcommand.get_name());
         if subcommand.get_arguments().any(|argument| argument.get_long() == Some(name)) {
-            owners.push(format!("'{path}'"));
+            owners.push(path.clone());
         }
         collect_owners(subcommand, name, &path, owners);
     }
@@ -87,5 +304,5 @@ fn collect_owners(command: &Command, name: &str, path: &str, owners: &mut Vec<St
 /// The command that loads a file that was given in place of a command.
 fn file(word: &str) -> Option<String> {
     let is_file = word == "-" || word.contains(['/', '.']) || Path::new(word).exists();
-    is_file.then(|| format!("to load a file: 'aegis-kills load {}'", shell_quoted(word)))
+    is_file.then(|| format!("to load a file, run: aegis-kills load {}", shell_quoted(word)))
 }

@@ -4,6 +4,7 @@
 
 pub(crate) mod help_text;
 pub(crate) mod mistakes;
+pub(crate) mod value_examples;
 pub(crate) mod variables_help;
 
 use clap::{Args, Parser, Subcommand};

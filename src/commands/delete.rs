@@ -21,6 +21,7 @@ use crate::input::convert::PipedCommand;
 use crate::input::reader::Reader;
 use crate::input::source::Source;
 use crate::layout::rows::DuplicatePolicy;
+use crate::panics::NO_THREAD;
 use crate::pipeline::account::monitor::Monitor;
 use crate::pipeline::prepare::prepared::Prepared;
 use crate::pipeline::prepare::preparer::{Preparer, Reading};
@@ -108,7 +109,7 @@ pub(crate) fn run(
         },
         task: RunTask::Delete,
     };
-    let progress = Progress::start(live, (*screen).clone(), None).context("cannot start a thread")?;
+    let progress = Progress::start(live, (*screen).clone(), None).context(NO_THREAD)?;
     let is_all_found = found.errors.is_empty();
     let done = match &settings.events {
         DeletionTarget::Before(time) => deletion.before(*time),

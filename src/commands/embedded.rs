@@ -8,6 +8,7 @@ use crate::database::connect::server_version::VERSION_MIN;
 use crate::database::health::HealthProbe;
 use crate::database::pool::liveness::ServerHealth;
 use crate::embedded;
+use crate::embedded::error::EmbeddedError;
 use crate::embedded::programs::MAJOR_MIN;
 use crate::embedded::server::ServerPhase;
 use crate::embedded::size::disk_bytes;
@@ -37,7 +38,7 @@ pub(crate) fn run(action: &EmbeddedAction, quiet: bool) -> Result<ExitStatus, Co
         }
         EmbeddedAction::Stop(args) => {
             let dir = args.dir.display();
-            let result = match embedded::stop(&args.dir)? {
+            let result = match embedded::stop(&args.dir).map_err(EmbeddedError::of_existing)? {
                 Stopped::Missing => format!("no private PostgreSQL in {dir}"),
                 Stopped::Already => "already stopped".to_owned(),
                 Stopped::Idle => "stopped".to_owned(),
@@ -48,7 +49,7 @@ pub(crate) fn run(action: &EmbeddedAction, quiet: bool) -> Result<ExitStatus, Co
             }
         }
         EmbeddedAction::Status(args) => {
-            let status = embedded::status(&args.dir)?;
+            let status = embedded::status(&args.dir).map_err(EmbeddedError::of_existing)?;
             if !quiet {
                 write_text(&to_text(&args.dir, &status)?)?;
             }
@@ -59,7 +60,8 @@ pub(crate) fn run(action: &EmbeddedAction, quiet: bool) -> Result<ExitStatus, Co
             });
         }
         EmbeddedAction::Url(args) => {
-            let Status::Running { url, .. } = embedded::status(&args.dir)? else {
+            let status = embedded::status(&args.dir).map_err(EmbeddedError::of_existing)?;
+            let Status::Running { url, .. } = status else {
                 return not_running(&args.dir);
             };
             write_output(&format!("{url}\n"))?;

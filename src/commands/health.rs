@@ -9,6 +9,7 @@ use crate::database::health::HealthProbe;
 use crate::database::ledger::runs::application_name;
 use crate::error::CommandError;
 use crate::exit::ExitStatus;
+use crate::panics::NO_THREAD;
 use crate::report::health::HealthReport;
 use crate::report::terminal::watch::{TerminalSize, Watch};
 use crate::settings::HealthSettings;
@@ -103,7 +104,7 @@ fn start_watching(
         }
     };
     let thread = thread::Builder::new().name("watch".to_owned()).spawn(checks);
-    thread.context("cannot start a thread")?;
+    thread.context(NO_THREAD)?;
     Ok(reports)
 }
 

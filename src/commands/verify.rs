@@ -9,6 +9,7 @@ use crate::commands::common::signals::{DrainPolicy, Listener};
 use crate::commands::common::sources;
 use crate::commands::common::sources::FoundSources;
 use crate::database::pool::manager::DatabaseManager;
+use crate::database::schema::access::{self, TableUse};
 use crate::database::schema::citus::{HalfCommitted, finish_commits};
 use crate::database::schema::locate::{self, Located};
 use crate::database::schema::misfits::{ComparedColumns, check_compared};
@@ -23,6 +24,7 @@ use crate::input::convert::PipedCommand;
 use crate::input::reader::Reader;
 use crate::layout::rows::DuplicatePolicy;
 use crate::layout::table::Distribution;
+use crate::panics::NO_THREAD;
 use crate::pipeline::account::monitor::Monitor;
 use crate::pipeline::prepare::prepared::Prepared;
 use crate::pipeline::prepare::preparer::Preparer;
@@ -173,7 +175,7 @@ fn compare(
         bytes_total: sources::bytes_total(&settings.sources),
         task: RunTask::Verify,
     };
-    let progress = Progress::start(live, (*screen).clone(), None).context("cannot start a thread")?;
+    let progress = Progress::start(live, (*screen).clone(), None).context(NO_THREAD)?;
     let run = VerifyRun {
         workers: settings.workers,
         segment: settings.segment,
@@ -189,7 +191,12 @@ fn compare(
     };
     let done = run.run(settings.sources.clone(), reader, &monitor, |prepared| comparison.add(prepared));
     drop(progress);
-    let (errors, stopped) = end_of(done, shutdown.take_reason())?;
+    let (errors, stopped) = end_of(done, shutdown.take_reason()).map_err(|error| match error {
+        CommandError::Database(error) => {
+            CommandError::Database(access::with_grants(error, manager, layout, &schemas, TableUse::Read))
+        }
+        other => other,
+    })?;
     drop(listener);
     for error in &errors {
         log::error!("{}", in_full(error));

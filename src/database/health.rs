@@ -172,9 +172,15 @@ impl HealthProbe {
                 };
             }
             if misfits.is_none() {
-                index_faults.extend(additions.iter().map(|Addition { name, .. }| {
-                    format!("{name} is missing: the owner can add it with: aegis-kills schema apply")
-                }));
+                // A role without access may also lack the privilege to add them.
+                let remedy = if access_faults.is_empty() {
+                    ": aegis-kills schema apply".to_owned()
+                } else {
+                    format!(" {}", ensure::OWNER_APPLY)
+                };
+                index_faults.extend(
+                    additions.iter().map(|Addition { name, .. }| format!("{name} is missing: run{remedy}")),
+                );
             }
             index_faults.extend(user_code::of_ledger(client, &schemas.ledger)?);
             let distribution = catalog.distributed.distribution(layout);

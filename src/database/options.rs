@@ -26,6 +26,8 @@ pub(crate) struct StoreSettings {
     pub uses_files: Option<bool>,
     /// The command that creates missing tables and indexes.
     pub schema_apply: String,
+    /// The same for the owner of the tables, with the words before it.
+    pub owner_apply: String,
 }
 
 /// The treatment of an event that is already stored.

@@ -239,6 +239,13 @@ impl StoreError {
         Self { is_at_batch: true, event, ..self }
     }
 
+    /// The same failure with this hint in place of its own.
+    #[must_use]
+    pub(crate) fn with_hint(self, hint: &str) -> Self {
+        let what = self.what.split("\nhint: ").next().unwrap_or_default();
+        Self { what: format!("{what}\nhint: {hint}"), ..self }
+    }
+
     /// Whether the place of the batch is part of the failure.
     pub(crate) fn is_at_batch(&self) -> bool {
         self.is_at_batch

@@ -30,6 +30,7 @@ use uuid::Uuid;
 use crate::embedded::account::{Account, name_of};
 use crate::embedded::error::{At, EmbeddedError};
 use crate::embedded::process::POLL_INTERVAL;
+use crate::error_chain::system_text;
 
 const START_LOCK: &str = "aegis-kills.lock";
 
@@ -317,7 +318,7 @@ impl Drop for Lease {
 /// it, too.
 fn unlock(file: &File) {
     if let Err(error) = file.unlock() {
-        log::warn!("could not release a lock of the private PostgreSQL: {error}");
+        log::warn!("could not release a lock of the private PostgreSQL: {}", system_text(&error));
     }
 }
 

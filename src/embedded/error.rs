@@ -1,5 +1,6 @@
 //! Errors of a private PostgreSQL. Each message includes the place and the remedy.
 
+use crate::shell::shell_quoted;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -42,8 +43,22 @@ pub enum EmbeddedError {
         dir: PathBuf,
     },
 
+    /// The directory has no private PostgreSQL, and the command does not create one.
+    #[error(
+        "{} contains no private PostgreSQL of aegis-kills\nhint: name the directory of 'load --embedded' or 'embedded start'",
+        dir.display()
+    )]
+    NotPrivate {
+        /// The given directory.
+        dir: PathBuf,
+    },
+
     /// The path is not a directory.
-    #[error("{} is not a directory, but a private PostgreSQL needs one of its own\nhint: choose a new or an empty directory", dir.display())]
+    #[error(
+        "{} is not a directory, but a private PostgreSQL needs one of its own\nhint: choose a new or an empty directory; to load \
+         this file, write the directory before it, such as: --embedded ~/kills {}",
+        dir.display(), shell_quoted(&dir.to_string_lossy())
+    )]
     NoDirectory {
         /// The given path.
         dir: PathBuf,
@@ -235,7 +250,23 @@ pub enum EmbeddedError {
 impl EmbeddedError {
     /// Whether the given directory is unsuitable for a private PostgreSQL.
     pub fn is_wrong_directory(&self) -> bool {
-        matches!(self, Self::Foreign { .. } | Self::NoDirectory { .. } | Self::Path { .. } | Self::Url { .. })
+        matches!(
+            self,
+            Self::Foreign { .. }
+                | Self::NotPrivate { .. }
+                | Self::NoDirectory { .. }
+                | Self::Path { .. }
+                | Self::Url { .. }
+        )
+    }
+
+    /// The error of a command that uses an existing server.
+    #[must_use]
+    pub(crate) fn of_existing(self) -> Self {
+        match self {
+            Self::Foreign { dir } | Self::NoDirectory { dir } => Self::NotPrivate { dir },
+            other => other,
+        }
     }
 }
 

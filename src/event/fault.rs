@@ -13,7 +13,7 @@ pub struct Fault(Box<FaultDetail>);
 struct FaultDetail {
     kind: FaultKind,
     field: String,
-    advice: String,
+    events_at: Option<String>,
     rejects_line: bool,
 }
 
@@ -110,7 +110,7 @@ impl From<FaultKind> for Fault {
     #[cold]
     fn from(kind: FaultKind) -> Self {
         let rejects_line = matches!(kind, FaultKind::Syntax { .. } | FaultKind::ArrayTooLong(_));
-        Self(Box::new(FaultDetail { kind, field: String::new(), advice: String::new(), rejects_line }))
+        Self(Box::new(FaultDetail { kind, field: String::new(), events_at: None, rejects_line }))
     }
 }
 
@@ -131,10 +131,10 @@ impl Fault {
         self.within(&format!("[{index}]"))
     }
 
-    /// Adds advice, which may be empty, to the reason.
+    /// Adds the path at which an event seems to be inside the value.
     #[cold]
-    pub(crate) fn and(mut self, advice: String) -> Self {
-        self.0.advice = advice;
+    pub(crate) fn with_events_at(mut self, path: Option<String>) -> Self {
+        self.0.events_at = path;
         self
     }
 
@@ -165,6 +165,11 @@ impl Fault {
         (!self.0.field.is_empty()).then_some(self.0.field.as_str())
     }
 
+    /// The path at which an event seems to be inside the value. The reason advises it.
+    pub(crate) fn events_at(&self) -> Option<&str> {
+        self.0.events_at.as_deref()
+    }
+
     /// The reason with its advice, without the field.
     pub fn reason(&self) -> String {
         self.with_advice(self.0.kind.to_string())
@@ -176,7 +181,10 @@ impl Fault {
     }
 
     fn with_advice(&self, reason: String) -> String {
-        if self.0.advice.is_empty() { reason } else { format!("{reason}; {}", self.0.advice) }
+        match &self.0.events_at {
+            Some(path) => format!("{reason}; an event seems to be at '{path}': add --events-at '{path}'"),
+            None => reason,
+        }
     }
 }
 

@@ -189,8 +189,8 @@ fn read_event<'a>(
             return Ok(());
         }
         let (fault, is_other) = (fault.clone(), fault.field().is_none_or(|field| field == "EventId"));
-        let fault = if is_other { fault.and(advice(text, rules.events_at, 0)) } else { fault };
-        each(line(text, start, context, Err(fault)));
+        let path = if is_other { guessed_path(text, rules.events_at, 0) } else { None };
+        each(line(text, start, context, Err(fault.with_events_at(path))));
         return Ok(());
     }
     each(line(cursor.text_since(start), start, context, Ok(event)));
@@ -206,16 +206,14 @@ fn line<'e, 'a>(
     Line { index: context.index, byte_offset, byte_len: text.len(), text, decoded: None, event }
 }
 
-/// Suggests the path to an event inside the value, if there seems to be one. All but the last `left` steps led to it.
+/// The path to an event inside the value, if there seems to be one. All but the last `left` steps of `events_at` led to it.
 #[cold]
-fn advice(text: &str, events_at: Option<&EventsAt>, left: usize) -> String {
-    let Some(found) = guess_path(text) else { return String::new() };
-    let path = events_at.map_or(found.clone(), |walked| walked.extended(left, &found));
-    path_advice(&path)
-}
-
-pub(crate) fn path_advice(path: &str) -> String {
-    format!("an event seems to be at '{path}': add --events-at '{path}'")
+fn guessed_path(text: &str, events_at: Option<&EventsAt>, left: usize) -> Option<String> {
+    let found = guess_path(text)?;
+    Some(match events_at {
+        Some(walked) => walked.extended(left, &found),
+        None => found,
+    })
 }
 
 /// Reads the rejected value in a line of a reject file.

@@ -25,7 +25,7 @@ pub enum InputError {
     },
     /// The name is a pattern that the shell could not expand.
     #[error(
-        "no file matches {input}\nhint: list the directory with 'ls {}', and check the file name extension",
+        "no file matches {input}\nhint: check the file name extension, and list the directory with: ls {}",
         quoted(&directory_of(input))
     )]
     NoMatch {
@@ -40,7 +40,7 @@ pub enum InputError {
     },
     /// The input is a dangling symbolic link.
     #[error(
-        "{input} is a link to a file that does not exist\nhint: check its target with 'readlink {}'",
+        "{input} is a link to a file that does not exist\nhint: check its target with: readlink {}",
         quoted(input)
     )]
     Dangling {
@@ -49,7 +49,7 @@ pub enum InputError {
     },
     /// A directory cannot be listed.
     #[error(
-        "cannot list the directory {input}\nhint: run as a user who can read it, or grant it with 'chmod u+rx {}'",
+        "cannot list the directory {input}\nhint: run as a user who can read it, or run: chmod u+rx {}",
         quoted(input)
     )]
     Unlisted {
@@ -69,7 +69,7 @@ pub enum InputError {
         input: Source,
     },
     /// The user lacks permission to read the file.
-    #[error("{input}\nhint: run as a user who can read it, or grant it with 'chmod u+r {}'", quoted(input))]
+    #[error("{input}\nhint: run as a user who can read it, or run: chmod u+r {}", quoted(input))]
     Denied {
         /// The input.
         input: Source,
@@ -171,6 +171,23 @@ impl InputError {
         }
     }
 
+    /// The command that reads the input in another way, after its purpose. None if the same command can succeed later.
+    pub(crate) fn other_way(&self) -> Option<(&'static str, String)> {
+        match self {
+            Self::Foreign { input, format, piped } => {
+                Some(("to convert and load it", command(format, input, piped)))
+            }
+            Self::Broken { input, breakage, raw_offset, piped, .. } => {
+                let purpose = match breakage {
+                    Breakage::Trailing(_) => "to load it without what follows the compressed data",
+                    _ => "to decompress and load it",
+                };
+                Some((purpose, breakage.other_way(input, *raw_offset, piped)?))
+            }
+            _ => None,
+        }
+    }
+
     /// Builds the error for an input that could not be opened.
     pub(crate) fn opening(input: &Source, cause: io::Error) -> Self {
         let input = input.clone();
@@ -203,11 +220,28 @@ pub enum Breakage {
 }
 
 impl Breakage {
-    fn remedy(self, input: &Source, raw_offset: u64, piped: &PipedCommand) -> String {
+    /// The command that reads the input in another way, if there is one.
+    fn other_way(self, input: &Source, raw_offset: u64, piped: &PipedCommand) -> Option<String> {
         let decompressed = |program: &str| match input {
             Source::Stdin => format!("… | {program} | {}", piped.of(input)),
             Source::File(_) => format!("{program} {} | {}", quoted(input), piped.of(input)),
         };
+        match self {
+            Self::Read | Self::CutShort(_) | Self::Damaged(_) => None,
+            Self::Trailing(compression) => {
+                let cut = match input {
+                    Source::Stdin => format!("head -c {raw_offset}"),
+                    Source::File(_) => format!("head -c {raw_offset} {}", quoted(input)),
+                };
+                Some(format!("{cut} | {} | {}", compression.decompressor(), piped.of(input)))
+            }
+            Self::Window => Some(decompressed("zstd -dc --long=31")),
+            Self::Dictionary => Some(decompressed("zstd -dc -D DICTIONARY")),
+        }
+    }
+
+    fn remedy(self, input: &Source, raw_offset: u64, piped: &PipedCommand) -> String {
+        let other_way = self.other_way(input, raw_offset, piped).unwrap_or_default();
         match self {
             Self::Read => "fix the cause, then run the same command again".to_owned(),
             Self::CutShort(_) => {
@@ -216,23 +250,12 @@ impl Breakage {
             }
             // The checksum comes last. By then the events before it are stored.
             Self::Damaged(_) => piped.damage_advice(input),
-            Self::Trailing(compression) => {
-                let decoder = compression.decompressor();
-                let cut = match input {
-                    Source::Stdin => format!("head -c {raw_offset}"),
-                    Source::File(_) => format!("head -c {raw_offset} {}", quoted(input)),
-                };
-                format!(
-                    "everything before that was read; inspect the remainder, or skip it with: {cut} | {decoder} | {}",
-                    piped.of(input)
-                )
-            }
-            Self::Window => format!("decompress it with: {}", decompressed("zstd -dc --long=31")),
+            Self::Trailing(_) => format!(
+                "everything before that was read; inspect the remainder, or skip it with: {other_way}"
+            ),
+            Self::Window => format!("decompress it with: {other_way}"),
             Self::Dictionary => {
-                format!(
-                    "decompress it with its dictionary (replace DICTIONARY): {}",
-                    decompressed("zstd -dc -D DICTIONARY")
-                )
+                format!("decompress it with its dictionary (replace DICTIONARY): {other_way}")
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Runs a load: starts its threads and connects them.
 
-use crate::database::store::{LoadedSegment, SegmentHash, SegmentStatus, Store};
+use crate::database::store::{LoadedSegment, SegmentHash, SegmentStatus, Store, StoreError};
 use crate::error_chain::in_full;
 use crate::event::server::Server;
 use crate::event::text::NulPolicy;
@@ -12,7 +12,7 @@ use crate::input::segmenter::Segmenter;
 use crate::input::source::Source;
 use crate::layout::Layout;
 use crate::layout::rows::DuplicatePolicy;
-use crate::panics::inject;
+use crate::panics::{NO_THREAD, inject};
 use crate::pipeline::account::counts::RejectLimit;
 use crate::pipeline::account::monitor::Monitor;
 use crate::pipeline::claim::{ClaimCount, ClaimedBatch, SegmentClaim};
@@ -102,8 +102,17 @@ fn note_reported(store: Option<&dyn Store>, rejects: &RejectFile) {
     let segments = rejects.take_whole();
     let Some(store) = store.filter(|_| !segments.is_empty()) else { return };
     if let Err(error) = store.note_reported(&segments, &rejects.absolute_path()) {
-        log::warn!("the next load of the same input reports these rejects again: {}", in_full(&error));
+        log::warn!("{}", unreported(&error));
     }
+}
+
+/// The message about rejects that the ledger does not have as reported.
+fn unreported(error: &StoreError) -> String {
+    let what = "the next load of the same input reports these rejects again";
+    if error.is_aborted() {
+        return format!("{what}, because this one was stopped before the ledger had them");
+    }
+    format!("{what}: {}", in_full(error))
 }
 
 /// Returns the sources that could not be read completely.
@@ -120,7 +129,7 @@ fn read_and_store(
     let last_source = sources.last().map(Source::to_string);
     let reader = match reader {
         Some(reader) => reader,
-        None => spawn_reader(sources).context("the reader thread can't be started")?,
+        None => spawn_reader(sources).context(NO_THREAD)?,
     };
     // Each run has its own monitor, so the value is not yet set.
     let _ = monitor.read.set(reader.counters());
@@ -208,7 +217,7 @@ fn run_threads(
         .num_threads(settings.parse_threads)
         .thread_name(|number| format!("parse-{number}"))
         .build()
-        .context("the parsing threads can't be started")?;
+        .context(NO_THREAD)?;
     let first_values = writers.first_values;
     thread::scope(|scope| {
         // Created inside the scope, so that the channel closes on every exit from this closure and the writers end.
@@ -218,7 +227,7 @@ fn run_threads(
             thread::Builder::new()
                 .name(format!("writer-{number}"))
                 .spawn_scoped(scope, move || writers.work(&queue))
-                .context("a writer thread can't be started")?;
+                .context(NO_THREAD)?;
         }
         drop(queue);
         let first_values_rule = settings.reject_limit.is_none().then_some(first_values);
@@ -366,5 +375,19 @@ impl<'r> PrepareStage<'r> {
             counts.events += prepared.batch.counts.events;
         });
         slot.fill(ClaimedBatch { prepared, abandoned: None, _claim: claim });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rejects_that_are_not_noted_have_one_cause() {
+        let start = "the next load of the same input reports these rejects again";
+        let stopped = StoreError::aborted("recording reported rejects in the ledger was cancelled");
+        let (failed, stopped) = (unreported(&StoreError::plain("it failed")), unreported(&stopped));
+        assert_eq!(failed, format!("{start}: it failed"));
+        assert_eq!(stopped, format!("{start}, because this one was stopped before the ledger had them"));
     }
 }

@@ -17,8 +17,9 @@ pub(crate) enum SourceError {
     Input(#[from] InputError),
     /// The source was read as a dump but has no events.
     #[error(
-        "{source_name} is abandoned because its first {values} values are all rejected ({reason})\nhint: check that it \
-         contains kill events, or load it anyway with '--max-rejects 100%'"
+        "{source_name} is abandoned because its first {values} values are all rejected ({reason})\nhint: {}, or load it \
+         anyway with --max-rejects 100%",
+        if *is_advised { "add the advised option" } else { "check that it contains kill events" }
     )]
     NoEvents {
         /// The source.
@@ -27,6 +28,8 @@ pub(crate) enum SourceError {
         values: usize,
         /// The reason for the first reject.
         reason: String,
+        /// Whether the reason advises another `--events-at`.
+        is_advised: bool,
     },
     /// The text of a deferred segment is no longer in the source.
     #[error("{source_name} changed during the load\nhint: run the same command again")]

@@ -8,6 +8,7 @@ use crate::input::reader::{Reader, spawn_reader};
 use crate::input::segment::{Segment, SegmentLimits};
 use crate::input::segmenter::Segmenter;
 use crate::input::source::Source;
+use crate::panics::NO_THREAD;
 use crate::pipeline::account::monitor::Monitor;
 use crate::pipeline::prepare::prepared::Prepared;
 use crate::pipeline::prepare::preparer::Preparer;
@@ -50,7 +51,7 @@ impl VerifyRun {
     {
         let reader = match reader {
             Some(reader) => reader,
-            None => spawn_reader(sources).context("the reader thread can't be started")?,
+            None => spawn_reader(sources).context(NO_THREAD)?,
         };
         // Each run has its own monitor, so the value is not yet set.
         let _ = monitor.read.set(reader.counters());
@@ -70,7 +71,7 @@ impl VerifyRun {
                 let work = move || self.work(&segments, monitor, compare).unwrap_or_else(fail);
                 let worker =
                     thread::Builder::new().name(format!("verify-{number}")).spawn_scoped(scope, work);
-                workers.push(worker.context("a comparison thread can't be started")?);
+                workers.push(worker.context(NO_THREAD)?);
             }
             drop(segments);
             let errors = read(Segments::new(segmenter, self.piped.clone()), &queue);

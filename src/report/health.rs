@@ -105,10 +105,9 @@ impl HealthReport {
             advice.extend(inspection.index_faults.iter().cloned());
             if inspection.distribution == Distribution::OneServer && !inspection.nodes.is_empty() {
                 advice.push(format!(
-                    "The tables are only on the coordinator: '{} --distributed citus' distributes them over \
-                     {}",
-                    self.schema_apply,
-                    counted(inspection.nodes.len() as u64, "node")
+                    "The tables are only on the coordinator. To distribute them over {}, run: {} --distributed citus",
+                    counted(inspection.nodes.len() as u64, "node"),
+                    self.schema_apply
                 ));
             }
         }
@@ -250,6 +249,9 @@ impl fmt::Display for HealthReport {
                 text("status"),
                 in_utc(&text("started"))
             )?;
+            if let Some(cause) = run["error"].as_str() {
+                writeln!(f, "  cause        {cause}")?;
+            }
         }
         let recommendations = self.recommendations();
         if recommendations.is_empty() {

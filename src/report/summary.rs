@@ -57,13 +57,29 @@ pub(crate) struct NextCommands {
     pub load_rejects: String,
     /// Verifies the load; none if it read standard input.
     pub verify: Option<String>,
+    /// The commands with the `--events-at` that most rejects advise, if any advise one.
+    pub advised: Option<AdvisedCommands>,
+    /// The commands that read inputs in another way, with their purposes.
+    pub other_ways: Vec<(&'static str, String)>,
+    /// Whether the same command always fails in the same way.
+    pub is_futile: bool,
     /// Deletes the events of damaged inputs, if there are any.
     pub delete_damaged: Option<String>,
     /// Checks the database.
     pub health: String,
 }
 
+/// Commands with another `--events-at`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AdvisedCommands {
+    /// The same command.
+    pub again: String,
+    /// A load with its own reject file, without the dumps.
+    pub load_rejects: String,
+}
+
 /// The result of a load. `events` is the sum of `inserted` to `unfinished`.
+#[expect(clippy::struct_excessive_bools, reason = "each is a separate fact")]
 #[derive(Debug)]
 pub(crate) struct Summary {
     pub status: RunStatus,
@@ -94,6 +110,8 @@ pub(crate) struct Summary {
     /// Whether the error is a failure of the database.
     pub database_failed: bool,
     pub dry_run: bool,
+    /// Whether the metrics file could not be written, so that the exit code is 1.
+    pub lacks_metrics: bool,
     pub next: NextCommands,
 }
 
@@ -357,7 +375,8 @@ fn to_text(kind: &RejectKind) -> String {
 /// Formats the summary for users: headline, counts, speed, rejects and the next commands.
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}", self.outcome())?;
+        let metrics = if self.lacks_metrics { " The metrics file is missing or old." } else { "" };
+        writeln!(f, "{}{metrics}", self.outcome())?;
         match &self.error {
             Some(_) if self.is_logged => {
                 writeln!(f, "  cause: some input could not be read completely, see above")?;

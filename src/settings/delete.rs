@@ -54,7 +54,7 @@ impl DeleteSettings {
             })
         });
         let events = match before.transpose()? {
-            Some(_) if !is_known => return Err(SettingError::ServerRequired),
+            Some(_) if !is_known => return Err(SettingError::ServerOfOldEvents),
             Some(time) => DeletionTarget::Before(time),
             None => DeletionTarget::Of(sources(&args.files)),
         };

@@ -30,6 +30,12 @@ pub enum SettingError {
         server_options()
     )]
     ServerRequired,
+    /// The game server of old events is unknown.
+    #[error(
+        "the game server is required: --before deletes the events of one server\nhint: add {}, or set ALBION_SERVER",
+        server_options()
+    )]
+    ServerOfOldEvents,
     /// An invalid database URL or variable.
     #[error(transparent)]
     Target(#[from] TargetError),

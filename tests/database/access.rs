@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::generated;
+use crate::support::log_case;
 use crate::support::pgbouncer::PgBouncer;
 use crate::support::program::{Ended, Workplace};
 
@@ -109,6 +110,29 @@ fn missing_privileges_are_reported() {
         place.run(&["health"]).expect(0);
         place.change(change);
         place.is_unhealthy(words);
+    }
+}
+
+#[test]
+fn the_statements_of_the_hint_grant_what_the_role_lacks() {
+    for (change, args) in [
+        ("revoke all on all tables in schema public from ROLE", &["load", "--force"][..]),
+        (
+            "truncate kill_event, kill_player, kill_loot; revoke insert on kill_player, kill_loot from ROLE",
+            &["load", "--force"],
+        ),
+        ("revoke select on kill_event, kill_player from ROLE", &["verify"]),
+    ] {
+        log_case(change);
+        let place = Place::new();
+        place.change(change);
+        let args = [args, &["dump.ndjson"]].concat();
+        let failed = place.run(&args).expect(7);
+        let said = failed.stdout + &failed.stderr;
+        let statements =
+            said.split_once("run in psql as the owner: ").and_then(|(_, rest)| rest.lines().next());
+        place.change(statements.unwrap_or_else(|| panic!("no statements in {said}")));
+        place.run(&args).expect(0);
     }
 }
 

@@ -86,7 +86,7 @@ fn rejected_logins_are_reported_with_the_fix() {
             "prefer",
             "create the database (createdb -h 127.0.0.1 -p",
         ),
-        ("57P03", "the database system is starting up", "prefer", "wait until the server is ready"),
+        ("57P03", "the database system is starting up", "prefer", "is starting up"),
         ("53300", "sorry, too many clients already", "prefer", "lower DATABASE_POOL_MAX"),
         ("0A000", "unsupported frontend protocol 3.0", "prefer", "connect to PostgreSQL 12 or later"),
         ("08P01", "expected SASL response, got message type 88", "prefer", "or of the pooler in front of it"),

@@ -1,10 +1,14 @@
 //! `schema`, and existing tables at a load: fitting tables are used, others are left unchanged.
 
+use std::process::Command;
+
 use postgres::Client;
 
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::{join, version};
+use crate::support::log_case;
 use crate::support::oracle::{Nul, assert_same, expect, read_tables};
+use crate::support::process::Supervised as _;
 use crate::support::program::{Workplace, assert_tables};
 use crate::support::samples;
 
@@ -152,6 +156,33 @@ fn a_role_without_privileges_gets_the_statements_to_run() {
     work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
     let program = work.program(&["load"]).env("DATABASE_URL", &role.url());
     program.stdin(samples::sample_events()).expect(7).says(&["permission denied"]);
+}
+
+#[test]
+fn the_command_for_the_owner_works_when_pasted() {
+    let work = Workplace::new();
+    let database = Cluster::shared().database("pasted");
+    let role = Role::new(&database);
+    database.client().batch_execute("revoke create on schema public from public").expect("a revoke");
+    for schema in ["public", "it's new"] {
+        log_case(schema);
+        let args = ["load", "--database-url", &role.url(), "--schema", schema];
+        let failed = work.program(&args).stdin(samples::sample_events()).expect(7);
+        let (_, command) = failed.stderr.split_once("in a shell as the owner: ").expect("a command");
+        assert!(!command.contains(&role.name), "the login of the role that lacks the privilege: {command}");
+        let mut shell = Command::new("bash");
+        shell
+            .args(["-c", command])
+            .current_dir(work.path())
+            .env_remove("DATABASE_URL")
+            .env("PGUSER", "aegis");
+        let output = shell.output_in_time().expect("a shell");
+        assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+        let table =
+            format!("select to_regclass('{}.kill_event') is not null", quoted(schema).replace('\'', "''"));
+        let exists: bool = database.client().query_one(&table, &[]).expect("an answer").get(0);
+        assert!(exists, "{schema}");
+    }
 }
 
 /// Changes of the tables, and texts of the error.

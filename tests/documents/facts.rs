@@ -69,6 +69,7 @@ fn the_connections_page_has_all_metrics_and_only_existing_messages() {
         "connect/hints.rs",
     ];
     let messages: String = files.iter().map(|file| source(&format!("database/{file}"))).collect();
+    let messages = messages + &source("error_chain.rs");
     for words in [
         "Database connected successfully",
         "Database connection pool initialized successfully",
@@ -86,7 +87,7 @@ fn the_connections_page_has_all_metrics_and_only_existing_messages() {
         "check the password",
         "create the database",
         "check the server's pg_hba.conf",
-        "the connection broke",
+        "the server closed the connection",
         "the server's certificate ",
     ] {
         assert!(page.contains(words) && messages.contains(words), "{words}");

@@ -22,7 +22,7 @@ fn a_file_size_limit_is_an_error() {
     // In blocks of 512 or 1,024 bytes, depending on the shell.
     let ended = under(&work, "-f 64", "--dry-run --max-rejects 100% --rejects refused dump").run();
     let ended = ended.expect(1);
-    for words in ["the reject file", "File too large", "--rejects"] {
+    for words in ["the reject file", "File too large", "raise the limit of file sizes with 'ulimit -f'"] {
         assert!(ended.stdout.contains(words), "{words:?} is missing in: {}", ended.stdout);
     }
     let size = fs::metadata(work.path().join("refused")).expect("a file").len();
@@ -64,5 +64,8 @@ fn a_thread_limit_is_an_error_without_a_panic() {
         fs::remove_file(&copy).expect("the copy");
         assert!([0, 1, 126, 127].contains(&ended.code), "{threads}: {} {}", ended.code, ended.stderr);
         assert!(!ended.stderr.contains("panicked"), "{threads}: {}", ended.stderr);
+        let said = ended.stdout + &ended.stderr;
+        let is_advised = said.contains("'ulimit -u'") && !said.contains("os error");
+        assert!(!said.contains("cannot start a thread") || is_advised, "{threads}: {said}");
     }
 }

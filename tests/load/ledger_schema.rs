@@ -274,7 +274,7 @@ fn a_role_that_cannot_create_the_schema_gets_the_statement() {
     let health = program("health").expect(6);
     health.says_in_output("there is no schema aegis_kills, and the role");
     let failed = program("load").arg("dump").expect(7).says(&["aegis-kills schema apply --layout aegis"]);
-    let (_, statement) = failed.stderr.split_once(", or: ").expect("a statement");
+    let (_, statement) = failed.stderr.split_once("in psql as the owner: ").expect("a statement");
     let (statement, _) = statement.split_once(';').expect("its end");
     assert_eq!(statement, format!("CREATE SCHEMA aegis_kills AUTHORIZATION \"{role}\""));
     owner.batch_execute(statement).expect("the owner may");

@@ -86,6 +86,21 @@ fn health_recommends_changes() {
 }
 
 #[test]
+fn health_shows_why_the_last_run_failed() {
+    let database = Cluster::shared().database("failed_run");
+    let work = Workplace::new();
+    work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
+    let run = "insert into kill_load_run (id, status, server, layout, sources, version, error)
+        values ('00000000-0000-0000-0000-000000000001', 'failed', 'europe', 'archive', '{dump}', '0', 'the disk broke')";
+    database.client().batch_execute(run).expect("a run");
+    let text = work.program(&["health"]).env("DATABASE_URL", &database.url()).expect(0).stdout;
+    assert!(
+        text.contains("  last run     failed, ") && text.contains("  cause        the disk broke\n"),
+        "{text}"
+    );
+}
+
+#[test]
 fn health_reports_the_cause_of_an_unhealthy_database() {
     let cluster = Cluster::private(&[]);
     let database = cluster.database("unhealthy");

@@ -122,6 +122,47 @@ fn suggested_commands_contain_no_password() {
     }
 }
 
+/// Values with events inside: the suggested command reads them, and the load after that as well.
+#[test]
+fn the_suggested_command_has_the_advised_path() {
+    let work = Workplace::new();
+    let database = Cluster::shared().database("inside");
+    let envelope = |id| serde_json::json!({"wrap": {"ev": [small_event(id)]}}).to_string();
+    work.write("dump.ndjson", join(&(1..4).map(envelope).collect::<Vec<_>>()));
+    // So many that the input is abandoned.
+    work.write("long.ndjson", join(&(1..1200).map(envelope).collect::<Vec<_>>()));
+    let shell = |command: &str| {
+        work.other_program("sh", &["-c", command]).env("DATABASE_URL", &database.url()).expect(0)
+    };
+    for (file, code) in [("dump.ndjson", 3), ("long.ndjson", 1)] {
+        let ended = work.program(&["load", "--dry-run", file]).expect(code);
+        assert!(!ended.stdout.contains("to load it"), "{}", ended.stdout);
+        let dry = command(&ended, "to read the events inside the values").to_owned();
+        assert!(dry.contains(" --events-at wrap.ev ") && dry.contains(" --dry-run"), "{dry}");
+        let load = shell(&dry);
+        shell(command(&load, "to load it"));
+    }
+    work.write("other.ndjson", join(&(2000..2003).map(envelope).collect::<Vec<_>>()));
+    let ended = load(&work, &database, &["--rejects", "some", "other.ndjson"]).expect(3);
+    says(&shell(command(&ended, "to load the events inside the rejects")), &["3  inserted"]);
+}
+
+/// An input that is never read as it is: the suggested command loads it, and no other is suggested.
+#[test]
+fn a_format_that_needs_a_conversion_suggests_only_that() {
+    let work = Workplace::new();
+    let database = Cluster::shared().database("convert");
+    let dump = String::from_utf8(generated(5, 93, 0.0)).expect("UTF-8");
+    let units: Vec<u8> =
+        "\u{feff}".encode_utf16().chain(dump.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+    work.write("dump.utf16", units);
+    let ended = load(&work, &database, &["dump.utf16"]).expect(1);
+    assert!(!ended.stdout.contains("to resume"), "{}", ended.stdout);
+    let convert = command(&ended, "to convert and load it");
+    let loaded = work.other_program("sh", &["-c", convert]).env("DATABASE_URL", &database.url()).expect(0);
+    says(&loaded, &["5  inserted"]);
+}
+
 #[test]
 fn a_dry_run_suggests_the_load_command() {
     let work = Workplace::new();

@@ -109,6 +109,31 @@ fn program(work: &Workplace, values: &Values, url: &str, mistake: &Mistake) -> P
     program
 }
 
+/// Whether a quotation has quotes itself, so that it cannot be pasted: a quote at the start of a word within another one.
+fn has_quoted_command(text: &str) -> bool {
+    let letters: Vec<char> = text.chars().collect();
+    let mut is_quoted = false;
+    for (at, _) in letters.iter().enumerate().filter(|(_, letter)| **letter == '\'') {
+        let before = at.checked_sub(1).map_or(' ', |before| letters[before]);
+        let after = letters.get(at + 1).copied().unwrap_or(' ');
+        if before.is_alphanumeric() && after.is_alphanumeric() {
+            // An apostrophe.
+            continue;
+        }
+        if is_quoted && before == ' ' && after.is_alphanumeric() {
+            return true;
+        }
+        is_quoted = !is_quoted;
+    }
+    false
+}
+
+#[test]
+fn quoted_commands_are_found() {
+    assert!(has_quoted_command("run 'aegis-kills load --schema 'a b''"));
+    assert!(!has_quoted_command("the server's 'a' and 'b c', or: load 'a b' 'c d'"));
+}
+
 #[test]
 fn errors_have_a_place_a_value_and_a_hint() {
     let cluster = cluster();
@@ -124,6 +149,7 @@ fn errors_have_a_place_a_value_and_a_hint() {
         ("{program}", env!("CARGO_BIN_EXE_aegis-kills").to_owned()),
     ]);
     database.client().batch_execute("revoke create on schema public from public").expect("a schema");
+    work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
     let mistakes: Vec<Mistake> = MISTAKES.split("\n\n").skip(1).map(Mistake::parse).collect();
     assert!(mistakes.len() > 50, "{}", mistakes.len());
     let mut wrong = String::new();
@@ -136,8 +162,11 @@ fn errors_have_a_place_a_value_and_a_hint() {
         }
         // A cause is there once, and in the words of the system.
         let is_bare =
-            ["db error", "FATAL", "os error", "stop requested"].iter().all(|word| !found.contains(word));
+            ["db error", "FATAL", "os error", "stop requested", "broke:", "refused:", "a privilege:"]
+                .iter()
+                .all(|word| !found.contains(word));
         assert!(is_bare, "{found}");
+        assert!(!found.lines().any(has_quoted_command), "a command in quotes has quotes itself: {found}");
     }
     assert!(wrong.is_empty(), "{wrong}");
 }

@@ -8,12 +8,13 @@
 use crate::cli::{DatabaseArgs, DeleteArgs, EventArgs, LoadArgs, VerifyArgs};
 use crate::conceal::concealed;
 use crate::database::connect::is_public;
-use crate::database::connect::loggable::loggable;
+use crate::database::connect::loggable::{loggable, without_login};
+use crate::database::schema::ensure::OWNER_APPLY;
 use crate::database::schema::misfits::RESTORE;
 use crate::event::rules::battle_in_name;
 use crate::input::convert::PipedCommand;
 use crate::input::source::Source;
-use crate::report::summary::NextCommands;
+use crate::report::summary::{AdvisedCommands, NextCommands};
 use crate::settings::environment::Environment;
 use crate::shell::shell_quoted;
 use std::ffi::OsStr;
@@ -43,11 +44,21 @@ pub(crate) fn commands(args: &LoadArgs, env: Environment<'_>) -> NextCommands {
             .option("--max-rejects", max_rejects, None)
             .done(),
         verify: (!reads_stdin).then(|| of_events("verify").files(args).done()),
+        advised: None,
+        other_ways: Vec::new(),
+        is_futile: false,
         delete_damaged: None,
         health: typed("health")
             .option("--layout", args.event.layout.as_deref(), env.get("KILLS_LAYOUT"))
             .done(),
     }
+}
+
+/// The commands of a load with another `--events-at`.
+pub(crate) fn advised(args: &LoadArgs, env: Environment<'_>, events_at: &str) -> AdvisedCommands {
+    let event = EventArgs { events_at: Some(events_at.to_owned()), ..args.event.clone() };
+    let NextCommands { again, load_rejects, .. } = commands(&LoadArgs { event, ..args.clone() }, env);
+    AdvisedCommands { again, load_rejects }
 }
 
 /// A load of converted input with the options of this load, for input errors.
@@ -139,6 +150,8 @@ pub(crate) fn delete_again(args: &DeleteArgs, env: Environment<'_>) -> String {
 #[derive(Debug, Clone)]
 pub(crate) struct SchemaHints {
     apply: String,
+    /// Without the login, as another role runs it.
+    owner_apply: String,
     print: String,
     restore: String,
 }
@@ -149,11 +162,11 @@ const PRINT: &str = "aegis-kills schema print";
 
 impl SchemaHints {
     pub(crate) fn new(database: &DatabaseArgs, layout: Option<&str>, env: Environment<'_>) -> Self {
-        let typed = |command: &str| {
-            Typed::for_log(command, database, env).option("--layout", layout, env.get("KILLS_LAYOUT")).done()
-        };
+        let of_layout = |command: Typed| command.option("--layout", layout, env.get("KILLS_LAYOUT")).done();
+        let typed = |command: &str| of_layout(Typed::for_log(command, database, env));
         let restore = format!("{} --server NAME --on-conflict update FILE…", typed("load"));
-        Self { apply: typed("schema apply"), print: typed("schema print"), restore }
+        let owner_apply = of_layout(Typed::for_owner("schema apply", database, env));
+        Self { apply: typed("schema apply"), owner_apply, print: typed("schema print"), restore }
     }
 
     /// The hints of a load.
@@ -163,8 +176,14 @@ impl SchemaHints {
         Self { restore, ..Self::new(&args.database, args.event.layout.as_deref(), env) }
     }
 
+    /// Replaces each command in a text of the database module.
     pub(crate) fn fill(&self, text: &str) -> String {
-        text.replace(APPLY, &self.apply).replace(PRINT, &self.print).replace(RESTORE, &self.restore)
+        let for_owner = OWNER_APPLY.replace(APPLY, &self.owner_apply);
+        let filled = |part: &str| {
+            part.replace(APPLY, &self.apply).replace(PRINT, &self.print).replace(RESTORE, &self.restore)
+        };
+        // In parts, because a replaced command may contain the command without options.
+        text.split(OWNER_APPLY).map(filled).collect::<Vec<_>>().join(&for_owner)
     }
 }
 
@@ -204,6 +223,11 @@ impl Typed {
     /// A command for an error or the log.
     fn for_log(command: &str, args: &DatabaseArgs, env: Environment<'_>) -> Self {
         Self::begin(command).of_database(args, env, loggable)
+    }
+
+    /// A command for an error or the log that another role runs.
+    fn for_owner(command: &str, args: &DatabaseArgs, env: Environment<'_>) -> Self {
+        Self::begin(command).of_database(args, env, without_login)
     }
 
     fn begin(command: &str) -> Self {
@@ -304,4 +328,32 @@ impl Typed {
 fn quoted(word: &OsStr) -> String {
     // The word can be a URL in the wrong place.
     shell_quoted(&concealed(&word.to_string_lossy()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_for_the_owner_lacks_the_login() {
+        let database = DatabaseArgs {
+            database_url: Some("postgresql://me:secret@db/kills".to_owned()),
+            schema: Some("a b".to_owned()),
+            ..DatabaseArgs::default()
+        };
+        let hints = SchemaHints::new(&database, None, Environment(&|_| None));
+        let text = hints.fill(&format!("run {OWNER_APPLY}; run: {APPLY} --distributed citus"));
+        let (of_owner, own) = text.split_once("; run: ").expect("two commands");
+        let ends = [
+            (of_owner, " schema apply --database-url 'postgresql:///kills?host=db' --schema 'a b'"),
+            (
+                own,
+                " schema apply --database-url 'postgresql:///kills?user=me&host=db' --schema 'a b' --distributed citus",
+            ),
+        ];
+        for (command, end) in ends {
+            assert!(command.ends_with(end), "{command}");
+        }
+        assert!(of_owner.starts_with("run in a shell as the owner: "), "{of_owner}");
+    }
 }

@@ -4,7 +4,7 @@
 //!
 //! Invariant: the threads here wait only for signals and the clock, and act before they log.
 
-use crate::panics::{PanicWatch, Panics, inject};
+use crate::panics::{NO_THREAD, PanicWatch, Panics, inject};
 use crate::pipeline::shutdown::{Shutdown, ShutdownReason};
 use crate::report::terminal::screen::Screen;
 use anyhow::Context as _;
@@ -174,7 +174,7 @@ impl Drop for Listener {
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> anyhow::Result<()> {
     let spawned = thread::Builder::new().name(name.to_owned()).spawn(work);
-    spawned.map(drop).context("cannot start a thread")
+    spawned.map(drop).context(NO_THREAD)
 }
 
 /// A request to drain the run.

@@ -2,6 +2,7 @@
 
 use crate::commands::common::output::{write_output, write_text};
 use crate::commands::common::signals::OnStop;
+use crate::error_chain::in_full;
 use crate::input::source::Source;
 use crate::pipeline::account::counts::Counts;
 use crate::pipeline::rejects::kinds::RejectKinds;
@@ -65,10 +66,11 @@ pub(crate) fn stop_summary(
             is_logged: false,
             database_failed: false,
             dry_run,
+            lacks_metrics: false,
             next,
         };
         if let Err(error) = print(&summary, printed) {
-            log::error!("{error:#}");
+            log::error!("{}", in_full(error.as_ref()));
         }
     })
 }

@@ -1,5 +1,6 @@
 //! `load`: loads dumps into the database and accounts for every event.
 
+mod advice;
 mod confirm;
 mod health_page;
 mod load_summary;
@@ -18,6 +19,7 @@ use crate::commands::common::process::Process;
 use crate::commands::common::signals::{DrainPolicy, Listener};
 use crate::commands::common::sources::FoundSources;
 use crate::commands::common::{next_steps as next, sources};
+use crate::commands::load::advice::advise;
 use crate::commands::load::confirm::ReloadCommands;
 use crate::commands::load::load_summary::{Printed, stop_summary};
 use crate::commands::load::outcome::{cause, is_logged, outcome};
@@ -101,14 +103,10 @@ pub(crate) fn run(
         done => done?,
     };
     let (status, exit_status) = outcome(&report);
-    if let Some(reload) = &report.reload {
-        next.again.clone_from(reload);
-    }
-    let damaged = report.damaged();
-    if !damaged.is_empty() && !args.dry_run {
-        next.delete_damaged = Some(next::delete_of(args, env).of(&damaged));
-    }
+    let reasons = monitor.reject_kinds();
+    advise(&mut next, &report, &reasons, args, env);
     let summary = Summary {
+        lacks_metrics: metrics.is_err(),
         status,
         run: id,
         server: settings.event.server,
@@ -122,7 +120,7 @@ pub(crate) fn run(
         elapsed: started.elapsed(),
         rejects_file: rejects.path_if_written().map(PathBuf::from),
         earlier_rejects: store.earlier_rejects,
-        reasons: monitor.reject_kinds(),
+        reasons,
         error: cause(&report, in_full),
         is_logged: is_logged(&report),
         database_failed: matches!(exit_status, ExitStatus::DatabaseFailed | ExitStatus::DatabaseRefused),
@@ -131,7 +129,7 @@ pub(crate) fn run(
     };
     // If the summary cannot be printed, a failed load keeps its own exit code.
     if let Err(error) = load_summary::print(&summary, printed).and(metrics) {
-        log::error!("{error:#}");
+        log::error!("{}", in_full(error.as_ref()));
         return Ok(if has_stored_all(exit_status) { ExitStatus::Failed } else { exit_status });
     }
     Ok(exit_status)

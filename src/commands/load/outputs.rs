@@ -4,7 +4,7 @@ use crate::commands::common::sources;
 use crate::commands::common::sources::FoundSources;
 use crate::commands::load::pages;
 use crate::error::CommandError;
-use crate::error_chain::in_full;
+use crate::error_chain::{in_full, system_text};
 use crate::file_system::output_place::OutputPlace;
 use crate::pipeline::rejects::file::RejectFile;
 use crate::report::metrics::{Metrics, check_place};
@@ -19,6 +19,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 use uuid::Uuid;
+
+const METRICS_HINT: &str =
+    "\nhint: choose a file in a writable directory with --metrics-file or KILLS_METRICS_FILE";
 
 pub(crate) fn refuse_overwriting(settings: &LoadSettings) -> Result<(), SettingError> {
     let written = [("--rejects", &settings.rejects), ("--metrics-file", &settings.metrics_file)];
@@ -56,8 +59,9 @@ pub(crate) fn prepare(
     let metrics_file = settings.metrics_file.as_ref().filter(|_| settings.database.is_some());
     if let Some((path, error)) = metrics_file.and_then(|path| Some((path, check_place(path).err()?))) {
         log::warn!(
-            "cannot write the metrics file {}: {error}; the load stores the events and ends with exit code 1",
-            path.display()
+            "cannot write the metrics file {}: {}; the load stores the events and ends with exit code 1{METRICS_HINT}",
+            path.display(),
+            system_text(&error)
         );
     }
     let rejects = match &settings.rejects {
@@ -94,7 +98,7 @@ pub(crate) fn write_metrics(
     };
     metrics
         .write(path, succeeded)
-        .with_context(|| format!("cannot write the metrics file {}", path.display()))
+        .with_context(|| format!("cannot write the metrics file {}{METRICS_HINT}", path.display()))
 }
 
 /// Writes the metrics of a load that failed early, so that monitoring notices it.

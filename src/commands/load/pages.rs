@@ -6,6 +6,7 @@ use crate::commands::common::open_database::OpenDatabase;
 use crate::commands::common::sources;
 use crate::commands::load::health_page::HealthPage;
 use crate::conceal::concealed;
+use crate::panics::NO_THREAD;
 use crate::report::http::{HttpServer, Pages, Response};
 use crate::report::metrics::Metrics;
 use crate::report::snapshot::LiveRun;
@@ -65,7 +66,7 @@ impl LoadPages {
             layout: settings.event.layout,
             sources: concealed(&sources::to_text(&settings.named)),
         };
-        let status = StatusPage::start(facts, live.clone()).context("cannot start a thread")?;
+        let status = StatusPage::start(facts, live.clone()).context(NO_THREAD)?;
         let status = Arc::new(status);
         let health = database.map(|database| HealthPage::new(settings, database));
         let pages = pages(Arc::clone(&status), Arc::clone(metrics), health);

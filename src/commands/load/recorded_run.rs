@@ -54,7 +54,8 @@ impl<'r> RecordedRun<'r> {
         // Retry after a stop, because the row may already be written and then needs its end.
         let log = begin(&Deadline::until_cancelled(parts.shutdown.stopped())).or_else(|error| {
             if error.is_aborted() { begin(&Deadline::at_most(END_MAX)) } else { Err(error) }
-        })?;
+        });
+        let log = log.map_err(|error| target.with_grants(error))?;
         let deadline = Deadline::until_cancelled(parts.shutdown.aborted());
         let idle_deadline = Deadline::until_cancelled(parts.shutdown.stopped());
         let store = PostgresStore::new(

@@ -15,6 +15,7 @@ use crate::error::CommandError;
 use crate::error_chain::in_full;
 use crate::input::reader::Reader;
 use crate::input::source::Source;
+use crate::panics::NO_THREAD;
 use crate::pipeline;
 use crate::pipeline::run::PipelineSettings;
 use crate::pipeline::run_report::RunReport;
@@ -77,11 +78,10 @@ fn run_observed(
     };
     let (report, store, metrics) = if let Some(recorded) = recorded {
         // The ledger now has the run, so its end must be recorded on every path.
-        let progress =
-            Progress::start(live, parts.process.screen.clone(), url).context("cannot start a thread");
+        let progress = Progress::start(live, parts.process.screen.clone(), url).context(NO_THREAD);
         let report = match &progress {
             Ok(_) => read_and_store(parts, recorded.as_ref()),
-            Err(error) => RunReport::failed(anyhow::anyhow!("{error:#}")),
+            Err(error) => RunReport::failed(anyhow::anyhow!(in_full(error.as_ref()))),
         };
         let store = recorded.map_or_else(StoreFigures::default, |recorded| recorded.end(&report));
         let written = write_metrics(settings, &metrics, has_succeeded(&report));
@@ -112,6 +112,7 @@ fn read_and_store(parts: &LoadParts<'_>, recorded: Option<&RecordedRun<'_>>) -> 
     files.skipped.iter().for_each(|held| parts.monitor.skip_file(held));
     let mut report = read(parts, files.sources.clone(), reader, &pipeline, Some(&recorded.store));
     confirm(&recorded.store, &mut report, &parts.reloads);
+    recorded.target.explain(&mut report);
     let deadline = Deadline::until_cancelled(parts.shutdown.aborted());
     files.record(&recorded.target.database.manager, parts.id, &report, parts.monitor, &deadline);
     report

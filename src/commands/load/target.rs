@@ -4,7 +4,9 @@ use crate::commands::common::open_database::OpenDatabase;
 use crate::commands::load::parts::LoadParts;
 use crate::database::ledger::runs::RunLog;
 use crate::database::options::{LoadedSegments, OnConflict, StoreSettings};
+use crate::database::schema::access::{self, TableUse};
 use crate::database::schema::catalog::Catalog;
+use crate::database::schema::ensure::OWNER_APPLY;
 use crate::database::schema::locate;
 use crate::database::schema::misfits::LostRows;
 use crate::database::schema::{deferred_indexes, ensure};
@@ -12,6 +14,9 @@ use crate::database::store::StoreError;
 use crate::error::CommandError;
 use crate::layout::ddl::Indexes;
 use crate::layout::table::Distribution;
+use crate::pipeline::run_error::RunError;
+use crate::pipeline::run_report::RunReport;
+use crate::pipeline::shutdown::ShutdownReason;
 use crate::settings::database::DatabaseSettings;
 
 /// An open database whose tables a load can write to.
@@ -49,6 +54,7 @@ impl LoadTarget {
         let identity = tables.catalog.identity(layout, &schemas);
         let store_settings = StoreSettings {
             schema_apply: parts.hints.fill("aegis-kills schema apply"),
+            owner_apply: parts.hints.fill(OWNER_APPLY),
             layout,
             schemas,
             server: settings.event.server,
@@ -61,5 +67,25 @@ impl LoadTarget {
         let is_watched = settings.listen.is_some() || settings.metrics_file.is_some();
         let last_success = if is_watched { RunLog::last_success(manager, &store_settings)? } else { None };
         Ok(Self { database, store_settings, identity, catalog: tables.catalog, last_success })
+    }
+
+    /// The same failure, with the statements for the owner if this role lacks privileges.
+    pub(crate) fn with_grants(&self, error: StoreError) -> StoreError {
+        let StoreSettings { layout, schemas, .. } = &self.store_settings;
+        access::with_grants(error, &self.database.manager, *layout, schemas, TableUse::Load)
+    }
+
+    /// Does the same for the failure of a run.
+    pub(crate) fn explain(&self, report: &mut RunReport) {
+        let explained = |reason| match reason {
+            ShutdownReason::Failed(RunError::Store(error)) => {
+                ShutdownReason::Failed(RunError::Store(self.with_grants(error)))
+            }
+            ShutdownReason::Failed(RunError::Event { place, source }) => {
+                ShutdownReason::Failed(RunError::Event { place, source: self.with_grants(source) })
+            }
+            other => other,
+        };
+        report.halted = report.halted.take().map(explained);
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::database::connect::tls::verifier::VerifierFault;
 use crate::database::connect::tls::{SslPolicy, Tls, certificate, file_of};
-use crate::error_chain::{cause_of, system_text};
+use crate::error_chain::{CLOSED, cause_of, system_text};
 use postgres::config::{Host, SslMode};
 use postgres::{Config, Error};
 use rustls::{AlertDescription, CertificateError};
@@ -65,13 +65,13 @@ pub(crate) fn cause(error: &Error, tls: &Tls, config: &Config) -> String {
     if let Some(cause) = cause_of::<io::Error>(error) {
         return match cause.kind() {
             // The client library reports a closed connection in this way.
-            io::ErrorKind::UnexpectedEof => "the server closed the connection".to_owned(),
+            io::ErrorKind::UnexpectedEof => CLOSED.to_owned(),
             _ => system_text(cause),
         };
     }
     match error.source() {
         Some(cause) => cause.to_string(),
-        None if error.is_closed() => "the server closed the connection".to_owned(),
+        None if error.is_closed() => CLOSED.to_owned(),
         None => error.to_string(),
     }
 }

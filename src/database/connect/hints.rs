@@ -1,5 +1,6 @@
 //! Hints for failed connections. One table maps the SQLSTATE to a hint, with the server's routine where one SQLSTATE
-//! stands for several faults. It ignores the message, which the server translates.
+//! stands for several faults. It ignores the message, which the server translates. Exception: an English message narrows
+//! the hint for a role that cannot log in.
 //!
 //! Invariant: no hint advises less protection than the settings ask for.
 
@@ -8,6 +9,7 @@ use crate::database::connect::tls::verifier::VerifierFault;
 use crate::database::connect::tls::{Authorities, SslPolicy, Tls, file_of};
 use crate::error_chain::cause_of;
 use postgres::config::Host;
+use postgres::error::DbError;
 use postgres::{Config, Error};
 use rustls::CertificateError;
 use std::error::Error as _;
@@ -18,22 +20,19 @@ struct Facts<'f> {
     database: &'f str,
     tls: &'f Tls,
     config: &'f Config,
+    /// The message of the server, or an empty text.
+    message: &'f str,
 }
 
 type Make = fn(&Facts<'_>) -> String;
 
 /// SQLSTATEs, the routine (empty: any), and the hint. The first matching entry counts.
-const TABLE: [(&[&str], &str, Make); 14] = [
+const TABLE: [(&[&str], &str, Make); 13] = [
     (&["28P01"], "", |_| {
         "check the password; the URL, PGPASSWORD and ~/.pgpass are read in this order".to_owned()
     }),
     // The role does not exist, or lacks LOGIN.
-    (&["28000"], "InitializeSessionUserId", |facts| {
-        let user = identifier(facts.user);
-        format!(
-            "connect as another user, or run in the database: CREATE ROLE {user} LOGIN; if the role exists: ALTER ROLE {user} LOGIN"
-        )
-    }),
+    (&["28000"], "InitializeSessionUserId", |facts| login(facts.user, facts.message)),
     // The server does not know the certificate that the client saw, or knows of a login method that was withheld from it.
     (&["28000"], "read_client_final_message", |facts| other_certificate(facts)),
     (&["28000"], "read_client_first_message", |facts| other_certificate(facts)),
@@ -56,7 +55,6 @@ const TABLE: [(&[&str], &str, Make); 14] = [
         let (user, database) = (identifier(facts.user), identifier(facts.database));
         format!("have the owner run: GRANT CONNECT ON DATABASE {database} TO {user}")
     }),
-    (&["57P03"], "", |_| "wait until the server is ready".to_owned()),
     (&["53300"], "", |_| {
         "lower DATABASE_POOL_MAX here or in other clients, or raise the limit: max_connections of the server, or CONNECTION \
          LIMIT of the role or database"
@@ -76,7 +74,8 @@ const FOREIGN: &str = "check host and port: the peer is not PostgreSQL, or the n
 /// None if the cause needs no hint.
 pub(crate) fn hint(error: &Error, tls: &Tls, config: &Config) -> Option<String> {
     let (user, database) = (config.get_user().unwrap_or_default(), config.get_dbname().unwrap_or_default());
-    let facts = Facts { user, database, tls, config };
+    let message = error.as_db_error().map(DbError::message).unwrap_or_default();
+    let facts = Facts { user, database, tls, config, message };
     if let Some(fault) = tls_fault(error) {
         return Some(of_tls(fault, &facts));
     }
@@ -90,6 +89,20 @@ pub(crate) fn hint(error: &Error, tls: &Tls, config: &Config) -> Option<String> 
         }
         None => client_error(error, &facts).or_else(|| unreachable(error, &facts)),
     }
+}
+
+/// The hint for a role that does not exist or lacks LOGIN, which have one SQLSTATE. A translated message gets both remedies.
+fn login(user: &str, message: &str) -> String {
+    let user = identifier(user);
+    let (create, alter) = (format!("CREATE ROLE {user} LOGIN"), format!("ALTER ROLE {user} LOGIN"));
+    let statement = if message.ends_with("does not exist") {
+        create
+    } else if message.ends_with("is not permitted to log in") {
+        alter
+    } else {
+        format!("{alter}; if the role does not exist: {create}")
+    };
+    format!("connect as another user, or run in psql as a superuser: {statement}")
 }
 
 fn other_certificate(facts: &Facts<'_>) -> String {
@@ -288,4 +301,24 @@ fn unreachable(error: &Error, facts: &Facts<'_>) -> Option<String> {
             _ => FOREIGN.to_owned(),
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hint_for_a_login_fits_the_role() {
+        for (message, end) in [
+            ("role \"a b\" does not exist", "as a superuser: CREATE ROLE \"a b\" LOGIN"),
+            ("role \"a b\" is not permitted to log in", "as a superuser: ALTER ROLE \"a b\" LOGIN"),
+            (
+                "Rolle »a b« existiert nicht",
+                ": ALTER ROLE \"a b\" LOGIN; if the role does not exist: CREATE ROLE \"a b\" LOGIN",
+            ),
+        ] {
+            let hint = login("a b", message);
+            assert!(hint.ends_with(end), "{hint}");
+        }
+    }
 }

@@ -10,9 +10,18 @@ const ENCODED: AsciiSet = NON_ALPHANUMERIC.remove(b'.').remove(b'-').remove(b'_'
 /// The URL of the same database without the password, in a form that the log shows unchanged. The user is a parameter,
 /// because a login before the host is concealed. None if another part may be secret, or if the connection string is invalid.
 pub(crate) fn loggable(url: &str) -> Option<String> {
+    without(&["password"], url)
+}
+
+/// The same without the user, for a command of another role.
+pub(crate) fn without_login(url: &str) -> Option<String> {
+    without(&["user", "password"], url)
+}
+
+fn without(omitted: &[&str], url: &str) -> Option<String> {
     let url = url.trim();
     let all = text::parse(url).ok()?;
-    let pairs: Vec<_> = all.iter().filter(|(name, _)| name != "password").collect();
+    let pairs: Vec<_> = all.iter().filter(|(name, _)| !omitted.contains(&name.as_str())).collect();
     if !pairs.iter().all(|pair| is_public_pair(pair)) {
         return None;
     }
@@ -71,6 +80,20 @@ mod tests {
             if let Some(found) = found {
                 assert_eq!(parts(&found), parts(url), "{url}");
             }
+        }
+    }
+
+    #[test]
+    fn a_command_of_another_role_has_no_login() {
+        for (url, expected) in [
+            ("postgresql://db:5432/kills", Some("postgresql://db:5432/kills")),
+            ("postgresql://me@db:5432/kills", Some("postgresql:///kills?host=db&port=5432")),
+            ("postgresql://me:secret@/kills?host=/tmp/a", Some("postgresql:///kills?host=%2Ftmp%2Fa")),
+            ("postgresql:///kills?user=me&host=%2Ftmp", Some("postgresql:///kills?host=%2Ftmp")),
+            ("host=db user=me password=secret", Some("postgresql:///?host=db")),
+            ("postgresql://me:secret@db?options=-c%20a.b=secret", None),
+        ] {
+            assert_eq!(without_login(url).as_deref(), expected, "{url}");
         }
     }
 }

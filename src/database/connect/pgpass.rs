@@ -1,5 +1,6 @@
 //! Reads passwords by host, port, database and user from `~/.pgpass`, as libpq does.
 
+use crate::error_chain::system_text;
 use crate::file_system::permissions::is_of_another;
 use nix::libc::{O_NOCTTY, O_NONBLOCK};
 use std::fs::OpenOptions;
@@ -52,7 +53,7 @@ impl PasswordFile {
             Ok(text) => Self { text },
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Self::default(),
             Err(error) => {
-                warnings.push(format!("cannot read the password file {name}: {error}"));
+                warnings.push(format!("cannot read the password file {name}: {}", system_text(&error)));
                 Self::default()
             }
         }

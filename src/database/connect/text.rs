@@ -159,6 +159,9 @@ fn decode(name: &str, value: &str) -> Result<String, TargetError> {
 
 /// `name=value name='value'`, with `\` before a quote or a `\`.
 fn pairs(text: &str) -> Result<Pairs, TargetError> {
+    if !text.trim().is_empty() && !text.contains('=') {
+        return Err(fault("it is neither a URL nor a list such as host=localhost dbname=kills"));
+    }
     let mut found = Pairs::new();
     let mut rest = text.trim_start();
     while !rest.is_empty() {

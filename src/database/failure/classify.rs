@@ -116,6 +116,7 @@ impl DatabaseError {
             | DatabaseError::SearchEnded(..)
             | DatabaseError::Aborted
             | DatabaseError::NoneFree(_)
+            | DatabaseError::NoThread(_)
             | DatabaseError::Thread(_) => ErrorClass::Fatal,
             DatabaseError::Described(error) => match cause_of::<DatabaseError>(error) {
                 Some(error) => error.class(),

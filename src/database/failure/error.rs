@@ -3,7 +3,8 @@
 use crate::database::connect::fault::ConnectFault;
 use crate::database::connect::server_version::Unsupported;
 use crate::database::store::StoreError;
-use crate::error_chain::cause_of;
+use crate::error_chain::{cause_of, of_connection};
+use crate::panics::NO_THREAD;
 use postgres::Error;
 use postgres::error::SqlState;
 use std::collections::HashSet;
@@ -12,6 +13,9 @@ use std::io;
 use std::time::Duration;
 
 /// An error of a connection, of a statement, or of the data sent to it.
+///
+/// The text of an error of the server or the system is only in the causes, so print it with
+/// [`in_full`](crate::error_chain::in_full).
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DatabaseError {
     /// A statement that moves no rows of events: a lookup, DDL, or the rows of the ledger.
@@ -33,7 +37,8 @@ pub(crate) enum DatabaseError {
     /// The server is not PostgreSQL, or is too old.
     #[error(transparent)]
     Unsupported(#[from] Unsupported),
-    #[error("the connection broke")]
+    /// A connection that broke while data was sent. The cause has the text.
+    #[error("")]
     Io(#[source] io::Error),
     /// The server accepts connections but does not answer, or the network drops all packets.
     #[error(
@@ -104,8 +109,11 @@ pub(crate) enum DatabaseError {
     /// All connections of the pool stayed in use.
     #[error(transparent)]
     NoneFree(StoreError),
-    /// A thread could not be started, or panicked.
-    #[error("a thread failed: {0}")]
+    /// A thread could not be started.
+    #[error("{}", NO_THREAD)]
+    NoThread(#[source] io::Error),
+    /// A thread panicked, or a library could not start one.
+    #[error("{0}")]
     Thread(String),
     /// The description of another error by the operation.
     #[error(transparent)]
@@ -155,13 +163,14 @@ impl fmt::Display for SearchEnd {
     }
 }
 
+/// What precedes the text of the cause.
 fn headline(error: &Error) -> &'static str {
     match error.code() {
         Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
-            "the role lacks a privilege\nhint: grant the role the privileges of a loader, which deploy/role.sql lists"
+            "\nhint: grant the role the privileges of a loader, which deploy/role.sql lists"
         }
-        Some(_) => "the database refused",
-        None if error.is_closed() || cause_of::<io::Error>(error).is_some() => "the connection broke",
+        Some(_) => "",
+        None if error.is_closed() || cause_of::<io::Error>(error).is_some() => "",
         None => "unexpected type in the response of the database",
     }
 }
@@ -184,7 +193,7 @@ impl DatabaseError {
 
     /// Whether the server, the process or the machine has no capacity for another session.
     pub(crate) fn is_out_of_capacity(&self) -> bool {
-        matches!(self, DatabaseError::OutOfFiles(_) | DatabaseError::Thread(_))
+        matches!(self, DatabaseError::OutOfFiles(_) | DatabaseError::NoThread(_) | DatabaseError::Thread(_))
             || self.sqlstate() == Some("53300")
     }
 
@@ -227,7 +236,7 @@ impl DatabaseError {
 pub(crate) fn copy_error(error: io::Error) -> DatabaseError {
     match error.downcast::<Error>() {
         Ok(error) => DatabaseError::of_rows(error),
-        Err(error) => DatabaseError::Io(error),
+        Err(error) => DatabaseError::Io(of_connection(error)),
     }
 }
 
@@ -249,6 +258,9 @@ fn line_of(context: &str, target: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::database::failure::public::in_public;
+    use crate::error_chain::in_full;
+    use nix::errno::Errno;
 
     /// At 10 ms per round trip, a search checks about 390 events of 150 bytes.
     #[test]
@@ -276,6 +288,17 @@ mod tests {
             "{text}"
         );
         assert!(!end(20, 27).to_string().contains("KILLS_SEGMENT_BYTES"));
+    }
+
+    #[test]
+    fn a_lost_connection_has_one_text_and_no_prefix() {
+        for kind in [io::ErrorKind::BrokenPipe, io::ErrorKind::UnexpectedEof] {
+            let error = StoreError::new("reading rows failed", copy_error(kind.into()));
+            let text = "reading rows failed: the server closed the connection";
+            assert_eq!((in_full(&error), in_public(&error)), (text.to_owned(), text.to_owned()));
+        }
+        let reset = copy_error(Errno::ECONNRESET.into());
+        assert_eq!(in_full(&reset), "Connection reset by peer");
     }
 
     #[test]

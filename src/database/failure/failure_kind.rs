@@ -25,7 +25,9 @@ impl FailureCause for DatabaseError {
             DatabaseError::Aborted | DatabaseError::NoneFree(_) | DatabaseError::SearchEnded(..) => {
                 FailureKind::Passing
             }
-            DatabaseError::Thread(_) | DatabaseError::OutOfFiles(_) => FailureKind::Program,
+            DatabaseError::NoThread(_) | DatabaseError::Thread(_) | DatabaseError::OutOfFiles(_) => {
+                FailureKind::Program
+            }
             error => class_kind(error.class()),
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::database::failure::error::DatabaseError;
 use crate::database::failure::outage_kind::OutageKind;
+use crate::database::store::StoreError;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,38 @@ pub(crate) enum GateError {
     Fatal(Arc<DatabaseError>),
 }
 
+impl GateError {
+    /// The failure of the call `what`. The outage alone describes it, whichever call it ends.
+    pub(crate) fn into_failure(self, what: &str) -> StoreError {
+        let what = match &self {
+            GateError::OutageTooLong(..) => self.to_string(),
+            _ => format!("{what} failed"),
+        };
+        StoreError::new(what, self)
+    }
+}
+
 fn kind(cause: Option<&Arc<DatabaseError>>) -> OutageKind {
     cause.map_or(OutageKind::Unreachable, |cause| OutageKind::of(cause))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error_chain::in_full;
+    use nix::errno::Errno;
+
+    #[test]
+    fn a_failure_states_each_cause_once() {
+        let cause = || Arc::new(DatabaseError::Io(Errno::ECONNRESET.into()));
+        for (error, text) in [
+            (
+                GateError::OutageTooLong(Duration::from_secs(12), Some(cause())),
+                "the database was unreachable for 12 s: Connection reset by peer",
+            ),
+            (GateError::Fatal(cause()), "writing a segment failed: Connection reset by peer"),
+        ] {
+            assert_eq!(in_full(&error.into_failure("writing a segment")), text);
+        }
+    }
 }

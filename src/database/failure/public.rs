@@ -1,7 +1,7 @@
 //! Database errors in a public form, without text of a statement error that may quote an event.
 
 use crate::conceal::concealed;
-use crate::error_chain::own_text;
+use crate::error_chain::{next_cause, own_text};
 use postgres::error::DbError;
 use std::error::Error;
 
@@ -14,7 +14,7 @@ pub(crate) fn in_public(error: &(dyn Error + 'static)) -> String {
         if let Some(code) = statement_error(cause) {
             return concealed(&format!("{text}{}", hidden(&code)));
         }
-        next = cause.source();
+        next = next_cause(cause);
         // Hints are for operators, not for readers of a public page.
         let Some((message, _)) = own_text(cause) else { continue };
         if !text.trim_end_matches(": ").ends_with(&message) {
@@ -34,8 +34,9 @@ fn statement_error(cause: &(dyn Error + 'static)) -> Option<String> {
 
 fn hidden(code: &str) -> String {
     let what = match code {
-        "53100" => "its disk is full, ",
-        "25006" => "it is read-only, ",
+        "53100" => "the server's disk is full, ",
+        "25006" => "the database is read-only, ",
+        "42501" => "permission denied, ",
         _ => "",
     };
     format!("{what}SQLSTATE {code}; the full message is on standard error of the load")

@@ -126,10 +126,10 @@ impl AvailabilityGate {
         if state.closed.is_none() {
             let (opening, opened) = bounded(0);
             state.closed = Some(GateOutage { _opening: opening, opened });
-            state.outages.begin(&cause);
             // One pending message is enough for the watchdog.
             let _ = self.closings.try_send(());
         }
+        state.outages.begin(&cause);
         state.closed_last = Some(Instant::now());
         state.cause = Some((Instant::now(), Arc::new(cause)));
     }
@@ -241,6 +241,7 @@ impl AvailabilityGate {
             state.fatal = Some((Instant::now(), Arc::clone(&error)));
             state.closed = None;
         }
+        state.outages.note(&*error);
         state.cause = Some((Instant::now(), error));
     }
 
@@ -252,6 +253,7 @@ impl AvailabilityGate {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::errno::Errno;
 
     #[test]
     fn a_stop_request_ends_only_the_wait_for_an_unreachable_database() {
@@ -293,5 +295,16 @@ mod tests {
         // A success before the wait is no reason.
         let later = Instant::now();
         assert!(gate.reason_to_wait(later).starts_with("although no call has succeeded for "));
+    }
+
+    #[test]
+    fn an_outage_has_the_last_cause_everywhere() {
+        let (gate, _closings) = AvailabilityGate::new(Duration::from_mins(5));
+        let error = |errno: Errno| DatabaseError::Io(errno.into());
+        gate.close(error(Errno::ECONNRESET));
+        gate.note(error(Errno::ECONNREFUSED));
+        let known = gate.outages().recent.pop().expect("an outage");
+        assert_eq!(known.cause, "Connection refused");
+        assert_eq!(gate.away().map(|outage| outage.cause), Some(known.cause));
     }
 }

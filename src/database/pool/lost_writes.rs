@@ -29,16 +29,16 @@ impl LostWrites {
         };
     }
 
-    /// The failure `what` after an outage that was too long. If the server accepted a session for each of several attempts,
-    /// the failure says so, and other calls need not wait.
-    pub(crate) fn explain(&self, what: String, error: GateError, gate: &AvailabilityGate) -> StoreError {
+    /// The failure of the call `what` after an outage that was too long. If the server accepted a session for each of several
+    /// attempts, the failure says so, and other calls need not wait.
+    pub(crate) fn explain(&self, what: &str, error: GateError, gate: &AvailabilityGate) -> StoreError {
         match error {
             // After a failed probe, the cause is that of the probe.
             GateError::OutageTooLong(_, Some(cause)) if self.count >= LOST_MIN && cause.is_lost_write() => {
                 gate.open();
-                StoreError::new(what, GateError::SessionsEnded(self.count, cause)).at_batch(self.event)
+                GateError::SessionsEnded(self.count, cause).into_failure(what).at_batch(self.event)
             }
-            error => StoreError::new(what, error),
+            error => error.into_failure(what),
         }
     }
 }

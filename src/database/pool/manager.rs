@@ -340,7 +340,7 @@ impl DatabaseManager {
             }
             self.shared.gate.wait(away_since, deadline).map_err(|error| match error {
                 GateError::Aborted => failed(DatabaseError::Aborted),
-                error => lost.explain(format!("{what} failed"), error, &self.shared.gate),
+                error => lost.explain(what, error, &self.shared.gate),
             })?;
             let error = match try_once() {
                 Ok(value) => {
@@ -354,7 +354,7 @@ impl DatabaseManager {
                 ErrorClass::Away if matches!(error, DatabaseError::Standby(_)) => {
                     let error =
                         GateError::OutageTooLong(self.shared.gate.away_timeout(), Some(Arc::new(error)));
-                    return Err(StoreError::new(format!("{what} failed"), error));
+                    return Err(error.into_failure(what));
                 }
                 ErrorClass::Away => {
                     away_since.get_or_insert_with(Instant::now);

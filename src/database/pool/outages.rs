@@ -17,7 +17,7 @@ pub struct Outage {
     pub began: Timestamp,
     /// The length so far.
     pub length: Duration,
-    /// Why the database was first found unreachable.
+    /// Why the last attempt to use the database failed.
     pub cause: String,
     /// Whether it is over.
     pub is_over: bool,
@@ -56,14 +56,26 @@ struct CurrentOutage {
 }
 
 impl OutageLog {
-    /// Starts an outage unless one is in progress.
+    /// Starts an outage, or notes a later cause of the current one.
     pub(crate) fn begin(&mut self, cause: &(dyn Error + 'static)) {
-        self.current.get_or_insert_with(|| CurrentOutage {
-            since: Instant::now(),
-            began: Timestamp::now(),
-            cause: in_public(cause),
-            logged: None,
-        });
+        match &mut self.current {
+            Some(current) => current.cause = in_public(cause),
+            None => {
+                self.current = Some(CurrentOutage {
+                    since: Instant::now(),
+                    began: Timestamp::now(),
+                    cause: in_public(cause),
+                    logged: None,
+                });
+            }
+        }
+    }
+
+    /// Notes a later cause of the current outage, if there is one.
+    pub(crate) fn note(&mut self, cause: &(dyn Error + 'static)) {
+        if let Some(current) = &mut self.current {
+            current.cause = in_public(cause);
+        }
     }
 
     /// The start of the current outage.
@@ -119,8 +131,9 @@ mod tests {
     fn the_last_ones_are_kept_and_all_are_counted() {
         let mut log = OutageLog::default();
         for number in 0..30 {
-            log.begin(&io::Error::other(number.to_string()));
-            log.begin(&io::Error::other("again"));
+            log.begin(&io::Error::other("first"));
+            log.begin(&io::Error::other("later"));
+            log.note(&io::Error::other(number.to_string()));
             assert!(log.since().is_some() && log.log_once(OutageKind::ReadOnly));
             assert!(!log.log_once(OutageKind::NotReady), "once");
             assert_eq!(log.end(Duration::ZERO).map(|(_, kind)| kind), Some(OutageKind::ReadOnly));

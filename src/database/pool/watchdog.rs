@@ -48,7 +48,7 @@ impl Watchdog {
         let thread = thread::Builder::new()
             .name("watchdog".to_owned())
             .spawn(move || watch.run())
-            .map_err(|error| DatabaseError::Thread(error.to_string()))?;
+            .map_err(DatabaseError::NoThread)?;
         Ok(Self { alive: Some(alive), thread: Some(thread) })
     }
 }

@@ -1,9 +1,15 @@
 //! Missing privileges of a role, and other obstacles to a reliable load.
 
+use crate::database::pool::manager::DatabaseManager;
 use crate::database::schemas::{IS_IN_SCHEMAS, Schemas};
 use crate::database::session::client_transaction::{GenericClient, first_column};
+use crate::database::session::deadline::Deadline;
+use crate::database::store::StoreError;
+use crate::error_chain::cause_of;
 use crate::layout::Layout;
 use postgres::Error;
+use postgres::error::SqlState;
+use std::time::Duration;
 
 /// The privileges that a load needs on the layout's first table and on its other tables. Ledger tables need those of
 /// `FIRST`.
@@ -68,6 +74,86 @@ pub(crate) fn faults(
          HAVING count(*) > 0";
     faults.extend(first_column::<String, Vec<_>>(&client.query(unlogged, &[schema, ledger, &names])?)?);
     Ok(faults)
+}
+
+/// What a command does with the tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TableUse {
+    Load,
+    Read,
+}
+
+/// How long to look up the privileges for the hint of an error.
+const LOOKUP_MAX: Duration = Duration::from_secs(5);
+
+/// Whether the server refused a statement because the role lacks a privilege.
+pub(crate) fn is_missing_privilege(error: &StoreError) -> bool {
+    cause_of::<Error>(error).and_then(Error::code) == Some(&SqlState::INSUFFICIENT_PRIVILEGE)
+}
+
+/// The same failure. If it is a missing privilege on these tables, its hint has the statements that grant all that the role
+/// lacks.
+pub(crate) fn with_grants(
+    error: StoreError,
+    manager: &DatabaseManager,
+    layout: Layout,
+    schemas: &Schemas,
+    table_use: TableUse,
+) -> StoreError {
+    if !is_missing_privilege(&error) {
+        return error;
+    }
+    let schemas = schemas.clone();
+    let found = manager.run("looking up privileges", &Deadline::at_most(LOOKUP_MAX), move |client, _| {
+        Ok(grants(client, layout, &schemas, table_use)?)
+    });
+    match found {
+        Ok(grants) if !grants.is_empty() => {
+            error.with_hint(&format!("run in psql as the owner: {}", grants.join("; ")))
+        }
+        // The privilege is not one on the tables, such as that of a trigger.
+        _ => error,
+    }
+}
+
+/// The statements that grant the privileges that this role lacks.
+fn grants(
+    client: &mut impl GenericClient,
+    layout: Layout,
+    schemas: &Schemas,
+    table_use: TableUse,
+) -> Result<Vec<String>, Error> {
+    let Schemas { tables: schema, ledger } = schemas;
+    let is_load = table_use == TableUse::Load;
+    let tables = layout.tables().iter().enumerate().map(|(number, table)| {
+        let wanted = match (is_load, number) {
+            (false, _) => "SELECT".to_owned(),
+            (true, 0) => FIRST.join(", "),
+            (true, _) => OTHERS.join(", "),
+        };
+        (table.name, wanted)
+    });
+    let of_ledger = LEDGER.into_iter().chain(["kill_load_file"]).map(|name| (name, FIRST.join(", ")));
+    let (names, wanted): (Vec<&str>, Vec<String>) = tables.chain(of_ledger.filter(|_| is_load)).unzip();
+    let sql = format!(
+        "SELECT statement FROM (
+           SELECT 1 AS place, format('GRANT TEMPORARY ON DATABASE %I TO %I', current_database(), current_user) AS statement
+           WHERE $5 AND NOT has_database_privilege(current_database(), 'TEMPORARY')
+           UNION ALL SELECT 2, format('GRANT USAGE ON SCHEMA %I TO %I', nspname, current_user)
+           FROM pg_namespace
+           WHERE nspname IN ($1::text, CASE WHEN $5 THEN $2::text END) AND NOT has_schema_privilege(oid, 'USAGE')
+           UNION ALL SELECT 3, format('GRANT %s ON %s TO %I', lacking,
+             string_agg(format('%I.%I', nspname, relname), ', ' ORDER BY nspname, relname), current_user)
+           FROM (SELECT n.nspname, c.relname, string_agg(privilege, ', ' ORDER BY number) AS lacking
+             FROM unnest($3::text[], $4::text[]) AS w (name, wanted)
+               JOIN pg_class c ON c.relname = w.name AND c.relkind IN ('r', 'p')
+               JOIN pg_namespace n ON n.oid = c.relnamespace AND {IS_IN_SCHEMAS},
+               unnest(string_to_array(w.wanted, ', ')) WITH ORDINALITY AS needed (privilege, number)
+             WHERE NOT has_table_privilege(c.oid, privilege) GROUP BY n.nspname, c.relname) AS tables
+           GROUP BY lacking
+         ) AS grants ORDER BY place, statement"
+    );
+    first_column(&client.query(&sql, &[schema, ledger, &names, &wanted, &is_load])?)
 }
 
 /// The privileges that the role lacks on the database and on the schema of the tables `needed`.

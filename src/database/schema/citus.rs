@@ -141,7 +141,7 @@ impl Distributed {
         let ledger = LEDGER.into_iter().filter(|name| !is_reference(name));
         let ledger = ledger.map(|name| (name, format!("{name} is not a reference table")));
         let found = events.chain(ledger).filter(|(name, _)| !missing.contains(name));
-        let remedy = "'aegis-kills schema apply --distributed citus' distributes the remaining tables";
+        let remedy = "run: aegis-kills schema apply --distributed citus";
         found.map(|(_, misfit)| format!("{misfit} ({remedy})")).collect()
     }
 }

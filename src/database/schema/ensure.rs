@@ -33,6 +33,10 @@ const PATH_OF_EVENT_TRIGGERS: &str = "
             SELECT FROM pg_depend d
             WHERE d.classid = 'pg_event_trigger'::regclass AND d.objid = e.oid AND d.deptype = 'e'))";
 
+/// The command that creates or upgrades tables, in texts for a role without the privilege. The commands replace it by the whole
+/// command, without the login of that role.
+pub(crate) const OWNER_APPLY: &str = "in a shell as the owner: aegis-kills schema apply";
+
 /// The DDL of all tables of a layout and of the ledger, for users to read or run.
 pub(crate) fn ddl(layout: Layout, schemas: &Schemas, distribution: Distribution) -> String {
     let new = schemas.each().into_iter().filter(|schema| *schema != "public");
@@ -284,8 +288,10 @@ impl WantedTables {
         self.comment(&mut transaction).map_err(failed)?;
         transaction.commit().map_err(failed)?;
         for schema in created {
-            // A warning, unless the schema is the default: a misspelled name creates a new schema.
-            let level = if schema == LEDGER_APART { log::Level::Info } else { log::Level::Warn };
+            // In a load a warning, unless the schema is the default: a misspelled name creates a new schema. `schema apply`
+            // prints the name with its result.
+            let is_expected = schema == LEDGER_APART || self.indexes == Indexes::Now;
+            let level = if is_expected { log::Level::Info } else { log::Level::Warn };
             log::log!(level, "created the schema {schema:?}");
         }
         log::info!("created in {schemas}: {}", names.join(", "));
@@ -351,8 +357,9 @@ pub(crate) fn owner_must_add(catalog: &Catalog, schemas: &Schemas, additions: &[
 /// A hint at roles that have the missing privilege.
 fn remedy(additions: &[Addition]) -> String {
     if additions.is_empty() {
-        return "\nhint: a role with the privilege can run: aegis-kills schema apply".to_owned();
+        return format!("\nhint: run {OWNER_APPLY}");
     }
     let statements: Vec<&str> = additions.iter().map(|addition| addition.statement.as_str()).collect();
-    format!("\nhint: the owner can run 'aegis-kills schema apply', or: {};", statements.join("; "))
+    // Both end at the end of a command, without quotes around it, so that they can be pasted.
+    format!("\nhint: run in psql as the owner: {}; or {OWNER_APPLY}", statements.join("; "))
 }

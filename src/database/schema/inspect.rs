@@ -152,6 +152,15 @@ fn missing_labels(catalog: &Catalog, layout: Layout) -> Vec<Addition> {
     additions
 }
 
+/// The message about missing columns of a table, if there are any.
+pub(crate) fn lacking(table: &str, missing: &[&str]) -> Option<String> {
+    match missing {
+        [] => None,
+        [one] => Some(format!("{table} has no column {one}")),
+        several => Some(format!("{table} lacks the columns {}", several.join(", "))),
+    }
+}
+
 /// Adds the misfits of existing ledger tables to `misfits`.
 pub(crate) fn ledger_misfits(catalog: &Catalog, misfits: &mut Vec<String>) {
     let is_other = |name: &str| catalog.relations.get(name).is_some_and(|relation| !relation.is_table);
@@ -165,10 +174,11 @@ pub(crate) fn ledger_misfits(catalog: &Catalog, misfits: &mut Vec<String>) {
         if found.is_empty() || is_other(&table.name) {
             continue;
         }
+        let mut missing = Vec::new();
         for column in &table.columns {
             match found.remove(&*column.name) {
                 None if column.is_addable() => {}
-                None => misfits.push(format!("{} has no column {}", table.name, column.name)),
+                None => missing.push(&*column.name),
                 Some(FoundColumn { kind, .. }) if *kind != column.kind => misfits.push(format!(
                     "{}.{} is of type {kind}, {} is needed",
                     table.name, column.name, column.kind
@@ -176,6 +186,7 @@ pub(crate) fn ledger_misfits(catalog: &Catalog, misfits: &mut Vec<String>) {
                 Some(_) => {}
             }
         }
+        misfits.extend(lacking(&table.name, &missing));
         for (column, _) in found.iter().filter(|(_, found)| found.must_be_given) {
             misfits.push(format!(
                 "{} has a column {column} that is unknown, NOT NULL and without a default",

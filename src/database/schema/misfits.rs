@@ -182,9 +182,16 @@ fn compared_misfits(catalog: &Catalog, layout: Layout, compared: ComparedColumns
         let is_compared = |column: &&Column| {
             compared == ComparedColumns::All || column.name == table.id || column.kind == ColumnType::Server
         };
+        let mut missing = Vec::new();
         for column in table.columns.iter().filter(is_compared) {
-            type_misfit(table.name, column, found.get(column.name).copied(), &mut misfits);
+            match found.get(column.name) {
+                Some(found) => {
+                    type_misfit(table.name, column, found, &mut misfits);
+                }
+                None => missing.push(column.name),
+            }
         }
+        misfits.extend(inspect::lacking(table.name, &missing));
     }
     misfits
 }
@@ -199,14 +206,16 @@ fn table_misfits(catalog: &Catalog, table: &Table, lack: Lack, misfits: &mut Vec
             return;
         }
     }
-    let mut found = catalog.columns(name);
+    let (mut found, mut missing) = (catalog.columns(name), Vec::new());
     for column in table.columns {
         let is_added = lack == Lack::Added && table.keeper == TableOwner::Us && inspect::is_addable(column);
-        let found = found.remove(column.name);
-        if found.is_some() || !is_added {
-            column_misfit(name, column, found, misfits);
+        match found.remove(column.name) {
+            Some(found) => column_misfit(name, column, found, misfits),
+            None if is_added => {}
+            None => missing.push(column.name),
         }
     }
+    misfits.extend(inspect::lacking(name, &missing));
     for (column, _) in found.iter().filter(|(_, found)| found.must_be_given) {
         misfits.push(format!("{name} has a column {column} that is unknown, NOT NULL and without a default"));
     }
@@ -215,23 +224,23 @@ fn table_misfits(catalog: &Catalog, table: &Table, lack: Lack, misfits: &mut Vec
     }
 }
 
-fn column_misfit(table: &str, column: &Column, found: Option<&FoundColumn>, misfits: &mut Vec<String>) {
+fn column_misfit(table: &str, column: &Column, found: &FoundColumn, misfits: &mut Vec<String>) {
     let is_of_type = type_misfit(table, column, found, misfits);
-    if is_of_type && !column.needed && found.is_some_and(|found| found.must_be_given) {
+    if is_of_type && !column.needed && found.must_be_given {
         misfits.push(format!("{table}.{} is NOT NULL, but some events have no value for it", column.name));
     }
 }
 
-/// Adds a message if the column is missing or has another type. Returns whether it exists with a fitting type.
-fn type_misfit(table: &str, column: &Column, found: Option<&FoundColumn>, misfits: &mut Vec<String>) -> bool {
-    let fitting = column.kind.fitting_types();
-    let misfit = match found {
-        None => format!("{table} has no column {}", column.name),
-        Some(FoundColumn { kind, .. }) if !fitting.contains(&kind.as_str()) => {
-            format!("{table}.{} is of type {kind}, {} is needed", column.name, fitting.join(" or "))
-        }
-        Some(_) => return true,
-    };
-    misfits.push(misfit);
-    false
+/// Adds a message if the column has another type. Returns whether its type fits.
+fn type_misfit(table: &str, column: &Column, found: &FoundColumn, misfits: &mut Vec<String>) -> bool {
+    let (fitting, kind) = (column.kind.fitting_types(), &found.kind);
+    let fits = fitting.contains(&kind.as_str());
+    if !fits {
+        misfits.push(format!(
+            "{table}.{} is of type {kind}, {} is needed",
+            column.name,
+            fitting.join(" or ")
+        ));
+    }
+    fits
 }

@@ -183,7 +183,7 @@ pub(crate) fn check(
 pub(crate) fn incompatible(schemas: &Schemas, misfits: &[String]) -> String {
     format!(
         "the tables in {schemas} are incompatible: {}\nhint: choose another schema with --schema{}, or see the required \
-         tables with 'aegis-kills schema print'",
+         tables with: aegis-kills schema print",
         misfits.join("; "),
         if schemas.is_apart() { " and --ledger-schema" } else { "" }
     )

@@ -370,5 +370,5 @@ pub(crate) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<
         work();
     };
     let spawned = thread::Builder::new().name(name.to_owned()).spawn(work);
-    spawned.map(drop).map_err(|error| DatabaseError::Thread(error.to_string()))
+    spawned.map(drop).map_err(DatabaseError::NoThread)
 }

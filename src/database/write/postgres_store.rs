@@ -11,6 +11,7 @@ use crate::database::ledger::segments::Ledger;
 use crate::database::ledger::stored::{ReportedSegment, StoredSegments, WrittenTo};
 use crate::database::options::{LoadedSegments, OnConflict, StoreSettings};
 use crate::database::pool::manager::DatabaseManager;
+use crate::database::schema::access::is_missing_privilege;
 use crate::database::schema::deferred_indexes::{DeferredIndexes, IndexBuild};
 use crate::database::schema::trust::{unlogged_fault, unlogged_query};
 use crate::database::schema::user_code::UserCode;
@@ -64,6 +65,7 @@ pub(crate) struct PostgresStore {
     run_table: String,
     run: Uuid,
     schema_apply: String,
+    owner_apply: String,
 }
 
 impl PostgresStore {
@@ -120,6 +122,7 @@ impl PostgresStore {
             run_table,
             run,
             schema_apply: settings.schema_apply.clone(),
+            owner_apply: settings.owner_apply.clone(),
         }
     }
 
@@ -290,11 +293,14 @@ impl PostgresStore {
             Ok(built) => return Some(built),
             Err(error) => (error, String::new()),
         };
+        let remedy = if is_missing_privilege(&error) {
+            format!("run {}", self.owner_apply)
+        } else {
+            format!("the next load retries, or run: {}", self.schema_apply)
+        };
         log::warn!(
-            "{}{missing}; queries are slow until they are built\nhint: the next load retries, or the owner of the tables can \
-             run: {}",
-            without_hint(&in_full(&error)),
-            self.schema_apply
+            "{}{missing}; queries are slow until they are built\nhint: {remedy}",
+            without_hint(&in_full(&error))
         );
         None
     }

@@ -7,7 +7,7 @@ use crate::event::forms::envelope::{EventsAt, PathStep};
 use crate::event::forms::reject_record;
 use crate::event::json::{Cursor, CursorPlace, Parsed};
 use crate::event::kill_event::Event;
-use crate::event::line::{Each, advice, line, read_decoded, read_event, read_top};
+use crate::event::line::{Each, guessed_path, line, read_decoded, read_event, read_top};
 use crate::event::parse;
 use crate::event::rules::{Enclosing, ReadRules, SERVER_KEYS};
 use crate::event::server::Server;
@@ -212,7 +212,8 @@ impl Walk<'_, '_> {
         cursor.skip_leniently()?;
         let text = cursor.text_since(start);
         let fault = Fault::from(FaultKind::NothingAtPath(self.path.to_string()));
-        each(line(text, start, at, Err(fault.and(advice(text, Some(self.path), left)))));
+        let path = guessed_path(text, Some(self.path), left);
+        each(line(text, start, at, Err(fault.with_events_at(path))));
         Ok(())
     }
 }

@@ -68,8 +68,10 @@ impl FirstValues {
         let rejected = before + batch.prepared.first_rejects();
         if rejected >= VALUES_MAX {
             let first = batch.prepared.first_reject();
-            let reason = first.map_or_else(String::new, |reject| reject.cause.to_string());
-            let error = SourceError::NoEvents { source_name: source.to_string(), values: VALUES_MAX, reason };
+            let reason = first.as_ref().map_or_else(String::new, |reject| reject.cause.to_string());
+            let is_advised = first.is_some_and(|reject| reject.cause.events_at().is_some());
+            let source_name = source.to_string();
+            let error = SourceError::NoEvents { source_name, values: VALUES_MAX, reason, is_advised };
             batch.prepared.abandon((VALUES_MAX - before) as u64);
             batch.abandoned = Some(error);
             state.abandoned.push(Arc::clone(source));

@@ -3,7 +3,7 @@
 use crate::event::fault::{Fault, FaultKind};
 use crate::event::forms::envelope::guess_path_of_beginning;
 use crate::event::kill_event::Event;
-use crate::event::line::{Line, LineReader, MalformedValue, decoded_text, path_advice};
+use crate::event::line::{Line, LineReader, MalformedValue, decoded_text};
 use crate::event::rules::{ReadRules, ValueContext};
 use crate::event::server::Server;
 use crate::input::buffers::LARGE_CAPACITY;
@@ -173,7 +173,6 @@ impl SegmentParts {
             preparer.reading.events_at.is_none() && matches!(kind, FaultKind::ValueTooLong { .. });
         let path =
             is_envelope.then(|| guess_path_of_beginning(&String::from_utf8_lossy(&segment.bytes))).flatten();
-        let advice = path.map(|path| path_advice(&path)).unwrap_or_default();
         self.events = 1;
         self.rejects.count = 1;
         self.rejects.held.push(Reject {
@@ -181,7 +180,7 @@ impl SegmentParts {
             index: span.and_then(|span| context_of(span).index),
             text: 0..segment.bytes.len(),
             raw: None,
-            cause: RejectCause::Fault(Fault::from(kind).and(advice)),
+            cause: RejectCause::Fault(Fault::from(kind).with_events_at(path)),
             truncated: true,
         });
     }

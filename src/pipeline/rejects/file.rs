@@ -5,6 +5,7 @@
 //! Invariant: its size is limited in proportion to the input, and the wait for its lock is bounded.
 
 use crate::database::store::SegmentHash;
+use crate::error_chain::system_text;
 use crate::input::segment::Segment;
 use crate::pipeline::prepare::prepared::Prepared;
 use crate::pipeline::rejects::kinds::Reasons;
@@ -47,11 +48,22 @@ fn is_false(value: &bool) -> bool {
 
 /// The reject file cannot be written.
 #[derive(Debug, thiserror::Error)]
-#[error("the reject file '{path}' cannot be {what}\nhint: choose another path with --rejects", path = path.display())]
+#[error("the reject file '{path}' cannot be {what}\nhint: {}", remedy(source), path = path.display())]
 pub(crate) struct RejectFileError {
     path: PathBuf,
     what: &'static str,
     source: io::Error,
+}
+
+/// What helps against this error of the system.
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::FileTooLarge => "raise the limit of file sizes with 'ulimit -f'",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "free space, or choose a path on another disk with --rejects"
+        }
+        _ => "choose another path with --rejects",
+    }
 }
 
 /// The reject file of a run.
@@ -78,8 +90,9 @@ impl RejectFile {
     pub(crate) fn by_default(path: PathBuf) -> Self {
         if let Err(error) = reject_place::check(&path) {
             log::warn!(
-                "the working directory is not writable: {error}; a rejected event would end this load; choose another \
-                 path for rejected events with --rejects"
+                "the working directory is not writable: {}; a rejected event would end this load\nhint: choose another \
+                 path for rejected events with --rejects",
+                system_text(&error)
             );
         }
         Self::unchecked(path)

@@ -28,6 +28,8 @@ pub(crate) struct RejectKind {
     pub field: Option<String>,
     /// The SQLSTATE, if the database refused the events.
     pub sqlstate: Option<String>,
+    /// The path at which events seem to be inside the values. The reason advises it.
+    pub events_at: Option<String>,
     pub count: u64,
     /// The source of the last reject.
     pub source: Arc<str>,
@@ -83,7 +85,8 @@ impl RejectKinds {
             (kind.source, kind.line, kind.index) = (Arc::clone(source), line, index);
         } else if self.kinds.len() < KINDS_MAX {
             let (sqlstate, source) = (sqlstate.clone(), Arc::clone(source));
-            self.kinds.push(RejectKind { reason, field, sqlstate, count: 1, source, line, index });
+            let events_at = reject.cause.events_at().map(str::to_owned);
+            self.kinds.push(RejectKind { reason, field, sqlstate, events_at, count: 1, source, line, index });
         } else {
             self.others += 1;
         }
@@ -205,6 +208,16 @@ mod tests {
         assert_eq!(summary(&kinds[0]), (VARIOUS.to_owned(), 140));
         assert_eq!(summary(&kinds[1]), ("xxxx".to_owned(), 2));
         assert_eq!((kinds.len(), others), (TEXTS_MAX + 2, 0));
+    }
+
+    #[test]
+    fn a_kind_has_the_advised_path() {
+        let reasons = Reasons::default();
+        let fault = Fault::from(FaultKind::Missing).within("EventId").with_events_at(Some("a.b".to_owned()));
+        reasons.add(&"a".into(), &reject(1, RejectCause::Fault(fault)));
+        reasons.add(&"a".into(), &missing(2, 0));
+        let found: Vec<_> = reasons.kinds().kinds.into_iter().map(|kind| kind.events_at).collect();
+        assert_eq!(found, [None, Some("a.b".to_owned())]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Opens the reject file, unless another user could have created it.
 
+use crate::error_chain::system_text;
 use crate::file_system::durable::sync_directory;
 use crate::file_system::output_place::{OutputPlace, directory};
 use nix::libc::{ENXIO, O_NONBLOCK};
@@ -70,7 +71,8 @@ fn make_private(path: &Path, file: &File) {
         return;
     }
     if let Err(error) = file.set_permissions(Permissions::from_mode(PRIVATE)) {
-        log::warn!("cannot set the mode of the reject file {} to {PRIVATE:o}: {error}", path.display());
+        let cause = system_text(&error);
+        log::warn!("cannot set the mode of the reject file {} to {PRIVATE:o}: {cause}", path.display());
     }
 }
 

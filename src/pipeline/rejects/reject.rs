@@ -51,6 +51,14 @@ impl RejectCause {
         }
     }
 
+    /// The path at which an event seems to be inside the value.
+    pub(crate) fn events_at(&self) -> Option<&str> {
+        match self {
+            Self::Fault(fault) => fault.events_at(),
+            Self::Database { .. } => None,
+        }
+    }
+
     pub fn sqlstate(&self) -> Option<&str> {
         match self {
             Self::Fault(_) => None,

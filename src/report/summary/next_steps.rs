@@ -1,54 +1,113 @@
 //! The commands that a summary suggests.
+//!
+//! Invariant: no suggested command fails in the same way as the one that has just ended.
 
-use crate::report::summary::{NextCommands, RunStatus, Summary};
+use crate::report::summary::{AdvisedCommands, RunStatus, Summary};
 use crate::shell::shell_quoted;
+
+/// A command after its purpose.
+type NextStep = (&'static str, String);
 
 impl Summary {
     /// The commands to run next, each with its purpose.
-    pub(crate) fn next_steps(&self) -> Vec<(&'static str, String)> {
-        let NextCommands { again, unlimited, load, load_rejects, verify, delete_damaged, health } =
-            &self.next;
-        let of_input = |from_file, from_pipe| if verify.is_some() { from_file } else { from_pipe };
-        let rejects = self.rejects_file.as_ref().map(|path| {
-            let path = path.to_string_lossy();
-            // Other names that begin with a hyphen look like options.
-            shell_quoted(&if path.starts_with('-') { format!("./{path}") } else { path.into_owned() })
-        });
-        let list = rejects.as_ref().map(|file| {
-            ("to list the rejects", format!("jq -r '[.source, .line, .field, .reason] | @tsv' {file}"))
-        });
-        let reload = |file: &String| ("to load the corrected rejects", format!("{load_rejects} {file}"));
+    pub(crate) fn next_steps(&self) -> Vec<NextStep> {
+        let next = &self.next;
         match self.status {
-            RunStatus::Complete | RunStatus::Rejects if self.dry_run => {
-                vec![(of_input("to load it", "to load it, with the same input"), load.clone())]
-            }
-            RunStatus::Complete => verify.iter().map(|verify| ("to check it", verify.clone())).collect(),
-            RunStatus::Rejects => list.into_iter().chain(rejects.as_ref().map(reload)).collect(),
+            RunStatus::Complete | RunStatus::Rejects if self.dry_run => self.after_dry_run(),
+            // No event is missing in the database if there are none.
+            RunStatus::Complete if self.counts.events == 0 => Vec::new(),
+            RunStatus::Complete => next.verify.iter().map(|verify| ("to check it", verify.clone())).collect(),
+            RunStatus::Rejects => self.list_rejects().into_iter().chain(self.reload_rejects()).collect(),
             RunStatus::Interrupted => {
-                vec![(of_input("to resume", "to resume, with the same input"), again.clone())]
+                vec![self.of_input("to resume", "to resume, with the same input", &next.again)]
             }
             RunStatus::RejectLimit => {
-                let remainder = of_input(
+                let unlimited = self.of_input(
                     "to load the remaining events without a reject limit",
                     "to load the remaining events without a reject limit, with the same input",
+                    &next.unlimited,
                 );
-                list.into_iter().chain([(remainder, unlimited.clone())]).collect()
+                let advised = self.advised().filter(|_| self.has_only_rejects());
+                self.list_rejects().into_iter().chain([advised.unwrap_or(unlimited)]).collect()
             }
-            RunStatus::Failed => {
-                let health = self.database_failed.then(|| ("to check the database", health.clone()));
-                let delete = delete_damaged.clone().map(|delete| {
-                    let what = "to delete the events of the damaged input, some of which may be wrong";
-                    (of_input(what, "to delete the events of the damaged input, with the same input"), delete)
-                });
-                let resume = match delete {
-                    Some(_) => of_input("to load an intact copy", "to load an intact copy, as the input"),
-                    None => of_input(
-                        "to resume after fixing the cause",
-                        "to resume after fixing the cause, with the same input",
-                    ),
-                };
-                health.into_iter().chain(delete).chain([(resume, again.clone())]).collect()
-            }
+            RunStatus::Failed => self.after_failure(),
         }
+    }
+
+    /// If nothing can be loaded, the load would only reject the same values.
+    fn after_dry_run(&self) -> Vec<NextStep> {
+        let loadable = self.counts.events.saturating_sub(self.counts.rejected);
+        let load = (loadable > 0)
+            .then(|| self.of_input("to load it", "to load it, with the same input", &self.next.load));
+        let steps: Vec<NextStep> = self.advised().into_iter().chain(load).collect();
+        if steps.is_empty() { self.list_rejects().into_iter().collect() } else { steps }
+    }
+
+    fn after_failure(&self) -> Vec<NextStep> {
+        let next = &self.next;
+        let health = self.database_failed.then(|| ("to check the database", next.health.clone()));
+        let delete = next.delete_damaged.as_ref().map(|delete| {
+            self.of_input(
+                "to delete the events of the damaged input, some of which may be wrong",
+                "to delete the events of the damaged input, with the same input",
+                delete,
+            )
+        });
+        let resume = match delete {
+            Some(_) => {
+                self.of_input("to load an intact copy", "to load an intact copy, as the input", &next.again)
+            }
+            None => self.of_input(
+                "to resume after fixing the cause",
+                "to resume after fixing the cause, with the same input",
+                &next.again,
+            ),
+        };
+        let resume = (!next.is_futile).then_some(resume);
+        let other_ways = next.other_ways.iter().cloned();
+        health.into_iter().chain(delete).chain(other_ways).chain(resume).collect()
+    }
+
+    /// The same command with the advised `--events-at`. It also reads events at the top level.
+    fn advised(&self) -> Option<NextStep> {
+        let AdvisedCommands { again, .. } = self.next.advised.as_ref()?;
+        Some(self.of_input(
+            "to read the events inside the values",
+            "to read the events inside the values, with the same input",
+            again,
+        ))
+    }
+
+    fn list_rejects(&self) -> Option<NextStep> {
+        let file = self.rejects_path()?;
+        let list = format!("jq -r '[.source, .line, .field, .reason] | @tsv' {file}");
+        Some(("to list the rejects", list))
+    }
+
+    fn reload_rejects(&self) -> Option<NextStep> {
+        let file = self.rejects_path()?;
+        Some(match &self.next.advised {
+            Some(AdvisedCommands { load_rejects, .. }) => {
+                ("to load the events inside the rejects", format!("{load_rejects} {file}"))
+            }
+            None => ("to load the corrected rejects", format!("{} {file}", self.next.load_rejects)),
+        })
+    }
+
+    /// The reject file, quoted for a shell.
+    fn rejects_path(&self) -> Option<String> {
+        let path = self.rejects_file.as_ref()?.to_string_lossy();
+        // Other names that begin with a hyphen look like options.
+        Some(shell_quoted(&if path.starts_with('-') { format!("./{path}") } else { path.into_owned() }))
+    }
+
+    fn has_only_rejects(&self) -> bool {
+        self.counts.events > 0 && self.counts.rejected >= self.counts.events
+    }
+
+    /// A command with the purpose for files, or for standard input, which the user must provide again.
+    fn of_input(&self, from_file: &'static str, from_pipe: &'static str, command: &str) -> NextStep {
+        let purpose = if self.next.verify.is_some() { from_file } else { from_pipe };
+        (purpose, command.to_owned())
     }
 }

@@ -24,12 +24,16 @@ fn summary(status: RunStatus) -> Summary {
         is_logged: false,
         database_failed: false,
         dry_run: false,
+        lacks_metrics: false,
         next: NextCommands {
             again: "aegis-kills load dump".to_owned(),
             unlimited: "aegis-kills load --max-rejects 100% dump".to_owned(),
             load: "aegis-kills load dump".to_owned(),
             load_rejects: "aegis-kills load".to_owned(),
             verify: Some("aegis-kills verify dump".to_owned()),
+            advised: None,
+            other_ways: Vec::new(),
+            is_futile: false,
             delete_damaged: None,
             health: "aegis-kills health".to_owned(),
         },
@@ -41,6 +45,7 @@ fn with_rejects(status: RunStatus) -> Summary {
         reason: reason.to_owned(),
         field: field.map(str::to_owned),
         sqlstate: None,
+        events_at: None,
         count,
         source: "a.ndjson".into(),
         line: 1,
@@ -75,6 +80,8 @@ Complete: 12,345 events, all stored by this run or an earlier one.
   to check it:
     aegis-kills verify dump"
     );
+    let text = Summary { lacks_metrics: true, ..summary(RunStatus::Complete) }.to_string();
+    assert!(text.contains("an earlier one. The metrics file is missing or old.\n"), "{text}");
     let piped = Summary {
         next: NextCommands { verify: None, ..summary(RunStatus::Complete).next },
         ..summary(RunStatus::Complete)
@@ -223,4 +230,51 @@ fn the_first_line_is_the_outcome_and_the_last_a_command() {
         let parts: u64 = parts.lines().skip(1).filter_map(number).sum();
         assert_eq!(Some(parts), number(sum), "{text}");
     }
+}
+
+/// The purposes of the next commands.
+fn purposes(summary: &Summary) -> Vec<&'static str> {
+    summary.next_steps().into_iter().map(|(purpose, _)| purpose).collect()
+}
+
+#[test]
+fn no_next_command_fails_again_or_has_nothing_to_do() {
+    let empty = Summary { counts: Counts::default(), ..summary(RunStatus::Complete) };
+    assert_eq!(purposes(&empty), [""; 0]);
+    assert_eq!(purposes(&Summary { dry_run: true, ..empty }), [""; 0]);
+
+    let foreign = NextCommands {
+        other_ways: vec![("to convert and load it", "xz -dc dump | aegis-kills load".to_owned())],
+        ..summary(RunStatus::Failed).next
+    };
+    let partly = Summary { next: foreign.clone(), ..summary(RunStatus::Failed) };
+    assert_eq!(purposes(&partly), ["to convert and load it", "to resume after fixing the cause"]);
+    let next = NextCommands { is_futile: true, ..foreign };
+    assert_eq!(purposes(&Summary { next, ..partly }), ["to convert and load it"]);
+
+    let all_rejected = |status, advised| {
+        let mut summary = with_rejects(status);
+        summary.counts = Counts { events: 9, rejected: 9, ..Counts::default() };
+        summary.next.advised = advised;
+        summary
+    };
+    let dry = |summary: Summary| Summary { dry_run: true, ..summary };
+    let advised = || {
+        Some(AdvisedCommands {
+            again: "aegis-kills load --events-at a.b dump".to_owned(),
+            load_rejects: "aegis-kills load --events-at a.b".to_owned(),
+        })
+    };
+    let (inside, list) = ("to read the events inside the values", "to list the rejects");
+    for (summary, expected) in [
+        (dry(all_rejected(RunStatus::Rejects, None)), &[list][..]),
+        (dry(all_rejected(RunStatus::Rejects, advised())), &[inside]),
+        (dry(with_rejects(RunStatus::Rejects)), &["to load it"]),
+        (all_rejected(RunStatus::RejectLimit, advised()), &[list, inside]),
+        (all_rejected(RunStatus::Rejects, advised()), &[list, "to load the events inside the rejects"]),
+    ] {
+        assert_eq!(purposes(&summary), expected, "{summary}");
+    }
+    let text = all_rejected(RunStatus::Rejects, advised()).to_string();
+    assert!(text.ends_with("    aegis-kills load --events-at a.b 'the rejects.ndjson'"), "{text}");
 }

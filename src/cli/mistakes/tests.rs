@@ -1,0 +1,131 @@
+//! Tests of the texts of errors in the arguments.
+
+use crate::cli::Cli;
+use crate::cli::mistakes::in_two_lines;
+use crate::cli::value_examples::example_of;
+use clap::{Command, CommandFactory as _, Parser as _};
+
+/// The text of the error in these arguments, without the program.
+fn text(arguments: &[&str]) -> Option<String> {
+    let error = Cli::try_parse_from(["aegis-kills"].iter().chain(arguments)).err()?;
+    let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+    error.use_stderr().then(|| in_two_lines(&error, &arguments))
+}
+
+/// Each command with its words.
+fn commands() -> Vec<(Vec<String>, Command)> {
+    fn collect(words: &[String], command: &Command, found: &mut Vec<(Vec<String>, Command)>) {
+        for below in command.get_subcommands() {
+            let words = [words, &[below.get_name().to_owned()]].concat();
+            collect(&words, below, found);
+            found.push((words, below.clone()));
+        }
+    }
+    let mut found = Vec::new();
+    collect(&[], &Cli::command(), &mut found);
+    found
+}
+
+#[test]
+fn each_mistake_with_each_argument_has_a_hint_to_follow() {
+    for (words, command) in commands() {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let check = |more: &[&str]| {
+            let arguments = [&words[..], more].concat();
+            let Some(text) = text(&arguments) else { panic!("no error in {arguments:?}") };
+            assert!(text.contains("\nhint: ") && !text.contains("lists what is expected"), "{text}");
+            assert_eq!(text.lines().count(), 2, "{text}");
+        };
+        for argument in command.get_arguments() {
+            let Some(name) = argument.get_long() else { continue };
+            let option = format!("--{name}");
+            if !argument.get_action().takes_values() {
+                check(&[format!("{option}=yes").as_str()]);
+                continue;
+            }
+            check(&[option.as_str()]);
+            let example = example_of(name).unwrap_or_else(|| panic!("no example of {option}"));
+            let valid = text(&[&words[..], &[option.as_str(), example.value]].concat());
+            assert!(valid.is_none_or(|text| !text.contains("value")), "{option} {}", example.value);
+        }
+        check(&["--no-such-option"]);
+        check(&["-Z"]);
+    }
+}
+
+#[test]
+fn likely_mistakes() {
+    for (arguments, expected) in [
+        (
+            &["delete", "--server", "europe"][..],
+            "error: nothing to delete given\n\
+             hint: add a time, such as --before 90d, or the dumps whose events to delete",
+        ),
+        (
+            &["load", "--server"],
+            "error: a value is required for '--server' (possible values: americas, europe, asia)\n\
+             hint: add one, such as: --server europe",
+        ),
+        (
+            &["generate", "--events", "1e6"],
+            "error: invalid value '1e6' for '--events' (expected a whole number such as 10000)\n\
+             hint: write: --events 1000000",
+        ),
+        (
+            &["generate", "--events", "many"],
+            "error: invalid value 'many' for '--events' (expected a whole number such as 10000)\n\
+             hint: write a number, such as: --events 10000",
+        ),
+        (
+            &["generate"],
+            "error: the following required arguments were not provided: --events <N>\n\
+             hint: add --events 10000",
+        ),
+        (&["generate", "1_000"], "error: unexpected argument '1_000' found\nhint: write: --events 1000"),
+        (
+            &["verify", "--force", "dump"],
+            "error: unexpected argument '--force' found\n\
+             hint: verify reads every file and ignores the ledger, so remove --force",
+        ),
+        (
+            &["schema", "--layout", "aegis", "apply"],
+            "error: unexpected argument '--layout' found\n\
+             hint: '--layout' is an option of 'aegis-kills load', 'aegis-kills verify', 'aegis-kills delete', \
+             'aegis-kills health', 'aegis-kills schema print' and 'aegis-kills schema apply'; put it after the command",
+        ),
+        (
+            &["load", "--events", "3"],
+            "error: unexpected argument '--events' found\n\
+             hint: '--events' is an option of 'aegis-kills generate', so remove it from 'aegis-kills load'",
+        ),
+        (
+            &["load", "--json=yes"],
+            "error: unexpected value 'yes' for '--json' found; no more were expected\n\
+             hint: write --json without a value",
+        ),
+        (
+            &["load", "--server", "asia", "--server", "europe"],
+            "error: the argument '--server <NAME>' cannot be used multiple times\nhint: write --server once",
+        ),
+        (
+            &["man", "foo"],
+            "error: invalid value 'foo' for '[COMMAND]' (possible values: load, verify, delete, health, schema, \
+             embedded, generate, completions, man)\nhint: such as: aegis-kills man load",
+        ),
+        (
+            &["embedded", "start"],
+            "error: the following required arguments were not provided: <DIR>\n\
+             hint: such as: aegis-kills embedded start ~/kills",
+        ),
+        (
+            &["embedded", "frob"],
+            "error: unrecognized subcommand 'frob'\nhint: use one of start, stop, status, url",
+        ),
+        (
+            &["health", "now"],
+            "error: unexpected argument 'now' found\nhint: remove it: 'aegis-kills health' takes only options",
+        ),
+    ] {
+        assert_eq!(text(arguments).as_deref(), Some(expected), "{arguments:?}");
+    }
+}

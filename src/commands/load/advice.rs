@@ -1,0 +1,61 @@
+//! The commands that the result of a load advises.
+//!
+//! Invariant: they agree with the hints of the errors and with the reasons of the rejects.
+
+use crate::cli::LoadArgs;
+use crate::commands::common::next_steps as next;
+use crate::pipeline::rejects::kinds::RejectKinds;
+use crate::pipeline::run_report::RunReport;
+use crate::pipeline::source_segments::SourceError;
+use crate::report::summary::NextCommands;
+use crate::settings::environment::Environment;
+
+/// The maximum number of inputs whose commands are in the summary. The log has those of all.
+const INPUTS_MAX: usize = 3;
+
+/// Adds what the result of the run advises to the commands of a load.
+pub(crate) fn advise(
+    commands: &mut NextCommands,
+    report: &RunReport,
+    rejects: &RejectKinds,
+    args: &LoadArgs,
+    env: Environment<'_>,
+) {
+    let events_at = rejects.kinds.iter().find_map(|kind| kind.events_at.as_deref());
+    commands.advised = events_at.map(|path| next::advised(args, env, path));
+    if let Some(reload) = &report.reload {
+        commands.again.clone_from(reload);
+    }
+    let damaged = report.damaged();
+    if !damaged.is_empty() && !args.dry_run {
+        commands.delete_damaged = Some(next::delete_of(args, env).of(&damaged));
+    }
+    // The same command loads the rest of the input if something else has ended the run.
+    let mut is_futile = report.halted.is_none() && !report.source_errors.is_empty();
+    for error in &report.source_errors {
+        let Some(step) = other_way(error, commands) else {
+            is_futile = false;
+            continue;
+        };
+        if commands.other_ways.len() < INPUTS_MAX && !commands.other_ways.contains(&step) {
+            commands.other_ways.push(step);
+        }
+    }
+    commands.is_futile = is_futile;
+}
+
+/// The command that reads an input in another way, after its purpose. None if the same command can succeed later.
+fn other_way(error: &SourceError, commands: &NextCommands) -> Option<(&'static str, String)> {
+    match error {
+        SourceError::Input(error) => error.other_way(),
+        SourceError::NoEvents { .. } => Some(match (&commands.advised, &commands.verify) {
+            (Some(advised), Some(_)) => ("to read the events inside the values", advised.again.clone()),
+            (Some(advised), None) => {
+                ("to read the events inside the values, with the same input", advised.again.clone())
+            }
+            (None, Some(_)) => ("to load it anyway", commands.unlimited.clone()),
+            (None, None) => ("to load it anyway, with the same input", commands.unlimited.clone()),
+        }),
+        SourceError::Changed { .. } => None,
+    }
+}
