@@ -77,7 +77,7 @@ mod tests {
             InputError::opening(&Source::File("kept.ndjson".into()), io::ErrorKind::PermissionDenied.into());
         assert_eq!(
             error.to_string(),
-            "kept.ndjson\nhint: run as a user who can read it, or grant it with 'chmod u+r kept.ndjson'"
+            "kept.ndjson\nhint: run as a user who can read it, or run: chmod u+r kept.ndjson"
         );
         assert!(std::error::Error::source(&error).is_some());
     }

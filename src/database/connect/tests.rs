@@ -86,7 +86,7 @@ fn wrong_parts_are_named_with_the_remedy() {
     for (text, words) in [
         ("", &["empty", "postgresql://user"][..]),
         ("mysql://db/kills", &["MySQL", "postgresql://"]),
-        ("nonsense", &["no '='"]),
+        ("nonsense", &["neither a URL nor a list"]),
         ("host=db password='open", &["no end"]),
         ("postgresql://db:99999/kills", &["port", "99999", "1 to 65535"]),
         ("postgresql://db:0/kills", &["port", "'0'", "1 to 65535"]),
