@@ -187,7 +187,7 @@ fn rejected_logins_of_a_real_server_are_reported_with_the_fix() {
         (
             "locked:right",
             "postgres",
-            &["role \"locked\" is not permitted to log in", "CREATE ROLE \"locked\" LOGIN"],
+            &["role \"locked\" is not permitted to log in", "ALTER ROLE \"locked\" LOGIN"],
         ),
     ] {
         log_case((login, database));

@@ -24,7 +24,7 @@ pub(crate) mod separators;
 
 use std::sync::Arc;
 
-use memchr::{memchr_iter, memrchr};
+use memchr::{memchr, memchr_iter, memrchr};
 
 use crate::input::framing::framer::envelope::{Aside, EnvelopeLevel, EnvelopeSoFar};
 use crate::input::framing::framer::recovery::Skipping;
@@ -256,6 +256,13 @@ impl Framer {
         let may_end = scan.may_end();
         Some(match scanned {
             Scanned::End(end) => self.part(text, start, end, end),
+            // The rest of the line is too long to hold. The values before the fault are framed one by one.
+            Scanned::Fault(_)
+                if is_full && memchr(b'\n', &window[start..]).is_none() && self.enter_envelope(window) =>
+            {
+                self.fault = None;
+                return None;
+            }
             Scanned::Fault(fault) => self.faulty(text, fault, ahead),
             Scanned::Open if is_last && may_end => self.part(text, start, text.len(), text.len()),
             Scanned::Open if is_last => self.faulty(text, text.len(), ahead),

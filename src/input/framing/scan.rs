@@ -8,7 +8,7 @@ mod blocks;
 mod tests;
 
 /// The maximum nesting depth, equal to the parser's.
-const DEPTH_MAX: u32 = 127;
+pub(crate) const DEPTH_MAX: u32 = 127;
 
 /// A search for the end of a value. It resumes where the previous text ended.
 #[derive(Debug, Clone)]

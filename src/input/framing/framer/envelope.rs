@@ -9,7 +9,7 @@ use memchr::memrchr;
 use crate::input::framing::framer::separators::is_space;
 use crate::input::framing::framer::{Ahead, Framed, Framer, Joint};
 use crate::input::framing::path::{EventPath, Surroundings};
-use crate::input::framing::scan::{Scanned, ValueScan};
+use crate::input::framing::scan::{DEPTH_MAX, Scanned, ValueScan};
 
 /// The maximum length of a text that matters for events, with its quotes, in bytes.
 const NOTE_BYTES_MAX: usize = 64;
@@ -74,6 +74,9 @@ impl Framer {
     /// Enters the object or array at `start` if it is on the path. Returns whether it is.
     pub(crate) fn enter_envelope(&mut self, text: &[u8]) -> bool {
         let Some(path) = &self.path else { return false };
+        if self.levels.len() >= DEPTH_MAX as usize {
+            return false;
+        }
         let outer = self.levels.last().map(|level| &*level.inside);
         let steps = outer.map_or(0, |outer| outer.steps);
         let is_array = text[self.start] == b'[';
