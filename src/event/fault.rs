@@ -3,7 +3,8 @@
 use crate::event::server::Server;
 use std::fmt;
 
-/// The fault of a text or an event: its kind and its field. It never contains the text of the record.
+/// The fault of a text or an event: its kind and its field. Only its advice can name keys of the record; it contains no other
+/// text of it.
 ///
 /// It is one pointer wide, so that the parser's results stay small on the path without faults.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,6 +137,16 @@ impl Fault {
     pub(crate) fn and(mut self, advice: String) -> Self {
         self.0.advice = advice;
         self
+    }
+
+    /// The advice, which can name keys of the record. May be empty.
+    pub(crate) fn advice(&self) -> &str {
+        &self.0.advice
+    }
+
+    /// The same fault without its advice.
+    pub(crate) fn without_advice(&self) -> Self {
+        self.clone().and(String::new())
     }
 
     /// The same fault in a text decoded from a string: only this event is rejected, not the whole line.
