@@ -90,9 +90,12 @@ pub enum EmbeddedError {
     },
 
     /// A URL was given instead of a directory.
-    #[error("{shown} is a URL, but a directory is expected\nhint: use --database-url for a database")]
+    #[error(
+        "'{shown}' is a connection string, but a directory is expected\nhint: use --database-url for a database, or write \
+         ./ before the name of a directory"
+    )]
     Url {
-        /// The URL without credentials.
+        /// At most the scheme of the URL.
         shown: String,
     },
 
