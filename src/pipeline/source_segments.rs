@@ -153,10 +153,12 @@ mod tests {
             reason: "EventId: required field is missing".to_owned(),
             advice: advice.to_owned(),
         };
-        let public =
-            "a is abandoned because its first 1000 values are all rejected (EventId: required field is missing)";
+        let public = "a is abandoned because its first 1000 values are all rejected (EventId: required field is missing)";
         for (advice, hint) in [
-            ("an event seems to be at 'data': add --events-at 'data'", "--events-at 'data', or load it anyway"),
+            (
+                "an event seems to be at 'data': add --events-at 'data'",
+                "--events-at 'data', or load it anyway",
+            ),
             ("", "check that it contains kill events, or load it anyway"),
         ] {
             assert_eq!(in_public(&error(advice)), public);

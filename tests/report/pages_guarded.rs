@@ -188,7 +188,8 @@ fn keys_of_an_abandoned_input_are_neither_in_the_ledger_nor_on_a_page() {
         });
         ended.join().expect("no panic")
     });
-    let ended = ended.expect(1).says(&["an event seems to be at 'zebra1.zebra'", "--events-at 'zebra1.zebra'"]);
+    let ended =
+        ended.expect(1).says(&["an event seems to be at 'zebra1.zebra'", "--events-at 'zebra1.zebra'"]);
     ended.summary().check(&[("rejected", 1000), ("inserted", 0)]);
     let row = database.client().query_one("select to_jsonb(run)::text from kill_load_run run", &[]);
     let row: String = row.expect("a row").get(0);

@@ -70,7 +70,8 @@ fn json_output_is_exact() {
     let reject: Value = serde_json::from_str(text.lines().next().expect("a line")).expect("JSON");
     assert_eq!((&reject["source"], &reject["raw"]), (&HOSTILE.into(), &no_event.into()));
     // A terminal that shows the file obeys nothing in it.
-    let is_hidden = |letter: char| letter != '\n' && (letter.is_control() || "\u{202e}\u{feff}".contains(letter));
+    let is_hidden =
+        |letter: char| letter != '\n' && (letter.is_control() || "\u{202e}\u{feff}".contains(letter));
     assert!(!text.contains(is_hidden) && text.contains("\\u009b") && text.contains('\u{9375}'), "{text:?}");
 }
 

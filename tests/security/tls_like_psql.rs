@@ -238,7 +238,8 @@ fn empty_settings_are_as_strict_as_in_psql() {
             (base.clone(), variable),
         ] {
             log_case((&url, variable));
-            let psql = work.other_program("psql", &["-XAtw", "-c", "select 1", &url]).env("HOME", &home(&work));
+            let psql =
+                work.other_program("psql", &["-XAtw", "-c", "select 1", &url]).env("HOME", &home(&work));
             let ours = work.program(&["health", "-q"]).env("DATABASE_URL", &url).env("HOME", &home(&work));
             let (psql, ours) = match variable {
                 "" => (psql.run(), ours.run()),

@@ -216,8 +216,7 @@ impl BatchWriter {
                         pending = [part, pending].concat();
                     } else if let Some(at) = culprit(&part, &error) {
                         // The events before it were not refused. One that is stored shows that refusals are of events.
-                        let is_cheap =
-                            at < RESENT_MAX && search.has_stored && begun.elapsed() <= search.idle;
+                        let is_cheap = at < RESENT_MAX && search.has_stored && begun.elapsed() <= search.idle;
                         let resent: &[usize] = if is_cheap { &part[..at] } else { &[] };
                         if !is_cheap {
                             stored += self.search(transaction, search, &part[..at], action)?;

@@ -58,7 +58,8 @@ fn empty_settings_are_invalid_or_not_set_as_in_libpq() {
             assert!(error.starts_with(&start), "{text}: {error}");
         }
         if !variable.is_empty() {
-            let error = from_url("postgresql://db", &with(&[(variable, "")])).expect_err(variable).to_string();
+            let error =
+                from_url("postgresql://db", &with(&[(variable, "")])).expect_err(variable).to_string();
             assert!(error.starts_with(&format!("invalid value '' for {variable} (")), "{error}");
         }
     }
