@@ -240,6 +240,14 @@ impl EmbeddedError {
     pub fn is_wrong_directory(&self) -> bool {
         matches!(self, Self::Foreign { .. } | Self::NoDirectory { .. } | Self::Path { .. } | Self::Url { .. })
     }
+
+    /// Whether the files and directories need other owners or permissions, so that a retry does not help.
+    pub fn needs_owner(&self) -> bool {
+        matches!(
+            self,
+            Self::Planted { .. } | Self::Owner { .. } | Self::Blocked { .. } | Self::SocketDirectory { .. }
+        )
+    }
 }
 
 /// What helps without a change of the owner. Root runs the server as another user, so it cannot use data of root.
