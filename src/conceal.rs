@@ -3,6 +3,7 @@
 //! Invariant: in doubt, too much is concealed. A password can contain white space, quotes and `@`.
 
 use crate::misplaced::without_learned;
+use std::ops::Range;
 
 /// Removes the login of each URL, with or without a scheme, and the value of each parameter that may be secret.
 pub(crate) fn concealed(text: &str) -> String {
@@ -20,15 +21,36 @@ pub(crate) fn shown_value(value: &str) -> String {
     }
 }
 
-/// Whether a value is a URL, or has a password in libpq's `name=value` form. It is then no name of a file.
+/// Whether a value is a URL with or without a scheme, has a password in libpq's `name=value` form, or is a line of
+/// `~/.pgpass`. It is then no name of a file. As for `scp`, a name with a `/` before its first colon is one of a file, also
+/// after `./`.
 pub(crate) fn is_connection_string(value: &str) -> bool {
     let mut names = value.split('=').rev().skip(1);
-    value.contains("://") || names.any(|text| names_password(&name_before(text)))
+    value.contains("://") || is_login(value) || names.any(|text| names_password(&name_before(text)))
+}
+
+/// Whether a value begins with `user:password@` or `//user:password@`, or is a line of `~/.pgpass`.
+fn is_login(value: &str) -> bool {
+    // An absolute path has one slash.
+    let place = value.strip_prefix("//").map_or(value, |rest| rest.trim_start_matches('/'));
+    let is_first_part = first_colon(place).is_some_and(|end| !place[..end].contains('/'));
+    is_first_part && (holds_spaced_login(place) || line_password(place).is_some())
 }
 
 /// Whether a value is `user:password@host`, also with white space in the password.
 fn holds_spaced_login(value: &str) -> bool {
-    value.find(':').zip(value.rfind('@')).is_some_and(|(user, login)| user < login)
+    first_colon(value).zip(last_at(value)).is_some_and(|(user, login)| user <= login)
+}
+
+/// The end of the first colon, which can be percent-encoded.
+fn first_colon(text: &str) -> Option<usize> {
+    let ends = [":", "%3a", "%3A"].into_iter().filter_map(|sign| Some(text.find(sign)? + sign.len()));
+    ends.min()
+}
+
+/// The start of the last `@`, which can be percent-encoded.
+fn last_at(text: &str) -> Option<usize> {
+    ["@", "%40"].into_iter().filter_map(|sign| text.rfind(sign)).max()
 }
 
 /// Whether a value begins like libpq's `name=value` form.
@@ -125,22 +147,47 @@ fn is_closing_quote(text: &str, at: usize, letter: char) -> bool {
         && after().is_none_or(|next| next.is_whitespace() || ",;:.)]}>&'\"`".contains(next))
 }
 
-/// Removes the password of each URL without a scheme, such as `user:password@host/database`.
+/// Removes the password of each URL without a scheme, such as `user:password@host/database`, also percent-encoded, and of
+/// each line of `~/.pgpass`.
 fn without_bare_logins(text: &str) -> String {
-    let is_end = |letter: char| letter.is_whitespace() || "'\"()<>".contains(letter);
     let mut shown = String::with_capacity(text.len());
-    for word in text.split_inclusive(is_end) {
-        match (word.find(':'), word.rfind('@')) {
+    for word in text.split_inclusive(is_word_end) {
+        let login = first_colon(word).zip(last_at(word)).filter(|(user, login)| user <= login);
+        let secret = match (login, line_password(word)) {
             // Words with a scheme are already concealed.
-            (Some(user), Some(login)) if user < login && !word.contains("://") => {
-                shown.push_str(&word[..=user]);
+            _ if word.contains("://") => None,
+            (Some((user, login)), None) => Some(user..login),
+            // The password of either form can look like the other one.
+            (Some((user, _)), Some(password)) => Some(user..password.end),
+            (None, password) => password,
+        };
+        match secret {
+            Some(secret) => {
+                shown.push_str(&word[..secret.start]);
                 shown.push('…');
-                shown.push_str(&word[login..]);
+                shown.push_str(&word[secret.end..]);
             }
-            _ => shown.push_str(word),
+            None => shown.push_str(word),
         }
     }
     shown
+}
+
+/// Whether a word without a scheme ends with this character.
+fn is_word_end(letter: char) -> bool {
+    letter.is_whitespace() || "'\"()<>".contains(letter)
+}
+
+/// The place of the password in a word like a line of `~/.pgpass`: `host:port:database:user:password`.
+fn line_password(word: &str) -> Option<Range<usize>> {
+    let line = word.trim_end_matches(|letter: char| is_word_end(letter) || ":,;".contains(letter));
+    let mut fields = line.splitn(5, ':');
+    let (host, port) = (fields.next()?, fields.next()?);
+    let (database, user, password) = (fields.next()?, fields.next()?, fields.next()?);
+    let is_port = port == "*" || port.bytes().all(|letter| letter.is_ascii_digit());
+    let is_address = line.bytes().all(|letter| letter.is_ascii_hexdigit() || b":[]".contains(&letter));
+    let is_line = is_port && !is_address && ![host, port, database, user, password].contains(&"");
+    is_line.then(|| line.len() - password.len()..line.len())
 }
 
 /// Removes the value of each `name=value` whose name stands for a secret. `=` can be percent-encoded.
@@ -236,6 +283,7 @@ mod tests {
             "listening on http://127.0.0.1:8080/, http://[::1]:80 and http://localhost:1: done",
             "hint: write postgresql://user:password@host:5432/database, with @ percent-encoded (@ as %40)",
             "postgresql://a:1,b:2/kills?sslmode=require&sslkey=/a/b&passfile=/c",
+            "[2001:4860:0:1:2:3:4:5]:5432 and 2001:4860:4860::8888, a:1:2:3, a:b:c:d:e",
             "Key (event_id)=(5) already exists; user = me",
             "",
         ] {
@@ -260,6 +308,12 @@ mod tests {
             ("x:se:c@ret@db/kills: no such file", "x:…@db/kills: no such file"),
             ("value \"x:secret@db/kills\" for --rejects", "value \"x:…@db/kills\" for --rejects"),
             ("//u:pw@h/x", "//u:…@h/x"),
+            ("postgresql%3A%2F%2Fu%3Apw%40h%2Fx: no", "postgresql%3A…%40h%2Fx: no"),
+            ("u%3apw@h and u:pw%40h", "u%3a…@h and u:…%40h"),
+            ("'h:5432:x:u:p:w': no such file", "'h:5432:x:u:…': no such file"),
+            ("*:*:*:*:pw", "*:*:*:*:…"),
+            ("h:5432:x:u:p@w", "h:…"),
+            ("u:12:p:w:x@h", "u:…"),
         ] {
             check(text, shown);
         }
@@ -287,7 +341,15 @@ mod tests {
     #[test]
     fn connection_strings_are_no_file_names() {
         for (value, expected) in [
-            ("rejects-00:05@eu.ndjson", false),
+            ("rejects-00:05.ndjson", false),
+            ("rejects@eu-00:05.ndjson", false),
+            ("./rejects-00:05@eu.ndjson", false),
+            ("/srv/u:pw@h/x", false),
+            ("u:pw@h", true),
+            ("//u:p w@h/x", true),
+            ("u%3Apw%40h", true),
+            ("h:5432:x:u:pw", true),
+            ("./h:5432:x:u:pw", false),
             ("/a=b/host=1/key=2/rejects", false),
             ("postgresql://db/kills", true),
             ("host=db password = secret", true),

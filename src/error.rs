@@ -31,6 +31,7 @@ impl CommandError {
             CommandError::Setting(_) => ExitStatus::WrongSetting,
             CommandError::Embedded(error) if error.is_wrong_directory() => ExitStatus::WrongSetting,
             CommandError::Database(error) => database_exit_status(error),
+            CommandError::Embedded(error) if error.needs_owner() => ExitStatus::Failed,
             CommandError::Embedded(EmbeddedError::NoEntry { .. } | EmbeddedError::NoAccount)
             | CommandError::Input(_)
             | CommandError::RejectFile(_)

@@ -25,7 +25,8 @@ const WORD_MIN: usize = 4;
 const PART_MIN: usize = 6;
 
 /// Learns an argument or a value of a setting. Has no effect unless it is like `user:password@host`, with a password that
-/// contains white space, quotes, brackets or a comma. The name of an existing file is no login.
+/// contains white space, quotes, brackets or a comma, or like `password=two words`. The name of an existing file is no login:
+/// an option for a file to write, or for a directory, does not accept one.
 pub(crate) fn learn(value: &str) {
     let texts = texts(value);
     if texts.is_empty() || Path::new(value).exists() {
@@ -53,11 +54,12 @@ fn texts(value: &str) -> Vec<LearnedText> {
         _ => value,
     };
     let login = value.rsplit_once('@').and_then(|(login, _)| login.split_once(':'));
-    let Some((user, password)) = login else { return Vec::new() };
     // URLs with a scheme are recognized in any text, and parameters such as `host=::1` by their names.
-    if password.starts_with("//") || user.contains('=') || !password.contains(is_break) {
-        return Vec::new();
-    }
+    let login = login.filter(|(user, password)| {
+        !password.starts_with("//") && !user.contains('=') && password.contains(is_break)
+    });
+    let password = login.map(|(_, password)| password).or_else(|| unquoted_password(value));
+    let Some(password) = password else { return Vec::new() };
     let mut texts = Vec::new();
     let mut add = |text: String, shown: &str, is_word: bool| {
         let learned = LearnedText { text, shown: shown.to_owned(), is_word };
@@ -65,8 +67,10 @@ fn texts(value: &str) -> Vec<LearnedText> {
             texts.push(learned);
         }
     };
-    for form in forms(&format!("{user}:{password}@")) {
-        add(form, &format!("{user}:…@"), false);
+    if let Some((user, password)) = login {
+        for form in forms(&format!("{user}:{password}@")) {
+            add(form, &format!("{user}:…@"), false);
+        }
     }
     for form in forms(password).into_iter().filter(|form| form.len() >= PART_MIN) {
         add(form, "…", false);
@@ -77,6 +81,22 @@ fn texts(value: &str) -> Vec<LearnedText> {
         add(part.to_owned(), "…", part.len() < PART_MIN);
     }
     texts
+}
+
+/// The password in `host=db password=two words port=1`, which lacks quotes around two words. It ends before the next name.
+fn unquoted_password(value: &str) -> Option<&str> {
+    const NAME: &str = "password=";
+    let start = value.to_ascii_lowercase().find(NAME)? + NAME.len();
+    let mut end = start;
+    for word in value[start..].split_inclusive(char::is_whitespace) {
+        if end > start && word.contains('=') {
+            break;
+        }
+        end += word.len();
+    }
+    let password = value[start..end].trim();
+    (!password.starts_with('\'') && !value.contains("://") && password.contains(char::is_whitespace))
+        .then_some(password)
 }
 
 /// The forms in which messages print a text: as it is, in one line, escaped, and quoted for a shell.
@@ -130,6 +150,8 @@ mod tests {
             ("u:one,secret@h", "[secret@h]:5432", "[…@h]:5432"),
             ("u:one, data@h", "data of the database", "… of the database"),
             (":longer secret@h", "user \"longer secret\"", "user \"…\""),
+            ("host=h password=two words port=1", "h password=two words port=1", "h password=… port=1"),
+            ("host=h PASSWORD=a secret", "[a secret] secret", "[…] …"),
         ] {
             let mut learned = texts(value);
             learned.sort_by_key(|learned| Reverse(learned.text.len()));
@@ -146,6 +168,8 @@ mod tests {
             "u:secret@h",
             "postgresql://u:a b@h/db",
             "host=::1 user=me@x",
+            "password=one port=1",
+            "password='two words'",
             "--database-url=postgresql://db, me@x",
             "",
         ] {

@@ -105,9 +105,12 @@ pub enum EmbeddedError {
     },
 
     /// A URL was given instead of a directory.
-    #[error("{shown} is a URL, but a directory is expected\nhint: use --database-url for a database")]
+    #[error(
+        "'{shown}' is a connection string, but a directory is expected\nhint: use --database-url for a database, or write \
+         ./ before the name of a directory"
+    )]
     Url {
-        /// The URL without credentials.
+        /// At most the scheme of the URL.
         shown: String,
     },
 
@@ -267,6 +270,14 @@ impl EmbeddedError {
             Self::Foreign { dir } | Self::NoDirectory { dir } => Self::NotPrivate { dir },
             other => other,
         }
+    }
+
+    /// Whether the files and directories need other owners or permissions, so that a retry does not help.
+    pub fn needs_owner(&self) -> bool {
+        matches!(
+            self,
+            Self::Planted { .. } | Self::Owner { .. } | Self::Blocked { .. } | Self::SocketDirectory { .. }
+        )
     }
 }
 

@@ -18,7 +18,7 @@ pub(crate) mod server;
 pub(crate) mod size;
 pub(crate) mod socket;
 
-use crate::conceal::concealed;
+use crate::conceal::{is_connection_string, shown_value};
 use crate::embedded::error::EmbeddedError;
 use crate::embedded::programs::Programs;
 use crate::embedded::server::ServerPhase;
@@ -104,10 +104,7 @@ impl Embedded {
     /// seconds. After a crash it can take minutes, because the server replays its log. Fails if no server programs are
     /// found, if `dir` contains other data, if the data needs another major version, or if a program fails.
     pub fn open(dir: &Path, lifetime: Lifetime) -> Result<Self, EmbeddedError> {
-        let name = dir.to_string_lossy();
-        if name.contains("://") {
-            return Err(EmbeddedError::Url { shown: concealed(&name) });
-        }
+        reject_url(dir)?;
         if !Directory::has_data(dir) {
             // Check this before creating anything.
             Programs::find()?;
@@ -219,8 +216,15 @@ pub fn status(dir: &Path) -> Result<Status, EmbeddedError> {
     })
 }
 
+/// Rejects a URL or a login in place of a directory, also if there is such a directory. Messages would repeat the password.
+fn reject_url(dir: &Path) -> Result<(), EmbeddedError> {
+    let name = dir.to_string_lossy();
+    if is_connection_string(&name) { Err(EmbeddedError::Url { shown: shown_value(&name) }) } else { Ok(()) }
+}
+
 /// Returns the directory at `dir` if it contains a cluster.
 fn with_data(dir: &Path) -> Result<Option<Directory>, EmbeddedError> {
+    reject_url(dir)?;
     let Some(directory) = Directory::existing(dir)? else {
         return Ok(None);
     };

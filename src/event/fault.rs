@@ -3,7 +3,8 @@
 use crate::event::server::Server;
 use std::fmt;
 
-/// The fault of a text or an event: its kind and its field. It never contains the text of the record.
+/// The fault of a text or an event: its kind and its field. Only its advice can name keys of the record; it contains no other
+/// text of it.
 ///
 /// It is one pointer wide, so that the parser's results stay small on the path without faults.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,6 +139,17 @@ impl Fault {
         self
     }
 
+    /// The advice, which can name keys of the record. May be empty.
+    pub(crate) fn advice(&self) -> String {
+        let at = |path: &str| format!("an event seems to be at '{path}': add --events-at '{path}'");
+        self.events_at().map_or_else(String::new, at)
+    }
+
+    /// The same fault without its advice.
+    pub(crate) fn without_advice(&self) -> Self {
+        self.clone().with_events_at(None)
+    }
+
     /// The same fault in a text decoded from a string: only this event is rejected, not the whole line.
     #[cold]
     pub(crate) fn in_string(mut self) -> Self {
@@ -181,10 +193,8 @@ impl Fault {
     }
 
     fn with_advice(&self, reason: String) -> String {
-        match &self.0.events_at {
-            Some(path) => format!("{reason}; an event seems to be at '{path}': add --events-at '{path}'"),
-            None => reason,
-        }
+        let advice = self.advice();
+        if advice.is_empty() { reason } else { format!("{reason}; {advice}") }
     }
 }
 

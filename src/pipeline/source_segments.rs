@@ -15,21 +15,21 @@ pub(crate) enum SourceError {
     /// The input failed.
     #[error(transparent)]
     Input(#[from] InputError),
-    /// The source was read as a dump but has no events.
+    /// The source was read as a dump but has no events. Only the hint, which the ledger and the pages lack, names keys of it.
     #[error(
         "{source_name} is abandoned because its first {values} values are all rejected ({reason})\nhint: {}, or load it \
          anyway with --max-rejects 100%",
-        if *is_advised { "add the advised option" } else { "check that it contains kill events" }
+        if advice.is_empty() { "check that it contains kill events" } else { advice.as_str() }
     )]
     NoEvents {
         /// The source.
         source_name: String,
         /// The number of values examined.
         values: usize,
-        /// The reason for the first reject.
+        /// The reason for the first reject, without its advice.
         reason: String,
-        /// Whether the reason advises another `--events-at`.
-        is_advised: bool,
+        /// The advice for the first reject, which may be empty.
+        advice: String,
     },
     /// The text of a deferred segment is no longer in the source.
     #[error("{source_name} changed during the load\nhint: run the same command again")]
@@ -137,4 +137,33 @@ fn unsupported_format(segment: &Segment, piped: &PipedCommand) -> Option<SourceE
     let is_stdin = source == Source::Stdin.to_string();
     let input = if is_stdin { Source::Stdin } else { Source::File(source.into()) };
     Some(InputError::Foreign { input, format, piped: piped.clone() }.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::database::failure::public::in_public;
+    use crate::error_chain::in_full;
+
+    #[test]
+    fn keys_of_the_input_are_only_in_the_hint() {
+        let error = |advice: &str| SourceError::NoEvents {
+            source_name: "a".to_owned(),
+            values: 1000,
+            reason: "EventId: required field is missing".to_owned(),
+            advice: advice.to_owned(),
+        };
+        let public = "a is abandoned because its first 1000 values are all rejected (EventId: required field is missing)";
+        for (advice, hint) in [
+            (
+                "an event seems to be at 'data': add --events-at 'data'",
+                "--events-at 'data', or load it anyway",
+            ),
+            ("", "check that it contains kill events, or load it anyway"),
+        ] {
+            assert_eq!(in_public(&error(advice)), public);
+            let full = in_full(&error(advice));
+            assert!(full.starts_with(&format!("{public}; hint: ")) && full.contains(hint), "{full}");
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use crate::conceal::shown_value;
 use crate::database::connect::error::TargetError;
+use crate::database::connect::parameters::is_never_empty;
 use crate::event::server::Server;
 use jiff::SignedDuration;
 use std::fmt::Display;
@@ -158,11 +159,11 @@ pub struct Environment<'e>(pub &'e dyn Fn(&str) -> Option<String>);
 
 impl Environment<'_> {
     /// The value of a variable, without white space and quotes around it, except for passwords and options. An empty
-    /// variable counts as unset.
+    /// variable counts as unset, unless libpq rejects it.
     pub fn get(&self, name: &str) -> Option<String> {
         let value = (self.0)(name)?;
         let value = if EXACT.contains(&name) { value } else { unwrapped(&value).to_owned() };
-        (!value.is_empty()).then_some(value)
+        (!value.is_empty() || is_never_empty(name)).then_some(value)
     }
 
     /// Parses the value of an option, else of a variable.

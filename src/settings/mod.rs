@@ -149,7 +149,8 @@ fn output_file(
     // The summary and the ledger repeat the path.
     let value = path.to_string_lossy().into_owned();
     if is_connection_string(&value) {
-        let wanted = "expected a file, not a connection string".to_owned();
+        let wanted =
+            "expected a file, not a connection string; write ./ before the name of a file".to_owned();
         return Err(SettingError::Value { place, value, wanted });
     }
     Ok(Some((place, path)))

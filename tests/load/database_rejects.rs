@@ -330,3 +330,29 @@ fn all_events_of_a_segment_can_be_rejected() {
     let count = "select count(*) from kill_event";
     assert_eq!(database.client().query_one(count, &[]).expect("a count").get::<_, i64>(0), 1);
 }
+
+/// Over a slow network each attempt costs several round trips. Here each COPY into `kill_player` is slow instead, and counted.
+#[test]
+fn accepted_events_between_refused_ones_are_stored_together() {
+    let database = Cluster::shared().database("alternating");
+    let work = Workplace::new();
+    work.program(&["schema", "apply"]).env("DATABASE_URL", &database.url()).expect(0);
+    let triggers = "create sequence copies;
+        create function count_copy() returns trigger language plpgsql as $$ begin
+          perform pg_catalog.pg_sleep(0.1), pg_catalog.nextval('public.copies'); return null; end $$;
+        create trigger count_copy before insert on kill_player for each statement execute function count_copy();
+        create function refuse() returns trigger language plpgsql as $$ begin
+          if new.event_id % 2 = 0 then raise exception 'not with us'; end if; return new; end $$;
+        create trigger refuse before insert on kill_event for each row execute function refuse()";
+    database.client().batch_execute(triggers).expect("triggers");
+    let dump = join(&(1..=400).map(|id| small_event(id).to_string()).collect::<Vec<_>>());
+    let ended = work.load(&database, &[]).stdin(dump).expect(3);
+    ended.summary().check(&[("inserted", 200), ("rejected", 200), ("unfinished", 0)]);
+    let query = "select count(*) filter (where event_id % 2 = 1), count(*), (select last_value from copies)
+        from kill_event";
+    let row = database.client().query_one(query, &[]).expect("a row");
+    let (odd, all, copies): (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
+    assert_eq!((odd, all), (200, 200));
+    // One for each of the accepted events would be 200.
+    assert!(copies < 70, "{copies}");
+}

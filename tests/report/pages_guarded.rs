@@ -166,6 +166,39 @@ fn event_texts_are_neither_in_the_ledger_nor_on_a_page() {
     assert!(!report.to_string().contains("zebra"), "{report}");
 }
 
+/// An input without events at the expected place is abandoned. The error on the terminal names the keys that lead to the
+/// events, which can be names of players.
+#[test]
+fn keys_of_an_abandoned_input_are_neither_in_the_ledger_nor_on_a_page() {
+    let database = Cluster::shared().database("keys");
+    let work = Workplace::new();
+    let line = |number: i64| format!("{{\"zebra{number}\":{{\"zebra\":{}}}}}\n", small_event(number));
+    let dump: String = (1..=1200).map(line).collect();
+    let port = free_port();
+    let mut running = work.load(&database, &["--server", "europe", "--listen", &port.to_string()]).start();
+    let status = || serde_json::from_str::<Value>(&get(port, "/status.json").1).unwrap_or_default();
+    eventually(WAIT, "it listens", || status()["finished"] == false);
+    running.feed(dump.as_bytes());
+    let mut end = Value::Null;
+    let ended = thread::scope(|scope| {
+        let ended = scope.spawn(|| running.finish_after_input());
+        eventually(WAIT, "it ends", || {
+            end = status();
+            end["finished"] == true
+        });
+        ended.join().expect("no panic")
+    });
+    let ended =
+        ended.expect(1).says(&["an event seems to be at 'zebra1.zebra'", "--events-at 'zebra1.zebra'"]);
+    ended.summary().check(&[("rejected", 1000), ("inserted", 0)]);
+    let row = database.client().query_one("select to_jsonb(run)::text from kill_load_run run", &[]);
+    let row: String = row.expect("a row").get(0);
+    let health = work.program(&["health", "--json"]).env("DATABASE_URL", &database.url()).run().stdout;
+    for text in [&row, &health, &end.to_string()] {
+        assert!(text.contains("first 1000 values") && !text.contains("zebra"), "{text}");
+    }
+}
+
 /// The search for refused events names the last refusal when it reaches its time limit. The trigger is slow.
 #[test]
 fn a_search_at_its_limit_quotes_no_event_in_the_ledger() {

@@ -60,14 +60,19 @@ fn control_characters_in_file_names_are_escaped() {
 #[test]
 fn json_output_is_exact() {
     let work = Workplace::new();
-    work.write(HOSTILE, join(&[small_event(1).to_string(), "{\"no\": \"event\"}".to_owned()]));
+    let no_event = "{\"no\": \"event \u{9b}31m \u{7f} \u{202e} \u{feff} \u{9375}\"}";
+    work.write(HOSTILE, join(&[small_event(1).to_string(), no_event.to_owned()]));
     let args =
         ["load", "--dry-run", "--json", "--server", "europe", "--rejects", "r\u{1b}[2J.ndjson", HOSTILE];
     let ended = work.program(&args).expect(3);
     assert_eq!(ended.summary().0["rejects_file"], "r\u{1b}[2J.ndjson");
     let text = std::fs::read_to_string(work.path().join("r\u{1b}[2J.ndjson")).expect("rejects");
     let reject: Value = serde_json::from_str(text.lines().next().expect("a line")).expect("JSON");
-    assert_eq!(reject["source"], HOSTILE);
+    assert_eq!((&reject["source"], &reject["raw"]), (&HOSTILE.into(), &no_event.into()));
+    // A terminal that shows the file obeys nothing in it.
+    let is_hidden =
+        |letter: char| letter != '\n' && (letter.is_control() || "\u{202e}\u{feff}".contains(letter));
+    assert!(!text.contains(is_hidden) && text.contains("\\u009b") && text.contains('\u{9375}'), "{text:?}");
 }
 
 /// A command in the summary can be pasted and names the same file.

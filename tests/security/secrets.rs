@@ -281,7 +281,7 @@ fn a_misplaced_url_is_printed_without_its_login() {
 }
 
 /// Passwords with white space, quotes, encoded separators and misspelled names.
-const MISPLACED: [&str; 13] = [
+const MISPLACED: [&str; 16] = [
     "postgresql://me:1zebra zebra @db/kills",
     "postgresql:/me:1 zebra@db/kills",
     "postgresql://me:zebra%40127.0.0.1:1/kills",
@@ -295,6 +295,9 @@ const MISPLACED: [&str; 13] = [
     "me:\"zebra\"@db/kills",
     "me:it's zebra@db/kills",
     "me:1,zebra\tzebra@db/kills",
+    "postgresql%3A%2F%2Fme%3Azebra%40db%2Fkills",
+    "host=db password=1zebra zebra",
+    "db:5432:kills:me:zebra",
 ];
 
 #[test]

@@ -13,7 +13,7 @@ use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::small_event;
 use crate::support::process::Supervised as _;
 use crate::support::program::Workplace;
-use crate::support::{eventually, free_port, http};
+use crate::support::{eventually, free_port, http, log_case};
 
 /// The information about a process that others can see.
 fn process(pid: u32) -> String {
@@ -134,6 +134,51 @@ fn a_run_shows_no_secret_to_other_users() {
     };
     watched_run(&cluster, &[("RUST_LOG", ALL)], dies, 4);
     cluster.start();
+}
+
+/// A login in place of a path is an error, also if there is such a file. The summary and the ledger would repeat it.
+#[test]
+fn a_login_is_no_name_of_a_file_to_write() {
+    let work = Workplace::new();
+    for login in ["me:zebra@h", "me:1 zebra@h", "me%3Azebra%40h", "h:5432:kills:me:zebra", "//me:zebra@h/x"] {
+        let is_relative = !login.starts_with('/');
+        let path = work.path().join(login);
+        let check = |args: &[&str], variable: (&str, &str)| {
+            log_case((args, variable));
+            let existed = is_relative && path.exists();
+            let program = work.program(args).env(variable.0, variable.1).stdin("no event\n");
+            let ended = program.expect(2).says(&["connection string", "./"]);
+            assert_clean(login, &format!("{}{}", ended.stdout, ended.stderr));
+            assert_eq!(is_relative && path.exists(), existed, "{login}");
+        };
+        let none = ("RUST_LOG", "info");
+        let files = || {
+            check(&["load", "--dry-run", "--rejects", login], none);
+            check(&["load", "--dry-run", "--metrics-file", login], none);
+            check(&["load", "--dry-run"], ("KILLS_REJECTS_FILE", login));
+            check(&["load", "--dry-run"], ("KILLS_METRICS_FILE", login));
+        };
+        let directories = || {
+            check(&["load", "--embedded", login], none);
+            check(&["load"], ("KILLS_EMBEDDED", login));
+            for action in ["start", "stop", "status", "url"] {
+                check(&["embedded", action, login], none);
+            }
+        };
+        files();
+        directories();
+        if is_relative {
+            work.write(login, "");
+            files();
+            fs::remove_file(&path).expect("a file");
+            fs::create_dir(&path).expect("a directory");
+            directories();
+        }
+    }
+    // A name of a file can look like a login.
+    let named = work.program(&["load", "--dry-run", "--rejects", "./rejects-00:05@eu.ndjson"]);
+    named.stdin("no event\n").expect(3);
+    assert!(work.path().join("rejects-00:05@eu.ndjson").is_file());
 }
 
 /// The output of a crashing program, which gets no memory here.

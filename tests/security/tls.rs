@@ -261,3 +261,21 @@ fn passwords_are_sent_over_tls() {
         .says(&["executing statement batch"]);
     assert!(!run.stderr.contains("hunter2"), "{}", run.stderr);
 }
+
+/// The system accepts forms of an address that no certificate has. They are rejected with a hint that names the cause.
+#[test]
+fn a_short_address_is_named_as_the_cause() {
+    let work = Workplace::new();
+    let tls = TlsCluster::new(work.path());
+    let database = prepare(&tls, &work);
+    for host in ["127.1", "0x7f000001"] {
+        let url = format!("postgresql://aegis@{host}:{}/{}", tls.cluster.port(), database.name());
+        let file = tls.file("ours.crt");
+        let program = work.program(&["load"]).env("DATABASE_CONNECTION_TIMEOUT", "5s");
+        let program = program.env("DATABASE_AWAY_TIMEOUT", "1s");
+        let ended =
+            program.env("DATABASE_URL", &format!("{url}?sslmode=verify-full&sslrootcert={file}")).run();
+        assert_ne!(ended.code, 0, "{}", ended.stdout);
+        ended.says(&["write the host as a name or as a whole address"]);
+    }
+}

@@ -200,3 +200,60 @@ fn certificate_files_of_the_home_directory_are_used_like_psql() {
         }
     }
 }
+
+/// The settings of TLS and of the choice of a server, with their variables.
+const CHECKED: [(&str, &str); 14] = [
+    ("sslmode", "PGSSLMODE"),
+    ("channel_binding", "PGCHANNELBINDING"),
+    ("sslnegotiation", "PGSSLNEGOTIATION"),
+    ("sslcertmode", "PGSSLCERTMODE"),
+    ("sslsni", "PGSSLSNI"),
+    ("sslrootcert", "PGSSLROOTCERT"),
+    ("sslcert", "PGSSLCERT"),
+    ("sslkey", "PGSSLKEY"),
+    ("sslcrl", "PGSSLCRL"),
+    ("sslcrldir", "PGSSLCRLDIR"),
+    ("ssl_min_protocol_version", "PGSSLMINPROTOCOLVERSION"),
+    ("ssl_max_protocol_version", "PGSSLMAXPROTOCOLVERSION"),
+    ("target_session_attrs", "PGTARGETSESSIONATTRS"),
+    ("connect_timeout", "PGCONNECT_TIMEOUT"),
+];
+
+/// `?sslmode=${UNSET}` must not mean `prefer`.
+#[test]
+fn empty_settings_are_as_strict_as_in_psql() {
+    let work = Workplace::new();
+    let tls = TlsCluster::new(work.path());
+    let database = tls.cluster.database("tls");
+    let base = format!("postgresql://aegis@127.0.0.1:{}/{}", tls.cluster.port(), database.name());
+    let pairs = format!("host=127.0.0.1 port={} user=aegis dbname={}", tls.cluster.port(), database.name());
+    for (name, variable) in CHECKED {
+        for (url, variable) in [
+            (format!("{base}?{name}="), ""),
+            (format!("{base}?{name}"), ""),
+            (format!("{base}?{name}=%20"), ""),
+            (format!("{base}?sslmode=require&{name}="), ""),
+            (format!("{pairs} {name}=''"), ""),
+            (format!("{pairs} {name}="), ""),
+            (base.clone(), variable),
+        ] {
+            log_case((&url, variable));
+            let psql =
+                work.other_program("psql", &["-XAtw", "-c", "select 1", &url]).env("HOME", &home(&work));
+            let ours = work.program(&["health", "-q"]).env("DATABASE_URL", &url).env("HOME", &home(&work));
+            let (psql, ours) = match variable {
+                "" => (psql.run(), ours.run()),
+                name => (psql.env(name, "").run(), ours.env(name, "").run()),
+            };
+            if psql.code == 0 {
+                // Versions of psql before 16 do not know some of the parameters and ignore their variables.
+                let is_newer = ["sslnegotiation", "sslcertmode"].contains(&name);
+                assert!(ours.code != 2 || is_newer, "{name}: {}", ours.stderr);
+            } else {
+                // Such a version of psql also rejects white space, which is removed here.
+                let is_blank = url.ends_with("%20");
+                assert!(ours.code == 2 || is_blank, "{name}: {} {}", psql.stderr, ours.stderr);
+            }
+        }
+    }
+}

@@ -295,6 +295,11 @@ fn unreachable(error: &Error, facts: &Facts<'_>) -> Option<String> {
             text if text.contains("failed to lookup") || text.contains("could not resolve") => {
                 format!("correct the host name '{}', or check DNS", host(facts.config))
             }
+            // The system resolves short forms of addresses such as 127.1, but the TLS library does not.
+            text if text.contains("invalid dns name") => {
+                "write the host as a name or as a whole address such as 192.0.2.1, because TLS needs it"
+                    .to_owned()
+            }
             text if text.contains("SUN_LEN") => {
                 "move the socket of the server to a directory with a shorter path".to_owned()
             }

@@ -63,7 +63,8 @@ impl fmt::Debug for Target {
     }
 }
 
-/// Looks up a variable of the process or of a test. An empty variable counts as not set.
+/// Looks up a variable of the process or of a test. An empty variable counts as not set, unless
+/// [`is_never_empty`](parameters::is_never_empty).
 pub(crate) type Variables<'v> = &'v dyn Fn(&str) -> Option<String>;
 
 /// Reads a connection URL, or the `key=value` form of libpq. The `PG*` variables and `~/.pgpass` fill in missing

@@ -92,6 +92,29 @@ const DROPPED: [&str; 15] = [
     "sslcompression",
 ];
 
+/// Parameters of which libpq rejects an empty value. To count it as not set would weaken the checks of the server, as in
+/// `sslmode=${UNSET}`.
+const NEVER_EMPTY: [&str; 13] = [
+    "connect_timeout",
+    "target_session_attrs",
+    "load_balance_hosts",
+    "channel_binding",
+    "sslmode",
+    "sslcertmode",
+    "sslnegotiation",
+    "sslaccept",
+    "keepalives",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_count",
+    "tcp_user_timeout",
+];
+
+/// Whether a variable is invalid if it is empty, as in libpq. Other empty variables count as not set.
+pub(crate) fn is_never_empty(variable: &str) -> bool {
+    KNOWN.iter().any(|(name, of)| *of == variable && NEVER_EMPTY.contains(name))
+}
+
 /// Parameters in which white space at the ends is significant.
 const AS_GIVEN: [&str; 2] = ["password", "options"];
 
@@ -163,8 +186,8 @@ impl Parameters {
     fn set(&mut self, name: &'static str, text: String, place: String) {
         // A file or secret may leave a newline, which would become part of a name.
         let text = if AS_GIVEN.contains(&name) { text } else { text.trim().to_owned() };
-        // As in libpq, an empty value counts as not set.
-        if text.is_empty() {
+        // As in libpq, other empty values count as not set.
+        if text.is_empty() && !NEVER_EMPTY.contains(&name) {
             self.values.remove(name);
         } else {
             self.values.insert(name, Value { text, place });

@@ -253,7 +253,7 @@ fn variables() {
         ),
     ] {
         // A file of authorities is read only if it is used.
-        let mode = if name == "PGSSLROOTCERT" { "verify-ca" } else { "" };
+        let mode = if name == "PGSSLROOTCERT" { "verify-ca" } else { "prefer" };
         let ports = if name == "PGHOST" { "1,2" } else { "" };
         let pairs = [(name, value), ("PGHOST", "db"), ("PGSSLMODE", mode), ("PGPORT", ports)];
         let error = from_variables(&with(&pairs)).expect_err(name).to_string();
@@ -338,7 +338,8 @@ fn values_at_their_borders() {
         "postgresql://db?sslmode=disable&target_session_attrs=any&load_balance_hosts=disable&channel_binding=disable",
         "postgresql://db?sslmode=allow&target_session_attrs=read-only&channel_binding=prefer&ssl=true",
         "postgresql://%6De:%25%40@d%62/%6Bills?application_name=%E9%8D%B5",
-        "postgresql://me:@db/kills?sslmode=",
+        "postgresql://me:@db/kills?sslrootcert=&sslcert=&sslkey=&sslcrl=&sslcrldir=&sslsni=",
+        "postgresql://db?ssl_min_protocol_version=&ssl_max_protocol_version=&sslmode=&sslmode=allow",
         "postgresql://",
     ] {
         assert!(url(text).is_ok(), "{text}: {:?}", url(text).err());

@@ -114,7 +114,9 @@ fn url(rest: &str) -> Result<Pairs, TargetError> {
         }
     }
     for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
-        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        // The name may be a part of a password, so it is not shown.
+        let (name, value) =
+            parameter.split_once('=').ok_or_else(|| fault("a parameter has no '=' after its name"))?;
         found.push((name.to_owned(), decode("a parameter", value)?));
     }
     Ok(found)

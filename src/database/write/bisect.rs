@@ -1,7 +1,8 @@
 //! Finds the events that the database refuses and stores the rest of the batch, in one transaction.
 //!
 //! An error of COPY names the line, and therefore the event. Errors of deferred and AFTER triggers name none; then the
-//! batch is bisected until one event is left.
+//! batch is bisected until one event is left. After an error that names an event, a few events before it are sent again with those
+//! after it if the network takes longer than the rows, because a separate attempt for them needs more round trips.
 //!
 //! Triggers and rules that drop or alter rows cause no error. One query per attempt and table finds the events of all such
 //! rows. Whether a row is dropped may depend on others, so these events are written again after the others. They are rejected once all
@@ -37,6 +38,9 @@ const UNPROVEN_MAX: u32 = 64;
 /// success.
 const STEP_AFTER_REFUSAL: usize = 16;
 
+/// Fewer accepted events before a refused one may be sent again. Each attempt then has at least one new event.
+const RESENT_MAX: usize = STEP_AFTER_REFUSAL;
+
 /// The number of times that events are written together again because some of their rows were dropped.
 const ROUNDS_MAX: u32 = 3;
 
@@ -59,6 +63,8 @@ struct Search<'s> {
     /// Events of whose rows one was not written in [`Action::Rewrite`]. A trigger may have changed them after the comparison.
     changed: Vec<usize>,
     begun: Instant,
+    /// The time of an attempt without rows.
+    idle: Duration,
     /// The number of events that the database has accepted. A rewritten event can count twice.
     accepted: usize,
     /// Whether the database has stored an event.
@@ -81,13 +87,15 @@ impl BatchWriter {
         // Deferred constraints must fail at each step, not at COMMIT, to find the event.
         transaction.batch_execute("SET CONSTRAINTS ALL IMMEDIATE")?;
         self.take_turn(transaction)?;
+        let begun = Instant::now();
         self.refuse_without_rows(transaction, batch)?;
         let mut search = Search {
             batch,
             refused,
             refusals,
             changed: Vec::new(),
-            begun: Instant::now(),
+            begun,
+            idle: begun.elapsed(),
             accepted: 0,
             has_stored: false,
             last: None,
@@ -182,6 +190,7 @@ impl BatchWriter {
         while !pending.is_empty() {
             let after = pending.split_off(step.min(step_max).clamp(1, pending.len()));
             let part = mem::replace(&mut pending, after);
+            let begun = Instant::now();
             match self.attempt_part(transaction, search, &part, action)? {
                 Ok(count) => {
                     stored += count;
@@ -206,14 +215,18 @@ impl BatchWriter {
                         step_max = 1;
                         pending = [part, pending].concat();
                     } else if let Some(at) = culprit(&part, &error) {
-                        // The events before it were not refused.
-                        stored += self.search(transaction, search, &part[..at], action)?;
+                        // The events before it were not refused. One that is stored shows that refusals are of events.
+                        let is_cheap = at < RESENT_MAX && search.has_stored && begun.elapsed() <= search.idle;
+                        let resent: &[usize] = if is_cheap { &part[..at] } else { &[] };
+                        if !is_cheap {
+                            stored += self.search(transaction, search, &part[..at], action)?;
+                        }
                         if matches!((action, &error), (Action::Rewrite, DatabaseError::Dropped(_))) {
                             search.changed.push(part[at]);
                         } else {
                             self.record_refusal(transaction, search, part[at], action, error)?;
                         }
-                        pending = [&part[at + 1..], pending.as_slice()].concat();
+                        pending = [resent, &part[at + 1..], pending.as_slice()].concat();
                         step = STEP_AFTER_REFUSAL;
                     } else {
                         step = part.len() / 2;

@@ -68,10 +68,9 @@ impl FirstValues {
         let rejected = before + batch.prepared.first_rejects();
         if rejected >= VALUES_MAX {
             let first = batch.prepared.first_reject();
-            let reason = first.as_ref().map_or_else(String::new, |reject| reject.cause.to_string());
-            let is_advised = first.is_some_and(|reject| reject.cause.events_at().is_some());
+            let (reason, advice) = first.map(|reject| reject.cause.with_advice_apart()).unwrap_or_default();
             let source_name = source.to_string();
-            let error = SourceError::NoEvents { source_name, values: VALUES_MAX, reason, is_advised };
+            let error = SourceError::NoEvents { source_name, values: VALUES_MAX, reason, advice };
             batch.prepared.abandon((VALUES_MAX - before) as u64);
             batch.abandoned = Some(error);
             state.abandoned.push(Arc::clone(source));

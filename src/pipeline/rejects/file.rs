@@ -11,10 +11,13 @@ use crate::pipeline::prepare::prepared::Prepared;
 use crate::pipeline::rejects::kinds::Reasons;
 use crate::pipeline::rejects::place as reject_place;
 use crate::pipeline::rejects::reject::Reject;
+use crate::visible::is_hidden;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use serde::Serialize;
+use serde_json::Serializer;
+use serde_json::ser::Formatter;
 use std::borrow::Cow;
 use std::fs::{File, TryLockError};
 use std::io::{self, Write as _};
@@ -39,6 +42,24 @@ struct RejectRecord<'r> {
     raw_base64: bool,
     #[serde(skip_serializing_if = "is_false")]
     truncated: bool,
+}
+
+/// Writes characters that a terminal would obey as escapes. The decoded values are the same.
+struct VisibleJson;
+
+impl Formatter for VisibleJson {
+    fn write_string_fragment<W>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()>
+    where
+        W: ?Sized + io::Write,
+    {
+        let mut start = 0;
+        for (at, hidden) in fragment.char_indices().filter(|(_, letter)| is_hidden(*letter)) {
+            writer.write_all(&fragment.as_bytes()[start..at])?;
+            write!(writer, "\\u{:04x}", u32::from(hidden))?;
+            start = at + hidden.len_utf8();
+        }
+        writer.write_all(&fragment.as_bytes()[start..])
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -237,7 +258,8 @@ fn append(file: &mut File, batch: &Prepared, reasons: &Reasons, bytes_max: u64) 
     let mut is_full = false;
     let result = batch.each_reject(|reject| {
         let start = lines.len();
-        serde_json::to_writer(&mut lines, &record(&batch.segment, reject, &mut String::new()))?;
+        let mut writer = Serializer::with_formatter(&mut lines, VisibleJson);
+        record(&batch.segment, reject, &mut String::new()).serialize(&mut writer)?;
         lines.push(b'\n');
         let bytes = (lines.len() - start) as u64;
         if appended.bytes + bytes > bytes_max {

@@ -43,6 +43,14 @@ impl RejectCause {
         }
     }
 
+    /// The field and the reason, and the advice, which can name keys of the input and may be empty.
+    pub(crate) fn with_advice_apart(&self) -> (String, String) {
+        match self {
+            Self::Fault(fault) => (fault.without_advice().to_string(), fault.advice()),
+            Self::Database { reason, .. } => (reason.to_string(), String::new()),
+        }
+    }
+
     /// The field at fault, as a path below the event.
     pub fn field(&self) -> Option<&str> {
         match self {

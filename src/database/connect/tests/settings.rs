@@ -28,6 +28,49 @@ fn white_space_at_the_ends_becomes_no_part_of_a_name() {
     assert_eq!(config.get_password(), Some(&b" secret "[..]));
 }
 
+/// A setting whose variable is empty must not lower the checks of the server. As in libpq, such a value is invalid.
+#[test]
+fn empty_settings_are_invalid_or_not_set_as_in_libpq() {
+    for (name, variable) in [
+        ("connect_timeout", "PGCONNECT_TIMEOUT"),
+        ("target_session_attrs", "PGTARGETSESSIONATTRS"),
+        ("load_balance_hosts", "PGLOADBALANCEHOSTS"),
+        ("channel_binding", "PGCHANNELBINDING"),
+        ("sslmode", "PGSSLMODE"),
+        ("sslcertmode", "PGSSLCERTMODE"),
+        ("sslnegotiation", "PGSSLNEGOTIATION"),
+        ("sslaccept", ""),
+        ("keepalives", ""),
+        ("keepalives_idle", ""),
+        ("keepalives_interval", ""),
+        ("keepalives_count", ""),
+        ("tcp_user_timeout", ""),
+    ] {
+        for text in [
+            format!("postgresql://db?{name}="),
+            format!("postgresql://db?{name}=%20"),
+            format!("postgresql://db?sslmode=allow&{name}="),
+            format!("host=db {name}=''"),
+            format!("host=db port=1 {name}="),
+        ] {
+            let error = url(&text).expect_err(&text).to_string();
+            let start = format!("invalid value '' for {name} of the database URL (");
+            assert!(error.starts_with(&start), "{text}: {error}");
+        }
+        if !variable.is_empty() {
+            let error =
+                from_url("postgresql://db", &with(&[(variable, "")])).expect_err(variable).to_string();
+            assert!(error.starts_with(&format!("invalid value '' for {variable} (")), "{error}");
+        }
+    }
+    // The text has precedence, also over an invalid variable.
+    assert!(from_url("postgresql://db?sslmode=require", &with(&[("PGSSLMODE", "")])).is_ok());
+    for text in ["postgresql://db?sslmode", "postgresql://db?port=1&hunter2", "postgresql://db?pgbouncer"] {
+        let error = url(text).expect_err(text).to_string();
+        assert!(error.contains("a parameter has no '='") && !error.contains("hunter2"), "{error}");
+    }
+}
+
 /// Over a Unix socket nothing is encrypted, and no file of TLS is read.
 #[test]
 fn a_socket_needs_no_tls() {
