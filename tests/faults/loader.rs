@@ -71,7 +71,8 @@ fn stop_request_in_each_phase() {
         let dump = generated(200, 82, 0.0);
         work.write("dump.ndjson", &dump);
         let proxy = Proxy::to(Cluster::shared().port());
-        let fault = Fault::new(at, What::Stall).nth(12);
+        // Later than the set-up of the sessions, which also begins transactions.
+        let fault = Fault::new(at, What::Stall).nth(30);
         proxy.plan(if matches!(at, Phase::CommitSent | Phase::CommitAnswer) {
             fault.after_copy()
         } else {
