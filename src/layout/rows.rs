@@ -31,6 +31,8 @@ pub struct Rows {
     /// The earliest time of all added events, in microseconds since 1970.
     oldest_us: Option<i64>,
     recoder: Option<Box<dyn Recode>>,
+    /// Number of encoded bytes that are not held.
+    dropped_bytes: usize,
 }
 
 /// Whether the bytes of the rows are held.
@@ -117,6 +119,12 @@ impl Rows {
         self.tables.iter().map(Vec::len).sum()
     }
 
+    /// Number of encoded bytes in all tables, held or not. It can be too high, because it includes events that were removed
+    /// since.
+    pub fn encoded_len(&self) -> usize {
+        self.byte_len() + self.dropped_bytes
+    }
+
     /// Whether rows are encoded again each time they are sent.
     pub fn is_recoded(&self) -> bool {
         self.is_held == HeldRows::Nothing
@@ -130,6 +138,7 @@ impl Rows {
     /// Drops the bytes of all rows, and from now on those of each added event at its end.
     pub fn drop_bytes(&mut self) {
         self.is_held = HeldRows::Nothing;
+        self.dropped_bytes += self.byte_len();
         self.tables = Default::default();
     }
 
@@ -162,6 +171,7 @@ impl Rows {
         self.oldest_us = Some(self.oldest_us.map_or(occurred_at_us, |oldest| oldest.min(occurred_at_us)));
         if self.is_held == HeldRows::Nothing {
             self.events.push(EncodedEvent { id, ends: [0; TABLES_MAX] });
+            self.dropped_bytes += self.byte_len();
             self.tables.iter_mut().for_each(Vec::clear);
             return;
         }
