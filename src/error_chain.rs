@@ -4,12 +4,16 @@
 
 use crate::conceal::concealed;
 use postgres::error::DbError;
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::io;
 
 /// What separates the hint in the form of one line.
 const HINT: &str = "; hint: ";
+
+/// Longer texts of the server are truncated: a trigger can raise megabytes.
+pub(crate) const SERVER_TEXT_BYTES_MAX: usize = 4 << 10;
 
 /// An error and its causes in one line, then `; hint: ` and the hint if there is one, without secrets (see [`concealed`]).
 pub(crate) fn in_full(error: &(dyn Error + 'static)) -> String {
@@ -69,13 +73,27 @@ pub(crate) fn own_text(error: &(dyn Error + 'static)) -> Option<(String, Option<
         return None;
     }
     if let Some(error) = error.downcast_ref::<DbError>() {
-        let detail = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
-        let text = format!("{}{detail} (SQLSTATE {})", error.message(), error.code().code());
-        return Some((text, error.hint().map(str::to_owned)));
+        let shown = |text| truncated(text, SERVER_TEXT_BYTES_MAX);
+        let detail = error.detail().map(|detail| format!(": {}", shown(detail))).unwrap_or_default();
+        let text = format!("{}{detail} (SQLSTATE {})", server_message(error), error.code().code());
+        return Some((text, error.hint().map(|hint| shown(hint).into_owned())));
     }
     let text = error.downcast_ref::<io::Error>().map_or_else(|| error.to_string(), system_text);
     let (what, hint) = split(&text);
     Some((what.to_owned(), hint.map(str::to_owned)))
+}
+
+/// A text of at most `bytes_max` bytes, followed by `…` if it was longer.
+pub(crate) fn truncated(text: &str, bytes_max: usize) -> Cow<'_, str> {
+    if text.len() <= bytes_max {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(format!("{}…", &text[..text.floor_char_boundary(bytes_max)]))
+}
+
+/// The message of a server error, truncated.
+pub(crate) fn server_message(error: &DbError) -> Cow<'_, str> {
+    truncated(error.message(), SERVER_TEXT_BYTES_MAX)
 }
 
 /// The message of the system without its number.
@@ -102,6 +120,13 @@ mod tests {
     fn several_lines_become_one() {
         let error = io::Error::other("ERROR: no room\nDETAIL: 3 of 3 are taken\n");
         assert_eq!(in_full(&error), "ERROR: no room; DETAIL: 3 of 3 are taken");
+    }
+
+    #[test]
+    fn long_texts_are_truncated() {
+        for (text, bytes_max, expected) in [("äb", 3, "äb"), ("äbc", 3, "äb…"), ("bä", 2, "b…"), ("", 0, "")] {
+            assert_eq!(truncated(text, bytes_max), expected);
+        }
     }
 
     #[test]
