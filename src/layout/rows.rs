@@ -157,6 +157,13 @@ impl Rows {
         }
     }
 
+    /// Appends the rows of an event of `other`, which are held, to those of the current event.
+    pub(crate) fn append(&mut self, other: &Rows, event: usize) {
+        for (number, table) in self.tables.iter_mut().enumerate() {
+            table.extend_from_slice(other.of(event, number));
+        }
+    }
+
     pub(crate) fn table(&mut self, table: usize) -> &mut Vec<u8> {
         &mut self.tables[table]
     }
