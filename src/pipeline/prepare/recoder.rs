@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 const LARGE_EVENT_MIN: usize = 4 << 20;
 
 /// The number of events of a string that are encoded together.
-const WINDOW_EVENTS: usize = 1024;
+const WINDOW_EVENTS: usize = 2048;
 
 /// No further events are encoded together beyond this size of their rows, in bytes.
 const WINDOW_BYTES: usize = 1 << 20;
