@@ -89,11 +89,17 @@ impl Rows {
     }
 
     /// The rows of an event in a table of the layout. They are encoded again if they are not held.
+    ///
+    /// # Panics
+    ///
+    /// The event is not found again.
     pub fn get(&self, event: usize, table: usize) -> Cow<'_, [u8]> {
         match (self.is_held, &self.recoder) {
             (HeldRows::Nothing, Some(recoder)) => {
                 let mut rows = Rows::default();
                 recoder.recode(event, self.battles.get(event).copied(), &mut rows);
+                // Each event has a row in the first table. Without its rows it would count as stored, and be lost.
+                assert!(!rows.tables[0].is_empty(), "an event that was encoded before is encoded again");
                 Cow::Owned(std::mem::take(&mut rows.tables[table]))
             }
             _ => Cow::Borrowed(self.of(event, table)),
