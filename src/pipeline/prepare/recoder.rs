@@ -43,13 +43,9 @@ struct Window {
 }
 
 impl Window {
-    /// Appends the rows of an event to `rows`. Returns false if it is not in the window.
-    fn append(&self, value: usize, number: usize, rows: &mut Rows) -> bool {
-        let found = if value == self.value { self.numbers.binary_search(&number).ok() } else { None };
-        if let Some(event) = found {
-            rows.append(&self.rows, event);
-        }
-        found.is_some()
+    /// Returns the index of an event in `rows`.
+    fn find(&self, value: usize, number: usize) -> Option<usize> {
+        if value == self.value { self.numbers.binary_search(&number).ok() } else { None }
     }
 }
 
@@ -120,35 +116,47 @@ impl Recoder {
         });
         window
     }
+
+    /// Encodes event `number` of the strings in a value, and keeps the rows of its neighbors.
+    fn recode_neighbor(&self, place: EventPlace, text: &str, number: usize, rows: &mut Rows) {
+        let value = place.text().start;
+        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        if window.find(value, number).is_none() {
+            // Frees the memory before the next window needs it.
+            *window = Window::default();
+            *window = self.window(place, text, number);
+        }
+        let is_large = window.rows.byte_len() > 2 * WINDOW_BYTES;
+        if is_large {
+            rows.reserve(LARGE_CAPACITY);
+        }
+        if let Some(event) = window.find(value, number) {
+            rows.append(&window.rows, event);
+        }
+        if is_large {
+            // Waiting batches keep their windows, so those are small.
+            *window = Window::default();
+        }
+    }
 }
 
 impl Recode for Recoder {
     fn recode(&self, event: usize, battle: Option<Option<i64>>, rows: &mut Rows) {
         let place = self.places[event];
         let Ok(text) = str::from_utf8(&self.segment.bytes[place.text()]) else { return };
+        if let (Some(number), None) = (place.decoded(), battle) {
+            return self.recode_neighbor(place, text, number, rows);
+        }
         if text.len() > LARGE_EVENT_MIN {
             rows.reserve(LARGE_CAPACITY);
         }
         let Some(number) = place.decoded() else { return self.recode_text(text, battle, rows) };
-        if let Some(battle) = battle {
-            let mut encoder = self.preparer.encoder();
-            return self.each_decoded(place, text, |found, event| {
-                if found == number {
-                    let event = Event { battle_id: battle, ..event.clone() };
-                    let _ = encoder.encode(&event, rows);
-                }
-            });
-        }
-        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
-        if !window.append(place.text().start, number, rows) {
-            // Frees the memory before the next window needs it.
-            *window = Window::default();
-            *window = self.window(place, text, number);
-            window.append(place.text().start, number, rows);
-        }
-        if window.rows.byte_len() > 2 * WINDOW_BYTES {
-            // A large event. Batches wait with their windows.
-            *window = Window::default();
-        }
+        let mut encoder = self.preparer.encoder();
+        self.each_decoded(place, text, |found, event| {
+            if found == number {
+                let battle_id = battle.unwrap_or(event.battle_id);
+                let _ = encoder.encode(&Event { battle_id, ..event.clone() }, rows);
+            }
+        });
     }
 }
