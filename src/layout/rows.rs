@@ -46,10 +46,9 @@ enum HeldRows {
 
 /// Encodes an event again from its source text.
 pub trait Recode: fmt::Debug + Send + Sync {
-    /// Encodes the event with index `event` into `rows`, which are empty. `battle` is the noted battle of the event, if
-    /// the layout notes any.
-    #[expect(clippy::option_option, reason = "no battle noted, or noted as unknown")]
-    fn recode(&self, event: usize, battle: Option<Option<i64>>, rows: &mut Rows);
+    /// Encodes the event with index `event` into `rows`, which are empty. `battles` are the noted battles of all events, or
+    /// empty if the layout notes none.
+    fn recode(&self, event: usize, battles: &[Option<i64>], rows: &mut Rows);
 }
 
 /// An encoded event.
@@ -97,7 +96,7 @@ impl Rows {
         match (self.is_held, &self.recoder) {
             (HeldRows::Nothing, Some(recoder)) => {
                 let mut rows = Rows::default();
-                recoder.recode(event, self.battles.get(event).copied(), &mut rows);
+                recoder.recode(event, &self.battles, &mut rows);
                 // Each event has a row in the first table. Without its rows it would count as stored, and be lost.
                 assert!(!rows.tables[0].is_empty(), "an event that was encoded before is encoded again");
                 Cow::Owned(std::mem::take(&mut rows.tables[table]))

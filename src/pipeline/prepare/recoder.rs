@@ -3,7 +3,7 @@
 //! Invariant: an event has the same rows each time.
 
 use crate::event::kill_event::Event;
-use crate::event::line::{Line, LineReader};
+use crate::event::line::LineReader;
 use crate::event::rules::ReadRules;
 use crate::input::buffers::LARGE_CAPACITY;
 use crate::input::segment::Segment;
@@ -35,17 +35,15 @@ pub(crate) struct Recoder {
 /// events are not read one by one.
 #[derive(Debug, Default)]
 struct Window {
-    /// The start of the value with the string, in the segment.
-    value: usize,
-    /// The events by their numbers in the value, in the order of `rows`.
-    numbers: Vec<usize>,
+    /// The events in ascending order, which is that of `rows`.
+    events: Vec<usize>,
     rows: Rows,
 }
 
 impl Window {
-    /// Returns the index of an event in `rows`.
-    fn find(&self, value: usize, number: usize) -> Option<usize> {
-        if value == self.value { self.numbers.binary_search(&number).ok() } else { None }
+    /// Returns the index in `rows` of an event of the segment.
+    fn find(&self, event: usize) -> Option<usize> {
+        self.events.binary_search(&event).ok()
     }
 }
 
@@ -54,9 +52,19 @@ impl Recoder {
         Self { segment, places, preparer, window: Mutex::default() }
     }
 
-    /// Encodes the event with this text.
-    #[expect(clippy::option_option, reason = "no battle noted, or noted as unknown")]
-    fn recode_text(&self, text: &str, battle: Option<Option<i64>>, rows: &mut Rows) {
+    /// Appends the rows of the event with this index. Returns false if it has none.
+    fn encode(&self, event: &Event<'_>, index: usize, battles: &[Option<i64>], rows: &mut Rows) -> bool {
+        // An encoder remembers the battles of earlier events, which do not count here.
+        let mut encoder = self.preparer.encoder();
+        let encoded = match battles.get(index) {
+            Some(&battle_id) => encoder.encode(&Event { battle_id, ..event.clone() }, rows),
+            None => encoder.encode(event, rows),
+        };
+        encoded.is_ok()
+    }
+
+    /// Encodes the event with this text and index.
+    fn recode_text(&self, text: &str, index: usize, battles: &[Option<i64>], rows: &mut Rows) {
         // The requirements were already checked.
         let rules = ReadRules {
             events_at: None,
@@ -65,98 +73,87 @@ impl Recoder {
             must_name_battle: false,
             ..self.preparer.rules(&self.segment.source)
         };
-        let mut encoder = self.preparer.encoder();
-        let encode = |found: Line<'_, '_>| {
-            if let (None, Ok(event)) = (found.decoded, found.event) {
-                let mut event = event.clone();
-                event.battle_id = battle.unwrap_or(event.battle_id);
-                let _ = encoder.encode(&event, rows);
-            }
-        };
+        if text.len() > LARGE_EVENT_MIN {
+            rows.reserve(LARGE_CAPACITY);
+        }
         // Errors are impossible: reading and encoding succeeded before with the same text.
-        let _ = LineReader::with_rules(rules).read(text, &mut Event::default(), encode);
-    }
-
-    /// Reads the value at this place, and passes the number of each event of a string in it, and the event.
-    fn each_decoded(&self, place: EventPlace, text: &str, mut each: impl FnMut(usize, &Event<'_>)) {
-        // All rules apply, because a reject can have its own battle.
-        let rules = self.preparer.rules(&self.segment.source);
-        let context = context_at(&self.segment, place.text().start);
-        let pass = |found: Line<'_, '_>| {
-            if let (Some(number), Ok(event)) = (found.decoded, found.event) {
-                each(number, event);
-            }
-        };
-        let _ = LineReader::with_rules(rules).read_value(text, 0, context, &mut Event::default(), pass);
-    }
-
-    /// Encodes event `number` of the strings in a value, and neighbors.
-    fn window(&self, place: EventPlace, text: &str, number: usize) -> Window {
-        let first = number - number % WINDOW_EVENTS;
-        let numbers = first..first + WINDOW_EVENTS;
-        let empty = || {
-            let mut window = Window { value: place.text().start, ..Window::default() };
-            if text.len() > LARGE_EVENT_MIN {
-                window.rows.reserve(LARGE_CAPACITY);
-            }
-            window
-        };
-        let (mut window, mut encoder) = (empty(), self.preparer.encoder());
-        self.each_decoded(place, text, |found, event| {
-            let is_full = window.rows.byte_len() >= WINDOW_BYTES;
-            if !numbers.contains(&found) || is_full && found > number {
-                return;
-            }
-            if is_full {
-                window = empty();
-            }
-            if encoder.encode(event, &mut window.rows).is_ok() {
-                window.numbers.push(found);
+        let _ = LineReader::with_rules(rules).read(text, &mut Event::default(), |found| {
+            if let (None, Ok(event)) = (found.decoded, found.event) {
+                self.encode(event, index, battles, rows);
             }
         });
-        window
     }
 
-    /// Encodes event `number` of the strings in a value, and keeps the rows of its neighbors.
-    fn recode_neighbor(&self, place: EventPlace, text: &str, number: usize, rows: &mut Rows) {
-        let value = place.text().start;
+    /// Encodes an event of a string, and keeps the rows of its neighbors.
+    fn recode_neighbor(&self, event: usize, text: &str, battles: &[Option<i64>], rows: &mut Rows) {
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
-        if window.find(value, number).is_none() {
+        if window.find(event).is_none() {
             // Frees the memory before the next window needs it.
             *window = Window::default();
-            *window = self.window(place, text, number);
+            *window = self.window(event, text, battles);
         }
         let is_large = window.rows.byte_len() > 2 * WINDOW_BYTES;
         if is_large {
             rows.reserve(LARGE_CAPACITY);
         }
-        if let Some(event) = window.find(value, number) {
-            rows.append(&window.rows, event);
+        if let Some(found) = window.find(event) {
+            rows.append(&window.rows, found);
         }
         if is_large {
             // Waiting batches keep their windows, so those are small.
             *window = Window::default();
         }
     }
+
+    /// Encodes an event of a string and neighbors. `text` is the value that contains the string.
+    fn window(&self, wanted: usize, text: &str, battles: &[Option<i64>]) -> Window {
+        let value = self.places[wanted].text();
+        let first = wanted - wanted % WINDOW_EVENTS;
+        let neighbors = first..first + WINDOW_EVENTS;
+        // The events of the value by their numbers. Events beside the string have none.
+        let first = self.places.partition_point(|place| place.text().start < value.start);
+        let numbered: Vec<(usize, usize)> = (first..self.places.len())
+            .take_while(|&event| self.places[event].text().start < value.end)
+            .filter_map(|event| Some((self.places[event].decoded()?, event)))
+            .collect();
+        let empty = || {
+            let mut window = Window::default();
+            if text.len() > LARGE_EVENT_MIN {
+                window.rows.reserve(LARGE_CAPACITY);
+            }
+            window
+        };
+        let mut window = empty();
+        // All rules apply, because a reject can have its own battle.
+        let rules = self.preparer.rules(&self.segment.source);
+        let context = context_at(&self.segment, value.start);
+        let _ = LineReader::with_rules(rules).read_value(text, 0, context, &mut Event::default(), |found| {
+            let (Some(number), Ok(event)) = (found.decoded, found.event) else { return };
+            let Ok(at) = numbered.binary_search_by_key(&number, |(number, _)| *number) else { return };
+            let (_, index) = numbered[at];
+            let is_full = window.rows.byte_len() >= WINDOW_BYTES;
+            if !neighbors.contains(&index) || is_full && index > wanted {
+                return;
+            }
+            if is_full {
+                window = empty();
+            }
+            if self.encode(event, index, battles, &mut window.rows) {
+                window.events.push(index);
+            }
+        });
+        window
+    }
 }
 
 impl Recode for Recoder {
-    fn recode(&self, event: usize, battle: Option<Option<i64>>, rows: &mut Rows) {
+    fn recode(&self, event: usize, battles: &[Option<i64>], rows: &mut Rows) {
         let place = self.places[event];
         let Ok(text) = str::from_utf8(&self.segment.bytes[place.text()]) else { return };
-        if let (Some(number), None) = (place.decoded(), battle) {
-            return self.recode_neighbor(place, text, number, rows);
+        if place.decoded().is_some() {
+            self.recode_neighbor(event, text, battles, rows);
+        } else {
+            self.recode_text(text, event, battles, rows);
         }
-        if text.len() > LARGE_EVENT_MIN {
-            rows.reserve(LARGE_CAPACITY);
-        }
-        let Some(number) = place.decoded() else { return self.recode_text(text, battle, rows) };
-        let mut encoder = self.preparer.encoder();
-        self.each_decoded(place, text, |found, event| {
-            if found == number {
-                let battle_id = battle.unwrap_or(event.battle_id);
-                let _ = encoder.encode(&Event { battle_id, ..event.clone() }, rows);
-            }
-        });
     }
 }
