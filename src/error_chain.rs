@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn long_texts_are_truncated() {
-        for (text, bytes_max, expected) in [("äb", 3, "äb"), ("äbc", 3, "äb…"), ("bä", 2, "b…"), ("", 0, "")] {
+        for (text, bytes_max, expected) in [("äb", 3, "äb"), ("äbc", 3, "äb…"), ("bä", 2, "b…")] {
             assert_eq!(truncated(text, bytes_max), expected);
         }
     }

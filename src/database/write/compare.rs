@@ -102,12 +102,11 @@ impl Comparer {
                 transaction.batch_execute(citus::NODE_SETTINGS)?;
             }
             let events = &batch.order[part.clone()];
-            let rows = read(&mut transaction, &tables, &batch.rows.ids(events), distribution).map_err(
-                |error| match error {
-                    DatabaseError::Postgres(error) => advised(&schema, error),
-                    error => error,
-                },
-            )?;
+            let rows = read(&mut transaction, &tables, &batch.rows.ids(events), distribution);
+            let rows = rows.map_err(|error| match error {
+                DatabaseError::Postgres(error) => advised(&schema, error),
+                error => error,
+            })?;
             transaction.rollback()?;
             Ok(rows)
         })
