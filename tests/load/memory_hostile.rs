@@ -40,8 +40,8 @@ fn run_with(program: Program, mut lines: impl Iterator<Item = String> + Send) ->
 }
 
 #[track_caller]
-fn check_peak(name: &str, peak: u64) {
-    assert!((1..PEAK_MAX_KIB).contains(&peak), "{name}: {peak} KiB, and at most {PEAK_MAX_KIB} are allowed");
+fn check_peak(name: &str, peak: u64, peak_max: u64) {
+    assert!((1..peak_max).contains(&peak), "{name}: {peak} KiB, and at most {peak_max} are allowed");
 }
 
 fn verify(work: &Workplace, database: &Database<'_>) -> Program {
@@ -73,13 +73,13 @@ fn memory_of_verify_is_bounded_for_many_players() {
     let (peak, ended) = run_with(verify(&work, &database), (1..=EVENTS).map(line));
     let found = findings(&ended.expect(0));
     assert_eq!((&found["events"], &found["present"]), (&json!(EVENTS), &json!(EVENTS)), "{found}");
-    check_peak("players", peak);
+    check_peak("players", peak, PEAK_MAX_KIB);
 }
 
 /// The stored rows can be longer than those of the compared dump.
 #[test]
 fn memory_of_verify_is_bounded_for_long_stored_events() {
-    const EVENTS: u64 = 160;
+    const EVENTS: u64 = 100;
     let long = inventory("{}", 30_000);
     let database = Cluster::shared().database("memory verify stored");
     let work = Workplace::new();
@@ -88,7 +88,8 @@ fn memory_of_verify_is_bounded_for_long_stored_events() {
     let (peak, ended) = run_with(verify(&work, &database), (1..=EVENTS).map(|id| event_with(id, "")));
     let found = findings(&ended.expect(6));
     assert_eq!((&found["missing"], &found["different"]), (&json!(0), &json!(EVENTS)), "{found}");
-    check_peak("stored", peak);
+    // The events are in one segment, which is a small part of what can be in memory.
+    check_peak("stored", peak, PEAK_MAX_KIB / 2);
 }
 
 /// Strings with more events than an array may have. The rejects, with the whole decoded strings, are written.
@@ -118,7 +119,7 @@ fn memory_is_bounded_for_long_arrays_in_strings() {
         .collect();
     assert_eq!(raw.len() as u64, STRINGS);
     assert!(raw.iter().all(|&length| length > 4_000_000), "the strings are whole: {raw:?}");
-    check_peak("strings", peak);
+    check_peak("strings", peak, PEAK_MAX_KIB);
 }
 
 /// Events whose rows are longer than their text by half, and events whose rows are just short enough to be held.
@@ -153,7 +154,7 @@ fn with_trigger(database: &Database<'_>, work: &Workplace, each: &str, message: 
 
 #[test]
 fn long_messages_of_a_trigger_are_not_held() {
-    const EVENTS: u64 = 300;
+    const EVENTS: u64 = 100;
     let database = Cluster::shared().database("memory messages");
     let work = Workplace::new();
     with_trigger(&database, &work, "row", "new.event_id || repeat('x', 1000000)");
@@ -165,7 +166,7 @@ fn long_messages_of_a_trigger_are_not_held() {
         let reason = reject.text("reason").expect("a reason");
         assert!(reason.ends_with("xxx…") && reason.len() < 2000, "{} bytes", reason.len());
     }
-    check_peak("messages", peak);
+    check_peak("messages", peak, PEAK_MAX_KIB);
 }
 
 #[test]
