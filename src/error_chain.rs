@@ -4,6 +4,7 @@
 
 use crate::conceal::concealed;
 use postgres::error::DbError;
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::io;
@@ -13,6 +14,9 @@ pub(crate) const CLOSED: &str = "the server closed the connection";
 
 /// What separates the hint in the form of one line.
 const HINT: &str = "; hint: ";
+
+/// Longer texts of the server are truncated: a trigger can raise megabytes.
+pub(crate) const SERVER_TEXT_BYTES_MAX: usize = 4 << 10;
 
 /// An error and its causes in one line, then `; hint: ` and the hint if there is one, without secrets (see [`concealed`]).
 pub(crate) fn in_full(error: &(dyn Error + 'static)) -> String {
@@ -75,9 +79,10 @@ pub(crate) fn own_text(error: &(dyn Error + 'static)) -> Option<(String, Option<
         }
     }
     if let Some(error) = error.downcast_ref::<DbError>() {
-        let detail = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
-        let text = format!("{}{detail} (SQLSTATE {})", error.message(), error.code().code());
-        return Some((text, error.hint().map(str::to_owned)));
+        let shown = |text| truncated(text, SERVER_TEXT_BYTES_MAX);
+        let detail = error.detail().map(|detail| format!(": {}", shown(detail))).unwrap_or_default();
+        let text = format!("{}{detail} (SQLSTATE {})", server_message(error), error.code().code());
+        return Some((text, error.hint().map(|hint| shown(hint).into_owned())));
     }
     // Libraries put errors of the system into their own.
     let text = error.to_string();
@@ -103,6 +108,19 @@ fn is_end(error: &io::Error) -> bool {
 /// An error of a connection to the server, with the same text for each form of its end.
 pub(crate) fn of_connection(error: io::Error) -> io::Error {
     if is_end(&error) { io::Error::new(error.kind(), CLOSED) } else { error }
+}
+
+/// A text of at most `bytes_max` bytes, followed by `…` if it was longer.
+pub(crate) fn truncated(text: &str, bytes_max: usize) -> Cow<'_, str> {
+    if text.len() <= bytes_max {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(format!("{}…", &text[..text.floor_char_boundary(bytes_max)]))
+}
+
+/// The message of a server error, truncated.
+pub(crate) fn server_message(error: &DbError) -> Cow<'_, str> {
+    truncated(error.message(), SERVER_TEXT_BYTES_MAX)
 }
 
 /// The message of the system without its number.
@@ -137,6 +155,13 @@ mod tests {
     fn several_lines_become_one() {
         let error = io::Error::other("ERROR: no room\nDETAIL: 3 of 3 are taken\n");
         assert_eq!(in_full(&error), "ERROR: no room; DETAIL: 3 of 3 are taken");
+    }
+
+    #[test]
+    fn long_texts_are_truncated() {
+        for (text, bytes_max, expected) in [("äb", 3, "äb"), ("äbc", 3, "äb…"), ("bä", 2, "b…")] {
+            assert_eq!(truncated(text, bytes_max), expected);
+        }
     }
 
     #[test]

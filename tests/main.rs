@@ -51,6 +51,8 @@ mod load {
     mod many_loaders;
     // The peak memory of loads.
     mod memory;
+    // The same for hostile dumps and triggers, also of `verify`.
+    mod memory_hostile;
     // The same for events of the maximum size.
     mod memory_large;
     // Permissions and place of the reject file.

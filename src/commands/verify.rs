@@ -38,7 +38,6 @@ use crate::settings::VerifySettings;
 use crate::settings::environment::Environment;
 use crate::settings::event::EventSettings;
 use anyhow::Context as _;
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -231,7 +230,7 @@ impl Comparison<'_> {
         let mut stored = self.stored(prepared)?;
         let mut half_committed = false;
         if self.distribution == Distribution::Citus
-            && stored.values().any(|found| *found == StoredEvent::Missing)
+            && stored.iter().any(|(_, found)| *found == StoredEvent::Missing)
         {
             let commits = finish_commits(self.manager, &self.deadline)?;
             if commits != HalfCommitted::None {
@@ -254,10 +253,10 @@ impl Comparison<'_> {
         };
         let mut same = Vec::new();
         for (id, line) in prepared.ids() {
-            match stored.get(&id) {
+            match state_of(&stored, id) {
                 Some(StoredEvent::Same) => same.push(id),
                 Some(StoredEvent::Different(difference)) => {
-                    add(line, Finding::Different(id, difference.clone()));
+                    add(line, Finding::Different(id, (**difference).clone()));
                 }
                 Some(StoredEvent::Missing) | None => add(line, Finding::Missing(id)),
             }
@@ -273,22 +272,30 @@ impl Comparison<'_> {
         Ok(())
     }
 
-    fn stored(&self, prepared: &Prepared) -> Result<HashMap<i64, StoredEvent>, StoreError> {
+    /// The states of the events that can be stored, by id in ascending order. Those of ids without a state are missing.
+    fn stored(&self, prepared: &Prepared) -> Result<Vec<(i64, StoredEvent)>, StoreError> {
         if prepared.batch.order.is_empty() {
-            return Ok(HashMap::new());
+            return Ok(Vec::new());
         }
         let schema = self.settings.database.schema();
         if let Some(message) = &self.missing_table {
             return Err(StoreError::refused(message.clone()));
         }
         if !self.settings.ids_only {
-            let stored = self.comparer.compare(self.manager, &self.deadline, &prepared.batch)?;
-            return Ok(stored.into_iter().collect());
+            return self.comparer.compare(self.manager, &self.deadline, &prepared.batch);
         }
         let EventSettings { server, layout, .. } = self.settings.event;
         let ids = prepared.batch.rows.ids(&prepared.batch.order);
         let (manager, deadline) = (self.manager, &self.deadline);
         let present = present_ids(manager, deadline, layout, schema, server, self.distribution, ids)?;
-        Ok(present.into_iter().map(|id| (id, StoredEvent::Same)).collect())
+        let mut present: Vec<_> = present.into_iter().map(|id| (id, StoredEvent::Same)).collect();
+        present.sort_unstable_by_key(|(id, _)| *id);
+        Ok(present)
     }
+}
+
+/// The state of the event with this id. `stored` is in the order of the ids.
+fn state_of(stored: &[(i64, StoredEvent)], id: i64) -> Option<&StoredEvent> {
+    let at = stored.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+    Some(&stored[at].1)
 }

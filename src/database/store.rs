@@ -1,5 +1,6 @@
 //! The database interface of the pipeline, without types of a client library.
 
+use crate::error_chain::truncated;
 use crate::layout::rows::Rows;
 use std::error::Error;
 use std::fmt;
@@ -119,13 +120,8 @@ const REASON_BYTES_MAX: usize = 1 << 10;
 pub(crate) struct RefusalReason(Arc<str>);
 
 impl RefusalReason {
-    pub(crate) fn new(message: impl Into<String>) -> Self {
-        let mut message = message.into();
-        if message.len() > REASON_BYTES_MAX {
-            message.truncate(message.floor_char_boundary(REASON_BYTES_MAX));
-            message.push('…');
-        }
-        Self(message.into())
+    pub(crate) fn new(message: &str) -> Self {
+        Self(Arc::from(&*truncated(message, REASON_BYTES_MAX)))
     }
 
     /// The message for the reject of the event.

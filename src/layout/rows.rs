@@ -31,6 +31,8 @@ pub struct Rows {
     /// The earliest time of all added events, in microseconds since 1970.
     oldest_us: Option<i64>,
     recoder: Option<Box<dyn Recode>>,
+    /// Number of encoded bytes that are not held.
+    dropped_bytes: usize,
 }
 
 /// Whether the bytes of the rows are held.
@@ -44,10 +46,9 @@ enum HeldRows {
 
 /// Encodes an event again from its source text.
 pub trait Recode: fmt::Debug + Send + Sync {
-    /// Encodes the event with index `event` into `rows`, which are empty. `battle` is the noted battle of the event, if
-    /// the layout notes any.
-    #[expect(clippy::option_option, reason = "no battle noted, or noted as unknown")]
-    fn recode(&self, event: usize, battle: Option<Option<i64>>, rows: &mut Rows);
+    /// Encodes the event with index `event` into `rows`, which are empty. `battles` are the noted battles of all events, or
+    /// empty if the layout notes none.
+    fn recode(&self, event: usize, battles: &[Option<i64>], rows: &mut Rows);
 }
 
 /// An encoded event.
@@ -87,11 +88,17 @@ impl Rows {
     }
 
     /// The rows of an event in a table of the layout. They are encoded again if they are not held.
+    ///
+    /// # Panics
+    ///
+    /// The event is not found again.
     pub fn get(&self, event: usize, table: usize) -> Cow<'_, [u8]> {
         match (self.is_held, &self.recoder) {
             (HeldRows::Nothing, Some(recoder)) => {
                 let mut rows = Rows::default();
-                recoder.recode(event, self.battles.get(event).copied(), &mut rows);
+                recoder.recode(event, &self.battles, &mut rows);
+                // Each event has a row in the first table. Without its rows it would count as stored, and be lost.
+                assert!(!rows.tables[0].is_empty(), "an event that was encoded before is encoded again");
                 Cow::Owned(std::mem::take(&mut rows.tables[table]))
             }
             _ => Cow::Borrowed(self.of(event, table)),
@@ -117,6 +124,12 @@ impl Rows {
         self.tables.iter().map(Vec::len).sum()
     }
 
+    /// Number of encoded bytes in all tables, held or not. It can be too high, because it includes events that were removed
+    /// since.
+    pub fn encoded_len(&self) -> usize {
+        self.byte_len() + self.dropped_bytes
+    }
+
     /// Whether rows are encoded again each time they are sent.
     pub fn is_recoded(&self) -> bool {
         self.is_held == HeldRows::Nothing
@@ -130,6 +143,7 @@ impl Rows {
     /// Drops the bytes of all rows, and from now on those of each added event at its end.
     pub fn drop_bytes(&mut self) {
         self.is_held = HeldRows::Nothing;
+        self.dropped_bytes += self.byte_len();
         self.tables = Default::default();
     }
 
@@ -148,6 +162,13 @@ impl Rows {
         }
     }
 
+    /// Appends the rows of an event of `other`, which are held, to those of the current event.
+    pub(crate) fn append(&mut self, other: &Rows, event: usize) {
+        for (number, table) in self.tables.iter_mut().enumerate() {
+            table.extend_from_slice(other.of(event, number));
+        }
+    }
+
     pub(crate) fn table(&mut self, table: usize) -> &mut Vec<u8> {
         &mut self.tables[table]
     }
@@ -162,6 +183,7 @@ impl Rows {
         self.oldest_us = Some(self.oldest_us.map_or(occurred_at_us, |oldest| oldest.min(occurred_at_us)));
         if self.is_held == HeldRows::Nothing {
             self.events.push(EncodedEvent { id, ends: [0; TABLES_MAX] });
+            self.dropped_bytes += self.byte_len();
             self.tables.iter_mut().for_each(Vec::clear);
             return;
         }

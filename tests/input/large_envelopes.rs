@@ -168,3 +168,43 @@ fn malformed_json_in_a_long_line_is_named() {
         assert_eq!(reject["reason"], reason);
     }
 }
+
+/// Rows that are not held are encoded from strings within the envelope, between events that are in none.
+#[test]
+fn events_in_strings_of_a_large_envelope_keep_their_rows() {
+    const EVENTS: i64 = 400;
+    const SLOTS: i64 = 1_500;
+    let rest = format!(
+        r#","Inventory":[{}{{}}],"Padding":"{}""#,
+        "{},".repeat(usize::try_from(SLOTS).expect("few") - 1),
+        "x".repeat(40_000)
+    );
+    let row = |number: i64| {
+        // The plain events have the first and the last ids of a segment.
+        let first = match number % 9 {
+            0 => 100_000_000,
+            1 => 300_000_000,
+            _ => 200_000_000,
+        };
+        let id = first + number;
+        let event = format!(
+            r#"{{"EventId":{id},"TimeStamp":"2025-08-25T21:50:19Z","TotalVictimKillFame":1,"Killer":{{"Id":"k","Name":"k"}},"Victim":{{"Id":"v","Name":"v"{rest}}}}}"#
+        );
+        if number % 9 < 2 { event } else { json!({ "raw": event }).to_string() }
+    };
+    let rows: Vec<String> = (0..EVENTS).map(row).collect();
+    let text = format!(r#"{{"data":{{"rows":[{}]}}}}"#, rows.join(","));
+    assert!(text.len() > LINE_MAX_BYTES, "{}", text.len());
+    let (work, database) = (Workplace::new(), Cluster::shared().database("large_envelope_strings"));
+    work.write("dump.json", &text);
+    let run = work.load(&database, &["--events-at", "data.rows.raw"]).arg("dump.json").expect(0);
+    run.summary().check(&[("inserted", EVENTS.unsigned_abs()), ("rejected", 0), ("unfinished", 0)]);
+    let counts = "select (select count(*) from kill_event), (select count(*) from kill_player), \
+                  (select count(*) from kill_loot)";
+    let stored = database.client().query_one(counts, &[]).expect("counts");
+    assert_eq!(
+        [0, 1, 2].map(|column| stored.get::<_, i64>(column)),
+        [EVENTS, 2 * EVENTS, EVENTS * SLOTS],
+        "events, players, items"
+    );
+}

@@ -2,7 +2,7 @@
 
 use crate::database::connect::tls::verifier::VerifierFault;
 use crate::database::connect::tls::{SslPolicy, Tls, certificate, file_of};
-use crate::error_chain::{CLOSED, cause_of, system_text};
+use crate::error_chain::{CLOSED, SERVER_TEXT_BYTES_MAX, cause_of, server_message, system_text, truncated};
 use postgres::config::{Host, SslMode};
 use postgres::{Config, Error};
 use rustls::{AlertDescription, CertificateError};
@@ -16,7 +16,9 @@ impl Tls {
     pub(crate) fn fallback_cause(&self, error: &Error, config: &Config) -> Option<String> {
         if error.code() == Some(&postgres::error::SqlState::INVALID_AUTHORIZATION_SPECIFICATION) {
             return Some(
-                error.as_db_error().map_or_else(|| error.to_string(), |said| said.message().to_owned()),
+                error
+                    .as_db_error()
+                    .map_or_else(|| error.to_string(), |said| server_message(said).into_owned()),
             );
         }
         let found = tls_fault(error).filter(|_| self.mode == SslPolicy::Prefer)?;
@@ -59,8 +61,8 @@ pub(crate) fn cause(error: &Error, tls: &Tls, config: &Config) -> String {
         return tls_cause(fault, tls, config);
     }
     if let Some(refused) = error.as_db_error() {
-        let detail = refused.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
-        return format!("{}{detail}", refused.message());
+        let shown = |detail| format!(": {}", truncated(detail, SERVER_TEXT_BYTES_MAX));
+        return format!("{}{}", server_message(refused), refused.detail().map(shown).unwrap_or_default());
     }
     if let Some(cause) = cause_of::<io::Error>(error) {
         return match cause.kind() {

@@ -57,21 +57,33 @@ impl Transaction<'_> {
         writer.finish().map_err(DatabaseError::of_rows)
     }
 
-    /// Appends the output of `COPY … TO STDOUT` to `output`.
-    pub(crate) fn copy_out(&mut self, sql: &str, output: &mut Vec<u8>) -> DatabaseResult<()> {
+    /// Reads the output of `COPY … TO STDOUT` into `output`, which is empty and stays so if the output is longer than
+    /// `bytes_max`. Returns its length in any case.
+    pub(crate) fn copy_out(
+        &mut self,
+        sql: &str,
+        output: &mut Vec<u8>,
+        bytes_max: usize,
+    ) -> DatabaseResult<usize> {
         let mut reader = self.inner.copy_out(sql)?;
+        let mut total = 0_usize;
         loop {
             let message = reader.fill_buf().map_err(copy_error)?;
             if message.is_empty() {
                 break;
             }
-            output.extend_from_slice(message);
             let length = message.len();
+            total += length;
+            if total <= bytes_max {
+                output.extend_from_slice(message);
+            } else if !output.is_empty() {
+                *output = Vec::new();
+            }
             reader.consume(length);
             self.progress.tick();
         }
         drop(reader);
         self.progress.tick();
-        Ok(())
+        Ok(total)
     }
 }

@@ -1,5 +1,6 @@
 //! Notices and warnings that the server sends beside results.
 
+use crate::error_chain::{SERVER_TEXT_BYTES_MAX, server_message, truncated};
 use postgres::Config;
 use postgres::error::{DbError, Severity, SqlState};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,9 +8,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// The number of different warnings shown. A trigger may send one per row.
 const WARNINGS_MAX: usize = 20;
-
-/// Longer warnings are truncated.
-const WARNING_BYTES_MAX: usize = 4 << 10;
 
 /// The function of PostgreSQL in which a COMMIT waits for a standby. Its messages may be translated, its name is not.
 const STANDBY_WAIT: &str = "SyncRepWaitForLSN";
@@ -20,12 +18,9 @@ pub(crate) struct Warnings(Arc<Mutex<Vec<String>>>);
 
 impl Warnings {
     fn show(&self, warning: &DbError) {
-        let mut text = warning.detail().map_or_else(
-            || warning.message().to_owned(),
-            |detail| format!("{}; DETAIL: {detail}", warning.message()),
-        );
-        text.truncate(text.floor_char_boundary(WARNING_BYTES_MAX));
-        text.shrink_to_fit();
+        let detail = warning.detail().map(|detail| truncated(detail, SERVER_TEXT_BYTES_MAX));
+        let detail = detail.map(|detail| format!("; DETAIL: {detail}")).unwrap_or_default();
+        let text = format!("{}{detail}", server_message(warning));
         let mut shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_new = shown.len() < WARNINGS_MAX && !shown.contains(&text);
         if is_new {
@@ -62,14 +57,16 @@ impl Notices {
         }
         match notice.parsed_severity() {
             // The end of the connection follows, which is reported.
-            Some(Severity::Warning) if notice.code().code().starts_with("57P") => log::debug!("{notice}"),
+            Some(Severity::Warning) if notice.code().code().starts_with("57P") => {
+                log::debug!("{}", in_debug(notice));
+            }
             // An ANALYZE that skips a locked table, which another load probably analyzes.
             Some(Severity::Warning) if *notice.code() == SqlState::LOCK_NOT_AVAILABLE => {
-                log::info!("{}", notice.message());
+                log::info!("{}", server_message(notice));
             }
             Some(Severity::Warning) => self.warnings.show(notice),
             // Such as "relation exists, skipping".
-            _ => log::debug!("{notice}"),
+            _ => log::debug!("{}", in_debug(notice)),
         }
     }
 
@@ -77,4 +74,8 @@ impl Notices {
     pub(crate) fn take_standby_wait_cancelled(&self) -> bool {
         self.standby_wait_cancelled.swap(false, Ordering::AcqRel)
     }
+}
+
+fn in_debug(notice: &DbError) -> String {
+    truncated(&notice.to_string(), SERVER_TEXT_BYTES_MAX).into_owned()
 }

@@ -343,10 +343,11 @@ fn culprit(events: &[usize], error: &DatabaseError) -> Option<usize> {
 /// The server's message names the constraint or the value, never the whole row, which is in the detail.
 fn refusal(event: usize, error: &DatabaseError) -> Refused {
     let reason = match error {
-        DatabaseError::Rows { source: error, .. } => {
-            error.as_db_error().map_or_else(|| error.to_string(), |error| error.message().to_owned())
-        }
-        error => error.to_string(),
+        DatabaseError::Rows { source, .. } => source.as_db_error().map_or_else(
+            || RefusalReason::new(&source.to_string()),
+            |refused| RefusalReason::new(refused.message()),
+        ),
+        error => RefusalReason::new(&error.to_string()),
     };
-    Refused { event, sqlstate: error.sqlstate().map(str::to_owned), reason: RefusalReason::new(reason) }
+    Refused { event, sqlstate: error.sqlstate().map(str::to_owned), reason }
 }

@@ -1,7 +1,11 @@
 //! Compares the events of a dump with the stored events.
 //!
-//! Invariant: the rows of one batch are read in one snapshot. If another session writes an event meanwhile, all or none
+//! Invariant: the rows of an event are read in one snapshot. If another session writes an event meanwhile, all or none
 //! of its rows are visible.
+//!
+//! Invariant: memory is bounded by [`ANSWER_BYTES_MAX`] and the rows of one event, whatever the dump contains and the
+//! database has stored: a few kilobytes of text can become megabytes of rows. The events of a batch are read in as many
+//! parts as that takes.
 
 use crate::database::failure::error::DatabaseError;
 use crate::database::pool::manager::DatabaseManager;
@@ -16,7 +20,18 @@ use crate::layout::compare::{Difference, MalformedRows, StoredRows};
 use crate::layout::identifier::quote_identifier;
 use crate::layout::rows::TABLES_MAX;
 use crate::layout::table::{Distribution, Table};
+use std::ops::Range;
 use std::sync::Arc;
+
+/// The expected size of the rows that are read at once, in bytes. Those of a segment of real events are smaller.
+const PART_BYTES: usize = 8 << 20;
+
+/// Rows of several events beyond this size, in bytes, are not held. Then the events are read again in smaller parts.
+const ANSWER_BYTES_MAX: usize = 2 * PART_BYTES;
+
+/// The capacity of an answer. glibc always maps allocations of more than 32 MiB, so freed memory returns to the system.
+/// Each thread can retain a part of smaller allocations. Unwritten pages use no memory.
+const ANSWER_CAPACITY: usize = 33 << 20;
 
 /// The stored state of an event of a dump.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +41,7 @@ pub(crate) enum StoredEvent {
     Same,
     /// A row is missing or superfluous, or a column has another value. Holds the first difference from the version that
     /// a load would store.
-    Different(Difference),
+    Different(Box<Difference>),
 }
 
 /// Compares the events of batches with the stored events, for one layout, schema and game server.
@@ -59,43 +74,82 @@ impl Comparer {
         deadline: &Deadline,
         batch: &Arc<Batch>,
     ) -> Result<Vec<(i64, StoredEvent)>, StoreError> {
-        let (tables, schema, of_batch) = (Arc::clone(&self.tables), self.schema.clone(), Arc::clone(batch));
+        let count = batch.order.len();
+        let mut states = Vec::with_capacity(count);
+        let expected_bytes = batch.rows.encoded_len() / batch.rows.events().len().max(1) * count;
+        let mut pending = parts(0..count, expected_bytes);
+        while let Some(part) = pending.pop() {
+            match self.read(manager, deadline, batch, part.clone())? {
+                // Outside the call: the time for it says nothing about the server, holds no connection and is never repeated.
+                PartRows::Held(answers) => judge(&self.tables, &answers, batch, part, &mut states)?,
+                PartRows::TooLong(bytes) => pending.extend(parts(part, bytes)),
+            }
+        }
+        Ok(states)
+    }
+
+    /// Reads the rows of the events in this range of the batch's order.
+    fn read(
+        &self,
+        manager: &DatabaseManager,
+        deadline: &Deadline,
+        batch: &Arc<Batch>,
+        part: Range<usize>,
+    ) -> Result<PartRows, StoreError> {
+        let (tables, schema, batch) = (Arc::clone(&self.tables), self.schema.clone(), Arc::clone(batch));
         let distribution = self.distribution;
-        let answers = manager.run("reading stored events", deadline, move |client, progress| {
+        manager.run("reading stored events", deadline, move |client, progress| {
             let mut transaction = Transaction::snapshot(client, progress)?;
             if distribution == Distribution::Citus {
                 transaction.batch_execute(citus::NODE_SETTINGS)?;
             }
-            let answers =
-                read(&mut transaction, &tables, &of_batch, distribution).map_err(|error| match error {
-                    DatabaseError::Postgres(error) => advised(&schema, error),
-                    error => error,
-                })?;
+            let events = &batch.order[part.clone()];
+            let rows = read(&mut transaction, &tables, &batch.rows.ids(events), distribution);
+            let rows = rows.map_err(|error| match error {
+                DatabaseError::Postgres(error) => advised(&schema, error),
+                error => error,
+            })?;
             transaction.rollback()?;
-            Ok(answers)
-        })?;
-        // Outside the call: the time for it says nothing about the server, holds no connection and is never repeated.
-        judge(&self.tables, &answers, batch)
+            Ok(rows)
+        })
     }
+}
+
+/// Divides a range of events, whose rows have `bytes` bytes in total, into parts to read at once. The last part comes first.
+fn parts(events: Range<usize>, bytes: usize) -> Vec<Range<usize>> {
+    let (count, end) = (events.len(), events.end);
+    let parts = bytes.div_ceil(PART_BYTES).clamp(1, count.max(1));
+    let size = count.div_ceil(parts).max(1);
+    events.step_by(size).rev().map(|start| start..end.min(start + size)).collect()
 }
 
 type Answers = [Vec<u8>; TABLES_MAX];
 
-/// Reads the rows of the batch's events in each table.
+/// The stored rows of some events.
+enum PartRows {
+    Held(Answers),
+    /// They are not held, because they have this many bytes.
+    TooLong(usize),
+}
+
+/// Reads the rows of the events with these ids in each table. Those of one event are held whatever their size.
 fn read(
     transaction: &mut Transaction<'_>,
     tables: &[(&'static Table, String)],
-    batch: &Batch,
+    ids: &[i64],
     distribution: Distribution,
-) -> Result<Answers, DatabaseError> {
-    let ids: Vec<String> = batch.rows.ids(&batch.order).iter().map(i64::to_string).collect();
+) -> Result<PartRows, DatabaseError> {
+    let bytes_max = if ids.len() > 1 { ANSWER_BYTES_MAX } else { usize::MAX };
+    let ids: Vec<String> = ids.iter().map(i64::to_string).collect();
     let ids = format!("'{{{}}}'", ids.join(","));
-    let mut answers = Answers::default();
+    let (mut answers, mut total) = (Answers::default(), 0_usize);
     for ((_, select), answer) in tables.iter().zip(&mut answers) {
         let select = with_ids(select, distribution, &ids);
-        transaction.copy_out(&format!("COPY ({select}) TO STDOUT (FORMAT binary)"), answer)?;
+        answer.reserve_exact(ANSWER_CAPACITY);
+        let left = bytes_max.saturating_sub(total);
+        total += transaction.copy_out(&format!("COPY ({select}) TO STDOUT (FORMAT binary)"), answer, left)?;
     }
-    Ok(answers)
+    Ok(if total > bytes_max { PartRows::TooLong(total) } else { PartRows::Held(answers) })
 }
 
 /// Replaces the parameter of a statement by the ids, because COPY has no parameters. Names in the statement may look
@@ -112,11 +166,14 @@ fn with_ids(select: &str, distribution: Distribution, ids: &str) -> String {
     }
 }
 
+/// Adds the states of the events in this range of the batch's order to `states`.
 fn judge(
     tables: &[(&'static Table, String)],
     answers: &Answers,
     batch: &Batch,
-) -> Result<Vec<(i64, StoredEvent)>, StoreError> {
+    part: Range<usize>,
+    states: &mut Vec<(i64, StoredEvent)>,
+) -> Result<(), StoreError> {
     let malformed = |error| StoreError::new("stored rows cannot be compared", error);
     let stored: Vec<StoredRows<'_>> = tables
         .iter()
@@ -138,16 +195,20 @@ fn judge(
         }
         Ok::<bool, MalformedRows>(true)
     };
-    let mut events = Vec::with_capacity(batch.order.len());
-    for versions in batch.versions.chunk_by(|&a, &b| id(a) == id(b)) {
+    let versions = match batch.order[part] {
+        [first, .., last] => versions_of(batch, id(first), id(last)),
+        [only] => versions_of(batch, id(only), id(only)),
+        [] => &[],
+    };
+    for versions in versions.chunk_by(|&a, &b| id(a) == id(b)) {
         let (first, others) = (versions[0], &versions[1..]);
         if !stored[0].contains(id(first)) {
-            events.push((id(first), StoredEvent::Missing));
+            states.push((id(first), StoredEvent::Missing));
             continue;
         }
         let mut found = StoredEvent::Same;
         if let Some(difference) = difference(first).transpose().map_err(malformed)? {
-            found = StoredEvent::Different(difference);
+            found = StoredEvent::Different(Box::new(difference));
             for &version in others {
                 if is_same(version).map_err(malformed)? {
                     found = StoredEvent::Same;
@@ -155,7 +216,35 @@ fn judge(
                 }
             }
         }
-        events.push((id(first), found));
+        states.push((id(first), found));
     }
-    Ok(events)
+    Ok(())
+}
+
+/// All events of the batch whose ids are between these two, both included.
+fn versions_of(batch: &Batch, first_id: i64, last_id: i64) -> &[usize] {
+    let id = |event: usize| batch.rows.events()[event].id;
+    let start = batch.versions.partition_point(|&event| id(event) < first_id);
+    let end = batch.versions.partition_point(|&event| id(event) <= last_id);
+    &batch.versions[start..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_limited_by_the_size_of_their_rows() {
+        let check = |(start, end), bytes, expected: &[(usize, usize)]| {
+            let found: Vec<_> = parts(start..end, bytes).iter().map(|part| (part.start, part.end)).collect();
+            assert_eq!(found, expected, "{start} to {end}, {bytes} bytes");
+        };
+        check((0, 0), 0, &[]);
+        check((0, 7), 0, &[(0, 7)]);
+        check((0, 7), PART_BYTES, &[(0, 7)]);
+        check((10, 17), PART_BYTES + 1, &[(14, 17), (10, 14)]);
+        check((3, 6), 100 * PART_BYTES, &[(5, 6), (4, 5), (3, 4)]);
+        // Several events beyond the limit always become smaller parts.
+        check((0, 2), ANSWER_BYTES_MAX + 1, &[(1, 2), (0, 1)]);
+    }
 }

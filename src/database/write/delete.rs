@@ -1,8 +1,7 @@
 //! Deletes events, their child rows and the ledger rows of their segments.
 //!
 //! Invariant: each transaction begins by locking `kill_load_segment` against loads. The transaction of a load begins by
-//! writing to that table, so it runs completely before or after a batch of deletions. Deadlocks between the two are
-//! impossible.
+//! writing to that table, so it runs completely before or after a batch of deletions. The two cannot deadlock.
 //!
 //! Invariant: a ledger row is deleted no later than the first event of its segment. So no committed ledger row claims
 //! deleted events, and a load after any crash stores them again.
@@ -19,6 +18,7 @@ use crate::database::session::transaction::Transaction;
 use crate::database::store::{SegmentHash, StoreError};
 use crate::database::write::deletable::{DeleteScope, LedgerColumns, check};
 use crate::database::write::exists::advised;
+use crate::error_chain::server_message;
 use crate::layout::identifier::quote_identifier;
 use crate::layout::table::Distribution;
 use postgres::types::ToSql;
@@ -373,7 +373,7 @@ impl Statements {
                  delete those rows first, or define the constraint with ON DELETE CASCADE"
             ),
             code if ["22", "23", "27", "44", "P0"].iter().any(|class| code.starts_with(class)) => {
-                format!("a trigger, rule or constraint refuses the deletion: {}", cause.message())
+                format!("a trigger, rule or constraint refuses the deletion: {}", server_message(cause))
             }
             "42501" => {
                 return match error {

@@ -7,6 +7,7 @@ pub(crate) mod first_values;
 pub(crate) mod parts;
 pub(crate) mod prepared;
 pub(crate) mod preparer;
+pub(crate) mod recoder;
 pub(crate) mod span_text;
 #[cfg(test)]
 mod tests;

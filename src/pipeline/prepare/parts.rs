@@ -4,18 +4,16 @@ use crate::event::fault::{Fault, FaultKind};
 use crate::event::forms::envelope::guess_path_of_beginning;
 use crate::event::kill_event::Event;
 use crate::event::line::{Line, LineReader, MalformedValue, decoded_text};
-use crate::event::rules::{ReadRules, ValueContext};
+use crate::event::rules::ValueContext;
 use crate::event::server::Server;
-use crate::input::buffers::LARGE_CAPACITY;
 use crate::input::segment::{LINE_MAX_BYTES, Segment};
 use crate::layout::encoder::Encoder;
-use crate::layout::rows::{Recode, Rows};
+use crate::layout::rows::Rows;
 use crate::pipeline::prepare::preparer::Preparer;
 use crate::pipeline::prepare::span_text::{Origin, SpanText, context_at, context_of, separators};
 use crate::pipeline::rejects::reject::{Reject, RejectCause};
 use std::borrow::Cow;
 use std::ops::Range;
-use std::sync::Arc;
 
 /// The place of an event in its segment. A segment is smaller than 4 GiB.
 #[derive(Debug, Clone, Copy)]
@@ -41,7 +39,7 @@ impl EventPlace {
         (self.index != Self::NONE).then_some(self.index as usize)
     }
 
-    fn decoded(self) -> Option<usize> {
+    pub(crate) fn decoded(self) -> Option<usize> {
         (self.decoded != Self::NONE).then_some(self.decoded as usize)
     }
 }
@@ -55,49 +53,6 @@ pub(crate) const HELD_REJECTS_MAX: usize = 4096;
 
 /// The maximum size of decoded text in held rejects, in bytes.
 const HELD_RAW_BYTES_MAX: usize = 1 << 20;
-
-/// Above this text length, the rows of an event are encoded into memory that returns to the system when freed.
-const LARGE_EVENT_MIN: usize = 4 << 20;
-
-/// Encodes the events of a segment again if its rows are not held.
-#[derive(Debug)]
-pub(crate) struct Recoder {
-    pub(crate) segment: Arc<Segment>,
-    pub(crate) places: Arc<Vec<EventPlace>>,
-    pub(crate) preparer: Preparer,
-}
-
-impl Recode for Recoder {
-    fn recode(&self, event: usize, battle: Option<Option<i64>>, rows: &mut Rows) {
-        let place = self.places[event];
-        let Ok(text) = str::from_utf8(&self.segment.bytes[place.text()]) else { return };
-        if text.len() > LARGE_EVENT_MIN {
-            rows.reserve(LARGE_CAPACITY);
-        }
-        let rules = self.preparer.rules(&self.segment.source);
-        let rules = match place.decoded() {
-            // The value that contains the event is read by all rules, because a reject can have its own battle.
-            Some(_) => rules,
-            // The text is the event itself, and the requirements were already checked.
-            None => ReadRules {
-                events_at: None,
-                server: None,
-                must_name_server: false,
-                must_name_battle: false,
-                ..rules
-            },
-        };
-        let mut encoder = self.preparer.encoder();
-        // Errors are impossible: reading and encoding succeeded before with the same text.
-        let _ = LineReader::with_rules(rules).read(text, &mut Event::default(), |found| {
-            if let (true, Ok(event)) = (found.decoded == place.decoded(), found.event) {
-                let mut event = event.clone();
-                event.battle_id = battle.unwrap_or(event.battle_id);
-                let _ = encoder.encode(&event, rows);
-            }
-        });
-    }
-}
 
 /// Returns the text of an event, decoded if it was in a string.
 pub(crate) fn event_text<'s>(
@@ -180,6 +135,7 @@ impl SegmentParts {
             index: span.and_then(|span| context_of(span).index),
             text: 0..segment.bytes.len(),
             raw: None,
+            unheld: None,
             cause: RejectCause::Fault(Fault::from(kind).with_events_at(path)),
             truncated: true,
         });
@@ -295,14 +251,19 @@ impl SegmentParts {
                         self.rows.drop_bytes();
                     }
                 }
-                Err(fault) => self.fresh.push(Reject {
-                    line: at.first_line + line,
-                    index,
-                    text: start..start + byte_len,
-                    raw: decoded.map(|_| event_text.into()),
-                    cause: RejectCause::Fault(fault),
-                    truncated: false,
-                }),
+                Err(fault) => {
+                    // A long text is decoded again when it is written, one at a time.
+                    let is_held = event_text.len() <= HELD_RAW_BYTES_MAX;
+                    self.fresh.push(Reject {
+                        line: at.first_line + line,
+                        index,
+                        text: start..start + byte_len,
+                        raw: decoded.filter(|_| is_held).map(|_| event_text.into()),
+                        unheld: decoded.filter(|_| !is_held),
+                        cause: RejectCause::Fault(fault),
+                        truncated: false,
+                    });
+                }
             }
         });
         match result {
@@ -333,6 +294,7 @@ impl SegmentParts {
             index,
             text,
             raw: None,
+            unheld: None,
             cause: RejectCause::Fault(fault),
             truncated: false,
         });

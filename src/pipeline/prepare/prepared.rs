@@ -1,17 +1,21 @@
 //! A segment that is ready to be written, with its rejects.
 
 use crate::database::store::{Batch, SegmentCounts, SegmentHash};
+use crate::event::line::decoded_text;
 use crate::input::buffers::{Buffer, LARGE_CAPACITY};
 use crate::input::segment::Segment;
 use crate::layout::rows::{DuplicatePolicy, Rows};
-use crate::pipeline::prepare::parts::{EventPlace, Recoder, Rejects, SegmentParts, event_text};
+use crate::pipeline::prepare::parts::{EventPlace, Rejects, SegmentParts, event_text};
 use crate::pipeline::prepare::preparer::Preparer;
+use crate::pipeline::prepare::recoder::Recoder;
+use crate::pipeline::prepare::span_text::context_at;
 use crate::pipeline::rejects::reject::{Reject, RejectCause};
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// The maximum size of a segment together with its held rows, in bytes. A segment of real events takes 10 MiB.
-const HELD_BYTES_MAX: usize = 24 << 20;
+/// The maximum size of a segment together with its held rows, in bytes. A segment of real events takes 10 MiB. With
+/// four parsing threads and three writers, 7 are held at once.
+const HELD_BYTES_MAX: usize = 16 << 20;
 
 /// Rows below this size are always held.
 const HELD_ROWS_MIN: usize = 4 << 20;
@@ -103,9 +107,18 @@ impl Prepared {
             index: place.index(),
             text: place.text(),
             raw,
+            unheld: None,
             cause: RejectCause::Database { reason: reason.into(), sqlstate: sqlstate.map(Into::into) },
             truncated: false,
         });
+    }
+
+    /// Decodes the text of a reject again if it is not held.
+    pub(crate) fn unheld_text(&self, reject: &Reject) -> Option<String> {
+        let number = reject.unheld?;
+        let value = str::from_utf8(&self.segment.bytes[reject.text.clone()]).ok()?;
+        let rules = self.preparer.rules(&self.segment.source);
+        decoded_text(value, number, rules, context_at(&self.segment, reject.text.start))
     }
 
     /// Returns the number of rejected events.
@@ -204,7 +217,7 @@ impl Preparer {
         let segment = Arc::new(segment);
         if rows.is_recoded() {
             let (segment, places) = (Arc::clone(&segment), Arc::clone(&places));
-            rows.set_recoder(Box::new(Recoder { segment, places, preparer: self.clone() }));
+            rows.set_recoder(Box::new(Recoder::new(segment, places, self.clone())));
         }
         let versions = in_order(&rows, self.repeats);
         let mut order = versions.clone();

@@ -1,5 +1,7 @@
 //! Tests of preparing segments.
 
+mod strings;
+
 use crate::database::store::SegmentCounts;
 use crate::event::rules::battle_in_name;
 use crate::event::server::Server;

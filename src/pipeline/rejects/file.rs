@@ -258,8 +258,9 @@ fn append(file: &mut File, batch: &Prepared, reasons: &Reasons, bytes_max: u64) 
     let mut is_full = false;
     let result = batch.each_reject(|reject| {
         let start = lines.len();
-        let mut writer = Serializer::with_formatter(&mut lines, VisibleJson);
-        record(&batch.segment, reject, &mut String::new()).serialize(&mut writer)?;
+        let (decoded, mut base64) = (batch.unheld_text(reject), String::new());
+        let record = record(&batch.segment, reject, decoded.as_deref(), &mut base64);
+        record.serialize(&mut Serializer::with_formatter(&mut lines, VisibleJson))?;
         lines.push(b'\n');
         let bytes = (lines.len() - start) as u64;
         if appended.bytes + bytes > bytes_max {
@@ -283,9 +284,15 @@ fn append(file: &mut File, batch: &Prepared, reasons: &Reasons, bytes_max: u64) 
     Ok(appended)
 }
 
-fn record<'r>(segment: &'r Segment, reject: &'r Reject, base64: &'r mut String) -> RejectRecord<'r> {
+/// `decoded` is the text of the reject if it is not held.
+fn record<'r>(
+    segment: &'r Segment,
+    reject: &'r Reject,
+    decoded: Option<&'r str>,
+    base64: &'r mut String,
+) -> RejectRecord<'r> {
     let bytes = &segment.bytes[reject.text.clone()];
-    let text = reject.raw.as_deref().map_or_else(|| str::from_utf8(bytes), Ok);
+    let text = reject.raw.as_deref().or(decoded).map_or_else(|| str::from_utf8(bytes), Ok);
     let (raw, raw_base64) = if let Ok(text) = text {
         (text, false)
     } else {

@@ -134,7 +134,7 @@ mod tests {
     use crate::event::fault::{Fault, FaultKind};
 
     fn reject(line: u64, cause: RejectCause) -> Reject {
-        Reject { line, index: None, text: 0..0, raw: None, cause, truncated: false }
+        Reject { line, index: None, text: 0..0, raw: None, unheld: None, cause, truncated: false }
     }
 
     fn fault(line: u64, kind: FaultKind) -> Reject {

@@ -16,6 +16,8 @@ pub struct Reject {
     pub text: Range<usize>,
     /// Its decoded text, if it was in a string of the segment.
     pub raw: Option<Box<str>>,
+    /// The number of that text among those of its value, if it is too long to hold.
+    pub unheld: Option<usize>,
     pub cause: RejectCause,
     /// Whether the text is only the head of the value.
     pub truncated: bool,
