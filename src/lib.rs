@@ -82,6 +82,7 @@ mod program;
 mod report;
 mod settings;
 mod shell;
+mod sync;
 mod visible;
 
 pub use database::connect::error::TargetError;

@@ -121,7 +121,7 @@ fn compare(
             reading: reading.clone(),
         },
         piped,
-        stop: crossbeam_channel::never(),
+        stop: crate::sync::channel::never(),
     };
     let errors = run.run(settings.sources.clone(), reader, &monitor, |prepared| comparison.add(prepared))?;
     drop(progress);

@@ -10,7 +10,7 @@ use crate::database::failure::public::in_public;
 use crate::database::pool::outages::{OutageLog, Outages};
 use crate::database::session::deadline::{Deadline, Waited};
 use crate::error_chain::{in_full, with_note};
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crate::sync::channel::{Receiver, Sender, bounded};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
