@@ -15,7 +15,7 @@ pub(crate) use crossbeam_channel::{RecvError, RecvTimeoutError, SendError, TryRe
 pub(crate) struct Sender<T>(Arc<Queue<T>>);
 
 /// The receiving end.
-pub(crate) struct Receiver<T>(ReceiverKind<T>);
+pub struct Receiver<T>(ReceiverKind<T>);
 
 enum ReceiverKind<T> {
     Queue(Arc<Queue<T>>),
@@ -230,6 +230,10 @@ impl<T> Receiver<T> {
         std::iter::from_fn(|| self.recv().ok())
     }
 
+    pub(crate) fn try_iter(&self) -> impl Iterator<Item = T> {
+        std::iter::from_fn(|| self.try_recv().ok())
+    }
+
     /// Completes the operation that [`select`] has chosen.
     pub(crate) fn accept(&self) -> Result<T, RecvError> {
         match &self.0 {
@@ -282,6 +286,20 @@ impl<T> Selectable for Receiver<T> {
             ReceiverKind::Timer(..) => clock::deregister(token),
             ReceiverKind::Never => {}
         }
+    }
+}
+
+impl<S: Selectable> Selectable for &S {
+    fn is_ready(&self) -> bool {
+        (**self).is_ready()
+    }
+
+    fn register(&self, token: &Arc<WaitToken>, operation: usize) {
+        (**self).register(token, operation);
+    }
+
+    fn deregister(&self, token: &Arc<WaitToken>) {
+        (**self).deregister(token);
     }
 }
 

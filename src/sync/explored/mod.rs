@@ -51,6 +51,8 @@ pub(crate) fn failure_of(test: impl Fn() + Send + Sync + 'static) -> String {
 fn run<S: Scheduler + 'static>(scheduler: S, test: Arc<impl Fn() + Send + Sync + 'static>) {
     let mut config = Config::new();
     config.stack_size = STACK_BYTES;
+    // It only says that relaxed atomics are modelled as if they were sequentially consistent.
+    config.silence_warnings = true;
     let scheduler = TimedScheduler { scheduler, chance: fastrand::Rng::new(), early_left: 0 };
     Runner::new(scheduler, config).run(move || {
         thread::begin();
@@ -78,7 +80,8 @@ struct TimedScheduler<S> {
     early_left: usize,
 }
 
-const EARLY_MAX: usize = 6;
+/// The clock runs early so often per schedule.
+const EARLY_RUNS_MAX: usize = 6;
 
 /// The clock runs early in one of this number of steps.
 const EARLY_RARITY: usize = 50;
@@ -87,7 +90,7 @@ impl<S: Scheduler> Scheduler for TimedScheduler<S> {
     fn new_execution(&mut self) -> Option<Schedule> {
         let schedule = self.scheduler.new_execution()?;
         self.chance.seed(schedule.seed);
-        self.early_left = EARLY_MAX;
+        self.early_left = EARLY_RUNS_MAX;
         clock::reset();
         Some(schedule)
     }
