@@ -36,16 +36,20 @@ const STACK_BYTES: usize = 512 << 10;
 pub(crate) fn explore(test: impl Fn() + Send + Sync + 'static) {
     let count = std::env::var("SCHEDULES")
         .map_or(SCHEDULES_DEFAULT, |count| count.parse().expect("SCHEDULES is a number"));
-    let test = Arc::new(test);
-    let random = count.div_ceil(2);
-    run(RandomScheduler::new(random), Arc::clone(&test));
-    run(PctScheduler::new(PRIORITY_CHANGES, count - random), test);
+    explore_times(count, test);
 }
 
 /// Explores a test that must fail. Returns the message of its failure.
 pub(crate) fn failure_of(test: impl Fn() + Send + Sync + 'static) -> String {
-    let failed = catch_unwind(AssertUnwindSafe(|| explore(test)));
+    let failed = catch_unwind(AssertUnwindSafe(|| explore_times(SCHEDULES_DEFAULT, test)));
     text_of(&*failed.expect_err("no schedule fails")).to_owned()
+}
+
+fn explore_times(count: usize, test: impl Fn() + Send + Sync + 'static) {
+    let test = Arc::new(test);
+    let random = count.div_ceil(2);
+    run(RandomScheduler::new(random), Arc::clone(&test));
+    run(PctScheduler::new(PRIORITY_CHANGES, count - random), test);
 }
 
 fn run<S: Scheduler + 'static>(scheduler: S, test: Arc<impl Fn() + Send + Sync + 'static>) {
