@@ -205,9 +205,7 @@ impl<T> Receiver<T> {
         switch();
         match &self.0 {
             ReceiverKind::Queue(queue) => queue.pop(),
-            ReceiverKind::Timer(..) if self.is_ready() => {
-                Ok(self.accept().map_err(|_| TryRecvError::Empty)?)
-            }
+            _ if self.is_ready() => self.accept().map_err(|_| TryRecvError::Empty),
             _ => Err(TryRecvError::Empty),
         }
     }
@@ -224,10 +222,6 @@ impl<T> Receiver<T> {
             ReceiverKind::Queue(queue) => Some(queue.capacity).filter(|capacity| *capacity < usize::MAX),
             _ => None,
         }
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = T> {
-        std::iter::from_fn(|| self.recv().ok())
     }
 
     pub(crate) fn try_iter(&self) -> impl Iterator<Item = T> {
@@ -249,7 +243,7 @@ impl<'r, T: 'r> IntoIterator for &'r Receiver<T> {
     type IntoIter = Box<dyn Iterator<Item = T> + 'r>;
 
     fn into_iter(self) -> Self::IntoIter {
-        Box::new(self.iter())
+        Box::new(std::iter::from_fn(|| self.recv().ok()))
     }
 }
 
