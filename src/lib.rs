@@ -22,6 +22,7 @@
 //! - [`commands`]: one file per subcommand; parts that several share are in `common`.
 //! - [`program`], [`exit`], [`error`], [`error_chain`] and [`panics`]: from arguments to an exit code. `exit` lists the
 //!   codes; `error` and `commands/load/outcome` choose one.
+//! - [`sync`]: the threads, locks and channels of `input` and `pipeline`, which a test can replace.
 //! - [`visible`], [`conceal`], [`misplaced`] and [`shell`]: text made safe for a terminal, a log or a shell.
 //!
 //! Imports go one way: commands → report → pipeline → database → layout → event. `input`, `embedded` and `generate` are
@@ -82,6 +83,7 @@ mod program;
 mod report;
 mod settings;
 mod shell;
+mod sync;
 mod visible;
 
 pub use database::connect::error::TargetError;

@@ -14,8 +14,8 @@ use crate::report::health::HealthReport;
 use crate::report::terminal::watch::{TerminalSize, Watch};
 use crate::settings::HealthSettings;
 use crate::settings::environment::Environment;
+use crate::sync::channel::{Receiver, bounded, select_biased};
 use anyhow::Context as _;
-use crossbeam_channel::{Receiver, bounded, select_biased};
 use std::io::{self, IsTerminal as _};
 use std::thread;
 use std::time::Duration;
@@ -68,7 +68,7 @@ fn watch(
                     write_output("\n")?;
                 }
                 return Ok(signal.map_or(ExitStatus::Failed, ExitStatus::Interrupted));
-            }
+            },
             recv(reports) -> report => report.context("a health check panicked")?,
         };
         let healthy = report.status.is_healthy();

@@ -9,7 +9,7 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
-use crossbeam_channel::{Receiver, Sender, bounded, select_biased};
+use crate::sync::channel::{Receiver, Sender, bounded, select_biased};
 
 /// The capacity of a large buffer. glibc always maps allocations of more than 32 MiB, so freed memory returns to the system.
 /// Each thread can retain a part of smaller allocations. Unwritten pages use no memory.

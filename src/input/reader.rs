@@ -9,10 +9,7 @@ use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread;
 use std::time::Instant;
-
-use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::input::buffers::{Buffer, BufferPool};
 use crate::input::convert::PipedCommand;
@@ -23,6 +20,8 @@ use crate::input::decode::step::{Break, DecodeStatus};
 use crate::input::error::InputError;
 use crate::input::source::Source;
 use crate::panics::inject;
+use crate::sync::channel::{Receiver, Sender, bounded};
+use crate::sync::thread;
 
 /// Starts the thread `reader`, which reads these sources in this order. It is detached, because a pipe may block it forever.
 /// It ends when all sources are read or the [`Reader`] is dropped.

@@ -6,8 +6,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError, at, never, select_biased};
-
 use crate::input::buffers::{Buffer, BufferPool};
 use crate::input::error::InputError;
 use crate::input::framing::cutter::Cutter;
@@ -15,6 +13,7 @@ use crate::input::framing::framer::ending::TextEnd;
 use crate::input::framing::path::EventPath;
 use crate::input::reader::{Message, Reader};
 use crate::input::segment::{Segment, SegmentLimits};
+use crate::sync::channel::{Receiver, RecvTimeoutError, TryRecvError, at, never, select_biased};
 
 /// The next result of a [`Segmenter`].
 #[derive(Debug)]
@@ -314,7 +313,7 @@ impl Segmenter {
             recv(self.stop) -> _ => {
                 self.state = SegmenterState::Stopping;
                 self.wait()
-            }
+            },
             recv(self.reader.messages) -> message => message.map_or(Wakeup::ReaderLost, Wakeup::Message),
             recv(due) -> _ => Wakeup::FlushDue,
         }

@@ -5,7 +5,7 @@
 use crate::database::store::{SegmentHash, Store};
 use crate::pipeline::prepare::prepared::Prepared;
 use crate::pipeline::source_segments::SourceError;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicUsize, Ordering};
 
 /// The number of claims that a run holds.
 #[derive(Debug, Default)]

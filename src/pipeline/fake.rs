@@ -1,15 +1,59 @@
-//! A scripted in-memory store for tests of a run.
+//! A scripted in-memory store for tests of a run, with the lines and the settings of such a run.
 
 use crate::database::store::{
     Batch, LoadedSegment, RefusalReason, Refused, SegmentCounts, SegmentHash, SegmentStatus, Store,
     StoreError, Written,
 };
-use crossbeam_channel::Receiver;
+use crate::event::server::Server;
+use crate::event::text::NulPolicy;
+use crate::input::convert::PipedCommand;
+use crate::input::segment::{LINE_MAX_BYTES, SegmentLimits};
+use crate::layout::Layout;
+use crate::layout::rows::DuplicatePolicy;
+use crate::pipeline::prepare::preparer::Reading;
+use crate::pipeline::run::PipelineSettings;
+use crate::sync::channel::{Receiver, select_biased};
+use crate::sync::{Condvar, Mutex, MutexGuard};
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use uuid::Uuid;
+
+/// Builds one line, which is a segment of its own.
+pub(crate) fn event(id: i64, fame: u32) -> String {
+    format!(
+        "{{\"EventId\":{id},\"TimeStamp\":\"2024-01-01T00:00:00Z\",\"TotalVictimKillFame\":{fame},\
+         \"Killer\":{{\"Id\":\"a\",\"Name\":\"a\"}},\"Victim\":{{\"Id\":\"b\",\"Name\":\"b\"}}}}\n"
+    )
+}
+
+/// Returns the hash of a line that is read with default options.
+pub(crate) fn hash(line: &str) -> SegmentHash {
+    SegmentHash(*blake3::hash(line.as_bytes()).as_bytes())
+}
+
+/// Settings that make each line a segment.
+pub(crate) fn settings(workers: usize) -> PipelineSettings {
+    let segment = SegmentLimits {
+        segment_bytes: 1,
+        lines_max: 1,
+        line_max_bytes: LINE_MAX_BYTES,
+        flush_interval: Duration::MAX,
+    };
+    PipelineSettings {
+        piped: PipedCommand::default(),
+        workers,
+        parse_threads: 4,
+        segment,
+        layout: Layout::Archive,
+        server: Server::Americas,
+        nul: NulPolicy::Reject,
+        repeats: DuplicatePolicy::KeepFirst,
+        reading: Reading::default(),
+        reject_limit: None,
+    }
+}
 
 /// An operation of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -130,8 +174,9 @@ impl FakeStore {
         drop(state);
         match fault {
             Some(ScriptedFault::Fail) => Err(StoreError::plain("scripted failure")),
-            Some(ScriptedFault::Panic) => panic!("scripted failure"),
-            Some(ScriptedFault::Wait(until)) => crossbeam_channel::select_biased! {
+            // Without the panic hook, which would print the schedule if schedules are explored.
+            Some(ScriptedFault::Panic) => std::panic::resume_unwind(Box::new("scripted failure")),
+            Some(ScriptedFault::Wait(until)) => select_biased! {
                 recv(until) -> _ => Ok(None),
                 recv(self.aborted) -> _ => Err(StoreError::aborted("the run was aborted")),
             },

@@ -1,8 +1,9 @@
 //! The segments of each file, for the ledger of completely loaded files.
 
 use crate::database::store::SegmentHash;
+use crate::sync::Mutex;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 /// The maximum number of segments kept per run. Files with later segments are not recorded.
 const SEGMENTS_MAX: usize = 100_000;

@@ -17,10 +17,11 @@ use crate::pipeline::claim::{ClaimCount, SegmentClaim};
 use crate::pipeline::prepare::preparer::Preparer;
 use crate::pipeline::shutdown::{Shutdown, ShutdownReason};
 use crate::pipeline::source_segments::SourceError;
-use crossbeam_channel::RecvTimeoutError;
+use crate::sync::Mutex;
+use crate::sync::channel::RecvTimeoutError;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The interval between two checks of segments claimed by other loads.

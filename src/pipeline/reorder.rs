@@ -12,9 +12,10 @@
 use crate::database::store::LoadedSegment;
 use crate::pipeline::claim::ClaimedBatch;
 use crate::pipeline::prepare::first_values::FirstValues;
-use crossbeam_channel::Sender;
+use crate::sync::channel::Sender;
+use crate::sync::{Condvar, Mutex, MutexGuard};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 /// Passes on batches, which are prepared in any order, in the order of the input.
 pub(crate) struct Sequencer<'r> {

@@ -26,12 +26,12 @@ use crate::pipeline::run_report::RunReport;
 use crate::pipeline::shutdown::{Shutdown, ShutdownReason};
 use crate::pipeline::source_segments::{Segments, SourceError};
 use crate::pipeline::worker::Writers;
+use crate::sync::channel::bounded;
+use crate::sync::{pool, thread};
 use anyhow::Context as _;
-use crossbeam_channel::bounded;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 
 /// The settings of a run.
 #[derive(Debug, Clone)]
@@ -213,7 +213,7 @@ fn run_threads(
     claims: &ClaimCount,
     last_source: Option<&str>,
 ) -> Result<Vec<SourceError>, RunError> {
-    let parsers = rayon::ThreadPoolBuilder::new()
+    let parsers = pool::ThreadPoolBuilder::new()
         .num_threads(settings.parse_threads)
         .thread_name(|number| format!("parse-{number}"))
         .build()
@@ -257,7 +257,7 @@ fn run_threads(
 /// Starts a task for each segment. Returns the errors of skipped sources, and the number of the next segment.
 fn read_segments<'s>(
     mut segments: Segments,
-    tasks: &rayon::Scope<'s>,
+    tasks: &pool::Scope<'s>,
     stage: &'s PrepareStage<'_>,
     last_source: Option<&str>,
 ) -> (Vec<SourceError>, u64) {

@@ -1,8 +1,9 @@
 //! The shutdown state of a run: whether it must stop reading, and why.
 
 use crate::pipeline::run_error::RunError;
-use crossbeam_channel::{Receiver, Sender, bounded};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use crate::sync::channel::{Receiver, Sender, bounded};
+use crate::sync::{Mutex, MutexGuard, thread};
+use std::sync::PoisonError;
 
 /// The reason why a run stopped before the end of its input.
 #[derive(Debug)]
@@ -128,7 +129,7 @@ pub(crate) struct Alarm<'h> {
 
 impl Drop for Alarm<'_> {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if thread::panicking() {
             self.shutdown.stop(ShutdownReason::Panicked(format!(
                 "a {} thread panicked: run the same command again, and report this error if it recurs",
                 self.thread

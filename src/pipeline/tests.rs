@@ -1,42 +1,24 @@
 //! Whole runs on a scripted in-memory store: the order of commits, and the end of a run.
 
-use crate::database::store::{SegmentHash, Store};
-use crate::event::server::Server;
-use crate::event::text::NulPolicy;
-use crate::input::convert::PipedCommand;
-use crate::input::segment::{LINE_MAX_BYTES, SegmentLimits};
+#[cfg(shuttle)]
+mod schedules;
+
+use crate::database::store::Store;
 use crate::input::source::Source;
-use crate::layout::Layout;
-use crate::layout::rows::DuplicatePolicy;
 use crate::pipeline::account::counts::RejectLimit;
 use crate::pipeline::account::monitor::Monitor;
-use crate::pipeline::fake::{FakeOperation, FakeStore, OtherLoad, ScriptedFault};
-use crate::pipeline::prepare::preparer::Reading;
+use crate::pipeline::fake::{FakeOperation, FakeStore, OtherLoad, ScriptedFault, event, hash, settings};
 use crate::pipeline::rejects::file::RejectFile;
 use crate::pipeline::run::PipelineSettings;
 use crate::pipeline::run_report::RunReport;
 use crate::pipeline::shutdown::{Shutdown, ShutdownReason};
-use crossbeam_channel::{Receiver, bounded};
+use crate::sync::channel::{Receiver, Sender, bounded};
 use std::path::PathBuf;
 use std::thread;
-use std::time::Duration;
 use tempfile::TempDir;
-
-/// Builds one line, which is a segment of its own.
-fn event(id: i64, fame: u32) -> String {
-    format!(
-        "{{\"EventId\":{id},\"TimeStamp\":\"2024-01-01T00:00:00Z\",\"TotalVictimKillFame\":{fame},\
-         \"Killer\":{{\"Id\":\"a\",\"Name\":\"a\"}},\"Victim\":{{\"Id\":\"b\",\"Name\":\"b\"}}}}\n"
-    )
-}
 
 fn events(count: i64) -> Vec<String> {
     (1..=count).map(|id| event(id, 1)).collect()
-}
-
-/// Returns the hash of a line that is read with default options.
-fn hash(line: &str) -> SegmentHash {
-    SegmentHash(*blake3::hash(line.as_bytes()).as_bytes())
 }
 
 /// A dump and the settings of its run.
@@ -51,25 +33,8 @@ impl Bench {
     fn new(lines: &[String], workers: usize) -> Self {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("dump"), lines.concat()).unwrap();
-        let segment = SegmentLimits {
-            segment_bytes: 1,
-            lines_max: 1,
-            line_max_bytes: LINE_MAX_BYTES,
-            flush_interval: Duration::MAX,
-        };
-        let settings = PipelineSettings {
-            piped: PipedCommand::default(),
-            workers,
-            parse_threads: 4,
-            segment,
-            layout: Layout::Archive,
-            server: Server::Americas,
-            nul: NulPolicy::Reject,
-            repeats: DuplicatePolicy::KeepFirst,
-            reading: Reading::default(),
-            reject_limit: None,
-        };
-        Self { directory, settings, shutdown: Shutdown::default(), monitor: Monitor::default() }
+        let (shutdown, monitor) = (Shutdown::default(), Monitor::default());
+        Self { directory, settings: settings(workers), shutdown, monitor }
     }
 
     fn dump(&self) -> PathBuf {
@@ -108,7 +73,7 @@ impl Bench {
 }
 
 /// Creates a channel for [`ScriptedFault::Wait`]. Dropping the sender ends the wait.
-fn waiting() -> (crossbeam_channel::Sender<()>, Receiver<()>) {
+fn waiting() -> (Sender<()>, Receiver<()>) {
     bounded(0)
 }
 

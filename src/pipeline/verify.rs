@@ -13,10 +13,10 @@ use crate::pipeline::account::monitor::Monitor;
 use crate::pipeline::prepare::prepared::Prepared;
 use crate::pipeline::prepare::preparer::Preparer;
 use crate::pipeline::source_segments::{Segments, SourceError};
+use crate::sync::channel::{Receiver, Sender, bounded};
+use crate::sync::{Mutex, thread};
 use anyhow::Context as _;
-use crossbeam_channel::{Receiver, Sender, bounded};
-use std::sync::{Mutex, PoisonError};
-use std::thread;
+use std::sync::PoisonError;
 
 /// The settings of a verify run.
 #[derive(Debug, Clone)]

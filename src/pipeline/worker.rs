@@ -16,7 +16,7 @@ use crate::pipeline::rejects::kinds::Reasons;
 use crate::pipeline::reorder::{InFlight, QueuedBatch};
 use crate::pipeline::run_error::RunError;
 use crate::pipeline::shutdown::{Shutdown, ShutdownReason};
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crate::sync::channel::{Receiver, RecvTimeoutError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -272,7 +272,7 @@ mod tests {
                 first_values: &first_values,
                 read: Arc::default(),
             };
-            let (_, ended) = crossbeam_channel::bounded::<QueuedBatch<'_>>(1);
+            let (_, ended) = crate::sync::channel::bounded::<QueuedBatch<'_>>(1);
             let begun = Instant::now().checked_sub(Duration::from_mins(1));
             let mut input_wait = InputWait { begun, waited: Duration::from_secs(waited) };
             assert!(writers.next(&ended, &mut input_wait).is_none());

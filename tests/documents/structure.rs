@@ -102,10 +102,15 @@ fn paths(tree: &str) -> Vec<String> {
     found
 }
 
+/// The paths of all `use` declarations.
+fn used_paths(code: &str) -> Vec<String> {
+    let uses = code.split("use ").skip(1).filter_map(|rest| rest.split_once(';')).map(|(tree, _)| tree);
+    uses.flat_map(paths).collect()
+}
+
 /// The imports of a file from the crate, as absolute paths.
 fn imports(path: &Path) -> Vec<Vec<String>> {
     let (code, module) = (code(path), module(path));
-    let uses = code.split("use ").skip(1).filter_map(|rest| rest.split_once(';')).map(|(tree, _)| tree);
     let absolute = |path: String| {
         let mut parts: Vec<String> = path.split("::").map(|part| part.trim().to_owned()).collect();
         let mut base = module.clone();
@@ -123,7 +128,7 @@ fn imports(path: &Path) -> Vec<Vec<String>> {
         base.extend(parts);
         Some(base)
     };
-    uses.flat_map(paths).filter_map(absolute).collect()
+    used_paths(&code).into_iter().filter_map(absolute).collect()
 }
 
 /// Each file with the files that it imports. A file may import those that contain its module.
@@ -172,6 +177,34 @@ fn imports_have_no_cycles() {
     }
     let cycle: Vec<String> = graph.keys().map(|module| module.join("::")).collect();
     assert!(cycle.is_empty(), "these files import each other: {cycle:?}");
+}
+
+/// `scripts/schedules` cannot interrupt a wait outside `src/sync`.
+#[test]
+fn input_and_pipeline_wait_only_through_sync() {
+    const WAITING: [&str; 6] = [
+        "std::sync::Mutex",
+        "std::sync::Condvar",
+        "std::sync::RwLock",
+        "std::thread",
+        "crossbeam_channel",
+        "rayon",
+    ];
+    let mut found = Vec::new();
+    for path in rust_files() {
+        let module = module(&path);
+        let is_explored = module.first().is_some_and(|first| ["input", "pipeline"].contains(&&**first));
+        if is_explored && !module.contains(&"tests".to_owned()) {
+            let code = code(&path);
+            let waits = |waiting: &&str| {
+                code.contains(&format!("{waiting}::")) || used_paths(&code).iter().any(|used| used == waiting)
+            };
+            found.extend(
+                WAITING.iter().filter(|waiting| waits(waiting)).map(|waiting| (module.join("::"), *waiting)),
+            );
+        }
+    }
+    assert!(found.is_empty(), "not through crate::sync: {found:#?}");
 }
 
 #[test]

@@ -7,8 +7,8 @@
 use crate::panics::{NO_THREAD, PanicWatch, Panics, inject};
 use crate::pipeline::shutdown::{Shutdown, ShutdownReason};
 use crate::report::terminal::screen::Screen;
+use crate::sync::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use anyhow::Context as _;
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag::{register, register_conditional_shutdown};
 use signal_hook::iterator::{Handle, Signals};

@@ -10,8 +10,9 @@ use crate::database::failure::public::in_public;
 use crate::database::pool::outages::{OutageLog, Outages};
 use crate::database::session::deadline::{Deadline, Waited};
 use crate::error_chain::{in_full, with_note};
-use crossbeam_channel::{Receiver, Sender, bounded};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use crate::sync::channel::{Receiver, Sender, bounded};
+use crate::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The longest outage that is not counted.
@@ -306,5 +307,73 @@ mod tests {
         let known = gate.outages().recent.pop().expect("an outage");
         assert_eq!(known.cause, "Connection refused");
         assert_eq!(gate.away().map(|outage| outage.cause), Some(known.cause));
+    }
+}
+
+#[cfg(all(test, shuttle))]
+mod schedules {
+    use super::*;
+    use crate::sync::explored::explore;
+    use crate::sync::thread;
+
+    fn unreachable() -> DatabaseError {
+        DatabaseError::Io(std::io::ErrorKind::ConnectionReset.into())
+    }
+
+    /// Several callers find the database unreachable at any moment. The watchdog opens the gate after its second probe.
+    #[test]
+    fn each_closing_wakes_the_watchdog_and_each_opening_all_callers() {
+        explore(|| {
+            let (gate, closings) = AvailabilityGate::new(Duration::from_mins(5));
+            let gate = &gate;
+            let (alive, ended) = bounded::<()>(0);
+            thread::scope(|scope| {
+                let watch = move || {
+                    let deadline = Deadline::until_cancelled(ended);
+                    while let Waited::Got(()) = deadline.wait(&closings, Duration::from_mins(5)) {
+                        while let Some(failures) = gate.count_failure() {
+                            if failures > 1 { gate.open() } else { gate.note(unreachable()) }
+                        }
+                    }
+                };
+                thread::Builder::new().name("watchdog".to_owned()).spawn_scoped(scope, watch).unwrap();
+                thread::scope(|scope| {
+                    for number in 0..3 {
+                        let call = move || {
+                            for _ in 0..2 {
+                                gate.wait(None, &Deadline::unbounded()).unwrap();
+                                let since = Instant::now();
+                                gate.close(unreachable());
+                                gate.wait(Some(since), &Deadline::unbounded()).unwrap();
+                                gate.succeeded();
+                            }
+                        };
+                        let caller = thread::Builder::new().name(format!("caller-{number}"));
+                        caller.spawn_scoped(scope, call).unwrap();
+                    }
+                });
+                drop(alive);
+            });
+            assert!(gate.away().is_none());
+        });
+    }
+
+    #[test]
+    fn a_permanent_error_and_an_abort_end_all_waits() {
+        explore(|| {
+            let (gate, _closings) = AvailabilityGate::new(Duration::from_mins(5));
+            let (abort, aborted) = bounded::<()>(0);
+            let (gate, deadline) = (&gate, Deadline::until_cancelled(aborted));
+            gate.close(unreachable());
+            thread::scope(|scope| {
+                for deadline in [deadline.clone(), Deadline::unbounded()] {
+                    let call =
+                        move || gate.wait(Some(Instant::now()), &deadline).map_err(|error| error.to_string());
+                    thread::Builder::new().name("caller".to_owned()).spawn_scoped(scope, call).unwrap();
+                }
+                drop(abort);
+                gate.note(DatabaseError::LedgerDrops);
+            });
+        });
     }
 }

@@ -6,7 +6,7 @@ use crate::database::session::client::Client;
 use crate::database::session::client_transaction::GenericClient as _;
 use crate::database::session::deadline::{Deadline, Waited};
 use crate::database::session::opener::{Opener, Session, spawn};
-use crossbeam_channel::bounded;
+use crate::sync::channel::bounded;
 use jiff::Timestamp;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};

@@ -13,7 +13,7 @@ use crate::database::session::deadline::{Deadline, Waited};
 use crate::database::session::opener::{ApartClient, Opener, Session, spawn};
 use crate::database::session::progress::CallProgress;
 use crate::error_chain::in_full;
-use crossbeam_channel::bounded;
+use crate::sync::channel::bounded;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 

@@ -12,7 +12,7 @@ use crate::database::session::deadline::{Deadline, Waited};
 use crate::database::session::opener::Opener;
 use crate::error_chain::in_full;
 use crate::panics::inject;
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crate::sync::channel::{Receiver, Sender, bounded};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};

@@ -1,6 +1,6 @@
 //! Limits for the wait of a caller for the database.
 
-use crossbeam_channel::{Receiver, after, at, never, select_biased};
+use crate::sync::channel::{Receiver, after, at, never, select_biased};
 use std::time::{Duration, Instant};
 
 /// The limit of a wait: a cancellation, a time, or neither.

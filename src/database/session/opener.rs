@@ -13,7 +13,7 @@ use crate::database::session::deadline::{Deadline, Waited};
 use crate::database::session::notices::{Notices, Warnings};
 use crate::error_chain::in_full;
 use crate::panics::{contained, inject};
-use crossbeam_channel::{Receiver, bounded};
+use crate::sync::channel::{Receiver, bounded};
 use postgres::error::SqlState;
 use postgres::{CancelToken, Config};
 use r2d2::ManageConnection as _;

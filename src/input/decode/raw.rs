@@ -4,7 +4,9 @@
 
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
+
+use crate::sync::Mutex;
 
 /// Bytes read over all sources, up to 2 MiB ahead of the segments, and the current source.
 #[derive(Debug, Default)]

@@ -2,8 +2,6 @@
 
 use std::fs;
 
-use crossbeam_channel::never;
-
 use crate::input::buffers::BufferPool;
 use crate::input::reader::spawn_reader;
 use crate::input::reread::{Rereader, SegmentPlace, rereadable_file};
@@ -11,6 +9,7 @@ use crate::input::segment::Segment;
 use crate::input::segmenter::{Next, Segmenter};
 use crate::input::source::Source;
 use crate::input::tests::{gzip, limits, zstd};
+use crate::sync::channel::never;
 
 /// Reads a file to its end and returns its segments.
 fn segments(source: &Source, text: &[u8]) -> Vec<Segment> {

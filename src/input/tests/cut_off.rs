@@ -2,13 +2,12 @@
 
 use std::{fs, io};
 
-use crossbeam_channel::never;
-
 use crate::input::reader::{ReaderShape, spawn_reader};
 use crate::input::segmenter::{Next, Segmenter};
 use crate::input::source::Source;
 use crate::input::tests::envelopes::path;
 use crate::input::tests::{Bench, check, gzip, limits, one_buffer, show};
+use crate::sync::channel::never;
 
 /// A text whose end is missing, and its part with whole values.
 pub(super) const CUT_OFF: [(&str, &str); 16] = [

@@ -10,8 +10,6 @@ mod waiting;
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, never, unbounded};
-
 use crate::input::buffers::BufferPool;
 use crate::input::decode::format::Foreign;
 use crate::input::error::InputError;
@@ -19,6 +17,7 @@ use crate::input::reader::{ReaderShape, spawn_reader, spawn_with};
 use crate::input::segment::{Segment, SegmentLimits};
 use crate::input::segmenter::{Next, Segmenter};
 use crate::input::source::Source;
+use crate::sync::channel::{Receiver, RecvTimeoutError, Sender, bounded, never, unbounded};
 
 /// The result of one read of a [`Script`].
 type Step = io::Result<Vec<u8>>;

@@ -4,8 +4,6 @@ use std::io::{self, Read};
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::never;
-
 use crate::input::error::InputError;
 use crate::input::reader::{ReaderShape, spawn_with};
 use crate::input::segment::SegmentLimits;
@@ -13,6 +11,7 @@ use crate::input::segmenter::{Next, Segmenter};
 use crate::input::source::Source;
 use crate::input::tests::cut_off::CUT_OFF;
 use crate::input::tests::{Bench, gzip, limits, one_buffer, show};
+use crate::sync::channel::never;
 
 #[test]
 fn slow_lines_are_returned_after_the_flush_interval() {

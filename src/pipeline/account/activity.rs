@@ -1,6 +1,7 @@
 //! The current activity of each writer, for status displays. It is updated a few times per segment.
 
-use std::sync::{Mutex, PoisonError};
+use crate::sync::Mutex;
+use std::sync::PoisonError;
 use std::time::Instant;
 
 /// The activity of a writer.

@@ -1,9 +1,10 @@
 //! Counts the event outcomes of a run.
 
 use crate::database::store::{FileCounts, LoadedSegment};
+use crate::sync::{Mutex, MutexGuard};
 use std::collections::BTreeSet;
 use std::str::FromStr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use uuid::Uuid;
 
 /// Counts of a run.

@@ -5,7 +5,8 @@
 use crate::database::store::LoadedSegment;
 use crate::pipeline::claim::ClaimedBatch;
 use crate::pipeline::source_segments::SourceError;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use crate::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, PoisonError};
 
 /// An input is abandoned if this number of values at its start are all rejected.
 const VALUES_MAX: usize = 1000;

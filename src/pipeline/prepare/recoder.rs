@@ -11,7 +11,8 @@ use crate::layout::rows::{Recode, Rows};
 use crate::pipeline::prepare::parts::EventPlace;
 use crate::pipeline::prepare::preparer::Preparer;
 use crate::pipeline::prepare::span_text::context_at;
-use std::sync::{Arc, Mutex, PoisonError};
+use crate::sync::Mutex;
+use std::sync::{Arc, PoisonError};
 
 /// Above this text length, the rows of an event are encoded into memory that returns to the system when freed.
 const LARGE_EVENT_MIN: usize = 4 << 20;

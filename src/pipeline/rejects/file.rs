@@ -11,10 +11,11 @@ use crate::pipeline::prepare::prepared::Prepared;
 use crate::pipeline::rejects::kinds::Reasons;
 use crate::pipeline::rejects::place as reject_place;
 use crate::pipeline::rejects::reject::Reject;
+use crate::sync::Mutex;
+use crate::sync::channel::{Receiver, RecvTimeoutError};
 use crate::visible::is_hidden;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use crossbeam_channel::{Receiver, RecvTimeoutError};
 use serde::Serialize;
 use serde_json::Serializer;
 use serde_json::ser::Formatter;
@@ -23,8 +24,8 @@ use std::fs::{File, TryLockError};
 use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{self, Path, PathBuf};
+use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// One line of the file.
@@ -316,7 +317,7 @@ fn record<'r>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crossbeam_channel::{bounded, never};
+    use crate::sync::channel::{bounded, never};
 
     #[test]
     fn waiting_for_a_lock_of_another_program_is_bounded() {

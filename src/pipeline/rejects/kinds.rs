@@ -3,8 +3,9 @@
 //! Invariant: the number of kinds is bounded, however many different reasons occur.
 
 use crate::pipeline::rejects::reject::{Reject, RejectCause};
+use crate::sync::Mutex;
 use std::cmp::Reverse;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 /// The maximum number of kinds. The program itself has fewer, but a trigger can raise any message.
 const KINDS_MAX: usize = 200;

@@ -33,7 +33,7 @@ impl Live {
         let pace = seen.pace;
         let seconds_left = pace.left.filter(|_| state == "loading").map(|left| left.as_secs());
         let rejects = publishable(self.run.monitor.reject_kinds());
-        let in_outage = state == "away";
+        let is_outage = state == "away";
         let kinds: Vec<Value> = rejects.kinds.iter().map(reject_kind).collect();
         json!({
             "state": state,
@@ -70,7 +70,7 @@ impl Live {
             },
             "queue_depth": self.run.monitor.queue_depth(),
             "segments_awaited": self.run.monitor.segments_claimed_elsewhere(),
-            "writers": self.run.monitor.writers().iter().map(|writer| of_writer(writer, in_outage)).collect::<Vec<_>>(),
+            "writers": self.run.monitor.writers().iter().map(|writer| of_writer(writer, is_outage)).collect::<Vec<_>>(),
             "database": database.map(|manager| self.of_database(manager, &outages)),
             "rejects": {"kinds": kinds, "others": rejects.others, "file": self.rejects_file(&counts)},
             "history": seen.history.to_json(),
@@ -218,9 +218,9 @@ fn stall_in_progress(state: &DatabaseState, timeout: Duration) -> Option<Value> 
     Some(json!({"seconds": in_tenths(*time), "cancel_seconds": in_tenths(timeout)}))
 }
 
-fn of_writer(writer: &WriterActivity, in_outage: bool) -> Value {
+fn of_writer(writer: &WriterActivity, is_outage: bool) -> Value {
     let doing = match writer.activity {
-        Activity::Writing if in_outage => "waiting_for_database",
+        Activity::Writing if is_outage => "waiting_for_database",
         Activity::Waiting => "waiting",
         Activity::WaitingForTurn => "waiting_for_turn",
         Activity::Writing => "writing",
@@ -319,9 +319,9 @@ mod tests {
 
     #[test]
     fn a_writer_waits_during_an_outage() {
-        let doing = |activity, in_outage| {
+        let doing = |activity, is_outage| {
             let writer = WriterActivity { activity, since: Instant::now(), segment: Some(50), events: 9 };
-            let value = of_writer(&writer, in_outage);
+            let value = of_writer(&writer, is_outage);
             assert_eq!(value["segment"], 51);
             value["doing"].as_str().unwrap_or_default().to_owned()
         };

@@ -125,7 +125,7 @@ impl StderrState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crossbeam_channel::{bounded, unbounded};
+    use crate::sync::channel::{bounded, unbounded};
 
     #[test]
     fn nobody_waits_for_a_reader_that_does_not_read() {

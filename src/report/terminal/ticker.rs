@@ -1,7 +1,7 @@
 //! A thread that calls a function at an interval until it is dropped.
 
 use crate::panics::inject;
-use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
+use crate::sync::channel::{RecvTimeoutError, Sender, bounded};
 use std::io;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
