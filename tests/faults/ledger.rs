@@ -4,7 +4,7 @@ use crate::support::backends::terminate;
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::{generated, join, lines, small_event};
 use crate::support::oracle::{Nul, expect};
-use crate::support::program::{Ended, Running, Workplace, assert_tables};
+use crate::support::program::{Ended, Program, Running, Workplace, assert_tables};
 use crate::support::progress::segments;
 use crate::support::proxy::{Fault, Phase, Proxy, What};
 use crate::support::{eventually, log_case};
@@ -131,14 +131,24 @@ pub(crate) fn load_while(
     dump: &[u8],
     change: impl FnOnce(),
 ) -> Ended {
-    let mut running = work.load(database, &[]).env("KILLS_FLUSH_INTERVAL", "10").start();
+    load_and_change(work.load(database, &[]), database, dump, |_| change())
+}
+
+/// Starts the load, and calls `change` when the 20 events of `dump` are stored. Then the input ends.
+pub(crate) fn load_and_change(
+    load: Program,
+    database: &Database<'_>,
+    dump: &[u8],
+    change: impl FnOnce(&mut Running),
+) -> Ended {
+    let mut running = load.env("KILLS_FLUSH_INTERVAL", "10").start();
     running.feed(dump);
     eventually(Duration::from_mins(1), "the events are stored", || {
         let sql = "select coalesce(sum(events), 0)::bigint from kill_load_segment
             where run in (select id from kill_load_run where status = 'running')";
         database.client().query_one(sql, &[]).is_ok_and(|row| row.get::<_, i64>(0) == 20)
     });
-    change();
+    change(&mut running);
     running.finish_after_input()
 }
 

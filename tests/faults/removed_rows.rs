@@ -1,7 +1,7 @@
 //! Rows that another session removes while a load runs: from the ledger, from the tables of players and loot, by a crash of
 //! a server with an unlogged table.
 
-use crate::faults::ledger::load_while;
+use crate::faults::ledger::{load_and_change, load_while};
 use crate::support::cluster::{Cluster, Database};
 use crate::support::dumps::{generated, join, small_event};
 use crate::support::log_case;
@@ -35,6 +35,24 @@ fn events_removed_together_with_the_ledger_are_missed() {
         work.load(&database, &[]).stdin(&dump[..]).expect(0).summary().check(&[("inserted", 20)]);
         assert_tables(&database, "americas", &expected);
     }
+}
+
+/// A load that fails for another reason looks up its events, too.
+#[test]
+fn events_removed_before_a_load_fails_are_missed() {
+    let dump = generated(20, 10, 0.0);
+    let database = Cluster::shared().database("failing");
+    let work = Workplace::new();
+    let load = work.load(&database, &["--rejects", "/dev/full"]);
+    let ended = load_and_change(load, &database, &dump, |running| {
+        run(&database, "truncate kill_event, kill_player, kill_loot");
+        running.feed(b"{}\n");
+    });
+    let ended = ended.expect(1).says(&["20 of 21 events were committed", "load --server americas", "--force"]);
+    ended.summary().check(&[("inserted", 0), ("events", 21)]);
+    assert!(ended.summary().error().contains("No space left"), "{}", ended.summary().error());
+    work.load(&database, &["--force"]).stdin(&dump[..]).expect(0);
+    assert_tables(&database, "americas", &expect(&dump, Nul::Reject).tables);
 }
 
 #[test]

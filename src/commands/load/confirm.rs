@@ -52,14 +52,17 @@ impl ReloadCommands {
 /// Looks up everything that the run reported as stored. Missing events become unfinished, and the run fails. `reloads` are the
 /// commands that load the input again.
 ///
-/// A run that has failed is not confirmed: its database or its program is unreliable, and the next run finds what is missing.
+/// A run that has failed keeps its failure. If the database is away or the program panicked, the events are not confirmed: the
+/// next run looks them up.
 pub(crate) fn confirm(store: &PostgresStore, report: &mut RunReport, reloads: &ReloadCommands) {
-    let time_max = match report.halted {
-        Some(ShutdownReason::Failed(_) | ShutdownReason::Panicked(_)) => return,
+    let (time_max, has_failed) = match &report.halted {
+        Some(ShutdownReason::Panicked(_)) => return,
+        Some(ShutdownReason::Failed(error)) if error.is_passing() => return,
+        Some(ShutdownReason::Failed(_)) => (Some(STOPPED_MAX), true),
         Some(ShutdownReason::Signal(_) | ShutdownReason::RejectLimit | ShutdownReason::RejectBytes(_)) => {
-            Some(STOPPED_MAX)
+            (Some(STOPPED_MAX), false)
         }
-        None => None,
+        None => (None, false),
     };
     let error = match store.confirm(time_max) {
         Ok(missing) if missing.all().segments > 0 => {
@@ -77,13 +80,17 @@ pub(crate) fn confirm(store: &PostgresStore, report: &mut RunReport, reloads: &R
         Ok(missing) if !missing.unlogged.is_empty() => StoreError::refused(missing.unlogged.join("; ")),
         Ok(_) => return,
         // The run has its reason to end, so it is no failure that the database is unavailable now.
-        Err(error) if time_max.is_some() && error.kind() == FailureKind::Passing => {
+        Err(error) if has_failed || time_max.is_some() && error.kind() == FailureKind::Passing => {
             let cause = in_full(&error);
             return log::warn!("the stored events are not confirmed: {}", without_hint(&cause));
         }
         Err(error) => error,
     };
-    report.halted = Some(ShutdownReason::Failed(error.into()));
+    if has_failed {
+        log::error!("{}", in_full(&error));
+    } else {
+        report.halted = Some(ShutdownReason::Failed(error.into()));
+    }
 }
 
 /// The message about missing events, of `events` read.
