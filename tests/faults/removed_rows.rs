@@ -48,7 +48,8 @@ fn events_removed_before_a_load_fails_are_missed() {
         run(&database, "truncate kill_event, kill_player, kill_loot");
         running.feed(b"{}\n");
     });
-    let ended = ended.expect(1).says(&["20 of 21 events were committed", "load --server americas", "--force"]);
+    let ended =
+        ended.expect(1).says(&["20 of 21 events were committed", "load --server americas", "--force"]);
     ended.summary().check(&[("inserted", 0), ("events", 21)]);
     assert!(ended.summary().error().contains("No space left"), "{}", ended.summary().error());
     work.load(&database, &["--force"]).stdin(&dump[..]).expect(0);

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use crate::support::cluster::{Cluster, Database};
+use crate::support::dumps::small_event;
 use crate::support::fake::{Answer, Fake};
 use crate::support::program::{Program, Workplace};
 use crate::support::{free_port, log_case};
@@ -363,7 +364,7 @@ fn a_misplaced_password_of_any_form_is_not_printed() {
 #[test]
 fn suggested_commands_repeat_no_secret() {
     let work = Workplace::new();
-    work.write("dump", "no event\n");
+    work.write("dump", format!("no event\n{}\n", small_event(1)));
     let load = |args: &[&str]| {
         let program = work.program(&["load", "dump"]).args(args).env("DATABASE_AWAY_TIMEOUT", "1");
         let ended = program.env("DATABASE_CONNECTION_TIMEOUT", "200").run();

@@ -3,6 +3,7 @@
 use crate::cli::LoadArgs;
 use crate::commands::common::next_steps as next;
 use crate::database::ledger::confirmation::MissingSegments;
+use crate::database::session::deadline::Deadline;
 use crate::database::store::{FailureKind, StoreError};
 use crate::database::write::postgres_store::PostgresStore;
 use crate::error_chain::{in_full, without_hint};
@@ -10,6 +11,7 @@ use crate::pipeline::run_report::RunReport;
 use crate::pipeline::shutdown::ShutdownReason;
 use crate::report::format::grouped;
 use crate::settings::environment::Environment;
+use crate::sync::channel::Receiver;
 use std::time::Duration;
 
 /// The longest confirmation of a run that was stopped. After a signal, the database may be stopping at the same time, and the
@@ -54,17 +56,26 @@ impl ReloadCommands {
 ///
 /// A run that has failed keeps its failure. If the database is away or the program panicked, the events are not confirmed: the
 /// next run looks them up.
-pub(crate) fn confirm(store: &PostgresStore, report: &mut RunReport, reloads: &ReloadCommands) {
-    let (time_max, has_failed) = match &report.halted {
+pub(crate) fn confirm(
+    store: &PostgresStore,
+    report: &mut RunReport,
+    reloads: &ReloadCommands,
+    aborted: Receiver<()>,
+) {
+    let has_failed = match &report.halted {
         Some(ShutdownReason::Panicked(_)) => return,
         Some(ShutdownReason::Failed(error)) if error.is_passing() => return,
-        Some(ShutdownReason::Failed(_)) => (Some(STOPPED_MAX), true),
-        Some(ShutdownReason::Signal(_) | ShutdownReason::RejectLimit | ShutdownReason::RejectBytes(_)) => {
-            (Some(STOPPED_MAX), false)
-        }
-        None => (None, false),
+        Some(ShutdownReason::Failed(_)) => true,
+        _ => false,
     };
-    let error = match store.confirm(time_max) {
+    let has_ended = report.halted.is_none();
+    let deadline = match (has_ended, has_failed) {
+        (true, _) => Deadline::until_cancelled(aborted),
+        // A failure aborts all other calls.
+        (false, true) => Deadline::unbounded().at_most_for(STOPPED_MAX),
+        (false, false) => Deadline::until_cancelled(aborted).at_most_for(STOPPED_MAX),
+    };
+    let error = match store.confirm(&deadline) {
         Ok(missing) if missing.all().segments > 0 => {
             let all = missing.all();
             let counts = &mut report.counts;
@@ -80,7 +91,7 @@ pub(crate) fn confirm(store: &PostgresStore, report: &mut RunReport, reloads: &R
         Ok(missing) if !missing.unlogged.is_empty() => StoreError::refused(missing.unlogged.join("; ")),
         Ok(_) => return,
         // The run has its reason to end, so it is no failure that the database is unavailable now.
-        Err(error) if has_failed || time_max.is_some() && error.kind() == FailureKind::Passing => {
+        Err(error) if has_failed || !has_ended && error.kind() == FailureKind::Passing => {
             let cause = in_full(&error);
             return log::warn!("the stored events are not confirmed: {}", without_hint(&cause));
         }

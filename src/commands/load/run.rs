@@ -111,7 +111,7 @@ fn read_and_store(parts: &LoadParts<'_>, recorded: Option<&RecordedRun<'_>>) -> 
     };
     files.skipped.iter().for_each(|held| parts.monitor.skip_file(held));
     let mut report = read(parts, files.sources.clone(), reader, &pipeline, Some(&recorded.store));
-    confirm(&recorded.store, &mut report, &parts.reloads);
+    confirm(&recorded.store, &mut report, &parts.reloads, parts.shutdown.aborted());
     recorded.target.explain(&mut report);
     let deadline = Deadline::until_cancelled(parts.shutdown.aborted());
     files.record(&recorded.target.database.manager, parts.id, &report, parts.monitor, &deadline);

@@ -149,31 +149,29 @@ impl PostgresStore {
 
     /// Checks in a new session that the server has all segments that were reported as stored, and of each the first and the
     /// last event with a row in each table. Then waits until a synchronous standby has them. Returns the counts of the missing
-    /// segments. Takes at most `time_max`, if it is set; after that the error is that of an aborted call.
-    pub(crate) fn confirm(&self, time_max: Option<Duration>) -> Result<MissingSegments, StoreError> {
+    /// segments. After `deadline` the error is that of an aborted call.
+    pub(crate) fn confirm(&self, deadline: &Deadline) -> Result<MissingSegments, StoreError> {
         let reported = Arc::new(self.stored.all());
         if reported.is_empty() {
             return Ok(MissingSegments::default());
         }
-        let deadline =
-            time_max.map_or_else(|| self.deadline.clone(), |time_max| self.deadline.at_most_for(time_max));
-        let mut answer = self.ask_stored(&reported, &deadline)?;
+        let mut answer = self.ask_stored(&reported, deadline)?;
         if self.question.lacks_rows(&answer, &reported) {
             // Another load may have stored deleted events again between two look-ups.
             let earlier = answer;
-            answer = self.ask_stored(&reported, &deadline)?;
+            answer = self.ask_stored(&reported, deadline)?;
             answer.add_rows(earlier);
         }
         // Changes no value. Its COMMIT waits until synchronous standbys have all earlier commits.
         let confirm = format!("UPDATE {} SET status = status WHERE id = $1", self.run_table);
         let (has_row, run) = (format!("SELECT FROM {} WHERE id = $1", self.run_table), self.run);
-        self.manager.run("confirming the stored segments", &deadline, move |client, _| {
+        self.manager.run("confirming the stored segments", deadline, move |client, _| {
             if client.execute(&confirm, &[&run])? == 0 && client.query_opt(&has_row, &[&run])?.is_some() {
                 return Err(DatabaseError::LedgerDrops);
             }
             if client.take_standby_wait_cancelled() { Err(DatabaseError::Unreplicated) } else { Ok(()) }
         })?;
-        Ok(self.missing(&answer, &reported, &deadline))
+        Ok(self.missing(&answer, &reported, deadline))
     }
 
     /// The counts of the missing segments. Warns about others that the ledger lacks.
