@@ -148,6 +148,7 @@ fn converter(format: &Foreign) -> Converter {
             Converter::Pipe(format!("sed {append} | sqlite3 :memory:"))
         }
         Foreign::JsonStrings => filter("jq -r ."),
+        Foreign::LongString(contents) => filter(&format!("jq -r {}", shell_quoted(contents))),
         Foreign::Csv { delimiter, column } => {
             let script = csv_script(*delimiter, column.as_ref());
             Converter::Pipe(format!("python3 -c {}", shell_quoted(&script)))
@@ -253,6 +254,10 @@ mod tests {
             r"… > saved.dump && duckdb -c 'COPY (FROM '\''saved.dump'\'') TO '\''/dev/stdout'\'' (FORMAT json)'",
         );
         check(&Foreign::JsonStrings, "a", "jq -r . a", "… | jq -r .");
+        check(&Foreign::LongString(".body".to_owned()), "a", "jq -r .body a", "… | jq -r .body");
+        let filter = r#".body | "{\"body\":\(.)}""#;
+        let quoted = format!("jq -r '{filter}'");
+        check(&Foreign::LongString(filter.to_owned()), "a", &format!("{quoted} a"), &format!("… | {quoted}"));
         let pg_dump = |command: &str, rows| format!("{command} | {}", rows_to_json(rows));
         for (rows, file, of_file) in [
             (PgRows::Copy, "a.dump", "pg_restore --data-only -f - a.dump"),

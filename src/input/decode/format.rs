@@ -84,6 +84,8 @@ pub enum Foreign {
     },
     /// One JSON string per line, which contains JSON.
     JsonStrings,
+    /// JSON with events in a string that exceeds the limit of a value. Holds a filter of `jq` for its contents.
+    LongString(String),
 }
 
 /// A column of CSV.
@@ -135,6 +137,7 @@ impl fmt::Display for Foreign {
             Self::Parquet => "Parquet",
             Self::Csv { .. } => "CSV",
             Self::JsonStrings => "JSON in strings",
+            Self::LongString(_) => "JSON with events in a string of more than 16 MiB",
         })
     }
 }
