@@ -226,9 +226,10 @@ fn advice_for_large_values_loads_their_events() {
         log_case(name);
         let (work, database) = (Workplace::new(), Cluster::shared().database("large_advice"));
         work.write(name, text);
-        let wrong = wrong.map(|path| ["--events-at", path]);
-        let load = || work.program(&["load", name]).args(wrong.as_ref().map_or(&[], |args| &args[..]));
-        let run = load().env("DATABASE_URL", &database.url()).expect(3);
+        let mut args = vec!["load"];
+        args.extend(wrong.iter().flat_map(|path| ["--events-at", *path]));
+        args.push(name);
+        let run = work.program(&args).env("DATABASE_URL", &database.url()).expect(3);
         let (_, command) = run.stdout.trim_end().rsplit_once('\n').expect("a command");
         assert!(command.contains(&format!(" --events-at {path} ")), "{command}");
         assert!(command.ends_with(name), "{command}");
