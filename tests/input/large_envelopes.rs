@@ -265,3 +265,24 @@ fn large_values_without_events_are_corrected_in_the_input() {
     assert!(run.stdout.trim_end().ends_with(" load dump.json"), "{}", run.stdout);
     assert!(!run.stdout.contains("to load the corrected rejects"), "{}", run.stdout);
 }
+
+/// The server at the beginning of an envelope that is longer than the text in which it is sought.
+#[test]
+fn a_server_before_the_events_of_a_long_envelope_is_found() {
+    let dump = generated(300, 47, 0.0);
+    let array = String::from_utf8(lines(&dump).join(&b',')).expect("JSON");
+    assert!(array.len() > 4 << 20, "{}", array.len());
+    let text = format!("{{\"server\":\"americas\",\"events\":[{array}]}}\n");
+    for is_file in [true, false] {
+        let (work, database) = (Workplace::new(), Cluster::shared().database("long_server"));
+        let load = work.load(&database, &["--events-at", "events"]).without("ALBION_SERVER");
+        let load = if is_file {
+            work.write("dump.json", &text);
+            load.arg("dump.json")
+        } else {
+            load.stdin(text.clone())
+        };
+        load.expect(0).summary().check(&[("inserted", 300), ("rejected", 0)]);
+        assert_tables(&database, "americas", &expect(&dump, Nul::Reject).tables);
+    }
+}
