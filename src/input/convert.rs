@@ -99,6 +99,9 @@ const INSERTS_TO_JSON: &str = r#"sed "s/''/\x01/g" | tr "\n'" " \n" | grep '^[[{
 /// Removes the cells around the JSON: before it, and after its end. JSON has no vertical bar outside of quotes.
 const PSQL_ROWS_TO_JSON: &str = r#"sed -E 's/^([^|[{"]*\|)+([[{])/\2/; s/([]}])(\|[^]}"]*)+$/\1/'"#;
 
+/// Extracts the JSON from each line, up to its last closing bracket.
+const SURROUNDED_TO_JSON: &str = r#"sed -nE 's/^[^[{]*([[{][[{ ]*".*[]}]).*$/\1/p'"#;
+
 /// Removes the head of an aligned table, the number of its rows, the `columns` before the JSON, and what follows the JSON: the
 /// mark of a line break and other cells.
 fn psql_table_to_json(columns: usize) -> String {
@@ -141,6 +144,8 @@ fn converter(format: &Foreign) -> Converter {
         Foreign::CopyRows => Converter::Pipe(COPY_TO_JSON.to_owned()),
         Foreign::PsqlTable(columns) => Converter::Pipe(psql_table_to_json(*columns)),
         Foreign::PsqlRows => Converter::Pipe(PSQL_ROWS_TO_JSON.to_owned()),
+        Foreign::QuotedRows => Converter::Pipe(INSERTS_TO_JSON.to_owned()),
+        Foreign::SurroundedRows => Converter::Pipe(SURROUNDED_TO_JSON.to_owned()),
         Foreign::SqliteScript(None) => Converter::Pipe(INSERTS_TO_JSON.to_owned()),
         Foreign::SqliteScript(Some(place)) => {
             // SQLite runs the script in memory, then the appended statement.
