@@ -1,7 +1,7 @@
 //! `delete`: deletes old events, or the events of dumps, and removes them from the ledger.
 
 use crate::cli::DeleteArgs;
-use crate::commands::common::next_steps::{delete_again, piped_delete};
+use crate::commands::common::next_steps::{SchemaHints, delete_again, piped_delete};
 use crate::commands::common::open_database::OpenDatabase;
 use crate::commands::common::output::{write_output, write_text};
 use crate::commands::common::process::Process;
@@ -69,16 +69,18 @@ pub(crate) fn run(
         .named(|settings| sources::first_server(settings.sources(), &settings.event, &mut reader))?;
     found.check()?;
     let EventSettings { server, layout, .. } = settings.event;
+    let hints = SchemaHints::new(&args.database, args.event.layout.as_deref(), env);
+    let hinted = |error: StoreError| error.map_message(|text| hints.fill(text));
     let database = OpenDatabase::open(&settings.database, Uuid::new_v4())?;
     let ledger = settings.database.ledger_schema.as_deref();
     let Located { schemas, .. } =
-        locate::find(&database.manager, layout, settings.database.schema(), ledger)?;
+        locate::find(&database.manager, layout, settings.database.schema(), ledger).map_err(hinted)?;
     let scope = DeleteScope { layout, schemas, server };
     let tables = identity(&database.manager, layout, &scope.schemas)?;
     let shutdown = Arc::<Shutdown>::default();
     // An open transaction is lost with the server, so a stop request need not wait until it is reachable again.
     let deadline = Deadline::until_cancelled(shutdown.aborted()).without_outages_after(shutdown.stopped());
-    let deleter = Deleter::open(database.manager.clone(), scope, deadline)?;
+    let deleter = Deleter::open(database.manager.clone(), scope, deadline).map_err(hinted)?;
     // Nothing was deleted until here, so a signal ends the program at once.
     let Process { signals, panics, screen } = process;
     let policy = if args.dry_run {

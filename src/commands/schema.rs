@@ -39,9 +39,12 @@ pub(crate) fn run(
             let hints = SchemaHints::new(&args.database, args.layout.as_deref(), env);
             let Located { schemas, .. } = locate::find(&database.manager, layout, name, ledger)
                 .map_err(|error| error.map_message(|text| hints.fill(text)))?;
-            let lost = LostRows::Accepted;
+            let lost = LostRows::Reported;
             let tables = schema::ensure(&database.manager, layout, &schemas, Indexes::Now, asked, lost)
                 .map_err(|error| error.map_message(|text| hints.fill(text)))?;
+            for warning in &tables.warnings {
+                log::warn!("{}", hints.fill(warning));
+            }
             let is_commented = schema::add_comments(&database.manager, layout, &schemas)
                 .map_err(|error| error.map_message(|text| hints.fill(text)))?;
             database.close()?;

@@ -27,24 +27,77 @@ pub(crate) fn first_named_server(
         let mut cursor = Cursor::new(NulPolicy::Strip);
         cursor.start_at(rest, 0);
         let skipped = cursor.skip_leniently();
-        if skipped.is_err() && !is_whole && cursor.is_at_end() {
-            // The value may continue after the text read so far.
-            return None;
+        if skipped.is_err() && cursor.is_at_end() {
+            // The value may continue after the text read so far. An envelope can name the server before its events.
+            let begun = FirstEvent::of(rest, rules).server.flatten();
+            if begun.is_some() || !is_whole {
+                return begun.map(Some);
+            }
         }
         let (value, after) = match skipped {
             Ok(()) => rest.split_at(cursor.at()),
             Err(_) => rest.split_at(rest.find('\n').unwrap_or(rest.len())),
         };
-        let mut found = None;
-        let read = LineReader::with_rules(rules).read(value, &mut Event::default(), |line| {
-            if let (None, Ok(event)) = (found, line.event) {
-                found = Some(event.server);
-            }
-        });
-        if read.is_ok() && found.is_some() {
-            return found;
+        let FirstEvent { server, is_json } = FirstEvent::of(value, rules);
+        if is_json && server.is_some() {
+            return server;
         }
         rest = after;
     }
     None
+}
+
+/// The first event of a value.
+struct FirstEvent {
+    /// The game server that it names, or `Some(None)` if it names none. `None` without an event.
+    #[expect(clippy::option_option, reason = "no event, or an event that names no server")]
+    server: Option<Option<Server>>,
+    /// Whether the whole value is JSON.
+    is_json: bool,
+}
+
+impl FirstEvent {
+    fn of(value: &str, rules: ReadRules<'_>) -> Self {
+        let mut server = None;
+        let read = LineReader::with_rules(rules).read(value, &mut Event::default(), |line| {
+            if let (None, Ok(event)) = (server, line.event) {
+                server = Some(event.server);
+            }
+        });
+        Self { server, is_json: read.is_ok() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_unfinished_envelope_can_name_the_server_before_its_events() {
+        let event = |more: &str| {
+            let player = json!({"Id": "a", "Name": "b"});
+            let time = "2024-08-18T20:45:46Z";
+            format!(
+                r#"{{"EventId":1,"TimeStamp":"{time}","TotalVictimKillFame":1,"Killer":{player},"Victim":{player}{more}}}"#
+            )
+        };
+        let (plain, named) = (event(""), event(r#","server":"asia""#));
+        let path = "data.events".parse::<EventsAt>().unwrap();
+        let events = Some(&path);
+        for (text, is_whole, events_at, expected) in [
+            (format!(r#"{{"server":"us","data":{{"events":[{plain},{{"Ev"#), false, events, Some(Some(Server::Americas))),
+            (format!(r#"{{"data":{{"region":"eu","events":[{plain},{plain}"#), true, events, Some(Some(Server::Europe))),
+            (format!("{{\n \"server\": \"us\",\n \"data\": {{\n \"events\": [\n{plain},\n"), true, events, Some(Some(Server::Americas))),
+            (format!(r#"{{"data":{{"events":[{named},{plain}"#), false, events, Some(Some(Server::Asia))),
+            // Its end may name the server, or no event is complete.
+            (format!(r#"{{"data":{{"events":[{plain},{plain}"#), false, events, None),
+            (r#"{"server":"us","data":{"events":[{"EventId":1"#.to_owned(), false, events, None),
+            // Malformed JSON has no end, but the next line has an event.
+            (format!("{{\"EventId\":[\n{named}\n"), true, None, Some(Some(Server::Asia))),
+            (format!("{plain}\n"), false, None, Some(None)),
+        ] {
+            assert_eq!(first_named_server(text.as_bytes(), is_whole, events_at), expected, "{text}");
+        }
+    }
 }

@@ -226,7 +226,7 @@ fn read_rejected(
     context: Enclosing,
     each: Each<'_>,
 ) {
-    let rules = rules.of_rejected(&record.source);
+    let rules = rules.of_rejected(&record.source, record.battle);
     let steps = rules.events_at.map(EventsAt::steps).unwrap_or_default();
     match record.value {
         Ok(value) => read_decoded(&value, &rules, steps, context, each),

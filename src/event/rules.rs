@@ -60,13 +60,13 @@ pub(crate) struct ValueContext {
 }
 
 impl ReadRules<'_> {
-    /// The rules for a value that was rejected when it was read from this source.
+    /// The rules for a value that was rejected when it was read from this source. `battle` is that of an earlier reject.
     #[must_use]
-    pub(crate) fn of_rejected(self, source: &str) -> Self {
+    pub(crate) fn of_rejected(self, source: &str, battle: Option<i64>) -> Self {
         if !self.has_battle_of_source {
             return self;
         }
-        let battle = battle_in_name(source);
+        let battle = battle.or_else(|| battle_in_name(source));
         Self { battle, must_name_battle: battle.is_none(), ..self }
     }
 

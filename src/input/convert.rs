@@ -99,6 +99,9 @@ const INSERTS_TO_JSON: &str = r#"sed "s/''/\x01/g" | tr "\n'" " \n" | grep '^[[{
 /// Removes the cells around the JSON: before it, and after its end. JSON has no vertical bar outside of quotes.
 const PSQL_ROWS_TO_JSON: &str = r#"sed -E 's/^([^|[{"]*\|)+([[{])/\2/; s/([]}])(\|[^]}"]*)+$/\1/'"#;
 
+/// Extracts the JSON from each line, up to its last closing bracket.
+const SURROUNDED_TO_JSON: &str = r#"sed -nE 's/^[^[{]*([[{][[{ ]*".*[]}]).*$/\1/p'"#;
+
 /// Removes the head of an aligned table, the number of its rows, the `columns` before the JSON, and what follows the JSON: the
 /// mark of a line break and other cells.
 fn psql_table_to_json(columns: usize) -> String {
@@ -141,6 +144,8 @@ fn converter(format: &Foreign) -> Converter {
         Foreign::CopyRows => Converter::Pipe(COPY_TO_JSON.to_owned()),
         Foreign::PsqlTable(columns) => Converter::Pipe(psql_table_to_json(*columns)),
         Foreign::PsqlRows => Converter::Pipe(PSQL_ROWS_TO_JSON.to_owned()),
+        Foreign::QuotedRows => Converter::Pipe(INSERTS_TO_JSON.to_owned()),
+        Foreign::SurroundedRows => Converter::Pipe(SURROUNDED_TO_JSON.to_owned()),
         Foreign::SqliteScript(None) => Converter::Pipe(INSERTS_TO_JSON.to_owned()),
         Foreign::SqliteScript(Some(place)) => {
             // SQLite runs the script in memory, then the appended statement.
@@ -148,6 +153,7 @@ fn converter(format: &Foreign) -> Converter {
             Converter::Pipe(format!("sed {append} | sqlite3 :memory:"))
         }
         Foreign::JsonStrings => filter("jq -r ."),
+        Foreign::LongString(contents) => filter(&format!("jq -r {}", shell_quoted(contents))),
         Foreign::Csv { delimiter, column } => {
             let script = csv_script(*delimiter, column.as_ref());
             Converter::Pipe(format!("python3 -c {}", shell_quoted(&script)))
@@ -253,6 +259,10 @@ mod tests {
             r"… > saved.dump && duckdb -c 'COPY (FROM '\''saved.dump'\'') TO '\''/dev/stdout'\'' (FORMAT json)'",
         );
         check(&Foreign::JsonStrings, "a", "jq -r . a", "… | jq -r .");
+        check(&Foreign::LongString(".body".to_owned()), "a", "jq -r .body a", "… | jq -r .body");
+        let filter = r#".body | "{\"body\":\(.)}""#;
+        let quoted = format!("jq -r '{filter}'");
+        check(&Foreign::LongString(filter.to_owned()), "a", &format!("{quoted} a"), &format!("… | {quoted}"));
         let pg_dump = |command: &str, rows| format!("{command} | {}", rows_to_json(rows));
         for (rows, file, of_file) in [
             (PgRows::Copy, "a.dump", "pg_restore --data-only -f - a.dump"),

@@ -260,6 +260,24 @@ pub enum ColumnType {
 }
 
 impl ColumnType {
+    /// The enum of this program that it is, if it is one.
+    pub fn own_type(self) -> Option<&'static str> {
+        match self {
+            ColumnType::Server => Some("albion_server"),
+            ColumnType::Role => Some("kill_role"),
+            _ => None,
+        }
+    }
+
+    /// The fractional digits of a second that a column needs, and its type in SQL. None for a type without them.
+    pub fn second_digits(self) -> Option<(i32, &'static str)> {
+        match self {
+            ColumnType::Timestamptz => Some((6, "timestamptz")),
+            ColumnType::TimestampMs => Some((3, "timestamp(3)")),
+            _ => None,
+        }
+    }
+
     /// The values of `pg_type.typname` whose binary form equals the form that is sent.
     pub fn fitting_types(self) -> &'static [&'static str] {
         match self {

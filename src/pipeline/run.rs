@@ -237,7 +237,8 @@ fn run_threads(
         let stage = PrepareStage { preparer, has_warned, writers, sequencer, claims, deferred };
         let stage = &stage;
         let (mut errors, next_number) = parsers.in_place_scope(|tasks| {
-            let segments = Segments::new(segmenter, settings.piped.clone());
+            let events_at = preparer.reading.events_at.clone();
+            let segments = Segments::new(segmenter, settings.piped.clone(), events_at);
             read_segments(segments, tasks, stage, last_source)
         });
         if let Some(remainder) = remainder {

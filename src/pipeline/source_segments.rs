@@ -1,7 +1,9 @@
 //! Iterates over the segments of all sources, and skips sources that are not dumps.
 
+use crate::event::forms::envelope::EventsAt;
 use crate::input::content::Content;
 use crate::input::convert::PipedCommand;
+use crate::input::decode::format::Foreign;
 use crate::input::error::{Breakage, InputError};
 use crate::input::segment::Segment;
 use crate::input::segmenter::{Next, Segmenter};
@@ -77,12 +79,18 @@ pub(crate) struct Segments {
     current: Option<Arc<str>>,
     skips_source: bool,
     piped: PipedCommand,
+    events_at: Option<Arc<EventsAt>>,
 }
 
 impl Segments {
-    /// Reads from `segmenter` until it ends or is stopped. Errors suggest the command `piped`.
-    pub(crate) fn new(segmenter: Segmenter, piped: PipedCommand) -> Self {
-        Self { segmenter, number: 0, current: None, skips_source: false, piped }
+    /// Reads from `segmenter` until it ends or is stopped. Errors suggest the command `piped`. `events_at` leads to the events
+    /// in each value.
+    pub(crate) fn new(
+        segmenter: Segmenter,
+        piped: PipedCommand,
+        events_at: Option<Arc<EventsAt>>,
+    ) -> Self {
+        Self { segmenter, number: 0, current: None, skips_source: false, piped, events_at }
     }
 
     pub(crate) fn number(&self) -> u64 {
@@ -101,7 +109,7 @@ impl Iterator for Segments {
                     let begins =
                         self.current.as_ref().is_none_or(|current| !Arc::ptr_eq(current, &segment.source));
                     if begins {
-                        let error = unsupported_format(&segment, &self.piped);
+                        let error = unsupported_format(&segment, &self.piped, self.events_at.as_deref());
                         self.skips_source = error.is_some();
                         self.current = Some(Arc::clone(&segment.source));
                         if let Some(error) = error {
@@ -122,10 +130,16 @@ impl Iterator for Segments {
 }
 
 /// Returns an error if the first segment shows that the source has an unsupported format.
-fn unsupported_format(segment: &Segment, piped: &PipedCommand) -> Option<SourceError> {
+fn unsupported_format(
+    segment: &Segment,
+    piped: &PipedCommand,
+    events_at: Option<&EventsAt>,
+) -> Option<SourceError> {
     let source = &*segment.source;
     let format = match Content::of(&segment.bytes) {
         Content::Json => return None,
+        // The envelope around it is JSON.
+        content if is_in_envelope(segment) => long_string(segment, &content, events_at)?,
         Content::NoJson => {
             log::warn!(
                 "{source} does not begin with JSON and is possibly not a kill dump; values that are not events are rejected"
@@ -137,6 +151,20 @@ fn unsupported_format(segment: &Segment, piped: &PipedCommand) -> Option<SourceE
     let is_stdin = source == Source::Stdin.to_string();
     let input = if is_stdin { Source::Stdin } else { Source::File(source.into()) };
     Some(InputError::Foreign { input, format, piped: piped.clone() }.into())
+}
+
+/// Returns whether the first value of a segment was taken out of an envelope.
+fn is_in_envelope(segment: &Segment) -> bool {
+    let span = segment.spans.as_deref().and_then(<[_]>::first);
+    span.is_some_and(|span| span.surroundings.is_some())
+}
+
+/// Returns the format of an envelope whose events are in a string that is too long to be decoded.
+fn long_string(segment: &Segment, content: &Content, events_at: Option<&EventsAt>) -> Option<Foreign> {
+    let span = segment.spans.as_deref()?.first()?;
+    let (surroundings, path) = span.surroundings.as_deref().zip(events_at)?;
+    let is_long = segment.oversized.is_some() && *content == Content::Foreign(Foreign::JsonStrings);
+    is_long.then(|| Foreign::LongString(path.jq_filter(surroundings.steps, span.index.is_some())))
 }
 
 #[cfg(test)]

@@ -74,7 +74,8 @@ impl VerifyRun {
                 workers.push(worker.context(NO_THREAD)?);
             }
             drop(segments);
-            let errors = read(Segments::new(segmenter, self.piped.clone()), &queue);
+            let events_at = self.preparer.reading.events_at.clone();
+            let errors = read(Segments::new(segmenter, self.piped.clone(), events_at), &queue);
             drop(queue);
             for worker in workers {
                 if worker.join().is_err() {

@@ -307,6 +307,14 @@ fn wrong_commands_delete_nothing() {
     delete(&work, &database, "archive", &["--before", "1d"])
         .expect(7)
         .says(&["has no table kill_event", "--schema"]);
+    // The command in the error is for the same schema.
+    let url = database.url();
+    work.program(&["schema", "apply", "--schema", "the game"]).env("DATABASE_URL", &url).expect(0);
+    let alter = "alter table \"the game\".kill_event alter fame type text";
+    database.client().batch_execute(alter).expect("another type");
+    delete(&work, &database, "archive", &["--before", "1d", "--schema", "the game"])
+        .expect(7)
+        .says(&["incompatible", "schema print --schema 'the game'"]);
     work.write("dump", small_dump(30));
     for layout in Layout::ALL.map(Layout::name) {
         load(&work, &database, layout, "dump").expect(0);

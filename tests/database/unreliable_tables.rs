@@ -257,3 +257,92 @@ fn types_without_a_label_get_it_before_the_tables_are_created() {
         }
     }
 }
+
+/// `schema apply` does what it is asked for, and names the command that restores the rows. So does a load that adds a column.
+#[test]
+fn recreated_tables_and_columns_beside_stored_events_are_reported() {
+    let work = Workplace::new();
+    let dump = generated(60, 92, 0.0);
+    work.write("dump", &dump);
+    let apply = ["schema", "apply"];
+    for (drop, cause, args) in [
+        ("drop table kill_loot", "the table kill_loot was missing in schema", &apply[..]),
+        ("drop table kill_loot, kill_player", "the tables kill_player, kill_loot were missing in schema", &apply),
+        ("alter table kill_loot drop soul", "the column kill_loot.soul was missing in schema", &apply),
+        (
+            "alter table kill_loot drop soul, drop quality",
+            "the columns kill_loot.quality, kill_loot.soul were missing in schema",
+            &["load", "dump"],
+        ),
+    ] {
+        let database = Cluster::shared().database("recreated");
+        work.load(&database, &["dump"]).expect(0);
+        database.client().batch_execute(drop).expect("a drop");
+        let program = || work.program(args).env("DATABASE_URL", &database.url());
+        let ended = program().expect(0).says(&[cause, "--on-conflict update"]);
+        let (_, command) = ended.stderr.split_once("of these events with: ").expect("a command");
+        let command = command.lines().next().expect("a line");
+        let command = command.replace("--server NAME", "--server americas").replace("FILE…", "dump");
+        let args: Vec<&str> = command.split(' ').skip(1).collect();
+        work.program(&args).env("DATABASE_URL", &database.url()).expect(0);
+        assert_tables(&database, "americas", &expect(&dump, Nul::Reject).tables);
+        assert!(!program().expect(0).stderr.contains("missing"), "{drop}: once");
+    }
+    // Empty tables lack nothing.
+    let database = Cluster::shared().database("recreated");
+    let program = || work.program(&apply).env("DATABASE_URL", &database.url());
+    program().expect(0);
+    database.client().batch_execute("drop table kill_loot; alter table kill_event drop kind").expect("drops");
+    assert!(!program().expect(0).stderr.contains("missing"));
+}
+
+#[test]
+fn a_type_of_another_kind_is_named_before_tables_are_created() {
+    let work = Workplace::new();
+    for (create, name) in [
+        ("create type albion_server as (a int)", "albion_server"),
+        ("create table kill_role (a int)", "kill_role"),
+    ] {
+        let database = Cluster::shared().database("other_type");
+        database.client().batch_execute(create).expect("a type");
+        let cause = format!("the type {name} exists, but is no enum");
+        let health = work.program(&["health"]).env("DATABASE_URL", &database.url()).expect(6).stdout;
+        assert!(health.contains(&cause), "{health}");
+        for args in [&["load"][..], &["schema", "apply"]] {
+            let program = work.program(args).env("DATABASE_URL", &database.url());
+            program.stdin(small_event(1).to_string()).expect(7).says(&[&cause, "--schema"]);
+        }
+        assert_eq!(text(&database, "select (to_regclass('kill_event') is null)::text"), "true");
+        // Other tables do not need it.
+        let aegis = work.load(&database, &["--layout", "aegis"]).stdin(small_event(1).to_string());
+        aegis.expect(0).summary().check(&[("inserted", 1)]);
+    }
+}
+
+/// Stored times were rounded. The statement in the error and an update restore them.
+#[test]
+fn a_column_of_less_precision_is_named_with_its_statement() {
+    let work = Workplace::new();
+    let dump = generated(20, 93, 0.0);
+    work.write("dump", &dump);
+    for (layout, table, change) in [
+        ("archive", "kill_event.occurred_at", "alter table kill_event alter occurred_at type timestamptz(0)"),
+        ("aegis", "KillEvent.TimeStamp", "alter table \"KillEvent\" alter \"TimeStamp\" type timestamp(0)"),
+    ] {
+        let database = Cluster::shared().database("precision");
+        let run = |args: &[&str]| {
+            work.program(args).args(&["--layout", layout]).env("DATABASE_URL", &database.url())
+        };
+        run(&["load", "dump"]).expect(0);
+        database.client().batch_execute(change).expect("another type");
+        let cause = format!("{table} has the precision 0");
+        assert!(run(&["health"]).expect(6).stdout.contains(&cause));
+        let failed = run(&["load", "--force", "dump"]).expect(7).says(&[&cause]);
+        let (_, statement) = failed.stderr.split_once("is needed (").expect("a statement");
+        let end = statement.find(")\n").expect("its end");
+        database.client().batch_execute(&statement[..end]).expect("the owner may");
+        run(&["verify", "dump"]).expect(6);
+        run(&["load", "--on-conflict", "update", "dump"]).expect(0);
+        run(&["verify", "dump"]).expect(0);
+    }
+}

@@ -284,6 +284,12 @@ fn columns_of_another_type_are_reported_as_by_load() {
             "kill_loot.count is of type text, int4 is needed",
             false,
         ),
+        (
+            "alter table kill_event alter occurred_at type timestamptz(0)",
+            "kill_event.occurred_at has the precision 0, 6 is needed \
+             (ALTER TABLE \"public\".kill_event ALTER COLUMN occurred_at TYPE timestamptz)",
+            false,
+        ),
         ("alter table kill_player drop name", "kill_player has no column name", false),
     ] {
         let database = Cluster::shared().database("types");

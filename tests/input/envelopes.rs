@@ -236,3 +236,33 @@ fn corrected_rejects_have_the_battle_of_their_source() {
         }
     }
 }
+
+/// A reject of a reject, from a file of which only a part is corrected, keeps its battle.
+#[test]
+fn rejects_of_rejects_keep_their_battle() {
+    let work = Workplace::new();
+    let event = |id: i64| {
+        let mut event = samples::event(id);
+        event.as_object_mut().expect("an object").remove("BattleId");
+        event["Killer"]["Name"] = "".into();
+        event
+    };
+    work.write("1337.json", Value::Array((1..=3).map(event).collect()).to_string());
+    let database = Cluster::shared().database("battle_again");
+    let load = |rejects: &str, file: &str| {
+        work.load(&database, &["--battle", "from-name", "--rejects", rejects, file])
+    };
+    load("rejects-7.ndjson", "1337.json").expect(3).summary().check(&[("rejected", 3)]);
+    for (number, inserted, rejected) in [(7, 1, 2), (8, 1, 1), (9, 1, 0)] {
+        let file = format!("rejects-{number}.ndjson");
+        let rejects = std::fs::read_to_string(work.path().join(&file)).expect("rejects");
+        // In the first line only.
+        work.write(&file, rejects.replacen(r#"\"Name\":\"\""#, r#"\"Name\":\"Someone\""#, 1));
+        let run = load(&format!("rejects-{}.ndjson", number + 1), &file);
+        let run = run.expect(if rejected > 0 { 3 } else { 0 });
+        run.summary().check(&[("inserted", inserted), ("rejected", rejected)]);
+    }
+    let rows = database.client().query("select event_id, battle_id from kill_event order by 1", &[]).expect("rows");
+    let found: Vec<(i64, Option<i64>)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    assert_eq!(found, [1, 2, 3].map(|id| (id, Some(1337))));
+}

@@ -380,3 +380,35 @@ fn suggested_commands_keep_the_options_without_the_password() {
     work.write("one", format!("{}\n", small_event(1)));
     work.program(&["verify", "--schema", "game", "one"]).env("DATABASE_URL", &database.url()).run();
 }
+
+#[test]
+fn rows_around_json_load_with_the_command_in_their_error() {
+    let work = Workplace::new();
+    let mut events = Vec::new();
+    for line in lines(&generated(EVENTS, 2, 0.0)) {
+        let mut event: Value = serde_json::from_slice(line).expect("JSON");
+        event["Killer"]["Name"] = "it's, [a|b] \"c\" \\ \u{e9}".into();
+        events.push(event.to_string());
+    }
+    let rows = |row: &dyn Fn(&str) -> String| events.iter().map(|event| row(event)).collect::<String>();
+    let words = "rows with text around JSON, as of psql -x or sqlite3 -box";
+    for (name, text) in [
+        ("record", rows(&|event| format!("-[ RECORD 1 ]----\nid  | 1\nraw | {event}\nx   | it's\n"))),
+        ("unaligned", "id|raw|x\n".to_owned() + &rows(&|event| format!("1|{event}|x\n")) + "(20 rows)\n"),
+        ("commas", rows(&|event| format!("1,{event},it's\n"))),
+        ("lines", rows(&|event| format!("   id = 1\n  raw = {event}\n    x = it's\n\n"))),
+        ("box", "┌───┬───┐\n│ x │ y │\n├───┼───┤\n".to_owned() + &rows(&|event| format!("│ 1 │ {event} │\n")) + "└───┴───┘\n"),
+        ("markdown", "| x | y |\n|---|---|\n".to_owned() + &rows(&|event| format!("| 1 | {event} |\n"))),
+    ] {
+        work.write(name, text);
+        check(&work, name, words, "sed -nE ");
+    }
+    let quoted = |event: &str| event.replace('\'', "''");
+    for (name, text) in [
+        ("quote", rows(&|event| format!("1,'{}','it''s'\n", quoted(event)))),
+        ("insert", rows(&|event| format!("INSERT INTO k VALUES(1,'{}','it''s');\n", quoted(event)))),
+    ] {
+        work.write(name, text);
+        check(&work, name, "rows with quoted strings, as of sqlite3 -quote", "sed ");
+    }
+}

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::cluster::Cluster;
 use crate::support::dumps::{generated, gzip, lines};
-use crate::support::log_case;
+use crate::support::{find_program, log_case, not_tried};
 use crate::support::oracle::{Nul, expect};
 use crate::support::program::{Workplace, assert_tables};
 
@@ -207,4 +207,82 @@ fn events_in_strings_of_a_large_envelope_keep_their_rows() {
         [EVENTS, 2 * EVENTS, EVENTS * SLOTS],
         "events, players, items"
     );
+}
+
+/// What is advised for values of more than 16 MiB loads the events, and names no reject file that has only their beginnings.
+#[test]
+fn advice_for_large_values_loads_their_events() {
+    let dump = events();
+    let events: Vec<&str> =
+        lines(&dump).into_iter().map(|line| str::from_utf8(line).expect("JSON")).collect();
+    let strings: Vec<Value> = events.iter().map(|event| json!({"id": 1, "raw": event})).collect();
+    let (rows, array) = (json!({"rows": strings}).to_string(), events.join(","));
+    let page = String::from_utf8(page(&dump)).expect("JSON");
+    for (name, text, wrong, path) in [
+        ("page.json", page, Some("data.event"), "data.events"),
+        ("battle.json", format!("{{\"raw_events\":[{array}]}}"), Some("raw_event"), "raw_events"),
+        ("rows.json", rows, None, "rows.raw"),
+    ] {
+        log_case(name);
+        let (work, database) = (Workplace::new(), Cluster::shared().database("large_advice"));
+        work.write(name, text);
+        let mut args = vec!["load"];
+        args.extend(wrong.iter().flat_map(|path| ["--events-at", *path]));
+        args.push(name);
+        let run = work.program(&args).env("DATABASE_URL", &database.url()).expect(3);
+        let (_, command) = run.stdout.trim_end().rsplit_once('\n').expect("a command");
+        assert!(command.contains(&format!(" --events-at {path} ")), "{command}");
+        assert!(command.ends_with(name), "{command}");
+        let pasted = work.other_program("sh", &["-c", command]).env("DATABASE_URL", &database.url());
+        pasted.expect(0).says_in_output("1,400  inserted");
+        assert_tables(&database, "americas", &expect(&dump, Nul::Reject).tables);
+    }
+    if find_program(&["jq"], &[]).is_none() {
+        return not_tried("strings of more than 16 MiB", "jq is not installed");
+    }
+    for (name, string, path) in
+        [("body.json", format!("[{array}]"), "body"), ("inner.json", format!("{{\"events\":[{array}]}}"), "body.events")]
+    {
+        log_case(name);
+        let (work, database) = (Workplace::new(), Cluster::shared().database("large_string"));
+        work.write(name, json!({ "body": string }).to_string());
+        let load = work.program(&["load", "--events-at", path, name]);
+        let run = load.env("DATABASE_URL", &database.url()).expect(1);
+        let run = run.says(&["JSON with events in a string of more than 16 MiB", "jq -r "]);
+        let (_, command) = run.stdout.trim_end().rsplit_once('\n').expect("a command");
+        let pasted = work.other_program("bash", &["-c", command]).env("DATABASE_URL", &database.url());
+        pasted.expect(0).says_in_output("1,400  inserted");
+    }
+}
+
+/// A value without events, of which the reject file has only the beginning.
+#[test]
+fn large_values_without_events_are_corrected_in_the_input() {
+    let (work, database) = (Workplace::new(), Cluster::shared().database("large_value"));
+    work.write("dump.json", json!({ "text": "x".repeat(LINE_MAX_BYTES) }).to_string());
+    let run = work.program(&["load", "dump.json"]).env("DATABASE_URL", &database.url()).expect(3);
+    assert!(run.stdout.contains("correct the input itself"), "{}", run.stdout);
+    assert!(run.stdout.trim_end().ends_with(" load dump.json"), "{}", run.stdout);
+    assert!(!run.stdout.contains("to load the corrected rejects"), "{}", run.stdout);
+}
+
+/// The server at the beginning of an envelope that is longer than the text in which it is sought.
+#[test]
+fn a_server_before_the_events_of_a_long_envelope_is_found() {
+    let dump = generated(300, 47, 0.0);
+    let array = String::from_utf8(lines(&dump).join(&b',')).expect("JSON");
+    assert!(array.len() > 4 << 20, "{}", array.len());
+    let text = format!("{{\"server\":\"americas\",\"events\":[{array}]}}\n");
+    for is_file in [true, false] {
+        let (work, database) = (Workplace::new(), Cluster::shared().database("long_server"));
+        let load = work.load(&database, &["--events-at", "events"]).without("ALBION_SERVER");
+        let load = if is_file {
+            work.write("dump.json", &text);
+            load.arg("dump.json")
+        } else {
+            load.stdin(text.clone())
+        };
+        load.expect(0).summary().check(&[("inserted", 300), ("rejected", 0)]);
+        assert_tables(&database, "americas", &expect(&dump, Nul::Reject).tables);
+    }
 }

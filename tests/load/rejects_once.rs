@@ -209,3 +209,25 @@ fn a_ledger_of_an_earlier_version_records_reported_rejects() {
     work.load(&database, &[]).stdin(dump()).expect(3).summary().check(&[("duplicate", 3), ("rejected", 1)]);
     work.load(&database, &[]).stdin(dump()).expect(0).summary().check(&[("rejected_before", 1)]);
 }
+
+/// As docs/sources.md says: unlike a reject, damaged input fails each time, until it is gone or whole.
+#[test]
+fn a_page_that_is_cut_off_fails_each_load_until_it_is_whole_or_gone() {
+    let database = Cluster::shared().database("cut_page");
+    let work = Workplace::new();
+    fs::create_dir(work.path().join("pages")).expect("a directory");
+    let page = |ids: [i64; 2]| format!("[{},{}]", small_event(ids[0]), small_event(ids[1]));
+    let (first, second) = (page([1, 2]), page([3, 4]));
+    work.write("pages/1.json", &first[..first.len() - 9]);
+    work.write("pages/2.json", &second[..second.len() - 9]);
+    let load = || work.load(&database, &["-q", "pages"]);
+    for inserted in [2, 0, 0] {
+        let run = load().expect(1).says(&["pages/1.json:1", "pages/2.json:1", "is not closed"]);
+        run.summary().check(&[("inserted", inserted), ("rejected", 0), ("unfinished", 0)]);
+    }
+    work.write("pages/1.json", &first);
+    fs::remove_file(work.path().join("pages/2.json")).expect("to remove it");
+    let run = load().expect(0);
+    run.summary().check(&[("inserted", 1), ("rejected", 0)]);
+    assert_eq!(run.stderr, "");
+}

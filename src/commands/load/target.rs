@@ -48,6 +48,9 @@ impl LoadTarget {
         };
         let tables = ensure::ensure(manager, layout, &schemas, Indexes::Later, Distribution::OneServer, lost)
             .map_err(hinted)?;
+        for warning in &tables.warnings {
+            log::warn!("{}", parts.hints.fill(warning));
+        }
         if tables.distribution == Distribution::OneServer {
             deferred_indexes::defer(manager, &tables.catalog, layout, &schemas, id);
         }

@@ -22,6 +22,9 @@ pub(crate) struct Catalog {
     keys: Vec<(String, Vec<String>)>,
     /// The enum types of columns, and those in the tables' schema with the names of this program's types.
     pub(crate) enums: Vec<FoundEnum>,
+    /// The names of this program's types that belong to types of another kind in the tables' schema, such as composite
+    /// types. A domain can be an enum.
+    pub(crate) other_types: Vec<String>,
     /// The tables and the types of their columns.
     pub(crate) objects: Vec<FoundObject>,
     /// The statement that resets a read-only setting of the role or the database, if there is one. Retrying would not
@@ -56,6 +59,8 @@ pub(crate) struct FoundRelation {
 pub(crate) struct FoundColumn {
     /// Its type, as in `pg_type.typname`.
     pub(crate) kind: String,
+    /// As in `pg_attribute.atttypmod`: of a time, its fractional digits of a second, or -1 for all.
+    pub(crate) modifier: i32,
     /// Whether it is NOT NULL and has no default.
     pub(crate) must_be_given: bool,
 }
@@ -84,7 +89,7 @@ const RELATIONS: &str =
     FROM named LEFT JOIN pg_index i ON i.indexrelid = named.oid";
 
 const COLUMNS: &str = "SELECT pg_catalog.json_agg(pg_catalog.json_build_array(named.name, a.attname,
-        pg_catalog.json_build_object('kind', t.typname,
+        pg_catalog.json_build_object('kind', t.typname, 'modifier', a.atttypmod,
             'must_be_given', a.attnotnull AND NOT (a.atthasdef OR a.attidentity <> ''))))
     FROM named JOIN pg_attribute a ON a.attrelid = named.oid JOIN pg_type t ON t.oid = a.atttypid
     WHERE named.relkind NOT IN ('i', 'I') AND a.attnum > 0 AND NOT a.attisdropped";
@@ -112,6 +117,10 @@ const ENUMS: &str =
     JOIN pg_type t ON t.oid = used.oid JOIN pg_namespace tn ON tn.oid = t.typnamespace
     WHERE t.typtype = 'e'";
 
+const OTHER_TYPES: &str = "SELECT pg_catalog.json_agg(own.typname)
+    FROM pg_type own JOIN pg_namespace n ON n.oid = own.typnamespace
+    WHERE own.typname = ANY ($4::text[]) AND n.nspname = $1::text AND own.typtype NOT IN ('e', 'd')";
+
 const READ_ONLY: &str =
     "SELECT CASE source WHEN 'database' THEN format('ALTER DATABASE %I', current_database())
         WHEN 'database user' THEN format('ALTER ROLE %I IN DATABASE %I', session_user, current_database())
@@ -130,7 +139,8 @@ fn question() -> String {
            SELECT c.oid, c.relname::text AS name, c.relkind, c.reltuples FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
            WHERE {IS_IN_SCHEMAS} AND c.relname = ANY ($3::text[]))
          SELECT pg_catalog.json_build_object(
-           'relations', coalesce(({RELATIONS}), '{{}}'::json), 'columns', {}, 'keys', {}, 'enums', {}, 'objects', {},
+           'relations', coalesce(({RELATIONS}), '{{}}'::json), 'columns', {}, 'keys', {}, 'enums', {},
+           'other_types', {}, 'objects', {},
            'read_only', ({READ_ONLY}), 'uses_files', ({USES_FILES}),
            'comment', (SELECT obj_description(oid, 'pg_class') FROM named WHERE name = 'kill_load_segment'),
            'has_user_code', ({}),
@@ -138,6 +148,7 @@ fn question() -> String {
         list(COLUMNS),
         list(KEYS),
         list(ENUMS),
+        list(OTHER_TYPES),
         list(&objects()),
         user_code::question("$5")
     )

@@ -10,7 +10,7 @@ use crate::database::pool::manager::DatabaseManager;
 use crate::database::schema::catalog::Catalog;
 use crate::database::schema::inspect::Addition;
 use crate::database::schema::ledger_ddl::LEDGER;
-use crate::database::schema::misfits::{Lack, LostRows, lost_rows, misfits, missing};
+use crate::database::schema::misfits::{Lack, LostRows, empty_columns, lost_rows, misfits, missing};
 use crate::database::schema::{citus, inspect, ledger_ddl};
 use crate::database::schemas::{LEDGER_APART, Schemas};
 use crate::database::session::client::{Client, LOCAL_COMMIT};
@@ -64,6 +64,8 @@ pub(crate) struct Tables {
     pub distribution: Distribution,
     /// The existing objects.
     pub catalog: Catalog,
+    /// Rows and values that stored events lack since objects were created.
+    pub warnings: Vec<String>,
 }
 
 /// What [`ensure`] did to the tables.
@@ -148,11 +150,20 @@ impl WantedTables {
                 ledger_ddl::VERSION
             );
         }
-        let lost = lost_rows(client, &catalog, self.layout, &self.schemas, self.lost).map_err(|source| {
+        let looking_up = |source: Error| {
             StoreError::new("cannot look up the rows of the tables", DatabaseError::from(source))
-        })?;
-        if let Some(lost) = lost {
-            return Err(StoreError::refused(lost).into());
+        };
+        let lost =
+            lost_rows(client, &catalog, self.layout, &self.schemas, self.lost).map_err(looking_up)?;
+        let mut warnings = Vec::new();
+        match lost {
+            Some(lost) if self.lost == LostRows::Reported => warnings.push(lost),
+            Some(lost) => return Err(StoreError::refused(lost).into()),
+            None => {}
+        }
+        if self.lost != LostRows::Accepted {
+            let empty = empty_columns(client, &catalog, self.layout, &self.schemas).map_err(looking_up)?;
+            warnings.extend(empty);
         }
         let lacking = self.lacking(&catalog);
         let distribution = lacking.distribution;
@@ -163,7 +174,7 @@ impl WantedTables {
             catalog = self.catalog(client)?;
             self.refuse_misfits(&catalog, Distribution::OneServer, Lack::Misfit)?;
         }
-        Ok(Tables { change, distribution, catalog })
+        Ok(Tables { change, distribution, catalog, warnings })
     }
 
     fn catalog(&self, client: &mut impl GenericClient) -> Result<Catalog, StoreError> {

@@ -10,7 +10,7 @@ use crate::database::session::deadline::Deadline;
 use crate::database::store::StoreError;
 use crate::layout::Layout;
 use crate::layout::ddl::Indexes;
-use crate::layout::identifier::quote_identifier;
+use crate::layout::identifier::{identifier, quote_identifier};
 use crate::layout::table::{Column, ColumnType, Distribution, Table, TableOwner};
 use postgres::Error;
 
@@ -33,7 +33,9 @@ pub(crate) enum LostRows {
     Refused,
     /// Those of whole events, as the load ignores the ledger.
     OfEvents,
-    /// Any, as the load rewrites incomplete events, or the user asked for the tables.
+    /// Any, with a warning, as the user asked for the tables.
+    Reported,
+    /// Any, as the load rewrites incomplete events.
     Accepted,
 }
 
@@ -62,9 +64,10 @@ pub(crate) fn misfits(
     allowed: Distribution,
     lack: Lack,
 ) -> Option<String> {
-    let mut misfits = Vec::new();
+    let (mut misfits, quoted) = (Vec::new(), quote_identifier(&schemas.tables));
+    misfits.extend(other_types(catalog, layout));
     for table in layout.tables() {
-        table_misfits(catalog, table, lack, &mut misfits);
+        table_misfits(catalog, table, &quoted, lack, &mut misfits);
     }
     inspect::ledger_misfits(catalog, &mut misfits);
     trust::distrust(&catalog.objects, layout.tables(), schemas, &mut misfits);
@@ -95,15 +98,21 @@ pub(crate) fn lost_rows(
     if missing.is_empty() || accepted == LostRows::Accepted {
         return Ok(None);
     }
-    let (nouns, verb) = if missing.len() == 1 { ("table", "is") } else { ("tables", "are") };
+    let nouns = if missing.len() == 1 { "table" } else { "tables" };
+    let (verb, aim) = match (accepted, missing.len()) {
+        (LostRows::Reported, 1) => ("was", ""),
+        (LostRows::Reported, _) => ("were", ""),
+        (_, 1) => ("is", "create what is missing and "),
+        (_, _) => ("are", "create what is missing and "),
+    };
     let what = format!("the {nouns} {} {verb} missing in schema {:?}", missing.join(", "), schemas.tables);
     let schema = quote_identifier(&schemas.tables);
     for table in layout.tables().iter().filter(|table| existing.contains(&table.name)) {
         let sql = format!("SELECT 1 FROM {} LIMIT 1", table.in_schema(&schema));
         if client.query_opt(&sql, &[])?.is_some() {
             return Ok(Some(format!(
-                "{what}, but {} has rows: its events are incomplete\nhint: to create what is missing and restore the \
-                 rows, load all dumps of these events with: {RESTORE}",
+                "{what}, but {} has rows: its events are incomplete\nhint: to {aim}restore the rows, load all dumps of \
+                 these events with: {RESTORE}",
                 table.name
             )));
         }
@@ -133,6 +142,38 @@ pub(crate) fn lost_rows(
     )))
 }
 
+/// The warning about missing columns that are added to tables with rows, if there are any: these rows have no values for them.
+pub(crate) fn empty_columns(
+    client: &mut impl GenericClient,
+    catalog: &Catalog,
+    layout: Layout,
+    schemas: &Schemas,
+) -> Result<Option<String>, Error> {
+    let mut columns = Vec::new();
+    for table in layout.tables().iter().filter(|table| table.keeper == TableOwner::Us) {
+        let found = catalog.columns(table.name);
+        let is_added = |column: &&Column| inspect::is_addable(column) && !found.contains_key(column.name);
+        let added: Vec<&Column> = table.columns.iter().filter(is_added).collect();
+        if found.is_empty() || added.is_empty() {
+            continue;
+        }
+        let sql = format!("SELECT 1 FROM {} LIMIT 1", table.in_schema(&quote_identifier(&schemas.tables)));
+        if client.query_opt(&sql, &[])?.is_some() {
+            columns.extend(added.iter().map(|column| format!("{}.{}", table.name, column.name)));
+        }
+    }
+    let (nouns, verb, object) =
+        if columns.len() == 1 { ("column", "was", "it") } else { ("columns", "were", "them") };
+    Ok((!columns.is_empty()).then(|| {
+        format!(
+            "the {nouns} {} {verb} missing in schema {:?}: the rows stored before have no value for {object}\nhint: to fill \
+             {object}, load all dumps of these events with: {RESTORE}",
+            columns.join(", "),
+            schemas.tables
+        )
+    }))
+}
+
 /// The columns that `verify` compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ComparedColumns {
@@ -158,7 +199,7 @@ pub(crate) fn check_compared(
     let schemas = schemas.clone();
     manager.run("checking the tables", &Deadline::unbounded(), move |client, _| {
         let catalog = Catalog::read(client, layout, &schemas)?;
-        let misfits = compared_misfits(&catalog, layout, compared);
+        let misfits = compared_misfits(&catalog, layout, &schemas, compared);
         if !misfits.is_empty() {
             let refused = StoreError::refused(trust::incompatible(&schemas, &misfits));
             return Err(DatabaseError::from(refused));
@@ -167,7 +208,13 @@ pub(crate) fn check_compared(
     })
 }
 
-fn compared_misfits(catalog: &Catalog, layout: Layout, compared: ComparedColumns) -> Vec<String> {
+fn compared_misfits(
+    catalog: &Catalog,
+    layout: Layout,
+    schemas: &Schemas,
+    compared: ComparedColumns,
+) -> Vec<String> {
+    let quoted = quote_identifier(&schemas.tables);
     let tables: &[Table] = match compared {
         ComparedColumns::All => layout.tables(),
         ComparedColumns::Ids => &layout.tables()[..1],
@@ -186,7 +233,7 @@ fn compared_misfits(catalog: &Catalog, layout: Layout, compared: ComparedColumns
         for column in table.columns.iter().filter(is_compared) {
             match found.get(column.name) {
                 Some(found) => {
-                    type_misfit(table.name, column, found, &mut misfits);
+                    type_misfit(table, &quoted, column, found, &mut misfits);
                 }
                 None => missing.push(column.name),
             }
@@ -196,7 +243,23 @@ fn compared_misfits(catalog: &Catalog, layout: Layout, compared: ComparedColumns
     misfits
 }
 
-fn table_misfits(catalog: &Catalog, table: &Table, lack: Lack, misfits: &mut Vec<String>) {
+/// The messages about types with the names of this program's enums that are of another kind, if the tables use them.
+fn other_types(catalog: &Catalog, layout: Layout) -> Vec<String> {
+    let is_used = |name: &str| {
+        layout.tables().iter().any(|table| {
+            let found = catalog.columns(table.name);
+            table.columns.iter().filter(|column| column.kind.own_type() == Some(name)).any(|column| {
+                // A missing table will be created with it.
+                !catalog.has(table.name) || found.get(column.name).is_some_and(|found| found.kind == name)
+            })
+        })
+    };
+    let used = catalog.other_types.iter().filter(|name| is_used(name));
+    used.map(|name| format!("the type {name} exists, but is no enum")).collect()
+}
+
+/// `schema` is quoted.
+fn table_misfits(catalog: &Catalog, table: &Table, schema: &str, lack: Lack, misfits: &mut Vec<String>) {
     let name = table.name;
     match catalog.relations.get(name) {
         None => return,
@@ -210,7 +273,7 @@ fn table_misfits(catalog: &Catalog, table: &Table, lack: Lack, misfits: &mut Vec
     for column in table.columns {
         let is_added = lack == Lack::Added && table.keeper == TableOwner::Us && inspect::is_addable(column);
         match found.remove(column.name) {
-            Some(found) => column_misfit(name, column, found, misfits),
+            Some(found) => column_misfit(table, schema, column, found, misfits),
             None if is_added => {}
             None => missing.push(column.name),
         }
@@ -224,22 +287,48 @@ fn table_misfits(catalog: &Catalog, table: &Table, lack: Lack, misfits: &mut Vec
     }
 }
 
-fn column_misfit(table: &str, column: &Column, found: &FoundColumn, misfits: &mut Vec<String>) {
-    let is_of_type = type_misfit(table, column, found, misfits);
+fn column_misfit(
+    table: &Table,
+    schema: &str,
+    column: &Column,
+    found: &FoundColumn,
+    misfits: &mut Vec<String>,
+) {
+    let is_of_type = type_misfit(table, schema, column, found, misfits);
     if is_of_type && !column.needed && found.must_be_given {
-        misfits.push(format!("{table}.{} is NOT NULL, but some events have no value for it", column.name));
+        let (table, column) = (table.name, column.name);
+        misfits.push(format!("{table}.{column} is NOT NULL, but some events have no value for it"));
     }
 }
 
 /// Adds a message if the column has another type. Returns whether its type fits.
-fn type_misfit(table: &str, column: &Column, found: &FoundColumn, misfits: &mut Vec<String>) -> bool {
+fn type_misfit(
+    table: &Table,
+    schema: &str,
+    column: &Column,
+    found: &FoundColumn,
+    misfits: &mut Vec<String>,
+) -> bool {
     let (fitting, kind) = (column.kind.fitting_types(), &found.kind);
     let fits = fitting.contains(&kind.as_str());
     if !fits {
         misfits.push(format!(
-            "{table}.{} is of type {kind}, {} is needed",
+            "{}.{} is of type {kind}, {} is needed",
+            table.name,
             column.name,
             fitting.join(" or ")
+        ));
+    }
+    // The database would round the times, so that stored events differ from their dump for ever.
+    let digits = column.kind.second_digits().filter(|(digits, _)| (0..*digits).contains(&found.modifier));
+    if let (true, Some((digits, kind))) = (fits, digits) {
+        misfits.push(format!(
+            "{}.{} has the precision {}, {digits} is needed (ALTER TABLE {} ALTER COLUMN {} TYPE {kind})",
+            table.name,
+            column.name,
+            found.modifier,
+            table.in_schema(schema),
+            identifier(column.name)
         ));
     }
     fits

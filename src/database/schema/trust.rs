@@ -149,8 +149,8 @@ pub(crate) fn objects() -> String {
 /// The types of the tables' columns that this program creates.
 pub(crate) fn own_types(tables: &[Table]) -> Vec<&'static str> {
     let has = |kind| tables.iter().flat_map(|table| table.columns).any(|column| column.kind == kind);
-    let types = [(ColumnType::Server, "albion_server"), (ColumnType::Role, "kill_role")];
-    types.into_iter().filter(|(kind, _)| has(*kind)).map(|(_, name)| name).collect()
+    let types = [ColumnType::Server, ColumnType::Role].into_iter().filter(|kind| has(*kind));
+    types.filter_map(ColumnType::own_type).collect()
 }
 
 /// Checks that the existing relations of a layout and of the ledger are tables with trusted owners. Returns their names.

@@ -52,11 +52,46 @@ impl EventsAt {
         &self.steps
     }
 
+    /// Returns a filter of `jq` for the strings that the first `done` steps lead to. If steps remain, it prints the envelope
+    /// around the contents of each.
+    pub(crate) fn jq_filter(&self, done: usize, is_in_array: bool) -> String {
+        let walked = &self.steps[..done.min(self.steps.len())];
+        let mut filter = match walked.last() {
+            // An array can be at any place of the path.
+            Some(PathStep::Member(name)) if is_in_array => {
+                format!(".. | .[{}]? | strings", Value::from(name.as_str()))
+            }
+            _ if is_in_array => ".. | strings".to_owned(),
+            _ => walked.iter().fold(String::new(), |filter, step| match step {
+                PathStep::Member(name) if is_identifier(name) => format!("{filter}.{name}"),
+                PathStep::Member(name) if filter.is_empty() => format!(".[{}]", Value::from(name.as_str())),
+                PathStep::Member(name) => format!("{filter}[{}]", Value::from(name.as_str())),
+                PathStep::Each if filter.is_empty() => ".[]".to_owned(),
+                PathStep::Each => format!("{filter}[]"),
+            }),
+        };
+        if !is_in_array && walked.last() == Some(&PathStep::Each) {
+            filter += " | strings";
+        }
+        if walked.len() < self.steps.len() {
+            let beginning: String = walked.iter().map(PathStep::opening).collect();
+            let literal = Value::from(beginning).to_string();
+            let (end, braces) = (literal.len() - 1, "}".repeat(walked.len()));
+            filter = format!("{filter} | {}\\(.){braces}\"", &literal[..end]);
+        }
+        filter
+    }
+
     /// Returns the path without its last `left` steps, then `path`.
     pub(crate) fn extended(&self, left: usize, path: &str) -> String {
         let walked = self.steps.len().saturating_sub(left);
         self.path.split('.').take(walked).chain([path]).collect::<Vec<_>>().join(".")
     }
+}
+
+fn is_identifier(name: &str) -> bool {
+    let is_letter = |letter: char| letter.is_ascii_alphabetic() || letter == '_';
+    name.starts_with(is_letter) && name.chars().all(|letter| is_letter(letter) || letter.is_ascii_digit())
 }
 
 impl FromStr for EventsAt {
@@ -154,6 +189,12 @@ fn find(text: &str, steps: &mut Vec<String>) -> Option<()> {
 
 /// Guesses the path to events inside a JSON value from its beginning.
 pub(crate) fn guess_path_of_beginning(text: &str) -> Option<String> {
+    let steps = steps_of_beginning(text, true)?;
+    (!steps.is_empty()).then(|| steps.join("."))
+}
+
+/// Returns the steps to the first event in the beginning of a JSON value, also in strings if `may_decode`.
+fn steps_of_beginning(text: &str, may_decode: bool) -> Option<Vec<String>> {
     // For each open bracket: the key of the current member, or none in an array.
     let mut open: Vec<Option<&str>> = Vec::new();
     let (mut rest, mut may_be_key) = (text, false);
@@ -163,10 +204,14 @@ pub(crate) fn guess_path_of_beginning(text: &str) -> Option<String> {
         rest = after;
         match letter {
             b'"' => {
-                let mut end = 0;
-                while *after.as_bytes().get(end)? != b'"' {
-                    end += if after.as_bytes()[end] == b'\\' { 2 } else { 1 };
+                let end = string_len(after);
+                if may_decode && !may_be_key && matches!(open.last(), Some(Some(_))) {
+                    let inner = steps_in_string(&after[..end.unwrap_or(after.len())]);
+                    if let Some(inner) = inner {
+                        return Some(steps_of_keys(&open).chain(inner).collect());
+                    }
                 }
+                let end = end?;
                 rest = after.get(end + 1..)?;
                 if let Some(Some(key)) = open.last_mut().filter(|_| may_be_key) {
                     *key = &after[..end];
@@ -187,8 +232,36 @@ pub(crate) fn guess_path_of_beginning(text: &str) -> Option<String> {
         may_be_key &= letter != b':';
     }
     open.pop();
-    let steps: Vec<_> = open.iter().flatten().map(|key| step_of(key)).collect();
-    (!steps.is_empty()).then(|| steps.join("."))
+    Some(steps_of_keys(&open).collect())
+}
+
+fn steps_of_keys(open: &[Option<&str>]) -> impl Iterator<Item = String> {
+    open.iter().flatten().map(|key| step_of(key))
+}
+
+/// Returns the length of a string without its quotes from the text after the first one. None if the text ends in it.
+fn string_len(text: &str) -> Option<usize> {
+    let mut end = 0;
+    while *text.as_bytes().get(end)? != b'"' {
+        end += if text.as_bytes()[end] == b'\\' { 2 } else { 1 };
+    }
+    Some(end)
+}
+
+/// Returns the steps to the first event in a string that contains JSON. The string may be cut off.
+fn steps_in_string(text: &str) -> Option<Vec<String>> {
+    if !text.starts_with(['{', '[', ' ', '\\']) {
+        return None;
+    }
+    let (mut inner, mut letters) = (String::with_capacity(text.len()), text.chars());
+    while let Some(letter) = letters.next() {
+        inner.push(match letter {
+            // Other escapes stand for white space, or for characters that no step needs.
+            '\\' => letters.next().filter(|escaped| "\"\\/".contains(*escaped)).unwrap_or(' '),
+            other => other,
+        });
+    }
+    if inner.trim_start().starts_with(['{', '[']) { steps_of_beginning(&inner, false) } else { None }
 }
 
 #[cfg(test)]
@@ -203,6 +276,22 @@ mod tests {
         for bad in ["", ".", ".a", "a.", "a..b", &["a"; 17].join(".")] {
             assert!(bad.parse::<EventsAt>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn filters_of_jq() {
+        let check = |path: &str, done, is_in_array, expected: &str| {
+            assert_eq!(path.parse::<EventsAt>().unwrap().jq_filter(done, is_in_array), expected);
+        };
+        check("body", 1, false, ".body");
+        check("a.b c.d", 3, false, ".a[\"b c\"].d");
+        check("b-c.d", 2, false, ".[\"b-c\"].d");
+        check("*", 1, false, ".[] | strings");
+        check("*.data", 2, false, ".[].data");
+        check("a.*", 2, false, ".a[] | strings");
+        check("rows.raw", 2, true, ".. | .[\"raw\"]? | strings");
+        check("body.events", 1, false, r#".body | "{\"body\":\(.)}""#);
+        check("a.b.c", 2, false, r#".a.b | "{\"a\":{\"b\":\(.)}}""#);
     }
 
     #[test]
@@ -245,6 +334,12 @@ mod tests {
         check(r#"{"a.b":[{"EventId":"#, Some("*"));
         check(r#"{"a":"EventId","b":["EventId",{"c":"EventId""#, None);
         check(r#"{"a":{"Event"#, None);
+        check(r#"{"rows":[{"id":1,"raw":"{\"a\":1,\"EventId\":2"#, Some("rows.raw"));
+        check(r#"{"body":"[\n {\"data\":{\"x\":\"\\\"\",\"EventId\":2}}]","c":1"#, Some("body.data"));
+        check(r#"{"note":"{x}","text":"EventId","b":{"EventId":"#, Some("b"));
+        // Strings in an array are not read as JSON, and only one level of strings is.
+        check(r#"{"a":["{\"EventId\":1}"#, None);
+        check(r#"{"a":"{\"b\":\"{\\\"EventId\\\":1}\"}"#, None);
         check("no JSON", None);
     }
 }

@@ -12,6 +12,8 @@ use base64::engine::general_purpose::STANDARD;
 pub(crate) struct RejectLine {
     /// The name of the source that contained the value.
     pub(crate) source: String,
+    /// The battle that the source of an earlier reject of the value names.
+    pub(crate) battle: Option<i64>,
     /// The rejected value, or why it is unavailable.
     pub(crate) value: Result<String, Fault>,
 }
@@ -24,7 +26,8 @@ pub(crate) fn read(text: &str, path: &[PathStep]) -> Option<RejectLine> {
     if cursor.peek() != Some(b'{') {
         return None;
     }
-    let (mut raw, mut source, mut reason, mut base64, mut truncated) = (None, None, false, false, false);
+    let (mut raw, mut source, mut battle) = (None, None, None);
+    let (mut reason, mut base64, mut truncated) = (false, false, false);
     let mut key = cursor.first_key().ok()?;
     while let Some(name) = key {
         let start = cursor.at();
@@ -36,6 +39,7 @@ pub(crate) fn read(text: &str, path: &[PathStep]) -> Option<RejectLine> {
                 let value = cursor.text_since(start);
                 match name {
                     "reason" => reason = value.starts_with('"'),
+                    "battle" => battle = value.parse().ok(),
                     "raw_base64" => base64 = value == "true",
                     "truncated" => truncated = value == "true",
                     _ => {}
@@ -54,7 +58,7 @@ pub(crate) fn read(text: &str, path: &[PathStep]) -> Option<RejectLine> {
     } else {
         Ok(completed(raw.into_owned(), path))
     };
-    Some(RejectLine { source: source.into_owned(), value })
+    Some(RejectLine { source: source.into_owned(), battle, value })
 }
 
 /// Completes the text of a reject that was the rest of a line in an array or an envelope.

@@ -369,6 +369,9 @@ fn a_reject_has_the_battle_of_its_source() {
     assert!(read_by(of_name, &record("<stdin>"))[0].starts_with("BattleId: names no battle"));
     let unnamed = ReadRules { battle: None, must_name_battle: true, ..of_name };
     assert_eq!(read_by(unnamed, &record("1340.json")), ["1 1340"]);
+    // A second reject file names the first one, and the battle.
+    let again = record("rejects-7.ndjson").replace(r#""line":1"#, r#""line":1,"battle":1340"#);
+    assert_eq!(read_by(of_name, &again), ["1 1340"]);
     // Another event and another option are unaffected.
     assert_eq!(read_by(of_name, &event), ["1 2"]);
     let of_option = ReadRules { battle: Some(2), ..ReadRules::default() };

@@ -7,12 +7,15 @@ use serde::de::IgnoredAny;
 /// The shortest line that separates the head of a table from its rows.
 const RULE_MIN: usize = 3;
 
+/// The JSON of a record is sought in this number of lines.
+const RECORD_LINES_MAX: usize = 50;
+
 /// Detects scripts and rows that do not begin with JSON.
 pub(crate) fn printed(text: &str) -> Option<Foreign> {
     if text.starts_with("PRAGMA foreign_keys=OFF;") {
         return Some(Foreign::SqliteScript(sqlite_place(text)));
     }
-    aligned(text).or_else(|| separated(text))
+    aligned(text).or_else(|| separated(text)).or_else(|| quoted(text)).or_else(|| surrounded(text))
 }
 
 /// Returns whether the first cell is not JSON, but is after the removal of the escapes of COPY.
@@ -54,7 +57,55 @@ fn separated(text: &str) -> Option<Foreign> {
             let before: usize = row.split(separator).take(column).map(|cell| cell.len() + 1).sum();
             (column > 0 && !row[..before].contains(['"', '{', '['])).then_some(format)
         });
-    format.filter(|_| !text.lines().any(|line| line.starts_with(['{', '['])))
+    format.filter(|_| !has_json_line(text))
+}
+
+/// Returns whether a line begins with JSON, so that the others are only broken lines.
+fn has_json_line(text: &str) -> bool {
+    text.lines().any(|line| line.starts_with(['{', '[']))
+}
+
+/// Detects rows, or INSERT statements, with JSON in single quotes.
+fn quoted(text: &str) -> Option<Foreign> {
+    const INSERT: &str = "INSERT INTO ";
+    let is_json = |cell: &str| cell.starts_with("'{") || cell.starts_with("'[");
+    let is_insert = text.get(..INSERT.len()).is_some_and(|start| start.eq_ignore_ascii_case(INSERT));
+    let is_quoted = if is_insert {
+        text.contains("'{") || text.contains("'[")
+    } else {
+        text.lines().next().is_some_and(|row| row.split(',').any(is_json))
+    };
+    (is_quoted && !has_json_line(text)).then_some(Foreign::QuotedRows)
+}
+
+/// Detects rows with JSON behind a name or between borders.
+fn surrounded(text: &str) -> Option<Foreign> {
+    let first = text.lines().next()?;
+    let is_bordered = first.starts_with("-[ RECORD ") || first.starts_with(['\u{250c}', '+', '|']);
+    let is_separated = || {
+        ["|", ",", " = "].into_iter().any(|separator| {
+            let mut rows = text.lines().take(RECORD_LINES_MAX);
+            first.contains(separator) && rows.any(|row| is_cell(row, separator))
+        })
+    };
+    let is_json = |line: &str| before_json(line).is_some_and(|before| !before.is_empty());
+    let is_surrounded = if is_bordered { text.lines().any(is_json) } else { is_separated() };
+    (is_surrounded && !has_json_line(text)).then_some(Foreign::SurroundedRows)
+}
+
+/// Returns whether JSON begins right after a separator of the row, such as in `name = value`.
+fn is_cell(row: &str, separator: &str) -> bool {
+    before_json(row)
+        .and_then(|before| before.strip_suffix(separator))
+        .is_some_and(|before| !before.is_empty() && !before.contains('"'))
+}
+
+/// Returns what is before the JSON in a line, if it contains JSON.
+fn before_json(line: &str) -> Option<&str> {
+    let at = line.find(['{', '['])?;
+    // A record's number is in brackets.
+    let inner = line[at..].trim_start_matches(['{', '[', ' ']);
+    inner.starts_with('"').then(|| &line[..at])
 }
 
 /// Returns the number of the first cell that begins with JSON.
@@ -88,6 +139,17 @@ mod tests {
             ("1|{\n  \"EventId\": 1\n}\n", Foreign::PsqlRows),
             ("1\t{\"EventId\": 1}\n", Foreign::CopyRows),
             ("1\t\\N\t{\\n  \"EventId\": 1}\n", Foreign::CopyRows),
+            ("-[ RECORD 1 ]---\nid  | 1\nraw | {\"EventId\": 1}\n", Foreign::SurroundedRows),
+            ("id|raw\n1|{\"EventId\": 1}\n(1 row)\n", Foreign::SurroundedRows),
+            ("id|1\nraw|{\"EventId\": 1}\n\n", Foreign::SurroundedRows),
+            ("1,{\"EventId\": 1},x\n", Foreign::SurroundedRows),
+            ("1,2,{\"EventId\": 1}\n", Foreign::SurroundedRows),
+            ("id,raw\n1,{\"EventId\": 1}\n", Foreign::SurroundedRows),
+            ("   id = 1\n  raw = {\"EventId\":1}\n", Foreign::SurroundedRows),
+            ("┌────┬───┐\n│ id │ raw │\n├────┼───┤\n│ 1  │ {\"EventId\":1} │\n", Foreign::SurroundedRows),
+            ("+----+---+\n| id | raw |\n+----+---+\n| 1  | {\"EventId\":1} |\n", Foreign::SurroundedRows),
+            ("1,'{\"Name\":\"it''s\"}','it''s'\n", Foreign::QuotedRows),
+            ("INSERT INTO k VALUES(1,'{\"EventId\":1}');\n", Foreign::QuotedRows),
         ] {
             assert_eq!(printed(text), Some(expected), "{text}");
         }
@@ -96,6 +158,10 @@ mod tests {
             "id | raw\n",
             "id | raw\n----+----\n",
             "1|2|3\n",
+            "a, b\nc, d {\"EventId\": 1}\n",
+            "a,b\n1,{2}\n",
+            "a = 1\n{\"EventId\": 1}\n",
+            "INSERT INTO k VALUES(1);\n",
             "now [INFO] | {1}\n",
             "garbage|{\"EventId\": 1}\n{\"EventId\":2}\n",
             "1\t\"{\"\"EventId\"\":1}\"\n",

@@ -69,6 +69,10 @@ pub enum Foreign {
     PsqlTable(usize),
     /// Rows with vertical bars between their cells, as of `psql -A`.
     PsqlRows,
+    /// Rows or INSERT statements with JSON in single quotes, as of `sqlite3 -quote`.
+    QuotedRows,
+    /// Rows with names or borders around the JSON, as of `psql -x` or `sqlite3 -box`.
+    SurroundedRows,
     /// A script of `sqlite3 .dump`, with the table and column of the JSON if they can be guessed.
     SqliteScript(Option<SqlitePlace>),
     /// An `SQLite` database, with the table and column of the JSON if they can be guessed.
@@ -84,6 +88,8 @@ pub enum Foreign {
     },
     /// One JSON string per line, which contains JSON.
     JsonStrings,
+    /// JSON with events in a string that exceeds the limit of a value. Holds a filter of `jq` for its contents.
+    LongString(String),
 }
 
 /// A column of CSV.
@@ -130,11 +136,14 @@ impl fmt::Display for Foreign {
             Self::CopyRows => "text with escapes and tabs, as of COPY",
             Self::PsqlTable(_) => "a table printed by psql",
             Self::PsqlRows => "text with | between columns, as of psql -A",
+            Self::QuotedRows => "rows with quoted strings, as of sqlite3 -quote",
+            Self::SurroundedRows => "rows with text around JSON, as of psql -x or sqlite3 -box",
             Self::SqliteScript(_) => "an SQLite script (.dump)",
             Self::Sqlite(_) => "an SQLite database",
             Self::Parquet => "Parquet",
             Self::Csv { .. } => "CSV",
             Self::JsonStrings => "JSON in strings",
+            Self::LongString(_) => "JSON with events in a string of more than 16 MiB",
         })
     }
 }

@@ -80,6 +80,17 @@ pub(crate) struct Rejects {
     pub(crate) count: u64,
 }
 
+/// Returns the path at which an event seems to be inside a value that is too long.
+#[cold]
+fn path_of_oversized(preparer: &Preparer, segment: &Segment) -> Option<String> {
+    let found = guess_path_of_beginning(&String::from_utf8_lossy(&segment.bytes))?;
+    let Some(walked) = &preparer.reading.events_at else { return Some(found) };
+    let span = segment.spans.as_deref().and_then(<[_]>::first);
+    let done = span.and_then(|span| context_of(span).steps).unwrap_or(0);
+    let path = walked.extended(walked.steps().len().saturating_sub(done), &found);
+    (path != walked.to_string()).then_some(path)
+}
+
 /// Receives rejects as they are found. Returns false to stop.
 type RejectSink<'s> = &'s mut dyn FnMut(&Reject) -> bool;
 
@@ -124,10 +135,8 @@ impl SegmentParts {
             Some(byte) => FaultKind::LongLine { byte, bytes },
             None => FaultKind::ValueTooLong { bytes, bytes_max: LINE_MAX_BYTES },
         };
-        let is_envelope =
-            preparer.reading.events_at.is_none() && matches!(kind, FaultKind::ValueTooLong { .. });
-        let path =
-            is_envelope.then(|| guess_path_of_beginning(&String::from_utf8_lossy(&segment.bytes))).flatten();
+        let is_too_long = matches!(kind, FaultKind::ValueTooLong { .. });
+        let path = if is_too_long { path_of_oversized(preparer, segment) } else { None };
         self.events = 1;
         self.rejects.count = 1;
         self.rejects.held.push(Reject {

@@ -1,12 +1,14 @@
 //! A segment that is ready to be written, with its rejects.
 
 use crate::database::store::{Batch, SegmentCounts, SegmentHash};
+use crate::event::forms::reject_record;
 use crate::event::line::decoded_text;
+use crate::event::rules::battle_in_name;
 use crate::input::buffers::{Buffer, LARGE_CAPACITY};
 use crate::input::segment::Segment;
 use crate::layout::rows::{DuplicatePolicy, Rows};
 use crate::pipeline::prepare::parts::{EventPlace, Rejects, SegmentParts, event_text};
-use crate::pipeline::prepare::preparer::Preparer;
+use crate::pipeline::prepare::preparer::{Battle, Preparer};
 use crate::pipeline::prepare::recoder::Recoder;
 use crate::pipeline::prepare::span_text::context_at;
 use crate::pipeline::rejects::reject::{Reject, RejectCause};
@@ -119,6 +121,16 @@ impl Prepared {
         let value = str::from_utf8(&self.segment.bytes[reject.text.clone()]).ok()?;
         let rules = self.preparer.rules(&self.segment.source);
         decoded_text(value, number, rules, context_at(&self.segment, reject.text.start))
+    }
+
+    /// Returns the battle that a reject has from its line in a reject file: this segment's source does not name it.
+    pub(crate) fn battle_of_line(&self, reject: &Reject) -> Option<i64> {
+        if self.preparer.reading.battle != Battle::FromName {
+            return None;
+        }
+        let text = str::from_utf8(&self.segment.bytes[reject.text.clone()]).ok()?;
+        let line = reject_record::read(text, &[])?;
+        line.battle.or_else(|| battle_in_name(&line.source))
     }
 
     /// Returns the number of rejected events.

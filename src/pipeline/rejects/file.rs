@@ -38,6 +38,8 @@ struct RejectRecord<'r> {
     reason: Cow<'r, str>,
     field: Option<&'r str>,
     sqlstate: Option<&'r str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    battle: Option<i64>,
     raw: &'r str,
     #[serde(skip_serializing_if = "is_false")]
     raw_base64: bool,
@@ -260,7 +262,10 @@ fn append(file: &mut File, batch: &Prepared, reasons: &Reasons, bytes_max: u64) 
     let result = batch.each_reject(|reject| {
         let start = lines.len();
         let (decoded, mut base64) = (batch.unheld_text(reject), String::new());
-        let record = record(&batch.segment, reject, decoded.as_deref(), &mut base64);
+        let record = RejectRecord {
+            battle: batch.battle_of_line(reject),
+            ..record(&batch.segment, reject, decoded.as_deref(), &mut base64)
+        };
         record.serialize(&mut Serializer::with_formatter(&mut lines, VisibleJson))?;
         lines.push(b'\n');
         let bytes = (lines.len() - start) as u64;
@@ -308,6 +313,7 @@ fn record<'r>(
         reason: reject.cause.reason(),
         field: reject.cause.field(),
         sqlstate: reject.cause.sqlstate(),
+        battle: None,
         raw,
         raw_base64,
         truncated: reject.truncated,

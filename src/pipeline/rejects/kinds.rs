@@ -31,6 +31,8 @@ pub(crate) struct RejectKind {
     pub sqlstate: Option<String>,
     /// The path at which events seem to be inside the values. The reason advises it.
     pub events_at: Option<String>,
+    /// Whether the reject file has only the beginnings of the values, so that it cannot be loaded.
+    pub truncated: bool,
     pub count: u64,
     /// The source of the last reject.
     pub source: Arc<str>,
@@ -87,7 +89,18 @@ impl RejectKinds {
         } else if self.kinds.len() < KINDS_MAX {
             let (sqlstate, source) = (sqlstate.clone(), Arc::clone(source));
             let events_at = reject.cause.events_at().map(str::to_owned);
-            self.kinds.push(RejectKind { reason, field, sqlstate, events_at, count: 1, source, line, index });
+            let truncated = reject.truncated;
+            self.kinds.push(RejectKind {
+                reason,
+                field,
+                sqlstate,
+                events_at,
+                truncated,
+                count: 1,
+                source,
+                line,
+                index,
+            });
         } else {
             self.others += 1;
         }

@@ -2,6 +2,7 @@
 //!
 //! Invariant: no suggested command fails in the same way as the one that has just ended.
 
+use crate::pipeline::rejects::kinds::RejectKind;
 use crate::report::summary::{AdvisedCommands, RunStatus, Summary};
 use crate::shell::shell_quoted;
 
@@ -17,7 +18,7 @@ impl Summary {
             // No event is missing in the database if there are none.
             RunStatus::Complete if self.counts.events == 0 => Vec::new(),
             RunStatus::Complete => next.verify.iter().map(|verify| ("to check it", verify.clone())).collect(),
-            RunStatus::Rejects => self.list_rejects().into_iter().chain(self.reload_rejects()).collect(),
+            RunStatus::Rejects => self.list_rejects().into_iter().chain(self.after_rejects()).collect(),
             RunStatus::Interrupted => {
                 vec![self.of_input("to resume", "to resume, with the same input", &next.again)]
             }
@@ -84,14 +85,27 @@ impl Summary {
         Some(("to list the rejects", list))
     }
 
-    fn reload_rejects(&self) -> Option<NextStep> {
-        let file = self.rejects_path()?;
-        Some(match &self.next.advised {
+    /// The load of what is missing. A reject file has only the beginnings of long values, so that the input itself is loaded
+    /// again.
+    fn after_rejects(&self) -> Vec<NextStep> {
+        let Some(file) = self.rejects_path() else { return Vec::new() };
+        let truncated: Vec<&RejectKind> = self.reasons.kinds.iter().filter(|kind| kind.truncated).collect();
+        if truncated.iter().any(|kind| kind.events_at.is_some()) {
+            return self.advised().into_iter().collect();
+        }
+        let reload = match &self.next.advised {
             Some(AdvisedCommands { load_rejects, .. }) => {
                 ("to load the events inside the rejects", format!("{load_rejects} {file}"))
             }
             None => ("to load the corrected rejects", format!("{} {file}", self.next.load_rejects)),
-        })
+        };
+        let has_whole =
+            truncated.is_empty() || truncated.len() < self.reasons.kinds.len() || self.reasons.others > 0;
+        let correct = (
+            "to load the values that the reject file has only the beginning of, correct the input itself, then run",
+            self.next.again.clone(),
+        );
+        has_whole.then_some(reload).into_iter().chain((!truncated.is_empty()).then_some(correct)).collect()
     }
 
     /// The reject file, quoted for a shell.

@@ -46,6 +46,7 @@ fn with_rejects(status: RunStatus) -> Summary {
         field: field.map(str::to_owned),
         sqlstate: None,
         events_at: None,
+        truncated: false,
         count,
         source: "a.ndjson".into(),
         line: 1,
@@ -274,6 +275,26 @@ fn no_next_command_fails_again_or_has_nothing_to_do() {
         (all_rejected(RunStatus::Rejects, advised()), &[list, "to load the events inside the rejects"]),
     ] {
         assert_eq!(purposes(&summary), expected, "{summary}");
+    }
+    // The reject file has only the beginnings of these values.
+    let correct =
+        "to load the values that the reject file has only the beginning of, correct the input itself, then run";
+    let truncated = |kinds: usize, advised: Option<AdvisedCommands>| {
+        let mut summary = all_rejected(RunStatus::Rejects, advised);
+        summary.reasons.others = 0;
+        for kind in &mut summary.reasons.kinds[..kinds] {
+            kind.truncated = true;
+            kind.events_at = summary.next.advised.is_some().then(|| "a.b".to_owned());
+        }
+        summary
+    };
+    for (summary, expected, last) in [
+        (truncated(4, None), &[list, correct][..], "aegis-kills load dump"),
+        (truncated(1, None), &[list, "to load the corrected rejects", correct], "aegis-kills load dump"),
+        (truncated(1, advised()), &[list, inside], "aegis-kills load --events-at a.b dump"),
+    ] {
+        assert_eq!(purposes(&summary), expected, "{summary}");
+        assert!(summary.to_string().ends_with(&format!("    {last}")), "{summary}");
     }
     let text = all_rejected(RunStatus::Rejects, advised()).to_string();
     assert!(text.ends_with("    aegis-kills load --events-at a.b 'the rejects.ndjson'"), "{text}");
